@@ -1,0 +1,25 @@
+# tinker_flags: what every target of the project is compiled with.
+# -ffp-contract=off is part of the contract of local/cpu (the same bits on
+# every machine): a fused multiply-add happens only where the source says so.
+add_library(tinker_flags INTERFACE)
+target_compile_options(tinker_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wno-sign-conversion
+  -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wundef
+  -Wwrite-strings -fno-strict-aliasing -ffp-contract=off)
+target_compile_definitions(tinker_flags INTERFACE _POSIX_C_SOURCE=200809L
+  $<$<PLATFORM_ID:Darwin>:_DARWIN_C_SOURCE>)
+
+if(TINKER_SANITIZE STREQUAL "address")
+  set(_tinker_san -fsanitize=address,undefined -fno-sanitize-recover=all
+    -fno-omit-frame-pointer)
+elseif(TINKER_SANITIZE STREQUAL "thread")
+  set(_tinker_san -fsanitize=thread -fno-omit-frame-pointer)
+elseif(NOT TINKER_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "TINKER_SANITIZE is '${TINKER_SANITIZE}': want empty, "
+    "address or thread")
+endif()
+if(TINKER_COVERAGE)
+  list(APPEND _tinker_san --coverage)
+endif()
+target_compile_options(tinker_flags INTERFACE ${_tinker_san})
+target_link_options(tinker_flags INTERFACE ${_tinker_san})
