@@ -1,0 +1,130 @@
+/* Error codes, their names and texts, and the error object of asynchronous
+ * operations.
+ *
+ * Two kinds of failure exist. A synchronous one is a negative code returned by
+ * the call itself: misuse, resources, a closed handle. An asynchronous one is
+ * an error object held by a future: it carries what a caller needs to act. */
+#ifndef TINKER_ERROR_H
+#define TINKER_ERROR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "export.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* X(name, number, text). Numbers are never reused. Blocks: 1-49 local,
+ * 50-99 transport, 100-149 server, 150-199 codec. */
+#define TINKER_ERROR_MAP(X)                                                    \
+  X(EINVAL, -1, "invalid argument")                                            \
+  X(ENOMEM, -2, "out of memory or over the memory ceiling")                    \
+  X(ENOTSUP, -3, "not supported")                                              \
+  X(ESTATE, -4, "not allowed in this state")                                   \
+  X(ECLOSED, -5, "the handle is closed")                                       \
+  X(ECANCELED, -6, "canceled")                                                 \
+  X(ETIMEDOUT, -7, "deadline passed")                                          \
+  X(EDEADLK, -8, "waiting on the thread that does the work")                   \
+  X(EAGAIN, -9, "not ready yet")                                               \
+  X(ENOENT, -10, "not found")                                                  \
+  X(EEXIST, -11, "exists already")                                             \
+  X(EIO, -12, "input or output failed")                                        \
+  X(EOVERFLOW, -13, "a limit was exceeded")                                    \
+  X(EBUSY, -14, "in use")                                                      \
+  X(EAUTH, -15, "credential missing or malformed")                             \
+  X(ERANDOM, -16, "no random numbers from the system")                         \
+  X(ECONNECT, -50, "could not connect: nothing was sent")                      \
+  X(ETRANSPORT, -51, "connection failed after bytes were sent")                \
+  X(ETLS, -52, "TLS failed")                                                   \
+  X(ESERVER, -100, "the server reported a failure")                            \
+  X(EREJECTED, -101, "the server rejected the request")                        \
+  X(ELOST, -102, "the server no longer has the result")                        \
+  X(EBILLING, -103, "the account is blocked for billing")                      \
+  X(ESESSION, -104, "the session has ended")                                   \
+  X(EFATAL, -105, "an earlier request of this trainer was lost")               \
+  X(EPROTO, -150, "malformed message")                                         \
+  X(EJSON, -151, "malformed JSON")                                             \
+  X(EFORMAT, -152, "malformed file")
+
+typedef enum {
+  TINKER_OK = 0,
+#define TINKER__ENUM(name, number, text) TINKER_##name = number,
+  TINKER_ERROR_MAP(TINKER__ENUM)
+#undef TINKER__ENUM
+} tinker_code_t;
+
+/* Who has to act, as the service sees it (protocol: field "category"). */
+typedef enum {
+  TINKER_CATEGORY_UNKNOWN = 0,
+  TINKER_CATEGORY_USER = 1,
+  TINKER_CATEGORY_SERVER = 2
+} tinker_category_t;
+
+/* A failed operation. Immutable; owned by the future it came from and valid
+ * until that future is released. */
+typedef struct tinker_error_s tinker_error_t;
+
+/* Name of a code, for example "TINKER_ENOMEM".
+ * code: any int. Returns a static string, "TINKER_UNKNOWN" for a number that
+ * is no code. Never NULL. Any thread. */
+TINKER_API const char *tinker_code_name(int code);
+
+/* One-line English text of a code.
+ * code: any int. Returns a static string, never NULL. Any thread. */
+TINKER_API const char *tinker_code_text(int code);
+
+/* Code of an error.
+ * error: borrowed; NULL counts as success. Returns a tinker_code_t, negative,
+ * or TINKER_OK for NULL. Any thread. */
+TINKER_API int tinker_error_code(const tinker_error_t *error);
+
+/* Sentence for people: what failed, with which value, what to do.
+ * error: borrowed, may be NULL (returns ""). Returns a NUL-terminated UTF-8
+ * string owned by the error, never NULL. Any thread. */
+TINKER_API const char *tinker_error_message(const tinker_error_t *error);
+
+/* HTTP status of the reply behind the error.
+ * error: borrowed, may be NULL. Returns the status, or 0 when there was no
+ * reply. Any thread. */
+TINKER_API int tinker_error_http_status(const tinker_error_t *error);
+
+/* Category that the service gave.
+ * error: borrowed, may be NULL (returns TINKER_CATEGORY_UNKNOWN). Any
+ * thread. */
+TINKER_API tinker_category_t tinker_error_category(const tinker_error_t *error);
+
+/* Request id of the failed request, for a report to the service.
+ * error: borrowed, may be NULL. Returns a string owned by the error, "" when
+ * none was assigned, never NULL. Any thread. */
+TINKER_API const char *tinker_error_request_id(const tinker_error_t *error);
+
+/* Time the service asked to wait before the next attempt.
+ * error: borrowed, may be NULL. Returns milliseconds, 0 when not stated. Any
+ * thread. */
+TINKER_API int64_t tinker_error_retry_after_ms(const tinker_error_t *error);
+
+/* Advice: the same call may succeed later and repeating it is safe.
+ * error: borrowed, may be NULL (returns 0). Returns 1 or 0. Any thread. */
+TINKER_API int tinker_error_is_retriable(const tinker_error_t *error);
+
+/* Advice: the handle that made the call refuses all later calls.
+ * error: borrowed, may be NULL (returns 0). Returns 1 or 0. Any thread. */
+TINKER_API int tinker_error_is_fatal(const tinker_error_t *error);
+
+/* Advice: the server may or may not have carried the request out. Never
+ * repeat it blindly; look at the run first.
+ * error: borrowed, may be NULL (returns 0). Returns 1 or 0. Any thread. */
+TINKER_API int tinker_error_outcome_is_unknown(const tinker_error_t *error);
+
+/* Advice: the remote model can't be trusted any more; go back to a
+ * checkpoint.
+ * error: borrowed, may be NULL (returns 0). Returns 1 or 0. Any thread. */
+TINKER_API int tinker_error_needs_recovery(const tinker_error_t *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,38 @@
+/* error: the object behind tinker_error_t. Immutable once built, reference
+ * counted, allocated from the client's memory; a static instance stands in
+ * when there is none left, so building an error can't fail. */
+#ifndef TINKER_BASE_ERROR_H
+#define TINKER_BASE_ERROR_H
+
+#include <tinker/error.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+
+typedef enum {
+  TINKER__ADVICE_RETRIABLE = 1 << 0,
+  TINKER__ADVICE_FATAL = 1 << 1,
+  TINKER__ADVICE_UNKNOWN = 1 << 2, /* outcome unknown */
+  TINKER__ADVICE_RECOVER = 1 << 3
+} tinker__advice_t;
+
+typedef struct tinker__error_spec_s {
+  int code;
+  int http_status;
+  tinker_category_t category;
+  unsigned advice;          /* tinker__advice_t bits */
+  int64_t retry_after_ms;
+  const char *request_id;   /* copied; may be NULL */
+} tinker__error_spec_t;
+
+/* Never NULL: the static out-of-memory instance if need be. */
+tinker_error_t *tinker__error_new(tinker__mem_t *mem,
+                                  const tinker__error_spec_t *spec,
+                                  const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+tinker_error_t *tinker__error_retain(const tinker_error_t *e);
+/* NULL allowed. */
+void tinker__error_release(tinker_error_t *e);
+unsigned tinker__error_advice(const tinker_error_t *e);
+
+#endif

@@ -1,0 +1,43 @@
+/* mem: the one door to memory.
+ *
+ * A tinker__mem_t belongs to a client, a service or a test and outlives all
+ * that was allocated from it. It adds to the allocator behind it: a ceiling in
+ * bytes, a count of what is live, and failure of the n-th allocation for tests.
+ * Thread-safe (the counters are atomic). Sizes never overflow silently. */
+#ifndef TINKER_BASE_MEM_H
+#define TINKER_BASE_MEM_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <tinker/alloc.h>
+
+typedef struct tinker__mem_s {
+  tinker_allocator_t alloc;
+  size_t ceiling;             /* bytes; 0 = none */
+  atomic_size_t live_bytes;   /* as asked for, without our headers */
+  atomic_size_t live_blocks;
+  atomic_uint_fast64_t count; /* allocations tried so far */
+  uint64_t fail_at;           /* the count-th try (from 1) that fails; 0 = none */
+} tinker__mem_t;
+
+/* allocator NULL = the C library's. */
+void tinker__mem_init(tinker__mem_t *mem, const tinker_allocator_t *allocator,
+                      size_t ceiling);
+
+/* All return NULL when the memory is not to be had. A size of 0 gives a valid
+ * pointer. Contents of tinker__mem_alloc are undefined, of _zalloc zero. */
+void *tinker__mem_alloc(tinker__mem_t *mem, size_t size);
+void *tinker__mem_zalloc(tinker__mem_t *mem, size_t size);
+/* count * size, NULL on overflow; zeroed. */
+void *tinker__mem_array(tinker__mem_t *mem, size_t count, size_t size);
+/* Like realloc; on failure the old block is untouched. */
+void *tinker__mem_realloc(tinker__mem_t *mem, void *ptr, size_t size);
+/* ptr may be NULL. */
+void tinker__mem_free(tinker__mem_t *mem, void *ptr);
+
+/* Copies; the string forms add a NUL. */
+void *tinker__mem_dup(tinker__mem_t *mem, const void *ptr, size_t size);
+char *tinker__mem_strndup(tinker__mem_t *mem, const char *s, size_t len);
+char *tinker__mem_strdup(tinker__mem_t *mem, const char *s);
+
+#endif
