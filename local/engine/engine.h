@@ -1,0 +1,205 @@
+/* engine: the interface between the local service and what computes.
+ *
+ * An engine is a table of functions over opaque handles. No type of an engine
+ * crosses it, and nothing here knows HTTP or the store. One thread, the engine
+ * thread, makes every call but `estimate` and `name`; an engine may run
+ * workers of its own below that.
+ *
+ * Results do not depend on batch size, padding, neighbours or the number of
+ * workers. Sums over tokens into a gradient are one chain in the order of the
+ * calls, the datums and the tokens, starting from the accumulator's present
+ * value: splitting a batch over several calls changes no bit.
+ *
+ * Functions that return int give 0 or a negative tinker_code_t; `why` then
+ * holds a sentence (it may be NULL with why_len 0). Outputs are untouched on
+ * failure. */
+#ifndef TINKER_ENGINE_H
+#define TINKER_ENGINE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct tinker__mem_s;
+
+#define TINKER_ENGINE_ABI 1
+
+typedef struct tinker__engine_s tinker__engine_t;   /* one running engine */
+typedef struct tinker__base_s tinker__base_t;       /* a loaded base model */
+typedef struct tinker__adapter_s tinker__adapter_t; /* immutable LoRA version */
+typedef struct tinker__train_s tinker__train_t;     /* adapter being trained */
+typedef struct tinker__slot_s tinker__slot_t;       /* KV cache of a sequence */
+typedef struct tinker__pass_s tinker__pass_t; /* a forward_backward under way */
+
+typedef struct tinker__engine_options_s {
+  struct tinker__mem_s *mem; /* all memory of the engine; outlives it */
+  unsigned threads;          /* workers incl. the caller; 0 = one per core */
+  const char *kernels;       /* NULL = best; else a kernel set by name */
+} tinker__engine_options_t;
+
+typedef struct tinker__base_info_s {
+  const char *arch;     /* "llama", "qwen2", "qwen3" */
+  size_t vocab_size;
+  size_t context_length; /* tokens */
+  size_t num_layers;
+  const int32_t *eos;   /* end-of-sequence ids, num_eos of them */
+  size_t num_eos;
+  const char *digest;   /* hex SHA-256 of configuration and weights */
+  uint64_t bytes;       /* memory held */
+} tinker__base_info_t;
+
+/* LoRA scale is 32 / rank. A starts uniform in +-1/sqrt(inputs) from
+ * Philox(seed, tensor name, index), B starts at zero. */
+typedef struct tinker__lora_config_s {
+  uint32_t rank; /* a power of two, 1 to 128 */
+  uint64_t seed;
+  bool train_attn, train_mlp, train_unembed; /* at least one */
+} tinker__lora_config_t;
+
+typedef enum {
+  TINKER__LOSS_CROSS_ENTROPY,
+  TINKER__LOSS_IMPORTANCE_SAMPLING,
+  TINKER__LOSS_PPO
+} tinker__loss_kind_t;
+
+typedef struct tinker__loss_config_s {
+  tinker__loss_kind_t kind;
+  double clip_low, clip_high; /* ppo: bounds of the ratio itself */
+} tinker__loss_config_t;
+
+/* One sequence. Arrays are borrowed until the pass ends. n tokens; k target
+ * candidates per position, 1 but for soft targets of cross_entropy. */
+typedef struct tinker__train_datum_s {
+  const int32_t *tokens;    /* [n], each in [0, vocab_size) */
+  size_t n;
+  const int64_t *targets;   /* [n * k], each in [0, vocab_size) */
+  size_t k;
+  const float *weights;     /* [n * k]; cross_entropy, else NULL */
+  const float *logprobs;    /* [n]; importance_sampling and ppo, else NULL */
+  const float *advantages;  /* [n]; the same */
+  float *out_logprobs;      /* [n * k], written: log p(target) */
+  float *out_loss;          /* [n * k] ([n] for k = 1), written: the loss of
+                               each element, weight or advantage included */
+} tinker__train_datum_t;
+
+typedef struct tinker__adamw_s {
+  double learning_rate, beta1, beta2, eps, weight_decay;
+  double grad_clip_norm; /* <= 0 = off */
+} tinker__adamw_t;
+
+typedef struct tinker__optim_metrics_s {
+  double grad_norm; /* L2 over all adapter gradients, before clipping */
+  uint64_t step;    /* t after this step */
+} tinker__optim_metrics_t;
+
+/* One row of logits: position counts from the start of the sequence. `row`
+ * is valid during the call. */
+typedef void (*tinker__row_cb)(void *user, size_t position, const float *row,
+                               size_t vocab_size);
+
+/* One sequence of a decode round: its slot grows by n tokens; rows of the
+ * tokens from index first_row on are handed to `on_row` in order (the row of
+ * token i predicts token i + 1; first_row = n wants none). */
+typedef struct tinker__decode_item_s {
+  tinker__slot_t *slot;
+  const int32_t *tokens;
+  size_t n;
+  size_t first_row;
+  tinker__row_cb on_row;
+  void *user;
+} tinker__decode_item_t;
+
+typedef struct tinker__engine_api_s {
+  unsigned abi; /* TINKER_ENGINE_ABI */
+  const char *name;
+
+  int (*open)(tinker__engine_t **out, const tinker__engine_options_t *options,
+              char *why, size_t why_len);
+  /* All handles of the engine have been released before. */
+  void (*close)(tinker__engine_t *e);
+
+  /* Bytes that loading the folder takes, without loading it. Any thread. */
+  int (*estimate)(const char *model_dir, uint64_t *bytes, char *why,
+                  size_t why_len);
+
+  /* Base models: Hugging Face folders. Handles are reference counted by the
+   * things made from them, so release never pulls one away. */
+  int (*base_load)(tinker__engine_t *e, const char *model_dir,
+                   tinker__base_t **out, char *why, size_t why_len);
+  void (*base_release)(tinker__base_t *b);
+  void (*base_info)(const tinker__base_t *b, tinker__base_info_t *out);
+
+  /* Training. */
+  int (*train_new)(tinker__base_t *b, const tinker__lora_config_t *config,
+                   tinker__train_t **out, char *why, size_t why_len);
+  void (*train_free)(tinker__train_t *t);
+  void (*train_config)(const tinker__train_t *t, tinker__lora_config_t *out);
+  /* True while gradients wait for an optimizer step. */
+  bool (*train_has_grad)(const tinker__train_t *t);
+
+  /* A pass is a cursor over datums: begin checks everything (nothing is
+   * changed by a pass that is refused), each step does at most about 2,048
+   * tokens and at least a datum and returns 1 while there is more, 0 when
+   * done. forward_only leaves gradients alone. A pass ended before it is
+   * done, or one that failed, leaves the gradients as they were before it. */
+  int (*pass_begin)(tinker__train_t *t, const tinker__train_datum_t *data,
+                    size_t n, const tinker__loss_config_t *loss,
+                    bool forward_only, tinker__pass_t **out, char *why,
+                    size_t why_len);
+  int (*pass_step)(tinker__pass_t *p, const atomic_bool *cancel, char *why,
+                   size_t why_len);
+  /* Sum of the loss over all elements so far, one chain in double. */
+  double (*pass_loss)(const tinker__pass_t *p);
+  void (*pass_end)(tinker__pass_t *p);
+
+  /* AdamW as PyTorch's, decoupled decay, bias correction; clip factor
+   * min(1, clip / (norm + 1e-6)). Without gradients a step with zero
+   * gradients. A non-finite gradient: TINKER_EINVAL, weights and moments
+   * untouched, gradients cleared. Publishes a new adapter version. */
+  int (*optim_step)(tinker__train_t *t, const tinker__adamw_t *params,
+                    tinker__optim_metrics_t *out, char *why, size_t why_len);
+
+  /* Training state {A, B, m, v, step, configuration, base digest} into files
+   * in an existing empty folder, each file fsynced; pending gradients are not
+   * saved. Load makes a new train state without gradients; without the
+   * optimizer m = v = step = 0. Another base or a broken file is an error. */
+  int (*train_save)(tinker__train_t *t, const char *dir, char *why,
+                    size_t why_len);
+  int (*train_load)(tinker__base_t *b, const char *dir, bool optimizer,
+                    tinker__train_t **out, char *why, size_t why_len);
+  /* Configuration stored in such a folder, without loading it. */
+  int (*train_peek)(const char *dir, tinker__lora_config_t *out, char *why,
+                    size_t why_len);
+
+  /* Adapter versions. `current` pins the present weights of t. Files are in
+   * PEFT form (adapter_config.json, adapter_model.safetensors), fsynced. */
+  int (*adapter_current)(tinker__train_t *t, tinker__adapter_t **out,
+                         char *why, size_t why_len);
+  int (*adapter_save)(tinker__adapter_t *a, const char *dir, char *why,
+                      size_t why_len);
+  int (*adapter_load)(tinker__base_t *b, const char *dir,
+                      tinker__adapter_t **out, char *why, size_t why_len);
+  void (*adapter_release)(tinker__adapter_t *a);
+
+  /* Sampling. A slot holds a reference to its base and adapter (NULL = the
+   * base alone) and room for max_tokens. */
+  int (*slot_new)(tinker__base_t *b, tinker__adapter_t *a, size_t max_tokens,
+                  tinker__slot_t **out, char *why, size_t why_len);
+  void (*slot_free)(tinker__slot_t *s);
+  size_t (*slot_len)(const tinker__slot_t *s);
+  /* A slot that starts as a copy of another's first n tokens: several samples
+   * of one prompt share its prefill. */
+  int (*slot_fork)(const tinker__slot_t *s, size_t n, size_t max_tokens,
+                   tinker__slot_t **out, char *why, size_t why_len);
+  /* One batched round over slots of one base, adapters may differ. All or
+   * nothing: on failure no slot has grown. */
+  int (*decode)(tinker__engine_t *e, const tinker__decode_item_t *items,
+                size_t n, const atomic_bool *cancel, char *why,
+                size_t why_len);
+  /* log(sum(exp(row))) with the same bits that the losses use, so that a
+   * sample's log-probs equal forward's. */
+  float (*log_sum_exp)(const tinker__engine_t *e, const float *row, size_t n);
+} tinker__engine_api_t;
+
+#endif
