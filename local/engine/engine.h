@@ -83,10 +83,10 @@ typedef struct tinker__train_datum_s {
                                each element, weight or advantage included */
 } tinker__train_datum_t;
 
-typedef struct tinker__adamw_s {
+typedef struct tinker__optim_params_s {
   double learning_rate, beta1, beta2, eps, weight_decay;
   double grad_clip_norm; /* <= 0 = off */
-} tinker__adamw_t;
+} tinker__optim_params_t;
 
 typedef struct tinker__optim_metrics_s {
   double grad_norm; /* L2 over all adapter gradients, before clipping */
@@ -157,7 +157,7 @@ typedef struct tinker__engine_api_s {
    * min(1, clip / (norm + 1e-6)). Without gradients a step with zero
    * gradients. A non-finite gradient: TINKER_EINVAL, weights and moments
    * untouched, gradients cleared. Publishes a new adapter version. */
-  int (*optim_step)(tinker__train_t *t, const tinker__adamw_t *params,
+  int (*optim_step)(tinker__train_t *t, const tinker__optim_params_t *params,
                     tinker__optim_metrics_t *out, char *why, size_t why_len);
 
   /* Training state {A, B, m, v, step, configuration, base digest} into files
