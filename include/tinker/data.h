@@ -1,0 +1,99 @@
+/* Model inputs and training examples.
+ *
+ * Both are built once and then only read; they may be used by several calls
+ * and threads at the same time as long as nobody changes them. Calls that take
+ * them encode them before they return, so the caller may release at once. */
+#ifndef TINKER_DATA_H
+#define TINKER_DATA_H
+
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A new, empty model input.
+ * out: receives a reference owned by the caller; untouched on failure.
+ * allocator: copied; NULL = the C library. Any thread. Returns 0,
+ * TINKER_EINVAL (out is NULL) or TINKER_ENOMEM. */
+TINKER_API int tinker_input_new(tinker_input_t **out,
+                                const tinker_allocator_t *allocator);
+
+/* Appends a run of token ids as one text chunk.
+ * input: not NULL, not shared with another thread. tokens: n ids, copied,
+ * each 0 or more. n: at least 1. Returns 0, TINKER_EINVAL (a NULL, n is 0, a
+ * negative id), TINKER_EOVERFLOW or TINKER_ENOMEM; the input is unchanged on
+ * failure. One thread at a time. */
+TINKER_API int tinker_input_add_tokens(tinker_input_t *input,
+                                       const int32_t *tokens, size_t n);
+
+/* Number of tokens in a model input.
+ * input: borrowed; NULL counts as empty. Returns the number. Any thread. */
+TINKER_API size_t tinker_input_length(const tinker_input_t *input);
+
+/* Adds a reference.
+ * input: may be NULL. Returns input. Any thread. */
+TINKER_API tinker_input_t *tinker_input_retain(tinker_input_t *input);
+
+/* Gives a reference back; the last one frees.
+ * input: may be NULL. Returns NULL. Any thread. */
+TINKER_API tinker_input_t *tinker_input_release(tinker_input_t *input);
+
+/* A new training example around a model input.
+ * out: receives a reference owned by the caller; untouched on failure.
+ * input: not NULL, not empty; the example keeps a reference, so it must not
+ * change any more. allocator: copied; NULL = the C library. Any thread.
+ * Returns 0, TINKER_EINVAL or TINKER_ENOMEM. */
+TINKER_API int tinker_datum_new(tinker_datum_t **out, tinker_input_t *input,
+                                const tinker_allocator_t *allocator);
+
+/* A new training example for next-token prediction with cross-entropy:
+ * the input is tokens[0 .. n-2], "target_tokens" is tokens[1 .. n-1] and
+ * "weights" is weights[1 .. n-1], or all ones.
+ * out: receives a reference owned by the caller; untouched on failure.
+ * tokens: n ids, copied. weights: n factors, one per token (the first is not
+ * used), copied; NULL = 1 for every token. n: at least 2. allocator: copied;
+ * NULL = the C library. Any thread. Returns 0, TINKER_EINVAL, TINKER_EOVERFLOW
+ * or TINKER_ENOMEM. */
+TINKER_API int tinker_datum_new_supervised(tinker_datum_t **out,
+                                           const int32_t *tokens,
+                                           const float *weights, size_t n,
+                                           const tinker_allocator_t *allocator);
+
+/* Sets an integer tensor of the loss's inputs, for example "target_tokens".
+ * A tensor of the same name is replaced.
+ * datum: not NULL, not shared with another thread. name: NUL-terminated, 1 to
+ * 64 bytes of [a-z0-9_]. data: rows * cols values, row-major, copied. rows: at
+ * least 1, the input's length for per-token inputs. cols: 0 makes a vector of
+ * shape (rows), else the shape is (rows, cols). Returns 0, TINKER_EINVAL,
+ * TINKER_EOVERFLOW or TINKER_ENOMEM; unchanged on failure. One thread at a
+ * time. */
+TINKER_API int tinker_datum_set_i64(tinker_datum_t *datum, const char *name,
+                                    const int64_t *data, size_t rows,
+                                    size_t cols);
+
+/* Sets a float tensor of the loss's inputs, for example "weights",
+ * "logprobs" or "advantages". A tensor of the same name is replaced.
+ * datum: not NULL, not shared with another thread. name: NUL-terminated, 1 to
+ * 64 bytes of [a-z0-9_]. data: rows * cols values, row-major, copied; all
+ * finite. rows: at least 1, the input's length for per-token inputs. cols: 0
+ * makes a vector of shape (rows), else the shape is (rows, cols). Returns 0,
+ * TINKER_EINVAL (also for a value that is not finite), TINKER_EOVERFLOW or
+ * TINKER_ENOMEM; unchanged on failure. One thread at a time. */
+TINKER_API int tinker_datum_set_f32(tinker_datum_t *datum, const char *name,
+                                    const float *data, size_t rows,
+                                    size_t cols);
+
+/* Adds a reference.
+ * datum: may be NULL. Returns datum. Any thread. */
+TINKER_API tinker_datum_t *tinker_datum_retain(tinker_datum_t *datum);
+
+/* Gives a reference back; the last one frees.
+ * datum: may be NULL. Returns NULL. Any thread. */
+TINKER_API tinker_datum_t *tinker_datum_release(tinker_datum_t *datum);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,45 @@
+/* Sampler: weights to draw sequences from. Calls of one sampler run
+ * independently of each other, in any order. */
+#ifndef TINKER_SAMPLER_H
+#define TINKER_SAMPLER_H
+
+#include "data.h"
+#include "future.h"
+#include "options.h"
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Adds a reference.
+ * sampler: may be NULL. Returns sampler. Any thread. */
+TINKER_API tinker_sampler_t *tinker_sampler_retain(tinker_sampler_t *sampler);
+
+/* Gives a reference back; running operations go on.
+ * sampler: may be NULL. Returns NULL. Any thread. */
+TINKER_API tinker_sampler_t *tinker_sampler_release(tinker_sampler_t *sampler);
+
+/* Id of the sampling session behind the sampler.
+ * sampler: not NULL. Returns a string owned by the sampler. Any thread. */
+TINKER_API const char *tinker_sampler_id(const tinker_sampler_t *sampler);
+
+/* Draws sequences that continue a prompt.
+ * sampler: not NULL. prompt: not NULL, not empty, borrowed until the call
+ * returns. params: borrowed; NULL = the defaults. call: may be NULL. cb, user:
+ * may be NULL (see tinker_done_cb). out: receives a reference owned by the
+ * caller; may be NULL if cb is not. Result: tinker_future_get_sample().
+ * Returns 0, TINKER_EINVAL, TINKER_ECLOSED, TINKER_EOVERFLOW or TINKER_ENOMEM.
+ * Any thread. */
+TINKER_API int tinker_sampler_sample(tinker_sampler_t *sampler,
+                                     const tinker_input_t *prompt,
+                                     const tinker_sampling_params_t *params,
+                                     const tinker_call_options_t *call,
+                                     tinker_done_cb cb, void *user,
+                                     tinker_future_t **out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,20 @@
+/* Umbrella header: includes the others, declares nothing. */
+#ifndef TINKER_TINKER_H
+#define TINKER_TINKER_H
+
+#include "alloc.h"
+#include "client.h"
+#include "data.h"
+#include "error.h"
+#include "export.h"
+#include "future.h"
+#include "log.h"
+#include "options.h"
+#include "result.h"
+#include "sampler.h"
+#include "tokenizer.h"
+#include "trainer.h"
+#include "types.h"
+#include "version.h"
+
+#endif

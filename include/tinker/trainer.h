@@ -1,0 +1,146 @@
+/* Trainer: a LoRA model in training.
+ *
+ * Operations of one trainer are carried out by the service in the order of
+ * the calls, whatever thread made them; submit the next before the last has
+ * ended to keep the service busy. Inputs are encoded before a call returns.
+ *
+ * Every operation takes the same last arguments. call: deadline, may be NULL.
+ * cb, user: see tinker_done_cb; cb may be NULL. out: receives the future,
+ * owned by the caller; may be NULL if cb is not.
+ *
+ * If a numbered request of a trainer definitely can't be delivered, the
+ * trainer is fatal: it refuses every later call with TINKER_EFATAL rather than
+ * leave a hole in the order. */
+#ifndef TINKER_TRAINER_H
+#define TINKER_TRAINER_H
+
+#include "data.h"
+#include "future.h"
+#include "options.h"
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Adds a reference.
+ * trainer: may be NULL. Returns trainer. Any thread. */
+TINKER_API tinker_trainer_t *tinker_trainer_retain(tinker_trainer_t *trainer);
+
+/* Gives a reference back. The model stays on the service until its session
+ * ends; running operations go on.
+ * trainer: may be NULL. Returns NULL. Any thread. */
+TINKER_API tinker_trainer_t *tinker_trainer_release(tinker_trainer_t *trainer);
+
+/* Id of the model, which is its training run's id.
+ * trainer: not NULL. Returns a string owned by the trainer. Any thread. */
+TINKER_API const char *
+tinker_trainer_model_id(const tinker_trainer_t *trainer);
+
+/* Computes a loss without gradients.
+ * trainer: not NULL. data: n examples, not NULL each, borrowed until the call
+ * returns. n: at least 1. loss: borrowed; NULL = cross-entropy. call: may be
+ * NULL. cb, user: may be NULL. out: may be NULL if cb is not. Result:
+ * tinker_future_get_forward(). Returns 0, TINKER_EINVAL, TINKER_EFATAL,
+ * TINKER_ECLOSED, TINKER_EOVERFLOW or TINKER_ENOMEM. Any thread. */
+TINKER_API int tinker_trainer_forward(tinker_trainer_t *trainer,
+                                      const tinker_datum_t *const *data,
+                                      size_t n, const tinker_loss_t *loss,
+                                      const tinker_call_options_t *call,
+                                      tinker_done_cb cb, void *user,
+                                      tinker_future_t **out);
+
+/* Computes a loss and adds its gradients to those of earlier calls since the
+ * last optimizer step. The loss is a sum: dividing by a number of tokens or
+ * examples is the caller's task, through weights or advantages.
+ * trainer: not NULL. data: n examples, not NULL each, borrowed until the call
+ * returns. n: at least 1. loss: borrowed; NULL = cross-entropy. call: may be
+ * NULL. cb, user: may be NULL. out: may be NULL if cb is not. Result:
+ * tinker_future_get_forward(). Returns 0, TINKER_EINVAL, TINKER_EFATAL,
+ * TINKER_ECLOSED, TINKER_EOVERFLOW or TINKER_ENOMEM. Any thread. */
+TINKER_API int tinker_trainer_forward_backward(
+    tinker_trainer_t *trainer, const tinker_datum_t *const *data, size_t n,
+    const tinker_loss_t *loss, const tinker_call_options_t *call,
+    tinker_done_cb cb, void *user, tinker_future_t **out);
+
+/* Updates the weights from the gathered gradients and clears those.
+ * trainer: not NULL. params: borrowed; NULL = the defaults. call: may be NULL.
+ * cb, user: may be NULL. out: may be NULL if cb is not. Result:
+ * tinker_future_get_optim(). Returns 0, TINKER_EINVAL, TINKER_EFATAL,
+ * TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
+TINKER_API int tinker_trainer_optim_step(tinker_trainer_t *trainer,
+                                         const tinker_adam_params_t *params,
+                                         const tinker_call_options_t *call,
+                                         tinker_done_cb cb, void *user,
+                                         tinker_future_t **out);
+
+/* Saves weights and optimizer, to go on training from.
+ * trainer: not NULL. name: 1 to 255 characters of [A-Za-z0-9_.-]. options: may
+ * be NULL. call: may be NULL. cb, user: may be NULL. out: may be NULL if cb is
+ * not. Result: tinker_future_get_path(). Returns 0, TINKER_EINVAL,
+ * TINKER_EFATAL, TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
+TINKER_API int tinker_trainer_save_state(tinker_trainer_t *trainer,
+                                         const char *name,
+                                         const tinker_save_options_t *options,
+                                         const tinker_call_options_t *call,
+                                         tinker_done_cb cb, void *user,
+                                         tinker_future_t **out);
+
+/* Loads saved weights into this model, with a fresh optimizer. The service
+ * allows it only as the first operation of a new model.
+ * trainer: not NULL. path: "tinker://<run>/weights/<name>". call: may be NULL.
+ * cb, user: may be NULL. out: may be NULL if cb is not. Returns 0,
+ * TINKER_EINVAL, TINKER_EFATAL, TINKER_ECLOSED or TINKER_ENOMEM. Any
+ * thread. */
+TINKER_API int tinker_trainer_load_state(tinker_trainer_t *trainer,
+                                         const char *path,
+                                         const tinker_call_options_t *call,
+                                         tinker_done_cb cb, void *user,
+                                         tinker_future_t **out);
+
+/* Loads saved weights and optimizer into this model. The service allows it
+ * only as the first operation of a new model.
+ * trainer: not NULL. path: "tinker://<run>/weights/<name>". call: may be NULL.
+ * cb, user: may be NULL. out: may be NULL if cb is not. Returns 0,
+ * TINKER_EINVAL, TINKER_EFATAL, TINKER_ECLOSED or TINKER_ENOMEM. Any
+ * thread. */
+TINKER_API int tinker_trainer_load_state_with_optimizer(
+    tinker_trainer_t *trainer, const char *path,
+    const tinker_call_options_t *call, tinker_done_cb cb, void *user,
+    tinker_future_t **out);
+
+/* Saves the weights under a name, to sample from.
+ * trainer: not NULL. name: 1 to 255 characters of [A-Za-z0-9_.-]. options: may
+ * be NULL; overwrite must be 0. call: may be NULL. cb, user: may be NULL. out:
+ * may be NULL if cb is not. Result: tinker_future_get_path(). Returns 0,
+ * TINKER_EINVAL, TINKER_EFATAL, TINKER_ECLOSED or TINKER_ENOMEM. Any
+ * thread. */
+TINKER_API int tinker_trainer_save_weights_for_sampler(
+    tinker_trainer_t *trainer, const char *name,
+    const tinker_save_options_t *options, const tinker_call_options_t *call,
+    tinker_done_cb cb, void *user, tinker_future_t **out);
+
+/* Makes a sampler of the present weights without naming them.
+ * trainer: not NULL. call: may be NULL. cb, user: may be NULL. out: may be
+ * NULL if cb is not. Result: tinker_future_get_sampler(). Returns 0,
+ * TINKER_EINVAL, TINKER_EFATAL, TINKER_ECLOSED or TINKER_ENOMEM. Any
+ * thread. */
+TINKER_API int tinker_trainer_create_sampler(tinker_trainer_t *trainer,
+                                             const tinker_call_options_t *call,
+                                             tinker_done_cb cb, void *user,
+                                             tinker_future_t **out);
+
+/* Asks what the model is.
+ * trainer: not NULL. call: may be NULL. cb, user: may be NULL. out: may be
+ * NULL if cb is not. Result: tinker_future_get_info(). Returns 0,
+ * TINKER_EINVAL, TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
+TINKER_API int tinker_trainer_get_info(tinker_trainer_t *trainer,
+                                       const tinker_call_options_t *call,
+                                       tinker_done_cb cb, void *user,
+                                       tinker_future_t **out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,37 @@
+/* Forward declarations of the handles and the one callback type.
+ *
+ * All handles are opaque and reference counted: `_retain` adds a reference,
+ * `_release` gives one back, accepts NULL and returns NULL, so that
+ * `x = tinker_x_release(x)` leaves no dangling pointer. Any public function
+ * may be called from any thread unless its comment says otherwise. */
+#ifndef TINKER_TYPES_H
+#define TINKER_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alloc.h"
+#include "error.h"
+#include "export.h"
+#include "log.h"
+#include "version.h"
+
+typedef struct tinker_client_s tinker_client_t;   /* a connection, a session */
+typedef struct tinker_trainer_s tinker_trainer_t; /* a LoRA model in training */
+typedef struct tinker_sampler_s tinker_sampler_t; /* weights to sample from */
+typedef struct tinker_future_s tinker_future_t;   /* one operation */
+typedef struct tinker_input_s tinker_input_t;     /* model input: tokens */
+typedef struct tinker_datum_s tinker_datum_t;     /* one training example */
+
+/* Called when an operation has ended.
+ *
+ * If the call that got it returned 0 it runs exactly once, later, never before
+ * that call returns and with no lock held; if the call failed it never runs.
+ * The callbacks of a client run one at a time on its delivery thread; every
+ * public function may be called inside. future is borrowed: retain it to keep
+ * it and its results. status is 0 or a negative tinker_code_t; tinker_future_
+ * error() tells more. user is what the call was given. */
+typedef void (*tinker_done_cb)(tinker_future_t *future, int status,
+                               void *user);
+
+#endif
