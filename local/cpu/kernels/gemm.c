@@ -1,0 +1,323 @@
+/* gemm: products of any shape cut into blocks and tiles for a kernel set.
+ *
+ * The cut (blocks of k in ascending order, blocks and tasks of the output)
+ * never reaches a result: between two blocks of k a chain rests in c as the
+ * float it is. A product runs on the pool's threads, or inside one task; its
+ * scratch is the worker's own. */
+#include <string.h>
+
+#include "cpu/kernels/kernels.h"
+
+/* Rows up to which the right operand is read where it lies: copying it to
+ * widened panels pays only when more rows share the copy. */
+#define DIRECT_ROWS 8
+/* Below this many multiply-adds waking workers costs more than it saves. */
+#define MIN_PARALLEL 100000
+
+typedef enum { B_STRIDED, B_PACKED, B_PACKED_BACK } b_kind_t;
+
+/* One product, whatever the right operand is. */
+typedef struct {
+  const tinker__kernels_t *ks;
+  tinker__pool_t *pool;
+  const tinker__gemm_t *g;
+  b_kind_t kind;
+  const tinker__packed_t *w; /* for the packed kinds */
+  bool direct;
+  size_t row_step, col_step; /* one task's share of c */
+  size_t col_tasks;
+} product_t;
+
+/* A part of c, and what is being multiplied there now. */
+typedef struct {
+  const product_t *p;
+  float *block_a, *block_b, *edge;
+  size_t i0, i1, j0, j1; /* block of c */
+  size_t k0, k1;         /* block of k */
+  const void *b;         /* right operand at (k0, j0) */
+  tinker__dtype_t type;
+  size_t b_ks, b_ps;
+} block_t;
+
+static size_t min_size(size_t a, size_t b) {
+  return a < b ? a : b;
+}
+
+static size_t round_up(size_t a, size_t step) {
+  return (a + step - 1) / step * step;
+}
+
+/* End of row i's chain within the block, at least k0. */
+static size_t row_end(const block_t *bl, size_t i) {
+  const tinker__gemm_t *g = bl->p->g;
+  if (g->shape != TINKER__GEMM_K_CAUSAL)
+    return bl->k1;
+  size_t end = min_size(g->diag + i + 1, bl->k1);
+  return end < bl->k0 ? bl->k0 : end;
+}
+
+/* Rows i .. i + mr, panels at b, into c (whole panels). The common part of
+ * the rows' chains first, then what single rows have left. */
+static void run_tile(const block_t *bl, size_t i, unsigned mr, unsigned np,
+                     const float *a, size_t a_ks, const char *b, float *c,
+                     size_t ldc, bool load) {
+  tinker__tile_fn tile = bl->p->ks->tile[bl->type];
+  size_t common = row_end(bl, i) - bl->k0;
+  size_t b_bytes = bl->b_ks * (bl->type == TINKER__F32 ? 4 : 2);
+  tile(mr, np, common, a, a_ks, b, bl->b_ks, bl->b_ps, c, ldc, load);
+  if (bl->p->g->shape != TINKER__GEMM_K_CAUSAL)
+    return;
+  for (unsigned r = 1; r < mr; r++) {
+    size_t len = row_end(bl, i + r) - bl->k0 - common;
+    if (len > 0)
+      tile(1, np, len, a + common * a_ks + r, a_ks, b + common * b_bytes,
+           bl->b_ks, bl->b_ps, c + r * ldc, ldc, true);
+  }
+}
+
+/* The same at the right edge of c, by way of a tile of our own. */
+static void run_edge(const block_t *bl, size_t i, unsigned mr, unsigned np,
+                     const float *a, size_t a_ks, const char *b, float *c,
+                     size_t cols, bool load) {
+  size_t ld = np * 16u, ldc = bl->p->g->ldc;
+  if (load)
+    for (unsigned r = 0; r < mr; r++)
+      memcpy(bl->edge + r * ld, c + r * ldc, cols * sizeof *c);
+  run_tile(bl, i, mr, np, a, a_ks, b, bl->edge, ld, load);
+  for (unsigned r = 0; r < mr; r++)
+    memcpy(c + r * ldc, bl->edge + r * ld, cols * sizeof *c);
+}
+
+/* All columns of the block for a strip of rows packed at a. */
+static void run_strip(const block_t *bl, size_t i, unsigned mr, const float *a,
+                      size_t a_ks, size_t j0, size_t j1) {
+  const tinker__gemm_t *g = bl->p->g;
+  bool load = g->accumulate || bl->k0 > 0;
+  size_t size = bl->type == TINKER__F32 ? 4 : 2;
+  unsigned np = bl->p->ks->np[mr];
+  if (g->shape == TINKER__GEMM_N_CAUSAL)
+    j1 = min_size(j1, g->diag + i + mr);
+  for (size_t j = j0; j < j1;) {
+    size_t panels = (j1 - j + 15) / 16;
+    while (np > panels)
+      np /= 2;
+    size_t cols = min_size(j1 - j, np * 16u);
+    const char *b =
+        (const char *)bl->b + (j - bl->j0) / 16 * bl->b_ps * size;
+    float *c = g->c + i * g->ldc + j;
+    if (cols == np * 16u)
+      run_tile(bl, i, mr, np, a, a_ks, b, c, g->ldc, load);
+    else
+      run_edge(bl, i, mr, np, a, a_ks, b, c, cols, load);
+    j += cols;
+  }
+}
+
+/* Point bl->b at the right operand of the block, copying it to block_b unless
+ * it can be read in place. */
+static void open_b(block_t *bl) {
+  const product_t *p = bl->p;
+  const tinker__gemm_t *g = p->g;
+  const tinker__packed_t *w = p->w;
+  size_t kn = bl->k1 - bl->k0;
+  bl->type = TINKER__F32;
+  if (p->kind == B_STRIDED && p->direct) {
+    bl->b = g->b + bl->k0 * g->b_rs + bl->j0;
+    bl->b_ks = g->b_rs;
+    bl->b_ps = 16;
+    return;
+  }
+  if (p->kind == B_PACKED && (p->direct || w->type == TINKER__F32)) {
+    size_t at = (bl->j0 / 16 * w->k_in + bl->k0) * 16;
+    bl->type = w->type;
+    bl->b = (const char *)w->panels + at * (w->type == TINKER__F32 ? 4 : 2);
+    bl->b_ks = 16;
+    bl->b_ps = w->k_in * 16;
+    return;
+  }
+  for (size_t j = bl->j0; j < bl->j1; j += 16) {
+    float *out = bl->block_b + (j - bl->j0) * kn;
+    size_t n = min_size(16, bl->j1 - j);
+    if (p->kind == B_STRIDED)
+      p->ks->pack_b(out, g->b + bl->k0 * g->b_rs + j * g->b_cs, g->b_rs,
+                    g->b_cs, n, kn);
+    else if (p->kind == B_PACKED)
+      p->ks->widen(out,
+                   (const uint16_t *)w->panels +
+                       (j / 16 * w->k_in + bl->k0) * 16,
+                   w->type, kn * 16);
+    else
+      p->ks->pack_t(out, w->panels, w->type, w->k_in, bl->k0, kn, j, n);
+  }
+  bl->b = bl->block_b;
+  bl->b_ks = 16;
+  bl->b_ps = kn * 16;
+}
+
+/* Rows i0 .. i1 of the block against its right operand. */
+static void run_rows(block_t *bl, size_t i0, size_t i1) {
+  const product_t *p = bl->p;
+  const tinker__gemm_t *g = p->g;
+  size_t kn = bl->k1 - bl->k0, mr = p->ks->max_mr;
+  unsigned rows;
+  if (i1 - i0 == 1 && g->a_cs == 1) {
+    run_strip(bl, i0, 1, g->a + i0 * g->a_rs + bl->k0, 1, bl->j0, bl->j1);
+    return;
+  }
+  for (size_t i = i0; i < i1; i += rows) {
+    rows = (unsigned)min_size(mr, i1 - i);
+    p->ks->pack_a(bl->block_a + (i - i0) * kn,
+                  g->a + i * g->a_rs + bl->k0 * g->a_cs, g->a_rs, g->a_cs,
+                  rows, kn);
+  }
+  /* A few panels stay in the near cache while all strips pass over them. */
+  size_t step = p->ks->np[mr] * 16u;
+  for (size_t j = bl->j0; j < bl->j1; j += step)
+    for (size_t i = i0; i < i1; i += rows) {
+      rows = (unsigned)min_size(mr, i1 - i);
+      run_strip(bl, i, rows, bl->block_a + (i - i0) * kn, rows, j,
+                min_size(j + step, bl->j1));
+    }
+}
+
+/* Longest block of k: a single row that is read in place needs no scratch. */
+static size_t k_step(const product_t *p) {
+  const tinker__gemm_t *g = p->g;
+  if (!p->direct)
+    return TINKER__GEMM_KC;
+  if (g->m == 1 && g->a_cs == 1)
+    return g->k;
+  return TINKER__GEMM_KC * (TINKER__GEMM_MC / DIRECT_ROWS);
+}
+
+/* The part [i0, i1) x [j0, j1) of c, on one worker. */
+static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
+                     size_t j0, size_t j1) {
+  const tinker__gemm_t *g = p->g;
+  float *scratch = tinker__pool_scratch(p->pool, worker);
+  block_t bl = {.p = p};
+  size_t mc = TINKER__GEMM_MC / p->ks->max_mr * p->ks->max_mr;
+  size_t kc = k_step(p), nc = p->direct ? j1 - j0 : TINKER__GEMM_NC;
+  bl.block_a = scratch;
+  bl.block_b = scratch + TINKER__GEMM_MC * TINKER__GEMM_KC;
+  bl.edge = bl.block_b + TINKER__GEMM_NC * TINKER__GEMM_KC;
+  for (bl.j0 = j0; bl.j0 < j1; bl.j0 = bl.j1) {
+    bl.j1 = min_size(bl.j0 + nc, j1);
+    /* One pass even for k = 0: it clears c. */
+    for (bl.k0 = 0; bl.k0 < g->k || bl.k0 == 0; bl.k0 = bl.k1) {
+      bl.k1 = min_size(bl.k0 + kc, g->k);
+      open_b(&bl);
+      for (size_t i = i0; i < i1; i += mc)
+        run_rows(&bl, i, min_size(i + mc, i1));
+      if (g->k == 0)
+        break;
+    }
+  }
+}
+
+static void part_task(void *arg, size_t task, unsigned worker) {
+  const product_t *p = arg;
+  size_t i0 = task / p->col_tasks * p->row_step;
+  size_t j0 = task % p->col_tasks * p->col_step;
+  run_part(p, worker, i0, min_size(i0 + p->row_step, p->g->m), j0,
+           min_size(j0 + p->col_step, p->g->n));
+}
+
+/* Cut c into at least `tasks` parts where it can be, so that the copies made
+ * of both operands (columns cut: a is copied again; rows cut: b is) are
+ * fewest. Returns the number of parts. */
+static size_t cut(product_t *p, size_t tasks) {
+  size_t m = p->g->m, n = p->g->n, best = SIZE_MAX, count = 0;
+  for (size_t rows = 1; rows <= tasks; rows++) {
+    size_t cols = (tasks + rows - 1) / rows;
+    size_t i = round_up((m + rows - 1) / rows, p->ks->max_mr);
+    size_t j = round_up((n + cols - 1) / cols, 64);
+    size_t nr = (m + i - 1) / i, nc = (n + j - 1) / j;
+    /* Too few parts is worse than any copy. */
+    size_t cost = nr * n + nc * m + (nr * nc < tasks ? tasks * (m + n) : 0);
+    if (cost < best) {
+      best = cost;
+      p->row_step = i;
+      p->col_step = j;
+      p->col_tasks = nc;
+      count = nr * nc;
+    }
+  }
+  return count;
+}
+
+static void run(product_t *p) {
+  const tinker__gemm_t *g = p->g;
+  if (g->m == 0 || g->n == 0)
+    return;
+  unsigned threads = tinker__pool_threads(p->pool);
+  if (threads == 1 || g->m * g->n < MIN_PARALLEL / (g->k + 1)) {
+    run_part(p, 0, 0, g->m, 0, g->n);
+    return;
+  }
+  size_t count = cut(p, threads * (p->direct ? 4u : 2u));
+  tinker__pool_run(p->pool, part_task, p, count);
+}
+
+void tinker__linear(const tinker__kernels_t *ks, tinker__pool_t *pool,
+                    const tinker__packed_t *w, const float *x, size_t ldx,
+                    size_t m, float *y, size_t ldy, bool accumulate) {
+  tinker__gemm_t g = {.m = m,
+                      .n = w->n_out,
+                      .k = w->k_in,
+                      .a = x,
+                      .a_rs = ldx,
+                      .a_cs = 1,
+                      .c = y,
+                      .ldc = ldy,
+                      .accumulate = accumulate};
+  product_t p = {.ks = ks,
+                 .pool = pool,
+                 .g = &g,
+                 .kind = B_PACKED,
+                 .w = w,
+                 .direct = m <= DIRECT_ROWS};
+  run(&p);
+}
+
+void tinker__linear_back(const tinker__kernels_t *ks, tinker__pool_t *pool,
+                         const tinker__packed_t *w, const float *dy,
+                         size_t ldy, size_t m, float *dx, size_t ldx,
+                         bool accumulate) {
+  tinker__gemm_t g = {.m = m,
+                      .n = w->k_in,
+                      .k = w->n_out,
+                      .a = dy,
+                      .a_rs = ldy,
+                      .a_cs = 1,
+                      .c = dx,
+                      .ldc = ldx,
+                      .accumulate = accumulate};
+  product_t p = {
+      .ks = ks, .pool = pool, .g = &g, .kind = B_PACKED_BACK, .w = w};
+  run(&p);
+}
+
+/* Whole panels of contiguous columns can be read where they are. */
+static product_t strided(const tinker__kernels_t *ks, tinker__pool_t *pool,
+                         const tinker__gemm_t *g) {
+  return (product_t){.ks = ks,
+                     .pool = pool,
+                     .g = g,
+                     .kind = B_STRIDED,
+                     .direct = g->m <= DIRECT_ROWS && g->b_cs == 1 &&
+                               g->n % 16 == 0};
+}
+
+void tinker__gemm(const tinker__kernels_t *ks, tinker__pool_t *pool,
+                  const tinker__gemm_t *g) {
+  product_t p = strided(ks, pool, g);
+  run(&p);
+}
+
+void tinker__gemm_task(const tinker__kernels_t *ks, tinker__pool_t *pool,
+                       unsigned worker, const tinker__gemm_t *g) {
+  product_t p = strided(ks, pool, g);
+  if (g->m > 0 && g->n > 0)
+    run_part(&p, worker, 0, g->m, 0, g->n);
+}

@@ -1,0 +1,61 @@
+/* kernels: which kernel sets this machine can run. Pure functions on constant
+ * tables, any thread. */
+#include "cpu/kernels/kernels.h"
+
+#include <string.h>
+
+#include "cpu/kernels/sets.h"
+
+typedef struct {
+  const tinker__kernels_t *set;
+  bool (*runs)(void);
+} set_row_t;
+
+static bool always(void) {
+  return true;
+}
+
+#ifdef TINKER_KERNELS_X86
+static bool has_avx2(void) {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("avx");
+}
+
+static bool has_avx512(void) {
+  return has_avx2() && __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+/* Best last. */
+static const set_row_t rows[] = {
+    {&tinker__kernels_scalar, always},
+#ifdef TINKER_KERNELS_X86
+    {&tinker__kernels_avx2, has_avx2},
+    {&tinker__kernels_avx512, has_avx512},
+#endif
+};
+
+const tinker__kernels_t *tinker__kernels_at(size_t i) {
+  for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+    if (rows[r].runs() && i-- == 0)
+      return rows[r].set;
+  return NULL;
+}
+
+const tinker__kernels_t *tinker__kernels_get(void) {
+  const tinker__kernels_t *best = &tinker__kernels_scalar, *set;
+  for (size_t i = 0; (set = tinker__kernels_at(i)) != NULL; i++)
+    best = set;
+  return best;
+}
+
+const tinker__kernels_t *tinker__kernels_by_name(const char *name) {
+  const tinker__kernels_t *set;
+  for (size_t i = 0; (set = tinker__kernels_at(i)) != NULL; i++)
+    if (strcmp(set->name, name) == 0)
+      return set;
+  return NULL;
+}
