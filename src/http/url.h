@@ -1,0 +1,38 @@
+/* url: what the base URL says, and how a request's path is put behind it.
+ * Pure functions. */
+#ifndef TINKER_HTTP_URL_H
+#define TINKER_HTTP_URL_H
+
+#include "base/buf.h"
+
+/* Longest path of a Unix socket: sun_path without its NUL. */
+#if defined(__APPLE__)
+#define TINKER__UNIX_PATH_MAX 103
+#else
+#define TINKER__UNIX_PATH_MAX 107
+#endif
+#define TINKER__BASE_URL_MAX 2048
+
+typedef struct tinker__target_s {
+  char *base;      /* without a trailing slash; "http://localhost" for unix: */
+  char *unix_path; /* NULL unless unix: */
+  bool tls;
+  bool loopback; /* unix:, localhost, 127.0.0.0/8 or ::1: never a proxy */
+} tinker__target_t;
+
+/* Reads a base URL. An https or http host is demanded; user names, queries and
+ * fragments are refused. 0, TINKER_EINVAL (`why` says what is wrong),
+ * TINKER_ENOMEM; *out is set only on success, free it with
+ * tinker__target_free. */
+int tinker__target_parse(tinker__target_t *out, tinker__mem_t *mem,
+                         const char *base_url, char *why, size_t why_len);
+void tinker__target_free(tinker__target_t *target, tinker__mem_t *mem);
+
+/* <base>/<path>: exactly one slash between, the base's own path kept, NUL
+ * behind. Spaces and bytes over 127 are percent-encoded; ':', '/' and '%' go
+ * out as they are. 0, TINKER_EINVAL (control character), or the buffer's
+ * error. */
+int tinker__target_url(const tinker__target_t *target, const char *path,
+                       tinker__buf_t *out);
+
+#endif

@@ -1,0 +1,177 @@
+/* loop: where everything that waits runs.
+ *
+ * One loop belongs to one client. All state of http, flow and session is
+ * touched on the loop's thread only; everything else is sent there as a task.
+ * User code and log lines never run on it: they run as delivered tasks, on
+ * the delivery thread in background mode, so that a slow callback can't
+ * delay a heartbeat.
+ *
+ * The loop is a table of functions, so that a test replaces it by one that
+ * owns time (tests/support/fake_loop.h), and step and borrowed mode stand
+ * beside background mode without a change above.
+ *
+ * Vocabulary: to post = queue for the loop's thread; to deliver = queue for
+ * the delivery thread. Tasks, timers and watches are embedded in the objects
+ * they serve: nothing is allocated, so posting, delivering and timers can't
+ * fail. */
+#ifndef TINKER_LOOP_LOOP_H
+#define TINKER_LOOP_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/world.h"
+#include "loop/timer.h"
+
+typedef struct tinker__loop_s tinker__loop_t;
+
+/* A piece of work. Belongs to one queue at a time. While it runs it is in no
+ * queue: it may be queued again or freed from inside run. */
+typedef struct tinker__task_s {
+  tinker__link_t link;
+  void (*run)(struct tinker__task_s *task);
+} tinker__task_t;
+
+static inline void tinker__task_init(tinker__task_t *task,
+                                     void (*run)(tinker__task_t *task)) {
+  tinker__list_init(&task->link);
+  task->run = run;
+}
+
+/* What a watched descriptor is ready for, or is watched for. */
+typedef enum {
+  TINKER__READABLE = 1 << 0,
+  TINKER__WRITABLE = 1 << 1,
+  TINKER__BROKEN = 1 << 2 /* reported only */
+} tinker__ready_t;
+
+typedef struct tinker__watch_s tinker__watch_t;
+typedef void (*tinker__watch_cb)(void *user, int fd, unsigned ready);
+
+typedef struct tinker__loop_ops_s {
+  bool (*post)(tinker__loop_t *loop, tinker__task_t *task);
+  bool (*deliver)(tinker__loop_t *loop, tinker__task_t *task);
+  bool (*on_thread)(const tinker__loop_t *loop);
+  bool (*on_delivery)(const tinker__loop_t *loop);
+  void (*timer_start)(tinker__loop_t *loop, tinker__timer_t *timer,
+                      int64_t due_ms);
+  void (*timer_stop)(tinker__loop_t *loop, tinker__timer_t *timer);
+  int (*wait)(tinker__loop_t *loop, bool (*ready)(void *user), void *user,
+              int64_t timeout_ms);
+  void (*notify)(tinker__loop_t *loop);
+  int (*watch_new)(tinker__loop_t *loop, tinker__watch_t **out, int fd,
+                   tinker__watch_cb cb, void *user);
+  int (*watch_set)(tinker__watch_t *watch, unsigned ready);
+  void (*watch_free)(tinker__watch_t *watch);
+  void (*close)(tinker__loop_t *loop, void (*gone)(void *user), void *user);
+} tinker__loop_ops_t;
+
+/* Head of every implementation. */
+struct tinker__loop_s {
+  const tinker__loop_ops_t *ops;
+  tinker__mem_t *mem;
+  const tinker__world_t *world;
+};
+
+/* Background mode: starts the I/O thread and the delivery thread. mem and
+ * world outlive the loop. 0, TINKER_ENOMEM, TINKER_EIO (no thread or no
+ * descriptor to be had). */
+int tinker__loop_background(tinker__loop_t **out, tinker__mem_t *mem,
+                            const tinker__world_t *world);
+
+/* Ends the loop: what was posted and delivered before still runs, and what
+ * that queues in turn; timers don't fire any more, watches must be gone.
+ * After the call no other thread may queue anything. Any thread, once.
+ *
+ * Elsewhere than on the loop's own threads it returns when both have been
+ * joined. On one of them it returns at once and the threads end behind it;
+ * tinker__loop_reap waits for them. In both cases `gone` (may be NULL) runs
+ * last, when the loop is freed: it may free mem. In a forked child the
+ * threads don't exist: it frees nothing but what `gone` frees. */
+static inline void tinker__loop_close(tinker__loop_t *loop,
+                                      void (*gone)(void *user), void *user) {
+  loop->ops->close(loop, gone, user);
+}
+
+/* Waits until every background loop of the process that was closed has
+ * ended, threads included; for tinker_shutdown. timeout_ms: -1 = no limit.
+ * 0, TINKER_ETIMEDOUT, TINKER_EDEADLK on a loop's own thread. */
+int tinker__loop_reap(int64_t timeout_ms);
+
+/* Any thread; can't fail. False when the task is queued already (once is
+ * enough: it runs after this call). Tasks run in order of posting. */
+static inline bool tinker__loop_post(tinker__loop_t *loop,
+                                     tinker__task_t *task) {
+  return loop->ops->post(loop, task);
+}
+
+/* The same for the delivery thread. */
+static inline bool tinker__loop_deliver(tinker__loop_t *loop,
+                                        tinker__task_t *task) {
+  return loop->ops->deliver(loop, task);
+}
+
+/* Does the caller run on the loop's thread (the delivery thread)? */
+static inline bool tinker__loop_on_thread(const tinker__loop_t *loop) {
+  return loop->ops->on_thread(loop);
+}
+static inline bool tinker__loop_on_delivery(const tinker__loop_t *loop) {
+  return loop->ops->on_delivery(loop);
+}
+
+/* Loop time: the world's monotonic milliseconds. Any thread. */
+static inline int64_t tinker__loop_now(const tinker__loop_t *loop) {
+  return loop->world->now_ms(loop->world->user);
+}
+
+/* One-shot timers, on the loop's thread only. start moves a running timer;
+ * a due time in the past fires at the next turn, never inside start. stop is
+ * allowed at any time, also for a timer that never ran. Timers due at the same
+ * millisecond fire in the order they were started. */
+static inline void tinker__timer_start(tinker__loop_t *loop,
+                                       tinker__timer_t *timer,
+                                       int64_t due_ms) {
+  loop->ops->timer_start(loop, timer, due_ms);
+}
+static inline void tinker__timer_stop(tinker__loop_t *loop,
+                                      tinker__timer_t *timer) {
+  loop->ops->timer_stop(loop, timer);
+}
+
+/* Blocks the caller until ready(user) is true. ready is called under a lock
+ * of the loop's: it reads an atomic or two and calls nothing. Whoever makes it
+ * true calls tinker__loop_notify afterwards.
+ * timeout_ms: -1 = no limit. 0, TINKER_ETIMEDOUT, or TINKER_EDEADLK when it is
+ * not ready and the caller is one of the loop's threads. */
+static inline int tinker__loop_wait(tinker__loop_t *loop,
+                                    bool (*ready)(void *user), void *user,
+                                    int64_t timeout_ms) {
+  return loop->ops->wait(loop, ready, user, timeout_ms);
+}
+/* Wakes all waiters to look again. Any thread; takes the lock for a moment. */
+static inline void tinker__loop_notify(tinker__loop_t *loop) {
+  loop->ops->notify(loop);
+}
+
+/* Watches of descriptors, on the loop's thread only; for http.
+ * new: watches nothing yet. 0, TINKER_ENOMEM, TINKER_EIO.
+ * set: bits of tinker__ready_t; 0 = none. Cheap to call often: giving up
+ * interest costs a system call only if an event comes all the same.
+ * free: before the descriptor is closed; no call back afterwards. */
+static inline int tinker__watch_new(tinker__loop_t *loop,
+                                    tinker__watch_t **out, int fd,
+                                    tinker__watch_cb cb, void *user) {
+  return loop->ops->watch_new(loop, out, fd, cb, user);
+}
+static inline int tinker__watch_set(tinker__loop_t *loop,
+                                    tinker__watch_t *watch, unsigned ready) {
+  return loop->ops->watch_set(watch, ready);
+}
+static inline void tinker__watch_free(tinker__loop_t *loop,
+                                      tinker__watch_t *watch) {
+  loop->ops->watch_free(watch);
+}
+
+#endif
