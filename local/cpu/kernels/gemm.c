@@ -35,7 +35,7 @@ typedef struct {
   size_t i0, i1, j0, j1; /* block of c */
   size_t k0, k1;         /* block of k */
   const void *b;         /* right operand at (k0, j0) */
-  tinker__dtype_t type;
+  tinker__elem_t type;
   size_t b_ks, b_ps;
 } block_t;
 

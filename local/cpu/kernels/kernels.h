@@ -25,7 +25,7 @@ typedef enum {
   TINKER__F32 = 0,
   TINKER__BF16 = 1,
   TINKER__F16 = 2
-} tinker__dtype_t;
+} tinker__elem_t;
 
 /* Columns of one packed panel, and the chains of a row sum. */
 #define TINKER__LANES 16
@@ -58,7 +58,7 @@ typedef struct {
   void (*mul)(float *y, const float *x, size_t n);  /* y *= x */
   void (*scale)(float *y, float a, size_t n);       /* y *= a */
   void (*axpy)(float *y, float a, const float *x, size_t n); /* fma(a,x,y) */
-  void (*widen)(float *y, const void *x, tinker__dtype_t type, size_t n);
+  void (*widen)(float *y, const void *x, tinker__elem_t type, size_t n);
 
   /* Sums of a row in 16 chains. max of nothing is -inf; a NaN is skipped. */
   float (*sum)(const float *x, size_t n);
@@ -106,7 +106,7 @@ typedef struct {
   /* For gemm.c. np[mr] = widest tile (in panels: 1, 2, 4 ...) for mr rows. */
   unsigned max_mr;
   const unsigned char *np;
-  tinker__tile_fn tile[3]; /* by tinker__dtype_t of b */
+  tinker__tile_fn tile[3]; /* by tinker__elem_t of b */
   /* out[k][mr] from a[i * rs + k * cs]. */
   void (*pack_a)(float *out, const float *a, size_t rs, size_t cs, unsigned mr,
                  size_t k);
@@ -115,7 +115,7 @@ typedef struct {
                  size_t k);
   /* out[r][16] = panel elements (column n0 + r of the weight, rows k0 .. k0 +
    * 15): a transposed read of packed weights, rows >= kn zero. */
-  void (*pack_t)(float *out, const void *panels, tinker__dtype_t type,
+  void (*pack_t)(float *out, const void *panels, tinker__elem_t type,
                  size_t k_in, size_t n0, size_t n, size_t k0, size_t kn);
 } tinker__kernels_t;
 
@@ -154,7 +154,7 @@ uint16_t tinker__f32_to_bf16(float x);
  * after tinker__packed_new, so any thread may read it. */
 typedef struct {
   size_t n_out, k_in;
-  tinker__dtype_t type;
+  tinker__elem_t type;
   void *panels; /* 64-byte aligned, outputs past n_out are zero */
   void *block;
   tinker__mem_t *mem;
@@ -164,7 +164,7 @@ typedef struct {
  * endian as in safetensors. 0, TINKER_ENOMEM, or TINKER_EINVAL if a size is 0
  * or too large; *out untouched on failure. */
 int tinker__packed_new(tinker__packed_t **out, tinker__mem_t *mem,
-                       const void *src, tinker__dtype_t type, size_t n_out,
+                       const void *src, tinker__elem_t type, size_t n_out,
                        size_t k_in);
 void tinker__packed_free(tinker__packed_t *w);
 size_t tinker__packed_bytes(const tinker__packed_t *w);

@@ -6,7 +6,7 @@
 
 #include "cpu/kernels/kernels.h"
 
-static size_t type_size(tinker__dtype_t type) {
+static size_t type_size(tinker__elem_t type) {
   return type == TINKER__F32 ? 4 : 2;
 }
 
@@ -29,7 +29,7 @@ static void fill_panels(tinker__packed_t *w, const unsigned char *src) {
 }
 
 int tinker__packed_new(tinker__packed_t **out, tinker__mem_t *mem,
-                       const void *src, tinker__dtype_t type, size_t n_out,
+                       const void *src, tinker__elem_t type, size_t n_out,
                        size_t k_in) {
   if (n_out == 0 || k_in == 0 || n_out > SIZE_MAX / 2 - 16 ||
       k_in > SIZE_MAX / 8 / (n_out + 16))

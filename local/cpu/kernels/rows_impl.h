@@ -136,11 +136,11 @@ static void rows_axpy(float *y, float a, const float *x, size_t n) {
     wr(y + off, vf_fma(va, rd(x + off, cnt), rd(y + off, cnt)), cnt);
 }
 
-static inline vf_t widen16(const uint16_t *p, tinker__dtype_t type) {
+static inline vf_t widen16(const uint16_t *p, tinker__elem_t type) {
   return type == TINKER__BF16 ? vf_load_bf16(p) : vf_load_f16(p);
 }
 
-static void rows_widen(float *y, const void *x, tinker__dtype_t type,
+static void rows_widen(float *y, const void *x, tinker__elem_t type,
                        size_t n) {
   const uint16_t *h = x;
   if (type == TINKER__F32) {

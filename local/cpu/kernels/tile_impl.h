@@ -4,7 +4,7 @@
 
 #define TILE_INLINE static inline __attribute__((always_inline))
 
-TILE_INLINE vf_t tile_load_b(const void *b, size_t at, tinker__dtype_t type) {
+TILE_INLINE vf_t tile_load_b(const void *b, size_t at, tinker__elem_t type) {
   if (type == TINKER__F32)
     return vf_load((const float *)b + at);
   return widen16((const uint16_t *)b + at, type);
@@ -13,7 +13,7 @@ TILE_INLINE vf_t tile_load_b(const void *b, size_t at, tinker__dtype_t type) {
 /* mr and np are constants wherever this is expanded, so that acc lives in
  * registers. */
 TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
-                           const tinker__dtype_t type, size_t k,
+                           const tinker__elem_t type, size_t k,
                            const float *a, size_t a_ks, const void *b,
                            size_t b_ks, size_t b_ps, float *c, size_t ldc,
                            bool load) {
@@ -108,7 +108,7 @@ static void pack_b(float *out, const float *b, size_t rs, size_t cs, size_t n,
 
 /* The weight's panel n / 16 holds its column n as lane n % 16 of each row k:
  * sixteen of those rows are one square to turn. */
-static void pack_t(float *out, const void *panels, tinker__dtype_t type,
+static void pack_t(float *out, const void *panels, tinker__elem_t type,
                    size_t k_in, size_t n0, size_t n, size_t k0, size_t kn) {
   float square[256];
   memset(square, 0, sizeof square);
