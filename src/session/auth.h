@@ -1,0 +1,23 @@
+/* auth: which credential a client uses, and whether it may be one. Pure but
+ * for the environment, which it reads through the world. */
+#ifndef TINKER_SESSION_AUTH_H
+#define TINKER_SESSION_AUTH_H
+
+#include "base/mem.h"
+#include "base/world.h"
+
+/* Finds the base URL: `given`, else TINKER_BASE_URL, else the public service.
+ * Empty counts as unset. The result is borrowed. */
+const char *tinker__auth_base_url(const tinker__world_t *world,
+                                  const char *given);
+
+/* Finds the credential for base_url: `given`, else TINKER_API_KEY; it must
+ * begin with "tml-" or "eyJ". A Unix socket needs none, and what is set for it
+ * is checked all the same. *out: a copy, NULL when there is none and none is
+ * needed. 0, TINKER_EAUTH (`why` never shows the credential),
+ * TINKER_ENOMEM. */
+int tinker__auth_credential(const tinker__world_t *world, tinker__mem_t *mem,
+                            const char *base_url, const char *given,
+                            char **out, char *why, size_t why_len);
+
+#endif

@@ -1,0 +1,120 @@
+/* session: who we are to the service, and whether it still knows us.
+ *
+ * It fetches client/config and client/dynamic_config when something first
+ * needs them, creates the session when something first trains or samples,
+ * then beats every ten seconds until it is finished, closed or ended by the
+ * service. All on the loop's thread; callbacks too, never inside the call
+ * that asked for them, so they may call back. Owns no thread and no socket:
+ * time comes from the loop, bytes from the transport. */
+#ifndef TINKER_SESSION_SESSION_H
+#define TINKER_SESSION_SESSION_H
+
+#include <tinker/error.h>
+
+#include "http/http.h"
+#include "loop/loop.h"
+
+struct tinker__client_config_s; /* wire/messages.h */
+
+/* A heartbeat goes out this often, and a session that was not confirmed for
+ * this long is reported as probably lost. */
+#define TINKER__SESSION_BEAT_MS 10000
+#define TINKER__SESSION_LOST_MS 120000
+
+typedef struct tinker__session_s tinker__session_t;
+
+typedef enum {
+  TINKER__SESSION_SILENT,   /* no beat confirmed for 120 s; said once */
+  TINKER__SESSION_BACK,     /* confirmed again after SILENT */
+  TINKER__SESSION_ENDED,    /* the service says it is over: final */
+  TINKER__SESSION_MESSAGE   /* text from the service, for the log */
+} tinker__session_event_t;
+
+typedef struct tinker__session_options_s {
+  tinker__loop_t *loop; /* these three outlive the session */
+  tinker__http_t *http;
+  tinker__mem_t *mem;
+  const char *sdk_version; /* copied, as are all strings */
+  const char *const *tags;
+  size_t tag_count;
+  const char *project_id;   /* NULL = none */
+  const char *display_name; /* NULL = none */
+  /* What happens to the session; may be NULL. text: for people, valid during
+   * the call. */
+  void (*event)(void *user, tinker__session_event_t event, const char *text);
+  void *user;
+} tinker__session_options_t;
+
+/* Any thread; sends nothing. 0 or TINKER_ENOMEM. */
+int tinker__session_new(tinker__session_t **out,
+                        const tinker__session_options_t *options);
+
+/* What someone waits for. */
+typedef enum {
+  TINKER__NEED_CONFIG, /* tinker__session_config is set */
+  TINKER__NEED_SESSION /* and tinker__session_id is */
+} tinker__session_need_t;
+
+/* Embedded in the object that waits. */
+typedef struct tinker__session_waiter_s {
+  tinker__link_t link;
+  tinker__session_need_t need;
+  /* error: NULL when what was needed is there; else borrowed. */
+  void (*done)(struct tinker__session_waiter_s *waiter,
+               const tinker_error_t *error);
+} tinker__session_waiter_t;
+
+static inline void tinker__session_waiter_init(
+    tinker__session_waiter_t *waiter,
+    void (*done)(tinker__session_waiter_t *, const tinker_error_t *)) {
+  tinker__list_init(&waiter->link);
+  waiter->done = done;
+}
+
+/* Runs waiter->done exactly once, later, unless tinker__session_forget comes
+ * first. Starts what has not been started; a failure goes to all who wait, and
+ * the next one to come tries again (but for an ended session, which
+ * stays so: TINKER_ESESSION). */
+void tinker__session_need(tinker__session_t *session,
+                          tinker__session_need_t need,
+                          tinker__session_waiter_t *waiter);
+/* The waiter's done doesn't run any more. Harmless when it has run. */
+void tinker__session_forget(tinker__session_t *session,
+                            tinker__session_waiter_t *waiter);
+
+/* NULL before the configuration is there; then constant. */
+const struct tinker__client_config_s *
+tinker__session_config(const tinker__session_t *session);
+/* NULL before the session is there; then constant. */
+const char *tinker__session_id(const tinker__session_t *session);
+/* True after TINKER__SESSION_ENDED. */
+bool tinker__session_ended(const tinker__session_t *session);
+/* For whoever learns it first: a reply of 410 to anything of this session. */
+void tinker__session_set_ended(tinker__session_t *session);
+
+/* Counters of the session, each from 0: model_seq_id of a new model, and
+ * sampling_session_seq_id, shared by samplers and ephemeral saves. */
+int64_t tinker__session_next_model_seq(tinker__session_t *session);
+int64_t tinker__session_next_sampling_seq(tinker__session_t *session);
+
+typedef enum {
+  TINKER__FINISH_SUCCESS,
+  TINKER__FINISH_ERRORED,
+  TINKER__FINISH_INTERRUPTED
+} tinker__finish_reason_t;
+
+/* Tells the service that the session is over; heartbeats stop. Without a
+ * session nothing is sent. timeout_ms: for all attempts together. waiter: its
+ * done runs once, as above; error: NULL when the service knows. Once. */
+void tinker__session_finish(tinker__session_t *session,
+                            tinker__finish_reason_t reason, const char *detail,
+                            int64_t timeout_ms,
+                            tinker__session_waiter_t *waiter);
+
+/* Stops everything; who still waits gets TINKER_ECLOSED. Frees the session and
+ * runs closed(user) (may be NULL), later. Once, before the transport is
+ * closed. */
+void tinker__session_close(tinker__session_t *session,
+                           void (*closed)(void *user), void *user);
+
+#endif
