@@ -6,6 +6,10 @@
 
 #include "cpu/kernels/sets.h"
 
+#ifdef TINKER_KERNELS_X86
+#include <cpuid.h>
+#endif
+
 typedef struct {
   const tinker__kernels_t *set;
   bool (*runs)(void);
@@ -17,8 +21,9 @@ static bool always(void) {
 
 #ifdef TINKER_KERNELS_X86
 static bool has_avx2(void) {
+  unsigned a, b, c = 0, d;
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("avx");
+         __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) != 0;
 }
 
 static bool has_avx512(void) {

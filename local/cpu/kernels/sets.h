@@ -4,6 +4,14 @@
 
 #include "cpu/kernels/kernels.h"
 
+/* Before a loop with a small constant count: sums live in registers only if
+ * no loop is left over them. */
+#if defined(__clang__)
+#define KERNELS_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define KERNELS_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 extern const tinker__kernels_t tinker__kernels_scalar;
 #ifdef TINKER_KERNELS_X86
 extern const tinker__kernels_t tinker__kernels_avx2;

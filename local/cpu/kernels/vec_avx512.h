@@ -1,0 +1,116 @@
+/* vec_avx512: vec_scalar.h's sixteen lanes in one AVX-512 register. */
+#ifndef TINKER_KERNELS_VEC_AVX512_H
+#define TINKER_KERNELS_VEC_AVX512_H
+
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "cpu/kernels/kernels.h"
+
+typedef __m512 vf_t;
+typedef __m512i vi_t;
+typedef __mmask16 vm_t;
+
+static inline __mmask16 first_mask(size_t n) {
+  return (__mmask16)((1u << n) - 1u);
+}
+
+static inline vf_t vf_set1(float a) {
+  return _mm512_set1_ps(a);
+}
+
+static inline vf_t vf_load(const float *p) {
+  return _mm512_loadu_ps(p);
+}
+
+static inline void vf_store(float *p, vf_t a) {
+  _mm512_storeu_ps(p, a);
+}
+
+static inline vf_t vf_loadn(const float *p, size_t n) {
+  return _mm512_maskz_loadu_ps(first_mask(n), p);
+}
+
+static inline void vf_storen(float *p, vf_t a, size_t n) {
+  _mm512_mask_storeu_ps(p, first_mask(n), a);
+}
+
+static inline vf_t vf_add(vf_t a, vf_t b) {
+  return _mm512_add_ps(a, b);
+}
+
+static inline vf_t vf_sub(vf_t a, vf_t b) {
+  return _mm512_sub_ps(a, b);
+}
+
+static inline vf_t vf_mul(vf_t a, vf_t b) {
+  return _mm512_mul_ps(a, b);
+}
+
+static inline vf_t vf_div(vf_t a, vf_t b) {
+  return _mm512_div_ps(a, b);
+}
+
+static inline vf_t vf_sqrt(vf_t a) {
+  return _mm512_sqrt_ps(a);
+}
+
+static inline vf_t vf_fma(vf_t a, vf_t b, vf_t c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+
+static inline vm_t vf_lt(vf_t a, vf_t b) {
+  return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+
+static inline vf_t vf_select(vm_t m, vf_t a, vf_t b) {
+  return _mm512_mask_blend_ps(m, b, a);
+}
+
+static inline vf_t vf_first(size_t n, vf_t a, vf_t b) {
+  return _mm512_mask_blend_ps(first_mask(n), b, a);
+}
+
+static inline vi_t vi_bits(vf_t a) {
+  return _mm512_castps_si512(a);
+}
+
+static inline vf_t vf_bits(vi_t a) {
+  return _mm512_castsi512_ps(a);
+}
+
+static inline vi_t vi_set1(int32_t a) {
+  return _mm512_set1_epi32(a);
+}
+
+static inline vi_t vi_add(vi_t a, vi_t b) {
+  return _mm512_add_epi32(a, b);
+}
+
+static inline vi_t vi_sub(vi_t a, vi_t b) {
+  return _mm512_sub_epi32(a, b);
+}
+
+static inline vi_t vi_shl(vi_t a, int s) {
+  return _mm512_slli_epi32(a, (unsigned)s);
+}
+
+static inline vi_t vi_sar(vi_t a, int s) {
+  return _mm512_srai_epi32(a, (unsigned)s);
+}
+
+static inline vf_t vf_from_int(vi_t a) {
+  return _mm512_cvtepi32_ps(a);
+}
+
+static inline vf_t vf_load_bf16(const uint16_t *p) {
+  __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+static inline vf_t vf_load_f16(const uint16_t *p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
+}
+
+#endif
