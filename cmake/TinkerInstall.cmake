@@ -1,0 +1,32 @@
+# Install rules: libraries, headers, the CMake package and the pkg-config
+# file. Everything is found relative to the files themselves, so a prefix may
+# be moved after it was installed.
+include(CMakePackageConfigHelpers)
+
+set_target_properties(tinker PROPERTIES
+  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+install(TARGETS tinker tinker_static tinker_core tinker_local
+  EXPORT tinker-targets
+  RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS tinker-locald RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/tinker
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+
+set(_package ${CMAKE_INSTALL_LIBDIR}/cmake/tinker)
+install(EXPORT tinker-targets NAMESPACE tinker:: DESTINATION ${_package})
+configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/tinker-config.cmake.in
+  ${PROJECT_BINARY_DIR}/tinker-config.cmake INSTALL_DESTINATION ${_package})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/tinker-config-version.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/tinker-config.cmake
+  ${PROJECT_BINARY_DIR}/tinker-config-version.cmake DESTINATION ${_package})
+
+file(RELATIVE_PATH _up ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
+  ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" TINKER_PC_UP "${_up}")
+configure_file(${PROJECT_SOURCE_DIR}/cmake/tinker.pc.in
+  ${PROJECT_BINARY_DIR}/tinker.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/tinker.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
