@@ -60,9 +60,9 @@ const tinker__tensor_t *tinker__folder_tensor(const tinker__folder_t *f,
                                               uint32_t layer);
 /* Bytes of all tensors (the embedding of a tied model once). */
 uint64_t tinker__folder_bytes(const tinker__folder_t *f);
-/* Hex SHA-256 over the fields of the configuration that change results, and
- * over name, shape, type and bytes of every tensor, in a fixed order: the same
- * for one file and for shards. Reads all weights. 0 or TINKER_ENOMEM. */
+/* Hex SHA-256 over the fields of the configuration that enter the arithmetic,
+ * and over name, shape, type and bytes of every tensor, in a fixed order: the
+ * same for one file and for shards. Reads all weights. 0 or TINKER_ENOMEM. */
 int tinker__folder_digest(const tinker__folder_t *f, char out[65]);
 
 #endif
