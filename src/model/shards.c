@@ -144,7 +144,8 @@ static int index_shard(open_t *o, size_t number) {
                         (void *)(uintptr_t)(number + 1))
       return tinker__why(o->why, o->why_len, TINKER_EFORMAT,
                          "%s: tensor %.*s is not what " INDEX " says",
-                         shard->name, (int)(t->name.len < 200 ? t->name.len : 200),
+                         shard->name,
+                         (int)(t->name.len < 200 ? t->name.len : 200),
                          t->name.ptr);
     if (tinker__map_put(o->by_name, t->name, (void *)(uintptr_t)t, &old) != 0)
       return no_memory(o);
