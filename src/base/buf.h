@@ -1,7 +1,7 @@
-/* buf: a growing byte buffer with a ceiling chosen at birth, and a bounded
- * reader. Not thread-safe. A failed append leaves the buffer as it was and is
- * remembered: tinker__buf_error() tells the first failure, so that a run of
- * appends needs one check at its end. */
+/* buf: a growing byte buffer with a ceiling chosen at birth. Not thread-safe. A
+ * failed append leaves the buffer as it was and is remembered:
+ * tinker__buf_error() tells the first failure, so that a run of appends needs
+ * one check at its end. */
 #ifndef TINKER_BASE_BUF_H
 #define TINKER_BASE_BUF_H
 
@@ -18,13 +18,18 @@ typedef struct tinker__buf_s {
   size_t len;
   size_t cap;
   size_t max; /* ceiling in bytes */
-  int error;  /* first failure: TINKER_ENOMEM or TINKER_EOVERFLOW, else 0 */
+  int error;  /* first failure: TINKER_ENOMEM, TINKER_EOVERFLOW, or what
+                 tinker__buf_fail was told; else 0 */
 } tinker__buf_t;
 
 void tinker__buf_init(tinker__buf_t *b, tinker__mem_t *mem, size_t max);
 void tinker__buf_free(tinker__buf_t *b);
 /* Empties it and forgets an error; keeps the memory. */
 void tinker__buf_clear(tinker__buf_t *b);
+/* Remembers an error of a writer on top (a value that can't be written), unless
+ * there is one already. Returns the one that counts. From then on every append
+ * does nothing. */
+int tinker__buf_fail(tinker__buf_t *b, int code);
 /* Room for `more` bytes behind len; returns 0 or the error. */
 int tinker__buf_reserve(tinker__buf_t *b, size_t more);
 int tinker__buf_add(tinker__buf_t *b, const void *data, size_t len);
@@ -43,8 +48,8 @@ static inline tinker__str_t tinker__buf_str(const tinker__buf_t *b) {
 /* Adds a NUL behind the contents (not counted in len) and returns the data,
  * or NULL without memory. */
 const char *tinker__buf_cstr(tinker__buf_t *b);
-/* Gives the block away (free with tinker__mem_free); the buffer is empty
- * afterwards. *len may be NULL. */
+/* Gives the block away (free with tinker__mem_free), NULL when nothing was ever
+ * written; the buffer is empty afterwards. len may be NULL. */
 char *tinker__buf_take(tinker__buf_t *b, size_t *len);
 
 #endif

@@ -20,9 +20,9 @@ typedef struct tinker__error_spec_s {
   int code;
   int http_status;
   tinker_category_t category;
-  unsigned advice;          /* tinker__advice_t bits */
+  unsigned advice; /* tinker__advice_t bits */
   int64_t retry_after_ms;
-  const char *request_id;   /* copied; may be NULL */
+  const char *request_id; /* copied; may be NULL */
 } tinker__error_spec_t;
 
 /* Never NULL: the static out-of-memory instance if need be. */

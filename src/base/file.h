@@ -12,7 +12,8 @@
  * path and the system's reason. */
 int tinker__file_read(const tinker__world_t *w, const char *path,
                       tinker__buf_t *out, char *why, size_t why_len);
-/* Durable replace. mode: permission bits, 0600 say. */
+/* Durable replace. mode: permission bits, 0600 say. A crash may leave a
+ * "<path>.<16 hex>.tmp" behind. */
 int tinker__file_publish(const tinker__world_t *w, const char *path,
                          const void *data, size_t len, mode_t mode, char *why,
                          size_t why_len);

@@ -21,8 +21,12 @@ int tinker__map_put(tinker__map_t *m, tinker__str_t key, void *value,
 /* Returns the value that was there, NULL if none. */
 void *tinker__map_remove(tinker__map_t *m, tinker__str_t key);
 /* Walk: *cursor starts at 0; returns false at the end. The map must not grow
- * during a walk; removing the current key is allowed. */
+ * during a walk; removing keys is allowed. */
 bool tinker__map_next(const tinker__map_t *m, size_t *cursor,
                       tinker__str_t *key, void **value);
+
+/* SipHash-2-4, what the map hashes with. */
+uint64_t tinker__siphash(uint64_t k0, uint64_t k1, const void *data,
+                         size_t len);
 
 #endif

@@ -25,6 +25,10 @@ bool tinker__str_ends(tinker__str_t s, const char *suffix);
 /* True when all bytes form valid UTF-8 (no surrogates, nothing overlong). */
 bool tinker__utf8_valid(const char *s, size_t len);
 
+/* Length of the valid UTF-8 sequence at s (1 to 4), 0 when there is none before
+ * end. s < end. */
+size_t tinker__utf8_step(const char *s, const char *end);
+
 /* Whole-string parses: 0, TINKER_EINVAL (not a number, or something behind
  * it) or TINKER_EOVERFLOW (out of range). *out untouched on failure. */
 int tinker__parse_u64(tinker__str_t s, uint64_t *out);
@@ -38,6 +42,9 @@ size_t tinker__format_f64(char out[32], double value);
 /* The same for a float: shortest text that reads back to the same float. */
 size_t tinker__format_f32(char out[32], float value);
 size_t tinker__format_i64(char out[24], int64_t value);
+/* Decimal digits without a NUL; return the end. Room: 20 and 10. */
+char *tinker__put_u64(char *out, uint64_t v);
+char *tinker__put_u32(char *out, uint32_t v);
 
 /* Bounded copy of a sentence for a caller's `char *why, size_t why_len`
  * (NULL or 0: nothing). Always NUL-terminated, cut if too long, at a UTF-8

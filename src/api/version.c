@@ -1,0 +1,6 @@
+/* version: what is linked. */
+#include <tinker/version.h>
+
+const char *tinker_version(void) {
+  return TINKER_VERSION_STRING;
+}

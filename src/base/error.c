@@ -1,0 +1,136 @@
+/* error: see error.h. */
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Message and request id share one block behind the struct. */
+struct tinker_error_s {
+  tinker__mem_t *mem; /* NULL: the static instance, never counted or freed */
+  atomic_uint refs;
+  tinker__error_spec_t spec;
+  const char *message;
+};
+
+static const tinker_error_t no_memory = {
+    .spec = {.code = TINKER_ENOMEM, .request_id = ""},
+    .message = "out of memory, or over the memory ceiling",
+};
+
+static tinker_error_t *unconst(const tinker_error_t *e) {
+  return (tinker_error_t *)(uintptr_t)e;
+}
+
+#define MAX_MESSAGE 4096
+
+tinker_error_t *tinker__error_new(tinker__mem_t *mem,
+                                  const tinker__error_spec_t *spec,
+                                  const char *fmt, ...) {
+  char message[MAX_MESSAGE];
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(message, sizeof(message), fmt, ap);
+  va_end(ap);
+  if (n < 0) message[0] = 0;
+  const char *id = spec->request_id ? spec->request_id : "";
+  size_t message_len = strlen(message) + 1, id_len = strlen(id) + 1;
+  tinker_error_t *e = tinker__mem_alloc(mem, sizeof(*e) + message_len + id_len);
+  if (!e) return unconst(&no_memory);
+  char *text = (char *)(e + 1);
+  e->mem = mem;
+  atomic_init(&e->refs, 1);
+  e->spec = *spec;
+  e->message = memcpy(text, message, message_len);
+  e->spec.request_id = memcpy(text + message_len, id, id_len);
+  return e;
+}
+
+tinker_error_t *tinker__error_retain(const tinker_error_t *e) {
+  tinker_error_t *m = unconst(e);
+  if (m->mem) atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+  return m;
+}
+
+void tinker__error_release(tinker_error_t *e) {
+  if (!e || !e->mem) return;
+  if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1)
+    tinker__mem_free(e->mem, e);
+}
+
+unsigned tinker__error_advice(const tinker_error_t *e) {
+  return e ? e->spec.advice : 0;
+}
+
+const char *tinker_code_name(int code) {
+  switch (code) {
+  case TINKER_OK:
+    return "TINKER_OK";
+#define NAME(name, number, text)                                               \
+  case number:                                                                 \
+    return "TINKER_" #name;
+    TINKER_ERROR_MAP(NAME)
+#undef NAME
+  default:
+    return "TINKER_UNKNOWN";
+  }
+}
+
+const char *tinker_code_text(int code) {
+  switch (code) {
+  case TINKER_OK:
+    return "success";
+#define TEXT(name, number, text)                                               \
+  case number:                                                                 \
+    return text;
+    TINKER_ERROR_MAP(TEXT)
+#undef TEXT
+  default:
+    return "unknown code";
+  }
+}
+
+int tinker_error_code(const tinker_error_t *error) {
+  return error ? error->spec.code : TINKER_OK;
+}
+
+const char *tinker_error_message(const tinker_error_t *error) {
+  return error ? error->message : "";
+}
+
+int tinker_error_http_status(const tinker_error_t *error) {
+  return error ? error->spec.http_status : 0;
+}
+
+tinker_category_t tinker_error_category(const tinker_error_t *error) {
+  return error ? error->spec.category : TINKER_CATEGORY_UNKNOWN;
+}
+
+const char *tinker_error_request_id(const tinker_error_t *error) {
+  return error ? error->spec.request_id : "";
+}
+
+int64_t tinker_error_retry_after_ms(const tinker_error_t *error) {
+  return error ? error->spec.retry_after_ms : 0;
+}
+
+static int advises(const tinker_error_t *error, unsigned bit) {
+  return (tinker__error_advice(error) & bit) != 0;
+}
+
+int tinker_error_is_retriable(const tinker_error_t *error) {
+  return advises(error, TINKER__ADVICE_RETRIABLE);
+}
+
+int tinker_error_is_fatal(const tinker_error_t *error) {
+  return advises(error, TINKER__ADVICE_FATAL);
+}
+
+int tinker_error_outcome_is_unknown(const tinker_error_t *error) {
+  return advises(error, TINKER__ADVICE_UNKNOWN);
+}
+
+int tinker_error_needs_recovery(const tinker_error_t *error) {
+  return advises(error, TINKER__ADVICE_RECOVER);
+}

@@ -1,0 +1,124 @@
+/* file: see file.h. Blocking; any thread but the event loop. */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <tinker/error.h>
+
+#include "base/digest.h"
+
+#define MAX_PATH_LEN 4096
+
+static int io_error(char *why, size_t why_len, const char *what,
+                    const char *path) {
+  int err = errno;
+  int code = err == ENOENT ? TINKER_ENOENT : TINKER_EIO;
+  return tinker__why(why, why_len, code, "can't %s %s: %s", what, path,
+                     strerror(err));
+}
+
+static int read_all(const tinker__world_t *w, int fd, const char *path,
+                    tinker__buf_t *out, char *why, size_t why_len) {
+  for (;;) {
+    size_t room = out->max - out->len;
+    if (room > 65536) room = 65536;
+    /* At the ceiling one more byte is tried: is there more in the file? */
+    char extra;
+    int rc = room ? tinker__buf_reserve(out, room) : 0;
+    if (rc)
+      return tinker__why(why, why_len, rc, "can't read %s: %s", path,
+                         tinker_code_text(rc));
+    ssize_t n = room ? w->read(w->user, fd, out->data + out->len, room)
+                     : w->read(w->user, fd, &extra, 1);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return io_error(why, why_len, "read", path);
+    if (n == 0) return 0;
+    if (!room)
+      return tinker__why(why, why_len, TINKER_EOVERFLOW,
+                         "%s is longer than %zu bytes", path, out->max);
+    out->len += (size_t)n;
+  }
+}
+
+int tinker__file_read(const tinker__world_t *w, const char *path,
+                      tinker__buf_t *out, char *why, size_t why_len) {
+  int fd = w->open(w->user, path, O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return io_error(why, why_len, "open", path);
+  int rc = read_all(w, fd, path, out, why, why_len);
+  w->close(w->user, fd);
+  return rc;
+}
+
+static int write_all(const tinker__world_t *w, int fd, const char *data,
+                     size_t len) {
+  while (len) {
+    ssize_t n = w->write(w->user, fd, data, len);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      if (n == 0) errno = ENOSPC;
+      return -1;
+    }
+    data += n;
+    len -= (size_t)n;
+  }
+  return 0;
+}
+
+int tinker__file_sync_dir(const tinker__world_t *w, const char *dir, char *why,
+                          size_t why_len) {
+  int fd = w->open(w->user, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (fd < 0) return io_error(why, why_len, "open", dir);
+  int rc = 0;
+  if (w->fsync(w->user, fd)) rc = io_error(why, why_len, "sync", dir);
+  w->close(w->user, fd);
+  return rc;
+}
+
+/* The folder of path, "." when it names none. */
+static void folder_of(const char *path, char dir[MAX_PATH_LEN]) {
+  const char *slash = strrchr(path, '/');
+  if (!slash)
+    snprintf(dir, MAX_PATH_LEN, ".");
+  else if (slash == path)
+    snprintf(dir, MAX_PATH_LEN, "/");
+  else
+    snprintf(dir, MAX_PATH_LEN, "%.*s", (int)(slash - path), path);
+}
+
+/* Writes the temporary file and moves it into place. */
+static int write_and_rename(const tinker__world_t *w, const char *path,
+                            const char *tmp, int fd, tinker__str_t data,
+                            char *why, size_t why_len) {
+  int rc = 0;
+  if (write_all(w, fd, data.ptr, data.len))
+    rc = io_error(why, why_len, "write", tmp);
+  else if (w->fsync(w->user, fd))
+    rc = io_error(why, why_len, "sync", tmp);
+  if (w->close(w->user, fd) && !rc) rc = io_error(why, why_len, "close", tmp);
+  if (!rc && w->rename(w->user, tmp, path))
+    rc = io_error(why, why_len, "rename", path);
+  if (rc) w->unlink(w->user, tmp);
+  return rc;
+}
+
+int tinker__file_publish(const tinker__world_t *w, const char *path,
+                         const void *data, size_t len, mode_t mode, char *why,
+                         size_t why_len) {
+  char tmp[MAX_PATH_LEN], dir[MAX_PATH_LEN], tag[17];
+  unsigned char random[8];
+  int rc = w->random(w->user, random, sizeof(random));
+  if (rc) return tinker__why(why, why_len, rc, "%s", tinker_code_text(rc));
+  tinker__hex(random, sizeof(random), tag);
+  int n = snprintf(tmp, sizeof(tmp), "%s.%s.tmp", path, tag);
+  if (n < 0 || (size_t)n >= sizeof(tmp))
+    return tinker__why(why, why_len, TINKER_EOVERFLOW, "path is too long");
+  int fd = w->open(w->user, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  if (fd < 0) return io_error(why, why_len, "create", tmp);
+  tinker__str_t all = {len ? data : "", len};
+  rc = write_and_rename(w, path, tmp, fd, all, why, why_len);
+  if (rc) return rc;
+  folder_of(path, dir);
+  return tinker__file_sync_dir(w, dir, why, why_len);
+}

@@ -1,0 +1,98 @@
+/* world: the real clock, random numbers, environment and files. Any thread. */
+#include "base/world.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+#include <tinker/error.h>
+#include <unistd.h>
+
+static int64_t clock_ms(clockid_t id) {
+  struct timespec t;
+  clock_gettime(id, &t);
+  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int64_t real_now(void *user) {
+  (void)user;
+  return clock_ms(CLOCK_MONOTONIC);
+}
+
+static int64_t real_wall(void *user) {
+  (void)user;
+  return clock_ms(CLOCK_REALTIME);
+}
+
+static int real_random(void *user, void *out, size_t len) {
+  (void)user;
+  unsigned char *p = out;
+  while (len) {
+    size_t n = len < 256 ? len : 256; /* what getentropy gives at once */
+    if (getentropy(p, n)) return TINKER_ERANDOM;
+    p += n;
+    len -= n;
+  }
+  return 0;
+}
+
+static const char *real_env(void *user, const char *name) {
+  (void)user;
+  return getenv(name);
+}
+
+static int real_open(void *user, const char *path, int flags, mode_t mode) {
+  (void)user;
+  return open(path, flags, mode);
+}
+
+static ssize_t real_write(void *user, int fd, const void *data, size_t len) {
+  (void)user;
+  return write(fd, data, len);
+}
+
+static ssize_t real_read(void *user, int fd, void *data, size_t len) {
+  (void)user;
+  return read(fd, data, len);
+}
+
+static int real_fsync(void *user, int fd) {
+  (void)user;
+#ifdef F_FULLFSYNC /* macOS: fsync alone stops at the drive's cache */
+  if (fcntl(fd, F_FULLFSYNC) == 0) return 0;
+#endif
+  return fsync(fd);
+}
+
+static int real_close(void *user, int fd) {
+  (void)user;
+  return close(fd);
+}
+
+static int real_rename(void *user, const char *from, const char *to) {
+  (void)user;
+  return rename(from, to);
+}
+
+static int real_unlink(void *user, const char *path) {
+  (void)user;
+  return unlink(path);
+}
+
+const tinker__world_t *tinker__world_real(void) {
+  static const tinker__world_t real = {
+      .now_ms = real_now,
+      .wall_ms = real_wall,
+      .random = real_random,
+      .env = real_env,
+      .open = real_open,
+      .write = real_write,
+      .read = real_read,
+      .fsync = real_fsync,
+      .close = real_close,
+      .rename = real_rename,
+      .unlink = real_unlink,
+  };
+  return &real;
+}
