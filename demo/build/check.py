@@ -53,7 +53,7 @@ def main():
         "tokens": ids,
         "logprobs": [round(x, 7) for x in logprobs(model, ids).tolist()],
     }) + "\n")
-    for prompt in ("In the beginning", "And Moses said unto the people,"):
+    for prompt in ("And it came to pass", "And Moses said unto the people,"):
         torch.manual_seed(1)
         batch = tok(prompt, return_tensors="pt")
         out = model.generate(

@@ -25,9 +25,8 @@ def main():
     tok.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(SPLIT), "isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-    tok.decoder = decoders.ByteLevel(add_prefix_space=False, use_regex=False)
-    tok.post_processor = processors.ByteLevel(
-        add_prefix_space=False, trim_offsets=False, use_regex=False)
+    tok.decoder = decoders.ByteLevel()
+    tok.post_processor = processors.ByteLevel(trim_offsets=False)
     trainer = trainers.BpeTrainer(
         vocab_size=VOCAB - len(SPECIAL), show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
@@ -38,7 +37,12 @@ def main():
     if tok.get_vocab_size() != VOCAB:
         raise SystemExit(f"tokenizer: {tok.get_vocab_size()} ids")
     out.mkdir(parents=True, exist_ok=True)
-    tok.save(str(out / "tokenizer.json"))
+    spec = json.loads(tok.to_str())
+    for part in ("post_processor", "decoder"):  # as Qwen's file has them
+        spec[part] = {"type": "ByteLevel", "add_prefix_space": False,
+                      "trim_offsets": False, "use_regex": False}
+    (out / "tokenizer.json").write_text(
+        json.dumps(spec, ensure_ascii=False, indent=1) + "\n")
     (out / "tokenizer_config.json").write_text(json.dumps({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "add_prefix_space": False,
