@@ -1,6 +1,7 @@
 /* json_write: JSON into a buffer: commas and escapes are its business. Errors
- * stick in the buffer (tinker__buf_error). A non-finite number is written as
- * null. Not thread-safe; pure. */
+ * stick in the buffer (tinker__buf_error); a string that is no UTF-8 is
+ * TINKER_EINVAL. A non-finite number is written as null. Not thread-safe; pure.
+ */
 #ifndef TINKER_BASE_JSON_WRITE_H
 #define TINKER_BASE_JSON_WRITE_H
 
@@ -17,6 +18,7 @@ void tinker__jsonw_end_object(tinker__jsonw_t *w);
 void tinker__jsonw_begin_array(tinker__jsonw_t *w);
 void tinker__jsonw_end_array(tinker__jsonw_t *w);
 void tinker__jsonw_key(tinker__jsonw_t *w, const char *key);
+void tinker__jsonw_keyn(tinker__jsonw_t *w, tinker__str_t key);
 void tinker__jsonw_str(tinker__jsonw_t *w, tinker__str_t s); /* valid UTF-8 */
 void tinker__jsonw_cstr(tinker__jsonw_t *w, const char *s);  /* NULL = null */
 void tinker__jsonw_i64(tinker__jsonw_t *w, int64_t v);

@@ -1,0 +1,13 @@
+/* json_scan: what json_read.c and json_array.c share. */
+#ifndef TINKER_BASE_JSON_SCAN_H
+#define TINKER_BASE_JSON_SCAN_H
+
+#include "base/json_read.h"
+
+/* Sets a malformed-JSON error; always false. */
+bool tinker__json_bad(tinker__json_t *j, const char *reason);
+void tinker__json_space(tinker__json_t *j);
+/* Takes a number's text; *whole: no fraction and no exponent. */
+bool tinker__json_number(tinker__json_t *j, tinker__str_t *text, bool *whole);
+
+#endif
