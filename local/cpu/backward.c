@@ -1,0 +1,158 @@
+/* backward: one layer's gradients. Engine thread and pool tasks; invariants in
+ * forward.h. The base is frozen: only LoRA matrices get gradients, the rest
+ * passes them on. */
+#include "cpu/forward.h"
+
+void tinker__grads_carve(tinker__arena_t *a, const tinker__base_t *b,
+                         size_t rows, size_t rank, tinker__grads_t *out) {
+  const tinker__dims_t *d = &b->d;
+  out->dh = tinker__carve(a, rows * d->hidden);
+  out->dgate = tinker__carve(a, rows * d->inter);
+  out->dup = tinker__carve(a, rows * d->inter);
+  out->dact = out->dup;
+  out->d_o = tinker__carve(a, rows * d->q_dim);
+  out->dq = tinker__carve(a, rows * d->q_dim);
+  out->dk = tinker__carve(a, rows * d->kv_dim);
+  out->dv = tinker__carve(a, rows * d->kv_dim);
+  out->du = tinker__carve(a, rows * rank);
+}
+
+typedef struct {
+  const tinker__batch_t *batch;
+  const tinker__layer_t *layer;
+  size_t index;
+  const tinker__acts_t *acts;
+  const tinker__grads_t *s;
+  float *dy, *g;
+} stage_t;
+
+static const tinker__dims_t *dims(const stage_t *s) {
+  return &s->batch->base->d;
+}
+
+static const tinker__kernels_t *kernels(const stage_t *s) {
+  return s->batch->base->engine->ks;
+}
+
+static void run(const stage_t *s, size_t width, tinker__rows_fn fn) {
+  tinker__rows_run(s->batch->base->engine, s->batch->rows, width, fn,
+                   (void *)s);
+}
+
+/* Through one matrix: gradients of its LoRA, and dx (+)= unless dx is NULL. */
+static void project_back(const stage_t *s, tinker__lora_target_t proj,
+                         const float *x, const float *dy, float *dx,
+                         bool accumulate) {
+  const tinker__engine_t *e = s->batch->base->engine;
+  const tinker__packed_t *w = s->layer->w[proj];
+  if (dx) {
+    tinker__linear_back(e->ks, e->pool, w, dy, w->n_out, s->batch->rows, dx,
+                        w->k_in, accumulate);
+  }
+  tinker__lora_back(s->batch->seqs[0].adapter,
+                    s->index * TINKER__PROJS + proj, x, w->k_in,
+                    s->acts->u[proj], dy, w->n_out, s->batch->rows, s->s->du,
+                    dx, w->k_in, s->g);
+}
+
+static void act_rows(void *arg, size_t row0, size_t n, unsigned worker) {
+  const stage_t *s = arg;
+  size_t inter = dims(s)->inter, at = row0 * inter;
+  (void)worker;
+  kernels(s)->silu_mul_back(s->s->dgate + at, s->s->dup + at, s->s->dact + at,
+                            s->acts->gate + at, s->acts->up + at, n * inter);
+}
+
+static void norm2_rows(void *arg, size_t row0, size_t n, unsigned worker) {
+  const stage_t *s = arg;
+  size_t hidden = dims(s)->hidden;
+  (void)worker;
+  for (size_t i = row0; i < row0 + n; i++) {
+    kernels(s)->rmsnorm_back(s->dy + i * hidden, s->s->dh + i * hidden,
+                             s->acts->x2 + i * hidden, s->layer->norm2, hidden,
+                             s->acts->r2[i], true);
+  }
+}
+
+static void norm1_rows(void *arg, size_t row0, size_t n, unsigned worker) {
+  const stage_t *s = arg;
+  size_t hidden = dims(s)->hidden;
+  (void)worker;
+  for (size_t i = row0; i < row0 + n; i++) {
+    kernels(s)->rmsnorm_back(s->dy + i * hidden, s->s->dh + i * hidden,
+                             s->acts->x + i * hidden, s->layer->norm1, hidden,
+                             s->acts->r1[i], true);
+  }
+}
+
+/* Rotation and q/k norm of one row's heads, back; in place. */
+static void heads_back(const stage_t *s, float *dx, const float *raw,
+                       const float *r, size_t heads, const float *norm,
+                       const float *rope) {
+  const tinker__kernels_t *ks = kernels(s);
+  size_t hd = dims(s)->head_dim;
+  for (size_t h = 0; h < heads; h++) {
+    float *g = dx + h * hd;
+    ks->rope(g, rope, rope + hd / 2, hd / 2, true);
+    if (norm) ks->rmsnorm_back(g, g, raw + h * hd, norm, hd, r[h], false);
+  }
+}
+
+static void qk_rows(void *arg, size_t row0, size_t n, unsigned worker) {
+  const stage_t *s = arg;
+  const tinker__dims_t *d = dims(s);
+  const tinker__acts_t *a = s->acts;
+  const tinker__seq_t *q = s->batch->seqs;
+  (void)worker;
+  for (size_t i = row0; i < row0 + n; i++) {
+    while (i >= q->row0 + q->n) q++;
+    const float *rope =
+        s->batch->base->rope + (q->pos0 + i - q->row0) * d->head_dim;
+    heads_back(s, s->s->dq + i * d->q_dim, a->q_raw + i * d->q_dim,
+               a->rq + (s->layer->q_norm ? i * d->heads : 0), d->heads,
+               s->layer->q_norm, rope);
+    heads_back(s, s->s->dk + i * d->kv_dim, a->k_raw + i * d->kv_dim,
+               a->rk + (s->layer->k_norm ? i * d->kv_heads : 0), d->kv_heads,
+               s->layer->k_norm, rope);
+  }
+}
+
+static void mlp_back(const stage_t *s, bool need_dx) {
+  const tinker__acts_t *a = s->acts;
+  const tinker__grads_t *t = s->s;
+  float *dh = need_dx ? t->dh : NULL;
+  project_back(s, TINKER__LORA_DOWN, a->act, s->dy, t->dact, false);
+  run(s, 5 * dims(s)->inter, act_rows);
+  project_back(s, TINKER__LORA_GATE, a->h2, t->dgate, dh, false);
+  project_back(s, TINKER__LORA_UP, a->h2, t->dup, dh, true);
+  if (need_dx) run(s, 3 * dims(s)->hidden, norm2_rows);
+}
+
+static void attn_back(const stage_t *s, bool need_dx) {
+  const tinker__acts_t *a = s->acts;
+  const tinker__grads_t *t = s->s;
+  float *dh = need_dx ? t->dh : NULL;
+  project_back(s, TINKER__LORA_O, a->o, s->dy, t->d_o, false);
+  tinker__attention_back(s->batch, s->index, a, t);
+  run(s, 3 * dims(s)->q_dim, qk_rows);
+  project_back(s, TINKER__LORA_Q, a->h1, t->dq, dh, false);
+  project_back(s, TINKER__LORA_K, a->h1, t->dk, dh, true);
+  project_back(s, TINKER__LORA_V, a->h1, t->dv, dh, true);
+  if (need_dx) run(s, 3 * dims(s)->hidden, norm1_rows);
+}
+
+void tinker__layer_backward(const tinker__batch_t *batch, size_t layer,
+                            const tinker__acts_t *acts,
+                            const tinker__grads_t *s, float *dy, bool need_dx,
+                            float *g) {
+  stage_t t = {.batch = batch,
+               .layer = &batch->base->layers[layer],
+               .index = layer,
+               .acts = acts,
+               .s = s,
+               .dy = dy,
+               .g = g};
+  bool attn = batch->seqs[0].adapter->lora->config.train_attn;
+  mlp_back(&t, need_dx || attn);
+  if (need_dx || attn) attn_back(&t, need_dx);
+}

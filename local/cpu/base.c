@@ -1,0 +1,274 @@
+/* base: opening the engine, loading and releasing base models. Engine thread
+ * (tinker__cpu_estimate: any); invariants in base.h. */
+#include "cpu/base.h"
+
+#include <math.h>
+#include <string.h>
+#include <tinker/error.h>
+
+/* The loader hands element types of files to the kernels as they are. */
+_Static_assert((int)TINKER__F32 == (int)TINKER__DTYPE_F32 &&
+                   (int)TINKER__BF16 == (int)TINKER__DTYPE_BF16 &&
+                   (int)TINKER__F16 == (int)TINKER__DTYPE_F16,
+               "element types are numbered alike");
+
+/* First length of the rotary table. */
+#define ROPE_START 256
+
+int tinker__cpu_open(tinker__engine_t **out,
+                     const tinker__engine_options_t *options, char *why,
+                     size_t why_len) {
+  const tinker__kernels_t *ks = options->kernels
+                                    ? tinker__kernels_by_name(options->kernels)
+                                    : tinker__kernels_get();
+  if (!ks) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "kernels: this machine has no set named \"%s\"",
+                       options->kernels);
+  }
+  tinker__engine_t *e = tinker__mem_zalloc(options->mem, sizeof *e);
+  if (!e) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+  e->mem = options->mem;
+  e->ks = ks;
+  int rc = tinker__pool_new(&e->pool, e->mem, options->threads);
+  if (rc) {
+    tinker__mem_free(e->mem, e);
+    return tinker__why(why, why_len, rc, "threads: no memory for workers");
+  }
+  *out = e;
+  return 0;
+}
+
+void tinker__cpu_close(tinker__engine_t *e) {
+  if (!e) return;
+  for (size_t i = 0; i < TINKER__SPARES; i++) {
+    tinker__mem_free(e->mem, e->spare[i].block);
+  }
+  tinker__pool_free(e->pool);
+  tinker__mem_free(e->mem, e);
+}
+
+int tinker__cpu_estimate(const char *model_dir, uint64_t *bytes, char *why,
+                         size_t why_len) {
+  tinker__mem_t mem;
+  tinker__folder_t *f = NULL;
+  tinker__mem_init(&mem, NULL, 0);
+  int rc = tinker__folder_open(&f, &mem, tinker__world_real(), model_dir, why,
+                               why_len);
+  if (rc) return rc;
+  /* Norms and biases are widened, panels are rounded up: one part in 64
+   * covers both for any model that is not a toy. */
+  uint64_t b = tinker__folder_bytes(f);
+  *bytes = b + b / 64 + (1u << 20);
+  tinker__folder_close(f);
+  return 0;
+}
+
+static void set_dims(tinker__base_t *b, const tinker__model_config_t *c) {
+  tinker__dims_t *d = &b->d;
+  d->vocab = c->vocab_size;
+  d->hidden = c->hidden_size;
+  d->inter = c->intermediate_size;
+  d->layers = c->num_layers;
+  d->heads = c->num_heads;
+  d->kv_heads = c->num_kv_heads;
+  d->head_dim = c->head_dim;
+  d->q_dim = d->heads * d->head_dim;
+  d->kv_dim = d->kv_heads * d->head_dim;
+  d->context = c->max_positions;
+  d->eps = (float)c->rms_norm_eps;
+  d->attn_scale = (float)(1.0 / sqrt((double)d->head_dim));
+  b->arch = tinker__arch_name(c->arch);
+}
+
+/* What the weights of a folder become. */
+typedef struct {
+  tinker__base_t *base;
+  const tinker__folder_t *folder;
+  int rc; /* the first failure sticks */
+} load_t;
+
+/* A tensor as floats; NULL when the architecture has none there. */
+static float *load_vector(load_t *l, tinker__role_t role, size_t layer) {
+  const tinker__tensor_t *t =
+      tinker__folder_tensor(l->folder, role, (uint32_t)layer);
+  tinker__engine_t *e = l->base->engine;
+  if (!t || l->rc) return NULL;
+  float *v = tinker__mem_array(e->mem, (size_t)t->count, sizeof *v);
+  if (!v) {
+    l->rc = TINKER_ENOMEM;
+    return NULL;
+  }
+  e->ks->widen(v, t->data, (tinker__elem_t)t->dtype, (size_t)t->count);
+  l->base->bytes += t->count * sizeof *v;
+  return v;
+}
+
+static tinker__packed_t *load_matrix(load_t *l, tinker__role_t role,
+                                     size_t layer) {
+  const tinker__tensor_t *t =
+      tinker__folder_tensor(l->folder, role, (uint32_t)layer);
+  tinker__packed_t *w = NULL;
+  if (l->rc) return NULL;
+  l->rc = tinker__packed_new(&w, l->base->engine->mem, t->data,
+                             (tinker__elem_t)t->dtype, (size_t)t->shape[0],
+                             (size_t)t->shape[1]);
+  if (w) l->base->bytes += tinker__packed_bytes(w);
+  return w;
+}
+
+static void load_layer(load_t *l, size_t i) {
+  static const tinker__role_t roles[TINKER__LORA_LM_HEAD] = {
+      TINKER__ROLE_Q,    TINKER__ROLE_K,  TINKER__ROLE_V,   TINKER__ROLE_O,
+      TINKER__ROLE_GATE, TINKER__ROLE_UP, TINKER__ROLE_DOWN};
+  static const tinker__role_t biases[] = {
+      TINKER__ROLE_Q_BIAS, TINKER__ROLE_K_BIAS, TINKER__ROLE_V_BIAS,
+      TINKER__ROLE_O_BIAS};
+  tinker__layer_t *y = &l->base->layers[i];
+  for (size_t p = 0; p < TINKER__PROJS; p++) {
+    y->w[p] = load_matrix(l, roles[p], i);
+  }
+  for (size_t p = 0; p < sizeof biases / sizeof *biases; p++) {
+    y->bias[p] = load_vector(l, biases[p], i);
+  }
+  y->norm1 = load_vector(l, TINKER__ROLE_ATTN_NORM, i);
+  y->norm2 = load_vector(l, TINKER__ROLE_MLP_NORM, i);
+  y->q_norm = load_vector(l, TINKER__ROLE_Q_NORM, i);
+  y->k_norm = load_vector(l, TINKER__ROLE_K_NORM, i);
+}
+
+/* Llama 3's stretch of the wavelengths, float by float as Hugging Face's. */
+static void scale_freqs(float *f, size_t half, const tinker__rope_t *r) {
+  const float pi2 = 6.2831853071795864f;
+  float factor = (float)r->factor, low = (float)r->low_freq_factor;
+  float high = (float)r->high_freq_factor;
+  float old = (float)r->original_max_positions;
+  for (size_t i = 0; i < half; i++) {
+    float wavelength = pi2 / f[i];
+    if (wavelength > old / low) {
+      f[i] = f[i] / factor;
+    } else if (wavelength >= old / high) {
+      float smooth = (old / wavelength - low) / (high - low);
+      f[i] = (1.0f - smooth) * f[i] / factor + smooth * f[i];
+    }
+  }
+}
+
+static int load_rope(tinker__base_t *b, const tinker__rope_t *r) {
+  size_t half = b->d.head_dim / 2;
+  b->inv_freq = tinker__mem_array(b->engine->mem, half, sizeof(float));
+  if (!b->inv_freq) return TINKER_ENOMEM;
+  tinker__rope_freqs(b->inv_freq, half, r->theta);
+  if (r->kind == TINKER__ROPE_LLAMA3) scale_freqs(b->inv_freq, half, r);
+  return 0;
+}
+
+int tinker__base_rope(tinker__base_t *b, size_t n) {
+  if (n <= b->rope_len) return 0;
+  size_t half = b->d.head_dim / 2;
+  size_t len = b->rope_len ? b->rope_len : ROPE_START;
+  while (len < n) len *= 2;
+  if (len > SIZE_MAX / sizeof(float) / 2 / half) return TINKER_ENOMEM;
+  float *t = tinker__mem_realloc(b->engine->mem, b->rope,
+                                 len * 2 * half * sizeof(float));
+  if (!t) return TINKER_ENOMEM;
+  b->rope = t;
+  for (size_t pos = b->rope_len; pos < len; pos++) {
+    float *row = t + pos * 2 * half;
+    tinker__rope_angles(row, row + half, b->inv_freq, half, pos);
+  }
+  b->rope_len = len;
+  return 0;
+}
+
+static int load(tinker__base_t *b, const tinker__folder_t *f) {
+  const tinker__model_config_t *c = tinker__folder_config(f);
+  tinker__mem_t *mem = b->engine->mem;
+  load_t l = {.base = b, .folder = f};
+  b->config = *c;
+  set_dims(b, c);
+  b->eos = tinker__mem_dup(mem, c->eos, c->num_eos * sizeof c->eos[0]);
+  b->layers = tinker__mem_array(mem, b->d.layers, sizeof *b->layers);
+  if (!b->eos || !b->layers) return TINKER_ENOMEM;
+  b->num_eos = c->num_eos;
+  for (size_t i = 0; i < b->d.layers; i++) load_layer(&l, i);
+  b->norm = load_vector(&l, TINKER__ROLE_FINAL_NORM, 0);
+  b->embed = load_matrix(&l, TINKER__ROLE_EMBED, 0);
+  b->head = c->tied ? b->embed : load_matrix(&l, TINKER__ROLE_LM_HEAD, 0);
+  if (!l.rc) l.rc = load_rope(b, &c->rope);
+  if (!l.rc) l.rc = tinker__folder_digest(f, b->digest);
+  return l.rc;
+}
+
+int tinker__base_load(tinker__engine_t *e, const char *model_dir,
+                      tinker__base_t **out, char *why, size_t why_len) {
+  tinker__folder_t *f = NULL;
+  int rc = tinker__folder_open(&f, e->mem, tinker__world_real(), model_dir,
+                               why, why_len);
+  if (rc) return rc;
+  tinker__base_t *b = tinker__mem_zalloc(e->mem, sizeof *b);
+  if (b) {
+    b->engine = e;
+    b->refs = 1;
+  }
+  rc = b ? load(b, f) : TINKER_ENOMEM;
+  tinker__folder_close(f);
+  if (rc) {
+    tinker__base_release(b);
+    return tinker__why(why, why_len, rc, "%s: no memory for the weights",
+                       model_dir);
+  }
+  *out = b;
+  return 0;
+}
+
+tinker__base_t *tinker__base_retain(tinker__base_t *b) {
+  b->refs++;
+  return b;
+}
+
+static void free_layer(tinker__mem_t *mem, tinker__layer_t *y) {
+  for (size_t p = 0; p < TINKER__PROJS; p++) {
+    tinker__packed_free(y->w[p]);
+    tinker__mem_free(mem, y->bias[p]);
+  }
+  tinker__mem_free(mem, y->norm1);
+  tinker__mem_free(mem, y->norm2);
+  tinker__mem_free(mem, y->q_norm);
+  tinker__mem_free(mem, y->k_norm);
+}
+
+void tinker__base_release(tinker__base_t *b) {
+  if (!b || --b->refs) return;
+  tinker__mem_t *mem = b->engine->mem;
+  for (size_t i = 0; b->layers && i < b->d.layers; i++) {
+    free_layer(mem, &b->layers[i]);
+  }
+  if (b->head != b->embed) tinker__packed_free(b->head);
+  tinker__packed_free(b->embed);
+  tinker__mem_free(mem, b->layers);
+  tinker__mem_free(mem, b->norm);
+  tinker__mem_free(mem, b->inv_freq);
+  tinker__mem_free(mem, b->rope);
+  tinker__mem_free(mem, b->eos);
+  tinker__mem_free(mem, b);
+}
+
+void tinker__base_info(const tinker__base_t *b, tinker__base_info_t *out) {
+  *out = (tinker__base_info_t){.arch = b->arch,
+                               .vocab_size = b->d.vocab,
+                               .context_length = b->d.context,
+                               .num_layers = b->d.layers,
+                               .eos = b->eos,
+                               .num_eos = b->num_eos,
+                               .digest = b->digest,
+                               .bytes = b->bytes};
+}
+
+void tinker__base_shape(const tinker__base_t *b, tinker__lora_target_t target,
+                        size_t *in, size_t *out) {
+  const tinker__packed_t *w =
+      target == TINKER__LORA_LM_HEAD ? b->head : b->layers[0].w[target];
+  *in = w->k_in;
+  *out = w->n_out;
+}

@@ -1,0 +1,101 @@
+/* base: the engine itself and a loaded base model.
+ *
+ * Runs on the engine thread. Weights are packed for the kernels, kept in the
+ * type of the file, and never change after the load; the rotary table grows
+ * on demand. Reference counts are plain: one thread. */
+#ifndef TINKER_LOCAL_CPU_BASE_H
+#define TINKER_LOCAL_CPU_BASE_H
+
+#include "base/mem.h"
+#include "cpu/kernels/kernels.h"
+#include "engine/engine.h"
+#include "model/folder.h"
+#include "model/peft.h"
+
+/* The adapted matrices of a layer are numbered as in peft.h, Q to DOWN; the
+ * head's number is their count. */
+#define TINKER__PROJS ((size_t)TINKER__LORA_LM_HEAD)
+
+/* Working memory of a pass or a decode round: one block, cut up in order.
+ * With base NULL a cut only counts, so the same code measures and places. */
+typedef struct tinker__arena_s {
+  float *base; /* 64-byte aligned */
+  size_t used; /* floats */
+  size_t cap;
+  void *block;
+} tinker__arena_t;
+
+#define TINKER__SPARES 2
+
+struct tinker__engine_s {
+  tinker__mem_t *mem;
+  tinker__pool_t *pool;
+  const tinker__kernels_t *ks;
+  tinker__arena_t spare[TINKER__SPARES]; /* blocks kept for the next user */
+};
+
+typedef struct tinker__dims_s {
+  size_t vocab, hidden, inter, layers, heads, kv_heads, head_dim;
+  size_t q_dim, kv_dim; /* heads * head_dim, kv_heads * head_dim */
+  size_t context;       /* tokens */
+  float eps;
+  float attn_scale; /* 1 / sqrt(head_dim) */
+} tinker__dims_t;
+
+typedef struct tinker__layer_s {
+  tinker__packed_t *w[TINKER__PROJS];
+  float *bias[TINKER__PROJS]; /* NULL = none */
+  float *norm1, *norm2;            /* before attention, before the MLP */
+  float *q_norm, *k_norm;          /* [head_dim]; NULL = none */
+} tinker__layer_t;
+
+struct tinker__base_s {
+  tinker__engine_t *engine;
+  size_t refs;
+  tinker__model_config_t config;
+  tinker__dims_t d;
+  tinker__layer_t *layers;
+  tinker__packed_t *embed;
+  tinker__packed_t *head; /* == embed when tied */
+  float *norm;
+  float *inv_freq; /* [head_dim / 2], scaled already */
+  float *rope;     /* [rope_len][2][head_dim / 2]: cos, sin */
+  size_t rope_len;
+  const char *arch;
+  int32_t *eos;
+  size_t num_eos;
+  char digest[65];
+  uint64_t bytes;
+};
+
+int tinker__cpu_open(tinker__engine_t **out,
+                     const tinker__engine_options_t *options, char *why,
+                     size_t why_len);
+void tinker__cpu_close(tinker__engine_t *e);
+int tinker__cpu_estimate(const char *model_dir, uint64_t *bytes, char *why,
+                         size_t why_len);
+int tinker__base_load(tinker__engine_t *e, const char *model_dir,
+                      tinker__base_t **out, char *why, size_t why_len);
+tinker__base_t *tinker__base_retain(tinker__base_t *b);
+void tinker__base_release(tinker__base_t *b);
+void tinker__base_info(const tinker__base_t *b, tinker__base_info_t *out);
+/* Inputs and outputs of a matrix; the head included. */
+void tinker__base_shape(const tinker__base_t *b, tinker__lora_target_t target,
+                        size_t *in, size_t *out);
+/* The rotary table covers positions 0 .. n - 1 afterwards. */
+int tinker__base_rope(tinker__base_t *b, size_t n);
+
+/* n floats from the arena, on a 64-byte boundary (NULL while counting). */
+float *tinker__carve(tinker__arena_t *a, size_t n);
+/* A block of `floats`, from the spare ones if one fits. */
+int tinker__arena_open(tinker__engine_t *e, tinker__arena_t *a, size_t floats);
+void tinker__arena_close(tinker__engine_t *e, tinker__arena_t *a);
+
+/* Calls fn(arg, row0, n, worker) over pieces of [0, rows), on the pool when
+ * rows * width (floats touched per row) is worth it. */
+typedef void (*tinker__rows_fn)(void *arg, size_t row0, size_t n,
+                                unsigned worker);
+void tinker__rows_run(tinker__engine_t *e, size_t rows, size_t width,
+                      tinker__rows_fn fn, void *arg);
+
+#endif

@@ -1,0 +1,301 @@
+/* loss: head, log-probabilities, losses and their gradients by the logits.
+ * Engine thread and pool tasks; invariants in loss.h. */
+#include "cpu/loss.h"
+
+#include <math.h>
+#include <string.h>
+#include <tinker/error.h>
+
+/* A block of logits has about this many floats, and enough rows that reading
+ * the head's weights is shared by them. */
+#define BLOCK_FLOATS ((size_t)1 << 20)
+#define BLOCK_ROWS_MIN 128
+
+typedef struct {
+  const tinker__base_t *base;
+  const tinker__train_datum_t *data;
+  size_t i; /* the datum under check */
+  char *why;
+  size_t why_len;
+} check_t;
+
+static int refuse(const check_t *c, const char *field, size_t j,
+                  const char *reason) {
+  return tinker__why(c->why, c->why_len, TINKER_EINVAL, "data[%zu].%s[%zu]: %s",
+                     c->i, field, j, reason);
+}
+
+static int check_floats(const check_t *c, const char *field, const float *v,
+                        size_t n) {
+  if (!v) {
+    return tinker__why(c->why, c->why_len, TINKER_EINVAL,
+                       "data[%zu].%s: missing", c->i, field);
+  }
+  for (size_t j = 0; j < n; j++) {
+    if (!isfinite(v[j])) return refuse(c, field, j, "not finite");
+  }
+  return 0;
+}
+
+static int check_shape(const check_t *c, const tinker__train_datum_t *d,
+                       bool soft_allowed) {
+  const char *why = NULL;
+  if (d->n == 0) {
+    why = "no tokens";
+  } else if (d->n > c->base->d.context) {
+    why = "longer than the context of the model";
+  } else if (d->k == 0 || d->k > c->base->d.vocab) {
+    why = "target candidates per position must be 1 to the vocabulary's size";
+  } else if (d->k > 1 && !soft_allowed) {
+    why = "this loss takes one target per position";
+  } else if (!d->tokens || !d->targets || !d->out_logprobs || !d->out_loss) {
+    why = "an array is missing";
+  }
+  if (!why) return 0;
+  return tinker__why(c->why, c->why_len, TINKER_EINVAL, "data[%zu]: %s", c->i,
+                     why);
+}
+
+static int check_datum(const check_t *c, const tinker__loss_config_t *loss) {
+  const tinker__train_datum_t *d = &c->data[c->i];
+  size_t vocab = c->base->d.vocab;
+  bool ce = loss->kind == TINKER__LOSS_CROSS_ENTROPY;
+  int rc = check_shape(c, d, ce);
+  if (rc) return rc;
+  for (size_t j = 0; j < d->n; j++) {
+    if (d->tokens[j] < 0 || (size_t)d->tokens[j] >= vocab) {
+      return refuse(c, "tokens", j, "not in the vocabulary");
+    }
+  }
+  for (size_t j = 0; j < d->n * d->k; j++) {
+    if (d->targets[j] < 0 || (uint64_t)d->targets[j] >= vocab) {
+      return refuse(c, "targets", j, "not in the vocabulary");
+    }
+  }
+  if (ce) return check_floats(c, "weights", d->weights, d->n * d->k);
+  rc = check_floats(c, "logprobs", d->logprobs, d->n);
+  return rc ? rc : check_floats(c, "advantages", d->advantages, d->n);
+}
+
+int tinker__loss_check(const tinker__base_t *b,
+                       const tinker__train_datum_t *data, size_t n,
+                       const tinker__loss_config_t *loss, char *why,
+                       size_t why_len) {
+  check_t c = {.base = b, .data = data, .why = why, .why_len = why_len};
+  if (loss->kind == TINKER__LOSS_PPO &&
+      !(isfinite(loss->clip_low) && isfinite(loss->clip_high) &&
+        loss->clip_low <= loss->clip_high)) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "clip thresholds: not finite, or low above high");
+  }
+  for (c.i = 0; c.i < n; c.i++) {
+    int rc = check_datum(&c, loss);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+size_t tinker__head_block(const tinker__base_t *b, size_t rows) {
+  size_t block = BLOCK_FLOATS / b->d.vocab;
+  if (block < BLOCK_ROWS_MIN) block = BLOCK_ROWS_MIN;
+  return block < rows ? block : rows;
+}
+
+void tinker__head_carve(tinker__arena_t *a, const tinker__base_t *b,
+                        size_t rows, size_t rank, tinker__head_t *out) {
+  size_t block = tinker__head_block(b, rows);
+  out->block = block;
+  out->hf = tinker__carve(a, rows * b->d.hidden);
+  out->rf = tinker__carve(a, rows);
+  out->logits = tinker__carve(a, block * b->d.vocab);
+  out->u = tinker__carve(a, block * rank);
+  out->du = tinker__carve(a, block * rank);
+  out->active = tinker__carve(a, block);
+}
+
+typedef struct {
+  const tinker__batch_t *batch;
+  const tinker__train_datum_t *data;
+  const tinker__loss_config_t *loss;
+  const tinker__head_t *head;
+  const float *x;
+  float *g, *dh, *dy;
+  size_t row0; /* of the present block */
+} job_t;
+
+static const tinker__kernels_t *kernels(const job_t *j) {
+  return j->batch->base->engine->ks;
+}
+
+static void norm_rows(void *arg, size_t row0, size_t n, unsigned worker) {
+  const job_t *j = arg;
+  const tinker__base_t *b = j->batch->base;
+  (void)worker;
+  for (size_t i = row0; i < row0 + n; i++) {
+    size_t at = i * b->d.hidden;
+    j->head->rf[i] = kernels(j)->rmsnorm(j->head->hf + at, j->x + at, b->norm,
+                                         b->d.hidden, b->d.eps);
+  }
+}
+
+static void norm_back_rows(void *arg, size_t row0, size_t n, unsigned worker) {
+  const job_t *j = arg;
+  const tinker__base_t *b = j->batch->base;
+  (void)worker;
+  for (size_t i = row0; i < row0 + n; i++) {
+    size_t at = i * b->d.hidden;
+    kernels(j)->rmsnorm_back(j->dy + at, j->dh + at, j->x + at, b->norm,
+                             b->d.hidden, j->head->rf[i], false);
+  }
+}
+
+/* Loss of one position of importance_sampling or ppo; *w gets what stands
+ * before -d(logprob). */
+static float policy_loss(const tinker__loss_config_t *c, float lp, float q,
+                         float adv, float *w) {
+  *w = 0.0f;
+  if (adv == 0.0f) return 0.0f;
+  float r = tinker__expf(lp - q), free_term = r * adv;
+  if (c->kind == TINKER__LOSS_IMPORTANCE_SAMPLING) {
+    *w = free_term;
+    return -free_term;
+  }
+  float low = (float)c->clip_low, high = (float)c->clip_high;
+  float clamped = (r < low ? low : r > high ? high : r) * adv;
+  if (clamped < free_term) return -clamped;
+  *w = free_term;
+  return -free_term;
+}
+
+/* The gradient of -sum_k w_k logprob(target_k) by the logits, in place. */
+static void soft_back(const job_t *j, float *row, float lse,
+                      const int64_t *targets, const float *w, size_t k) {
+  float sum = 0.0f;
+  for (size_t i = 0; i < k; i++) sum += w[i];
+  float first = sum * tinker__expf(row[targets[0]] - lse);
+  kernels(j)->xent_back(row, row, j->batch->base->d.vocab, lse,
+                        (size_t)targets[0], sum);
+  row[targets[0]] = first;
+  for (size_t i = 0; i < k; i++) row[targets[i]] -= w[i];
+}
+
+static bool cross_entropy_row(const job_t *j, const tinker__train_datum_t *d,
+                              size_t pos, float *row, float lse) {
+  const int64_t *targets = d->targets + pos * d->k;
+  const float *w = d->weights + pos * d->k;
+  float *lp = d->out_logprobs + pos * d->k, *loss = d->out_loss + pos * d->k;
+  bool active = false;
+  for (size_t i = 0; i < d->k; i++) {
+    lp[i] = row[targets[i]] - lse;
+    loss[i] = w[i] == 0.0f ? 0.0f : -(lp[i] * w[i]);
+    active = active || w[i] != 0.0f;
+  }
+  if (!active || !j->g) return false;
+  if (d->k == 1) {
+    kernels(j)->xent_back(row, row, j->batch->base->d.vocab, lse,
+                          (size_t)targets[0], w[0]);
+  } else {
+    soft_back(j, row, lse, targets, w, d->k);
+  }
+  return true;
+}
+
+static bool policy_row(const job_t *j, const tinker__train_datum_t *d,
+                       size_t pos, float *row, float lse) {
+  float w, lp = row[d->targets[pos]] - lse;
+  d->out_logprobs[pos] = lp;
+  d->out_loss[pos] =
+      policy_loss(j->loss, lp, d->logprobs[pos], d->advantages[pos], &w);
+  if (w == 0.0f || !j->g) return false;
+  kernels(j)->xent_back(row, row, j->batch->base->d.vocab, lse,
+                        (size_t)d->targets[pos], w);
+  return true;
+}
+
+static void loss_rows(void *arg, size_t row0, size_t n, unsigned worker) {
+  const job_t *j = arg;
+  const tinker__seq_t *seq = j->batch->seqs;
+  size_t vocab = j->batch->base->d.vocab;
+  bool ce = j->loss->kind == TINKER__LOSS_CROSS_ENTROPY;
+  (void)worker;
+  for (size_t i = row0; i < row0 + n; i++) {
+    size_t at = j->row0 + i;
+    while (at >= seq->row0 + seq->n) seq++;
+    const tinker__train_datum_t *d = &j->data[seq - j->batch->seqs];
+    float *row = j->head->logits + i * vocab;
+    float lse = kernels(j)->lse(row, vocab);
+    bool active = ce ? cross_entropy_row(j, d, at - seq->row0, row, lse)
+                     : policy_row(j, d, at - seq->row0, row, lse);
+    j->head->active[i] = active ? 1.0f : 0.0f;
+  }
+}
+
+/* Gradients of the block's rows i0 .. i1, all active. */
+static void run_back(const job_t *j, size_t i0, size_t i1) {
+  const tinker__base_t *b = j->batch->base;
+  size_t hidden = b->d.hidden, at = (j->row0 + i0) * hidden;
+  const float *dlogits = j->head->logits + i0 * b->d.vocab;
+  const tinker__adapter_t *a = j->batch->seqs[0].adapter;
+  float *dh = j->dy ? j->dh + at : NULL;
+  if (dh) {
+    tinker__linear_back(b->engine->ks, b->engine->pool, b->head, dlogits,
+                        b->d.vocab, i1 - i0, dh, hidden, false);
+  }
+  tinker__lora_back(a, b->d.layers * TINKER__PROJS, j->head->hf + at, hidden,
+                    j->head->u + i0 * a->lora->rank, dlogits, b->d.vocab,
+                    i1 - i0, j->head->du, dh, hidden, j->g);
+}
+
+static void block_back(const job_t *j, size_t rows) {
+  size_t hidden = j->batch->base->d.hidden;
+  const float *active = j->head->active;
+  for (size_t i = 0, end; i < rows; i = end) {
+    for (end = i + 1; end < rows && active[end] == active[i]; end++) {
+    }
+    if (active[i] != 0.0f) {
+      run_back(j, i, end);
+    } else if (j->dy) {
+      memset(j->dh + (j->row0 + i) * hidden, 0,
+             (end - i) * hidden * sizeof(float));
+    }
+  }
+}
+
+static void add_losses(const job_t *j, double *total) {
+  for (size_t i = 0; i < j->batch->num_seqs; i++) {
+    const tinker__train_datum_t *d = &j->data[i];
+    for (size_t e = 0; e < d->n * d->k; e++) *total += (double)d->out_loss[e];
+  }
+}
+
+void tinker__head_loss(const tinker__batch_t *batch,
+                       const tinker__train_datum_t *data,
+                       const tinker__loss_config_t *loss,
+                       const tinker__head_t *head, const float *x, float *g,
+                       float *dh, float *dy, double *total) {
+  const tinker__base_t *b = batch->base;
+  tinker__engine_t *e = b->engine;
+  size_t hidden = b->d.hidden, vocab = b->d.vocab;
+  job_t j = {.batch = batch,
+             .data = data,
+             .loss = loss,
+             .head = head,
+             .x = x,
+             .g = g,
+             .dh = dh,
+             .dy = dy};
+  tinker__rows_run(e, batch->rows, hidden, norm_rows, &j);
+  for (; j.row0 < batch->rows; j.row0 += head->block) {
+    size_t n = batch->rows - j.row0;
+    if (n > head->block) n = head->block;
+    const float *hf = head->hf + j.row0 * hidden;
+    tinker__linear(e->ks, e->pool, b->head, hf, hidden, n, head->logits, vocab,
+                   false);
+    tinker__lora_apply(batch->seqs[0].adapter, b->d.layers * TINKER__PROJS, hf,
+                       hidden, n, head->u, head->logits, vocab);
+    tinker__rows_run(e, n, 2 * vocab, loss_rows, &j);
+    if (g) block_back(&j, n);
+  }
+  if (g && dy) tinker__rows_run(e, batch->rows, hidden, norm_back_rows, &j);
+  add_losses(&j, total);
+}

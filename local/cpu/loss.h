@@ -1,0 +1,44 @@
+/* loss: the output head and what comes after it.
+ *
+ * Runs on the engine thread and in pool tasks. Rows of logits are made in
+ * blocks, so that a large vocabulary never needs all rows at once; a row
+ * whose gradient is zero by its weights or advantage is left out of the way
+ * back. Losses are sums; see protocol: cross_entropy -w lp, importance
+ * sampling -r A, ppo -min(r A, clamp(r) A) with r = exp(lp - q). */
+#ifndef TINKER_LOCAL_CPU_LOSS_H
+#define TINKER_LOCAL_CPU_LOSS_H
+
+#include "cpu/forward.h"
+
+/* Checks everything a pass takes; `why` names the field, data[i].targets[j]
+ * say. 0 or TINKER_EINVAL. */
+int tinker__loss_check(const tinker__base_t *b,
+                       const tinker__train_datum_t *data, size_t n,
+                       const tinker__loss_config_t *loss, char *why,
+                       size_t why_len);
+
+/* Scratch for up to `rows` rows. */
+typedef struct tinker__head_s {
+  size_t block;      /* rows of logits at once */
+  float *hf, *rf;    /* [rows][hidden] normed, [rows] 1 / rms */
+  float *logits;     /* [block][vocab] */
+  float *u, *du;     /* [block][rank] */
+  float *active;     /* [block]: 1 = the row has a gradient */
+} tinker__head_t;
+
+/* Rows of logits made at once for this vocabulary, at most rows. */
+size_t tinker__head_block(const tinker__base_t *b, size_t rows);
+void tinker__head_carve(tinker__arena_t *a, const tinker__base_t *b,
+                        size_t rows, size_t rank, tinker__head_t *out);
+
+/* The sequences of the batch are data[0 .. num_seqs). x [rows][hidden] comes
+ * from the last layer. Writes the outputs of the data and adds every loss to
+ * *total in order. With g not NULL, also LoRA's gradients of the head, and
+ * with dy not NULL the gradient by x (dh: scratch [rows][hidden]). */
+void tinker__head_loss(const tinker__batch_t *batch,
+                       const tinker__train_datum_t *data,
+                       const tinker__loss_config_t *loss,
+                       const tinker__head_t *head, const float *x, float *g,
+                       float *dh, float *dy, double *total);
+
+#endif

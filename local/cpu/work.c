@@ -1,0 +1,93 @@
+/* work: working memory that outlives its user, and the cutting of row work
+ * into pool tasks. Engine thread; invariants in base.h. */
+#include <tinker/error.h>
+
+#include "cpu/base.h"
+
+#define ALIGN_FLOATS 16 /* 64 bytes */
+/* Floats below which waking the workers costs more than the work, and about
+ * how many one task should touch. */
+#define INLINE_FLOATS 8192
+#define TASK_FLOATS 8192
+
+float *tinker__carve(tinker__arena_t *a, size_t n) {
+  float *p = a->base ? a->base + a->used : NULL;
+  a->used += (n + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+  return p;
+}
+
+static tinker__arena_t *smallest_fit(tinker__engine_t *e, size_t floats) {
+  tinker__arena_t *best = NULL;
+  for (size_t i = 0; i < TINKER__SPARES; i++) {
+    tinker__arena_t *s = &e->spare[i];
+    if (s->block && s->cap >= floats && (!best || s->cap < best->cap)) {
+      best = s;
+    }
+  }
+  return best;
+}
+
+int tinker__arena_open(tinker__engine_t *e, tinker__arena_t *a,
+                       size_t floats) {
+  tinker__arena_t *s = smallest_fit(e, floats);
+  if (s) {
+    *a = *s;
+    a->used = 0;
+    *s = (tinker__arena_t){0};
+    return 0;
+  }
+  /* What is too small would only hold memory that the new block needs. */
+  for (size_t i = 0; i < TINKER__SPARES; i++) {
+    tinker__mem_free(e->mem, e->spare[i].block);
+    e->spare[i] = (tinker__arena_t){0};
+  }
+  if (floats > SIZE_MAX / sizeof(float) - ALIGN_FLOATS) return TINKER_ENOMEM;
+  void *block =
+      tinker__mem_alloc(e->mem, (floats + ALIGN_FLOATS) * sizeof(float));
+  if (!block) return TINKER_ENOMEM;
+  uintptr_t at = ((uintptr_t)block + 63) & ~(uintptr_t)63;
+  *a = (tinker__arena_t){.base = (float *)at, .cap = floats, .block = block};
+  return 0;
+}
+
+void tinker__arena_close(tinker__engine_t *e, tinker__arena_t *a) {
+  if (!a->block) return;
+  tinker__arena_t *to = &e->spare[0];
+  for (size_t i = 1; i < TINKER__SPARES; i++) {
+    if (e->spare[i].cap < to->cap) to = &e->spare[i];
+  }
+  if (to->cap < a->cap) {
+    tinker__mem_free(e->mem, to->block);
+    *to = *a;
+  } else {
+    tinker__mem_free(e->mem, a->block);
+  }
+  *a = (tinker__arena_t){0};
+}
+
+typedef struct {
+  tinker__rows_fn fn;
+  void *arg;
+  size_t rows, step;
+} rows_job_t;
+
+static void rows_task(void *arg, size_t task, unsigned worker) {
+  const rows_job_t *j = arg;
+  size_t row0 = task * j->step;
+  size_t n = j->rows - row0 < j->step ? j->rows - row0 : j->step;
+  j->fn(j->arg, row0, n, worker);
+}
+
+void tinker__rows_run(tinker__engine_t *e, size_t rows, size_t width,
+                      tinker__rows_fn fn, void *arg) {
+  if (rows == 0) return;
+  if (width == 0) width = 1;
+  if (rows == 1 || rows * width <= INLINE_FLOATS) {
+    fn(arg, 0, rows, 0);
+    return;
+  }
+  size_t step = TASK_FLOATS / width;
+  if (step == 0) step = 1;
+  rows_job_t job = {.fn = fn, .arg = arg, .rows = rows, .step = step};
+  tinker__pool_run(e->pool, rows_task, &job, (rows + step - 1) / step);
+}
