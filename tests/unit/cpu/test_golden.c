@@ -1,0 +1,151 @@
+/* Against PyTorch: log-probabilities with and without an adapter, through the
+ * training pass and through the cache, and the gradients of every A and B, of
+ * six tiny models. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "base/file.h"
+#include "cpu/tensors.h"
+#include "cpu/train.h"
+#include "model/peft.h"
+#include "support.h"
+
+/* Float32 noise of both sides; largest seen here is a tenth of it. */
+#define TOLERANCE 1e-5
+
+static const char *const models[] = {
+    "models/llama_tied", "models/llama_untied", "models/qwen2_tied",
+    "models/qwen2_untied", "models/qwen3_tied", "models/qwen3_untied"};
+
+typedef struct {
+  sample_t *s;
+  const tinker__engine_t *e;
+  float *out;
+} take_t;
+
+static void take_row(void *user, size_t position, const float *row, size_t n) {
+  take_t *t = user;
+  t->out[position] = row[t->s->targets[position]] -
+                     tinker__engine_cpu()->log_sum_exp(t->e, row, n);
+}
+
+/* Log-probs of a sample's targets through a slot. */
+static void cached(rig_t *r, tinker__adapter_t *a, sample_t *s, float *out) {
+  tinker__slot_t *slot = NULL;
+  take_t take = {.s = s, .e = r->engine, .out = out};
+  tinker__decode_item_t item = {
+      .tokens = s->tokens, .n = s->n, .on_row = take_row, .user = &take};
+  cr_assert_eq(r->api->slot_new(r->base, a, s->n, &slot, NULL, 0), 0);
+  item.slot = slot;
+  cr_assert_eq(r->api->decode(r->engine, &item, 1, NULL, NULL, 0), 0);
+  r->api->slot_free(slot);
+}
+
+static double worst(const float *got, const double *want, size_t n) {
+  double w = 0;
+  for (size_t i = 0; i < n; i++) {
+    double d = fabs((double)got[i] - want[i]) / fmax(1, fabs(want[i]));
+    if (!(d <= w)) w = d;
+  }
+  return w;
+}
+
+/* A train state with the golden adapter's weights: its rank is 2, alpha 32. */
+static tinker__train_t *golden_train(rig_t *r, const char *dir) {
+  tinker__lora_config_t c = {.rank = 2,
+                             .train_attn = true,
+                             .train_mlp = true,
+                             .train_unembed = true};
+  tinker__peft_config_t peft = {
+      .rank = 2, .alpha = 32, .targets = (1u << TINKER__LORA_COUNT) - 1};
+  tinker__train_t *t = NULL;
+  char why[256] = "";
+  cr_assert_eq(tinker__train_blank(r->base, &c, &t, why, sizeof why), 0, "%s",
+               why);
+  cr_assert_eq(tinker__tensors_load_peft(t->lora, t->current->w, &peft, dir,
+                                         why, sizeof why),
+               0, "%s", why);
+  return t;
+}
+
+/* Largest difference from grads.safetensors, by the largest entry of each
+ * tensor. */
+static double gradient_error(rig_t *r, const tinker__train_t *t,
+                             const char *model) {
+  tinker__buf_t buf;
+  tinker__safetensors_t *st = NULL;
+  char path[600], why[256] = "";
+  double worst_error = 0;
+  snprintf(path, sizeof path, "%s/grads.safetensors", golden_dir(model));
+  tinker__buf_init(&buf, &r->mem, 1u << 20);
+  cr_assert_eq(
+      tinker__file_read(tinker__world_real(), path, &buf, why, sizeof why), 0);
+  cr_assert_eq(tinker__safetensors_parse(&st, &r->mem, buf.data, buf.len, why,
+                                         sizeof why),
+               0, "%s", why);
+  cr_assert_eq(tinker__safetensors_len(st), 2 * t->lora->num_targets);
+  for (size_t i = 0; i < 2 * t->lora->num_targets; i++) {
+    char name[TINKER__PEFT_NAME_MAX];
+    const tinker__target_t *target = &t->lora->targets[i / 2];
+    tinker__lora_side_t side = i % 2 ? TINKER__LORA_B : TINKER__LORA_A;
+    tinker__target_name(t->lora, i / 2, side, name);
+    const tinker__tensor_t *want =
+        tinker__safetensors_find(st, tinker__str(name));
+    cr_assert_not_null(want, "%s", name);
+    const float *got = t->g + (i % 2 ? target->b : target->a);
+    const float *w = want->data;
+    double top = 0, error = 0;
+    for (size_t k = 0; k < want->count; k++) {
+      top = fmax(top, fabs((double)w[k]));
+      error = fmax(error, fabs((double)got[k] - (double)w[k]));
+    }
+    cr_assert_gt(top, 0, "%s", name);
+    cr_assert_leq(error, TOLERANCE * top, "%s: %s: %g of %g", model, name,
+                  error, top);
+    worst_error = fmax(worst_error, error / top);
+  }
+  tinker__safetensors_free(st);
+  tinker__buf_free(&buf);
+  return worst_error;
+}
+
+static void check_model(const char *model) {
+  rig_t r;
+  sample_t s[GOLDEN_DATA_MAX];
+  char dir[600], why[256] = "";
+  float lp[512];
+  tinker__adapter_t *a = NULL;
+  size_t n = golden_data(model, s);
+  cr_assert_gt(n, 0);
+  rig_open(&r, golden_dir(model), 2, NULL);
+  snprintf(dir, sizeof dir, "%s/adapter", golden_dir(model));
+  cr_assert_eq(r.api->adapter_load(r.base, dir, &a, why, sizeof why), 0, "%s",
+               why);
+  tinker__train_t *t = golden_train(&r, dir);
+  run_pass(t, s, n, &cross_entropy, false);
+  double lp_error = 0, base_error = 0, grad_error;
+  for (size_t i = 0; i < n; i++) {
+    cached(&r, NULL, &s[i], lp);
+    base_error = fmax(base_error, worst(lp, s[i].base_want, s[i].n));
+    lp_error = fmax(lp_error, worst(s[i].logprobs, s[i].adapter_want, s[i].n));
+    cached(&r, a, &s[i], lp);
+    cr_assert_eq(memcmp(lp, s[i].logprobs, s[i].n * sizeof *lp), 0,
+                 "%s: cached log-probs differ from the pass's", model);
+  }
+  grad_error = gradient_error(&r, t, model);
+  cr_log_info("%s: base %.2g adapter %.2g gradient %.2g", model, base_error,
+              lp_error, grad_error);
+  cr_assert_leq(base_error, TOLERANCE, "%s: %g", model, base_error);
+  cr_assert_leq(lp_error, TOLERANCE, "%s: %g", model, lp_error);
+  r.api->train_free(t);
+  r.api->adapter_release(a);
+  samples_free(s, n);
+  rig_close(&r);
+}
+
+Test(golden, torch) {
+  for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+    check_model(models[i]);
+  }
+}
