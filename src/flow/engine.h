@@ -1,0 +1,80 @@
+/* engine: what the files of flow/ call of each other; nobody else includes
+ * it. Loop's thread, inside one of the functions of flow.h. */
+#ifndef TINKER_FLOW_ENGINE_H
+#define TINKER_FLOW_ENGINE_H
+
+#include "base/error.h"
+#include "flow/flow.h"
+
+/* flow.c: the one place where an operation changes its state. */
+void tinker__op_on(tinker__op_t *op, tinker__op_event_t event);
+/* Keeps the first error (a reference given away). */
+void tinker__op_set_error(tinker__op_t *op, tinker_error_t *error);
+/* A part's submission is answered, its result is there, it failed. */
+void tinker__op_part_answered(tinker__part_t *part);
+void tinker__op_part_ready(tinker__part_t *part);
+void tinker__op_part_lost(tinker__part_t *part);
+void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
+                            int status, int64_t retry_after_ms,
+                            tinker_category_t category, const char *why);
+
+/* send.c: submissions. */
+void tinker__part_start(tinker__part_t *part);
+void tinker__part_post(tinker__part_t *part);
+void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply);
+/* Hands a request to the sink; false when it was refused, then `rc` says
+ * why. */
+bool tinker__part_send(tinker__part_t *part, int *rc);
+void tinker__part_rest(tinker__part_t *part, tinker__part_state_t state,
+                       int64_t delay_ms);
+/* Takes everything away from a part that is not wanted any more. */
+void tinker__part_stop(tinker__part_t *part);
+/* Judges a failure, and acts on it; `rest` is the state to wait in. */
+void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
+                          tinker__http_reply_t *reply,
+                          tinker__part_state_t rest);
+/* Gives back the bytes of a dispatch quota. */
+void tinker__part_leave_quota(tinker__part_t *part);
+
+/* poll.c: results. */
+void tinker__part_line_up(tinker__part_t *part);
+void tinker__part_ask(tinker__part_t *part);
+void tinker__part_told(tinker__part_t *part, tinker__http_reply_t *reply);
+void tinker__part_leave_poll(tinker__part_t *part);
+
+/* turn.c */
+void tinker__turn_done(tinker__op_t *op);
+
+/* gate.c: how many samples are submitted at once. */
+void tinker__gate_push(tinker__op_t *op);
+void tinker__gate_pump(tinker__flow_t *flow);
+void tinker__gate_leave(tinker__op_t *op);
+/* The server pushed back. Returns how long to rest. */
+int64_t tinker__gate_backpressure(tinker__part_t *part);
+
+/* reply.c: what a reply says. Pure. */
+typedef enum {
+  TINKER__SAYS_RESULT,
+  TINKER__SAYS_AGAIN,
+  TINKER__SAYS_METADATA,
+  TINKER__SAYS_FAILED,
+  TINKER__SAYS_NONSENSE
+} tinker__says_t;
+
+typedef struct tinker__says_what_s {
+  tinker__says_t says;
+  tinker_category_t category;
+  int64_t payload_bytes;
+  char text[512]; /* error of a failed one, reason of nonsense */
+} tinker__says_what_t;
+
+void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,
+                        tinker__says_what_t *out);
+/* request_id of an accepted submission: a copy, or NULL and a code. */
+int tinker__reply_request_id(const tinker__http_reply_t *reply,
+                             tinker__mem_t *mem, char **out);
+/* The server's own words in an error reply. */
+void tinker__reply_detail(const tinker__http_reply_t *reply,
+                          tinker__mem_t *mem, char *out, size_t out_len);
+
+#endif

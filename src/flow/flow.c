@@ -1,0 +1,422 @@
+/* The events of operations and what follows from them, see flow.h. */
+#include "flow/flow.h"
+
+#include <assert.h>
+
+#include "flow/engine.h"
+
+void tinker__flow_default_limits(tinker__flow_limits_t *limits) {
+  *limits = (tinker__flow_limits_t){
+      .retry = {.send_ms = 300000,
+                .conflict_ms = 10000,
+                .billing_ms = 3600000,
+                .bad_polls = 3},
+      .fb_bytes = 50000000,
+      .sample_bytes = 10485760,
+      .reply_bytes = 52428800,
+      .poll_places = 8,
+      .samples = 400};
+}
+
+void tinker__flow_set_limits(tinker__flow_t *flow,
+                             const tinker__flow_limits_t *limits) {
+  flow->fb.left += limits->fb_bytes - flow->limits.fb_bytes;
+  flow->sample_bytes.left += limits->sample_bytes - flow->limits.sample_bytes;
+  flow->replies.left += limits->reply_bytes - flow->limits.reply_bytes;
+  flow->limits = *limits;
+}
+
+void tinker__flow_init(tinker__flow_t *flow, const tinker__sink_t *sink,
+                       void *user, tinker__mem_t *mem, uint64_t seed) {
+  *flow = (tinker__flow_t){.sink = sink,
+                           .user = user,
+                           .mem = mem,
+                           .seed = seed,
+                           .wake_ms = -1,
+                           .ready = {[TINKER__NEEDS_NOTHING] = true}};
+  tinker__list_init(&flow->ops);
+  tinker__list_init(&flow->gone);
+  tinker__list_init(&flow->turns);
+  tinker__list_init(&flow->samples);
+  for (int i = 0; i < TINKER__NEEDS_COUNT; i++)
+    tinker__list_init(&flow->unready[i]);
+  tinker__quota_init(&flow->fb, 0);
+  tinker__quota_init(&flow->replies, 0);
+  tinker__quota_init(&flow->sample_bytes, 0);
+  tinker__flow_limits_t limits;
+  tinker__flow_default_limits(&limits);
+  tinker__flow_set_limits(flow, &limits);
+}
+
+/* Work that a reply or the time has made possible. Each round handles what is
+ * there; what it makes possible in turn is handled by the next. */
+static bool pump_round(tinker__flow_t *flow) {
+  bool more = false;
+  tinker__link_t *l;
+  while ((l = tinker__list_pop_front(&flow->turns))) {
+    tinker__turn_pump(TINKER__CONTAINER(l, tinker__turn_t, dirty));
+    more = true;
+  }
+  while ((l = tinker__quota_next(&flow->fb))) {
+    tinker__part_t *part = TINKER__CONTAINER(l, tinker__part_t, link);
+    tinker__quota_take(&flow->fb, (int64_t)part->estimate);
+    part->in_quota = true;
+    tinker__part_post(part);
+    more = true;
+  }
+  while ((l = tinker__quota_next(&flow->replies))) {
+    tinker__part_t *part = TINKER__CONTAINER(l, tinker__part_t, link);
+    tinker__quota_take(&flow->replies, part->held_bytes);
+    tinker__part_ask(part);
+    more = true;
+  }
+  return more;
+}
+
+static void enter(tinker__flow_t *flow, int64_t now_ms) {
+  if (now_ms > flow->now_ms) flow->now_ms = now_ms;
+}
+
+static void leave(tinker__flow_t *flow) {
+  do tinker__gate_pump(flow);
+  while (pump_round(flow));
+  tinker__timer_t *first = tinker__timers_first(&flow->timers);
+  int64_t wake = first ? first->due_ms : -1;
+  if (wake != flow->wake_ms) {
+    flow->wake_ms = wake;
+    flow->sink->wake_at(flow->user, wake);
+  }
+  tinker__link_t *l;
+  while ((l = tinker__list_pop_front(&flow->gone)))
+    tinker__op_free(TINKER__CONTAINER(l, tinker__op_t, all));
+}
+
+void tinker__op_set_error(tinker__op_t *op, tinker_error_t *error) {
+  if (op->error || !op->future)
+    tinker__error_release(error);
+  else
+    op->error = error;
+}
+
+/* Ends the waiting: with the error if there is one, else with the results. */
+static void settle(tinker__op_t *op) {
+  tinker_future_t *f = op->future;
+  if (!f) return;
+  op->future = NULL;
+  tinker__timers_remove(&op->flow->timers, &op->deadline);
+  tinker_error_t *error = op->error;
+  op->error = NULL;
+  tinker__future_settle(f, error);
+  op->flow->sink->settled(op->flow->user, f);
+}
+
+static void hand_over(tinker__op_t *op) {
+  for (size_t i = 0; i < op->count; i++) {
+    op->future->raw[i] = op->parts[i].raw;
+    op->parts[i].raw = (tinker__raw_t){0};
+  }
+  settle(op);
+}
+
+/* Nobody wants results any more: polls end, submissions go on. */
+static void stop_polls(tinker__op_t *op) {
+  /* Out of the line first: a place that becomes free is not for us. */
+  for (size_t i = 0; i < op->count; i++)
+    if (op->parts[i].state == TINKER__PART_LINE)
+      tinker__part_stop(&op->parts[i]);
+  for (size_t i = 0; i < op->count; i++)
+    if (op->parts[i].answered && op->parts[i].state != TINKER__PART_DEAD)
+      tinker__part_stop(&op->parts[i]);
+}
+
+static void stop_all(tinker__op_t *op) {
+  stop_polls(op);
+  for (size_t i = 0; i < op->count; i++) tinker__part_stop(&op->parts[i]);
+  tinker__gate_leave(op);
+}
+
+static void finish(tinker__op_t *op) {
+  tinker__flow_t *flow = op->flow;
+  tinker__turn_done(op);
+  tinker__list_remove(&op->link);
+  tinker__list_remove(&op->all);
+  flow->live--;
+  if (op->outs)
+    flow->lingering++;
+  else
+    tinker__list_push_back(&flow->gone, &op->all);
+}
+
+static void give_up(tinker__op_t *op, int code, const char *why) {
+  tinker__op_set_error(
+      op, tinker__error_new(op->mem, &(tinker__error_spec_t){.code = code},
+                            "%s was not sent: %s", op->kind->name, why));
+  tinker__op_on(op, TINKER__ON_QUIT);
+}
+
+static void start(tinker__op_t *op) {
+  int rc = op->kind->prepare ? op->kind->prepare(op) : 0;
+  if (rc) {
+    give_up(op, rc, tinker_code_text(rc));
+  } else if (op->turn && !tinker__turn_number(op->turn, op)) {
+    give_up(op, TINKER_EOVERFLOW, "the numbers of this trainer are used up");
+  } else {
+    tinker__turn_dispatch(op);
+  }
+}
+
+/* A sample whose result the server dropped: its body is still here. */
+static void again(tinker__op_t *op) {
+  tinker__part_t *part = &op->parts[0];
+  tinker__part_leave_poll(part);
+  tinker__mem_free(op->mem, part->request_id);
+  part->request_id = NULL;
+  tinker__raw_free(&part->raw, op->mem);
+  part->retry = (tinker__retry_t){0};
+  part->answered = false;
+  op->answered = op->ready = 0;
+  tinker__part_rest(part, TINKER__PART_IDLE,
+                    tinker__retry_resubmit(op->losses++, &op->flow->seed));
+}
+
+void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
+  tinker__op_move_t move = tinker__op_move(op->state, event);
+  assert(move.action != TINKER__DO_NEVER);
+  op->state = move.next;
+  switch (move.action) {
+  case TINKER__DO_START:
+    start(op);
+    break;
+  case TINKER__DO_AGAIN:
+    again(op);
+    break;
+  case TINKER__DO_HAND:
+    hand_over(op);
+    finish(op);
+    break;
+  case TINKER__DO_TELL:
+    settle(op);
+    stop_polls(op);
+    break;
+  case TINKER__DO_ABORT:
+    settle(op);
+    stop_all(op);
+    finish(op);
+    break;
+  case TINKER__DO_FINISH:
+    finish(op);
+    break;
+  case TINKER__DO_NOTHING:
+  case TINKER__DO_NEVER:
+    break;
+  }
+}
+
+void tinker__op_part_answered(tinker__part_t *part) {
+  tinker__op_t *op = part->op;
+  if (op->state == TINKER__OP_DONE) return;
+  part->answered = true;
+  tinker__part_leave_quota(part);
+  tinker__gate_leave(op);
+  if (++op->answered < op->count) {
+    tinker__turn_dispatch(op);
+  } else {
+    tinker__turn_done(op);
+    tinker__op_on(op, TINKER__ON_SENT);
+  }
+}
+
+static void step_done(tinker__op_t *op) {
+  int rc = op->kind->next ? op->kind->next(op) : 0;
+  if (rc >= 0) {
+    tinker__op_on(op, rc ? TINKER__ON_STEP : TINKER__ON_READY);
+    return;
+  }
+  tinker__op_set_error(
+      op, tinker__error_new(
+              op->mem,
+              &(tinker__error_spec_t){.code = rc,
+                                      .advice = TINKER__ADVICE_UNKNOWN},
+              "the result of %s can't be used: %s", op->kind->name,
+              tinker_code_text(rc)));
+  tinker__op_on(op, TINKER__ON_FAIL);
+}
+
+void tinker__op_part_ready(tinker__part_t *part) {
+  tinker__op_t *op = part->op;
+  op->ready++;
+  if (op->state == TINKER__OP_POLLING && op->ready == op->count)
+    step_done(op);
+}
+
+void tinker__op_part_lost(tinker__part_t *part) {
+  tinker__op_on(part->op, TINKER__ON_LOST);
+}
+
+static const char *numbered_name(const tinker__part_t *part, char *out,
+                                 size_t out_len) {
+  const char *name = part->op->kind->name;
+  if (part->seq < 0)
+    tinker__why(out, out_len, 0, "%s", name);
+  else
+    tinker__why(out, out_len, 0, "%s (seq_id %lld)", name,
+                (long long)part->seq);
+  return out;
+}
+
+void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
+                            int status, int64_t retry_after_ms,
+                            tinker_category_t category, const char *why) {
+  tinker__op_t *op = part->op;
+  char name[64];
+  bool fatal = advice & TINKER__ADVICE_FATAL && op->turn && op->turn->ordered;
+  /* Part of a batch may have been applied, whatever happened to the rest. */
+  if (op->count > 1) advice |= TINKER__ADVICE_UNKNOWN;
+  tinker_error_t *error = tinker__error_new(
+      op->mem,
+      &(tinker__error_spec_t){.code = code,
+                              .http_status = status,
+                              .category = category,
+                              .advice = advice,
+                              .retry_after_ms = retry_after_ms,
+                              .request_id = part->request_id},
+      "%s: %s", numbered_name(part, name, sizeof name), why);
+  if (fatal) tinker__turn_fail(op->turn, tinker_error_message(error));
+  tinker__op_set_error(op, error);
+  bool submission = !part->answered;
+  tinker__part_leave_poll(part);
+  part->state = TINKER__PART_DEAD;
+  tinker__op_on(op, fatal ? TINKER__ON_QUIT : TINKER__ON_FAIL);
+  if (submission) tinker__op_part_answered(part);
+}
+
+/* May the server have seen anything of it that it would act on? */
+static bool maybe_done(const tinker__op_t *op) {
+  if (op->kind->retry == TINKER__RETRY_READ) return false;
+  if (op->state == TINKER__OP_QUEUED) return op->losses > 0;
+  if (op->kind->retry == TINKER__RETRY_NUMBERED) return true;
+  const tinker__part_t *part = &op->parts[0];
+  return part->out || part->answered || part->retry.maybe_done;
+}
+
+static void stop(tinker__op_t *op, int code, const char *why) {
+  bool maybe = maybe_done(op);
+  tinker__error_spec_t spec = {
+      .code = code,
+      .advice = maybe ? TINKER__ADVICE_UNKNOWN : TINKER__ADVICE_RETRIABLE,
+      .request_id = op->parts[0].request_id};
+  bool numbered = op->kind->retry == TINKER__RETRY_NUMBERED;
+  tinker__op_set_error(
+      op, tinker__error_new(op->mem, &spec, "%s: %s; %s", op->kind->name, why,
+                            maybe ? "the server may carry it out all the same"
+                                  : "nothing of it was carried out"));
+  tinker__op_on(op, numbered && !op->flow->closed ? TINKER__ON_STOP
+                                                  : TINKER__ON_QUIT);
+}
+
+static void on_deadline(tinker__timer_t *timer) {
+  stop(TINKER__CONTAINER(timer, tinker__op_t, deadline), TINKER_ETIMEDOUT,
+       "its deadline has passed");
+}
+
+static void enqueue(tinker__op_t *op) {
+  if (op->turn && op->turn->ordered)
+    tinker__turn_push(op->turn, op);
+  else if (op->kind->retry == TINKER__RETRY_SAMPLE)
+    tinker__gate_push(op);
+  else
+    tinker__op_on(op, TINKER__ON_TURN);
+}
+
+static void wait_for(tinker__flow_t *flow, tinker__op_t *op) {
+  tinker__needs_t need = op->kind->needs;
+  bool first = tinker__list_empty(&flow->unready[need]);
+  tinker__list_push_back(&flow->unready[need], &op->link);
+  if (first) flow->sink->need(flow->user, need);
+}
+
+void tinker__flow_submit(tinker__flow_t *flow, tinker__op_t *op,
+                         int64_t now_ms) {
+  enter(flow, now_ms);
+  op->flow = flow;
+  flow->live++;
+  tinker__list_push_back(&flow->ops, &op->all);
+  if (op->deadline_ms >= 0) {
+    tinker__timer_init(&op->deadline, on_deadline);
+    tinker__timers_put(&flow->timers, &op->deadline, op->deadline_ms);
+  }
+  if (flow->closed)
+    stop(op, TINKER_ECLOSED, "the client is closed");
+  else if (flow->ready[op->kind->needs])
+    enqueue(op);
+  else
+    wait_for(flow, op);
+  leave(flow);
+}
+
+void tinker__flow_cancel(tinker__flow_t *flow, tinker__op_t *op,
+                         int64_t now_ms) {
+  enter(flow, now_ms);
+  stop(op, TINKER_ECANCELED, "it was canceled");
+  leave(flow);
+}
+
+void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
+                        tinker__http_reply_t *reply, int64_t now_ms) {
+  tinker__part_t *part = request->user;
+  tinker__op_t *op = part->op;
+  enter(flow, now_ms);
+  part->out = false;
+  op->outs--;
+  if (op->state == TINKER__OP_DONE && op->outs == 0) {
+    flow->lingering--;
+    tinker__list_push_back(&flow->gone, &op->all);
+  } else if (part->state == TINKER__PART_POSTING) {
+    tinker__part_posted(part, reply);
+  } else if (part->state == TINKER__PART_ASKING) {
+    tinker__part_told(part, reply);
+  }
+  leave(flow);
+}
+
+void tinker__flow_tick(tinker__flow_t *flow, int64_t now_ms) {
+  enter(flow, now_ms);
+  tinker__timer_t *timer;
+  while ((timer = tinker__timers_pop(&flow->timers, flow->now_ms)))
+    timer->run(timer);
+  flow->wake_ms = -1;
+  leave(flow);
+}
+
+static void fail_waiting(tinker__op_t *op, const tinker_error_t *error) {
+  tinker__op_set_error(op, tinker__error_retain(error));
+  tinker__op_on(op, TINKER__ON_FAIL);
+}
+
+void tinker__flow_ready(tinker__flow_t *flow, tinker__needs_t need,
+                        const tinker_error_t *error, int64_t now_ms) {
+  enter(flow, now_ms);
+  flow->ready[need] = !error;
+  if (!error && need == TINKER__NEEDS_SESSION)
+    flow->ready[TINKER__NEEDS_CONFIG] = true;
+  tinker__link_t *l;
+  while ((l = tinker__list_pop_front(&flow->unready[need]))) {
+    tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, link);
+    if (error)
+      fail_waiting(op, error);
+    else
+      enqueue(op);
+  }
+  leave(flow);
+}
+
+void tinker__flow_close(tinker__flow_t *flow, int64_t now_ms) {
+  enter(flow, now_ms);
+  flow->closed = true;
+  TINKER__LIST_EACH(l, next, &flow->ops) {
+    tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, all);
+    stop(op, TINKER_ECLOSED, "the client was closed");
+  }
+  tinker__timers_remove(&flow->timers, &flow->gate);
+  leave(flow);
+}

@@ -1,0 +1,98 @@
+/* flow: the life of every operation of one client: order, numbers, quotas,
+ * retries, polls, deadlines, completion.
+ *
+ * A machine without I/O, clock or thread: events come in by the functions
+ * below, each with the present time; what is to be done goes out through the
+ * sink. The sink's functions are called from inside these functions and never
+ * call back into the flow. Everything runs on the loop's thread. */
+#ifndef TINKER_FLOW_FLOW_H
+#define TINKER_FLOW_FLOW_H
+
+#include "flow/op.h"
+#include "flow/quota.h"
+#include "flow/turn.h"
+
+typedef struct tinker__sink_s {
+  /* Sends a request; its end comes back through tinker__flow_reply, exactly
+   * once if this returns 0. Sets request->done. 0 or a negative code: then
+   * nothing was sent. */
+  int (*send)(void *user, tinker__http_request_t *request);
+  /* Asks for the early end of one that was sent. */
+  void (*cancel)(void *user, tinker__http_request_t *request);
+  /* A future has been settled; its reference goes to the sink. */
+  void (*settled)(void *user, tinker_future_t *future);
+  /* When tinker__flow_tick is wanted next; -1 = not at all. */
+  void (*wake_at)(void *user, int64_t at_ms);
+  /* Somebody waits for this: answer with tinker__flow_ready. */
+  void (*need)(void *user, tinker__needs_t need);
+} tinker__sink_t;
+
+typedef struct tinker__flow_limits_s {
+  tinker__retry_limits_t retry;
+  int64_t fb_bytes;     /* forward_backward requests being submitted */
+  int64_t sample_bytes; /* asample requests being submitted */
+  int64_t reply_bytes;  /* large results being fetched */
+  size_t poll_places;   /* results polled at once per trainer */
+  size_t samples;       /* asample requests being submitted */
+} tinker__flow_limits_t;
+
+struct tinker__flow_s {
+  const tinker__sink_t *sink;
+  void *user;
+  tinker__mem_t *mem;
+  tinker__flow_limits_t limits;
+  uint64_t seed; /* of the jitter */
+  int64_t now_ms;
+  int64_t wake_ms; /* what the sink was told last */
+  tinker__timers_t timers;
+  tinker__link_t ops;  /* all that are not done */
+  tinker__link_t gone; /* done, to be freed before the flow is left */
+  size_t live;
+  size_t lingering; /* done, but the transport still has their requests */
+  bool closed;
+  bool ready[TINKER__NEEDS_COUNT];
+  tinker__link_t unready[TINKER__NEEDS_COUNT];
+  tinker__link_t turns; /* trainers that may have work */
+  tinker__quota_t fb;
+  tinker__quota_t replies;
+  tinker__link_t samples;  /* operations that wait to be submitted */
+  tinker__quota_t sample_bytes;
+  size_t submitting;       /* samples being submitted */
+  int64_t backoff_until;   /* no sample is submitted before */
+  tinker__timer_t gate;
+};
+
+void tinker__flow_init(tinker__flow_t *flow, const tinker__sink_t *sink,
+                       void *user, tinker__mem_t *mem, uint64_t seed);
+/* Limits of protocol 4.1 unless the server says otherwise. */
+void tinker__flow_default_limits(tinker__flow_limits_t *limits);
+/* To be called when the server's are known, before the first operation. */
+void tinker__flow_set_limits(tinker__flow_t *flow,
+                             const tinker__flow_limits_t *limits);
+
+/* Takes an operation in. From now on it is the flow's. */
+void tinker__flow_submit(tinker__flow_t *flow, tinker__op_t *op,
+                         int64_t now_ms);
+/* Ends the waiting for it, with TINKER_ECANCELED. */
+void tinker__flow_cancel(tinker__flow_t *flow, tinker__op_t *op,
+                         int64_t now_ms);
+/* The end of a request that was sent. May take reply->body. */
+void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
+                        tinker__http_reply_t *reply, int64_t now_ms);
+void tinker__flow_tick(tinker__flow_t *flow, int64_t now_ms);
+/* What was needed is there (error NULL), or the present waiters fail with
+ * error (borrowed). */
+void tinker__flow_ready(tinker__flow_t *flow, tinker__needs_t need,
+                        const tinker_error_t *error, int64_t now_ms);
+/* Ends all operations with TINKER_ECLOSED. Requests that are out are
+ * canceled; tinker__flow_idle tells when the transport has given all back. */
+void tinker__flow_close(tinker__flow_t *flow, int64_t now_ms);
+/* Operations that are not done, those that nobody waits for included. */
+static inline size_t tinker__flow_live(const tinker__flow_t *flow) {
+  return flow->live;
+}
+static inline bool tinker__flow_idle(const tinker__flow_t *flow) {
+  return flow->live == 0 && flow->lingering == 0;
+}
+
+#endif

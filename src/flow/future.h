@@ -1,0 +1,100 @@
+/* future: the completion of one operation, and the one door to user code.
+ *
+ * Life: PENDING (the operation runs) -> SETTLED (the loop's thread has put in
+ * an error or the raw replies) -> DONE (decoded). Everything that ending needs
+ * is reserved when the future is made, so neither success, failure, cancel,
+ * deadline, close nor lack of memory can prevent it.
+ *
+ * Who decodes: with a callback the delivery thread, right before it runs it;
+ * without one the first thread that asks. Decoding holds the future's own
+ * lock and calls no user code.
+ *
+ * Threads: settle and the op pointer belong to the loop's thread; the rest is
+ * for any thread. */
+#ifndef TINKER_FLOW_FUTURE_H
+#define TINKER_FLOW_FUTURE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <tinker/types.h>
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "loop/loop.h"
+
+struct tinker__op_s;
+
+/* What came for one request. Owned by the future that holds it. */
+typedef struct tinker__raw_s {
+  char *data; /* the result; NULL = none */
+  size_t len;
+  bool proto;     /* protobuf, else JSON */
+  char *accepted; /* reply to the submission (JSON), if kept */
+  size_t accepted_len;
+  size_t weight; /* datums of the request: what its metrics weigh */
+} tinker__raw_t;
+
+typedef enum {
+  TINKER__FUTURE_PENDING,
+  TINKER__FUTURE_SETTLED,
+  TINKER__FUTURE_DONE
+} tinker__future_state_t;
+
+/* What a future needs from above: given on the way down. */
+typedef struct tinker__future_ops_s {
+  /* Replies to result: sets future->result, or returns an error for it (never
+   * both). Any thread, once. */
+  tinker_error_t *(*decode)(tinker_future_t *future);
+  void (*free_result)(tinker_future_t *future);
+} tinker__future_ops_t;
+
+struct tinker_future_s {
+  atomic_uint refs;
+  atomic_int state; /* tinker__future_state_t */
+  pthread_mutex_t lock;
+  tinker__mem_t *mem;
+  const tinker__future_ops_t *ops;
+  void *owner;              /* who made it: api's business */
+  void (*unown)(void *owner); /* last thing of a dying future; may free mem */
+  tinker_done_cb cb;
+  void *user;
+  tinker_error_t *error; /* set while SETTLED or by decoding; else NULL */
+  void *result;
+  void *subject; /* what decoding needs: api's business; freed by it */
+  tinker__task_t deliver;    /* to the delivery thread */
+  tinker__task_t cancel;     /* to the loop's thread */
+  tinker__link_t link;       /* queue of ended ones without callback */
+  struct tinker__op_s *op;   /* while it runs; loop's thread only */
+  size_t raw_count;
+  tinker__raw_t raw[];
+};
+
+/* A future with one reference and room for raw_count replies. 0 or
+ * TINKER_ENOMEM. */
+int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
+                       const tinker__future_ops_t *ops, size_t raw_count,
+                       tinker_done_cb cb, void *user);
+void tinker__future_ref(tinker_future_t *f);
+void tinker__future_unref(tinker_future_t *f);
+
+/* Ends it: error (a reference given away), or NULL when raw[] is filled. The
+ * loop's thread, once. */
+void tinker__future_settle(tinker_future_t *f, tinker_error_t *error);
+/* Decodes if nobody has. False when it is still pending, or (without `block`)
+ * when another thread is at it. Any thread. */
+bool tinker__future_decode(tinker_future_t *f, bool block);
+/* 0 or the code of its error; only when decoded. */
+int tinker__future_code(const tinker_future_t *f);
+static inline tinker__future_state_t
+tinker__future_state(const tinker_future_t *f) {
+  return (tinker__future_state_t)atomic_load_explicit(&f->state,
+                                                      memory_order_acquire);
+}
+/* Decodes and runs the callback: the only place that does. The delivery
+ * thread; once. */
+void tinker__future_deliver(tinker_future_t *f);
+
+void tinker__raw_free(tinker__raw_t *raw, tinker__mem_t *mem);
+
+#endif

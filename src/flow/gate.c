@@ -1,0 +1,61 @@
+/* How many samples are submitted at once (protocol 10.1): a number of
+ * requests, a number of bytes, and a rest for all when the server pushes
+ * back. */
+#include "flow/engine.h"
+
+#define RECENT_MS      10000 /* the server pushed back not long ago */
+#define RECENT_SAMPLES 10
+#define RECENT_WEIGHT  20
+
+static bool recent(const tinker__flow_t *flow) {
+  return flow->backoff_until > 0 &&
+         flow->now_ms - flow->backoff_until < RECENT_MS;
+}
+
+static void on_timer(tinker__timer_t *timer) {
+  tinker__gate_pump(TINKER__CONTAINER(timer, tinker__flow_t, gate));
+}
+
+void tinker__gate_push(tinker__op_t *op) {
+  tinker__list_push_back(&op->flow->samples, &op->link);
+}
+
+static void submit(tinker__flow_t *flow, tinker__op_t *op) {
+  int64_t bytes = (int64_t)op->parts[0].estimate;
+  if (recent(flow)) bytes *= RECENT_WEIGHT;
+  op->submitting = true;
+  op->weight = bytes;
+  flow->submitting++;
+  tinker__quota_take(&flow->sample_bytes, bytes);
+  tinker__op_on(op, TINKER__ON_TURN);
+}
+
+void tinker__gate_pump(tinker__flow_t *flow) {
+  while (!tinker__list_empty(&flow->samples)) {
+    if (flow->now_ms < flow->backoff_until) {
+      flow->gate.run = on_timer;
+      tinker__timers_put(&flow->timers, &flow->gate, flow->backoff_until);
+      return;
+    }
+    size_t limit = recent(flow) ? RECENT_SAMPLES : flow->limits.samples;
+    if (flow->submitting >= limit || !tinker__quota_open(&flow->sample_bytes))
+      return;
+    tinker__link_t *l = tinker__list_pop_front(&flow->samples);
+    submit(flow, TINKER__CONTAINER(l, tinker__op_t, link));
+  }
+}
+
+void tinker__gate_leave(tinker__op_t *op) {
+  if (!op->submitting) return;
+  op->submitting = false;
+  op->flow->submitting--;
+  tinker__quota_leave(&op->flow->sample_bytes, op->weight);
+}
+
+int64_t tinker__gate_backpressure(tinker__part_t *part) {
+  tinker__flow_t *flow = part->op->flow;
+  int64_t ms = tinker__retry_backpressure_ms(part->estimate);
+  if (flow->backoff_until < flow->now_ms + ms)
+    flow->backoff_until = flow->now_ms + ms;
+  return ms;
+}

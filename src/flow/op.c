@@ -1,0 +1,146 @@
+/* The life of an operation, see op.h. */
+#include "flow/op.h"
+
+#include "base/error.h"
+#include "flow/turn.h"
+
+#define QUEUED  TINKER__OP_QUEUED
+#define SENDING TINKER__OP_SENDING
+#define POLLING TINKER__OP_POLLING
+#define LEAVING TINKER__OP_LEAVING
+#define DONE    TINKER__OP_DONE
+#define BUG(s)  {s, TINKER__DO_NEVER}
+
+/* States by events. SENDING may become READY without POLLING: when the reply
+ * is the result, or when the polls of the early parts are faster than the
+ * last part's submission was answered. */
+static const tinker__op_move_t
+    moves[TINKER__OP_STATES][TINKER__OP_EVENTS] = {
+  [QUEUED] = {
+    [TINKER__ON_TURN] = {SENDING, TINKER__DO_START},
+    [TINKER__ON_SENT] = BUG(QUEUED),
+    [TINKER__ON_READY] = BUG(QUEUED),
+    [TINKER__ON_STEP] = BUG(QUEUED),
+    [TINKER__ON_LOST] = BUG(QUEUED),
+    [TINKER__ON_FAIL] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_STOP] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
+  },
+  [SENDING] = {
+    [TINKER__ON_TURN] = BUG(SENDING),
+    [TINKER__ON_SENT] = {POLLING, TINKER__DO_NOTHING},
+    [TINKER__ON_READY] = BUG(SENDING),
+    [TINKER__ON_STEP] = BUG(SENDING),
+    [TINKER__ON_LOST] = BUG(SENDING),
+    [TINKER__ON_FAIL] = {LEAVING, TINKER__DO_TELL},
+    [TINKER__ON_STOP] = {LEAVING, TINKER__DO_TELL},
+    [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
+  },
+  [POLLING] = {
+    [TINKER__ON_TURN] = BUG(POLLING),
+    [TINKER__ON_SENT] = BUG(POLLING),
+    [TINKER__ON_READY] = {DONE, TINKER__DO_HAND},
+    [TINKER__ON_STEP] = {SENDING, TINKER__DO_START},
+    [TINKER__ON_LOST] = {QUEUED, TINKER__DO_AGAIN},
+    [TINKER__ON_FAIL] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_STOP] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
+  },
+  [LEAVING] = {
+    [TINKER__ON_TURN] = BUG(LEAVING),
+    [TINKER__ON_SENT] = {DONE, TINKER__DO_FINISH},
+    [TINKER__ON_READY] = BUG(LEAVING),
+    [TINKER__ON_STEP] = BUG(LEAVING),
+    [TINKER__ON_LOST] = BUG(LEAVING),
+    [TINKER__ON_FAIL] = {LEAVING, TINKER__DO_NOTHING},
+    [TINKER__ON_STOP] = {LEAVING, TINKER__DO_NOTHING},
+    [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
+  },
+  [DONE] = {
+    [TINKER__ON_TURN] = BUG(DONE),
+    [TINKER__ON_SENT] = BUG(DONE),
+    [TINKER__ON_READY] = BUG(DONE),
+    [TINKER__ON_STEP] = BUG(DONE),
+    [TINKER__ON_LOST] = BUG(DONE),
+    [TINKER__ON_FAIL] = {DONE, TINKER__DO_NOTHING},
+    [TINKER__ON_STOP] = {DONE, TINKER__DO_NOTHING},
+    [TINKER__ON_QUIT] = {DONE, TINKER__DO_NOTHING},
+  },
+};
+
+tinker__op_move_t tinker__op_move(tinker__op_state_t state,
+                                  tinker__op_event_t event) {
+  return moves[state][event];
+}
+
+const char *tinker__op_state_name(tinker__op_state_t state) {
+  static const char *const names[TINKER__OP_STATES] = {
+    "queued", "sending", "polling", "leaving", "done"};
+  return names[state];
+}
+
+static void part_init(tinker__part_t *part, tinker__op_t *op) {
+  *part = (tinker__part_t){.op = op, .seq = -1};
+  tinker__list_init(&part->link);
+  tinker__buf_init(&part->poll_body, op->mem, 4096);
+}
+
+int tinker__op_new(tinker__op_t **out, tinker__mem_t *mem,
+                   const tinker__kind_t *kind, size_t count,
+                   tinker_future_t *future) {
+  if (count > (SIZE_MAX - sizeof(tinker__op_t)) / sizeof(tinker__part_t))
+    return TINKER_ENOMEM;
+  tinker__op_t *op =
+      tinker__mem_zalloc(mem, sizeof *op + count * sizeof(tinker__part_t));
+  if (!op) return TINKER_ENOMEM;
+  tinker__list_init(&op->link);
+  tinker__list_init(&op->all);
+  op->mem = mem;
+  op->kind = kind;
+  op->future = future;
+  op->count = count;
+  op->deadline_ms = -1;
+  for (size_t i = 0; i < count; i++) part_init(&op->parts[i], op);
+  tinker__future_ref(future);
+  future->op = op;
+  *out = op;
+  return 0;
+}
+
+void tinker__part_set_body(tinker__part_t *part, char *body, size_t len,
+                           size_t stamp_at, uint64_t estimate,
+                           size_t weight) {
+  part->body = body;
+  part->body_len = len;
+  part->stamp_at = stamp_at;
+  part->estimate = estimate;
+  part->raw.weight = weight;
+}
+
+static void part_clear(tinker__part_t *part) {
+  tinker__mem_t *mem = part->op->mem;
+  tinker__mem_free(mem, part->body);
+  tinker__mem_free(mem, part->request_id);
+  tinker__buf_free(&part->poll_body);
+  tinker__raw_free(&part->raw, mem);
+}
+
+void tinker__op_next_step(tinker__op_t *op, const tinker__kind_t *kind) {
+  part_clear(&op->parts[0]);
+  part_init(&op->parts[0], op);
+  tinker__mem_free(op->mem, op->path);
+  op->path = NULL;
+  op->kind = kind;
+  op->answered = op->ready = 0;
+}
+
+void tinker__op_free(tinker__op_t *op) {
+  if (!op) return;
+  for (size_t i = 0; i < op->count; i++) part_clear(&op->parts[i]);
+  if (op->future) op->future->op = NULL;
+  tinker__future_unref(op->future);
+  tinker__error_release(op->error);
+  tinker__turn_release(op->turn);
+  tinker__mem_free(op->mem, op->path);
+  tinker__mem_free(op->mem, op);
+}

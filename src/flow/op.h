@@ -1,0 +1,185 @@
+/* op: one operation while it runs, and the table of its life.
+ *
+ *   QUEUED   waits: for the configuration or session, for its trainer's turn,
+ *            for room among the samples. Costs the server nothing: it can be
+ *            dropped without trace.
+ *   SENDING  left its queue; its numbers are taken, its requests go out.
+ *   POLLING  all requests are accepted; results are asked for.
+ *   LEAVING  the waiting has ended (cancel, deadline, failure), but numbers
+ *            are taken: the requests that are left are still delivered.
+ *   DONE     over; memory goes as soon as the transport lets go of it.
+ *
+ * Decoding and delivery come behind DONE and are the future's (future.h).
+ *
+ * An operation has one or more parts: a part is one request with its own
+ * retries and its own poll (one chunk of a batch). Everything here belongs to
+ * the loop's thread. */
+#ifndef TINKER_FLOW_OP_H
+#define TINKER_FLOW_OP_H
+
+#include "flow/future.h"
+#include "flow/retry.h"
+#include "http/http.h"
+#include "loop/timer.h"
+
+typedef struct tinker__op_s tinker__op_t;
+typedef struct tinker__part_s tinker__part_t;
+typedef struct tinker__turn_s tinker__turn_t;
+typedef struct tinker__flow_s tinker__flow_t;
+
+typedef enum {
+  TINKER__OP_QUEUED,
+  TINKER__OP_SENDING,
+  TINKER__OP_POLLING,
+  TINKER__OP_LEAVING,
+  TINKER__OP_DONE,
+  TINKER__OP_STATES
+} tinker__op_state_t;
+
+typedef enum {
+  TINKER__ON_TURN,  /* may leave its queue */
+  TINKER__ON_SENT,  /* every part has been answered */
+  TINKER__ON_READY, /* every part has its result */
+  TINKER__ON_STEP,  /* this step is done, the next one is set up */
+  TINKER__ON_LOST,  /* the server dropped the result of a sample */
+  TINKER__ON_FAIL,  /* a part failed for good */
+  TINKER__ON_STOP,  /* cancel or deadline of a numbered operation */
+  TINKER__ON_QUIT,  /* the same of any other; close; a fatal trainer */
+  TINKER__OP_EVENTS
+} tinker__op_event_t;
+
+typedef enum {
+  TINKER__DO_NOTHING,
+  TINKER__DO_START,  /* number the parts and send them */
+  TINKER__DO_AGAIN,  /* back to the queue, with a new number */
+  TINKER__DO_HAND,   /* hand the results over, finish */
+  TINKER__DO_TELL,   /* hand the error over, go on sending */
+  TINKER__DO_ABORT,  /* hand the error over, stop all requests, finish */
+  TINKER__DO_FINISH, /* nobody waits any more: finish */
+  TINKER__DO_NEVER   /* can't happen: a bug of ours */
+} tinker__op_action_t;
+
+typedef struct tinker__op_move_s {
+  tinker__op_state_t next;
+  tinker__op_action_t action;
+} tinker__op_move_t;
+
+/* The table. Pure. */
+tinker__op_move_t tinker__op_move(tinker__op_state_t state,
+                                  tinker__op_event_t event);
+const char *tinker__op_state_name(tinker__op_state_t state);
+
+/* What must be there before an operation may start. */
+typedef enum {
+  TINKER__NEEDS_NOTHING,
+  TINKER__NEEDS_CONFIG,
+  TINKER__NEEDS_SESSION,
+  TINKER__NEEDS_COUNT
+} tinker__needs_t;
+
+/* What is common to all operations of one kind; constant tables above. A kind
+ * is one step: create_trainer, for example, goes from create_model to
+ * get_info. */
+typedef struct tinker__kind_s {
+  const char *name; /* for people: "forward_backward" */
+  const char *path; /* "api/v1/..." */
+  /* X-Tinker-Request-Type; NULL = the reply to the request is the result. */
+  const char *request_type;
+  tinker__retry_class_t retry;
+  tinker__http_method_t method;
+  tinker__lane_t lane;
+  tinker__needs_t needs;
+  bool proto_body;   /* protobuf request */
+  bool proto_result; /* protobuf result */
+  bool keep_accepted; /* decoding needs the reply to the submission */
+  bool fb_quota;      /* takes bytes of the quota of forward_backward */
+  /* Right before the first request of this step: builds what is known only
+   * now. May be NULL. 0 or a negative code. */
+  int (*prepare)(tinker__op_t *op);
+  /* Puts the number into the body. Numbered kinds and samples only. */
+  void (*stamp)(tinker__part_t *part, int64_t seq);
+  /* The result of this step is there (op->parts[0].raw): 0 = it is the
+   * operation's, 1 = op was given another step, negative = failure. May be
+   * NULL. */
+  int (*next)(tinker__op_t *op);
+} tinker__kind_t;
+
+typedef enum {
+  TINKER__PART_IDLE,    /* not started */
+  TINKER__PART_ROOM,    /* waits for bytes of a quota */
+  TINKER__PART_POSTING, /* the request is out */
+  TINKER__PART_REST,    /* waits to send it again */
+  TINKER__PART_LINE,    /* accepted; waits for a place among the polls */
+  TINKER__PART_ASKING,  /* a poll is out */
+  TINKER__PART_PAUSE,   /* waits to poll again */
+  TINKER__PART_HELD,    /* large result: waits for bytes of a quota */
+  TINKER__PART_READY,   /* result in hand */
+  TINKER__PART_DEAD     /* failed, or not wanted any more */
+} tinker__part_state_t;
+
+struct tinker__part_s {
+  tinker__op_t *op;
+  tinker__part_state_t state;
+  bool out;      /* the transport has `http` */
+  bool answered; /* its submission is accepted or failed for good */
+  bool in_quota; /* holds estimate bytes of a dispatch quota */
+  bool polling;  /* holds a place among the polls of its trainer */
+  bool full;     /* ask for the whole result, however large */
+  tinker__http_request_t http;
+  tinker__http_header_t headers[2];
+  char iteration[24];
+  char *body; /* owned; freed once accepted, unless it may be needed again */
+  size_t body_len;
+  size_t stamp_at;    /* where kind->stamp puts the number */
+  uint64_t estimate;  /* bytes for the quotas */
+  int64_t seq;
+  char *request_id; /* owned; NULL before it is accepted */
+  tinker__buf_t poll_body;
+  int64_t held_bytes;
+  unsigned polls;
+  tinker__retry_t retry;
+  tinker__timer_t timer;
+  tinker__link_t link; /* in the list that its state implies */
+  tinker__raw_t raw;
+};
+
+struct tinker__op_s {
+  tinker__link_t link; /* in the queue it waits in */
+  tinker__link_t all;  /* in flow->ops */
+  tinker__flow_t *flow;
+  tinker__mem_t *mem;
+  const tinker__kind_t *kind;
+  tinker__turn_t *turn;    /* trainer or sampler it belongs to; may be NULL */
+  tinker_future_t *future; /* a reference; NULL once it has ended */
+  tinker__op_state_t state;
+  bool parallel;           /* parts 2..n at once, part 1 last */
+  bool submitting;         /* counts among the samples being submitted */
+  int64_t deadline_ms;     /* -1 = none */
+  tinker__timer_t deadline;
+  void *subject;           /* the kind's business, as future->subject */
+  char *path;              /* owned; instead of kind->path */
+  tinker_error_t *error;   /* what it will end with */
+  int64_t weight;          /* bytes it holds among them */
+  unsigned losses;         /* results of it that the server dropped */
+  size_t outs;             /* parts that the transport has */
+  size_t answered;
+  size_t ready;
+  size_t count;
+  tinker__part_t parts[];
+};
+
+/* An operation of `count` parts without bodies, QUEUED, with one reference to
+ * future. 0 or TINKER_ENOMEM. */
+int tinker__op_new(tinker__op_t **out, tinker__mem_t *mem,
+                   const tinker__kind_t *kind, size_t count,
+                   tinker_future_t *future);
+/* Gives a part its body; the op owns it from now on. */
+void tinker__part_set_body(tinker__part_t *part, char *body, size_t len,
+                           size_t stamp_at, uint64_t estimate, size_t weight);
+/* Sets up the next step: fresh part 0 of another kind, its old result
+ * dropped. */
+void tinker__op_next_step(tinker__op_t *op, const tinker__kind_t *kind);
+/* Frees an op that was never submitted, or that is DONE. */
+void tinker__op_free(tinker__op_t *op);
+
+#endif

@@ -1,0 +1,135 @@
+/* Results: a part that was accepted asks for its result until it is there
+ * (protocol 9). */
+#include "flow/engine.h"
+
+#include "base/json_write.h"
+
+/* The longest hold seen of a server is 300 s, but no proxy in between keeps a
+ * silent connection that long; the official client gives up after 90 s. */
+#define POLL_TIMEOUT_MS 90000
+#define POLL_REPLY_MAX  ((size_t)1 << 30)
+
+void tinker__part_line_up(tinker__part_t *part) {
+  tinker__op_t *op = part->op;
+  if (op->turn && op->turn->ordered)
+    tinker__turn_line_up(op->turn, part, op->flow->limits.poll_places);
+  else
+    tinker__part_ask(part);
+}
+
+static int fill_body(tinker__part_t *part) {
+  tinker__jsonw_t w;
+  tinker__buf_clear(&part->poll_body);
+  tinker__jsonw_init(&w, &part->poll_body);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "request_id");
+  tinker__jsonw_cstr(&w, part->request_id);
+  tinker__jsonw_key(&w, "allow_metadata_only");
+  tinker__jsonw_bool(&w, !part->full);
+  tinker__jsonw_end_object(&w);
+  return tinker__buf_error(&part->poll_body);
+}
+
+static void fill_poll(tinker__part_t *part) {
+  const tinker__kind_t *kind = part->op->kind;
+  tinker__format_i64(part->iteration, part->polls++);
+  part->headers[0] =
+      (tinker__http_header_t){"X-Tinker-Request-Type", kind->request_type};
+  part->headers[1] =
+      (tinker__http_header_t){"X-Tinker-Request-Iteration", part->iteration};
+  part->http = (tinker__http_request_t){
+      .lane = TINKER__LANE_POLL,
+      .method = TINKER__HTTP_POST,
+      .path = "api/v1/retrieve_future",
+      .accept = kind->proto_result ? "application/x-protobuf" : NULL,
+      .headers = part->headers,
+      .header_count = 2,
+      .body = tinker__buf_str(&part->poll_body),
+      .numbered = true, /* asking twice changes nothing */
+      .timeout_ms = POLL_TIMEOUT_MS,
+      .reply_max = POLL_REPLY_MAX};
+}
+
+void tinker__part_ask(tinker__part_t *part) {
+  int rc = fill_body(part);
+  part->state = TINKER__PART_ASKING;
+  if (!rc) {
+    fill_poll(part);
+    if (tinker__part_send(part, &rc)) return;
+  }
+  tinker__http_reply_t reply = {.error = rc, .retry_after_ms = -1};
+  tinker__part_trouble(part, TINKER__RETRY_POLL, &reply, TINKER__PART_PAUSE);
+}
+
+/* The result is there but large: wait until there is room for it. */
+static void hold(tinker__part_t *part, int64_t bytes) {
+  tinker__flow_t *flow = part->op->flow;
+  part->full = true;
+  part->held_bytes = bytes;
+  part->state = TINKER__PART_HELD;
+  if (!tinker__quota_enter(&flow->replies, &part->link, bytes)) return;
+  tinker__part_ask(part);
+}
+
+static void fail(tinker__part_t *part, const tinker__http_reply_t *reply,
+                 int code, unsigned advice, const tinker__says_what_t *what) {
+  tinker__op_part_failed(part, code, advice, reply->status, 0, what->category,
+                         what->text);
+}
+
+static void ready(tinker__part_t *part, tinker__http_reply_t *reply) {
+  part->raw.proto = part->op->kind->proto_result;
+  part->raw.data = tinker__buf_take(&reply->body, &part->raw.len);
+  tinker__part_leave_poll(part);
+  part->state = TINKER__PART_READY;
+  tinker__op_part_ready(part);
+}
+
+static void understood(tinker__part_t *part, tinker__http_reply_t *reply) {
+  tinker__flow_t *flow = part->op->flow;
+  tinker__says_what_t what;
+  tinker__reply_read(reply, part->op->mem, &what);
+  switch (what.says) {
+  case TINKER__SAYS_RESULT:
+    ready(part, reply);
+    break;
+  case TINKER__SAYS_AGAIN:
+    tinker__part_rest(part, TINKER__PART_PAUSE,
+                      tinker__retry_try_again(&part->retry, flow->now_ms,
+                                              &flow->seed));
+    break;
+  case TINKER__SAYS_METADATA:
+    if (!part->full)
+      hold(part, what.payload_bytes);
+    else
+      tinker__op_part_failed(part, TINKER_EPROTO, TINKER__ADVICE_UNKNOWN,
+                             reply->status, 0, TINKER_CATEGORY_UNKNOWN,
+                             "the server announced the size of the result "
+                             "again instead of sending it");
+    break;
+  case TINKER__SAYS_FAILED:
+    fail(part, reply, TINKER_ESERVER, 0, &what);
+    break;
+  case TINKER__SAYS_NONSENSE:
+    fail(part, reply, TINKER_EPROTO, TINKER__ADVICE_UNKNOWN, &what);
+    break;
+  }
+}
+
+void tinker__part_told(tinker__part_t *part, tinker__http_reply_t *reply) {
+  if (reply->error || reply->status < 200 || reply->status > 299)
+    tinker__part_trouble(part, TINKER__RETRY_POLL, reply, TINKER__PART_PAUSE);
+  else
+    understood(part, reply);
+}
+
+/* The bytes of a large result are given back when it is here, not when it is
+ * decoded: without a callback nobody may ever decode it. */
+void tinker__part_leave_poll(tinker__part_t *part) {
+  tinker__flow_t *flow = part->op->flow;
+  if (part->full && part->state != TINKER__PART_HELD) {
+    tinker__quota_leave(&flow->replies, part->held_bytes);
+    part->full = false;
+  }
+  if (part->op->turn) tinker__turn_leave_line(part->op->turn, part);
+}

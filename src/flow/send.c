@@ -1,0 +1,193 @@
+/* Submissions: a part's request goes out, is answered, or goes out again. */
+#include "flow/engine.h"
+
+#define POST_TIMEOUT_MS  60000
+#define POST_REPLY_MAX   ((size_t)16 << 20)
+
+static void on_timer(tinker__timer_t *timer) {
+  tinker__part_t *part = TINKER__CONTAINER(timer, tinker__part_t, timer);
+  if (part->state == TINKER__PART_REST)
+    tinker__part_post(part);
+  else if (part->state == TINKER__PART_PAUSE)
+    tinker__part_ask(part);
+  else if (part->op->state == TINKER__OP_QUEUED)
+    tinker__gate_push(part->op); /* a sample whose result was lost */
+}
+
+void tinker__part_rest(tinker__part_t *part, tinker__part_state_t state,
+                       int64_t delay_ms) {
+  tinker__flow_t *flow = part->op->flow;
+  part->state = state;
+  part->timer.run = on_timer;
+  tinker__timers_put(&flow->timers, &part->timer, flow->now_ms + delay_ms);
+}
+
+bool tinker__part_send(tinker__part_t *part, int *rc) {
+  tinker__flow_t *flow = part->op->flow;
+  tinker__retry_sent(&part->retry, flow->now_ms);
+  part->http.user = part;
+  *rc = flow->sink->send(flow->user, &part->http);
+  if (*rc) return false;
+  part->out = true;
+  part->op->outs++;
+  return true;
+}
+
+/* A request that the transport refused is a failure like one that was not
+ * sent: it is tried again, after a pause. */
+static void refused(tinker__part_t *part, tinker__part_state_t rest, int rc) {
+  tinker__http_reply_t reply = {.error = rc, .retry_after_ms = -1};
+  tinker__part_trouble(part, part->op->kind->retry, &reply, rest);
+}
+
+void tinker__part_start(tinker__part_t *part) {
+  tinker__flow_t *flow = part->op->flow;
+  if (part->op->kind->fb_quota) {
+    part->state = TINKER__PART_ROOM;
+    if (!tinker__quota_enter(&flow->fb, &part->link, (int64_t)part->estimate))
+      return;
+    part->in_quota = true;
+  }
+  tinker__part_post(part);
+}
+
+static void fill_post(tinker__part_t *part) {
+  const tinker__op_t *op = part->op;
+  const tinker__kind_t *kind = op->kind;
+  bool numbered =
+      kind->retry & (TINKER__RETRY_NUMBERED | TINKER__RETRY_SAMPLE);
+  part->headers[0] =
+      (tinker__http_header_t){"X-Tinker-Sampling-Backpressure", "1"};
+  part->http = (tinker__http_request_t){
+      .lane = kind->lane,
+      .method = kind->method,
+      .path = op->path ? op->path : kind->path,
+      .content_type = kind->proto_body ? "application/x-protobuf" : NULL,
+      .headers = part->headers,
+      .header_count = kind->retry == TINKER__RETRY_SAMPLE ? 1 : 0,
+      .body = {part->body ? part->body : "", part->body_len},
+      .numbered = numbered,
+      .timeout_ms = POST_TIMEOUT_MS,
+      .reply_max = POST_REPLY_MAX};
+}
+
+void tinker__part_post(tinker__part_t *part) {
+  int rc;
+  part->state = TINKER__PART_POSTING;
+  fill_post(part);
+  if (!tinker__part_send(part, &rc)) refused(part, TINKER__PART_REST, rc);
+}
+
+void tinker__part_leave_quota(tinker__part_t *part) {
+  if (!part->in_quota) return;
+  part->in_quota = false;
+  tinker__quota_leave(&part->op->flow->fb, (int64_t)part->estimate);
+}
+
+/* The body of a sample is kept: should its result be lost, it is submitted
+ * again under a new number. */
+static void accepted(tinker__part_t *part, tinker__http_reply_t *reply) {
+  tinker__op_t *op = part->op;
+  int rc = tinker__reply_request_id(reply, op->mem, &part->request_id);
+  if (rc) {
+    tinker__op_part_failed(part, rc, TINKER__ADVICE_UNKNOWN, reply->status, 0,
+                           TINKER_CATEGORY_UNKNOWN,
+                           "the reply to the submission has no request_id");
+    return;
+  }
+  if (op->kind->keep_accepted)
+    part->raw.accepted =
+        tinker__buf_take(&reply->body, &part->raw.accepted_len);
+  if (op->kind->retry != TINKER__RETRY_SAMPLE) {
+    tinker__mem_free(op->mem, part->body);
+    part->body = NULL;
+  }
+  part->retry = (tinker__retry_t){0};
+  if (op->state == TINKER__OP_LEAVING)
+    part->state = TINKER__PART_DEAD;
+  else
+    tinker__part_line_up(part);
+  tinker__op_part_answered(part);
+}
+
+void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply) {
+  if (reply->error || reply->status < 200 || reply->status > 299) {
+    tinker__part_trouble(part, part->op->kind->retry, reply,
+                         TINKER__PART_REST);
+  } else if (part->op->kind->request_type) {
+    accepted(part, reply);
+  } else {
+    part->raw.data = tinker__buf_take(&reply->body, &part->raw.len);
+    part->state = TINKER__PART_READY;
+    tinker__op_part_answered(part);
+    tinker__op_part_ready(part);
+  }
+}
+
+static const char *because(const tinker__http_reply_t *reply,
+                           tinker__mem_t *mem, char *out, size_t out_len) {
+  char detail[400];
+  if (reply->error) {
+    tinker__why(out, out_len, 0, "%s",
+                reply->detail[0] ? reply->detail
+                                 : tinker_code_text(reply->error));
+    return out;
+  }
+  tinker__reply_detail(reply, mem, detail, sizeof detail);
+  tinker__why(out, out_len, 0, "the server answered %d%s%s", reply->status,
+              detail[0] ? ": " : "", detail);
+  return out;
+}
+
+/* What the transport alone knows is told as it is; a time-out of one attempt
+ * is not the deadline of the operation. */
+static int code_of(const tinker__verdict_t *v,
+                   const tinker__http_reply_t *reply) {
+  if (reply->error == TINKER_ETLS || reply->error == TINKER_ENOMEM ||
+      reply->error == TINKER_EOVERFLOW)
+    return reply->error;
+  return v->code;
+}
+
+void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
+                          tinker__http_reply_t *reply,
+                          tinker__part_state_t rest) {
+  tinker__flow_t *flow = part->op->flow;
+  char why[600];
+  tinker__failure_t failure = {
+      .error = reply->error,
+      .sent = reply->sent,
+      .status = reply->status,
+      .empty = reply->body.len == 0,
+      .retry_after_ms = reply->retry_after_ms};
+  tinker__verdict_t v =
+      tinker__retry_judge(&part->retry, &flow->limits.retry, class_bit,
+                          &failure, flow->now_ms, &flow->seed);
+  if (v.kind == TINKER__VERDICT_AGAIN) {
+    if (class_bit == TINKER__RETRY_SAMPLE &&
+        (reply->status == 429 || reply->status == 402)) {
+      int64_t ms = tinker__gate_backpressure(part);
+      if (v.delay_ms < ms) v.delay_ms = ms;
+    }
+    tinker__part_rest(part, rest, v.delay_ms);
+  } else if (v.kind == TINKER__VERDICT_LOST &&
+             part->op->kind->retry == TINKER__RETRY_SAMPLE) {
+    tinker__op_part_lost(part);
+  } else {
+    tinker__op_part_failed(
+        part, code_of(&v, reply), v.advice, reply->status,
+        reply->retry_after_ms > 0 ? reply->retry_after_ms : 0,
+        TINKER_CATEGORY_UNKNOWN,
+        because(reply, part->op->mem, why, sizeof why));
+  }
+}
+
+void tinker__part_stop(tinker__part_t *part) {
+  tinker__flow_t *flow = part->op->flow;
+  tinker__timers_remove(&flow->timers, &part->timer);
+  tinker__list_remove(&part->link);
+  tinker__part_leave_quota(part);
+  tinker__part_leave_poll(part);
+  part->state = TINKER__PART_DEAD;
+  if (part->out) flow->sink->cancel(flow->user, &part->http);
+}

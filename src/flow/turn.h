@@ -1,0 +1,59 @@
+/* turn: the order of one trainer's requests, and the numbers of a trainer or
+ * a sampler.
+ *
+ * Invariants of a trainer's turn:
+ * - operations leave the queue one at a time, in the order of the calls; the
+ *   next one leaves when every part of the last has been answered;
+ * - numbers are taken when an operation leaves the queue, a run of them for
+ *   all its parts at once, so one that is canceled before leaves no hole;
+ * - a taken number is delivered, or the turn is fatal: then the queue fails
+ *   and nothing is accepted any more;
+ * - at most `places` results are polled for at once, the oldest first.
+ *
+ * Reference counted: its trainer holds it, and so does each operation. All
+ * but the counters marked atomic belongs to the loop's thread. */
+#ifndef TINKER_FLOW_TURN_H
+#define TINKER_FLOW_TURN_H
+
+#include <stdatomic.h>
+
+#include "flow/op.h"
+
+struct tinker__turn_s {
+  atomic_uint refs;
+  atomic_bool fatal;  /* no later call is accepted: any thread reads it */
+  tinker__mem_t *mem;
+  bool ordered;       /* a trainer's; a sampler's only counts */
+  int64_t next_seq;
+  tinker__link_t queue;   /* operations that wait for their turn */
+  tinker__op_t *sending;  /* the one whose turn it is */
+  tinker__link_t dirty;   /* in flow->turns while there may be work */
+  size_t polling;         /* polls out or pausing */
+  tinker__link_t line;    /* parts that wait for a place, by number */
+  char *fatal_why;        /* sentence, NULL without memory */
+};
+
+/* A trainer's turn starts at number 1, a sampler's at 0. */
+int tinker__turn_new(tinker__turn_t **out, tinker__mem_t *mem, bool ordered);
+tinker__turn_t *tinker__turn_retain(tinker__turn_t *turn);
+void tinker__turn_release(tinker__turn_t *turn); /* NULL allowed */
+
+/* Puts an operation at the queue's end. */
+void tinker__turn_push(tinker__turn_t *turn, tinker__op_t *op);
+/* Lets the next operation leave the queue, if it may. */
+void tinker__turn_pump(tinker__turn_t *turn);
+/* Takes the numbers of all parts of op and stamps their bodies. False when
+ * the numbers have run out. */
+bool tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op);
+/* Sends what may be sent of op now: parts one after another, or parts 2..n at
+ * once and part 1 when all of them have been answered. */
+void tinker__turn_dispatch(tinker__op_t *op);
+/* A number can't be delivered: everything behind it fails. why: borrowed. */
+void tinker__turn_fail(tinker__turn_t *turn, const char *why);
+
+/* Polls: a part asks for a place; one that is done gives it back. */
+void tinker__turn_line_up(tinker__turn_t *turn, tinker__part_t *part,
+                          size_t places);
+void tinker__turn_leave_line(tinker__turn_t *turn, tinker__part_t *part);
+
+#endif
