@@ -11,6 +11,8 @@
 /* Rows up to which the right operand is read where it lies: copying it to
  * widened panels pays only when more rows share the copy. */
 #define DIRECT_ROWS 8
+/* Columns up to which the left operand is read where it lies. */
+#define DIRECT_COLS 64
 /* Below this many multiply-adds waking workers costs more than it saves. */
 #define MIN_PARALLEL 100000
 
@@ -39,6 +41,12 @@ typedef struct {
   size_t b_ks, b_ps;
 } block_t;
 
+/* Left operand of a strip of rows: element (r, k) at a[r * rs + k * ks]. */
+typedef struct {
+  const float *a;
+  size_t rs, ks;
+} strip_t;
+
 static size_t min_size(size_t a, size_t b) {
   return a < b ? a : b;
 }
@@ -59,38 +67,38 @@ static size_t row_end(const block_t *bl, size_t i) {
 /* Rows i .. i + mr, panels at b, into c (whole panels). The common part of
  * the rows' chains first, then what single rows have left. */
 static void run_tile(const block_t *bl, size_t i, unsigned mr, unsigned np,
-                     const float *a, size_t a_ks, const char *b, float *c,
-                     size_t ldc, bool load) {
+                     strip_t s, const char *b, float *c, size_t ldc,
+                     bool load) {
   tinker__tile_fn tile = bl->p->ks->tile[bl->type];
   size_t common = row_end(bl, i) - bl->k0;
   size_t b_bytes = bl->b_ks * (bl->type == TINKER__F32 ? 4 : 2);
-  tile(mr, np, common, a, a_ks, b, bl->b_ks, bl->b_ps, c, ldc, load);
+  tile(mr, np, common, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps, c, ldc, load);
   if (bl->p->g->shape != TINKER__GEMM_K_CAUSAL)
     return;
   for (unsigned r = 1; r < mr; r++) {
     size_t len = row_end(bl, i + r) - bl->k0 - common;
     if (len > 0)
-      tile(1, np, len, a + common * a_ks + r, a_ks, b + common * b_bytes,
-           bl->b_ks, bl->b_ps, c + r * ldc, ldc, true);
+      tile(1, np, len, s.a + common * s.ks + r * s.rs, s.rs, s.ks,
+           b + common * b_bytes, bl->b_ks, bl->b_ps, c + r * ldc, ldc, true);
   }
 }
 
 /* The same at the right edge of c, by way of a tile of our own. */
 static void run_edge(const block_t *bl, size_t i, unsigned mr, unsigned np,
-                     const float *a, size_t a_ks, const char *b, float *c,
-                     size_t cols, bool load) {
+                     strip_t s, const char *b, float *c, size_t cols,
+                     bool load) {
   size_t ld = np * 16u, ldc = bl->p->g->ldc;
   if (load)
     for (unsigned r = 0; r < mr; r++)
       memcpy(bl->edge + r * ld, c + r * ldc, cols * sizeof *c);
-  run_tile(bl, i, mr, np, a, a_ks, b, bl->edge, ld, load);
+  run_tile(bl, i, mr, np, s, b, bl->edge, ld, load);
   for (unsigned r = 0; r < mr; r++)
     memcpy(c + r * ldc, bl->edge + r * ld, cols * sizeof *c);
 }
 
-/* All columns of the block for a strip of rows packed at a. */
-static void run_strip(const block_t *bl, size_t i, unsigned mr, const float *a,
-                      size_t a_ks, size_t j0, size_t j1) {
+/* Columns j0 .. j1 for a strip of rows. */
+static void run_strip(const block_t *bl, size_t i, unsigned mr, strip_t s,
+                      size_t j0, size_t j1) {
   const tinker__gemm_t *g = bl->p->g;
   bool load = g->accumulate || bl->k0 > 0;
   size_t size = bl->type == TINKER__F32 ? 4 : 2;
@@ -106,9 +114,9 @@ static void run_strip(const block_t *bl, size_t i, unsigned mr, const float *a,
         (const char *)bl->b + (j - bl->j0) / 16 * bl->b_ps * size;
     float *c = g->c + i * g->ldc + j;
     if (cols == np * 16u)
-      run_tile(bl, i, mr, np, a, a_ks, b, c, g->ldc, load);
+      run_tile(bl, i, mr, np, s, b, c, g->ldc, load);
     else
-      run_edge(bl, i, mr, np, a, a_ks, b, c, cols, load);
+      run_edge(bl, i, mr, np, s, b, c, cols, load);
     j += cols;
   }
 }
@@ -154,40 +162,35 @@ static void open_b(block_t *bl) {
   bl->b_ps = kn * 16;
 }
 
-/* Rows i0 .. i1 of the block against its right operand. */
+/* Whether the left operand is read where it lies: when it is used too seldom
+ * for a copy to pay. */
+static bool direct_a(const product_t *p, size_t cols) {
+  return p->direct || cols <= DIRECT_COLS;
+}
+
+/* Rows i0 .. i1 of the block against its right operand. A few panels stay in
+ * the near cache while all strips pass over them. */
 static void run_rows(block_t *bl, size_t i0, size_t i1) {
   const product_t *p = bl->p;
   const tinker__gemm_t *g = p->g;
-  size_t kn = bl->k1 - bl->k0, mr = p->ks->max_mr;
-  unsigned rows;
-  if (i1 - i0 == 1 && g->a_cs == 1) {
-    run_strip(bl, i0, 1, g->a + i0 * g->a_rs + bl->k0, 1, bl->j0, bl->j1);
-    return;
-  }
-  for (size_t i = i0; i < i1; i += rows) {
-    rows = (unsigned)min_size(mr, i1 - i);
-    p->ks->pack_a(bl->block_a + (i - i0) * kn,
-                  g->a + i * g->a_rs + bl->k0 * g->a_cs, g->a_rs, g->a_cs,
-                  rows, kn);
-  }
-  /* A few panels stay in the near cache while all strips pass over them. */
+  size_t kn = bl->k1 - bl->k0;
+  size_t strips = (i1 - i0 + p->ks->max_mr - 1) / p->ks->max_mr;
+  size_t mr = (i1 - i0 + strips - 1) / strips; /* of even height */
   size_t step = p->ks->np[mr] * 16u;
+  bool in_place = direct_a(p, bl->j1 - bl->j0);
   for (size_t j = bl->j0; j < bl->j1; j += step)
-    for (size_t i = i0; i < i1; i += rows) {
-      rows = (unsigned)min_size(mr, i1 - i);
-      run_strip(bl, i, rows, bl->block_a + (i - i0) * kn, rows, j,
-                min_size(j + step, bl->j1));
+    for (size_t i = i0; i < i1; i += mr) {
+      unsigned rows = (unsigned)min_size(mr, i1 - i);
+      const float *a = g->a + i * g->a_rs + bl->k0 * g->a_cs;
+      strip_t s = {a, g->a_rs, g->a_cs};
+      if (!in_place) {
+        float *copy = bl->block_a + (i - i0) * kn;
+        if (j == bl->j0)
+          p->ks->pack_a(copy, a, g->a_rs, g->a_cs, rows, kn);
+        s = (strip_t){copy, 1, rows};
+      }
+      run_strip(bl, i, rows, s, j, min_size(j + step, bl->j1));
     }
-}
-
-/* Longest block of k: a single row that is read in place needs no scratch. */
-static size_t k_step(const product_t *p) {
-  const tinker__gemm_t *g = p->g;
-  if (!p->direct)
-    return TINKER__GEMM_KC;
-  if (g->m == 1 && g->a_cs == 1)
-    return g->k;
-  return TINKER__GEMM_KC * (TINKER__GEMM_MC / DIRECT_ROWS);
 }
 
 /* The part [i0, i1) x [j0, j1) of c, on one worker. */
@@ -197,10 +200,11 @@ static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
   float *scratch = tinker__pool_scratch(p->pool, worker);
   block_t bl = {.p = p};
   size_t mc = TINKER__GEMM_MC / p->ks->max_mr * p->ks->max_mr;
-  size_t kc = k_step(p), nc = p->direct ? j1 - j0 : TINKER__GEMM_NC;
-  bl.block_a = scratch;
-  bl.block_b = scratch + TINKER__GEMM_MC * TINKER__GEMM_KC;
-  bl.edge = bl.block_b + TINKER__GEMM_NC * TINKER__GEMM_KC;
+  size_t kc = p->direct ? g->k : TINKER__GEMM_KC;
+  size_t nc = p->direct ? j1 - j0 : TINKER__GEMM_NC;
+  bl.block_b = scratch;
+  bl.edge = scratch + TINKER__GEMM_NC * TINKER__GEMM_KC;
+  bl.block_a = bl.edge + (TINKER__GEMM_TILE - 64);
   for (bl.j0 = j0; bl.j0 < j1; bl.j0 = bl.j1) {
     bl.j1 = min_size(bl.j0 + nc, j1);
     /* One pass even for k = 0: it clears c. */

@@ -38,12 +38,12 @@ typedef struct {
 } tinker__adamw_t;
 
 /* One product tile: rows mr <= max_mr, np panels of 16 columns.
- * c[i][16p + l] = chain over k of a[k * a_ks + i] * b[p * b_ps + k * b_ks + l]
- * from c (load) or 0. b is f32, bf16 or f16 by the member used. */
+ * c[i][16p + l] = chain over k of a[i * a_rs + k * a_ks] *
+ * b[p * b_ps + k * b_ks + l], from c (load) or 0. b is f32, bf16 or f16 by the member used. */
 typedef void (*tinker__tile_fn)(unsigned mr, unsigned np, size_t k,
-                                const float *a, size_t a_ks, const void *b,
-                                size_t b_ks, size_t b_ps, float *c, size_t ldc,
-                                bool load);
+                                const float *a, size_t a_rs, size_t a_ks,
+                                const void *b, size_t b_ks, size_t b_ps,
+                                float *c, size_t ldc, bool load);
 
 typedef struct {
   const char *name; /* "scalar", "avx2", "avx512" */
@@ -107,7 +107,7 @@ typedef struct {
   unsigned max_mr;
   const unsigned char *np;
   tinker__tile_fn tile[3]; /* by tinker__elem_t of b */
-  /* out[k][mr] from a[i * rs + k * cs]. */
+  /* out[k][mr] from a[i * rs + k * cs]; may write 16 more values. */
   void (*pack_a)(float *out, const float *a, size_t rs, size_t cs, unsigned mr,
                  size_t k);
   /* out[k][16] from b[k * rs + l * cs], lanes >= n zero. */
@@ -220,7 +220,7 @@ void tinker__gemm_task(const tinker__kernels_t *ks, tinker__pool_t *pool,
 #define TINKER__GEMM_MC 240
 #define TINKER__GEMM_KC 256
 #define TINKER__GEMM_NC 1024
-#define TINKER__GEMM_TILE 2048
+#define TINKER__GEMM_TILE 2048 /* with room for pack_a to spill */
 #define TINKER__SCRATCH_FLOATS                                               \
   ((size_t)TINKER__GEMM_KC * (TINKER__GEMM_MC + TINKER__GEMM_NC) +           \
    TINKER__GEMM_TILE)

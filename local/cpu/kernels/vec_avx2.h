@@ -138,6 +138,44 @@ static inline vf_t vf_load_f16(const uint16_t *p) {
                 _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 8)))};
 }
 
+/* An 8 x 8 square in place: 4 x 4 squares, then the 128-bit halves. */
+static inline void transpose8(__m256 r[8]) {
+  __m256 t[8];
+  for (int i = 0; i < 8; i += 4) {
+    __m256 a = _mm256_unpacklo_ps(r[i], r[i + 1]);
+    __m256 b = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    __m256 c = _mm256_unpacklo_ps(r[i + 2], r[i + 3]);
+    __m256 d = _mm256_unpackhi_ps(r[i + 2], r[i + 3]);
+    t[i] = _mm256_shuffle_ps(a, c, 0x44);
+    t[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+    t[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+    t[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+  }
+  for (int i = 0; i < 4; i++) {
+    r[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
+    r[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+  }
+}
+
+/* The four squares of 8 x 8, the off-diagonal two exchanged. */
+static inline void vf_transpose(vf_t r[16]) {
+  __m256 a[8], b[8], c[8], d[8];
+  for (int i = 0; i < 8; i++) {
+    a[i] = r[i].lo;
+    b[i] = r[i].hi;
+    c[i] = r[i + 8].lo;
+    d[i] = r[i + 8].hi;
+  }
+  transpose8(a);
+  transpose8(b);
+  transpose8(c);
+  transpose8(d);
+  for (int i = 0; i < 8; i++) {
+    r[i] = (vf_t){a[i], c[i]};
+    r[i + 8] = (vf_t){b[i], d[i]};
+  }
+}
+
 #undef VF2
 #undef VI2
 
