@@ -58,8 +58,7 @@ static size_t round_up(size_t a, size_t step) {
 /* End of row i's chain within the block, at least k0. */
 static size_t row_end(const block_t *bl, size_t i) {
   const tinker__gemm_t *g = bl->p->g;
-  if (g->shape != TINKER__GEMM_K_CAUSAL)
-    return bl->k1;
+  if (g->shape != TINKER__GEMM_K_CAUSAL) return bl->k1;
   size_t end = min_size(g->diag + i + 1, bl->k1);
   return end < bl->k0 ? bl->k0 : end;
 }
@@ -73,8 +72,7 @@ static void run_tile(const block_t *bl, size_t i, unsigned mr, unsigned np,
   size_t common = row_end(bl, i) - bl->k0;
   size_t b_bytes = bl->b_ks * (bl->type == TINKER__F32 ? 4 : 2);
   tile(mr, np, common, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps, c, ldc, load);
-  if (bl->p->g->shape != TINKER__GEMM_K_CAUSAL)
-    return;
+  if (bl->p->g->shape != TINKER__GEMM_K_CAUSAL) return;
   for (unsigned r = 1; r < mr; r++) {
     size_t len = row_end(bl, i + r) - bl->k0 - common;
     if (len > 0)
@@ -103,15 +101,13 @@ static void run_strip(const block_t *bl, size_t i, unsigned mr, strip_t s,
   bool load = g->accumulate || bl->k0 > 0;
   size_t size = bl->type == TINKER__F32 ? 4 : 2;
   unsigned np = bl->p->ks->np[mr];
-  if (g->shape == TINKER__GEMM_N_CAUSAL)
-    j1 = min_size(j1, g->diag + i + mr);
+  if (g->shape == TINKER__GEMM_N_CAUSAL) j1 = min_size(j1, g->diag + i + mr);
   for (size_t j = j0; j < j1;) {
     size_t panels = (j1 - j + 15) / 16;
     while (np > panels)
       np /= 2;
     size_t cols = min_size(j1 - j, np * 16u);
-    const char *b =
-        (const char *)bl->b + (j - bl->j0) / 16 * bl->b_ps * size;
+    const char *b = (const char *)bl->b + (j - bl->j0) / 16 * bl->b_ps * size;
     float *c = g->c + i * g->ldc + j;
     if (cols == np * 16u)
       run_tile(bl, i, mr, np, s, b, c, g->ldc, load);
@@ -150,10 +146,9 @@ static void open_b(block_t *bl) {
       p->ks->pack_b(out, g->b + bl->k0 * g->b_rs + j * g->b_cs, g->b_rs,
                     g->b_cs, n, kn);
     else if (p->kind == B_PACKED)
-      p->ks->widen(out,
-                   (const uint16_t *)w->panels +
-                       (j / 16 * w->k_in + bl->k0) * 16,
-                   w->type, kn * 16);
+      p->ks->widen(
+          out, (const uint16_t *)w->panels + (j / 16 * w->k_in + bl->k0) * 16,
+          w->type, kn * 16);
     else
       p->ks->pack_t(out, w->panels, w->type, w->k_in, bl->k0, kn, j, n);
   }
@@ -185,8 +180,7 @@ static void run_rows(block_t *bl, size_t i0, size_t i1) {
       strip_t s = {a, g->a_rs, g->a_cs};
       if (!in_place) {
         float *copy = bl->block_a + (i - i0) * kn;
-        if (j == bl->j0)
-          p->ks->pack_a(copy, a, g->a_rs, g->a_cs, rows, kn);
+        if (j == bl->j0) p->ks->pack_a(copy, a, g->a_rs, g->a_cs, rows, kn);
         s = (strip_t){copy, 1, rows};
       }
       run_strip(bl, i, rows, s, j, min_size(j + step, bl->j1));
@@ -213,8 +207,7 @@ static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
       open_b(&bl);
       for (size_t i = i0; i < i1; i += mc)
         run_rows(&bl, i, min_size(i + mc, i1));
-      if (g->k == 0)
-        break;
+      if (g->k == 0) break;
     }
   }
 }
@@ -252,8 +245,7 @@ static size_t cut(product_t *p, size_t tasks) {
 
 static void run(product_t *p) {
   const tinker__gemm_t *g = p->g;
-  if (g->m == 0 || g->n == 0)
-    return;
+  if (g->m == 0 || g->n == 0) return;
   unsigned threads = tinker__pool_threads(p->pool);
   if (threads == 1 || g->m * g->n < MIN_PARALLEL / (g->k + 1)) {
     run_part(p, 0, 0, g->m, 0, g->n);
@@ -285,9 +277,8 @@ void tinker__linear(const tinker__kernels_t *ks, tinker__pool_t *pool,
 }
 
 void tinker__linear_back(const tinker__kernels_t *ks, tinker__pool_t *pool,
-                         const tinker__packed_t *w, const float *dy,
-                         size_t ldy, size_t m, float *dx, size_t ldx,
-                         bool accumulate) {
+                         const tinker__packed_t *w, const float *dy, size_t ldy,
+                         size_t m, float *dx, size_t ldx, bool accumulate) {
   tinker__gemm_t g = {.m = m,
                       .n = w->k_in,
                       .k = w->n_out,
@@ -309,8 +300,8 @@ static product_t strided(const tinker__kernels_t *ks, tinker__pool_t *pool,
                      .pool = pool,
                      .g = g,
                      .kind = B_STRIDED,
-                     .direct = g->m <= DIRECT_ROWS && g->b_cs == 1 &&
-                               g->n % 16 == 0};
+                     .direct =
+                         g->m <= DIRECT_ROWS && g->b_cs == 1 && g->n % 16 == 0};
 }
 
 void tinker__gemm(const tinker__kernels_t *ks, tinker__pool_t *pool,
@@ -322,6 +313,5 @@ void tinker__gemm(const tinker__kernels_t *ks, tinker__pool_t *pool,
 void tinker__gemm_task(const tinker__kernels_t *ks, tinker__pool_t *pool,
                        unsigned worker, const tinker__gemm_t *g) {
   product_t p = strided(ks, pool, g);
-  if (g->m > 0 && g->n > 0)
-    run_part(&p, worker, 0, g->m, 0, g->n);
+  if (g->m > 0 && g->n > 0) run_part(&p, worker, 0, g->m, 0, g->n);
 }

@@ -5,25 +5,22 @@
 #define TILE_INLINE static inline __attribute__((always_inline))
 
 TILE_INLINE vf_t tile_load_b(const void *b, size_t at, tinker__elem_t type) {
-  if (type == TINKER__F32)
-    return vf_load((const float *)b + at);
+  if (type == TINKER__F32) return vf_load((const float *)b + at);
   return widen16((const uint16_t *)b + at, type);
 }
 
 /* mr and np are constants wherever this is expanded, so that acc lives in
  * registers. */
 TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
-                           const tinker__elem_t type, size_t k,
-                           const float *a, size_t a_rs, size_t a_ks,
-                           const void *b,
-                           size_t b_ks, size_t b_ps, float *c, size_t ldc,
-                           bool load) {
+                           const tinker__elem_t type, size_t k, const float *a,
+                           size_t a_rs, size_t a_ks, const void *b, size_t b_ks,
+                           size_t b_ps, float *c, size_t ldc, bool load) {
   vf_t acc[TILE_MAX_ACC];
   TILE_UNROLL
   for (unsigned i = 0; i < mr; i++)
     TILE_UNROLL
-    for (unsigned p = 0; p < np; p++)
-      acc[i * np + p] = load ? vf_load(c + i * ldc + p * 16) : vf_set1(0);
+  for (unsigned p = 0; p < np; p++)
+    acc[i * np + p] = load ? vf_load(c + i * ldc + p * 16) : vf_set1(0);
   for (size_t at = 0; k > 0; k--, at += b_ks, a += a_ks) {
     vf_t vb[TILE_MAX_NP];
     TILE_UNROLL
@@ -40,18 +37,19 @@ TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
   TILE_UNROLL
   for (unsigned i = 0; i < mr; i++)
     TILE_UNROLL
-    for (unsigned p = 0; p < np; p++)
-      vf_store(c + i * ldc + p * 16, acc[i * np + p]);
+  for (unsigned p = 0; p < np; p++)
+    vf_store(c + i * ldc + p * 16, acc[i * np + p]);
 }
 
 #define TILE_CASE(mr, np)                                                      \
-  case (mr) * 16 + (np):                                                       \
-    tile_body((mr), (np), TILE_TYPE, k, a, a_rs, a_ks, b, b_ks, b_ps, c, ldc, load); \
+  case (mr)*16 + (np):                                                         \
+    tile_body((mr), (np), TILE_TYPE, k, a, a_rs, a_ks, b, b_ks, b_ps, c, ldc,  \
+              load);                                                           \
     break;
 #define TILE_FN(name)                                                          \
   static void name(unsigned mr, unsigned np, size_t k, const float *a,         \
                    size_t a_rs, size_t a_ks, const void *b, size_t b_ks,       \
-                   size_t b_ps, float *c, size_t ldc, bool load) {                          \
+                   size_t b_ps, float *c, size_t ldc, bool load) {             \
     switch (mr * 16 + np) { TILE_SHAPES(TILE_CASE) }                           \
   }
 
@@ -135,33 +133,32 @@ static void pack_t(float *out, const void *panels, tinker__elem_t type,
 }
 
 #define TILE_KERNELS(symbol, label)                                            \
-  const tinker__kernels_t symbol = {                                           \
-      .name = label,                                                           \
-      .exp = rows_exp,                                                         \
-      .log = rows_log,                                                         \
-      .silu = rows_silu,                                                       \
-      .add = rows_add,                                                         \
-      .mul = rows_mul,                                                         \
-      .scale = rows_scale,                                                     \
-      .axpy = rows_axpy,                                                       \
-      .widen = rows_widen,                                                     \
-      .sum = rows_sum,                                                         \
-      .sumsq = rows_sumsq,                                                     \
-      .dot = rows_dot,                                                         \
-      .max = rows_max,                                                         \
-      .rmsnorm = rows_rmsnorm,                                                 \
-      .rmsnorm_back = rows_rmsnorm_back,                                       \
-      .softmax = rows_softmax,                                                 \
-      .softmax_back = rows_softmax_back,                                       \
-      .lse = rows_lse,                                                         \
-      .xent_back = rows_xent_back,                                             \
-      .silu_mul = rows_silu_mul,                                               \
-      .silu_mul_back = rows_silu_mul_back,                                     \
-      .rope = rows_rope,                                                       \
-      .adamw = rows_adamw,                                                     \
-      .max_mr = TILE_MAX_MR,                                                   \
-      .np = tile_np,                                                           \
-      .tile = {tile_f32, tile_bf16, tile_f16},                                 \
-      .pack_a = pack_a,                                                        \
-      .pack_b = pack_b,                                                        \
-      .pack_t = pack_t}
+  const tinker__kernels_t symbol = {.name = label,                             \
+                                    .exp = rows_exp,                           \
+                                    .log = rows_log,                           \
+                                    .silu = rows_silu,                         \
+                                    .add = rows_add,                           \
+                                    .mul = rows_mul,                           \
+                                    .scale = rows_scale,                       \
+                                    .axpy = rows_axpy,                         \
+                                    .widen = rows_widen,                       \
+                                    .sum = rows_sum,                           \
+                                    .sumsq = rows_sumsq,                       \
+                                    .dot = rows_dot,                           \
+                                    .max = rows_max,                           \
+                                    .rmsnorm = rows_rmsnorm,                   \
+                                    .rmsnorm_back = rows_rmsnorm_back,         \
+                                    .softmax = rows_softmax,                   \
+                                    .softmax_back = rows_softmax_back,         \
+                                    .lse = rows_lse,                           \
+                                    .xent_back = rows_xent_back,               \
+                                    .silu_mul = rows_silu_mul,                 \
+                                    .silu_mul_back = rows_silu_mul_back,       \
+                                    .rope = rows_rope,                         \
+                                    .adamw = rows_adamw,                       \
+                                    .max_mr = TILE_MAX_MR,                     \
+                                    .np = tile_np,                             \
+                                    .tile = {tile_f32, tile_bf16, tile_f16},   \
+                                    .pack_a = pack_a,                          \
+                                    .pack_b = pack_b,                          \
+                                    .pack_t = pack_t}

@@ -36,23 +36,20 @@ static inline void vf_store(float *p, vf_t a) {
 /* All ones in lanes below n. */
 static inline vi_t first_mask(size_t n) {
   const __m256i at = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  return (vi_t){
-      _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), at),
-      _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n - 8), at)};
+  return (vi_t){_mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), at),
+                _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n - 8), at)};
 }
 
 static inline vf_t vf_loadn(const float *p, size_t n) {
   vi_t m = first_mask(n);
   return (vf_t){_mm256_maskload_ps(p, m.lo),
-                n > 8 ? _mm256_maskload_ps(p + 8, m.hi)
-                      : _mm256_setzero_ps()};
+                n > 8 ? _mm256_maskload_ps(p + 8, m.hi) : _mm256_setzero_ps()};
 }
 
 static inline void vf_storen(float *p, vf_t a, size_t n) {
   vi_t m = first_mask(n);
   _mm256_maskstore_ps(p, m.lo, a.lo);
-  if (n > 8)
-    _mm256_maskstore_ps(p + 8, m.hi, a.hi);
+  if (n > 8) _mm256_maskstore_ps(p + 8, m.hi, a.hi);
 }
 
 static inline vf_t vf_add(vf_t a, vf_t b) {
