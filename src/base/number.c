@@ -301,7 +301,7 @@ static bool quick_digits(double v, int n, bool single, char *digits, int *len,
 
 static size_t format(char *out, double value, bool single) {
   char digits[40];
-  int n, point;
+  int n = 0, point = 0;
   double v = fabs(value);
   bool tiny = v < (single ? (double)FLT_MIN : DBL_MIN); /* fewer digits do */
   int first = tiny ? 1 : single ? 6 : 15, last = single ? 9 : 17;
