@@ -382,7 +382,8 @@ void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
 void tinker__flow_tick(tinker__flow_t *flow, int64_t now_ms) {
   enter(flow, now_ms);
   tinker__timer_t *timer;
-  while ((timer = tinker__timers_pop(&flow->timers, flow->now_ms)))
+  while ((timer = tinker__timers_pop(&flow->timers, flow->now_ms,
+                                     UINT64_MAX)))
     timer->run(timer);
   flow->wake_ms = -1;
   leave(flow);

@@ -40,7 +40,14 @@ void tinker__timers_put(tinker__timers_t *q, tinker__timer_t *timer,
 void tinker__timers_remove(tinker__timers_t *q, tinker__timer_t *timer);
 /* The earliest, left in; NULL when empty. */
 tinker__timer_t *tinker__timers_first(const tinker__timers_t *q);
-/* The earliest if it is due at now_ms, taken out; else NULL. */
-tinker__timer_t *tinker__timers_pop(tinker__timers_t *q, int64_t now_ms);
+/* Mark of a turn's begin: timers put in later belong to the next turn. */
+static inline uint64_t tinker__timers_turn(const tinker__timers_t *q) {
+  return q->order;
+}
+/* The earliest if it is due at now_ms and was put in before the turn began,
+ * taken out; else NULL. A due time before now_ms must not be put in during a
+ * turn, or it would hide the timers behind it: clamp it to now. */
+tinker__timer_t *tinker__timers_pop(tinker__timers_t *q, int64_t now_ms,
+                                    uint64_t turn);
 
 #endif

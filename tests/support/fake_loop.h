@@ -14,7 +14,6 @@ typedef struct fake_loop_s {
   /* Its own world: time as below, no environment (replace world.env if one is
    * wanted), the real one's files. */
   tinker__world_t world;
-  tinker__mem_t *mem;
   tinker__timers_t timers;
   tinker__link_t posted;
   tinker__link_t delivered;
@@ -22,7 +21,10 @@ typedef struct fake_loop_s {
   int64_t wall_offset_ms;
   uint64_t random;
   int where; /* 0 outside, 1 on the loop, 2 delivering */
-  bool closed;
+  bool closing;
+  bool closed; /* the loop was closed and nothing is left of it */
+  void (*gone)(void *user);
+  void *gone_user;
 } fake_loop_t;
 
 void fake_loop_init(fake_loop_t *fake, tinker__mem_t *mem);

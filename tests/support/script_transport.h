@@ -2,9 +2,8 @@
  * requests it expects and what comes back, when. Replies come in the time of
  * the loop (tests/support/fake_loop.h, or a real one), never inside submit.
  *
- * Each request is matched with the oldest unused step whose lane (or -1),
- * method and path fit; a request that fits none fails its test with a
- * sentence. */
+ * Each request is matched with the oldest unused step whose method and path
+ * fit; script_surprise tells of a request that fitted none. */
 #ifndef TESTS_SUPPORT_SCRIPT_TRANSPORT_H
 #define TESTS_SUPPORT_SCRIPT_TRANSPORT_H
 
@@ -58,8 +57,7 @@ void script_always(script_t *script, tinker__http_method_t method,
 /* Requests so far, and the i-th (from 0). */
 size_t script_count(const script_t *script);
 const script_request_t *script_request(const script_t *script, size_t i);
-/* Steps not used yet; requests waiting for their reply; submits refused to
- * a closed transport. */
+/* Steps not used yet; requests waiting for their reply. */
 size_t script_unused(const script_t *script);
 size_t script_parked(const script_t *script);
 /* Sentence about the first request that nothing fitted, NULL = none. Such a

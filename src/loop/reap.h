@@ -1,0 +1,17 @@
+/* reap: the one place of the process that knows of loops that end behind
+ * their owner's back, so that tinker_shutdown can wait for their threads.
+ * Any thread. */
+#ifndef TINKER_LOOP_REAP_H
+#define TINKER_LOOP_REAP_H
+
+#include <uv.h>
+
+/* Marks the calling thread as a loop's own: it must not wait for itself. */
+void tinker__reap_mark_thread(void);
+/* A loop begins to end. */
+void tinker__reap_expect(void);
+/* It has ended. self: the calling thread, when it ends right after the call
+ * and nobody else will join it; else NULL. */
+void tinker__reap_leave(const uv_thread_t *self);
+
+#endif
