@@ -103,7 +103,7 @@ struct tinker__http_s {
 };
 
 /* 0, or `done` never runs: TINKER_ENOMEM, TINKER_EINVAL (a header or path
- * with a control character), TINKER_ECLOSED. */
+ * with a control character), TINKER_ECLOSED, TINKER_ERANDOM. */
 static inline int tinker__http_submit(tinker__http_t *http,
                                       tinker__http_request_t *request) {
   return http->ops->submit(http, request);

@@ -1,0 +1,184 @@
+/* curl_reply: what came back. Every byte here is the server's: names are
+ * compared without case, numbers are parsed whole or ignored, the body has
+ * the cap of its request. */
+#include <string.h>
+#include <tinker/error.h>
+
+#include "http/curl_internal.h"
+
+/* Larger waits are ignored, as the protocol says. */
+#define RETRY_AFTER_MAX_MS 60000
+
+void tinker__curl_reply_init(tinker__exchange_t *x) {
+  tinker__mem_t *mem = x->lane->owner->mem;
+  x->reply = (tinker__http_reply_t){
+      .retry_after_ms = -1, .should_retry = -1, .content_length = -1};
+  tinker__buf_init(&x->reply.body, mem, x->request->reply_max);
+  x->write_error = 0;
+  x->error_text[0] = '\0';
+}
+
+static tinker__str_t trim(tinker__str_t s) {
+  while (s.len && (s.ptr[0] == ' ' || s.ptr[0] == '\t')) {
+    s.ptr++;
+    s.len--;
+  }
+  while (s.len && strchr(" \t\r\n", s.ptr[s.len - 1])) s.len--;
+  return s;
+}
+
+static void set_content_type(tinker__http_reply_t *r, tinker__str_t value) {
+  size_t n = 0;
+  while (n < value.len && n < sizeof(r->content_type) - 1) {
+    char c = value.ptr[n];
+    if (c == ';' || c == ' ') break;
+    if (c >= 'A' && c <= 'Z') c = (char)(c - 'A' + 'a');
+    r->content_type[n++] = c;
+  }
+  r->content_type[n] = '\0';
+}
+
+/* Seconds or milliseconds as a number; a date is ignored. retry-after-ms is
+ * the finer one and wins in either order. */
+static void set_retry_after(tinker__http_reply_t *r, tinker__str_t value,
+                            double unit_ms, bool wins) {
+  double number = 0;
+  if (tinker__parse_f64(value, &number)) return;
+  double ms = number * unit_ms;
+  if (!(ms > 0 && ms <= RETRY_AFTER_MAX_MS)) return;
+  if (wins || r->retry_after_ms < 0) r->retry_after_ms = (int64_t)(ms + 0.5);
+}
+
+static bool contains(tinker__str_t s, const char *needle) {
+  size_t n = strlen(needle);
+  for (size_t i = 0; i + n <= s.len; i++) {
+    if (memcmp(s.ptr + i, needle, n) == 0) return true;
+  }
+  return false;
+}
+
+static void take_header(tinker__http_reply_t *r, tinker__str_t name,
+                        tinker__str_t value) {
+  if (tinker__str_ieq(name, TINKER__STR("content-type"))) {
+    set_content_type(r, value);
+  } else if (tinker__str_ieq(name, TINKER__STR("content-length"))) {
+    tinker__parse_i64(value, &r->content_length);
+  } else if (tinker__str_ieq(name, TINKER__STR("retry-after-ms"))) {
+    set_retry_after(r, value, 1, true);
+  } else if (tinker__str_ieq(name, TINKER__STR("retry-after"))) {
+    set_retry_after(r, value, 1000, false);
+  } else if (tinker__str_ieq(name, TINKER__STR("x-should-retry"))) {
+    if (tinker__str_eqs(value, "true")) r->should_retry = 1;
+    if (tinker__str_eqs(value, "false")) r->should_retry = 0;
+  } else if (tinker__str_ieq(name, TINKER__STR("www-authenticate"))) {
+    r->invalid_token = contains(value, "error=\"invalid_token\"");
+  }
+}
+
+/* A status line begins the headers anew: those of a 100 or 103 don't count. */
+static void forget_headers(tinker__http_reply_t *r) {
+  r->content_type[0] = '\0';
+  r->content_length = -1;
+  r->retry_after_ms = -1;
+  r->should_retry = -1;
+  r->invalid_token = false;
+}
+
+size_t tinker__curl_on_header(char *data, size_t size, size_t n, void *user) {
+  tinker__exchange_t *x = user;
+  tinker__str_t line = {data, size * n};
+  if (tinker__str_starts(line, "HTTP/")) {
+    forget_headers(&x->reply);
+    return line.len;
+  }
+  const char *colon = memchr(line.ptr, ':', line.len);
+  if (colon) {
+    size_t at = (size_t)(colon - line.ptr);
+    tinker__str_t value = {colon + 1, line.len - at - 1};
+    take_header(&x->reply, (tinker__str_t){line.ptr, at}, trim(value));
+  }
+  return line.len;
+}
+
+size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *user) {
+  tinker__exchange_t *x = user;
+  x->write_error = tinker__buf_add(&x->reply.body, data, size * n);
+  return x->write_error ? 0 : size * n;
+}
+
+/* ---- verdict ---- */
+
+bool tinker__curl_bytes_sent(CURL *easy) {
+  long head = 0;
+  curl_off_t body = 0;
+  curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &head);
+  curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &body);
+  return head > 0 || body > 0;
+}
+
+static int code_before_sending(CURLcode code) {
+  switch (code) {
+  case CURLE_SSL_CONNECT_ERROR:
+  case CURLE_SSL_ENGINE_NOTFOUND:
+  case CURLE_SSL_ENGINE_SETFAILED:
+  case CURLE_SSL_ENGINE_INITFAILED:
+  case CURLE_SSL_CERTPROBLEM:
+  case CURLE_SSL_CIPHER:
+  case CURLE_PEER_FAILED_VERIFICATION:
+  case CURLE_SSL_CACERT_BADFILE:
+  case CURLE_SSL_CRL_BADFILE:
+  case CURLE_SSL_ISSUER_ERROR:
+  case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+  case CURLE_SSL_INVALIDCERTSTATUS:
+    return TINKER_ETLS;
+  default:
+    return TINKER_ECONNECT;
+  }
+}
+
+static int code_of(const tinker__exchange_t *x, CURLcode code) {
+  int64_t now = tinker__loop_now(x->lane->owner->loop);
+  if (x->canceled) return TINKER_ECANCELED;
+  if (code == CURLE_OUT_OF_MEMORY) return TINKER_ENOMEM;
+  if (code == CURLE_WRITE_ERROR && x->write_error) return x->write_error;
+  if (code == CURLE_OPERATION_TIMEDOUT && (x->sent || now >= x->deadline_ms)) {
+    return TINKER_ETIMEDOUT; /* else it is the limit on connecting */
+  }
+  return x->sent ? TINKER_ETRANSPORT : code_before_sending(code);
+}
+
+/* Unix sockets: curl's text would name localhost and a port. */
+static void explain(tinker__exchange_t *x, CURLcode code) {
+  tinker__http_reply_t *r = &x->reply;
+  const char *path = x->lane->owner->target.unix_path;
+  const char *text =
+      x->error_text[0] ? x->error_text : curl_easy_strerror(code);
+  long number = 0;
+  char reason[64] = "the connection was refused";
+  if (r->error == TINKER_ECANCELED) {
+    tinker__why(r->detail, sizeof(r->detail), 0, "canceled");
+  } else if (r->error == TINKER_EOVERFLOW) {
+    tinker__why(r->detail, sizeof(r->detail), 0,
+                "the reply is longer than %zu bytes", x->request->reply_max);
+  } else if (code == CURLE_COULDNT_CONNECT && path) {
+    curl_easy_getinfo(x->easy, CURLINFO_OS_ERRNO, &number);
+    if (number) strerror_r((int)number, reason, sizeof(reason));
+    tinker__why(r->detail, sizeof(r->detail), 0, "%s (%s)", reason, path);
+  } else {
+    tinker__why(r->detail, sizeof(r->detail), 0, "%s", text);
+  }
+}
+
+void tinker__curl_classify(tinker__exchange_t *x, CURLcode code) {
+  tinker__http_reply_t *r = &x->reply;
+  long status = 0;
+  curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
+  if (status >= 200) r->status = (int)status;
+  if (code == CURLE_OK) {
+    r->sent = true;
+    return;
+  }
+  r->sent = x->sent;
+  r->error = code_of(x, code);
+  explain(x, code);
+}

@@ -1,0 +1,170 @@
+/* url: see the header. Pure; everything that comes in is text from a user or
+ * from the code above, never from the server. */
+#include "http/url.h"
+
+#include <string.h>
+#include <tinker/error.h>
+
+static bool is_control(unsigned char c) {
+  return c < 0x20 || c == 0x7f;
+}
+
+static bool has_control(tinker__str_t s) {
+  for (size_t i = 0; i < s.len; i++) {
+    if (is_control((unsigned char)s.ptr[i])) return true;
+  }
+  return false;
+}
+
+static tinker__str_t skip(tinker__str_t s, size_t n) {
+  return (tinker__str_t){s.ptr + n, s.len - n};
+}
+
+/* The host of an authority: without the port, brackets kept. len 0 = none or
+ * malformed. */
+static tinker__str_t host_of(tinker__str_t authority) {
+  tinker__str_t none = {"", 0};
+  if (memchr(authority.ptr, '@', authority.len)) return none;
+  size_t end = 0;
+  if (authority.len && authority.ptr[0] == '[') {
+    const char *close = memchr(authority.ptr, ']', authority.len);
+    if (!close) return none;
+    end = (size_t)(close - authority.ptr) + 1;
+  } else {
+    const char *colon = memchr(authority.ptr, ':', authority.len);
+    end = colon ? (size_t)(colon - authority.ptr) : authority.len;
+  }
+  tinker__str_t host = {authority.ptr, end};
+  tinker__str_t port = skip(authority, end);
+  if (port.len == 0) return host;
+  uint64_t number = 0;
+  if (port.ptr[0] != ':' || tinker__parse_u64(skip(port, 1), &number) ||
+      number == 0 || number > 65535) {
+    return none;
+  }
+  return host;
+}
+
+/* 127.0.0.0/8 in dotted form: a name that merely begins so ("127.evil.org")
+ * is some other machine. */
+static bool is_loopback_v4(tinker__str_t host) {
+  size_t dots = 0;
+  if (!tinker__str_starts(host, "127.")) return false;
+  for (size_t i = 0; i < host.len; i++) {
+    if (host.ptr[i] == '.') {
+      dots++;
+    } else if (host.ptr[i] < '0' || host.ptr[i] > '9') {
+      return false;
+    }
+  }
+  return dots == 3;
+}
+
+static bool is_loopback(tinker__str_t host) {
+  return tinker__str_ieq(host, TINKER__STR("localhost")) ||
+         tinker__str_eqs(host, "[::1]") || is_loopback_v4(host);
+}
+
+static int parse_unix(tinker__target_t *out, tinker__mem_t *mem,
+                      tinker__str_t path, char *why, size_t why_len) {
+  if (path.len == 0 || path.ptr[0] != '/') {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "base_url: unix: needs an absolute path");
+  }
+  if (path.len > TINKER__UNIX_PATH_MAX) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "base_url: the socket's path has %zu bytes, at most %d "
+                       "are possible",
+                       path.len, TINKER__UNIX_PATH_MAX);
+  }
+  tinker__target_t t = {.loopback = true};
+  t.base = tinker__mem_strdup(mem, "http://localhost");
+  t.unix_path = tinker__mem_strndup(mem, path.ptr, path.len);
+  if (!t.base || !t.unix_path) {
+    tinker__target_free(&t, mem);
+    return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+  }
+  *out = t;
+  return 0;
+}
+
+static int parse_http(tinker__target_t *out, tinker__mem_t *mem,
+                      tinker__str_t url, size_t scheme_len, char *why,
+                      size_t why_len) {
+  tinker__str_t rest = skip(url, scheme_len);
+  const char *slash = memchr(rest.ptr, '/', rest.len);
+  tinker__str_t authority = {
+      rest.ptr, slash ? (size_t)(slash - rest.ptr) : rest.len};
+  tinker__str_t host = host_of(authority);
+  if (host.len == 0) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "base_url: no host, or a port out of range, or a user "
+                       "name, which is not allowed");
+  }
+  if (memchr(rest.ptr, '?', rest.len) || memchr(rest.ptr, '#', rest.len)) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "base_url: a query or fragment is not allowed");
+  }
+  while (url.ptr[url.len - 1] == '/') url.len--;
+  char *base = tinker__mem_strndup(mem, url.ptr, url.len);
+  if (!base) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+  *out = (tinker__target_t){
+      .base = base, .tls = scheme_len == 8, .loopback = is_loopback(host)};
+  return 0;
+}
+
+int tinker__target_parse(tinker__target_t *out, tinker__mem_t *mem,
+                         const char *base_url, char *why, size_t why_len) {
+  tinker__str_t url = tinker__str(base_url);
+  if (url.len == 0 || url.len > TINKER__BASE_URL_MAX || has_control(url) ||
+      memchr(url.ptr, ' ', url.len)) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "base_url: empty, longer than %d bytes, or with a "
+                       "space or control character",
+                       TINKER__BASE_URL_MAX);
+  }
+  if (tinker__str_starts(url, "unix:")) {
+    return parse_unix(out, mem, skip(url, 5), why, why_len);
+  }
+  if (tinker__str_starts(url, "http://")) {
+    return parse_http(out, mem, url, 7, why, why_len);
+  }
+  if (tinker__str_starts(url, "https://")) {
+    return parse_http(out, mem, url, 8, why, why_len);
+  }
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "base_url: begins with none of https://, http://, "
+                     "unix:");
+}
+
+void tinker__target_free(tinker__target_t *target, tinker__mem_t *mem) {
+  tinker__mem_free(mem, target->base);
+  tinker__mem_free(mem, target->unix_path);
+  *target = (tinker__target_t){0};
+}
+
+static void add_escaped(tinker__buf_t *out, tinker__str_t path) {
+  size_t plain = 0;
+  for (size_t i = 0; i < path.len; i++) {
+    unsigned char c = (unsigned char)path.ptr[i];
+    if (c != ' ' && c < 0x80) continue;
+    tinker__buf_add(out, path.ptr + plain, i - plain);
+    tinker__buf_addf(out, "%%%02X", c);
+    plain = i + 1;
+  }
+  tinker__buf_add(out, path.ptr + plain, path.len - plain);
+}
+
+int tinker__target_url(const tinker__target_t *target, const char *path,
+                       tinker__buf_t *out) {
+  tinker__str_t rest = tinker__str(path);
+  if (has_control(rest)) return TINKER_EINVAL;
+  while (rest.len && rest.ptr[0] == '/') rest = skip(rest, 1);
+  tinker__buf_clear(out);
+  tinker__buf_adds(out, target->base);
+  tinker__buf_addc(out, '/');
+  add_escaped(out, rest);
+  tinker__buf_addc(out, '\0');
+  if (!tinker__buf_error(out)) out->len--;
+  return tinker__buf_error(out);
+}
