@@ -4,8 +4,8 @@ usage: check.py TEXT_DIR MODEL_DIR GOLDEN_JSON
 
 An independent reader: it shares no code with train.py, so a folder that other
 programs would misread is noticed here. GOLDEN_JSON receives 64 token ids of
-held-out text and their log-probabilities, computed in float32 from the bf16
-weights, which the C engine must meet within 1e-4.
+held-out text, what follows each, and its log-probability, computed in float32
+from the bf16 weights. The test of the C engine reads it.
 """
 import json
 import math
@@ -47,12 +47,12 @@ def main():
               f" {nats:.4f} nats/token, {bits:.4f} bits/byte")
     ids = tok((text / "base.heldout.txt").read_text()[:2000])["input_ids"]
     ids = ids[:GOLDEN_TOKENS + 1]
-    golden.write_text(json.dumps({
-        "about": "tokens[1:] given what is before, bf16 weights, float32"
-                 " arithmetic, by transformers",
-        "tokens": ids,
-        "logprobs": [round(x, 7) for x in logprobs(model, ids).tolist()],
-    }) + "\n")
+    golden.parent.mkdir(parents=True, exist_ok=True)
+    golden.write_text(json.dumps({"data": [{
+        "tokens": ids[:-1], "targets": ids[1:],
+        "weights": [1] * GOLDEN_TOKENS,
+        "base_logprobs": [round(x, 7) for x in logprobs(model, ids).tolist()],
+    }]}) + "\n")
     for prompt in ("And it came to pass", "And Moses said unto the people,"):
         torch.manual_seed(1)
         batch = tok(prompt, return_tensors="pt")

@@ -149,3 +149,19 @@ Test(golden, torch) {
     check_model(models[i]);
   }
 }
+
+/* The demo's model, bf16 in the file, against what transformers computed. */
+Test(golden, demo_model) {
+  rig_t r;
+  sample_t s[GOLDEN_DATA_MAX];
+  float lp[512];
+  size_t n = golden_data("tiny-kjv", s);
+  cr_assert_eq(n, 1);
+  rig_open(&r, TINKER_SOURCE_DIR "/demo/model/tiny-kjv", 2, NULL);
+  cached(&r, NULL, &s[0], lp);
+  double error = worst(lp, s[0].base_want, s[0].n);
+  cr_log_info("tiny-kjv: %.2g", error);
+  cr_assert_leq(error, TOLERANCE, "%g", error);
+  samples_free(s, n);
+  rig_close(&r);
+}
