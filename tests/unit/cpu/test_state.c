@@ -1,0 +1,347 @@
+/* Train states and adapters in files: what continues, what is refused, every
+ * rank and set of trained parts, and every allocation failing in turn. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tinker/error.h>
+
+#include "cpu/train.h"
+#include "support.h"
+#include "support/fail_alloc.h"
+
+static const tinker__optim_params_t adam = {.learning_rate = 0.01,
+                                            .beta1 = 0.9,
+                                            .beta2 = 0.95,
+                                            .eps = 1e-8,
+                                            .grad_clip_norm = 1.0};
+
+typedef struct {
+  rig_t r;
+  char model[256], dir[256];
+  sample_t s[2];
+} bench_t;
+
+static void setup(bench_t *b) {
+  temp_dir(b->model);
+  temp_dir(b->dir);
+  write_model(b->model, &tiny_shape);
+  rig_open(&b->r, b->model, 2, NULL);
+  for (size_t i = 0; i < 2; i++) {
+    sample_random(&b->s[i], 12 + i, 1, tiny_shape.vocab, 80 + i);
+  }
+}
+
+static void teardown(bench_t *b) {
+  samples_free(b->s, 2);
+  rig_close(&b->r);
+  temp_remove(b->model);
+  temp_remove(b->dir);
+}
+
+static void steps(bench_t *b, tinker__train_t *t, int n) {
+  for (int i = 0; i < n; i++) {
+    tinker__optim_metrics_t m;
+    run_pass(t, b->s, 2, &cross_entropy, false);
+    cr_assert_eq(b->r.api->optim_step(t, &adam, &m, NULL, 0), 0);
+  }
+}
+
+static void save(bench_t *b, tinker__train_t *t) {
+  char why[256] = "";
+  cr_assert_eq(b->r.api->train_save(t, b->dir, why, sizeof why), 0, "%s", why);
+}
+
+static tinker__train_t *load(bench_t *b, bool optimizer) {
+  char why[256] = "";
+  tinker__train_t *t = NULL;
+  cr_assert_eq(b->r.api->train_load(b->r.base, b->dir, optimizer, &t, why,
+                                    sizeof why),
+               0, "%s", why);
+  return t;
+}
+
+static bool same(const tinker__train_t *a, const tinker__train_t *b) {
+  size_t bytes = a->lora->floats * sizeof(float);
+  return memcmp(a->current->w, b->current->w, bytes) == 0 &&
+         memcmp(a->m, b->m, bytes) == 0 && memcmp(a->v, b->v, bytes) == 0 &&
+         a->step == b->step;
+}
+
+Test(state, continues_bit_for_bit) {
+  bench_t b;
+  tinker__lora_config_t peeked;
+  setup(&b);
+  tinker__train_t *t = random_train(&b.r, 8, UINT64_MAX - 5);
+  steps(&b, t, 3);
+  run_pass(t, b.s, 1, &cross_entropy, false);
+  save(&b, t);
+  cr_assert(t->has_grad, "a save keeps pending gradients in memory");
+  memset(t->g, 0, t->lora->floats * sizeof(float));
+  tinker__train_t *with = load(&b, true), *without = load(&b, false);
+  cr_assert(same(t, with));
+  cr_assert_not(with->has_grad);
+  cr_assert_eq(without->step, 0u);
+  steps(&b, t, 3);
+  steps(&b, with, 3);
+  steps(&b, without, 3);
+  cr_assert(same(t, with));
+  cr_assert_not(same(t, without), "the optimizer's state must count");
+  cr_assert_eq(b.r.api->train_peek(b.dir, &peeked, NULL, 0), 0);
+  cr_assert_eq(peeked.rank, 8u);
+  cr_assert_eq(peeked.seed, UINT64_MAX - 5);
+  cr_assert(peeked.train_attn && peeked.train_mlp && peeked.train_unembed);
+  b.r.api->train_free(t);
+  b.r.api->train_free(with);
+  b.r.api->train_free(without);
+  teardown(&b);
+}
+
+/* Every legal set of parts and every rank: trains, saves, loads; a PEFT
+ * folder of it gives the same rows. */
+static void hash_row(void *user, size_t position, const float *row, size_t n) {
+  uint64_t *h = user;
+  (void)position;
+  *h = hash_bytes(*h, row, n * sizeof *row);
+}
+
+static uint64_t rows_of(bench_t *b, tinker__adapter_t *a) {
+  uint64_t h = HASH_START;
+  tinker__slot_t *slot = NULL;
+  cr_assert_eq(b->r.api->slot_new(b->r.base, a, 50, &slot, NULL, 0), 0);
+  tinker__decode_item_t item = {.slot = slot,
+                                .tokens = b->s[0].tokens,
+                                .n = b->s[0].n,
+                                .on_row = hash_row,
+                                .user = &h};
+  cr_assert_eq(b->r.api->decode(b->r.engine, &item, 1, NULL, NULL, 0), 0);
+  b->r.api->slot_free(slot);
+  return h;
+}
+
+static void peft_round_trip(bench_t *b, tinker__train_t *t) {
+  char dir[256], why[256] = "";
+  tinker__adapter_t *a = NULL, *again = NULL;
+  temp_dir(dir);
+  cr_assert_eq(b->r.api->adapter_current(t, &a, NULL, 0), 0);
+  cr_assert_eq(b->r.api->adapter_save(a, dir, why, sizeof why), 0, "%s", why);
+  cr_assert_eq(b->r.api->adapter_load(b->r.base, dir, &again, why, sizeof why),
+               0, "%s", why);
+  uint64_t want = rows_of(b, a);
+  cr_assert_eq(want, rows_of(b, again));
+  cr_assert_neq(want, rows_of(b, NULL), "the adapter must matter");
+  b->r.api->adapter_release(a);
+  b->r.api->adapter_release(again);
+  temp_remove(dir);
+}
+
+Test(state, every_rank_and_set) {
+  bench_t b;
+  setup(&b);
+  for (unsigned i = 0; i < 14; i++) {
+    unsigned set = i % 7 + 1;
+    tinker__lora_config_t c = {.rank = 1u << i % 8,
+                               .seed = i,
+                               .train_attn = set & 1,
+                               .train_mlp = set & 2,
+                               .train_unembed = set & 4};
+    tinker__train_t *t = NULL;
+    cr_assert_eq(b.r.api->train_new(b.r.base, &c, &t, NULL, 0), 0);
+    steps(&b, t, 2);
+    save(&b, t);
+    tinker__train_t *again = load(&b, true);
+    cr_assert(same(t, again));
+    peft_round_trip(&b, t);
+    b.r.api->train_free(t);
+    b.r.api->train_free(again);
+  }
+  teardown(&b);
+}
+
+/* --- Broken files ------------------------------------------------------ */
+
+static char *slurp(const char *dir, const char *name, size_t *len) {
+  char path[300];
+  char *text = malloc(1u << 20);
+  snprintf(path, sizeof path, "%s/%s", dir, name);
+  FILE *f = fopen(path, "rb");
+  cr_assert(f && text);
+  *len = fread(text, 1, (1u << 20) - 1, f);
+  text[*len] = '\0';
+  fclose(f);
+  return text;
+}
+
+static void spew(const char *dir, const char *name, const char *data,
+                 size_t len) {
+  char path[300];
+  snprintf(path, sizeof path, "%s/%s", dir, name);
+  FILE *f = fopen(path, "wb");
+  cr_assert_not_null(f);
+  cr_assert_eq(fwrite(data, 1, len, f), len);
+  cr_assert_eq(fclose(f), 0);
+}
+
+/* Writes state.json with `from` replaced by `to` and expects a failure. */
+static void expect_bad(bench_t *b, const char *json, const char *from,
+                       const char *to, int code) {
+  char changed[4096], why[256] = "";
+  tinker__train_t *t = NULL;
+  const char *at = strstr(json, from);
+  cr_assert_not_null(at, "%s", from);
+  int n = snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - json), json,
+                   to, at + strlen(from));
+  spew(b->dir, "state.json", changed, (size_t)n);
+  cr_assert_eq(b->r.api->train_load(b->r.base, b->dir, true, &t, why,
+                                    sizeof why),
+               code, "%s -> %s: %s", from, to, why);
+  cr_assert_null(t);
+  cr_assert_neq(why[0], '\0');
+}
+
+Test(state, broken_files) {
+  bench_t b;
+  size_t json_len, len;
+  char why[256] = "";
+  tinker__train_t *t = NULL;
+  setup(&b);
+  cr_assert_eq(b.r.api->train_load(b.r.base, b.dir, true, &t, why, sizeof why),
+               TINKER_ENOENT);
+  t = random_train(&b.r, 4, 1);
+  save(&b, t);
+  b.r.api->train_free(t);
+  char *json = slurp(b.dir, "state.json", &json_len);
+  char *data = slurp(b.dir, "state.safetensors", &len);
+  expect_bad(&b, json, "{", "[", TINKER_EJSON);
+  expect_bad(&b, json, "\"rank\":4", "\"rank\":8", TINKER_EFORMAT);
+  expect_bad(&b, json, "\"rank\":4", "\"rank\":3", TINKER_EINVAL);
+  expect_bad(&b, json, "\"rank\":4", "\"rank\":99999999999", TINKER_EINVAL);
+  expect_bad(&b, json, "\"rank\":4", "\"knar\":4", TINKER_EFORMAT);
+  expect_bad(&b, json, "\"rank\":4,", "", TINKER_EFORMAT);
+  expect_bad(&b, json, "\"rank\":4", "\"rank\":4,\"rank\":4", TINKER_EFORMAT);
+  expect_bad(&b, json, "\"format\":1", "\"format\":2", TINKER_EFORMAT);
+  expect_bad(&b, json, b.r.base->digest, "00", TINKER_EFORMAT);
+  char other[65];
+  memset(other, 'a', 64);
+  other[64] = '\0';
+  expect_bad(&b, json, b.r.base->digest, other, TINKER_EINVAL);
+  spew(b.dir, "state.json", json, json_len);
+  data[len - 3] ^= 1;
+  spew(b.dir, "state.safetensors", data, len);
+  cr_assert_eq(b.r.api->train_load(b.r.base, b.dir, true, &t, why, sizeof why),
+               TINKER_EFORMAT);
+  cr_assert_str_eq(
+      why, "state.safetensors: its digest is not the one that was stored");
+  free(json);
+  free(data);
+  teardown(&b);
+}
+
+/* --- Allocations ------------------------------------------------------- */
+
+typedef struct {
+  const char *model, *dir;
+  sample_t s[2];
+} sweep_t;
+
+typedef struct {
+  const tinker__engine_api_t *api;
+  tinker__engine_t *e;
+  tinker__base_t *base;
+  tinker__train_t *t, *loaded;
+  tinker__pass_t *p;
+  tinker__adapter_t *a, *peft;
+  tinker__slot_t *slot, *fork;
+} things_t;
+
+static void ignore_row(void *user, size_t position, const float *row,
+                       size_t n) {
+  (void)user;
+  (void)position;
+  (void)row;
+  (void)n;
+}
+
+static int train_all(things_t *x, const sweep_t *s) {
+  tinker__train_datum_t d[2];
+  tinker__optim_metrics_t m;
+  tinker__lora_config_t c = {.rank = 2,
+                             .train_attn = true,
+                             .train_unembed = true};
+  int rc = x->api->train_new(x->base, &c, &x->t, NULL, 0);
+  for (size_t i = 0; i < 2; i++) {
+    d[i] = sample_datum(&s->s[i], TINKER__LOSS_CROSS_ENTROPY);
+  }
+  for (int i = 0; !rc && i < 2; i++) {
+    rc = x->api->pass_begin(x->t, d, 2, &cross_entropy, false, &x->p, NULL, 0);
+    if (!rc) rc = x->api->pass_step(x->p, NULL, NULL, 0);
+    x->api->pass_end(x->p);
+    x->p = NULL;
+  }
+  if (!rc) rc = x->api->optim_step(x->t, &adam, &m, NULL, 0);
+  return rc;
+}
+
+static int store_all(things_t *x, const sweep_t *s) {
+  int rc = x->api->train_save(x->t, s->dir, NULL, 0);
+  if (!rc) rc = x->api->train_load(x->base, s->dir, true, &x->loaded, NULL, 0);
+  if (!rc) rc = x->api->adapter_current(x->t, &x->a, NULL, 0);
+  if (!rc) rc = x->api->adapter_save(x->a, s->dir, NULL, 0);
+  if (!rc) rc = x->api->adapter_load(x->base, s->dir, &x->peft, NULL, 0);
+  return rc;
+}
+
+static int sample_all(things_t *x, const sweep_t *s) {
+  tinker__decode_item_t item = {
+      .tokens = s->s[0].tokens, .n = 3, .on_row = ignore_row};
+  int rc = x->api->slot_new(x->base, x->peft, 20, &x->slot, NULL, 0);
+  item.slot = x->slot;
+  if (!rc) rc = x->api->decode(x->e, &item, 1, NULL, NULL, 0);
+  if (rc) return rc;
+  return x->api->slot_fork(x->slot, 2, 30, &x->fork, NULL, 0);
+}
+
+static int everything(tinker__mem_t *mem, void *user) {
+  const sweep_t *s = user;
+  things_t x = {.api = tinker__engine_cpu()};
+  tinker__engine_options_t o = {.mem = mem, .threads = 1};
+  int rc = x.api->open(&x.e, &o, NULL, 0);
+  if (rc) return rc;
+  rc = x.api->base_load(x.e, s->model, &x.base, NULL, 0);
+  if (!rc) rc = train_all(&x, s);
+  if (!rc) rc = store_all(&x, s);
+  if (!rc) rc = sample_all(&x, s);
+  x.api->slot_free(x.fork);
+  x.api->slot_free(x.slot);
+  x.api->adapter_release(x.peft);
+  x.api->adapter_release(x.a);
+  x.api->train_free(x.loaded);
+  x.api->train_free(x.t);
+  x.api->base_release(x.base);
+  x.api->close(x.e);
+  return rc;
+}
+
+Test(state, every_allocation) {
+  static const shape_t shape = {.arch = "Qwen2ForCausalLM",
+                                .vocab = 11,
+                                .hidden = 8,
+                                .layers = 1,
+                                .heads = 2,
+                                .kv_heads = 1,
+                                .head_dim = 4,
+                                .inter = 6,
+                                .context = 64,
+                                .dtype = "BF16"};
+  char model[256], dir[256];
+  temp_dir(model);
+  temp_dir(dir);
+  write_model(model, &shape);
+  sweep_t s = {.model = model, .dir = dir};
+  for (size_t i = 0; i < 2; i++) sample_random(&s.s[i], 5, 1, 11, i);
+  int n = tinker__fail_sweep(everything, &s, TINKER_ENOMEM);
+  cr_assert_gt(n, 100, "%d allocations", n);
+  samples_free(s.s, 2);
+  temp_remove(model);
+  temp_remove(dir);
+}
