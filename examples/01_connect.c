@@ -1,0 +1,23 @@
+/* 01 connect: find the service, ask which models it offers.
+ *
+ * The service is found by the environment variable TINKER_BASE_URL, for
+ * example unix:/tmp/tinker.sock; a remote one needs TINKER_API_KEY too. */
+#include "example.h"
+
+int main(void) {
+  tinker_client_t *client = connect_service();
+  tinker_future_t *future = NULL;
+  const tinker_capabilities_t *have = NULL;
+
+  printf("tinker-c %s\n", tinker_version());
+  check(tinker_client_get_capabilities(client, NULL, NULL, NULL, &future));
+  check(tinker_future_get_capabilities(await(future), &have));
+  for (size_t i = 0; i < have->model_count; i++)
+    printf("model %s, context %llu tokens\n", have->models[i].name,
+           (unsigned long long)have->models[i].max_context_length);
+  int found = have->model_count > 0;
+  tinker_future_release(future);
+  tinker_client_release(client);
+  check(tinker_shutdown(-1));
+  return found ? 0 : 1;
+}

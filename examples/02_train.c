@@ -1,0 +1,71 @@
+/* 02 train: a supervised loop that keeps the service busy. The next step is
+ * submitted before the present one has ended, so the service never waits for
+ * this program; the order of the calls is the order of execution.
+ *
+ * usage: 02_train TOKENIZER_JSON     (TINKER_BASE_URL says where) */
+#include "example.h"
+
+enum { STEPS = 8 };
+static const char text[] =
+    "bit bucket: The universal data sink, where lost data goes.";
+
+static tinker_datum_t *make_example(const char *tokenizer_path) {
+  tinker_tokenizer_t *tokenizer = load_tokenizer(tokenizer_path);
+  tinker_datum_t *datum = NULL;
+  int32_t *ids = NULL;
+  size_t n = 0;
+  check(tinker_tokenizer_encode(tokenizer, text, strlen(text), 0, &ids, &n));
+  check(tinker_datum_new_supervised(&datum, ids, NULL, n, NULL));
+  tinker_tokenizer_free(tokenizer, ids);
+  tinker_tokenizer_release(tokenizer);
+  return datum;
+}
+
+typedef struct step_s {
+  tinker_future_t *forward, *optim;
+} step_t;
+
+static void submit(step_t *step, tinker_trainer_t *trainer,
+                   const tinker_datum_t *datum) {
+  tinker_adam_params_t adam;
+  tinker_adam_params_init(&adam);
+  adam.learning_rate = 2e-3;
+  check(tinker_trainer_forward_backward(trainer, &datum, 1, NULL, NULL, NULL,
+                                        NULL, &step->forward));
+  check(tinker_trainer_optim_step(trainer, &adam, NULL, NULL, NULL,
+                                  &step->optim));
+}
+
+static double take_loss(step_t *step) {
+  const tinker_forward_result_t *result = NULL;
+  double loss = 0;
+  check(tinker_future_get_forward(await(step->forward), &result));
+  check(tinker_forward_result_metric(result, "loss:sum", &loss));
+  finish(step->forward);
+  finish(step->optim);
+  return loss;
+}
+
+int main(int argc, char **argv) {
+  step_t steps[STEPS];
+  double loss[STEPS];
+
+  if (argc != 2)
+    return fprintf(stderr, "usage: 02_train TOKENIZER_JSON\n"), 2;
+  tinker_datum_t *datum = make_example(argv[1]);
+  tinker_client_t *client = connect_service();
+  tinker_trainer_t *trainer = new_trainer(client, 8);
+
+  submit(&steps[0], trainer, datum);
+  for (int i = 0; i < STEPS; i++) {
+    if (i + 1 < STEPS)
+      submit(&steps[i + 1], trainer, datum); /* before step i has ended */
+    loss[i] = take_loss(&steps[i]);
+    printf("step %d: loss %.4f\n", i + 1, loss[i]);
+  }
+  tinker_datum_release(datum);
+  tinker_trainer_release(trainer);
+  tinker_client_release(client);
+  check(tinker_shutdown(-1));
+  return loss[STEPS - 1] < loss[0] ? 0 : 1;
+}

@@ -1,0 +1,60 @@
+/* 03 resume: save a run with its optimizer, go on, then do the same steps
+ * again from the checkpoint in a new session: every loss is the same number,
+ * to the last bit.     (TINKER_BASE_URL says where the service is) */
+#include "example.h"
+
+enum { BEFORE = 3, AFTER = 4, LENGTH = 32 };
+
+/* One step on a made-up sequence of tokens that depends on its number. */
+static double step(tinker_trainer_t *trainer, int number) {
+  int32_t tokens[LENGTH];
+  double loss = 0;
+  tinker_datum_t *datum = NULL;
+  const tinker_forward_result_t *result = NULL;
+  for (int i = 0; i < LENGTH; i++)
+    tokens[i] = 300 + (i * 7 + number) % 50;
+  check(tinker_datum_new_supervised(&datum, tokens, NULL, LENGTH, NULL));
+  tinker_future_t *done =
+      whole_step(trainer, &datum, 1, TINKER_LOSS_CROSS_ENTROPY, 1e-3);
+  check(tinker_future_get_forward(done, &result));
+  check(tinker_forward_result_metric(result, "loss:sum", &loss));
+  tinker_future_release(done);
+  tinker_datum_release(datum);
+  return loss;
+}
+
+int main(void) {
+  tinker_future_t *future = NULL, *saved = NULL;
+  const char *path = NULL;
+  double loss[AFTER];
+  int differ = 0;
+
+  tinker_client_t *client = connect_service();
+  tinker_trainer_t *trainer = new_trainer(client, 4);
+  for (int i = 0; i < BEFORE; i++)
+    step(trainer, i);
+  check(tinker_trainer_save_state(trainer, "checkpoint", NULL, NULL, NULL,
+                                  NULL, &saved));
+  for (int i = 0; i < AFTER; i++)
+    loss[i] = step(trainer, BEFORE + i);
+  check(tinker_future_get_path(await(saved), &path));
+  printf("saved as %s\n", path);
+
+  /* 1 = with the optimizer. With 0 the losses soon differ. */
+  tinker_client_t *second = connect_service();
+  check(tinker_client_create_trainer_from_state(second, path, 1, NULL, NULL,
+                                                NULL, &future));
+  tinker_trainer_t *resumed = take_trainer(future);
+  for (int i = 0; i < AFTER; i++) {
+    double now = step(resumed, BEFORE + i);
+    printf("step %d: %a, resumed %a\n", BEFORE + i + 1, loss[i], now);
+    differ += now != loss[i];
+  }
+  tinker_future_release(saved);
+  tinker_trainer_release(trainer);
+  tinker_trainer_release(resumed);
+  tinker_client_release(client);
+  tinker_client_release(second);
+  check(tinker_shutdown(-1));
+  return differ == 0 ? 0 : 1;
+}

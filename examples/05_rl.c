@@ -1,0 +1,95 @@
+/* 05 rl: reinforcement learning with a reward computed here, in C: the model
+ * learns to use short words. Each round samples a group from the present
+ * weights, scores it, and makes what was better than the mean more likely.
+ *
+ * usage: 05_rl TOKENIZER_JSON     (TINKER_BASE_URL says where) */
+#include "example.h"
+
+enum { ROUNDS = 10, GROUP = 32, LENGTH = 20 };
+
+/* The share of spaces in the text: high when words are short. */
+static float reward(const tinker_tokenizer_t *t, const tinker_sequence_t *s) {
+  char *text = NULL;
+  size_t len = 0, spaces = 0;
+  check(tinker_tokenizer_decode(t, s->tokens, s->count, 0, &text, &len));
+  for (size_t i = 0; i < len; i++)
+    spaces += text[i] == ' ';
+  tinker_tokenizer_free(t, text);
+  return len ? (float)spaces / (float)len : 0;
+}
+
+/* The prompt's token, then the sequence. What was sampled is the target; its
+ * log-probabilities at sampling time weigh the update. */
+static tinker_datum_t *make_example(int32_t prompt, const tinker_sequence_t *s,
+                                    float advantage) {
+  int32_t tokens[LENGTH + 1] = {prompt};
+  int64_t targets[LENGTH];
+  float advantages[LENGTH];
+  tinker_datum_t *datum = NULL;
+  for (size_t i = 0; i < s->count; i++) {
+    targets[i] = tokens[i + 1] = s->tokens[i];
+    advantages[i] = advantage;
+  }
+  tinker_input_t *input = new_input(tokens, s->count);
+  check(tinker_datum_new(&datum, input, NULL));
+  check(tinker_datum_set_i64(datum, "target_tokens", targets, s->count, 0));
+  check(tinker_datum_set_f32(datum, "logprobs", s->logprobs, s->count, 0));
+  check(tinker_datum_set_f32(datum, "advantages", advantages, s->count, 0));
+  tinker_input_release(input);
+  return datum;
+}
+
+static tinker_future_t *sample(tinker_trainer_t *trainer, int32_t prompt) {
+  tinker_future_t *future = NULL;
+  tinker_sampling_params_t params;
+  tinker_sampling_params_init(&params);
+  params.max_tokens = LENGTH;
+  params.num_samples = GROUP;
+  check(tinker_trainer_create_sampler(trainer, NULL, NULL, NULL, &future));
+  tinker_sampler_t *sampler = take_sampler(future);
+  tinker_input_t *input = new_input(&prompt, 1);
+  check(tinker_sampler_sample(sampler, input, &params, NULL, NULL, NULL,
+                              &future));
+  tinker_input_release(input);
+  tinker_sampler_release(sampler);
+  return await(future);
+}
+
+/* One round; returns the mean reward that the present weights got. */
+static float play(tinker_trainer_t *trainer, const tinker_tokenizer_t *t) {
+  int32_t prompt = 0;
+  size_t n = 0;
+  float score[GROUP], mean = 0;
+  tinker_datum_t *group[GROUP];
+  const tinker_sample_result_t *result = NULL;
+  check(tinker_tokenizer_token_id(t, "And", 3, &prompt));
+  tinker_future_t *sampled = sample(trainer, prompt);
+  check(tinker_future_get_sample(sampled, &result));
+  const tinker_sequence_t *s = tinker_sample_result_sequences(result, &n);
+  for (size_t i = 0; i < n; i++)
+    mean += (score[i] = reward(t, &s[i])) / (float)n;
+  for (size_t i = 0; i < n; i++)
+    group[i] = make_example(prompt, &s[i], score[i] - mean);
+  finish(whole_step(trainer, group, n, TINKER_LOSS_IMPORTANCE_SAMPLING, 2e-3));
+  for (size_t i = 0; i < n; i++)
+    tinker_datum_release(group[i]);
+  tinker_future_release(sampled);
+  return mean;
+}
+
+int main(int argc, char **argv) {
+  float mean[ROUNDS];
+  if (argc != 2)
+    return fprintf(stderr, "usage: 05_rl TOKENIZER_JSON\n"), 2;
+  tinker_tokenizer_t *tokenizer = load_tokenizer(argv[1]);
+  tinker_client_t *client = connect_service();
+  tinker_trainer_t *trainer = new_trainer(client, 8);
+  for (int i = 0; i < ROUNDS; i++)
+    printf("round %d: mean reward %.4f\n", i + 1,
+           (double)(mean[i] = play(trainer, tokenizer)));
+  tinker_trainer_release(trainer);
+  tinker_client_release(client);
+  tinker_tokenizer_release(tokenizer);
+  check(tinker_shutdown(-1));
+  return mean[ROUNDS - 1] > mean[0] ? 0 : 1;
+}

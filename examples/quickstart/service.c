@@ -1,0 +1,53 @@
+/* service: starts and stops the local service. Parent only, one thread.
+ *
+ * The socket lives in a folder of its own under /tmp because a socket's path
+ * may have 107 bytes at most and a checkout can be deeper than that. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "quick.h"
+
+/* The service that is up, for a parent that ends early. */
+static pid_t running;
+
+static void stop_running(void) {
+  if (running > 0)
+    kill(running, SIGTERM);
+}
+
+void quick_service_start(quick_service_t *service,
+                         const quick_paths_t *paths) {
+  char model[1024], socket[64], state[1024], log[1024], line[1024];
+  snprintf(service->folder, sizeof service->folder, "/tmp/tinker-XXXXXX");
+  if (mkdtemp(service->folder) == NULL)
+    quick_die("%s: %s", service->folder, strerror(errno));
+  snprintf(socket, sizeof socket, "%s/s", service->folder);
+  snprintf(service->url, sizeof service->url, "unix:%s", socket);
+  snprintf(model, sizeof model, "%s=%s", QUICK_MODEL, paths->model);
+  snprintf(state, sizeof state, "%s/state", paths->out);
+  snprintf(log, sizeof log, "%s/service.log", paths->out);
+  const char *argv[] = {paths->locald, "--model", model, "--socket", socket,
+                        "--state",     state,     NULL};
+  quick_spawn(&service->process, argv, log);
+  running = service->process.pid;
+  atexit(stop_running);
+  /* It says that it is ready with one line of JSON. */
+  if (!quick_line(&service->process, line, sizeof line))
+    quick_die("the service did not start; see %s", log);
+  setenv("TINKER_BASE_URL", service->url, 1);
+}
+
+void quick_service_stop(quick_service_t *service) {
+  char path[64];
+  kill(service->process.pid, SIGTERM);
+  running = 0;
+  int status = quick_wait(&service->process);
+  if (status != 0)
+    quick_die("the service ended with status %d", status);
+  snprintf(path, sizeof path, "%s/s", service->folder);
+  unlink(path);
+  rmdir(service->folder);
+}

@@ -1,0 +1,145 @@
+/* tune: the worker of the main job. Measures the held-out loss and samples,
+ * fine-tunes with a live line, saves with the optimizer, measures and samples
+ * again, and draws the curve. */
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "quick.h"
+
+enum { STEPS = 60, BATCH = 16, RANK = 16, SAMPLE_TOKENS = 48 };
+static const double rate_peak = 5e-3;
+/* The held-out loss has to fall by this many nats per token. */
+static const double margin = 0.8;
+
+static double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Full rate for the first half, then a straight line to a tenth. */
+static double rate_at(int step) {
+  double left = 2.0 * (STEPS - step) / STEPS;
+  return rate_peak * (left >= 1 ? 1 : 0.1 + 0.9 * left);
+}
+
+static double heldout_loss(tinker_trainer_t *trainer,
+                           const quick_corpus_t *corpus) {
+  tinker_future_t *future = NULL;
+  const tinker_forward_result_t *result = NULL;
+  quick_check(tinker_trainer_forward(
+                  trainer, (const tinker_datum_t *const *)corpus->heldout,
+                  corpus->num_heldout, NULL, NULL, NULL, NULL, &future),
+              "forward");
+  quick_await(future, "forward");
+  quick_check(tinker_future_get_forward(future, &result), "result");
+  double loss = quick_metric(result, "loss:sum");
+  tinker_future_release(future);
+  return loss / (double)corpus->heldout_tokens;
+}
+
+static void sample(tinker_trainer_t *trainer,
+                   const tinker_tokenizer_t *tokenizer, const char *title) {
+  static const char *const prompts[] = {"firewall:", "power user:",
+                                        "spaghetti code:"};
+  tinker_future_t *future = NULL;
+  tinker_sampler_t *sampler = NULL;
+  quick_check(tinker_trainer_create_sampler(trainer, NULL, NULL, NULL,
+                                            &future),
+              "create_sampler");
+  quick_await(future, "create_sampler");
+  quick_check(tinker_future_get_sampler(future, &sampler), "sampler");
+  tinker_future_release(future);
+  printf("\n%s\n", title);
+  for (size_t i = 0; i < sizeof prompts / sizeof *prompts; i++)
+    quick_sample(sampler, tokenizer, prompts[i], SAMPLE_TOKENS);
+  printf("\n");
+  tinker_sampler_release(sampler);
+}
+
+static void live(int step, double loss, double speed, double left) {
+  bool terminal = isatty(STDOUT_FILENO);
+  if (!terminal && step % 10 != 0 && step != 1)
+    return;
+  printf("%sstep %3d/%d  loss %.3f  %5.0f tokens/s  %3.0f s left%s",
+         terminal ? "\r" : "", step, STEPS, loss, speed, left,
+         terminal && step < STEPS ? " " : "\n");
+  fflush(stdout);
+}
+
+static void train(tinker_trainer_t *trainer, const quick_corpus_t *corpus,
+                  quick_curve_t *curve) {
+  quick_step_t now, next = {0};
+  double begin = seconds();
+  size_t tokens = 0;
+  quick_step_submit(&now, trainer, corpus, 1, BATCH, rate_at(1));
+  for (int n = 1; n <= STEPS; n++) {
+    if (n < STEPS)
+      quick_step_submit(&next, trainer, corpus, n + 1, BATCH, rate_at(n + 1));
+    double sum = quick_metric(quick_step_await(&now), "loss:sum");
+    tokens += now.tokens;
+    curve->loss[curve->count++] = sum / (double)now.tokens;
+    double spent = seconds() - begin;
+    live(n, sum / (double)now.tokens, (double)tokens / spent,
+         spent / n * (STEPS - n));
+    quick_step_free(&now);
+    now = next;
+  }
+}
+
+static void save(tinker_trainer_t *trainer) {
+  tinker_future_t *future = NULL;
+  const char *path = NULL;
+  quick_check(tinker_trainer_save_state(trainer, "tuned", NULL, NULL, NULL,
+                                        NULL, &future),
+              "save_state");
+  quick_await(future, "save_state");
+  quick_check(tinker_future_get_path(future, &path), "save_state");
+  printf("saved with optimizer: %s\n", path);
+  tinker_future_release(future);
+}
+
+static tinker_trainer_t *create(tinker_client_t *client) {
+  tinker_future_t *future = NULL;
+  tinker_trainer_options_t options;
+  tinker_trainer_options_init(&options);
+  options.base_model = QUICK_MODEL;
+  options.rank = RANK;
+  options.seed = 1;
+  options.has_seed = 1;
+  quick_check(tinker_client_create_trainer(client, &options, NULL, NULL, NULL,
+                                           &future),
+              "create_trainer");
+  return quick_take_trainer(future);
+}
+
+static int verdict(const quick_curve_t *curve) {
+  double fell = curve->heldout_before - curve->heldout_after;
+  printf("held-out loss: %.3f before, %.3f after: fell by %.3f nats per token"
+         " (at least %.1f wanted)\n",
+         curve->heldout_before, curve->heldout_after, fell, margin);
+  return fell >= margin ? QUICK_OK : QUICK_FAILED;
+}
+
+int quick_tune(const quick_paths_t *paths) {
+  quick_curve_t curve = {.count = 0};
+  quick_corpus_t corpus;
+  tinker_tokenizer_t *tokenizer = quick_tokenizer(paths->model);
+  quick_corpus_load(&corpus, paths, tokenizer);
+  tinker_client_t *client = quick_connect();
+  tinker_trainer_t *trainer = create(client);
+  sample(trainer, tokenizer, "Samples before:");
+  curve.heldout_before = heldout_loss(trainer, &corpus);
+  train(trainer, &corpus, &curve);
+  save(trainer);
+  curve.heldout_after = heldout_loss(trainer, &corpus);
+  sample(trainer, tokenizer, "Samples after:");
+  quick_plot(&curve, paths->out);
+  int status = verdict(&curve);
+  tinker_trainer_release(trainer);
+  quick_disconnect(client);
+  quick_corpus_free(&corpus);
+  tinker_tokenizer_release(tokenizer);
+  return status;
+}
