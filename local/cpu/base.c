@@ -12,6 +12,8 @@ _Static_assert((int)TINKER__F32 == (int)TINKER__DTYPE_F32 &&
                    (int)TINKER__F16 == (int)TINKER__DTYPE_F16,
                "element types are numbered alike");
 
+/* 1 GiB of activations. */
+#define BUDGET_FLOATS ((size_t)1 << 28)
 /* First length of the rotary table. */
 #define ROPE_START 256
 
@@ -30,6 +32,7 @@ int tinker__cpu_open(tinker__engine_t **out,
   if (!e) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   e->mem = options->mem;
   e->ks = ks;
+  e->budget = BUDGET_FLOATS;
   int rc = tinker__pool_new(&e->pool, e->mem, options->threads);
   if (rc) {
     tinker__mem_free(e->mem, e);

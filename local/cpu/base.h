@@ -32,6 +32,7 @@ struct tinker__engine_s {
   tinker__pool_t *pool;
   const tinker__kernels_t *ks;
   tinker__arena_t spare[TINKER__SPARES]; /* blocks kept for the next user */
+  size_t budget; /* floats of activations that a pass may keep */
 };
 
 typedef struct tinker__dims_s {

@@ -23,8 +23,8 @@ typedef struct tinker__seq_s {
 
 /* One layer's activations, [rows] each. In decoding they are scratch. */
 typedef struct tinker__acts_s {
-  float *x;            /* [hidden] input */
-  float *h1, *r1;      /* normed, 1 / rms */
+  float *x;             /* [hidden] input */
+  float *h1, *r1;       /* normed, 1 / rms */
   float *q_raw, *k_raw; /* before q/k norm; == q, k without */
   float *rq, *rk;       /* 1 / rms per head */
   float *q, *k, *v;     /* rotated */
@@ -76,11 +76,12 @@ void tinker__layer_backward(const tinker__batch_t *batch, size_t layer,
                             float *g);
 /* y = W x (+ LoRA of each sequence) without bias; u gets the LoRA middle. */
 void tinker__project(const tinker__batch_t *batch, size_t layer,
-                     tinker__lora_target_t proj, const float *x, float *u, float *y,
-                     bool accumulate);
+                     tinker__lora_target_t proj, const float *x, float *u,
+                     float *y, bool accumulate);
 
 /* Where a sequence's keys and values of one layer lie for a kv head: key
- * element (pos, d) at k[d * k_ds + pos * k_ps], value at v[pos * v_ps + d]. */
+ * element (pos, d) at k[d * k_ds + pos * k_ps], value at
+ * v[pos * v_ps + d]. */
 typedef struct tinker__kv_view_s {
   const float *k, *v;
   size_t k_ds, k_ps, v_ps;

@@ -9,7 +9,8 @@
 void tinker__lora_on(const tinker__lora_config_t *config,
                      bool on[TINKER__LORA_COUNT]) {
   for (size_t p = 0; p < TINKER__PROJS; p++) {
-    on[p] = p <= (size_t)TINKER__LORA_O ? config->train_attn : config->train_mlp;
+    on[p] = p <= (size_t)TINKER__LORA_O ? config->train_attn
+                                        : config->train_mlp;
   }
   on[TINKER__LORA_LM_HEAD] = config->train_unembed;
 }

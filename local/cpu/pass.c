@@ -12,7 +12,6 @@
 
 #define STEP_TOKENS 2048
 #define STEP_TOKENS_MIN 256
-#define BUDGET_FLOATS ((size_t)1 << 28) /* 1 GiB of activations */
 
 struct tinker__pass_s {
   tinker__train_t *t;
@@ -75,14 +74,15 @@ static size_t layer_floats(const tinker__pass_t *p, size_t rows) {
 /* How many tokens a step takes and how many layers keep their activations. */
 static void plan(tinker__pass_t *p) {
   size_t layers = p->t->base->d.layers;
+  size_t budget = p->t->base->engine->budget;
   size_t per_token = layer_floats(p, STEP_TOKENS) / STEP_TOKENS + 1;
   p->limit = STEP_TOKENS;
   p->kept = 0;
   if (p->forward_only) return;
-  size_t fit = BUDGET_FLOATS / (per_token * layers);
+  size_t fit = budget / (per_token * layers);
   if (fit < p->limit) p->limit = fit < STEP_TOKENS_MIN ? STEP_TOKENS_MIN : fit;
   extent_t x = measure(p);
-  p->kept = BUDGET_FLOATS / (per_token * (x.rows + 1));
+  p->kept = budget / (per_token * (x.rows + 1));
   if (p->kept > layers) p->kept = layers;
 }
 

@@ -56,10 +56,9 @@ static inline void relax(void) {
 
 static void work(tinker__pool_t *pool, unsigned worker) {
   for (;;) {
-    size_t task = atomic_fetch_add_explicit(&pool->next, 1,
-                                            memory_order_relaxed);
-    if (task >= pool->n_tasks)
-      return;
+    size_t task =
+        atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
+    if (task >= pool->n_tasks) return;
     pool->fn(pool->arg, task, worker);
   }
 }
@@ -86,11 +85,9 @@ static void *worker_main(void *arg) {
   tinker__pool_t *pool = self->pool;
   for (unsigned seen = 0; next_run(pool, seen); seen++) {
     work(pool, self->index);
-    if (atomic_fetch_sub(&pool->busy, 1) != 1)
-      continue;
+    if (atomic_fetch_sub(&pool->busy, 1) != 1) continue;
     pthread_mutex_lock(&pool->lock);
-    if (pool->waiting)
-      pthread_cond_signal(&pool->idle);
+    if (pool->waiting) pthread_cond_signal(&pool->idle);
     pthread_mutex_unlock(&pool->lock);
   }
   return NULL;
@@ -98,8 +95,7 @@ static void *worker_main(void *arg) {
 
 static void wait_idle(tinker__pool_t *pool) {
   for (int i = 0; i < POOL_SPINS; i++) {
-    if (atomic_load(&pool->busy) == 0)
-      return;
+    if (atomic_load(&pool->busy) == 0) return;
     relax();
   }
   pthread_mutex_lock(&pool->lock);
@@ -124,8 +120,7 @@ void tinker__pool_run(tinker__pool_t *pool, tinker__pool_fn fn, void *arg,
   atomic_store(&pool->busy, pool->threads - 1);
   pthread_mutex_lock(&pool->lock);
   atomic_fetch_add(&pool->generation, 1);
-  if (pool->asleep > 0)
-    pthread_cond_broadcast(&pool->wake);
+  if (pool->asleep > 0) pthread_cond_broadcast(&pool->wake);
   pthread_mutex_unlock(&pool->lock);
   work(pool, 0);
   wait_idle(pool);
@@ -160,8 +155,7 @@ int tinker__pool_new(tinker__pool_t **out, tinker__mem_t *mem,
                      unsigned threads) {
   size_t bytes = TINKER__SCRATCH_FLOATS * sizeof(float);
   tinker__pool_t *pool = tinker__mem_zalloc(mem, sizeof *pool);
-  if (pool == NULL)
-    return TINKER_ENOMEM;
+  if (pool == NULL) return TINKER_ENOMEM;
   pool->mem = mem;
   pool->threads = count_threads(threads);
   pthread_mutex_init(&pool->lock, NULL);
@@ -169,12 +163,10 @@ int tinker__pool_new(tinker__pool_t **out, tinker__mem_t *mem,
   pthread_cond_init(&pool->idle, NULL);
   pool->workers = tinker__mem_array(mem, pool->threads, sizeof *pool->workers);
   pool->scratch_block = tinker__mem_alloc(mem, pool->threads * bytes + 64);
-  if (pool->workers == NULL || pool->scratch_block == NULL)
-    goto fail;
+  if (pool->workers == NULL || pool->scratch_block == NULL) goto fail;
   pool->scratch =
       (float *)(((uintptr_t)pool->scratch_block + 63) & ~(uintptr_t)63);
-  if (start_workers(pool) != 0)
-    goto fail;
+  if (start_workers(pool) != 0) goto fail;
   *out = pool;
   return 0;
 fail:
@@ -183,8 +175,7 @@ fail:
 }
 
 void tinker__pool_free(tinker__pool_t *pool) {
-  if (pool == NULL)
-    return;
+  if (pool == NULL) return;
   pthread_mutex_lock(&pool->lock);
   pool->stop = true;
   pthread_cond_broadcast(&pool->wake);

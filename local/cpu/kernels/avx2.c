@@ -10,8 +10,8 @@
 #define TILE_MAX_ACC 6
 #define TILE_UNROLL  KERNELS_UNROLL
 #define TILE_SHAPES(X)                                                         \
-  X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1)                              \
-  X(1, 2) X(2, 2) X(3, 2) X(1, 4)
+  X(1, 1)                                                                      \
+  X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(1, 2) X(2, 2) X(3, 2) X(1, 4)
 
 static const unsigned char tile_np[TILE_MAX_MR + 1] = {0, 4, 2, 2, 1, 1, 1};
 

@@ -11,6 +11,8 @@
 /* Rows up to which the right operand is read where it lies: copying it to
  * widened panels pays only when more rows share the copy. */
 #define DIRECT_ROWS 8
+/* Columns up to which the left operand is read where it lies. */
+#define DIRECT_COLS 64
 /* Below this many multiply-adds waking workers costs more than it saves. */
 #define MIN_PARALLEL 100000
 
@@ -39,6 +41,12 @@ typedef struct {
   size_t b_ks, b_ps;
 } block_t;
 
+/* Left operand of a strip of rows: element (r, k) at a[r * rs + k * ks]. */
+typedef struct {
+  const float *a;
+  size_t rs, ks;
+} strip_t;
+
 static size_t min_size(size_t a, size_t b) {
   return a < b ? a : b;
 }
@@ -50,8 +58,7 @@ static size_t round_up(size_t a, size_t step) {
 /* End of row i's chain within the block, at least k0. */
 static size_t row_end(const block_t *bl, size_t i) {
   const tinker__gemm_t *g = bl->p->g;
-  if (g->shape != TINKER__GEMM_K_CAUSAL)
-    return bl->k1;
+  if (g->shape != TINKER__GEMM_K_CAUSAL) return bl->k1;
   size_t end = min_size(g->diag + i + 1, bl->k1);
   return end < bl->k0 ? bl->k0 : end;
 }
@@ -59,56 +66,53 @@ static size_t row_end(const block_t *bl, size_t i) {
 /* Rows i .. i + mr, panels at b, into c (whole panels). The common part of
  * the rows' chains first, then what single rows have left. */
 static void run_tile(const block_t *bl, size_t i, unsigned mr, unsigned np,
-                     const float *a, size_t a_ks, const char *b, float *c,
-                     size_t ldc, bool load) {
+                     strip_t s, const char *b, float *c, size_t ldc,
+                     bool load) {
   tinker__tile_fn tile = bl->p->ks->tile[bl->type];
   size_t common = row_end(bl, i) - bl->k0;
   size_t b_bytes = bl->b_ks * (bl->type == TINKER__F32 ? 4 : 2);
-  tile(mr, np, common, a, a_ks, b, bl->b_ks, bl->b_ps, c, ldc, load);
-  if (bl->p->g->shape != TINKER__GEMM_K_CAUSAL)
-    return;
+  tile(mr, np, common, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps, c, ldc, load);
+  if (bl->p->g->shape != TINKER__GEMM_K_CAUSAL) return;
   for (unsigned r = 1; r < mr; r++) {
     size_t len = row_end(bl, i + r) - bl->k0 - common;
     if (len > 0)
-      tile(1, np, len, a + common * a_ks + r, a_ks, b + common * b_bytes,
-           bl->b_ks, bl->b_ps, c + r * ldc, ldc, true);
+      tile(1, np, len, s.a + common * s.ks + r * s.rs, s.rs, s.ks,
+           b + common * b_bytes, bl->b_ks, bl->b_ps, c + r * ldc, ldc, true);
   }
 }
 
 /* The same at the right edge of c, by way of a tile of our own. */
 static void run_edge(const block_t *bl, size_t i, unsigned mr, unsigned np,
-                     const float *a, size_t a_ks, const char *b, float *c,
-                     size_t cols, bool load) {
+                     strip_t s, const char *b, float *c, size_t cols,
+                     bool load) {
   size_t ld = np * 16u, ldc = bl->p->g->ldc;
   if (load)
     for (unsigned r = 0; r < mr; r++)
       memcpy(bl->edge + r * ld, c + r * ldc, cols * sizeof *c);
-  run_tile(bl, i, mr, np, a, a_ks, b, bl->edge, ld, load);
+  run_tile(bl, i, mr, np, s, b, bl->edge, ld, load);
   for (unsigned r = 0; r < mr; r++)
     memcpy(c + r * ldc, bl->edge + r * ld, cols * sizeof *c);
 }
 
-/* All columns of the block for a strip of rows packed at a. */
-static void run_strip(const block_t *bl, size_t i, unsigned mr, const float *a,
-                      size_t a_ks, size_t j0, size_t j1) {
+/* Columns j0 .. j1 for a strip of rows. */
+static void run_strip(const block_t *bl, size_t i, unsigned mr, strip_t s,
+                      size_t j0, size_t j1) {
   const tinker__gemm_t *g = bl->p->g;
   bool load = g->accumulate || bl->k0 > 0;
   size_t size = bl->type == TINKER__F32 ? 4 : 2;
   unsigned np = bl->p->ks->np[mr];
-  if (g->shape == TINKER__GEMM_N_CAUSAL)
-    j1 = min_size(j1, g->diag + i + mr);
+  if (g->shape == TINKER__GEMM_N_CAUSAL) j1 = min_size(j1, g->diag + i + mr);
   for (size_t j = j0; j < j1;) {
     size_t panels = (j1 - j + 15) / 16;
     while (np > panels)
       np /= 2;
     size_t cols = min_size(j1 - j, np * 16u);
-    const char *b =
-        (const char *)bl->b + (j - bl->j0) / 16 * bl->b_ps * size;
+    const char *b = (const char *)bl->b + (j - bl->j0) / 16 * bl->b_ps * size;
     float *c = g->c + i * g->ldc + j;
     if (cols == np * 16u)
-      run_tile(bl, i, mr, np, a, a_ks, b, c, g->ldc, load);
+      run_tile(bl, i, mr, np, s, b, c, g->ldc, load);
     else
-      run_edge(bl, i, mr, np, a, a_ks, b, c, cols, load);
+      run_edge(bl, i, mr, np, s, b, c, cols, load);
     j += cols;
   }
 }
@@ -142,10 +146,9 @@ static void open_b(block_t *bl) {
       p->ks->pack_b(out, g->b + bl->k0 * g->b_rs + j * g->b_cs, g->b_rs,
                     g->b_cs, n, kn);
     else if (p->kind == B_PACKED)
-      p->ks->widen(out,
-                   (const uint16_t *)w->panels +
-                       (j / 16 * w->k_in + bl->k0) * 16,
-                   w->type, kn * 16);
+      p->ks->widen(
+          out, (const uint16_t *)w->panels + (j / 16 * w->k_in + bl->k0) * 16,
+          w->type, kn * 16);
     else
       p->ks->pack_t(out, w->panels, w->type, w->k_in, bl->k0, kn, j, n);
   }
@@ -154,40 +157,34 @@ static void open_b(block_t *bl) {
   bl->b_ps = kn * 16;
 }
 
-/* Rows i0 .. i1 of the block against its right operand. */
+/* Whether the left operand is read where it lies: when it is used too seldom
+ * for a copy to pay. */
+static bool direct_a(const product_t *p, size_t cols) {
+  return p->direct || cols <= DIRECT_COLS;
+}
+
+/* Rows i0 .. i1 of the block against its right operand. A few panels stay in
+ * the near cache while all strips pass over them. */
 static void run_rows(block_t *bl, size_t i0, size_t i1) {
   const product_t *p = bl->p;
   const tinker__gemm_t *g = p->g;
-  size_t kn = bl->k1 - bl->k0, mr = p->ks->max_mr;
-  unsigned rows;
-  if (i1 - i0 == 1 && g->a_cs == 1) {
-    run_strip(bl, i0, 1, g->a + i0 * g->a_rs + bl->k0, 1, bl->j0, bl->j1);
-    return;
-  }
-  for (size_t i = i0; i < i1; i += rows) {
-    rows = (unsigned)min_size(mr, i1 - i);
-    p->ks->pack_a(bl->block_a + (i - i0) * kn,
-                  g->a + i * g->a_rs + bl->k0 * g->a_cs, g->a_rs, g->a_cs,
-                  rows, kn);
-  }
-  /* A few panels stay in the near cache while all strips pass over them. */
+  size_t kn = bl->k1 - bl->k0;
+  size_t strips = (i1 - i0 + p->ks->max_mr - 1) / p->ks->max_mr;
+  size_t mr = (i1 - i0 + strips - 1) / strips; /* of even height */
   size_t step = p->ks->np[mr] * 16u;
+  bool in_place = direct_a(p, bl->j1 - bl->j0);
   for (size_t j = bl->j0; j < bl->j1; j += step)
-    for (size_t i = i0; i < i1; i += rows) {
-      rows = (unsigned)min_size(mr, i1 - i);
-      run_strip(bl, i, rows, bl->block_a + (i - i0) * kn, rows, j,
-                min_size(j + step, bl->j1));
+    for (size_t i = i0; i < i1; i += mr) {
+      unsigned rows = (unsigned)min_size(mr, i1 - i);
+      const float *a = g->a + i * g->a_rs + bl->k0 * g->a_cs;
+      strip_t s = {a, g->a_rs, g->a_cs};
+      if (!in_place) {
+        float *copy = bl->block_a + (i - i0) * kn;
+        if (j == bl->j0) p->ks->pack_a(copy, a, g->a_rs, g->a_cs, rows, kn);
+        s = (strip_t){copy, 1, rows};
+      }
+      run_strip(bl, i, rows, s, j, min_size(j + step, bl->j1));
     }
-}
-
-/* Longest block of k: a single row that is read in place needs no scratch. */
-static size_t k_step(const product_t *p) {
-  const tinker__gemm_t *g = p->g;
-  if (!p->direct)
-    return TINKER__GEMM_KC;
-  if (g->m == 1 && g->a_cs == 1)
-    return g->k;
-  return TINKER__GEMM_KC * (TINKER__GEMM_MC / DIRECT_ROWS);
 }
 
 /* The part [i0, i1) x [j0, j1) of c, on one worker. */
@@ -197,10 +194,11 @@ static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
   float *scratch = tinker__pool_scratch(p->pool, worker);
   block_t bl = {.p = p};
   size_t mc = TINKER__GEMM_MC / p->ks->max_mr * p->ks->max_mr;
-  size_t kc = k_step(p), nc = p->direct ? j1 - j0 : TINKER__GEMM_NC;
-  bl.block_a = scratch;
-  bl.block_b = scratch + TINKER__GEMM_MC * TINKER__GEMM_KC;
-  bl.edge = bl.block_b + TINKER__GEMM_NC * TINKER__GEMM_KC;
+  size_t kc = p->direct ? g->k : TINKER__GEMM_KC;
+  size_t nc = p->direct ? j1 - j0 : TINKER__GEMM_NC;
+  bl.block_b = scratch;
+  bl.edge = scratch + TINKER__GEMM_NC * TINKER__GEMM_KC;
+  bl.block_a = bl.edge + (TINKER__GEMM_TILE - 64);
   for (bl.j0 = j0; bl.j0 < j1; bl.j0 = bl.j1) {
     bl.j1 = min_size(bl.j0 + nc, j1);
     /* One pass even for k = 0: it clears c. */
@@ -209,8 +207,7 @@ static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
       open_b(&bl);
       for (size_t i = i0; i < i1; i += mc)
         run_rows(&bl, i, min_size(i + mc, i1));
-      if (g->k == 0)
-        break;
+      if (g->k == 0) break;
     }
   }
 }
@@ -248,8 +245,7 @@ static size_t cut(product_t *p, size_t tasks) {
 
 static void run(product_t *p) {
   const tinker__gemm_t *g = p->g;
-  if (g->m == 0 || g->n == 0)
-    return;
+  if (g->m == 0 || g->n == 0) return;
   unsigned threads = tinker__pool_threads(p->pool);
   if (threads == 1 || g->m * g->n < MIN_PARALLEL / (g->k + 1)) {
     run_part(p, 0, 0, g->m, 0, g->n);
@@ -281,9 +277,8 @@ void tinker__linear(const tinker__kernels_t *ks, tinker__pool_t *pool,
 }
 
 void tinker__linear_back(const tinker__kernels_t *ks, tinker__pool_t *pool,
-                         const tinker__packed_t *w, const float *dy,
-                         size_t ldy, size_t m, float *dx, size_t ldx,
-                         bool accumulate) {
+                         const tinker__packed_t *w, const float *dy, size_t ldy,
+                         size_t m, float *dx, size_t ldx, bool accumulate) {
   tinker__gemm_t g = {.m = m,
                       .n = w->k_in,
                       .k = w->n_out,
@@ -305,8 +300,8 @@ static product_t strided(const tinker__kernels_t *ks, tinker__pool_t *pool,
                      .pool = pool,
                      .g = g,
                      .kind = B_STRIDED,
-                     .direct = g->m <= DIRECT_ROWS && g->b_cs == 1 &&
-                               g->n % 16 == 0};
+                     .direct =
+                         g->m <= DIRECT_ROWS && g->b_cs == 1 && g->n % 16 == 0};
 }
 
 void tinker__gemm(const tinker__kernels_t *ks, tinker__pool_t *pool,
@@ -318,6 +313,5 @@ void tinker__gemm(const tinker__kernels_t *ks, tinker__pool_t *pool,
 void tinker__gemm_task(const tinker__kernels_t *ks, tinker__pool_t *pool,
                        unsigned worker, const tinker__gemm_t *g) {
   product_t p = strided(ks, pool, g);
-  if (g->m > 0 && g->n > 0)
-    run_part(&p, worker, 0, g->m, 0, g->n);
+  if (g->m > 0 && g->n > 0) run_part(&p, worker, 0, g->m, 0, g->n);
 }

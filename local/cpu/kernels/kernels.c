@@ -45,8 +45,7 @@ static const set_row_t rows[] = {
 
 const tinker__kernels_t *tinker__kernels_at(size_t i) {
   for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
-    if (rows[r].runs() && i-- == 0)
-      return rows[r].set;
+    if (rows[r].runs() && i-- == 0) return rows[r].set;
   return NULL;
 }
 
@@ -60,7 +59,6 @@ const tinker__kernels_t *tinker__kernels_get(void) {
 const tinker__kernels_t *tinker__kernels_by_name(const char *name) {
   const tinker__kernels_t *set;
   for (size_t i = 0; (set = tinker__kernels_at(i)) != NULL; i++)
-    if (strcmp(set->name, name) == 0)
-      return set;
+    if (strcmp(set->name, name) == 0) return set;
   return NULL;
 }

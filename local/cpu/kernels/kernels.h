@@ -33,17 +33,18 @@ typedef enum {
 /* Constants of one AdamW step over a tensor, see adamw below. */
 typedef struct {
   float lr, beta1, beta2, eps, weight_decay;
-  float grad_scale;    /* gradient clip factor, 1 = none */
-  float bias1, bias2;  /* 1 - beta1^t, 1 - beta2^t */
+  float grad_scale;   /* gradient clip factor, 1 = none */
+  float bias1, bias2; /* 1 - beta1^t, 1 - beta2^t */
 } tinker__adamw_t;
 
 /* One product tile: rows mr <= max_mr, np panels of 16 columns.
- * c[i][16p + l] = chain over k of a[k * a_ks + i] * b[p * b_ps + k * b_ks + l]
- * from c (load) or 0. b is f32, bf16 or f16 by the member used. */
+ * c[i][16p + l] = chain over k of a[i * a_rs + k * a_ks] *
+ * b[p * b_ps + k * b_ks + l], from c (load) or 0. b is f32, bf16 or f16 by the
+ * member used. */
 typedef void (*tinker__tile_fn)(unsigned mr, unsigned np, size_t k,
-                                const float *a, size_t a_ks, const void *b,
-                                size_t b_ks, size_t b_ps, float *c, size_t ldc,
-                                bool load);
+                                const float *a, size_t a_rs, size_t a_ks,
+                                const void *b, size_t b_ks, size_t b_ps,
+                                float *c, size_t ldc, bool load);
 
 typedef struct {
   const char *name; /* "scalar", "avx2", "avx512" */
@@ -107,7 +108,7 @@ typedef struct {
   unsigned max_mr;
   const unsigned char *np;
   tinker__tile_fn tile[3]; /* by tinker__elem_t of b */
-  /* out[k][mr] from a[i * rs + k * cs]. */
+  /* out[k][mr] from a[i * rs + k * cs]; may write 16 more values. */
   void (*pack_a)(float *out, const float *a, size_t rs, size_t cs, unsigned mr,
                  size_t k);
   /* out[k][16] from b[k * rs + l * cs], lanes >= n zero. */
@@ -177,9 +178,8 @@ void tinker__linear(const tinker__kernels_t *ks, tinker__pool_t *pool,
                     size_t m, float *y, size_t ldy, bool accumulate);
 /* dx[m][k_in] (+)= dy[m][n_out] W, chain over n. */
 void tinker__linear_back(const tinker__kernels_t *ks, tinker__pool_t *pool,
-                         const tinker__packed_t *w, const float *dy,
-                         size_t ldy, size_t m, float *dx, size_t ldx,
-                         bool accumulate);
+                         const tinker__packed_t *w, const float *dy, size_t ldy,
+                         size_t m, float *dx, size_t ldx, bool accumulate);
 
 /* --- General product --------------------------------------------------- */
 
@@ -217,12 +217,12 @@ void tinker__gemm_task(const tinker__kernels_t *ks, tinker__pool_t *pool,
 
 /* Scratch of one worker, see tinker__pool_scratch: a block of each operand
  * and one edge tile. */
-#define TINKER__GEMM_MC 240
-#define TINKER__GEMM_KC 256
-#define TINKER__GEMM_NC 1024
-#define TINKER__GEMM_TILE 2048
-#define TINKER__SCRATCH_FLOATS                                               \
-  ((size_t)TINKER__GEMM_KC * (TINKER__GEMM_MC + TINKER__GEMM_NC) +           \
+#define TINKER__GEMM_MC   240
+#define TINKER__GEMM_KC   256
+#define TINKER__GEMM_NC   1024
+#define TINKER__GEMM_TILE 2048 /* with room for pack_a to spill */
+#define TINKER__SCRATCH_FLOATS                                                 \
+  ((size_t)TINKER__GEMM_KC * (TINKER__GEMM_MC + TINKER__GEMM_NC) +             \
    TINKER__GEMM_TILE)
 
 #endif

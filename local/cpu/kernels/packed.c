@@ -35,8 +35,7 @@ int tinker__packed_new(tinker__packed_t **out, tinker__mem_t *mem,
       k_in > SIZE_MAX / 8 / (n_out + 16))
     return TINKER_EINVAL;
   tinker__packed_t *w = tinker__mem_zalloc(mem, sizeof *w);
-  if (w == NULL)
-    return TINKER_ENOMEM;
+  if (w == NULL) return TINKER_ENOMEM;
   w->mem = mem;
   w->n_out = n_out;
   w->k_in = k_in;
@@ -56,8 +55,7 @@ int tinker__packed_new(tinker__packed_t **out, tinker__mem_t *mem,
 }
 
 void tinker__packed_free(tinker__packed_t *w) {
-  if (w == NULL)
-    return;
+  if (w == NULL) return;
   tinker__mem_free(w->mem, w->block);
   tinker__mem_free(w->mem, w);
 }

@@ -17,19 +17,23 @@ static double two_to(int n) {
 }
 
 double tinker__exp(double x) {
-  if (x != x)
-    return x;
-  if (x > 710)
-    return INFINITY;
-  if (x < -746)
-    return 0;
+  if (x != x) return x;
+  if (x > 710) return INFINITY;
+  if (x < -746) return 0;
   double n = fma(x, 0x1.71547652b82fep+0, round_magic) - round_magic;
   double r = fma(n, -ln2_lo, fma(n, -ln2_hi, x));
   double p = 1.0 / 6227020800.0; /* 1 / 13! */
-  static const double inv[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
-                               1.0 / 362880,    1.0 / 40320,    1.0 / 5040,
-                               1.0 / 720,       1.0 / 120,      1.0 / 24,
-                               1.0 / 6,         0.5};
+  static const double inv[] = {1.0 / 479001600,
+                               1.0 / 39916800,
+                               1.0 / 3628800,
+                               1.0 / 362880,
+                               1.0 / 40320,
+                               1.0 / 5040,
+                               1.0 / 720,
+                               1.0 / 120,
+                               1.0 / 24,
+                               1.0 / 6,
+                               0.5};
   for (size_t i = 0; i < sizeof inv / sizeof *inv; i++)
     p = fma(p, r, inv[i]);
   p = fma(p, r * r, r) + 1.0;
@@ -38,8 +42,7 @@ double tinker__exp(double x) {
 }
 
 double tinker__log(double x) {
-  if (!(x > 0) || x == INFINITY)
-    return x == 0 ? -INFINITY : x < 0 ? NAN : x;
+  if (!(x > 0) || x == INFINITY) return x == 0 ? -INFINITY : x < 0 ? NAN : x;
   int e;
   double m = frexp(x, &e);
   if (m < 0x1.6a09e667f3bcdp-1) {
@@ -59,10 +62,14 @@ double tinker__pow(double base, double exponent) {
 
 /* Taylor polynomials on [-pi/4, pi/4]. */
 static double sin_poly(double r) {
-  static const double c[] = {1.0 / 355687428096000, -1.0 / 1307674368000,
-                             1.0 / 6227020800,      -1.0 / 39916800,
-                             1.0 / 362880,          -1.0 / 5040,
-                             1.0 / 120,             -1.0 / 6};
+  static const double c[] = {1.0 / 355687428096000,
+                             -1.0 / 1307674368000,
+                             1.0 / 6227020800,
+                             -1.0 / 39916800,
+                             1.0 / 362880,
+                             -1.0 / 5040,
+                             1.0 / 120,
+                             -1.0 / 6};
   double z = r * r, p = c[0];
   for (size_t i = 1; i < sizeof c / sizeof *c; i++)
     p = fma(p, z, c[i]);
@@ -70,10 +77,9 @@ static double sin_poly(double r) {
 }
 
 static double cos_poly(double r) {
-  static const double c[] = {1.0 / 20922789888000, -1.0 / 87178291200,
-                             1.0 / 479001600,      -1.0 / 3628800,
-                             1.0 / 40320,          -1.0 / 720,
-                             1.0 / 24};
+  static const double c[] = {
+      1.0 / 20922789888000, -1.0 / 87178291200, 1.0 / 479001600, -1.0 / 3628800,
+      1.0 / 40320,          -1.0 / 720,         1.0 / 24};
   double z = r * r, p = c[0];
   for (size_t i = 1; i < sizeof c / sizeof *c; i++)
     p = fma(p, z, c[i]);

@@ -5,9 +5,8 @@
 /* Run `body` for each 16 elements and once for the rest, with `off` and the
  * count `cnt` (16 but for the rest). */
 #define ROWS_EACH(n)                                                           \
-  for (size_t off = 0, cnt; off < (n) && (cnt = (n) - off < 16 ? (n) - off     \
-                                                               : 16, true);    \
-       off += 16)
+  for (size_t off = 0, cnt;                                                    \
+       off < (n) && (cnt = (n)-off < 16 ? (n)-off : 16, true); off += 16)
 
 static inline vf_t rd(const float *p, size_t cnt) {
   return cnt == 16 ? vf_load(p) : vf_loadn(p, cnt);
@@ -73,7 +72,7 @@ static inline vf_t vf_log(vf_t x) {
   p = vf_fma(z, vf_set1(-0.5f), p);
   vf_t r = vf_fma(ef, vf_set1(0x1.62e43p-1f), vf_add(f, p));
   r = vf_select(vf_lt(zero, x), r, vf_set1(-INFINITY));
-  r = vf_select(vf_lt(x, inf), r, x);      /* inf and NaN stay */
+  r = vf_select(vf_lt(x, inf), r, x); /* inf and NaN stay */
   return vf_select(vf_lt(x, zero), vf_set1(NAN), r);
 }
 
@@ -133,15 +132,14 @@ static void rows_scale(float *y, float a, size_t n) {
 static void rows_axpy(float *y, float a, const float *x, size_t n) {
   vf_t va = vf_set1(a);
   ROWS_EACH(n)
-    wr(y + off, vf_fma(va, rd(x + off, cnt), rd(y + off, cnt)), cnt);
+  wr(y + off, vf_fma(va, rd(x + off, cnt), rd(y + off, cnt)), cnt);
 }
 
 static inline vf_t widen16(const uint16_t *p, tinker__elem_t type) {
   return type == TINKER__BF16 ? vf_load_bf16(p) : vf_load_f16(p);
 }
 
-static void rows_widen(float *y, const void *x, tinker__elem_t type,
-                       size_t n) {
+static void rows_widen(float *y, const void *x, tinker__elem_t type, size_t n) {
   const uint16_t *h = x;
   if (type == TINKER__F32) {
     memcpy(y, x, n * sizeof *y);
@@ -158,14 +156,14 @@ static void rows_widen(float *y, const void *x, tinker__elem_t type,
 static float rows_sum(const float *x, size_t n) {
   vf_t acc = vf_set1(0);
   ROWS_EACH(n)
-    acc = vf_first(cnt, vf_add(acc, rd(x + off, cnt)), acc);
+  acc = vf_first(cnt, vf_add(acc, rd(x + off, cnt)), acc);
   return join_sum(acc);
 }
 
 static float rows_dot(const float *x, const float *y, size_t n) {
   vf_t acc = vf_set1(0);
   ROWS_EACH(n)
-    acc = vf_first(cnt, vf_fma(rd(x + off, cnt), rd(y + off, cnt), acc), acc);
+  acc = vf_first(cnt, vf_fma(rd(x + off, cnt), rd(y + off, cnt), acc), acc);
   return join_sum(acc);
 }
 
@@ -239,11 +237,9 @@ static void rows_softmax_back(float *dx, const float *p, const float *dp,
 static float rows_lse(const float *x, size_t n) {
   float top = rows_max(x, n);
   vf_t vt = vf_set1(top), acc = vf_set1(0);
-  if (top == -INFINITY)
-    return top;
+  if (top == -INFINITY) return top;
   ROWS_EACH(n)
-    acc = vf_first(cnt, vf_add(acc, vf_exp(vf_sub(rd(x + off, cnt), vt))),
-                   acc);
+  acc = vf_first(cnt, vf_add(acc, vf_exp(vf_sub(rd(x + off, cnt), vt))), acc);
   return top + tinker__logf(join_sum(acc));
 }
 
@@ -251,14 +247,14 @@ static void rows_xent_back(float *dx, const float *x, size_t n, float lse,
                            size_t target, float w) {
   vf_t vl = vf_set1(lse), vw = vf_set1(w);
   ROWS_EACH(n)
-    wr(dx + off, vf_mul(vf_exp(vf_sub(rd(x + off, cnt), vl)), vw), cnt);
+  wr(dx + off, vf_mul(vf_exp(vf_sub(rd(x + off, cnt), vl)), vw), cnt);
   dx[target] = dx[target] - w;
 }
 
 static void rows_silu_mul(float *y, const float *gate, const float *up,
                           size_t n) {
   ROWS_EACH(n)
-    wr(y + off, vf_mul(vf_silu(rd(gate + off, cnt)), rd(up + off, cnt)), cnt);
+  wr(y + off, vf_mul(vf_silu(rd(gate + off, cnt)), rd(up + off, cnt)), cnt);
 }
 
 /* silu'(g) = s + g s (1 - s) = s (1 + g (1 - s)) with s = sigmoid(g). */
@@ -274,13 +270,12 @@ static void rows_silu_mul_back(float *dgate, float *dup, const float *dy,
   }
 }
 
-static void rows_rope(float *x, const float *cos, const float *sin,
-                      size_t half, bool inverse) {
+static void rows_rope(float *x, const float *cos, const float *sin, size_t half,
+                      bool inverse) {
   ROWS_EACH(half) {
     vf_t a = rd(x + off, cnt), b = rd(x + half + off, cnt);
     vf_t c = rd(cos + off, cnt), s = rd(sin + off, cnt);
-    if (inverse)
-      s = vf_neg(s);
+    if (inverse) s = vf_neg(s);
     wr(x + off, vf_fma(a, c, vf_neg(vf_mul(b, s))), cnt);
     wr(x + half + off, vf_fma(b, c, vf_mul(a, s)), cnt);
   }

@@ -5,24 +5,22 @@
 #define TILE_INLINE static inline __attribute__((always_inline))
 
 TILE_INLINE vf_t tile_load_b(const void *b, size_t at, tinker__elem_t type) {
-  if (type == TINKER__F32)
-    return vf_load((const float *)b + at);
+  if (type == TINKER__F32) return vf_load((const float *)b + at);
   return widen16((const uint16_t *)b + at, type);
 }
 
 /* mr and np are constants wherever this is expanded, so that acc lives in
  * registers. */
 TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
-                           const tinker__elem_t type, size_t k,
-                           const float *a, size_t a_ks, const void *b,
-                           size_t b_ks, size_t b_ps, float *c, size_t ldc,
-                           bool load) {
+                           const tinker__elem_t type, size_t k, const float *a,
+                           size_t a_rs, size_t a_ks, const void *b, size_t b_ks,
+                           size_t b_ps, float *c, size_t ldc, bool load) {
   vf_t acc[TILE_MAX_ACC];
   TILE_UNROLL
   for (unsigned i = 0; i < mr; i++)
     TILE_UNROLL
-    for (unsigned p = 0; p < np; p++)
-      acc[i * np + p] = load ? vf_load(c + i * ldc + p * 16) : vf_set1(0);
+  for (unsigned p = 0; p < np; p++)
+    acc[i * np + p] = load ? vf_load(c + i * ldc + p * 16) : vf_set1(0);
   for (size_t at = 0; k > 0; k--, at += b_ks, a += a_ks) {
     vf_t vb[TILE_MAX_NP];
     TILE_UNROLL
@@ -30,7 +28,7 @@ TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
       vb[p] = tile_load_b(b, at + p * b_ps, type);
     TILE_UNROLL
     for (unsigned i = 0; i < mr; i++) {
-      vf_t va = vf_set1(a[i]);
+      vf_t va = vf_set1(a[i * a_rs]);
       TILE_UNROLL
       for (unsigned p = 0; p < np; p++)
         acc[i * np + p] = vf_fma(va, vb[p], acc[i * np + p]);
@@ -39,18 +37,19 @@ TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
   TILE_UNROLL
   for (unsigned i = 0; i < mr; i++)
     TILE_UNROLL
-    for (unsigned p = 0; p < np; p++)
-      vf_store(c + i * ldc + p * 16, acc[i * np + p]);
+  for (unsigned p = 0; p < np; p++)
+    vf_store(c + i * ldc + p * 16, acc[i * np + p]);
 }
 
 #define TILE_CASE(mr, np)                                                      \
-  case (mr) * 16 + (np):                                                       \
-    tile_body((mr), (np), TILE_TYPE, k, a, a_ks, b, b_ks, b_ps, c, ldc, load); \
+  case (mr)*16 + (np):                                                         \
+    tile_body((mr), (np), TILE_TYPE, k, a, a_rs, a_ks, b, b_ks, b_ps, c, ldc,  \
+              load);                                                           \
     break;
 #define TILE_FN(name)                                                          \
   static void name(unsigned mr, unsigned np, size_t k, const float *a,         \
-                   size_t a_ks, const void *b, size_t b_ks, size_t b_ps,       \
-                   float *c, size_t ldc, bool load) {                          \
+                   size_t a_rs, size_t a_ks, const void *b, size_t b_ks,       \
+                   size_t b_ps, float *c, size_t ldc, bool load) {             \
     switch (mr * 16 + np) { TILE_SHAPES(TILE_CASE) }                           \
   }
 
@@ -64,92 +63,102 @@ TILE_FN(tile_bf16)
 TILE_FN(tile_f16)
 #undef TILE_TYPE
 
-/* Sixteen rows of up to sixteen floats in, columns out: out[j * step + i] =
- * in[i * rs + j]. */
-TILE_INLINE void transpose(float *out, size_t step, const float *in, size_t rs,
-                           size_t rows, size_t cols) {
-  for (size_t j = 0; j < cols; j++)
-    for (size_t i = 0; i < rows; i++)
-      out[j * step + i] = in[i * rs + j];
+/* Lanes 0 .. cols of `rows` rows of memory as the rows of a square, the rest
+ * zero; the square's columns are then its rows. */
+TILE_INLINE void turn(vf_t square[16], const float *in, size_t rs, size_t rows,
+                      size_t cols) {
+  for (size_t i = 0; i < 16; i++)
+    square[i] = i < rows ? rd(in + i * rs, cols) : vf_set1(0);
+  vf_transpose(square);
 }
 
+/* Whole vectors are stored where mr values are wanted: the next store mends
+ * what the one before spilled, and the scratch has room after the last. */
 static void pack_a(float *out, const float *a, size_t rs, size_t cs,
                    unsigned mr, size_t k) {
+  vf_t square[16];
   if (cs == 1) {
-    for (size_t j = 0; j < k; j += 16)
-      transpose(out + j * mr, mr, a + j, rs, mr, k - j < 16 ? k - j : 16);
-    return;
+    for (size_t j = 0; j < k; j += 16) {
+      size_t len = k - j < 16 ? k - j : 16;
+      turn(square, a + j, rs, mr, len);
+      for (size_t i = 0; i < len; i++)
+        vf_store(out + (j + i) * mr, square[i]);
+    }
+  } else if (rs == 1) {
+    for (size_t j = 0; j < k; j++)
+      vf_store(out + j * mr, vf_loadn(a + j * cs, mr));
+  } else {
+    for (size_t j = 0; j < k; j++)
+      for (size_t i = 0; i < mr; i++)
+        out[j * mr + i] = a[i * rs + j * cs];
   }
-  for (size_t j = 0; j < k; j++)
-    for (size_t i = 0; i < mr; i++)
-      out[j * mr + i] = a[i * rs + j * cs];
 }
 
 static void pack_b(float *out, const float *b, size_t rs, size_t cs, size_t n,
                    size_t k) {
+  vf_t square[16];
   if (cs == 1) {
     for (size_t j = 0; j < k; j++)
-      vf_store(out + j * 16,
-               n == 16 ? vf_load(b + j * rs) : vf_loadn(b + j * rs, n));
-    return;
-  }
-  if (n < 16)
+      vf_store(out + j * 16, rd(b + j * rs, n));
+  } else if (rs == 1) {
+    for (size_t j = 0; j < k; j += 16) {
+      size_t len = k - j < 16 ? k - j : 16;
+      turn(square, b + j, cs, n, len);
+      for (size_t i = 0; i < len; i++)
+        vf_store(out + (j + i) * 16, square[i]);
+    }
+  } else {
     memset(out, 0, k * 16 * sizeof *out);
-  for (size_t j = 0; j < k; j += 16) {
-    size_t len = k - j < 16 ? k - j : 16;
-    if (rs == 1)
-      transpose(out + j * 16, 16, b + j, cs, n, len);
-    else
-      for (size_t r = j; r < j + len; r++)
-        for (size_t i = 0; i < n; i++)
-          out[r * 16 + i] = b[r * rs + i * cs];
+    for (size_t j = 0; j < k; j++)
+      for (size_t i = 0; i < n; i++)
+        out[j * 16 + i] = b[j * rs + i * cs];
   }
 }
 
-/* The weight's panel n / 16 holds its column n as lane n % 16 of each row k:
+/* The weight's panel n / 16 holds its output n as lane n % 16 of each row k:
  * sixteen of those rows are one square to turn. */
 static void pack_t(float *out, const void *panels, tinker__elem_t type,
                    size_t k_in, size_t n0, size_t n, size_t k0, size_t kn) {
-  float square[256];
-  memset(square, 0, sizeof square);
+  vf_t square[16];
   for (size_t r = 0; r < n;) {
     size_t lane = (n0 + r) % 16, len = 16 - lane < n - r ? 16 - lane : n - r;
     size_t at = ((n0 + r) / 16 * k_in + k0) * 16;
-    for (size_t j = 0; j < kn; j++)
-      vf_store(square + j * 16, tile_load_b(panels, at + j * 16, type));
-    transpose(out + r * 16, 16, square + lane, 16, 16, len);
+    for (size_t j = 0; j < 16; j++)
+      square[j] = j < kn ? tile_load_b(panels, at + j * 16, type) : vf_set1(0);
+    vf_transpose(square);
+    for (size_t i = 0; i < len; i++)
+      vf_store(out + (r + i) * 16, square[lane + i]);
     r += len;
   }
 }
 
 #define TILE_KERNELS(symbol, label)                                            \
-  const tinker__kernels_t symbol = {                                           \
-      .name = label,                                                           \
-      .exp = rows_exp,                                                         \
-      .log = rows_log,                                                         \
-      .silu = rows_silu,                                                       \
-      .add = rows_add,                                                         \
-      .mul = rows_mul,                                                         \
-      .scale = rows_scale,                                                     \
-      .axpy = rows_axpy,                                                       \
-      .widen = rows_widen,                                                     \
-      .sum = rows_sum,                                                         \
-      .sumsq = rows_sumsq,                                                     \
-      .dot = rows_dot,                                                         \
-      .max = rows_max,                                                         \
-      .rmsnorm = rows_rmsnorm,                                                 \
-      .rmsnorm_back = rows_rmsnorm_back,                                       \
-      .softmax = rows_softmax,                                                 \
-      .softmax_back = rows_softmax_back,                                       \
-      .lse = rows_lse,                                                         \
-      .xent_back = rows_xent_back,                                             \
-      .silu_mul = rows_silu_mul,                                               \
-      .silu_mul_back = rows_silu_mul_back,                                     \
-      .rope = rows_rope,                                                       \
-      .adamw = rows_adamw,                                                     \
-      .max_mr = TILE_MAX_MR,                                                   \
-      .np = tile_np,                                                           \
-      .tile = {tile_f32, tile_bf16, tile_f16},                                 \
-      .pack_a = pack_a,                                                        \
-      .pack_b = pack_b,                                                        \
-      .pack_t = pack_t}
+  const tinker__kernels_t symbol = {.name = label,                             \
+                                    .exp = rows_exp,                           \
+                                    .log = rows_log,                           \
+                                    .silu = rows_silu,                         \
+                                    .add = rows_add,                           \
+                                    .mul = rows_mul,                           \
+                                    .scale = rows_scale,                       \
+                                    .axpy = rows_axpy,                         \
+                                    .widen = rows_widen,                       \
+                                    .sum = rows_sum,                           \
+                                    .sumsq = rows_sumsq,                       \
+                                    .dot = rows_dot,                           \
+                                    .max = rows_max,                           \
+                                    .rmsnorm = rows_rmsnorm,                   \
+                                    .rmsnorm_back = rows_rmsnorm_back,         \
+                                    .softmax = rows_softmax,                   \
+                                    .softmax_back = rows_softmax_back,         \
+                                    .lse = rows_lse,                           \
+                                    .xent_back = rows_xent_back,               \
+                                    .silu_mul = rows_silu_mul,                 \
+                                    .silu_mul_back = rows_silu_mul_back,       \
+                                    .rope = rows_rope,                         \
+                                    .adamw = rows_adamw,                       \
+                                    .max_mr = TILE_MAX_MR,                     \
+                                    .np = tile_np,                             \
+                                    .tile = {tile_f32, tile_bf16, tile_f16},   \
+                                    .pack_a = pack_a,                          \
+                                    .pack_b = pack_b,                          \
+                                    .pack_t = pack_t}

@@ -36,23 +36,20 @@ static inline void vf_store(float *p, vf_t a) {
 /* All ones in lanes below n. */
 static inline vi_t first_mask(size_t n) {
   const __m256i at = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  return (vi_t){
-      _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), at),
-      _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n - 8), at)};
+  return (vi_t){_mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), at),
+                _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n - 8), at)};
 }
 
 static inline vf_t vf_loadn(const float *p, size_t n) {
   vi_t m = first_mask(n);
   return (vf_t){_mm256_maskload_ps(p, m.lo),
-                n > 8 ? _mm256_maskload_ps(p + 8, m.hi)
-                      : _mm256_setzero_ps()};
+                n > 8 ? _mm256_maskload_ps(p + 8, m.hi) : _mm256_setzero_ps()};
 }
 
 static inline void vf_storen(float *p, vf_t a, size_t n) {
   vi_t m = first_mask(n);
   _mm256_maskstore_ps(p, m.lo, a.lo);
-  if (n > 8)
-    _mm256_maskstore_ps(p + 8, m.hi, a.hi);
+  if (n > 8) _mm256_maskstore_ps(p + 8, m.hi, a.hi);
 }
 
 static inline vf_t vf_add(vf_t a, vf_t b) {
@@ -136,6 +133,44 @@ static inline vf_t vf_load_bf16(const uint16_t *p) {
 static inline vf_t vf_load_f16(const uint16_t *p) {
   return (vf_t){_mm256_cvtph_ps(_mm_loadu_si128((const void *)p)),
                 _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 8)))};
+}
+
+/* An 8 x 8 square in place: 4 x 4 squares, then the 128-bit halves. */
+static inline void transpose8(__m256 r[8]) {
+  __m256 t[8];
+  for (int i = 0; i < 8; i += 4) {
+    __m256 a = _mm256_unpacklo_ps(r[i], r[i + 1]);
+    __m256 b = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    __m256 c = _mm256_unpacklo_ps(r[i + 2], r[i + 3]);
+    __m256 d = _mm256_unpackhi_ps(r[i + 2], r[i + 3]);
+    t[i] = _mm256_shuffle_ps(a, c, 0x44);
+    t[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+    t[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+    t[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+  }
+  for (int i = 0; i < 4; i++) {
+    r[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
+    r[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+  }
+}
+
+/* The four squares of 8 x 8, the off-diagonal two exchanged. */
+static inline void vf_transpose(vf_t r[16]) {
+  __m256 a[8], b[8], c[8], d[8];
+  for (int i = 0; i < 8; i++) {
+    a[i] = r[i].lo;
+    b[i] = r[i].hi;
+    c[i] = r[i + 8].lo;
+    d[i] = r[i + 8].hi;
+  }
+  transpose8(a);
+  transpose8(b);
+  transpose8(c);
+  transpose8(d);
+  for (int i = 0; i < 8; i++) {
+    r[i] = (vf_t){a[i], c[i]};
+    r[i + 8] = (vf_t){b[i], d[i]};
+  }
 }
 
 #undef VF2

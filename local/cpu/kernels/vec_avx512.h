@@ -113,4 +113,29 @@ static inline vf_t vf_load_f16(const uint16_t *p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
 }
 
+/* 4 x 4 squares within the 128-bit quarters, then the quarters. */
+static inline void vf_transpose(vf_t r[16]) {
+  vf_t t[16];
+  for (int i = 0; i < 16; i += 4) {
+    vf_t a = _mm512_unpacklo_ps(r[i], r[i + 1]);
+    vf_t b = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    vf_t c = _mm512_unpacklo_ps(r[i + 2], r[i + 3]);
+    vf_t d = _mm512_unpackhi_ps(r[i + 2], r[i + 3]);
+    t[i] = _mm512_shuffle_ps(a, c, 0x44);
+    t[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
+    t[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
+    t[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
+  }
+  for (int i = 0; i < 4; i++) {
+    vf_t a = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
+    vf_t b = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);
+    vf_t c = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88);
+    vf_t d = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xdd);
+    r[i] = _mm512_shuffle_f32x4(a, c, 0x88);
+    r[i + 8] = _mm512_shuffle_f32x4(a, c, 0xdd);
+    r[i + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
+    r[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
+  }
+}
+
 #endif

@@ -155,6 +155,16 @@ static inline vf_t vf_load_f16(const uint16_t *p) {
   return r;
 }
 
+/* r[i] lane j becomes r[j] lane i. */
+static inline void vf_transpose(vf_t r[16]) {
+  for (int i = 0; i < 16; i++)
+    for (int j = 0; j < i; j++) {
+      float t = r[i].v[j];
+      r[i].v[j] = r[j].v[i];
+      r[j].v[i] = t;
+    }
+}
+
 #undef VF_EACH
 
 #endif

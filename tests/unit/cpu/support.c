@@ -12,7 +12,7 @@
 
 #include "base/file.h"
 #include "base/json_read.h"
-#include "cpu/lora.h"
+#include "cpu/train.h"
 #include "model/safetensors.h"
 
 const tinker__loss_config_t cross_entropy = {.kind =
@@ -208,6 +208,40 @@ double run_pass(tinker__train_t *t, sample_t *s, size_t n,
   api->pass_end(p);
   free(data);
   return total;
+}
+
+void move_weights(tinker__train_t *t, const float *w, const float *direction,
+                  float h) {
+  tinker__adapter_t *a = NULL;
+  cr_assert_eq(tinker__adapter_new(&a, t->lora), 0);
+  for (size_t i = 0; i < t->lora->floats; i++) a->w[i] = w[i] + h * direction[i];
+  tinker__adapter_release(t->current);
+  t->current = a;
+}
+
+tinker__train_t *random_train(rig_t *r, uint32_t rank, uint64_t seed) {
+  tinker__lora_config_t c = {.rank = rank,
+                             .seed = seed,
+                             .train_attn = true,
+                             .train_mlp = true,
+                             .train_unembed = true};
+  tinker__train_t *t = NULL;
+  char why[256] = "";
+  cr_assert_eq(r->api->train_new(r->base, &c, &t, why, sizeof why), 0, "%s",
+               why);
+  float *noise = need(calloc(t->lora->floats, sizeof *noise));
+  for (size_t i = 0; i < t->lora->num_targets; i++) {
+    const tinker__target_t *x = &t->lora->targets[i];
+    for (size_t j = 0; j < x->out * rank; j++) {
+      noise[x->b + j] = (float)uniform(seed + i, j) - 0.5f;
+    }
+  }
+  float *w = need(malloc(t->lora->floats * sizeof *w));
+  memcpy(w, t->current->w, t->lora->floats * sizeof *w);
+  move_weights(t, w, noise, 0.2f * (float)rank / 32);
+  free(w);
+  free(noise);
+  return t;
 }
 
 void temp_dir(char out[256]) {

@@ -50,6 +50,13 @@ double run_pass(tinker__train_t *t, sample_t *s, size_t n,
                 const tinker__loss_config_t *loss, bool forward_only);
 extern const tinker__loss_config_t cross_entropy;
 
+/* A train state on all targets, B random instead of zero so that every
+ * gradient is there. */
+tinker__train_t *random_train(rig_t *r, uint32_t rank, uint64_t seed);
+/* Replaces the weights by w + h * direction, all of them. */
+void move_weights(tinker__train_t *t, const float *w, const float *direction,
+                  float h);
+
 /* A temporary folder, and its removal with everything in it. */
 void temp_dir(char out[256]);
 void temp_remove(const char *dir);

@@ -1,0 +1,75 @@
+/* json_bind: JSON objects from and to structs, by one table for both ways.
+ *
+ * Reading: unknown fields are skipped, null counts as absent, a wrong type, a
+ * missing required field or an excess of a cap is a sentence that names the
+ * field's path. Everything is copied into the arena. Pure. */
+#ifndef TINKER_WIRE_JSON_BIND_H
+#define TINKER_WIRE_JSON_BIND_H
+
+#include <stddef.h>
+
+#include "base/json_read.h"
+#include "base/json_write.h"
+#include "wire/types.h"
+
+typedef enum {
+  TINKER__BIND_STR,  /* const char *, NULL = absent; without NUL bytes */
+  TINKER__BIND_I64,  /* int64_t */
+  TINKER__BIND_F64,  /* double, finite */
+  TINKER__BIND_BOOL, /* bool */
+  TINKER__BIND_RAW,  /* tinker__str_t: JSON text of any value; empty = absent */
+  TINKER__BIND_OBJ,  /* a struct, inline, of the table `nested` */
+  TINKER__BIND_STRS, /* tinker__strs_t */
+  TINKER__BIND_OBJS, /* tinker__objs_t of the table `nested` */
+  TINKER__BIND_NUMBERS /* tinker__numbers_t: an object of numbers */
+} tinker__bind_kind_t;
+
+typedef struct tinker__strs_s {
+  const char *const *items;
+  size_t count;
+} tinker__strs_t;
+
+typedef struct tinker__objs_s {
+  const void *items; /* array of the nested table's struct */
+  size_t count;
+} tinker__objs_t;
+
+typedef struct tinker__numbers_s {
+  const tinker__number_t *items;
+  size_t count;
+} tinker__numbers_t;
+
+#define TINKER__BIND_REQUIRED 1u /* reading without it fails */
+#define TINKER__BIND_STAMPED  2u /* left out when a stamp writes it */
+#define TINKER__BIND_NULL     4u /* an absent one is written as null */
+
+struct tinker__bind_table_s;
+
+typedef struct tinker__bind_field_s {
+  const char *name;
+  tinker__bind_kind_t kind;
+  unsigned flags;
+  size_t offset;
+  size_t has; /* offset + 1 of a bool "is present", 0 = always written */
+  const struct tinker__bind_table_s *nested;
+} tinker__bind_field_t;
+
+/* A message. type: the literal of its "type" field, NULL = none; not demanded
+ * when reading. defaults: the struct before reading. */
+typedef struct tinker__bind_table_s {
+  const tinker__bind_field_t *fields;
+  size_t count;
+  size_t size;
+  const char *type;
+  const void *defaults;
+} tinker__bind_table_t;
+
+/* Reads one object where j stands. prefix: path of the object ("" at the
+ * top). 0 or a code, with a sentence in `why`. */
+int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
+                      const tinker__bind_table_t *table, const char *prefix,
+                      void *out, char *why, size_t why_len);
+void tinker__bind_write(tinker__jsonw_t *w, const tinker__bind_table_t *table,
+                        const void *in, bool stamped);
+
+#endif

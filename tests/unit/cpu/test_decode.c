@@ -1,0 +1,195 @@
+/* Decoding: in pieces, in batches of mixed adapters, from forks: always the
+ * rows of one sequence run at once; and what is refused. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tinker/error.h>
+
+#include "support.h"
+
+#define TOKENS 150
+#define SEQS 5
+
+typedef struct {
+  float *rows; /* [TOKENS][vocab] */
+  size_t vocab, count;
+} sink_t;
+
+static void take(void *user, size_t position, const float *row, size_t n) {
+  sink_t *s = user;
+  cr_assert_lt(position, (size_t)TOKENS);
+  cr_assert_eq(n, s->vocab);
+  memcpy(s->rows + position * n, row, n * sizeof *row);
+  s->count++;
+}
+
+typedef struct {
+  rig_t r;
+  char dir[256];
+  sample_t s[SEQS];
+  tinker__train_t *train[2];
+  tinker__adapter_t *adapter[SEQS];
+  sink_t want[SEQS], got[SEQS];
+} bench_t;
+
+static void decode(bench_t *b, tinker__decode_item_t *items, size_t n) {
+  char why[256] = "";
+  int rc = b->r.api->decode(b->r.engine, items, n, NULL, why, sizeof why);
+  cr_assert_eq(rc, 0, "%s", why);
+}
+
+static tinker__slot_t *slot(bench_t *b, size_t i, size_t max) {
+  tinker__slot_t *s = NULL;
+  cr_assert_eq(b->r.api->slot_new(b->r.base, b->adapter[i], max, &s, NULL, 0),
+               0);
+  return s;
+}
+
+static tinker__decode_item_t item(bench_t *b, size_t i, tinker__slot_t *s,
+                                  size_t from, size_t n) {
+  return (tinker__decode_item_t){.slot = s,
+                                 .tokens = b->s[i].tokens + from,
+                                 .n = n,
+                                 .on_row = take,
+                                 .user = &b->got[i]};
+}
+
+static void setup(bench_t *b) {
+  memset(b, 0, sizeof *b);
+  temp_dir(b->dir);
+  write_model(b->dir, &tiny_shape);
+  rig_open(&b->r, b->dir, 2, NULL);
+  for (size_t i = 0; i < 2; i++) {
+    b->train[i] = random_train(&b->r, i ? 16 : 4, 21 + i);
+  }
+  for (size_t i = 0; i < SEQS; i++) {
+    sample_random(&b->s[i], TOKENS, 1, tiny_shape.vocab, 70 + i);
+    /* Adapters 0, 1, none, 0, 1: mixed up on purpose. */
+    if (i != 2) {
+      cr_assert_eq(b->r.api->adapter_current(b->train[i % 3], &b->adapter[i],
+                                             NULL, 0),
+                   0);
+    }
+    size_t bytes = TOKENS * tiny_shape.vocab * sizeof(float);
+    b->want[i] = (sink_t){.rows = malloc(bytes), .vocab = tiny_shape.vocab};
+    b->got[i] = (sink_t){.rows = malloc(bytes), .vocab = tiny_shape.vocab};
+    tinker__slot_t *s = slot(b, i, TOKENS);
+    tinker__decode_item_t all = item(b, i, s, 0, TOKENS);
+    all.user = &b->want[i];
+    decode(b, &all, 1);
+    cr_assert_eq(b->want[i].count, (size_t)TOKENS);
+    b->r.api->slot_free(s);
+  }
+}
+
+static void forget(bench_t *b) {
+  for (size_t i = 0; i < SEQS; i++) {
+    b->got[i].count = 0;
+    memset(b->got[i].rows, 0, TOKENS * tiny_shape.vocab * sizeof(float));
+  }
+}
+
+static void check(bench_t *b, size_t i, size_t from, const char *what) {
+  size_t v = tiny_shape.vocab;
+  cr_assert_eq(memcmp(b->want[i].rows + from * v, b->got[i].rows + from * v,
+                      (TOKENS - from) * v * sizeof(float)),
+               0, "%s: sequence %zu", what, i);
+}
+
+static void teardown(bench_t *b) {
+  for (size_t i = 0; i < SEQS; i++) {
+    b->r.api->adapter_release(b->adapter[i]);
+    free(b->want[i].rows);
+    free(b->got[i].rows);
+  }
+  for (size_t i = 0; i < 2; i++) b->r.api->train_free(b->train[i]);
+  samples_free(b->s, SEQS);
+  rig_close(&b->r);
+  temp_remove(b->dir);
+}
+
+/* All sequences in one batch, piece by piece of different sizes. */
+static void pieces(bench_t *b, const size_t *sizes) {
+  tinker__slot_t *slots[SEQS];
+  size_t at[SEQS] = {0};
+  forget(b);
+  for (size_t i = 0; i < SEQS; i++) slots[i] = slot(b, i, TOKENS);
+  for (size_t left = SEQS; left > 0;) {
+    tinker__decode_item_t items[SEQS];
+    size_t n = 0;
+    for (size_t i = 0; i < SEQS; i++) {
+      size_t m = TOKENS - at[i] < sizes[i] ? TOKENS - at[i] : sizes[i];
+      if (m == 0) continue;
+      items[n++] = item(b, i, slots[i], at[i], m);
+      at[i] += m;
+      left -= at[i] == TOKENS;
+    }
+    decode(b, items, n);
+  }
+  for (size_t i = 0; i < SEQS; i++) {
+    check(b, i, 0, "pieces");
+    cr_assert_eq(b->r.api->slot_len(slots[i]), (size_t)TOKENS);
+    b->r.api->slot_free(slots[i]);
+  }
+}
+
+static void forks(bench_t *b) {
+  tinker__slot_t *first = slot(b, 1, TOKENS), *copy = NULL;
+  forget(b);
+  tinker__decode_item_t head = item(b, 1, first, 0, 100);
+  head.first_row = 100;
+  decode(b, &head, 1);
+  cr_assert_eq(b->got[1].count, 0u);
+  cr_assert_eq(b->r.api->slot_fork(first, 70, TOKENS, &copy, NULL, 0), 0);
+  cr_assert_eq(b->r.api->slot_len(copy), 70u);
+  b->r.api->slot_free(first);
+  tinker__decode_item_t rest = item(b, 1, copy, 70, TOKENS - 70);
+  rest.first_row = 30;
+  decode(b, &rest, 1);
+  cr_assert_eq(b->got[1].count, TOKENS - 100u);
+  check(b, 1, 100, "fork");
+  cr_assert_eq(b->r.api->slot_fork(copy, TOKENS + 1, 200, &first, NULL, 0),
+               TINKER_EINVAL);
+  b->r.api->slot_free(copy);
+}
+
+static void refusals(bench_t *b) {
+  tinker__slot_t *s = slot(b, 0, 20), *none = NULL;
+  tinker__decode_item_t good = item(b, 0, s, 0, 10), bad[2];
+  int32_t wild[2] = {1, (int32_t)tiny_shape.vocab};
+  atomic_bool cancel = true;
+  char why[256] = "";
+  bad[0] = bad[1] = good;
+  forget(b);
+  cr_assert_eq(b->r.api->decode(b->r.engine, bad, 2, NULL, why, 256),
+               TINKER_EINVAL);
+  cr_assert_str_eq(why, "items[1]: its slot is there twice");
+  bad[0].n = 21;
+  cr_assert_eq(b->r.api->decode(b->r.engine, bad, 1, NULL, why, 256),
+               TINKER_EINVAL);
+  bad[0].n = 2;
+  bad[0].tokens = wild;
+  cr_assert_eq(b->r.api->decode(b->r.engine, bad, 1, NULL, why, 256),
+               TINKER_EINVAL);
+  cr_assert_str_eq(why, "items[0]: a token is not in the vocabulary");
+  cr_assert_eq(b->r.api->decode(b->r.engine, &good, 1, &cancel, why, 256),
+               TINKER_ECANCELED);
+  cr_assert_eq(b->r.api->slot_len(s), 0u, "a failed round has not happened");
+  cr_assert_eq(b->r.api->slot_new(b->r.base, NULL, 401, &none, why, 256),
+               TINKER_EINVAL);
+  cr_assert_str_eq(why, "max_tokens: 401 is not in 1 to 400, the context");
+  b->r.api->slot_free(s);
+}
+
+Test(decode, everything) {
+  static const size_t single[SEQS] = {1, 1, 1, 1, 1};
+  static const size_t mixed[SEQS] = {1, 64, 7, 150, 33};
+  bench_t b;
+  setup(&b);
+  pieces(&b, single);
+  pieces(&b, mixed);
+  forks(&b);
+  refusals(&b);
+  teardown(&b);
+}
