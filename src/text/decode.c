@@ -150,7 +150,8 @@ int tinker_tokenizer_stream_finish(tinker_tokenizer_stream_t *stream,
   if (!stream || !text || !len) return TINKER_EINVAL;
   tinker__buf_clear(&stream->out);
   if (stream->num_held) tinker__buf_adds(&stream->out, "\xef\xbf\xbd");
-  if (!tinker__buf_cstr(&stream->out)) return TINKER_ENOMEM;
+  if (tinker__buf_error(&stream->out) || !tinker__buf_cstr(&stream->out))
+    return TINKER_ENOMEM;
   stream->num_held = 0;
   give_out(stream, text, len);
   return 0;

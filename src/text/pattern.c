@@ -40,7 +40,7 @@ typedef struct scan_s {
 /* One thing read from a pattern or class: a code point, or a set. */
 typedef struct item_s {
   bool set;
-  uint32_t cp;
+  uint32_t cp = 0;
   char text[280]; /* of a set, for the inside of a class */
 } item_t;
 
@@ -317,7 +317,8 @@ static int read_interval(scan_t *s, bool *exact) {
   if (ok && s->at < s->end && *s->at == ',') {
     *exact = false;
     s->at++;
-    if (s->at < s->end && *s->at != '}') ok = read_count(s, &high) && low <= high;
+    if (s->at < s->end && *s->at != '}')
+      ok = read_count(s, &high) && low <= high;
   }
   if (!ok || s->at == s->end || *s->at != '}')
     return refuse(s, from, "malformed repeat count");
