@@ -40,7 +40,7 @@ typedef struct scan_s {
 /* One thing read from a pattern or class: a code point, or a set. */
 typedef struct item_s {
   bool set;
-  uint32_t cp = 0;
+  uint32_t cp;
   char text[280]; /* of a set, for the inside of a class */
 } item_t;
 
@@ -139,7 +139,7 @@ static void make_set(item_t *item, const char *text) {
 static int read_escape(scan_t *s, item_t *item) {
   static const char simple[] = "r\rn\nt\tf\fv\va\ae\x1b";
   const char *from = s->at - 1;
-  uint32_t cp;
+  uint32_t cp = 0;
   if (s->at == s->end) return refuse(s, from, "nothing behind the backslash");
   unsigned char c = (unsigned char)*s->at;
   if (c >= 0x80) {
