@@ -7,7 +7,7 @@
 
 #include "quick.h"
 
-enum { BATCH = 6 };
+enum { BATCH = 8 };
 static const double rate = 2e-3;
 
 static void record(FILE *file, const quick_step_t *step,

@@ -120,9 +120,9 @@ typedef struct quick_proof_s {
 } quick_proof_t;
 int quick_proof(const quick_paths_t *paths, const quick_proof_t *proof);
 
-#define QUICK_PROOF_STEPS 16
-#define QUICK_PROOF_SAVE  8  /* c: the checkpoint is taken after this step */
-#define QUICK_PROOF_KILL  11 /* k: run K is killed after this step */
+#define QUICK_PROOF_STEPS 24
+#define QUICK_PROOF_SAVE  12 /* c: the checkpoint is taken after this step */
+#define QUICK_PROOF_KILL  17 /* k: run K is killed after this step */
 
 /* prove.c: the parent's side of the proof. Returns QUICK_OK or FAILED. */
 int quick_prove(const quick_paths_t *paths);
