@@ -13,6 +13,8 @@
 #define DIRECT_ROWS 8
 /* Columns up to which the left operand is read where it lies. */
 #define DIRECT_COLS 64
+/* Floats of the right operand that may stand against rows read in place. */
+#define DIRECT_B 65536
 /* Below this many multiply-adds waking workers costs more than it saves. */
 #define MIN_PARALLEL 100000
 
@@ -187,6 +189,15 @@ static void run_rows(block_t *bl, size_t i0, size_t i1) {
     }
 }
 
+/* Length of a block of k. Rows read in place are read the faster the longer
+ * they are, as long as what they meet stays in the cache. */
+static size_t k_step(const product_t *p, size_t cols) {
+  if (p->direct) return p->g->k;
+  if (p->g->a_cs == 1 && direct_a(p, cols))
+    return DIRECT_B / round_up(cols, 16);
+  return TINKER__GEMM_KC;
+}
+
 /* The part [i0, i1) x [j0, j1) of c, on one worker. */
 static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
                      size_t j0, size_t j1) {
@@ -194,7 +205,7 @@ static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
   float *scratch = tinker__pool_scratch(p->pool, worker);
   block_t bl = {.p = p};
   size_t mc = TINKER__GEMM_MC / p->ks->max_mr * p->ks->max_mr;
-  size_t kc = p->direct ? g->k : TINKER__GEMM_KC;
+  size_t kc = k_step(p, j1 - j0);
   size_t nc = p->direct ? j1 - j0 : TINKER__GEMM_NC;
   bl.block_b = scratch;
   bl.edge = scratch + TINKER__GEMM_NC * TINKER__GEMM_KC;
