@@ -40,7 +40,8 @@ typedef struct tinker__curl_lane_s {
   tinker__link_t busy; /* exchanges from submit to done */
   tinker__link_t idle; /* exchanges with a handle to be used again */
   size_t idle_count;
-  bool widened; /* poll lane: the server speaks HTTP/1.1 only */
+  bool no_memory; /* the last socket was not opened for lack of it */
+  bool widened;   /* poll lane: the server speaks HTTP/1.1 only */
 } tinker__curl_lane_t;
 
 /* A request on its way, with the easy handle it uses. */
@@ -55,7 +56,8 @@ struct tinker__exchange_s {
   tinker__timer_t deadline;
   tinker__timer_t again;  /* back-off of a full listen queue */
   int64_t deadline_ms;
-  int64_t back_off_ms;
+  int64_t back_off_ms; /* the next pause */
+  int64_t back_off_end_ms;
   size_t read_at;   /* of the body, for the read callback */
   int write_error;  /* why the write callback gave up, 0 = it did not */
   bool in_multi;

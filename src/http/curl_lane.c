@@ -4,6 +4,7 @@
  * interest it only goes idle, and costs nothing until an event comes all the
  * same. It is freed where the socket is closed. Memory for a connection is
  * taken when its socket is opened, where failure is a failed connect. */
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <tinker/error.h>
@@ -96,11 +97,15 @@ static void drop_watch(tinker__curl_lane_t *lane, curl_socket_t fd) {
 
 curl_socket_t tinker__curl_open(void *user, curlsocktype purpose,
                                 struct curl_sockaddr *address) {
+  tinker__curl_lane_t *lane = user;
   (void)purpose;
   curl_socket_t fd =
       socket(address->family, address->socktype, address->protocol);
   if (fd < 0) return CURL_SOCKET_BAD;
-  if (add_watch(user, fd, true)) {
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  int rc = add_watch(lane, fd, true);
+  lane->no_memory = rc == TINKER_ENOMEM;
+  if (rc) {
     close(fd);
     return CURL_SOCKET_BAD;
   }

@@ -140,6 +140,9 @@ static int code_of(const tinker__exchange_t *x, CURLcode code) {
   int64_t now = tinker__loop_now(x->lane->owner->loop);
   if (x->canceled) return TINKER_ECANCELED;
   if (code == CURLE_OUT_OF_MEMORY) return TINKER_ENOMEM;
+  if (code == CURLE_COULDNT_CONNECT && x->lane->no_memory && !x->sent) {
+    return TINKER_ENOMEM;
+  }
   if (code == CURLE_WRITE_ERROR && x->write_error) return x->write_error;
   if (code == CURLE_OPERATION_TIMEDOUT && (x->sent || now >= x->deadline_ms)) {
     return TINKER_ETIMEDOUT; /* else it is the limit on connecting */
@@ -154,7 +157,7 @@ static void explain(tinker__exchange_t *x, CURLcode code) {
   const char *text =
       x->error_text[0] ? x->error_text : curl_easy_strerror(code);
   long number = 0;
-  char reason[64] = "the connection was refused";
+  char reason[64] = "its listen queue is full";
   if (r->error == TINKER_ECANCELED) {
     tinker__why(r->detail, sizeof(r->detail), 0, "canceled");
   } else if (r->error == TINKER_EOVERFLOW) {

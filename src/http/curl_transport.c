@@ -9,7 +9,7 @@
  * Sent once more, both within the request's deadline: a numbered request or a
  * GET that a dying connection refused (curl's error 55), once, on a new
  * connection; and any request that a Unix socket's full listen queue turned
- * away, where nothing was sent. */
+ * away, where nothing was sent, for some seconds. */
 #include <errno.h>
 #include <string.h>
 #include <tinker/error.h>
@@ -18,6 +18,7 @@
 
 #define BACK_OFF_FIRST_MS 5
 #define BACK_OFF_LAST_MS 200
+#define BACK_OFF_TOTAL_MS 10000
 
 static tinker__curl_t *from_http(tinker__http_t *http) {
   return TINKER__CONTAINER(http, tinker__curl_t, base);
@@ -95,14 +96,17 @@ static bool may_repeat(const tinker__http_request_t *r) {
 }
 
 /* A listen queue that is full: the only failure to connect that passes by
- * itself within moments. */
+ * itself within moments. connect() says EAGAIN; curl takes that for "in
+ * progress" and then finds a dead socket without a reason. */
 static bool queue_was_full(tinker__exchange_t *x, CURLcode code) {
   long number = 0;
-  if (code != CURLE_COULDNT_CONNECT || !x->lane->owner->target.unix_path) {
+  if (code != CURLE_COULDNT_CONNECT || !x->lane->owner->target.unix_path ||
+      x->lane->no_memory) {
     return false;
   }
   curl_easy_getinfo(x->easy, CURLINFO_OS_ERRNO, &number);
-  return number == EAGAIN;
+  return (number == 0 || number == EAGAIN) &&
+         tinker__loop_now(loop_of(x)) < x->back_off_end_ms;
 }
 
 static void on_again(tinker__timer_t *timer) {
@@ -179,6 +183,7 @@ static int curl_submit(tinker__http_t *http, tinker__http_request_t *r) {
   x->request = r;
   x->canceled = x->fresh = x->sent = false;
   x->back_off_ms = BACK_OFF_FIRST_MS;
+  x->back_off_end_ms = tinker__loop_now(c->loop) + BACK_OFF_TOTAL_MS;
   x->deadline_ms = tinker__loop_now(c->loop) + r->timeout_ms;
   int rc = start(x);
   if (rc) {

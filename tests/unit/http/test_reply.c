@@ -1,0 +1,105 @@
+/* What is taken from the headers of a reply. */
+#include <criterion/criterion.h>
+#include <string.h>
+#include <tinker/error.h>
+
+#include "http/curl_internal.h"
+
+static tinker__exchange_t x;
+
+static void forget(void) {
+  x.reply = (tinker__http_reply_t){
+      .retry_after_ms = -1, .should_retry = -1, .content_length = -1};
+}
+
+static void header(const char *line) {
+  char copy[300]; /* without a NUL behind it, as curl gives it */
+  size_t n = strlen(line);
+  memcpy(copy, line, n);
+  cr_assert_eq(tinker__curl_on_header(copy, 1, n, &x), n);
+}
+
+typedef struct wait_s {
+  const char *first, *second;
+  int64_t ms;
+} wait_t;
+
+static const wait_t waits[] = {
+    {"Retry-After: 2\r\n", "", 2000},
+    {"retry-after: 0.25\r\n", "", 250},
+    {"Retry-After-Ms: 7.5\r\n", "Retry-After: 9\r\n", 8},
+    {"Retry-After: 9\r\n", "Retry-After-Ms: 70\r\n", 70},
+    {"Retry-After: 60\r\n", "", 60000},
+    {"Retry-After: 61\r\n", "", -1},
+    {"Retry-After: 0\r\n", "", -1},
+    {"Retry-After: -1\r\n", "", -1},
+    {"Retry-After: 1e999\r\n", "", -1},
+    {"Retry-After: nan\r\n", "", -1},
+    {"Retry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n", "", -1},
+    {"Retry-After:\r\n", "", -1},
+};
+
+Test(reply, retry_after_is_a_number_of_seconds_up_to_a_minute) {
+  for (size_t i = 0; i < sizeof(waits) / sizeof(*waits); i++) {
+    forget();
+    header(waits[i].first);
+    header(waits[i].second);
+    cr_assert_eq(x.reply.retry_after_ms, waits[i].ms, "%s",
+                 waits[i].first);
+  }
+}
+
+Test(reply, headers_are_read_without_regard_to_case) {
+  forget();
+  header("HTTP/1.1 100 Continue\r\n");
+  header("x-should-retry: false\r\n");
+  header("Content-Length: 12\r\n");
+  header("HTTP/2 401\r\n");
+  cr_assert_eq(x.reply.should_retry, -1);
+  cr_assert_eq(x.reply.content_length, -1);
+  header("CONTENT-TYPE:  Application/X-Protobuf ; charset=x\r\n");
+  header("content-length: 0\r\n");
+  header("X-Should-Retry: true\r\n");
+  header("WWW-Authenticate: Bearer error=\"invalid_token\", a=b\r\n");
+  cr_assert_str_eq(x.reply.content_type, "application/x-protobuf");
+  cr_assert_eq(x.reply.content_length, 0);
+  cr_assert_eq(x.reply.should_retry, 1);
+  cr_assert(x.reply.invalid_token);
+}
+
+Test(reply, nonsense_is_ignored) {
+  char longest[200] = "Content-Type: ";
+  forget();
+  memset(longest + 14, 'a', 180);
+  header(longest);
+  cr_assert_eq(strlen(x.reply.content_type), 63);
+  forget();
+  header("no colon");
+  header(": empty name");
+  header("\r\n");
+  header("content-length: 99999999999999999999\r\n");
+  header("content-length: twelve\r\n");
+  header("x-should-retry: maybe\r\n");
+  header("www-authenticate: error=\"invalid_toke\r\n");
+  cr_assert_eq(x.reply.content_length, -1);
+  cr_assert_eq(x.reply.should_retry, -1);
+  cr_assert_not(x.reply.invalid_token);
+}
+
+Test(reply, the_body_stops_at_its_cap) {
+  tinker__mem_t mem;
+  char bytes[10] = "0123456789";
+  tinker__mem_init(&mem, NULL, 0);
+  forget();
+  tinker__buf_init(&x.reply.body, &mem, 15);
+  cr_assert_eq(tinker__curl_on_body(bytes, 1, 10, &x), 10);
+  cr_assert_eq(tinker__curl_on_body(bytes, 1, 6, &x), 0);
+  cr_assert_eq(x.write_error, TINKER_EOVERFLOW);
+  tinker__buf_free(&x.reply.body);
+  tinker__buf_init(&x.reply.body, &mem, 15);
+  mem.fail_at = atomic_load(&mem.count) + 1;
+  cr_assert_eq(tinker__curl_on_body(bytes, 1, 10, &x), 0);
+  cr_assert_eq(x.write_error, TINKER_ENOMEM);
+  tinker__buf_free(&x.reply.body);
+  cr_assert_eq(atomic_load(&mem.live_blocks), 0);
+}

@@ -1,0 +1,136 @@
+/* What a base URL may be, and how a path is put behind it. */
+#include <criterion/criterion.h>
+#include <string.h>
+#include <tinker/error.h>
+
+#include "http/url.h"
+#include "support/fail_alloc.h"
+
+typedef struct good_s {
+  const char *url;
+  const char *base;
+  const char *unix_path;
+  bool tls, loopback;
+} good_t;
+
+static const good_t good[] = {
+    {"https://host/services/prod", "https://host/services/prod", NULL, true,
+     false},
+    {"https://host/a//", "https://host/a", NULL, true, false},
+    {"http://127.0.0.1:8080/", "http://127.0.0.1:8080", NULL, false, true},
+    {"http://127.1.2.3", "http://127.1.2.3", NULL, false, true},
+    {"http://127.evil.example.org", "http://127.evil.example.org", NULL,
+     false, false},
+    {"http://LocalHost:65535", "http://LocalHost:65535", NULL, false, true},
+    {"http://localhost.example", "http://localhost.example", NULL, false,
+     false},
+    {"http://[::1]:99/x", "http://[::1]:99/x", NULL, false, true},
+    {"http://[::2]", "http://[::2]", NULL, false, false},
+    {"unix:/run/t.sock", "http://localhost", "/run/t.sock", false, true},
+};
+
+static const char *const bad[] = {
+    "",
+    "host",
+    "ftp://host",
+    "http://",
+    "https:///path",
+    "http://user@host/",
+    "http://user:pw@host/",
+    "http://host:0",
+    "http://host:65536",
+    "http://host:x",
+    "http://[::1",
+    "http://host/?q",
+    "http://host/#f",
+    "http://ho st/",
+    "http://host/\n",
+    "unix:",
+    "unix:relative",
+};
+
+Test(url, base_urls_are_read_or_refused) {
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  char why[200];
+  for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+    const good_t *g = &good[i];
+    tinker__target_t t;
+    cr_assert_eq(tinker__target_parse(&t, &mem, g->url, why, sizeof(why)), 0,
+                 "%s: %s", g->url, why);
+    cr_assert_str_eq(t.base, g->base);
+    cr_assert_eq(t.tls, g->tls, "%s", g->url);
+    cr_assert_eq(t.loopback, g->loopback, "%s", g->url);
+    cr_assert_eq(t.unix_path != NULL, g->unix_path != NULL);
+    if (g->unix_path) cr_assert_str_eq(t.unix_path, g->unix_path);
+    tinker__target_free(&t, &mem);
+  }
+  for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+    tinker__target_t t;
+    why[0] = '\0';
+    cr_assert_eq(tinker__target_parse(&t, &mem, bad[i], why, sizeof(why)),
+                 TINKER_EINVAL, "%s", bad[i]);
+    cr_assert_not_null(strstr(why, "base_url"), "%s: %s", bad[i], why);
+  }
+  cr_assert_eq(atomic_load(&mem.live_blocks), 0);
+}
+
+Test(url, a_socket_path_has_room_for_107_bytes) {
+  tinker__mem_t mem;
+  tinker__target_t t;
+  char url[200] = "unix:/";
+  tinker__mem_init(&mem, NULL, 0);
+  memset(url + 6, 'a', TINKER__UNIX_PATH_MAX - 1);
+  cr_assert_eq(tinker__target_parse(&t, &mem, url, NULL, 0), 0);
+  cr_assert_eq(strlen(t.unix_path), TINKER__UNIX_PATH_MAX);
+  tinker__target_free(&t, &mem);
+  url[strlen(url)] = 'b';
+  cr_assert_eq(tinker__target_parse(&t, &mem, url, NULL, 0), TINKER_EINVAL);
+  char longer[TINKER__BASE_URL_MAX + 20] = "http://host/";
+  memset(longer + 12, 'a', sizeof(longer) - 13);
+  cr_assert_eq(tinker__target_parse(&t, &mem, longer, NULL, 0),
+               TINKER_EINVAL);
+}
+
+static void check_join(tinker__mem_t *mem, const char *base, const char *path,
+                       const char *want) {
+  tinker__target_t t;
+  tinker__buf_t out;
+  tinker__buf_init(&out, mem, 4096);
+  cr_assert_eq(tinker__target_parse(&t, mem, base, NULL, 0), 0);
+  cr_assert_eq(tinker__target_url(&t, path, &out), 0);
+  cr_assert_str_eq(out.data, want);
+  cr_assert_eq(out.len, strlen(want));
+  tinker__buf_free(&out);
+  tinker__target_free(&t, mem);
+}
+
+Test(url, paths_are_joined_with_one_slash_and_escaped_where_they_must_be) {
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  check_join(&mem, "http://h/base/", "/api/v1/x", "http://h/base/api/v1/x");
+  check_join(&mem, "http://h", "api?a=1&b=%20", "http://h/api?a=1&b=%20");
+  check_join(&mem, "unix:/s", "a/s:train:0/w\303\251 x",
+             "http://localhost/a/s:train:0/w%C3%A9%20x");
+  tinker__target_t t;
+  tinker__buf_t out;
+  tinker__buf_init(&out, &mem, 16);
+  tinker__target_parse(&t, &mem, "http://h", NULL, 0);
+  cr_assert_eq(tinker__target_url(&t, "a\r\nb", &out), TINKER_EINVAL);
+  cr_assert_eq(tinker__target_url(&t, "much-too-long", &out),
+               TINKER_EOVERFLOW);
+  tinker__buf_free(&out);
+  tinker__target_free(&t, &mem);
+}
+
+static int parse_all(tinker__mem_t *mem, void *user) {
+  tinker__target_t t;
+  (void)user;
+  int rc = tinker__target_parse(&t, mem, "unix:/s", NULL, 0);
+  if (!rc) tinker__target_free(&t, mem);
+  return rc;
+}
+
+Test(url, every_failed_allocation_is_survived) {
+  cr_assert_eq(tinker__fail_sweep(parse_all, NULL, TINKER_ENOMEM), 2);
+}
