@@ -1,0 +1,69 @@
+/* arena: see arena.h. */
+#include "base/arena.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define SMALL_BLOCK 4096
+#define ALIGN       sizeof(max_align_t)
+
+typedef union tinker__arena_block_u {
+  union tinker__arena_block_u *next;
+  max_align_t align;
+} tinker__arena_block_t;
+
+void tinker__arena_init(tinker__arena_t *a, tinker__mem_t *mem) {
+  *a = (tinker__arena_t){.mem = mem};
+}
+
+void tinker__arena_free(tinker__arena_t *a) {
+  tinker__arena_block_t *b = a->blocks;
+  while (b) {
+    tinker__arena_block_t *next = b->next;
+    tinker__mem_free(a->mem, b);
+    b = next;
+  }
+  tinker__arena_init(a, a->mem);
+}
+
+static void *new_block(tinker__arena_t *a, size_t size) {
+  if (size > PTRDIFF_MAX - sizeof(tinker__arena_block_t)) return NULL;
+  tinker__arena_block_t *b = tinker__mem_alloc(a->mem, sizeof(*b) + size);
+  if (!b) return NULL;
+  b->next = a->blocks;
+  a->blocks = b;
+  return b + 1;
+}
+
+void *tinker__arena_alloc(tinker__arena_t *a, size_t size) {
+  if (size > SIZE_MAX - ALIGN) return NULL;
+  size = (size + ALIGN - 1) / ALIGN * ALIGN;
+  if (size > SMALL_BLOCK / 4) /* its own block; the small one stays in use */
+    return new_block(a, size);
+  if (size > a->left) {
+    char *fresh = new_block(a, SMALL_BLOCK);
+    if (!fresh) return NULL;
+    a->at = fresh;
+    a->left = SMALL_BLOCK;
+  }
+  void *p = a->at;
+  if (!p) /* size 0 before the first block */
+    return new_block(a, ALIGN);
+  a->at += size;
+  a->left -= size;
+  return p;
+}
+
+void *tinker__arena_array(tinker__arena_t *a, size_t count, size_t size) {
+  if (size && count > SIZE_MAX / size) return NULL;
+  void *p = tinker__arena_alloc(a, count * size);
+  return p ? memset(p, 0, count * size) : NULL;
+}
+
+char *tinker__arena_str(tinker__arena_t *a, tinker__str_t s) {
+  char *p = s.len < SIZE_MAX ? tinker__arena_alloc(a, s.len + 1) : NULL;
+  if (!p) return NULL;
+  if (s.len) memcpy(p, s.ptr, s.len);
+  p[s.len] = 0;
+  return p;
+}
