@@ -70,11 +70,9 @@ typedef struct tinker__says_what_s {
 
 void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,
                         tinker__says_what_t *out);
-/* request_id of an accepted submission: a copy, or NULL and a code. */
+/* request_id of an accepted submission: a copy, or a code and a sentence. */
 int tinker__reply_request_id(const tinker__http_reply_t *reply,
-                             tinker__mem_t *mem, char **out);
-/* The server's own words in an error reply. */
-void tinker__reply_detail(const tinker__http_reply_t *reply,
-                          tinker__mem_t *mem, char *out, size_t out_len);
+                             tinker__mem_t *mem, char **out, char *why,
+                             size_t why_len);
 
 #endif

@@ -59,7 +59,7 @@ static bool pump_round(tinker__flow_t *flow) {
   }
   while ((l = tinker__quota_next(&flow->fb))) {
     tinker__part_t *part = TINKER__CONTAINER(l, tinker__part_t, link);
-    tinker__quota_take(&flow->fb, (int64_t)part->estimate);
+    tinker__quota_take(&flow->fb, (int64_t)tinker__part_estimate(part));
     part->in_quota = true;
     tinker__part_post(part);
     more = true;
@@ -156,13 +156,14 @@ static void give_up(tinker__op_t *op, int code, const char *why) {
 
 static void start(tinker__op_t *op) {
   int rc = op->kind->prepare ? op->kind->prepare(op) : 0;
-  if (rc) {
+  if (!rc && op->kind->retry & (TINKER__RETRY_NUMBERED | TINKER__RETRY_SAMPLE))
+    rc = tinker__turn_number(op->turn, op);
+  if (rc == TINKER_EOVERFLOW)
+    give_up(op, rc, "the numbers of this trainer are used up");
+  else if (rc)
     give_up(op, rc, tinker_code_text(rc));
-  } else if (op->turn && !tinker__turn_number(op->turn, op)) {
-    give_up(op, TINKER_EOVERFLOW, "the numbers of this trainer are used up");
-  } else {
+  else
     tinker__turn_dispatch(op);
-  }
 }
 
 /* A sample whose result the server dropped: its body is still here. */
@@ -382,8 +383,8 @@ void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
 void tinker__flow_tick(tinker__flow_t *flow, int64_t now_ms) {
   enter(flow, now_ms);
   tinker__timer_t *timer;
-  while ((timer = tinker__timers_pop(&flow->timers, flow->now_ms,
-                                     UINT64_MAX)))
+  uint64_t turn = tinker__timers_turn(&flow->timers);
+  while ((timer = tinker__timers_pop(&flow->timers, flow->now_ms, turn)))
     timer->run(timer);
   flow->wake_ms = -1;
   leave(flow);

@@ -19,6 +19,7 @@ int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
   }
   atomic_init(&f->refs, 1);
   atomic_init(&f->state, TINKER__FUTURE_PENDING);
+  atomic_init(&f->canceling, false);
   f->mem = mem;
   f->ops = ops;
   f->cb = cb;
@@ -43,6 +44,13 @@ static void free_raws(tinker_future_t *f) {
 
 void tinker__future_ref(tinker_future_t *f) {
   atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+}
+
+bool tinker__future_try_ref(tinker_future_t *f) {
+  unsigned n = atomic_load_explicit(&f->refs, memory_order_relaxed);
+  while (n > 0)
+    if (atomic_compare_exchange_weak(&f->refs, &n, n + 1)) return true;
+  return false;
 }
 
 void tinker__future_unref(tinker_future_t *f) {

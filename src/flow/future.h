@@ -64,6 +64,7 @@ struct tinker_future_s {
   void *subject; /* what decoding needs: api's business; freed by it */
   tinker__task_t deliver;    /* to the delivery thread */
   tinker__task_t cancel;     /* to the loop's thread */
+  atomic_bool canceling;     /* it is on its way, once */
   tinker__link_t link;       /* queue of ended ones without callback */
   struct tinker__op_s *op;   /* while it runs; loop's thread only */
   size_t raw_count;
@@ -76,6 +77,8 @@ int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
                        const tinker__future_ops_t *ops, size_t raw_count,
                        tinker_done_cb cb, void *user);
 void tinker__future_ref(tinker_future_t *f);
+/* For who holds none: false when the last reference is gone already. */
+bool tinker__future_try_ref(tinker_future_t *f);
 void tinker__future_unref(tinker_future_t *f);
 
 /* Ends it: error (a reference given away), or NULL when raw[] is filled. The

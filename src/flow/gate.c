@@ -21,7 +21,7 @@ void tinker__gate_push(tinker__op_t *op) {
 }
 
 static void submit(tinker__flow_t *flow, tinker__op_t *op) {
-  int64_t bytes = (int64_t)op->parts[0].estimate;
+  int64_t bytes = (int64_t)tinker__part_estimate(&op->parts[0]);
   if (recent(flow)) bytes *= RECENT_WEIGHT;
   op->submitting = true;
   op->weight = bytes;
@@ -54,7 +54,7 @@ void tinker__gate_leave(tinker__op_t *op) {
 
 int64_t tinker__gate_backpressure(tinker__part_t *part) {
   tinker__flow_t *flow = part->op->flow;
-  int64_t ms = tinker__retry_backpressure_ms(part->estimate);
+  int64_t ms = tinker__retry_backpressure_ms(tinker__part_estimate(part));
   if (flow->backoff_until < flow->now_ms + ms)
     flow->backoff_until = flow->now_ms + ms;
   return ms;

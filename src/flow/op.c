@@ -82,7 +82,8 @@ const char *tinker__op_state_name(tinker__op_state_t state) {
 static void part_init(tinker__part_t *part, tinker__op_t *op) {
   *part = (tinker__part_t){.op = op, .seq = -1};
   tinker__list_init(&part->link);
-  tinker__buf_init(&part->poll_body, op->mem, 4096);
+  tinker__wire_body_init(&part->body, op->mem);
+  tinker__buf_init(&part->text, op->mem, 1 << 20);
 }
 
 int tinker__op_new(tinker__op_t **out, tinker__mem_t *mem,
@@ -107,21 +108,11 @@ int tinker__op_new(tinker__op_t **out, tinker__mem_t *mem,
   return 0;
 }
 
-void tinker__part_set_body(tinker__part_t *part, char *body, size_t len,
-                           size_t stamp_at, uint64_t estimate,
-                           size_t weight) {
-  part->body = body;
-  part->body_len = len;
-  part->stamp_at = stamp_at;
-  part->estimate = estimate;
-  part->raw.weight = weight;
-}
-
 static void part_clear(tinker__part_t *part) {
   tinker__mem_t *mem = part->op->mem;
-  tinker__mem_free(mem, part->body);
+  tinker__wire_body_free(&part->body);
+  tinker__buf_free(&part->text);
   tinker__mem_free(mem, part->request_id);
-  tinker__buf_free(&part->poll_body);
   tinker__raw_free(&part->raw, mem);
 }
 

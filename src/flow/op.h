@@ -21,6 +21,7 @@
 #include "flow/retry.h"
 #include "http/http.h"
 #include "loop/timer.h"
+#include "wire/body.h"
 
 typedef struct tinker__op_s tinker__op_t;
 typedef struct tinker__part_s tinker__part_t;
@@ -96,8 +97,6 @@ typedef struct tinker__kind_s {
   /* Right before the first request of this step: builds what is known only
    * now. May be NULL. 0 or a negative code. */
   int (*prepare)(tinker__op_t *op);
-  /* Puts the number into the body. Numbered kinds and samples only. */
-  void (*stamp)(tinker__part_t *part, int64_t seq);
   /* The result of this step is there (op->parts[0].raw): 0 = it is the
    * operation's, 1 = op was given another step, negative = failure. May be
    * NULL. */
@@ -128,13 +127,10 @@ struct tinker__part_s {
   tinker__http_request_t http;
   tinker__http_header_t headers[2];
   char iteration[24];
-  char *body; /* owned; freed once accepted, unless it may be needed again */
-  size_t body_len;
-  size_t stamp_at;    /* where kind->stamp puts the number */
-  uint64_t estimate;  /* bytes for the quotas */
-  int64_t seq;
+  tinker__wire_body_t body; /* numbered: freed once accepted, if not a sample's */
+  tinker__buf_t text;       /* body without a number; then of the polls */
+  int64_t seq;              /* -1 = none yet */
   char *request_id; /* owned; NULL before it is accepted */
-  tinker__buf_t poll_body;
   int64_t held_bytes;
   unsigned polls;
   tinker__retry_t retry;
@@ -156,7 +152,7 @@ struct tinker__op_s {
   bool submitting;         /* counts among the samples being submitted */
   int64_t deadline_ms;     /* -1 = none */
   tinker__timer_t deadline;
-  void *subject;           /* the kind's business, as future->subject */
+  tinker__task_t submit;   /* to the loop's thread */
   char *path;              /* owned; instead of kind->path */
   tinker_error_t *error;   /* what it will end with */
   int64_t weight;          /* bytes it holds among them */
@@ -168,17 +164,18 @@ struct tinker__op_s {
   tinker__part_t parts[];
 };
 
-/* An operation of `count` parts without bodies, QUEUED, with one reference to
+/* An operation of `count` parts without bodies, QUEUED. It takes a reference to
  * future. 0 or TINKER_ENOMEM. */
 int tinker__op_new(tinker__op_t **out, tinker__mem_t *mem,
                    const tinker__kind_t *kind, size_t count,
                    tinker_future_t *future);
-/* Gives a part its body; the op owns it from now on. */
-void tinker__part_set_body(tinker__part_t *part, char *body, size_t len,
-                           size_t stamp_at, uint64_t estimate, size_t weight);
 /* Sets up the next step: fresh part 0 of another kind, its old result
  * dropped. */
 void tinker__op_next_step(tinker__op_t *op, const tinker__kind_t *kind);
+/* Bytes of a part that the quotas count. */
+static inline uint64_t tinker__part_estimate(const tinker__part_t *part) {
+  return part->body.estimate;
+}
 /* Frees an op that was never submitted, or that is DONE. */
 void tinker__op_free(tinker__op_t *op);
 

@@ -2,7 +2,8 @@
  * (protocol 9). */
 #include "flow/engine.h"
 
-#include "base/json_write.h"
+#include "base/arena.h"
+#include "wire/messages.h"
 
 /* The longest hold seen of a server is 300 s, but no proxy in between keeps a
  * silent connection that long; the official client gives up after 90 s. */
@@ -17,17 +18,11 @@ void tinker__part_line_up(tinker__part_t *part) {
     tinker__part_ask(part);
 }
 
-static int fill_body(tinker__part_t *part) {
-  tinker__jsonw_t w;
-  tinker__buf_clear(&part->poll_body);
-  tinker__jsonw_init(&w, &part->poll_body);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "request_id");
-  tinker__jsonw_cstr(&w, part->request_id);
-  tinker__jsonw_key(&w, "allow_metadata_only");
-  tinker__jsonw_bool(&w, !part->full);
-  tinker__jsonw_end_object(&w);
-  return tinker__buf_error(&part->poll_body);
+static int fill_text(tinker__part_t *part) {
+  tinker__retrieve_t ask = {.request_id = part->request_id,
+                            .allow_metadata_only = !part->full};
+  tinker__buf_clear(&part->text);
+  return tinker__message_encode(&part->text, &tinker__retrieve_msg, &ask);
 }
 
 static void fill_poll(tinker__part_t *part) {
@@ -44,14 +39,14 @@ static void fill_poll(tinker__part_t *part) {
       .accept = kind->proto_result ? "application/x-protobuf" : NULL,
       .headers = part->headers,
       .header_count = 2,
-      .body = tinker__buf_str(&part->poll_body),
+      .body = tinker__buf_str(&part->text),
       .numbered = true, /* asking twice changes nothing */
       .timeout_ms = POLL_TIMEOUT_MS,
       .reply_max = POLL_REPLY_MAX};
 }
 
 void tinker__part_ask(tinker__part_t *part) {
-  int rc = fill_body(part);
+  int rc = fill_text(part);
   part->state = TINKER__PART_ASKING;
   if (!rc) {
     fill_poll(part);

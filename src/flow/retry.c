@@ -92,7 +92,7 @@ static const struct row {
   {N | S | O | R, 0, 999, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, 0},
 };
 
-static int number_of(const tinker__failure_t *f) {
+static int number_of(const tinker__trouble_t *f) {
   if (f->error == TINKER_EOVERFLOW) return TOO_LARGE;
   if (f->error) return f->sent ? MAYBE : NOT_SENT;
   /* A 400 without a body comes from a proxy in between, not from the service
@@ -163,7 +163,7 @@ static void note(tinker__retry_t *r, int number, tinker__retry_class_t c) {
 tinker__verdict_t tinker__retry_judge(tinker__retry_t *r,
                                       const tinker__retry_limits_t *limits,
                                       tinker__retry_class_t class_bit,
-                                      const tinker__failure_t *failure,
+                                      const tinker__trouble_t *failure,
                                       int64_t now_ms, uint64_t *seed) {
   int number = number_of(failure);
   const struct row *row = find(class_bit, number);

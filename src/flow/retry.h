@@ -43,13 +43,13 @@ typedef struct tinker__retry_s {
   bool maybe_done; /* an attempt may have reached the server */
 } tinker__retry_t;
 
-typedef struct tinker__failure_s {
+typedef struct tinker__trouble_s {
   int error;              /* transport code, 0 if there was a reply */
   bool sent;              /* with an error: the server may have seen it */
   int status;             /* of the reply */
   bool empty;             /* the reply had no body */
   int64_t retry_after_ms; /* 0 = not stated */
-} tinker__failure_t;
+} tinker__trouble_t;
 
 typedef enum {
   TINKER__VERDICT_AGAIN, /* after delay_ms */
@@ -70,7 +70,7 @@ void tinker__retry_sent(tinker__retry_t *r, int64_t now_ms);
 tinker__verdict_t tinker__retry_judge(tinker__retry_t *r,
                                       const tinker__retry_limits_t *limits,
                                       tinker__retry_class_t class_bit,
-                                      const tinker__failure_t *failure,
+                                      const tinker__trouble_t *failure,
                                       int64_t now_ms, uint64_t *seed);
 /* Pause before the next poll after a "try again". */
 int64_t tinker__retry_try_again(tinker__retry_t *r, int64_t now_ms,

@@ -1,5 +1,6 @@
 /* Submissions: a part's request goes out, is answered, or goes out again. */
 #include "flow/engine.h"
+#include "wire/messages.h"
 
 #define POST_TIMEOUT_MS  60000
 #define POST_REPLY_MAX   ((size_t)16 << 20)
@@ -44,7 +45,8 @@ void tinker__part_start(tinker__part_t *part) {
   tinker__flow_t *flow = part->op->flow;
   if (part->op->kind->fb_quota) {
     part->state = TINKER__PART_ROOM;
-    if (!tinker__quota_enter(&flow->fb, &part->link, (int64_t)part->estimate))
+    if (!tinker__quota_enter(&flow->fb, &part->link,
+                             (int64_t)tinker__part_estimate(part)))
       return;
     part->in_quota = true;
   }
@@ -65,7 +67,8 @@ static void fill_post(tinker__part_t *part) {
       .content_type = kind->proto_body ? "application/x-protobuf" : NULL,
       .headers = part->headers,
       .header_count = kind->retry == TINKER__RETRY_SAMPLE ? 1 : 0,
-      .body = {part->body ? part->body : "", part->body_len},
+      .body = numbered ? tinker__wire_body_str(&part->body)
+                       : tinker__buf_str(&part->text),
       .numbered = numbered,
       .timeout_ms = POST_TIMEOUT_MS,
       .reply_max = POST_REPLY_MAX};
@@ -81,33 +84,33 @@ void tinker__part_post(tinker__part_t *part) {
 void tinker__part_leave_quota(tinker__part_t *part) {
   if (!part->in_quota) return;
   part->in_quota = false;
-  tinker__quota_leave(&part->op->flow->fb, (int64_t)part->estimate);
+  tinker__quota_leave(&part->op->flow->fb,
+                      (int64_t)tinker__part_estimate(part));
 }
 
 /* The body of a sample is kept: should its result be lost, it is submitted
  * again under a new number. */
 static void accepted(tinker__part_t *part, tinker__http_reply_t *reply) {
   tinker__op_t *op = part->op;
-  int rc = tinker__reply_request_id(reply, op->mem, &part->request_id);
+  char why[200];
+  int rc = tinker__reply_request_id(reply, op->mem, &part->request_id, why,
+                                    sizeof why);
   if (rc) {
     tinker__op_part_failed(part, rc, TINKER__ADVICE_UNKNOWN, reply->status, 0,
-                           TINKER_CATEGORY_UNKNOWN,
-                           "the reply to the submission has no request_id");
+                           TINKER_CATEGORY_UNKNOWN, why);
     return;
   }
   if (op->kind->keep_accepted)
     part->raw.accepted =
         tinker__buf_take(&reply->body, &part->raw.accepted_len);
-  if (op->kind->retry != TINKER__RETRY_SAMPLE) {
-    tinker__mem_free(op->mem, part->body);
-    part->body = NULL;
-  }
   part->retry = (tinker__retry_t){0};
+  bool sample = op->kind->retry == TINKER__RETRY_SAMPLE;
   if (op->state == TINKER__OP_LEAVING)
     part->state = TINKER__PART_DEAD;
   else
     tinker__part_line_up(part);
   tinker__op_part_answered(part);
+  if (!sample) tinker__wire_body_free(&part->body);
 }
 
 void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply) {
@@ -133,7 +136,8 @@ static const char *because(const tinker__http_reply_t *reply,
                                  : tinker_code_text(reply->error));
     return out;
   }
-  tinker__reply_detail(reply, mem, detail, sizeof detail);
+  tinker__error_body_text(mem, tinker__buf_str(&reply->body), detail,
+                          sizeof detail);
   tinker__why(out, out_len, 0, "the server answered %d%s%s", reply->status,
               detail[0] ? ": " : "", detail);
   return out;
@@ -154,7 +158,7 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
                           tinker__part_state_t rest) {
   tinker__flow_t *flow = part->op->flow;
   char why[600];
-  tinker__failure_t failure = {
+  tinker__trouble_t failure = {
       .error = reply->error,
       .sent = reply->sent,
       .status = reply->status,

@@ -3,9 +3,15 @@
 
 #include "flow/engine.h"
 
-int tinker__turn_new(tinker__turn_t **out, tinker__mem_t *mem, bool ordered) {
+int tinker__turn_new(tinker__turn_t **out, tinker__mem_t *mem, const char *id,
+                     bool ordered) {
   tinker__turn_t *t = tinker__mem_zalloc(mem, sizeof *t);
   if (!t) return TINKER_ENOMEM;
+  t->id = tinker__mem_strdup(mem, id);
+  if (!t->id) {
+    tinker__mem_free(mem, t);
+    return TINKER_ENOMEM;
+  }
   atomic_init(&t->refs, 1);
   atomic_init(&t->fatal, false);
   t->mem = mem;
@@ -27,6 +33,7 @@ void tinker__turn_release(tinker__turn_t *turn) {
   if (!turn ||
       atomic_fetch_sub_explicit(&turn->refs, 1, memory_order_acq_rel) != 1)
     return;
+  tinker__mem_free(turn->mem, turn->id);
   tinker__mem_free(turn->mem, turn->fatal_why);
   tinker__mem_free(turn->mem, turn);
 }
@@ -67,16 +74,16 @@ void tinker__turn_pump(tinker__turn_t *turn) {
   tinker__op_on(op, TINKER__ON_TURN);
 }
 
-bool tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op) {
-  /* seq_id of forward_backward is an int32 on the wire. A sampler's number is
-   * 64 bits wide; it can't run out. */
-  if (turn->ordered && turn->next_seq > INT32_MAX - (int64_t)op->count)
-    return false;
+int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op) {
   for (size_t i = 0; i < op->count; i++) {
-    op->parts[i].seq = turn->next_seq++;
-    op->kind->stamp(&op->parts[i], op->parts[i].seq);
+    tinker__part_t *part = &op->parts[i];
+    int rc = tinker__wire_body_stamp(&part->body, tinker__str(turn->id),
+                                     turn->next_seq + (int64_t)i);
+    if (rc) return rc;
+    part->seq = turn->next_seq + (int64_t)i;
   }
-  return true;
+  turn->next_seq += (int64_t)op->count;
+  return 0;
 }
 
 void tinker__turn_dispatch(tinker__op_t *op) {

@@ -23,6 +23,7 @@ struct tinker__turn_s {
   atomic_uint refs;
   atomic_bool fatal;  /* no later call is accepted: any thread reads it */
   tinker__mem_t *mem;
+  char *id;           /* of the model or the sampling session */
   bool ordered;       /* a trainer's; a sampler's only counts */
   int64_t next_seq;
   tinker__link_t queue;   /* operations that wait for their turn */
@@ -33,8 +34,9 @@ struct tinker__turn_s {
   char *fatal_why;        /* sentence, NULL without memory */
 };
 
-/* A trainer's turn starts at number 1, a sampler's at 0. */
-int tinker__turn_new(tinker__turn_t **out, tinker__mem_t *mem, bool ordered);
+/* A trainer's turn starts at number 1, a sampler's at 0. id: copied. */
+int tinker__turn_new(tinker__turn_t **out, tinker__mem_t *mem, const char *id,
+                     bool ordered);
 tinker__turn_t *tinker__turn_retain(tinker__turn_t *turn);
 void tinker__turn_release(tinker__turn_t *turn); /* NULL allowed */
 
@@ -42,9 +44,9 @@ void tinker__turn_release(tinker__turn_t *turn); /* NULL allowed */
 void tinker__turn_push(tinker__turn_t *turn, tinker__op_t *op);
 /* Lets the next operation leave the queue, if it may. */
 void tinker__turn_pump(tinker__turn_t *turn);
-/* Takes the numbers of all parts of op and stamps their bodies. False when
- * the numbers have run out. */
-bool tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op);
+/* Takes the numbers of all parts of op and stamps their bodies. 0, or a code
+ * and no number is taken: TINKER_EOVERFLOW when they have run out. */
+int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op);
 /* Sends what may be sent of op now: parts one after another, or parts 2..n at
  * once and part 1 when all of them have been answered. */
 void tinker__turn_dispatch(tinker__op_t *op);

@@ -1,0 +1,401 @@
+/* Life of a client, see core.h. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/core.h"
+#include "api/job.h"
+#include "api/options.h"
+#include "http/curl.h"
+#include "session/auth.h"
+#include "wire/messages.h"
+
+/* The release of the official SDK whose protocol is spoken; the service reads
+ * it from create_session. Who we are is said by the user agent. */
+#define SDK_VERSION        "0.38.0"
+#define USER_AGENT         "tinker-c/" TINKER_VERSION_STRING
+#define DEFAULT_TIMEOUT_MS 3600000
+#define LOG_LINES          1024
+#define TAGS_MAX           64
+
+/* --- references --- */
+
+void tinker__core_hold(tinker_client_t *core) {
+  atomic_fetch_add_explicit(&core->holds, 1, memory_order_relaxed);
+}
+
+/* The struct may lie in memory that it manages itself: it is given back
+ * through a copy of the allocator. */
+void tinker__core_unhold(void *user) {
+  tinker_client_t *core = user;
+  if (atomic_fetch_sub_explicit(&core->holds, 1, memory_order_acq_rel) != 1)
+    return;
+  bool own = core->mem == &core->own_mem;
+  tinker__mem_t *mem = core->mem, copy;
+  tinker__log_free(core->log);
+  pthread_mutex_destroy(&core->lock);
+  if (own) {
+    tinker__mem_init(&copy, &core->own_mem.alloc, 0);
+    mem = &copy;
+  }
+  tinker__mem_free(mem, core);
+}
+
+bool tinker__core_enter(tinker_client_t *core) {
+  pthread_mutex_lock(&core->lock);
+  bool ok = core->loop_users > 0;
+  if (ok) core->loop_users++;
+  pthread_mutex_unlock(&core->lock);
+  return ok;
+}
+
+void tinker__core_leave(tinker_client_t *core) {
+  pthread_mutex_lock(&core->lock);
+  bool last = --core->loop_users == 0;
+  pthread_mutex_unlock(&core->lock);
+  if (last) tinker__loop_close(core->loop, tinker__core_unhold, core);
+}
+
+tinker_client_t *tinker_client_retain(tinker_client_t *client) {
+  if (client) atomic_fetch_add(&client->refs, 1);
+  return client;
+}
+
+static bool is_closed(void *user) {
+  return tinker__core_phase(user) == TINKER__PHASE_CLOSED;
+}
+
+/* On a thread of the client itself nothing can be waited for: the task that
+ * ends the client lets the loop go. */
+static bool abandon(tinker_client_t *core) {
+  pthread_mutex_lock(&core->lock);
+  bool later = !is_closed(core);
+  core->abandoned = later;
+  pthread_mutex_unlock(&core->lock);
+  return later;
+}
+
+static void end(tinker_client_t *core) {
+  bool later = false;
+  if (getpid() == core->pid) {
+    tinker_client_close(core, NULL, NULL);
+    if (tinker__loop_on_thread(core->loop) ||
+        tinker__loop_on_delivery(core->loop))
+      later = abandon(core);
+    else
+      tinker__loop_wait(core->loop, is_closed, core, -1);
+  }
+  if (!later) tinker__core_leave(core);
+  tinker__core_unhold(core);
+}
+
+tinker_client_t *tinker_client_release(tinker_client_t *client) {
+  if (client && atomic_fetch_sub(&client->refs, 1) == 1) end(client);
+  return NULL;
+}
+
+/* --- making --- */
+
+static int check(const tinker_client_options_t *o, char *why, size_t why_len) {
+  const tinker_allocator_t *a = o->allocator;
+  if (a && (!a->malloc_fn || !a->calloc_fn || !a->realloc_fn || !a->free_fn))
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "allocator: all four functions must be set");
+  if (o->default_timeout_ms < -1)
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "default_timeout_ms is %lld: want milliseconds, 0 or "
+                       "-1",
+                       (long long)o->default_timeout_ms);
+  if (o->log_level < 0 || o->log_level > TINKER_LOG_OFF)
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "log_level is %d: want a tinker_log_level_t",
+                       o->log_level);
+  if (o->tag_count > TAGS_MAX || (o->tag_count && !o->tags))
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "tags: want at most %d, and an array of them",
+                       TAGS_MAX);
+  for (size_t i = 0; i < o->tag_count; i++)
+    if (!o->tags[i])
+      return tinker__why(why, why_len, TINKER_EINVAL, "tags[%zu] is NULL", i);
+  return 0;
+}
+
+static tinker_client_t *new_core(const tinker_client_options_t *o,
+                                 const tinker__client_parts_t *parts) {
+  tinker__mem_t boot;
+  tinker__mem_init(&boot, o->allocator, 0);
+  tinker_client_t *core =
+      tinker__mem_zalloc(parts ? parts->mem : &boot, sizeof *core);
+  if (!core) return NULL;
+  if (pthread_mutex_init(&core->lock, NULL)) {
+    tinker__mem_free(parts ? parts->mem : &boot, core);
+    return NULL;
+  }
+  tinker__mem_init(&core->own_mem, o->allocator,
+                   o->memory_limit_bytes > SIZE_MAX
+                       ? SIZE_MAX
+                       : (size_t)o->memory_limit_bytes);
+  core->mem = parts ? parts->mem : &core->own_mem;
+  atomic_init(&core->refs, 1);
+  atomic_init(&core->holds, 2); /* the handle and the loop */
+  core->loop_users = 1;
+  core->pid = getpid();
+  core->default_timeout_ms =
+      o->default_timeout_ms ? o->default_timeout_ms : DEFAULT_TIMEOUT_MS;
+  core->log_cb = o->log_cb;
+  core->log_user = o->log_user;
+  tinker__list_init(&core->ended);
+  tinker__driver_init(core);
+  return core;
+}
+
+static void wake_log(void *user) {
+  tinker_client_t *core = user;
+  tinker__loop_deliver(core->loop, &core->log_task);
+}
+
+static int make_log(tinker_client_t *core, int32_t level) {
+  if (!core->log_cb) return 0;
+  return tinker__log_new(
+      &core->log, core->mem,
+      level ? (tinker_log_level_t)level : TINKER_LOG_INFO, LOG_LINES, wake_log,
+      core);
+}
+
+static int make_http(tinker_client_t *core, const tinker_client_options_t *o,
+                     char *why, size_t why_len) {
+  const tinker__world_t *world = core->loop->world;
+  char *key = NULL;
+  tinker__curl_options_t curl = {
+      .base_url = tinker__auth_base_url(world, o->base_url),
+      .user_agent = USER_AGENT};
+  int rc = tinker__auth_credential(world, core->mem, curl.base_url, o->api_key,
+                                   &key, why, why_len);
+  if (rc) return rc;
+  curl.api_key = key;
+  rc = tinker__curl_new(&core->http, core->loop, &curl, why, why_len);
+  if (key) memset(key, 0, strlen(key));
+  tinker__mem_free(core->mem, key);
+  return rc;
+}
+
+/* "a,b,c" cut in place; an empty text is one empty tag, as the official client
+ * sends it. */
+static size_t split(char *text, const char **tags) {
+  size_t n = 0;
+  for (char *at = text; at && n < TAGS_MAX; n++) {
+    char *comma = strchr(at, ',');
+    if (comma) *comma = 0;
+    tags[n] = at;
+    at = comma ? comma + 1 : NULL;
+  }
+  return n;
+}
+
+static const char *env_of(const tinker__world_t *world, const char *given,
+                          const char *name) {
+  if (given && given[0]) return given;
+  const char *text = world->env(world->user, name);
+  return text && text[0] ? text : NULL;
+}
+
+static int make_session(tinker_client_t *core,
+                        const tinker_client_options_t *o) {
+  const tinker__world_t *world = core->loop->world;
+  const char *tags[TAGS_MAX];
+  char *text = NULL;
+  tinker__session_options_t s = {
+      .loop = core->loop,
+      .http = core->http,
+      .mem = core->mem,
+      .sdk_version = SDK_VERSION,
+      .tags = o->tags,
+      .tag_count = o->tag_count,
+      .project_id = env_of(world, o->project_id, "TINKER_PROJECT_ID"),
+      .display_name = o->display_name,
+      .event = tinker__driver_event,
+      .user = core};
+  const char *listed = o->tags ? NULL : world->env(world->user, "TINKER_TAGS");
+  if (listed) {
+    text = tinker__mem_strdup(core->mem, listed);
+    if (!text) return TINKER_ENOMEM;
+    s.tag_count = split(text, tags);
+    s.tags = tags;
+  }
+  int rc = tinker__session_new(&core->session, &s);
+  tinker__mem_free(core->mem, text);
+  return rc;
+}
+
+static int make_seed(tinker_client_t *core) {
+  const tinker__world_t *world = core->loop->world;
+  uint64_t seed;
+  if (world->random(world->user, &seed, sizeof seed)) return TINKER_ERANDOM;
+  tinker__flow_init(&core->flow, &tinker__driver_sink, core, core->mem, seed);
+  return 0;
+}
+
+/* Nothing has run on the loop yet, so what it would have to close can be
+ * closed by its own end: a transport is closed by a task. */
+typedef struct undo_s {
+  tinker__task_t task;
+  tinker__http_t *http;
+} undo_t;
+
+static void undo_run(tinker__task_t *task) {
+  undo_t *undo = TINKER__CONTAINER(task, undo_t, task);
+  tinker__http_close(undo->http, NULL, NULL);
+}
+
+static void undo(tinker_client_t *core, bool own) {
+  undo_t u = {.http = core->http};
+  if (own && core->loop) {
+    if (u.http) {
+      tinker__task_init(&u.task, undo_run);
+      tinker__loop_post(core->loop, &u.task);
+    }
+    tinker__loop_close(core->loop, NULL, NULL);
+  }
+  tinker__core_unhold(core);
+  tinker__core_unhold(core);
+}
+
+static int make_parts(tinker_client_t *core, const tinker_client_options_t *o,
+                      const tinker__client_parts_t *parts, char *why,
+                      size_t why_len) {
+  int rc = 0;
+  if (parts) {
+    core->loop = parts->loop;
+    core->http = parts->http;
+  } else {
+    rc = tinker__loop_background(&core->loop, core->mem,
+                                 tinker__world_real());
+    if (rc)
+      return tinker__why(why, why_len, rc, "the client's threads: %s",
+                         tinker_code_text(rc));
+    rc = make_http(core, o, why, why_len);
+  }
+  if (!rc) rc = make_log(core, o->log_level);
+  if (!rc) rc = make_seed(core);
+  if (!rc) rc = make_session(core, o);
+  return rc;
+}
+
+int tinker__client_new_on(tinker_client_t **out,
+                          const tinker_client_options_t *options,
+                          const tinker__client_parts_t *parts, char *why,
+                          size_t why_len) {
+  tinker_client_options_t o;
+  tinker__why(why, why_len, 0, "%s", "");
+  if (!out) return tinker__why(why, why_len, TINKER_EINVAL, "out is NULL");
+  int rc = tinker__options_take(&o, sizeof o, options, "client_options", why,
+                                why_len);
+  if (!rc) rc = check(&o, why, why_len);
+  if (rc) return rc;
+  tinker_client_t *core = new_core(&o, parts);
+  if (!core)
+    return tinker__why(why, why_len, TINKER_ENOMEM, "%s",
+                       tinker_code_text(TINKER_ENOMEM));
+  rc = make_parts(core, &o, parts, why, why_len);
+  if (rc) {
+    if (why && why_len && !why[0])
+      tinker__why(why, why_len, rc, "%s", tinker_code_text(rc));
+    undo(core, !parts);
+    return rc;
+  }
+  *out = core;
+  return 0;
+}
+
+int tinker_client_new(tinker_client_t **out,
+                      const tinker_client_options_t *options, char *why,
+                      size_t why_len) {
+  return tinker__client_new_on(out, options, NULL, why, why_len);
+}
+
+/* --- ending --- */
+
+int tinker_client_drain(tinker_client_t *client, int64_t timeout_ms,
+                        tinker_done_cb cb, void *user) {
+  if (!client || timeout_ms < -1) return TINKER_EINVAL;
+  int rc = TINKER_ECLOSED;
+  pthread_mutex_lock(&client->lock);
+  if (tinker__core_phase(client) == TINKER__PHASE_OPEN) {
+    atomic_store(&client->phase, TINKER__PHASE_DRAINING);
+    client->drain_cb = (tinker__ending_t){cb, user};
+    client->drain_ms = timeout_ms;
+    tinker__loop_post(client->loop, &client->drain_task);
+    rc = 0;
+  }
+  pthread_mutex_unlock(&client->lock);
+  return rc;
+}
+
+int tinker_client_close(tinker_client_t *client, tinker_done_cb cb,
+                        void *user) {
+  if (!client) return TINKER_EINVAL;
+  int rc = TINKER_ECLOSED;
+  pthread_mutex_lock(&client->lock);
+  if (tinker__core_phase(client) < TINKER__PHASE_CLOSING) {
+    atomic_store(&client->phase, TINKER__PHASE_CLOSING);
+    client->close_cb = (tinker__ending_t){cb, user};
+    tinker__loop_post(client->loop, &client->close_task);
+    rc = 0;
+  }
+  pthread_mutex_unlock(&client->lock);
+  return rc;
+}
+
+int tinker_shutdown(int64_t timeout_ms) {
+  return tinker__loop_reap(timeout_ms);
+}
+
+int tinker_client_session_id(tinker_client_t *client, char *out,
+                             size_t out_len) {
+  if (!client || !out || out_len == 0) return TINKER_EINVAL;
+  pthread_mutex_lock(&client->lock);
+  int rc = client->session_id[0] ? 0 : TINKER_EAGAIN;
+  if (!rc) tinker__why(out, out_len, 0, "%s", client->session_id);
+  pthread_mutex_unlock(&client->lock);
+  return rc;
+}
+
+/* --- ended operations without callback --- */
+
+static tinker_future_t *take_ended(tinker_client_t *client) {
+  tinker_future_t *f = NULL;
+  pthread_mutex_lock(&client->lock);
+  tinker__link_t *l;
+  while (!f && (l = tinker__list_pop_front(&client->ended))) {
+    atomic_fetch_sub(&client->ended_count, 1);
+    f = TINKER__CONTAINER(l, tinker_future_t, link);
+    /* The list holds no reference: one that is being freed stays out. */
+    if (!tinker__future_try_ref(f)) f = NULL;
+  }
+  pthread_mutex_unlock(&client->lock);
+  return f;
+}
+
+static bool something_ended(void *user) {
+  tinker_client_t *client = user;
+  return atomic_load(&client->ended_count) > 0 ||
+         atomic_load(&client->quiet) == 0;
+}
+
+int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
+                       tinker_future_t **out) {
+  if (!client || !out || timeout_ms < -1) return TINKER_EINVAL;
+  for (;;) {
+    tinker_future_t *f = take_ended(client);
+    if (f) {
+      *out = f;
+      return 0;
+    }
+    if (atomic_load(&client->quiet) == 0 &&
+        atomic_load(&client->ended_count) == 0)
+      return TINKER_ENOENT;
+    int rc = tinker__loop_wait(client->loop, something_ended, client,
+                               timeout_ms);
+    if (rc) return rc;
+  }
+}

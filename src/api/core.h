@@ -1,0 +1,120 @@
+/* core: what one client is made of, and how its parts are tied together.
+ *
+ * Phases: OPEN -> DRAINING -> CLOSING -> CLOSED. Only OPEN takes operations
+ * in. The loop's thread owns flow, session and transport; `lock` guards what
+ * any thread may touch.
+ *
+ * Three counts. `refs`: the user's references to the client; the last one
+ * closes. `loop_users`: who may still touch the loop (the client itself and
+ * each thread that waits); the last one ends the loop. `holds`: who may still
+ * touch this struct and its memory (handles, futures, the loop); the last one
+ * frees. */
+#ifndef TINKER_API_CORE_H
+#define TINKER_API_CORE_H
+
+#include <pthread.h>
+#include <tinker/tinker.h>
+
+#include "base/log.h"
+#include "flow/chunk.h"
+#include "flow/flow.h"
+#include "session/session.h"
+
+typedef enum {
+  TINKER__PHASE_OPEN,
+  TINKER__PHASE_DRAINING,
+  TINKER__PHASE_CLOSING,
+  TINKER__PHASE_CLOSED
+} tinker__phase_t;
+
+typedef struct tinker__ending_s {
+  tinker_done_cb cb;
+  void *user;
+} tinker__ending_t;
+
+struct tinker_client_s {
+  atomic_uint refs;
+  atomic_uint holds;
+  tinker__mem_t own_mem;
+  tinker__mem_t *mem; /* own_mem, or a test's */
+  tinker__loop_t *loop;
+  int64_t default_timeout_ms;
+  long pid; /* of the process that made it */
+
+  /* Loop's thread. */
+  tinker__http_t *http;
+  tinker__session_t *session;
+  tinker__flow_t flow;
+  tinker__timer_t tick;
+  tinker__timer_t drain_timer;
+  tinker__session_waiter_t waiters[TINKER__NEEDS_COUNT];
+  tinker__session_waiter_t finish_waiter;
+  bool finishing;
+
+  /* Set once, before the first trainer exists. */
+  tinker__chunk_limits_t chunks;
+  bool parallel_chunks;
+
+  tinker__task_t close_task;
+  tinker__task_t drain_task;
+  tinker__task_t closed_task; /* delivery: the last user code */
+  tinker__log_t *log;
+  tinker__task_t log_task;
+  tinker_log_cb log_cb;
+  void *log_user;
+
+  pthread_mutex_t lock;
+  /* Under the lock. */
+  size_t loop_users;
+  tinker__link_t ended; /* futures without callback, weak */
+  tinker__ending_t drain_cb;
+  tinker__ending_t close_cb;
+  int64_t drain_ms; /* timeout asked for */
+  char session_id[128];
+  bool abandoned; /* the user let go on one of our own threads */
+
+  /* Written under the lock, read anywhere. */
+  atomic_int phase; /* tinker__phase_t */
+  atomic_size_t ended_count;
+  atomic_size_t quiet; /* running operations without callback */
+};
+
+/* Loop and transport to run on, instead of threads and libcurl. The client
+ * takes both over: it closes them. */
+typedef struct tinker__client_parts_s {
+  tinker__mem_t *mem; /* outlives the client */
+  tinker__loop_t *loop;
+  tinker__http_t *http;
+} tinker__client_parts_t;
+
+/* As tinker_client_new; parts may be NULL. On failure parts are untouched. */
+int tinker__client_new_on(tinker_client_t **out,
+                          const tinker_client_options_t *options,
+                          const tinker__client_parts_t *parts, char *why,
+                          size_t why_len);
+
+/* References to struct and memory. */
+void tinker__core_hold(tinker_client_t *core);
+void tinker__core_unhold(void *core);
+/* The right to touch the loop; false when it is gone. */
+bool tinker__core_enter(tinker_client_t *core);
+void tinker__core_leave(tinker_client_t *core);
+static inline tinker__phase_t tinker__core_phase(const tinker_client_t *core) {
+  return (tinker__phase_t)atomic_load(&core->phase);
+}
+
+/* driver.c: the sink of the flow, and the order of ending. */
+extern const tinker__sink_t tinker__driver_sink;
+void tinker__driver_init(tinker_client_t *core);
+void tinker__driver_event(void *user, tinker__session_event_t event,
+                          const char *text);
+/* Sends an operation on its way. Takes op over in any case. 0, TINKER_ECLOSED
+ * or TINKER_EFATAL; *out (may be NULL) gets a reference to its future. */
+int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op,
+                          tinker_future_t **out);
+/* After anything that may have ended an operation; loop's thread. */
+void tinker__driver_look(tinker_client_t *core);
+/* Takes a future out of the list of ended ones before it is freed. */
+void tinker__driver_forget(tinker_client_t *core, tinker_future_t *future);
+
+#endif

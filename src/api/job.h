@@ -1,0 +1,81 @@
+/* job: what an operation is about, from its call to its result. It belongs to
+ * the future and is used by one thread at a time: the caller's while the call
+ * lasts, the loop's while it runs, then whoever decodes. */
+#ifndef TINKER_API_JOB_H
+#define TINKER_API_JOB_H
+
+#include "api/core.h"
+#include "base/arena.h"
+#include "wire/messages.h"
+
+typedef struct tinker__job_s {
+  tinker_client_t *core; /* the future's hold */
+  tinker__arena_t arena; /* strings of the request, then the result */
+  /* What a request that is built on the loop's thread says. */
+  union {
+    tinker__create_model_t create;
+    tinker__load_weights_t load;
+    tinker__create_sampling_t sampling;
+  } request;
+  const char *model_id; /* of a trainer's calls, or of the new model */
+  tinker_trainer_t *trainer; /* made by decoding; the job's reference */
+  tinker_sampler_t *sampler; /* the same */
+} tinker__job_t;
+
+static inline tinker__job_t *tinker__job_of(const tinker_future_t *future) {
+  return future->subject;
+}
+
+/* One of these per kind of result: they tell futures apart. */
+extern const tinker__future_ops_t tinker__result_none;
+extern const tinker__future_ops_t tinker__result_trainer;
+extern const tinker__future_ops_t tinker__result_sampler;
+extern const tinker__future_ops_t tinker__result_ephemeral; /* a sampler */
+extern const tinker__future_ops_t tinker__result_forward;
+extern const tinker__future_ops_t tinker__result_optim;
+extern const tinker__future_ops_t tinker__result_path;
+extern const tinker__future_ops_t tinker__result_sample;
+extern const tinker__future_ops_t tinker__result_info;
+extern const tinker__future_ops_t tinker__result_capabilities;
+
+/* kinds.c: what goes over the wire. */
+extern const tinker__kind_t tinker__kind_capabilities;
+extern const tinker__kind_t tinker__kind_create_model;
+extern const tinker__kind_t tinker__kind_load_new; /* a model from a state */
+extern const tinker__kind_t tinker__kind_get_info;
+extern const tinker__kind_t tinker__kind_create_sampling;
+extern const tinker__kind_t tinker__kind_forward;
+extern const tinker__kind_t tinker__kind_forward_backward;
+extern const tinker__kind_t tinker__kind_optim_step;
+extern const tinker__kind_t tinker__kind_save_weights;
+extern const tinker__kind_t tinker__kind_load_weights;
+extern const tinker__kind_t tinker__kind_save_sampler;
+extern const tinker__kind_t tinker__kind_save_ephemeral;
+extern const tinker__kind_t tinker__kind_sample;
+
+/* What every asynchronous call is given. */
+typedef struct tinker__call_s {
+  tinker_client_t *core;
+  tinker__turn_t *turn; /* NULL = of no trainer or sampler */
+  const tinker_call_options_t *options;
+  tinker_done_cb cb;
+  void *user;
+  tinker_future_t **out;
+} tinker__call_t;
+
+/* Begins an operation: future, job and op of `parts` parts. 0, TINKER_EINVAL
+ * (neither cb nor out, a bad timeout), TINKER_ENOTSUP, TINKER_ECLOSED,
+ * TINKER_EFATAL or TINKER_ENOMEM. */
+int tinker__job_begin(const tinker__call_t *call, const tinker__kind_t *kind,
+                      const tinker__future_ops_t *result, size_t parts,
+                      tinker__op_t **out);
+static inline tinker__job_t *tinker__op_job(const tinker__op_t *op) {
+  return op->future->subject;
+}
+/* Sends it (rc 0), or drops it and returns rc. op NULL: returns rc. */
+int tinker__job_end(const tinker__call_t *call, tinker__op_t *op, int rc);
+
+/* A copy in the job's arena; NULL without memory, or of NULL. */
+const char *tinker__job_str(tinker__job_t *job, const char *s);
+
+#endif

@@ -1,0 +1,196 @@
+/* The kinds of operations: what they are called on the wire, what is built
+ * when they leave their queue, and which step follows which. Everything but
+ * the tables runs on the loop's thread. */
+#include <stdio.h>
+
+#include "api/job.h"
+
+static int encode(tinker__op_t *op, const tinker__bind_table_t *table,
+                  const void *message) {
+  tinker__buf_t *text = &op->parts[0].text;
+  tinker__buf_clear(text);
+  return tinker__message_encode(text, table, message);
+}
+
+/* --- a new trainer: create_model or load_weights, then get_info --- */
+
+static int prepare_create(tinker__op_t *op) {
+  tinker__job_t *job = tinker__op_job(op);
+  tinker__session_t *session = job->core->session;
+  job->request.create.session_id = tinker__session_id(session);
+  job->request.create.model_seq_id = tinker__session_next_model_seq(session);
+  return encode(op, &tinker__create_model_msg, &job->request.create);
+}
+
+static int prepare_load(tinker__op_t *op) {
+  tinker__job_t *job = tinker__op_job(op);
+  tinker__session_t *session = job->core->session;
+  tinker__load_weights_t *load = &job->request.load;
+  load->session_id = tinker__session_id(session);
+  load->has_model_seq_id = true;
+  load->model_seq_id = tinker__session_next_model_seq(session);
+  return encode(op, &tinker__load_weights_msg, load);
+}
+
+static int prepare_info(tinker__op_t *op) {
+  tinker__get_info_t ask = {.model_id = tinker__op_job(op)->model_id};
+  return encode(op, &tinker__get_info_msg, &ask);
+}
+
+static int decode(tinker__op_t *op, const tinker__bind_table_t *table,
+                  void *out) {
+  const tinker__raw_t *raw = &op->parts[0].raw;
+  tinker__str_t body = {raw->data ? raw->data : "", raw->len};
+  return tinker__message_decode(table, out, &tinker__op_job(op)->arena, body,
+                                NULL, 0);
+}
+
+static int then_info(tinker__op_t *op, const char *model_id) {
+  tinker__op_job(op)->model_id = model_id;
+  if (!model_id) return TINKER_ENOMEM;
+  tinker__op_next_step(op, &tinker__kind_get_info);
+  return 1;
+}
+
+static int created(tinker__op_t *op) {
+  tinker__create_model_result_t result;
+  int rc = decode(op, &tinker__create_model_result_msg, &result);
+  if (rc) return rc;
+  return result.model_id ? then_info(op, result.model_id) : TINKER_EPROTO;
+}
+
+/* The official client builds the id itself and ignores the reply's (protocol
+ * 6.10); we do so only when the reply has none. */
+static int loaded(tinker__op_t *op) {
+  tinker__load_weights_result_t result;
+  tinker__job_t *job = tinker__op_job(op);
+  char id[192];
+  int rc = decode(op, &tinker__load_weights_result_msg, &result);
+  if (rc) return rc;
+  if (result.model_id) return then_info(op, result.model_id);
+  int n = snprintf(id, sizeof id, "%s:train:%lld",
+                   job->request.load.session_id,
+                   (long long)job->request.load.model_seq_id);
+  if (n < 0 || (size_t)n >= sizeof id) return TINKER_EOVERFLOW;
+  return then_info(op, tinker__job_str(job, id));
+}
+
+const tinker__kind_t tinker__kind_create_model = {
+    .name = "create_trainer",
+    .path = "api/v1/create_model",
+    .request_type = "CreateModel",
+    .retry = TINKER__RETRY_ONCE,
+    .method = TINKER__HTTP_POST,
+    .lane = TINKER__LANE_SUBMIT,
+    .needs = TINKER__NEEDS_SESSION,
+    .prepare = prepare_create,
+    .next = created};
+
+const tinker__kind_t tinker__kind_load_new = {
+    .name = "create_trainer_from_state",
+    .path = "api/v1/load_weights",
+    .request_type = "LoadWeights",
+    .retry = TINKER__RETRY_ONCE,
+    .method = TINKER__HTTP_POST,
+    .lane = TINKER__LANE_SUBMIT,
+    .needs = TINKER__NEEDS_SESSION,
+    .prepare = prepare_load,
+    .next = loaded};
+
+const tinker__kind_t tinker__kind_get_info = {
+    .name = "get_info",
+    .path = "api/v1/get_info",
+    .retry = TINKER__RETRY_READ,
+    .method = TINKER__HTTP_POST,
+    .lane = TINKER__LANE_CONTROL,
+    .needs = TINKER__NEEDS_SESSION,
+    .prepare = prepare_info};
+
+const tinker__kind_t tinker__kind_capabilities = {
+    .name = "get_capabilities",
+    .path = "api/v1/get_server_capabilities",
+    .retry = TINKER__RETRY_READ,
+    .method = TINKER__HTTP_GET,
+    .lane = TINKER__LANE_CONTROL,
+    .needs = TINKER__NEEDS_CONFIG};
+
+/* --- samplers --- */
+
+static int prepare_sampling(tinker__op_t *op) {
+  tinker__job_t *job = tinker__op_job(op);
+  tinker__session_t *session = job->core->session;
+  tinker__create_sampling_t *ask = &job->request.sampling;
+  ask->session_id = tinker__session_id(session);
+  ask->sampling_session_seq_id = tinker__session_next_sampling_seq(session);
+  return encode(op, &tinker__create_sampling_msg, ask);
+}
+
+const tinker__kind_t tinker__kind_create_sampling = {
+    .name = "create_sampler",
+    .path = "api/v1/create_sampling_session",
+    .retry = TINKER__RETRY_ONCE,
+    .method = TINKER__HTTP_POST,
+    .lane = TINKER__LANE_SUBMIT,
+    .needs = TINKER__NEEDS_SESSION,
+    .prepare = prepare_sampling};
+
+const tinker__kind_t tinker__kind_sample = {
+    .name = "sample",
+    .path = "api/v1/asample",
+    .request_type = "Sample",
+    .retry = TINKER__RETRY_SAMPLE,
+    .method = TINKER__HTTP_POST,
+    .lane = TINKER__LANE_SUBMIT,
+    .proto_result = true,
+    .keep_accepted = true};
+
+/* An ephemeral save takes its number of the session's samplers when it leaves
+ * the queue, once: re-sends carry the same one. */
+static int prepare_ephemeral(tinker__op_t *op) {
+  tinker__job_t *job = tinker__op_job(op);
+  tinker__save_sampler_t save = {
+      .has_sampling_session_seq_id = true,
+      .sampling_session_seq_id =
+          tinker__session_next_sampling_seq(job->core->session),
+      .kind = "snapshot"};
+  return tinker__message_encode_numbered(&op->parts[0].body, op->mem,
+                                         &tinker__save_sampler_msg, &save,
+                                         tinker__str(op->turn->id));
+}
+
+/* --- a trainer's numbered calls --- */
+
+#define NUMBERED(name_, path_, type_)                                          \
+  .name = (name_), .path = "api/v1/" path_, .request_type = (type_),           \
+  .retry = TINKER__RETRY_NUMBERED, .method = TINKER__HTTP_POST,                \
+  .lane = TINKER__LANE_SUBMIT
+
+const tinker__kind_t tinker__kind_forward = {
+    NUMBERED("forward", "forward_backward", "Forward"),
+    .proto_body = true,
+    .proto_result = true,
+    .fb_quota = true};
+
+const tinker__kind_t tinker__kind_forward_backward = {
+    NUMBERED("forward_backward", "forward_backward", "ForwardBackward"),
+    .proto_body = true,
+    .proto_result = true,
+    .fb_quota = true};
+
+const tinker__kind_t tinker__kind_optim_step = {
+    NUMBERED("optim_step", "optim_step", "OptimStep")};
+
+const tinker__kind_t tinker__kind_save_weights = {
+    NUMBERED("save_state", "save_weights", "SaveWeights")};
+
+const tinker__kind_t tinker__kind_load_weights = {
+    NUMBERED("load_state", "load_weights", "LoadWeights")};
+
+const tinker__kind_t tinker__kind_save_sampler = {
+    NUMBERED("save_weights_for_sampler", "save_weights_for_sampler",
+             "SaveWeightsForSampler")};
+
+const tinker__kind_t tinker__kind_save_ephemeral = {
+    NUMBERED("create_sampler", "save_weights_for_sampler",
+             "SaveWeightsForSampler"),
+    .prepare = prepare_ephemeral};
