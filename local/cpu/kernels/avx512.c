@@ -10,8 +10,10 @@
 #define TILE_UNROLL  KERNELS_UNROLL
 #define TILE_SHAPES(X)                                                         \
   X(1, 1)                                                                      \
-  X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2)      \
-      X(5, 2) X(6, 2) X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4)
+  X(2, 1)                                                                      \
+  X(3, 1)                                                                      \
+  X(4, 1) X(5, 1) X(6, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2)      \
+      X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4)
 
 static const unsigned char tile_np[TILE_MAX_MR + 1] = {0, 4, 4, 4, 4, 4, 4};
 

@@ -189,12 +189,12 @@ static void run_rows(block_t *bl, size_t i0, size_t i1) {
     }
 }
 
-/* Length of a block of k. Rows read in place are read the faster the longer
- * they are, as long as what they meet stays in the cache. */
+/* Length of a block of k, a multiple of 16. Rows read in place are read the
+ * faster the longer they are, as long as what they meet stays in the cache. */
 static size_t k_step(const product_t *p, size_t cols) {
   if (p->direct) return p->g->k;
   if (p->g->a_cs == 1 && direct_a(p, cols))
-    return DIRECT_B / round_up(cols, 16);
+    return DIRECT_B / (round_up(cols, 16) * 16) * 16;
   return TINKER__GEMM_KC;
 }
 

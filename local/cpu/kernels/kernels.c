@@ -41,6 +41,9 @@ static const set_row_t rows[] = {
     {&tinker__kernels_avx2, has_avx2},
     {&tinker__kernels_avx512, has_avx512},
 #endif
+#ifdef TINKER_KERNELS_ARM
+    {&tinker__kernels_neon, always},
+#endif
 };
 
 const tinker__kernels_t *tinker__kernels_at(size_t i) {

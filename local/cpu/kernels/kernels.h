@@ -47,7 +47,7 @@ typedef void (*tinker__tile_fn)(unsigned mr, unsigned np, size_t k,
                                 float *c, size_t ldc, bool load);
 
 typedef struct {
-  const char *name; /* "scalar", "avx2", "avx512" */
+  const char *name; /* "scalar", "avx2", "avx512", "neon" */
 
   /* Elementwise, y may be x. exp and log: under 2 ulp of the true value;
    * exp(-inf) = 0, log(0) = -inf, log(negative) = NaN, subnormals exact in
@@ -114,8 +114,8 @@ typedef struct {
   /* out[k][16] from b[k * rs + l * cs], lanes >= n zero. */
   void (*pack_b)(float *out, const float *b, size_t rs, size_t cs, size_t n,
                  size_t k);
-  /* out[r][16] = panel elements (column n0 + r of the weight, rows k0 .. k0 +
-   * 15): a transposed read of packed weights, rows >= kn zero. */
+  /* A transposed read of packed weights: out[r][l] = W[n0 + r][k0 + l] for
+   * r < n, lanes l >= kn zero. n0 is a multiple of 16. */
   void (*pack_t)(float *out, const void *panels, tinker__elem_t type,
                  size_t k_in, size_t n0, size_t n, size_t k0, size_t kn);
 } tinker__kernels_t;

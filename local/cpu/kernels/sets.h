@@ -17,5 +17,8 @@ extern const tinker__kernels_t tinker__kernels_scalar;
 extern const tinker__kernels_t tinker__kernels_avx2;
 extern const tinker__kernels_t tinker__kernels_avx512;
 #endif
+#ifdef TINKER_KERNELS_ARM
+extern const tinker__kernels_t tinker__kernels_neon;
+#endif
 
 #endif

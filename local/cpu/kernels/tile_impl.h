@@ -120,15 +120,13 @@ static void pack_b(float *out, const float *b, size_t rs, size_t cs, size_t n,
 static void pack_t(float *out, const void *panels, tinker__elem_t type,
                    size_t k_in, size_t n0, size_t n, size_t k0, size_t kn) {
   vf_t square[16];
-  for (size_t r = 0; r < n;) {
-    size_t lane = (n0 + r) % 16, len = 16 - lane < n - r ? 16 - lane : n - r;
+  for (size_t r = 0; r < n; r += 16) {
     size_t at = ((n0 + r) / 16 * k_in + k0) * 16;
     for (size_t j = 0; j < 16; j++)
       square[j] = j < kn ? tile_load_b(panels, at + j * 16, type) : vf_set1(0);
     vf_transpose(square);
-    for (size_t i = 0; i < len; i++)
-      vf_store(out + (r + i) * 16, square[lane + i]);
-    r += len;
+    for (size_t i = 0; i < 16 && r + i < n; i++)
+      vf_store(out + (r + i) * 16, square[i]);
   }
 }
 
