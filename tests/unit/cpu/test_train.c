@@ -227,7 +227,6 @@ static void taken_back(bench_t *b, tinker__train_t *t) {
   for (int had = 0; had < 2; had++) {
     if (had) run_pass(t, b->s, 1, &cross_entropy, false);
     memcpy(g, t->g, bytes);
-    /* Memory for a step of one datum only, so that there are several. */
     cr_assert_eq(api->pass_begin(t, d, 3, &cross_entropy, false, &p, NULL, 0),
                  0);
     cr_assert_eq(api->pass_begin(t, d, 3, &cross_entropy, false, &second, NULL,
@@ -244,24 +243,29 @@ static void taken_back(bench_t *b, tinker__train_t *t) {
   free(g);
 }
 
-/* Ends a pass of many steps after its first. */
+#define MANY 7
+
+/* Ends a pass of two steps after the first. */
 static void ended_early(bench_t *b, tinker__train_t *t) {
   size_t bytes = t->lora->floats * sizeof(float);
   const tinker__engine_api_t *api = b->r.api;
-  tinker__train_datum_t d[3 * 50];
+  sample_t many[MANY];
+  tinker__train_datum_t d[MANY];
   tinker__pass_t *p = NULL;
   float *g = malloc(bytes);
   run_pass(t, b->s, 1, &cross_entropy, false);
   memcpy(g, t->g, bytes);
-  for (size_t i = 0; i < 150; i++) {
-    d[i] = sample_datum(&b->s[2], TINKER__LOSS_CROSS_ENTROPY);
+  for (size_t i = 0; i < MANY; i++) {
+    sample_random(&many[i], 350, 1, tiny_shape.vocab, i);
+    d[i] = sample_datum(&many[i], TINKER__LOSS_CROSS_ENTROPY);
   }
-  cr_assert_eq(api->pass_begin(t, d, 150, &cross_entropy, false, &p, NULL, 0),
+  cr_assert_eq(api->pass_begin(t, d, MANY, &cross_entropy, false, &p, NULL, 0),
                0);
   cr_assert_eq(api->pass_step(p, NULL, NULL, 0), 1);
   cr_assert_neq(memcmp(g, t->g, bytes), 0);
   api->pass_end(p);
   cr_assert_eq(memcmp(g, t->g, bytes), 0);
+  samples_free(many, MANY);
   free(g);
 }
 
