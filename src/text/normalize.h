@@ -1,4 +1,4 @@
-/* normalize: Unicode normalisation form C through utf8proc's tables. Linear
+/* normalize: Unicode normalisation form C (see marks.h for which) through utf8proc's tables. Linear
  * in the text, also for long runs of combining marks (utf8proc's own ordering
  * is not). Pure. */
 #ifndef TINKER_TEXT_NORMALIZE_H
