@@ -1,6 +1,8 @@
-/* pool: workers claim task numbers from one atomic counter. A run is told by
- * its generation number; a worker looks for a new one for a moment, then
- * sleeps on the condition. See pool.h for what tasks may do. */
+/* pool: workers claim tasks from one atomic word. The caller waits for tasks,
+ * not for workers: on a busy machine one that does not get a processor in time
+ * finds nothing left and has delayed nobody. A worker without tasks looks for
+ * some for a moment, then sleeps on the condition. See pool.h for what tasks
+ * may do. */
 #include "cpu/pool.h"
 
 #include <pthread.h>
@@ -13,7 +15,7 @@
 
 #include "cpu/kernels/kernels.h"
 
-/* Looks at the generation before a worker sleeps: some ten microseconds, the
+/* Looks at the word before a worker sleeps: some ten microseconds, the
  * gap between two products of one layer. */
 #define POOL_SPINS 2000
 
@@ -32,18 +34,21 @@ struct tinker__pool_s {
   pool_worker_t *workers; /* threads - 1 */
 
   pthread_mutex_t lock;
-  pthread_cond_t wake; /* a new generation, or stop */
-  pthread_cond_t idle; /* busy fell to 0 */
-  atomic_uint generation;
-  atomic_uint busy; /* workers that may still touch the run below */
-  bool stop;        /* under lock */
-  unsigned asleep;  /* under lock */
-  bool waiting;     /* under lock: the caller sleeps on idle */
+  pthread_cond_t wake; /* a new run, or stop */
+  pthread_cond_t idle; /* pending fell to 0 */
+  bool stop;           /* under lock */
+  bool waiting;        /* under lock: the caller sleeps on idle */
+  atomic_uint asleep;  /* workers on wake; changed under lock */
 
-  tinker__pool_fn fn; /* written before generation, read after */
+  /* The run's number above, its unclaimed tasks below: whoever takes one off
+   * knows by the exchange that the run is still this one. */
+  atomic_uint_fast64_t state;
+  atomic_size_t pending; /* tasks not finished */
+
+  /* Of the run: written while nothing is pending, read after a claim. */
+  tinker__pool_fn fn;
   void *arg;
   size_t n_tasks;
-  atomic_size_t next;
 };
 
 static inline void relax(void) {
@@ -54,53 +59,60 @@ static inline void relax(void) {
 #endif
 }
 
+static uint32_t unclaimed(uint_fast64_t state) {
+  return (uint32_t)state;
+}
+
+static void finish_one(tinker__pool_t *pool) {
+  if (atomic_fetch_sub(&pool->pending, 1) != 1) return;
+  pthread_mutex_lock(&pool->lock);
+  if (pool->waiting) pthread_cond_signal(&pool->idle);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+/* Claim and run tasks until none is left to claim. */
 static void work(tinker__pool_t *pool, unsigned worker) {
-  for (;;) {
-    size_t task =
-        atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-    if (task >= pool->n_tasks) return;
-    pool->fn(pool->arg, task, worker);
+  uint_fast64_t state = atomic_load(&pool->state);
+  while (unclaimed(state) > 0) {
+    if (!atomic_compare_exchange_weak(&pool->state, &state, state - 1))
+      continue;
+    pool->fn(pool->arg, pool->n_tasks - unclaimed(state), worker);
+    finish_one(pool);
+    state = atomic_load(&pool->state);
   }
 }
 
-/* Wait for a generation other than seen. False when the pool stops. */
-static bool next_run(tinker__pool_t *pool, unsigned seen) {
+/* Wait for tasks to claim. False when the pool stops. */
+static bool next_run(tinker__pool_t *pool) {
   for (int i = 0; i < POOL_SPINS; i++) {
-    if (atomic_load_explicit(&pool->generation, memory_order_acquire) != seen)
-      return true;
+    if (unclaimed(atomic_load(&pool->state)) > 0) return true;
     relax();
   }
   pthread_mutex_lock(&pool->lock);
-  pool->asleep++;
-  while (!pool->stop && atomic_load(&pool->generation) == seen)
+  atomic_fetch_add(&pool->asleep, 1);
+  while (!pool->stop && unclaimed(atomic_load(&pool->state)) == 0)
     pthread_cond_wait(&pool->wake, &pool->lock);
-  pool->asleep--;
-  bool run = atomic_load(&pool->generation) != seen;
+  atomic_fetch_sub(&pool->asleep, 1);
+  bool run = !pool->stop;
   pthread_mutex_unlock(&pool->lock);
   return run;
 }
 
 static void *worker_main(void *arg) {
   pool_worker_t *self = arg;
-  tinker__pool_t *pool = self->pool;
-  for (unsigned seen = 0; next_run(pool, seen); seen++) {
-    work(pool, self->index);
-    if (atomic_fetch_sub(&pool->busy, 1) != 1) continue;
-    pthread_mutex_lock(&pool->lock);
-    if (pool->waiting) pthread_cond_signal(&pool->idle);
-    pthread_mutex_unlock(&pool->lock);
-  }
+  while (next_run(self->pool))
+    work(self->pool, self->index);
   return NULL;
 }
 
 static void wait_idle(tinker__pool_t *pool) {
   for (int i = 0; i < POOL_SPINS; i++) {
-    if (atomic_load(&pool->busy) == 0) return;
+    if (atomic_load(&pool->pending) == 0) return;
     relax();
   }
   pthread_mutex_lock(&pool->lock);
   pool->waiting = true;
-  while (atomic_load(&pool->busy) != 0)
+  while (atomic_load(&pool->pending) != 0)
     pthread_cond_wait(&pool->idle, &pool->lock);
   pool->waiting = false;
   pthread_mutex_unlock(&pool->lock);
@@ -108,7 +120,7 @@ static void wait_idle(tinker__pool_t *pool) {
 
 void tinker__pool_run(tinker__pool_t *pool, tinker__pool_fn fn, void *arg,
                       size_t n_tasks) {
-  if (pool->threads == 1 || n_tasks < 2) {
+  if (pool->threads == 1 || n_tasks < 2 || n_tasks > UINT32_MAX) {
     for (size_t i = 0; i < n_tasks; i++)
       fn(arg, i, 0);
     return;
@@ -116,12 +128,15 @@ void tinker__pool_run(tinker__pool_t *pool, tinker__pool_fn fn, void *arg,
   pool->fn = fn;
   pool->arg = arg;
   pool->n_tasks = n_tasks;
-  atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-  atomic_store(&pool->busy, pool->threads - 1);
-  pthread_mutex_lock(&pool->lock);
-  atomic_fetch_add(&pool->generation, 1);
-  if (pool->asleep > 0) pthread_cond_broadcast(&pool->wake);
-  pthread_mutex_unlock(&pool->lock);
+  atomic_store(&pool->pending, n_tasks);
+  uint_fast64_t run = (atomic_load(&pool->state) >> 32) + 1;
+  atomic_store(&pool->state, run << 32 | n_tasks);
+  /* A worker counts itself before it looks for tasks and sleeps. */
+  if (atomic_load(&pool->asleep) > 0) {
+    pthread_mutex_lock(&pool->lock);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+  }
   work(pool, 0);
   wait_idle(pool);
 }

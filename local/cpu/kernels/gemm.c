@@ -16,7 +16,7 @@
 /* Floats of the right operand that may stand against rows read in place. */
 #define DIRECT_B 65536
 /* Below this many multiply-adds waking workers costs more than it saves. */
-#define MIN_PARALLEL 100000
+#define MIN_PARALLEL 400000
 
 typedef enum { B_STRIDED, B_PACKED, B_PACKED_BACK } b_kind_t;
 
