@@ -1,0 +1,289 @@
+/* tinker-locald: the local service as a program. Flags, exit codes, signals,
+ * one line on stdout when it answers, the log on stderr. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <tinker/error.h>
+#include <tinker/version.h>
+
+#include "base/json_write.h"
+#include "base/str.h"
+#include "cpu/cpu.h"
+#include "service/service.h"
+
+#define MAX_MODELS 32
+
+enum {
+  EXIT_ENDED = 1,  /* the store failed while it ran */
+  EXIT_USAGE = 2,
+  EXIT_STATE = 3,
+  EXIT_BUSY = 4,
+  EXIT_MODEL = 5,
+  EXIT_LISTEN = 6,
+  EXIT_OTHER = 7
+};
+
+static const char help[] =
+    "usage: tinker-locald --model [NAME=]DIR... --state DIR\n"
+    "                     [--socket PATH] [--listen HOST:PORT] [options]\n"
+    "\n"
+    "A local service that speaks the Tinker protocol and really trains.\n"
+    "\n"
+    "  --model [NAME=]DIR   a Hugging Face model folder; NAME (default: the\n"
+    "                       folder's name) is the base_model clients ask for\n"
+    "  --state DIR          runs, checkpoints, results; made with mode 0700\n"
+    "  --socket PATH        listen on a Unix socket (mode 0600)\n"
+    "  --listen HOST:PORT   listen on TCP, port 0 = any; loopback only unless\n"
+    "                       --key-file is given\n"
+    "  --key-file FILE      TCP clients must send the key in FILE\n"
+    "  --threads N          engine threads (default: one per core)\n"
+    "  --max-body BYTES     largest request body (default 67108864)\n"
+    "  --session-timeout S  seconds without heartbeat that end a session\n"
+    "                       (default 600)\n"
+    "  --snapshot-ms MS     engine time that a restart may have to repeat\n"
+    "                       (default 5000)\n"
+    "  --help, --version\n"
+    "\n"
+    "When ready it prints one JSON line with its endpoints. The log goes to\n"
+    "stderr as JSON lines. SIGTERM and SIGINT end it; what was accepted and\n"
+    "not finished is taken up at the next start.\n"
+    "\n"
+    "exit codes: 0 ended by a signal, 1 failed while running, 2 bad usage,\n"
+    "3 state folder, 4 state folder in use, 5 model folder, 6 socket or port,\n"
+    "7 other failure at the start\n";
+
+typedef struct {
+  tinker__service_config_t config;
+  tinker__service_model_t models[MAX_MODELS];
+  char *names[MAX_MODELS];
+  const char *key_file;
+  char key[512];
+} options_t;
+
+static int wake_pipe[2];
+
+static void on_signal(int signo) {
+  char c = (char)signo;
+  ssize_t n = write(wake_pipe[1], &c, 1);
+  (void)n;
+}
+
+static void on_ended(void *user) {
+  (void)user;
+  on_signal(0);
+}
+
+static void on_log(void *user, const char *line, size_t len) {
+  (void)user;
+  fprintf(stderr, "%.*s\n", (int)len, line);
+}
+
+/* --- Flags ---------------------------------------------------------------- */
+
+static int usage(const char *fmt, const char *what) {
+  fputs("tinker-locald: ", stderr);
+  fprintf(stderr, fmt, what);
+  fputs(" (see --help)\n", stderr);
+  return EXIT_USAGE;
+}
+
+static int add_model(options_t *o, char *text) {
+  char *eq = strchr(text, '=');
+  if (o->config.n_models == MAX_MODELS) {
+    return usage("more than %s models", "32");
+  }
+  tinker__service_model_t *m = &o->models[o->config.n_models++];
+  m->dir = text;
+  if (eq) {
+    *eq = 0;
+    m->name = text;
+    m->dir = eq + 1;
+  }
+  if (!*m->dir || (m->name && !*m->name)) {
+    return usage("--model wants [NAME=]DIR, not '%s'", text);
+  }
+  return 0;
+}
+
+static int take_number(const char *flag, const char *text, int64_t max,
+                       int64_t *out) {
+  int64_t v;
+  if (tinker__parse_i64(tinker__str(text), &v) != 0 || v < 1 || v > max) {
+    return usage("%s wants a positive number", flag);
+  }
+  *out = v;
+  return 0;
+}
+
+static int take_flag(options_t *o, const char *flag, char *value) {
+  tinker__service_config_t *c = &o->config;
+  int64_t n = 0;
+  int rc = 0;
+  if (!strcmp(flag, "--model")) return add_model(o, value);
+  if (!strcmp(flag, "--state")) {
+    c->state_dir = value;
+  } else if (!strcmp(flag, "--socket")) {
+    c->socket_path = value;
+  } else if (!strcmp(flag, "--listen")) {
+    c->listen = value;
+  } else if (!strcmp(flag, "--key-file")) {
+    o->key_file = value;
+  } else if (!strcmp(flag, "--threads")) {
+    rc = take_number(flag, value, 1024, &n);
+    c->threads = (unsigned)n;
+  } else if (!strcmp(flag, "--max-body")) {
+    rc = take_number(flag, value, (int64_t)1 << 30, &n);
+    c->max_body = (size_t)n;
+  } else if (!strcmp(flag, "--session-timeout")) {
+    rc = take_number(flag, value, 1000000, &n);
+    c->session_ms = n * 1000;
+  } else if (!strcmp(flag, "--snapshot-ms")) {
+    rc = take_number(flag, value, (int64_t)1 << 40, &c->snapshot_ms);
+  } else {
+    return usage("unknown flag '%s'", flag);
+  }
+  return rc;
+}
+
+static int read_flags(options_t *o, int argc, char **argv) {
+  for (int i = 1; i < argc; i++) {
+    if (strncmp(argv[i], "--", 2) != 0) {
+      return usage("unexpected argument '%s'", argv[i]);
+    }
+    if (i + 1 == argc) return usage("%s wants a value", argv[i]);
+    int rc = take_flag(o, argv[i], argv[i + 1]);
+    if (rc != 0) return rc;
+    i++;
+  }
+  if (!o->config.n_models) return usage("%s is required", "--model");
+  if (!o->config.state_dir) return usage("%s is required", "--state");
+  if (!o->config.socket_path && !o->config.listen) {
+    return usage("%s is required", "--socket or --listen");
+  }
+  return 0;
+}
+
+/* The first line of the key file. */
+static int read_key(options_t *o) {
+  if (!o->key_file) return 0;
+  FILE *f = fopen(o->key_file, "r");
+  if (!f || !fgets(o->key, sizeof o->key, f)) o->key[0] = 0;
+  if (f) fclose(f);
+  o->key[strcspn(o->key, "\r\n")] = 0;
+  if (strlen(o->key) < 8) {
+    return usage("--key-file %s: no key of 8 or more characters in its first "
+                 "line", o->key_file);
+  }
+  o->config.key = o->key;
+  return 0;
+}
+
+/* --- Running -------------------------------------------------------------- */
+
+static void raise_file_limit(void) {
+  struct rlimit lim;
+  if (getrlimit(RLIMIT_NOFILE, &lim) != 0) return;
+  lim.rlim_cur = lim.rlim_max < 65536 ? lim.rlim_max : 65536;
+  setrlimit(RLIMIT_NOFILE, &lim);
+}
+
+/* The loopback or given host with the port that was bound. */
+static void write_tcp(tinker__jsonw_t *w, const tinker__service_config_t *c,
+                      int port) {
+  char url[320];
+  int host = (int)(strrchr(c->listen, ':') - c->listen);
+  snprintf(url, sizeof url, "http://%.*s:%d", host < 256 ? host : 256,
+           c->listen, port);
+  tinker__jsonw_key(w, "http");
+  tinker__jsonw_cstr(w, url);
+}
+
+static int print_ready(const options_t *o, const tinker__service_t *s) {
+  tinker__buf_t line;
+  tinker__jsonw_t w;
+  char path[300];
+  tinker__buf_init(&line, o->config.mem, 65536);
+  tinker__jsonw_init(&w, &line);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "ready");
+  tinker__jsonw_bool(&w, true);
+  tinker__jsonw_key(&w, "pid");
+  tinker__jsonw_i64(&w, getpid());
+  if (o->config.socket_path) {
+    snprintf(path, sizeof path, "unix:%s", o->config.socket_path);
+    tinker__jsonw_key(&w, "unix");
+    tinker__jsonw_cstr(&w, path);
+  }
+  if (o->config.listen) write_tcp(&w, &o->config, tinker__service_port(s));
+  tinker__jsonw_end_object(&w);
+  int rc = tinker__buf_error(&line);
+  if (rc == 0) printf("%.*s\n", (int)line.len, line.data);
+  tinker__buf_free(&line);
+  return rc == 0 && fflush(stdout) == 0 ? 0 : EXIT_OTHER;
+}
+
+static void catch_signals(void) {
+  struct sigaction act = {.sa_handler = on_signal};
+  sigaction(SIGTERM, &act, NULL);
+  sigaction(SIGINT, &act, NULL);
+  act.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &act, NULL);
+}
+
+static int exit_code(tinker__stage_t stage) {
+  switch (stage) {
+    case TINKER__STAGE_STATE: return EXIT_STATE;
+    case TINKER__STAGE_BUSY: return EXIT_BUSY;
+    case TINKER__STAGE_MODEL: return EXIT_MODEL;
+    case TINKER__STAGE_LISTEN: return EXIT_LISTEN;
+    default: return EXIT_OTHER;
+  }
+}
+
+static int run(options_t *o) {
+  char why[400], cause = 0;
+  tinker__service_t *s;
+  tinker__stage_t stage;
+  if (tinker__service_start(&s, &o->config, &stage, why, sizeof why) != 0) {
+    fprintf(stderr, "tinker-locald: %s\n", why);
+    return exit_code(stage);
+  }
+  int rc = print_ready(o, s);
+  while (rc == 0 && read(wake_pipe[0], &cause, 1) < 0 && errno == EINTR) {
+  }
+  tinker__service_stop(s);
+  return rc ? rc : cause ? 0 : EXIT_ENDED;
+}
+
+int main(int argc, char **argv) {
+  static options_t o;
+  static tinker__mem_t mem;
+  if (argc == 2 && !strcmp(argv[1], "--help")) {
+    fputs(help, stdout);
+    return 0;
+  }
+  if (argc == 2 && !strcmp(argv[1], "--version")) {
+    printf("tinker-locald %s\n", TINKER_VERSION_STRING);
+    return 0;
+  }
+  tinker__mem_init(&mem, NULL, 0);
+  o.config = (tinker__service_config_t){.mem = &mem,
+                                        .engine = tinker__engine_cpu(),
+                                        .models = o.models,
+                                        .log = on_log,
+                                        .ended = on_ended};
+  int rc = read_flags(&o, argc, argv);
+  if (rc == 0) rc = read_key(&o);
+  if (rc != 0) return rc;
+  if (pipe(wake_pipe) != 0) return EXIT_OTHER;
+  raise_file_limit();
+  catch_signals();
+  return run(&o);
+}

@@ -1,0 +1,458 @@
+/* generate: see generate.h. A row callback only notes what it picked; the
+ * token is appended when the whole round has succeeded, because a round that
+ * fails is repeated for each request alone. */
+#include "engine/generate.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <tinker/error.h>
+
+#define MAX_SEQUENCES 64   /* at once; a larger request runs alone */
+#define PREFILL_TOKENS 512 /* of one prompt in one round */
+
+/* --- Making and freeing --------------------------------------------------- */
+
+static int copy_stops(tinker__gen_t *g, const tinker__gen_spec_t *spec) {
+  size_t bytes = spec->n_stop_strings * sizeof *g->stop_strings;
+  for (size_t i = 0; i < spec->n_stop_strings; i++) {
+    size_t len = spec->stop_strings[i].len;
+    bytes += len;
+    if (len > g->longest_stop) g->longest_stop = len;
+  }
+  g->stop_strings = tinker__mem_alloc(g->mem, bytes);
+  if (!g->stop_strings) return TINKER_ENOMEM;
+  char *text = (char *)(g->stop_strings + spec->n_stop_strings);
+  for (size_t i = 0; i < spec->n_stop_strings; i++) {
+    size_t len = spec->stop_strings[i].len;
+    memcpy(text, spec->stop_strings[i].ptr, len);
+    g->stop_strings[i] = (tinker__str_t){text, len};
+    text += len;
+  }
+  g->n_stop_strings = spec->n_stop_strings;
+  return 0;
+}
+
+static int alloc_outputs(tinker__gen_t *g) {
+  size_t top = g->n_prompt * g->top_prompt;
+  if (g->want_prompt) {
+    g->prompt_logprobs = tinker__mem_array(g->mem, g->n_prompt, sizeof(float));
+    if (!g->prompt_logprobs) return TINKER_ENOMEM;
+    g->prompt_logprobs[0] = NAN;
+  }
+  if (top) {
+    g->top_prompt_ids = tinker__mem_array(g->mem, top, sizeof(int32_t));
+    g->top_prompt_logprobs = tinker__mem_array(g->mem, top, sizeof(float));
+    if (!g->top_prompt_ids || !g->top_prompt_logprobs) return TINKER_ENOMEM;
+  }
+  g->seqs = tinker__mem_array(g->mem, g->num_samples, sizeof *g->seqs);
+  if (!g->seqs) return TINKER_ENOMEM;
+  for (size_t i = 0; i < g->num_samples; i++) {
+    g->seqs[i].gen = g;
+    g->seqs[i].next = -1;
+    tinker__buf_init(&g->seqs[i].text, g->mem, (size_t)1 << 30);
+  }
+  return 0;
+}
+
+int tinker__gen_new(tinker__gen_t **out, tinker__mem_t *mem,
+                    const tinker__gen_spec_t *spec) {
+  tinker__gen_t *g = tinker__mem_zalloc(mem, sizeof *g);
+  if (!g) return TINKER_ENOMEM;
+  int rc = TINKER_ENOMEM;
+  tinker__list_init(&g->link);
+  g->mem = mem;
+  atomic_init(&g->cancel, false);
+  g->n_prompt = spec->n_prompt;
+  g->num_samples = spec->num_samples;
+  g->max_tokens = spec->max_tokens;
+  g->sampling = spec->sampling;
+  g->text = spec->text;
+  g->top_prompt = spec->top_prompt;
+  g->top_sample = spec->top_sample;
+  g->want_prompt = spec->prompt_logprobs;
+  g->prompt = tinker__mem_dup(mem, spec->prompt,
+                              spec->n_prompt * sizeof *spec->prompt);
+  if (!g->prompt) goto out;
+  if (spec->n_stop_tokens) {
+    g->stop_tokens =
+        tinker__mem_dup(mem, spec->stop_tokens,
+                        spec->n_stop_tokens * sizeof *spec->stop_tokens);
+    if (!g->stop_tokens) goto out;
+    g->n_stop_tokens = spec->n_stop_tokens;
+  }
+  if (spec->n_stop_strings && (rc = copy_stops(g, spec)) != 0) goto out;
+  if ((rc = alloc_outputs(g)) != 0) goto out;
+  *out = g;
+  return 0;
+out:
+  tinker__gen_free(g);
+  return rc;
+}
+
+static void seq_stop(tinker__gen_seq_t *q) {
+  tinker__gen_t *g = q->gen;
+  if (q->slot) g->batch->api->slot_free(q->slot);
+  q->slot = NULL;
+}
+
+static void release_slots(tinker__gen_t *g) {
+  for (size_t i = 0; g->seqs && i < g->num_samples; i++) {
+    if (g->seqs[i].gen) seq_stop(&g->seqs[i]);
+  }
+  if (g->prefill) g->batch->api->slot_free(g->prefill);
+  g->prefill = NULL;
+}
+
+void tinker__gen_free(tinker__gen_t *g) {
+  if (!g) return;
+  release_slots(g);
+  for (size_t i = 0; g->seqs && i < g->num_samples; i++) {
+    tinker__gen_seq_t *q = &g->seqs[i];
+    tinker__mem_free(g->mem, q->tokens);
+    tinker__mem_free(g->mem, q->logprobs);
+    tinker__mem_free(g->mem, q->top_ids);
+    tinker__mem_free(g->mem, q->top_logprobs);
+    if (q->gen) tinker__buf_free(&q->text);
+  }
+  tinker__mem_free(g->mem, g->seqs);
+  tinker__mem_free(g->mem, g->prompt);
+  tinker__mem_free(g->mem, g->stop_tokens);
+  tinker__mem_free(g->mem, g->stop_strings);
+  tinker__mem_free(g->mem, g->prompt_logprobs);
+  tinker__mem_free(g->mem, g->top_prompt_ids);
+  tinker__mem_free(g->mem, g->top_prompt_logprobs);
+  tinker__mem_free(g->mem, g);
+}
+
+/* --- Rows ----------------------------------------------------------------- */
+
+static void gen_fail(tinker__gen_t *g, int code, const char *text) {
+  if (!g->error) {
+    g->error = code;
+    tinker__why(g->why, sizeof g->why, code, "%s", text);
+  }
+}
+
+/* Log-probabilities of the k largest logits of a row. */
+static void top_logprobs(tinker__batch_t *b, const float *row, size_t n,
+                         size_t k, float lse, int32_t *ids, float *out) {
+  tinker__sampler_top(row, n, k, ids, out, b->scratch);
+  for (size_t i = 0; i < k; i++) out[i] -= lse;
+}
+
+static int seq_reserve(tinker__gen_seq_t *q) {
+  tinker__gen_t *g = q->gen;
+  if (q->n < q->cap) return 0;
+  size_t cap = q->cap ? q->cap * 2 : 32, k = g->top_sample;
+  int32_t *tokens = tinker__mem_realloc(g->mem, q->tokens, cap * 4);
+  if (tokens) q->tokens = tokens;
+  float *lp = tinker__mem_realloc(g->mem, q->logprobs, cap * 4);
+  if (lp) q->logprobs = lp;
+  if (!tokens || !lp) return TINKER_ENOMEM;
+  if (k) {
+    int32_t *ids = tinker__mem_realloc(g->mem, q->top_ids, cap * k * 4);
+    if (ids) q->top_ids = ids;
+    float *top = tinker__mem_realloc(g->mem, q->top_logprobs, cap * k * 4);
+    if (top) q->top_logprobs = top;
+    if (!ids || !top) return TINKER_ENOMEM;
+  }
+  q->cap = cap;
+  return 0;
+}
+
+/* Picks the next token of a sequence from its row and notes it. */
+static void seq_pick(tinker__gen_seq_t *q, const float *row, size_t n,
+                     float lse) {
+  tinker__gen_t *g = q->gen;
+  tinker__batch_t *b = g->batch;
+  if (seq_reserve(q) != 0) {
+    gen_fail(g, TINKER_ENOMEM, "out of memory while sampling");
+    return;
+  }
+  int32_t id = tinker__sampler_pick(&g->sampling, (uint64_t)(q - g->seqs),
+                                    q->n, row, n, b->scratch);
+  if (id < 0) {
+    gen_fail(g, TINKER_EINVAL,
+             "NonFiniteInTensor: the model's logits are not finite");
+    return;
+  }
+  q->next = id;
+  q->next_logprob = row[id] - lse;
+  if (g->top_sample) {
+    top_logprobs(b, row, n, g->top_sample, lse,
+                 q->top_ids + q->n * g->top_sample,
+                 q->top_logprobs + q->n * g->top_sample);
+  }
+}
+
+static void on_decode_row(void *user, size_t position, const float *row,
+                          size_t n) {
+  tinker__gen_seq_t *q = user;
+  (void)position;
+  seq_pick(q, row, n, q->gen->batch->api->log_sum_exp(q->gen->batch->engine,
+                                                      row, n));
+}
+
+static void on_prompt_row(void *user, size_t position, const float *row,
+                          size_t n) {
+  tinker__gen_t *g = user;
+  tinker__batch_t *b = g->batch;
+  float lse = b->api->log_sum_exp(b->engine, row, n);
+  size_t next = position + 1;
+  if (next < g->n_prompt) {
+    if (g->want_prompt) {
+      g->prompt_logprobs[next] = row[g->prompt[next]] - lse;
+    }
+    if (g->top_prompt) {
+      top_logprobs(b, row, n, g->top_prompt, lse,
+                   g->top_prompt_ids + next * g->top_prompt,
+                   g->top_prompt_logprobs + next * g->top_prompt);
+    }
+    return;
+  }
+  for (size_t i = 0; i < g->num_samples; i++) {
+    seq_pick(&g->seqs[i], row, n, lse);
+  }
+}
+
+/* --- After a round -------------------------------------------------------- */
+
+/* True when a stop string ends in the text that this token added. Bytes will
+ * do: no character's bytes begin inside another's. */
+static bool hits_stop_string(tinker__gen_seq_t *q) {
+  tinker__gen_t *g = q->gen;
+  const char *bytes;
+  size_t n, before = q->text.len;
+  if (!g->n_stop_strings) return false;
+  if (g->text->bytes(g->text->user, q->tokens[q->n - 1], &bytes, &n) != 0 ||
+      tinker__buf_add(&q->text, bytes, n) != 0) {
+    gen_fail(g, TINKER_ENOMEM, "a token could not be compared with the stop "
+                               "strings");
+    return false;
+  }
+  for (size_t s = 0; s < g->n_stop_strings; s++) {
+    size_t len = g->stop_strings[s].len;
+    size_t from = before >= len ? before - len + 1 : 0;
+    for (size_t at = from; at + len <= q->text.len; at++) {
+      if (!memcmp(q->text.data + at, g->stop_strings[s].ptr, len)) return true;
+    }
+  }
+  return false;
+}
+
+static void seq_append(tinker__gen_seq_t *q) {
+  tinker__gen_t *g = q->gen;
+  if (q->finished || q->next < 0) return;
+  q->tokens[q->n] = q->next;
+  q->logprobs[q->n++] = q->next_logprob;
+  for (size_t i = 0; i < g->n_stop_tokens; i++) {
+    if (g->stop_tokens[i] == q->next) q->stopped = true;
+  }
+  if (!q->stopped) q->stopped = hits_stop_string(q);
+  q->next = -1;
+  q->finished = q->stopped || q->n >= g->max_tokens;
+  if (q->finished) seq_stop(q);
+}
+
+/* The prompt is in: gives each unfinished sequence a slot. The last one takes
+ * the prompt's own. */
+static void start_sequences(tinker__gen_t *g) {
+  const tinker__engine_api_t *api = g->batch->api;
+  size_t room = g->n_prompt + g->max_tokens;
+  for (size_t i = g->num_samples; i-- > 0;) {
+    tinker__gen_seq_t *q = &g->seqs[i];
+    if (q->finished || g->error) continue;
+    if (i == 0) {
+      q->slot = g->prefill;
+      g->prefill = NULL;
+    } else if (api->slot_fork(g->prefill, g->n_prompt, room, &q->slot, g->why,
+                              sizeof g->why) != 0) {
+      q->slot = NULL;
+      g->error = TINKER_ENOMEM;
+    }
+  }
+  if (g->prefill) api->slot_free(g->prefill);
+  g->prefill = NULL;
+  g->decoding = true;
+}
+
+static void gen_advance(tinker__gen_t *g, size_t prompt_tokens) {
+  if (g->error) return;
+  if (!g->decoding) {
+    g->fed += prompt_tokens;
+    if (g->fed < g->n_prompt) return;
+  }
+  for (size_t i = 0; i < g->num_samples; i++) seq_append(&g->seqs[i]);
+  if (!g->decoding && !g->error) start_sequences(g);
+}
+
+static bool gen_finished(const tinker__gen_t *g) {
+  if (g->error) return true;
+  for (size_t i = 0; i < g->num_samples; i++) {
+    if (!g->seqs[i].finished) return false;
+  }
+  return true;
+}
+
+static void gen_finish(tinker__gen_t *g) {
+  release_slots(g);
+  tinker__list_remove(&g->link);
+  if (g->started) g->batch->sequences -= g->num_samples;
+  g->done(g, g->error, g->why);
+}
+
+/* --- The batch ------------------------------------------------------------ */
+
+void tinker__batch_init(tinker__batch_t *b, tinker__mem_t *mem,
+                        const tinker__engine_api_t *api,
+                        tinker__engine_t *engine) {
+  memset(b, 0, sizeof *b);
+  b->mem = mem;
+  b->api = api;
+  b->engine = engine;
+  tinker__list_init(&b->waiting);
+  tinker__list_init(&b->running);
+}
+
+static void free_list(tinker__link_t *list) {
+  tinker__link_t *l;
+  while ((l = tinker__list_pop_front(list)) != NULL) {
+    tinker__gen_free(TINKER__CONTAINER(l, tinker__gen_t, link));
+  }
+}
+
+void tinker__batch_free(tinker__batch_t *b) {
+  free_list(&b->waiting);
+  free_list(&b->running);
+  tinker__mem_free(b->mem, b->scratch);
+  tinker__mem_free(b->mem, b->items);
+}
+
+void tinker__batch_add(tinker__batch_t *b, tinker__gen_t *gen) {
+  gen->batch = b;
+  tinker__list_push_back(&b->waiting, &gen->link);
+}
+
+static int ensure_scratch(tinker__batch_t *b, size_t vocab) {
+  size_t need = tinker__sampler_scratch(vocab);
+  if (need <= b->scratch_len) return 0;
+  void *p = tinker__mem_realloc(b->mem, b->scratch, need);
+  if (!p) return TINKER_ENOMEM;
+  b->scratch = p;
+  b->scratch_len = need;
+  return 0;
+}
+
+/* Takes a generation into the rounds: model, scratch and the prompt's slot. */
+static int gen_start(tinker__batch_t *b, tinker__gen_t *g) {
+  int rc = g->prepare ? g->prepare(g, g->why, sizeof g->why) : 0;
+  if (rc != 0) return rc;
+  tinker__base_info_t info;
+  b->api->base_info(g->base, &info);
+  if ((rc = ensure_scratch(b, info.vocab_size)) != 0) return rc;
+  return b->api->slot_new(g->base, g->adapter, g->n_prompt + g->max_tokens,
+                          &g->prefill, g->why, sizeof g->why);
+}
+
+static void admit(tinker__batch_t *b) {
+  tinker__link_t *l;
+  while ((l = tinker__list_first(&b->waiting)) != NULL) {
+    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    if (b->sequences && b->sequences + g->num_samples > MAX_SEQUENCES) return;
+    tinker__list_remove(l);
+    tinker__list_push_back(&b->running, l);
+    b->sequences += g->num_samples;
+    g->started = true;
+    g->error = gen_start(b, g);
+    if (g->error) gen_finish(g);
+  }
+}
+
+/* Items of one generation for this round, appended at b->items + n. */
+static size_t gen_items(tinker__gen_t *g, tinker__decode_item_t *items) {
+  if (!g->decoding) {
+    size_t n = g->n_prompt - g->fed;
+    bool last = n <= PREFILL_TOKENS, rows = g->want_prompt || g->top_prompt;
+    if (!last) n = PREFILL_TOKENS;
+    items[0] = (tinker__decode_item_t){
+        g->prefill, g->prompt + g->fed, n, rows ? 0 : n - (last ? 1 : 0),
+        on_prompt_row, g};
+    return 1;
+  }
+  size_t count = 0;
+  for (size_t i = 0; i < g->num_samples; i++) {
+    tinker__gen_seq_t *q = &g->seqs[i];
+    if (q->finished) continue;
+    items[count++] = (tinker__decode_item_t){
+        q->slot, &q->tokens[q->n - 1], 1, 0, on_decode_row, q};
+  }
+  return count;
+}
+
+static size_t prompt_piece(const tinker__gen_t *g) {
+  size_t n = g->decoding ? 0 : g->n_prompt - g->fed;
+  return n < PREFILL_TOKENS ? n : PREFILL_TOKENS;
+}
+
+static int ensure_items(tinker__batch_t *b, size_t n) {
+  if (n <= b->cap_items) return 0;
+  void *p = tinker__mem_realloc(b->mem, b->items, n * sizeof *b->items);
+  if (!p) return TINKER_ENOMEM;
+  b->items = p;
+  b->cap_items = n;
+  return 0;
+}
+
+/* One call of the engine for a generation alone: who fails, fails alone. */
+static void round_alone(tinker__batch_t *b, tinker__gen_t *g) {
+  size_t n = gen_items(g, b->items), piece = prompt_piece(g);
+  int rc = b->api->decode(b->engine, b->items, n, NULL, g->why, sizeof g->why);
+  if (rc != 0 && !g->error) g->error = rc;
+  gen_advance(g, piece);
+}
+
+static void round_of_base(tinker__batch_t *b, tinker__base_t *base) {
+  size_t n = 0;
+  TINKER__LIST_EACH(l, tmp, &b->running) {
+    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    if (g->base == base && !g->error) n += gen_items(g, b->items + n);
+  }
+  if (!n) return;
+  int rc = b->api->decode(b->engine, b->items, n, NULL, NULL, 0);
+  TINKER__LIST_EACH(l, tmp, &b->running) {
+    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    if (g->base != base || g->error) continue;
+    if (rc == 0) {
+      gen_advance(g, prompt_piece(g));
+    } else {
+      round_alone(b, g);
+    }
+  }
+}
+
+static bool first_of_base(const tinker__batch_t *b, const tinker__gen_t *gen) {
+  TINKER__LIST_EACH(l, tmp, &b->running) {
+    const tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    if (g->base == gen->base) return g == gen;
+  }
+  return false;
+}
+
+void tinker__batch_round(tinker__batch_t *b) {
+  admit(b);
+  int rc = ensure_items(b, b->sequences + 1);
+  TINKER__LIST_EACH(l, tmp, &b->running) {
+    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    if (rc != 0) gen_fail(g, rc, "out of memory while sampling");
+    if (atomic_load(&g->cancel)) gen_fail(g, TINKER_ECANCELED, "canceled");
+  }
+  TINKER__LIST_EACH(l, tmp, &b->running) {
+    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    if (first_of_base(b, g)) round_of_base(b, g->base);
+  }
+  TINKER__LIST_EACH(l, tmp, &b->running) {
+    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    if (gen_finished(g)) gen_finish(g);
+  }
+}

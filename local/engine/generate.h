@@ -1,0 +1,129 @@
+/* generate: sampling requests and the decode rounds that serve them.
+ *
+ * A generation is one request: a prompt, num_samples sequences that share its
+ * prefill, and what is to be recorded. A batch holds all generations that are
+ * under way; a round feeds every sequence one token (or a prompt its next
+ * piece) through one call of the engine per base model. Which tokens come out
+ * does not depend on who else is in the batch.
+ *
+ * All on the engine thread, but gen_new, gen_cancel and the reading of a
+ * finished generation. */
+#ifndef TINKER_ENGINE_GENERATE_H
+#define TINKER_ENGINE_GENERATE_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "engine/engine.h"
+#include "engine/sampler.h"
+
+typedef struct tinker__gen_s tinker__gen_t;
+
+/* The bytes that a token stands for, for stop strings. */
+typedef struct tinker__gen_text_s {
+  int (*bytes)(void *user, int32_t token, const char **bytes, size_t *len);
+  void *user;
+} tinker__gen_text_t;
+
+typedef struct tinker__gen_spec_s {
+  const int32_t *prompt; /* copied, >= 1 token */
+  size_t n_prompt;
+  size_t num_samples; /* >= 1 */
+  size_t max_tokens;  /* >= 1, per sequence */
+  tinker__sampling_t sampling;
+  const int32_t *stop_tokens; /* copied */
+  size_t n_stop_tokens;
+  const tinker__str_t *stop_strings; /* copied; need text */
+  size_t n_stop_strings;
+  const tinker__gen_text_t *text; /* borrowed; NULL without stop strings */
+  bool prompt_logprobs;
+  size_t top_prompt; /* entries per prompt position, 0 = none */
+  size_t top_sample; /* entries per generated token, 0 = none */
+} tinker__gen_spec_t;
+
+typedef struct tinker__gen_seq_s {
+  int32_t *tokens;
+  float *logprobs; /* log-softmax of the raw logits */
+  size_t n;
+  int32_t *top_ids;    /* n * top_sample */
+  float *top_logprobs; /* the same */
+  bool stopped;        /* a stop token or string, else the length */
+  /* Inside, while it runs. */
+  tinker__slot_t *slot;
+  tinker__buf_t text;
+  bool finished;
+  size_t cap;
+  int32_t next; /* picked by this round, -1 = none yet */
+  float next_logprob;
+  struct tinker__gen_s *gen;
+} tinker__gen_seq_t;
+
+struct tinker__gen_s {
+  tinker__link_t link;
+  tinker__mem_t *mem;
+  /* Called once on the engine thread; rc 0 or a code with why set. The
+   * generation is the callee's from then on. */
+  void (*done)(tinker__gen_t *gen, int rc, const char *why);
+  /* Called on the engine thread before the first round: sets base and adapter
+   * (both borrowed until done). */
+  int (*prepare)(tinker__gen_t *gen, char *why, size_t why_len);
+  void *user;
+  atomic_bool cancel;
+
+  tinker__base_t *base;
+  tinker__adapter_t *adapter; /* NULL = the base alone */
+
+  int32_t *prompt;
+  size_t n_prompt, num_samples, max_tokens;
+  tinker__sampling_t sampling;
+  int32_t *stop_tokens;
+  size_t n_stop_tokens;
+  tinker__str_t *stop_strings; /* one block with its text */
+  size_t n_stop_strings, longest_stop;
+  const tinker__gen_text_t *text;
+  size_t top_prompt, top_sample;
+  bool want_prompt;
+
+  float *prompt_logprobs;     /* n_prompt, the first NaN; NULL if not asked */
+  int32_t *top_prompt_ids;    /* n_prompt * top_prompt */
+  float *top_prompt_logprobs; /* the same */
+  tinker__gen_seq_t *seqs;    /* num_samples */
+
+  /* Inside. */
+  struct tinker__batch_s *batch;
+  tinker__slot_t *prefill; /* NULL before the first round and after prefill */
+  size_t fed;              /* prompt tokens in the slot */
+  bool started, decoding;
+  int error;
+  char why[200];
+};
+
+int tinker__gen_new(tinker__gen_t **out, tinker__mem_t *mem,
+                    const tinker__gen_spec_t *spec);
+/* Any thread, for a generation that is not in a batch, or after done. */
+void tinker__gen_free(tinker__gen_t *gen);
+
+typedef struct tinker__batch_s {
+  tinker__mem_t *mem;
+  const tinker__engine_api_t *api;
+  tinker__engine_t *engine;
+  tinker__link_t waiting, running; /* of tinker__gen_t */
+  size_t sequences;                /* of the running ones */
+  void *scratch;
+  size_t scratch_len;
+  tinker__decode_item_t *items;
+  size_t cap_items;
+} tinker__batch_t;
+
+void tinker__batch_init(tinker__batch_t *b, tinker__mem_t *mem,
+                        const tinker__engine_api_t *api,
+                        tinker__engine_t *engine);
+/* Frees the generations in it without calling done. */
+void tinker__batch_free(tinker__batch_t *b);
+void tinker__batch_add(tinker__batch_t *b, tinker__gen_t *gen);
+static inline bool tinker__batch_idle(const tinker__batch_t *b) {
+  return tinker__list_empty(&b->waiting) && tinker__list_empty(&b->running);
+}
+/* One round for everyone in the batch. */
+void tinker__batch_round(tinker__batch_t *b);
+
+#endif

@@ -1,0 +1,144 @@
+/* sampler: temperature, top-k, top-p and counter-based noise. See sampler.h.
+ * exp is the engine's own, sums run in double in one fixed order: the same
+ * token on every machine. */
+#include "engine/sampler.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+#include "cpu/kernels/kernels.h"
+
+static void philox_round(uint32_t c[4], uint32_t k0, uint32_t k1) {
+  uint64_t p0 = (uint64_t)0xD2511F53u * c[0];
+  uint64_t p1 = (uint64_t)0xCD9E8D57u * c[2];
+  uint32_t c1 = c[1], c3 = c[3];
+  c[0] = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+  c[1] = (uint32_t)p1;
+  c[2] = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+  c[3] = (uint32_t)p0;
+}
+
+double tinker__sampler_uniform(uint64_t seed, uint64_t sample,
+                               uint64_t position) {
+  uint32_t c[4] = {(uint32_t)position, (uint32_t)(position >> 32),
+                   (uint32_t)sample, (uint32_t)(sample >> 32)};
+  uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+  for (int i = 0; i < 10; i++) {
+    philox_round(c, k0, k1);
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  uint64_t bits = (((uint64_t)c[0] << 32) | c[1]) >> 11;
+  return (double)bits * 0x1p-53;
+}
+
+size_t tinker__sampler_scratch(size_t n) {
+  return n * (sizeof(float) + sizeof(int32_t));
+}
+
+/* Order of the heap: larger value first, then lower id. */
+static bool ahead(const float *row, int32_t a, int32_t b) {
+  return row[a] > row[b] || (row[a] == row[b] && a < b);
+}
+
+static void sift(const float *row, int32_t *heap, size_t n, size_t at) {
+  for (;;) {
+    size_t child = 2 * at + 1, best = at;
+    if (child < n && ahead(row, heap[child], heap[best])) best = child;
+    if (child + 1 < n && ahead(row, heap[child + 1], heap[best])) {
+      best = child + 1;
+    }
+    if (best == at) return;
+    int32_t swap = heap[at];
+    heap[at] = heap[best];
+    heap[best] = swap;
+    at = best;
+  }
+}
+
+static void heap_build(const float *row, int32_t *heap, size_t n) {
+  for (size_t i = 0; i < n; i++) heap[i] = (int32_t)i;
+  for (size_t i = n / 2; i-- > 0;) sift(row, heap, n, i);
+}
+
+/* Takes the first of the heap; the popped ids gather at its end, so that
+ * heap[n - 1 - i] is the i-th largest. */
+static int32_t heap_pop(const float *row, int32_t *heap, size_t left) {
+  int32_t top = heap[0];
+  heap[0] = heap[left - 1];
+  heap[left - 1] = top;
+  sift(row, heap, left - 1, 0);
+  return top;
+}
+
+void tinker__sampler_top(const float *row, size_t n, size_t k, int32_t *ids,
+                         float *values, void *scratch) {
+  int32_t *heap = scratch;
+  heap_build(row, heap, n);
+  for (size_t i = 0; i < k; i++) {
+    ids[i] = heap_pop(row, heap, n - i);
+    values[i] = row[ids[i]];
+  }
+}
+
+/* Index of the largest value; -1 when the row can't be sampled from. */
+static int32_t arg_max(const float *row, size_t n) {
+  int32_t best = -1;
+  for (size_t i = 0; i < n; i++) {
+    if (isnan(row[i]) || row[i] == INFINITY) return -1;
+    if (row[i] > (best < 0 ? -INFINITY : row[best])) best = (int32_t)i;
+  }
+  return best;
+}
+
+static int32_t draw_all(const float *e, size_t n, double u) {
+  double total = 0, sum = 0;
+  int32_t last = 0;
+  for (size_t i = 0; i < n; i++) total += (double)e[i];
+  for (size_t i = 0; i < n; i++) {
+    if (e[i] == 0) continue;
+    sum += (double)e[i];
+    last = (int32_t)i;
+    if (sum > u * total) return last;
+  }
+  return last;
+}
+
+/* The kept ids are heap[n - 1], heap[n - 2], ... in falling order. */
+static int32_t draw_kept(const tinker__sampling_t *p, const float *e,
+                         const float *row, int32_t *heap, size_t n, double u) {
+  size_t k = p->top_k > 0 && (uint64_t)p->top_k < n ? (size_t)p->top_k : n;
+  double total = 0, sum = 0, cut = 0;
+  heap_build(row, heap, n);
+  if (k == n) {
+    for (size_t i = 0; i < n; i++) total += (double)e[i];
+  } else {
+    for (size_t i = 0; i < k; i++) {
+      total += (double)e[heap_pop(row, heap, n - i)];
+    }
+  }
+  size_t kept = 0;
+  while (kept < k && (kept == 0 || cut < p->top_p * total)) {
+    if (k == n) heap_pop(row, heap, n - kept);
+    cut += (double)e[heap[n - 1 - kept++]];
+  }
+  for (size_t i = 0; i < kept; i++) {
+    sum += (double)e[heap[n - 1 - i]];
+    if (sum > u * cut) return heap[n - 1 - i];
+  }
+  return heap[n - 1];
+}
+
+int32_t tinker__sampler_pick(const tinker__sampling_t *p, uint64_t sample,
+                             uint64_t position, const float *row, size_t n,
+                             void *scratch) {
+  int32_t best = arg_max(row, n);
+  if (best < 0 || p->temperature == 0) return best;
+  float *e = scratch, top = row[best];
+  int32_t *heap = (int32_t *)(void *)(e + n);
+  for (size_t i = 0; i < n; i++) e[i] = (row[i] - top) / p->temperature;
+  tinker__kernels_get()->exp(e, e, n);
+  double u = tinker__sampler_uniform(p->seed, sample, position);
+  bool all = (p->top_k <= 0 || (uint64_t)p->top_k >= n) && p->top_p >= 1;
+  return all ? draw_all(e, n, u) : draw_kept(p, e, row, heap, n, u);
+}

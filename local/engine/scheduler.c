@@ -1,0 +1,147 @@
+/* scheduler: see scheduler.h. The lock guards the two inboxes and the counts;
+ * the batch belongs to the engine thread alone. */
+#include "engine/scheduler.h"
+
+#include <pthread.h>
+
+#include <tinker/error.h>
+
+struct tinker__scheduler_s {
+  tinker__mem_t *mem;
+  const tinker__engine_api_t *api;
+  int (*on_start)(void *user, tinker__engine_t **engine);
+  void (*on_stop)(void *user);
+  void *user;
+  pthread_t thread;
+  pthread_mutex_t lock;
+  pthread_cond_t wake, started_cond;
+  tinker__link_t tasks, gens;
+  bool stop, started;
+  int start_rc;
+  tinker__engine_t *engine;
+  tinker__batch_t batch; /* engine thread */
+};
+
+/* Waits for work. Moves new generations to the batch and takes the first task
+ * (NULL if there is none); false when the thread shall end. */
+static bool next_work(tinker__scheduler_t *s, tinker__task_t **task) {
+  tinker__link_t *l;
+  *task = NULL;
+  pthread_mutex_lock(&s->lock);
+  while (!s->stop && tinker__list_empty(&s->tasks) &&
+         tinker__list_empty(&s->gens) && tinker__batch_idle(&s->batch)) {
+    pthread_cond_wait(&s->wake, &s->lock);
+  }
+  bool go = !s->stop;
+  if (go) {
+    while ((l = tinker__list_pop_front(&s->gens)) != NULL) {
+      tinker__batch_add(&s->batch, TINKER__CONTAINER(l, tinker__gen_t, link));
+    }
+    l = tinker__list_pop_front(&s->tasks);
+    if (l) *task = TINKER__CONTAINER(l, tinker__task_t, link);
+  }
+  pthread_mutex_unlock(&s->lock);
+  return go;
+}
+
+static void give_back(tinker__scheduler_t *s, tinker__task_t *task) {
+  pthread_mutex_lock(&s->lock);
+  tinker__list_push_front(&s->tasks, &task->link);
+  pthread_mutex_unlock(&s->lock);
+}
+
+static void loop(tinker__scheduler_t *s) {
+  tinker__task_t *task;
+  while (next_work(s, &task)) {
+    if (task && task->step(task)) give_back(s, task);
+    if (!tinker__batch_idle(&s->batch)) tinker__batch_round(&s->batch);
+  }
+}
+
+static void *engine_thread(void *user) {
+  tinker__scheduler_t *s = user;
+  int rc = s->on_start ? s->on_start(s->user, &s->engine) : 0;
+  tinker__batch_init(&s->batch, s->mem, s->api, s->engine);
+  pthread_mutex_lock(&s->lock);
+  s->start_rc = rc;
+  s->started = true;
+  pthread_cond_signal(&s->started_cond);
+  pthread_mutex_unlock(&s->lock);
+  if (rc == 0) loop(s);
+  tinker__batch_free(&s->batch);
+  if (rc == 0 && s->on_stop) s->on_stop(s->user);
+  return NULL;
+}
+
+static void destroy(tinker__scheduler_t *s) {
+  pthread_mutex_destroy(&s->lock);
+  pthread_cond_destroy(&s->wake);
+  pthread_cond_destroy(&s->started_cond);
+  tinker__mem_free(s->mem, s);
+}
+
+int tinker__scheduler_new(tinker__scheduler_t **out, tinker__mem_t *mem,
+                          const tinker__engine_api_t *api,
+                          int (*on_start)(void *user,
+                                          tinker__engine_t **engine),
+                          void (*on_stop)(void *user), void *user) {
+  tinker__scheduler_t *s = tinker__mem_zalloc(mem, sizeof *s);
+  if (!s) return TINKER_ENOMEM;
+  s->mem = mem;
+  s->api = api;
+  s->on_start = on_start;
+  s->on_stop = on_stop;
+  s->user = user;
+  tinker__list_init(&s->tasks);
+  tinker__list_init(&s->gens);
+  pthread_mutex_init(&s->lock, NULL);
+  pthread_cond_init(&s->wake, NULL);
+  pthread_cond_init(&s->started_cond, NULL);
+  if (pthread_create(&s->thread, NULL, engine_thread, s) != 0) {
+    destroy(s);
+    return TINKER_ENOMEM;
+  }
+  pthread_mutex_lock(&s->lock);
+  while (!s->started) pthread_cond_wait(&s->started_cond, &s->lock);
+  int rc = s->start_rc;
+  pthread_mutex_unlock(&s->lock);
+  if (rc != 0) {
+    pthread_join(s->thread, NULL);
+    destroy(s);
+    return rc;
+  }
+  *out = s;
+  return 0;
+}
+
+void tinker__scheduler_push(tinker__scheduler_t *s, tinker__task_t *task) {
+  pthread_mutex_lock(&s->lock);
+  tinker__list_push_back(&s->tasks, &task->link);
+  pthread_cond_signal(&s->wake);
+  pthread_mutex_unlock(&s->lock);
+}
+
+void tinker__scheduler_sample(tinker__scheduler_t *s, tinker__gen_t *gen) {
+  pthread_mutex_lock(&s->lock);
+  tinker__list_push_back(&s->gens, &gen->link);
+  pthread_cond_signal(&s->wake);
+  pthread_mutex_unlock(&s->lock);
+}
+
+void tinker__scheduler_free(tinker__scheduler_t *s,
+                            void (*dropped)(tinker__task_t *task)) {
+  tinker__link_t *l;
+  if (!s) return;
+  pthread_mutex_lock(&s->lock);
+  s->stop = true;
+  pthread_cond_signal(&s->wake);
+  pthread_mutex_unlock(&s->lock);
+  pthread_join(s->thread, NULL);
+  while ((l = tinker__list_pop_front(&s->tasks)) != NULL) {
+    if (dropped) dropped(TINKER__CONTAINER(l, tinker__task_t, link));
+  }
+  while ((l = tinker__list_pop_front(&s->gens)) != NULL) {
+    tinker__gen_free(TINKER__CONTAINER(l, tinker__gen_t, link));
+  }
+  destroy(s);
+}

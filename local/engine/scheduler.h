@@ -1,0 +1,43 @@
+/* scheduler: the engine thread, and what it does next.
+ *
+ * Training work is a queue of tasks, each a cursor of small steps. After every
+ * step one decode round runs over all sequences that are being sampled (see
+ * generate.h), so that a sample waits for one step at most and never for the
+ * queue. Tasks run one after the other in the order they were pushed.
+ *
+ * push, sample, call and stop may be called from any thread; everything else
+ * happens on the engine thread, which is the only one that calls the engine. */
+#ifndef TINKER_ENGINE_SCHEDULER_H
+#define TINKER_ENGINE_SCHEDULER_H
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+#include "engine/generate.h"
+
+typedef struct tinker__scheduler_s tinker__scheduler_t;
+
+typedef struct tinker__task_s {
+  tinker__link_t link; /* the scheduler's while the task is pushed */
+  /* One small step; true while there is more. The task is no longer the
+   * scheduler's when it returns false (it may have been freed). */
+  bool (*step)(struct tinker__task_s *task);
+} tinker__task_t;
+
+/* Starts the thread. on_start runs on it first (it opens the engine into
+ * *engine and loads base models); new returns when it is done, with its
+ * result. on_stop runs on the thread last, if on_start went well. */
+int tinker__scheduler_new(tinker__scheduler_t **out, tinker__mem_t *mem,
+                          const tinker__engine_api_t *api,
+                          int (*on_start)(void *user,
+                                          tinker__engine_t **engine),
+                          void (*on_stop)(void *user), void *user);
+void tinker__scheduler_push(tinker__scheduler_t *s, tinker__task_t *task);
+/* Hands a generation over; its `done` runs on the engine thread. */
+void tinker__scheduler_sample(tinker__scheduler_t *s, tinker__gen_t *gen);
+/* Ends after the step under way and joins the thread. Tasks that are still
+ * queued are given to `dropped` (may be NULL), generations are freed. */
+void tinker__scheduler_free(tinker__scheduler_t *s,
+                            void (*dropped)(tinker__task_t *task));
+
+#endif

@@ -1,0 +1,300 @@
+/* accept: numbered calls on their way in: the same number twice, checks, the
+ * log, the order. HTTP thread; the commit on the store thread. */
+#include <stdio.h>
+#include <string.h>
+
+#include <tinker/error.h>
+
+#include "service/handlers.h"
+
+/* --- The log -------------------------------------------------------------- */
+
+static void forget_op(tinker__service_t *s, tinker__op_t *op) {
+  tinker__map_remove(s->op_by_id, tinker__str(op->request_id));
+  tinker__list_remove(&op->link);
+  tinker__list_remove(&op->all);
+}
+
+/* An op is in the log (or could not be put there). Store thread. */
+static void on_logged(void *user, int rc) {
+  tinker__op_t *op = user;
+  tinker__service_t *s = op->service;
+  pthread_mutex_lock(&s->lock);
+  if (rc == 0) {
+    tinker__ack_commit(s, &op->ack);
+    if (op->model) tinker__model_kick(op->model);
+    if (op->sampler) tinker__sampler_kick(op);
+  } else {
+    forget_op(s, op);
+    if (op->model && op->seq == 0) {
+      op->model->broken = tinker__mem_strdup(s->mem, "it was not stored");
+    }
+    tinker__ack_fail(s, &op->ack);
+    tinker__op_free(op);
+  }
+  pthread_mutex_unlock(&s->lock);
+}
+
+tinker__write_t *tinker__op_write_begin(tinker__op_t *op) {
+  return tinker__write_new(op->service->store, on_logged, op);
+}
+
+static void write_op(tinker__write_t *w, const tinker__op_t *op, int format,
+                     tinker__str_t body) {
+  tinker__write_sql(w,
+                    "INSERT INTO requests(row, owner_kind, owner, seq, kind,"
+                    " digest, format, seed, body, state)"
+                    " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  tinker__write_i64(w, op->row);
+  tinker__write_i64(w, op->model ? 0 : 1);
+  tinker__write_i64(w, op->model ? op->model->row : op->sampler->row);
+  tinker__write_i64(w, op->seq);
+  tinker__write_i64(w, op->kind);
+  tinker__write_blob(w, op->digest, sizeof op->digest);
+  tinker__write_i64(w, format);
+  tinker__write_i64(w, op->seed);
+  tinker__write_blob(w, body.ptr, body.len);
+  tinker__write_i64(w, op->state);
+}
+
+tinker__handled_t tinker__op_accept(tinker__service_t *s, tinker__req_t *r,
+                                    tinker__op_t *op, tinker__write_t *w) {
+  op->row = tinker__service_row(s);
+  if (tinker__map_put(s->op_by_id, tinker__str(op->request_id), op, NULL)) {
+    tinker__op_free(op);
+    return tinker__reply_error(r, 503, "out of memory");
+  }
+  if (op->model) {
+    tinker__list_push_back(&op->model->ops, &op->all);
+    tinker__model_enqueue(op->model, op);
+    op->model->used_ms = s->world->wall_ms(s->world->user);
+  } else {
+    tinker__list_push_back(&op->sampler->ops, &op->all);
+  }
+  if (!w) w = tinker__op_write_begin(op);
+  /* A rejected body is of no use to anyone. */
+  bool rejected = op->state == TINKER__OP_REJECTED;
+  write_op(w, op, r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
+           rejected ? TINKER__STR("") : tinker__buf_str(&r->body));
+  tinker__list_push_back(&op->ack.waiters, &r->link);
+  if (tinker__write_submit(w) != 0) {
+    tinker__list_remove(&r->link);
+    forget_op(s, op);
+    tinker__op_free(op);
+    return tinker__reply_error(r, 503, "out of memory");
+  }
+  return TINKER__PARKED;
+}
+
+/* --- Replies -------------------------------------------------------------- */
+
+static void write_sequence_ids(tinker__jsonw_t *w, const char *request_id,
+                               size_t n) {
+  char id[260];
+  tinker__jsonw_key(w, "sample_sequence_ids");
+  tinker__jsonw_begin_array(w);
+  for (size_t i = 0; i < n; i++) {
+    snprintf(id, sizeof id, "%s:%zu", request_id, i);
+    tinker__jsonw_cstr(w, id);
+  }
+  tinker__jsonw_end_array(w);
+}
+
+void tinker__reply_future(tinker__req_t *r, const tinker__op_t *op,
+                          size_t num_samples) {
+  tinker__jsonw_t w;
+  tinker__reply_json(r, &w);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "request_id");
+  tinker__jsonw_cstr(&w, op->request_id);
+  if (op->model) {
+    tinker__jsonw_key(&w, "model_id");
+    tinker__jsonw_cstr(&w, op->model->id);
+  }
+  if (op->kind == TINKER__OP_SAMPLE) {
+    write_sequence_ids(&w, op->request_id, num_samples);
+  }
+  tinker__jsonw_end_object(&w);
+}
+
+tinker__handled_t tinker__op_again(tinker__req_t *r, tinker__op_t *op,
+                                   const unsigned char *digest,
+                                   size_t num_samples) {
+  if (memcmp(op->digest, digest, sizeof op->digest) != 0) {
+    return tinker__reply_error(r, 409,
+                               "%s was used before with another content",
+                               op->request_id);
+  }
+  tinker__reply_future(r, op, num_samples);
+  return tinker__ack_wait(&op->ack, r);
+}
+
+/* --- Calls of a model ----------------------------------------------------- */
+
+/* The live model of a call, or NULL with the answer set. Under the lock. */
+static tinker__model_t *live_model(tinker__service_t *s, tinker__req_t *r,
+                                   tinker__str_t id) {
+  tinker__model_t *m = tinker__map_get(s->model_by_id, id);
+  if (!m) {
+    tinker__reply_error(r, 404, "model not found: %.*s",
+                        (int)(id.len < 160 ? id.len : 160), id.ptr);
+    return NULL;
+  }
+  return tinker__session_live(s, r, tinker__str(m->session->id)) ? m : NULL;
+}
+
+/* A number that no op has: registers the call, or its rejection. Under the
+ * lock; work is NULL when the body was refused (r holds the answer). */
+static tinker__handled_t register_call(tinker__service_t *s, tinker__req_t *r,
+                                       tinker__model_t *m, int64_t seq,
+                                       const unsigned char *digest,
+                                       tinker__op_kind_t kind,
+                                       tinker__work_t *work) {
+  tinker__op_t *op = tinker__op_new(s, m->id, seq, kind);
+  if (!op) {
+    tinker__work_free(work);
+    return tinker__reply_error(r, 503, "out of memory");
+  }
+  op->model = m;
+  op->work = work;
+  memcpy(op->digest, digest, sizeof op->digest);
+  if (work) {
+    tinker__reply_future(r, op, 0);
+  } else {
+    op->state = TINKER__OP_REJECTED;
+  }
+  return tinker__op_accept(s, r, op, NULL);
+}
+
+/* Rules of order that need no look at the body; true when r is answered. */
+static bool refuse_number(tinker__req_t *r, const tinker__model_t *m,
+                          int64_t seq) {
+  if (seq < 1 || seq > INT32_MAX) {
+    tinker__reply_error(r, 400, "seq_id must be from 1 to 2147483647, not "
+                                "%lld", (long long)seq);
+    return true;
+  }
+  if (seq < m->next_seq) {
+    tinker__reply_error(r, 409, "seq_id %lld was used before: the next one is "
+                                "%lld",
+                        (long long)seq, (long long)m->next_seq);
+    return true;
+  }
+  return false;
+}
+
+static tinker__handled_t accept_locked(tinker__service_t *s, tinker__req_t *r,
+                                       tinker__str_t model_id, int64_t seq,
+                                       const unsigned char *digest,
+                                       const tinker__work_in_t *in,
+                                       tinker__work_t **work) {
+  char id[240];
+  tinker__model_t *m = live_model(s, r, model_id);
+  if (!m) return TINKER__ANSWERED;
+  snprintf(id, sizeof id, "%s:%lld", m->id, (long long)seq);
+  tinker__op_t *op = tinker__map_get(s->op_by_id, tinker__str(id));
+  if (op && op->state != TINKER__OP_REJECTED) {
+    return tinker__op_again(r, op, digest, 0);
+  }
+  if (op && (*work || memcmp(op->digest, digest, sizeof op->digest) != 0)) {
+    return tinker__reply_error(r, 409, "%s was used by a call that was "
+                               "rejected", op->request_id);
+  }
+  if (op || refuse_number(r, m, seq)) return TINKER__ANSWERED;
+  if (*work && in->kind == TINKER__OP_LOAD && seq != 1) {
+    tinker__reply_error(r, 400, "LoadWeights is not permitted with seq_id "
+                                "%lld: only as a model's first request",
+                        (long long)seq);
+    tinker__work_free(*work);
+    *work = NULL;
+  }
+  tinker__work_t *given = *work;
+  *work = NULL;
+  return register_call(s, r, m, seq, digest, in->kind, given);
+}
+
+/* A call of a known model: idempotence, checks, order. digest is that of the
+ * body as it came; a decoded message brings its own. */
+static tinker__handled_t accept_numbered(tinker__service_t *s, tinker__req_t *r,
+                                         tinker__str_t model_id, int64_t seq,
+                                         const unsigned char *digest,
+                                         tinker__work_in_t *in) {
+  char why[400];
+  int status = 400, rc = 0;
+  tinker__work_t *work = NULL;
+  pthread_mutex_lock(&s->lock);
+  tinker__model_t *m = tinker__map_get(s->model_by_id, model_id);
+  in->base = m ? m->base : NULL;
+  pthread_mutex_unlock(&s->lock);
+  if (m) rc = tinker__work_parse(&work, s, in, &status, why, sizeof why);
+  if (rc == TINKER_ENOMEM) return tinker__reply_why(r, rc, 503, why);
+  unsigned char decoded[TINKER__SHA256_LEN];
+  if (work && in->kind == TINKER__OP_FORWARD_BACKWARD) {
+    memcpy(decoded, work->digest, sizeof decoded);
+    digest = decoded;
+  }
+  pthread_mutex_lock(&s->lock);
+  if (rc != 0) tinker__reply_error(r, status, "%s", why);
+  tinker__handled_t h = accept_locked(s, r, model_id, seq, digest, in, &work);
+  pthread_mutex_unlock(&s->lock);
+  tinker__work_free(work);
+  return h;
+}
+
+/* The JSON calls: model_id and seq_id are read here, the rest by work. */
+static tinker__handled_t accept_json(tinker__service_t *s, tinker__req_t *r,
+                                     tinker__op_kind_t kind) {
+  tinker__body_t b;
+  tinker__str_t model_id;
+  int64_t seq = 0;
+  unsigned char digest[TINKER__SHA256_LEN];
+  const tinker__field_t fields[] = {
+      {"model_id", TINKER__FIELD_STR, true, &model_id, NULL},
+      {"seq_id", TINKER__FIELD_I64, true, &seq, NULL}};
+  tinker__work_in_t in = {.kind = kind, .body = tinker__buf_str(&r->body)};
+  if (tinker__body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
+  tinker__handled_t h;
+  if (tinker__body_digest(s->mem, in.body, "sampling_session_seq_id", digest)) {
+    h = tinker__reply_error(r, 503, "out of memory");
+  } else {
+    h = accept_numbered(s, r, model_id, seq, digest, &in);
+  }
+  tinker__body_done(&b);
+  return h;
+}
+
+TINKER__HANDLER(optim_step) { return accept_json(s, r, TINKER__OP_OPTIM); }
+
+TINKER__HANDLER(save_weights) { return accept_json(s, r, TINKER__OP_SAVE); }
+
+TINKER__HANDLER(save_weights_for_sampler) {
+  return accept_json(s, r, TINKER__OP_SAVE_SAMPLER);
+}
+
+TINKER__HANDLER(load_weights) {
+  tinker__body_t b;
+  tinker__str_t model_id;
+  bool by_model = false;
+  const tinker__field_t fields[] = {
+      {"model_id", TINKER__FIELD_STR, false, &model_id, &by_model}};
+  if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
+  tinker__body_done(&b);
+  return by_model ? accept_json(s, r, TINKER__OP_LOAD)
+                  : tinker__handle_load_new(s, r);
+}
+
+TINKER__HANDLER(forward_backward) {
+  char why[400];
+  tinker__head_t head;
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__work_in_t in = {
+      .kind = TINKER__OP_FORWARD_BACKWARD,
+      .format = r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
+      .body = tinker__buf_str(&r->body)};
+  int rc = tinker__work_fb_head(s->mem, in.body, in.format, &head, why,
+                                sizeof why);
+  if (rc == 0) rc = tinker__sha256(in.body.ptr, in.body.len, digest);
+  if (rc != 0) return tinker__reply_why(r, rc, 422, why);
+  return accept_numbered(s, r, tinker__str(head.model_id), head.seq, digest,
+                         &in);
+}

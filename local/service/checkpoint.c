@@ -1,0 +1,172 @@
+/* checkpoint: folders that appear whole or not at all, and their names.
+ *
+ * <state>/checkpoints/<row> and <state>/snapshots/<row>: written as <row>.tmp,
+ * fsynced by the engine, renamed, the parent fsynced; only then is the row
+ * committed. A folder without a row is removed at the next start. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <tinker/error.h>
+
+#include "base/file.h"
+#include "service/state.h"
+
+/* --- Folders -------------------------------------------------------------- */
+
+void tinker__checkpoint_dir(tinker__service_t *s, const char *kind,
+                            int64_t row, char *out, size_t len) {
+  snprintf(out, len, "%s/%s/%lld", s->state_dir, kind, (long long)row);
+}
+
+static void each_entry(const char *dir, void (*fn)(const char *path)) {
+  char path[1200];
+  struct dirent *e;
+  DIR *d = opendir(dir);
+  if (!d) return;
+  while ((e = readdir(d)) != NULL) {
+    if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+    if (snprintf(path, sizeof path, "%s/%s", dir, e->d_name) <
+        (int)sizeof path) {
+      fn(path);
+    }
+  }
+  closedir(d);
+}
+
+static void remove_file(const char *path) { unlink(path); }
+
+/* Our folders hold files only. */
+void tinker__folder_remove(const char *dir) {
+  each_entry(dir, remove_file);
+  rmdir(dir);
+}
+
+int tinker__folder_begin(tinker__service_t *s, const char *dir, char *tmp,
+                         size_t len, char *why, size_t why_len) {
+  (void)s;
+  snprintf(tmp, len, "%s.tmp", dir);
+  tinker__folder_remove(tmp);
+  if (mkdir(tmp, 0700) == 0) return 0;
+  return tinker__why(why, why_len, TINKER_EIO, "%s: %s", tmp, strerror(errno));
+}
+
+int tinker__folder_commit(tinker__service_t *s, const char *tmp,
+                          const char *dir, char *why, size_t why_len) {
+  char parent[1200];
+  int rc = tinker__file_sync_dir(s->world, tmp, why, why_len);
+  if (rc != 0) return rc;
+  if (s->world->rename(s->world->user, tmp, dir) != 0) {
+    return tinker__why(why, why_len, TINKER_EIO, "%s: %s", dir,
+                       strerror(errno));
+  }
+  snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(dir, '/') - dir), dir);
+  return tinker__file_sync_dir(s->world, parent, why, why_len);
+}
+
+int64_t tinker__folder_size(const char *dir) {
+  char path[1200];
+  struct dirent *e;
+  struct stat st;
+  int64_t sum = 0;
+  DIR *d = opendir(dir);
+  if (!d) return 0;
+  while ((e = readdir(d)) != NULL) {
+    snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) sum += st.st_size;
+  }
+  closedir(d);
+  return sum;
+}
+
+/* --- Lookups -------------------------------------------------------------- */
+
+void tinker__checkpoint_free(tinker__service_t *s, tinker__checkpoint_t *c) {
+  if (!c) return;
+  tinker__mem_free(s->mem, c->name);
+  tinker__mem_free(s->mem, c->metadata);
+  tinker__mem_free(s->mem, c);
+}
+
+static bool is_named(const tinker__checkpoint_t *c, tinker__ckpt_kind_t kind,
+                     tinker__str_t name) {
+  return c->kind == kind && c->name && tinker__str_eqs(name, c->name);
+}
+
+tinker__checkpoint_t *tinker__checkpoint_find(tinker__model_t *m,
+                                              tinker__ckpt_kind_t kind,
+                                              tinker__str_t name) {
+  for (tinker__link_t *l = m->checkpoints.prev; l != &m->checkpoints;
+       l = l->prev) {
+    tinker__checkpoint_t *c = TINKER__CONTAINER(l, tinker__checkpoint_t, link);
+    if (is_named(c, kind, name)) return c;
+  }
+  return NULL;
+}
+
+static tinker__checkpoint_t *find_durable(tinker__model_t *m,
+                                          tinker__ckpt_kind_t kind,
+                                          tinker__str_t name) {
+  TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
+    tinker__checkpoint_t *c = TINKER__CONTAINER(l, tinker__checkpoint_t, link);
+    if (c->durable && is_named(c, kind, name)) return c;
+  }
+  return NULL;
+}
+
+tinker__checkpoint_t *tinker__checkpoint_by_row(tinker__service_t *s,
+                                                int64_t row) {
+  TINKER__LIST_EACH(l, tmp, &s->models) {
+    tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, link);
+    TINKER__LIST_EACH(k, next, &m->checkpoints) {
+      tinker__checkpoint_t *c =
+          TINKER__CONTAINER(k, tinker__checkpoint_t, link);
+      if (c->row == row) return c;
+    }
+  }
+  return NULL;
+}
+
+/* Splits tinker://RUN/KIND/NAME; false when it is none. */
+static bool split_path(tinker__str_t path, tinker__str_t part[3]) {
+  const char *prefix = "tinker://";
+  if (!tinker__str_starts(path, prefix)) return false;
+  const char *at = path.ptr + strlen(prefix), *end = path.ptr + path.len;
+  for (int i = 0; i < 3; i++) {
+    const char *slash = i < 2 ? memchr(at, '/', (size_t)(end - at)) : end;
+    if (!slash || slash == at) return false;
+    part[i] = (tinker__str_t){at, (size_t)(slash - at)};
+    at = slash + (i < 2 ? 1 : 0);
+  }
+  return !memchr(part[2].ptr, '/', part[2].len);
+}
+
+int tinker__checkpoint_lookup(tinker__service_t *s, tinker__str_t path,
+                              tinker__checkpoint_t **out, char *why,
+                              size_t why_len) {
+  tinker__str_t part[3];
+  int shown = (int)(path.len < 200 ? path.len : 200);
+  tinker__ckpt_kind_t kind = TINKER__CKPT_EPHEMERAL;
+  if (split_path(path, part)) {
+    if (tinker__str_eqs(part[1], "weights")) kind = TINKER__CKPT_TRAINING;
+    if (tinker__str_eqs(part[1], "sampler_weights")) {
+      kind = TINKER__CKPT_SAMPLER;
+    }
+  }
+  if (kind == TINKER__CKPT_EPHEMERAL) {
+    return tinker__why(why, why_len, TINKER_EINVAL, "Invalid tinker path: %.*s",
+                       shown, path.ptr);
+  }
+  tinker__model_t *m = tinker__map_get(s->model_by_id, part[0]);
+  tinker__checkpoint_t *c =
+      m ? find_durable(m, kind, part[2]) : NULL;
+  if (!c) {
+    return tinker__why(why, why_len, TINKER_ENOENT,
+                       "checkpoint not found: %.*s", shown, path.ptr);
+  }
+  *out = c;
+  return 0;
+}

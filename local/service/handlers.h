@@ -1,0 +1,69 @@
+/* handlers: what the table of routes names, and what handlers share. */
+#ifndef TINKER_SERVICE_HANDLERS_H
+#define TINKER_SERVICE_HANDLERS_H
+
+#include "service/http.h"
+#include "service/work.h"
+
+#define TINKER__HANDLER(name)                                                  \
+  tinker__handled_t tinker__handle_##name(tinker__service_t *s,               \
+                                          tinker__req_t *r)
+
+/* session.c */
+TINKER__HANDLER(client_config);
+TINKER__HANDLER(dynamic_config);
+TINKER__HANDLER(healthz);
+TINKER__HANDLER(telemetry);
+TINKER__HANDLER(capabilities);
+TINKER__HANDLER(create_session);
+TINKER__HANDLER(heartbeat);
+TINKER__HANDLER(finish_session);
+/* create.c */
+TINKER__HANDLER(create_model);
+TINKER__HANDLER(load_new); /* load_weights that makes the model */
+TINKER__HANDLER(get_info);
+/* accept.c */
+TINKER__HANDLER(load_weights);
+TINKER__HANDLER(forward_backward);
+TINKER__HANDLER(optim_step);
+TINKER__HANDLER(save_weights);
+TINKER__HANDLER(save_weights_for_sampler);
+/* sampling.c */
+TINKER__HANDLER(create_sampling_session);
+TINKER__HANDLER(asample);
+TINKER__HANDLER(sampler_info);
+/* future.c */
+TINKER__HANDLER(retrieve_future);
+/* rest.c */
+TINKER__HANDLER(weights_info);
+TINKER__HANDLER(training_runs);
+TINKER__HANDLER(training_run);
+TINKER__HANDLER(run_checkpoints);
+TINKER__HANDLER(checkpoints);
+
+/* Parks r until a is durable (its reply must be set); under the lock. */
+tinker__handled_t tinker__ack_wait(tinker__ack_t *a, tinker__req_t *r);
+
+/* accept.c: a new op becomes known and goes to the store with its body; r
+ * (whose reply is set) is parked on it. w holds statements that go along, or
+ * is NULL. Under the lock. On failure r is answered and the op freed. */
+tinker__handled_t tinker__op_accept(tinker__service_t *s, tinker__req_t *r,
+                                    tinker__op_t *op, tinker__write_t *w);
+/* Begins the write that tinker__op_accept ends. NULL without memory. */
+tinker__write_t *tinker__op_write_begin(tinker__op_t *op);
+/* The same number again: its future if the digest is equal, else 409. */
+tinker__handled_t tinker__op_again(tinker__req_t *r, tinker__op_t *op,
+                                   const unsigned char *digest,
+                                   size_t num_samples);
+/* Sets the reply {"request_id", "model_id", ...}. */
+void tinker__reply_future(tinker__req_t *r, const tinker__op_t *op,
+                          size_t num_samples);
+/* create.c: refuses every optimizer family but adamw, by name. */
+int tinker__check_optimizer(tinker__service_t *s, tinker__str_t json,
+                            const char *prefix, char *why, size_t why_len);
+
+/* Replies with why: 503 without memory, else the status. */
+tinker__handled_t tinker__reply_why(tinker__req_t *r, int rc, int status,
+                                    const char *why);
+
+#endif

@@ -1,0 +1,121 @@
+/* model: a model's calls and the order they run in: strictly by number,
+ * whatever the order of arrival. All under the service's lock. */
+#include <stdio.h>
+#include <string.h>
+
+#include <tinker/error.h>
+
+#include "service/handlers.h"
+
+int tinker__model_add(tinker__service_t *s, tinker__model_t *m) {
+  int rc = tinker__map_put(s->model_by_id, tinker__str(m->id), m, NULL);
+  if (rc != 0) return rc;
+  tinker__list_push_back(&s->models, &m->link);
+  tinker__list_push_back(&m->session->models, &m->by_session);
+  return 0;
+}
+
+void tinker__model_free(tinker__service_t *s, tinker__model_t *m) {
+  tinker__link_t *l;
+  if (!m) return;
+  while ((l = tinker__list_pop_front(&m->ops)) != NULL) {
+    tinker__op_free(TINKER__CONTAINER(l, tinker__op_t, all));
+  }
+  while ((l = tinker__list_pop_front(&m->checkpoints)) != NULL) {
+    tinker__checkpoint_free(s,
+                            TINKER__CONTAINER(l, tinker__checkpoint_t, link));
+  }
+  tinker__mem_free(s->mem, m->id);
+  tinker__mem_free(s->mem, m->metadata);
+  tinker__mem_free(s->mem, m->broken);
+  tinker__mem_free(s->mem, m);
+}
+
+tinker__model_t *tinker__model_new(tinker__service_t *s,
+                                   tinker__session_t *session, int64_t seq) {
+  tinker__model_t *m = tinker__mem_zalloc(s->mem, sizeof *m);
+  if (!m) return NULL;
+  tinker__list_init(&m->link);
+  tinker__list_init(&m->by_session);
+  tinker__list_init(&m->pending);
+  tinker__list_init(&m->ops);
+  tinker__list_init(&m->checkpoints);
+  tinker__list_init(&m->task.link);
+  m->task.step = tinker__exec_step;
+  m->service = s;
+  m->session = session;
+  m->seq = seq;
+  m->id = tinker__mem_alloc(s->mem, 80);
+  if (!m->id) {
+    tinker__mem_free(s->mem, m);
+    return NULL;
+  }
+  snprintf(m->id, 80, "%s:train:%lld", session->id, (long long)seq);
+  return m;
+}
+
+void tinker__model_enqueue(tinker__model_t *m, tinker__op_t *op) {
+  tinker__link_t *at = m->pending.prev;
+  while (at != &m->pending &&
+         TINKER__CONTAINER(at, tinker__op_t, link)->seq > op->seq) {
+    at = at->prev;
+  }
+  tinker__list_insert_before(at->next, &op->link);
+}
+
+/* Steps over numbers that were spent on rejected calls. */
+static tinker__op_t *next_op(tinker__model_t *m) {
+  tinker__link_t *l;
+  while ((l = tinker__list_first(&m->pending)) != NULL) {
+    tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, link);
+    if (op->seq != m->next_seq || !op->ack.durable) return NULL;
+    if (op->state != TINKER__OP_REJECTED) return op;
+    tinker__list_remove(l);
+    m->next_seq++;
+  }
+  return NULL;
+}
+
+void tinker__model_kick(tinker__model_t *m) {
+  bool ended = m->session->ended_ms != 0;
+  if (m->busy || m->service->stopping || !m->service->scheduler) return;
+  if (!next_op(m) && !ended) return;
+  m->busy = true;
+  tinker__scheduler_push(m->service->scheduler, &m->task);
+}
+
+tinker__op_t *tinker__model_begin(tinker__model_t *m) {
+  tinker__op_t *op = next_op(m);
+  if (op) tinker__list_remove(&op->link);
+  return op;
+}
+
+void tinker__model_done(tinker__model_t *m, bool again) {
+  m->busy = false;
+  if (again) tinker__model_kick(m);
+}
+
+static void fail_gap(tinker__op_t *op, int64_t missing) {
+  tinker__list_remove(&op->link);
+  if (op->state != TINKER__OP_PENDING) return;
+  tinker__op_fail(op, "user", "waiting for seq_id %lld, and the session has "
+                              "ended", (long long)missing);
+}
+
+void tinker__model_end(tinker__model_t *m) {
+  int64_t next = m->next_seq;
+  /* What is there without a gap still runs; the number being executed has
+   * left the list already. */
+  if (m->busy && m->current) next = m->current->seq + 1;
+  bool gap = false;
+  TINKER__LIST_EACH(l, tmp, &m->pending) {
+    tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, link);
+    if (op->seq != next) gap = true;
+    if (gap) {
+      fail_gap(op, next);
+    } else {
+      next++;
+    }
+  }
+  tinker__model_kick(m);
+}

@@ -1,0 +1,295 @@
+/* rest: what exists: runs and checkpoints (protocol 2.6, 11). HTTP thread,
+ * under the lock. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <tinker/error.h>
+
+#include "service/handlers.h"
+
+#define MAX_PAGE 1000
+
+/* RFC 3339 with milliseconds, UTC. */
+static void write_time(tinker__jsonw_t *w, const char *key, int64_t ms) {
+  char text[40];
+  time_t seconds = (time_t)(ms / 1000);
+  struct tm tm;
+  gmtime_r(&seconds, &tm);
+  size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+  snprintf(text + n, sizeof text - n, ".%03dZ", (int)(ms % 1000));
+  tinker__jsonw_key(w, key);
+  tinker__jsonw_cstr(w, text);
+}
+
+static void write_raw_or_null(tinker__jsonw_t *w, const char *key,
+                              const char *json) {
+  tinker__jsonw_key(w, key);
+  if (json) {
+    tinker__jsonw_raw(w, tinker__str(json));
+  } else {
+    tinker__jsonw_null(w);
+  }
+}
+
+static void write_checkpoint(tinker__jsonw_t *w,
+                             const tinker__checkpoint_t *c) {
+  char text[600];
+  bool training = c->kind == TINKER__CKPT_TRAINING;
+  const char *kind = training ? "weights" : "sampler_weights";
+  tinker__jsonw_begin_object(w);
+  snprintf(text, sizeof text, "%s/%s", kind, c->name);
+  tinker__jsonw_key(w, "checkpoint_id");
+  tinker__jsonw_cstr(w, text);
+  tinker__jsonw_key(w, "checkpoint_type");
+  tinker__jsonw_cstr(w, training ? "training" : "sampler");
+  write_time(w, "time", c->created_ms);
+  snprintf(text, sizeof text, "tinker://%s/%s/%s", c->model->id, kind,
+           c->name);
+  tinker__jsonw_key(w, "tinker_path");
+  tinker__jsonw_cstr(w, text);
+  tinker__jsonw_key(w, "size_bytes");
+  tinker__jsonw_i64(w, c->size);
+  tinker__jsonw_key(w, "public");
+  tinker__jsonw_bool(w, false);
+  write_raw_or_null(w, "user_metadata", c->metadata);
+  if (c->expires_ms) write_time(w, "expires_at", c->expires_ms);
+  if (c->pending_grad) {
+    tinker__jsonw_key(w, "pending_gradients_not_saved");
+    tinker__jsonw_bool(w, true);
+  }
+  tinker__jsonw_end_object(w);
+}
+
+static bool listed(const tinker__checkpoint_t *c) {
+  return c->durable && c->name;
+}
+
+static void write_last(tinker__jsonw_t *w, const char *key,
+                       const tinker__model_t *m, tinker__ckpt_kind_t kind) {
+  const tinker__checkpoint_t *last = NULL;
+  TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
+    tinker__checkpoint_t *c = TINKER__CONTAINER(l, tinker__checkpoint_t, link);
+    if (listed(c) && c->kind == kind) last = c;
+  }
+  tinker__jsonw_key(w, key);
+  if (last) {
+    write_checkpoint(w, last);
+  } else {
+    tinker__jsonw_null(w);
+  }
+}
+
+static void write_run(tinker__jsonw_t *w, const tinker__model_t *m) {
+  tinker__jsonw_begin_object(w);
+  tinker__jsonw_key(w, "training_run_id");
+  tinker__jsonw_cstr(w, m->id);
+  tinker__jsonw_key(w, "base_model");
+  tinker__jsonw_cstr(w, m->base->name);
+  tinker__jsonw_key(w, "model_owner");
+  tinker__jsonw_cstr(w, "local");
+  tinker__jsonw_key(w, "is_lora");
+  tinker__jsonw_bool(w, true);
+  tinker__jsonw_key(w, "corrupted");
+  tinker__jsonw_bool(w, m->broken != NULL);
+  tinker__jsonw_key(w, "lora_rank");
+  tinker__jsonw_i64(w, m->lora.rank);
+  write_time(w, "last_request_time", m->used_ms ? m->used_ms : m->created_ms);
+  write_last(w, "last_checkpoint", m, TINKER__CKPT_TRAINING);
+  write_last(w, "last_sampler_checkpoint", m, TINKER__CKPT_SAMPLER);
+  write_raw_or_null(w, "user_metadata", m->metadata);
+  tinker__jsonw_end_object(w);
+}
+
+/* --- Paging --------------------------------------------------------------- */
+
+typedef struct {
+  int64_t offset, limit, total;
+} page_t;
+
+/* limit and offset of the query; true, or r is answered. */
+static bool read_page(tinker__req_t *r, int64_t limit, page_t *page) {
+  const char *given_limit = tinker__req_query(r, "limit");
+  const char *given_offset = tinker__req_query(r, "offset");
+  *page = (page_t){0, limit, 0};
+  if ((given_limit &&
+       tinker__parse_i64(tinker__str(given_limit), &page->limit)) ||
+      page->limit < 1 || page->limit > MAX_PAGE) {
+    tinker__reply_error(r, 422, "limit must be from 1 to %d", MAX_PAGE);
+    return false;
+  }
+  if ((given_offset &&
+       tinker__parse_i64(tinker__str(given_offset), &page->offset)) ||
+      page->offset < 0) {
+    tinker__reply_error(r, 422, "offset must be an integer from 0 up");
+    return false;
+  }
+  return true;
+}
+
+/* Counts an element; true when it is on the page. */
+static bool on_page(page_t *page) {
+  int64_t at = page->total++;
+  return at >= page->offset && at - page->offset < page->limit;
+}
+
+static void write_cursor(tinker__jsonw_t *w, const page_t *page) {
+  tinker__jsonw_key(w, "cursor");
+  tinker__jsonw_begin_object(w);
+  tinker__jsonw_key(w, "offset");
+  tinker__jsonw_i64(w, page->offset);
+  tinker__jsonw_key(w, "limit");
+  tinker__jsonw_i64(w, page->limit);
+  tinker__jsonw_key(w, "total_count");
+  tinker__jsonw_i64(w, page->total);
+  tinker__jsonw_end_object(w);
+}
+
+/* --- Runs ----------------------------------------------------------------- */
+
+/* Newest first. */
+TINKER__HANDLER(training_runs) {
+  page_t page;
+  tinker__jsonw_t w;
+  if (!read_page(r, 20, &page)) return TINKER__ANSWERED;
+  pthread_mutex_lock(&s->lock);
+  tinker__reply_json(r, &w);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "training_runs");
+  tinker__jsonw_begin_array(&w);
+  for (tinker__link_t *l = s->models.prev; l != &s->models; l = l->prev) {
+    if (on_page(&page)) {
+      write_run(&w, TINKER__CONTAINER(l, tinker__model_t, link));
+    }
+  }
+  tinker__jsonw_end_array(&w);
+  write_cursor(&w, &page);
+  tinker__jsonw_end_object(&w);
+  pthread_mutex_unlock(&s->lock);
+  return TINKER__ANSWERED;
+}
+
+static tinker__model_t *find_run(tinker__service_t *s, tinker__req_t *r) {
+  tinker__model_t *m = tinker__map_get(s->model_by_id, r->capture[0]);
+  if (!m) {
+    tinker__reply_error(r, 404, "training run not found: %.*s",
+                        (int)(r->capture[0].len < 160 ? r->capture[0].len
+                                                      : 160),
+                        r->capture[0].ptr);
+  }
+  return m;
+}
+
+TINKER__HANDLER(training_run) {
+  tinker__jsonw_t w;
+  pthread_mutex_lock(&s->lock);
+  tinker__model_t *m = find_run(s, r);
+  if (m) {
+    tinker__reply_json(r, &w);
+    write_run(&w, m);
+  }
+  pthread_mutex_unlock(&s->lock);
+  return TINKER__ANSWERED;
+}
+
+TINKER__HANDLER(run_checkpoints) {
+  tinker__jsonw_t w;
+  pthread_mutex_lock(&s->lock);
+  tinker__model_t *m = find_run(s, r);
+  if (m) {
+    tinker__reply_json(r, &w);
+    tinker__jsonw_begin_object(&w);
+    tinker__jsonw_key(&w, "checkpoints");
+    tinker__jsonw_begin_array(&w);
+    TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
+      tinker__checkpoint_t *c =
+          TINKER__CONTAINER(l, tinker__checkpoint_t, link);
+      if (listed(c)) write_checkpoint(&w, c);
+    }
+    tinker__jsonw_end_array(&w);
+    tinker__jsonw_end_object(&w);
+  }
+  pthread_mutex_unlock(&s->lock);
+  return TINKER__ANSWERED;
+}
+
+/* --- All checkpoints ------------------------------------------------------ */
+
+/* The newest checkpoint older than row `before`. Rows grow with time. */
+static tinker__checkpoint_t *next_older(tinker__service_t *s, int64_t before) {
+  tinker__checkpoint_t *best = NULL;
+  TINKER__LIST_EACH(l, tmp, &s->models) {
+    tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, link);
+    TINKER__LIST_EACH(k, next, &m->checkpoints) {
+      tinker__checkpoint_t *c =
+          TINKER__CONTAINER(k, tinker__checkpoint_t, link);
+      if (listed(c) && c->row < before && (!best || c->row > best->row)) {
+        best = c;
+      }
+    }
+  }
+  return best;
+}
+
+TINKER__HANDLER(checkpoints) {
+  page_t page;
+  tinker__jsonw_t w;
+  if (!read_page(r, 100, &page)) return TINKER__ANSWERED;
+  pthread_mutex_lock(&s->lock);
+  tinker__reply_json(r, &w);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "checkpoints");
+  tinker__jsonw_begin_array(&w);
+  tinker__checkpoint_t *c = next_older(s, INT64_MAX);
+  for (; c; c = next_older(s, c->row)) {
+    if (on_page(&page)) write_checkpoint(&w, c);
+  }
+  tinker__jsonw_end_array(&w);
+  write_cursor(&w, &page);
+  tinker__jsonw_end_object(&w);
+  pthread_mutex_unlock(&s->lock);
+  return TINKER__ANSWERED;
+}
+
+/* --- weights_info --------------------------------------------------------- */
+
+static void reply_weights(tinker__req_t *r, const tinker__model_t *m) {
+  tinker__jsonw_t w;
+  tinker__reply_json(r, &w);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "base_model");
+  tinker__jsonw_cstr(&w, m->base->name);
+  tinker__jsonw_key(&w, "optimizer_config");
+  tinker__jsonw_raw(&w, TINKER__STR("{\"type\":\"adamw\"}"));
+  tinker__jsonw_key(&w, "is_lora");
+  tinker__jsonw_bool(&w, true);
+  tinker__jsonw_key(&w, "lora_rank");
+  tinker__jsonw_i64(&w, m->lora.rank);
+  tinker__jsonw_key(&w, "train_unembed");
+  tinker__jsonw_bool(&w, m->lora.train_unembed);
+  tinker__jsonw_key(&w, "train_mlp");
+  tinker__jsonw_bool(&w, m->lora.train_mlp);
+  tinker__jsonw_key(&w, "train_attn");
+  tinker__jsonw_bool(&w, m->lora.train_attn);
+  tinker__jsonw_end_object(&w);
+}
+
+TINKER__HANDLER(weights_info) {
+  char why[300];
+  tinker__body_t b;
+  tinker__str_t path;
+  tinker__checkpoint_t *c;
+  const tinker__field_t fields[] = {
+      {"tinker_path", TINKER__FIELD_STR, true, &path, NULL}};
+  if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
+  pthread_mutex_lock(&s->lock);
+  int rc = tinker__checkpoint_lookup(s, path, &c, why, sizeof why);
+  if (rc == 0) {
+    reply_weights(r, c->model);
+  } else {
+    tinker__reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
+  }
+  pthread_mutex_unlock(&s->lock);
+  tinker__body_done(&b);
+  return TINKER__ANSWERED;
+}

@@ -1,0 +1,42 @@
+/* schema: the tables of the store. Included by store.c only.
+ *
+ * rows are numbered by the service. A request is a numbered call of a model
+ * (owner_kind 0; number 0 is its creation) or a sample of a sampling session
+ * (owner_kind 1). Its body is kept until a snapshot of the model makes the
+ * replay of it unnecessary. */
+#ifndef TINKER_SERVICE_SCHEMA_H
+#define TINKER_SERVICE_SCHEMA_H
+
+#define TINKER__SCHEMA_VERSION 1
+
+static const char schema_sql[] =
+    "CREATE TABLE sessions("
+    " row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
+    " created_ms INTEGER NOT NULL, idem_key TEXT UNIQUE,"
+    " digest BLOB NOT NULL, body BLOB NOT NULL,"
+    " ended_ms INTEGER, end_reason TEXT);"
+    "CREATE TABLE models("
+    " row INTEGER PRIMARY KEY, session INTEGER NOT NULL,"
+    " seq INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
+    " base TEXT NOT NULL, metadata TEXT, rank INTEGER NOT NULL,"
+    " seed INTEGER NOT NULL, train INTEGER NOT NULL,"
+    " snapshot INTEGER, snapshot_seq INTEGER, broken TEXT,"
+    " UNIQUE(session, seq));"
+    "CREATE TABLE requests("
+    " row INTEGER PRIMARY KEY, owner_kind INTEGER NOT NULL,"
+    " owner INTEGER NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL,"
+    " digest BLOB NOT NULL, format INTEGER NOT NULL, seed INTEGER NOT NULL,"
+    " body BLOB, state INTEGER NOT NULL, result BLOB,"
+    " result_format INTEGER, result_digest BLOB,"
+    " UNIQUE(owner_kind, owner, seq));"
+    "CREATE TABLE samplers("
+    " row INTEGER PRIMARY KEY, session INTEGER NOT NULL,"
+    " seq INTEGER NOT NULL, digest BLOB NOT NULL, base TEXT NOT NULL,"
+    " path TEXT, checkpoint INTEGER, UNIQUE(session, seq));"
+    "CREATE TABLE checkpoints("
+    " row INTEGER PRIMARY KEY, model INTEGER NOT NULL, kind INTEGER NOT NULL,"
+    " name TEXT, created_ms INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " metadata TEXT, expires_ms INTEGER, pending_grad INTEGER NOT NULL,"
+    " UNIQUE(model, kind, name));";
+
+#endif

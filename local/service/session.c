@@ -1,0 +1,420 @@
+/* session: sessions, their heartbeat and end, and the calls that need no
+ * model. HTTP thread; acks on the store thread. */
+#include <stdio.h>
+#include <string.h>
+
+#include <tinker/error.h>
+
+#include "service/handlers.h"
+
+/* --- Acks ----------------------------------------------------------------- */
+
+void tinker__ack_init(tinker__ack_t *a) {
+  a->durable = false;
+  tinker__list_init(&a->waiters);
+}
+
+tinker__handled_t tinker__ack_wait(tinker__ack_t *a, tinker__req_t *r) {
+  if (a->durable) return TINKER__ANSWERED;
+  tinker__list_push_back(&a->waiters, &r->link);
+  return TINKER__PARKED;
+}
+
+void tinker__ack_commit(tinker__service_t *s, tinker__ack_t *a) {
+  tinker__link_t *l;
+  (void)s;
+  a->durable = true;
+  while ((l = tinker__list_pop_front(&a->waiters)) != NULL) {
+    tinker__req_resume(TINKER__CONTAINER(l, tinker__req_t, link));
+  }
+}
+
+void tinker__ack_fail(tinker__service_t *s, tinker__ack_t *a) {
+  tinker__link_t *l;
+  (void)s;
+  while ((l = tinker__list_pop_front(&a->waiters)) != NULL) {
+    tinker__req_t *r = TINKER__CONTAINER(l, tinker__req_t, link);
+    tinker__reply_error(r, 503, "the request could not be stored; nothing "
+                                "was changed");
+    tinker__req_resume(r);
+  }
+}
+
+tinker__handled_t tinker__reply_why(tinker__req_t *r, int rc, int status,
+                                    const char *why) {
+  if (rc == TINKER_ENOMEM) return tinker__reply_error(r, 503, "out of memory");
+  return tinker__reply_error(r, status, "%s", why);
+}
+
+/* --- Sessions ------------------------------------------------------------- */
+
+int tinker__session_add(tinker__service_t *s, tinker__session_t *n) {
+  int rc = tinker__map_put(s->session_by_id, tinker__str(n->id), n, NULL);
+  if (rc == 0 && n->idem_key) {
+    rc = tinker__map_put(s->session_by_key, tinker__str(n->idem_key), n, NULL);
+    if (rc != 0) tinker__map_remove(s->session_by_id, tinker__str(n->id));
+  }
+  if (rc == 0) tinker__list_push_back(&s->sessions, &n->link);
+  return rc;
+}
+
+void tinker__session_free(tinker__service_t *s, tinker__session_t *n) {
+  if (!n) return;
+  tinker__mem_free(s->mem, n->idem_key);
+  tinker__mem_free(s->mem, n->end_reason);
+  tinker__mem_free(s->mem, n);
+}
+
+tinker__session_t *tinker__session_live(tinker__service_t *s, tinker__req_t *r,
+                                        tinker__str_t id) {
+  tinker__session_t *n = tinker__map_get(s->session_by_id, id);
+  if (s->stopping) {
+    tinker__reply_error(r, 503, "the service is shutting down");
+    return NULL;
+  }
+  if (!n) {
+    tinker__reply_error(r, 404, "session not found: %.*s",
+                        (int)(id.len < 100 ? id.len : 100), id.ptr);
+    return NULL;
+  }
+  if (n->ended_ms) {
+    tinker__reply_error(r, 410, "session %s has ended (%s)", n->id,
+                        n->end_reason ? n->end_reason : "finished");
+    return NULL;
+  }
+  n->seen_ms = s->world->now_ms(s->world->user);
+  return n;
+}
+
+/* The row of a new session is stored, or not. Store thread. */
+static void on_session_stored(void *user, int rc) {
+  tinker__session_t *n = user;
+  tinker__service_t *s = n->service;
+  pthread_mutex_lock(&s->lock);
+  if (rc == 0) {
+    tinker__ack_commit(s, &n->ack);
+  } else {
+    tinker__map_remove(s->session_by_id, tinker__str(n->id));
+    if (n->idem_key) {
+      tinker__map_remove(s->session_by_key, tinker__str(n->idem_key));
+    }
+    tinker__list_remove(&n->link);
+    tinker__ack_fail(s, &n->ack);
+    tinker__session_free(s, n);
+  }
+  pthread_mutex_unlock(&s->lock);
+}
+
+static void reply_session(tinker__req_t *r, const tinker__session_t *n) {
+  tinker__jsonw_t w;
+  tinker__reply_json(r, &w);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "type");
+  tinker__jsonw_cstr(&w, "create_session");
+  tinker__jsonw_key(&w, "session_id");
+  tinker__jsonw_cstr(&w, n->id);
+  tinker__jsonw_end_object(&w);
+}
+
+static int submit_session(tinker__service_t *s, tinker__session_t *n,
+                          tinker__str_t body) {
+  tinker__write_t *w = tinker__write_new(s->store, on_session_stored, n);
+  tinker__write_sql(w,
+                    "INSERT INTO sessions(row, id, created_ms, idem_key,"
+                    " digest, body) VALUES(?, ?, ?, ?, ?, ?)");
+  tinker__write_i64(w, n->row);
+  tinker__write_text(w, n->id);
+  tinker__write_i64(w, n->created_ms);
+  tinker__write_text(w, n->idem_key);
+  tinker__write_blob(w, n->digest, sizeof n->digest);
+  tinker__write_blob(w, body.ptr, body.len);
+  return tinker__write_submit(w);
+}
+
+static tinker__session_t *session_new(tinker__service_t *s, tinker__str_t key,
+                                      const unsigned char *digest) {
+  tinker__session_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
+  if (!n) return NULL;
+  tinker__list_init(&n->link);
+  tinker__list_init(&n->models);
+  tinker__list_init(&n->samplers);
+  tinker__ack_init(&n->ack);
+  n->service = s;
+  memcpy(n->digest, digest, sizeof n->digest);
+  n->created_ms = s->world->wall_ms(s->world->user);
+  n->seen_ms = s->world->now_ms(s->world->user);
+  bool ok = tinker__uuid4(s->world, n->id) == 0;
+  if (ok && key.len) {
+    n->idem_key = tinker__mem_strndup(s->mem, key.ptr, key.len);
+    ok = n->idem_key != NULL;
+  }
+  if (ok) return n;
+  tinker__session_free(s, n);
+  return NULL;
+}
+
+/* Under the lock. */
+static tinker__handled_t make_session(tinker__service_t *s, tinker__req_t *r,
+                                      const unsigned char *digest) {
+  tinker__str_t key = tinker__req_header(r, "X-Idempotency-Key");
+  tinker__session_t *n = tinker__map_get(s->session_by_key, key);
+  if (s->stopping) {
+    return tinker__reply_error(r, 503, "the service is shutting down");
+  }
+  if (n && memcmp(n->digest, digest, sizeof n->digest) != 0) {
+    return tinker__reply_error(
+        r, 409, "a session exists for this X-Idempotency-Key with other "
+                "metadata");
+  }
+  if (!n) {
+    n = session_new(s, key, digest);
+    if (!n || tinker__session_add(s, n) != 0) {
+      tinker__session_free(s, n);
+      return tinker__reply_error(r, 503, "out of memory");
+    }
+    n->row = tinker__service_row(s);
+    if (submit_session(s, n, tinker__buf_str(&r->body)) != 0) {
+      tinker__map_remove(s->session_by_id, tinker__str(n->id));
+      if (key.len) tinker__map_remove(s->session_by_key, key);
+      tinker__list_remove(&n->link);
+      tinker__session_free(s, n);
+      return tinker__reply_error(r, 503, "out of memory");
+    }
+  }
+  reply_session(r, n);
+  return tinker__ack_wait(&n->ack, r);
+}
+
+TINKER__HANDLER(create_session) {
+  tinker__body_t b;
+  tinker__str_t tags, metadata, name;
+  unsigned char digest[TINKER__SHA256_LEN];
+  const tinker__field_t fields[] = {
+      {"tags", TINKER__FIELD_RAW, false, &tags, NULL},
+      {"user_metadata", TINKER__FIELD_RAW, false, &metadata, NULL},
+      {"display_name", TINKER__FIELD_STR, false, &name, NULL},
+  };
+  if (tinker__body_read(&b, r, fields, 3) != 0) return TINKER__ANSWERED;
+  tinker__body_done(&b);
+  if (tinker__body_digest(s->mem, tinker__buf_str(&r->body), NULL, digest)) {
+    return tinker__reply_error(r, 503, "out of memory");
+  }
+  pthread_mutex_lock(&s->lock);
+  tinker__handled_t h = make_session(s, r, digest);
+  pthread_mutex_unlock(&s->lock);
+  return h;
+}
+
+TINKER__HANDLER(heartbeat) {
+  tinker__body_t b;
+  tinker__str_t id;
+  const tinker__field_t fields[] = {
+      {"session_id", TINKER__FIELD_STR, true, &id, NULL}};
+  if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
+  pthread_mutex_lock(&s->lock);
+  if (tinker__session_live(s, r, id)) {
+    tinker__reply_bytes(r, 200, "application/json",
+                        "{\"type\":\"session_heartbeat\"}", 28);
+  }
+  pthread_mutex_unlock(&s->lock);
+  tinker__body_done(&b);
+  return TINKER__ANSWERED;
+}
+
+/* --- The end of a session ------------------------------------------------- */
+
+void tinker__session_end(tinker__service_t *s, tinker__session_t *n,
+                         const char *reason) {
+  n->ended_ms = s->world->wall_ms(s->world->user);
+  n->end_reason = tinker__mem_strdup(s->mem, reason);
+  TINKER__LIST_EACH(l, tmp, &n->models) {
+    tinker__model_end(TINKER__CONTAINER(l, tinker__model_t, by_session));
+  }
+}
+
+static int store_end(tinker__service_t *s, tinker__session_t *n,
+                     tinker__write_cb done) {
+  tinker__write_t *w = tinker__write_new(s->store, done, n);
+  tinker__write_sql(
+      w, "UPDATE sessions SET ended_ms = ?, end_reason = ? WHERE row = ?");
+  tinker__write_i64(w, n->ended_ms);
+  tinker__write_text(w, n->end_reason);
+  tinker__write_i64(w, n->row);
+  return tinker__write_submit(w);
+}
+
+/* Until this is stored the ack of the session holds those who ended it. */
+static void on_end_stored(void *user, int rc) {
+  tinker__session_t *n = user;
+  tinker__service_t *s = n->service;
+  if (rc != 0) tinker__service_fatal(s, "the end of a session");
+  pthread_mutex_lock(&s->lock);
+  tinker__ack_commit(s, &n->ack);
+  pthread_mutex_unlock(&s->lock);
+}
+
+/* Under the lock. The first reason wins; a repeat waits for it to be stored. */
+static tinker__handled_t finish(tinker__service_t *s, tinker__req_t *r,
+                                const char *reason) {
+  tinker__session_t *n = tinker__map_get(s->session_by_id, r->capture[0]);
+  if (s->stopping) {
+    return tinker__reply_error(r, 503, "the service is shutting down");
+  }
+  if (!n || (!n->ack.durable && !n->ended_ms)) {
+    return tinker__reply_error(r, 404, "session not found");
+  }
+  tinker__reply_bytes(r, 200, "application/json", "{}", 2);
+  if (n->ended_ms) return tinker__ack_wait(&n->ack, r);
+  n->ack.durable = false;
+  tinker__session_end(s, n, reason);
+  tinker__list_push_back(&n->ack.waiters, &r->link);
+  if (store_end(s, n, on_end_stored) != 0) {
+    tinker__list_remove(&r->link);
+    n->ack.durable = true;
+    return tinker__reply_error(r, 503, "out of memory");
+  }
+  return TINKER__PARKED;
+}
+
+TINKER__HANDLER(finish_session) {
+  char why[200], text[200] = "finished";
+  tinker__body_t b, inner;
+  tinker__str_t reason = TINKER__STR(""), type = TINKER__STR("success"),
+                detail = TINKER__STR("");
+  const tinker__field_t fields[] = {
+      {"reason", TINKER__FIELD_RAW, false, &reason, NULL},
+      {"detail", TINKER__FIELD_STR, false, &detail, NULL}};
+  const tinker__field_t type_field[] = {
+      {"type", TINKER__FIELD_STR, true, &type, NULL}};
+  if (tinker__body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
+  if (reason.len) {
+    int rc = tinker__body_parse(&inner, s->mem, reason, "reason.", type_field,
+                                1, why, sizeof why);
+    if (rc == 0) {
+      snprintf(text, sizeof text, "%.*s%s%.*s",
+               (int)(type.len < 40 ? type.len : 40), type.ptr,
+               detail.len ? ": " : "",
+               (int)(detail.len < 120 ? detail.len : 120), detail.ptr);
+    }
+    tinker__body_done(&inner);
+    if (rc != 0) {
+      tinker__body_done(&b);
+      return tinker__reply_why(r, rc, 422, why);
+    }
+  }
+  pthread_mutex_lock(&s->lock);
+  tinker__handled_t h = finish(s, r, text);
+  pthread_mutex_unlock(&s->lock);
+  tinker__body_done(&b);
+  return h;
+}
+
+void tinker__session_expire(tinker__service_t *s, int64_t now_ms) {
+  TINKER__LIST_EACH(l, tmp, &s->sessions) {
+    tinker__session_t *n = TINKER__CONTAINER(l, tinker__session_t, link);
+    if (n->ended_ms || !n->ack.durable ||
+        now_ms - n->seen_ms < s->config.session_ms) {
+      continue;
+    }
+    n->ack.durable = false;
+    tinker__session_end(s, n, "no heartbeat");
+    if (store_end(s, n, on_end_stored) != 0) n->ack.durable = true;
+  }
+}
+
+/* Results of one owner: out of memory; the caller drops the rows. */
+static void drop_ops(tinker__service_t *s, tinker__link_t *ops) {
+  TINKER__LIST_EACH(l, tmp, ops) {
+    tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, all);
+    if (op->state == TINKER__OP_PENDING || !op->ack.durable) continue;
+    tinker__map_remove(s->op_by_id, tinker__str(op->request_id));
+    tinker__list_remove(&op->all);
+    tinker__list_remove(&op->link);
+    tinker__op_free(op);
+  }
+}
+
+static void drop_rows(tinker__write_t *w, int owner_kind, int64_t owner) {
+  tinker__write_sql(w, "DELETE FROM requests WHERE owner_kind = ? AND owner = ?"
+                       " AND state != 0");
+  tinker__write_i64(w, owner_kind);
+  tinker__write_i64(w, owner);
+}
+
+static void purge(tinker__service_t *s, tinker__session_t *n) {
+  tinker__write_t *w = tinker__write_new(s->store, NULL, NULL);
+  TINKER__LIST_EACH(l, tmp, &n->models) {
+    tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, by_session);
+    drop_ops(s, &m->ops);
+    drop_rows(w, 0, m->row);
+  }
+  TINKER__LIST_EACH(l, tmp, &n->samplers) {
+    tinker__sampler_t *p = TINKER__CONTAINER(l, tinker__sampler_t, by_session);
+    drop_ops(s, &p->ops);
+    drop_rows(w, 1, p->row);
+  }
+  n->purged = true;
+  tinker__write_submit(w);
+}
+
+void tinker__session_purge(tinker__service_t *s) {
+  int64_t now = s->world->wall_ms(s->world->user);
+  TINKER__LIST_EACH(l, tmp, &s->sessions) {
+    tinker__session_t *n = TINKER__CONTAINER(l, tinker__session_t, link);
+    if (!n->ended_ms || n->purged) continue;
+    if (now - n->ended_ms >= s->config.keep_ms) purge(s, n);
+  }
+}
+
+/* --- Calls without a session ---------------------------------------------- */
+
+static tinker__handled_t reply_text(tinker__req_t *r, const char *json) {
+  return tinker__reply_bytes(r, 200, "application/json", json, strlen(json));
+}
+
+/* Flags stay off unless this service has the endpoint behind them. */
+TINKER__HANDLER(client_config) {
+  (void)s;
+  return reply_text(r, "{\"pjwt_auth_enabled\":false,"
+                       "\"create_model_via_load_weights\":true,"
+                       "\"proto_compress_fwdbwd\":false}");
+}
+
+TINKER__HANDLER(dynamic_config) {
+  (void)s;
+  return reply_text(r, "{\"refresh_interval_sec\":300}");
+}
+
+TINKER__HANDLER(healthz) {
+  (void)s;
+  return reply_text(r, "{\"status\":\"ok\"}");
+}
+
+/* Accepted and thrown away: nothing of it is kept. */
+TINKER__HANDLER(telemetry) {
+  (void)s;
+  return reply_text(r, "{\"status\":\"accepted\"}");
+}
+
+TINKER__HANDLER(capabilities) {
+  tinker__jsonw_t w;
+  tinker__reply_json(r, &w);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "supported_models");
+  tinker__jsonw_begin_array(&w);
+  for (size_t i = 0; i < s->n_bases; i++) {
+    tinker__jsonw_begin_object(&w);
+    tinker__jsonw_key(&w, "model_name");
+    tinker__jsonw_cstr(&w, s->bases[i].name);
+    tinker__jsonw_key(&w, "max_context_length");
+    tinker__jsonw_u64(&w, s->bases[i].info.context_length);
+    tinker__jsonw_key(&w, "trainable");
+    tinker__jsonw_bool(&w, true);
+    tinker__jsonw_key(&w, "sampleable");
+    tinker__jsonw_bool(&w, true);
+    tinker__jsonw_end_object(&w);
+  }
+  tinker__jsonw_end_array(&w);
+  tinker__jsonw_end_object(&w);
+  return TINKER__ANSWERED;
+}

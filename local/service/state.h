@@ -1,0 +1,314 @@
+/* state: what the local service knows, in memory. Internal to local/service.
+ *
+ * One lock (service.lock) guards everything here unless a field says
+ * otherwise. It is never held over a call of the engine or of SQLite. The
+ * store is the durable copy: what a client was told is always in it.
+ *
+ *   session -> models -> ops (numbered calls)      -> checkpoints
+ *           -> samplers -> ops (samples)
+ */
+#ifndef TINKER_SERVICE_STATE_H
+#define TINKER_SERVICE_STATE_H
+
+#include <pthread.h>
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/world.h"
+#include "engine/engine.h"
+#include "engine/scheduler.h"
+#include "service/service.h"
+#include "service/store.h"
+
+typedef struct tinker__req_s tinker__req_t;
+typedef struct tinker__work_s tinker__work_t;
+typedef struct tinker__listener_s tinker__listener_t;
+
+/* Something that becomes durable; requests wait in it with their replies
+ * ready. */
+typedef struct tinker__ack_s {
+  bool durable;
+  tinker__link_t waiters; /* of tinker__req_t */
+} tinker__ack_t;
+
+typedef struct tinker__base_model_s {
+  const char *name; /* what clients ask for */
+  char *dir;        /* absolute */
+  tinker__base_t *base; /* set on the engine thread before anyone asks */
+  tinker__base_info_t info;
+  struct tinker_tokenizer_s *tokenizer; /* NULL without tokenizer.json */
+  tinker__gen_text_t text;
+} tinker__base_model_t;
+
+typedef struct tinker__session_s {
+  tinker__link_t link; /* service.sessions, by creation */
+  tinker__service_t *service;
+  int64_t row;
+  char id[37];
+  int64_t created_ms; /* wall */
+  int64_t seen_ms;    /* monotonic, last sign of life */
+  int64_t ended_ms;   /* wall; 0 = live */
+  char *end_reason;
+  bool purged; /* results are gone */
+  char *idem_key; /* NULL = none */
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__ack_t ack;
+  tinker__link_t models, samplers;
+} tinker__session_t;
+
+/* Numbers are stored: never reuse one. */
+typedef enum {
+  TINKER__OP_CREATE = 0,
+  TINKER__OP_LOAD_NEW = 1, /* load_weights that makes the model */
+  TINKER__OP_LOAD = 2,
+  TINKER__OP_FORWARD_BACKWARD = 3,
+  TINKER__OP_OPTIM = 4,
+  TINKER__OP_SAVE = 5,
+  TINKER__OP_SAVE_SAMPLER = 6,
+  TINKER__OP_SAMPLE = 7
+} tinker__op_kind_t;
+
+typedef enum {
+  TINKER__OP_PENDING = 0,
+  TINKER__OP_DONE = 1,
+  TINKER__OP_FAILED = 2,  /* result holds the error reply */
+  TINKER__OP_REJECTED = 3 /* a 4xx that consumed its number */
+} tinker__op_state_t;
+
+enum { TINKER__FORMAT_JSON = 0, TINKER__FORMAT_PROTO = 1 };
+
+typedef struct tinker__model_s tinker__model_t;
+typedef struct tinker__sampler_s tinker__sampler_t;
+
+/* A numbered call and its future. Lives until its session is purged. */
+typedef struct tinker__op_s {
+  tinker__link_t link; /* model.pending until executed */
+  tinker__link_t all;  /* session-wide, model.ops or sampler.ops */
+  tinker__service_t *service;
+  tinker__model_t *model;     /* one of the two */
+  tinker__sampler_t *sampler;
+  int64_t row, seq, seed;
+  tinker__op_kind_t kind;
+  tinker__op_state_t state;
+  char *request_id;
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__ack_t ack;
+  tinker__link_t polls; /* of tinker__req_t */
+  size_t result_size;   /* once done or failed */
+  int result_format;
+  /* Restart: the result is known, execution only restores the model. */
+  bool replay;
+  char *log_body; /* as logged, until executed; NULL when it is decoded */
+  size_t log_len;
+  int log_format;
+  unsigned char result_digest[TINKER__SHA256_LEN];
+  tinker__work_t *work; /* decoded body; NULL once executed */
+} tinker__op_t;
+
+struct tinker__model_s {
+  tinker__link_t link, by_session;
+  int64_t row, seq;
+  char *id;
+  tinker__service_t *service;
+  tinker__session_t *session;
+  tinker__base_model_t *base;
+  tinker__lora_config_t lora;
+  char *metadata; /* JSON object or NULL */
+  int64_t created_ms, used_ms; /* wall */
+  tinker__link_t pending, ops; /* pending: by number */
+  int64_t next_seq;
+  bool busy;    /* its task is with the scheduler or being executed */
+  char *broken; /* why later calls fail, NULL = well */
+  tinker__link_t checkpoints;
+  int64_t snapshot, snapshot_seq; /* folder (0 = none), first number after */
+  /* Engine thread only. */
+  tinker__task_t task;
+  tinker__op_t *current; /* written under the lock */
+  tinker__train_t *train;
+  tinker__pass_t *pass;
+  int64_t unsaved_ms; /* engine time since the snapshot */
+};
+
+struct tinker__sampler_s {
+  tinker__link_t link, by_session;
+  int64_t row, seq;
+  char *id;
+  tinker__service_t *service;
+  tinker__session_t *session;
+  tinker__base_model_t *base;
+  char *path;         /* as asked for, NULL = base model or ephemeral */
+  int64_t checkpoint; /* row, 0 = the base alone */
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__ack_t ack;
+  tinker__link_t ops;
+  tinker__adapter_t *adapter; /* engine thread; NULL until first used */
+};
+
+typedef enum {
+  TINKER__CKPT_TRAINING = 0,
+  TINKER__CKPT_SAMPLER = 1,
+  TINKER__CKPT_EPHEMERAL = 2
+} tinker__ckpt_kind_t;
+
+typedef struct tinker__checkpoint_s {
+  tinker__link_t link; /* model.checkpoints, by creation */
+  tinker__model_t *model;
+  int64_t row; /* names its folder */
+  tinker__ckpt_kind_t kind;
+  char *name; /* NULL when ephemeral */
+  int64_t created_ms, size, expires_ms; /* expires 0 = never */
+  char *metadata;
+  bool pending_grad;
+  bool durable; /* its row is committed; nobody sees it before */
+} tinker__checkpoint_t;
+
+struct tinker__service_s {
+  tinker__service_config_t config;
+  tinker__mem_t *mem;
+  const tinker__world_t *world;
+  const tinker__engine_api_t *api;
+  tinker__engine_t *engine;
+  tinker__base_model_t *bases;
+  size_t n_bases;
+  char *state_dir;
+  int lock_fd;
+  tinker__store_t *store;
+  tinker__scheduler_t *scheduler;
+  tinker__listener_t *listeners[2];
+
+  pthread_mutex_t lock, log_lock;
+  bool stopping;
+  bool fatal; /* the store failed after an execution: the service must end */
+  int64_t next_row;
+  tinker__link_t sessions, models, samplers;
+  tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
+  tinker__map_t *op_by_id;
+  size_t live_requests;
+
+  pthread_t timer;
+  pthread_cond_t timer_wake, idle;
+  bool timer_started;
+  tinker__link_t polls; /* of tinker__req_t, by deadline */
+
+  char why[400]; /* of the engine thread's start */
+};
+
+/* --- service.c --- */
+int64_t tinker__service_row(tinker__service_t *s); /* under the lock */
+/* One line of the log: {"time":...,"level":...,"event":..., fields}. Behind
+ * event: pairs of key and value, both strings, and a NULL. Any thread. */
+void tinker__service_log(tinker__service_t *s, const char *level,
+                         const char *event, ...);
+/* A failure after which going on could lie: logs it and asks for the end. */
+void tinker__service_fatal(tinker__service_t *s, const char *what);
+tinker__base_model_t *tinker__service_base(tinker__service_t *s,
+                                           tinker__str_t name);
+
+/* --- session.c --- */
+/* NULL and a reply in r (404 or 410) when there is no live session. */
+tinker__session_t *tinker__session_live(tinker__service_t *s, tinker__req_t *r,
+                                        tinker__str_t id);
+int tinker__session_add(tinker__service_t *s, tinker__session_t *n);
+/* Ends a session (reason copied; memory failure: no reason kept) and what
+ * waits behind gaps. Under the lock; the caller stores it. */
+void tinker__session_end(tinker__service_t *s, tinker__session_t *n,
+                         const char *reason);
+/* Drops the results of sessions that ended long ago. Under the lock. */
+void tinker__session_purge(tinker__service_t *s);
+/* Ends the sessions that showed no sign of life for long. Under the lock. */
+void tinker__session_expire(tinker__service_t *s, int64_t now_ms);
+void tinker__session_free(tinker__service_t *s, tinker__session_t *n);
+void tinker__ack_init(tinker__ack_t *a);
+/* Answers (or drops with 503) all that wait, under the lock. */
+void tinker__ack_commit(tinker__service_t *s, tinker__ack_t *a);
+void tinker__ack_fail(tinker__service_t *s, tinker__ack_t *a);
+
+/* --- model.c: numbered calls and their order --- */
+/* Without base, configuration and row. NULL without memory. */
+tinker__model_t *tinker__model_new(tinker__service_t *s,
+                                   tinker__session_t *session, int64_t seq);
+int tinker__model_add(tinker__service_t *s, tinker__model_t *m);
+void tinker__model_free(tinker__service_t *s, tinker__model_t *m);
+/* Puts an op in its place of the model's order. Under the lock. */
+void tinker__model_enqueue(tinker__model_t *m, tinker__op_t *op);
+/* Gives the model to the scheduler if its next number is there. Under the
+ * lock. */
+void tinker__model_kick(tinker__model_t *m);
+/* Takes the op to execute now, NULL = none. Under the lock. */
+tinker__op_t *tinker__model_begin(tinker__model_t *m);
+/* Its execution is over; again = look for the next. Under the lock. */
+void tinker__model_done(tinker__model_t *m, bool again);
+/* The session has ended: calls behind a gap fail. Under the lock. */
+void tinker__model_end(tinker__model_t *m);
+
+/* --- sampling.c --- */
+/* Without base and row. TINKER_EEXIST when the session's number is taken. */
+int tinker__sampler_new(tinker__sampler_t **out, tinker__service_t *s,
+                        tinker__session_t *session, int64_t seq, char *why,
+                        size_t why_len);
+int tinker__sampler_add(tinker__service_t *s, tinker__sampler_t *p);
+void tinker__sampler_write(tinker__write_t *w, const tinker__sampler_t *p);
+void tinker__sampler_free(tinker__service_t *s, tinker__sampler_t *p);
+/* Hands a logged sample to the scheduler. Under the lock. */
+void tinker__sampler_kick(tinker__op_t *op);
+
+/* --- future.c --- */
+tinker__op_t *tinker__op_new(tinker__service_t *s, const char *owner_id,
+                             int64_t seq, tinker__op_kind_t kind);
+void tinker__op_free(tinker__op_t *op);
+/* Result of an op, any thread, without the lock. Takes data (may be NULL: the
+ * service then ends as out of memory). extra may hold statements that must
+ * become durable with it (NULL = none); committed(op) runs on the store thread
+ * under the lock when they are. */
+void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state,
+                         int format, tinker__buf_t *data,
+                         void (*extra)(tinker__write_t *w, void *user),
+                         void (*committed)(void *user), void *user);
+/* Failure with a sentence. */
+void tinker__op_fail(tinker__op_t *op, const char *category, const char *fmt,
+                     ...) __attribute__((format(printf, 3, 4)));
+/* Answers the polls whose time is over with try_again. Under the lock. */
+void tinker__polls_expire(tinker__service_t *s, int64_t now_ms);
+/* All of them. */
+void tinker__polls_release(tinker__service_t *s);
+
+/* --- exec.c: what runs on the engine thread --- */
+bool tinker__exec_step(tinker__task_t *task);
+void tinker__exec_model_free(tinker__model_t *m);
+int tinker__exec_prepare_sampler(tinker__gen_t *gen, char *why,
+                                 size_t why_len);
+
+/* --- checkpoint.c --- */
+/* The newest of that name, durable or not. Under the lock. */
+tinker__checkpoint_t *tinker__checkpoint_find(tinker__model_t *m,
+                                              tinker__ckpt_kind_t kind,
+                                              tinker__str_t name);
+tinker__checkpoint_t *tinker__checkpoint_by_row(tinker__service_t *s,
+                                                int64_t row);
+/* Looks a tinker:// path up. TINKER_EINVAL = not such a path, TINKER_ENOENT,
+ * with a sentence in why. Under the lock. */
+int tinker__checkpoint_lookup(tinker__service_t *s, tinker__str_t path,
+                              tinker__checkpoint_t **out, char *why,
+                              size_t why_len);
+void tinker__checkpoint_free(tinker__service_t *s, tinker__checkpoint_t *c);
+/* <state>/<kind>/<row>, in a buffer of the caller. */
+void tinker__checkpoint_dir(tinker__service_t *s, const char *kind,
+                            int64_t row, char *out, size_t len);
+/* Folder for something new: makes <dir>.tmp, empty. */
+int tinker__folder_begin(tinker__service_t *s, const char *dir, char *tmp,
+                         size_t len, char *why, size_t why_len);
+/* Publishes it: fsync, rename to dir, fsync of the parent. */
+int tinker__folder_commit(tinker__service_t *s, const char *tmp,
+                          const char *dir, char *why, size_t why_len);
+void tinker__folder_remove(const char *dir);
+int64_t tinker__folder_size(const char *dir); /* bytes of its files */
+
+/* --- replay.c --- */
+int tinker__replay_load(tinker__service_t *s, char *why, size_t why_len);
+/* Starts what was under way. Called once, before the listeners open. */
+void tinker__replay_start(tinker__service_t *s);
+
+#endif

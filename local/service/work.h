@@ -1,0 +1,78 @@
+/* work: a numbered call after decoding and checking.
+ *
+ * Parsing is a pure function of the body, the base model and the seed, so the
+ * log can be executed again from bodies alone. What is wrong with a body is
+ * told with the field's name; nothing is guessed, cut or filled in. */
+#ifndef TINKER_SERVICE_WORK_H
+#define TINKER_SERVICE_WORK_H
+
+#include "base/arena.h"
+#include "service/body.h"
+#include "service/state.h"
+
+struct tinker__work_s {
+  tinker__mem_t *mem;
+  tinker__op_kind_t kind;
+  /* forward_backward and asample: of the decoded message. */
+  unsigned char digest[TINKER__SHA256_LEN];
+  /* Loads. */
+  char *path;
+  bool optimizer;
+  /* forward_backward. */
+  tinker__arena_t arena; /* what data points into */
+  tinker__train_datum_t *data;
+  size_t n_data;
+  bool forward_only;
+  tinker__loss_config_t loss;
+  /* optim_step. */
+  tinker__optim_params_t adam;
+  /* Saves. */
+  char *name; /* NULL = ephemeral */
+  int64_t sampler_seq;
+  int64_t ttl_s; /* 0 = never expires */
+  bool overwrite;
+  char *metadata; /* JSON object or NULL */
+  /* asample. */
+  tinker__gen_t *gen;
+  size_t num_samples;
+};
+
+typedef struct tinker__work_in_s {
+  tinker__op_kind_t kind;
+  tinker__base_model_t *base; /* may be NULL for loads and saves */
+  int format;                 /* TINKER__FORMAT_... of the body */
+  tinker__str_t body;
+  int64_t seed; /* of a sample that named none */
+} tinker__work_in_t;
+
+/* 0, or TINKER_EINVAL (*status: 400, 422), TINKER_ENOMEM (503). */
+int tinker__work_parse(tinker__work_t **out, tinker__service_t *s,
+                       const tinker__work_in_t *in, int *status, char *why,
+                       size_t why_len);
+void tinker__work_free(tinker__work_t *w);
+
+/* Parts of it, by file. */
+int tinker__work_forward_backward(tinker__work_t *w,
+                                  const tinker__work_in_t *in, char *why,
+                                  size_t why_len);
+int tinker__work_sample(tinker__work_t *w, const tinker__work_in_t *in,
+                        char *why, size_t why_len);
+
+/* Model and number of a forward_backward body, read without looking at the
+ * rest: a body that is refused consumes its number too. */
+typedef struct tinker__head_s {
+  char model_id[160];
+  int64_t seq;
+} tinker__head_t;
+int tinker__work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
+                         tinker__head_t *out, char *why, size_t why_len);
+
+/* Results, appended to an initialised buffer. 0 or a code. */
+int tinker__result_forward_backward(tinker__buf_t *out, tinker__work_t *w,
+                                    double loss);
+int tinker__result_sample(tinker__buf_t *out, const tinker__gen_t *gen);
+/* The JSON form of a stored protobuf result, for clients that ask for JSON. */
+void tinker__reply_result_as_json(tinker__req_t *r, tinker__op_kind_t kind,
+                                  const void *data, size_t len);
+
+#endif

@@ -1,0 +1,144 @@
+/* work_sample: an asample request into a generation. What this service does
+ * not offer is refused by its field's name. Pure. */
+#include <string.h>
+
+#include <tinker/error.h>
+
+#include "service/work.h"
+#include "wire/sample.h"
+
+#define MAX_SAMPLES 1024
+#define MAX_TOP 1024
+
+static int refuse(const tinker__sample_request_t *q, char *why,
+                  size_t why_len) {
+  const char *name = q->prompt_alt_tokens_k    ? "prompt_alt_tokens_k"
+                     : q->has_target           ? "target_prompt_logprobs"
+                     : q->has_last_n           ? "prompt_logprobs_last_n"
+                     : q->record_stability_info ? "record_stability_info"
+                                                : NULL;
+  if (!name) return 0;
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "%s is not supported by this service", name);
+}
+
+static int take_prompt(tinker__work_t *w, const tinker__sample_request_t *q,
+                       const tinker__base_info_t *info,
+                       tinker__gen_spec_t *spec, char *why, size_t why_len) {
+  size_t n = tinker__chunks_length(q->chunks, q->chunk_count), at = 0;
+  if (n == 0) {
+    return tinker__why(why, why_len, TINKER_EINVAL, "prompt: no tokens");
+  }
+  int32_t *tokens = tinker__arena_array(&w->arena, n, sizeof *tokens);
+  if (!tokens) return TINKER_ENOMEM;
+  for (size_t i = 0; i < q->chunk_count; i++) {
+    if (!q->chunks[i].count) continue;
+    memcpy(tokens + at, q->chunks[i].tokens,
+           q->chunks[i].count * sizeof *tokens);
+    at += q->chunks[i].count;
+  }
+  for (size_t i = 0; i < n; i++) {
+    if (tokens[i] < 0 || (size_t)tokens[i] >= info->vocab_size) {
+      return tinker__why(why, why_len, TINKER_EINVAL,
+                         "prompt: token %d at position %zu is outside the "
+                         "vocabulary",
+                         (int)tokens[i], i);
+    }
+  }
+  spec->prompt = tokens;
+  spec->n_prompt = n;
+  return 0;
+}
+
+static int check_ranges(const tinker__sample_request_t *q,
+                        const tinker__base_info_t *info, size_t prompt,
+                        tinker__gen_spec_t *spec, char *why, size_t why_len) {
+  size_t limit = info->context_length;
+  if (q->num_samples < 1 || q->num_samples > MAX_SAMPLES) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "num_samples must be from 1 to %d", MAX_SAMPLES);
+  }
+  int64_t top = q->topk_prompt_logprobs > q->topk_sample_logprobs
+                    ? q->topk_prompt_logprobs
+                    : q->topk_sample_logprobs;
+  if (top > MAX_TOP || (uint64_t)top > info->vocab_size) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "%s must be at most %d and the size of the vocabulary",
+                       top == q->topk_prompt_logprobs ? "topk_prompt_logprobs"
+                                                      : "topk_sample_logprobs",
+                       MAX_TOP);
+  }
+  size_t left = prompt < limit ? limit - prompt : 0;
+  int64_t want = q->params.has_max_tokens ? q->params.max_tokens
+                                          : (int64_t)(left ? left : 1);
+  if (want < 1 || (uint64_t)want > left) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "Prompt length plus max_tokens exceeds the model's "
+                       "context window: %zu + %lld > %zu",
+                       prompt, (long long)want, limit);
+  }
+  spec->max_tokens = (size_t)want;
+  spec->num_samples = (size_t)q->num_samples;
+  spec->prompt_logprobs = q->prompt_logprobs;
+  spec->top_prompt = (size_t)q->topk_prompt_logprobs;
+  spec->top_sample = (size_t)q->topk_sample_logprobs;
+  return 0;
+}
+
+static int take_stops(const tinker__sample_params_t *p,
+                      tinker__base_model_t *base, tinker__gen_spec_t *spec,
+                      char *why, size_t why_len) {
+  switch (p->stop) {
+    case TINKER__STOP_NONE: return 0;
+    case TINKER__STOP_TOKENS:
+      spec->stop_tokens = p->stop_tokens;
+      spec->n_stop_tokens = p->stop_count;
+      return 0;
+    case TINKER__STOP_STRINGS:
+      if (!base->tokenizer) {
+        return tinker__why(why, why_len, TINKER_EINVAL,
+                           "sampling_params.stop: strings need a "
+                           "tokenizer.json in the model's folder");
+      }
+      for (size_t i = 0; i < p->stop_count; i++) {
+        if (p->stop_strings[i].len) continue;
+        return tinker__why(why, why_len, TINKER_EINVAL,
+                           "sampling_params.stop: an empty string");
+      }
+      spec->stop_strings = p->stop_strings;
+      spec->n_stop_strings = p->stop_count;
+      spec->text = &base->text;
+      break;
+    default: break;
+  }
+  spec->stop_tokens = base->info.eos;
+  spec->n_stop_tokens = base->info.num_eos;
+  return 0;
+}
+
+int tinker__work_sample(tinker__work_t *w, const tinker__work_in_t *in,
+                        char *why, size_t why_len) {
+  tinker__sample_request_t q;
+  tinker__gen_spec_t spec = {.n_prompt = 0};
+  const tinker__base_info_t *info = &in->base->info;
+  int rc = tinker__sample_request_decode(&q, &w->arena, in->body, w->digest,
+                                         why, why_len);
+  if (rc == 0) rc = refuse(&q, why, why_len);
+  if (rc == 0) rc = take_prompt(w, &q, info, &spec, why, why_len);
+  if (rc == 0) {
+    rc = check_ranges(&q, info, spec.n_prompt, &spec, why, why_len);
+  }
+  if (rc == 0) rc = take_stops(&q.params, in->base, &spec, why, why_len);
+  if (rc == 0 && q.params.top_p <= 0) {
+    rc = tinker__why(why, why_len, TINKER_EINVAL,
+                     "sampling_params.top_p must be above 0 and at most 1");
+  }
+  if (rc != 0) return rc;
+  spec.sampling = (tinker__sampling_t){
+      .temperature = (float)q.params.temperature,
+      .top_k = q.params.top_k,
+      .top_p = q.params.top_p,
+      .seed = q.params.has_seed ? q.params.seed : (uint64_t)in->seed};
+  w->num_samples = spec.num_samples;
+  return tinker__gen_new(&w->gen, w->mem, &spec);
+}
