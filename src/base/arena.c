@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <tinker/error.h>
 
 #define SMALL_BLOCK 4096
 #define ALIGN       sizeof(max_align_t)
@@ -26,17 +27,34 @@ void tinker__arena_free(tinker__arena_t *a) {
   tinker__arena_init(a, a->mem);
 }
 
+void tinker__arena_allow(tinker__arena_t *a, size_t more) {
+  a->limit = more < SIZE_MAX - a->used ? a->used + more : SIZE_MAX;
+}
+
+int tinker__arena_error(const tinker__arena_t *a) {
+  return a->over ? TINKER_EOVERFLOW : TINKER_ENOMEM;
+}
+
+static void *fail(tinker__arena_t *a, bool over) {
+  a->failed++;
+  a->over |= over;
+  return NULL;
+}
+
 static void *new_block(tinker__arena_t *a, size_t size) {
-  if (size > PTRDIFF_MAX - sizeof(tinker__arena_block_t)) return NULL;
+  if (size > PTRDIFF_MAX - sizeof(tinker__arena_block_t)) return fail(a, true);
+  if (a->limit && (a->used > a->limit || size > a->limit - a->used))
+    return fail(a, true);
   tinker__arena_block_t *b = tinker__mem_alloc(a->mem, sizeof(*b) + size);
-  if (!b) return NULL;
+  if (!b) return fail(a, false);
   b->next = a->blocks;
   a->blocks = b;
+  a->used += size;
   return b + 1;
 }
 
 void *tinker__arena_alloc(tinker__arena_t *a, size_t size) {
-  if (size > SIZE_MAX - ALIGN) return NULL;
+  if (size > SIZE_MAX - ALIGN) return fail(a, true);
   size = (size + ALIGN - 1) / ALIGN * ALIGN;
   if (size > SMALL_BLOCK / 4) /* its own block; the small one stays in use */
     return new_block(a, size);
@@ -65,5 +83,17 @@ char *tinker__arena_str(tinker__arena_t *a, tinker__str_t s) {
   if (!p) return NULL;
   if (s.len) memcpy(p, s.ptr, s.len);
   p[s.len] = 0;
+  return p;
+}
+
+void *tinker__arena_grow(tinker__arena_t *a, void *items, size_t count,
+                         size_t *cap, size_t size) {
+  if (count < *cap) return items;
+  size_t wider = *cap ? *cap * 2 : 4;
+  void *p =
+      wider <= SIZE_MAX / size ? tinker__arena_alloc(a, wider * size) : NULL;
+  if (!p) return NULL;
+  if (count) memcpy(p, items, count * size);
+  *cap = wider;
   return p;
 }

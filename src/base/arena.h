@@ -11,16 +11,29 @@ typedef struct tinker__arena_s {
   void *blocks; /* newest first */
   char *at;     /* free part of the newest small block */
   size_t left;
+  size_t used;   /* bytes taken so far */
+  size_t limit;  /* most that may be taken; 0 = no limit */
+  size_t failed; /* allocations that failed */
+  bool over;     /* an allocation failed because of the limit */
 } tinker__arena_t;
 
 void tinker__arena_init(tinker__arena_t *a, tinker__mem_t *mem);
 /* Frees everything; the arena can be used again. */
 void tinker__arena_free(tinker__arena_t *a);
+/* Lets it take `more` bytes from now on, however much memory there is: what a
+ * decoder may need for a message of a known size. */
+void tinker__arena_allow(tinker__arena_t *a, size_t more);
+/* After an allocation failed: TINKER_EOVERFLOW or TINKER_ENOMEM. */
+int tinker__arena_error(const tinker__arena_t *a);
 /* Aligned for every type; NULL without memory. The second form zeroes and
  * checks count * size. */
 void *tinker__arena_alloc(tinker__arena_t *a, size_t size);
 void *tinker__arena_array(tinker__arena_t *a, size_t count, size_t size);
 /* A copy with a NUL behind it. */
 char *tinker__arena_str(tinker__arena_t *a, tinker__str_t s);
+/* Room for one more of `count` elements; *cap is the room there is. Returns the
+ * array, moved when it had to grow (the old one stays behind), or NULL. */
+void *tinker__arena_grow(tinker__arena_t *a, void *items, size_t count,
+                         size_t *cap, size_t size);
 
 #endif

@@ -41,6 +41,7 @@ typedef struct tinker__numbers_s {
 
 #define TINKER__BIND_REQUIRED 1u /* reading without it fails */
 #define TINKER__BIND_STAMPED  2u /* left out when a stamp writes it */
+#define TINKER__BIND_SPARSE   8u /* an empty list is not written */
 #define TINKER__BIND_NULL     4u /* an absent one is written as null */
 
 struct tinker__bind_table_s;
@@ -69,7 +70,16 @@ typedef struct tinker__bind_table_s {
 int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
                       const tinker__bind_table_t *table, const char *prefix,
                       void *out, char *why, size_t why_len);
+/* Reads an object of numbers; name is for errors. */
+int tinker__bind_read_numbers(tinker__json_t *j, tinker__arena_t *arena,
+                              const char *name, tinker__numbers_t *out,
+                              char *why, size_t why_len);
+/* Writes what is present. stamped: without the fields of the stamp. */
 void tinker__bind_write(tinker__jsonw_t *w, const tinker__bind_table_t *table,
                         const void *in, bool stamped);
+/* The same without the braces: every field, and the type. */
+void tinker__bind_write_fields(tinker__jsonw_t *w,
+                               const tinker__bind_table_t *table,
+                               const void *in, bool stamped);
 
 #endif

@@ -78,6 +78,9 @@ typedef struct tinker__number_s {
   double value;
 } tinker__number_t;
 
+/* Lets the arena take what a decoder of a body of this size may need: a small
+ * body must not unpack into all the memory there is. */
+void tinker__decode_budget(tinker__arena_t *arena, size_t body_len);
 /* Number of text tokens in the chunks of a datum or prompt. */
 size_t tinker__chunks_length(const tinker__chunk_view_t *chunks, size_t n);
 /* Bytes of an element: 4 or 8. */

@@ -1,0 +1,263 @@
+/* fb_decode_json: the retired JSON form of forward_backward, and prompts in
+ * JSON (protocol 8.1, 17.4). */
+#include <string.h>
+#include <tinker/error.h>
+
+#include "wire/fb_decode.h"
+
+static int json_fail(const tinker__json_t *j, const tinker__where_t *at) {
+  return tinker__where(at, j->error, "%s", j->reason);
+}
+
+/* The tokens of a text chunk, copied into the arena. */
+static int take_tokens(tinker__chunk_view_t *out, tinker__arena_t *arena,
+                       tinker__json_t *j, const tinker__where_t *at) {
+  int32_t *v = NULL;
+  size_t n = 0;
+  int rc = 0;
+  if (tinker__json_i32_array(j, &v, &n, TINKER__MAX_TOKENS)) {
+    int32_t *copy = tinker__arena_alloc(arena, n * sizeof(*v));
+    if (!copy)
+      rc = tinker__where(at, tinker__arena_error(arena), "no memory for it");
+    else if (n)
+      memcpy(copy, v, n * sizeof(*v));
+    out->tokens = copy;
+    out->count = n;
+  } else {
+    rc = json_fail(j, at);
+  }
+  tinker__mem_free(j->mem, v);
+  return rc;
+}
+
+static int take_chunk(tinker__chunk_view_t *out, tinker__arena_t *arena,
+                      tinker__json_t *j, const tinker__where_t *at) {
+  tinker__str_t key, type = TINKER__STR("encoded_text");
+  bool tokens = false;
+  int rc = 0;
+  tinker__json_object(j);
+  while (!rc && tinker__json_key(j, &key)) {
+    if (tinker__str_eqs(key, "type"))
+      tinker__json_string(j, &type);
+    else if (tinker__str_eqs(key, "tokens")) {
+      tokens = true;
+      rc = take_tokens(out, arena, j, at);
+    } else
+      tinker__json_skip(j);
+  }
+  if (!rc && j->error) return json_fail(j, at);
+  if (!rc && (!tokens || !tinker__str_eqs(type, "encoded_text")))
+    return tinker__where(at, TINKER_EINVAL,
+                         "only encoded_text chunks are supported");
+  return rc;
+}
+
+static int take_chunks(const tinker__chunk_view_t **out, size_t *count,
+                       tinker__arena_t *arena, tinker__json_t *j,
+                       const tinker__where_t *at) {
+  tinker__chunk_view_t *chunks = NULL;
+  size_t n = 0, cap = 0, tokens = 0;
+  tinker__json_array(j);
+  while (tinker__json_more(j)) {
+    chunks = n < TINKER__MAX_CHUNKS
+                 ? tinker__arena_grow(arena, chunks, n, &cap, sizeof(*chunks))
+                 : NULL;
+    if (!chunks)
+      return tinker__where(at,
+                           n < TINKER__MAX_CHUNKS ? tinker__arena_error(arena)
+                                                  : TINKER_EOVERFLOW,
+                           "too many chunks");
+    int rc = take_chunk(&chunks[n], arena, j, at);
+    if (rc) return rc;
+    tokens += chunks[n++].count;
+    if (tokens > TINKER__MAX_TOKENS)
+      return tinker__where(at, TINKER_EOVERFLOW, "more than %u tokens",
+                           TINKER__MAX_TOKENS);
+  }
+  *out = chunks;
+  *count = n;
+  return j->error ? json_fail(j, at) : 0;
+}
+
+int tinker__prompt_from_json(const tinker__chunk_view_t **chunks, size_t *count,
+                             tinker__arena_t *arena, tinker__json_t *j,
+                             const tinker__where_t *at) {
+  tinker__str_t key;
+  bool seen = false;
+  int rc = 0;
+  tinker__json_object(j);
+  while (!rc && tinker__json_key(j, &key)) {
+    if (tinker__str_eqs(key, "chunks")) {
+      seen = true;
+      rc = take_chunks(chunks, count, arena, j, at);
+    } else {
+      tinker__json_skip(j);
+    }
+  }
+  if (!rc && j->error) rc = json_fail(j, at);
+  if (!rc && !seen) rc = tinker__where(at, TINKER_EINVAL, "chunks are missing");
+  return rc;
+}
+
+static int take_inputs(tinker__fb_decoder_t *d, tinker__json_t *j,
+                       tinker__datum_view_t *out, size_t index) {
+  tinker__where_t at = {"data",          index,  "loss_fn_inputs",
+                        TINKER__STR(""), d->why, d->why_len};
+  tinker__named_tensor_t *inputs = NULL;
+  size_t n = 0, cap = 0;
+  tinker__str_t key;
+  tinker__json_object(j);
+  while (tinker__json_key(j, &key)) {
+    if (n == TINKER__MAX_INPUTS)
+      return tinker__where(&at, TINKER_EOVERFLOW, "more than %d tensors",
+                           TINKER__MAX_INPUTS);
+    int rc = tinker__fb_name(d, "data.loss_fn_inputs", key);
+    inputs = tinker__arena_grow(d->arena, inputs, n, &cap, sizeof(*inputs));
+    char *name = tinker__arena_str(d->arena, key);
+    if (!rc && (!inputs || !name)) rc = tinker__fb_no_memory(d);
+    if (rc) return rc;
+    at.name = inputs[n].name = (tinker__str_t){name, key.len};
+    rc = tinker__tensor_from_json(&inputs[n].tensor, d->arena, j, 0, &at);
+    if (rc) return rc;
+    n++;
+    at.name = TINKER__STR("");
+  }
+  out->inputs = inputs;
+  out->input_count = n;
+  return j->error ? json_fail(j, &at) : tinker__fb_sort_inputs(d, out, index);
+}
+
+static int take_datum(tinker__fb_decoder_t *d, tinker__json_t *j,
+                      tinker__datum_view_t *out, size_t index) {
+  tinker__where_t at = {"data",          index,  "model_input",
+                        TINKER__STR(""), d->why, d->why_len};
+  tinker__str_t key;
+  bool prompt = false;
+  int rc = 0;
+  memset(out, 0, sizeof(*out));
+  tinker__json_object(j);
+  while (!rc && tinker__json_key(j, &key)) {
+    if (tinker__str_eqs(key, "model_input")) {
+      prompt = true;
+      rc = tinker__prompt_from_json(&out->chunks, &out->chunk_count, d->arena,
+                                    j, &at);
+    } else if (tinker__str_eqs(key, "loss_fn_inputs")) {
+      rc = take_inputs(d, j, out, index);
+    } else {
+      tinker__json_skip(j);
+    }
+  }
+  if (!rc && j->error) rc = json_fail(j, &at);
+  if (!rc && !prompt) rc = tinker__where(&at, TINKER_EINVAL, "is missing");
+  return rc;
+}
+
+static int take_data(tinker__fb_decoder_t *d, tinker__json_t *j) {
+  tinker__datum_view_t *datums = NULL;
+  size_t n = 0, cap = 0;
+  tinker__json_array(j);
+  while (tinker__json_more(j)) {
+    if (n == TINKER__MAX_DATUMS)
+      return tinker__fb_fail(d, TINKER_EOVERFLOW, "data", "too many datums");
+    datums = tinker__arena_grow(d->arena, datums, n, &cap, sizeof(*datums));
+    if (!datums) return tinker__fb_no_memory(d);
+    int rc = take_datum(d, j, &datums[n], n);
+    if (rc) return rc;
+    n++;
+  }
+  d->view->datums = datums;
+  d->view->datum_count = n;
+  return j->error;
+}
+
+static int take_text(tinker__fb_decoder_t *d, tinker__json_t *j,
+                     tinker__str_t *out) {
+  tinker__str_t s;
+  if (!tinker__json_string(j, &s)) return j->error;
+  if (s.len > TINKER__MAX_TEXT || memchr(s.ptr, 0, s.len))
+    return tinker__fb_fail(d, TINKER_EINVAL, "body",
+                           "a text is too long or contains a NUL");
+  char *copy = tinker__arena_str(d->arena, s);
+  if (!copy) return tinker__fb_no_memory(d);
+  *out = (tinker__str_t){copy, s.len};
+  return 0;
+}
+
+static int take_config(tinker__fb_decoder_t *d, tinker__json_t *j) {
+  tinker__config_entry_t *c = NULL;
+  size_t n = 0, cap = 0;
+  tinker__str_t key;
+  if (tinker__json_peek(j) == TINKER__JSON_NULL)
+    return tinker__json_null(j) ? 0 : j->error;
+  tinker__json_object(j);
+  while (tinker__json_key(j, &key)) {
+    if (n == TINKER__MAX_CONFIG)
+      return tinker__fb_fail(d, TINKER_EOVERFLOW, "loss_fn_config",
+                             "too many entries");
+    c = tinker__arena_grow(d->arena, c, n, &cap, sizeof(*c));
+    char *name = tinker__arena_str(d->arena, key);
+    if (!c || !name) return tinker__fb_no_memory(d);
+    c[n] = (tinker__config_entry_t){.name = {name, key.len},
+                                    .text = TINKER__STR("")};
+    c[n].is_text = tinker__json_peek(j) == TINKER__JSON_STRING;
+    int rc = 0;
+    if (c[n].is_text)
+      rc = take_text(d, j, &c[n].text);
+    else
+      tinker__json_f64(j, &c[n].number);
+    if (rc) return rc;
+    n++;
+  }
+  return j->error ? j->error : tinker__fb_set_config(d, c, n);
+}
+
+/* The inner object, forward_backward_input or forward_input. */
+static int take_input(tinker__fb_decoder_t *d, tinker__json_t *j) {
+  tinker__str_t key;
+  int rc = 0;
+  tinker__json_object(j);
+  while (!rc && tinker__json_key(j, &key)) {
+    if (tinker__str_eqs(key, "data"))
+      rc = take_data(d, j);
+    else if (tinker__str_eqs(key, "loss_fn"))
+      rc = take_text(d, j, &d->view->loss_fn);
+    else if (tinker__str_eqs(key, "loss_fn_config"))
+      rc = take_config(d, j);
+    else
+      tinker__json_skip(j);
+  }
+  return rc;
+}
+
+static int take_top(tinker__fb_decoder_t *d, tinker__json_t *j,
+                    tinker__str_t key) {
+  if (tinker__str_eqs(key, "model_id"))
+    return take_text(d, j, &d->view->model_id);
+  if (tinker__str_eqs(key, "seq_id")) {
+    tinker__json_i64(j, &d->view->seq_id);
+    return 0;
+  }
+  if (tinker__str_eqs(key, "forward_input"))
+    d->view->forward_only = true;
+  else if (!tinker__str_eqs(key, "forward_backward_input")) {
+    tinker__json_skip(j);
+    return 0;
+  }
+  return take_input(d, j);
+}
+
+int tinker__fb_decode_json(tinker__fb_decoder_t *d, tinker__str_t body) {
+  tinker__json_t j;
+  tinker__str_t key;
+  int rc = 0;
+  if (d->why && d->why_len) d->why[0] = 0;
+  tinker__json_init(&j, d->arena->mem, body.ptr, body.len);
+  tinker__json_object(&j);
+  while (!rc && tinker__json_key(&j, &key))
+    rc = take_top(d, &j, key);
+  if (!rc) rc = tinker__json_end(&j);
+  if (rc && rc == j.error && !(d->why && d->why_len && d->why[0]))
+    tinker__why(d->why, d->why_len, rc, "byte %zu: %s", j.error_at, j.reason);
+  tinker__json_done(&j);
+  return rc;
+}

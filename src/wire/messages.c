@@ -1,0 +1,51 @@
+/* messages: the generic half of messages.h. */
+#include "wire/messages.h"
+
+#include <string.h>
+#include <tinker/error.h>
+
+/* No small message is longer. */
+#define MAX_MESSAGE ((size_t)4 << 20)
+
+int tinker__message_encode(tinker__buf_t *out,
+                           const tinker__bind_table_t *table, const void *in) {
+  tinker__jsonw_t w;
+  tinker__jsonw_init(&w, out);
+  tinker__bind_write(&w, table, in, false);
+  return tinker__buf_error(out);
+}
+
+int tinker__message_encode_numbered(tinker__wire_body_t *out,
+                                    tinker__mem_t *mem,
+                                    const tinker__bind_table_t *table,
+                                    const void *in, tinker__str_t model_id) {
+  tinker__buf_t buf;
+  tinker__jsonw_t w;
+  size_t gap = tinker__wire_body_gap(TINKER__BODY_MODEL, model_id);
+  tinker__wire_body_init(out, mem);
+  tinker__buf_init(&buf, mem, MAX_MESSAGE);
+  if (!tinker__buf_reserve(&buf, gap)) {
+    memset(buf.data, 0, gap);
+    buf.len = gap;
+  }
+  tinker__jsonw_init(&w, &buf);
+  tinker__bind_write_fields(&w, table, in, true);
+  tinker__buf_addc(&buf, '}');
+  out->estimate = buf.len;
+  return tinker__wire_body_take(out, TINKER__BODY_MODEL, &buf, gap);
+}
+
+int tinker__message_decode(const tinker__bind_table_t *table, void *out,
+                           tinker__arena_t *arena, tinker__str_t body,
+                           char *why, size_t why_len) {
+  tinker__json_t j;
+  tinker__decode_budget(arena, body.len);
+  tinker__json_init(&j, arena->mem, body.ptr, body.len);
+  int rc = tinker__bind_read(&j, arena, table, "", out, why, why_len);
+  if (!rc) {
+    rc = tinker__json_end(&j);
+    if (rc) tinker__why(why, why_len, rc, "byte %zu: %s", j.error_at, j.reason);
+  }
+  tinker__json_done(&j);
+  return rc;
+}

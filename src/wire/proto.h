@@ -1,0 +1,19 @@
+/* proto: what the protobuf encoders and decoders share. Inside wire only. */
+#ifndef TINKER_WIRE_PROTO_H
+#define TINKER_WIRE_PROTO_H
+
+#include "wire/tinker_public.pb-c.h"
+#include "wire/types.h"
+
+/* Unpacked messages live in the arena and are freed with it. */
+ProtobufCAllocator tinker__proto_allocator(tinker__arena_t *arena);
+/* Unpacks a whole message into the arena; NULL and *rc set when it can't. */
+void *tinker__proto_unpack(const ProtobufCMessageDescriptor *type,
+                           tinker__arena_t *arena, tinker__str_t body, int *rc,
+                           char *why, size_t why_len);
+/* Appends a packed message. */
+int tinker__proto_pack(tinker__buf_t *out, const void *message);
+/* Borrowed bytes as a field. */
+ProtobufCBinaryData tinker__proto_bytes(const void *data, size_t len);
+
+#endif

@@ -1,0 +1,48 @@
+/* What the tests of wire share. */
+#ifndef TINKER_TESTS_UNIT_WIRE_TEST_H
+#define TINKER_TESTS_UNIT_WIRE_TEST_H
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tinker/error.h>
+
+#include "support/fail_alloc.h"
+#include "wire/types.h"
+
+/* Bytes out of hexadecimal text. */
+typedef struct bytes_s {
+  char data[4096];
+  size_t len;
+} bytes_t;
+
+static inline bytes_t unhex(const char *hex) {
+  bytes_t b = {.len = strlen(hex) / 2};
+  for (size_t i = 0; i < b.len; i++) {
+    char pair[3] = {hex[2 * i], hex[2 * i + 1], 0};
+    b.data[i] = (char)strtol(pair, NULL, 16);
+  }
+  return b;
+}
+
+static inline tinker__str_t bytes_str(const bytes_t *b) {
+  return (tinker__str_t){b->data, b->len};
+}
+
+/* One memory and one arena per test. */
+static tinker__mem_t mem;
+static tinker__arena_t arena;
+static char why[512];
+
+static inline void wire_setup(void) {
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__arena_init(&arena, &mem);
+}
+
+static inline void wire_teardown(void) {
+  tinker__arena_free(&arena);
+  cr_assert_eq(atomic_load(&mem.live_blocks), 0);
+}
+
+#endif
