@@ -18,6 +18,10 @@ elseif(NOT TINKER_SANITIZE STREQUAL "")
   message(FATAL_ERROR "TINKER_SANITIZE is '${TINKER_SANITIZE}': want empty, "
     "address or thread")
 endif()
+if(TINKER_FUZZ)
+  list(APPEND _tinker_san -fsanitize=fuzzer-no-link,address,undefined
+    -fno-sanitize-recover=all -fno-omit-frame-pointer)
+endif()
 if(TINKER_COVERAGE)
   list(APPEND _tinker_san --coverage)
 endif()

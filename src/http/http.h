@@ -76,8 +76,8 @@ struct tinker__http_request_s {
    * one. Give one to keep it over several attempts. */
   const char *idempotency_key;
   tinker__str_t body; /* ptr may be NULL when len is 0 */
-  /* The request carries a number of its own (design: "numbered"), so the
-   * server knows a second copy. Only such a request, or a GET, may be sent
+  /* The request carries a number of its own, so the server knows a second
+   * copy, or it changes nothing. Only such a request, or a GET, may be sent
    * twice below this interface. */
   bool numbered;
   int64_t timeout_ms; /* > 0; from submit to the last byte */

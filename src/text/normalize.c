@@ -5,8 +5,10 @@
 #include <tinker/error.h>
 #include <utf8proc.h>
 
+#include "text/marks.h"
 #include "text/utf8.h"
 
+#define MAX_PARTS 32 /* of one character; the longest has 4 */
 #define OPTIONS ((utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE))
 
 typedef struct codes_s {
@@ -34,27 +36,28 @@ static int decompose(codes_t *c, tinker__str_t text) {
   while (i < text.len) {
     uint32_t cp = 0;
     int bound = 0, n = tinker__utf8_next(text.ptr + i, text.len - i, &cp);
+    utf8proc_int32_t code = (utf8proc_int32_t)cp;
     if (n <= 0) return TINKER_EINVAL;
     i += (size_t)n;
-    if (reserve(c, 32) != 0) return TINKER_ENOMEM; /* the longest is 4 */
+    if (reserve(c, MAX_PARTS) != 0) return TINKER_ENOMEM;
+    if (code < 0xc0 || tinker__composed_later(code)) {
+      c->at[c->len++] = code;
+      continue;
+    }
     utf8proc_ssize_t put = utf8proc_decompose_char(
-        (utf8proc_int32_t)cp, c->at + c->len, 32, OPTIONS, &bound);
-    if (put < 0 || put > 32) return TINKER_EINVAL;
+        code, c->at + c->len, MAX_PARTS, OPTIONS, &bound);
+    if (put < 0 || put > MAX_PARTS) return TINKER_EINVAL;
     c->len += (size_t)put;
   }
   return 0;
 }
 
-static unsigned mark_class(utf8proc_int32_t cp) {
-  return (unsigned)utf8proc_get_property(cp)->combining_class & 0xff;
-}
-
 static void sort_short(utf8proc_int32_t *run, size_t n) {
   for (size_t i = 1; i < n; i++) {
     utf8proc_int32_t cp = run[i];
-    unsigned k = mark_class(cp);
+    unsigned k = tinker__mark_class(cp);
     size_t j = i;
-    for (; j > 0 && mark_class(run[j - 1]) > k; j--)
+    for (; j > 0 && tinker__mark_class(run[j - 1]) > k; j--)
       run[j] = run[j - 1];
     run[j] = cp;
   }
@@ -65,11 +68,11 @@ static void sort_long(utf8proc_int32_t *run, size_t n,
                       utf8proc_int32_t *room) {
   size_t start[257] = {0};
   for (size_t i = 0; i < n; i++)
-    start[mark_class(run[i]) + 1]++;
+    start[tinker__mark_class(run[i]) + 1]++;
   for (int k = 0; k < 256; k++)
     start[k + 1] += start[k];
   for (size_t i = 0; i < n; i++)
-    room[start[mark_class(run[i])]++] = run[i];
+    room[start[tinker__mark_class(run[i])]++] = run[i];
   memcpy(run, room, n * sizeof *run);
 }
 
@@ -78,7 +81,7 @@ static int order(codes_t *c) {
   size_t i = 0;
   while (i < c->len) {
     size_t from = i;
-    while (i < c->len && mark_class(c->at[i]) != 0)
+    while (i < c->len && tinker__mark_class(c->at[i]) != 0)
       i++;
     if (i - from <= 16) {
       sort_short(c->at + from, i - from);
@@ -91,14 +94,42 @@ static int order(codes_t *c) {
   return 0;
 }
 
-static int compose(codes_t *c, tinker__buf_t *out) {
-  utf8proc_ssize_t n = utf8proc_normalize_utf32(
-      c->at, (utf8proc_ssize_t)c->len, OPTIONS);
-  for (utf8proc_ssize_t i = 0; i < n; i++) {
+/* The character that two compose to, -1 for none. */
+static utf8proc_int32_t compose_pair(utf8proc_int32_t a, utf8proc_int32_t b) {
+  utf8proc_int32_t pair[2] = {a, b};
+  if (b < 0x300 || utf8proc_normalize_utf32(pair, 2, OPTIONS) != 1) return -1;
+  return tinker__composed_later(pair[0]) ? -1 : pair[0];
+}
+
+/* Each mark or base joins the last base before it, unless one stands between
+ * that is a base or has no lower class. utf8proc's own loop would go by its
+ * own classes. */
+static void compose(codes_t *c) {
+  size_t len = 0, base = SIZE_MAX;
+  unsigned last = 0; /* class of what stands behind the base */
+  for (size_t i = 0; i < c->len; i++) {
+    utf8proc_int32_t cp = c->at[i];
+    unsigned k = tinker__mark_class(cp);
+    if (base != SIZE_MAX && (base + 1 == len || last < k)) {
+      utf8proc_int32_t joined = compose_pair(c->at[base], cp);
+      if (joined >= 0) {
+        c->at[base] = joined;
+        continue;
+      }
+    }
+    if (k == 0) base = len;
+    last = k;
+    c->at[len++] = cp;
+  }
+  c->len = len;
+}
+
+static int write_text(const codes_t *c, tinker__buf_t *out) {
+  for (size_t i = 0; i < c->len; i++) {
     char bytes[4];
     tinker__buf_add(out, bytes, tinker__utf8_put(bytes, (uint32_t)c->at[i]));
   }
-  return n < 0 ? TINKER_EINVAL : tinker__buf_error(out);
+  return tinker__buf_error(out);
 }
 
 int tinker__nfc(tinker__str_t *out, tinker__buf_t *room, tinker__str_t text) {
@@ -112,7 +143,10 @@ int tinker__nfc(tinker__str_t *out, tinker__buf_t *room, tinker__str_t text) {
   tinker__buf_clear(room);
   int rc = decompose(&c, text);
   if (rc == 0) rc = order(&c);
-  if (rc == 0) rc = compose(&c, room);
+  if (rc == 0) {
+    compose(&c);
+    rc = write_text(&c, room);
+  }
   if (rc == 0) *out = tinker__buf_str(room);
   tinker__mem_free(c.mem, c.at);
   return rc;

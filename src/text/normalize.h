@@ -1,6 +1,6 @@
-/* normalize: Unicode normalisation form C through utf8proc's tables. Linear
- * in the text, also for long runs of combining marks (utf8proc's own ordering
- * is not). Pure. */
+/* normalize: Unicode normalisation form C (see marks.h for which) through
+ * utf8proc's tables. Linear in the text, also for long runs of combining marks
+ * (utf8proc's own ordering is not). Pure. */
 #ifndef TINKER_TEXT_NORMALIZE_H
 #define TINKER_TEXT_NORMALIZE_H
 

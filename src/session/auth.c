@@ -1,0 +1,47 @@
+/* auth: see the header. No sentence here ever shows a credential. */
+#include "session/auth.h"
+
+#include <string.h>
+#include <tinker/error.h>
+
+#include "base/str.h"
+
+#define DEFAULT_BASE_URL                                                       \
+  "https://tinker.thinkingmachines.dev/services/tinker-prod"
+
+/* Empty counts as unset. */
+static const char *first_set(const tinker__world_t *world, const char *given,
+                             const char *name) {
+  if (given && *given) return given;
+  const char *value = world->env(world->user, name);
+  return value && *value ? value : NULL;
+}
+
+const char *tinker__auth_base_url(const tinker__world_t *world,
+                                  const char *given) {
+  const char *url = first_set(world, given, "TINKER_BASE_URL");
+  return url ? url : DEFAULT_BASE_URL;
+}
+
+int tinker__auth_credential(const tinker__world_t *world, tinker__mem_t *mem,
+                            const char *base_url, const char *given,
+                            char **out, char *why, size_t why_len) {
+  const char *from = given && *given ? "api_key" : "TINKER_API_KEY";
+  const char *key = first_set(world, given, "TINKER_API_KEY");
+  if (!key && strncmp(base_url, "unix:", 5) == 0) {
+    *out = NULL;
+    return 0;
+  }
+  if (!key) {
+    return tinker__why(why, why_len, TINKER_EAUTH,
+                       "api_key: not given, and TINKER_API_KEY is not set");
+  }
+  if (strncmp(key, "tml-", 4) != 0 && strncmp(key, "eyJ", 3) != 0) {
+    return tinker__why(why, why_len, TINKER_EAUTH,
+                       "%s: begins with neither tml- nor eyJ", from);
+  }
+  char *copy = tinker__mem_strdup(mem, key);
+  if (!copy) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+  *out = copy;
+  return 0;
+}

@@ -1,0 +1,71 @@
+/* beat: a heartbeat every ten seconds, the first ten seconds after the
+ * session's birth, in the control lane, never repeated early. Its failures
+ * are not errors of anybody; what is said is that the service has been silent
+ * for two minutes, once, and that it is back. 410 is the end. */
+#include "session/session_internal.h"
+
+#define BEAT_TIMEOUT_MS 10000
+
+static void schedule(tinker__session_t *s, int64_t at_ms) {
+  if (s->phase != TINKER__PHASE_SESSION || s->closing || s->finishing) return;
+  tinker__timer_start(s->loop, &s->beat_timer, at_ms);
+}
+
+static void confirmed(tinker__session_t *s, int64_t now_ms) {
+  s->confirmed_ms = now_ms;
+  if (!s->silent) return;
+  s->silent = false;
+  tinker__session_say(s, TINKER__SESSION_BACK,
+                      "session %s: the service answers heartbeats again",
+                      s->id);
+}
+
+static void missed(tinker__session_t *s, int64_t now_ms,
+                   const tinker_error_t *error) {
+  int64_t since = now_ms - s->confirmed_ms;
+  if (s->silent || since <= TINKER__SESSION_LOST_MS) return;
+  s->silent = true;
+  tinker__session_say(s, TINKER__SESSION_SILENT,
+                      "session %s: no heartbeat confirmed for %d s, the "
+                      "service may end it (%s)",
+                      s->id, (int)(since / 1000),
+                      tinker_error_message(error));
+}
+
+static void on_beat(tinker__call_t *call, tinker__http_reply_t *reply,
+                    const tinker_error_t *error) {
+  tinker__session_t *s = call->session;
+  int64_t now = tinker__loop_now(s->loop);
+  if (!error) {
+    confirmed(s, now);
+  } else if (reply->status == 410) {
+    tinker__session_set_ended(s);
+  } else if (!call->canceled) {
+    missed(s, now, error);
+  }
+  schedule(s, s->beat_sent_ms + TINKER__SESSION_BEAT_MS);
+}
+
+static void send_beat(tinker__timer_t *timer) {
+  static const tinker__call_spec_t spec = {TINKER__RETRY_READ, 0,
+                                           BEAT_TIMEOUT_MS, on_beat};
+  tinker__session_t *s = TINKER__CONTAINER(timer, tinker__session_t,
+                                           beat_timer);
+  tinker__heartbeat_t m = {s->id};
+  s->beat_sent_ms = tinker__loop_now(s->loop);
+  tinker__call_begin(&s->beat, "session_heartbeat");
+  tinker__call_start(
+      &s->beat, &spec,
+      tinker__message_encode(&s->beat.body, &tinker__heartbeat_msg, &m));
+}
+
+void tinker__beat_begin(tinker__session_t *s) {
+  s->confirmed_ms = tinker__loop_now(s->loop);
+  tinker__timer_init(&s->beat_timer, send_beat);
+  schedule(s, s->confirmed_ms + TINKER__SESSION_BEAT_MS);
+}
+
+void tinker__beat_end(tinker__session_t *s) {
+  tinker__timer_stop(s->loop, &s->beat_timer);
+  tinker__call_cancel(&s->beat);
+}

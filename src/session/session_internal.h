@@ -1,0 +1,89 @@
+/* session_internal: what the files of the session share.
+ *
+ *   session.c  life, waiters, counters, finish, close
+ *   startup.c  config, dynamic_config, create_session, in this order
+ *   beat.c     heartbeats, and what their silence means
+ *   call.c     a request with its retries
+ *
+ * Loop's thread only. */
+#ifndef TINKER_SESSION_SESSION_INTERNAL_H
+#define TINKER_SESSION_SESSION_INTERNAL_H
+
+#include "session/call.h"
+#include "session/session.h"
+#include "wire/messages.h"
+
+typedef enum {
+  TINKER__PHASE_START, /* nothing is known */
+  TINKER__PHASE_CONFIG,
+  TINKER__PHASE_DYNAMIC,
+  TINKER__PHASE_CONFIGURED, /* no session yet */
+  TINKER__PHASE_CREATING,
+  TINKER__PHASE_SESSION,
+  TINKER__PHASE_OVER /* ended by the service, or finished */
+} tinker__phase_t;
+
+struct tinker__session_s {
+  tinker__loop_t *loop;
+  tinker__http_t *http;
+  tinker__mem_t *mem;
+  void (*event)(void *user, tinker__session_event_t event, const char *text);
+  void *user;
+  /* Copies of the options, in `arena` like everything that stays. */
+  tinker__arena_t arena;
+  const char *sdk_version;
+  tinker__strs_t tags;
+  const char *project_id;
+  const char *display_name;
+
+  tinker__phase_t phase;
+  bool configured;
+  tinker__client_config_t config;
+  tinker__dynamic_config_t dynamic;
+  const char *id;
+  int64_t model_seq;
+  int64_t sampling_seq;
+  tinker__link_t waiters;
+  tinker__task_t settle; /* answers those whose need is there already */
+
+  tinker__call_t startup; /* one request at a time */
+
+  tinker__call_t beat;
+  tinker__timer_t beat_timer;
+  int64_t beat_sent_ms;
+  int64_t confirmed_ms; /* when the service last knew the session */
+  bool silent;
+
+  tinker__call_t finish;
+  tinker__timer_t finish_timer;
+  tinker__session_waiter_t *finish_waiter;
+  tinker__finish_reason_t finish_reason;
+  char *finish_detail;
+  int64_t finish_deadline_ms;
+  bool finishing;
+
+  tinker__task_t close_task;
+  void (*closed)(void *user);
+  void *closed_user;
+  bool closing;
+  uint64_t seed; /* of the jitter */
+};
+
+/* Says something to whoever listens. */
+void tinker__session_say(tinker__session_t *s, tinker__session_event_t event,
+                         const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* A call has ended: the last one lets a close go on. */
+void tinker__session_call_ended(tinker__session_t *s);
+
+/* Sends what is needed next; nothing when something is on its way. */
+void tinker__startup_go_on(tinker__session_t *s);
+/* Startup tells: the phase moved on, or all who wait failed. */
+void tinker__session_reached(tinker__session_t *s);
+void tinker__session_failed(tinker__session_t *s, const tinker_error_t *error);
+
+/* The session is there: the first beat follows in ten seconds. */
+void tinker__beat_begin(tinker__session_t *s);
+void tinker__beat_end(tinker__session_t *s);
+
+#endif
