@@ -112,9 +112,19 @@ static void one_gemm(bench_t *t, size_t m, size_t n, size_t k, bool in_task) {
 }
 
 static void gemm_body(bench_t *t) {
-  static const size_t corner[][3] = {{1, 1, 0},    {3, 17, 0},   {1, 64, 300},
-                                     {8, 48, 64},  {9, 64, 700}, {300, 33, 20},
-                                     {5, 1100, 3}, {64, 4, 257}};
+  static const size_t corner[][3] = {
+      {1, 1, 0},
+      {3, 17, 0},
+      {1, 64, 300},
+      {8, 48, 64},
+      {9, 64, 700},
+      {300, 33, 20},
+      {5, 1100, 3},
+      {64, 4, 257},
+      /* large enough to be cut among threads, by columns, rows and both */
+      {3, 1100, 150},
+      {600, 20, 70},
+      {90, 131, 70}};
   for (size_t i = 0; i < COUNT(corner); i++)
     one_gemm(t, corner[i][0], corner[i][1], corner[i][2], false);
   for (size_t i = 0; i < 60; i++) {
@@ -247,7 +257,7 @@ static void one_weight(bench_t *t, tinker__elem_t type, size_t n, size_t k) {
 
 static void linear_body(bench_t *t) {
   static const size_t shape[][2] = {{1, 1},    {16, 16},  {33, 70},
-                                    {64, 300}, {131, 17}, {300, 37}};
+                                    {64, 300}, {131, 17}, {300, 60}};
   for (int type = TINKER__F32; type <= TINKER__F16; type++)
     for (size_t i = 0; i < COUNT(shape); i++)
       one_weight(t, (tinker__elem_t)type, shape[i][0], shape[i][1]);
