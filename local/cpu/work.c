@@ -41,12 +41,15 @@ int tinker__arena_open(tinker__engine_t *e, tinker__arena_t *a,
     tinker__mem_free(e->mem, e->spare[i].block);
     e->spare[i] = (tinker__arena_t){0};
   }
-  if (floats > SIZE_MAX / sizeof(float) - ALIGN_FLOATS) return TINKER_ENOMEM;
-  void *block =
-      tinker__mem_alloc(e->mem, (floats + ALIGN_FLOATS) * sizeof(float));
+  if (floats > SIZE_MAX / sizeof(float) / 2) return TINKER_ENOMEM;
+  /* Some more than asked for: a sequence that grows by a token each round
+   * would otherwise need a new block every few rounds. */
+  floats += floats / 8 + ALIGN_FLOATS;
+  void *block = tinker__mem_alloc(e->mem, floats * sizeof(float));
   if (!block) return TINKER_ENOMEM;
   uintptr_t at = ((uintptr_t)block + 63) & ~(uintptr_t)63;
-  *a = (tinker__arena_t){.base = (float *)at, .cap = floats, .block = block};
+  *a = (tinker__arena_t){
+      .base = (float *)at, .cap = floats - ALIGN_FLOATS, .block = block};
   return 0;
 }
 
