@@ -27,6 +27,12 @@ static int check(const tinker__optim_params_t *p, char *why, size_t why_len) {
                          fields[i].name);
     }
   }
+  /* Entries whose gradient has always been zero, as A's in the first step,
+   * would become 0 / 0. */
+  if ((float)p->eps <= 0.0f) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "eps: must be above zero in float32");
+  }
   if (isnan(p->grad_clip_norm)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "grad_clip_norm: not a number");

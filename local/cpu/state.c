@@ -4,15 +4,11 @@
 #include <string.h>
 #include <tinker/error.h>
 
-#include "base/digest.h"
 #include "base/file.h"
-#include "base/json_read.h"
-#include "base/json_write.h"
+#include "cpu/state_header.h"
 #include "cpu/tensors.h"
 
-#define FORMAT 1
 #define JSON_MAX 65536
-#define CONFIG_FILE "state.json"
 #define TENSOR_FILE "state.safetensors"
 #define PARTS 3
 
@@ -21,13 +17,6 @@ static void set_parts(const tinker__train_t *t, tinker__part_t out[PARTS]) {
   out[1] = (tinker__part_t){.suffix = ".exp_avg", .data = t->m};
   out[2] = (tinker__part_t){.suffix = ".exp_avg_sq", .data = t->v};
 }
-
-/* What state.json says. */
-typedef struct {
-  tinker__lora_config_t lora;
-  uint64_t format, step;
-  char base[65], sha256[65];
-} header_t;
 
 static int publish(tinker__mem_t *mem, tinker__buf_t *buf, const char *dir,
                    const char *file, char *why, size_t why_len) {
@@ -44,35 +33,6 @@ static int publish(tinker__mem_t *mem, tinker__buf_t *buf, const char *dir,
   return rc;
 }
 
-static void write_header(tinker__buf_t *buf, const tinker__train_t *t,
-                         const char *sha256) {
-  const tinker__lora_config_t *c = &t->lora->config;
-  tinker__jsonw_t w;
-  tinker__jsonw_init(&w, buf);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "format");
-  tinker__jsonw_u64(&w, FORMAT);
-  tinker__jsonw_key(&w, "rank");
-  tinker__jsonw_u64(&w, c->rank);
-  tinker__jsonw_key(&w, "alpha");
-  tinker__jsonw_f64(&w, t->lora->alpha);
-  tinker__jsonw_key(&w, "seed");
-  tinker__jsonw_u64(&w, c->seed);
-  tinker__jsonw_key(&w, "train_attn");
-  tinker__jsonw_bool(&w, c->train_attn);
-  tinker__jsonw_key(&w, "train_mlp");
-  tinker__jsonw_bool(&w, c->train_mlp);
-  tinker__jsonw_key(&w, "train_unembed");
-  tinker__jsonw_bool(&w, c->train_unembed);
-  tinker__jsonw_key(&w, "step");
-  tinker__jsonw_u64(&w, t->step);
-  tinker__jsonw_key(&w, "base_digest");
-  tinker__jsonw_cstr(&w, t->base->digest);
-  tinker__jsonw_key(&w, "tensors_sha256");
-  tinker__jsonw_cstr(&w, sha256);
-  tinker__jsonw_end_object(&w);
-}
-
 int tinker__train_save(tinker__train_t *t, const char *dir, char *why,
                        size_t why_len) {
   tinker__mem_t *mem = t->base->engine->mem;
@@ -84,102 +44,11 @@ int tinker__train_save(tinker__train_t *t, const char *dir, char *why,
                                 why, why_len);
   if (rc) return rc;
   tinker__buf_init(&buf, mem, JSON_MAX);
-  write_header(&buf, t, hex);
-  return publish(mem, &buf, dir, CONFIG_FILE, why, why_len);
-}
-
-static void read_hex(tinker__json_t *j, char out[65]) {
-  tinker__str_t s;
-  if (!tinker__json_string(j, &s)) return;
-  if (s.len != 64) {
-    tinker__json_fail(j, TINKER_EFORMAT, "a digest has 64 characters");
-    return;
-  }
-  memcpy(out, s.ptr, 64);
-  out[64] = '\0';
-}
-
-#define FIELDS 10
-
-/* One key; returns its bit, 0 for an unknown one. */
-static unsigned read_field(tinker__json_t *j, tinker__str_t key, header_t *h) {
-  uint64_t rank = 0;
-  double alpha = 0;
-  if (tinker__str_eqs(key, "format")) {
-    tinker__json_u64(j, &h->format);
-    return 1u << 0;
-  }
-  if (tinker__str_eqs(key, "rank")) {
-    if (tinker__json_u64(j, &rank)) {
-      h->lora.rank = rank > UINT32_MAX ? 0 : (uint32_t)rank;
-    }
-    return 1u << 1;
-  }
-  if (tinker__str_eqs(key, "alpha")) {
-    /* Always 32 today; another value is a file this engine can't honour. */
-    if (tinker__json_f64(j, &alpha) && alpha != 32.0) {
-      tinker__json_fail(j, TINKER_EFORMAT, "alpha is not 32");
-    }
-    return 1u << 2;
-  }
-  if (tinker__str_eqs(key, "seed")) {
-    tinker__json_u64(j, &h->lora.seed);
-    return 1u << 3;
-  }
-  if (tinker__str_eqs(key, "train_attn")) {
-    tinker__json_bool(j, &h->lora.train_attn);
-    return 1u << 4;
-  }
-  if (tinker__str_eqs(key, "train_mlp")) {
-    tinker__json_bool(j, &h->lora.train_mlp);
-    return 1u << 5;
-  }
-  if (tinker__str_eqs(key, "train_unembed")) {
-    tinker__json_bool(j, &h->lora.train_unembed);
-    return 1u << 6;
-  }
-  if (tinker__str_eqs(key, "step")) {
-    tinker__json_u64(j, &h->step);
-    return 1u << 7;
-  }
-  if (tinker__str_eqs(key, "base_digest")) {
-    read_hex(j, h->base);
-    return 1u << 8;
-  }
-  if (tinker__str_eqs(key, "tensors_sha256")) {
-    read_hex(j, h->sha256);
-    return 1u << 9;
-  }
-  tinker__json_fail(j, TINKER_EFORMAT, "unknown key");
-  return 0;
-}
-
-static int parse_header(tinker__mem_t *mem, tinker__str_t text, header_t *h,
-                        char *why, size_t why_len) {
-  tinker__json_t j;
-  tinker__str_t key;
-  unsigned seen = 0;
-  tinker__json_init(&j, mem, text.ptr, text.len);
-  if (tinker__json_object(&j)) {
-    while (tinker__json_key(&j, &key)) {
-      unsigned bit = read_field(&j, key, h);
-      if (seen & bit) tinker__json_fail(&j, TINKER_EFORMAT, "a key is twice");
-      seen |= bit;
-    }
-  }
-  int rc = tinker__json_end(&j);
-  if (!rc && seen != (1u << FIELDS) - 1) {
-    rc = tinker__why(why, why_len, TINKER_EFORMAT,
-                     CONFIG_FILE ": a key is missing");
-  } else if (!rc && h->format != FORMAT) {
-    rc = tinker__why(why, why_len, TINKER_EFORMAT,
-                     CONFIG_FILE ": format is not %d", FORMAT);
-  } else if (rc) {
-    rc = tinker__why(why, why_len, rc, CONFIG_FILE ": %s at byte %zu",
-                     j.reason ? j.reason : "malformed", j.error_at);
-  }
-  tinker__json_done(&j);
-  return rc;
+  tinker__state_header_t h = {.lora = t->lora->config, .step = t->step};
+  memcpy(h.base, t->base->digest, sizeof h.base);
+  memcpy(h.sha256, hex, sizeof h.sha256);
+  tinker__state_write(&buf, &h);
+  return publish(mem, &buf, dir, TINKER__STATE_FILE, why, why_len);
 }
 
 static int read_text(tinker__mem_t *mem, const char *dir, const char *file,
@@ -192,13 +61,13 @@ static int read_text(tinker__mem_t *mem, const char *dir, const char *file,
   return rc;
 }
 
-static int read_header(tinker__mem_t *mem, const char *dir, header_t *h,
+static int read_header(tinker__mem_t *mem, const char *dir, tinker__state_header_t *h,
                        char *why, size_t why_len) {
   tinker__buf_t buf;
-  *h = (header_t){0};
+  *h = (tinker__state_header_t){0};
   tinker__buf_init(&buf, mem, JSON_MAX);
-  int rc = read_text(mem, dir, CONFIG_FILE, &buf, why, why_len);
-  if (!rc) rc = parse_header(mem, tinker__buf_str(&buf), h, why, why_len);
+  int rc = read_text(mem, dir, TINKER__STATE_FILE, &buf, why, why_len);
+  if (!rc) rc = tinker__state_parse(h, mem, tinker__buf_str(&buf), why, why_len);
   tinker__buf_free(&buf);
   return rc ? rc : tinker__lora_check(&h->lora, why, why_len);
 }
@@ -206,7 +75,7 @@ static int read_header(tinker__mem_t *mem, const char *dir, header_t *h,
 int tinker__train_peek(const char *dir, tinker__lora_config_t *out, char *why,
                        size_t why_len) {
   tinker__mem_t mem;
-  header_t h;
+  tinker__state_header_t h;
   tinker__mem_init(&mem, NULL, 0);
   int rc = read_header(&mem, dir, &h, why, why_len);
   if (!rc) *out = h.lora;
@@ -215,7 +84,7 @@ int tinker__train_peek(const char *dir, tinker__lora_config_t *out, char *why,
 
 int tinker__train_load(tinker__base_t *b, const char *dir, bool optimizer,
                        tinker__train_t **out, char *why, size_t why_len) {
-  header_t h;
+  tinker__state_header_t h;
   tinker__train_t *t = NULL;
   tinker__part_t parts[PARTS];
   int rc = read_header(b->engine->mem, dir, &h, why, why_len);

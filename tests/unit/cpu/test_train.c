@@ -184,7 +184,8 @@ Test(train, adamw) {
 
 static void non_finite(bench_t *b, tinker__train_t *t) {
   size_t bytes = t->lora->floats * sizeof(float);
-  tinker__optim_params_t o = {.learning_rate = 1, .beta1 = 0.9, .beta2 = 0.9};
+  tinker__optim_params_t o = {
+      .learning_rate = 1, .beta1 = 0.9, .beta2 = 0.9, .eps = 1e-8};
   tinker__optim_metrics_t m = {.step = 77};
   char why[256] = "";
   float *w = malloc(bytes), *v = malloc(bytes);
@@ -208,6 +209,11 @@ static void non_finite(bench_t *b, tinker__train_t *t) {
   cr_assert_eq(b->r.api->optim_step(t, &o, &m, why, sizeof why),
                TINKER_EINVAL);
   cr_assert_str_eq(why, "beta2: out of range");
+  o.beta2 = 0.9;
+  o.eps = 1e-60;
+  cr_assert_eq(b->r.api->optim_step(t, &o, &m, why, sizeof why),
+               TINKER_EINVAL);
+  cr_assert_str_eq(why, "eps: must be above zero in float32");
   free(w);
   free(v);
 }
@@ -219,6 +225,7 @@ static void taken_back(bench_t *b, tinker__train_t *t) {
   tinker__train_datum_t d[3];
   tinker__pass_t *p = NULL, *second = NULL;
   atomic_bool cancel = true;
+  tinker__optim_params_t o = {.eps = 1e-8};
   tinker__optim_metrics_t m;
   float *g = malloc(bytes);
   for (size_t i = 0; i < 3; i++) {
@@ -232,8 +239,7 @@ static void taken_back(bench_t *b, tinker__train_t *t) {
     cr_assert_eq(api->pass_begin(t, d, 3, &cross_entropy, false, &second, NULL,
                                  0),
                  TINKER_ESTATE);
-    cr_assert_eq(api->optim_step(t, &(tinker__optim_params_t){0}, &m, NULL, 0),
-                 TINKER_ESTATE);
+    cr_assert_eq(api->optim_step(t, &o, &m, NULL, 0), TINKER_ESTATE);
     cr_assert_eq(api->pass_step(p, &cancel, NULL, 0), TINKER_ECANCELED);
     cr_assert_eq(api->pass_step(p, NULL, NULL, 0), TINKER_ESTATE);
     api->pass_end(p);
