@@ -7,6 +7,7 @@
 #include "api/job.h"
 #include "api/options.h"
 #include "http/curl.h"
+#include "loop/reap.h"
 #include "session/auth.h"
 #include "wire/messages.h"
 
@@ -53,7 +54,9 @@ void tinker__core_leave(tinker_client_t *core) {
   pthread_mutex_lock(&core->lock);
   bool last = --core->loop_users == 0;
   pthread_mutex_unlock(&core->lock);
-  if (last) tinker__loop_close(core->loop, tinker__core_unhold, core);
+  if (!last) return;
+  tinker__loop_close(core->loop, tinker__core_unhold, core);
+  tinker__reap_leave(NULL);
 }
 
 tinker_client_t *tinker_client_retain(tinker_client_t *client) {
@@ -75,8 +78,11 @@ static bool abandon(tinker_client_t *core) {
   return later;
 }
 
+/* tinker_shutdown waits from here on: the loop itself may begin to end only
+ * later, on another thread. */
 static void end(tinker_client_t *core) {
   bool later = false;
+  tinker__reap_expect();
   if (getpid() == core->pid) {
     tinker_client_close(core, NULL, NULL);
     if (tinker__loop_on_thread(core->loop) ||

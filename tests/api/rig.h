@@ -1,0 +1,80 @@
+/* rig: a client on a fake loop and a scripted transport, in front of a small
+ * pretended service that answers every call well. A test replaces single
+ * answers with script_expect before it makes the calls. */
+#ifndef TESTS_API_RIG_H
+#define TESTS_API_RIG_H
+
+#include <tinker/tinker.h>
+
+#include "api/core.h"
+#include "support/fake_loop.h"
+#include "support/script_transport.h"
+
+/* An assert that release builds keep. */
+#define must(ok)                                                               \
+  do {                                                                         \
+    if (!(ok)) rig_fail(__FILE__, __LINE__, #ok);                              \
+  } while (0)
+void rig_fail(const char *file, int line, const char *what);
+
+#define FB       "api/v1/forward_backward"
+#define OPTIM    "api/v1/optim_step"
+#define RETRIEVE "api/v1/retrieve_future"
+#define ASAMPLE  "api/v1/asample"
+#define SAVE     "api/v1/save_weights"
+#define CREATE   "api/v1/create_model"
+
+typedef struct rig_s {
+  tinker__mem_t mem;
+  fake_loop_t loop;
+  tinker__loop_t *on; /* &loop.base, or a real one */
+  script_t *script;
+  tinker_client_t *client;
+  const char *config;  /* reply of client/config */
+  const char *session; /* id, "s1" */
+  unsigned accepted;   /* requests accepted so far */
+  char *kept[256];     /* reply bodies, until the end */
+  size_t kept_count;
+} rig_t;
+
+/* What a callback left behind. */
+typedef struct seen_s {
+  int calls;
+  int status;
+  int64_t at_ms;
+  rig_t *rig;
+} seen_t;
+
+void rig_init(rig_t *rig, const char *config);
+/* On real threads: time passes by itself, the transport is still scripted. */
+void rig_init_threads(rig_t *rig);
+/* 0 or what tinker__client_new_on returned. */
+int rig_client(rig_t *rig);
+/* Closes, frees, and checks that nothing is left. */
+void rig_done(rig_t *rig);
+
+/* The same without a client: making it failed. */
+void rig_drop(rig_t *rig);
+
+/* Until nothing happens any more without time passing. */
+void rig_run(rig_t *rig);
+void rig_seen(tinker_future_t *future, int status, void *user);
+
+tinker_trainer_t *rig_trainer(rig_t *rig);
+tinker_sampler_t *rig_sampler(rig_t *rig);
+/* A batch of n examples of `len` tokens each. */
+tinker_datum_t **rig_batch(size_t n, size_t len);
+void rig_batch_free(tinker_datum_t **batch, size_t n);
+
+/* The n-th request (from 0) to a path; NULL if there were fewer. */
+const script_request_t *rig_request(const rig_t *rig, const char *path,
+                                    size_t n);
+size_t rig_count(const rig_t *rig, const char *path);
+/* Where in the order of all requests that was; -1 if nowhere. */
+int rig_index(const rig_t *rig, const char *path, size_t n);
+/* Number that a request carries, -1 for none. */
+long rig_seq(const script_request_t *request);
+/* Polls of the request that was accepted under this number. */
+size_t rig_polls(const rig_t *rig, long seq);
+
+#endif

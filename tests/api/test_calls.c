@@ -1,0 +1,253 @@
+/* Every call once: its result read, its bad arguments refused. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "rig.h"
+
+Test(calls, client) {
+  rig_t rig;
+  tinker_future_t *f;
+  const tinker_capabilities_t *c;
+  char id[64];
+  rig_init(&rig, NULL);
+  cr_assert_eq(rig_client(&rig), 0);
+  cr_assert_eq(tinker_client_session_id(rig.client, id, sizeof id),
+               TINKER_EAGAIN);
+  cr_assert_eq(tinker_client_get_capabilities(rig.client, NULL, NULL, NULL,
+                                              &f),
+               0);
+  cr_assert_eq(tinker_future_get_capabilities(f, &c), TINKER_EAGAIN);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  cr_assert_eq(tinker_future_get_capabilities(f, &c), 0);
+  cr_assert(c->model_count == 1 && !strcmp(c->models[0].name, "tiny"));
+  cr_assert(c->models[0].max_context_length == 512 &&
+            c->models[0].trainable == 1 && c->models[0].sampleable == -1);
+  cr_assert_eq(rig_count(&rig, "api/v1/create_session"), 0u); /* not needed */
+  const char *path;
+  cr_assert_eq(tinker_future_get_path(f, &path), TINKER_EINVAL);
+  tinker_future_release(f);
+  tinker_sampler_t *s = rig_sampler(&rig);
+  cr_assert_str_eq(tinker_sampler_id(s), "s1:sample:0");
+  cr_assert_eq(tinker_client_session_id(rig.client, id, sizeof id), 0);
+  cr_assert_str_eq(id, "s1");
+  tinker_sampler_release(s);
+  rig_done(&rig);
+}
+
+Test(calls, options) {
+  rig_t rig;
+  tinker_client_options_t o;
+  tinker_client_t *c = NULL;
+  char why[200];
+  rig_init(&rig, NULL);
+  tinker__client_parts_t parts = {&rig.mem, &rig.loop.base,
+                                  script_http(rig.script)};
+  tinker_client_options_init(&o);
+  o.size = 3;
+  cr_assert_eq(tinker__client_new_on(&c, &o, &parts, why, sizeof why),
+               TINKER_EINVAL);
+  cr_assert(strstr(why, "size"));
+  tinker_client_options_init(&o);
+  o.log_level = 99;
+  cr_assert_eq(tinker__client_new_on(&c, &o, &parts, why, sizeof why),
+               TINKER_EINVAL);
+  cr_assert(strstr(why, "log_level"));
+  struct {
+    tinker_client_options_t known;
+    uint64_t later;
+  } newer = {.later = 0};
+  tinker_options_init_sized(&newer, sizeof newer);
+  newer.later = 1;
+  cr_assert_eq(tinker__client_new_on(&c, &newer.known, &parts, why,
+                                     sizeof why),
+               TINKER_ENOTSUP);
+  cr_assert_null(c);
+  newer.later = 0;
+  cr_assert_eq(tinker__client_new_on(&rig.client, &newer.known, &parts, why,
+                                     sizeof why),
+               0);
+  rig_done(&rig);
+  /* A real one: nothing is sent, it ends at once. */
+  tinker_client_options_init(&o);
+  o.base_url = "unix:/nonexistent/socket";
+  cr_assert_eq(tinker_client_new(&c, &o, why, sizeof why), 0, "%s", why);
+  cr_assert_null(tinker_client_release(c));
+  o.base_url = "ftp://x";
+  cr_assert_neq(tinker_client_new(&c, &o, why, sizeof why), 0);
+  cr_assert_neq(why[0], 0);
+  cr_assert_eq(tinker_shutdown(10000), 0);
+}
+
+static int make(rig_t *rig, const char *model, uint32_t rank,
+                uint32_t freeze) {
+  tinker_trainer_options_t o;
+  tinker_future_t *f = NULL;
+  tinker_trainer_options_init(&o);
+  o.base_model = model;
+  o.rank = rank;
+  o.freeze = freeze;
+  int rc = tinker_client_create_trainer(rig->client, &o, NULL, NULL, NULL, &f);
+  tinker_future_release(f);
+  return rc;
+}
+
+Test(calls, trainer) {
+  rig_t rig;
+  tinker_future_t *f;
+  const tinker_model_info_t *info;
+  const char *path;
+  tinker_trainer_t *t = NULL;
+  size_t n;
+  rig_init(&rig, NULL);
+  cr_assert_eq(rig_client(&rig), 0);
+  cr_assert_eq(make(&rig, "", 8, 0), TINKER_EINVAL);
+  cr_assert_eq(make(&rig, "m", 12, 0), TINKER_EINVAL);
+  cr_assert_eq(make(&rig, "m", 8, 7), TINKER_EINVAL);
+  cr_assert_eq(make(&rig, "m", 8, 8), TINKER_EINVAL);
+  cr_assert_eq(tinker_client_create_trainer_from_state(
+                   rig.client, "weights/a", 1, NULL, NULL, NULL, &f),
+               TINKER_EINVAL);
+  cr_assert_eq(tinker_client_create_trainer_from_state(
+                   rig.client, "tinker://r/weights/a", 1, NULL, NULL, NULL,
+                   &f),
+               0);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  cr_assert_eq(tinker_future_get_trainer(f, &t), 0);
+  cr_assert(strstr(rig_request(&rig, "api/v1/load_weights", 0)->body,
+                   "\"optimizer\":true"));
+  cr_assert_str_eq(tinker_trainer_model_id(t), "s1:train:0");
+  tinker_future_release(f);
+
+  cr_assert_eq(tinker_trainer_get_info(t, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  cr_assert_eq(tinker_future_get_info(f, &info), 0);
+  cr_assert_str_eq(info->base_model, "tiny");
+  cr_assert_str_eq(info->tokenizer_id, "/m");
+  cr_assert_eq(info->lora_rank, 8u);
+  tinker_future_release(f);
+
+  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  const tinker_optim_result_t *optim;
+  cr_assert_eq(tinker_future_get_optim(f, &optim), 0);
+  const tinker_metric_t *m = tinker_optim_result_metrics(optim, &n);
+  cr_assert(n == 1 && !strcmp(m->name, "step") && m->value == 1);
+  tinker_future_release(f);
+
+  cr_assert_eq(tinker_trainer_save_state(t, "a/b", NULL, NULL, NULL, NULL,
+                                         &f),
+               TINKER_EINVAL);
+  cr_assert_eq(tinker_trainer_save_state(t, "a", NULL, NULL, NULL, NULL, &f),
+               0);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  cr_assert_eq(tinker_future_get_path(f, &path), 0);
+  cr_assert_str_eq(path, "tinker://s1:train:0/weights/a");
+  tinker_future_release(f);
+
+  tinker_sampler_t *s = NULL;
+  cr_assert_eq(tinker_trainer_create_sampler(t, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  cr_assert_eq(tinker_future_get_sampler(f, &s), 0);
+  cr_assert_str_eq(tinker_sampler_id(s), "s1:sample:3");
+  tinker_future_release(f);
+  tinker_sampler_release(s);
+  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, NULL),
+               TINKER_EINVAL); /* nobody could learn of the end */
+  tinker_trainer_release(t);
+  rig_done(&rig);
+}
+
+static int batch_rc(tinker_trainer_t *t, const tinker_datum_t *d,
+                    const tinker_loss_t *loss) {
+  const tinker_datum_t *batch[1] = {d};
+  tinker_future_t *f = NULL;
+  int rc = tinker_trainer_forward(t, batch, 1, loss, NULL, NULL, NULL, &f);
+  tinker_future_release(f);
+  return rc;
+}
+
+/* What the service would refuse takes no number. */
+Test(calls, data) {
+  rig_t rig;
+  tinker_input_t *input = NULL;
+  tinker_datum_t *d = NULL;
+  static const int32_t tokens[3] = {1, 2, 3}, bad[1] = {-1};
+  static const int64_t targets[3] = {2, 3, 4};
+  static const float ones[3] = {1, 1, 1}, nan[3] = {1, NAN, 1};
+  rig_init(&rig, NULL);
+  cr_assert_eq(rig_client(&rig), 0);
+  tinker_trainer_t *t = rig_trainer(&rig);
+  cr_assert_eq(tinker_input_new(&input, NULL), 0);
+  cr_assert_eq(tinker_datum_new(&d, input, NULL), TINKER_EINVAL); /* empty */
+  cr_assert_eq(tinker_input_add_tokens(input, bad, 1), TINKER_EINVAL);
+  cr_assert_eq(tinker_input_add_tokens(input, tokens, 2), 0);
+  cr_assert_eq(tinker_input_add_tokens(input, tokens, 1), 0);
+  cr_assert_eq(tinker_input_length(input), 3u);
+  cr_assert_eq(tinker_datum_new(&d, input, NULL), 0);
+  tinker_input_release(input);
+  cr_assert_eq(batch_rc(t, d, NULL), TINKER_EINVAL); /* no targets */
+  cr_assert_eq(tinker_datum_set_i64(d, "target_tokens", targets, 2, 0), 0);
+  cr_assert_eq(tinker_datum_set_f32(d, "weights", nan, 3, 0), TINKER_EINVAL);
+  cr_assert_eq(tinker_datum_set_f32(d, "Weights", ones, 3, 0), TINKER_EINVAL);
+  cr_assert_eq(tinker_datum_set_f32(d, "weights", ones, 3, 0), 0);
+  cr_assert_eq(batch_rc(t, d, NULL), TINKER_EINVAL); /* 2 targets of 3 */
+  cr_assert_eq(tinker_datum_set_i64(d, "target_tokens", targets, 3, 0), 0);
+  cr_assert_eq(batch_rc(t, d, NULL), 0);
+  tinker_loss_t loss;
+  tinker_loss_init(&loss);
+  loss.clip_low_threshold = 0.5;
+  cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL); /* not of this loss */
+  loss.clip_low_threshold = 0;
+  loss.kind = TINKER_LOSS_PPO;
+  cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL); /* no advantages */
+  loss.kind = 17;
+  cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL);
+  rig_run(&rig);
+  cr_assert_eq(rig_count(&rig, FB), 1u);
+  cr_assert_eq(rig_seq(rig_request(&rig, FB, 0)), 1);
+  tinker_datum_release(d);
+  tinker_trainer_release(t);
+  rig_done(&rig);
+}
+
+Test(calls, sample) {
+  rig_t rig;
+  tinker_future_t *f;
+  tinker_input_t *p = NULL;
+  const tinker_sample_result_t *r;
+  tinker_sampling_params_t o;
+  size_t n;
+  rig_init(&rig, NULL);
+  cr_assert_eq(rig_client(&rig), 0);
+  tinker_sampler_t *s = rig_sampler(&rig);
+  cr_assert_eq(tinker_input_new(&p, NULL), 0);
+  cr_assert_eq(tinker_sampler_sample(s, p, NULL, NULL, NULL, NULL, &f),
+               TINKER_EINVAL); /* empty */
+  tinker_input_add_tokens(p, (const int32_t[]){1, 2}, 2);
+  tinker_sampling_params_init(&o);
+  o.has_temperature = 1;
+  o.temperature = -1;
+  cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f),
+               TINKER_EINVAL);
+  o.temperature = 0;
+  o.no_stop = 1;
+  o.stop_token_count = 1;
+  cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f),
+               TINKER_EINVAL);
+  o.stop_token_count = 0;
+  o.prompt_logprobs = 1;
+  cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  cr_assert_eq(tinker_future_get_sample(f, &r), 0);
+  const tinker_sequence_t *q = tinker_sample_result_sequences(r, &n);
+  cr_assert(n == 1 && q->count == 2 && q->stopped == 1);
+  cr_assert(q->tokens[0] == 5 && q->logprobs[1] == -1.5f);
+  const float *lp = tinker_sample_result_prompt_logprobs(r, &n);
+  cr_assert(n == 2 && isnan(lp[0]) && lp[1] == -2);
+  cr_assert_eq(tinker_sample_result_prompt_topk(r, 1, NULL, NULL), 0u);
+  tinker_future_release(f);
+  tinker_input_release(p);
+  tinker_sampler_release(s);
+  rig_done(&rig);
+}

@@ -1,0 +1,379 @@
+/* What goes wrong on the wire, and what follows from it. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "rig.h"
+
+static void start(rig_t *rig, tinker_trainer_t **t) {
+  rig_init(rig, NULL);
+  cr_assert_eq(rig_client(rig), 0);
+  *t = rig_trainer(rig);
+}
+
+static void end(rig_t *rig, tinker_trainer_t *t) {
+  tinker_trainer_release(t);
+  rig_done(rig);
+}
+
+static bool same_bytes(const script_request_t *a, const script_request_t *b) {
+  return a && b && a->body_len == b->body_len &&
+         !memcmp(a->body, b->body, a->body_len);
+}
+
+/* Whatever the failure: the same bytes again, later, and one result. */
+Test(faults, numbered_again_byte_for_byte) {
+  static const script_reply_t failures[] = {
+      {.error = TINKER_ETRANSPORT, .sent = true},
+      {.error = TINKER_ECONNECT},
+      {.error = TINKER_ETIMEDOUT, .sent = true},
+      {.status = 503, .body = "down"},
+      {.status = 408},
+      {.status = 429, .retry_after_ms = 3000},
+      {.status = 400},
+      {.status = 402},
+      {.status = 409, .body = "{\"detail\":\"busy\"}"}};
+  for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
+    rig_t rig;
+    tinker_trainer_t *t;
+    seen_t seen = {.rig = &rig};
+    start(&rig, &t);
+    tinker_datum_t **batch = rig_batch(2, 5);
+    script_expect(rig.script, TINKER__HTTP_POST, FB, failures[i]);
+    cr_assert_eq(tinker_trainer_forward_backward(
+                     t, (const tinker_datum_t *const *)batch, 2, NULL, NULL,
+                     rig_seen, &seen, NULL),
+                 0);
+    rig_run(&rig);
+    cr_assert(rig_count(&rig, FB) == 1 && seen.calls == 0, "%zu", i);
+    fake_loop_advance(&rig.loop, 10000);
+    cr_assert(seen.calls == 1 && seen.status == 0, "%zu: %d", i, seen.status);
+    cr_assert(same_bytes(rig_request(&rig, FB, 0), rig_request(&rig, FB, 1)));
+    cr_assert_geq(rig_request(&rig, FB, 1)->at_ms -
+                      rig_request(&rig, FB, 0)->at_ms,
+                  failures[i].retry_after_ms ? 3000 : 250);
+    rig_batch_free(batch, 2);
+    end(&rig, t);
+  }
+}
+
+static const tinker_error_t *ended(rig_t *rig, tinker_future_t *f, int code) {
+  (void)rig;
+  cr_assert_eq(tinker_future_wait(f, 4000000), code, "%s",
+               tinker_error_message(tinker_future_error(f)));
+  return tinker_future_error(f);
+}
+
+Test(faults, without_number_not_again) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_trainer_options_t o;
+  tinker_future_t *f;
+  start(&rig, &t);
+  size_t before = rig_count(&rig, CREATE);
+  tinker_trainer_options_init(&o);
+  o.base_model = "tiny";
+  script_expect(rig.script, TINKER__HTTP_POST, CREATE,
+                (script_reply_t){.error = TINKER_ETRANSPORT, .sent = true});
+  tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f);
+  const tinker_error_t *e = ended(&rig, f, TINKER_ETRANSPORT);
+  cr_assert(tinker_error_outcome_is_unknown(e));
+  cr_assert(!tinker_error_is_retriable(e));
+  cr_assert_eq(rig_count(&rig, CREATE), before + 1);
+  tinker_future_release(f);
+
+  script_expect(rig.script, TINKER__HTTP_POST, CREATE,
+                (script_reply_t){.status = 503, .body = "x"});
+  tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f);
+  e = ended(&rig, f, TINKER_ESERVER);
+  cr_assert(tinker_error_outcome_is_unknown(e) &&
+            tinker_error_http_status(e) == 503);
+  cr_assert_eq(rig_count(&rig, CREATE), before + 2);
+  tinker_future_release(f);
+
+  script_expect(rig.script, TINKER__HTTP_POST, CREATE,
+                (script_reply_t){.error = TINKER_ECONNECT});
+  tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f);
+  cr_assert_eq(tinker_future_wait(f, 60000), 0);
+  cr_assert_eq(rig_count(&rig, CREATE), before + 4);
+  tinker_future_release(f);
+  end(&rig, t);
+}
+
+/* A rejected request consumes its number (protocol 20.2). */
+Test(faults, rejected_number_is_used) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  start(&rig, &t);
+  script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
+                (script_reply_t){.status = 422,
+                                 .body = "{\"detail\":\"bad beta1\"}"});
+  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  const tinker_error_t *e = ended(&rig, f, TINKER_EREJECTED);
+  cr_assert(strstr(tinker_error_message(e), "optim_step (seq_id 1)"));
+  cr_assert(strstr(tinker_error_message(e), "bad beta1"));
+  cr_assert(!tinker_error_is_fatal(e) && !tinker_error_outcome_is_unknown(e));
+  tinker_future_release(f);
+  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  cr_assert_eq(rig_seq(rig_request(&rig, OPTIM, 1)), 2);
+  tinker_future_release(f);
+  end(&rig, t);
+}
+
+/* A number that can't be delivered ends the trainer: the queue fails, later
+ * calls are refused, other trainers go on. */
+Test(faults, fatal_trainer) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  seen_t seen[3] = {{0}};
+  tinker_future_t *f;
+  start(&rig, &t);
+  for (int i = 0; i < 60; i++)
+    script_expect(rig.script, TINKER__HTTP_POST, SAVE,
+                  (script_reply_t){.status = 503, .body = "down"});
+  tinker_trainer_save_state(t, "a", NULL, NULL, NULL, NULL, &f);
+  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[0], NULL);
+  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[1], NULL);
+  const tinker_error_t *e = ended(&rig, f, TINKER_ESERVER);
+  cr_assert(tinker_error_is_fatal(e) && tinker_error_outcome_is_unknown(e));
+  cr_assert(tinker_error_needs_recovery(e));
+  rig_run(&rig);
+  cr_assert(seen[0].calls == 1 && seen[0].status == TINKER_EFATAL);
+  cr_assert(seen[1].calls == 1 && seen[1].status == TINKER_EFATAL);
+  cr_assert_eq(rig_count(&rig, OPTIM), 0u);
+  cr_assert_lt(rig_count(&rig, SAVE), 60u);
+  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[2],
+                                         NULL),
+               TINKER_EFATAL);
+  cr_assert_eq(seen[2].calls, 0);
+  tinker_future_release(f);
+  tinker_trainer_t *u = rig_trainer(&rig);
+  tinker_trainer_optim_step(u, NULL, NULL, rig_seen, &seen[2], NULL);
+  rig_run(&rig);
+  cr_assert(seen[2].calls == 1 && seen[2].status == 0);
+  tinker_trainer_release(u);
+  end(&rig, t);
+}
+
+/* One of three chunks is rejected: the others are still sent, the error says
+ * that part of it may have been applied. */
+Test(faults, one_chunk_rejected) {
+  rig_t rig;
+  tinker_future_t *f;
+  rig_init(&rig, "{\"fwdbwd_max_chunk_len\":1}");
+  cr_assert_eq(rig_client(&rig), 0);
+  tinker_trainer_t *t = rig_trainer(&rig);
+  tinker_datum_t **batch = rig_batch(3, 3);
+  script_expect(rig.script, TINKER__HTTP_POST, FB,
+                (script_reply_t){.status = 422, .body = "no"});
+  tinker_trainer_forward_backward(t, (const tinker_datum_t *const *)batch, 3,
+                                  NULL, NULL, NULL, NULL, &f);
+  const tinker_error_t *e = ended(&rig, f, TINKER_EREJECTED);
+  cr_assert(tinker_error_outcome_is_unknown(e));
+  rig_run(&rig);
+  cr_assert_eq(rig_count(&rig, FB), 3u);
+  cr_assert_eq(rig_seq(rig_request(&rig, FB, 2)), 1);
+  tinker_future_release(f);
+  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  cr_assert_eq(rig_seq(rig_request(&rig, OPTIM, 0)), 4);
+  tinker_future_release(f);
+  rig_batch_free(batch, 3);
+  end(&rig, t);
+}
+
+static int step(rig_t *rig, tinker_trainer_t *t, tinker_future_t **f) {
+  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, f), 0);
+  int rc = tinker_future_wait(*f, 4000000);
+  (void)rig;
+  return rc;
+}
+
+static void expect_poll(rig_t *rig, script_reply_t reply) {
+  script_expect(rig->script, TINKER__HTTP_POST, RETRIEVE, reply);
+}
+
+Test(faults, polls_that_go_on) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  start(&rig, &t);
+  size_t at = rig_count(&rig, RETRIEVE);
+  static const script_reply_t replies[] = {
+      {.body = "{\"type\":\"try_again\",\"request_id\":\"x\","
+               "\"queue_state\":\"active\"}"},
+      {.body = "{\"type\":\"try_again\",\"request_id\":\"x\"}",
+       .delay_ms = 30000},
+      {.status = 408},
+      {.status = 500, .body = "x"},
+      {.status = 429, .body = "x"},
+      {.status = 402, .body = "x"},
+      {.status = 400, .body = "x"},
+      {.error = TINKER_ETRANSPORT, .sent = true},
+      {.error = TINKER_ECONNECT},
+      {.delay_ms = -1}};
+  size_t n = sizeof replies / sizeof replies[0];
+  for (size_t i = 0; i < n; i++) expect_poll(&rig, replies[i]);
+  cr_assert_eq(step(&rig, t, &f), 0);
+  cr_assert_eq(rig_count(&rig, RETRIEVE), at + n + 1);
+  for (size_t i = 0; i < n; i++) {
+    int64_t gap = rig_request(&rig, RETRIEVE, at + i + 1)->at_ms -
+                  rig_request(&rig, RETRIEVE, at + i)->at_ms;
+    cr_assert_geq(gap, 100, "%zu: %lld", i, (long long)gap);
+  }
+  cr_assert_eq(rig_request(&rig, RETRIEVE, at + 2)->at_ms -
+                   rig_request(&rig, RETRIEVE, at + 1)->at_ms,
+               30000); /* a poll that was held is repeated at once */
+  const script_request_t *q = rig_request(&rig, RETRIEVE, at + 3);
+  cr_assert(strstr(q->headers, "X-Tinker-Request-Type: OptimStep\n"));
+  cr_assert(strstr(q->headers, "X-Tinker-Request-Iteration: 3\n"));
+  cr_assert(strstr(q->body, "\"allow_metadata_only\":true"));
+  tinker_future_release(f);
+  end(&rig, t);
+}
+
+Test(faults, polls_that_end) {
+  static const struct {
+    script_reply_t reply;
+    int times, code, unknown;
+    tinker_category_t category;
+    const char *text;
+  } cases[] = {
+      {{.status = 410, .body = "gone"}, 1, TINKER_ELOST, 1, 0, "gone"},
+      {{.status = 404, .body = "x"}, 1, TINKER_EREJECTED, 1, 0, "404"},
+      {{.status = 401, .body = "x"}, 1, TINKER_EAUTH, 0, 0, "401"},
+      {{.status = 400, .body = "bad"}, 4, TINKER_EREJECTED, 1, 0, "bad"},
+      {{.body = "no json"}, 1, TINKER_EPROTO, 1, 0, ""},
+      {{.body = "{\"error\":\"NaN in q\",\"category\":\"user\"}"}, 1,
+       TINKER_ESERVER, 0, TINKER_CATEGORY_USER, "NaN in q"},
+      {{.body = "{\"error\":\"boom\",\"category\":\"server\"}"}, 1,
+       TINKER_ESERVER, 0, TINKER_CATEGORY_SERVER, "boom"},
+      {{.body = "{\"error\":\"?\"}"}, 1, TINKER_ESERVER, 0,
+       TINKER_CATEGORY_UNKNOWN, "?"},
+      {{.body = "{\"metrics\":5}"}, 1, TINKER_EPROTO, 0, 0, "metrics"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    rig_t rig;
+    tinker_trainer_t *t;
+    tinker_future_t *f;
+    start(&rig, &t);
+    for (int k = 0; k < cases[i].times; k++) expect_poll(&rig, cases[i].reply);
+    cr_assert_eq(step(&rig, t, &f), cases[i].code, "%zu", i);
+    const tinker_error_t *e = tinker_future_error(f);
+    cr_assert_eq(tinker_error_outcome_is_unknown(e), cases[i].unknown, "%zu",
+                 i);
+    cr_assert_eq(tinker_error_category(e), cases[i].category);
+    cr_assert(strstr(tinker_error_message(e), cases[i].text), "%s",
+              tinker_error_message(e));
+    cr_assert_eq(script_unused(rig.script), 0u);
+    tinker_future_release(f);
+    cr_assert_eq(step(&rig, t, &f), 0); /* the trainer goes on */
+    tinker_future_release(f);
+    end(&rig, t);
+  }
+}
+
+/* A large result is announced first, then asked for in full. */
+Test(faults, metadata_only) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  start(&rig, &t);
+  size_t at = rig_count(&rig, RETRIEVE);
+  expect_poll(&rig, (script_reply_t){
+                        .body = "{\"status\":\"complete_metadata\","
+                                "\"response_payload_size\":999999999}"});
+  cr_assert_eq(step(&rig, t, &f), 0);
+  cr_assert_eq(rig_count(&rig, RETRIEVE), at + 2);
+  cr_assert(strstr(rig_request(&rig, RETRIEVE, at + 1)->body,
+                   "\"allow_metadata_only\":false"));
+  tinker_future_release(f);
+  cr_assert_eq(step(&rig, t, &f), 0); /* the bytes were given back */
+  tinker_future_release(f);
+  end(&rig, t);
+}
+
+/* 402: pauses of 5 s within the window, then a failure that is fatal, because
+ * the number was not delivered. */
+Test(faults, billing) {
+  rig_t rig;
+  tinker_future_t *f;
+  rig_init(&rig, "{\"billing_exception_max_pause_duration_sec\":12}");
+  cr_assert_eq(rig_client(&rig), 0);
+  tinker_trainer_t *t = rig_trainer(&rig);
+  for (int i = 0; i < 4; i++)
+    script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
+                  (script_reply_t){.status = 402, .body = "blocked"});
+  cr_assert_eq(step(&rig, t, &f), TINKER_EBILLING);
+  cr_assert(tinker_error_is_fatal(tinker_future_error(f)));
+  cr_assert(rig_count(&rig, OPTIM) >= 3);
+  cr_assert_geq(rig_request(&rig, OPTIM, 1)->at_ms -
+                    rig_request(&rig, OPTIM, 0)->at_ms,
+                5000);
+  tinker_future_release(f);
+  end(&rig, t);
+}
+
+/* --- samples --- */
+
+static tinker_input_t *prompt(void) {
+  static const int32_t tokens[2] = {1, 2};
+  tinker_input_t *input = NULL;
+  cr_assert_eq(tinker_input_new(&input, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(input, tokens, 2), 0);
+  return input;
+}
+
+Test(faults, lost_sample_is_drawn_again) {
+  rig_t rig;
+  tinker_future_t *f;
+  rig_init(&rig, NULL);
+  cr_assert_eq(rig_client(&rig), 0);
+  tinker_sampler_t *s = rig_sampler(&rig);
+  tinker_input_t *p = prompt();
+  expect_poll(&rig, (script_reply_t){.status = 410, .body = "gone"});
+  cr_assert_eq(tinker_sampler_sample(s, p, NULL, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(tinker_future_wait(f, 60000), 0);
+  cr_assert_eq(rig_count(&rig, ASAMPLE), 2u);
+  cr_assert_eq(rig_seq(rig_request(&rig, ASAMPLE, 0)), 0);
+  cr_assert_eq(rig_seq(rig_request(&rig, ASAMPLE, 1)), 1);
+  const tinker_sample_result_t *r;
+  size_t n;
+  cr_assert_eq(tinker_future_get_sample(f, &r), 0);
+  const tinker_sequence_t *seq = tinker_sample_result_sequences(r, &n);
+  cr_assert(n == 1 && seq->count == 2 && seq->tokens[1] == 6);
+  cr_assert_str_eq(seq->sequence_id, "q2"); /* of the attempt that counts */
+  tinker_future_release(f);
+  tinker_input_release(p);
+  tinker_sampler_release(s);
+  rig_done(&rig);
+}
+
+/* One 429 rests all samples for a second. */
+Test(faults, backpressure) {
+  rig_t rig;
+  seen_t seen[3] = {{0}};
+  rig_init(&rig, NULL);
+  cr_assert_eq(rig_client(&rig), 0);
+  tinker_sampler_t *s = rig_sampler(&rig);
+  tinker_input_t *p = prompt();
+  script_expect(rig.script, TINKER__HTTP_POST, ASAMPLE,
+                (script_reply_t){.status = 429, .body = "slow down"});
+  tinker_sampler_sample(s, p, NULL, NULL, rig_seen, &seen[0], NULL);
+  rig_run(&rig);
+  tinker_sampler_sample(s, p, NULL, NULL, rig_seen, &seen[1], NULL);
+  tinker_sampler_sample(s, p, NULL, NULL, rig_seen, &seen[2], NULL);
+  rig_run(&rig);
+  cr_assert_eq(rig_count(&rig, ASAMPLE), 1u);
+  fake_loop_advance(&rig.loop, 990);
+  cr_assert_eq(rig_count(&rig, ASAMPLE), 1u);
+  fake_loop_advance(&rig.loop, 5000);
+  for (int i = 0; i < 3; i++)
+    cr_assert(seen[i].calls == 1 && seen[i].status == 0);
+  cr_assert_eq(rig_count(&rig, ASAMPLE), 4u);
+  cr_assert(strstr(rig_request(&rig, ASAMPLE, 0)->headers,
+                   "X-Tinker-Sampling-Backpressure: 1\n"));
+  tinker_input_release(p);
+  tinker_sampler_release(s);
+  rig_done(&rig);
+}

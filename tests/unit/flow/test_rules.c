@@ -1,0 +1,231 @@
+/* The rules that need no operation: retries, cutting, quotas, the table. */
+#include <criterion/criterion.h>
+
+#include "base/error.h"
+#include "flow/chunk.h"
+#include "flow/op.h"
+#include "flow/quota.h"
+#include "flow/retry.h"
+
+static const tinker__retry_limits_t limits = {300000, 10000, 3600000, 3};
+
+typedef struct outcome_s {
+  int attempts; /* until it failed, or 1000 */
+  int code;
+  unsigned advice;
+  int64_t ms;        /* from the first attempt to the failure */
+  int64_t least_ms;  /* shortest pause */
+  int64_t most_ms;
+} outcome_t;
+
+/* Fails in the same way until the rules give up; each attempt takes `took`. */
+static outcome_t fail(tinker__retry_class_t class_bit,
+                      const tinker__trouble_t *trouble, int64_t took) {
+  tinker__retry_t r = {0};
+  uint64_t seed = 7;
+  int64_t now = 1000;
+  outcome_t o = {.least_ms = INT64_MAX};
+  while (o.attempts < 1000) {
+    tinker__retry_sent(&r, now);
+    o.attempts++;
+    now += took;
+    tinker__verdict_t v =
+        tinker__retry_judge(&r, &limits, class_bit, trouble, now, &seed);
+    o.code = v.code;
+    o.advice = v.advice;
+    o.ms = now - 1000;
+    if (v.kind != TINKER__VERDICT_AGAIN) break;
+    if (v.delay_ms < o.least_ms) o.least_ms = v.delay_ms;
+    if (v.delay_ms > o.most_ms) o.most_ms = v.delay_ms;
+    now += v.delay_ms;
+  }
+  return o;
+}
+
+static outcome_t status(tinker__retry_class_t c, int status) {
+  return fail(c, &(tinker__trouble_t){.status = status, .sent = true}, 10);
+}
+
+static outcome_t broken(tinker__retry_class_t c, int code, bool sent) {
+  return fail(c, &(tinker__trouble_t){.error = code, .sent = sent}, 10);
+}
+
+Test(rules, numbered) {
+  static const int again[] = {408, 429, 500, 502, 503, 504, 599};
+  for (size_t i = 0; i < sizeof again / sizeof again[0]; i++) {
+    outcome_t o = status(TINKER__RETRY_NUMBERED, again[i]);
+    cr_assert(o.attempts > 10 && o.attempts < 60, "%d: %d", again[i],
+              o.attempts);
+    cr_assert(o.least_ms >= 250 && o.most_ms <= 18750);
+    cr_assert(o.ms >= 300000 && o.ms < 330000);
+    cr_assert(o.advice & TINKER__ADVICE_FATAL);
+    cr_assert_eq(!(o.advice & TINKER__ADVICE_UNKNOWN), again[i] == 429);
+  }
+  outcome_t o = broken(TINKER__RETRY_NUMBERED, TINKER_ETRANSPORT, true);
+  cr_assert(o.attempts > 10 && o.advice & TINKER__ADVICE_FATAL &&
+            o.advice & TINKER__ADVICE_UNKNOWN);
+  o = broken(TINKER__RETRY_NUMBERED, TINKER_ECONNECT, false);
+  cr_assert(o.attempts > 10 && o.code == TINKER_ECONNECT);
+  cr_assert(o.advice & TINKER__ADVICE_FATAL &&
+            !(o.advice & TINKER__ADVICE_UNKNOWN));
+  o = status(TINKER__RETRY_NUMBERED, 409);
+  cr_assert(o.attempts > 2 && o.ms >= 10000 && o.ms < 30000);
+  cr_assert_eq(o.advice, 0u);
+  o = status(TINKER__RETRY_NUMBERED, 402);
+  cr_assert(o.attempts > 500 && o.code == TINKER_EBILLING);
+  cr_assert(o.least_ms >= 5000);
+  static const int once[] = {400, 401, 403, 404, 410, 422};
+  for (size_t i = 0; i < sizeof once / sizeof once[0]; i++) {
+    o = status(TINKER__RETRY_NUMBERED, once[i]);
+    cr_assert(o.attempts == 1 && !(o.advice & TINKER__ADVICE_FATAL));
+  }
+}
+
+Test(rules, empty_400_is_a_broken_connection) {
+  tinker__trouble_t t = {.status = 400, .sent = true, .empty = true};
+  cr_assert_gt(fail(TINKER__RETRY_NUMBERED, &t, 10).attempts, 10);
+  cr_assert_eq(fail(TINKER__RETRY_ONCE, &t, 10).advice,
+               (unsigned)TINKER__ADVICE_UNKNOWN);
+  t.empty = false;
+  cr_assert_eq(fail(TINKER__RETRY_NUMBERED, &t, 10).attempts, 1);
+}
+
+Test(rules, without_number_only_when_nothing_was_sent) {
+  cr_assert_gt(broken(TINKER__RETRY_ONCE, TINKER_ECONNECT, false).attempts,
+               10);
+  static const int statuses[] = {400, 402, 408, 409, 422, 429, 500, 503};
+  for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+    outcome_t o = status(TINKER__RETRY_ONCE, statuses[i]);
+    bool unknown = statuses[i] == 408 || statuses[i] >= 500;
+    cr_assert_eq(o.attempts, 1);
+    cr_assert_eq(!!(o.advice & TINKER__ADVICE_UNKNOWN), unknown, "%d",
+                 statuses[i]);
+  }
+  outcome_t o = broken(TINKER__RETRY_ONCE, TINKER_ETRANSPORT, true);
+  cr_assert(o.attempts == 1 && o.advice == TINKER__ADVICE_UNKNOWN);
+}
+
+Test(rules, polls) {
+  /* Answered at once, they are slowed down; held, they are not. */
+  tinker__trouble_t t = {.status = 503, .sent = true};
+  outcome_t o = fail(TINKER__RETRY_POLL, &t, 1);
+  cr_assert(o.attempts == 1000 && o.least_ms >= 99 && o.most_ms >= 4900);
+  o = fail(TINKER__RETRY_POLL, &t, 30000);
+  cr_assert(o.attempts == 1000 && o.most_ms == 0);
+  t.status = 429;
+  o = fail(TINKER__RETRY_POLL, &t, 1);
+  cr_assert(o.attempts == 1000 && o.least_ms >= 1000 && o.most_ms >= 30000);
+  t.status = 400;
+  o = fail(TINKER__RETRY_POLL, &t, 1);
+  cr_assert(o.attempts == 4 && o.code == TINKER_EREJECTED);
+  static const int final[] = {401, 403, 404, 409, 422};
+  for (size_t i = 0; i < sizeof final / sizeof final[0]; i++)
+    cr_assert_eq(status(TINKER__RETRY_POLL, final[i]).attempts, 1);
+  o = status(TINKER__RETRY_POLL, 410);
+  cr_assert(o.attempts == 1 && o.code == TINKER_ELOST);
+
+  tinker__retry_t r = {0};
+  uint64_t seed = 1;
+  int64_t now = 0, sum = 0;
+  for (int i = 0; i < 10; i++) {
+    tinker__retry_sent(&r, now);
+    int64_t ms = tinker__retry_try_again(&r, now, &seed);
+    cr_assert_geq(ms, 100);
+    now += ms;
+    sum += ms;
+  }
+  cr_assert_gt(sum, 10000);
+  tinker__retry_sent(&r, now);
+  cr_assert_eq(tinker__retry_try_again(&r, now + 30000, &seed), 0);
+}
+
+Test(rules, retry_after_and_jitter) {
+  tinker__trouble_t t = {.status = 503, .sent = true, .retry_after_ms = 7000};
+  cr_assert_geq(fail(TINKER__RETRY_READ, &t, 1).least_ms, 7000);
+  t.retry_after_ms = 61000; /* not honoured, protocol 1.7 */
+  cr_assert_lt(fail(TINKER__RETRY_READ, &t, 1).least_ms, 7000);
+  uint64_t a = 1, b = 2;
+  tinker__retry_t ra = {0}, rb = {0};
+  t.retry_after_ms = 0;
+  int same = 0;
+  for (int i = 0; i < 8; i++)
+    same += tinker__retry_judge(&ra, &limits, TINKER__RETRY_READ, &t, 0, &a)
+                .delay_ms ==
+            tinker__retry_judge(&rb, &limits, TINKER__RETRY_READ, &t, 0, &b)
+                .delay_ms;
+  cr_assert_lt(same, 4);
+}
+
+/* An attempt that may have arrived is not forgotten when the next one is
+ * rejected. */
+Test(rules, unknown_stays_unknown) {
+  tinker__retry_t r = {0};
+  uint64_t seed = 1;
+  tinker__trouble_t lost = {.error = TINKER_ETRANSPORT, .sent = true};
+  tinker__trouble_t refused = {.status = 404, .sent = true};
+  tinker__retry_sent(&r, 0);
+  tinker__retry_judge(&r, &limits, TINKER__RETRY_NUMBERED, &lost, 1, &seed);
+  tinker__verdict_t v = tinker__retry_judge(
+      &r, &limits, TINKER__RETRY_NUMBERED, &refused, 2, &seed);
+  cr_assert_eq(v.kind, TINKER__VERDICT_FAIL);
+  cr_assert(v.advice & TINKER__ADVICE_UNKNOWN);
+}
+
+static size_t cut(size_t max_len, uint64_t max_bytes, const uint64_t *sizes,
+                  size_t n, size_t *ends) {
+  tinker__chunk_limits_t l = {max_len, max_bytes};
+  size_t count = 0;
+  for (size_t at = 0; at < n; count++)
+    ends[count] = at = tinker__chunk_end(&l, sizes, n, at);
+  cr_assert_eq(count, tinker__chunk_count(&l, sizes, n));
+  return count;
+}
+
+Test(rules, chunks) {
+  const uint64_t sizes[6] = {10, 10, 25, 5, 5, 100};
+  size_t ends[6];
+  cr_assert_eq(cut(1024, 1000, sizes, 6, ends), 1u);
+  cr_assert_eq(cut(2, 1000, sizes, 6, ends), 3u);
+  cr_assert_eq(cut(1024, 20, sizes, 6, ends), 4u);
+  cr_assert(ends[0] == 2 && ends[1] == 3 && ends[2] == 5 && ends[3] == 6);
+  cr_assert_eq(cut(1, 0, sizes, 6, ends), 6u);
+  const uint64_t huge[2] = {UINT64_MAX, UINT64_MAX};
+  cr_assert_eq(cut(9, UINT64_MAX, huge, 2, ends), 2u);
+}
+
+Test(rules, quota) {
+  tinker__quota_t q;
+  tinker__link_t a, b, c;
+  tinker__list_init(&a);
+  tinker__list_init(&b);
+  tinker__list_init(&c);
+  tinker__quota_init(&q, 100);
+  cr_assert(tinker__quota_enter(&q, &a, 1000)); /* larger than all: alone */
+  cr_assert(!tinker__quota_enter(&q, &b, 1));
+  cr_assert(!tinker__quota_enter(&q, &c, 1));
+  cr_assert_null(tinker__quota_next(&q));
+  tinker__quota_leave(&q, 1000);
+  cr_assert_eq(tinker__quota_next(&q), &b);
+  tinker__quota_take(&q, 1);
+  cr_assert(!tinker__quota_enter(&q, &a, 1)); /* nobody overtakes c */
+  cr_assert_eq(tinker__quota_next(&q), &c);
+  cr_assert_eq(tinker__quota_next(&q), &a);
+}
+
+/* DONE is final, nothing but a turn leads out of QUEUED, and numbers that were
+ * taken are given up only by ON_QUIT. */
+Test(rules, table) {
+  for (int e = 0; e < TINKER__OP_EVENTS; e++) {
+    tinker__op_move_t m = tinker__op_move(TINKER__OP_DONE, e);
+    cr_assert(m.next == TINKER__OP_DONE && (m.action == TINKER__DO_NOTHING ||
+                                            m.action == TINKER__DO_NEVER));
+    m = tinker__op_move(TINKER__OP_QUEUED, e);
+    cr_assert_eq(m.next == TINKER__OP_SENDING, e == TINKER__ON_TURN);
+    m = tinker__op_move(TINKER__OP_SENDING, e);
+    cr_assert_eq(m.action == TINKER__DO_ABORT, e == TINKER__ON_QUIT);
+    m = tinker__op_move(TINKER__OP_LEAVING, e);
+    cr_assert_eq(m.action == TINKER__DO_ABORT, e == TINKER__ON_QUIT);
+  }
+  for (int s = 0; s < TINKER__OP_STATES; s++)
+    cr_assert(tinker__op_state_name(s)[0]);
+}
