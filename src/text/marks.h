@@ -2,8 +2,8 @@
  *
  * Hugging Face's tokenizers normalises by the tables of Unicode 9: a mark that
  * came later counts as a base character there and is never reordered. Which
- * ids a model was trained on depends on it, so it is done the same way, whatever
- * version utf8proc has. */
+ * ids a model was trained on depends on it, so it is done the same way here,
+ * whatever version utf8proc has. */
 #ifndef TINKER_TEXT_MARKS_H
 #define TINKER_TEXT_MARKS_H
 
