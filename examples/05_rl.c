@@ -5,7 +5,7 @@
  * usage: 05_rl TOKENIZER_JSON     (TINKER_BASE_URL says where) */
 #include "example.h"
 
-enum { ROUNDS = 10, GROUP = 32, LENGTH = 20 };
+enum { ROUNDS = 12, GROUP = 32, LENGTH = 20 };
 
 /* The share of spaces in the text: high when words are short. */
 static float reward(const tinker_tokenizer_t *t, const tinker_sequence_t *s) {
@@ -39,12 +39,15 @@ static tinker_datum_t *make_example(int32_t prompt, const tinker_sequence_t *s,
   return datum;
 }
 
-static tinker_future_t *sample(tinker_trainer_t *trainer, int32_t prompt) {
+static tinker_future_t *sample(tinker_trainer_t *trainer, int32_t prompt,
+                               int round) {
   tinker_future_t *future = NULL;
   tinker_sampling_params_t params;
   tinker_sampling_params_init(&params);
   params.max_tokens = LENGTH;
   params.num_samples = GROUP;
+  params.seed = (uint64_t)round;
+  params.has_seed = 1; /* so that this program always prints the same */
   check(tinker_trainer_create_sampler(trainer, NULL, NULL, NULL, &future));
   tinker_sampler_t *sampler = take_sampler(future);
   tinker_input_t *input = new_input(&prompt, 1);
@@ -56,21 +59,22 @@ static tinker_future_t *sample(tinker_trainer_t *trainer, int32_t prompt) {
 }
 
 /* One round; returns the mean reward that the present weights got. */
-static float play(tinker_trainer_t *trainer, const tinker_tokenizer_t *t) {
+static float play(tinker_trainer_t *trainer, const tinker_tokenizer_t *t,
+                  int round) {
   int32_t prompt = 0;
   size_t n = 0;
   float score[GROUP], mean = 0;
   tinker_datum_t *group[GROUP];
   const tinker_sample_result_t *result = NULL;
-  check(tinker_tokenizer_token_id(t, "And", 3, &prompt));
-  tinker_future_t *sampled = sample(trainer, prompt);
+  check(tinker_tokenizer_token_id(t, " And", 4, &prompt));
+  tinker_future_t *sampled = sample(trainer, prompt, round);
   check(tinker_future_get_sample(sampled, &result));
   const tinker_sequence_t *s = tinker_sample_result_sequences(result, &n);
   for (size_t i = 0; i < n; i++)
     mean += (score[i] = reward(t, &s[i])) / (float)n;
   for (size_t i = 0; i < n; i++)
     group[i] = make_example(prompt, &s[i], score[i] - mean);
-  finish(whole_step(trainer, group, n, TINKER_LOSS_IMPORTANCE_SAMPLING, 2e-3));
+  finish(whole_step(trainer, group, n, TINKER_LOSS_IMPORTANCE_SAMPLING, 4e-3));
   for (size_t i = 0; i < n; i++)
     tinker_datum_release(group[i]);
   tinker_future_release(sampled);
@@ -86,7 +90,7 @@ int main(int argc, char **argv) {
   tinker_trainer_t *trainer = new_trainer(client, 8);
   for (int i = 0; i < ROUNDS; i++)
     printf("round %d: mean reward %.4f\n", i + 1,
-           (double)(mean[i] = play(trainer, tokenizer)));
+           (double)(mean[i] = play(trainer, tokenizer, i)));
   tinker_trainer_release(trainer);
   tinker_client_release(client);
   tinker_tokenizer_release(tokenizer);

@@ -19,9 +19,9 @@ typedef struct run_s {
 
 /* Keeps the path if the line says "<key> <path>". */
 static void keep(char *out, size_t size, const char *line, const char *key) {
-  size_t n = strlen(key);
-  if (strncmp(line, key, n) == 0 && line[n] == ' ')
-    snprintf(out, size, "%s", line + n + 1);
+  size_t n = strlen(key), len = strlen(line);
+  if (strncmp(line, key, n) == 0 && line[n] == ' ' && len - n <= size)
+    memcpy(out, line + n + 1, len - n);
 }
 
 /* Runs a worker; kill_after > 0: kills it once that step is reported. */

@@ -20,15 +20,15 @@ static void stop_running(void) {
 
 void quick_service_start(quick_service_t *service,
                          const quick_paths_t *paths) {
-  char model[1024], socket[64], state[1024], log[1024], line[1024];
+  char model[1024], state[1024], log[1024], line[1024];
   snprintf(service->folder, sizeof service->folder, "/tmp/tinker-XXXXXX");
   if (mkdtemp(service->folder) == NULL)
     quick_die("%s: %s", service->folder, strerror(errno));
-  snprintf(socket, sizeof socket, "%s/s", service->folder);
-  snprintf(service->url, sizeof service->url, "unix:%s", socket);
+  snprintf(service->url, sizeof service->url, "unix:%s/s", service->folder);
   snprintf(model, sizeof model, "%s=%s", QUICK_MODEL, paths->model);
   snprintf(state, sizeof state, "%s/state", paths->out);
   snprintf(log, sizeof log, "%s/service.log", paths->out);
+  const char *socket = service->url + sizeof "unix:" - 1;
   const char *argv[] = {paths->locald, "--model", model, "--socket", socket,
                         "--state",     state,     NULL};
   quick_spawn(&service->process, argv, log);
@@ -41,13 +41,11 @@ void quick_service_start(quick_service_t *service,
 }
 
 void quick_service_stop(quick_service_t *service) {
-  char path[64];
   kill(service->process.pid, SIGTERM);
   running = 0;
   int status = quick_wait(&service->process);
   if (status != 0)
     quick_die("the service ended with status %d", status);
-  snprintf(path, sizeof path, "%s/s", service->folder);
-  unlink(path);
+  unlink(service->url + sizeof "unix:" - 1);
   rmdir(service->folder);
 }
