@@ -44,7 +44,8 @@ static int check(const tinker__optim_params_t *p, char *why, size_t why_len) {
  * an element is. */
 static double careful_norm2(const float *g, size_t n) {
   double sum = 0;
-  for (size_t i = 0; i < n; i++) sum += (double)g[i] * (double)g[i];
+  for (size_t i = 0; i < n; i++)
+    sum += (double)g[i] * (double)g[i];
   return sum;
 }
 
@@ -106,8 +107,7 @@ static void clear(tinker__train_t *t) {
   t->has_grad = false;
 }
 
-int tinker__optim_step(tinker__train_t *t,
-                       const tinker__optim_params_t *params,
+int tinker__optim_step(tinker__train_t *t, const tinker__optim_params_t *params,
                        tinker__optim_metrics_t *out, char *why,
                        size_t why_len) {
   tinker__adapter_t *next = NULL;

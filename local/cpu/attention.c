@@ -81,8 +81,8 @@ static void weights(const head_t *h, const float *q, size_t ldq, size_t m,
                            .b_cs = h->kv.k_ps,
                            .c = h->p,
                            .ldc = ld,
-                           .shape = step ? TINKER__GEMM_N_CAUSAL
-                                         : TINKER__GEMM_FULL,
+                           .shape =
+                               step ? TINKER__GEMM_N_CAUSAL : TINKER__GEMM_FULL,
                            .diag = seen - 1};
   /* A cache has whole panels of keys, and whole panels are read in place. */
   if (h->seq->slot) scores.n = round16(scores.n);
@@ -107,8 +107,7 @@ static void mix(const head_t *h, float *out, size_t ldo, size_t m, size_t seen,
                       .b_cs = 1,
                       .c = out,
                       .ldc = ldo,
-                      .shape = step ? TINKER__GEMM_K_CAUSAL
-                                    : TINKER__GEMM_FULL,
+                      .shape = step ? TINKER__GEMM_K_CAUSAL : TINKER__GEMM_FULL,
                       .diag = seen - 1};
   gemm(h, &g);
 }
@@ -139,12 +138,12 @@ static void many_positions(const head_t *h, size_t head) {
 static head_t open_head(const attn_t *t, size_t seq, size_t kv_head,
                         unsigned worker) {
   const tinker__batch_t *b = t->batch;
-  return (head_t){.t = t,
-                  .worker = worker,
-                  .seq = &b->seqs[seq],
-                  .kv = tinker__kv_view(b, t->layer, t->acts, &b->seqs[seq],
-                                        kv_head),
-                  .p = b->attn + worker * b->attn_floats};
+  return (head_t){
+      .t = t,
+      .worker = worker,
+      .seq = &b->seqs[seq],
+      .kv = tinker__kv_view(b, t->layer, t->acts, &b->seqs[seq], kv_head),
+      .p = b->attn + worker * b->attn_floats};
 }
 
 static void forward_task(void *arg, size_t task, unsigned worker) {

@@ -49,10 +49,9 @@ static void project_back(const stage_t *s, tinker__lora_target_t proj,
     tinker__linear_back(e->ks, e->pool, w, dy, w->n_out, s->batch->rows, dx,
                         w->k_in, accumulate);
   }
-  tinker__lora_back(s->batch->seqs[0].adapter,
-                    s->index * TINKER__PROJS + proj, x, w->k_in,
-                    s->acts->u[proj], dy, w->n_out, s->batch->rows, s->s->du,
-                    dx, w->k_in, s->g);
+  tinker__lora_back(s->batch->seqs[0].adapter, s->index * TINKER__PROJS + proj,
+                    x, w->k_in, s->acts->u[proj], dy, w->n_out, s->batch->rows,
+                    s->s->du, dx, w->k_in, s->g);
 }
 
 static void act_rows(void *arg, size_t row0, size_t n, unsigned worker) {
@@ -105,7 +104,8 @@ static void qk_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const tinker__seq_t *q = s->batch->seqs;
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
-    while (i >= q->row0 + q->n) q++;
+    while (i >= q->row0 + q->n)
+      q++;
     const float *rope =
         s->batch->base->rope + (q->pos0 + i - q->row0) * d->head_dim;
     heads_back(s, s->s->dq + i * d->q_dim, a->q_raw + i * d->q_dim,

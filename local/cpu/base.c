@@ -170,7 +170,8 @@ int tinker__base_rope(tinker__base_t *b, size_t n) {
   if (n <= b->rope_len) return 0;
   size_t half = b->d.head_dim / 2;
   size_t len = b->rope_len ? b->rope_len : ROPE_START;
-  while (len < n) len *= 2;
+  while (len < n)
+    len *= 2;
   if (len > SIZE_MAX / sizeof(float) / 2 / half) return TINKER_ENOMEM;
   float *t = tinker__mem_realloc(b->engine->mem, b->rope,
                                  len * 2 * half * sizeof(float));
@@ -194,7 +195,8 @@ static int load(tinker__base_t *b, const tinker__folder_t *f) {
   b->layers = tinker__mem_array(mem, b->d.layers, sizeof *b->layers);
   if (!b->eos || !b->layers) return TINKER_ENOMEM;
   b->num_eos = c->num_eos;
-  for (size_t i = 0; i < b->d.layers; i++) load_layer(&l, i);
+  for (size_t i = 0; i < b->d.layers; i++)
+    load_layer(&l, i);
   b->norm = load_vector(&l, TINKER__ROLE_FINAL_NORM, 0);
   b->embed = load_matrix(&l, TINKER__ROLE_EMBED, 0);
   b->head = c->tied ? b->embed : load_matrix(&l, TINKER__ROLE_LM_HEAD, 0);
@@ -206,8 +208,8 @@ static int load(tinker__base_t *b, const tinker__folder_t *f) {
 int tinker__base_load(tinker__engine_t *e, const char *model_dir,
                       tinker__base_t **out, char *why, size_t why_len) {
   tinker__folder_t *f = NULL;
-  int rc = tinker__folder_open(&f, e->mem, tinker__world_real(), model_dir,
-                               why, why_len);
+  int rc = tinker__folder_open(&f, e->mem, tinker__world_real(), model_dir, why,
+                               why_len);
   if (rc) return rc;
   tinker__base_t *b = tinker__mem_zalloc(e->mem, sizeof *b);
   if (b) {

@@ -46,8 +46,8 @@ typedef struct tinker__dims_s {
 typedef struct tinker__layer_s {
   tinker__packed_t *w[TINKER__PROJS];
   float *bias[TINKER__PROJS]; /* NULL = none */
-  float *norm1, *norm2;            /* before attention, before the MLP */
-  float *q_norm, *k_norm;          /* [head_dim]; NULL = none */
+  float *norm1, *norm2;       /* before attention, before the MLP */
+  float *q_norm, *k_norm;     /* [head_dim]; NULL = none */
 } tinker__layer_t;
 
 struct tinker__base_s {

@@ -22,9 +22,9 @@ typedef struct {
   tinker__base_t *base;
   const tinker__decode_item_t *items;
   size_t n;
-  size_t *order; /* items by adapter */
-  size_t *done;  /* tokens of each item that have been through */
-  size_t rank;   /* largest */
+  size_t *order;     /* items by adapter */
+  size_t *done;      /* tokens of each item that have been through */
+  size_t rank;       /* largest */
   size_t rows, keys; /* most rows of a batch, most keys of a slot */
 
   tinker__batch_t batch;
@@ -53,8 +53,7 @@ static int check(const tinker__decode_item_t *items, size_t n, char *why,
       return refuse(why, why_len, i, "another base than the first item's");
     }
     for (size_t j = 0; j < t->n; j++) {
-      if (t->tokens[j] < 0 ||
-          (size_t)t->tokens[j] >= t->slot->base->d.vocab) {
+      if (t->tokens[j] < 0 || (size_t)t->tokens[j] >= t->slot->base->d.vocab) {
         return refuse(why, why_len, i, "a token is not in the vocabulary");
       }
     }
@@ -78,8 +77,7 @@ static void sort_items(round_t *r) {
         at = j + 1;
       }
     }
-    memmove(r->order + at + 1, r->order + at,
-            (placed - at) * sizeof *r->order);
+    memmove(r->order + at + 1, r->order + at, (placed - at) * sizeof *r->order);
     r->order[at] = i;
     placed++;
   }
@@ -102,8 +100,7 @@ static void measure(round_t *r) {
 static void carve(round_t *r, tinker__arena_t *a) {
   const tinker__dims_t *d = &r->base->d;
   tinker__acts_carve(a, r->base, r->rows, r->rank, &r->acts);
-  r->batch.attn_floats =
-      tinker__attn_floats(r->base, r->rows, r->keys, false);
+  r->batch.attn_floats = tinker__attn_floats(r->base, r->rows, r->keys, false);
   r->batch.attn =
       tinker__carve(a, r->batch.attn_floats * tinker__pool_threads(r->e->pool));
   r->hf = tinker__carve(a, r->block * d->hidden);
@@ -181,9 +178,8 @@ static void give_rows(round_t *r, size_t first, size_t n) {
   for (size_t i = 0; i < n; i++) {
     const want_t *w = &r->wants[first + i];
     if (i == 0 || w->item != w[-1].item) {
-      r->head_seqs[b.num_seqs++] =
-          (tinker__seq_t){.row0 = i,
-                          .adapter = r->items[w->item].slot->adapter};
+      r->head_seqs[b.num_seqs++] = (tinker__seq_t){
+          .row0 = i, .adapter = r->items[w->item].slot->adapter};
     }
     r->head_seqs[b.num_seqs - 1].n++;
     r->e->ks->rmsnorm(r->hf + i * d->hidden, r->acts.x + w->row * d->hidden,
@@ -226,7 +222,8 @@ int tinker__decode(tinker__engine_t *e, const tinker__decode_item_t *items,
     sort_items(&r);
     rc = run(&r, cancel);
   }
-  for (size_t i = 0; !rc && i < n; i++) items[i].slot->len += items[i].n;
+  for (size_t i = 0; !rc && i < n; i++)
+    items[i].slot->len += items[i].n;
   free_round(&r);
   if (!rc) return 0;
   return tinker__why(why, why_len, rc,

@@ -68,8 +68,7 @@ static void embed_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   size_t hidden = e->base->d.hidden;
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
-    tinker__packed_row(e->base->embed, (size_t)e->tokens[i],
-                       e->x + i * hidden);
+    tinker__packed_row(e->base->embed, (size_t)e->tokens[i], e->x + i * hidden);
   }
 }
 
@@ -83,8 +82,7 @@ void tinker__embed(const tinker__base_t *b, const int32_t *tokens, size_t n,
 /* Sequences of equal adapter from `first` on: the end of the run. */
 static size_t same_adapter(const tinker__batch_t *b, size_t first) {
   size_t end = first + 1;
-  while (end < b->num_seqs &&
-         b->seqs[end].adapter == b->seqs[first].adapter) {
+  while (end < b->num_seqs && b->seqs[end].adapter == b->seqs[first].adapter) {
     end++;
   }
   return end;
@@ -94,12 +92,10 @@ void tinker__project(const tinker__batch_t *batch, size_t layer,
                      tinker__lora_target_t proj, const float *x, float *u,
                      float *y, bool accumulate) {
   const tinker__base_t *b = batch->base;
-  const tinker__packed_t *w = proj == TINKER__LORA_LM_HEAD
-                                  ? b->head
-                                  : b->layers[layer].w[proj];
-  size_t target = proj == TINKER__LORA_LM_HEAD
-                      ? b->d.layers * TINKER__PROJS
-                      : layer * TINKER__PROJS + proj;
+  const tinker__packed_t *w =
+      proj == TINKER__LORA_LM_HEAD ? b->head : b->layers[layer].w[proj];
+  size_t target = proj == TINKER__LORA_LM_HEAD ? b->d.layers * TINKER__PROJS
+                                               : layer * TINKER__PROJS + proj;
   tinker__linear(b->engine->ks, b->engine->pool, w, x, w->k_in, batch->rows, y,
                  w->n_out, accumulate);
   for (size_t i = 0, end; i < batch->num_seqs; i = end) {
@@ -179,7 +175,8 @@ static void qkv_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const tinker__seq_t *q = s->batch->seqs;
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
-    while (i >= q->row0 + q->n) q++;
+    while (i >= q->row0 + q->n)
+      q++;
     qkv_row(s, q, i);
   }
   memcpy(s->acts->x2 + row0 * hidden, s->acts->x + row0 * hidden,

@@ -15,9 +15,9 @@
 #define TINKER__ATTN_ROWS 64
 
 typedef struct tinker__seq_s {
-  size_t row0, n;       /* its rows in the batch */
-  size_t pos0;          /* position of the first of them */
-  tinker__slot_t *slot; /* NULL in training (then pos0 = 0) */
+  size_t row0, n;             /* its rows in the batch */
+  size_t pos0;                /* position of the first of them */
+  tinker__slot_t *slot;       /* NULL in training (then pos0 = 0) */
   tinker__adapter_t *adapter; /* NULL = none */
 } tinker__seq_t;
 
@@ -46,10 +46,10 @@ typedef struct tinker__batch_s {
 
 /* Scratch of the backward pass of one layer, [rows] each. */
 typedef struct tinker__grads_s {
-  float *dh;             /* [hidden] */
+  float *dh;                 /* [hidden] */
   float *dact, *dgate, *dup; /* [inter]; dact == dup */
   float *d_o, *dq, *dk, *dv;
-  float *du;             /* [rank] */
+  float *du; /* [rank] */
 } tinker__grads_t;
 
 /* Scores (and their gradients when `backward`) of one worker for sequences

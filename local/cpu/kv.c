@@ -18,9 +18,8 @@ static int allocate(tinker__slot_t *s, size_t max_tokens) {
   return s->k && s->v ? 0 : TINKER_ENOMEM;
 }
 
-int tinker__slot_new(tinker__base_t *b, tinker__adapter_t *a,
-                     size_t max_tokens, tinker__slot_t **out, char *why,
-                     size_t why_len) {
+int tinker__slot_new(tinker__base_t *b, tinker__adapter_t *a, size_t max_tokens,
+                     tinker__slot_t **out, char *why, size_t why_len) {
   if (a && a->lora->base != b) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "adapter: belongs to another base model");
@@ -77,11 +76,11 @@ int tinker__slot_fork(const tinker__slot_t *s, size_t n, size_t max_tokens,
   tinker__slot_t *copy = NULL;
   if (n > s->len || n > max_tokens) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "n: %zu tokens of a slot with %zu, into room for %zu",
-                       n, s->len, max_tokens);
+                       "n: %zu tokens of a slot with %zu, into room for %zu", n,
+                       s->len, max_tokens);
   }
-  int rc = tinker__slot_new(s->base, s->adapter, max_tokens, &copy, why,
-                            why_len);
+  int rc =
+      tinker__slot_new(s->base, s->adapter, max_tokens, &copy, why, why_len);
   if (rc) return rc;
   for (size_t l = 0; l < s->base->d.layers; l++) {
     for (size_t h = 0; h < s->base->d.kv_heads; h++) {

@@ -17,9 +17,8 @@ struct tinker__slot_s {
   float *k, *v;
 };
 
-int tinker__slot_new(tinker__base_t *b, tinker__adapter_t *a,
-                     size_t max_tokens, tinker__slot_t **out, char *why,
-                     size_t why_len);
+int tinker__slot_new(tinker__base_t *b, tinker__adapter_t *a, size_t max_tokens,
+                     tinker__slot_t **out, char *why, size_t why_len);
 void tinker__slot_free(tinker__slot_t *s);
 size_t tinker__slot_len(const tinker__slot_t *s);
 int tinker__slot_fork(const tinker__slot_t *s, size_t n, size_t max_tokens,

@@ -9,8 +9,8 @@
 void tinker__lora_on(const tinker__lora_config_t *config,
                      bool on[TINKER__LORA_COUNT]) {
   for (size_t p = 0; p < TINKER__PROJS; p++) {
-    on[p] = p <= (size_t)TINKER__LORA_O ? config->train_attn
-                                        : config->train_mlp;
+    on[p] =
+        p <= (size_t)TINKER__LORA_O ? config->train_attn : config->train_mlp;
   }
   on[TINKER__LORA_LM_HEAD] = config->train_unembed;
 }
@@ -31,9 +31,8 @@ int tinker__lora_new(tinker__lora_t **out, tinker__base_t *base,
                      const tinker__lora_config_t *config, double alpha,
                      const bool on[TINKER__LORA_COUNT]) {
   size_t num = base->d.layers * TINKER__PROJS + 1;
-  tinker__lora_t *l =
-      tinker__mem_zalloc(base->engine->mem,
-                         sizeof *l + num * sizeof l->targets[0]);
+  tinker__lora_t *l = tinker__mem_zalloc(
+      base->engine->mem, sizeof *l + num * sizeof l->targets[0]);
   if (!l) return TINKER_ENOMEM;
   l->base = tinker__base_retain(base);
   l->refs = 1;
@@ -99,7 +98,8 @@ tinker__adapter_t *tinker__adapter_retain(tinker__adapter_t *a) {
 static void free_packed(tinker__mem_t *mem, tinker__packed_t **packed,
                         size_t n) {
   if (!packed) return;
-  for (size_t i = 0; i < n; i++) tinker__packed_free(packed[i]);
+  for (size_t i = 0; i < n; i++)
+    tinker__packed_free(packed[i]);
   tinker__mem_free(mem, packed);
 }
 

@@ -8,7 +8,7 @@
 
 /* A block of logits has about this many floats, and enough rows that reading
  * the head's weights is shared by them. */
-#define BLOCK_FLOATS ((size_t)1 << 20)
+#define BLOCK_FLOATS   ((size_t)1 << 20)
 #define BLOCK_ROWS_MIN 128
 
 typedef struct {
@@ -171,12 +171,14 @@ static float policy_loss(const tinker__loss_config_t *c, float lp, float q,
 static void soft_back(const job_t *j, float *row, float lse,
                       const int64_t *targets, const float *w, size_t k) {
   float sum = 0.0f;
-  for (size_t i = 0; i < k; i++) sum += w[i];
+  for (size_t i = 0; i < k; i++)
+    sum += w[i];
   float first = sum * tinker__expf(row[targets[0]] - lse);
   kernels(j)->xent_back(row, row, j->batch->base->d.vocab, lse,
                         (size_t)targets[0], sum);
   row[targets[0]] = first;
-  for (size_t i = 0; i < k; i++) row[targets[i]] -= w[i];
+  for (size_t i = 0; i < k; i++)
+    row[targets[i]] -= w[i];
 }
 
 static bool cross_entropy_row(const job_t *j, const tinker__train_datum_t *d,
@@ -220,7 +222,8 @@ static void loss_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
     size_t at = j->row0 + i;
-    while (at >= seq->row0 + seq->n) seq++;
+    while (at >= seq->row0 + seq->n)
+      seq++;
     const tinker__train_datum_t *d = &j->data[seq - j->batch->seqs];
     float *row = j->head->logits + i * vocab;
     float lse = kernels(j)->lse(row, vocab);
@@ -264,7 +267,8 @@ static void block_back(const job_t *j, size_t rows) {
 static void add_losses(const job_t *j, double *total) {
   for (size_t i = 0; i < j->batch->num_seqs; i++) {
     const tinker__train_datum_t *d = &j->data[i];
-    for (size_t e = 0; e < d->n * d->k; e++) *total += (double)d->out_loss[e];
+    for (size_t e = 0; e < d->n * d->k; e++)
+      *total += (double)d->out_loss[e];
   }
 }
 

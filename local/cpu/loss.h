@@ -19,11 +19,11 @@ int tinker__loss_check(const tinker__base_t *b,
 
 /* Scratch for up to `rows` rows. */
 typedef struct tinker__head_s {
-  size_t block;      /* rows of logits at once */
-  float *hf, *rf;    /* [rows][hidden] normed, [rows] 1 / rms */
-  float *logits;     /* [block][vocab] */
-  float *u, *du;     /* [block][rank] */
-  float *active;     /* [block]: 1 = the row has a gradient */
+  size_t block;   /* rows of logits at once */
+  float *hf, *rf; /* [rows][hidden] normed, [rows] 1 / rms */
+  float *logits;  /* [block][vocab] */
+  float *u, *du;  /* [block][rank] */
+  float *active;  /* [block]: 1 = the row has a gradient */
 } tinker__head_t;
 
 /* Rows of logits made at once for this vocabulary, at most rows. */

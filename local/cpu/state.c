@@ -8,9 +8,9 @@
 #include "cpu/state_header.h"
 #include "cpu/tensors.h"
 
-#define JSON_MAX 65536
+#define JSON_MAX    65536
 #define TENSOR_FILE "state.safetensors"
-#define PARTS 3
+#define PARTS       3
 
 static void set_parts(const tinker__train_t *t, tinker__part_t out[PARTS]) {
   out[0] = (tinker__part_t){.suffix = "", .data = t->current->w};
@@ -55,19 +55,19 @@ static int read_text(tinker__mem_t *mem, const char *dir, const char *file,
                      tinker__buf_t *buf, char *why, size_t why_len) {
   char *path = tinker__path(mem, dir, file);
   if (!path) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
-  int rc =
-      tinker__file_read(tinker__world_real(), path, buf, why, why_len);
+  int rc = tinker__file_read(tinker__world_real(), path, buf, why, why_len);
   tinker__mem_free(mem, path);
   return rc;
 }
 
-static int read_header(tinker__mem_t *mem, const char *dir, tinker__state_header_t *h,
-                       char *why, size_t why_len) {
+static int read_header(tinker__mem_t *mem, const char *dir,
+                       tinker__state_header_t *h, char *why, size_t why_len) {
   tinker__buf_t buf;
   *h = (tinker__state_header_t){0};
   tinker__buf_init(&buf, mem, JSON_MAX);
   int rc = read_text(mem, dir, TINKER__STATE_FILE, &buf, why, why_len);
-  if (!rc) rc = tinker__state_parse(h, mem, tinker__buf_str(&buf), why, why_len);
+  if (!rc)
+    rc = tinker__state_parse(h, mem, tinker__buf_str(&buf), why, why_len);
   tinker__buf_free(&buf);
   return rc ? rc : tinker__lora_check(&h->lora, why, why_len);
 }
@@ -112,8 +112,7 @@ int tinker__adapter_save(tinker__adapter_t *a, const char *dir, char *why,
   tinker__lora_t *l = a->lora;
   tinker__mem_t *mem = l->base->engine->mem;
   tinker__part_t part = {.suffix = "", .data = a->w};
-  tinker__peft_config_t config = {.rank = (uint32_t)l->rank,
-                                  .alpha = l->alpha};
+  tinker__peft_config_t config = {.rank = (uint32_t)l->rank, .alpha = l->alpha};
   tinker__buf_t buf;
   int rc = tinker__tensors_save(l, &part, 1, dir, "adapter_model.safetensors",
                                 NULL, why, why_len);

@@ -45,7 +45,8 @@ static int visit(const tinker__lora_t *l, const char *suffix, visit_fn fn,
 
 static size_t count_tensors(const tinker__lora_t *l) {
   size_t n = 0;
-  for (size_t i = 0; i < l->num_targets; i++) n += l->targets[i].on ? 2 : 0;
+  for (size_t i = 0; i < l->num_targets; i++)
+    n += l->targets[i].on ? 2 : 0;
   return n;
 }
 
@@ -93,8 +94,7 @@ int tinker__tensors_save(const tinker__lora_t *l, const tinker__part_t *parts,
   list_t list = {.mem = mem};
   tinker__buf_t buf;
   tinker__buf_init(&buf, mem, SIZE_MAX / 2);
-  list.tensors = tinker__mem_array(mem, num_parts * each,
-                                   sizeof *list.tensors);
+  list.tensors = tinker__mem_array(mem, num_parts * each, sizeof *list.tensors);
   int rc = list.tensors ? 0 : TINKER_ENOMEM;
   for (size_t i = 0; !rc && i < num_parts; i++) {
     list.data = parts[i].data;
@@ -135,10 +135,10 @@ static int open_reader(reader_t *r, const tinker__lora_t *l, size_t parts,
                    parts * l->floats * sizeof(float) + tensors * HEADER_EACH +
                        HEADER_BASE);
   char *path = tinker__path(r->mem, dir, file);
-  int rc = path ? tinker__file_read(tinker__world_real(), path, &r->buf,
-                                    r->why, r->why_len)
-                : tinker__why(r->why, r->why_len, TINKER_ENOMEM,
-                              "out of memory");
+  int rc =
+      path ? tinker__file_read(tinker__world_real(), path, &r->buf, r->why,
+                               r->why_len)
+           : tinker__why(r->why, r->why_len, TINKER_ENOMEM, "out of memory");
   tinker__mem_free(r->mem, path);
   return rc;
 }

@@ -24,8 +24,7 @@ int tinker__train_new(tinker__base_t *b, const tinker__lora_config_t *config,
 int tinker__train_blank(tinker__base_t *b, const tinker__lora_config_t *config,
                         tinker__train_t **out, char *why, size_t why_len);
 void tinker__train_free(tinker__train_t *t);
-void tinker__train_config(const tinker__train_t *t,
-                          tinker__lora_config_t *out);
+void tinker__train_config(const tinker__train_t *t, tinker__lora_config_t *out);
 bool tinker__train_has_grad(const tinker__train_t *t);
 /* 0 or TINKER_EINVAL. */
 int tinker__lora_check(const tinker__lora_config_t *config, char *why,
@@ -40,9 +39,7 @@ int tinker__pass_step(tinker__pass_t *p, const atomic_bool *cancel, char *why,
 double tinker__pass_loss(const tinker__pass_t *p);
 void tinker__pass_end(tinker__pass_t *p);
 
-int tinker__optim_step(tinker__train_t *t,
-                       const tinker__optim_params_t *params,
-                       tinker__optim_metrics_t *out, char *why,
-                       size_t why_len);
+int tinker__optim_step(tinker__train_t *t, const tinker__optim_params_t *params,
+                       tinker__optim_metrics_t *out, char *why, size_t why_len);
 
 #endif

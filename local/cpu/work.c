@@ -8,7 +8,7 @@
 /* Floats below which waking the workers costs more than the work, and about
  * how many one task should touch. */
 #define INLINE_FLOATS 8192
-#define TASK_FLOATS 8192
+#define TASK_FLOATS   8192
 
 float *tinker__carve(tinker__arena_t *a, size_t n) {
   float *p = a->base ? a->base + a->used : NULL;
@@ -27,8 +27,7 @@ static tinker__arena_t *smallest_fit(tinker__engine_t *e, size_t floats) {
   return best;
 }
 
-int tinker__arena_open(tinker__engine_t *e, tinker__arena_t *a,
-                       size_t floats) {
+int tinker__arena_open(tinker__engine_t *e, tinker__arena_t *a, size_t floats) {
   tinker__arena_t *s = smallest_fit(e, floats);
   if (s) {
     *a = *s;

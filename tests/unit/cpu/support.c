@@ -133,9 +133,9 @@ size_t golden_data(const char *model, sample_t out[GOLDEN_DATA_MAX]) {
   snprintf(path, sizeof path, "%s/logprobs.json", golden_dir(model));
   tinker__mem_init(&mem, NULL, 0);
   tinker__buf_init(&buf, &mem, 1u << 20);
-  cr_assert_eq(tinker__file_read(tinker__world_real(), path, &buf, why,
-                                 sizeof why),
-               0, "%s", why);
+  cr_assert_eq(
+      tinker__file_read(tinker__world_real(), path, &buf, why, sizeof why), 0,
+      "%s", why);
   tinker__json_init(&j, &mem, buf.data, buf.len);
   cr_assert(tinker__json_object(&j));
   while (tinker__json_key(&j, &key)) {
@@ -197,7 +197,8 @@ double run_pass(tinker__train_t *t, sample_t *s, size_t n,
   tinker__pass_t *p = NULL;
   char why[256] = "";
   int rc;
-  for (size_t i = 0; i < n; i++) data[i] = sample_datum(&s[i], loss->kind);
+  for (size_t i = 0; i < n; i++)
+    data[i] = sample_datum(&s[i], loss->kind);
   rc = api->pass_begin(t, data, n, loss, forward_only, &p, why, sizeof why);
   cr_assert_eq(rc, 0, "%s", why);
   do {
@@ -214,7 +215,8 @@ void move_weights(tinker__train_t *t, const float *w, const float *direction,
                   float h) {
   tinker__adapter_t *a = NULL;
   cr_assert_eq(tinker__adapter_new(&a, t->lora), 0);
-  for (size_t i = 0; i < t->lora->floats; i++) a->w[i] = w[i] + h * direction[i];
+  for (size_t i = 0; i < t->lora->floats; i++)
+    a->w[i] = w[i] + h * direction[i];
   tinker__adapter_release(t->current);
   t->current = a;
 }
@@ -265,7 +267,8 @@ void temp_remove(const char *dir) {
 
 uint64_t hash_bytes(uint64_t h, const void *data, size_t len) {
   const unsigned char *p = data;
-  for (size_t i = 0; i < len; i++) h = (h ^ p[i]) * 0x100000001b3u;
+  for (size_t i = 0; i < len; i++)
+    h = (h ^ p[i]) * 0x100000001b3u;
   return h;
 }
 
@@ -294,12 +297,12 @@ static void add(model_t *m, const char *name, uint64_t rows, uint64_t cols) {
     if (f32) v[i] = x;
     if (!f32) h[i] = tinker__f32_to_bf16(x);
   }
-  m->tensors[m->n] = (tinker__tensor_t){
-      .name = tinker__str(m->names[m->n]),
-      .dtype = f32 ? TINKER__DTYPE_F32 : TINKER__DTYPE_BF16,
-      .rank = norm ? 1 : 2,
-      .shape = {rows, cols},
-      .data = v};
+  m->tensors[m->n] =
+      (tinker__tensor_t){.name = tinker__str(m->names[m->n]),
+                         .dtype = f32 ? TINKER__DTYPE_F32 : TINKER__DTYPE_BF16,
+                         .rank = norm ? 1 : 2,
+                         .shape = {rows, cols},
+                         .data = v};
   m->n++;
 }
 
@@ -361,7 +364,8 @@ void write_model(const char *dir, const shape_t *shape) {
   tinker__mem_init(&mem, NULL, 0);
   tinker__buf_init(&buf, &mem, (size_t)1 << 31);
   add(m, "model.embed_tokens.weight", shape->vocab, shape->hidden);
-  for (unsigned i = 0; i < shape->layers; i++) add_layer(m, i);
+  for (unsigned i = 0; i < shape->layers; i++)
+    add_layer(m, i);
   add(m, "model.norm.weight", shape->hidden, 0);
   if (!shape->tied) add(m, "lm_head.weight", shape->vocab, shape->hidden);
   cr_assert_eq(tinker__safetensors_write(&buf, &mem, m->tensors, m->n, NULL, 0,
@@ -372,7 +376,8 @@ void write_model(const char *dir, const shape_t *shape) {
   cr_assert_eq(fwrite(buf.data, 1, buf.len, f), buf.len);
   cr_assert_eq(fclose(f), 0);
   write_config(dir, shape);
-  for (size_t i = 0; i < m->n; i++) free((void *)(uintptr_t)m->tensors[i].data);
+  for (size_t i = 0; i < m->n; i++)
+    free((void *)(uintptr_t)m->tensors[i].data);
   tinker__buf_free(&buf);
   free(m);
 }

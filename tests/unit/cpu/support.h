@@ -27,8 +27,7 @@ typedef struct rig_s {
 } rig_t;
 
 /* kernels NULL = best. */
-void rig_open(rig_t *r, const char *dir, unsigned threads,
-              const char *kernels);
+void rig_open(rig_t *r, const char *dir, unsigned threads, const char *kernels);
 /* Checks that nothing is left allocated. */
 void rig_close(rig_t *r);
 
@@ -42,8 +41,7 @@ void samples_free(sample_t *s, size_t n);
  * every fifth weight and advantage is zero. */
 void sample_random(sample_t *s, size_t n, size_t k, size_t vocab,
                    uint64_t seed);
-tinker__train_datum_t sample_datum(const sample_t *s,
-                                   tinker__loss_kind_t kind);
+tinker__train_datum_t sample_datum(const sample_t *s, tinker__loss_kind_t kind);
 
 /* A whole pass over samples; returns the loss. */
 double run_pass(tinker__train_t *t, sample_t *s, size_t n,

@@ -61,9 +61,8 @@ static uint64_t ten_steps(const char *dir, unsigned threads,
   make_data(s, 70);
   tinker__train_t *t = random_train(&r, 8, 3);
   for (int step = 0; step < 10; step++) {
-    tinker__loss_config_t loss = {.kind = TINKER__LOSS_CROSS_ENTROPY,
-                                  .clip_low = 0.8,
-                                  .clip_high = 1.2};
+    tinker__loss_config_t loss = {
+        .kind = TINKER__LOSS_CROSS_ENTROPY, .clip_low = 0.8, .clip_high = 1.2};
     if (step % 3 == 1) loss.kind = TINKER__LOSS_IMPORTANCE_SAMPLING;
     if (step % 3 == 2) loss.kind = TINKER__LOSS_PPO;
     size_t n = step % 3 ? 4 : 5;

@@ -9,7 +9,7 @@
 #include "support.h"
 
 #define TOKENS 150
-#define SEQS 5
+#define SEQS   5
 
 typedef struct {
   float *rows; /* [TOKENS][vocab] */
@@ -67,9 +67,9 @@ static void setup(bench_t *b) {
     sample_random(&b->s[i], TOKENS, 1, tiny_shape.vocab, 70 + i);
     /* Adapters 0, 1, none, 0, 1: mixed up on purpose. */
     if (i != 2) {
-      cr_assert_eq(b->r.api->adapter_current(b->train[i % 3], &b->adapter[i],
-                                             NULL, 0),
-                   0);
+      cr_assert_eq(
+          b->r.api->adapter_current(b->train[i % 3], &b->adapter[i], NULL, 0),
+          0);
     }
     size_t bytes = TOKENS * tiny_shape.vocab * sizeof(float);
     b->want[i] = (sink_t){.rows = malloc(bytes), .vocab = tiny_shape.vocab};
@@ -103,7 +103,8 @@ static void teardown(bench_t *b) {
     free(b->want[i].rows);
     free(b->got[i].rows);
   }
-  for (size_t i = 0; i < 2; i++) b->r.api->train_free(b->train[i]);
+  for (size_t i = 0; i < 2; i++)
+    b->r.api->train_free(b->train[i]);
   samples_free(b->s, SEQS);
   rig_close(&b->r);
   temp_remove(b->dir);
@@ -114,7 +115,8 @@ static void pieces(bench_t *b, const size_t *sizes) {
   tinker__slot_t *slots[SEQS];
   size_t at[SEQS] = {0};
   forget(b);
-  for (size_t i = 0; i < SEQS; i++) slots[i] = slot(b, i, TOKENS);
+  for (size_t i = 0; i < SEQS; i++)
+    slots[i] = slot(b, i, TOKENS);
   for (size_t left = SEQS; left > 0;) {
     tinker__decode_item_t items[SEQS];
     size_t n = 0;

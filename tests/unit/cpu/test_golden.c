@@ -15,8 +15,8 @@
 #define TOLERANCE 1e-5
 
 static const char *const models[] = {
-    "models/llama_tied", "models/llama_untied", "models/qwen2_tied",
-    "models/qwen2_untied", "models/qwen3_tied", "models/qwen3_untied"};
+    "models/llama_tied",   "models/llama_untied", "models/qwen2_tied",
+    "models/qwen2_untied", "models/qwen3_tied",   "models/qwen3_untied"};
 
 typedef struct {
   sample_t *s;
@@ -53,10 +53,8 @@ static double worst(const float *got, const double *want, size_t n) {
 
 /* A train state with the golden adapter's weights: its rank is 2, alpha 32. */
 static tinker__train_t *golden_train(rig_t *r, const char *dir) {
-  tinker__lora_config_t c = {.rank = 2,
-                             .train_attn = true,
-                             .train_mlp = true,
-                             .train_unembed = true};
+  tinker__lora_config_t c = {
+      .rank = 2, .train_attn = true, .train_mlp = true, .train_unembed = true};
   tinker__peft_config_t peft = {
       .rank = 2, .alpha = 32, .targets = (1u << TINKER__LORA_COUNT) - 1};
   tinker__train_t *t = NULL;

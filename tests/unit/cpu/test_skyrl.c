@@ -17,12 +17,13 @@
 #include "cpu/train.h"
 #include "support.h"
 
-#define STEPS 4
-#define SEQS 2
-#define LEN 16
+#define STEPS     4
+#define SEQS      2
+#define LEN       16
 #define TOLERANCE 1e-4
-/* For the last gradient of trace d and what follows it: its ratios reach e^13 and
- * its gradients 8e5, so that smaller entries are left with their rounding. */
+/* For the last gradient of trace d and what follows it: its ratios reach e^13
+ * and its gradients 8e5, so that smaller entries are left with their rounding.
+ */
 #define LOOSE 3e-3
 
 typedef struct {
@@ -65,9 +66,12 @@ static void read_step(tinker__json_t *j, step_t *s) {
   tinker__str_t key;
   cr_assert(tinker__json_object(j));
   while (tinker__json_key(j, &key)) {
-    if (tinker__str_eqs(key, "logprobs")) read_rows(j, s->logprobs);
-    else if (tinker__str_eqs(key, "elementwise")) read_rows(j, s->elementwise);
-    else cr_assert(tinker__json_f64(j, &s->grad_norm));
+    if (tinker__str_eqs(key, "logprobs"))
+      read_rows(j, s->logprobs);
+    else if (tinker__str_eqs(key, "elementwise"))
+      read_rows(j, s->elementwise);
+    else
+      cr_assert(tinker__json_f64(j, &s->grad_norm));
   }
 }
 
@@ -113,8 +117,10 @@ static void read_field(tinker__json_t *j, tinker__str_t key, trace_t *t) {
     bool steps = tinker__str_eqs(key, "steps");
     cr_assert(tinker__json_array(j));
     while (tinker__json_more(j)) {
-      if (steps) read_step(j, &t->steps[i++]);
-      else read_datum(j, t, i++);
+      if (steps)
+        read_step(j, &t->steps[i++]);
+      else
+        read_datum(j, t, i++);
     }
     cr_assert_eq(i, (size_t)(steps ? STEPS : SEQS));
   }
@@ -134,7 +140,8 @@ static void read_trace(const char *name, trace_t *t) {
                "%s", path);
   tinker__json_init(&j, &mem, buf.data, buf.len);
   cr_assert(tinker__json_object(&j));
-  while (tinker__json_key(&j, &key)) read_field(&j, key, t);
+  while (tinker__json_key(&j, &key))
+    read_field(&j, key, t);
   cr_assert_eq(tinker__json_end(&j), 0);
   tinker__json_done(&j);
   tinker__buf_free(&buf);
@@ -240,8 +247,10 @@ static double share(tinker__train_t *t, size_t first, size_t last) {
   double extra = 0;
   for (size_t i = 0; i < x[first].in * t->lora->rank; i++) {
     float sum = 0;
-    for (size_t k = first; k <= last; k++) sum += t->g[x[k].a + i];
-    for (size_t k = first; k <= last; k++) t->g[x[k].a + i] = sum;
+    for (size_t k = first; k <= last; k++)
+      sum += t->g[x[k].a + i];
+    for (size_t k = first; k <= last; k++)
+      t->g[x[k].a + i] = sum;
     extra += (double)(last - first) * (double)sum * (double)sum;
   }
   return extra;
@@ -280,8 +289,8 @@ static void check_trace(rig_t *r, const char *name, double loose) {
       loss = fmax(loss, far(&want->elementwise[j], s[j].loss, scale[j]));
     }
     double theirs = their_step(r, t, &o);
-    norm = fmax(norm, fabs(theirs - want->grad_norm) /
-                          fmax(1, want->grad_norm));
+    norm =
+        fmax(norm, fabs(theirs - want->grad_norm) / fmax(1, want->grad_norm));
   }
   run_pass(t, s, SEQS, &tr.loss, true);
   for (size_t j = 0; j < SEQS; j++) {
@@ -292,8 +301,8 @@ static void check_trace(rig_t *r, const char *name, double loose) {
     top = fmax(top, fabs(last->current->w[i]));
     weights = fmax(weights, fabs(last->current->w[i] - t->current->w[i]));
   }
-  cr_log_info("%s: log-probs %.2g losses %.2g norm %.2g weights %.2g", name,
-              lp, loss, norm, weights / top);
+  cr_log_info("%s: log-probs %.2g losses %.2g norm %.2g weights %.2g", name, lp,
+              loss, norm, weights / top);
   double greedy = check_greedy(r, t, &tr);
   cr_assert_leq(lp, TOLERANCE);
   cr_assert_leq(loss, TOLERANCE);

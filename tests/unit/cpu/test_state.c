@@ -55,9 +55,9 @@ static void save(bench_t *b, tinker__train_t *t) {
 static tinker__train_t *load(bench_t *b, bool optimizer) {
   char why[256] = "";
   tinker__train_t *t = NULL;
-  cr_assert_eq(b->r.api->train_load(b->r.base, b->dir, optimizer, &t, why,
-                                    sizeof why),
-               0, "%s", why);
+  cr_assert_eq(
+      b->r.api->train_load(b->r.base, b->dir, optimizer, &t, why, sizeof why),
+      0, "%s", why);
   return t;
 }
 
@@ -192,9 +192,9 @@ static void expect_bad(bench_t *b, const char *json, const char *from,
   int n = snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - json), json,
                    to, at + strlen(from));
   spew(b->dir, "state.json", changed, (size_t)n);
-  cr_assert_eq(b->r.api->train_load(b->r.base, b->dir, true, &t, why,
-                                    sizeof why),
-               code, "%s -> %s: %s", from, to, why);
+  cr_assert_eq(
+      b->r.api->train_load(b->r.base, b->dir, true, &t, why, sizeof why), code,
+      "%s -> %s: %s", from, to, why);
   cr_assert_null(t);
   cr_assert_neq(why[0], '\0');
 }
@@ -237,6 +237,35 @@ Test(state, broken_files) {
   teardown(&b);
 }
 
+/* --- Opening ----------------------------------------------------------- */
+
+Test(state, opening) {
+  bench_t b;
+  tinker__engine_t *e = NULL;
+  tinker__base_t *base = NULL;
+  tinker__base_info_t info;
+  uint64_t bytes = 0;
+  char why[256] = "";
+  setup(&b);
+  tinker__engine_options_t o = {.mem = &b.r.mem, .kernels = "abacus"};
+  cr_assert_eq(b.r.api->open(&e, &o, why, sizeof why), TINKER_EINVAL);
+  cr_assert_str_eq(why, "kernels: this machine has no set named \"abacus\"");
+  cr_assert_lt(b.r.api->base_load(b.r.engine, b.dir, &base, why, sizeof why),
+               0);
+  cr_assert(e == NULL && base == NULL);
+  cr_assert_lt(b.r.api->estimate(b.dir, &bytes, why, sizeof why), 0);
+  cr_assert_eq(b.r.api->estimate(b.model, &bytes, why, sizeof why), 0);
+  b.r.api->base_info(b.r.base, &info);
+  cr_assert_geq(bytes, info.bytes);
+  cr_assert_str_eq(info.arch, "qwen3");
+  cr_assert_eq(info.vocab_size, (size_t)tiny_shape.vocab);
+  cr_assert_eq(info.context_length, (size_t)tiny_shape.context);
+  cr_assert_eq(info.num_layers, (size_t)tiny_shape.layers);
+  cr_assert(info.num_eos == 1 && info.eos[0] == 0);
+  cr_assert_eq(strlen(info.digest), 64u);
+  teardown(&b);
+}
+
 /* --- Allocations ------------------------------------------------------- */
 
 typedef struct {
@@ -265,9 +294,8 @@ static void ignore_row(void *user, size_t position, const float *row,
 static int train_all(things_t *x, const sweep_t *s) {
   tinker__train_datum_t d[2];
   tinker__optim_metrics_t m;
-  tinker__lora_config_t c = {.rank = 2,
-                             .train_attn = true,
-                             .train_unembed = true};
+  tinker__lora_config_t c = {
+      .rank = 2, .train_attn = true, .train_unembed = true};
   int rc = x->api->train_new(x->base, &c, &x->t, NULL, 0);
   for (size_t i = 0; i < 2; i++) {
     d[i] = sample_datum(&s->s[i], TINKER__LOSS_CROSS_ENTROPY);
@@ -338,7 +366,8 @@ Test(state, every_allocation) {
   temp_dir(dir);
   write_model(model, &shape);
   sweep_t s = {.model = model, .dir = dir};
-  for (size_t i = 0; i < 2; i++) sample_random(&s.s[i], 5, 1, 11, i);
+  for (size_t i = 0; i < 2; i++)
+    sample_random(&s.s[i], 5, 1, 11, i);
   int n = tinker__fail_sweep(everything, &s, TINKER_ENOMEM);
   cr_assert_gt(n, 100, "%d allocations", n);
   samples_free(s.s, 2);

@@ -115,7 +115,8 @@ typedef struct {
 static double *widened(const float *v, size_t n) {
   double *out = malloc(n * sizeof *out);
   cr_assert_not_null(out);
-  for (size_t i = 0; i < n; i++) out[i] = v[i];
+  for (size_t i = 0; i < n; i++)
+    out[i] = v[i];
   return out;
 }
 
@@ -123,19 +124,19 @@ static double *widened(const float *v, size_t n) {
 static double plain_step(plain_t *p, const float *g, size_t n, int step,
                          const tinker__optim_params_t *o) {
   double norm = 0;
-  for (size_t i = 0; i < n; i++) norm += (double)g[i] * g[i];
+  for (size_t i = 0; i < n; i++)
+    norm += (double)g[i] * g[i];
   norm = sqrt(norm);
-  double clip = o->grad_clip_norm > 0
-                    ? fmin(1, o->grad_clip_norm / (norm + 1e-6))
-                    : 1;
+  double clip =
+      o->grad_clip_norm > 0 ? fmin(1, o->grad_clip_norm / (norm + 1e-6)) : 1;
   double c1 = 1 - pow(o->beta1, step), c2 = 1 - pow(o->beta2, step);
   for (size_t i = 0; i < n; i++) {
     double x = g[i] * clip;
     p->w[i] -= o->learning_rate * o->weight_decay * p->w[i];
     p->m[i] = o->beta1 * p->m[i] + (1 - o->beta1) * x;
     p->v[i] = o->beta2 * p->v[i] + (1 - o->beta2) * x * x;
-    p->w[i] -= o->learning_rate * (p->m[i] / c1) /
-               (sqrt(p->v[i] / c2) + o->eps);
+    p->w[i] -=
+        o->learning_rate * (p->m[i] / c1) / (sqrt(p->v[i] / c2) + o->eps);
   }
   return norm;
 }
@@ -193,8 +194,7 @@ static void non_finite(bench_t *b, tinker__train_t *t) {
   memcpy(w, t->current->w, bytes);
   memcpy(v, t->v, bytes);
   t->g[5] = INFINITY;
-  cr_assert_eq(b->r.api->optim_step(t, &o, &m, why, sizeof why),
-               TINKER_EINVAL);
+  cr_assert_eq(b->r.api->optim_step(t, &o, &m, why, sizeof why), TINKER_EINVAL);
   cr_assert_str_eq(why, "gradient: not finite; weights unchanged, gradients "
                         "cleared");
   cr_assert_eq(m.step, 77u);
@@ -206,13 +206,11 @@ static void non_finite(bench_t *b, tinker__train_t *t) {
   cr_assert_eq(b->r.api->optim_step(t, &o, &m, why, sizeof why), 0, "%s", why);
   cr_assert_lt(fabs(m.grad_norm / 1e30 - 1), 1e-6);
   o.beta2 = 1;
-  cr_assert_eq(b->r.api->optim_step(t, &o, &m, why, sizeof why),
-               TINKER_EINVAL);
+  cr_assert_eq(b->r.api->optim_step(t, &o, &m, why, sizeof why), TINKER_EINVAL);
   cr_assert_str_eq(why, "beta2: out of range");
   o.beta2 = 0.9;
   o.eps = 1e-60;
-  cr_assert_eq(b->r.api->optim_step(t, &o, &m, why, sizeof why),
-               TINKER_EINVAL);
+  cr_assert_eq(b->r.api->optim_step(t, &o, &m, why, sizeof why), TINKER_EINVAL);
   cr_assert_str_eq(why, "eps: must be above zero in float32");
   free(w);
   free(v);
@@ -236,9 +234,9 @@ static void taken_back(bench_t *b, tinker__train_t *t) {
     memcpy(g, t->g, bytes);
     cr_assert_eq(api->pass_begin(t, d, 3, &cross_entropy, false, &p, NULL, 0),
                  0);
-    cr_assert_eq(api->pass_begin(t, d, 3, &cross_entropy, false, &second, NULL,
-                                 0),
-                 TINKER_ESTATE);
+    cr_assert_eq(
+        api->pass_begin(t, d, 3, &cross_entropy, false, &second, NULL, 0),
+        TINKER_ESTATE);
     cr_assert_eq(api->optim_step(t, &o, &m, NULL, 0), TINKER_ESTATE);
     cr_assert_eq(api->pass_step(p, &cancel, NULL, 0), TINKER_ECANCELED);
     cr_assert_eq(api->pass_step(p, NULL, NULL, 0), TINKER_ESTATE);
@@ -297,7 +295,8 @@ static void refusals(bench_t *b, tinker__train_t *t) {
                                 .out_logprobs = out,
                                 .out_loss = out};
   bad_t bad[11];
-  for (size_t i = 0; i < 11; i++) bad[i] = (bad_t){.d = good};
+  for (size_t i = 0; i < 11; i++)
+    bad[i] = (bad_t){.d = good};
   bad[0].why = "data[1]: no tokens";
   bad[0].d.n = 0;
   bad[1].why = "data[1]: longer than the context of the model";
@@ -327,9 +326,9 @@ static void refusals(bench_t *b, tinker__train_t *t) {
     tinker__train_datum_t d[2] = {good, bad[i].d};
     tinker__pass_t *p = NULL;
     char why[256] = "";
-    cr_assert_eq(b->r.api->pass_begin(t, d, 2, &bad[i].loss, false, &p, why,
-                                      sizeof why),
-                 TINKER_EINVAL);
+    cr_assert_eq(
+        b->r.api->pass_begin(t, d, 2, &bad[i].loss, false, &p, why, sizeof why),
+        TINKER_EINVAL);
     cr_assert_str_eq(why, bad[i].why);
     cr_assert_null(p);
   }
