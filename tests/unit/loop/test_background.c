@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 #include <tinker/error.h>
 #include <unistd.h>
 
@@ -353,6 +354,28 @@ Test(background, a_watch_that_idles_reports_nothing_until_it_is_set) {
   tinker__loop_post(b.loop, &p.start);
   cr_assert_eq(tinker__loop_wait(b.loop, three_bytes, &p, -1), 0);
   tinker__loop_post(b.loop, &p.stop);
+  close_bench(&b);
+}
+
+/* ---- after a fork ---- */
+
+static void leave_child(void *user) {
+  (void)user;
+  _exit(7);
+}
+
+Test(background, a_forked_child_can_give_the_loop_up) {
+  bench_t b;
+  int status = 0;
+  open_bench(&b);
+  pid_t child = fork();
+  if (child == 0) {
+    tinker__loop_close(b.loop, leave_child, NULL);
+    _exit(1);
+  }
+  cr_assert_eq(waitpid(child, &status, 0), child);
+  cr_assert(WIFEXITED(status));
+  cr_assert_eq(WEXITSTATUS(status), 7);
   close_bench(&b);
 }
 

@@ -1,0 +1,42 @@
+/* Header lines and body pieces of a reply, as a server might send them: each
+ * line of the input is a header, what follows an empty line is the body. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/curl_internal.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(const tinker__http_reply_t *r) {
+  if (r->retry_after_ms < -1 || r->retry_after_ms > 60000) abort();
+  if (r->should_retry < -1 || r->should_retry > 1) abort();
+  if (!memchr(r->content_type, '\0', sizeof(r->content_type))) abort();
+  if (r->body.len > r->body.max) abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  tinker__mem_t mem;
+  tinker__exchange_t x;
+  const char *at = (const char *)data, *end = at + size;
+  memset(&x, 0, sizeof(x));
+  tinker__mem_init(&mem, NULL, 0);
+  x.reply = (tinker__http_reply_t){
+      .retry_after_ms = -1, .should_retry = -1, .content_length = -1};
+  tinker__buf_init(&x.reply.body, &mem, 64);
+  while (at < end && *at != '\n') {
+    const char *stop = memchr(at, '\n', (size_t)(end - at));
+    size_t n = stop ? (size_t)(stop - at) + 1 : (size_t)(end - at);
+    char *line = malloc(n); /* its exact size: a byte too far is seen */
+    if (!line) abort();
+    memcpy(line, at, n);
+    if (tinker__curl_on_header(line, 1, n, &x) != n) abort();
+    free(line);
+    at += n;
+  }
+  if (at < end) {
+    tinker__curl_on_body((char *)(uintptr_t)at, 1, (size_t)(end - at), &x);
+  }
+  check(&x.reply);
+  tinker__buf_free(&x.reply.body);
+  return 0;
+}
