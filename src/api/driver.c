@@ -13,10 +13,10 @@ static int64_t now_of(const tinker_client_t *core) {
   return tinker__loop_now(core->loop);
 }
 
-/* After anything that may have ended an operation. */
+/* The phase is no measure here: it changes before the calls that were accepted
+ * last have come in. */
 void tinker__driver_look(tinker_client_t *core) {
-  if (tinker__core_phase(core) == TINKER__PHASE_DRAINING &&
-      tinker__flow_live(&core->flow) == 0)
+  if (core->draining && tinker__flow_live(&core->flow) == 0)
     begin_close(core, true);
 }
 
@@ -266,6 +266,7 @@ static void drain_run(tinker__task_t *task) {
   tinker_client_t *core =
       TINKER__CONTAINER(task, tinker_client_t, drain_task);
   if (core->finishing) return;
+  core->draining = true;
   if (core->drain_ms >= 0)
     tinker__timer_start(core->loop, &core->drain_timer,
                         now_of(core) + core->drain_ms);

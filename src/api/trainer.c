@@ -115,13 +115,14 @@ static int encode_chunks(const batch_t *b, tinker__op_t *op,
 static int submit_batch(const tinker__call_t *c, batch_t *b) {
   const tinker__chunk_limits_t *limits = &c->core->chunks;
   tinker__op_t *op = NULL;
+  const tinker__kind_t *kind = b->forward_only
+                                   ? &tinker__kind_forward
+                                   : &tinker__kind_forward_backward;
   int rc = view_batch(b);
   if (!rc)
-    rc = tinker__job_begin(
-        c,
-        b->forward_only ? &tinker__kind_forward : &tinker__kind_forward_backward,
-        &tinker__result_forward,
-        tinker__chunk_count(limits, b->estimates, b->n), &op);
+    rc = tinker__job_begin(c, kind, &tinker__result_forward,
+                           tinker__chunk_count(limits, b->estimates, b->n),
+                           &op);
   if (!rc) rc = encode_chunks(b, op, limits);
   if (!rc) op->parallel = c->core->parallel_chunks;
   return tinker__job_end(c, op, rc);

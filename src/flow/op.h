@@ -127,7 +127,7 @@ struct tinker__part_s {
   tinker__http_request_t http;
   tinker__http_header_t headers[2];
   char iteration[24];
-  tinker__wire_body_t body; /* numbered: freed once accepted, if not a sample's */
+  tinker__wire_body_t body; /* numbered; freed once accepted, not a sample's */
   tinker__buf_t text;       /* body without a number; then of the polls */
   int64_t seq;              /* -1 = none yet */
   char *request_id; /* owned; NULL before it is accepted */
