@@ -20,7 +20,7 @@ static const char usage[] =
     "  differs; 2 wrong usage; 3 something could not be done\n";
 
 static const char **slot(options_t *o, const char *flag,
-                         const char **optimizer) {
+                         const char **optimizer, const char **stop) {
   struct {
     const char *flag;
     const char **value;
@@ -28,7 +28,7 @@ static const char **slot(options_t *o, const char *flag,
       {"--locald", &o->paths.locald}, {"--model", &o->paths.model},
       {"--data", &o->paths.data},     {"--out", &o->paths.out},
       {"--proof", &o->proof.name},    {"--from", &o->proof.path},
-      {"--optimizer", optimizer},
+      {"--optimizer", optimizer},     {"--stop-after", stop},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++)
     if (strcmp(flag, table[i].flag) == 0)
@@ -37,7 +37,7 @@ static const char **slot(options_t *o, const char *flag,
 }
 
 static bool parse(options_t *o, int argc, char **argv) {
-  const char *optimizer = NULL;
+  const char *optimizer = NULL, *stop = NULL;
   memset(o, 0, sizeof *o);
   o->paths.self = argv[0];
   for (int i = 1; i < argc; i++) {
@@ -45,12 +45,13 @@ static bool parse(options_t *o, int argc, char **argv) {
       o->tune = true;
       continue;
     }
-    const char **value = slot(o, argv[i], &optimizer);
+    const char **value = slot(o, argv[i], &optimizer, &stop);
     if (value == NULL || i + 1 == argc)
       return false;
     *value = argv[++i];
   }
   o->proof.optimizer = optimizer != NULL && strcmp(optimizer, "1") == 0;
+  o->proof.stop_after = stop != NULL ? (int)strtol(stop, NULL, 10) : 0;
   return o->paths.locald && o->paths.model && o->paths.data && o->paths.out;
 }
 

@@ -4,6 +4,7 @@
  * parent may kill it at any moment: a record is flushed before the step is
  * reported. */
 #include <string.h>
+#include <unistd.h>
 
 #include "quick.h"
 
@@ -91,6 +92,10 @@ static void run(tinker_trainer_t *trainer, const quick_corpus_t *corpus,
       report_path(saving, "checkpoint");
     printf("step %d\n", n);
     fflush(stdout);
+    /* The next batch is out; the parent's kill is on its way. */
+    if (n == proof->stop_after)
+      for (;;)
+        pause();
   }
 }
 

@@ -27,15 +27,17 @@ static void keep(char *out, size_t size, const char *line, const char *key) {
 /* Runs a worker; kill_after > 0: kills it once that step is reported. */
 static void run(run_t *r, const quick_paths_t *paths, const char *name,
                 const char *path, const char *optimizer, int kill_after) {
-  char line[512];
+  char line[512], stop[16];
   int step = 0;
   quick_process_t process;
-  const char *argv[] = {paths->self,     "--locald", paths->locald,
-                        "--model",       paths->model, "--data",
-                        paths->data,     "--out",    paths->out,
-                        "--proof",       name,       path ? "--from" : NULL,
-                        path,            "--optimizer", optimizer,
+  const char *argv[] = {paths->self,    "--locald", paths->locald,
+                        "--model",      paths->model, "--data",
+                        paths->data,    "--out",    paths->out,
+                        "--proof",      name,       "--stop-after",
+                        stop,           path ? "--from" : NULL,
+                        path,           "--optimizer", optimizer,
                         NULL};
+  snprintf(stop, sizeof stop, "%d", kill_after);
   memset(r, 0, sizeof *r);
   r->name = name;
   quick_spawn(&process, argv, NULL);
@@ -95,8 +97,8 @@ int quick_prove(const quick_paths_t *paths) {
          QUICK_PROOF_STEPS, QUICK_PROOF_SAVE);
   run(&u, paths, "U", NULL, NULL, 0);
   expect(&u, paths, 0);
-  printf("K: the same, killed with kill -9 after step %d, a batch in flight\n",
-         QUICK_PROOF_KILL);
+  printf("K: the same, killed with kill -9 after step %d, step %d in flight\n",
+         QUICK_PROOF_KILL, QUICK_PROOF_KILL + 1);
   run(&k, paths, "K", NULL, NULL, QUICK_PROOF_KILL);
   expect(&k, paths, -SIGKILL);
   printf("R: new session and model from K's checkpoint, optimizer restored\n");

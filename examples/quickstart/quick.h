@@ -117,6 +117,7 @@ typedef struct quick_proof_s {
   const char *name;  /* of the run: "U", "K", ... */
   const char *path;  /* state to resume from, or NULL */
   bool optimizer;    /* restored with it */
+  int stop_after;    /* wait to be killed after this step; 0 = never */
 } quick_proof_t;
 int quick_proof(const quick_paths_t *paths, const quick_proof_t *proof);
 
