@@ -47,6 +47,9 @@ static const char help[] =
     "  --max-body BYTES     largest request body (default 67108864)\n"
     "  --session-timeout S  seconds without heartbeat that end a session\n"
     "                       (default 600)\n"
+    "  --keep S             seconds that results stay after their session's\n"
+    "                       end (default 3600)\n"
+    "  --poll-ms MS         hold of a long poll (default 30000, at most 44000)\n"
     "  --snapshot-ms MS     engine time that a restart may have to repeat\n"
     "                       (default 5000)\n"
     "  --help, --version\n"
@@ -116,7 +119,9 @@ static int take_number(const char *flag, const char *text, int64_t max,
                        int64_t *out) {
   int64_t v;
   if (tinker__parse_i64(tinker__str(text), &v) != 0 || v < 1 || v > max) {
-    return usage("%s wants a positive number", flag);
+    fprintf(stderr, "tinker-locald: %s wants a number from 1 to %lld (see "
+            "--help)\n", flag, (long long)max);
+    return EXIT_USAGE;
   }
   *out = v;
   return 0;
@@ -144,6 +149,11 @@ static int take_flag(options_t *o, const char *flag, char *value) {
   } else if (!strcmp(flag, "--session-timeout")) {
     rc = take_number(flag, value, 1000000, &n);
     c->session_ms = n * 1000;
+  } else if (!strcmp(flag, "--keep")) {
+    rc = take_number(flag, value, 1000000000, &n);
+    c->keep_ms = n * 1000;
+  } else if (!strcmp(flag, "--poll-ms")) {
+    rc = take_number(flag, value, 44000, &c->poll_ms);
   } else if (!strcmp(flag, "--snapshot-ms")) {
     rc = take_number(flag, value, (int64_t)1 << 40, &c->snapshot_ms);
   } else {

@@ -166,21 +166,13 @@ static tinker__handled_t register_call(tinker__service_t *s, tinker__req_t *r,
   return tinker__op_accept(s, r, op, NULL);
 }
 
-/* Rules of order that need no look at the body; true when r is answered. */
-static bool refuse_number(tinker__req_t *r, const tinker__model_t *m,
-                          int64_t seq) {
-  if (seq < 1 || seq > INT32_MAX) {
-    tinker__reply_error(r, 400, "seq_id must be from 1 to 2147483647, not "
-                                "%lld", (long long)seq);
-    return true;
-  }
-  if (seq < m->next_seq) {
-    tinker__reply_error(r, 409, "seq_id %lld was used before: the next one is "
-                                "%lld",
-                        (long long)seq, (long long)m->next_seq);
-    return true;
-  }
-  return false;
+/* A number whose result is no longer kept. */
+static bool is_spent(tinker__req_t *r, const tinker__model_t *m, int64_t seq) {
+  if (seq >= m->next_seq) return false;
+  tinker__reply_error(r, 409, "seq_id %lld was used before: the next one is "
+                              "%lld",
+                      (long long)seq, (long long)m->next_seq);
+  return true;
 }
 
 static tinker__handled_t accept_locked(tinker__service_t *s, tinker__req_t *r,
@@ -191,6 +183,11 @@ static tinker__handled_t accept_locked(tinker__service_t *s, tinker__req_t *r,
   char id[240];
   tinker__model_t *m = live_model(s, r, model_id);
   if (!m) return TINKER__ANSWERED;
+  if (seq < 1 || seq > INT32_MAX) { /* 0 stands for the creation */
+    return tinker__reply_error(r, 400, "seq_id must be from 1 to 2147483647, "
+                                       "not %lld",
+                               (long long)seq);
+  }
   snprintf(id, sizeof id, "%s:%lld", m->id, (long long)seq);
   tinker__op_t *op = tinker__map_get(s->op_by_id, tinker__str(id));
   if (op && op->state != TINKER__OP_REJECTED) {
@@ -200,7 +197,7 @@ static tinker__handled_t accept_locked(tinker__service_t *s, tinker__req_t *r,
     return tinker__reply_error(r, 409, "%s was used by a call that was "
                                "rejected", op->request_id);
   }
-  if (op || refuse_number(r, m, seq)) return TINKER__ANSWERED;
+  if (op || is_spent(r, m, seq)) return TINKER__ANSWERED;
   if (*work && in->kind == TINKER__OP_LOAD && seq != 1) {
     tinker__reply_error(r, 400, "LoadWeights is not permitted with seq_id "
                                 "%lld: only as a model's first request",

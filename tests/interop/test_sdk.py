@@ -187,7 +187,6 @@ def main():
         check_errors(client, trainer)
         check_rest(client, trainer)
     assert service.stop() == 0
-    service.remove()
     print(f"SDK {tinker.__version__}: loss {losses[0]:.2f} -> "
           f"{losses[-1]:.2f}, all checks passed")
 

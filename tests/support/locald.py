@@ -1,6 +1,7 @@
 """Starts tinker-locald and talks to it over its Unix socket, standard library
 only: bodies are JSON, also of forward_backward (the retired form, which the
 service still reads)."""
+import atexit
 import http.client
 import json
 import os
@@ -36,7 +37,7 @@ class Service:
         self.state = os.path.join(self.dir, "state")
         self.log_path = os.path.join(self.dir, "log")
         self.process = None
-        self.starts = 0
+        atexit.register(self.end)
 
     def command(self):
         return [self.program, "--model", "m=" + self.model, "--socket",
@@ -50,7 +51,6 @@ class Service:
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError("no ready line: " + self.log()[-2000:])
-        self.starts += 1
         return json.loads(line)
 
     def kill(self):
@@ -65,10 +65,11 @@ class Service:
         self.process.stdout.close()
         return code
 
-    def remove(self):
-        if self.process.poll() is None:
+    def end(self):
+        """Whatever happened: no process, no folder is left."""
+        if self.process and self.process.poll() is None:
             self.kill()
-        shutil.rmtree(self.dir)
+        shutil.rmtree(self.dir, ignore_errors=True)
 
     def log(self):
         with open(self.log_path, encoding="utf-8") as f:

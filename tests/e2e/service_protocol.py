@@ -1,0 +1,490 @@
+"""What the local service answers, call by call: order, idempotence, refusals
+that name the field, long polls, results after the end, exit codes.
+
+  service_protocol.py LOCALD MODEL"""
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import locald
+from locald import create, datum, forward_backward, optim_step
+
+DATA = [datum([1, 2, 3, 4, 5, 6])]
+SESSION = {"tags": [], "user_metadata": {}, "sdk_version": "0.38.0"}
+
+
+def new_session(service, **more):
+    status, reply = service.call("create_session", {**SESSION, **more})
+    assert status == 200, reply
+    return reply["session_id"]
+
+
+def expect(service, status, words, path, body=None, **more):
+    got, reply = service.call(path, body, **more)
+    text = str(reply)
+    assert got == status and words in text, (path, body, got, text)
+
+
+def submit(service, path, body):
+    status, reply = service.call(path, body)
+    assert status == 200, (path, status, reply)
+    return reply["request_id"]
+
+
+# --- Sessions ---------------------------------------------------------------
+
+def check_sessions(service):
+    key = {"X-Idempotency-Key": "k1"}
+    a = service.call("create_session", SESSION, key)
+    assert a == service.call("create_session", SESSION, key)
+    expect(service, 409, "other", "create_session", {"tags": ["x"]},
+           headers=key)
+    session = a[1]["session_id"]
+    assert session != new_session(service)
+    beat = {"session_id": session, "type": "session_heartbeat"}
+    assert service.call("session_heartbeat", beat) == (
+        200, {"type": "session_heartbeat"})
+    expect(service, 404, "not found", "session_heartbeat",
+           {"session_id": "none"})
+    done = {"reason": {"type": "success"}, "detail": None}
+    assert service.call(f"sessions/{session}/finish", done)[0] == 200
+    assert service.call(f"sessions/{session}/finish", done)[0] == 200
+    expect(service, 410, "success", "session_heartbeat", beat)
+    expect(service, 410, "ended", "create_model", {
+        "session_id": session, "model_seq_id": 0, "base_model": "m",
+        "lora_config": {"rank": 4}})
+    expect(service, 404, "not found", "sessions/none/finish", done)
+
+
+# --- Numbers ----------------------------------------------------------------
+
+def check_order(service):
+    """Any order of arrival gives the results of the order of numbers."""
+    session = new_session(service)
+    results = []
+    for number, order in enumerate([[1, 2, 3, 4, 5], [5, 3, 4, 2, 1],
+                                    [2, 1, 4, 3, 5]]):
+        model = create(service, session, number)
+        bodies = {
+            1: ("forward_backward", forward_backward(model, 1, DATA)),
+            2: ("forward_backward", forward_backward(model, 2, DATA * 2)),
+            3: ("optim_step", optim_step(model, 3)),
+            4: ("forward_backward", forward_backward(model, 4, DATA)),
+            5: ("optim_step", optim_step(model, 5))}
+        ids = {n: submit(service, *bodies[n]) for n in order}
+        assert ids[3] == f"{model}:3"
+        results.append([service.result(ids[n]) for n in sorted(ids)])
+    assert results[0] == results[1] == results[2]
+    assert all(status == 200 for status, _ in results[0])
+
+
+def check_gap(service):
+    """A gap parks what follows, says why, and fails it at the end."""
+    session = new_session(service)
+    model = create(service, session)
+    late = submit(service, "forward_backward",
+                  forward_backward(model, 3, DATA))
+    status, reply = service.call("retrieve_future", {"request_id": late})
+    assert status == 200 and reply["type"] == "try_again", reply
+    assert reply["request_id"] == late
+    assert reply["queue_state_reason"] == "waiting for seq_id 1", reply
+    done = {"reason": {"type": "interrupted"}, "detail": None}
+    assert service.call(f"sessions/{session}/finish", done)[0] == 200
+    status, reply = service.result(late)
+    assert reply["category"] == "user"
+    assert "waiting for seq_id 1" in reply["error"], reply
+
+
+def check_again(service):
+    """The same number: equal content, another spelling, another content."""
+    session = new_session(service)
+    model = create(service, session)
+    body = optim_step(model, 1)
+    first = submit(service, "optim_step", body)
+    assert submit(service, "optim_step", body) == first
+    turned = dict(reversed(list(body.items())))
+    assert submit(service, "optim_step", turned) == first
+    expect(service, 409, "another content", "optim_step",
+           optim_step(model, 1, beta1=0.5))
+    expect(service, 409, "another content", "forward_backward",
+           forward_backward(model, 1, DATA))
+    service.result(first)
+    assert submit(service, "optim_step", body) == first
+    again = {"session_id": session, "model_seq_id": 0, "base_model": "m",
+             "lora_config": {"rank": 4, "seed": 7}, "type": "create_model"}
+    assert submit(service, "create_model", again) == f"{model}:0"
+    expect(service, 409, "another content", "create_model",
+           {**again, "lora_config": {"rank": 8, "seed": 7}})
+
+    # An ephemeral save keeps its future though a new try draws a new number.
+    save = {"model_id": model, "seq_id": 2, "sampling_session_seq_id": 5}
+    one = service.do("save_weights_for_sampler", save)
+    two = service.do("save_weights_for_sampler",
+                     {**save, "sampling_session_seq_id": 6})
+    assert one == two and one["sampling_session_id"].endswith(":sample:5")
+
+
+def check_consumed(service):
+    """A refused number is spent; what follows goes on."""
+    session = new_session(service)
+    model = create(service, session)
+    bad = forward_backward(model, 1, [datum([1, 99, 3])])
+    expect(service, 400, "data[0]", "forward_backward", bad)
+    expect(service, 400, "data[0]", "forward_backward", bad)
+    expect(service, 409, "rejected", "optim_step", optim_step(model, 1))
+    service.do("optim_step", optim_step(model, 2))
+    expect(service, 400, "LoadWeights is not permitted with seq_id 3",
+           "load_weights", {"model_id": model, "seq_id": 3, "path":
+                            f"tinker://{model}/weights/x",
+                            "optimizer": False})
+    service.do("optim_step", optim_step(model, 4))
+    expect(service, 400, "seq_id", "optim_step", optim_step(model, 0))
+
+
+# --- Refusals ---------------------------------------------------------------
+
+def without(d, key):
+    return {k: v for k, v in d.items() if k != key}
+
+
+def check_fields(service):
+    """Every refusal names its field."""
+    session = new_session(service)
+    model = create(service, session)
+    n = 5
+    seq = iter(range(1, 1000))
+
+    def inputs(**more):
+        d = datum([1, 2, 3, 4, 5, 6])
+        for k, v in more.items():
+            if v is None:
+                del d["loss_fn_inputs"][k]
+            else:
+                d["loss_fn_inputs"][k] = v
+        return d
+
+    def f32(values, shape=None):
+        return {"data": values, "dtype": "float32",
+                "shape": shape or [len(values)]}
+
+    def i64(values, shape=None):
+        return {"data": values, "dtype": "int64",
+                "shape": shape or [len(values)]}
+
+    target, weights = "loss_fn_inputs.target_tokens", "loss_fn_inputs.weights"
+    for words, data in [
+            ("data", []),
+            (f"data[0].{target}", [inputs(target_tokens=None)]),
+            (f"data[1].{target}", [inputs(),
+                                   inputs(target_tokens=i64([1] * (n - 1)))]),
+            (f"data[0].{target}", [inputs(target_tokens=i64([1] * 4 + [64]))]),
+            (f"data[0].{target}", [inputs(target_tokens=i64([1] * 4 + [-1]))]),
+            (f"data[0].{target}", [inputs(target_tokens=f32([1.0] * n))]),
+            (f"data[0].{weights}", [inputs(weights=None)]),
+            (f"data[0].{weights}", [inputs(weights=f32([1.0] * (n + 1)))]),
+            (f"data[0].{weights}", [inputs(weights=i64([1] * n))]),
+            (f"data[0].{weights}", [inputs(weights=f32([1.0] * n, [n, 2]))]),
+            ("data[0].loss_fn_inputs.mask", [inputs(mask=f32([1.0] * n))]),
+            ("data[0].loss_fn_inputs.advantages",
+             [inputs(advantages=f32([1.0] * n))]),
+            ("data[0].model_input", [datum([1] * 200)])]:
+        body = forward_backward(model, next(seq), data)
+        status, reply = service.call("forward_backward", body)
+        assert status in (400, 422) and words in str(reply), (words, reply)
+    for words, loss, config in [
+            ("loss_fn 'dro'", "dro", {}),
+            ("loss_fn_config.beta", "cross_entropy", {"beta": 1.0}),
+            ("weights: not an input", "importance_sampling", {})]:
+        body = forward_backward(model, next(seq), DATA, loss)
+        body["forward_backward_input"]["loss_fn_config"] = config
+        expect(service, 400, words, "forward_backward", body)
+    for words, body in [
+            ("adam_params.learning_rate", {"learning_rate": -1.0}),
+            ("adam_params.beta1", {"beta1": 1.0}),
+            ("adam_params.eps", {"eps": "x"})]:
+        got, reply = service.call("optim_step",
+                                  optim_step(model, next(seq), **body))
+        assert got in (400, 422) and words in str(reply), reply
+    expect(service, 400, "dimuon", "optim_step", {
+        "model_id": model, "seq_id": next(seq),
+        "optimizer_params": {"type": "dimuon", "learning_rate": 0.1}})
+    for words, more in [
+            ("path", {}), ("path", {"path": "a/b"}), ("path", {"path": ""}),
+            ("path", {"path": "x" * 300}), ("path", {"path": ".. "}),
+            ("ttl_seconds", {"path": "x", "ttl_seconds": 5}),
+            ("user_metadata", {"path": "x", "user_metadata": {"a": 1}}),
+            ("overwrite", {"path": "x", "overwrite": "yes"})]:
+        got, reply = service.call("save_weights", {
+            "model_id": model, "seq_id": next(seq), **more})
+        assert got in (400, 422) and words in str(reply), (more, reply)
+    service.do("optim_step", optim_step(model, next(seq)))
+
+    lora = {"session_id": session, "model_seq_id": 9, "base_model": "m",
+            "lora_config": {"rank": 4}}
+    for words, body in [
+            ("base_model is required", without(lora, "base_model")),
+            ("session_id", without(lora, "session_id")),
+            ("model_seq_id", without(lora, "model_seq_id")),
+            ("rank must be positive", {**lora, "lora_config": {"rank": 0}}),
+            ("power of 2", {**lora, "lora_config": {"rank": 12}}),
+            ("at most 128", {**lora, "lora_config": {"rank": 256}}),
+            ("At least one", {**lora, "lora_config": {
+                "rank": 4, "train_attn": False, "train_mlp": False,
+                "train_unembed": False}}),
+            ("dimuon", {**lora, "optimizer_config": {"type": "dimuon"}}),
+            ("user_metadata", {**lora, "user_metadata": [1]})]:
+        got, reply = service.call("create_model", body)
+        assert got in (400, 422) and words in str(reply), (words, reply)
+    expect(service, 404, "not served", "create_model",
+           {**lora, "base_model": "other"})
+    expect(service, 404, "model not found", "optim_step",
+           optim_step("nobody", 1))
+    expect(service, 422, "JSON", "optim_step", b"{\"a\":1")
+    expect(service, 422, "must be a JSON object", "optim_step", b"[]")
+    expect(service, 404, "no such endpoint", "nothing", {})
+    expect(service, 405, "GET", "optim_step")
+    expect(service, 404, "request_id", "retrieve_future",
+           {"request_id": f"{model}:777"})
+    got, text, headers = service.call("optim_step", b"{}", raw=True)
+    assert got == 422 and int(headers["content-length"]) == len(text) > 0
+
+
+def check_paths(service):
+    """Names from outside never become a file's path."""
+    session = new_session(service)
+    model = create(service, session)
+    service.do("save_weights", {"model_id": model, "seq_id": 1, "path": "a"})
+    number = iter(range(10, 1000))
+    for path in ["", "tinker://", "tinker:///weights/a", "/etc/passwd",
+                 "tinker://../weights/a", f"tinker://{model}/weights/../a",
+                 f"tinker://{model}/weights/", f"tinker://{model}/other/a",
+                 f"tinker://{model}/weights/a/b", f"tinker://{model}/a",
+                 f"TINKER://{model}/weights/a", f"tinker://{model}//a",
+                 f"tinker://{model}/weights/a%2f", "tinker://x/weights/a"]:
+        got, reply = service.call("load_weights", {
+            "session_id": session, "model_seq_id": next(number),
+            "path": path, "optimizer": True})
+        assert got in (400, 404), (path, got, reply)
+        got, reply = service.call("create_sampling_session", {
+            "session_id": session, "sampling_session_seq_id": next(number),
+            "model_path": path})
+        assert got in (400, 404), (path, got, reply)
+
+
+# --- Sampling ---------------------------------------------------------------
+
+def sample_body(sampler, seq, **more):
+    params = {"max_tokens": 5, "seed": 1, "stop": [], "temperature": 0.0}
+    params.update(more.pop("params", {}))
+    return {"sampling_session_id": sampler, "seq_id": seq, "num_samples": 1,
+            "prompt": {"chunks": [{"type": "encoded_text",
+                                   "tokens": [1, 2, 3]}]},
+            "sampling_params": params, **more}
+
+
+def check_sampling(service):
+    session = new_session(service)
+    status, reply = service.call("create_sampling_session", {
+        "session_id": session, "sampling_session_seq_id": 0,
+        "base_model": "m"})
+    sampler = reply["sampling_session_id"]
+    assert sampler == f"{session}:sample:0"
+    assert service.call("samplers/" + sampler) == (200, {
+        "sampler_id": sampler, "base_model": "m", "model_path": None})
+    body = sample_body(sampler, 0, num_samples=3,
+                       params={"temperature": 1.0})
+    status, first = service.call("asample", body)
+    assert len(set(first["sample_sequence_ids"])) == 3
+    assert service.call("asample", body) == (200, first)
+    expect(service, 409, "another content", "asample",
+           {**body, "num_samples": 2})
+    many = service.result(first["request_id"])[1]
+    # The same draws alone: a request of one sample is sample 0.
+    alone = service.do("asample", {**body, "seq_id": 1, "num_samples": 1})
+    assert alone["sequences"][0] == many["sequences"][0]
+    for words, more in [
+            ("num_samples", {"num_samples": 0}),
+            ("prompt", {"prompt": {"chunks": []}}),
+            ("prompt", {"prompt": {"chunks": [
+                {"type": "encoded_text", "tokens": [64]}]}}),
+            ("temperature", {"params": {"temperature": -1.0}}),
+            ("top_p", {"params": {"top_p": 2.0}}),
+            ("max_tokens", {"params": {"max_tokens": 0}}),
+            ("context window", {"params": {"max_tokens": 10000}}),
+            ("tokenizer.json", {"params": {"stop": ["x"]}}),
+            ("stop", {"params": {"stop": [1, "x"]}}),
+            ("prompt_alt_tokens_k", {"prompt_alt_tokens_k": 1}),
+            ("record_stability_info", {"record_stability_info": True})]:
+        got, reply = service.call("asample", sample_body(sampler, 50, **more))
+        assert got in (400, 422) and words in str(reply), (words, got, reply)
+
+
+def check_sample_overtakes(service):
+    """A sample does not wait for the queue of training work."""
+    session = new_session(service)
+    model = create(service, session)
+    reply = service.call("create_sampling_session", {
+        "session_id": session, "sampling_session_seq_id": 0,
+        "base_model": "m"})[1]
+    data = [datum([(7 * i + j) % 64 for j in range(120)]) for i in range(64)]
+    ids = [submit(service, "forward_backward",
+                  forward_backward(model, 2 + i, data)) for i in range(24)]
+    ids.insert(0, submit(service, "forward_backward",
+                         forward_backward(model, 1, data)))
+    service.do("asample", sample_body(reply["sampling_session_id"], 0))
+    last = service.call("retrieve_future", {"request_id": ids[-1]})[1]
+    assert last.get("type") == "try_again", \
+        "the queue was done before the sample"
+    for i in ids:
+        assert service.result(i)[0] == 200
+
+
+def check_parked(service):
+    """Many polls at once, answered together."""
+    session = new_session(service)
+    model = create(service, session)
+    late = submit(service, "optim_step", optim_step(model, 2))
+    replies = []
+    threads = [threading.Thread(target=lambda: replies.append(
+        service.result(late))) for _ in range(64)]
+    for t in threads:
+        t.start()
+    submit(service, "optim_step", optim_step(model, 1))
+    for t in threads:
+        t.join()
+    assert len(replies) == 64 and all(r == replies[0] for r in replies)
+
+
+# --- The program ------------------------------------------------------------
+
+def check_gone(program, model):
+    """Results go some time after the session's end."""
+    service = locald.Service(program, model, ["--keep", "1"])
+    service.start()
+    session = new_session(service)
+    m = create(service, session)
+    request = submit(service, "optim_step", optim_step(m, 1))
+    assert service.result(request)[0] == 200
+    service.call(f"sessions/{session}/finish",
+                 {"reason": {"type": "success"}, "detail": None})
+    assert service.result(request)[0] == 200
+    service.stop()
+    service.start()
+    end = locald.time.monotonic() + locald.GUARD_S
+    while service.result(request)[0] != 410:
+        assert locald.time.monotonic() < end
+        locald.time.sleep(0.1)
+    expect(service, 404, "request_id", "retrieve_future",
+           {"request_id": session + ":train:5:1"})
+    assert service.stop() == 0
+
+
+def run_program(program, *args):
+    p = subprocess.run([program, *args], capture_output=True, text=True,
+                       timeout=locald.GUARD_S, check=False)
+    return p.returncode, p.stdout, p.stderr
+
+
+def check_exits(service, program, model):
+    """Each failure of a start: one sentence and an exit code of its own."""
+    with tempfile.TemporaryDirectory(prefix="tk") as d:
+        state, sock = os.path.join(d, "state"), os.path.join(d, "s")
+        broken = os.path.join(d, "broken")
+        os.mkdir(broken)
+        plain = os.path.join(d, "file")
+        with open(plain, "w", encoding="utf-8") as f:
+            f.write("short\n")
+        m, s, u = ["--model", model], ["--state", state], ["--socket", sock]
+        for code, words, args in [
+                (2, "--model is required", []),
+                (2, "--state is required", m),
+                (2, "--socket or --listen", m + s),
+                (2, "unknown flag '--what'", ["--what", "x"]),
+                (2, "wants a value", ["--model"]),
+                (2, "--threads", m + s + u + ["--threads", "0"]),
+                (2, "--key-file", m + s + u + ["--key-file", plain]),
+                (3, "state folder", m + u + ["--state", plain]),
+                (4, "in use", m + u + ["--state", service.state]),
+                (5, "model folder", s + u + ["--model", d + "/none"]),
+                (5, "broken", s + u + ["--model", broken]),
+                (6, "another process listens",
+                 m + s + ["--socket", service.socket]),
+                (6, "not a socket", m + s + ["--socket", plain]),
+                (6, "loopback", m + s + ["--listen", "0.0.0.0:0"]),
+                (6, "HOST:PORT", m + s + ["--listen", "nowhere"]),
+                (6, "longer than", m + s + ["--socket", "/" + "x" * 200])]:
+            got, out, err = run_program(program, *args)
+            assert got == code and words in err, (code, words, got, err)
+            assert out == "" and err.count("\n") == 1, err
+    assert run_program(program, "--help")[0] == 0
+    assert run_program(program, "--version")[1].startswith("tinker-locald ")
+
+
+def check_access(service, program, model):
+    """Modes, and the key of TCP."""
+    assert stat.S_IMODE(os.stat(service.socket).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(service.state).st_mode) == 0o700
+    with tempfile.NamedTemporaryFile("w", prefix="tk") as f:
+        f.write("tml-secret-key\n")
+        f.flush()
+        keyed = locald.Service(program, model, [
+            "--listen", "127.0.0.1:0", "--key-file", f.name])
+        host, port = keyed.start()["http"][7:].split(":")
+    for key, status in [("tml-secret-key", 200), ("tml-other", 401),
+                        (None, 401)]:
+        c = locald.http.client.HTTPConnection(host, int(port))
+        c.request("GET", "/api/v1/get_server_capabilities",
+                  headers={"X-API-Key": key} if key else {})
+        assert c.getresponse().status == status, key
+        c.close()
+    assert keyed.stop() == 0
+
+
+def check_bad_http(service):
+    """What is no HTTP is answered or closed; the service goes on."""
+    for raw in [b"\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 500,
+                b"POST /api/v1/asample HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+                b"POST /api/v1/asample HTTP/1.1\r\nHost: x\r\n"
+                b"Content-Length: 99\r\n\r\n{}",
+                b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n"]:
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(1)
+        s.connect(service.socket)
+        try:
+            s.sendall(raw)
+            s.shutdown(socket.SHUT_WR)
+            while s.recv(4096):
+                pass
+        except OSError:
+            pass
+        s.close()
+    assert service.call("healthz") == (200, {"status": "ok"})
+
+
+def main():
+    program, model = sys.argv[1:3]
+    service = locald.Service(program, model, ["--poll-ms", "1500"])
+    service.start()
+    checks = [check_sessions, check_order, check_gap, check_again,
+              check_consumed, check_fields, check_paths, check_sampling,
+              check_sample_overtakes, check_parked, check_bad_http]
+    for check in checks:
+        check(service)
+    check_exits(service, program, model)
+    check_access(service, program, model)
+    # The same again on what a restart brings back.
+    assert service.stop() == 0
+    service.start()
+    check_order(service)
+    assert service.stop() == 0
+    check_gone(program, model)
+    print(f"{len(checks) + 3} groups of checks passed")
+
+
+if __name__ == "__main__":
+    main()
