@@ -2,6 +2,7 @@
  * reference is what tests/interop/test_tokenizer.py is for; here: life,
  * limits, refusals, streams, memory. */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <tinker/tokenizer.h>
@@ -202,6 +203,49 @@ Test(tokenizer, stream_never_splits_a_character) {
   cr_assert_eq(tinker_tokenizer_stream_finish(s, &part, &len), 0);
   cr_assert_eq(len, 0);
   cr_assert_null(tinker_tokenizer_stream_release(s));
+}
+
+typedef struct worker_s {
+  pthread_t thread;
+  tinker_tokenizer_t *t;
+  const int32_t *want;
+  size_t n;
+  int wrong;
+} worker_t;
+
+static void *work(void *user) {
+  worker_t *w = user;
+  for (int i = 0; i < 50; i++) {
+    int32_t *ids = NULL;
+    size_t n = 0;
+    tinker_tokenizer_t *t = tinker_tokenizer_retain(w->t);
+    int rc = tinker_tokenizer_encode(t, sample, sizeof sample - 1, 0, &ids, &n);
+    if (rc || n != w->n || memcmp(ids, w->want, n * sizeof *ids) != 0)
+      w->wrong++;
+    tinker_tokenizer_free(t, ids);
+    tinker_tokenizer_release(t);
+  }
+  return NULL;
+}
+
+Test(tokenizer, threads_share_one) {
+  worker_t workers[4];
+  int32_t *ids = NULL;
+  size_t n = 0;
+  tinker_tokenizer_t *t = load(LLAMA3, 0);
+  cr_assert_eq(
+      tinker_tokenizer_encode(t, sample, sizeof sample - 1, 0, &ids, &n), 0);
+  for (int i = 0; i < 4; i++) {
+    workers[i] = (worker_t){.t = t, .want = ids, .n = n};
+    cr_assert_eq(pthread_create(&workers[i].thread, NULL, work, &workers[i]),
+                 0);
+  }
+  for (int i = 0; i < 4; i++) {
+    pthread_join(workers[i].thread, NULL);
+    cr_assert_eq(workers[i].wrong, 0);
+  }
+  tinker_tokenizer_free(t, ids);
+  tinker_tokenizer_release(t);
 }
 
 Test(tokenizer, long_runs_end) {
