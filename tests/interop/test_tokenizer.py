@@ -41,6 +41,7 @@ COMPOSED = [c for c in ASSIGNED
             if TABLE.decomposition(chr(c))[:1] not in ("", "<")]
 COMPOSED += [*range(0x1100, 0x1113), *range(0x1161, 0x1176),
              *range(0x11a8, 0x11c3), 0x11935, 0x11930]
+LATIN = [*range(0x300, 0x346), *map(ord, "aeiou")]
 MARKS = [c for c in ASSIGNED if unicodedata.combining(chr(c))]
 
 SPACES = "\t\n\v\f\r \x85\xa0\u1680\u180e\u2000\u2003\u200a\u200b\u2028" \
@@ -107,7 +108,7 @@ def some_text(rng, specials):
                 and TABLE.category(chr(c)) != "Cn"]
         return "".join(chr(rng.choice(near)) for _ in range(n))
     if kind < 0.65:  # marks in any order behind anything
-        return "".join(chr(rng.choice(rng.choice([MARKS, MARKS, COMPOSED,
+        return "".join(chr(rng.choice(rng.choice([MARKS, LATIN, COMPOSED,
                                                   ASSIGNED])))
                        for _ in range(n))
     if kind < 0.7:  # runs

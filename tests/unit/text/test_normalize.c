@@ -31,6 +31,9 @@ Test(normalize, composes_and_orders) {
       {"\u0301a", "\u0301a"},
       {"e\u0301\u0301", "\u00e9\u0301"},
       {"a\u0345\u0301", "\u00e1\u0345"},
+      {"a\u0305\u0301", "a\u0305\u0301"}, /* same class: blocked */
+      {"a\u0316\u0305\u0301", "a\u0316\u0305\u0301"},
+      {"a\u0316\u0301", "\u00e1\u0316"},
       {"\u0f71\u0f74\u0f72", "\u0f71\u0f72\u0f74"},
       /* A mark of Unicode 10: a base to the reference, which thus blocks. */
       {"a\u1df6\u0301", "a\u1df6\u0301"},
