@@ -250,13 +250,19 @@ static void exchange_all(client_t *c) {
 }
 
 Test(http, requests_go_out_as_given_and_replies_come_back, .timeout = 120) {
-  for (int round = 0; round < 2; round++) {
-    tiny_server_t *server = tiny_server_new(round ? socket_path() : NULL, 64,
-                                            true, remember, NULL);
+  setenv("http_proxy", "http://127.0.0.1:1", 1); /* must not matter */
+  setenv("all_proxy", "http://127.0.0.1:1", 1);
+  for (int round = 0; round < 3; round++) {
+    tiny_server_t *server = tiny_server_new(round == 1 ? socket_path() : NULL,
+                                            64, true, remember, NULL);
     client_t c;
-    setenv("http_proxy", "http://127.0.0.1:1", 1); /* must not matter */
-    setenv("all_proxy", "http://127.0.0.1:1", 1);
-    open_client(&c, tiny_server_url(server));
+    char url[300];
+    snprintf(url, sizeof(url), "%s", tiny_server_url(server));
+    if (round == 2) { /* a name: the resolver's thread and descriptors */
+      snprintf(url, sizeof(url), "http://localhost%s",
+               strrchr(tiny_server_url(server), ':'));
+    }
+    open_client(&c, url);
     exchange_all(&c);
     close_client(&c);
     /* One connection, and one for each unnumbered call without a body. */
@@ -467,7 +473,9 @@ Test(http, parked_requests_hold_up_nobody_and_end_with_close,
     sent += calls[i].reply.sent;
     end(&calls[i]);
   }
-  cr_assert_eq(sent, atomic_load(&p.parked));
+  /* What arrived is never called unsent; what never left is. */
+  cr_assert_geq(sent, atomic_load(&p.parked));
+  cr_assert_lt(sent, PARKED);
   tinker__loop_close(c.loop, NULL, NULL);
   cr_assert_eq(atomic_load(&c.mem.live_blocks), 0);
   tiny_server_free(server);
