@@ -46,6 +46,15 @@ static double formula(const tinker__loss_config_t *c, const sample_t *s,
   return -fmin(r * a, fmin(fmax(r, c->clip_low), c->clip_high) * a);
 }
 
+static uint64_t outputs(const sample_t s[3]) {
+  uint64_t h = HASH_START;
+  for (size_t i = 0; i < 3; i++) {
+    h = hash_bytes(h, s[i].logprobs, s[i].n * s[i].k * sizeof(float));
+    h = hash_bytes(h, s[i].loss, s[i].n * s[i].k * sizeof(float));
+  }
+  return h;
+}
+
 static void check_formula(bench_t *b, tinker__train_t *t,
                           const tinker__loss_config_t *c) {
   double total = run_pass(t, b->s, 3, c, false), want = 0;
@@ -58,6 +67,10 @@ static void check_formula(bench_t *b, tinker__train_t *t,
     }
   }
   cr_assert_eq(total, want, "one chain in double");
+  uint64_t h = outputs(b->s);
+  cr_assert_eq(run_pass(t, b->s, 3, c, true), total, "forward alone");
+  cr_assert_eq(outputs(b->s), h);
+  cr_assert_eq(run_pass(t, b->s, 0, c, false), 0, "no data is no work");
 }
 
 /* The slope of the loss along a direction, by two forward passes and by the
