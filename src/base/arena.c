@@ -31,6 +31,10 @@ void tinker__arena_allow(tinker__arena_t *a, size_t more) {
   a->limit = more < SIZE_MAX - a->used ? a->used + more : SIZE_MAX;
 }
 
+void tinker__arena_allow_all(tinker__arena_t *a) {
+  a->limit = 0;
+}
+
 int tinker__arena_error(const tinker__arena_t *a) {
   return a->over ? TINKER_EOVERFLOW : TINKER_ENOMEM;
 }

@@ -23,6 +23,8 @@ void tinker__arena_free(tinker__arena_t *a);
 /* Lets it take `more` bytes from now on, however much memory there is: what a
  * decoder may need for a message of a known size. */
 void tinker__arena_allow(tinker__arena_t *a, size_t more);
+/* No limit any more. */
+void tinker__arena_allow_all(tinker__arena_t *a);
 /* After an allocation failed: TINKER_EOVERFLOW or TINKER_ENOMEM. */
 int tinker__arena_error(const tinker__arena_t *a);
 /* Aligned for every type; NULL without memory. The second form zeroes and

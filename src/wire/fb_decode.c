@@ -250,5 +250,6 @@ int tinker__fb_request_decode(tinker__fb_request_t *out, tinker__arena_t *arena,
   if (!rc) rc = check_ids(&d);
   if (!rc && tinker__fb_digest(&out->view, arena->mem, out->digest))
     rc = tinker__fb_fail(&d, TINKER_ENOMEM, "body", "no memory for a digest");
+  tinker__arena_allow_all(arena);
   return rc;
 }

@@ -230,12 +230,10 @@ static tinker__str_t output_type(const char *type, bool records) {
   return type && *type ? tinker__str(type) : TINKER__STR("ArrayRecord");
 }
 
-int tinker__fb_output_decode(tinker__fb_output_t *out, tinker__arena_t *arena,
-                             tinker__str_t body, char *why, size_t why_len) {
+static int take_output(tinker__fb_output_t *out, tinker__arena_t *arena,
+                       tinker__str_t body, char *why, size_t why_len) {
   tinker__output_decoder_t d = {.arena = arena, .why = why, .why_len = why_len};
   int rc;
-  memset(out, 0, sizeof(*out));
-  tinker__decode_budget(arena, body.len);
   TinkerPublic__ForwardBackwardOutput *m =
       tinker__proto_unpack(&tinker_public__forward_backward_output__descriptor,
                            arena, body, &rc, why, why_len);
@@ -247,4 +245,13 @@ int tinker__fb_output_decode(tinker__fb_output_t *out, tinker__arena_t *arena,
   out->datums = d.datums;
   out->datum_count = d.count;
   return rc ? rc : take_metrics(&d, out, m);
+}
+
+int tinker__fb_output_decode(tinker__fb_output_t *out, tinker__arena_t *arena,
+                             tinker__str_t body, char *why, size_t why_len) {
+  memset(out, 0, sizeof(*out));
+  tinker__decode_budget(arena, body.len);
+  int rc = take_output(out, arena, body, why, why_len);
+  tinker__arena_allow_all(arena);
+  return rc;
 }

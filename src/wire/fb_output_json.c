@@ -110,5 +110,6 @@ int tinker__fb_output_decode_json(tinker__fb_output_t *out,
   if (rc && !(why && why_len && why[0]))
     tinker__where(&d.at, rc, "%s", d.j.reason ? d.j.reason : "malformed");
   tinker__json_done(&d.j);
+  tinker__arena_allow_all(arena);
   return rc;
 }

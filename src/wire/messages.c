@@ -47,5 +47,6 @@ int tinker__message_decode(const tinker__bind_table_t *table, void *out,
     if (rc) tinker__why(why, why_len, rc, "byte %zu: %s", j.error_at, j.reason);
   }
   tinker__json_done(&j);
+  tinker__arena_allow_all(arena);
   return rc;
 }

@@ -322,6 +322,7 @@ int tinker__sample_request_decode(tinker__sample_request_t *out,
     rc = take_field(&d, key);
   if (!rc && tinker__json_end(&d.j)) rc = json_fail(&d, "body");
   tinker__json_done(&d.j);
+  tinker__arena_allow_all(arena);
   if (!rc) rc = check(&d);
   if (!rc && digest && make_digest(out, arena->mem, digest))
     rc = fail(&d, TINKER_ENOMEM, "body", "no memory for a digest");

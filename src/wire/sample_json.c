@@ -300,5 +300,6 @@ int tinker__sample_result_decode_json(tinker__sample_result_t *out,
     rc = fail(&d, TINKER_EJSON, "sequences", "are missing");
   if (!out->prompt_count) out->prompt_logprobs = NULL;
   tinker__json_done(&d.j);
+  tinker__arena_allow_all(arena);
   return rc;
 }

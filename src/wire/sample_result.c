@@ -197,13 +197,10 @@ static int prompt_in(const tinker__result_decoder_t *d,
   return rc;
 }
 
-int tinker__sample_result_decode(tinker__sample_result_t *out,
-                                 tinker__arena_t *arena, tinker__str_t body,
-                                 char *why, size_t why_len) {
+static int result_in(tinker__sample_result_t *out, tinker__arena_t *arena,
+                     tinker__str_t body, char *why, size_t why_len) {
   tinker__result_decoder_t d = {arena, why, why_len};
   int rc;
-  memset(out, 0, sizeof(*out));
-  tinker__decode_budget(arena, body.len);
   TinkerPublic__SampleResponse *m =
       tinker__proto_unpack(&tinker_public__sample_response__descriptor, arena,
                            body, &rc, why, why_len);
@@ -222,4 +219,14 @@ int tinker__sample_result_decode(tinker__sample_result_t *out,
   out->sequences = s;
   out->sequence_count = m->n_sequences;
   return prompt_in(&d, out, m);
+}
+
+int tinker__sample_result_decode(tinker__sample_result_t *out,
+                                 tinker__arena_t *arena, tinker__str_t body,
+                                 char *why, size_t why_len) {
+  memset(out, 0, sizeof(*out));
+  tinker__decode_budget(arena, body.len);
+  int rc = result_in(out, arena, body, why, why_len);
+  tinker__arena_allow_all(arena);
+  return rc;
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -293,6 +294,33 @@ Test(basics, map) {
   cr_assert_eq(
       tinker__siphash(0x0706050403020100u, 0x0f0e0d0c0b0a0908u, in, 15),
       0xa129ca6149be45e5u, "vector of the SipHash paper");
+}
+
+Test(basics, arena_limits) {
+  tinker__arena_t a;
+  tinker__arena_init(&a, &mem);
+  char *s = tinker__arena_str(&a, TINKER__STR("abc"));
+  cr_assert_str_eq(s, "abc");
+  cr_assert_not_null(tinker__arena_alloc(&a, 0));
+  cr_assert_null(tinker__arena_array(&a, SIZE_MAX / 2, 3));
+  tinker__arena_allow(&a, 10000);
+  cr_assert_not_null(tinker__arena_alloc(&a, 9000));
+  cr_assert_null(tinker__arena_alloc(&a, 9000));
+  cr_assert_eq(tinker__arena_error(&a), TINKER_EOVERFLOW);
+  tinker__arena_allow_all(&a);
+  int *list = NULL;
+  size_t cap = 0;
+  for (int i = 0; i < 5000; i++) {
+    list = tinker__arena_grow(&a, list, (size_t)i, &cap, sizeof(*list));
+    cr_assert_not_null(list);
+    list[i] = i;
+  }
+  cr_assert(list[0] == 0 && list[4999] == 4999);
+  tinker__arena_free(&a);
+  mem.fail_at = atomic_load(&mem.count) + 1;
+  cr_assert_null(tinker__arena_str(&a, TINKER__STR("x")));
+  cr_assert_eq(tinker__arena_error(&a), TINKER_ENOMEM);
+  tinker__arena_free(&a);
 }
 
 Test(basics, errors) {
