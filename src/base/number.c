@@ -6,6 +6,7 @@
  * does, writing gives the shortest text that reads back to the same value. */
 #include <float.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,8 +146,34 @@ static bool parse_fast(const char *digits, size_t n, long point, bool neg,
   return true;
 }
 
+/* Plain decimals of at most 19 digits, by far the most: one pass. False for
+ * anything else, malformed text included. */
+static bool parse_plain(tinker__str_t s, double *out) {
+  const char *p = s.ptr, *end = s.ptr + s.len;
+  bool neg = p < end && *p == '-';
+  p += neg;
+  const char *first = p;
+  uint64_t m = 0;
+  for (; p < end && digit(*p); p++)
+    m = m * 10 + (uint64_t)(*p - '0');
+  ptrdiff_t whole = p - first, frac = 0;
+  if (whole == 0 || (whole > 1 && *first == '0')) return false;
+  if (p < end && *p == '.') {
+    first = ++p;
+    for (; p < end && digit(*p); p++)
+      m = m * 10 + (uint64_t)(*p - '0');
+    frac = p - first;
+    if (frac == 0) return false;
+  }
+  if (p != end || whole + frac > 19 || m > (UINT64_C(1) << 53)) return false;
+  double v = (double)m / pow10_exact[frac];
+  *out = neg ? -v : v;
+  return true;
+}
+
 int tinker__parse_f64(tinker__str_t s, double *out) {
   tinker__decimal_t d;
+  if (parse_plain(s, out)) return 0;
   if (!take_apart(&d, s)) return TINKER_EINVAL;
   if (d.n == 0)
     *out = d.neg ? -0.0 : 0.0;
