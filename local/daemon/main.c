@@ -49,7 +49,7 @@ static const char help[] =
     "                       (default 600)\n"
     "  --keep S             seconds that results stay after their session's\n"
     "                       end (default 3600)\n"
-    "  --poll-ms MS         hold of a long poll (default 30000, at most 44000)\n"
+    "  --poll-ms MS         hold of a long poll (default 30000, max 44000)\n"
     "  --snapshot-ms MS     engine time that a restart may have to repeat\n"
     "                       (default 5000)\n"
     "  --help, --version\n"

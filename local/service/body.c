@@ -186,10 +186,10 @@ static int digest_value(tinker__mem_t *mem, tinker__sha256_t *h,
       if (rc == 0) rc = tinker__sha256_add(h, "]", 1);
       break;
     case TINKER__JSON_STRING:
-      rc = tinker__json_string(&j, &s) ? add_string(h, 's', s) : TINKER_EJSON;
+      rc = tinker__json_string(&j, &s) ? add_string(h, 's', s) : j.error;
       break;
     default:
-      rc = tinker__json_raw(&j, &s) ? add_string(h, 'v', s) : TINKER_EJSON;
+      rc = tinker__json_raw(&j, &s) ? add_string(h, 'v', s) : j.error;
   }
   tinker__json_done(&j);
   return rc;

@@ -1,0 +1,279 @@
+/* Decode rounds on a made-up engine: logits are a function of the tokens so
+ * far, so that any mistake in what a slot was fed changes what comes out. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+#include <tinker/error.h>
+
+#include "engine/generate.h"
+#include "support/fail_alloc.h"
+
+enum { VOCAB = 17, POISON = 16 };
+
+struct tinker__slot_s {
+  tinker__mem_t *mem;
+  size_t len, max;
+  uint64_t hash;
+};
+
+static tinker__mem_t *slot_mem;
+static size_t decode_calls, largest_round;
+
+static int slot_new(tinker__base_t *b, tinker__adapter_t *a, size_t max,
+                    tinker__slot_t **out, char *why, size_t why_len) {
+  (void)b;
+  (void)a;
+  (void)why;
+  (void)why_len;
+  tinker__slot_t *s = tinker__mem_zalloc(slot_mem, sizeof *s);
+  if (!s) return TINKER_ENOMEM;
+  *s = (tinker__slot_t){slot_mem, 0, max, 1469598103934665603ull};
+  *out = s;
+  return 0;
+}
+
+static void slot_free(tinker__slot_t *s) { tinker__mem_free(s->mem, s); }
+
+static int slot_fork(const tinker__slot_t *s, size_t n, size_t max,
+                     tinker__slot_t **out, char *why, size_t why_len) {
+  int rc = slot_new(NULL, NULL, max, out, why, why_len);
+  if (rc != 0) return rc;
+  cr_assert_eq(n, s->len);
+  (*out)->hash = s->hash;
+  (*out)->len = n;
+  return 0;
+}
+
+static void make_row(uint64_t hash, float *row) {
+  for (int i = 0; i < VOCAB; i++) {
+    hash = hash * 6364136223846793005ull + 1442695040888963407ull;
+    row[i] = (float)(hash >> 40) / 4194304.0f;
+  }
+  row[POISON] = -INFINITY;
+}
+
+static void feed(const tinker__decode_item_t *item) {
+  float row[VOCAB];
+  for (size_t i = 0; i < item->n; i++) {
+    item->slot->hash =
+        (item->slot->hash ^ (uint64_t)item->tokens[i]) * 1099511628211ull;
+    item->slot->len++;
+    if (i < item->first_row) continue;
+    make_row(item->slot->hash, row);
+    item->on_row(item->user, item->slot->len - 1, row, VOCAB);
+  }
+}
+
+/* A prompt that begins with POISON makes its round fail. */
+static int decode(tinker__engine_t *e, const tinker__decode_item_t *items,
+                  size_t n, const atomic_bool *cancel, char *why,
+                  size_t why_len) {
+  (void)e;
+  (void)cancel;
+  decode_calls++;
+  if (n > largest_round) largest_round = n;
+  for (size_t i = 0; i < n; i++) {
+    cr_assert_leq(items[i].slot->len + items[i].n, items[i].slot->max);
+    if (items[i].tokens[0] == POISON) {
+      return tinker__why(why, why_len, TINKER_EINVAL, "poisoned");
+    }
+  }
+  for (size_t i = 0; i < n; i++) feed(&items[i]);
+  return 0;
+}
+
+static float log_sum_exp(const tinker__engine_t *e, const float *row,
+                         size_t n) {
+  double sum = 0;
+  (void)e;
+  for (size_t i = 0; i < n; i++) sum += exp((double)row[i]);
+  return (float)log(sum);
+}
+
+static void base_info(const tinker__base_t *b, tinker__base_info_t *out) {
+  (void)b;
+  *out = (tinker__base_info_t){.vocab_size = VOCAB};
+}
+
+static const tinker__engine_api_t api = {.slot_new = slot_new,
+                                         .slot_free = slot_free,
+                                         .slot_fork = slot_fork,
+                                         .base_info = base_info,
+                                         .decode = decode,
+                                         .log_sum_exp = log_sum_exp};
+
+/* Token t stands for the two letters of 'a' + t. */
+static int token_bytes(void *user, int32_t t, const char **bytes, size_t *n) {
+  static char text[2];
+  (void)user;
+  text[0] = text[1] = (char)('a' + t);
+  *bytes = text;
+  *n = 2;
+  return 0;
+}
+
+static const tinker__gen_text_t text = {token_bytes, NULL};
+static int finished, failed, last_rc;
+
+static void on_done(tinker__gen_t *g, int rc, const char *why) {
+  cr_assert_neq(why, NULL);
+  cr_assert_eq(g->prefill, NULL);
+  finished++;
+  if (rc != 0) failed++;
+  last_rc = rc;
+}
+
+static tinker__gen_t *make(tinker__mem_t *mem, uint64_t seed, size_t prompt,
+                           size_t samples, size_t tokens) {
+  static int32_t ids[2000];
+  for (size_t i = 0; i < prompt; i++) ids[i] = (int32_t)((seed + i) % 16);
+  tinker__gen_spec_t spec = {.prompt = ids,
+                             .n_prompt = prompt,
+                             .num_samples = samples,
+                             .max_tokens = tokens,
+                             .sampling = {1.0f, -1, 1.0, seed},
+                             .prompt_logprobs = true,
+                             .top_prompt = 2,
+                             .top_sample = 3};
+  tinker__gen_t *g;
+  if (tinker__gen_new(&g, mem, &spec) != 0) return NULL;
+  g->done = on_done;
+  return g;
+}
+
+static void run(tinker__mem_t *mem, tinker__gen_t **gens, size_t n) {
+  tinker__batch_t b;
+  slot_mem = mem;
+  tinker__batch_init(&b, mem, &api, NULL);
+  for (size_t i = 0; i < n; i++) tinker__batch_add(&b, gens[i]);
+  while (!tinker__batch_idle(&b)) tinker__batch_round(&b);
+  cr_assert_eq(b.sequences, 0);
+  tinker__batch_free(&b);
+}
+
+static void assert_same(const tinker__gen_t *a, const tinker__gen_t *b) {
+  size_t n = a->n_prompt;
+  cr_assert_arr_eq(a->prompt_logprobs + 1, b->prompt_logprobs + 1,
+                   (n - 1) * sizeof(float));
+  cr_assert_arr_eq(a->top_prompt_ids + 2, b->top_prompt_ids + 2,
+                   (n - 1) * 2 * sizeof(int32_t));
+  for (size_t i = 0; i < a->num_samples; i++) {
+    const tinker__gen_seq_t *x = &a->seqs[i], *y = &b->seqs[i];
+    cr_assert_eq(x->n, y->n);
+    cr_assert_eq(x->stopped, y->stopped);
+    cr_assert_arr_eq(x->tokens, y->tokens, x->n * sizeof *x->tokens);
+    cr_assert_arr_eq(x->logprobs, y->logprobs, x->n * sizeof(float));
+    cr_assert_arr_eq(x->top_ids, y->top_ids, x->n * 3 * sizeof(int32_t));
+  }
+}
+
+/* Alone or with 29 others, of long prompts and short ones, many samples or
+ * few: the same tokens. */
+Test(generate, neighbours_change_nothing) {
+  enum { REQUESTS = 30 };
+  tinker__mem_t mem;
+  tinker__gen_t *together[REQUESTS], *alone;
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; i < REQUESTS; i++) {
+    together[i] = make(&mem, i, 1 + i * 47, 1 + i % 5, 3 + i);
+    cr_assert_neq(together[i], NULL);
+  }
+  decode_calls = largest_round = 0;
+  run(&mem, together, REQUESTS);
+  cr_assert_gt(largest_round, 20);
+  cr_assert_leq(largest_round, 64);
+  cr_assert_lt(decode_calls, 200);
+  for (size_t i = 0; i < REQUESTS; i++) {
+    alone = make(&mem, i, 1 + i * 47, 1 + i % 5, 3 + i);
+    run(&mem, &alone, 1);
+    assert_same(together[i], alone);
+    if (i % 5 > 0) { /* samples differ from each other */
+      cr_assert(memcmp(alone->seqs[0].tokens, alone->seqs[1].tokens, 12));
+    }
+    tinker__gen_free(alone);
+    tinker__gen_free(together[i]);
+  }
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+Test(generate, stops) {
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__gen_t *free_run = make(&mem, 5, 4, 1, 12);
+  run(&mem, &free_run, 1);
+  const int32_t *t = free_run->seqs[0].tokens;
+  cr_assert_eq(free_run->seqs[0].n, 12);
+  cr_assert_not(free_run->seqs[0].stopped);
+  /* A token stops and is part of the output. */
+  int32_t prompt[4] = {5, 6, 7, 8};
+  size_t first = 6;
+  for (size_t i = 0; i < 6; i++) {
+    if (t[i] == t[6]) first = first < i ? first : i;
+  }
+  tinker__gen_spec_t spec = {.prompt = prompt, .n_prompt = 4,
+                             .num_samples = 1, .max_tokens = 12,
+                             .sampling = {1.0f, -1, 1.0, 5},
+                             .stop_tokens = &t[6], .n_stop_tokens = 1};
+  tinker__gen_t *g;
+  cr_assert_eq(tinker__gen_new(&g, &mem, &spec), 0);
+  g->done = on_done;
+  run(&mem, &g, 1);
+  cr_assert(g->seqs[0].stopped);
+  cr_assert_eq(g->seqs[0].n, first + 1);
+  cr_assert_arr_eq(g->seqs[0].tokens, t, (first + 1) * sizeof *t);
+  tinker__gen_free(g);
+  /* A string that ends in the middle of a token, over a token's border. */
+  char stop[3] = {(char)('a' + t[2]), (char)('a' + t[2]), (char)('a' + t[3])};
+  tinker__str_t strings[2] = {TINKER__STR("ZZZZZZZZZZ"), {stop, 3}};
+  spec.n_stop_tokens = 0;
+  spec.stop_strings = strings;
+  spec.n_stop_strings = 2;
+  spec.text = &text;
+  cr_assert_eq(tinker__gen_new(&g, &mem, &spec), 0);
+  g->done = on_done;
+  run(&mem, &g, 1);
+  cr_assert(g->seqs[0].stopped);
+  cr_assert_leq(g->seqs[0].n, 4);
+  tinker__gen_free(g);
+  tinker__gen_free(free_run);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* One that fails, or is cancelled, fails alone. */
+Test(generate, failures_stay_with_their_request) {
+  tinker__mem_t mem;
+  tinker__gen_t *gens[3], *alone = NULL;
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; i < 3; i++) gens[i] = make(&mem, i, 5, 2, 6);
+  gens[1]->prompt[0] = POISON;
+  finished = failed = 0;
+  run(&mem, gens, 3);
+  cr_assert_eq(finished, 3);
+  cr_assert_eq(failed, 1);
+  cr_assert_eq(gens[1]->error, TINKER_EINVAL);
+  cr_assert_str_eq(gens[1]->why, "poisoned");
+  alone = make(&mem, 2, 5, 2, 6);
+  run(&mem, &alone, 1);
+  assert_same(gens[2], alone);
+  for (size_t i = 0; i < 3; i++) tinker__gen_free(gens[i]);
+  tinker__gen_free(alone);
+  alone = make(&mem, 0, 5, 2, 6);
+  atomic_store(&alone->cancel, true);
+  run(&mem, &alone, 1);
+  cr_assert_eq(last_rc, TINKER_ECANCELED);
+  tinker__gen_free(alone);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+static int one_request(tinker__mem_t *mem, void *user) {
+  tinker__gen_t *g = make(mem, 3, 5, 3, 40);
+  (void)user;
+  if (!g) return TINKER_ENOMEM;
+  run(mem, &g, 1);
+  tinker__gen_free(g);
+  return last_rc;
+}
+
+Test(generate, every_allocation_may_fail) {
+  cr_assert_geq(tinker__fail_sweep(one_request, NULL, TINKER_ENOMEM), 20);
+}

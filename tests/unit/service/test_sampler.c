@@ -1,0 +1,90 @@
+/* The sampler with fixed logits: what is drawn, and from what. */
+#include <criterion/criterion.h>
+#include <math.h>
+
+#include "engine/sampler.h"
+
+enum { N = 6 };
+static const float row[N] = {1.0f, 3.0f, 2.0f, 3.0f, -INFINITY, 0.0f};
+static char scratch[N * 8];
+
+static int32_t pick(float temperature, int64_t k, double p, uint64_t at) {
+  tinker__sampling_t s = {temperature, k, p, 42};
+  return tinker__sampler_pick(&s, 0, at, row, N, scratch);
+}
+
+Test(sampler, limits) {
+  cr_assert_eq(tinker__sampler_scratch(N), sizeof scratch);
+  for (uint64_t i = 0; i < 200; i++) {
+    /* Temperature 0 and one candidate: the lowest id of the largest. */
+    cr_assert_eq(pick(0, -1, 1, i), 1);
+    cr_assert_eq(pick(1, 1, 1, i), 1);
+    cr_assert_eq(pick(1, -1, 1e-9, i), 1);
+    int32_t two = pick(1, 2, 1, i), three = pick(1, 3, 1, i);
+    cr_assert(two == 1 || two == 3);
+    cr_assert(three >= 1 && three <= 3);
+    cr_assert_neq(pick(5, -1, 1, i), 4, "probability zero was drawn");
+    /* 1 and 3 hold 0.78 of the mass. */
+    int32_t nucleus = pick(1, -1, 0.7, i);
+    cr_assert(nucleus == 1 || nucleus == 3);
+  }
+  float bad[N] = {0, NAN, 0, 0, 0, 0};
+  tinker__sampling_t s = {1, -1, 1, 0};
+  cr_assert_eq(tinker__sampler_pick(&s, 0, 0, bad, N, scratch), -1);
+  bad[1] = INFINITY;
+  cr_assert_eq(tinker__sampler_pick(&s, 0, 0, bad, N, scratch), -1);
+  for (int i = 0; i < N; i++) bad[i] = -INFINITY;
+  cr_assert_eq(tinker__sampler_pick(&s, 0, 0, bad, N, scratch), -1);
+}
+
+/* Counts of 20,000 draws against the probabilities, 5 standard deviations. */
+Test(sampler, frequencies) {
+  enum { DRAWS = 20000 };
+  const struct {
+    int64_t k;
+    double p;
+    unsigned kept; /* bits of ids */
+  } cases[] = {{-1, 1, 0x2f}, {3, 1, 0x0e}, {-1, 0.9, 0x0e}, {4, 0.8, 0x0e}};
+  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+    size_t count[N] = {0};
+    double total = 0;
+    for (uint64_t i = 0; i < DRAWS; i++) {
+      count[pick(1, cases[c].k, cases[c].p, i)]++;
+    }
+    for (int i = 0; i < N; i++) {
+      if (cases[c].kept >> i & 1) total += exp((double)row[i]);
+    }
+    for (int i = 0; i < N; i++) {
+      double p = cases[c].kept >> i & 1 ? exp((double)row[i]) / total : 0;
+      double off = fabs((double)count[i] - p * DRAWS);
+      cr_assert_leq(off, 5 * sqrt(DRAWS * p * (1 - p)) + 1e-9,
+                    "case %zu, token %d: %zu draws", c, i, count[i]);
+    }
+  }
+}
+
+Test(sampler, noise) {
+  /* Known answer of Philox4x32-10 for counter 0 and key 0: 6627e8d5 e169c58d.
+   */
+  double want = (double)(0x6627e8d5e169c58dull >> 11) * 0x1p-53;
+  cr_assert_eq(tinker__sampler_uniform(0, 0, 0), want);
+  for (uint64_t i = 1; i < 1000; i++) {
+    double u = tinker__sampler_uniform(7, i, 3);
+    cr_assert(u >= 0 && u < 1);
+    cr_assert_neq(u, tinker__sampler_uniform(7, 3, i == 3 ? 4 : i));
+    cr_assert_neq(u, tinker__sampler_uniform(8, i, 3));
+  }
+}
+
+Test(sampler, top) {
+  int32_t ids[N];
+  float values[N];
+  const int32_t want[N] = {1, 3, 2, 0, 5, 4};
+  for (size_t k = 0; k <= N; k++) {
+    tinker__sampler_top(row, N, k, ids, values, scratch);
+    for (size_t i = 0; i < k; i++) {
+      cr_assert_eq(ids[i], want[i]);
+      cr_assert_eq(values[i], row[want[i]]);
+    }
+  }
+}

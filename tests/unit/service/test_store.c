@@ -1,0 +1,185 @@
+/* The store: what is committed is there after a crash, groups that fail hurt
+ * nobody else, another version is refused. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <tinker/error.h>
+#include <unistd.h>
+
+#include "service/store.h"
+#include "support/fail_alloc.h"
+
+static char dir[] = "/tmp/tinker-store-XXXXXX";
+static char path[64];
+
+static void setup(void) {
+  cr_assert_neq(mkdtemp(dir), NULL);
+  snprintf(path, sizeof path, "%s/store.db", dir);
+}
+
+static void teardown(void) {
+  char name[80];
+  const char *const files[] = {"", "-wal", "-shm"};
+  for (int i = 0; i < 3; i++) {
+    snprintf(name, sizeof name, "%s%s", path, files[i]);
+    unlink(name);
+  }
+  rmdir(dir);
+}
+
+TestSuite(store, .init = setup, .fini = teardown);
+
+static void on_done(void *user, int rc) { *(int *)user = rc; }
+
+static int put(tinker__store_t *s, int64_t row, const char *name, int *rc) {
+  tinker__write_t *w = tinker__write_new(s, on_done, rc);
+  tinker__write_sql(w, "INSERT INTO models(row, session, seq, created_ms, base,"
+                       " rank, seed, train) VALUES(?, 1, ?, 0, ?, 4, 0, 7)");
+  tinker__write_i64(w, row);
+  tinker__write_i64(w, row);
+  tinker__write_text(w, name);
+  return tinker__write_submit(w);
+}
+
+static int count_row(void *user, struct sqlite3_stmt *row) {
+  cr_assert_str_eq(tinker__row_text(row, 0), "name");
+  ++*(int *)user;
+  return 0;
+}
+
+static int count(tinker__mem_t *mem) {
+  tinker__store_t *s;
+  char why[200];
+  int n = 0;
+  cr_assert_eq(tinker__store_open(&s, mem, path, why, sizeof why), 0, "%s",
+               why);
+  cr_assert_eq(tinker__store_each(s, "SELECT base FROM models", count_row, &n,
+                                  why, sizeof why), 0);
+  tinker__store_free(s);
+  return n;
+}
+
+/* 40 writes in a few groups; two of them break a rule of the schema. */
+Test(store, group_commit) {
+  tinker__mem_t mem;
+  tinker__store_t *s;
+  char why[200];
+  int rc[40];
+  tinker__mem_init(&mem, NULL, 0);
+  cr_assert_eq(tinker__store_open(&s, &mem, path, why, sizeof why), 0);
+  cr_assert_eq(tinker__store_start(s), 0);
+  for (int i = 0; i < 40; i++) {
+    rc[i] = 1;
+    int64_t row = i == 20 ? 3 : i; /* the row is taken */
+    cr_assert_eq(put(s, row, i == 30 ? NULL : "name", &rc[i]), 0);
+  }
+  tinker__store_free(s);
+  for (int i = 0; i < 40; i++) {
+    cr_assert_eq(rc[i], i == 20 || i == 30 ? TINKER_EIO : 0, "write %d", i);
+  }
+  cr_assert_eq(count(&mem), 38);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int acknowledged_fd;
+
+static void acknowledge(void *user, int rc) {
+  char c = (char)rc;
+  (void)user;
+  pthread_mutex_lock(&lock);
+  if (write(acknowledged_fd, &c, 1) != 1) _exit(1);
+  pthread_mutex_unlock(&lock);
+}
+
+/* A process that writes as fast as it can and dies at some moment. */
+static void write_and_die(int die_after) {
+  tinker__mem_t mem;
+  tinker__store_t *s;
+  tinker__mem_init(&mem, NULL, 0);
+  if (tinker__store_open(&s, &mem, path, NULL, 0) != 0 ||
+      tinker__store_start(s) != 0) {
+    _exit(1);
+  }
+  for (int i = 0; i < die_after; i++) {
+    tinker__write_t *w = tinker__write_new(s, acknowledge, NULL);
+    tinker__write_sql(w, "INSERT INTO models(session, seq, created_ms, base,"
+                         " rank, seed, train) VALUES(?, ?, 0, 'name', 4, 0,"
+                         " 7)");
+    tinker__write_i64(w, getpid());
+    tinker__write_i64(w, i);
+    if (tinker__write_submit(w) != 0) _exit(1);
+  }
+  kill(getpid(), SIGKILL);
+}
+
+Test(store, what_was_acknowledged_survives) {
+  tinker__mem_t mem;
+  int acknowledged = 0;
+  tinker__mem_init(&mem, NULL, 0);
+  for (int round = 0; round < 5; round++) {
+    int ends[2], status;
+    char c;
+    cr_assert_eq(pipe(ends), 0);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+      close(ends[0]);
+      acknowledged_fd = ends[1];
+      write_and_die(3 + 60 * round);
+    }
+    close(ends[1]);
+    while (read(ends[0], &c, 1) == 1) acknowledged += c == 0;
+    close(ends[0]);
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status));
+    cr_assert_geq(count(&mem), acknowledged, "round %d", round);
+  }
+}
+
+Test(store, another_version_is_refused) {
+  tinker__mem_t mem;
+  tinker__store_t *s;
+  char why[200] = "";
+  tinker__mem_init(&mem, NULL, 0);
+  cr_assert_eq(tinker__store_open(&s, &mem, path, why, sizeof why), 0);
+  cr_assert_eq(tinker__store_exec(s, "PRAGMA user_version=99", why, 200), 0);
+  tinker__store_free(s);
+  cr_assert_eq(tinker__store_open(&s, &mem, path, why, sizeof why),
+               TINKER_EFORMAT);
+  cr_assert_neq(strstr(why, "version 99"), NULL, "%s", why);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+static void on_read(void *user, int rc, const void *data, size_t len,
+                    int64_t extra) {
+  (void)data;
+  (void)len;
+  (void)extra;
+  *(int *)user = rc;
+}
+
+static int use_store(tinker__mem_t *mem, void *user) {
+  tinker__store_t *s;
+  static int64_t row;
+  int done = 1, read_rc = 1;
+  (void)user;
+  int rc = tinker__store_open(&s, mem, path, NULL, 0);
+  if (rc != 0) return rc;
+  rc = tinker__store_start(s);
+  if (rc == 0) rc = put(s, ++row, "name", &done);
+  if (rc == 0) rc = tinker__store_read_result(s, 1, on_read, &read_rc);
+  tinker__store_free(s);
+  if (rc == 0) {
+    cr_assert_eq(done, 0);
+    cr_assert_eq(read_rc, TINKER_ENOENT);
+  }
+  return rc;
+}
+
+Test(store, every_allocation_may_fail) {
+  cr_assert_geq(tinker__fail_sweep(use_store, NULL, TINKER_ENOMEM), 5);
+}

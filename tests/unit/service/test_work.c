@@ -1,0 +1,173 @@
+/* Bodies of numbered calls: what is taken, and that a refusal names its
+ * field. */
+#include <criterion/criterion.h>
+#include <string.h>
+#include <tinker/error.h>
+
+#include "service/work.h"
+#include "support/fail_alloc.h"
+
+static tinker__base_model_t base = {
+    .name = "m", .info = {.vocab_size = 10, .context_length = 8}};
+
+static int parse(tinker__mem_t *mem, tinker__op_kind_t kind, const char *json,
+                 tinker__work_t **out, char *why, size_t why_len) {
+  tinker__service_t s = {.mem = mem};
+  tinker__work_in_t in = {.kind = kind, .base = &base,
+                          .body = tinker__str(json), .seed = 77};
+  int status = 0;
+  int rc = tinker__work_parse(out, &s, &in, &status, why, why_len);
+  if (rc != 0 && rc != TINKER_ENOMEM) {
+    cr_assert(status == 0 || status == 400 || status == 422);
+  }
+  return rc;
+}
+
+#define TENSOR(dtype, values) "{\"data\":[" values "],\"dtype\":\"" dtype "\"}"
+#define FB(loss, inputs)                                                       \
+  "{\"model_id\":\"a\",\"seq_id\":1,\"forward_backward_input\":{\"loss_fn\":" \
+  "\"" loss "\",\"data\":[{\"model_input\":{\"chunks\":[{\"type\":"           \
+  "\"encoded_text\",\"tokens\":[1,2,3]}]},\"loss_fn_inputs\":{" inputs        \
+  "}}]}}"
+#define TARGET "\"target_tokens\":" TENSOR("int64", "2,3,4")
+#define WEIGHTS ",\"weights\":" TENSOR("float32", "1,0.5,0")
+#define RL ",\"logprobs\":" TENSOR("float32", "-1,-2,-3")                      \
+  ",\"advantages\":" TENSOR("float32", "1,1,-1")
+#define SAMPLE(more)                                                           \
+  "{\"sampling_session_id\":\"a\",\"seq_id\":1,\"num_samples\":2,\"prompt\":"  \
+  "{\"chunks\":[{\"type\":\"encoded_text\",\"tokens\":[1,2,3]}]}," more "}"
+#define PARAMS(more) "\"sampling_params\":{" more "}"
+
+Test(work, what_is_taken) {
+  tinker__mem_t mem;
+  tinker__work_t *w;
+  char why[300];
+  tinker__mem_init(&mem, NULL, 0);
+  cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD,
+                     FB("cross_entropy", TARGET WEIGHTS), &w, why, 300), 0,
+               "%s", why);
+  cr_assert_eq(w->n_data, 1);
+  cr_assert_eq(w->data[0].n, 3);
+  cr_assert_eq(w->data[0].tokens[2], 3);
+  cr_assert_eq(w->data[0].targets[2], 4);
+  cr_assert_eq(w->data[0].weights[1], 0.5f);
+  tinker__work_free(w);
+  cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD, FB("ppo", TARGET RL),
+                     &w, why, 300), 0, "%s", why);
+  cr_assert_eq(w->loss.kind, TINKER__LOSS_PPO);
+  cr_assert(w->loss.clip_low == 0.8 && w->loss.clip_high == 1.2);
+  cr_assert_eq(w->data[0].advantages[2], -1.0f);
+  tinker__work_free(w);
+  cr_assert_eq(parse(&mem, TINKER__OP_OPTIM, "{\"adam_params\":{}}", &w, why,
+                     300), 0, "%s", why);
+  cr_assert(w->adam.learning_rate == 1e-4 && w->adam.beta2 == 0.95 &&
+            w->adam.eps == 1e-12 && w->adam.grad_clip_norm == 0);
+  tinker__work_free(w);
+  cr_assert_eq(parse(&mem, TINKER__OP_SAMPLE, SAMPLE(PARAMS("")), &w, why,
+                     300), 0, "%s", why);
+  cr_assert_eq(w->gen->max_tokens, 5, "up to the context window");
+  cr_assert_eq(w->gen->sampling.seed, 77);
+  cr_assert_eq(w->num_samples, 2);
+  tinker__work_free(w);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+Test(work, refusals_name_the_field) {
+  tinker__mem_t mem;
+  tinker__work_t *w = NULL;
+  char why[300];
+  static const struct {
+    tinker__op_kind_t kind;
+    const char *body, *words;
+  } cases[] = {
+      {TINKER__OP_FORWARD_BACKWARD, FB("sft", TARGET WEIGHTS), "loss_fn"},
+      {TINKER__OP_FORWARD_BACKWARD, FB("cross_entropy", TARGET),
+       "data[0].loss_fn_inputs.weights: required"},
+      {TINKER__OP_FORWARD_BACKWARD, FB("cross_entropy", TARGET WEIGHTS RL),
+       "not an input of this loss"},
+      {TINKER__OP_FORWARD_BACKWARD, FB("ppo", TARGET), "logprobs: required"},
+      {TINKER__OP_FORWARD_BACKWARD,
+       FB("cross_entropy", "\"target_tokens\":" TENSOR("int64", "2,3,10")
+          WEIGHTS), "target_tokens: a token id is outside"},
+      {TINKER__OP_FORWARD_BACKWARD,
+       FB("cross_entropy", "\"target_tokens\":" TENSOR("int64", "2,3")
+          WEIGHTS), "target_tokens: must have one row"},
+      {TINKER__OP_FORWARD_BACKWARD, "{}", "model_id"},
+      {TINKER__OP_OPTIM, "{}", "adam_params"},
+      {TINKER__OP_OPTIM, "{\"adam_params\":{},\"optimizer_params\":{\"type\":"
+       "\"adamw\"}}", "exactly one"},
+      {TINKER__OP_OPTIM, "{\"optimizer_params\":{\"type\":\"lion\"}}", "lion"},
+      {TINKER__OP_OPTIM, "{\"adam_params\":{\"beta2\":-0.1}}",
+       "adam_params.beta2"},
+      {TINKER__OP_SAVE, "{}", "path is required"},
+      {TINKER__OP_SAVE, "{\"path\":\"../x\"}", "path must be"},
+      {TINKER__OP_SAVE_SAMPLER, "{}", "sampling_session_seq_id"},
+      {TINKER__OP_SAVE_SAMPLER, "{\"path\":\"a\",\"kind\":\"inflight\"}",
+       "inflight"},
+      {TINKER__OP_SAVE_SAMPLER, "{\"path\":\"a\",\"kind\":\"live\"}", "kind"},
+      {TINKER__OP_LOAD, "{\"path\":\"tinker://a/weights/b\"}", "optimizer"},
+      {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"max_tokens\":6")),
+       "context window: 3 + 6 > 8"},
+      {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"top_p\":0")), "top_p"},
+      {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[\"a\"]")),
+       "tokenizer.json"},
+      {TINKER__OP_SAMPLE, SAMPLE("\"topk_prompt_logprobs\":11," PARAMS("")),
+       "topk_prompt_logprobs"},
+      {TINKER__OP_SAMPLE, SAMPLE("\"prompt_alt_tokens_k\":1," PARAMS("")),
+       "prompt_alt_tokens_k"}};
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    int rc = parse(&mem, cases[i].kind, cases[i].body, &w, why, sizeof why);
+    cr_assert_eq(rc, TINKER_EINVAL, "%s: %d", cases[i].body, rc);
+    cr_assert_neq(strstr(why, cases[i].words), NULL, "%s: %s", cases[i].body,
+                  why);
+  }
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* Model and number are found in a message that is refused otherwise. */
+Test(work, head_of_a_broken_message) {
+  tinker__mem_t mem;
+  tinker__head_t h;
+  char why[200];
+  tinker__mem_init(&mem, NULL, 0);
+  const char good[] = "\x0a\x03" "abc" "\x10\xac\x02" "\x1a\x02zz";
+  cr_assert_eq(tinker__work_fb_head(&mem, (tinker__str_t){good, 12},
+                                    TINKER__FORMAT_PROTO, &h, why, 200), 0);
+  cr_assert_str_eq(h.model_id, "abc");
+  cr_assert_eq(h.seq, 300);
+  for (size_t n = 0; n < 12; n++) { /* cut anywhere: no crash */
+    tinker__work_fb_head(&mem, (tinker__str_t){good, n}, TINKER__FORMAT_PROTO,
+                         &h, why, 200);
+  }
+  const char huge[] = "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
+  cr_assert_neq(tinker__work_fb_head(&mem, (tinker__str_t){huge, 10},
+                                     TINKER__FORMAT_PROTO, &h, why, 200), 0);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+static const struct {
+  tinker__op_kind_t kind;
+  const char *body;
+} good[] = {
+    {TINKER__OP_FORWARD_BACKWARD, FB("cross_entropy", TARGET WEIGHTS)},
+    {TINKER__OP_OPTIM, "{\"adam_params\":{\"eps\":1e-8}}"},
+    {TINKER__OP_SAVE, "{\"path\":\"a\",\"user_metadata\":{\"k\":\"v\"}}"},
+    {TINKER__OP_SAVE_SAMPLER, "{\"sampling_session_seq_id\":1}"},
+    {TINKER__OP_LOAD, "{\"path\":\"tinker://a/weights/b\",\"optimizer\":true}"},
+    {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[1,2]"))}};
+
+static int parse_one(tinker__mem_t *mem, void *user) {
+  size_t i = *(size_t *)user;
+  tinker__work_t *w;
+  int rc = parse(mem, good[i].kind, good[i].body, &w, NULL, 0);
+  if (rc == 0) tinker__work_free(w);
+  return rc;
+}
+
+Test(work, every_allocation_may_fail) {
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    cr_assert_geq(tinker__fail_sweep(parse_one, &i, TINKER_ENOMEM), 1,
+                  "body %zu", i);
+  }
+}
