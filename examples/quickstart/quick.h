@@ -112,7 +112,11 @@ void quick_step_free(quick_step_t *step);
 double quick_metric(const tinker_forward_result_t *result, const char *name);
 
 /* The two kinds of worker; each returns an exit status. */
-int quick_tune(const quick_paths_t *paths);
+typedef struct quick_plan_s {
+  int steps;
+  double margin; /* the held-out loss has to fall by this, nats per token */
+} quick_plan_t;
+int quick_tune(const quick_paths_t *paths, const quick_plan_t *plan);
 typedef struct quick_proof_s {
   const char *name;  /* of the run: "U", "K", ... */
   const char *path;  /* state to resume from, or NULL */

@@ -7,10 +7,8 @@
 
 #include "quick.h"
 
-enum { STEPS = 160, BATCH = 16, RANK = 16, SAMPLE_TOKENS = 48 };
+enum { BATCH = 16, RANK = 16, SAMPLE_TOKENS = 48 };
 static const double rate_peak = 4e-3;
-/* The held-out loss has to fall by this many nats per token. */
-static const double margin = 1.0;
 
 static double seconds(void) {
   struct timespec t;
@@ -19,8 +17,8 @@ static double seconds(void) {
 }
 
 /* Full rate for the first half, then a straight line to a tenth. */
-static double rate_at(int step) {
-  double left = 2.0 * (STEPS - step) / STEPS;
+static double rate_at(int step, int steps) {
+  double left = 2.0 * (steps - step) / steps;
   return rate_peak * (left >= 1 ? 1 : 0.1 + 0.9 * left);
 }
 
@@ -58,31 +56,33 @@ static void sample(tinker_trainer_t *trainer,
   tinker_sampler_release(sampler);
 }
 
-static void live(int step, double loss, double speed, double left) {
+static void live(int step, int steps, double loss, double speed,
+                 double left) {
   bool terminal = isatty(STDOUT_FILENO);
   if (!terminal && step % 10 != 0 && step != 1)
     return;
   printf("%sstep %3d/%d  loss %.3f  %5.0f tokens/s  %3.0f s left%s",
-         terminal ? "\r" : "", step, STEPS, loss, speed, left,
-         terminal && step < STEPS ? " " : "\n");
+         terminal ? "\r" : "", step, steps, loss, speed, left,
+         terminal && step < steps ? " " : "\n");
   fflush(stdout);
 }
 
 static void train(tinker_trainer_t *trainer, const quick_corpus_t *corpus,
-                  quick_curve_t *curve) {
+                  int steps, quick_curve_t *curve) {
   quick_step_t now, next = {0};
   double begin = seconds();
   size_t tokens = 0;
-  quick_step_submit(&now, trainer, corpus, 1, BATCH, rate_at(1));
-  for (int n = 1; n <= STEPS; n++) {
-    if (n < STEPS)
-      quick_step_submit(&next, trainer, corpus, n + 1, BATCH, rate_at(n + 1));
+  quick_step_submit(&now, trainer, corpus, 1, BATCH, rate_at(1, steps));
+  for (int n = 1; n <= steps; n++) {
+    if (n < steps)
+      quick_step_submit(&next, trainer, corpus, n + 1, BATCH,
+                        rate_at(n + 1, steps));
     double sum = quick_metric(quick_step_await(&now), "loss:sum");
     tokens += now.tokens;
     curve->loss[curve->count++] = sum / (double)now.tokens;
     double spent = seconds() - begin;
-    live(n, sum / (double)now.tokens, (double)tokens / spent,
-         spent / n * (STEPS - n));
+    live(n, steps, sum / (double)now.tokens, (double)tokens / spent,
+         spent / n * (steps - n));
     quick_step_free(&now);
     now = next;
   }
@@ -114,7 +114,7 @@ static tinker_trainer_t *create(tinker_client_t *client) {
   return quick_take_trainer(future);
 }
 
-static int verdict(const quick_curve_t *curve) {
+static int verdict(const quick_curve_t *curve, double margin) {
   double fell = curve->heldout_before - curve->heldout_after;
   printf("held-out loss: %.3f before, %.3f after: fell by %.3f nats per token"
          " (at least %.1f wanted)\n",
@@ -122,7 +122,7 @@ static int verdict(const quick_curve_t *curve) {
   return fell >= margin ? QUICK_OK : QUICK_FAILED;
 }
 
-int quick_tune(const quick_paths_t *paths) {
+int quick_tune(const quick_paths_t *paths, const quick_plan_t *plan) {
   quick_curve_t curve = {.count = 0};
   quick_corpus_t corpus;
   tinker_tokenizer_t *tokenizer = quick_tokenizer(paths->model);
@@ -131,12 +131,12 @@ int quick_tune(const quick_paths_t *paths) {
   tinker_trainer_t *trainer = create(client);
   sample(trainer, tokenizer, "Samples before:");
   curve.heldout_before = heldout_loss(trainer, &corpus);
-  train(trainer, &corpus, &curve);
+  train(trainer, &corpus, plan->steps, &curve);
   save(trainer);
   curve.heldout_after = heldout_loss(trainer, &corpus);
   sample(trainer, tokenizer, "Samples after:");
   quick_plot(&curve, paths->out);
-  int status = verdict(&curve);
+  int status = verdict(&curve, plan->margin);
   tinker_trainer_release(trainer);
   quick_disconnect(client);
   quick_corpus_free(&corpus);
