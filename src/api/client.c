@@ -55,8 +55,9 @@ void tinker__core_leave(tinker_client_t *core) {
   bool last = --core->loop_users == 0;
   pthread_mutex_unlock(&core->lock);
   if (!last) return;
+  bool forked = getpid() != core->pid; /* then nobody expects its end */
   tinker__loop_close(core->loop, tinker__core_unhold, core);
-  tinker__reap_leave(NULL);
+  if (!forked) tinker__reap_leave(NULL);
 }
 
 tinker_client_t *tinker_client_retain(tinker_client_t *client) {
@@ -82,8 +83,8 @@ static bool abandon(tinker_client_t *core) {
  * later, on another thread. */
 static void end(tinker_client_t *core) {
   bool later = false;
-  tinker__reap_expect();
   if (getpid() == core->pid) {
+    tinker__reap_expect();
     tinker_client_close(core, NULL, NULL);
     if (tinker__loop_on_thread(core->loop) ||
         tinker__loop_on_delivery(core->loop))

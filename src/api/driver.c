@@ -5,7 +5,8 @@
 #include "base/error.h"
 #include "wire/messages.h"
 
-#define FINISH_MS 1000 /* for telling the service that we leave */
+#define FINISH_MS    1000 /* for telling the service that we leave */
+#define PAUSE_LOG_MS 60000
 
 static void begin_close(tinker_client_t *core, bool clean);
 
@@ -24,6 +25,9 @@ static void on_reply(tinker__http_request_t *request,
                      tinker__http_reply_t *reply) {
   tinker__part_t *part = request->user;
   tinker_client_t *core = part->op->flow->user;
+  /* Of a submission it is the session's end, of a poll a lost result. */
+  if (reply->status == 410 && request->lane == TINKER__LANE_SUBMIT)
+    tinker__session_set_ended(core->session);
   tinker__flow_reply(&core->flow, request, reply, now_of(core));
   tinker__driver_look(core);
 }
@@ -61,6 +65,16 @@ static void sink_need(void *user, tinker__needs_t need) {
                        &core->waiters[need]);
 }
 
+/* One line a minute, however many operations wait. */
+static void sink_paused(void *user, const char *name, const char *why) {
+  tinker_client_t *core = user;
+  int64_t now = now_of(core);
+  if (core->paused_ms && now - core->paused_ms < PAUSE_LOG_MS) return;
+  core->paused_ms = now;
+  TINKER__LOG(core->log, TINKER_LOG_WARNING, "flow", "%s waits: %s", name,
+              why);
+}
+
 static void deliver_run(tinker__task_t *task) {
   tinker_future_t *f = TINKER__CONTAINER(task, tinker_future_t, deliver);
   tinker__future_deliver(f);
@@ -93,6 +107,7 @@ const tinker__sink_t tinker__driver_sink = {.send = sink_send,
                                             .cancel = sink_cancel,
                                             .settled = sink_settled,
                                             .wake_at = sink_wake_at,
+                                            .paused = sink_paused,
                                             .need = sink_need};
 
 void tinker__driver_forget(tinker_client_t *core, tinker_future_t *f) {

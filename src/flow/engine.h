@@ -65,7 +65,8 @@ typedef struct tinker__says_what_s {
   tinker__says_t says;
   tinker_category_t category;
   int64_t payload_bytes;
-  char text[512]; /* error of a failed one, reason of nonsense */
+  bool paused;    /* not ready for a reason that people should know */
+  char text[512]; /* error of a failed one, reason of nonsense or a pause */
 } tinker__says_what_t;
 
 void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,

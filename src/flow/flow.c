@@ -273,6 +273,8 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   bool fatal = advice & TINKER__ADVICE_FATAL && op->turn && op->turn->ordered;
   /* Part of a batch may have been applied, whatever happened to the rest. */
   if (op->count > 1) advice |= TINKER__ADVICE_UNKNOWN;
+  /* So was an earlier step: a second try would make a second one. */
+  if (op->stepped) advice = TINKER__ADVICE_UNKNOWN;
   tinker_error_t *error = tinker__error_new(
       op->mem,
       &(tinker__error_spec_t){.code = code,
@@ -293,6 +295,7 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
 
 /* May the server have seen anything of it that it would act on? */
 static bool maybe_done(const tinker__op_t *op) {
+  if (op->stepped) return true;
   if (op->kind->retry == TINKER__RETRY_READ) return false;
   if (op->state == TINKER__OP_QUEUED) return op->losses > 0;
   if (op->kind->retry == TINKER__RETRY_NUMBERED) return true;

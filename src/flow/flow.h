@@ -23,6 +23,8 @@ typedef struct tinker__sink_s {
   void (*settled)(void *user, tinker_future_t *future);
   /* When tinker__flow_tick is wanted next; -1 = not at all. */
   void (*wake_at)(void *user, int64_t at_ms);
+  /* The server makes an operation wait, for this reason. */
+  void (*paused)(void *user, const char *name, const char *why);
   /* Somebody waits for this: answer with tinker__flow_ready. */
   void (*need)(void *user, tinker__needs_t need);
 } tinker__sink_t;

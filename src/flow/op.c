@@ -122,6 +122,7 @@ void tinker__op_next_step(tinker__op_t *op, const tinker__kind_t *kind) {
   tinker__mem_free(op->mem, op->path);
   op->path = NULL;
   op->kind = kind;
+  op->stepped = true;
   op->answered = op->ready = 0;
 }
 

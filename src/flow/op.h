@@ -148,6 +148,7 @@ struct tinker__op_s {
   tinker__turn_t *turn;    /* trainer or sampler it belongs to; may be NULL */
   tinker_future_t *future; /* a reference; NULL once it has ended */
   tinker__op_state_t state;
+  bool stepped;            /* an earlier step has changed something */
   bool parallel;           /* parts 2..n at once, part 1 last */
   bool submitting;         /* counts among the samples being submitted */
   int64_t deadline_ms;     /* -1 = none */

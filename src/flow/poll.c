@@ -89,6 +89,8 @@ static void understood(tinker__part_t *part, tinker__http_reply_t *reply) {
     ready(part, reply);
     break;
   case TINKER__SAYS_AGAIN:
+    if (what.paused)
+      flow->sink->paused(flow->user, part->op->kind->name, what.text);
     tinker__part_rest(part, TINKER__PART_PAUSE,
                       tinker__retry_try_again(&part->retry, flow->now_ms,
                                               &flow->seed));

@@ -15,10 +15,25 @@ static tinker_category_t category_of(const char *name) {
   return TINKER_CATEGORY_UNKNOWN;
 }
 
+/* Texts of protocol 9.3; a state that is not known is no news without a reason
+ * of its own. */
+static void read_queue(const tinker__reply_t *r, tinker__says_what_t *out) {
+  const char *state = r->queue_state ? r->queue_state : "active";
+  const char *text = r->queue_state_reason;
+  if (!strcmp(state, "active")) return;
+  if (!text && !strcmp(state, "paused_rate_limit"))
+    text = "the limit of concurrent clients is reached";
+  if (!text && !strcmp(state, "paused_capacity"))
+    text = "the service is short of capacity, please wait";
+  out->paused = text != NULL;
+  if (text) tinker__why(out->text, sizeof out->text, 0, "%s", text);
+}
+
 static void translate(const tinker__reply_t *r, tinker__says_what_t *out) {
   switch (r->kind) {
   case TINKER__REPLY_TRY_AGAIN:
     out->says = TINKER__SAYS_AGAIN;
+    read_queue(r, out);
     break;
   case TINKER__REPLY_METADATA:
     out->says = TINKER__SAYS_METADATA;

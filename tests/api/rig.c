@@ -275,11 +275,23 @@ void rig_init_threads(rig_t *rig) {
   serve(rig);
 }
 
+static void on_log(void *user, tinker_log_level_t level,
+                   const char *component, const char *message) {
+  rig_t *rig = user;
+  if (level < TINKER_LOG_WARNING) return;
+  rig->log_lines++;
+  snprintf(rig->log_line, sizeof rig->log_line, "%s: %s", component, message);
+}
+
 int rig_client(rig_t *rig) {
+  tinker_client_options_t o;
   tinker__client_parts_t parts = {&rig->mem, rig->on,
                                   script_http(rig->script)};
   char why[128];
-  return tinker__client_new_on(&rig->client, NULL, &parts, why, sizeof why);
+  tinker_client_options_init(&o);
+  o.log_cb = on_log;
+  o.log_user = rig;
+  return tinker__client_new_on(&rig->client, &o, &parts, why, sizeof why);
 }
 
 void rig_run(rig_t *rig) {

@@ -30,6 +30,8 @@ typedef struct rig_s {
   tinker__loop_t *on; /* &loop.base, or a real one */
   script_t *script;
   tinker_client_t *client;
+  int log_lines;       /* warnings of the client */
+  char log_line[256];  /* the last one */
   const char *config;  /* reply of client/config */
   const char *session; /* id, "s1" */
   unsigned accepted;   /* requests accepted so far */

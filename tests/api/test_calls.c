@@ -1,6 +1,7 @@
 /* Every call once: its result read, its bad arguments refused. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "rig.h"
@@ -156,6 +157,71 @@ Test(calls, trainer) {
                TINKER_EINVAL); /* nobody could learn of the end */
   tinker_trainer_release(t);
   rig_done(&rig);
+}
+
+/* The host's allocator, which fails at a given call. */
+typedef struct host_s {
+  int left, live;
+} host_t;
+
+static void *host_malloc(size_t size, void *user) {
+  host_t *h = user;
+  if (h->left-- == 0) return NULL;
+  h->live++;
+  return malloc(size);
+}
+
+static void *host_calloc(size_t count, size_t size, void *user) {
+  host_t *h = user;
+  if (h->left-- == 0) return NULL;
+  h->live++;
+  return calloc(count, size);
+}
+
+static void *host_realloc(void *ptr, size_t size, void *user) {
+  host_t *h = user;
+  if (h->left-- == 0) return NULL;
+  h->live += !ptr;
+  return realloc(ptr, size);
+}
+
+static void host_free(void *ptr, void *user) {
+  ((host_t *)user)->live -= ptr != NULL;
+  free(ptr);
+}
+
+static int build(const tinker_allocator_t *a) {
+  int32_t tokens[40] = {0};
+  float values[40] = {0};
+  tinker_input_t *input = NULL;
+  tinker_datum_t *d = NULL, *e = NULL;
+  int rc = tinker_input_new(&input, a);
+  for (int i = 0; i < 20 && !rc; i++)
+    rc = tinker_input_add_tokens(input, tokens, 2);
+  if (!rc) rc = tinker_datum_new(&d, input, a);
+  if (!rc) rc = tinker_datum_set_f32(d, "logprobs", values, 39, 0);
+  if (!rc) rc = tinker_datum_set_f32(d, "logprobs", values, 13, 3);
+  if (!rc) rc = tinker_datum_new_supervised(&e, tokens, values, 40, a);
+  tinker_input_release(input);
+  tinker_datum_release(d);
+  tinker_datum_release(e);
+  return rc;
+}
+
+Test(calls, data_memory_sweep) {
+  host_t host;
+  tinker_allocator_t a = {host_malloc, host_calloc, host_realloc, host_free,
+                          &host};
+  int n = 0, rc = TINKER_ENOMEM;
+  for (; rc; n++) {
+    host = (host_t){.left = n};
+    rc = build(&a);
+    cr_assert(rc == 0 || rc == TINKER_ENOMEM, "%d: %d", n, rc);
+    cr_assert_eq(host.live, 0, "%d", n);
+  }
+  cr_assert_gt(n, 10);
+  a.free_fn = NULL;
+  cr_assert_eq(build(&a), TINKER_EINVAL);
 }
 
 static int batch_rc(tinker_trainer_t *t, const tinker_datum_t *d,

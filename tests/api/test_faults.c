@@ -314,6 +314,42 @@ Test(faults, billing) {
   end(&rig, t);
 }
 
+/* The session is over: the trainer is done, and everybody learns why. */
+Test(faults, session_ended) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  start(&rig, &t);
+  script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
+                (script_reply_t){.status = 410, .body = "it has ended"});
+  cr_assert_eq(step(&rig, t, &f), TINKER_ESESSION);
+  cr_assert(tinker_error_is_fatal(tinker_future_error(f)));
+  tinker_future_release(f);
+  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f),
+               TINKER_EFATAL);
+  end(&rig, t);
+}
+
+/* The model is made, but nothing is known of it: trying again would make a
+ * second one. */
+Test(faults, second_step_fails) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_trainer_options_t o;
+  tinker_future_t *f;
+  start(&rig, &t);
+  script_expect(rig.script, TINKER__HTTP_POST, "api/v1/get_info",
+                (script_reply_t){.status = 404, .body = "no model"});
+  tinker_trainer_options_init(&o);
+  o.base_model = "tiny";
+  tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f);
+  const tinker_error_t *e = ended(&rig, f, TINKER_EREJECTED);
+  cr_assert(tinker_error_outcome_is_unknown(e) &&
+            !tinker_error_is_retriable(e));
+  tinker_future_release(f);
+  end(&rig, t);
+}
+
 /* --- samples --- */
 
 static tinker_input_t *prompt(void) {

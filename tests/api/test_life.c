@@ -333,6 +333,32 @@ Test(life, no_session) {
   rig_done(&rig);
 }
 
+/* What makes operations wait is said once a minute, on the delivery thread. */
+Test(life, log) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  seen_t seen = {0};
+  start(&rig, &t);
+  for (int i = 0; i < 4; i++)
+    script_expect(rig.script, TINKER__HTTP_POST, RETRIEVE,
+                  (script_reply_t){
+                      .delay_ms = 30000,
+                      .body = "{\"type\":\"try_again\",\"request_id\":\"x\","
+                              "\"queue_state\":\"paused_capacity\"}"});
+  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, NULL);
+  fake_loop_advance(&rig.loop, 200000);
+  cr_assert_eq(seen.calls, 1);
+  cr_assert_eq(rig.log_lines, 2);
+  cr_assert_str_eq(rig.log_line, "flow: optim_step waits: the service is "
+                                 "short of capacity, please wait");
+  script_expect(rig.script, TINKER__HTTP_POST, "api/v1/sessions/s1/finish",
+                (script_reply_t){.status = 404, .body = "gone"});
+  tinker_trainer_release(t);
+  rig_done(&rig);
+  cr_assert_eq(rig.log_lines, 3);
+  cr_assert(strstr(rig.log_line, "session could not be finished"));
+}
+
 static void let_go(tinker_future_t *f, int status, void *user) {
   rig_t *rig = user;
   (void)f;
