@@ -20,10 +20,10 @@ int tinker__fb_no_memory(const tinker__fb_decoder_t *d) {
 int tinker__fb_name(const tinker__fb_decoder_t *d, const char *top,
                     tinker__str_t name) {
   if (!name.len || name.len > TINKER__MAX_NAME ||
-      !tinker__utf8_valid(name.ptr, name.len))
+      !tinker__utf8_valid(name.ptr, name.len) || memchr(name.ptr, 0, name.len))
     return tinker__why(d->why, d->why_len, d->code,
-                       "%s: a name must be 1 to %d bytes of UTF-8", top,
-                       TINKER__MAX_NAME);
+                       "%s: a name must be 1 to %d bytes of UTF-8 without NUL",
+                       top, TINKER__MAX_NAME);
   return 0;
 }
 
@@ -78,7 +78,7 @@ static int decode_inputs(tinker__fb_decoder_t *d, tinker__datum_view_t *out,
   if (!inputs) return tinker__fb_no_memory(d);
   for (size_t i = 0; i < n; i++) {
     const TinkerPublic__TensorEntry *e = in->loss_fn_inputs[i];
-    inputs[i].name = tinker__str(e->key);
+    inputs[i].name = tinker__proto_text(e->key);
     int rc = tinker__fb_name(d, "data.loss_fn_inputs", inputs[i].name);
     at.name = inputs[i].name;
     if (!rc)
@@ -135,7 +135,8 @@ int tinker__fb_set_config(const tinker__fb_decoder_t *d,
       return tinker__fb_fail(d, d->code, "loss_fn_config",
                              "a name comes twice");
     if (c[i].is_text && (c[i].text.len > TINKER__MAX_TEXT ||
-                         !tinker__utf8_valid(c[i].text.ptr, c[i].text.len)))
+                         !tinker__utf8_valid(c[i].text.ptr, c[i].text.len) ||
+                         memchr(c[i].text.ptr, 0, c[i].text.len)))
       return tinker__fb_fail(d, d->code, "loss_fn_config",
                              "a text is too long or no UTF-8");
   }
@@ -147,7 +148,7 @@ int tinker__fb_set_config(const tinker__fb_decoder_t *d,
 static int take_value(const tinker__fb_decoder_t *d,
                       tinker__config_entry_t *out,
                       const TinkerPublic__LossConfigEntry *e) {
-  out->name = tinker__str(e->key);
+  out->name = tinker__proto_text(e->key);
   out->text = TINKER__STR("");
   if (!e->value ||
       e->value->value_case == TINKER_PUBLIC__LOSS_CONFIG_VALUE__VALUE__NOT_SET)
@@ -155,7 +156,7 @@ static int take_value(const tinker__fb_decoder_t *d,
   out->is_text =
       e->value->value_case == TINKER_PUBLIC__LOSS_CONFIG_VALUE__VALUE_TEXT;
   if (out->is_text)
-    out->text = tinker__str(e->value->text);
+    out->text = tinker__proto_text(e->value->text);
   else
     out->number = e->value->number;
   return 0;
@@ -177,7 +178,7 @@ static int decode_config(tinker__fb_decoder_t *d,
       rc = take_value(d, &c[i], m->loss_fn_config_v2[i]);
     else
       c[i] = (tinker__config_entry_t){
-          .name = tinker__str(m->loss_fn_config[i]->key),
+          .name = tinker__proto_text(m->loss_fn_config[i]->key),
           .number = m->loss_fn_config[i]->value,
           .text = TINKER__STR("")};
     if (rc) return rc;
@@ -191,9 +192,9 @@ static int decode_proto(tinker__fb_decoder_t *d, tinker__str_t body) {
       tinker__proto_unpack(&tinker_public__forward_backward_request__descriptor,
                            d->arena, body, &rc, d->why, d->why_len);
   if (!m) return rc;
-  d->view->model_id = tinker__str(m->model_id);
+  d->view->model_id = tinker__proto_text(m->model_id);
   d->view->seq_id = m->seq_id;
-  d->view->loss_fn = tinker__str(m->loss_fn);
+  d->view->loss_fn = tinker__proto_text(m->loss_fn);
   d->view->forward_only = m->forward_only;
   rc = decode_data(d, m);
   return rc ? rc : decode_config(d, m);

@@ -63,9 +63,10 @@ encode_entry(tinker__arena_t *arena, const tinker__named_tensor_t *named) {
   TinkerPublic__TensorEntry *t = tinker__arena_alloc(arena, sizeof(*t));
   if (!t) return NULL;
   tinker_public__tensor_entry__init(t);
-  t->key = tinker__arena_str(arena, named->name);
+  t->has_key = 1;
+  t->key = tinker__proto_str(named->name);
   t->value = tinker__tensor_to_proto(arena, &named->tensor);
-  return t->key && t->value ? t : NULL;
+  return t->value ? t : NULL;
 }
 
 static int encode_inputs(tinker__fb_encoder_t *e, TinkerPublic__Datum *d,
@@ -126,18 +127,18 @@ static int encode_config_entry(tinker__fb_encoder_t *e,
   TinkerPublic__NumberEntry *n = tinker__arena_alloc(&e->arena, sizeof(*n));
   TinkerPublic__LossConfigEntry *v = tinker__arena_alloc(&e->arena, sizeof(*v));
   TinkerPublic__LossConfigValue *x = tinker__arena_alloc(&e->arena, sizeof(*x));
-  char *key = tinker__arena_str(&e->arena, c->name);
-  if (!n || !v || !x || !key) return no_memory(e);
+  if (!n || !v || !x) return no_memory(e);
   tinker_public__number_entry__init(n);
   tinker_public__loss_config_entry__init(v);
   tinker_public__loss_config_value__init(x);
-  n->key = v->key = key;
+  n->has_key = v->has_key = 1;
+  n->key = v->key = tinker__proto_str(c->name);
   v->value = x;
   e->msg.loss_fn_config_v2[e->msg.n_loss_fn_config_v2++] = v;
   if (c->is_text) {
     x->value_case = TINKER_PUBLIC__LOSS_CONFIG_VALUE__VALUE_TEXT;
-    x->text = tinker__arena_str(&e->arena, c->text);
-    return x->text ? 0 : no_memory(e);
+    x->text = tinker__proto_str(c->text);
+    return 0;
   }
   x->value_case = TINKER_PUBLIC__LOSS_CONFIG_VALUE__VALUE_NUMBER;
   x->number = c->number;
@@ -189,8 +190,8 @@ static int encode_message(tinker__fb_encoder_t *e) {
   int rc = check_name(e->view->loss_fn, &at);
   if (rc) return rc;
   tinker_public__forward_backward_request__init(&e->msg);
-  e->msg.loss_fn = tinker__arena_str(&e->arena, e->view->loss_fn);
-  if (!e->msg.loss_fn) return no_memory(e);
+  e->msg.has_loss_fn = 1;
+  e->msg.loss_fn = tinker__proto_str(e->view->loss_fn);
   e->msg.has_forward_only = e->msg.forward_only = e->view->forward_only;
   rc = encode_data(e);
   return rc ? rc : encode_config(e);

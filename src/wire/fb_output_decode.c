@@ -104,13 +104,17 @@ static int take_trailing(const tinker__output_decoder_t *d, tinker__batch_t *b,
   return 0;
 }
 
+static bool valid_name(tinker__str_t s) {
+  return s.len <= TINKER__MAX_NAME && tinker__utf8_valid(s.ptr, s.len) &&
+         !memchr(s.ptr, 0, s.len);
+}
+
 static int take_batch(const tinker__output_decoder_t *d, tinker__batch_t *b,
                       const TinkerPublic__BatchedTensorEntry *e) {
   const TinkerPublic__BatchedTensor *t = e->value;
-  b->name = tinker__str(e->key);
+  b->name = tinker__proto_text(e->key);
   if (!t) return fail(d, TINKER_EPROTO, "a field has no value");
-  if (b->name.len > TINKER__MAX_NAME ||
-      !tinker__utf8_valid(b->name.ptr, b->name.len))
+  if (!valid_name(b->name))
     return fail(d, TINKER_EPROTO, "a field's name is too long or no UTF-8");
   if (t->offsets.len % 8) return fail(d, TINKER_EPROTO, "offsets are no int64");
   b->offsets = (const int64_t *)(const void *)t->offsets.data;
@@ -212,11 +216,12 @@ static int take_metrics(const tinker__output_decoder_t *d,
       tinker__arena_array(d->arena, n, sizeof(*metrics));
   if (!metrics) return no_memory(d);
   for (size_t i = 0; i < n; i++) {
-    metrics[i].name = m->metrics[i]->key ? m->metrics[i]->key : "";
-    metrics[i].value = m->metrics[i]->value;
-    size_t len = strlen(metrics[i].name);
-    if (len > TINKER__MAX_NAME || !tinker__utf8_valid(metrics[i].name, len))
+    tinker__str_t name = tinker__proto_text(m->metrics[i]->key);
+    if (!valid_name(name))
       return fail(d, TINKER_EPROTO, "a metric's name is no UTF-8");
+    metrics[i].value = m->metrics[i]->value;
+    metrics[i].name = tinker__arena_str(d->arena, name);
+    if (!metrics[i].name) return no_memory(d);
   }
   out->metrics = metrics;
   out->metric_count = n;

@@ -108,9 +108,10 @@ static TinkerPublic__ArrayRecord *record(tinker__output_encoder_t *e,
         tinker__arena_alloc(&e->arena, sizeof(*t));
     if (!t) return NULL;
     tinker_public__batched_tensor_entry__init(t);
-    t->key = tinker__arena_str(&e->arena, e->fields[from][i]->name);
+    t->has_key = 1;
+    t->key = tinker__proto_str(e->fields[from][i]->name);
     t->value = batch(e, from, to, i);
-    if (!t->key || !t->value) return NULL;
+    if (!t->value) return NULL;
     fields[i] = t;
   }
   return r;
@@ -155,7 +156,8 @@ static int encode_metrics(tinker__output_encoder_t *e) {
   }
   for (size_t i = 0; i < n; i++) {
     tinker_public__number_entry__init(&entries[i]);
-    entries[i].key = (char *)(uintptr_t)sorted[i].name;
+    entries[i].has_key = 1;
+    entries[i].key = tinker__proto_str(tinker__str(sorted[i].name));
     entries[i].has_value = 1;
     entries[i].value = sorted[i].value;
     e->msg.metrics[i] = &entries[i];

@@ -55,3 +55,12 @@ int tinker__proto_pack(tinker__buf_t *out, const void *message) {
 ProtobufCBinaryData tinker__proto_bytes(const void *data, size_t len) {
   return (ProtobufCBinaryData){len, (uint8_t *)(uintptr_t)data};
 }
+
+tinker__str_t tinker__proto_text(ProtobufCBinaryData bytes) {
+  return bytes.len ? (tinker__str_t){(const char *)bytes.data, bytes.len}
+                   : TINKER__STR("");
+}
+
+ProtobufCBinaryData tinker__proto_str(tinker__str_t s) {
+  return tinker__proto_bytes(s.ptr, s.len);
+}

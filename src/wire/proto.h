@@ -13,6 +13,9 @@ void *tinker__proto_unpack(const ProtobufCMessageDescriptor *type,
                            char *why, size_t why_len);
 /* Appends a packed message. */
 int tinker__proto_pack(tinker__buf_t *out, const void *message);
+/* A field of bytes as text, and borrowed text as such a field. */
+tinker__str_t tinker__proto_text(ProtobufCBinaryData bytes);
+ProtobufCBinaryData tinker__proto_str(tinker__str_t s);
 /* Borrowed bytes as a field. */
 ProtobufCBinaryData tinker__proto_bytes(const void *data, size_t len);
 

@@ -161,6 +161,10 @@ Test(fb_request, three_forms_one_meaning) {
   cr_assert_eq(b.view.config_count, 2);
   cr_assert(b.view.config[1].is_text &&
             tinker__str_eqs(b.view.config[1].text, "abc"));
+  bytes_t nul = unhex("0a026d0010022203"
+                      "70706f");
+  cr_assert_eq(decode(&b, bytes_str(&nul), TINKER__FB_PROTO), TINKER_EPROTO);
+  cr_assert_not_null(strstr(why, "model_id"), "%s", why);
   bytes_t spans = unhex(
       "0a016d10031a6a0a100a0e0a0c01000000020000000300000012300a0d746172676574"
       "5f746f6b656e73121f0a18020000000000000003000000000000000400000000000000"
