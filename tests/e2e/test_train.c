@@ -7,7 +7,9 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <tinker/tinker.h>
+#include <unistd.h>
 
 #define MODEL "qwen3_tied"
 #define LEN   12
@@ -266,6 +268,24 @@ Test(train, errors) {
   badly(rc, f, "outside the vocabulary");
   steps(t, 1, losses);
   tinker_datum_release(d);
+  tinker_trainer_release(t);
+}
+
+/* A forked child may only release; the parent goes on. */
+Test(train, fork) {
+  double losses[1];
+  tinker_trainer_t *t = new_trainer();
+  pid_t pid = fork();
+  cr_assert_geq(pid, 0);
+  if (pid == 0) {
+    alarm(60);
+    tinker_trainer_release(t);
+    _exit(tinker_client_release(client) ? 1 : 0);
+  }
+  int status = -1;
+  cr_assert_eq(waitpid(pid, &status, 0), pid);
+  cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%d", status);
+  steps(t, 1, losses);
   tinker_trainer_release(t);
 }
 
