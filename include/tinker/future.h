@@ -24,7 +24,8 @@ TINKER_API int tinker_future_status(const tinker_future_t *future);
 TINKER_API const tinker_error_t *
 tinker_future_error(const tinker_future_t *future);
 
-/* Waits for the end of an operation.
+/* Waits for the end of an operation. A callback, if it has one, may run only
+ * afterwards.
  * future: not NULL. timeout_ms: milliseconds, -1 = without limit, 0 = only
  * look. Returns what tinker_future_status() returns once it has ended,
  * TINKER_ETIMEDOUT if it has not (it goes on), TINKER_EDEADLK on a thread of

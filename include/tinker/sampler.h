@@ -1,5 +1,7 @@
 /* Sampler: weights to draw sequences from. Calls of one sampler run
- * independently of each other, in any order. */
+ * independently of each other, in any order. A request that the service pushes
+ * back (429) or whose result it has lost is submitted again until the call's
+ * deadline. */
 #ifndef TINKER_SAMPLER_H
 #define TINKER_SAMPLER_H
 

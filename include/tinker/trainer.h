@@ -8,9 +8,16 @@
  * cb, user: see tinker_done_cb; cb may be NULL. out: receives the future,
  * owned by the caller; may be NULL if cb is not.
  *
- * If a numbered request of a trainer definitely can't be delivered, the
- * trainer is fatal: it refuses every later call with TINKER_EFATAL rather than
- * leave a hole in the order. */
+ * Every operation but get_info is numbered when its turn comes. From then on
+ * its requests are sent until the service has answered them: after a failure
+ * on the way, 408, 429 or 5xx again, byte for byte the same, for five minutes,
+ * while the account is blocked (402) for as long as the service wants. Cancel
+ * and deadline end only the waiting. A rejected request (4xx) ends its
+ * operation; its number counts as used.
+ *
+ * If a number can't be delivered, or the session has ended, the trainer is
+ * fatal: it refuses every later call with TINKER_EFATAL rather than leave a
+ * hole in the order. */
 #ifndef TINKER_TRAINER_H
 #define TINKER_TRAINER_H
 
