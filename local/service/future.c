@@ -155,6 +155,15 @@ static void on_committed(void *user, int rc) {
   tinker__mem_free(s->mem, c);
 }
 
+/* A model that can't be trusted any more says so after every restart. */
+static void store_broken(const tinker__model_t *m) {
+  tinker__write_t *w = tinker__write_new(m->service->store, NULL, NULL);
+  tinker__write_sql(w, "UPDATE models SET broken = ? WHERE row = ?");
+  tinker__write_text(w, m->broken);
+  tinker__write_i64(w, m->row);
+  tinker__write_submit(w);
+}
+
 /* The result of an op whose result is stored already: it must be the same. */
 static void check_replay(tinker__op_t *op, tinker__buf_t *data,
                          const unsigned char digest[TINKER__SHA256_LEN]) {
@@ -165,6 +174,7 @@ static void check_replay(tinker__op_t *op, tinker__buf_t *data,
   if (!same && op->model && !op->model->broken) {
     op->model->broken = tinker__mem_strdup(
         s->mem, "re-executing the log gave another result than before");
+    store_broken(op->model);
   }
   pthread_mutex_unlock(&s->lock);
   if (!same) {

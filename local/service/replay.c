@@ -327,26 +327,27 @@ int tinker__replay_load(tinker__service_t *s, char *why, size_t why_len) {
   return 0;
 }
 
-/* True when nobody waits for anything of a model whose session has ended. */
-static bool is_over(const tinker__model_t *m) {
-  if (!m->session->ended_ms) return false;
+/* True when somebody waits for a result of the model. */
+static bool is_awaited(const tinker__model_t *m) {
   TINKER__LIST_EACH(l, tmp, &m->pending) {
     if (TINKER__CONTAINER(l, tinker__op_t, link)->state ==
         TINKER__OP_PENDING) {
-      return false;
+      return true;
     }
   }
-  return true;
+  return false;
 }
 
+/* A model that nobody waits for is restored when its next call comes. */
 static void restart_model(tinker__model_t *m) {
-  if (is_over(m)) {
+  bool ended = m->session->ended_ms != 0, awaited = is_awaited(m);
+  if (ended && awaited) {
+    tinker__model_end(m);
+  } else if (ended) {
     while (tinker__list_pop_front(&m->pending)) {
     }
     m->busy = true; /* nothing can come any more */
-  } else if (m->session->ended_ms) {
-    tinker__model_end(m);
-  } else {
+  } else if (awaited) {
     tinker__model_kick(m);
   }
 }

@@ -12,6 +12,10 @@
 #include "service/store.h"
 #include "support/fail_alloc.h"
 
+/* The child of a fork starts a thread: ThreadSanitizer has to allow it. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void) { return "die_after_fork=0"; }
+
 static char dir[] = "/tmp/tinker-store-XXXXXX";
 static char path[64];
 
