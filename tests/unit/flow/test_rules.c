@@ -159,6 +159,18 @@ Test(rules, retry_after_and_jitter) {
   cr_assert_lt(same, 4);
 }
 
+/* A sample that is pushed back waits for room until its deadline. */
+Test(rules, samples) {
+  outcome_t o = status(TINKER__RETRY_SAMPLE, 429);
+  cr_assert(o.attempts == 1000 && o.least_ms >= 250);
+  o = status(TINKER__RETRY_SAMPLE, 503);
+  cr_assert(o.attempts < 60 && o.advice == TINKER__ADVICE_RETRIABLE);
+  o = broken(TINKER__RETRY_SAMPLE, TINKER_ETRANSPORT, true);
+  cr_assert(o.attempts > 10 && o.advice == TINKER__ADVICE_RETRIABLE);
+  o = status(TINKER__RETRY_SAMPLE, 400);
+  cr_assert(o.attempts == 1 && o.code == TINKER_EREJECTED);
+}
+
 /* An attempt that may have arrived is not forgotten when the next one is
  * rejected. */
 Test(rules, unknown_stays_unknown) {
