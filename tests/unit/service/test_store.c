@@ -13,7 +13,8 @@
 #include "support/fail_alloc.h"
 
 /* The child of a fork starts a thread: ThreadSanitizer has to allow it. */
-const char *__tsan_default_options(void);
+__attribute__((visibility("default"))) const char *
+__tsan_default_options(void);
 const char *__tsan_default_options(void) { return "die_after_fork=0"; }
 
 static char dir[] = "/tmp/tinker-store-XXXXXX";
