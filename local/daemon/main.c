@@ -163,14 +163,13 @@ static int take_flag(options_t *o, const char *flag, char *value) {
 }
 
 static int read_flags(options_t *o, int argc, char **argv) {
-  for (int i = 1; i < argc; i++) {
+  for (int i = 1; i < argc; i += 2) {
     if (strncmp(argv[i], "--", 2) != 0) {
       return usage("unexpected argument '%s'", argv[i]);
     }
     if (i + 1 == argc) return usage("%s wants a value", argv[i]);
     int rc = take_flag(o, argv[i], argv[i + 1]);
     if (rc != 0) return rc;
-    i++;
   }
   if (!o->config.n_models) return usage("%s is required", "--model");
   if (!o->config.state_dir) return usage("%s is required", "--state");
