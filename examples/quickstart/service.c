@@ -11,11 +11,30 @@
 #include "quick.h"
 
 /* The service that is up, for a parent that ends early. */
-static pid_t running;
+static quick_service_t *running;
+
+static void remove_folder(const quick_service_t *service) {
+  unlink(service->url + sizeof "unix:" - 1);
+  rmdir(service->folder);
+}
 
 static void stop_running(void) {
-  if (running > 0)
-    kill(running, SIGTERM);
+  if (running == NULL)
+    return;
+  if (running->process.pid > 0)
+    kill(running->process.pid, SIGTERM);
+  remove_folder(running);
+}
+
+/* Shows why the service did not start. */
+static void show(const char *log) {
+  char line[1024];
+  FILE *file = fopen(log, "r");
+  if (file == NULL)
+    return;
+  while (fgets(line, sizeof line, file) != NULL)
+    fputs(line, stderr);
+  fclose(file);
 }
 
 void quick_service_start(quick_service_t *service,
@@ -31,21 +50,23 @@ void quick_service_start(quick_service_t *service,
   const char *socket = service->url + sizeof "unix:" - 1;
   const char *argv[] = {paths->locald, "--model", model, "--socket", socket,
                         "--state",     state,     NULL};
-  quick_spawn(&service->process, argv, log);
-  running = service->process.pid;
+  service->process.pid = 0;
+  running = service;
   atexit(stop_running);
+  quick_spawn(&service->process, argv, log);
   /* It says that it is ready with one line of JSON. */
-  if (!quick_line(&service->process, line, sizeof line))
-    quick_die("the service did not start; see %s", log);
+  if (!quick_line(&service->process, line, sizeof line)) {
+    show(log);
+    quick_die("the service did not start");
+  }
   setenv("TINKER_BASE_URL", service->url, 1);
 }
 
 void quick_service_stop(quick_service_t *service) {
   kill(service->process.pid, SIGTERM);
-  running = 0;
+  running = NULL;
   int status = quick_wait(&service->process);
+  remove_folder(service);
   if (status != 0)
     quick_die("the service ended with status %d", status);
-  unlink(service->url + sizeof "unix:" - 1);
-  rmdir(service->folder);
 }
