@@ -245,8 +245,8 @@ Test(sample, json_form_cuts_and_failures) {
       "{}",
       "{\"sequences\":[{\"tokens\":[1]}]}",
       "{\"sequences\":[{\"stop_reason\":\"x\",\"tokens\":[1]}]}",
-      "{\"sequences\":[{\"stop_reason\":\"stop\",\"tokens\":[1],"
-      "\"logprobs\":[1,2]}]}",
+      ("{\"sequences\":[{\"stop_reason\":\"stop\",\"tokens\":[1],"
+       "\"logprobs\":[1,2]}]}"),
       "{\"sequences\":[],\"topk_prompt_logprobs\":[[[1]]]}",
       "{\"sequences\":[],\"topk_prompt_logprobs\":[[[1,2,3]]]}",
       "{\"sequences\":[],\"topk_prompt_logprobs\":[[[-1,2]]]}"};
