@@ -395,6 +395,9 @@ int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
   for (;;) {
     tinker_future_t *f = take_ended(client);
     if (f) {
+      /* Another thread may be decoding it: what is handed out has ended for
+       * everyone who asks. */
+      tinker__future_decode(f, true);
       *out = f;
       return 0;
     }
