@@ -32,13 +32,28 @@ static inline void finish(tinker_future_t *future) {
   tinker_future_release(await(future));
 }
 
+/* Shows warnings: why a call has to wait, for example. A service that can't be
+ * reached is tried for five minutes before a call fails. */
+static inline void show(void *user, tinker_log_level_t level,
+                        const char *component, const char *message) {
+  (void)user;
+  fprintf(stderr, "%s: %s: %s\n", tinker_log_level_name(level), component,
+          message);
+}
+
 /* A client of the service that the environment variable TINKER_BASE_URL
  * names, for example unix:/tmp/tinker.sock. */
 static inline tinker_client_t *connect_service(void) {
   tinker_client_t *client = NULL;
+  tinker_client_options_t options;
   char why[256] = "";
-  if (tinker_client_new(&client, NULL, why, sizeof why) != TINKER_OK) {
-    fprintf(stderr, "%s\n", why);
+  tinker_client_options_init(&options);
+  options.log_cb = show;
+  options.log_level = TINKER_LOG_WARNING;
+  if (tinker_client_new(&client, &options, why, sizeof why) != TINKER_OK) {
+    const char *url = getenv("TINKER_BASE_URL");
+    fprintf(stderr, "%s (TINKER_BASE_URL is %s)\n", why,
+            url ? url : "not set: the public service");
     exit(1);
   }
   return client;

@@ -1,5 +1,6 @@
 /* connect: the calls of libtinker that every worker makes. One thread; it
- * waits, so no callback is used. The service is found by TINKER_BASE_URL. */
+ * waits, so no callback but the log is used. The service is found by
+ * TINKER_BASE_URL. */
 #include <stdlib.h>
 
 #include "quick.h"
@@ -9,10 +10,22 @@ void quick_check(int rc, const char *what) {
     quick_die("%s: %s", what, tinker_code_text(rc));
 }
 
+/* A service that ends early would else be waited for in silence. */
+static void show(void *user, tinker_log_level_t level, const char *component,
+                 const char *message) {
+  (void)user;
+  fprintf(stderr, "quickstart: %s: %s: %s\n", tinker_log_level_name(level),
+          component, message);
+}
+
 tinker_client_t *quick_connect(void) {
   tinker_client_t *client = NULL;
+  tinker_client_options_t options;
   char why[256] = "";
-  int rc = tinker_client_new(&client, NULL, why, sizeof why);
+  tinker_client_options_init(&options);
+  options.log_cb = show;
+  options.log_level = TINKER_LOG_WARNING;
+  int rc = tinker_client_new(&client, &options, why, sizeof why);
   if (rc != TINKER_OK)
     quick_die("client: %s: %s", tinker_code_text(rc), why);
   return client;

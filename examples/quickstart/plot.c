@@ -52,9 +52,14 @@ static void axes(FILE *f, const scale_t *s) {
        "Loss in nats per token: each batch (line), held-out entries (dots)");
 }
 
+/* A held-out loss; its number stands above, on the inner side. */
 static void dot(FILE *f, const scale_t *s, double step, double loss) {
+  char label[32];
   fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>\n", x_of(s, step),
           y_of(s, loss));
+  snprintf(label, sizeof label, "%.3f", loss);
+  text(f, x_of(s, step) + (step > 0 ? -6 : 6), y_of(s, loss) - 9,
+       step > 0 ? "end" : "start", label);
 }
 
 void quick_plot(const quick_curve_t *curve, const char *folder) {

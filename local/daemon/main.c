@@ -104,13 +104,13 @@ static int add_model(options_t *o, char *text) {
   }
   tinker__service_model_t *m = &o->models[o->config.n_models++];
   m->dir = text;
+  if (!*text || eq == text || (eq && !eq[1])) {
+    return usage("--model wants [NAME=]DIR, not '%s'", text);
+  }
   if (eq) {
     *eq = 0;
     m->name = text;
     m->dir = eq + 1;
-  }
-  if (!*m->dir || (m->name && !*m->name)) {
-    return usage("--model wants [NAME=]DIR, not '%s'", text);
   }
   return 0;
 }
@@ -183,8 +183,13 @@ static int read_flags(options_t *o, int argc, char **argv) {
 static int read_key(options_t *o) {
   if (!o->key_file) return 0;
   FILE *f = fopen(o->key_file, "r");
-  if (!f || !fgets(o->key, sizeof o->key, f)) o->key[0] = 0;
-  if (f) fclose(f);
+  if (!f) {
+    fprintf(stderr, "tinker-locald: --key-file %s: %s\n", o->key_file,
+            strerror(errno));
+    return EXIT_USAGE;
+  }
+  if (!fgets(o->key, sizeof o->key, f)) o->key[0] = 0;
+  fclose(f);
   o->key[strcspn(o->key, "\r\n")] = 0;
   if (strlen(o->key) < 8) {
     return usage("--key-file %s: no key of 8 or more characters in its first "

@@ -18,6 +18,8 @@
 
 #include <tinker/error.h>
 
+#include "base/str.h"
+
 #define MAX_CONNECTIONS 4096u
 #define IDLE_SECONDS 60u
 #define CONNECTION_MEMORY 32768u
@@ -174,6 +176,7 @@ static int bind_address(tinker__listener_t *l, const struct addrinfo *ai,
 /* Splits HOST:PORT, brackets around IPv6 addresses. */
 static int split_host(const char *text, char *host, size_t host_len,
                       const char **port) {
+  uint64_t number = 0;
   const char *colon = strrchr(text, ':');
   if (!colon || !colon[1] || colon == text) return TINKER_EINVAL;
   size_t len = (size_t)(colon - text);
@@ -185,7 +188,9 @@ static int split_host(const char *text, char *host, size_t host_len,
   memcpy(host, text, len);
   host[len] = 0;
   *port = colon + 1;
-  return 0;
+  return tinker__parse_u64(tinker__str(*port), &number) == 0 && number < 65536
+             ? 0
+             : TINKER_EINVAL;
 }
 
 static int bind_tcp(tinker__listener_t *l, const char *listen_on, char *why,
@@ -198,7 +203,8 @@ static int bind_tcp(tinker__listener_t *l, const char *listen_on, char *why,
   const char *port;
   if (split_host(listen_on, host, sizeof host, &port) != 0) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "--listen wants HOST:PORT, not '%s'", listen_on);
+                       "--listen wants HOST:PORT with a port from 0 to 65535, "
+                       "not '%s'", listen_on);
   }
   int rc = getaddrinfo(host, port, &hints, &found);
   if (rc != 0) {

@@ -136,8 +136,12 @@ static int on_engine_start(void *user, tinker__engine_t **engine) {
   s->engine = *engine;
   for (size_t i = 0; i < s->n_bases; i++) {
     tinker__base_model_t *b = &s->bases[i];
-    rc = s->api->base_load(*engine, b->dir, &b->base, s->why, sizeof s->why);
-    if (rc != 0) return rc;
+    char reason[300] = "";
+    rc = s->api->base_load(*engine, b->dir, &b->base, reason, sizeof reason);
+    if (rc != 0) {
+      return tinker__why(s->why, sizeof s->why, rc, "model folder %s: %s",
+                         b->dir, reason[0] ? reason : tinker_code_text(rc));
+    }
     s->api->base_info(b->base, &b->info);
   }
   return 0;
@@ -235,9 +239,11 @@ static int check_mode(tinker__service_t *s) {
     return tinker__why(s->why, sizeof s->why, TINKER_EIO,
                        "state folder %s is not a folder", s->state_dir);
   }
-  if ((st.st_mode & 077) && chmod(s->state_dir, 0700) != 0) {
+  /* Not mended here: it may be a folder that others need. */
+  if (st.st_mode & 077) {
     return tinker__why(s->why, sizeof s->why, TINKER_EIO,
-                       "state folder %s: its mode can't be set to 0700",
+                       "state folder %s is open to others: name a new folder, "
+                       "or set its mode to 0700",
                        s->state_dir);
   }
   return 0;

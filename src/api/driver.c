@@ -169,6 +169,7 @@ void tinker__driver_event(void *user, tinker__session_event_t event,
       [TINKER__SESSION_SILENT] = TINKER_LOG_WARNING,
       [TINKER__SESSION_BACK] = TINKER_LOG_INFO,
       [TINKER__SESSION_ENDED] = TINKER_LOG_ERROR,
+      [TINKER__SESSION_TROUBLE] = TINKER_LOG_WARNING,
       [TINKER__SESSION_MESSAGE] = TINKER_LOG_INFO};
   TINKER__LOG(core->log, levels[event], "session", "%s", text);
 }

@@ -73,7 +73,7 @@ static void wait_and_repeat(tinker__call_t *call,
   tinker__session_t *s = call->session;
   if (call->retry.sends == 1) {
     tinker_error_t *e = make_error(call, reply, reply->error, 0);
-    tinker__session_say(s, TINKER__SESSION_MESSAGE, "%s; trying again",
+    tinker__session_say(s, TINKER__SESSION_TROUBLE, "%s; trying again",
                         tinker_error_message(e));
     tinker__error_release(e);
   }

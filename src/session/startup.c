@@ -65,8 +65,9 @@ static void pass_messages(tinker__session_t *s,
   static const char *const names[] = {"info", "warning", "error"};
   for (int i = 0; i < 3; i++) {
     if (!texts[i] || !texts[i][0]) continue;
-    tinker__session_say(s, TINKER__SESSION_MESSAGE, "%s of the service: %s",
-                        names[i], texts[i]);
+    tinker__session_say(
+        s, i == 0 ? TINKER__SESSION_MESSAGE : TINKER__SESSION_TROUBLE,
+        "%s of the service: %s", names[i], texts[i]);
   }
 }
 

@@ -403,6 +403,9 @@ def check_exits(service, program, model):
         plain = os.path.join(d, "file")
         with open(plain, "w", encoding="utf-8") as f:
             f.write("short\n")
+        shared = os.path.join(d, "shared")
+        os.mkdir(shared)
+        os.chmod(shared, 0o755)
         m, s, u = ["--model", model], ["--state", state], ["--socket", sock]
         for code, words, args in [
                 (2, "--model is required", []),
@@ -412,7 +415,11 @@ def check_exits(service, program, model):
                 (2, "wants a value", ["--model"]),
                 (2, "--threads", m + s + u + ["--threads", "0"]),
                 (2, "--key-file", m + s + u + ["--key-file", plain]),
+                (2, "No such file",
+                 m + s + u + ["--key-file", d + "/none"]),
+                (2, "not '='", s + u + ["--model", "="]),
                 (3, "state folder", m + u + ["--state", plain]),
+                (3, "open to others", m + u + ["--state", shared]),
                 (4, "in use", m + u + ["--state", service.state]),
                 (5, "model folder", s + u + ["--model", d + "/none"]),
                 (5, "broken", s + u + ["--model", broken]),
@@ -421,6 +428,7 @@ def check_exits(service, program, model):
                 (6, "not a socket", m + s + ["--socket", plain]),
                 (6, "loopback", m + s + ["--listen", "0.0.0.0:0"]),
                 (6, "HOST:PORT", m + s + ["--listen", "nowhere"]),
+                (6, "0 to 65535", m + s + ["--listen", "127.0.0.1:99999"]),
                 (6, "longer than", m + s + ["--socket", "/" + "x" * 200])]:
             got, out, err = run_program(program, *args)
             assert got == code and words in err, (code, words, got, err)

@@ -13,7 +13,7 @@ static void on_event(void *user, tinker__session_event_t event,
   size_t used = strlen(b->events);
   cr_assert(tinker__loop_on_thread(&b->fake.base));
   snprintf(b->events + used, sizeof(b->events) - used, "%s\n",
-           event == TINKER__SESSION_MESSAGE ? text : names[event]);
+           event >= TINKER__SESSION_TROUBLE ? text : names[event]);
 }
 
 int bench_open(bench_t *b, tinker__mem_t *mem) {
