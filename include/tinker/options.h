@@ -125,21 +125,27 @@ typedef struct tinker_adam_params_s {
 
 /* Loss functions: sums over tokens and examples, as the service defines them.
  * lp = log p(target), q = input "logprobs", A = input "advantages",
- * r = exp(lp - q). */
+ * r = exp(lp - q), c(r) = r clamped to the two thresholds. */
 typedef enum {
   TINKER_LOSS_CROSS_ENTROPY = 0,       /* sum of -lp * weights */
   TINKER_LOSS_IMPORTANCE_SAMPLING = 1, /* sum of -r * A */
-  TINKER_LOSS_PPO = 2 /* sum of -min(r * A, clamp(r, low, high) * A) */
+  TINKER_LOSS_PPO = 2, /* sum of -min(r * A, c(r) * A) */
+  TINKER_LOSS_CISPO = 3, /* sum of -c(r) * lp * A, c(r) held constant */
+  TINKER_LOSS_DRO = 4, /* sum of -(lp * A - beta / 2 * (lp - q)^2) */
+  /* PPO with one ratio for all tokens of an example: exp of the mean of
+   * lp - q over the tokens whose input "sequence_ratio_mask" is not 0. */
+  TINKER_LOSS_GSPO = 5
 } tinker_loss_kind_t;
 
 typedef struct tinker_loss_s {
   size_t size;
   int32_t kind; /* tinker_loss_kind_t */
   int32_t reserved0;
-  /* Bounds of the ratio itself for PPO; 0 = not sent: the server's 0.8 and
-   * 1.2. */
+  /* Bounds of the ratio itself for PPO, CISPO and GSPO; 0 = not sent: the
+   * server's own (PPO 0.8 and 1.2, CISPO 0 and 4). */
   double clip_low_threshold;
   double clip_high_threshold;
+  double beta; /* DRO: above 0; its default is not documented, so required */
 } tinker_loss_t;
 
 /* Fills an options struct with the defaults: zero it, set its size. Use the

@@ -56,6 +56,16 @@ static int check_shape(const check_t *c, const tinker__train_datum_t *d,
                      why);
 }
 
+static int check_mask(const check_t *c, const tinker__train_datum_t *d) {
+  int rc = check_floats(c, "sequence_ratio_mask", d->ratio_mask, d->n);
+  for (size_t j = 0; !rc && j < d->n; j++) {
+    if (d->ratio_mask[j] != 0.0f) return 0;
+  }
+  if (rc) return rc;
+  return tinker__why(c->why, c->why_len, TINKER_EINVAL,
+                     "data[%zu].sequence_ratio_mask: no token counts", c->i);
+}
+
 static int check_datum(const check_t *c, const tinker__loss_config_t *loss) {
   const tinker__train_datum_t *d = &c->data[c->i];
   size_t vocab = c->base->d.vocab;
@@ -74,7 +84,23 @@ static int check_datum(const check_t *c, const tinker__loss_config_t *loss) {
   }
   if (ce) return check_floats(c, "weights", d->weights, d->n * d->k);
   rc = check_floats(c, "logprobs", d->logprobs, d->n);
-  return rc ? rc : check_floats(c, "advantages", d->advantages, d->n);
+  if (!rc) rc = check_floats(c, "advantages", d->advantages, d->n);
+  return rc || loss->kind != TINKER__LOSS_GSPO ? rc : check_mask(c, d);
+}
+
+static int check_config(const tinker__loss_config_t *l, char *why,
+                        size_t why_len) {
+  bool clips = l->kind == TINKER__LOSS_PPO || l->kind == TINKER__LOSS_CISPO ||
+               l->kind == TINKER__LOSS_GSPO;
+  if (clips && !(isfinite(l->clip_low) && isfinite(l->clip_high) &&
+                 l->clip_low <= l->clip_high)) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "clip thresholds: not finite, or low above high");
+  }
+  if (l->kind == TINKER__LOSS_DRO && !isfinite(l->beta)) {
+    return tinker__why(why, why_len, TINKER_EINVAL, "beta: not finite");
+  }
+  return 0;
 }
 
 int tinker__loss_check(const tinker__base_t *b,
@@ -82,17 +108,10 @@ int tinker__loss_check(const tinker__base_t *b,
                        const tinker__loss_config_t *loss, char *why,
                        size_t why_len) {
   check_t c = {.base = b, .data = data, .why = why, .why_len = why_len};
-  if (loss->kind == TINKER__LOSS_PPO &&
-      !(isfinite(loss->clip_low) && isfinite(loss->clip_high) &&
-        loss->clip_low <= loss->clip_high)) {
-    return tinker__why(why, why_len, TINKER_EINVAL,
-                       "clip thresholds: not finite, or low above high");
-  }
-  for (c.i = 0; c.i < n; c.i++) {
-    int rc = check_datum(&c, loss);
-    if (rc) return rc;
-  }
-  return 0;
+  int rc = check_config(loss, why, why_len);
+  for (; !rc && c.i < n; c.i++)
+    rc = check_datum(&c, loss);
+  return rc;
 }
 
 size_t tinker__head_block(const tinker__base_t *b, size_t rows) {
@@ -111,6 +130,7 @@ void tinker__head_carve(tinker__arena_t *a, const tinker__base_t *b,
   out->u = tinker__carve(a, block * rank);
   out->du = tinker__carve(a, block * rank);
   out->active = tinker__carve(a, block);
+  out->w = tinker__carve(a, rows);
 }
 
 typedef struct {
@@ -120,6 +140,7 @@ typedef struct {
   const tinker__head_t *head;
   const float *x;
   float *g, *dh, *dy;
+  bool probe;  /* gspo's first round: log-probabilities alone */
   size_t row0; /* of the present block */
 } job_t;
 
@@ -149,22 +170,70 @@ static void norm_back_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   }
 }
 
-/* Loss of one position of importance_sampling or ppo; *w gets what stands
- * before -d(logprob). */
-static float policy_loss(const tinker__loss_config_t *c, float lp, float q,
-                         float adv, float *w) {
-  *w = 0.0f;
-  if (adv == 0.0f) return 0.0f;
-  float r = tinker__expf(lp - q), free_term = r * adv;
-  if (c->kind == TINKER__LOSS_IMPORTANCE_SAMPLING) {
-    *w = free_term;
-    return -free_term;
-  }
+static float clamp(const tinker__loss_config_t *c, float r) {
   float low = (float)c->clip_low, high = (float)c->clip_high;
-  float clamped = (r < low ? low : r > high ? high : r) * adv;
+  return r < low ? low : r > high ? high : r;
+}
+
+/* ppo's loss of one position with the ratio r. */
+static float clipped_loss(const tinker__loss_config_t *c, float r, float adv,
+                          float *w) {
+  float free_term = r * adv, clamped = clamp(c, r) * adv;
   if (clamped < free_term) return -clamped;
   *w = free_term;
   return -free_term;
+}
+
+/* The quadratic term has no advantage in it: it counts everywhere. */
+static float dro_loss(const tinker__loss_config_t *c, float lp, float q,
+                      float adv, float *w) {
+  float beta = (float)c->beta, d = lp - q;
+  *w = adv - beta * d;
+  return -(lp * adv - 0.5f * beta * (d * d));
+}
+
+/* Loss of one position of any loss that has a ratio of its own; *w gets what
+ * stands before -d(logprob). */
+static float policy_loss(const tinker__loss_config_t *c, float lp, float q,
+                         float adv, float *w) {
+  *w = 0.0f;
+  if (c->kind == TINKER__LOSS_DRO) return dro_loss(c, lp, q, adv, w);
+  if (adv == 0.0f) return 0.0f;
+  float r = tinker__expf(lp - q);
+  if (c->kind == TINKER__LOSS_PPO) return clipped_loss(c, r, adv, w);
+  if (c->kind == TINKER__LOSS_CISPO) {
+    *w = clamp(c, r) * adv;
+    return -(*w * lp);
+  }
+  *w = r * adv;
+  return -*w;
+}
+
+/* The sum is in double, one chain: a sequence's ratio is as exact as a
+ * token's however long it is. */
+static float sequence_ratio(const tinker__train_datum_t *d) {
+  double sum = 0;
+  size_t n = 0;
+  for (size_t i = 0; i < d->n; i++) {
+    if (d->ratio_mask[i] == 0.0f) continue;
+    sum += (double)d->out_logprobs[i] - (double)d->logprobs[i];
+    n++;
+  }
+  return tinker__expf((float)(sum / (double)n));
+}
+
+/* Between gspo's two rounds: losses and weights from the log-probabilities. */
+static void sequence_losses(const job_t *j) {
+  for (size_t i = 0; i < j->batch->num_seqs; i++) {
+    const tinker__train_datum_t *d = &j->data[i];
+    float s = sequence_ratio(d), *w = j->head->w + j->batch->seqs[i].row0;
+    for (size_t k = 0; k < d->n; k++) {
+      float adv = d->advantages[k];
+      w[k] = 0.0f;
+      d->out_loss[k] =
+          adv == 0.0f ? 0.0f : clipped_loss(j->loss, s, adv, &w[k]);
+    }
+  }
 }
 
 /* The gradient of -sum_k w_k logprob(target_k) by the logits, in place. */
@@ -202,12 +271,21 @@ static bool cross_entropy_row(const job_t *j, const tinker__train_datum_t *d,
   return true;
 }
 
+/* `at`: the row in the batch, `pos` in its sequence. */
 static bool policy_row(const job_t *j, const tinker__train_datum_t *d,
-                       size_t pos, float *row, float lse) {
+                       size_t at, size_t pos, float *row, float lse) {
   float w, lp = row[d->targets[pos]] - lse;
-  d->out_logprobs[pos] = lp;
-  d->out_loss[pos] =
-      policy_loss(j->loss, lp, d->logprobs[pos], d->advantages[pos], &w);
+  if (j->probe) {
+    d->out_logprobs[pos] = lp;
+    return false;
+  }
+  if (j->loss->kind == TINKER__LOSS_GSPO) {
+    w = j->head->w[at];
+  } else {
+    d->out_logprobs[pos] = lp;
+    d->out_loss[pos] =
+        policy_loss(j->loss, lp, d->logprobs[pos], d->advantages[pos], &w);
+  }
   if (w == 0.0f || !j->g) return false;
   kernels(j)->xent_back(row, row, j->batch->base->d.vocab, lse,
                         (size_t)d->targets[pos], w);
@@ -228,7 +306,7 @@ static void loss_rows(void *arg, size_t row0, size_t n, unsigned worker) {
     float *row = j->head->logits + i * vocab;
     float lse = kernels(j)->lse(row, vocab);
     bool active = ce ? cross_entropy_row(j, d, at - seq->row0, row, lse)
-                     : policy_row(j, d, at - seq->row0, row, lse);
+                     : policy_row(j, d, at, at - seq->row0, row, lse);
     j->head->active[i] = active ? 1.0f : 0.0f;
   }
 }
@@ -272,6 +350,27 @@ static void add_losses(const job_t *j, double *total) {
   }
 }
 
+/* Logits block by block, what becomes of them, and with gradients the way
+ * back to the rows of hf. */
+static void sweep(job_t *j) {
+  const tinker__batch_t *batch = j->batch;
+  const tinker__base_t *b = batch->base;
+  const tinker__head_t *head = j->head;
+  tinker__engine_t *e = b->engine;
+  size_t hidden = b->d.hidden, vocab = b->d.vocab;
+  for (j->row0 = 0; j->row0 < batch->rows; j->row0 += head->block) {
+    size_t n = batch->rows - j->row0;
+    if (n > head->block) n = head->block;
+    const float *hf = head->hf + j->row0 * hidden;
+    tinker__linear(e->ks, e->pool, b->head, hf, hidden, n, head->logits, vocab,
+                   false);
+    tinker__lora_apply(batch->seqs[0].adapter, b->d.layers * TINKER__PROJS, hf,
+                       hidden, n, head->u, head->logits, vocab);
+    tinker__rows_run(e, n, 2 * vocab, loss_rows, j);
+    if (j->g && !j->probe) block_back(j, n);
+  }
+}
+
 void tinker__head_loss(const tinker__batch_t *batch,
                        const tinker__train_datum_t *data,
                        const tinker__loss_config_t *loss,
@@ -279,7 +378,7 @@ void tinker__head_loss(const tinker__batch_t *batch,
                        float *dh, float *dy, double *total) {
   const tinker__base_t *b = batch->base;
   tinker__engine_t *e = b->engine;
-  size_t hidden = b->d.hidden, vocab = b->d.vocab;
+  size_t hidden = b->d.hidden;
   job_t j = {.batch = batch,
              .data = data,
              .loss = loss,
@@ -287,19 +386,15 @@ void tinker__head_loss(const tinker__batch_t *batch,
              .x = x,
              .g = g,
              .dh = dh,
-             .dy = dy};
+             .dy = dy,
+             .probe = loss->kind == TINKER__LOSS_GSPO};
   tinker__rows_run(e, batch->rows, hidden, norm_rows, &j);
-  for (; j.row0 < batch->rows; j.row0 += head->block) {
-    size_t n = batch->rows - j.row0;
-    if (n > head->block) n = head->block;
-    const float *hf = head->hf + j.row0 * hidden;
-    tinker__linear(e->ks, e->pool, b->head, hf, hidden, n, head->logits, vocab,
-                   false);
-    tinker__lora_apply(batch->seqs[0].adapter, b->d.layers * TINKER__PROJS, hf,
-                       hidden, n, head->u, head->logits, vocab);
-    tinker__rows_run(e, n, 2 * vocab, loss_rows, &j);
-    if (g) block_back(&j, n);
+  if (j.probe) {
+    sweep(&j);
+    sequence_losses(&j);
+    j.probe = false;
   }
+  if (g || loss->kind != TINKER__LOSS_GSPO) sweep(&j);
   if (g && dy) tinker__rows_run(e, batch->rows, hidden, norm_back_rows, &j);
   add_losses(&j, total);
 }

@@ -4,7 +4,12 @@
  * blocks, so that a large vocabulary never needs all rows at once; a row
  * whose gradient is zero by its weights or advantage is left out of the way
  * back. Losses are sums; see protocol: cross_entropy -w lp, importance
- * sampling -r A, ppo -min(r A, clamp(r) A) with r = exp(lp - q). */
+ * sampling -r A, ppo -min(r A, clamp(r) A) with r = exp(lp - q), cispo
+ * -clamp(r) lp A with the clamped ratio taken as a constant, dro
+ * -(lp A - beta / 2 (lp - q)^2), gspo as ppo with one ratio for a sequence,
+ * exp(mean(lp - q)) over its mask, whose gradient is that of each token's own
+ * log-probability. gspo needs all rows of a sequence before the first
+ * gradient: it makes the logits twice. */
 #ifndef TINKER_LOCAL_CPU_LOSS_H
 #define TINKER_LOCAL_CPU_LOSS_H
 
@@ -24,6 +29,7 @@ typedef struct tinker__head_s {
   float *logits;  /* [block][vocab] */
   float *u, *du;  /* [block][rank] */
   float *active;  /* [block]: 1 = the row has a gradient */
+  float *w;       /* [rows], gspo: what stands before -d(logprob) */
 } tinker__head_t;
 
 /* Rows of logits made at once for this vocabulary, at most rows. */

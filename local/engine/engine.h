@@ -60,12 +60,16 @@ typedef struct tinker__lora_config_s {
 typedef enum {
   TINKER__LOSS_CROSS_ENTROPY,
   TINKER__LOSS_IMPORTANCE_SAMPLING,
-  TINKER__LOSS_PPO
+  TINKER__LOSS_PPO,
+  TINKER__LOSS_CISPO,
+  TINKER__LOSS_DRO,
+  TINKER__LOSS_GSPO
 } tinker__loss_kind_t;
 
 typedef struct tinker__loss_config_s {
   tinker__loss_kind_t kind;
-  double clip_low, clip_high; /* ppo: bounds of the ratio itself */
+  double clip_low, clip_high; /* ppo, cispo, gspo: bounds of the ratio */
+  double beta;                /* dro */
 } tinker__loss_config_t;
 
 /* One sequence. Arrays are borrowed until the pass ends. n tokens; k target
@@ -76,8 +80,10 @@ typedef struct tinker__train_datum_s {
   const int64_t *targets;   /* [n * k], each in [0, vocab_size) */
   size_t k;
   const float *weights;     /* [n * k]; cross_entropy, else NULL */
-  const float *logprobs;    /* [n]; importance_sampling and ppo, else NULL */
+  const float *logprobs;    /* [n]; every other loss, else NULL */
   const float *advantages;  /* [n]; the same */
+  const float *ratio_mask;  /* [n]; gspo, else NULL: not zero = the token
+                               counts in the sequence's ratio */
   float *out_logprobs;      /* [n * k], written: log p(target) */
   float *out_loss;          /* [n * k] ([n] for k = 1), written: the loss of
                                each element, weight or advantage included */

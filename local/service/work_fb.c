@@ -96,16 +96,38 @@ int tinker__work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
 
 /* --- Loss ----------------------------------------------------------------- */
 
-static int take_config(tinker__loss_config_t *loss, const tinker__fb_view_t *v,
-                       char *why, size_t why_len) {
+/* A negative default: the option is required. */
+static const struct loss {
+  const char *name;
+  tinker__loss_config_t config;
+  bool clips, beta;
+} losses[] = {
+    {"cross_entropy", {.kind = TINKER__LOSS_CROSS_ENTROPY}, false, false},
+    {"importance_sampling",
+     {.kind = TINKER__LOSS_IMPORTANCE_SAMPLING},
+     false,
+     false},
+    {"ppo", {TINKER__LOSS_PPO, 0.8, 1.2, 0}, true, false},
+    {"cispo", {TINKER__LOSS_CISPO, 0.0, 4.0, 0}, true, false},
+    {"dro", {TINKER__LOSS_DRO, 0, 0, -1}, false, true},
+    {"gspo", {TINKER__LOSS_GSPO, 0.8, 1.2, 0}, true, false}};
+
+static double *option(tinker__loss_config_t *to, const struct loss *l,
+                      tinker__str_t name) {
+  if (l->beta && tinker__str_eqs(name, "beta")) return &to->beta;
+  if (!l->clips) return NULL;
+  if (tinker__str_eqs(name, "clip_low_threshold")) return &to->clip_low;
+  if (tinker__str_eqs(name, "clip_high_threshold")) return &to->clip_high;
+  return NULL;
+}
+
+static int take_config(tinker__loss_config_t *loss, const struct loss *l,
+                       const tinker__fb_view_t *v, char *why,
+                       size_t why_len) {
+  *loss = l->config;
   for (size_t i = 0; i < v->config_count; i++) {
     const tinker__config_entry_t *c = &v->config[i];
-    bool ppo = loss->kind == TINKER__LOSS_PPO;
-    double *at = ppo && tinker__str_eqs(c->name, "clip_low_threshold")
-                     ? &loss->clip_low
-                 : ppo && tinker__str_eqs(c->name, "clip_high_threshold")
-                     ? &loss->clip_high
-                     : NULL;
+    double *at = option(loss, l, c->name);
     if (!at) {
       return tinker__why(why, why_len, TINKER_EINVAL,
                          "loss_fn_config.%.*s is not an option of %.*s",
@@ -119,6 +141,10 @@ static int take_config(tinker__loss_config_t *loss, const tinker__fb_view_t *v,
     }
     *at = c->number;
   }
+  if (loss->beta < 0) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "loss_fn_config.beta: required by %s", l->name);
+  }
   if (loss->clip_low <= loss->clip_high) return 0;
   return tinker__why(why, why_len, TINKER_EINVAL,
                      "loss_fn_config.clip_low_threshold is above "
@@ -127,22 +153,14 @@ static int take_config(tinker__loss_config_t *loss, const tinker__fb_view_t *v,
 
 static int take_loss(tinker__loss_config_t *loss, const tinker__fb_view_t *v,
                      char *why, size_t why_len) {
-  static const struct {
-    const char *name;
-    tinker__loss_kind_t kind;
-  } losses[] = {{"cross_entropy", TINKER__LOSS_CROSS_ENTROPY},
-                {"importance_sampling", TINKER__LOSS_IMPORTANCE_SAMPLING},
-                {"ppo", TINKER__LOSS_PPO}};
-  *loss = (tinker__loss_config_t){.clip_low = 0.8, .clip_high = 1.2};
   for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
     if (tinker__str_eqs(v->loss_fn, losses[i].name)) {
-      loss->kind = losses[i].kind;
-      return take_config(loss, v, why, why_len);
+      return take_config(loss, &losses[i], v, why, why_len);
     }
   }
   return tinker__why(why, why_len, TINKER_EINVAL,
                      "loss_fn '%.*s' is not one of cross_entropy, "
-                     "importance_sampling, ppo",
+                     "importance_sampling, ppo, cispo, dro, gspo",
                      (int)(v->loss_fn.len < 80 ? v->loss_fn.len : 80),
                      v->loss_fn.ptr);
 }
@@ -240,14 +258,17 @@ static int take_floats(const check_t *c, const tinker__datum_view_t *v,
 }
 
 /* An input that the loss does not know would be ignored: refused. */
-static int check_names(const check_t *c, const tinker__datum_view_t *v,
-                       bool ce) {
+static int check_names(const check_t *c, const tinker__datum_view_t *v) {
+  tinker__loss_kind_t kind = c->work->loss.kind;
+  bool ce = kind == TINKER__LOSS_CROSS_ENTROPY;
   for (size_t i = 0; i < v->input_count; i++) {
     tinker__str_t n = v->inputs[i].name;
     bool known = tinker__str_eqs(n, "target_tokens") ||
                  (ce ? tinker__str_eqs(n, "weights")
                      : tinker__str_eqs(n, "logprobs") ||
-                           tinker__str_eqs(n, "advantages"));
+                           tinker__str_eqs(n, "advantages")) ||
+                 (kind == TINKER__LOSS_GSPO &&
+                  tinker__str_eqs(n, "sequence_ratio_mask"));
     if (!known) {
       return tinker__why(c->why, c->why_len, TINKER_EINVAL,
                          "data[%zu].loss_fn_inputs.%.*s: not an input of this "
@@ -258,16 +279,28 @@ static int check_names(const check_t *c, const tinker__datum_view_t *v,
   return 0;
 }
 
+/* Without any token the sequence has no ratio. */
+static int take_mask(const check_t *c, const tinker__datum_view_t *v,
+                     tinker__train_datum_t *d) {
+  const char *name = "sequence_ratio_mask";
+  int rc = take_floats(c, v, name, d, &d->ratio_mask);
+  for (size_t i = 0; rc == 0 && i < d->n; i++) {
+    if (d->ratio_mask[i] != 0.0f) return 0;
+  }
+  return rc ? rc : wrong(c, name, "must be non-zero for at least one token");
+}
+
 static int take_datum(const check_t *c, const tinker__datum_view_t *v,
                       tinker__train_datum_t *d) {
   bool ce = c->work->loss.kind == TINKER__LOSS_CROSS_ENTROPY;
   int rc = take_tokens(c, v, d);
-  if (rc == 0) rc = check_names(c, v, ce);
+  if (rc == 0) rc = check_names(c, v);
   if (rc == 0) rc = take_targets(c, v, ce, d);
   if (rc == 0 && ce) return take_floats(c, v, "weights", d, &d->weights);
   if (rc == 0) rc = take_floats(c, v, "logprobs", d, &d->logprobs);
   if (rc == 0) rc = take_floats(c, v, "advantages", d, &d->advantages);
-  return rc;
+  if (rc || c->work->loss.kind != TINKER__LOSS_GSPO) return rc;
+  return take_mask(c, v, d);
 }
 
 static int take_data(tinker__work_t *w, const tinker__fb_view_t *v,

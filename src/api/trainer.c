@@ -32,6 +32,12 @@ static const struct loss {
                                           "advantages"}},
     [TINKER_LOSS_PPO] = {"ppo",
                          {"target_tokens", "logprobs", "advantages"}},
+    [TINKER_LOSS_CISPO] = {"cispo",
+                           {"target_tokens", "logprobs", "advantages"}},
+    [TINKER_LOSS_DRO] = {"dro", {"target_tokens", "logprobs", "advantages"}},
+    [TINKER_LOSS_GSPO] = {"gspo",
+                          {"target_tokens", "logprobs", "advantages",
+                           "sequence_ratio_mask"}},
 };
 
 /* A batch on its way into requests. */
@@ -39,7 +45,7 @@ typedef struct batch_s {
   const tinker_datum_t *const *data;
   size_t n;
   const struct loss *loss;
-  tinker__config_entry_t config[2];
+  tinker__config_entry_t config[3];
   size_t config_count;
   bool forward_only;
   tinker__arena_t arena; /* views, for the time of the call */
@@ -67,12 +73,17 @@ static int check_loss(batch_t *b, const tinker_loss_t *given) {
   if (rc) return rc;
   if (o.kind < 0 || (size_t)o.kind >= sizeof losses / sizeof losses[0])
     return TINKER_EINVAL;
-  const double values[2] = {o.clip_low_threshold, o.clip_high_threshold};
-  const char *names[2] = {"clip_low_threshold", "clip_high_threshold"};
-  for (int i = 0; i < 2; i++) {
+  const bool dro = o.kind == TINKER_LOSS_DRO;
+  const bool clips = o.kind == TINKER_LOSS_PPO ||
+                     o.kind == TINKER_LOSS_CISPO || o.kind == TINKER_LOSS_GSPO;
+  const double values[3] = {o.clip_low_threshold, o.clip_high_threshold,
+                            o.beta};
+  const char *names[3] = {"clip_low_threshold", "clip_high_threshold", "beta"};
+  if (dro && o.beta == 0) return TINKER_EINVAL;
+  for (int i = 0; i < 3; i++) {
     if (!(values[i] >= 0 && isfinite(values[i]))) return TINKER_EINVAL;
     if (values[i] == 0) continue;
-    if (o.kind != TINKER_LOSS_PPO) return TINKER_EINVAL;
+    if (!(i == 2 ? dro : clips)) return TINKER_EINVAL;
     b->config[b->config_count++] = (tinker__config_entry_t){
         .name = tinker__str(names[i]), .number = values[i]};
   }

@@ -267,10 +267,25 @@ Test(calls, data) {
   loss.clip_low_threshold = 0;
   loss.kind = TINKER_LOSS_PPO;
   cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL); /* no advantages */
+  cr_assert_eq(tinker_datum_set_f32(d, "logprobs", ones, 3, 0), 0);
+  cr_assert_eq(tinker_datum_set_f32(d, "advantages", ones, 3, 0), 0);
+  loss.kind = TINKER_LOSS_DRO;
+  cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL); /* no beta */
+  loss.beta = 0.1;
+  cr_assert_eq(batch_rc(t, d, &loss), 0);
+  loss.kind = TINKER_LOSS_CISPO;
+  cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL); /* beta */
+  loss.beta = 0;
+  loss.clip_high_threshold = 4;
+  cr_assert_eq(batch_rc(t, d, &loss), 0);
+  loss.kind = TINKER_LOSS_GSPO;
+  cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL); /* no mask */
+  cr_assert_eq(tinker_datum_set_f32(d, "sequence_ratio_mask", ones, 3, 0), 0);
+  cr_assert_eq(batch_rc(t, d, &loss), 0);
   loss.kind = 17;
   cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL);
   rig_run(&rig);
-  cr_assert_eq(rig_count(&rig, FB), 1u);
+  cr_assert_eq(rig_count(&rig, FB), 4u);
   cr_assert_eq(rig_seq(rig_request(&rig, FB, 0)), 1);
   tinker_datum_release(d);
   tinker_trainer_release(t);

@@ -197,7 +197,10 @@ def check_fields(service):
         status, reply = service.call("forward_backward", body)
         assert status in (400, 422) and words in str(reply), (words, reply)
     for words, loss, config in [
-            ("loss_fn 'dro'", "dro", {}),
+            ("loss_fn 'stable_reinforce'", "stable_reinforce", {}),
+            ("loss_fn 'custom'", "custom", {}),
+            ("loss_fn_config.beta: required", "dro", {}),
+            ("loss_fn_config.beta", "cispo", {"beta": 1.0}),
             ("loss_fn_config.beta", "cross_entropy", {"beta": 1.0}),
             ("weights: not an input", "importance_sampling", {})]:
         body = forward_backward(model, next(seq), DATA, loss)

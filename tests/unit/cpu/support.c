@@ -76,6 +76,7 @@ static void sample_alloc(sample_t *s, size_t n, size_t k) {
   s->weights = need(calloc(n * k, sizeof(float)));
   s->q = need(calloc(n, sizeof(float)));
   s->advantages = need(calloc(n, sizeof(float)));
+  s->mask = need(calloc(n, sizeof(float)));
   s->logprobs = need(calloc(n * k, sizeof(float)));
   s->loss = need(calloc(n * k, sizeof(float)));
   s->base_want = need(calloc(n, sizeof(double)));
@@ -89,6 +90,7 @@ void samples_free(sample_t *s, size_t n) {
     free(s[i].weights);
     free(s[i].q);
     free(s[i].advantages);
+    free(s[i].mask);
     free(s[i].logprobs);
     free(s[i].loss);
     free(s[i].base_want);
@@ -169,7 +171,10 @@ void sample_random(sample_t *s, size_t n, size_t k, size_t vocab,
     s->tokens[i] = (int32_t)(uniform(seed, i) * (double)vocab);
     s->q[i] = (float)(-4.5 + uniform(seed, 1000 + i));
     s->advantages[i] = i % 5 == 4 ? 0 : (float)uniform(seed, 2000 + i) - 0.4f;
+    s->mask[i] = i >= n / 3 && i % 7 != 6 ? 1 : 0;
   }
+  /* The shortest have one token, and that counts. */
+  s->mask[n / 3] = 1;
   for (size_t i = 0; i < n * k; i++) {
     s->targets[i] = (int64_t)(uniform(seed, 3000 + i) * (double)vocab);
     s->weights[i] = i % 5 == 4 ? 0 : (float)uniform(seed, 9000 + i);
@@ -179,6 +184,7 @@ void sample_random(sample_t *s, size_t n, size_t k, size_t vocab,
 tinker__train_datum_t sample_datum(const sample_t *s,
                                    tinker__loss_kind_t kind) {
   bool ce = kind == TINKER__LOSS_CROSS_ENTROPY;
+  bool gspo = kind == TINKER__LOSS_GSPO;
   return (tinker__train_datum_t){.tokens = s->tokens,
                                  .n = s->n,
                                  .targets = s->targets,
@@ -186,6 +192,7 @@ tinker__train_datum_t sample_datum(const sample_t *s,
                                  .weights = ce ? s->weights : NULL,
                                  .logprobs = ce ? NULL : s->q,
                                  .advantages = ce ? NULL : s->advantages,
+                                 .ratio_mask = gspo ? s->mask : NULL,
                                  .out_logprobs = s->logprobs,
                                  .out_loss = s->loss};
 }

@@ -14,7 +14,7 @@ typedef struct sample_s {
   size_t n, k;
   int32_t *tokens;
   int64_t *targets;
-  float *weights, *q, *advantages;
+  float *weights, *q, *advantages, *mask;
   float *logprobs, *loss; /* outputs */
   double *base_want, *adapter_want;
 } sample_t;

@@ -34,16 +34,41 @@ static void teardown(bench_t *b) {
 static const tinker__loss_config_t losses[] = {
     {.kind = TINKER__LOSS_CROSS_ENTROPY},
     {.kind = TINKER__LOSS_IMPORTANCE_SAMPLING},
-    {.kind = TINKER__LOSS_PPO, .clip_low = 0.8, .clip_high = 1.2}};
+    {.kind = TINKER__LOSS_PPO, .clip_low = 0.8, .clip_high = 1.2},
+    {.kind = TINKER__LOSS_CISPO, .clip_low = 0.5, .clip_high = 1.5},
+    {.kind = TINKER__LOSS_DRO, .beta = 0.3},
+    {.kind = TINKER__LOSS_GSPO, .clip_low = 0.9, .clip_high = 1.7}};
+#define LOSSES (sizeof losses / sizeof *losses)
 
-/* Loss of one element by its formula. */
+/* Mean of lp - q over the mask. */
+static double sequence_mean(const sample_t *s, const float *lp) {
+  double sum = 0, n = 0;
+  for (size_t i = 0; i < s->n; i++) {
+    if (s->mask[i] == 0) continue;
+    sum += (double)lp[i] - (double)s->q[i];
+    n++;
+  }
+  return sum / n;
+}
+
+/* Loss of one element by its formula. What the formula takes as a constant is
+ * computed from the log-probabilities `held`. */
 static double formula(const tinker__loss_config_t *c, const sample_t *s,
-                      size_t i) {
+                      const float *held, size_t i) {
   double lp = s->logprobs[i];
   if (c->kind == TINKER__LOSS_CROSS_ENTROPY) return -lp * s->weights[i];
   double a = s->advantages[i], r = exp(lp - s->q[i]);
   if (c->kind == TINKER__LOSS_IMPORTANCE_SAMPLING) return -r * a;
-  return -fmin(r * a, fmin(fmax(r, c->clip_low), c->clip_high) * a);
+  if (c->kind == TINKER__LOSS_DRO) {
+    return -(lp * a - 0.5 * c->beta * (lp - s->q[i]) * (lp - s->q[i]));
+  }
+  if (c->kind == TINKER__LOSS_CISPO) r = exp(held[i] - s->q[i]);
+  if (c->kind == TINKER__LOSS_GSPO) {
+    r = exp(sequence_mean(s, held) + lp - held[i]);
+  }
+  double clamped = fmin(fmax(r, c->clip_low), c->clip_high);
+  if (c->kind == TINKER__LOSS_CISPO) return -clamped * lp * a;
+  return -fmin(r * a, clamped * a);
 }
 
 static uint64_t outputs(const sample_t s[3]) {
@@ -61,7 +86,7 @@ static void check_formula(bench_t *b, tinker__train_t *t,
   for (size_t i = 0; i < 3; i++) {
     const sample_t *s = &b->s[i];
     for (size_t j = 0; j < s->n * s->k; j++) {
-      double f = formula(c, s, j);
+      double f = formula(c, s, s->logprobs, j);
       cr_assert_leq(fabs(f - s->loss[j]), 1e-5 * (1 + fabs(f)));
       want += s->loss[j];
     }
@@ -73,6 +98,18 @@ static void check_formula(bench_t *b, tinker__train_t *t,
   cr_assert_eq(run_pass(t, b->s, 0, c, false), 0, "no data is no work");
 }
 
+/* The loss with the weights moved. */
+static double moved_loss(bench_t *b, tinker__train_t *t,
+                         const tinker__loss_config_t *c, float *held[3]) {
+  double total = 0;
+  run_pass(t, b->s, 3, c, true);
+  for (size_t i = 0; i < 3; i++) {
+    for (size_t j = 0; j < b->s[i].n * b->s[i].k; j++)
+      total += formula(c, &b->s[i], held[i], j);
+  }
+  return total;
+}
+
 /* The slope of the loss along a direction, by two forward passes and by the
  * gradient. */
 static void check_slope(bench_t *b, tinker__train_t *t,
@@ -81,7 +118,14 @@ static void check_slope(bench_t *b, tinker__train_t *t,
   float *w = malloc(n * sizeof *w), *d = malloc(n * sizeof *d);
   const float h = 3e-4f;
   double slope = 0;
+  float *held[3];
   cr_assert(w && d);
+  for (size_t i = 0; i < 3; i++) {
+    size_t bytes = b->s[i].n * b->s[i].k * sizeof(float);
+    held[i] = malloc(bytes);
+    cr_assert_not_null(held[i]);
+    memcpy(held[i], b->s[i].logprobs, bytes);
+  }
   memcpy(w, t->current->w, n * sizeof *w);
   for (size_t i = 0; i < n; i++) {
     uint32_t r[4];
@@ -92,14 +136,16 @@ static void check_slope(bench_t *b, tinker__train_t *t,
     slope += (double)d[i] * (double)t->g[i];
   }
   move_weights(t, w, d, h);
-  double up = run_pass(t, b->s, 3, c, true);
+  double up = moved_loss(b, t, c, held);
   move_weights(t, w, d, -h);
-  double down = run_pass(t, b->s, 3, c, true);
+  double down = moved_loss(b, t, c, held);
   move_weights(t, w, d, 0);
   double measured = (up - down) / (2 * (double)h);
   cr_assert_leq(fabs(measured - slope), 2e-3 * fabs(slope),
                 "loss %d: slope %g, measured %g", (int)c->kind, slope,
                 measured);
+  for (size_t i = 0; i < 3; i++)
+    free(held[i]);
   free(w);
   free(d);
 }
@@ -109,7 +155,7 @@ Test(train, losses_and_slopes) {
     bench_t b;
     setup(&b, k);
     /* Soft targets are cross_entropy's alone. */
-    for (size_t l = 0; l < (k == 1 ? 3 : 1); l++) {
+    for (size_t l = 0; l < (k == 1 ? LOSSES : 1); l++) {
       tinker__train_t *t = random_train(&b.r, 4, 5);
       check_formula(&b, t, &losses[l]);
       check_slope(&b, t, &losses[l], 100 + l);
@@ -331,7 +377,7 @@ static void refusals(bench_t *b, tinker__train_t *t) {
   bad[8].d.k = 2;
   bad[8].loss.kind = TINKER__LOSS_IMPORTANCE_SAMPLING;
   bad[9].why = "clip thresholds: not finite, or low above high";
-  bad[9].loss = (tinker__loss_config_t){TINKER__LOSS_PPO, 1.2, 0.8};
+  bad[9].loss = (tinker__loss_config_t){TINKER__LOSS_PPO, 1.2, 0.8, 0};
   bad[10].why = "data[1]: target candidates per position must be 1 to the "
                 "vocabulary's size";
   bad[10].d.k = 0;

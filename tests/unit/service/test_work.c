@@ -33,6 +33,7 @@ static int parse(tinker__mem_t *mem, tinker__op_kind_t kind, const char *json,
 #define WEIGHTS ",\"weights\":" TENSOR("float32", "1,0.5,0")
 #define RL ",\"logprobs\":" TENSOR("float32", "-1,-2,-3")                      \
   ",\"advantages\":" TENSOR("float32", "1,1,-1")
+#define MASK(values) ",\"sequence_ratio_mask\":" TENSOR("float32", values)
 #define SAMPLE(more)                                                           \
   "{\"sampling_session_id\":\"a\",\"seq_id\":1,\"num_samples\":2,\"prompt\":"  \
   "{\"chunks\":[{\"type\":\"encoded_text\",\"tokens\":[1,2,3]}]}," more "}"
@@ -57,6 +58,21 @@ Test(work, what_is_taken) {
   cr_assert_eq(w->loss.kind, TINKER__LOSS_PPO);
   cr_assert(w->loss.clip_low == 0.8 && w->loss.clip_high == 1.2);
   cr_assert_eq(w->data[0].advantages[2], -1.0f);
+  tinker__work_free(w);
+  cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD, FB("cispo", TARGET RL),
+                     &w, why, 300), 0, "%s", why);
+  cr_assert(w->loss.kind == TINKER__LOSS_CISPO && w->loss.clip_low == 0 &&
+            w->loss.clip_high == 4);
+  tinker__work_free(w);
+  cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD,
+                     FB("dro\",\"loss_fn_config\":{\"beta\":0.5},\"x\":\"",
+                        TARGET RL), &w, why, 300), 0, "%s", why);
+  cr_assert(w->loss.kind == TINKER__LOSS_DRO && w->loss.beta == 0.5);
+  tinker__work_free(w);
+  cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD,
+                     FB("gspo", TARGET RL MASK("0,0,2")), &w, why, 300), 0,
+               "%s", why);
+  cr_assert(w->loss.clip_low == 0.8 && w->data[0].ratio_mask[2] == 2.0f);
   tinker__work_free(w);
   cr_assert_eq(parse(&mem, TINKER__OP_OPTIM, "{\"adam_params\":{}}", &w, why,
                      300), 0, "%s", why);
@@ -86,6 +102,16 @@ Test(work, refusals_name_the_field) {
       {TINKER__OP_FORWARD_BACKWARD, FB("cross_entropy", TARGET WEIGHTS RL),
        "not an input of this loss"},
       {TINKER__OP_FORWARD_BACKWARD, FB("ppo", TARGET), "logprobs: required"},
+      {TINKER__OP_FORWARD_BACKWARD, FB("stable_reinforce", TARGET RL),
+       "loss_fn 'stable_reinforce'"},
+      {TINKER__OP_FORWARD_BACKWARD, FB("dro", TARGET RL),
+       "loss_fn_config.beta: required"},
+      {TINKER__OP_FORWARD_BACKWARD, FB("cispo", TARGET RL MASK("1,1,1")),
+       "sequence_ratio_mask: not an input"},
+      {TINKER__OP_FORWARD_BACKWARD, FB("gspo", TARGET RL),
+       "sequence_ratio_mask: required"},
+      {TINKER__OP_FORWARD_BACKWARD, FB("gspo", TARGET RL MASK("0,0,0")),
+       "sequence_ratio_mask: must be non-zero"},
       {TINKER__OP_FORWARD_BACKWARD,
        FB("cross_entropy", "\"target_tokens\":" TENSOR("int64", "2,3,10")
           WEIGHTS), "target_tokens: a token id is outside"},
