@@ -12,7 +12,7 @@ extern "C" {
  * or the whole struct absent (NULL): then the C library is used. The functions
  * are called from any thread of the client and must be thread-safe; they
  * follow the C library's rules for malloc, calloc, realloc and free. What
- * libcurl, libuv, cJSON and OpenSSL allocate does not pass through here. */
+ * libcurl, libuv and OpenSSL allocate does not pass through here. */
 typedef struct tinker_allocator_s {
   void *(*malloc_fn)(size_t size, void *user);
   void *(*calloc_fn)(size_t count, size_t size, void *user);

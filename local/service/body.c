@@ -122,6 +122,21 @@ static int add_string(tinker__sha256_t *h, char mark, tinker__str_t s) {
   return rc ? rc : tinker__sha256_add(h, s.ptr, s.len);
 }
 
+/* 1.0, 1.00 and 1e0 are one number. Integers stay as they are: a double does
+ * not hold all of them. */
+static int add_number(tinker__sha256_t *h, tinker__str_t s) {
+  char text[32];
+  double v;
+  bool whole = true;
+  for (size_t i = 0; i < s.len; i++)
+    whole = whole && s.ptr[i] != '.' && s.ptr[i] != 'e' && s.ptr[i] != 'E';
+  if (!whole && tinker__parse_f64(s, &v) == 0) {
+    tinker__format_f64(text, v);
+    s = tinker__str(text);
+  }
+  return add_string(h, 'v', s);
+}
+
 /* The members of the object that j is in front of. */
 static int list_members(tinker__json_t *j, tinker__mem_t *mem, member_t **out,
                         size_t *n) {
@@ -187,6 +202,9 @@ static int digest_value(tinker__mem_t *mem, tinker__sha256_t *h,
       break;
     case TINKER__JSON_STRING:
       rc = tinker__json_string(&j, &s) ? add_string(h, 's', s) : j.error;
+      break;
+    case TINKER__JSON_NUMBER:
+      rc = tinker__json_raw(&j, &s) ? add_number(h, s) : j.error;
       break;
     default:
       rc = tinker__json_raw(&j, &s) ? add_string(h, 'v', s) : j.error;

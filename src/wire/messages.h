@@ -24,10 +24,6 @@ int tinker__message_encode_numbered(tinker__wire_body_t *out,
 int tinker__message_decode(const tinker__bind_table_t *table, void *out,
                            tinker__arena_t *arena, tinker__str_t body,
                            char *why, size_t why_len);
-/* Digest of what a JSON text means: keys sorted, no white space; the top-level
- * key `except` (may be NULL) is left out. */
-int tinker__json_digest(tinker__mem_t *mem, tinker__str_t text,
-                        const char *except, unsigned char out[32]);
 
 /* --- configuration and session ------------------------------------------ */
 

@@ -30,19 +30,13 @@ static void numbers(tinker__mem_t *mem, tinker__str_t text) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   tinker__mem_t mem;
   tinker__json_t j;
-  unsigned char digest[32];
   char line[200];
   tinker__str_t text = {size ? (const char *)data : "", size};
   tinker__mem_init(&mem, NULL, 1u << 26);
   tinker__json_init(&j, &mem, text.ptr, text.len);
   tinker__json_skip(&j);
-  int rc = tinker__json_end(&j);
+  tinker__json_end(&j);
   tinker__json_done(&j);
-  /* Both ways through a text agree on whether it is JSON. */
-  int other = tinker__json_digest(&mem, text, "type", digest);
-  if (rc && rc != other) __builtin_trap();
-  if (!rc && other && other != TINKER_ENOMEM && other != TINKER_EOVERFLOW)
-    __builtin_trap();
   numbers(&mem, text);
   tinker__error_body_text(&mem, text, line, sizeof(line));
   if (!tinker__utf8_valid(line, strlen(line))) __builtin_trap();

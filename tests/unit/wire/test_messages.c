@@ -282,35 +282,3 @@ Test(messages, error_bodies_become_one_line) {
                           sizeof(tiny));
   cr_assert_str_eq(tiny, "abc", "never half a character");
 }
-
-static int digest(tinker__mem_t *m, void *user) {
-  unsigned char out[32];
-  (void)user;
-  return tinker__json_digest(
-      m, TINKER__STR("{\"b\":[1,{\"y\":\"\\u00e9\",\"x\":2}],\"a\":1}"), NULL,
-      out);
-}
-
-Test(messages, json_digest_is_about_meaning) {
-  unsigned char a[32], b[32];
-  static const char *const same[][2] = {
-      {"{\"b\":1,\"a\":[1,{\"d\":1,\"c\":2}]}",
-       " { \"a\" : [1, {\"c\":2,\"d\":1}], \"b\":1 } "},
-      {"\"\\u00e9\"", "\"\xc3\xa9\""},
-      {"[1.0,1e2]", "[1.00,100.0]"}};
-  for (size_t i = 0; i < 3; i++) {
-    cr_assert_eq(tinker__json_digest(&mem, tinker__str(same[i][0]), NULL, a),
-                 0);
-    cr_assert_eq(tinker__json_digest(&mem, tinker__str(same[i][1]), NULL, b),
-                 0);
-    cr_assert_arr_eq(a, b, 32, "row %zu", i);
-  }
-  tinker__json_digest(&mem, TINKER__STR("{\"a\":1,\"s\":2}"), "s", a);
-  tinker__json_digest(&mem, TINKER__STR("{\"a\":1,\"s\":3}"), "s", b);
-  cr_assert_arr_eq(a, b, 32);
-  tinker__json_digest(&mem, TINKER__STR("{\"a\":1,\"s\":3}"), NULL, a);
-  cr_assert_neq(memcmp(a, b, 32), 0);
-  cr_assert_eq(tinker__json_digest(&mem, TINKER__STR("{"), NULL, a),
-               TINKER_EJSON);
-  cr_assert_gt(tinker__fail_sweep(digest, NULL, TINKER_ENOMEM), 2);
-}
