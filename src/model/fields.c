@@ -5,9 +5,7 @@
 #include <string.h>
 #include <tinker/error.h>
 
-#include "base/json_read.h"
-
-#define SHOWN 60
+#include "base/json_table.h"
 
 void tinker__fields_init(tinker__fields_t *f, tinker__mem_t *mem,
                          const char *file, char *why, size_t why_len) {
@@ -19,70 +17,21 @@ void tinker__fields_init(tinker__fields_t *f, tinker__mem_t *mem,
 }
 
 static int json_failed(tinker__fields_t *f, const tinker__json_t *j) {
-  if (j->error == TINKER_ENOMEM)
-    f->rc = tinker__why(f->why, f->why_len, TINKER_ENOMEM, "out of memory");
-  else
-    f->rc = tinker__why(f->why, f->why_len, TINKER_EFORMAT,
-                        "%s: %s at byte %zu", f->file,
-                        j->reason ? j->reason : "malformed JSON", j->error_at);
+  f->rc = tinker__json_told(j, f->file, f->why, f->why_len);
   return f->rc;
-}
-
-/* Bytes of a value that a message repeats, cut between characters. */
-static int shown(tinker__str_t s) {
-  size_t n = s.len;
-  if (n > SHOWN) {
-    n = SHOWN;
-    while (n > 0 && ((unsigned char)s.ptr[n] & 0xc0) == 0x80)
-      n--;
-  }
-  return (int)n;
-}
-
-static bool is_nothing(tinker__str_t raw) {
-  if (tinker__str_eqs(raw, "null") || tinker__str_eqs(raw, "false") ||
-      tinker__str_eqs(raw, "\"\""))
-    return true;
-  if (raw.len < 2 || (raw.ptr[0] != '[' && raw.ptr[0] != '{')) return false;
-  for (size_t i = 1; i + 1 < raw.len; i++)
-    if (!strchr(" \t\r\n", raw.ptr[i]) || raw.ptr[i] == 0) return false;
-  return true;
-}
-
-static void take(tinker__fields_t *f, tinker__str_t key, tinker__str_t raw,
-                 bool strict) {
-  size_t i = 0;
-  while (i < f->n && !tinker__str_eqs(key, f->keys[i]))
-    i++;
-  if (i == f->n) {
-    if (strict && !is_nothing(raw))
-      f->rc = tinker__why(f->why, f->why_len, TINKER_ENOTSUP,
-                          "%s: %.*s is %.*s, which is not supported", f->file,
-                          shown(key), key.ptr, shown(raw), raw.ptr);
-  } else if (f->raw[i].len != 0) {
-    f->rc = tinker__why(f->why, f->why_len, TINKER_EFORMAT,
-                        "%s: %s is there twice", f->file, f->keys[i]);
-  } else if (!tinker__str_eqs(raw, "null")) {
-    f->raw[i] = raw;
-  }
 }
 
 int tinker__fields_read(tinker__fields_t *f, tinker__str_t text,
                         const char *const *keys, tinker__str_t *raw, size_t n,
                         bool strict) {
-  tinker__json_t j;
-  tinker__str_t key, value;
   f->keys = keys;
   f->raw = raw;
   f->n = n;
   for (size_t i = 0; i < n; i++)
     raw[i] = (tinker__str_t){"", 0};
-  tinker__json_init(&j, f->mem, text.ptr, text.len);
-  if (tinker__json_object(&j))
-    while (f->rc == 0 && tinker__json_key(&j, &key))
-      if (tinker__json_raw(&j, &value)) take(f, key, value, strict);
-  if (f->rc == 0 && tinker__json_end(&j) != 0) json_failed(f, &j);
-  tinker__json_done(&j);
+  if (f->rc == 0) /* an object inside one that failed stays empty */
+    f->rc = tinker__json_table(f->mem, text, f->file, keys, raw, n, strict,
+                               f->why, f->why_len);
   return f->rc;
 }
 
@@ -98,7 +47,8 @@ static int complain(tinker__fields_t *f, int key, int code, const char *verb,
   tinker__str_t raw = f->raw[key];
   if (raw.len == 0) raw = TINKER__STR("missing");
   f->rc = tinker__why(f->why, f->why_len, code, "%s: %s is %.*s: %s %s",
-                      f->file, f->keys[key], shown(raw), raw.ptr, verb, want);
+                      f->file, f->keys[key], tinker__json_shown(raw), raw.ptr,
+                      verb, want);
   return f->rc;
 }
 

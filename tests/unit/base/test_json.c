@@ -7,6 +7,7 @@
 #include <tinker/error.h>
 
 #include "base/json_read.h"
+#include "base/json_table.h"
 #include "base/json_write.h"
 #include "support/fail_alloc.h"
 
@@ -347,4 +348,42 @@ Test(json, writes) {
   tinker__jsonw_i32_array(&w, many, 100);
   cr_assert_eq(tinker__buf_error(&b), TINKER_EOVERFLOW);
   tinker__buf_free(&b);
+}
+
+/* A key with an escape makes the reader allocate. */
+static int read_table(tinker__mem_t *m, void *user) {
+  static const char *const keys[] = {"a", "b"};
+  tinker__str_t raw[2];
+  char why[80];
+  (void)user;
+  return tinker__json_table(m, TINKER__STR("{\"\\u0061\":[1],\"b\":null}"),
+                            "f", keys, raw, 2, true, why, sizeof why);
+}
+
+Test(json, table) {
+  static const char *const keys[] = {"a", "b"};
+  static const struct {
+    const char *text;
+    bool strict;
+    int rc;
+    const char *why;
+  } rows[] = {
+      {"{\"a\":1,\"c\":[ ],\"d\":null,\"e\":\"\"}", true, 0, ""},
+      {"{\"a\":1,\"c\":[0]}", false, 0, ""},
+      {"{\"a\":1,\"c\":[0]}", true, TINKER_ENOTSUP,
+       "f: c is [0], which is not supported"},
+      {"{\"a\":1,\"a\":2}", false, TINKER_EFORMAT, "f: a is there twice"},
+      {"{\"a\":1", false, TINKER_EFORMAT, "f: "},
+      {"[]", false, TINKER_EFORMAT, "f: "},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    tinker__str_t raw[2];
+    char why[80] = "";
+    int rc = tinker__json_table(&mem, tinker__str(rows[i].text), "f", keys,
+                                raw, 2, rows[i].strict, why, sizeof why);
+    cr_assert_eq(rc, rows[i].rc, "%s: %s", rows[i].text, why);
+    cr_assert_eq(strncmp(why, rows[i].why, strlen(rows[i].why)), 0, "%s", why);
+    cr_assert(rc || (tinker__str_eqs(raw[0], "1") && raw[1].len == 0));
+  }
+  cr_assert_gt(tinker__fail_sweep(read_table, NULL, TINKER_ENOMEM), 0);
 }
