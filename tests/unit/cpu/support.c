@@ -81,6 +81,7 @@ static void sample_alloc(sample_t *s, size_t n, size_t k) {
   s->loss = need(calloc(n * k, sizeof(float)));
   s->base_want = need(calloc(n, sizeof(double)));
   s->adapter_want = need(calloc(n, sizeof(double)));
+  s->loss_want = need(calloc(n, sizeof(double)));
 }
 
 void samples_free(sample_t *s, size_t n) {
@@ -95,6 +96,7 @@ void samples_free(sample_t *s, size_t n) {
     free(s[i].loss);
     free(s[i].base_want);
     free(s[i].adapter_want);
+    free(s[i].loss_want);
   }
 }
 
@@ -106,6 +108,10 @@ static void golden_field(sample_t *s, tinker__str_t key, const double *v,
     if (tinker__str_eqs(key, "tokens")) s->tokens[i] = (int32_t)v[i];
     if (tinker__str_eqs(key, "targets")) s->targets[i] = (int64_t)v[i];
     if (tinker__str_eqs(key, "weights")) s->weights[i] = (float)v[i];
+    if (tinker__str_eqs(key, "logprobs")) s->q[i] = (float)v[i];
+    if (tinker__str_eqs(key, "advantages")) s->advantages[i] = (float)v[i];
+    if (tinker__str_eqs(key, "sequence_ratio_mask")) s->mask[i] = (float)v[i];
+    if (tinker__str_eqs(key, "elementwise_loss")) s->loss_want[i] = v[i];
     if (tinker__str_eqs(key, "base_logprobs")) s->base_want[i] = v[i];
     if (tinker__str_eqs(key, "adapter_logprobs")) s->adapter_want[i] = v[i];
   }

@@ -16,7 +16,7 @@ typedef struct sample_s {
   int64_t *targets;
   float *weights, *q, *advantages, *mask;
   float *logprobs, *loss; /* outputs */
-  double *base_want, *adapter_want;
+  double *base_want, *adapter_want, *loss_want;
 } sample_t;
 
 typedef struct rig_s {
@@ -33,7 +33,7 @@ void rig_close(rig_t *r);
 
 /* tests/golden/<name>, valid until the next call. */
 const char *golden_dir(const char *name);
-/* data of logprobs.json of a golden model; returns how many. */
+/* data of logprobs.json of a golden model or loss; returns how many. */
 size_t golden_data(const char *model, sample_t out[GOLDEN_DATA_MAX]);
 void samples_free(sample_t *s, size_t n);
 

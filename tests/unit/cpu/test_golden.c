@@ -1,6 +1,7 @@
 /* Against PyTorch: log-probabilities with and without an adapter, through the
  * training pass and through the cache, and the gradients of every A and B, of
- * six tiny models. */
+ * six tiny models; every loss of one of them, token by token, and its
+ * gradients. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -146,6 +147,52 @@ Test(golden, torch) {
   for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
     check_model(models[i]);
   }
+}
+
+/* Names and options as in make_losses.py. */
+static const struct {
+  const char *name;
+  tinker__loss_config_t config;
+} losses[] = {
+    {"losses/cross_entropy", {.kind = TINKER__LOSS_CROSS_ENTROPY}},
+    {"losses/importance_sampling", {.kind = TINKER__LOSS_IMPORTANCE_SAMPLING}},
+    {"losses/ppo", {TINKER__LOSS_PPO, 0.8, 1.2, 0}},
+    {"losses/cispo", {TINKER__LOSS_CISPO, 0.7, 1.4, 0}},
+    {"losses/dro", {.kind = TINKER__LOSS_DRO, .beta = 0.3}},
+    {"losses/gspo", {TINKER__LOSS_GSPO, 0.9, 1.1, 0}}};
+
+/* PyTorch's side is in double. */
+Test(golden, losses) {
+  rig_t r;
+  sample_t s[GOLDEN_DATA_MAX];
+  char dir[600];
+  rig_open(&r, golden_dir("models/qwen3_tied"), 2, NULL);
+  for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
+    size_t n = golden_data(losses[i].name, s);
+    double lp = 0, loss = 0, want = 0, size = 0;
+    cr_assert_eq(n, 2);
+    snprintf(dir, sizeof dir, "%s/adapter", golden_dir("models/qwen3_tied"));
+    tinker__train_t *t = golden_train(&r, dir);
+    double total = run_pass(t, s, n, &losses[i].config, false);
+    for (size_t k = 0; k < n; k++) {
+      lp = fmax(lp, worst(s[k].logprobs, s[k].adapter_want, s[k].n));
+      loss = fmax(loss, worst(s[k].loss, s[k].loss_want, s[k].n));
+      for (size_t j = 0; j < s[k].n; j++) {
+        want += s[k].loss_want[j];
+        size += fabs(s[k].loss_want[j]);
+      }
+    }
+    double grad = gradient_error(&r, t, losses[i].name);
+    cr_log_info("%s: log-prob %.2g loss %.2g sum %.2g gradient %.2g",
+                losses[i].name, lp, loss, fabs(total - want) / size, grad);
+    cr_assert_leq(lp, TOLERANCE, "%s: %g", losses[i].name, lp);
+    cr_assert_leq(loss, TOLERANCE, "%s: %g", losses[i].name, loss);
+    cr_assert_leq(fabs(total - want), TOLERANCE * size, "%s: %.9g of %.9g",
+                  losses[i].name, total, want);
+    r.api->train_free(t);
+    samples_free(s, n);
+  }
+  rig_close(&r);
 }
 
 /* The demo's model, bf16 in the file, against what transformers computed. */

@@ -16,13 +16,18 @@ typedef struct {
   sample_t s[3];
 } bench_t;
 
-static void setup(bench_t *b, size_t k) {
+static void setup_shape(bench_t *b, const shape_t *shape, size_t n,
+                        size_t k) {
   temp_dir(b->dir);
-  write_model(b->dir, &tiny_shape);
+  write_model(b->dir, shape);
   rig_open(&b->r, b->dir, 2, NULL);
   for (size_t i = 0; i < 3; i++) {
-    sample_random(&b->s[i], 11 + 9 * i, k, tiny_shape.vocab, 40 + i);
+    sample_random(&b->s[i], n + 9 * i, k, shape->vocab, 40 + i);
   }
+}
+
+static void setup(bench_t *b, size_t k) {
+  setup_shape(b, &tiny_shape, 11, k);
 }
 
 static void teardown(bench_t *b) {
@@ -163,6 +168,21 @@ Test(train, losses_and_slopes) {
     }
     teardown(&b);
   }
+}
+
+/* A vocabulary so large that each sequence lies in several blocks of logits:
+ * what belongs to the whole sequence must not start anew with a block. */
+Test(train, sequence_over_blocks) {
+  bench_t b;
+  shape_t wide = tiny_shape;
+  wide.vocab = 9000;
+  setup_shape(&b, &wide, 190, 1);
+  const tinker__loss_config_t *gspo = &losses[LOSSES - 1];
+  tinker__train_t *t = random_train(&b.r, 4, 5);
+  check_formula(&b, t, gspo);
+  check_slope(&b, t, gspo, 3);
+  b.r.api->train_free(t);
+  teardown(&b);
 }
 
 /* --- AdamW ------------------------------------------------------------- */
