@@ -60,7 +60,9 @@ static void write_op(tinker__write_t *w, const tinker__op_t *op, int format,
 tinker__handled_t tinker__op_accept(tinker__service_t *s, tinker__req_t *r,
                                     tinker__op_t *op, tinker__write_t *w) {
   op->row = tinker__service_row(s);
-  if (tinker__map_put(s->op_by_id, tinker__str(op->request_id), op, NULL)) {
+  if (!w ||
+      tinker__map_put(s->op_by_id, tinker__str(op->request_id), op, NULL)) {
+    tinker__write_drop(w);
     tinker__op_free(op);
     return tinker__reply_error(r, 503, "out of memory");
   }
@@ -71,7 +73,6 @@ tinker__handled_t tinker__op_accept(tinker__service_t *s, tinker__req_t *r,
   } else {
     tinker__list_push_back(&op->sampler->ops, &op->all);
   }
-  if (!w) w = tinker__op_write_begin(op);
   /* A rejected body is of no use to anyone. */
   bool rejected = op->state == TINKER__OP_REJECTED;
   write_op(w, op, r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
@@ -163,7 +164,7 @@ static tinker__handled_t register_call(tinker__service_t *s, tinker__req_t *r,
   } else {
     op->state = TINKER__OP_REJECTED;
   }
-  return tinker__op_accept(s, r, op, NULL);
+  return tinker__op_accept(s, r, op, tinker__op_write_begin(op));
 }
 
 /* A number whose result is no longer kept. */

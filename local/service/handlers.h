@@ -45,8 +45,9 @@ TINKER__HANDLER(checkpoints);
 tinker__handled_t tinker__ack_wait(tinker__ack_t *a, tinker__req_t *r);
 
 /* accept.c: a new op becomes known and goes to the store with its body; r
- * (whose reply is set) is parked on it. w holds statements that go along, or
- * is NULL. Under the lock. On failure r is answered and the op freed. */
+ * (whose reply is set) is parked on it. w is from tinker__op_write_begin, with
+ * statements that go along or none; NULL = that had no memory. Under the lock.
+ * On failure r is answered and the op freed. */
 tinker__handled_t tinker__op_accept(tinker__service_t *s, tinker__req_t *r,
                                     tinker__op_t *op, tinker__write_t *w);
 /* Begins the write that tinker__op_accept ends. NULL without memory. */

@@ -327,7 +327,7 @@ static tinker__handled_t accept_sample(tinker__service_t *s, tinker__req_t *r,
   op->work = *work;
   *work = NULL;
   tinker__reply_future(r, op, op->work->num_samples);
-  return tinker__op_accept(s, r, op, NULL);
+  return tinker__op_accept(s, r, op, tinker__op_write_begin(op));
 }
 
 static tinker__handled_t sample(tinker__service_t *s, tinker__req_t *r,

@@ -70,6 +70,10 @@ static void write_free(tinker__write_t *w) {
   tinker__mem_free(mem, w);
 }
 
+void tinker__write_drop(tinker__write_t *w) {
+  if (w) write_free(w);
+}
+
 static void add(tinker__write_t *w, value_t v) {
   if (!w) return;
   tinker__mem_t *mem = w->store->mem;
