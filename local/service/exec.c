@@ -171,8 +171,9 @@ static bool skip_replay(const tinker__op_t *op) {
   switch (op->kind) {
     case TINKER__OP_FORWARD_BACKWARD:
       return op->state == TINKER__OP_FAILED || op->work->forward_only;
-    case TINKER__OP_OPTIM: return op->state == TINKER__OP_FAILED &&
-                                  !op->model->train && !op->model->snapshot;
+    case TINKER__OP_OPTIM: /* refused gradients are gone: not traceless */
+      return op->traceless || (op->state == TINKER__OP_FAILED &&
+                               !op->model->train && !op->model->snapshot);
     case TINKER__OP_CREATE: return op->state == TINKER__OP_FAILED;
     default: return true; /* saves, and loads that failed */
   }

@@ -219,6 +219,8 @@ static int fill_op(load_t *t, tinker__op_t *op, struct sqlite3_stmt *row) {
   op->result_format = (int)tinker__row_i64(row, 10);
   op->result_size = (size_t)tinker__row_i64(row, 12);
   op->replay = op->state == TINKER__OP_DONE || op->state == TINKER__OP_FAILED;
+  op->traceless =
+      op->state == TINKER__OP_FAILED && tinker__row_i64(row, 13) != 0;
   if (!tinker__row_null(row, 8)) {
     op->log_body = tinker__mem_dup(t->service->mem, body.ptr, body.len);
     op->log_len = body.len;
@@ -314,7 +316,8 @@ int tinker__replay_load(tinker__service_t *s, char *why, size_t why_len) {
        " expires_ms, pending_grad FROM checkpoints ORDER BY row",
        each_checkpoint},
       {"SELECT row, owner_kind, owner, seq, kind, digest, format, seed, body,"
-       " state, result_format, result_digest, length(result)"
+       " state, result_format, result_digest, length(result),"
+       " instr(CAST(result AS TEXT), '\"category\":\"server\"')"
        " FROM requests ORDER BY owner_kind, owner, seq",
        each_request}};
   for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {

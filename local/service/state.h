@@ -101,6 +101,7 @@ typedef struct tinker__op_s {
   int result_format;
   /* Restart: the result is known, execution only restores the model. */
   bool replay;
+  bool traceless; /* and that it failed by the service's fault, undone */
   char *log_body; /* as logged, until executed; NULL when it is decoded */
   size_t log_len;
   int log_format;
