@@ -10,6 +10,10 @@
 void tinker__exec_fail(tinker__op_t *op, int rc, const char *why) {
   bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT ||
               rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
+  if (op->replay && rc == TINKER_ENOMEM) { /* says nothing of the model */
+    tinker__service_fatal(op->service, "out of memory to restore a model");
+    return;
+  }
   tinker__op_fail(op, user ? "user" : "server", "%s",
                   *why ? why : tinker_code_text(rc));
 }
@@ -188,7 +192,7 @@ static bool run_op(tinker__model_t *m, tinker__op_t *op) {
                      "%s", m->broken);
   }
   if (rc != 0) {
-    if (!op->replay) tinker__exec_fail(op, rc, why);
+    if (!op->replay || !m->broken) tinker__exec_fail(op, rc, why);
     return false;
   }
   if (skip_replay(op)) return false;
@@ -208,6 +212,7 @@ static bool run_op(tinker__model_t *m, tinker__op_t *op) {
 static tinker__op_t *take_op(tinker__model_t *m) {
   tinker__service_t *s = m->service;
   bool ended = false;
+  if (atomic_load(&s->fatal)) return NULL; /* stays busy: the next start */
   pthread_mutex_lock(&s->lock);
   if (!m->current) m->current = tinker__model_begin(m);
   tinker__op_t *op = m->current;

@@ -211,6 +211,7 @@ void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state,
     return;
   }
   *c = (completion_t){op, state, format, block, len, committed, user};
+  tinker__write_vital(w); /* later results may follow from this one */
   tinker__write_sql(w,
                     "UPDATE requests SET state = ?, result_format = ?,"
                     " result_digest = ?, result = ? WHERE row = ?");

@@ -78,6 +78,7 @@ void tinker__service_log(tinker__service_t *s, const char *level,
 }
 
 void tinker__service_fatal(tinker__service_t *s, const char *what) {
+  atomic_store(&s->fatal, true);
   tinker__service_log(s, "error", "fatal", "why", what, NULL);
   if (s->config.ended) s->config.ended(s->config.user);
 }

@@ -182,7 +182,7 @@ struct tinker__service_s {
 
   pthread_mutex_t lock, log_lock;
   bool stopping;
-  bool fatal; /* the store failed after an execution: the service must end */
+  atomic_bool fatal; /* the service must end: nothing is executed any more */
   int64_t next_row;
   tinker__link_t sessions, models, samplers;
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
@@ -203,7 +203,8 @@ int64_t tinker__service_row(tinker__service_t *s); /* under the lock */
  * event: pairs of key and value, both strings, and a NULL. Any thread. */
 void tinker__service_log(tinker__service_t *s, const char *level,
                          const char *event, ...);
-/* A failure after which going on could lie: logs it and asks for the end. */
+/* A failure after which going on could lie: logs it, stops executing numbered
+ * calls and asks for the end. Any thread, with or without the lock. */
 void tinker__service_fatal(tinker__service_t *s, const char *what);
 tinker__base_model_t *tinker__service_base(tinker__service_t *s,
                                            tinker__str_t name);

@@ -34,6 +34,7 @@ struct tinker__write_s {
   value_t *values;
   size_t n, cap;
   int rc;
+  bool vital;
 };
 
 struct tinker__store_s {
@@ -44,6 +45,7 @@ struct tinker__store_s {
   pthread_cond_t wake;
   tinker__link_t queue;
   bool stop, started;
+  bool failed; /* a vital write did. Store thread */
   struct {
     const char *sql;
     sqlite3_stmt *stmt;
@@ -69,6 +71,8 @@ static void write_free(tinker__write_t *w) {
   tinker__mem_free(mem, w->values);
   tinker__mem_free(mem, w);
 }
+
+void tinker__write_vital(tinker__write_t *w) { w->vital = true; }
 
 void tinker__write_drop(tinker__write_t *w) {
   if (w) write_free(w);
@@ -235,10 +239,13 @@ static void commit_group(tinker__store_t *s, tinker__link_t *group) {
   TINKER__LIST_EACH(l, tmp, group) {
     if (!TINKER__CONTAINER(l, tinker__write_t, link)->read) writes = true;
   }
-  if (!writes || transact(s, group->next, group) == 0) return;
+  if (!writes) return;
+  if (!s->failed && transact(s, group->next, group) == 0) return;
   TINKER__LIST_EACH(l, tmp, group) {
     tinker__write_t *w = TINKER__CONTAINER(l, tinker__write_t, link);
-    if (!w->read) w->rc = transact(s, l, l->next);
+    if (w->read) continue;
+    w->rc = s->failed ? TINKER_EIO : transact(s, l, l->next);
+    if (w->rc != 0 && w->vital) s->failed = true;
   }
 }
 

@@ -52,6 +52,9 @@ void tinker__write_text(tinker__write_t *w, const char *text); /* NULL = null */
 void tinker__write_blob(tinker__write_t *w, const void *data, size_t len);
 /* The write frees the block (it came from the store's memory). */
 void tinker__write_take(tinker__write_t *w, void *data, size_t len);
+/* If this one fails, nothing that was submitted later may become durable: all
+ * of it fails too. */
+void tinker__write_vital(tinker__write_t *w);
 /* A write that shall not happen; NULL allowed. */
 void tinker__write_drop(tinker__write_t *w);
 /* Queues it. On failure (TINKER_ENOMEM; w may be NULL) `done` is not called
