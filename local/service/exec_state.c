@@ -153,7 +153,6 @@ static void on_saved(void *user) {
   }
   if (v->sampler) tinker__ack_commit(s, &v->sampler->ack);
   log_save(v);
-  tinker__mem_free(s->mem, v);
 }
 
 /* SHA-256 of the file that holds the weights. */
@@ -369,11 +368,7 @@ static void write_load_rows(tinker__write_t *w, void *user) {
   write_snapshot_rows(w, user);
 }
 
-static void on_loaded(void *user) {
-  snapshot_t *n = user;
-  adopt_snapshot(n);
-  tinker__mem_free(n->model->service->mem, n);
-}
+static void on_loaded(void *user) { adopt_snapshot(user); }
 
 static bool same_lora(const tinker__lora_config_t *a,
                       const tinker__lora_config_t *b) {

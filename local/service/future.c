@@ -152,6 +152,7 @@ static void on_committed(void *user, int rc) {
     answer_polls(op, c->format, c->data, c->len);
     pthread_mutex_unlock(&s->lock);
   }
+  tinker__mem_free(s->mem, c->user);
   tinker__mem_free(s->mem, c);
 }
 
@@ -193,10 +194,12 @@ void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state,
   if (tinker__buf_error(data) ||
       tinker__sha256(view.ptr, view.len, digest) != 0) {
     tinker__buf_free(data);
+    tinker__mem_free(s->mem, user);
     tinker__service_fatal(s, "out of memory for a result");
     return;
   }
   if (op->replay) {
+    tinker__mem_free(s->mem, user);
     check_replay(op, data, digest);
     return;
   }
@@ -207,6 +210,7 @@ void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state,
   if (!w) {
     tinker__mem_free(s->mem, block);
     tinker__mem_free(s->mem, c);
+    tinker__mem_free(s->mem, user);
     tinker__service_fatal(s, "out of memory for a result");
     return;
   }
@@ -227,6 +231,7 @@ void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state,
   if (extra) extra(w, user);
   if (tinker__write_submit(w) != 0) {
     tinker__mem_free(s->mem, c);
+    tinker__mem_free(s->mem, user);
     tinker__service_fatal(s, "out of memory for a result");
   }
 }
