@@ -308,7 +308,7 @@ static tinker__handled_t poll(tinker__service_t *s, tinker__req_t *r,
     return tinker__reply_error(r, 404, "request %s was rejected",
                                op->request_id);
   }
-  if (s->stopping) {
+  if (tinker__service_ends(s)) {
     answer_try_again(r, op);
     return TINKER__ANSWERED;
   }

@@ -77,6 +77,10 @@ void tinker__service_log(tinker__service_t *s, const char *level,
   tinker__buf_free(&line);
 }
 
+bool tinker__service_ends(tinker__service_t *s) {
+  return s->stopping || atomic_load(&s->fatal);
+}
+
 void tinker__service_fatal(tinker__service_t *s, const char *what) {
   atomic_store(&s->fatal, true);
   tinker__service_log(s, "error", "fatal", "why", what, NULL);

@@ -68,7 +68,7 @@ void tinker__session_free(tinker__service_t *s, tinker__session_t *n) {
 tinker__session_t *tinker__session_live(tinker__service_t *s, tinker__req_t *r,
                                         tinker__str_t id) {
   tinker__session_t *n = tinker__map_get(s->session_by_id, id);
-  if (s->stopping) {
+  if (tinker__service_ends(s)) {
     tinker__reply_error(r, 503, "the service is shutting down");
     return NULL;
   }
@@ -158,7 +158,7 @@ static tinker__handled_t make_session(tinker__service_t *s, tinker__req_t *r,
                                       const unsigned char *digest) {
   tinker__str_t key = tinker__req_header(r, "X-Idempotency-Key");
   tinker__session_t *n = tinker__map_get(s->session_by_key, key);
-  if (s->stopping) {
+  if (tinker__service_ends(s)) {
     return tinker__reply_error(r, 503, "the service is shutting down");
   }
   if (n && memcmp(n->digest, digest, sizeof n->digest) != 0) {
@@ -223,41 +223,47 @@ TINKER__HANDLER(heartbeat) {
 
 /* --- The end of a session ------------------------------------------------- */
 
-void tinker__session_end(tinker__service_t *s, tinker__session_t *n,
-                         const char *reason) {
-  n->ended_ms = s->world->wall_ms(s->world->user);
-  n->end_reason = tinker__mem_strdup(s->mem, reason);
-  TINKER__LIST_EACH(l, tmp, &n->models) {
-    tinker__model_end(TINKER__CONTAINER(l, tinker__model_t, by_session));
-  }
-}
-
-static int store_end(tinker__service_t *s, tinker__session_t *n,
-                     tinker__write_cb done) {
-  tinker__write_t *w = tinker__write_new(s->store, done, n);
-  tinker__write_sql(
-      w, "UPDATE sessions SET ended_ms = ?, end_reason = ? WHERE row = ?");
-  tinker__write_i64(w, n->ended_ms);
-  tinker__write_text(w, n->end_reason);
-  tinker__write_i64(w, n->row);
-  return tinker__write_submit(w);
-}
-
 /* Until this is stored the ack of the session holds those who ended it. */
 static void on_end_stored(void *user, int rc) {
   tinker__session_t *n = user;
   tinker__service_t *s = n->service;
-  if (rc != 0) tinker__service_fatal(s, "the end of a session");
+  if (rc != 0) tinker__service_fatal(s, "a session's end could not be stored");
   pthread_mutex_lock(&s->lock);
-  tinker__ack_commit(s, &n->ack);
+  if (rc == 0) {
+    tinker__ack_commit(s, &n->ack);
+  } else {
+    tinker__ack_fail(s, &n->ack);
+  }
   pthread_mutex_unlock(&s->lock);
+}
+
+/* Ends a session and what waits behind gaps, if that can be stored. A reason
+ * that can't be copied is not kept in memory. Under the lock. */
+static int end_session(tinker__service_t *s, tinker__session_t *n,
+                       const char *reason) {
+  int64_t now = s->world->wall_ms(s->world->user);
+  tinker__write_t *w = tinker__write_new(s->store, on_end_stored, n);
+  tinker__write_sql(
+      w, "UPDATE sessions SET ended_ms = ?, end_reason = ? WHERE row = ?");
+  tinker__write_i64(w, now);
+  tinker__write_text(w, reason);
+  tinker__write_i64(w, n->row);
+  int rc = tinker__write_submit(w);
+  if (rc != 0) return rc;
+  n->ack.durable = false;
+  n->ended_ms = now;
+  n->end_reason = tinker__mem_strdup(s->mem, reason);
+  TINKER__LIST_EACH(l, tmp, &n->models) {
+    tinker__model_end(TINKER__CONTAINER(l, tinker__model_t, by_session));
+  }
+  return 0;
 }
 
 /* Under the lock. The first reason wins; a repeat waits for it to be stored. */
 static tinker__handled_t finish(tinker__service_t *s, tinker__req_t *r,
                                 const char *reason) {
   tinker__session_t *n = tinker__map_get(s->session_by_id, r->capture[0]);
-  if (s->stopping) {
+  if (tinker__service_ends(s)) {
     return tinker__reply_error(r, 503, "the service is shutting down");
   }
   if (!n || (!n->ack.durable && !n->ended_ms)) {
@@ -265,15 +271,10 @@ static tinker__handled_t finish(tinker__service_t *s, tinker__req_t *r,
   }
   tinker__reply_bytes(r, 200, "application/json", "{}", 2);
   if (n->ended_ms) return tinker__ack_wait(&n->ack, r);
-  n->ack.durable = false;
-  tinker__session_end(s, n, reason);
-  tinker__list_push_back(&n->ack.waiters, &r->link);
-  if (store_end(s, n, on_end_stored) != 0) {
-    tinker__list_remove(&r->link);
-    n->ack.durable = true;
+  if (end_session(s, n, reason) != 0) {
     return tinker__reply_error(r, 503, "out of memory");
   }
-  return TINKER__PARKED;
+  return tinker__ack_wait(&n->ack, r);
 }
 
 TINKER__HANDLER(finish_session) {
@@ -316,9 +317,7 @@ void tinker__session_expire(tinker__service_t *s, int64_t now_ms) {
         now_ms - n->seen_ms < s->config.session_ms) {
       continue;
     }
-    n->ack.durable = false;
-    tinker__session_end(s, n, "no heartbeat");
-    if (store_end(s, n, on_end_stored) != 0) n->ack.durable = true;
+    end_session(s, n, "no heartbeat"); /* without memory: at the next tick */
   }
 }
 

@@ -206,6 +206,8 @@ void tinker__service_log(tinker__service_t *s, const char *level,
 /* A failure after which going on could lie: logs it, stops executing numbered
  * calls and asks for the end. Any thread, with or without the lock. */
 void tinker__service_fatal(tinker__service_t *s, const char *what);
+/* It stops or must: nothing new is begun. Under the lock. */
+bool tinker__service_ends(tinker__service_t *s);
 tinker__base_model_t *tinker__service_base(tinker__service_t *s,
                                            tinker__str_t name);
 
@@ -214,10 +216,6 @@ tinker__base_model_t *tinker__service_base(tinker__service_t *s,
 tinker__session_t *tinker__session_live(tinker__service_t *s, tinker__req_t *r,
                                         tinker__str_t id);
 int tinker__session_add(tinker__service_t *s, tinker__session_t *n);
-/* Ends a session (reason copied; memory failure: no reason kept) and what
- * waits behind gaps. Under the lock; the caller stores it. */
-void tinker__session_end(tinker__service_t *s, tinker__session_t *n,
-                         const char *reason);
 /* Drops the results of sessions that ended long ago. Under the lock. */
 void tinker__session_purge(tinker__service_t *s);
 /* Ends the sessions that showed no sign of life for long. Under the lock. */
