@@ -22,14 +22,17 @@ static void on_logged(void *user, int rc) {
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
     tinker__ack_commit(s, &op->ack);
+    if (op->model && op->seq == 0) op->model->durable = true;
     if (op->model) tinker__model_kick(op->model);
     if (op->sampler) tinker__sampler_kick(op);
   } else {
     forget_op(s, op);
-    if (op->model && op->seq == 0) {
-      op->model->broken = tinker__mem_strdup(s->mem, "it was not stored");
-    }
     tinker__ack_fail(s, &op->ack);
+    if (op->model && op->seq == 0) {
+      tinker__model_forget(s, op->model);
+    } else if (op->model) { /* its session may have ended meanwhile */
+      tinker__model_kick(op->model);
+    }
     tinker__op_free(op);
   }
   pthread_mutex_unlock(&s->lock);
@@ -135,7 +138,7 @@ tinker__handled_t tinker__op_again(tinker__req_t *r, tinker__op_t *op,
 /* The live model of a call, or NULL with the answer set. Under the lock. */
 static tinker__model_t *live_model(tinker__service_t *s, tinker__req_t *r,
                                    tinker__str_t id) {
-  tinker__model_t *m = tinker__map_get(s->model_by_id, id);
+  tinker__model_t *m = tinker__model_find(s, id);
   if (!m) {
     tinker__reply_error(r, 404, "model not found: %.*s",
                         (int)(id.len < 160 ? id.len : 160), id.ptr);
@@ -221,7 +224,7 @@ static tinker__handled_t accept_numbered(tinker__service_t *s, tinker__req_t *r,
   int status = 400, rc = 0;
   tinker__work_t *work = NULL;
   pthread_mutex_lock(&s->lock);
-  tinker__model_t *m = tinker__map_get(s->model_by_id, model_id);
+  tinker__model_t *m = tinker__model_find(s, model_id);
   in->base = m ? m->base : NULL;
   pthread_mutex_unlock(&s->lock);
   if (m) rc = tinker__work_parse(&work, s, in, &status, why, sizeof why);

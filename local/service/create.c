@@ -49,7 +49,7 @@ static tinker__handled_t accept_model(tinker__service_t *s, tinker__req_t *r,
                            (m->lora.train_unembed ? 4 : 0));
   tinker__reply_future(r, op, 0);
   tinker__handled_t h = tinker__op_accept(s, r, op, w);
-  if (h == TINKER__ANSWERED) m->broken = tinker__mem_strdup(s->mem, "lost");
+  if (h == TINKER__ANSWERED) tinker__model_forget(s, m);
   return h;
 }
 
@@ -338,7 +338,7 @@ TINKER__HANDLER(get_info) {
       {"model_id", TINKER__FIELD_STR, true, &id, NULL}};
   if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
   pthread_mutex_lock(&s->lock);
-  tinker__model_t *m = tinker__map_get(s->model_by_id, id);
+  tinker__model_t *m = tinker__model_find(s, id);
   if (m) {
     reply_info(r, m);
   } else {

@@ -303,7 +303,7 @@ static tinker__handled_t park(tinker__service_t *s, tinker__req_t *r,
 static tinker__handled_t poll(tinker__service_t *s, tinker__req_t *r,
                               tinker__str_t id) {
   tinker__op_t *op = tinker__map_get(s->op_by_id, id);
-  if (!op) return answer_unknown(s, r, id);
+  if (!op || !op->ack.durable) return answer_unknown(s, r, id);
   if (op->state == TINKER__OP_REJECTED) {
     return tinker__reply_error(r, 404, "request %s was rejected",
                                op->request_id);

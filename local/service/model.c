@@ -15,6 +15,18 @@ int tinker__model_add(tinker__service_t *s, tinker__model_t *m) {
   return 0;
 }
 
+tinker__model_t *tinker__model_find(tinker__service_t *s, tinker__str_t id) {
+  tinker__model_t *m = tinker__map_get(s->model_by_id, id);
+  return m && m->durable ? m : NULL;
+}
+
+void tinker__model_forget(tinker__service_t *s, tinker__model_t *m) {
+  tinker__map_remove(s->model_by_id, tinker__str(m->id));
+  tinker__list_remove(&m->link);
+  tinker__list_remove(&m->by_session);
+  tinker__model_free(s, m);
+}
+
 void tinker__model_free(tinker__service_t *s, tinker__model_t *m) {
   tinker__link_t *l;
   if (!m) return;
@@ -77,9 +89,9 @@ static tinker__op_t *next_op(tinker__model_t *m) {
 }
 
 void tinker__model_kick(tinker__model_t *m) {
-  bool ended = m->session->ended_ms != 0;
+  bool over = m->session->ended_ms && tinker__list_empty(&m->pending);
   if (m->busy || m->service->stopping || !m->service->scheduler) return;
-  if (!next_op(m) && !ended) return;
+  if (!next_op(m) && !(over && m->durable)) return;
   m->busy = true;
   tinker__scheduler_push(m->service->scheduler, &m->task);
 }

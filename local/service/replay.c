@@ -97,6 +97,7 @@ static int fill_model(load_t *t, tinker__model_t *m,
   const char *base = tinker__row_text(row, 4);
   int64_t train = tinker__row_i64(row, 8);
   m->row = tinker__row_i64(row, 0);
+  m->durable = true;
   seen_row(t, m->row);
   m->created_ms = m->used_ms = tinker__row_i64(row, 3);
   m->base = tinker__service_base(s, tinker__str(base));

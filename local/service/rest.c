@@ -158,9 +158,8 @@ TINKER__HANDLER(training_runs) {
   tinker__jsonw_key(&w, "training_runs");
   tinker__jsonw_begin_array(&w);
   for (tinker__link_t *l = s->models.prev; l != &s->models; l = l->prev) {
-    if (on_page(&page)) {
-      write_run(&w, TINKER__CONTAINER(l, tinker__model_t, link));
-    }
+    tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, link);
+    if (m->durable && on_page(&page)) write_run(&w, m);
   }
   tinker__jsonw_end_array(&w);
   write_cursor(&w, &page);
@@ -170,7 +169,7 @@ TINKER__HANDLER(training_runs) {
 }
 
 static tinker__model_t *find_run(tinker__service_t *s, tinker__req_t *r) {
-  tinker__model_t *m = tinker__map_get(s->model_by_id, r->capture[0]);
+  tinker__model_t *m = tinker__model_find(s, r->capture[0]);
   if (!m) {
     tinker__reply_error(r, 404, "training run not found: %.*s",
                         (int)(r->capture[0].len < 160 ? r->capture[0].len

@@ -121,6 +121,7 @@ struct tinker__model_s {
   int64_t created_ms, used_ms; /* wall */
   tinker__link_t pending, ops; /* pending: by number */
   int64_t next_seq;
+  bool durable; /* its row is committed; nobody sees it before */
   bool busy;    /* its task is with the scheduler or being executed */
   char *broken; /* why later calls fail, NULL = well */
   tinker__link_t checkpoints;
@@ -231,6 +232,10 @@ void tinker__ack_fail(tinker__service_t *s, tinker__ack_t *a);
 tinker__model_t *tinker__model_new(tinker__service_t *s,
                                    tinker__session_t *session, int64_t seq);
 int tinker__model_add(tinker__service_t *s, tinker__model_t *m);
+/* The durable one of that id or NULL. Under the lock. */
+tinker__model_t *tinker__model_find(tinker__service_t *s, tinker__str_t id);
+/* One that could not be stored: takes it out and frees it. Under the lock. */
+void tinker__model_forget(tinker__service_t *s, tinker__model_t *m);
 void tinker__model_free(tinker__service_t *s, tinker__model_t *m);
 /* Puts an op in its place of the model's order. Under the lock. */
 void tinker__model_enqueue(tinker__model_t *m, tinker__op_t *op);
