@@ -64,7 +64,9 @@ int tinker__folder_commit(tinker__service_t *s, const char *tmp,
                        strerror(errno));
   }
   snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(dir, '/') - dir), dir);
-  return tinker__file_sync_dir(s->world, parent, why, why_len);
+  rc = tinker__file_sync_dir(s->world, parent, why, why_len);
+  if (rc != 0) tinker__folder_remove(dir);
+  return rc;
 }
 
 int64_t tinker__folder_size(const char *dir) {

@@ -41,12 +41,21 @@ static void adopt_snapshot(const snapshot_t *n) {
   m->snapshot_seq = n->next;
 }
 
+/* Its folder is of no use. */
+static void drop_snapshot(const snapshot_t *n) {
+  char dir[1200];
+  tinker__checkpoint_dir(n->model->service, "snapshots", n->row, dir,
+                         sizeof dir);
+  tinker__folder_remove(dir);
+}
+
 static void on_snapshot_stored(void *user, int rc) {
   snapshot_t *n = user;
   tinker__service_t *s = n->model->service;
   pthread_mutex_lock(&s->lock);
   if (rc == 0) adopt_snapshot(n);
   pthread_mutex_unlock(&s->lock);
+  if (rc != 0) drop_snapshot(n);
   tinker__mem_free(s->mem, n);
 }
 
@@ -83,6 +92,7 @@ void tinker__exec_snapshot(tinker__model_t *m, int64_t next) {
     tinker__write_t *w = tinker__write_new(s->store, on_snapshot_stored, n);
     if (w) write_snapshot_rows(w, n);
     rc = tinker__write_submit(w);
+    if (rc != 0) drop_snapshot(n);
   }
   m->unsaved_ms = 0;
   if (rc == 0) return;
@@ -200,7 +210,10 @@ fail:
 }
 
 static void save_drop(tinker__service_t *s, save_t *v) {
+  char dir[1200];
   if (!v) return;
+  tinker__checkpoint_dir(s, "checkpoints", v->made->row, dir, sizeof dir);
+  tinker__folder_remove(dir);
   tinker__checkpoint_free(s, v->made);
   tinker__mem_free(s->mem, v);
 }
