@@ -1,0 +1,241 @@
+/* rig: see rig.h. */
+#include "rig.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cpu/cpu.h"
+
+/* --- What handlers ask of the HTTP library -------------------------------- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t answered = PTHREAD_COND_INITIALIZER;
+static const char *idempotency_key;
+
+typedef struct {
+  tinker__req_t req;
+  bool resumed;
+} call_t;
+
+void MHD_resume_connection(struct MHD_Connection *connection) {
+  call_t *c = (call_t *)connection;
+  pthread_mutex_lock(&lock);
+  c->resumed = true;
+  pthread_cond_signal(&answered);
+  pthread_mutex_unlock(&lock);
+}
+
+const char *MHD_lookup_connection_value(struct MHD_Connection *connection,
+                                        enum MHD_ValueKind kind,
+                                        const char *key) {
+  (void)connection;
+  (void)kind;
+  return strcmp(key, "X-Idempotency-Key") ? NULL : idempotency_key;
+}
+
+/* --- Life ----------------------------------------------------------------- */
+
+static void on_ended(void *user) {
+  atomic_store(&((rig_t *)user)->ended, true);
+}
+
+void rig_open(rig_t *rig) {
+  memset(rig, 0, sizeof *rig);
+  tinker__mem_init(&rig->mem, NULL, 0);
+  rig->world = *tinker__world_real();
+  rig->api = *tinker__engine_cpu();
+  snprintf(rig->dir, sizeof rig->dir, "/tmp/tinker-rig-XXXXXX");
+  cr_assert_neq(mkdtemp(rig->dir), NULL);
+  rig_start(rig);
+}
+
+void rig_start(rig_t *rig) {
+  char why[400];
+  tinker__stage_t stage;
+  tinker__service_model_t model = {
+      "m", TINKER_TEST_DIR "/golden/models/qwen3_tied"};
+  tinker__service_config_t config = {.mem = &rig->mem,
+                                     .world = &rig->world,
+                                     .engine = &rig->api,
+                                     .threads = 1,
+                                     .state_dir = rig->dir,
+                                     .models = &model,
+                                     .n_models = 1,
+                                     .poll_ms = 200,
+                                     .snapshot_ms = (int64_t)1 << 40,
+                                     .ended = on_ended,
+                                     .user = rig};
+  int rc = tinker__service_start(&rig->s, &config, &stage, why, sizeof why);
+  cr_assert_eq(rc, 0, "%s", why);
+  atomic_store(&rig->ended, false);
+}
+
+void rig_stop(rig_t *rig) {
+  tinker__service_stop(rig->s);
+  rig->s = NULL;
+}
+
+void rig_revive(rig_t *rig) {
+  if (!atomic_load(&rig->ended)) return;
+  rig_stop(rig);
+  rig_start(rig);
+  rig->restarts++;
+}
+
+static void remove_tree(const char *dir) {
+  char path[600];
+  struct dirent *e;
+  DIR *d = opendir(dir);
+  if (!d) return;
+  while ((e = readdir(d)) != NULL) {
+    if (e->d_name[0] == '.') continue;
+    snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+    if (unlink(path) != 0) remove_tree(path);
+  }
+  closedir(d);
+  rmdir(dir);
+}
+
+void rig_close(rig_t *rig) {
+  rig_stop(rig);
+  remove_tree(rig->dir);
+  cr_assert_eq(rig->mem.live_blocks, 0, "%zu blocks left",
+               (size_t)rig->mem.live_blocks);
+}
+
+int rig_count(rig_t *rig, const char *kind, const char *end) {
+  char path[80];
+  struct dirent *e;
+  int n = 0;
+  snprintf(path, sizeof path, "%s/%s", rig->dir, kind);
+  DIR *d = opendir(path);
+  cr_assert_neq(d, NULL);
+  while ((e = readdir(d)) != NULL) {
+    size_t have = strlen(e->d_name), want = strlen(end);
+    if (e->d_name[0] == '.' || have < want) continue;
+    n += !strcmp(e->d_name + have - want, end);
+  }
+  closedir(d);
+  return n;
+}
+
+/* --- Calls ---------------------------------------------------------------- */
+
+static const tinker__route_t *find_route(const char *route) {
+  char line[200];
+  for (const tinker__route_t *t = tinker__routes; t->method; t++) {
+    snprintf(line, sizeof line, "%s %s", t->method, t->path);
+    if (!strcmp(line, route)) return t;
+  }
+  cr_assert_fail("no route %s", route);
+  return NULL;
+}
+
+static void wait_resumed(call_t *c) {
+  pthread_mutex_lock(&lock);
+  while (!c->resumed) pthread_cond_wait(&answered, &lock);
+  pthread_mutex_unlock(&lock);
+}
+
+void rig_call(rig_t *rig, const char *route, const char *capture,
+              const char *key, const char *body, reply_t *reply) {
+  call_t c = {.resumed = false};
+  tinker__req_t *r = &c.req;
+  tinker__mem_t mem; /* what a client sends is not the service's memory */
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__list_init(&r->link);
+  tinker__list_init(&r->timer_link);
+  r->service = rig->s;
+  r->conn = (struct MHD_Connection *)&c;
+  r->route = find_route(route);
+  r->capture[0] = tinker__str(capture);
+  r->local = r->unix_socket = r->dispatched = true;
+  tinker__buf_init(&r->body, &mem, 1 << 20);
+  tinker__buf_init(&r->reply, &rig->mem, 1 << 20);
+  tinker__buf_add(&r->body, body, strlen(body));
+  idempotency_key = key;
+  if (r->route->handler(rig->s, r) == TINKER__PARKED) wait_resumed(&c);
+  cr_assert(tinker__list_empty(&r->link) && tinker__list_empty(&r->timer_link),
+            "%s: answered and still in a list", route);
+  bool broken = tinker__buf_error(&r->reply) != 0;
+  reply->status = broken ? 500 : r->status; /* as http.c does */
+  snprintf(reply->text, sizeof reply->text, "%.*s",
+           broken ? 0 : (int)r->reply.len, broken ? "" : r->reply.data);
+  tinker__buf_free(&r->body);
+  tinker__buf_free(&r->reply);
+}
+
+void rig_member(const reply_t *reply, const char *name, char *out,
+                size_t len) {
+  char mark[80];
+  snprintf(mark, sizeof mark, "\"%s\":\"", name);
+  const char *at = strstr(reply->text, mark);
+  cr_assert_neq(at, NULL, "no %s in %s", name, reply->text);
+  at += strlen(mark);
+  snprintf(out, len, "%.*s", (int)strcspn(at, "\""), at);
+}
+
+void rig_result(rig_t *rig, const char *request_id, reply_t *reply) {
+  char body[300];
+  snprintf(body, sizeof body, "{\"request_id\":\"%s\"}", request_id);
+  for (int i = 0; i < 300; i++) {
+    rig_call(rig, "POST api/v1/retrieve_future", NULL, NULL, body, reply);
+    if (!strstr(reply->text, "try_again")) return;
+  }
+  cr_assert_fail("%s is pending for ever: %s", request_id, reply->text);
+}
+
+void rig_do(rig_t *rig, const char *route, const char *body, reply_t *reply) {
+  char id[200];
+  rig_call(rig, route, NULL, NULL, body, reply);
+  cr_assert_eq(reply->status, 200, "%s: %d %s", route, reply->status,
+               reply->text);
+  rig_member(reply, "request_id", id, sizeof id);
+  rig_result(rig, id, reply);
+  cr_assert_eq(reply->status, 200, "%s: %d %s", route, reply->status,
+               reply->text);
+}
+
+/* --- Bodies --------------------------------------------------------------- */
+
+void rig_session(rig_t *rig, char *id, size_t len) {
+  static reply_t reply;
+  rig_call(rig, "POST api/v1/create_session", NULL, NULL, "{}", &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  rig_member(&reply, "session_id", id, len);
+}
+
+void rig_model(rig_t *rig, const char *session, int number, char *id,
+               size_t len) {
+  static reply_t reply;
+  char body[300];
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"model_seq_id\":%d,\"base_model\":\"m\","
+           "\"lora_config\":{\"rank\":4,\"seed\":7}}",
+           session, number);
+  rig_do(rig, "POST api/v1/create_model", body, &reply);
+  rig_member(&reply, "model_id", id, len);
+}
+
+void rig_fb_body(char *out, size_t len, const char *model, int seq) {
+  snprintf(out, len,
+           "{\"model_id\":\"%s\",\"seq_id\":%d,\"forward_backward_input\":{"
+           "\"loss_fn\":\"cross_entropy\",\"data\":[{\"model_input\":{"
+           "\"chunks\":[{\"type\":\"encoded_text\",\"tokens\":[1,2,3]}]},"
+           "\"loss_fn_inputs\":{\"target_tokens\":{\"data\":[2,3,4],"
+           "\"dtype\":\"int64\"},\"weights\":{\"data\":[1,1,%d],"
+           "\"dtype\":\"float32\"}}}]}}",
+           model, seq, seq % 3);
+}
+
+void rig_optim_body(char *out, size_t len, const char *model, int seq) {
+  snprintf(out, len,
+           "{\"model_id\":\"%s\",\"seq_id\":%d,\"type\":\"optim_step\","
+           "\"adam_params\":{\"learning_rate\":0.001,\"grad_clip_norm\":1}}",
+           model, seq);
+}

@@ -1,0 +1,53 @@
+/* rig: the local service in this process, its handlers called without a
+ * socket. The connection of a request is the request itself: rig.c has the
+ * three functions of the HTTP library that handlers reach. One rig at a time;
+ * its functions are called from the test's thread. */
+#ifndef TINKER_TESTS_UNIT_SERVICE_RIG_H
+#define TINKER_TESTS_UNIT_SERVICE_RIG_H
+
+#include <stdatomic.h>
+
+#include "service/http.h"
+
+typedef struct rig_s {
+  tinker__mem_t mem;
+  tinker__world_t world;    /* the real one unless a test changes it */
+  tinker__engine_api_t api; /* the CPU engine's, the same */
+  tinker__service_t *s;
+  char dir[32];
+  atomic_bool ended; /* the service asked for its end */
+  int restarts;
+} rig_t;
+
+typedef struct {
+  int status;
+  char text[16384]; /* NUL-terminated, cut */
+} reply_t;
+
+void rig_open(rig_t *rig);
+void rig_close(rig_t *rig); /* asserts that no block is left */
+void rig_start(rig_t *rig);
+void rig_stop(rig_t *rig);
+/* As an owner does: stops and starts a service that asked for its end. */
+void rig_revive(rig_t *rig);
+/* route is a line of routes.c ("POST api/v1/asample"), capture what stands
+ * for its "*" (NULL without), key the idempotency key (NULL = none). */
+void rig_call(rig_t *rig, const char *route, const char *capture,
+              const char *key, const char *body, reply_t *reply);
+/* Value of a string member, copied out of the JSON text. */
+void rig_member(const reply_t *reply, const char *name, char *out, size_t len);
+/* Polls the future of a reply until it is done. */
+void rig_result(rig_t *rig, const char *request_id, reply_t *reply);
+/* Call and result; both must be 200. */
+void rig_do(rig_t *rig, const char *route, const char *body, reply_t *reply);
+/* Files and folders of <state>/<kind> whose name ends with `end`. */
+int rig_count(rig_t *rig, const char *kind, const char *end);
+
+/* Bodies. */
+void rig_session(rig_t *rig, char *id, size_t len);
+void rig_model(rig_t *rig, const char *session, int number, char *id,
+               size_t len);
+void rig_fb_body(char *out, size_t len, const char *model, int seq);
+void rig_optim_body(char *out, size_t len, const char *model, int seq);
+
+#endif
