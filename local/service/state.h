@@ -267,8 +267,8 @@ void tinker__op_free(tinker__op_t *op);
 /* Result of an op, any thread, without the lock. Takes data (may be NULL: the
  * service then ends as out of memory). extra may hold statements that must
  * become durable with it (NULL = none); committed(user) runs on the store
- * thread under the lock when they are. user is taken too: NULL or a block of the
- * service's memory, which is freed whatever happens. */
+ * thread under the lock when they are. user is taken too: NULL or a block of
+ * the service's memory, which is freed whatever happens. */
 void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state,
                          int format, tinker__buf_t *data,
                          void (*extra)(tinker__write_t *w, void *user),
