@@ -77,7 +77,7 @@ static int tune_in_worker(const quick_paths_t *paths, bool brief) {
 
 static void farewell(const quick_paths_t *paths) {
   printf("\nWhere things are:\n"
-         "  %s/loss.svg          the loss curve\n"
+         "  %s/loss.svg          the loss curve, for a browser\n"
          "  %s/proof-*.txt       the bits of every step of the proof's runs\n"
          "  %s/state             the service's runs and checkpoints\n"
          "  %s/service.log       what the service said\n"

@@ -2,11 +2,29 @@
  * one thread. Every child started here is waited for here. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "quick.h"
+
+/* Children that run, for a parent that a signal ends. */
+static volatile pid_t running[4];
+
+static void replace(pid_t what, pid_t with) {
+  for (size_t i = 0; i < sizeof running / sizeof *running; i++)
+    if (running[i] == what) {
+      running[i] = with;
+      return;
+    }
+}
+
+void quick_kill_children(void) {
+  for (size_t i = 0; i < sizeof running / sizeof *running; i++)
+    if (running[i] > 0)
+      kill(running[i], SIGTERM);
+}
 
 static void child(const char *const *argv, int out, const char *log_path) {
   dup2(out, STDOUT_FILENO);
@@ -29,6 +47,7 @@ void quick_spawn_shared(quick_process_t *process, const char *const *argv) {
     quick_die("fork: %s", strerror(errno));
   if (process->pid == 0)
     child(argv, STDOUT_FILENO, NULL);
+  replace(0, process->pid);
 }
 
 void quick_spawn(quick_process_t *process, const char *const *argv,
@@ -44,6 +63,7 @@ void quick_spawn(quick_process_t *process, const char *const *argv,
     quick_die("fork: %s", strerror(errno));
   if (process->pid == 0)
     child(argv, ends[1], log_path);
+  replace(0, process->pid);
   close(ends[1]);
   process->lines = fdopen(ends[0], "r");
   if (process->lines == NULL)
@@ -66,5 +86,6 @@ int quick_wait(quick_process_t *process) {
   while (waitpid(process->pid, &status, 0) < 0)
     if (errno != EINTR)
       quick_die("waitpid: %s", strerror(errno));
+  replace(process->pid, 0);
   return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }

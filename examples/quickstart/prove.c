@@ -104,7 +104,7 @@ int quick_prove(const quick_paths_t *paths) {
   printf("R: new session and model from K's checkpoint, optimizer restored\n");
   run(&r, paths, "R", k.checkpoint, "1", 0);
   expect(&r, paths, 0);
-  printf("O: the control: the same without the optimizer\n");
+  printf("O: the same without the optimizer, which has to differ\n");
   run(&o, paths, "O", k.checkpoint, "0", 0);
   expect(&o, paths, 0);
   bool equal = resumed_is_equal(paths, &u, &r);

@@ -50,6 +50,8 @@ void quick_spawn(quick_process_t *process, const char *const *argv,
 void quick_spawn_shared(quick_process_t *process, const char *const *argv);
 bool quick_line(quick_process_t *process, char *line, size_t size);
 int quick_wait(quick_process_t *process); /* exit status, or -signal */
+/* Ends all that run; may be called in a signal handler. */
+void quick_kill_children(void);
 
 /* service.c: the local service on a socket in a private folder. */
 typedef struct quick_service_s {

@@ -26,6 +26,22 @@ static void stop_running(void) {
   remove_folder(running);
 }
 
+/* A signal ends all of it: a worker would wait for a service that is gone, a
+ * service for a parent. */
+static void on_signal(int signo) {
+  quick_kill_children();
+  if (running != NULL)
+    remove_folder(running);
+  _exit(128 + signo);
+}
+
+static void catch_signals(void) {
+  static const int signals[] = {SIGHUP, SIGINT, SIGPIPE, SIGTERM};
+  struct sigaction action = {.sa_handler = on_signal};
+  for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+    sigaction(signals[i], &action, NULL);
+}
+
 /* Shows why the service did not start. */
 static void show(const char *log) {
   char line[1024];
@@ -53,6 +69,7 @@ void quick_service_start(quick_service_t *service,
   service->process.pid = 0;
   running = service;
   atexit(stop_running);
+  catch_signals();
   quick_spawn(&service->process, argv, log);
   /* It says that it is ready with one line of JSON. */
   if (!quick_line(&service->process, line, sizeof line)) {

@@ -127,6 +127,9 @@ int quick_tune(const quick_paths_t *paths, const quick_plan_t *plan) {
   quick_corpus_t corpus;
   tinker_tokenizer_t *tokenizer = quick_tokenizer(paths->model);
   quick_corpus_load(&corpus, paths, tokenizer);
+  printf("%zu entries to train on, %zu held out; %d steps of %d entries, LoRA"
+         " rank %d; losses in nats per token\n",
+         corpus.num_train, corpus.num_heldout, plan->steps, BATCH, RANK);
   tinker_client_t *client = quick_connect();
   tinker_trainer_t *trainer = create(client);
   sample(trainer, tokenizer, "Samples before:");

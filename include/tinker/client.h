@@ -40,8 +40,9 @@ TINKER_API tinker_client_t *tinker_client_release(tinker_client_t *client);
  * form for programs that can't be called on a foreign thread.
  * client: not NULL. timeout_ms: milliseconds to wait, -1 = without limit, 0 =
  * only look. out: receives a reference owned by the caller; untouched on
- * failure. Returns 0, TINKER_ETIMEDOUT, TINKER_ENOENT (no such operation is
- * running), TINKER_EDEADLK on a thread of the client. Any other thread. */
+ * failure. Returns 0, TINKER_EINVAL, TINKER_ETIMEDOUT, TINKER_ENOENT (no
+ * such operation is running), TINKER_EDEADLK on a thread of the client. Any
+ * other thread. */
 TINKER_API int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
                                   tinker_future_t **out);
 
@@ -49,16 +50,17 @@ TINKER_API int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
  * finishes the session, then closes.
  * client: not NULL. timeout_ms: after it the rest is canceled; -1 = without
  * limit. cb: called once, after every other callback of the client; its
- * future is NULL; may be NULL. user: passed to cb. Returns 0 or
- * TINKER_ECLOSED. Any thread; does not block. */
+ * future is NULL; may be NULL. user: passed to cb. Returns 0, TINKER_EINVAL or
+ * TINKER_ECLOSED (already stopping). Any thread; does not block. */
 TINKER_API int tinker_client_drain(tinker_client_t *client, int64_t timeout_ms,
                                    tinker_done_cb cb, void *user);
 
 /* Stops now: refuses new operations, ends the accepted ones with
  * TINKER_ECLOSED. Ends within two seconds.
  * client: not NULL. cb: called once, after every other callback of the
- * client; its future is NULL; may be NULL. user: passed to cb. Returns 0 or
- * TINKER_ECLOSED (already closing). Any thread; does not block. */
+ * client; its future is NULL; may be NULL. user: passed to cb. Returns 0,
+ * TINKER_EINVAL or TINKER_ECLOSED (already closing). Any thread; does not
+ * block. */
 TINKER_API int tinker_client_close(tinker_client_t *client, tinker_done_cb cb,
                                    void *user);
 

@@ -28,8 +28,9 @@ tinker_future_error(const tinker_future_t *future);
  * afterwards.
  * future: not NULL. timeout_ms: milliseconds, -1 = without limit, 0 = only
  * look. Returns what tinker_future_status() returns once it has ended,
- * TINKER_ETIMEDOUT if it has not (it goes on), TINKER_EDEADLK on a thread of
- * the client itself, where waiting could never end. Any other thread. */
+ * TINKER_ETIMEDOUT if it has not (it goes on), TINKER_EINVAL, TINKER_EDEADLK on
+ * a thread of the client itself, where waiting could never end. Any other
+ * thread. */
 TINKER_API int tinker_future_wait(tinker_future_t *future, int64_t timeout_ms);
 
 /* Asks to end an operation early. Its callback still runs exactly once: with

@@ -19,13 +19,12 @@ typedef enum {
 
 /* Gets one message.
  *
- * Runs on the client's delivery thread (in step mode, on the thread that
- * steps), one call at a time, with no lock held. user is what the option
- * struct was given. component names the part of the library, "http" for
- * example. message is one line of UTF-8 without a line end. Both are valid
- * during the call only. Messages that nobody fetched in time are dropped, and
- * their number is reported by a message of its own. Keys, prompts and tokens
- * never appear. */
+ * Runs on the client's delivery thread, one call at a time, with no lock held.
+ * user is what the option struct was given. component names the part of the
+ * library, "http" for example. message is one line of UTF-8 without a line
+ * end. Both are valid during the call only. Messages that nobody fetched in
+ * time are dropped, and their number is reported by a message of its own. Keys,
+ * prompts and tokens never appear. */
 typedef void (*tinker_log_cb)(void *user, tinker_log_level_t level,
                               const char *component, const char *message);
 

@@ -34,9 +34,9 @@ typedef struct tinker_client_options_s {
   /* Least level that is logged; 0 = TINKER_LOG_INFO. */
   int32_t log_level;
   int32_t reserved0;
-  /* Attached to the session for people: tags (tag_count strings; NULL = the
-   * environment variable TINKER_TAGS, split at commas), a project id (NULL =
-   * TINKER_PROJECT_ID), a display name (NULL = none). */
+  /* Attached to the session for people: tags (tag_count strings, at most 64;
+   * NULL = the environment variable TINKER_TAGS, split at commas), a project
+   * id (NULL = TINKER_PROJECT_ID), a display name (NULL = none). */
   const char *const *tags;
   size_t tag_count;
   const char *project_id;
@@ -56,7 +56,8 @@ typedef struct tinker_trainer_options_s {
   const char *base_model;
   /* LoRA rank, a power of two; 0 = 32. */
   uint32_t rank;
-  /* Parts left without adapter: bits of TINKER_FREEZE_*; 0 = train all. */
+  /* Parts left without adapter: bits of TINKER_FREEZE_*, not all three; 0 =
+   * train all. */
   uint32_t freeze;
   /* Seed of the adapter's initial weights, used if has_seed is not 0; else
    * the server draws one. */
@@ -96,7 +97,8 @@ typedef struct tinker_sampling_params_s {
   uint64_t seed;
   int32_t has_seed;
   /* Not 0: no stop at all, not even the model's end-of-sequence token. Else
-   * stop_strings or stop_tokens (not both); neither = end of sequence. */
+   * stop_strings or stop_tokens (not both, at most 256); neither = end of
+   * sequence. */
   int32_t no_stop;
   const char *const *stop_strings;
   size_t stop_string_count;
@@ -124,6 +126,9 @@ typedef struct tinker_adam_params_s {
 } tinker_adam_params_t;
 
 /* Loss functions: sums over tokens and examples, as the service defines them.
+ * Every example needs the input "target_tokens", for cross-entropy "weights",
+ * for the others "logprobs" and "advantages", for GSPO "sequence_ratio_mask"
+ * too; each as long as the model input.
  * lp = log p(target), q = input "logprobs", A = input "advantages",
  * r = exp(lp - q), c(r) = r clamped to the two thresholds. */
 typedef enum {
