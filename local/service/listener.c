@@ -42,12 +42,37 @@ static void panic(void *user, const char *file, unsigned line,
   tinker__service_fatal(s, "the HTTP library failed");
 }
 
+static int hex_digit(char c) {
+  return c >= '0' && c <= '9'   ? c - '0'
+         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+         : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                : -1;
+}
+
+/* Percent escapes of a target. The library's own gives way to %00: what is
+ * behind it would be cut off and another target served. */
+static size_t unescape(void *user, struct MHD_Connection *c, char *s) {
+  char *to = s;
+  (void)user;
+  (void)c;
+  for (const char *p = s; *p;) {
+    int high = *p == '%' ? hex_digit(p[1]) : -1;
+    int low = high >= 0 ? hex_digit(p[2]) : -1;
+    bool escape = low >= 0 && (high | low) != 0;
+    *to++ = escape ? (char)(high << 4 | low) : *p;
+    p += escape ? 3 : 1;
+  }
+  *to = 0;
+  return (size_t)(to - s);
+}
+
 static int start(tinker__listener_t *l, char *why, size_t why_len) {
   MHD_set_panic_func(panic, l->service);
   l->daemon = MHD_start_daemon(
       MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0,
       NULL, NULL, tinker__http_access, l, MHD_OPTION_LISTEN_SOCKET, l->fd,
       MHD_OPTION_NOTIFY_COMPLETED, tinker__http_completed, l,
+      MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
       MHD_OPTION_CONNECTION_LIMIT, connection_limit(),
       MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
