@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <tinker/error.h>
@@ -296,6 +297,7 @@ int main(int argc, char **argv) {
   int rc = read_flags(&o, argc, argv);
   if (rc == 0) rc = read_key(&o);
   if (rc != 0) return rc;
+  umask(077); /* the store's files too, wherever the state folder is */
   if (pipe(wake_pipe) != 0) return EXIT_OTHER;
   raise_file_limit();
   catch_signals();
