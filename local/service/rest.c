@@ -107,10 +107,12 @@ typedef struct {
   int64_t offset, limit, total;
 } page_t;
 
-/* limit and offset of the query; true, or r is answered. */
+/* limit, offset and access_scope of the query (whatever is here is owned by
+ * whoever asks); true, or r is answered. */
 static bool read_page(tinker__req_t *r, int64_t limit, page_t *page) {
   const char *given_limit = tinker__req_query(r, "limit");
   const char *given_offset = tinker__req_query(r, "offset");
+  const char *scope = tinker__req_query(r, "access_scope");
   *page = (page_t){0, limit, 0};
   if ((given_limit &&
        tinker__parse_i64(tinker__str(given_limit), &page->limit)) ||
@@ -122,6 +124,11 @@ static bool read_page(tinker__req_t *r, int64_t limit, page_t *page) {
        tinker__parse_i64(tinker__str(given_offset), &page->offset)) ||
       page->offset < 0) {
     tinker__reply_error(r, 422, "offset must be an integer from 0 up");
+    return false;
+  }
+  if (scope && strcmp(scope, "owned") != 0 &&
+      strcmp(scope, "accessible") != 0) {
+    tinker__reply_error(r, 422, "access_scope must be owned or accessible");
     return false;
   }
   return true;
