@@ -274,12 +274,18 @@ TINKER__HANDLER(save_weights_for_sampler) {
 
 TINKER__HANDLER(load_weights) {
   tinker__body_t b;
-  tinker__str_t model_id;
-  bool by_model = false;
+  tinker__str_t model_id, session_id;
+  bool by_model = false, by_session = false;
   const tinker__field_t fields[] = {
-      {"model_id", TINKER__FIELD_STR, false, &model_id, &by_model}};
-  if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
+      {"model_id", TINKER__FIELD_STR, false, &model_id, &by_model},
+      {"session_id", TINKER__FIELD_STR, false, &session_id, &by_session}};
+  if (tinker__body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
   tinker__body_done(&b);
+  if (by_model && by_session) {
+    return tinker__reply_error(r, 400, "model_id (the load of a model) and "
+                                       "session_id (a new one) exclude each "
+                                       "other");
+  }
   return by_model ? accept_json(s, r, TINKER__OP_LOAD)
                   : tinker__handle_load_new(s, r);
 }
