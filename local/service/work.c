@@ -27,16 +27,17 @@ static char *copy(tinker__work_t *w, tinker__str_t s) {
 
 /* --- optim_step ----------------------------------------------------------- */
 
+/* What the engine would refuse, refused before the call is accepted. */
 static int check_adam(const tinker__optim_params_t *a, char *why,
                       size_t why_len) {
   const struct {
     const char *name;
     double value, low, high; /* low <= value < high */
-  } rules[] = {{"learning_rate", a->learning_rate, 0, 1e300},
+  } rules[] = {{"learning_rate", a->learning_rate, 0, 1e30},
                {"beta1", a->beta1, 0, 1},
                {"beta2", a->beta2, 0, 1},
-               {"eps", a->eps, 0, 1e300},
-               {"weight_decay", a->weight_decay, 0, 1e300}};
+               {"eps", a->eps, 1e-45, 1e30}, /* above 0 as a float */
+               {"weight_decay", a->weight_decay, 0, 1e30}};
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
     if (rules[i].value < rules[i].low || rules[i].value >= rules[i].high) {
       return tinker__why(why, why_len, TINKER_EINVAL,
@@ -88,9 +89,11 @@ static int parse_optim(tinker__work_t *w, tinker__service_t *s,
 
 /* --- Saves ---------------------------------------------------------------- */
 
-/* Names become part of a tinker path, never of a file's path. */
+/* Names become part of a tinker path, never of a file's path. The two that
+ * mean a folder would be cut out of a URL on its way. */
 static int check_name(tinker__str_t name, char *why, size_t why_len) {
-  bool ok = name.len > 0 && name.len <= MAX_NAME;
+  bool ok = name.len > 0 && name.len <= MAX_NAME &&
+            !tinker__str_eqs(name, ".") && !tinker__str_eqs(name, "..");
   for (size_t i = 0; ok && i < name.len; i++) {
     unsigned char c = (unsigned char)name.ptr[i];
     ok = c > 0x20 && c != '/' && c != 0x7f && c != '\\' && c != '?' && c != '#';
@@ -98,7 +101,8 @@ static int check_name(tinker__str_t name, char *why, size_t why_len) {
   if (ok) return 0;
   return tinker__why(why, why_len, TINKER_EINVAL,
                      "path must be a checkpoint name of 1 to %d characters "
-                     "without '/', '\\', '?', '#' or spaces",
+                     "without '/', '\\', '?', '#' or spaces, not '.' or "
+                     "'..'",
                      MAX_NAME);
 }
 
