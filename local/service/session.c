@@ -185,17 +185,39 @@ static tinker__handled_t make_session(tinker__service_t *s, tinker__req_t *r,
   return tinker__ack_wait(&n->ack, r);
 }
 
+/* tags: a list of strings; user_metadata: an object. Empty = absent. */
+static const char *wrong_session(tinker__mem_t *mem, tinker__str_t tags,
+                                 tinker__str_t metadata) {
+  tinker__json_t j;
+  tinker__str_t tag;
+  tinker__json_init(&j, mem, tags.ptr, tags.len);
+  bool ok = !tags.len || tinker__json_array(&j);
+  while (tags.len && ok && tinker__json_more(&j)) {
+    ok = tinker__json_string(&j, &tag);
+  }
+  tinker__json_done(&j);
+  if (!ok) return "tags: must be a list of strings";
+  if (metadata.len && metadata.ptr[0] != '{') {
+    return "user_metadata: must be an object";
+  }
+  return NULL;
+}
+
 TINKER__HANDLER(create_session) {
   tinker__body_t b;
-  tinker__str_t tags, metadata, name;
+  tinker__str_t tags = TINKER__STR(""), metadata = TINKER__STR(""), text;
   unsigned char digest[TINKER__SHA256_LEN];
   const tinker__field_t fields[] = {
       {"tags", TINKER__FIELD_RAW, false, &tags, NULL},
       {"user_metadata", TINKER__FIELD_RAW, false, &metadata, NULL},
-      {"display_name", TINKER__FIELD_STR, false, &name, NULL},
+      {"sdk_version", TINKER__FIELD_STR, false, &text, NULL},
+      {"project_id", TINKER__FIELD_STR, false, &text, NULL},
+      {"display_name", TINKER__FIELD_STR, false, &text, NULL},
   };
-  if (tinker__body_read(&b, r, fields, 3) != 0) return TINKER__ANSWERED;
+  if (tinker__body_read(&b, r, fields, 5) != 0) return TINKER__ANSWERED;
+  const char *wrong = wrong_session(s->mem, tags, metadata);
   tinker__body_done(&b);
+  if (wrong) return tinker__reply_error(r, 422, "%s", wrong);
   if (tinker__body_digest(s->mem, tinker__buf_str(&r->body), NULL, digest)) {
     return tinker__reply_error(r, 503, "out of memory");
   }
@@ -277,6 +299,11 @@ static tinker__handled_t finish(tinker__service_t *s, tinker__req_t *r,
   return tinker__ack_wait(&n->ack, r);
 }
 
+static bool is_finish(tinker__str_t type) {
+  return tinker__str_eqs(type, "success") || tinker__str_eqs(type, "errored") ||
+         tinker__str_eqs(type, "interrupted");
+}
+
 TINKER__HANDLER(finish_session) {
   char why[200], text[200] = "finished";
   tinker__body_t b, inner;
@@ -291,6 +318,10 @@ TINKER__HANDLER(finish_session) {
   if (reason.len) {
     int rc = tinker__body_parse(&inner, s->mem, reason, "reason.", type_field,
                                 1, why, sizeof why);
+    if (rc == 0 && !is_finish(type)) {
+      rc = tinker__why(why, sizeof why, TINKER_EINVAL,
+                       "reason.type must be success, errored or interrupted");
+    }
     if (rc == 0) {
       snprintf(text, sizeof text, "%.*s%s%.*s",
                (int)(type.len < 40 ? type.len : 40), type.ptr,
@@ -371,9 +402,21 @@ static tinker__handled_t reply_text(tinker__req_t *r, const char *json) {
   return tinker__reply_bytes(r, 200, "application/json", json, strlen(json));
 }
 
+/* True when the body is an object with the client's version; else answered. */
+static bool takes_version(tinker__req_t *r) {
+  tinker__body_t b;
+  tinker__str_t version;
+  const tinker__field_t fields[] = {
+      {"sdk_version", TINKER__FIELD_STR, true, &version, NULL}};
+  if (tinker__body_read(&b, r, fields, 1) != 0) return false;
+  tinker__body_done(&b);
+  return true;
+}
+
 /* Flags stay off unless this service has the endpoint behind them. */
 TINKER__HANDLER(client_config) {
   (void)s;
+  if (!takes_version(r)) return TINKER__ANSWERED;
   return reply_text(r, "{\"pjwt_auth_enabled\":false,"
                        "\"create_model_via_load_weights\":true,"
                        "\"proto_compress_fwdbwd\":false}");
@@ -381,6 +424,7 @@ TINKER__HANDLER(client_config) {
 
 TINKER__HANDLER(dynamic_config) {
   (void)s;
+  if (!takes_version(r)) return TINKER__ANSWERED;
   return reply_text(r, "{\"refresh_interval_sec\":300}");
 }
 
@@ -392,6 +436,9 @@ TINKER__HANDLER(healthz) {
 /* Accepted and thrown away: nothing of it is kept. */
 TINKER__HANDLER(telemetry) {
   (void)s;
+  tinker__body_t b;
+  if (tinker__body_read(&b, r, NULL, 0) != 0) return TINKER__ANSWERED;
+  tinker__body_done(&b);
   return reply_text(r, "{\"status\":\"accepted\"}");
 }
 
