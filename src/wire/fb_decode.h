@@ -36,4 +36,12 @@ int tinker__prompt_from_json(const tinker__chunk_view_t **chunks, size_t *count,
                              tinker__arena_t *arena, tinker__json_t *j,
                              const tinker__where_t *at);
 
+/* Notes one of an object's fields; true when it was noted before. A field that
+ * comes twice has no meaning that all readers agree on. */
+static inline bool tinker__again(unsigned *seen, unsigned bit) {
+  bool was = (*seen & bit) != 0;
+  *seen |= bit;
+  return was;
+}
+
 #endif

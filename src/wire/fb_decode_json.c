@@ -9,6 +9,12 @@ static int json_fail(const tinker__json_t *j, const tinker__where_t *at) {
   return tinker__where(at, j->error, "%s", j->reason);
 }
 
+/* The same for a field outside the datums. */
+static int field_fail(const tinker__fb_decoder_t *d, const tinker__json_t *j,
+                      const char *name) {
+  return tinker__fb_fail(d, j->error, name, j->reason);
+}
+
 /* The tokens of a text chunk, copied into the arena. */
 static int take_tokens(tinker__chunk_view_t *out, tinker__arena_t *arena,
                        tinker__json_t *j, const tinker__where_t *at) {
@@ -40,6 +46,7 @@ static int take_chunk(tinker__chunk_view_t *out, tinker__arena_t *arena,
     if (tinker__str_eqs(key, "type"))
       tinker__json_string(j, &type);
     else if (tinker__str_eqs(key, "tokens")) {
+      if (tokens) return tinker__where(at, TINKER_EINVAL, "tokens given twice");
       tokens = true;
       rc = take_tokens(out, arena, j, at);
     } else
@@ -88,6 +95,7 @@ int tinker__prompt_from_json(const tinker__chunk_view_t **chunks, size_t *count,
   tinker__json_object(j);
   while (!rc && tinker__json_key(j, &key)) {
     if (tinker__str_eqs(key, "chunks")) {
+      if (seen) return tinker__where(at, TINKER_EINVAL, "chunks given twice");
       seen = true;
       rc = take_chunks(chunks, count, arena, j, at);
     } else {
@@ -132,23 +140,28 @@ static int take_datum(tinker__fb_decoder_t *d, tinker__json_t *j,
   tinker__where_t at = {"data",          index,  "model_input",
                         TINKER__STR(""), d->why, d->why_len};
   tinker__str_t key;
-  bool prompt = false;
+  unsigned seen = 0;
   int rc = 0;
   memset(out, 0, sizeof(*out));
   tinker__json_object(j);
   while (!rc && tinker__json_key(j, &key)) {
     if (tinker__str_eqs(key, "model_input")) {
-      prompt = true;
+      if (tinker__again(&seen, 1))
+        return tinker__where(&at, TINKER_EINVAL, "given twice");
       rc = tinker__prompt_from_json(&out->chunks, &out->chunk_count, d->arena,
                                     j, &at);
     } else if (tinker__str_eqs(key, "loss_fn_inputs")) {
+      if (tinker__again(&seen, 2))
+        return tinker__fb_fail(d, TINKER_EINVAL, "data.loss_fn_inputs",
+                               "given twice");
       rc = take_inputs(d, j, out, index);
     } else {
       tinker__json_skip(j);
     }
   }
   if (!rc && j->error) rc = json_fail(j, &at);
-  if (!rc && !prompt) rc = tinker__where(&at, TINKER_EINVAL, "is missing");
+  if (!rc && !(seen & 1))
+    rc = tinker__where(&at, TINKER_EINVAL, "is missing");
   return rc;
 }
 
@@ -167,16 +180,16 @@ static int take_data(tinker__fb_decoder_t *d, tinker__json_t *j) {
   }
   d->view->datums = datums;
   d->view->datum_count = n;
-  return j->error;
+  return j->error ? field_fail(d, j, "data") : 0;
 }
 
 static int take_text(tinker__fb_decoder_t *d, tinker__json_t *j,
-                     tinker__str_t *out) {
+                     const char *name, tinker__str_t *out) {
   tinker__str_t s;
-  if (!tinker__json_string(j, &s)) return j->error;
+  if (!tinker__json_string(j, &s)) return field_fail(d, j, name);
   if (s.len > TINKER__MAX_TEXT || memchr(s.ptr, 0, s.len))
-    return tinker__fb_fail(d, TINKER_EINVAL, "body",
-                           "a text is too long or contains a NUL");
+    return tinker__fb_fail(d, TINKER_EINVAL, name,
+                           "too long, or contains a NUL");
   char *copy = tinker__arena_str(d->arena, s);
   if (!copy) return tinker__fb_no_memory(d);
   *out = (tinker__str_t){copy, s.len};
@@ -202,59 +215,72 @@ static int take_config(tinker__fb_decoder_t *d, tinker__json_t *j) {
     c[n].is_text = tinker__json_peek(j) == TINKER__JSON_STRING;
     int rc = 0;
     if (c[n].is_text)
-      rc = take_text(d, j, &c[n].text);
+      rc = take_text(d, j, "loss_fn_config", &c[n].text);
     else
       tinker__json_f64(j, &c[n].number);
     if (rc) return rc;
     n++;
   }
-  return j->error ? j->error : tinker__fb_set_config(d, c, n);
+  return j->error ? field_fail(d, j, "loss_fn_config")
+                  : tinker__fb_set_config(d, c, n);
 }
 
 /* The inner object, forward_backward_input or forward_input. */
-static int take_input(tinker__fb_decoder_t *d, tinker__json_t *j) {
+static int take_input(tinker__fb_decoder_t *d, tinker__json_t *j,
+                      const char *name) {
+  static const char *const names[] = {"data", "loss_fn", "loss_fn_config"};
   tinker__str_t key;
+  unsigned seen = 0;
   int rc = 0;
   tinker__json_object(j);
   while (!rc && tinker__json_key(j, &key)) {
-    if (tinker__str_eqs(key, "data"))
+    unsigned i = 0;
+    while (i < 3 && !tinker__str_eqs(key, names[i]))
+      i++;
+    if (i < 3 && tinker__again(&seen, 1u << i))
+      return tinker__fb_fail(d, TINKER_EINVAL, names[i], "given twice");
+    if (i == 0)
       rc = take_data(d, j);
-    else if (tinker__str_eqs(key, "loss_fn"))
-      rc = take_text(d, j, &d->view->loss_fn);
-    else if (tinker__str_eqs(key, "loss_fn_config"))
+    else if (i == 1)
+      rc = take_text(d, j, names[i], &d->view->loss_fn);
+    else if (i == 2)
       rc = take_config(d, j);
     else
       tinker__json_skip(j);
   }
-  return rc;
+  return !rc && j->error ? field_fail(d, j, name) : rc;
 }
 
 static int take_top(tinker__fb_decoder_t *d, tinker__json_t *j,
-                    tinker__str_t key) {
+                    tinker__str_t key, unsigned *seen) {
   if (tinker__str_eqs(key, "model_id"))
-    return take_text(d, j, &d->view->model_id);
+    return take_text(d, j, "model_id", &d->view->model_id);
   if (tinker__str_eqs(key, "seq_id")) {
     tinker__json_i64(j, &d->view->seq_id);
     return 0;
   }
-  if (tinker__str_eqs(key, "forward_input"))
-    d->view->forward_only = true;
-  else if (!tinker__str_eqs(key, "forward_backward_input")) {
+  bool forward = tinker__str_eqs(key, "forward_input");
+  if (!forward && !tinker__str_eqs(key, "forward_backward_input")) {
     tinker__json_skip(j);
     return 0;
   }
-  return take_input(d, j);
+  const char *name = forward ? "forward_input" : "forward_backward_input";
+  if (tinker__again(seen, 1))
+    return tinker__fb_fail(d, TINKER_EINVAL, name, "given twice");
+  if (forward) d->view->forward_only = true;
+  return take_input(d, j, name);
 }
 
 int tinker__fb_decode_json(tinker__fb_decoder_t *d, tinker__str_t body) {
   tinker__json_t j;
   tinker__str_t key;
+  unsigned seen = 0;
   int rc = 0;
   if (d->why && d->why_len) d->why[0] = 0;
   tinker__json_init(&j, d->arena->mem, body.ptr, body.len);
   tinker__json_object(&j);
   while (!rc && tinker__json_key(&j, &key))
-    rc = take_top(d, &j, key);
+    rc = take_top(d, &j, key, &seen);
   if (!rc) rc = tinker__json_end(&j);
   if (rc && rc == j.error && !(d->why && d->why_len && d->why[0]))
     tinker__why(d->why, d->why_len, rc, "byte %zu: %s", j.error_at, j.reason);

@@ -10,6 +10,7 @@
 #define MAX_STOPS   256
 #define MAX_SAMPLES 4096
 #define MAX_TOPK    4096
+#define MAX_TEMPERATURE 1e30 /* engines sample in float */
 
 typedef struct tinker__sample_decoder_s {
   tinker__sample_request_t *out;
@@ -17,6 +18,7 @@ typedef struct tinker__sample_decoder_s {
   tinker__json_t j;
   bool prompt;
   bool params;
+  unsigned seen, seen_params; /* bits of the fields met */
   char *why;
   size_t why_len;
 } tinker__sample_decoder_t;
@@ -33,6 +35,15 @@ static int json_fail(const tinker__sample_decoder_t *d, const char *name) {
 
 static int no_memory(const tinker__sample_decoder_t *d, const char *name) {
   return fail(d, tinker__arena_error(d->arena), name, "no memory for it");
+}
+
+/* Fields that a second time would change: refused, null or not. */
+static int note(const tinker__sample_decoder_t *d, unsigned *seen,
+                tinker__str_t key, const char *const *names, unsigned n) {
+  for (unsigned i = 0; i < n; i++)
+    if (tinker__str_eqs(key, names[i]) && tinker__again(seen, 1u << i))
+      return fail(d, TINKER_EINVAL, names[i], "given twice");
+  return 0;
 }
 
 static bool take_null(tinker__sample_decoder_t *d) {
@@ -140,8 +151,11 @@ static int take_stop(tinker__sample_decoder_t *d) {
 }
 
 static int take_param(tinker__sample_decoder_t *d, tinker__str_t key) {
+  static const char *const names[] = {"max_tokens", "seed", "stop",
+                                      "top_k", "temperature", "top_p"};
   tinker__sample_params_t *p = &d->out->params;
-  if (take_null(d)) return 0;
+  int rc = note(d, &d->seen_params, key, names, 6);
+  if (rc || take_null(d)) return rc;
   if (tinker__str_eqs(key, "max_tokens")) {
     p->has_max_tokens = true;
     return take_range(d, "sampling_params.max_tokens", 1, TINKER__MAX_TOKENS,
@@ -172,9 +186,9 @@ static int take_params(tinker__sample_decoder_t *d) {
   while (!rc && tinker__json_key(&d->j, &key))
     rc = take_param(d, key);
   if (!rc && d->j.error) rc = json_fail(d, "sampling_params");
-  if (!rc && !(p->temperature >= 0))
+  if (!rc && !(p->temperature >= 0 && p->temperature <= MAX_TEMPERATURE))
     rc = fail(d, TINKER_EINVAL, "sampling_params.temperature",
-              "must not be negative");
+              "must be 0 to 1e30");
   if (!rc && !(p->top_p > 0 && p->top_p <= 1))
     rc = fail(d, TINKER_EINVAL, "sampling_params.top_p",
               "must be above 0 and at most 1");
@@ -232,10 +246,18 @@ static int take_number(tinker__sample_decoder_t *d, tinker__str_t key,
 }
 
 static int take_field(tinker__sample_decoder_t *d, tinker__str_t key) {
+  static const char *const names[] = {
+      "num_samples",          "seq_id",
+      "topk_prompt_logprobs", "topk_sample_logprobs",
+      "prompt_alt_tokens_k",  "prompt_logprobs_last_n",
+      "prompt",               "sampling_params",
+      "sampling_session_id",  "prompt_logprobs",
+      "record_stability_info", "target_prompt_logprobs"};
   tinker__sample_request_t *r = d->out;
   bool known = false;
-  if (take_null(d)) return 0;
-  int rc = take_number(d, key, &known);
+  int rc = note(d, &d->seen, key, names, 12);
+  if (rc || take_null(d)) return rc;
+  rc = take_number(d, key, &known);
   if (known) return rc;
   if (tinker__str_eqs(key, "prompt")) return take_prompt(d);
   if (tinker__str_eqs(key, "sampling_params")) return take_params(d);

@@ -88,6 +88,20 @@ static int take_field(tinker__raw_tensor_t *raw, tinker__str_t *data,
   return 0;
 }
 
+/* Refuses a field that comes a second time. */
+static int note(tinker__str_t key, bool seen[5], const tinker__where_t *at) {
+  static const char *const names[5] = {"data", "dtype", "shape",
+                                       "sparse_crow_indices",
+                                       "sparse_col_indices"};
+  for (size_t i = 0; i < 5; i++) {
+    if (!tinker__str_eqs(key, names[i])) continue;
+    if (seen[i])
+      return tinker__where(at, TINKER_EINVAL, "%s given twice", names[i]);
+    seen[i] = true;
+  }
+  return 0;
+}
+
 static int take_data(tinker__raw_tensor_t *raw, tinker__str_t data,
                      tinker__arena_t *arena, tinker__mem_t *mem,
                      const tinker__where_t *at) {
@@ -112,10 +126,13 @@ int tinker__tensor_from_json(tinker__tensor_view_t *out, tinker__arena_t *arena,
                              const tinker__where_t *at) {
   tinker__raw_tensor_t raw = {0};
   tinker__str_t key, data = TINKER__STR("");
+  bool seen[5] = {false};
   int rc = 0;
   tinker__json_object(j);
-  while (!rc && tinker__json_key(j, &key))
-    rc = take_field(&raw, &data, key, arena, j, at);
+  while (!rc && tinker__json_key(j, &key)) {
+    rc = note(key, seen, at);
+    if (!rc) rc = take_field(&raw, &data, key, arena, j, at);
+  }
   if (!rc && j->error) rc = tinker__where(at, j->error, "%s", j->reason);
   if (!rc) rc = take_data(&raw, data, arena, j->mem, at);
   if (!rc && raw.sparse && (!raw.crow || !raw.col))
