@@ -8,7 +8,7 @@
 #include <tinker/error.h>
 
 static const char *const type_names[] = {"a string", "an integer", "a number",
-                                         "true or false", "a value"};
+                                         "true or false"};
 
 static bool take_value(tinker__json_t *j, const tinker__field_t *f) {
   tinker__str_t *s = f->out;
@@ -35,18 +35,21 @@ static int read_members(tinker__body_t *b, const char *prefix,
                         const tinker__field_t *fields, size_t n,
                         uint64_t *seen, char *why, size_t why_len) {
   tinker__str_t key;
+  uint64_t given = 0; /* also those that are null */
   while (tinker__json_key(&b->json, &key)) {
     size_t i = find_field(fields, n, key);
+    if (i < n && (given & (1ull << i))) {
+      return tinker__why(why, why_len, TINKER_EINVAL, "%s%s: given twice",
+                         prefix, fields[i].name);
+    }
+    if (i < n) given |= 1ull << i;
     if (i == n || tinker__json_peek(&b->json) == TINKER__JSON_NULL) {
       if (!tinker__json_skip(&b->json)) break;
       continue;
     }
-    if (*seen & (1ull << i)) {
-      return tinker__why(why, why_len, TINKER_EINVAL, "%s%s: given twice",
-                         prefix, fields[i].name);
-    }
     if (!take_value(&b->json, &fields[i])) {
-      if (b->json.error == TINKER_ENOMEM) break;
+      if (b->json.error == TINKER_ENOMEM || fields[i].type == TINKER__FIELD_RAW)
+        break;
       return tinker__why(why, why_len, TINKER_EINVAL, "%s%s: must be %s",
                          prefix, fields[i].name, type_names[fields[i].type]);
     }
@@ -71,8 +74,13 @@ int tinker__body_parse(tinker__body_t *b, tinker__mem_t *mem,
   if (rc != 0) return rc;
   rc = tinker__json_end(&b->json);
   if (rc != 0) {
-    return tinker__why(why, why_len, rc, "%smalformed JSON at byte %zu: %s",
+    tinker__str_t key = b->json.last_key;
+    return tinker__why(why, why_len, rc,
+                       "%smalformed JSON at byte %zu, behind the key '%.*s': "
+                       "%s",
                        prefix, b->json.error_at,
+                       (int)(key.len < 60 ? key.len : 60),
+                       key.len ? key.ptr : "",
                        b->json.reason ? b->json.reason : "");
   }
   for (size_t i = 0; i < n; i++) {
@@ -89,6 +97,11 @@ void tinker__body_done(tinker__body_t *b) { tinker__json_done(&b->json); }
 int tinker__body_read(tinker__body_t *b, tinker__req_t *r,
                       const tinker__field_t *fields, size_t n) {
   char why[300];
+  if (r->body_proto) {
+    tinker__reply_error(r, 415, "Content-Type application/x-protobuf is for "
+                                "forward_backward only: this body is JSON");
+    return TINKER_EINVAL;
+  }
   int rc = tinker__body_parse(b, r->service->mem, tinker__buf_str(&r->body),
                               "", fields, n, why, sizeof why);
   if (rc == 0) return 0;

@@ -151,20 +151,31 @@ static bool contains_type(tinker__str_t header, const char *type) {
   return false;
 }
 
+/* A body is JSON unless its type says protobuf; which call takes that is known
+ * to those that read the body. */
+static bool known_type(const tinker__req_t *r, tinker__str_t type) {
+  return !type.len || r->body_proto || contains_type(type, "application/json");
+}
+
 /* Checks that need no handler; true when r may be handled. */
 static bool accept_request(tinker__req_t *r) {
   tinker__str_t encoding = tinker__req_header(r, "Content-Encoding");
-  r->body_proto = contains_type(tinker__req_header(r, "Content-Type"),
-                                "application/x-protobuf");
+  tinker__str_t type = tinker__req_header(r, "Content-Type");
+  r->body_proto = contains_type(type, "application/x-protobuf");
   r->accept_proto =
       contains_type(tinker__req_header(r, "Accept"), "application/x-protobuf");
-  if (r->too_large) {
+  if (!r->route->open && !authorized(r)) {
+    tinker__reply_error(r, 401, "X-API-Key is missing or not accepted");
+  } else if (r->too_large) {
     tinker__reply_error(r, 413, "the body is larger than %zu bytes",
                         r->body.max);
   } else if (tinker__buf_error(&r->body)) {
     tinker__reply_error(r, 503, "out of memory");
-  } else if (!r->route->open && !authorized(r)) {
-    tinker__reply_error(r, 401, "X-API-Key is missing or not accepted");
+  } else if (r->body.len && !known_type(r, type)) {
+    tinker__reply_error(r, 415,
+                        "Content-Type '%.*s' is not supported: "
+                        "application/json is",
+                        (int)(type.len < 80 ? type.len : 80), type.ptr);
   } else if (encoding.len) {
     tinker__reply_error(r, 415,
                         "Content-Encoding '%.*s' is not supported: this "
@@ -231,7 +242,10 @@ enum MHD_Result tinker__http_access(void *user, struct MHD_Connection *c,
   }
   if (*upload_len) {
     if (r->body.len + *upload_len > r->body.max) r->too_large = true;
-    if (!r->too_large) tinker__buf_add(&r->body, upload, *upload_len);
+    /* Nobody without the key makes this process keep a body. */
+    if (!r->too_large && authorized(r)) {
+      tinker__buf_add(&r->body, upload, *upload_len);
+    }
     *upload_len = 0;
     return MHD_YES;
   }

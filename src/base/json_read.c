@@ -373,6 +373,7 @@ static bool take_key(tinker__json_t *j, tinker__str_t *out) {
     return false;
   if (out ? !take_string(j, out) : !scan_string(j, &raw, &escaped))
     return false;
+  j->last_key = out ? *out : raw;
   tinker__json_space(j);
   if (j->at == j->end || *j->at != ':')
     return tinker__json_bad(j, "expected a colon");

@@ -34,6 +34,7 @@ typedef struct tinker__json_s {
   size_t error_at;    /* byte offset */
   const char *reason; /* static text */
   void *owned;        /* strings with escapes, freed by tinker__json_done */
+  tinker__str_t last_key; /* the last key that was read, for error texts */
 } tinker__json_t;
 
 void tinker__json_init(tinker__json_t *j, tinker__mem_t *mem, const char *text,
