@@ -2,6 +2,7 @@
 that name the field, long polls, results after the end, exit codes.
 
   service_protocol.py LOCALD MODEL"""
+import math
 import os
 import socket
 import stat
@@ -147,6 +148,53 @@ def check_consumed(service):
 
 
 # --- Refusals ---------------------------------------------------------------
+
+def losses_of(lp, q, a, mask):
+    """What each loss sums to, by its formula, with its options."""
+    def clamp(x, low, high):
+        return max(low, min(high, x))
+
+    r = [math.exp(x - y) for x, y in zip(lp, q)]
+    mean = [x - y for x, y, m in zip(lp, q, mask) if m]
+    s = math.exp(sum(mean) / len(mean))
+    return {
+        "importance_sampling": (sum(-x * y for x, y in zip(r, a)), {}),
+        "ppo": (sum(-min(x * y, clamp(x, 0.8, 1.2) * y)
+                    for x, y in zip(r, a)), {}),
+        "cispo": (sum(-clamp(x, 0, 1.1) * y * z
+                      for x, y, z in zip(r, a, lp)),
+                  {"clip_high_threshold": 1.1}),
+        "dro": (sum(-x * y + 0.1 * (x - z) ** 2
+                    for x, y, z in zip(lp, a, q)), {"beta": 0.2}),
+        "gspo": (sum(-min(s * y, clamp(s, 0.8, 1.2) * y) for y in a), {})}
+
+
+def check_losses(service):
+    model = create(service, new_session(service))
+    seq = iter(range(1, 100))
+    plain = service.do("forward_backward",
+                       forward_backward(model, next(seq), DATA))
+    lp = plain["loss_fn_outputs"][0]["logprobs"]["data"]
+    assert "elementwise_loss" in plain["loss_fn_outputs"][0]
+    inputs = {"logprobs": [x + d for x, d in
+                           zip(lp, (-0.5, 0.1, 0.2, -0.05, 0.6))],
+              "advantages": [1.0, -0.5, 0.0, 2.0, 0.25]}
+    mask = [0.0, 0.0, 1.0, 1.0, 1.0]
+    for loss, (want, options) in losses_of(
+            lp, *inputs.values(), mask).items():
+        more = {"sequence_ratio_mask": mask} if loss == "gspo" else {}
+        d = {**DATA[0], "loss_fn_inputs": {
+            "target_tokens": DATA[0]["loss_fn_inputs"]["target_tokens"],
+            **{k: {"data": v, "dtype": "float32", "shape": [len(v)]}
+               for k, v in {**inputs, **more}.items()}}}
+        body = forward_backward(model, next(seq), [d], loss)
+        body["forward_backward_input"]["loss_fn_config"] = options
+        got = service.do("forward_backward", body)
+        assert got["loss_fn_outputs"][0]["logprobs"]["data"] == lp, loss
+        assert list(got["metrics"]) == ["loss:sum"]
+        assert abs(got["metrics"]["loss:sum"] - want) < 1e-5, (loss, want, got)
+    service.do("optim_step", optim_step(model, next(seq)))
+
 
 def without(d, key):
     return {k: v for k, v in d.items() if k != key}
@@ -486,8 +534,8 @@ def main():
     service = locald.Service(program, model, ["--poll-ms", "1500"])
     service.start()
     checks = [check_sessions, check_order, check_gap, check_again,
-              check_consumed, check_fields, check_paths, check_sampling,
-              check_sample_overtakes, check_parked, check_bad_http]
+              check_consumed, check_losses, check_fields, check_paths,
+              check_sampling, check_sample_overtakes, check_parked, check_bad_http]
     for check in checks:
         check(service)
     check_exits(service, program, model)
