@@ -59,7 +59,7 @@ static size_t unescape(void *user, struct MHD_Connection *c, char *s) {
     int high = *p == '%' ? hex_digit(p[1]) : -1;
     int low = high >= 0 ? hex_digit(p[2]) : -1;
     bool escape = low >= 0 && (high | low) != 0;
-    *to++ = escape ? (char)(high << 4 | low) : *p;
+    *to++ = (char)(escape ? high << 4 | low : *p);
     p += escape ? 3 : 1;
   }
   *to = 0;
