@@ -54,8 +54,7 @@ void rig_open(rig_t *rig) {
   rig_start(rig);
 }
 
-void rig_start(rig_t *rig) {
-  char why[400];
+int rig_try_start(rig_t *rig, char *why, size_t why_len) {
   tinker__stage_t stage;
   tinker__service_model_t model = {
       "m", TINKER_TEST_DIR "/golden/models/qwen3_tied"};
@@ -70,9 +69,15 @@ void rig_start(rig_t *rig) {
                                      .snapshot_ms = (int64_t)1 << 40,
                                      .ended = on_ended,
                                      .user = rig};
-  int rc = tinker__service_start(&rig->s, &config, &stage, why, sizeof why);
-  cr_assert_eq(rc, 0, "%s", why);
   atomic_store(&rig->ended, false);
+  rig->s = NULL;
+  return tinker__service_start(&rig->s, &config, &stage, why, why_len);
+}
+
+void rig_start(rig_t *rig) {
+  char why[400];
+  int rc = rig_try_start(rig, why, sizeof why);
+  cr_assert_eq(rc, 0, "%s", why);
 }
 
 void rig_stop(rig_t *rig) {
@@ -186,6 +191,7 @@ void rig_result(rig_t *rig, const char *request_id, reply_t *reply) {
   for (int i = 0; i < 300; i++) {
     rig_call(rig, "POST api/v1/retrieve_future", NULL, NULL, body, reply);
     if (!strstr(reply->text, "try_again")) return;
+    rig_revive(rig); /* it may have ended after the last look */
   }
   cr_assert_fail("%s is pending for ever: %s", request_id, reply->text);
 }

@@ -27,6 +27,7 @@ typedef struct {
 void rig_open(rig_t *rig);
 void rig_close(rig_t *rig); /* asserts that no block is left */
 void rig_start(rig_t *rig);
+int rig_try_start(rig_t *rig, char *why, size_t why_len);
 void rig_stop(rig_t *rig);
 /* As an owner does: stops and starts a service that asked for its end. */
 void rig_revive(rig_t *rig);
