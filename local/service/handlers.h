@@ -40,6 +40,8 @@ TINKER__HANDLER(training_runs);
 TINKER__HANDLER(training_run);
 TINKER__HANDLER(run_checkpoints);
 TINKER__HANDLER(checkpoints);
+TINKER__HANDLER(sessions);
+TINKER__HANDLER(session_info);
 
 /* Parks r until a is durable (its reply must be set); under the lock. */
 tinker__handled_t tinker__ack_wait(tinker__ack_t *a, tinker__req_t *r);
@@ -63,6 +65,9 @@ void tinker__reply_future(tinker__req_t *r, const tinker__op_t *op,
 int tinker__check_optimizer(tinker__service_t *s, tinker__str_t json,
                             const char *prefix, char *why, size_t why_len);
 
+/* work.c: user_metadata must be an object of strings. */
+int tinker__check_metadata(tinker__mem_t *mem, tinker__str_t json, char *why,
+                           size_t why_len);
 /* Replies with why: 503 without memory, else the status. */
 tinker__handled_t tinker__reply_why(tinker__req_t *r, int rc, int status,
                                     const char *why);

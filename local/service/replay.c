@@ -52,6 +52,7 @@ static bool take_text(load_t *t, struct sqlite3_stmt *row, int column,
 /* --- Sessions ------------------------------------------------------------- */
 
 static int each_session(void *user, struct sqlite3_stmt *row) {
+  char why[200];
   load_t *t = user;
   tinker__service_t *s = t->service;
   const char *id = tinker__row_text(row, 1);
@@ -73,6 +74,11 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
   int rc = take_digest(t, row, 4, n->digest);
   if (rc == 0 && (!take_text(t, row, 3, &n->idem_key) ||
                   !take_text(t, row, 6, &n->end_reason))) {
+    rc = no_memory(t);
+  }
+  /* What it tells about itself was checked when it came. */
+  if (rc == 0 && tinker__session_describe(s, n, tinker__row_blob(row, 7), why,
+                                          sizeof why) == TINKER_ENOMEM) {
     rc = no_memory(t);
   }
   if (rc == 0 && tinker__session_add(s, n) != 0) rc = no_memory(t);
@@ -304,8 +310,8 @@ int tinker__replay_load(tinker__service_t *s, char *why, size_t why_len) {
     const char *sql;
     int (*each)(void *user, struct sqlite3_stmt *row);
   } tables[] = {
-      {"SELECT row, id, created_ms, idem_key, digest, ended_ms, end_reason"
-       " FROM sessions ORDER BY row",
+      {"SELECT row, id, created_ms, idem_key, digest, ended_ms, end_reason,"
+       " body FROM sessions ORDER BY row",
        each_session},
       {"SELECT row, session, seq, created_ms, base, metadata, rank, seed,"
        " train, snapshot, snapshot_seq, broken FROM models ORDER BY row",

@@ -1,5 +1,5 @@
-/* rest: what exists: runs and checkpoints (protocol 2.6, 11). HTTP thread,
- * under the lock. */
+/* rest: what exists: runs, checkpoints, sessions (protocol 2.6, 11). HTTP
+ * thread, under the lock. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -253,6 +253,65 @@ TINKER__HANDLER(checkpoints) {
   tinker__jsonw_end_array(&w);
   write_cursor(&w, &page);
   tinker__jsonw_end_object(&w);
+  pthread_mutex_unlock(&s->lock);
+  return TINKER__ANSWERED;
+}
+
+/* --- Sessions ------------------------------------------------------------- */
+
+/* Newest first. */
+TINKER__HANDLER(sessions) {
+  page_t page;
+  tinker__jsonw_t w;
+  if (!read_page(r, 20, &page)) return TINKER__ANSWERED;
+  pthread_mutex_lock(&s->lock);
+  tinker__reply_json(r, &w);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "sessions");
+  tinker__jsonw_begin_array(&w);
+  for (tinker__link_t *l = s->sessions.prev; l != &s->sessions; l = l->prev) {
+    if (on_page(&page)) {
+      tinker__jsonw_cstr(&w, TINKER__CONTAINER(l, tinker__session_t, link)->id);
+    }
+  }
+  tinker__jsonw_end_array(&w);
+  tinker__jsonw_end_object(&w);
+  pthread_mutex_unlock(&s->lock);
+  return TINKER__ANSWERED;
+}
+
+static void write_session(tinker__jsonw_t *w, const tinker__session_t *n) {
+  tinker__jsonw_begin_object(w);
+  tinker__jsonw_key(w, "training_run_ids");
+  tinker__jsonw_begin_array(w);
+  TINKER__LIST_EACH(l, tmp, &n->models) {
+    tinker__jsonw_cstr(w,
+                       TINKER__CONTAINER(l, tinker__model_t, by_session)->id);
+  }
+  tinker__jsonw_end_array(w);
+  tinker__jsonw_key(w, "sampler_ids");
+  tinker__jsonw_begin_array(w);
+  TINKER__LIST_EACH(k, next, &n->samplers) {
+    tinker__sampler_t *p = TINKER__CONTAINER(k, tinker__sampler_t, by_session);
+    if (p->ack.durable) tinker__jsonw_cstr(w, p->id);
+  }
+  tinker__jsonw_end_array(w);
+  write_raw_or_null(w, "user_metadata", n->metadata);
+  tinker__jsonw_key(w, "display_name");
+  tinker__jsonw_cstr(w, n->display_name);
+  tinker__jsonw_end_object(w);
+}
+
+TINKER__HANDLER(session_info) {
+  tinker__jsonw_t w;
+  pthread_mutex_lock(&s->lock);
+  tinker__session_t *n = tinker__map_get(s->session_by_id, r->capture[0]);
+  if (n) {
+    tinker__reply_json(r, &w);
+    write_session(&w, n);
+  } else {
+    tinker__reply_error(r, 404, "session not found");
+  }
   pthread_mutex_unlock(&s->lock);
   return TINKER__ANSWERED;
 }

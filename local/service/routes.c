@@ -16,6 +16,8 @@ const tinker__route_t tinker__routes[] = {
      false},
     {"POST", "api/v1/sessions/*/finish", tinker__handle_finish_session, true,
      false},
+    {"GET", "api/v1/sessions", tinker__handle_sessions, false, false},
+    {"GET", "api/v1/sessions/*", tinker__handle_session_info, false, false},
     {"POST", "api/v1/create_model", tinker__handle_create_model, true, false},
     {"POST", "api/v1/get_info", tinker__handle_get_info, false, false},
     {"POST", "api/v1/forward_backward", tinker__handle_forward_backward, true,

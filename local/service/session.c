@@ -61,8 +61,35 @@ int tinker__session_add(tinker__service_t *s, tinker__session_t *n) {
 void tinker__session_free(tinker__service_t *s, tinker__session_t *n) {
   if (!n) return;
   tinker__mem_free(s->mem, n->idem_key);
+  tinker__mem_free(s->mem, n->metadata);
+  tinker__mem_free(s->mem, n->display_name);
   tinker__mem_free(s->mem, n->end_reason);
   tinker__mem_free(s->mem, n);
+}
+
+int tinker__session_describe(tinker__service_t *s, tinker__session_t *n,
+                             tinker__str_t body, char *why, size_t why_len) {
+  tinker__body_t b;
+  tinker__str_t tags, metadata = TINKER__STR(""), name;
+  bool has_name = false;
+  const tinker__field_t fields[] = {
+      {"tags", TINKER__FIELD_RAW, false, &tags, NULL},
+      {"user_metadata", TINKER__FIELD_RAW, false, &metadata, NULL},
+      {"display_name", TINKER__FIELD_STR, false, &name, &has_name}};
+  int rc = tinker__body_parse(&b, s->mem, body, "", fields, 3, why, why_len);
+  if (rc == 0 && metadata.len) {
+    rc = tinker__check_metadata(s->mem, metadata, why, why_len);
+  }
+  if (rc == 0 && metadata.len) {
+    n->metadata = tinker__mem_strndup(s->mem, metadata.ptr, metadata.len);
+    if (!n->metadata) rc = TINKER_ENOMEM;
+  }
+  if (rc == 0 && has_name) {
+    n->display_name = tinker__mem_strndup(s->mem, name.ptr, name.len);
+    if (!n->display_name) rc = TINKER_ENOMEM;
+  }
+  tinker__body_done(&b);
+  return rc;
 }
 
 tinker__session_t *tinker__session_live(tinker__service_t *s, tinker__req_t *r,
@@ -156,6 +183,7 @@ static tinker__session_t *session_new(tinker__service_t *s, tinker__str_t key,
 /* Under the lock. */
 static tinker__handled_t make_session(tinker__service_t *s, tinker__req_t *r,
                                       const unsigned char *digest) {
+  char why[200] = "";
   tinker__str_t key = tinker__req_header(r, "X-Idempotency-Key");
   tinker__session_t *n = tinker__map_get(s->session_by_key, key);
   if (tinker__service_ends(s)) {
@@ -168,9 +196,13 @@ static tinker__handled_t make_session(tinker__service_t *s, tinker__req_t *r,
   }
   if (!n) {
     n = session_new(s, key, digest);
-    if (!n || tinker__session_add(s, n) != 0) {
+    int rc = n ? tinker__session_describe(s, n, tinker__buf_str(&r->body), why,
+                                          sizeof why)
+               : TINKER_ENOMEM;
+    if (rc == 0) rc = tinker__session_add(s, n);
+    if (rc != 0) {
       tinker__session_free(s, n);
-      return tinker__reply_error(r, 503, "out of memory");
+      return tinker__reply_why(r, rc, 422, why);
     }
     n->row = tinker__service_row(s);
     if (submit_session(s, n, tinker__buf_str(&r->body)) != 0) {

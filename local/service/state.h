@@ -54,6 +54,7 @@ typedef struct tinker__session_s {
   char *end_reason;
   bool purged; /* results are gone */
   char *idem_key; /* NULL = none */
+  char *metadata, *display_name; /* an object as JSON, text; NULL = none */
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__ack_t ack;
   tinker__link_t models, samplers;
@@ -217,6 +218,10 @@ tinker__base_model_t *tinker__service_base(tinker__service_t *s,
 tinker__session_t *tinker__session_live(tinker__service_t *s, tinker__req_t *r,
                                         tinker__str_t id);
 int tinker__session_add(tinker__service_t *s, tinker__session_t *n);
+/* What the body of create_session tells about n. 0, TINKER_ENOMEM, or
+ * TINKER_EINVAL with why. */
+int tinker__session_describe(tinker__service_t *s, tinker__session_t *n,
+                             tinker__str_t body, char *why, size_t why_len);
 /* Drops the results of sessions that ended long ago. Under the lock. */
 void tinker__session_purge(tinker__service_t *s);
 /* Ends the sessions that showed no sign of life for long. Under the lock. */

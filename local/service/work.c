@@ -112,9 +112,8 @@ static int check_ttl(int64_t ttl, bool given, char *why, size_t why_len) {
                      "ttl_seconds must be from 3600 (an hour) to 10 years");
 }
 
-/* user_metadata of a checkpoint: an object of strings. */
-static int check_metadata(tinker__mem_t *mem, tinker__str_t json, char *why,
-                          size_t why_len) {
+int tinker__check_metadata(tinker__mem_t *mem, tinker__str_t json, char *why,
+                           size_t why_len) {
   tinker__json_t j;
   tinker__str_t key, value;
   tinker__json_init(&j, mem, json.ptr, json.len);
@@ -140,7 +139,7 @@ static int take_save(tinker__work_t *w, const save_t *v, char *why,
   int rc = check_ttl(w->ttl_s, v->has_ttl, why, why_len);
   if (rc == 0 && v->has_name) rc = check_name(v->name, why, why_len);
   if (rc == 0 && v->has_metadata) {
-    rc = check_metadata(w->mem, v->metadata, why, why_len);
+    rc = tinker__check_metadata(w->mem, v->metadata, why, why_len);
   }
   if (rc == 0 && v->has_name && !(w->name = copy(w, v->name))) {
     rc = TINKER_ENOMEM;

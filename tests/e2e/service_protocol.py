@@ -60,6 +60,14 @@ def check_sessions(service):
         "session_id": session, "model_seq_id": 0, "base_model": "m",
         "lora_config": {"rank": 4}})
     expect(service, 404, "not found", "sessions/none/finish", done)
+    for wrong in ({"a": 1}, [], "x"):
+        expect(service, 422, "user_metadata", "create_session",
+               {**SESSION, "user_metadata": wrong})
+    name = {"user_metadata": {"a": "b"}, "display_name": "d"}
+    status, reply = service.call(f"sessions/{new_session(service, **name)}")
+    assert (status, reply) == (200, {
+        "training_run_ids": [], "sampler_ids": [], **name}), reply
+    expect(service, 404, "not found", "sessions/none")
 
 
 # --- Numbers ----------------------------------------------------------------
@@ -541,8 +549,14 @@ def main():
     check_exits(service, program, model)
     check_access(service, program, model)
     # The same again on what a restart brings back.
+    named = new_session(service, user_metadata={"a": "b"}, display_name="d")
+    before = [service.call("sessions?limit=1000"),
+              service.call("sessions/" + named)]
+    assert before[1][1]["display_name"] == "d"
     assert service.stop() == 0
     service.start()
+    assert before == [service.call("sessions?limit=1000"),
+                      service.call("sessions/" + named)]
     check_order(service)
     assert service.stop() == 0
     check_gone(program, model)

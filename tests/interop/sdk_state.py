@@ -280,6 +280,37 @@ def samplers(bed):
             lambda: bed.rest.get_sampler("none").result())
 
 
+@check()
+def sessions(bed):
+    client = bed.connect(user_metadata={"recipe": "x"})
+    trainer = client.create_lora_training_client(base_model="m", rank=2)
+    name = trainer.model_id.split(":")[0]
+    sampler = client.create_sampling_client(base_model="m")
+    sampler.compute_logprobs(ints(OTHER)).result()
+    found = bed.rest.get_session(name).result()
+    assert found.training_run_ids == [trainer.model_id]
+    assert len(found.sampler_ids) == 1
+    assert found.sampler_ids[0].startswith(name)
+    assert getattr(found, "user_metadata", None) in (None, {"recipe": "x"})
+    newest = bed.rest.list_sessions(limit=2).result().sessions
+    assert len(newest) == 2 and newest[0] == name
+    older = bed.rest.list_sessions(limit=1, offset=1).result().sessions
+    assert older == newest[1:]
+    refused(tinker.NotFoundError, "not found",
+            lambda: bed.rest.get_session("none").result())
+
+
+@check("0.34.0")
+def what_a_session_tells(bed):
+    with bed.connect(user_metadata={"recipe": "x"},
+                     display_name="A näme") as client:
+        trainer = client.create_lora_training_client(base_model="m", rank=2)
+        name = trainer.model_id.split(":")[0]
+    found = bed.rest.get_session(name).result()
+    assert found.user_metadata == {"recipe": "x"}
+    assert found.display_name == "A näme"
+
+
 # --- Sessions and errors ----------------------------------------------------
 
 @check("0.29.1")
