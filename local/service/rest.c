@@ -22,14 +22,31 @@ static void write_time(tinker__jsonw_t *w, const char *key, int64_t ms) {
   tinker__jsonw_cstr(w, text);
 }
 
-static void write_raw_or_null(tinker__jsonw_t *w, const char *key,
-                              const char *json) {
-  tinker__jsonw_key(w, key);
-  if (json) {
-    tinker__jsonw_raw(w, tinker__str(json));
-  } else {
+/* user_metadata may hold any JSON where it comes in, but replies have strings:
+ * what is none is shown as its JSON text (protocol 2.3, 11.1). json: an
+ * object, or NULL. */
+static void write_metadata(tinker__jsonw_t *w, const char *json) {
+  tinker__json_t j;
+  tinker__str_t key, value;
+  tinker__jsonw_key(w, "user_metadata");
+  if (!json) {
     tinker__jsonw_null(w);
+    return;
   }
+  tinker__json_init(&j, w->out->mem, json, strlen(json));
+  tinker__jsonw_begin_object(w);
+  bool ok = tinker__json_object(&j);
+  while (ok && tinker__json_key(&j, &key)) {
+    ok = tinker__json_peek(&j) == TINKER__JSON_STRING
+             ? tinker__json_string(&j, &value)
+             : tinker__json_raw(&j, &value);
+    tinker__jsonw_keyn(w, key);
+    tinker__jsonw_str(w, ok ? value : TINKER__STR(""));
+  }
+  tinker__jsonw_end_object(w);
+  int rc = tinker__json_end(&j);
+  if (rc != 0) tinker__buf_fail(w->out, rc);
+  tinker__json_done(&j);
 }
 
 static void write_checkpoint(tinker__jsonw_t *w,
@@ -52,7 +69,7 @@ static void write_checkpoint(tinker__jsonw_t *w,
   tinker__jsonw_i64(w, c->size);
   tinker__jsonw_key(w, "public");
   tinker__jsonw_bool(w, false);
-  write_raw_or_null(w, "user_metadata", c->metadata);
+  write_metadata(w, c->metadata);
   if (c->expires_ms) write_time(w, "expires_at", c->expires_ms);
   if (c->pending_grad) {
     tinker__jsonw_key(w, "pending_gradients_not_saved");
@@ -97,7 +114,7 @@ static void write_run(tinker__jsonw_t *w, const tinker__model_t *m) {
   write_time(w, "last_request_time", m->used_ms ? m->used_ms : m->created_ms);
   write_last(w, "last_checkpoint", m, TINKER__CKPT_TRAINING);
   write_last(w, "last_sampler_checkpoint", m, TINKER__CKPT_SAMPLER);
-  write_raw_or_null(w, "user_metadata", m->metadata);
+  write_metadata(w, m->metadata);
   tinker__jsonw_end_object(w);
 }
 
@@ -296,7 +313,7 @@ static void write_session(tinker__jsonw_t *w, const tinker__session_t *n) {
     if (p->ack.durable) tinker__jsonw_cstr(w, p->id);
   }
   tinker__jsonw_end_array(w);
-  write_raw_or_null(w, "user_metadata", n->metadata);
+  write_metadata(w, n->metadata);
   tinker__jsonw_key(w, "display_name");
   tinker__jsonw_cstr(w, n->display_name);
   tinker__jsonw_end_object(w);

@@ -78,9 +78,6 @@ int tinker__session_describe(tinker__service_t *s, tinker__session_t *n,
       {"display_name", TINKER__FIELD_STR, false, &name, &has_name}};
   int rc = tinker__body_parse(&b, s->mem, body, "", fields, 3, why, why_len);
   if (rc == 0 && metadata.len) {
-    rc = tinker__check_metadata(s->mem, metadata, why, why_len);
-  }
-  if (rc == 0 && metadata.len) {
     n->metadata = tinker__mem_strndup(s->mem, metadata.ptr, metadata.len);
     if (!n->metadata) rc = TINKER_ENOMEM;
   }

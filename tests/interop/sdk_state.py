@@ -302,12 +302,12 @@ def sessions(bed):
 
 @check("0.34.0")
 def what_a_session_tells(bed):
-    with bed.connect(user_metadata={"recipe": "x"},
+    with bed.connect(user_metadata={"recipe": "x", "steps": 3},
                      display_name="A näme") as client:
         trainer = client.create_lora_training_client(base_model="m", rank=2)
         name = trainer.model_id.split(":")[0]
     found = bed.rest.get_session(name).result()
-    assert found.user_metadata == {"recipe": "x"}
+    assert found.user_metadata == {"recipe": "x", "steps": "3"}
     assert found.display_name == "A näme"
 
 
