@@ -2,6 +2,7 @@
 that name the field, long polls, results after the end, exit codes.
 
   service_protocol.py LOCALD MODEL"""
+import json
 import math
 import os
 import socket
@@ -60,13 +61,18 @@ def check_sessions(service):
         "session_id": session, "model_seq_id": 0, "base_model": "m",
         "lora_config": {"rank": 4}})
     expect(service, 404, "not found", "sessions/none/finish", done)
-    for wrong in ({"a": 1}, [], "x"):
+    for wrong in ([], "x", 1):
         expect(service, 422, "user_metadata", "create_session",
                {**SESSION, "user_metadata": wrong})
-    name = {"user_metadata": {"a": "b"}, "display_name": "d"}
+    # Any JSON goes in; replies have strings.
+    name = {"user_metadata": {"a": "b", "n": 1, "l": [None, {"x": "é"}]},
+            "display_name": "d"}
     status, reply = service.call(f"sessions/{new_session(service, **name)}")
+    shown = json.loads(reply["user_metadata"].pop("l"))
+    assert shown == [None, {"x": "é"}], shown
     assert (status, reply) == (200, {
-        "training_run_ids": [], "sampler_ids": [], **name}), reply
+        "training_run_ids": [], "sampler_ids": [], "display_name": "d",
+        "user_metadata": {"a": "b", "n": "1"}}), reply
     expect(service, 404, "not found", "sessions/none")
 
 
