@@ -15,6 +15,15 @@ static void forget_op(tinker__service_t *s, tinker__op_t *op) {
   tinker__list_remove(&op->all);
 }
 
+/* The log has changed: what can run now, or never will. */
+static void go_on(tinker__model_t *m) {
+  if (m->session->ended_ms) {
+    tinker__model_end(m);
+  } else {
+    tinker__model_kick(m);
+  }
+}
+
 /* An op is in the log (or could not be put there). Store thread. */
 static void on_logged(void *user, int rc) {
   tinker__op_t *op = user;
@@ -23,15 +32,15 @@ static void on_logged(void *user, int rc) {
   if (rc == 0) {
     tinker__ack_commit(s, &op->ack);
     if (op->model && op->seq == 0) op->model->durable = true;
-    if (op->model) tinker__model_kick(op->model);
+    if (op->model) go_on(op->model);
     if (op->sampler) tinker__sampler_kick(op);
   } else {
     forget_op(s, op);
     tinker__ack_fail(s, &op->ack);
     if (op->model && op->seq == 0) {
       tinker__model_forget(s, op->model);
-    } else if (op->model) { /* its session may have ended meanwhile */
-      tinker__model_kick(op->model);
+    } else if (op->model) {
+      go_on(op->model);
     }
     tinker__op_free(op);
   }

@@ -107,7 +107,10 @@ void tinker__model_done(tinker__model_t *m, bool again) {
   if (again) tinker__model_kick(m);
 }
 
+/* A call that is still on its way into the log is left alone: when it has
+ * arrived (or failed to) accept.c ends the model once more. */
 static void fail_gap(tinker__op_t *op, int64_t missing) {
+  if (!op->ack.durable) return;
   tinker__list_remove(&op->link);
   if (op->state != TINKER__OP_PENDING) return;
   tinker__op_fail(op, "user", "waiting for seq_id %lld, and the session has "

@@ -17,13 +17,15 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t answered = PTHREAD_COND_INITIALIZER;
 static const char *idempotency_key;
 
-typedef struct {
-  tinker__req_t req;
-  bool resumed;
-} call_t;
+struct rig_pending_s {
+  tinker__req_t req; /* first: MHD's connection is this */
+  tinker__mem_t mem; /* what a client sends is not the service's memory */
+  const char *route;
+  bool parked, resumed;
+};
 
 void MHD_resume_connection(struct MHD_Connection *connection) {
-  call_t *c = (call_t *)connection;
+  rig_pending_t *c = (rig_pending_t *)connection;
   pthread_mutex_lock(&lock);
   c->resumed = true;
   pthread_cond_signal(&answered);
@@ -141,38 +143,48 @@ static const tinker__route_t *find_route(const char *route) {
   return NULL;
 }
 
-static void wait_resumed(call_t *c) {
-  pthread_mutex_lock(&lock);
-  while (!c->resumed) pthread_cond_wait(&answered, &lock);
-  pthread_mutex_unlock(&lock);
-}
-
-void rig_call(rig_t *rig, const char *route, const char *capture,
-              const char *key, const char *body, reply_t *reply) {
-  call_t c = {.resumed = false};
-  tinker__req_t *r = &c.req;
-  tinker__mem_t mem; /* what a client sends is not the service's memory */
-  tinker__mem_init(&mem, NULL, 0);
+rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
+                        const char *key, const char *body) {
+  rig_pending_t *c = calloc(1, sizeof *c);
+  cr_assert_neq(c, NULL);
+  tinker__req_t *r = &c->req;
+  tinker__mem_init(&c->mem, NULL, 0);
   tinker__list_init(&r->link);
   tinker__list_init(&r->timer_link);
   r->service = rig->s;
-  r->conn = (struct MHD_Connection *)&c;
+  r->conn = (struct MHD_Connection *)c;
   r->route = find_route(route);
   r->capture[0] = tinker__str(capture);
   r->local = r->unix_socket = r->dispatched = true;
-  tinker__buf_init(&r->body, &mem, 1 << 20);
+  tinker__buf_init(&r->body, &c->mem, 1 << 20);
   tinker__buf_init(&r->reply, &rig->mem, 1 << 20);
   tinker__buf_add(&r->body, body, strlen(body));
   idempotency_key = key;
-  if (r->route->handler(rig->s, r) == TINKER__PARKED) wait_resumed(&c);
+  c->route = route;
+  c->parked = r->route->handler(rig->s, r) == TINKER__PARKED;
+  return c;
+}
+
+void rig_wait(rig_t *rig, rig_pending_t *c, reply_t *reply) {
+  tinker__req_t *r = &c->req;
+  (void)rig;
+  pthread_mutex_lock(&lock);
+  while (c->parked && !c->resumed) pthread_cond_wait(&answered, &lock);
+  pthread_mutex_unlock(&lock);
   cr_assert(tinker__list_empty(&r->link) && tinker__list_empty(&r->timer_link),
-            "%s: answered and still in a list", route);
+            "%s: answered and still in a list", c->route);
   bool broken = tinker__buf_error(&r->reply) != 0;
   reply->status = broken ? 500 : r->status; /* as http.c does */
   snprintf(reply->text, sizeof reply->text, "%.*s",
            broken ? 0 : (int)r->reply.len, broken ? "" : r->reply.data);
   tinker__buf_free(&r->body);
   tinker__buf_free(&r->reply);
+  free(c);
+}
+
+void rig_call(rig_t *rig, const char *route, const char *capture,
+              const char *key, const char *body, reply_t *reply) {
+  rig_wait(rig, rig_send(rig, route, capture, key, body), reply);
 }
 
 void rig_member(const reply_t *reply, const char *name, char *out,

@@ -35,6 +35,11 @@ void rig_revive(rig_t *rig);
  * for its "*" (NULL without), key the idempotency key (NULL = none). */
 void rig_call(rig_t *rig, const char *route, const char *capture,
               const char *key, const char *body, reply_t *reply);
+/* The same in two steps: what others do meanwhile is up to the test. */
+typedef struct rig_pending_s rig_pending_t;
+rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
+                        const char *key, const char *body);
+void rig_wait(rig_t *rig, rig_pending_t *p, reply_t *reply);
 /* Value of a string member, copied out of the JSON text. */
 void rig_member(const reply_t *reply, const char *name, char *out, size_t len);
 /* Polls the future of a reply until it is done. */
