@@ -10,8 +10,11 @@
 void tinker__exec_fail(tinker__op_t *op, int rc, const char *why) {
   bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT ||
               rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
-  if (op->replay && rc == TINKER_ENOMEM) { /* says nothing of the model */
-    tinker__service_fatal(op->service, "out of memory to restore a model");
+  /* What the moment is to blame for says nothing of the model. */
+  if (op->replay && (rc == TINKER_ENOMEM || rc == TINKER_EIO)) {
+    tinker__service_fatal(op->service, *why ? why
+                                            : "out of memory to restore a "
+                                              "model");
     return;
   }
   tinker__op_fail(op, user ? "user" : "server", "%s",

@@ -69,6 +69,17 @@ static int fail_adapter_save(tinker__adapter_t *a, const char *dir, char *why,
   return cpu_api->adapter_save(a, dir, why, why_len);
 }
 
+/* The snapshot of a model can't be read, the first time. */
+static int unreadable;
+
+static int fail_train_load(tinker__base_t *b, const char *dir, bool optimizer,
+                           tinker__train_t **out, char *why, size_t why_len) {
+  if (unreadable && unreadable-- > 0) {
+    return tinker__why(why, why_len, TINKER_EIO, "%s: %s", dir, strerror(EIO));
+  }
+  return cpu_api->train_load(b, dir, optimizer, out, why, why_len);
+}
+
 typedef struct {
   rig_t rig;
   char session[80], model[120];
@@ -186,6 +197,36 @@ Test(disk, a_load_that_cannot_be_kept) {
   rig_fb_body(body, sizeof body, d.model, 3);
   rig_do(&d.rig, "POST api/v1/forward_backward", body, &d.reply);
   cr_assert_neq(strstr(d.reply.text, "\"logprobs\""), NULL, "%s",
+                d.reply.text);
+  rig_close(&d.rig);
+}
+
+/* A read error while a model is restored ends the service; the next start has
+ * the model as it was. */
+Test(disk, a_restore_that_cannot_read) {
+  static disk_t d;
+  char body[500], path[200], id[200];
+  open_disk(&d);
+  save(&d, "POST api/v1/save_weights", "\"path\":\"a\"", true);
+  rig_member(&d.reply, "path", path, sizeof path);
+  rig_model(&d.rig, d.session, 1, d.model, sizeof d.model);
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"seq_id\":1,\"path\":\"%s\","
+           "\"optimizer\":true}", d.model, path);
+  rig_do(&d.rig, "POST api/v1/load_weights", body, &d.reply);
+  rig_fb_body(body, sizeof body, d.model, 2);
+  rig_do(&d.rig, "POST api/v1/forward_backward", body, &d.reply);
+  d.rig.api.train_load = fail_train_load;
+  rig_stop(&d.rig);
+  unreadable = 1;
+  rig_start(&d.rig);
+  rig_optim_body(body, sizeof body, d.model, 3);
+  rig_call(&d.rig, "POST api/v1/optim_step", NULL, NULL, body, &d.reply);
+  cr_assert_eq(d.reply.status, 200, "%s", d.reply.text);
+  rig_member(&d.reply, "request_id", id, sizeof id);
+  rig_result(&d.rig, id, &d.reply); /* starts it again when it ends */
+  cr_assert_eq(d.rig.restarts, 1);
+  cr_assert_neq(strstr(d.reply.text, "unclipped_grad_l2"), NULL, "%s",
                 d.reply.text);
   rig_close(&d.rig);
 }
