@@ -127,7 +127,7 @@ int tinker__optim_step(tinker__train_t *t, const tinker__optim_params_t *params,
   rc = tinker__adapter_new(&next, t->lora);
   if (rc) return tinker__why(why, why_len, rc, "no memory for the weights");
   apply(t, next, params, norm);
-  clear(t);
+  if (!params->keep_grad) clear(t);
   *out = (tinker__optim_metrics_t){.grad_norm = norm, .step = t->step};
   return 0;
 }

@@ -53,6 +53,8 @@ static const char help[] =
     "  --poll-ms MS         hold of a long poll (default 30000, max 44000)\n"
     "  --snapshot-ms MS     engine time that a restart may have to repeat\n"
     "                       (default 5000)\n"
+    "  --faults FILE        go wrong as the plan in FILE says, for tests only\n"
+    "                       (docs/faults.md)\n"
     "  --help, --version\n"
     "\n"
     "When ready it prints one JSON line with its endpoints. The log goes to\n"
@@ -139,6 +141,8 @@ static int take_flag(options_t *o, const char *flag, char *value) {
     c->socket_path = value;
   } else if (!strcmp(flag, "--listen")) {
     c->listen = value;
+  } else if (!strcmp(flag, "--faults")) {
+    c->faults = value;
   } else if (!strcmp(flag, "--key-file")) {
     o->key_file = value;
   } else if (!strcmp(flag, "--threads")) {
@@ -258,6 +262,7 @@ static int exit_code(tinker__stage_t stage) {
     case TINKER__STAGE_BUSY: return EXIT_BUSY;
     case TINKER__STAGE_MODEL: return EXIT_MODEL;
     case TINKER__STAGE_LISTEN: return EXIT_LISTEN;
+    case TINKER__STAGE_USAGE: return EXIT_USAGE;
     default: return EXIT_OTHER;
   }
 }

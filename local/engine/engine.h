@@ -92,6 +92,7 @@ typedef struct tinker__train_datum_s {
 typedef struct tinker__optim_params_s {
   double learning_rate, beta1, beta2, eps, weight_decay;
   double grad_clip_norm; /* <= 0 = off */
+  bool keep_grad; /* for fault plans: gradients stay for the next step */
 } tinker__optim_params_t;
 
 typedef struct tinker__optim_metrics_s {

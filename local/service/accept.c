@@ -5,6 +5,7 @@
 
 #include <tinker/error.h>
 
+#include "service/fault.h"
 #include "service/handlers.h"
 
 /* --- The log -------------------------------------------------------------- */
@@ -30,6 +31,8 @@ static void on_logged(void *user, int rc) {
   tinker__service_t *s = op->service;
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
+    bool rejected = op->state == TINKER__OP_REJECTED;
+    tinker__ledger_op(op, rejected ? "rejected" : "accepted");
     tinker__ack_commit(s, &op->ack);
     if (op->model && op->seq == 0) op->model->durable = true;
     if (op->model) go_on(op->model);
@@ -78,6 +81,7 @@ tinker__handled_t tinker__op_accept(tinker__service_t *s, tinker__req_t *r,
     tinker__op_free(op);
     return tinker__reply_error(r, 503, "out of memory");
   }
+  tinker__fault_attach(op);
   if (op->model) {
     tinker__list_push_back(&op->model->ops, &op->all);
     tinker__model_enqueue(op->model, op);

@@ -7,6 +7,8 @@
 
 #include <tinker/error.h>
 
+#include "service/fault.h"
+
 void tinker__exec_fail(tinker__op_t *op, int rc, const char *why) {
   bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT ||
               rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
@@ -110,6 +112,13 @@ static bool run_pass(tinker__model_t *m, tinker__op_t *op) {
     rc = m->service->api->pass_step(m->pass, NULL, why, sizeof why);
   }
   if (rc > 0) return true;
+  if (rc == 0 && tinker__op_has(op, TINKER__FAULT_APPLY_TWICE) &&
+      !op->repeated) {
+    op->repeated = true;
+    m->service->api->pass_end(m->pass);
+    m->pass = NULL;
+    return true;
+  }
   if (rc == 0) {
     end_pass(m, op);
   } else {
@@ -128,7 +137,9 @@ static void run_optim(tinker__model_t *m, tinker__op_t *op) {
   tinker__buf_t out;
   tinker__jsonw_t w;
   int rc = tinker__exec_train(m, why, sizeof why);
-  if (rc == 0) {
+  int times = tinker__op_has(op, TINKER__FAULT_APPLY_TWICE) ? 2 : 1;
+  op->work->adam.keep_grad = tinker__op_has(op, TINKER__FAULT_KEEP_GRADIENTS);
+  for (int i = 0; rc == 0 && i < times; i++) {
     rc = m->service->api->optim_step(m->train, &op->work->adam, &metrics, why,
                                      sizeof why);
   }
@@ -190,6 +201,7 @@ static bool skip_replay(const tinker__op_t *op) {
 static bool run_op(tinker__model_t *m, tinker__op_t *op) {
   char why[300] = "";
   int rc = reload_work(op, why, sizeof why);
+  if (rc == 0 && tinker__exec_suffer(m, op)) return false;
   if (rc == 0 && m->broken) {
     rc = tinker__why(why, sizeof why, TINKER_ESTATE, "the model can't go on: "
                      "%s", m->broken);

@@ -13,4 +13,13 @@ void tinker__exec_save(tinker__model_t *m, tinker__op_t *op);
 void tinker__exec_save_sampler(tinker__model_t *m, tinker__op_t *op);
 void tinker__exec_load(tinker__model_t *m, tinker__op_t *op);
 
+/* exec_fault.c: the fault plan's part. True when the call is over by that. */
+bool tinker__exec_suffer(tinker__model_t *m, tinker__op_t *op);
+/* Flips one stored bit of a tensor. */
+int tinker__exec_flip_bit(const char *dir, const char *file, char *why,
+                          size_t why_len);
+/* The files of the model's latest checkpoint of that kind, elsewhere. */
+int tinker__exec_link_old(tinker__model_t *m, tinker__ckpt_kind_t kind,
+                          const char *to, char *why, size_t why_len);
+
 #endif

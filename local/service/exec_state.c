@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "service/exec.h"
+#include "service/fault.h"
 
 /* --- Snapshots ------------------------------------------------------------ */
 
@@ -59,14 +60,20 @@ static void on_snapshot_stored(void *user, int rc) {
   tinker__mem_free(s->mem, n);
 }
 
-/* Writes the state of m into a new folder <state>/<kind>/<row>. */
-static int save_state(tinker__model_t *m, const char *kind, int64_t row,
-                      char *dir, size_t dir_len, char *why, size_t why_len) {
+/* Writes the state of m into a new folder <state>/<kind>/<row>; op: the save
+ * that wants it, NULL for a snapshot. */
+static int save_state(tinker__model_t *m, const tinker__op_t *op,
+                      const char *kind, int64_t row, char *dir, size_t dir_len,
+                      char *why, size_t why_len) {
   char tmp[1300];
   tinker__service_t *s = m->service;
   tinker__checkpoint_dir(s, kind, row, dir, dir_len);
   int rc = tinker__folder_begin(s, dir, tmp, sizeof tmp, why, why_len);
-  if (rc == 0) rc = s->api->train_save(m->train, tmp, why, why_len);
+  if (rc == 0 && op && tinker__op_has(op, TINKER__FAULT_SAVE_OLD)) {
+    rc = tinker__exec_link_old(m, TINKER__CKPT_TRAINING, tmp, why, why_len);
+  } else if (rc == 0) {
+    rc = s->api->train_save(m->train, tmp, why, why_len);
+  }
   if (rc == 0) rc = tinker__folder_commit(s, tmp, dir, why, why_len);
   if (rc != 0) tinker__folder_remove(tmp);
   return rc;
@@ -85,7 +92,8 @@ void tinker__exec_snapshot(tinker__model_t *m, int64_t next) {
   if (s->api->train_has_grad(m->train)) return;
   snapshot_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
   int64_t row = new_row(s);
-  int rc = n ? save_state(m, "snapshots", row, dir, sizeof dir, why, sizeof why)
+  int rc = n ? save_state(m, NULL, "snapshots", row, dir, sizeof dir, why,
+                          sizeof why)
              : TINKER_ENOMEM;
   if (rc == 0) {
     *n = (snapshot_t){m, row, next};
@@ -180,6 +188,17 @@ static int digest_file(tinker__service_t *s, const char *dir, const char *file,
   return rc;
 }
 
+/* What is left to do when the files of a save are there. */
+static int finish_files(const tinker__op_t *op, const char *dir,
+                        const char *file, save_t *v, char *why,
+                        size_t why_len) {
+  int rc = digest_file(op->service, dir, file, v->digest);
+  if (rc == 0 && tinker__op_has(op, TINKER__FAULT_FLIP_BIT)) {
+    rc = tinker__exec_flip_bit(dir, file, why, why_len);
+  }
+  return rc;
+}
+
 /* The new checkpoint in memory, not visible yet. NULL with why set. */
 static save_t *save_new(tinker__model_t *m, tinker__op_t *op,
                         tinker__ckpt_kind_t kind) {
@@ -197,6 +216,9 @@ static save_t *save_new(tinker__model_t *m, tinker__op_t *op,
   c->pending_grad =
       kind == TINKER__CKPT_TRAINING && s->api->train_has_grad(m->train);
   if (op->work->ttl_s) c->expires_ms = c->created_ms + op->work->ttl_s * 1000;
+  if (tinker__op_has(op, TINKER__FAULT_EXPIRE)) {
+    c->expires_ms = c->created_ms + op->fault->ms;
+  }
   if (op->work->name && !(c->name = tinker__mem_strdup(s->mem, op->work->name)))
     goto fail;
   if (op->work->metadata &&
@@ -283,10 +305,11 @@ void tinker__exec_save(tinker__model_t *m, tinker__op_t *op) {
     rc = TINKER_ENOMEM;
   }
   if (rc == 0) {
-    rc = save_state(m, "checkpoints", v->made->row, dir, sizeof dir, why,
+    rc = save_state(m, op, "checkpoints", v->made->row, dir, sizeof dir, why,
                     sizeof why);
   }
-  if (rc == 0) rc = digest_file(s, dir, "state.safetensors", v->digest);
+  if (rc == 0) rc = finish_files(op, dir, "state.safetensors", v, why,
+                                 sizeof why);
   if (rc != 0) {
     save_drop(s, v);
     tinker__exec_fail(op, rc, why);
@@ -300,15 +323,20 @@ void tinker__exec_save(tinker__model_t *m, tinker__op_t *op) {
 
 /* --- Sampler saves -------------------------------------------------------- */
 
-static int save_adapter(tinker__model_t *m, int64_t row, char *dir, size_t len,
+static int save_adapter(tinker__model_t *m, const tinker__op_t *op,
+                        const tinker__checkpoint_t *c, char *dir, size_t len,
                         tinker__adapter_t **out, char *why, size_t why_len) {
   char tmp[1300];
   tinker__service_t *s = m->service;
-  tinker__checkpoint_dir(s, "checkpoints", row, dir, len);
+  tinker__checkpoint_dir(s, "checkpoints", c->row, dir, len);
   int rc = s->api->adapter_current(m->train, out, why, why_len);
   if (rc != 0) return rc;
   rc = tinker__folder_begin(s, dir, tmp, sizeof tmp, why, why_len);
-  if (rc == 0) rc = s->api->adapter_save(*out, tmp, why, why_len);
+  if (rc == 0 && tinker__op_has(op, TINKER__FAULT_SAVE_OLD)) {
+    rc = tinker__exec_link_old(m, c->kind, tmp, why, why_len);
+  } else if (rc == 0) {
+    rc = s->api->adapter_save(*out, tmp, why, why_len);
+  }
   if (rc == 0) rc = tinker__folder_commit(s, tmp, dir, why, why_len);
   if (rc != 0) {
     tinker__folder_remove(tmp);
@@ -355,10 +383,12 @@ void tinker__exec_save_sampler(tinker__model_t *m, tinker__op_t *op) {
   if (rc == 0) rc = claim_name(m, op, kind, &replaced, why, sizeof why);
   if (rc == 0 && !(v = save_new(m, op, kind))) rc = TINKER_ENOMEM;
   if (rc == 0) {
-    rc = save_adapter(m, v->made->row, dir, sizeof dir, &adapter, why,
+    rc = save_adapter(m, op, v->made, dir, sizeof dir, &adapter, why,
                       sizeof why);
   }
-  if (rc == 0) rc = digest_file(s, dir, "adapter_model.safetensors", v->digest);
+  if (rc == 0) {
+    rc = finish_files(op, dir, "adapter_model.safetensors", v, why, sizeof why);
+  }
   if (rc == 0 && !op->work->name) {
     rc = open_sampler(v, adapter, why, sizeof why);
   }
@@ -439,15 +469,18 @@ void tinker__exec_load(tinker__model_t *m, tinker__op_t *op) {
   int rc = n ? find_source(m, op, dir, sizeof dir, why, sizeof why)
              : TINKER_ENOMEM;
   if (rc == 0) {
-    rc = s->api->train_load(m->base->base, dir, op->work->optimizer, &train,
-                            why, sizeof why);
+    bool optimizer = op->work->optimizer &&
+                     !tinker__op_has(op, TINKER__FAULT_DROP_OPTIMIZER);
+    rc = s->api->train_load(m->base->base, dir, optimizer, &train, why,
+                            sizeof why);
   }
   if (rc == 0) {
     tinker__train_t *old = m->train;
     m->train = train;
     *n = (snapshot_t){m, new_row(s), op->seq + 1};
     /* The log must not depend on the checkpoint, which may be deleted. */
-    rc = save_state(m, "snapshots", n->row, dir, sizeof dir, why, sizeof why);
+    rc = save_state(m, NULL, "snapshots", n->row, dir, sizeof dir, why,
+                    sizeof why);
     if (rc != 0) {
       m->train = old;
       s->api->train_free(train);

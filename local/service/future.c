@@ -8,6 +8,7 @@
 
 #include "service/http.h"
 #include "service/body.h"
+#include "service/fault.h"
 #include "service/handlers.h"
 #include "service/work.h"
 
@@ -27,6 +28,7 @@ tinker__op_t *tinker__op_new(tinker__service_t *s, const char *owner_id,
   tinker__list_init(&op->link);
   tinker__list_init(&op->all);
   tinker__list_init(&op->polls);
+  tinker__list_init(&op->paused);
   tinker__ack_init(&op->ack);
   op->service = s;
   op->seq = seq;
@@ -36,6 +38,7 @@ tinker__op_t *tinker__op_new(tinker__service_t *s, const char *owner_id,
 
 void tinker__op_free(tinker__op_t *op) {
   if (!op) return;
+  tinker__list_remove(&op->paused);
   tinker__mem_t *mem = op->service->mem;
   tinker__work_free(op->work);
   tinker__mem_free(mem, op->log_body);
@@ -62,9 +65,16 @@ static bool waiting_reason(const tinker__op_t *op, char *out, size_t len) {
 }
 
 static void answer_try_again(tinker__req_t *r, const tinker__op_t *op) {
-  char reason[80];
+  char gap[80];
   tinker__jsonw_t w;
-  bool gap = waiting_reason(op, reason, sizeof reason);
+  const char *state = "active", *reason = NULL;
+  if (op->paused_until_ms) {
+    state = op->fault->state ? op->fault->state : "paused_capacity";
+    reason = op->fault->reason;
+  } else if (waiting_reason(op, gap, sizeof gap)) {
+    state = "paused_capacity";
+    reason = gap;
+  }
   tinker__reply_json(r, &w);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "type");
@@ -72,8 +82,8 @@ static void answer_try_again(tinker__req_t *r, const tinker__op_t *op) {
   tinker__jsonw_key(&w, "request_id");
   tinker__jsonw_cstr(&w, op->request_id);
   tinker__jsonw_key(&w, "queue_state");
-  tinker__jsonw_cstr(&w, gap ? "paused_capacity" : "active");
-  if (gap) {
+  tinker__jsonw_cstr(&w, state);
+  if (reason) {
     tinker__jsonw_key(&w, "queue_state_reason");
     tinker__jsonw_cstr(&w, reason);
   }
@@ -146,6 +156,7 @@ static void on_committed(void *user, int rc) {
     op->state = c->state;
     op->result_size = c->len;
     op->result_format = c->format;
+    tinker__ledger_op(op, c->state == TINKER__OP_DONE ? "applied" : "failed");
     if (c->committed) c->committed(c->user);
     tinker__work_free(op->work);
     op->work = NULL;
@@ -156,28 +167,18 @@ static void on_committed(void *user, int rc) {
   tinker__mem_free(s->mem, c);
 }
 
-/* A model that can't be trusted any more says so after every restart. */
-static void store_broken(const tinker__model_t *m) {
-  tinker__write_t *w = tinker__write_new(m->service->store, NULL, NULL);
-  tinker__write_sql(w, "UPDATE models SET broken = ? WHERE row = ?");
-  tinker__write_text(w, m->broken);
-  tinker__write_i64(w, m->row);
-  tinker__write_submit(w);
-}
-
 /* The result of an op whose result is stored already: it must be the same. */
 static void check_replay(tinker__op_t *op, tinker__buf_t *data,
                          const unsigned char digest[TINKER__SHA256_LEN]) {
   tinker__service_t *s = op->service;
   bool same = !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
   tinker__buf_free(data);
-  pthread_mutex_lock(&s->lock);
-  if (!same && op->model && !op->model->broken) {
-    op->model->broken = tinker__mem_strdup(
-        s->mem, "re-executing the log gave another result than before");
-    store_broken(op->model);
+  if (!same && op->model) {
+    pthread_mutex_lock(&s->lock);
+    tinker__model_break(op->model,
+                        "re-executing the log gave another result than before");
+    pthread_mutex_unlock(&s->lock);
   }
-  pthread_mutex_unlock(&s->lock);
   if (!same) {
     tinker__service_log(s, "error", "replay_differs", "request_id",
                         op->request_id, NULL);
@@ -304,6 +305,10 @@ static tinker__handled_t poll(tinker__service_t *s, tinker__req_t *r,
                               tinker__str_t id) {
   tinker__op_t *op = tinker__map_get(s->op_by_id, id);
   if (!op || !op->ack.durable) return answer_unknown(s, r, id);
+  if (tinker__op_has(op, TINKER__FAULT_FORGET)) {
+    return tinker__reply_error(r, 410, "request %s is no longer known",
+                               op->request_id);
+  }
   if (op->state == TINKER__OP_REJECTED) {
     return tinker__reply_error(r, 404, "request %s was rejected",
                                op->request_id);

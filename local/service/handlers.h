@@ -42,6 +42,8 @@ TINKER__HANDLER(run_checkpoints);
 TINKER__HANDLER(checkpoints);
 TINKER__HANDLER(sessions);
 TINKER__HANDLER(session_info);
+/* fault.c */
+TINKER__HANDLER(ledger);
 
 /* Parks r until a is durable (its reply must be set); under the lock. */
 tinker__handled_t tinker__ack_wait(tinker__ack_t *a, tinker__req_t *r);

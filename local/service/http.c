@@ -7,6 +7,7 @@
 
 #include <tinker/error.h>
 
+#include "service/fault.h"
 #include "service/listener.h"
 
 #define MAX_REPLY ((size_t)1 << 31)
@@ -67,9 +68,20 @@ const char *tinker__req_query(tinker__req_t *r, const char *name) {
   return MHD_lookup_connection_value(r->conn, MHD_GET_ARGUMENT_KIND, name);
 }
 
+static void add_headers(tinker__req_t *r, struct MHD_Response *response) {
+  char seconds[24];
+  if (r->content_type) {
+    MHD_add_response_header(response, "Content-Type", r->content_type);
+  }
+  if (r->retry_after_s) {
+    snprintf(seconds, sizeof seconds, "%d", r->retry_after_s);
+    MHD_add_response_header(response, "Retry-After", seconds);
+  }
+}
+
 /* Queues the answer of r, whose buffer lives until the request is completed.
  * Out of memory while making it: a fixed 500. */
-static enum MHD_Result send_reply(tinker__req_t *r) {
+static enum MHD_Result queue_reply(tinker__req_t *r) {
   bool broken = tinker__buf_error(&r->reply) != 0;
   tinker__str_t body = tinker__buf_str(&r->reply);
   if (broken) {
@@ -78,12 +90,13 @@ static enum MHD_Result send_reply(tinker__req_t *r) {
     r->status = 500;
   }
   struct MHD_Response *response =
-      MHD_create_response_from_buffer(body.len, (void *)(uintptr_t)body.ptr,
-                                      MHD_RESPMEM_PERSISTENT);
-  if (!response) return MHD_NO;
-  if (r->content_type) {
-    MHD_add_response_header(response, "Content-Type", r->content_type);
+      r->fault && !broken ? tinker__fault_response(r, body) : NULL;
+  if (!response) {
+    response = MHD_create_response_from_buffer(
+        body.len, (void *)(uintptr_t)body.ptr, MHD_RESPMEM_PERSISTENT);
   }
+  if (!response) return MHD_NO;
+  add_headers(r, response);
   enum MHD_Result rc =
       MHD_queue_response(r->conn, (unsigned)r->status, response);
   MHD_destroy_response(response);
@@ -188,10 +201,34 @@ static bool accept_request(tinker__req_t *r) {
   return false;
 }
 
+static enum MHD_Result handle(tinker__req_t *r);
+
+/* As the fault plan wants it, if it wants anything. */
+static enum MHD_Result send_reply(tinker__req_t *r) {
+  tinker__fault_next_t next =
+      r->fault ? tinker__fault_leave(r) : TINKER__FAULT_GO;
+  if (next == TINKER__FAULT_CLOSE) return MHD_NO;
+  return next == TINKER__FAULT_WAIT ? handle(r) : queue_reply(r);
+}
+
+static enum MHD_Result go_on(tinker__req_t *r, tinker__fault_next_t next) {
+  switch (next) {
+    case TINKER__FAULT_GO: return handle(r);
+    case TINKER__FAULT_WAIT: return MHD_YES;
+    case TINKER__FAULT_CLOSE: return MHD_NO;
+    default: return send_reply(r);
+  }
+}
+
 static enum MHD_Result dispatch(tinker__req_t *r, const char *method) {
   r->dispatched = true;
   r->route = find_route(r, method);
   if (!r->route || !accept_request(r)) return send_reply(r);
+  return go_on(r, r->service->faults ? tinker__fault_arrive(r)
+                                     : TINKER__FAULT_GO);
+}
+
+static enum MHD_Result handle(tinker__req_t *r) {
   if (!r->route->parks) {
     r->route->handler(r->service, r);
     return send_reply(r);
@@ -249,7 +286,8 @@ enum MHD_Result tinker__http_access(void *user, struct MHD_Connection *c,
     *upload_len = 0;
     return MHD_YES;
   }
-  return r->dispatched ? send_reply(r) : dispatch(r, method);
+  if (!r->dispatched) return dispatch(r, method);
+  return r->held ? go_on(r, tinker__fault_return(r)) : send_reply(r);
 }
 
 void tinker__http_completed(void *user, struct MHD_Connection *c, void **state,

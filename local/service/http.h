@@ -31,11 +31,16 @@ struct tinker__req_s {
   bool unix_socket;
   bool body_proto, accept_proto, too_large, dispatched;
   bool allow_metadata; /* retrieve_future */
+  /* Fault plan: the rule that acts on it; suspended by that; its handler (or
+   * the pause between two pieces of its reply) has been there once. */
+  struct tinker__fault_rule_s *fault;
+  bool held, repeated;
   tinker__op_t *op;    /* the future it is parked on */
   tinker__op_kind_t kind; /* of the future whose result is being read */
   /* The reply. */
   int status;
   const char *content_type;
+  int retry_after_s; /* header Retry-After, 0 = none */
   tinker__buf_t reply;
 };
 

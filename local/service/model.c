@@ -80,7 +80,9 @@ static tinker__op_t *next_op(tinker__model_t *m) {
   tinker__link_t *l;
   while ((l = tinker__list_first(&m->pending)) != NULL) {
     tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, link);
-    if (op->seq != m->next_seq || !op->ack.durable) return NULL;
+    if (op->seq != m->next_seq || !op->ack.durable || op->paused_until_ms) {
+      return NULL;
+    }
     if (op->state != TINKER__OP_REJECTED) return op;
     tinker__list_remove(l);
     m->next_seq++;
@@ -133,4 +135,16 @@ void tinker__model_end(tinker__model_t *m) {
     }
   }
   tinker__model_kick(m);
+}
+
+void tinker__model_break(tinker__model_t *m, const char *why) {
+  if (m->broken) return;
+  m->broken = tinker__mem_strdup(m->service->mem, why);
+  tinker__write_t *w = tinker__write_new(m->service->store, NULL, NULL);
+  tinker__write_sql(w, "UPDATE models SET broken = ? WHERE row = ?");
+  tinker__write_text(w, why);
+  tinker__write_i64(w, m->row);
+  if (tinker__write_submit(w) != 0 || !m->broken) {
+    tinker__service_fatal(m->service, "out of memory to note a broken model");
+  }
 }

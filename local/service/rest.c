@@ -6,6 +6,7 @@
 
 #include <tinker/error.h>
 
+#include "service/fault.h"
 #include "service/handlers.h"
 
 #define MAX_PAGE 1000
@@ -78,16 +79,30 @@ static void write_checkpoint(tinker__jsonw_t *w,
   tinker__jsonw_end_object(w);
 }
 
-static bool listed(const tinker__checkpoint_t *c) {
-  return c->durable && c->name;
+/* What the fault plan lets this reader see: nothing young of a stale list, a
+ * run as corrupted that is not. */
+static bool hidden(const tinker__req_t *r, int64_t created_ms) {
+  const tinker__world_t *w = r->service->world;
+  return r->fault && r->fault->act == TINKER__FAULT_STALE_LIST &&
+         created_ms > w->wall_ms(w->user) - r->fault->ms;
 }
 
-static void write_last(tinker__jsonw_t *w, const char *key,
-                       const tinker__model_t *m, tinker__ckpt_kind_t kind) {
+static bool corrupted(const tinker__req_t *r, const tinker__model_t *m) {
+  bool shown = r->fault && r->fault->act == TINKER__FAULT_SHOW_CORRUPTED;
+  return shown || (m->broken && !m->hides_broken);
+}
+
+static bool listed(const tinker__req_t *r, const tinker__checkpoint_t *c) {
+  return c->durable && c->name && !hidden(r, c->created_ms);
+}
+
+static void write_last(tinker__jsonw_t *w, const tinker__req_t *r,
+                       const char *key, const tinker__model_t *m,
+                       tinker__ckpt_kind_t kind) {
   const tinker__checkpoint_t *last = NULL;
   TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
     tinker__checkpoint_t *c = TINKER__CONTAINER(l, tinker__checkpoint_t, link);
-    if (listed(c) && c->kind == kind) last = c;
+    if (listed(r, c) && c->kind == kind) last = c;
   }
   tinker__jsonw_key(w, key);
   if (last) {
@@ -97,7 +112,8 @@ static void write_last(tinker__jsonw_t *w, const char *key,
   }
 }
 
-static void write_run(tinker__jsonw_t *w, const tinker__model_t *m) {
+static void write_run(tinker__jsonw_t *w, const tinker__req_t *r,
+                      const tinker__model_t *m) {
   tinker__jsonw_begin_object(w);
   tinker__jsonw_key(w, "training_run_id");
   tinker__jsonw_cstr(w, m->id);
@@ -108,12 +124,12 @@ static void write_run(tinker__jsonw_t *w, const tinker__model_t *m) {
   tinker__jsonw_key(w, "is_lora");
   tinker__jsonw_bool(w, true);
   tinker__jsonw_key(w, "corrupted");
-  tinker__jsonw_bool(w, m->broken != NULL);
+  tinker__jsonw_bool(w, corrupted(r, m));
   tinker__jsonw_key(w, "lora_rank");
   tinker__jsonw_i64(w, m->lora.rank);
   write_time(w, "last_request_time", m->used_ms ? m->used_ms : m->created_ms);
-  write_last(w, "last_checkpoint", m, TINKER__CKPT_TRAINING);
-  write_last(w, "last_sampler_checkpoint", m, TINKER__CKPT_SAMPLER);
+  write_last(w, r, "last_checkpoint", m, TINKER__CKPT_TRAINING);
+  write_last(w, r, "last_sampler_checkpoint", m, TINKER__CKPT_SAMPLER);
   write_metadata(w, m->metadata);
   tinker__jsonw_end_object(w);
 }
@@ -183,7 +199,9 @@ TINKER__HANDLER(training_runs) {
   tinker__jsonw_begin_array(&w);
   for (tinker__link_t *l = s->models.prev; l != &s->models; l = l->prev) {
     tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, link);
-    if (m->durable && on_page(&page)) write_run(&w, m);
+    if (m->durable && !hidden(r, m->created_ms) && on_page(&page)) {
+      write_run(&w, r, m);
+    }
   }
   tinker__jsonw_end_array(&w);
   write_cursor(&w, &page);
@@ -209,7 +227,7 @@ TINKER__HANDLER(training_run) {
   tinker__model_t *m = find_run(s, r);
   if (m) {
     tinker__reply_json(r, &w);
-    write_run(&w, m);
+    write_run(&w, r, m);
   }
   pthread_mutex_unlock(&s->lock);
   return TINKER__ANSWERED;
@@ -227,7 +245,7 @@ TINKER__HANDLER(run_checkpoints) {
     TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
       tinker__checkpoint_t *c =
           TINKER__CONTAINER(l, tinker__checkpoint_t, link);
-      if (listed(c)) write_checkpoint(&w, c);
+      if (listed(r, c)) write_checkpoint(&w, c);
     }
     tinker__jsonw_end_array(&w);
     tinker__jsonw_end_object(&w);
@@ -239,14 +257,15 @@ TINKER__HANDLER(run_checkpoints) {
 /* --- All checkpoints ------------------------------------------------------ */
 
 /* The newest checkpoint older than row `before`. Rows grow with time. */
-static tinker__checkpoint_t *next_older(tinker__service_t *s, int64_t before) {
+static tinker__checkpoint_t *next_older(const tinker__req_t *r,
+                                        int64_t before) {
   tinker__checkpoint_t *best = NULL;
-  TINKER__LIST_EACH(l, tmp, &s->models) {
+  TINKER__LIST_EACH(l, tmp, &r->service->models) {
     tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, link);
     TINKER__LIST_EACH(k, next, &m->checkpoints) {
       tinker__checkpoint_t *c =
           TINKER__CONTAINER(k, tinker__checkpoint_t, link);
-      if (listed(c) && c->row < before && (!best || c->row > best->row)) {
+      if (listed(r, c) && c->row < before && (!best || c->row > best->row)) {
         best = c;
       }
     }
@@ -263,8 +282,8 @@ TINKER__HANDLER(checkpoints) {
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "checkpoints");
   tinker__jsonw_begin_array(&w);
-  tinker__checkpoint_t *c = next_older(s, INT64_MAX);
-  for (; c; c = next_older(s, c->row)) {
+  tinker__checkpoint_t *c = next_older(r, INT64_MAX);
+  for (; c; c = next_older(r, c->row)) {
     if (on_page(&page)) write_checkpoint(&w, c);
   }
   tinker__jsonw_end_array(&w);

@@ -5,6 +5,7 @@
 
 #include <tinker/error.h>
 
+#include "service/fault.h"
 #include "service/handlers.h"
 
 /* --- Samplers ------------------------------------------------------------- */
@@ -83,6 +84,7 @@ static void on_sampler_stored(void *user, int rc) {
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
     tinker__ack_commit(s, &p->ack);
+    tinker__ledger_other(s, "create_sampling_session", p->id);
   } else {
     forget_sampler(s, p);
     tinker__ack_fail(s, &p->ack);
@@ -285,7 +287,10 @@ static void on_generated(tinker__gen_t *gen, int rc, const char *why) {
 
 void tinker__sampler_kick(tinker__op_t *op) {
   tinker__service_t *s = op->service;
-  if (s->stopping || !s->scheduler || !op->work || !op->work->gen) return;
+  if (s->stopping || !s->scheduler || !op->work || !op->work->gen ||
+      op->paused_until_ms) {
+    return;
+  }
   tinker__gen_t *gen = op->work->gen;
   op->work->gen = NULL;
   gen->user = op;

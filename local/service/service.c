@@ -18,6 +18,7 @@
 #include <tinker/error.h>
 #include <tinker/tokenizer.h>
 
+#include "service/fault.h"
 #include "service/handlers.h"
 
 #define TICK_MS 1000
@@ -107,11 +108,13 @@ static void timer_wait(tinker__service_t *s, pthread_cond_t *cond, int64_t ms) {
 #endif
 }
 
-/* Until the first poll is due; a tick while there is none. */
-static int64_t next_wait(tinker__service_t *s, int64_t now) {
+/* Until the first poll is due, or `due`; a tick while there is none. */
+static int64_t next_wait(tinker__service_t *s, int64_t now, int64_t due) {
   tinker__link_t *l = tinker__list_first(&s->polls);
-  if (!l) return TICK_MS;
-  int64_t due = TINKER__CONTAINER(l, tinker__req_t, timer_link)->deadline_ms;
+  if (l) {
+    int64_t poll = TINKER__CONTAINER(l, tinker__req_t, timer_link)->deadline_ms;
+    if (poll < due) due = poll;
+  }
   int64_t ms = due > now ? due - now : 1;
   return ms < TICK_MS ? ms : TICK_MS;
 }
@@ -124,7 +127,8 @@ static void *timer_thread(void *user) {
     tinker__polls_expire(s, now);
     tinker__session_expire(s, now);
     tinker__session_purge(s);
-    timer_wait(s, &s->timer_wake, next_wait(s, now));
+    int64_t due = tinker__faults_tick(s, now);
+    timer_wait(s, &s->timer_wake, next_wait(s, now, due));
   }
   pthread_mutex_unlock(&s->lock);
   return NULL;
@@ -289,7 +293,13 @@ static int open_state(tinker__service_t *s, tinker__stage_t *stage) {
   if ((rc = make_dir(s, path)) != 0) return rc;
   snprintf(path, sizeof path, "%s/store.db", s->state_dir);
   rc = tinker__store_open(&s->store, s->mem, path, s->why, sizeof s->why);
-  if (rc == 0) rc = tinker__replay_load(s, s->why, sizeof s->why);
+  if (rc != 0) return rc;
+  *stage = TINKER__STAGE_USAGE;
+  rc = tinker__faults_open(s, s->why, sizeof s->why);
+  if (rc != 0) return rc;
+  *stage = TINKER__STAGE_STATE;
+  rc = tinker__replay_load(s, s->why, sizeof s->why);
+  if (rc == 0) rc = tinker__faults_restore(s, s->why, sizeof s->why);
   return rc;
 }
 
@@ -431,6 +441,7 @@ static void close_doors(tinker__service_t *s) {
   s->stopping = true;
   pthread_cond_signal(&s->timer_wake);
   tinker__polls_release(s);
+  tinker__faults_release(s);
   pthread_mutex_unlock(&s->lock);
   if (s->timer_started) pthread_join(s->timer, NULL);
 }
@@ -453,6 +464,7 @@ void tinker__service_stop(tinker__service_t *s) {
   tinker__listener_free(s->listeners[0]);
   tinker__listener_free(s->listeners[1]);
   free_state(s);
+  tinker__faults_free(s);
   if (s->lock_fd >= 0) close(s->lock_fd);
   tinker__mem_free(s->mem, s->state_dir);
   pthread_mutex_destroy(&s->lock);

@@ -31,6 +31,7 @@ typedef struct tinker__service_config_s {
   const char *socket_path;            /* NULL = no Unix socket */
   const char *listen;                 /* HOST:PORT, NULL = no TCP */
   const char *key;                    /* NULL = any well-formed key */
+  const char *faults; /* file with a fault plan; NULL = none, for ever */
   const tinker__service_model_t *models;
   size_t n_models;
   size_t max_body;     /* bytes of a request; 0 = 64 MiB */
@@ -51,6 +52,7 @@ typedef enum {
   TINKER__STAGE_BUSY,      /* the state folder is in use */
   TINKER__STAGE_MODEL,     /* a model folder */
   TINKER__STAGE_LISTEN,    /* a socket or port */
+  TINKER__STAGE_USAGE, /* a file that an option names */
   TINKER__STAGE_OTHER
 } tinker__stage_t;
 

@@ -5,6 +5,7 @@
 
 #include <tinker/error.h>
 
+#include "service/fault.h"
 #include "service/handlers.h"
 
 /* --- Acks ----------------------------------------------------------------- */
@@ -117,6 +118,7 @@ static void on_session_stored(void *user, int rc) {
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
     tinker__ack_commit(s, &n->ack);
+    tinker__ledger_other(s, "create_session", n->id);
   } else {
     tinker__map_remove(s->session_by_id, tinker__str(n->id));
     if (n->idem_key) {
@@ -282,16 +284,15 @@ static void on_end_stored(void *user, int rc) {
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
     tinker__ack_commit(s, &n->ack);
+    tinker__ledger_other(s, "sessions/*/finish", n->id);
   } else {
     tinker__ack_fail(s, &n->ack);
   }
   pthread_mutex_unlock(&s->lock);
 }
 
-/* Ends a session and what waits behind gaps, if that can be stored. A reason
- * that can't be copied is not kept in memory. Under the lock. */
-static int end_session(tinker__service_t *s, tinker__session_t *n,
-                       const char *reason) {
+int tinker__session_end(tinker__service_t *s, tinker__session_t *n,
+                        const char *reason) {
   int64_t now = s->world->wall_ms(s->world->user);
   tinker__write_t *w = tinker__write_new(s->store, on_end_stored, n);
   tinker__write_sql(
@@ -322,7 +323,7 @@ static tinker__handled_t finish(tinker__service_t *s, tinker__req_t *r,
   }
   tinker__reply_bytes(r, 200, "application/json", "{}", 2);
   if (n->ended_ms) return tinker__ack_wait(&n->ack, r);
-  if (end_session(s, n, reason) != 0) {
+  if (tinker__session_end(s, n, reason) != 0) {
     return tinker__reply_error(r, 503, "out of memory");
   }
   return tinker__ack_wait(&n->ack, r);
@@ -377,7 +378,8 @@ void tinker__session_expire(tinker__service_t *s, int64_t now_ms) {
         now_ms - n->seen_ms < s->config.session_ms) {
       continue;
     }
-    end_session(s, n, "no heartbeat"); /* without memory: at the next tick */
+    /* Without memory: at the next tick. */
+    tinker__session_end(s, n, "no heartbeat");
   }
 }
 

@@ -26,6 +26,8 @@
 typedef struct tinker__req_s tinker__req_t;
 typedef struct tinker__work_s tinker__work_t;
 typedef struct tinker__listener_s tinker__listener_t;
+typedef struct tinker__faults_s tinker__faults_t;
+struct tinker__fault_rule_s;
 
 /* Something that becomes durable; requests wait in it with their replies
  * ready. */
@@ -108,6 +110,11 @@ typedef struct tinker__op_s {
   int log_format;
   unsigned char result_digest[TINKER__SHA256_LEN];
   tinker__work_t *work; /* decoded body; NULL once executed */
+  /* Fault plan. */
+  struct tinker__fault_rule_s *fault; /* NULL = none */
+  bool repeated;                      /* apply_twice: once already */
+  tinker__link_t paused;              /* faults.paused */
+  int64_t paused_until_ms;            /* monotonic, 0 = it may run */
 } tinker__op_t;
 
 struct tinker__model_s {
@@ -125,6 +132,7 @@ struct tinker__model_s {
   bool durable; /* its row is committed; nobody sees it before */
   bool busy;    /* its task is with the scheduler or being executed */
   char *broken; /* why later calls fail, NULL = well */
+  bool hides_broken; /* and the run does not show it: a fault plan's doing */
   tinker__link_t checkpoints;
   int64_t snapshot, snapshot_seq; /* folder (0 = none), first number after */
   /* Engine thread only. */
@@ -196,6 +204,8 @@ struct tinker__service_s {
   bool timer_started;
   tinker__link_t polls; /* of tinker__req_t, by deadline */
 
+  tinker__faults_t *faults; /* NULL without a fault plan */
+
   char why[400]; /* of the engine thread's start */
 };
 
@@ -226,6 +236,10 @@ int tinker__session_describe(tinker__service_t *s, tinker__session_t *n,
 void tinker__session_purge(tinker__service_t *s);
 /* Ends the sessions that showed no sign of life for long. Under the lock. */
 void tinker__session_expire(tinker__service_t *s, int64_t now_ms);
+/* Ends a session and what waits behind gaps, if that can be stored. A reason
+ * that can't be copied is not kept in memory. Under the lock. */
+int tinker__session_end(tinker__service_t *s, tinker__session_t *n,
+                        const char *reason);
 void tinker__session_free(tinker__service_t *s, tinker__session_t *n);
 void tinker__ack_init(tinker__ack_t *a);
 /* Answers (or drops with 503) all that wait, under the lock. */
@@ -253,6 +267,9 @@ tinker__op_t *tinker__model_begin(tinker__model_t *m);
 void tinker__model_done(tinker__model_t *m, bool again);
 /* The session has ended: calls behind a gap fail. Under the lock. */
 void tinker__model_end(tinker__model_t *m);
+/* Later calls fail with that reason, after a restart too. The first reason
+ * stays. Under the lock. */
+void tinker__model_break(tinker__model_t *m, const char *why);
 
 /* --- sampling.c --- */
 /* Without base and row. TINKER_EEXIST when the session's number is taken. */

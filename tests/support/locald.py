@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 
-GUARD_S = 60  # a hang guard, not a promise
+GUARD_S = 240  # a hang guard, not a promise
 
 
 class UnixConnection(http.client.HTTPConnection):
