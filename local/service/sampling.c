@@ -268,10 +268,19 @@ static int prepare(tinker__gen_t *gen, char *why, size_t why_len) {
   return rc;
 }
 
+static void fail_ended(tinker__op_t *op) {
+  tinker__op_fail(op, "user", "canceled: the session has ended");
+}
+
 static void on_generated(tinker__gen_t *gen, int rc, const char *why) {
   tinker__op_t *op = gen->user;
   tinker__buf_t out;
-  if (rc != 0) {
+  pthread_mutex_lock(&op->service->lock);
+  op->running = NULL;
+  pthread_mutex_unlock(&op->service->lock);
+  if (rc == TINKER_ECANCELED) {
+    fail_ended(op);
+  } else if (rc != 0) {
     bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT;
     tinker__op_fail(op, user ? "user" : "server", "%s",
                     *why ? why : tinker_code_text(rc));
@@ -287,16 +296,32 @@ static void on_generated(tinker__gen_t *gen, int rc, const char *why) {
 
 void tinker__sampler_kick(tinker__op_t *op) {
   tinker__service_t *s = op->service;
-  if (s->stopping || !s->scheduler || !op->work || !op->work->gen ||
-      op->paused_until_ms) {
+  tinker__gen_t *gen = op->work ? op->work->gen : NULL;
+  bool ended = op->sampler->session->ended_ms != 0;
+  if (!gen || s->stopping || !s->scheduler) return; /* or it has been here */
+  if (op->paused_until_ms && !ended) return;
+  op->work->gen = NULL;
+  if (ended) {
+    tinker__gen_free(gen);
+    fail_ended(op);
     return;
   }
-  tinker__gen_t *gen = op->work->gen;
-  op->work->gen = NULL;
+  op->running = gen;
   gen->user = op;
   gen->prepare = prepare;
   gen->done = on_generated;
   tinker__scheduler_sample(s->scheduler, gen);
+}
+
+void tinker__sampler_end(tinker__sampler_t *p) {
+  TINKER__LIST_EACH(l, tmp, &p->ops) {
+    tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, all);
+    if (op->running) {
+      atomic_store(&op->running->cancel, true);
+    } else if (op->ack.durable) {
+      tinker__sampler_kick(op);
+    }
+  }
 }
 
 /* --- asample -------------------------------------------------------------- */

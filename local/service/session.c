@@ -308,6 +308,9 @@ int tinker__session_end(tinker__service_t *s, tinker__session_t *n,
   TINKER__LIST_EACH(l, tmp, &n->models) {
     tinker__model_end(TINKER__CONTAINER(l, tinker__model_t, by_session));
   }
+  TINKER__LIST_EACH(k, next, &n->samplers) {
+    tinker__sampler_end(TINKER__CONTAINER(k, tinker__sampler_t, by_session));
+  }
   return 0;
 }
 

@@ -110,6 +110,7 @@ typedef struct tinker__op_s {
   int log_format;
   unsigned char result_digest[TINKER__SHA256_LEN];
   tinker__work_t *work; /* decoded body; NULL once executed */
+  tinker__gen_t *running; /* a sample with the scheduler, to be canceled */
   /* Fault plan. */
   struct tinker__fault_rule_s *fault; /* NULL = none */
   bool repeated;                      /* apply_twice: once already */
@@ -279,8 +280,11 @@ int tinker__sampler_new(tinker__sampler_t **out, tinker__service_t *s,
 int tinker__sampler_add(tinker__service_t *s, tinker__sampler_t *p);
 void tinker__sampler_write(tinker__write_t *w, const tinker__sampler_t *p);
 void tinker__sampler_free(tinker__service_t *s, tinker__sampler_t *p);
-/* Hands a logged sample to the scheduler. Under the lock. */
+/* Hands a logged sample to the scheduler, or fails it when its session has
+ * ended. Under the lock. */
 void tinker__sampler_kick(tinker__op_t *op);
+/* The session has ended: what is being sampled stops. Under the lock. */
+void tinker__sampler_end(tinker__sampler_t *p);
 
 /* --- future.c --- */
 tinker__op_t *tinker__op_new(tinker__service_t *s, const char *owner_id,

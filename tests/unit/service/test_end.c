@@ -1,10 +1,11 @@
-/* The end of a session while calls are on their way into the log. */
+/* The end of a session: calls on their way into the log, samples under way. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cpu/cpu.h"
 #include "rig.h"
 
 /* A read that holds the store's thread until the test lets it go. */
@@ -98,5 +99,69 @@ Test(end, behind_a_gap_and_on_the_way) {
     cr_assert_neq(strstr(reply.text, "waiting for seq_id 1, and the session "
                                      "has ended"), NULL, "%s", reply.text);
   }
+  rig_close(&rig);
+}
+
+/* --- Samples -------------------------------------------------------------- */
+
+static atomic_int rounds;
+
+static int counted_decode(tinker__engine_t *e,
+                          const tinker__decode_item_t *items, size_t n,
+                          const atomic_bool *cancel, char *why,
+                          size_t why_len) {
+  atomic_fetch_add(&rounds, 1);
+  return tinker__engine_cpu()->decode(e, items, n, cancel, why, why_len);
+}
+
+static void send_sample(rig_t *rig, const char *sampler, int seq, char *id,
+                        size_t len) {
+  static reply_t reply;
+  char body[400];
+  snprintf(body, sizeof body,
+           "{\"sampling_session_id\":\"%s\",\"seq_id\":%d,\"prompt\":"
+           "{\"chunks\":[{\"type\":\"encoded_text\",\"tokens\":[1,2]}]},"
+           "\"sampling_params\":{\"max_tokens\":120,\"stop\":[]}}",
+           sampler, seq);
+  rig_call(rig, "POST api/v1/asample", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  rig_member(&reply, "request_id", id, len);
+}
+
+static void expect_canceled(rig_t *rig, const char *id) {
+  static reply_t reply;
+  rig_result(rig, id, &reply);
+  cr_assert_neq(strstr(reply.text, "canceled: the session has ended"), NULL,
+                "%s", reply.text);
+}
+
+/* One sample runs, others wait behind it or in the log: all end at once. */
+Test(end, samples_stop) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], sampler[120], body[300], ids[70][200];
+  rig_open(&rig);
+  rig_stop(&rig);
+  rig.api.decode = counted_decode;
+  rig_start(&rig);
+  rig_session(&rig, session, sizeof session);
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"sampling_session_seq_id\":0,"
+           "\"base_model\":\"m\"}", session);
+  rig_call(&rig, "POST api/v1/create_sampling_session", NULL, NULL, body,
+           &reply);
+  rig_member(&reply, "sampling_session_id", sampler, sizeof sampler);
+  int n = sizeof ids / sizeof *ids; /* more than run at once */
+  for (int i = 0; i < n; i++) {
+    send_sample(&rig, sampler, i, ids[i], sizeof ids[i]);
+  }
+  rig_pending_t *end = rig_send(&rig, "POST api/v1/sessions/*/finish", session,
+                                NULL, "{}");
+  int before = atomic_load(&rounds);
+  rig_wait(&rig, end, &reply);
+  cr_assert_eq(reply.status, 200);
+  expect_canceled(&rig, ids[n - 1]);
+  /* Each round is a token of each sequence. */
+  cr_assert_leq(atomic_load(&rounds) - before, 2);
   rig_close(&rig);
 }
