@@ -17,6 +17,7 @@
 #include "base/json_write.h"
 #include "base/str.h"
 #include "cpu/cpu.h"
+#include "crash.h"
 #include "service/service.h"
 
 #define MAX_MODELS 32
@@ -71,6 +72,8 @@ typedef struct {
   char *names[MAX_MODELS];
   const char *key_file;
   char key[512];
+  tinker__crash_t before;
+  char listen[320]; /* with the port of the image before */
 } options_t;
 
 static int wake_pipe[2];
@@ -271,15 +274,30 @@ static int run(options_t *o) {
   char why[400], cause = 0;
   tinker__service_t *s;
   tinker__stage_t stage;
+  tinker__crash_catch();
   if (tinker__service_start(&s, &o->config, &stage, why, sizeof why) != 0) {
     fprintf(stderr, "tinker-locald: %s\n", why);
     return exit_code(stage);
   }
-  int rc = print_ready(o, s);
+  tinker__crash_port(tinker__service_port(s));
+  int rc = o->before.signal ? 0 : print_ready(o, s); /* it was printed */
   while (rc == 0 && read(wake_pipe[0], &cause, 1) < 0 && errno == EINTR) {
   }
+  tinker__crash_release();
   tinker__service_stop(s);
   return rc ? rc : cause ? 0 : EXIT_ENDED;
+}
+
+/* What an image that crashed has left: its port and the call to blame. */
+static void go_on(options_t *o) {
+  tinker__service_config_t *c = &o->config;
+  const char *colon = c->listen ? strrchr(c->listen, ':') : NULL;
+  c->crash_signal = o->before.signal;
+  c->crash_call = o->before.call;
+  if (!o->before.port || !colon || colon - c->listen > 300) return;
+  snprintf(o->listen, sizeof o->listen, "%.*s:%d", (int)(colon - c->listen),
+           c->listen, o->before.port);
+  c->listen = o->listen;
 }
 
 int main(int argc, char **argv) {
@@ -298,9 +316,12 @@ int main(int argc, char **argv) {
                                         .engine = tinker__engine_cpu(),
                                         .models = o.models,
                                         .log = on_log,
-                                        .ended = on_ended};
+                                        .ended = on_ended,
+                                        .doing = tinker__crash_doing()};
+  if (!tinker__crash_begin(argc, argv, &o.before)) return EXIT_OTHER;
   int rc = read_flags(&o, argc, argv);
   if (rc == 0) rc = read_key(&o);
+  if (rc == 0) go_on(&o);
   if (rc != 0) return rc;
   umask(077); /* the store's files too, wherever the state folder is */
   if (pipe(wake_pipe) != 0) return EXIT_OTHER;

@@ -179,6 +179,9 @@ static bool accept_request(tinker__req_t *r) {
       contains_type(tinker__req_header(r, "Accept"), "application/x-protobuf");
   if (!r->route->open && !authorized(r)) {
     tinker__reply_error(r, 401, "X-API-Key is missing or not accepted");
+  } else if (!r->route->open && !atomic_load(&r->service->ready)) {
+    tinker__reply_error(r, 503, "the service is starting");
+    r->retry_after_s = 1;
   } else if (r->too_large) {
     tinker__reply_error(r, 413, "the body is larger than %zu bytes",
                         r->body.max);

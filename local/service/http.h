@@ -52,7 +52,7 @@ typedef struct tinker__route_s {
   const char *path; /* under the root; "*" matches one segment */
   tinker__handler_t handler;
   bool parks; /* it may return TINKER__PARKED */
-  bool open;  /* needs no key */
+  bool open;  /* needs no key, and is answered while the service starts */
 } tinker__route_t;
 
 /* routes.c: NULL-terminated by method. */

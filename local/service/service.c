@@ -119,6 +119,14 @@ static int64_t next_wait(tinker__service_t *s, int64_t now, int64_t due) {
   return ms < TICK_MS ? ms : TICK_MS;
 }
 
+/* Notes since when the engine has been in the same step. */
+static void watch_engine(tinker__service_t *s, int64_t now) {
+  uint64_t beat = tinker__scheduler_beat(s->scheduler);
+  if (beat == s->beat && beat % 2) return;
+  s->beat = beat;
+  s->beat_ms = now;
+}
+
 static void *timer_thread(void *user) {
   tinker__service_t *s = user;
   pthread_mutex_lock(&s->lock);
@@ -128,6 +136,7 @@ static void *timer_thread(void *user) {
     tinker__session_expire(s, now);
     tinker__session_purge(s);
     int64_t due = tinker__faults_tick(s, now);
+    watch_engine(s, now);
     timer_wait(s, &s->timer_wake, next_wait(s, now, due));
   }
   pthread_mutex_unlock(&s->lock);
@@ -300,6 +309,7 @@ static int open_state(tinker__service_t *s, tinker__stage_t *stage) {
   *stage = TINKER__STAGE_STATE;
   rc = tinker__replay_load(s, s->why, sizeof s->why);
   if (rc == 0) rc = tinker__faults_restore(s, s->why, sizeof s->why);
+  if (rc == 0) tinker__replay_crashed(s);
   return rc;
 }
 
@@ -332,6 +342,7 @@ static int service_new(tinker__service_t **out,
   if (!s) return TINKER_ENOMEM;
   s->config = *config;
   set_defaults(&s->config);
+  if (!s->config.doing) s->config.doing = &s->doing;
   s->mem = config->mem;
   s->world = config->world ? config->world : tinker__world_real();
   s->api = config->engine;
@@ -365,15 +376,19 @@ static int listen_all(tinker__service_t *s) {
   return rc;
 }
 
-/* Loads, then opens the doors: nobody is answered by half a service. */
+/* Opens the doors early, so that health can be asked for while models load;
+ * everything else is answered 503 until it is ready. */
 static int start_all(tinker__service_t *s, tinker__stage_t *stage) {
   *stage = TINKER__STAGE_MODEL;
   int rc = open_models(s);
   if (rc == 0) rc = open_state(s, stage);
   if (rc != 0) return rc;
+  *stage = TINKER__STAGE_LISTEN;
+  rc = listen_all(s);
+  if (rc != 0) return rc;
   *stage = TINKER__STAGE_MODEL;
-  rc = tinker__scheduler_new(&s->scheduler, s->mem, s->api, on_engine_start,
-                             on_engine_stop, s);
+  rc = tinker__scheduler_new(&s->scheduler, s->mem, s->api, s->config.doing,
+                             on_engine_start, on_engine_stop, s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_OTHER;
   rc = tinker__store_start(s->store);
@@ -383,8 +398,8 @@ static int start_all(tinker__service_t *s, tinker__stage_t *stage) {
   }
   s->timer_started = true;
   tinker__replay_start(s);
-  *stage = TINKER__STAGE_LISTEN;
-  return listen_all(s);
+  atomic_store(&s->ready, true);
+  return 0;
 }
 
 int tinker__service_start(tinker__service_t **out,

@@ -7,6 +7,7 @@
 #ifndef TINKER_SERVICE_SERVICE_H
 #define TINKER_SERVICE_SERVICE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,6 +40,12 @@ typedef struct tinker__service_config_s {
   int64_t keep_ms;     /* results after the session's end; 0 = 1 hour */
   int64_t session_ms;  /* a session without heartbeat ends; 0 = 10 minutes */
   int64_t snapshot_ms; /* engine time that a restart may repeat; 0 = 5 s */
+  /* Written all the time (NULL = not wanted): a number that stands for the
+   * call being executed, -1 in a decode round, 0 else. And what it held when a
+   * signal killed the process before this one; signal 0 = none did. */
+  _Atomic int64_t *doing;
+  int crash_signal;
+  int64_t crash_call;
   /* One JSON line without its end; any thread, one at a time. */
   void (*log)(void *user, const char *line, size_t len);
   /* The service can't go on (its store failed); any thread. */

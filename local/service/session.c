@@ -462,11 +462,6 @@ TINKER__HANDLER(dynamic_config) {
   return reply_text(r, "{\"refresh_interval_sec\":300}");
 }
 
-TINKER__HANDLER(healthz) {
-  (void)s;
-  return reply_text(r, "{\"status\":\"ok\"}");
-}
-
 /* Accepted and thrown away: nothing of it is kept. */
 TINKER__HANDLER(telemetry) {
   (void)s;

@@ -37,6 +37,7 @@ class Service:
         self.state = os.path.join(self.dir, "state")
         self.log_path = os.path.join(self.dir, "log")
         self.process = None
+        self.crashes = 0  # how often the engine shall have crashed
         atexit.register(self.end)
 
     def command(self):
@@ -53,13 +54,20 @@ class Service:
             raise RuntimeError("no ready line: " + self.log()[-2000:])
         return json.loads(line)
 
+    def check_crashes(self):
+        """A crash is survived, and would go unseen."""
+        seen = len(self.events("crash"))
+        assert seen == self.crashes, self.log()[-3000:]
+
     def kill(self):
+        self.check_crashes()
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.process.stdout.close()
 
     def stop(self):
         """SIGTERM; returns the exit code."""
+        self.check_crashes()
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout=GUARD_S)
         self.process.stdout.close()
@@ -119,6 +127,21 @@ class Service:
         status, reply = self.result(reply["request_id"])
         assert status == 200, (path, status, reply)
         return reply
+
+
+def again(fn, *args):
+    """Calls until there is an answer: the connection may break, and a service
+    that starts says 503."""
+    end = time.monotonic() + GUARD_S
+    while time.monotonic() < end:
+        try:
+            reply = fn(*args)
+            if not (isinstance(reply, tuple) and reply[0] == 503):
+                return reply
+        except (OSError, http.client.HTTPException, ValueError):
+            pass
+        time.sleep(0.01)
+    raise TimeoutError(args)
 
 
 def datum(tokens, weights=None):
