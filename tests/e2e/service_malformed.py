@@ -470,6 +470,28 @@ def load_fields(t, b):
     t.fields("weights_info", b.weights_info, {"tinker_path": NO_TEXT})
 
 
+def wrong_targets():
+    """For a prompt of three tokens: two rows."""
+    good = {"data": [1, 2], "dtype": "int64", "shape": [2, 1]}
+    csr = {**good, "sparse_crow_indices": [0, 1, 2],
+           "sparse_col_indices": [0, 0]}
+    changes = [
+        (good, "data", [[], [1], [1, 2, 3], [-1, -1], [1, VOCAB], [-2, 1],
+                        [1.5, 1], None, "a"]),
+        (good, "dtype", ["float32", "int32", 1, None]),
+        (good, "shape", [[], [2], [1, 2], [3, 1], [2, 0], [-2, -1], [2, 1, 1],
+                         [1 << 40, 1 << 40], [1 << 62, 4], "a", None]),
+        (csr, "data", [[-1, -1], [1], [VOCAB, 1]]),
+        (csr, "shape", [None, [2], [1, 1], [3, 1], [-1, 1], [2, 0],
+                        [2, 1 << 40]]),
+        (csr, "sparse_crow_indices", [[], [0, 2], [0, 1, 3], [1, 1, 2],
+                                      [0, 2, 1], [0, -1, 2], None, 1]),
+        (csr, "sparse_col_indices", [[], [0], [0, 1], [0, -1], [0, 0, 0],
+                                     [1 << 62, 0], None, 1])]
+    return [{**start, key: value} for start, key, values in changes
+            for value in values]
+
+
 def sample_fields(t, b):
     t.fields("create_sampling_session", b.create_sampling, {
         "session_id": NO_TEXT,
@@ -498,10 +520,9 @@ def sample_fields(t, b):
         "prompt_logprobs": NO_BOOL,
         "topk_prompt_logprobs": [-1, 1025, 65, *NO_NUMBER],
         "topk_sample_logprobs": [-1, 1025, 65, *NO_NUMBER],
-        "prompt_alt_tokens_k": [1, -1, "1"],
-        "prompt_logprobs_last_n": [0, 1, "1"],
-        "target_prompt_logprobs": [1, [], {}, {
-            "data": [1, 2], "dtype": "int64", "shape": [2, 1]}],
+        "prompt_alt_tokens_k": [-1, 4097, 1 << 40, *NO_NUMBER],
+        "prompt_logprobs_last_n": [0, 1, -1, *NO_NUMBER],
+        "target_prompt_logprobs": [1, [], {}, *wrong_targets()],
         "record_stability_info": [True, 1],
         "base_model": ["m", 1], "model_path": ["tinker://x", 1]})
     text = {"type": "encoded_text"}

@@ -383,10 +383,85 @@ def check_sampling(service):
             ("context window", {"params": {"max_tokens": 10000}}),
             ("tokenizer.json", {"params": {"stop": ["x"]}}),
             ("stop", {"params": {"stop": [1, "x"]}}),
-            ("prompt_alt_tokens_k", {"prompt_alt_tokens_k": 1}),
+            ("prompt_alt_tokens_k", {"prompt_alt_tokens_k": -1}),
+            ("prompt_logprobs_last_n", {"prompt_logprobs_last_n": 1}),
+            ("from 1 to 2", {"prompt_logprobs": True,
+                             "prompt_logprobs_last_n": 3}),
+            ("2 rows", {"target_prompt_logprobs": ids([1, 2, 3], [3, 1])}),
+            ("token 64", {"target_prompt_logprobs": ids([1, 64], [2, 1])}),
+            ("names no id", {"target_prompt_logprobs": ids([-1, -1], [2, 1])}),
             ("record_stability_info", {"record_stability_info": True})]:
         got, reply = service.call("asample", sample_body(sampler, 50, **more))
         assert got in (400, 422) and words in str(reply), (words, got, reply)
+
+
+def ids(values, shape, crow=None, col=None):
+    sparse = {} if crow is None else {"sparse_crow_indices": crow,
+                                      "sparse_col_indices": col}
+    return {"data": values, "dtype": "int64", "shape": shape, **sparse}
+
+
+def check_scores(service):
+    """What is told about a prompt: all of it the bits of forward, in the
+    layout that was asked in."""
+    session = new_session(service)
+    model = create(service, session)
+    sampler = service.call("create_sampling_session", {
+        "session_id": session, "sampling_session_seq_id": 0,
+        "base_model": "m"})[1]["sampling_session_id"]
+    seq = iter(range(100))
+    tokens = [5, 9, 5, 60, 3, 5, 17]
+    last = len(tokens) - 1
+
+    def score(**more):
+        body = sample_body(sampler, next(seq), **more)
+        body["prompt"]["chunks"][0]["tokens"] = tokens
+        return service.do("asample", body)
+
+    def forward(number, targets):
+        """Log-probabilities of one id per position after the first."""
+        d = datum(tokens)
+        d["loss_fn_inputs"]["target_tokens"]["data"] = targets
+        return service.do("forward_backward", forward_backward(
+            model, number, [d]))["loss_fn_outputs"][0]["logprobs"]["data"]
+
+    truth, of_7 = forward(1, tokens[1:]), forward(2, [7] * last)
+    whole = score(prompt_logprobs=True, topk_prompt_logprobs=64)
+    assert whole["prompt_logprobs"] == [None] + truth
+    part = score(prompt_logprobs=True, prompt_logprobs_last_n=2,
+                 topk_prompt_logprobs=2)
+    assert part["prompt_logprobs"] == [None] * 5 + truth[-2:]
+    assert part["topk_prompt_logprobs"] == [None] * 5 + [
+        r[:2] for r in whole["topk_prompt_logprobs"][-2:]]
+    assert part["sequences"] == whole["sequences"]
+
+    dense = [[7, -1]] * 2 + [[tokens[3], 7]] + [[-1, -1]] * 3
+    got = score(target_prompt_logprobs=ids(sum(dense, []), [last, 2]))
+    assert got["target_prompt_logprobs"] == {
+        "data": [of_7[0], 0, of_7[1], 0, truth[2], of_7[2]] + [0] * 6,
+        "dtype": "float32", "shape": [last, 2]}, got
+    crow, col = [0, 0, 2, 2, 2, 2, 3], [0, 62, 1]
+    got = score(target_prompt_logprobs=ids([tokens[2], -1, 7], [last, 63],
+                                           crow, col))
+    assert got["target_prompt_logprobs"] == {
+        "data": [truth[1], 0, of_7[5]], "dtype": "float32",
+        "shape": [last, 63], "sparse_crow_indices": crow,
+        "sparse_col_indices": col}, got
+
+    warm = {"params": {"temperature": 2.0, "top_k": 1, "seed": 3}}
+    one, two = (score(prompt_alt_tokens_k=9, **warm)["prompt_alt_tokens"]
+                for _ in range(2))
+    assert one == two and len(set(one["tokens"]["data"])) > 9
+    assert one["tokens"]["shape"] == one["logprobs"]["shape"] == [last, 9]
+    top = [dict(r) for r in whole["topk_prompt_logprobs"][1:]]
+    for i, (t, lp) in enumerate(zip(one["tokens"]["data"],
+                                    one["logprobs"]["data"])):
+        assert top[i // 9][t] == lp
+    warm["params"]["seed"] = 4
+    assert score(prompt_alt_tokens_k=9, **warm)["prompt_alt_tokens"] != one
+    greedy = score(prompt_alt_tokens_k=2)["prompt_alt_tokens"]["tokens"]
+    assert greedy["data"][::2] == greedy["data"][1::2] == [
+        r[0][0] for r in whole["topk_prompt_logprobs"][1:]]
 
 
 def check_sample_overtakes(service):
@@ -549,7 +624,7 @@ def main():
     service.start()
     checks = [check_sessions, check_order, check_gap, check_again,
               check_consumed, check_losses, check_fields, check_paths,
-              check_sampling, check_sample_overtakes, check_parked, check_bad_http]
+              check_sampling, check_scores, check_sample_overtakes, check_parked, check_bad_http]
     for check in checks:
         check(service)
     check_exits(service, program, model)
