@@ -159,7 +159,6 @@ static bool known_type(const tinker__req_t *r, tinker__str_t type) {
 
 /* Checks that need no handler; true when r may be handled. */
 static bool accept_request(tinker__req_t *r) {
-  tinker__str_t encoding = tinker__req_header(r, "Content-Encoding");
   tinker__str_t type = tinker__req_header(r, "Content-Type");
   r->body_proto = contains_type(type, "application/x-protobuf");
   r->accept_proto =
@@ -176,14 +175,8 @@ static bool accept_request(tinker__req_t *r) {
                         "Content-Type '%.*s' is not supported: "
                         "application/json is",
                         (int)(type.len < 80 ? type.len : 80), type.ptr);
-  } else if (encoding.len) {
-    tinker__reply_error(r, 415,
-                        "Content-Encoding '%.*s' is not supported: this "
-                        "service announces proto_compress_fwdbwd false",
-                        (int)(encoding.len < 40 ? encoding.len : 40),
-                        encoding.ptr);
   } else {
-    return true;
+    return tinker__req_unpack(r);
   }
   return false;
 }

@@ -72,6 +72,9 @@ void tinker__req_resume(tinker__req_t *r);
 tinker__str_t tinker__req_header(tinker__req_t *r, const char *name);
 const char *tinker__req_query(tinker__req_t *r, const char *name);
 
+/* encoding.c: takes the body out of its Content-Encoding; false = answered. */
+bool tinker__req_unpack(tinker__req_t *r);
+
 /* --- Listeners --- */
 int tinker__listen_unix(tinker__listener_t **out, tinker__service_t *s,
                         const char *path, char *why, size_t why_len);

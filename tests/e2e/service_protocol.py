@@ -144,6 +144,37 @@ def check_again(service):
     assert one == two and one["sampling_session_id"].endswith(":sample:5")
 
 
+def check_zstd(service):
+    """A compressed body is the body: same future, same result, whatever its
+    spelling."""
+    session = new_session(service)
+    model = create(service, session)
+    zstd = {"Content-Encoding": "zstd"}
+
+    def send(body, headers):
+        status, reply = service.call("forward_backward", body, headers)
+        assert status == 200, reply
+        return reply["request_id"]
+
+    many = [datum([(7 * i + j) % 64 for j in range(120)]) for i in range(200)]
+    for seq, data in ((1, DATA), (2, many)):
+        plain = json.dumps(forward_backward(model, seq, data)).encode()
+        packed = locald.zstd_frame(plain)
+        assert len(packed) > 1 << 17 or seq == 1
+        first = send(packed, zstd)
+        assert first == send(plain, {}) == send(packed, {
+            "Content-Encoding": "ZSTD"})
+    other = forward_backward(model, 1, DATA * 2)
+    expect(service, 409, "another content", "forward_backward",
+           locald.zstd_frame(json.dumps(other).encode()), headers=zstd)
+    result = service.result(first)
+    again = create(service, session, 1)
+    for seq, data in ((1, DATA), (2, many)):
+        alone = service.do("forward_backward",
+                           forward_backward(again, seq, data))
+    assert result == (200, alone)
+
+
 def check_consumed(service):
     """A refused number is spent; what follows goes on."""
     session = new_session(service)
@@ -623,7 +654,7 @@ def main():
     service = locald.Service(program, model, ["--poll-ms", "1500"])
     service.start()
     checks = [check_sessions, check_order, check_gap, check_again,
-              check_consumed, check_losses, check_fields, check_paths,
+              check_consumed, check_zstd, check_losses, check_fields, check_paths,
               check_sampling, check_scores, check_sample_overtakes, check_parked, check_bad_http]
     for check in checks:
         check(service)
