@@ -431,32 +431,6 @@ static tinker__handled_t reply_text(tinker__req_t *r, const char *json) {
   return tinker__reply_bytes(r, 200, "application/json", json, strlen(json));
 }
 
-/* True when the body is an object with the client's version; else answered. */
-static bool takes_version(tinker__req_t *r) {
-  tinker__body_t b;
-  tinker__str_t version;
-  const tinker__field_t fields[] = {
-      {"sdk_version", TINKER__FIELD_STR, true, &version, NULL}};
-  if (tinker__body_read(&b, r, fields, 1) != 0) return false;
-  tinker__body_done(&b);
-  return true;
-}
-
-/* Flags stay off unless this service has the endpoint behind them. */
-TINKER__HANDLER(client_config) {
-  (void)s;
-  if (!takes_version(r)) return TINKER__ANSWERED;
-  return reply_text(r, "{\"pjwt_auth_enabled\":false,"
-                       "\"create_model_via_load_weights\":true,"
-                       "\"proto_compress_fwdbwd\":false}");
-}
-
-TINKER__HANDLER(dynamic_config) {
-  (void)s;
-  if (!takes_version(r)) return TINKER__ANSWERED;
-  return reply_text(r, "{\"refresh_interval_sec\":300}");
-}
-
 TINKER__HANDLER(healthz) {
   (void)s;
   return reply_text(r, "{\"status\":\"ok\"}");

@@ -559,6 +559,77 @@ def check_gone(program, model):
     assert service.stop() == 0
 
 
+def check_announced(program, model):
+    """A large result is announced to who asks for that, parked or not, before
+    and after a restart; an error and a small result are sent at once."""
+    service = locald.Service(program, model, ["--inline-result", "300",
+                                              "--poll-ms", "20000"])
+    service.start()
+    session = new_session(service)
+    m = create(service, session)
+    ids = [submit(service, "forward_backward", forward_backward(
+        m, seq, [datum(list(range(1, n)))])) for seq, n in ((1, 60), (2, 6))]
+    for seq in (3, 4):
+        failing = submit(service, "save_weights", {
+            "model_id": m, "seq_id": seq, "path": "once"})
+    proto = {"Accept": "application/x-protobuf"}
+
+    def ask(request, only, headers=proto):
+        status, text, got = service.call("retrieve_future", {
+            "request_id": request, "allow_metadata_only": only}, headers,
+            raw=True)
+        assert status == 200, text
+        if got["content-type"] != "application/json":
+            return text
+        return json.loads(text)
+
+    late = submit(service, "forward_backward", forward_backward(
+        m, 6, [datum(list(range(1, 60)))]))
+    parked = []
+    threads = [threading.Thread(target=lambda only=only: parked.append(
+        ask(late, only))) for only in (True, False)]
+    for t in threads:
+        t.start()
+    submit(service, "optim_step", optim_step(m, 5))
+    for t in threads:
+        t.join()
+    sizes = {r["response_payload_size"] for r in parked if isinstance(r, dict)}
+    assert sizes == {len(r) for r in parked if isinstance(r, bytes)}, parked
+    for _ in range(2):
+        large = ask(ids[0], False)
+        assert len(large) > 300
+        assert ask(ids[0], True) == {"status": "complete_metadata",
+                                     "response_payload_size": len(large)}
+        assert ask(ids[0], True, {})["status"] == "complete_metadata"
+        assert "loss_fn_outputs" in ask(ids[0], False, {})
+        assert len(ask(ids[1], True)) <= 300
+        assert "error" in ask(failing, True)
+        assert service.stop() == 0
+        service.start()
+    assert service.stop() == 0
+
+
+def check_flags(program, model):
+    """The operator's flags are what clients are told."""
+    with tempfile.TemporaryDirectory(prefix="tk") as d:
+        files = [os.path.join(d, name) for name in ("client", "dynamic")]
+        told = [{"proto_compress_fwdbwd": True, "fwdbwd_max_chunk_len": 7,
+                 "credential_default_source": "api_key",
+                 "create_model_via_load_weights": False},
+                {"refresh_interval_sec": 60}]
+        for path, flags in zip(files, told):
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump(flags, f)
+        service = locald.Service(program, model, [
+            "--client-config", files[0], "--dynamic-config", files[1]])
+        service.start()
+        version = {"sdk_version": "0.38.0"}
+        assert service.call("client/config", version) == (
+            200, {"pjwt_auth_enabled": False, **told[0]})
+        assert service.call("client/dynamic_config", version) == (200, told[1])
+        assert service.stop() == 0
+
+
 def run_program(program, *args):
     p = subprocess.run([program, *args], capture_output=True, text=True,
                        timeout=locald.GUARD_S, check=False)
@@ -577,6 +648,12 @@ def check_exits(service, program, model):
         shared = os.path.join(d, "shared")
         os.mkdir(shared)
         os.chmod(shared, 0o755)
+        wrong = os.path.join(d, "flags.json")
+        with open(wrong, "w", encoding="utf-8") as f:
+            f.write('{"sample_no_retries": 1}')
+        unknown = os.path.join(d, "unknown.json")
+        with open(unknown, "w", encoding="utf-8") as f:
+            f.write('{"sample_cancel": true}')
         m, s, u = ["--model", model], ["--state", state], ["--socket", sock]
         for code, words, args in [
                 (2, "--model is required", []),
@@ -588,6 +665,18 @@ def check_exits(service, program, model):
                 (2, "--key-file", m + s + u + ["--key-file", plain]),
                 (2, "No such file",
                  m + s + u + ["--key-file", d + "/none"]),
+                (2, "client config: sample_no_retries: must be true or false",
+                 m + s + u + ["--client-config", wrong]),
+                (2, "dynamic config: unknown flag 'sample_cancel'",
+                 m + s + u + ["--dynamic-config", unknown]),
+                (2, "No such file",
+                 m + s + u + ["--client-config", d + "/none"]),
+                (2, "--client-config",
+                 m + s + u + ["--client-config", d]),
+                (2, "longer than",
+                 m + s + u + ["--dynamic-config", model +
+                              "/model.safetensors"]),
+                (2, "--inline-result", m + s + u + ["--inline-result", "0"]),
                 (2, "not '='", s + u + ["--model", "="]),
                 (3, "state folder", m + u + ["--state", plain]),
                 (3, "open to others", m + u + ["--state", shared]),
@@ -660,6 +749,8 @@ def main():
         check(service)
     check_exits(service, program, model)
     check_access(service, program, model)
+    check_announced(program, model)
+    check_flags(program, model)
     # The same again on what a restart brings back.
     named = new_session(service, user_metadata={"a": "b"}, display_name="d")
     before = [service.call("sessions?limit=1000"),
@@ -672,7 +763,7 @@ def main():
     check_order(service)
     assert service.stop() == 0
     check_gone(program, model)
-    print(f"{len(checks) + 3} groups of checks passed")
+    print(f"{len(checks) + 5} groups of checks passed")
 
 
 if __name__ == "__main__":
