@@ -610,6 +610,34 @@ def check_announced(program, model):
     assert service.stop() == 0
 
 
+def check_scores_after_kill(program, model):
+    """Scores and draws that a kill interrupted are those of a quiet run."""
+    service = locald.Service(program, model)
+    service.start()
+    sampler = service.call("create_sampling_session", {
+        "session_id": new_session(service), "sampling_session_seq_id": 0,
+        "base_model": "m"})[1]["sampling_session_id"]
+
+    def body(seq, seed):
+        made = sample_body(sampler, seq, prompt_alt_tokens_k=8,
+                           target_prompt_logprobs=ids([7], [59, 2], [0] * 30 +
+                                                      [1] * 30, [1]),
+                           params={"max_tokens": 60, "temperature": 1.0,
+                                   "seed": seed})
+        made["prompt"]["chunks"][0]["tokens"] = list(range(1, 61))
+        return made
+
+    futures = [submit(service, "asample", body(i, i)) for i in range(40)]
+    service.kill()
+    service.start()
+    for i, request in enumerate(futures):
+        status, got = service.result(request)
+        assert status == 200 and "prompt_alt_tokens" in got
+        if i % 10 == 9:
+            assert got == service.do("asample", body(100 + i, i))
+    assert service.stop() == 0
+
+
 def check_flags(program, model):
     """The operator's flags are what clients are told."""
     with tempfile.TemporaryDirectory(prefix="tk") as d:
@@ -751,6 +779,7 @@ def main():
     check_exits(service, program, model)
     check_access(service, program, model)
     check_announced(program, model)
+    check_scores_after_kill(program, model)
     check_flags(program, model)
     # The same again on what a restart brings back.
     named = new_session(service, user_metadata={"a": "b"}, display_name="d")
@@ -764,7 +793,7 @@ def main():
     check_order(service)
     assert service.stop() == 0
     check_gone(program, model)
-    print(f"{len(checks) + 5} groups of checks passed")
+    print(f"{len(checks) + 6} groups of checks passed")
 
 
 if __name__ == "__main__":
