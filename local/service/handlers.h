@@ -9,9 +9,10 @@
   tinker__handled_t tinker__handle_##name(tinker__service_t *s,               \
                                           tinker__req_t *r)
 
-/* session.c */
+/* client_config.c */
 TINKER__HANDLER(client_config);
 TINKER__HANDLER(dynamic_config);
+/* session.c */
 TINKER__HANDLER(telemetry);
 TINKER__HANDLER(capabilities);
 TINKER__HANDLER(create_session);

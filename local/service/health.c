@@ -7,8 +7,7 @@
 
 TINKER__HANDLER(healthz) {
   (void)s;
-  return tinker__reply_bytes(r, 200, "application/json",
-                             "{\"status\":\"ok\"}", 15);
+  return tinker__reply_text(r, "{\"status\":\"ok\"}");
 }
 
 /* Why nothing can be expected of the service now; NULL = it works. */

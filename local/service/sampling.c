@@ -288,7 +288,7 @@ static void on_generated(tinker__gen_t *gen, int rc, const char *why) {
                     *why ? why : tinker_code_text(rc));
   } else {
     tinker__buf_init(&out, op->service->mem, (size_t)1 << 31);
-    rc = tinker__result_sample(&out, gen);
+    rc = tinker__result_sample(&out, gen, op->work->target);
     if (rc != 0 && !out.error) out.error = rc;
     tinker__op_complete(op, TINKER__OP_DONE, TINKER__FORMAT_PROTO, &out, NULL,
                         NULL, NULL);

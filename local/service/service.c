@@ -18,6 +18,7 @@
 #include <tinker/error.h>
 #include <tinker/tokenizer.h>
 
+#include "service/client_config.h"
 #include "service/fault.h"
 #include "service/handlers.h"
 
@@ -303,7 +304,7 @@ static int open_state(tinker__service_t *s, tinker__stage_t *stage) {
   snprintf(path, sizeof path, "%s/store.db", s->state_dir);
   rc = tinker__store_open(&s->store, s->mem, path, s->why, sizeof s->why);
   if (rc != 0) return rc;
-  *stage = TINKER__STAGE_USAGE;
+  *stage = TINKER__STAGE_CONFIG;
   rc = tinker__faults_open(s, s->why, sizeof s->why);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_STATE;
@@ -317,6 +318,7 @@ static int open_state(tinker__service_t *s, tinker__stage_t *stage) {
 
 static void set_defaults(tinker__service_config_t *c) {
   if (!c->max_body) c->max_body = (size_t)64 << 20;
+  if (!c->inline_result) c->inline_result = (size_t)1 << 20;
   if (!c->poll_ms) c->poll_ms = 30000;
   if (!c->keep_ms) c->keep_ms = 3600000;
   if (!c->session_ms) c->session_ms = 600000;
@@ -376,11 +378,27 @@ static int listen_all(tinker__service_t *s) {
   return rc;
 }
 
+static int make_replies(tinker__service_t *s) {
+  const char *texts[2] = {[TINKER__CONFIG_CLIENT] = s->config.client_config,
+                          [TINKER__CONFIG_DYNAMIC] = s->config.dynamic_config};
+  int rc = 0;
+  for (int kind = 0; rc == 0 && kind < 2; kind++) {
+    tinker__buf_init(&s->config_reply[kind], s->mem, 65536);
+    rc = tinker__client_config_write(&s->config_reply[kind],
+                                     (tinker__config_kind_t)kind, texts[kind],
+                                     s->why, sizeof s->why);
+  }
+  return rc;
+}
+
 /* Opens the doors early, so that health can be asked for while models load;
  * everything else is answered 503 until it is ready. */
 static int start_all(tinker__service_t *s, tinker__stage_t *stage) {
+  *stage = TINKER__STAGE_CONFIG;
+  int rc = make_replies(s);
+  if (rc != 0) return rc;
   *stage = TINKER__STAGE_MODEL;
-  int rc = open_models(s);
+  rc = open_models(s);
   if (rc == 0) rc = open_state(s, stage);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_LISTEN;
@@ -446,6 +464,9 @@ static void free_state(tinker__service_t *s) {
     tinker__mem_free(s->mem, s->bases[i].dir);
   }
   tinker__mem_free(s->mem, s->bases);
+  for (int i = 0; i < 2; i++) {
+    if (s->config_reply[i].mem) tinker__buf_free(&s->config_reply[i]);
+  }
 }
 
 /* All parked requests get an answer before libmicrohttpd is stopped. */

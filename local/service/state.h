@@ -191,6 +191,7 @@ struct tinker__service_s {
   tinker__store_t *store;
   tinker__scheduler_t *scheduler;
   tinker__listener_t *listeners[2];
+  tinker__buf_t config_reply[2]; /* by tinker__config_kind_t */
 
   pthread_mutex_t lock, log_lock;
   bool stopping;

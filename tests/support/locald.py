@@ -144,6 +144,21 @@ def again(fn, *args):
     raise TimeoutError(args)
 
 
+def zstd_frame(data, size=None):
+    """A zstd frame of uncompressed blocks that says its content is `size`
+    bytes, or nothing about it for False."""
+    if size is False:
+        head = b"\x00\x58"  # no content size, a window of 2 MiB
+    else:
+        head = b"\xa0" + (len(data) if size is None else size).to_bytes(
+            4, "little")
+    blocks = [data[i:i + 0x20000]
+              for i in range(0, max(len(data), 1), 0x20000)]
+    return b"\x28\xb5\x2f\xfd" + head + b"".join(
+        (len(b) << 3 | (i + 1 == len(blocks))).to_bytes(3, "little") + b
+        for i, b in enumerate(blocks))
+
+
 def datum(tokens, weights=None):
     n = len(tokens) - 1
     return {
