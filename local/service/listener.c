@@ -23,7 +23,7 @@
 #define MAX_CONNECTIONS 4096u
 #define IDLE_SECONDS 60u
 #define CONNECTION_MEMORY 32768u
-#define BACKLOG 512
+#define BACKLOG 4096 /* a full queue is an error at once on a Unix socket */
 
 static unsigned connection_limit(void) {
   struct rlimit lim;

@@ -18,6 +18,14 @@ from locald import create, optim_step
 SAMPLES, POLLS, OPENING = 512, 2000, 200
 
 
+async def connect(socket):
+    while True:
+        try:
+            return await asyncio.open_unix_connection(socket)
+        except BlockingIOError:  # the listen queue is full
+            await asyncio.sleep(0.01)
+
+
 async def call(path, socket, body, gate):
     """One request on a connection of its own: (status, decoded reply)."""
     data = json.dumps(body).encode()
@@ -25,7 +33,7 @@ async def call(path, socket, body, gate):
             f"Content-Type: application/json\r\nContent-Length: {len(data)}"
             "\r\n\r\n").encode()
     async with gate:
-        reader, writer = await asyncio.open_unix_connection(socket)
+        reader, writer = await connect(socket)
     writer.write(head + data)
     reply = await reader.read()
     writer.close()
@@ -86,6 +94,7 @@ async def load(s, model, sampler, late):
     polls = [asyncio.create_task(parked(s.socket, late, gate, again))
              for _ in range(POLLS)]
     while len(os.listdir(f"/proc/{s.process.pid}/fd")) < POLLS:
+        assert not any(p.done() for p in polls)
         await asyncio.sleep(0.01)
     waiting = memory(s.process.pid)
     small = asyncio.create_task(bookkeeping(s.socket, model, gate, done))
