@@ -69,7 +69,7 @@ static void write_checkpoint(tinker__jsonw_t *w,
   tinker__jsonw_key(w, "size_bytes");
   tinker__jsonw_i64(w, c->size);
   tinker__jsonw_key(w, "public");
-  tinker__jsonw_bool(w, false);
+  tinker__jsonw_bool(w, c->published);
   write_metadata(w, c->metadata);
   if (c->expires_ms) write_time(w, "expires_at", c->expires_ms);
   if (c->pending_grad) {

@@ -174,6 +174,7 @@ typedef struct tinker__checkpoint_s {
   int64_t created_ms, size, expires_ms; /* expires 0 = never */
   char *metadata;
   bool pending_grad;
+  bool published;
   bool durable; /* its row is committed; nobody sees it before */
 } tinker__checkpoint_t;
 
