@@ -25,9 +25,11 @@ TINKER__HANDLER(get_info);
 /* accept.c */
 TINKER__HANDLER(load_weights);
 TINKER__HANDLER(forward_backward);
+TINKER__HANDLER(forward);
 TINKER__HANDLER(optim_step);
 TINKER__HANDLER(save_weights);
 TINKER__HANDLER(save_weights_for_sampler);
+TINKER__HANDLER(save_weights_external);
 /* sampling.c */
 TINKER__HANDLER(create_sampling_session);
 TINKER__HANDLER(asample);
