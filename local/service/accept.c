@@ -192,6 +192,30 @@ static bool is_spent(tinker__req_t *r, const tinker__model_t *m, int64_t seq) {
   return true;
 }
 
+/* What can be said of a load before its turn comes; else r is answered. */
+static bool may_load(tinker__service_t *s, tinker__req_t *r, int64_t seq,
+                     const tinker__work_t *work) {
+  char why[300];
+  tinker__checkpoint_t *c;
+  if (seq != 1) {
+    tinker__reply_error(r, 400, "LoadWeights is not permitted with seq_id "
+                                "%lld: only as a model's first request",
+                        (long long)seq);
+    return false;
+  }
+  int rc = tinker__checkpoint_lookup(s, tinker__str(work->path), &c, why,
+                                     sizeof why);
+  if (rc != 0) {
+    tinker__reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
+  } else if (c->kind != TINKER__CKPT_TRAINING) {
+    rc = TINKER_EINVAL;
+    tinker__reply_error(r, 400, "path: %s is not a training checkpoint "
+                                "(tinker://RUN/weights/NAME)",
+                        work->path);
+  }
+  return rc == 0;
+}
+
 static tinker__handled_t accept_locked(tinker__service_t *s, tinker__req_t *r,
                                        tinker__str_t model_id, int64_t seq,
                                        const unsigned char *digest,
@@ -215,10 +239,7 @@ static tinker__handled_t accept_locked(tinker__service_t *s, tinker__req_t *r,
                                "rejected", op->request_id);
   }
   if (op || is_spent(r, m, seq)) return TINKER__ANSWERED;
-  if (*work && in->kind == TINKER__OP_LOAD && seq != 1) {
-    tinker__reply_error(r, 400, "LoadWeights is not permitted with seq_id "
-                                "%lld: only as a model's first request",
-                        (long long)seq);
+  if (*work && in->kind == TINKER__OP_LOAD && !may_load(s, r, seq, *work)) {
     tinker__work_free(*work);
     *work = NULL;
   }

@@ -157,15 +157,26 @@ def check_consumed(service):
            "load_weights", {"model_id": model, "seq_id": 3, "path":
                             f"tinker://{model}/weights/x",
                             "optimizer": False})
-    service.do("optim_step", optim_step(model, 4))
+    for number, (status, words, name) in enumerate([
+            (404, "not found", "weights/x"), (400, "Invalid", "other/x"),
+            (400, "not a training", "sampler_weights/s")], 1):
+        if number == 3:
+            service.do("save_weights_for_sampler", {
+                "model_id": model, "seq_id": 4, "path": "s"})
+        fresh = create(service, session, number)
+        expect(service, status, words, "load_weights", {
+            "model_id": fresh, "seq_id": 1, "optimizer": True,
+            "path": f"tinker://{model}/{name}"})
+        service.do("optim_step", optim_step(fresh, 2))
+    service.do("optim_step", optim_step(model, 5))
     expect(service, 400, "seq_id", "optim_step", optim_step(model, 0))
-    external = {"model_id": model, "seq_id": 5, "path": "x"}
+    external = {"model_id": model, "seq_id": 6, "path": "x"}
     for _ in range(2):
         expect(service, 404, "save_weights_external is not offered",
                "save_weights_external", external)
     expect(service, 409, "rejected", "save_weights_external",
            {**external, "path": "y"})
-    service.do("optim_step", optim_step(model, 6))
+    service.do("optim_step", optim_step(model, 7))
 
 
 def check_forward(service):
