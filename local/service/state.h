@@ -57,6 +57,7 @@ typedef struct tinker__session_s {
   bool purged; /* results are gone */
   char *idem_key; /* NULL = none */
   char *metadata, *display_name; /* an object as JSON, text; NULL = none */
+  char *project;                 /* id, the same */
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__ack_t ack;
   tinker__link_t models, samplers;

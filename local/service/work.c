@@ -37,7 +37,8 @@ static int check_adam(const tinker__optim_params_t *a, char *why,
                {"beta1", a->beta1, 0, 1},
                {"beta2", a->beta2, 0, 1},
                {"eps", a->eps, 1e-45, 1e30}, /* above 0 as a float */
-               {"weight_decay", a->weight_decay, 0, 1e30}};
+               {"weight_decay", a->weight_decay, 0, 1e30},
+               {"grad_clip_norm", a->grad_clip_norm, 0, 1e30}};
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
     if (rules[i].value < rules[i].low || rules[i].value >= rules[i].high) {
       return tinker__why(why, why_len, TINKER_EINVAL,

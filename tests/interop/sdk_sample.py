@@ -130,6 +130,27 @@ def cut_off(bed):
 
 
 @check()
+def as_long_as_there_is_room(bed):
+    """Without max_tokens, to the end of the context."""
+    sampler = base(bed)
+    one = sample(sampler, 3, options=params(None),
+                 include_prompt_logprobs=True)
+    assert [len(s.tokens) for s in one.sequences] == [128 - len(PROMPT)] * 3
+    assert tokens_of(one)[0] == tokens_of(one)[2]  # greedy
+    assert len(one.prompt_logprobs) == len(PROMPT)
+    assert sampler.compute_logprobs(ints([5])).result() == [None]
+    assert len(sampler.compute_logprobs(ints([5] * 127)).result()) == 127
+
+
+@check()
+def any_seed(bed):
+    sampler = base(bed)
+    rows = [tokens_of(sample(sampler, options=params(8, 1.0, seed=s)))
+            for s in (0, 1, 2 ** 31, 2 ** 63 - 1, 2 ** 64 - 1)]
+    assert len({tuple(r[0]) for r in rows}) == len(rows)
+
+
+@check()
 def stop_tokens(bed):
     sampler = trained(bed).save_weights_and_get_sampling_client()
     sequence = sample(sampler, options=params(
@@ -309,6 +330,9 @@ def samples_refused(bed):
             ("max_tokens", {"options": params(0)}),
             ("top_p", {"options": params(top_p=0.0)}),
             ("top_p", {"options": params(top_p=1.5)}),
+            ("top_k", {"options": params(top_k=-5)}),
+            ("num_samples", {"n": 5000}),
+            ("stop", {"options": params(stop=[-1])}),
             ("temperature", {"options": params(temperature=-1.0)}),
             ("topk_prompt_logprobs", {"topk_prompt_logprobs": 65})):
         refused(tinker.BadRequestError, words, lambda: sample(sampler, **how))

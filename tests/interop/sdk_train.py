@@ -1,5 +1,6 @@
 """Checks of the training client: passes, losses, steps, what is refused."""
 import asyncio
+import concurrent.futures
 import math
 
 import tinker
@@ -111,11 +112,14 @@ def gradients_add_up(bed):
 @check()
 def many_datums_in_chunks(bed):
     """One call of several requests, the first of which arrives last."""
-    one, many = bed.trainer(), bed.trainer()
-    result = many.forward([datum(OTHER)] * 1500, "cross_entropy").result()
-    assert len(result.loss_fn_outputs) == 1500
-    single = one.forward([datum(OTHER)], "cross_entropy").result()
-    close(result.metrics["loss:sum"], 1500 * single.metrics["loss:sum"])
+    trainer = bed.trainer()
+    whole = logprobs(trainer, OTHER)
+    lengths = [1 + i % 31 for i in range(1500)]
+    result = trainer.forward([datum(OTHER[:n + 1]) for n in lengths],
+                             "cross_entropy").result()
+    rows = [list(o["logprobs"].data) for o in result.loss_fn_outputs]
+    assert rows == [whole[:n] for n in lengths]
+    close(result.metrics["loss:sum"], -sum(sum(r) for r in rows))
 
 
 @check()
@@ -129,6 +133,18 @@ def calls_without_waiting(bed):
         last = runs.optim_step(adam())
     last.result()
     assert [p.result().metrics["loss:sum"] for p in passes] == wanted
+
+
+@check()
+def threads_on_one_trainer(bed):
+    """Whoever calls first is first; nothing is lost."""
+    trainer = bed.trainer()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda i: backward(trainer), range(16)))
+    assert all(r.metrics == results[0].metrics for r in results)
+    norm = grad_norm(trainer)
+    backward(trainer)
+    close(norm, 16 * grad_norm(trainer), rel=1e-4)
 
 
 @check()
@@ -148,6 +164,13 @@ def soft_targets(bed):
     close(result.metrics["loss:sum"],
           -sum(w * lp for w, lp in zip(weights, row.data)))
     norm = grad_norm(trainer)
+    column = backward(trainer, types.Datum(
+        model_input=ints(TOKENS[:-1]), loss_fn_inputs={
+            "target_tokens": tensor(TOKENS[1:], "int64", [N, 1]),
+            "weights": tensor([1.0] * N, shape=[N, 1])}))
+    assert list(column.loss_fn_outputs[0]["logprobs"].shape) == [N, 1]
+    assert list(column.loss_fn_outputs[0]["logprobs"].data) == hard
+    grad_norm(trainer)
     parts = [datum(weights=[0.75] * N), types.Datum(
         model_input=ints(TOKENS[:-1]), loss_fn_inputs={
             "target_tokens": tensor(pairs[1::2], "int64"),
@@ -271,6 +294,20 @@ def losses_refused_by_name(bed):
 
 
 @check()
+def unknown_losses_are_refused(bed):
+    trainer = bed.trainer()
+    refused(tinker.BadRequestError, "loss_fn 'none'",
+            lambda: backward(trainer, loss="none"))
+    assert grad_norm(trainer) == 0
+
+
+@check("0.26.2")
+def text_options_are_refused(bed):
+    refused(tinker.BadRequestError, "loss_fn_config.mode",
+            lambda: backward(bed.trainer(), mode="fast"))
+
+
+@check()
 def options_refused_by_name(bed):
     trainer = bed.trainer()
     refused(tinker.BadRequestError, "loss_fn_config.beta",
@@ -302,6 +339,8 @@ def wrong_data_is_refused(bed):
         ("target_tokens", made(tensor([1] * 2 * N, "int64", [2, N]))),
         ("weights", made(weights=tensor(whole[1:]))),
         ("weights", made(weights=tensor(whole * 2, shape=[N, 2]))),
+        ("weights", made(weights=tensor(whole, shape=[N, 1]))),
+        ("weights", made(tensor(TOKENS[1:], "int64", [N, 1]))),
         ("weights", made(weights=tensor([1] * N, "int64"))),
         ("weights", made(weights=tensor([nan] * N))),
         ("weights", made(weights=tensor([inf] * N))),
@@ -325,6 +364,13 @@ def wrong_data_is_refused(bed):
             trainer, datum(logprobs=whole, advantages=[nan] * N), loss=loss))
         refused(tinker.BadRequestError, "logprobs", lambda: backward(
             trainer, datum(logprobs=whole[1:], advantages=whole), loss=loss))
+        for field in ("logprobs", "advantages", "target_tokens"):
+            wrong = datum(logprobs=whole, advantages=whole)
+            right = wrong.loss_fn_inputs[field]
+            wrong.loss_fn_inputs[field] = tensor(right.data, right.dtype,
+                                                 [N, 1])
+            refused(tinker.BadRequestError, field,
+                    lambda: backward(trainer, wrong, loss=loss))
     refused(ValueError, "No data provided",
             lambda: trainer.forward_backward([], "cross_entropy").result())
     assert grad_norm(trainer) == 0
@@ -416,7 +462,8 @@ def steps_out_of_range_are_refused(bed):
     trainer = bed.trainer()
     for field, wrong in (("beta1", {"beta1": 1.0}), ("eps", {"eps": -1.0}),
                          ("beta2", {"beta2": -0.1}),
-                         ("weight_decay", {"weight_decay": -1.0})):
+                         ("weight_decay", {"weight_decay": -1.0}),
+                         ("grad_clip_norm", {"grad_clip_norm": -1.0})):
         refused(tinker.BadRequestError, f"adam_params.{field}",
                 lambda: trainer.optim_step(adam(**wrong)).result())
     assert grad_norm(trainer) == 0
