@@ -11,6 +11,7 @@
 
 #include <tinker/error.h>
 
+#include "service/fault.h"
 #include "service/handlers.h"
 
 typedef enum { DELETED, PUBLISHED, UNPUBLISHED, EXPIRES } change_kind_t;
@@ -48,6 +49,18 @@ static tinker__checkpoint_t *find(tinker__service_t *s, tinker__req_t *r) {
   return NULL;
 }
 
+/* In the ledger, by method: two changes share a path. */
+static void note(const change_t *n, const tinker__checkpoint_t *c) {
+  char endpoint[120], path[600];
+  const tinker__route_t *route = n->r->route;
+  snprintf(endpoint, sizeof endpoint, "%s %s", route->method,
+           route->path + strlen("api/v1/"));
+  snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
+           c->kind == TINKER__CKPT_TRAINING ? "weights" : "sampler_weights",
+           c->name);
+  tinker__ledger_other(n->service, endpoint, path);
+}
+
 /* --- After the commit ----------------------------------------------------- */
 
 /* Under the lock. */
@@ -82,6 +95,7 @@ static void on_stored(void *user, int rc) {
                         "checkpoint not found: it was deleted or "
                         "replaced meanwhile");
   } else {
+    note(n, c);
     apply(n, c);
     tinker__reply_empty(n->r, 204);
   }

@@ -4,6 +4,7 @@ deleted one; a folder of the version before opens.
 
   service_checkpoints.py LOCALD MODEL"""
 import datetime
+import json
 import os
 import sqlite3
 import sys
@@ -208,6 +209,31 @@ def check_at_once(service):
     assert (folders(service), listed(service, model)) == now
 
 
+def check_ledger(program, model):
+    """What was changed is in the ledger, what was refused is not."""
+    service = locald.Service(program, model)
+    plan = os.path.join(service.dir, "plan")
+    with open(plan, "w", encoding="ascii") as f:
+        f.write('{"rules": []}')
+    service.flags += ["--faults", plan]
+    service.start()
+    run = create(service, new_session(service))
+    path = save(service, run, 1, "a")
+    for _ in range(2):
+        for method, more, body in [
+                ("POST", "/publish", None), ("DELETE", "", None),
+                ("PUT", "/ttl", {"ttl_seconds": None})]:
+            service.call(route(run, "weights/a", more), body, method=method)
+    c = service.connection()
+    c.request("GET", "/_test/ledger")
+    lines = [(e["endpoint"], e["id"]) for e in json.load(c.getresponse())[
+        "entries"] if "checkpoints" in e["endpoint"]]
+    at = "training_runs/*/checkpoints/*/*"
+    assert lines == [(f"POST {at}/publish", path), (f"DELETE {at}", path)], \
+        lines
+    assert service.stop() == 0
+
+
 def check_older_folder(service):
     """Of the version before this one: nothing was public."""
     model = create(service, new_session(service))
@@ -236,7 +262,8 @@ def main():
     for check in checks:
         check(service)
     assert service.stop() == 0
-    print(f"{len(checks)} groups of checks passed")
+    check_ledger(*sys.argv[1:3])
+    print(f"{len(checks) + 1} groups of checks passed")
 
 
 if __name__ == "__main__":
