@@ -246,6 +246,11 @@ class Scenario:
     def body_of(self, line):
         """(bytes, decoded): with our ids."""
         body = line["body"]
+        if "zstd" in body:
+            data = base64.b64decode(body["zstd"])
+            message = wire.fb_request(data)
+            return wire.zstd(wire.fb_rewrite(
+                data, self.mapped(message["model_id"]))), message
         if "b64" in body:
             data = base64.b64decode(body["b64"])
             if "content-encoding" in line["headers"] or \

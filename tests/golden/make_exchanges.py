@@ -7,17 +7,18 @@ of JSON an exchange.
 A line has i (number in the recording), method, target, headers other than
 "application/json", body and status, type and reply. The lines are in the order
 in which a client could go on: a poll counts when its reply came, anything else
-when it was sent. A body is
-"json" (as it was sent), "text" or "b64" (anything else). "want" says what a
-protobuf reply holds, from the recording's readable form. Telemetry, downloads
-and exchanges that were cut off are left out. Scenarios over 100 kB are packed
-with gzip."""
+when it was sent. A body is "json" (as it was sent), "text", "b64" (anything
+else), or "zstd": what was compressed, as b64 (needs the program zstd). "want"
+says what a protobuf reply holds, from the recording's readable form. Telemetry,
+downloads and exchanges that were cut off are left out. Scenarios over 100 kB
+are packed with gzip."""
 import base64
 import gzip
 import json
 import math
 import os
 import re
+import subprocess
 import sys
 
 # Their values are tested elsewhere (tests/golden/skyrl).
@@ -34,6 +35,11 @@ def body(folder, entry):
     if not entry:
         return {}
     data = read(os.path.join(folder, entry["file"]))
+    if entry["file"].endswith(".zstd"):
+        plain = subprocess.run(["zstd", "-dcq"], input=data, check=False,
+                               capture_output=True)
+        if plain.returncode == 0:
+            return {"zstd": base64.b64encode(plain.stdout).decode()}
     try:
         text = data.decode()
     except UnicodeDecodeError:
