@@ -274,6 +274,40 @@ def dro(bed):
                              loss="dro"))
 
 
+def same_gradient(bed, weights, loss, q, gains, more=None, **config):
+    """That of the loss is cross-entropy's with these weights: a step in
+    proportion to the gradient ends in the same model."""
+    ends = []
+    for data, name, options in (
+            (datum(weights=weights), "cross_entropy", {}),
+            (datum(logprobs=q, advantages=gains, **(more or {})), loss,
+             config)):
+        trainer = bed.trainer()
+        backward(trainer, data, loss=name, **options)
+        trainer.optim_step(adam(3e3, eps=1e6)).result()
+        ends.append(logprobs(trainer))
+    start = bed.base_logprobs()
+    moved = [[b - a for a, b in zip(start, end)] for end in ends]
+    assert sum(abs(m) for m in moved[0]) > 0.01, moved[0]
+    close(*moved, rel=1e-2, floor=2e-5)
+
+
+@check()
+def policy_gradients(bed):
+    _, lp, gains, q, ratios = policy_case(bed)
+    same_gradient(bed, [r * a for r, a in zip(ratios, gains)],
+                  "importance_sampling", q, gains)
+    same_gradient(bed, [
+        r * a if r * a <= min(max(r, 0.8), 1.2) * a else 0.0
+        for r, a in zip(ratios, gains)], "ppo", q, gains)
+    same_gradient(bed, [min(max(r, 0.8), 1.2) * a
+                        for r, a in zip(ratios, gains)], "cispo", q, gains,
+                  clip_low_threshold=0.8, clip_high_threshold=1.2)
+    same_gradient(bed, [a - 0.5 * (p - o)
+                        for p, o, a in zip(lp, q, gains)],
+                  "dro", q, gains, beta=0.5)
+
+
 @check("0.34.0")
 def gspo(bed):
     trainer, lp, gains, q, _ = policy_case(bed)
@@ -285,6 +319,9 @@ def gspo(bed):
     clipped = min(max(ratio, 0.8), 1.2)
     close(result.metrics["loss:sum"],
           -sum(min(ratio * a, clipped * a) for a in gains), 1e-4)
+    same_gradient(bed, [ratio * a if ratio * a <= clipped * a else 0.0
+                        for a in gains], "gspo", q, gains,
+                  {"sequence_ratio_mask": mask})
 
 
 @check("0.35.0")
