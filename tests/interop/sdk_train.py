@@ -495,6 +495,28 @@ def adam_first_step(bed):
 
 
 @check()
+def an_overflow_harms_nobody(bed):
+    """Finite inputs whose loss is not: the loss says so, the step fails by
+    name and uses the gradients up, other models know nothing of it."""
+    trainer, other, alone = bed.trainer(), bed.trainer(), bed.trainer()
+    steps(trainer, 1)
+    before = logprobs(trainer)
+    backward(other)
+    huge = datum(logprobs=[-2000.0] * N, advantages=[-1.0] * N)
+    result = backward(trainer, huge, loss="importance_sampling")
+    assert result.metrics["loss:sum"] == math.inf
+    e = refused(tinker.RequestFailedError, "NonFiniteInTensor",
+                lambda: trainer.optim_step(adam()).result())
+    assert str(getattr(e.category, "value", e.category)) == "user"
+    assert logprobs(trainer) == before and grad_norm(trainer) == 0
+    other.optim_step(adam()).result()
+    steps(alone, 1)
+    assert logprobs(other) == logprobs(alone)
+    last = steps(trainer, 3)
+    assert last[-1] < last[0]
+
+
+@check()
 def steps_out_of_range_are_refused(bed):
     trainer = bed.trainer()
     for field, wrong in (("beta1", {"beta1": 1.0}), ("eps", {"eps": -1.0}),
