@@ -14,12 +14,15 @@
 #include <tinker/error.h>
 #include <tinker/version.h>
 
+#include "base/file.h"
 #include "base/json_write.h"
 #include "base/str.h"
 #include "cpu/cpu.h"
+#include "crash.h"
 #include "service/service.h"
 
 #define MAX_MODELS 32
+#define MAX_TEXT 65536
 
 enum {
   EXIT_ENDED = 1,  /* the store failed while it ran */
@@ -46,6 +49,9 @@ static const char help[] =
     "  --key-file FILE      TCP clients must send the key in FILE\n"
     "  --threads N          engine threads (default: one per core)\n"
     "  --max-body BYTES     largest request body (default 67108864)\n"
+    "  --inline-result BYTES\n"
+    "                       largest result that is sent before a client has\n"
+    "                       made room for it (default 1048576)\n"
     "  --session-timeout S  seconds without heartbeat that end a session\n"
     "                       (default 600)\n"
     "  --keep S             seconds that results stay after their session's\n"
@@ -53,6 +59,8 @@ static const char help[] =
     "  --poll-ms MS         hold of a long poll (default 30000, max 44000)\n"
     "  --snapshot-ms MS     engine time that a restart may have to repeat\n"
     "                       (default 5000)\n"
+    "  --client-config FILE, --dynamic-config FILE\n"
+    "                       flags for clients, a JSON object in each file\n"
     "  --faults FILE        go wrong as the plan in FILE says, for tests only\n"
     "                       (docs/faults.md)\n"
     "  --help, --version\n"
@@ -69,8 +77,10 @@ typedef struct {
   tinker__service_config_t config;
   tinker__service_model_t models[MAX_MODELS];
   char *names[MAX_MODELS];
-  const char *key_file;
+  const char *key_file, *client_config, *dynamic_config;
   char key[512];
+  tinker__crash_t before;
+  char listen[320]; /* with the port of the image before */
 } options_t;
 
 static int wake_pipe[2];
@@ -145,12 +155,19 @@ static int take_flag(options_t *o, const char *flag, char *value) {
     c->faults = value;
   } else if (!strcmp(flag, "--key-file")) {
     o->key_file = value;
+  } else if (!strcmp(flag, "--client-config")) {
+    o->client_config = value;
+  } else if (!strcmp(flag, "--dynamic-config")) {
+    o->dynamic_config = value;
   } else if (!strcmp(flag, "--threads")) {
     rc = take_number(flag, value, 1024, &n);
     c->threads = (unsigned)n;
   } else if (!strcmp(flag, "--max-body")) {
     rc = take_number(flag, value, (int64_t)1 << 30, &n);
     c->max_body = (size_t)n;
+  } else if (!strcmp(flag, "--inline-result")) {
+    rc = take_number(flag, value, (int64_t)1 << 40, &n);
+    c->inline_result = (size_t)n;
   } else if (!strcmp(flag, "--session-timeout")) {
     rc = take_number(flag, value, 1000000, &n);
     c->session_ms = n * 1000;
@@ -202,6 +219,39 @@ static int read_key(options_t *o) {
   }
   o->config.key = o->key;
   return 0;
+}
+
+/* A whole text file, which lives as long as the program. */
+static int read_text(options_t *o, const char *flag, const char *path,
+                     const char **out) {
+  char why[300];
+  tinker__buf_t text;
+  size_t len;
+  if (!path) return 0;
+  tinker__buf_init(&text, o->config.mem, MAX_TEXT);
+  int rc = tinker__file_read(tinker__world_real(), path, &text, why,
+                             sizeof why);
+  if (rc == 0 && memchr(text.data ? text.data : "", 0, text.len)) {
+    rc = tinker__why(why, sizeof why, TINKER_EINVAL, "%s: a NUL byte", path);
+  }
+  if (rc == 0 && (rc = tinker__buf_addc(&text, 0)) != 0) {
+    tinker__why(why, sizeof why, rc, "%s: %s", path, tinker_code_text(rc));
+  }
+  if (rc == 0) {
+    *out = tinker__buf_take(&text, &len);
+    return 0;
+  }
+  tinker__buf_free(&text);
+  fprintf(stderr, "tinker-locald: %s %s\n", flag, why);
+  return EXIT_USAGE;
+}
+
+static int read_configs(options_t *o) {
+  int rc = read_text(o, "--client-config", o->client_config,
+                     &o->config.client_config);
+  if (rc != 0) return rc;
+  return read_text(o, "--dynamic-config", o->dynamic_config,
+                   &o->config.dynamic_config);
 }
 
 /* --- Running -------------------------------------------------------------- */
@@ -262,7 +312,7 @@ static int exit_code(tinker__stage_t stage) {
     case TINKER__STAGE_BUSY: return EXIT_BUSY;
     case TINKER__STAGE_MODEL: return EXIT_MODEL;
     case TINKER__STAGE_LISTEN: return EXIT_LISTEN;
-    case TINKER__STAGE_USAGE: return EXIT_USAGE;
+    case TINKER__STAGE_CONFIG: return EXIT_USAGE;
     default: return EXIT_OTHER;
   }
 }
@@ -271,15 +321,30 @@ static int run(options_t *o) {
   char why[400], cause = 0;
   tinker__service_t *s;
   tinker__stage_t stage;
+  tinker__crash_catch();
   if (tinker__service_start(&s, &o->config, &stage, why, sizeof why) != 0) {
     fprintf(stderr, "tinker-locald: %s\n", why);
     return exit_code(stage);
   }
-  int rc = print_ready(o, s);
+  tinker__crash_port(tinker__service_port(s));
+  int rc = o->before.signal ? 0 : print_ready(o, s); /* it was printed */
   while (rc == 0 && read(wake_pipe[0], &cause, 1) < 0 && errno == EINTR) {
   }
+  tinker__crash_release();
   tinker__service_stop(s);
   return rc ? rc : cause ? 0 : EXIT_ENDED;
+}
+
+/* What an image that crashed has left: its port and the call to blame. */
+static void go_on(options_t *o) {
+  tinker__service_config_t *c = &o->config;
+  const char *colon = c->listen ? strrchr(c->listen, ':') : NULL;
+  c->crash_signal = o->before.signal;
+  c->crash_call = o->before.call;
+  if (!o->before.port || !colon || colon - c->listen > 300) return;
+  snprintf(o->listen, sizeof o->listen, "%.*s:%d", (int)(colon - c->listen),
+           c->listen, o->before.port);
+  c->listen = o->listen;
 }
 
 int main(int argc, char **argv) {
@@ -298,9 +363,13 @@ int main(int argc, char **argv) {
                                         .engine = tinker__engine_cpu(),
                                         .models = o.models,
                                         .log = on_log,
-                                        .ended = on_ended};
+                                        .ended = on_ended,
+                                        .doing = tinker__crash_doing()};
+  if (!tinker__crash_begin(argc, argv, &o.before)) return EXIT_OTHER;
   int rc = read_flags(&o, argc, argv);
   if (rc == 0) rc = read_key(&o);
+  if (rc == 0) rc = read_configs(&o);
+  if (rc == 0) go_on(&o);
   if (rc != 0) return rc;
   umask(077); /* the store's files too, wherever the state folder is */
   if (pipe(wake_pipe) != 0) return EXIT_OTHER;

@@ -33,12 +33,30 @@ static int copy_stops(tinker__gen_t *g, const tinker__gen_spec_t *spec) {
   return 0;
 }
 
+static size_t target_count(const tinker__gen_t *g) {
+  return g->target.starts ? (size_t)g->target.starts[g->n_prompt - 1] : 0;
+}
+
+static int alloc_scores(tinker__gen_t *g) {
+  size_t ids = target_count(g), draws = (g->n_prompt - 1) * g->draws;
+  if (ids) {
+    g->target_logprobs = tinker__mem_array(g->mem, ids, sizeof(float));
+    if (!g->target_logprobs) return TINKER_ENOMEM;
+  }
+  if (draws) {
+    g->draw_ids = tinker__mem_array(g->mem, draws, sizeof(int32_t));
+    g->draw_logprobs = tinker__mem_array(g->mem, draws, sizeof(float));
+    if (!g->draw_ids || !g->draw_logprobs) return TINKER_ENOMEM;
+  }
+  return 0;
+}
+
 static int alloc_outputs(tinker__gen_t *g) {
   size_t top = g->n_prompt * g->top_prompt;
   if (g->want_prompt) {
     g->prompt_logprobs = tinker__mem_array(g->mem, g->n_prompt, sizeof(float));
     if (!g->prompt_logprobs) return TINKER_ENOMEM;
-    g->prompt_logprobs[0] = NAN;
+    for (size_t i = 0; i < g->prompt_from; i++) g->prompt_logprobs[i] = NAN;
   }
   if (top) {
     g->top_prompt_ids = tinker__mem_array(g->mem, top, sizeof(int32_t));
@@ -53,6 +71,34 @@ static int alloc_outputs(tinker__gen_t *g) {
     tinker__buf_init(&g->seqs[i].text, g->mem, (size_t)1 << 30);
   }
   return 0;
+}
+
+/* Rows [from, to) are needed, too. */
+static void widen(tinker__gen_t *g, size_t from, size_t to) {
+  if (g->score_from == g->score_to) {
+    g->score_from = from;
+    g->score_to = to;
+  }
+  if (from < g->score_from) g->score_from = from;
+  if (to > g->score_to) g->score_to = to;
+}
+
+/* The row of a prompt's token predicts the next one: the last row belongs to
+ * the samples and is computed in any case. */
+static void set_window(tinker__gen_t *g) {
+  size_t last = g->n_prompt - 1;
+  g->score_from = g->score_to = g->n_prompt;
+  if (!last) return;
+  if (g->want_prompt || g->top_prompt) widen(g, g->prompt_from - 1, last);
+  if (g->draws) widen(g, 0, last);
+  for (size_t r = 0; g->target.starts && r < last; r++) {
+    bool asked = false;
+    for (int64_t i = g->target.starts[r]; i < g->target.starts[r + 1]; i++) {
+      asked = asked || g->target.ids[i] >= 0;
+    }
+    if (asked) widen(g, r, r + 1);
+  }
+  if (g->score_to == last) g->score_to = g->n_prompt;
 }
 
 int tinker__gen_new(tinker__gen_t **out, tinker__mem_t *mem,
@@ -71,6 +117,10 @@ int tinker__gen_new(tinker__gen_t **out, tinker__mem_t *mem,
   g->top_prompt = spec->top_prompt;
   g->top_sample = spec->top_sample;
   g->want_prompt = spec->prompt_logprobs;
+  g->prompt_from = spec->prompt_from ? spec->prompt_from : 1;
+  g->target = spec->target;
+  g->draws = spec->draws;
+  set_window(g);
   g->prompt = tinker__mem_dup(mem, spec->prompt,
                               spec->n_prompt * sizeof *spec->prompt);
   if (!g->prompt) goto out;
@@ -82,6 +132,7 @@ int tinker__gen_new(tinker__gen_t **out, tinker__mem_t *mem,
     g->n_stop_tokens = spec->n_stop_tokens;
   }
   if (spec->n_stop_strings && (rc = copy_stops(g, spec)) != 0) goto out;
+  if ((rc = alloc_scores(g)) != 0) goto out;
   if ((rc = alloc_outputs(g)) != 0) goto out;
   *out = g;
   return 0;
@@ -122,6 +173,9 @@ void tinker__gen_free(tinker__gen_t *g) {
   tinker__mem_free(g->mem, g->prompt_logprobs);
   tinker__mem_free(g->mem, g->top_prompt_ids);
   tinker__mem_free(g->mem, g->top_prompt_logprobs);
+  tinker__mem_free(g->mem, g->target_logprobs);
+  tinker__mem_free(g->mem, g->draw_ids);
+  tinker__mem_free(g->mem, g->draw_logprobs);
   tinker__mem_free(g->mem, g);
 }
 
@@ -161,6 +215,9 @@ static int seq_reserve(tinker__gen_seq_t *q) {
   return 0;
 }
 
+static const char not_finite[] =
+    "NonFiniteInTensor: the model's logits are not finite";
+
 /* Picks the next token of a sequence from its row and notes it. */
 static void seq_pick(tinker__gen_seq_t *q, const float *row, size_t n,
                      float lse) {
@@ -173,8 +230,7 @@ static void seq_pick(tinker__gen_seq_t *q, const float *row, size_t n,
   int32_t id = tinker__sampler_pick(&g->sampling, (uint64_t)(q - g->seqs),
                                     q->n, row, n, b->scratch);
   if (id < 0) {
-    gen_fail(g, TINKER_EINVAL,
-             "NonFiniteInTensor: the model's logits are not finite");
+    gen_fail(g, TINKER_EINVAL, not_finite);
     return;
   }
   q->next = id;
@@ -194,21 +250,51 @@ static void on_decode_row(void *user, size_t position, const float *row,
                                                       row, n));
 }
 
+static void score_target(tinker__gen_t *g, size_t position, const float *row,
+                         float lse) {
+  const tinker__gen_target_t *t = &g->target;
+  for (int64_t i = t->starts[position]; i < t->starts[position + 1]; i++) {
+    if (t->ids[i] >= 0) g->target_logprobs[i] = row[t->ids[i]] - lse;
+  }
+}
+
+static void draw_prompt(tinker__gen_t *g, size_t position, const float *row,
+                        size_t n, float lse) {
+  int32_t *ids = g->draw_ids + position * g->draws;
+  if (tinker__sampler_draws(&g->sampling, position + 1, row, n, g->draws, ids,
+                            g->batch->scratch) != 0) {
+    gen_fail(g, TINKER_EINVAL, not_finite);
+    return;
+  }
+  for (size_t i = 0; i < g->draws; i++) {
+    g->draw_logprobs[position * g->draws + i] = row[ids[i]] - lse;
+  }
+}
+
+/* All that is asked about the token behind this one, which the prompt has. */
+static void score_prompt(tinker__gen_t *g, size_t position, const float *row,
+                         size_t n, float lse) {
+  size_t next = position + 1;
+  bool scored = next >= g->prompt_from;
+  if (g->want_prompt && scored) {
+    g->prompt_logprobs[next] = row[g->prompt[next]] - lse;
+  }
+  if (g->top_prompt && scored) {
+    top_logprobs(g->batch, row, n, g->top_prompt, lse,
+                 g->top_prompt_ids + next * g->top_prompt,
+                 g->top_prompt_logprobs + next * g->top_prompt);
+  }
+  if (g->target.starts) score_target(g, position, row, lse);
+  if (g->draws) draw_prompt(g, position, row, n, lse);
+}
+
 static void on_prompt_row(void *user, size_t position, const float *row,
                           size_t n) {
   tinker__gen_t *g = user;
   tinker__batch_t *b = g->batch;
   float lse = b->api->log_sum_exp(b->engine, row, n);
-  size_t next = position + 1;
-  if (next < g->n_prompt) {
-    if (g->want_prompt) {
-      g->prompt_logprobs[next] = row[g->prompt[next]] - lse;
-    }
-    if (g->top_prompt) {
-      top_logprobs(b, row, n, g->top_prompt, lse,
-                   g->top_prompt_ids + next * g->top_prompt,
-                   g->top_prompt_logprobs + next * g->top_prompt);
-    }
+  if (position + 1 < g->n_prompt) {
+    score_prompt(g, position, row, n, lse);
     return;
   }
   for (size_t i = 0; i < g->num_samples; i++) {
@@ -369,15 +455,32 @@ static void admit(tinker__batch_t *b) {
   }
 }
 
+/* Tokens of the prompt that a round takes. Rows behind the last that is looked
+ * at are a piece of their own: it needs no logits. */
+static size_t prompt_piece(const tinker__gen_t *g) {
+  size_t n = g->decoding ? 0 : g->n_prompt - g->fed;
+  if (n > PREFILL_TOKENS) n = PREFILL_TOKENS;
+  if (g->fed < g->score_to && g->score_to - g->fed < n) {
+    n = g->score_to - g->fed;
+  }
+  return n;
+}
+
+static tinker__decode_item_t prompt_item(tinker__gen_t *g) {
+  size_t n = prompt_piece(g), first = n;
+  if (g->fed < g->score_to) {
+    first = g->score_from > g->fed ? g->score_from - g->fed : 0;
+    if (first > n) first = n;
+  }
+  if (g->fed + n == g->n_prompt && first == n) first = n - 1;
+  return (tinker__decode_item_t){
+      g->prefill, g->prompt + g->fed, n, first, on_prompt_row, g};
+}
+
 /* Items of one generation for this round, appended at b->items + n. */
 static size_t gen_items(tinker__gen_t *g, tinker__decode_item_t *items) {
   if (!g->decoding) {
-    size_t n = g->n_prompt - g->fed;
-    bool last = n <= PREFILL_TOKENS, rows = g->want_prompt || g->top_prompt;
-    if (!last) n = PREFILL_TOKENS;
-    items[0] = (tinker__decode_item_t){
-        g->prefill, g->prompt + g->fed, n, rows ? 0 : n - (last ? 1 : 0),
-        on_prompt_row, g};
+    items[0] = prompt_item(g);
     return 1;
   }
   size_t count = 0;
@@ -388,11 +491,6 @@ static size_t gen_items(tinker__gen_t *g, tinker__decode_item_t *items) {
         q->slot, &q->tokens[q->n - 1], 1, 0, on_decode_row, q};
   }
   return count;
-}
-
-static size_t prompt_piece(const tinker__gen_t *g) {
-  size_t n = g->decoding ? 0 : g->n_prompt - g->fed;
-  return n < PREFILL_TOKENS ? n : PREFILL_TOKENS;
 }
 
 static int ensure_items(tinker__batch_t *b, size_t n) {

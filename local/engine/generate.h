@@ -24,6 +24,13 @@ typedef struct tinker__gen_text_s {
   void *user;
 } tinker__gen_text_t;
 
+/* Ids to score at the positions of a prompt after the first: position r + 1
+ * has ids[starts[r]] up to ids[starts[r + 1]], an id of -1 asks nothing. */
+typedef struct tinker__gen_target_s {
+  const int64_t *starts; /* n_prompt of them; NULL = no target at all */
+  const int64_t *ids;    /* starts[n_prompt - 1] of them */
+} tinker__gen_target_t;
+
 typedef struct tinker__gen_spec_s {
   const int32_t *prompt; /* copied, >= 1 token */
   size_t n_prompt;
@@ -38,6 +45,10 @@ typedef struct tinker__gen_spec_s {
   bool prompt_logprobs;
   size_t top_prompt; /* entries per prompt position, 0 = none */
   size_t top_sample; /* entries per generated token, 0 = none */
+  size_t prompt_from; /* first prompt position of the log-probs and top_prompt;
+                         0 is 1: nothing predicts the first token */
+  tinker__gen_target_t target; /* arrays borrowed until done */
+  size_t draws; /* alternatives per prompt position after the first */
 } tinker__gen_spec_t;
 
 typedef struct tinker__gen_seq_s {
@@ -80,18 +91,25 @@ struct tinker__gen_s {
   tinker__str_t *stop_strings; /* one block with its text */
   size_t n_stop_strings, longest_stop;
   const tinker__gen_text_t *text;
-  size_t top_prompt, top_sample;
+  size_t top_prompt, top_sample, prompt_from, draws;
   bool want_prompt;
+  tinker__gen_target_t target;
 
-  float *prompt_logprobs;     /* n_prompt, the first NaN; NULL if not asked */
-  int32_t *top_prompt_ids;    /* n_prompt * top_prompt */
+  /* n_prompt, NaN before prompt_from; NULL if not asked. */
+  float *prompt_logprobs;
+  int32_t *top_prompt_ids;    /* n_prompt * top_prompt, from prompt_from on */
   float *top_prompt_logprobs; /* the same */
+  float *target_logprobs;     /* as many as ids, 0 where nothing was asked */
+  int32_t *draw_ids;          /* (n_prompt - 1) * draws */
+  float *draw_logprobs;       /* the same */
   tinker__gen_seq_t *seqs;    /* num_samples */
 
   /* Inside. */
   struct tinker__batch_s *batch;
   tinker__slot_t *prefill; /* NULL before the first round and after prefill */
   size_t fed;              /* prompt tokens in the slot */
+  /* Rows of the prompt that are looked at, besides its last. */
+  size_t score_from, score_to;
   bool started, decoding;
   int error;
   char why[200];

@@ -33,7 +33,7 @@ double tinker__sampler_uniform(uint64_t seed, uint64_t sample,
 }
 
 size_t tinker__sampler_scratch(size_t n) {
-  return n * (sizeof(float) + sizeof(int32_t));
+  return n * (sizeof(double) + sizeof(float));
 }
 
 /* Order of the heap: larger value first, then lower id. */
@@ -129,16 +129,58 @@ static int32_t draw_kept(const tinker__sampling_t *p, const float *e,
   return heap[n - 1];
 }
 
+/* exp of the logits at the temperature, the largest becoming 1. */
+static void weigh(const tinker__sampling_t *p, const float *row, size_t n,
+                  float top, float *e) {
+  for (size_t i = 0; i < n; i++) e[i] = (row[i] - top) / p->temperature;
+  tinker__kernels_get()->exp(e, e, n);
+}
+
 int32_t tinker__sampler_pick(const tinker__sampling_t *p, uint64_t sample,
                              uint64_t position, const float *row, size_t n,
                              void *scratch) {
   int32_t best = arg_max(row, n);
   if (best < 0 || p->temperature == 0) return best;
-  float *e = scratch, top = row[best];
+  float *e = scratch;
   int32_t *heap = (int32_t *)(void *)(e + n);
-  for (size_t i = 0; i < n; i++) e[i] = (row[i] - top) / p->temperature;
-  tinker__kernels_get()->exp(e, e, n);
+  weigh(p, row, n, row[best], e);
   double u = tinker__sampler_uniform(p->seed, sample, position);
   bool all = (p->top_k <= 0 || (uint64_t)p->top_k >= n) && p->top_p >= 1;
   return all ? draw_all(e, n, u) : draw_kept(p, e, row, heap, n, u);
+}
+
+/* The first index whose running sum is above x; the last sum is. */
+static int32_t first_above(const double *sums, size_t n, double x) {
+  size_t low = 0, high = n - 1;
+  while (low < high) {
+    size_t mid = low + (high - low) / 2;
+    if (sums[mid] > x) {
+      high = mid;
+    } else {
+      low = mid + 1;
+    }
+  }
+  return (int32_t)low;
+}
+
+/* Samples are counted from 0: none has this bit. */
+#define DRAW ((uint64_t)1 << 63)
+
+int tinker__sampler_draws(const tinker__sampling_t *p, uint64_t position,
+                          const float *row, size_t n, size_t k, int32_t *ids,
+                          void *scratch) {
+  int32_t best = arg_max(row, n);
+  if (best < 0) return -1;
+  for (size_t i = 0; i < k; i++) ids[i] = best;
+  if (p->temperature == 0) return 0;
+  double *sums = scratch, total = 0;
+  float *e = (float *)(void *)(sums + n);
+  weigh(p, row, n, row[best], e);
+  for (size_t i = 0; i < n; i++) sums[i] = total += (double)e[i];
+  for (size_t i = 0; i < k; i++) {
+    double x = tinker__sampler_uniform(p->seed, DRAW | i, position) * total;
+    /* The product may round up to the total. */
+    ids[i] = first_above(sums, n, x < total ? x : nextafter(total, 0));
+  }
+  return 0;
 }

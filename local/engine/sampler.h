@@ -25,6 +25,13 @@ int32_t tinker__sampler_pick(const tinker__sampling_t *p, uint64_t sample,
                              uint64_t position, const float *row, size_t n,
                              void *scratch);
 
+/* k tokens drawn with replacement at the temperature, top_k and top_p left
+ * aside, from the row that predicts `position` of a prompt. Their noise is
+ * shared with no sample of any number. 0, or -1 as above. */
+int tinker__sampler_draws(const tinker__sampling_t *p, uint64_t position,
+                          const float *row, size_t n, size_t k, int32_t *ids,
+                          void *scratch);
+
 /* The k largest entries of the row, largest first, lower ids first among
  * equals. k <= n. scratch as above. */
 void tinker__sampler_top(const float *row, size_t n, size_t k, int32_t *ids,

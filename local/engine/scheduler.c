@@ -20,6 +20,8 @@ struct tinker__scheduler_s {
   int start_rc;
   tinker__engine_t *engine;
   tinker__batch_t batch; /* engine thread */
+  atomic_uint_fast64_t beat; /* odd = in a step or round */
+  _Atomic int64_t *doing; /* the owner's */
 };
 
 /* Waits for work. Moves new generations to the batch and takes the first task
@@ -53,8 +55,14 @@ static void give_back(tinker__scheduler_t *s, tinker__task_t *task) {
 static void loop(tinker__scheduler_t *s) {
   tinker__task_t *task;
   while (next_work(s, &task)) {
+    atomic_fetch_add(&s->beat, 1);
     if (task && task->step(task)) give_back(s, task);
-    if (!tinker__batch_idle(&s->batch)) tinker__batch_round(&s->batch);
+    if (!tinker__batch_idle(&s->batch)) {
+      atomic_store(s->doing, -1);
+      tinker__batch_round(&s->batch);
+      atomic_store(s->doing, 0);
+    }
+    atomic_fetch_add(&s->beat, 1);
   }
 }
 
@@ -82,6 +90,7 @@ static void destroy(tinker__scheduler_t *s) {
 
 int tinker__scheduler_new(tinker__scheduler_t **out, tinker__mem_t *mem,
                           const tinker__engine_api_t *api,
+                          _Atomic int64_t *doing,
                           int (*on_start)(void *user,
                                           tinker__engine_t **engine),
                           void (*on_stop)(void *user), void *user) {
@@ -89,6 +98,7 @@ int tinker__scheduler_new(tinker__scheduler_t **out, tinker__mem_t *mem,
   if (!s) return TINKER_ENOMEM;
   s->mem = mem;
   s->api = api;
+  s->doing = doing;
   s->on_start = on_start;
   s->on_stop = on_stop;
   s->user = user;
@@ -126,6 +136,10 @@ void tinker__scheduler_sample(tinker__scheduler_t *s, tinker__gen_t *gen) {
   tinker__list_push_back(&s->gens, &gen->link);
   pthread_cond_signal(&s->wake);
   pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t tinker__scheduler_beat(const tinker__scheduler_t *s) {
+  return atomic_load(&s->beat);
 }
 
 void tinker__scheduler_free(tinker__scheduler_t *s,

@@ -24,17 +24,22 @@ typedef struct tinker__task_s {
   bool (*step)(struct tinker__task_s *task);
 } tinker__task_t;
 
-/* Starts the thread. on_start runs on it first (it opens the engine into
+/* Starts the thread. *doing is -1 during a decode round; tasks may set it to
+ * something of their own. on_start runs on it first (it opens the engine into
  * *engine and loads base models); new returns when it is done, with its
  * result. on_stop runs on the thread last, if on_start went well. */
 int tinker__scheduler_new(tinker__scheduler_t **out, tinker__mem_t *mem,
                           const tinker__engine_api_t *api,
+                          _Atomic int64_t *doing,
                           int (*on_start)(void *user,
                                           tinker__engine_t **engine),
                           void (*on_stop)(void *user), void *user);
 void tinker__scheduler_push(tinker__scheduler_t *s, tinker__task_t *task);
 /* Hands a generation over; its `done` runs on the engine thread. */
 void tinker__scheduler_sample(tinker__scheduler_t *s, tinker__gen_t *gen);
+/* Counts up when a step or round begins and when it ends: odd = one is under
+ * way. Any thread. */
+uint64_t tinker__scheduler_beat(const tinker__scheduler_t *s);
 /* Ends after the step under way and joins the thread. Tasks that are still
  * queued are given to `dropped` (may be NULL), generations are freed. */
 void tinker__scheduler_free(tinker__scheduler_t *s,

@@ -197,9 +197,25 @@ static bool skip_replay(const tinker__op_t *op) {
   }
 }
 
+/* One that was told already can't be restored, nor the model with it. */
+static void fail_crashed(tinker__model_t *m, tinker__op_t *op) {
+  if (!op->replay) {
+    tinker__op_fail(op, "server", "the engine crashed in this call (signal %d)",
+                    op->crash_signal);
+    return;
+  }
+  pthread_mutex_lock(&m->service->lock);
+  tinker__model_break(m, "the engine crashed when it executed the log again");
+  pthread_mutex_unlock(&m->service->lock);
+}
+
 /* One piece of the call; true while there is more. */
 static bool run_op(tinker__model_t *m, tinker__op_t *op) {
   char why[300] = "";
+  if (op->crash_signal) {
+    fail_crashed(m, op);
+    return false;
+  }
   int rc = reload_work(op, why, sizeof why);
   if (rc == 0 && tinker__exec_suffer(m, op)) return false;
   if (rc == 0 && m->broken) {
@@ -248,7 +264,9 @@ bool tinker__exec_step(tinker__task_t *task) {
   tinker__op_t *op = take_op(m);
   if (!op) return false;
   int64_t start = s->world->now_ms(s->world->user);
+  atomic_store(s->config.doing, op->row);
   bool more = run_op(m, op);
+  atomic_store(s->config.doing, 0);
   m->unsaved_ms += s->world->now_ms(s->world->user) - start;
   if (more) return true;
   pthread_mutex_lock(&s->lock);

@@ -101,6 +101,24 @@ static void answer_result(tinker__req_t *r, tinker__op_kind_t kind, int format,
   }
 }
 
+/* A large result is announced first, to who asked for that: clients bound the
+ * bytes of results that are under way. An error is told at once. */
+static bool announces(const tinker__req_t *r, const tinker__op_t *op) {
+  return r->allow_metadata && op->state == TINKER__OP_DONE &&
+         op->result_size > r->service->config.inline_result;
+}
+
+static void answer_metadata(tinker__req_t *r, const tinker__op_t *op) {
+  tinker__jsonw_t w;
+  tinker__reply_json(r, &w);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "status");
+  tinker__jsonw_cstr(&w, "complete_metadata");
+  tinker__jsonw_key(&w, "response_payload_size");
+  tinker__jsonw_u64(&w, op->result_size);
+  tinker__jsonw_end_object(&w);
+}
+
 /* Takes a parked poll out of its lists. Under the lock. */
 static void unpark(tinker__req_t *r) {
   tinker__list_remove(&r->link);
@@ -113,7 +131,11 @@ static void answer_polls(tinker__op_t *op, int format, const void *data,
   while ((l = tinker__list_first(&op->polls)) != NULL) {
     tinker__req_t *r = TINKER__CONTAINER(l, tinker__req_t, link);
     unpark(r);
-    answer_result(r, op->kind, format, data, len);
+    if (announces(r, op)) {
+      answer_metadata(r, op);
+    } else {
+      answer_result(r, op->kind, format, data, len);
+    }
     tinker__req_resume(r);
   }
 }
@@ -318,6 +340,10 @@ static tinker__handled_t poll(tinker__service_t *s, tinker__req_t *r,
     return TINKER__ANSWERED;
   }
   if (op->state == TINKER__OP_PENDING) return park(s, r, op);
+  if (announces(r, op)) {
+    answer_metadata(r, op);
+    return TINKER__ANSWERED;
+  }
   r->kind = op->kind;
   if (tinker__store_read_result(s->store, op->row, on_read, r) != 0) {
     return tinker__reply_error(r, 503, "out of memory");

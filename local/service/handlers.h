@@ -9,15 +9,18 @@
   tinker__handled_t tinker__handle_##name(tinker__service_t *s,               \
                                           tinker__req_t *r)
 
-/* session.c */
+/* client_config.c */
 TINKER__HANDLER(client_config);
 TINKER__HANDLER(dynamic_config);
-TINKER__HANDLER(healthz);
+/* session.c */
 TINKER__HANDLER(telemetry);
 TINKER__HANDLER(capabilities);
 TINKER__HANDLER(create_session);
 TINKER__HANDLER(heartbeat);
 TINKER__HANDLER(finish_session);
+/* health.c */
+TINKER__HANDLER(healthz);
+TINKER__HANDLER(ready);
 /* create.c */
 TINKER__HANDLER(create_model);
 TINKER__HANDLER(load_new); /* load_weights that makes the model */

@@ -47,6 +47,10 @@ tinker__handled_t tinker__reply_empty(tinker__req_t *r, int status) {
   return TINKER__ANSWERED;
 }
 
+tinker__handled_t tinker__reply_text(tinker__req_t *r, const char *json) {
+  return tinker__reply_bytes(r, 200, "application/json", json, strlen(json));
+}
+
 tinker__handled_t tinker__reply_bytes(tinker__req_t *r, int status,
                                       const char *content_type,
                                       const void *data, size_t len) {
@@ -172,13 +176,15 @@ static bool known_type(const tinker__req_t *r, tinker__str_t type) {
 
 /* Checks that need no handler; true when r may be handled. */
 static bool accept_request(tinker__req_t *r) {
-  tinker__str_t encoding = tinker__req_header(r, "Content-Encoding");
   tinker__str_t type = tinker__req_header(r, "Content-Type");
   r->body_proto = contains_type(type, "application/x-protobuf");
   r->accept_proto =
       contains_type(tinker__req_header(r, "Accept"), "application/x-protobuf");
   if (!r->route->open && !authorized(r)) {
     tinker__reply_error(r, 401, "X-API-Key is missing or not accepted");
+  } else if (!r->route->open && !atomic_load(&r->service->ready)) {
+    tinker__reply_error(r, 503, "the service is starting");
+    r->retry_after_s = 1;
   } else if (r->too_large) {
     tinker__reply_error(r, 413, "the body is larger than %zu bytes",
                         r->body.max);
@@ -189,14 +195,8 @@ static bool accept_request(tinker__req_t *r) {
                         "Content-Type '%.*s' is not supported: "
                         "application/json is",
                         (int)(type.len < 80 ? type.len : 80), type.ptr);
-  } else if (encoding.len) {
-    tinker__reply_error(r, 415,
-                        "Content-Encoding '%.*s' is not supported: this "
-                        "service announces proto_compress_fwdbwd false",
-                        (int)(encoding.len < 40 ? encoding.len : 40),
-                        encoding.ptr);
   } else {
-    return true;
+    return tinker__req_unpack(r);
   }
   return false;
 }

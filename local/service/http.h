@@ -52,7 +52,7 @@ typedef struct tinker__route_s {
   const char *path; /* under the root; "*" matches one segment */
   tinker__handler_t handler;
   bool parks; /* it may return TINKER__PARKED */
-  bool open;  /* needs no key */
+  bool open;  /* needs no key, and is answered while the service starts */
 } tinker__route_t;
 
 /* routes.c: NULL-terminated by method. */
@@ -65,6 +65,8 @@ tinker__handled_t tinker__reply_error(tinker__req_t *r, int status,
 /* Begins a JSON reply of status 200 in r->reply. */
 void tinker__reply_json(tinker__req_t *r, tinker__jsonw_t *w);
 tinker__handled_t tinker__reply_empty(tinker__req_t *r, int status);
+/* A JSON text, status 200. */
+tinker__handled_t tinker__reply_text(tinker__req_t *r, const char *json);
 /* Copies bytes of another content type. */
 tinker__handled_t tinker__reply_bytes(tinker__req_t *r, int status,
                                       const char *content_type,
@@ -76,6 +78,9 @@ void tinker__req_resume(tinker__req_t *r);
 /* A header's value ("" when absent) and a query argument (NULL when absent). */
 tinker__str_t tinker__req_header(tinker__req_t *r, const char *name);
 const char *tinker__req_query(tinker__req_t *r, const char *name);
+
+/* encoding.c: takes the body out of its Content-Encoding; false = answered. */
+bool tinker__req_unpack(tinker__req_t *r);
 
 /* --- Listeners --- */
 int tinker__listen_unix(tinker__listener_t **out, tinker__service_t *s,

@@ -382,6 +382,31 @@ static void restart_samples(tinker__service_t *s, tinker__sampler_t *p) {
   }
 }
 
+static bool has_crashed(const tinker__service_t *s, const tinker__op_t *op) {
+  if (op->state == TINKER__OP_REJECTED) return false;
+  return s->config.crash_call == op->row ||
+         (s->config.crash_call == -1 && op->kind == TINKER__OP_SAMPLE &&
+          op->state == TINKER__OP_PENDING);
+}
+
+/* Which of the samples of a decode round it was is not known: all of them. */
+void tinker__replay_crashed(tinker__service_t *s) {
+  size_t cursor = 0;
+  tinker__str_t key;
+  void *value;
+  char text[24];
+  if (!s->config.crash_signal) return;
+  snprintf(text, sizeof text, "%d", s->config.crash_signal);
+  tinker__service_log(s, "warning", "restarted", "signal", text, NULL);
+  while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
+    tinker__op_t *op = value;
+    if (!has_crashed(s, op)) continue;
+    op->crash_signal = s->config.crash_signal;
+    tinker__service_log(s, "error", "crashed_call", "request_id",
+                        op->request_id, "signal", text, NULL);
+  }
+}
+
 void tinker__replay_start(tinker__service_t *s) {
   pthread_mutex_lock(&s->lock);
   tinker__session_purge(s);

@@ -6,7 +6,6 @@
 
 #include "service/work.h"
 #include "wire/fb_output.h"
-#include "wire/sample.h"
 
 /* --- forward_backward ----------------------------------------------------- */
 
@@ -50,14 +49,11 @@ int tinker__result_forward_backward(tinker__buf_t *out, tinker__work_t *w,
 
 /* --- asample -------------------------------------------------------------- */
 
-int tinker__result_sample(tinker__buf_t *out, const tinker__gen_t *gen) {
-  tinker__arena_t arena;
-  tinker__arena_init(&arena, gen->mem);
-  int rc = TINKER_ENOMEM;
+static tinker__sequence_view_t *sequences(tinker__arena_t *arena,
+                                          const tinker__gen_t *gen) {
   tinker__sequence_view_t *seqs =
-      tinker__arena_array(&arena, gen->num_samples, sizeof *seqs);
-  if (!seqs) goto out;
-  for (size_t i = 0; i < gen->num_samples; i++) {
+      tinker__arena_array(arena, gen->num_samples, sizeof *seqs);
+  for (size_t i = 0; seqs && i < gen->num_samples; i++) {
     const tinker__gen_seq_t *q = &gen->seqs[i];
     seqs[i] = (tinker__sequence_view_t){.stopped = q->stopped,
                                         .tokens = q->tokens,
@@ -68,24 +64,67 @@ int tinker__result_sample(tinker__buf_t *out, const tinker__gen_t *gen) {
                                            q->top_logprobs};
     }
   }
-  if (gen->top_prompt) { /* nothing predicts the first token */
-    for (size_t i = 0; i < gen->top_prompt; i++) {
-      gen->top_prompt_ids[i] = 0;
-      gen->top_prompt_logprobs[i] = TINKER__TOPK_PADDING;
-    }
+  return seqs;
+}
+
+/* What was not asked for, and the first token, which nothing predicts. */
+static void pad_top(const tinker__gen_t *gen) {
+  for (size_t i = 0; i < gen->top_prompt * gen->prompt_from; i++) {
+    gen->top_prompt_ids[i] = 0;
+    gen->top_prompt_logprobs[i] = TINKER__TOPK_PADDING;
   }
-  tinker__sample_result_t result = {
-      .sequences = seqs,
-      .sequence_count = gen->num_samples,
-      .prompt_logprobs = gen->prompt_logprobs,
-      .prompt_count = gen->prompt_logprobs ? gen->n_prompt : 0};
+}
+
+static int add_draws(tinker__sample_result_t *out, tinker__arena_t *arena,
+                     const tinker__gen_t *gen) {
+  size_t n = (gen->n_prompt - 1) * gen->draws;
+  int64_t *ids = tinker__arena_array(arena, n, sizeof *ids);
+  if (!ids) return TINKER_ENOMEM;
+  for (size_t i = 0; i < n; i++) ids[i] = gen->draw_ids[i];
+  tinker__tensor_view_t t = {
+      .dtype = TINKER__DTYPE_I64,
+      .ndim = 2,
+      .shape = {(int64_t)gen->n_prompt - 1, (int64_t)gen->draws},
+      .data = ids,
+      .count = n};
+  out->has_alt = true;
+  out->alt_tokens = out->alt_logprobs = t;
+  out->alt_logprobs.dtype = TINKER__DTYPE_F32;
+  out->alt_logprobs.data = gen->draw_logprobs;
+  return 0;
+}
+
+static int about_prompt(tinker__sample_result_t *out, tinker__arena_t *arena,
+                        const tinker__gen_t *gen,
+                        const tinker__tensor_view_t *target) {
+  if (gen->prompt_logprobs) {
+    out->prompt_logprobs = gen->prompt_logprobs;
+    out->prompt_count = gen->n_prompt;
+  }
   if (gen->top_prompt) {
-    result.prompt_topk =
+    pad_top(gen);
+    out->prompt_topk =
         (tinker__topk_view_t){gen->top_prompt, gen->n_prompt,
                               gen->top_prompt_ids, gen->top_prompt_logprobs};
   }
-  rc = tinker__sample_result_encode(out, gen->mem, &result);
-out:
+  if (target) { /* the layout that was asked in */
+    out->has_target = true;
+    out->target = *target;
+    out->target.dtype = TINKER__DTYPE_F32;
+    out->target.data = gen->target_logprobs;
+  }
+  return gen->draws ? add_draws(out, arena, gen) : 0;
+}
+
+int tinker__result_sample(tinker__buf_t *out, const tinker__gen_t *gen,
+                          const tinker__tensor_view_t *target) {
+  tinker__arena_t arena;
+  tinker__arena_init(&arena, gen->mem);
+  tinker__sample_result_t result = {.sequences = sequences(&arena, gen),
+                                    .sequence_count = gen->num_samples};
+  int rc = result.sequences ? 0 : TINKER_ENOMEM;
+  if (rc == 0) rc = about_prompt(&result, &arena, gen, target);
+  if (rc == 0) rc = tinker__sample_result_encode(out, gen->mem, &result);
   tinker__arena_free(&arena);
   return rc;
 }

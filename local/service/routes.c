@@ -3,6 +3,8 @@
 
 const tinker__route_t tinker__routes[] = {
     {"GET", "api/v1/healthz", tinker__handle_healthz, false, true},
+    {"GET", "health/live", tinker__handle_healthz, false, true},
+    {"GET", "health/ready", tinker__handle_ready, false, true},
     {"POST", "api/v1/client/config", tinker__handle_client_config, false,
      false},
     {"POST", "api/v1/client/dynamic_config", tinker__handle_dynamic_config,

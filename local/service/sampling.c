@@ -1,5 +1,6 @@
 /* sampling: sampling sessions and asample. HTTP thread; a finished generation
  * on the engine thread. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -253,6 +254,7 @@ static int prepare(tinker__gen_t *gen, char *why, size_t why_len) {
   tinker__op_t *op = gen->user;
   tinker__sampler_t *p = op->sampler;
   tinker__service_t *s = op->service;
+  if (tinker__op_has(op, TINKER__FAULT_CRASH)) raise(SIGSEGV);
   gen->base = p->base->base;
   gen->adapter = p->adapter;
   if (!p->checkpoint) return 0;
@@ -289,7 +291,7 @@ static void on_generated(tinker__gen_t *gen, int rc, const char *why) {
                     *why ? why : tinker_code_text(rc));
   } else {
     tinker__buf_init(&out, op->service->mem, (size_t)1 << 31);
-    rc = tinker__result_sample(&out, gen);
+    rc = tinker__result_sample(&out, gen, op->work->target);
     if (rc != 0 && !out.error) out.error = rc;
     tinker__op_complete(op, TINKER__OP_DONE, TINKER__FORMAT_PROTO, &out, NULL,
                         NULL, NULL);
@@ -307,6 +309,12 @@ void tinker__sampler_kick(tinker__op_t *op) {
   if (ended) {
     tinker__gen_free(gen);
     fail_ended(op);
+    return;
+  }
+  if (op->crash_signal) {
+    tinker__gen_free(gen);
+    tinker__op_fail(op, "server", "the engine crashed while this was sampled "
+                    "(signal %d)", op->crash_signal);
     return;
   }
   op->running = gen;

@@ -18,6 +18,7 @@
 #include <tinker/error.h>
 #include <tinker/tokenizer.h>
 
+#include "service/client_config.h"
 #include "service/fault.h"
 #include "service/handlers.h"
 
@@ -119,6 +120,14 @@ static int64_t next_wait(tinker__service_t *s, int64_t now, int64_t due) {
   return ms < TICK_MS ? ms : TICK_MS;
 }
 
+/* Notes since when the engine has been in the same step. */
+static void watch_engine(tinker__service_t *s, int64_t now) {
+  uint64_t beat = tinker__scheduler_beat(s->scheduler);
+  if (beat == s->beat && beat % 2) return;
+  s->beat = beat;
+  s->beat_ms = now;
+}
+
 static void *timer_thread(void *user) {
   tinker__service_t *s = user;
   pthread_mutex_lock(&s->lock);
@@ -128,6 +137,7 @@ static void *timer_thread(void *user) {
     tinker__session_expire(s, now);
     tinker__session_purge(s);
     int64_t due = tinker__faults_tick(s, now);
+    watch_engine(s, now);
     timer_wait(s, &s->timer_wake, next_wait(s, now, due));
   }
   pthread_mutex_unlock(&s->lock);
@@ -294,12 +304,13 @@ static int open_state(tinker__service_t *s, tinker__stage_t *stage) {
   snprintf(path, sizeof path, "%s/store.db", s->state_dir);
   rc = tinker__store_open(&s->store, s->mem, path, s->why, sizeof s->why);
   if (rc != 0) return rc;
-  *stage = TINKER__STAGE_USAGE;
+  *stage = TINKER__STAGE_CONFIG;
   rc = tinker__faults_open(s, s->why, sizeof s->why);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_STATE;
   rc = tinker__replay_load(s, s->why, sizeof s->why);
   if (rc == 0) rc = tinker__faults_restore(s, s->why, sizeof s->why);
+  if (rc == 0) tinker__replay_crashed(s);
   return rc;
 }
 
@@ -307,6 +318,7 @@ static int open_state(tinker__service_t *s, tinker__stage_t *stage) {
 
 static void set_defaults(tinker__service_config_t *c) {
   if (!c->max_body) c->max_body = (size_t)64 << 20;
+  if (!c->inline_result) c->inline_result = (size_t)1 << 20;
   if (!c->poll_ms) c->poll_ms = 30000;
   if (!c->keep_ms) c->keep_ms = 3600000;
   if (!c->session_ms) c->session_ms = 600000;
@@ -332,6 +344,7 @@ static int service_new(tinker__service_t **out,
   if (!s) return TINKER_ENOMEM;
   s->config = *config;
   set_defaults(&s->config);
+  if (!s->config.doing) s->config.doing = &s->doing;
   s->mem = config->mem;
   s->world = config->world ? config->world : tinker__world_real();
   s->api = config->engine;
@@ -365,15 +378,35 @@ static int listen_all(tinker__service_t *s) {
   return rc;
 }
 
-/* Loads, then opens the doors: nobody is answered by half a service. */
+static int make_replies(tinker__service_t *s) {
+  const char *texts[2] = {[TINKER__CONFIG_CLIENT] = s->config.client_config,
+                          [TINKER__CONFIG_DYNAMIC] = s->config.dynamic_config};
+  int rc = 0;
+  for (int kind = 0; rc == 0 && kind < 2; kind++) {
+    tinker__buf_init(&s->config_reply[kind], s->mem, 65536);
+    rc = tinker__client_config_write(&s->config_reply[kind],
+                                     (tinker__config_kind_t)kind, texts[kind],
+                                     s->why, sizeof s->why);
+  }
+  return rc;
+}
+
+/* Opens the doors early, so that health can be asked for while models load;
+ * everything else is answered 503 until it is ready. */
 static int start_all(tinker__service_t *s, tinker__stage_t *stage) {
-  *stage = TINKER__STAGE_MODEL;
-  int rc = open_models(s);
-  if (rc == 0) rc = open_state(s, stage);
+  *stage = TINKER__STAGE_CONFIG;
+  int rc = make_replies(s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_MODEL;
-  rc = tinker__scheduler_new(&s->scheduler, s->mem, s->api, on_engine_start,
-                             on_engine_stop, s);
+  rc = open_models(s);
+  if (rc == 0) rc = open_state(s, stage);
+  if (rc != 0) return rc;
+  *stage = TINKER__STAGE_LISTEN;
+  rc = listen_all(s);
+  if (rc != 0) return rc;
+  *stage = TINKER__STAGE_MODEL;
+  rc = tinker__scheduler_new(&s->scheduler, s->mem, s->api, s->config.doing,
+                             on_engine_start, on_engine_stop, s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_OTHER;
   rc = tinker__store_start(s->store);
@@ -383,8 +416,8 @@ static int start_all(tinker__service_t *s, tinker__stage_t *stage) {
   }
   s->timer_started = true;
   tinker__replay_start(s);
-  *stage = TINKER__STAGE_LISTEN;
-  return listen_all(s);
+  atomic_store(&s->ready, true);
+  return 0;
 }
 
 int tinker__service_start(tinker__service_t **out,
@@ -431,6 +464,9 @@ static void free_state(tinker__service_t *s) {
     tinker__mem_free(s->mem, s->bases[i].dir);
   }
   tinker__mem_free(s->mem, s->bases);
+  for (int i = 0; i < 2; i++) {
+    if (s->config_reply[i].mem) tinker__buf_free(&s->config_reply[i]);
+  }
 }
 
 /* All parked requests get an answer before libmicrohttpd is stopped. */

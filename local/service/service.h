@@ -7,6 +7,7 @@
 #ifndef TINKER_SERVICE_SERVICE_H
 #define TINKER_SERVICE_SERVICE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,10 +36,21 @@ typedef struct tinker__service_config_s {
   const tinker__service_model_t *models;
   size_t n_models;
   size_t max_body;     /* bytes of a request; 0 = 64 MiB */
+  size_t inline_result; /* bytes of a result that is sent at once; a larger one
+                           is announced first; 0 = 1 MiB */
   int64_t poll_ms;     /* hold of a long poll; 0 = 30 s */
   int64_t keep_ms;     /* results after the session's end; 0 = 1 hour */
   int64_t session_ms;  /* a session without heartbeat ends; 0 = 10 minutes */
   int64_t snapshot_ms; /* engine time that a restart may repeat; 0 = 5 s */
+  /* Flags of client/config and client/dynamic_config: a JSON object each, read
+   * at the start; NULL = none. */
+  const char *client_config, *dynamic_config;
+  /* Written all the time (NULL = not wanted): a number that stands for the
+   * call being executed, -1 in a decode round, 0 else. And what it held when a
+   * signal killed the process before this one; signal 0 = none did. */
+  _Atomic int64_t *doing;
+  int crash_signal;
+  int64_t crash_call;
   /* One JSON line without its end; any thread, one at a time. */
   void (*log)(void *user, const char *line, size_t len);
   /* The service can't go on (its store failed); any thread. */
@@ -52,7 +64,7 @@ typedef enum {
   TINKER__STAGE_BUSY,      /* the state folder is in use */
   TINKER__STAGE_MODEL,     /* a model folder */
   TINKER__STAGE_LISTEN,    /* a socket or port */
-  TINKER__STAGE_USAGE, /* a file that an option names */
+  TINKER__STAGE_CONFIG,    /* a value of the configuration */
   TINKER__STAGE_OTHER
 } tinker__stage_t;
 

@@ -272,8 +272,7 @@ TINKER__HANDLER(heartbeat) {
   if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
   pthread_mutex_lock(&s->lock);
   if (tinker__session_live(s, r, id)) {
-    tinker__reply_bytes(r, 200, "application/json",
-                        "{\"type\":\"session_heartbeat\"}", 28);
+    tinker__reply_text(r, "{\"type\":\"session_heartbeat\"}");
   }
   pthread_mutex_unlock(&s->lock);
   tinker__body_done(&b);
@@ -330,7 +329,7 @@ static tinker__handled_t finish(tinker__service_t *s, tinker__req_t *r,
   if (!n || (!n->ack.durable && !n->ended_ms)) {
     return tinker__reply_error(r, 404, "session not found");
   }
-  tinker__reply_bytes(r, 200, "application/json", "{}", 2);
+  tinker__reply_text(r, "{}");
   if (n->ended_ms) return tinker__ack_wait(&n->ack, r);
   if (tinker__session_end(s, n, reason) != 0) {
     return tinker__reply_error(r, 503, "out of memory");
@@ -438,48 +437,13 @@ void tinker__session_purge(tinker__service_t *s) {
 
 /* --- Calls without a session ---------------------------------------------- */
 
-static tinker__handled_t reply_text(tinker__req_t *r, const char *json) {
-  return tinker__reply_bytes(r, 200, "application/json", json, strlen(json));
-}
-
-/* True when the body is an object with the client's version; else answered. */
-static bool takes_version(tinker__req_t *r) {
-  tinker__body_t b;
-  tinker__str_t version;
-  const tinker__field_t fields[] = {
-      {"sdk_version", TINKER__FIELD_STR, true, &version, NULL}};
-  if (tinker__body_read(&b, r, fields, 1) != 0) return false;
-  tinker__body_done(&b);
-  return true;
-}
-
-/* Flags stay off unless this service has the endpoint behind them. */
-TINKER__HANDLER(client_config) {
-  (void)s;
-  if (!takes_version(r)) return TINKER__ANSWERED;
-  return reply_text(r, "{\"pjwt_auth_enabled\":false,"
-                       "\"create_model_via_load_weights\":true,"
-                       "\"proto_compress_fwdbwd\":false}");
-}
-
-TINKER__HANDLER(dynamic_config) {
-  (void)s;
-  if (!takes_version(r)) return TINKER__ANSWERED;
-  return reply_text(r, "{\"refresh_interval_sec\":300}");
-}
-
-TINKER__HANDLER(healthz) {
-  (void)s;
-  return reply_text(r, "{\"status\":\"ok\"}");
-}
-
 /* Accepted and thrown away: nothing of it is kept. */
 TINKER__HANDLER(telemetry) {
   (void)s;
   tinker__body_t b;
   if (tinker__body_read(&b, r, NULL, 0) != 0) return TINKER__ANSWERED;
   tinker__body_done(&b);
-  return reply_text(r, "{\"status\":\"accepted\"}");
+  return tinker__reply_text(r, "{\"status\":\"accepted\"}");
 }
 
 TINKER__HANDLER(capabilities) {

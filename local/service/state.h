@@ -106,6 +106,7 @@ typedef struct tinker__op_s {
   /* Restart: the result is known, execution only restores the model. */
   bool replay;
   bool traceless; /* and that it failed by the service's fault, undone */
+  int crash_signal; /* the engine crashed in it; 0 = it did not */
   char *log_body; /* as logged, until executed; NULL when it is decoded */
   size_t log_len;
   int log_format;
@@ -192,10 +193,15 @@ struct tinker__service_s {
   tinker__store_t *store;
   tinker__scheduler_t *scheduler;
   tinker__listener_t *listeners[2];
+  tinker__buf_t config_reply[2]; /* by tinker__config_kind_t */
 
   pthread_mutex_t lock, log_lock;
   bool stopping;
   atomic_bool fatal; /* the service must end: nothing is executed any more */
+  atomic_bool ready; /* everything is loaded */
+  _Atomic int64_t doing; /* for whoever gave no other place */
+  uint64_t beat;     /* of the scheduler, when the timer last looked */
+  int64_t beat_ms;   /* since when it has been that */
   int64_t next_row;
   tinker__link_t sessions, models, samplers;
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
@@ -342,7 +348,9 @@ int64_t tinker__folder_size(const char *dir); /* bytes of its files */
 
 /* --- replay.c --- */
 int tinker__replay_load(tinker__service_t *s, char *why, size_t why_len);
-/* Starts what was under way. Called once, before the listeners open. */
+/* The call that the engine crashed in will fail instead of being executed. */
+void tinker__replay_crashed(tinker__service_t *s);
+/* Starts what was under way. Called once, before the service is ready. */
 void tinker__replay_start(tinker__service_t *s);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "service/body.h"
 #include "service/state.h"
+#include "wire/sample.h"
 
 struct tinker__work_s {
   tinker__mem_t *mem;
@@ -35,6 +36,7 @@ struct tinker__work_s {
   /* asample. */
   tinker__gen_t *gen;
   size_t num_samples;
+  const tinker__tensor_view_t *target; /* ids to score; NULL = none */
 };
 
 typedef struct tinker__work_in_s {
@@ -57,6 +59,10 @@ int tinker__work_forward_backward(tinker__work_t *w,
                                   size_t why_len);
 int tinker__work_sample(tinker__work_t *w, const tinker__work_in_t *in,
                         char *why, size_t why_len);
+/* Of a sample whose prompt is taken: what is to be told about the prompt. */
+int tinker__work_scores(tinker__work_t *w, const tinker__sample_request_t *q,
+                        const tinker__base_info_t *info,
+                        tinker__gen_spec_t *spec, char *why, size_t why_len);
 
 /* Model and number of a forward_backward body, read without looking at the
  * rest: a body that is refused consumes its number too. */
@@ -70,7 +76,8 @@ int tinker__work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
 /* Results, appended to an initialised buffer. 0 or a code. */
 int tinker__result_forward_backward(tinker__buf_t *out, tinker__work_t *w,
                                     double loss);
-int tinker__result_sample(tinker__buf_t *out, const tinker__gen_t *gen);
+int tinker__result_sample(tinker__buf_t *out, const tinker__gen_t *gen,
+                          const tinker__tensor_view_t *target);
 /* The JSON form of a stored protobuf result, for clients that ask for JSON. */
 void tinker__reply_result_as_json(tinker__req_t *r, tinker__op_kind_t kind,
                                   const void *data, size_t len);

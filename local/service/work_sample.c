@@ -5,21 +5,15 @@
 #include <tinker/error.h>
 
 #include "service/work.h"
-#include "wire/sample.h"
 
 #define MAX_SAMPLES 1024
 #define MAX_TOP 1024
 
 static int refuse(const tinker__sample_request_t *q, char *why,
                   size_t why_len) {
-  const char *name = q->prompt_alt_tokens_k    ? "prompt_alt_tokens_k"
-                     : q->has_target           ? "target_prompt_logprobs"
-                     : q->has_last_n           ? "prompt_logprobs_last_n"
-                     : q->record_stability_info ? "record_stability_info"
-                                                : NULL;
-  if (!name) return 0;
+  if (!q->record_stability_info) return 0;
   return tinker__why(why, why_len, TINKER_EINVAL,
-                     "%s is not supported by this service", name);
+                     "record_stability_info is not supported by this service");
 }
 
 static int take_prompt(tinker__work_t *w, const tinker__sample_request_t *q,
@@ -128,6 +122,7 @@ int tinker__work_sample(tinker__work_t *w, const tinker__work_in_t *in,
   if (rc == 0) {
     rc = check_ranges(&q, info, spec.n_prompt, &spec, why, why_len);
   }
+  if (rc == 0) rc = tinker__work_scores(w, &q, info, &spec, why, why_len);
   if (rc == 0) rc = take_stops(&q.params, in->base, &spec, why, why_len);
   if (rc == 0 && q.params.top_p <= 0) {
     rc = tinker__why(why, why_len, TINKER_EINVAL,

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <tinker/error.h>
-#include <zstd.h>
 
 #include "wire/fb_decode.h"
+#include "wire/zstd.h"
 
 int tinker__fb_fail(const tinker__fb_decoder_t *d, int code, const char *top,
                     const char *text) {
@@ -200,24 +200,17 @@ static int decode_proto(tinker__fb_decoder_t *d, tinker__str_t body) {
   return rc ? rc : decode_config(d, m);
 }
 
-/* One frame that says how long its content is. */
 static int inflate(tinker__fb_decoder_t *d, tinker__str_t *body,
                    size_t max_bytes) {
-  unsigned long long len = ZSTD_getFrameContentSize(body->ptr, body->len);
-  if (len == ZSTD_CONTENTSIZE_ERROR || len == ZSTD_CONTENTSIZE_UNKNOWN)
-    return tinker__fb_fail(d, TINKER_EPROTO, "body",
-                           "no zstd frame with a content size");
-  if (len > max_bytes)
-    return tinker__fb_fail(d, TINKER_EOVERFLOW, "body",
-                           "too long when decompressed");
-  tinker__decode_budget(d->arena, (size_t)len + (size_t)len / 8);
-  char *plain = tinker__arena_alloc(d->arena, (size_t)len);
+  size_t len;
+  int rc = tinker__zstd_length(*body, max_bytes, &len, d->why, d->why_len);
+  if (rc) return rc;
+  tinker__decode_budget(d->arena, len + len / 8);
+  char *plain = tinker__arena_alloc(d->arena, len);
   if (!plain) return tinker__fb_no_memory(d);
-  size_t got = ZSTD_decompress(plain, (size_t)len, body->ptr, body->len);
-  if (ZSTD_isError(got) || got != len)
-    return tinker__fb_fail(d, TINKER_EPROTO, "body", "damaged zstd frame");
-  *body = (tinker__str_t){plain, got};
-  return 0;
+  rc = tinker__zstd_unpack(*body, plain, len, d->why, d->why_len);
+  *body = (tinker__str_t){plain, len};
+  return rc;
 }
 
 static int check_ids(const tinker__fb_decoder_t *d) {

@@ -40,6 +40,9 @@ void tinker__parts_tensor(tinker__parts_t *p, const tinker__tensor_view_t *t) {
   for (size_t i = 0; i < t->ndim; i++)
     tinker__parts_u64(p, (uint64_t)t->shape[i]);
   tinker__parts_bytes(p, t->data, t->count * tinker__dtype_size(t->dtype));
+  if (!t->crow) return;
+  tinker__parts_bytes(p, t->crow, ((size_t)t->shape[0] + 1) * 8);
+  tinker__parts_bytes(p, t->col, t->count * 8);
 }
 
 void tinker__parts_chunks(tinker__parts_t *p, const tinker__chunk_view_t *c,

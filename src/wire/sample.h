@@ -41,7 +41,8 @@ typedef struct tinker__sample_request_s {
   int64_t prompt_alt_tokens_k;
   bool has_last_n;
   int64_t prompt_logprobs_last_n;
-  bool has_target; /* target_prompt_logprobs: int64, absent cells -1 */
+  bool has_target; /* target_prompt_logprobs: int64, -1 = nothing asked; a CSR
+                      stays one: the reply has its layout */
   tinker__tensor_view_t target;
   bool record_stability_info;
 } tinker__sample_request_t;
@@ -89,7 +90,7 @@ typedef struct tinker__sample_result_s {
   tinker__topk_view_t prompt_topk;
   int64_t cache_hit_tokens;
   bool has_target;
-  tinker__tensor_view_t target; /* f32 */
+  tinker__tensor_view_t target; /* f32, in the request's layout */
   bool has_alt;
   tinker__tensor_view_t alt_tokens; /* i64 [P-1, k] */
   tinker__tensor_view_t alt_logprobs;
@@ -98,8 +99,9 @@ typedef struct tinker__sample_result_s {
 /* Cells in a row of a top-k, without the padding. */
 size_t tinker__topk_row_len(const tinker__topk_view_t *t, size_t row);
 
-/* Append the message: SampleResponse, or its JSON form (which has neither
- * sampled top-k nor target nor alternatives). */
+/* Append the message: SampleResponse, or its JSON form, which has no sampled
+ * top-k; target and alternatives are in it as TensorData, under the names of
+ * the message. */
 int tinker__sample_result_encode(tinker__buf_t *out, tinker__mem_t *mem,
                                  const tinker__sample_result_t *in);
 int tinker__sample_result_encode_json(tinker__buf_t *out,

@@ -210,7 +210,7 @@ static int take_target(tinker__sample_decoder_t *d) {
   tinker__where_t at = {"target_prompt_logprobs", SIZE_MAX, NULL,
                         TINKER__STR(""),          d->why,   d->why_len};
   d->out->has_target = true;
-  int rc = tinker__tensor_from_json(&d->out->target, d->arena, &d->j, -1, &at);
+  int rc = tinker__tensor_keep_json(&d->out->target, d->arena, &d->j, &at);
   if (!rc &&
       (d->out->target.dtype != TINKER__DTYPE_I64 || d->out->target.ndim != 2))
     rc = tinker__where(&at, TINKER_EINVAL, "must be int64 with two dimensions");

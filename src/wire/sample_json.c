@@ -38,6 +38,16 @@ static void sequence_out(tinker__jsonw_t *w, const tinker__sequence_view_t *s) {
   tinker__jsonw_end_object(w);
 }
 
+static void alt_out(tinker__jsonw_t *w, const tinker__sample_result_t *in) {
+  tinker__jsonw_key(w, "prompt_alt_tokens");
+  tinker__jsonw_begin_object(w);
+  tinker__jsonw_key(w, "tokens");
+  tinker__tensor_to_json(w, &in->alt_tokens);
+  tinker__jsonw_key(w, "logprobs");
+  tinker__tensor_to_json(w, &in->alt_logprobs);
+  tinker__jsonw_end_object(w);
+}
+
 int tinker__sample_result_encode_json(tinker__buf_t *out,
                                       const tinker__sample_result_t *in) {
   tinker__jsonw_t w;
@@ -58,6 +68,11 @@ int tinker__sample_result_encode_json(tinker__buf_t *out,
     tinker__jsonw_key(&w, "topk_prompt_logprobs");
     topk_out(&w, &in->prompt_topk);
   }
+  if (in->has_target) {
+    tinker__jsonw_key(&w, "target_prompt_logprobs");
+    tinker__tensor_to_json(&w, &in->target);
+  }
+  if (in->has_alt) alt_out(&w, in);
   tinker__jsonw_key(&w, "prompt_cache_hit_tokens");
   tinker__jsonw_i64(&w, in->cache_hit_tokens);
   tinker__jsonw_end_object(&w);
@@ -264,12 +279,59 @@ static int take_topk(tinker__result_json_t *d) {
   return d->j.error ? json_fail(d, "topk_prompt_logprobs") : pad_rows(d, &r);
 }
 
+static int take_tensor(tinker__result_json_t *d, const char *name, bool keep,
+                       tinker__dtype_t dtype, tinker__tensor_view_t *out) {
+  tinker__where_t at = {name,   SIZE_MAX,  NULL, TINKER__STR(""),
+                        d->why, d->why_len};
+  int rc = keep ? tinker__tensor_keep_json(out, d->arena, &d->j, &at)
+                : tinker__tensor_from_json(out, d->arena, &d->j, 0, &at);
+  if (rc == TINKER_EINVAL) rc = TINKER_EJSON;
+  if (!rc && out->dtype != dtype)
+    rc = tinker__where(&at, TINKER_EJSON, "has another dtype");
+  return rc;
+}
+
+static int take_alt(tinker__result_json_t *d) {
+  static const char name[] = "prompt_alt_tokens";
+  tinker__str_t key;
+  bool tokens = false, logprobs = false;
+  int rc = 0;
+  if (take_null(d)) return 0;
+  tinker__json_object(&d->j);
+  while (!rc && tinker__json_key(&d->j, &key)) {
+    if (tinker__str_eqs(key, "tokens")) {
+      tokens = true;
+      rc = take_tensor(d, name, false, TINKER__DTYPE_I64, &d->out->alt_tokens);
+    } else if (tinker__str_eqs(key, "logprobs")) {
+      logprobs = true;
+      rc = take_tensor(d, name, false, TINKER__DTYPE_F32,
+                       &d->out->alt_logprobs);
+    } else
+      tinker__json_skip(&d->j);
+  }
+  if (!rc && d->j.error) rc = json_fail(d, name);
+  if (!rc && !(tokens && logprobs))
+    rc = fail(d, TINKER_EJSON, name, "tokens or logprobs are missing");
+  d->out->has_alt = !rc;
+  return rc;
+}
+
+static int take_target(tinker__result_json_t *d) {
+  if (take_null(d)) return 0;
+  int rc = take_tensor(d, "target_prompt_logprobs", true, TINKER__DTYPE_F32,
+                       &d->out->target);
+  d->out->has_target = !rc;
+  return rc;
+}
+
 static int take_field(tinker__result_json_t *d, tinker__str_t key) {
   if (tinker__str_eqs(key, "sequences")) return take_sequences(d);
   if (tinker__str_eqs(key, "prompt_logprobs"))
     return take_floats(d, "prompt_logprobs", &d->out->prompt_logprobs,
                        &d->out->prompt_count);
   if (tinker__str_eqs(key, "topk_prompt_logprobs")) return take_topk(d);
+  if (tinker__str_eqs(key, "target_prompt_logprobs")) return take_target(d);
+  if (tinker__str_eqs(key, "prompt_alt_tokens")) return take_alt(d);
   if (tinker__str_eqs(key, "prompt_cache_hit_tokens"))
     return take_null(d) || tinker__json_i64(&d->j, &d->out->cache_hit_tokens)
                ? 0

@@ -158,12 +158,13 @@ static int sequence_in(const tinker__result_decoder_t *d,
 }
 
 static int tensor_in(const tinker__result_decoder_t *d, const char *name,
-                     tinker__tensor_view_t *out, tinker__dtype_t dtype,
-                     const TinkerPublic__Tensor *m) {
+                     bool keep, tinker__tensor_view_t *out,
+                     tinker__dtype_t dtype, const TinkerPublic__Tensor *m) {
   tinker__where_t at = {name,   SIZE_MAX,  NULL, TINKER__STR(""),
                         d->why, d->why_len};
   if (!m) return tinker__where(&at, TINKER_EPROTO, "is missing");
-  int rc = tinker__tensor_from_proto(out, d->arena, m, 0, &at);
+  int rc = keep ? tinker__tensor_keep_proto(out, d->arena, m, &at)
+                : tinker__tensor_from_proto(out, d->arena, m, 0, &at);
   if (!rc && out->dtype != dtype)
     rc = tinker__where(&at, TINKER_EPROTO, "has another dtype");
   return rc;
@@ -183,16 +184,17 @@ static int prompt_in(const tinker__result_decoder_t *d,
                    m->topk_prompt_logprobs);
   if (!rc && m->target_prompt_logprobs) {
     out->has_target = true;
-    rc = tensor_in(d, "target_prompt_logprobs", &out->target, TINKER__DTYPE_F32,
-                   m->target_prompt_logprobs);
+    rc = tensor_in(d, "target_prompt_logprobs", true, &out->target,
+                   TINKER__DTYPE_F32, m->target_prompt_logprobs);
   }
   if (!rc && m->prompt_alt_tokens) {
     out->has_alt = true;
-    rc = tensor_in(d, "prompt_alt_tokens.tokens", &out->alt_tokens,
+    rc = tensor_in(d, "prompt_alt_tokens.tokens", false, &out->alt_tokens,
                    TINKER__DTYPE_I64, m->prompt_alt_tokens->tokens);
     if (!rc)
-      rc = tensor_in(d, "prompt_alt_tokens.logprobs", &out->alt_logprobs,
-                     TINKER__DTYPE_F32, m->prompt_alt_tokens->logprobs);
+      rc = tensor_in(d, "prompt_alt_tokens.logprobs", false,
+                     &out->alt_logprobs, TINKER__DTYPE_F32,
+                     m->prompt_alt_tokens->logprobs);
   }
   return rc;
 }

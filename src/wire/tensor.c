@@ -75,9 +75,8 @@ static void scatter(void *dense, const tinker__raw_tensor_t *raw, int fill,
              (const char *)raw->data + (size_t)i * size, size);
 }
 
-static int densify(tinker__tensor_view_t *out, tinker__arena_t *arena,
-                   const tinker__raw_tensor_t *raw, int fill, size_t cells,
-                   int code, const tinker__where_t *at) {
+static int check_sparse(const tinker__raw_tensor_t *raw, int code,
+                        const tinker__where_t *at) {
   if (raw->shape_len != 2)
     return tinker__where(at, code, "a sparse tensor needs a shape of two");
   if (raw->crow_len != (uint64_t)raw->shape[0] + 1)
@@ -86,8 +85,14 @@ static int densify(tinker__tensor_view_t *out, tinker__arena_t *arena,
   if (raw->col_len != raw->count)
     return tinker__where(at, code, "%zu col_indices for %zu values",
                          raw->col_len, raw->count);
-  int rc = check_csr(raw->crow, raw->col, raw->count, raw->shape[0],
-                     raw->shape[1], code, at);
+  return check_csr(raw->crow, raw->col, raw->count, raw->shape[0],
+                   raw->shape[1], code, at);
+}
+
+static int densify(tinker__tensor_view_t *out, tinker__arena_t *arena,
+                   const tinker__raw_tensor_t *raw, int fill, size_t cells,
+                   int code, const tinker__where_t *at) {
+  int rc = check_sparse(raw, code, at);
   if (rc) return rc;
   void *dense =
       tinker__arena_alloc(arena, cells * tinker__dtype_size(raw->dtype));
@@ -99,26 +104,50 @@ static int densify(tinker__tensor_view_t *out, tinker__arena_t *arena,
   return 0;
 }
 
-int tinker__tensor_finish(tinker__tensor_view_t *out, tinker__arena_t *arena,
-                          const tinker__raw_tensor_t *raw, int fill, int code,
-                          const tinker__where_t *at) {
-  size_t cells = raw->count;
+/* The view with everything but what a CSR adds. */
+static int take_shape(tinker__tensor_view_t *out,
+                      const tinker__raw_tensor_t *raw, int code,
+                      const tinker__where_t *at) {
   memset(out, 0, sizeof(*out));
   out->dtype = raw->dtype;
   out->data = raw->data;
   out->count = raw->count;
   if (raw->shape_len > TINKER__MAX_DIMS)
     return tinker__where(at, code, "more than %d dimensions", TINKER__MAX_DIMS);
-  if (raw->shape_len && !cells_of(raw->shape, raw->shape_len, &cells))
-    return tinker__where(at, code, "shape is negative or too large");
   out->ndim = raw->shape_len ? raw->shape_len : 1;
   out->shape[0] = (int64_t)raw->count;
   for (size_t i = 0; i < raw->shape_len; i++)
     out->shape[i] = raw->shape[i];
+  return 0;
+}
+
+int tinker__tensor_finish(tinker__tensor_view_t *out, tinker__arena_t *arena,
+                          const tinker__raw_tensor_t *raw, int fill, int code,
+                          const tinker__where_t *at) {
+  size_t cells = raw->count;
+  int rc = take_shape(out, raw, code, at);
+  if (rc) return rc;
+  if (raw->shape_len && !cells_of(raw->shape, raw->shape_len, &cells))
+    return tinker__where(at, code, "shape is negative or too large");
   if (raw->sparse) return densify(out, arena, raw, fill, cells, code, at);
   if (cells != raw->count)
     return tinker__where(at, code, "%zu values for a shape of %zu", raw->count,
                          cells);
+  return 0;
+}
+
+int tinker__tensor_keep(tinker__tensor_view_t *out,
+                        const tinker__raw_tensor_t *raw, int code,
+                        const tinker__where_t *at) {
+  if (!raw->sparse) return tinker__tensor_finish(out, NULL, raw, 0, code, at);
+  int rc = take_shape(out, raw, code, at);
+  for (size_t i = 0; !rc && i < raw->shape_len; i++)
+    if (raw->shape[i] < 0 || raw->shape[i] > INT32_MAX)
+      rc = tinker__where(at, code, "shape is negative or too large");
+  if (!rc) rc = check_sparse(raw, code, at);
+  if (rc) return rc;
+  out->crow = raw->crow;
+  out->col = raw->col;
   return 0;
 }
 
@@ -161,28 +190,45 @@ static int take_values(tinker__raw_tensor_t *raw, tinker__arena_t *arena,
   return 0;
 }
 
-int tinker__tensor_from_proto(tinker__tensor_view_t *out,
-                              tinker__arena_t *arena,
-                              const TinkerPublic__Tensor *t, int fill,
-                              const tinker__where_t *at) {
-  tinker__raw_tensor_t raw = {.shape = t->shape, .shape_len = t->n_shape};
+static int read_proto(tinker__raw_tensor_t *raw, tinker__arena_t *arena,
+                      const TinkerPublic__Tensor *t,
+                      const tinker__where_t *at) {
   ProtobufCBinaryData values = {0};
+  raw->shape = t->shape;
+  raw->shape_len = t->n_shape;
   if (t->encoding_case == TINKER_PUBLIC__TENSOR__ENCODING_SPARSE_CSR) {
     const TinkerPublic__SparseCsr *csr = t->sparse_csr;
     if (csr->crow_indices.len % 8 || csr->col_indices.len % 8)
       return tinker__where(at, TINKER_EPROTO, "indices are no int64");
-    raw.sparse = true;
-    raw.crow = (const int64_t *)(const void *)csr->crow_indices.data;
-    raw.col = (const int64_t *)(const void *)csr->col_indices.data;
-    raw.crow_len = csr->crow_indices.len / 8;
-    raw.col_len = csr->col_indices.len / 8;
+    raw->sparse = true;
+    raw->crow = (const int64_t *)(const void *)csr->crow_indices.data;
+    raw->col = (const int64_t *)(const void *)csr->col_indices.data;
+    raw->crow_len = csr->crow_indices.len / 8;
+    raw->col_len = csr->col_indices.len / 8;
     values = csr->values;
   } else if (t->encoding_case == TINKER_PUBLIC__TENSOR__ENCODING_DENSE) {
     values = t->dense;
   }
-  int rc = take_values(&raw, arena, t->dtype, values, at);
+  return take_values(raw, arena, t->dtype, values, at);
+}
+
+int tinker__tensor_from_proto(tinker__tensor_view_t *out,
+                              tinker__arena_t *arena,
+                              const TinkerPublic__Tensor *t, int fill,
+                              const tinker__where_t *at) {
+  tinker__raw_tensor_t raw = {0};
+  int rc = read_proto(&raw, arena, t, at);
   if (rc) return rc;
   return tinker__tensor_finish(out, arena, &raw, fill, TINKER_EPROTO, at);
+}
+
+int tinker__tensor_keep_proto(tinker__tensor_view_t *out,
+                              tinker__arena_t *arena,
+                              const TinkerPublic__Tensor *t,
+                              const tinker__where_t *at) {
+  tinker__raw_tensor_t raw = {0};
+  int rc = read_proto(&raw, arena, t, at);
+  return rc ? rc : tinker__tensor_keep(out, &raw, TINKER_EPROTO, at);
 }
 
 int tinker__tensor_check(const tinker__tensor_view_t *t,

@@ -39,15 +39,26 @@ typedef struct tinker__raw_tensor_s {
 int tinker__tensor_finish(tinker__tensor_view_t *out, tinker__arena_t *arena,
                           const tinker__raw_tensor_t *raw, int fill, int code,
                           const tinker__where_t *at);
-/* The same for the message; int32 is widened. */
+/* The same, but a CSR stays one: which cells it names is part of what it says,
+ * and its dense form may be larger than anyone wants. */
+int tinker__tensor_keep(tinker__tensor_view_t *out,
+                        const tinker__raw_tensor_t *raw, int code,
+                        const tinker__where_t *at);
+/* Both for the message; int32 is widened. */
 int tinker__tensor_from_proto(tinker__tensor_view_t *out,
                               tinker__arena_t *arena,
                               const TinkerPublic__Tensor *t, int fill,
                               const tinker__where_t *at);
-/* Reads a TensorData object where j stands. */
+int tinker__tensor_keep_proto(tinker__tensor_view_t *out,
+                              tinker__arena_t *arena,
+                              const TinkerPublic__Tensor *t,
+                              const tinker__where_t *at);
+/* Reads a TensorData object where j stands; the second form keeps a CSR. */
 int tinker__tensor_from_json(tinker__tensor_view_t *out, tinker__arena_t *arena,
                              tinker__json_t *j, int fill,
                              const tinker__where_t *at);
+int tinker__tensor_keep_json(tinker__tensor_view_t *out, tinker__arena_t *arena,
+                             tinker__json_t *j, const tinker__where_t *at);
 /* Checks a caller's view: shape, data, CSR. */
 int tinker__tensor_check(const tinker__tensor_view_t *t,
                          const tinker__where_t *at);

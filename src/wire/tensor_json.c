@@ -121,26 +121,39 @@ static int take_data(tinker__raw_tensor_t *raw, tinker__str_t data,
   return rc;
 }
 
-int tinker__tensor_from_json(tinker__tensor_view_t *out, tinker__arena_t *arena,
-                             tinker__json_t *j, int fill,
-                             const tinker__where_t *at) {
-  tinker__raw_tensor_t raw = {0};
+static int read_raw(tinker__raw_tensor_t *raw, tinker__arena_t *arena,
+                    tinker__json_t *j, const tinker__where_t *at) {
   tinker__str_t key, data = TINKER__STR("");
   bool seen[5] = {false};
   int rc = 0;
   tinker__json_object(j);
   while (!rc && tinker__json_key(j, &key)) {
     rc = note(key, seen, at);
-    if (!rc) rc = take_field(&raw, &data, key, arena, j, at);
+    if (!rc) rc = take_field(raw, &data, key, arena, j, at);
   }
   if (!rc && j->error) rc = tinker__where(at, j->error, "%s", j->reason);
-  if (!rc) rc = take_data(&raw, data, arena, j->mem, at);
-  if (!rc && raw.sparse && (!raw.crow || !raw.col))
+  if (!rc) rc = take_data(raw, data, arena, j->mem, at);
+  if (!rc && raw->sparse && (!raw->crow || !raw->col))
     rc = tinker__where(at, TINKER_EINVAL,
                        "both sparse_crow_indices and sparse_col_indices or "
                        "neither");
+  return rc;
+}
+
+int tinker__tensor_from_json(tinker__tensor_view_t *out, tinker__arena_t *arena,
+                             tinker__json_t *j, int fill,
+                             const tinker__where_t *at) {
+  tinker__raw_tensor_t raw = {0};
+  int rc = read_raw(&raw, arena, j, at);
   if (rc) return rc;
   return tinker__tensor_finish(out, arena, &raw, fill, TINKER_EINVAL, at);
+}
+
+int tinker__tensor_keep_json(tinker__tensor_view_t *out, tinker__arena_t *arena,
+                             tinker__json_t *j, const tinker__where_t *at) {
+  tinker__raw_tensor_t raw = {0};
+  int rc = read_raw(&raw, arena, j, at);
+  return rc ? rc : tinker__tensor_keep(out, &raw, TINKER_EINVAL, at);
 }
 
 void tinker__tensor_to_json(tinker__jsonw_t *w,

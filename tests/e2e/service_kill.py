@@ -79,24 +79,14 @@ class Worker:
         self.sent = 0
         self.error = None
 
-    def retry(self, fn, *args):
-        end = time.monotonic() + locald.GUARD_S
-        while True:
-            try:
-                return fn(*args)
-            except (OSError, locald.http.client.HTTPException, ValueError):
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
-
     def submit(self, path, body):
-        status, reply = self.retry(self.service.call, path, body)
+        status, reply = locald.again(self.service.call, path, body)
         assert status == 200, (path, status, reply)
         return reply["request_id"]
 
     def collect(self, waiting):
         path, request_id = waiting.pop(0)
-        status, reply = self.retry(self.service.result, request_id)
+        status, reply = locald.again(self.service.result, request_id)
         assert status == 200, (path, status, reply)
         self.results.append((path, request_id, reply))
 

@@ -16,7 +16,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import locald
-from locald import create, datum, forward_backward, optim_step
+from locald import create, datum, forward_backward, optim_step, zstd_frame
 
 VOCAB, CONTEXT, MAX_BODY = 64, 128, 1 << 20
 BAD = (400, 422)  # a value out of range, a body of another shape
@@ -236,8 +236,34 @@ def whole_bodies(t, b):
     t.add(422, "JSON", "get_info", text[:-1] + b',"k":"\\ud800"}')
     t.add(422, "JSON", "get_info", text[:-1] + b',"k":"a\nb"}')
     t.add(422, "JSON", "get_info", text[:-1] + b",}")
-    t.add(415, "Content-Encoding", "get_info", text,
-          {**JSON, "Content-Encoding": "zstd"})
+    encodings(t, b)
+
+
+def encodings(t, b):
+    zstd = {**JSON, "Content-Encoding": "zstd"}
+    path = "forward_backward"
+    text = dump(b.get_info()).encode()
+    t.add(415, "Content-Encoding", "get_info", zstd_frame(text), zstd)
+    text = dump(b.forward_backward()).encode()
+    for other in ("gzip", "br", "identity", "zstd, zstd", "x" * 500):
+        t.add(415, "Content-Encoding", path, text,
+              {**JSON, "Content-Encoding": other})
+    whole = zstd_frame(text)
+    for body in (b"", text, whole[:3], whole[:8]):
+        t.add(400, "no zstd frame", path, body, zstd)
+    for n in (9, 12, 20, len(whole) - 1):
+        t.add(400, "cut off", path, whole[:n], zstd)
+    for more in (b"x", whole, zstd_frame(b"")):
+        t.add(400, "behind the zstd frame", path, whole + more, zstd)
+    t.add(400, "without a content size", path, zstd_frame(text, False), zstd)
+    for size in (len(text) - 1, len(text) + 1, 0):
+        t.add(400, "damaged", path, zstd_frame(text, size), zstd)
+    for size in (MAX_BODY + 1, (1 << 32) - 1):
+        t.add(413, "decompressed", path, zstd_frame(text, size), zstd)
+    t.add(413, "decompressed", path, zstd_frame(b" " * (MAX_BODY + 1))[:1000],
+          zstd)
+    t.add(422, "JSON", path, zstd_frame(text[:-1]), zstd)
+    t.add(422, "JSON", path, zstd_frame(b""), zstd)
 
 
 # --- Fields -----------------------------------------------------------------
@@ -470,6 +496,28 @@ def load_fields(t, b):
     t.fields("weights_info", b.weights_info, {"tinker_path": NO_TEXT})
 
 
+def wrong_targets():
+    """For a prompt of three tokens: two rows."""
+    good = {"data": [1, 2], "dtype": "int64", "shape": [2, 1]}
+    csr = {**good, "sparse_crow_indices": [0, 1, 2],
+           "sparse_col_indices": [0, 0]}
+    changes = [
+        (good, "data", [[], [1], [1, 2, 3], [-1, -1], [1, VOCAB], [-2, 1],
+                        [1.5, 1], None, "a"]),
+        (good, "dtype", ["float32", "int32", 1, None]),
+        (good, "shape", [[], [2], [1, 2], [3, 1], [2, 0], [-2, -1], [2, 1, 1],
+                         [1 << 40, 1 << 40], [1 << 62, 4], "a", None]),
+        (csr, "data", [[-1, -1], [1], [VOCAB, 1]]),
+        (csr, "shape", [None, [2], [1, 1], [3, 1], [-1, 1], [2, 0],
+                        [2, 1 << 40]]),
+        (csr, "sparse_crow_indices", [[], [0, 2], [0, 1, 3], [1, 1, 2],
+                                      [0, 2, 1], [0, -1, 2], None, 1]),
+        (csr, "sparse_col_indices", [[], [0], [0, 1], [0, -1], [0, 0, 0],
+                                     [1 << 62, 0], None, 1])]
+    return [{**start, key: value} for start, key, values in changes
+            for value in values]
+
+
 def sample_fields(t, b):
     t.fields("create_sampling_session", b.create_sampling, {
         "session_id": NO_TEXT,
@@ -498,10 +546,9 @@ def sample_fields(t, b):
         "prompt_logprobs": NO_BOOL,
         "topk_prompt_logprobs": [-1, 1025, 65, *NO_NUMBER],
         "topk_sample_logprobs": [-1, 1025, 65, *NO_NUMBER],
-        "prompt_alt_tokens_k": [1, -1, "1"],
-        "prompt_logprobs_last_n": [0, 1, "1"],
-        "target_prompt_logprobs": [1, [], {}, {
-            "data": [1, 2], "dtype": "int64", "shape": [2, 1]}],
+        "prompt_alt_tokens_k": [-1, 4097, 1 << 40, *NO_NUMBER],
+        "prompt_logprobs_last_n": [0, 1, -1, *NO_NUMBER],
+        "target_prompt_logprobs": [1, [], {}, *wrong_targets()],
         "record_stability_info": [True, 1],
         "base_model": ["m", 1], "model_path": ["tinker://x", 1]})
     text = {"type": "encoded_text"}

@@ -144,6 +144,38 @@ def check_again(service):
     assert one == two and one["sampling_session_id"].endswith(":sample:5")
 
 
+def check_zstd(service):
+    """A compressed body is the body: same future, same result, whatever its
+    spelling."""
+    session = new_session(service)
+    model = create(service, session)
+    zstd = {"Content-Encoding": "zstd"}
+
+    def send(body, headers):
+        status, reply = service.call("forward_backward", body, headers)
+        assert status == 200, reply
+        return reply["request_id"]
+
+    bodies = [(1, DATA, None), (2, DATA * 2, 1000)]  # the second: many blanks
+    for seq, data, indent in bodies:
+        plain = json.dumps(forward_backward(model, seq, data),
+                           indent=indent).encode()
+        packed = locald.zstd_frame(plain)
+        assert len(packed) > 1 << 17 or not indent
+        first = send(packed, zstd)
+        assert first == send(plain, {}) == send(packed, {
+            "Content-Encoding": "ZSTD"})
+    other = forward_backward(model, 1, DATA * 2)
+    expect(service, 409, "another content", "forward_backward",
+           locald.zstd_frame(json.dumps(other).encode()), headers=zstd)
+    result = service.result(first)
+    again = create(service, session, 1)
+    for seq, data, _ in bodies:
+        alone = service.do("forward_backward",
+                           forward_backward(again, seq, data))
+    assert result == (200, alone)
+
+
 def check_consumed(service):
     """A refused number is spent; what follows goes on."""
     session = new_session(service)
@@ -422,10 +454,85 @@ def check_sampling(service):
             ("context window", {"params": {"max_tokens": 10000}}),
             ("tokenizer.json", {"params": {"stop": ["x"]}}),
             ("stop", {"params": {"stop": [1, "x"]}}),
-            ("prompt_alt_tokens_k", {"prompt_alt_tokens_k": 1}),
+            ("prompt_alt_tokens_k", {"prompt_alt_tokens_k": -1}),
+            ("prompt_logprobs_last_n", {"prompt_logprobs_last_n": 1}),
+            ("from 1 to 2", {"prompt_logprobs": True,
+                             "prompt_logprobs_last_n": 3}),
+            ("2 rows", {"target_prompt_logprobs": ids([1, 2, 3], [3, 1])}),
+            ("token 64", {"target_prompt_logprobs": ids([1, 64], [2, 1])}),
+            ("names no id", {"target_prompt_logprobs": ids([-1, -1], [2, 1])}),
             ("record_stability_info", {"record_stability_info": True})]:
         got, reply = service.call("asample", sample_body(sampler, 50, **more))
         assert got in (400, 422) and words in str(reply), (words, got, reply)
+
+
+def ids(values, shape, crow=None, col=None):
+    sparse = {} if crow is None else {"sparse_crow_indices": crow,
+                                      "sparse_col_indices": col}
+    return {"data": values, "dtype": "int64", "shape": shape, **sparse}
+
+
+def check_scores(service):
+    """What is told about a prompt: all of it the bits of forward, in the
+    layout that was asked in."""
+    session = new_session(service)
+    model = create(service, session)
+    sampler = service.call("create_sampling_session", {
+        "session_id": session, "sampling_session_seq_id": 0,
+        "base_model": "m"})[1]["sampling_session_id"]
+    seq = iter(range(100))
+    tokens = [5, 9, 5, 60, 3, 5, 17]
+    last = len(tokens) - 1
+
+    def score(**more):
+        body = sample_body(sampler, next(seq), **more)
+        body["prompt"]["chunks"][0]["tokens"] = tokens
+        return service.do("asample", body)
+
+    def forward(number, targets):
+        """Log-probabilities of one id per position after the first."""
+        d = datum(tokens)
+        d["loss_fn_inputs"]["target_tokens"]["data"] = targets
+        return service.do("forward_backward", forward_backward(
+            model, number, [d]))["loss_fn_outputs"][0]["logprobs"]["data"]
+
+    truth, of_7 = forward(1, tokens[1:]), forward(2, [7] * last)
+    whole = score(prompt_logprobs=True, topk_prompt_logprobs=64)
+    assert whole["prompt_logprobs"] == [None] + truth
+    part = score(prompt_logprobs=True, prompt_logprobs_last_n=2,
+                 topk_prompt_logprobs=2)
+    assert part["prompt_logprobs"] == [None] * 5 + truth[-2:]
+    assert part["topk_prompt_logprobs"] == [None] * 5 + [
+        r[:2] for r in whole["topk_prompt_logprobs"][-2:]]
+    assert part["sequences"] == whole["sequences"]
+
+    dense = [[7, -1]] * 2 + [[tokens[3], 7]] + [[-1, -1]] * 3
+    got = score(target_prompt_logprobs=ids(sum(dense, []), [last, 2]))
+    assert got["target_prompt_logprobs"] == {
+        "data": [of_7[0], 0, of_7[1], 0, truth[2], of_7[2]] + [0] * 6,
+        "dtype": "float32", "shape": [last, 2]}, got
+    crow, col = [0, 0, 2, 2, 2, 2, 3], [0, 62, 1]
+    got = score(target_prompt_logprobs=ids([tokens[2], -1, 7], [last, 63],
+                                           crow, col))
+    assert got["target_prompt_logprobs"] == {
+        "data": [truth[1], 0, of_7[5]], "dtype": "float32",
+        "shape": [last, 63], "sparse_crow_indices": crow,
+        "sparse_col_indices": col}, got
+
+    warm = {"params": {"temperature": 2.0, "top_k": 1, "seed": 3}}
+    one, two = (score(prompt_alt_tokens_k=9, **warm)["prompt_alt_tokens"]
+                for _ in range(2))
+    assert one == two and len(set(one["tokens"]["data"])) > 9
+    assert one["tokens"]["shape"] == one["logprobs"]["shape"] == [last, 9]
+    top = [dict(r) for r in whole["topk_prompt_logprobs"][1:]]
+    for i, (t, lp) in enumerate(zip(one["tokens"]["data"],
+                                    one["logprobs"]["data"])):
+        assert top[i // 9][t] == lp
+    warm["params"]["seed"] = 4
+    assert score(prompt_alt_tokens_k=9, **warm)["prompt_alt_tokens"] != one
+    greedy = score(prompt_alt_tokens_k=2)["prompt_alt_tokens"]["tokens"]
+    assert greedy["data"][::2] == greedy["data"][1::2] == [
+        r[0][0] for r in whole["topk_prompt_logprobs"][1:]]
 
 
 def check_sample_overtakes(service):
@@ -437,7 +544,7 @@ def check_sample_overtakes(service):
         "base_model": "m"})[1]
     data = [datum([(7 * i + j) % 64 for j in range(120)]) for i in range(64)]
     ids = [submit(service, "forward_backward",
-                  forward_backward(model, 2 + i, data)) for i in range(24)]
+                  forward_backward(model, 2 + i, data)) for i in range(6)]
     ids.insert(0, submit(service, "forward_backward",
                          forward_backward(model, 1, data)))
     order = []
@@ -492,6 +599,105 @@ def check_gone(program, model):
     assert service.stop() == 0
 
 
+def check_announced(program, model):
+    """A large result is announced to who asks for that, parked or not, before
+    and after a restart; an error and a small result are sent at once."""
+    service = locald.Service(program, model, ["--inline-result", "300",
+                                              "--poll-ms", "20000"])
+    service.start()
+    session = new_session(service)
+    m = create(service, session)
+    ids = [submit(service, "forward_backward", forward_backward(
+        m, seq, [datum(list(range(1, n)))])) for seq, n in ((1, 60), (2, 6))]
+    for seq in (3, 4):
+        failing = submit(service, "save_weights", {
+            "model_id": m, "seq_id": seq, "path": "once"})
+    proto = {"Accept": "application/x-protobuf"}
+
+    def ask(request, only, headers=proto):
+        status, text, got = service.call("retrieve_future", {
+            "request_id": request, "allow_metadata_only": only}, headers,
+            raw=True)
+        assert status == 200, text
+        if got["content-type"] != "application/json":
+            return text
+        return json.loads(text)
+
+    late = submit(service, "forward_backward", forward_backward(
+        m, 6, [datum(list(range(1, 60)))]))
+    parked = []
+    threads = [threading.Thread(target=lambda only=only: parked.append(
+        ask(late, only))) for only in (True, False)]
+    for t in threads:
+        t.start()
+    submit(service, "optim_step", optim_step(m, 5))
+    for t in threads:
+        t.join()
+    sizes = {r["response_payload_size"] for r in parked if isinstance(r, dict)}
+    assert sizes == {len(r) for r in parked if isinstance(r, bytes)}, parked
+    for _ in range(2):
+        large = ask(ids[0], False)
+        assert len(large) > 300
+        assert ask(ids[0], True) == {"status": "complete_metadata",
+                                     "response_payload_size": len(large)}
+        assert ask(ids[0], True, {})["status"] == "complete_metadata"
+        assert "loss_fn_outputs" in ask(ids[0], False, {})
+        assert len(ask(ids[1], True)) <= 300
+        assert "error" in ask(failing, True)
+        assert service.stop() == 0
+        service.start()
+    assert service.stop() == 0
+
+
+def check_scores_after_kill(program, model):
+    """Scores and draws that a kill interrupted are those of a quiet run."""
+    service = locald.Service(program, model)
+    service.start()
+    sampler = service.call("create_sampling_session", {
+        "session_id": new_session(service), "sampling_session_seq_id": 0,
+        "base_model": "m"})[1]["sampling_session_id"]
+
+    def body(seq, seed):
+        made = sample_body(sampler, seq, prompt_alt_tokens_k=8,
+                           target_prompt_logprobs=ids([7], [59, 2], [0] * 30 +
+                                                      [1] * 30, [1]),
+                           params={"max_tokens": 60, "temperature": 1.0,
+                                   "seed": seed})
+        made["prompt"]["chunks"][0]["tokens"] = list(range(1, 61))
+        return made
+
+    futures = [submit(service, "asample", body(i, i)) for i in range(40)]
+    service.kill()
+    service.start()
+    for i, request in enumerate(futures):
+        status, got = service.result(request)
+        assert status == 200 and "prompt_alt_tokens" in got
+        if i % 10 == 9:
+            assert got == service.do("asample", body(100 + i, i))
+    assert service.stop() == 0
+
+
+def check_flags(program, model):
+    """The operator's flags are what clients are told."""
+    with tempfile.TemporaryDirectory(prefix="tk") as d:
+        files = [os.path.join(d, name) for name in ("client", "dynamic")]
+        told = [{"proto_compress_fwdbwd": True, "fwdbwd_max_chunk_len": 7,
+                 "credential_default_source": "api_key",
+                 "create_model_via_load_weights": False},
+                {"refresh_interval_sec": 60}]
+        for path, flags in zip(files, told):
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump(flags, f)
+        service = locald.Service(program, model, [
+            "--client-config", files[0], "--dynamic-config", files[1]])
+        service.start()
+        version = {"sdk_version": "0.38.0"}
+        assert service.call("client/config", version) == (
+            200, {"pjwt_auth_enabled": False, **told[0]})
+        assert service.call("client/dynamic_config", version) == (200, told[1])
+        assert service.stop() == 0
+
+
 def run_program(program, *args):
     p = subprocess.run([program, *args], capture_output=True, text=True,
                        timeout=locald.GUARD_S, check=False)
@@ -510,6 +716,12 @@ def check_exits(service, program, model):
         shared = os.path.join(d, "shared")
         os.mkdir(shared)
         os.chmod(shared, 0o755)
+        wrong = os.path.join(d, "flags.json")
+        with open(wrong, "w", encoding="utf-8") as f:
+            f.write('{"sample_no_retries": 1}')
+        unknown = os.path.join(d, "unknown.json")
+        with open(unknown, "w", encoding="utf-8") as f:
+            f.write('{"sample_cancel": true}')
         m, s, u = ["--model", model], ["--state", state], ["--socket", sock]
         for code, words, args in [
                 (2, "--model is required", []),
@@ -521,6 +733,18 @@ def check_exits(service, program, model):
                 (2, "--key-file", m + s + u + ["--key-file", plain]),
                 (2, "No such file",
                  m + s + u + ["--key-file", d + "/none"]),
+                (2, "client config: sample_no_retries: must be true or false",
+                 m + s + u + ["--client-config", wrong]),
+                (2, "dynamic config: unknown flag 'sample_cancel'",
+                 m + s + u + ["--dynamic-config", unknown]),
+                (2, "No such file",
+                 m + s + u + ["--client-config", d + "/none"]),
+                (2, "--client-config",
+                 m + s + u + ["--client-config", d]),
+                (2, "longer than",
+                 m + s + u + ["--dynamic-config", model +
+                              "/model.safetensors"]),
+                (2, "--inline-result", m + s + u + ["--inline-result", "0"]),
                 (2, "not '='", s + u + ["--model", "="]),
                 (3, "state folder", m + u + ["--state", plain]),
                 (3, "open to others", m + u + ["--state", shared]),
@@ -587,12 +811,16 @@ def main():
     service = locald.Service(program, model, ["--poll-ms", "1500"])
     service.start()
     checks = [check_sessions, check_order, check_gap, check_again,
-              check_consumed, check_forward, check_losses, check_fields, check_paths,
-              check_sampling, check_sample_overtakes, check_parked, check_bad_http]
+              check_consumed, check_forward, check_zstd, check_losses,
+              check_fields, check_paths, check_sampling, check_scores,
+              check_sample_overtakes, check_parked, check_bad_http]
     for check in checks:
         check(service)
     check_exits(service, program, model)
     check_access(service, program, model)
+    check_announced(program, model)
+    check_scores_after_kill(program, model)
+    check_flags(program, model)
     # The same again on what a restart brings back.
     named = new_session(service, user_metadata={"a": "b"}, display_name="d")
     before = [service.call("sessions?limit=1000"),
@@ -605,7 +833,7 @@ def main():
     check_order(service)
     assert service.stop() == 0
     check_gone(program, model)
-    print(f"{len(checks) + 3} groups of checks passed")
+    print(f"{len(checks) + 6} groups of checks passed")
 
 
 if __name__ == "__main__":

@@ -30,11 +30,13 @@ def check(since="0.25.0", needs=None):
 
 class Bed:
     """One service with the model 'm' (random, no tokenizer) and a folder with
-    a tokenizer, whose path is its name; and clients."""
+    a tokenizer, whose path is its name; and clients. start(flags) makes
+    another service, which its caller starts and stops."""
 
-    def __init__(self, url, text_model):
+    def __init__(self, url, text_model, start):
         self.url = url
         self.text_model = text_model
+        self.start = start
         self.client = self.connect()
         self.rest = self.client.create_rest_client()
 

@@ -374,19 +374,74 @@ def samples_refused(bed):
 
 
 @check("0.30.0")
-def target_logprobs_are_refused(bed):
-    targets = types.TensorData(data=[1] * 7, dtype="int64", shape=[7, 1])
-    refused(tinker.BadRequestError, "target_prompt_logprobs is not supported",
-            lambda: sample(base(bed), target_prompt_logprobs=targets))
+def target_prompt_logprobs(bed):
+    """Dense and CSR, the bits of forward; 0 where nothing was asked."""
+    trainer = trained(bed, 3)
+    sampler = trainer.save_weights_and_get_sampling_client()
+    truth, n = logprobs(trainer, TOKENS), len(TOKENS) - 1
+    cells = [t for token in TOKENS[1:] for t in (-1, token)]
+    dense = types.TensorData(data=cells, dtype="int64", shape=[n, 2])
+    got = sample(sampler, prompt=TOKENS,
+                 target_prompt_logprobs=dense).target_prompt_logprobs
+    assert (got.dtype, list(got.shape)) == ("float32", [n, 2])
+    assert list(got.data) == [x for lp in truth for x in (0.0, lp)]
+    crow, col = [0] * (n - 1) + [1, 3], [4, 0, 9]
+    sparse = types.TensorData(
+        data=[TOKENS[-2], TOKENS[-1], -1], dtype="int64", shape=[n, 10],
+        sparse_crow_indices=crow, sparse_col_indices=col)
+    got = sample(sampler, prompt=TOKENS,
+                 target_prompt_logprobs=sparse).target_prompt_logprobs
+    assert list(got.data) == truth[-2:] + [0.0]
+    assert (list(got.shape), list(got.sparse_crow_indices),
+            list(got.sparse_col_indices)) == ([n, 10], crow, col)
+    assert sample(sampler).target_prompt_logprobs is None
+    for words, data, shape in (("must have 7 rows", [1] * 6, [6, 1]),
+                               ("names no id", [-1] * 7, [7, 1]),
+                               ("outside the vocabulary", [64] * 7, [7, 1])):
+        wrong = types.TensorData(data=data, dtype="int64", shape=shape)
+        refused(tinker.BadRequestError, words,
+                lambda: sample(sampler, target_prompt_logprobs=wrong))
+
+
+@check("0.31.0")
+def prompt_alt_tokens(bed):
+    sampler = base(bed)
+    n = len(TOKENS) - 1
+    top = [dict(r) for r in sample(
+        sampler, prompt=TOKENS,
+        topk_prompt_logprobs=64).topk_prompt_logprobs[1:]]
+    hot = params(1, 3.0, seed=5)
+    draws = [sample(sampler, prompt=TOKENS, options=hot,
+                    prompt_alt_tokens_k=4).prompt_alt_tokens
+             for _ in range(2)]
+    assert list(draws[0].tokens.shape) == [n, 4]
+    assert list(draws[0].tokens.data) == list(draws[1].tokens.data)
+    assert len(set(draws[0].tokens.data)) > 20
+    for i, (token, lp) in enumerate(zip(draws[0].tokens.data,
+                                        draws[0].logprobs.data)):
+        assert top[i // 4][token] == lp
+    assert sample(sampler).prompt_alt_tokens is None
+
+
+@check("0.33.0")
+def prompt_logprobs_last_n(bed):
+    sampler = base(bed)
+    whole = sampler.compute_logprobs(ints(TOKENS)).result()
+    for n in (1, 5, len(TOKENS) - 1):
+        part = sampler.compute_logprobs(ints(TOKENS),
+                                        prompt_logprobs_last_n=n).result()
+        assert part == [None] * (len(TOKENS) - n) + whole[-n:]
+    result = sample(sampler, prompt=TOKENS, include_prompt_logprobs=True,
+                    topk_prompt_logprobs=3, prompt_logprobs_last_n=4)
+    top = result.topk_prompt_logprobs
+    assert top[:-4] == [None] * (len(TOKENS) - 4) and len(top[-4]) == 3
+    refused(tinker.BadRequestError, "prompt_logprobs_last_n must be from 1",
+            lambda: sampler.compute_logprobs(
+                ints(TOKENS), prompt_logprobs_last_n=len(TOKENS)).result())
 
 
 @check("0.38.0")
-def newer_options_are_refused(bed):
-    refused(tinker.BadRequestError, "prompt_alt_tokens_k is not supported",
-            lambda: sample(base(bed), prompt_alt_tokens_k=2))
-    refused(tinker.BadRequestError, "prompt_logprobs_last_n is not supported",
-            lambda: sample(base(bed), include_prompt_logprobs=True,
-                           prompt_logprobs_last_n=2))
+def stability_info_is_refused(bed):
     sampler = bed.client.create_sampling_client(base_model="m",
                                                 record_stability_info=True)
     refused(tinker.BadRequestError, "record_stability_info is not supported",

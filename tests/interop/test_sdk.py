@@ -19,6 +19,7 @@ import tinker
 
 import sdk_checks
 import sdk_cli  # noqa: F401  they register their checks
+import sdk_flags  # noqa: F401
 import sdk_sample  # noqa: F401
 import sdk_state  # noqa: F401
 import sdk_train  # noqa: F401
@@ -34,7 +35,9 @@ def main():
     with open(key_file, "w", encoding="ascii") as f:
         f.write("tml-local\n")
     service.flags += ["--key-file", key_file]
-    bed = sdk_checks.Bed(service.start()["http"], text_model)
+    bed = sdk_checks.Bed(
+        service.start()["http"], text_model, lambda flags: locald.Service(
+            program, model, ["--listen", "127.0.0.1:0", *flags]))
     passed, failed, out = 0, [], []
     for name, fn, why in sdk_checks.CHECKS:
         if why:

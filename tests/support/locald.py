@@ -37,6 +37,7 @@ class Service:
         self.state = os.path.join(self.dir, "state")
         self.log_path = os.path.join(self.dir, "log")
         self.process = None
+        self.crashes = 0  # how often the engine shall have crashed
         atexit.register(self.end)
 
     def command(self):
@@ -53,13 +54,20 @@ class Service:
             raise RuntimeError("no ready line: " + self.log()[-2000:])
         return json.loads(line)
 
+    def check_crashes(self):
+        """A crash is survived, and would go unseen."""
+        seen = len(self.events("crash"))
+        assert seen == self.crashes, self.log()[-3000:]
+
     def kill(self):
+        self.check_crashes()
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.process.stdout.close()
 
     def stop(self):
         """SIGTERM; returns the exit code."""
+        self.check_crashes()
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout=GUARD_S)
         self.process.stdout.close()
@@ -119,6 +127,36 @@ class Service:
         status, reply = self.result(reply["request_id"])
         assert status == 200, (path, status, reply)
         return reply
+
+
+def again(fn, *args):
+    """Calls until there is an answer: the connection may break, and a service
+    that starts says 503."""
+    end = time.monotonic() + GUARD_S
+    while time.monotonic() < end:
+        try:
+            reply = fn(*args)
+            if not (isinstance(reply, tuple) and reply[0] == 503):
+                return reply
+        except (OSError, http.client.HTTPException, ValueError):
+            pass
+        time.sleep(0.01)
+    raise TimeoutError(args)
+
+
+def zstd_frame(data, size=None):
+    """A zstd frame of uncompressed blocks that says its content is `size`
+    bytes, or nothing about it for False."""
+    if size is False:
+        head = b"\x00\x58"  # no content size, a window of 2 MiB
+    else:
+        head = b"\xa0" + (len(data) if size is None else size).to_bytes(
+            4, "little")
+    blocks = [data[i:i + 0x20000]
+              for i in range(0, max(len(data), 1), 0x20000)]
+    return b"\x28\xb5\x2f\xfd" + head + b"".join(
+        (len(b) << 3 | (i + 1 == len(blocks))).to_bytes(3, "little") + b
+        for i, b in enumerate(blocks))
 
 
 def datum(tokens, weights=None):

@@ -17,7 +17,7 @@ struct tinker__slot_s {
 };
 
 static tinker__mem_t *slot_mem;
-static size_t decode_calls, largest_round;
+static size_t decode_calls, largest_round, rows_made;
 
 static int slot_new(tinker__base_t *b, tinker__adapter_t *a, size_t max,
                     tinker__slot_t **out, char *why, size_t why_len) {
@@ -60,6 +60,7 @@ static void feed(const tinker__decode_item_t *item) {
     item->slot->len++;
     if (i < item->first_row) continue;
     make_row(item->slot->hash, row);
+    rows_made++;
     item->on_row(item->user, item->slot->len - 1, row, VOCAB);
   }
 }
@@ -265,6 +266,127 @@ Test(generate, failures_stay_with_their_request) {
   cr_assert_eq(mem.live_blocks, 0);
 }
 
+/* A prompt of n tokens with one sample of one token. */
+static tinker__gen_spec_t prompt_spec(const int32_t *ids, size_t n) {
+  return (tinker__gen_spec_t){.prompt = ids,
+                              .n_prompt = n,
+                              .num_samples = 1,
+                              .max_tokens = 1,
+                              .sampling = {1.0f, -1, 1.0, 9}};
+}
+
+static tinker__gen_t *finish(tinker__mem_t *mem, const tinker__gen_spec_t *s) {
+  tinker__gen_t *g;
+  cr_assert_eq(tinker__gen_new(&g, mem, s), 0);
+  g->done = on_done;
+  rows_made = 0;
+  run(mem, &g, 1);
+  cr_assert_eq(last_rc, 0);
+  return g;
+}
+
+enum { LONG = 1300 }; /* three pieces of a prompt */
+
+/* What is told about a prompt: the same bits as when everything is asked, and
+ * no row is computed that nobody looks at. */
+Test(generate, scores_of_a_prompt) {
+  static int32_t ids[LONG];
+  static int64_t starts[LONG], wanted[5] = {4, -1, 15, 0, 4};
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; i < LONG; i++) ids[i] = (int32_t)(i * i % 16);
+  tinker__gen_spec_t spec = prompt_spec(ids, LONG);
+  tinker__gen_t *plain = finish(&mem, &spec), *all, *g;
+  cr_assert_eq(rows_made, 1);
+  spec.prompt_logprobs = true;
+  spec.top_prompt = 16;
+  all = finish(&mem, &spec);
+  cr_assert_eq(rows_made, LONG);
+  cr_assert_eq(all->seqs[0].tokens[0], plain->seqs[0].tokens[0]);
+  spec.top_prompt = 2;
+  for (size_t last = 1; last < LONG; last = last * 5 + 4) {
+    spec.prompt_from = LONG - last;
+    g = finish(&mem, &spec);
+    cr_assert_eq(rows_made, last + 1);
+    cr_assert_arr_eq(g->prompt_logprobs + LONG - last,
+                     all->prompt_logprobs + LONG - last, last * sizeof(float));
+    cr_assert(isnan(g->prompt_logprobs[LONG - last - 1]));
+    cr_assert_eq(g->top_prompt_ids[(LONG - last) * 2 + 1],
+                 all->top_prompt_ids[(LONG - last) * 16 + 1]);
+    tinker__gen_free(g);
+  }
+  /* Rows 600 and 700 name ids: rows 600 to 700 are scored, and the last. */
+  for (size_t r = 601; r < LONG; r++) starts[r] = r < 701 ? 3 : 5;
+  spec = prompt_spec(ids, LONG);
+  spec.target = (tinker__gen_target_t){starts, wanted};
+  g = finish(&mem, &spec);
+  cr_assert_eq(rows_made, 101 + 1);
+  cr_assert_eq(g->seqs[0].tokens[0], plain->seqs[0].tokens[0]);
+  for (size_t i = 0; i < 5; i++) {
+    size_t next = i < 3 ? 601 : 701;
+    float want = 0;
+    for (size_t k = 0; k < 16; k++) {
+      if (all->top_prompt_ids[next * 16 + k] == wanted[i]) {
+        want = all->top_prompt_logprobs[next * 16 + k];
+      }
+    }
+    cr_assert_eq(g->target_logprobs[i], want, "id %zu", i);
+  }
+  tinker__gen_free(g);
+  tinker__gen_free(all);
+  tinker__gen_free(plain);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+Test(generate, draws_of_a_prompt) {
+  static int32_t ids[LONG];
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; i < LONG; i++) ids[i] = (int32_t)(i % 16);
+  tinker__gen_spec_t spec = prompt_spec(ids, LONG);
+  spec.top_prompt = 16;
+  spec.draws = 3;
+  tinker__gen_t *g = finish(&mem, &spec), *again;
+  size_t differ = 0;
+  for (size_t i = 0; i < (LONG - 1) * 3; i++) {
+    size_t next = i / 3 + 1, k = 0;
+    while (g->top_prompt_ids[next * 16 + k] != g->draw_ids[i]) {
+      cr_assert_lt(++k, 16);
+    }
+    cr_assert_eq(g->draw_logprobs[i], g->top_prompt_logprobs[next * 16 + k]);
+    differ += k > 0;
+  }
+  cr_assert_gt(differ, LONG / 2);
+  spec.num_samples = 2; /* changes nothing about the prompt */
+  again = finish(&mem, &spec);
+  cr_assert_arr_eq(g->draw_ids, again->draw_ids, (LONG - 1) * 3 * 4);
+  tinker__gen_free(again);
+  spec.sampling.seed++;
+  again = finish(&mem, &spec);
+  cr_assert(memcmp(g->draw_ids, again->draw_ids, (LONG - 1) * 3 * 4) != 0);
+  tinker__gen_free(again);
+  tinker__gen_free(g);
+  spec.n_prompt = 1; /* nothing predicts the first token */
+  g = finish(&mem, &spec);
+  tinker__gen_free(g);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+static int scored_request(tinker__mem_t *mem, void *user) {
+  static const int32_t ids[3] = {1, 2, 3};
+  static const int64_t starts[3] = {0, 1, 2}, wanted[2] = {3, 4};
+  tinker__gen_spec_t spec = prompt_spec(ids, 3);
+  tinker__gen_t *g;
+  (void)user;
+  spec.target = (tinker__gen_target_t){starts, wanted};
+  spec.draws = 2;
+  if (tinker__gen_new(&g, mem, &spec) != 0) return TINKER_ENOMEM;
+  g->done = on_done;
+  run(mem, &g, 1);
+  tinker__gen_free(g);
+  return last_rc;
+}
+
 static int one_request(tinker__mem_t *mem, void *user) {
   tinker__gen_t *g = make(mem, 3, 5, 3, 40);
   (void)user;
@@ -276,4 +398,5 @@ static int one_request(tinker__mem_t *mem, void *user) {
 
 Test(generate, every_allocation_may_fail) {
   cr_assert_geq(tinker__fail_sweep(one_request, NULL, TINKER_ENOMEM), 20);
+  cr_assert_geq(tinker__fail_sweep(scored_request, NULL, TINKER_ENOMEM), 8);
 }

@@ -6,7 +6,7 @@
 
 enum { N = 6 };
 static const float row[N] = {1.0f, 3.0f, 2.0f, 3.0f, -INFINITY, 0.0f};
-static char scratch[N * 8];
+static _Alignas(double) char scratch[N * 12];
 
 static int32_t pick(float temperature, int64_t k, double p, uint64_t at) {
   tinker__sampling_t s = {temperature, k, p, 42};
@@ -87,4 +87,35 @@ Test(sampler, top) {
       cr_assert_eq(values[i], row[want[i]]);
     }
   }
+}
+
+/* Draws for a prompt: the whole distribution, in the right proportions, the
+ * same for fewer of them, and not the noise of any sample. */
+Test(sampler, draws) {
+  enum { DRAWS = 20000 };
+  static int32_t ids[DRAWS], few[10];
+  size_t count[N] = {0}, as_sample = 0;
+  double total = 0;
+  tinker__sampling_t s = {1, 1, 1e-9, 42}; /* the cuts do not apply */
+  cr_assert_eq(tinker__sampler_draws(&s, 7, row, N, DRAWS, ids, scratch), 0);
+  cr_assert_eq(tinker__sampler_draws(&s, 7, row, N, 10, few, scratch), 0);
+  cr_assert_arr_eq(ids, few, sizeof few);
+  for (int i = 0; i < N; i++) total += exp((double)row[i]);
+  tinker__sampling_t plain = {1, -1, 1, 42};
+  for (size_t i = 0; i < DRAWS; i++) {
+    count[ids[i]]++;
+    as_sample += ids[i] == tinker__sampler_pick(&plain, i, 7, row, N, scratch);
+  }
+  cr_assert_lt(as_sample, DRAWS * 3 / 4);
+  for (int i = 0; i < N; i++) {
+    double p = exp((double)row[i]) / total;
+    cr_assert_leq(fabs((double)count[i] - p * DRAWS),
+                  5 * sqrt(DRAWS * p * (1 - p)) + 1e-9, "token %d: %zu", i,
+                  count[i]);
+  }
+  s.temperature = 0;
+  cr_assert_eq(tinker__sampler_draws(&s, 7, row, N, 10, few, scratch), 0);
+  for (int i = 0; i < 10; i++) cr_assert_eq(few[i], 1);
+  float bad[N] = {0, NAN, 0, 0, 0, 0};
+  cr_assert_eq(tinker__sampler_draws(&s, 7, bad, N, 10, few, scratch), -1);
 }

@@ -1,6 +1,7 @@
 /* Bodies of numbered calls: what is taken, and that a refusal names its
  * field. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 #include <tinker/error.h>
 
@@ -38,6 +39,11 @@ static int parse(tinker__mem_t *mem, tinker__op_kind_t kind, const char *json,
   "{\"sampling_session_id\":\"a\",\"seq_id\":1,\"num_samples\":2,\"prompt\":"  \
   "{\"chunks\":[{\"type\":\"encoded_text\",\"tokens\":[1,2,3]}]}," more "}"
 #define PARAMS(more) "\"sampling_params\":{" more "}"
+
+#define LAST(n) "\"prompt_logprobs\":true,\"prompt_logprobs_last_n\":" n ","
+#define SCORE(data, shape, more)                                               \
+  "\"target_prompt_logprobs\":{\"data\":[" data                               \
+  "],\"dtype\":\"int64\",\"shape\":[" shape "]" more "},"
 
 Test(work, what_is_taken) {
   tinker__mem_t mem;
@@ -85,6 +91,85 @@ Test(work, what_is_taken) {
   cr_assert_eq(w->gen->sampling.seed, 77);
   cr_assert_eq(w->num_samples, 2);
   tinker__work_free(w);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* Dense or CSR: the engine gets rows, the reply the layout. */
+Test(work, scores_of_a_prompt) {
+  tinker__mem_t mem;
+  tinker__work_t *w;
+  char why[300];
+  tinker__mem_init(&mem, NULL, 0);
+  cr_assert_eq(parse(&mem, TINKER__OP_SAMPLE,
+                     SAMPLE(LAST("2") "\"prompt_alt_tokens_k\":4096,"
+                            SCORE("-1,9,0,-1", "2,2", "") PARAMS("")),
+                     &w, why, 300), 0, "%s", why);
+  const tinker__gen_target_t *t = &w->gen->target;
+  cr_assert(w->gen->prompt_from == 1 && w->gen->draws == 4096);
+  cr_assert(t->starts[0] == 0 && t->starts[1] == 2 && t->starts[2] == 4);
+  cr_assert(t->ids[1] == 9 && !w->target->crow && w->target->shape[1] == 2);
+  tinker__work_free(w);
+  cr_assert_eq(parse(&mem, TINKER__OP_SAMPLE,
+                     SAMPLE(LAST("1") SCORE("7", "2,5",
+                            ",\"sparse_crow_indices\":[0,0,1],"
+                            "\"sparse_col_indices\":[4]") PARAMS("")),
+                     &w, why, 300), 0, "%s", why);
+  t = &w->gen->target;
+  cr_assert(t->starts[1] == 0 && t->starts[2] == 1 && t->ids[0] == 7);
+  cr_assert(w->target->col[0] == 4 && w->gen->prompt_from == 2);
+  tinker__work_free(w);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* n numbers, from `first` on by steps of `step`. */
+static void add_numbers(tinker__buf_t *b, int n, int first, int step) {
+  char text[24];
+  for (int i = 0; i < n; i++) {
+    snprintf(text, sizeof text, i ? ",%d" : "%d", first + i * step);
+    tinker__buf_adds(b, text);
+  }
+}
+
+static void refuse_price(tinker__buf_t *b, const char *words) {
+  tinker__base_model_t wide = {
+      .name = "m", .info = {.vocab_size = 2000, .context_length = 10000}};
+  tinker__service_t s = {.mem = b->mem};
+  tinker__work_in_t in = {.kind = TINKER__OP_SAMPLE, .base = &wide,
+                          .body = tinker__buf_str(b)};
+  tinker__work_t *w;
+  char why[300];
+  int status = 0;
+  cr_assert_eq(tinker__buf_error(b), 0);
+  cr_assert_eq(tinker__work_parse(&w, &s, &in, &status, why, 300),
+               TINKER_EINVAL);
+  cr_assert_not_null(strstr(why, words), "%s", why);
+}
+
+/* P times k, and P times distinct ids, are bounded. */
+Test(work, scores_have_a_price) {
+  enum { N = 9000, IDS = 1000 };
+  tinker__mem_t mem;
+  tinker__buf_t b;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__buf_init(&b, &mem, 1 << 20);
+  tinker__buf_adds(&b, "{\"sampling_session_id\":\"a\",\"seq_id\":1,"
+                       "\"sampling_params\":{\"max_tokens\":1},"
+                       "\"prompt\":{\"chunks\":[{\"tokens\":[");
+  add_numbers(&b, N, 1, 0);
+  size_t prompt = b.len;
+  tinker__buf_adds(&b, "]}]},\"prompt_alt_tokens_k\":933}");
+  refuse_price(&b, "prompt_alt_tokens_k: 9000 prompt tokens times 933 draws");
+  b.len = prompt;
+  tinker__buf_adds(&b, "]}]},\"target_prompt_logprobs\":{\"dtype\":\"int64\","
+                       "\"shape\":[8999,1000],\"data\":[");
+  add_numbers(&b, IDS, 0, 1);
+  tinker__buf_adds(&b, "],\"sparse_crow_indices\":[0,");
+  add_numbers(&b, N - 1, IDS, 0);
+  tinker__buf_adds(&b, "],\"sparse_col_indices\":[");
+  add_numbers(&b, IDS, 0, 1);
+  tinker__buf_adds(&b, "]}}");
+  refuse_price(&b, "target_prompt_logprobs: 9000 prompt tokens times 1000");
+  tinker__buf_free(&b);
   cr_assert_eq(mem.live_blocks, 0);
 }
 
@@ -139,8 +224,27 @@ Test(work, refusals_name_the_field) {
        "tokenizer.json"},
       {TINKER__OP_SAMPLE, SAMPLE("\"topk_prompt_logprobs\":11," PARAMS("")),
        "topk_prompt_logprobs"},
-      {TINKER__OP_SAMPLE, SAMPLE("\"prompt_alt_tokens_k\":1," PARAMS("")),
-       "prompt_alt_tokens_k"}};
+      {TINKER__OP_SAMPLE, SAMPLE("\"prompt_alt_tokens_k\":4097," PARAMS("")),
+       "prompt_alt_tokens_k"},
+      {TINKER__OP_SAMPLE, SAMPLE(LAST("3") PARAMS("")),
+       "prompt_logprobs_last_n must be from 1 to 2"},
+      {TINKER__OP_SAMPLE, SAMPLE(LAST("0") PARAMS("")),
+       "prompt_logprobs_last_n"},
+      {TINKER__OP_SAMPLE, SAMPLE("\"prompt_logprobs_last_n\":1," PARAMS("")),
+       "prompt_logprobs_last_n: needs prompt_logprobs"},
+      {TINKER__OP_SAMPLE, SAMPLE(SCORE("1,2,3", "3,1", "") PARAMS("")),
+       "target_prompt_logprobs: must have 2 rows"},
+      {TINKER__OP_SAMPLE, SAMPLE(SCORE("1,10", "2,1", "") PARAMS("")),
+       "target_prompt_logprobs: token 10 (value 1) is outside"},
+      {TINKER__OP_SAMPLE, SAMPLE(SCORE("-2,1", "2,1", "") PARAMS("")),
+       "target_prompt_logprobs: token -2"},
+      {TINKER__OP_SAMPLE, SAMPLE(SCORE("-1,-1", "2,1", "") PARAMS("")),
+       "target_prompt_logprobs: names no id"},
+      {TINKER__OP_SAMPLE, SAMPLE(SCORE("", "2,0", "") PARAMS("")),
+       "target_prompt_logprobs: names no id"},
+      {TINKER__OP_SAMPLE,
+       SAMPLE("\"record_stability_info\":true," PARAMS("")),
+       "record_stability_info is not supported"}};
   tinker__mem_init(&mem, NULL, 0);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     int rc = parse(&mem, cases[i].kind, cases[i].body, &w, why, sizeof why);
@@ -181,7 +285,10 @@ static const struct {
     {TINKER__OP_SAVE, "{\"path\":\"a\",\"user_metadata\":{\"k\":\"v\"}}"},
     {TINKER__OP_SAVE_SAMPLER, "{\"sampling_session_seq_id\":1}"},
     {TINKER__OP_LOAD, "{\"path\":\"tinker://a/weights/b\",\"optimizer\":true}"},
-    {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[1,2]"))}};
+    {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[1,2]"))},
+    {TINKER__OP_SAMPLE,
+     SAMPLE(SCORE("1,2", "2,1", "") "\"prompt_alt_tokens_k\":2,"
+            PARAMS(""))}};
 
 static int parse_one(tinker__mem_t *mem, void *user) {
   size_t i = *(size_t *)user;

@@ -112,6 +112,20 @@ static double csr_cell(const node_t *csr, size_t row, size_t col) {
   return 0;
 }
 
+/* A view that has stayed a CSR: entry by entry. */
+static void check_csr(const tinker__tensor_view_t *t, const node_t *csr) {
+  const node_t *values = get(get(csr, "values"), "values");
+  const node_t *crow = get(get(csr, "crow_indices"), "values");
+  const node_t *cols = get(get(csr, "col_indices"), "values");
+  cr_assert_eq(t->count, values->count, "%s", file);
+  for (size_t i = 0; i < t->count; i++) {
+    cr_assert_eq(cell(t, i), values->items[i].number, "%s", file);
+    cr_assert_eq((double)t->col[i], cols->items[i].number, "%s", file);
+  }
+  for (size_t i = 0; i < crow->count; i++)
+    cr_assert_eq((double)t->crow[i], crow->items[i].number, "%s", file);
+}
+
 static void check_tensor(const tinker__tensor_view_t *t, const node_t *n) {
   const node_t *shape = get(n, "shape");
   cr_assert_eq(t->ndim, shape->count, "%s", file);
@@ -119,6 +133,10 @@ static void check_tensor(const tinker__tensor_view_t *t, const node_t *n) {
     cr_assert_eq((double)t->shape[i], shape->items[i].number, "%s", file);
   bool f32 = tinker__str_eqs(get(n, "dtype")->text, "DTYPE_FLOAT32");
   cr_assert_eq(t->dtype, f32 ? TINKER__DTYPE_F32 : TINKER__DTYPE_I64);
+  if (t->crow) {
+    check_csr(t, get(n, "sparse_csr"));
+    return;
+  }
   if (has(n, "sparse_csr")) {
     size_t cols = (size_t)t->shape[1];
     for (size_t i = 0; i < t->count; i++)

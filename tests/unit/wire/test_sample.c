@@ -76,14 +76,44 @@ Test(sample, forms_of_stop_and_defaults) {
   cr_assert_eq(decode(REQ("\"stop\":[3,4]", ""), &r, NULL), 0);
   cr_assert(r.params.stop == TINKER__STOP_TOKENS && r.params.stop_count == 2 &&
             r.params.stop_tokens[1] == 4);
-  cr_assert_eq(decode(REQ("", ",\"target_prompt_logprobs\":{\"data\":[9],"
-                              "\"dtype\":\"int64\",\"shape\":[2,1],"
-                              "\"sparse_crow_indices\":[0,0,1],"
-                              "\"sparse_col_indices\":[0]}"),
-                      &r, NULL),
-               0, "%s", why);
-  const int64_t *cells = r.target.data;
-  cr_assert(r.has_target && cells[0] == -1 && cells[1] == 9);
+}
+
+#define TARGET(data, shape, more)                                              \
+  ",\"target_prompt_logprobs\":{\"data\":[" data                              \
+  "],\"dtype\":\"int64\",\"shape\":[" shape "]" more "}"
+#define CSR(crow, col)                                                         \
+  ",\"sparse_crow_indices\":[" crow "],\"sparse_col_indices\":[" col "]"
+
+/* A CSR stays one, however wide it says to be, and is another request than the
+ * dense form: the reply has its layout. */
+Test(sample, target_keeps_its_layout) {
+  static const struct {
+    const char *body, *text;
+  } bad[] = {
+      {REQ("", TARGET("9", "2,1", CSR("0,1", "0"))), "2 crow_indices for 2"},
+      {REQ("", TARGET("9", "2,1", CSR("0,0,1", "1"))), "outside the row"},
+      {REQ("", TARGET("9", "2,1", CSR("0,0,2", "0"))), "do not span"},
+      {REQ("", TARGET("9,8", "1,2", CSR("0,2", "1,0"))), "do not increase"},
+      {REQ("", TARGET("9", "2,1", CSR("0,0,1", ""))), "0 col_indices"},
+      {REQ("", TARGET("9", "-1,1", CSR("0,0,1", "0"))), "negative"},
+      {REQ("", TARGET("9", "2,4294967296", CSR("0,0,1", "0"))), "too large"},
+      {REQ("", TARGET("9", "2,1", ",\"sparse_col_indices\":[0]")), "or neither"},
+      {REQ("", TARGET("9", "1,1,1", "")), "two dimensions"}};
+  tinker__sample_request_t r;
+  unsigned char a[TINKER__SHA256_LEN], b[TINKER__SHA256_LEN];
+  cr_assert_eq(decode(REQ("", TARGET("9", "2,1000000000",
+                                     CSR("0,0,1", "999999999"))), &r, a), 0,
+               "%s", why);
+  cr_assert(r.has_target && r.target.count == 1 && r.target.crow[2] == 1 &&
+            r.target.col[0] == 999999999);
+  cr_assert_eq(decode(REQ("", TARGET("9", "1,1", CSR("0,1", "0"))), &r, a), 0);
+  cr_assert_eq(decode(REQ("", TARGET("9", "1,1", "")), &r, b), 0);
+  cr_assert(!r.target.crow && memcmp(a, b, sizeof(a)) != 0);
+  for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+    cr_assert_eq(decode(bad[i].body, &r, NULL), TINKER_EINVAL, "%s",
+                 bad[i].body);
+    cr_assert_not_null(strstr(why, bad[i].text), "%s: %s", bad[i].body, why);
+  }
 }
 
 Test(sample, faults_are_named) {
@@ -172,6 +202,40 @@ Test(sample, golden_results_both_ways) {
             tinker__topk_row_len(&r.prompt_topk, 2) == 0);
 }
 
+/* A reply in CSR keeps its layout in both forms. */
+Test(sample, results_of_a_wide_target) {
+  static const int64_t crow[3] = {0, 0, 1}, col[1] = {999999999};
+  static const float value[1] = {-0.5f};
+  static const char text[] =
+      "{\"type\":\"sample\",\"sequences\":[],\"target_prompt_logprobs\":"
+      "{\"data\":[-0.5],\"dtype\":\"float32\",\"shape\":[2,1000000000],"
+      "\"sparse_crow_indices\":[0,0,1],\"sparse_col_indices\":[999999999]},"
+      "\"prompt_cache_hit_tokens\":0}";
+  tinker__sample_result_t r = {.has_target = true,
+                               .target = {.dtype = TINKER__DTYPE_F32,
+                                          .ndim = 2,
+                                          .shape = {2, 1000000000},
+                                          .data = value,
+                                          .count = 1,
+                                          .crow = crow,
+                                          .col = col}};
+  tinker__buf_t b;
+  tinker__buf_init(&b, &mem, 4096);
+  cr_assert_eq(tinker__sample_result_encode(&b, &mem, &r), 0);
+  cr_assert_eq(tinker__sample_result_decode(&r, &arena, tinker__buf_str(&b),
+                                            why, sizeof(why)),
+               0, "%s", why);
+  tinker__buf_clear(&b);
+  cr_assert_eq(tinker__sample_result_encode_json(&b, &r), 0);
+  cr_assert(tinker__str_eqs(tinker__buf_str(&b), text), "%.*s", (int)b.len,
+            b.data);
+  cr_assert_eq(tinker__sample_result_decode_json(&r, &arena, TINKER__STR(text),
+                                                 why, sizeof(why)),
+               0, "%s", why);
+  cr_assert(r.target.count == 1 && r.target.col[0] == 999999999);
+  tinker__buf_free(&b);
+}
+
 Test(sample, malformed_results) {
   static const char *const bad[] = {
       "0a0208021200",                                 /* unknown stop reason */
@@ -197,6 +261,10 @@ static const char json[] =
     "\"tokens\":[5,198],\"logprobs\":[-0.5,-0.1]},{\"stop_reason\":\"length\","
     "\"tokens\":[6,7]}],\"prompt_logprobs\":[null,-2,-1],"
     "\"topk_prompt_logprobs\":[null,[[2,-0.9],[9,-1.1]],[[3,-1]]],"
+    "\"target_prompt_logprobs\":{\"data\":[-1.5,0],\"dtype\":\"float32\","
+    "\"shape\":[2,1]},\"prompt_alt_tokens\":{\"tokens\":{\"data\":[3,4],"
+    "\"dtype\":\"int64\",\"shape\":[2,1]},\"logprobs\":{\"data\":[-1,-2],"
+    "\"dtype\":\"float32\",\"shape\":[2,1]}},"
     "\"prompt_cache_hit_tokens\":4}";
 
 static int json_trip(tinker__mem_t *m, void *user) {
@@ -249,7 +317,9 @@ Test(sample, json_form_cuts_and_failures) {
        "\"logprobs\":[1,2]}]}"),
       "{\"sequences\":[],\"topk_prompt_logprobs\":[[[1]]]}",
       "{\"sequences\":[],\"topk_prompt_logprobs\":[[[1,2,3]]]}",
-      "{\"sequences\":[],\"topk_prompt_logprobs\":[[[-1,2]]]}"};
+      "{\"sequences\":[],\"topk_prompt_logprobs\":[[[-1,2]]]}",
+      "{\"sequences\":[],\"target_prompt_logprobs\":{\"data\":[1]}}",
+      "{\"sequences\":[],\"prompt_alt_tokens\":{}}"};
   for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
     cr_assert_eq(tinker__sample_result_decode_json(
                      &r, &arena, tinker__str(bad[i]), why, sizeof(why)),

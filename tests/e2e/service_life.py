@@ -1,0 +1,220 @@
+"""The life of the local service as a process: health while it loads, crashes of
+the engine, limits, what its operator can do.
+
+  service_life.py LOCALD MODEL"""
+import http.client
+import json
+import os
+import signal
+import struct
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import locald
+from locald import again, create, datum, forward_backward, optim_step
+
+DATA = [datum([1, 2, 3, 4, 5, 6])]
+OTHER = [datum([3, 1, 4, 1, 5, 9, 2])]
+
+
+def new_service(*flags, model=None, rules=()):
+    s = locald.Service(sys.argv[1], model or sys.argv[2], flags)
+    if rules:
+        plan = os.path.join(s.dir, "plan.json")
+        with open(plan, "w", encoding="utf-8") as f:
+            json.dump({"rules": rules}, f)
+        s.flags += ["--faults", plan]
+    return s
+
+
+def new_session(service):
+    return service.call("create_session", {})[1]["session_id"]
+
+
+def get(service, path):
+    """A call outside /api/v1: (status, decoded reply)."""
+    c = service.connection()
+    try:
+        c.request("GET", path)
+        reply = c.getresponse()
+        return reply.status, json.loads(reply.read())
+    finally:
+        c.close()
+
+
+def steps(service, model, first, n):
+    out = []
+    for i in range(n):
+        seq = first + 2 * i
+        out.append(service.do("forward_backward", forward_backward(
+            model, seq, OTHER))["metrics"]["loss:sum"])
+        service.do("optim_step", optim_step(model, seq + 1))
+    return out
+
+
+# --- Health -----------------------------------------------------------------
+
+def write_large_model(folder):
+    """Half a gigabyte of zeros, which take no room on the disk."""
+    hidden, layers, mlp, vocab = 1024, 24, 2816, 4096
+    shapes = {"model.embed_tokens.weight": [vocab, hidden],
+              "model.norm.weight": [hidden]}
+    for i in range(layers):
+        p = f"model.layers.{i}."
+        for name, rows, columns in (
+                ("self_attn.q_proj", hidden, hidden),
+                ("self_attn.k_proj", hidden, hidden),
+                ("self_attn.v_proj", hidden, hidden),
+                ("self_attn.o_proj", hidden, hidden),
+                ("mlp.gate_proj", mlp, hidden), ("mlp.up_proj", mlp, hidden),
+                ("mlp.down_proj", hidden, mlp)):
+            shapes[f"{p}{name}.weight"] = [rows, columns]
+        shapes[p + "input_layernorm.weight"] = [hidden]
+        shapes[p + "post_attention_layernorm.weight"] = [hidden]
+    at, header = 0, {}
+    for name, shape in shapes.items():
+        size = 2
+        for n in shape:
+            size *= n
+        header[name] = {"dtype": "BF16", "shape": shape,
+                        "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(os.path.join(folder, "model.safetensors"), "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        f.truncate(8 + len(text) + at)
+    with open(os.path.join(folder, "config.json"), "w",
+              encoding="utf-8") as f:
+        json.dump({"model_type": "llama", "hidden_size": hidden,
+                   "architectures": ["LlamaForCausalLM"],
+                   "num_hidden_layers": layers, "intermediate_size": mlp,
+                   "num_attention_heads": 16, "num_key_value_heads": 16,
+                   "vocab_size": vocab, "max_position_embeddings": 128,
+                   "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+                   "tie_word_embeddings": True, "hidden_act": "silu",
+                   "eos_token_id": 0}, f)
+
+
+def check_health():
+    """Live from the start; ready when the first call works, never before."""
+    s = new_service()
+    s.model = os.path.join(s.dir, "large")
+    os.mkdir(s.model)
+    write_large_model(s.model)
+    starting = threading.Thread(target=s.start)
+    starting.start()
+    seen = []
+    while True:
+        try:
+            assert get(s, "/health/live") == (200, {"status": "ok"})
+            status, reply = get(s, "/health/ready")
+        except OSError:
+            continue
+        if status == 200:
+            break
+        assert status == 503 and "loaded" in reply["why"], reply
+        seen.append(status)
+        status, _, headers = s.call("create_session", {}, raw=True)
+        assert status in (200, 503), status
+        if status == 503:
+            assert headers["Retry-After"] == "1"
+    assert reply == {"ready": True}
+    assert s.call("create_session", {})[0] == 200
+    assert seen, "it was ready at once: nothing was tested"
+    starting.join()
+    assert s.stop() == 0
+    s.end()
+
+
+# --- Crashes ----------------------------------------------------------------
+
+def check_crash_in_training():
+    """The call is an error; what was before and comes behind is as if it had
+    not been."""
+    s = new_service(rules=[{"endpoint": "forward_backward", "id": ":train:0",
+                            "seq_id": 4, "act": "crash"}])
+    s.flags += ["--listen", "127.0.0.1:0"]
+    ready, pid = s.start(), s.process.pid
+    session = new_session(s)
+    hit, well = create(s, session), create(s, session, 1)
+    for model in (hit, well):
+        s.do("forward_backward", forward_backward(model, 1, DATA))
+        s.do("optim_step", optim_step(model, 2))
+        s.do("forward_backward", forward_backward(model, 3, DATA))
+    bad = s.call("forward_backward", forward_backward(hit, 4, OTHER))
+    assert bad[0] == 200, bad
+    reply = again(s.result, bad[1]["request_id"])
+    assert reply[1]["category"] == "server", reply
+    assert "the engine crashed in this call" in reply[1]["error"], reply
+    s.crashes = 1
+    s.do("optim_step", optim_step(hit, 5))
+    s.do("optim_step", optim_step(well, 4))
+    assert steps(s, hit, 6, 2) == steps(s, well, 5, 2)
+    assert s.process.pid == pid and s.process.poll() is None
+    port = int(ready["http"].rsplit(":", 1)[1])
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=locald.GUARD_S)
+    c.request("GET", "/health/live")
+    assert c.getresponse().status == 200
+    c.close()
+    assert s.stop() == 0
+    s.start()  # and the log says the same
+    assert steps(s, hit, 10, 1) == steps(s, well, 9, 1)
+    assert not s.events("replay_differs")
+    s.end()
+
+
+def check_crash_in_sampling():
+    s = new_service(rules=[{"endpoint": "asample", "seq_id": 1,
+                            "act": "crash"}])
+    s.start()
+    session = new_session(s)
+    sampler = s.call("create_sampling_session", {
+        "session_id": session, "sampling_session_seq_id": 0,
+        "base_model": "m"})[1]["sampling_session_id"]
+
+    def sample(seq):
+        return s.call("asample", {
+            "sampling_session_id": sampler, "seq_id": seq,
+            "prompt": {"chunks": [{"type": "encoded_text", "tokens": [1]}]},
+            "sampling_params": {"max_tokens": 4, "seed": 1}})[1]["request_id"]
+    well = s.result(sample(0))
+    reply = again(s.result, sample(1))
+    assert reply[1]["category"] == "server", reply
+    assert "crashed" in reply[1]["error"], reply
+    s.crashes = 1
+    assert s.result(sample(2))[1]["sequences"] == well[1]["sequences"]
+    s.end()
+
+
+def check_crash_without_a_call():
+    """A signal out of the blue: nothing fails. Too many: it dies of it."""
+    s = new_service()
+    s.start()
+    session = new_session(s)
+    model = create(s, session)
+    for i in range(5):
+        os.kill(s.process.pid, signal.SIGSEGV)
+        s.crashes += 1
+        end = time.monotonic() + locald.GUARD_S
+        while len(s.events("restarted")) < s.crashes:
+            assert time.monotonic() < end, (s.process.poll(), s.log())
+        again(s.call, "optim_step", optim_step(model, i + 1))
+    os.kill(s.process.pid, signal.SIGSEGV)
+    assert s.process.wait(timeout=locald.GUARD_S) == -signal.SIGSEGV
+    s.end()
+
+
+def main():
+    checks = [(name[6:], fn) for name, fn in list(globals().items())
+              if name.startswith("check_")]
+    for name, fn in checks:
+        fn()
+        print(f"{name}: ok", flush=True)
+    print(f"{len(checks)} passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main()
