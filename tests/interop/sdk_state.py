@@ -58,6 +58,33 @@ def resume_again_and_again(bed):
 
 
 @check()
+def killed_and_started_again(bed):
+    """Clients that wait for results get those of an undisturbed run."""
+    wanted = steps(bed.trainer(), 7)
+    service = bed.start([])
+    url = service.start()["http"]
+    service.flags[service.flags.index("127.0.0.1:0")] = url[len("http://"):]
+    trainer = tinker.ServiceClient(
+        base_url=url, api_key="tml-local").create_lora_training_client(
+            base_model="m", rank=4, seed=3)
+    losses = steps(trainer, 2)
+    sampler = trainer.save_weights_and_get_sampling_client()
+    scores = sampler.compute_logprobs(ints(OTHER)).result()
+    passes = []
+    for _ in range(5):
+        passes.append(trainer.forward_backward([datum()], "cross_entropy"))
+        last = trainer.optim_step(adam())
+    again = sampler.compute_logprobs(ints(OTHER))
+    service.kill()
+    service.start()
+    losses += [p.result().metrics["loss:sum"] for p in passes]
+    last.result()
+    assert losses == wanted
+    assert again.result() == scores
+    assert service.stop() == 0
+
+
+@check()
 def gradients_are_not_saved(bed):
     trainer = bed.trainer()
     steps(trainer, 2)
