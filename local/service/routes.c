@@ -43,5 +43,7 @@ const tinker__route_t tinker__routes[] = {
     {"GET", "api/v1/training_runs/*/checkpoints",
      tinker__handle_run_checkpoints, false, false},
     {"GET", "api/v1/checkpoints", tinker__handle_checkpoints, false, false},
+    {"POST", "_operator/training_runs/*/corrupted",
+     tinker__handle_mark_corrupted, true, false},
     {"GET", "_test/ledger", tinker__handle_ledger, false, false},
     {NULL, NULL, NULL, false, false}};
