@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,10 @@ static const char help[] =
     "  --key-file FILE      TCP clients must send the key in FILE\n"
     "  --threads N          engine threads (default: one per core)\n"
     "  --max-body BYTES     largest request body (default 67108864)\n"
+    "  --max-tokens N       tokens of one request, with those that it wants\n"
+    "                       sampled (default 1048576)\n"
+    "  --max-models N       models of live sessions (default 64)\n"
+    "  --max-samples N      samples under way (default 2000)\n"
     "  --inline-result BYTES\n"
     "                       largest result that is sent before a client has\n"
     "                       made room for it (default 1048576)\n"
@@ -128,60 +133,59 @@ static int add_model(options_t *o, char *text) {
   return 0;
 }
 
-static int take_number(const char *flag, const char *text, int64_t max,
-                       int64_t *out) {
-  int64_t v;
-  if (tinker__parse_i64(tinker__str(text), &v) != 0 || v < 1 || v > max) {
+#define AT(member) offsetof(options_t, member)
+#define NO_LIMIT ((int64_t)1 << 40)
+
+static const struct {
+  const char *flag;
+  size_t at; /* of a const char * */
+} texts[] = {{"--state", AT(config.state_dir)},
+             {"--socket", AT(config.socket_path)},
+             {"--listen", AT(config.listen)},
+             {"--faults", AT(config.faults)},
+             {"--key-file", AT(key_file)},
+             {"--client-config", AT(client_config)},
+             {"--dynamic-config", AT(dynamic_config)}};
+
+/* The smallest value is 1. */
+static const struct {
+  const char *flag;
+  int64_t max, unit;
+  size_t at; /* of an int64_t */
+} numbers[] = {{"--threads", 1024, 1, AT(config.threads)},
+               {"--max-body", 1 << 30, 1, AT(config.max_body)},
+               {"--max-tokens", NO_LIMIT, 1, AT(config.max_tokens)},
+               {"--max-models", NO_LIMIT, 1, AT(config.max_models)},
+               {"--max-samples", NO_LIMIT, 1, AT(config.max_samples)},
+               {"--inline-result", NO_LIMIT, 1, AT(config.inline_result)},
+               {"--session-timeout", 1000000, 1000, AT(config.session_ms)},
+               {"--keep", 1000000000, 1000, AT(config.keep_ms)},
+               {"--poll-ms", 44000, 1, AT(config.poll_ms)},
+               {"--snapshot-ms", NO_LIMIT, 1, AT(config.snapshot_ms)}};
+
+static int take_number(options_t *o, size_t i, const char *value) {
+  int64_t v, *at = (int64_t *)(void *)((char *)o + numbers[i].at);
+  if (tinker__parse_i64(tinker__str(value), &v) != 0 || v < 1 ||
+      v > numbers[i].max) {
     fprintf(stderr, "tinker-locald: %s wants a number from 1 to %lld (see "
-            "--help)\n", flag, (long long)max);
+            "--help)\n", numbers[i].flag, (long long)numbers[i].max);
     return EXIT_USAGE;
   }
-  *out = v;
+  *at = v * numbers[i].unit;
   return 0;
 }
 
 static int take_flag(options_t *o, const char *flag, char *value) {
-  tinker__service_config_t *c = &o->config;
-  int64_t n = 0;
-  int rc = 0;
   if (!strcmp(flag, "--model")) return add_model(o, value);
-  if (!strcmp(flag, "--state")) {
-    c->state_dir = value;
-  } else if (!strcmp(flag, "--socket")) {
-    c->socket_path = value;
-  } else if (!strcmp(flag, "--listen")) {
-    c->listen = value;
-  } else if (!strcmp(flag, "--faults")) {
-    c->faults = value;
-  } else if (!strcmp(flag, "--key-file")) {
-    o->key_file = value;
-  } else if (!strcmp(flag, "--client-config")) {
-    o->client_config = value;
-  } else if (!strcmp(flag, "--dynamic-config")) {
-    o->dynamic_config = value;
-  } else if (!strcmp(flag, "--threads")) {
-    rc = take_number(flag, value, 1024, &n);
-    c->threads = (unsigned)n;
-  } else if (!strcmp(flag, "--max-body")) {
-    rc = take_number(flag, value, (int64_t)1 << 30, &n);
-    c->max_body = (size_t)n;
-  } else if (!strcmp(flag, "--inline-result")) {
-    rc = take_number(flag, value, (int64_t)1 << 40, &n);
-    c->inline_result = (size_t)n;
-  } else if (!strcmp(flag, "--session-timeout")) {
-    rc = take_number(flag, value, 1000000, &n);
-    c->session_ms = n * 1000;
-  } else if (!strcmp(flag, "--keep")) {
-    rc = take_number(flag, value, 1000000000, &n);
-    c->keep_ms = n * 1000;
-  } else if (!strcmp(flag, "--poll-ms")) {
-    rc = take_number(flag, value, 44000, &c->poll_ms);
-  } else if (!strcmp(flag, "--snapshot-ms")) {
-    rc = take_number(flag, value, (int64_t)1 << 40, &c->snapshot_ms);
-  } else {
-    return usage("unknown flag '%s'", flag);
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    if (strcmp(flag, texts[i].flag) != 0) continue;
+    *(const char **)(void *)((char *)o + texts[i].at) = value;
+    return 0;
   }
-  return rc;
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    if (!strcmp(flag, numbers[i].flag)) return take_number(o, i, value);
+  }
+  return usage("unknown flag '%s'", flag);
 }
 
 static int read_flags(options_t *o, int argc, char **argv) {

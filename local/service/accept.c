@@ -11,6 +11,7 @@
 /* --- The log -------------------------------------------------------------- */
 
 static void forget_op(tinker__service_t *s, tinker__op_t *op) {
+  if (op->sampler) s->samples--;
   tinker__map_remove(s->op_by_id, tinker__str(op->request_id));
   tinker__list_remove(&op->link);
   tinker__list_remove(&op->all);
@@ -88,6 +89,7 @@ tinker__handled_t tinker__op_accept(tinker__service_t *s, tinker__req_t *r,
     op->model->used_ms = s->world->wall_ms(s->world->user);
   } else {
     tinker__list_push_back(&op->sampler->ops, &op->all);
+    s->samples++;
   }
   /* A rejected body is of no use to anyone. */
   bool rejected = op->state == TINKER__OP_REJECTED;
@@ -359,7 +361,8 @@ TINKER__HANDLER(forward_backward) {
   tinker__work_in_t in = {
       .kind = TINKER__OP_FORWARD_BACKWARD,
       .format = r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
-      .body = tinker__buf_str(&r->body)};
+      .body = tinker__buf_str(&r->body),
+      .max_tokens = s->config.max_tokens};
   int rc = tinker__work_fb_head(s->mem, in.body, in.format, &head, why,
                                 sizeof why);
   if (rc == 0) rc = tinker__sha256(in.body.ptr, in.body.len, digest);

@@ -150,6 +150,7 @@ static tinker__handled_t create_locked(tinker__service_t *s, tinker__req_t *r,
         (int)(c->base_model.len < 200 ? c->base_model.len : 200),
         c->base_model.ptr);
   }
+  if (tinker__model_refused(s, r)) return TINKER__ANSWERED;
   tinker__model_t *m = tinker__model_new(s, n, c->seq);
   if (!m || fill_model(s, m, c) != 0) {
     tinker__model_free(s, m);
@@ -247,6 +248,7 @@ static tinker__handled_t load_locked(tinker__service_t *s, tinker__req_t *r,
                                (int)c->base_model.len, c->base_model.ptr,
                                from->model->base->name);
   }
+  if (tinker__model_refused(s, r)) return TINKER__ANSWERED;
   tinker__model_t *m = tinker__model_new(s, n, c->seq);
   if (!m || fill_model(s, m, c) != 0) {
     tinker__model_free(s, m);

@@ -105,7 +105,7 @@ static void answer_result(tinker__req_t *r, tinker__op_kind_t kind, int format,
  * bytes of results that are under way. An error is told at once. */
 static bool announces(const tinker__req_t *r, const tinker__op_t *op) {
   return r->allow_metadata && op->state == TINKER__OP_DONE &&
-         op->result_size > r->service->config.inline_result;
+         op->result_size > (size_t)r->service->config.inline_result;
 }
 
 static void answer_metadata(tinker__req_t *r, const tinker__op_t *op) {
@@ -178,6 +178,7 @@ static void on_committed(void *user, int rc) {
     op->state = c->state;
     op->result_size = c->len;
     op->result_format = c->format;
+    if (op->sampler) s->samples--;
     tinker__ledger_op(op, c->state == TINKER__OP_DONE ? "applied" : "failed");
     if (c->committed) c->committed(c->user);
     tinker__work_free(op->work);

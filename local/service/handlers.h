@@ -47,6 +47,10 @@ TINKER__HANDLER(run_checkpoints);
 TINKER__HANDLER(checkpoints);
 TINKER__HANDLER(sessions);
 TINKER__HANDLER(session_info);
+/* The run that the path names, or NULL and r is answered. Under the lock. */
+tinker__model_t *tinker__find_run(tinker__service_t *s, tinker__req_t *r);
+/* operator.c */
+TINKER__HANDLER(mark_corrupted);
 /* fault.c */
 TINKER__HANDLER(ledger);
 /* rest_checkpoint.c */

@@ -137,14 +137,34 @@ void tinker__model_end(tinker__model_t *m) {
   tinker__model_kick(m);
 }
 
+static void on_broken(void *user, int rc) {
+  tinker__model_t *m = user;
+  if (rc == 0) return;
+  tinker__service_fatal(m->service, "a broken model could not be noted");
+}
+
 void tinker__model_break(tinker__model_t *m, const char *why) {
   if (m->broken) return;
   m->broken = tinker__mem_strdup(m->service->mem, why);
-  tinker__write_t *w = tinker__write_new(m->service->store, NULL, NULL);
+  tinker__write_t *w = tinker__write_new(m->service->store, on_broken, m);
   tinker__write_sql(w, "UPDATE models SET broken = ? WHERE row = ?");
   tinker__write_text(w, why);
   tinker__write_i64(w, m->row);
   if (tinker__write_submit(w) != 0 || !m->broken) {
     tinker__service_fatal(m->service, "out of memory to note a broken model");
   }
+}
+
+bool tinker__model_refused(tinker__service_t *s, tinker__req_t *r) {
+  int64_t live = 0;
+  TINKER__LIST_EACH(l, tmp, &s->models) {
+    if (!TINKER__CONTAINER(l, tinker__model_t, link)->session->ended_ms) live++;
+  }
+  if (live < s->config.max_models) return false;
+  r->retry_after_s = 5;
+  tinker__reply_error(r, 429,
+                      "there are %lld models of live sessions, as many as "
+                      "--max-models lets in: end a session",
+                      (long long)live);
+  return true;
 }

@@ -370,6 +370,7 @@ static void restart_samples(tinker__service_t *s, tinker__sampler_t *p) {
   TINKER__LIST_EACH(l, tmp, &p->ops) {
     tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, all);
     if (op->state != TINKER__OP_PENDING) continue;
+    s->samples++;
     tinker__work_in_t in = {.kind = TINKER__OP_SAMPLE, .base = p->base,
                             .body = {op->log_body ? op->log_body : "",
                                      op->log_len},

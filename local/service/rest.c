@@ -217,7 +217,7 @@ TINKER__HANDLER(training_runs) {
   return TINKER__ANSWERED;
 }
 
-static tinker__model_t *find_run(tinker__service_t *s, tinker__req_t *r) {
+tinker__model_t *tinker__find_run(tinker__service_t *s, tinker__req_t *r) {
   tinker__model_t *m = tinker__model_find(s, r->capture[0]);
   if (!m) {
     tinker__reply_error(r, 404, "training run not found: %.*s",
@@ -231,7 +231,7 @@ static tinker__model_t *find_run(tinker__service_t *s, tinker__req_t *r) {
 TINKER__HANDLER(training_run) {
   tinker__jsonw_t w;
   pthread_mutex_lock(&s->lock);
-  tinker__model_t *m = find_run(s, r);
+  tinker__model_t *m = tinker__find_run(s, r);
   if (m) {
     tinker__reply_json(r, &w);
     write_run(&w, r, m);
@@ -243,7 +243,7 @@ TINKER__HANDLER(training_run) {
 TINKER__HANDLER(run_checkpoints) {
   tinker__jsonw_t w;
   pthread_mutex_lock(&s->lock);
-  tinker__model_t *m = find_run(s, r);
+  tinker__model_t *m = tinker__find_run(s, r);
   if (m) {
     tinker__reply_json(r, &w);
     tinker__jsonw_begin_object(&w);

@@ -54,5 +54,7 @@ const tinker__route_t tinker__routes[] = {
     {"PUT", "api/v1/training_runs/*/checkpoints/*/*/ttl",
      tinker__handle_set_ttl, true, false},
     {"GET", "api/v1/checkpoints", tinker__handle_checkpoints, false, false},
+    {"POST", "_operator/training_runs/*/corrupted",
+     tinker__handle_mark_corrupted, true, false},
     {"GET", "_test/ledger", tinker__handle_ledger, false, false},
     {NULL, NULL, NULL, false, false}};

@@ -360,6 +360,13 @@ static tinker__handled_t accept_sample(tinker__service_t *s, tinker__req_t *r,
   if (op) {
     return tinker__op_again(r, op, (*work)->digest, (*work)->num_samples);
   }
+  if (s->samples >= s->config.max_samples) {
+    r->retry_after_s = 1;
+    return tinker__reply_error(r, 429,
+                               "%lld samples are under way, as many as "
+                               "--max-samples lets in",
+                               (long long)s->samples);
+  }
   op = tinker__op_new(s, p->id, seq, TINKER__OP_SAMPLE);
   if (!op) return tinker__reply_error(r, 503, "out of memory");
   memcpy(op->digest, (*work)->digest, sizeof op->digest);
@@ -383,7 +390,8 @@ static tinker__handled_t sample(tinker__service_t *s, tinker__req_t *r,
   if (!p) return TINKER__ANSWERED;
   int rc = s->world->random(s->world->user, &seed, sizeof seed);
   tinker__work_in_t in = {.kind = TINKER__OP_SAMPLE, .base = p->base,
-                          .body = tinker__buf_str(&r->body), .seed = seed};
+                          .body = tinker__buf_str(&r->body), .seed = seed,
+                          .max_tokens = s->config.max_tokens};
   if (rc == 0) rc = tinker__work_parse(&work, s, &in, &status, why, sizeof why);
   if (rc != 0) return tinker__reply_why(r, rc, status, why);
   pthread_mutex_lock(&s->lock);

@@ -149,7 +149,7 @@ static void *timer_thread(void *user) {
 static int on_engine_start(void *user, tinker__engine_t **engine) {
   tinker__service_t *s = user;
   tinker__engine_options_t options = {.mem = s->mem,
-                                      .threads = s->config.threads};
+                                      .threads = (unsigned)s->config.threads};
   int rc = s->api->open(engine, &options, s->why, sizeof s->why);
   if (rc != 0) return rc;
   s->engine = *engine;
@@ -317,8 +317,11 @@ static int open_state(tinker__service_t *s, tinker__stage_t *stage) {
 /* --- Start ---------------------------------------------------------------- */
 
 static void set_defaults(tinker__service_config_t *c) {
-  if (!c->max_body) c->max_body = (size_t)64 << 20;
-  if (!c->inline_result) c->inline_result = (size_t)1 << 20;
+  if (!c->max_body) c->max_body = 64 << 20;
+  if (!c->max_tokens) c->max_tokens = 1 << 20;
+  if (!c->max_models) c->max_models = 64;
+  if (!c->max_samples) c->max_samples = 2000;
+  if (!c->inline_result) c->inline_result = 1 << 20;
   if (!c->poll_ms) c->poll_ms = 30000;
   if (!c->keep_ms) c->keep_ms = 3600000;
   if (!c->session_ms) c->session_ms = 600000;

@@ -27,7 +27,7 @@ typedef struct tinker__service_config_s {
   tinker__mem_t *mem;
   const tinker__world_t *world;       /* NULL = the real one */
   const tinker__engine_api_t *engine;
-  unsigned threads;                   /* of the engine; 0 = one per core */
+  int64_t threads;                    /* of the engine; 0 = one per core */
   const char *state_dir;              /* made with mode 0700 if missing */
   const char *socket_path;            /* NULL = no Unix socket */
   const char *listen;                 /* HOST:PORT, NULL = no TCP */
@@ -35,8 +35,12 @@ typedef struct tinker__service_config_s {
   const char *faults; /* file with a fault plan; NULL = none, for ever */
   const tinker__service_model_t *models;
   size_t n_models;
-  size_t max_body;     /* bytes of a request; 0 = 64 MiB */
-  size_t inline_result; /* bytes of a result that is sent at once; a larger one
+  int64_t max_body;    /* bytes of a request; 0 = 64 MiB */
+  int64_t max_tokens;  /* of a request's inputs, or of a sample's prompt and
+                          all it may generate; 0 = 1,048,576 */
+  int64_t max_models;  /* of live sessions; 0 = 64 */
+  int64_t max_samples; /* requests under way; 0 = 2,000 */
+  int64_t inline_result; /* bytes of a result that is sent at once; a larger one
                            is announced first; 0 = 1 MiB */
   int64_t poll_ms;     /* hold of a long poll; 0 = 30 s */
   int64_t keep_ms;     /* results after the session's end; 0 = 1 hour */

@@ -207,6 +207,7 @@ struct tinker__service_s {
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
   tinker__map_t *op_by_id;
   size_t live_requests;
+  int64_t samples; /* accepted and not done */
 
   pthread_t timer;
   pthread_cond_t timer_wake, idle;
@@ -270,6 +271,9 @@ void tinker__model_enqueue(tinker__model_t *m, tinker__op_t *op);
 /* Gives the model to the scheduler if its next number is there. Under the
  * lock. */
 void tinker__model_kick(tinker__model_t *m);
+/* True when there is no room for one more; r is answered then. Under the
+ * lock. */
+bool tinker__model_refused(tinker__service_t *s, tinker__req_t *r);
 /* Takes the op to execute now, NULL = none. Under the lock. */
 tinker__op_t *tinker__model_begin(tinker__model_t *m);
 /* Its execution is over; again = look for the next. Under the lock. */

@@ -232,6 +232,17 @@ static int parse_load(tinker__work_t *w, tinker__service_t *s,
   return rc;
 }
 
+int tinker__work_check_tokens(const tinker__work_in_t *in, size_t tokens,
+                              char *why, size_t why_len) {
+  if (!in->max_tokens || tokens <= (size_t)in->max_tokens) return 0;
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "%s: %zu tokens are more than --max-tokens lets in: %lld",
+                     in->kind == TINKER__OP_SAMPLE
+                         ? "prompt and num_samples times max_tokens"
+                         : "data",
+                     tokens, (long long)in->max_tokens);
+}
+
 static int parse(tinker__work_t *w, tinker__service_t *s,
                  const tinker__work_in_t *in, char *why, size_t why_len) {
   switch (in->kind) {

@@ -45,6 +45,7 @@ typedef struct tinker__work_in_s {
   int format;                 /* TINKER__FORMAT_... of the body */
   tinker__str_t body;
   int64_t seed; /* of a sample that named none */
+  int64_t max_tokens; /* 0 = what is in the log was let in before */
 } tinker__work_in_t;
 
 /* 0, or TINKER_EINVAL (*status: 400, 422), TINKER_ENOMEM (503). */
@@ -54,6 +55,9 @@ int tinker__work_parse(tinker__work_t **out, tinker__service_t *s,
 void tinker__work_free(tinker__work_t *w);
 
 /* Parts of it, by file. */
+/* TINKER_EINVAL when the request is larger than in says. */
+int tinker__work_check_tokens(const tinker__work_in_t *in, size_t tokens,
+                              char *why, size_t why_len);
 int tinker__work_forward_backward(tinker__work_t *w,
                                   const tinker__work_in_t *in, char *why,
                                   size_t why_len);

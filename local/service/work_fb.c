@@ -333,5 +333,9 @@ int tinker__work_forward_backward(tinker__work_t *w,
   w->forward_only = request.view.forward_only;
   rc = take_loss(&w->loss, &request.view, why, why_len);
   if (rc != 0) return rc;
-  return take_data(w, &request.view, &in->base->info, why, why_len);
+  rc = take_data(w, &request.view, &in->base->info, why, why_len);
+  if (rc != 0) return rc;
+  size_t tokens = 0; /* of numbers that are in memory */
+  for (size_t i = 0; i < w->n_data; i++) tokens += w->data[i].n * w->data[i].k;
+  return tinker__work_check_tokens(in, tokens, why, why_len);
 }

@@ -122,6 +122,10 @@ int tinker__work_sample(tinker__work_t *w, const tinker__work_in_t *in,
   if (rc == 0) {
     rc = check_ranges(&q, info, spec.n_prompt, &spec, why, why_len);
   }
+  if (rc == 0) { /* the product fits: both have a limit */
+    rc = tinker__work_check_tokens(
+        in, spec.n_prompt + spec.num_samples * spec.max_tokens, why, why_len);
+  }
   if (rc == 0) rc = tinker__work_scores(w, &q, info, &spec, why, why_len);
   if (rc == 0) rc = take_stops(&q.params, in->base, &spec, why, why_len);
   if (rc == 0 && q.params.top_p <= 0) {

@@ -207,6 +207,98 @@ def check_crash_without_a_call():
     s.end()
 
 
+# --- Limits -----------------------------------------------------------------
+
+def refused(service, status, words, path, body):
+    got, text, headers = service.call(path, body, raw=True)
+    assert got == status and words in text.decode(), (path, got, text)
+    return headers
+
+
+def sample_body(sampler, seq, **params):
+    return {"sampling_session_id": sampler, "seq_id": seq,
+            "prompt": {"chunks": [{"type": "encoded_text", "tokens": [1]}]},
+            "sampling_params": {"max_tokens": 4, "seed": 1, **params}}
+
+
+def check_limits():
+    pause = {"endpoint": "asample", "act": "pause", "ms": 400}
+    s = new_service("--max-tokens", "100", "--max-models", "2",
+                    "--max-samples", "3", rules=[pause])
+    s.start()
+    session = new_session(s)
+    models = [create(s, session, i) for i in range(2)]
+    more = {"session_id": session, "model_seq_id": 2, "base_model": "m",
+            "lora_config": {"rank": 4}}
+    headers = refused(s, 429, "--max-models", "create_model", more)
+    assert headers["Retry-After"] == "5"
+    path = s.do("save_weights", {"model_id": models[0], "seq_id": 1,
+                                 "path": "a"})["path"]
+    refused(s, 429, "--max-models", "load_weights", {
+        "session_id": session, "model_seq_id": 2, "path": path,
+        "optimizer": True})
+    refused(s, 400, "--max-tokens", "forward_backward", forward_backward(
+        models[0], 2, [datum(list(range(60))), datum(list(range(43)))]))
+    s.do("forward_backward", forward_backward(
+        models[0], 3, [datum(list(range(60))), datum(list(range(42)))]))
+    sampler = s.call("create_sampling_session", {
+        "session_id": session, "sampling_session_seq_id": 0,
+        "base_model": "m"})[1]["sampling_session_id"]
+    refused(s, 400, "--max-tokens", "asample",
+            sample_body(sampler, 0, max_tokens=100))
+    ids = []
+    for seq in range(3):
+        ids.append(s.call("asample", sample_body(sampler, seq))[1]
+                   ["request_id"])
+    headers = refused(s, 429, "--max-samples", "asample",
+                      sample_body(sampler, 3))
+    assert headers["Retry-After"] == "1"
+    assert s.call("asample", sample_body(sampler, 2))[0] == 200  # known
+    for i in ids:
+        assert "sequences" in s.result(i)[1]
+    ids.append(s.call("asample", sample_body(sampler, 3))[1]["request_id"])
+    assert "sequences" in s.result(ids[3])[1]
+    # What its session has ended no longer counts.
+    assert s.call(f"sessions/{session}/finish", {})[0] == 200
+    create(s, new_session(s))
+    s.end()
+
+
+# --- The operator -----------------------------------------------------------
+
+def mark(connection, run, body, headers=()):
+    connection.request("POST", f"/_operator/training_runs/{run}/corrupted",
+                       json.dumps(body), {"Content-Type": "application/json",
+                                          **dict(headers)})
+    reply = connection.getresponse()
+    text = reply.read().decode()
+    connection.close()
+    return reply.status, text
+
+
+def check_operator():
+    s = new_service("--listen", "127.0.0.1:0")
+    ready = s.start()
+    model = create(s, new_session(s))
+    s.do("optim_step", optim_step(model, 1))
+    tcp = http.client.HTTPConnection(ready["http"].split("//")[1],
+                                     timeout=locald.GUARD_S)
+    reason = {"reason": "the disk lied " + "é" * 200}
+    status, text = mark(tcp, model, reason, {"X-API-Key": "tml-x"})
+    assert status == 403 and "operator" in text, (status, text)
+    assert mark(s.connection(), "none", reason)[0] == 404
+    status, text = mark(s.connection(), model, {})
+    assert status == 422 and "reason" in text
+    assert s.call(f"training_runs/{model}")[1]["corrupted"] is False
+    assert mark(s.connection(), model, reason) == (200, "{}")
+    s.kill()
+    s.start()
+    assert s.call(f"training_runs/{model}")[1]["corrupted"] is True
+    reply = s.do("optim_step", optim_step(model, 2))
+    assert reply["category"] == "server" and "the disk lied" in reply["error"]
+    s.end()
+
+
 def main():
     checks = [(name[6:], fn) for name, fn in list(globals().items())
               if name.startswith("check_")]

@@ -1,0 +1,49 @@
+/* operator: what the one who runs the service can do and its clients can't:
+ * over the Unix socket, which only its owner can open, or with the key. HTTP
+ * thread. */
+#include <tinker/error.h>
+
+#include "service/handlers.h"
+
+/* Reads see every write submitted before: the run's mark is durable now. */
+static void on_marked(void *user, int rc, const void *data, size_t len,
+                      int64_t extra) {
+  tinker__req_t *r = user;
+  (void)data;
+  (void)len;
+  (void)extra;
+  if (rc != TINKER_ENOENT) tinker__reply_error(r, 500, "the store failed");
+  tinker__req_resume(r);
+}
+
+static tinker__handled_t mark(tinker__service_t *s, tinker__req_t *r,
+                              const char *reason) {
+  tinker__model_t *m = tinker__find_run(s, r);
+  if (!m) return TINKER__ANSWERED;
+  tinker__model_break(m, reason);
+  tinker__reply_text(r, "{}");
+  if (tinker__store_read_result(s->store, 0, on_marked, r) != 0) {
+    return tinker__reply_error(r, 503, "out of memory");
+  }
+  return TINKER__PARKED;
+}
+
+TINKER__HANDLER(mark_corrupted) {
+  char text[300];
+  tinker__body_t b;
+  tinker__str_t reason = TINKER__STR("");
+  const tinker__field_t fields[] = {
+      {"reason", TINKER__FIELD_STR, true, &reason, NULL}};
+  if (!r->unix_socket && !s->config.key) {
+    return tinker__reply_error(r, 403, "for the service's operator only: over "
+                                       "its Unix socket, or with its key");
+  }
+  if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
+  tinker__why(text, sizeof text, 0, "corrupted: %.*s", (int)reason.len,
+              reason.ptr);
+  tinker__body_done(&b);
+  pthread_mutex_lock(&s->lock);
+  tinker__handled_t h = mark(s, r, text);
+  pthread_mutex_unlock(&s->lock);
+  return h;
+}

@@ -1,0 +1,134 @@
+"""Many at once: 512 samples, 2,000 parked long polls, and calls in between.
+
+  service_load.py LOCALD MODEL [--report]
+
+Nothing fails and memory stays bounded. --report prints what it took: how long
+small calls wait under that load, and the memory that parked polls hold."""
+import asyncio
+import json
+import os
+import resource
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import locald
+from locald import create, optim_step
+
+SAMPLES, POLLS, OPENING = 512, 2000, 200
+MAX_GROWTH = 256 << 20  # a guard; --report says what it is
+
+
+async def call(path, socket, body, gate):
+    """One request on a connection of its own: (status, decoded reply)."""
+    data = json.dumps(body).encode()
+    head = (f"POST /api/v1/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}"
+            "\r\n\r\n").encode()
+    async with gate:
+        reader, writer = await asyncio.open_unix_connection(socket)
+    writer.write(head + data)
+    reply = await reader.read()
+    writer.close()
+    head, _, text = reply.partition(b"\r\n\r\n")
+    return int(head.split(b" ", 2)[1]), json.loads(text)
+
+
+def memory(pid):
+    with open(f"/proc/{pid}/statm", encoding="ascii") as f:
+        return int(f.read().split()[1]) * resource.getpagesize()
+
+
+async def parked(socket, request_id, gate, n):
+    """Polls one future until it is done; how often it was asked for."""
+    while True:
+        status, reply = await call("retrieve_future", socket,
+                                   {"request_id": request_id}, gate)
+        assert status == 200, (status, reply)
+        if reply.get("type") != "try_again":
+            assert "metrics" in reply, reply
+            return
+        n[0] += 1
+
+
+async def sampled(socket, sampler, seq, gate):
+    status, reply = await call("asample", socket, {
+        "sampling_session_id": sampler, "seq_id": seq, "num_samples": 1,
+        "prompt": {"chunks": [{"type": "encoded_text",
+                               "tokens": [1 + seq % 60, 2]}]},
+        "sampling_params": {"max_tokens": 24, "seed": seq, "stop": []}}, gate)
+    assert status == 200, (status, reply)
+    while True:
+        status, result = await call("retrieve_future", socket, {
+            "request_id": reply["request_id"]}, gate)
+        assert status == 200, (status, result)
+        if result.get("type") != "try_again":
+            assert len(result["sequences"][0]["tokens"]) == 24, result
+            return
+
+
+async def bookkeeping(socket, model, gate, done):
+    """Small calls, one after the other: how long each took."""
+    times = []
+    while not done.is_set():
+        begin = time.monotonic()
+        status, reply = await call("get_info", socket, {"model_id": model},
+                                   gate)
+        times.append(time.monotonic() - begin)
+        assert status == 200, (status, reply)
+        await asyncio.sleep(0)
+    return sorted(times)
+
+
+async def load(s, model, sampler, late):
+    gate = asyncio.Semaphore(OPENING)
+    done, again = asyncio.Event(), [0]
+    before = memory(s.process.pid)
+    polls = [asyncio.create_task(parked(s.socket, late, gate, again))
+             for _ in range(POLLS)]
+    while len(os.listdir(f"/proc/{s.process.pid}/fd")) < POLLS:
+        await asyncio.sleep(0.01)
+    waiting = memory(s.process.pid)
+    small = asyncio.create_task(bookkeeping(s.socket, model, gate, done))
+    begin = time.monotonic()
+    await asyncio.gather(*(sampled(s.socket, sampler, seq, gate)
+                           for seq in range(SAMPLES)))
+    took = time.monotonic() - begin
+    done.set()
+    times = await small
+    assert not any(p.done() for p in polls)
+    # The number that all wait for.
+    status, _ = await call("optim_step", s.socket, optim_step(model, 1), gate)
+    assert status == 200
+    await asyncio.gather(*polls)
+    growth = memory(s.process.pid) - before
+    assert growth < MAX_GROWTH, growth
+    return {"samples": SAMPLES, "samples_s": round(took, 3),
+            "polls": POLLS, "polls_sent_again": again[0],
+            "bytes_per_parked_poll": (waiting - before) // POLLS,
+            "memory_growth_mib": round(growth / 2**20, 1),
+            "small_calls": len(times),
+            "small_call_p50_ms": round(1e3 * times[len(times) // 2], 2),
+            "small_call_p99_ms": round(1e3 * times[len(times) * 99 // 100], 2)}
+
+
+def main():
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
+    s = locald.Service(*sys.argv[1:3])
+    s.start()
+    session = s.call("create_session", {})[1]["session_id"]
+    model = create(s, session)
+    sampler = s.call("create_sampling_session", {
+        "session_id": session, "sampling_session_seq_id": 0,
+        "base_model": "m"})[1]["sampling_session_id"]
+    late = s.call("optim_step", optim_step(model, 2))[1]["request_id"]
+    report = asyncio.run(load(s, model, sampler, late))
+    if "--report" in sys.argv:
+        print(json.dumps(report))
+    assert s.stop() == 0
+    print("1 passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main()
