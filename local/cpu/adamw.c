@@ -121,8 +121,8 @@ int tinker__optim_step(tinker__train_t *t, const tinker__optim_params_t *params,
   if (!isfinite(norm)) {
     clear(t);
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "gradient: not finite; weights unchanged, gradients "
-                       "cleared");
+                       "NonFiniteInTensor: gradient: not finite; weights "
+                       "unchanged, gradients cleared");
   }
   rc = tinker__adapter_new(&next, t->lora);
   if (rc) return tinker__why(why, why_len, rc, "no memory for the weights");

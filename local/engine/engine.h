@@ -79,6 +79,8 @@ typedef struct tinker__train_datum_s {
   size_t n;
   const int64_t *targets;   /* [n * k], each in [0, vocab_size) */
   size_t k;
+  bool soft;                /* targets are (n, k), also with k = 1: results are
+                               told in that shape. The engine does not care */
   const float *weights;     /* [n * k]; cross_entropy, else NULL */
   const float *logprobs;    /* [n]; every other loss, else NULL */
   const float *advantages;  /* [n]; the same */

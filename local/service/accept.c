@@ -194,6 +194,30 @@ static bool is_spent(tinker__req_t *r, const tinker__model_t *m, int64_t seq) {
   return true;
 }
 
+/* What can be said of a load before its turn comes; else r is answered. */
+static bool may_load(tinker__service_t *s, tinker__req_t *r, int64_t seq,
+                     const tinker__work_t *work) {
+  char why[300];
+  tinker__checkpoint_t *c;
+  if (seq != 1) {
+    tinker__reply_error(r, 400, "LoadWeights is not permitted with seq_id "
+                                "%lld: only as a model's first request",
+                        (long long)seq);
+    return false;
+  }
+  int rc = tinker__checkpoint_lookup(s, tinker__str(work->path), &c, why,
+                                     sizeof why);
+  if (rc != 0) {
+    tinker__reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
+  } else if (c->kind != TINKER__CKPT_TRAINING) {
+    rc = TINKER_EINVAL;
+    tinker__reply_error(r, 400, "path: %s is not a training checkpoint "
+                                "(tinker://RUN/weights/NAME)",
+                        work->path);
+  }
+  return rc == 0;
+}
+
 static tinker__handled_t accept_locked(tinker__service_t *s, tinker__req_t *r,
                                        tinker__str_t model_id, int64_t seq,
                                        const unsigned char *digest,
@@ -217,10 +241,7 @@ static tinker__handled_t accept_locked(tinker__service_t *s, tinker__req_t *r,
                                "rejected", op->request_id);
   }
   if (op || is_spent(r, m, seq)) return TINKER__ANSWERED;
-  if (*work && in->kind == TINKER__OP_LOAD && seq != 1) {
-    tinker__reply_error(r, 400, "LoadWeights is not permitted with seq_id "
-                                "%lld: only as a model's first request",
-                        (long long)seq);
+  if (*work && in->kind == TINKER__OP_LOAD && !may_load(s, r, seq, *work)) {
     tinker__work_free(*work);
     *work = NULL;
   }
@@ -287,6 +308,34 @@ TINKER__HANDLER(save_weights_for_sampler) {
   return accept_json(s, r, TINKER__OP_SAVE_SAMPLER);
 }
 
+/* Not offered, but its number is one of the model's: spent, or the calls that
+ * follow would wait for it for ever. */
+TINKER__HANDLER(save_weights_external) {
+  tinker__body_t b;
+  tinker__str_t model_id;
+  int64_t seq = 0;
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__work_t *none = NULL;
+  const tinker__field_t fields[] = {
+      {"model_id", TINKER__FIELD_STR, true, &model_id, NULL},
+      {"seq_id", TINKER__FIELD_I64, true, &seq, NULL}};
+  tinker__work_in_t in = {.kind = TINKER__OP_SAVE,
+                          .body = tinker__buf_str(&r->body)};
+  if (tinker__body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
+  tinker__handled_t h;
+  if (tinker__body_digest(s->mem, in.body, NULL, digest)) {
+    h = tinker__reply_error(r, 503, "out of memory");
+  } else {
+    pthread_mutex_lock(&s->lock);
+    tinker__reply_error(r, 404, "save_weights_external is not offered by this "
+                                "service");
+    h = accept_locked(s, r, model_id, seq, digest, &in, &none);
+    pthread_mutex_unlock(&s->lock);
+  }
+  tinker__body_done(&b);
+  return h;
+}
+
 TINKER__HANDLER(load_weights) {
   tinker__body_t b;
   tinker__str_t model_id, session_id;
@@ -320,4 +369,22 @@ TINKER__HANDLER(forward_backward) {
   if (rc != 0) return tinker__reply_why(r, rc, 422, why);
   return accept_numbered(s, r, tinker__str(head.model_id), head.seq, digest,
                          &in);
+}
+
+/* The pass without gradients as clients of the JSON form ask for it. What is
+ * in forward_input is never trained on; anything else has no place here. */
+TINKER__HANDLER(forward) {
+  tinker__body_t b;
+  tinker__str_t input;
+  bool trains = false;
+  const tinker__field_t fields[] = {
+      {"forward_input", TINKER__FIELD_RAW, true, &input, NULL},
+      {"forward_backward_input", TINKER__FIELD_RAW, false, &input, &trains}};
+  if (tinker__body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
+  tinker__body_done(&b);
+  if (trains) {
+    return tinker__reply_error(r, 422, "forward_backward_input: has no place "
+                                       "in forward");
+  }
+  return tinker__handle_forward_backward(s, r);
 }

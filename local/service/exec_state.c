@@ -113,8 +113,9 @@ void tinker__exec_snapshot(tinker__model_t *m, int64_t next) {
 
 typedef struct {
   tinker__op_t *op;
-  tinker__checkpoint_t *made, *replaced; /* replaced: NULL = none */
-  tinker__sampler_t *sampler;            /* ephemeral: the session it opens */
+  tinker__checkpoint_t *made;
+  int64_t replaced; /* row, 0 = none; it may be deleted meanwhile */
+  tinker__sampler_t *sampler; /* ephemeral: the session it opens */
   char digest[2 * TINKER__SHA256_LEN + 1];
 } save_t;
 
@@ -127,7 +128,7 @@ static void write_save_rows(tinker__write_t *w, void *user) {
   const tinker__checkpoint_t *c = v->made;
   if (v->replaced) {
     tinker__write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
-    tinker__write_i64(w, v->replaced->row);
+    tinker__write_i64(w, v->replaced);
   }
   tinker__write_sql(w,
                     "INSERT INTO checkpoints(row, model, kind, name,"
@@ -161,12 +162,13 @@ static void on_saved(void *user) {
   char dir[1200];
   save_t *v = user;
   tinker__service_t *s = v->op->service;
+  tinker__checkpoint_t *old = NULL;
   v->made->durable = true;
-  if (v->replaced) {
-    tinker__checkpoint_dir(s, "checkpoints", v->replaced->row, dir,
-                           sizeof dir);
-    tinker__list_remove(&v->replaced->link);
-    tinker__checkpoint_free(s, v->replaced);
+  if (v->replaced) old = tinker__checkpoint_by_row(s, v->replaced);
+  if (old) {
+    tinker__checkpoint_dir(s, "checkpoints", old->row, dir, sizeof dir);
+    tinker__list_remove(&old->link);
+    tinker__checkpoint_free(s, old);
     tinker__folder_remove(dir);
   }
   if (v->sampler) tinker__ack_commit(s, &v->sampler->ack);
@@ -240,16 +242,17 @@ static void save_drop(tinker__service_t *s, save_t *v) {
   tinker__mem_free(s->mem, v);
 }
 
-/* Whether the name is free; the checkpoint that gives way in *replaced. */
+/* Whether the name is free; the row that gives way in *replaced, or 0. */
 static int claim_name(tinker__model_t *m, tinker__op_t *op,
                       tinker__ckpt_kind_t kind,
-                      tinker__checkpoint_t **replaced, char *why,
-                      size_t why_len) {
+                      int64_t *replaced, char *why, size_t why_len) {
   tinker__service_t *s = m->service;
-  *replaced = NULL;
+  *replaced = 0;
   if (!op->work->name) return 0;
   pthread_mutex_lock(&s->lock);
-  *replaced = tinker__checkpoint_find(m, kind, tinker__str(op->work->name));
+  const tinker__checkpoint_t *c =
+      tinker__checkpoint_find(m, kind, tinker__str(op->work->name));
+  if (c) *replaced = c->row;
   pthread_mutex_unlock(&s->lock);
   if (!*replaced || op->work->overwrite) return 0;
   return tinker__why(why, why_len, TINKER_EEXIST,
@@ -294,7 +297,7 @@ static void write_path(tinker__buf_t *out, const save_t *v, const char *type) {
 void tinker__exec_save(tinker__model_t *m, tinker__op_t *op) {
   char why[400] = "", dir[1200];
   tinker__buf_t out;
-  tinker__checkpoint_t *replaced;
+  int64_t replaced;
   save_t *v = NULL;
   tinker__service_t *s = m->service;
   int rc = tinker__exec_train(m, why, sizeof why);
@@ -373,7 +376,7 @@ static int open_sampler(save_t *v, tinker__adapter_t *adapter, char *why,
 void tinker__exec_save_sampler(tinker__model_t *m, tinker__op_t *op) {
   char why[400] = "", dir[1200];
   tinker__buf_t out;
-  tinker__checkpoint_t *replaced;
+  int64_t replaced;
   tinker__adapter_t *adapter = NULL;
   save_t *v = NULL;
   tinker__service_t *s = m->service;

@@ -28,9 +28,11 @@ TINKER__HANDLER(get_info);
 /* accept.c */
 TINKER__HANDLER(load_weights);
 TINKER__HANDLER(forward_backward);
+TINKER__HANDLER(forward);
 TINKER__HANDLER(optim_step);
 TINKER__HANDLER(save_weights);
 TINKER__HANDLER(save_weights_for_sampler);
+TINKER__HANDLER(save_weights_external);
 /* sampling.c */
 TINKER__HANDLER(create_sampling_session);
 TINKER__HANDLER(asample);
@@ -51,6 +53,11 @@ tinker__model_t *tinker__find_run(tinker__service_t *s, tinker__req_t *r);
 TINKER__HANDLER(mark_corrupted);
 /* fault.c */
 TINKER__HANDLER(ledger);
+/* rest_checkpoint.c */
+TINKER__HANDLER(delete_checkpoint);
+TINKER__HANDLER(publish);
+TINKER__HANDLER(unpublish);
+TINKER__HANDLER(set_ttl);
 
 /* Parks r until a is durable (its reply must be set); under the lock. */
 tinker__handled_t tinker__ack_wait(tinker__ack_t *a, tinker__req_t *r);
@@ -74,6 +81,8 @@ void tinker__reply_future(tinker__req_t *r, const tinker__op_t *op,
 int tinker__check_optimizer(tinker__service_t *s, tinker__str_t json,
                             const char *prefix, char *why, size_t why_len);
 
+/* work.c: ttl_seconds, if given, within its bounds. */
+int tinker__check_ttl(int64_t ttl, bool given, char *why, size_t why_len);
 /* work.c: user_metadata must be an object of strings. */
 int tinker__check_metadata(tinker__mem_t *mem, tinker__str_t json, char *why,
                            size_t why_len);

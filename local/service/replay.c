@@ -206,6 +206,7 @@ static int each_checkpoint(void *user, struct sqlite3_stmt *row) {
   c->size = tinker__row_i64(row, 5);
   c->expires_ms = tinker__row_i64(row, 7);
   c->pending_grad = tinker__row_i64(row, 8) != 0;
+  c->published = tinker__row_i64(row, 9) != 0;
   c->durable = true;
   tinker__list_push_back(&m->checkpoints, &c->link);
   return take_text(t, row, 3, &c->name) && take_text(t, row, 6, &c->metadata)
@@ -320,7 +321,7 @@ int tinker__replay_load(tinker__service_t *s, char *why, size_t why_len) {
        " FROM samplers ORDER BY row",
        each_sampler},
       {"SELECT row, model, kind, name, created_ms, size, metadata,"
-       " expires_ms, pending_grad FROM checkpoints ORDER BY row",
+       " expires_ms, pending_grad, public FROM checkpoints ORDER BY row",
        each_checkpoint},
       {"SELECT row, owner_kind, owner, seq, kind, digest, format, seed, body,"
        " state, result_format, result_digest, length(result),"

@@ -69,7 +69,7 @@ static void write_checkpoint(tinker__jsonw_t *w,
   tinker__jsonw_key(w, "size_bytes");
   tinker__jsonw_i64(w, c->size);
   tinker__jsonw_key(w, "public");
-  tinker__jsonw_bool(w, false);
+  tinker__jsonw_bool(w, c->published);
   write_metadata(w, c->metadata);
   if (c->expires_ms) write_time(w, "expires_at", c->expires_ms);
   if (c->pending_grad) {
@@ -187,10 +187,16 @@ static void write_cursor(tinker__jsonw_t *w, const page_t *page) {
 
 /* --- Runs ----------------------------------------------------------------- */
 
+static bool is_of_project(const tinker__model_t *m, const char *id) {
+  const char *own = m->session->project;
+  return !id || (own && strcmp(own, id) == 0);
+}
+
 /* Newest first. */
 TINKER__HANDLER(training_runs) {
   page_t page;
   tinker__jsonw_t w;
+  const char *project = tinker__req_query(r, "project_id");
   if (!read_page(r, 20, &page)) return TINKER__ANSWERED;
   pthread_mutex_lock(&s->lock);
   tinker__reply_json(r, &w);
@@ -199,9 +205,10 @@ TINKER__HANDLER(training_runs) {
   tinker__jsonw_begin_array(&w);
   for (tinker__link_t *l = s->models.prev; l != &s->models; l = l->prev) {
     tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, link);
-    if (m->durable && !hidden(r, m->created_ms) && on_page(&page)) {
-      write_run(&w, r, m);
+    if (!m->durable || hidden(r, m->created_ms) || !is_of_project(m, project)) {
+      continue;
     }
+    if (on_page(&page)) write_run(&w, r, m);
   }
   tinker__jsonw_end_array(&w);
   write_cursor(&w, &page);

@@ -12,7 +12,7 @@
 static tinker__tensor_view_t view_of(const tinker__train_datum_t *d,
                                      const float *data) {
   tinker__tensor_view_t t = {.dtype = TINKER__DTYPE_F32,
-                             .ndim = d->k > 1 ? 2 : 1,
+                             .ndim = d->soft ? 2 : 1,
                              .shape = {(int64_t)d->n, (int64_t)d->k},
                              .data = data,
                              .count = d->n * d->k};

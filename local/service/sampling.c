@@ -246,7 +246,9 @@ TINKER__HANDLER(sampler_info) {
 
 /* --- Generations ---------------------------------------------------------- */
 
-/* Engine thread: base and adapter of the sampler, the adapter loaded once. */
+/* Engine thread: base and adapter of the sampler, the adapter loaded once. One
+ * whose checkpoint is gone samples no more, whether or not it is loaded: a
+ * restart must not change the answer. */
 static int prepare(tinker__gen_t *gen, char *why, size_t why_len) {
   char dir[1200];
   tinker__op_t *op = gen->user;
@@ -255,7 +257,7 @@ static int prepare(tinker__gen_t *gen, char *why, size_t why_len) {
   if (tinker__op_has(op, TINKER__FAULT_CRASH)) raise(SIGSEGV);
   gen->base = p->base->base;
   gen->adapter = p->adapter;
-  if (!p->checkpoint || p->adapter) return 0;
+  if (!p->checkpoint) return 0;
   pthread_mutex_lock(&s->lock);
   bool there = tinker__checkpoint_by_row(s, p->checkpoint) != NULL;
   pthread_mutex_unlock(&s->lock);
@@ -264,6 +266,7 @@ static int prepare(tinker__gen_t *gen, char *why, size_t why_len) {
                        "the checkpoint %s was deleted",
                        p->path ? p->path : "of this sampling session");
   }
+  if (p->adapter) return 0;
   tinker__checkpoint_dir(s, "checkpoints", p->checkpoint, dir, sizeof dir);
   int rc = s->api->adapter_load(gen->base, dir, &p->adapter, why, why_len);
   gen->adapter = p->adapter;

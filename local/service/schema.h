@@ -7,7 +7,7 @@
 #ifndef TINKER_SERVICE_SCHEMA_H
 #define TINKER_SERVICE_SCHEMA_H
 
-#define TINKER__SCHEMA_VERSION 1
+#define TINKER__SCHEMA_VERSION 2
 
 static const char schema_sql[] =
     "CREATE TABLE sessions("
@@ -37,6 +37,11 @@ static const char schema_sql[] =
     " row INTEGER PRIMARY KEY, model INTEGER NOT NULL, kind INTEGER NOT NULL,"
     " name TEXT, created_ms INTEGER NOT NULL, size INTEGER NOT NULL,"
     " metadata TEXT, expires_ms INTEGER, pending_grad INTEGER NOT NULL,"
-    " UNIQUE(model, kind, name));";
+    " public INTEGER NOT NULL DEFAULT 0, UNIQUE(model, kind, name));";
+
+/* From each older version to the next one. */
+static const char *const schema_steps[] = {
+    NULL, /* 0 is an empty file */
+    "ALTER TABLE checkpoints ADD COLUMN public INTEGER NOT NULL DEFAULT 0;"};
 
 #endif

@@ -64,6 +64,7 @@ void tinker__session_free(tinker__service_t *s, tinker__session_t *n) {
   tinker__mem_free(s->mem, n->idem_key);
   tinker__mem_free(s->mem, n->metadata);
   tinker__mem_free(s->mem, n->display_name);
+  tinker__mem_free(s->mem, n->project);
   tinker__mem_free(s->mem, n->end_reason);
   tinker__mem_free(s->mem, n);
 }
@@ -71,13 +72,14 @@ void tinker__session_free(tinker__service_t *s, tinker__session_t *n) {
 int tinker__session_describe(tinker__service_t *s, tinker__session_t *n,
                              tinker__str_t body, char *why, size_t why_len) {
   tinker__body_t b;
-  tinker__str_t tags, metadata = TINKER__STR(""), name;
-  bool has_name = false;
+  tinker__str_t tags, metadata = TINKER__STR(""), name, project;
+  bool has_name = false, has_project = false;
   const tinker__field_t fields[] = {
       {"tags", TINKER__FIELD_RAW, false, &tags, NULL},
       {"user_metadata", TINKER__FIELD_RAW, false, &metadata, NULL},
-      {"display_name", TINKER__FIELD_STR, false, &name, &has_name}};
-  int rc = tinker__body_parse(&b, s->mem, body, "", fields, 3, why, why_len);
+      {"display_name", TINKER__FIELD_STR, false, &name, &has_name},
+      {"project_id", TINKER__FIELD_STR, false, &project, &has_project}};
+  int rc = tinker__body_parse(&b, s->mem, body, "", fields, 4, why, why_len);
   if (rc == 0 && metadata.len) {
     n->metadata = tinker__mem_strndup(s->mem, metadata.ptr, metadata.len);
     if (!n->metadata) rc = TINKER_ENOMEM;
@@ -85,6 +87,10 @@ int tinker__session_describe(tinker__service_t *s, tinker__session_t *n,
   if (rc == 0 && has_name) {
     n->display_name = tinker__mem_strndup(s->mem, name.ptr, name.len);
     if (!n->display_name) rc = TINKER_ENOMEM;
+  }
+  if (rc == 0 && has_project) {
+    n->project = tinker__mem_strndup(s->mem, project.ptr, project.len);
+    if (!n->project) rc = TINKER_ENOMEM;
   }
   tinker__body_done(&b);
   return rc;

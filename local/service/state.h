@@ -57,6 +57,7 @@ typedef struct tinker__session_s {
   bool purged; /* results are gone */
   char *idem_key; /* NULL = none */
   char *metadata, *display_name; /* an object as JSON, text; NULL = none */
+  char *project;                 /* id, the same */
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__ack_t ack;
   tinker__link_t models, samplers;
@@ -175,6 +176,7 @@ typedef struct tinker__checkpoint_s {
   int64_t created_ms, size, expires_ms; /* expires 0 = never */
   char *metadata;
   bool pending_grad;
+  bool published;
   bool durable; /* its row is committed; nobody sees it before */
 } tinker__checkpoint_t;
 

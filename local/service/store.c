@@ -314,6 +314,20 @@ static int read_version(void *user, struct sqlite3_stmt *row) {
   return 0;
 }
 
+/* Step by step, each a transaction of its own. */
+static int migrate(tinker__store_t *s, int64_t version, char *why,
+                   size_t why_len) {
+  char sql[400];
+  int rc = 0;
+  for (; rc == 0 && version < TINKER__SCHEMA_VERSION; version++) {
+    snprintf(sql, sizeof sql,
+             "BEGIN IMMEDIATE;%sPRAGMA user_version=%d;COMMIT;",
+             schema_steps[version], (int)version + 1);
+    rc = tinker__store_exec(s, sql, why, why_len);
+  }
+  return rc;
+}
+
 static int prepare_file(tinker__store_t *s, char *why, size_t why_len) {
   int64_t version = -1;
   int rc = tinker__store_exec(s,
@@ -327,6 +341,9 @@ static int prepare_file(tinker__store_t *s, char *why, size_t why_len) {
                             why, why_len);
   }
   if (rc != 0 || version == TINKER__SCHEMA_VERSION) return rc;
+  if (version > 0 && version < TINKER__SCHEMA_VERSION) {
+    return migrate(s, version, why, why_len);
+  }
   if (version != 0) {
     return tinker__why(why, why_len, TINKER_EFORMAT,
                        "the state folder was written by another version of "

@@ -25,8 +25,8 @@ typedef void (*tinker__write_cb)(void *user, int rc);
 typedef void (*tinker__read_cb)(void *user, int rc, const void *data,
                                 size_t len, int64_t extra);
 
-/* Opens or creates the file. A file of another version is refused
- * (TINKER_EFORMAT). */
+/* Opens or creates the file. One of an older version is brought up to date, of
+ * a newer one refused (TINKER_EFORMAT). */
 int tinker__store_open(tinker__store_t **out, tinker__mem_t *mem,
                        const char *path, char *why, size_t why_len);
 /* Runs a query and calls each for every row; a value other than 0 from it

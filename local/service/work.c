@@ -37,7 +37,8 @@ static int check_adam(const tinker__optim_params_t *a, char *why,
                {"beta1", a->beta1, 0, 1},
                {"beta2", a->beta2, 0, 1},
                {"eps", a->eps, 1e-45, 1e30}, /* above 0 as a float */
-               {"weight_decay", a->weight_decay, 0, 1e30}};
+               {"weight_decay", a->weight_decay, 0, 1e30},
+               {"grad_clip_norm", a->grad_clip_norm, 0, 1e30}};
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
     if (rules[i].value < rules[i].low || rules[i].value >= rules[i].high) {
       return tinker__why(why, why_len, TINKER_EINVAL,
@@ -90,23 +91,24 @@ static int parse_optim(tinker__work_t *w, tinker__service_t *s,
 /* --- Saves ---------------------------------------------------------------- */
 
 /* Names become part of a tinker path, never of a file's path. The two that
- * mean a folder would be cut out of a URL on its way. */
+ * mean a folder would be cut out of a URL on its way, and clients put a '%'
+ * into one as it is: it would name another checkpoint. */
 static int check_name(tinker__str_t name, char *why, size_t why_len) {
   bool ok = name.len > 0 && name.len <= MAX_NAME &&
             !tinker__str_eqs(name, ".") && !tinker__str_eqs(name, "..");
   for (size_t i = 0; ok && i < name.len; i++) {
     unsigned char c = (unsigned char)name.ptr[i];
-    ok = c > 0x20 && c != '/' && c != 0x7f && c != '\\' && c != '?' && c != '#';
+    ok = c > 0x20 && c != 0x7f && !strchr("/\\?#%", c);
   }
   if (ok) return 0;
   return tinker__why(why, why_len, TINKER_EINVAL,
                      "path must be a checkpoint name of 1 to %d characters "
-                     "without '/', '\\', '?', '#' or spaces, not '.' or "
-                     "'..'",
+                     "without '/', '\\', '?', '#', '%%' or spaces, not '.' "
+                     "or '..'",
                      MAX_NAME);
 }
 
-static int check_ttl(int64_t ttl, bool given, char *why, size_t why_len) {
+int tinker__check_ttl(int64_t ttl, bool given, char *why, size_t why_len) {
   if (!given || (ttl >= MIN_TTL_S && ttl <= MAX_TTL_S)) return 0;
   return tinker__why(why, why_len, TINKER_EINVAL,
                      "ttl_seconds must be from 3600 (an hour) to 10 years");
@@ -136,7 +138,7 @@ typedef struct {
 /* Checks what both saves share and copies it. */
 static int take_save(tinker__work_t *w, const save_t *v, char *why,
                      size_t why_len) {
-  int rc = check_ttl(w->ttl_s, v->has_ttl, why, why_len);
+  int rc = tinker__check_ttl(w->ttl_s, v->has_ttl, why, why_len);
   if (rc == 0 && v->has_name) rc = check_name(v->name, why, why_len);
   if (rc == 0 && v->has_metadata) {
     rc = tinker__check_metadata(w->mem, v->metadata, why, why_len);

@@ -223,7 +223,8 @@ static int take_targets(const check_t *c, const tinker__datum_view_t *v,
   if (t->ndim > 2 || (t->ndim == 2 && !soft)) {
     return wrong(c, name, "must have the shape (N)");
   }
-  d->k = t->ndim == 2 ? (size_t)t->shape[1] : 1;
+  d->soft = t->ndim == 2;
+  d->k = d->soft ? (size_t)t->shape[1] : 1;
   size_t rows = t->ndim ? (size_t)t->shape[0] : t->count;
   if (rows != d->n || d->k == 0 || t->count != d->n * d->k) {
     return wrong(c, name, "must have one row for each token of model_input");
@@ -244,10 +245,9 @@ static int take_floats(const check_t *c, const tinker__datum_view_t *v,
   const tinker__tensor_view_t *t = find_input(v, name);
   if (!t) return wrong(c, name, "required");
   if (t->dtype != TINKER__DTYPE_F32) return wrong(c, name, "must be float32");
-  bool soft = t->ndim == 2;
-  if (t->ndim > 2 || t->count != d->n * d->k ||
+  if (t->ndim > 2 || (t->ndim == 2) != d->soft || t->count != d->n * d->k ||
       (t->ndim && (size_t)t->shape[0] != d->n) ||
-      (soft ? (size_t)t->shape[1] != d->k : d->k != 1)) {
+      (d->soft && (size_t)t->shape[1] != d->k)) {
     return wrong(c, name, "must have the shape of target_tokens");
   }
   *out = t->data;

@@ -14,6 +14,8 @@
 #define LOSSES   "8b74563e-2d9f-5603-9beb-a4ca4ca21857"
 #define SAVES    "6c081eb2-9404-5f5e-9005-70521477e319"
 #define SAMPLING "a38e8f5a-2cac-5761-a957-29a308482d8b"
+#define DATUMS   "9145bcc9-bf85-514a-8f1a-d2bcd358128c"
+#define RESUMED  "session_98f4776a"
 
 static tinker__mem_t mem;
 static char golden[65536];
@@ -73,12 +75,23 @@ static void fb_digest(tinker__str_t body, unsigned char out[32]) {
   tinker__arena_free(&arena);
 }
 
-static void same_batch(const char *name, const script_request_t *q) {
+/* With the number that the recorded request would have had here: field 2, one
+ * byte behind the id of the model. */
+static void same_batch_as(const char *name, const script_request_t *q,
+                          int seq) {
   unsigned char want[32], got[32];
-  fb_digest(read_golden(name), want);
+  tinker__str_t body = read_golden(name);
+  size_t at = 2 + (unsigned char)golden[1];
+  cr_assert(golden[0] == 0x0a && golden[at] == 0x10, "%s", name);
+  if (seq) golden[at + 1] = (char)seq;
+  fb_digest(body, want);
   fb_digest(body_of(q), got);
   cr_assert_eq(memcmp(want, got, 32), 0, "%s", name);
   cr_assert_str_eq(q->content_type, "application/x-protobuf");
+}
+
+static void same_batch(const char *name, const script_request_t *q) {
+  same_batch_as(name, q, 0);
 }
 
 static void sample_digest(tinker__str_t body, unsigned char out[32]) {
@@ -162,8 +175,18 @@ Test(golden, losses) {
   loss.clip_high_threshold = 1.1;
   tinker_trainer_forward_backward(t, rls, 1, &loss, NULL, rig_seen, &seen,
                                   NULL);
+  loss.clip_low_threshold = 0.5;
+  loss.clip_high_threshold = 0;
+  tinker_trainer_forward(t, rls, 1, &loss, NULL, rig_seen, &seen, NULL);
+  tinker_loss_init(&loss);
+  loss.kind = TINKER_LOSS_DRO;
+  loss.beta = 0.05;
+  tinker_trainer_forward_backward(t, rls, 1, &loss, NULL, rig_seen, &seen,
+                                  NULL);
   rig_run(&rig);
-  cr_assert(seen.calls == 5 && seen.status == 0);
+  cr_assert(seen.calls == 7 && seen.status == 0);
+  same_batch_as("fb_forward.pb", rig_request(&rig, FB, 5), 6);
+  same_batch_as("fb_dro.pb", rig_request(&rig, FB, 6), 7);
   same_message(&tinker__create_model_msg, "create_model.json",
                rig_request(&rig, CREATE, 0));
   same_batch("fb_cross_entropy.pb", rig_request(&rig, FB, 0));
@@ -173,6 +196,81 @@ Test(golden, losses) {
   tinker_datum_release(ce);
   tinker_datum_release(rl);
   tinker_trainer_release(t);
+  rig_done(&rig);
+}
+
+static tinker_datum_t *soft_datum(size_t rows, size_t cols,
+                                  const int64_t *target, const float *weight) {
+  static const int32_t ids[4] = {116, 130, 150, 176};
+  tinker_input_t *input = NULL;
+  tinker_datum_t *d = NULL;
+  cr_assert_eq(tinker_input_new(&input, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(input, ids, rows), 0);
+  cr_assert_eq(tinker_datum_new(&d, input, NULL), 0);
+  cr_assert_eq(tinker_datum_set_i64(d, "target_tokens", target, rows, cols), 0);
+  cr_assert_eq(tinker_datum_set_f32(d, "weights", weight, rows, cols), 0);
+  tinker_input_release(input);
+  return d;
+}
+
+/* Targets with several candidates; the SDK sends the second one as CSR. */
+Test(golden, soft_targets) {
+  static const int64_t sparse[6] = {0, 7, 0, 0, 9, 0};
+  static const float sparse_weights[6] = {0, 0.5f, 0, 0, 1.5f, 0};
+  int64_t target[16];
+  float weight[16];
+  for (int i = 0; i < 16; i++) {
+    target[i] = 11 * (i / 4) + 7 * (i % 4);
+    weight[i] = 0.5f / (float)(1 << i % 4);
+  }
+  rig_t rig;
+  seen_t seen = {0};
+  setup(&rig, DATUMS);
+  tinker_trainer_t *t = make_trainer(&rig, 8);
+  tinker_datum_t *d[2] = {soft_datum(4, 4, target, weight),
+                          soft_datum(3, 2, sparse, sparse_weights)};
+  for (int i = 0; i < 2; i++) {
+    const tinker_datum_t *one[1] = {d[i]};
+    tinker_trainer_forward_backward(t, one, 1, NULL, NULL, rig_seen, &seen,
+                                    NULL);
+  }
+  rig_run(&rig);
+  cr_assert(seen.calls == 2 && seen.status == 0);
+  same_batch_as("fb_soft_targets.pb", rig_request(&rig, FB, 0), 1);
+  same_batch_as("fb_sparse.pb", rig_request(&rig, FB, 1), 2);
+  tinker_datum_release(d[0]);
+  tinker_datum_release(d[1]);
+  tinker_trainer_release(t);
+  rig_done(&rig);
+}
+
+Test(golden, resuming) {
+  static const char path[] = "tinker://model_0db140b5/weights/x1";
+  rig_t rig;
+  seen_t seen = {0};
+  tinker_trainer_options_t o;
+  setup(&rig, RESUMED);
+  tinker_trainer_options_init(&o);
+  o.base_model = "tiny-org/tiny-qwen3";
+  o.rank = 8;
+  o.has_seed = 1;
+  o.seed = 131;
+  tinker_client_create_trainer(rig.client, &o, NULL, rig_seen, &seen, NULL);
+  for (int with = 0; with < 2; with++)
+    tinker_client_create_trainer_from_state(rig.client, path, with, NULL,
+                                            rig_seen, &seen, NULL);
+  rig_run(&rig);
+  fake_loop_advance(&rig.loop, 10000);
+  rig_run(&rig);
+  cr_assert(seen.calls == 3 && seen.status == 0);
+  same_message(&tinker__create_model_msg, "create_model_seed.json",
+               rig_request(&rig, CREATE, 0));
+  same_message(&tinker__load_weights_msg, "load_new.json",
+               rig_request(&rig, "api/v1/load_weights", 0));
+  same_message(&tinker__load_weights_msg, "load_new_optimizer.json",
+               rig_request(&rig, "api/v1/load_weights", 1));
+  same_message(&tinker__heartbeat_msg, "heartbeat.json",
+               rig_request(&rig, "api/v1/session_heartbeat", 0));
   rig_done(&rig);
 }
 

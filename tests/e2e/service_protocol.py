@@ -189,8 +189,47 @@ def check_consumed(service):
            "load_weights", {"model_id": model, "seq_id": 3, "path":
                             f"tinker://{model}/weights/x",
                             "optimizer": False})
-    service.do("optim_step", optim_step(model, 4))
+    for number, (status, words, name) in enumerate([
+            (404, "not found", "weights/x"), (400, "Invalid", "other/x"),
+            (400, "not a training", "sampler_weights/s")], 1):
+        if number == 3:
+            service.do("save_weights_for_sampler", {
+                "model_id": model, "seq_id": 4, "path": "s"})
+        fresh = create(service, session, number)
+        expect(service, status, words, "load_weights", {
+            "model_id": fresh, "seq_id": 1, "optimizer": True,
+            "path": f"tinker://{model}/{name}"})
+        service.do("optim_step", optim_step(fresh, 2))
+    service.do("optim_step", optim_step(model, 5))
     expect(service, 400, "seq_id", "optim_step", optim_step(model, 0))
+    external = {"model_id": model, "seq_id": 6, "path": "x"}
+    for _ in range(2):
+        expect(service, 404, "save_weights_external is not offered",
+               "save_weights_external", external)
+    expect(service, 409, "rejected", "save_weights_external",
+           {**external, "path": "y"})
+    service.do("optim_step", optim_step(model, 7))
+
+
+def check_forward(service):
+    """The retired call: the pass of forward_backward without gradients."""
+    model = create(service, new_session(service))
+    inner = {"loss_fn": "cross_entropy", "data": DATA}
+    one = service.do("forward", {"model_id": model, "seq_id": 1,
+                                 "forward_input": inner})
+    step = service.do("optim_step", optim_step(model, 2, grad_clip_norm=1.0))
+    assert step["metrics"]["unclipped_grad_l2:mean"] == 0
+    assert one == service.do("forward_backward",
+                             forward_backward(model, 3, DATA))
+    step = service.do("optim_step", optim_step(model, 4, grad_clip_norm=1.0))
+    assert step["metrics"]["unclipped_grad_l2:mean"] > 0
+    wrong = forward_backward(model, 5, DATA)
+    expect(service, 422, "forward_input is required", "forward", wrong)
+    expect(service, 422, "forward_backward_input", "forward",
+           {**wrong, "forward_input": inner})
+    expect(service, 415, "protobuf", "forward", b"x",
+           headers={"Content-Type": "application/x-protobuf"})
+    service.do("optim_step", optim_step(model, 5))
 
 
 # --- Refusals ---------------------------------------------------------------
@@ -772,8 +811,9 @@ def main():
     service = locald.Service(program, model, ["--poll-ms", "1500"])
     service.start()
     checks = [check_sessions, check_order, check_gap, check_again,
-              check_consumed, check_zstd, check_losses, check_fields, check_paths,
-              check_sampling, check_scores, check_sample_overtakes, check_parked, check_bad_http]
+              check_consumed, check_forward, check_zstd, check_losses,
+              check_fields, check_paths, check_sampling, check_scores,
+              check_sample_overtakes, check_parked, check_bad_http]
     for check in checks:
         check(service)
     check_exits(service, program, model)

@@ -1,5 +1,7 @@
 """Checks of the sampling client and of what a sample's values are."""
+import collections
 import concurrent.futures
+import math
 import pickle
 
 import tinker
@@ -127,6 +129,59 @@ def cut_off(bed):
     drawn = sample(sampler, 40, options=params(1, 2.0, top_k=5, seed=1))
     assert {t[0] for t in tokens_of(drawn)} <= allowed
     assert len({t[0] for t in tokens_of(drawn)}) > 1
+
+
+def expected(logprobs, temperature, top_k=None, top_p=1.0):
+    """Probability of each token, by the definitions."""
+    odds = sorted(((math.exp(lp / temperature), t) for t, lp in logprobs),
+                  reverse=True)[:top_k]
+    total = sum(o for o, _ in odds)
+    kept, mass = [], 0.0
+    for o, t in odds:
+        if mass < top_p * total:
+            kept.append((o, t))
+        mass += o
+    total = sum(o for o, _ in kept)
+    return {t: o / total for o, t in kept}
+
+
+@check()
+def drawn_as_often_as_probable(bed):
+    sampler = base(bed)
+    top = sample(sampler, topk_prompt_logprobs=64, prompt=PROMPT + [0])
+    row = top.topk_prompt_logprobs[-1]
+    for options in ({"temperature": 1.0}, {"temperature": 0.5},
+                    {"temperature": 2.0, "top_k": 7},
+                    {"temperature": 1.0, "top_p": 0.6},
+                    {"temperature": 1.5, "top_k": 20, "top_p": 0.8}):
+        wanted = expected(row, **options)
+        drawn = collections.Counter(t[0] for t in tokens_of(sample(
+            sampler, 1024, options=params(1, seed=11, **options))))
+        assert set(drawn) <= set(wanted), options
+        for token, p in wanted.items():  # five standard deviations
+            assert abs(drawn[token] - 1024 * p) <= 5 * math.sqrt(
+                1024 * p * (1 - p)) + 1, (options, token, drawn[token], p)
+
+
+@check()
+def as_long_as_there_is_room(bed):
+    """Without max_tokens, to the end of the context."""
+    sampler = base(bed)
+    one = sample(sampler, 3, options=params(None),
+                 include_prompt_logprobs=True)
+    assert [len(s.tokens) for s in one.sequences] == [128 - len(PROMPT)] * 3
+    assert tokens_of(one)[0] == tokens_of(one)[2]  # greedy
+    assert len(one.prompt_logprobs) == len(PROMPT)
+    assert sampler.compute_logprobs(ints([5])).result() == [None]
+    assert len(sampler.compute_logprobs(ints([5] * 127)).result()) == 127
+
+
+@check()
+def any_seed(bed):
+    sampler = base(bed)
+    rows = [tokens_of(sample(sampler, options=params(8, 1.0, seed=s)))
+            for s in (0, 1, 2 ** 31, 2 ** 63 - 1, 2 ** 64 - 1)]
+    assert len({tuple(r[0]) for r in rows}) == len(rows)
 
 
 @check()
@@ -309,6 +364,9 @@ def samples_refused(bed):
             ("max_tokens", {"options": params(0)}),
             ("top_p", {"options": params(top_p=0.0)}),
             ("top_p", {"options": params(top_p=1.5)}),
+            ("top_k", {"options": params(top_k=-5)}),
+            ("num_samples", {"n": 5000}),
+            ("stop", {"options": params(stop=[-1])}),
             ("temperature", {"options": params(temperature=-1.0)}),
             ("topk_prompt_logprobs", {"topk_prompt_logprobs": 65})):
         refused(tinker.BadRequestError, words, lambda: sample(sampler, **how))

@@ -58,6 +58,33 @@ def resume_again_and_again(bed):
 
 
 @check()
+def killed_and_started_again(bed):
+    """Clients that wait for results get those of an undisturbed run."""
+    wanted = steps(bed.trainer(), 7)
+    service = bed.start([])
+    url = service.start()["http"]
+    service.flags[service.flags.index("127.0.0.1:0")] = url[len("http://"):]
+    trainer = tinker.ServiceClient(
+        base_url=url, api_key="tml-local").create_lora_training_client(
+            base_model="m", rank=4, seed=3)
+    losses = steps(trainer, 2)
+    sampler = trainer.save_weights_and_get_sampling_client()
+    scores = sampler.compute_logprobs(ints(OTHER)).result()
+    passes = []
+    for _ in range(5):
+        passes.append(trainer.forward_backward([datum()], "cross_entropy"))
+        last = trainer.optim_step(adam())
+    again = sampler.compute_logprobs(ints(OTHER))
+    service.kill()
+    service.start()
+    losses += [p.result().metrics["loss:sum"] for p in passes]
+    last.result()
+    assert losses == wanted
+    assert again.result() == scores
+    assert service.stop() == 0
+
+
+@check()
 def gradients_are_not_saved(bed):
     trainer = bed.trainer()
     steps(trainer, 2)
@@ -227,6 +254,14 @@ def pages_of_runs(bed):
     end = bed.rest.list_training_runs(
         offset=first.cursor.total_count).result()
     assert end.training_runs == []
+    project = unique("p")
+    client = bed.connect(project_id=project)
+    mine = client.create_lora_training_client(base_model="m", rank=1).model_id
+    of = bed.rest.list_training_runs(project_id=project).result()
+    assert [r.training_run_id for r in of.training_runs] == [mine]
+    assert of.cursor.total_count == 1
+    none = bed.rest.list_training_runs(project_id="none").result()
+    assert none.training_runs == []
 
 
 @check()
@@ -249,11 +284,63 @@ def checkpoints(bed):
     assert mine.cursor.total_count >= 2
     info = bed.rest.get_weights_info_by_tinker_path(path).result()
     assert (info.base_model, info.is_lora, info.lora_rank) == ("m", True, 4)
+    assert info.train_mlp and info.train_attn and info.train_unembed
+    part = bed.trainer(rank=2, train_mlp=False, train_unembed=False)
+    info = bed.rest.get_weights_info_by_tinker_path(
+        part.save_state("part").result().path).result()
+    assert (info.train_mlp, info.train_attn, info.train_unembed) == (
+        False, True, False)
     refused(tinker.NotFoundError, "not found",
             lambda: bed.rest.list_checkpoints("none").result())
     refused(tinker.NotFoundError, "none", lambda:
             bed.rest.get_weights_info_by_tinker_path(
                 f"tinker://{trainer.model_id}/weights/none").result())
+
+
+@check()
+def changed_checkpoints(bed):
+    trainer, rest = bed.trainer(), bed.rest
+    steps(trainer, 2)
+    path = trainer.save_state("c").result().path
+    sampled = trainer.save_weights_for_sampler("c").result().path
+    sampler = bed.client.create_sampling_client(model_path=sampled)
+    sampler.compute_logprobs(ints(OTHER)).result()
+    resumed = bed.resumed(path)
+
+    def listed():
+        found = rest.list_checkpoints(trainer.model_id).result().checkpoints
+        return {c.tinker_path: c for c in found}
+    rest.publish_checkpoint_from_tinker_path(path).result()
+    assert [listed()[p].public for p in (path, sampled)] == [True, False]
+    rest.unpublish_checkpoint_from_tinker_path(path).result()
+    assert not listed()[path].public
+    rest.set_checkpoint_ttl_from_tinker_path(path, 7200).result()
+    assert 7000 < -ago(listed()[path].expires_at) <= 7201
+    rest.set_checkpoint_ttl_from_tinker_path(path, None).result()
+    assert listed()[path].expires_at is None
+    refused(tinker.BadRequestError, "ttl_seconds", lambda:
+            rest.set_checkpoint_ttl_from_tinker_path(path, 60).result())
+    rest.delete_checkpoint_from_tinker_path(path).result()
+    rest.delete_checkpoint(trainer.model_id, "sampler_weights/c").result()
+    assert listed() == {}
+    refused(tinker.NotFoundError, "not found", lambda:
+            rest.delete_checkpoint_from_tinker_path(path).result())
+    refused(tinker.NotFoundError, "not found", lambda:
+            bed.client.create_training_client_from_state(path).result())
+    refused(tinker.RequestFailedError, f"{sampled} was deleted",
+            lambda: sampler.compute_logprobs(ints(OTHER)).result())
+    # Nothing else was made of them.
+    assert steps(resumed, 3) == steps(trainer, 3)
+    assert trainer.save_state("c").result().path == path
+
+
+@check("0.28.0")
+def exports_are_refused(bed):
+    """With a number of the model's, which goes on."""
+    trainer = bed.trainer()
+    refused(tinker.NotFoundError, "save_weights_external is not offered",
+            lambda: trainer.save_weights_external("x").result())
+    steps(trainer, 1)
 
 
 @check()

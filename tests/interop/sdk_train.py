@@ -1,5 +1,6 @@
 """Checks of the training client: passes, losses, steps, what is refused."""
 import asyncio
+import concurrent.futures
 import math
 
 import tinker
@@ -111,11 +112,14 @@ def gradients_add_up(bed):
 @check()
 def many_datums_in_chunks(bed):
     """One call of several requests, the first of which arrives last."""
-    one, many = bed.trainer(), bed.trainer()
-    result = many.forward([datum(OTHER)] * 1500, "cross_entropy").result()
-    assert len(result.loss_fn_outputs) == 1500
-    single = one.forward([datum(OTHER)], "cross_entropy").result()
-    close(result.metrics["loss:sum"], 1500 * single.metrics["loss:sum"])
+    trainer = bed.trainer()
+    whole = logprobs(trainer, OTHER)
+    lengths = [1 + i % 31 for i in range(1500)]
+    result = trainer.forward([datum(OTHER[:n + 1]) for n in lengths],
+                             "cross_entropy").result()
+    rows = [list(o["logprobs"].data) for o in result.loss_fn_outputs]
+    assert rows == [whole[:n] for n in lengths]
+    close(result.metrics["loss:sum"], -sum(sum(r) for r in rows))
 
 
 @check()
@@ -129,6 +133,18 @@ def calls_without_waiting(bed):
         last = runs.optim_step(adam())
     last.result()
     assert [p.result().metrics["loss:sum"] for p in passes] == wanted
+
+
+@check()
+def threads_on_one_trainer(bed):
+    """Whoever calls first is first; nothing is lost."""
+    trainer = bed.trainer()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda i: backward(trainer), range(16)))
+    assert all(r.metrics == results[0].metrics for r in results)
+    norm = grad_norm(trainer)
+    backward(trainer)
+    close(norm, 16 * grad_norm(trainer), rel=1e-4)
 
 
 @check()
@@ -148,6 +164,13 @@ def soft_targets(bed):
     close(result.metrics["loss:sum"],
           -sum(w * lp for w, lp in zip(weights, row.data)))
     norm = grad_norm(trainer)
+    column = backward(trainer, types.Datum(
+        model_input=ints(TOKENS[:-1]), loss_fn_inputs={
+            "target_tokens": tensor(TOKENS[1:], "int64", [N, 1]),
+            "weights": tensor([1.0] * N, shape=[N, 1])}))
+    assert list(column.loss_fn_outputs[0]["logprobs"].shape) == [N, 1]
+    assert list(column.loss_fn_outputs[0]["logprobs"].data) == hard
+    grad_norm(trainer)
     parts = [datum(weights=[0.75] * N), types.Datum(
         model_input=ints(TOKENS[:-1]), loss_fn_inputs={
             "target_tokens": tensor(pairs[1::2], "int64"),
@@ -251,6 +274,40 @@ def dro(bed):
                              loss="dro"))
 
 
+def same_gradient(bed, weights, loss, q, gains, more=None, **config):
+    """That of the loss is cross-entropy's with these weights: a step in
+    proportion to the gradient ends in the same model."""
+    ends = []
+    for data, name, options in (
+            (datum(weights=weights), "cross_entropy", {}),
+            (datum(logprobs=q, advantages=gains, **(more or {})), loss,
+             config)):
+        trainer = bed.trainer()
+        backward(trainer, data, loss=name, **options)
+        trainer.optim_step(adam(3e3, eps=1e6)).result()
+        ends.append(logprobs(trainer))
+    start = bed.base_logprobs()
+    moved = [[b - a for a, b in zip(start, end)] for end in ends]
+    assert sum(abs(m) for m in moved[0]) > 0.01, moved[0]
+    close(*moved, rel=1e-2, floor=2e-5)
+
+
+@check()
+def policy_gradients(bed):
+    _, lp, gains, q, ratios = policy_case(bed)
+    same_gradient(bed, [r * a for r, a in zip(ratios, gains)],
+                  "importance_sampling", q, gains)
+    same_gradient(bed, [
+        r * a if r * a <= min(max(r, 0.8), 1.2) * a else 0.0
+        for r, a in zip(ratios, gains)], "ppo", q, gains)
+    same_gradient(bed, [min(max(r, 0.8), 1.2) * a
+                        for r, a in zip(ratios, gains)], "cispo", q, gains,
+                  clip_low_threshold=0.8, clip_high_threshold=1.2)
+    same_gradient(bed, [a - 0.5 * (p - o)
+                        for p, o, a in zip(lp, q, gains)],
+                  "dro", q, gains, beta=0.5)
+
+
 @check("0.34.0")
 def gspo(bed):
     trainer, lp, gains, q, _ = policy_case(bed)
@@ -262,12 +319,29 @@ def gspo(bed):
     clipped = min(max(ratio, 0.8), 1.2)
     close(result.metrics["loss:sum"],
           -sum(min(ratio * a, clipped * a) for a in gains), 1e-4)
+    same_gradient(bed, [ratio * a if ratio * a <= clipped * a else 0.0
+                        for a in gains], "gspo", q, gains,
+                  {"sequence_ratio_mask": mask})
 
 
 @check("0.35.0")
 def losses_refused_by_name(bed):
     refused(tinker.BadRequestError, "loss_fn 'stable_reinforce'",
             lambda: backward(bed.trainer(), loss="stable_reinforce"))
+
+
+@check()
+def unknown_losses_are_refused(bed):
+    trainer = bed.trainer()
+    refused(tinker.BadRequestError, "loss_fn 'none'",
+            lambda: backward(trainer, loss="none"))
+    assert grad_norm(trainer) == 0
+
+
+@check("0.26.2")
+def text_options_are_refused(bed):
+    refused(tinker.BadRequestError, "loss_fn_config.mode",
+            lambda: backward(bed.trainer(), mode="fast"))
 
 
 @check()
@@ -302,6 +376,8 @@ def wrong_data_is_refused(bed):
         ("target_tokens", made(tensor([1] * 2 * N, "int64", [2, N]))),
         ("weights", made(weights=tensor(whole[1:]))),
         ("weights", made(weights=tensor(whole * 2, shape=[N, 2]))),
+        ("weights", made(weights=tensor(whole, shape=[N, 1]))),
+        ("weights", made(tensor(TOKENS[1:], "int64", [N, 1]))),
         ("weights", made(weights=tensor([1] * N, "int64"))),
         ("weights", made(weights=tensor([nan] * N))),
         ("weights", made(weights=tensor([inf] * N))),
@@ -325,6 +401,13 @@ def wrong_data_is_refused(bed):
             trainer, datum(logprobs=whole, advantages=[nan] * N), loss=loss))
         refused(tinker.BadRequestError, "logprobs", lambda: backward(
             trainer, datum(logprobs=whole[1:], advantages=whole), loss=loss))
+        for field in ("logprobs", "advantages", "target_tokens"):
+            wrong = datum(logprobs=whole, advantages=whole)
+            right = wrong.loss_fn_inputs[field]
+            wrong.loss_fn_inputs[field] = tensor(right.data, right.dtype,
+                                                 [N, 1])
+            refused(tinker.BadRequestError, field,
+                    lambda: backward(trainer, wrong, loss=loss))
     refused(ValueError, "No data provided",
             lambda: trainer.forward_backward([], "cross_entropy").result())
     assert grad_norm(trainer) == 0
@@ -412,11 +495,34 @@ def adam_first_step(bed):
 
 
 @check()
+def an_overflow_harms_nobody(bed):
+    """Finite inputs whose loss is not: the loss says so, the step fails by
+    name and uses the gradients up, other models know nothing of it."""
+    trainer, other, alone = bed.trainer(), bed.trainer(), bed.trainer()
+    steps(trainer, 1)
+    before = logprobs(trainer)
+    backward(other)
+    huge = datum(logprobs=[-2000.0] * N, advantages=[-1.0] * N)
+    result = backward(trainer, huge, loss="importance_sampling")
+    assert result.metrics["loss:sum"] == math.inf
+    e = refused(tinker.RequestFailedError, "NonFiniteInTensor",
+                lambda: trainer.optim_step(adam()).result())
+    assert str(getattr(e.category, "value", e.category)) == "user"
+    assert logprobs(trainer) == before and grad_norm(trainer) == 0
+    other.optim_step(adam()).result()
+    steps(alone, 1)
+    assert logprobs(other) == logprobs(alone)
+    last = steps(trainer, 3)
+    assert last[-1] < last[0]
+
+
+@check()
 def steps_out_of_range_are_refused(bed):
     trainer = bed.trainer()
     for field, wrong in (("beta1", {"beta1": 1.0}), ("eps", {"eps": -1.0}),
                          ("beta2", {"beta2": -0.1}),
-                         ("weight_decay", {"weight_decay": -1.0})):
+                         ("weight_decay", {"weight_decay": -1.0}),
+                         ("grad_clip_norm", {"grad_clip_norm": -1.0})):
         refused(tinker.BadRequestError, f"adam_params.{field}",
                 lambda: trainer.optim_step(adam(**wrong)).result())
     assert grad_norm(trainer) == 0

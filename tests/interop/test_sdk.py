@@ -18,7 +18,8 @@ import locald
 import tinker
 
 import sdk_checks
-import sdk_flags  # noqa: F401  they register their checks
+import sdk_cli  # noqa: F401  they register their checks
+import sdk_flags  # noqa: F401
 import sdk_sample  # noqa: F401
 import sdk_state  # noqa: F401
 import sdk_train  # noqa: F401

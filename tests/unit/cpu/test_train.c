@@ -274,8 +274,8 @@ static void non_finite(bench_t *b, tinker__train_t *t) {
   memcpy(v, t->v, bytes);
   t->g[5] = INFINITY;
   cr_assert_eq(b->r.api->optim_step(t, &o, &m, why, sizeof why), TINKER_EINVAL);
-  cr_assert_str_eq(why, "gradient: not finite; weights unchanged, gradients "
-                        "cleared");
+  cr_assert_str_eq(why, "NonFiniteInTensor: gradient: not finite; weights "
+                        "unchanged, gradients cleared");
   cr_assert_eq(m.step, 77u);
   cr_assert_eq(memcmp(w, t->current->w, bytes), 0);
   cr_assert_eq(memcmp(v, t->v, bytes), 0);

@@ -68,6 +68,7 @@ int rig_try_start(rig_t *rig, char *why, size_t why_len) {
                                      .models = &model,
                                      .n_models = 1,
                                      .poll_ms = 200,
+                                     .max_models = 1000,
                                      .snapshot_ms = (int64_t)1 << 40,
                                      .ended = on_ended,
                                      .user = rig};
@@ -143,6 +144,14 @@ static const tinker__route_t *find_route(const char *route) {
   return NULL;
 }
 
+static void take_captures(tinker__req_t *r, const char *capture) {
+  for (size_t i = 0; capture && i < TINKER__MAX_CAPTURES; i++) {
+    size_t len = strcspn(capture, "/");
+    r->capture[i] = (tinker__str_t){capture, len};
+    capture = capture[len] ? capture + len + 1 : NULL;
+  }
+}
+
 rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
                         const char *key, const char *body) {
   rig_pending_t *c = calloc(1, sizeof *c);
@@ -154,7 +163,7 @@ rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
   r->service = rig->s;
   r->conn = (struct MHD_Connection *)c;
   r->route = find_route(route);
-  r->capture[0] = tinker__str(capture);
+  take_captures(r, capture);
   r->local = r->unix_socket = r->dispatched = true;
   tinker__buf_init(&r->body, &c->mem, 1 << 20);
   tinker__buf_init(&r->reply, &rig->mem, 1 << 20);

@@ -32,7 +32,7 @@ void rig_stop(rig_t *rig);
 /* As an owner does: stops and starts a service that asked for its end. */
 void rig_revive(rig_t *rig);
 /* route is a line of routes.c ("POST api/v1/asample"), capture what stands
- * for its "*" (NULL without), key the idempotency key (NULL = none). */
+ * for its "*"s, with '/' between them (NULL without), key the idempotency key (NULL = none). */
 void rig_call(rig_t *rig, const char *route, const char *capture,
               const char *key, const char *body, reply_t *reply);
 /* The same in two steps: what others do meanwhile is up to the test. */

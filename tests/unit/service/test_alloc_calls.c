@@ -38,6 +38,7 @@ struct sweep_s {
 static void send_call(sweep_t *w, const kind_t *k) {
   rig_call(&w->rig, k->route, w->capture, *w->key ? w->key : NULL, w->body,
            &w->reply);
+  if (w->reply.status == 204) w->reply.status = 200;
 }
 
 /* The call as a client does it, with the n-th allocation failing; true when
@@ -235,6 +236,19 @@ static void make_sample(sweep_t *w, int n) {
            w->sampler, ++w->samples);
 }
 
+/* A checkpoint of its own for each change. */
+static void make_change(sweep_t *w, int n) {
+  make_save(w, n);
+  snprintf(w->body, sizeof w->body,
+           "{\"model_id\":\"%s\",\"seq_id\":%d,\"path\":\"d%d\"}", w->model,
+           w->seq, w->seq);
+  rig_do(&w->rig, "POST api/v1/save_weights", w->body, &w->reply);
+  after_save(w, true);
+  snprintf(w->capture, sizeof w->capture, "%.100s/weights/d%d", w->model,
+           w->seq);
+  snprintf(w->body, sizeof w->body, "{\"ttl_seconds\":4000}");
+}
+
 static void make_empty(sweep_t *w, int n) {
   (void)n;
   w->body[0] = 0;
@@ -262,6 +276,12 @@ static const kind_t kinds[] = {
     {"POST api/v1/create_sampling_session", false, make_sampler,
      after_sampler},
     {"POST api/v1/asample", true, make_sample, NULL},
+    {"PUT api/v1/training_runs/*/checkpoints/*/*/ttl", false, make_change,
+     NULL},
+    {"POST api/v1/training_runs/*/checkpoints/*/*/publish", false, make_change,
+     NULL},
+    {"DELETE api/v1/training_runs/*/checkpoints/*/*", false, make_change,
+     NULL},
     {"GET api/v1/training_runs", false, make_empty, NULL},
     {"GET api/v1/checkpoints", false, make_empty, NULL},
     {"GET api/v1/get_server_capabilities", false, make_empty, NULL},

@@ -1,0 +1,209 @@
+/* rest_checkpoint: a checkpoint is deleted, published, or given another time
+ * to live (protocol 2.6). HTTP thread; what follows the commit on the store
+ * thread.
+ *
+ * A change is stored first and told afterwards. Its checkpoint may be deleted
+ * or replaced while that happens: it is known by its row, which is never used
+ * again. A folder goes only when no row names it any more; no log and no
+ * snapshot of a model reads one. */
+#include <stdio.h>
+#include <string.h>
+
+#include <tinker/error.h>
+
+#include "service/fault.h"
+#include "service/handlers.h"
+
+typedef enum { DELETED, PUBLISHED, UNPUBLISHED, EXPIRES } change_kind_t;
+
+typedef struct {
+  tinker__service_t *service;
+  tinker__req_t *r; /* parked until it is stored */
+  change_kind_t kind;
+  int64_t row, expires_ms;
+} change_t;
+
+/* --- Which one ------------------------------------------------------------ */
+
+/* The checkpoint of the path's run, kind and name; NULL = r is answered. Under
+ * the lock. */
+static tinker__checkpoint_t *find(tinker__service_t *s, tinker__req_t *r) {
+  char path[700], why[300];
+  tinker__checkpoint_t *c = NULL;
+  const tinker__str_t *part = r->capture;
+  size_t len = part[0].len + part[1].len + part[2].len;
+  if (tinker__service_ends(s)) {
+    tinker__reply_error(r, 503, "the service is shutting down");
+    return NULL;
+  }
+  if (len > sizeof path - 20) {
+    tinker__reply_error(r, 404, "checkpoint not found: the id is too long");
+    return NULL;
+  }
+  snprintf(path, sizeof path, "tinker://%.*s/%.*s/%.*s", (int)part[0].len,
+           part[0].ptr, (int)part[1].len, part[1].ptr, (int)part[2].len,
+           part[2].ptr);
+  int rc = tinker__checkpoint_lookup(s, tinker__str(path), &c, why, sizeof why);
+  if (rc == 0) return c;
+  tinker__reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
+  return NULL;
+}
+
+/* In the ledger, by method: two changes share a path. */
+static void note(const change_t *n, const tinker__checkpoint_t *c) {
+  char endpoint[120], path[600];
+  const tinker__route_t *route = n->r->route;
+  snprintf(endpoint, sizeof endpoint, "%s %s", route->method,
+           route->path + strlen("api/v1/"));
+  snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
+           c->kind == TINKER__CKPT_TRAINING ? "weights" : "sampler_weights",
+           c->name);
+  tinker__ledger_other(n->service, endpoint, path);
+}
+
+/* --- After the commit ----------------------------------------------------- */
+
+/* Under the lock. */
+static void apply(const change_t *n, tinker__checkpoint_t *c) {
+  switch (n->kind) {
+  case PUBLISHED:
+    c->published = true;
+    break;
+  case UNPUBLISHED:
+    c->published = false;
+    break;
+  case EXPIRES:
+    c->expires_ms = n->expires_ms;
+    break;
+  default:
+    tinker__list_remove(&c->link);
+    tinker__checkpoint_free(n->service, c);
+  }
+}
+
+static void on_stored(void *user, int rc) {
+  char dir[1200];
+  change_t *n = user;
+  tinker__service_t *s = n->service;
+  pthread_mutex_lock(&s->lock);
+  tinker__checkpoint_t *c = tinker__checkpoint_by_row(s, n->row);
+  bool remove = rc == 0 && c && n->kind == DELETED;
+  if (rc != 0) {
+    tinker__reply_error(n->r, 503, "the change could not be stored");
+  } else if (!c) {
+    tinker__reply_error(n->r, 404,
+                        "checkpoint not found: it was deleted or "
+                        "replaced meanwhile");
+  } else {
+    note(n, c);
+    apply(n, c);
+    tinker__reply_empty(n->r, 204);
+  }
+  pthread_mutex_unlock(&s->lock);
+  if (remove) {
+    tinker__checkpoint_dir(s, "checkpoints", n->row, dir, sizeof dir);
+    tinker__folder_remove(dir);
+  }
+  tinker__req_resume(n->r);
+  tinker__mem_free(s->mem, n);
+}
+
+/* --- Storing it ----------------------------------------------------------- */
+
+static void write_change(tinker__write_t *w, const change_t *n) {
+  switch (n->kind) {
+  case DELETED:
+    tinker__write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
+    break;
+  case EXPIRES:
+    tinker__write_sql(w, "UPDATE checkpoints SET expires_ms = ? WHERE row = ?");
+    tinker__write_i64(w, n->expires_ms);
+    break;
+  default:
+    tinker__write_sql(w, "UPDATE checkpoints SET public = ? WHERE row = ?");
+    tinker__write_i64(w, n->kind == PUBLISHED);
+  }
+  tinker__write_i64(w, n->row);
+}
+
+/* Under the lock. */
+static tinker__handled_t submit(tinker__service_t *s, tinker__req_t *r,
+                                const tinker__checkpoint_t *c,
+                                change_kind_t kind, int64_t expires_ms) {
+  change_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
+  if (!n) return tinker__reply_error(r, 503, "out of memory");
+  *n = (change_t){s, r, kind, c->row, expires_ms};
+  tinker__write_t *w = tinker__write_new(s->store, on_stored, n);
+  if (w) write_change(w, n);
+  if (tinker__write_submit(w) == 0) return TINKER__PARKED;
+  tinker__mem_free(s->mem, n);
+  return tinker__reply_error(r, 503, "out of memory");
+}
+
+static tinker__handled_t change(tinker__service_t *s, tinker__req_t *r,
+                                change_kind_t kind, int64_t expires_ms) {
+  tinker__handled_t h = TINKER__ANSWERED;
+  pthread_mutex_lock(&s->lock);
+  tinker__checkpoint_t *c = find(s, r);
+  if (c && (kind == PUBLISHED || kind == UNPUBLISHED) &&
+      c->published == (kind == PUBLISHED)) {
+    tinker__reply_error(r, 409, "the checkpoint is already %s",
+                        c->published ? "public" : "private");
+  } else if (c) {
+    h = submit(s, r, c, kind, expires_ms);
+  }
+  pthread_mutex_unlock(&s->lock);
+  return h;
+}
+
+TINKER__HANDLER(delete_checkpoint) {
+  return change(s, r, DELETED, 0);
+}
+
+TINKER__HANDLER(publish) {
+  return change(s, r, PUBLISHED, 0);
+}
+
+TINKER__HANDLER(unpublish) {
+  return change(s, r, UNPUBLISHED, 0);
+}
+
+/* --- ttl ------------------------------------------------------------------ */
+
+/* Whether the body, a valid object, has the key at all: null means something
+ * here. */
+static bool has_key(tinker__service_t *s, tinker__str_t body,
+                    const char *name) {
+  tinker__json_t j;
+  tinker__str_t key;
+  bool found = false;
+  tinker__json_init(&j, s->mem, body.ptr, body.len);
+  bool ok = tinker__json_object(&j);
+  while (ok && !found && tinker__json_key(&j, &key)) {
+    found = tinker__str_eqs(key, name);
+    if (!found) ok = tinker__json_skip(&j);
+  }
+  tinker__json_done(&j);
+  return found;
+}
+
+TINKER__HANDLER(set_ttl) {
+  char why[200];
+  tinker__body_t b;
+  int64_t ttl = 0, expires = 0;
+  bool given = false;
+  const tinker__field_t fields[] = {
+      {"ttl_seconds", TINKER__FIELD_I64, false, &ttl, &given}};
+  if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
+  tinker__body_done(&b);
+  if (!has_key(s, tinker__buf_str(&r->body), "ttl_seconds")) {
+    return tinker__reply_error(r, 422,
+                               "ttl_seconds is required: seconds from "
+                               "now, or null for no expiry");
+  }
+  if (tinker__check_ttl(ttl, given, why, sizeof why) != 0) {
+    return tinker__reply_error(r, 400, "%s", why);
+  }
+  if (given) expires = s->world->wall_ms(s->world->user) + ttl * 1000;
+  return change(s, r, EXPIRES, expires);
+}
