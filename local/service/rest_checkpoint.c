@@ -1,6 +1,6 @@
 /* rest_checkpoint: a checkpoint is deleted, published, or given another time
- * to live (protocol 2.6). HTTP thread; what follows the commit on the store
- * thread.
+ * to live (protocol 2.6), and goes when that is over. HTTP and timer thread;
+ * what follows the commit on the store thread.
  *
  * A change is stored first and told afterwards. Its checkpoint may be deleted
  * or replaced while that happens: it is known by its row, which is never used
@@ -14,13 +14,19 @@
 #include "service/fault.h"
 #include "service/handlers.h"
 
-typedef enum { DELETED, PUBLISHED, UNPUBLISHED, EXPIRES } change_kind_t;
+typedef enum {
+  DELETED,
+  PUBLISHED,
+  UNPUBLISHED,
+  EXPIRES, /* at another time */
+  EXPIRED
+} change_kind_t;
 
 typedef struct {
   tinker__service_t *service;
-  tinker__req_t *r; /* parked until it is stored */
+  tinker__req_t *r; /* parked until it is stored; NULL = EXPIRED */
   change_kind_t kind;
-  int64_t row, expires_ms;
+  int64_t row, expires_ms; /* EXPIRES: the new time, EXPIRED: the old one */
 } change_t;
 
 /* --- Which one ------------------------------------------------------------ */
@@ -51,10 +57,13 @@ static tinker__checkpoint_t *find(tinker__service_t *s, tinker__req_t *r) {
 
 /* In the ledger, by method: two changes share a path. */
 static void note(const change_t *n, const tinker__checkpoint_t *c) {
-  char endpoint[120], path[600];
-  const tinker__route_t *route = n->r->route;
-  snprintf(endpoint, sizeof endpoint, "%s %s", route->method,
-           route->path + strlen("api/v1/"));
+  char endpoint[120] = "expired", path[600];
+  const tinker__route_t *route = n->r ? n->r->route : NULL;
+  if (!c->name) return;
+  if (route) {
+    snprintf(endpoint, sizeof endpoint, "%s %s", route->method,
+             route->path + strlen("api/v1/"));
+  }
   snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
            c->kind == TINKER__CKPT_TRAINING ? "weights" : "sampler_weights",
            c->name);
@@ -63,81 +72,96 @@ static void note(const change_t *n, const tinker__checkpoint_t *c) {
 
 /* --- After the commit ----------------------------------------------------- */
 
-/* Under the lock. */
-static void apply(const change_t *n, tinker__checkpoint_t *c) {
+/* True when the checkpoint is gone by it. Under the lock. */
+static bool apply(const change_t *n, tinker__checkpoint_t *c) {
   switch (n->kind) {
-  case PUBLISHED:
-    c->published = true;
-    break;
-  case UNPUBLISHED:
-    c->published = false;
-    break;
-  case EXPIRES:
-    c->expires_ms = n->expires_ms;
-    break;
-  default:
-    tinker__list_remove(&c->link);
-    tinker__checkpoint_free(n->service, c);
+    case PUBLISHED: c->published = true; return false;
+    case UNPUBLISHED: c->published = false; return false;
+    case EXPIRES: c->expires_ms = n->expires_ms; return false;
+    case EXPIRED:
+      c->leaving = false;
+      if (c->expires_ms != n->expires_ms) return false; /* nor was its row */
+      break;
+    default: break;
   }
+  tinker__list_remove(&c->link);
+  tinker__checkpoint_free(n->service, c);
+  return true;
+}
+
+static void answer(const change_t *n, int rc, bool found) {
+  if (!n->r) return;
+  if (rc != 0) {
+    tinker__reply_error(n->r, 503, "the change could not be stored");
+  } else if (!found) {
+    tinker__reply_error(n->r, 404, "checkpoint not found: it was deleted or "
+                                   "replaced meanwhile");
+  } else {
+    tinker__reply_empty(n->r, 204);
+  }
+  tinker__req_resume(n->r);
 }
 
 static void on_stored(void *user, int rc) {
   char dir[1200];
   change_t *n = user;
   tinker__service_t *s = n->service;
+  bool gone = false;
   pthread_mutex_lock(&s->lock);
   tinker__checkpoint_t *c = tinker__checkpoint_by_row(s, n->row);
-  bool remove = rc == 0 && c && n->kind == DELETED;
-  if (rc != 0) {
-    tinker__reply_error(n->r, 503, "the change could not be stored");
-  } else if (!c) {
-    tinker__reply_error(n->r, 404,
-                        "checkpoint not found: it was deleted or "
-                        "replaced meanwhile");
-  } else {
+  if (rc == 0 && c) {
     note(n, c);
-    apply(n, c);
-    tinker__reply_empty(n->r, 204);
+    gone = apply(n, c);
+  } else if (c && n->kind == EXPIRED) {
+    c->leaving = false; /* at another tick */
   }
   pthread_mutex_unlock(&s->lock);
-  if (remove) {
+  if (gone) {
     tinker__checkpoint_dir(s, "checkpoints", n->row, dir, sizeof dir);
     tinker__folder_remove(dir);
   }
-  tinker__req_resume(n->r);
+  answer(n, rc, c != NULL);
   tinker__mem_free(s->mem, n);
 }
 
 /* --- Storing it ----------------------------------------------------------- */
 
+/* An expired one goes if it still expires then: a longer life that was stored
+ * before is kept. */
 static void write_change(tinker__write_t *w, const change_t *n) {
   switch (n->kind) {
-  case DELETED:
-    tinker__write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
-    break;
-  case EXPIRES:
-    tinker__write_sql(w, "UPDATE checkpoints SET expires_ms = ? WHERE row = ?");
-    tinker__write_i64(w, n->expires_ms);
-    break;
-  default:
-    tinker__write_sql(w, "UPDATE checkpoints SET public = ? WHERE row = ?");
-    tinker__write_i64(w, n->kind == PUBLISHED);
+    case DELETED:
+      tinker__write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
+      break;
+    case EXPIRED:
+      tinker__write_sql(
+          w, "DELETE FROM checkpoints WHERE expires_ms = ? AND row = ?");
+      tinker__write_i64(w, n->expires_ms);
+      break;
+    case EXPIRES:
+      tinker__write_sql(w,
+                        "UPDATE checkpoints SET expires_ms = ? WHERE row = ?");
+      tinker__write_i64(w, n->expires_ms);
+      break;
+    default:
+      tinker__write_sql(w, "UPDATE checkpoints SET public = ? WHERE row = ?");
+      tinker__write_i64(w, n->kind == PUBLISHED);
   }
   tinker__write_i64(w, n->row);
 }
 
-/* Under the lock. */
-static tinker__handled_t submit(tinker__service_t *s, tinker__req_t *r,
-                                const tinker__checkpoint_t *c,
-                                change_kind_t kind, int64_t expires_ms) {
+/* False without memory. Under the lock. */
+static bool submit(tinker__service_t *s, tinker__req_t *r,
+                   const tinker__checkpoint_t *c, change_kind_t kind,
+                   int64_t expires_ms) {
   change_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
-  if (!n) return tinker__reply_error(r, 503, "out of memory");
+  if (!n) return false;
   *n = (change_t){s, r, kind, c->row, expires_ms};
   tinker__write_t *w = tinker__write_new(s->store, on_stored, n);
   if (w) write_change(w, n);
-  if (tinker__write_submit(w) == 0) return TINKER__PARKED;
+  if (tinker__write_submit(w) == 0) return true;
   tinker__mem_free(s->mem, n);
-  return tinker__reply_error(r, 503, "out of memory");
+  return false;
 }
 
 static tinker__handled_t change(tinker__service_t *s, tinker__req_t *r,
@@ -149,23 +173,34 @@ static tinker__handled_t change(tinker__service_t *s, tinker__req_t *r,
       c->published == (kind == PUBLISHED)) {
     tinker__reply_error(r, 409, "the checkpoint is already %s",
                         c->published ? "public" : "private");
+  } else if (c && submit(s, r, c, kind, expires_ms)) {
+    h = TINKER__PARKED;
   } else if (c) {
-    h = submit(s, r, c, kind, expires_ms);
+    tinker__reply_error(r, 503, "out of memory");
   }
   pthread_mutex_unlock(&s->lock);
   return h;
 }
 
-TINKER__HANDLER(delete_checkpoint) {
-  return change(s, r, DELETED, 0);
-}
+TINKER__HANDLER(delete_checkpoint) { return change(s, r, DELETED, 0); }
 
-TINKER__HANDLER(publish) {
-  return change(s, r, PUBLISHED, 0);
-}
+TINKER__HANDLER(publish) { return change(s, r, PUBLISHED, 0); }
 
-TINKER__HANDLER(unpublish) {
-  return change(s, r, UNPUBLISHED, 0);
+TINKER__HANDLER(unpublish) { return change(s, r, UNPUBLISHED, 0); }
+
+/* --- Expiry --------------------------------------------------------------- */
+
+void tinker__checkpoints_expire(tinker__service_t *s) {
+  int64_t now = s->world->wall_ms(s->world->user);
+  TINKER__LIST_EACH(l, tmp, &s->models) {
+    tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, link);
+    TINKER__LIST_EACH(k, next, &m->checkpoints) {
+      tinker__checkpoint_t *c = TINKER__CONTAINER(k, tinker__checkpoint_t, link);
+      if (c->durable && !c->leaving && c->expires_ms && c->expires_ms <= now) {
+        c->leaving = submit(s, NULL, c, EXPIRED, c->expires_ms);
+      }
+    }
+  }
 }
 
 /* --- ttl ------------------------------------------------------------------ */

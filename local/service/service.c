@@ -128,14 +128,24 @@ static void watch_engine(tinker__service_t *s, int64_t now) {
   s->beat_ms = now;
 }
 
+/* What need not be to the millisecond. */
+static void sweep(tinker__service_t *s, int64_t now) {
+  tinker__session_expire(s, now);
+  tinker__session_purge(s);
+  tinker__checkpoints_expire(s);
+}
+
 static void *timer_thread(void *user) {
   tinker__service_t *s = user;
+  int64_t swept = INT64_MIN / 2;
   pthread_mutex_lock(&s->lock);
   while (!s->stopping) {
     int64_t now = s->world->now_ms(s->world->user);
     tinker__polls_expire(s, now);
-    tinker__session_expire(s, now);
-    tinker__session_purge(s);
+    if (now - swept >= TICK_MS) {
+      sweep(s, now);
+      swept = now;
+    }
     int64_t due = tinker__faults_tick(s, now);
     watch_engine(s, now);
     timer_wait(s, &s->timer_wake, next_wait(s, now, due));

@@ -178,6 +178,7 @@ typedef struct tinker__checkpoint_s {
   bool pending_grad;
   bool published;
   bool durable; /* its row is committed; nobody sees it before */
+  bool leaving; /* it has expired, which is being stored */
 } tinker__checkpoint_t;
 
 struct tinker__service_s {
@@ -337,6 +338,8 @@ tinker__checkpoint_t *tinker__checkpoint_by_row(tinker__service_t *s,
 int tinker__checkpoint_lookup(tinker__service_t *s, tinker__str_t path,
                               tinker__checkpoint_t **out, char *why,
                               size_t why_len);
+/* Takes away what has expired. Under the lock. */
+void tinker__checkpoints_expire(tinker__service_t *s);
 void tinker__checkpoint_free(tinker__service_t *s, tinker__checkpoint_t *c);
 /* <state>/<kind>/<row>, in a buffer of the caller. */
 void tinker__checkpoint_dir(tinker__service_t *s, const char *kind,
