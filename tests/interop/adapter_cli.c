@@ -73,15 +73,14 @@ static int step(cli_t *c, tinker__train_t *t) {
                              .weights = weights,
                              .out_logprobs = logprobs,
                              .out_loss = losses};
-  int rc = c->api->pass_begin(t, &d, 1, &loss, false, &p, c->why,
-                              sizeof c->why);
+  int rc =
+      c->api->pass_begin(t, &d, 1, &loss, false, &p, c->why, sizeof c->why);
   if (rc) return rc;
   do {
     rc = c->api->pass_step(p, NULL, c->why, sizeof c->why);
   } while (rc == 1);
   c->api->pass_end(p);
-  return rc ? rc
-            : c->api->optim_step(t, &adam, &m, c->why, sizeof c->why);
+  return rc ? rc : c->api->optim_step(t, &adam, &m, c->why, sizeof c->why);
 }
 
 static int do_write(cli_t *c, unsigned rank, unsigned set, const char *dir) {
@@ -129,8 +128,8 @@ int main(int argc, char **argv) {
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 0);
   tinker__engine_options_t options = {.mem = &mem, .threads = 1};
-  int rc = argc == 2 ? c.api->open(&c.engine, &options, c.why, sizeof c.why)
-                     : -1;
+  int rc =
+      argc == 2 ? c.api->open(&c.engine, &options, c.why, sizeof c.why) : -1;
   if (!rc) {
     rc = c.api->base_load(c.engine, argv[1], &c.base, c.why, sizeof c.why);
   }

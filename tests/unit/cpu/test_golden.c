@@ -17,9 +17,9 @@
 /* Float32 noise of both sides; largest seen here is a tenth of it. */
 #define TOLERANCE 1e-5
 
-static const char *const models[] = {"llama_tied",   "llama_untied",
-                                     "qwen2_tied",   "qwen2_untied",
-                                     "qwen3_tied",   "qwen3_untied"};
+static const char *const models[] = {"llama_tied", "llama_untied",
+                                     "qwen2_tied", "qwen2_untied",
+                                     "qwen3_tied", "qwen3_untied"};
 #define MODELS (sizeof models / sizeof *models)
 
 typedef struct {
@@ -108,8 +108,8 @@ static double block_error(rig_t *r, const tinker__lora_t *lora,
       error = fmax(error, fabs((double)got[k] - (double)w[k]));
     }
     cr_assert_gt(top, 0, "%s", name);
-    cr_assert_leq(error, TOLERANCE * top, "%s: %s: %g of %g", file, name,
-                  error, top);
+    cr_assert_leq(error, TOLERANCE * top, "%s: %s: %g of %g", file, name, error,
+                  top);
     worst_error = fmax(worst_error, error / top);
   }
   tinker__safetensors_free(st);

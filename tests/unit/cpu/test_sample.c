@@ -100,8 +100,8 @@ static void check_forward(bench_t *b, const tinker__gen_t *g, size_t i,
   for (size_t k = 0; k < n; k++) {
     size_t next = k + 1;
     s.tokens[k] = k < g->n_prompt ? g->prompt[k] : seq->tokens[k - g->n_prompt];
-    s.targets[k] = next < g->n_prompt ? g->prompt[next]
-                                      : seq->tokens[next - g->n_prompt];
+    s.targets[k] =
+        next < g->n_prompt ? g->prompt[next] : seq->tokens[next - g->n_prompt];
   }
   run_pass(b->train[i % 3], &s, 1, &cross_entropy, true);
   cr_assert_eq(memcmp(s.logprobs, g->prompt_logprobs + 1,

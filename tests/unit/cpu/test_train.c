@@ -16,8 +16,7 @@ typedef struct {
   sample_t s[3];
 } bench_t;
 
-static void setup_shape(bench_t *b, const shape_t *shape, size_t n,
-                        size_t k) {
+static void setup_shape(bench_t *b, const shape_t *shape, size_t n, size_t k) {
   temp_dir(b->dir);
   write_model(b->dir, shape);
   rig_open(&b->r, b->dir, 2, NULL);
