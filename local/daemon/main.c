@@ -45,6 +45,8 @@ static const char help[] =
     "                       --key-file is given\n"
     "  --key-file FILE      TCP clients must send the key in FILE\n"
     "  --threads N          engine threads (default: one per core)\n"
+    "  --max-memory BYTES   for the models' weights (default: what the\n"
+    "                       machine has available)\n"
     "  --max-body BYTES     largest request body (default 67108864)\n"
     "  --session-timeout S  seconds without heartbeat that end a session\n"
     "                       (default 600)\n"
@@ -144,6 +146,9 @@ static int take_flag(options_t *o, const char *flag, char *value) {
   } else if (!strcmp(flag, "--threads")) {
     rc = take_number(flag, value, 1024, &n);
     c->threads = (unsigned)n;
+  } else if (!strcmp(flag, "--max-memory")) {
+    rc = take_number(flag, value, INT64_MAX, &n);
+    c->max_memory = (uint64_t)n;
   } else if (!strcmp(flag, "--max-body")) {
     rc = take_number(flag, value, (int64_t)1 << 30, &n);
     c->max_body = (size_t)n;

@@ -33,6 +33,7 @@ typedef struct tinker__service_config_s {
   const char *key;                    /* NULL = any well-formed key */
   const tinker__service_model_t *models;
   size_t n_models;
+  uint64_t max_memory; /* bytes for base models; 0 = what the machine has */
   size_t max_body;     /* bytes of a request; 0 = 64 MiB */
   int64_t poll_ms;     /* hold of a long poll; 0 = 30 s */
   int64_t keep_ms;     /* results after the session's end; 0 = 1 hour */
