@@ -1,68 +1,51 @@
 /* engine: speed of the CPU engine on whole models.
  *
  *   bench_engine DEMO_MODEL_FOLDER [THREADS]
+ *   bench_engine serve MODEL [DTYPE [THREADS]]
+ *   bench_engine write MODEL DTYPE FOLDER
  *
- * Training: tokens/s of forward_backward and optim_step with rank-32 LoRA on
- * every matrix, of the demo's model and of a random one with the width of a
- * 0.5B model and few layers, which the line says. Decoding: of that model in
- * bf16, one sample and eight, against a plain read of the same weights by the
- * same threads, which no engine can beat with one sample ("share", 1 = as
- * fast as memory; "gain", tokens/s against one sample). The best of some
- * repeats counts. bench/engine_torch.py does the training with PyTorch. */
+ * MODEL is a folder, or a random model of a real shape: qwen2-0.5b,
+ * qwen3-0.6b. The first form prints a line for each of: training steps with
+ * rank-32 LoRA on every matrix, of the demo's model and of the 0.5B shape in
+ * float32; decoding of that shape in bf16, one sample and eight, against a
+ * plain read of the same weights by the same threads ("share", 1 = as fast as
+ * memory; "gain", tokens/s against one sample). Reads and rounds take turns,
+ * so that all see the same machine; figures are of the least time, and of the
+ * median where a name says so.
+ *
+ * The second form is for scripts that let somebody else take turns
+ * (engine_torch.py, engine_llama.py): it does what each line of its input
+ * says and answers with the seconds: "train SEQUENCES", "prefill TOKENS",
+ * "decode SAMPLES TOKENS". */
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "cpu/base.h"
 #include "cpu/cpu.h"
-#include "model/safetensors.h"
+#include "shape.h"
 
-#define HIDDEN   896u
-#define INTER    4864u
-#define HEADS    14u
-#define KV_HEADS 2u
-#define HEAD_DIM 64u
-#define VOCAB    8192u
-#define LAYERS   4u
-#define CONTEXT  1024u
-#define TENSORS  (9 * LAYERS + 2)
-#define WIDE     "0.5B width, 4 layers, vocabulary 8192"
-
-#define REPEATS  5 /* of training, the first to warm up */
-#define ROUNDS   96
+#define SHAPE    "qwen2-0.5b"
+#define STEPS    5 /* of training, the first to warm up */
+#define ROUNDS   60
 #define PROMPT   16
 #define SAMPLES  8
 #define LENGTH   128 /* of a training sequence */
 #define MAX_SEQS 8
+#define MAX_KEYS 512
 
 typedef struct {
   tinker__mem_t mem;
   const tinker__engine_api_t *api;
   tinker__engine_t *engine;
   tinker__base_t *base;
-  const char *name;
+  tinker__train_t *train; /* from the first step on */
+  const char *name, *dtype;
   unsigned threads;
   char why[256];
 } bench_t;
-
-static void die(const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  fputs("bench_engine: ", stderr);
-  vfprintf(stderr, format, args);
-  fputc('\n', stderr);
-  va_end(args);
-  exit(1);
-}
-
-static void *need(void *p) {
-  if (!p) die("out of memory");
-  return p;
-}
 
 static void check(const bench_t *b, int rc) {
   if (rc < 0) die("%s", b->why);
@@ -74,106 +57,31 @@ static double now(void) {
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* --- A random model ------------------------------------------------------- */
+/* --- Samples of a time ---------------------------------------------------- */
 
 typedef struct {
-  tinker__tensor_t tensors[TENSORS];
-  char names[TENSORS][64];
+  double s[ROUNDS];
   size_t n;
-  tinker__dtype_t dtype;
-  const void *noise, *ones; /* of the largest tensor; shared by all */
-} wide_t;
+} times_t;
 
-static void add(wide_t *w, unsigned layer, const char *name, unsigned rows,
-                unsigned cols) {
-  char *full = w->names[w->n];
-  if (layer < LAYERS)
-    snprintf(full, sizeof w->names[0], "model.layers.%u.%s.weight", layer,
-             name);
-  else
-    snprintf(full, sizeof w->names[0], "model.%s.weight", name);
-  w->tensors[w->n++] =
-      (tinker__tensor_t){.name = tinker__str(full),
-                         .dtype = w->dtype,
-                         .rank = cols ? 2 : 1,
-                         .shape = {rows, cols},
-                         .data = cols ? w->noise : w->ones};
+static void note(times_t *t, double seconds) {
+  t->s[t->n++] = seconds;
 }
 
-static void add_all(wide_t *w) {
-  add(w, LAYERS, "embed_tokens", VOCAB, HIDDEN);
-  add(w, LAYERS, "norm", HIDDEN, 0);
-  for (unsigned l = 0; l < LAYERS; l++) {
-    add(w, l, "self_attn.q_proj", HEADS * HEAD_DIM, HIDDEN);
-    add(w, l, "self_attn.k_proj", KV_HEADS * HEAD_DIM, HIDDEN);
-    add(w, l, "self_attn.v_proj", KV_HEADS * HEAD_DIM, HIDDEN);
-    add(w, l, "self_attn.o_proj", HIDDEN, HEADS * HEAD_DIM);
-    add(w, l, "mlp.gate_proj", INTER, HIDDEN);
-    add(w, l, "mlp.up_proj", INTER, HIDDEN);
-    add(w, l, "mlp.down_proj", HIDDEN, INTER);
-    add(w, l, "input_layernorm", HIDDEN, 0);
-    add(w, l, "post_attention_layernorm", HIDDEN, 0);
-  }
+static int by_size(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
 }
 
-static void write_file(const char *dir, const char *name, const void *data,
-                       size_t len) {
-  char path[300];
-  snprintf(path, sizeof path, "%s/%s", dir, name);
-  FILE *f = fopen(path, "wb");
-  if (!f || fwrite(data, 1, len, f) != len || fclose(f) != 0)
-    die("%s can't be written", path);
+/* After these, s is sorted. */
+static double least(times_t *t) {
+  qsort(t->s, t->n, sizeof *t->s, by_size);
+  return t->s[0];
 }
 
-static void write_config(const char *dir) {
-  char text[600];
-  int n = snprintf(
-      text, sizeof text,
-      "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\","
-      "\"vocab_size\":%u,\"hidden_size\":%u,\"num_hidden_layers\":%u,"
-      "\"num_attention_heads\":%u,\"num_key_value_heads\":%u,"
-      "\"head_dim\":%u,\"intermediate_size\":%u,"
-      "\"max_position_embeddings\":%u,\"rms_norm_eps\":1e-6,"
-      "\"rope_theta\":10000.0,\"hidden_act\":\"silu\","
-      "\"tie_word_embeddings\":true,\"eos_token_id\":0}",
-      VOCAB, HIDDEN, LAYERS, HEADS, KV_HEADS, HEAD_DIM, INTER, CONTEXT);
-  write_file(dir, "config.json", text, (size_t)n);
-}
-
-/* What every matrix holds: uniform noise, as wide as fits the width. */
-static void fill(void *out, size_t n, tinker__dtype_t dtype, float centre,
-                 float width) {
-  uint32_t s = 1;
-  for (size_t i = 0; i < n; i++) {
-    s = s * 1664525u + 1013904223u;
-    float x = centre + width * (float)(int32_t)s * 0x1p-31f;
-    if (dtype == TINKER__DTYPE_F32) ((float *)out)[i] = x;
-    if (dtype != TINKER__DTYPE_F32)
-      ((uint16_t *)out)[i] = tinker__f32_to_bf16(x);
-  }
-}
-
-static void write_wide(bench_t *b, const char *dir, tinker__dtype_t dtype) {
-  size_t most = (size_t)VOCAB * HIDDEN;
-  float *noise = need(tinker__mem_array(&b->mem, most, sizeof *noise));
-  float *ones = need(tinker__mem_array(&b->mem, HIDDEN, sizeof *ones));
-  wide_t *w = need(tinker__mem_zalloc(&b->mem, sizeof *w));
-  tinker__buf_t buf;
-  fill(noise, most, dtype, 0, 0.05f);
-  fill(ones, HIDDEN, dtype, 1, 0);
-  w->dtype = dtype;
-  w->noise = noise;
-  w->ones = ones;
-  add_all(w);
-  tinker__buf_init(&buf, &b->mem, (size_t)1 << 31);
-  check(b, tinker__safetensors_write(&buf, &b->mem, w->tensors, w->n, NULL, 0,
-                                     b->why, sizeof b->why));
-  write_file(dir, "model.safetensors", buf.data, buf.len);
-  write_config(dir);
-  tinker__buf_free(&buf);
-  tinker__mem_free(&b->mem, w);
-  tinker__mem_free(&b->mem, ones);
-  tinker__mem_free(&b->mem, noise);
+static double median(times_t *t) {
+  qsort(t->s, t->n, sizeof *t->s, by_size);
+  return t->s[t->n / 2];
 }
 
 /* --- Training ------------------------------------------------------------- */
@@ -204,8 +112,7 @@ static void make_batch(batch_t *x, size_t n, size_t vocab) {
   }
 }
 
-static void train_step(bench_t *b, tinker__train_t *t, const batch_t *x,
-                       size_t n) {
+static void run_step(bench_t *b, const batch_t *x, size_t n) {
   static const tinker__loss_config_t loss = {.kind =
                                                  TINKER__LOSS_CROSS_ENTROPY};
   static const tinker__optim_params_t adam = {
@@ -213,43 +120,50 @@ static void train_step(bench_t *b, tinker__train_t *t, const batch_t *x,
   tinker__optim_metrics_t m;
   tinker__pass_t *p = NULL;
   int rc;
-  check(b, b->api->pass_begin(t, x->data, n, &loss, false, &p, b->why,
+  check(b, b->api->pass_begin(b->train, x->data, n, &loss, false, &p, b->why,
                               sizeof b->why));
   do {
     rc = b->api->pass_step(p, NULL, b->why, sizeof b->why);
     check(b, rc);
   } while (rc == 1);
   b->api->pass_end(p);
-  check(b, b->api->optim_step(t, &adam, &m, b->why, sizeof b->why));
+  check(b, b->api->optim_step(b->train, &adam, &m, b->why, sizeof b->why));
 }
 
-static void train(bench_t *b, size_t sequences, const char *dtype) {
-  tinker__lora_config_t c = {.rank = 32,
-                             .seed = 1,
-                             .train_attn = true,
-                             .train_mlp = true,
-                             .train_unembed = true};
+/* Seconds of one forward_backward and optim_step. */
+static double train_step(bench_t *b, size_t sequences) {
+  static const tinker__lora_config_t c = {.rank = 32,
+                                          .seed = 1,
+                                          .train_attn = true,
+                                          .train_mlp = true,
+                                          .train_unembed = true};
   batch_t *x = need(tinker__mem_zalloc(&b->mem, sizeof *x));
-  tinker__train_t *t = NULL;
-  double best = INFINITY;
   make_batch(x, sequences, b->base->d.vocab);
-  check(b, b->api->train_new(b->base, &c, &t, b->why, sizeof b->why));
-  for (int i = 0; i < REPEATS; i++) {
-    double start = now();
-    train_step(b, t, x, sequences);
-    if (i > 0) best = fmin(best, now() - start);
-  }
+  if (!b->train)
+    check(b, b->api->train_new(b->base, &c, &b->train, b->why, sizeof b->why));
+  double start = now();
+  run_step(b, x, sequences);
+  double took = now() - start;
+  tinker__mem_free(&b->mem, x);
+  return took;
+}
+
+static void train(bench_t *b, size_t sequences) {
+  times_t t = {.n = 0};
+  double tokens = (double)sequences * LENGTH;
+  train_step(b, sequences);
+  for (int i = 1; i < STEPS; i++)
+    note(&t, train_step(b, sequences));
   printf("{\"bench\":\"engine\",\"op\":\"train\",\"model\":\"%s\","
          "\"dtype\":\"%s\",\"set\":\"%s\",\"threads\":%u,\"rank\":32,"
-         "\"sequences\":%zu,\"length\":%d,\"tokens_per_s\":%.0f}\n",
-         b->name, dtype, b->engine->ks->name, b->threads, sequences, LENGTH,
-         (double)sequences * LENGTH / best);
+         "\"sequences\":%zu,\"length\":%d,\"tokens_per_s\":%.0f,"
+         "\"median_tokens_per_s\":%.0f}\n",
+         b->name, b->dtype, b->engine->ks->name, b->threads, sequences, LENGTH,
+         tokens / least(&t), tokens / median(&t));
   fflush(stdout);
-  b->api->train_free(t);
-  tinker__mem_free(&b->mem, x);
 }
 
-/* --- Decoding ------------------------------------------------------------- */
+/* --- A plain read --------------------------------------------------------- */
 
 typedef struct {
   const uint64_t *words;
@@ -262,9 +176,11 @@ static void read_task(void *arg, size_t task, unsigned worker) {
   const uint64_t *p = r->words + task * r->n;
   uint64_t s[8] = {0};
   (void)worker;
-  for (size_t i = 0; i + 8 <= r->n; i += 8)
+  for (size_t i = 0; i + 8 <= r->n; i += 8) {
+    __builtin_prefetch(p + i + 512);
     for (size_t j = 0; j < 8; j++)
       s[j] += p[i + j];
+  }
   r->sum[task] += s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
 }
 
@@ -284,118 +200,228 @@ static size_t read_weights(bench_t *b, read_t *r) {
   return bytes;
 }
 
+/* --- Decoding ------------------------------------------------------------- */
+
+typedef struct {
+  size_t samples;
+  tinker__slot_t *slots[SAMPLES];
+  tinker__decode_item_t items[SAMPLES];
+  int32_t tokens[MAX_KEYS];
+  float sum; /* so that the rows are used */
+} decode_t;
+
 static void take_row(void *user, size_t position, const float *row,
                      size_t vocab) {
   float *sum = user;
   *sum += row[position % vocab];
 }
 
-typedef struct {
-  tinker__slot_t *slots[SAMPLES];
-  tinker__decode_item_t items[SAMPLES];
-  int32_t tokens[PROMPT];
-  float sum; /* so that the rows are used */
-} decode_t;
-
-static void open_slots(bench_t *b, decode_t *d, size_t samples) {
-  for (size_t i = 0; i < PROMPT; i++)
-    d->tokens[i] = (int32_t)(i * 13 % VOCAB);
+/* The prompt's tokens, their last row wanted. */
+static void open_slots(bench_t *b, decode_t *d, size_t samples, size_t prompt,
+                       size_t room) {
+  *d = (decode_t){.samples = samples};
+  for (size_t i = 0; i < prompt; i++)
+    d->tokens[i] = (int32_t)(i * 13 % b->base->d.vocab);
   for (size_t i = 0; i < samples; i++) {
-    check(b, b->api->slot_new(b->base, NULL, PROMPT + ROUNDS, &d->slots[i],
+    check(b, b->api->slot_new(b->base, NULL, prompt + room, &d->slots[i],
                               b->why, sizeof b->why));
     d->items[i] = (tinker__decode_item_t){.slot = d->slots[i],
                                           .tokens = d->tokens,
-                                          .n = PROMPT,
-                                          .first_row = PROMPT - 1,
+                                          .n = prompt,
+                                          .first_row = prompt - 1,
                                           .on_row = take_row,
                                           .user = &d->sum};
   }
-  check(b, b->api->decode(b->engine, d->items, samples, NULL, b->why,
+}
+
+static void close_slots(bench_t *b, decode_t *d) {
+  for (size_t i = 0; i < d->samples; i++)
+    b->api->slot_free(d->slots[i]);
+}
+
+static double decode_round(bench_t *b, decode_t *d) {
+  double start = now();
+  check(b, b->api->decode(b->engine, d->items, d->samples, NULL, b->why,
                           sizeof b->why));
+  return now() - start;
+}
+
+static void start_decoding(bench_t *b, decode_t *d, size_t samples,
+                           size_t prompt, size_t room) {
+  open_slots(b, d, samples, prompt, room);
+  decode_round(b, d);
   for (size_t i = 0; i < samples; i++) {
     d->items[i].n = 1;
     d->items[i].first_row = 0;
   }
 }
 
-/* Tokens/s; reads and rounds take turns, so that both see the same machine. */
-static double decode(bench_t *b, size_t samples, double single) {
-  decode_t d = {0};
-  read_t r = {0};
-  double best = INFINITY, read = INFINITY;
-  size_t bytes = 0;
-  open_slots(b, &d, samples);
-  for (int i = 0; i < ROUNDS; i++) {
-    double t0 = now();
-    bytes = read_weights(b, &r);
-    double t1 = now();
-    check(b, b->api->decode(b->engine, d.items, samples, NULL, b->why,
-                            sizeof b->why));
-    read = fmin(read, t1 - t0);
-    best = fmin(best, now() - t1);
-  }
-  double speed = (double)samples / best;
+typedef struct {
+  double read, one, ours; /* seconds: the read, one sample, these */
+} decode_times_t;
+
+static void decode_line(const bench_t *b, const decode_t *d, double bytes,
+                        decode_times_t best, decode_times_t mid) {
+  double n = (double)d->samples;
   printf("{\"bench\":\"engine\",\"op\":\"decode\",\"model\":\"%s\","
-         "\"dtype\":\"bf16\",\"set\":\"%s\",\"threads\":%u,\"samples\":%zu,"
+         "\"dtype\":\"%s\",\"set\":\"%s\",\"threads\":%u,\"samples\":%zu,"
          "\"tokens_per_s\":%.1f,\"gb_per_s\":%.1f,\"read_gb_per_s\":%.1f,"
-         "\"share\":%.2f,\"gain\":%.2f,\"check\":%u}\n",
-         b->name, b->engine->ks->name, b->threads, samples, speed,
-         (double)bytes / best * 1e-9, (double)bytes / read * 1e-9, read / best,
-         single > 0 ? speed / single : 1.0,
-         (unsigned)(r.sum[0] & 1) + (isnan(d.sum) ? 2u : 0u));
+         "\"share\":%.2f,\"gain\":%.2f,\"median_tokens_per_s\":%.1f,"
+         "\"median_share\":%.2f,\"median_gain\":%.2f,\"finite\":%s}\n",
+         b->name, b->dtype, b->engine->ks->name, b->threads, d->samples,
+         n / best.ours, bytes / best.ours * 1e-9, bytes / best.read * 1e-9,
+         best.read / best.ours, n * best.one / best.ours, n / mid.ours,
+         mid.read / mid.ours, n * mid.one / mid.ours,
+         isfinite(d->sum) ? "true" : "false");
   fflush(stdout);
-  for (size_t i = 0; i < samples; i++)
-    b->api->slot_free(d.slots[i]);
-  return speed;
+}
+
+static void decode(bench_t *b) {
+  decode_t one, many;
+  read_t r = {0};
+  times_t t[3] = {{.n = 0}};
+  size_t bytes = 0;
+  start_decoding(b, &one, 1, PROMPT, ROUNDS);
+  start_decoding(b, &many, SAMPLES, PROMPT, ROUNDS);
+  for (int i = 0; i < ROUNDS; i++) {
+    double start = now();
+    bytes = read_weights(b, &r);
+    note(&t[0], now() - start);
+    note(&t[1], decode_round(b, &one));
+    note(&t[2], decode_round(b, &many));
+  }
+  decode_times_t best = {least(&t[0]), least(&t[1]), least(&t[1])};
+  decode_times_t mid = {median(&t[0]), median(&t[1]), median(&t[1])};
+  decode_line(b, &one, (double)bytes, best, mid);
+  best.ours = least(&t[2]);
+  mid.ours = median(&t[2]);
+  decode_line(b, &many, (double)bytes, best, mid);
+  close_slots(b, &one);
+  close_slots(b, &many);
 }
 
 /* --- Runs ----------------------------------------------------------------- */
 
-static void open_base(bench_t *b, const char *dir, const char *name) {
+static void open_folder(bench_t *b, const char *dir) {
   tinker__engine_options_t o = {.mem = &b->mem, .threads = b->threads};
   check(b, b->api->open(&b->engine, &o, b->why, sizeof b->why));
   check(b, b->api->base_load(b->engine, dir, &b->base, b->why, sizeof b->why));
   b->threads = tinker__pool_threads(b->engine->pool);
-  b->name = name;
+}
+
+static tinker__dtype_t dtype_named(const char *name) {
+  if (strcmp(name, "f32") == 0) return TINKER__DTYPE_F32;
+  if (strcmp(name, "bf16") != 0) die("no type '%s': f32 or bf16", name);
+  return TINKER__DTYPE_BF16;
+}
+
+/* A shape's name, or a folder. */
+static void open_base(bench_t *b, const char *model, const char *dtype) {
+  const shape_t *s = shape_named(model);
+  const char *tmp = getenv("TMPDIR");
+  char dir[200];
+  b->name = model;
+  b->dtype = dtype;
+  b->train = NULL;
+  if (!s) {
+    open_folder(b, model);
+    return;
+  }
+  snprintf(dir, sizeof dir, "%s/tinker-bench-XXXXXX", tmp ? tmp : "/tmp");
+  if (!mkdtemp(dir)) die("no temporary folder");
+  shape_write(s, dtype_named(dtype), &b->mem, dir);
+  open_folder(b, dir);
+  shape_remove(dir);
 }
 
 static void close_base(bench_t *b) {
+  if (b->train) b->api->train_free(b->train);
   b->api->base_release(b->base);
   b->api->close(b->engine);
 }
 
-static void wide(bench_t *b, tinker__dtype_t dtype) {
-  const char *tmp = getenv("TMPDIR");
-  char dir[200], path[300];
-  snprintf(dir, sizeof dir, "%s/tinker-bench-XXXXXX", tmp ? tmp : "/tmp");
-  if (!mkdtemp(dir)) die("no temporary folder");
-  write_wide(b, dir, dtype);
-  open_base(b, dir, WIDE);
-  snprintf(path, sizeof path, "%s/model.safetensors", dir);
-  unlink(path);
-  snprintf(path, sizeof path, "%s/config.json", dir);
-  unlink(path);
-  rmdir(dir);
-  if (dtype == TINKER__DTYPE_F32) {
-    train(b, 4, "f32");
-  } else {
-    decode(b, SAMPLES, decode(b, 1, 0));
+static int print_all(bench_t *b, const char *demo) {
+  open_base(b, demo, "bf16");
+  b->name = "tiny-kjv";
+  train(b, 8);
+  close_base(b);
+  open_base(b, SHAPE, "f32");
+  train(b, 4);
+  close_base(b);
+  open_base(b, SHAPE, "bf16");
+  decode(b);
+  close_base(b);
+  return 0;
+}
+
+/* Seconds for n tokens of each sample, behind one token of prompt. */
+static double decode_many(bench_t *b, size_t samples, size_t n) {
+  decode_t d;
+  double sum = 0;
+  start_decoding(b, &d, samples, 1, n);
+  for (size_t i = 0; i < n; i++)
+    sum += decode_round(b, &d);
+  close_slots(b, &d);
+  return sum;
+}
+
+static double prefill(bench_t *b, size_t n) {
+  decode_t d;
+  open_slots(b, &d, 1, n, 1);
+  double took = decode_round(b, &d);
+  close_slots(b, &d);
+  return took;
+}
+
+static double obey(bench_t *b, const char *line) {
+  unsigned n = 0, m = 0;
+  if (sscanf(line, "train %u", &n) == 1 && n >= 1 && n <= MAX_SEQS)
+    return train_step(b, n);
+  if (sscanf(line, "prefill %u", &n) == 1 && n >= 1 && n <= MAX_KEYS)
+    return prefill(b, n);
+  if (sscanf(line, "decode %u %u", &n, &m) == 2 && n >= 1 && n <= SAMPLES &&
+      m >= 1 && m < MAX_KEYS)
+    return decode_many(b, n, m);
+  die("can't do: %s", line);
+  return 0;
+}
+
+static int serve(bench_t *b, const char *model, const char *dtype) {
+  char line[80];
+  open_base(b, model, dtype);
+  printf("{\"ready\":true,\"set\":\"%s\",\"threads\":%u}\n",
+         b->engine->ks->name, b->threads);
+  fflush(stdout);
+  while (fgets(line, sizeof line, stdin)) {
+    printf("%.6f\n", obey(b, line));
+    fflush(stdout);
   }
   close_base(b);
+  return 0;
+}
+
+static int usage(void) {
+  fputs("usage: bench_engine DEMO_MODEL_FOLDER [THREADS]\n"
+        "       bench_engine serve MODEL [DTYPE [THREADS]]\n"
+        "       bench_engine write MODEL DTYPE FOLDER\n",
+        stderr);
+  return 2;
 }
 
 int main(int argc, char **argv) {
   bench_t b = {.api = tinker__engine_cpu()};
-  if (argc < 2 || argc > 3) {
-    fprintf(stderr, "usage: bench_engine DEMO_MODEL_FOLDER [THREADS]\n");
-    return 2;
-  }
   tinker__mem_init(&b.mem, NULL, 0);
+  if (argc >= 3 && argc <= 5 && strcmp(argv[1], "serve") == 0) {
+    b.threads = argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 0;
+    return serve(&b, argv[2], argc > 3 ? argv[3] : "bf16");
+  }
+  if (argc == 5 && strcmp(argv[1], "write") == 0) {
+    const shape_t *s = shape_named(argv[2]);
+    if (!s) die("no shape '%s'", argv[2]);
+    shape_write(s, dtype_named(argv[3]), &b.mem, argv[4]);
+    return 0;
+  }
+  if (argc < 2 || argc > 3) return usage();
   b.threads = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
-  open_base(&b, argv[1], "tiny-kjv");
-  train(&b, 8, "bf16");
-  close_base(&b);
-  wide(&b, TINKER__DTYPE_F32);
-  wide(&b, TINKER__DTYPE_BF16);
-  return 0;
+  return print_all(&b, argv[1]);
 }

@@ -3,6 +3,7 @@
 #include <tinker/error.h>
 
 #include "cpu/base.h"
+#include "cpu/pages.h"
 
 #define ALIGN_FLOATS 16 /* 64 bytes */
 /* Floats below which waking the workers costs more than the work, and about
@@ -46,6 +47,7 @@ int tinker__arena_open(tinker__engine_t *e, tinker__arena_t *a, size_t floats) {
   floats += floats / 8 + ALIGN_FLOATS;
   void *block = tinker__mem_alloc(e->mem, floats * sizeof(float));
   if (!block) return TINKER_ENOMEM;
+  tinker__pages_large(block, floats * sizeof(float));
   uintptr_t at = ((uintptr_t)block + 63) & ~(uintptr_t)63;
   *a = (tinker__arena_t){
       .base = (float *)at, .cap = floats - ALIGN_FLOATS, .block = block};

@@ -49,6 +49,8 @@ static const char help[] =
     "                       --key-file is given\n"
     "  --key-file FILE      TCP clients must send the key in FILE\n"
     "  --threads N          engine threads (default: one per core)\n"
+    "  --max-memory BYTES   for the models' weights (default: what the\n"
+    "                       machine has available)\n"
     "  --max-body BYTES     largest request body (default 67108864)\n"
     "  --max-tokens N       tokens of one request, with those that it wants\n"
     "                       sampled (default 1048576)\n"
@@ -153,6 +155,7 @@ static const struct {
   int64_t max, unit;
   size_t at; /* of an int64_t */
 } numbers[] = {{"--threads", 1024, 1, AT(config.threads)},
+               {"--max-memory", INT64_MAX, 1, AT(config.max_memory)},
                {"--max-body", 1 << 30, 1, AT(config.max_body)},
                {"--max-tokens", NO_LIMIT, 1, AT(config.max_tokens)},
                {"--max-models", NO_LIMIT, 1, AT(config.max_models)},

@@ -5,8 +5,11 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "cpu/kernels/kernels.h"
+
+#define BLOCK 256 /* at least 2, for the scratch to hold its sums */
 
 static void philox_round(uint32_t c[4], uint32_t k0, uint32_t k1) {
   uint64_t p0 = (uint64_t)0xD2511F53u * c[0];
@@ -82,26 +85,43 @@ void tinker__sampler_top(const float *row, size_t n, size_t k, int32_t *ids,
 }
 
 /* Index of the largest value; -1 when the row can't be sampled from. */
-static int32_t arg_max(const float *row, size_t n) {
-  int32_t best = -1;
-  for (size_t i = 0; i < n; i++) {
-    if (isnan(row[i]) || row[i] == INFINITY) return -1;
-    if (row[i] > (best < 0 ? -INFINITY : row[best])) best = (int32_t)i;
+static int32_t arg_max(const tinker__kernels_t *ks, const float *row,
+                       size_t n) {
+  float top = ks->max(row, n);
+  if (!isfinite(top)) return -1;
+  /* A NaN is lost in a maximum, never in a sum; an overflow may make one. */
+  if (isnan(ks->sum(row, n))) {
+    for (size_t i = 0; i < n; i++) {
+      if (isnan(row[i])) return -1;
+    }
   }
-  return best;
+  size_t best = 0;
+  while (row[best] != top) best++;
+  return (int32_t)best;
 }
 
-static int32_t draw_all(const float *e, size_t n, double u) {
-  double total = 0, sum = 0;
-  int32_t last = 0;
-  for (size_t i = 0; i < n; i++) total += (double)e[i];
+/* The first id up to which the probabilities are more than u of all of them,
+ * summed one after the other. One pass over them: the sums at the ends of
+ * blocks, kept in `ends`, tell in which one to look again. */
+static int32_t draw_all(const float *e, size_t n, double u, void *ends) {
+  char *at = ends;
+  double sum = 0, end;
+  size_t blocks = n / BLOCK, from = 0;
   for (size_t i = 0; i < n; i++) {
-    if (e[i] == 0) continue;
     sum += (double)e[i];
-    last = (int32_t)i;
-    if (sum > u * total) return last;
+    if (i % BLOCK == BLOCK - 1) memcpy(at + i / BLOCK * 8, &sum, 8);
   }
-  return last;
+  double limit = u * sum;
+  for (sum = 0; from < blocks; from++, sum = end) {
+    memcpy(&end, at + from * 8, 8);
+    if (end > limit) break;
+  }
+  for (size_t i = from * BLOCK; i < n; i++) {
+    sum += (double)e[i];
+    if (sum > limit) return (int32_t)i;
+  }
+  while (n > 1 && e[n - 1] == 0) n--;
+  return (int32_t)n - 1;
 }
 
 /* The kept ids are heap[n - 1], heap[n - 2], ... in falling order. */
@@ -130,23 +150,24 @@ static int32_t draw_kept(const tinker__sampling_t *p, const float *e,
 }
 
 /* exp of the logits at the temperature, the largest becoming 1. */
-static void weigh(const tinker__sampling_t *p, const float *row, size_t n,
-                  float top, float *e) {
+static void weigh(const tinker__sampling_t *p, const tinker__kernels_t *ks,
+                  const float *row, size_t n, float top, float *e) {
   for (size_t i = 0; i < n; i++) e[i] = (row[i] - top) / p->temperature;
-  tinker__kernels_get()->exp(e, e, n);
+  ks->exp(e, e, n);
 }
 
 int32_t tinker__sampler_pick(const tinker__sampling_t *p, uint64_t sample,
                              uint64_t position, const float *row, size_t n,
                              void *scratch) {
-  int32_t best = arg_max(row, n);
+  const tinker__kernels_t *ks = tinker__kernels_get();
+  int32_t best = arg_max(ks, row, n);
   if (best < 0 || p->temperature == 0) return best;
   float *e = scratch;
   int32_t *heap = (int32_t *)(void *)(e + n);
-  weigh(p, row, n, row[best], e);
+  weigh(p, ks, row, n, row[best], e);
   double u = tinker__sampler_uniform(p->seed, sample, position);
   bool all = (p->top_k <= 0 || (uint64_t)p->top_k >= n) && p->top_p >= 1;
-  return all ? draw_all(e, n, u) : draw_kept(p, e, row, heap, n, u);
+  return all ? draw_all(e, n, u, heap) : draw_kept(p, e, row, heap, n, u);
 }
 
 /* The first index whose running sum is above x; the last sum is. */
@@ -169,13 +190,14 @@ static int32_t first_above(const double *sums, size_t n, double x) {
 int tinker__sampler_draws(const tinker__sampling_t *p, uint64_t position,
                           const float *row, size_t n, size_t k, int32_t *ids,
                           void *scratch) {
-  int32_t best = arg_max(row, n);
+  const tinker__kernels_t *ks = tinker__kernels_get();
+  int32_t best = arg_max(ks, row, n);
   if (best < 0) return -1;
   for (size_t i = 0; i < k; i++) ids[i] = best;
   if (p->temperature == 0) return 0;
   double *sums = scratch, total = 0;
   float *e = (float *)(void *)(sums + n);
-  weigh(p, row, n, row[best], e);
+  weigh(p, ks, row, n, row[best], e);
   for (size_t i = 0; i < n; i++) sums[i] = total += (double)e[i];
   for (size_t i = 0; i < k; i++) {
     double x = tinker__sampler_uniform(p->seed, DRAW | i, position) * total;

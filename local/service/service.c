@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "service/client_config.h"
 #include "service/fault.h"
 #include "service/handlers.h"
+#include "service/memory.h"
 
 #define TICK_MS 1000
 #define STOP_SECONDS 5
@@ -156,11 +158,36 @@ static void *timer_thread(void *user) {
 
 /* --- Engine thread: start and stop ---------------------------------------- */
 
+/* Refuses models that can't fit, before a byte of them is loaded. */
+static int check_memory(tinker__service_t *s) {
+  uint64_t need = 0, have = (uint64_t)s->config.max_memory, bytes;
+  bool known = have > 0 || tinker__memory_available(s->world, &have);
+  for (size_t i = 0; i < s->n_bases; i++) {
+    const char *dir = s->bases[i].dir;
+    char reason[300] = "";
+    int rc = s->api->estimate(dir, &bytes, reason, sizeof reason);
+    if (rc != 0) {
+      return tinker__why(s->why, sizeof s->why, rc, "model folder %s: %s", dir,
+                         reason[0] ? reason : tinker_code_text(rc));
+    }
+    need = bytes > UINT64_MAX - need ? UINT64_MAX : need + bytes;
+    if (known && need > have) {
+      return tinker__why(
+          s->why, sizeof s->why, TINKER_ENOMEM,
+          "model folder %s: needs %" PRIu64 " bytes of memory%s, %" PRIu64
+          " are available",
+          dir, need, i ? " with those before it" : "", have);
+    }
+  }
+  return 0;
+}
+
 static int on_engine_start(void *user, tinker__engine_t **engine) {
   tinker__service_t *s = user;
   tinker__engine_options_t options = {.mem = s->mem,
                                       .threads = (unsigned)s->config.threads};
-  int rc = s->api->open(engine, &options, s->why, sizeof s->why);
+  int rc = check_memory(s);
+  if (rc == 0) rc = s->api->open(engine, &options, s->why, sizeof s->why);
   if (rc != 0) return rc;
   s->engine = *engine;
   for (size_t i = 0; i < s->n_bases; i++) {

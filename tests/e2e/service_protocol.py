@@ -5,6 +5,7 @@ that name the field, long polls, results after the end, exit codes.
 import json
 import math
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -704,6 +705,69 @@ def run_program(program, *args):
     return p.returncode, p.stdout, p.stderr
 
 
+def write_huge(folder):
+    """A model of half a terabyte, but for its bytes: the file has a hole."""
+    hidden, vocab, inter = 65536, 1 << 22, 64
+    with open(os.path.join(folder, "config.json"), "w",
+              encoding="utf-8") as f:
+        json.dump({"architectures": ["LlamaForCausalLM"],
+                   "model_type": "llama", "vocab_size": vocab,
+                   "hidden_size": hidden, "num_hidden_layers": 1,
+                   "num_attention_heads": 1024, "num_key_value_heads": 1,
+                   "head_dim": 64, "intermediate_size": inter,
+                   "max_position_embeddings": 64, "rms_norm_eps": 1e-6,
+                   "rope_theta": 10000.0, "hidden_act": "silu",
+                   "tie_word_embeddings": True, "eos_token_id": 0}, f)
+    layer = "model.layers.0."
+    shapes = {"model.embed_tokens": [vocab, hidden], "model.norm": [hidden],
+              layer + "self_attn.q_proj": [hidden, hidden],
+              layer + "self_attn.k_proj": [64, hidden],
+              layer + "self_attn.v_proj": [64, hidden],
+              layer + "self_attn.o_proj": [hidden, hidden],
+              layer + "mlp.gate_proj": [inter, hidden],
+              layer + "mlp.up_proj": [inter, hidden],
+              layer + "mlp.down_proj": [hidden, inter],
+              layer + "input_layernorm": [hidden],
+              layer + "post_attention_layernorm": [hidden]}
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        size = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+        header[name + ".weight"] = {"dtype": "BF16", "shape": shape,
+                                    "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(os.path.join(folder, "model.safetensors"), "wb") as f:
+        f.write(len(text).to_bytes(8, "little") + text)
+        f.truncate(8 + len(text) + end)
+    return end
+
+
+def check_memory(program, model, rest, folder):
+    """A model that can't fit is refused before it is loaded, with what it
+    needs and what there is; several models count together."""
+    pattern = re.compile(r"model folder (\S+): needs (\d+) bytes of memory"
+                         r"( with those before it)?, (\d+) are available\n")
+    size = write_huge(folder)
+    weights = os.path.getsize(os.path.join(model, "model.safetensors"))
+    for models, limit in [([folder], []), ([model], ["--max-memory", "1000"]),
+                          (["a=" + model, "b=" + model],
+                           ["--max-memory", str(weights + (3 << 19))])]:
+        low = size if models == [folder] else weights * len(models)
+        high = low * 1.1 + (len(models) << 21)
+        args = [x for m in models for x in ("--model", m)]
+        code, out, err = run_program(program, *args, *rest, *limit)
+        found = pattern.search(err)
+        assert code == 5 and out == "" and found, (code, out, err)
+        assert low <= int(found[2]) <= high, (err, low, high)
+        assert int(found[4]) < int(found[2]), err
+        assert not limit or found[4] == limit[1], err
+        assert bool(found[3]) == (len(models) > 1), err
+    code, _, err = run_program(program, "--model", model, *rest,
+                               "--max-memory", "0")
+    assert code == 2 and "--max-memory" in err, err
+
+
 def check_exits(service, program, model):
     """Each failure of a start: one sentence and an exit code of its own."""
     with tempfile.TemporaryDirectory(prefix="tk") as d:
@@ -761,6 +825,9 @@ def check_exits(service, program, model):
             got, out, err = run_program(program, *args)
             assert got == code and words in err, (code, words, got, err)
             assert out == "" and err.count("\n") == 1, err
+        huge = os.path.join(d, "huge")
+        os.mkdir(huge)
+        check_memory(program, model, s + u, huge)
     assert run_program(program, "--help")[0] == 0
     assert run_program(program, "--version")[1].startswith("tinker-locald ")
 

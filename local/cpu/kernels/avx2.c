@@ -13,7 +13,11 @@
   X(1, 1)                                                                      \
   X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(1, 2) X(2, 2) X(3, 2) X(1, 4)
 
+#define STREAM_MAX_MR 6
+#define STREAM_SHAPES TILE_SHAPES
+
 static const unsigned char tile_np[TILE_MAX_MR + 1] = {0, 4, 2, 2, 1, 1, 1};
+static const unsigned char stream_np[STREAM_MAX_MR + 1] = {0, 4, 2, 2, 1, 1, 1};
 
 #include "cpu/kernels/rows_impl.h"
 #include "cpu/kernels/tile_impl.h"

@@ -12,10 +12,23 @@
   X(1, 1)                                                                      \
   X(2, 1)                                                                      \
   X(3, 1)                                                                      \
-  X(4, 1) X(5, 1) X(6, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2)      \
-      X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4)
+  X(4, 1)                                                                      \
+  X(5, 1) X(6, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(1, 4)      \
+      X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4)
+
+/* 8 rows x 2 panels: eight samples in one pass over the weights. */
+#define STREAM_MAX_MR 8
+#define STREAM_SHAPES(X)                                                       \
+  X(1, 1)                                                                      \
+  X(2, 1)                                                                      \
+  X(3, 1)                                                                      \
+  X(4, 1)                                                                      \
+  X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2)      \
+      X(6, 2) X(7, 2) X(8, 2) X(1, 4) X(2, 4) X(3, 4) X(4, 4)
 
 static const unsigned char tile_np[TILE_MAX_MR + 1] = {0, 4, 4, 4, 4, 4, 4};
+static const unsigned char stream_np[STREAM_MAX_MR + 1] = {0, 4, 4, 4, 4,
+                                                           2, 2, 2, 2};
 
 #include "cpu/kernels/rows_impl.h"
 #include "cpu/kernels/tile_impl.h"

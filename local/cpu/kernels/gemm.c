@@ -8,15 +8,19 @@
 
 #include "cpu/kernels/kernels.h"
 
-/* Rows up to which the right operand is read where it lies: copying it to
- * widened panels pays only when more rows share the copy. */
-#define DIRECT_ROWS 8
+/* Rows up to which the right operand is read where it lies, packed weights
+ * and others: a copy in panels of floats pays when more rows share it. */
+#define DIRECT_ROWS    32
+#define DIRECT_STRIDED 8
 /* Columns up to which the left operand is read where it lies. */
 #define DIRECT_COLS 64
 /* Floats of the right operand that may stand against rows read in place. */
 #define DIRECT_B 65536
 /* Below this many multiply-adds waking workers costs more than it saves. */
 #define MIN_PARALLEL 400000
+/* How far memory is asked ahead, in steps of k through 16-bit panels: some
+ * microseconds' worth of reading. */
+#define AHEAD 128
 
 typedef enum { B_STRIDED, B_PACKED, B_PACKED_BACK } b_kind_t;
 
@@ -65,21 +69,44 @@ static size_t row_end(const block_t *bl, size_t i) {
   return end < bl->k0 ? bl->k0 : end;
 }
 
+/* One tile over k. What is read where it lies is asked for ahead: within the
+ * panels, and at their end the next ones. */
+static void run_chains(const block_t *bl, unsigned mr, unsigned np, size_t k,
+                       strip_t s, const char *b, float *c, size_t ldc,
+                       bool load) {
+  const tinker__kernels_t *ks = bl->p->ks;
+  if (!bl->p->direct) {
+    ks->tile(mr, np, k, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps, 0, c, ldc,
+             load);
+    return;
+  }
+  tinker__tile_fn stream = ks->stream[bl->type];
+  size_t size = bl->type == TINKER__F32 ? 4 : 2;
+  size_t step = bl->type == TINKER__F32 ? AHEAD / 2 : AHEAD;
+  size_t first = k > step ? k - step : 0;
+  if (first > 0)
+    stream(mr, np, first, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps,
+           step * bl->b_ks, c, ldc, load);
+  stream(mr, np, k - first, s.a + first * s.ks, s.rs, s.ks,
+         b + first * bl->b_ks * size, bl->b_ks, bl->b_ps,
+         np * bl->b_ps - first * bl->b_ks, c, ldc, load || first > 0);
+}
+
 /* Rows i .. i + mr, panels at b, into c (whole panels). The common part of
  * the rows' chains first, then what single rows have left. */
 static void run_tile(const block_t *bl, size_t i, unsigned mr, unsigned np,
                      strip_t s, const char *b, float *c, size_t ldc,
                      bool load) {
-  tinker__tile_fn tile = bl->p->ks->tile[bl->type];
   size_t common = row_end(bl, i) - bl->k0;
   size_t b_bytes = bl->b_ks * (bl->type == TINKER__F32 ? 4 : 2);
-  tile(mr, np, common, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps, c, ldc, load);
+  run_chains(bl, mr, np, common, s, b, c, ldc, load);
   if (bl->p->g->shape != TINKER__GEMM_K_CAUSAL) return;
   for (unsigned r = 1; r < mr; r++) {
     size_t len = row_end(bl, i + r) - bl->k0 - common;
+    strip_t row = {s.a + common * s.ks + r * s.rs, s.rs, s.ks};
     if (len > 0)
-      tile(1, np, len, s.a + common * s.ks + r * s.rs, s.rs, s.ks,
-           b + common * b_bytes, bl->b_ks, bl->b_ps, c + r * ldc, ldc, true);
+      run_chains(bl, 1, np, len, row, b + common * b_bytes, c + r * ldc, ldc,
+                 true);
   }
 }
 
@@ -96,13 +123,21 @@ static void run_edge(const block_t *bl, size_t i, unsigned mr, unsigned np,
     memcpy(c + r * ldc, bl->edge + r * ld, cols * sizeof *c);
 }
 
+static unsigned rows_max(const product_t *p) {
+  return p->direct ? p->ks->stream_mr : p->ks->max_mr;
+}
+
+static unsigned panels_of(const product_t *p, size_t mr) {
+  return p->direct ? p->ks->stream_np[mr] : p->ks->np[mr];
+}
+
 /* Columns j0 .. j1 for a strip of rows. */
 static void run_strip(const block_t *bl, size_t i, unsigned mr, strip_t s,
                       size_t j0, size_t j1) {
   const tinker__gemm_t *g = bl->p->g;
   bool load = g->accumulate || bl->k0 > 0;
   size_t size = bl->type == TINKER__F32 ? 4 : 2;
-  unsigned np = bl->p->ks->np[mr];
+  unsigned np = panels_of(bl->p, mr);
   if (g->shape == TINKER__GEMM_N_CAUSAL) j1 = min_size(j1, g->diag + i + mr);
   for (size_t j = j0; j < j1;) {
     size_t panels = (j1 - j + 15) / 16;
@@ -171,9 +206,9 @@ static void run_rows(block_t *bl, size_t i0, size_t i1) {
   const product_t *p = bl->p;
   const tinker__gemm_t *g = p->g;
   size_t kn = bl->k1 - bl->k0;
-  size_t strips = (i1 - i0 + p->ks->max_mr - 1) / p->ks->max_mr;
+  size_t strips = (i1 - i0 + rows_max(p) - 1) / rows_max(p);
   size_t mr = (i1 - i0 + strips - 1) / strips; /* of even height */
-  size_t step = p->ks->np[mr] * 16u;
+  size_t step = panels_of(p, mr) * 16u;
   bool in_place = direct_a(p, bl->j1 - bl->j0);
   for (size_t j = bl->j0; j < bl->j1; j += step)
     for (size_t i = i0; i < i1; i += mr) {
@@ -204,7 +239,7 @@ static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
   const tinker__gemm_t *g = p->g;
   float *scratch = tinker__pool_scratch(p->pool, worker);
   block_t bl = {.p = p};
-  size_t mc = TINKER__GEMM_MC / p->ks->max_mr * p->ks->max_mr;
+  size_t mc = TINKER__GEMM_MC / rows_max(p) * rows_max(p);
   size_t kc = k_step(p, j1 - j0);
   size_t nc = p->direct ? j1 - j0 : TINKER__GEMM_NC;
   bl.block_b = scratch;
@@ -238,7 +273,7 @@ static size_t cut(product_t *p, size_t tasks) {
   size_t m = p->g->m, n = p->g->n, best = SIZE_MAX, count = 0;
   for (size_t rows = 1; rows <= tasks; rows++) {
     size_t cols = (tasks + rows - 1) / rows;
-    size_t i = round_up((m + rows - 1) / rows, p->ks->max_mr);
+    size_t i = round_up((m + rows - 1) / rows, rows_max(p));
     size_t j = round_up((n + cols - 1) / cols, 64);
     size_t nr = (m + i - 1) / i, nc = (n + j - 1) / j;
     /* Too few parts is worse than any copy. */
@@ -311,8 +346,8 @@ static product_t strided(const tinker__kernels_t *ks, tinker__pool_t *pool,
                      .pool = pool,
                      .g = g,
                      .kind = B_STRIDED,
-                     .direct =
-                         g->m <= DIRECT_ROWS && g->b_cs == 1 && g->n % 16 == 0};
+                     .direct = g->m <= DIRECT_STRIDED && g->b_cs == 1 &&
+                               g->n % 16 == 0};
 }
 
 void tinker__gemm(const tinker__kernels_t *ks, tinker__pool_t *pool,

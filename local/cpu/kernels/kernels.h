@@ -37,14 +37,15 @@ typedef struct {
   float bias1, bias2; /* 1 - beta1^t, 1 - beta2^t */
 } tinker__adamw_t;
 
-/* One product tile: rows mr <= max_mr, np panels of 16 columns.
+/* One product tile: mr rows, np panels of 16 columns.
  * c[i][16p + l] = chain over k of a[i * a_rs + k * a_ks] *
  * b[p * b_ps + k * b_ks + l], from c (load) or 0. b is f32, bf16 or f16 by the
- * member used. */
+ * member used. `ahead`: how many elements behind what it reads of b the next
+ * lie, for b in memory rather than in a cache. */
 typedef void (*tinker__tile_fn)(unsigned mr, unsigned np, size_t k,
                                 const float *a, size_t a_rs, size_t a_ks,
                                 const void *b, size_t b_ks, size_t b_ps,
-                                float *c, size_t ldc, bool load);
+                                size_t ahead, float *c, size_t ldc, bool load);
 
 typedef struct {
   const char *name; /* "scalar", "avx2", "avx512", "neon" */
@@ -104,10 +105,12 @@ typedef struct {
   void (*adamw)(float *p, float *m, float *v, const float *g, size_t n,
                 const tinker__adamw_t *args);
 
-  /* For gemm.c. np[mr] = widest tile (in panels: 1, 2, 4 ...) for mr rows. */
-  unsigned max_mr;
-  const unsigned char *np;
-  tinker__tile_fn tile[3]; /* by tinker__elem_t of b */
+  /* For gemm.c. np[mr] = widest tile (in panels: 1, 2, 4 ...) for mr rows.
+   * tile is for f32 blocks that several strips of rows pass over; stream reads
+   * b where it lies, by its tinker__elem_t, and asks for it ahead. */
+  unsigned max_mr, stream_mr;
+  const unsigned char *np, *stream_np;
+  tinker__tile_fn tile, stream[3];
   /* out[k][mr] from a[i * rs + k * cs]; may write 16 more values. */
   void (*pack_a)(float *out, const float *a, size_t rs, size_t cs, unsigned mr,
                  size_t k);

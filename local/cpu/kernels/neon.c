@@ -11,7 +11,11 @@
 #define TILE_SHAPES(X)                                                         \
   X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(1, 2) X(2, 2) X(1, 4)
 
+#define STREAM_MAX_MR 5
+#define STREAM_SHAPES TILE_SHAPES
+
 static const unsigned char tile_np[TILE_MAX_MR + 1] = {0, 4, 2, 1, 1, 1};
+static const unsigned char stream_np[STREAM_MAX_MR + 1] = {0, 4, 2, 1, 1, 1};
 
 #include "cpu/kernels/rows_impl.h"
 #include "cpu/kernels/tile_impl.h"

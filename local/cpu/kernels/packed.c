@@ -5,6 +5,7 @@
 #include <tinker/error.h>
 
 #include "cpu/kernels/kernels.h"
+#include "cpu/pages.h"
 
 static size_t type_size(tinker__elem_t type) {
   return type == TINKER__F32 ? 4 : 2;
@@ -46,6 +47,7 @@ int tinker__packed_new(tinker__packed_t **out, tinker__mem_t *mem,
     tinker__mem_free(mem, w);
     return TINKER_ENOMEM;
   }
+  tinker__pages_large(w->block, bytes + 64);
   w->panels = (void *)(((uintptr_t)w->block + 63) & ~(uintptr_t)63);
   size_t last = (n_out - 1) / 16 * 16 * k_in * type_size(type);
   memset((unsigned char *)w->panels + last, 0, bytes - last);

@@ -9,31 +9,54 @@ TILE_INLINE vf_t tile_load_b(const void *b, size_t at, tinker__elem_t type) {
   return widen16((const uint16_t *)b + at, type);
 }
 
-/* mr and np are constants wherever this is expanded, so that acc lives in
- * registers. */
+/* Ask for the sixteen values at `at`. As an integer: the address may lie past
+ * the matrix, where asking does nothing. */
+TILE_INLINE void tile_ask(const void *b, size_t at, tinker__elem_t type) {
+  size_t size = type == TINKER__F32 ? 4 : 2;
+  __builtin_prefetch((const void *)((uintptr_t)b + at * size));
+}
+
+/* One k: np panels at b + at, a value of each row. mr and np are constants
+ * wherever this is expanded, so that acc lives in registers. */
+TILE_INLINE void tile_step(const unsigned mr, const unsigned np,
+                           const tinker__elem_t type, vf_t *acc, const float *a,
+                           size_t a_rs, const void *b, size_t at, size_t b_ps) {
+  vf_t vb[TILE_MAX_NP];
+  TILE_UNROLL
+  for (unsigned p = 0; p < np; p++)
+    vb[p] = tile_load_b(b, at + p * b_ps, type);
+  TILE_UNROLL
+  for (unsigned i = 0; i < mr; i++) {
+    vf_t va = vf_set1(a[i * a_rs]);
+    TILE_UNROLL
+    for (unsigned p = 0; p < np; p++)
+      acc[i * np + p] = vf_fma(va, vb[p], acc[i * np + p]);
+  }
+}
+
+/* ask: also ask for what lies `ahead` elements further, once a cache line. */
 TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
-                           const tinker__elem_t type, size_t k, const float *a,
-                           size_t a_rs, size_t a_ks, const void *b, size_t b_ks,
-                           size_t b_ps, float *c, size_t ldc, bool load) {
+                           const tinker__elem_t type, const bool ask, size_t k,
+                           const float *a, size_t a_rs, size_t a_ks,
+                           const void *b, size_t b_ks, size_t b_ps,
+                           size_t ahead, float *c, size_t ldc, bool load) {
+  const size_t line = ask && type != TINKER__F32 ? 2 : 1;
   vf_t acc[TILE_MAX_ACC];
+  size_t at = 0;
   TILE_UNROLL
   for (unsigned i = 0; i < mr; i++)
     TILE_UNROLL
   for (unsigned p = 0; p < np; p++)
     acc[i * np + p] = load ? vf_load(c + i * ldc + p * 16) : vf_set1(0);
-  for (size_t at = 0; k > 0; k--, at += b_ks, a += a_ks) {
-    vf_t vb[TILE_MAX_NP];
+  for (; k >= line; k -= line) {
     TILE_UNROLL
-    for (unsigned p = 0; p < np; p++)
-      vb[p] = tile_load_b(b, at + p * b_ps, type);
+    for (unsigned p = 0; ask && p < np; p++)
+      tile_ask(b, at + ahead + p * b_ps, type);
     TILE_UNROLL
-    for (unsigned i = 0; i < mr; i++) {
-      vf_t va = vf_set1(a[i * a_rs]);
-      TILE_UNROLL
-      for (unsigned p = 0; p < np; p++)
-        acc[i * np + p] = vf_fma(va, vb[p], acc[i * np + p]);
-    }
+    for (size_t j = 0; j < line; j++, at += b_ks, a += a_ks)
+      tile_step(mr, np, type, acc, a, a_rs, b, at, b_ps);
   }
+  if (k > 0) tile_step(mr, np, type, acc, a, a_rs, b, at, b_ps);
   TILE_UNROLL
   for (unsigned i = 0; i < mr; i++)
     TILE_UNROLL
@@ -43,25 +66,32 @@ TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
 
 #define TILE_CASE(mr, np)                                                      \
   case (mr)*16 + (np):                                                         \
-    tile_body((mr), (np), TILE_TYPE, k, a, a_rs, a_ks, b, b_ks, b_ps, c, ldc,  \
-              load);                                                           \
+    tile_body((mr), (np), TILE_TYPE, TILE_ASK, k, a, a_rs, a_ks, b, b_ks,      \
+              b_ps, ahead, c, ldc, load);                                      \
     break;
-#define TILE_FN(name)                                                          \
+#define TILE_FN(name, shapes)                                                  \
   static void name(unsigned mr, unsigned np, size_t k, const float *a,         \
                    size_t a_rs, size_t a_ks, const void *b, size_t b_ks,       \
-                   size_t b_ps, float *c, size_t ldc, bool load) {             \
-    switch (mr * 16 + np) { TILE_SHAPES(TILE_CASE) }                           \
+                   size_t b_ps, size_t ahead, float *c, size_t ldc,            \
+                   bool load) {                                                \
+    (void)ahead;                                                               \
+    switch (mr * 16 + np) { shapes(TILE_CASE) }                                \
   }
 
 #define TILE_TYPE TINKER__F32
-TILE_FN(tile_f32)
+#define TILE_ASK  false
+TILE_FN(tile_f32, TILE_SHAPES)
+#undef TILE_ASK
+#define TILE_ASK true
+TILE_FN(stream_f32, STREAM_SHAPES)
 #undef TILE_TYPE
 #define TILE_TYPE TINKER__BF16
-TILE_FN(tile_bf16)
+TILE_FN(stream_bf16, STREAM_SHAPES)
 #undef TILE_TYPE
 #define TILE_TYPE TINKER__F16
-TILE_FN(tile_f16)
+TILE_FN(stream_f16, STREAM_SHAPES)
 #undef TILE_TYPE
+#undef TILE_ASK
 
 /* Lanes 0 .. cols of `rows` rows of memory as the rows of a square, the rest
  * zero; the square's columns are then its rows. */
@@ -131,32 +161,36 @@ static void pack_t(float *out, const void *panels, tinker__elem_t type,
 }
 
 #define TILE_KERNELS(symbol, label)                                            \
-  const tinker__kernels_t symbol = {.name = label,                             \
-                                    .exp = rows_exp,                           \
-                                    .log = rows_log,                           \
-                                    .silu = rows_silu,                         \
-                                    .add = rows_add,                           \
-                                    .mul = rows_mul,                           \
-                                    .scale = rows_scale,                       \
-                                    .axpy = rows_axpy,                         \
-                                    .widen = rows_widen,                       \
-                                    .sum = rows_sum,                           \
-                                    .sumsq = rows_sumsq,                       \
-                                    .dot = rows_dot,                           \
-                                    .max = rows_max,                           \
-                                    .rmsnorm = rows_rmsnorm,                   \
-                                    .rmsnorm_back = rows_rmsnorm_back,         \
-                                    .softmax = rows_softmax,                   \
-                                    .softmax_back = rows_softmax_back,         \
-                                    .lse = rows_lse,                           \
-                                    .xent_back = rows_xent_back,               \
-                                    .silu_mul = rows_silu_mul,                 \
-                                    .silu_mul_back = rows_silu_mul_back,       \
-                                    .rope = rows_rope,                         \
-                                    .adamw = rows_adamw,                       \
-                                    .max_mr = TILE_MAX_MR,                     \
-                                    .np = tile_np,                             \
-                                    .tile = {tile_f32, tile_bf16, tile_f16},   \
-                                    .pack_a = pack_a,                          \
-                                    .pack_b = pack_b,                          \
-                                    .pack_t = pack_t}
+  const tinker__kernels_t symbol = {                                           \
+      .name = label,                                                           \
+      .exp = rows_exp,                                                         \
+      .log = rows_log,                                                         \
+      .silu = rows_silu,                                                       \
+      .add = rows_add,                                                         \
+      .mul = rows_mul,                                                         \
+      .scale = rows_scale,                                                     \
+      .axpy = rows_axpy,                                                       \
+      .widen = rows_widen,                                                     \
+      .sum = rows_sum,                                                         \
+      .sumsq = rows_sumsq,                                                     \
+      .dot = rows_dot,                                                         \
+      .max = rows_max,                                                         \
+      .rmsnorm = rows_rmsnorm,                                                 \
+      .rmsnorm_back = rows_rmsnorm_back,                                       \
+      .softmax = rows_softmax,                                                 \
+      .softmax_back = rows_softmax_back,                                       \
+      .lse = rows_lse,                                                         \
+      .xent_back = rows_xent_back,                                             \
+      .silu_mul = rows_silu_mul,                                               \
+      .silu_mul_back = rows_silu_mul_back,                                     \
+      .rope = rows_rope,                                                       \
+      .adamw = rows_adamw,                                                     \
+      .max_mr = TILE_MAX_MR,                                                   \
+      .np = tile_np,                                                           \
+      .tile = tile_f32,                                                        \
+      .stream_mr = STREAM_MAX_MR,                                              \
+      .stream_np = stream_np,                                                  \
+      .stream = {stream_f32, stream_bf16, stream_f16},                         \
+      .pack_a = pack_a,                                                        \
+      .pack_b = pack_b,                                                        \
+      .pack_t = pack_t}

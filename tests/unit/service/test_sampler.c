@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
+#include "cpu/kernels/kernels.h"
 #include "engine/sampler.h"
 
 enum { N = 6 };
@@ -61,6 +62,55 @@ Test(sampler, frequencies) {
                     "case %zu, token %d: %zu draws", c, i, count[i]);
     }
   }
+}
+
+/* What a draw means, in one sum from the first id to the last. */
+static int32_t plain_draw(const float *logits, size_t n, float top,
+                          double u) {
+  double total = 0, sum = 0;
+  int32_t last = 0;
+  for (size_t i = 0; i < n; i++) total += (double)tinker__expf(logits[i] - top);
+  for (size_t i = 0; i < n; i++) {
+    float e = tinker__expf(logits[i] - top);
+    if (e == 0) continue;
+    sum += (double)e;
+    last = (int32_t)i;
+    if (sum > u * total) break;
+  }
+  return last;
+}
+
+Test(sampler, long_rows_draw_as_one_sum_does) {
+  static const size_t lengths[] = {1, 2, 255, 256, 257, 512, 3000};
+  static float logits[3000];
+  static char room[3000 * 8];
+  tinker__sampling_t s = {1, -1, 1, 9};
+  for (size_t c = 0; c < sizeof lengths / sizeof *lengths; c++) {
+    size_t n = lengths[c];
+    float top = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+      float x = (float)(tinker__sampler_uniform(c, i, 0) * 8);
+      logits[i] = i % 5 == 4 ? -INFINITY : i % 7 == 6 ? -500 : x;
+      if (logits[i] > top) top = logits[i];
+    }
+    for (uint64_t at = 0; at < 300; at++) {
+      double u = tinker__sampler_uniform(s.seed, 1, at);
+      cr_assert_eq(tinker__sampler_pick(&s, 1, at, logits, n, room),
+                   plain_draw(logits, n, top, u), "%zu logits, draw %d", n,
+                   (int)at);
+    }
+    for (size_t bad = 0; bad < n; bad += 1 + n / 9) {
+      float was = logits[bad];
+      logits[bad] = NAN;
+      cr_assert_eq(tinker__sampler_pick(&s, 1, 0, logits, n, room), -1);
+      logits[bad] = was;
+    }
+  }
+  /* Sums that overflow both ways are no NaN in the row. */
+  float huge[] = {-3e38f, 3e38f, -3e38f, 3e38f};
+  cr_assert_eq(tinker__sampler_pick(&s, 1, 0, huge, 4, room),
+               plain_draw(huge, 4, 3e38f,
+                          tinker__sampler_uniform(s.seed, 1, 0)));
 }
 
 Test(sampler, noise) {
