@@ -1,9 +1,10 @@
 """Write tiny random models, adapters and the numbers PyTorch gets for them.
 
-usage: make_models.py [NAME...]     (PyPI: torch, transformers, peft,
-                                     safetensors; see README.md)
+usage: make_models.py [FOLDER]     (PyPI: torch, transformers, peft,
+                                    safetensors; see README.md)
 
-Each folder under models/ is a case for the engine's tests:
+Each folder in FOLDER (tests/golden/models unless named) is a case for the
+engine's tests:
   config.json, model.safetensors      the base, as transformers saves it
   adapter/                            a LoRA adapter in PEFT's naming
   logprobs.json                       data, log-probabilities and losses
@@ -113,16 +114,15 @@ def save_adapter(peft, folder):
     }, indent=2) + "\n")
 
 
-def case(name, seed):
-    make, tied, dtype, shard = CASES[name]
-    folder = HERE / name
+def case(folder, seed):
+    make, tied, dtype, shard = CASES[folder.name]
     shutil.rmtree(folder, ignore_errors=True)
     torch.manual_seed(seed)
     model = make(tied)
     spread(model)
     model.to(dtype).save_pretrained(
-        folder, max_shard_size=shard or "1GB", safe_serialization=True)
-    model = type(model).from_pretrained(folder, torch_dtype=torch.float32,
+        folder, max_shard_size=shard or "1GB")
+    model = type(model).from_pretrained(folder, dtype=torch.float32,
                                         attn_implementation="eager")
     (folder / "generation_config.json").unlink(missing_ok=True)
     items = data(torch.Generator().manual_seed(seed))
@@ -145,14 +145,14 @@ def case(name, seed):
         } for (i, t, w), b, lp, loss in zip(items, base, lps, losses)]},
         indent=1) + "\n")
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    print(f"{name}: {size} bytes, loss {float(sum(losses)):.5f}")
+    print(f"{folder.name}: {size} bytes, loss {float(sum(losses)):.5f}")
 
 
 def main():
     torch.set_num_threads(1)
+    out = pathlib.Path(sys.argv[1]) if sys.argv[1:] else HERE
     for seed, name in enumerate(CASES):
-        if name in (sys.argv[1:] or CASES):
-            case(name, seed + 1)
+        case(out / name, seed + 1)
 
 
 if __name__ == "__main__":

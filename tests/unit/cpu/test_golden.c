@@ -1,12 +1,14 @@
-/* Against PyTorch: log-probabilities with and without an adapter, through the
- * training pass and through the cache, and the gradients of every A and B, of
- * six tiny models; every loss of one of them, token by token, and its
- * gradients. */
+/* Against PyTorch, for six tiny models: log-probabilities with and without an
+ * adapter, through the training pass and through the cache; every loss, token
+ * by token and as the sum, and the gradients of every A and B; ten steps of
+ * AdamW with clip and decay. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/file.h"
+#include "base/json_read.h"
 #include "cpu/tensors.h"
 #include "cpu/train.h"
 #include "model/peft.h"
@@ -15,9 +17,10 @@
 /* Float32 noise of both sides; largest seen here is a tenth of it. */
 #define TOLERANCE 1e-5
 
-static const char *const models[] = {
-    "models/llama_tied",   "models/llama_untied", "models/qwen2_tied",
-    "models/qwen2_untied", "models/qwen3_tied",   "models/qwen3_untied"};
+static const char *const models[] = {"llama_tied", "llama_untied",
+                                     "qwen2_tied", "qwen2_untied",
+                                     "qwen3_tied", "qwen3_untied"};
+#define MODELS (sizeof models / sizeof *models)
 
 typedef struct {
   sample_t *s;
@@ -68,31 +71,36 @@ static tinker__train_t *golden_train(rig_t *r, const char *dir) {
   return t;
 }
 
-/* Largest difference from grads.safetensors, by the largest entry of each
- * tensor. */
-static double gradient_error(rig_t *r, const tinker__train_t *t,
-                             const char *model) {
+static void read_golden(rig_t *r, const char *name, tinker__buf_t *buf) {
+  char why[256] = "";
+  tinker__buf_init(buf, &r->mem, 1u << 20);
+  cr_assert_eq(tinker__file_read(tinker__world_real(), golden_dir(name), buf,
+                                 why, sizeof why),
+               0, "%s", why);
+}
+
+/* Largest difference of a block, of gradients or weights, from a golden file,
+ * by the largest entry of each tensor. */
+static double block_error(rig_t *r, const tinker__lora_t *lora,
+                          const float *block, const char *file) {
   tinker__buf_t buf;
   tinker__safetensors_t *st = NULL;
-  char path[600], why[256] = "";
+  char why[256] = "";
   double worst_error = 0;
-  snprintf(path, sizeof path, "%s/grads.safetensors", golden_dir(model));
-  tinker__buf_init(&buf, &r->mem, 1u << 20);
-  cr_assert_eq(
-      tinker__file_read(tinker__world_real(), path, &buf, why, sizeof why), 0);
+  read_golden(r, file, &buf);
   cr_assert_eq(tinker__safetensors_parse(&st, &r->mem, buf.data, buf.len, why,
                                          sizeof why),
                0, "%s", why);
-  cr_assert_eq(tinker__safetensors_len(st), 2 * t->lora->num_targets);
-  for (size_t i = 0; i < 2 * t->lora->num_targets; i++) {
+  cr_assert_eq(tinker__safetensors_len(st), 2 * lora->num_targets);
+  for (size_t i = 0; i < 2 * lora->num_targets; i++) {
     char name[TINKER__PEFT_NAME_MAX];
-    const tinker__target_t *target = &t->lora->targets[i / 2];
+    const tinker__target_t *target = &lora->targets[i / 2];
     tinker__lora_side_t side = i % 2 ? TINKER__LORA_B : TINKER__LORA_A;
-    tinker__target_name(t->lora, i / 2, side, name);
+    tinker__target_name(lora, i / 2, side, name);
     const tinker__tensor_t *want =
         tinker__safetensors_find(st, tinker__str(name));
     cr_assert_not_null(want, "%s", name);
-    const float *got = t->g + (i % 2 ? target->b : target->a);
+    const float *got = block + (i % 2 ? target->b : target->a);
     const float *w = want->data;
     double top = 0, error = 0;
     for (size_t k = 0; k < want->count; k++) {
@@ -100,8 +108,8 @@ static double gradient_error(rig_t *r, const tinker__train_t *t,
       error = fmax(error, fabs((double)got[k] - (double)w[k]));
     }
     cr_assert_gt(top, 0, "%s", name);
-    cr_assert_leq(error, TOLERANCE * top, "%s: %s: %g of %g", model, name,
-                  error, top);
+    cr_assert_leq(error, TOLERANCE * top, "%s: %s: %g of %g", file, name, error,
+                  top);
     worst_error = fmax(worst_error, error / top);
   }
   tinker__safetensors_free(st);
@@ -109,12 +117,15 @@ static double gradient_error(rig_t *r, const tinker__train_t *t,
   return worst_error;
 }
 
-static void check_model(const char *model) {
+static void check_model(const char *name) {
   rig_t r;
+  char model[64], grads[128];
   sample_t s[GOLDEN_DATA_MAX];
   char dir[600], why[256] = "";
   float lp[512];
   tinker__adapter_t *a = NULL;
+  snprintf(model, sizeof model, "models/%s", name);
+  snprintf(grads, sizeof grads, "models/%s/grads.safetensors", name);
   size_t n = golden_data(model, s);
   cr_assert_gt(n, 0);
   rig_open(&r, golden_dir(model), 2, NULL);
@@ -132,7 +143,7 @@ static void check_model(const char *model) {
     cr_assert_eq(memcmp(lp, s[i].logprobs, s[i].n * sizeof *lp), 0,
                  "%s: cached log-probs differ from the pass's", model);
   }
-  grad_error = gradient_error(&r, t, model);
+  grad_error = block_error(&r, t->lora, t->g, grads);
   cr_log_info("%s: base %.2g adapter %.2g gradient %.2g", model, base_error,
               lp_error, grad_error);
   cr_assert_leq(base_error, TOLERANCE, "%s: %g", model, base_error);
@@ -144,9 +155,8 @@ static void check_model(const char *model) {
 }
 
 Test(golden, torch) {
-  for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+  for (size_t i = 0; i < MODELS; i++)
     check_model(models[i]);
-  }
 }
 
 /* Names and options as in make_losses.py. */
@@ -154,45 +164,131 @@ static const struct {
   const char *name;
   tinker__loss_config_t config;
 } losses[] = {
-    {"losses/cross_entropy", {.kind = TINKER__LOSS_CROSS_ENTROPY}},
-    {"losses/importance_sampling", {.kind = TINKER__LOSS_IMPORTANCE_SAMPLING}},
-    {"losses/ppo", {TINKER__LOSS_PPO, 0.8, 1.2, 0}},
-    {"losses/cispo", {TINKER__LOSS_CISPO, 0.7, 1.4, 0}},
-    {"losses/dro", {.kind = TINKER__LOSS_DRO, .beta = 0.3}},
-    {"losses/gspo", {TINKER__LOSS_GSPO, 0.9, 1.1, 0}}};
+    {"cross_entropy", {.kind = TINKER__LOSS_CROSS_ENTROPY}},
+    {"importance_sampling", {.kind = TINKER__LOSS_IMPORTANCE_SAMPLING}},
+    {"ppo", {TINKER__LOSS_PPO, 0.8, 1.2, 0}},
+    {"cispo", {TINKER__LOSS_CISPO, 0.7, 1.4, 0}},
+    {"dro", {.kind = TINKER__LOSS_DRO, .beta = 0.3}},
+    {"gspo", {TINKER__LOSS_GSPO, 0.9, 1.1, 0}}};
 
-/* PyTorch's side is in double. */
-Test(golden, losses) {
+/* A model and its train state, for the numbers that are in double on
+ * PyTorch's side. */
+static tinker__train_t *open_case(rig_t *r, const char *model) {
+  char name[64], adapter[600];
+  snprintf(name, sizeof name, "models/%s", model);
+  rig_open(r, golden_dir(name), 2, NULL);
+  snprintf(adapter, sizeof adapter, "%s/adapter", golden_dir(name));
+  return golden_train(r, adapter);
+}
+
+static void check_loss(const char *model, const char *name,
+                       const tinker__loss_config_t *config) {
   rig_t r;
   sample_t s[GOLDEN_DATA_MAX];
-  char dir[600];
-  rig_open(&r, golden_dir("models/qwen3_tied"), 2, NULL);
-  for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
-    size_t n = golden_data(losses[i].name, s);
-    double lp = 0, loss = 0, want = 0, size = 0;
-    cr_assert_eq(n, 2);
-    snprintf(dir, sizeof dir, "%s/adapter", golden_dir("models/qwen3_tied"));
-    tinker__train_t *t = golden_train(&r, dir);
-    double total = run_pass(t, s, n, &losses[i].config, false);
-    for (size_t k = 0; k < n; k++) {
-      lp = fmax(lp, worst(s[k].logprobs, s[k].adapter_want, s[k].n));
-      loss = fmax(loss, worst(s[k].loss, s[k].loss_want, s[k].n));
-      for (size_t j = 0; j < s[k].n; j++) {
-        want += s[k].loss_want[j];
-        size += fabs(s[k].loss_want[j]);
-      }
+  char dir[64], grads[128];
+  double lp = 0, loss = 0, want = 0, size = 0;
+  snprintf(dir, sizeof dir, "losses/%s/%s", model, name);
+  snprintf(grads, sizeof grads, "%s/grads.safetensors", dir);
+  size_t n = golden_data(dir, s);
+  cr_assert_eq(n, 2);
+  tinker__train_t *t = open_case(&r, model);
+  double total = run_pass(t, s, n, config, false);
+  for (size_t k = 0; k < n; k++) {
+    lp = fmax(lp, worst(s[k].logprobs, s[k].adapter_want, s[k].n));
+    loss = fmax(loss, worst(s[k].loss, s[k].loss_want, s[k].n));
+    for (size_t j = 0; j < s[k].n; j++) {
+      want += s[k].loss_want[j];
+      size += fabs(s[k].loss_want[j]);
     }
-    double grad = gradient_error(&r, t, losses[i].name);
-    cr_log_info("%s: log-prob %.2g loss %.2g sum %.2g gradient %.2g",
-                losses[i].name, lp, loss, fabs(total - want) / size, grad);
-    cr_assert_leq(lp, TOLERANCE, "%s: %g", losses[i].name, lp);
-    cr_assert_leq(loss, TOLERANCE, "%s: %g", losses[i].name, loss);
-    cr_assert_leq(fabs(total - want), TOLERANCE * size, "%s: %.9g of %.9g",
-                  losses[i].name, total, want);
-    r.api->train_free(t);
-    samples_free(s, n);
   }
+  double grad = block_error(&r, t->lora, t->g, grads);
+  cr_log_info("%s: log-prob %.2g loss %.2g sum %.2g gradient %.2g", dir, lp,
+              loss, fabs(total - want) / size, grad);
+  cr_assert_leq(lp, TOLERANCE, "%s: %g", dir, lp);
+  cr_assert_leq(loss, TOLERANCE, "%s: %g", dir, loss);
+  cr_assert_leq(fabs(total - want), TOLERANCE * size, "%s: %.9g of %.9g", dir,
+                total, want);
+  r.api->train_free(t);
+  samples_free(s, n);
   rig_close(&r);
+}
+
+Test(golden, losses) {
+  for (size_t i = 0; i < MODELS; i++) {
+    for (size_t k = 0; k < sizeof losses / sizeof *losses; k++)
+      check_loss(models[i], losses[k].name, &losses[k].config);
+  }
+}
+
+/* Ten steps, with the options of make_losses.py. */
+#define STEPS 10
+static const tinker__optim_params_t adamw = {.learning_rate = 0.001,
+                                             .beta1 = 0.9,
+                                             .beta2 = 0.95,
+                                             .eps = 1e-8,
+                                             .weight_decay = 0.1,
+                                             .grad_clip_norm = 120.0};
+
+static void read_norms(rig_t *r, const char *file, double out[STEPS]) {
+  tinker__buf_t buf;
+  tinker__json_t j;
+  tinker__str_t key;
+  size_t n = 0;
+  read_golden(r, file, &buf);
+  tinker__json_init(&j, &r->mem, buf.data, buf.len);
+  cr_assert(tinker__json_object(&j));
+  while (tinker__json_key(&j, &key)) {
+    if (!tinker__str_eqs(key, "grad_norm")) {
+      tinker__json_skip(&j);
+      continue;
+    }
+    cr_assert(tinker__json_array(&j));
+    while (tinker__json_more(&j)) {
+      cr_assert_lt(n, (size_t)STEPS);
+      cr_assert(tinker__json_f64(&j, &out[n++]));
+    }
+  }
+  cr_assert_eq(tinker__json_end(&j), 0);
+  cr_assert_eq(n, (size_t)STEPS);
+  tinker__json_done(&j);
+  tinker__buf_free(&buf);
+}
+
+static void check_steps(const char *model) {
+  rig_t r;
+  sample_t s[GOLDEN_DATA_MAX];
+  char dir[64], file[128];
+  double norms[STEPS], norm = 0, lp = 0;
+  snprintf(dir, sizeof dir, "losses/%s/adamw", model);
+  size_t n = golden_data(dir, s);
+  cr_assert_eq(n, 2);
+  tinker__train_t *t = open_case(&r, model);
+  snprintf(file, sizeof file, "%s/steps.json", dir);
+  read_norms(&r, file, norms);
+  for (size_t i = 0; i < STEPS; i++) {
+    tinker__optim_metrics_t m;
+    run_pass(t, s, n, &cross_entropy, false);
+    cr_assert_eq(r.api->optim_step(t, &adamw, &m, NULL, 0), 0);
+    norm = fmax(norm, fabs(m.grad_norm - norms[i]) / norms[i]);
+  }
+  run_pass(t, s, n, &cross_entropy, true);
+  for (size_t k = 0; k < n; k++)
+    lp = fmax(lp, worst(s[k].logprobs, s[k].adapter_want, s[k].n));
+  snprintf(file, sizeof file, "%s/last.safetensors", dir);
+  double weights = block_error(&r, t->lora, t->current->w, file);
+  cr_log_info("%s: norm %.2g weights %.2g log-prob %.2g", dir, norm, weights,
+              lp);
+
+  cr_assert_leq(norm, TOLERANCE, "%s: %g", dir, norm);
+  cr_assert_leq(lp, TOLERANCE, "%s: %g", dir, lp);
+  r.api->train_free(t);
+  samples_free(s, n);
+  rig_close(&r);
+}
+
+Test(golden, ten_steps) {
+  for (size_t i = 0; i < MODELS; i++)
+    check_steps(models[i]);
 }
 
 /* The demo's model, bf16 in the file, against what transformers computed. */

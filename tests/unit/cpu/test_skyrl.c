@@ -21,10 +21,14 @@
 #define SEQS      2
 #define LEN       16
 #define TOLERANCE 1e-4
-/* For the last gradient of trace d and what follows it: its ratios reach e^13
- * and its gradients 8e5, so that smaller entries are left with their rounding.
- */
-#define LOOSE 3e-3
+/* For the last gradient of trace d and what follows it: its ratios reach e^14
+ * and its gradients 8e5, so that smaller entries are left with their rounding,
+ * and AdamW makes every entry as large as the others. Noise of 1e-6 in the
+ * gradients moves its last weights by 3.7e-3, those of trace a by 2.2e-5. In
+ * float64 (skyrl/make_exact.py) it turns out that the trace is itself off by
+ * 1.7e-3; we are held to float64, where we are off by 2.4e-4. */
+#define LOOSE    3e-3
+#define TO_EXACT 5e-4
 
 typedef struct {
   double v[LEN];
@@ -270,10 +274,26 @@ static double their_step(rig_t *r, tinker__train_t *t,
   return sqrt(m.grad_norm * m.grad_norm - extra);
 }
 
-static void check_trace(rig_t *r, const char *name, double loose) {
+/* How far the weights are from stored ones, by the largest of those. */
+static double weights_off(rig_t *r, const tinker__train_t *t, const char *name,
+                          const char *which) {
+  tinker__train_t *want = first_state(r, name, which);
+  double top = 0, off = 0;
+  for (size_t i = 0; i < t->lora->floats; i++) {
+    top = fmax(top, fabs(want->current->w[i]));
+    off = fmax(off, fabs(want->current->w[i] - t->current->w[i]));
+  }
+  r->api->train_free(want);
+  return off / top;
+}
+
+/* All steps of a trace; its last norm, its weights and what is sampled are
+ * held to `loose`. The train state it ends in is the caller's. */
+static tinker__train_t *check_trace(rig_t *r, const char *name, double loose,
+                                    double norms[STEPS]) {
   trace_t tr;
   sample_t s[SEQS];
-  double scale[SEQS], lp = 0, loss = 0, norm = 0, weights = 0, top = 0;
+  double scale[SEQS], lp = 0, loss = 0, norm = 0;
   read_trace(name, &tr);
   make_samples(&tr, s, scale);
   tinker__train_t *t = first_state(r, name, "first");
@@ -288,37 +308,64 @@ static void check_trace(rig_t *r, const char *name, double loose) {
       lp = fmax(lp, far(&want->logprobs[j], s[j].logprobs, 1));
       loss = fmax(loss, far(&want->elementwise[j], s[j].loss, scale[j]));
     }
-    double theirs = their_step(r, t, &o);
-    norm =
-        fmax(norm, fabs(theirs - want->grad_norm) / fmax(1, want->grad_norm));
+    norms[i] = their_step(r, t, &o);
+    norm = fabs(norms[i] - want->grad_norm) / fmax(1, want->grad_norm);
+    cr_assert_leq(norm, i + 1 < STEPS ? TOLERANCE : loose, "step %zu", i);
   }
   run_pass(t, s, SEQS, &tr.loss, true);
   for (size_t j = 0; j < SEQS; j++) {
     lp = fmax(lp, far(&tr.last[j], s[j].logprobs, 1));
   }
-  tinker__train_t *last = first_state(r, name, "last");
-  for (size_t i = 0; i < t->lora->floats; i++) {
-    top = fmax(top, fabs(last->current->w[i]));
-    weights = fmax(weights, fabs(last->current->w[i] - t->current->w[i]));
-  }
-  cr_log_info("%s: log-probs %.2g losses %.2g norm %.2g weights %.2g", name, lp,
-              loss, norm, weights / top);
+  double weights = weights_off(r, t, name, "last");
   double greedy = check_greedy(r, t, &tr);
+  cr_log_info("%s: log-probs %.2g losses %.2g last norm %.2g weights %.2g "
+              "samples %.2g",
+              name, lp, loss, norm, weights, greedy);
   cr_assert_leq(lp, TOLERANCE);
   cr_assert_leq(loss, TOLERANCE);
-  cr_assert_leq(norm, loose);
-  cr_assert_leq(weights, loose * top);
+  cr_assert_leq(weights, loose);
   cr_assert_leq(greedy, loose);
-  r->api->train_free(last);
-  r->api->train_free(t);
   samples_free(s, SEQS);
+  return t;
+}
+
+/* d/exact/norms.json. */
+static void read_exact(double out[STEPS]) {
+  row_t row;
+  tinker__mem_t mem;
+  tinker__buf_t buf;
+  tinker__json_t j;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__buf_init(&buf, &mem, 1u << 20);
+  cr_assert_eq(tinker__file_read(tinker__world_real(),
+                                 golden_dir("skyrl/d/exact/norms.json"), &buf,
+                                 NULL, 0),
+               0);
+  tinker__json_init(&j, &mem, buf.data, buf.len);
+  read_row(&j, &row);
+  cr_assert_eq(tinker__json_end(&j), 0);
+  cr_assert_eq(row.n, (size_t)STEPS);
+  memcpy(out, row.v, STEPS * sizeof *out);
+  tinker__json_done(&j);
+  tinker__buf_free(&buf);
 }
 
 Test(skyrl, traces) {
   rig_t r;
+  double norms[STEPS], exact[STEPS];
   rig_open(&r, golden_dir("skyrl/model"), 2, NULL);
-  check_trace(&r, "a", TOLERANCE);
-  check_trace(&r, "b", TOLERANCE);
-  check_trace(&r, "d", LOOSE);
+  r.api->train_free(check_trace(&r, "a", TOLERANCE, norms));
+  r.api->train_free(check_trace(&r, "b", TOLERANCE, norms));
+  tinker__train_t *t = check_trace(&r, "d", LOOSE, norms);
+  read_exact(exact);
+  for (size_t i = 0; i < STEPS; i++) {
+    double off = fabs(norms[i] - exact[i]) / exact[i];
+    cr_log_info("d: norm %zu is off float64's by %.2g", i, off);
+    cr_assert_leq(off, TOLERANCE, "step %zu: %g", i, off);
+  }
+  double weights = weights_off(&r, t, "d", "exact");
+  cr_log_info("d: weights are off float64's by %.2g", weights);
+  cr_assert_leq(weights, TO_EXACT);
+  r.api->train_free(t);
   rig_close(&r);
 }

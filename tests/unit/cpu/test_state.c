@@ -1,6 +1,7 @@
 /* Train states and adapters in files: what continues, what is refused, every
  * rank and set of trained parts, and every allocation failing in turn. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,10 +136,54 @@ static void peft_round_trip(bench_t *b, tinker__train_t *t) {
   temp_remove(dir);
 }
 
+/* A uniform in +-1 / sqrt(inputs), B zero. */
+static void check_first(const tinker__train_t *t) {
+  for (size_t i = 0; i < t->lora->num_targets; i++) {
+    const tinker__target_t *x = &t->lora->targets[i];
+    const float *a = t->current->w + x->a, *b = t->current->w + x->b;
+    double bound = 1 / sqrt((double)x->in), sum = 0, squares = 0;
+    size_t n = x->in * t->lora->rank;
+    if (!x->on) continue;
+    for (size_t j = 0; j < n; j++) {
+      cr_assert_leq(fabs((double)a[j]), bound * (1 + 1e-7));
+      sum += (double)a[j] / bound;
+      squares += (double)a[j] * (double)a[j] / (bound * bound);
+    }
+    /* Mean 0 and mean square 1/3, within six deviations of n draws. */
+    cr_assert_leq(fabs(sum), 6 * sqrt((double)n / 3));
+    cr_assert_leq(fabs(squares - (double)n / 3), 6 * sqrt((double)n * 4 / 45));
+    for (size_t j = 0; j < x->out * t->lora->rank; j++)
+      cr_assert_eq(b[j], 0.0f);
+  }
+}
+
+/* With and without other targets trained, a matrix starts the same. */
+static void check_seed(bench_t *b, uint32_t rank) {
+  tinker__lora_config_t c = {.rank = rank, .seed = 77, .train_mlp = true};
+  tinker__train_t *t[3];
+  cr_assert_eq(b->r.api->train_new(b->r.base, &c, &t[0], NULL, 0), 0);
+  c.train_attn = true;
+  cr_assert_eq(b->r.api->train_new(b->r.base, &c, &t[1], NULL, 0), 0);
+  c.seed = 78;
+  cr_assert_eq(b->r.api->train_new(b->r.base, &c, &t[2], NULL, 0), 0);
+  const float *a[3];
+  size_t bytes = 0;
+  for (size_t i = 0; i < 3; i++) {
+    const tinker__target_t *x = &t[i]->lora->targets[TINKER__LORA_DOWN];
+    a[i] = t[i]->current->w + x->a;
+    bytes = x->in * rank * sizeof(float);
+  }
+  cr_assert_eq(memcmp(a[0], a[1], bytes), 0);
+  cr_assert_neq(memcmp(a[1], a[2], bytes), 0);
+  for (size_t i = 0; i < 3; i++)
+    b->r.api->train_free(t[i]);
+}
+
 Test(state, every_rank_and_set) {
   bench_t b;
   setup(&b);
-  for (unsigned i = 0; i < 14; i++) {
+  check_seed(&b, 4);
+  for (unsigned i = 0; i < 7 * 8; i++) {
     unsigned set = i % 7 + 1;
     tinker__lora_config_t c = {.rank = 1u << i % 8,
                                .seed = i,
@@ -147,6 +192,8 @@ Test(state, every_rank_and_set) {
                                .train_unembed = set & 4};
     tinker__train_t *t = NULL;
     cr_assert_eq(b.r.api->train_new(b.r.base, &c, &t, NULL, 0), 0);
+    cr_assert_eq(t->lora->scale, 32.0f / (float)c.rank);
+    check_first(t);
     steps(&b, t, 2);
     save(&b, t);
     tinker__train_t *again = load(&b, true);

@@ -16,8 +16,7 @@ typedef struct {
   sample_t s[3];
 } bench_t;
 
-static void setup_shape(bench_t *b, const shape_t *shape, size_t n,
-                        size_t k) {
+static void setup_shape(bench_t *b, const shape_t *shape, size_t n, size_t k) {
   temp_dir(b->dir);
   write_model(b->dir, shape);
   rig_open(&b->r, b->dir, 2, NULL);
@@ -155,19 +154,29 @@ static void check_slope(bench_t *b, tinker__train_t *t,
   free(d);
 }
 
-Test(train, losses_and_slopes) {
-  for (size_t k = 1; k <= 3; k += 2) {
-    bench_t b;
-    setup(&b, k);
-    /* Soft targets are cross_entropy's alone. */
-    for (size_t l = 0; l < (k == 1 ? LOSSES : 1); l++) {
-      tinker__train_t *t = random_train(&b.r, 4, 5);
-      check_formula(&b, t, &losses[l]);
-      check_slope(&b, t, &losses[l], 100 + l);
-      b.r.api->train_free(t);
-    }
-    teardown(&b);
+/* All losses; with k > 1 cross_entropy alone, which soft targets are for. */
+static void check_losses(const shape_t *shape, size_t k) {
+  bench_t b;
+  setup_shape(&b, shape, 11, k);
+  for (size_t l = 0; l < (k == 1 ? LOSSES : 1); l++) {
+    tinker__train_t *t = random_train(&b.r, 4, 5);
+    check_formula(&b, t, &losses[l]);
+    check_slope(&b, t, &losses[l], 100 + l);
+    b.r.api->train_free(t);
   }
+  teardown(&b);
+}
+
+Test(train, losses_and_slopes) {
+  static const char *const archs[] = {"Qwen3ForCausalLM", "Qwen2ForCausalLM",
+                                      "LlamaForCausalLM"};
+  for (size_t i = 0; i < 6; i++) {
+    shape_t shape = tiny_shape;
+    shape.arch = archs[i / 2];
+    shape.tied = i % 2;
+    check_losses(&shape, 1);
+  }
+  check_losses(&tiny_shape, 3);
 }
 
 /* A vocabulary so large that each sequence lies in several blocks of logits:

@@ -137,9 +137,11 @@ Test(peft, names_what_it_refuses) {
   }
 }
 
-/* An adapter in memory: all tensors of `config`, zeroed. */
+/* An adapter in memory: all tensors of `config`, zeroed, and one named
+ * `more` unless that is NULL. */
 static void make_adapter(tinker__buf_t *out, const tinker__peft_config_t *c,
-                         const tinker__model_config_t *m, const float *zeros) {
+                         const tinker__model_config_t *m, const float *zeros,
+                         const char *more) {
   tinker__tensor_t list[64];
   char names[64][TINKER__PEFT_NAME_MAX];
   size_t n = 0;
@@ -160,8 +162,38 @@ static void make_adapter(tinker__buf_t *out, const tinker__peft_config_t *c,
         list[n].shape[1] = s ? c->rank : in;
         list[n++].data = zeros;
       }
+  if (more) {
+    list[n] = list[0];
+    list[n++].name = tinker__str(more);
+  }
   cr_assert_eq(tinker__safetensors_write(out, &mem, list, n, NULL, 0, NULL, 0),
                0);
+}
+
+/* Whatever has no place in the model is refused, by its name. */
+static void check_extra(const tinker__peft_config_t *c,
+                        const tinker__model_config_t *m, const float *zeros) {
+  static const char *const extras[] = {
+      "base_model.model.model.layers.0.self_attn.q_proj.lora_A.bias",
+      "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector",
+      "base_model.model.model.embed_tokens.lora_embedding_A",
+      "base_model.model.model.layers.2.mlp.up_proj.lora_A.weight",
+      "model.layers.0.mlp.up_proj.lora_A.weight", "x"};
+  for (size_t i = 0; i < sizeof extras / sizeof extras[0]; i++) {
+    tinker__safetensors_t *st = NULL;
+    tinker__buf_t b;
+    char why[256] = "";
+    tinker__buf_init(&b, &mem, 1 << 20);
+    make_adapter(&b, c, m, zeros, extras[i]);
+    cr_assert_eq(tinker__safetensors_parse(&st, &mem, b.data, b.len, why,
+                                           sizeof why),
+                 0, "%s", why);
+    cr_expect_eq(tinker__peft_check(st, c, m, why, sizeof why),
+                 TINKER_EFORMAT, "%s", extras[i]);
+    cr_expect_not_null(strstr(why, extras[i]), "%s: %s", extras[i], why);
+    tinker__safetensors_free(st);
+    tinker__buf_free(&b);
+  }
 }
 
 Test(peft, checks_an_adapter_against_its_base) {
@@ -180,12 +212,13 @@ Test(peft, checks_an_adapter_against_its_base) {
   m.head_dim = 12;
   m.intermediate_size = 20;
   tinker__buf_init(&b, &mem, 1 << 20);
-  make_adapter(&b, &c, &m, zeros);
+  make_adapter(&b, &c, &m, zeros, NULL);
   cr_assert_eq(tinker__safetensors_parse(&st, &mem, b.data, b.len, why,
                                          sizeof why),
                0, "%s", why);
   cr_assert_eq(tinker__peft_check(st, &c, &m, why, sizeof why), 0, "%s", why);
   cr_assert_eq(tinker__safetensors_len(st), 2 * (2 * 7 + 1));
+  check_extra(&c, &m, zeros);
   c.rank = 8;
   cr_assert_eq(tinker__peft_check(st, &c, &m, why, sizeof why),
                TINKER_EFORMAT);
