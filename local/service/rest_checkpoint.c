@@ -195,7 +195,8 @@ void tinker__checkpoints_expire(tinker__service_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->models) {
     tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, link);
     TINKER__LIST_EACH(k, next, &m->checkpoints) {
-      tinker__checkpoint_t *c = TINKER__CONTAINER(k, tinker__checkpoint_t, link);
+      tinker__checkpoint_t *c =
+          TINKER__CONTAINER(k, tinker__checkpoint_t, link);
       if (c->durable && !c->leaving && c->expires_ms && c->expires_ms <= now) {
         c->leaving = submit(s, NULL, c, EXPIRED, c->expires_ms);
       }
