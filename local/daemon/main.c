@@ -54,7 +54,7 @@ static const char help[] =
     "  --max-body BYTES     largest request body (default 67108864)\n"
     "  --max-tokens N       tokens of one request, with those that it wants\n"
     "                       sampled (default 1048576)\n"
-    "  --max-models N       models of live sessions (default 64)\n"
+    "  --max-models N       models of live sessions (default 1024)\n"
     "  --max-samples N      samples under way (default 2000)\n"
     "  --inline-result BYTES\n"
     "                       largest result that is sent before a client has\n"

@@ -356,7 +356,7 @@ static int open_state(tinker__service_t *s, tinker__stage_t *stage) {
 static void set_defaults(tinker__service_config_t *c) {
   if (!c->max_body) c->max_body = 64 << 20;
   if (!c->max_tokens) c->max_tokens = 1 << 20;
-  if (!c->max_models) c->max_models = 64;
+  if (!c->max_models) c->max_models = 1024;
   if (!c->max_samples) c->max_samples = 2000;
   if (!c->inline_result) c->inline_result = 1 << 20;
   if (!c->poll_ms) c->poll_ms = 30000;

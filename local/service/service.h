@@ -39,7 +39,7 @@ typedef struct tinker__service_config_s {
   int64_t max_body;    /* bytes of a request; 0 = 64 MiB */
   int64_t max_tokens;  /* of a request's inputs, or of a sample's prompt and
                           all it may generate; 0 = 1,048,576 */
-  int64_t max_models;  /* of live sessions; 0 = 64 */
+  int64_t max_models;  /* of live sessions; 0 = 1024 */
   int64_t max_samples; /* requests under way; 0 = 2,000 */
   int64_t inline_result; /* bytes of a result that is sent at once; a larger one
                            is announced first; 0 = 1 MiB */
