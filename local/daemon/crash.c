@@ -33,7 +33,7 @@ static struct {
   char note[120]; /* env's last entry */
   int count;
   time_t started;
-  int port;
+  _Atomic int port;
   _Atomic int64_t doing; /* the service's */
 } at;
 
