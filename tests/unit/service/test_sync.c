@@ -1,0 +1,159 @@
+/* A disk that fails to sync: SQLite's calls of fsync and fdatasync end here,
+ * since a program's own functions come before the C library's. What was
+ * acknowledged is there afterwards, whichever sync failed; a write that was not
+ * says so. Linux. */
+#define _DEFAULT_SOURCE /* syscall */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <tinker/error.h>
+#include <unistd.h>
+
+#include "rig.h"
+#include "service/store.h"
+
+/* The n-th sync from now fails, and so many in all; burst 0 = none. */
+static atomic_int fail_at, burst;
+
+static int sync_or_fail(long number, int fd) {
+  if (atomic_load(&burst) > 0 && atomic_fetch_sub(&fail_at, 1) <= 1) {
+    atomic_fetch_sub(&burst, 1);
+    errno = EIO;
+    return -1;
+  }
+  return (int)syscall(number, fd);
+}
+
+static void arm(int nth, int times) {
+  atomic_store(&fail_at, nth);
+  atomic_store(&burst, times);
+}
+
+__attribute__((visibility("default"))) int fsync(int fd) {
+  return sync_or_fail(SYS_fsync, fd);
+}
+
+__attribute__((visibility("default"))) int fdatasync(int fd) {
+  return sync_or_fail(SYS_fdatasync, fd);
+}
+
+/* --- The store ------------------------------------------------------------ */
+
+typedef struct {
+  sem_t done;
+  int rc;
+} wait_t;
+
+static void on_done(void *user, int rc) {
+  wait_t *w = user;
+  w->rc = rc;
+  sem_post(&w->done);
+}
+
+static int put(tinker__store_t *s, int row) {
+  wait_t wait;
+  sem_init(&wait.done, 0, 0);
+  tinker__write_t *w = tinker__write_new(s, on_done, &wait);
+  tinker__write_sql(w, "INSERT INTO models(row, session, seq, created_ms, base,"
+                       " rank, seed, train) VALUES(?, 1, ?, 0, 'b', 4, 0, 7)");
+  tinker__write_i64(w, row);
+  tinker__write_i64(w, row);
+  cr_assert_eq(tinker__write_submit(w), 0);
+  while (sem_wait(&wait.done) != 0) {
+  }
+  sem_destroy(&wait.done);
+  return wait.rc;
+}
+
+static int note_row(void *user, struct sqlite3_stmt *row) {
+  ((bool *)user)[tinker__row_i64(row, 0)] = true;
+  return 0;
+}
+
+enum { ROWS = 12 };
+
+/* Writes with the n-th sync failing, `times` in a row; how many were refused. */
+static int run(tinker__mem_t *mem, const char *path, int n, int times) {
+  tinker__store_t *s;
+  char why[200];
+  bool there[ROWS] = {false};
+  int rc[ROWS], refused = 0;
+  cr_assert_eq(tinker__store_open(&s, mem, path, why, sizeof why), 0, "%s",
+               why);
+  cr_assert_eq(tinker__store_start(s), 0);
+  arm(n, times);
+  for (int i = 0; i < ROWS; i++) rc[i] = put(s, i);
+  cr_assert_eq(atomic_load(&burst), 0, "sync %d never came", n);
+  tinker__store_free(s);
+  cr_assert_eq(tinker__store_open(&s, mem, path, why, sizeof why), 0, "%s",
+               why);
+  cr_assert_eq(tinker__store_each(s, "SELECT row FROM models", note_row, there,
+                                  why, sizeof why), 0);
+  tinker__store_free(s);
+  for (int i = 0; i < ROWS; i++) {
+    cr_assert(rc[i] == 0 || rc[i] == TINKER_EIO, "%d: %d", i, rc[i]);
+    cr_assert(there[i] || rc[i] != 0, "sync %d failed: write %d was "
+              "acknowledged and is not there", n, i);
+    refused += rc[i] != 0;
+  }
+  return refused;
+}
+
+/* A group that failed is tried again, each write alone: one failure is made up
+ * for, the second is told. */
+Test(sync, the_store_says_what_it_has) {
+  tinker__mem_t mem;
+  char path[80], dir[] = "/tmp/tinker-sync-XXXXXX";
+  const char *const files[] = {"", "-wal", "-shm"};
+  cr_assert_neq(mkdtemp(dir), NULL);
+  tinker__mem_init(&mem, NULL, 0);
+  for (int times = 1; times <= 2; times++) {
+    for (int n = 1; n <= ROWS - 1; n++) {
+      snprintf(path, sizeof path, "%s/s.db", dir);
+      cr_assert_eq(run(&mem, path, n, times), times - 1, "sync %d", n);
+      for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/s.db%s", dir, files[i]);
+        unlink(path);
+      }
+    }
+  }
+  rmdir(dir);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* --- The service ---------------------------------------------------------- */
+
+/* Syncs fail for good while calls come; then the disk is well again. */
+Test(sync, nothing_acknowledged_is_lost) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], model[120], body[600], id[200];
+  int accepted = 0;
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  for (int seq = 1; seq <= 24; seq++) {
+    if (seq % 3 == 0) arm(1, 1 + seq % 2); /* twice: the second try, too */
+    rig_optim_body(body, sizeof body, model, accepted + 1);
+    rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+    arm(0, 0);
+    cr_assert(reply.status == 200 || reply.status == 503, "%d %s",
+              reply.status, reply.text);
+    accepted += reply.status == 200;
+    rig_revive(&rig);
+  }
+  rig_stop(&rig);
+  rig_start(&rig);
+  for (int seq = 1; seq <= accepted; seq++) {
+    snprintf(id, sizeof id, "%s:%d", model, seq);
+    rig_result(&rig, id, &reply);
+    cr_assert_neq(strstr(reply.text, "unclipped_grad_l2"), NULL, "%s",
+                  reply.text);
+  }
+  rig_close(&rig);
+}
