@@ -26,10 +26,8 @@ class Faulty(locald.Service):
     def __init__(self, *rules, seed=1, model=True, listen=False):
         program, path = sys.argv[1:3]
         super().__init__(program, path)
-        self.plan = os.path.join(self.dir, "plan.json")
-        with open(self.plan, "w", encoding="utf-8") as f:
-            json.dump({"seed": seed, "rules": list(rules)}, f)
-        self.flags = ["--faults", self.plan, "--poll-ms", "300"]
+        self.add_plan(rules, seed)
+        self.flags += ["--poll-ms", "300"]
         if listen:
             self.flags += ["--listen", "127.0.0.1:0"]
         self.ready = self.start()
@@ -479,14 +477,5 @@ def check_refusals():
     s.end()
 
 
-def main():
-    checks = [(name[6:], fn) for name, fn in sorted(globals().items())
-              if name.startswith("check_")]
-    for name, fn in checks:
-        fn()
-        print(f"{name}: ok", flush=True)
-    print(f"{len(checks)} passed, 0 failed")
-
-
 if __name__ == "__main__":
-    main()
+    locald.run_checks(globals())

@@ -22,10 +22,7 @@ OTHER = [datum([3, 1, 4, 1, 5, 9, 2])]
 def new_service(*flags, model=None, rules=()):
     s = locald.Service(sys.argv[1], model or sys.argv[2], flags)
     if rules:
-        plan = os.path.join(s.dir, "plan.json")
-        with open(plan, "w", encoding="utf-8") as f:
-            json.dump({"rules": rules}, f)
-        s.flags += ["--faults", plan]
+        s.add_plan(rules)
     return s
 
 
@@ -299,14 +296,5 @@ def check_operator():
     s.end()
 
 
-def main():
-    checks = [(name[6:], fn) for name, fn in list(globals().items())
-              if name.startswith("check_")]
-    for name, fn in checks:
-        fn()
-        print(f"{name}: ok", flush=True)
-    print(f"{len(checks)} passed, 0 failed")
-
-
 if __name__ == "__main__":
-    main()
+    locald.run_checks(globals())

@@ -40,6 +40,13 @@ class Service:
         self.crashes = 0  # how often the engine shall have crashed
         atexit.register(self.end)
 
+    def add_plan(self, rules, seed=1):
+        """Goes wrong by these rules from the next start on."""
+        path = os.path.join(self.dir, "plan.json")
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump({"seed": seed, "rules": list(rules)}, f)
+        self.flags += ["--faults", path]
+
     def command(self):
         return [self.program, "--model", "m=" + self.model, "--socket",
                 self.socket, "--state", self.state, "--threads", "2",
@@ -127,6 +134,16 @@ class Service:
         status, reply = self.result(reply["request_id"])
         assert status == 200, (path, status, reply)
         return reply
+
+
+def run_checks(module):
+    """Calls every check_ function of a test's globals, in their order."""
+    checks = [(name[6:], fn) for name, fn in list(module.items())
+              if name.startswith("check_")]
+    for name, fn in checks:
+        fn()
+        print(f"{name}: ok", flush=True)
+    print(f"{len(checks)} passed, 0 failed")
 
 
 def again(fn, *args):
