@@ -175,26 +175,17 @@ static void on_saved(void *user) {
   log_save(v);
 }
 
-/* SHA-256 of the file that holds the weights. */
-static int digest_file(tinker__service_t *s, const char *dir, const char *file,
-                       char out[2 * TINKER__SHA256_LEN + 1]) {
-  char path[1300];
-  unsigned char digest[TINKER__SHA256_LEN];
-  tinker__buf_t data;
-  snprintf(path, sizeof path, "%s/%s", dir, file);
-  tinker__buf_init(&data, s->mem, (size_t)1 << 36);
-  int rc = tinker__file_read(s->world, path, &data, NULL, 0);
-  if (rc == 0) rc = tinker__sha256(data.data, data.len, digest);
-  tinker__buf_free(&data);
-  if (rc == 0) tinker__hex(digest, sizeof digest, out);
-  return rc;
-}
-
-/* What is left to do when the files of a save are there. */
+/* What is left to do when the files of a save are there; file: the one that
+ * holds the weights. */
 static int finish_files(const tinker__op_t *op, const char *dir,
                         const char *file, save_t *v, char *why,
                         size_t why_len) {
-  int rc = digest_file(op->service, dir, file, v->digest);
+  char path[1300];
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__service_t *s = op->service;
+  snprintf(path, sizeof path, "%s/%s", dir, file);
+  int rc = tinker__file_sha256(s->world, s->mem, path, digest, why, why_len);
+  if (rc == 0) tinker__hex(digest, sizeof digest, v->digest);
   if (rc == 0 && tinker__op_has(op, TINKER__FAULT_FLIP_BIT)) {
     rc = tinker__exec_flip_bit(dir, file, why, why_len);
   }

@@ -7,8 +7,6 @@
 #include <string.h>
 #include <tinker/error.h>
 
-#include "base/digest.h"
-
 #define MAX_PATH_LEN 4096
 
 static int io_error(char *why, size_t why_len, const char *what,
@@ -48,6 +46,37 @@ int tinker__file_read(const tinker__world_t *w, const char *path,
   if (fd < 0) return io_error(why, why_len, "open", path);
   int rc = read_all(w, fd, path, out, why, why_len);
   w->close(w->user, fd);
+  return rc;
+}
+
+static int digest_all(const tinker__world_t *w, int fd, const char *path,
+                      tinker__sha256_t *h, char *why, size_t why_len) {
+  char piece[16384];
+  for (;;) {
+    ssize_t n = w->read(w->user, fd, piece, sizeof piece);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return io_error(why, why_len, "read", path);
+    if (n == 0) return 0;
+    int rc = tinker__sha256_add(h, piece, (size_t)n);
+    if (rc) return tinker__why(why, why_len, rc, "out of memory");
+  }
+}
+
+int tinker__file_sha256(const tinker__world_t *w, tinker__mem_t *mem,
+                        const char *path,
+                        unsigned char out[TINKER__SHA256_LEN], char *why,
+                        size_t why_len) {
+  tinker__sha256_t *h;
+  unsigned char digest[TINKER__SHA256_LEN];
+  int rc = tinker__sha256_new(&h, mem);
+  if (rc) return tinker__why(why, why_len, rc, "out of memory");
+  int fd = w->open(w->user, path, O_RDONLY | O_CLOEXEC, 0);
+  rc = fd < 0 ? io_error(why, why_len, "open", path)
+              : digest_all(w, fd, path, h, why, why_len);
+  if (fd >= 0) w->close(w->user, fd);
+  int end = tinker__sha256_end(h, digest);
+  if (rc == 0 && end) rc = tinker__why(why, why_len, end, "out of memory");
+  if (rc == 0) memcpy(out, digest, sizeof digest);
   return rc;
 }
 

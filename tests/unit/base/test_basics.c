@@ -471,6 +471,41 @@ Test(basics, files_publish_whole_or_not_at_all) {
   rmdir(dir);
 }
 
+static ssize_t f_read(void *user, int fd, void *data, size_t len) {
+  (void)user;
+  (void)fd;
+  (void)data;
+  (void)len;
+  errno = EIO;
+  return -1;
+}
+
+/* A piece at a time, the same as all at once. */
+Test(basics, files_have_digests) {
+  tinker__world_t w = *tinker__world_real();
+  char path[] = "/tmp/tinker-test-XXXXXX", why[256];
+  static char data[50001];
+  unsigned char want[TINKER__SHA256_LEN], got[TINKER__SHA256_LEN];
+  int fd = mkstemp(path);
+  cr_assert_geq(fd, 0);
+  for (size_t i = 0; i < sizeof data; i++) data[i] = (char)(i * i);
+  cr_assert_eq(write(fd, data, sizeof data), (ssize_t)sizeof data);
+  close(fd);
+  cr_assert_eq(tinker__sha256(data, sizeof data, want), 0);
+  cr_assert_eq(tinker__file_sha256(&w, &mem, path, got, why, sizeof why), 0);
+  cr_assert_eq(memcmp(want, got, sizeof want), 0);
+  w.read = f_read;
+  memset(got, 7, sizeof got);
+  cr_assert_eq(tinker__file_sha256(&w, &mem, path, got, why, sizeof why),
+               TINKER_EIO);
+  cr_assert_not_null(strstr(why, path));
+  cr_assert_eq(got[0], 7, "untouched on failure");
+  unlink(path);
+  w.read = tinker__world_real()->read;
+  cr_assert_eq(tinker__file_sha256(&w, &mem, path, got, why, sizeof why),
+               TINKER_ENOENT);
+}
+
 static int body(tinker__mem_t *m, void *user) {
   (void)user;
   tinker__buf_t b;
