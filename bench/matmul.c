@@ -19,7 +19,8 @@
 #include "cpu/kernels/kernels.h"
 
 #define COUNT(a)    (sizeof(a) / sizeof *(a))
-#define TURN        0.08 /* seconds of one side, twice for a line */
+#define TURN        0.08 /* seconds of one side */
+#define TURNS       5    /* of each, for a line */
 #define DECODE_MATS 16   /* together larger than any cache */
 
 typedef struct {
@@ -62,7 +63,7 @@ static double turn(bench_t *b, run_fn fn) {
 /* Least seconds of each, turn by turn. */
 static void race(bench_t *b, run_fn ours, run_fn theirs, double best[2]) {
   best[0] = best[1] = INFINITY;
-  for (int i = 0; i < 2; i++) {
+  for (int i = 0; i < TURNS; i++) {
     best[1] = lesser(best[1], turn(b, theirs));
     best[0] = lesser(best[0], turn(b, ours));
   }

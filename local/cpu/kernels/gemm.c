@@ -18,6 +18,8 @@
 #define DIRECT_B 65536
 /* Below this many multiply-adds waking workers costs more than it saves. */
 #define MIN_PARALLEL 400000
+/* Floats of the right operand that strips of rows pass over in turn. */
+#define NEAR_B 65536
 /* How far memory is asked ahead, in steps of k through 16-bit panels: some
  * microseconds' worth of reading. */
 #define AHEAD 128
@@ -200,15 +202,24 @@ static bool direct_a(const product_t *p, size_t cols) {
   return p->direct || cols <= DIRECT_COLS;
 }
 
-/* Rows i0 .. i1 of the block against its right operand. A few panels stay in
- * the near cache while all strips pass over them. */
+/* Columns that all strips of rows pass over before the next: of what is read
+ * where it lies a tile's, to have it once from memory; of a copy as many as
+ * stay near, so that c is written in long rows. */
+static size_t pass_columns(const product_t *p, size_t mr, size_t kn) {
+  size_t tile = panels_of(p, mr) * 16u;
+  if (p->direct) return tile;
+  size_t columns = NEAR_B / (kn + 1) / 64 * 64;
+  return columns > tile ? columns : tile;
+}
+
+/* Rows i0 .. i1 of the block against its right operand. */
 static void run_rows(block_t *bl, size_t i0, size_t i1) {
   const product_t *p = bl->p;
   const tinker__gemm_t *g = p->g;
   size_t kn = bl->k1 - bl->k0;
   size_t strips = (i1 - i0 + rows_max(p) - 1) / rows_max(p);
   size_t mr = (i1 - i0 + strips - 1) / strips; /* of even height */
-  size_t step = panels_of(p, mr) * 16u;
+  size_t step = pass_columns(p, mr, kn);
   bool in_place = direct_a(p, bl->j1 - bl->j0);
   for (size_t j = bl->j0; j < bl->j1; j += step)
     for (size_t i = i0; i < i1; i += mr) {
