@@ -23,7 +23,7 @@
 #include "service/listener.h"
 
 #define CALLS_PER_SERVICE 300
-#define MAX_POLLS 20000
+#define MAX_POLLS         20000
 
 enum {
   ACCEPT_PROTO = 1,
@@ -39,7 +39,9 @@ const char *__asan_default_options(void);
 
 /* Threads come and go with blocks of their own; what the service owns is
  * counted where it is stopped. */
-const char *__asan_default_options(void) { return "detect_leaks=0"; }
+const char *__asan_default_options(void) {
+  return "detect_leaks=0";
+}
 
 typedef struct {
   tinker__req_t req; /* first: MHD's connection is this */
@@ -127,8 +129,8 @@ static void on_log(void *user, const char *line, size_t len) {
 static void start(void) {
   char why[400] = "";
   tinker__stage_t stage;
-  tinker__service_model_t folder = {
-      "m", TINKER_SOURCE_DIR "/tests/golden/models/qwen3_tied"};
+  tinker__service_model_t folder = {"m", TINKER_SOURCE_DIR
+                                    "/tests/golden/models/qwen3_tied"};
   tinker__service_config_t config = {.mem = &mem,
                                      .world = &world,
                                      .engine = tinker__engine_cpu(),
@@ -144,6 +146,7 @@ static void start(void) {
                                      .inline_result = 64,
                                      .poll_ms = 2,
                                      .keep_ms = 1000,
+                                     .snapshot_ms = 20,
                                      .log = on_log};
   int rc = tinker__service_start(&service, &config, &stage, why, sizeof why);
   must(rc == 0, why, NULL);
@@ -217,7 +220,8 @@ static void call_do(call_t *c, const char *method, char *path) {
   if (r->route && tinker__req_unpack(r)) {
     c->parked = r->route->handler(service, r) == TINKER__PARKED;
     pthread_mutex_lock(&lock);
-    while (c->parked && !c->resumed) pthread_cond_wait(&answered, &lock);
+    while (c->parked && !c->resumed)
+      pthread_cond_wait(&answered, &lock);
     pthread_mutex_unlock(&lock);
   }
   check_reply(c);
@@ -276,7 +280,8 @@ static void make_model(int number) {
   snprintf(body, sizeof body,
            "{\"session_id\":\"%s\",\"model_seq_id\":%d,\"base_model\":\"m\","
            "\"user_metadata\":{\"a\":1},\"lora_config\":{\"rank\":2,"
-           "\"seed\":7}}", session, number);
+           "\"seed\":7}}",
+           session, number);
   make("model_id", model, sizeof model, "create_model", body);
 }
 
@@ -286,15 +291,20 @@ static void make_all(void) {
   make("session_id", session, sizeof session, "create_session", "{}");
   make_model(1);
   make_model(0);
-  snprintf(body, sizeof body, "{\"model_id\":\"%s\",\"seq_id\":1,"
-           "\"path\":\"w\"}", model);
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"seq_id\":1,"
+           "\"path\":\"w\"}",
+           model);
   make("request_id", id, sizeof id, "save_weights", body);
-  snprintf(body, sizeof body, "{\"model_id\":\"%s\",\"seq_id\":2,"
-           "\"path\":\"s\"}", model);
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"seq_id\":2,"
+           "\"path\":\"s\"}",
+           model);
   make("request_id", id, sizeof id, "save_weights_for_sampler", body);
   snprintf(body, sizeof body,
            "{\"session_id\":\"%s\",\"sampling_session_seq_id\":0,"
-           "\"model_path\":\"tinker://%s/sampler_weights/s\"}", session, model);
+           "\"model_path\":\"tinker://%s/sampler_weights/s\"}",
+           session, model);
   make("sampling_session_id", sampler, sizeof sampler,
        "create_sampling_session", body);
 }
@@ -389,8 +399,11 @@ static void open_root(void) {
   snprintf(state, sizeof state, "%s/state", root);
   snprintf(plan, sizeof plan, "%s/plan.json", root);
   FILE *f = fopen(plan, "w"); /* for the ledger: no request gets to its rule */
-  must(f && fputs("{\"seed\":0,\"rules\":[{\"endpoint\":\"asample\",\"act\":"
-                  "\"delay\",\"ms\":1}]}", f) >= 0 && !fclose(f),
+  must(f &&
+           fputs("{\"seed\":0,\"rules\":[{\"endpoint\":\"asample\",\"act\":"
+                 "\"delay\",\"ms\":1}]}",
+                 f) >= 0 &&
+           !fclose(f),
        "no plan", NULL);
   atexit(end);
   begin();
@@ -427,7 +440,8 @@ static void prepare(void) {
 
 static const tinker__route_t *pick(unsigned n) {
   size_t count = 0;
-  while (tinker__routes[count].method) count++;
+  while (tinker__routes[count].method)
+    count++;
   return &tinker__routes[n % count];
 }
 

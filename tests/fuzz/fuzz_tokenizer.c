@@ -60,7 +60,8 @@ static void check_text(const char *text, size_t len) {
 }
 
 static void check_pattern(tinker__str_t pattern) {
-  static const char sample[] = "It's 12 \xc3\xa9t\xc3\xa9s\r\n\t\xe6\x97\xa5 !?";
+  static const char sample[] =
+      "It's 12 \xc3\xa9t\xc3\xa9s\r\n\t\xe6\x97\xa5 !?";
   tinker__mem_t mem;
   tinker__buf_t b;
   tinker__split_t split;
