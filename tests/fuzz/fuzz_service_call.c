@@ -146,7 +146,7 @@ static void start(void) {
                                      .inline_result = 64,
                                      .poll_ms = 2,
                                      .keep_ms = 1000,
-                                     .snapshot_ms = 20,
+                                     .snapshot_ms = 1,
                                      .log = on_log};
   int rc = tinker__service_start(&service, &config, &stage, why, sizeof why);
   must(rc == 0, why, NULL);
