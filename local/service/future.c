@@ -269,6 +269,9 @@ void tinker__op_fail(tinker__op_t *op, const char *category, const char *fmt,
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
   va_end(args);
+  /* What is quoted may be cut inside a character; told it must be. */
+  size_t length = strlen(text);
+  while (length && !tinker__utf8_valid(text, length)) text[--length] = 0;
   tinker__buf_init(&out, op->service->mem, 4096);
   tinker__jsonw_init(&w, &out);
   tinker__jsonw_begin_object(&w);

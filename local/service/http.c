@@ -120,6 +120,7 @@ static bool match(tinker__req_t *r, const tinker__route_t *route) {
   const char *want = route->path, *have = r->path;
   size_t captured = 0;
   while (*want || *have) {
+    if (!*want) return false; /* an empty segment is not an end */
     tinker__str_t w = next_segment(&want), h = next_segment(&have);
     if (tinker__str_eqs(w, "*") && h.len && captured < TINKER__MAX_CAPTURES) {
       r->capture[captured++] = h;
@@ -130,9 +131,8 @@ static bool match(tinker__req_t *r, const tinker__route_t *route) {
   return true;
 }
 
-/* The route, or NULL with the answer set. */
-static const tinker__route_t *find_route(tinker__req_t *r,
-                                         const char *method) {
+const tinker__route_t *tinker__http_route(tinker__req_t *r,
+                                          const char *method) {
   bool path_known = false;
   for (const tinker__route_t *t = tinker__routes; t->method; t++) {
     if (!match(r, t)) continue;
@@ -222,7 +222,7 @@ static enum MHD_Result go_on(tinker__req_t *r, tinker__fault_next_t next) {
 
 static enum MHD_Result dispatch(tinker__req_t *r, const char *method) {
   r->dispatched = true;
-  r->route = find_route(r, method);
+  r->route = tinker__http_route(r, method);
   if (!r->route || !accept_request(r)) return send_reply(r);
   return go_on(r, r->service->faults ? tinker__fault_arrive(r)
                                      : TINKER__FAULT_GO);

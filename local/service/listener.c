@@ -49,12 +49,10 @@ static int hex_digit(char c) {
                                 : -1;
 }
 
-/* Percent escapes of a target. The library's own gives way to %00: what is
- * behind it would be cut off and another target served. */
-static size_t unescape(void *user, struct MHD_Connection *c, char *s) {
+/* The library's own gives way to %00: what is behind it would be cut off and
+ * another target served. */
+size_t tinker__http_unescape(char *s) {
   char *to = s;
-  (void)user;
-  (void)c;
   for (const char *p = s; *p;) {
     int high = *p == '%' ? hex_digit(p[1]) : -1;
     int low = high >= 0 ? hex_digit(p[2]) : -1;
@@ -64,6 +62,12 @@ static size_t unescape(void *user, struct MHD_Connection *c, char *s) {
   }
   *to = 0;
   return (size_t)(to - s);
+}
+
+static size_t unescape(void *user, struct MHD_Connection *c, char *s) {
+  (void)user;
+  (void)c;
+  return tinker__http_unescape(s);
 }
 
 static int start(tinker__listener_t *l, char *why, size_t why_len) {

@@ -22,5 +22,11 @@ enum MHD_Result tinker__http_access(void *user, struct MHD_Connection *c,
                                     size_t *upload_len, void **state);
 void tinker__http_completed(void *user, struct MHD_Connection *c, void **state,
                             enum MHD_RequestTerminationCode code);
+/* The route of r->path, whose captures point into that; NULL = r is answered
+ * with 404 or 405. */
+const tinker__route_t *tinker__http_route(tinker__req_t *r, const char *method);
+/* Percent escapes of a target, in place; "%00" stays as it is. Returns the new
+ * length. Pure. */
+size_t tinker__http_unescape(char *s);
 
 #endif

@@ -1,4 +1,5 @@
-/* fuzz_tokenizer: the first byte says what the rest is. 0: a tokenizer.json;
+/* fuzz_tokenizer: the first byte says what the rest is. 0: a tokenizer.json,
+ * which is used if it is one;
  * 1: text for a small tokenizer, which must come back from its ids, whole and
  * by a stream; 2: a split pattern; else: ids to decode. */
 #include <stdlib.h>
@@ -59,7 +60,8 @@ static void check_text(const char *text, size_t len) {
 }
 
 static void check_pattern(tinker__str_t pattern) {
-  static const char sample[] = "It's 12 \xc3\xa9t\xc3\xa9s\r\n\t\xe6\x97\xa5 !?";
+  static const char sample[] =
+      "It's 12 \xc3\xa9t\xc3\xa9s\r\n\t\xe6\x97\xa5 !?";
   tinker__mem_t mem;
   tinker__buf_t b;
   tinker__split_t split;
@@ -80,6 +82,29 @@ static void check_pattern(tinker__str_t pattern) {
   if (atomic_load(&mem.live_blocks)) abort();
 }
 
+/* What its ids are is its file's matter: they exist, and decode. */
+static void use(tinker_tokenizer_t *t) {
+  static const char text[] = "It's <tool> 12\xc3\xa9 \xe6\x97\xa5<left>  a!";
+  const char *bytes = NULL;
+  char *back = NULL;
+  int32_t *ids = NULL, id = 0;
+  size_t n = 0, len = 0;
+  size_t size = tinker_tokenizer_vocab_size(t);
+  if (tinker_tokenizer_encode(t, text, sizeof text - 1,
+                              TINKER_ENCODE_ADD_SPECIAL, &ids, &n) == 0) {
+    for (size_t i = 0; i < n; i++)
+      if (ids[i] < 0 || (size_t)ids[i] >= size) abort();
+    if (tinker_tokenizer_decode(t, ids, n, 0, &back, &len) != 0) abort();
+    tinker_tokenizer_free(t, back);
+  }
+  tinker_tokenizer_free(t, ids);
+  for (size_t i = 0; i < size && i < 1000; i++) {
+    tinker_tokenizer_is_special(t, (int32_t)i);
+    if (tinker_tokenizer_token_bytes(t, (int32_t)i, &bytes, &len) == 0)
+      tinker_tokenizer_token_id(t, bytes, len, &id);
+  }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   tinker_tokenizer_t *t = NULL;
   int32_t ids[256];
@@ -88,7 +113,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *rest = (const char *)data + 1;
   switch (data[0]) {
   case 0:
-    tinker_tokenizer_new_from_bytes(&t, rest, size - 1, NULL, NULL, 0);
+    if (tinker_tokenizer_new_from_bytes(&t, rest, size - 1, NULL, NULL, 0) == 0)
+      use(t);
     tinker_tokenizer_release(t);
     break;
   case 1:

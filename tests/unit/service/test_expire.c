@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cpu/cpu.h"
 #include "rig.h"
 
 static _Atomic int64_t ahead_ms;
@@ -109,5 +110,66 @@ Test(expire, when_their_time_has_come) {
   save(&rig, model, 5, "POST api/v1/save_weights_for_sampler", "c", "");
   list(&rig, model, names);
   cr_assert_str_eq(names, "bdc");
+  rig_close(&rig);
+}
+
+/* --- A load whose checkpoint goes before its turn ------------------------- */
+
+static const tinker__engine_api_t *cpu_api;
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static int gated_train_new(tinker__base_t *base,
+                           const tinker__lora_config_t *config,
+                           tinker__train_t **out, char *why, size_t why_len) {
+  pthread_mutex_lock(&gate);
+  pthread_mutex_unlock(&gate);
+  return cpu_api->train_new(base, config, out, why, why_len);
+}
+
+/* A model whose creation is being executed as long as the gate is closed. */
+static void create(rig_t *rig, const char *session, char *id, size_t len) {
+  static reply_t reply;
+  char body[300];
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"model_seq_id\":1,\"base_model\":\"m\","
+           "\"lora_config\":{\"rank\":4,\"seed\":7}}", session);
+  rig_call(rig, "POST api/v1/create_model", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  rig_member(&reply, "model_id", id, len);
+}
+
+/* The failure names its path, cut inside a character: the future tells it all
+ * the same, and the service goes on. */
+Test(expire, a_load_whose_checkpoint_goes) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], from[120], to[120], id[200], name[200] = "a";
+  char body[600], what[400];
+  for (int i = 0; i < 99; i++) strcat(name, "\xc3\xa9");
+  cpu_api = tinker__engine_cpu();
+  rig_open(&rig);
+  rig_stop(&rig);
+  rig.api.train_new = gated_train_new;
+  rig_start(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, from, sizeof from);
+  save(&rig, from, 1, "POST api/v1/save_weights", name, "");
+  pthread_mutex_lock(&gate);
+  create(&rig, session, to, sizeof to);
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"seq_id\":1,\"optimizer\":true,\"path\":"
+           "\"tinker://%s/weights/%s\"}", to, from, name);
+  rig_call(&rig, "POST api/v1/load_weights", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  rig_member(&reply, "request_id", id, sizeof id);
+  snprintf(what, sizeof what, "%s/weights/%s", from, name);
+  rig_call(&rig, "DELETE api/v1/training_runs/*/checkpoints/*/*", what, NULL,
+           "", &reply);
+  cr_assert_eq(reply.status, 204, "%s", reply.text);
+  pthread_mutex_unlock(&gate);
+  rig_result(&rig, id, &reply);
+  cr_assert_neq(strstr(reply.text, "checkpoint not found: tinker://"), NULL,
+                "%s", reply.text);
+  cr_assert_eq(rig.restarts, 0, "the service ended");
   rig_close(&rig);
 }

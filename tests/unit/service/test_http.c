@@ -1,0 +1,59 @@
+/* Targets: percent escapes, and which route a path is. No socket. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "service/listener.h"
+
+static void unescapes_to(const char *text, const char *want) {
+  char s[80];
+  snprintf(s, sizeof s, "%s", text);
+  cr_assert_eq(tinker__http_unescape(s), strlen(want), "%s", text);
+  cr_assert_str_eq(s, want);
+}
+
+Test(http, unescape) {
+  unescapes_to("", "");
+  unescapes_to("a%20b%2Fc%2fd", "a b/c/d");
+  unescapes_to("%c3%A9", "\xc3\xa9");
+  unescapes_to("%2525", "%25");
+  unescapes_to("a%00b%0", "a%00b%0"); /* no cut, no escape */
+  unescapes_to("%%%4", "%%%4");
+  unescapes_to("%%41%g1%1g", "%A%g1%1g");
+}
+
+/* The path of the route found, or the status in its place. */
+static const char *routed(tinker__mem_t *mem, tinker__req_t *r,
+                          const char *method, const char *path) {
+  static char status[8];
+  static char copy[200];
+  snprintf(copy, sizeof copy, "%s", path);
+  *r = (tinker__req_t){.path = copy};
+  tinker__buf_init(&r->reply, mem, 1000);
+  const tinker__route_t *t = tinker__http_route(r, method);
+  snprintf(status, sizeof status, "%d", r->status);
+  tinker__buf_free(&r->reply);
+  return t ? t->path : status;
+}
+
+Test(http, routes) {
+  tinker__mem_t mem;
+  tinker__req_t r;
+  tinker__mem_init(&mem, NULL, 0);
+#define ROUTED(method, path) routed(&mem, &r, method, path)
+  cr_assert_str_eq(ROUTED("GET", "api/v1/sessions"), "api/v1/sessions");
+  cr_assert_str_eq(ROUTED("GET", "api/v1/sessions/"), "api/v1/sessions");
+  cr_assert_str_eq(ROUTED("GET", "api/v1/sessions/a"), "api/v1/sessions/*");
+  cr_assert(tinker__str_eqs(r.capture[0], "a"));
+  cr_assert_str_eq(ROUTED("DELETE", "api/v1/training_runs/a/checkpoints/b/c"),
+                   "api/v1/training_runs/*/checkpoints/*/*");
+  cr_assert(tinker__str_eqs(r.capture[1], "b"));
+  cr_assert(tinker__str_eqs(r.capture[2], "c"));
+  cr_assert_str_eq(ROUTED("PATCH", "api/v1/sessions"), "405");
+  cr_assert_str_eq(ROUTED("GET", ""), "404");
+  cr_assert_str_eq(ROUTED("GET", "api//v1/sessions"), "404");
+  cr_assert_str_eq(ROUTED("GET", "api/v1/sessions//"), "404");
+  cr_assert_str_eq(ROUTED("GET", "api/v1/sessions/a//"), "404");
+  cr_assert_str_eq(ROUTED("GET", "api/v1/sessions/a/b"), "404");
+  cr_assert_eq(mem.live_blocks, 0);
+}
