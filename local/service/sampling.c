@@ -358,7 +358,8 @@ static tinker__handled_t accept_sample(tinker__service_t *s, tinker__req_t *r,
   snprintf(request, sizeof request, "%s:%lld", p->id, (long long)seq);
   tinker__op_t *op = tinker__map_get(s->op_by_id, tinker__str(request));
   if (op) {
-    return tinker__op_again(r, op, (*work)->digest, (*work)->num_samples);
+    return tinker__op_again(r, op, TINKER__OP_SAMPLE, (*work)->digest,
+                            (*work)->num_samples);
   }
   if (s->samples >= s->config.max_samples) {
     r->retry_after_s = 1;
