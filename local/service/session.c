@@ -391,11 +391,36 @@ void tinker__session_expire(tinker__service_t *s, int64_t now_ms) {
   }
 }
 
+static bool has_pending(const tinker__link_t *ops) {
+  TINKER__LIST_EACH(l, tmp, ops) {
+    const tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, all);
+    if (op->state == TINKER__OP_PENDING || !op->ack.durable) return true;
+  }
+  return false;
+}
+
+/* Something of it is still to be executed. Calls that are done, or were
+ * refused, are what the next ones stand on, after a restart too. */
+static bool is_under_way(const tinker__session_t *n) {
+  TINKER__LIST_EACH(l, tmp, &n->models) {
+    const tinker__model_t *m =
+        TINKER__CONTAINER(l, tinker__model_t, by_session);
+    if (m->current || !tinker__list_empty(&m->pending) ||
+        has_pending(&m->ops)) {
+      return true;
+    }
+  }
+  TINKER__LIST_EACH(k, next, &n->samplers) {
+    if (has_pending(&TINKER__CONTAINER(k, tinker__sampler_t, by_session)->ops))
+      return true;
+  }
+  return false;
+}
+
 /* Results of one owner: out of memory; the caller drops the rows. */
 static void drop_ops(tinker__service_t *s, tinker__link_t *ops) {
   TINKER__LIST_EACH(l, tmp, ops) {
     tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, all);
-    if (op->state == TINKER__OP_PENDING || !op->ack.durable) continue;
     tinker__map_remove(s->op_by_id, tinker__str(op->request_id));
     tinker__list_remove(&op->all);
     tinker__list_remove(&op->link);
@@ -431,7 +456,8 @@ void tinker__session_purge(tinker__service_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->sessions) {
     tinker__session_t *n = TINKER__CONTAINER(l, tinker__session_t, link);
     if (!n->ended_ms || n->purged) continue;
-    if (now - n->ended_ms >= s->config.keep_ms) purge(s, n);
+    if (now - n->ended_ms < s->config.keep_ms || is_under_way(n)) continue;
+    purge(s, n);
   }
 }
 
