@@ -277,7 +277,9 @@ static void reset(tinker__req_t *r) {
   }
 }
 
+/* Once the service stops nobody would let it go. */
 static tinker__fault_next_t wait_ms(tinker__req_t *r, int64_t ms) {
+  if (r->service->stopping) return tinker__fault_return(r);
   MHD_suspend_connection(r->conn);
   hold(r, ms);
   return TINKER__FAULT_WAIT;
@@ -294,7 +296,7 @@ static tinker__fault_next_t begin(tinker__req_t *r, tinker__str_t id) {
     case TINKER__FAULT_STATUS: return answer_status(r);
     case TINKER__FAULT_SESSION_GONE:
       n = session_of(r->service, id);
-      if (n && !n->ended_ms) {
+      if (n && !n->ended_ms && !tinker__service_ends(r->service)) {
         tinker__session_end(r->service, n, "gone by the fault plan");
       }
       return TINKER__FAULT_GO;
