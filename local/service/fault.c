@@ -12,7 +12,6 @@
 #include "service/handlers.h"
 
 #define MAX_PLAN ((size_t)4 << 20)
-#define MAX_LEDGER ((size_t)256 << 20)
 #define REORDER_MS 2000 /* when nothing else comes */
 #define PREFIX "api/v1/"
 
@@ -126,7 +125,7 @@ static int restore_line(tinker__service_t *s, tinker__str_t text) {
 int tinker__faults_restore(tinker__service_t *s, char *why, size_t why_len) {
   tinker__buf_t lines;
   if (!s->faults) return 0;
-  tinker__buf_init(&lines, s->mem, MAX_LEDGER);
+  tinker__buf_init(&lines, s->mem, TINKER__MAX_LEDGER);
   int rc = tinker__ledger_read(s->faults->ledger, &lines, why, why_len);
   const char *at = lines.data, *end = rc == 0 && at ? at + lines.len : at;
   while (rc == 0 && at != end) {
@@ -431,7 +430,7 @@ TINKER__HANDLER(ledger) {
   if (!s->faults) {
     return tinker__reply_error(r, 404, "no such endpoint: %s", r->path);
   }
-  tinker__buf_init(&lines, s->mem, MAX_LEDGER);
+  tinker__buf_init(&lines, s->mem, TINKER__MAX_LEDGER);
   int rc = tinker__ledger_read(s->faults->ledger, &lines, why, sizeof why);
   if (rc != 0) {
     tinker__buf_free(&lines);

@@ -84,8 +84,8 @@ static void on_sampler_stored(void *user, int rc) {
   tinker__service_t *s = p->service;
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
-    tinker__ack_commit(s, &p->ack);
     tinker__ledger_other(s, "create_sampling_session", p->id);
+    tinker__ack_commit(s, &p->ack);
   } else {
     forget_sampler(s, p);
     tinker__ack_fail(s, &p->ack);

@@ -123,8 +123,8 @@ static void on_session_stored(void *user, int rc) {
   tinker__service_t *s = n->service;
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
-    tinker__ack_commit(s, &n->ack);
     tinker__ledger_other(s, "create_session", n->id);
+    tinker__ack_commit(s, &n->ack);
   } else {
     tinker__map_remove(s->session_by_id, tinker__str(n->id));
     if (n->idem_key) {
@@ -288,8 +288,8 @@ static void on_end_stored(void *user, int rc) {
   if (rc != 0) tinker__service_fatal(s, "a session's end could not be stored");
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
-    tinker__ack_commit(s, &n->ack);
     tinker__ledger_other(s, "sessions/*/finish", n->id);
+    tinker__ack_commit(s, &n->ack);
   } else {
     tinker__ack_fail(s, &n->ack);
   }
