@@ -277,9 +277,29 @@ static void fail_ended(tinker__op_t *op) {
   tinker__op_fail(op, "user", "canceled: the session has ended");
 }
 
+/* A result that has no room is the request's error: made once more after a
+ * restart it would have no room again. */
+static void complete(tinker__op_t *op, const tinker__gen_t *gen) {
+  tinker__buf_t out;
+  tinker__buf_init(&out, op->service->mem, op->service->max_result);
+  int rc = tinker__result_sample(&out, gen, op->work->target);
+  if (rc == 0) rc = tinker__buf_error(&out);
+  if (rc == 0) {
+    tinker__op_complete(op, TINKER__OP_DONE, TINKER__FORMAT_PROTO, &out, NULL,
+                        NULL, NULL);
+    return;
+  }
+  tinker__buf_free(&out);
+  if (rc == TINKER_EOVERFLOW) {
+    tinker__op_fail(op, "user", "the result is larger than %zu bytes",
+                    op->service->max_result);
+  } else {
+    tinker__op_fail(op, "server", "out of memory for the result");
+  }
+}
+
 static void on_generated(tinker__gen_t *gen, int rc, const char *why) {
   tinker__op_t *op = gen->user;
-  tinker__buf_t out;
   pthread_mutex_lock(&op->service->lock);
   op->running = NULL;
   pthread_mutex_unlock(&op->service->lock);
@@ -290,11 +310,7 @@ static void on_generated(tinker__gen_t *gen, int rc, const char *why) {
     tinker__op_fail(op, user ? "user" : "server", "%s",
                     *why ? why : tinker_code_text(rc));
   } else {
-    tinker__buf_init(&out, op->service->mem, (size_t)1 << 31);
-    rc = tinker__result_sample(&out, gen, op->work->target);
-    if (rc != 0 && !out.error) out.error = rc;
-    tinker__op_complete(op, TINKER__OP_DONE, TINKER__FORMAT_PROTO, &out, NULL,
-                        NULL, NULL);
+    complete(op, gen);
   }
   tinker__gen_free(gen);
 }

@@ -26,6 +26,7 @@
 
 #define TICK_MS 1000
 #define STOP_SECONDS 5
+#define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
 
 int64_t tinker__service_row(tinker__service_t *s) { return s->next_row++; }
 
@@ -390,6 +391,7 @@ static int service_new(tinker__service_t **out,
   s->api = config->engine;
   s->lock_fd = -1;
   s->next_row = 1;
+  s->max_result = MAX_RESULT;
   tinker__list_init(&s->sessions);
   tinker__list_init(&s->models);
   tinker__list_init(&s->samplers);

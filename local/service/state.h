@@ -208,6 +208,7 @@ struct tinker__service_s {
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
   tinker__map_t *op_by_id;
   size_t live_requests;
+  size_t max_result; /* bytes of a sample's; the store takes a little more */
   int64_t samples; /* accepted and not done */
 
   pthread_t timer;
