@@ -204,8 +204,11 @@ static int on_engine_start(void *user, tinker__engine_t **engine) {
   return 0;
 }
 
+/* A model or sampler that could not be stored is freed on the store's thread,
+ * which still runs: here the lock is held over the engine's frees. */
 static void release_engine(tinker__service_t *s) {
   if (!s->engine) return;
+  pthread_mutex_lock(&s->lock);
   TINKER__LIST_EACH(l, tmp, &s->models) {
     tinker__exec_model_free(TINKER__CONTAINER(l, tinker__model_t, link));
   }
@@ -214,6 +217,7 @@ static void release_engine(tinker__service_t *s) {
     if (p->adapter) s->api->adapter_release(p->adapter);
     p->adapter = NULL;
   }
+  pthread_mutex_unlock(&s->lock);
   for (size_t i = 0; i < s->n_bases; i++) {
     if (s->bases[i].base) s->api->base_release(s->bases[i].base);
     s->bases[i].base = NULL;

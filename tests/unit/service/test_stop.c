@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpu/cpu.h"
 #include "rig.h"
 #include "service/fault.h"
 
@@ -84,5 +85,48 @@ Test(stop, marks_of_the_operator) {
   begin_stop(&rig);
   rig_call(&rig, route, model, NULL, "{\"reason\":\"x\"}", &reply);
   cr_assert_eq(reply.status, 503, "%d %s", reply.status, reply.text);
+  rig_close(&rig);
+}
+
+static rig_t *marked;
+static atomic_int passes;
+
+/* The operator is quicker than the pass, which has more steps to do. */
+static int step_and_mark(tinker__pass_t *p, const atomic_bool *cancel,
+                         char *why, size_t why_len) {
+  tinker__service_t *s = marked->s;
+  tinker__model_t *m = TINKER__CONTAINER(tinker__list_first(&s->models),
+                                         tinker__model_t, link);
+  int rc = tinker__engine_cpu()->pass_step(p, cancel, why, why_len);
+  atomic_fetch_add(&passes, 1);
+  pthread_mutex_lock(&s->lock);
+  tinker__model_break(m, "marked");
+  pthread_mutex_unlock(&s->lock);
+  return rc < 0 ? rc : 1;
+}
+
+static void count_end(tinker__pass_t *p) {
+  atomic_fetch_sub(&passes, 1);
+  tinker__engine_cpu()->pass_end(p);
+}
+
+/* A pass that is given up is ended before its data goes. */
+Test(stop, a_mark_within_a_pass) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], model[120], body[600];
+  rig_open(&rig);
+  rig_stop(&rig);
+  marked = &rig;
+  rig.api.pass_step = step_and_mark;
+  rig.api.pass_end = count_end;
+  rig_start(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  rig_fb_body(body, sizeof body, model, 1);
+  rig_do(&rig, "POST api/v1/forward_backward", body, &reply);
+  cr_assert_neq(strstr(reply.text, "can't go on: marked"), NULL, "%s",
+                reply.text);
+  cr_assert_eq(atomic_load(&passes), 0);
   rig_close(&rig);
 }
