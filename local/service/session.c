@@ -435,8 +435,28 @@ static void drop_rows(tinker__write_t *w, int owner_kind, int64_t owner) {
   tinker__write_i64(w, owner);
 }
 
+/* Snapshots are for the calls to come: there are none. Store thread. */
+static void on_purged(void *user, int rc) {
+  char dir[1200];
+  tinker__session_t *n = user;
+  tinker__service_t *s = n->service;
+  if (rc != 0) return; /* at the next start */
+  TINKER__LIST_EACH(l, tmp, &n->models) {
+    tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, by_session);
+    pthread_mutex_lock(&s->lock);
+    int64_t row = m->snapshot;
+    m->snapshot = 0;
+    pthread_mutex_unlock(&s->lock);
+    tinker__checkpoint_dir(s, "snapshots", row, dir, sizeof dir);
+    if (row) tinker__folder_remove(dir);
+  }
+}
+
 static void purge(tinker__service_t *s, tinker__session_t *n) {
-  tinker__write_t *w = tinker__write_new(s->store, NULL, NULL);
+  tinker__write_t *w = tinker__write_new(s->store, on_purged, n);
+  tinker__write_sql(w, "UPDATE models SET snapshot = NULL, snapshot_seq = NULL"
+                       " WHERE session = ?");
+  tinker__write_i64(w, n->row);
   TINKER__LIST_EACH(l, tmp, &n->models) {
     tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, by_session);
     drop_ops(s, &m->ops);

@@ -177,3 +177,44 @@ Test(purge, not_before_a_restart_has_gone_on) {
   cr_assert_eq(rig_count(&rig, "checkpoints", ""), 1);
   rig_close(&rig);
 }
+
+/* What only the session's own calls could use goes from the disk with it. */
+Test(purge, files_that_nobody_can_use) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], model[120], body[600];
+  open_slow(&rig);
+  rig.s->config.snapshot_ms = 0;
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  rig_optim_body(body, sizeof body, model, 1);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"seq_id\":2,\"path\":\"kept\"}", model);
+  rig_do(&rig, "POST api/v1/save_weights_for_sampler", body, &reply);
+  for (int seq = 3; seq <= 5; seq++) {
+    snprintf(body, sizeof body,
+             "{\"model_id\":\"%s\",\"seq_id\":%d,"
+             "\"sampling_session_seq_id\":%d}", model, seq, seq);
+    rig_do(&rig, "POST api/v1/save_weights_for_sampler", body, &reply);
+  }
+  cr_assert_eq(rig_count(&rig, "snapshots", ""), 1);
+  cr_assert_eq(rig_count(&rig, "checkpoints", ""), 4);
+  finish(&rig, session);
+  atomic_store(&ahead_ms, 7200000);
+  rig_stop(&rig);
+  rig_start(&rig);
+  pthread_mutex_lock(&rig.s->lock);
+  tinker__session_purge(rig.s);
+  tinker__checkpoints_expire(rig.s);
+  pthread_mutex_unlock(&rig.s->lock);
+  cr_assert_eq(poll_status(&rig, model, 5), 410);
+  rig_stop(&rig); /* commits what the sweep has begun */
+  cr_assert_eq(rig_count(&rig, "snapshots", ""), 0);
+  cr_assert_eq(rig_count(&rig, "checkpoints", ""), 1);
+  rig_start(&rig);
+  rig_call(&rig, "GET api/v1/training_runs/*", model, NULL, "", &reply);
+  cr_assert_neq(strstr(reply.text, "sampler_weights/kept"), NULL, "%s",
+                reply.text);
+  rig_close(&rig);
+}
