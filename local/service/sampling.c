@@ -9,6 +9,8 @@
 #include "service/fault.h"
 #include "service/handlers.h"
 
+#define MAX_ADAPTERS 8 /* in memory for samplers; more are in files */
+
 /* --- Samplers ------------------------------------------------------------- */
 
 int tinker__sampler_add(tinker__service_t *s, tinker__sampler_t *p) {
@@ -49,6 +51,7 @@ int tinker__sampler_new(tinker__sampler_t **out, tinker__service_t *s,
   }
   tinker__list_init(&p->link);
   tinker__list_init(&p->by_session);
+  tinker__list_init(&p->loaded);
   tinker__list_init(&p->ops);
   tinker__ack_init(&p->ack);
   p->service = s;
@@ -246,7 +249,22 @@ TINKER__HANDLER(sampler_info) {
 
 /* --- Generations ---------------------------------------------------------- */
 
-/* Engine thread: base and adapter of the sampler, the adapter loaded once. One
+void tinker__sampler_keep(tinker__sampler_t *p, tinker__adapter_t *adapter) {
+  tinker__service_t *s = p->service;
+  if (!p->adapter) s->n_adapters++;
+  p->adapter = adapter;
+  tinker__list_remove(&p->loaded);
+  tinker__list_push_back(&s->adapters, &p->loaded);
+  if (s->n_adapters <= MAX_ADAPTERS) return;
+  /* Those that sample from it hold it for themselves. */
+  tinker__sampler_t *old = TINKER__CONTAINER(
+      tinker__list_pop_front(&s->adapters), tinker__sampler_t, loaded);
+  s->api->adapter_release(old->adapter);
+  old->adapter = NULL;
+  s->n_adapters--;
+}
+
+/* Engine thread: base and adapter of the sampler, the adapter loaded. One
  * whose checkpoint is gone samples no more, whether or not it is loaded: a
  * restart must not change the answer. */
 static int prepare(tinker__gen_t *gen, char *why, size_t why_len) {
@@ -266,11 +284,13 @@ static int prepare(tinker__gen_t *gen, char *why, size_t why_len) {
                        "the checkpoint %s was deleted",
                        p->path ? p->path : "of this sampling session");
   }
-  if (p->adapter) return 0;
-  tinker__checkpoint_dir(s, "checkpoints", p->checkpoint, dir, sizeof dir);
-  int rc = s->api->adapter_load(gen->base, dir, &p->adapter, why, why_len);
-  gen->adapter = p->adapter;
-  return rc;
+  if (!gen->adapter) {
+    tinker__checkpoint_dir(s, "checkpoints", p->checkpoint, dir, sizeof dir);
+    int rc = s->api->adapter_load(gen->base, dir, &gen->adapter, why, why_len);
+    if (rc != 0) return rc;
+  }
+  tinker__sampler_keep(p, gen->adapter);
+  return 0;
 }
 
 static void fail_ended(tinker__op_t *op) {

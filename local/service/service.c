@@ -216,6 +216,7 @@ static void release_engine(tinker__service_t *s) {
     tinker__sampler_t *p = TINKER__CONTAINER(l, tinker__sampler_t, link);
     if (p->adapter) s->api->adapter_release(p->adapter);
     p->adapter = NULL;
+    tinker__list_remove(&p->loaded);
   }
   pthread_mutex_unlock(&s->lock);
   for (size_t i = 0; i < s->n_bases; i++) {
@@ -399,6 +400,7 @@ static int service_new(tinker__service_t **out,
   tinker__list_init(&s->sessions);
   tinker__list_init(&s->models);
   tinker__list_init(&s->samplers);
+  tinker__list_init(&s->adapters);
   tinker__list_init(&s->polls);
   init_conditions(s);
   *out = s;
