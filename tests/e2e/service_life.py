@@ -207,6 +207,19 @@ def check_crash_without_a_call():
     s.end()
 
 
+def check_signals_blocked_before():
+    """Whatever mask it is started with: it ends when it is told to."""
+    ends = {signal.SIGTERM, signal.SIGINT}
+    for signo in ends:
+        s = new_service()
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+        s.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
+        s.process.send_signal(signo)
+        assert s.process.wait(timeout=locald.GUARD_S) == 0
+        s.end()
+
+
 # --- Limits -----------------------------------------------------------------
 
 def refused(service, status, words, path, body):
