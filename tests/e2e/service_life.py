@@ -277,6 +277,43 @@ def check_limits():
     s.end()
 
 
+def check_limit_of_files():
+    """Connections on both listeners leave files for the work."""
+    s = new_service("--listen", "127.0.0.1:0")
+    command = s.command()
+    s.command = lambda: ["sh", "-c", 'ulimit -n 100; exec "$@"', "sh",
+                         *command]
+    ready = s.start()
+    model = create(s, new_session(s))
+    address = ready["http"].split("//")[1]
+    held = []
+    for i in range(120):
+        c = s.connection() if i % 2 else http.client.HTTPConnection(
+            address, timeout=1)
+        try:
+            c.connect()
+            c.request("GET", "/health/live")
+            held.append(c)
+        except OSError:
+            c.close()
+    first = held[1]
+    for seq, path in enumerate(("save_weights", "save_weights_for_sampler")):
+        first.getresponse().read()
+        first.request("POST", "/api/v1/" + path, json.dumps(
+            {"model_id": model, "seq_id": seq + 1, "path": "a"}))
+        request = json.loads(first.getresponse().read())["request_id"]
+        reply = {"type": "try_again"}
+        while reply["type"] == "try_again":
+            first.request("POST", "/api/v1/retrieve_future",
+                          json.dumps({"request_id": request}))
+            reply = json.loads(first.getresponse().read())
+            assert "error" not in reply, reply
+        first.request("GET", "/health/live")
+    for c in held:
+        c.close()
+    s.end()
+
+
 # --- The operator -----------------------------------------------------------
 
 def mark(connection, run, body, headers=()):
