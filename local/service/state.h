@@ -285,6 +285,8 @@ bool tinker__model_refused(tinker__service_t *s, tinker__req_t *r);
 tinker__op_t *tinker__model_begin(tinker__model_t *m);
 /* Its execution is over; again = look for the next. Under the lock. */
 void tinker__model_done(tinker__model_t *m, bool again);
+/* True when somebody waits for a result of it. Under the lock. */
+bool tinker__model_awaited(const tinker__model_t *m);
 /* The session has ended: calls behind a gap fail. Under the lock. */
 void tinker__model_end(tinker__model_t *m);
 /* Later calls fail with that reason, after a restart too. The first reason

@@ -2,6 +2,7 @@
  * sweep is the test's own; the wall clock, too. */
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -45,13 +46,15 @@ static void set(bool *hold, bool on) {
   pthread_mutex_unlock(&lock);
 }
 
-static _Thread_local bool is_engine, has_stepped;
+static _Thread_local bool is_engine;
+static atomic_int steps;
 
 static int slow_step(tinker__train_t *t, const tinker__optim_params_t *p,
                      tinker__optim_metrics_t *out, char *why, size_t why_len) {
   wait_while(&hold_in);
   int rc = tinker__engine_cpu()->optim_step(t, p, out, why, why_len);
-  is_engine = has_stepped = true;
+  is_engine = true;
+  atomic_fetch_add(&steps, 1);
   return rc;
 }
 
@@ -59,7 +62,7 @@ static int slow_step(tinker__train_t *t, const tinker__optim_params_t *p,
 static int64_t now(void *user) {
   const tinker__world_t *real = tinker__world_real();
   (void)user;
-  if (is_engine && has_stepped) wait_while(&hold_behind);
+  if (is_engine) wait_while(&hold_behind);
   return real->now_ms(real->user);
 }
 
@@ -216,5 +219,28 @@ Test(purge, files_that_nobody_can_use) {
   rig_call(&rig, "GET api/v1/training_runs/*", model, NULL, "", &reply);
   cr_assert_neq(strstr(reply.text, "sampler_weights/kept"), NULL, "%s",
                 reply.text);
+  rig_close(&rig);
+}
+
+/* The log of a session that ends before anybody has asked for its models. */
+Test(purge, nothing_is_restored_for_nobody) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], model[120], body[600];
+  open_slow(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  for (int seq = 1; seq <= 3; seq++) {
+    rig_optim_body(body, sizeof body, model, seq);
+    rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  }
+  rig_stop(&rig);
+  rig_start(&rig);
+  atomic_store(&steps, 0);
+  finish(&rig, session);
+  cr_assert_eq(poll_status(&rig, model, 3), 200);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model); /* behind it in the queue */
+  cr_assert_eq(atomic_load(&steps), 0);
   rig_close(&rig);
 }
