@@ -175,11 +175,14 @@ static void on_all(void (*handler)(int signo)) {
 }
 
 /* The image before this one was executed in its handler, so that its signal is
- * blocked here until there is a handler again. */
+ * blocked here until there is a handler again; and with it what that thread had
+ * blocked, or who started this: the signals that end it always get through. */
 void tinker__crash_catch(void) {
   sigset_t set;
   on_all(on_crash);
   sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
   for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
     sigaddset(&set, signals[i]);
   }

@@ -75,7 +75,7 @@ struct tinker__gen_s {
    * generation is the callee's from then on. */
   void (*done)(tinker__gen_t *gen, int rc, const char *why);
   /* Called on the engine thread before the first round: sets base and adapter
-   * (both borrowed until done). */
+   * (borrowed until done, and until this is called for another one). */
   int (*prepare)(tinker__gen_t *gen, char *why, size_t why_len);
   void *user;
   atomic_bool cancel;

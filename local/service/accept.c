@@ -137,9 +137,11 @@ void tinker__reply_future(tinker__req_t *r, const tinker__op_t *op,
 }
 
 tinker__handled_t tinker__op_again(tinker__req_t *r, tinker__op_t *op,
+                                   tinker__op_kind_t kind,
                                    const unsigned char *digest,
                                    size_t num_samples) {
-  if (memcmp(op->digest, digest, sizeof op->digest) != 0) {
+  if (op->kind != kind ||
+      memcmp(op->digest, digest, sizeof op->digest) != 0) {
     return tinker__reply_error(r, 409,
                                "%s was used before with another content",
                                op->request_id);
@@ -234,7 +236,7 @@ static tinker__handled_t accept_locked(tinker__service_t *s, tinker__req_t *r,
   snprintf(id, sizeof id, "%s:%lld", m->id, (long long)seq);
   tinker__op_t *op = tinker__map_get(s->op_by_id, tinker__str(id));
   if (op && op->state != TINKER__OP_REJECTED) {
-    return tinker__op_again(r, op, digest, 0);
+    return tinker__op_again(r, op, in->kind, digest, 0);
   }
   if (op && (*work || memcmp(op->digest, digest, sizeof op->digest) != 0)) {
     return tinker__reply_error(r, 409, "%s was used by a call that was "
@@ -259,11 +261,13 @@ static tinker__handled_t accept_numbered(tinker__service_t *s, tinker__req_t *r,
   char why[400];
   int status = 400, rc = 0;
   tinker__work_t *work = NULL;
+  /* Not there now: not for the rest of this call, whose body is unread. */
   pthread_mutex_lock(&s->lock);
-  tinker__model_t *m = tinker__model_find(s, model_id);
+  tinker__model_t *m = live_model(s, r, model_id);
   in->base = m ? m->base : NULL;
   pthread_mutex_unlock(&s->lock);
-  if (m) rc = tinker__work_parse(&work, s, in, &status, why, sizeof why);
+  if (!m) return TINKER__ANSWERED;
+  rc = tinker__work_parse(&work, s, in, &status, why, sizeof why);
   if (rc == TINKER_ENOMEM) return tinker__reply_why(r, rc, 503, why);
   unsigned char decoded[TINKER__SHA256_LEN];
   if (work && in->kind == TINKER__OP_FORWARD_BACKWARD) {

@@ -142,7 +142,7 @@ static tinker__handled_t create_locked(tinker__service_t *s, tinker__req_t *r,
   tinker__session_t *n = tinker__session_live(s, r, c->session_id);
   if (!n) return TINKER__ANSWERED;
   tinker__op_t *op = existing(s, c->session_id, c->seq);
-  if (op) return tinker__op_again(r, op, digest, 0);
+  if (op) return tinker__op_again(r, op, TINKER__OP_CREATE, digest, 0);
   tinker__base_model_t *base = tinker__service_base(s, c->base_model);
   if (!base) {
     return tinker__reply_error(
@@ -232,7 +232,7 @@ static tinker__handled_t load_locked(tinker__service_t *s, tinker__req_t *r,
   tinker__session_t *n = tinker__session_live(s, r, c->session_id);
   if (!n) return TINKER__ANSWERED;
   tinker__op_t *op = existing(s, c->session_id, c->seq);
-  if (op) return tinker__op_again(r, op, digest, 0);
+  if (op) return tinker__op_again(r, op, TINKER__OP_LOAD_NEW, digest, 0);
   int rc = tinker__checkpoint_lookup(s, c->path, &from, why, sizeof why);
   if (rc != 0) {
     return tinker__reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);

@@ -209,6 +209,15 @@ static void fail_crashed(tinker__model_t *m, tinker__op_t *op) {
   pthread_mutex_unlock(&m->service->lock);
 }
 
+/* Why nothing more is executed of it, or NULL. Never freed before the end, but
+ * set by any thread. */
+static const char *broken(tinker__model_t *m) {
+  pthread_mutex_lock(&m->service->lock);
+  const char *why = m->broken;
+  pthread_mutex_unlock(&m->service->lock);
+  return why;
+}
+
 /* One piece of the call; true while there is more. */
 static bool run_op(tinker__model_t *m, tinker__op_t *op) {
   char why[300] = "";
@@ -218,12 +227,15 @@ static bool run_op(tinker__model_t *m, tinker__op_t *op) {
   }
   int rc = reload_work(op, why, sizeof why);
   if (rc == 0 && tinker__exec_suffer(m, op)) return false;
-  if (rc == 0 && m->broken) {
+  const char *reason = broken(m);
+  if (rc == 0 && reason) {
     rc = tinker__why(why, sizeof why, TINKER_ESTATE, "the model can't go on: "
-                     "%s", m->broken);
+                     "%s", reason);
   }
   if (rc != 0) {
-    if (!op->replay || !m->broken) tinker__exec_fail(op, rc, why);
+    if (m->pass) m->service->api->pass_end(m->pass); /* marked meanwhile */
+    m->pass = NULL;
+    if (!op->replay || !reason) tinker__exec_fail(op, rc, why);
     return false;
   }
   if (skip_replay(op)) return false;

@@ -356,11 +356,9 @@ static int open_sampler(save_t *v, tinker__adapter_t *adapter, char *why,
     rc = tinker__sampler_add(s, p);
     if (rc != 0) tinker__sampler_free(s, p);
   }
-  if (rc == 0) {
-    p->adapter = adapter;
-    v->sampler = p;
-  }
+  if (rc == 0) v->sampler = p;
   pthread_mutex_unlock(&s->lock);
+  if (rc == 0) tinker__sampler_keep(p, adapter);
   return rc;
 }
 

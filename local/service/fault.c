@@ -12,7 +12,6 @@
 #include "service/handlers.h"
 
 #define MAX_PLAN ((size_t)4 << 20)
-#define MAX_LEDGER ((size_t)256 << 20)
 #define REORDER_MS 2000 /* when nothing else comes */
 #define PREFIX "api/v1/"
 
@@ -126,7 +125,7 @@ static int restore_line(tinker__service_t *s, tinker__str_t text) {
 int tinker__faults_restore(tinker__service_t *s, char *why, size_t why_len) {
   tinker__buf_t lines;
   if (!s->faults) return 0;
-  tinker__buf_init(&lines, s->mem, MAX_LEDGER);
+  tinker__buf_init(&lines, s->mem, TINKER__MAX_LEDGER);
   int rc = tinker__ledger_read(s->faults->ledger, &lines, why, why_len);
   const char *at = lines.data, *end = rc == 0 && at ? at + lines.len : at;
   while (rc == 0 && at != end) {
@@ -277,7 +276,9 @@ static void reset(tinker__req_t *r) {
   }
 }
 
+/* Once the service stops nobody would let it go. */
 static tinker__fault_next_t wait_ms(tinker__req_t *r, int64_t ms) {
+  if (r->service->stopping) return tinker__fault_return(r);
   MHD_suspend_connection(r->conn);
   hold(r, ms);
   return TINKER__FAULT_WAIT;
@@ -294,7 +295,7 @@ static tinker__fault_next_t begin(tinker__req_t *r, tinker__str_t id) {
     case TINKER__FAULT_STATUS: return answer_status(r);
     case TINKER__FAULT_SESSION_GONE:
       n = session_of(r->service, id);
-      if (n && !n->ended_ms) {
+      if (n && !n->ended_ms && !tinker__service_ends(r->service)) {
         tinker__session_end(r->service, n, "gone by the fault plan");
       }
       return TINKER__FAULT_GO;
@@ -429,7 +430,7 @@ TINKER__HANDLER(ledger) {
   if (!s->faults) {
     return tinker__reply_error(r, 404, "no such endpoint: %s", r->path);
   }
-  tinker__buf_init(&lines, s->mem, MAX_LEDGER);
+  tinker__buf_init(&lines, s->mem, TINKER__MAX_LEDGER);
   int rc = tinker__ledger_read(s->faults->ledger, &lines, why, sizeof why);
   if (rc != 0) {
     tinker__buf_free(&lines);

@@ -331,6 +331,8 @@ static tinker__handled_t poll(tinker__service_t *s, tinker__req_t *r,
                               tinker__str_t id) {
   tinker__op_t *op = tinker__map_get(s->op_by_id, id);
   if (!op || !op->ack.durable) return answer_unknown(s, r, id);
+  tinker__session_t *n = op->model ? op->model->session : op->sampler->session;
+  n->seen_ms = s->world->now_ms(s->world->user); /* somebody waits for it */
   if (tinker__op_has(op, TINKER__FAULT_FORGET)) {
     return tinker__reply_error(r, 410, "request %s is no longer known",
                                op->request_id);

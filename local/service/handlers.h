@@ -70,8 +70,10 @@ tinker__handled_t tinker__op_accept(tinker__service_t *s, tinker__req_t *r,
                                     tinker__op_t *op, tinker__write_t *w);
 /* Begins the write that tinker__op_accept ends. NULL without memory. */
 tinker__write_t *tinker__op_write_begin(tinker__op_t *op);
-/* The same number again: its future if the digest is equal, else 409. */
+/* The same number again: its future if it is the same call with an equal
+ * digest, else 409. */
 tinker__handled_t tinker__op_again(tinker__req_t *r, tinker__op_t *op,
+                                   tinker__op_kind_t kind,
                                    const unsigned char *digest,
                                    size_t num_samples);
 /* Sets the reply {"request_id", "model_id", ...}. */

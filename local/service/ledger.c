@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <tinker/error.h>
 
@@ -18,6 +19,22 @@ struct tinker__ledger_s {
   char *path;
   int fd;
 };
+
+/* A line that a kill or a full disk has cut is no line: what comes next would
+ * be lost with it. */
+static int drop_cut_line(tinker__ledger_t *l, char *why, size_t why_len) {
+  tinker__buf_t lines;
+  tinker__buf_init(&lines, l->mem, TINKER__MAX_LEDGER);
+  int rc = tinker__file_read(l->world, l->path, &lines, why, why_len);
+  size_t whole = lines.len;
+  while (whole && lines.data[whole - 1] != '\n') whole--;
+  if (rc == 0 && whole < lines.len && ftruncate(l->fd, (off_t)whole) != 0) {
+    rc = tinker__why(why, why_len, TINKER_EIO, "%s: %s", l->path,
+                     strerror(errno));
+  }
+  tinker__buf_free(&lines);
+  return rc;
+}
 
 int tinker__ledger_open(tinker__ledger_t **out, tinker__mem_t *mem,
                         const tinker__world_t *world, const char *state_dir,
@@ -37,9 +54,10 @@ int tinker__ledger_open(tinker__ledger_t **out, tinker__mem_t *mem,
   pthread_mutex_init(&l->lock, NULL);
   l->fd = world->open(world->user, l->path,
                       O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (l->fd < 0) {
-    int rc = tinker__why(why, why_len, TINKER_EIO, "%s: %s", l->path,
-                         strerror(errno));
+  int rc = l->fd < 0 ? tinker__why(why, why_len, TINKER_EIO, "%s: %s", l->path,
+                                   strerror(errno))
+                     : drop_cut_line(l, why, why_len);
+  if (rc != 0) {
     tinker__ledger_free(l);
     return rc;
   }
@@ -99,5 +117,8 @@ bool tinker__ledger_add(tinker__ledger_t *l,
 
 int tinker__ledger_read(tinker__ledger_t *l, tinker__buf_t *out, char *why,
                         size_t why_len) {
-  return tinker__file_read(l->world, l->path, out, why, why_len);
+  pthread_mutex_lock(&l->lock); /* no line that is being written */
+  int rc = tinker__file_read(l->world, l->path, out, why, why_len);
+  pthread_mutex_unlock(&l->lock);
+  return rc;
 }

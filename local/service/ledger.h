@@ -8,6 +8,8 @@
 #include "base/buf.h"
 #include "base/world.h"
 
+#define TINKER__MAX_LEDGER ((size_t)256 << 20)
+
 typedef struct tinker__ledger_s tinker__ledger_t;
 
 int tinker__ledger_open(tinker__ledger_t **out, tinker__mem_t *mem,

@@ -25,10 +25,11 @@
 #define CONNECTION_MEMORY 32768u
 #define BACKLOG 4096 /* a full queue is an error at once on a Unix socket */
 
-static unsigned connection_limit(void) {
+/* Half of the files that the process may open, of both listeners together. */
+static unsigned connection_limit(const tinker__service_config_t *c) {
   struct rlimit lim;
   if (getrlimit(RLIMIT_NOFILE, &lim) != 0) return 256;
-  rlim_t limit = lim.rlim_cur / 2;
+  rlim_t limit = lim.rlim_cur / (c->socket_path && c->listen ? 4 : 2);
   return limit < MAX_CONNECTIONS ? (unsigned)limit : MAX_CONNECTIONS;
 }
 
@@ -77,7 +78,7 @@ static int start(tinker__listener_t *l, char *why, size_t why_len) {
       NULL, NULL, tinker__http_access, l, MHD_OPTION_LISTEN_SOCKET, l->fd,
       MHD_OPTION_NOTIFY_COMPLETED, tinker__http_completed, l,
       MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
-      MHD_OPTION_CONNECTION_LIMIT, connection_limit(),
+      MHD_OPTION_CONNECTION_LIMIT, connection_limit(&l->service->config),
       MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
       MHD_OPTION_END);
@@ -140,8 +141,9 @@ static int bind_unix(tinker__listener_t *l, const char *path, char *why,
   int rc = claim_path(&addr, why, why_len);
   if (rc != 0) return rc;
   l->fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  /* The mode of the socket is set before it has a name. */
-  if (l->fd < 0 || fchmod(l->fd, 0600) != 0 ||
+  /* The mode of the socket is set before it has a name; EINVAL: it has none
+   * then (macOS). */
+  if (l->fd < 0 || (fchmod(l->fd, 0600) != 0 && errno != EINVAL) ||
       bind(l->fd, (const struct sockaddr *)&addr, sizeof addr) != 0 ||
       chmod(path, 0600) != 0 || listen(l->fd, BACKLOG) != 0) {
     return tinker__why(why, why_len, TINKER_EIO, "cannot listen on %s: %s",

@@ -119,12 +119,26 @@ static void fail_gap(tinker__op_t *op, int64_t missing) {
                               "ended", (long long)missing);
 }
 
+bool tinker__model_awaited(const tinker__model_t *m) {
+  TINKER__LIST_EACH(l, tmp, &m->pending) {
+    if (TINKER__CONTAINER(l, tinker__op_t, link)->state ==
+        TINKER__OP_PENDING) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void tinker__model_end(tinker__model_t *m) {
   int64_t next = m->next_seq;
   /* What is there without a gap still runs; the number being executed has
    * left the list already. */
   if (m->busy && m->current) next = m->current->seq + 1;
   bool gap = false;
+  if (!tinker__model_awaited(m)) { /* nobody needs what the log restores */
+    while (tinker__list_pop_front(&m->pending)) {
+    }
+  }
   TINKER__LIST_EACH(l, tmp, &m->pending) {
     tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, link);
     if (op->seq != next) gap = true;

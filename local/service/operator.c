@@ -5,19 +5,25 @@
 
 #include "service/handlers.h"
 
-/* Reads see every write submitted before: the run's mark is durable now. */
+/* Reads see every write submitted before: the run's mark is durable now, or
+ * that it could not be stored has ended the service. */
 static void on_marked(void *user, int rc, const void *data, size_t len,
                       int64_t extra) {
   tinker__req_t *r = user;
   (void)data;
   (void)len;
   (void)extra;
-  if (rc != TINKER_ENOENT) tinker__reply_error(r, 500, "the store failed");
+  if (rc != TINKER_ENOENT || atomic_load(&r->service->fatal)) {
+    tinker__reply_error(r, 503, "the store failed");
+  }
   tinker__req_resume(r);
 }
 
 static tinker__handled_t mark(tinker__service_t *s, tinker__req_t *r,
                               const char *reason) {
+  if (tinker__service_ends(s)) {
+    return tinker__reply_error(r, 503, "the service is shutting down");
+  }
   tinker__model_t *m = tinker__find_run(s, r);
   if (!m) return TINKER__ANSWERED;
   tinker__model_break(m, reason);

@@ -338,27 +338,11 @@ int tinker__replay_load(tinker__service_t *s, char *why, size_t why_len) {
   return 0;
 }
 
-/* True when somebody waits for a result of the model. */
-static bool is_awaited(const tinker__model_t *m) {
-  TINKER__LIST_EACH(l, tmp, &m->pending) {
-    if (TINKER__CONTAINER(l, tinker__op_t, link)->state ==
-        TINKER__OP_PENDING) {
-      return true;
-    }
-  }
-  return false;
-}
-
 /* A model that nobody waits for is restored when its next call comes. */
 static void restart_model(tinker__model_t *m) {
-  bool ended = m->session->ended_ms != 0, awaited = is_awaited(m);
-  if (ended && awaited) {
+  if (m->session->ended_ms) {
     tinker__model_end(m);
-  } else if (ended) {
-    while (tinker__list_pop_front(&m->pending)) {
-    }
-    m->busy = true; /* nothing can come any more */
-  } else if (awaited) {
+  } else if (tinker__model_awaited(m)) {
     tinker__model_kick(m);
   }
 }

@@ -24,7 +24,7 @@ typedef enum {
 
 typedef struct {
   tinker__service_t *service;
-  tinker__req_t *r; /* parked until it is stored; NULL = EXPIRED */
+  tinker__req_t *r; /* parked until it is stored; NULL = of the sweep */
   change_kind_t kind;
   int64_t row, expires_ms; /* EXPIRES: the new time, EXPIRED: the old one */
 } change_t;
@@ -112,7 +112,7 @@ static void on_stored(void *user, int rc) {
   if (rc == 0 && c) {
     note(n, c);
     gone = apply(n, c);
-  } else if (c && n->kind == EXPIRED) {
+  } else if (c && !n->r) {
     c->leaving = false; /* at another tick */
   }
   pthread_mutex_unlock(&s->lock);
@@ -190,6 +190,11 @@ TINKER__HANDLER(unpublish) { return change(s, r, UNPUBLISHED, 0); }
 
 /* --- Expiry --------------------------------------------------------------- */
 
+/* The only ones that could sample from it were those of its own session. */
+static bool is_left_over(const tinker__checkpoint_t *c) {
+  return c->kind == TINKER__CKPT_EPHEMERAL && c->model->session->purged;
+}
+
 void tinker__checkpoints_expire(tinker__service_t *s) {
   int64_t now = s->world->wall_ms(s->world->user);
   TINKER__LIST_EACH(l, tmp, &s->models) {
@@ -197,8 +202,11 @@ void tinker__checkpoints_expire(tinker__service_t *s) {
     TINKER__LIST_EACH(k, next, &m->checkpoints) {
       tinker__checkpoint_t *c =
           TINKER__CONTAINER(k, tinker__checkpoint_t, link);
-      if (c->durable && !c->leaving && c->expires_ms && c->expires_ms <= now) {
+      if (!c->durable || c->leaving) continue;
+      if (c->expires_ms && c->expires_ms <= now) {
         c->leaving = submit(s, NULL, c, EXPIRED, c->expires_ms);
+      } else if (is_left_over(c)) {
+        c->leaving = submit(s, NULL, c, DELETED, 0);
       }
     }
   }

@@ -9,6 +9,8 @@
 #include "service/fault.h"
 #include "service/handlers.h"
 
+#define MAX_ADAPTERS 8 /* in memory for samplers; more are in files */
+
 /* --- Samplers ------------------------------------------------------------- */
 
 int tinker__sampler_add(tinker__service_t *s, tinker__sampler_t *p) {
@@ -49,6 +51,7 @@ int tinker__sampler_new(tinker__sampler_t **out, tinker__service_t *s,
   }
   tinker__list_init(&p->link);
   tinker__list_init(&p->by_session);
+  tinker__list_init(&p->loaded);
   tinker__list_init(&p->ops);
   tinker__ack_init(&p->ack);
   p->service = s;
@@ -84,8 +87,8 @@ static void on_sampler_stored(void *user, int rc) {
   tinker__service_t *s = p->service;
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
-    tinker__ack_commit(s, &p->ack);
     tinker__ledger_other(s, "create_sampling_session", p->id);
+    tinker__ack_commit(s, &p->ack);
   } else {
     forget_sampler(s, p);
     tinker__ack_fail(s, &p->ack);
@@ -246,7 +249,22 @@ TINKER__HANDLER(sampler_info) {
 
 /* --- Generations ---------------------------------------------------------- */
 
-/* Engine thread: base and adapter of the sampler, the adapter loaded once. One
+void tinker__sampler_keep(tinker__sampler_t *p, tinker__adapter_t *adapter) {
+  tinker__service_t *s = p->service;
+  if (!p->adapter) s->n_adapters++;
+  p->adapter = adapter;
+  tinker__list_remove(&p->loaded);
+  tinker__list_push_back(&s->adapters, &p->loaded);
+  if (s->n_adapters <= MAX_ADAPTERS) return;
+  /* Those that sample from it hold it for themselves. */
+  tinker__sampler_t *old = TINKER__CONTAINER(
+      tinker__list_pop_front(&s->adapters), tinker__sampler_t, loaded);
+  s->api->adapter_release(old->adapter);
+  old->adapter = NULL;
+  s->n_adapters--;
+}
+
+/* Engine thread: base and adapter of the sampler, the adapter loaded. One
  * whose checkpoint is gone samples no more, whether or not it is loaded: a
  * restart must not change the answer. */
 static int prepare(tinker__gen_t *gen, char *why, size_t why_len) {
@@ -266,20 +284,42 @@ static int prepare(tinker__gen_t *gen, char *why, size_t why_len) {
                        "the checkpoint %s was deleted",
                        p->path ? p->path : "of this sampling session");
   }
-  if (p->adapter) return 0;
-  tinker__checkpoint_dir(s, "checkpoints", p->checkpoint, dir, sizeof dir);
-  int rc = s->api->adapter_load(gen->base, dir, &p->adapter, why, why_len);
-  gen->adapter = p->adapter;
-  return rc;
+  if (!gen->adapter) {
+    tinker__checkpoint_dir(s, "checkpoints", p->checkpoint, dir, sizeof dir);
+    int rc = s->api->adapter_load(gen->base, dir, &gen->adapter, why, why_len);
+    if (rc != 0) return rc;
+  }
+  tinker__sampler_keep(p, gen->adapter);
+  return 0;
 }
 
 static void fail_ended(tinker__op_t *op) {
   tinker__op_fail(op, "user", "canceled: the session has ended");
 }
 
+/* A result that has no room is the request's error: made once more after a
+ * restart it would have no room again. */
+static void complete(tinker__op_t *op, const tinker__gen_t *gen) {
+  tinker__buf_t out;
+  tinker__buf_init(&out, op->service->mem, op->service->max_result);
+  int rc = tinker__result_sample(&out, gen, op->work->target);
+  if (rc == 0) rc = tinker__buf_error(&out);
+  if (rc == 0) {
+    tinker__op_complete(op, TINKER__OP_DONE, TINKER__FORMAT_PROTO, &out, NULL,
+                        NULL, NULL);
+    return;
+  }
+  tinker__buf_free(&out);
+  if (rc == TINKER_EOVERFLOW) {
+    tinker__op_fail(op, "user", "the result is larger than %zu bytes",
+                    op->service->max_result);
+  } else {
+    tinker__op_fail(op, "server", "out of memory for the result");
+  }
+}
+
 static void on_generated(tinker__gen_t *gen, int rc, const char *why) {
   tinker__op_t *op = gen->user;
-  tinker__buf_t out;
   pthread_mutex_lock(&op->service->lock);
   op->running = NULL;
   pthread_mutex_unlock(&op->service->lock);
@@ -290,11 +330,7 @@ static void on_generated(tinker__gen_t *gen, int rc, const char *why) {
     tinker__op_fail(op, user ? "user" : "server", "%s",
                     *why ? why : tinker_code_text(rc));
   } else {
-    tinker__buf_init(&out, op->service->mem, (size_t)1 << 31);
-    rc = tinker__result_sample(&out, gen, op->work->target);
-    if (rc != 0 && !out.error) out.error = rc;
-    tinker__op_complete(op, TINKER__OP_DONE, TINKER__FORMAT_PROTO, &out, NULL,
-                        NULL, NULL);
+    complete(op, gen);
   }
   tinker__gen_free(gen);
 }
@@ -358,7 +394,8 @@ static tinker__handled_t accept_sample(tinker__service_t *s, tinker__req_t *r,
   snprintf(request, sizeof request, "%s:%lld", p->id, (long long)seq);
   tinker__op_t *op = tinker__map_get(s->op_by_id, tinker__str(request));
   if (op) {
-    return tinker__op_again(r, op, (*work)->digest, (*work)->num_samples);
+    return tinker__op_again(r, op, TINKER__OP_SAMPLE, (*work)->digest,
+                            (*work)->num_samples);
   }
   if (s->samples >= s->config.max_samples) {
     r->retry_after_s = 1;

@@ -26,6 +26,7 @@
 
 #define TICK_MS 1000
 #define STOP_SECONDS 5
+#define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
 
 int64_t tinker__service_row(tinker__service_t *s) { return s->next_row++; }
 
@@ -203,8 +204,11 @@ static int on_engine_start(void *user, tinker__engine_t **engine) {
   return 0;
 }
 
+/* A model or sampler that could not be stored is freed on the store's thread,
+ * which still runs: here the lock is held over the engine's frees. */
 static void release_engine(tinker__service_t *s) {
   if (!s->engine) return;
+  pthread_mutex_lock(&s->lock);
   TINKER__LIST_EACH(l, tmp, &s->models) {
     tinker__exec_model_free(TINKER__CONTAINER(l, tinker__model_t, link));
   }
@@ -212,7 +216,9 @@ static void release_engine(tinker__service_t *s) {
     tinker__sampler_t *p = TINKER__CONTAINER(l, tinker__sampler_t, link);
     if (p->adapter) s->api->adapter_release(p->adapter);
     p->adapter = NULL;
+    tinker__list_remove(&p->loaded);
   }
+  pthread_mutex_unlock(&s->lock);
   for (size_t i = 0; i < s->n_bases; i++) {
     if (s->bases[i].base) s->api->base_release(s->bases[i].base);
     s->bases[i].base = NULL;
@@ -390,9 +396,11 @@ static int service_new(tinker__service_t **out,
   s->api = config->engine;
   s->lock_fd = -1;
   s->next_row = 1;
+  s->max_result = MAX_RESULT;
   tinker__list_init(&s->sessions);
   tinker__list_init(&s->models);
   tinker__list_init(&s->samplers);
+  tinker__list_init(&s->adapters);
   tinker__list_init(&s->polls);
   init_conditions(s);
   *out = s;

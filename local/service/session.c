@@ -123,8 +123,8 @@ static void on_session_stored(void *user, int rc) {
   tinker__service_t *s = n->service;
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
-    tinker__ack_commit(s, &n->ack);
     tinker__ledger_other(s, "create_session", n->id);
+    tinker__ack_commit(s, &n->ack);
   } else {
     tinker__map_remove(s->session_by_id, tinker__str(n->id));
     if (n->idem_key) {
@@ -288,8 +288,8 @@ static void on_end_stored(void *user, int rc) {
   if (rc != 0) tinker__service_fatal(s, "a session's end could not be stored");
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
-    tinker__ack_commit(s, &n->ack);
     tinker__ledger_other(s, "sessions/*/finish", n->id);
+    tinker__ack_commit(s, &n->ack);
   } else {
     tinker__ack_fail(s, &n->ack);
   }
@@ -391,11 +391,36 @@ void tinker__session_expire(tinker__service_t *s, int64_t now_ms) {
   }
 }
 
+static bool has_pending(const tinker__link_t *ops) {
+  TINKER__LIST_EACH(l, tmp, ops) {
+    const tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, all);
+    if (op->state == TINKER__OP_PENDING || !op->ack.durable) return true;
+  }
+  return false;
+}
+
+/* Something of it is still to be executed. Calls that are done, or were
+ * refused, are what the next ones stand on, after a restart too. */
+static bool is_under_way(const tinker__session_t *n) {
+  TINKER__LIST_EACH(l, tmp, &n->models) {
+    const tinker__model_t *m =
+        TINKER__CONTAINER(l, tinker__model_t, by_session);
+    if (m->current || !tinker__list_empty(&m->pending) ||
+        has_pending(&m->ops)) {
+      return true;
+    }
+  }
+  TINKER__LIST_EACH(k, next, &n->samplers) {
+    if (has_pending(&TINKER__CONTAINER(k, tinker__sampler_t, by_session)->ops))
+      return true;
+  }
+  return false;
+}
+
 /* Results of one owner: out of memory; the caller drops the rows. */
 static void drop_ops(tinker__service_t *s, tinker__link_t *ops) {
   TINKER__LIST_EACH(l, tmp, ops) {
     tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, all);
-    if (op->state == TINKER__OP_PENDING || !op->ack.durable) continue;
     tinker__map_remove(s->op_by_id, tinker__str(op->request_id));
     tinker__list_remove(&op->all);
     tinker__list_remove(&op->link);
@@ -410,8 +435,28 @@ static void drop_rows(tinker__write_t *w, int owner_kind, int64_t owner) {
   tinker__write_i64(w, owner);
 }
 
+/* Snapshots are for the calls to come: there are none. Store thread. */
+static void on_purged(void *user, int rc) {
+  char dir[1200];
+  tinker__session_t *n = user;
+  tinker__service_t *s = n->service;
+  if (rc != 0) return; /* at the next start */
+  TINKER__LIST_EACH(l, tmp, &n->models) {
+    tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, by_session);
+    pthread_mutex_lock(&s->lock);
+    int64_t row = m->snapshot;
+    m->snapshot = 0;
+    pthread_mutex_unlock(&s->lock);
+    tinker__checkpoint_dir(s, "snapshots", row, dir, sizeof dir);
+    if (row) tinker__folder_remove(dir);
+  }
+}
+
 static void purge(tinker__service_t *s, tinker__session_t *n) {
-  tinker__write_t *w = tinker__write_new(s->store, NULL, NULL);
+  tinker__write_t *w = tinker__write_new(s->store, on_purged, n);
+  tinker__write_sql(w, "UPDATE models SET snapshot = NULL, snapshot_seq = NULL"
+                       " WHERE session = ?");
+  tinker__write_i64(w, n->row);
   TINKER__LIST_EACH(l, tmp, &n->models) {
     tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, by_session);
     drop_ops(s, &m->ops);
@@ -431,7 +476,8 @@ void tinker__session_purge(tinker__service_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->sessions) {
     tinker__session_t *n = TINKER__CONTAINER(l, tinker__session_t, link);
     if (!n->ended_ms || n->purged) continue;
-    if (now - n->ended_ms >= s->config.keep_ms) purge(s, n);
+    if (now - n->ended_ms < s->config.keep_ms || is_under_way(n)) continue;
+    purge(s, n);
   }
 }
 

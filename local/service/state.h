@@ -158,7 +158,8 @@ struct tinker__sampler_s {
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__ack_t ack;
   tinker__link_t ops;
-  tinker__adapter_t *adapter; /* engine thread; NULL until first used */
+  tinker__adapter_t *adapter; /* engine thread; NULL = not loaded */
+  tinker__link_t loaded;      /* service.adapters, the same */
 };
 
 typedef enum {
@@ -205,9 +206,14 @@ struct tinker__service_s {
   int64_t beat_ms;   /* since when it has been that */
   int64_t next_row;
   tinker__link_t sessions, models, samplers;
+  /* Samplers with their adapter in memory, the latest used last. Engine
+   * thread. */
+  tinker__link_t adapters;
+  size_t n_adapters;
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
   tinker__map_t *op_by_id;
   size_t live_requests;
+  size_t max_result; /* bytes of a sample's; the store takes a little more */
   int64_t samples; /* accepted and not done */
 
   pthread_t timer;
@@ -279,6 +285,8 @@ bool tinker__model_refused(tinker__service_t *s, tinker__req_t *r);
 tinker__op_t *tinker__model_begin(tinker__model_t *m);
 /* Its execution is over; again = look for the next. Under the lock. */
 void tinker__model_done(tinker__model_t *m, bool again);
+/* True when somebody waits for a result of it. Under the lock. */
+bool tinker__model_awaited(const tinker__model_t *m);
 /* The session has ended: calls behind a gap fail. Under the lock. */
 void tinker__model_end(tinker__model_t *m);
 /* Later calls fail with that reason, after a restart too. The first reason
@@ -291,6 +299,9 @@ int tinker__sampler_new(tinker__sampler_t **out, tinker__service_t *s,
                         tinker__session_t *session, int64_t seq, char *why,
                         size_t why_len);
 int tinker__sampler_add(tinker__service_t *s, tinker__sampler_t *p);
+/* The sampler has its adapter (takes the reference) or uses it again; those not
+ * used for long lose theirs, which is in a file. Engine thread. */
+void tinker__sampler_keep(tinker__sampler_t *p, tinker__adapter_t *adapter);
 void tinker__sampler_write(tinker__write_t *w, const tinker__sampler_t *p);
 void tinker__sampler_free(tinker__service_t *s, tinker__sampler_t *p);
 /* Hands a logged sample to the scheduler, or fails it when its session has

@@ -1,5 +1,6 @@
 /* work_sample: an asample request into a generation. What this service does
  * not offer is refused by its field's name. Pure. */
+#include <inttypes.h>
 #include <string.h>
 
 #include <tinker/error.h>
@@ -8,6 +9,7 @@
 
 #define MAX_SAMPLES 1024
 #define MAX_TOP 1024
+#define MAX_PAIRS ((uint64_t)1 << 26) /* of id and log-probability: 512 MiB */
 
 static int refuse(const tinker__sample_request_t *q, char *why,
                   size_t why_len) {
@@ -44,6 +46,21 @@ static int take_prompt(tinker__work_t *w, const tinker__sample_request_t *q,
   return 0;
 }
 
+/* Room for all of them, before anything is sampled: the largest result that can
+ * be stored is not far above. */
+static int check_top(const tinker__gen_spec_t *spec, char *why,
+                     size_t why_len) {
+  uint64_t sampled = (uint64_t)spec->num_samples * spec->max_tokens;
+  uint64_t pairs = (uint64_t)spec->n_prompt * spec->top_prompt +
+                   sampled * spec->top_sample; /* each below 2^60 */
+  if (pairs <= MAX_PAIRS) return 0;
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "topk_prompt_logprobs for %zu tokens and "
+                     "topk_sample_logprobs for num_samples times max_tokens: "
+                     "%" PRIu64 " entries are more than %" PRIu64,
+                     spec->n_prompt, pairs, MAX_PAIRS);
+}
+
 static int check_ranges(const tinker__sample_request_t *q,
                         const tinker__base_info_t *info, size_t prompt,
                         tinker__gen_spec_t *spec, char *why, size_t why_len) {
@@ -76,7 +93,7 @@ static int check_ranges(const tinker__sample_request_t *q,
   spec->prompt_logprobs = q->prompt_logprobs;
   spec->top_prompt = (size_t)q->topk_prompt_logprobs;
   spec->top_sample = (size_t)q->topk_sample_logprobs;
-  return 0;
+  return check_top(spec, why, why_len);
 }
 
 static int take_stops(const tinker__sample_params_t *p,

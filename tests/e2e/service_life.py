@@ -204,6 +204,19 @@ def check_crash_without_a_call():
     s.end()
 
 
+def check_signals_blocked_before():
+    """Whatever mask it is started with: it ends when it is told to."""
+    ends = {signal.SIGTERM, signal.SIGINT}
+    for signo in ends:
+        s = new_service()
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+        s.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
+        s.process.send_signal(signo)
+        assert s.process.wait(timeout=locald.GUARD_S) == 0
+        s.end()
+
+
 # --- Limits -----------------------------------------------------------------
 
 def refused(service, status, words, path, body):
@@ -258,6 +271,43 @@ def check_limits():
     # What its session has ended no longer counts.
     assert s.call(f"sessions/{session}/finish", {})[0] == 200
     create(s, new_session(s))
+    s.end()
+
+
+def check_limit_of_files():
+    """Connections on both listeners leave files for the work."""
+    s = new_service("--listen", "127.0.0.1:0")
+    command = s.command()
+    s.command = lambda: ["sh", "-c", 'ulimit -n 100; exec "$@"', "sh",
+                         *command]
+    ready = s.start()
+    model = create(s, new_session(s))
+    address = ready["http"].split("//")[1]
+    held = []
+    for i in range(120):
+        c = s.connection() if i % 2 else http.client.HTTPConnection(
+            address, timeout=1)
+        try:
+            c.connect()
+            c.request("GET", "/health/live")
+            held.append(c)
+        except OSError:
+            c.close()
+    first = held[1]
+    for seq, path in enumerate(("save_weights", "save_weights_for_sampler")):
+        first.getresponse().read()
+        first.request("POST", "/api/v1/" + path, json.dumps(
+            {"model_id": model, "seq_id": seq + 1, "path": "a"}))
+        request = json.loads(first.getresponse().read())["request_id"]
+        reply = {"type": "try_again"}
+        while reply["type"] == "try_again":
+            first.request("POST", "/api/v1/retrieve_future",
+                          json.dumps({"request_id": request}))
+            reply = json.loads(first.getresponse().read())
+            assert "error" not in reply, reply
+        first.request("GET", "/health/live")
+    for c in held:
+        c.close()
     s.end()
 
 

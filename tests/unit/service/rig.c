@@ -32,6 +32,11 @@ void MHD_resume_connection(struct MHD_Connection *connection) {
   pthread_mutex_unlock(&lock);
 }
 
+/* A request that others may see from now on. */
+void MHD_suspend_connection(struct MHD_Connection *connection) {
+  ((rig_pending_t *)connection)->parked = true;
+}
+
 const char *MHD_lookup_connection_value(struct MHD_Connection *connection,
                                         enum MHD_ValueKind kind,
                                         const char *key) {
@@ -65,6 +70,7 @@ int rig_try_start(rig_t *rig, char *why, size_t why_len) {
                                      .engine = &rig->api,
                                      .threads = 1,
                                      .state_dir = rig->dir,
+                                     .faults = rig->faults,
                                      .models = &model,
                                      .n_models = 1,
                                      .poll_ms = 200,
@@ -152,8 +158,8 @@ static void take_captures(tinker__req_t *r, const char *capture) {
   }
 }
 
-rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
-                        const char *key, const char *body) {
+rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
+                           const char *body) {
   rig_pending_t *c = calloc(1, sizeof *c);
   cr_assert_neq(c, NULL);
   tinker__req_t *r = &c->req;
@@ -168,9 +174,17 @@ rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
   tinker__buf_init(&r->body, &c->mem, 1 << 20);
   tinker__buf_init(&r->reply, &rig->mem, 1 << 20);
   tinker__buf_add(&r->body, body, strlen(body));
-  idempotency_key = key;
   c->route = route;
-  c->parked = r->route->handler(rig->s, r) == TINKER__PARKED;
+  return c;
+}
+
+tinker__req_t *rig_req(rig_pending_t *c) { return &c->req; }
+
+rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
+                        const char *key, const char *body) {
+  rig_pending_t *c = rig_request(rig, route, capture, body);
+  idempotency_key = key;
+  c->parked = c->req.route->handler(rig->s, &c->req) == TINKER__PARKED;
   return c;
 }
 

@@ -1,6 +1,6 @@
 /* rig: the local service in this process, its handlers called without a
  * socket. The connection of a request is the request itself: rig.c has the
- * three functions of the HTTP library that handlers reach. One rig at a time;
+ * four functions of the HTTP library that handlers reach. One rig at a time;
  * its functions are called from the test's thread. */
 #ifndef TINKER_TESTS_UNIT_SERVICE_RIG_H
 #define TINKER_TESTS_UNIT_SERVICE_RIG_H
@@ -15,6 +15,7 @@ typedef struct rig_s {
   tinker__engine_api_t api; /* the CPU engine's, the same */
   tinker__service_t *s;
   char dir[32];
+  const char *faults; /* file with a fault plan, NULL unless a test sets it */
   atomic_bool ended; /* the service asked for its end */
   int restarts;
 } rig_t;
@@ -39,6 +40,10 @@ void rig_call(rig_t *rig, const char *route, const char *capture,
 typedef struct rig_pending_s rig_pending_t;
 rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
                         const char *key, const char *body);
+/* Made, and not handed to its handler yet. */
+rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
+                           const char *body);
+tinker__req_t *rig_req(rig_pending_t *p);
 void rig_wait(rig_t *rig, rig_pending_t *p, reply_t *reply);
 /* Value of a string member, copied out of the JSON text. */
 void rig_member(const reply_t *reply, const char *name, char *out, size_t len);

@@ -165,3 +165,48 @@ Test(end, samples_stop) {
   cr_assert_leq(atomic_load(&rounds) - before, 2);
   rig_close(&rig);
 }
+
+/* --- Without a sign of life ----------------------------------------------- */
+
+static _Atomic int64_t ahead_ms;
+
+static int64_t now(void *user) {
+  const tinker__world_t *real = tinker__world_real();
+  (void)user;
+  return real->now_ms(real->user) + atomic_load(&ahead_ms);
+}
+
+static void pass_minutes(rig_t *rig, int n) {
+  atomic_fetch_add(&ahead_ms, n * 60000);
+  pthread_mutex_lock(&rig->s->lock);
+  tinker__session_expire(rig->s, now(NULL));
+  pthread_mutex_unlock(&rig->s->lock);
+}
+
+/* Who asks for a result is there, also without heartbeats. */
+Test(end, not_of_a_client_that_waits) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], model[120], body[600], id[200];
+  rig_open(&rig);
+  rig_stop(&rig);
+  rig.world.now_ms = now;
+  rig_start(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  rig_optim_body(body, sizeof body, model, 1);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  for (int i = 0; i < 3; i++) {
+    pass_minutes(&rig, 9);
+    snprintf(id, sizeof id, "%s:1", model);
+    rig_result(&rig, id, &reply);
+  }
+  rig_optim_body(body, sizeof body, model, 2);
+  rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  pass_minutes(&rig, 11);
+  rig_optim_body(body, sizeof body, model, 3);
+  rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 410, "%s", reply.text);
+  rig_close(&rig);
+}

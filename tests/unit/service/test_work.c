@@ -169,6 +169,12 @@ Test(work, scores_have_a_price) {
   add_numbers(&b, IDS, 0, 1);
   tinker__buf_adds(&b, "]}}");
   refuse_price(&b, "target_prompt_logprobs: 9000 prompt tokens times 1000");
+  b.len = 0; /* 73 samples of 900 tokens, and the prompt's own */
+  tinker__buf_adds(&b, "{\"sampling_session_id\":\"a\",\"seq_id\":1,"
+                       "\"sampling_params\":{\"max_tokens\":900},"
+                       "\"num_samples\":73,\"topk_sample_logprobs\":1024,"
+                       "\"prompt\":{\"chunks\":[{\"tokens\":[1]}]}}");
+  refuse_price(&b, "67276800 entries are more than 67108864");
   tinker__buf_free(&b);
   cr_assert_eq(mem.live_blocks, 0);
 }
