@@ -86,7 +86,11 @@ static const struct row {
   {S | R, 500, 599, CURVE_SEND, BUDGET_SEND, TINKER_ESERVER, AGAIN_OK},
   {O, 500, 599, CURVE_NONE, BUDGET_NONE, TINKER_ESERVER, UNKNOWN},
   {P, 500, 599, CURVE_QUICK, BUDGET_DEADLINE, TINKER_ESERVER, UNKNOWN},
-  {N | S | O | R, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, 0},
+  /* Who is not let in or sends too much has not been read: the number was not
+   * seen, and the server would wait for it. */
+  {N, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, FATAL},
+  {N, 413, 413, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, FATAL},
+  {S | O | R, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, 0},
   {P, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, UNKNOWN},
   /* Everything else, a 2xx or 3xx that is no answer included. A 4xx consumes
    * the number (the official client goes on after one, protocol 20.2). */

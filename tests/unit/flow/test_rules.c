@@ -74,10 +74,16 @@ Test(rules, numbered) {
   o = status(TINKER__RETRY_NUMBERED, 402);
   cr_assert(o.attempts > 500 && o.code == TINKER_EBILLING);
   cr_assert(o.least_ms >= 5000);
-  static const int once[] = {400, 401, 403, 404, 422};
+  static const int once[] = {400, 403, 404, 422};
   for (size_t i = 0; i < sizeof once / sizeof once[0]; i++) {
     o = status(TINKER__RETRY_NUMBERED, once[i]);
     cr_assert(o.attempts == 1 && !(o.advice & TINKER__ADVICE_FATAL));
+  }
+  static const int unread[] = {401, 413}; /* nobody saw the number */
+  for (size_t i = 0; i < sizeof unread / sizeof unread[0]; i++) {
+    o = status(TINKER__RETRY_NUMBERED, unread[i]);
+    cr_assert(o.attempts == 1 && o.advice & TINKER__ADVICE_FATAL &&
+              !(o.advice & TINKER__ADVICE_UNKNOWN));
   }
   o = status(TINKER__RETRY_NUMBERED, 410); /* the session is over */
   cr_assert(o.attempts == 1 && o.code == TINKER_ESESSION &&
