@@ -31,6 +31,8 @@ Test(faults, numbered_again_byte_for_byte) {
       {.status = 429, .retry_after_ms = 3000},
       {.status = 400},
       {.status = 402},
+      {.body = "<html>log in</html>", .content_type = "text/html"},
+      {.status = 302},
       {.status = 409, .body = "{\"detail\":\"busy\"}"}};
   for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
     rig_t rig;

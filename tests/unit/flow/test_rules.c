@@ -85,6 +85,13 @@ Test(rules, numbered) {
     cr_assert(o.attempts == 1 && o.advice & TINKER__ADVICE_FATAL &&
               !(o.advice & TINKER__ADVICE_UNKNOWN));
   }
+  static const int no_answer[] = {200, 302};
+  for (size_t i = 0; i < sizeof no_answer / sizeof no_answer[0]; i++) {
+    o = status(TINKER__RETRY_NUMBERED, no_answer[i]);
+    cr_assert(o.attempts > 10 && o.code == TINKER_EPROTO &&
+              o.advice & TINKER__ADVICE_FATAL &&
+              o.advice & TINKER__ADVICE_UNKNOWN);
+  }
   o = status(TINKER__RETRY_NUMBERED, 410); /* the session is over */
   cr_assert(o.attempts == 1 && o.code == TINKER_ESESSION &&
             o.advice & TINKER__ADVICE_FATAL);
