@@ -10,10 +10,11 @@
  *
  * Every operation but get_info is numbered when its turn comes. From then on
  * its requests are sent until the service has answered them: after a failure
- * on the way, 408, 429 or 5xx again, byte for byte the same, for five minutes,
- * while the account is blocked (402) for as long as the service wants. Cancel
- * and deadline end only the waiting. A rejected request (4xx) ends its
- * operation; its number counts as used.
+ * on the way, 408, 429, 5xx or what is no answer of the service (another 2xx or
+ * 3xx) again, byte for byte the same, for five minutes, while the account is
+ * blocked (402) for as long as the service wants. Cancel and deadline end only
+ * the waiting. A rejected request (4xx) ends its operation; its number counts
+ * as used, but not after 401 and 413: nobody has read it.
  *
  * If a number can't be delivered, or the session has ended, the trainer is
  * fatal: it refuses every later call with TINKER_EFATAL rather than leave a

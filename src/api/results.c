@@ -14,11 +14,19 @@ static tinker__str_t body_of(const tinker_future_t *f, size_t i) {
   return (tinker__str_t){f->raw[i].data ? f->raw[i].data : "", f->raw[i].len};
 }
 
-/* The server has done what it was asked to; only its answer is no use. */
+static bool only_asks(const tinker_future_t *f) {
+  return f->ops == &tinker__result_info ||
+         f->ops == &tinker__result_capabilities;
+}
+
+/* The server has done what it was asked to; only its answer is no use. Doing
+ * it again would be doing it twice. */
 static tinker_error_t *malformed(tinker_future_t *f, int code,
                                  const char *why) {
   if (code != TINKER_ENOMEM && code != TINKER_EOVERFLOW) code = TINKER_EPROTO;
-  return tinker__error_new(f->mem, &(tinker__error_spec_t){.code = code},
+  tinker__error_spec_t spec = {
+      .code = code, .advice = only_asks(f) ? 0 : TINKER__ADVICE_UNKNOWN};
+  return tinker__error_new(f->mem, &spec,
                            "the request was carried out, but its result can't "
                            "be read: %s",
                            code == TINKER_ENOMEM ? tinker_code_text(code)

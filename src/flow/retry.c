@@ -86,10 +86,17 @@ static const struct row {
   {S | R, 500, 599, CURVE_SEND, BUDGET_SEND, TINKER_ESERVER, AGAIN_OK},
   {O, 500, 599, CURVE_NONE, BUDGET_NONE, TINKER_ESERVER, UNKNOWN},
   {P, 500, 599, CURVE_QUICK, BUDGET_DEADLINE, TINKER_ESERVER, UNKNOWN},
-  {N | S | O | R | P, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, 0},
-  /* Everything else, a 2xx or 3xx that is no answer included. A 4xx consumes
+  /* Who is not let in or sends too much has not been read: the number was not
+   * seen, and the server would wait for it. */
+  {N, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, FATAL},
+  {N, 413, 413, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, FATAL},
+  {S | O | R, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, 0},
+  {P, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, UNKNOWN},
+  /* Everything else, a 2xx or 3xx that is no answer included: that comes from
+   * something in between, and the number may not have arrived. A 4xx consumes
    * the number (the official client goes on after one, protocol 20.2). */
-  {N | O, 0, 399, CURVE_NONE, BUDGET_NONE, TINKER_EPROTO, UNKNOWN},
+  {N, 0, 399, CURVE_SEND, BUDGET_SEND, TINKER_EPROTO, FATAL | UNKNOWN},
+  {O, 0, 399, CURVE_NONE, BUDGET_NONE, TINKER_EPROTO, UNKNOWN},
   {S | R, 0, 399, CURVE_NONE, BUDGET_NONE, TINKER_EPROTO, 0},
   {P, 0, 999, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, UNKNOWN},
   {N | S | O | R, 0, 999, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, 0},
@@ -189,7 +196,7 @@ tinker__verdict_t tinker__retry_judge(tinker__retry_t *r,
   if (r->maybe_done &&
       class_bit & (TINKER__RETRY_NUMBERED | TINKER__RETRY_ONCE))
     v.advice |= TINKER__ADVICE_UNKNOWN;
-  if (number == MAYBE || number == TOO_LARGE || number == 408 || number >= 500)
+  if ((number > NOT_SENT && number < 400) || number == 408 || number >= 500)
     r->maybe_done = true;
   return v;
 }

@@ -88,6 +88,18 @@ void tinker__part_leave_quota(tinker__part_t *part) {
                       (int64_t)tinker__part_estimate(part));
 }
 
+/* A success that names no request. A number can be sent again and has to be:
+ * what answered may have been something in between. */
+static void not_understood(tinker__part_t *part, tinker__http_reply_t *reply,
+                           int rc, const char *why) {
+  if (rc == TINKER_EPROTO && part->op->kind->retry == TINKER__RETRY_NUMBERED)
+    tinker__part_trouble(part, TINKER__RETRY_NUMBERED, reply,
+                         TINKER__PART_REST);
+  else
+    tinker__op_part_failed(part, rc, TINKER__ADVICE_UNKNOWN, reply->status, 0,
+                           TINKER_CATEGORY_UNKNOWN, why);
+}
+
 /* The body of a sample is kept: should its result be lost, it is submitted
  * again under a new number. */
 static void accepted(tinker__part_t *part, tinker__http_reply_t *reply) {
@@ -96,8 +108,7 @@ static void accepted(tinker__part_t *part, tinker__http_reply_t *reply) {
   int rc = tinker__reply_request_id(reply, op->mem, &part->request_id, why,
                                     sizeof why);
   if (rc) {
-    tinker__op_part_failed(part, rc, TINKER__ADVICE_UNKNOWN, reply->status, 0,
-                           TINKER_CATEGORY_UNKNOWN, why);
+    not_understood(part, reply, rc, why);
     return;
   }
   if (op->kind->keep_accepted)

@@ -31,6 +31,8 @@ Test(faults, numbered_again_byte_for_byte) {
       {.status = 429, .retry_after_ms = 3000},
       {.status = 400},
       {.status = 402},
+      {.body = "<html>log in</html>", .content_type = "text/html"},
+      {.status = 302},
       {.status = 409, .body = "{\"detail\":\"busy\"}"}};
   for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
     rig_t rig;
@@ -242,7 +244,7 @@ Test(faults, polls_that_end) {
   } cases[] = {
       {{.status = 410, .body = "gone"}, 1, TINKER_ELOST, 1, 0, "gone"},
       {{.status = 404, .body = "x"}, 1, TINKER_EREJECTED, 1, 0, "404"},
-      {{.status = 401, .body = "x"}, 1, TINKER_EAUTH, 0, 0, "401"},
+      {{.status = 401, .body = "x"}, 1, TINKER_EAUTH, 1, 0, "401"},
       {{.status = 400, .body = "bad"}, 4, TINKER_EREJECTED, 1, 0, "bad"},
       {{.body = "no json"}, 1, TINKER_EPROTO, 1, 0, ""},
       {{.body = "{\"error\":\"NaN in q\",\"category\":\"user\"}"}, 1,
@@ -251,7 +253,7 @@ Test(faults, polls_that_end) {
        TINKER_ESERVER, 0, TINKER_CATEGORY_SERVER, "boom"},
       {{.body = "{\"error\":\"?\"}"}, 1, TINKER_ESERVER, 0,
        TINKER_CATEGORY_UNKNOWN, "?"},
-      {{.body = "{\"metrics\":5}"}, 1, TINKER_EPROTO, 0, 0, "metrics"}};
+      {{.body = "{\"metrics\":5}"}, 1, TINKER_EPROTO, 1, 0, "metrics"}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     rig_t rig;
     tinker_trainer_t *t;

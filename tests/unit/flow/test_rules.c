@@ -74,10 +74,23 @@ Test(rules, numbered) {
   o = status(TINKER__RETRY_NUMBERED, 402);
   cr_assert(o.attempts > 500 && o.code == TINKER_EBILLING);
   cr_assert(o.least_ms >= 5000);
-  static const int once[] = {400, 401, 403, 404, 422};
+  static const int once[] = {400, 403, 404, 422};
   for (size_t i = 0; i < sizeof once / sizeof once[0]; i++) {
     o = status(TINKER__RETRY_NUMBERED, once[i]);
     cr_assert(o.attempts == 1 && !(o.advice & TINKER__ADVICE_FATAL));
+  }
+  static const int unread[] = {401, 413}; /* nobody saw the number */
+  for (size_t i = 0; i < sizeof unread / sizeof unread[0]; i++) {
+    o = status(TINKER__RETRY_NUMBERED, unread[i]);
+    cr_assert(o.attempts == 1 && o.advice & TINKER__ADVICE_FATAL &&
+              !(o.advice & TINKER__ADVICE_UNKNOWN));
+  }
+  static const int no_answer[] = {200, 302};
+  for (size_t i = 0; i < sizeof no_answer / sizeof no_answer[0]; i++) {
+    o = status(TINKER__RETRY_NUMBERED, no_answer[i]);
+    cr_assert(o.attempts > 10 && o.code == TINKER_EPROTO &&
+              o.advice & TINKER__ADVICE_FATAL &&
+              o.advice & TINKER__ADVICE_UNKNOWN);
   }
   o = status(TINKER__RETRY_NUMBERED, 410); /* the session is over */
   cr_assert(o.attempts == 1 && o.code == TINKER_ESESSION &&
@@ -122,8 +135,10 @@ Test(rules, polls) {
   o = fail(TINKER__RETRY_POLL, &t, 1);
   cr_assert(o.attempts == 4 && o.code == TINKER_EREJECTED);
   static const int final[] = {401, 403, 404, 409, 422};
-  for (size_t i = 0; i < sizeof final / sizeof final[0]; i++)
-    cr_assert_eq(status(TINKER__RETRY_POLL, final[i]).attempts, 1);
+  for (size_t i = 0; i < sizeof final / sizeof final[0]; i++) {
+    o = status(TINKER__RETRY_POLL, final[i]);
+    cr_assert(o.attempts == 1 && o.advice == TINKER__ADVICE_UNKNOWN);
+  }
   o = status(TINKER__RETRY_POLL, 410);
   cr_assert(o.attempts == 1 && o.code == TINKER_ELOST);
 
