@@ -1,6 +1,6 @@
-/* operator: what the one who runs the service can do and its clients can't:
- * over the Unix socket, which only its owner can open, or with the key. HTTP
- * thread. */
+/* operator: what the one who runs the service can do: over the Unix socket,
+ * which only its owner can open. A key is no sign of that: all clients on TCP
+ * have it. HTTP thread. */
 #include <tinker/error.h>
 
 #include "service/handlers.h"
@@ -40,9 +40,9 @@ TINKER__HANDLER(mark_corrupted) {
   tinker__str_t reason = TINKER__STR("");
   const tinker__field_t fields[] = {
       {"reason", TINKER__FIELD_STR, true, &reason, NULL}};
-  if (!r->unix_socket && !s->config.key) {
-    return tinker__reply_error(r, 403, "for the service's operator only: over "
-                                       "its Unix socket, or with its key");
+  if (!r->unix_socket) {
+    return tinker__reply_error(r, 403, "for the service's operator only, over "
+                                       "its Unix socket");
   }
   if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
   tinker__why(text, sizeof text, 0, "corrupted: %.*s", (int)reason.len,

@@ -325,13 +325,17 @@ def mark(connection, run, body, headers=()):
 
 def check_operator():
     s = new_service("--listen", "127.0.0.1:0")
+    key = os.path.join(s.dir, "key")
+    with open(key, "w", encoding="ascii") as f:
+        f.write("tml-secret\n")
+    s.flags += ["--key-file", key]
     ready = s.start()
     model = create(s, new_session(s))
     s.do("optim_step", optim_step(model, 1))
     tcp = http.client.HTTPConnection(ready["http"].split("//")[1],
                                      timeout=locald.GUARD_S)
     reason = {"reason": "the disk lied " + "é" * 200}
-    status, text = mark(tcp, model, reason, {"X-API-Key": "tml-x"})
+    status, text = mark(tcp, model, reason, {"X-API-Key": "tml-secret"})
     assert status == 403 and "operator" in text, (status, text)
     assert mark(s.connection(), "none", reason)[0] == 404
     status, text = mark(s.connection(), model, {})
