@@ -276,7 +276,8 @@ bool tinker__exec_step(tinker__task_t *task) {
   tinker__op_t *op = take_op(m);
   if (!op) return false;
   int64_t start = s->world->now_ms(s->world->user);
-  atomic_store(s->config.doing, op->row);
+  atomic_store(s->config.doing, op->replay ? TINKER__REDOING(op->row)
+                                           : op->row);
   bool more = run_op(m, op);
   atomic_store(s->config.doing, 0);
   m->unsaved_ms += s->world->now_ms(s->world->user) - start;

@@ -367,11 +367,13 @@ static void restart_samples(tinker__service_t *s, tinker__sampler_t *p) {
   }
 }
 
+/* One whose result was stored before the crash is not to blame: what comes
+ * behind it, as its snapshot, is. */
 static bool has_crashed(const tinker__service_t *s, const tinker__op_t *op) {
-  if (op->state == TINKER__OP_REJECTED) return false;
-  return s->config.crash_call == op->row ||
-         (s->config.crash_call == -1 && op->kind == TINKER__OP_SAMPLE &&
-          op->state == TINKER__OP_PENDING);
+  int64_t call = s->config.crash_call;
+  if (op->replay) return call == TINKER__REDOING(op->row);
+  if (op->state != TINKER__OP_PENDING) return false;
+  return call == op->row || (call == -1 && op->kind == TINKER__OP_SAMPLE);
 }
 
 /* Which of the samples of a decode round it was is not known: all of them. */
