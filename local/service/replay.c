@@ -397,6 +397,11 @@ void tinker__replay_crashed(tinker__service_t *s) {
 void tinker__replay_start(tinker__service_t *s) {
   pthread_mutex_lock(&s->lock);
   tinker__session_purge(s);
+  /* While models were loaded nobody could show a sign of life. */
+  TINKER__LIST_EACH(n, more, &s->sessions) {
+    TINKER__CONTAINER(n, tinker__session_t, link)->seen_ms =
+        s->world->now_ms(s->world->user);
+  }
   TINKER__LIST_EACH(l, tmp, &s->models) {
     restart_model(TINKER__CONTAINER(l, tinker__model_t, link));
   }
