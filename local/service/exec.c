@@ -109,9 +109,16 @@ static bool run_pass(tinker__model_t *m, tinker__op_t *op) {
   int rc = 0;
   if (!m->pass) rc = begin_pass(m, op, why, sizeof why);
   if (rc == 0) {
-    rc = m->service->api->pass_step(m->pass, NULL, why, sizeof why);
+    rc = m->service->api->pass_step(
+        m->pass, tinker__scheduler_halt(m->service->scheduler), why,
+        sizeof why);
   }
   if (rc > 0) return true;
+  if (rc == TINKER_ECANCELED) { /* the service stops: at the next start */
+    m->service->api->pass_end(m->pass);
+    m->pass = NULL;
+    return true;
+  }
   if (rc == 0 && tinker__op_has(op, TINKER__FAULT_APPLY_TWICE) &&
       !op->repeated) {
     op->repeated = true;
