@@ -505,7 +505,9 @@ static int ensure_items(tinker__batch_t *b, size_t n) {
 /* One call of the engine for a generation alone: who fails, fails alone. */
 static void round_alone(tinker__batch_t *b, tinker__gen_t *g) {
   size_t n = gen_items(g, b->items), piece = prompt_piece(g);
-  int rc = b->api->decode(b->engine, b->items, n, NULL, g->why, sizeof g->why);
+  int rc = b->api->decode(b->engine, b->items, n, b->halt, g->why,
+                          sizeof g->why);
+  if (rc == TINKER_ECANCELED) return;
   if (rc != 0 && !g->error) g->error = rc;
   gen_advance(g, piece);
 }
@@ -517,7 +519,8 @@ static void round_of_base(tinker__batch_t *b, tinker__base_t *base) {
     if (g->base == base && !g->error) n += gen_items(g, b->items + n);
   }
   if (!n) return;
-  int rc = b->api->decode(b->engine, b->items, n, NULL, NULL, 0);
+  int rc = b->api->decode(b->engine, b->items, n, b->halt, NULL, 0);
+  if (rc == TINKER_ECANCELED) return; /* nobody is any further */
   TINKER__LIST_EACH(l, tmp, &b->running) {
     tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
     if (g->base != base || g->error) continue;

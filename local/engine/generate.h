@@ -126,6 +126,7 @@ typedef struct tinker__batch_s {
   tinker__engine_t *engine;
   tinker__link_t waiting, running; /* of tinker__gen_t */
   size_t sequences;                /* of the running ones */
+  const atomic_bool *halt; /* a round under way is given up; NULL = never */
   void *scratch;
   size_t scratch_len;
   tinker__decode_item_t *items;

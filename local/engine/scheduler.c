@@ -17,6 +17,7 @@ struct tinker__scheduler_s {
   pthread_cond_t wake, started_cond;
   tinker__link_t tasks, gens;
   bool stop, started;
+  atomic_bool halt; /* the same as stop, for whoever is in the engine */
   int start_rc;
   tinker__engine_t *engine;
   tinker__batch_t batch; /* engine thread */
@@ -70,6 +71,7 @@ static void *engine_thread(void *user) {
   tinker__scheduler_t *s = user;
   int rc = s->on_start ? s->on_start(s->user, &s->engine) : 0;
   tinker__batch_init(&s->batch, s->mem, s->api, s->engine);
+  s->batch.halt = &s->halt;
   pthread_mutex_lock(&s->lock);
   s->start_rc = rc;
   s->started = true;
@@ -142,12 +144,17 @@ uint64_t tinker__scheduler_beat(const tinker__scheduler_t *s) {
   return atomic_load(&s->beat);
 }
 
+const atomic_bool *tinker__scheduler_halt(const tinker__scheduler_t *s) {
+  return &s->halt;
+}
+
 void tinker__scheduler_free(tinker__scheduler_t *s,
                             void (*dropped)(tinker__task_t *task)) {
   tinker__link_t *l;
   if (!s) return;
   pthread_mutex_lock(&s->lock);
   s->stop = true;
+  atomic_store(&s->halt, true);
   pthread_cond_signal(&s->wake);
   pthread_mutex_unlock(&s->lock);
   pthread_join(s->thread, NULL);

@@ -40,7 +40,10 @@ void tinker__scheduler_sample(tinker__scheduler_t *s, tinker__gen_t *gen);
 /* Counts up when a step or round begins and when it ends: odd = one is under
  * way. Any thread. */
 uint64_t tinker__scheduler_beat(const tinker__scheduler_t *s);
-/* Ends after the step under way and joins the thread. Tasks that are still
+/* Set when the scheduler ends: a task gives what it is doing in the engine up,
+ * and says that there is more. */
+const atomic_bool *tinker__scheduler_halt(const tinker__scheduler_t *s);
+/* Halts what is under way and joins the thread. Tasks that are still
  * queued are given to `dropped` (may be NULL), generations are freed. */
 void tinker__scheduler_free(tinker__scheduler_t *s,
                             void (*dropped)(tinker__task_t *task));

@@ -109,9 +109,16 @@ static bool run_pass(tinker__model_t *m, tinker__op_t *op) {
   int rc = 0;
   if (!m->pass) rc = begin_pass(m, op, why, sizeof why);
   if (rc == 0) {
-    rc = m->service->api->pass_step(m->pass, NULL, why, sizeof why);
+    rc = m->service->api->pass_step(
+        m->pass, tinker__scheduler_halt(m->service->scheduler), why,
+        sizeof why);
   }
   if (rc > 0) return true;
+  if (rc == TINKER_ECANCELED) { /* the service stops: at the next start */
+    m->service->api->pass_end(m->pass);
+    m->pass = NULL;
+    return true;
+  }
   if (rc == 0 && tinker__op_has(op, TINKER__FAULT_APPLY_TWICE) &&
       !op->repeated) {
     op->repeated = true;
@@ -276,7 +283,8 @@ bool tinker__exec_step(tinker__task_t *task) {
   tinker__op_t *op = take_op(m);
   if (!op) return false;
   int64_t start = s->world->now_ms(s->world->user);
-  atomic_store(s->config.doing, op->row);
+  atomic_store(s->config.doing, op->replay ? TINKER__REDOING(op->row)
+                                           : op->row);
   bool more = run_op(m, op);
   atomic_store(s->config.doing, 0);
   m->unsaved_ms += s->world->now_ms(s->world->user) - start;

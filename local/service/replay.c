@@ -367,11 +367,13 @@ static void restart_samples(tinker__service_t *s, tinker__sampler_t *p) {
   }
 }
 
+/* One whose result was stored before the crash is not to blame: what comes
+ * behind it, as its snapshot, is. */
 static bool has_crashed(const tinker__service_t *s, const tinker__op_t *op) {
-  if (op->state == TINKER__OP_REJECTED) return false;
-  return s->config.crash_call == op->row ||
-         (s->config.crash_call == -1 && op->kind == TINKER__OP_SAMPLE &&
-          op->state == TINKER__OP_PENDING);
+  int64_t call = s->config.crash_call;
+  if (op->replay) return call == TINKER__REDOING(op->row);
+  if (op->state != TINKER__OP_PENDING) return false;
+  return call == op->row || (call == -1 && op->kind == TINKER__OP_SAMPLE);
 }
 
 /* Which of the samples of a decode round it was is not known: all of them. */
@@ -395,6 +397,11 @@ void tinker__replay_crashed(tinker__service_t *s) {
 void tinker__replay_start(tinker__service_t *s) {
   pthread_mutex_lock(&s->lock);
   tinker__session_purge(s);
+  /* While models were loaded nobody could show a sign of life. */
+  TINKER__LIST_EACH(n, more, &s->sessions) {
+    TINKER__CONTAINER(n, tinker__session_t, link)->seen_ms =
+        s->world->now_ms(s->world->user);
+  }
   TINKER__LIST_EACH(l, tmp, &s->models) {
     restart_model(TINKER__CONTAINER(l, tinker__model_t, link));
   }

@@ -459,11 +459,11 @@ static int start_all(tinker__service_t *s, tinker__stage_t *stage) {
   *stage = TINKER__STAGE_OTHER;
   rc = tinker__store_start(s->store);
   if (rc != 0) return rc;
+  tinker__replay_start(s);
   if (pthread_create(&s->timer, NULL, timer_thread, s) != 0) {
     return TINKER_ENOMEM;
   }
   s->timer_started = true;
-  tinker__replay_start(s);
   atomic_store(&s->ready, true);
   return 0;
 }

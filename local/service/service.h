@@ -80,7 +80,7 @@ int tinker__service_start(tinker__service_t **out,
                           tinker__stage_t *stage, char *why, size_t why_len);
 /* The port that TCP listens on, 0 without TCP. */
 int tinker__service_port(const tinker__service_t *s);
-/* Answers what is parked, finishes the step under way, commits, closes. Ends
+/* Answers what is parked, halts the step under way, commits, closes. Ends
  * within seconds: unfinished work stays in the log for the next start. */
 void tinker__service_stop(tinker__service_t *s);
 

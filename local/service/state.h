@@ -87,6 +87,9 @@ enum { TINKER__FORMAT_JSON = 0, TINKER__FORMAT_PROTO = 1 };
 typedef struct tinker__model_s tinker__model_t;
 typedef struct tinker__sampler_s tinker__sampler_t;
 
+/* config.doing while the log is executed again: never -1, a decode round. */
+#define TINKER__REDOING(row) (-1 - (row))
+
 /* A numbered call and its future. Lives until its session is purged. */
 typedef struct tinker__op_s {
   tinker__link_t link; /* model.pending until executed */

@@ -71,6 +71,8 @@ int rig_try_start(rig_t *rig, char *why, size_t why_len) {
                                      .threads = 1,
                                      .state_dir = rig->dir,
                                      .faults = rig->faults,
+                                     .crash_signal = rig->crash_signal,
+                                     .crash_call = rig->crash_call,
                                      .models = &model,
                                      .n_models = 1,
                                      .poll_ms = 200,

@@ -15,6 +15,8 @@ typedef struct rig_s {
   tinker__engine_api_t api; /* the CPU engine's, the same */
   tinker__service_t *s;
   char dir[32];
+  int crash_signal; /* what an image before is said to have died of */
+  int64_t crash_call;
   const char *faults; /* file with a fault plan, NULL unless a test sets it */
   atomic_bool ended; /* the service asked for its end */
   int restarts;

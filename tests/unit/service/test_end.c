@@ -210,3 +210,27 @@ Test(end, not_of_a_client_that_waits) {
   cr_assert_eq(reply.status, 410, "%s", reply.text);
   rig_close(&rig);
 }
+
+static int slow_load(tinker__engine_t *e, const char *dir, tinker__base_t **out,
+                     char *why, size_t why_len) {
+  atomic_fetch_add(&ahead_ms, 20 * 60000);
+  return tinker__engine_cpu()->base_load(e, dir, out, why, why_len);
+}
+
+/* A start that takes longer than a session lives without heartbeats. */
+Test(end, not_while_models_are_loaded) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], body[200];
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_stop(&rig);
+  rig.world.now_ms = now;
+  rig.api.base_load = slow_load;
+  rig_start(&rig);
+  pass_minutes(&rig, 9);
+  snprintf(body, sizeof body, "{\"session_id\":\"%s\"}", session);
+  rig_call(&rig, "POST api/v1/session_heartbeat", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  rig_close(&rig);
+}

@@ -130,3 +130,79 @@ Test(stop, a_mark_within_a_pass) {
   cr_assert_eq(atomic_load(&passes), 0);
   rig_close(&rig);
 }
+
+/* --- In the middle of the engine's work ----------------------------------- */
+
+static atomic_int inside;
+
+/* As if there were no end to it, but for who asks to halt. */
+static void endless(const atomic_bool *cancel) {
+  atomic_fetch_add(&inside, cancel ? 1 : 100);
+  while (cancel && !atomic_load(cancel)) {
+  }
+}
+
+static int endless_step(tinker__pass_t *p, const atomic_bool *cancel,
+                        char *why, size_t why_len) {
+  endless(cancel);
+  return tinker__engine_cpu()->pass_step(p, cancel, why, why_len);
+}
+
+static int endless_decode(tinker__engine_t *e,
+                          const tinker__decode_item_t *items, size_t n,
+                          const atomic_bool *cancel, char *why,
+                          size_t why_len) {
+  endless(cancel);
+  return tinker__engine_cpu()->decode(e, items, n, cancel, why, why_len);
+}
+
+/* Sends it, stops when the engine is in it, and starts with a better one. */
+static void interrupt(rig_t *rig, const char *route, const char *body,
+                      reply_t *reply) {
+  char id[200];
+  atomic_store(&inside, 0);
+  rig_call(rig, route, NULL, NULL, body, reply);
+  cr_assert_eq(reply->status, 200, "%s", reply->text);
+  rig_member(reply, "request_id", id, sizeof id);
+  while (!atomic_load(&inside)) {
+  }
+  rig_stop(rig);
+  rig->api = *tinker__engine_cpu();
+  rig_start(rig);
+  cr_assert_eq(atomic_load(&inside), 1, "it was not halted");
+  rig_result(rig, id, reply);
+  cr_assert_eq(reply->status, 200, "%s", reply->text);
+}
+
+/* What the engine is in is given up, and done at the next start. */
+Test(stop, halts_the_engine, .timeout = 60) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], model[120], sampler[120], body[600];
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"sampling_session_seq_id\":0,"
+           "\"base_model\":\"m\"}", session);
+  rig_call(&rig, "POST api/v1/create_sampling_session", NULL, NULL, body,
+           &reply);
+  rig_member(&reply, "sampling_session_id", sampler, sizeof sampler);
+  rig_stop(&rig);
+  rig.api.pass_step = endless_step;
+  rig_start(&rig);
+  rig_fb_body(body, sizeof body, model, 1);
+  interrupt(&rig, "POST api/v1/forward_backward", body, &reply);
+  cr_assert_neq(strstr(reply.text, "loss:sum"), NULL, "%s", reply.text);
+
+  rig_stop(&rig);
+  rig.api.decode = endless_decode;
+  rig_start(&rig);
+  snprintf(body, sizeof body,
+           "{\"sampling_session_id\":\"%s\",\"seq_id\":0,\"prompt\":"
+           "{\"chunks\":[{\"type\":\"encoded_text\",\"tokens\":[1]}]},"
+           "\"sampling_params\":{\"max_tokens\":9}}", sampler);
+  interrupt(&rig, "POST api/v1/asample", body, &reply);
+  cr_assert_neq(strstr(reply.text, "\"sequences\""), NULL, "%s", reply.text);
+  rig_close(&rig);
+}
