@@ -12,6 +12,7 @@
 #define TINKER_HTTP_CURL_INTERNAL_H
 
 #include <curl/curl.h>
+#include <sys/types.h>
 
 #include "http/curl.h"
 #include "http/url.h"
@@ -25,9 +26,11 @@ typedef struct tinker__exchange_s tinker__exchange_t;
 /* A descriptor of curl's. Indexed by its number. */
 typedef struct tinker__slot_s {
   tinker__watch_t *watch; /* NULL = none */
-  /* Opened through us, so it is closed through us: its watch may idle. Others
-   * (the resolver's wake-up pair) are closed without a word after REMOVE. */
+  /* Opened through us, so it is closed through us once it is connected: its
+   * watch may idle. Others (the resolver's wake-up pair) are closed without a
+   * word after REMOVE. */
   bool lazy;
+  ino_t inode; /* of a lazy one: is the descriptor still this socket? */
 } tinker__slot_t;
 
 typedef struct tinker__curl_lane_s {

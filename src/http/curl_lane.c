@@ -2,11 +2,15 @@
  *
  * A connection's watch is kept as long as its socket: when curl loses
  * interest it only goes idle, and costs nothing until an event comes all the
- * same. It is freed where the socket is closed. Memory for a connection is
- * taken when its socket is opened, where failure is a failed connect. */
+ * same. It is freed where the socket is closed. A socket that is not connected
+ * yet curl closes without telling us, and says REMOVE afterwards: a watch whose
+ * descriptor is not its socket any more goes at once, since the loop must never
+ * watch a closed one. Memory for a connection is taken when its socket is
+ * opened, where failure is a failed connect. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <tinker/error.h>
 #include <unistd.h>
 
@@ -80,19 +84,31 @@ static int grow_slots(tinker__curl_lane_t *lane, size_t fd) {
   return 0;
 }
 
-static int add_watch(tinker__curl_lane_t *lane, curl_socket_t fd, bool lazy) {
-  size_t i = (size_t)fd;
-  if (i >= lane->slot_count && grow_slots(lane, i)) return TINKER_ENOMEM;
-  tinker__slot_t *slot = &lane->slots[i];
-  slot->lazy = lazy;
-  return tinker__watch_new(lane->owner->loop, &slot->watch, fd, on_ready,
-                           lane);
-}
-
 static void drop_watch(tinker__curl_lane_t *lane, curl_socket_t fd) {
   if ((size_t)fd >= lane->slot_count || !lane->slots[fd].watch) return;
   tinker__watch_free(lane->owner->loop, lane->slots[fd].watch);
   lane->slots[fd] = (tinker__slot_t){0};
+}
+
+/* 0 if there is none. */
+static ino_t inode_of(curl_socket_t fd) {
+  struct stat st;
+  return fstat(fd, &st) ? 0 : st.st_ino;
+}
+
+/* The descriptor is new: a watch of the same number is one of a socket that
+ * was closed without a word. */
+static int add_watch(tinker__curl_lane_t *lane, curl_socket_t fd, bool lazy) {
+  size_t i = (size_t)fd;
+  if (i >= lane->slot_count && grow_slots(lane, i)) return TINKER_ENOMEM;
+  for (int k = 0; k < TINKER__LANE_COUNT; k++) {
+    drop_watch(&lane->owner->lanes[k], fd);
+  }
+  tinker__slot_t *slot = &lane->slots[i];
+  slot->lazy = lazy;
+  slot->inode = lazy ? inode_of(fd) : 0;
+  return tinker__watch_new(lane->owner->loop, &slot->watch, fd, on_ready,
+                           lane);
 }
 
 curl_socket_t tinker__curl_open(void *user, curlsocktype purpose,
@@ -126,7 +142,8 @@ static int socket_function(CURL *easy, curl_socket_t fd, int what, void *user,
   (void)per_socket;
   bool known = (size_t)fd < lane->slot_count && lane->slots[fd].watch;
   if (what == CURL_POLL_REMOVE) {
-    if (known && lane->slots[fd].lazy) {
+    if (known && lane->slots[fd].lazy &&
+        lane->slots[fd].inode == inode_of(fd)) {
       tinker__watch_set(lane->owner->loop, lane->slots[fd].watch, 0);
     } else if (known) {
       drop_watch(lane, fd);

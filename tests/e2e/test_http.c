@@ -106,16 +106,20 @@ static void on_cancel(tinker__task_t *task) {
   if (!call->times) tinker__http_cancel(call->client->http, &call->request);
 }
 
-static void begin(client_t *c, call_t *call, tinker__http_request_t request) {
+static void prepare(client_t *c, call_t *call, tinker__http_request_t r) {
   memset(call, 0, sizeof(*call));
   call->client = c;
-  call->request = request;
+  call->request = r;
   call->request.user = call;
   call->request.done = on_done;
-  if (!request.timeout_ms) call->request.timeout_ms = FAR_MS;
-  if (!request.reply_max) call->request.reply_max = 1 << 20;
+  if (!r.timeout_ms) call->request.timeout_ms = FAR_MS;
+  if (!r.reply_max) call->request.reply_max = 1 << 20;
   tinker__task_init(&call->submit, on_submit);
   tinker__task_init(&call->cancel, on_cancel);
+}
+
+static void begin(client_t *c, call_t *call, tinker__http_request_t request) {
+  prepare(c, call, request);
   tinker__loop_post(c->loop, &call->submit);
 }
 
@@ -499,6 +503,52 @@ Test(http, a_full_listen_queue_is_waited_out, .timeout = 120) {
     finish(&calls[i]);
     cr_assert_eq(calls[i].reply.error, 0, "%s", calls[i].reply.detail);
     end(&calls[i]);
+  }
+  close_client(&c);
+  tiny_server_free(server);
+}
+
+/* ---- a connection that is given up before it is there ---- */
+
+static tiny_reply_t always_well(void *user, const tiny_request_t *r) {
+  (void)user;
+  (void)r;
+  return (tiny_reply_t){.bytes = TINY_OK("2", "{}")};
+}
+
+static void on_both(tinker__task_t *task) {
+  on_submit(task);
+  on_cancel(&TINKER__CONTAINER(task, call_t, submit)->cancel);
+}
+
+/* curl closes its socket in the turn that opened it, and says so afterwards;
+ * libuv would end the process if it had to watch a closed one. */
+Test(http, given_up_while_connecting, .timeout = 120) {
+  static call_t calls[8], gone;
+  client_t c;
+  tiny_server_t *server = tiny_server_new(NULL, 1, false, always_well, NULL);
+  open_client(&c, tiny_server_url(server));
+  for (int i = 0; i < 8; i++) begin(&c, &calls[i], post("/x", true));
+  for (int i = 0; i < 30; i++) {
+    tinker__http_request_t r = post("/gone", true);
+    r.lane = (tinker__lane_t)(i % TINKER__LANE_COUNT);
+    prepare(&c, &gone, r);
+    tinker__task_init(&gone.submit, on_both);
+    tinker__loop_post(c.loop, &gone.submit);
+    finish(&gone);
+    cr_assert_eq(gone.reply.error, TINKER_ECANCELED);
+    end(&gone);
+  }
+  tiny_server_accept(server);
+  for (int i = 0; i < 8; i++) {
+    finish(&calls[i]);
+    cr_assert_eq(calls[i].reply.error, 0, "%s", calls[i].reply.detail);
+    end(&calls[i]);
+  }
+  for (int i = 0; i < TINKER__LANE_COUNT; i++) {
+    tinker__http_request_t r = post("/x", true);
+    r.lane = (tinker__lane_t)i;
+    expect(&c, r, 0, 200, true);
   }
   close_client(&c);
   tiny_server_free(server);
