@@ -16,7 +16,8 @@ typedef struct faulty_s {
   char http[64]; /* "http://127.0.0.1:..." */
 } faulty_t;
 
-/* Makes the folder and the plan. seed: of its chances. rules: JSON objects, separated by commas. */
+/* Makes the folder and the plan. seed: of its chances. rules: JSON objects,
+ * separated by commas. */
 void faulty_init(faulty_t *s, int seed, const char *rules);
 /* Starts the program; the first flag that is NULL ends the list. `wait`: until
  * it says that it is ready. */

@@ -351,6 +351,24 @@ Test(faults, hanging_poll) {
   play_end(&hit);
 }
 
+/* Without a deadline near, the client's own limits for a poll (90 s) and for a
+ * submission (60 s) bring both through: too long for every day. */
+Test(hanging, limits_of_the_client, .timeout = 300) {
+  play_begin(&hit,
+             ON("retrieve_future",
+                "\"seq_id\":1,\"nth\":1,\"act\":\"hang\"") ","
+             ON("optim_step", "\"seq_id\":4,\"nth\":1,\"act\":\"hang\""),
+             NULL);
+  for (int i = 0; i < CALLS; i++) hit.timeout_ms[i] = 110000;
+  cr_assert_eq(play_create(&hit).code, 0);
+  play_train(&hit);
+  play_check(&hit, (ended_t[MAX_CALLS]){{0}});
+  play_check_ledger(&hit);
+  play_check_fired(&hit, 2);
+  play_check_undisturbed(&hit);
+  play_end(&hit);
+}
+
 /* --- what has no number is never repeated by itself --- */
 
 static void creation(const char *rules, const ended_t *first) {
