@@ -94,21 +94,32 @@ void tinker__faults_free(tinker__service_t *s) {
   s->faults = NULL;
 }
 
+static void note_line(tinker__op_t *op, tinker__str_t event) {
+  if (tinker__str_eqs(event, "accepted") ||
+      tinker__str_eqs(event, "rejected")) {
+    op->noted = true;
+  } else if (!tinker__str_eqs(event, "fault")) {
+    op->noted_end = true;
+  }
+}
+
 /* One line of an earlier run: its rule has fired, its call has the rule. */
 static int restore_line(tinker__service_t *s, tinker__str_t text) {
   tinker__body_t b;
   char why[200];
   int64_t rule = -1;
-  tinker__str_t id = TINKER__STR(""), act = TINKER__STR("");
+  tinker__str_t id = TINKER__STR(""), act = id, event = id;
   const tinker__field_t fields[] = {
       {"rule", TINKER__FIELD_I64, false, &rule, NULL},
+      {"event", TINKER__FIELD_STR, false, &event, NULL},
       {"id", TINKER__FIELD_STR, false, &id, NULL},
       {"act", TINKER__FIELD_STR, false, &act, NULL}};
-  int rc = tinker__body_parse(&b, s->mem, text, "", fields, 3, why,
+  int rc = tinker__body_parse(&b, s->mem, text, "", fields, 4, why,
                               sizeof why);
+  tinker__op_t *op = rc == 0 ? tinker__map_get(s->op_by_id, id) : NULL;
+  if (op) note_line(op, event);
   if (rc == 0 && rule >= 0 && (size_t)rule < s->faults->plan->n) {
     tinker__fault_rule_t *f = &s->faults->plan->rules[rule];
-    tinker__op_t *op = tinker__map_get(s->op_by_id, id);
     if (tinker__str_eqs(act, tinker__fault_act_name(f->act))) {
       f->fired++;
       f->first_ms = s->world->now_ms(s->world->user);
@@ -120,6 +131,20 @@ static int restore_line(tinker__service_t *s, tinker__str_t text) {
   }
   tinker__body_done(&b);
   return rc == TINKER_ENOMEM ? rc : 0;
+}
+
+/* A kill between a commit and its line: the store knows. */
+static void add_missing_lines(tinker__service_t *s) {
+  size_t cursor = 0;
+  tinker__str_t key;
+  void *value;
+  while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
+    const tinker__op_t *op = value;
+    bool rejected = op->state == TINKER__OP_REJECTED;
+    if (!op->noted) tinker__ledger_op(op, rejected ? "rejected" : "accepted");
+    if (rejected || op->noted_end || op->state == TINKER__OP_PENDING) continue;
+    tinker__ledger_op(op, op->state == TINKER__OP_DONE ? "applied" : "failed");
+  }
 }
 
 int tinker__faults_restore(tinker__service_t *s, char *why, size_t why_len) {
@@ -134,6 +159,7 @@ int tinker__faults_restore(tinker__service_t *s, char *why, size_t why_len) {
     rc = restore_line(s, (tinker__str_t){at, (size_t)(stop - at)});
     at = stop == end ? end : stop + 1;
   }
+  if (rc == 0) add_missing_lines(s);
   tinker__buf_free(&lines);
   return rc;
 }

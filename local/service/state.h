@@ -121,6 +121,7 @@ typedef struct tinker__op_s {
   bool repeated;                      /* apply_twice: once already */
   tinker__link_t paused;              /* faults.paused */
   int64_t paused_until_ms;            /* monotonic, 0 = it may run */
+  bool noted, noted_end; /* at the start: the ledger has it, and its result */
 } tinker__op_t;
 
 struct tinker__model_s {
