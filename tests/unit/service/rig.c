@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <microhttpd.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -263,6 +264,30 @@ void rig_model(rig_t *rig, const char *session, int number, char *id,
            session, number);
   rig_do(rig, "POST api/v1/create_model", body, &reply);
   rig_member(&reply, "model_id", id, len);
+}
+
+void rig_sampler(rig_t *rig, const char *session, char *id, size_t len) {
+  static reply_t reply;
+  char body[300];
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"sampling_session_seq_id\":0,"
+           "\"base_model\":\"m\"}", session);
+  rig_call(rig, "POST api/v1/create_sampling_session", NULL, NULL, body,
+           &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  rig_member(&reply, "sampling_session_id", id, len);
+}
+
+void rig_refuse(rig_t *rig, const char *when) {
+  char path[80], sql[300];
+  sqlite3 *db;
+  snprintf(path, sizeof path, "%s/store.db", rig->dir);
+  snprintf(sql, sizeof sql, "CREATE TRIGGER full BEFORE %s BEGIN"
+           " SELECT RAISE(ABORT, 'no room'); END", when);
+  cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+  int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+  cr_assert_eq(rc, SQLITE_OK, "%s", sqlite3_errmsg(db));
+  sqlite3_close(db);
 }
 
 void rig_fb_body(char *out, size_t len, const char *model, int seq) {

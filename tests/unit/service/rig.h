@@ -60,6 +60,11 @@ int rig_count(rig_t *rig, const char *kind, const char *end);
 void rig_session(rig_t *rig, char *id, size_t len);
 void rig_model(rig_t *rig, const char *session, int number, char *id,
                size_t len);
+/* A sampling session of the base model, the session's first. */
+void rig_sampler(rig_t *rig, const char *session, char *id, size_t len);
+/* From now on the store refuses what the trigger's condition names ("INSERT ON
+ * requests WHEN NEW.seq = 5"). */
+void rig_refuse(rig_t *rig, const char *when);
 void rig_fb_body(char *out, size_t len, const char *model, int seq);
 void rig_optim_body(char *out, size_t len, const char *model, int seq);
 

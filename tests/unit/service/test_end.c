@@ -1,7 +1,6 @@
 /* The end of a session: calls on their way into the log, samples under way. */
 #include <criterion/criterion.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -46,21 +45,6 @@ static void let_go(hold_t *h) {
   pthread_mutex_unlock(&h->lock);
 }
 
-/* From now on number 5 can't be logged. */
-static void refuse_number_5(rig_t *rig) {
-  char path[80];
-  sqlite3 *db;
-  snprintf(path, sizeof path, "%s/store.db", rig->dir);
-  cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-  int rc = sqlite3_exec(db,
-                        "CREATE TRIGGER full BEFORE INSERT ON requests"
-                        " WHEN NEW.seq = 5 BEGIN"
-                        " SELECT RAISE(ABORT, 'no room'); END",
-                        NULL, NULL, NULL);
-  cr_assert_eq(rc, SQLITE_OK, "%s", sqlite3_errmsg(db));
-  sqlite3_close(db);
-}
-
 /* Numbers 3 and 5 wait for 1; 4 and 5 are under way when the session ends, and
  * 5 can't be stored. */
 Test(end, behind_a_gap_and_on_the_way) {
@@ -74,7 +58,7 @@ Test(end, behind_a_gap_and_on_the_way) {
   rig_optim_body(body, sizeof body, model, 3);
   rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
   cr_assert_eq(reply.status, 200, "%s", reply.text);
-  refuse_number_5(&rig);
+  rig_refuse(&rig, "INSERT ON requests WHEN NEW.seq = 5");
 
   hold(&h, rig.s->store);
   rig_optim_body(body, sizeof body, model, 4);
@@ -139,18 +123,13 @@ static void expect_canceled(rig_t *rig, const char *id) {
 Test(end, samples_stop) {
   static rig_t rig;
   static reply_t reply;
-  char session[80], sampler[120], body[300], ids[70][200];
+  char session[80], sampler[120], ids[70][200];
   rig_open(&rig);
   rig_stop(&rig);
   rig.api.decode = counted_decode;
   rig_start(&rig);
   rig_session(&rig, session, sizeof session);
-  snprintf(body, sizeof body,
-           "{\"session_id\":\"%s\",\"sampling_session_seq_id\":0,"
-           "\"base_model\":\"m\"}", session);
-  rig_call(&rig, "POST api/v1/create_sampling_session", NULL, NULL, body,
-           &reply);
-  rig_member(&reply, "sampling_session_id", sampler, sizeof sampler);
+  rig_sampler(&rig, session, sampler, sizeof sampler);
   int n = sizeof ids / sizeof *ids; /* more than run at once */
   for (int i = 0; i < n; i++) {
     send_sample(&rig, sampler, i, ids[i], sizeof ids[i]);

@@ -23,15 +23,10 @@ static void sample(rig_t *rig, const char *sampler, int seq, reply_t *reply) {
 Test(result, too_large) {
   static rig_t rig;
   static reply_t reply;
-  char session[80], sampler[120], body[300];
+  char session[80], sampler[120];
   rig_open(&rig);
   rig_session(&rig, session, sizeof session);
-  snprintf(body, sizeof body,
-           "{\"session_id\":\"%s\",\"sampling_session_seq_id\":0,"
-           "\"base_model\":\"m\"}", session);
-  rig_call(&rig, "POST api/v1/create_sampling_session", NULL, NULL, body,
-           &reply);
-  rig_member(&reply, "sampling_session_id", sampler, sizeof sampler);
+  rig_sampler(&rig, session, sampler, sizeof sampler);
   size_t room = rig.s->max_result;
   cr_assert_geq(room, 1u << 29);
   rig.s->max_result = 300;

@@ -1,6 +1,5 @@
 /* What comes while the service ends, over connections that were open before. */
 #include <criterion/criterion.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,19 +54,6 @@ Test(stop, nothing_is_held) {
   rig_close(&rig);
 }
 
-static void refuse_marks(rig_t *rig) {
-  char path[80];
-  sqlite3 *db;
-  snprintf(path, sizeof path, "%s/store.db", rig->dir);
-  cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-  int rc = sqlite3_exec(db,
-                        "CREATE TRIGGER full BEFORE UPDATE OF broken ON models"
-                        " BEGIN SELECT RAISE(ABORT, 'no room'); END",
-                        NULL, NULL, NULL);
-  cr_assert_eq(rc, SQLITE_OK, "%s", sqlite3_errmsg(db));
-  sqlite3_close(db);
-}
-
 /* The operator is not told that a run is marked when it is not. */
 Test(stop, marks_of_the_operator) {
   static rig_t rig;
@@ -77,7 +63,7 @@ Test(stop, marks_of_the_operator) {
   rig_open(&rig);
   rig_session(&rig, session, sizeof session);
   rig_model(&rig, session, 0, model, sizeof model);
-  refuse_marks(&rig);
+  rig_refuse(&rig, "UPDATE OF broken ON models");
   rig_call(&rig, route, model, NULL, "{\"reason\":\"x\"}", &reply);
   cr_assert_eq(reply.status, 503, "%d %s", reply.status, reply.text);
   rig_stop(&rig);
@@ -182,12 +168,7 @@ Test(stop, halts_the_engine, .timeout = 60) {
   rig_open(&rig);
   rig_session(&rig, session, sizeof session);
   rig_model(&rig, session, 0, model, sizeof model);
-  snprintf(body, sizeof body,
-           "{\"session_id\":\"%s\",\"sampling_session_seq_id\":0,"
-           "\"base_model\":\"m\"}", session);
-  rig_call(&rig, "POST api/v1/create_sampling_session", NULL, NULL, body,
-           &reply);
-  rig_member(&reply, "sampling_session_id", sampler, sizeof sampler);
+  rig_sampler(&rig, session, sampler, sizeof sampler);
   rig_stop(&rig);
   rig.api.pass_step = endless_step;
   rig_start(&rig);
