@@ -155,7 +155,7 @@ int tinker__faults_restore(tinker__service_t *s, char *why, size_t why_len) {
   const char *at = lines.data, *end = rc == 0 && at ? at + lines.len : at;
   while (rc == 0 && at != end) {
     const char *stop = memchr(at, '\n', (size_t)(end - at));
-    if (!stop) stop = end; /* cut by a kill: its call was not told */
+    if (!stop) stop = end; /* none: the opening has dropped a cut line */
     rc = restore_line(s, (tinker__str_t){at, (size_t)(stop - at)});
     at = stop == end ? end : stop + 1;
   }
