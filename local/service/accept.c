@@ -323,7 +323,7 @@ TINKER__HANDLER(save_weights_external) {
   const tinker__field_t fields[] = {
       {"model_id", TINKER__FIELD_STR, true, &model_id, NULL},
       {"seq_id", TINKER__FIELD_I64, true, &seq, NULL}};
-  tinker__work_in_t in = {.kind = TINKER__OP_SAVE,
+  tinker__work_in_t in = {.kind = TINKER__OP_SAVE_EXTERNAL,
                           .body = tinker__buf_str(&r->body)};
   if (tinker__body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
   tinker__handled_t h;

@@ -25,7 +25,8 @@ static const char *const kind_endpoints[] = {
     [TINKER__OP_OPTIM] = "optim_step",
     [TINKER__OP_SAVE] = "save_weights",
     [TINKER__OP_SAVE_SAMPLER] = "save_weights_for_sampler",
-    [TINKER__OP_SAMPLE] = "asample"};
+    [TINKER__OP_SAMPLE] = "asample",
+    [TINKER__OP_SAVE_EXTERNAL] = "save_weights_external"};
 
 static void add_line(tinker__service_t *s, const tinker__ledger_line_t *line) {
   if (s->faults && !tinker__ledger_add(s->faults->ledger, line)) {

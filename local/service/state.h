@@ -72,7 +72,8 @@ typedef enum {
   TINKER__OP_OPTIM = 4,
   TINKER__OP_SAVE = 5,
   TINKER__OP_SAVE_SAMPLER = 6,
-  TINKER__OP_SAMPLE = 7
+  TINKER__OP_SAMPLE = 7,
+  TINKER__OP_SAVE_EXTERNAL = 8 /* always rejected */
 } tinker__op_kind_t;
 
 typedef enum {

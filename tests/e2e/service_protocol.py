@@ -210,6 +210,9 @@ def check_consumed(service):
     expect(service, 409, "rejected", "save_weights_external",
            {**external, "path": "y"})
     service.do("optim_step", optim_step(model, 7))
+    save = {**external, "seq_id": 8}
+    service.do("save_weights", save)
+    expect(service, 409, "used before", "save_weights_external", save)
 
 
 def check_forward(service):
