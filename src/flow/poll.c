@@ -114,7 +114,7 @@ static void understood(tinker__part_t *part, tinker__http_reply_t *reply) {
 }
 
 void tinker__part_told(tinker__part_t *part, tinker__http_reply_t *reply) {
-  if (reply->error || reply->status < 200 || reply->status > 299)
+  if (tinker__http_failed(reply))
     tinker__part_trouble(part, TINKER__RETRY_POLL, reply, TINKER__PART_PAUSE);
   else
     understood(part, reply);

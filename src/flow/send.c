@@ -125,7 +125,7 @@ static void accepted(tinker__part_t *part, tinker__http_reply_t *reply) {
 }
 
 void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply) {
-  if (reply->error || reply->status < 200 || reply->status > 299) {
+  if (tinker__http_failed(reply)) {
     tinker__part_trouble(part, part->op->kind->retry, reply,
                          TINKER__PART_REST);
   } else if (part->op->kind->request_type) {

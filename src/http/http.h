@@ -97,6 +97,10 @@ typedef struct tinker__http_ops_s {
   void (*close)(tinker__http_t *http, void (*closed)(void *user), void *user);
 } tinker__http_ops_t;
 
+/* Whether the service did not do as it was asked, or did not say so: no reply,
+ * an error, or with a success the page of a portal or proxy in between. */
+bool tinker__http_failed(const tinker__http_reply_t *reply);
+
 /* Head of every transport. */
 struct tinker__http_s {
   const tinker__http_ops_t *ops;

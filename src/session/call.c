@@ -106,10 +106,10 @@ static void on_reply(tinker__http_request_t *request,
   if (is_hopeless(reply->error)) {
     unsigned advice = once && reply->sent ? TINKER__ADVICE_UNKNOWN : 0;
     end(call, reply, make_error(call, reply, reply->error, advice));
-  } else if (!reply->error && reply->status >= 200 && reply->status < 300) {
-    end(call, reply, NULL);
-  } else {
+  } else if (tinker__http_failed(reply)) {
     judge(call, reply);
+  } else {
+    end(call, reply, NULL);
   }
 }
 

@@ -305,10 +305,12 @@ Test(faults, redirect_of_a_post) {
                "\"nth\":1,\"act\":\"status\",\"status\":302"), 1, NULL, 0);
 }
 
-Test(faults, portal_answers_a_poll) {
-  told(ON("retrieve_future", "\"seq_id\":4," PORTAL), NULL,
-       (ended_t[MAX_CALLS]){FAILS(OPTIM(1), TINKER_EPROTO, UNKNOWN)});
-  play_end(&hit);
+Test(faults, portal_answers_what_can_be_asked_again) {
+  unnoticed(ON("retrieve_future", "\"seq_id\":3," PORTAL) ","
+            ON("retrieve_future", "\"seq_id\":4," PORTAL) ","
+            ON("retrieve_future", "\"seq_id\":5,\"nth\":1,\"act\":"
+                                  "\"status\",\"status\":302") ","
+            ON("asample", PORTAL) "," ON("get_info", PORTAL), 5, NULL, 0);
 }
 
 Test(faults, result_by_another_name) {

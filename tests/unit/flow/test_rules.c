@@ -91,6 +91,11 @@ Test(rules, numbered) {
     cr_assert(o.attempts > 10 && o.code == TINKER_EPROTO &&
               o.advice & TINKER__ADVICE_FATAL &&
               o.advice & TINKER__ADVICE_UNKNOWN);
+    o = status(TINKER__RETRY_SAMPLE, no_answer[i]);
+    cr_assert(o.attempts > 10 && o.advice == TINKER__ADVICE_RETRIABLE);
+    o = status(TINKER__RETRY_ONCE, no_answer[i]);
+    cr_assert(o.attempts == 1 && o.advice == TINKER__ADVICE_UNKNOWN);
+    cr_assert_eq(status(TINKER__RETRY_POLL, no_answer[i]).attempts, 1000);
   }
   o = status(TINKER__RETRY_NUMBERED, 410); /* the session is over */
   cr_assert(o.attempts == 1 && o.code == TINKER_ESESSION &&

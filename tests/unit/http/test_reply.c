@@ -86,6 +86,41 @@ Test(reply, nonsense_is_ignored) {
   cr_assert_not(x.reply.invalid_token);
 }
 
+typedef struct answer_s {
+  int status;
+  const char *type, *body;
+  bool failed;
+} answer_t;
+
+static const answer_t answers[] = {
+    {200, "application/json", "{}", false},
+    {200, "application/json", "null", false},
+    {204, "", "", false},
+    {200, "text/html", " {}", false}, /* JSON by another name */
+    {200, "application/x-protobuf", "<", false},
+    {200, "", " \t\r\n", false},
+    {400, "application/json", "{}", true},
+    {302, "", "", true},
+    {200, "text/html", "<html>", true},
+    {200, "application/json", "\xef\xbb\xbf \t\r\n<html>", true},
+};
+
+Test(reply, a_page_is_no_answer) {
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+    const answer_t *a = &answers[i];
+    tinker__http_reply_t reply = {.status = a->status};
+    tinker__buf_init(&reply.body, &mem, 100);
+    strcpy(reply.content_type, a->type);
+    cr_assert_eq(tinker__buf_adds(&reply.body, a->body), 0);
+    cr_assert_eq(tinker__http_failed(&reply), a->failed, "case %zu", i);
+    tinker__buf_free(&reply.body);
+  }
+  cr_assert(tinker__http_failed(&(tinker__http_reply_t){
+      .error = TINKER_ETRANSPORT, .status = 200}));
+}
+
 Test(reply, the_body_stops_at_its_cap) {
   tinker__mem_t mem;
   char bytes[10] = "0123456789";

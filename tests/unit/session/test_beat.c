@@ -66,6 +66,7 @@ Test(beat, silence_of_two_minutes_is_said_once_and_its_end_too) {
       {.delay_ms = -1}, /* runs into the timeout of ten seconds */
       {.status = 500},
       {.status = 404},
+      {.status = 200, .body = "<html>log in</html>"}, /* a portal's */
   };
   for (size_t i = 0; i < sizeof(failures) / sizeof(*failures); i++) {
     open_with((server_t){.from = 2, .to = 30, .failure = failures[i]});
