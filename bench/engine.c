@@ -1,6 +1,7 @@
 /* engine: speed of the CPU engine on whole models.
  *
- *   bench_engine DEMO_MODEL_FOLDER [THREADS]
+ *   bench_engine DEMO_MODEL_FOLDER [THREADS [KERNEL_SET]]
+ *   bench_engine decode MODEL [THREADS [KERNEL_SET]]
  *   bench_engine serve MODEL [DTYPE [THREADS]]
  *   bench_engine write MODEL DTYPE FOLDER
  *
@@ -11,9 +12,10 @@
  * plain read of the same weights by the same threads ("share", 1 = as fast as
  * memory; "gain", tokens/s against one sample). Reads and rounds take turns,
  * so that all see the same machine; figures are of the least time, and of the
- * median where a name says so.
+ * median where a name says so. The second form prints the last two lines, of
+ * decoding, for a MODEL in bf16.
  *
- * The second form is for scripts that let somebody else take turns
+ * The third form is for scripts that let somebody else take turns
  * (engine_torch.py, engine_llama.py): it does what each line of its input
  * says and answers with the seconds: "train SEQUENCES", "prefill TOKENS",
  * "decode SAMPLES TOKENS". */
@@ -41,8 +43,8 @@ typedef struct {
   const tinker__engine_api_t *api;
   tinker__engine_t *engine;
   tinker__base_t *base;
-  tinker__train_t *train; /* from the first step on */
-  const char *name, *dtype;
+  tinker__train_t *train;         /* from the first step on */
+  const char *name, *dtype, *set; /* set NULL: the best */
   unsigned threads;
   char why[256];
 } bench_t;
@@ -303,7 +305,8 @@ static void decode(bench_t *b) {
 /* --- Runs ----------------------------------------------------------------- */
 
 static void open_folder(bench_t *b, const char *dir) {
-  tinker__engine_options_t o = {.mem = &b->mem, .threads = b->threads};
+  tinker__engine_options_t o = {
+      .mem = &b->mem, .threads = b->threads, .kernels = b->set};
   check(b, b->api->open(&b->engine, &o, b->why, sizeof b->why));
   check(b, b->api->base_load(b->engine, dir, &b->base, b->why, sizeof b->why));
   b->threads = tinker__pool_threads(b->engine->pool);
@@ -340,6 +343,13 @@ static void close_base(bench_t *b) {
   b->api->close(b->engine);
 }
 
+static int print_decode(bench_t *b, const char *model) {
+  open_base(b, model, "bf16");
+  decode(b);
+  close_base(b);
+  return 0;
+}
+
 static int print_all(bench_t *b, const char *demo) {
   open_base(b, demo, "bf16");
   b->name = "tiny-kjv";
@@ -348,10 +358,7 @@ static int print_all(bench_t *b, const char *demo) {
   open_base(b, SHAPE, "f32");
   train(b, 4);
   close_base(b);
-  open_base(b, SHAPE, "bf16");
-  decode(b);
-  close_base(b);
-  return 0;
+  return print_decode(b, SHAPE);
 }
 
 /* Seconds for n tokens of each sample, behind one token of prompt. */
@@ -401,7 +408,8 @@ static int serve(bench_t *b, const char *model, const char *dtype) {
 }
 
 static int usage(void) {
-  fputs("usage: bench_engine DEMO_MODEL_FOLDER [THREADS]\n"
+  fputs("usage: bench_engine DEMO_MODEL_FOLDER [THREADS [KERNEL_SET]]\n"
+        "       bench_engine decode MODEL [THREADS [KERNEL_SET]]\n"
         "       bench_engine serve MODEL [DTYPE [THREADS]]\n"
         "       bench_engine write MODEL DTYPE FOLDER\n",
         stderr);
@@ -421,7 +429,10 @@ int main(int argc, char **argv) {
     shape_write(s, dtype_named(argv[3]), &b.mem, argv[4]);
     return 0;
   }
-  if (argc < 2 || argc > 3) return usage();
-  b.threads = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
-  return print_all(&b, argv[1]);
+  bool one_op = argc > 2 && strcmp(argv[1], "decode") == 0;
+  char **rest = argv + (one_op ? 3 : 2), **end = argv + argc;
+  if (argc < 2 || end - rest > 2) return usage();
+  if (rest < end) b.threads = (unsigned)strtoul(rest[0], NULL, 10);
+  if (rest + 1 < end) b.set = rest[1];
+  return one_op ? print_decode(&b, argv[2]) : print_all(&b, argv[1]);
 }

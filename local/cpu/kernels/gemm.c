@@ -23,6 +23,9 @@
 /* How far memory is asked ahead, in steps of k through 16-bit panels: some
  * microseconds' worth of reading. */
 #define AHEAD 128
+/* Bytes of panels that strips of rows take turns at: with the rows and as much
+ * again on its way from memory, about what the nearest cache holds. */
+#define NEAR_TURN 16384
 
 typedef enum { B_STRIDED, B_PACKED, B_PACKED_BACK } b_kind_t;
 
@@ -42,11 +45,13 @@ typedef struct {
 typedef struct {
   const product_t *p;
   float *block_a, *block_b, *edge;
-  size_t i0, i1, j0, j1; /* block of c */
-  size_t k0, k1;         /* block of k */
-  const void *b;         /* right operand at (k0, j0) */
+  size_t i0, i1; /* rows of the part */
+  size_t j0, j1; /* block of c */
+  size_t k0, k1; /* block of k */
+  const void *b; /* right operand at (k0, j0) */
   tinker__elem_t type;
   size_t b_ks, b_ps;
+  size_t next; /* in_turn: how many elements on the next block begins */
 } block_t;
 
 /* Left operand of a strip of rows: element (r, k) at a[r * rs + k * ks]. */
@@ -63,6 +68,20 @@ static size_t round_up(size_t a, size_t step) {
   return (a + step - 1) / step * step;
 }
 
+static unsigned rows_max(const product_t *p) {
+  return p->direct ? p->ks->stream_mr : p->ks->max_mr;
+}
+
+/* Strips are of even height. */
+static size_t strip_height(const product_t *p, size_t rows) {
+  size_t strips = (rows + rows_max(p) - 1) / rows_max(p);
+  return (rows + strips - 1) / strips;
+}
+
+static unsigned panels_of(const product_t *p, size_t mr) {
+  return p->direct ? p->ks->stream_np[mr] : p->ks->np[mr];
+}
+
 /* End of row i's chain within the block, at least k0. */
 static size_t row_end(const block_t *bl, size_t i) {
   const tinker__gemm_t *g = bl->p->g;
@@ -71,27 +90,57 @@ static size_t row_end(const block_t *bl, size_t i) {
   return end < bl->k0 ? bl->k0 : end;
 }
 
-/* One tile over k. What is read where it lies is asked for ahead: within the
- * panels, and at their end the next ones. */
-static void run_chains(const block_t *bl, unsigned mr, unsigned np, size_t k,
-                       strip_t s, const char *b, float *c, size_t ldc,
-                       bool load) {
-  const tinker__kernels_t *ks = bl->p->ks;
-  if (!bl->p->direct) {
-    ks->tile(mr, np, k, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps, 0, c, ldc,
-             load);
-    return;
-  }
-  tinker__tile_fn stream = ks->stream[bl->type];
-  size_t size = bl->type == TINKER__F32 ? 4 : 2;
+/* Several strips of rows read the same panels where they lie: a block of k
+ * after the other, so that only the first meets memory. */
+static bool in_turn(const product_t *p) {
+  return p->direct && p->kind == B_PACKED && p->g->m > rows_max(p);
+}
+
+static size_t elem_size(const block_t *bl) {
+  return bl->type == TINKER__F32 ? 4 : 2;
+}
+
+/* One tile over k of panels read where they lie. What follows is asked for
+ * ahead: within the panels, and at their end the next ones. */
+static void run_ahead(const block_t *bl, unsigned mr, unsigned np, size_t k,
+                      strip_t s, const char *b, float *c, size_t ldc,
+                      bool load) {
+  tinker__tile_fn stream = bl->p->ks->stream[bl->type];
+  size_t size = elem_size(bl), row = bl->b_ks * size;
+  size_t line = bl->type == TINKER__F32 ? row : 2 * row;
   size_t step = bl->type == TINKER__F32 ? AHEAD / 2 : AHEAD;
   size_t first = k > step ? k - step : 0;
   if (first > 0)
     stream(mr, np, first, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps,
-           step * bl->b_ks, c, ldc, load);
-  stream(mr, np, k - first, s.a + first * s.ks, s.rs, s.ks,
-         b + first * bl->b_ks * size, bl->b_ks, bl->b_ps,
-         np * bl->b_ps - first * bl->b_ks, c, ldc, load || first > 0);
+           (uintptr_t)b + step * row, line, c, ldc, load);
+  stream(mr, np, k - first, s.a + first * s.ks, s.rs, s.ks, b + first * row,
+         bl->b_ks, bl->b_ps, (uintptr_t)b + np * bl->b_ps * size, line, c, ldc,
+         load || first > 0);
+}
+
+/* The same where strips take turns: each asks for its part of the next block,
+ * so that memory works while all of them do. */
+static void run_turn(const block_t *bl, size_t i, unsigned mr, unsigned np,
+                     size_t k, strip_t s, const char *b, float *c, size_t ldc,
+                     bool load) {
+  size_t rows = bl->i1 - bl->i0, size = elem_size(bl);
+  size_t ask = bl->next + (i - bl->i0) * k / rows * bl->b_ks;
+  bl->p->ks->stream[bl->type](mr, np, k, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps,
+                              (uintptr_t)b + ask * size, 64 * mr / rows, c, ldc,
+                              load);
+}
+
+static void run_chains(const block_t *bl, size_t i, unsigned mr, unsigned np,
+                       size_t k, strip_t s, const char *b, float *c, size_t ldc,
+                       bool load) {
+  const tinker__kernels_t *ks = bl->p->ks;
+  if (!bl->p->direct)
+    ks->tile(mr, np, k, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps, 0, 0, c, ldc,
+             load);
+  else if (in_turn(bl->p))
+    run_turn(bl, i, mr, np, k, s, b, c, ldc, load);
+  else
+    run_ahead(bl, mr, np, k, s, b, c, ldc, load);
 }
 
 /* Rows i .. i + mr, panels at b, into c (whole panels). The common part of
@@ -101,14 +150,14 @@ static void run_tile(const block_t *bl, size_t i, unsigned mr, unsigned np,
                      bool load) {
   size_t common = row_end(bl, i) - bl->k0;
   size_t b_bytes = bl->b_ks * (bl->type == TINKER__F32 ? 4 : 2);
-  run_chains(bl, mr, np, common, s, b, c, ldc, load);
+  run_chains(bl, i, mr, np, common, s, b, c, ldc, load);
   if (bl->p->g->shape != TINKER__GEMM_K_CAUSAL) return;
   for (unsigned r = 1; r < mr; r++) {
     size_t len = row_end(bl, i + r) - bl->k0 - common;
     strip_t row = {s.a + common * s.ks + r * s.rs, s.rs, s.ks};
     if (len > 0)
-      run_chains(bl, 1, np, len, row, b + common * b_bytes, c + r * ldc, ldc,
-                 true);
+      run_chains(bl, i + r, 1, np, len, row, b + common * b_bytes, c + r * ldc,
+                 ldc, true);
   }
 }
 
@@ -123,14 +172,6 @@ static void run_edge(const block_t *bl, size_t i, unsigned mr, unsigned np,
   run_tile(bl, i, mr, np, s, b, bl->edge, ld, load);
   for (unsigned r = 0; r < mr; r++)
     memcpy(c + r * ldc, bl->edge + r * ld, cols * sizeof *c);
-}
-
-static unsigned rows_max(const product_t *p) {
-  return p->direct ? p->ks->stream_mr : p->ks->max_mr;
-}
-
-static unsigned panels_of(const product_t *p, size_t mr) {
-  return p->direct ? p->ks->stream_np[mr] : p->ks->np[mr];
 }
 
 /* Columns j0 .. j1 for a strip of rows. */
@@ -176,6 +217,9 @@ static void open_b(block_t *bl) {
     bl->b = (const char *)w->panels + at * (w->type == TINKER__F32 ? 4 : 2);
     bl->b_ks = 16;
     bl->b_ps = w->k_in * 16;
+    bl->next = bl->k1 < w->k_in
+                   ? kn * 16
+                   : (bl->j1 - bl->j0) / 16 * bl->b_ps - bl->k0 * 16;
     return;
   }
   for (size_t j = bl->j0; j < bl->j1; j += 16) {
@@ -217,8 +261,7 @@ static void run_rows(block_t *bl, size_t i0, size_t i1) {
   const product_t *p = bl->p;
   const tinker__gemm_t *g = p->g;
   size_t kn = bl->k1 - bl->k0;
-  size_t strips = (i1 - i0 + rows_max(p) - 1) / rows_max(p);
-  size_t mr = (i1 - i0 + strips - 1) / strips; /* of even height */
+  size_t mr = strip_height(p, i1 - i0);
   size_t step = pass_columns(p, mr, kn);
   bool in_place = direct_a(p, bl->j1 - bl->j0);
   for (size_t j = bl->j0; j < bl->j1; j += step)
@@ -238,6 +281,11 @@ static void run_rows(block_t *bl, size_t i0, size_t i1) {
 /* Length of a block of k, a multiple of 16. Rows read in place are read the
  * faster the longer they are, as long as what they meet stays in the cache. */
 static size_t k_step(const product_t *p, size_t cols) {
+  if (in_turn(p)) {
+    size_t size = p->w->type == TINKER__F32 ? 4 : 2;
+    size_t blocks = p->g->k * cols * size / NEAR_TURN + 1;
+    return round_up((p->g->k + blocks - 1) / blocks, 16);
+  }
   if (p->direct) return p->g->k;
   if (p->g->a_cs == 1 && direct_a(p, cols))
     return DIRECT_B / (round_up(cols, 16) * 16) * 16;
@@ -249,10 +297,11 @@ static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
                      size_t j0, size_t j1) {
   const tinker__gemm_t *g = p->g;
   float *scratch = tinker__pool_scratch(p->pool, worker);
-  block_t bl = {.p = p};
+  block_t bl = {.p = p, .i0 = i0, .i1 = i1};
   size_t mc = TINKER__GEMM_MC / rows_max(p) * rows_max(p);
-  size_t kc = k_step(p, j1 - j0);
   size_t nc = p->direct ? j1 - j0 : TINKER__GEMM_NC;
+  if (in_turn(p)) nc = panels_of(p, strip_height(p, i1 - i0)) * 16u;
+  size_t kc = k_step(p, min_size(nc, j1 - j0));
   bl.block_b = scratch;
   bl.edge = scratch + TINKER__GEMM_NC * TINKER__GEMM_KC;
   bl.block_a = bl.edge + (TINKER__GEMM_TILE - 64);
@@ -282,10 +331,11 @@ static void part_task(void *arg, size_t task, unsigned worker) {
  * fewest. Returns the number of parts. */
 static size_t cut(product_t *p, size_t tasks) {
   size_t m = p->g->m, n = p->g->n, best = SIZE_MAX, count = 0;
+  size_t unit = in_turn(p) ? 16 : 64;
   for (size_t rows = 1; rows <= tasks; rows++) {
     size_t cols = (tasks + rows - 1) / rows;
     size_t i = round_up((m + rows - 1) / rows, rows_max(p));
-    size_t j = round_up((n + cols - 1) / cols, 64);
+    size_t j = round_up((n + cols - 1) / cols, unit);
     size_t nr = (m + i - 1) / i, nc = (n + j - 1) / j;
     /* Too few parts is worse than any copy. */
     size_t cost = nr * n + nc * m + (nr * nc < tasks ? tasks * (m + n) : 0);

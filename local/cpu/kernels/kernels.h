@@ -40,12 +40,14 @@ typedef struct {
 /* One product tile: mr rows, np panels of 16 columns.
  * c[i][16p + l] = chain over k of a[i * a_rs + k * a_ks] *
  * b[p * b_ps + k * b_ks + l], from c (load) or 0. b is f32, bf16 or f16 by the
- * member used. `ahead`: how many elements behind what it reads of b the next
- * lie, for b in memory rather than in a cache. */
+ * member used. ask: for b in memory rather than in a cache, the address of
+ * what is to be had next of the first panel, ask_step bytes on with each cache
+ * line of a panel that is read. */
 typedef void (*tinker__tile_fn)(unsigned mr, unsigned np, size_t k,
                                 const float *a, size_t a_rs, size_t a_ks,
                                 const void *b, size_t b_ks, size_t b_ps,
-                                size_t ahead, float *c, size_t ldc, bool load);
+                                uintptr_t ask, size_t ask_step, float *c,
+                                size_t ldc, bool load);
 
 typedef struct {
   const char *name; /* "scalar", "avx2", "avx512", "neon" */

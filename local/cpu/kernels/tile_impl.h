@@ -9,11 +9,30 @@ TILE_INLINE vf_t tile_load_b(const void *b, size_t at, tinker__elem_t type) {
   return widen16((const uint16_t *)b + at, type);
 }
 
-/* Ask for the sixteen values at `at`. As an integer: the address may lie past
- * the matrix, where asking does nothing. */
-TILE_INLINE void tile_ask(const void *b, size_t at, tinker__elem_t type) {
-  size_t size = type == TINKER__F32 ? 4 : 2;
-  __builtin_prefetch((const void *)((uintptr_t)b + at * size));
+#ifndef VF_ONTO
+static inline void vf_onto(vf_t *c, vf_t a, vf_t b) {
+  *c = vf_fma(a, b, *c);
+}
+#endif
+
+#ifndef VF_DEALS_BF16
+static inline vf_t vf_load_dealt(const uint16_t *p) {
+  return vf_load_bf16(p);
+}
+
+static inline vf_t vf_deal(vf_t a) {
+  return a;
+}
+#endif
+
+/* Sums lie in the order in which a set's b comes most cheaply. */
+TILE_INLINE vf_t tile_load_any(const void *b, size_t at, tinker__elem_t type) {
+  if (type == TINKER__BF16) return vf_load_dealt((const uint16_t *)b + at);
+  return tile_load_b(b, at, type);
+}
+
+TILE_INLINE vf_t tile_order(vf_t c, tinker__elem_t type) {
+  return type == TINKER__BF16 ? vf_deal(c) : c;
 }
 
 /* One k: np panels at b + at, a value of each row. mr and np are constants
@@ -21,37 +40,38 @@ TILE_INLINE void tile_ask(const void *b, size_t at, tinker__elem_t type) {
 TILE_INLINE void tile_step(const unsigned mr, const unsigned np,
                            const tinker__elem_t type, vf_t *acc, const float *a,
                            size_t a_rs, const void *b, size_t at, size_t b_ps) {
-  vf_t vb[TILE_MAX_NP];
   TILE_UNROLL
-  for (unsigned p = 0; p < np; p++)
-    vb[p] = tile_load_b(b, at + p * b_ps, type);
-  TILE_UNROLL
-  for (unsigned i = 0; i < mr; i++) {
-    vf_t va = vf_set1(a[i * a_rs]);
+  for (unsigned p = 0; p < np; p++) {
+    vf_t vb = tile_load_any(b, at + p * b_ps, type);
     TILE_UNROLL
-    for (unsigned p = 0; p < np; p++)
-      acc[i * np + p] = vf_fma(va, vb[p], acc[i * np + p]);
+    for (unsigned i = 0; i < mr; i++)
+      vf_onto(&acc[i * np + p], vf_set1(a[i * a_rs]), vb);
   }
 }
 
-/* ask: also ask for what lies `ahead` elements further, once a cache line. */
+/* asks: once a cache line, for one of each panel at `ask`. As an integer: it
+ * may lie past the matrix, where asking does nothing. */
 TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
-                           const tinker__elem_t type, const bool ask, size_t k,
+                           const tinker__elem_t type, const bool asks, size_t k,
                            const float *a, size_t a_rs, size_t a_ks,
                            const void *b, size_t b_ks, size_t b_ps,
-                           size_t ahead, float *c, size_t ldc, bool load) {
-  const size_t line = ask && type != TINKER__F32 ? 2 : 1;
+                           uintptr_t ask, size_t ask_step, float *c, size_t ldc,
+                           bool load) {
+  const size_t line = asks && type != TINKER__F32 ? 2 : 1;
+  const size_t size = type == TINKER__F32 ? 4 : 2;
   vf_t acc[TILE_MAX_ACC];
   size_t at = 0;
   TILE_UNROLL
   for (unsigned i = 0; i < mr; i++)
     TILE_UNROLL
   for (unsigned p = 0; p < np; p++)
-    acc[i * np + p] = load ? vf_load(c + i * ldc + p * 16) : vf_set1(0);
+    acc[i * np + p] =
+        load ? tile_order(vf_load(c + i * ldc + p * 16), type) : vf_set1(0);
   for (; k >= line; k -= line) {
     TILE_UNROLL
-    for (unsigned p = 0; ask && p < np; p++)
-      tile_ask(b, at + ahead + p * b_ps, type);
+    for (unsigned p = 0; asks && p < np; p++)
+      __builtin_prefetch((const void *)(ask + p * b_ps * size));
+    ask += ask_step;
     TILE_UNROLL
     for (size_t j = 0; j < line; j++, at += b_ks, a += a_ks)
       tile_step(mr, np, type, acc, a, a_rs, b, at, b_ps);
@@ -61,20 +81,20 @@ TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
   for (unsigned i = 0; i < mr; i++)
     TILE_UNROLL
   for (unsigned p = 0; p < np; p++)
-    vf_store(c + i * ldc + p * 16, acc[i * np + p]);
+    vf_store(c + i * ldc + p * 16, tile_order(acc[i * np + p], type));
 }
 
 #define TILE_CASE(mr, np)                                                      \
   case (mr)*16 + (np):                                                         \
     tile_body((mr), (np), TILE_TYPE, TILE_ASK, k, a, a_rs, a_ks, b, b_ks,      \
-              b_ps, ahead, c, ldc, load);                                      \
+              b_ps, ask, ask_step, c, ldc, load);                              \
     break;
 #define TILE_FN(name, shapes)                                                  \
   static void name(unsigned mr, unsigned np, size_t k, const float *a,         \
                    size_t a_rs, size_t a_ks, const void *b, size_t b_ks,       \
-                   size_t b_ps, size_t ahead, float *c, size_t ldc,            \
-                   bool load) {                                                \
-    (void)ahead;                                                               \
+                   size_t b_ps, uintptr_t ask, size_t ask_step, float *c,      \
+                   size_t ldc, bool load) {                                    \
+    (void)ask, (void)ask_step;                                                 \
     switch (mr * 16 + np) { shapes(TILE_CASE) }                                \
   }
 

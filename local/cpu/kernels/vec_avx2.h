@@ -77,6 +77,14 @@ static inline vf_t vf_fma(vf_t a, vf_t b, vf_t c) {
                 _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
 }
 
+/* c += a * b for an `a` of equal lanes. gcc lets fma overwrite a factor, runs
+ * out of registers and keeps sums in memory: so the form is given. */
+#define VF_ONTO 1
+static inline void vf_onto(vf_t *c, vf_t a, vf_t b) {
+  __asm__("vfmadd231ps %2, %1, %0" : "+x"(c->lo) : "x"(a.lo), "x"(b.lo));
+  __asm__("vfmadd231ps %2, %1, %0" : "+x"(c->hi) : "x"(a.lo), "x"(b.hi));
+}
+
 static inline vm_t vf_lt(vf_t a, vf_t b) {
   return (vf_t){_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ),
                 _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)};
@@ -128,6 +136,22 @@ static inline vf_t vf_load_bf16(const uint16_t *p) {
   vi_t w = {_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p)),
             _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(p + 8)))};
   return vf_bits(vi_shl(w, 16));
+}
+
+/* The quarters of sixteen values in the order 0 2 1 3: so bf16 comes apart in
+ * two shuffles, where widening takes two and shifting two more of the steps
+ * that fma needs. Dealing twice gives the order back. */
+#define VF_DEALS_BF16 1
+static inline vf_t vf_load_dealt(const uint16_t *p) {
+  __m256i w = _mm256_loadu_si256((const void *)p),
+          zero = _mm256_setzero_si256();
+  return vf_bits(
+      (vi_t){_mm256_unpacklo_epi16(zero, w), _mm256_unpackhi_epi16(zero, w)});
+}
+
+static inline vf_t vf_deal(vf_t a) {
+  return (vf_t){_mm256_permute2f128_ps(a.lo, a.hi, 0x20),
+                _mm256_permute2f128_ps(a.lo, a.hi, 0x31)};
 }
 
 static inline vf_t vf_load_f16(const uint16_t *p) {

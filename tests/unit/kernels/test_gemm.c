@@ -262,6 +262,7 @@ static void linear_body(bench_t *t) {
     for (size_t i = 0; i < COUNT(shape); i++)
       one_weight(t, (tinker__elem_t)type, shape[i][0], shape[i][1]);
   one_weight(t, TINKER__BF16, 1500, 40); /* several blocks of outputs */
+  one_weight(t, TINKER__BF16, 48, 1100); /* several blocks of the sum */
 }
 
 Test(linear, every_type_batch_and_set_gives_the_chain) {
