@@ -7,8 +7,8 @@
 
 #include <tinker/error.h>
 
-static const char *const type_names[] = {"a string", "an integer", "a number",
-                                         "true or false"};
+static const char *const type_names[] = {
+    "a string", "an integer", "a finite number", "true or false"};
 
 static bool take_value(tinker__json_t *j, const tinker__field_t *f) {
   tinker__str_t *s = f->out;
@@ -43,7 +43,8 @@ static int read_members(tinker__body_t *b, const char *prefix,
                          prefix, fields[i].name);
     }
     if (i < n) given |= 1ull << i;
-    if (i == n || tinker__json_peek(&b->json) == TINKER__JSON_NULL) {
+    if (i == n || (tinker__json_peek(&b->json) == TINKER__JSON_NULL &&
+                   fields[i].type != TINKER__FIELD_F64)) {
       if (!tinker__json_skip(&b->json)) break;
       continue;
     }

@@ -1,7 +1,9 @@
 /* body: JSON objects from outside into named fields, by a table.
  *
- * Unknown fields are ignored (newer clients send them), null counts as absent,
- * a wrong type or a missing field is a sentence that names the field. Pure. */
+ * Unknown fields are ignored (newer clients send them), null counts as absent
+ * (but for a number: JSON writers put null where a program has NaN or infinity,
+ * which must not become the default), a wrong type or a missing field is a
+ * sentence that names the field. Pure. */
 #ifndef TINKER_SERVICE_BODY_H
 #define TINKER_SERVICE_BODY_H
 

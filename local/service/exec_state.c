@@ -405,10 +405,10 @@ static void write_load_rows(tinker__write_t *w, void *user) {
 
 static void on_loaded(void *user) { adopt_snapshot(user); }
 
-static bool same_lora(const tinker__lora_config_t *a,
-                      const tinker__lora_config_t *b) {
-  return a->rank == b->rank && a->train_attn == b->train_attn &&
-         a->train_mlp == b->train_mlp && a->train_unembed == b->train_unembed;
+static bool same_modules(const tinker__lora_config_t *a,
+                         const tinker__lora_config_t *b) {
+  return a->train_attn == b->train_attn && a->train_mlp == b->train_mlp &&
+         a->train_unembed == b->train_unembed;
 }
 
 /* Finds the checkpoint's folder; it must fit the model. */
@@ -427,11 +427,14 @@ static int find_source(tinker__model_t *m, tinker__op_t *op, char *dir,
                      "path: the checkpoint is of base model %s, this model of "
                      "%s",
                      c->model->base->name, m->base->name);
-  } else if (rc == 0 && !same_lora(&c->model->lora, &m->lora)) {
+  } else if (rc == 0 && c->model->lora.rank != m->lora.rank) {
     rc = tinker__why(why, why_len, TINKER_EINVAL,
-                     "path: the checkpoint has another rank (%u, this model "
-                     "%u) or other train_* flags",
+                     "path: the checkpoint has rank %u, this model %u",
                      c->model->lora.rank, m->lora.rank);
+  } else if (rc == 0 && !same_modules(&c->model->lora, &m->lora)) {
+    rc = tinker__why(why, why_len, TINKER_EINVAL,
+                     "path: the checkpoint has other train_* flags than this "
+                     "model");
   }
   if (rc == 0) tinker__checkpoint_dir(s, "checkpoints", c->row, dir, len);
   pthread_mutex_unlock(&s->lock);

@@ -353,7 +353,8 @@ TINKER__HANDLER(session_info) {
     tinker__reply_json(r, &w);
     write_session(&w, n);
   } else {
-    tinker__reply_error(r, 404, "session not found");
+    tinker__reply_error(r, 404, "session not found: %.*s",
+                        (int)r->capture[0].len, r->capture[0].ptr);
   }
   pthread_mutex_unlock(&s->lock);
   return TINKER__ANSWERED;

@@ -241,7 +241,8 @@ TINKER__HANDLER(sampler_info) {
     tinker__jsonw_cstr(&w, p->path);
     tinker__jsonw_end_object(&w);
   } else {
-    tinker__reply_error(r, 404, "sampler not found");
+    tinker__reply_error(r, 404, "sampler not found: %.*s",
+                        (int)r->capture[0].len, r->capture[0].ptr);
   }
   pthread_mutex_unlock(&s->lock);
   return TINKER__ANSWERED;

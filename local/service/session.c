@@ -327,7 +327,8 @@ static tinker__handled_t finish(tinker__service_t *s, tinker__req_t *r,
     return tinker__reply_error(r, 503, "the service is shutting down");
   }
   if (!n || (!n->ack.durable && !n->ended_ms)) {
-    return tinker__reply_error(r, 404, "session not found");
+    return tinker__reply_error(r, 404, "session not found: %.*s",
+                               (int)r->capture[0].len, r->capture[0].ptr);
   }
   tinker__reply_text(r, "{}");
   if (n->ended_ms) return tinker__ack_wait(&n->ack, r);
@@ -483,12 +484,10 @@ void tinker__session_purge(tinker__service_t *s) {
 
 /* --- Calls without a session ---------------------------------------------- */
 
-/* Accepted and thrown away: nothing of it is kept. */
+/* Thrown away unread, whatever it is: the official SDK up to 0.36 sends a
+ * batch that was refused again, every second and for ever. */
 TINKER__HANDLER(telemetry) {
   (void)s;
-  tinker__body_t b;
-  if (tinker__body_read(&b, r, NULL, 0) != 0) return TINKER__ANSWERED;
-  tinker__body_done(&b);
   return tinker__reply_text(r, "{\"status\":\"accepted\"}");
 }
 

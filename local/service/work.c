@@ -1,6 +1,7 @@
 /* work: decoding and checking of the JSON calls. See work.h. Pure. */
 #include "service/work.h"
 
+#include <math.h>
 #include <string.h>
 
 #include <tinker/error.h>
@@ -33,16 +34,20 @@ static int check_adam(const tinker__optim_params_t *a, char *why,
   const struct {
     const char *name;
     double value, low, high; /* low <= value < high */
-  } rules[] = {{"learning_rate", a->learning_rate, 0, 1e30},
-               {"beta1", a->beta1, 0, 1},
-               {"beta2", a->beta2, 0, 1},
-               {"eps", a->eps, 1e-45, 1e30}, /* above 0 as a float */
-               {"weight_decay", a->weight_decay, 0, 1e30},
-               {"grad_clip_norm", a->grad_clip_norm, 0, 1e30}};
+    const char *range;
+  } rules[] = {
+      {"learning_rate", a->learning_rate, 0, 1e30, "from 0 to below 1e30"},
+      {"beta1", a->beta1, 0, 1, "from 0 to below 1"},
+      {"beta2", a->beta2, 0, 1, "from 0 to below 1"},
+      /* Above 0 as a float. */
+      {"eps", a->eps, 1e-45, 1e30, "from 1e-45 to below 1e30"},
+      {"weight_decay", a->weight_decay, 0, 1e30, "from 0 to below 1e30"},
+      {"grad_clip_norm", a->grad_clip_norm, 0, HUGE_VAL, "from 0 up"}};
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
     if (rules[i].value < rules[i].low || rules[i].value >= rules[i].high) {
       return tinker__why(why, why_len, TINKER_EINVAL,
-                         "adam_params.%s is out of range", rules[i].name);
+                         "adam_params.%s is out of range: must be %s, not %g",
+                         rules[i].name, rules[i].range, rules[i].value);
     }
   }
   return 0;

@@ -2,6 +2,7 @@
  * id and value is checked here, with the field's name: an engine that is given
  * something wrong would train on it silently. Pure. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <tinker/error.h>
@@ -181,12 +182,23 @@ static int wrong(const check_t *c, const char *input, const char *text) {
                      *input ? "loss_fn_inputs." : "model_input", input, text);
 }
 
+static int outside(const check_t *c, const char *input, int64_t token,
+                   size_t position) {
+  char text[100];
+  snprintf(text, sizeof text, "token %lld at position %zu is outside the "
+           "vocabulary", (long long)token, position);
+  return wrong(c, input, text);
+}
+
 static int take_tokens(const check_t *c, const tinker__datum_view_t *v,
                        tinker__train_datum_t *d) {
   size_t n = tinker__chunks_length(v->chunks, v->chunk_count), at = 0;
   if (n == 0) return wrong(c, "", "no tokens");
   if (n > c->info->context_length) {
-    return wrong(c, "", "longer than the model's context window");
+    return tinker__why(c->why, c->why_len, TINKER_EINVAL,
+                       "data[%zu].model_input: %zu tokens are longer than the "
+                       "model's context window of %zu",
+                       c->index, n, (size_t)c->info->context_length);
   }
   int32_t *tokens = tinker__arena_array(&c->work->arena, n, sizeof *tokens);
   if (!tokens) return TINKER_ENOMEM;
@@ -198,7 +210,7 @@ static int take_tokens(const check_t *c, const tinker__datum_view_t *v,
   }
   for (size_t i = 0; i < n; i++) {
     if (tokens[i] < 0 || (size_t)tokens[i] >= c->info->vocab_size) {
-      return wrong(c, "", "a token id is outside the vocabulary");
+      return outside(c, "", tokens[i], i);
     }
   }
   d->tokens = tokens;
@@ -233,7 +245,7 @@ static int take_targets(const check_t *c, const tinker__datum_view_t *v,
   for (size_t i = 0; i < t->count; i++) {
     if (d->targets[i] < 0 ||
         (uint64_t)d->targets[i] >= c->info->vocab_size) {
-      return wrong(c, name, "a token id is outside the vocabulary");
+      return outside(c, name, d->targets[i], i / d->k);
     }
   }
   return 0;

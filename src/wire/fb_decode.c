@@ -31,7 +31,9 @@ static int decode_chunk(tinker__fb_decoder_t *d, tinker__chunk_view_t *out,
                         const TinkerPublic__Chunk *c,
                         const tinker__where_t *at) {
   if (c->chunk_case != TINKER_PUBLIC__CHUNK__CHUNK_ENCODED_TEXT)
-    return tinker__where(at, TINKER_EINVAL, "only text chunks are supported");
+    return tinker__where(at, TINKER_EINVAL,
+                         "only text chunks are supported, no image or "
+                         "audio");
   ProtobufCBinaryData bytes = c->encoded_text->tokens;
   if (bytes.len % 4)
     return tinker__where(at, d->code, "%zu bytes of tokens are no int32",

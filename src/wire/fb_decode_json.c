@@ -55,7 +55,8 @@ static int take_chunk(tinker__chunk_view_t *out, tinker__arena_t *arena,
   if (!rc && j->error) return json_fail(j, at);
   if (!rc && (!tokens || !tinker__str_eqs(type, "encoded_text")))
     return tinker__where(at, TINKER_EINVAL,
-                         "only encoded_text chunks are supported");
+                         "only encoded_text chunks are supported, no image or "
+                         "audio");
   return rc;
 }
 

@@ -201,8 +201,7 @@ class Bodies:
                  "session_id"),
                 ("asample", self.asample, "sampling_session_id"),
                 ("retrieve_future", self.retrieve, "request_id"),
-                ("weights_info", self.weights_info, "tinker_path"),
-                ("telemetry", self.config, None)]
+                ("weights_info", self.weights_info, "tinker_path")]
 
 
 # --- The body as a whole ----------------------------------------------------
@@ -415,7 +414,7 @@ def train_fields(t, b):
 
 
 def optim_fields(t, b):
-    real = [-1.0, -1e-9, 1e30, *NO_REAL]
+    real = [None, -1.0, -1e-9, 1e30, *NO_REAL]
     t.fields("optim_step", b.optim_step, {
         "model_id": NO_TEXT, "seq_id": [GONE, 0, -5, 1 << 31, *NO_NUMBER],
         "adam_params": [GONE, None, [], 1, "a"],
@@ -423,7 +422,7 @@ def optim_fields(t, b):
         "adam_params.beta1": [1.0, 1e300, *real],
         "adam_params.beta2": [1.0, 2, *real],
         "adam_params.eps": [0, 1e-60, *real],
-        "adam_params.grad_clip_norm": NO_REAL})
+        "adam_params.grad_clip_norm": [None, *NO_REAL]})
     t.post("beta1: given twice", "optim_step", put(
         b.optim_step(), "adam_params", Raw('{"beta1":0.9,"beta1":0.8}')))
     t.post("optimizer_params", "optim_step", put(
@@ -985,6 +984,18 @@ def train(service, model):
             service.do("forward_backward", forward_backward(model, 3, data))]
 
 
+def check_telemetry(service):
+    """Old clients send again, for ever, what is refused."""
+    c = service.connection()
+    for text in (b"", b"[", b'{"events":["\\ud800"]}', b"\xff"):
+        c.request("POST", "/api/v1/telemetry", text,
+                  {"Content-Type": "application/json"})
+        reply = c.getresponse()
+        got = reply.status, json.loads(reply.read())
+        assert got == (200, {"status": "accepted"}), (text, got)
+    c.close()
+
+
 def main():
     program, model = sys.argv[1:3]
     service = locald.Service(program, model, ["--max-body", str(MAX_BODY)])
@@ -994,6 +1005,7 @@ def main():
     expected = train(service, first)
     assert expected[0] != expected[2]
     rows = check_rows(service)
+    check_telemetry(service)
     raw = check_http(service, first)
     names = check_names(service)
     check_access(service, program, model)

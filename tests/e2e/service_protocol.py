@@ -345,7 +345,10 @@ def check_fields(service):
         expect(service, 400, words, "forward_backward", body)
     for words, body in [
             ("adam_params.learning_rate", {"learning_rate": -1.0}),
-            ("adam_params.beta1", {"beta1": 1.0}),
+            ("adam_params.beta1 is out of range: must be from 0 to below 1, "
+             "not 1", {"beta1": 1.0}),
+            ("adam_params.learning_rate: must be a finite number",
+             {"learning_rate": None}),
             ("adam_params.eps", {"eps": "x"})]:
         got, reply = service.call("optim_step",
                                   optim_step(model, next(seq), **body))

@@ -176,8 +176,12 @@ def loads_refused(bed):
     sampler = trainer.save_weights_for_sampler("l").result().path
     none = f"tinker://{trainer.model_id}/weights/none"
     other = bed.trainer(rank=8)
-    e = refused(tinker.RequestFailedError, "rank",
+    e = refused(tinker.RequestFailedError,
+                "the checkpoint has rank 4, this model 8",
                 lambda: other.load_state(path).result())
+    part = bed.trainer(rank=4, train_mlp=False)
+    refused(tinker.RequestFailedError, "other train_* flags",
+            lambda: part.load_state(path).result())
     assert str(getattr(e.category, "value", e.category)) == "user"
     late = bed.trainer(rank=4)
     logprobs(late)

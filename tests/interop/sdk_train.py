@@ -370,7 +370,8 @@ def wrong_data_is_refused(bed):
     nan, inf = float("nan"), float("inf")
     cases = [
         ("target_tokens", made(tensor(TOKENS[2:], "int64"))),
-        ("target_tokens", made(tensor([64] * N, "int64"))),
+        ("target_tokens: token 64 at position 0 is outside",
+         made(tensor([64] * N, "int64"))),
         ("target_tokens", made(tensor([-1] * N, "int64"))),
         ("target_tokens", made(tensor([1.0] * N))),
         ("target_tokens", made(tensor([1] * 2 * N, "int64", [2, N]))),
@@ -382,9 +383,11 @@ def wrong_data_is_refused(bed):
         ("weights", made(weights=tensor([nan] * N))),
         ("weights", made(weights=tensor([inf] * N))),
         ("mask", made(mask=tensor(whole))),
-        ("model_input", made(tokens=[10 ** 6] * N)),
+        ("model_input: token 1000000 at position 0 is outside",
+         made(tokens=[10 ** 6] * N)),
         ("model_input", made(tokens=[-1] * N)),
-        ("model_input", made(tokens=[1] * 129))]
+        ("129 tokens are longer than the model's context window of 128",
+         made(tokens=[1] * 129))]
     for field, wrong in cases:
         refused(tinker.BadRequestError, "data[1].", lambda: backward(
             trainer, datum(), wrong))
@@ -526,6 +529,22 @@ def steps_out_of_range_are_refused(bed):
         refused(tinker.BadRequestError, f"adam_params.{field}",
                 lambda: trainer.optim_step(adam(**wrong)).result())
     assert grad_norm(trainer) == 0
+
+
+@check("0.38.0")
+def rates_that_are_no_number_are_refused(bed):
+    """JSON has no NaN and no infinity: this SDK sends null for them, which is
+    not the default. (0.25.0 refuses them itself, but keeps their number.)"""
+    trainer = bed.trainer()
+    before = logprobs(trainer)
+    for field in ("learning_rate", "grad_clip_norm"):
+        for value in (float("nan"), float("inf")):
+            wrong = types.AdamParams(**{field: value})
+            refused(tinker.BadRequestError, f"adam_params.{field}",
+                    lambda: trainer.optim_step(wrong).result())
+    backward(trainer, datum())
+    trainer.optim_step(adam(0.0, grad_clip_norm=1e30)).result()
+    assert logprobs(trainer) == before
 
 
 @check("0.29.1")

@@ -205,7 +205,7 @@ Test(work, refusals_name_the_field) {
        "sequence_ratio_mask: must be non-zero"},
       {TINKER__OP_FORWARD_BACKWARD,
        FB("cross_entropy", "\"target_tokens\":" TENSOR("int64", "2,3,10")
-          WEIGHTS), "target_tokens: a token id is outside"},
+          WEIGHTS), "target_tokens: token 10 at position 2 is outside"},
       {TINKER__OP_FORWARD_BACKWARD,
        FB("cross_entropy", "\"target_tokens\":" TENSOR("int64", "2,3")
           WEIGHTS), "target_tokens: must have one row"},
