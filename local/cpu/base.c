@@ -31,6 +31,7 @@ int tinker__cpu_open(tinker__engine_t **out,
   tinker__engine_t *e = tinker__mem_zalloc(options->mem, sizeof *e);
   if (!e) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   e->mem = options->mem;
+  e->slot_mem = options->slot_mem ? options->slot_mem : options->mem;
   e->ks = ks;
   e->budget = BUDGET_FLOATS;
   int rc = tinker__pool_new(&e->pool, e->mem, options->threads);

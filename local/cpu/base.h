@@ -28,7 +28,7 @@ typedef struct tinker__arena_s {
 #define TINKER__SPARES 2
 
 struct tinker__engine_s {
-  tinker__mem_t *mem;
+  tinker__mem_t *mem, *slot_mem;
   tinker__pool_t *pool;
   const tinker__kernels_t *ks;
   tinker__arena_t spare[TINKER__SPARES]; /* blocks kept for the next user */

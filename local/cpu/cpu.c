@@ -45,6 +45,8 @@ const tinker__engine_api_t *tinker__engine_cpu(void) {
       .adapter_load = tinker__adapter_load,
       .adapter_release = tinker__adapter_release,
       .slot_new = tinker__slot_new,
+      .slot_bytes = tinker__slot_bytes,
+      .slot_limit = tinker__slot_limit,
       .slot_free = tinker__slot_free,
       .slot_len = tinker__slot_len,
       .slot_fork = tinker__slot_fork,

@@ -6,11 +6,26 @@
 
 #define PANEL 16
 
+static size_t panels(size_t tokens) {
+  return (tokens + PANEL - 1) / PANEL * PANEL;
+}
+
+uint64_t tinker__slot_bytes(const tinker__base_t *b, size_t max_tokens) {
+  uint64_t lanes = (uint64_t)b->d.layers * b->d.kv_dim;
+  uint64_t tokens = (uint64_t)panels(max_tokens) + max_tokens;
+  if (lanes > UINT64_MAX / sizeof(float) / tokens) return UINT64_MAX;
+  return lanes * tokens * sizeof(float);
+}
+
+uint64_t tinker__slot_limit(const tinker__engine_t *e) {
+  return e->slot_mem->ceiling ? e->slot_mem->ceiling : UINT64_MAX;
+}
+
 static int allocate(tinker__slot_t *s, size_t max_tokens) {
   const tinker__dims_t *d = &s->base->d;
-  tinker__mem_t *mem = s->base->engine->mem;
+  tinker__mem_t *mem = s->base->engine->slot_mem;
   s->max = max_tokens;
-  s->cap = (max_tokens + PANEL - 1) / PANEL * PANEL;
+  s->cap = panels(max_tokens);
   size_t lanes = d->layers * d->kv_dim;
   if (lanes > SIZE_MAX / sizeof(float) / s->cap) return TINKER_ENOMEM;
   s->k = tinker__mem_alloc(mem, lanes * s->cap * sizeof(float));
@@ -47,11 +62,11 @@ int tinker__slot_new(tinker__base_t *b, tinker__adapter_t *a, size_t max_tokens,
 void tinker__slot_free(tinker__slot_t *s) {
   if (!s) return;
   tinker__base_t *base = s->base;
-  tinker__mem_t *mem = base->engine->mem;
-  tinker__mem_free(mem, s->k);
-  tinker__mem_free(mem, s->v);
+  tinker__engine_t *e = base->engine;
+  tinker__mem_free(e->slot_mem, s->k);
+  tinker__mem_free(e->slot_mem, s->v);
   tinker__adapter_release(s->adapter);
-  tinker__mem_free(mem, s);
+  tinker__mem_free(e->mem, s);
   tinker__base_release(base);
 }
 

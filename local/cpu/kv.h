@@ -19,6 +19,8 @@ struct tinker__slot_s {
 
 int tinker__slot_new(tinker__base_t *b, tinker__adapter_t *a, size_t max_tokens,
                      tinker__slot_t **out, char *why, size_t why_len);
+uint64_t tinker__slot_bytes(const tinker__base_t *b, size_t max_tokens);
+uint64_t tinker__slot_limit(const tinker__engine_t *e);
 void tinker__slot_free(tinker__slot_t *s);
 size_t tinker__slot_len(const tinker__slot_t *s);
 int tinker__slot_fork(const tinker__slot_t *s, size_t n, size_t max_tokens,

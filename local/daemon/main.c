@@ -49,7 +49,7 @@ static const char help[] =
     "                       --key-file is given\n"
     "  --key-file FILE      TCP clients must send the key in FILE\n"
     "  --threads N          engine threads (default: one per core)\n"
-    "  --max-memory BYTES   for the models' weights (default: what the\n"
+    "  --max-memory BYTES   for weights and caches (default: what the\n"
     "                       machine has available)\n"
     "  --max-body BYTES     largest request body (default 67108864)\n"
     "  --max-tokens N       tokens of one request, with those that it wants\n"

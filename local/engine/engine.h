@@ -34,6 +34,7 @@ typedef struct tinker__pass_s tinker__pass_t; /* a forward_backward under way */
 
 typedef struct tinker__engine_options_s {
   struct tinker__mem_s *mem; /* all memory of the engine; outlives it */
+  struct tinker__mem_s *slot_mem; /* for that of the slots; NULL = mem */
   unsigned threads;          /* workers incl. the caller; 0 = one per core */
   const char *kernels;       /* NULL = best; else a kernel set by name */
 } tinker__engine_options_t;
@@ -195,6 +196,10 @@ typedef struct tinker__engine_api_s {
    * base alone) and room for max_tokens. */
   int (*slot_new)(tinker__base_t *b, tinker__adapter_t *a, size_t max_tokens,
                   tinker__slot_t **out, char *why, size_t why_len);
+  /* Bytes that it takes, and that all slots together may take (UINT64_MAX = no
+   * limit). */
+  uint64_t (*slot_bytes)(const tinker__base_t *b, size_t max_tokens);
+  uint64_t (*slot_limit)(const tinker__engine_t *e);
   void (*slot_free)(tinker__slot_t *s);
   size_t (*slot_len)(const tinker__slot_t *s);
   /* A slot that starts as a copy of another's first n tokens: several samples

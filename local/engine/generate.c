@@ -8,6 +8,8 @@
 
 #include <tinker/error.h>
 
+#include "engine/claim.h"
+
 #define MAX_SEQUENCES 64   /* at once; a larger request runs alone */
 #define PREFILL_TOKENS 512 /* of one prompt in one round */
 
@@ -143,8 +145,10 @@ out:
 
 static void seq_stop(tinker__gen_seq_t *q) {
   tinker__gen_t *g = q->gen;
-  if (q->slot) g->batch->api->slot_free(q->slot);
+  if (!q->slot) return;
+  g->batch->api->slot_free(q->slot);
   q->slot = NULL;
+  tinker__claim_drop(g, 1);
 }
 
 static void release_slots(tinker__gen_t *g) {
@@ -338,22 +342,25 @@ static void seq_append(tinker__gen_seq_t *q) {
   if (!q->stopped) q->stopped = hits_stop_string(q);
   q->next = -1;
   q->finished = q->stopped || q->n >= g->max_tokens;
-  if (q->finished) seq_stop(q);
+  if (q->finished) {
+    seq_stop(q);
+  } else if (g->n_prompt + q->n > g->room) {
+    g->error = tinker__claim_too_large(g);
+  }
 }
 
 /* The prompt is in: gives each unfinished sequence a slot. The last one takes
  * the prompt's own. */
 static void start_sequences(tinker__gen_t *g) {
   const tinker__engine_api_t *api = g->batch->api;
-  size_t room = g->n_prompt + g->max_tokens;
   for (size_t i = g->num_samples; i-- > 0;) {
     tinker__gen_seq_t *q = &g->seqs[i];
     if (q->finished || g->error) continue;
     if (i == 0) {
       q->slot = g->prefill;
       g->prefill = NULL;
-    } else if (api->slot_fork(g->prefill, g->n_prompt, room, &q->slot, g->why,
-                              sizeof g->why) != 0) {
+    } else if (api->slot_fork(g->prefill, g->n_prompt, g->room, &q->slot,
+                              g->why, sizeof g->why) != 0) {
       q->slot = NULL;
       g->error = TINKER_ENOMEM;
     }
@@ -383,6 +390,7 @@ static bool gen_finished(const tinker__gen_t *g) {
 
 static void gen_finish(tinker__gen_t *g) {
   release_slots(g);
+  tinker__claim_drop(g, g->claims);
   tinker__list_remove(&g->link);
   if (g->started) g->batch->sequences -= g->num_samples;
   g->done(g, g->error, g->why);
@@ -430,27 +438,37 @@ static int ensure_scratch(tinker__batch_t *b, size_t vocab) {
   return 0;
 }
 
-/* Takes a generation into the rounds: model, scratch and the prompt's slot. */
-static int gen_start(tinker__batch_t *b, tinker__gen_t *g) {
+/* What it takes to run: model, scratch, the size of its slots. */
+static int gen_prepare(tinker__batch_t *b, tinker__gen_t *g) {
+  tinker__base_info_t info;
   int rc = g->prepare ? g->prepare(g, g->why, sizeof g->why) : 0;
   if (rc != 0) return rc;
-  tinker__base_info_t info;
   b->api->base_info(g->base, &info);
-  if ((rc = ensure_scratch(b, info.vocab_size)) != 0) return rc;
-  return b->api->slot_new(g->base, g->adapter, g->n_prompt + g->max_tokens,
-                          &g->prefill, g->why, sizeof g->why);
+  rc = ensure_scratch(b, info.vocab_size);
+  return rc != 0 ? rc : tinker__claim_room(g);
 }
 
+/* Takes a prepared generation into the rounds. */
+static int gen_start(tinker__batch_t *b, tinker__gen_t *g) {
+  b->sequences += g->num_samples;
+  g->started = true;
+  tinker__claim_take(g);
+  return b->api->slot_new(g->base, g->adapter, g->room, &g->prefill, g->why,
+                          sizeof g->why);
+}
+
+/* In the order they came: a large one is not overtaken until it is there no
+ * more. */
 static void admit(tinker__batch_t *b) {
   tinker__link_t *l;
   while ((l = tinker__list_first(&b->waiting)) != NULL) {
     tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
     if (b->sequences && b->sequences + g->num_samples > MAX_SEQUENCES) return;
+    g->error = gen_prepare(b, g);
+    if (!g->error && !tinker__claim_now(g)) return;
     tinker__list_remove(l);
     tinker__list_push_back(&b->running, l);
-    b->sequences += g->num_samples;
-    g->started = true;
-    g->error = gen_start(b, g);
+    if (!g->error) g->error = gen_start(b, g);
     if (g->error) gen_finish(g);
   }
 }

@@ -4,7 +4,8 @@
  * prefill, and what is to be recorded. A batch holds all generations that are
  * under way; a round feeds every sequence one token (or a prompt its next
  * piece) through one call of the engine per base model. Which tokens come out
- * does not depend on who else is in the batch.
+ * does not depend on who else is in the batch. A generation waits until there
+ * is memory for all its slots, so that none runs out of it on the way.
  *
  * All on the engine thread, but gen_new, gen_cancel and the reading of a
  * finished generation. */
@@ -108,6 +109,9 @@ struct tinker__gen_s {
   struct tinker__batch_s *batch;
   tinker__slot_t *prefill; /* NULL before the first round and after prefill */
   size_t fed;              /* prompt tokens in the slot */
+  size_t room;             /* tokens of a slot */
+  uint64_t slot_bytes;
+  size_t claims; /* slots that are there or for which memory is held free */
   /* Rows of the prompt that are looked at, besides its last. */
   size_t score_from, score_to;
   bool started, decoding;
@@ -126,6 +130,7 @@ typedef struct tinker__batch_s {
   tinker__engine_t *engine;
   tinker__link_t waiting, running; /* of tinker__gen_t */
   size_t sequences;                /* of the running ones */
+  uint64_t claimed;                /* bytes of their slots */
   const atomic_bool *halt; /* a round under way is given up; NULL = never */
   void *scratch;
   size_t scratch_len;

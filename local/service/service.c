@@ -159,8 +159,9 @@ static void *timer_thread(void *user) {
 
 /* --- Engine thread: start and stop ---------------------------------------- */
 
-/* Refuses models that can't fit, before a byte of them is loaded. */
-static int check_memory(tinker__service_t *s) {
+/* Refuses models that can't fit, before a byte of them is loaded. Half of what
+ * they leave is for the caches of samples, the other for training. */
+static int plan_memory(tinker__service_t *s) {
   uint64_t need = 0, have = (uint64_t)s->config.max_memory, bytes;
   bool known = have > 0 || tinker__memory_available(s->world, &have);
   for (size_t i = 0; i < s->n_bases; i++) {
@@ -180,14 +181,17 @@ static int check_memory(tinker__service_t *s) {
           dir, need, i ? " with those before it" : "", have);
     }
   }
+  uint64_t half = known ? (have - need) / 2 + 1 : 0; /* 0 = no ceiling */
+  tinker__mem_part(&s->slot_mem, s->mem, half < SIZE_MAX ? half : SIZE_MAX);
   return 0;
 }
 
 static int on_engine_start(void *user, tinker__engine_t **engine) {
   tinker__service_t *s = user;
   tinker__engine_options_t options = {.mem = s->mem,
+                                      .slot_mem = &s->slot_mem,
                                       .threads = (unsigned)s->config.threads};
-  int rc = check_memory(s);
+  int rc = plan_memory(s);
   if (rc == 0) rc = s->api->open(engine, &options, s->why, sizeof s->why);
   if (rc != 0) return rc;
   s->engine = *engine;

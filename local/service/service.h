@@ -35,7 +35,9 @@ typedef struct tinker__service_config_s {
   const char *faults; /* file with a fault plan; NULL = none, for ever */
   const tinker__service_model_t *models;
   size_t n_models;
-  int64_t max_memory;  /* bytes for base models; 0 = what the machine has */
+  int64_t max_memory;  /* bytes for base models and the caches of samples, which
+                          get half of what the models leave; 0 = what the
+                          machine has */
   int64_t max_body;    /* bytes of a request; 0 = 64 MiB */
   int64_t max_tokens;  /* of a request's inputs, or of a sample's prompt and
                           all it may generate; 0 = 1,048,576 */

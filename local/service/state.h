@@ -193,6 +193,7 @@ struct tinker__service_s {
   const tinker__world_t *world;
   const tinker__engine_api_t *api;
   tinker__engine_t *engine;
+  tinker__mem_t slot_mem; /* of mem: the caches of samples */
   tinker__base_model_t *bases;
   size_t n_bases;
   char *state_dir;

@@ -46,6 +46,29 @@ void tinker__mem_init(tinker__mem_t *mem, const tinker_allocator_t *allocator,
   mem->fail_at = 0;
 }
 
+static void *part_malloc(size_t size, void *parent) {
+  return tinker__mem_alloc(parent, size);
+}
+
+static void *part_calloc(size_t count, size_t size, void *parent) {
+  return tinker__mem_array(parent, count, size);
+}
+
+static void *part_realloc(void *ptr, size_t size, void *parent) {
+  return tinker__mem_realloc(parent, ptr, size);
+}
+
+static void part_free(void *ptr, void *parent) {
+  tinker__mem_free(parent, ptr);
+}
+
+void tinker__mem_part(tinker__mem_t *part, tinker__mem_t *parent,
+                      size_t ceiling) {
+  const tinker_allocator_t allocator = {part_malloc, part_calloc, part_realloc,
+                                        part_free, parent};
+  tinker__mem_init(part, &allocator, ceiling);
+}
+
 /* Books `add` more bytes; false when this try has to fail. */
 static bool book(tinker__mem_t *mem, size_t add) {
   uint64_t n =

@@ -24,6 +24,10 @@ typedef struct tinker__mem_s {
 void tinker__mem_init(tinker__mem_t *mem, const tinker_allocator_t *allocator,
                       size_t ceiling);
 
+/* A part of another's memory with a ceiling of its own; parent outlives it. */
+void tinker__mem_part(tinker__mem_t *part, tinker__mem_t *parent,
+                      size_t ceiling);
+
 /* All return NULL when the memory is not to be had. A size of 0 gives a valid
  * pointer. Contents of tinker__mem_alloc are undefined, of _zalloc zero. */
 void *tinker__mem_alloc(tinker__mem_t *mem, size_t size);

@@ -774,6 +774,42 @@ def check_memory(program, model, rest, folder):
     assert code == 2 and "--max-memory" in err, err
 
 
+def check_caches(program, model):
+    """Samples that grow in half of what a small limit leaves, many at once:
+    what fits waits for its turn, what never will is told the numbers."""
+    with tempfile.TemporaryDirectory() as d:
+        _, _, err = run_program(program, "--model", model, "--state",
+                                d + "/state", "--socket", d + "/socket",
+                                "--max-memory", "1000")
+    weights = int(re.search(r"needs (\d+) bytes", err)[1])
+    service = locald.Service(program, model,
+                             ["--max-memory", str(weights + (1 << 17))])
+    service.start()
+    _, reply = service.call("create_sampling_session", {
+        "session_id": new_session(service), "sampling_session_seq_id": 0,
+        "base_model": "m"})
+    ids = [submit(service, "asample", sample_body(
+        reply["sampling_session_id"], n, num_samples=2,
+        prompt={"chunks": [{"type": "encoded_text",
+                            "tokens": [1] * (1 + n)}]},
+        params={"max_tokens": 1})) for n in range(100)]
+    pattern = re.compile(r"num_samples, max_tokens: 2 times (\d+) bytes for "
+                         r"caches of \d+ tokens are needed, (\d+) are "
+                         r"available")
+    good = 0
+    for n, request in enumerate(ids):
+        status, reply = service.result(request)
+        assert status == 200, reply
+        found = pattern.fullmatch(reply.get("error", ""))
+        assert bool(found) != ("sequences" in reply), reply
+        if found:
+            assert reply["category"] == "user", reply
+            assert 2 * int(found[1]) > int(found[2]) == (1 << 16) + 1, reply
+        good += not found
+    assert 0 < good < len(ids), good
+    assert service.stop() == 0
+
+
 def check_exits(service, program, model):
     """Each failure of a start: one sentence and an exit code of its own."""
     with tempfile.TemporaryDirectory(prefix="tk") as d:
@@ -893,6 +929,7 @@ def main():
     check_access(service, program, model)
     check_announced(program, model)
     check_scores_after_kill(program, model)
+    check_caches(program, model)
     check_flags(program, model)
     # The same again on what a restart brings back.
     named = new_session(service, user_metadata={"a": "b"}, display_name="d")
@@ -906,7 +943,7 @@ def main():
     check_order(service)
     assert service.stop() == 0
     check_gone(program, model)
-    print(f"{len(checks) + 6} groups of checks passed")
+    print(f"{len(checks) + 7} groups of checks passed")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,22 @@ Test(basics, mem_counts_and_ceiling) {
   tinker__mem_free(&mem, z);
 }
 
+Test(basics, mem_part_has_its_own_ceiling) {
+  tinker__mem_t all, part;
+  tinker__mem_init(&all, NULL, 0);
+  tinker__mem_part(&part, &all, 100);
+  char *p = tinker__mem_alloc(&part, 60);
+  cr_assert_null(tinker__mem_alloc(&part, 41));
+  p = tinker__mem_realloc(&part, p, 100);
+  cr_assert(p && all.live_blocks == 1 && all.live_bytes >= 100);
+  cr_assert_null(tinker__mem_alloc(&part, 1));
+  tinker__mem_free(&part, p);
+  all.fail_at = atomic_load(&all.count) + 1;
+  cr_assert_null(tinker__mem_zalloc(&part, 1));
+  cr_assert_eq(part.live_bytes, 0);
+  cr_assert_eq(all.live_blocks, 0);
+}
+
 Test(basics, buf) {
   tinker__buf_t b;
   tinker__buf_init(&b, &mem, 300);

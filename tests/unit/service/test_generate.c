@@ -19,6 +19,18 @@ struct tinker__slot_s {
 static tinker__mem_t *slot_mem;
 static size_t decode_calls, largest_round, rows_made;
 
+static uint64_t limit = UINT64_MAX, slots_live;
+
+static uint64_t slot_bytes(const tinker__base_t *b, size_t max) {
+  (void)b;
+  return 10 * max;
+}
+
+static uint64_t slot_limit(const tinker__engine_t *e) {
+  (void)e;
+  return limit;
+}
+
 static int slot_new(tinker__base_t *b, tinker__adapter_t *a, size_t max,
                     tinker__slot_t **out, char *why, size_t why_len) {
   (void)b;
@@ -29,10 +41,15 @@ static int slot_new(tinker__base_t *b, tinker__adapter_t *a, size_t max,
   if (!s) return TINKER_ENOMEM;
   *s = (tinker__slot_t){slot_mem, 0, max, 1469598103934665603ull};
   *out = s;
+  slots_live += slot_bytes(b, max);
+  cr_assert_leq(slots_live, limit);
   return 0;
 }
 
-static void slot_free(tinker__slot_t *s) { tinker__mem_free(s->mem, s); }
+static void slot_free(tinker__slot_t *s) {
+  slots_live -= slot_bytes(NULL, s->max);
+  tinker__mem_free(s->mem, s);
+}
 
 static int slot_fork(const tinker__slot_t *s, size_t n, size_t max,
                      tinker__slot_t **out, char *why, size_t why_len) {
@@ -97,6 +114,8 @@ static void base_info(const tinker__base_t *b, tinker__base_info_t *out) {
 }
 
 static const tinker__engine_api_t api = {.slot_new = slot_new,
+                                         .slot_bytes = slot_bytes,
+                                         .slot_limit = slot_limit,
                                          .slot_free = slot_free,
                                          .slot_fork = slot_fork,
                                          .base_info = base_info,
@@ -149,6 +168,8 @@ static void run(tinker__mem_t *mem, tinker__gen_t **gens, size_t n) {
   for (size_t i = 0; i < n; i++) tinker__batch_add(&b, gens[i]);
   while (!tinker__batch_idle(&b)) tinker__batch_round(&b);
   cr_assert_eq(b.sequences, 0);
+  cr_assert_eq(b.claimed, 0);
+  cr_assert_eq(slots_live, 0);
   tinker__batch_free(&b);
 }
 
@@ -170,7 +191,7 @@ static void assert_same(const tinker__gen_t *a, const tinker__gen_t *b) {
 
 /* Alone or with 29 others, of long prompts and short ones, many samples or
  * few: the same tokens. */
-Test(generate, neighbours_change_nothing) {
+static void compare_with_neighbours(void) {
   enum { REQUESTS = 30 };
   tinker__mem_t mem;
   tinker__gen_t *together[REQUESTS], *alone;
@@ -181,12 +202,12 @@ Test(generate, neighbours_change_nothing) {
   }
   decode_calls = largest_round = 0;
   run(&mem, together, REQUESTS);
-  cr_assert_gt(largest_round, 20);
-  cr_assert_leq(largest_round, 64);
-  cr_assert_lt(decode_calls, 200);
   for (size_t i = 0; i < REQUESTS; i++) {
+    size_t largest = largest_round, calls = decode_calls;
     alone = make(&mem, i, 1 + i * 47, 1 + i % 5, 3 + i);
     run(&mem, &alone, 1);
+    largest_round = largest;
+    decode_calls = calls;
     assert_same(together[i], alone);
     if (i % 5 > 0) { /* samples differ from each other */
       cr_assert(memcmp(alone->seqs[0].tokens, alone->seqs[1].tokens, 12));
@@ -194,6 +215,58 @@ Test(generate, neighbours_change_nothing) {
     tinker__gen_free(alone);
     tinker__gen_free(together[i]);
   }
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+Test(generate, neighbours_change_nothing) {
+  failed = 0;
+  compare_with_neighbours();
+  cr_assert_gt(largest_round, 20);
+  cr_assert_leq(largest_round, 64);
+  cr_assert_lt(decode_calls, 200);
+  cr_assert_eq(failed, 0);
+}
+
+/* The largest fits to the byte: it waits, and all others after it. */
+Test(generate, slots_wait_for_memory) {
+  failed = 0;
+  compare_with_neighbours();
+  size_t calls = decode_calls;
+  limit = 10 * 5 * (1 + 29 * 47 + 3 + 29);
+  compare_with_neighbours();
+  cr_assert_gt(decode_calls, calls);
+  cr_assert_eq(failed, 0);
+}
+
+/* Two sequences of a prompt of 5 that want 100 tokens each, with memory for 15
+ * in a slot. */
+Test(generate, more_than_all_memory) {
+  static const int32_t any[16] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                  8, 9, 10, 11, 12, 13, 14, 15};
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  limit = 2 * 10 * 15 + 9;
+  tinker__gen_t *g = make(&mem, 3, 5, 2, 100);
+  run(&mem, &g, 1);
+  cr_assert_eq(last_rc, TINKER_EINVAL);
+  cr_assert_eq(g->seqs[0].n, 11); /* the last is in no slot yet */
+  cr_assert_str_eq(g->why, "num_samples, max_tokens: 2 times 1050 bytes for "
+                           "caches of 105 tokens are needed, 309 are "
+                           "available");
+  tinker__gen_free(g);
+  g = make(&mem, 3, 5, 2, 100); /* stops early: it has what it needs */
+  g->stop_tokens = tinker__mem_dup(&mem, any, sizeof any);
+  g->n_stop_tokens = 16;
+  run(&mem, &g, 1);
+  cr_assert_eq(last_rc, 0);
+  tinker__gen_free(g);
+  limit = 2 * 10 * 5;
+  decode_calls = 0;
+  g = make(&mem, 3, 5, 2, 1);
+  run(&mem, &g, 1);
+  cr_assert_eq(last_rc, TINKER_EINVAL);
+  cr_assert_eq(decode_calls, 0);
+  tinker__gen_free(g);
   cr_assert_eq(mem.live_blocks, 0);
 }
 
