@@ -558,7 +558,17 @@ static bool first_of_base(const tinker__batch_t *b, const tinker__gen_t *gen) {
   return false;
 }
 
+static void drop_cancelled(tinker__batch_t *b) {
+  TINKER__LIST_EACH(l, tmp, &b->waiting) {
+    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    if (!atomic_load(&g->cancel)) continue;
+    gen_fail(g, TINKER_ECANCELED, "canceled");
+    gen_finish(g);
+  }
+}
+
 void tinker__batch_round(tinker__batch_t *b) {
+  drop_cancelled(b);
   admit(b);
   int rc = ensure_items(b, b->sequences + 1);
   TINKER__LIST_EACH(l, tmp, &b->running) {

@@ -238,6 +238,31 @@ Test(generate, slots_wait_for_memory) {
   cr_assert_eq(failed, 0);
 }
 
+/* What waits is cancelled at once, whoever has the memory. */
+Test(generate, cancelled_while_it_waits) {
+  tinker__mem_t mem;
+  tinker__batch_t b;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__gen_t *gens[2];
+  for (size_t i = 0; i < 2; i++) gens[i] = make(&mem, i, 5, 1, 50);
+  slot_mem = &mem;
+  limit = 10 * 55;
+  finished = 0;
+  tinker__batch_init(&b, &mem, &api, NULL);
+  for (size_t i = 0; i < 2; i++) tinker__batch_add(&b, gens[i]);
+  tinker__batch_round(&b);
+  cr_assert_eq(b.sequences, 1);
+  cr_assert_eq(finished, 0);
+  atomic_store(&gens[1]->cancel, true);
+  tinker__batch_round(&b);
+  cr_assert_eq(finished, 1);
+  cr_assert_eq(last_rc, TINKER_ECANCELED);
+  cr_assert_eq(b.sequences, 1);
+  tinker__gen_free(gens[1]);
+  tinker__batch_free(&b); /* with the other one */
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
 /* Two sequences of a prompt of 5 that want 100 tokens each, with memory for 15
  * in a slot. */
 Test(generate, more_than_all_memory) {
