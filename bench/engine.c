@@ -29,12 +29,12 @@
 #include "cpu/cpu.h"
 #include "shape.h"
 
-#define SHAPE    "qwen2-0.5b"
-#define STEPS    5 /* of training, the first to warm up */
-#define ROUNDS   60
-#define PROMPT   16
-#define SAMPLES  8
-#define LENGTH   128 /* of a training sequence */
+#define SHAPE "qwen2-0.5b"
+#define STEPS 5 /* of training, the first to warm up */
+#define ROUNDS 60
+#define PROMPT 16
+#define SAMPLES 8
+#define LENGTH 128 /* of a training sequence */
 #define MAX_SEQS 8
 #define MAX_KEYS 512
 
@@ -104,13 +104,15 @@ static void make_batch(batch_t *x, size_t n, size_t vocab) {
       x->targets[i][k] = (int64_t)((s >> 9) % vocab);
       x->weights[k] = 1;
     }
-    x->data[i] = (tinker__train_datum_t){.tokens = x->tokens[i],
-                                         .n = LENGTH,
-                                         .targets = x->targets[i],
-                                         .k = 1,
-                                         .weights = x->weights,
-                                         .out_logprobs = x->logprobs[i],
-                                         .out_loss = x->loss[i]};
+    x->data[i] = (tinker__train_datum_t){
+        .tokens = x->tokens[i],
+        .n = LENGTH,
+        .targets = x->targets[i],
+        .k = 1,
+        .weights = x->weights,
+        .out_logprobs = x->logprobs[i],
+        .out_loss = x->loss[i],
+    };
   }
 }
 
@@ -118,7 +120,11 @@ static void run_step(bench_t *b, const batch_t *x, size_t n) {
   static const tinker__loss_config_t loss = {.kind =
                                                  TINKER__LOSS_CROSS_ENTROPY};
   static const tinker__optim_params_t adam = {
-      .learning_rate = 1e-4, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8};
+      .learning_rate = 1e-4,
+      .beta1 = 0.9,
+      .beta2 = 0.95,
+      .eps = 1e-8,
+  };
   tinker__optim_metrics_t m;
   tinker__pass_t *p = NULL;
   int rc;
@@ -134,15 +140,18 @@ static void run_step(bench_t *b, const batch_t *x, size_t n) {
 
 /* Seconds of one forward_backward and optim_step. */
 static double train_step(bench_t *b, size_t sequences) {
-  static const tinker__lora_config_t c = {.rank = 32,
-                                          .seed = 1,
-                                          .train_attn = true,
-                                          .train_mlp = true,
-                                          .train_unembed = true};
+  static const tinker__lora_config_t c = {
+      .rank = 32,
+      .seed = 1,
+      .train_attn = true,
+      .train_mlp = true,
+      .train_unembed = true,
+  };
   batch_t *x = need(tinker__mem_zalloc(&b->mem, sizeof *x));
   make_batch(x, sequences, b->base->d.vocab);
-  if (!b->train)
+  if (!b->train) {
     check(b, b->api->train_new(b->base, &c, &b->train, b->why, sizeof b->why));
+  }
   double start = now();
   run_step(b, x, sequences);
   double took = now() - start;
@@ -154,8 +163,7 @@ static void train(bench_t *b, size_t sequences) {
   times_t t = {.n = 0};
   double tokens = (double)sequences * LENGTH;
   train_step(b, sequences);
-  for (int i = 1; i < STEPS; i++)
-    note(&t, train_step(b, sequences));
+  for (int i = 1; i < STEPS; i++) note(&t, train_step(b, sequences));
   printf("{\"bench\":\"engine\",\"op\":\"train\",\"model\":\"%s\","
          "\"dtype\":\"%s\",\"set\":\"%s\",\"threads\":%u,\"rank\":32,"
          "\"sequences\":%zu,\"length\":%d,\"tokens_per_s\":%.0f,"
@@ -180,8 +188,7 @@ static void read_task(void *arg, size_t task, unsigned worker) {
   (void)worker;
   for (size_t i = 0; i + 8 <= r->n; i += 8) {
     __builtin_prefetch(p + i + 512);
-    for (size_t j = 0; j < 8; j++)
-      s[j] += p[i + j];
+    for (size_t j = 0; j < 8; j++) s[j] += p[i + j];
   }
   r->sum[task] += s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
 }
@@ -196,9 +203,11 @@ static size_t read_matrix(bench_t *b, const tinker__packed_t *w, read_t *r) {
 /* Every matrix once, as a token needs them; returns the bytes. */
 static size_t read_weights(bench_t *b, read_t *r) {
   size_t bytes = read_matrix(b, b->base->head, r);
-  for (size_t l = 0; l < b->base->d.layers; l++)
-    for (size_t p = 0; p < TINKER__PROJS; p++)
+  for (size_t l = 0; l < b->base->d.layers; l++) {
+    for (size_t p = 0; p < TINKER__PROJS; p++) {
       bytes += read_matrix(b, b->base->layers[l].w[p], r);
+    }
+  }
   return bytes;
 }
 
@@ -222,23 +231,25 @@ static void take_row(void *user, size_t position, const float *row,
 static void open_slots(bench_t *b, decode_t *d, size_t samples, size_t prompt,
                        size_t room) {
   *d = (decode_t){.samples = samples};
-  for (size_t i = 0; i < prompt; i++)
+  for (size_t i = 0; i < prompt; i++) {
     d->tokens[i] = (int32_t)(i * 13 % b->base->d.vocab);
+  }
   for (size_t i = 0; i < samples; i++) {
     check(b, b->api->slot_new(b->base, NULL, prompt + room, &d->slots[i],
                               b->why, sizeof b->why));
-    d->items[i] = (tinker__decode_item_t){.slot = d->slots[i],
-                                          .tokens = d->tokens,
-                                          .n = prompt,
-                                          .first_row = prompt - 1,
-                                          .on_row = take_row,
-                                          .user = &d->sum};
+    d->items[i] = (tinker__decode_item_t){
+        .slot = d->slots[i],
+        .tokens = d->tokens,
+        .n = prompt,
+        .first_row = prompt - 1,
+        .on_row = take_row,
+        .user = &d->sum,
+    };
   }
 }
 
 static void close_slots(bench_t *b, decode_t *d) {
-  for (size_t i = 0; i < d->samples; i++)
-    b->api->slot_free(d->slots[i]);
+  for (size_t i = 0; i < d->samples; i++) b->api->slot_free(d->slots[i]);
 }
 
 static double decode_round(bench_t *b, decode_t *d) {
@@ -306,7 +317,10 @@ static void decode(bench_t *b) {
 
 static void open_folder(bench_t *b, const char *dir) {
   tinker__engine_options_t o = {
-      .mem = &b->mem, .threads = b->threads, .kernels = b->set};
+      .mem = &b->mem,
+      .threads = b->threads,
+      .kernels = b->set,
+  };
   check(b, b->api->open(&b->engine, &o, b->why, sizeof b->why));
   check(b, b->api->base_load(b->engine, dir, &b->base, b->why, sizeof b->why));
   b->threads = tinker__pool_threads(b->engine->pool);
@@ -366,8 +380,7 @@ static double decode_many(bench_t *b, size_t samples, size_t n) {
   decode_t d;
   double sum = 0;
   start_decoding(b, &d, samples, 1, n);
-  for (size_t i = 0; i < n; i++)
-    sum += decode_round(b, &d);
+  for (size_t i = 0; i < n; i++) sum += decode_round(b, &d);
   close_slots(b, &d);
   return sum;
 }
@@ -382,13 +395,16 @@ static double prefill(bench_t *b, size_t n) {
 
 static double obey(bench_t *b, const char *line) {
   unsigned n = 0, m = 0;
-  if (sscanf(line, "train %u", &n) == 1 && n >= 1 && n <= MAX_SEQS)
+  if (sscanf(line, "train %u", &n) == 1 && n >= 1 && n <= MAX_SEQS) {
     return train_step(b, n);
-  if (sscanf(line, "prefill %u", &n) == 1 && n >= 1 && n <= MAX_KEYS)
+  }
+  if (sscanf(line, "prefill %u", &n) == 1 && n >= 1 && n <= MAX_KEYS) {
     return prefill(b, n);
+  }
   if (sscanf(line, "decode %u %u", &n, &m) == 2 && n >= 1 && n <= SAMPLES &&
-      m >= 1 && m < MAX_KEYS)
+      m >= 1 && m < MAX_KEYS) {
     return decode_many(b, n, m);
+  }
   die("can't do: %s", line);
   return 0;
 }

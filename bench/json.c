@@ -8,7 +8,7 @@
 #include "base/json_read.h"
 #include "base/json_write.h"
 
-#define COUNT  500000
+#define COUNT 500000
 #define ROUNDS 5
 
 static double now_s(void) {
@@ -60,10 +60,11 @@ static int run(tinker__mem_t *mem, const char *kind, const int32_t *ids,
     tinker__buf_reserve(&b, (size_t)COUNT * 34);
     tinker__jsonw_init(&out, &b);
     double from = now_s();
-    if (ids)
+    if (ids) {
       tinker__jsonw_i32_array(&out, ids, COUNT);
-    else
+    } else {
       tinker__jsonw_f32_array(&out, lps, COUNT);
+    }
     w = best(w, now_s() - from);
     bytes = b.len;
     tinker__json_init(&j, mem, b.data, b.len);

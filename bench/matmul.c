@@ -18,10 +18,10 @@
 
 #include "cpu/kernels/kernels.h"
 
-#define COUNT(a)    (sizeof(a) / sizeof *(a))
-#define TURN        0.08 /* seconds of one side */
-#define TURNS       5    /* of each, for a line */
-#define DECODE_MATS 16   /* together larger than any cache */
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+#define TURN 0.08      /* seconds of one side */
+#define TURNS 5        /* of each, for a line */
+#define DECODE_MATS 16 /* together larger than any cache */
 
 typedef struct {
   tinker__mem_t mem;
@@ -106,18 +106,20 @@ static void back_bf16(bench_t *b) {
 }
 
 static void grad(bench_t *b) {
-  tinker__gemm_t g = {.m = b->n,
-                      .n = b->k,
-                      .k = b->m,
-                      .a = b->y,
-                      .a_rs = 1,
-                      .a_cs = b->n,
-                      .b = b->x,
-                      .b_rs = b->k,
-                      .b_cs = 1,
-                      .c = b->g,
-                      .ldc = b->k,
-                      .accumulate = true};
+  tinker__gemm_t g = {
+      .m = b->n,
+      .n = b->k,
+      .k = b->m,
+      .a = b->y,
+      .a_rs = 1,
+      .a_cs = b->n,
+      .b = b->x,
+      .b_rs = b->k,
+      .b_cs = 1,
+      .c = b->g,
+      .ldc = b->k,
+      .accumulate = true,
+  };
   tinker__gemm(b->ks, b->pool, &g);
 }
 
@@ -148,12 +150,15 @@ static int open_shape(bench_t *b, size_t m, size_t n, size_t k) {
   uint16_t *half = tinker__mem_array(&b->mem, n * k, sizeof *half);
   b->packed[0] = b->packed[1] = NULL;
   if (!b->x || !b->w || !b->y || !b->g || !half) rc = -1;
-  for (size_t i = 0; rc == 0 && i < n * k; i++)
+  for (size_t i = 0; rc == 0 && i < n * k; i++) {
     half[i] = tinker__f32_to_bf16(b->w[i]);
-  if (rc == 0)
+  }
+  if (rc == 0) {
     rc = tinker__packed_new(&b->packed[0], &b->mem, b->w, TINKER__F32, n, k);
-  if (rc == 0)
+  }
+  if (rc == 0) {
     rc = tinker__packed_new(&b->packed[1], &b->mem, half, TINKER__BF16, n, k);
+  }
   tinker__mem_free(&b->mem, half);
   if (rc != 0) close_shape(b);
   return rc;
@@ -209,9 +214,9 @@ static void read_task(void *arg, size_t task, unsigned worker) {
   const uint64_t *p = r->words + task * r->n;
   uint64_t s[8] = {0};
   (void)worker;
-  for (size_t i = 0; i + 8 <= r->n; i += 8)
-    for (size_t j = 0; j < 8; j++)
-      s[j] += p[i + j];
+  for (size_t i = 0; i + 8 <= r->n; i += 8) {
+    for (size_t j = 0; j < 8; j++) s[j] += p[i + j];
+  }
   r->sum[task] = s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
 }
 
@@ -227,8 +232,9 @@ static double time_reads(bench_t *b, tinker__packed_t **w, read_t *r) {
 
 static double time_decode(bench_t *b, tinker__packed_t **w, size_t m) {
   double t = now();
-  for (size_t i = 0; i < DECODE_MATS; i++)
+  for (size_t i = 0; i < DECODE_MATS; i++) {
     tinker__linear(b->ks, b->pool, w[i], b->x, b->k, m, b->y, b->n, false);
+  }
   return now() - t;
 }
 
@@ -255,14 +261,14 @@ static int decode(bench_t *b) {
    * there, which no processor is fast at. */
   uint16_t *half = tinker__mem_array(&b->mem, b->n * b->k, sizeof *half);
   if (!half) rc = -1;
-  for (size_t i = 0; rc == 0 && i < b->n * b->k; i++)
+  for (size_t i = 0; rc == 0 && i < b->n * b->k; i++) {
     half[i] = tinker__f32_to_bf16(b->w[i]);
-  for (size_t i = 0; rc == 0 && i < DECODE_MATS; i++)
+  }
+  for (size_t i = 0; rc == 0 && i < DECODE_MATS; i++) {
     rc = tinker__packed_new(&w[i], &b->mem, half, TINKER__BF16, b->n, b->k);
-  for (size_t m = 1; rc == 0 && m <= 8; m *= 2)
-    decode_line(b, w, m);
-  for (size_t i = 0; i < DECODE_MATS; i++)
-    tinker__packed_free(w[i]);
+  }
+  for (size_t m = 1; rc == 0 && m <= 8; m *= 2) decode_line(b, w, m);
+  for (size_t i = 0; i < DECODE_MATS; i++) tinker__packed_free(w[i]);
   tinker__mem_free(&b->mem, half);
   close_shape(b);
   return rc;
@@ -279,12 +285,13 @@ static int on_threads(bench_t *b, unsigned threads) {
     if (rc == 0) rc = decode(b);
     tinker__pool_free(b->pool);
   }
-  if (rc == 0)
+  if (rc == 0) {
     printf("{\"bench\":\"matmul\",\"set\":\"%s\",\"threads\":%u,"
            "\"openblas_core\":\"%s\",\"least_share\":%.2f,"
            "\"mean_share\":%.2f}\n",
            b->ks->name, threads, openblas_get_corename(), b->least,
            exp(b->log_sum / b->lines));
+  }
   return rc;
 }
 
@@ -308,10 +315,11 @@ int main(int argc, char **argv) {
     return 2;
   }
   choose_blas(b.ks, argv);
-  for (unsigned t = asked ? asked : 1; t <= (asked ? asked : 2); t++)
+  for (unsigned t = asked ? asked : 1; t <= (asked ? asked : 2); t++) {
     if (on_threads(&b, t) != 0) {
       fprintf(stderr, "bench_matmul: out of memory\n");
       return 1;
     }
+  }
   return 0;
 }

@@ -11,7 +11,7 @@
 #include "cpu/kernels/kernels.h"
 
 #define MAX_TENSORS 512
-#define CONTEXT     1024u
+#define CONTEXT 1024u
 
 static const shape_t shapes[] = {
     {"qwen2-0.5b", "Qwen2ForCausalLM", "qwen2", 896, 4864, 14, 2, 64, 151936,
@@ -36,8 +36,9 @@ void *need(void *p) {
 }
 
 const shape_t *shape_named(const char *name) {
-  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
     if (strcmp(shapes[i].name, name) == 0) return &shapes[i];
+  }
   return NULL;
 }
 
@@ -54,15 +55,18 @@ static void add(model_t *w, int layer, const char *name, unsigned rows,
                 unsigned cols) {
   if (w->n == MAX_TENSORS) die("too many tensors");
   char *full = w->names[w->n];
-  if (layer >= 0)
+  if (layer >= 0) {
     snprintf(full, sizeof w->names[0], "model.layers.%d.%s", layer, name);
-  else
+  } else {
     snprintf(full, sizeof w->names[0], "model.%s", name);
-  w->tensors[w->n++] = (tinker__tensor_t){.name = tinker__str(full),
-                                          .dtype = w->dtype,
-                                          .rank = cols ? 2 : 1,
-                                          .shape = {rows, cols},
-                                          .data = cols ? w->noise : w->ones};
+  }
+  w->tensors[w->n++] = (tinker__tensor_t){
+      .name = tinker__str(full),
+      .dtype = w->dtype,
+      .rank = cols ? 2 : 1,
+      .shape = {rows, cols},
+      .data = cols ? w->noise : w->ones,
+  };
 }
 
 static void add_layer(model_t *w, const shape_t *s, int i) {
@@ -92,8 +96,9 @@ static void write_file(const char *dir, const char *name, const void *data,
   char path[300];
   snprintf(path, sizeof path, "%s/%s", dir, name);
   FILE *f = fopen(path, "wb");
-  if (!f || fwrite(data, 1, len, f) != len || fclose(f) != 0)
+  if (!f || fwrite(data, 1, len, f) != len || fclose(f) != 0) {
     die("%s can't be written", path);
+  }
 }
 
 static void write_config(const shape_t *s, const char *dir) {
@@ -121,10 +126,11 @@ static void *fill(tinker__mem_t *mem, size_t n, tinker__dtype_t dtype,
   for (size_t i = 0; i < n; i++) {
     s = s * 1664525u + 1013904223u;
     float x = centre + width * (float)(int32_t)s * 0x1p-31f;
-    if (dtype == TINKER__DTYPE_F32)
+    if (dtype == TINKER__DTYPE_F32) {
       ((float *)out)[i] = x;
-    else
+    } else {
       ((uint16_t *)out)[i] = tinker__f32_to_bf16(x);
+    }
   }
   return out;
 }
@@ -141,12 +147,12 @@ void shape_write(const shape_t *s, tinker__dtype_t dtype, tinker__mem_t *mem,
   w->ones = ones;
   add(w, -1, "embed_tokens.weight", s->vocab, s->hidden);
   add(w, -1, "norm.weight", s->hidden, 0);
-  for (unsigned i = 0; i < s->layers; i++)
-    add_layer(w, s, (int)i);
+  for (unsigned i = 0; i < s->layers; i++) add_layer(w, s, (int)i);
   tinker__buf_init(&buf, mem, (size_t)1 << 31);
   if (tinker__safetensors_write(&buf, mem, w->tensors, w->n, NULL, 0, why,
-                                sizeof why) != 0)
+                                sizeof why) != 0) {
     die("%s", why);
+  }
   write_file(dir, "model.safetensors", buf.data, buf.len);
   write_config(s, dir);
   tinker__buf_free(&buf);

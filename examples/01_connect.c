@@ -12,9 +12,10 @@ int main(void) {
   printf("tinker-c %s\n", tinker_version());
   check(tinker_client_get_capabilities(client, NULL, NULL, NULL, &future));
   check(tinker_future_get_capabilities(await(future), &have));
-  for (size_t i = 0; i < have->model_count; i++)
+  for (size_t i = 0; i < have->model_count; i++) {
     printf("model %s, context %llu tokens\n", have->models[i].name,
            (unsigned long long)have->models[i].max_context_length);
+  }
   int found = have->model_count > 0;
   tinker_future_release(future);
   tinker_client_release(client);

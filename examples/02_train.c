@@ -50,16 +50,16 @@ int main(int argc, char **argv) {
   step_t steps[STEPS];
   double loss[STEPS];
 
-  if (argc != 2)
-    return fprintf(stderr, "usage: 02_train TOKENIZER_JSON\n"), 2;
+  if (argc != 2) return fprintf(stderr, "usage: 02_train TOKENIZER_JSON\n"), 2;
   tinker_datum_t *datum = make_example(argv[1]);
   tinker_client_t *client = connect_service();
   tinker_trainer_t *trainer = new_trainer(client, 8);
 
   submit(&steps[0], trainer, datum);
   for (int i = 0; i < STEPS; i++) {
-    if (i + 1 < STEPS)
+    if (i + 1 < STEPS) {
       submit(&steps[i + 1], trainer, datum); /* before step i has ended */
+    }
     loss[i] = take_loss(&steps[i]);
     printf("step %d: loss %.4f\n", i + 1, loss[i]);
   }

@@ -11,8 +11,7 @@ static double step(tinker_trainer_t *trainer, int number) {
   double loss = 0;
   tinker_datum_t *datum = NULL;
   const tinker_forward_result_t *result = NULL;
-  for (int i = 0; i < LENGTH; i++)
-    tokens[i] = 300 + (i * 7 + number) % 50;
+  for (int i = 0; i < LENGTH; i++) tokens[i] = 300 + (i * 7 + number) % 50;
   check(tinker_datum_new_supervised(&datum, tokens, NULL, LENGTH, NULL));
   tinker_future_t *done =
       whole_step(trainer, &datum, 1, TINKER_LOSS_CROSS_ENTROPY, 1e-3);
@@ -31,12 +30,10 @@ int main(void) {
 
   tinker_client_t *client = connect_service();
   tinker_trainer_t *trainer = new_trainer(client, 4);
-  for (int i = 0; i < BEFORE; i++)
-    step(trainer, i);
-  check(tinker_trainer_save_state(trainer, "checkpoint", NULL, NULL, NULL,
-                                  NULL, &saved));
-  for (int i = 0; i < AFTER; i++)
-    loss[i] = step(trainer, BEFORE + i);
+  for (int i = 0; i < BEFORE; i++) step(trainer, i);
+  check(tinker_trainer_save_state(trainer, "checkpoint", NULL, NULL, NULL, NULL,
+                                  &saved));
+  for (int i = 0; i < AFTER; i++) loss[i] = step(trainer, BEFORE + i);
   check(tinker_future_get_path(await(saved), &path));
   printf("saved as %s\n", path);
 

@@ -23,8 +23,8 @@ static void print(tinker_tokenizer_t *tokenizer, const char *prompt,
                                     TINKER_DECODE_SKIP_SPECIAL));
   fputs(prompt, stdout);
   for (size_t i = 0; i < sequence->count; i++) {
-    check(tinker_tokenizer_stream_push(stream, sequence->tokens[i], &text,
-                                       &len));
+    check(
+        tinker_tokenizer_stream_push(stream, sequence->tokens[i], &text, &len));
     fwrite(text, 1, len, stdout);
   }
   check(tinker_tokenizer_stream_finish(stream, &text, &len));
@@ -40,8 +40,9 @@ int main(int argc, char **argv) {
   const tinker_sample_result_t *result = NULL;
   size_t count = 0;
 
-  if (argc < 2)
+  if (argc < 2) {
     return fprintf(stderr, "usage: 04_sample TOKENIZER_JSON [PROMPT]\n"), 2;
+  }
   tinker_tokenizer_t *tokenizer = load_tokenizer(argv[1]);
   tinker_client_t *client = connect_service();
   check(tinker_client_create_sampler(client, EXAMPLE_MODEL, NULL, NULL, NULL,
@@ -57,8 +58,7 @@ int main(int argc, char **argv) {
                               &future));
   check(tinker_future_get_sample(await(future), &result));
   const tinker_sequence_t *s = tinker_sample_result_sequences(result, &count);
-  for (size_t i = 0; i < count; i++)
-    print(tokenizer, prompt, &s[i]);
+  for (size_t i = 0; i < count; i++) print(tokenizer, prompt, &s[i]);
   tinker_future_release(future);
   tinker_input_release(input);
   tinker_sampler_release(sampler);

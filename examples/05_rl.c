@@ -12,8 +12,7 @@ static float reward(const tinker_tokenizer_t *t, const tinker_sequence_t *s) {
   char *text = NULL;
   size_t len = 0, spaces = 0;
   check(tinker_tokenizer_decode(t, s->tokens, s->count, 0, &text, &len));
-  for (size_t i = 0; i < len; i++)
-    spaces += text[i] == ' ';
+  for (size_t i = 0; i < len; i++) spaces += text[i] == ' ';
   tinker_tokenizer_free(t, text);
   return len ? (float)spaces / (float)len : 0;
 }
@@ -70,27 +69,28 @@ static float play(tinker_trainer_t *trainer, const tinker_tokenizer_t *t,
   tinker_future_t *sampled = sample(trainer, prompt, round);
   check(tinker_future_get_sample(sampled, &result));
   const tinker_sequence_t *s = tinker_sample_result_sequences(result, &n);
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < n; i++) {
     mean += (score[i] = reward(t, &s[i])) / (float)n;
-  for (size_t i = 0; i < n; i++)
+  }
+  for (size_t i = 0; i < n; i++) {
     group[i] = make_example(prompt, &s[i], score[i] - mean);
+  }
   finish(whole_step(trainer, group, n, TINKER_LOSS_IMPORTANCE_SAMPLING, 4e-3));
-  for (size_t i = 0; i < n; i++)
-    tinker_datum_release(group[i]);
+  for (size_t i = 0; i < n; i++) tinker_datum_release(group[i]);
   tinker_future_release(sampled);
   return mean;
 }
 
 int main(int argc, char **argv) {
   float mean[ROUNDS];
-  if (argc != 2)
-    return fprintf(stderr, "usage: 05_rl TOKENIZER_JSON\n"), 2;
+  if (argc != 2) return fprintf(stderr, "usage: 05_rl TOKENIZER_JSON\n"), 2;
   tinker_tokenizer_t *tokenizer = load_tokenizer(argv[1]);
   tinker_client_t *client = connect_service();
   tinker_trainer_t *trainer = new_trainer(client, 8);
-  for (int i = 0; i < ROUNDS; i++)
+  for (int i = 0; i < ROUNDS; i++) {
     printf("round %d: mean reward %.4f\n", i + 1,
            (double)(mean[i] = play(trainer, tokenizer, i)));
+  }
   tinker_trainer_release(trainer);
   tinker_client_release(client);
   tinker_tokenizer_release(tokenizer);

@@ -11,8 +11,7 @@
 #define EXAMPLE_MODEL "tiny-kjv"
 
 static inline void check(int rc) {
-  if (rc == TINKER_OK)
-    return;
+  if (rc == TINKER_OK) return;
   fprintf(stderr, "%s: %s\n", tinker_code_name(rc), tinker_code_text(rc));
   exit(1);
 }
@@ -20,8 +19,7 @@ static inline void check(int rc) {
 /* Waits for an operation and returns its future. */
 static inline tinker_future_t *await(tinker_future_t *future) {
   int rc = tinker_future_wait(future, -1);
-  if (rc == TINKER_OK)
-    return future;
+  if (rc == TINKER_OK) return future;
   fprintf(stderr, "%s: %s\n", tinker_code_name(rc),
           tinker_error_message(tinker_future_error(future)));
   exit(1);
@@ -96,9 +94,9 @@ static inline tinker_input_t *new_input(const int32_t *tokens, size_t n) {
 
 /* One whole step, waited for. Returns the future of its first half, which
  * holds the loss. For a loop that overlaps steps see 02_train.c. */
-static inline tinker_future_t *
-whole_step(tinker_trainer_t *trainer, tinker_datum_t *const *data, size_t n,
-           int kind, double rate) {
+static inline tinker_future_t *whole_step(tinker_trainer_t *trainer,
+                                          tinker_datum_t *const *data, size_t n,
+                                          int kind, double rate) {
   tinker_future_t *forward = NULL, *optim = NULL;
   tinker_loss_t loss;
   tinker_adam_params_t adam;
@@ -106,9 +104,9 @@ whole_step(tinker_trainer_t *trainer, tinker_datum_t *const *data, size_t n,
   loss.kind = kind;
   tinker_adam_params_init(&adam);
   adam.learning_rate = rate;
-  check(tinker_trainer_forward_backward(
-      trainer, (const tinker_datum_t *const *)data, n, &loss, NULL, NULL, NULL,
-      &forward));
+  check(tinker_trainer_forward_backward(trainer,
+                                        (const tinker_datum_t *const *)data, n,
+                                        &loss, NULL, NULL, NULL, &forward));
   check(tinker_trainer_optim_step(trainer, &adam, NULL, NULL, NULL, &optim));
   finish(optim);
   return await(forward);
@@ -117,8 +115,8 @@ whole_step(tinker_trainer_t *trainer, tinker_datum_t *const *data, size_t n,
 static inline tinker_tokenizer_t *load_tokenizer(const char *path) {
   tinker_tokenizer_t *tokenizer = NULL;
   char why[256] = "";
-  if (tinker_tokenizer_new_from_file(&tokenizer, path, NULL, why,
-                                     sizeof why) != TINKER_OK) {
+  if (tinker_tokenizer_new_from_file(&tokenizer, path, NULL, why, sizeof why) !=
+      TINKER_OK) {
     fprintf(stderr, "%s: %s\n", path, why);
     exit(1);
   }

@@ -13,12 +13,11 @@ static uint64_t digest_of(const char *path, long *size) {
   uint64_t hash = 14695981039346656037u;
   size_t n;
   FILE *file = fopen(path, "rb");
-  if (file == NULL)
-    return 0;
+  if (file == NULL) return 0;
   for (*size = 0; (n = fread(block, 1, sizeof block, file)) > 0;
-       *size += (long)n)
-    for (size_t i = 0; i < n; i++)
-      hash = (hash ^ block[i]) * 1099511628211u;
+       *size += (long)n) {
+    for (size_t i = 0; i < n; i++) hash = (hash ^ block[i]) * 1099511628211u;
+  }
   fclose(file);
   return hash;
 }
@@ -29,13 +28,11 @@ static long newest(const char *folder) {
   long best = -1;
   struct dirent *entry;
   DIR *dir = opendir(folder);
-  if (dir == NULL)
-    quick_die("%s can't be read", folder);
+  if (dir == NULL) quick_die("%s can't be read", folder);
   while ((entry = readdir(dir)) != NULL) {
     char *end;
     long number = strtol(entry->d_name, &end, 10);
-    if (end != entry->d_name && *end == '\0' && number > best)
-      best = number;
+    if (end != entry->d_name && *end == '\0' && number > best) best = number;
   }
   closedir(dir);
   return best;
@@ -48,6 +45,5 @@ void quick_adapter_newest(quick_adapter_t *adapter,
   snprintf(path, sizeof path, "%s/%ld/state.safetensors", folder,
            newest(folder));
   adapter->digest = digest_of(path, &adapter->size);
-  if (adapter->digest == 0)
-    quick_die("%s can't be read", path);
+  if (adapter->digest == 0) quick_die("%s can't be read", path);
 }

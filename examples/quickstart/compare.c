@@ -19,8 +19,7 @@ static void load(records_t *records, const char *folder, const char *run) {
   while (fgets(line, RECORD_MAX_BYTES, file) != NULL) {
     long step = strtol(line, &end, 10);
     /* A record without its newline was cut off by the kill. */
-    if (step < 1 || step >= STEPS_MAX || strchr(end, '\n') == NULL)
-      continue;
+    if (step < 1 || step >= STEPS_MAX || strchr(end, '\n') == NULL) continue;
     records->line[step] = quick_alloc(strlen(end) + 1, 1);
     memcpy(records->line[step], end, strlen(end));
   }
@@ -29,8 +28,7 @@ static void load(records_t *records, const char *folder, const char *run) {
 }
 
 static void unload(records_t *records) {
-  for (int i = 0; i < STEPS_MAX; i++)
-    free(records->line[i]);
+  for (int i = 0; i < STEPS_MAX; i++) free(records->line[i]);
 }
 
 /* The next word at *at, its length in *n; moves on. */
@@ -45,8 +43,7 @@ static size_t differences(const char *a, const char *b, size_t *words) {
   size_t differ = 0, n, m;
   for (*words = 0;; ++*words) {
     const char *x = word(&a, &n), *y = word(&b, &m);
-    if (n == 0 && m == 0)
-      return differ;
+    if (n == 0 && m == 0) return differ;
     differ += n != m || memcmp(x, y, n) != 0;
   }
 }
@@ -68,8 +65,7 @@ void quick_compare(quick_diff_t *diff, const quick_paths_t *paths,
     diff->losses++;
     diff->logprobs += words - 1;
     diff->differ += differ;
-    if (differ > 0 && diff->first == 0)
-      diff->first = step;
+    if (differ > 0 && diff->first == 0) diff->first = step;
   }
   unload(&a);
   unload(&b);

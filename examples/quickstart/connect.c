@@ -6,8 +6,7 @@
 #include "quick.h"
 
 void quick_check(int rc, const char *what) {
-  if (rc != TINKER_OK)
-    quick_die("%s: %s", what, tinker_code_text(rc));
+  if (rc != TINKER_OK) quick_die("%s: %s", what, tinker_code_text(rc));
 }
 
 /* A service that ends early would else be waited for in silence. */
@@ -26,8 +25,7 @@ tinker_client_t *quick_connect(void) {
   options.log_cb = show;
   options.log_level = TINKER_LOG_WARNING;
   int rc = tinker_client_new(&client, &options, why, sizeof why);
-  if (rc != TINKER_OK)
-    quick_die("client: %s: %s", tinker_code_text(rc), why);
+  if (rc != TINKER_OK) quick_die("client: %s: %s", tinker_code_text(rc), why);
   return client;
 }
 
@@ -39,9 +37,10 @@ void quick_disconnect(tinker_client_t *client) {
 
 void quick_await(tinker_future_t *future, const char *what) {
   int rc = tinker_future_wait(future, -1);
-  if (rc != TINKER_OK)
+  if (rc != TINKER_OK) {
     quick_die("%s: %s: %s", what, tinker_code_text(rc),
               tinker_error_message(tinker_future_error(future)));
+  }
 }
 
 tinker_trainer_t *quick_take_trainer(tinker_future_t *future) {
@@ -68,9 +67,9 @@ void quick_step_submit(quick_step_t *step, tinker_trainer_t *trainer,
                                               NULL, NULL, NULL, NULL,
                                               &step->forward),
               "forward_backward");
-  quick_check(tinker_trainer_optim_step(trainer, &adam, NULL, NULL, NULL,
-                                        &step->optim),
-              "optim_step");
+  quick_check(
+      tinker_trainer_optim_step(trainer, &adam, NULL, NULL, NULL, &step->optim),
+      "optim_step");
 }
 
 const tinker_forward_result_t *quick_step_await(quick_step_t *step) {

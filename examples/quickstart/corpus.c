@@ -40,8 +40,7 @@ void quick_corpus_load(quick_corpus_t *corpus, const quick_paths_t *paths,
                        const tinker_tokenizer_t *tokenizer) {
   char line[LINE_MAX_BYTES];
   FILE *file = fopen(paths->data, "r");
-  if (file == NULL)
-    quick_die("%s can't be read", paths->data);
+  if (file == NULL) quick_die("%s can't be read", paths->data);
   memset(corpus, 0, sizeof *corpus);
   corpus->train = quick_alloc(ENTRIES_MAX, sizeof *corpus->train);
   corpus->heldout = quick_alloc(ENTRIES_MAX, sizeof *corpus->heldout);
@@ -53,16 +52,19 @@ void quick_corpus_load(quick_corpus_t *corpus, const quick_paths_t *paths,
     add(corpus, tokens, n, i % 10 == 9);
   }
   fclose(file);
-  if (corpus->num_train < 64 || corpus->num_heldout == 0)
+  if (corpus->num_train < 64 || corpus->num_heldout == 0) {
     quick_die("%s has too few entries", paths->data);
+  }
   shuffle(corpus);
 }
 
 void quick_corpus_free(quick_corpus_t *corpus) {
-  for (size_t i = 0; i < corpus->num_train; i++)
+  for (size_t i = 0; i < corpus->num_train; i++) {
     tinker_datum_release(corpus->train[i]);
-  for (size_t i = 0; i < corpus->num_heldout; i++)
+  }
+  for (size_t i = 0; i < corpus->num_heldout; i++) {
     tinker_datum_release(corpus->heldout[i]);
+  }
   free(corpus->train);
   free(corpus->heldout);
   free(corpus->train_tokens);

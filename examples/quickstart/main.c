@@ -25,8 +25,8 @@ static const char usage[] =
     "  exit status: 0 all well; 1 the loss did not fall enough or a bit\n"
     "  differs; 2 wrong usage; 3 something could not be done\n";
 
-static const char **slot(options_t *o, const char *flag,
-                         const char **optimizer, const char **stop) {
+static const char **slot(options_t *o, const char *flag, const char **optimizer,
+                         const char **stop) {
   struct {
     const char *flag;
     const char **value;
@@ -36,9 +36,9 @@ static const char **slot(options_t *o, const char *flag,
       {"--proof", &o->proof.name},    {"--from", &o->proof.path},
       {"--optimizer", optimizer},     {"--stop-after", stop},
   };
-  for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-    if (strcmp(flag, table[i].flag) == 0)
-      return table[i].value;
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+    if (strcmp(flag, table[i].flag) == 0) return table[i].value;
+  }
   return NULL;
 }
 
@@ -56,8 +56,7 @@ static bool parse(options_t *o, int argc, char **argv) {
       continue;
     }
     const char **value = slot(o, argv[i], &optimizer, &stop);
-    if (value == NULL || i + 1 == argc)
-      return false;
+    if (value == NULL || i + 1 == argc) return false;
     *value = argv[++i];
   }
   o->proof.optimizer = optimizer != NULL && strcmp(optimizer, "1") == 0;
@@ -67,9 +66,17 @@ static bool parse(options_t *o, int argc, char **argv) {
 
 static int tune_in_worker(const quick_paths_t *paths, bool brief) {
   quick_process_t process;
-  const char *argv[] = {paths->self,  "--locald", paths->locald, "--model",
-                        paths->model, "--data",   paths->data,   "--out",
-                        paths->out,   "--tune",   brief ? "--short" : NULL,
+  const char *argv[] = {paths->self,
+                        "--locald",
+                        paths->locald,
+                        "--model",
+                        paths->model,
+                        "--data",
+                        paths->data,
+                        "--out",
+                        paths->out,
+                        "--tune",
+                        brief ? "--short" : NULL,
                         NULL};
   quick_spawn_shared(&process, argv);
   return quick_wait(&process);
@@ -90,15 +97,17 @@ static void farewell(const quick_paths_t *paths) {
 
 static int parent(const quick_paths_t *paths, bool brief) {
   quick_service_t service;
-  if (mkdir(paths->out, 0777) != 0 && errno != EEXIST)
+  if (mkdir(paths->out, 0777) != 0 && errno != EEXIST) {
     quick_die("%s: %s", paths->out, strerror(errno));
+  }
   printf("== the local service\n");
   quick_service_start(&service, paths);
   printf("listening on %s\n\n== fine-tune %s on %s\n", service.url,
          paths->model, paths->data);
   int tuned = tune_in_worker(paths, brief);
-  if (tuned != QUICK_OK && tuned != QUICK_FAILED)
+  if (tuned != QUICK_OK && tuned != QUICK_FAILED) {
     quick_die("the main job ended with status %d", tuned);
+  }
   printf("\n== proof: killed and resumed equals uninterrupted\n");
   int proved = quick_prove(paths);
   quick_service_stop(&service);
@@ -114,9 +123,7 @@ int main(int argc, char **argv) {
     fputs(usage, stderr);
     return QUICK_USAGE;
   }
-  if (o.tune)
-    return quick_tune(&o.paths, o.brief ? &brief_plan : &full_plan);
-  if (o.proof.name != NULL)
-    return quick_proof(&o.paths, &o.proof);
+  if (o.tune) return quick_tune(&o.paths, o.brief ? &brief_plan : &full_plan);
+  if (o.proof.name != NULL) return quick_proof(&o.paths, &o.proof);
   return parent(&o.paths, o.brief);
 }

@@ -65,21 +65,22 @@ static void dot(FILE *f, const scale_t *s, double step, double loss) {
 void quick_plot(const quick_curve_t *curve, const char *folder) {
   FILE *f = quick_open(folder, "loss.svg", "w");
   scale_t s = scale_of(curve);
-  fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
-             "height=\"%d\" font-family=\"sans-serif\" font-size=\"12\">\n"
-             "<style>.grid{stroke:#ddd}.loss{stroke:#1f6feb;fill:none;"
-             "stroke-width:1.5}circle{fill:#d1242f}</style>\n"
-             "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
+  fprintf(f,
+          "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
+          "height=\"%d\" font-family=\"sans-serif\" font-size=\"12\">\n"
+          "<style>.grid{stroke:#ddd}.loss{stroke:#1f6feb;fill:none;"
+          "stroke-width:1.5}circle{fill:#d1242f}</style>\n"
+          "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
           WIDTH, HEIGHT);
   axes(f, &s);
   fprintf(f, "<path class=\"loss\" d=\"");
-  for (int i = 0; i < curve->count; i++)
+  for (int i = 0; i < curve->count; i++) {
     fprintf(f, "%c%.1f %.1f", i ? 'L' : 'M', x_of(&s, i + 1),
             y_of(&s, curve->loss[i]));
+  }
   fprintf(f, "\"/>\n");
   dot(f, &s, 0, curve->heldout_before);
   dot(f, &s, curve->count, curve->heldout_after);
   fprintf(f, "</svg>\n");
-  if (fclose(f) != 0)
-    quick_die("loss.svg could not be written");
+  if (fclose(f) != 0) quick_die("loss.svg could not be written");
 }

@@ -45,9 +45,9 @@ static tinker_future_t *save(tinker_trainer_t *trainer, const char *run,
   tinker_future_t *future = NULL;
   char name[64];
   snprintf(name, sizeof name, "proof-%s-%s", run, label);
-  quick_check(tinker_trainer_save_state(trainer, name, NULL, NULL, NULL, NULL,
-                                        &future),
-              "save_state");
+  quick_check(
+      tinker_trainer_save_state(trainer, name, NULL, NULL, NULL, NULL, &future),
+      "save_state");
   return future;
 }
 
@@ -60,15 +60,16 @@ static tinker_trainer_t *trainer_of(tinker_client_t *client,
   options.rank = 8;
   options.seed = 7;
   options.has_seed = 1;
-  if (proof->path == NULL)
-    quick_check(tinker_client_create_trainer(client, &options, NULL, NULL,
-                                             NULL, &future),
+  if (proof->path == NULL) {
+    quick_check(tinker_client_create_trainer(client, &options, NULL, NULL, NULL,
+                                             &future),
                 "create_trainer");
-  else
-    quick_check(tinker_client_create_trainer_from_state(
-                    client, proof->path, proof->optimizer, NULL, NULL, NULL,
-                    &future),
+  } else {
+    quick_check(tinker_client_create_trainer_from_state(client, proof->path,
+                                                        proof->optimizer, NULL,
+                                                        NULL, NULL, &future),
                 "create_trainer_from_state");
+  }
   return quick_take_trainer(future);
 }
 
@@ -81,21 +82,22 @@ static void run(tinker_trainer_t *trainer, const quick_corpus_t *corpus,
   int first = proof->path ? QUICK_PROOF_SAVE + 1 : 1;
   quick_step_submit(&now, trainer, corpus, first, BATCH, rate);
   for (int n = first; n <= QUICK_PROOF_STEPS; n++) {
-    if (n == QUICK_PROOF_SAVE)
+    if (n == QUICK_PROOF_SAVE) {
       saving = save(trainer, proof->name, "checkpoint");
-    if (n < QUICK_PROOF_STEPS)
+    }
+    if (n < QUICK_PROOF_STEPS) {
       quick_step_submit(&next, trainer, corpus, n + 1, BATCH, rate);
+    }
     record(file, &now, quick_step_await(&now));
     quick_step_free(&now);
     now = next;
-    if (n == QUICK_PROOF_SAVE)
-      report_path(saving, "checkpoint");
+    if (n == QUICK_PROOF_SAVE) report_path(saving, "checkpoint");
     printf("step %d\n", n);
     fflush(stdout);
     /* The next batch is out; the parent's kill is on its way. */
-    if (n == proof->stop_after)
-      for (;;)
-        pause();
+    if (n == proof->stop_after) {
+      for (;;) pause();
+    }
   }
 }
 

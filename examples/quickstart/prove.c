@@ -12,7 +12,7 @@
 
 typedef struct run_s {
   const char *name;
-  char checkpoint[256]; /* path of the state saved after step c */
+  char checkpoint[256];  /* path of the state saved after step c */
   quick_adapter_t final; /* the state saved after the last step */
   int status;
 } run_t;
@@ -20,8 +20,9 @@ typedef struct run_s {
 /* Keeps the path if the line says "<key> <path>". */
 static void keep(char *out, size_t size, const char *line, const char *key) {
   size_t n = strlen(key), len = strlen(line);
-  if (strncmp(line, key, n) == 0 && line[n] == ' ' && len - n <= size)
+  if (strncmp(line, key, n) == 0 && line[n] == ' ' && len - n <= size) {
     memcpy(out, line + n + 1, len - n);
+  }
 }
 
 /* Runs a worker; kill_after > 0: kills it once that step is reported. */
@@ -30,31 +31,34 @@ static void run(run_t *r, const quick_paths_t *paths, const char *name,
   char line[512], stop[16];
   int step = 0;
   quick_process_t process;
-  const char *argv[] = {paths->self,    "--locald", paths->locald,
-                        "--model",      paths->model, "--data",
-                        paths->data,    "--out",    paths->out,
-                        "--proof",      name,       "--stop-after",
-                        stop,           path ? "--from" : NULL,
-                        path,           "--optimizer", optimizer,
-                        NULL};
+  const char *argv[] = {paths->self,   "--locald",
+                        paths->locald, "--model",
+                        paths->model,  "--data",
+                        paths->data,   "--out",
+                        paths->out,    "--proof",
+                        name,          "--stop-after",
+                        stop,          path ? "--from" : NULL,
+                        path,          "--optimizer",
+                        optimizer,     NULL};
   snprintf(stop, sizeof stop, "%d", kill_after);
   memset(r, 0, sizeof *r);
   r->name = name;
   quick_spawn(&process, argv, NULL);
   while (quick_line(&process, line, sizeof line)) {
     keep(r->checkpoint, sizeof r->checkpoint, line, "checkpoint");
-    if (sscanf(line, "step %d", &step) == 1 && step == kill_after)
+    if (sscanf(line, "step %d", &step) == 1 && step == kill_after) {
       kill(process.pid, SIGKILL);
+    }
   }
   r->status = quick_wait(&process);
 }
 
 static void expect(run_t *r, const quick_paths_t *paths, int status) {
-  if (r->status != status)
+  if (r->status != status) {
     quick_die("run %s ended with status %d, expected %d", r->name, r->status,
               status);
-  if (status == 0)
-    quick_adapter_newest(&r->final, paths);
+  }
+  if (status == 0) quick_adapter_newest(&r->final, paths);
 }
 
 static bool same_adapter(const run_t *a, const run_t *b) {
@@ -66,8 +70,7 @@ static void report(const quick_diff_t *diff, const run_t *a, const run_t *b) {
          " log-probabilities, %zu differ",
          a->name, b->name, QUICK_PROOF_SAVE + 1, QUICK_PROOF_STEPS,
          diff->losses, diff->logprobs, diff->differ);
-  if (diff->first > 0)
-    printf(", from step %d on", diff->first);
+  if (diff->first > 0) printf(", from step %d on", diff->first);
   printf("\n  final adapter and optimizer: %s %016llx, %s %016llx\n", a->name,
          (unsigned long long)a->final.digest, b->name,
          (unsigned long long)b->final.digest);

@@ -120,16 +120,16 @@ typedef struct quick_plan_s {
 } quick_plan_t;
 int quick_tune(const quick_paths_t *paths, const quick_plan_t *plan);
 typedef struct quick_proof_s {
-  const char *name;  /* of the run: "U", "K", ... */
-  const char *path;  /* state to resume from, or NULL */
-  bool optimizer;    /* restored with it */
-  int stop_after;    /* wait to be killed after this step; 0 = never */
+  const char *name; /* of the run: "U", "K", ... */
+  const char *path; /* state to resume from, or NULL */
+  bool optimizer;   /* restored with it */
+  int stop_after;   /* wait to be killed after this step; 0 = never */
 } quick_proof_t;
 int quick_proof(const quick_paths_t *paths, const quick_proof_t *proof);
 
 #define QUICK_PROOF_STEPS 24
-#define QUICK_PROOF_SAVE  12 /* c: the checkpoint is taken after this step */
-#define QUICK_PROOF_KILL  17 /* k: run K is killed after this step */
+#define QUICK_PROOF_SAVE 12 /* c: the checkpoint is taken after this step */
+#define QUICK_PROOF_KILL 17 /* k: run K is killed after this step */
 
 /* prove.c: the parent's side of the proof. Returns QUICK_OK or FAILED. */
 int quick_prove(const quick_paths_t *paths);
@@ -151,8 +151,7 @@ typedef struct quick_adapter_s {
   long size;       /* bytes */
 } quick_adapter_t;
 
-void quick_adapter_newest(quick_adapter_t *adapter,
-                          const quick_paths_t *paths);
+void quick_adapter_newest(quick_adapter_t *adapter, const quick_paths_t *paths);
 
 /* plot.c: the loss curve. */
 typedef struct quick_curve_s {

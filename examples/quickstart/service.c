@@ -19,10 +19,8 @@ static void remove_folder(const quick_service_t *service) {
 }
 
 static void stop_running(void) {
-  if (running == NULL)
-    return;
-  if (running->process.pid > 0)
-    kill(running->process.pid, SIGTERM);
+  if (running == NULL) return;
+  if (running->process.pid > 0) kill(running->process.pid, SIGTERM);
   remove_folder(running);
 }
 
@@ -30,42 +28,40 @@ static void stop_running(void) {
  * service for a parent. */
 static void on_signal(int signo) {
   quick_kill_children();
-  if (running != NULL)
-    remove_folder(running);
+  if (running != NULL) remove_folder(running);
   _exit(128 + signo);
 }
 
 static void catch_signals(void) {
   static const int signals[] = {SIGHUP, SIGINT, SIGPIPE, SIGTERM};
   struct sigaction action = {.sa_handler = on_signal};
-  for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+  for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
     sigaction(signals[i], &action, NULL);
+  }
 }
 
 /* Shows why the service did not start. */
 static void show(const char *log) {
   char line[1024];
   FILE *file = fopen(log, "r");
-  if (file == NULL)
-    return;
-  while (fgets(line, sizeof line, file) != NULL)
-    fputs(line, stderr);
+  if (file == NULL) return;
+  while (fgets(line, sizeof line, file) != NULL) fputs(line, stderr);
   fclose(file);
 }
 
-void quick_service_start(quick_service_t *service,
-                         const quick_paths_t *paths) {
+void quick_service_start(quick_service_t *service, const quick_paths_t *paths) {
   char model[1024], state[1024], log[1024], line[1024];
   snprintf(service->folder, sizeof service->folder, "/tmp/tinker-XXXXXX");
-  if (mkdtemp(service->folder) == NULL)
+  if (mkdtemp(service->folder) == NULL) {
     quick_die("%s: %s", service->folder, strerror(errno));
+  }
   snprintf(service->url, sizeof service->url, "unix:%s/s", service->folder);
   snprintf(model, sizeof model, "%s=%s", QUICK_MODEL, paths->model);
   snprintf(state, sizeof state, "%s/state", paths->out);
   snprintf(log, sizeof log, "%s/service.log", paths->out);
   const char *socket = service->url + sizeof "unix:" - 1;
-  const char *argv[] = {paths->locald, "--model", model, "--socket", socket,
-                        "--state",     state,     NULL};
+  const char *argv[] = {paths->locald, "--model", model, "--socket",
+                        socket,        "--state", state, NULL};
   service->process.pid = 0;
   running = service;
   atexit(stop_running);
@@ -84,6 +80,5 @@ void quick_service_stop(quick_service_t *service) {
   running = NULL;
   int status = quick_wait(&service->process);
   remove_folder(service);
-  if (status != 0)
-    quick_die("the service ended with status %d", status);
+  if (status != 0) quick_die("the service ended with status %d", status);
 }

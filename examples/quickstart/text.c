@@ -7,10 +7,9 @@ tinker_tokenizer_t *quick_tokenizer(const char *model_folder) {
   char path[1024], why[256] = "";
   tinker_tokenizer_t *tokenizer = NULL;
   snprintf(path, sizeof path, "%s/tokenizer.json", model_folder);
-  int rc = tinker_tokenizer_new_from_file(&tokenizer, path, NULL, why,
-                                          sizeof why);
-  if (rc != TINKER_OK)
-    quick_die("%s: %s: %s", path, tinker_code_text(rc), why);
+  int rc =
+      tinker_tokenizer_new_from_file(&tokenizer, path, NULL, why, sizeof why);
+  if (rc != TINKER_OK) quick_die("%s: %s: %s", path, tinker_code_text(rc), why);
   return tokenizer;
 }
 
@@ -20,22 +19,22 @@ size_t quick_encode(const tinker_tokenizer_t *tokenizer, const char *text,
   static const char end[] = "<|endoftext|>";
   int32_t *ids = NULL;
   size_t n = 0, kept;
-  quick_check(tinker_tokenizer_encode(tokenizer, text, strlen(text), 0, &ids,
-                                      &n),
-              "encode");
+  quick_check(
+      tinker_tokenizer_encode(tokenizer, text, strlen(text), 0, &ids, &n),
+      "encode");
   kept = n < max - with_end ? n : max - with_end;
   memcpy(tokens, ids, kept * sizeof *ids);
   tinker_tokenizer_free(tokenizer, ids);
-  if (with_end)
+  if (with_end) {
     quick_check(tinker_tokenizer_token_id(tokenizer, end, sizeof end - 1,
                                           &tokens[kept++]),
                 end);
+  }
   return kept;
 }
 
-static tinker_future_t *submit(tinker_sampler_t *sampler,
-                               const int32_t *tokens, size_t n,
-                               uint32_t max_tokens) {
+static tinker_future_t *submit(tinker_sampler_t *sampler, const int32_t *tokens,
+                               size_t n, uint32_t max_tokens) {
   tinker_input_t *input = NULL;
   tinker_future_t *future = NULL;
   tinker_sampling_params_t params;
@@ -47,9 +46,9 @@ static tinker_future_t *submit(tinker_sampler_t *sampler,
   params.has_seed = 1;
   quick_check(tinker_input_new(&input, NULL), "input");
   quick_check(tinker_input_add_tokens(input, tokens, n), "input");
-  quick_check(tinker_sampler_sample(sampler, input, &params, NULL, NULL, NULL,
-                                    &future),
-              "sample");
+  quick_check(
+      tinker_sampler_sample(sampler, input, &params, NULL, NULL, NULL, &future),
+      "sample");
   tinker_input_release(input);
   return future;
 }
@@ -70,8 +69,7 @@ void quick_sample(tinker_sampler_t *sampler,
   quick_check(tinker_tokenizer_decode(tokenizer, s->tokens, s->count,
                                       TINKER_DECODE_SKIP_SPECIAL, &text, NULL),
               "decode");
-  for (char *c = text; *c != '\0'; c++)
-    *c = *c == '\n' ? ' ' : *c;
+  for (char *c = text; *c != '\0'; c++) *c = *c == '\n' ? ' ' : *c;
   printf("  %s%s\n", prompt, text);
   tinker_tokenizer_free(tokenizer, text);
   tinker_future_release(future);

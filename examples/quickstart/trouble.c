@@ -19,8 +19,7 @@ void quick_die(const char *format, ...) {
 
 void *quick_alloc(size_t count, size_t size) {
   void *memory = calloc(count ? count : 1, size);
-  if (memory == NULL)
-    quick_die("out of memory");
+  if (memory == NULL) quick_die("out of memory");
   return memory;
 }
 
@@ -28,7 +27,6 @@ FILE *quick_open(const char *folder, const char *name, const char *mode) {
   char path[1024];
   snprintf(path, sizeof path, "%s/%s", folder, name);
   FILE *file = fopen(path, mode);
-  if (file == NULL)
-    quick_die("%s: %s", path, strerror(errno));
+  if (file == NULL) quick_die("%s: %s", path, strerror(errno));
   return file;
 }

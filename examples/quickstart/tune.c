@@ -39,28 +39,26 @@ static double heldout_loss(tinker_trainer_t *trainer,
 
 static void sample(tinker_trainer_t *trainer,
                    const tinker_tokenizer_t *tokenizer, const char *title) {
-  static const char *const prompts[] = {"firewall:", "power user:",
-                                        "spaghetti code:"};
+  static const char *const prompts[] = {
+      "firewall:", "power user:", "spaghetti code:"};
   tinker_future_t *future = NULL;
   tinker_sampler_t *sampler = NULL;
-  quick_check(tinker_trainer_create_sampler(trainer, NULL, NULL, NULL,
-                                            &future),
+  quick_check(tinker_trainer_create_sampler(trainer, NULL, NULL, NULL, &future),
               "create_sampler");
   quick_await(future, "create_sampler");
   quick_check(tinker_future_get_sampler(future, &sampler), "sampler");
   tinker_future_release(future);
   printf("\n%s\n", title);
-  for (size_t i = 0; i < sizeof prompts / sizeof *prompts; i++)
+  for (size_t i = 0; i < sizeof prompts / sizeof *prompts; i++) {
     quick_sample(sampler, tokenizer, prompts[i], SAMPLE_TOKENS);
+  }
   printf("\n");
   tinker_sampler_release(sampler);
 }
 
-static void live(int step, int steps, double loss, double speed,
-                 double left) {
+static void live(int step, int steps, double loss, double speed, double left) {
   bool terminal = isatty(STDOUT_FILENO);
-  if (!terminal && step % 10 != 0 && step != 1)
-    return;
+  if (!terminal && step % 10 != 0 && step != 1) return;
   printf("%sstep %3d/%d  loss %.3f  %5.0f tokens/s  %3.0f s left%s",
          terminal ? "\r" : "", step, steps, loss, speed, left,
          terminal && step < steps ? " " : "\n");
@@ -74,9 +72,10 @@ static void train(tinker_trainer_t *trainer, const quick_corpus_t *corpus,
   size_t tokens = 0;
   quick_step_submit(&now, trainer, corpus, 1, BATCH, rate_at(1, steps));
   for (int n = 1; n <= steps; n++) {
-    if (n < steps)
+    if (n < steps) {
       quick_step_submit(&next, trainer, corpus, n + 1, BATCH,
                         rate_at(n + 1, steps));
+    }
     double sum = quick_metric(quick_step_await(&now), "loss:sum");
     tokens += now.tokens;
     curve->loss[curve->count++] = sum / (double)now.tokens;
@@ -108,9 +107,9 @@ static tinker_trainer_t *create(tinker_client_t *client) {
   options.rank = RANK;
   options.seed = 1;
   options.has_seed = 1;
-  quick_check(tinker_client_create_trainer(client, &options, NULL, NULL, NULL,
-                                           &future),
-              "create_trainer");
+  quick_check(
+      tinker_client_create_trainer(client, &options, NULL, NULL, NULL, &future),
+      "create_trainer");
   return quick_take_trainer(future);
 }
 

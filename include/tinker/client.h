@@ -82,11 +82,10 @@ TINKER_API int tinker_client_session_id(tinker_client_t *client, char *out,
  * tinker_done_cb). out: receives a reference owned by the caller; may be NULL
  * if cb is not. Result: tinker_future_get_capabilities(). Returns 0,
  * TINKER_EINVAL, TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
-TINKER_API int
-tinker_client_get_capabilities(tinker_client_t *client,
-                               const tinker_call_options_t *call,
-                               tinker_done_cb cb, void *user,
-                               tinker_future_t **out);
+TINKER_API int tinker_client_get_capabilities(tinker_client_t *client,
+                                              const tinker_call_options_t *call,
+                                              tinker_done_cb cb, void *user,
+                                              tinker_future_t **out);
 
 /* Creates a LoRA model to train.
  * client: not NULL. options: base_model is required. call: may be NULL. cb,
@@ -117,10 +116,11 @@ TINKER_API int tinker_client_create_trainer_from_state(
  * user: may be NULL (see tinker_done_cb). out: receives a reference owned by
  * the caller; may be NULL if cb is not. Result: tinker_future_get_sampler().
  * Returns 0, TINKER_EINVAL, TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_client_create_sampler(
-    tinker_client_t *client, const char *base_model,
-    const tinker_call_options_t *call, tinker_done_cb cb, void *user,
-    tinker_future_t **out);
+TINKER_API int tinker_client_create_sampler(tinker_client_t *client,
+                                            const char *base_model,
+                                            const tinker_call_options_t *call,
+                                            tinker_done_cb cb, void *user,
+                                            tinker_future_t **out);
 
 /* Creates a sampler of saved weights.
  * client: not NULL. path: "tinker://<run>/sampler_weights/<name>". call: may

@@ -65,9 +65,8 @@ TINKER_API int tinker_future_get_sampler(tinker_future_t *future,
 /* Result of forward and forward_backward.
  * future: not NULL. out: receives a view owned by the future; untouched on
  * failure. Returns as tinker_future_get_trainer(). Any thread. */
-TINKER_API int
-tinker_future_get_forward(tinker_future_t *future,
-                          const tinker_forward_result_t **out);
+TINKER_API int tinker_future_get_forward(tinker_future_t *future,
+                                         const tinker_forward_result_t **out);
 
 /* Result of optim_step.
  * future: not NULL. out: receives a view owned by the future; untouched on

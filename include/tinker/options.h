@@ -67,8 +67,8 @@ typedef struct tinker_trainer_options_s {
 } tinker_trainer_options_t;
 
 #define TINKER_FREEZE_ATTENTION 1u
-#define TINKER_FREEZE_MLP       2u
-#define TINKER_FREEZE_UNEMBED   4u
+#define TINKER_FREEZE_MLP 2u
+#define TINKER_FREEZE_UNEMBED 4u
 
 typedef struct tinker_save_options_s {
   size_t size;
@@ -115,12 +115,12 @@ typedef struct tinker_sampling_params_s {
  * beta2 0.95, eps 1e-12; source: the official SDK's AdamParams. */
 typedef struct tinker_adam_params_s {
   size_t size;
-  double learning_rate; /* 0 = 1e-4 unless has_learning_rate */
-  double beta1;         /* 0 = 0.9 */
-  double beta2;         /* 0 = 0.95 */
-  double eps;           /* 0 = 1e-12 */
-  double weight_decay;  /* 0 = none */
-  double grad_clip_norm; /* L2 norm over all gradients; 0 = no clipping */
+  double learning_rate;      /* 0 = 1e-4 unless has_learning_rate */
+  double beta1;              /* 0 = 0.9 */
+  double beta2;              /* 0 = 0.95 */
+  double eps;                /* 0 = 1e-12 */
+  double weight_decay;       /* 0 = none */
+  double grad_clip_norm;     /* L2 norm over all gradients; 0 = no clipping */
   int32_t has_learning_rate; /* not 0: learning_rate is meant even if 0 */
   int32_t reserved0;
 } tinker_adam_params_t;
@@ -134,9 +134,9 @@ typedef struct tinker_adam_params_s {
 typedef enum {
   TINKER_LOSS_CROSS_ENTROPY = 0,       /* sum of -lp * weights */
   TINKER_LOSS_IMPORTANCE_SAMPLING = 1, /* sum of -r * A */
-  TINKER_LOSS_PPO = 2, /* sum of -min(r * A, c(r) * A) */
+  TINKER_LOSS_PPO = 2,                 /* sum of -min(r * A, c(r) * A) */
   TINKER_LOSS_CISPO = 3, /* sum of -c(r) * lp * A, c(r) held constant */
-  TINKER_LOSS_DRO = 4, /* sum of -(lp * A - beta / 2 * (lp - q)^2) */
+  TINKER_LOSS_DRO = 4,   /* sum of -(lp * A - beta / 2 * (lp - q)^2) */
   /* PPO with one ratio for all tokens of an example: exp of the mean of
    * lp - q over the tokens whose input "sequence_ratio_mask" is not 0. */
   TINKER_LOSS_GSPO = 5

@@ -93,8 +93,7 @@ tinker_forward_result_metrics(const tinker_forward_result_t *result,
  * result: not NULL. count: receives their number. Returns an array owned by
  * the future, NULL if there are none. Any thread. */
 TINKER_API const tinker_metric_t *
-tinker_optim_result_metrics(const tinker_optim_result_t *result,
-                            size_t *count);
+tinker_optim_result_metrics(const tinker_optim_result_t *result, size_t *count);
 
 /* Sampled sequences, in the order of their sequence ids.
  * result: not NULL. count: receives their number. Returns an array owned by

@@ -51,7 +51,7 @@ tinker_tokenizer_options_init(tinker_tokenizer_options_t *options) {
 /* Flags of tinker_tokenizer_encode(). */
 /* Add what the file's template adds around a text (a beginning-of-text token,
  * say). */
-#define TINKER_ENCODE_ADD_SPECIAL  1u
+#define TINKER_ENCODE_ADD_SPECIAL 1u
 /* Spelled-out special tokens in the text are plain text: for text from
  * people who must not be able to write control tokens. */
 #define TINKER_ENCODE_SPECIAL_TEXT 2u
@@ -79,11 +79,9 @@ tinker_tokenizer_new_from_file(tinker_tokenizer_t **out, const char *path,
  * NULL = all defaults. why: receives a sentence; may be NULL. why_len: its
  * size in bytes. Returns what tinker_tokenizer_new_from_file() does but
  * TINKER_ENOENT and TINKER_EIO. Any thread. */
-TINKER_API int
-tinker_tokenizer_new_from_bytes(tinker_tokenizer_t **out, const void *data,
-                                size_t len,
-                                const tinker_tokenizer_options_t *options,
-                                char *why, size_t why_len);
+TINKER_API int tinker_tokenizer_new_from_bytes(
+    tinker_tokenizer_t **out, const void *data, size_t len,
+    const tinker_tokenizer_options_t *options, char *why, size_t why_len);
 
 /* Adds a reference.
  * tokenizer: may be NULL. Returns tokenizer. Any thread. */
@@ -138,17 +136,17 @@ TINKER_API void tinker_tokenizer_free(const tinker_tokenizer_t *tokenizer,
  * tokenizer: not NULL. id: any. bytes: receives a view owned by the tokenizer,
  * not NUL-terminated; untouched on failure. len: receives its length. Returns
  * 0 or TINKER_ENOENT (no token has this id). Any thread. */
-TINKER_API int
-tinker_tokenizer_token_bytes(const tinker_tokenizer_t *tokenizer, int32_t id,
-                             const char **bytes, size_t *len);
+TINKER_API int tinker_tokenizer_token_bytes(const tinker_tokenizer_t *tokenizer,
+                                            int32_t id, const char **bytes,
+                                            size_t *len);
 
 /* The token that stands for exactly these bytes; an added token, special or
  * not, comes before one of the vocabulary.
  * tokenizer: not NULL. bytes: len bytes, borrowed, not NULL. id: receives the
  * id; untouched on failure. Returns 0 or TINKER_ENOENT. Any thread. */
-TINKER_API int
-tinker_tokenizer_token_id(const tinker_tokenizer_t *tokenizer,
-                          const char *bytes, size_t len, int32_t *id);
+TINKER_API int tinker_tokenizer_token_id(const tinker_tokenizer_t *tokenizer,
+                                         const char *bytes, size_t len,
+                                         int32_t *id);
 
 /* Whether a token is special: one that TINKER_DECODE_SKIP_SPECIAL leaves out.
  * tokenizer: not NULL. id: any. Returns 1 or 0. Any thread. */
@@ -180,9 +178,8 @@ TINKER_API int tinker_tokenizer_stream_push(tinker_tokenizer_stream_t *stream,
  * stream: not NULL. text: receives a view owned by the stream, valid until the
  * next call on it, with a NUL behind it; untouched on failure. len: receives
  * its length in bytes. Returns 0 or TINKER_ENOMEM. One thread at a time. */
-TINKER_API int
-tinker_tokenizer_stream_finish(tinker_tokenizer_stream_t *stream,
-                               const char **text, size_t *len);
+TINKER_API int tinker_tokenizer_stream_finish(tinker_tokenizer_stream_t *stream,
+                                              const char **text, size_t *len);
 
 /* Frees a stream and its reference to the tokenizer.
  * stream: may be NULL. Returns NULL. One thread at a time. */

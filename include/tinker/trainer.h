@@ -42,8 +42,7 @@ TINKER_API tinker_trainer_t *tinker_trainer_release(tinker_trainer_t *trainer);
 
 /* Id of the model, which is its training run's id.
  * trainer: not NULL. Returns a string owned by the trainer. Any thread. */
-TINKER_API const char *
-tinker_trainer_model_id(const tinker_trainer_t *trainer);
+TINKER_API const char *tinker_trainer_model_id(const tinker_trainer_t *trainer);
 
 /* Computes a loss without gradients.
  * trainer: not NULL. data: n examples, not NULL each, borrowed until the call

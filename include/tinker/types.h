@@ -31,7 +31,6 @@ typedef struct tinker_datum_s tinker_datum_t;     /* one training example */
  * public function may be called inside. future is borrowed: retain it to keep
  * it and its results. status is 0 or a negative tinker_code_t; tinker_future_
  * error() tells more. user is what the call was given. */
-typedef void (*tinker_done_cb)(tinker_future_t *future, int status,
-                               void *user);
+typedef void (*tinker_done_cb)(tinker_future_t *future, int status, void *user);
 
 #endif

@@ -44,8 +44,7 @@ static int check(const tinker__optim_params_t *p, char *why, size_t why_len) {
  * an element is. */
 static double careful_norm2(const float *g, size_t n) {
   double sum = 0;
-  for (size_t i = 0; i < n; i++)
-    sum += (double)g[i] * (double)g[i];
+  for (size_t i = 0; i < n; i++) sum += (double)g[i] * (double)g[i];
   return sum;
 }
 
@@ -82,19 +81,21 @@ static void apply(tinker__train_t *t, tinker__adapter_t *next,
   tinker__engine_t *e = t->base->engine;
   bool clip = p->grad_clip_norm > 0;
   double factor = clip ? p->grad_clip_norm / (norm + 1e-6) : 1.0;
-  job_t j = {.ks = e->ks,
-             .args = {.lr = (float)p->learning_rate,
-                      .beta1 = (float)p->beta1,
-                      .beta2 = (float)p->beta2,
-                      .eps = (float)p->eps,
-                      .weight_decay = (float)p->weight_decay,
-                      .grad_scale = factor < 1.0 ? (float)factor : 1.0f,
-                      .bias1 = bias(p->beta1, t->step + 1),
-                      .bias2 = bias(p->beta2, t->step + 1)},
-             .p = next->w,
-             .m = t->m,
-             .v = t->v,
-             .g = t->g};
+  job_t j = {
+      .ks = e->ks,
+      .args = {.lr = (float)p->learning_rate,
+               .beta1 = (float)p->beta1,
+               .beta2 = (float)p->beta2,
+               .eps = (float)p->eps,
+               .weight_decay = (float)p->weight_decay,
+               .grad_scale = factor < 1.0 ? (float)factor : 1.0f,
+               .bias1 = bias(p->beta1, t->step + 1),
+               .bias2 = bias(p->beta2, t->step + 1)},
+      .p = next->w,
+      .m = t->m,
+      .v = t->v,
+      .g = t->g,
+  };
   memcpy(next->w, t->current->w, t->lora->floats * sizeof(float));
   tinker__rows_run(e, t->lora->floats, 4, update, &j);
   tinker__adapter_release(t->current);

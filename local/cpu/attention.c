@@ -30,18 +30,22 @@ tinker__kv_view_t tinker__kv_view(const tinker__batch_t *batch, size_t layer,
                                   const tinker__seq_t *seq, size_t kv_head) {
   const tinker__dims_t *d = &batch->base->d;
   if (seq->slot) {
-    return (tinker__kv_view_t){.k = tinker__slot_k(seq->slot, layer, kv_head),
-                               .v = tinker__slot_v(seq->slot, layer, kv_head),
-                               .k_ds = seq->slot->cap,
-                               .k_ps = 1,
-                               .v_ps = d->head_dim};
+    return (tinker__kv_view_t){
+        .k = tinker__slot_k(seq->slot, layer, kv_head),
+        .v = tinker__slot_v(seq->slot, layer, kv_head),
+        .k_ds = seq->slot->cap,
+        .k_ps = 1,
+        .v_ps = d->head_dim,
+    };
   }
   size_t at = seq->row0 * d->kv_dim + kv_head * d->head_dim;
-  return (tinker__kv_view_t){.k = acts->k + at,
-                             .v = acts->v + at,
-                             .k_ds = 1,
-                             .k_ps = d->kv_dim,
-                             .v_ps = d->kv_dim};
+  return (tinker__kv_view_t){
+      .k = acts->k + at,
+      .v = acts->v + at,
+      .k_ds = 1,
+      .k_ps = d->kv_dim,
+      .v_ps = d->kv_dim,
+  };
 }
 
 typedef struct {
@@ -70,20 +74,21 @@ static void gemm(const head_t *h, const tinker__gemm_t *g) {
 static void weights(const head_t *h, const float *q, size_t ldq, size_t m,
                     size_t seen, size_t step, size_t ld) {
   const tinker__base_t *b = h->t->batch->base;
-  tinker__gemm_t scores = {.m = m,
-                           .n = seen + (m - 1) * step,
-                           .k = b->d.head_dim,
-                           .a = q,
-                           .a_rs = ldq,
-                           .a_cs = 1,
-                           .b = h->kv.k,
-                           .b_rs = h->kv.k_ds,
-                           .b_cs = h->kv.k_ps,
-                           .c = h->p,
-                           .ldc = ld,
-                           .shape =
-                               step ? TINKER__GEMM_N_CAUSAL : TINKER__GEMM_FULL,
-                           .diag = seen - 1};
+  tinker__gemm_t scores = {
+      .m = m,
+      .n = seen + (m - 1) * step,
+      .k = b->d.head_dim,
+      .a = q,
+      .a_rs = ldq,
+      .a_cs = 1,
+      .b = h->kv.k,
+      .b_rs = h->kv.k_ds,
+      .b_cs = h->kv.k_ps,
+      .c = h->p,
+      .ldc = ld,
+      .shape = step ? TINKER__GEMM_N_CAUSAL : TINKER__GEMM_FULL,
+      .diag = seen - 1,
+  };
   /* A cache has whole panels of keys, and whole panels are read in place. */
   if (h->seq->slot) scores.n = round16(scores.n);
   gemm(h, &scores);
@@ -96,19 +101,21 @@ static void weights(const head_t *h, const float *q, size_t ldq, size_t m,
 /* out[m] = weights times values. */
 static void mix(const head_t *h, float *out, size_t ldo, size_t m, size_t seen,
                 size_t step, size_t ld) {
-  tinker__gemm_t g = {.m = m,
-                      .n = h->t->batch->base->d.head_dim,
-                      .k = seen + (m - 1) * step,
-                      .a = h->p,
-                      .a_rs = ld,
-                      .a_cs = 1,
-                      .b = h->kv.v,
-                      .b_rs = h->kv.v_ps,
-                      .b_cs = 1,
-                      .c = out,
-                      .ldc = ldo,
-                      .shape = step ? TINKER__GEMM_K_CAUSAL : TINKER__GEMM_FULL,
-                      .diag = seen - 1};
+  tinker__gemm_t g = {
+      .m = m,
+      .n = h->t->batch->base->d.head_dim,
+      .k = seen + (m - 1) * step,
+      .a = h->p,
+      .a_rs = ld,
+      .a_cs = 1,
+      .b = h->kv.v,
+      .b_rs = h->kv.v_ps,
+      .b_cs = 1,
+      .c = out,
+      .ldc = ldo,
+      .shape = step ? TINKER__GEMM_K_CAUSAL : TINKER__GEMM_FULL,
+      .diag = seen - 1,
+  };
   gemm(h, &g);
 }
 
@@ -143,7 +150,8 @@ static head_t open_head(const attn_t *t, size_t seq, size_t kv_head,
       .worker = worker,
       .seq = &b->seqs[seq],
       .kv = tinker__kv_view(b, t->layer, t->acts, &b->seqs[seq], kv_head),
-      .p = b->attn + worker * b->attn_floats};
+      .p = b->attn + worker * b->attn_floats,
+  };
 }
 
 static void forward_task(void *arg, size_t task, unsigned worker) {
@@ -171,19 +179,21 @@ static void scores_back(const head_t *h, const float *d_o, size_t m, size_t i0,
                         float *dp, size_t ld) {
   const tinker__base_t *b = h->t->batch->base;
   size_t keys = i0 + m;
-  tinker__gemm_t g = {.m = m,
-                      .n = keys,
-                      .k = b->d.head_dim,
-                      .a = d_o,
-                      .a_rs = b->d.q_dim,
-                      .a_cs = 1,
-                      .b = h->kv.v,
-                      .b_rs = 1,
-                      .b_cs = h->kv.v_ps,
-                      .c = dp,
-                      .ldc = ld,
-                      .shape = TINKER__GEMM_N_CAUSAL,
-                      .diag = i0};
+  tinker__gemm_t g = {
+      .m = m,
+      .n = keys,
+      .k = b->d.head_dim,
+      .a = d_o,
+      .a_rs = b->d.q_dim,
+      .a_cs = 1,
+      .b = h->kv.v,
+      .b_rs = 1,
+      .b_cs = h->kv.v_ps,
+      .c = dp,
+      .ldc = ld,
+      .shape = TINKER__GEMM_N_CAUSAL,
+      .diag = i0,
+  };
   gemm(h, &g);
   for (size_t i = 0; i < m; i++) {
     size_t seen = i0 + i + 1;
@@ -198,18 +208,20 @@ static void scores_back(const head_t *h, const float *d_o, size_t m, size_t i0,
 static void onto_keys(const head_t *h, const float *a, size_t ld, size_t m,
                       size_t keys, const float *b, float *c) {
   const tinker__dims_t *d = &h->t->batch->base->d;
-  tinker__gemm_t g = {.m = keys,
-                      .n = d->head_dim,
-                      .k = m,
-                      .a = a,
-                      .a_rs = 1,
-                      .a_cs = ld,
-                      .b = b,
-                      .b_rs = d->q_dim,
-                      .b_cs = 1,
-                      .c = c,
-                      .ldc = d->kv_dim,
-                      .accumulate = true};
+  tinker__gemm_t g = {
+      .m = keys,
+      .n = d->head_dim,
+      .k = m,
+      .a = a,
+      .a_rs = 1,
+      .a_cs = ld,
+      .b = b,
+      .b_rs = d->q_dim,
+      .b_cs = 1,
+      .c = c,
+      .ldc = d->kv_dim,
+      .accumulate = true,
+  };
   gemm(h, &g);
 }
 
@@ -223,19 +235,21 @@ static void block_back(const head_t *h, size_t head, size_t kv_head, size_t i0,
   float *dp = h->p + h->t->batch->attn_floats / 2;
   weights(h, q, d->q_dim, m, i0 + 1, 1, ld);
   scores_back(h, d_o, m, i0, dp, ld);
-  tinker__gemm_t g = {.m = m,
-                      .n = d->head_dim,
-                      .k = i0 + m,
-                      .a = dp,
-                      .a_rs = ld,
-                      .a_cs = 1,
-                      .b = h->kv.k,
-                      .b_rs = h->kv.k_ps,
-                      .b_cs = 1,
-                      .c = s->dq + q_at,
-                      .ldc = d->q_dim,
-                      .shape = TINKER__GEMM_K_CAUSAL,
-                      .diag = i0};
+  tinker__gemm_t g = {
+      .m = m,
+      .n = d->head_dim,
+      .k = i0 + m,
+      .a = dp,
+      .a_rs = ld,
+      .a_cs = 1,
+      .b = h->kv.k,
+      .b_rs = h->kv.k_ps,
+      .b_cs = 1,
+      .c = s->dq + q_at,
+      .ldc = d->q_dim,
+      .shape = TINKER__GEMM_K_CAUSAL,
+      .diag = i0,
+  };
   gemm(h, &g);
   onto_keys(h, dp, ld, m, i0 + m, q, s->dk + kv_at);
   onto_keys(h, h->p, ld, m, i0 + m, d_o, s->dv + kv_at);

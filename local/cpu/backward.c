@@ -104,8 +104,7 @@ static void qk_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const tinker__seq_t *q = s->batch->seqs;
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
-    while (i >= q->row0 + q->n)
-      q++;
+    while (i >= q->row0 + q->n) q++;
     const float *rope =
         s->batch->base->rope + (q->pos0 + i - q->row0) * d->head_dim;
     heads_back(s, s->s->dq + i * d->q_dim, a->q_raw + i * d->q_dim,
@@ -145,13 +144,15 @@ void tinker__layer_backward(const tinker__batch_t *batch, size_t layer,
                             const tinker__acts_t *acts,
                             const tinker__grads_t *s, float *dy, bool need_dx,
                             float *g) {
-  stage_t t = {.batch = batch,
-               .layer = &batch->base->layers[layer],
-               .index = layer,
-               .acts = acts,
-               .s = s,
-               .dy = dy,
-               .g = g};
+  stage_t t = {
+      .batch = batch,
+      .layer = &batch->base->layers[layer],
+      .index = layer,
+      .acts = acts,
+      .s = s,
+      .dy = dy,
+      .g = g,
+  };
   bool attn = batch->seqs[0].adapter->lora->config.train_attn;
   mlp_back(&t, need_dx || attn);
   if (need_dx || attn) attn_back(&t, need_dx);

@@ -171,8 +171,7 @@ int tinker__base_rope(tinker__base_t *b, size_t n) {
   if (n <= b->rope_len) return 0;
   size_t half = b->d.head_dim / 2;
   size_t len = b->rope_len ? b->rope_len : ROPE_START;
-  while (len < n)
-    len *= 2;
+  while (len < n) len *= 2;
   if (len > SIZE_MAX / sizeof(float) / 2 / half) return TINKER_ENOMEM;
   float *t = tinker__mem_realloc(b->engine->mem, b->rope,
                                  len * 2 * half * sizeof(float));
@@ -196,8 +195,7 @@ static int load(tinker__base_t *b, const tinker__folder_t *f) {
   b->layers = tinker__mem_array(mem, b->d.layers, sizeof *b->layers);
   if (!b->eos || !b->layers) return TINKER_ENOMEM;
   b->num_eos = c->num_eos;
-  for (size_t i = 0; i < b->d.layers; i++)
-    load_layer(&l, i);
+  for (size_t i = 0; i < b->d.layers; i++) load_layer(&l, i);
   b->norm = load_vector(&l, TINKER__ROLE_FINAL_NORM, 0);
   b->embed = load_matrix(&l, TINKER__ROLE_EMBED, 0);
   b->head = c->tied ? b->embed : load_matrix(&l, TINKER__ROLE_LM_HEAD, 0);
@@ -261,14 +259,16 @@ void tinker__base_release(tinker__base_t *b) {
 }
 
 void tinker__base_info(const tinker__base_t *b, tinker__base_info_t *out) {
-  *out = (tinker__base_info_t){.arch = b->arch,
-                               .vocab_size = b->d.vocab,
-                               .context_length = b->d.context,
-                               .num_layers = b->d.layers,
-                               .eos = b->eos,
-                               .num_eos = b->num_eos,
-                               .digest = b->digest,
-                               .bytes = b->bytes};
+  *out = (tinker__base_info_t){
+      .arch = b->arch,
+      .vocab_size = b->d.vocab,
+      .context_length = b->d.context,
+      .num_layers = b->d.layers,
+      .eos = b->eos,
+      .num_eos = b->num_eos,
+      .digest = b->digest,
+      .bytes = b->bytes,
+  };
 }
 
 void tinker__base_shape(const tinker__base_t *b, tinker__lora_target_t target,

@@ -51,6 +51,7 @@ const tinker__engine_api_t *tinker__engine_cpu(void) {
       .slot_len = tinker__slot_len,
       .slot_fork = tinker__slot_fork,
       .decode = tinker__decode,
-      .log_sum_exp = log_sum_exp};
+      .log_sum_exp = log_sum_exp,
+  };
   return &api;
 }

@@ -143,16 +143,21 @@ static void free_round(round_t *r) {
 static void add_seq(round_t *r, size_t item, size_t m) {
   const tinker__decode_item_t *t = &r->items[item];
   size_t done = r->done[item], row0 = r->batch.rows;
-  r->seqs[r->batch.num_seqs++] = (tinker__seq_t){.row0 = row0,
-                                                 .n = m,
-                                                 .pos0 = t->slot->len + done,
-                                                 .slot = t->slot,
-                                                 .adapter = t->slot->adapter};
+  r->seqs[r->batch.num_seqs++] = (tinker__seq_t){
+      .row0 = row0,
+      .n = m,
+      .pos0 = t->slot->len + done,
+      .slot = t->slot,
+      .adapter = t->slot->adapter,
+  };
   memcpy(r->tokens + row0, t->tokens + done, m * sizeof *r->tokens);
   for (size_t j = 0; j < m; j++) {
     if (done + j < t->first_row) continue;
     r->wants[r->num_wants++] = (want_t){
-        .item = item, .row = row0 + j, .position = t->slot->len + done + j};
+        .item = item,
+        .row = row0 + j,
+        .position = t->slot->len + done + j,
+    };
   }
   r->batch.rows += m;
   r->done[item] += m;
@@ -179,7 +184,9 @@ static void give_rows(round_t *r, size_t first, size_t n) {
     const want_t *w = &r->wants[first + i];
     if (i == 0 || w->item != w[-1].item) {
       r->head_seqs[b.num_seqs++] = (tinker__seq_t){
-          .row0 = i, .adapter = r->items[w->item].slot->adapter};
+          .row0 = i,
+          .adapter = r->items[w->item].slot->adapter,
+      };
     }
     r->head_seqs[b.num_seqs - 1].n++;
     r->e->ks->rmsnorm(r->hf + i * d->hidden, r->acts.x + w->row * d->hidden,
@@ -222,8 +229,7 @@ int tinker__decode(tinker__engine_t *e, const tinker__decode_item_t *items,
     sort_items(&r);
     rc = run(&r, cancel);
   }
-  for (size_t i = 0; !rc && i < n; i++)
-    items[i].slot->len += items[i].n;
+  for (size_t i = 0; !rc && i < n; i++) items[i].slot->len += items[i].n;
   free_round(&r);
   if (!rc) return 0;
   return tinker__why(why, why_len, rc,

@@ -175,8 +175,7 @@ static void qkv_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const tinker__seq_t *q = s->batch->seqs;
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
-    while (i >= q->row0 + q->n)
-      q++;
+    while (i >= q->row0 + q->n) q++;
     qkv_row(s, q, i);
   }
   memcpy(s->acts->x2 + row0 * hidden, s->acts->x + row0 * hidden,
@@ -211,11 +210,13 @@ void tinker__layer_forward(const tinker__batch_t *batch, size_t layer,
                            const tinker__acts_t *acts, float *y) {
   const tinker__dims_t *d = &batch->base->d;
   const tinker__acts_t *a = acts;
-  stage_t s = {.batch = batch,
-               .layer = &batch->base->layers[layer],
-               .index = layer,
-               .acts = acts,
-               .y = y};
+  stage_t s = {
+      .batch = batch,
+      .layer = &batch->base->layers[layer],
+      .index = layer,
+      .acts = acts,
+      .y = y,
+  };
   run(&s, d->hidden, norm1_rows);
   tinker__project(batch, layer, TINKER__LORA_Q, a->h1, a->u[TINKER__LORA_Q],
                   a->q_raw, false);

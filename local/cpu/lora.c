@@ -98,8 +98,7 @@ tinker__adapter_t *tinker__adapter_retain(tinker__adapter_t *a) {
 static void free_packed(tinker__mem_t *mem, tinker__packed_t **packed,
                         size_t n) {
   if (!packed) return;
-  for (size_t i = 0; i < n; i++)
-    tinker__packed_free(packed[i]);
+  for (size_t i = 0; i < n; i++) tinker__packed_free(packed[i]);
   tinker__mem_free(mem, packed);
 }
 
@@ -201,18 +200,20 @@ void tinker__lora_apply(const tinker__adapter_t *a, size_t target,
 static void add_outer(tinker__engine_t *e, float *g, const float *p, size_t ldp,
                       size_t rows, const float *q, size_t ldq, size_t cols,
                       size_t m) {
-  tinker__gemm_t gemm = {.m = rows,
-                         .n = cols,
-                         .k = m,
-                         .a = p,
-                         .a_rs = 1,
-                         .a_cs = ldp,
-                         .b = q,
-                         .b_rs = ldq,
-                         .b_cs = 1,
-                         .c = g,
-                         .ldc = cols,
-                         .accumulate = true};
+  tinker__gemm_t gemm = {
+      .m = rows,
+      .n = cols,
+      .k = m,
+      .a = p,
+      .a_rs = 1,
+      .a_cs = ldp,
+      .b = q,
+      .b_rs = ldq,
+      .b_cs = 1,
+      .c = g,
+      .ldc = cols,
+      .accumulate = true,
+  };
   tinker__gemm(e->ks, e->pool, &gemm);
 }
 

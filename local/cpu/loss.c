@@ -8,7 +8,7 @@
 
 /* A block of logits has about this many floats, and enough rows that reading
  * the head's weights is shared by them. */
-#define BLOCK_FLOATS   ((size_t)1 << 20)
+#define BLOCK_FLOATS ((size_t)1 << 20)
 #define BLOCK_ROWS_MIN 128
 
 typedef struct {
@@ -109,8 +109,7 @@ int tinker__loss_check(const tinker__base_t *b,
                        size_t why_len) {
   check_t c = {.base = b, .data = data, .why = why, .why_len = why_len};
   int rc = check_config(loss, why, why_len);
-  for (; !rc && c.i < n; c.i++)
-    rc = check_datum(&c, loss);
+  for (; !rc && c.i < n; c.i++) rc = check_datum(&c, loss);
   return rc;
 }
 
@@ -240,14 +239,12 @@ static void sequence_losses(const job_t *j) {
 static void soft_back(const job_t *j, float *row, float lse,
                       const int64_t *targets, const float *w, size_t k) {
   float sum = 0.0f;
-  for (size_t i = 0; i < k; i++)
-    sum += w[i];
+  for (size_t i = 0; i < k; i++) sum += w[i];
   float first = sum * tinker__expf(row[targets[0]] - lse);
   kernels(j)->xent_back(row, row, j->batch->base->d.vocab, lse,
                         (size_t)targets[0], sum);
   row[targets[0]] = first;
-  for (size_t i = 0; i < k; i++)
-    row[targets[i]] -= w[i];
+  for (size_t i = 0; i < k; i++) row[targets[i]] -= w[i];
 }
 
 static bool cross_entropy_row(const job_t *j, const tinker__train_datum_t *d,
@@ -300,8 +297,7 @@ static void loss_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
     size_t at = j->row0 + i;
-    while (at >= seq->row0 + seq->n)
-      seq++;
+    while (at >= seq->row0 + seq->n) seq++;
     const tinker__train_datum_t *d = &j->data[seq - j->batch->seqs];
     float *row = j->head->logits + i * vocab;
     float lse = kernels(j)->lse(row, vocab);
@@ -345,8 +341,7 @@ static void block_back(const job_t *j, size_t rows) {
 static void add_losses(const job_t *j, double *total) {
   for (size_t i = 0; i < j->batch->num_seqs; i++) {
     const tinker__train_datum_t *d = &j->data[i];
-    for (size_t e = 0; e < d->n * d->k; e++)
-      *total += (double)d->out_loss[e];
+    for (size_t e = 0; e < d->n * d->k; e++) *total += (double)d->out_loss[e];
   }
 }
 
@@ -379,15 +374,17 @@ void tinker__head_loss(const tinker__batch_t *batch,
   const tinker__base_t *b = batch->base;
   tinker__engine_t *e = b->engine;
   size_t hidden = b->d.hidden;
-  job_t j = {.batch = batch,
-             .data = data,
-             .loss = loss,
-             .head = head,
-             .x = x,
-             .g = g,
-             .dh = dh,
-             .dy = dy,
-             .probe = loss->kind == TINKER__LOSS_GSPO};
+  job_t j = {
+      .batch = batch,
+      .data = data,
+      .loss = loss,
+      .head = head,
+      .x = x,
+      .g = g,
+      .dh = dh,
+      .dy = dy,
+      .probe = loss->kind == TINKER__LOSS_GSPO,
+  };
   tinker__rows_run(e, batch->rows, hidden, norm_rows, &j);
   if (j.probe) {
     sweep(&j);

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 
 #define WORTH ((size_t)4 << 20)
-#define PAGE  ((uintptr_t)2 << 20)
+#define PAGE ((uintptr_t)2 << 20)
 
 void tinker__pages_large(void *block, size_t bytes) {
 #ifdef MADV_HUGEPAGE

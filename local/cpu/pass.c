@@ -10,7 +10,7 @@
 
 #include "cpu/train.h"
 
-#define STEP_TOKENS     2048
+#define STEP_TOKENS 2048
 #define STEP_TOKENS_MIN 256
 
 struct tinker__pass_s {

@@ -74,8 +74,9 @@ static void finish_one(tinker__pool_t *pool) {
 static void work(tinker__pool_t *pool, unsigned worker) {
   uint_fast64_t state = atomic_load(&pool->state);
   while (unclaimed(state) > 0) {
-    if (!atomic_compare_exchange_weak(&pool->state, &state, state - 1))
+    if (!atomic_compare_exchange_weak(&pool->state, &state, state - 1)) {
       continue;
+    }
     pool->fn(pool->arg, pool->n_tasks - unclaimed(state), worker);
     finish_one(pool);
     state = atomic_load(&pool->state);
@@ -90,8 +91,9 @@ static bool next_run(tinker__pool_t *pool) {
   }
   pthread_mutex_lock(&pool->lock);
   atomic_fetch_add(&pool->asleep, 1);
-  while (!pool->stop && unclaimed(atomic_load(&pool->state)) == 0)
+  while (!pool->stop && unclaimed(atomic_load(&pool->state)) == 0) {
     pthread_cond_wait(&pool->wake, &pool->lock);
+  }
   atomic_fetch_sub(&pool->asleep, 1);
   bool run = !pool->stop;
   pthread_mutex_unlock(&pool->lock);
@@ -100,8 +102,7 @@ static bool next_run(tinker__pool_t *pool) {
 
 static void *worker_main(void *arg) {
   pool_worker_t *self = arg;
-  while (next_run(self->pool))
-    work(self->pool, self->index);
+  while (next_run(self->pool)) work(self->pool, self->index);
   return NULL;
 }
 
@@ -112,8 +113,9 @@ static void wait_idle(tinker__pool_t *pool) {
   }
   pthread_mutex_lock(&pool->lock);
   pool->waiting = true;
-  while (atomic_load(&pool->pending) != 0)
+  while (atomic_load(&pool->pending) != 0) {
     pthread_cond_wait(&pool->idle, &pool->lock);
+  }
   pool->waiting = false;
   pthread_mutex_unlock(&pool->lock);
 }
@@ -121,8 +123,7 @@ static void wait_idle(tinker__pool_t *pool) {
 void tinker__pool_run(tinker__pool_t *pool, tinker__pool_fn fn, void *arg,
                       size_t n_tasks) {
   if (pool->threads == 1 || n_tasks < 2 || n_tasks > UINT32_MAX) {
-    for (size_t i = 0; i < n_tasks; i++)
-      fn(arg, i, 0);
+    for (size_t i = 0; i < n_tasks; i++) fn(arg, i, 0);
     return;
   }
   pool->fn = fn;
@@ -159,8 +160,9 @@ static int start_workers(tinker__pool_t *pool) {
     pool_worker_t *w = &pool->workers[i];
     w->pool = pool;
     w->index = i + 1;
-    if (pthread_create(&w->thread, NULL, worker_main, w) != 0)
+    if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
       return TINKER_ENOMEM;
+    }
     pool->started++;
   }
   return 0;
@@ -195,8 +197,9 @@ void tinker__pool_free(tinker__pool_t *pool) {
   pool->stop = true;
   pthread_cond_broadcast(&pool->wake);
   pthread_mutex_unlock(&pool->lock);
-  for (unsigned i = 0; i < pool->started; i++)
+  for (unsigned i = 0; i < pool->started; i++) {
     pthread_join(pool->workers[i].thread, NULL);
+  }
   pthread_cond_destroy(&pool->idle);
   pthread_cond_destroy(&pool->wake);
   pthread_mutex_destroy(&pool->lock);

@@ -8,9 +8,9 @@
 #include "cpu/state_header.h"
 #include "cpu/tensors.h"
 
-#define JSON_MAX    65536
+#define JSON_MAX 65536
 #define TENSOR_FILE "state.safetensors"
-#define PARTS       3
+#define PARTS 3
 
 static void set_parts(const tinker__train_t *t, tinker__part_t out[PARTS]) {
   out[0] = (tinker__part_t){.suffix = "", .data = t->current->w};
@@ -66,8 +66,9 @@ static int read_header(tinker__mem_t *mem, const char *dir,
   *h = (tinker__state_header_t){0};
   tinker__buf_init(&buf, mem, JSON_MAX);
   int rc = read_text(mem, dir, TINKER__STATE_FILE, &buf, why, why_len);
-  if (!rc)
+  if (!rc) {
     rc = tinker__state_parse(h, mem, tinker__buf_str(&buf), why, why_len);
+  }
   tinker__buf_free(&buf);
   return rc ? rc : tinker__lora_check(&h->lora, why, why_len);
 }

@@ -8,7 +8,7 @@
 #include "base/json_write.h"
 
 #define FORMAT 1
-#define ALPHA  32.0
+#define ALPHA 32.0
 
 void tinker__state_write(tinker__buf_t *buf, const tinker__state_header_t *h) {
   const tinker__lora_config_t *c = &h->lora;

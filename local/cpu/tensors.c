@@ -45,8 +45,7 @@ static int visit(const tinker__lora_t *l, const char *suffix, visit_fn fn,
 
 static size_t count_tensors(const tinker__lora_t *l) {
   size_t n = 0;
-  for (size_t i = 0; i < l->num_targets; i++)
-    n += l->targets[i].on ? 2 : 0;
+  for (size_t i = 0; i < l->num_targets; i++) n += l->targets[i].on ? 2 : 0;
   return n;
 }
 
@@ -62,11 +61,13 @@ static int list_one(void *user, const char *name, uint64_t rows, uint64_t cols,
   list_t *l = user;
   const char *copy = tinker__mem_strdup(l->mem, name);
   if (!copy) return TINKER_ENOMEM;
-  l->tensors[l->n++] = (tinker__tensor_t){.name = tinker__str(copy),
-                                          .dtype = TINKER__DTYPE_F32,
-                                          .rank = 2,
-                                          .shape = {rows, cols},
-                                          .data = l->data + at};
+  l->tensors[l->n++] = (tinker__tensor_t){
+      .name = tinker__str(copy),
+      .dtype = TINKER__DTYPE_F32,
+      .rank = 2,
+      .shape = {rows, cols},
+      .data = l->data + at,
+  };
   return 0;
 }
 

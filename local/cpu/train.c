@@ -4,7 +4,7 @@
 #include <string.h>
 #include <tinker/error.h>
 
-#define ALPHA    32.0
+#define ALPHA 32.0
 #define RANK_MAX 128u
 
 int tinker__lora_check(const tinker__lora_config_t *config, char *why,

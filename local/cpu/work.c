@@ -9,7 +9,7 @@
 /* Floats below which waking the workers costs more than the work, and about
  * how many one task should touch. */
 #define INLINE_FLOATS 8192
-#define TASK_FLOATS   8192
+#define TASK_FLOATS 8192
 
 float *tinker__carve(tinker__arena_t *a, size_t n) {
   float *p = a->base ? a->base + a->used : NULL;
@@ -50,7 +50,10 @@ int tinker__arena_open(tinker__engine_t *e, tinker__arena_t *a, size_t floats) {
   tinker__pages_large(block, floats * sizeof(float));
   uintptr_t at = ((uintptr_t)block + 63) & ~(uintptr_t)63;
   *a = (tinker__arena_t){
-      .base = (float *)at, .cap = floats - ALIGN_FLOATS, .block = block};
+      .base = (float *)at,
+      .cap = floats - ALIGN_FLOATS,
+      .block = block,
+  };
   return 0;
 }
 

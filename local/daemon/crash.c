@@ -19,7 +19,7 @@
 #include "base/str.h"
 
 #define VARIABLE "TINKER_LOCALD_CRASH" /* SIGNAL:CALL:COUNT:PORT */
-#define MAX_CRASHES 5 /* each within a minute of its start */
+#define MAX_CRASHES 5                  /* each within a minute of its start */
 #define MINUTE 60
 
 extern char **environ;
@@ -122,8 +122,8 @@ static void write_note(int signo, int64_t call) {
 
 static void log_crash(int signo, int64_t call) {
   char line[160];
-  char *to = put_text(line, "{\"level\":\"error\",\"event\":\"crash\","
-                            "\"signal\":");
+  char *to =
+      put_text(line, "{\"level\":\"error\",\"event\":\"crash\",\"signal\":");
   to = put_number(to, signo);
   to = put_text(to, ",\"call\":");
   to = put_number(to, call);
@@ -189,8 +189,14 @@ void tinker__crash_catch(void) {
   sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-_Atomic int64_t *tinker__crash_doing(void) { return &at.doing; }
+_Atomic int64_t *tinker__crash_doing(void) {
+  return &at.doing;
+}
 
-void tinker__crash_port(int port) { at.port = port; }
+void tinker__crash_port(int port) {
+  at.port = port;
+}
 
-void tinker__crash_release(void) { on_all(SIG_DFL); }
+void tinker__crash_release(void) {
+  on_all(SIG_DFL);
+}

@@ -26,7 +26,7 @@
 #define MAX_TEXT 65536
 
 enum {
-  EXIT_ENDED = 1,  /* the store failed while it ran */
+  EXIT_ENDED = 1, /* the store failed while it ran */
   EXIT_USAGE = 2,
   EXIT_STATE = 3,
   EXIT_BUSY = 4,
@@ -170,8 +170,10 @@ static int take_number(options_t *o, size_t i, const char *value) {
   int64_t v, *at = (int64_t *)(void *)((char *)o + numbers[i].at);
   if (tinker__parse_i64(tinker__str(value), &v) != 0 || v < 1 ||
       v > numbers[i].max) {
-    fprintf(stderr, "tinker-locald: %s wants a number from 1 to %lld (see "
-            "--help)\n", numbers[i].flag, (long long)numbers[i].max);
+    fprintf(stderr,
+            "tinker-locald: %s wants a number from 1 to %lld (see "
+            "--help)\n",
+            numbers[i].flag, (long long)numbers[i].max);
     return EXIT_USAGE;
   }
   *at = v * numbers[i].unit;
@@ -222,7 +224,8 @@ static int read_key(options_t *o) {
   o->key[strcspn(o->key, "\r\n")] = 0;
   if (strlen(o->key) < 8) {
     return usage("--key-file %s: no key of 8 or more characters in its first "
-                 "line", o->key_file);
+                 "line",
+                 o->key_file);
   }
   o->config.key = o->key;
   return 0;
@@ -236,8 +239,8 @@ static int read_text(options_t *o, const char *flag, const char *path,
   size_t len;
   if (!path) return 0;
   tinker__buf_init(&text, o->config.mem, MAX_TEXT);
-  int rc = tinker__file_read(tinker__world_real(), path, &text, why,
-                             sizeof why);
+  int rc =
+      tinker__file_read(tinker__world_real(), path, &text, why, sizeof why);
   if (rc == 0 && memchr(text.data ? text.data : "", 0, text.len)) {
     rc = tinker__why(why, sizeof why, TINKER_EINVAL, "%s: a NUL byte", path);
   }
@@ -315,12 +318,12 @@ static void catch_signals(void) {
 
 static int exit_code(tinker__stage_t stage) {
   switch (stage) {
-    case TINKER__STAGE_STATE: return EXIT_STATE;
-    case TINKER__STAGE_BUSY: return EXIT_BUSY;
-    case TINKER__STAGE_MODEL: return EXIT_MODEL;
-    case TINKER__STAGE_LISTEN: return EXIT_LISTEN;
-    case TINKER__STAGE_CONFIG: return EXIT_USAGE;
-    default: return EXIT_OTHER;
+  case TINKER__STAGE_STATE: return EXIT_STATE;
+  case TINKER__STAGE_BUSY: return EXIT_BUSY;
+  case TINKER__STAGE_MODEL: return EXIT_MODEL;
+  case TINKER__STAGE_LISTEN: return EXIT_LISTEN;
+  case TINKER__STAGE_CONFIG: return EXIT_USAGE;
+  default: return EXIT_OTHER;
   }
 }
 
@@ -366,12 +369,14 @@ int main(int argc, char **argv) {
     return 0;
   }
   tinker__mem_init(&mem, NULL, 0);
-  o.config = (tinker__service_config_t){.mem = &mem,
-                                        .engine = tinker__engine_cpu(),
-                                        .models = o.models,
-                                        .log = on_log,
-                                        .ended = on_ended,
-                                        .doing = tinker__crash_doing()};
+  o.config = (tinker__service_config_t){
+      .mem = &mem,
+      .engine = tinker__engine_cpu(),
+      .models = o.models,
+      .log = on_log,
+      .ended = on_ended,
+      .doing = tinker__crash_doing(),
+  };
   if (!tinker__crash_begin(argc, argv, &o.before)) return EXIT_OTHER;
   int rc = read_flags(&o, argc, argv);
   if (rc == 0) rc = read_key(&o);

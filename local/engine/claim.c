@@ -10,18 +10,17 @@ static uint64_t limit(const tinker__gen_t *g) {
 }
 
 static bool fits(const tinker__gen_t *g, size_t room) {
-  return g->batch->api->slot_bytes(g->base, room) <=
-         limit(g) / g->num_samples;
+  return g->batch->api->slot_bytes(g->base, room) <= limit(g) / g->num_samples;
 }
 
 int tinker__claim_too_large(tinker__gen_t *g) {
   size_t tokens = g->n_prompt + g->max_tokens;
-  return tinker__why(
-      g->why, sizeof g->why, TINKER_EINVAL,
-      "num_samples, max_tokens: %zu times %" PRIu64 " bytes for caches of %zu "
-      "tokens are needed, %" PRIu64 " are available",
-      g->num_samples, g->batch->api->slot_bytes(g->base, tokens), tokens,
-      limit(g));
+  return tinker__why(g->why, sizeof g->why, TINKER_EINVAL,
+                     "num_samples, max_tokens: %zu times %" PRIu64
+                     " bytes for caches of %zu tokens are needed, %" PRIu64
+                     " are available",
+                     g->num_samples, g->batch->api->slot_bytes(g->base, tokens),
+                     tokens, limit(g));
 }
 
 int tinker__claim_room(tinker__gen_t *g) {

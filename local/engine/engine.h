@@ -33,21 +33,21 @@ typedef struct tinker__slot_s tinker__slot_t;       /* KV cache of a sequence */
 typedef struct tinker__pass_s tinker__pass_t; /* a forward_backward under way */
 
 typedef struct tinker__engine_options_s {
-  struct tinker__mem_s *mem; /* all memory of the engine; outlives it */
+  struct tinker__mem_s *mem;      /* all memory of the engine; outlives it */
   struct tinker__mem_s *slot_mem; /* for that of the slots; NULL = mem */
-  unsigned threads;          /* workers incl. the caller; 0 = one per core */
-  const char *kernels;       /* NULL = best; else a kernel set by name */
+  unsigned threads;    /* workers incl. the caller; 0 = one per core */
+  const char *kernels; /* NULL = best; else a kernel set by name */
 } tinker__engine_options_t;
 
 typedef struct tinker__base_info_s {
-  const char *arch;     /* "llama", "qwen2", "qwen3" */
+  const char *arch; /* "llama", "qwen2", "qwen3" */
   size_t vocab_size;
   size_t context_length; /* tokens */
   size_t num_layers;
-  const int32_t *eos;   /* end-of-sequence ids, num_eos of them */
+  const int32_t *eos; /* end-of-sequence ids, num_eos of them */
   size_t num_eos;
-  const char *digest;   /* hex SHA-256 of configuration and weights */
-  uint64_t bytes;       /* memory held */
+  const char *digest; /* hex SHA-256 of configuration and weights */
+  uint64_t bytes;     /* memory held */
 } tinker__base_info_t;
 
 /* LoRA scale is 32 / rank. A starts uniform in +-1/sqrt(inputs) from
@@ -76,26 +76,26 @@ typedef struct tinker__loss_config_s {
 /* One sequence. Arrays are borrowed until the pass ends. n tokens; k target
  * candidates per position, 1 but for soft targets of cross_entropy. */
 typedef struct tinker__train_datum_s {
-  const int32_t *tokens;    /* [n], each in [0, vocab_size) */
+  const int32_t *tokens; /* [n], each in [0, vocab_size) */
   size_t n;
-  const int64_t *targets;   /* [n * k], each in [0, vocab_size) */
+  const int64_t *targets; /* [n * k], each in [0, vocab_size) */
   size_t k;
-  bool soft;                /* targets are (n, k), also with k = 1: results are
-                               told in that shape. The engine does not care */
-  const float *weights;     /* [n * k]; cross_entropy, else NULL */
-  const float *logprobs;    /* [n]; every other loss, else NULL */
-  const float *advantages;  /* [n]; the same */
-  const float *ratio_mask;  /* [n]; gspo, else NULL: not zero = the token
-                               counts in the sequence's ratio */
-  float *out_logprobs;      /* [n * k], written: log p(target) */
-  float *out_loss;          /* [n * k] ([n] for k = 1), written: the loss of
-                               each element, weight or advantage included */
+  bool soft;               /* targets are (n, k), also with k = 1: results are
+                              told in that shape. The engine does not care */
+  const float *weights;    /* [n * k]; cross_entropy, else NULL */
+  const float *logprobs;   /* [n]; every other loss, else NULL */
+  const float *advantages; /* [n]; the same */
+  const float *ratio_mask; /* [n]; gspo, else NULL: not zero = the token
+                              counts in the sequence's ratio */
+  float *out_logprobs;     /* [n * k], written: log p(target) */
+  float *out_loss;         /* [n * k] ([n] for k = 1), written: the loss of
+                              each element, weight or advantage included */
 } tinker__train_datum_t;
 
 typedef struct tinker__optim_params_s {
   double learning_rate, beta1, beta2, eps, weight_decay;
   double grad_clip_norm; /* <= 0 = off */
-  bool keep_grad; /* for fault plans: gradients stay for the next step */
+  bool keep_grad;        /* for fault plans: gradients stay for the next step */
 } tinker__optim_params_t;
 
 typedef struct tinker__optim_metrics_s {
@@ -184,8 +184,8 @@ typedef struct tinker__engine_api_s {
 
   /* Adapter versions. `current` pins the present weights of t. Files are in
    * PEFT form (adapter_config.json, adapter_model.safetensors), fsynced. */
-  int (*adapter_current)(tinker__train_t *t, tinker__adapter_t **out,
-                         char *why, size_t why_len);
+  int (*adapter_current)(tinker__train_t *t, tinker__adapter_t **out, char *why,
+                         size_t why_len);
   int (*adapter_save)(tinker__adapter_t *a, const char *dir, char *why,
                       size_t why_len);
   int (*adapter_load)(tinker__base_t *b, const char *dir,
@@ -209,8 +209,7 @@ typedef struct tinker__engine_api_s {
   /* One batched round over slots of one base, adapters may differ. All or
    * nothing: on failure no slot has grown. */
   int (*decode)(tinker__engine_t *e, const tinker__decode_item_t *items,
-                size_t n, const atomic_bool *cancel, char *why,
-                size_t why_len);
+                size_t n, const atomic_bool *cancel, char *why, size_t why_len);
   /* log(sum(exp(row))) with the same bits that the losses use, so that a
    * sample's log-probs equal forward's. */
   float (*log_sum_exp)(const tinker__engine_t *e, const float *row, size_t n);

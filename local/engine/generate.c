@@ -123,8 +123,8 @@ int tinker__gen_new(tinker__gen_t **out, tinker__mem_t *mem,
   g->target = spec->target;
   g->draws = spec->draws;
   set_window(g);
-  g->prompt = tinker__mem_dup(mem, spec->prompt,
-                              spec->n_prompt * sizeof *spec->prompt);
+  g->prompt =
+      tinker__mem_dup(mem, spec->prompt, spec->n_prompt * sizeof *spec->prompt);
   if (!g->prompt) goto out;
   if (spec->n_stop_tokens) {
     g->stop_tokens =
@@ -231,8 +231,8 @@ static void seq_pick(tinker__gen_seq_t *q, const float *row, size_t n,
     gen_fail(g, TINKER_ENOMEM, "out of memory while sampling");
     return;
   }
-  int32_t id = tinker__sampler_pick(&g->sampling, (uint64_t)(q - g->seqs),
-                                    q->n, row, n, b->scratch);
+  int32_t id = tinker__sampler_pick(&g->sampling, (uint64_t)(q - g->seqs), q->n,
+                                    row, n, b->scratch);
   if (id < 0) {
     gen_fail(g, TINKER_EINVAL, not_finite);
     return;
@@ -250,8 +250,8 @@ static void on_decode_row(void *user, size_t position, const float *row,
                           size_t n) {
   tinker__gen_seq_t *q = user;
   (void)position;
-  seq_pick(q, row, n, q->gen->batch->api->log_sum_exp(q->gen->batch->engine,
-                                                      row, n));
+  seq_pick(q, row, n,
+           q->gen->batch->api->log_sum_exp(q->gen->batch->engine, row, n));
 }
 
 static void score_target(tinker__gen_t *g, size_t position, const float *row,
@@ -317,8 +317,8 @@ static bool hits_stop_string(tinker__gen_seq_t *q) {
   if (!g->n_stop_strings) return false;
   if (g->text->bytes(g->text->user, q->tokens[q->n - 1], &bytes, &n) != 0 ||
       tinker__buf_add(&q->text, bytes, n) != 0) {
-    gen_fail(g, TINKER_ENOMEM, "a token could not be compared with the stop "
-                               "strings");
+    gen_fail(g, TINKER_ENOMEM,
+             "a token could not be compared with the stop strings");
     return false;
   }
   for (size_t s = 0; s < g->n_stop_strings; s++) {
@@ -491,8 +491,8 @@ static tinker__decode_item_t prompt_item(tinker__gen_t *g) {
     if (first > n) first = n;
   }
   if (g->fed + n == g->n_prompt && first == n) first = n - 1;
-  return (tinker__decode_item_t){
-      g->prefill, g->prompt + g->fed, n, first, on_prompt_row, g};
+  return (tinker__decode_item_t){g->prefill, g->prompt + g->fed, n,
+                                 first,      on_prompt_row,      g};
 }
 
 /* Items of one generation for this round, appended at b->items + n. */
@@ -505,8 +505,8 @@ static size_t gen_items(tinker__gen_t *g, tinker__decode_item_t *items) {
   for (size_t i = 0; i < g->num_samples; i++) {
     tinker__gen_seq_t *q = &g->seqs[i];
     if (q->finished) continue;
-    items[count++] = (tinker__decode_item_t){
-        q->slot, &q->tokens[q->n - 1], 1, 0, on_decode_row, q};
+    items[count++] = (tinker__decode_item_t){q->slot, &q->tokens[q->n - 1], 1,
+                                             0,       on_decode_row,        q};
   }
   return count;
 }
@@ -523,8 +523,8 @@ static int ensure_items(tinker__batch_t *b, size_t n) {
 /* One call of the engine for a generation alone: who fails, fails alone. */
 static void round_alone(tinker__batch_t *b, tinker__gen_t *g) {
   size_t n = gen_items(g, b->items), piece = prompt_piece(g);
-  int rc = b->api->decode(b->engine, b->items, n, b->halt, g->why,
-                          sizeof g->why);
+  int rc =
+      b->api->decode(b->engine, b->items, n, b->halt, g->why, sizeof g->why);
   if (rc == TINKER_ECANCELED) return;
   if (rc != 0 && !g->error) g->error = rc;
   gen_advance(g, piece);

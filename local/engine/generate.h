@@ -44,8 +44,8 @@ typedef struct tinker__gen_spec_s {
   size_t n_stop_strings;
   const tinker__gen_text_t *text; /* borrowed; NULL without stop strings */
   bool prompt_logprobs;
-  size_t top_prompt; /* entries per prompt position, 0 = none */
-  size_t top_sample; /* entries per generated token, 0 = none */
+  size_t top_prompt;  /* entries per prompt position, 0 = none */
+  size_t top_sample;  /* entries per generated token, 0 = none */
   size_t prompt_from; /* first prompt position of the log-probs and top_prompt;
                          0 is 1: nothing predicts the first token */
   tinker__gen_target_t target; /* arrays borrowed until done */

@@ -20,9 +20,9 @@ struct tinker__scheduler_s {
   atomic_bool halt; /* the same as stop, for whoever is in the engine */
   int start_rc;
   tinker__engine_t *engine;
-  tinker__batch_t batch; /* engine thread */
+  tinker__batch_t batch;     /* engine thread */
   atomic_uint_fast64_t beat; /* odd = in a step or round */
-  _Atomic int64_t *doing; /* the owner's */
+  _Atomic int64_t *doing;    /* the owner's */
 };
 
 /* Waits for work. Moves new generations to the batch and takes the first task

@@ -57,10 +57,9 @@ tinker__write_t *tinker__op_write_begin(tinker__op_t *op) {
 
 static void write_op(tinker__write_t *w, const tinker__op_t *op, int format,
                      tinker__str_t body) {
-  tinker__write_sql(w,
-                    "INSERT INTO requests(row, owner_kind, owner, seq, kind,"
-                    " digest, format, seed, body, state)"
-                    " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  tinker__write_sql(w, "INSERT INTO requests(row, owner_kind, owner, seq, kind,"
+                       " digest, format, seed, body, state)"
+                       " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
   tinker__write_i64(w, op->row);
   tinker__write_i64(w, op->model ? 0 : 1);
   tinker__write_i64(w, op->model ? op->model->row : op->sampler->row);
@@ -140,11 +139,9 @@ tinker__handled_t tinker__op_again(tinker__req_t *r, tinker__op_t *op,
                                    tinker__op_kind_t kind,
                                    const unsigned char *digest,
                                    size_t num_samples) {
-  if (op->kind != kind ||
-      memcmp(op->digest, digest, sizeof op->digest) != 0) {
-    return tinker__reply_error(r, 409,
-                               "%s was used before with another content",
-                               op->request_id);
+  if (op->kind != kind || memcmp(op->digest, digest, sizeof op->digest) != 0) {
+    return tinker__reply_error(
+        r, 409, "%s was used before with another content", op->request_id);
   }
   tinker__reply_future(r, op, num_samples);
   return tinker__ack_wait(&op->ack, r);
@@ -190,8 +187,8 @@ static tinker__handled_t register_call(tinker__service_t *s, tinker__req_t *r,
 /* A number whose result is no longer kept. */
 static bool is_spent(tinker__req_t *r, const tinker__model_t *m, int64_t seq) {
   if (seq >= m->next_seq) return false;
-  tinker__reply_error(r, 409, "seq_id %lld was used before: the next one is "
-                              "%lld",
+  tinker__reply_error(r, 409,
+                      "seq_id %lld was used before: the next one is %lld",
                       (long long)seq, (long long)m->next_seq);
   return true;
 }
@@ -202,8 +199,9 @@ static bool may_load(tinker__service_t *s, tinker__req_t *r, int64_t seq,
   char why[300];
   tinker__checkpoint_t *c;
   if (seq != 1) {
-    tinker__reply_error(r, 400, "LoadWeights is not permitted with seq_id "
-                                "%lld: only as a model's first request",
+    tinker__reply_error(r, 400,
+                        "LoadWeights is not permitted with seq_id "
+                        "%lld: only as a model's first request",
                         (long long)seq);
     return false;
   }
@@ -213,8 +211,9 @@ static bool may_load(tinker__service_t *s, tinker__req_t *r, int64_t seq,
     tinker__reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
   } else if (c->kind != TINKER__CKPT_TRAINING) {
     rc = TINKER_EINVAL;
-    tinker__reply_error(r, 400, "path: %s is not a training checkpoint "
-                                "(tinker://RUN/weights/NAME)",
+    tinker__reply_error(r, 400,
+                        "path: %s is not a training checkpoint "
+                        "(tinker://RUN/weights/NAME)",
                         work->path);
   }
   return rc == 0;
@@ -229,8 +228,8 @@ static tinker__handled_t accept_locked(tinker__service_t *s, tinker__req_t *r,
   tinker__model_t *m = live_model(s, r, model_id);
   if (!m) return TINKER__ANSWERED;
   if (seq < 1 || seq > INT32_MAX) { /* 0 stands for the creation */
-    return tinker__reply_error(r, 400, "seq_id must be from 1 to 2147483647, "
-                                       "not %lld",
+    return tinker__reply_error(r, 400,
+                               "seq_id must be from 1 to 2147483647, not %lld",
                                (long long)seq);
   }
   snprintf(id, sizeof id, "%s:%lld", m->id, (long long)seq);
@@ -239,8 +238,8 @@ static tinker__handled_t accept_locked(tinker__service_t *s, tinker__req_t *r,
     return tinker__op_again(r, op, in->kind, digest, 0);
   }
   if (op && (*work || memcmp(op->digest, digest, sizeof op->digest) != 0)) {
-    return tinker__reply_error(r, 409, "%s was used by a call that was "
-                               "rejected", op->request_id);
+    return tinker__reply_error(
+        r, 409, "%s was used by a call that was rejected", op->request_id);
   }
   if (op || is_spent(r, m, seq)) return TINKER__ANSWERED;
   if (*work && in->kind == TINKER__OP_LOAD && !may_load(s, r, seq, *work)) {
@@ -304,9 +303,13 @@ static tinker__handled_t accept_json(tinker__service_t *s, tinker__req_t *r,
   return h;
 }
 
-TINKER__HANDLER(optim_step) { return accept_json(s, r, TINKER__OP_OPTIM); }
+TINKER__HANDLER(optim_step) {
+  return accept_json(s, r, TINKER__OP_OPTIM);
+}
 
-TINKER__HANDLER(save_weights) { return accept_json(s, r, TINKER__OP_SAVE); }
+TINKER__HANDLER(save_weights) {
+  return accept_json(s, r, TINKER__OP_SAVE);
+}
 
 TINKER__HANDLER(save_weights_for_sampler) {
   return accept_json(s, r, TINKER__OP_SAVE_SAMPLER);
@@ -323,16 +326,18 @@ TINKER__HANDLER(save_weights_external) {
   const tinker__field_t fields[] = {
       {"model_id", TINKER__FIELD_STR, true, &model_id, NULL},
       {"seq_id", TINKER__FIELD_I64, true, &seq, NULL}};
-  tinker__work_in_t in = {.kind = TINKER__OP_SAVE_EXTERNAL,
-                          .body = tinker__buf_str(&r->body)};
+  tinker__work_in_t in = {
+      .kind = TINKER__OP_SAVE_EXTERNAL,
+      .body = tinker__buf_str(&r->body),
+  };
   if (tinker__body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
   tinker__handled_t h;
   if (tinker__body_digest(s->mem, in.body, NULL, digest)) {
     h = tinker__reply_error(r, 503, "out of memory");
   } else {
     pthread_mutex_lock(&s->lock);
-    tinker__reply_error(r, 404, "save_weights_external is not offered by this "
-                                "service");
+    tinker__reply_error(r, 404,
+                        "save_weights_external is not offered by this service");
     h = accept_locked(s, r, model_id, seq, digest, &in, &none);
     pthread_mutex_unlock(&s->lock);
   }
@@ -350,9 +355,10 @@ TINKER__HANDLER(load_weights) {
   if (tinker__body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
   tinker__body_done(&b);
   if (by_model && by_session) {
-    return tinker__reply_error(r, 400, "model_id (the load of a model) and "
-                                       "session_id (a new one) exclude each "
-                                       "other");
+    return tinker__reply_error(r, 400,
+                               "model_id (the load of a model) and "
+                               "session_id (a new one) exclude each "
+                               "other");
   }
   return by_model ? accept_json(s, r, TINKER__OP_LOAD)
                   : tinker__handle_load_new(s, r);
@@ -366,9 +372,10 @@ TINKER__HANDLER(forward_backward) {
       .kind = TINKER__OP_FORWARD_BACKWARD,
       .format = r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
       .body = tinker__buf_str(&r->body),
-      .max_tokens = s->config.max_tokens};
-  int rc = tinker__work_fb_head(s->mem, in.body, in.format, &head, why,
-                                sizeof why);
+      .max_tokens = s->config.max_tokens,
+  };
+  int rc =
+      tinker__work_fb_head(s->mem, in.body, in.format, &head, why, sizeof why);
   if (rc == 0) rc = tinker__sha256(in.body.ptr, in.body.len, digest);
   if (rc != 0) return tinker__reply_why(r, rc, 422, why);
   return accept_numbered(s, r, tinker__str(head.model_id), head.seq, digest,
@@ -387,8 +394,8 @@ TINKER__HANDLER(forward) {
   if (tinker__body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
   tinker__body_done(&b);
   if (trains) {
-    return tinker__reply_error(r, 422, "forward_backward_input: has no place "
-                                       "in forward");
+    return tinker__reply_error(
+        r, 422, "forward_backward_input: has no place in forward");
   }
   return tinker__handle_forward_backward(s, r);
 }

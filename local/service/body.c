@@ -7,19 +7,19 @@
 
 #include <tinker/error.h>
 
-static const char *const type_names[] = {
-    "a string", "an integer", "a finite number", "true or false"};
+static const char *const type_names[] = {"a string", "an integer",
+                                         "a finite number", "true or false"};
 
 static bool take_value(tinker__json_t *j, const tinker__field_t *f) {
   tinker__str_t *s = f->out;
   double *d = f->out;
   switch (f->type) {
-    case TINKER__FIELD_STR:
-      return tinker__json_string(j, s) && !memchr(s->ptr, 0, s->len);
-    case TINKER__FIELD_I64: return tinker__json_i64(j, f->out);
-    case TINKER__FIELD_F64: return tinker__json_f64(j, d) && isfinite(*d);
-    case TINKER__FIELD_BOOL: return tinker__json_bool(j, f->out);
-    default: return tinker__json_raw(j, s);
+  case TINKER__FIELD_STR:
+    return tinker__json_string(j, s) && !memchr(s->ptr, 0, s->len);
+  case TINKER__FIELD_I64: return tinker__json_i64(j, f->out);
+  case TINKER__FIELD_F64: return tinker__json_f64(j, d) && isfinite(*d);
+  case TINKER__FIELD_BOOL: return tinker__json_bool(j, f->out);
+  default: return tinker__json_raw(j, s);
   }
 }
 
@@ -32,8 +32,8 @@ static size_t find_field(const tinker__field_t *fields, size_t n,
 }
 
 static int read_members(tinker__body_t *b, const char *prefix,
-                        const tinker__field_t *fields, size_t n,
-                        uint64_t *seen, char *why, size_t why_len) {
+                        const tinker__field_t *fields, size_t n, uint64_t *seen,
+                        char *why, size_t why_len) {
   tinker__str_t key;
   uint64_t given = 0; /* also those that are null */
   while (tinker__json_key(&b->json, &key)) {
@@ -49,8 +49,10 @@ static int read_members(tinker__body_t *b, const char *prefix,
       continue;
     }
     if (!take_value(&b->json, &fields[i])) {
-      if (b->json.error == TINKER_ENOMEM || fields[i].type == TINKER__FIELD_RAW)
+      if (b->json.error == TINKER_ENOMEM ||
+          fields[i].type == TINKER__FIELD_RAW) {
         break;
+      }
       return tinker__why(why, why_len, TINKER_EINVAL, "%s%s: must be %s",
                          prefix, fields[i].name, type_names[fields[i].type]);
     }
@@ -76,13 +78,11 @@ int tinker__body_parse(tinker__body_t *b, tinker__mem_t *mem,
   rc = tinker__json_end(&b->json);
   if (rc != 0) {
     tinker__str_t key = b->json.last_key;
-    return tinker__why(why, why_len, rc,
-                       "%smalformed JSON at byte %zu, behind the key '%.*s': "
-                       "%s",
-                       prefix, b->json.error_at,
-                       (int)(key.len < 60 ? key.len : 60),
-                       key.len ? key.ptr : "",
-                       b->json.reason ? b->json.reason : "");
+    return tinker__why(
+        why, why_len, rc,
+        "%smalformed JSON at byte %zu, behind the key '%.*s': %s", prefix,
+        b->json.error_at, (int)(key.len < 60 ? key.len : 60),
+        key.len ? key.ptr : "", b->json.reason ? b->json.reason : "");
   }
   for (size_t i = 0; i < n; i++) {
     if (fields[i].required && !(seen & (1ull << i))) {
@@ -93,18 +93,21 @@ int tinker__body_parse(tinker__body_t *b, tinker__mem_t *mem,
   return 0;
 }
 
-void tinker__body_done(tinker__body_t *b) { tinker__json_done(&b->json); }
+void tinker__body_done(tinker__body_t *b) {
+  tinker__json_done(&b->json);
+}
 
 int tinker__body_read(tinker__body_t *b, tinker__req_t *r,
                       const tinker__field_t *fields, size_t n) {
   char why[300];
   if (r->body_proto) {
-    tinker__reply_error(r, 415, "Content-Type application/x-protobuf is for "
-                                "forward_backward only: this body is JSON");
+    tinker__reply_error(r, 415,
+                        "Content-Type application/x-protobuf is for "
+                        "forward_backward only: this body is JSON");
     return TINKER_EINVAL;
   }
-  int rc = tinker__body_parse(b, r->service->mem, tinker__buf_str(&r->body),
-                              "", fields, n, why, sizeof why);
+  int rc = tinker__body_parse(b, r->service->mem, tinker__buf_str(&r->body), "",
+                              fields, n, why, sizeof why);
   if (rc == 0) return 0;
   tinker__body_done(b);
   tinker__reply_error(r, rc == TINKER_ENOMEM ? 503 : 422, "%s", why);
@@ -142,8 +145,9 @@ static int add_number(tinker__sha256_t *h, tinker__str_t s) {
   char text[32];
   double v;
   bool whole = true;
-  for (size_t i = 0; i < s.len; i++)
+  for (size_t i = 0; i < s.len; i++) {
     whole = whole && s.ptr[i] != '.' && s.ptr[i] != 'e' && s.ptr[i] != 'E';
+  }
   if (!whole && tinker__parse_f64(s, &v) == 0) {
     tinker__format_f64(text, v);
     s = tinker__str(text);
@@ -204,24 +208,23 @@ static int digest_value(tinker__mem_t *mem, tinker__sha256_t *h,
   tinker__json_init(&j, mem, text.ptr, text.len);
   int rc;
   switch (tinker__json_peek(&j)) {
-    case TINKER__JSON_OBJECT:
-      rc = tinker__sha256_add(h, "{", 1);
-      if (rc == 0) rc = digest_object(mem, h, &j, except, depth);
-      if (rc == 0) rc = tinker__sha256_add(h, "}", 1);
-      break;
-    case TINKER__JSON_ARRAY:
-      rc = tinker__sha256_add(h, "[", 1);
-      if (rc == 0) rc = digest_array(mem, h, &j, depth);
-      if (rc == 0) rc = tinker__sha256_add(h, "]", 1);
-      break;
-    case TINKER__JSON_STRING:
-      rc = tinker__json_string(&j, &s) ? add_string(h, 's', s) : j.error;
-      break;
-    case TINKER__JSON_NUMBER:
-      rc = tinker__json_raw(&j, &s) ? add_number(h, s) : j.error;
-      break;
-    default:
-      rc = tinker__json_raw(&j, &s) ? add_string(h, 'v', s) : j.error;
+  case TINKER__JSON_OBJECT:
+    rc = tinker__sha256_add(h, "{", 1);
+    if (rc == 0) rc = digest_object(mem, h, &j, except, depth);
+    if (rc == 0) rc = tinker__sha256_add(h, "}", 1);
+    break;
+  case TINKER__JSON_ARRAY:
+    rc = tinker__sha256_add(h, "[", 1);
+    if (rc == 0) rc = digest_array(mem, h, &j, depth);
+    if (rc == 0) rc = tinker__sha256_add(h, "]", 1);
+    break;
+  case TINKER__JSON_STRING:
+    rc = tinker__json_string(&j, &s) ? add_string(h, 's', s) : j.error;
+    break;
+  case TINKER__JSON_NUMBER:
+    rc = tinker__json_raw(&j, &s) ? add_number(h, s) : j.error;
+    break;
+  default: rc = tinker__json_raw(&j, &s) ? add_string(h, 'v', s) : j.error;
   }
   tinker__json_done(&j);
   return rc;

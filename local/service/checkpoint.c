@@ -17,8 +17,8 @@
 
 /* --- Folders -------------------------------------------------------------- */
 
-void tinker__checkpoint_dir(tinker__service_t *s, const char *kind,
-                            int64_t row, char *out, size_t len) {
+void tinker__checkpoint_dir(tinker__service_t *s, const char *kind, int64_t row,
+                            char *out, size_t len) {
   snprintf(out, len, "%s/%s/%lld", s->state_dir, kind, (long long)row);
 }
 
@@ -37,7 +37,9 @@ static void each_entry(const char *dir, void (*fn)(const char *path)) {
   closedir(d);
 }
 
-static void remove_file(const char *path) { unlink(path); }
+static void remove_file(const char *path) {
+  unlink(path);
+}
 
 /* Our folders hold files only. */
 void tinker__folder_remove(const char *dir) {
@@ -109,9 +111,8 @@ tinker__checkpoint_t *tinker__checkpoint_find(tinker__model_t *m,
   return NULL;
 }
 
-static tinker__checkpoint_t *find_durable(tinker__model_t *m,
-                                          tinker__ckpt_kind_t kind,
-                                          tinker__str_t name) {
+static tinker__checkpoint_t *
+find_durable(tinker__model_t *m, tinker__ckpt_kind_t kind, tinker__str_t name) {
   TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
     tinker__checkpoint_t *c = TINKER__CONTAINER(l, tinker__checkpoint_t, link);
     if (c->durable && is_named(c, kind, name)) return c;
@@ -163,8 +164,7 @@ int tinker__checkpoint_lookup(tinker__service_t *s, tinker__str_t path,
                        shown, path.ptr);
   }
   tinker__model_t *m = tinker__map_get(s->model_by_id, part[0]);
-  tinker__checkpoint_t *c =
-      m ? find_durable(m, kind, part[2]) : NULL;
+  tinker__checkpoint_t *c = m ? find_durable(m, kind, part[2]) : NULL;
   if (!c) {
     return tinker__why(why, why_len, TINKER_ENOENT,
                        "checkpoint not found: %.*s", shown, path.ptr);

@@ -22,9 +22,9 @@ typedef struct {
 } flag_t;
 
 #define INT(name, kind, min, max)                                              \
-  {name, kind, FLAG_INT, min, max, {NULL}, NULL, false}
+  { name, kind, FLAG_INT, min, max, {NULL}, NULL, false }
 #define BOOL(name, kind, sent, absent)                                         \
-  {name, kind, FLAG_BOOL, 0, 0, {NULL}, sent, absent}
+  { name, kind, FLAG_BOOL, 0, 0, {NULL}, sent, absent }
 #define CLIENT TINKER__CONFIG_CLIENT
 #define DYNAMIC TINKER__CONFIG_DYNAMIC
 #define MAX_BYTES ((int64_t)1 << 40)
@@ -35,8 +35,14 @@ static const flag_t flags[] = {
     BOOL("pjwt_auth_enabled", CLIENT, "false", true),
     BOOL("create_model_via_load_weights", CLIENT, "true", false),
     BOOL("proto_compress_fwdbwd", CLIENT, "false", false),
-    {"credential_default_source", CLIENT, FLAG_TEXT, 0, 0,
-     {"api_key", "credential_cmd", NULL}, NULL, false},
+    {"credential_default_source",
+     CLIENT,
+     FLAG_TEXT,
+     0,
+     0,
+     {"api_key", "credential_cmd", NULL},
+     NULL,
+     false},
     INT("sample_dispatch_bytes_semaphore_size", CLIENT, 1, MAX_BYTES),
     INT("inflight_response_bytes_semaphore_size", CLIENT, 1, MAX_BYTES),
     BOOL("parallel_fwdbwd_chunks", CLIENT, NULL, false),
@@ -51,7 +57,13 @@ static const flag_t flags[] = {
     BOOL("sample_use_retrieve_futures", CLIENT, NULL, true),
     BOOL("sample_join_sampling_session", CLIENT, NULL, true),
     BOOL("custom_loss_server_side", CLIENT, NULL, true),
-    {"refresh_interval_sec", DYNAMIC, FLAG_INT, 10, 1000000, {NULL}, "300",
+    {"refresh_interval_sec",
+     DYNAMIC,
+     FLAG_INT,
+     10,
+     1000000,
+     {NULL},
+     "300",
      false},
     BOOL("sample_cancel_enabled", DYNAMIC, NULL, true),
     INT("sample_cancel_max_batch_size", DYNAMIC, 1, 4096)};

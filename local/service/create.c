@@ -32,10 +32,9 @@ static tinker__handled_t accept_model(tinker__service_t *s, tinker__req_t *r,
   m->row = tinker__service_row(s);
   m->created_ms = s->world->wall_ms(s->world->user);
   tinker__write_t *w = tinker__op_write_begin(op);
-  tinker__write_sql(w,
-                    "INSERT INTO models(row, session, seq, created_ms, base,"
-                    " metadata, rank, seed, train)"
-                    " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  tinker__write_sql(w, "INSERT INTO models(row, session, seq, created_ms, base,"
+                       " metadata, rank, seed, train)"
+                       " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
   tinker__write_i64(w, m->row);
   tinker__write_i64(w, m->session->row);
   tinker__write_i64(w, m->seq);
@@ -60,8 +59,11 @@ static int check_lora(tinker__service_t *s, tinker__str_t json,
                       size_t why_len) {
   tinker__body_t b;
   int64_t rank = 0, seed = 0;
-  *out = (tinker__lora_config_t){.train_attn = true, .train_mlp = true,
-                                 .train_unembed = true};
+  *out = (tinker__lora_config_t){
+      .train_attn = true,
+      .train_mlp = true,
+      .train_unembed = true,
+  };
   const tinker__field_t fields[] = {
       {"rank", TINKER__FIELD_I64, true, &rank, NULL},
       {"seed", TINKER__FIELD_I64, false, &seed, seeded},
@@ -100,8 +102,8 @@ int tinker__check_optimizer(tinker__service_t *s, tinker__str_t json,
   tinker__str_t type = TINKER__STR("");
   const tinker__field_t fields[] = {
       {"type", TINKER__FIELD_STR, true, &type, NULL}};
-  int rc = tinker__body_parse(&b, s->mem, json, prefix, fields, 1, why,
-                              why_len);
+  int rc =
+      tinker__body_parse(&b, s->mem, json, prefix, fields, 1, why, why_len);
   if (rc == 0 && !tinker__str_eqs(type, "adamw")) {
     rc = tinker__why(why, why_len, TINKER_EINVAL,
                      "%stype '%.*s' is not an optimizer of this service: only "
@@ -180,8 +182,7 @@ TINKER__HANDLER(create_model) {
       {"session_id", TINKER__FIELD_STR, true, &c.session_id, NULL},
       {"model_seq_id", TINKER__FIELD_I64, true, &c.seq, NULL},
       {"base_model", TINKER__FIELD_STR, false, &c.base_model, &c.has_base},
-      {"user_metadata", TINKER__FIELD_RAW, false, &c.metadata,
-       &c.has_metadata},
+      {"user_metadata", TINKER__FIELD_RAW, false, &c.metadata, &c.has_metadata},
       {"lora_config", TINKER__FIELD_RAW, false, &c.lora, &c.has_lora},
       {"optimizer_config", TINKER__FIELD_RAW, false, &c.optimizer,
        &c.has_optimizer}};
@@ -238,15 +239,15 @@ static tinker__handled_t load_locked(tinker__service_t *s, tinker__req_t *r,
     return tinker__reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
   }
   if (from->kind != TINKER__CKPT_TRAINING) {
-    return tinker__reply_error(r, 400, "path: %.*s is not a training "
-                                       "checkpoint (tinker://RUN/weights/NAME)",
+    return tinker__reply_error(r, 400,
+                               "path: %.*s is not a training "
+                               "checkpoint (tinker://RUN/weights/NAME)",
                                (int)c->path.len, c->path.ptr);
   }
   if (c->has_base && !tinker__str_eqs(c->base_model, from->model->base->name)) {
-    return tinker__reply_error(r, 400, "base_model '%.*s' differs from the "
-                                       "checkpoint's '%s'",
-                               (int)c->base_model.len, c->base_model.ptr,
-                               from->model->base->name);
+    return tinker__reply_error(
+        r, 400, "base_model '%.*s' differs from the checkpoint's '%s'",
+        (int)c->base_model.len, c->base_model.ptr, from->model->base->name);
   }
   if (tinker__model_refused(s, r)) return TINKER__ANSWERED;
   tinker__model_t *m = tinker__model_new(s, n, c->seq);
@@ -272,11 +273,12 @@ TINKER__HANDLER(load_new) {
       {"session_id", TINKER__FIELD_STR, true, &c.session_id, NULL},
       {"model_seq_id", TINKER__FIELD_I64, true, &c.seq, NULL},
       {"base_model", TINKER__FIELD_STR, false, &c.base_model, &c.has_base},
-      {"user_metadata", TINKER__FIELD_RAW, false, &c.metadata,
-       &c.has_metadata},
+      {"user_metadata", TINKER__FIELD_RAW, false, &c.metadata, &c.has_metadata},
       {"path", TINKER__FIELD_STR, true, &c.path, NULL}};
-  tinker__work_in_t in = {.kind = TINKER__OP_LOAD_NEW,
-                          .body = tinker__buf_str(&r->body)};
+  tinker__work_in_t in = {
+      .kind = TINKER__OP_LOAD_NEW,
+      .body = tinker__buf_str(&r->body),
+  };
   if (tinker__body_read(&b, r, fields, 5) != 0) return TINKER__ANSWERED;
   int rc = tinker__work_parse(&work, s, &in, &status, why, sizeof why);
   if (rc == 0 && c.seq < 0) {

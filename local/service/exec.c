@@ -14,9 +14,8 @@ void tinker__exec_fail(tinker__op_t *op, int rc, const char *why) {
               rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
   /* What the moment is to blame for says nothing of the model. */
   if (op->replay && (rc == TINKER_ENOMEM || rc == TINKER_EIO)) {
-    tinker__service_fatal(op->service, *why ? why
-                                            : "out of memory to restore a "
-                                              "model");
+    tinker__service_fatal(op->service,
+                          *why ? why : "out of memory to restore a model");
     return;
   }
   tinker__op_fail(op, user ? "user" : "server", "%s",
@@ -179,28 +178,28 @@ static void run_optim(tinker__model_t *m, tinker__op_t *op) {
 /* The body of an op that comes from the log. */
 static int reload_work(tinker__op_t *op, char *why, size_t why_len) {
   int status;
-  tinker__work_in_t in = {.kind = op->kind,
-                          .base = op->model->base,
-                          .format = op->log_format,
-                          .body = {op->log_body ? op->log_body : "",
-                                   op->log_len},
-                          .seed = op->seed};
+  tinker__work_in_t in = {
+      .kind = op->kind,
+      .base = op->model->base,
+      .format = op->log_format,
+      .body = {op->log_body ? op->log_body : "", op->log_len},
+      .seed = op->seed,
+  };
   if (op->work || !op->log_body) return 0;
-  return tinker__work_parse(&op->work, op->service, &in, &status, why,
-                            why_len);
+  return tinker__work_parse(&op->work, op->service, &in, &status, why, why_len);
 }
 
 /* On a restart: what left no trace in the model is not executed again. */
 static bool skip_replay(const tinker__op_t *op) {
   if (!op->replay) return false;
   switch (op->kind) {
-    case TINKER__OP_FORWARD_BACKWARD:
-      return op->state == TINKER__OP_FAILED || op->work->forward_only;
-    case TINKER__OP_OPTIM: /* refused gradients are gone: not traceless */
-      return op->traceless || (op->state == TINKER__OP_FAILED &&
-                               !op->model->train && !op->model->snapshot);
-    case TINKER__OP_CREATE: return op->state == TINKER__OP_FAILED;
-    default: return true; /* saves, and loads that failed */
+  case TINKER__OP_FORWARD_BACKWARD:
+    return op->state == TINKER__OP_FAILED || op->work->forward_only;
+  case TINKER__OP_OPTIM: /* refused gradients are gone: not traceless */
+    return op->traceless || (op->state == TINKER__OP_FAILED &&
+                             !op->model->train && !op->model->snapshot);
+  case TINKER__OP_CREATE: return op->state == TINKER__OP_FAILED;
+  default: return true; /* saves, and loads that failed */
   }
 }
 
@@ -236,8 +235,8 @@ static bool run_op(tinker__model_t *m, tinker__op_t *op) {
   if (rc == 0 && tinker__exec_suffer(m, op)) return false;
   const char *reason = broken(m);
   if (rc == 0 && reason) {
-    rc = tinker__why(why, sizeof why, TINKER_ESTATE, "the model can't go on: "
-                     "%s", reason);
+    rc = tinker__why(why, sizeof why, TINKER_ESTATE,
+                     "the model can't go on: %s", reason);
   }
   if (rc != 0) {
     if (m->pass) m->service->api->pass_end(m->pass); /* marked meanwhile */
@@ -247,14 +246,12 @@ static bool run_op(tinker__model_t *m, tinker__op_t *op) {
   }
   if (skip_replay(op)) return false;
   switch (op->kind) {
-    case TINKER__OP_CREATE: run_create(m, op); return false;
-    case TINKER__OP_FORWARD_BACKWARD: return run_pass(m, op);
-    case TINKER__OP_OPTIM: run_optim(m, op); return false;
-    case TINKER__OP_SAVE: tinker__exec_save(m, op); return false;
-    case TINKER__OP_SAVE_SAMPLER:
-      tinker__exec_save_sampler(m, op);
-      return false;
-    default: tinker__exec_load(m, op); return false;
+  case TINKER__OP_CREATE: run_create(m, op); return false;
+  case TINKER__OP_FORWARD_BACKWARD: return run_pass(m, op);
+  case TINKER__OP_OPTIM: run_optim(m, op); return false;
+  case TINKER__OP_SAVE: tinker__exec_save(m, op); return false;
+  case TINKER__OP_SAVE_SAMPLER: tinker__exec_save_sampler(m, op); return false;
+  default: tinker__exec_load(m, op); return false;
   }
 }
 
@@ -283,8 +280,8 @@ bool tinker__exec_step(tinker__task_t *task) {
   tinker__op_t *op = take_op(m);
   if (!op) return false;
   int64_t start = s->world->now_ms(s->world->user);
-  atomic_store(s->config.doing, op->replay ? TINKER__REDOING(op->row)
-                                           : op->row);
+  atomic_store(s->config.doing,
+               op->replay ? TINKER__REDOING(op->row) : op->row);
   bool more = run_op(m, op);
   atomic_store(s->config.doing, 0);
   m->unsaved_ms += s->world->now_ms(s->world->user) - start;

@@ -16,26 +16,25 @@
 bool tinker__exec_suffer(tinker__model_t *m, tinker__op_t *op) {
   if (op->replay || !op->fault) return false;
   switch (op->fault->act) {
-    case TINKER__FAULT_CORRUPT:
-      pthread_mutex_lock(&m->service->lock);
-      m->hides_broken = !op->fault->flag;
-      tinker__model_break(m, "corrupted by the fault plan");
-      pthread_mutex_unlock(&m->service->lock);
-      return false; /* it fails as all that come later */
-    case TINKER__FAULT_FORGET:
-      if (op->fault->applied) return false;
-      tinker__op_fail(op, "server", "lost by the fault plan");
-      return true;
-    case TINKER__FAULT_CRASH: raise(SIGSEGV); return false;
-    default: return false;
+  case TINKER__FAULT_CORRUPT:
+    pthread_mutex_lock(&m->service->lock);
+    m->hides_broken = !op->fault->flag;
+    tinker__model_break(m, "corrupted by the fault plan");
+    pthread_mutex_unlock(&m->service->lock);
+    return false; /* it fails as all that come later */
+  case TINKER__FAULT_FORGET:
+    if (op->fault->applied) return false;
+    tinker__op_fail(op, "server", "lost by the fault plan");
+    return true;
+  case TINKER__FAULT_CRASH: raise(SIGSEGV); return false;
+  default: return false;
   }
 }
 
 /* --- Checkpoints ---------------------------------------------------------- */
 
 static int io_error(const char *path, char *why, size_t why_len) {
-  return tinker__why(why, why_len, TINKER_EIO, "%s: %s", path,
-                     strerror(errno));
+  return tinker__why(why, why_len, TINKER_EIO, "%s: %s", path, strerror(errno));
 }
 
 int tinker__exec_flip_bit(const char *dir, const char *file, char *why,
@@ -89,9 +88,9 @@ int tinker__exec_link_old(tinker__model_t *m, tinker__ckpt_kind_t kind,
   }
   pthread_mutex_unlock(&s->lock);
   if (!old) {
-    return tinker__why(why, why_len, TINKER_ENOENT,
-                       "save_old: the model has no earlier checkpoint of this "
-                       "kind");
+    return tinker__why(
+        why, why_len, TINKER_ENOENT,
+        "save_old: the model has no earlier checkpoint of this kind");
   }
   return link_files(from, to, why, why_len);
 }

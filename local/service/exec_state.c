@@ -22,9 +22,8 @@ static void write_snapshot_rows(tinker__write_t *w, const snapshot_t *n) {
   tinker__write_i64(w, n->row);
   tinker__write_i64(w, n->next);
   tinker__write_i64(w, n->model->row);
-  tinker__write_sql(w,
-                    "UPDATE requests SET body = NULL WHERE owner_kind = 0"
-                    " AND owner = ? AND seq < ?");
+  tinker__write_sql(w, "UPDATE requests SET body = NULL WHERE owner_kind = 0"
+                       " AND owner = ? AND seq < ?");
   tinker__write_i64(w, n->model->row);
   tinker__write_i64(w, n->next);
 }
@@ -105,8 +104,8 @@ void tinker__exec_snapshot(tinker__model_t *m, int64_t next) {
   m->unsaved_ms = 0;
   if (rc == 0) return;
   tinker__mem_free(s->mem, n);
-  tinker__service_log(s, "warning", "snapshot_failed", "model_id", m->id,
-                      "why", why, NULL);
+  tinker__service_log(s, "warning", "snapshot_failed", "model_id", m->id, "why",
+                      why, NULL);
 }
 
 /* --- Saves ---------------------------------------------------------------- */
@@ -114,7 +113,7 @@ void tinker__exec_snapshot(tinker__model_t *m, int64_t next) {
 typedef struct {
   tinker__op_t *op;
   tinker__checkpoint_t *made;
-  int64_t replaced; /* row, 0 = none; it may be deleted meanwhile */
+  int64_t replaced;           /* row, 0 = none; it may be deleted meanwhile */
   tinker__sampler_t *sampler; /* ephemeral: the session it opens */
   char digest[2 * TINKER__SHA256_LEN + 1];
 } save_t;
@@ -130,10 +129,9 @@ static void write_save_rows(tinker__write_t *w, void *user) {
     tinker__write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
     tinker__write_i64(w, v->replaced);
   }
-  tinker__write_sql(w,
-                    "INSERT INTO checkpoints(row, model, kind, name,"
-                    " created_ms, size, metadata, expires_ms, pending_grad)"
-                    " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  tinker__write_sql(w, "INSERT INTO checkpoints(row, model, kind, name,"
+                       " created_ms, size, metadata, expires_ms, pending_grad)"
+                       " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
   tinker__write_i64(w, c->row);
   tinker__write_i64(w, c->model->row);
   tinker__write_i64(w, c->kind);
@@ -212,11 +210,14 @@ static save_t *save_new(tinker__model_t *m, tinker__op_t *op,
   if (tinker__op_has(op, TINKER__FAULT_EXPIRE)) {
     c->expires_ms = c->created_ms + op->fault->ms;
   }
-  if (op->work->name && !(c->name = tinker__mem_strdup(s->mem, op->work->name)))
+  if (op->work->name &&
+      !(c->name = tinker__mem_strdup(s->mem, op->work->name))) {
     goto fail;
+  }
   if (op->work->metadata &&
-      !(c->metadata = tinker__mem_strdup(s->mem, op->work->metadata)))
+      !(c->metadata = tinker__mem_strdup(s->mem, op->work->metadata))) {
     goto fail;
+  }
   return v;
 fail:
   tinker__checkpoint_free(s, c);
@@ -235,8 +236,8 @@ static void save_drop(tinker__service_t *s, save_t *v) {
 
 /* Whether the name is free; the row that gives way in *replaced, or 0. */
 static int claim_name(tinker__model_t *m, tinker__op_t *op,
-                      tinker__ckpt_kind_t kind,
-                      int64_t *replaced, char *why, size_t why_len) {
+                      tinker__ckpt_kind_t kind, int64_t *replaced, char *why,
+                      size_t why_len) {
   tinker__service_t *s = m->service;
   *replaced = 0;
   if (!op->work->name) return 0;
@@ -302,8 +303,9 @@ void tinker__exec_save(tinker__model_t *m, tinker__op_t *op) {
     rc = save_state(m, op, "checkpoints", v->made->row, dir, sizeof dir, why,
                     sizeof why);
   }
-  if (rc == 0) rc = finish_files(op, dir, "state.safetensors", v, why,
-                                 sizeof why);
+  if (rc == 0) {
+    rc = finish_files(op, dir, "state.safetensors", v, why, sizeof why);
+  }
   if (rc != 0) {
     save_drop(s, v);
     tinker__exec_fail(op, rc, why);
@@ -347,8 +349,8 @@ static int open_sampler(save_t *v, tinker__adapter_t *adapter, char *why,
   tinker__service_t *s = m->service;
   tinker__sampler_t *p;
   pthread_mutex_lock(&s->lock);
-  int rc = tinker__sampler_new(&p, s, m->session, v->op->work->sampler_seq,
-                               why, why_len);
+  int rc = tinker__sampler_new(&p, s, m->session, v->op->work->sampler_seq, why,
+                               why_len);
   if (rc == 0) {
     p->base = m->base;
     p->checkpoint = v->made->row;
@@ -403,7 +405,9 @@ static void write_load_rows(tinker__write_t *w, void *user) {
   write_snapshot_rows(w, user);
 }
 
-static void on_loaded(void *user) { adopt_snapshot(user); }
+static void on_loaded(void *user) {
+  adopt_snapshot(user);
+}
 
 static bool same_modules(const tinker__lora_config_t *a,
                          const tinker__lora_config_t *b) {
@@ -423,10 +427,10 @@ static int find_source(tinker__model_t *m, tinker__op_t *op, char *dir,
     rc = tinker__why(why, why_len, TINKER_EINVAL,
                      "path: %s is not a training checkpoint", op->work->path);
   } else if (rc == 0 && c->model->base != m->base) {
-    rc = tinker__why(why, why_len, TINKER_EINVAL,
-                     "path: the checkpoint is of base model %s, this model of "
-                     "%s",
-                     c->model->base->name, m->base->name);
+    rc = tinker__why(
+        why, why_len, TINKER_EINVAL,
+        "path: the checkpoint is of base model %s, this model of %s",
+        c->model->base->name, m->base->name);
   } else if (rc == 0 && c->model->lora.rank != m->lora.rank) {
     rc = tinker__why(why, why_len, TINKER_EINVAL,
                      "path: the checkpoint has rank %u, this model %u",
@@ -461,8 +465,8 @@ void tinker__exec_load(tinker__model_t *m, tinker__op_t *op) {
   tinker__train_t *train = NULL;
   tinker__service_t *s = m->service;
   snapshot_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
-  int rc = n ? find_source(m, op, dir, sizeof dir, why, sizeof why)
-             : TINKER_ENOMEM;
+  int rc =
+      n ? find_source(m, op, dir, sizeof dir, why, sizeof why) : TINKER_ENOMEM;
   if (rc == 0) {
     bool optimizer = op->work->optimizer &&
                      !tinker__op_has(op, TINKER__FAULT_DROP_OPTIMIZER);

@@ -26,7 +26,8 @@ static const char *const kind_endpoints[] = {
     [TINKER__OP_SAVE] = "save_weights",
     [TINKER__OP_SAVE_SAMPLER] = "save_weights_for_sampler",
     [TINKER__OP_SAMPLE] = "asample",
-    [TINKER__OP_SAVE_EXTERNAL] = "save_weights_external"};
+    [TINKER__OP_SAVE_EXTERNAL] = "save_weights_external",
+};
 
 static void add_line(tinker__service_t *s, const tinker__ledger_line_t *line) {
   if (s->faults && !tinker__ledger_add(s->faults->ledger, line)) {
@@ -35,17 +36,23 @@ static void add_line(tinker__service_t *s, const tinker__ledger_line_t *line) {
 }
 
 void tinker__ledger_op(const tinker__op_t *op, const char *event) {
-  tinker__ledger_line_t line = {.event = event,
-                                .endpoint = kind_endpoints[op->kind],
-                                .id = op->request_id,
-                                .seq = op->seq};
+  tinker__ledger_line_t line = {
+      .event = event,
+      .endpoint = kind_endpoints[op->kind],
+      .id = op->request_id,
+      .seq = op->seq,
+  };
   add_line(op->service, &line);
 }
 
 void tinker__ledger_other(tinker__service_t *s, const char *endpoint,
                           const char *id) {
   tinker__ledger_line_t line = {
-      .event = "accepted", .endpoint = endpoint, .id = id, .seq = -1};
+      .event = "accepted",
+      .endpoint = endpoint,
+      .id = id,
+      .seq = -1,
+  };
   add_line(s, &line);
 }
 
@@ -57,7 +64,8 @@ static void add_fault(tinker__service_t *s, const tinker__fault_rule_t *f,
       .id = id,
       .seq = seq,
       .act = tinker__fault_act_name(f->act),
-      .rule = (size_t)(f - s->faults->plan->rules)};
+      .rule = (size_t)(f - s->faults->plan->rules),
+  };
   add_line(s, &line);
 }
 
@@ -115,8 +123,7 @@ static int restore_line(tinker__service_t *s, tinker__str_t text) {
       {"event", TINKER__FIELD_STR, false, &event, NULL},
       {"id", TINKER__FIELD_STR, false, &id, NULL},
       {"act", TINKER__FIELD_STR, false, &act, NULL}};
-  int rc = tinker__body_parse(&b, s->mem, text, "", fields, 4, why,
-                              sizeof why);
+  int rc = tinker__body_parse(&b, s->mem, text, "", fields, 4, why, sizeof why);
   tinker__op_t *op = rc == 0 ? tinker__map_get(s->op_by_id, id) : NULL;
   if (op) note_line(op, event);
   if (rc == 0 && rule >= 0 && (size_t)rule < s->faults->plan->n) {
@@ -314,19 +321,19 @@ static tinker__fault_next_t wait_ms(tinker__req_t *r, int64_t ms) {
 static tinker__fault_next_t begin(tinker__req_t *r, tinker__str_t id) {
   tinker__session_t *n;
   switch (r->fault->act) {
-    case TINKER__FAULT_DELAY: return wait_ms(r, r->fault->ms);
-    case TINKER__FAULT_HANG: return wait_ms(r, INT64_MAX / 2);
-    case TINKER__FAULT_REORDER: return wait_ms(r, REORDER_MS);
-    case TINKER__FAULT_DROP: return TINKER__FAULT_CLOSE;
-    case TINKER__FAULT_RESET: reset(r); return TINKER__FAULT_CLOSE;
-    case TINKER__FAULT_STATUS: return answer_status(r);
-    case TINKER__FAULT_SESSION_GONE:
-      n = session_of(r->service, id);
-      if (n && !n->ended_ms && !tinker__service_ends(r->service)) {
-        tinker__session_end(r->service, n, "gone by the fault plan");
-      }
-      return TINKER__FAULT_GO;
-    default: return TINKER__FAULT_GO;
+  case TINKER__FAULT_DELAY: return wait_ms(r, r->fault->ms);
+  case TINKER__FAULT_HANG: return wait_ms(r, INT64_MAX / 2);
+  case TINKER__FAULT_REORDER: return wait_ms(r, REORDER_MS);
+  case TINKER__FAULT_DROP: return TINKER__FAULT_CLOSE;
+  case TINKER__FAULT_RESET: reset(r); return TINKER__FAULT_CLOSE;
+  case TINKER__FAULT_STATUS: return answer_status(r);
+  case TINKER__FAULT_SESSION_GONE:
+    n = session_of(r->service, id);
+    if (n && !n->ended_ms && !tinker__service_ends(r->service)) {
+      tinker__session_end(r->service, n, "gone by the fault plan");
+    }
+    return TINKER__FAULT_GO;
+  default: return TINKER__FAULT_GO;
   }
 }
 
@@ -373,15 +380,15 @@ tinker__fault_next_t tinker__fault_return(tinker__req_t *r) {
 
 tinker__fault_next_t tinker__fault_leave(tinker__req_t *r) {
   switch (r->fault->act) {
-    case TINKER__FAULT_LOSE_REPLY: return TINKER__FAULT_CLOSE;
-    case TINKER__FAULT_CONTENT_TYPE:
-      r->content_type = r->fault->content_type;
-      return TINKER__FAULT_GO;
-    case TINKER__FAULT_DUPLICATE:
-      if (r->repeated) return TINKER__FAULT_GO;
-      r->repeated = true;
-      return TINKER__FAULT_WAIT;
-    default: return TINKER__FAULT_GO;
+  case TINKER__FAULT_LOSE_REPLY: return TINKER__FAULT_CLOSE;
+  case TINKER__FAULT_CONTENT_TYPE:
+    r->content_type = r->fault->content_type;
+    return TINKER__FAULT_GO;
+  case TINKER__FAULT_DUPLICATE:
+    if (r->repeated) return TINKER__FAULT_GO;
+    r->repeated = true;
+    return TINKER__FAULT_WAIT;
+  default: return TINKER__FAULT_GO;
   }
 }
 
@@ -436,7 +443,8 @@ void tinker__fault_attach(tinker__op_t *op) {
       .id = tinker__str(op->model ? op->model->id : op->sampler->id),
       .of = TINKER__STR(""),
       .seq = op->seq,
-      .accepted = true};
+      .accepted = true,
+  };
   int64_t now = s->world->now_ms(s->world->user);
   op->fault = tinker__fault_plan_next(s->faults->plan, &call, now);
   if (!op->fault) return;

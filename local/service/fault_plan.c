@@ -140,27 +140,27 @@ static int take_value(read_t *r, const struct key *k, void *at,
   int64_t n;
   double rate;
   switch (k->type) {
-    case KEY_TEXT:
-      *wanted = "must be a string, without NUL";
-      if (!tinker__json_string(j, &s) || memchr(s.ptr, 0, s.len)) break;
-      *(char **)at = tinker__mem_strndup(r->plan->mem, s.ptr, s.len);
-      return *(char **)at ? 0 : TINKER_ENOMEM;
-    case KEY_INT:
-      *wanted = "must be an integer in its range (docs/faults.md)";
-      if (!tinker__json_i64(j, &n) || n < k->min || n > k->max) break;
-      *(int64_t *)at = n;
-      return 0;
-    case KEY_BOOL:
-      *wanted = "must be true or false";
-      return tinker__json_bool(j, at) ? 0 : TINKER_EINVAL;
-    case KEY_RATE:
-      *wanted = "must be a number above 0, at most 1";
-      if (!tinker__json_f64(j, &rate) || !(rate > 0 && rate <= 1)) break;
-      *(double *)at = rate;
-      return 0;
-    default:
-      *wanted = "is not an act that docs/faults.md lists";
-      return take_act(j, at) ? 0 : TINKER_EINVAL;
+  case KEY_TEXT:
+    *wanted = "must be a string, without NUL";
+    if (!tinker__json_string(j, &s) || memchr(s.ptr, 0, s.len)) break;
+    *(char **)at = tinker__mem_strndup(r->plan->mem, s.ptr, s.len);
+    return *(char **)at ? 0 : TINKER_ENOMEM;
+  case KEY_INT:
+    *wanted = "must be an integer in its range (docs/faults.md)";
+    if (!tinker__json_i64(j, &n) || n < k->min || n > k->max) break;
+    *(int64_t *)at = n;
+    return 0;
+  case KEY_BOOL:
+    *wanted = "must be true or false";
+    return tinker__json_bool(j, at) ? 0 : TINKER_EINVAL;
+  case KEY_RATE:
+    *wanted = "must be a number above 0, at most 1";
+    if (!tinker__json_f64(j, &rate) || !(rate > 0 && rate <= 1)) break;
+    *(double *)at = rate;
+    return 0;
+  default:
+    *wanted = "is not an act that docs/faults.md lists";
+    return take_act(j, at) ? 0 : TINKER_EINVAL;
   }
   return j->error == TINKER_ENOMEM ? TINKER_ENOMEM : TINKER_EINVAL;
 }
@@ -184,8 +184,7 @@ static int take_key(read_t *r, tinker__fault_rule_t *f, tinker__str_t key,
 }
 
 /* Arguments fit the act, and the act the endpoint. */
-static int check_rule(read_t *r, const tinker__fault_rule_t *f,
-                      uint64_t seen) {
+static int check_rule(read_t *r, const tinker__fault_rule_t *f, uint64_t seen) {
   unsigned needs = acts[f->act].needs;
   unsigned known = needs | acts[f->act].takes;
   if (!(seen & 1)) return wrong(r, "act", "is required");
@@ -215,8 +214,8 @@ static int read_rule(read_t *r) {
   uint64_t seen = 0;
   tinker__fault_plan_t *p = r->plan;
   if (p->n == MAX_RULES) {
-    return tinker__why(r->why, r->why_len, TINKER_EINVAL,
-                       "rules: more than %d", MAX_RULES);
+    return tinker__why(r->why, r->why_len, TINKER_EINVAL, "rules: more than %d",
+                       MAX_RULES);
   }
   if (p->n == r->cap) {
     size_t cap = r->cap ? 2 * r->cap : 8;
@@ -226,8 +225,13 @@ static int read_rule(read_t *r) {
     r->cap = cap;
   }
   tinker__fault_rule_t *f = &p->rules[p->n++];
-  *f = (tinker__fault_rule_t){.seq = -1, .probability = 1, .applied = true,
-                              .flag = true, .retry_after = -1};
+  *f = (tinker__fault_rule_t){
+      .seq = -1,
+      .probability = 1,
+      .applied = true,
+      .flag = true,
+      .retry_after = -1,
+  };
   if (!tinker__json_object(&r->json)) return 0; /* the reader says it */
   while (tinker__json_key(&r->json, &key)) {
     int rc = take_key(r, f, key, &seen);
@@ -318,8 +322,7 @@ static double draw(const tinker__fault_plan_t *p, size_t rule, int64_t match) {
 }
 
 /* Whether this match, counted already, is one that fires. */
-static bool is_due(const tinker__fault_plan_t *p, size_t rule,
-                   int64_t now_ms) {
+static bool is_due(const tinker__fault_plan_t *p, size_t rule, int64_t now_ms) {
   const tinker__fault_rule_t *f = &p->rules[rule];
   if (f->nth && (f->matched != f->nth || f->fired)) return false;
   if (f->matched <= f->after || (f->times && f->fired >= f->times)) {

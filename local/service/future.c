@@ -6,10 +6,10 @@
 
 #include <tinker/error.h>
 
-#include "service/http.h"
 #include "service/body.h"
 #include "service/fault.h"
 #include "service/handlers.h"
+#include "service/http.h"
 #include "service/work.h"
 
 /* --- Ops ------------------------------------------------------------------ */
@@ -208,8 +208,8 @@ static void check_replay(tinker__op_t *op, tinker__buf_t *data,
   }
 }
 
-void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state,
-                         int format, tinker__buf_t *data,
+void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state, int format,
+                         tinker__buf_t *data,
                          void (*extra)(tinker__write_t *w, void *user),
                          void (*committed)(void *user), void *user) {
   tinker__service_t *s = op->service;
@@ -240,9 +240,8 @@ void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state,
   }
   *c = (completion_t){op, state, format, block, len, committed, user};
   tinker__write_vital(w); /* later results may follow from this one */
-  tinker__write_sql(w,
-                    "UPDATE requests SET state = ?, result_format = ?,"
-                    " result_digest = ?, result = ? WHERE row = ?");
+  tinker__write_sql(w, "UPDATE requests SET state = ?, result_format = ?,"
+                       " result_digest = ?, result = ? WHERE row = ?");
   tinker__write_i64(w, state);
   tinker__write_i64(w, format);
   tinker__write_blob(w, digest, sizeof digest);
@@ -310,8 +309,9 @@ static tinker__handled_t answer_unknown(tinker__service_t *s, tinker__req_t *r,
   tinker__sampler_t *p = tinker__map_get(s->sampler_by_id, owner);
   tinker__session_t *session = m ? m->session : p ? p->session : NULL;
   if (session && session->purged) {
-    return tinker__reply_error(r, 410, "the session ended at least an hour "
-                                       "ago: its results are no longer kept");
+    return tinker__reply_error(r, 410,
+                               "the session ended at least an hour "
+                               "ago: its results are no longer kept");
   }
   return tinker__reply_error(r, 404, "request_id not found: %.*s",
                              (int)(id.len < 200 ? id.len : 200), id.ptr);

@@ -6,7 +6,7 @@
 #include "service/work.h"
 
 #define TINKER__HANDLER(name)                                                  \
-  tinker__handled_t tinker__handle_##name(tinker__service_t *s,               \
+  tinker__handled_t tinker__handle_##name(tinker__service_t *s,                \
                                           tinker__req_t *r)
 
 /* client_config.c */

@@ -61,7 +61,9 @@ tinker__handled_t tinker__reply_bytes(tinker__req_t *r, int status,
   return TINKER__ANSWERED;
 }
 
-void tinker__req_resume(tinker__req_t *r) { MHD_resume_connection(r->conn); }
+void tinker__req_resume(tinker__req_t *r) {
+  MHD_resume_connection(r->conn);
+}
 
 tinker__str_t tinker__req_header(tinker__req_t *r, const char *name) {
   return tinker__str(
@@ -191,10 +193,9 @@ static bool accept_request(tinker__req_t *r) {
   } else if (tinker__buf_error(&r->body)) {
     tinker__reply_error(r, 503, "out of memory");
   } else if (r->body.len && !known_type(r, type)) {
-    tinker__reply_error(r, 415,
-                        "Content-Type '%.*s' is not supported: "
-                        "application/json is",
-                        (int)(type.len < 80 ? type.len : 80), type.ptr);
+    tinker__reply_error(
+        r, 415, "Content-Type '%.*s' is not supported: application/json is",
+        (int)(type.len < 80 ? type.len : 80), type.ptr);
   } else {
     return tinker__req_unpack(r);
   }
@@ -213,10 +214,10 @@ static enum MHD_Result send_reply(tinker__req_t *r) {
 
 static enum MHD_Result go_on(tinker__req_t *r, tinker__fault_next_t next) {
   switch (next) {
-    case TINKER__FAULT_GO: return handle(r);
-    case TINKER__FAULT_WAIT: return MHD_YES;
-    case TINKER__FAULT_CLOSE: return MHD_NO;
-    default: return send_reply(r);
+  case TINKER__FAULT_GO: return handle(r);
+  case TINKER__FAULT_WAIT: return MHD_YES;
+  case TINKER__FAULT_CLOSE: return MHD_NO;
+  default: return send_reply(r);
   }
 }
 
@@ -224,8 +225,8 @@ static enum MHD_Result dispatch(tinker__req_t *r, const char *method) {
   r->dispatched = true;
   r->route = tinker__http_route(r, method);
   if (!r->route || !accept_request(r)) return send_reply(r);
-  return go_on(r, r->service->faults ? tinker__fault_arrive(r)
-                                     : TINKER__FAULT_GO);
+  return go_on(r,
+               r->service->faults ? tinker__fault_arrive(r) : TINKER__FAULT_GO);
 }
 
 static enum MHD_Result handle(tinker__req_t *r) {

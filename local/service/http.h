@@ -27,7 +27,7 @@ struct tinker__req_s {
   tinker__str_t capture[TINKER__MAX_CAPTURES]; /* variable path segments */
   char *path;
   tinker__buf_t body;
-  bool local;       /* came over the Unix socket or loopback */
+  bool local; /* came over the Unix socket or loopback */
   bool unix_socket;
   bool body_proto, accept_proto, too_large, dispatched;
   bool allow_metadata; /* retrieve_future */
@@ -35,7 +35,7 @@ struct tinker__req_s {
    * the pause between two pieces of its reply) has been there once. */
   struct tinker__fault_rule_s *fault;
   bool held, repeated;
-  tinker__op_t *op;    /* the future it is parked on */
+  tinker__op_t *op;       /* the future it is parked on */
   tinker__op_kind_t kind; /* of the future whose result is being read */
   /* The reply. */
   int status;

@@ -18,7 +18,7 @@ int tinker__ledger_open(tinker__ledger_t **out, tinker__mem_t *mem,
 void tinker__ledger_free(tinker__ledger_t *l); /* NULL allowed */
 
 typedef struct tinker__ledger_line_s {
-  const char *event;    /* "accepted", "applied", "failed", "fault" */
+  const char *event; /* "accepted", "applied", "failed", "fault" */
   const char *endpoint;
   const char *id;  /* of the request, session or sampler; NULL = not known */
   int64_t seq;     /* -1 = none */

@@ -77,11 +77,10 @@ static int start(tinker__listener_t *l, char *why, size_t why_len) {
       MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0,
       NULL, NULL, tinker__http_access, l, MHD_OPTION_LISTEN_SOCKET, l->fd,
       MHD_OPTION_NOTIFY_COMPLETED, tinker__http_completed, l,
-      MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
-      MHD_OPTION_CONNECTION_LIMIT, connection_limit(&l->service->config),
-      MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-      MHD_OPTION_END);
+      MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_LIMIT,
+      connection_limit(&l->service->config), MHD_OPTION_CONNECTION_TIMEOUT,
+      IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+      (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
   if (l->daemon) return 0;
   return tinker__why(why, why_len, TINKER_ENOMEM,
                      "the HTTP server could not be started");
@@ -118,8 +117,8 @@ static int claim_path(const struct sockaddr_un *addr, char *why,
                        "%s exists and is not a socket", addr->sun_path);
   }
   int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  int live = fd >= 0 && connect(fd, (const struct sockaddr *)addr,
-                                sizeof *addr) == 0;
+  int live =
+      fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof *addr) == 0;
   if (fd >= 0) close(fd);
   if (live) {
     return tinker__why(why, why_len, TINKER_EBUSY,
@@ -226,16 +225,19 @@ static int split_host(const char *text, char *host, size_t host_len,
 
 static int bind_tcp(tinker__listener_t *l, const char *listen_on, char *why,
                     size_t why_len) {
-  struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                           .ai_socktype = SOCK_STREAM,
-                           .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+  struct addrinfo hints = {
+      .ai_family = AF_UNSPEC,
+      .ai_socktype = SOCK_STREAM,
+      .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+  };
   struct addrinfo *found = NULL;
   char host[256];
   const char *port;
   if (split_host(listen_on, host, sizeof host, &port) != 0) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "--listen wants HOST:PORT with a port from 0 to 65535, "
-                       "not '%s'", listen_on);
+                       "not '%s'",
+                       listen_on);
   }
   int rc = getaddrinfo(host, port, &hints, &found);
   if (rc != 0) {
@@ -257,7 +259,9 @@ int tinker__listen_tcp(tinker__listener_t **out, tinker__service_t *s,
 
 /* --- End ------------------------------------------------------------------ */
 
-int tinker__listener_port(const tinker__listener_t *l) { return l->port; }
+int tinker__listener_port(const tinker__listener_t *l) {
+  return l->port;
+}
 
 void tinker__listener_quiesce(tinker__listener_t *l) {
   if (!l || l->quiesced) return;

@@ -10,10 +10,10 @@
 struct tinker__listener_s {
   tinker__service_t *service;
   struct MHD_Daemon *daemon;
-  int fd;      /* listening socket, ours after quiesce */
-  int port;    /* TCP */
+  int fd;   /* listening socket, ours after quiesce */
+  int port; /* TCP */
   bool unix_socket, loopback, quiesced;
-  char *path;  /* Unix: removed at the end */
+  char *path; /* Unix: removed at the end */
 };
 
 enum MHD_Result tinker__http_access(void *user, struct MHD_Connection *c,

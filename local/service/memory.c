@@ -10,7 +10,7 @@
 #include "base/str.h"
 
 #define TEXT_MAX 8192
-#define ROOT     "/sys/fs/cgroup"
+#define ROOT "/sys/fs/cgroup"
 
 /* The start of a file as a string. */
 static bool read_text(const tinker__world_t *w, const char *path,

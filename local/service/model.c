@@ -115,14 +115,14 @@ static void fail_gap(tinker__op_t *op, int64_t missing) {
   if (!op->ack.durable) return;
   tinker__list_remove(&op->link);
   if (op->state != TINKER__OP_PENDING) return;
-  tinker__op_fail(op, "user", "waiting for seq_id %lld, and the session has "
-                              "ended", (long long)missing);
+  tinker__op_fail(op, "user",
+                  "waiting for seq_id %lld, and the session has ended",
+                  (long long)missing);
 }
 
 bool tinker__model_awaited(const tinker__model_t *m) {
   TINKER__LIST_EACH(l, tmp, &m->pending) {
-    if (TINKER__CONTAINER(l, tinker__op_t, link)->state ==
-        TINKER__OP_PENDING) {
+    if (TINKER__CONTAINER(l, tinker__op_t, link)->state == TINKER__OP_PENDING) {
       return true;
     }
   }

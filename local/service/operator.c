@@ -41,8 +41,8 @@ TINKER__HANDLER(mark_corrupted) {
   const tinker__field_t fields[] = {
       {"reason", TINKER__FIELD_STR, true, &reason, NULL}};
   if (!r->unix_socket) {
-    return tinker__reply_error(r, 403, "for the service's operator only, over "
-                                       "its Unix socket");
+    return tinker__reply_error(
+        r, 403, "for the service's operator only, over its Unix socket");
   }
   if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
   tinker__why(text, sizeof text, 0, "corrupted: %.*s", (int)reason.len,

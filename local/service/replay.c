@@ -97,8 +97,7 @@ static tinker__session_t *session_of(load_t *t, int64_t row) {
 
 /* --- Models --------------------------------------------------------------- */
 
-static int fill_model(load_t *t, tinker__model_t *m,
-                      struct sqlite3_stmt *row) {
+static int fill_model(load_t *t, tinker__model_t *m, struct sqlite3_stmt *row) {
   tinker__service_t *s = t->service;
   const char *base = tinker__row_text(row, 4);
   int64_t train = tinker__row_i64(row, 8);
@@ -118,7 +117,8 @@ static int fill_model(load_t *t, tinker__model_t *m,
       .seed = (uint64_t)tinker__row_i64(row, 7),
       .train_attn = (train & 1) != 0,
       .train_mlp = (train & 2) != 0,
-      .train_unembed = (train & 4) != 0};
+      .train_unembed = (train & 4) != 0,
+  };
   m->snapshot = tinker__row_i64(row, 9);
   m->snapshot_seq = tinker__row_i64(row, 10);
   m->next_seq = m->snapshot ? m->snapshot_seq : 0;
@@ -355,10 +355,12 @@ static void restart_samples(tinker__service_t *s, tinker__sampler_t *p) {
     tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, all);
     if (op->state != TINKER__OP_PENDING) continue;
     s->samples++;
-    tinker__work_in_t in = {.kind = TINKER__OP_SAMPLE, .base = p->base,
-                            .body = {op->log_body ? op->log_body : "",
-                                     op->log_len},
-                            .seed = op->seed};
+    tinker__work_in_t in = {
+        .kind = TINKER__OP_SAMPLE,
+        .base = p->base,
+        .body = {op->log_body ? op->log_body : "", op->log_len},
+        .seed = op->seed,
+    };
     if (tinker__work_parse(&op->work, s, &in, &status, why, sizeof why) != 0) {
       tinker__op_fail(op, "server", "%s", why);
     } else {

@@ -62,8 +62,7 @@ static void write_checkpoint(tinker__jsonw_t *w,
   tinker__jsonw_key(w, "checkpoint_type");
   tinker__jsonw_cstr(w, training ? "training" : "sampler");
   write_time(w, "time", c->created_ms);
-  snprintf(text, sizeof text, "tinker://%s/%s/%s", c->model->id, kind,
-           c->name);
+  snprintf(text, sizeof text, "tinker://%s/%s/%s", c->model->id, kind, c->name);
   tinker__jsonw_key(w, "tinker_path");
   tinker__jsonw_cstr(w, text);
   tinker__jsonw_key(w, "size_bytes");
@@ -220,10 +219,10 @@ TINKER__HANDLER(training_runs) {
 tinker__model_t *tinker__find_run(tinker__service_t *s, tinker__req_t *r) {
   tinker__model_t *m = tinker__model_find(s, r->capture[0]);
   if (!m) {
-    tinker__reply_error(r, 404, "training run not found: %.*s",
-                        (int)(r->capture[0].len < 160 ? r->capture[0].len
-                                                      : 160),
-                        r->capture[0].ptr);
+    tinker__reply_error(
+        r, 404, "training run not found: %.*s",
+        (int)(r->capture[0].len < 160 ? r->capture[0].len : 160),
+        r->capture[0].ptr);
   }
   return m;
 }

@@ -75,14 +75,14 @@ static void note(const change_t *n, const tinker__checkpoint_t *c) {
 /* True when the checkpoint is gone by it. Under the lock. */
 static bool apply(const change_t *n, tinker__checkpoint_t *c) {
   switch (n->kind) {
-    case PUBLISHED: c->published = true; return false;
-    case UNPUBLISHED: c->published = false; return false;
-    case EXPIRES: c->expires_ms = n->expires_ms; return false;
-    case EXPIRED:
-      c->leaving = false;
-      if (c->expires_ms != n->expires_ms) return false; /* nor was its row */
-      break;
-    default: break;
+  case PUBLISHED: c->published = true; return false;
+  case UNPUBLISHED: c->published = false; return false;
+  case EXPIRES: c->expires_ms = n->expires_ms; return false;
+  case EXPIRED:
+    c->leaving = false;
+    if (c->expires_ms != n->expires_ms) return false; /* nor was its row */
+    break;
+  default: break;
   }
   tinker__list_remove(&c->link);
   tinker__checkpoint_free(n->service, c);
@@ -94,8 +94,9 @@ static void answer(const change_t *n, int rc, bool found) {
   if (rc != 0) {
     tinker__reply_error(n->r, 503, "the change could not be stored");
   } else if (!found) {
-    tinker__reply_error(n->r, 404, "checkpoint not found: it was deleted or "
-                                   "replaced meanwhile");
+    tinker__reply_error(
+        n->r, 404,
+        "checkpoint not found: it was deleted or replaced meanwhile");
   } else {
     tinker__reply_empty(n->r, 204);
   }
@@ -130,22 +131,21 @@ static void on_stored(void *user, int rc) {
  * before is kept. */
 static void write_change(tinker__write_t *w, const change_t *n) {
   switch (n->kind) {
-    case DELETED:
-      tinker__write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
-      break;
-    case EXPIRED:
-      tinker__write_sql(
-          w, "DELETE FROM checkpoints WHERE expires_ms = ? AND row = ?");
-      tinker__write_i64(w, n->expires_ms);
-      break;
-    case EXPIRES:
-      tinker__write_sql(w,
-                        "UPDATE checkpoints SET expires_ms = ? WHERE row = ?");
-      tinker__write_i64(w, n->expires_ms);
-      break;
-    default:
-      tinker__write_sql(w, "UPDATE checkpoints SET public = ? WHERE row = ?");
-      tinker__write_i64(w, n->kind == PUBLISHED);
+  case DELETED:
+    tinker__write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
+    break;
+  case EXPIRED:
+    tinker__write_sql(
+        w, "DELETE FROM checkpoints WHERE expires_ms = ? AND row = ?");
+    tinker__write_i64(w, n->expires_ms);
+    break;
+  case EXPIRES:
+    tinker__write_sql(w, "UPDATE checkpoints SET expires_ms = ? WHERE row = ?");
+    tinker__write_i64(w, n->expires_ms);
+    break;
+  default:
+    tinker__write_sql(w, "UPDATE checkpoints SET public = ? WHERE row = ?");
+    tinker__write_i64(w, n->kind == PUBLISHED);
   }
   tinker__write_i64(w, n->row);
 }
@@ -182,11 +182,17 @@ static tinker__handled_t change(tinker__service_t *s, tinker__req_t *r,
   return h;
 }
 
-TINKER__HANDLER(delete_checkpoint) { return change(s, r, DELETED, 0); }
+TINKER__HANDLER(delete_checkpoint) {
+  return change(s, r, DELETED, 0);
+}
 
-TINKER__HANDLER(publish) { return change(s, r, PUBLISHED, 0); }
+TINKER__HANDLER(publish) {
+  return change(s, r, PUBLISHED, 0);
+}
 
-TINKER__HANDLER(unpublish) { return change(s, r, UNPUBLISHED, 0); }
+TINKER__HANDLER(unpublish) {
+  return change(s, r, UNPUBLISHED, 0);
+}
 
 /* --- Expiry --------------------------------------------------------------- */
 

@@ -11,11 +11,13 @@
 
 static tinker__tensor_view_t view_of(const tinker__train_datum_t *d,
                                      const float *data) {
-  tinker__tensor_view_t t = {.dtype = TINKER__DTYPE_F32,
-                             .ndim = d->soft ? 2 : 1,
-                             .shape = {(int64_t)d->n, (int64_t)d->k},
-                             .data = data,
-                             .count = d->n * d->k};
+  tinker__tensor_view_t t = {
+      .dtype = TINKER__DTYPE_F32,
+      .ndim = d->soft ? 2 : 1,
+      .shape = {(int64_t)d->n, (int64_t)d->k},
+      .data = data,
+      .count = d->n * d->k,
+  };
   return t;
 }
 
@@ -40,10 +42,9 @@ int tinker__result_forward_backward(tinker__buf_t *out, tinker__work_t *w,
     datums[i] = (tinker__output_datum_t){f, per};
   }
   tinker__number_t metric = {"loss:sum", loss};
-  tinker__fb_output_t result = {
-      ce ? TINKER__STR("CrossEntropyLossReturn")
-         : TINKER__STR("TorchLossReturn"),
-      datums, w->n_data, &metric, 1};
+  tinker__fb_output_t result = {ce ? TINKER__STR("CrossEntropyLossReturn")
+                                   : TINKER__STR("TorchLossReturn"),
+                                datums, w->n_data, &metric, 1};
   return tinker__fb_output_encode(out, w->mem, &result);
 }
 
@@ -55,10 +56,12 @@ static tinker__sequence_view_t *sequences(tinker__arena_t *arena,
       tinker__arena_array(arena, gen->num_samples, sizeof *seqs);
   for (size_t i = 0; seqs && i < gen->num_samples; i++) {
     const tinker__gen_seq_t *q = &gen->seqs[i];
-    seqs[i] = (tinker__sequence_view_t){.stopped = q->stopped,
-                                        .tokens = q->tokens,
-                                        .logprobs = q->logprobs,
-                                        .count = q->n};
+    seqs[i] = (tinker__sequence_view_t){
+        .stopped = q->stopped,
+        .tokens = q->tokens,
+        .logprobs = q->logprobs,
+        .count = q->n,
+    };
     if (gen->top_sample) {
       seqs[i].topk = (tinker__topk_view_t){gen->top_sample, q->n, q->top_ids,
                                            q->top_logprobs};
@@ -86,7 +89,8 @@ static int add_draws(tinker__sample_result_t *out, tinker__arena_t *arena,
       .ndim = 2,
       .shape = {(int64_t)gen->n_prompt - 1, (int64_t)gen->draws},
       .data = ids,
-      .count = n};
+      .count = n,
+  };
   out->has_alt = true;
   out->alt_tokens = out->alt_logprobs = t;
   out->alt_logprobs.dtype = TINKER__DTYPE_F32;
@@ -120,8 +124,10 @@ int tinker__result_sample(tinker__buf_t *out, const tinker__gen_t *gen,
                           const tinker__tensor_view_t *target) {
   tinker__arena_t arena;
   tinker__arena_init(&arena, gen->mem);
-  tinker__sample_result_t result = {.sequences = sequences(&arena, gen),
-                                    .sequence_count = gen->num_samples};
+  tinker__sample_result_t result = {
+      .sequences = sequences(&arena, gen),
+      .sequence_count = gen->num_samples,
+  };
   int rc = result.sequences ? 0 : TINKER_ENOMEM;
   if (rc == 0) rc = about_prompt(&result, &arena, gen, target);
   if (rc == 0) rc = tinker__sample_result_encode(out, gen->mem, &result);
@@ -152,9 +158,8 @@ void tinker__reply_result_as_json(tinker__req_t *r, tinker__op_kind_t kind,
   tinker__str_t bytes = {data, len};
   tinker__arena_init(&arena, r->service->mem);
   tinker__reply_json(r, &w);
-  int rc = kind == TINKER__OP_SAMPLE
-               ? sample_as_json(&r->reply, &arena, bytes)
-               : output_as_json(&r->reply, &arena, bytes);
+  int rc = kind == TINKER__OP_SAMPLE ? sample_as_json(&r->reply, &arena, bytes)
+                                     : output_as_json(&r->reply, &arena, bytes);
   tinker__arena_free(&arena);
   if (rc != 0) tinker__reply_error(r, 500, "the result could not be written");
 }

@@ -38,10 +38,10 @@ int tinker__sampler_new(tinker__sampler_t **out, tinker__service_t *s,
   char id[80];
   snprintf(id, sizeof id, "%s:sample:%lld", session->id, (long long)seq);
   if (tinker__map_get(s->sampler_by_id, tinker__str(id))) {
-    return tinker__why(why, why_len, TINKER_EEXIST,
-                       "sampling_session_seq_id %lld of session %s was used "
-                       "before",
-                       (long long)seq, session->id);
+    return tinker__why(
+        why, why_len, TINKER_EEXIST,
+        "sampling_session_seq_id %lld of session %s was used before",
+        (long long)seq, session->id);
   }
   tinker__sampler_t *p = tinker__mem_zalloc(s->mem, sizeof *p);
   if (p) p->id = tinker__mem_strdup(s->mem, id);
@@ -62,9 +62,8 @@ int tinker__sampler_new(tinker__sampler_t **out, tinker__service_t *s,
 }
 
 void tinker__sampler_write(tinker__write_t *w, const tinker__sampler_t *p) {
-  tinker__write_sql(w,
-                    "INSERT INTO samplers(row, session, seq, digest, base,"
-                    " path, checkpoint) VALUES(?, ?, ?, ?, ?, ?, ?)");
+  tinker__write_sql(w, "INSERT INTO samplers(row, session, seq, digest, base,"
+                       " path, checkpoint) VALUES(?, ?, ?, ?, ?, ?, ?)");
   tinker__write_i64(w, p->row);
   tinker__write_i64(w, p->session->row);
   tinker__write_i64(w, p->seq);
@@ -134,14 +133,15 @@ static bool resolve(tinker__service_t *s, tinker__req_t *r, const open_t *o,
     return false;
   }
   if (c->kind != TINKER__CKPT_SAMPLER) {
-    tinker__reply_error(r, 400, "model_path must be a sampler path "
-                                "(tinker://RUN/sampler_weights/NAME), not a "
-                                "training path");
+    tinker__reply_error(r, 400,
+                        "model_path must be a sampler path "
+                        "(tinker://RUN/sampler_weights/NAME), not a "
+                        "training path");
     return false;
   }
   if (*base && *base != c->model->base) {
-    tinker__reply_error(r, 400, "base_model '%s' differs from the "
-                                "checkpoint's '%s'",
+    tinker__reply_error(r, 400,
+                        "base_model '%s' differs from the checkpoint's '%s'",
                         (*base)->name, c->model->base->name);
     return false;
   }
@@ -169,8 +169,9 @@ static tinker__handled_t open_sampler(tinker__service_t *s, tinker__req_t *r,
   snprintf(id, sizeof id, "%s:sample:%lld", n->id, (long long)o->seq);
   p = tinker__map_get(s->sampler_by_id, tinker__str(id));
   if (p && memcmp(p->digest, digest, sizeof p->digest) != 0) {
-    return tinker__reply_error(r, 409, "sampling_session_seq_id %lld was used "
-                                       "before with another content",
+    return tinker__reply_error(r, 409,
+                               "sampling_session_seq_id %lld was used "
+                               "before with another content",
                                (long long)o->seq);
   }
   if (!p) {
@@ -212,8 +213,8 @@ TINKER__HANDLER(create_sampling_session) {
   if (!o.has_base && !o.has_path) {
     h = tinker__reply_error(r, 400, "base_model or model_path is required");
   } else if (o.seq < 0) {
-    h = tinker__reply_error(r, 400, "sampling_session_seq_id must not be "
-                                    "negative");
+    h = tinker__reply_error(r, 400,
+                            "sampling_session_seq_id must not be negative");
   } else if (tinker__body_digest(s->mem, tinker__buf_str(&r->body), NULL,
                                  digest)) {
     h = tinker__reply_error(r, 503, "out of memory");
@@ -350,8 +351,9 @@ void tinker__sampler_kick(tinker__op_t *op) {
   }
   if (op->crash_signal) {
     tinker__gen_free(gen);
-    tinker__op_fail(op, "server", "the engine crashed while this was sampled "
-                    "(signal %d)", op->crash_signal);
+    tinker__op_fail(op, "server",
+                    "the engine crashed while this was sampled (signal %d)",
+                    op->crash_signal);
     return;
   }
   op->running = gen;
@@ -427,9 +429,13 @@ static tinker__handled_t sample(tinker__service_t *s, tinker__req_t *r,
   pthread_mutex_unlock(&s->lock);
   if (!p) return TINKER__ANSWERED;
   int rc = s->world->random(s->world->user, &seed, sizeof seed);
-  tinker__work_in_t in = {.kind = TINKER__OP_SAMPLE, .base = p->base,
-                          .body = tinker__buf_str(&r->body), .seed = seed,
-                          .max_tokens = s->config.max_tokens};
+  tinker__work_in_t in = {
+      .kind = TINKER__OP_SAMPLE,
+      .base = p->base,
+      .body = tinker__buf_str(&r->body),
+      .seed = seed,
+      .max_tokens = s->config.max_tokens,
+  };
   if (rc == 0) rc = tinker__work_parse(&work, s, &in, &status, why, sizeof why);
   if (rc != 0) return tinker__reply_why(r, rc, status, why);
   pthread_mutex_lock(&s->lock);
@@ -456,8 +462,8 @@ TINKER__HANDLER(asample) {
                             "sampling_session_id is required; base_model and "
                             "model_path are not supported here");
   } else if (seq < 0) {
-    h = tinker__reply_error(r, 400, "seq_id is required and must not be "
-                                    "negative");
+    h = tinker__reply_error(r, 400,
+                            "seq_id is required and must not be negative");
   } else {
     h = sample(s, r, id, seq);
   }

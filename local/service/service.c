@@ -28,7 +28,9 @@
 #define STOP_SECONDS 5
 #define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
 
-int64_t tinker__service_row(tinker__service_t *s) { return s->next_row++; }
+int64_t tinker__service_row(tinker__service_t *s) {
+  return s->next_row++;
+}
 
 tinker__base_model_t *tinker__service_base(tinker__service_t *s,
                                            tinker__str_t name) {
@@ -174,11 +176,10 @@ static int plan_memory(tinker__service_t *s) {
     }
     need = bytes > UINT64_MAX - need ? UINT64_MAX : need + bytes;
     if (known && need > have) {
-      return tinker__why(
-          s->why, sizeof s->why, TINKER_ENOMEM,
-          "model folder %s: needs %" PRIu64 " bytes of memory%s, %" PRIu64
-          " are available",
-          dir, need, i ? " with those before it" : "", have);
+      return tinker__why(s->why, sizeof s->why, TINKER_ENOMEM,
+                         "model folder %s: needs %" PRIu64
+                         " bytes of memory%s, %" PRIu64 " are available",
+                         dir, need, i ? " with those before it" : "", have);
     }
   }
   uint64_t half = known ? (have - need) / 2 + 1 : 0; /* 0 = no ceiling */
@@ -188,9 +189,11 @@ static int plan_memory(tinker__service_t *s) {
 
 static int on_engine_start(void *user, tinker__engine_t **engine) {
   tinker__service_t *s = user;
-  tinker__engine_options_t options = {.mem = s->mem,
-                                      .slot_mem = &s->slot_mem,
-                                      .threads = (unsigned)s->config.threads};
+  tinker__engine_options_t options = {
+      .mem = s->mem,
+      .slot_mem = &s->slot_mem,
+      .threads = (unsigned)s->config.threads,
+  };
   int rc = plan_memory(s);
   if (rc == 0) rc = s->api->open(engine, &options, s->why, sizeof s->why);
   if (rc != 0) return rc;
@@ -231,7 +234,9 @@ static void release_engine(tinker__service_t *s) {
   s->engine = NULL;
 }
 
-static void on_engine_stop(void *user) { release_engine(user); }
+static void on_engine_stop(void *user) {
+  release_engine(user);
+}
 
 /* --- Models on the command line ------------------------------------------- */
 
@@ -420,8 +425,8 @@ static int service_new(tinker__service_t **out,
 static int listen_all(tinker__service_t *s) {
   int rc = 0;
   if (s->config.socket_path) {
-    rc = tinker__listen_unix(&s->listeners[0], s, s->config.socket_path,
-                             s->why, sizeof s->why);
+    rc = tinker__listen_unix(&s->listeners[0], s, s->config.socket_path, s->why,
+                             sizeof s->why);
   }
   if (rc == 0 && s->config.listen) {
     rc = tinker__listen_tcp(&s->listeners[1], s, s->config.listen, s->why,
@@ -431,8 +436,10 @@ static int listen_all(tinker__service_t *s) {
 }
 
 static int make_replies(tinker__service_t *s) {
-  const char *texts[2] = {[TINKER__CONFIG_CLIENT] = s->config.client_config,
-                          [TINKER__CONFIG_DYNAMIC] = s->config.dynamic_config};
+  const char *texts[2] = {
+      [TINKER__CONFIG_CLIENT] = s->config.client_config,
+      [TINKER__CONFIG_DYNAMIC] = s->config.dynamic_config,
+  };
   int rc = 0;
   for (int kind = 0; rc == 0 && kind < 2; kind++) {
     tinker__buf_init(&s->config_reply[kind], s->mem, 65536);

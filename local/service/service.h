@@ -25,14 +25,14 @@ typedef struct tinker__service_model_s {
 
 typedef struct tinker__service_config_s {
   tinker__mem_t *mem;
-  const tinker__world_t *world;       /* NULL = the real one */
+  const tinker__world_t *world; /* NULL = the real one */
   const tinker__engine_api_t *engine;
-  int64_t threads;                    /* of the engine; 0 = one per core */
-  const char *state_dir;              /* made with mode 0700 if missing */
-  const char *socket_path;            /* NULL = no Unix socket */
-  const char *listen;                 /* HOST:PORT, NULL = no TCP */
-  const char *key;                    /* NULL = any well-formed key */
-  const char *faults; /* file with a fault plan; NULL = none, for ever */
+  int64_t threads;         /* of the engine; 0 = one per core */
+  const char *state_dir;   /* made with mode 0700 if missing */
+  const char *socket_path; /* NULL = no Unix socket */
+  const char *listen;      /* HOST:PORT, NULL = no TCP */
+  const char *key;         /* NULL = any well-formed key */
+  const char *faults;      /* file with a fault plan; NULL = none, for ever */
   const tinker__service_model_t *models;
   size_t n_models;
   int64_t max_memory;  /* bytes for base models and the caches of samples, which
@@ -45,10 +45,10 @@ typedef struct tinker__service_config_s {
   int64_t max_samples; /* requests under way; 0 = 2,000 */
   int64_t inline_result; /* bytes of a result that is sent at once; a larger one
                            is announced first; 0 = 1 MiB */
-  int64_t poll_ms;     /* hold of a long poll; 0 = 30 s */
-  int64_t keep_ms;     /* results after the session's end; 0 = 1 hour */
-  int64_t session_ms;  /* a session without heartbeat ends; 0 = 10 minutes */
-  int64_t snapshot_ms; /* engine time that a restart may repeat; 0 = 5 s */
+  int64_t poll_ms;       /* hold of a long poll; 0 = 30 s */
+  int64_t keep_ms;       /* results after the session's end; 0 = 1 hour */
+  int64_t session_ms;    /* a session without heartbeat ends; 0 = 10 minutes */
+  int64_t snapshot_ms;   /* engine time that a restart may repeat; 0 = 5 s */
   /* Flags of client/config and client/dynamic_config: a JSON object each, read
    * at the start; NULL = none. */
   const char *client_config, *dynamic_config;

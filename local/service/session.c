@@ -35,8 +35,8 @@ void tinker__ack_fail(tinker__service_t *s, tinker__ack_t *a) {
   (void)s;
   while ((l = tinker__list_pop_front(&a->waiters)) != NULL) {
     tinker__req_t *r = TINKER__CONTAINER(l, tinker__req_t, link);
-    tinker__reply_error(r, 503, "the request could not be stored; nothing "
-                                "was changed");
+    tinker__reply_error(r, 503,
+                        "the request could not be stored; nothing was changed");
     tinker__req_resume(r);
   }
 }
@@ -151,9 +151,8 @@ static void reply_session(tinker__req_t *r, const tinker__session_t *n) {
 static int submit_session(tinker__service_t *s, tinker__session_t *n,
                           tinker__str_t body) {
   tinker__write_t *w = tinker__write_new(s->store, on_session_stored, n);
-  tinker__write_sql(w,
-                    "INSERT INTO sessions(row, id, created_ms, idem_key,"
-                    " digest, body) VALUES(?, ?, ?, ?, ?, ?)");
+  tinker__write_sql(w, "INSERT INTO sessions(row, id, created_ms, idem_key,"
+                       " digest, body) VALUES(?, ?, ?, ?, ?, ?)");
   tinker__write_i64(w, n->row);
   tinker__write_text(w, n->id);
   tinker__write_i64(w, n->created_ms);
@@ -196,8 +195,9 @@ static tinker__handled_t make_session(tinker__service_t *s, tinker__req_t *r,
   }
   if (n && memcmp(n->digest, digest, sizeof n->digest) != 0) {
     return tinker__reply_error(
-        r, 409, "a session exists for this X-Idempotency-Key with other "
-                "metadata");
+        r, 409,
+        "a session exists for this X-Idempotency-Key with other "
+        "metadata");
   }
   if (!n) {
     n = session_new(s, key, digest);
@@ -412,8 +412,10 @@ static bool is_under_way(const tinker__session_t *n) {
     }
   }
   TINKER__LIST_EACH(k, next, &n->samplers) {
-    if (has_pending(&TINKER__CONTAINER(k, tinker__sampler_t, by_session)->ops))
+    if (has_pending(
+            &TINKER__CONTAINER(k, tinker__sampler_t, by_session)->ops)) {
       return true;
+    }
   }
   return false;
 }

@@ -37,8 +37,8 @@ typedef struct tinker__ack_s {
 } tinker__ack_t;
 
 typedef struct tinker__base_model_s {
-  const char *name; /* what clients ask for */
-  char *dir;        /* absolute */
+  const char *name;     /* what clients ask for */
+  char *dir;            /* absolute */
   tinker__base_t *base; /* set on the engine thread before anyone asks */
   tinker__base_info_t info;
   struct tinker_tokenizer_s *tokenizer; /* NULL without tokenizer.json */
@@ -54,8 +54,8 @@ typedef struct tinker__session_s {
   int64_t seen_ms;    /* monotonic, last sign of life */
   int64_t ended_ms;   /* wall; 0 = live */
   char *end_reason;
-  bool purged; /* results are gone */
-  char *idem_key; /* NULL = none */
+  bool purged;                   /* results are gone */
+  char *idem_key;                /* NULL = none */
   char *metadata, *display_name; /* an object as JSON, text; NULL = none */
   char *project;                 /* id, the same */
   unsigned char digest[TINKER__SHA256_LEN];
@@ -96,7 +96,7 @@ typedef struct tinker__op_s {
   tinker__link_t link; /* model.pending until executed */
   tinker__link_t all;  /* session-wide, model.ops or sampler.ops */
   tinker__service_t *service;
-  tinker__model_t *model;     /* one of the two */
+  tinker__model_t *model; /* one of the two */
   tinker__sampler_t *sampler;
   int64_t row, seq, seed;
   tinker__op_kind_t kind;
@@ -109,13 +109,13 @@ typedef struct tinker__op_s {
   int result_format;
   /* Restart: the result is known, execution only restores the model. */
   bool replay;
-  bool traceless; /* and that it failed by the service's fault, undone */
+  bool traceless;   /* and that it failed by the service's fault, undone */
   int crash_signal; /* the engine crashed in it; 0 = it did not */
-  char *log_body; /* as logged, until executed; NULL when it is decoded */
+  char *log_body;   /* as logged, until executed; NULL when it is decoded */
   size_t log_len;
   int log_format;
   unsigned char result_digest[TINKER__SHA256_LEN];
-  tinker__work_t *work; /* decoded body; NULL once executed */
+  tinker__work_t *work;   /* decoded body; NULL once executed */
   tinker__gen_t *running; /* a sample with the scheduler, to be canceled */
   /* Fault plan. */
   struct tinker__fault_rule_s *fault; /* NULL = none */
@@ -133,13 +133,13 @@ struct tinker__model_s {
   tinker__session_t *session;
   tinker__base_model_t *base;
   tinker__lora_config_t lora;
-  char *metadata; /* JSON object or NULL */
+  char *metadata;              /* JSON object or NULL */
   int64_t created_ms, used_ms; /* wall */
   tinker__link_t pending, ops; /* pending: by number */
   int64_t next_seq;
-  bool durable; /* its row is committed; nobody sees it before */
-  bool busy;    /* its task is with the scheduler or being executed */
-  char *broken; /* why later calls fail, NULL = well */
+  bool durable;      /* its row is committed; nobody sees it before */
+  bool busy;         /* its task is with the scheduler or being executed */
+  char *broken;      /* why later calls fail, NULL = well */
   bool hides_broken; /* and the run does not show it: a fault plan's doing */
   tinker__link_t checkpoints;
   int64_t snapshot, snapshot_seq; /* folder (0 = none), first number after */
@@ -178,7 +178,7 @@ typedef struct tinker__checkpoint_s {
   tinker__model_t *model;
   int64_t row; /* names its folder */
   tinker__ckpt_kind_t kind;
-  char *name; /* NULL when ephemeral */
+  char *name;                           /* NULL when ephemeral */
   int64_t created_ms, size, expires_ms; /* expires 0 = never */
   char *metadata;
   bool pending_grad;
@@ -208,8 +208,8 @@ struct tinker__service_s {
   atomic_bool fatal; /* the service must end: nothing is executed any more */
   atomic_bool ready; /* everything is loaded */
   _Atomic int64_t doing; /* for whoever gave no other place */
-  uint64_t beat;     /* of the scheduler, when the timer last looked */
-  int64_t beat_ms;   /* since when it has been that */
+  uint64_t beat;         /* of the scheduler, when the timer last looked */
+  int64_t beat_ms;       /* since when it has been that */
   int64_t next_row;
   tinker__link_t sessions, models, samplers;
   /* Samplers with their adapter in memory, the latest used last. Engine
@@ -220,7 +220,7 @@ struct tinker__service_s {
   tinker__map_t *op_by_id;
   size_t live_requests;
   size_t max_result; /* bytes of a sample's; the store takes a little more */
-  int64_t samples; /* accepted and not done */
+  int64_t samples;   /* accepted and not done */
 
   pthread_t timer;
   pthread_cond_t timer_wake, idle;
@@ -325,8 +325,8 @@ void tinker__op_free(tinker__op_t *op);
  * become durable with it (NULL = none); committed(user) runs on the store
  * thread under the lock when they are. user is taken too: NULL or a block of
  * the service's memory, which is freed whatever happens. */
-void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state,
-                         int format, tinker__buf_t *data,
+void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state, int format,
+                         tinker__buf_t *data,
                          void (*extra)(tinker__write_t *w, void *user),
                          void (*committed)(void *user), void *user);
 /* Failure with a sentence. */
@@ -340,8 +340,7 @@ void tinker__polls_release(tinker__service_t *s);
 /* --- exec.c: what runs on the engine thread --- */
 bool tinker__exec_step(tinker__task_t *task);
 void tinker__exec_model_free(tinker__model_t *m);
-int tinker__exec_prepare_sampler(tinker__gen_t *gen, char *why,
-                                 size_t why_len);
+int tinker__exec_prepare_sampler(tinker__gen_t *gen, char *why, size_t why_len);
 
 /* --- checkpoint.c --- */
 /* The newest of that name, durable or not. Under the lock. */
@@ -359,8 +358,8 @@ int tinker__checkpoint_lookup(tinker__service_t *s, tinker__str_t path,
 void tinker__checkpoints_expire(tinker__service_t *s);
 void tinker__checkpoint_free(tinker__service_t *s, tinker__checkpoint_t *c);
 /* <state>/<kind>/<row>, in a buffer of the caller. */
-void tinker__checkpoint_dir(tinker__service_t *s, const char *kind,
-                            int64_t row, char *out, size_t len);
+void tinker__checkpoint_dir(tinker__service_t *s, const char *kind, int64_t row,
+                            char *out, size_t len);
 /* Folder for something new: makes <dir>.tmp, empty. */
 int tinker__folder_begin(tinker__service_t *s, const char *dir, char *tmp,
                          size_t len, char *why, size_t why_len);

@@ -72,7 +72,9 @@ static void write_free(tinker__write_t *w) {
   tinker__mem_free(mem, w);
 }
 
-void tinker__write_vital(tinker__write_t *w) { w->vital = true; }
+void tinker__write_vital(tinker__write_t *w) {
+  w->vital = true;
+}
 
 void tinker__write_drop(tinker__write_t *w) {
   if (w) write_free(w);
@@ -187,13 +189,13 @@ static sqlite3_stmt *statement(tinker__store_t *s, const char *sql) {
 
 static int bind(sqlite3_stmt *stmt, int at, const value_t *v) {
   switch (v->type) {
-    case V_I64: return sqlite3_bind_int64(stmt, at, v->number);
-    case V_TEXT:
-      return sqlite3_bind_text64(stmt, at, v->data, v->len, SQLITE_STATIC,
-                                 SQLITE_UTF8);
-    case V_BLOB:
-      return sqlite3_bind_blob64(stmt, at, v->data, v->len, SQLITE_STATIC);
-    default: return sqlite3_bind_null(stmt, at);
+  case V_I64: return sqlite3_bind_int64(stmt, at, v->number);
+  case V_TEXT:
+    return sqlite3_bind_text64(stmt, at, v->data, v->len, SQLITE_STATIC,
+                               SQLITE_UTF8);
+  case V_BLOB:
+    return sqlite3_bind_blob64(stmt, at, v->data, v->len, SQLITE_STATIC);
+  default: return sqlite3_bind_null(stmt, at);
   }
 }
 
@@ -250,8 +252,8 @@ static void commit_group(tinker__store_t *s, tinker__link_t *group) {
 }
 
 static void run_read(tinker__store_t *s, tinker__write_t *w) {
-  sqlite3_stmt *stmt = statement(
-      s, "SELECT result, result_format FROM requests WHERE row = ?");
+  sqlite3_stmt *stmt =
+      statement(s, "SELECT result, result_format FROM requests WHERE row = ?");
   if (!stmt) {
     w->read(w->user, TINKER_EIO, NULL, 0, 0);
     return;
@@ -260,8 +262,7 @@ static void run_read(tinker__store_t *s, tinker__write_t *w) {
   int rc = sqlite3_step(stmt);
   if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
     const void *data = sqlite3_column_blob(stmt, 0);
-    w->read(w->user, 0, data ? data : "",
-            (size_t)sqlite3_column_bytes(stmt, 0),
+    w->read(w->user, 0, data ? data : "", (size_t)sqlite3_column_bytes(stmt, 0),
             sqlite3_column_int64(stmt, 1));
   } else {
     bool none = rc == SQLITE_ROW || rc == SQLITE_DONE;
@@ -331,10 +332,8 @@ static int migrate(tinker__store_t *s, int64_t version, char *why,
 static int prepare_file(tinker__store_t *s, char *why, size_t why_len) {
   int64_t version = -1;
   int rc = tinker__store_exec(s,
-                              "PRAGMA journal_mode=WAL;"
-                              "PRAGMA synchronous=FULL;"
-                              "PRAGMA fullfsync=1;"
-                              "PRAGMA busy_timeout=5000;",
+                              "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
+                              "PRAGMA fullfsync=1;PRAGMA busy_timeout=5000;",
                               why, why_len);
   if (rc == 0) {
     rc = tinker__store_each(s, "PRAGMA user_version", read_version, &version,

@@ -57,8 +57,12 @@ static int parse_adam(tinker__work_t *w, tinker__str_t json, char *why,
                       size_t why_len) {
   tinker__body_t b;
   tinker__optim_params_t *a = &w->adam;
-  *a = (tinker__optim_params_t){.learning_rate = 1e-4, .beta1 = 0.9,
-                                .beta2 = 0.95, .eps = 1e-12};
+  *a = (tinker__optim_params_t){
+      .learning_rate = 1e-4,
+      .beta1 = 0.9,
+      .beta2 = 0.95,
+      .eps = 1e-12,
+  };
   const tinker__field_t fields[] = {
       {"learning_rate", TINKER__FIELD_F64, false, &a->learning_rate, NULL},
       {"beta1", TINKER__FIELD_F64, false, &a->beta1, NULL},
@@ -251,16 +255,16 @@ int tinker__work_check_tokens(const tinker__work_in_t *in, size_t tokens,
 static int parse(tinker__work_t *w, tinker__service_t *s,
                  const tinker__work_in_t *in, char *why, size_t why_len) {
   switch (in->kind) {
-    case TINKER__OP_CREATE: return 0;
-    case TINKER__OP_LOAD_NEW:
-    case TINKER__OP_LOAD: return parse_load(w, s, in->body, why, why_len);
-    case TINKER__OP_FORWARD_BACKWARD:
-      return tinker__work_forward_backward(w, in, why, why_len);
-    case TINKER__OP_OPTIM: return parse_optim(w, s, in->body, why, why_len);
-    case TINKER__OP_SAVE: return parse_save(w, in->body, why, why_len);
-    case TINKER__OP_SAVE_SAMPLER:
-      return parse_sampler_save(w, in->body, why, why_len);
-    default: return tinker__work_sample(w, in, why, why_len);
+  case TINKER__OP_CREATE: return 0;
+  case TINKER__OP_LOAD_NEW:
+  case TINKER__OP_LOAD: return parse_load(w, s, in->body, why, why_len);
+  case TINKER__OP_FORWARD_BACKWARD:
+    return tinker__work_forward_backward(w, in, why, why_len);
+  case TINKER__OP_OPTIM: return parse_optim(w, s, in->body, why, why_len);
+  case TINKER__OP_SAVE: return parse_save(w, in->body, why, why_len);
+  case TINKER__OP_SAVE_SAMPLER:
+    return parse_sampler_save(w, in->body, why, why_len);
+  default: return tinker__work_sample(w, in, why, why_len);
   }
 }
 

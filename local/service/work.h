@@ -44,7 +44,7 @@ typedef struct tinker__work_in_s {
   tinker__base_model_t *base; /* may be NULL for loads and saves */
   int format;                 /* TINKER__FORMAT_... of the body */
   tinker__str_t body;
-  int64_t seed; /* of a sample that named none */
+  int64_t seed;       /* of a sample that named none */
   int64_t max_tokens; /* 0 = what is in the log was let in before */
 } tinker__work_in_t;
 

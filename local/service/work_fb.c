@@ -32,13 +32,13 @@ static bool take_field(const char **at, const char *end, uint64_t *tag,
   *bytes = TINKER__STR("");
   if (!take_varint(at, end, tag)) return false;
   switch (*tag & 7) {
-    case 0: return take_varint(at, end, number);
-    case 1: len = 8; break;
-    case 5: len = 4; break;
-    case 2:
-      if (!take_varint(at, end, &len)) return false;
-      break;
-    default: return false;
+  case 0: return take_varint(at, end, number);
+  case 1: len = 8; break;
+  case 5: len = 4; break;
+  case 2:
+    if (!take_varint(at, end, &len)) return false;
+    break;
+  default: return false;
   }
   if (len > (uint64_t)(end - *at)) return false;
   *bytes = (tinker__str_t){*at, (size_t)len};
@@ -123,8 +123,7 @@ static double *option(tinker__loss_config_t *to, const struct loss *l,
 }
 
 static int take_config(tinker__loss_config_t *loss, const struct loss *l,
-                       const tinker__fb_view_t *v, char *why,
-                       size_t why_len) {
+                       const tinker__fb_view_t *v, char *why, size_t why_len) {
   *loss = l->config;
   for (size_t i = 0; i < v->config_count; i++) {
     const tinker__config_entry_t *c = &v->config[i];
@@ -177,16 +176,17 @@ typedef struct {
 } check_t;
 
 static int wrong(const check_t *c, const char *input, const char *text) {
-  return tinker__why(c->why, c->why_len, TINKER_EINVAL,
-                     "data[%zu].%s%s: %s", c->index,
-                     *input ? "loss_fn_inputs." : "model_input", input, text);
+  return tinker__why(c->why, c->why_len, TINKER_EINVAL, "data[%zu].%s%s: %s",
+                     c->index, *input ? "loss_fn_inputs." : "model_input",
+                     input, text);
 }
 
 static int outside(const check_t *c, const char *input, int64_t token,
                    size_t position) {
   char text[100];
-  snprintf(text, sizeof text, "token %lld at position %zu is outside the "
-           "vocabulary", (long long)token, position);
+  snprintf(text, sizeof text,
+           "token %lld at position %zu is outside the vocabulary",
+           (long long)token, position);
   return wrong(c, input, text);
 }
 
@@ -243,8 +243,7 @@ static int take_targets(const check_t *c, const tinker__datum_view_t *v,
   }
   d->targets = t->data;
   for (size_t i = 0; i < t->count; i++) {
-    if (d->targets[i] < 0 ||
-        (uint64_t)d->targets[i] >= c->info->vocab_size) {
+    if (d->targets[i] < 0 || (uint64_t)d->targets[i] >= c->info->vocab_size) {
       return outside(c, name, d->targets[i], i / d->k);
     }
   }
@@ -282,10 +281,10 @@ static int check_names(const check_t *c, const tinker__datum_view_t *v) {
                  (kind == TINKER__LOSS_GSPO &&
                   tinker__str_eqs(n, "sequence_ratio_mask"));
     if (!known) {
-      return tinker__why(c->why, c->why_len, TINKER_EINVAL,
-                         "data[%zu].loss_fn_inputs.%.*s: not an input of this "
-                         "loss",
-                         c->index, (int)(n.len < 100 ? n.len : 100), n.ptr);
+      return tinker__why(
+          c->why, c->why_len, TINKER_EINVAL,
+          "data[%zu].loss_fn_inputs.%.*s: not an input of this loss", c->index,
+          (int)(n.len < 100 ? n.len : 100), n.ptr);
     }
   }
   return 0;

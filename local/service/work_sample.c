@@ -35,10 +35,10 @@ static int take_prompt(tinker__work_t *w, const tinker__sample_request_t *q,
   }
   for (size_t i = 0; i < n; i++) {
     if (tokens[i] < 0 || (size_t)tokens[i] >= info->vocab_size) {
-      return tinker__why(why, why_len, TINKER_EINVAL,
-                         "prompt: token %d at position %zu is outside the "
-                         "vocabulary",
-                         (int)tokens[i], i);
+      return tinker__why(
+          why, why_len, TINKER_EINVAL,
+          "prompt: token %d at position %zu is outside the vocabulary",
+          (int)tokens[i], i);
     }
   }
   spec->prompt = tokens;
@@ -100,27 +100,27 @@ static int take_stops(const tinker__sample_params_t *p,
                       tinker__base_model_t *base, tinker__gen_spec_t *spec,
                       char *why, size_t why_len) {
   switch (p->stop) {
-    case TINKER__STOP_NONE: return 0;
-    case TINKER__STOP_TOKENS:
-      spec->stop_tokens = p->stop_tokens;
-      spec->n_stop_tokens = p->stop_count;
-      return 0;
-    case TINKER__STOP_STRINGS:
-      if (!base->tokenizer) {
-        return tinker__why(why, why_len, TINKER_EINVAL,
-                           "sampling_params.stop: strings need a "
-                           "tokenizer.json in the model's folder");
-      }
-      for (size_t i = 0; i < p->stop_count; i++) {
-        if (p->stop_strings[i].len) continue;
-        return tinker__why(why, why_len, TINKER_EINVAL,
-                           "sampling_params.stop: an empty string");
-      }
-      spec->stop_strings = p->stop_strings;
-      spec->n_stop_strings = p->stop_count;
-      spec->text = &base->text;
-      break;
-    default: break;
+  case TINKER__STOP_NONE: return 0;
+  case TINKER__STOP_TOKENS:
+    spec->stop_tokens = p->stop_tokens;
+    spec->n_stop_tokens = p->stop_count;
+    return 0;
+  case TINKER__STOP_STRINGS:
+    if (!base->tokenizer) {
+      return tinker__why(why, why_len, TINKER_EINVAL,
+                         "sampling_params.stop: strings need a "
+                         "tokenizer.json in the model's folder");
+    }
+    for (size_t i = 0; i < p->stop_count; i++) {
+      if (p->stop_strings[i].len) continue;
+      return tinker__why(why, why_len, TINKER_EINVAL,
+                         "sampling_params.stop: an empty string");
+    }
+    spec->stop_strings = p->stop_strings;
+    spec->n_stop_strings = p->stop_count;
+    spec->text = &base->text;
+    break;
+  default: break;
   }
   spec->stop_tokens = base->info.eos;
   spec->n_stop_tokens = base->info.num_eos;
@@ -154,7 +154,8 @@ int tinker__work_sample(tinker__work_t *w, const tinker__work_in_t *in,
       .temperature = (float)q.params.temperature,
       .top_k = q.params.top_k,
       .top_p = q.params.top_p,
-      .seed = q.params.has_seed ? q.params.seed : (uint64_t)in->seed};
+      .seed = q.params.has_seed ? q.params.seed : (uint64_t)in->seed,
+  };
   w->num_samples = spec.num_samples;
   return tinker__gen_new(&w->gen, w->mem, &spec);
 }

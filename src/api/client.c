@@ -13,11 +13,11 @@
 
 /* The release of the official SDK whose protocol is spoken; the service reads
  * it from create_session. Who we are is said by the user agent. */
-#define SDK_VERSION        "0.38.0"
-#define USER_AGENT         "tinker-c/" TINKER_VERSION_STRING
+#define SDK_VERSION "0.38.0"
+#define USER_AGENT "tinker-c/" TINKER_VERSION_STRING
 #define DEFAULT_TIMEOUT_MS 3600000
-#define LOG_LINES          1024
-#define TAGS_MAX           64
+#define LOG_LINES 1024
+#define TAGS_MAX 64
 
 /* --- references --- */
 
@@ -29,8 +29,9 @@ void tinker__core_hold(tinker_client_t *core) {
  * through a copy of the allocator. */
 void tinker__core_unhold(void *user) {
   tinker_client_t *core = user;
-  if (atomic_fetch_sub_explicit(&core->holds, 1, memory_order_acq_rel) != 1)
+  if (atomic_fetch_sub_explicit(&core->holds, 1, memory_order_acq_rel) != 1) {
     return;
+  }
   bool own = core->mem == &core->own_mem;
   tinker__mem_t *mem = core->mem, copy;
   tinker__log_free(core->log);
@@ -87,10 +88,11 @@ static void end(tinker_client_t *core) {
     tinker__reap_expect();
     tinker_client_close(core, NULL, NULL);
     if (tinker__loop_on_thread(core->loop) ||
-        tinker__loop_on_delivery(core->loop))
+        tinker__loop_on_delivery(core->loop)) {
       later = abandon(core);
-    else
+    } else {
       tinker__loop_wait(core->loop, is_closed, core, -1);
+    }
   }
   if (!later) tinker__core_leave(core);
   tinker__core_unhold(core);
@@ -105,25 +107,29 @@ tinker_client_t *tinker_client_release(tinker_client_t *client) {
 
 static int check(const tinker_client_options_t *o, char *why, size_t why_len) {
   const tinker_allocator_t *a = o->allocator;
-  if (a && (!a->malloc_fn || !a->calloc_fn || !a->realloc_fn || !a->free_fn))
+  if (a && (!a->malloc_fn || !a->calloc_fn || !a->realloc_fn || !a->free_fn)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "allocator: all four functions must be set");
-  if (o->default_timeout_ms < -1)
+  }
+  if (o->default_timeout_ms < -1) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "default_timeout_ms is %lld: want milliseconds, 0 or "
-                       "-1",
+                       "default_timeout_ms is %lld: want milliseconds, 0 or -1",
                        (long long)o->default_timeout_ms);
-  if (o->log_level < 0 || o->log_level > TINKER_LOG_OFF)
+  }
+  if (o->log_level < 0 || o->log_level > TINKER_LOG_OFF) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "log_level is %d: want a tinker_log_level_t",
                        o->log_level);
-  if (o->tag_count > TAGS_MAX || (o->tag_count && !o->tags))
+  }
+  if (o->tag_count > TAGS_MAX || (o->tag_count && !o->tags)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "tags: want at most %d, and an array of them",
-                       TAGS_MAX);
-  for (size_t i = 0; i < o->tag_count; i++)
-    if (!o->tags[i])
+                       "tags: want at most %d, and an array of them", TAGS_MAX);
+  }
+  for (size_t i = 0; i < o->tag_count; i++) {
+    if (!o->tags[i]) {
       return tinker__why(why, why_len, TINKER_EINVAL, "tags[%zu] is NULL", i);
+    }
+  }
   return 0;
 }
 
@@ -163,10 +169,9 @@ static void wake_log(void *user) {
 
 static int make_log(tinker_client_t *core, int32_t level) {
   if (!core->log_cb) return 0;
-  return tinker__log_new(
-      &core->log, core->mem,
-      level ? (tinker_log_level_t)level : TINKER_LOG_INFO, LOG_LINES, wake_log,
-      core);
+  return tinker__log_new(&core->log, core->mem,
+                         level ? (tinker_log_level_t)level : TINKER_LOG_INFO,
+                         LOG_LINES, wake_log, core);
 }
 
 static int make_http(tinker_client_t *core, const tinker_client_options_t *o,
@@ -175,7 +180,8 @@ static int make_http(tinker_client_t *core, const tinker_client_options_t *o,
   char *key = NULL;
   tinker__curl_options_t curl = {
       .base_url = tinker__auth_base_url(world, o->base_url),
-      .user_agent = USER_AGENT};
+      .user_agent = USER_AGENT,
+  };
   int rc = tinker__auth_credential(world, core->mem, curl.base_url, o->api_key,
                                    &key, why, why_len);
   if (rc) return rc;
@@ -221,7 +227,8 @@ static int make_session(tinker_client_t *core,
       .project_id = env_of(world, o->project_id, "TINKER_PROJECT_ID"),
       .display_name = o->display_name,
       .event = tinker__driver_event,
-      .user = core};
+      .user = core,
+  };
   const char *listed = o->tags ? NULL : world->env(world->user, "TINKER_TAGS");
   if (listed) {
     text = tinker__mem_strdup(core->mem, listed);
@@ -275,11 +282,11 @@ static int make_parts(tinker_client_t *core, const tinker_client_options_t *o,
     core->loop = parts->loop;
     core->http = parts->http;
   } else {
-    rc = tinker__loop_background(&core->loop, core->mem,
-                                 tinker__world_real());
-    if (rc)
+    rc = tinker__loop_background(&core->loop, core->mem, tinker__world_real());
+    if (rc) {
       return tinker__why(why, why_len, rc, "the client's threads: %s",
                          tinker_code_text(rc));
+    }
     rc = make_http(core, o, why, why_len);
   }
   if (!rc) rc = make_log(core, o->log_level);
@@ -300,13 +307,15 @@ int tinker__client_new_on(tinker_client_t **out,
   if (!rc) rc = check(&o, why, why_len);
   if (rc) return rc;
   tinker_client_t *core = new_core(&o, parts);
-  if (!core)
+  if (!core) {
     return tinker__why(why, why_len, TINKER_ENOMEM, "%s",
                        tinker_code_text(TINKER_ENOMEM));
+  }
   rc = make_parts(core, &o, parts, why, why_len);
   if (rc) {
-    if (why && why_len && !why[0])
+    if (why && why_len && !why[0]) {
       tinker__why(why, why_len, rc, "%s", tinker_code_text(rc));
+    }
     undo(core, !parts);
     return rc;
   }
@@ -402,10 +411,11 @@ int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
       return 0;
     }
     if (atomic_load(&client->quiet) == 0 &&
-        atomic_load(&client->ended_count) == 0)
+        atomic_load(&client->ended_count) == 0) {
       return TINKER_ENOENT;
-    int rc = tinker__loop_wait(client->loop, something_ended, client,
-                               timeout_ms);
+    }
+    int rc =
+        tinker__loop_wait(client->loop, something_ended, client, timeout_ms);
     if (rc) return rc;
   }
 }

@@ -50,7 +50,7 @@ struct tinker_client_s {
   tinker__session_waiter_t waiters[TINKER__NEEDS_COUNT];
   tinker__session_waiter_t finish_waiter;
   int64_t paused_ms; /* when a pause was last reported, 0 = never */
-  bool draining; /* every call that was accepted is in the flow by now */
+  bool draining;     /* every call that was accepted is in the flow by now */
   bool finishing;
 
   /* Set once, before the first trainer exists. */

@@ -30,8 +30,7 @@ static int check_trainer(const tinker_trainer_options_t *o) {
   return 0;
 }
 
-static int fill_create(tinker__job_t *job,
-                       const tinker_trainer_options_t *o) {
+static int fill_create(tinker__job_t *job, const tinker_trainer_options_t *o) {
   tinker__create_model_t *m = &job->request.create;
   *m = (tinker__create_model_t){
       .base_model = tinker__job_str(job, o->base_model),
@@ -55,12 +54,13 @@ int tinker_client_create_trainer(tinker_client_t *client,
   tinker__call_t c = {client, NULL, call, cb, user, out};
   tinker_trainer_options_t o;
   tinker__op_t *op = NULL;
-  int rc = tinker__options_take(&o, sizeof o, options, "trainer_options",
-                                NULL, 0);
+  int rc =
+      tinker__options_take(&o, sizeof o, options, "trainer_options", NULL, 0);
   if (!rc) rc = check_trainer(&o);
-  if (!rc)
+  if (!rc) {
     rc = tinker__job_begin(&c, &tinker__kind_create_model,
                            &tinker__result_trainer, 1, &op);
+  }
   if (!rc) rc = fill_create(tinker__op_job(op), &o);
   return tinker__job_end(&c, op, rc);
 }
@@ -69,10 +69,12 @@ static bool is_tinker_path(const char *path) {
   return is_text(path) && !strncmp(path, "tinker://", 9) && path[9];
 }
 
-int tinker_client_create_trainer_from_state(
-    tinker_client_t *client, const char *path, int with_optimizer,
-    const tinker_call_options_t *call, tinker_done_cb cb, void *user,
-    tinker_future_t **out) {
+int tinker_client_create_trainer_from_state(tinker_client_t *client,
+                                            const char *path,
+                                            int with_optimizer,
+                                            const tinker_call_options_t *call,
+                                            tinker_done_cb cb, void *user,
+                                            tinker_future_t **out) {
   if (!client || !is_tinker_path(path)) return TINKER_EINVAL;
   tinker__call_t c = {client, NULL, call, cb, user, out};
   tinker__op_t *op = NULL;
@@ -81,7 +83,9 @@ int tinker_client_create_trainer_from_state(
   if (!rc) {
     tinker__job_t *job = tinker__op_job(op);
     job->request.load = (tinker__load_weights_t){
-        .path = tinker__job_str(job, path), .optimizer = with_optimizer != 0};
+        .path = tinker__job_str(job, path),
+        .optimizer = with_optimizer != 0,
+    };
     if (!job->request.load.path) rc = TINKER_ENOMEM;
   }
   return tinker__job_end(&c, op, rc);
@@ -96,9 +100,12 @@ static int create_sampler(const tinker__call_t *c, const char *base_model,
     tinker__job_t *job = tinker__op_job(op);
     job->request.sampling = (tinker__create_sampling_t){
         .base_model = tinker__job_str(job, base_model),
-        .model_path = tinker__job_str(job, path)};
-    if (!job->request.sampling.base_model && !job->request.sampling.model_path)
+        .model_path = tinker__job_str(job, path),
+    };
+    if (!job->request.sampling.base_model &&
+        !job->request.sampling.model_path) {
       rc = TINKER_ENOMEM;
+    }
   }
   return tinker__job_end(c, op, rc);
 }

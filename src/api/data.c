@@ -65,8 +65,9 @@ int tinker_input_add_tokens(tinker_input_t *input, const int32_t *tokens,
                             size_t n) {
   if (!input || !tokens || n == 0) return TINKER_EINVAL;
   if (n > LEN_MAX || input->len > LEN_MAX - n) return TINKER_EOVERFLOW;
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < n; i++) {
     if (tokens[i] < 0) return TINKER_EINVAL;
+  }
   void *data = input->tokens, *ends = input->ends;
   int rc = grow(&input->mem, &data, &input->cap, input->len + n,
                 sizeof *input->tokens);
@@ -84,8 +85,9 @@ int tinker_input_add_tokens(tinker_input_t *input, const int32_t *tokens,
 
 int tinker_datum_new(tinker_datum_t **out, tinker_input_t *input,
                      const tinker_allocator_t *allocator) {
-  if (!out || !input || input->len == 0 || !allocator_ok(allocator))
+  if (!out || !input || input->len == 0 || !allocator_ok(allocator)) {
     return TINKER_EINVAL;
+  }
   tinker__mem_t mem;
   tinker__mem_init(&mem, allocator, 0);
   tinker_datum_t *datum = tinker__mem_zalloc(&mem, sizeof *datum);
@@ -101,8 +103,7 @@ static int fill_supervised(tinker_datum_t *datum, const int32_t *tokens,
                            const float *weights, size_t n) {
   size_t count = n - 1;
   int rc = TINKER_ENOMEM;
-  int64_t *targets =
-      tinker__mem_array(&datum->mem, count, sizeof *targets);
+  int64_t *targets = tinker__mem_array(&datum->mem, count, sizeof *targets);
   float *ones = tinker__mem_array(&datum->mem, count, sizeof *ones);
   if (!targets || !ones) goto out;
   for (size_t i = 0; i < count; i++) {
@@ -128,10 +129,11 @@ int tinker_datum_new_supervised(tinker_datum_t **out, const int32_t *tokens,
   if (!rc) rc = tinker_datum_new(&datum, input, allocator);
   if (!rc) rc = fill_supervised(datum, tokens, weights, n);
   tinker_input_release(input);
-  if (rc)
+  if (rc) {
     tinker_datum_release(datum);
-  else
+  } else {
     *out = datum;
+  }
   return rc;
 }
 
@@ -142,17 +144,19 @@ static bool name_ok(const char *name) {
 }
 
 const tinker__input_tensor_t *tinker__datum_tensor(const tinker_datum_t *datum,
-                                             const char *name) {
-  for (size_t i = 0; i < datum->tensor_count; i++)
+                                                   const char *name) {
+  for (size_t i = 0; i < datum->tensor_count; i++) {
     if (!strcmp(datum->tensors[i].name, name)) return &datum->tensors[i];
+  }
   return NULL;
 }
 
 /* Where a name stands, or would stand, in the sorted table. */
 static size_t place_of(const tinker_datum_t *datum, const char *name) {
   size_t i = 0;
-  while (i < datum->tensor_count && strcmp(datum->tensors[i].name, name) < 0)
+  while (i < datum->tensor_count && strcmp(datum->tensors[i].name, name) < 0) {
     i++;
+  }
   return i;
 }
 
@@ -175,8 +179,9 @@ static int set(tinker_datum_t *datum, const char *name, const void *data,
                size_t rows, size_t cols, bool is_float) {
   if (!datum || !name_ok(name) || !data || rows == 0) return TINKER_EINVAL;
   size_t item = is_float ? sizeof(float) : sizeof(int64_t);
-  if (rows > LEN_MAX || (cols && cols > LEN_MAX / rows))
+  if (rows > LEN_MAX || (cols && cols > LEN_MAX / rows)) {
     return TINKER_EOVERFLOW;
+  }
   tinker__input_tensor_t t = {.is_float = is_float, .rows = rows, .cols = cols};
   t.count = cols ? rows * cols : rows;
   memcpy(t.name, name, strlen(name) + 1);
@@ -194,11 +199,13 @@ int tinker_datum_set_i64(tinker_datum_t *datum, const char *name,
 
 int tinker_datum_set_f32(tinker_datum_t *datum, const char *name,
                          const float *data, size_t rows, size_t cols) {
-  if (!data || rows > LEN_MAX || (rows && cols > LEN_MAX / rows))
+  if (!data || rows > LEN_MAX || (rows && cols > LEN_MAX / rows)) {
     return data ? TINKER_EOVERFLOW : TINKER_EINVAL;
+  }
   size_t count = cols ? rows * cols : rows;
-  for (size_t i = 0; i < count; i++)
+  for (size_t i = 0; i < count; i++) {
     if (!isfinite(data[i])) return TINKER_EINVAL;
+  }
   return set(datum, name, data, rows, cols, true);
 }
 
@@ -209,8 +216,9 @@ tinker_datum_t *tinker_datum_retain(tinker_datum_t *datum) {
 
 tinker_datum_t *tinker_datum_release(tinker_datum_t *datum) {
   if (!datum || !tinker__ref_release(&datum->ref)) return NULL;
-  for (size_t i = 0; i < datum->tensor_count; i++)
+  for (size_t i = 0; i < datum->tensor_count; i++) {
     tinker__mem_free(&datum->mem, datum->tensors[i].data);
+  }
   tinker_input_release(datum->input);
   free_self(datum, &datum->mem);
   return NULL;
@@ -220,8 +228,7 @@ void tinker__input_views(const tinker_input_t *input,
                          tinker__chunk_view_t *chunks) {
   size_t at = 0;
   for (size_t i = 0; i < input->chunks; i++) {
-    chunks[i] = (tinker__chunk_view_t){input->tokens + at,
-                                       input->ends[i] - at};
+    chunks[i] = (tinker__chunk_view_t){input->tokens + at, input->ends[i] - at};
     at = input->ends[i];
   }
 }
@@ -230,8 +237,7 @@ static void view_tensor(const tinker__input_tensor_t *in,
                         tinker__named_tensor_t *out) {
   *out = (tinker__named_tensor_t){
       .name = tinker__str(in->name),
-      .tensor = {.dtype = in->is_float ? TINKER__DTYPE_F32
-                                       : TINKER__DTYPE_I64,
+      .tensor = {.dtype = in->is_float ? TINKER__DTYPE_F32 : TINKER__DTYPE_I64,
                  .ndim = in->cols ? 2 : 1,
                  .shape = {(int64_t)in->rows, (int64_t)in->cols},
                  .data = in->data,
@@ -247,8 +253,9 @@ int tinker__datum_view(const tinker_datum_t *datum, tinker__arena_t *arena,
       tinker__arena_array(arena, datum->tensor_count, sizeof *inputs);
   if (!chunks || !inputs) return TINKER_ENOMEM;
   tinker__input_views(input, chunks);
-  for (size_t i = 0; i < datum->tensor_count; i++)
+  for (size_t i = 0; i < datum->tensor_count; i++) {
     view_tensor(&datum->tensors[i], &inputs[i]);
+  }
   *out = (tinker__datum_view_t){chunks, input->chunks, inputs,
                                 datum->tensor_count};
   return 0;

@@ -10,7 +10,7 @@
 #include "wire/types.h"
 
 #define TINKER__TENSORS_MAX 16
-#define TINKER__NAME_MAX    64
+#define TINKER__NAME_MAX 64
 
 struct tinker_input_s {
   tinker__ref_t ref;
@@ -24,7 +24,7 @@ struct tinker_input_s {
 typedef struct tinker__input_tensor_s {
   char name[TINKER__NAME_MAX + 1];
   bool is_float;
-  void *data; /* float or int64_t, row-major */
+  void *data;        /* float or int64_t, row-major */
   size_t rows, cols; /* cols 0 = a vector */
   size_t count;
 } tinker__input_tensor_t;
@@ -39,7 +39,7 @@ struct tinker_datum_s {
 
 /* NULL when there is none. */
 const tinker__input_tensor_t *tinker__datum_tensor(const tinker_datum_t *datum,
-                                             const char *name);
+                                                   const char *name);
 /* Views for the encoders: borrowed from the object, and from the arena. */
 void tinker__input_views(const tinker_input_t *input,
                          tinker__chunk_view_t *chunks);

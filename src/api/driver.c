@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "wire/messages.h"
 
-#define FINISH_MS    1000 /* for telling the service that we leave */
+#define FINISH_MS 1000 /* for telling the service that we leave */
 #define PAUSE_LOG_MS 60000
 
 static void begin_close(tinker_client_t *core, bool clean);
@@ -17,8 +17,9 @@ static int64_t now_of(const tinker_client_t *core) {
 /* The phase is no measure here: it changes before the calls that were accepted
  * last have come in. */
 void tinker__driver_look(tinker_client_t *core) {
-  if (core->draining && tinker__flow_live(&core->flow) == 0)
+  if (core->draining && tinker__flow_live(&core->flow) == 0) {
     begin_close(core, true);
+  }
 }
 
 static void on_reply(tinker__http_request_t *request,
@@ -26,8 +27,9 @@ static void on_reply(tinker__http_request_t *request,
   tinker__part_t *part = request->user;
   tinker_client_t *core = part->op->flow->user;
   /* Of a submission it is the session's end, of a poll a lost result. */
-  if (reply->status == 410 && request->lane == TINKER__LANE_SUBMIT)
+  if (reply->status == 410 && request->lane == TINKER__LANE_SUBMIT) {
     tinker__session_set_ended(core->session);
+  }
   tinker__flow_reply(&core->flow, request, reply, now_of(core));
   tinker__driver_look(core);
 }
@@ -45,10 +47,11 @@ static void sink_cancel(void *user, tinker__http_request_t *request) {
 
 static void sink_wake_at(void *user, int64_t at_ms) {
   tinker_client_t *core = user;
-  if (at_ms < 0)
+  if (at_ms < 0) {
     tinker__timer_stop(core->loop, &core->tick);
-  else
+  } else {
     tinker__timer_start(core->loop, &core->tick, at_ms);
+  }
 }
 
 static void on_tick(tinker__timer_t *timer) {
@@ -71,8 +74,7 @@ static void sink_paused(void *user, const char *name, const char *why) {
   int64_t now = now_of(core);
   if (core->paused_ms && now - core->paused_ms < PAUSE_LOG_MS) return;
   core->paused_ms = now;
-  TINKER__LOG(core->log, TINKER_LOG_WARNING, "flow", "%s waits: %s", name,
-              why);
+  TINKER__LOG(core->log, TINKER_LOG_WARNING, "flow", "%s waits: %s", name, why);
 }
 
 static void deliver_run(tinker__task_t *task) {
@@ -103,12 +105,14 @@ static void sink_settled(void *user, tinker_future_t *f) {
   }
 }
 
-const tinker__sink_t tinker__driver_sink = {.send = sink_send,
-                                            .cancel = sink_cancel,
-                                            .settled = sink_settled,
-                                            .wake_at = sink_wake_at,
-                                            .paused = sink_paused,
-                                            .need = sink_need};
+const tinker__sink_t tinker__driver_sink = {
+    .send = sink_send,
+    .cancel = sink_cancel,
+    .settled = sink_settled,
+    .wake_at = sink_wake_at,
+    .paused = sink_paused,
+    .need = sink_need,
+};
 
 void tinker__driver_forget(tinker_client_t *core, tinker_future_t *f) {
   pthread_mutex_lock(&core->lock);
@@ -130,7 +134,8 @@ static void take_config(tinker_client_t *core) {
   core->parallel_chunks = c->parallel_fwdbwd_chunks;
   core->chunks = (tinker__chunk_limits_t){
       .max_len = (size_t)c->fwdbwd_max_chunk_len,
-      .max_bytes = (uint64_t)c->fwdbwd_max_chunk_bytes};
+      .max_bytes = (uint64_t)c->fwdbwd_max_chunk_bytes,
+  };
 }
 
 static void take_session(tinker_client_t *core) {
@@ -150,9 +155,9 @@ static void ready(tinker_client_t *core, tinker__needs_t need,
 
 static void on_config(tinker__session_waiter_t *waiter,
                       const tinker_error_t *error) {
-  ready(TINKER__CONTAINER(waiter, tinker_client_t,
-                          waiters[TINKER__NEEDS_CONFIG]),
-        TINKER__NEEDS_CONFIG, error);
+  ready(
+      TINKER__CONTAINER(waiter, tinker_client_t, waiters[TINKER__NEEDS_CONFIG]),
+      TINKER__NEEDS_CONFIG, error);
 }
 
 static void on_session(tinker__session_waiter_t *waiter,
@@ -170,7 +175,8 @@ void tinker__driver_event(void *user, tinker__session_event_t event,
       [TINKER__SESSION_BACK] = TINKER_LOG_INFO,
       [TINKER__SESSION_ENDED] = TINKER_LOG_ERROR,
       [TINKER__SESSION_TROUBLE] = TINKER_LOG_WARNING,
-      [TINKER__SESSION_MESSAGE] = TINKER_LOG_INFO};
+      [TINKER__SESSION_MESSAGE] = TINKER_LOG_INFO,
+  };
   TINKER__LOG(core->log, levels[event], "session", "%s", text);
 }
 
@@ -214,12 +220,12 @@ int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op,
 
 /* The delivery thread; nothing of this client runs behind it. */
 static void closed_run(tinker__task_t *task) {
-  tinker_client_t *core =
-      TINKER__CONTAINER(task, tinker_client_t, closed_task);
+  tinker_client_t *core = TINKER__CONTAINER(task, tinker_client_t, closed_task);
   tinker__ending_t endings[2] = {core->drain_cb, core->close_cb};
   if (core->log_cb) tinker__log_drain(core->log, core->log_cb, core->log_user);
-  for (int i = 0; i < 2; i++)
+  for (int i = 0; i < 2; i++) {
     if (endings[i].cb) endings[i].cb(NULL, 0, endings[i].user);
+  }
   pthread_mutex_lock(&core->lock);
   atomic_store(&core->phase, TINKER__PHASE_CLOSED);
   bool abandoned = core->abandoned;
@@ -244,12 +250,14 @@ static void on_finished(tinker__session_waiter_t *waiter,
                         const tinker_error_t *error) {
   tinker_client_t *core =
       TINKER__CONTAINER(waiter, tinker_client_t, finish_waiter);
-  if (error)
+  if (error) {
     TINKER__LOG(core->log, TINKER_LOG_WARNING, "session",
                 "the session could not be finished: %s",
                 tinker_error_message(error));
-  for (int i = 0; i < TINKER__NEEDS_COUNT; i++)
+  }
+  for (int i = 0; i < TINKER__NEEDS_COUNT; i++) {
     tinker__session_forget(core->session, &core->waiters[i]);
+  }
   tinker__session_close(core->session, session_closed, core);
 }
 
@@ -269,8 +277,7 @@ static void begin_close(tinker_client_t *core, bool clean) {
 }
 
 static void close_run(tinker__task_t *task) {
-  tinker_client_t *core =
-      TINKER__CONTAINER(task, tinker_client_t, close_task);
+  tinker_client_t *core = TINKER__CONTAINER(task, tinker_client_t, close_task);
   begin_close(core, tinker__flow_live(&core->flow) == 0);
 }
 
@@ -279,13 +286,13 @@ static void on_drain_timer(tinker__timer_t *timer) {
 }
 
 static void drain_run(tinker__task_t *task) {
-  tinker_client_t *core =
-      TINKER__CONTAINER(task, tinker_client_t, drain_task);
+  tinker_client_t *core = TINKER__CONTAINER(task, tinker_client_t, drain_task);
   if (core->finishing) return;
   core->draining = true;
-  if (core->drain_ms >= 0)
+  if (core->drain_ms >= 0) {
     tinker__timer_start(core->loop, &core->drain_timer,
                         now_of(core) + core->drain_ms);
+  }
   tinker__driver_look(core);
 }
 
@@ -301,10 +308,8 @@ void tinker__driver_init(tinker_client_t *core) {
   tinker__task_init(&core->drain_task, drain_run);
   tinker__task_init(&core->closed_task, closed_run);
   tinker__task_init(&core->log_task, log_run);
-  tinker__session_waiter_init(&core->waiters[TINKER__NEEDS_NOTHING],
-                              on_config);
-  tinker__session_waiter_init(&core->waiters[TINKER__NEEDS_CONFIG],
-                              on_config);
+  tinker__session_waiter_init(&core->waiters[TINKER__NEEDS_NOTHING], on_config);
+  tinker__session_waiter_init(&core->waiters[TINKER__NEEDS_CONFIG], on_config);
   tinker__session_waiter_init(&core->waiters[TINKER__NEEDS_SESSION],
                               on_session);
   tinker__session_waiter_init(&core->finish_waiter, on_finished);

@@ -10,8 +10,9 @@ static tinker_client_t *core_of(const tinker_future_t *f) {
 int tinker_future_status(const tinker_future_t *future) {
   /* Decoding is no change that a caller could see. */
   if (!future) return TINKER_EINVAL;
-  if (!tinker__future_decode((tinker_future_t *)(uintptr_t)future, false))
+  if (!tinker__future_decode((tinker_future_t *)(uintptr_t)future, false)) {
     return TINKER_EAGAIN;
+  }
   return tinker__future_code(future);
 }
 
@@ -39,8 +40,9 @@ int tinker_future_wait(tinker_future_t *future, int64_t timeout_ms) {
 static void cancel_run(tinker__task_t *task) {
   tinker_future_t *f = TINKER__CONTAINER(task, tinker_future_t, cancel);
   tinker_client_t *core = core_of(f);
-  if (f->op)
+  if (f->op) {
     tinker__flow_cancel(&core->flow, f->op, tinker__loop_now(core->loop));
+  }
   tinker__driver_look(core);
   tinker__future_unref(f);
 }
@@ -75,15 +77,13 @@ static int ended(tinker_future_t *f, const tinker__future_ops_t *kind,
   return tinker_future_status(f);
 }
 
-int tinker_future_get_trainer(tinker_future_t *future,
-                              tinker_trainer_t **out) {
+int tinker_future_get_trainer(tinker_future_t *future, tinker_trainer_t **out) {
   int rc = ended(future, &tinker__result_trainer, out);
   if (!rc) *out = tinker_trainer_retain(future->result);
   return rc;
 }
 
-int tinker_future_get_sampler(tinker_future_t *future,
-                              tinker_sampler_t **out) {
+int tinker_future_get_sampler(tinker_future_t *future, tinker_sampler_t **out) {
   int rc = ended(future, &tinker__result_sampler, out);
   if (rc == TINKER_EINVAL) rc = ended(future, &tinker__result_ephemeral, out);
   if (!rc) *out = tinker_sampler_retain(future->result);

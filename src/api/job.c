@@ -48,8 +48,9 @@ int tinker__job_begin(const tinker__call_t *call, const tinker__kind_t *kind,
   tinker__op_t *op;
   int64_t deadline_ms;
   if (!call->cb && !call->out) return TINKER_EINVAL;
-  if (tinker__core_phase(call->core) != TINKER__PHASE_OPEN)
+  if (tinker__core_phase(call->core) != TINKER__PHASE_OPEN) {
     return TINKER_ECLOSED;
+  }
   if (call->turn && atomic_load(&call->turn->fatal)) return TINKER_EFATAL;
   int rc = deadline_of(call, &deadline_ms);
   if (!rc) rc = new_future(call, result, parts, &f);

@@ -17,7 +17,7 @@ typedef struct tinker__job_s {
     tinker__load_weights_t load;
     tinker__create_sampling_t sampling;
   } request;
-  const char *model_id; /* of a trainer's calls, or of the new model */
+  const char *model_id;      /* of a trainer's calls, or of the new model */
   tinker_trainer_t *trainer; /* made by decoding; the job's reference */
   tinker_sampler_t *sampler; /* the same */
 } tinker__job_t;

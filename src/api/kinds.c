@@ -68,8 +68,7 @@ static int loaded(tinker__op_t *op) {
   int rc = decode(op, &tinker__load_weights_result_msg, &result);
   if (rc) return rc;
   if (result.model_id) return then_info(op, result.model_id);
-  int n = snprintf(id, sizeof id, "%s:train:%lld",
-                   job->request.load.session_id,
+  int n = snprintf(id, sizeof id, "%s:train:%lld", job->request.load.session_id,
                    (long long)job->request.load.model_seq_id);
   if (n < 0 || (size_t)n >= sizeof id) return TINKER_EOVERFLOW;
   return then_info(op, tinker__job_str(job, id));
@@ -84,7 +83,8 @@ const tinker__kind_t tinker__kind_create_model = {
     .lane = TINKER__LANE_SUBMIT,
     .needs = TINKER__NEEDS_SESSION,
     .prepare = prepare_create,
-    .next = created};
+    .next = created,
+};
 
 const tinker__kind_t tinker__kind_load_new = {
     .name = "create_trainer_from_state",
@@ -95,7 +95,8 @@ const tinker__kind_t tinker__kind_load_new = {
     .lane = TINKER__LANE_SUBMIT,
     .needs = TINKER__NEEDS_SESSION,
     .prepare = prepare_load,
-    .next = loaded};
+    .next = loaded,
+};
 
 const tinker__kind_t tinker__kind_get_info = {
     .name = "get_info",
@@ -104,7 +105,8 @@ const tinker__kind_t tinker__kind_get_info = {
     .method = TINKER__HTTP_POST,
     .lane = TINKER__LANE_CONTROL,
     .needs = TINKER__NEEDS_SESSION,
-    .prepare = prepare_info};
+    .prepare = prepare_info,
+};
 
 const tinker__kind_t tinker__kind_capabilities = {
     .name = "get_capabilities",
@@ -112,7 +114,8 @@ const tinker__kind_t tinker__kind_capabilities = {
     .retry = TINKER__RETRY_READ,
     .method = TINKER__HTTP_GET,
     .lane = TINKER__LANE_CONTROL,
-    .needs = TINKER__NEEDS_CONFIG};
+    .needs = TINKER__NEEDS_CONFIG,
+};
 
 /* --- samplers --- */
 
@@ -132,7 +135,8 @@ const tinker__kind_t tinker__kind_create_sampling = {
     .method = TINKER__HTTP_POST,
     .lane = TINKER__LANE_SUBMIT,
     .needs = TINKER__NEEDS_SESSION,
-    .prepare = prepare_sampling};
+    .prepare = prepare_sampling,
+};
 
 const tinker__kind_t tinker__kind_sample = {
     .name = "sample",
@@ -142,7 +146,8 @@ const tinker__kind_t tinker__kind_sample = {
     .method = TINKER__HTTP_POST,
     .lane = TINKER__LANE_SUBMIT,
     .proto_result = true,
-    .keep_accepted = true};
+    .keep_accepted = true,
+};
 
 /* An ephemeral save takes its number of the session's samplers when it leaves
  * the queue, once: re-sends carry the same one. */
@@ -152,7 +157,8 @@ static int prepare_ephemeral(tinker__op_t *op) {
       .has_sampling_session_seq_id = true,
       .sampling_session_seq_id =
           tinker__session_next_sampling_seq(job->core->session),
-      .kind = "snapshot"};
+      .kind = "snapshot",
+  };
   return tinker__message_encode_numbered(&op->parts[0].body, op->mem,
                                          &tinker__save_sampler_msg, &save,
                                          tinker__str(op->turn->id));
@@ -169,13 +175,15 @@ const tinker__kind_t tinker__kind_forward = {
     NUMBERED("forward", "forward_backward", "Forward"),
     .proto_body = true,
     .proto_result = true,
-    .fb_quota = true};
+    .fb_quota = true,
+};
 
 const tinker__kind_t tinker__kind_forward_backward = {
     NUMBERED("forward_backward", "forward_backward", "ForwardBackward"),
     .proto_body = true,
     .proto_result = true,
-    .fb_quota = true};
+    .fb_quota = true,
+};
 
 const tinker__kind_t tinker__kind_optim_step = {
     NUMBERED("optim_step", "optim_step", "OptimStep")};
@@ -193,4 +201,5 @@ const tinker__kind_t tinker__kind_save_sampler = {
 const tinker__kind_t tinker__kind_save_ephemeral = {
     NUMBERED("create_sampler", "save_weights_for_sampler",
              "SaveWeightsForSampler"),
-    .prepare = prepare_ephemeral};
+    .prepare = prepare_ephemeral,
+};

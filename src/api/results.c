@@ -25,7 +25,9 @@ static tinker_error_t *malformed(tinker_future_t *f, int code,
                                  const char *why) {
   if (code != TINKER_ENOMEM && code != TINKER_EOVERFLOW) code = TINKER_EPROTO;
   tinker__error_spec_t spec = {
-      .code = code, .advice = only_asks(f) ? 0 : TINKER__ADVICE_UNKNOWN};
+      .code = code,
+      .advice = only_asks(f) ? 0 : TINKER__ADVICE_UNKNOWN,
+  };
   return tinker__error_new(f->mem, &spec,
                            "the request was carried out, but its result can't "
                            "be read: %s",
@@ -33,9 +35,8 @@ static tinker_error_t *malformed(tinker_future_t *f, int code,
                                                  : why);
 }
 
-static tinker_error_t *read_message(tinker_future_t *f,
-                                    const tinker__bind_table_t *table,
-                                    void *out) {
+static tinker_error_t *
+read_message(tinker_future_t *f, const tinker__bind_table_t *table, void *out) {
   char why[WHY_MAX] = "";
   tinker__job_t *job = tinker__job_of(f);
   int rc = tinker__message_decode(table, out, &job->arena, body_of(f, 0), why,
@@ -76,18 +77,18 @@ static tinker_error_t *decode_sampler(tinker_future_t *f) {
   tinker__create_sampling_reply_t reply;
   tinker_error_t *error =
       read_message(f, &tinker__create_sampling_reply_msg, &reply);
-  return error ? error
-               : new_sampler(f, reply.sampling_session_id,
-                             "sampling_session_id");
+  return error
+             ? error
+             : new_sampler(f, reply.sampling_session_id, "sampling_session_id");
 }
 
 static tinker_error_t *decode_ephemeral(tinker_future_t *f) {
   tinker__save_sampler_result_t reply;
   tinker_error_t *error =
       read_message(f, &tinker__save_sampler_result_msg, &reply);
-  return error ? error
-               : new_sampler(f, reply.sampling_session_id,
-                             "sampling_session_id");
+  return error
+             ? error
+             : new_sampler(f, reply.sampling_session_id, "sampling_session_id");
 }
 
 /* --- small results --- */
@@ -111,8 +112,7 @@ static tinker_error_t *decode_path(tinker_future_t *f) {
 static tinker_error_t *decode_info(tinker_future_t *f) {
   tinker__get_info_reply_t reply;
   tinker__job_t *job = tinker__job_of(f);
-  tinker_error_t *error =
-      read_message(f, &tinker__get_info_reply_msg, &reply);
+  tinker_error_t *error = read_message(f, &tinker__get_info_reply_msg, &reply);
   if (error) return error;
   tinker_model_info_t *info = tinker__arena_alloc(&job->arena, sizeof *info);
   if (!info) return malformed(f, TINKER_ENOMEM, "");
@@ -147,7 +147,7 @@ static tinker_error_t *decode_capabilities(tinker_future_t *f) {
   tinker_supported_model_t *models =
       tinker__arena_array(arena, n, sizeof *models);
   if (!out || !models) return malformed(f, TINKER_ENOMEM, "");
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < n; i++) {
     models[i] = (tinker_supported_model_t){
         .name = or_empty(in[i].model_name),
         .max_context_length =
@@ -155,18 +155,20 @@ static tinker_error_t *decode_capabilities(tinker_future_t *f) {
                 ? (uint64_t)in[i].max_context_length
                 : 0,
         .trainable = tristate(in[i].has_trainable, in[i].trainable),
-        .sampleable = tristate(in[i].has_sampleable, in[i].sampleable)};
+        .sampleable = tristate(in[i].has_sampleable, in[i].sampleable),
+    };
+  }
   *out = (tinker_capabilities_t){models, n};
   f->result = out;
   return NULL;
 }
 
 static const tinker_metric_t *metrics_of(tinker__arena_t *arena,
-                                         const tinker__number_t *in,
-                                         size_t n) {
+                                         const tinker__number_t *in, size_t n) {
   tinker_metric_t *out = tinker__arena_array(arena, n ? n : 1, sizeof *out);
-  for (size_t i = 0; out && i < n; i++)
+  for (size_t i = 0; out && i < n; i++) {
     out[i] = (tinker_metric_t){in[i].name, in[i].value};
+  }
   return out;
 }
 
@@ -192,9 +194,10 @@ static int read_output(tinker_future_t *f, size_t i, tinker__fb_output_t *out,
   tinker__arena_t *arena = &tinker__job_of(f)->arena;
   /* A server without protobuf answers in JSON; the first byte of an object
    * can't begin the message. */
-  if (f->raw[i].len > 0 && f->raw[i].data[0] == '{')
+  if (f->raw[i].len > 0 && f->raw[i].data[0] == '{') {
     return tinker__fb_output_decode_json(out, arena, body_of(f, i), why,
                                          why_len);
+  }
   return tinker__fb_output_decode(out, arena, body_of(f, i), why, why_len);
 }
 
@@ -210,9 +213,10 @@ static tinker_error_t *decode_forward(tinker_future_t *f) {
     rc = read_output(f, i, &parts[i], why, sizeof why);
     tinker__raw_free(&f->raw[i], f->mem);
   }
-  if (!rc)
+  if (!rc) {
     rc = tinker__fb_output_combine(&out->output, arena, parts, f->raw_count,
                                    why, sizeof why);
+  }
   if (rc) return malformed(f, rc, why);
   out->metrics =
       metrics_of(arena, out->output.metrics, out->output.metric_count);
@@ -225,8 +229,7 @@ size_t tinker_forward_result_count(const tinker_forward_result_t *result) {
   return result ? result->output.datum_count : 0;
 }
 
-static void view_of(const tinker__tensor_view_t *t,
-                    tinker_tensor_view_t *out) {
+static void view_of(const tinker__tensor_view_t *t, tinker_tensor_view_t *out) {
   bool is_float = t->dtype == TINKER__DTYPE_F32;
   *out = (tinker_tensor_view_t){.count = t->count, .ndim = 1};
   out->shape[0] = (int64_t)t->count;
@@ -241,8 +244,9 @@ static void view_of(const tinker__tensor_view_t *t,
 int tinker_forward_result_tensor(const tinker_forward_result_t *result,
                                  size_t index, const char *name,
                                  tinker_tensor_view_t *out) {
-  if (!result || !name || !out || index >= result->output.datum_count)
+  if (!result || !name || !out || index >= result->output.datum_count) {
     return TINKER_EINVAL;
+  }
   const tinker__output_datum_t *datum = &result->output.datums[index];
   for (size_t i = 0; i < datum->field_count; i++) {
     if (!tinker__str_eqs(datum->fields[i].name, name)) continue;
@@ -285,11 +289,10 @@ static int read_ids(tinker_future_t *f, tinker__strs_t *out, char *why,
                     size_t why_len) {
   tinker__accepted_t accepted;
   const tinker__raw_t *raw = &f->raw[0];
-  tinker__str_t body = {raw->accepted ? raw->accepted : "",
-                        raw->accepted_len};
-  int rc = tinker__message_decode(&tinker__accepted_msg, &accepted,
-                                  &tinker__job_of(f)->arena, body, why,
-                                  why_len);
+  tinker__str_t body = {raw->accepted ? raw->accepted : "", raw->accepted_len};
+  int rc =
+      tinker__message_decode(&tinker__accepted_msg, &accepted,
+                             &tinker__job_of(f)->arena, body, why, why_len);
   if (!rc) *out = accepted.sample_sequence_ids;
   return rc;
 }
@@ -298,10 +301,11 @@ static int read_ids(tinker_future_t *f, tinker__strs_t *out, char *why,
 static int join_ids(tinker_sample_result_t *out, tinker__arena_t *arena,
                     const tinker__strs_t *ids, char *why, size_t why_len) {
   size_t n = out->wire.sequence_count;
-  if (ids->count && ids->count != n)
+  if (ids->count && ids->count != n) {
     return tinker__why(why, why_len, TINKER_EPROTO,
                        "%zu sequences, but %zu sample_sequence_ids", n,
                        ids->count);
+  }
   tinker_sequence_t *s = tinker__arena_array(arena, n ? n : 1, sizeof *s);
   if (!s) return TINKER_ENOMEM;
   for (size_t i = 0; i < n; i++) {
@@ -311,7 +315,8 @@ static int join_ids(tinker_sample_result_t *out, tinker__arena_t *arena,
         .tokens = in->tokens,
         .logprobs = in->logprobs,
         .count = in->count,
-        .stopped = in->stopped};
+        .stopped = in->stopped,
+    };
   }
   out->sequences = s;
   return 0;
@@ -325,8 +330,8 @@ static tinker_error_t *decode_sample(tinker_future_t *f) {
   if (!out) return malformed(f, TINKER_ENOMEM, "");
   tinker__str_t body = body_of(f, 0);
   int rc = body.len && body.ptr[0] == '{'
-               ? tinker__sample_result_decode_json(&out->wire, arena, body,
-                                                   why, sizeof why)
+               ? tinker__sample_result_decode_json(&out->wire, arena, body, why,
+                                                   sizeof why)
                : tinker__sample_result_decode(&out->wire, arena, body, why,
                                               sizeof why);
   if (!rc) rc = read_ids(f, &ids, why, sizeof why);
@@ -352,8 +357,7 @@ tinker_sample_result_prompt_logprobs(const tinker_sample_result_t *result,
 }
 
 size_t tinker_sample_result_prompt_topk(const tinker_sample_result_t *result,
-                                        size_t position,
-                                        const int32_t **tokens,
+                                        size_t position, const int32_t **tokens,
                                         const float **logprobs) {
   if (!result || position >= result->wire.prompt_topk.length) return 0;
   const tinker__topk_view_t *t = &result->wire.prompt_topk;

@@ -10,10 +10,11 @@
 #define STOPS_MAX 256
 
 static int check_numbers(const tinker_sampling_params_t *o) {
-  if (o->has_temperature && !(o->temperature >= 0 && isfinite(o->temperature)))
+  if (o->has_temperature &&
+      !(o->temperature >= 0 && isfinite(o->temperature))) {
     return TINKER_EINVAL;
-  if (!(o->top_p >= 0 && o->top_p <= 1) || o->top_k < -1)
-    return TINKER_EINVAL;
+  }
+  if (!(o->top_p >= 0 && o->top_p <= 1) || o->top_k < -1) return TINKER_EINVAL;
   if (o->topk_prompt_logprobs < 0) return TINKER_EINVAL;
   return 0;
 }
@@ -22,13 +23,16 @@ static int check_stop(const tinker_sampling_params_t *o) {
   size_t kinds = (o->stop_string_count > 0) + (o->stop_token_count > 0) +
                  (o->no_stop != 0);
   if (kinds > 1) return TINKER_EINVAL;
-  if (o->stop_string_count > STOPS_MAX || o->stop_token_count > STOPS_MAX)
+  if (o->stop_string_count > STOPS_MAX || o->stop_token_count > STOPS_MAX) {
     return TINKER_EOVERFLOW;
+  }
   if ((o->stop_string_count && !o->stop_strings) ||
-      (o->stop_token_count && !o->stop_tokens))
+      (o->stop_token_count && !o->stop_tokens)) {
     return TINKER_EINVAL;
-  for (size_t i = 0; i < o->stop_string_count; i++)
+  }
+  for (size_t i = 0; i < o->stop_string_count; i++) {
     if (!o->stop_strings[i] || !o->stop_strings[i][0]) return TINKER_EINVAL;
+  }
   return 0;
 }
 
@@ -44,8 +48,9 @@ static void fill_params(tinker__sample_params_t *p,
   if (o->top_p > 0) p->top_p = o->top_p;
   if (o->no_stop) p->stop = TINKER__STOP_NONE;
   if (o->stop_string_count) {
-    for (size_t i = 0; i < o->stop_string_count; i++)
+    for (size_t i = 0; i < o->stop_string_count; i++) {
       strings[i] = tinker__str(o->stop_strings[i]);
+    }
     p->stop = TINKER__STOP_STRINGS;
     p->stop_strings = strings;
     p->stop_count = o->stop_string_count;
@@ -79,9 +84,8 @@ static int encode(tinker__op_t *op, const tinker_input_t *prompt,
 int tinker_sampler_sample(tinker_sampler_t *sampler,
                           const tinker_input_t *prompt,
                           const tinker_sampling_params_t *params,
-                          const tinker_call_options_t *call,
-                          tinker_done_cb cb, void *user,
-                          tinker_future_t **out) {
+                          const tinker_call_options_t *call, tinker_done_cb cb,
+                          void *user, tinker_future_t **out) {
   if (!sampler || !prompt || prompt->len == 0) return TINKER_EINVAL;
   tinker__call_t c = {sampler->core, sampler->turn, call, cb, user, out};
   tinker_sampling_params_t o;
@@ -90,9 +94,10 @@ int tinker_sampler_sample(tinker_sampler_t *sampler,
       tinker__options_take(&o, sizeof o, params, "sampling_params", NULL, 0);
   if (!rc) rc = check_numbers(&o);
   if (!rc) rc = check_stop(&o);
-  if (!rc)
+  if (!rc) {
     rc = tinker__job_begin(&c, &tinker__kind_sample, &tinker__result_sample, 1,
                            &op);
+  }
   if (!rc) rc = encode(op, prompt, &o);
   return tinker__job_end(&c, op, rc);
 }

@@ -30,8 +30,7 @@ static const struct loss {
     [TINKER_LOSS_IMPORTANCE_SAMPLING] = {"importance_sampling",
                                          {"target_tokens", "logprobs",
                                           "advantages"}},
-    [TINKER_LOSS_PPO] = {"ppo",
-                         {"target_tokens", "logprobs", "advantages"}},
+    [TINKER_LOSS_PPO] = {"ppo", {"target_tokens", "logprobs", "advantages"}},
     [TINKER_LOSS_CISPO] = {"cispo",
                            {"target_tokens", "logprobs", "advantages"}},
     [TINKER_LOSS_DRO] = {"dro", {"target_tokens", "logprobs", "advantages"}},
@@ -59,10 +58,12 @@ static int check_datum(const tinker_datum_t *d, const struct loss *loss) {
   for (size_t i = 0; i < 4 && loss->inputs[i]; i++) {
     const tinker__input_tensor_t *t = tinker__datum_tensor(d, loss->inputs[i]);
     bool is_target = i == 0;
-    if (!t || t->is_float == is_target || t->rows != d->input->len)
+    if (!t || t->is_float == is_target || t->rows != d->input->len) {
       return TINKER_EINVAL;
-    if (t->cols && loss != &losses[TINKER_LOSS_CROSS_ENTROPY])
+    }
+    if (t->cols && loss != &losses[TINKER_LOSS_CROSS_ENTROPY]) {
       return TINKER_EINVAL;
+    }
   }
   return 0;
 }
@@ -71,11 +72,12 @@ static int check_loss(batch_t *b, const tinker_loss_t *given) {
   tinker_loss_t o;
   int rc = tinker__options_take(&o, sizeof o, given, "loss", NULL, 0);
   if (rc) return rc;
-  if (o.kind < 0 || (size_t)o.kind >= sizeof losses / sizeof losses[0])
+  if (o.kind < 0 || (size_t)o.kind >= sizeof losses / sizeof losses[0]) {
     return TINKER_EINVAL;
+  }
   const bool dro = o.kind == TINKER_LOSS_DRO;
-  const bool clips = o.kind == TINKER_LOSS_PPO ||
-                     o.kind == TINKER_LOSS_CISPO || o.kind == TINKER_LOSS_GSPO;
+  const bool clips = o.kind == TINKER_LOSS_PPO || o.kind == TINKER_LOSS_CISPO ||
+                     o.kind == TINKER_LOSS_GSPO;
   const double values[3] = {o.clip_low_threshold, o.clip_high_threshold,
                             o.beta};
   const char *names[3] = {"clip_low_threshold", "clip_high_threshold", "beta"};
@@ -85,7 +87,9 @@ static int check_loss(batch_t *b, const tinker_loss_t *given) {
     if (values[i] == 0) continue;
     if (!(i == 2 ? dro : clips)) return TINKER_EINVAL;
     b->config[b->config_count++] = (tinker__config_entry_t){
-        .name = tinker__str(names[i]), .number = values[i]};
+        .name = tinker__str(names[i]),
+        .number = values[i],
+    };
   }
   b->loss = &losses[o.kind];
   return 0;
@@ -105,18 +109,20 @@ static int view_batch(batch_t *b) {
 
 static int encode_chunks(const batch_t *b, tinker__op_t *op,
                          const tinker__chunk_limits_t *limits) {
-  tinker__fb_view_t view = {.model_id = tinker__str(op->turn->id),
-                            .loss_fn = tinker__str(b->loss->name),
-                            .config = b->config,
-                            .config_count = b->config_count,
-                            .forward_only = b->forward_only};
+  tinker__fb_view_t view = {
+      .model_id = tinker__str(op->turn->id),
+      .loss_fn = tinker__str(b->loss->name),
+      .config = b->config,
+      .config_count = b->config_count,
+      .forward_only = b->forward_only,
+  };
   size_t at = 0;
   for (size_t i = 0; i < op->count; i++) {
     size_t end = tinker__chunk_end(limits, b->estimates, b->n, at);
     view.datums = b->views + at;
     view.datum_count = end - at;
-    int rc = tinker__fb_request_encode(&op->parts[i].body, op->mem, &view,
-                                       NULL, 0);
+    int rc =
+        tinker__fb_request_encode(&op->parts[i].body, op->mem, &view, NULL, 0);
     if (rc) return rc;
     at = end;
   }
@@ -126,14 +132,14 @@ static int encode_chunks(const batch_t *b, tinker__op_t *op,
 static int submit_batch(const tinker__call_t *c, batch_t *b) {
   const tinker__chunk_limits_t *limits = &c->core->chunks;
   tinker__op_t *op = NULL;
-  const tinker__kind_t *kind = b->forward_only
-                                   ? &tinker__kind_forward
-                                   : &tinker__kind_forward_backward;
+  const tinker__kind_t *kind =
+      b->forward_only ? &tinker__kind_forward : &tinker__kind_forward_backward;
   int rc = view_batch(b);
-  if (!rc)
-    rc = tinker__job_begin(c, kind, &tinker__result_forward,
-                           tinker__chunk_count(limits, b->estimates, b->n),
-                           &op);
+  if (!rc) {
+    rc =
+        tinker__job_begin(c, kind, &tinker__result_forward,
+                          tinker__chunk_count(limits, b->estimates, b->n), &op);
+  }
   if (!rc) rc = encode_chunks(b, op, limits);
   if (!rc) op->parallel = c->core->parallel_chunks;
   return tinker__job_end(c, op, rc);
@@ -156,17 +162,16 @@ static int batch_call(tinker_trainer_t *t, const tinker_datum_t *const *data,
 int tinker_trainer_forward(tinker_trainer_t *trainer,
                            const tinker_datum_t *const *data, size_t n,
                            const tinker_loss_t *loss,
-                           const tinker_call_options_t *call,
-                           tinker_done_cb cb, void *user,
-                           tinker_future_t **out) {
+                           const tinker_call_options_t *call, tinker_done_cb cb,
+                           void *user, tinker_future_t **out) {
   if (!trainer) return TINKER_EINVAL;
   tinker__call_t c = call_of(trainer, call, cb, user, out);
   return batch_call(trainer, data, n, loss, true, &c);
 }
 
 int tinker_trainer_forward_backward(tinker_trainer_t *trainer,
-                                    const tinker_datum_t *const *data,
-                                    size_t n, const tinker_loss_t *loss,
+                                    const tinker_datum_t *const *data, size_t n,
+                                    const tinker_loss_t *loss,
                                     const tinker_call_options_t *call,
                                     tinker_done_cb cb, void *user,
                                     tinker_future_t **out) {
@@ -183,9 +188,10 @@ static int message_call(const tinker__call_t *c, const tinker__kind_t *kind,
                         const void *message) {
   tinker__op_t *op = NULL;
   int rc = tinker__job_begin(c, kind, result, 1, &op);
-  if (!rc)
+  if (!rc) {
     rc = tinker__message_encode_numbered(&op->parts[0].body, op->mem, table,
                                          message, tinker__str(op->turn->id));
+  }
   return tinker__job_end(c, op, rc);
 }
 
@@ -211,13 +217,15 @@ int tinker_trainer_optim_step(tinker_trainer_t *trainer,
       .beta2 = or_default(o.beta2, d.beta2),
       .eps = or_default(o.eps, d.eps),
       .weight_decay = o.weight_decay,
-      .grad_clip_norm = o.grad_clip_norm};
+      .grad_clip_norm = o.grad_clip_norm,
+  };
   if (!(a.learning_rate >= 0 && isfinite(a.learning_rate)) ||
       !(a.beta1 >= 0 && a.beta1 < 1) || !(a.beta2 >= 0 && a.beta2 < 1) ||
       !(a.eps >= 0 && isfinite(a.eps)) ||
       !(a.weight_decay >= 0 && isfinite(a.weight_decay)) ||
-      !(a.grad_clip_norm >= 0 && isfinite(a.grad_clip_norm)))
+      !(a.grad_clip_norm >= 0 && isfinite(a.grad_clip_norm))) {
     return TINKER_EINVAL;
+  }
   tinker__optim_step_t m = {.has_adam_params = true, .adam_params = a};
   tinker__call_t c = call_of(trainer, call, cb, user, out);
   return message_call(&c, &tinker__kind_optim_step, &tinker__result_optim,
@@ -249,10 +257,12 @@ int tinker_trainer_save_state(tinker_trainer_t *trainer, const char *name,
   tinker_save_options_t o;
   int rc = take_save(&o, options, name);
   if (rc) return rc;
-  tinker__save_weights_t m = {.path = name,
-                              .has_ttl_seconds = o.ttl_seconds != 0,
-                              .ttl_seconds = o.ttl_seconds,
-                              .overwrite = o.overwrite != 0};
+  tinker__save_weights_t m = {
+      .path = name,
+      .has_ttl_seconds = o.ttl_seconds != 0,
+      .ttl_seconds = o.ttl_seconds,
+      .overwrite = o.overwrite != 0,
+  };
   tinker__call_t c = call_of(trainer, call, cb, user, out);
   return message_call(&c, &tinker__kind_save_weights, &tinker__result_path,
                       &tinker__save_weights_msg, &m);
@@ -266,18 +276,19 @@ int tinker_trainer_save_weights_for_sampler(
   tinker_save_options_t o;
   int rc = take_save(&o, options, name);
   if (rc || o.overwrite) return rc ? rc : TINKER_EINVAL;
-  tinker__save_sampler_t m = {.path = name,
-                              .kind = "snapshot",
-                              .has_ttl_seconds = o.ttl_seconds != 0,
-                              .ttl_seconds = o.ttl_seconds};
+  tinker__save_sampler_t m = {
+      .path = name,
+      .kind = "snapshot",
+      .has_ttl_seconds = o.ttl_seconds != 0,
+      .ttl_seconds = o.ttl_seconds,
+  };
   tinker__call_t c = call_of(trainer, call, cb, user, out);
   return message_call(&c, &tinker__kind_save_sampler, &tinker__result_path,
                       &tinker__save_sampler_msg, &m);
 }
 
 static int load(const tinker__call_t *c, const char *path, bool optimizer) {
-  if (!path || strncmp(path, "tinker://", 9) || !path[9])
-    return TINKER_EINVAL;
+  if (!path || strncmp(path, "tinker://", 9) || !path[9]) return TINKER_EINVAL;
   tinker__load_weights_t m = {.path = path, .optimizer = optimizer};
   return message_call(c, &tinker__kind_load_weights, &tinker__result_none,
                       &tinker__load_weights_msg, &m);
@@ -292,10 +303,11 @@ int tinker_trainer_load_state(tinker_trainer_t *trainer, const char *path,
   return load(&c, path, false);
 }
 
-int tinker_trainer_load_state_with_optimizer(
-    tinker_trainer_t *trainer, const char *path,
-    const tinker_call_options_t *call, tinker_done_cb cb, void *user,
-    tinker_future_t **out) {
+int tinker_trainer_load_state_with_optimizer(tinker_trainer_t *trainer,
+                                             const char *path,
+                                             const tinker_call_options_t *call,
+                                             tinker_done_cb cb, void *user,
+                                             tinker_future_t **out) {
   if (!trainer) return TINKER_EINVAL;
   tinker__call_t c = call_of(trainer, call, cb, user, out);
   return load(&c, path, true);

@@ -6,7 +6,7 @@
 #include <tinker/error.h>
 
 #define SMALL_BLOCK 4096
-#define ALIGN       sizeof(max_align_t)
+#define ALIGN sizeof(max_align_t)
 
 typedef union tinker__arena_block_u {
   union tinker__arena_block_u *next;
@@ -47,8 +47,9 @@ static void *fail(tinker__arena_t *a, bool over) {
 
 static void *new_block(tinker__arena_t *a, size_t size) {
   if (size > PTRDIFF_MAX - sizeof(tinker__arena_block_t)) return fail(a, true);
-  if (a->limit && (a->used > a->limit || size > a->limit - a->used))
+  if (a->limit && (a->used > a->limit || size > a->limit - a->used)) {
     return fail(a, true);
+  }
   tinker__arena_block_t *b = tinker__mem_alloc(a->mem, sizeof(*b) + size);
   if (!b) return fail(a, false);
   b->next = a->blocks;
@@ -60,8 +61,9 @@ static void *new_block(tinker__arena_t *a, size_t size) {
 void *tinker__arena_alloc(tinker__arena_t *a, size_t size) {
   if (size > SIZE_MAX - ALIGN) return fail(a, true);
   size = (size + ALIGN - 1) / ALIGN * ALIGN;
-  if (size > SMALL_BLOCK / 4) /* its own block; the small one stays in use */
+  if (size > SMALL_BLOCK / 4) { /* its own block; the small one stays in use */
     return new_block(a, size);
+  }
   if (size > a->left) {
     char *fresh = new_block(a, SMALL_BLOCK);
     if (!fresh) return NULL;
@@ -69,8 +71,9 @@ void *tinker__arena_alloc(tinker__arena_t *a, size_t size) {
     a->left = SMALL_BLOCK;
   }
   void *p = a->at;
-  if (!p) /* size 0 before the first block */
+  if (!p) { /* size 0 before the first block */
     return new_block(a, ALIGN);
+  }
   a->at += size;
   a->left -= size;
   return p;

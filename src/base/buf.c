@@ -39,8 +39,9 @@ static int grow(tinker__buf_t *b, size_t need) {
 int tinker__buf_reserve(tinker__buf_t *b, size_t more) {
   if (b->error) return b->error;
   if (more <= b->cap - b->len) return 0;
-  if (b->len > b->max || more > b->max - b->len)
+  if (b->len > b->max || more > b->max - b->len) {
     return tinker__buf_fail(b, TINKER_EOVERFLOW);
+  }
   return grow(b, b->len + more);
 }
 

@@ -62,8 +62,9 @@ static const char alphabet[] =
 
 int tinker__base64_encode(tinker__buf_t *out, const void *data, size_t len) {
   const unsigned char *p = data;
-  if (len > SIZE_MAX / 4 * 3 - 4)
+  if (len > SIZE_MAX / 4 * 3 - 4) {
     return tinker__buf_fail(out, TINKER_EOVERFLOW);
+  }
   int rc = tinker__buf_reserve(out, (len + 2) / 3 * 4);
   if (rc || !len) return rc;
   char *q = out->data + out->len;
@@ -96,8 +97,9 @@ static size_t quad(const char *p, size_t pad, unsigned char out[3]) {
     if (x < 0) return 0;
     v = v << 6 | (uint32_t)x;
   }
-  if ((pad == 1 && v & 0xff) || (pad == 2 && v & 0xffff))
+  if ((pad == 1 && v & 0xff) || (pad == 2 && v & 0xffff)) {
     return 0; /* stray bits behind the last byte */
+  }
   out[0] = (unsigned char)(v >> 16);
   out[1] = (unsigned char)(v >> 8);
   out[2] = (unsigned char)v;

@@ -55,8 +55,9 @@ tinker_error_t *tinker__error_retain(const tinker_error_t *e) {
 
 void tinker__error_release(tinker_error_t *e) {
   if (!e || !e->mem) return;
-  if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1)
+  if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1) {
     tinker__mem_free(e->mem, e);
+  }
 }
 
 unsigned tinker__error_advice(const tinker_error_t *e) {
@@ -65,29 +66,23 @@ unsigned tinker__error_advice(const tinker_error_t *e) {
 
 const char *tinker_code_name(int code) {
   switch (code) {
-  case TINKER_OK:
-    return "TINKER_OK";
+  case TINKER_OK: return "TINKER_OK";
 #define NAME(name, number, text)                                               \
-  case number:                                                                 \
-    return "TINKER_" #name;
+  case number: return "TINKER_" #name;
     TINKER_ERROR_MAP(NAME)
 #undef NAME
-  default:
-    return "TINKER_UNKNOWN";
+  default: return "TINKER_UNKNOWN";
   }
 }
 
 const char *tinker_code_text(int code) {
   switch (code) {
-  case TINKER_OK:
-    return "success";
+  case TINKER_OK: return "success";
 #define TEXT(name, number, text)                                               \
-  case number:                                                                 \
-    return text;
+  case number: return text;
     TINKER_ERROR_MAP(TEXT)
 #undef TEXT
-  default:
-    return "unknown code";
+  default: return "unknown code";
   }
 }
 

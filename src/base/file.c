@@ -25,17 +25,19 @@ static int read_all(const tinker__world_t *w, int fd, const char *path,
     /* At the ceiling one more byte is tried: is there more in the file? */
     char extra;
     int rc = room ? tinker__buf_reserve(out, room) : 0;
-    if (rc)
+    if (rc) {
       return tinker__why(why, why_len, rc, "can't read %s: %s", path,
                          tinker_code_text(rc));
+    }
     ssize_t n = room ? w->read(w->user, fd, out->data + out->len, room)
                      : w->read(w->user, fd, &extra, 1);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return io_error(why, why_len, "read", path);
     if (n == 0) return 0;
-    if (!room)
+    if (!room) {
       return tinker__why(why, why_len, TINKER_EOVERFLOW,
                          "%s is longer than %zu bytes", path, out->max);
+    }
     out->len += (size_t)n;
   }
 }
@@ -63,9 +65,8 @@ static int digest_all(const tinker__world_t *w, int fd, const char *path,
 }
 
 int tinker__file_sha256(const tinker__world_t *w, tinker__mem_t *mem,
-                        const char *path,
-                        unsigned char out[TINKER__SHA256_LEN], char *why,
-                        size_t why_len) {
+                        const char *path, unsigned char out[TINKER__SHA256_LEN],
+                        char *why, size_t why_len) {
   tinker__sha256_t *h;
   unsigned char digest[TINKER__SHA256_LEN];
   int rc = tinker__sha256_new(&h, mem);
@@ -108,12 +109,13 @@ int tinker__file_sync_dir(const tinker__world_t *w, const char *dir, char *why,
 /* The folder of path, "." when it names none. */
 static void folder_of(const char *path, char dir[MAX_PATH_LEN]) {
   const char *slash = strrchr(path, '/');
-  if (!slash)
+  if (!slash) {
     snprintf(dir, MAX_PATH_LEN, ".");
-  else if (slash == path)
+  } else if (slash == path) {
     snprintf(dir, MAX_PATH_LEN, "/");
-  else
+  } else {
     snprintf(dir, MAX_PATH_LEN, "%.*s", (int)(slash - path), path);
+  }
 }
 
 /* Writes the temporary file and moves it into place. */
@@ -121,13 +123,15 @@ static int write_and_rename(const tinker__world_t *w, const char *path,
                             const char *tmp, int fd, tinker__str_t data,
                             char *why, size_t why_len) {
   int rc = 0;
-  if (write_all(w, fd, data.ptr, data.len))
+  if (write_all(w, fd, data.ptr, data.len)) {
     rc = io_error(why, why_len, "write", tmp);
-  else if (w->fsync(w->user, fd))
+  } else if (w->fsync(w->user, fd)) {
     rc = io_error(why, why_len, "sync", tmp);
+  }
   if (w->close(w->user, fd) && !rc) rc = io_error(why, why_len, "close", tmp);
-  if (!rc && w->rename(w->user, tmp, path))
+  if (!rc && w->rename(w->user, tmp, path)) {
     rc = io_error(why, why_len, "rename", path);
+  }
   if (rc) w->unlink(w->user, tmp);
   return rc;
 }
@@ -141,8 +145,9 @@ int tinker__file_publish(const tinker__world_t *w, const char *path,
   if (rc) return tinker__why(why, why_len, rc, "%s", tinker_code_text(rc));
   tinker__hex(random, sizeof(random), tag);
   int n = snprintf(tmp, sizeof(tmp), "%s.%s.tmp", path, tag);
-  if (n < 0 || (size_t)n >= sizeof(tmp))
+  if (n < 0 || (size_t)n >= sizeof(tmp)) {
     return tinker__why(why, why_len, TINKER_EOVERFLOW, "path is too long");
+  }
   int fd = w->open(w->user, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   if (fd < 0) return io_error(why, why_len, "create", tmp);
   tinker__str_t all = {len ? data : "", len};

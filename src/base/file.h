@@ -14,9 +14,8 @@ int tinker__file_read(const tinker__world_t *w, const char *path,
                       tinker__buf_t *out, char *why, size_t why_len);
 /* SHA-256 of a file of any length, a piece at a time. The same codes. */
 int tinker__file_sha256(const tinker__world_t *w, tinker__mem_t *mem,
-                        const char *path,
-                        unsigned char out[TINKER__SHA256_LEN], char *why,
-                        size_t why_len);
+                        const char *path, unsigned char out[TINKER__SHA256_LEN],
+                        char *why, size_t why_len);
 /* Durable replace. mode: permission bits, 0600 say. A crash may leave a
  * "<path>.<16 hex>.tmp" behind. */
 int tinker__file_publish(const tinker__world_t *w, const char *path,

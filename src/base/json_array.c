@@ -57,10 +57,11 @@ static void run_i32(tinker__json_t *j, tinker__vec_t *v, bool wide) {
     }
     if (*q != ',') break;
     int32_t value = neg ? -(int32_t)n : (int32_t)n;
-    if (wide)
+    if (wide) {
       ((int64_t *)(void *)out)[len] = value;
-    else
+    } else {
       ((int32_t *)(void *)out)[len] = value;
+    }
     len++;
     p = q + 1;
   }
@@ -71,8 +72,9 @@ static void run_i32(tinker__json_t *j, tinker__vec_t *v, bool wide) {
 static bool one_i32(tinker__json_t *j, tinker__vec_t *v) {
   int64_t value;
   if (!tinker__json_i64(j, &value)) return false;
-  if (value < INT32_MIN || value > INT32_MAX)
+  if (value < INT32_MIN || value > INT32_MAX) {
     return tinker__json_bad(j, "integer out of range");
+  }
   ((int32_t *)(void *)v->data)[v->len++] = (int32_t)value;
   return true;
 }
@@ -110,16 +112,18 @@ static bool elements(tinker__json_t *j, tinker__vec_t *v, kind_t kind) {
     if (!one(j, v, kind)) return false;
     tinker__json_space(j);
     char c = j->at < j->end ? *j->at : 0;
-    if (c != ',' && c != ']')
+    if (c != ',' && c != ']') {
       return tinker__json_bad(j, "expected a comma or ]");
+    }
     j->at++;
     if (c == ']') return true;
   }
 }
 
 static bool array(tinker__json_t *j, tinker__vec_t *v, kind_t kind) {
-  if (tinker__json_peek(j) != TINKER__JSON_ARRAY)
+  if (tinker__json_peek(j) != TINKER__JSON_ARRAY) {
     return tinker__json_bad(j, "expected an array");
+  }
   j->at++;
   tinker__json_space(j);
   if (j->at < j->end && *j->at == ']') {

@@ -7,7 +7,7 @@
 #include "base/json_scan.h"
 
 /* What a level of nesting is, and whether it has had an element. */
-#define LEVEL_OBJECT  1
+#define LEVEL_OBJECT 1
 #define LEVEL_STARTED 2
 
 /* A block that holds one unescaped string. */
@@ -48,8 +48,9 @@ bool tinker__json_bad(tinker__json_t *j, const char *reason) {
 
 void tinker__json_space(tinker__json_t *j) {
   const char *p = j->at;
-  while (p < j->end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+  while (p < j->end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r')) {
     p++;
+  }
   j->at = p;
 }
 
@@ -58,25 +59,19 @@ tinker__json_type_t tinker__json_peek(tinker__json_t *j) {
   tinker__json_space(j);
   if (j->at == j->end) return TINKER__JSON_END;
   switch (*j->at) {
-  case 'n':
-    return TINKER__JSON_NULL;
+  case 'n': return TINKER__JSON_NULL;
   case 't':
-  case 'f':
-    return TINKER__JSON_BOOL;
-  case '"':
-    return TINKER__JSON_STRING;
-  case '[':
-    return TINKER__JSON_ARRAY;
-  case '{':
-    return TINKER__JSON_OBJECT;
+  case 'f': return TINKER__JSON_BOOL;
+  case '"': return TINKER__JSON_STRING;
+  case '[': return TINKER__JSON_ARRAY;
+  case '{': return TINKER__JSON_OBJECT;
   case ']':
-  case '}':
-    return TINKER__JSON_END;
-  default:
-    break;
+  case '}': return TINKER__JSON_END;
+  default: break;
   }
-  if (*j->at == '-' || (*j->at >= '0' && *j->at <= '9'))
+  if (*j->at == '-' || (*j->at >= '0' && *j->at <= '9')) {
     return TINKER__JSON_NUMBER;
+  }
   tinker__json_bad(j, "no value starts like this");
   return TINKER__JSON_END;
 }
@@ -90,8 +85,9 @@ static bool expect(tinker__json_t *j, tinker__json_type_t type,
 /* Takes the rest of a word whose first letter was seen. */
 static bool word(tinker__json_t *j, const char *text) {
   size_t n = strlen(text);
-  if ((size_t)(j->end - j->at) < n || memcmp(j->at, text, n) != 0)
+  if ((size_t)(j->end - j->at) < n || memcmp(j->at, text, n) != 0) {
     return tinker__json_bad(j, "no value starts like this");
+  }
   j->at += n;
   return true;
 }
@@ -113,8 +109,7 @@ static bool digit(const char *p, const char *end) {
 }
 
 static const char *digits(const char *p, const char *end) {
-  while (digit(p, end))
-    p++;
+  while (digit(p, end)) p++;
   return p;
 }
 
@@ -208,20 +203,13 @@ static char simple_escape(char c) {
   switch (c) {
   case '"':
   case '\\':
-  case '/':
-    return c;
-  case 'b':
-    return '\b';
-  case 'f':
-    return '\f';
-  case 'n':
-    return '\n';
-  case 'r':
-    return '\r';
-  case 't':
-    return '\t';
-  default:
-    return 0;
+  case '/': return c;
+  case 'b': return '\b';
+  case 'f': return '\f';
+  case 'n': return '\n';
+  case 'r': return '\r';
+  case 't': return '\t';
+  default: return 0;
   }
 }
 
@@ -240,8 +228,9 @@ static bool scan_string(tinker__json_t *j, tinker__str_t *raw, bool *escaped) {
   *escaped = false;
   for (;;) {
     while (p < j->end && (unsigned char)*p >= 0x20 &&
-           (unsigned char)*p < 0x80 && *p != '"' && *p != '\\')
+           (unsigned char)*p < 0x80 && *p != '"' && *p != '\\') {
       p++;
+    }
     if (p == j->end) return tinker__json_bad(j, "string without an end");
     if (*p == '"') break;
     bool escape = *p == '\\';
@@ -250,9 +239,9 @@ static bool scan_string(tinker__json_t *j, tinker__str_t *raw, bool *escaped) {
                                           : tinker__utf8_step(p, j->end);
     if (!n) {
       j->at = p;
-      return tinker__json_bad(j, escape ? "malformed escape"
-                                        : "control character or invalid UTF-8 "
-                                          "in a string");
+      return tinker__json_bad(
+          j, escape ? "malformed escape"
+                    : "control character or invalid UTF-8 in a string");
     }
     *escaped |= escape;
     p += n;
@@ -322,8 +311,9 @@ bool tinker__json_string(tinker__json_t *j, tinker__str_t *out) {
 }
 
 static bool enter(tinker__json_t *j, unsigned char level) {
-  if (j->depth == TINKER__JSON_MAX_DEPTH)
+  if (j->depth == TINKER__JSON_MAX_DEPTH) {
     return tinker__json_bad(j, "nested too deeply");
+  }
   j->stack[j->depth++] = level;
   j->at++;
   return true;
@@ -342,8 +332,9 @@ bool tinker__json_object(tinker__json_t *j) {
 static bool next(tinker__json_t *j, unsigned char level, char close,
                  const char *reason) {
   if (j->error) return false;
-  if (!j->depth || (j->stack[j->depth - 1] & LEVEL_OBJECT) != level)
+  if (!j->depth || (j->stack[j->depth - 1] & LEVEL_OBJECT) != level) {
     return tinker__json_bad(j, "not inside such a value");
+  }
   tinker__json_space(j);
   unsigned char *state = &j->stack[j->depth - 1];
   char c = j->at < j->end ? *j->at : 0;
@@ -369,14 +360,17 @@ static bool take_key(tinker__json_t *j, tinker__str_t *out) {
   bool escaped;
   tinker__str_t raw;
   if (!next(j, LEVEL_OBJECT, '}', "expected a comma or }") ||
-      !expect(j, TINKER__JSON_STRING, "expected a key"))
+      !expect(j, TINKER__JSON_STRING, "expected a key")) {
     return false;
-  if (out ? !take_string(j, out) : !scan_string(j, &raw, &escaped))
+  }
+  if (out ? !take_string(j, out) : !scan_string(j, &raw, &escaped)) {
     return false;
+  }
   j->last_key = out ? *out : raw;
   tinker__json_space(j);
-  if (j->at == j->end || *j->at != ':')
+  if (j->at == j->end || *j->at != ':') {
     return tinker__json_bad(j, "expected a colon");
+  }
   j->at++;
   return true;
 }
@@ -390,20 +384,13 @@ static bool skip_start(tinker__json_t *j) {
   bool flag;
   tinker__str_t text;
   switch (tinker__json_peek(j)) {
-  case TINKER__JSON_NULL:
-    return tinker__json_null(j);
-  case TINKER__JSON_BOOL:
-    return tinker__json_bool(j, &flag);
-  case TINKER__JSON_NUMBER:
-    return tinker__json_number(j, &text, &flag);
-  case TINKER__JSON_STRING:
-    return scan_string(j, &text, &flag);
-  case TINKER__JSON_ARRAY:
-    return enter(j, 0);
-  case TINKER__JSON_OBJECT:
-    return enter(j, LEVEL_OBJECT);
-  case TINKER__JSON_END:
-    break;
+  case TINKER__JSON_NULL: return tinker__json_null(j);
+  case TINKER__JSON_BOOL: return tinker__json_bool(j, &flag);
+  case TINKER__JSON_NUMBER: return tinker__json_number(j, &text, &flag);
+  case TINKER__JSON_STRING: return scan_string(j, &text, &flag);
+  case TINKER__JSON_ARRAY: return enter(j, 0);
+  case TINKER__JSON_OBJECT: return enter(j, LEVEL_OBJECT);
+  case TINKER__JSON_END: break;
   }
   return tinker__json_bad(j, "expected a value");
 }
@@ -430,10 +417,11 @@ bool tinker__json_raw(tinker__json_t *j, tinker__str_t *out) {
 int tinker__json_end(tinker__json_t *j) {
   if (!j->error) {
     tinker__json_space(j);
-    if (j->depth)
+    if (j->depth) {
       tinker__json_bad(j, "the text ends inside a value");
-    else if (j->at != j->end)
+    } else if (j->at != j->end) {
       tinker__json_bad(j, "something follows the value");
+    }
   }
   return j->error;
 }

@@ -30,10 +30,10 @@ typedef struct tinker__json_s {
   const char *start, *at, *end;
   int depth;
   unsigned char stack[TINKER__JSON_MAX_DEPTH]; /* what each level is, state */
-  int error;          /* 0, TINKER_EJSON or TINKER_ENOMEM */
-  size_t error_at;    /* byte offset */
-  const char *reason; /* static text */
-  void *owned;        /* strings with escapes, freed by tinker__json_done */
+  int error;              /* 0, TINKER_EJSON or TINKER_ENOMEM */
+  size_t error_at;        /* byte offset */
+  const char *reason;     /* static text */
+  void *owned;            /* strings with escapes, freed by tinker__json_done */
   tinker__str_t last_key; /* the last key that was read, for error texts */
 } tinker__json_t;
 

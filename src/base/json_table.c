@@ -10,27 +10,29 @@ int tinker__json_shown(tinker__str_t s) {
   size_t n = s.len;
   if (n > SHOWN) {
     n = SHOWN;
-    while (n > 0 && ((unsigned char)s.ptr[n] & 0xc0) == 0x80)
-      n--;
+    while (n > 0 && ((unsigned char)s.ptr[n] & 0xc0) == 0x80) n--;
   }
   return (int)n;
 }
 
 int tinker__json_told(const tinker__json_t *j, const char *where, char *why,
                       size_t why_len) {
-  if (j->error == TINKER_ENOMEM)
+  if (j->error == TINKER_ENOMEM) {
     return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+  }
   return tinker__why(why, why_len, TINKER_EFORMAT, "%s: %s at byte %zu", where,
                      j->reason ? j->reason : "malformed JSON", j->error_at);
 }
 
 static bool says_nothing(tinker__str_t raw) {
   if (tinker__str_eqs(raw, "null") || tinker__str_eqs(raw, "false") ||
-      tinker__str_eqs(raw, "\"\""))
+      tinker__str_eqs(raw, "\"\"")) {
     return true;
+  }
   if (raw.len < 2 || (raw.ptr[0] != '[' && raw.ptr[0] != '{')) return false;
-  for (size_t i = 1; i + 1 < raw.len; i++)
+  for (size_t i = 1; i + 1 < raw.len; i++) {
     if (raw.ptr[i] == 0 || !strchr(" \t\r\n", raw.ptr[i])) return false;
+  }
   return true;
 }
 
@@ -48,8 +50,7 @@ typedef struct tinker__json_slots_s {
 static int take(const tinker__json_slots_t *t, tinker__str_t key,
                 tinker__str_t value) {
   size_t i = 0;
-  while (i < t->n && !tinker__str_eqs(key, t->keys[i]))
-    i++;
+  while (i < t->n && !tinker__str_eqs(key, t->keys[i])) i++;
   if (i == t->n) {
     if (!t->strict || says_nothing(value)) return 0;
     return tinker__why(t->why, t->why_len, TINKER_ENOTSUP,
@@ -57,9 +58,10 @@ static int take(const tinker__json_slots_t *t, tinker__str_t key,
                        tinker__json_shown(key), key.ptr,
                        tinker__json_shown(value), value.ptr);
   }
-  if (t->raw[i].len)
+  if (t->raw[i].len) {
     return tinker__why(t->why, t->why_len, TINKER_EFORMAT,
                        "%s: %s is there twice", t->where, t->keys[i]);
+  }
   if (!tinker__str_eqs(value, "null")) t->raw[i] = value;
   return 0;
 }
@@ -72,14 +74,16 @@ int tinker__json_table(tinker__mem_t *mem, tinker__str_t text,
   tinker__json_t j;
   tinker__str_t key, value;
   int rc = 0;
-  for (size_t i = 0; i < n; i++)
-    raw[i] = (tinker__str_t){"", 0};
+  for (size_t i = 0; i < n; i++) raw[i] = (tinker__str_t){"", 0};
   tinker__json_init(&j, mem, text.ptr, text.len);
-  if (tinker__json_object(&j))
-    while (rc == 0 && tinker__json_key(&j, &key))
+  if (tinker__json_object(&j)) {
+    while (rc == 0 && tinker__json_key(&j, &key)) {
       if (tinker__json_raw(&j, &value)) rc = take(&t, key, value);
-  if (rc == 0 && tinker__json_end(&j) != 0)
+    }
+  }
+  if (rc == 0 && tinker__json_end(&j) != 0) {
     rc = tinker__json_told(&j, where, why, why_len);
+  }
   tinker__json_done(&j);
   return rc;
 }

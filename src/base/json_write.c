@@ -47,20 +47,11 @@ static void put_escape(tinker__buf_t *b, unsigned char c) {
   size_t n = 2;
   switch (c) {
   case '"':
-  case '\\':
-    text[1] = (char)c;
-    break;
-  case '\n':
-    text[1] = 'n';
-    break;
-  case '\r':
-    text[1] = 'r';
-    break;
-  case '\t':
-    text[1] = 't';
-    break;
-  default:
-    n = 6;
+  case '\\': text[1] = (char)c; break;
+  case '\n': text[1] = 'n'; break;
+  case '\r': text[1] = 'r'; break;
+  case '\t': text[1] = 't'; break;
+  default: n = 6;
   }
   tinker__buf_add(b, text, n);
 }
@@ -109,10 +100,11 @@ void tinker__jsonw_null(tinker__jsonw_t *w) {
 }
 
 void tinker__jsonw_cstr(tinker__jsonw_t *w, const char *s) {
-  if (s)
+  if (s) {
     tinker__jsonw_str(w, tinker__str(s));
-  else
+  } else {
     tinker__jsonw_null(w);
+  }
 }
 
 void tinker__jsonw_bool(tinker__jsonw_t *w, bool v) {
@@ -218,21 +210,24 @@ static size_t block(size_t at, size_t n) {
 
 void tinker__jsonw_i32_array(tinker__jsonw_t *w, const int32_t *v, size_t n) {
   open(w, '[');
-  for (size_t i = 0; i < n; i += BLOCK)
+  for (size_t i = 0; i < n; i += BLOCK) {
     if (!put_block_i32(w->out, v + i, block(i, n))) return;
+  }
   close_array(w, n);
 }
 
 void tinker__jsonw_i64_array(tinker__jsonw_t *w, const int64_t *v, size_t n) {
   open(w, '[');
-  for (size_t i = 0; i < n; i += BLOCK)
+  for (size_t i = 0; i < n; i += BLOCK) {
     if (!put_block_i64(w->out, v + i, block(i, n))) return;
+  }
   close_array(w, n);
 }
 
 void tinker__jsonw_f32_array(tinker__jsonw_t *w, const float *v, size_t n) {
   open(w, '[');
-  for (size_t i = 0; i < n; i += BLOCK)
+  for (size_t i = 0; i < n; i += BLOCK) {
     if (!put_block_f32(w->out, v + i, block(i, n))) return;
+  }
   close_array(w, n);
 }

@@ -38,8 +38,7 @@ int tinker__log_new(tinker__log_t **out, tinker__mem_t *mem,
                     tinker_log_level_t level, size_t capacity,
                     void (*wake)(void *user), void *user) {
   size_t n = 1;
-  while (n < capacity && n < 65536)
-    n *= 2;
+  while (n < capacity && n < 65536) n *= 2;
   tinker__log_t *log =
       tinker__mem_zalloc(mem, sizeof(*log) + n * sizeof(log->ring[0]));
   if (!log) return TINKER_ENOMEM;

@@ -57,17 +57,14 @@ uint64_t tinker__siphash(uint64_t k0, uint64_t k1, const void *data,
   size_t left = len;
   for (; left >= 8; left -= 8, p += 8) {
     uint64_t m = 0;
-    for (int i = 0; i < 8; i++)
-      m |= (uint64_t)p[i] << (8 * i);
+    for (int i = 0; i < 8; i++) m |= (uint64_t)p[i] << (8 * i);
     sip_word(v, m);
   }
   uint64_t last = (uint64_t)(len & 0xff) << 56;
-  for (size_t i = 0; i < left; i++)
-    last |= (uint64_t)p[i] << (8 * i);
+  for (size_t i = 0; i < left; i++) last |= (uint64_t)p[i] << (8 * i);
   sip_word(v, last);
   v[2] ^= 0xff;
-  for (int i = 0; i < 4; i++)
-    sip_round(v);
+  for (int i = 0; i < 4; i++) sip_round(v);
   return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
@@ -93,8 +90,9 @@ int tinker__map_new(tinker__map_t **out, tinker__mem_t *mem) {
 
 void tinker__map_free(tinker__map_t *m) {
   if (!m) return;
-  for (size_t i = 0; i <= m->mask; i++)
+  for (size_t i = 0; i <= m->mask; i++) {
     tinker__mem_free(m->mem, m->slots[i].key);
+  }
   tinker__mem_free(m->mem, m->slots);
   tinker__mem_free(m->mem, m);
 }
@@ -111,8 +109,9 @@ static tinker__slot_t *find(const tinker__map_t *m, tinker__str_t key,
     tinker__slot_t *s = &m->slots[i];
     if (!s->key && !s->dead) return s;
     if (s->key && s->hash == hash &&
-        tinker__str_eq((tinker__str_t){s->key, s->len}, key))
+        tinker__str_eq((tinker__str_t){s->key, s->len}, key)) {
       return s;
+    }
   }
 }
 
@@ -139,9 +138,11 @@ static int rebuild(tinker__map_t *m) {
   m->slots = fresh;
   m->mask = slots - 1;
   m->used = m->len;
-  for (size_t i = 0; i < old_slots; i++)
-    if (old[i].key)
+  for (size_t i = 0; i < old_slots; i++) {
+    if (old[i].key) {
       *find(m, (tinker__str_t){old[i].key, old[i].len}, old[i].hash) = old[i];
+    }
+  }
   tinker__mem_free(m->mem, old);
   return 0;
 }

@@ -88,8 +88,9 @@ static void unbook(tinker__mem_t *mem, size_t bytes) {
 }
 
 static void *take(tinker__mem_t *mem, size_t size, bool zero) {
-  if (size > PTRDIFF_MAX - sizeof(tinker__block_t) || !book(mem, size))
+  if (size > PTRDIFF_MAX - sizeof(tinker__block_t) || !book(mem, size)) {
     return NULL;
+  }
   size_t all = sizeof(tinker__block_t) + size;
   tinker__block_t *b = zero ? mem->alloc.calloc_fn(1, all, mem->alloc.user)
                             : mem->alloc.malloc_fn(all, mem->alloc.user);

@@ -16,7 +16,7 @@ typedef struct tinker__mem_s {
   size_t ceiling;           /* bytes; 0 = none */
   atomic_size_t live_bytes; /* as asked for, without our headers */
   atomic_size_t live_blocks;
-  atomic_uint_fast64_t count; /* allocations tried so far */
+  atomic_uint_fast64_t count;   /* allocations tried so far */
   atomic_uint_fast64_t fail_at; /* the try, from 1, that fails; 0 = none */
 } tinker__mem_t;
 

@@ -25,8 +25,9 @@ static bool digit(char c) {
 int tinker__parse_u64(tinker__str_t s, uint64_t *out) {
   uint64_t v = 0;
   if (!s.len) return TINKER_EINVAL;
-  for (size_t i = 0; i < s.len; i++)
+  for (size_t i = 0; i < s.len; i++) {
     if (!digit(s.ptr[i])) return TINKER_EINVAL;
+  }
   for (size_t i = 0; i < s.len; i++) {
     unsigned d = (unsigned)(s.ptr[i] - '0');
     if (v > (UINT64_MAX - d) / 10) return TINKER_EOVERFLOW;
@@ -60,10 +61,11 @@ typedef struct tinker__decimal_s {
 } tinker__decimal_t;
 
 static void put_digit(tinker__decimal_t *d, char c) {
-  if (d->n < MAX_DIGITS)
+  if (d->n < MAX_DIGITS) {
     d->digits[d->n++] = c;
-  else if (c != '0')
+  } else if (c != '0') {
     d->sticky = true;
+  }
 }
 
 static const char *take_integer(tinker__decimal_t *d, const char *p,
@@ -81,10 +83,11 @@ static const char *take_fraction(tinker__decimal_t *d, const char *p,
                                  const char *end) {
   if (p == end || !digit(*p)) return NULL;
   for (; p < end && digit(*p); p++) {
-    if (d->n == 0 && *p == '0')
+    if (d->n == 0 && *p == '0') {
       d->point--;
-    else
+    } else {
       put_digit(d, *p);
+    }
   }
   return p;
 }
@@ -95,8 +98,9 @@ static const char *take_exponent(tinker__decimal_t *d, const char *p,
   if (p < end && (*p == '-' || *p == '+')) p++;
   if (p == end || !digit(*p)) return NULL;
   long e = 0;
-  for (; p < end && digit(*p); p++)
+  for (; p < end && digit(*p); p++) {
     if (e < 100000000) e = e * 10 + (*p - '0');
+  }
   d->point += neg ? -e : e;
   return p;
 }
@@ -109,8 +113,9 @@ static bool take_apart(tinker__decimal_t *d, tinker__str_t s) {
   d->neg = p < end && *p == '-';
   p = take_integer(d, p + d->neg, end);
   if (p && p < end && *p == '.') p = take_fraction(d, p + 1, end);
-  if (p && p < end && (*p == 'e' || *p == 'E'))
+  if (p && p < end && (*p == 'e' || *p == 'E')) {
     p = take_exponent(d, p + 1, end);
+  }
   return p == end;
 }
 
@@ -137,8 +142,7 @@ static bool parse_fast(const char *digits, size_t n, long point, bool neg,
                        double *out) {
   if (n > 19) return false;
   uint64_t m = 0;
-  for (size_t i = 0; i < n; i++)
-    m = m * 10 + (uint64_t)(digits[i] - '0');
+  for (size_t i = 0; i < n; i++) m = m * 10 + (uint64_t)(digits[i] - '0');
   long e = point - (long)n;
   if (m > (UINT64_C(1) << 53) || e < -22 || e > 22) return false;
   double v = e < 0 ? (double)m / pow10_exact[-e] : (double)m * pow10_exact[e];
@@ -154,14 +158,12 @@ static bool parse_plain(tinker__str_t s, double *out) {
   p += neg;
   const char *first = p;
   uint64_t m = 0;
-  for (; p < end && digit(*p); p++)
-    m = m * 10 + (uint64_t)(*p - '0');
+  for (; p < end && digit(*p); p++) m = m * 10 + (uint64_t)(*p - '0');
   ptrdiff_t whole = p - first, frac = 0;
   if (whole == 0 || (whole > 1 && *first == '0')) return false;
   if (p < end && *p == '.') {
     first = ++p;
-    for (; p < end && digit(*p); p++)
-      m = m * 10 + (uint64_t)(*p - '0');
+    for (; p < end && digit(*p); p++) m = m * 10 + (uint64_t)(*p - '0');
     frac = p - first;
     if (frac == 0) return false;
   }
@@ -175,10 +177,11 @@ int tinker__parse_f64(tinker__str_t s, double *out) {
   tinker__decimal_t d;
   if (parse_plain(s, out)) return 0;
   if (!take_apart(&d, s)) return TINKER_EINVAL;
-  if (d.n == 0)
+  if (d.n == 0) {
     *out = d.neg ? -0.0 : 0.0;
-  else if (!parse_fast(d.digits, d.n, d.point, d.neg, out))
+  } else if (!parse_fast(d.digits, d.n, d.point, d.neg, out)) {
     return parse_slow(&d, out);
+  }
   return 0;
 }
 
@@ -194,10 +197,11 @@ char *tinker__put_u64(char *out, uint64_t v) {
     memcpy(p -= 2, two_digits + 2 * (v % 100), 2);
     v /= 100;
   }
-  if (v >= 10)
+  if (v >= 10) {
     memcpy(p -= 2, two_digits + 2 * v, 2);
-  else
+  } else {
     *--p = (char)('0' + v);
+  }
   size_t n = (size_t)(tmp + sizeof(tmp) - p);
   memcpy(out, p, n);
   return out + n;
@@ -275,11 +279,11 @@ static int print_digits(double value, int n, char *digits, int *point) {
   snprintf(text, sizeof(text), "%.*e", n - 1, value);
   const char *p = text;
   int len = 0;
-  for (; *p && *p != 'e'; p++)
+  for (; *p && *p != 'e'; p++) {
     if (digit(*p)) digits[len++] = *p;
+  }
   *point = *p ? (int)strtol(p + 1, NULL, 10) + 1 : 1;
-  while (len > 1 && digits[len - 1] == '0')
-    len--;
+  while (len > 1 && digits[len - 1] == '0') len--;
   return len;
 }
 
@@ -335,9 +339,11 @@ static size_t format(char *out, double value, bool single) {
   bool neg = signbit(value);
   if (v == 0.0) return lay_out(out, "0", 1, 1, neg);
   bool quick = v > 1e-13 && v < 1e21;
-  for (int want = first; quick && want <= (single ? 9 : 15); want++)
-    if (quick_digits(v, want, single, digits, &n, &point))
+  for (int want = first; quick && want <= (single ? 9 : 15); want++) {
+    if (quick_digits(v, want, single, digits, &n, &point)) {
       return lay_out(out, digits, n, point, neg);
+    }
+  }
   for (int want = first; want <= last; want++) {
     n = print_digits(v, want, digits, &point);
     if (reads_back(digits, n, point, v, single)) break;

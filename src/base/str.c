@@ -25,8 +25,9 @@ static unsigned char lower(char c) {
 
 bool tinker__str_ieq(tinker__str_t a, tinker__str_t b) {
   if (a.len != b.len) return false;
-  for (size_t i = 0; i < a.len; i++)
+  for (size_t i = 0; i < a.len; i++) {
     if (lower(a.ptr[i]) != lower(b.ptr[i])) return false;
+  }
   return true;
 }
 
@@ -41,8 +42,9 @@ bool tinker__str_ends(tinker__str_t s, const char *suffix) {
 }
 
 static bool tail(const unsigned char *u, size_t n) {
-  for (size_t i = 1; i < n; i++)
+  for (size_t i = 1; i < n; i++) {
     if ((u[i] & 0xc0) != 0x80) return false;
+  }
   return true;
 }
 
@@ -76,8 +78,7 @@ bool tinker__utf8_valid(const char *s, size_t len) {
 /* Shortens `len` so that it does not end inside a character. */
 static size_t whole_chars(const char *s, size_t len) {
   size_t i = len;
-  while (i > 0 && len - i < 4 && ((unsigned char)s[i - 1] & 0xc0) == 0x80)
-    i--;
+  while (i > 0 && len - i < 4 && ((unsigned char)s[i - 1] & 0xc0) == 0x80) i--;
   if (i > 0 && (unsigned char)s[i - 1] >= 0xc0) i--;
   return i < len && tinker__utf8_step(s + i, s + len) == len - i ? len : i;
 }
@@ -88,9 +89,10 @@ int tinker__why(char *why, size_t why_len, int code, const char *fmt, ...) {
   va_start(ap, fmt);
   int n = vsnprintf(why, why_len, fmt, ap);
   va_end(ap);
-  if (n < 0)
+  if (n < 0) {
     why[0] = 0;
-  else if ((size_t)n >= why_len)
+  } else if ((size_t)n >= why_len) {
     why[whole_chars(why, why_len - 1)] = 0;
+  }
   return code;
 }

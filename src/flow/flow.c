@@ -15,7 +15,8 @@ void tinker__flow_default_limits(tinker__flow_limits_t *limits) {
       .sample_bytes = 10485760,
       .reply_bytes = 52428800,
       .poll_places = 8,
-      .samples = 400};
+      .samples = 400,
+  };
 }
 
 void tinker__flow_set_limits(tinker__flow_t *flow,
@@ -38,8 +39,9 @@ void tinker__flow_init(tinker__flow_t *flow, const tinker__sink_t *sink,
   tinker__list_init(&flow->gone);
   tinker__list_init(&flow->turns);
   tinker__list_init(&flow->samples);
-  for (int i = 0; i < TINKER__NEEDS_COUNT; i++)
+  for (int i = 0; i < TINKER__NEEDS_COUNT; i++) {
     tinker__list_init(&flow->unready[i]);
+  }
   tinker__quota_init(&flow->fb, 0);
   tinker__quota_init(&flow->replies, 0);
   tinker__quota_init(&flow->sample_bytes, 0);
@@ -87,15 +89,17 @@ static void leave(tinker__flow_t *flow) {
     flow->sink->wake_at(flow->user, wake);
   }
   tinker__link_t *l;
-  while ((l = tinker__list_pop_front(&flow->gone)))
+  while ((l = tinker__list_pop_front(&flow->gone))) {
     tinker__op_free(TINKER__CONTAINER(l, tinker__op_t, all));
+  }
 }
 
 void tinker__op_set_error(tinker__op_t *op, tinker_error_t *error) {
-  if (op->error || !op->future)
+  if (op->error || !op->future) {
     tinker__error_release(error);
-  else
+  } else {
     op->error = error;
+  }
 }
 
 /* Ends the waiting: with the error if there is one, else with the results. */
@@ -121,12 +125,16 @@ static void hand_over(tinker__op_t *op) {
 /* Nobody wants results any more: polls end, submissions go on. */
 static void stop_polls(tinker__op_t *op) {
   /* Out of the line first: a place that becomes free is not for us. */
-  for (size_t i = 0; i < op->count; i++)
-    if (op->parts[i].state == TINKER__PART_LINE)
+  for (size_t i = 0; i < op->count; i++) {
+    if (op->parts[i].state == TINKER__PART_LINE) {
       tinker__part_stop(&op->parts[i]);
-  for (size_t i = 0; i < op->count; i++)
-    if (op->parts[i].answered && op->parts[i].state != TINKER__PART_DEAD)
+    }
+  }
+  for (size_t i = 0; i < op->count; i++) {
+    if (op->parts[i].answered && op->parts[i].state != TINKER__PART_DEAD) {
       tinker__part_stop(&op->parts[i]);
+    }
+  }
 }
 
 static void stop_all(tinker__op_t *op) {
@@ -141,10 +149,11 @@ static void finish(tinker__op_t *op) {
   tinker__list_remove(&op->link);
   tinker__list_remove(&op->all);
   flow->live--;
-  if (op->outs)
+  if (op->outs) {
     flow->lingering++;
-  else
+  } else {
     tinker__list_push_back(&flow->gone, &op->all);
+  }
 }
 
 static void give_up(tinker__op_t *op, int code, const char *why) {
@@ -156,14 +165,17 @@ static void give_up(tinker__op_t *op, int code, const char *why) {
 
 static void start(tinker__op_t *op) {
   int rc = op->kind->prepare ? op->kind->prepare(op) : 0;
-  if (!rc && op->kind->retry & (TINKER__RETRY_NUMBERED | TINKER__RETRY_SAMPLE))
+  if (!rc &&
+      op->kind->retry & (TINKER__RETRY_NUMBERED | TINKER__RETRY_SAMPLE)) {
     rc = tinker__turn_number(op->turn, op);
-  if (rc == TINKER_EOVERFLOW)
+  }
+  if (rc == TINKER_EOVERFLOW) {
     give_up(op, rc, "the numbers of this trainer are used up");
-  else if (rc)
+  } else if (rc) {
     give_up(op, rc, tinker_code_text(rc));
-  else
+  } else {
     tinker__turn_dispatch(op);
+  }
 }
 
 /* A sample whose result the server dropped: its body is still here. */
@@ -185,12 +197,8 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
   assert(move.action != TINKER__DO_NEVER);
   op->state = move.next;
   switch (move.action) {
-  case TINKER__DO_START:
-    start(op);
-    break;
-  case TINKER__DO_AGAIN:
-    again(op);
-    break;
+  case TINKER__DO_START: start(op); break;
+  case TINKER__DO_AGAIN: again(op); break;
   case TINKER__DO_HAND:
     hand_over(op);
     finish(op);
@@ -204,12 +212,9 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
     stop_all(op);
     finish(op);
     break;
-  case TINKER__DO_FINISH:
-    finish(op);
-    break;
+  case TINKER__DO_FINISH: finish(op); break;
   case TINKER__DO_NOTHING:
-  case TINKER__DO_NEVER:
-    break;
+  case TINKER__DO_NEVER: break;
   }
 }
 
@@ -234,20 +239,18 @@ static void step_done(tinker__op_t *op) {
     return;
   }
   tinker__op_set_error(
-      op, tinker__error_new(
-              op->mem,
-              &(tinker__error_spec_t){.code = rc,
-                                      .advice = TINKER__ADVICE_UNKNOWN},
-              "the result of %s can't be used: %s", op->kind->name,
-              tinker_code_text(rc)));
+      op, tinker__error_new(op->mem,
+                            &(tinker__error_spec_t){
+                                .code = rc, .advice = TINKER__ADVICE_UNKNOWN},
+                            "the result of %s can't be used: %s",
+                            op->kind->name, tinker_code_text(rc)));
   tinker__op_on(op, TINKER__ON_FAIL);
 }
 
 void tinker__op_part_ready(tinker__part_t *part) {
   tinker__op_t *op = part->op;
   op->ready++;
-  if (op->state == TINKER__OP_POLLING && op->ready == op->count)
-    step_done(op);
+  if (op->state == TINKER__OP_POLLING && op->ready == op->count) step_done(op);
 }
 
 void tinker__op_part_lost(tinker__part_t *part) {
@@ -257,11 +260,12 @@ void tinker__op_part_lost(tinker__part_t *part) {
 static const char *numbered_name(const tinker__part_t *part, char *out,
                                  size_t out_len) {
   const char *name = part->op->kind->name;
-  if (part->seq < 0)
+  if (part->seq < 0) {
     tinker__why(out, out_len, 0, "%s", name);
-  else
+  } else {
     tinker__why(out, out_len, 0, "%s (seq_id %lld)", name,
                 (long long)part->seq);
+  }
   return out;
 }
 
@@ -308,7 +312,8 @@ static void stop(tinker__op_t *op, int code, const char *why) {
   tinker__error_spec_t spec = {
       .code = code,
       .advice = maybe ? TINKER__ADVICE_UNKNOWN : TINKER__ADVICE_RETRIABLE,
-      .request_id = op->parts[0].request_id};
+      .request_id = op->parts[0].request_id,
+  };
   bool numbered = op->kind->retry == TINKER__RETRY_NUMBERED;
   tinker__op_set_error(
       op, tinker__error_new(op->mem, &spec, "%s: %s; %s", op->kind->name, why,
@@ -324,12 +329,13 @@ static void on_deadline(tinker__timer_t *timer) {
 }
 
 static void enqueue(tinker__op_t *op) {
-  if (op->turn && op->turn->ordered)
+  if (op->turn && op->turn->ordered) {
     tinker__turn_push(op->turn, op);
-  else if (op->kind->retry == TINKER__RETRY_SAMPLE)
+  } else if (op->kind->retry == TINKER__RETRY_SAMPLE) {
     tinker__gate_push(op);
-  else
+  } else {
     tinker__op_on(op, TINKER__ON_TURN);
+  }
 }
 
 static void wait_for(tinker__flow_t *flow, tinker__op_t *op) {
@@ -349,12 +355,13 @@ void tinker__flow_submit(tinker__flow_t *flow, tinker__op_t *op,
     tinker__timer_init(&op->deadline, on_deadline);
     tinker__timers_put(&flow->timers, &op->deadline, op->deadline_ms);
   }
-  if (flow->closed)
+  if (flow->closed) {
     stop(op, TINKER_ECLOSED, "the client is closed");
-  else if (flow->ready[op->kind->needs])
+  } else if (flow->ready[op->kind->needs]) {
     enqueue(op);
-  else
+  } else {
     wait_for(flow, op);
+  }
   leave(flow);
 }
 
@@ -387,8 +394,9 @@ void tinker__flow_tick(tinker__flow_t *flow, int64_t now_ms) {
   enter(flow, now_ms);
   tinker__timer_t *timer;
   uint64_t turn = tinker__timers_turn(&flow->timers);
-  while ((timer = tinker__timers_pop(&flow->timers, flow->now_ms, turn)))
+  while ((timer = tinker__timers_pop(&flow->timers, flow->now_ms, turn))) {
     timer->run(timer);
+  }
   flow->wake_ms = -1;
   leave(flow);
 }
@@ -402,15 +410,17 @@ void tinker__flow_ready(tinker__flow_t *flow, tinker__needs_t need,
                         const tinker_error_t *error, int64_t now_ms) {
   enter(flow, now_ms);
   flow->ready[need] = !error;
-  if (!error && need == TINKER__NEEDS_SESSION)
+  if (!error && need == TINKER__NEEDS_SESSION) {
     flow->ready[TINKER__NEEDS_CONFIG] = true;
+  }
   tinker__link_t *l;
   while ((l = tinker__list_pop_front(&flow->unready[need]))) {
     tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, link);
-    if (error)
+    if (error) {
       fail_waiting(op, error);
-    else
+    } else {
       enqueue(op);
+    }
   }
   leave(flow);
 }

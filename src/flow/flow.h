@@ -57,10 +57,10 @@ struct tinker__flow_s {
   tinker__link_t turns; /* trainers that may have work */
   tinker__quota_t fb;
   tinker__quota_t replies;
-  tinker__link_t samples;  /* operations that wait to be submitted */
+  tinker__link_t samples; /* operations that wait to be submitted */
   tinker__quota_t sample_bytes;
-  size_t submitting;       /* samples being submitted */
-  int64_t backoff_until;   /* no sample is submitted before */
+  size_t submitting;     /* samples being submitted */
+  int64_t backoff_until; /* no sample is submitted before */
   tinker__timer_t gate;
 };
 

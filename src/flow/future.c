@@ -8,10 +8,12 @@
 int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
                        const tinker__future_ops_t *ops, size_t raw_count,
                        tinker_done_cb cb, void *user) {
-  if (raw_count > (SIZE_MAX - sizeof(tinker_future_t)) / sizeof(tinker__raw_t))
+  if (raw_count >
+      (SIZE_MAX - sizeof(tinker_future_t)) / sizeof(tinker__raw_t)) {
     return TINKER_ENOMEM;
-  tinker_future_t *f = tinker__mem_zalloc(
-      mem, sizeof *f + raw_count * sizeof(tinker__raw_t));
+  }
+  tinker_future_t *f =
+      tinker__mem_zalloc(mem, sizeof *f + raw_count * sizeof(tinker__raw_t));
   if (!f) return TINKER_ENOMEM;
   if (pthread_mutex_init(&f->lock, NULL)) {
     tinker__mem_free(mem, f);
@@ -38,8 +40,9 @@ void tinker__raw_free(tinker__raw_t *raw, tinker__mem_t *mem) {
 }
 
 static void free_raws(tinker_future_t *f) {
-  for (size_t i = 0; i < f->raw_count; i++)
+  for (size_t i = 0; i < f->raw_count; i++) {
     tinker__raw_free(&f->raw[i], f->mem);
+  }
 }
 
 void tinker__future_ref(tinker_future_t *f) {
@@ -48,15 +51,16 @@ void tinker__future_ref(tinker_future_t *f) {
 
 bool tinker__future_try_ref(tinker_future_t *f) {
   unsigned n = atomic_load_explicit(&f->refs, memory_order_relaxed);
-  while (n > 0)
+  while (n > 0) {
     if (atomic_compare_exchange_weak(&f->refs, &n, n + 1)) return true;
+  }
   return false;
 }
 
 void tinker__future_unref(tinker_future_t *f) {
-  if (!f ||
-      atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1)
+  if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) {
     return;
+  }
   void (*unown)(void *) = f->unown;
   void *owner = f->owner;
   if (f->ops->free_result) f->ops->free_result(f);
@@ -78,15 +82,15 @@ void tinker__future_settle(tinker_future_t *f, tinker_error_t *error) {
 bool tinker__future_decode(tinker_future_t *f, bool block) {
   tinker__future_state_t state = tinker__future_state(f);
   if (state != TINKER__FUTURE_SETTLED) return state == TINKER__FUTURE_DONE;
-  if (block)
+  if (block) {
     pthread_mutex_lock(&f->lock);
-  else if (pthread_mutex_trylock(&f->lock))
+  } else if (pthread_mutex_trylock(&f->lock)) {
     return false;
+  }
   if (tinker__future_state(f) == TINKER__FUTURE_SETTLED) {
     if (!f->error) f->error = f->ops->decode(f);
     free_raws(f);
-    atomic_store_explicit(&f->state, TINKER__FUTURE_DONE,
-                          memory_order_release);
+    atomic_store_explicit(&f->state, TINKER__FUTURE_DONE, memory_order_release);
   }
   pthread_mutex_unlock(&f->lock);
   return true;

@@ -55,18 +55,18 @@ struct tinker_future_s {
   pthread_mutex_t lock;
   tinker__mem_t *mem;
   const tinker__future_ops_t *ops;
-  void *owner;              /* who made it: api's business */
+  void *owner;                /* who made it: api's business */
   void (*unown)(void *owner); /* last thing of a dying future; may free mem */
   tinker_done_cb cb;
   void *user;
   tinker_error_t *error; /* set while SETTLED or by decoding; else NULL */
   void *result;
-  void *subject; /* what decoding needs: api's business; freed by it */
-  tinker__task_t deliver;    /* to the delivery thread */
-  tinker__task_t cancel;     /* to the loop's thread */
-  atomic_bool canceling;     /* it is on its way, once */
-  tinker__link_t link;       /* queue of ended ones without callback */
-  struct tinker__op_s *op;   /* while it runs; loop's thread only */
+  void *subject;          /* what decoding needs: api's business; freed by it */
+  tinker__task_t deliver; /* to the delivery thread */
+  tinker__task_t cancel;  /* to the loop's thread */
+  atomic_bool canceling;  /* it is on its way, once */
+  tinker__link_t link;    /* queue of ended ones without callback */
+  struct tinker__op_s *op; /* while it runs; loop's thread only */
   size_t raw_count;
   tinker__raw_t raw[];
 };

@@ -3,9 +3,9 @@
  * back. */
 #include "flow/engine.h"
 
-#define RECENT_MS      10000 /* the server pushed back not long ago */
+#define RECENT_MS 10000 /* the server pushed back not long ago */
 #define RECENT_SAMPLES 10
-#define RECENT_WEIGHT  20
+#define RECENT_WEIGHT 20
 
 static bool recent(const tinker__flow_t *flow) {
   return flow->backoff_until > 0 &&
@@ -38,8 +38,9 @@ void tinker__gate_pump(tinker__flow_t *flow) {
       return;
     }
     size_t limit = recent(flow) ? RECENT_SAMPLES : flow->limits.samples;
-    if (flow->submitting >= limit || !tinker__quota_open(&flow->sample_bytes))
+    if (flow->submitting >= limit || !tinker__quota_open(&flow->sample_bytes)) {
       return;
+    }
     tinker__link_t *l = tinker__list_pop_front(&flow->samples);
     submit(flow, TINKER__CONTAINER(l, tinker__op_t, link));
   }
@@ -55,7 +56,8 @@ void tinker__gate_leave(tinker__op_t *op) {
 int64_t tinker__gate_backpressure(tinker__part_t *part) {
   tinker__flow_t *flow = part->op->flow;
   int64_t ms = tinker__retry_backpressure_ms(tinker__part_estimate(part));
-  if (flow->backoff_until < flow->now_ms + ms)
+  if (flow->backoff_until < flow->now_ms + ms) {
     flow->backoff_until = flow->now_ms + ms;
+  }
   return ms;
 }

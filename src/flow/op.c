@@ -4,16 +4,19 @@
 #include "base/error.h"
 #include "flow/turn.h"
 
-#define QUEUED  TINKER__OP_QUEUED
+#define QUEUED TINKER__OP_QUEUED
 #define SENDING TINKER__OP_SENDING
 #define POLLING TINKER__OP_POLLING
 #define LEAVING TINKER__OP_LEAVING
-#define DONE    TINKER__OP_DONE
+#define DONE TINKER__OP_DONE
+/* clang-format off */
 #define BUG(s)  {s, TINKER__DO_NEVER}
+/* clang-format on */
 
 /* States by events. SENDING may become READY without POLLING: when the reply
  * is the result, or when the polls of the early parts are faster than the
  * last part's submission was answered. */
+/* clang-format off */
 static const tinker__op_move_t
     moves[TINKER__OP_STATES][TINKER__OP_EVENTS] = {
   [QUEUED] = {
@@ -67,6 +70,7 @@ static const tinker__op_move_t
     [TINKER__ON_QUIT] = {DONE, TINKER__DO_NOTHING},
   },
 };
+/* clang-format on */
 
 tinker__op_move_t tinker__op_move(tinker__op_state_t state,
                                   tinker__op_event_t event) {
@@ -75,7 +79,7 @@ tinker__op_move_t tinker__op_move(tinker__op_state_t state,
 
 const char *tinker__op_state_name(tinker__op_state_t state) {
   static const char *const names[TINKER__OP_STATES] = {
-    "queued", "sending", "polling", "leaving", "done"};
+      "queued", "sending", "polling", "leaving", "done"};
   return names[state];
 }
 
@@ -89,8 +93,9 @@ static void part_init(tinker__part_t *part, tinker__op_t *op) {
 int tinker__op_new(tinker__op_t **out, tinker__mem_t *mem,
                    const tinker__kind_t *kind, size_t count,
                    tinker_future_t *future) {
-  if (count > (SIZE_MAX - sizeof(tinker__op_t)) / sizeof(tinker__part_t))
+  if (count > (SIZE_MAX - sizeof(tinker__op_t)) / sizeof(tinker__part_t)) {
     return TINKER_ENOMEM;
+  }
   tinker__op_t *op =
       tinker__mem_zalloc(mem, sizeof *op + count * sizeof(tinker__part_t));
   if (!op) return TINKER_ENOMEM;

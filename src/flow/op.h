@@ -90,8 +90,8 @@ typedef struct tinker__kind_s {
   tinker__http_method_t method;
   tinker__lane_t lane;
   tinker__needs_t needs;
-  bool proto_body;   /* protobuf request */
-  bool proto_result; /* protobuf result */
+  bool proto_body;    /* protobuf request */
+  bool proto_result;  /* protobuf result */
   bool keep_accepted; /* decoding needs the reply to the submission */
   bool fb_quota;      /* takes bytes of the quota of forward_backward */
   /* Right before the first request of this step: builds what is known only
@@ -130,7 +130,7 @@ struct tinker__part_s {
   tinker__wire_body_t body; /* numbered; freed once accepted, not a sample's */
   tinker__buf_t text;       /* body without a number; then of the polls */
   int64_t seq;              /* -1 = none yet */
-  char *request_id; /* owned; NULL before it is accepted */
+  char *request_id;         /* owned; NULL before it is accepted */
   int64_t held_bytes;
   unsigned polls;
   tinker__retry_t retry;
@@ -148,17 +148,17 @@ struct tinker__op_s {
   tinker__turn_t *turn;    /* trainer or sampler it belongs to; may be NULL */
   tinker_future_t *future; /* a reference; NULL once it has ended */
   tinker__op_state_t state;
-  bool stepped;            /* an earlier step has changed something */
-  bool parallel;           /* parts 2..n at once, part 1 last */
-  bool submitting;         /* counts among the samples being submitted */
-  int64_t deadline_ms;     /* -1 = none */
+  bool stepped;        /* an earlier step has changed something */
+  bool parallel;       /* parts 2..n at once, part 1 last */
+  bool submitting;     /* counts among the samples being submitted */
+  int64_t deadline_ms; /* -1 = none */
   tinker__timer_t deadline;
-  tinker__task_t submit;   /* to the loop's thread */
-  char *path;              /* owned; instead of kind->path */
-  tinker_error_t *error;   /* what it will end with */
-  int64_t weight;          /* bytes it holds among them */
-  unsigned losses;         /* results of it that the server dropped */
-  size_t outs;             /* parts that the transport has */
+  tinker__task_t submit; /* to the loop's thread */
+  char *path;            /* owned; instead of kind->path */
+  tinker_error_t *error; /* what it will end with */
+  int64_t weight;        /* bytes it holds among them */
+  unsigned losses;       /* results of it that the server dropped */
+  size_t outs;           /* parts that the transport has */
   size_t answered;
   size_t ready;
   size_t count;

@@ -8,19 +8,22 @@
 /* The longest hold seen of a server is 300 s, but no proxy in between keeps a
  * silent connection that long; the official client gives up after 90 s. */
 #define POLL_TIMEOUT_MS 90000
-#define POLL_REPLY_MAX  ((size_t)1 << 30)
+#define POLL_REPLY_MAX ((size_t)1 << 30)
 
 void tinker__part_line_up(tinker__part_t *part) {
   tinker__op_t *op = part->op;
-  if (op->turn && op->turn->ordered)
+  if (op->turn && op->turn->ordered) {
     tinker__turn_line_up(op->turn, part, op->flow->limits.poll_places);
-  else
+  } else {
     tinker__part_ask(part);
+  }
 }
 
 static int fill_text(tinker__part_t *part) {
-  tinker__retrieve_t ask = {.request_id = part->request_id,
-                            .allow_metadata_only = !part->full};
+  tinker__retrieve_t ask = {
+      .request_id = part->request_id,
+      .allow_metadata_only = !part->full,
+  };
   tinker__buf_clear(&part->text);
   return tinker__message_encode(&part->text, &tinker__retrieve_msg, &ask);
 }
@@ -42,7 +45,8 @@ static void fill_poll(tinker__part_t *part) {
       .body = tinker__buf_str(&part->text),
       .numbered = true, /* asking twice changes nothing */
       .timeout_ms = POLL_TIMEOUT_MS,
-      .reply_max = POLL_REPLY_MAX};
+      .reply_max = POLL_REPLY_MAX,
+  };
 }
 
 void tinker__part_ask(tinker__part_t *part) {
@@ -85,28 +89,26 @@ static void understood(tinker__part_t *part, tinker__http_reply_t *reply) {
   tinker__says_what_t what;
   tinker__reply_read(reply, part->op->mem, &what);
   switch (what.says) {
-  case TINKER__SAYS_RESULT:
-    ready(part, reply);
-    break;
+  case TINKER__SAYS_RESULT: ready(part, reply); break;
   case TINKER__SAYS_AGAIN:
-    if (what.paused)
+    if (what.paused) {
       flow->sink->paused(flow->user, part->op->kind->name, what.text);
-    tinker__part_rest(part, TINKER__PART_PAUSE,
-                      tinker__retry_try_again(&part->retry, flow->now_ms,
-                                              &flow->seed));
+    }
+    tinker__part_rest(
+        part, TINKER__PART_PAUSE,
+        tinker__retry_try_again(&part->retry, flow->now_ms, &flow->seed));
     break;
   case TINKER__SAYS_METADATA:
-    if (!part->full)
+    if (!part->full) {
       hold(part, what.payload_bytes);
-    else
+    } else {
       tinker__op_part_failed(part, TINKER_EPROTO, TINKER__ADVICE_UNKNOWN,
                              reply->status, 0, TINKER_CATEGORY_UNKNOWN,
                              "the server announced the size of the result "
                              "again instead of sending it");
+    }
     break;
-  case TINKER__SAYS_FAILED:
-    fail(part, reply, TINKER_ESERVER, 0, &what);
-    break;
+  case TINKER__SAYS_FAILED: fail(part, reply, TINKER_ESERVER, 0, &what); break;
   case TINKER__SAYS_NONSENSE:
     fail(part, reply, TINKER_EPROTO, TINKER__ADVICE_UNKNOWN, &what);
     break;
@@ -114,10 +116,11 @@ static void understood(tinker__part_t *part, tinker__http_reply_t *reply) {
 }
 
 void tinker__part_told(tinker__part_t *part, tinker__http_reply_t *reply) {
-  if (tinker__http_failed(reply))
+  if (tinker__http_failed(reply)) {
     tinker__part_trouble(part, TINKER__RETRY_POLL, reply, TINKER__PART_PAUSE);
-  else
+  } else {
     understood(part, reply);
+  }
 }
 
 /* The bytes of a large result are given back when it is here, not when it is

@@ -21,10 +21,12 @@ static void read_queue(const tinker__reply_t *r, tinker__says_what_t *out) {
   const char *state = r->queue_state ? r->queue_state : "active";
   const char *text = r->queue_state_reason;
   if (!strcmp(state, "active")) return;
-  if (!text && !strcmp(state, "paused_rate_limit"))
+  if (!text && !strcmp(state, "paused_rate_limit")) {
     text = "the limit of concurrent clients is reached";
-  if (!text && !strcmp(state, "paused_capacity"))
+  }
+  if (!text && !strcmp(state, "paused_capacity")) {
     text = "the service is short of capacity, please wait";
+  }
   out->paused = text != NULL;
   if (text) tinker__why(out->text, sizeof out->text, 0, "%s", text);
 }
@@ -46,8 +48,7 @@ static void translate(const tinker__reply_t *r, tinker__says_what_t *out) {
                 r->error);
     break;
   case TINKER__REPLY_PROTO:
-  case TINKER__REPLY_JSON:
-    break;
+  case TINKER__REPLY_JSON: break;
   }
 }
 
@@ -56,16 +57,18 @@ void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,
   *out = (tinker__says_what_t){.says = TINKER__SAYS_RESULT};
   tinker__str_t type = tinker__str(reply->content_type);
   if (strstr(reply->content_type, "application/x-protobuf") ||
-      reply->body.len > CONTROL_MAX)
+      reply->body.len > CONTROL_MAX) {
     return;
+  }
   tinker__reply_t r;
   tinker__arena_t arena;
   tinker__arena_init(&arena, mem);
   if (tinker__reply_classify(&r, &arena, type, tinker__buf_str(&reply->body),
-                             out->text, sizeof out->text))
+                             out->text, sizeof out->text)) {
     out->says = TINKER__SAYS_NONSENSE;
-  else
+  } else {
     translate(&r, out);
+  }
   tinker__arena_free(&arena);
 }
 
@@ -77,9 +80,10 @@ int tinker__reply_request_id(const tinker__http_reply_t *reply,
   tinker__arena_init(&arena, mem);
   int rc = tinker__message_decode(&tinker__accepted_msg, &accepted, &arena,
                                   tinker__buf_str(&reply->body), why, why_len);
-  if (!rc && (!accepted.request_id || !accepted.request_id[0]))
+  if (!rc && (!accepted.request_id || !accepted.request_id[0])) {
     rc = tinker__why(why, why_len, TINKER_EPROTO,
                      "the reply to the submission has no request_id");
+  }
   if (!rc) {
     *out = tinker__mem_strdup(mem, accepted.request_id);
     if (!*out) rc = TINKER_ENOMEM;

@@ -12,11 +12,24 @@ enum {
   TOO_LARGE = 3 /* the reply broke a cap: it would do so again */
 };
 
-typedef enum { CURVE_NONE, CURVE_SEND, CURVE_QUICK, CURVE_SLOW, CURVE_PAUSE,
-               CURVE_RESUBMIT } curve_id_t;
-typedef enum { BUDGET_NONE, BUDGET_SEND, BUDGET_CONFLICT, BUDGET_BILLING,
-               BUDGET_BAD_POLLS, BUDGET_DEADLINE } budget_t;
+typedef enum {
+  CURVE_NONE,
+  CURVE_SEND,
+  CURVE_QUICK,
+  CURVE_SLOW,
+  CURVE_PAUSE,
+  CURVE_RESUBMIT
+} curve_id_t;
+typedef enum {
+  BUDGET_NONE,
+  BUDGET_SEND,
+  BUDGET_CONFLICT,
+  BUDGET_BILLING,
+  BUDGET_BAD_POLLS,
+  BUDGET_DEADLINE
+} budget_t;
 
+/* clang-format off */
 static const struct curve {
   int64_t start_ms, cap_ms;
   bool from_start; /* the pause counts from the start of the attempt */
@@ -27,6 +40,7 @@ static const struct curve {
   [CURVE_PAUSE] = {5000, 5000, false},
   [CURVE_RESUBMIT] = {500, 10000, false},
 };
+/* clang-format on */
 
 enum {
   N = TINKER__RETRY_NUMBERED,
@@ -51,56 +65,56 @@ static const struct row {
   int code;
   unsigned advice;
 } rows[] = {
-  {N, NOT_SENT, NOT_SENT, CURVE_SEND, BUDGET_SEND, TINKER_ECONNECT, FATAL},
-  {S | O | R, NOT_SENT, NOT_SENT, CURVE_SEND, BUDGET_SEND, TINKER_ECONNECT,
-   AGAIN_OK},
-  {N, MAYBE, TOO_LARGE, CURVE_SEND, BUDGET_SEND, TINKER_ETRANSPORT,
-   FATAL | UNKNOWN},
-  {S | R, MAYBE, MAYBE, CURVE_SEND, BUDGET_SEND, TINKER_ETRANSPORT, AGAIN_OK},
-  {O, MAYBE, MAYBE, CURVE_NONE, BUDGET_NONE, TINKER_ETRANSPORT, UNKNOWN},
-  {P, NOT_SENT, MAYBE, CURVE_SLOW, BUDGET_DEADLINE, TINKER_ETRANSPORT,
-   UNKNOWN},
-  {O | P, TOO_LARGE, TOO_LARGE, CURVE_NONE, BUDGET_NONE, TINKER_EOVERFLOW,
-   UNKNOWN},
-  {S | R, TOO_LARGE, TOO_LARGE, CURVE_NONE, BUDGET_NONE, TINKER_EOVERFLOW, 0},
+    {N, NOT_SENT, NOT_SENT, CURVE_SEND, BUDGET_SEND, TINKER_ECONNECT, FATAL},
+    {S | O | R, NOT_SENT, NOT_SENT, CURVE_SEND, BUDGET_SEND, TINKER_ECONNECT,
+     AGAIN_OK},
+    {N, MAYBE, TOO_LARGE, CURVE_SEND, BUDGET_SEND, TINKER_ETRANSPORT,
+     FATAL | UNKNOWN},
+    {S | R, MAYBE, MAYBE, CURVE_SEND, BUDGET_SEND, TINKER_ETRANSPORT, AGAIN_OK},
+    {O, MAYBE, MAYBE, CURVE_NONE, BUDGET_NONE, TINKER_ETRANSPORT, UNKNOWN},
+    {P, NOT_SENT, MAYBE, CURVE_SLOW, BUDGET_DEADLINE, TINKER_ETRANSPORT,
+     UNKNOWN},
+    {O | P, TOO_LARGE, TOO_LARGE, CURVE_NONE, BUDGET_NONE, TINKER_EOVERFLOW,
+     UNKNOWN},
+    {S | R, TOO_LARGE, TOO_LARGE, CURVE_NONE, BUDGET_NONE, TINKER_EOVERFLOW, 0},
 
-  {P, 400, 400, CURVE_QUICK, BUDGET_BAD_POLLS, TINKER_EREJECTED, UNKNOWN},
-  {N, 402, 402, CURVE_PAUSE, BUDGET_BILLING, TINKER_EBILLING, FATAL},
-  {S | R, 402, 402, CURVE_PAUSE, BUDGET_BILLING, TINKER_EBILLING, AGAIN_OK},
-  {P, 402, 402, CURVE_PAUSE, BUDGET_BILLING, TINKER_EBILLING, UNKNOWN},
-  {O, 402, 402, CURVE_NONE, BUDGET_NONE, TINKER_EBILLING, AGAIN_OK},
-  {N, 408, 408, CURVE_SEND, BUDGET_SEND, TINKER_ESERVER, FATAL | UNKNOWN},
-  {S | R, 408, 408, CURVE_SEND, BUDGET_SEND, TINKER_ESERVER, AGAIN_OK},
-  {O, 408, 408, CURVE_NONE, BUDGET_NONE, TINKER_ESERVER, UNKNOWN},
-  {P, 408, 408, CURVE_QUICK, BUDGET_DEADLINE, TINKER_ESERVER, UNKNOWN},
-  {N | S | R, 409, 409, CURVE_SEND, BUDGET_CONFLICT, TINKER_EREJECTED, 0},
-  {P, 410, 410, CURVE_NONE, BUDGET_NONE, TINKER_ELOST, UNKNOWN},
-  {N, 410, 410, CURVE_NONE, BUDGET_NONE, TINKER_ESESSION, FATAL},
-  {S | O | R, 410, 410, CURVE_NONE, BUDGET_NONE, TINKER_ESESSION, 0},
-  {N, 429, 429, CURVE_SEND, BUDGET_SEND, TINKER_EREJECTED, FATAL},
-  {S, 429, 429, CURVE_SEND, BUDGET_DEADLINE, TINKER_EREJECTED, AGAIN_OK},
-  {R, 429, 429, CURVE_SEND, BUDGET_SEND, TINKER_EREJECTED, AGAIN_OK},
-  {O, 429, 429, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, AGAIN_OK},
-  {P, 429, 429, CURVE_SLOW, BUDGET_DEADLINE, TINKER_EREJECTED, UNKNOWN},
-  {N, 500, 599, CURVE_SEND, BUDGET_SEND, TINKER_ESERVER, FATAL | UNKNOWN},
-  {S | R, 500, 599, CURVE_SEND, BUDGET_SEND, TINKER_ESERVER, AGAIN_OK},
-  {O, 500, 599, CURVE_NONE, BUDGET_NONE, TINKER_ESERVER, UNKNOWN},
-  {P, 500, 599, CURVE_QUICK, BUDGET_DEADLINE, TINKER_ESERVER, UNKNOWN},
-  /* Who is not let in or sends too much has not been read: the number was not
-   * seen, and the server would wait for it. */
-  {N, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, FATAL},
-  {N, 413, 413, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, FATAL},
-  {S | O | R, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, 0},
-  {P, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, UNKNOWN},
-  /* Everything else, a 2xx or 3xx that is no answer included: that comes from
-   * something in between, and the number may not have arrived. A 4xx consumes
-   * the number (the official client goes on after one, protocol 20.2). */
-  {N, 0, 399, CURVE_SEND, BUDGET_SEND, TINKER_EPROTO, FATAL | UNKNOWN},
-  {O, 0, 399, CURVE_NONE, BUDGET_NONE, TINKER_EPROTO, UNKNOWN},
-  {S | R, 0, 399, CURVE_SEND, BUDGET_SEND, TINKER_EPROTO, AGAIN_OK},
-  {P, 0, 399, CURVE_SLOW, BUDGET_DEADLINE, TINKER_EPROTO, UNKNOWN},
-  {P, 0, 999, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, UNKNOWN},
-  {N | S | O | R, 0, 999, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, 0},
+    {P, 400, 400, CURVE_QUICK, BUDGET_BAD_POLLS, TINKER_EREJECTED, UNKNOWN},
+    {N, 402, 402, CURVE_PAUSE, BUDGET_BILLING, TINKER_EBILLING, FATAL},
+    {S | R, 402, 402, CURVE_PAUSE, BUDGET_BILLING, TINKER_EBILLING, AGAIN_OK},
+    {P, 402, 402, CURVE_PAUSE, BUDGET_BILLING, TINKER_EBILLING, UNKNOWN},
+    {O, 402, 402, CURVE_NONE, BUDGET_NONE, TINKER_EBILLING, AGAIN_OK},
+    {N, 408, 408, CURVE_SEND, BUDGET_SEND, TINKER_ESERVER, FATAL | UNKNOWN},
+    {S | R, 408, 408, CURVE_SEND, BUDGET_SEND, TINKER_ESERVER, AGAIN_OK},
+    {O, 408, 408, CURVE_NONE, BUDGET_NONE, TINKER_ESERVER, UNKNOWN},
+    {P, 408, 408, CURVE_QUICK, BUDGET_DEADLINE, TINKER_ESERVER, UNKNOWN},
+    {N | S | R, 409, 409, CURVE_SEND, BUDGET_CONFLICT, TINKER_EREJECTED, 0},
+    {P, 410, 410, CURVE_NONE, BUDGET_NONE, TINKER_ELOST, UNKNOWN},
+    {N, 410, 410, CURVE_NONE, BUDGET_NONE, TINKER_ESESSION, FATAL},
+    {S | O | R, 410, 410, CURVE_NONE, BUDGET_NONE, TINKER_ESESSION, 0},
+    {N, 429, 429, CURVE_SEND, BUDGET_SEND, TINKER_EREJECTED, FATAL},
+    {S, 429, 429, CURVE_SEND, BUDGET_DEADLINE, TINKER_EREJECTED, AGAIN_OK},
+    {R, 429, 429, CURVE_SEND, BUDGET_SEND, TINKER_EREJECTED, AGAIN_OK},
+    {O, 429, 429, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, AGAIN_OK},
+    {P, 429, 429, CURVE_SLOW, BUDGET_DEADLINE, TINKER_EREJECTED, UNKNOWN},
+    {N, 500, 599, CURVE_SEND, BUDGET_SEND, TINKER_ESERVER, FATAL | UNKNOWN},
+    {S | R, 500, 599, CURVE_SEND, BUDGET_SEND, TINKER_ESERVER, AGAIN_OK},
+    {O, 500, 599, CURVE_NONE, BUDGET_NONE, TINKER_ESERVER, UNKNOWN},
+    {P, 500, 599, CURVE_QUICK, BUDGET_DEADLINE, TINKER_ESERVER, UNKNOWN},
+    /* Who is not let in or sends too much has not been read: the number was not
+     * seen, and the server would wait for it. */
+    {N, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, FATAL},
+    {N, 413, 413, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, FATAL},
+    {S | O | R, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, 0},
+    {P, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, UNKNOWN},
+    /* Everything else, a 2xx or 3xx that is no answer included: that comes from
+     * something in between, and the number may not have arrived. A 4xx consumes
+     * the number (the official client goes on after one, protocol 20.2). */
+    {N, 0, 399, CURVE_SEND, BUDGET_SEND, TINKER_EPROTO, FATAL | UNKNOWN},
+    {O, 0, 399, CURVE_NONE, BUDGET_NONE, TINKER_EPROTO, UNKNOWN},
+    {S | R, 0, 399, CURVE_SEND, BUDGET_SEND, TINKER_EPROTO, AGAIN_OK},
+    {P, 0, 399, CURVE_SLOW, BUDGET_DEADLINE, TINKER_EPROTO, UNKNOWN},
+    {P, 0, 999, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, UNKNOWN},
+    {N | S | O | R, 0, 999, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, 0},
 };
 
 static int number_of(const tinker__trouble_t *f) {
@@ -112,10 +126,12 @@ static int number_of(const tinker__trouble_t *f) {
 }
 
 static const struct row *find(unsigned class_bit, int number) {
-  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     if (rows[i].classes & class_bit && number >= rows[i].lo &&
-        number <= rows[i].hi)
+        number <= rows[i].hi) {
       return &rows[i];
+    }
+  }
   return &rows[sizeof rows / sizeof rows[0] - 1];
 }
 
@@ -143,19 +159,14 @@ static int64_t pause_of(const struct curve *c, unsigned streak,
 static bool budget_left(tinker__retry_t *r, const tinker__retry_limits_t *l,
                         budget_t budget, int64_t now_ms) {
   switch (budget) {
-  case BUDGET_SEND:
-    return now_ms - r->first_ms < l->send_ms;
-  case BUDGET_CONFLICT:
-    return now_ms - r->first_ms < l->conflict_ms;
+  case BUDGET_SEND: return now_ms - r->first_ms < l->send_ms;
+  case BUDGET_CONFLICT: return now_ms - r->first_ms < l->conflict_ms;
   case BUDGET_BILLING:
     if (!r->billing_ms) r->billing_ms = now_ms ? now_ms : 1;
     return now_ms - r->billing_ms < l->billing_ms;
-  case BUDGET_BAD_POLLS:
-    return r->bad_polls++ < l->bad_polls;
-  case BUDGET_DEADLINE:
-    return true; /* the operation's own deadline ends it */
-  case BUDGET_NONE:
-    break;
+  case BUDGET_BAD_POLLS: return r->bad_polls++ < l->bad_polls;
+  case BUDGET_DEADLINE: return true; /* the operation's own deadline ends it */
+  case BUDGET_NONE: break;
   }
   return false;
 }
@@ -187,18 +198,21 @@ tinker__verdict_t tinker__retry_judge(tinker__retry_t *r,
     v.kind = TINKER__VERDICT_AGAIN;
     v.delay_ms = pause_of(c, r->streak++, elapsed, seed);
     if (failure->retry_after_ms > v.delay_ms &&
-        failure->retry_after_ms <= 60000)
+        failure->retry_after_ms <= 60000) {
       v.delay_ms = failure->retry_after_ms;
+    }
   } else if (row->code == TINKER_ELOST) {
     v.kind = TINKER__VERDICT_LOST;
   }
   /* An earlier attempt that may have arrived makes the outcome unknown, even
    * if the last one clearly did not. */
   if (r->maybe_done &&
-      class_bit & (TINKER__RETRY_NUMBERED | TINKER__RETRY_ONCE))
+      class_bit & (TINKER__RETRY_NUMBERED | TINKER__RETRY_ONCE)) {
     v.advice |= TINKER__ADVICE_UNKNOWN;
-  if ((number > NOT_SENT && number < 400) || number == 408 || number >= 500)
+  }
+  if ((number > NOT_SENT && number < 400) || number == 408 || number >= 500) {
     r->maybe_done = true;
+  }
   return v;
 }
 

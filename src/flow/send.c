@@ -2,17 +2,18 @@
 #include "flow/engine.h"
 #include "wire/messages.h"
 
-#define POST_TIMEOUT_MS  60000
-#define POST_REPLY_MAX   ((size_t)16 << 20)
+#define POST_TIMEOUT_MS 60000
+#define POST_REPLY_MAX ((size_t)16 << 20)
 
 static void on_timer(tinker__timer_t *timer) {
   tinker__part_t *part = TINKER__CONTAINER(timer, tinker__part_t, timer);
-  if (part->state == TINKER__PART_REST)
+  if (part->state == TINKER__PART_REST) {
     tinker__part_post(part);
-  else if (part->state == TINKER__PART_PAUSE)
+  } else if (part->state == TINKER__PART_PAUSE) {
     tinker__part_ask(part);
-  else if (part->op->state == TINKER__OP_QUEUED)
+  } else if (part->op->state == TINKER__OP_QUEUED) {
     tinker__gate_push(part->op); /* a sample whose result was lost */
+  }
 }
 
 void tinker__part_rest(tinker__part_t *part, tinker__part_state_t state,
@@ -46,8 +47,9 @@ void tinker__part_start(tinker__part_t *part) {
   if (part->op->kind->fb_quota) {
     part->state = TINKER__PART_ROOM;
     if (!tinker__quota_enter(&flow->fb, &part->link,
-                             (int64_t)tinker__part_estimate(part)))
+                             (int64_t)tinker__part_estimate(part))) {
       return;
+    }
     part->in_quota = true;
   }
   tinker__part_post(part);
@@ -56,8 +58,7 @@ void tinker__part_start(tinker__part_t *part) {
 static void fill_post(tinker__part_t *part) {
   const tinker__op_t *op = part->op;
   const tinker__kind_t *kind = op->kind;
-  bool numbered =
-      kind->retry & (TINKER__RETRY_NUMBERED | TINKER__RETRY_SAMPLE);
+  bool numbered = kind->retry & (TINKER__RETRY_NUMBERED | TINKER__RETRY_SAMPLE);
   part->headers[0] =
       (tinker__http_header_t){"X-Tinker-Sampling-Backpressure", "1"};
   part->http = (tinker__http_request_t){
@@ -71,7 +72,8 @@ static void fill_post(tinker__part_t *part) {
                        : tinker__buf_str(&part->text),
       .numbered = numbered,
       .timeout_ms = POST_TIMEOUT_MS,
-      .reply_max = POST_REPLY_MAX};
+      .reply_max = POST_REPLY_MAX,
+  };
 }
 
 void tinker__part_post(tinker__part_t *part) {
@@ -92,12 +94,13 @@ void tinker__part_leave_quota(tinker__part_t *part) {
  * what answered may have been something in between. */
 static void not_understood(tinker__part_t *part, tinker__http_reply_t *reply,
                            int rc, const char *why) {
-  if (rc == TINKER_EPROTO && part->op->kind->retry == TINKER__RETRY_NUMBERED)
+  if (rc == TINKER_EPROTO && part->op->kind->retry == TINKER__RETRY_NUMBERED) {
     tinker__part_trouble(part, TINKER__RETRY_NUMBERED, reply,
                          TINKER__PART_REST);
-  else
+  } else {
     tinker__op_part_failed(part, rc, TINKER__ADVICE_UNKNOWN, reply->status, 0,
                            TINKER_CATEGORY_UNKNOWN, why);
+  }
 }
 
 /* The body of a sample is kept: should its result be lost, it is submitted
@@ -111,23 +114,24 @@ static void accepted(tinker__part_t *part, tinker__http_reply_t *reply) {
     not_understood(part, reply, rc, why);
     return;
   }
-  if (op->kind->keep_accepted)
+  if (op->kind->keep_accepted) {
     part->raw.accepted =
         tinker__buf_take(&reply->body, &part->raw.accepted_len);
+  }
   part->retry = (tinker__retry_t){0};
   bool sample = op->kind->retry == TINKER__RETRY_SAMPLE;
-  if (op->state == TINKER__OP_LEAVING)
+  if (op->state == TINKER__OP_LEAVING) {
     part->state = TINKER__PART_DEAD;
-  else
+  } else {
     tinker__part_line_up(part);
+  }
   tinker__op_part_answered(part);
   if (!sample) tinker__wire_body_free(&part->body);
 }
 
 void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply) {
   if (tinker__http_failed(reply)) {
-    tinker__part_trouble(part, part->op->kind->retry, reply,
-                         TINKER__PART_REST);
+    tinker__part_trouble(part, part->op->kind->retry, reply, TINKER__PART_REST);
   } else if (part->op->kind->request_type) {
     accepted(part, reply);
   } else {
@@ -159,8 +163,9 @@ static const char *because(const tinker__http_reply_t *reply,
 static int code_of(const tinker__verdict_t *v,
                    const tinker__http_reply_t *reply) {
   if (reply->error == TINKER_ETLS || reply->error == TINKER_ENOMEM ||
-      reply->error == TINKER_EOVERFLOW)
+      reply->error == TINKER_EOVERFLOW) {
     return reply->error;
+  }
   return v->code;
 }
 
@@ -174,7 +179,8 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
       .sent = reply->sent,
       .status = reply->status,
       .empty = reply->body.len == 0,
-      .retry_after_ms = reply->retry_after_ms};
+      .retry_after_ms = reply->retry_after_ms,
+  };
   tinker__verdict_t v =
       tinker__retry_judge(&part->retry, &flow->limits.retry, class_bit,
                           &failure, flow->now_ms, &flow->seed);
@@ -189,11 +195,11 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
              part->op->kind->retry == TINKER__RETRY_SAMPLE) {
     tinker__op_part_lost(part);
   } else {
-    tinker__op_part_failed(
-        part, code_of(&v, reply), v.advice, reply->status,
-        reply->retry_after_ms > 0 ? reply->retry_after_ms : 0,
-        TINKER_CATEGORY_UNKNOWN,
-        because(reply, part->op->mem, why, sizeof why));
+    tinker__op_part_failed(part, code_of(&v, reply), v.advice, reply->status,
+                           reply->retry_after_ms > 0 ? reply->retry_after_ms
+                                                     : 0,
+                           TINKER_CATEGORY_UNKNOWN,
+                           because(reply, part->op->mem, why, sizeof why));
   }
 }
 

@@ -31,28 +31,30 @@ tinker__turn_t *tinker__turn_retain(tinker__turn_t *turn) {
 
 void tinker__turn_release(tinker__turn_t *turn) {
   if (!turn ||
-      atomic_fetch_sub_explicit(&turn->refs, 1, memory_order_acq_rel) != 1)
+      atomic_fetch_sub_explicit(&turn->refs, 1, memory_order_acq_rel) != 1) {
     return;
+  }
   tinker__mem_free(turn->mem, turn->id);
   tinker__mem_free(turn->mem, turn->fatal_why);
   tinker__mem_free(turn->mem, turn);
 }
 
 static void mark(tinker__turn_t *turn, tinker__flow_t *flow) {
-  if (tinker__list_empty(&turn->dirty))
+  if (tinker__list_empty(&turn->dirty)) {
     tinker__list_push_back(&flow->turns, &turn->dirty);
+  }
 }
 
 static void fail_queued(tinker__turn_t *turn, tinker__op_t *op) {
   tinker__op_set_error(
-      op, tinker__error_new(op->mem,
-                            &(tinker__error_spec_t){
-                                .code = TINKER_EFATAL,
-                                .advice = TINKER__ADVICE_FATAL |
-                                          TINKER__ADVICE_RECOVER},
-                            "%s was not sent: %s", op->kind->name,
-                            turn->fatal_why ? turn->fatal_why
-                                            : "an earlier number was lost"));
+      op,
+      tinker__error_new(
+          op->mem,
+          &(tinker__error_spec_t){.code = TINKER_EFATAL,
+                                  .advice = TINKER__ADVICE_FATAL |
+                                            TINKER__ADVICE_RECOVER},
+          "%s was not sent: %s", op->kind->name,
+          turn->fatal_why ? turn->fatal_why : "an earlier number was lost"));
   tinker__op_on(op, TINKER__ON_FAIL);
 }
 
@@ -89,10 +91,12 @@ int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op) {
 void tinker__turn_dispatch(tinker__op_t *op) {
   size_t n = op->count;
   if (op->parallel && n > 1) {
-    if (op->answered == 0 && op->parts[1].state == TINKER__PART_IDLE)
+    if (op->answered == 0 && op->parts[1].state == TINKER__PART_IDLE) {
       for (size_t i = 1; i < n; i++) tinker__part_start(&op->parts[i]);
-    if (op->answered == n - 1 && op->parts[0].state == TINKER__PART_IDLE)
+    }
+    if (op->answered == n - 1 && op->parts[0].state == TINKER__PART_IDLE) {
       tinker__part_start(&op->parts[0]);
+    }
   } else if (op->answered < n &&
              op->parts[op->answered].state == TINKER__PART_IDLE) {
     tinker__part_start(&op->parts[op->answered]);
@@ -110,8 +114,9 @@ void tinker__turn_fail(tinker__turn_t *turn, const char *why) {
   if (atomic_exchange(&turn->fatal, true)) return;
   turn->fatal_why = tinker__mem_strdup(turn->mem, why);
   tinker__link_t *l;
-  while ((l = tinker__list_pop_front(&turn->queue)))
+  while ((l = tinker__list_pop_front(&turn->queue))) {
     fail_queued(turn, TINKER__CONTAINER(l, tinker__op_t, link));
+  }
 }
 
 /* The line is kept by number: a part is inserted from the back, which is
@@ -127,8 +132,9 @@ void tinker__turn_line_up(tinker__turn_t *turn, tinker__part_t *part,
   part->state = TINKER__PART_LINE;
   tinker__link_t *at = &turn->line;
   while (at->prev != &turn->line &&
-         TINKER__CONTAINER(at->prev, tinker__part_t, link)->seq > part->seq)
+         TINKER__CONTAINER(at->prev, tinker__part_t, link)->seq > part->seq) {
     at = at->prev;
+  }
   tinker__list_insert_before(at, &part->link);
 }
 

@@ -21,17 +21,17 @@
 
 struct tinker__turn_s {
   atomic_uint refs;
-  atomic_bool fatal;  /* no later call is accepted: any thread reads it */
+  atomic_bool fatal; /* no later call is accepted: any thread reads it */
   tinker__mem_t *mem;
-  char *id;           /* of the model or the sampling session */
-  bool ordered;       /* a trainer's; a sampler's only counts */
+  char *id;     /* of the model or the sampling session */
+  bool ordered; /* a trainer's; a sampler's only counts */
   int64_t next_seq;
-  tinker__link_t queue;   /* operations that wait for their turn */
-  tinker__op_t *sending;  /* the one whose turn it is */
-  tinker__link_t dirty;   /* in flow->turns while there may be work */
-  size_t polling;         /* polls out or pausing */
-  tinker__link_t line;    /* parts that wait for a place, by number */
-  char *fatal_why;        /* sentence, NULL without memory */
+  tinker__link_t queue;  /* operations that wait for their turn */
+  tinker__op_t *sending; /* the one whose turn it is */
+  tinker__link_t dirty;  /* in flow->turns while there may be work */
+  size_t polling;        /* polls out or pausing */
+  tinker__link_t line;   /* parts that wait for a place, by number */
+  char *fatal_why;       /* sentence, NULL without memory */
 };
 
 /* A trainer's turn starts at number 1, a sampler's at 0. id: copied. */

@@ -57,12 +57,12 @@ struct tinker__exchange_s {
   tinker__buf_t url;
   struct curl_slist *headers;
   tinker__timer_t deadline;
-  tinker__timer_t again;  /* back-off of a full listen queue */
+  tinker__timer_t again; /* back-off of a full listen queue */
   int64_t deadline_ms;
   int64_t back_off_ms; /* the next pause */
   int64_t back_off_end_ms;
-  size_t read_at;   /* of the body, for the read callback */
-  int write_error;  /* why the write callback gave up, 0 = it did not */
+  size_t read_at;  /* of the body, for the read callback */
+  int write_error; /* why the write callback gave up, 0 = it did not */
   bool in_multi;
   bool canceled;
   bool fresh; /* the one repeat on a new connection has been spent */

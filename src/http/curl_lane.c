@@ -107,8 +107,7 @@ static int add_watch(tinker__curl_lane_t *lane, curl_socket_t fd, bool lazy) {
   tinker__slot_t *slot = &lane->slots[i];
   slot->lazy = lazy;
   slot->inode = lazy ? inode_of(fd) : 0;
-  return tinker__watch_new(lane->owner->loop, &slot->watch, fd, on_ready,
-                           lane);
+  return tinker__watch_new(lane->owner->loop, &slot->watch, fd, on_ready, lane);
 }
 
 curl_socket_t tinker__curl_open(void *user, curlsocktype purpose,
@@ -177,14 +176,13 @@ int tinker__curl_lane_init(tinker__curl_lane_t *lane, tinker__curl_t *owner,
   if (!lane->multi) return TINKER_ENOMEM;
   bool tls = owner->target.tls;
   bool ok =
-      size_lane(lane, tls ? limits[id].tls_connections
-                          : limits[id].connections) &&
+      size_lane(lane,
+                tls ? limits[id].tls_connections : limits[id].connections) &&
       !curl_multi_setopt(lane->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, 100L) &&
       !curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION,
                          socket_function) &&
       !curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane) &&
-      !curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION,
-                         timer_function) &&
+      !curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION, timer_function) &&
       !curl_multi_setopt(lane->multi, CURLMOPT_TIMERDATA, lane);
   return ok ? 0 : TINKER_ENOMEM;
 }

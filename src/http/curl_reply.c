@@ -12,7 +12,10 @@
 void tinker__curl_reply_init(tinker__exchange_t *x) {
   tinker__mem_t *mem = x->lane->owner->mem;
   x->reply = (tinker__http_reply_t){
-      .retry_after_ms = -1, .should_retry = -1, .content_length = -1};
+      .retry_after_ms = -1,
+      .should_retry = -1,
+      .content_length = -1,
+  };
   tinker__buf_init(&x->reply.body, mem, x->request->reply_max);
   x->write_error = 0;
   x->error_text[0] = '\0';
@@ -129,10 +132,8 @@ static int code_before_sending(CURLcode code) {
   case CURLE_SSL_CRL_BADFILE:
   case CURLE_SSL_ISSUER_ERROR:
   case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-  case CURLE_SSL_INVALIDCERTSTATUS:
-    return TINKER_ETLS;
-  default:
-    return TINKER_ECONNECT;
+  case CURLE_SSL_INVALIDCERTSTATUS: return TINKER_ETLS;
+  default: return TINKER_ECONNECT;
   }
 }
 

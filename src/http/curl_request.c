@@ -75,8 +75,10 @@ static int add_headers(tinker__exchange_t *x) {
   /* Without it a large body waits a second for a 100-continue that some
    * servers never send. */
   if (!rc) rc = add_line(x, "Expect:");
-  if (!rc) rc = type ? add_header(x, "Content-Type", type)
-                     : add_line(x, "Content-Type:");
+  if (!rc) {
+    rc = type ? add_header(x, "Content-Type", type)
+              : add_line(x, "Content-Type:");
+  }
   if (!rc) rc = add_idempotency_key(x);
   for (size_t i = 0; !rc && i < r->header_count; i++) {
     rc = add_header(x, r->headers[i].name, r->headers[i].value);
@@ -168,16 +170,14 @@ static CURLcode set_body(tinker__exchange_t *x, CURLcode rc) {
 
 static CURLcode set_method(tinker__exchange_t *x, CURLcode rc) {
   switch (x->request->method) {
-  case TINKER__HTTP_GET:
-    return set_long(x->easy, CURLOPT_HTTPGET, 1, rc);
+  case TINKER__HTTP_GET: return set_long(x->easy, CURLOPT_HTTPGET, 1, rc);
   case TINKER__HTTP_PUT:
     rc = set_text(x->easy, CURLOPT_CUSTOMREQUEST, "PUT", rc);
     break;
   case TINKER__HTTP_DELETE:
     rc = set_text(x->easy, CURLOPT_CUSTOMREQUEST, "DELETE", rc);
     break;
-  case TINKER__HTTP_POST:
-    break;
+  case TINKER__HTTP_POST: break;
   }
   return set_body(x, rc);
 }

@@ -200,8 +200,7 @@ static void curl_cancel(tinker__http_t *http, tinker__http_request_t *r) {
   tinker__exchange_t *x = r->transport_private;
   (void)http;
   x->canceled = true;
-  tinker__timer_start(loop_of(x), &x->deadline,
-                      tinker__loop_now(loop_of(x)));
+  tinker__timer_start(loop_of(x), &x->deadline, tinker__loop_now(loop_of(x)));
 }
 
 static void free_transport(tinker__curl_t *c) {
@@ -222,8 +221,7 @@ static void on_close(tinker__task_t *task) {
   for (int i = 0; i < TINKER__LANE_COUNT; i++) {
     tinker__link_t *link;
     while ((link = tinker__list_first(&c->lanes[i].busy))) {
-      tinker__exchange_t *x =
-          TINKER__CONTAINER(link, tinker__exchange_t, link);
+      tinker__exchange_t *x = TINKER__CONTAINER(link, tinker__exchange_t, link);
       x->canceled = true;
       end_with(x, CURLE_ABORTED_BY_CALLBACK);
     }
@@ -282,8 +280,8 @@ static int check(const tinker__curl_options_t *options, char *why,
 
 static int fill(tinker__curl_t *c, const tinker__curl_options_t *options,
                 char *why, size_t why_len) {
-  int rc = tinker__target_parse(&c->target, c->mem, options->base_url, why,
-                                why_len);
+  int rc =
+      tinker__target_parse(&c->target, c->mem, options->base_url, why, why_len);
   if (rc) return rc;
   c->user_agent = tinker__mem_strdup(c->mem, options->user_agent);
   if (!c->user_agent) rc = TINKER_ENOMEM;

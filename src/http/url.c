@@ -93,8 +93,8 @@ static int parse_http(tinker__target_t *out, tinker__mem_t *mem,
                       size_t why_len) {
   tinker__str_t rest = skip(url, scheme_len);
   const char *slash = memchr(rest.ptr, '/', rest.len);
-  tinker__str_t authority = {
-      rest.ptr, slash ? (size_t)(slash - rest.ptr) : rest.len};
+  tinker__str_t authority = {rest.ptr,
+                             slash ? (size_t)(slash - rest.ptr) : rest.len};
   tinker__str_t host = host_of(authority);
   if (host.len == 0) {
     return tinker__why(why, why_len, TINKER_EINVAL,
@@ -109,7 +109,10 @@ static int parse_http(tinker__target_t *out, tinker__mem_t *mem,
   char *base = tinker__mem_strndup(mem, url.ptr, url.len);
   if (!base) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   *out = (tinker__target_t){
-      .base = base, .tls = scheme_len == 8, .loopback = is_loopback(host)};
+      .base = base,
+      .tls = scheme_len == 8,
+      .loopback = is_loopback(host),
+  };
   return 0;
 }
 
@@ -133,8 +136,7 @@ int tinker__target_parse(tinker__target_t *out, tinker__mem_t *mem,
     return parse_http(out, mem, url, 8, why, why_len);
   }
   return tinker__why(why, why_len, TINKER_EINVAL,
-                     "base_url: begins with none of https://, http://, "
-                     "unix:");
+                     "base_url: begins with none of https://, http://, unix:");
 }
 
 void tinker__target_free(tinker__target_t *target, tinker__mem_t *mem) {

@@ -31,7 +31,7 @@ typedef struct background_s {
   uv_cond_t wait_cond;    /* tinker__loop_wait does */
   tinker__link_t posted;
   tinker__link_t delivered;
-  bool started; /* both threads run: their ids may be read */
+  bool started;    /* both threads run: their ids may be read */
   bool delivering; /* a delivered task runs */
   bool closing;
   bool io_ending; /* both queues are empty for good */
@@ -131,8 +131,8 @@ static void on_alarm(uv_timer_t *alarm) {
   set_alarm(b);
 }
 
-static void background_timer_start(tinker__loop_t *loop,
-                                   tinker__timer_t *timer, int64_t due_ms) {
+static void background_timer_start(tinker__loop_t *loop, tinker__timer_t *timer,
+                                   int64_t due_ms) {
   background_t *b = from_loop(loop);
   int64_t now = tinker__loop_now(loop);
   tinker__timers_put(&b->timers, timer, due_ms > now ? due_ms : now);

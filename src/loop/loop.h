@@ -131,8 +131,7 @@ static inline int64_t tinker__loop_now(const tinker__loop_t *loop) {
  * allowed at any time, also for a timer that never ran. Timers due at the same
  * millisecond fire in the order they were started. */
 static inline void tinker__timer_start(tinker__loop_t *loop,
-                                       tinker__timer_t *timer,
-                                       int64_t due_ms) {
+                                       tinker__timer_t *timer, int64_t due_ms) {
   loop->ops->timer_start(loop, timer, due_ms);
 }
 static inline void tinker__timer_stop(tinker__loop_t *loop,
@@ -160,9 +159,8 @@ static inline void tinker__loop_notify(tinker__loop_t *loop) {
  * set: bits of tinker__ready_t; 0 = none. Cheap to call often: giving up
  * interest costs a system call only if an event comes all the same.
  * free: before the descriptor is closed; no call back afterwards. */
-static inline int tinker__watch_new(tinker__loop_t *loop,
-                                    tinker__watch_t **out, int fd,
-                                    tinker__watch_cb cb, void *user) {
+static inline int tinker__watch_new(tinker__loop_t *loop, tinker__watch_t **out,
+                                    int fd, tinker__watch_cb cb, void *user) {
   return loop->ops->watch_new(loop, out, fd, cb, user);
 }
 static inline int tinker__watch_set(tinker__loop_t *loop,

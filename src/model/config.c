@@ -124,8 +124,9 @@ static int read_arch(tinker__fields_t *f, tinker__model_config_t *c) {
   for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
     if (strcmp(type, archs[i].name) != 0) continue;
     c->arch = (tinker__arch_t)i;
-    if (class_name[0] && strcmp(class_name, archs[i].class_name) != 0)
+    if (class_name[0] && strcmp(class_name, archs[i].class_name) != 0) {
       return tinker__field_refuse(f, K_ARCHITECTURES, archs[i].class_name);
+    }
     return 0;
   }
   return tinker__field_refuse(f, K_MODEL_TYPE, "llama, qwen2 or qwen3");
@@ -143,19 +144,21 @@ static int read_sizes(tinker__fields_t *f, tinker__model_config_t *c) {
   tinker__field_u32(f, K_POSITIONS, 1, MAX_SIZE, &a->positions,
                     &c->max_positions);
   if (f->rc) return f->rc;
-  if (c->num_heads % c->num_kv_heads != 0)
-    return tinker__field_bad(f, K_KV_HEADS,
-                             "a divisor of num_attention_heads");
+  if (c->num_heads % c->num_kv_heads != 0) {
+    return tinker__field_bad(f, K_KV_HEADS, "a divisor of num_attention_heads");
+  }
   uint32_t head_dim = a->head_dim;
   if (head_dim == 0 && !tinker__field_has(f, K_HEAD_DIM)) {
-    if (c->hidden_size % c->num_heads != 0)
+    if (c->hidden_size % c->num_heads != 0) {
       return tinker__field_bad(f, K_HIDDEN,
                                "a multiple of num_attention_heads");
+    }
     head_dim = c->hidden_size / c->num_heads;
   }
   tinker__field_u32(f, K_HEAD_DIM, 2, 65536, &head_dim, &c->head_dim);
-  if (f->rc == 0 && c->head_dim % 2 != 0)
+  if (f->rc == 0 && c->head_dim % 2 != 0) {
     return tinker__field_bad(f, K_HEAD_DIM, "an even number");
+  }
   return f->rc;
 }
 
@@ -166,14 +169,14 @@ static int read_llama3(tinker__fields_t *f, tinker__rope_t *r) {
   tinker__field_f64(f, R_HIGH, 1e-6, 1e6, NULL, &r->high_freq_factor);
   tinker__field_u32(f, R_ORIGINAL, 1, MAX_SIZE, NULL,
                     &r->original_max_positions);
-  if (f->rc == 0 && r->high_freq_factor <= r->low_freq_factor)
+  if (f->rc == 0 && r->high_freq_factor <= r->low_freq_factor) {
     return tinker__field_bad(f, R_HIGH, "more than low_freq_factor");
+  }
   return f->rc;
 }
 
 /* `raw` is the object of rope_scaling or of rope_parameters. */
-static int read_rope_object(tinker__fields_t *top, int key,
-                            tinker__rope_t *r) {
+static int read_rope_object(tinker__fields_t *top, int key, tinker__rope_t *r) {
   tinker__fields_t f;
   tinker__str_t raw[R_COUNT];
   char type[32] = "";
@@ -184,12 +187,12 @@ static int read_rope_object(tinker__fields_t *top, int key,
   tinker__field_text(&f, type_key, type, sizeof type, "default");
   tinker__field_f64(&f, R_THETA, 1, 1e12, &theta, &r->theta);
   tinker__field_f64(&f, R_PARTIAL, 0, 1, &one, &partial);
-  if (f.rc == 0 && partial != 1)
-    tinker__field_refuse(&f, R_PARTIAL, "1");
-  if (f.rc == 0 && strcmp(type, "llama3") == 0)
+  if (f.rc == 0 && partial != 1) tinker__field_refuse(&f, R_PARTIAL, "1");
+  if (f.rc == 0 && strcmp(type, "llama3") == 0) {
     read_llama3(&f, r);
-  else if (f.rc == 0 && strcmp(type, "default") != 0)
+  } else if (f.rc == 0 && strcmp(type, "default") != 0) {
     tinker__field_refuse(&f, type_key, "default or llama3");
+  }
   top->rc = f.rc;
   return f.rc;
 }
@@ -203,9 +206,10 @@ static int read_rope(tinker__fields_t *f, tinker__model_config_t *c) {
   if (partial != 1) return tinker__field_refuse(f, K_PARTIAL_ROTARY, "1");
   bool scaling = tinker__field_has(f, K_ROPE_SCALING);
   if (tinker__field_has(f, K_ROPE_PARAMETERS)) {
-    if (scaling)
+    if (scaling) {
       return tinker__field_bad(f, K_ROPE_SCALING,
                                "absent beside rope_parameters");
+    }
     return read_rope_object(f, K_ROPE_PARAMETERS, &c->rope);
   }
   return scaling ? read_rope_object(f, K_ROPE_SCALING, &c->rope) : 0;
@@ -228,13 +232,16 @@ static int read_switches(tinker__fields_t *f, tinker__model_config_t *c) {
   if (sliding) return tinker__field_refuse(f, K_USE_SLIDING, "false");
   if (strcmp(act, "silu") != 0) return tinker__field_refuse(f, K_ACT, "silu");
   if (dropout != 0) return tinker__field_refuse(f, K_DROPOUT, "0");
-  if (tinker__field_has(f, K_QUANTIZATION))
+  if (tinker__field_has(f, K_QUANTIZATION)) {
     return tinker__field_refuse(f, K_QUANTIZATION, "no quantisation");
-  if (tinker__field_has(f, K_AUTO_MAP))
+  }
+  if (tinker__field_has(f, K_AUTO_MAP)) {
     return tinker__field_refuse(f, K_AUTO_MAP, "no code of its own");
+  }
   /* Qwen files name a window that use_sliding_window leaves off. */
-  if (c->arch == TINKER__ARCH_LLAMA && tinker__field_has(f, K_SLIDING))
+  if (c->arch == TINKER__ARCH_LLAMA && tinker__field_has(f, K_SLIDING)) {
     return tinker__field_refuse(f, K_SLIDING, "null");
+  }
   c->qkv_bias = c->arch == TINKER__ARCH_QWEN2 || bias;
   c->o_bias = c->arch != TINKER__ARCH_QWEN2 && bias;
   c->qk_norm = archs[c->arch].qk_norm;
@@ -245,9 +252,10 @@ static int read_ids(tinker__fields_t *f, int eos_key, int bos_key,
                     tinker__model_config_t *c) {
   int32_t bos[1];
   size_t num_bos = 0;
-  if (tinker__field_has(f, eos_key))
-    tinker__field_ids(f, eos_key, c->vocab_size, c->eos,
-                      TINKER__CONFIG_MAX_EOS, &c->num_eos);
+  if (tinker__field_has(f, eos_key)) {
+    tinker__field_ids(f, eos_key, c->vocab_size, c->eos, TINKER__CONFIG_MAX_EOS,
+                      &c->num_eos);
+  }
   if (tinker__field_has(f, bos_key)) {
     tinker__field_ids(f, bos_key, c->vocab_size, bos, 1, &num_bos);
     if (num_bos == 1) c->bos = bos[0];
@@ -263,10 +271,11 @@ int tinker__config_parse(tinker__model_config_t *out, tinker__mem_t *mem,
   memset(&c, 0, sizeof c);
   c.bos = -1;
   tinker__fields_init(&f, mem, "config.json", why, why_len);
-  if (text.len > TINKER__CONFIG_MAX_BYTES)
+  if (text.len > TINKER__CONFIG_MAX_BYTES) {
     return tinker__why(why, why_len, TINKER_EOVERFLOW,
                        "config.json has %zu bytes, more than %u", text.len,
                        TINKER__CONFIG_MAX_BYTES);
+  }
   int rc = tinker__fields_read(&f, text, config_keys, raw, K_COUNT, false);
   if (rc == 0) rc = read_arch(&f, &c);
   if (rc == 0) rc = read_sizes(&f, &c);
@@ -285,10 +294,11 @@ int tinker__config_parse_generation(tinker__model_config_t *config,
   tinker__str_t raw[2];
   tinker__model_config_t c = *config;
   tinker__fields_init(&f, mem, "generation_config.json", why, why_len);
-  if (text.len > TINKER__CONFIG_MAX_BYTES)
+  if (text.len > TINKER__CONFIG_MAX_BYTES) {
     return tinker__why(why, why_len, TINKER_EOVERFLOW,
                        "generation_config.json has %zu bytes, more than %u",
                        text.len, TINKER__CONFIG_MAX_BYTES);
+  }
   int rc = tinker__fields_read(&f, text, keys, raw, 2, false);
   if (rc == 0) rc = read_ids(&f, 0, 1, &c);
   if (rc == 0) *config = c;

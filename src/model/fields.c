@@ -27,11 +27,11 @@ int tinker__fields_read(tinker__fields_t *f, tinker__str_t text,
   f->keys = keys;
   f->raw = raw;
   f->n = n;
-  for (size_t i = 0; i < n; i++)
-    raw[i] = (tinker__str_t){"", 0};
-  if (f->rc == 0) /* an object inside one that failed stays empty */
+  for (size_t i = 0; i < n; i++) raw[i] = (tinker__str_t){"", 0};
+  if (f->rc == 0) { /* an object inside one that failed stays empty */
     f->rc = tinker__json_table(f->mem, text, f->file, keys, raw, n, strict,
                                f->why, f->why_len);
+  }
   return f->rc;
 }
 
@@ -46,9 +46,9 @@ static int complain(tinker__fields_t *f, int key, int code, const char *verb,
                     const char *want) {
   tinker__str_t raw = f->raw[key];
   if (raw.len == 0) raw = TINKER__STR("missing");
-  f->rc = tinker__why(f->why, f->why_len, code, "%s: %s is %.*s: %s %s",
-                      f->file, f->keys[key], tinker__json_shown(raw), raw.ptr,
-                      verb, want);
+  f->rc =
+      tinker__why(f->why, f->why_len, code, "%s: %s is %.*s: %s %s", f->file,
+                  f->keys[key], tinker__json_shown(raw), raw.ptr, verb, want);
   return f->rc;
 }
 
@@ -82,8 +82,7 @@ int tinker__field_u32(tinker__fields_t *f, int key, uint32_t min, uint32_t max,
   if (!parsed(f, &j, tinker__json_u64(&j, &v)) || v < min || v > max) {
     char want[64];
     if (f->rc) return f->rc;
-    tinker__why(want, sizeof want, 0, "a whole number from %u to %u", min,
-                max);
+    tinker__why(want, sizeof want, 0, "a whole number from %u to %u", min, max);
     return tinker__field_bad(f, key, want);
   }
   *out = (uint32_t)v;
@@ -114,14 +113,14 @@ int tinker__field_f64(tinker__fields_t *f, int key, double min, double max,
   return 0;
 }
 
-int tinker__field_bool(tinker__fields_t *f, int key, bool fallback,
-                       bool *out) {
+int tinker__field_bool(tinker__fields_t *f, int key, bool fallback, bool *out) {
   if (f->rc) return f->rc;
   *out = fallback;
   if (!tinker__field_has(f, key)) return 0;
   *out = tinker__str_eqs(f->raw[key], "true");
-  if (!*out && !tinker__str_eqs(f->raw[key], "false"))
+  if (!*out && !tinker__str_eqs(f->raw[key], "false")) {
     return tinker__field_bad(f, key, "true or false");
+  }
   return 0;
 }
 
@@ -129,8 +128,9 @@ int tinker__field_bool(tinker__fields_t *f, int key, bool fallback,
 static bool copy_text(tinker__json_t *j, char *out, size_t cap) {
   tinker__str_t s;
   if (!tinker__json_string(j, &s) || s.len >= cap ||
-      memchr(s.ptr, 0, s.len) != NULL)
+      memchr(s.ptr, 0, s.len) != NULL) {
     return false;
+  }
   memcpy(out, s.ptr, s.len);
   out[s.len] = 0;
   return true;
@@ -147,8 +147,9 @@ int tinker__field_text(tinker__fields_t *f, int key, char *out, size_t cap,
     return 0;
   }
   tinker__json_init(&j, f->mem, f->raw[key].ptr, f->raw[key].len);
-  if (!parsed(f, &j, copy_text(&j, out, cap)) && f->rc == 0)
+  if (!parsed(f, &j, copy_text(&j, out, cap)) && f->rc == 0) {
     tinker__field_bad(f, key, "a short string");
+  }
   return f->rc;
 }
 
@@ -164,8 +165,9 @@ int tinker__field_first_text(tinker__fields_t *f, int key, char *out,
     ok = first ? copy_text(&j, out, cap) : tinker__json_skip(&j);
     first = false;
   }
-  if (!parsed(f, &j, ok) && f->rc == 0)
+  if (!parsed(f, &j, ok) && f->rc == 0) {
     tinker__field_bad(f, key, "a list of short strings");
+  }
   return f->rc;
 }
 
@@ -199,8 +201,9 @@ static bool read_ids(tinker__json_t *j, uint32_t limit, int32_t *out,
   }
   if (!tinker__json_array(j)) return false;
   while (tinker__json_more(j)) {
-    if (!tinker__json_i64(j, &v) || v < 0 || v >= limit || *n == cap)
+    if (!tinker__json_i64(j, &v) || v < 0 || v >= limit || *n == cap) {
       return false;
+    }
     out[(*n)++] = (int32_t)v;
   }
   return true;

@@ -36,8 +36,9 @@ static int read_text(open_t *o, const char *name, tinker__buf_t *out) {
   tinker__mem_t *mem = o->f->mem;
   size_t len = strlen(o->dir) + strlen(name) + 2;
   char *path = tinker__mem_alloc(mem, len);
-  if (!path)
+  if (!path) {
     return tinker__why(o->why, o->why_len, TINKER_ENOMEM, "out of memory");
+  }
   snprintf(path, len, "%s/%s", o->dir, name);
   int rc = tinker__file_read(o->world, path, out, o->why, o->why_len);
   tinker__mem_free(mem, path);
@@ -49,18 +50,19 @@ static int read_config(open_t *o) {
   tinker__buf_t text;
   tinker__buf_init(&text, f->mem, TINKER__CONFIG_MAX_BYTES);
   int rc = read_text(o, "config.json", &text);
-  if (rc == 0)
+  if (rc == 0) {
     rc = tinker__config_parse(&f->config, f->mem, tinker__buf_str(&text),
                               o->why, o->why_len);
+  }
   if (rc == 0) {
     tinker__buf_clear(&text);
     rc = read_text(o, "generation_config.json", &text);
-    if (rc == 0)
-      rc = tinker__config_parse_generation(&f->config, f->mem,
-                                           tinker__buf_str(&text), o->why,
-                                           o->why_len);
-    else if (rc == TINKER_ENOENT)
+    if (rc == 0) {
+      rc = tinker__config_parse_generation(
+          &f->config, f->mem, tinker__buf_str(&text), o->why, o->why_len);
+    } else if (rc == TINKER_ENOENT) {
       rc = 0;
+    }
   }
   tinker__buf_free(&text);
   return rc;
@@ -71,9 +73,10 @@ static void shape_text(char *out, size_t len, const uint64_t *shape,
                        uint32_t rank) {
   size_t at = 0;
   at += (size_t)snprintf(out, len, "[");
-  for (uint32_t i = 0; i < rank && at + 24 < len; i++)
+  for (uint32_t i = 0; i < rank && at + 24 < len; i++) {
     at += (size_t)snprintf(out + at, len - at, i ? ", %llu" : "%llu",
                            (unsigned long long)shape[i]);
+  }
   snprintf(out + at, len - at, "]");
 }
 
@@ -99,10 +102,11 @@ static int align(open_t *o, tinker__tensor_t *t) {
   void **copies = tinker__mem_realloc(f->mem, f->copies,
                                       (f->num_copies + 1) * sizeof *copies);
   if (copies) f->copies = copies;
-  void *copy = copies ? tinker__mem_dup(f->mem, t->data, (size_t)t->bytes)
-                      : NULL;
-  if (!copy)
+  void *copy =
+      copies ? tinker__mem_dup(f->mem, t->data, (size_t)t->bytes) : NULL;
+  if (!copy) {
     return tinker__why(o->why, o->why_len, TINKER_ENOMEM, "out of memory");
+  }
   f->copies[f->num_copies++] = copy;
   t->data = copy;
   return 0;
@@ -115,9 +119,10 @@ static int bind_role(open_t *o, tinker__role_t role, uint32_t layer) {
   tinker__role_name(name, role, layer);
   const tinker__tensor_t *found =
       tinker__map_remove(o->left, tinker__str(name));
-  if (!found)
+  if (!found) {
     return tinker__why(o->why, o->why_len, TINKER_EFORMAT,
                        "tensor %s is missing", name);
+  }
   *t = *found;
   f->bytes += t->bytes;
   int rc = check_shape(o, t, role);
@@ -126,7 +131,7 @@ static int bind_role(open_t *o, tinker__role_t role, uint32_t layer) {
 
 static int bind_all(open_t *o) {
   const tinker__model_config_t *c = &o->f->config;
-  for (uint32_t layer = 0; layer < c->num_layers; layer++)
+  for (uint32_t layer = 0; layer < c->num_layers; layer++) {
     for (int r = 0; r < TINKER__ROLE_COUNT; r++) {
       tinker__role_t role = (tinker__role_t)r;
       if (!tinker__role_present(c, role)) continue;
@@ -134,14 +139,16 @@ static int bind_all(open_t *o) {
       int rc = bind_role(o, role, layer);
       if (rc) return rc;
     }
+  }
   return 0;
 }
 
 static int check_tied_head(open_t *o, const tinker__tensor_t *head) {
   const tinker__tensor_t *embed = &o->f->tensors[TINKER__ROLE_EMBED];
   if (head->dtype == embed->dtype && head->bytes == embed->bytes &&
-      memcmp(head->data, embed->data, (size_t)head->bytes) == 0)
+      memcmp(head->data, embed->data, (size_t)head->bytes) == 0) {
     return 0;
+  }
   return tinker__why(o->why, o->why_len, TINKER_EFORMAT,
                      "lm_head.weight differs from the embedding, but "
                      "config.json says tie_word_embeddings");
@@ -154,12 +161,13 @@ static int check_left(open_t *o) {
   void *value;
   while (tinker__map_next(o->left, &cursor, &name, &value)) {
     if (tinker__str_ends(name, ".rotary_emb.inv_freq")) continue;
-    if (!o->f->config.tied || !tinker__str_eqs(name, "lm_head.weight"))
+    if (!o->f->config.tied || !tinker__str_eqs(name, "lm_head.weight")) {
       return tinker__why(o->why, o->why_len, TINKER_EFORMAT,
                          "tensor %.*s has no place in a %s model of this "
                          "configuration",
                          (int)(name.len < 200 ? name.len : 200), name.ptr,
                          tinker__arch_name(o->f->config.arch));
+    }
     int rc = check_tied_head(o, value);
     if (rc) return rc;
   }
@@ -173,22 +181,24 @@ static int open_folder(open_t *o) {
   f->tensors = tinker__mem_array(
       f->mem, (size_t)f->config.num_layers * TINKER__ROLE_COUNT,
       sizeof *f->tensors);
-  if (!f->tensors)
+  if (!f->tensors) {
     return tinker__why(o->why, o->why_len, TINKER_ENOMEM, "out of memory");
+  }
   rc = tinker__shards_open(&f->shards, &o->left, f->mem, o->world, o->dir,
                            o->why, o->why_len);
   if (rc == 0) rc = bind_all(o);
   if (rc == 0) rc = check_left(o);
-  if (rc == 0 && f->config.tied)
+  if (rc == 0 && f->config.tied) {
     f->tensors[TINKER__ROLE_LM_HEAD] = f->tensors[TINKER__ROLE_EMBED];
+  }
   return rc;
 }
 
 int tinker__folder_open(tinker__folder_t **out, tinker__mem_t *mem,
                         const tinker__world_t *world, const char *dir,
                         char *why, size_t why_len) {
-  open_t o = {tinker__mem_zalloc(mem, sizeof *o.f), NULL, world, dir, why,
-              why_len};
+  open_t o = {
+      tinker__mem_zalloc(mem, sizeof *o.f), NULL, world, dir, why, why_len};
   if (!o.f) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   o.f->mem = mem;
   int rc = open_folder(&o);
@@ -203,16 +213,16 @@ int tinker__folder_open(tinker__folder_t **out, tinker__mem_t *mem,
 
 void tinker__folder_close(tinker__folder_t *f) {
   if (!f) return;
-  for (size_t i = 0; i < f->num_copies; i++)
+  for (size_t i = 0; i < f->num_copies; i++) {
     tinker__mem_free(f->mem, f->copies[i]);
+  }
   tinker__mem_free(f->mem, f->copies);
   tinker__mem_free(f->mem, f->tensors);
   if (f->shards.mem) tinker__shards_close(&f->shards);
   tinker__mem_free(f->mem, f);
 }
 
-const tinker__model_config_t *
-tinker__folder_config(const tinker__folder_t *f) {
+const tinker__model_config_t *tinker__folder_config(const tinker__folder_t *f) {
   return &f->config;
 }
 
@@ -220,8 +230,7 @@ const tinker__tensor_t *tinker__folder_tensor(const tinker__folder_t *f,
                                               tinker__role_t role,
                                               uint32_t layer) {
   if (layer >= f->config.num_layers || role >= TINKER__ROLE_COUNT) return NULL;
-  const tinker__tensor_t *t =
-      &f->tensors[layer * TINKER__ROLE_COUNT + role];
+  const tinker__tensor_t *t = &f->tensors[layer * TINKER__ROLE_COUNT + role];
   return t->data ? t : NULL;
 }
 

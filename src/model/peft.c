@@ -9,7 +9,7 @@
 #include "base/json_write.h"
 #include "model/fields.h"
 
-#define PREFIX   "base_model.model."
+#define PREFIX "base_model.model."
 #define MAX_TEXT (1u << 20)
 
 enum {
@@ -75,13 +75,9 @@ void tinker__lora_dims(const tinker__model_config_t *config,
   uint64_t kv = (uint64_t)config->num_kv_heads * config->head_dim;
   *in = config->hidden_size;
   switch (target) {
-  case TINKER__LORA_Q:
-    *out = q;
-    break;
+  case TINKER__LORA_Q: *out = q; break;
   case TINKER__LORA_K:
-  case TINKER__LORA_V:
-    *out = kv;
-    break;
+  case TINKER__LORA_V: *out = kv; break;
   case TINKER__LORA_O:
     *in = q;
     *out = config->hidden_size;
@@ -90,21 +86,19 @@ void tinker__lora_dims(const tinker__model_config_t *config,
     *in = config->intermediate_size;
     *out = config->hidden_size;
     break;
-  case TINKER__LORA_LM_HEAD:
-    *out = config->vocab_size;
-    break;
-  default:
-    *out = config->intermediate_size;
+  case TINKER__LORA_LM_HEAD: *out = config->vocab_size; break;
+  default: *out = config->intermediate_size;
   }
 }
 
 /* Finds a target by the name of its module. */
 static bool find_target(tinker__str_t name, tinker__lora_target_t *out) {
-  for (int t = 0; t < TINKER__LORA_COUNT; t++)
+  for (int t = 0; t < TINKER__LORA_COUNT; t++) {
     if (tinker__str_eqs(name, targets[t].name)) {
       *out = (tinker__lora_target_t)t;
       return true;
     }
+  }
   return false;
 }
 
@@ -115,13 +109,14 @@ static int read_target_list(tinker__fields_t *f, tinker__json_t *j,
   if (!tinker__json_array(j)) return 0;
   while (tinker__json_more(j)) {
     if (!tinker__json_string(j, &s)) return 0;
-    if (!find_target(s, &target))
+    if (!find_target(s, &target)) {
       return f->rc = tinker__why(
                  f->why, f->why_len, TINKER_ENOTSUP,
                  "%s: target_modules names %.*s: supported are q_proj, "
                  "k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj and "
                  "lm_head",
                  f->file, (int)(s.len < 100 ? s.len : 100), s.ptr);
+    }
     *out |= TINKER__LORA_BIT(target);
   }
   return 0;
@@ -136,17 +131,20 @@ static int read_targets(tinker__fields_t *f, unsigned *out) {
     *out = TINKER__LORA_ATTN | TINKER__LORA_MLP;
     return 0;
   }
-  if (raw.len && raw.ptr[0] == '"')
+  if (raw.len && raw.ptr[0] == '"') {
     return tinker__field_refuse(f, K_TARGETS, "a list of module names");
+  }
   tinker__json_init(&j, f->mem, raw.ptr, raw.len);
   int rc = read_target_list(f, &j, out);
   bool ok = tinker__json_end(&j) == 0;
-  if (rc == 0 && j.error == TINKER_ENOMEM)
-    rc = f->rc = tinker__why(f->why, f->why_len, TINKER_ENOMEM,
-                             "out of memory");
+  if (rc == 0 && j.error == TINKER_ENOMEM) {
+    rc = f->rc =
+        tinker__why(f->why, f->why_len, TINKER_ENOMEM, "out of memory");
+  }
   tinker__json_done(&j);
-  if (rc == 0 && (!ok || *out == 0))
+  if (rc == 0 && (!ok || *out == 0)) {
     rc = tinker__field_bad(f, K_TARGETS, "a list of module names");
+  }
   return rc;
 }
 
@@ -154,8 +152,9 @@ static int read_targets(tinker__fields_t *f, unsigned *out) {
 static int check_init(tinker__fields_t *f) {
   static const char *const harmless[] = {"true", "false", "\"gaussian\""};
   if (f->rc || !tinker__field_has(f, K_INIT)) return f->rc;
-  for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++)
+  for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++) {
     if (tinker__str_eqs(f->raw[K_INIT], harmless[i])) return 0;
+  }
   return tinker__field_refuse(f, K_INIT, "true, false or \"gaussian\"");
 }
 
@@ -164,8 +163,9 @@ static int read_base(tinker__fields_t *f, tinker__peft_config_t *c) {
   tinker__field_text(f, K_BASE, text, sizeof text, "");
   if (f->rc || text[0] == 0) return f->rc;
   c->base_model = tinker__mem_strdup(f->mem, text);
-  if (!c->base_model)
+  if (!c->base_model) {
     f->rc = tinker__why(f->why, f->why_len, TINKER_ENOMEM, "out of memory");
+  }
   return f->rc;
 }
 
@@ -177,10 +177,11 @@ int tinker__peft_config_parse(tinker__peft_config_t *out, tinker__mem_t *mem,
   char type[32], task[32], bias[32];
   const uint32_t rank = 8;
   const double alpha = 8;
-  if (text.len > MAX_TEXT)
+  if (text.len > MAX_TEXT) {
     return tinker__why(why, why_len, TINKER_EOVERFLOW,
                        "adapter_config.json has %zu bytes, more than %u",
                        text.len, MAX_TEXT);
+  }
   tinker__fields_init(&f, mem, "adapter_config.json", why, why_len);
   tinker__fields_read(&f, text, keys, raw, K_COUNT, true);
   tinker__field_text(&f, K_PEFT_TYPE, type, sizeof type, NULL);
@@ -191,12 +192,15 @@ int tinker__peft_config_parse(tinker__peft_config_t *out, tinker__mem_t *mem,
   tinker__field_f64(&f, K_ALPHA, 0, 1e6, &alpha, &c.alpha);
   read_targets(&f, &c.targets);
   check_init(&f);
-  if (f.rc == 0 && strcmp(type, "LORA") != 0)
+  if (f.rc == 0 && strcmp(type, "LORA") != 0) {
     tinker__field_refuse(&f, K_PEFT_TYPE, "LORA");
-  if (f.rc == 0 && strcmp(task, "CAUSAL_LM") != 0)
+  }
+  if (f.rc == 0 && strcmp(task, "CAUSAL_LM") != 0) {
     tinker__field_refuse(&f, K_TASK_TYPE, "CAUSAL_LM");
-  if (f.rc == 0 && strcmp(bias, "none") != 0)
+  }
+  if (f.rc == 0 && strcmp(bias, "none") != 0) {
     tinker__field_refuse(&f, K_BIAS, "none");
+  }
   if (read_base(&f, &c) == 0) *out = c;
   return f.rc;
 }
@@ -226,9 +230,11 @@ void tinker__peft_config_write(tinker__buf_t *out,
   tinker__jsonw_u64(&w, config->rank);
   tinker__jsonw_key(&w, keys[K_TARGETS]);
   tinker__jsonw_begin_array(&w);
-  for (int t = 0; t < TINKER__LORA_COUNT; t++)
-    if (config->targets & TINKER__LORA_BIT(t))
+  for (int t = 0; t < TINKER__LORA_COUNT; t++) {
+    if (config->targets & TINKER__LORA_BIT(t)) {
       tinker__jsonw_cstr(&w, targets[t].name);
+    }
+  }
   tinker__jsonw_end_array(&w);
   tinker__jsonw_key(&w, keys[K_TASK_TYPE]);
   tinker__jsonw_cstr(&w, "CAUSAL_LM");
@@ -239,13 +245,14 @@ void tinker__peft_tensor_name(char out[TINKER__PEFT_NAME_MAX],
                               tinker__lora_target_t target, uint32_t layer,
                               tinker__lora_side_t side) {
   char ab = side == TINKER__LORA_A ? 'A' : 'B';
-  if (targets[target].block)
+  if (targets[target].block) {
     snprintf(out, TINKER__PEFT_NAME_MAX,
              PREFIX "model.layers.%u.%s.%s.lora_%c.weight", (unsigned)layer,
              targets[target].block, targets[target].name, ab);
-  else
+  } else {
     snprintf(out, TINKER__PEFT_NAME_MAX, PREFIX "%s.lora_%c.weight",
              targets[target].name, ab);
+  }
 }
 
 /* The layer number behind "...layers."; 0 for a name without one. Whether the
@@ -260,8 +267,9 @@ static bool guess_layer(tinker__str_t name, uint32_t *layer) {
   const char *dot = memchr(digits, '.', rest);
   if (!dot ||
       tinker__parse_u64((tinker__str_t){digits, (size_t)(dot - digits)}, &n) ||
-      n > UINT32_MAX)
+      n > UINT32_MAX) {
     return false;
+  }
   *layer = (uint32_t)n;
   return true;
 }
@@ -297,15 +305,16 @@ static int check_one(const tinker__safetensors_t *st,
     uint64_t rows = s == TINKER__LORA_A ? r : out;
     uint64_t cols = s == TINKER__LORA_A ? in : r;
     tinker__peft_tensor_name(name, target, layer, (tinker__lora_side_t)s);
-    const tinker__tensor_t *t =
-        tinker__safetensors_find(st, tinker__str(name));
-    if (!t)
+    const tinker__tensor_t *t = tinker__safetensors_find(st, tinker__str(name));
+    if (!t) {
       return tinker__why(why, why_len, TINKER_EFORMAT, "tensor %s is missing",
                          name);
-    if (t->rank != 2 || t->shape[0] != rows || t->shape[1] != cols)
+    }
+    if (t->rank != 2 || t->shape[0] != rows || t->shape[1] != cols) {
       return tinker__why(why, why_len, TINKER_EFORMAT,
                          "tensor %s must have shape [%llu, %llu]", name,
                          (unsigned long long)rows, (unsigned long long)cols);
+    }
   }
   return 0;
 }
@@ -330,10 +339,11 @@ int tinker__peft_check(const tinker__safetensors_t *st,
     uint32_t layer;
     if (!tinker__peft_tensor_parse(name, &target, &layer, &side) ||
         layer >= model->num_layers ||
-        !(config->targets & TINKER__LORA_BIT(target)))
+        !(config->targets & TINKER__LORA_BIT(target))) {
       return tinker__why(why, why_len, TINKER_EFORMAT,
                          "tensor %.*s has no place in this adapter",
                          (int)(name.len < 200 ? name.len : 200), name.ptr);
+    }
   }
   return 0;
 }

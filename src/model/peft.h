@@ -29,15 +29,15 @@ typedef enum {
 
 #define TINKER__LORA_BIT(target) (1u << (target))
 #define TINKER__LORA_ATTN 0x0fu /* q, k, v, o */
-#define TINKER__LORA_MLP  0x70u /* gate, up, down */
+#define TINKER__LORA_MLP 0x70u  /* gate, up, down */
 
 typedef enum { TINKER__LORA_A, TINKER__LORA_B } tinker__lora_side_t;
 
 typedef struct tinker__peft_config_s {
   uint32_t rank;
-  double alpha;             /* the scale is alpha / rank */
-  unsigned targets;         /* TINKER__LORA_BIT of each target module */
-  char *base_model;         /* base_model_name_or_path; NULL = null */
+  double alpha;     /* the scale is alpha / rank */
+  unsigned targets; /* TINKER__LORA_BIT of each target module */
+  char *base_model; /* base_model_name_or_path; NULL = null */
 } tinker__peft_config_t;
 
 /* "q_proj" ... "lm_head". */

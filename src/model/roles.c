@@ -27,29 +27,25 @@ static const char *const names[TINKER__ROLE_COUNT] = {
 bool tinker__role_present(const tinker__model_config_t *c,
                           tinker__role_t role) {
   switch (role) {
-  case TINKER__ROLE_LM_HEAD:
-    return !c->tied;
+  case TINKER__ROLE_LM_HEAD: return !c->tied;
   case TINKER__ROLE_Q_BIAS:
   case TINKER__ROLE_K_BIAS:
-  case TINKER__ROLE_V_BIAS:
-    return c->qkv_bias;
-  case TINKER__ROLE_O_BIAS:
-    return c->o_bias;
+  case TINKER__ROLE_V_BIAS: return c->qkv_bias;
+  case TINKER__ROLE_O_BIAS: return c->o_bias;
   case TINKER__ROLE_Q_NORM:
-  case TINKER__ROLE_K_NORM:
-    return c->qk_norm;
-  default:
-    return true;
+  case TINKER__ROLE_K_NORM: return c->qk_norm;
+  default: return true;
   }
 }
 
 void tinker__role_name(char out[TINKER__ROLE_NAME_MAX], tinker__role_t role,
                        uint32_t layer) {
-  if (tinker__role_layered(role))
-    snprintf(out, TINKER__ROLE_NAME_MAX, "model.layers.%u.%s",
-             (unsigned)layer, names[role]);
-  else
+  if (tinker__role_layered(role)) {
+    snprintf(out, TINKER__ROLE_NAME_MAX, "model.layers.%u.%s", (unsigned)layer,
+             names[role]);
+  } else {
     snprintf(out, TINKER__ROLE_NAME_MAX, "%s", names[role]);
+  }
 }
 
 static uint32_t matrix(uint64_t shape[2], uint64_t rows, uint64_t cols) {
@@ -72,27 +68,20 @@ uint32_t tinker__role_shape(const tinker__model_config_t *c,
   case TINKER__ROLE_EMBED:
   case TINKER__ROLE_LM_HEAD:
     return matrix(shape, c->vocab_size, c->hidden_size);
-  case TINKER__ROLE_Q:
-    return matrix(shape, q, c->hidden_size);
+  case TINKER__ROLE_Q: return matrix(shape, q, c->hidden_size);
   case TINKER__ROLE_K:
-  case TINKER__ROLE_V:
-    return matrix(shape, kv, c->hidden_size);
-  case TINKER__ROLE_O:
-    return matrix(shape, c->hidden_size, q);
+  case TINKER__ROLE_V: return matrix(shape, kv, c->hidden_size);
+  case TINKER__ROLE_O: return matrix(shape, c->hidden_size, q);
   case TINKER__ROLE_GATE:
   case TINKER__ROLE_UP:
     return matrix(shape, c->intermediate_size, c->hidden_size);
   case TINKER__ROLE_DOWN:
     return matrix(shape, c->hidden_size, c->intermediate_size);
-  case TINKER__ROLE_Q_BIAS:
-    return vector(shape, q);
+  case TINKER__ROLE_Q_BIAS: return vector(shape, q);
   case TINKER__ROLE_K_BIAS:
-  case TINKER__ROLE_V_BIAS:
-    return vector(shape, kv);
+  case TINKER__ROLE_V_BIAS: return vector(shape, kv);
   case TINKER__ROLE_Q_NORM:
-  case TINKER__ROLE_K_NORM:
-    return vector(shape, c->head_dim);
-  default:
-    return vector(shape, c->hidden_size);
+  case TINKER__ROLE_K_NORM: return vector(shape, c->head_dim);
+  default: return vector(shape, c->hidden_size);
   }
 }

@@ -47,8 +47,9 @@ static int shown(tinker__str_t s) {
 /* The reader's own complaint, or the one given for a value of a wrong kind. */
 static int fail_json(parse_t *p) {
   tinker__json_t *j = &p->st->json;
-  if (j->error == TINKER_ENOMEM)
+  if (j->error == TINKER_ENOMEM) {
     return tinker__why(p->why, p->why_len, TINKER_ENOMEM, "out of memory");
+  }
   return tinker__why(p->why, p->why_len, TINKER_EFORMAT,
                      "header: %s at byte %zu",
                      j->reason ? j->reason : "malformed JSON", j->error_at + 8);
@@ -63,11 +64,12 @@ static int fail_tensor(parse_t *p, int code, tinker__str_t name,
 static int read_dtype(parse_t *p, tinker__tensor_t *t) {
   tinker__str_t s;
   if (!tinker__json_string(&p->st->json, &s)) return fail_json(p);
-  for (int d = TINKER__DTYPE_F32; d <= TINKER__DTYPE_F16; d++)
+  for (int d = TINKER__DTYPE_F32; d <= TINKER__DTYPE_F16; d++) {
     if (tinker__str_eqs(s, tinker__dtype_name((tinker__dtype_t)d))) {
       t->dtype = (tinker__dtype_t)d;
       return 0;
     }
+  }
   return tinker__why(p->why, p->why_len, TINKER_ENOTSUP,
                      "tensor %.*s: dtype %.*s: supported are F32, BF16, F16",
                      shown(t->name), t->name.ptr, shown(s), s.ptr);
@@ -80,10 +82,12 @@ static int read_shape(parse_t *p, tinker__tensor_t *t) {
   if (!tinker__json_array(j)) return fail_json(p);
   while (tinker__json_more(j)) {
     if (!tinker__json_u64(j, &dim)) return fail_json(p);
-    if (t->rank == TINKER__TENSOR_MAX_RANK)
+    if (t->rank == TINKER__TENSOR_MAX_RANK) {
       return fail_tensor(p, TINKER_EOVERFLOW, t->name, "over 8 dimensions");
-    if (dim != 0 && t->count > (UINT64_C(1) << 48) / dim)
+    }
+    if (dim != 0 && t->count > (UINT64_C(1) << 48) / dim) {
       return fail_tensor(p, TINKER_EOVERFLOW, t->name, "shape too large");
+    }
     t->count *= dim;
     t->shape[t->rank++] = dim;
   }
@@ -96,14 +100,16 @@ static int read_offsets(parse_t *p, tinker__tensor_t *t) {
   size_t n = 0;
   if (!tinker__json_array(j)) return fail_json(p);
   while (tinker__json_more(j)) {
-    if (n == 2)
+    if (n == 2) {
       return fail_tensor(p, TINKER_EFORMAT, t->name, "over two data_offsets");
+    }
     if (!tinker__json_u64(j, &at[n++])) return fail_json(p);
   }
   if (j->error) return fail_json(p);
-  if (n != 2 || at[0] > at[1] || at[1] > p->body_len)
+  if (n != 2 || at[0] > at[1] || at[1] > p->body_len) {
     return fail_tensor(p, TINKER_EFORMAT, t->name,
                        "data_offsets lie outside the file");
+  }
   t->data = p->body + at[0];
   t->bytes = at[1] - at[0];
   return 0;
@@ -119,22 +125,24 @@ static int read_tensor(parse_t *p, tinker__tensor_t *t) {
   if (!tinker__json_object(j)) return fail_json(p);
   while (tinker__json_key(j, &key)) {
     unsigned k = 0;
-    while (k < 3 && !tinker__str_eqs(key, keys[k]))
-      k++;
-    if (k == 3 || (seen & (1u << k)))
+    while (k < 3 && !tinker__str_eqs(key, keys[k])) k++;
+    if (k == 3 || (seen & (1u << k))) {
       return fail_tensor(p, TINKER_EFORMAT, t->name,
                          "a key unknown or there twice");
+    }
     seen |= 1u << k;
     int rc = readers[k](p, t);
     if (rc) return rc;
   }
   if (j->error) return fail_json(p);
-  if (seen != 7)
+  if (seen != 7) {
     return fail_tensor(p, TINKER_EFORMAT, t->name,
                        "dtype, shape or data_offsets is missing");
-  if (t->bytes != t->count * tinker__dtype_size(t->dtype))
+  }
+  if (t->bytes != t->count * tinker__dtype_size(t->dtype)) {
     return fail_tensor(p, TINKER_EFORMAT, t->name,
                        "data_offsets and shape disagree");
+  }
   return 0;
 }
 
@@ -159,8 +167,9 @@ static int read_meta(parse_t *p) {
     void *array = st->meta;
     if (!tinker__json_string(j, &value)) return fail_json(p);
     if (grow(st->mem, &array, &st->cap_meta, st->num_meta, 2,
-             sizeof *st->meta) != 0)
+             sizeof *st->meta) != 0) {
       return tinker__why(p->why, p->why_len, TINKER_ENOMEM, "out of memory");
+    }
     st->meta = array;
     st->meta[st->num_meta++] = key;
     st->meta[st->num_meta++] = value;
@@ -172,11 +181,13 @@ static int read_entry(parse_t *p, tinker__str_t key) {
   tinker__safetensors_t *st = p->st;
   void *array = st->tensors;
   if (tinker__str_eqs(key, "__metadata__")) return read_meta(p);
-  if (st->n == TINKER__SAFETENSORS_MAX_TENSORS)
-    return tinker__why(p->why, p->why_len, TINKER_EOVERFLOW,
-                       "over %u tensors", TINKER__SAFETENSORS_MAX_TENSORS);
-  if (grow(st->mem, &array, &st->cap, st->n, 1, sizeof *st->tensors) != 0)
+  if (st->n == TINKER__SAFETENSORS_MAX_TENSORS) {
+    return tinker__why(p->why, p->why_len, TINKER_EOVERFLOW, "over %u tensors",
+                       TINKER__SAFETENSORS_MAX_TENSORS);
+  }
+  if (grow(st->mem, &array, &st->cap, st->n, 1, sizeof *st->tensors) != 0) {
     return tinker__why(p->why, p->why_len, TINKER_ENOMEM, "out of memory");
+  }
   st->tensors = array;
   tinker__tensor_t *t = &st->tensors[st->n++];
   memset(t, 0, sizeof *t);
@@ -201,15 +212,17 @@ static int check_places(parse_t *p) {
   if (st->n > 1) qsort(st->tensors, st->n, sizeof *st->tensors, by_place);
   for (size_t i = 0; i < st->n; i++) {
     const tinker__tensor_t *t = &st->tensors[i];
-    if ((uint64_t)((const char *)t->data - p->body) != at)
+    if ((uint64_t)((const char *)t->data - p->body) != at) {
       return fail_tensor(p, TINKER_EFORMAT, t->name,
                          "its data overlaps another's or leaves a hole");
+    }
     at += t->bytes;
   }
-  if (at != p->body_len)
+  if (at != p->body_len) {
     return tinker__why(p->why, p->why_len, TINKER_EFORMAT,
                        "%llu bytes behind the last tensor",
                        (unsigned long long)(p->body_len - at));
+  }
   return 0;
 }
 
@@ -220,8 +233,9 @@ static int index_names(parse_t *p) {
     void *old = NULL;
     tinker__tensor_t *t = &st->tensors[i];
     rc = tinker__map_put(st->by_name, t->name, t, &old);
-    if (rc == 0 && old)
+    if (rc == 0 && old) {
       return fail_tensor(p, TINKER_EFORMAT, t->name, "is there twice");
+    }
   }
   return rc ? tinker__why(p->why, p->why_len, rc, "out of memory") : 0;
 }
@@ -231,8 +245,7 @@ static int parse_header(parse_t *p) {
   tinker__str_t key;
   int rc = 0;
   if (!tinker__json_object(j)) return fail_json(p);
-  while (rc == 0 && tinker__json_key(j, &key))
-    rc = read_entry(p, key);
+  while (rc == 0 && tinker__json_key(j, &key)) rc = read_entry(p, key);
   if (rc == 0 && tinker__json_end(j) != 0) rc = fail_json(p);
   if (rc == 0) rc = check_places(p);
   if (rc == 0) rc = index_names(p);
@@ -241,8 +254,7 @@ static int parse_header(parse_t *p) {
 
 static uint64_t read_le64(const unsigned char *b) {
   uint64_t v = 0;
-  for (int i = 7; i >= 0; i--)
-    v = v << 8 | b[i];
+  for (int i = 7; i >= 0; i--) v = v << 8 | b[i];
   return v;
 }
 
@@ -251,17 +263,19 @@ int tinker__safetensors_parse(tinker__safetensors_t **out, tinker__mem_t *mem,
                               size_t why_len) {
   parse_t p = {NULL, NULL, 0, why, why_len};
   uint64_t header = len < 8 ? 0 : read_le64(data);
-  if (len < 8)
+  if (len < 8) {
     return tinker__why(why, why_len, TINKER_EFORMAT,
                        "%zu bytes are no safetensors file", len);
-  if (header > TINKER__SAFETENSORS_MAX_HEADER)
-    return tinker__why(why, why_len, TINKER_EOVERFLOW,
-                       "header of %llu bytes, more than %u",
-                       (unsigned long long)header,
-                       TINKER__SAFETENSORS_MAX_HEADER);
-  if (header > len - 8)
+  }
+  if (header > TINKER__SAFETENSORS_MAX_HEADER) {
+    return tinker__why(
+        why, why_len, TINKER_EOVERFLOW, "header of %llu bytes, more than %u",
+        (unsigned long long)header, TINKER__SAFETENSORS_MAX_HEADER);
+  }
+  if (header > len - 8) {
     return tinker__why(why, why_len, TINKER_EFORMAT,
                        "the file ends inside its header");
+  }
   p.st = tinker__mem_zalloc(mem, sizeof *p.st);
   if (!p.st) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   p.st->mem = mem;
@@ -302,10 +316,11 @@ tinker__safetensors_find(const tinker__safetensors_t *st, tinker__str_t name) {
 
 bool tinker__safetensors_meta(const tinker__safetensors_t *st, const char *key,
                               tinker__str_t *value) {
-  for (size_t i = 0; i < st->num_meta; i += 2)
+  for (size_t i = 0; i < st->num_meta; i += 2) {
     if (tinker__str_eqs(st->meta[i], key)) {
       *value = st->meta[i + 1];
       return true;
     }
+  }
   return false;
 }

@@ -57,8 +57,8 @@ const tinker__tensor_t *tinker__safetensors_at(const tinker__safetensors_t *st,
 const tinker__tensor_t *
 tinker__safetensors_find(const tinker__safetensors_t *st, tinker__str_t name);
 /* Value of a key of __metadata__; false when absent. */
-bool tinker__safetensors_meta(const tinker__safetensors_t *st,
-                              const char *key, tinker__str_t *value);
+bool tinker__safetensors_meta(const tinker__safetensors_t *st, const char *key,
+                              tinker__str_t *value);
 
 /* One entry of __metadata__ for the writer. */
 typedef struct tinker__meta_s {

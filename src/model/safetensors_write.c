@@ -37,11 +37,12 @@ static int measure(place_t *p, const tinker__tensor_t *t, char *why,
     ok = t->shape[i] == 0 || count <= (UINT64_C(1) << 48) / t->shape[i];
     count *= ok ? t->shape[i] : 1;
   }
-  if (!ok)
+  if (!ok) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "tensor %.*s: its name, rank or shape can't be written",
                        (int)(t->name.len < 200 ? t->name.len : 200),
                        t->name.ptr);
+  }
   p->tensor = t;
   p->bytes = count * tinker__dtype_size(t->dtype);
   return 0;
@@ -54,8 +55,7 @@ static void write_entry(tinker__jsonw_t *w, const place_t *p, uint64_t at) {
   tinker__jsonw_cstr(w, tinker__dtype_name(t->dtype));
   tinker__jsonw_key(w, "shape");
   tinker__jsonw_begin_array(w);
-  for (uint32_t i = 0; i < t->rank; i++)
-    tinker__jsonw_u64(w, t->shape[i]);
+  for (uint32_t i = 0; i < t->rank; i++) tinker__jsonw_u64(w, t->shape[i]);
   tinker__jsonw_end_array(w);
   tinker__jsonw_key(w, "data_offsets");
   tinker__jsonw_begin_array(w);
@@ -91,28 +91,31 @@ static void write_header(tinker__buf_t *out, const place_t *places, size_t n,
     at += places[i].bytes;
   }
   tinker__jsonw_end_object(&w);
-  while (tinker__buf_error(out) == 0 && out->len % 8 != 0)
+  while (tinker__buf_error(out) == 0 && out->len % 8 != 0) {
     tinker__buf_addc(out, ' ');
+  }
 }
 
 static int sort_places(place_t *places, const tinker__tensor_t *tensors,
                        size_t n, char *why, size_t why_len) {
   for (size_t i = 0; i < n; i++) {
     tinker__str_t name = tensors[i].name;
-    if (name.len >= 512 || memchr(name.ptr, 0, name.len))
+    if (name.len >= 512 || memchr(name.ptr, 0, name.len)) {
       return tinker__why(why, why_len, TINKER_EINVAL,
                          "tensor %zu: a name of %zu bytes, or with a NUL", i,
                          name.len);
+    }
     int rc = measure(&places[i], &tensors[i], why, why_len);
     if (rc) return rc;
   }
   if (n > 1) qsort(places, n, sizeof *places, by_name);
-  for (size_t i = 1; i < n; i++)
-    if (tinker__str_eq(places[i].tensor->name, places[i - 1].tensor->name))
-      return tinker__why(why, why_len, TINKER_EINVAL,
-                         "tensor %.*s is given twice",
-                         (int)places[i].tensor->name.len,
-                         places[i].tensor->name.ptr);
+  for (size_t i = 1; i < n; i++) {
+    if (tinker__str_eq(places[i].tensor->name, places[i - 1].tensor->name)) {
+      return tinker__why(
+          why, why_len, TINKER_EINVAL, "tensor %.*s is given twice",
+          (int)places[i].tensor->name.len, places[i].tensor->name.ptr);
+    }
+  }
   if (n > 1) qsort(places, n, sizeof *places, by_type_and_name);
   return 0;
 }
@@ -120,13 +123,16 @@ static int sort_places(place_t *places, const tinker__tensor_t *tensors,
 static int append(tinker__buf_t *out, const tinker__buf_t *header,
                   const place_t *places, size_t n) {
   unsigned char len[8];
-  for (int i = 0; i < 8; i++)
+  for (int i = 0; i < 8; i++) {
     len[i] = (unsigned char)((uint64_t)header->len >> (8 * i));
+  }
   tinker__buf_add(out, len, sizeof len);
   tinker__buf_add(out, header->data, header->len);
-  for (size_t i = 0; i < n; i++)
-    if (places[i].bytes) /* data may be NULL without */
+  for (size_t i = 0; i < n; i++) {
+    if (places[i].bytes) { /* data may be NULL without */
       tinker__buf_add(out, places[i].tensor->data, (size_t)places[i].bytes);
+    }
+  }
   return tinker__buf_error(out);
 }
 

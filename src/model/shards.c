@@ -8,8 +8,8 @@
 #include "base/json_read.h"
 #include "model/folder.h"
 
-#define SINGLE          "model.safetensors"
-#define INDEX           "model.safetensors.index.json"
+#define SINGLE "model.safetensors"
+#define INDEX "model.safetensors.index.json"
 #define MAX_INDEX_BYTES (64u << 20)
 
 typedef struct open_s {
@@ -40,11 +40,13 @@ static char *join(open_t *o, const char *name) {
 /* The number of the shard of that name, added if new. */
 static int shard_number(open_t *o, tinker__str_t name, size_t *number) {
   tinker__shards_t *s = o->s;
-  for (*number = 0; *number < s->n; ++*number)
+  for (*number = 0; *number < s->n; ++*number) {
     if (tinker__str_eqs(name, s->list[*number].name)) return 0;
-  if (s->n == TINKER__FOLDER_MAX_SHARDS)
+  }
+  if (s->n == TINKER__FOLDER_MAX_SHARDS) {
     return tinker__why(o->why, o->why_len, TINKER_EOVERFLOW,
                        INDEX ": over %d files", TINKER__FOLDER_MAX_SHARDS);
+  }
   tinker__shard_t *list =
       tinker__mem_realloc(s->mem, s->list, (s->n + 1) * sizeof *list);
   if (!list) return no_memory(o);
@@ -69,20 +71,22 @@ static int read_weight_map(open_t *o, tinker__json_t *j) {
   if (!tinker__json_object(j)) return TINKER_EFORMAT;
   while (tinker__json_key(j, &tensor)) {
     if (!tinker__json_string(j, &file)) return TINKER_EFORMAT;
-    if (!is_plain_name(file))
+    if (!is_plain_name(file)) {
       return tinker__why(o->why, o->why_len, TINKER_EFORMAT,
                          INDEX ": %.*s is no name of a file in the folder",
                          (int)(file.len < 200 ? file.len : 200), file.ptr);
+    }
     int rc = shard_number(o, file, &number);
     if (rc) return rc;
     rc = tinker__map_put(o->index, tensor, (void *)(uintptr_t)(number + 1),
                          &old);
     if (rc) return no_memory(o);
-    if (old)
+    if (old) {
       return tinker__why(o->why, o->why_len, TINKER_EFORMAT,
                          INDEX ": tensor %.*s is there twice",
                          (int)(tensor.len < 200 ? tensor.len : 200),
                          tensor.ptr);
+    }
   }
   return 0;
 }
@@ -93,7 +97,7 @@ static int parse_index(open_t *o, tinker__str_t text) {
   int rc = 0;
   bool seen = false;
   tinker__json_init(&j, o->s->mem, text.ptr, text.len);
-  if (tinker__json_object(&j))
+  if (tinker__json_object(&j)) {
     while (rc == 0 && tinker__json_key(&j, &key)) {
       if (!tinker__str_eqs(key, "weight_map")) {
         tinker__json_skip(&j);
@@ -102,15 +106,17 @@ static int parse_index(open_t *o, tinker__str_t text) {
       seen = true;
       rc = read_weight_map(o, &j);
     }
-  if (j.error == TINKER_ENOMEM)
+  }
+  if (j.error == TINKER_ENOMEM) {
     rc = no_memory(o);
-  else if (j.error || (rc == 0 && tinker__json_end(&j) != 0))
+  } else if (j.error || (rc == 0 && tinker__json_end(&j) != 0)) {
     rc = tinker__why(o->why, o->why_len, TINKER_EFORMAT,
                      INDEX ": %s at byte %zu", j.reason ? j.reason : "bad",
                      j.error_at);
-  else if (rc == 0 && (!seen || o->s->n == 0))
+  } else if (rc == 0 && (!seen || o->s->n == 0)) {
     rc = tinker__why(o->why, o->why_len, TINKER_EFORMAT,
                      INDEX ": weight_map is missing or empty");
+  }
   tinker__json_done(&j);
   return rc;
 }
@@ -124,9 +130,10 @@ static int read_index(open_t *o) {
     no_memory(o);
   } else {
     rc = tinker__file_read(o->world, path, &text, o->why, o->why_len);
-    if (rc == TINKER_ENOENT)
+    if (rc == TINKER_ENOENT) {
       tinker__why(o->why, o->why_len, rc,
                   "%s has neither " SINGLE " nor " INDEX, o->dir);
+    }
     if (rc == 0) rc = parse_index(o, tinker__buf_str(&text));
   }
   tinker__mem_free(o->s->mem, path);
@@ -140,15 +147,16 @@ static int index_shard(open_t *o, size_t number) {
   for (size_t i = 0; i < tinker__safetensors_len(shard->st); i++) {
     const tinker__tensor_t *t = tinker__safetensors_at(shard->st, i);
     void *old = NULL;
-    if (o->index && tinker__map_get(o->index, t->name) !=
-                        (void *)(uintptr_t)(number + 1))
-      return tinker__why(o->why, o->why_len, TINKER_EFORMAT,
-                         "%s: tensor %.*s is not what " INDEX " says",
-                         shard->name,
-                         (int)(t->name.len < 200 ? t->name.len : 200),
-                         t->name.ptr);
-    if (tinker__map_put(o->by_name, t->name, (void *)(uintptr_t)t, &old) != 0)
+    if (o->index &&
+        tinker__map_get(o->index, t->name) != (void *)(uintptr_t)(number + 1)) {
+      return tinker__why(
+          o->why, o->why_len, TINKER_EFORMAT,
+          "%s: tensor %.*s is not what " INDEX " says", shard->name,
+          (int)(t->name.len < 200 ? t->name.len : 200), t->name.ptr);
+    }
+    if (tinker__map_put(o->by_name, t->name, (void *)(uintptr_t)t, &old) != 0) {
       return no_memory(o);
+    }
   }
   return 0;
 }
@@ -158,14 +166,15 @@ static int open_shard(open_t *o, size_t number) {
   char reason[256] = "";
   char *path = join(o, shard->name);
   if (!path) return no_memory(o);
-  int rc = tinker__mapping_open(&shard->map, o->world, path, o->why,
-                                o->why_len);
+  int rc =
+      tinker__mapping_open(&shard->map, o->world, path, o->why, o->why_len);
   tinker__mem_free(o->s->mem, path);
   if (rc) return rc;
   rc = tinker__safetensors_parse(&shard->st, o->s->mem, shard->map.data,
                                  shard->map.len, reason, sizeof reason);
-  if (rc)
+  if (rc) {
     return tinker__why(o->why, o->why_len, rc, "%s: %s", shard->name, reason);
+  }
   return index_shard(o, number);
 }
 
@@ -178,12 +187,12 @@ static int open_all(open_t *o) {
   if (rc != TINKER_ENOENT) return rc;
   tinker__shards_close(o->s);
   rc = read_index(o);
-  for (size_t i = 0; i < o->s->n && rc == 0; i++)
-    rc = open_shard(o, i);
-  if (rc == 0 && tinker__map_len(o->index) != tinker__map_len(o->by_name))
+  for (size_t i = 0; i < o->s->n && rc == 0; i++) rc = open_shard(o, i);
+  if (rc == 0 && tinker__map_len(o->index) != tinker__map_len(o->by_name)) {
     rc = tinker__why(o->why, o->why_len, TINKER_EFORMAT,
                      INDEX " names %zu tensors, the files hold %zu",
                      tinker__map_len(o->index), tinker__map_len(o->by_name));
+  }
   return rc;
 }
 

@@ -24,8 +24,8 @@ const char *tinker__auth_base_url(const tinker__world_t *world,
 }
 
 int tinker__auth_credential(const tinker__world_t *world, tinker__mem_t *mem,
-                            const char *base_url, const char *given,
-                            char **out, char *why, size_t why_len) {
+                            const char *base_url, const char *given, char **out,
+                            char *why, size_t why_len) {
   const char *from = given && *given ? "api_key" : "TINKER_API_KEY";
   const char *key = first_set(world, given, "TINKER_API_KEY");
   if (!key && strncmp(base_url, "unix:", 5) == 0) {

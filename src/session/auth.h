@@ -17,7 +17,7 @@ const char *tinker__auth_base_url(const tinker__world_t *world,
  * needed. 0, TINKER_EAUTH (`why` never shows the credential),
  * TINKER_ENOMEM. */
 int tinker__auth_credential(const tinker__world_t *world, tinker__mem_t *mem,
-                            const char *base_url, const char *given,
-                            char **out, char *why, size_t why_len);
+                            const char *base_url, const char *given, char **out,
+                            char *why, size_t why_len);
 
 #endif

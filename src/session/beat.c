@@ -28,8 +28,7 @@ static void missed(tinker__session_t *s, int64_t now_ms,
   tinker__session_say(s, TINKER__SESSION_SILENT,
                       "session %s: no heartbeat confirmed for %d s, the "
                       "service may end it (%s)",
-                      s->id, (int)(since / 1000),
-                      tinker_error_message(error));
+                      s->id, (int)(since / 1000), tinker_error_message(error));
 }
 
 static void on_beat(tinker__call_t *call, tinker__http_reply_t *reply,
@@ -49,8 +48,8 @@ static void on_beat(tinker__call_t *call, tinker__http_reply_t *reply,
 static void send_beat(tinker__timer_t *timer) {
   static const tinker__call_spec_t spec = {TINKER__RETRY_READ, 0,
                                            BEAT_TIMEOUT_MS, on_beat};
-  tinker__session_t *s = TINKER__CONTAINER(timer, tinker__session_t,
-                                           beat_timer);
+  tinker__session_t *s =
+      TINKER__CONTAINER(timer, tinker__session_t, beat_timer);
   tinker__heartbeat_t m = {s->id};
   s->beat_sent_ms = tinker__loop_now(s->loop);
   tinker__call_begin(&s->beat, "session_heartbeat");

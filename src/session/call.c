@@ -84,10 +84,12 @@ static void wait_and_repeat(tinker__call_t *call,
 
 static void judge(tinker__call_t *call, tinker__http_reply_t *reply) {
   tinker__session_t *s = call->session;
-  tinker__trouble_t trouble = {.error = reply->error,
-                               .sent = reply->sent,
-                               .status = reply->status,
-                               .empty = reply->body.len == 0};
+  tinker__trouble_t trouble = {
+      .error = reply->error,
+      .sent = reply->sent,
+      .status = reply->status,
+      .empty = reply->body.len == 0,
+  };
   if (reply->retry_after_ms > 0) trouble.retry_after_ms = reply->retry_after_ms;
   tinker__verdict_t v =
       tinker__retry_judge(&call->retry, &call->limits, call->class_bit,
@@ -117,10 +119,12 @@ static void on_reply(tinker__http_request_t *request,
 
 static void on_refused(tinker__task_t *task) {
   tinker__call_t *call = TINKER__CONTAINER(task, tinker__call_t, refused);
-  tinker__http_reply_t none = {.error = call->refused_code,
-                               .retry_after_ms = -1,
-                               .should_retry = -1,
-                               .content_length = -1};
+  tinker__http_reply_t none = {
+      .error = call->refused_code,
+      .retry_after_ms = -1,
+      .should_retry = -1,
+      .content_length = -1,
+  };
   tinker__buf_init(&none.body, call->session->mem, 0);
   end(call, &none, make_error(call, &none, call->refused_code, 0));
 }
@@ -197,7 +201,8 @@ void tinker__call_start(tinker__call_t *call, const tinker__call_spec_t *spec,
       .timeout_ms = spec->timeout_ms,
       .reply_max = REPLY_MAX,
       .done = on_reply,
-      .user = call};
+      .user = call,
+  };
   if (rc) {
     refuse(call, rc);
   } else {

@@ -137,8 +137,10 @@ static void on_finished(tinker__call_t *call, tinker__http_reply_t *reply,
 
 static int encode_finish(tinker__session_t *s) {
   static const char *const reasons[] = {"success", "errored", "interrupted"};
-  tinker__finish_t m = {.reason = {reasons[s->finish_reason]},
-                        .detail = s->finish_detail};
+  tinker__finish_t m = {
+      .reason = {reasons[s->finish_reason]},
+      .detail = s->finish_detail,
+  };
   return tinker__message_encode(&s->finish.body, &tinker__finish_msg, &m);
 }
 
@@ -208,8 +210,7 @@ void tinker__session_reached(tinker__session_t *s) {
   if (s->finishing) go_on_finishing(s);
 }
 
-void tinker__session_failed(tinker__session_t *s,
-                            const tinker_error_t *error) {
+void tinker__session_failed(tinker__session_t *s, const tinker_error_t *error) {
   fail_all(s, error);
   if (s->finishing) go_on_finishing(s);
 }
@@ -235,8 +236,7 @@ static void free_session(tinker__session_t *s) {
 }
 
 static void on_close(tinker__task_t *task) {
-  tinker__session_t *s =
-      TINKER__CONTAINER(task, tinker__session_t, close_task);
+  tinker__session_t *s = TINKER__CONTAINER(task, tinker__session_t, close_task);
   tinker__call_cancel(&s->startup);
   tinker__call_cancel(&s->finish);
   tinker__beat_end(s);

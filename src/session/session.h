@@ -24,12 +24,12 @@ struct tinker__client_config_s; /* wire/messages.h */
 typedef struct tinker__session_s tinker__session_t;
 
 typedef enum {
-  TINKER__SESSION_SILENT,   /* no beat confirmed for 120 s; said once */
-  TINKER__SESSION_BACK,     /* confirmed again after SILENT */
-  TINKER__SESSION_ENDED,    /* the service says it is over: final */
-  TINKER__SESSION_TROUBLE,  /* a start that failed and is tried again, or a
-                             * warning or error that the service sent */
-  TINKER__SESSION_MESSAGE   /* any other text from the service */
+  TINKER__SESSION_SILENT,  /* no beat confirmed for 120 s; said once */
+  TINKER__SESSION_BACK,    /* confirmed again after SILENT */
+  TINKER__SESSION_ENDED,   /* the service says it is over: final */
+  TINKER__SESSION_TROUBLE, /* a start that failed and is tried again, or a
+                            * warning or error that the service sent */
+  TINKER__SESSION_MESSAGE  /* any other text from the service */
 } tinker__session_event_t;
 
 typedef struct tinker__session_options_s {

@@ -29,7 +29,8 @@ static tinker_error_t *decode(tinker__session_t *s, const char *what,
   if (!rc) return NULL;
   tinker__error_spec_t spec = {
       .code = rc == TINKER_ENOMEM ? TINKER_ENOMEM : TINKER_EPROTO,
-      .http_status = reply->status};
+      .http_status = reply->status,
+  };
   return tinker__error_new(s->mem, &spec, "%s: %s", what, why);
 }
 
@@ -60,8 +61,7 @@ static bool is_id(const char *id) {
 
 static void pass_messages(tinker__session_t *s,
                           const tinker__create_session_reply_t *m) {
-  const char *texts[] = {m->info_message, m->warning_message,
-                         m->error_message};
+  const char *texts[] = {m->info_message, m->warning_message, m->error_message};
   static const char *const names[] = {"info", "warning", "error"};
   for (int i = 0; i < 3; i++) {
     if (!texts[i] || !texts[i][0]) continue;
@@ -77,8 +77,8 @@ static tinker_error_t *take_session(tinker__session_t *s,
   tinker__arena_t arena;
   tinker__arena_init(&arena, s->mem);
   tinker_error_t *e =
-      decode(s, "create_session", &tinker__create_session_reply_msg, &m,
-             &arena, reply);
+      decode(s, "create_session", &tinker__create_session_reply_msg, &m, &arena,
+             reply);
   if (!e && !is_id(m.session_id)) {
     e = refuse(s, TINKER_EPROTO,
                "create_session: session_id: empty, too long, or with a "
@@ -108,14 +108,15 @@ static void on_created(tinker__call_t *call, tinker__http_reply_t *reply,
 }
 
 static void create_session(tinker__session_t *s) {
-  static const tinker__call_spec_t spec = {TINKER__RETRY_ONCE,
-                                           STARTUP_BUDGET_MS,
-                                           CREATE_TIMEOUT_MS, on_created};
-  tinker__create_session_t m = {.tags = s->tags,
-                                .user_metadata = TINKER__STR("{}"),
-                                .sdk_version = s->sdk_version,
-                                .project_id = s->project_id,
-                                .display_name = s->display_name};
+  static const tinker__call_spec_t spec = {
+      TINKER__RETRY_ONCE, STARTUP_BUDGET_MS, CREATE_TIMEOUT_MS, on_created};
+  tinker__create_session_t m = {
+      .tags = s->tags,
+      .user_metadata = TINKER__STR("{}"),
+      .sdk_version = s->sdk_version,
+      .project_id = s->project_id,
+      .display_name = s->display_name,
+  };
   s->phase = TINKER__PHASE_CREATING;
   tinker__call_begin(&s->startup, "create_session");
   tinker__call_start(&s->startup, &spec,
@@ -159,9 +160,8 @@ static void ask_config(tinker__session_t *s, const char *path,
 }
 
 static void ask_dynamic(tinker__session_t *s) {
-  static const tinker__call_spec_t spec = {TINKER__RETRY_READ,
-                                           STARTUP_BUDGET_MS,
-                                           DYNAMIC_TIMEOUT_MS, on_dynamic};
+  static const tinker__call_spec_t spec = {
+      TINKER__RETRY_READ, STARTUP_BUDGET_MS, DYNAMIC_TIMEOUT_MS, on_dynamic};
   s->phase = TINKER__PHASE_DYNAMIC;
   ask_config(s, "client/dynamic_config", &spec);
 }
@@ -197,8 +197,8 @@ static void on_config(tinker__call_t *call, tinker__http_reply_t *reply,
   tinker__session_t *s = call->session;
   tinker_error_t *e =
       error ? tinker__error_retain(error)
-            : decode(s, "client/config", &tinker__client_config_msg,
-                     &s->config, &s->arena, reply);
+            : decode(s, "client/config", &tinker__client_config_msg, &s->config,
+                     &s->arena, reply);
   if (!e) e = check_config(s);
   if (e) {
     fail(s, TINKER__PHASE_START, e);
@@ -208,9 +208,8 @@ static void on_config(tinker__call_t *call, tinker__http_reply_t *reply,
 }
 
 static void ask_client(tinker__session_t *s) {
-  static const tinker__call_spec_t spec = {TINKER__RETRY_READ,
-                                           STARTUP_BUDGET_MS,
-                                           CONFIG_TIMEOUT_MS, on_config};
+  static const tinker__call_spec_t spec = {
+      TINKER__RETRY_READ, STARTUP_BUDGET_MS, CONFIG_TIMEOUT_MS, on_config};
   s->phase = TINKER__PHASE_CONFIG;
   ask_config(s, "client/config", &spec);
 }

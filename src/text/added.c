@@ -35,17 +35,19 @@ static int by_text(const void *a, const void *b) {
 int tinker__added_sort(tinker__added_set_t *set, tinker__str_t *twice) {
   if (set->n < 2) return 0;
   qsort(set->list, set->n, sizeof *set->list, by_text);
-  for (size_t i = 1; i < set->n; i++)
+  for (size_t i = 1; i < set->n; i++) {
     if (tinker__str_eq(set->list[i].text, set->list[i - 1].text)) {
       *twice = set->list[i].text;
       return TINKER_EEXIST;
     }
+  }
   return 0;
 }
 
 void tinker__added_free(tinker__added_set_t *set) {
-  for (size_t i = 0; i < set->n; i++)
+  for (size_t i = 0; i < set->n; i++) {
     tinker__mem_free(set->mem, (void *)(uintptr_t)set->list[i].text.ptr);
+  }
   if (set->mem) tinker__mem_free(set->mem, set->list);
   set->list = NULL;
   set->n = 0;
@@ -61,10 +63,11 @@ static size_t bound(const tinker__added_set_t *set, size_t low, size_t high,
                     size_t depth, int byte) {
   while (low < high) {
     size_t mid = low + (high - low) / 2;
-    if (byte_at(&set->list[mid], depth) < byte)
+    if (byte_at(&set->list[mid], depth) < byte) {
       low = mid + 1;
-    else
+    } else {
       high = mid;
+    }
   }
   return low;
 }
@@ -78,8 +81,9 @@ static const tinker__added_t *longest(const tinker__added_set_t *set,
     int byte = (unsigned char)text[depth];
     low = bound(set, low, high, depth, byte);
     high = bound(set, low, high, depth, byte + 1);
-    if (low < high && set->list[low].text.len == depth + 1)
+    if (low < high && set->list[low].text.len == depth + 1) {
       best = &set->list[low];
+    }
   }
   return best;
 }
@@ -96,8 +100,7 @@ static size_t space_before(tinker__str_t text, size_t at) {
   while (at > 0) {
     size_t i = at - 1;
     uint32_t cp = 0;
-    while (i > 0 && ((unsigned char)text.ptr[i] & 0xc0) == 0x80)
-      i--;
+    while (i > 0 && ((unsigned char)text.ptr[i] & 0xc0) == 0x80) i--;
     tinker__utf8_next(text.ptr + i, at - i, &cp);
     if (!is_space(cp)) break;
     at = i;

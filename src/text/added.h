@@ -3,8 +3,8 @@
 #ifndef TINKER_TEXT_ADDED_H
 #define TINKER_TEXT_ADDED_H
 
-#include "base/str.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 #define TINKER__MAX_ADDED 65536
 

@@ -13,7 +13,7 @@ typedef struct tinker__symbol_s {
 
 typedef struct tinker__candidate_s {
   uint32_t rank;
-  uint32_t at; /* index of the left symbol */
+  uint32_t at;          /* index of the left symbol */
   uint32_t left, right; /* what the pair was when it went in */
   uint32_t id;
 } candidate_t;
@@ -21,8 +21,7 @@ typedef struct tinker__candidate_s {
 int tinker__ids_reserve(tinker__ids_t *ids, size_t more) {
   if (ids->cap - ids->len >= more) return 0;
   size_t cap = ids->cap ? ids->cap * 2 : 64;
-  while (cap - ids->len < more)
-    cap *= 2;
+  while (cap - ids->len < more) cap *= 2;
   int32_t *at = tinker__mem_realloc(ids->mem, ids->at, cap * sizeof *at);
   if (!at) return TINKER_ENOMEM;
   ids->at = at;
@@ -65,8 +64,9 @@ static candidate_t heap_pop(tinker__bpe_room_t *r) {
     size_t child = 2 * i + 1;
     if (child >= r->heap_len) break;
     if (child + 1 < r->heap_len &&
-        before(&r->heap[child + 1], &r->heap[child]))
+        before(&r->heap[child + 1], &r->heap[child])) {
       child++;
+    }
     if (!before(&r->heap[child], &last)) break;
     r->heap[i] = r->heap[child];
     i = child;
@@ -81,8 +81,7 @@ static int consider(const tinker__bpe_t *bpe, tinker__bpe_room_t *r,
   if (at < 0 || r->symbols[at].next < 0) return 0;
   const symbol_t *left = &r->symbols[at];
   uint32_t right = r->symbols[left->next].id;
-  const tinker__merge_t *m =
-      tinker__merges_find(&bpe->merges, left->id, right);
+  const tinker__merge_t *m = tinker__merges_find(&bpe->merges, left->id, right);
   if (!m) return 0;
   candidate_t c = {m->rank, (uint32_t)at, left->id, right, m->id};
   return heap_push(r, c);
@@ -105,8 +104,9 @@ static int start(const tinker__bpe_t *bpe, tinker__bpe_room_t *r,
     s->next = i + 1 < piece.len ? (int32_t)i + 1 : -1;
     s->gone = false;
   }
-  for (size_t i = 0; i + 1 < piece.len; i++)
+  for (size_t i = 0; i + 1 < piece.len; i++) {
     if (consider(bpe, r, (int32_t)i) != 0) return TINKER_ENOMEM;
+  }
   return 0;
 }
 
@@ -132,9 +132,11 @@ int tinker__bpe_encode(const tinker__bpe_t *bpe, tinker__bpe_room_t *room,
     candidate_t c = heap_pop(room);
     if (merge(bpe, room, &c) != 0) return TINKER_ENOMEM;
   }
-  for (int32_t i = 0; i >= 0; i = room->symbols[i].next)
-    if (tinker__ids_add(out, (int32_t)room->symbols[i].id) != 0)
+  for (int32_t i = 0; i >= 0; i = room->symbols[i].next) {
+    if (tinker__ids_add(out, (int32_t)room->symbols[i].id) != 0) {
       return TINKER_ENOMEM;
+    }
+  }
   return 0;
 }
 

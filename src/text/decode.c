@@ -20,10 +20,12 @@ struct tinker_tokenizer_stream_s {
 /* Bytes of a token; TINKER_EINVAL for no token. Empty for one left out. */
 static int token_bytes(const tinker_tokenizer_t *t, int32_t id, uint32_t flags,
                        tinker__str_t *bytes) {
-  if (id < 0 || !tinker__strings_get(&t->bytes, (uint32_t)id, bytes))
+  if (id < 0 || !tinker__strings_get(&t->bytes, (uint32_t)id, bytes)) {
     return TINKER_EINVAL;
-  if ((flags & TINKER_DECODE_SKIP_SPECIAL) && t->special[id])
+  }
+  if ((flags & TINKER_DECODE_SKIP_SPECIAL) && t->special[id]) {
     *bytes = (tinker__str_t){"", 0};
+  }
   return 0;
 }
 
@@ -63,13 +65,15 @@ int tinker_tokenizer_decode(const tinker_tokenizer_t *tokenizer,
                             const int32_t *ids, size_t n, uint32_t flags,
                             char **text, size_t *len) {
   tinker__buf_t bytes, out;
-  if (!tokenizer || !text || (n && !ids) || (flags & ~KNOWN_FLAGS))
+  if (!tokenizer || !text || (n && !ids) || (flags & ~KNOWN_FLAGS)) {
     return TINKER_EINVAL;
+  }
   tinker__buf_init(&bytes, tokenizer->mem, INT32_MAX);
   tinker__buf_init(&out, tokenizer->mem, SIZE_MAX / 2);
   int rc = join(tokenizer, ids, n, flags, &bytes);
-  if (rc == 0 && append_text(&out, bytes.data ? bytes.data : "", bytes.len))
+  if (rc == 0 && append_text(&out, bytes.data ? bytes.data : "", bytes.len)) {
     tinker__buf_adds(&out, "\xef\xbf\xbd");
+  }
   if (rc == 0 && !tinker__buf_cstr(&out)) rc = TINKER_ENOMEM;
   if (rc == 0) rc = tinker__buf_error(&out);
   if (rc == 0) *text = tinker__buf_take(&out, len);
@@ -95,11 +99,9 @@ int tinker_tokenizer_is_special(const tinker_tokenizer_t *tokenizer,
 }
 
 int tinker_tokenizer_stream_new(tinker_tokenizer_stream_t **out,
-                                tinker_tokenizer_t *tokenizer,
-                                uint32_t flags) {
+                                tinker_tokenizer_t *tokenizer, uint32_t flags) {
   if (!out || !tokenizer || (flags & ~KNOWN_FLAGS)) return TINKER_EINVAL;
-  tinker_tokenizer_stream_t *s =
-      tinker__mem_zalloc(tokenizer->mem, sizeof *s);
+  tinker_tokenizer_stream_t *s = tinker__mem_zalloc(tokenizer->mem, sizeof *s);
   if (!s) return TINKER_ENOMEM;
   s->tokenizer = tinker_tokenizer_retain(tokenizer);
   s->flags = flags;
@@ -117,8 +119,9 @@ static int advance(tinker_tokenizer_stream_t *s, tinker__str_t bytes) {
   tinker__buf_add(&joined, bytes.ptr, bytes.len);
   int rc = tinker__buf_error(&joined);
   tinker__buf_clear(&s->out);
-  if (rc == 0 && joined.len) held = append_text(&s->out, joined.data,
-                                                joined.len);
+  if (rc == 0 && joined.len) {
+    held = append_text(&s->out, joined.data, joined.len);
+  }
   if (rc == 0) rc = tinker__buf_error(&s->out);
   if (rc == 0 && !tinker__buf_cstr(&s->out)) rc = TINKER_ENOMEM;
   if (rc == 0) {
@@ -150,8 +153,9 @@ int tinker_tokenizer_stream_finish(tinker_tokenizer_stream_t *stream,
   if (!stream || !text || !len) return TINKER_EINVAL;
   tinker__buf_clear(&stream->out);
   if (stream->num_held) tinker__buf_adds(&stream->out, "\xef\xbf\xbd");
-  if (tinker__buf_error(&stream->out) || !tinker__buf_cstr(&stream->out))
+  if (tinker__buf_error(&stream->out) || !tinker__buf_cstr(&stream->out)) {
     return TINKER_ENOMEM;
+  }
   stream->num_held = 0;
   give_out(stream, text, len);
   return 0;

@@ -58,15 +58,16 @@ static int run_step(void *user, tinker__str_t piece) {
 typedef int (*rest_cb)(run_t *r, tinker__str_t text);
 
 /* Cuts the set's tokens out of text; what lies between goes to `rest`. */
-static int cut_out(run_t *r, const tinker__added_set_t *set,
-                   tinker__str_t text, rest_cb rest) {
+static int cut_out(run_t *r, const tinker__added_set_t *set, tinker__str_t text,
+                   rest_cb rest) {
   size_t scan = 0, taken = 0, done = 0;
   tinker__hit_t hit;
-  while (tinker__added_next(set, text, r->special_as_text, &scan, &taken,
-                            &hit)) {
+  while (
+      tinker__added_next(set, text, r->special_as_text, &scan, &taken, &hit)) {
     int rc = 0;
-    if (hit.start > done)
+    if (hit.start > done) {
       rc = rest(r, (tinker__str_t){text.ptr + done, hit.start - done});
+    }
     if (rc == 0) rc = tinker__ids_add(r->ids, hit.token->id);
     if (rc) return rc;
     done = hit.end;
@@ -109,8 +110,7 @@ static void close_rooms(run_t *r) {
 
 static int add_all(tinker__ids_t *ids, const int32_t *list, size_t n) {
   int rc = 0;
-  for (size_t i = 0; i < n && rc == 0; i++)
-    rc = tinker__ids_add(ids, list[i]);
+  for (size_t i = 0; i < n && rc == 0; i++) rc = tinker__ids_add(ids, list[i]);
   return rc;
 }
 

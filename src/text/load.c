@@ -51,9 +51,11 @@ static int find_key(tinker__load_t *l, tinker__str_t raw, const char *where,
   tinker__str_t key, v;
   *value = (tinker__str_t){"", 0};
   tinker__json_init(&j, l->v.mem, raw.ptr, raw.len);
-  if (tinker__json_object(&j))
-    while (tinker__json_key(&j, &key))
+  if (tinker__json_object(&j)) {
+    while (tinker__json_key(&j, &key)) {
       if (tinker__json_raw(&j, &v) && tinker__str_eqs(key, name)) *value = v;
+    }
+  }
   int rc = tinker__json_end(&j);
   if (rc) rc = tinker__values_json(&l->v, where, &j);
   tinker__json_done(&j);
@@ -66,17 +68,19 @@ int tinker__load_component(tinker__load_t *l, tinker__str_t raw,
   char type[64];
   tinker__str_t type_raw, values[2];
   int rc = find_key(l, raw, where, "type", &type_raw);
-  if (rc == 0)
+  if (rc == 0) {
     rc = tinker__values_name(&l->v, type_raw, where, type, sizeof type);
+  }
   if (rc) return rc;
   if (strcmp(type, "Sequence") != 0) return one(l, type, raw);
   const char *const sequence_keys[2] = {"type", members};
   members_t m = {l, where, members, one};
   rc = tinker__values_object(&l->v, raw, where, sequence_keys, values, 2);
   if (rc) return rc;
-  if (l->depth == MAX_SEQUENCES)
+  if (l->depth == MAX_SEQUENCES) {
     return tinker__values_fail(&l->v, TINKER_EOVERFLOW, where,
                                "Sequences nested too deep");
+  }
   l->depth++;
   rc = tinker__values_each(&l->v, values[1], where, load_member, &m);
   l->depth--;
@@ -85,12 +89,14 @@ int tinker__load_component(tinker__load_t *l, tinker__str_t raw,
 
 static int load_all(tinker__load_t *l, tinker__str_t text) {
   tinker__str_t raw[K_COUNT];
-  int rc = tinker__values_object(&l->v, text, "tokenizer.json", keys, raw,
-                                 K_COUNT);
+  int rc =
+      tinker__values_object(&l->v, text, "tokenizer.json", keys, raw, K_COUNT);
   if (rc) return rc;
-  for (int k = K_TRUNCATION; k <= K_PADDING; k++)
-    if (raw[k].len)
+  for (int k = K_TRUNCATION; k <= K_PADDING; k++) {
+    if (raw[k].len) {
       return tinker__values_refuse(&l->v, "tokenizer.json", keys[k], raw[k]);
+    }
+  }
   rc = tinker__load_model(l, raw[K_MODEL]);
   if (rc == 0) rc = tinker__load_normalizer(l, raw[K_NORMALIZER]);
   if (rc == 0) rc = tinker__load_added(l, raw[K_ADDED]);
@@ -100,8 +106,8 @@ static int load_all(tinker__load_t *l, tinker__str_t text) {
   return rc;
 }
 
-int tinker__tokenizer_load(tinker_tokenizer_t *t, tinker__str_t text,
-                           char *why, size_t why_len) {
+int tinker__tokenizer_load(tinker_tokenizer_t *t, tinker__str_t text, char *why,
+                           size_t why_len) {
   const tinker__world_t *world = tinker__world_real();
   tinker__load_t l;
   uint64_t seed = 0;
@@ -124,8 +130,9 @@ int tinker__tokenizer_load(tinker_tokenizer_t *t, tinker__str_t text,
 }
 
 void tinker__tokenizer_clear(tinker_tokenizer_t *t) {
-  for (size_t i = 0; i < TINKER__TOKENIZER_MAX_STEPS; i++)
+  for (size_t i = 0; i < TINKER__TOKENIZER_MAX_STEPS; i++) {
     tinker__split_free(&t->steps[i]);
+  }
   tinker__added_free(&t->raw);
   tinker__added_free(&t->normalized);
   tinker__merges_free(&t->bpe.merges);

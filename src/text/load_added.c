@@ -39,11 +39,12 @@ static int fail(tinker__load_t *l, int code, tinker__str_t content,
 static int assign_id(tinker__load_t *l, uint32_t said, tinker__str_t content) {
   int32_t known = tinker__strings_find(&l->names, content);
   uint32_t id = known >= 0 ? (uint32_t)known : l->next_added;
-  if (id != said)
+  if (id != said) {
     return tinker__why(l->v.why, l->v.why_len, TINKER_EFORMAT,
                        "added_tokens: %.*s has id %u, its place is %u",
                        (int)(content.len < 100 ? content.len : 100),
                        content.ptr, said, id);
+  }
   if (id >= l->next_added) l->next_added = id + 1;
   if (known >= 0) return 0;
   tinker__buf_t bytes;
@@ -51,8 +52,9 @@ static int assign_id(tinker__load_t *l, uint32_t said, tinker__str_t content) {
   tinker__letters_to_bytes(&bytes, content);
   int rc = tinker__buf_error(&bytes);
   if (rc == 0) rc = tinker__strings_put(&l->names, id, content, true);
-  if (rc == 0)
+  if (rc == 0) {
     rc = tinker__strings_put(&l->t->bytes, id, tinker__buf_str(&bytes), false);
+  }
   tinker__buf_free(&bytes);
   return rc ? fail(l, rc, content, tinker_code_text(rc)) : 0;
 }
@@ -66,8 +68,9 @@ static int put(tinker__load_t *l, const tinker__added_t *token,
   int rc = 0;
   tinker__buf_init(&room, l->v.mem, 1 << 24);
   if (normalized && t->nfc) rc = tinker__nfc(&copy.text, &room, token->text);
-  if (rc == 0)
+  if (rc == 0) {
     rc = tinker__added_put(normalized ? &t->normalized : &t->raw, &copy);
+  }
   tinker__buf_free(&room);
   return rc ? fail(l, rc, token->text, tinker_code_text(rc)) : 0;
 }
@@ -76,22 +79,26 @@ static int read_flags(tinker__load_t *l, const tinker__str_t *raw,
                       tinker__added_t *token, bool *normalized) {
   const char *where = "added_tokens";
   bool single;
-  int rc = tinker__values_bool(&l->v, raw[K_SPECIAL], where, false,
-                               &token->special);
-  if (rc == 0)
-    rc = tinker__values_bool(&l->v, raw[K_LSTRIP], where, false,
-                             &token->lstrip);
-  if (rc == 0)
-    rc = tinker__values_bool(&l->v, raw[K_RSTRIP], where, false,
-                             &token->rstrip);
-  if (rc == 0)
+  int rc =
+      tinker__values_bool(&l->v, raw[K_SPECIAL], where, false, &token->special);
+  if (rc == 0) {
+    rc =
+        tinker__values_bool(&l->v, raw[K_LSTRIP], where, false, &token->lstrip);
+  }
+  if (rc == 0) {
+    rc =
+        tinker__values_bool(&l->v, raw[K_RSTRIP], where, false, &token->rstrip);
+  }
+  if (rc == 0) {
     rc = tinker__values_bool(&l->v, raw[K_NORMALIZED], where, !token->special,
                              normalized);
-  if (rc == 0)
+  }
+  if (rc == 0) {
     rc = tinker__values_bool(&l->v, raw[K_SINGLE_WORD], where, false, &single);
-  if (rc == 0 && single)
-    rc = tinker__values_refuse(&l->v, where, "single_word",
-                               raw[K_SINGLE_WORD]);
+  }
+  if (rc == 0 && single) {
+    rc = tinker__values_refuse(&l->v, where, "single_word", raw[K_SINGLE_WORD]);
+  }
   return rc;
 }
 
@@ -101,30 +108,35 @@ static int load_one(void *user, tinker__str_t raw_token) {
   tinker__added_t token = {{"", 0}, 0, false, false, false};
   bool normalized = false;
   uint32_t id = 0;
-  if (l->t->raw.n + l->t->normalized.n == TINKER__MAX_ADDED)
+  if (l->t->raw.n + l->t->normalized.n == TINKER__MAX_ADDED) {
     return tinker__values_fail(&l->v, TINKER_EOVERFLOW, "added_tokens",
                                "over 65536");
+  }
   int rc = tinker__values_object(&l->v, raw_token, "added_tokens", keys, raw,
                                  K_COUNT);
-  if (rc == 0)
+  if (rc == 0) {
     rc = tinker__values_text(&l->v, raw[K_CONTENT], "added_tokens: content",
                              &l->text);
-  if (rc == 0)
+  }
+  if (rc == 0) {
     rc = tinker__values_id(&l->v, raw[K_ID], "added_tokens: id", &id);
+  }
   if (rc == 0) rc = read_flags(l, raw, &token, &normalized);
   token.text = tinker__buf_str(&l->text);
   token.id = (int32_t)id;
-  if (rc == 0 && token.text.len == 0)
+  if (rc == 0 && token.text.len == 0) {
     rc = tinker__values_fail(&l->v, TINKER_EFORMAT, "added_tokens",
                              "an empty content");
+  }
   if (rc == 0) rc = assign_id(l, id, token.text);
   if (rc == 0) rc = put(l, &token, normalized);
   return rc;
 }
 
 static void mark_special(tinker_tokenizer_t *t, const tinker__added_set_t *s) {
-  for (size_t i = 0; i < s->n; i++)
+  for (size_t i = 0; i < s->n; i++) {
     t->special[s->list[i].id] = s->list[i].special;
+  }
 }
 
 int tinker__load_added(tinker__load_t *l, tinker__str_t raw) {
@@ -133,12 +145,14 @@ int tinker__load_added(tinker__load_t *l, tinker__str_t raw) {
   int rc = tinker__values_each(&l->v, raw, "added_tokens", load_one, l);
   if (rc) return rc;
   if (tinker__added_sort(&t->raw, &twice) != 0 ||
-      tinker__added_sort(&t->normalized, &twice) != 0)
+      tinker__added_sort(&t->normalized, &twice) != 0) {
     return fail(l, TINKER_EFORMAT, twice, "is there twice");
+  }
   t->special = tinker__mem_array(t->mem, t->bytes.size, 1);
-  if (!t->special)
+  if (!t->special) {
     return tinker__values_fail(&l->v, TINKER_ENOMEM, "added_tokens",
                                "out of memory");
+  }
   mark_special(t, &t->raw);
   mark_special(t, &t->normalized);
   return 0;

@@ -22,11 +22,13 @@ static int add_id(void *user, tinker__str_t raw) {
   uint32_t id = 0;
   int rc = tinker__values_id(&r->l->v, raw, "post_processor: ids", &id);
   if (rc) return rc;
-  if (!tinker__strings_get(&t->bytes, id, &text))
+  if (!tinker__strings_get(&t->bytes, id, &text)) {
     return fail(r->l, TINKER_EFORMAT, "an id that no token has");
+  }
   size_t *n = r->seen_text ? &t->num_behind : &t->num_before;
-  if (*n == TINKER__TEMPLATE_MAX)
+  if (*n == TINKER__TEMPLATE_MAX) {
     return fail(r->l, TINKER_EOVERFLOW, "over 16 ids on a side");
+  }
   (r->seen_text ? t->behind : t->before)[(*n)++] = (int32_t)id;
   return 0;
 }
@@ -37,17 +39,22 @@ static int add_special(reading_t *r, tinker__str_t name) {
   tinker__json_t j;
   tinker__str_t key, value, found = {"", 0}, raw[3];
   tinker__json_init(&j, r->l->v.mem, r->specials.ptr, r->specials.len);
-  if (tinker__json_object(&j))
-    while (tinker__json_key(&j, &key))
-      if (tinker__json_raw(&j, &value) && tinker__str_eq(key, name))
+  if (tinker__json_object(&j)) {
+    while (tinker__json_key(&j, &key)) {
+      if (tinker__json_raw(&j, &value) && tinker__str_eq(key, name)) {
         found = value;
+      }
+    }
+  }
   int rc = 0;
-  if (tinker__json_end(&j) != 0)
+  if (tinker__json_end(&j) != 0) {
     rc = tinker__values_json(&r->l->v, "post_processor: special_tokens", &j);
+  }
   tinker__json_done(&j);
   if (rc) return rc;
-  if (found.len == 0)
+  if (found.len == 0) {
     return fail(r->l, TINKER_EFORMAT, "a piece is not in special_tokens");
+  }
   rc = tinker__values_object(&r->l->v, found, "post_processor", keys, raw, 3);
   if (rc) return rc;
   return tinker__values_each(&r->l->v, raw[1], "post_processor: ids", add_id,
@@ -55,8 +62,9 @@ static int add_special(reading_t *r, tinker__str_t name) {
 }
 
 static int add_text(reading_t *r, tinker__str_t id) {
-  if (!tinker__str_eqs(id, "A") || r->seen_text)
+  if (!tinker__str_eqs(id, "A") || r->seen_text) {
     return fail(r->l, TINKER_ENOTSUP, "single must hold A exactly once");
+  }
   r->seen_text = true;
   return 0;
 }
@@ -74,9 +82,10 @@ static int add_piece(void *user, tinker__str_t raw) {
   bool is_text = kind[0].len == 0;
   rc = tinker__values_object(&l->v, kind[is_text], "post_processor: single",
                              keys, value, 2);
-  if (rc == 0)
+  if (rc == 0) {
     rc = tinker__values_text(&l->v, value[0], "post_processor: single",
                              &l->text);
+  }
   if (rc) return rc;
   return is_text ? add_text(r, tinker__buf_str(&l->text))
                  : add_special(r, tinker__buf_str(&l->text));
@@ -88,18 +97,21 @@ static int one_processor(tinker__load_t *l, const char *type,
                                       "special_tokens"};
   tinker__str_t value[4];
   if (strcmp(type, "ByteLevel") == 0) return 0; /* changes offsets only */
-  if (strcmp(type, "TemplateProcessing") != 0)
+  if (strcmp(type, "TemplateProcessing") != 0) {
     return tinker__why(l->v.why, l->v.why_len, TINKER_ENOTSUP,
                        "post_processor: type \"%s\" is not supported", type);
+  }
   if (l->templated) return fail(l, TINKER_ENOTSUP, "two templates");
   l->templated = true;
   int rc = tinker__values_object(&l->v, raw, "post_processor", keys, value, 4);
   reading_t r = {l, value[3], false};
-  if (rc == 0)
+  if (rc == 0) {
     rc = tinker__values_each(&l->v, value[1], "post_processor: single",
                              add_piece, &r);
-  if (rc == 0 && !r.seen_text)
+  }
+  if (rc == 0 && !r.seen_text) {
     rc = fail(l, TINKER_ENOTSUP, "single must hold A exactly once");
+  }
   return rc;
 }
 

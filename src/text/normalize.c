@@ -21,8 +21,7 @@ typedef struct codes_s {
 static int reserve(codes_t *c, size_t more) {
   if (c->cap - c->len >= more) return 0;
   size_t cap = c->cap ? c->cap * 2 : 64;
-  while (cap - c->len < more)
-    cap *= 2;
+  while (cap - c->len < more) cap *= 2;
   utf8proc_int32_t *at =
       tinker__mem_realloc(c->mem, c->at, cap * sizeof *c->at);
   if (!at) return TINKER_ENOMEM;
@@ -44,8 +43,8 @@ static int decompose(codes_t *c, tinker__str_t text) {
       c->at[c->len++] = code;
       continue;
     }
-    utf8proc_ssize_t put = utf8proc_decompose_char(
-        code, c->at + c->len, MAX_PARTS, OPTIONS, &bound);
+    utf8proc_ssize_t put = utf8proc_decompose_char(code, c->at + c->len,
+                                                   MAX_PARTS, OPTIONS, &bound);
     if (put < 0 || put > MAX_PARTS) return TINKER_EINVAL;
     c->len += (size_t)put;
   }
@@ -57,22 +56,21 @@ static void sort_short(utf8proc_int32_t *run, size_t n) {
     utf8proc_int32_t cp = run[i];
     unsigned k = tinker__mark_class(cp);
     size_t j = i;
-    for (; j > 0 && tinker__mark_class(run[j - 1]) > k; j--)
+    for (; j > 0 && tinker__mark_class(run[j - 1]) > k; j--) {
       run[j] = run[j - 1];
+    }
     run[j] = cp;
   }
 }
 
 /* Stable by class: a run of n marks in n steps. */
-static void sort_long(utf8proc_int32_t *run, size_t n,
-                      utf8proc_int32_t *room) {
+static void sort_long(utf8proc_int32_t *run, size_t n, utf8proc_int32_t *room) {
   size_t start[257] = {0};
-  for (size_t i = 0; i < n; i++)
-    start[tinker__mark_class(run[i]) + 1]++;
-  for (int k = 0; k < 256; k++)
-    start[k + 1] += start[k];
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < n; i++) start[tinker__mark_class(run[i]) + 1]++;
+  for (int k = 0; k < 256; k++) start[k + 1] += start[k];
+  for (size_t i = 0; i < n; i++) {
     room[start[tinker__mark_class(run[i])]++] = run[i];
+  }
   memcpy(run, room, n * sizeof *run);
 }
 
@@ -81,8 +79,7 @@ static int order(codes_t *c) {
   size_t i = 0;
   while (i < c->len) {
     size_t from = i;
-    while (i < c->len && tinker__mark_class(c->at[i]) != 0)
-      i++;
+    while (i < c->len && tinker__mark_class(c->at[i]) != 0) i++;
     if (i - from <= 16) {
       sort_short(c->at + from, i - from);
     } else {
@@ -135,8 +132,7 @@ static int write_text(const codes_t *c, tinker__buf_t *out) {
 int tinker__nfc(tinker__str_t *out, tinker__buf_t *room, tinker__str_t text) {
   size_t plain = 0;
   /* Below U+0300, whose first byte is 0xcc, nothing changes. */
-  while (plain < text.len && (unsigned char)text.ptr[plain] < 0xcc)
-    plain++;
+  while (plain < text.len && (unsigned char)text.ptr[plain] < 0xcc) plain++;
   *out = text;
   if (plain == text.len) return 0;
   codes_t c = {room->mem, NULL, 0, 0};

@@ -59,14 +59,15 @@ int tinker__split_compile(tinker__split_t *split, tinker__mem_t *mem,
   pcre2_compile_context *context = NULL;
   split->source.mem = mem;
   split->source.failed = false;
-  pcre2_general_context *general = pcre2_general_context_create(
-      compile_alloc, compile_free, &split->source);
+  pcre2_general_context *general =
+      pcre2_general_context_create(compile_alloc, compile_free, &split->source);
   if (general) context = pcre2_compile_context_create(general);
   if (context) rc = compile(split, context, pattern, literal, why, why_len);
   /* Without run-time code the interpreter does the work. */
   if (rc == 0 && !no_jit) pcre2_jit_compile(split->code, PCRE2_JIT_COMPLETE);
-  if (split->source.failed)
+  if (split->source.failed) {
     rc = tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+  }
   if (rc) tinker__split_free(split);
   if (context) pcre2_compile_context_free(context);
   if (general) pcre2_general_context_free(general);
@@ -113,26 +114,23 @@ static int hold(run_t *r, size_t from, size_t to) {
 static bool joins(const run_t *r, bool match) {
   if (!r->waiting) return false;
   switch (r->split->behavior) {
-  case TINKER__SPLIT_MERGED_PREVIOUS:
-    return match && !r->was_match;
-  case TINKER__SPLIT_MERGED_NEXT:
-    return !match && r->was_match;
-  case TINKER__SPLIT_CONTIGUOUS:
-    return match == r->was_match;
-  default:
-    return false;
+  case TINKER__SPLIT_MERGED_PREVIOUS: return match && !r->was_match;
+  case TINKER__SPLIT_MERGED_NEXT: return !match && r->was_match;
+  case TINKER__SPLIT_CONTIGUOUS: return match == r->was_match;
+  default: return false;
   }
 }
 
 static int event(run_t *r, size_t from, size_t to, bool match) {
   int rc = 0;
   match = match != r->split->invert;
-  if (match && r->split->behavior == TINKER__SPLIT_REMOVED)
+  if (match && r->split->behavior == TINKER__SPLIT_REMOVED) {
     rc = flush(r);
-  else if (joins(r, match))
+  } else if (joins(r, match)) {
     r->to = to;
-  else
+  } else {
     rc = hold(r, from, to);
+  }
   r->was_match = match;
   return rc;
 }
@@ -141,11 +139,12 @@ static int event(run_t *r, size_t from, size_t to, bool match) {
 static int match(run_t *r, pcre2_match_data *room, size_t at, bool *found) {
   PCRE2_SPTR text = (PCRE2_SPTR)r->text.ptr;
   uint32_t options = PCRE2_NO_UTF_CHECK;
-  int n = pcre2_match(r->split->code, text, r->text.len, at, options, room,
-                      NULL);
-  if (n == PCRE2_ERROR_JIT_STACKLIMIT)
+  int n =
+      pcre2_match(r->split->code, text, r->text.len, at, options, room, NULL);
+  if (n == PCRE2_ERROR_JIT_STACKLIMIT) {
     n = pcre2_match(r->split->code, text, r->text.len, at,
                     options | PCRE2_NO_JIT, room, NULL);
+  }
   *found = n >= 0;
   if (n >= 0 || n == PCRE2_ERROR_NOMATCH) return 0;
   return n == PCRE2_ERROR_NOMEMORY ? TINKER_ENOMEM : TINKER_EOVERFLOW;
@@ -153,8 +152,10 @@ static int match(run_t *r, pcre2_match_data *room, size_t at, bool *found) {
 
 static size_t char_len(tinker__str_t text, size_t at) {
   size_t n = 1;
-  while (at + n < text.len && ((unsigned char)text.ptr[at + n] & 0xc0) == 0x80)
+  while (at + n < text.len &&
+         ((unsigned char)text.ptr[at + n] & 0xc0) == 0x80) {
     n++;
+  }
   return n;
 }
 

@@ -51,8 +51,9 @@ static tinker__str_t view(const tinker__strings_t *s, uint32_t id) {
 /* The slot of the text, or the free one where it would go. */
 static uint32_t slot_of(const tinker__strings_t *s, tinker__str_t text) {
   uint32_t i = (uint32_t)hash_text(s->seed, text) & s->mask;
-  while (s->slots[i] && !tinker__str_eq(view(s, s->slots[i] - 1), text))
+  while (s->slots[i] && !tinker__str_eq(view(s, s->slots[i] - 1), text)) {
     i = (i + 1) & s->mask;
+  }
   return i;
 }
 
@@ -64,8 +65,9 @@ static int grow_slots(tinker__strings_t *s) {
   if (!slots) return TINKER_ENOMEM;
   s->slots = slots;
   s->mask = n - 1;
-  for (uint32_t i = 0; i < old_n; i++)
+  for (uint32_t i = 0; i < old_n; i++) {
     if (old[i]) slots[slot_of(s, view(s, old[i] - 1))] = old[i];
+  }
   tinker__mem_free(s->pool.mem, old);
   return 0;
 }
@@ -73,16 +75,14 @@ static int grow_slots(tinker__strings_t *s) {
 static int grow_spans(tinker__strings_t *s, uint32_t id) {
   if (id >= s->cap) {
     uint32_t cap = s->cap ? s->cap * 2 : 1024;
-    while (cap <= id)
-      cap *= 2;
+    while (cap <= id) cap *= 2;
     void *spans =
         tinker__mem_realloc(s->pool.mem, s->spans, cap * sizeof *s->spans);
     if (!spans) return TINKER_ENOMEM;
     s->spans = spans;
     s->cap = cap;
   }
-  for (; s->size <= id; s->size++)
-    s->spans[s->size].at = UINT32_MAX;
+  for (; s->size <= id; s->size++) s->spans[s->size].at = UINT32_MAX;
   return 0;
 }
 
@@ -93,8 +93,9 @@ int tinker__strings_put(tinker__strings_t *s, uint32_t id, tinker__str_t text,
   if (rc == 0 && s->used >= s->mask / 2) rc = grow_slots(s);
   if (rc) return rc;
   uint32_t slot = slot_of(s, text);
-  if (s->spans[id].at != UINT32_MAX || (find && s->slots[slot]))
+  if (s->spans[id].at != UINT32_MAX || (find && s->slots[slot])) {
     return TINKER_EEXIST;
+  }
   uint32_t at = (uint32_t)s->pool.len;
   rc = tinker__buf_add(&s->pool, text.ptr, text.len);
   if (rc) return rc;
@@ -121,15 +122,13 @@ bool tinker__strings_get(const tinker__strings_t *s, uint32_t id,
 int tinker__merges_init(tinker__merges_t *m, tinker__mem_t *mem, uint64_t seed,
                         uint32_t n) {
   uint32_t slots = 16;
-  while (slots / 2 < n)
-    slots *= 2;
+  while (slots / 2 < n) slots *= 2;
   m->mem = mem;
   m->seed = seed;
   m->mask = slots - 1;
   m->slots = tinker__mem_array(mem, slots, sizeof *m->slots);
   if (!m->slots) return TINKER_ENOMEM;
-  for (uint32_t i = 0; i < slots; i++)
-    m->slots[i].id = UINT32_MAX;
+  for (uint32_t i = 0; i < slots; i++) m->slots[i].id = UINT32_MAX;
   return 0;
 }
 
@@ -143,8 +142,9 @@ static uint32_t pair_slot(const tinker__merges_t *m, uint32_t left,
   uint64_t key = (uint64_t)left << 32 | right;
   uint32_t i = (uint32_t)mix(key ^ m->seed) & m->mask;
   while (m->slots[i].id != UINT32_MAX &&
-         (m->slots[i].left != left || m->slots[i].right != right))
+         (m->slots[i].left != left || m->slots[i].right != right)) {
     i = (i + 1) & m->mask;
+  }
   return i;
 }
 

@@ -16,7 +16,7 @@ typedef struct tinker__strings_s {
   struct {
     uint32_t at; /* UINT32_MAX = no such id */
     uint32_t len;
-  } *spans;
+  } * spans;
   uint32_t size; /* one more than the highest id */
   uint32_t cap;
   uint32_t *slots; /* id + 1; 0 = free */

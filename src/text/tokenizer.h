@@ -12,7 +12,7 @@
 
 #define TINKER__TOKENIZER_MAX_BYTES (128u << 20)
 #define TINKER__TOKENIZER_MAX_STEPS 16
-#define TINKER__TEMPLATE_MAX        16
+#define TINKER__TEMPLATE_MAX 16
 
 struct tinker_tokenizer_s {
   atomic_uint refs;
@@ -39,8 +39,8 @@ struct tinker_tokenizer_s {
 
 /* Fills a zeroed tokenizer whose mem and no_jit are set; on failure what it
  * has filled is left for tinker__tokenizer_clear. */
-int tinker__tokenizer_load(tinker_tokenizer_t *t, tinker__str_t text,
-                           char *why, size_t why_len);
+int tinker__tokenizer_load(tinker_tokenizer_t *t, tinker__str_t text, char *why,
+                           size_t why_len);
 void tinker__tokenizer_clear(tinker_tokenizer_t *t);
 
 /* ids gets the ids of text (valid UTF-8). */

@@ -34,9 +34,10 @@ int tinker__values_object(const tinker__values_t *v, tinker__str_t text,
 int tinker__values_bool(const tinker__values_t *v, tinker__str_t raw,
                         const char *where, bool fallback, bool *out) {
   *out = raw.len ? tinker__str_eqs(raw, "true") : fallback;
-  if (raw.len && !*out && !tinker__str_eqs(raw, "false"))
+  if (raw.len && !*out && !tinker__str_eqs(raw, "false")) {
     return tinker__values_fail(v, TINKER_EFORMAT, where,
                                "a switch is neither true nor false");
+  }
   return 0;
 }
 
@@ -47,13 +48,15 @@ int tinker__values_text(const tinker__values_t *v, tinker__str_t raw,
   int rc = 0;
   tinker__buf_clear(out);
   tinker__json_init(&j, v->mem, raw.ptr, raw.len);
-  if (tinker__json_string(&j, &s) && tinker__json_end(&j) == 0)
+  if (tinker__json_string(&j, &s) && tinker__json_end(&j) == 0) {
     rc = tinker__buf_add(out, s.ptr, s.len);
-  else
+  } else {
     rc = tinker__values_json(v, where, &j);
+  }
   tinker__json_done(&j);
-  if (rc == TINKER_EOVERFLOW || rc == TINKER_ENOMEM)
+  if (rc == TINKER_EOVERFLOW || rc == TINKER_ENOMEM) {
     tinker__values_fail(v, rc, where, tinker_code_text(rc));
+  }
   return rc;
 }
 
@@ -65,12 +68,13 @@ int tinker__values_name(const tinker__values_t *v, tinker__str_t raw,
   out[0] = 0;
   if (raw.len == 0) return 0;
   tinker__json_init(&j, v->mem, raw.ptr, raw.len);
-  if (!tinker__json_string(&j, &s) || tinker__json_end(&j) != 0)
+  if (!tinker__json_string(&j, &s) || tinker__json_end(&j) != 0) {
     rc = tinker__values_json(v, where, &j);
-  else if (s.len >= cap || memchr(s.ptr, 0, s.len))
+  } else if (s.len >= cap || memchr(s.ptr, 0, s.len)) {
     rc = tinker__values_fail(v, TINKER_ENOTSUP, where, "unknown name");
-  else
+  } else {
     tinker__why(out, cap, 0, "%.*s", (int)s.len, s.ptr);
+  }
   tinker__json_done(&j);
   return rc;
 }
@@ -78,9 +82,10 @@ int tinker__values_name(const tinker__values_t *v, tinker__str_t raw,
 int tinker__values_id(const tinker__values_t *v, tinker__str_t raw,
                       const char *where, uint32_t *out) {
   uint64_t id;
-  if (tinker__parse_u64(raw, &id) != 0 || id >= TINKER__MAX_TOKENS)
+  if (tinker__parse_u64(raw, &id) != 0 || id >= TINKER__MAX_TOKENS) {
     return tinker__values_fail(v, TINKER_EFORMAT, where,
                                "an id is no number below 2097152");
+  }
   *out = (uint32_t)id;
   return 0;
 }
@@ -92,11 +97,14 @@ int tinker__values_each(const tinker__values_t *v, tinker__str_t raw,
   int rc = 0;
   if (raw.len == 0) return 0;
   tinker__json_init(&j, v->mem, raw.ptr, raw.len);
-  if (tinker__json_array(&j))
-    while (rc == 0 && tinker__json_more(&j))
+  if (tinker__json_array(&j)) {
+    while (rc == 0 && tinker__json_more(&j)) {
       if (tinker__json_raw(&j, &value)) rc = cb(user, value);
-  if (rc == 0 && tinker__json_end(&j) != 0)
+    }
+  }
+  if (rc == 0 && tinker__json_end(&j) != 0) {
     rc = tinker__values_json(v, where, &j);
+  }
   tinker__json_done(&j);
   return rc;
 }

@@ -17,8 +17,7 @@ void tinker__wire_body_free(tinker__wire_body_t *b) {
 
 static size_t put_varint(unsigned char *p, uint64_t v) {
   size_t n = 0;
-  for (; v >= 0x80; v >>= 7)
-    p[n++] = (unsigned char)(v | 0x80);
+  for (; v >= 0x80; v >>= 7) p[n++] = (unsigned char)(v | 0x80);
   p[n++] = (unsigned char)v;
   return n;
 }
@@ -26,8 +25,9 @@ static size_t put_varint(unsigned char *p, uint64_t v) {
 /* Fields 1 (string) and 2 (int32) of ForwardBackwardRequest. */
 static int proto_head(tinker__buf_t *out, tinker__str_t id, int64_t seq_id) {
   unsigned char v[10];
-  if (!tinker__utf8_valid(id.ptr, id.len))
+  if (!tinker__utf8_valid(id.ptr, id.len)) {
     return tinker__buf_fail(out, TINKER_EINVAL);
+  }
   tinker__buf_addc(out, 0x0a);
   tinker__buf_add(out, v, put_varint(v, id.len));
   tinker__buf_add(out, id.ptr, id.len);
@@ -61,8 +61,9 @@ int tinker__wire_body_stamp(tinker__wire_body_t *b, tinker__str_t id,
   tinker__buf_t text;
   int rc;
   if (seq_id < 0) return TINKER_EINVAL;
-  if (b->kind == TINKER__BODY_PROTO && seq_id > INT32_MAX)
+  if (b->kind == TINKER__BODY_PROTO && seq_id > INT32_MAX) {
     return TINKER_EOVERFLOW;
+  }
   tinker__buf_init(&text, b->mem, b->gap);
   rc = head(&text, b->kind, id, seq_id);
   if (!rc) {

@@ -25,22 +25,19 @@ static double mean_of(tinker__column_t c) {
 
 static double sum_of(tinker__column_t c) {
   double sum = 0;
-  for (size_t i = 0; i < c.n; i++)
-    sum += c.x[i];
+  for (size_t i = 0; i < c.n; i++) sum += c.x[i];
   return sum;
 }
 
 static double min_of(tinker__column_t c) {
   double m = c.x[0];
-  for (size_t i = 1; i < c.n; i++)
-    m = c.x[i] < m ? c.x[i] : m;
+  for (size_t i = 1; i < c.n; i++) m = c.x[i] < m ? c.x[i] : m;
   return m;
 }
 
 static double max_of(tinker__column_t c) {
   double m = c.x[0];
-  for (size_t i = 1; i < c.n; i++)
-    m = c.x[i] > m ? c.x[i] : m;
+  for (size_t i = 1; i < c.n; i++) m = c.x[i] > m ? c.x[i] : m;
   return m;
 }
 
@@ -59,8 +56,7 @@ static uint64_t modulo(double x) {
 
 static double hash2_of(tinker__column_t c) {
   uint64_t sum = 0;
-  for (size_t i = 0; i < c.n; i++)
-    sum += modulo(c.x[i]);
+  for (size_t i = 0; i < c.n; i++) sum += modulo(c.x[i]);
   return (double)sum;
 }
 
@@ -111,32 +107,36 @@ static int add_unique(tinker__combiner_t *c, const char *key) {
 
 static bool find(const tinker__fb_output_t *part, const char *key,
                  double *out) {
-  for (size_t i = 0; i < part->metric_count; i++)
+  for (size_t i = 0; i < part->metric_count; i++) {
     if (strcmp(part->metrics[i].name, key) == 0) {
       *out = part->metrics[i].value;
       return true;
     }
+  }
   return false;
 }
 
 static int combine_key(tinker__combiner_t *c, const char *key) {
   const char *colon = strchr(key, ':');
-  if (!colon || strchr(colon + 1, ':'))
+  if (!colon || strchr(colon + 1, ':')) {
     return tinker__why(c->why, c->why_len, TINKER_EPROTO,
                        "metric \"%s\" is not of the form name:reduction", key);
+  }
   double weight = 0;
   for (size_t i = 0; i < c->n; i++) {
-    if (!find(&c->parts[i], key, &c->x[i]))
+    if (!find(&c->parts[i], key, &c->x[i])) {
       return 0; /* missing in a part: dropped */
+    }
     c->w[i] = (double)c->parts[i].datum_count;
     weight += c->w[i];
   }
   if (strcmp(colon + 1, "unique") == 0) return add_unique(c, key);
   for (size_t i = 0; i < sizeof(reductions) / sizeof(*reductions); i++) {
     if (strcmp(colon + 1, reductions[i].suffix) != 0) continue;
-    if (reductions[i].weighted && weight == 0)
+    if (reductions[i].weighted && weight == 0) {
       return tinker__why(c->why, c->why_len, TINKER_EPROTO,
                          "metric \"%s\" is a mean over no datums", key);
+    }
     return add(c, key,
                reductions[i].reduce((tinker__column_t){c->x, c->w, c->n}));
   }
@@ -145,8 +145,7 @@ static int combine_key(tinker__combiner_t *c, const char *key) {
 
 static int concatenate(tinker__combiner_t *c, tinker__fb_output_t *out) {
   size_t total = 0;
-  for (size_t i = 0; i < c->n; i++)
-    total += c->parts[i].datum_count;
+  for (size_t i = 0; i < c->n; i++) total += c->parts[i].datum_count;
   tinker__output_datum_t *all =
       tinker__arena_array(c->arena, total, sizeof(*all));
   if (!all) return no_memory(c);
@@ -164,16 +163,23 @@ int tinker__fb_output_combine(tinker__fb_output_t *out, tinker__arena_t *arena,
                               const tinker__fb_output_t *parts, size_t n,
                               char *why, size_t why_len) {
   tinker__combiner_t c = {
-      .arena = arena, .parts = parts, .n = n, .why = why, .why_len = why_len};
+      .arena = arena,
+      .parts = parts,
+      .n = n,
+      .why = why,
+      .why_len = why_len,
+  };
   memset(out, 0, sizeof(*out));
-  if (!n)
+  if (!n) {
     return tinker__why(why, why_len, TINKER_EINVAL, "no results to combine");
+  }
   out->type = parts[0].type;
   c.x = tinker__arena_array(arena, n, sizeof(*c.x));
   c.w = tinker__arena_array(arena, n, sizeof(*c.w));
   int rc = c.x && c.w ? concatenate(&c, out) : no_memory(&c);
-  for (size_t i = 0; !rc && i < parts[0].metric_count; i++)
+  for (size_t i = 0; !rc && i < parts[0].metric_count; i++) {
     rc = combine_key(&c, parts[0].metrics[i].name);
+  }
   out->metrics = c.metrics;
   out->metric_count = c.count;
   return rc;

@@ -23,10 +23,11 @@ static int take_tokens(tinker__chunk_view_t *out, tinker__arena_t *arena,
   int rc = 0;
   if (tinker__json_i32_array(j, &v, &n, TINKER__MAX_TOKENS)) {
     int32_t *copy = tinker__arena_alloc(arena, n * sizeof(*v));
-    if (!copy)
+    if (!copy) {
       rc = tinker__where(at, tinker__arena_error(arena), "no memory for it");
-    else if (n)
+    } else if (n) {
       memcpy(copy, v, n * sizeof(*v));
+    }
     out->tokens = copy;
     out->count = n;
   } else {
@@ -43,20 +44,22 @@ static int take_chunk(tinker__chunk_view_t *out, tinker__arena_t *arena,
   int rc = 0;
   tinker__json_object(j);
   while (!rc && tinker__json_key(j, &key)) {
-    if (tinker__str_eqs(key, "type"))
+    if (tinker__str_eqs(key, "type")) {
       tinker__json_string(j, &type);
-    else if (tinker__str_eqs(key, "tokens")) {
+    } else if (tinker__str_eqs(key, "tokens")) {
       if (tokens) return tinker__where(at, TINKER_EINVAL, "tokens given twice");
       tokens = true;
       rc = take_tokens(out, arena, j, at);
-    } else
+    } else {
       tinker__json_skip(j);
+    }
   }
   if (!rc && j->error) return json_fail(j, at);
-  if (!rc && (!tokens || !tinker__str_eqs(type, "encoded_text")))
-    return tinker__where(at, TINKER_EINVAL,
-                         "only encoded_text chunks are supported, no image or "
-                         "audio");
+  if (!rc && (!tokens || !tinker__str_eqs(type, "encoded_text"))) {
+    return tinker__where(
+        at, TINKER_EINVAL,
+        "only encoded_text chunks are supported, no image or audio");
+  }
   return rc;
 }
 
@@ -70,17 +73,19 @@ static int take_chunks(const tinker__chunk_view_t **out, size_t *count,
     chunks = n < TINKER__MAX_CHUNKS
                  ? tinker__arena_grow(arena, chunks, n, &cap, sizeof(*chunks))
                  : NULL;
-    if (!chunks)
+    if (!chunks) {
       return tinker__where(at,
                            n < TINKER__MAX_CHUNKS ? tinker__arena_error(arena)
                                                   : TINKER_EOVERFLOW,
                            "too many chunks");
+    }
     int rc = take_chunk(&chunks[n], arena, j, at);
     if (rc) return rc;
     tokens += chunks[n++].count;
-    if (tokens > TINKER__MAX_TOKENS)
+    if (tokens > TINKER__MAX_TOKENS) {
       return tinker__where(at, TINKER_EOVERFLOW, "more than %u tokens",
                            TINKER__MAX_TOKENS);
+    }
   }
   *out = chunks;
   *count = n;
@@ -117,9 +122,10 @@ static int take_inputs(tinker__fb_decoder_t *d, tinker__json_t *j,
   tinker__str_t key;
   tinker__json_object(j);
   while (tinker__json_key(j, &key)) {
-    if (n == TINKER__MAX_INPUTS)
+    if (n == TINKER__MAX_INPUTS) {
       return tinker__where(&at, TINKER_EOVERFLOW, "more than %d tensors",
                            TINKER__MAX_INPUTS);
+    }
     int rc = tinker__fb_name(d, "data.loss_fn_inputs", key);
     inputs = tinker__arena_grow(d->arena, inputs, n, &cap, sizeof(*inputs));
     char *name = tinker__arena_str(d->arena, key);
@@ -147,22 +153,23 @@ static int take_datum(tinker__fb_decoder_t *d, tinker__json_t *j,
   tinker__json_object(j);
   while (!rc && tinker__json_key(j, &key)) {
     if (tinker__str_eqs(key, "model_input")) {
-      if (tinker__again(&seen, 1))
+      if (tinker__again(&seen, 1)) {
         return tinker__where(&at, TINKER_EINVAL, "given twice");
+      }
       rc = tinker__prompt_from_json(&out->chunks, &out->chunk_count, d->arena,
                                     j, &at);
     } else if (tinker__str_eqs(key, "loss_fn_inputs")) {
-      if (tinker__again(&seen, 2))
+      if (tinker__again(&seen, 2)) {
         return tinker__fb_fail(d, TINKER_EINVAL, "data.loss_fn_inputs",
                                "given twice");
+      }
       rc = take_inputs(d, j, out, index);
     } else {
       tinker__json_skip(j);
     }
   }
   if (!rc && j->error) rc = json_fail(j, &at);
-  if (!rc && !(seen & 1))
-    rc = tinker__where(&at, TINKER_EINVAL, "is missing");
+  if (!rc && !(seen & 1)) rc = tinker__where(&at, TINKER_EINVAL, "is missing");
   return rc;
 }
 
@@ -171,8 +178,9 @@ static int take_data(tinker__fb_decoder_t *d, tinker__json_t *j) {
   size_t n = 0, cap = 0;
   tinker__json_array(j);
   while (tinker__json_more(j)) {
-    if (n == TINKER__MAX_DATUMS)
+    if (n == TINKER__MAX_DATUMS) {
       return tinker__fb_fail(d, TINKER_EOVERFLOW, "data", "too many datums");
+    }
     datums = tinker__arena_grow(d->arena, datums, n, &cap, sizeof(*datums));
     if (!datums) return tinker__fb_no_memory(d);
     int rc = take_datum(d, j, &datums[n], n);
@@ -188,9 +196,10 @@ static int take_text(tinker__fb_decoder_t *d, tinker__json_t *j,
                      const char *name, tinker__str_t *out) {
   tinker__str_t s;
   if (!tinker__json_string(j, &s)) return field_fail(d, j, name);
-  if (s.len > TINKER__MAX_TEXT || memchr(s.ptr, 0, s.len))
+  if (s.len > TINKER__MAX_TEXT || memchr(s.ptr, 0, s.len)) {
     return tinker__fb_fail(d, TINKER_EINVAL, name,
                            "too long, or contains a NUL");
+  }
   char *copy = tinker__arena_str(d->arena, s);
   if (!copy) return tinker__fb_no_memory(d);
   *out = (tinker__str_t){copy, s.len};
@@ -201,24 +210,29 @@ static int take_config(tinker__fb_decoder_t *d, tinker__json_t *j) {
   tinker__config_entry_t *c = NULL;
   size_t n = 0, cap = 0;
   tinker__str_t key;
-  if (tinker__json_peek(j) == TINKER__JSON_NULL)
+  if (tinker__json_peek(j) == TINKER__JSON_NULL) {
     return tinker__json_null(j) ? 0 : j->error;
+  }
   tinker__json_object(j);
   while (tinker__json_key(j, &key)) {
-    if (n == TINKER__MAX_CONFIG)
+    if (n == TINKER__MAX_CONFIG) {
       return tinker__fb_fail(d, TINKER_EOVERFLOW, "loss_fn_config",
                              "too many entries");
+    }
     c = tinker__arena_grow(d->arena, c, n, &cap, sizeof(*c));
     char *name = tinker__arena_str(d->arena, key);
     if (!c || !name) return tinker__fb_no_memory(d);
-    c[n] = (tinker__config_entry_t){.name = {name, key.len},
-                                    .text = TINKER__STR("")};
+    c[n] = (tinker__config_entry_t){
+        .name = {name, key.len},
+        .text = TINKER__STR(""),
+    };
     c[n].is_text = tinker__json_peek(j) == TINKER__JSON_STRING;
     int rc = 0;
-    if (c[n].is_text)
+    if (c[n].is_text) {
       rc = take_text(d, j, "loss_fn_config", &c[n].text);
-    else
+    } else {
       tinker__json_f64(j, &c[n].number);
+    }
     if (rc) return rc;
     n++;
   }
@@ -236,26 +250,28 @@ static int take_input(tinker__fb_decoder_t *d, tinker__json_t *j,
   tinker__json_object(j);
   while (!rc && tinker__json_key(j, &key)) {
     unsigned i = 0;
-    while (i < 3 && !tinker__str_eqs(key, names[i]))
-      i++;
-    if (i < 3 && tinker__again(&seen, 1u << i))
+    while (i < 3 && !tinker__str_eqs(key, names[i])) i++;
+    if (i < 3 && tinker__again(&seen, 1u << i)) {
       return tinker__fb_fail(d, TINKER_EINVAL, names[i], "given twice");
-    if (i == 0)
+    }
+    if (i == 0) {
       rc = take_data(d, j);
-    else if (i == 1)
+    } else if (i == 1) {
       rc = take_text(d, j, names[i], &d->view->loss_fn);
-    else if (i == 2)
+    } else if (i == 2) {
       rc = take_config(d, j);
-    else
+    } else {
       tinker__json_skip(j);
+    }
   }
   return !rc && j->error ? field_fail(d, j, name) : rc;
 }
 
 static int take_top(tinker__fb_decoder_t *d, tinker__json_t *j,
                     tinker__str_t key, unsigned *seen) {
-  if (tinker__str_eqs(key, "model_id"))
+  if (tinker__str_eqs(key, "model_id")) {
     return take_text(d, j, "model_id", &d->view->model_id);
+  }
   if (tinker__str_eqs(key, "seq_id")) {
     tinker__json_i64(j, &d->view->seq_id);
     return 0;
@@ -266,8 +282,9 @@ static int take_top(tinker__fb_decoder_t *d, tinker__json_t *j,
     return 0;
   }
   const char *name = forward ? "forward_input" : "forward_backward_input";
-  if (tinker__again(seen, 1))
+  if (tinker__again(seen, 1)) {
     return tinker__fb_fail(d, TINKER_EINVAL, name, "given twice");
+  }
   if (forward) d->view->forward_only = true;
   return take_input(d, j, name);
 }
@@ -280,11 +297,11 @@ int tinker__fb_decode_json(tinker__fb_decoder_t *d, tinker__str_t body) {
   if (d->why && d->why_len) d->why[0] = 0;
   tinker__json_init(&j, d->arena->mem, body.ptr, body.len);
   tinker__json_object(&j);
-  while (!rc && tinker__json_key(&j, &key))
-    rc = take_top(d, &j, key, &seen);
+  while (!rc && tinker__json_key(&j, &key)) rc = take_top(d, &j, key, &seen);
   if (!rc) rc = tinker__json_end(&j);
-  if (rc && rc == j.error && !(d->why && d->why_len && d->why[0]))
+  if (rc && rc == j.error && !(d->why && d->why_len && d->why[0])) {
     tinker__why(d->why, d->why_len, rc, "byte %zu: %s", j.error_at, j.reason);
+  }
   tinker__json_done(&j);
   return rc;
 }

@@ -37,8 +37,9 @@ void tinker__parts_f64(tinker__parts_t *p, double v) {
 void tinker__parts_tensor(tinker__parts_t *p, const tinker__tensor_view_t *t) {
   tinker__parts_u64(p, (uint64_t)t->dtype);
   tinker__parts_u64(p, t->ndim);
-  for (size_t i = 0; i < t->ndim; i++)
+  for (size_t i = 0; i < t->ndim; i++) {
     tinker__parts_u64(p, (uint64_t)t->shape[i]);
+  }
   tinker__parts_bytes(p, t->data, t->count * tinker__dtype_size(t->dtype));
   if (!t->crow) return;
   tinker__parts_bytes(p, t->crow, ((size_t)t->shape[0] + 1) * 8);
@@ -48,8 +49,9 @@ void tinker__parts_tensor(tinker__parts_t *p, const tinker__tensor_view_t *t) {
 void tinker__parts_chunks(tinker__parts_t *p, const tinker__chunk_view_t *c,
                           size_t n) {
   tinker__parts_u64(p, n);
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < n; i++) {
     tinker__parts_bytes(p, c[i].tokens, c[i].count * 4);
+  }
 }
 
 static void add_datum(tinker__parts_t *p, const tinker__datum_view_t *d) {
@@ -77,7 +79,6 @@ int tinker__fb_digest(const tinker__fb_view_t *v, tinker__mem_t *mem,
     tinker__parts_f64(&p, v->config[i].is_text ? 0 : v->config[i].number);
   }
   tinker__parts_u64(&p, v->datum_count);
-  for (size_t i = 0; i < v->datum_count; i++)
-    add_datum(&p, &v->datums[i]);
+  for (size_t i = 0; i < v->datum_count; i++) add_datum(&p, &v->datums[i]);
   return tinker__parts_end(&p, out);
 }

@@ -24,10 +24,12 @@ static int no_memory(const tinker__fb_encoder_t *e) {
 
 static int check_name(tinker__str_t name, const tinker__where_t *at) {
   if (!name.len || name.len > TINKER__MAX_NAME ||
-      !tinker__utf8_valid(name.ptr, name.len) || memchr(name.ptr, 0, name.len))
+      !tinker__utf8_valid(name.ptr, name.len) ||
+      memchr(name.ptr, 0, name.len)) {
     return tinker__where(at, TINKER_EINVAL,
                          "a name must be 1 to %d bytes of UTF-8",
                          TINKER__MAX_NAME);
+  }
   return 0;
 }
 
@@ -81,8 +83,9 @@ static int encode_inputs(tinker__fb_encoder_t *e, TinkerPublic__Datum *d,
       tinker__arena_array(&e->arena, n, sizeof(*d->loss_fn_inputs));
   if (!sorted || !d->loss_fn_inputs) return no_memory(e);
   if (n) memcpy(sorted, view->inputs, n * sizeof(*sorted));
-  if (!tinker__tensors_sort(sorted, n))
+  if (!tinker__tensors_sort(sorted, n)) {
     return tinker__where(&at, TINKER_EINVAL, "a name comes twice");
+  }
   for (size_t i = 0; i < n; i++) {
     int rc = check_name(sorted[i].name, &at);
     at.name = sorted[i].name;
@@ -152,11 +155,13 @@ static int check_config(const tinker__config_entry_t *c, size_t i,
                         const tinker__where_t *at) {
   int rc = check_name(c[i].name, at);
   if (rc) return rc;
-  if (i && tinker__str_eq(c[i - 1].name, c[i].name))
+  if (i && tinker__str_eq(c[i - 1].name, c[i].name)) {
     return tinker__where(at, TINKER_EINVAL, "a name comes twice");
+  }
   if (c[i].is_text && (!tinker__utf8_valid(c[i].text.ptr, c[i].text.len) ||
-                       memchr(c[i].text.ptr, 0, c[i].text.len)))
+                       memchr(c[i].text.ptr, 0, c[i].text.len))) {
     return tinker__where(at, TINKER_EINVAL, "a text is no UTF-8");
+  }
   return 0;
 }
 
@@ -170,8 +175,9 @@ static int encode_config(tinker__fb_encoder_t *e) {
       tinker__arena_array(&e->arena, n, sizeof(*e->msg.loss_fn_config));
   e->msg.loss_fn_config_v2 =
       tinker__arena_array(&e->arena, n, sizeof(*e->msg.loss_fn_config_v2));
-  if (!sorted || !e->msg.loss_fn_config || !e->msg.loss_fn_config_v2)
+  if (!sorted || !e->msg.loss_fn_config || !e->msg.loss_fn_config_v2) {
     return no_memory(e);
+  }
   if (n) {
     memcpy(sorted, e->view->config, n * sizeof(*sorted));
     qsort(sorted, n, sizeof(*sorted), by_name);
@@ -207,17 +213,19 @@ int tinker__fb_request_encode(tinker__wire_body_t *out, tinker__mem_t *mem,
   tinker__wire_body_init(out, mem);
   tinker__buf_init(&buf, mem, MAX_BODY);
   int rc = encode_message(&e);
-  if (!rc)
+  if (!rc) {
     rc = tinker__buf_reserve(
         &buf, gap + protobuf_c_message_get_packed_size(&e.msg.base));
+  }
   if (!rc) {
     memset(buf.data, 0, gap);
     buf.len = gap;
     tinker__proto_pack(&buf, &e.msg);
     rc = tinker__wire_body_take(out, TINKER__BODY_PROTO, &buf, gap);
   }
-  for (size_t i = 0; !rc && i < view->datum_count; i++)
+  for (size_t i = 0; !rc && i < view->datum_count; i++) {
     out->estimate += tinker__datum_estimate(&view->datums[i]);
+  }
   tinker__buf_free(&buf);
   tinker__arena_free(&e.arena);
   return rc;

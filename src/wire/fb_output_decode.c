@@ -64,13 +64,15 @@ static int take_values(const tinker__output_decoder_t *d, tinker__batch_t *b,
   bool bf16 = t->dtype == TINKER_PUBLIC__DTYPE__DTYPE_BFLOAT16;
   bool i32 = t->dtype == TINKER_PUBLIC__DTYPE__DTYPE_INT32;
   bool f32 = t->dtype == TINKER_PUBLIC__DTYPE__DTYPE_FLOAT32;
-  if (!bf16 && !i32 && !f32 && t->dtype != TINKER_PUBLIC__DTYPE__DTYPE_INT64)
+  if (!bf16 && !i32 && !f32 && t->dtype != TINKER_PUBLIC__DTYPE__DTYPE_INT64) {
     return fail(d, TINKER_EPROTO, "unknown dtype");
+  }
   b->dtype = bf16 || f32 ? TINKER__DTYPE_F32 : TINKER__DTYPE_I64;
   b->size = tinker__dtype_size(b->dtype);
   b->wire_size = bf16 ? 2 : i32 ? 4 : b->size;
-  if (t->data.len % b->wire_size)
+  if (t->data.len % b->wire_size) {
     return fail(d, TINKER_EPROTO, "data ends inside an element");
+  }
   b->data = t->data.data ? (const char *)t->data.data : "";
   return bf16 || i32 ? widen(d, b, t->data, bf16) : 0;
 }
@@ -79,10 +81,12 @@ static int check_offsets(const tinker__output_decoder_t *d,
                          const tinker__batch_t *b, size_t data_len) {
   for (size_t i = 0; i <= b->slices; i++) {
     int64_t at = b->offsets[i];
-    if (at < 0 || (uint64_t)at > data_len || at % (int64_t)b->wire_size)
+    if (at < 0 || (uint64_t)at > data_len || at % (int64_t)b->wire_size) {
       return fail(d, TINKER_EPROTO, "an offset is outside the data");
-    if (i && at < b->offsets[i - 1])
+    }
+    if (i && at < b->offsets[i - 1]) {
       return fail(d, TINKER_EPROTO, "offsets are not increasing");
+    }
   }
   return 0;
 }
@@ -92,13 +96,16 @@ static int take_trailing(const tinker__output_decoder_t *d, tinker__batch_t *b,
   b->trailing = t->trailing_shape;
   b->trailing_len = t->n_trailing_shape;
   b->per_row = 1;
-  if (b->trailing_len > TINKER__MAX_DIMS - 1)
+  if (b->trailing_len > TINKER__MAX_DIMS - 1) {
     return fail(d, TINKER_EPROTO, "too many dimensions");
+  }
   for (size_t i = 0; i < b->trailing_len; i++) {
-    if (b->trailing[i] < 0 || b->trailing[i] > TINKER__MAX_TENSOR_BYTES)
+    if (b->trailing[i] < 0 || b->trailing[i] > TINKER__MAX_TENSOR_BYTES) {
       return fail(d, TINKER_EPROTO, "trailing_shape is out of range");
-    if (b->trailing[i] && b->per_row > SIZE_MAX / (size_t)b->trailing[i])
+    }
+    if (b->trailing[i] && b->per_row > SIZE_MAX / (size_t)b->trailing[i]) {
       return fail(d, TINKER_EPROTO, "trailing_shape is out of range");
+    }
     b->per_row *= (size_t)b->trailing[i];
   }
   return 0;
@@ -114,8 +121,9 @@ static int take_batch(const tinker__output_decoder_t *d, tinker__batch_t *b,
   const TinkerPublic__BatchedTensor *t = e->value;
   b->name = tinker__proto_text(e->key);
   if (!t) return fail(d, TINKER_EPROTO, "a field has no value");
-  if (!valid_name(b->name))
+  if (!valid_name(b->name)) {
     return fail(d, TINKER_EPROTO, "a field's name is too long or no UTF-8");
+  }
   if (t->offsets.len % 8) return fail(d, TINKER_EPROTO, "offsets are no int64");
   b->offsets = (const int64_t *)(const void *)t->offsets.data;
   b->slices = t->offsets.len ? t->offsets.len / 8 - 1 : 0;
@@ -134,11 +142,11 @@ static int slice(const tinker__output_decoder_t *d, tinker__named_tensor_t *out,
   t->data = b->data + from * b->size;
   t->count = to - from;
   t->ndim = 1 + b->trailing_len;
-  if (b->per_row ? t->count % b->per_row : t->count)
+  if (b->per_row ? t->count % b->per_row : t->count) {
     return fail(d, TINKER_EPROTO, "a slice is no whole number of rows");
+  }
   t->shape[0] = b->per_row ? (int64_t)(t->count / b->per_row) : 0;
-  for (size_t k = 0; k < b->trailing_len; k++)
-    t->shape[k + 1] = b->trailing[k];
+  for (size_t k = 0; k < b->trailing_len; k++) t->shape[k + 1] = b->trailing[k];
   return 0;
 }
 
@@ -146,8 +154,9 @@ static int slice(const tinker__output_decoder_t *d, tinker__named_tensor_t *out,
 static int record_size(const tinker__output_decoder_t *d,
                        const TinkerPublic__ArrayRecord *r, bool stated,
                        size_t *n) {
-  if (r->num_datums < 0 || r->num_datums > TINKER__MAX_DATUMS)
+  if (r->num_datums < 0 || r->num_datums > TINKER__MAX_DATUMS) {
     return fail(d, TINKER_EPROTO, "num_datums is out of range");
+  }
   *n = (size_t)r->num_datums;
   const TinkerPublic__BatchedTensor *t =
       !stated && r->n_fields ? r->fields[0]->value : NULL;
@@ -159,23 +168,27 @@ static int take_record(tinker__output_decoder_t *d,
                        const TinkerPublic__ArrayRecord *r, size_t n) {
   tinker__output_datum_t *out = d->datums + d->count;
   size_t fields = r->n_fields;
-  if (fields > TINKER__MAX_INPUTS)
+  if (fields > TINKER__MAX_INPUTS) {
     return fail(d, TINKER_EOVERFLOW, "too many fields");
+  }
   tinker__named_tensor_t *all =
       tinker__arena_array(d->arena, n * fields, sizeof(*all));
   if (!all) return no_memory(d);
   for (size_t f = 0; f < fields; f++) {
     tinker__batch_t b = {0};
     int rc = take_batch(d, &b, r->fields[f]);
-    if (!rc && b.slices != n)
+    if (!rc && b.slices != n) {
       rc = fail(d, TINKER_EPROTO, "a field has another number of slices");
-    for (size_t i = 0; !rc && i < n; i++)
+    }
+    for (size_t i = 0; !rc && i < n; i++) {
       rc = slice(d, &all[i * fields + f], &b, i);
+    }
     if (rc) return rc;
   }
   for (size_t i = 0; i < n; i++) {
-    if (!tinker__tensors_sort(all + i * fields, fields))
+    if (!tinker__tensors_sort(all + i * fields, fields)) {
       return fail(d, TINKER_EPROTO, "a field comes twice");
+    }
     out[i].fields = all + i * fields;
     out[i].field_count = fields;
   }
@@ -187,14 +200,16 @@ static int take_records(tinker__output_decoder_t *d,
                         const TinkerPublic__ForwardBackwardOutput *m) {
   size_t total = 0, n;
   bool stated = false;
-  for (size_t i = 0; i < m->n_loss_fn_outputs; i++)
+  for (size_t i = 0; i < m->n_loss_fn_outputs; i++) {
     stated |= m->loss_fn_outputs[i]->num_datums > 0;
+  }
   for (size_t i = 0; i < m->n_loss_fn_outputs; i++) {
     int rc = record_size(d, m->loss_fn_outputs[i], stated, &n);
     if (rc) return rc;
     total += n;
-    if (total > TINKER__MAX_DATUMS)
+    if (total > TINKER__MAX_DATUMS) {
       return fail(d, TINKER_EOVERFLOW, "too many datums");
+    }
   }
   d->datums = tinker__arena_array(d->arena, total, sizeof(*d->datums));
   if (!d->datums) return no_memory(d);
@@ -210,15 +225,17 @@ static int take_metrics(const tinker__output_decoder_t *d,
                         tinker__fb_output_t *out,
                         const TinkerPublic__ForwardBackwardOutput *m) {
   size_t n = m->n_metrics;
-  if (n > TINKER__MAX_METRICS)
+  if (n > TINKER__MAX_METRICS) {
     return fail(d, TINKER_EOVERFLOW, "too many metrics");
+  }
   tinker__number_t *metrics =
       tinker__arena_array(d->arena, n, sizeof(*metrics));
   if (!metrics) return no_memory(d);
   for (size_t i = 0; i < n; i++) {
     tinker__str_t name = tinker__proto_text(m->metrics[i]->key);
-    if (!valid_name(name))
+    if (!valid_name(name)) {
       return fail(d, TINKER_EPROTO, "a metric's name is no UTF-8");
+    }
     metrics[i].value = m->metrics[i]->value;
     metrics[i].name = tinker__arena_str(d->arena, name);
     if (!metrics[i].name) return no_memory(d);
@@ -244,8 +261,9 @@ static int take_output(tinker__fb_output_t *out, tinker__arena_t *arena,
                            arena, body, &rc, why, why_len);
   if (!m) return rc;
   out->type = output_type(m->loss_fn_output_type, m->n_loss_fn_outputs > 0);
-  if (!tinker__utf8_valid(out->type.ptr, out->type.len))
+  if (!tinker__utf8_valid(out->type.ptr, out->type.len)) {
     return fail(&d, TINKER_EPROTO, "the type is no UTF-8");
+  }
   rc = take_records(&d, m);
   out->datums = d.datums;
   out->datum_count = d.count;

@@ -18,8 +18,7 @@ sorted_fields(tinker__arena_t *arena, const tinker__output_datum_t *d) {
   const tinker__named_tensor_t **f =
       tinker__arena_array(arena, d->field_count, sizeof(*f));
   if (!f) return NULL;
-  for (size_t i = 0; i < d->field_count; i++)
-    f[i] = &d->fields[i];
+  for (size_t i = 0; i < d->field_count; i++) f[i] = &d->fields[i];
   if (d->field_count) qsort(f, d->field_count, sizeof(*f), by_name);
   return f;
 }
@@ -32,11 +31,14 @@ typedef struct tinker__output_encoder_s {
 } tinker__output_encoder_t;
 
 static bool same_names(const tinker__output_encoder_t *e, size_t a, size_t b) {
-  if (e->in->datums[a].field_count != e->in->datums[b].field_count)
+  if (e->in->datums[a].field_count != e->in->datums[b].field_count) {
     return false;
-  for (size_t i = 0; i < e->in->datums[a].field_count; i++)
-    if (!tinker__str_eq(e->fields[a][i]->name, e->fields[b][i]->name))
+  }
+  for (size_t i = 0; i < e->in->datums[a].field_count; i++) {
+    if (!tinker__str_eq(e->fields[a][i]->name, e->fields[b][i]->name)) {
       return false;
+    }
+  }
   return true;
 }
 
@@ -50,9 +52,11 @@ static bool same_trailing(const tinker__tensor_view_t *a,
 
 /* Both fit into one record. */
 static bool alike(const tinker__output_encoder_t *e, size_t a, size_t b) {
-  for (size_t i = 0; i < e->in->datums[a].field_count; i++)
-    if (!same_trailing(&e->fields[a][i]->tensor, &e->fields[b][i]->tensor))
+  for (size_t i = 0; i < e->in->datums[a].field_count; i++) {
+    if (!same_trailing(&e->fields[a][i]->tensor, &e->fields[b][i]->tensor)) {
       return false;
+    }
+  }
   return true;
 }
 
@@ -62,8 +66,9 @@ static TinkerPublic__BatchedTensor *batch(tinker__output_encoder_t *e,
   const tinker__tensor_view_t *first = &e->fields[from][f]->tensor;
   size_t size = tinker__dtype_size(first->dtype), bytes = 0;
   size_t trailing = first->ndim > 1 ? first->ndim - 1 : 0;
-  for (size_t i = from; i < to; i++)
+  for (size_t i = from; i < to; i++) {
     bytes += e->fields[i][f]->tensor.count * size;
+  }
   TinkerPublic__BatchedTensor *t = tinker__arena_alloc(&e->arena, sizeof(*t));
   int64_t *offsets = tinker__arena_alloc(&e->arena, (to - from + 1) * 8);
   int64_t *shape = tinker__arena_array(&e->arena, trailing, sizeof(*shape));
@@ -78,8 +83,7 @@ static TinkerPublic__BatchedTensor *batch(tinker__output_encoder_t *e,
     at += one->count * size;
   }
   offsets[to - from] = (int64_t)at;
-  for (size_t i = 0; i < trailing; i++)
-    shape[i] = first->shape[i + 1];
+  for (size_t i = 0; i < trailing; i++) shape[i] = first->shape[i + 1];
   t->has_data = t->has_offsets = t->has_dtype = 1;
   t->data = tinker__proto_bytes(data, bytes);
   t->offsets = tinker__proto_bytes(offsets, (to - from + 1) * 8);

@@ -27,8 +27,9 @@ static int take_datum(tinker__output_json_t *d, tinker__output_datum_t *out,
   d->at.index = index;
   tinker__json_object(&d->j);
   while (tinker__json_key(&d->j, &key)) {
-    if (n == TINKER__MAX_INPUTS || key.len > TINKER__MAX_NAME)
+    if (n == TINKER__MAX_INPUTS || key.len > TINKER__MAX_NAME) {
       return tinker__where(&d->at, TINKER_EOVERFLOW, "too many fields");
+    }
     fields = tinker__arena_grow(d->arena, fields, n, &cap, sizeof(*fields));
     char *name = tinker__arena_str(d->arena, key);
     if (!fields || !name) return no_memory(d);
@@ -39,8 +40,9 @@ static int take_datum(tinker__output_json_t *d, tinker__output_datum_t *out,
     d->at.name = TINKER__STR("");
     n++;
   }
-  if (!d->j.error && !tinker__tensors_sort(fields, n))
+  if (!d->j.error && !tinker__tensors_sort(fields, n)) {
     return tinker__where(&d->at, TINKER_EJSON, "a field comes twice");
+  }
   out->fields = fields;
   out->field_count = n;
   return d->j.error;
@@ -51,8 +53,9 @@ static int take_datums(tinker__output_json_t *d) {
   size_t n = 0, cap = 0;
   tinker__json_array(&d->j);
   while (tinker__json_more(&d->j)) {
-    if (n == TINKER__MAX_DATUMS)
+    if (n == TINKER__MAX_DATUMS) {
       return tinker__where(&d->at, TINKER_EOVERFLOW, "too many datums");
+    }
     datums = tinker__arena_grow(d->arena, datums, n, &cap, sizeof(*datums));
     if (!datums) return no_memory(d);
     int rc = take_datum(d, &datums[n], n);
@@ -104,11 +107,11 @@ int tinker__fb_output_decode_json(tinker__fb_output_t *out,
   if (why && why_len) why[0] = 0;
   tinker__json_init(&d.j, arena->mem, body.ptr, body.len);
   tinker__json_object(&d.j);
-  while (!rc && tinker__json_key(&d.j, &key))
-    rc = take_field(&d, key);
+  while (!rc && tinker__json_key(&d.j, &key)) rc = take_field(&d, key);
   if (!rc) rc = tinker__json_end(&d.j);
-  if (rc && !(why && why_len && why[0]))
+  if (rc && !(why && why_len && why[0])) {
     tinker__where(&d.at, rc, "%s", d.j.reason ? d.j.reason : "malformed");
+  }
   tinker__json_done(&d.j);
   tinker__arena_allow_all(arena);
   return rc;

@@ -38,10 +38,12 @@ static int no_memory(const tinker__binder_t *b) {
 static int read_text(const tinker__binder_t *b, const char **out) {
   tinker__str_t s;
   if (!tinker__json_string(b->j, &s)) return json_fail(b);
-  if (s.len > TINKER__MAX_TEXT)
+  if (s.len > TINKER__MAX_TEXT) {
     return fail(b, TINKER_EOVERFLOW, "text is too long");
-  if (memchr(s.ptr, 0, s.len))
+  }
+  if (memchr(s.ptr, 0, s.len)) {
     return fail(b, TINKER_EINVAL, "text contains a NUL");
+  }
   *out = tinker__arena_str(b->arena, s);
   return *out ? 0 : no_memory(b);
 }
@@ -49,8 +51,9 @@ static int read_text(const tinker__binder_t *b, const char **out) {
 static int read_raw(const tinker__binder_t *b, tinker__str_t *out) {
   tinker__str_t s;
   if (!tinker__json_raw(b->j, &s)) return json_fail(b);
-  if (s.len > 16 * TINKER__MAX_TEXT)
+  if (s.len > 16 * TINKER__MAX_TEXT) {
     return fail(b, TINKER_EOVERFLOW, "value is too long");
+  }
   char *copy = tinker__arena_str(b->arena, s);
   *out = (tinker__str_t){copy ? copy : "", s.len};
   return copy ? 0 : no_memory(b);
@@ -61,8 +64,9 @@ static int read_strs(const tinker__binder_t *b, tinker__strs_t *out) {
   size_t n = 0, cap = 0;
   tinker__json_array(b->j);
   while (tinker__json_more(b->j)) {
-    if (n == TINKER__MAX_SEQUENCES)
+    if (n == TINKER__MAX_SEQUENCES) {
       return fail(b, TINKER_EOVERFLOW, "list is too long");
+    }
     items = tinker__arena_grow(b->arena, items, n, &cap, sizeof(*items));
     if (!items) return no_memory(b);
     int rc = read_text(b, &items[n]);
@@ -79,8 +83,9 @@ static int read_objs(const tinker__binder_t *b,
   size_t n = 0, cap = 0;
   tinker__json_array(b->j);
   while (tinker__json_more(b->j)) {
-    if (n == TINKER__MAX_LIST)
+    if (n == TINKER__MAX_LIST) {
       return fail(b, TINKER_EOVERFLOW, "list is too long");
+    }
     items = tinker__arena_grow(b->arena, items, n, &cap, table->size);
     if (!items) return no_memory(b);
     snprintf(path, sizeof(path), "%s%s[%zu].", b->path, b->field, n);
@@ -99,10 +104,12 @@ static int read_numbers(const tinker__binder_t *b, tinker__numbers_t *out) {
   tinker__str_t key;
   tinker__json_object(b->j);
   while (tinker__json_key(b->j, &key)) {
-    if (n == TINKER__MAX_METRICS || key.len > TINKER__MAX_NAME)
+    if (n == TINKER__MAX_METRICS || key.len > TINKER__MAX_NAME) {
       return fail(b, TINKER_EOVERFLOW, "too many entries or too long a name");
-    if (memchr(key.ptr, 0, key.len))
+    }
+    if (memchr(key.ptr, 0, key.len)) {
       return fail(b, TINKER_EINVAL, "a name contains a NUL");
+    }
     items = tinker__arena_grow(b->arena, items, n, &cap, sizeof(*items));
     if (!items) return no_memory(b);
     items[n].name = tinker__arena_str(b->arena, key);
@@ -132,32 +139,24 @@ static int read_nested(const tinker__binder_t *b,
 static int read_value(const tinker__binder_t *b, const tinker__bind_field_t *f,
                       void *at) {
   switch (f->kind) {
-  case TINKER__BIND_STR:
-    return read_text(b, at);
-  case TINKER__BIND_I64:
-    return tinker__json_i64(b->j, at) ? 0 : json_fail(b);
-  case TINKER__BIND_F64:
-    return tinker__json_f64(b->j, at) ? 0 : json_fail(b);
-  case TINKER__BIND_BOOL:
-    return tinker__json_bool(b->j, at) ? 0 : json_fail(b);
-  case TINKER__BIND_RAW:
-    return read_raw(b, at);
-  case TINKER__BIND_OBJ:
-    return read_nested(b, f->nested, at);
-  case TINKER__BIND_STRS:
-    return read_strs(b, at);
-  case TINKER__BIND_OBJS:
-    return read_objs(b, f->nested, at);
-  case TINKER__BIND_NUMBERS:
-    return read_numbers(b, at);
+  case TINKER__BIND_STR: return read_text(b, at);
+  case TINKER__BIND_I64: return tinker__json_i64(b->j, at) ? 0 : json_fail(b);
+  case TINKER__BIND_F64: return tinker__json_f64(b->j, at) ? 0 : json_fail(b);
+  case TINKER__BIND_BOOL: return tinker__json_bool(b->j, at) ? 0 : json_fail(b);
+  case TINKER__BIND_RAW: return read_raw(b, at);
+  case TINKER__BIND_OBJ: return read_nested(b, f->nested, at);
+  case TINKER__BIND_STRS: return read_strs(b, at);
+  case TINKER__BIND_OBJS: return read_objs(b, f->nested, at);
+  case TINKER__BIND_NUMBERS: return read_numbers(b, at);
   }
   return fail(b, TINKER_EINVAL, "unknown kind of field");
 }
 
 static const tinker__bind_field_t *find(const tinker__bind_table_t *table,
                                         tinker__str_t key) {
-  for (size_t i = 0; i < table->count; i++)
+  for (size_t i = 0; i < table->count; i++) {
     if (tinker__str_eqs(key, table->fields[i].name)) return &table->fields[i];
+  }
   return NULL;
 }
 
@@ -192,14 +191,17 @@ int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
                       void *out, char *why, size_t why_len) {
   tinker__binder_t b = {j, arena, prefix, "body", why, why_len};
   uint64_t seen = 0;
-  if (table->defaults)
+  if (table->defaults) {
     memcpy(out, table->defaults, table->size);
-  else
+  } else {
     memset(out, 0, table->size);
-  for (size_t i = 0; i < table->count; i++)
-    if (table->fields[i].kind == TINKER__BIND_RAW)
+  }
+  for (size_t i = 0; i < table->count; i++) {
+    if (table->fields[i].kind == TINKER__BIND_RAW) {
       *(tinker__str_t *)(void *)((char *)out + table->fields[i].offset) =
           TINKER__STR("");
+    }
+  }
   if (!tinker__json_object(j)) return json_fail(&b);
   int rc = read_fields(&b, table, out, &seen);
   if (rc) return rc;
@@ -210,8 +212,9 @@ int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
   for (size_t i = 0; i < table->count; i++) {
     b.field = table->fields[i].name;
     if ((table->fields[i].flags & TINKER__BIND_REQUIRED) &&
-        !(seen & (UINT64_C(1) << i)))
+        !(seen & (UINT64_C(1) << i))) {
       return fail(&b, TINKER_EINVAL, "is missing");
+    }
   }
   return 0;
 }
@@ -219,12 +222,15 @@ int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
 static bool absent(const tinker__bind_field_t *f, const char *in) {
   const char *at = in + f->offset;
   if (f->has) return !*(const bool *)(in + f->has - 1);
-  if (f->kind == TINKER__BIND_STR)
+  if (f->kind == TINKER__BIND_STR) {
     return !*(const char *const *)(const void *)at;
-  if (f->kind == TINKER__BIND_RAW)
+  }
+  if (f->kind == TINKER__BIND_RAW) {
     return !((const tinker__str_t *)(const void *)at)->len;
-  if (f->flags & TINKER__BIND_SPARSE)
+  }
+  if (f->flags & TINKER__BIND_SPARSE) {
     return !((const tinker__strs_t *)(const void *)at)->count;
+  }
   return false;
 }
 
@@ -233,13 +239,16 @@ static void write_list(tinker__jsonw_t *w, const tinker__bind_field_t *f,
   const tinker__strs_t *strs = at;
   const tinker__objs_t *objs = at;
   tinker__jsonw_begin_array(w);
-  if (f->kind == TINKER__BIND_STRS)
-    for (size_t i = 0; i < strs->count; i++)
+  if (f->kind == TINKER__BIND_STRS) {
+    for (size_t i = 0; i < strs->count; i++) {
       tinker__jsonw_cstr(w, strs->items[i]);
-  else
-    for (size_t i = 0; i < objs->count; i++)
+    }
+  } else {
+    for (size_t i = 0; i < objs->count; i++) {
       tinker__bind_write(
           w, f->nested, (const char *)objs->items + i * f->nested->size, false);
+    }
+  }
   tinker__jsonw_end_array(w);
 }
 
@@ -255,31 +264,17 @@ static void write_numbers(tinker__jsonw_t *w, const tinker__numbers_t *n) {
 static void write_value(tinker__jsonw_t *w, const tinker__bind_field_t *f,
                         const void *at) {
   switch (f->kind) {
-  case TINKER__BIND_STR:
-    tinker__jsonw_cstr(w, *(const char *const *)at);
-    break;
-  case TINKER__BIND_I64:
-    tinker__jsonw_i64(w, *(const int64_t *)at);
-    break;
-  case TINKER__BIND_F64:
-    tinker__jsonw_f64(w, *(const double *)at);
-    break;
-  case TINKER__BIND_BOOL:
-    tinker__jsonw_bool(w, *(const bool *)at);
-    break;
+  case TINKER__BIND_STR: tinker__jsonw_cstr(w, *(const char *const *)at); break;
+  case TINKER__BIND_I64: tinker__jsonw_i64(w, *(const int64_t *)at); break;
+  case TINKER__BIND_F64: tinker__jsonw_f64(w, *(const double *)at); break;
+  case TINKER__BIND_BOOL: tinker__jsonw_bool(w, *(const bool *)at); break;
   case TINKER__BIND_RAW:
     tinker__jsonw_raw(w, *(const tinker__str_t *)at);
     break;
-  case TINKER__BIND_OBJ:
-    tinker__bind_write(w, f->nested, at, false);
-    break;
+  case TINKER__BIND_OBJ: tinker__bind_write(w, f->nested, at, false); break;
   case TINKER__BIND_STRS:
-  case TINKER__BIND_OBJS:
-    write_list(w, f, at);
-    break;
-  case TINKER__BIND_NUMBERS:
-    write_numbers(w, at);
-    break;
+  case TINKER__BIND_OBJS: write_list(w, f, at); break;
+  case TINKER__BIND_NUMBERS: write_numbers(w, at); break;
   }
 }
 
@@ -299,10 +294,11 @@ void tinker__bind_write_fields(tinker__jsonw_t *w,
     if (stamped && (f->flags & TINKER__BIND_STAMPED)) continue;
     if (gone && !(f->flags & TINKER__BIND_NULL)) continue;
     tinker__jsonw_key(w, f->name);
-    if (gone)
+    if (gone) {
       tinker__jsonw_null(w);
-    else
+    } else {
       write_value(w, f, (const char *)in + f->offset);
+    }
   }
   if (table->type) {
     tinker__jsonw_key(w, "type");

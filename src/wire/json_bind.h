@@ -40,9 +40,9 @@ typedef struct tinker__numbers_s {
 } tinker__numbers_t;
 
 #define TINKER__BIND_REQUIRED 1u /* reading without it fails */
-#define TINKER__BIND_STAMPED  2u /* left out when a stamp writes it */
-#define TINKER__BIND_SPARSE   8u /* an empty list is not written */
-#define TINKER__BIND_NULL     4u /* an absent one is written as null */
+#define TINKER__BIND_STAMPED 2u  /* left out when a stamp writes it */
+#define TINKER__BIND_SPARSE 8u   /* an empty list is not written */
+#define TINKER__BIND_NULL 4u     /* an absent one is written as null */
 
 struct tinker__bind_table_s;
 

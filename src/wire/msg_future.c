@@ -60,8 +60,9 @@ static bool take_error(tinker__json_t *j, tinker__arena_t *arena,
                 : tinker__json_raw(j, &s);
   if (!ok) return false;
   if (s.len > TINKER__MAX_TEXT) s.len = TINKER__MAX_TEXT;
-  while (s.len && !tinker__utf8_valid(s.ptr, s.len))
+  while (s.len && !tinker__utf8_valid(s.ptr, s.len)) {
     s.len--; /* not inside a character */
+  }
   char *copy = tinker__arena_str(arena, s);
   if (!copy) {
     tinker__json_fail(j, tinker__arena_error(arena), "out of memory");
@@ -84,14 +85,18 @@ static bool take_field(tinker__json_t *j, tinker__arena_t *arena,
                        tinker__str_t key, tinker__marks_t *m) {
   if (tinker__str_eqs(key, "type")) return take_mark(j, arena, &m->type);
   if (tinker__str_eqs(key, "status")) return take_mark(j, arena, &m->status);
-  if (tinker__str_eqs(key, "category"))
+  if (tinker__str_eqs(key, "category")) {
     return take_mark(j, arena, &m->category);
-  if (tinker__str_eqs(key, "queue_state"))
+  }
+  if (tinker__str_eqs(key, "queue_state")) {
     return take_mark(j, arena, &m->queue_state);
-  if (tinker__str_eqs(key, "queue_state_reason"))
+  }
+  if (tinker__str_eqs(key, "queue_state_reason")) {
     return take_mark(j, arena, &m->queue_state_reason);
-  if (tinker__str_eqs(key, "response_payload_size"))
+  }
+  if (tinker__str_eqs(key, "response_payload_size")) {
     return take_size(j, &m->size);
+  }
   if (tinker__str_eqs(key, "error")) return take_error(j, arena, m);
   return tinker__json_skip(j);
 }
@@ -123,9 +128,11 @@ static void decide(tinker__reply_t *out, const tinker__marks_t *m) {
 
 static bool has_word(tinker__str_t s, const char *word) {
   size_t n = strlen(word);
-  for (size_t i = 0; i + n <= s.len; i++)
-    if (tinker__str_ieq((tinker__str_t){s.ptr + i, n}, tinker__str(word)))
+  for (size_t i = 0; i + n <= s.len; i++) {
+    if (tinker__str_ieq((tinker__str_t){s.ptr + i, n}, tinker__str(word))) {
       return true;
+    }
+  }
   return false;
 }
 
@@ -143,11 +150,12 @@ int tinker__reply_classify(tinker__reply_t *out, tinker__arena_t *arena,
   while (tinker__json_key(&j, &key) && take_field(&j, arena, key, &m))
     ;
   int rc = tinker__json_end(&j);
-  if (rc)
+  if (rc) {
     tinker__why(why, why_len, rc, "the reply is no JSON object: byte %zu: %s",
                 j.error_at, j.reason);
-  else
+  } else {
     decide(out, &m);
+  }
   tinker__json_done(&j);
   return rc;
 }
@@ -185,12 +193,13 @@ static void put_item(tinker__json_t *j, char *out, size_t out_len) {
   tinker__json_object(j);
   while (tinker__json_key(j, &key)) {
     tinker__json_type_t type = tinker__json_peek(j);
-    if (tinker__str_eqs(key, "loc") && type == TINKER__JSON_ARRAY)
+    if (tinker__str_eqs(key, "loc") && type == TINKER__JSON_ARRAY) {
       put_loc(j, out, out_len);
-    else if (tinker__str_eqs(key, "msg") && type == TINKER__JSON_STRING)
+    } else if (tinker__str_eqs(key, "msg") && type == TINKER__JSON_STRING) {
       tinker__json_string(j, &msg);
-    else
+    } else {
       tinker__json_skip(j);
+    }
   }
   put(out, out_len, TINKER__STR(": "));
   put(out, out_len, msg);
@@ -205,10 +214,11 @@ static void put_detail(tinker__json_t *j, char *out, size_t out_len) {
     tinker__json_array(j);
     for (bool first = true; tinker__json_more(j); first = false) {
       if (!first) put(out, out_len, TINKER__STR("; "));
-      if (tinker__json_peek(j) == TINKER__JSON_OBJECT)
+      if (tinker__json_peek(j) == TINKER__JSON_OBJECT) {
         put_item(j, out, out_len);
-      else if (tinker__json_raw(j, &s))
+      } else if (tinker__json_raw(j, &s)) {
         put(out, out_len, s);
+      }
     }
   } else if (tinker__json_raw(j, &s)) {
     put(out, out_len, s);
@@ -228,15 +238,15 @@ void tinker__error_body_text(tinker__mem_t *mem, tinker__str_t body, char *out,
       bool wanted = tinker__str_eqs(key, "detail") ||
                     tinker__str_eqs(key, "error") ||
                     tinker__str_eqs(key, "message");
-      if (wanted && !out[0])
+      if (wanted && !out[0]) {
         put_detail(&j, out, out_len);
-      else
+      } else {
         tinker__json_skip(&j);
+      }
     }
   }
   tinker__json_done(&j);
   if (!out[0]) put(out, out_len, body);
   size_t n = strlen(out);
-  while (n && !tinker__utf8_valid(out, n))
-    out[--n] = 0;
+  while (n && !tinker__utf8_valid(out, n)) out[--n] = 0;
 }

@@ -89,7 +89,9 @@ static const tinker__bind_field_t heartbeat_rows[] = {
 const tinker__bind_table_t tinker__heartbeat_msg =
     TABLE(heartbeat_rows, tinker__heartbeat_t, "session_heartbeat", NULL);
 const tinker__bind_table_t tinker__heartbeat_reply_msg = {
-    .size = sizeof(tinker__heartbeat_reply_t), .type = "session_heartbeat"};
+    .size = sizeof(tinker__heartbeat_reply_t),
+    .type = "session_heartbeat",
+};
 
 static const tinker__bind_field_t finish_reason_rows[] = {
     {.name = "type", .kind = TINKER__BIND_STR, .flags = REQ, .offset = 0}};

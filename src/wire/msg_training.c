@@ -9,7 +9,10 @@ static const tinker__bind_field_t lora_rows[] = {
     ROW(tinker__lora_wire_t, BOOL, train_mlp, 0),
     ROW(tinker__lora_wire_t, BOOL, train_attn, 0)};
 static const tinker__lora_wire_t lora_default = {
-    .train_unembed = true, .train_mlp = true, .train_attn = true};
+    .train_unembed = true,
+    .train_mlp = true,
+    .train_attn = true,
+};
 static const tinker__bind_table_t lora_msg =
     TABLE(lora_rows, tinker__lora_wire_t, NULL, &lora_default);
 
@@ -68,7 +71,11 @@ static const tinker__bind_field_t adam_rows[] = {
     ROW(tinker__adam_wire_t, F64, weight_decay, 0),
     ROW(tinker__adam_wire_t, F64, grad_clip_norm, 0)};
 const tinker__adam_wire_t tinker__adam_wire_default = {
-    .learning_rate = 0.0001, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-12};
+    .learning_rate = 0.0001,
+    .beta1 = 0.9,
+    .beta2 = 0.95,
+    .eps = 1e-12,
+};
 static const tinker__bind_table_t adam_msg =
     TABLE(adam_rows, tinker__adam_wire_t, NULL, &tinker__adam_wire_default);
 

@@ -33,19 +33,21 @@ void *tinker__proto_unpack(const ProtobufCMessageDescriptor *type,
   void *m = protobuf_c_message_unpack(type, &alloc, body.len,
                                       (const uint8_t *)body.ptr);
   *rc = 0;
-  if (!m && arena->failed != failed_before)
+  if (!m && arena->failed != failed_before) {
     *rc = tinker__why(why, why_len, tinker__arena_error(arena),
                       "%s: no memory to decode it", type->short_name);
-  else if (!m)
+  } else if (!m) {
     *rc = tinker__why(why, why_len, TINKER_EPROTO,
                       "%s: the body is not such a message", type->short_name);
+  }
   return m;
 }
 
 int tinker__proto_pack(tinker__buf_t *out, const void *message) {
   size_t len = protobuf_c_message_get_packed_size(message);
-  if (len > INT32_MAX) /* no reader takes more */
+  if (len > INT32_MAX) { /* no reader takes more */
     return tinker__buf_fail(out, TINKER_EOVERFLOW);
+  }
   int rc = tinker__buf_reserve(out, len);
   if (rc || !len) return rc;
   out->len += protobuf_c_message_pack(message, (uint8_t *)out->data + out->len);

@@ -7,9 +7,9 @@
 #include "wire/fb_decode.h"
 #include "wire/sample.h"
 
-#define MAX_STOPS   256
+#define MAX_STOPS 256
 #define MAX_SAMPLES 4096
-#define MAX_TOPK    4096
+#define MAX_TOPK 4096
 #define MAX_TEMPERATURE 1e30 /* engines sample in float */
 
 typedef struct tinker__sample_decoder_s {
@@ -40,9 +40,11 @@ static int no_memory(const tinker__sample_decoder_t *d, const char *name) {
 /* Fields that a second time would change: refused, null or not. */
 static int note(const tinker__sample_decoder_t *d, unsigned *seen,
                 tinker__str_t key, const char *const *names, unsigned n) {
-  for (unsigned i = 0; i < n; i++)
-    if (tinker__str_eqs(key, names[i]) && tinker__again(seen, 1u << i))
+  for (unsigned i = 0; i < n; i++) {
+    if (tinker__str_eqs(key, names[i]) && tinker__again(seen, 1u << i)) {
       return fail(d, TINKER_EINVAL, names[i], "given twice");
+    }
+  }
   return 0;
 }
 
@@ -55,8 +57,9 @@ static int take_text(tinker__sample_decoder_t *d, const char *name,
                      tinker__str_t *out) {
   tinker__str_t s;
   if (!tinker__json_string(&d->j, &s)) return json_fail(d, name);
-  if (s.len > TINKER__MAX_TEXT || memchr(s.ptr, 0, s.len))
+  if (s.len > TINKER__MAX_TEXT || memchr(s.ptr, 0, s.len)) {
     return fail(d, TINKER_EINVAL, name, "too long, or contains a NUL");
+  }
   char *copy = tinker__arena_str(d->arena, s);
   *out = (tinker__str_t){copy ? copy : "", s.len};
   return copy ? 0 : no_memory(d, name);
@@ -65,10 +68,11 @@ static int take_text(tinker__sample_decoder_t *d, const char *name,
 static int take_range(tinker__sample_decoder_t *d, const char *name,
                       int64_t min, int64_t max, int64_t *out) {
   if (!tinker__json_i64(&d->j, out)) return json_fail(d, name);
-  if (*out < min || *out > max)
+  if (*out < min || *out > max) {
     return tinker__why(d->why, d->why_len, TINKER_EINVAL,
                        "%s: must be %lld to %lld", name, (long long)min,
                        (long long)max);
+  }
   return 0;
 }
 
@@ -78,8 +82,9 @@ static int take_seed(tinker__sample_decoder_t *d) {
   d->out->params.has_seed = true;
   bool minus =
       tinker__json_peek(&d->j) == TINKER__JSON_NUMBER && *d->j.at == '-';
-  if (minus ? !tinker__json_i64(&d->j, &neg) : !tinker__json_u64(&d->j, &v))
+  if (minus ? !tinker__json_i64(&d->j, &neg) : !tinker__json_u64(&d->j, &v)) {
     return json_fail(d, "sampling_params.seed");
+  }
   d->out->params.seed = minus ? (uint64_t)neg : v;
   return 0;
 }
@@ -89,13 +94,15 @@ static int take_stop_strings(tinker__sample_decoder_t *d) {
   tinker__str_t *list = NULL;
   size_t n = 0, cap = 0;
   do {
-    if (n == MAX_STOPS)
+    if (n == MAX_STOPS) {
       return fail(d, TINKER_EOVERFLOW, "sampling_params.stop", "too many");
+    }
     list = tinker__arena_grow(d->arena, list, n, &cap, sizeof(*list));
     if (!list) return no_memory(d, "sampling_params.stop");
     int rc = take_text(d, "sampling_params.stop", &list[n]);
-    if (!rc && !list[n].len)
+    if (!rc && !list[n].len) {
       rc = fail(d, TINKER_EINVAL, "sampling_params.stop", "an empty text");
+    }
     if (rc) return rc;
     n++;
   } while (tinker__json_more(&d->j));
@@ -111,8 +118,9 @@ static int take_stop_tokens(tinker__sample_decoder_t *d) {
   size_t n = 0, cap = 0;
   do {
     int64_t id = 0;
-    if (n == MAX_STOPS)
+    if (n == MAX_STOPS) {
       return fail(d, TINKER_EOVERFLOW, "sampling_params.stop", "too many");
+    }
     list = tinker__arena_grow(d->arena, list, n, &cap, sizeof(*list));
     if (!list) return no_memory(d, "sampling_params.stop");
     int rc = take_range(d, "sampling_params.stop", 0, INT32_MAX, &id);
@@ -133,26 +141,28 @@ static int take_stop(tinker__sample_decoder_t *d) {
     tinker__str_t *one = tinker__arena_alloc(d->arena, sizeof(*one));
     if (!one) return no_memory(d, "sampling_params.stop");
     rc = take_text(d, "sampling_params.stop", one);
-    if (!rc && !one->len)
+    if (!rc && !one->len) {
       rc = fail(d, TINKER_EINVAL, "sampling_params.stop", "an empty text");
+    }
     p->stop = TINKER__STOP_STRINGS;
     p->stop_strings = one;
     p->stop_count = 1;
     return rc;
   }
   if (!tinker__json_array(&d->j)) return json_fail(d, "sampling_params.stop");
-  if (!tinker__json_more(&d->j))
+  if (!tinker__json_more(&d->j)) {
     p->stop = TINKER__STOP_NONE;
-  else if (tinker__json_peek(&d->j) == TINKER__JSON_STRING)
+  } else if (tinker__json_peek(&d->j) == TINKER__JSON_STRING) {
     rc = take_stop_strings(d);
-  else
+  } else {
     rc = take_stop_tokens(d);
+  }
   return !rc && d->j.error ? json_fail(d, "sampling_params.stop") : rc;
 }
 
 static int take_param(tinker__sample_decoder_t *d, tinker__str_t key) {
-  static const char *const names[] = {"max_tokens", "seed", "stop",
-                                      "top_k", "temperature", "top_p"};
+  static const char *const names[] = {"max_tokens", "seed",        "stop",
+                                      "top_k",      "temperature", "top_p"};
   tinker__sample_params_t *p = &d->out->params;
   int rc = note(d, &d->seen_params, key, names, 6);
   if (rc || take_null(d)) return rc;
@@ -163,16 +173,19 @@ static int take_param(tinker__sample_decoder_t *d, tinker__str_t key) {
   }
   if (tinker__str_eqs(key, "seed")) return take_seed(d);
   if (tinker__str_eqs(key, "stop")) return take_stop(d);
-  if (tinker__str_eqs(key, "top_k"))
+  if (tinker__str_eqs(key, "top_k")) {
     return take_range(d, "sampling_params.top_k", -1, INT32_MAX, &p->top_k);
-  if (tinker__str_eqs(key, "temperature"))
+  }
+  if (tinker__str_eqs(key, "temperature")) {
     return tinker__json_f64(&d->j, &p->temperature)
                ? 0
                : json_fail(d, "sampling_params.temperature");
-  if (tinker__str_eqs(key, "top_p"))
+  }
+  if (tinker__str_eqs(key, "top_p")) {
     return tinker__json_f64(&d->j, &p->top_p)
                ? 0
                : json_fail(d, "sampling_params.top_p");
+  }
   tinker__json_skip(&d->j);
   return 0;
 }
@@ -183,18 +196,20 @@ static int take_params(tinker__sample_decoder_t *d) {
   int rc = 0;
   d->params = true;
   tinker__json_object(&d->j);
-  while (!rc && tinker__json_key(&d->j, &key))
-    rc = take_param(d, key);
+  while (!rc && tinker__json_key(&d->j, &key)) rc = take_param(d, key);
   if (!rc && d->j.error) rc = json_fail(d, "sampling_params");
-  if (!rc && !(p->temperature >= 0 && p->temperature <= MAX_TEMPERATURE))
+  if (!rc && !(p->temperature >= 0 && p->temperature <= MAX_TEMPERATURE)) {
     rc = fail(d, TINKER_EINVAL, "sampling_params.temperature",
               "must be 0 to 1e30");
-  if (!rc && !(p->top_p > 0 && p->top_p <= 1))
+  }
+  if (!rc && !(p->top_p > 0 && p->top_p <= 1)) {
     rc = fail(d, TINKER_EINVAL, "sampling_params.top_p",
               "must be above 0 and at most 1");
-  if (!rc && p->top_k == 0)
+  }
+  if (!rc && p->top_k == 0) {
     rc = fail(d, TINKER_EINVAL, "sampling_params.top_k",
               "must be positive, or -1 for all");
+  }
   return rc;
 }
 
@@ -212,8 +227,9 @@ static int take_target(tinker__sample_decoder_t *d) {
   d->out->has_target = true;
   int rc = tinker__tensor_keep_json(&d->out->target, d->arena, &d->j, &at);
   if (!rc &&
-      (d->out->target.dtype != TINKER__DTYPE_I64 || d->out->target.ndim != 2))
+      (d->out->target.dtype != TINKER__DTYPE_I64 || d->out->target.ndim != 2)) {
     rc = tinker__where(&at, TINKER_EINVAL, "must be int64 with two dimensions");
+  }
   return rc;
 }
 
@@ -246,13 +262,18 @@ static int take_number(tinker__sample_decoder_t *d, tinker__str_t key,
 }
 
 static int take_field(tinker__sample_decoder_t *d, tinker__str_t key) {
-  static const char *const names[] = {
-      "num_samples",          "seq_id",
-      "topk_prompt_logprobs", "topk_sample_logprobs",
-      "prompt_alt_tokens_k",  "prompt_logprobs_last_n",
-      "prompt",               "sampling_params",
-      "sampling_session_id",  "prompt_logprobs",
-      "record_stability_info", "target_prompt_logprobs"};
+  static const char *const names[] = {"num_samples",
+                                      "seq_id",
+                                      "topk_prompt_logprobs",
+                                      "topk_sample_logprobs",
+                                      "prompt_alt_tokens_k",
+                                      "prompt_logprobs_last_n",
+                                      "prompt",
+                                      "sampling_params",
+                                      "sampling_session_id",
+                                      "prompt_logprobs",
+                                      "record_stability_info",
+                                      "target_prompt_logprobs"};
   tinker__sample_request_t *r = d->out;
   bool known = false;
   int rc = note(d, &d->seen, key, names, 12);
@@ -261,16 +282,21 @@ static int take_field(tinker__sample_decoder_t *d, tinker__str_t key) {
   if (known) return rc;
   if (tinker__str_eqs(key, "prompt")) return take_prompt(d);
   if (tinker__str_eqs(key, "sampling_params")) return take_params(d);
-  if (tinker__str_eqs(key, "sampling_session_id"))
+  if (tinker__str_eqs(key, "sampling_session_id")) {
     return take_text(d, "sampling_session_id", &r->sampling_session_id);
-  if (tinker__str_eqs(key, "base_model"))
+  }
+  if (tinker__str_eqs(key, "base_model")) {
     return take_text(d, "base_model", &r->base_model);
-  if (tinker__str_eqs(key, "model_path"))
+  }
+  if (tinker__str_eqs(key, "model_path")) {
     return take_text(d, "model_path", &r->model_path);
-  if (tinker__str_eqs(key, "prompt_logprobs"))
+  }
+  if (tinker__str_eqs(key, "prompt_logprobs")) {
     return take_bool(d, "prompt_logprobs", &r->prompt_logprobs);
-  if (tinker__str_eqs(key, "record_stability_info"))
+  }
+  if (tinker__str_eqs(key, "record_stability_info")) {
     return take_bool(d, "record_stability_info", &r->record_stability_info);
+  }
   if (tinker__str_eqs(key, "target_prompt_logprobs")) return take_target(d);
   tinker__json_skip(&d->j);
   return 0;
@@ -279,13 +305,16 @@ static int take_field(tinker__sample_decoder_t *d, tinker__str_t key) {
 static int check(const tinker__sample_decoder_t *d) {
   const tinker__sample_request_t *r = d->out;
   if (!d->prompt) return fail(d, TINKER_EINVAL, "prompt", "is missing");
-  if (!d->params)
+  if (!d->params) {
     return fail(d, TINKER_EINVAL, "sampling_params", "is missing");
-  if (r->sampling_session_id.len && r->seq_id < 0)
+  }
+  if (r->sampling_session_id.len && r->seq_id < 0) {
     return fail(d, TINKER_EINVAL, "seq_id", "is missing");
-  if (r->has_last_n && !r->prompt_logprobs)
+  }
+  if (r->has_last_n && !r->prompt_logprobs) {
     return fail(d, TINKER_EINVAL, "prompt_logprobs_last_n",
                 "needs prompt_logprobs");
+  }
   return 0;
 }
 
@@ -300,10 +329,13 @@ static void digest_params(tinker__parts_t *p,
   tinker__parts_f64(p, s->top_p);
   tinker__parts_u64(p, (uint64_t)s->stop);
   tinker__parts_u64(p, s->stop_count);
-  for (size_t i = 0; s->stop == TINKER__STOP_STRINGS && i < s->stop_count; i++)
+  for (size_t i = 0; s->stop == TINKER__STOP_STRINGS && i < s->stop_count;
+       i++) {
     tinker__parts_str(p, s->stop_strings[i]);
-  if (s->stop == TINKER__STOP_TOKENS)
+  }
+  if (s->stop == TINKER__STOP_TOKENS) {
     tinker__parts_bytes(p, s->stop_tokens, s->stop_count * 4);
+  }
 }
 
 static int make_digest(const tinker__sample_request_t *r, tinker__mem_t *mem,
@@ -333,20 +365,24 @@ int tinker__sample_request_decode(tinker__sample_request_t *out,
                                   unsigned char digest[TINKER__SHA256_LEN],
                                   char *why, size_t why_len) {
   tinker__sample_decoder_t d = {
-      .out = out, .arena = arena, .why = why, .why_len = why_len};
+      .out = out,
+      .arena = arena,
+      .why = why,
+      .why_len = why_len,
+  };
   tinker__str_t key;
   int rc = 0;
   tinker__sample_request_init(out);
   tinker__decode_budget(arena, body.len);
   tinker__json_init(&d.j, arena->mem, body.ptr, body.len);
   tinker__json_object(&d.j);
-  while (!rc && tinker__json_key(&d.j, &key))
-    rc = take_field(&d, key);
+  while (!rc && tinker__json_key(&d.j, &key)) rc = take_field(&d, key);
   if (!rc && tinker__json_end(&d.j)) rc = json_fail(&d, "body");
   tinker__json_done(&d.j);
   tinker__arena_allow_all(arena);
   if (!rc) rc = check(&d);
-  if (!rc && digest && make_digest(out, arena->mem, digest))
+  if (!rc && digest && make_digest(out, arena->mem, digest)) {
     rc = fail(&d, TINKER_ENOMEM, "body", "no memory for a digest");
+  }
   return rc;
 }

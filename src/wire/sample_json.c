@@ -57,8 +57,9 @@ int tinker__sample_result_encode_json(tinker__buf_t *out,
   tinker__jsonw_cstr(&w, "sample");
   tinker__jsonw_key(&w, "sequences");
   tinker__jsonw_begin_array(&w);
-  for (size_t i = 0; i < in->sequence_count; i++)
+  for (size_t i = 0; i < in->sequence_count; i++) {
     sequence_out(&w, &in->sequences[i]);
+  }
   tinker__jsonw_end_array(&w);
   if (in->prompt_logprobs) {
     tinker__jsonw_key(&w, "prompt_logprobs");
@@ -140,11 +141,13 @@ static int take_tokens(tinker__result_json_t *d, tinker__sequence_view_t *s) {
 
 static int take_reason(tinker__result_json_t *d, tinker__sequence_view_t *s) {
   tinker__str_t reason;
-  if (!tinker__json_string(&d->j, &reason))
+  if (!tinker__json_string(&d->j, &reason)) {
     return json_fail(d, "sequences.stop_reason");
+  }
   s->stopped = tinker__str_eqs(reason, "stop");
-  if (!s->stopped && !tinker__str_eqs(reason, "length"))
+  if (!s->stopped && !tinker__str_eqs(reason, "length")) {
     return fail(d, TINKER_EJSON, "sequences.stop_reason", "is unknown");
+  }
   return 0;
 }
 
@@ -156,25 +159,28 @@ static int take_sequence(tinker__result_json_t *d, tinker__sequence_view_t *s) {
   memset(s, 0, sizeof(*s));
   tinker__json_object(&d->j);
   while (!rc && tinker__json_key(&d->j, &key)) {
-    if (tinker__str_eqs(key, "tokens"))
+    if (tinker__str_eqs(key, "tokens")) {
       rc = take_tokens(d, s);
-    else if (tinker__str_eqs(key, "logprobs"))
+    } else if (tinker__str_eqs(key, "logprobs")) {
       rc = take_floats(d, "sequences.logprobs", &s->logprobs, &logprobs);
-    else if (tinker__str_eqs(key, "stop_reason")) {
+    } else if (tinker__str_eqs(key, "stop_reason")) {
       reason = true;
       rc = take_reason(d, s);
-    } else
+    } else {
       tinker__json_skip(&d->j);
+    }
   }
   if (rc || d->j.error) return rc ? rc : json_fail(d, "sequences");
-  if (!s->tokens || !reason)
+  if (!s->tokens || !reason) {
     return fail(d, TINKER_EJSON, "sequences",
                 "tokens or stop_reason is missing");
-  if (!logprobs)
+  }
+  if (!logprobs) {
     s->logprobs = NULL;
-  else if (logprobs != s->count)
+  } else if (logprobs != s->count) {
     return fail(d, TINKER_EJSON, "sequences.logprobs",
                 "are not as many as tokens");
+  }
   return 0;
 }
 
@@ -183,8 +189,9 @@ static int take_sequences(tinker__result_json_t *d) {
   size_t n = 0, cap = 0;
   tinker__json_array(&d->j);
   while (tinker__json_more(&d->j)) {
-    if (n == TINKER__MAX_SEQUENCES)
+    if (n == TINKER__MAX_SEQUENCES) {
       return fail(d, TINKER_EOVERFLOW, "sequences", "too many");
+    }
     s = tinker__arena_grow(d->arena, s, n, &cap, sizeof(*s));
     if (!s) return no_memory(d, "sequences");
     int rc = take_sequence(d, &s[n]);
@@ -220,9 +227,10 @@ static int take_cell(tinker__result_json_t *d, tinker__rows_t *r) {
   bool ok = tinker__json_more(&d->j) && tinker__json_i64(&d->j, &token) &&
             tinker__json_more(&d->j) && tinker__json_f64(&d->j, &logprob) &&
             !tinker__json_more(&d->j) && !d->j.error;
-  if (!ok || token < 0 || token > INT32_MAX)
+  if (!ok || token < 0 || token > INT32_MAX) {
     return fail(d, d->j.error ? d->j.error : TINKER_EJSON, name,
                 "a cell is not [token, logprob]");
+  }
   r->tokens[r->cells] = (int32_t)token;
   r->logprobs[r->cells++] = (float)logprob;
   return 0;
@@ -249,14 +257,14 @@ static int take_row(tinker__result_json_t *d, tinker__rows_t *r) {
 static int pad_rows(tinker__result_json_t *d, const tinker__rows_t *r) {
   tinker__topk_view_t *t = &d->out->prompt_topk;
   if (!r->widest) return 0;
-  if (r->rows > TINKER__MAX_TENSOR_BYTES / 4 / r->widest)
+  if (r->rows > TINKER__MAX_TENSOR_BYTES / 4 / r->widest) {
     return fail(d, TINKER_EOVERFLOW, "topk_prompt_logprobs", "is too large");
+  }
   size_t cells = r->rows * r->widest, from = 0;
   int32_t *tokens = tinker__arena_array(d->arena, cells, sizeof(*tokens));
   float *logprobs = tinker__arena_alloc(d->arena, cells * sizeof(*logprobs));
   if (!tokens || !logprobs) return no_memory(d, "topk_prompt_logprobs");
-  for (size_t i = 0; i < cells; i++)
-    logprobs[i] = TINKER__TOPK_PADDING;
+  for (size_t i = 0; i < cells; i++) logprobs[i] = TINKER__TOPK_PADDING;
   for (size_t row = 0; row < r->rows; from = r->ends[row++]) {
     size_t n = r->ends[row] - from;
     if (!n) continue;
@@ -286,8 +294,9 @@ static int take_tensor(tinker__result_json_t *d, const char *name, bool keep,
   int rc = keep ? tinker__tensor_keep_json(out, d->arena, &d->j, &at)
                 : tinker__tensor_from_json(out, d->arena, &d->j, 0, &at);
   if (rc == TINKER_EINVAL) rc = TINKER_EJSON;
-  if (!rc && out->dtype != dtype)
+  if (!rc && out->dtype != dtype) {
     rc = tinker__where(&at, TINKER_EJSON, "has another dtype");
+  }
   return rc;
 }
 
@@ -304,14 +313,16 @@ static int take_alt(tinker__result_json_t *d) {
       rc = take_tensor(d, name, false, TINKER__DTYPE_I64, &d->out->alt_tokens);
     } else if (tinker__str_eqs(key, "logprobs")) {
       logprobs = true;
-      rc = take_tensor(d, name, false, TINKER__DTYPE_F32,
-                       &d->out->alt_logprobs);
-    } else
+      rc =
+          take_tensor(d, name, false, TINKER__DTYPE_F32, &d->out->alt_logprobs);
+    } else {
       tinker__json_skip(&d->j);
+    }
   }
   if (!rc && d->j.error) rc = json_fail(d, name);
-  if (!rc && !(tokens && logprobs))
+  if (!rc && !(tokens && logprobs)) {
     rc = fail(d, TINKER_EJSON, name, "tokens or logprobs are missing");
+  }
   d->out->has_alt = !rc;
   return rc;
 }
@@ -326,16 +337,18 @@ static int take_target(tinker__result_json_t *d) {
 
 static int take_field(tinker__result_json_t *d, tinker__str_t key) {
   if (tinker__str_eqs(key, "sequences")) return take_sequences(d);
-  if (tinker__str_eqs(key, "prompt_logprobs"))
+  if (tinker__str_eqs(key, "prompt_logprobs")) {
     return take_floats(d, "prompt_logprobs", &d->out->prompt_logprobs,
                        &d->out->prompt_count);
+  }
   if (tinker__str_eqs(key, "topk_prompt_logprobs")) return take_topk(d);
   if (tinker__str_eqs(key, "target_prompt_logprobs")) return take_target(d);
   if (tinker__str_eqs(key, "prompt_alt_tokens")) return take_alt(d);
-  if (tinker__str_eqs(key, "prompt_cache_hit_tokens"))
+  if (tinker__str_eqs(key, "prompt_cache_hit_tokens")) {
     return take_null(d) || tinker__json_i64(&d->j, &d->out->cache_hit_tokens)
                ? 0
                : json_fail(d, "prompt_cache_hit_tokens");
+  }
   tinker__json_skip(&d->j);
   return 0;
 }
@@ -345,7 +358,11 @@ int tinker__sample_result_decode_json(tinker__sample_result_t *out,
                                       tinker__str_t body, char *why,
                                       size_t why_len) {
   tinker__result_json_t d = {
-      .arena = arena, .out = out, .why = why, .why_len = why_len};
+      .arena = arena,
+      .out = out,
+      .why = why,
+      .why_len = why_len,
+  };
   tinker__str_t key;
   bool sequences = false;
   int rc = 0;
@@ -358,8 +375,9 @@ int tinker__sample_result_decode_json(tinker__sample_result_t *out,
     rc = take_field(&d, key);
   }
   if (!rc && tinker__json_end(&d.j)) rc = json_fail(&d, "body");
-  if (!rc && !sequences)
+  if (!rc && !sequences) {
     rc = fail(&d, TINKER_EJSON, "sequences", "are missing");
+  }
   if (!out->prompt_count) out->prompt_logprobs = NULL;
   tinker__json_done(&d.j);
   tinker__arena_allow_all(arena);

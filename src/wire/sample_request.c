@@ -44,8 +44,10 @@ static void write_stop(tinker__jsonw_t *w, const tinker__sample_params_t *p) {
     return;
   }
   tinker__jsonw_begin_array(w);
-  for (size_t i = 0; p->stop == TINKER__STOP_STRINGS && i < p->stop_count; i++)
+  for (size_t i = 0; p->stop == TINKER__STOP_STRINGS && i < p->stop_count;
+       i++) {
     tinker__jsonw_str(w, p->stop_strings[i]);
+  }
   tinker__jsonw_end_array(w);
 }
 
@@ -103,8 +105,9 @@ static void write_fields(tinker__jsonw_t *w,
     tinker__tensor_to_json(w, &in->target);
   }
   write_number(w, "prompt_alt_tokens_k", in->prompt_alt_tokens_k);
-  if (in->has_last_n)
+  if (in->has_last_n) {
     write_number(w, "prompt_logprobs_last_n", in->prompt_logprobs_last_n);
+  }
   tinker__jsonw_key(w, "record_stability_info");
   tinker__jsonw_bool(w, in->record_stability_info);
   tinker__jsonw_key(w, "type");
@@ -121,8 +124,9 @@ int tinker__sample_request_encode(tinker__wire_body_t *out, tinker__mem_t *mem,
   tinker__where_t at = {"target_prompt_logprobs", SIZE_MAX, NULL,
                         TINKER__STR(""),          NULL,     0};
   tinker__wire_body_init(out, mem);
-  if (in->has_target && tinker__tensor_check(&in->target, &at))
+  if (in->has_target && tinker__tensor_check(&in->target, &at)) {
     return TINKER_EINVAL;
+  }
   tinker__buf_init(&buf, mem, MAX_BODY);
   /* A guess that seldom has to grow: seven bytes a token. */
   if (!tinker__buf_reserve(&buf, gap + 512 + tokens * 7)) {

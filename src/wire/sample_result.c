@@ -10,8 +10,9 @@ size_t tinker__topk_row_len(const tinker__topk_view_t *t, size_t row) {
   const int32_t *tokens = t->tokens + row * t->k;
   const float *logprobs = t->logprobs + row * t->k;
   size_t n = 0;
-  while (n < t->k && !(tokens[n] == 0 && logprobs[n] == TINKER__TOPK_PADDING))
+  while (n < t->k && !(tokens[n] == 0 && logprobs[n] == TINKER__TOPK_PADDING)) {
     n++;
+  }
   return n;
 }
 
@@ -128,8 +129,9 @@ static int topk_in(const tinker__result_decoder_t *d, const char *name,
   if (!m || !m->k || !m->length) return 0;
   uint64_t bytes = (uint64_t)m->k * m->length; /* below 2^64 */
   if (bytes > TINKER__MAX_TENSOR_BYTES / 4 || m->token_ids.len != bytes * 4 ||
-      m->logprobs.len != bytes * 4)
+      m->logprobs.len != bytes * 4) {
     return fail(d, TINKER_EPROTO, name, "its size is not length times k");
+  }
   out->k = m->k;
   out->length = m->length;
   out->tokens = (const int32_t *)(const void *)m->token_ids.data;
@@ -141,18 +143,22 @@ static int sequence_in(const tinker__result_decoder_t *d,
                        tinker__sequence_view_t *out,
                        const TinkerPublic__SampledSequence *m) {
   if (m->stop_reason != TINKER_PUBLIC__STOP_REASON__STOP_REASON_STOP &&
-      m->stop_reason != TINKER_PUBLIC__STOP_REASON__STOP_REASON_LENGTH)
+      m->stop_reason != TINKER_PUBLIC__STOP_REASON__STOP_REASON_LENGTH) {
     return fail(d, TINKER_EPROTO, "sequences.stop_reason", "is unknown");
-  if (m->tokens.len % 4)
+  }
+  if (m->tokens.len % 4) {
     return fail(d, TINKER_EPROTO, "sequences.tokens", "are no int32");
+  }
   out->stopped = m->stop_reason == TINKER_PUBLIC__STOP_REASON__STOP_REASON_STOP;
   out->count = m->tokens.len / 4;
   out->tokens = (const int32_t *)(const void *)m->tokens.data;
-  if (m->logprobs.len && m->logprobs.len != m->tokens.len)
+  if (m->logprobs.len && m->logprobs.len != m->tokens.len) {
     return fail(d, TINKER_EPROTO, "sequences.logprobs",
                 "are not as many as tokens");
-  if (m->logprobs.len)
+  }
+  if (m->logprobs.len) {
     out->logprobs = (const float *)(const void *)m->logprobs.data;
+  }
   return topk_in(d, "sequences.topk_sampled_logprobs", &out->topk,
                  m->topk_sampled_logprobs);
 }
@@ -165,16 +171,18 @@ static int tensor_in(const tinker__result_decoder_t *d, const char *name,
   if (!m) return tinker__where(&at, TINKER_EPROTO, "is missing");
   int rc = keep ? tinker__tensor_keep_proto(out, d->arena, m, &at)
                 : tinker__tensor_from_proto(out, d->arena, m, 0, &at);
-  if (!rc && out->dtype != dtype)
+  if (!rc && out->dtype != dtype) {
     rc = tinker__where(&at, TINKER_EPROTO, "has another dtype");
+  }
   return rc;
 }
 
 static int prompt_in(const tinker__result_decoder_t *d,
                      tinker__sample_result_t *out,
                      const TinkerPublic__SampleResponse *m) {
-  if (m->prompt_logprobs.len % 4)
+  if (m->prompt_logprobs.len % 4) {
     return fail(d, TINKER_EPROTO, "prompt_logprobs", "are no floats");
+  }
   if (m->prompt_logprobs.len) {
     out->prompt_logprobs = (const float *)(const void *)m->prompt_logprobs.data;
     out->prompt_count = m->prompt_logprobs.len / 4;
@@ -191,10 +199,10 @@ static int prompt_in(const tinker__result_decoder_t *d,
     out->has_alt = true;
     rc = tensor_in(d, "prompt_alt_tokens.tokens", false, &out->alt_tokens,
                    TINKER__DTYPE_I64, m->prompt_alt_tokens->tokens);
-    if (!rc)
-      rc = tensor_in(d, "prompt_alt_tokens.logprobs", false,
-                     &out->alt_logprobs, TINKER__DTYPE_F32,
-                     m->prompt_alt_tokens->logprobs);
+    if (!rc) {
+      rc = tensor_in(d, "prompt_alt_tokens.logprobs", false, &out->alt_logprobs,
+                     TINKER__DTYPE_F32, m->prompt_alt_tokens->logprobs);
+    }
   }
   return rc;
 }
@@ -207,13 +215,15 @@ static int result_in(tinker__sample_result_t *out, tinker__arena_t *arena,
       tinker__proto_unpack(&tinker_public__sample_response__descriptor, arena,
                            body, &rc, why, why_len);
   if (!m) return rc;
-  if (m->n_sequences > TINKER__MAX_SEQUENCES)
+  if (m->n_sequences > TINKER__MAX_SEQUENCES) {
     return fail(&d, TINKER_EOVERFLOW, "sequences", "too many");
+  }
   tinker__sequence_view_t *s =
       tinker__arena_array(arena, m->n_sequences, sizeof(*s));
-  if (!s)
+  if (!s) {
     return fail(&d, tinker__arena_error(arena), "sequences",
                 "no memory for them");
+  }
   for (size_t i = 0; i < m->n_sequences; i++) {
     rc = sequence_in(&d, &s[i], m->sequences[i]);
     if (rc) return rc;

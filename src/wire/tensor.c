@@ -15,14 +15,16 @@ int tinker__where(const tinker__where_t *at, int code, const char *fmt, ...) {
   if (vsnprintf(text, sizeof(text), fmt, ap) < 0) text[0] = 0;
   va_end(ap);
   n += (size_t)snprintf(place, 64, "%s", at->top);
-  if (at->index != SIZE_MAX)
+  if (at->index != SIZE_MAX) {
     n += (size_t)snprintf(place + n, 32, "[%zu]", at->index);
+  }
   if (at->mid) n += (size_t)snprintf(place + n, 32, ".%s", at->mid);
-  if (at->name.len)
+  if (at->name.len) {
     snprintf(place + n, sizeof(place) - n, ".%.*s",
              (int)(at->name.len < TINKER__MAX_NAME ? at->name.len
                                                    : TINKER__MAX_NAME),
              at->name.ptr);
+  }
   return tinker__why(at->why, at->why_len, code, "%s: %s", place, text);
 }
 
@@ -43,17 +45,21 @@ static bool cells_of(const int64_t *shape, size_t n, size_t *cells) {
 static int check_csr(const int64_t *crow, const int64_t *col, size_t count,
                      int64_t rows, int64_t cols, int code,
                      const tinker__where_t *at) {
-  if (crow[0] != 0 || crow[rows] < 0 || (uint64_t)crow[rows] != count)
+  if (crow[0] != 0 || crow[rows] < 0 || (uint64_t)crow[rows] != count) {
     return tinker__where(at, code, "crow_indices do not span the values");
+  }
   for (int64_t r = 0; r < rows; r++) {
-    if (crow[r + 1] < crow[r] || (uint64_t)crow[r + 1] > count)
+    if (crow[r + 1] < crow[r] || (uint64_t)crow[r + 1] > count) {
       return tinker__where(at, code, "crow_indices are not increasing");
+    }
     for (int64_t i = crow[r]; i < crow[r + 1]; i++) {
-      if (col[i] < 0 || col[i] >= cols)
+      if (col[i] < 0 || col[i] >= cols) {
         return tinker__where(at, code, "col_indices[%lld] is outside the row",
                              (long long)i);
-      if (i > crow[r] && col[i] <= col[i - 1])
+      }
+      if (i > crow[r] && col[i] <= col[i - 1]) {
         return tinker__where(at, code, "col_indices of a row do not increase");
+      }
     }
   }
   return 0;
@@ -62,29 +68,33 @@ static int check_csr(const int64_t *crow, const int64_t *col, size_t count,
 static void scatter(void *dense, const tinker__raw_tensor_t *raw, int fill,
                     size_t cells) {
   size_t cols = (size_t)raw->shape[1];
-  if (raw->dtype == TINKER__DTYPE_F32)
-    for (size_t i = 0; i < cells; i++)
-      ((float *)dense)[i] = (float)fill;
-  else
-    for (size_t i = 0; i < cells; i++)
-      ((int64_t *)dense)[i] = fill;
+  if (raw->dtype == TINKER__DTYPE_F32) {
+    for (size_t i = 0; i < cells; i++) ((float *)dense)[i] = (float)fill;
+  } else {
+    for (size_t i = 0; i < cells; i++) ((int64_t *)dense)[i] = fill;
+  }
   size_t size = tinker__dtype_size(raw->dtype);
-  for (size_t r = 0; r + 1 < raw->crow_len; r++)
-    for (int64_t i = raw->crow[r]; i < raw->crow[r + 1]; i++)
+  for (size_t r = 0; r + 1 < raw->crow_len; r++) {
+    for (int64_t i = raw->crow[r]; i < raw->crow[r + 1]; i++) {
       memcpy((char *)dense + (r * cols + (size_t)raw->col[i]) * size,
              (const char *)raw->data + (size_t)i * size, size);
+    }
+  }
 }
 
 static int check_sparse(const tinker__raw_tensor_t *raw, int code,
                         const tinker__where_t *at) {
-  if (raw->shape_len != 2)
+  if (raw->shape_len != 2) {
     return tinker__where(at, code, "a sparse tensor needs a shape of two");
-  if (raw->crow_len != (uint64_t)raw->shape[0] + 1)
+  }
+  if (raw->crow_len != (uint64_t)raw->shape[0] + 1) {
     return tinker__where(at, code, "%zu crow_indices for %lld rows",
                          raw->crow_len, (long long)raw->shape[0]);
-  if (raw->col_len != raw->count)
+  }
+  if (raw->col_len != raw->count) {
     return tinker__where(at, code, "%zu col_indices for %zu values",
                          raw->col_len, raw->count);
+  }
   return check_csr(raw->crow, raw->col, raw->count, raw->shape[0],
                    raw->shape[1], code, at);
 }
@@ -96,8 +106,9 @@ static int densify(tinker__tensor_view_t *out, tinker__arena_t *arena,
   if (rc) return rc;
   void *dense =
       tinker__arena_alloc(arena, cells * tinker__dtype_size(raw->dtype));
-  if (!dense)
+  if (!dense) {
     return tinker__where(at, tinker__arena_error(arena), "no memory for it");
+  }
   scatter(dense, raw, fill, cells);
   out->data = dense;
   out->count = cells;
@@ -112,12 +123,12 @@ static int take_shape(tinker__tensor_view_t *out,
   out->dtype = raw->dtype;
   out->data = raw->data;
   out->count = raw->count;
-  if (raw->shape_len > TINKER__MAX_DIMS)
+  if (raw->shape_len > TINKER__MAX_DIMS) {
     return tinker__where(at, code, "more than %d dimensions", TINKER__MAX_DIMS);
+  }
   out->ndim = raw->shape_len ? raw->shape_len : 1;
   out->shape[0] = (int64_t)raw->count;
-  for (size_t i = 0; i < raw->shape_len; i++)
-    out->shape[i] = raw->shape[i];
+  for (size_t i = 0; i < raw->shape_len; i++) out->shape[i] = raw->shape[i];
   return 0;
 }
 
@@ -127,12 +138,14 @@ int tinker__tensor_finish(tinker__tensor_view_t *out, tinker__arena_t *arena,
   size_t cells = raw->count;
   int rc = take_shape(out, raw, code, at);
   if (rc) return rc;
-  if (raw->shape_len && !cells_of(raw->shape, raw->shape_len, &cells))
+  if (raw->shape_len && !cells_of(raw->shape, raw->shape_len, &cells)) {
     return tinker__where(at, code, "shape is negative or too large");
+  }
   if (raw->sparse) return densify(out, arena, raw, fill, cells, code, at);
-  if (cells != raw->count)
+  if (cells != raw->count) {
     return tinker__where(at, code, "%zu values for a shape of %zu", raw->count,
                          cells);
+  }
   return 0;
 }
 
@@ -141,9 +154,11 @@ int tinker__tensor_keep(tinker__tensor_view_t *out,
                         const tinker__where_t *at) {
   if (!raw->sparse) return tinker__tensor_finish(out, NULL, raw, 0, code, at);
   int rc = take_shape(out, raw, code, at);
-  for (size_t i = 0; !rc && i < raw->shape_len; i++)
-    if (raw->shape[i] < 0 || raw->shape[i] > INT32_MAX)
+  for (size_t i = 0; !rc && i < raw->shape_len; i++) {
+    if (raw->shape[i] < 0 || raw->shape[i] > INT32_MAX) {
       rc = tinker__where(at, code, "shape is negative or too large");
+    }
+  }
   if (!rc) rc = check_sparse(raw, code, at);
   if (rc) return rc;
   out->crow = raw->crow;
@@ -154,13 +169,15 @@ int tinker__tensor_keep(tinker__tensor_view_t *out,
 /* Little-endian int32 to int64. */
 static int widen(tinker__raw_tensor_t *raw, tinker__arena_t *arena,
                  ProtobufCBinaryData bytes, const tinker__where_t *at) {
-  if (bytes.len % 4)
+  if (bytes.len % 4) {
     return tinker__where(at, TINKER_EPROTO, "%zu bytes are no int32",
                          bytes.len);
+  }
   raw->count = bytes.len / 4;
   int64_t *wide = tinker__arena_alloc(arena, raw->count * 8);
-  if (!wide)
+  if (!wide) {
     return tinker__where(at, tinker__arena_error(arena), "no memory for it");
+  }
   for (size_t i = 0; i < raw->count; i++) {
     int32_t v;
     memcpy(&v, bytes.data + i * 4, 4);
@@ -175,16 +192,19 @@ static int take_values(tinker__raw_tensor_t *raw, tinker__arena_t *arena,
                        const tinker__where_t *at) {
   raw->dtype = dtype == TINKER_PUBLIC__DTYPE__DTYPE_FLOAT32 ? TINKER__DTYPE_F32
                                                             : TINKER__DTYPE_I64;
-  if (dtype == TINKER_PUBLIC__DTYPE__DTYPE_INT32)
+  if (dtype == TINKER_PUBLIC__DTYPE__DTYPE_INT32) {
     return widen(raw, arena, bytes, at);
+  }
   if (dtype != TINKER_PUBLIC__DTYPE__DTYPE_FLOAT32 &&
-      dtype != TINKER_PUBLIC__DTYPE__DTYPE_INT64)
+      dtype != TINKER_PUBLIC__DTYPE__DTYPE_INT64) {
     return tinker__where(at, TINKER_EPROTO, "dtype %d is not supported",
                          (int)dtype);
+  }
   size_t size = tinker__dtype_size(raw->dtype);
-  if (bytes.len % size)
+  if (bytes.len % size) {
     return tinker__where(at, TINKER_EPROTO, "%zu bytes are no multiple of %zu",
                          bytes.len, size);
+  }
   raw->data = bytes.data ? (const void *)bytes.data : "";
   raw->count = bytes.len / size;
   return 0;
@@ -198,8 +218,9 @@ static int read_proto(tinker__raw_tensor_t *raw, tinker__arena_t *arena,
   raw->shape_len = t->n_shape;
   if (t->encoding_case == TINKER_PUBLIC__TENSOR__ENCODING_SPARSE_CSR) {
     const TinkerPublic__SparseCsr *csr = t->sparse_csr;
-    if (csr->crow_indices.len % 8 || csr->col_indices.len % 8)
+    if (csr->crow_indices.len % 8 || csr->col_indices.len % 8) {
       return tinker__where(at, TINKER_EPROTO, "indices are no int64");
+    }
     raw->sparse = true;
     raw->crow = (const int64_t *)(const void *)csr->crow_indices.data;
     raw->col = (const int64_t *)(const void *)csr->col_indices.data;
@@ -234,20 +255,24 @@ int tinker__tensor_keep_proto(tinker__tensor_view_t *out,
 int tinker__tensor_check(const tinker__tensor_view_t *t,
                          const tinker__where_t *at) {
   size_t cells = t->count;
-  if (t->dtype != TINKER__DTYPE_F32 && t->dtype != TINKER__DTYPE_I64)
+  if (t->dtype != TINKER__DTYPE_F32 && t->dtype != TINKER__DTYPE_I64) {
     return tinker__where(at, TINKER_EINVAL, "unknown dtype");
-  if (t->ndim > TINKER__MAX_DIMS || !cells_of(t->shape, t->ndim, &cells))
+  }
+  if (t->ndim > TINKER__MAX_DIMS || !cells_of(t->shape, t->ndim, &cells)) {
     return tinker__where(at, TINKER_EINVAL, "shape is negative or too large");
+  }
   if (t->count && !t->data) return tinker__where(at, TINKER_EINVAL, "no data");
-  if (!t->crow)
+  if (!t->crow) {
     return !t->ndim || cells == t->count
                ? 0
                : tinker__where(at, TINKER_EINVAL,
                                "%zu values for a shape of %zu", t->count,
                                cells);
-  if (t->ndim != 2)
+  }
+  if (t->ndim != 2) {
     return tinker__where(at, TINKER_EINVAL,
                          "a sparse tensor needs a shape of two");
+  }
   return check_csr(t->crow, t->col, t->count, t->shape[0], t->shape[1],
                    TINKER_EINVAL, at);
 }
@@ -274,8 +299,7 @@ TinkerPublic__Tensor *tinker__tensor_to_proto(tinker__arena_t *arena,
   if (!out || !shape) return NULL;
   tinker_public__tensor__init(out);
   shape[0] = (int64_t)t->count;
-  for (size_t i = 0; i < t->ndim; i++)
-    shape[i] = t->shape[i];
+  for (size_t i = 0; i < t->ndim; i++) shape[i] = t->shape[i];
   out->n_shape = ndim;
   out->shape = shape;
   out->has_dtype = 1;
@@ -306,14 +330,14 @@ static int by_name(const void *a, const void *b) {
 
 bool tinker__tensors_sort(tinker__named_tensor_t *t, size_t n) {
   if (n) qsort(t, n, sizeof(*t), by_name);
-  for (size_t i = 1; i < n; i++)
+  for (size_t i = 1; i < n; i++) {
     if (tinker__str_eq(t[i - 1].name, t[i].name)) return false;
+  }
   return true;
 }
 
 size_t tinker__chunks_length(const tinker__chunk_view_t *chunks, size_t n) {
   size_t total = 0;
-  for (size_t i = 0; i < n; i++)
-    total += chunks[i].count;
+  for (size_t i = 0; i < n; i++) total += chunks[i].count;
   return total;
 }

@@ -14,10 +14,11 @@ static int take_i64(tinker__arena_t *arena, tinker__json_t *j,
   int rc = 0;
   if (tinker__json_i64_array(j, &v, &len, MAX_VALUES)) {
     int64_t *copy = tinker__arena_alloc(arena, len * sizeof(*v));
-    if (!copy)
+    if (!copy) {
       rc = tinker__where(at, tinker__arena_error(arena), "no memory for it");
-    else if (len)
+    } else if (len) {
       memcpy(copy, v, len * sizeof(*v));
+    }
     *out = copy;
     *n = len;
   } else {
@@ -34,10 +35,11 @@ static int take_f32(tinker__arena_t *arena, tinker__json_t *j, const void **out,
   int rc = 0;
   if (tinker__json_f32_array(j, &v, &len, MAX_VALUES, true)) {
     float *copy = tinker__arena_alloc(arena, len * sizeof(*v));
-    if (!copy)
+    if (!copy) {
       rc = tinker__where(at, tinker__arena_error(arena), "no memory for it");
-    else if (len)
+    } else if (len) {
       memcpy(copy, v, len * sizeof(*v));
+    }
     *out = copy;
     *n = len;
   } else {
@@ -50,14 +52,16 @@ static int take_f32(tinker__arena_t *arena, tinker__json_t *j, const void **out,
 static int take_dtype(tinker__json_t *j, tinker__dtype_t *out,
                       const tinker__where_t *at) {
   tinker__str_t s;
-  if (!tinker__json_string(j, &s))
+  if (!tinker__json_string(j, &s)) {
     return tinker__where(at, j->error, "dtype: %s", j->reason);
-  if (tinker__str_eqs(s, "float32"))
+  }
+  if (tinker__str_eqs(s, "float32")) {
     *out = TINKER__DTYPE_F32;
-  else if (tinker__str_eqs(s, "int64"))
+  } else if (tinker__str_eqs(s, "int64")) {
     *out = TINKER__DTYPE_I64;
-  else
+  } else {
     return tinker__where(at, TINKER_EINVAL, "dtype is not float32 or int64");
+  }
   return 0;
 }
 
@@ -74,8 +78,9 @@ static int take_field(tinker__raw_tensor_t *raw, tinker__str_t *data,
     return 0;
   }
   if (tinker__str_eqs(key, "dtype")) return take_dtype(j, &raw->dtype, at);
-  if (tinker__str_eqs(key, "shape"))
+  if (tinker__str_eqs(key, "shape")) {
     return take_i64(arena, j, &raw->shape, &raw->shape_len, at);
+  }
   if (tinker__str_eqs(key, "sparse_crow_indices")) {
     raw->sparse = true;
     return take_i64(arena, j, &raw->crow, &raw->crow_len, at);
@@ -90,13 +95,13 @@ static int take_field(tinker__raw_tensor_t *raw, tinker__str_t *data,
 
 /* Refuses a field that comes a second time. */
 static int note(tinker__str_t key, bool seen[5], const tinker__where_t *at) {
-  static const char *const names[5] = {"data", "dtype", "shape",
-                                       "sparse_crow_indices",
-                                       "sparse_col_indices"};
+  static const char *const names[5] = {
+      "data", "dtype", "shape", "sparse_crow_indices", "sparse_col_indices"};
   for (size_t i = 0; i < 5; i++) {
     if (!tinker__str_eqs(key, names[i])) continue;
-    if (seen[i])
+    if (seen[i]) {
       return tinker__where(at, TINKER_EINVAL, "%s given twice", names[i]);
+    }
     seen[i] = true;
   }
   return 0;
@@ -133,10 +138,11 @@ static int read_raw(tinker__raw_tensor_t *raw, tinker__arena_t *arena,
   }
   if (!rc && j->error) rc = tinker__where(at, j->error, "%s", j->reason);
   if (!rc) rc = take_data(raw, data, arena, j->mem, at);
-  if (!rc && raw->sparse && (!raw->crow || !raw->col))
-    rc = tinker__where(at, TINKER_EINVAL,
-                       "both sparse_crow_indices and sparse_col_indices or "
-                       "neither");
+  if (!rc && raw->sparse && (!raw->crow || !raw->col)) {
+    rc = tinker__where(
+        at, TINKER_EINVAL,
+        "both sparse_crow_indices and sparse_col_indices or neither");
+  }
   return rc;
 }
 
@@ -161,17 +167,19 @@ void tinker__tensor_to_json(tinker__jsonw_t *w,
   int64_t shape1 = (int64_t)t->count;
   tinker__jsonw_begin_object(w);
   tinker__jsonw_key(w, "data");
-  if (t->dtype == TINKER__DTYPE_F32)
+  if (t->dtype == TINKER__DTYPE_F32) {
     tinker__jsonw_f32_array(w, t->data, t->count);
-  else
+  } else {
     tinker__jsonw_i64_array(w, t->data, t->count);
+  }
   tinker__jsonw_key(w, "dtype");
   tinker__jsonw_cstr(w, t->dtype == TINKER__DTYPE_F32 ? "float32" : "int64");
   tinker__jsonw_key(w, "shape");
-  if (t->ndim)
+  if (t->ndim) {
     tinker__jsonw_i64_array(w, t->shape, t->ndim);
-  else
+  } else {
     tinker__jsonw_i64_array(w, &shape1, 1);
+  }
   if (t->crow) {
     tinker__jsonw_key(w, "sparse_crow_indices");
     tinker__jsonw_i64_array(w, t->crow, (size_t)t->shape[0] + 1);

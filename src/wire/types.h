@@ -9,18 +9,18 @@
 #include "base/str.h"
 
 /* Caps for everything from outside, whatever the size of the body. */
-#define TINKER__MAX_DIMS         4
-#define TINKER__MAX_DATUMS       65536
-#define TINKER__MAX_CHUNKS       4096
-#define TINKER__MAX_INPUTS       64 /* tensors of a datum */
-#define TINKER__MAX_CONFIG       64
-#define TINKER__MAX_METRICS      4096
-#define TINKER__MAX_SEQUENCES    65536
-#define TINKER__MAX_TOKENS       (1u << 24) /* of a prompt or a sequence */
+#define TINKER__MAX_DIMS 4
+#define TINKER__MAX_DATUMS 65536
+#define TINKER__MAX_CHUNKS 4096
+#define TINKER__MAX_INPUTS 64 /* tensors of a datum */
+#define TINKER__MAX_CONFIG 64
+#define TINKER__MAX_METRICS 4096
+#define TINKER__MAX_SEQUENCES 65536
+#define TINKER__MAX_TOKENS (1u << 24)       /* of a prompt or a sequence */
 #define TINKER__MAX_TENSOR_BYTES (1u << 28) /* dense, also of a CSR */
-#define TINKER__MAX_NAME         256
-#define TINKER__MAX_TEXT         65536 /* any string of a small message */
-#define TINKER__MAX_LIST         4096  /* elements of a list in one */
+#define TINKER__MAX_NAME 256
+#define TINKER__MAX_TEXT 65536 /* any string of a small message */
+#define TINKER__MAX_LIST 4096  /* elements of a list in one */
 
 typedef enum { TINKER__DTYPE_F32 = 1, TINKER__DTYPE_I64 = 2 } tinker__dtype_t;
 

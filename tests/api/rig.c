@@ -44,8 +44,7 @@ static bool read_fb(const script_request_t *q, long *seq, size_t *datums) {
   tinker__mem_init(&mem, NULL, 0);
   tinker__arena_init(&arena, &mem);
   int rc = tinker__fb_request_decode(&request, &arena, body_of(q),
-                                     TINKER__FB_PROTO, false, 1 << 28, NULL,
-                                     0);
+                                     TINKER__FB_PROTO, false, 1 << 28, NULL, 0);
   if (!rc) {
     *seq = (long)request.view.seq_id;
     *datums = request.view.datum_count;
@@ -70,9 +69,11 @@ const script_request_t *rig_request(const rig_t *rig, const char *path,
 }
 
 int rig_index(const rig_t *rig, const char *path, size_t n) {
-  for (size_t i = 0; i < script_count(rig->script); i++)
-    if (!strcmp(script_request(rig->script, i)->path, path) && n-- == 0)
+  for (size_t i = 0; i < script_count(rig->script); i++) {
+    if (!strcmp(script_request(rig->script, i)->path, path) && n-- == 0) {
       return (int)i;
+    }
+  }
   return -1;
 }
 
@@ -87,8 +88,9 @@ size_t rig_polls(const rig_t *rig, long seq) {
   size_t count = 0;
   const script_request_t *q;
   snprintf(mark, sizeof mark, "-%ld-", seq);
-  for (size_t n = 0; (q = rig_request(rig, RETRIEVE, n)); n++)
+  for (size_t n = 0; (q = rig_request(rig, RETRIEVE, n)); n++) {
     count += strstr(q->body, mark) != NULL;
+  }
   return count;
 }
 
@@ -199,11 +201,17 @@ static void sample_result(rig_t *rig, script_reply_t *reply) {
   tinker__mem_init(&mem, NULL, 0);
   tinker__buf_init(&buf, &mem, 1 << 20);
   tinker__sequence_view_t sequence = {
-      .stopped = true, .tokens = tokens, .logprobs = logprobs, .count = 2};
-  tinker__sample_result_t out = {.sequences = &sequence,
-                                 .sequence_count = 1,
-                                 .prompt_logprobs = prompt,
-                                 .prompt_count = 2};
+      .stopped = true,
+      .tokens = tokens,
+      .logprobs = logprobs,
+      .count = 2,
+  };
+  tinker__sample_result_t out = {
+      .sequences = &sequence,
+      .sequence_count = 1,
+      .prompt_logprobs = prompt,
+      .prompt_count = 2,
+  };
   must(tinker__sample_result_encode(&buf, &mem, &out) == 0);
   take(rig, &buf, reply);
 }
@@ -217,34 +225,38 @@ static void on_retrieve(void *user, const script_request_t *q,
   const char *id = strstr(q->body, "\"request_id\":\"");
   must(id);
   must(sscanf(id + 14, "%63[a-z_]-%ld-%zu", kind, &seq, &datums) == 3);
-  if (!strcmp(kind, "forward_backward"))
+  if (!strcmp(kind, "forward_backward")) {
     fb_result(rig, seq, datums, reply);
-  else if (!strcmp(kind, "asample"))
+  } else if (!strcmp(kind, "asample")) {
     sample_result(rig, reply);
-  else if (!strcmp(kind, "create_model"))
+  } else if (!strcmp(kind, "create_model")) {
     say(rig, reply, "{\"model_id\":\"%s:train:%ld\"}", rig->session, 0);
-  else if (!strcmp(kind, "optim_step"))
+  } else if (!strcmp(kind, "optim_step")) {
     say(rig, reply, "{\"metrics\":{\"%s\":%ld}}", "step", seq);
-  else if (!strcmp(kind, "save_weights_for_sampler"))
+  } else if (!strcmp(kind, "save_weights_for_sampler")) {
     say(rig, reply,
         "{\"path\":\"tinker://s1:train:0/sampler_weights/%s\","
         "\"sampling_session_id\":\"s1:sample:%ld\"}",
         "w", seq);
-  else
+  } else {
     say(rig, reply, "{\"path\":\"tinker://s1:train:0/%s\"}", "weights/a", 0);
+  }
 }
 
 static void serve(rig_t *rig) {
-  static const char *const submits[] = {
-      CREATE, FB, OPTIM, SAVE, ASAMPLE, "api/v1/load_weights",
-      "api/v1/save_weights_for_sampler"};
+  static const char *const submits[] = {CREATE,
+                                        FB,
+                                        OPTIM,
+                                        SAVE,
+                                        ASAMPLE,
+                                        "api/v1/load_weights",
+                                        "api/v1/save_weights_for_sampler"};
   script_new(&rig->script, rig->on);
   script_t *s = rig->script;
   script_always(s, TINKER__HTTP_POST, "api/v1/client/config", on_config, rig);
   script_always(s, TINKER__HTTP_POST, "api/v1/client/dynamic_config", on_empty,
                 rig);
-  script_always(s, TINKER__HTTP_POST, "api/v1/create_session", on_session,
-                rig);
+  script_always(s, TINKER__HTTP_POST, "api/v1/create_session", on_session, rig);
   script_always(s, TINKER__HTTP_POST, "api/v1/session_heartbeat", on_empty,
                 rig);
   script_always(s, TINKER__HTTP_POST, "api/v1/sessions/*", on_empty, rig);
@@ -254,8 +266,9 @@ static void serve(rig_t *rig) {
   script_always(s, TINKER__HTTP_POST, "api/v1/create_sampling_session",
                 on_sampling, rig);
   script_always(s, TINKER__HTTP_POST, RETRIEVE, on_retrieve, rig);
-  for (size_t i = 0; i < sizeof submits / sizeof submits[0]; i++)
+  for (size_t i = 0; i < sizeof submits / sizeof submits[0]; i++) {
     script_always(s, TINKER__HTTP_POST, submits[i], on_submit, rig);
+  }
 }
 
 void rig_init(rig_t *rig, const char *config) {
@@ -269,14 +282,13 @@ void rig_init(rig_t *rig, const char *config) {
 void rig_init_threads(rig_t *rig) {
   *rig = (rig_t){.config = "{}", .session = "s1"};
   tinker__mem_init(&rig->mem, NULL, 0);
-  int rc =
-      tinker__loop_background(&rig->on, &rig->mem, tinker__world_real());
+  int rc = tinker__loop_background(&rig->on, &rig->mem, tinker__world_real());
   must(rc == 0);
   serve(rig);
 }
 
-static void on_log(void *user, tinker_log_level_t level,
-                   const char *component, const char *message) {
+static void on_log(void *user, tinker_log_level_t level, const char *component,
+                   const char *message) {
   rig_t *rig = user;
   if (level < TINKER_LOG_WARNING) return;
   rig->log_lines++;
@@ -285,8 +297,7 @@ static void on_log(void *user, tinker_log_level_t level,
 
 int rig_client(rig_t *rig) {
   tinker_client_options_t o;
-  tinker__client_parts_t parts = {&rig->mem, rig->on,
-                                  script_http(rig->script)};
+  tinker__client_parts_t parts = {&rig->mem, rig->on, script_http(rig->script)};
   char why[128];
   tinker_client_options_init(&o);
   o.log_cb = on_log;
@@ -322,8 +333,9 @@ void rig_done(rig_t *rig) {
   if (rig->on == &rig->loop.base) fake_loop_run(&rig->loop);
   must(script_surprise(rig->script) == NULL);
   script_free(rig->script);
-  for (size_t i = 0; i < sizeof rig->kept / sizeof rig->kept[0]; i++)
+  for (size_t i = 0; i < sizeof rig->kept / sizeof rig->kept[0]; i++) {
     free(rig->kept[i]);
+  }
   if (rig->mem.live_blocks != 0) {
     fprintf(stderr, "rig: %zu blocks left\n", (size_t)rig->mem.live_blocks);
     abort();
@@ -337,7 +349,7 @@ tinker_trainer_t *rig_trainer(rig_t *rig) {
   tinker_trainer_options_init(&o);
   o.base_model = "tiny";
   must(tinker_client_create_trainer(rig->client, &o, NULL, NULL, NULL, &f) ==
-         0);
+       0);
   must(tinker_future_wait(f, 60000) == 0);
   must(tinker_future_get_trainer(f, &t) == 0);
   tinker_future_release(f);
@@ -348,7 +360,7 @@ tinker_sampler_t *rig_sampler(rig_t *rig) {
   tinker_future_t *f = NULL;
   tinker_sampler_t *s = NULL;
   must(tinker_client_create_sampler(rig->client, "tiny", NULL, NULL, NULL,
-                                      &f) == 0);
+                                    &f) == 0);
   must(tinker_future_wait(f, 60000) == 0);
   must(tinker_future_get_sampler(f, &s) == 0);
   tinker_future_release(f);
@@ -359,9 +371,10 @@ tinker_datum_t **rig_batch(size_t n, size_t len) {
   tinker_datum_t **batch = calloc(n, sizeof *batch);
   int32_t *tokens = calloc(len + 1, sizeof *tokens);
   for (size_t i = 0; i <= len; i++) tokens[i] = (int32_t)i;
-  for (size_t i = 0; i < n; i++)
-    must(tinker_datum_new_supervised(&batch[i], tokens, NULL, len + 1,
-                                       NULL) == 0);
+  for (size_t i = 0; i < n; i++) {
+    must(tinker_datum_new_supervised(&batch[i], tokens, NULL, len + 1, NULL) ==
+         0);
+  }
   free(tokens);
   return batch;
 }

@@ -17,12 +17,12 @@
   } while (0)
 void rig_fail(const char *file, int line, const char *what);
 
-#define FB       "api/v1/forward_backward"
-#define OPTIM    "api/v1/optim_step"
+#define FB "api/v1/forward_backward"
+#define OPTIM "api/v1/optim_step"
 #define RETRIEVE "api/v1/retrieve_future"
-#define ASAMPLE  "api/v1/asample"
-#define SAVE     "api/v1/save_weights"
-#define CREATE   "api/v1/create_model"
+#define ASAMPLE "api/v1/asample"
+#define SAVE "api/v1/save_weights"
+#define CREATE "api/v1/create_model"
 
 typedef struct rig_s {
   tinker__mem_t mem;

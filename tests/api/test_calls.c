@@ -15,8 +15,7 @@ Test(calls, client) {
   cr_assert_eq(rig_client(&rig), 0);
   cr_assert_eq(tinker_client_session_id(rig.client, id, sizeof id),
                TINKER_EAGAIN);
-  cr_assert_eq(tinker_client_get_capabilities(rig.client, NULL, NULL, NULL,
-                                              &f),
+  cr_assert_eq(tinker_client_get_capabilities(rig.client, NULL, NULL, NULL, &f),
                0);
   cr_assert_eq(tinker_future_get_capabilities(f, &c), TINKER_EAGAIN);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
@@ -60,14 +59,13 @@ Test(calls, options) {
   } newer = {.later = 0};
   tinker_options_init_sized(&newer, sizeof newer);
   newer.later = 1;
-  cr_assert_eq(tinker__client_new_on(&c, &newer.known, &parts, why,
-                                     sizeof why),
+  cr_assert_eq(tinker__client_new_on(&c, &newer.known, &parts, why, sizeof why),
                TINKER_ENOTSUP);
   cr_assert_null(c);
   newer.later = 0;
-  cr_assert_eq(tinker__client_new_on(&rig.client, &newer.known, &parts, why,
-                                     sizeof why),
-               0);
+  cr_assert_eq(
+      tinker__client_new_on(&rig.client, &newer.known, &parts, why, sizeof why),
+      0);
   rig_done(&rig);
   /* A real one: nothing is sent, it ends at once. */
   tinker_client_options_init(&o);
@@ -80,8 +78,7 @@ Test(calls, options) {
   cr_assert_eq(tinker_shutdown(10000), 0);
 }
 
-static int make(rig_t *rig, const char *model, uint32_t rank,
-                uint32_t freeze) {
+static int make(rig_t *rig, const char *model, uint32_t rank, uint32_t freeze) {
   tinker_trainer_options_t o;
   tinker_future_t *f = NULL;
   tinker_trainer_options_init(&o);
@@ -106,12 +103,11 @@ Test(calls, trainer) {
   cr_assert_eq(make(&rig, "m", 12, 0), TINKER_EINVAL);
   cr_assert_eq(make(&rig, "m", 8, 7), TINKER_EINVAL);
   cr_assert_eq(make(&rig, "m", 8, 8), TINKER_EINVAL);
-  cr_assert_eq(tinker_client_create_trainer_from_state(
-                   rig.client, "weights/a", 1, NULL, NULL, NULL, &f),
+  cr_assert_eq(tinker_client_create_trainer_from_state(rig.client, "weights/a",
+                                                       1, NULL, NULL, NULL, &f),
                TINKER_EINVAL);
   cr_assert_eq(tinker_client_create_trainer_from_state(
-                   rig.client, "tinker://r/weights/a", 1, NULL, NULL, NULL,
-                   &f),
+                   rig.client, "tinker://r/weights/a", 1, NULL, NULL, NULL, &f),
                0);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   cr_assert_eq(tinker_future_get_trainer(f, &t), 0);
@@ -136,8 +132,7 @@ Test(calls, trainer) {
   cr_assert(n == 1 && !strcmp(m->name, "step") && m->value == 1);
   tinker_future_release(f);
 
-  cr_assert_eq(tinker_trainer_save_state(t, "a/b", NULL, NULL, NULL, NULL,
-                                         &f),
+  cr_assert_eq(tinker_trainer_save_state(t, "a/b", NULL, NULL, NULL, NULL, &f),
                TINKER_EINVAL);
   cr_assert_eq(tinker_trainer_save_state(t, "a", NULL, NULL, NULL, NULL, &f),
                0);
@@ -196,8 +191,9 @@ static int build(const tinker_allocator_t *a) {
   tinker_input_t *input = NULL;
   tinker_datum_t *d = NULL, *e = NULL;
   int rc = tinker_input_new(&input, a);
-  for (int i = 0; i < 20 && !rc; i++)
+  for (int i = 0; i < 20 && !rc; i++) {
     rc = tinker_input_add_tokens(input, tokens, 2);
+  }
   if (!rc) rc = tinker_datum_new(&d, input, a);
   if (!rc) rc = tinker_datum_set_f32(d, "logprobs", values, 39, 0);
   if (!rc) rc = tinker_datum_set_f32(d, "logprobs", values, 13, 3);

@@ -41,10 +41,10 @@ Test(faults, numbered_again_byte_for_byte) {
     start(&rig, &t);
     tinker_datum_t **batch = rig_batch(2, 5);
     script_expect(rig.script, TINKER__HTTP_POST, FB, failures[i]);
-    cr_assert_eq(tinker_trainer_forward_backward(
-                     t, (const tinker_datum_t *const *)batch, 2, NULL, NULL,
-                     rig_seen, &seen, NULL),
-                 0);
+    cr_assert_eq(
+        tinker_trainer_forward_backward(t, (const tinker_datum_t *const *)batch,
+                                        2, NULL, NULL, rig_seen, &seen, NULL),
+        0);
     rig_run(&rig);
     cr_assert(rig_count(&rig, FB) == 1 && seen.calls == 0, "%zu", i);
     fake_loop_advance(&rig.loop, 10000);
@@ -107,9 +107,9 @@ Test(faults, rejected_number_is_used) {
   tinker_trainer_t *t;
   tinker_future_t *f;
   start(&rig, &t);
-  script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
-                (script_reply_t){.status = 422,
-                                 .body = "{\"detail\":\"bad beta1\"}"});
+  script_expect(
+      rig.script, TINKER__HTTP_POST, OPTIM,
+      (script_reply_t){.status = 422, .body = "{\"detail\":\"bad beta1\"}"});
   tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
   const tinker_error_t *e = ended(&rig, f, TINKER_EREJECTED);
   cr_assert(strstr(tinker_error_message(e), "optim_step (seq_id 1)"));
@@ -131,9 +131,10 @@ Test(faults, fatal_trainer) {
   seen_t seen[3] = {{0}};
   tinker_future_t *f;
   start(&rig, &t);
-  for (int i = 0; i < 60; i++)
+  for (int i = 0; i < 60; i++) {
     script_expect(rig.script, TINKER__HTTP_POST, SAVE,
                   (script_reply_t){.status = 503, .body = "down"});
+  }
   tinker_trainer_save_state(t, "a", NULL, NULL, NULL, NULL, &f);
   tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[0], NULL);
   tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[1], NULL);
@@ -145,9 +146,9 @@ Test(faults, fatal_trainer) {
   cr_assert(seen[1].calls == 1 && seen[1].status == TINKER_EFATAL);
   cr_assert_eq(rig_count(&rig, OPTIM), 0u);
   cr_assert_lt(rig_count(&rig, SAVE), 60u);
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[2],
-                                         NULL),
-               TINKER_EFATAL);
+  cr_assert_eq(
+      tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[2], NULL),
+      TINKER_EFATAL);
   cr_assert_eq(seen[2].calls, 0);
   tinker_future_release(f);
   tinker_trainer_t *u = rig_trainer(&rig);
@@ -247,12 +248,24 @@ Test(faults, polls_that_end) {
       {{.status = 401, .body = "x"}, 1, TINKER_EAUTH, 1, 0, "401"},
       {{.status = 400, .body = "bad"}, 4, TINKER_EREJECTED, 1, 0, "bad"},
       {{.body = "no json"}, 1, TINKER_EPROTO, 1, 0, ""},
-      {{.body = "{\"error\":\"NaN in q\",\"category\":\"user\"}"}, 1,
-       TINKER_ESERVER, 0, TINKER_CATEGORY_USER, "NaN in q"},
-      {{.body = "{\"error\":\"boom\",\"category\":\"server\"}"}, 1,
-       TINKER_ESERVER, 0, TINKER_CATEGORY_SERVER, "boom"},
-      {{.body = "{\"error\":\"?\"}"}, 1, TINKER_ESERVER, 0,
-       TINKER_CATEGORY_UNKNOWN, "?"},
+      {{.body = "{\"error\":\"NaN in q\",\"category\":\"user\"}"},
+       1,
+       TINKER_ESERVER,
+       0,
+       TINKER_CATEGORY_USER,
+       "NaN in q"},
+      {{.body = "{\"error\":\"boom\",\"category\":\"server\"}"},
+       1,
+       TINKER_ESERVER,
+       0,
+       TINKER_CATEGORY_SERVER,
+       "boom"},
+      {{.body = "{\"error\":\"?\"}"},
+       1,
+       TINKER_ESERVER,
+       0,
+       TINKER_CATEGORY_UNKNOWN,
+       "?"},
       {{.body = "{\"metrics\":5}"}, 1, TINKER_EPROTO, 1, 0, "metrics"}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     rig_t rig;
@@ -282,9 +295,9 @@ Test(faults, metadata_only) {
   tinker_future_t *f;
   start(&rig, &t);
   size_t at = rig_count(&rig, RETRIEVE);
-  expect_poll(&rig, (script_reply_t){
-                        .body = "{\"status\":\"complete_metadata\","
-                                "\"response_payload_size\":999999999}"});
+  expect_poll(&rig,
+              (script_reply_t){.body = "{\"status\":\"complete_metadata\","
+                                       "\"response_payload_size\":999999999}"});
   cr_assert_eq(step(&rig, t, &f), 0);
   cr_assert_eq(rig_count(&rig, RETRIEVE), at + 2);
   cr_assert(strstr(rig_request(&rig, RETRIEVE, at + 1)->body,
@@ -303,9 +316,10 @@ Test(faults, billing) {
   rig_init(&rig, "{\"billing_exception_max_pause_duration_sec\":12}");
   cr_assert_eq(rig_client(&rig), 0);
   tinker_trainer_t *t = rig_trainer(&rig);
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < 4; i++) {
     script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
                   (script_reply_t){.status = 402, .body = "blocked"});
+  }
   cr_assert_eq(step(&rig, t, &f), TINKER_EBILLING);
   cr_assert(tinker_error_is_fatal(tinker_future_error(f)));
   cr_assert(rig_count(&rig, OPTIM) >= 3);
@@ -406,8 +420,9 @@ Test(faults, backpressure) {
   fake_loop_advance(&rig.loop, 990);
   cr_assert_eq(rig_count(&rig, ASAMPLE), 1u);
   fake_loop_advance(&rig.loop, 5000);
-  for (int i = 0; i < 3; i++)
+  for (int i = 0; i < 3; i++) {
     cr_assert(seen[i].calls == 1 && seen[i].status == 0);
+  }
   cr_assert_eq(rig_count(&rig, ASAMPLE), 4u);
   cr_assert(strstr(rig_request(&rig, ASAMPLE, 0)->headers,
                    "X-Tinker-Sampling-Backpressure: 1\n"));

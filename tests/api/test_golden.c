@@ -11,11 +11,11 @@
 #include "wire/messages.h"
 #include "wire/sample.h"
 
-#define LOSSES   "8b74563e-2d9f-5603-9beb-a4ca4ca21857"
-#define SAVES    "6c081eb2-9404-5f5e-9005-70521477e319"
+#define LOSSES "8b74563e-2d9f-5603-9beb-a4ca4ca21857"
+#define SAVES "6c081eb2-9404-5f5e-9005-70521477e319"
 #define SAMPLING "a38e8f5a-2cac-5761-a957-29a308482d8b"
-#define DATUMS   "9145bcc9-bf85-514a-8f1a-d2bcd358128c"
-#define RESUMED  "session_98f4776a"
+#define DATUMS "9145bcc9-bf85-514a-8f1a-d2bcd358128c"
+#define RESUMED "session_98f4776a"
 
 static tinker__mem_t mem;
 static char golden[65536];
@@ -43,9 +43,9 @@ static char *rewritten(const tinker__bind_table_t *table, tinker__str_t body) {
   tinker__arena_init(&arena, &mem);
   tinker__buf_init(&out, &mem, 65536);
   void *message = calloc(1, table->size);
-  cr_assert_eq(tinker__message_decode(table, message, &arena, body, why,
-                                      sizeof why),
-               0, "%s", why);
+  cr_assert_eq(
+      tinker__message_decode(table, message, &arena, body, why, sizeof why), 0,
+      "%s", why);
   cr_assert_eq(tinker__message_encode(&out, table, message), 0);
   char *text = strdup(tinker__buf_cstr(&out));
   free(message);
@@ -99,9 +99,9 @@ static void sample_digest(tinker__str_t body, unsigned char out[32]) {
   tinker__arena_t arena;
   tinker__sample_request_t r;
   tinker__arena_init(&arena, &mem);
-  cr_assert_eq(tinker__sample_request_decode(&r, &arena, body, out, why,
-                                             sizeof why),
-               0, "%s", why);
+  cr_assert_eq(
+      tinker__sample_request_decode(&r, &arena, body, out, why, sizeof why), 0,
+      "%s", why);
   tinker__arena_free(&arena);
 }
 
@@ -162,9 +162,10 @@ Test(golden, losses) {
   const tinker_datum_t *ces[1] = {ce}, *rls[1] = {rl};
   tinker_loss_t loss;
   tinker_loss_init(&loss);
-  for (int i = 0; i < 2; i++)
+  for (int i = 0; i < 2; i++) {
     tinker_trainer_forward_backward(t, ces, 1, &loss, NULL, rig_seen, &seen,
                                     NULL);
+  }
   loss.kind = TINKER_LOSS_IMPORTANCE_SAMPLING;
   tinker_trainer_forward_backward(t, rls, 1, &loss, NULL, rig_seen, &seen,
                                   NULL);
@@ -256,9 +257,10 @@ Test(golden, resuming) {
   o.has_seed = 1;
   o.seed = 131;
   tinker_client_create_trainer(rig.client, &o, NULL, rig_seen, &seen, NULL);
-  for (int with = 0; with < 2; with++)
+  for (int with = 0; with < 2; with++) {
     tinker_client_create_trainer_from_state(rig.client, path, with, NULL,
                                             rig_seen, &seen, NULL);
+  }
   rig_run(&rig);
   fake_loop_advance(&rig.loop, 10000);
   rig_run(&rig);
@@ -284,8 +286,9 @@ Test(golden, saves) {
   tinker_trainer_t *t = make_trainer(&rig, 32);
   tinker_save_options_init(&o);
   o.overwrite = 1;
-  for (int i = 0; i < 2; i++)
+  for (int i = 0; i < 2; i++) {
     tinker_trainer_save_state(t, "step-100", &o, NULL, rig_seen, &seen, NULL);
+  }
   tinker_trainer_save_weights_for_sampler(t, "step-100", NULL, NULL, rig_seen,
                                           &seen, NULL);
   tinker_trainer_create_sampler(t, NULL, rig_seen, &seen, NULL);
@@ -354,10 +357,10 @@ Test(golden, sampling) {
   o[7].max_tokens = 1;
   o[7].prompt_logprobs = 1;
   o[7].topk_prompt_logprobs = 3;
-  for (int i = 0; i < 8; i++)
-    cr_assert_eq(tinker_sampler_sample(s, p, &o[i], NULL, rig_seen, &seen,
-                                       NULL),
-                 0);
+  for (int i = 0; i < 8; i++) {
+    cr_assert_eq(
+        tinker_sampler_sample(s, p, &o[i], NULL, rig_seen, &seen, NULL), 0);
+  }
   rig_run(&rig);
   cr_assert_eq(rig_count(&rig, ASAMPLE), 8u);
   same_sample("sample.json", rig_request(&rig, ASAMPLE, 0));

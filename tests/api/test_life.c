@@ -23,9 +23,10 @@ Test(life, cancel_before_the_number) {
   seen_t seen = {0};
   tinker_future_t *a, *b;
   start(&rig, &t);
-  script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
-                (script_reply_t){.delay_ms = 100,
-                                 .body = "{\"request_id\":\"optim_step-1-0\"}"});
+  script_expect(
+      rig.script, TINKER__HTTP_POST, OPTIM,
+      (script_reply_t){.delay_ms = 100,
+                       .body = "{\"request_id\":\"optim_step-1-0\"}"});
   tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &a);
   tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, &b);
   rig_run(&rig);
@@ -146,8 +147,7 @@ Test(life, inside_a_callback) {
   start(&rig, &in.trainer);
   tinker_trainer_optim_step(in.trainer, NULL, NULL, do_much, &in, NULL);
   park(&rig, SAVE);
-  tinker_trainer_save_state(in.trainer, "x", NULL, NULL, NULL, NULL,
-                            &in.other);
+  tinker_trainer_save_state(in.trainer, "x", NULL, NULL, NULL, NULL, &in.other);
   rig_run(&rig);
   cr_assert_eq(in.calls, 1);
   cr_assert_eq(in.wait_rc, TINKER_EDEADLK);
@@ -239,23 +239,22 @@ Test(life, drain) {
   tinker_trainer_t *t;
   seen_t op = {0}, drained = {0}, refused = {0};
   start(&rig, &t);
-  script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
-                (script_reply_t){.delay_ms = 3000,
-                                 .body = "{\"request_id\":\"optim_step-1-0\"}"});
+  script_expect(
+      rig.script, TINKER__HTTP_POST, OPTIM,
+      (script_reply_t){.delay_ms = 3000,
+                       .body = "{\"request_id\":\"optim_step-1-0\"}"});
   tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &op, NULL);
-  cr_assert_eq(tinker_client_drain(rig.client, 60000, rig_seen, &drained),
-               0);
+  cr_assert_eq(tinker_client_drain(rig.client, 60000, rig_seen, &drained), 0);
   cr_assert_eq(tinker_client_drain(rig.client, 1, rig_seen, &drained),
                TINKER_ECLOSED);
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &refused,
-                                         NULL),
-               TINKER_ECLOSED);
+  cr_assert_eq(
+      tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &refused, NULL),
+      TINKER_ECLOSED);
   fake_loop_advance(&rig.loop, 2000);
   cr_assert(op.calls == 0 && drained.calls == 0);
   fake_loop_advance(&rig.loop, 2000);
   cr_assert(op.calls == 1 && op.status == 0 && drained.calls == 1);
-  const script_request_t *q =
-      rig_request(&rig, "api/v1/sessions/s1/finish", 0);
+  const script_request_t *q = rig_request(&rig, "api/v1/sessions/s1/finish", 0);
   cr_assert(q && strstr(q->body, "\"success\""));
   tinker_trainer_release(t);
   rig_done(&rig);
@@ -271,12 +270,13 @@ Test(life, drain_cut_short) {
     start(&rig, &t);
     park(&rig, RETRIEVE);
     tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &op, NULL);
-    cr_assert_eq(tinker_client_drain(rig.client, by_close ? -1 : 700,
-                                     rig_seen, &drained),
+    cr_assert_eq(tinker_client_drain(rig.client, by_close ? -1 : 700, rig_seen,
+                                     &drained),
                  0);
     rig_run(&rig);
-    if (by_close)
+    if (by_close) {
       cr_assert_eq(tinker_client_close(rig.client, rig_seen, &closed), 0);
+    }
     fake_loop_advance(&rig.loop, 3000);
     cr_assert(op.calls == 1 && op.status == TINKER_ECLOSED);
     cr_assert(drained.calls == 1 && closed.calls == by_close);
@@ -295,8 +295,9 @@ Test(life, next) {
   tinker_future_t *f[3], *got;
   start(&rig, &t);
   cr_assert_eq(tinker_client_next(rig.client, -1, &got), TINKER_ENOENT);
-  for (int i = 0; i < 3; i++)
+  for (int i = 0; i < 3; i++) {
     tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f[i]);
+  }
   tinker_future_release(f[1]); /* nobody holds it: it is not listed */
   for (int i = 0; i < 2; i++) {
     cr_assert_eq(tinker_client_next(rig.client, 10000, &got), 0);
@@ -323,12 +324,14 @@ Test(life, no_session) {
                 (script_reply_t){.status = 401, .body = "who are you"});
   tinker_trainer_options_init(&o);
   o.base_model = "tiny";
-  for (int i = 0; i < 2; i++)
+  for (int i = 0; i < 2; i++) {
     tinker_client_create_trainer(rig.client, &o, NULL, rig_seen, &seen[i],
                                  NULL);
+  }
   fake_loop_advance(&rig.loop, 1000);
-  for (int i = 0; i < 2; i++)
+  for (int i = 0; i < 2; i++) {
     cr_assert(seen[i].calls == 1 && seen[i].status < 0);
+  }
   tinker_trainer_release(rig_trainer(&rig));
   rig_done(&rig);
 }
@@ -339,12 +342,13 @@ Test(life, log) {
   tinker_trainer_t *t;
   seen_t seen = {0};
   start(&rig, &t);
-  for (int i = 0; i < 4; i++)
-    script_expect(rig.script, TINKER__HTTP_POST, RETRIEVE,
-                  (script_reply_t){
-                      .delay_ms = 30000,
-                      .body = "{\"type\":\"try_again\",\"request_id\":\"x\","
-                              "\"queue_state\":\"paused_capacity\"}"});
+  for (int i = 0; i < 4; i++) {
+    script_expect(
+        rig.script, TINKER__HTTP_POST, RETRIEVE,
+        (script_reply_t){.delay_ms = 30000,
+                         .body = "{\"type\":\"try_again\",\"request_id\":\"x\","
+                                 "\"queue_state\":\"paused_capacity\"}"});
+  }
   tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, NULL);
   fake_loop_advance(&rig.loop, 200000);
   cr_assert_eq(seen.calls, 1);
@@ -402,10 +406,10 @@ static void play(rig_t *rig, scene_t *scene) {
   scene->rc[1] = tinker_trainer_forward_backward(
       t, (const tinker_datum_t *const *)batch, 3, NULL, NULL, rig_seen,
       &scene->seen[1], NULL);
-  scene->rc[2] = tinker_trainer_optim_step(t, NULL, NULL, rig_seen,
-                                           &scene->seen[2], NULL);
-  scene->rc[3] = tinker_trainer_create_sampler(t, NULL, rig_seen,
-                                               &scene->seen[3], &f);
+  scene->rc[2] =
+      tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &scene->seen[2], NULL);
+  scene->rc[3] =
+      tinker_trainer_create_sampler(t, NULL, rig_seen, &scene->seen[3], &f);
   fake_loop_advance(&rig->loop, 400000);
   if (!scene->rc[3]) {
     tinker_future_get_sampler(f, &s);
@@ -417,8 +421,8 @@ static void play(rig_t *rig, scene_t *scene) {
     tinker_input_add_tokens(p, (const int32_t[]){1}, 1);
     scene->rc[4] = tinker_sampler_sample(s, p, NULL, NULL, rig_seen,
                                          &scene->seen[4], NULL);
-    scene->rc[5] = tinker_client_get_capabilities(
-        rig->client, NULL, rig_seen, &scene->seen[5], NULL);
+    scene->rc[5] = tinker_client_get_capabilities(rig->client, NULL, rig_seen,
+                                                  &scene->seen[5], NULL);
     tinker_input_release(p);
   }
   fake_loop_advance(&rig->loop, 400000);
@@ -435,15 +439,16 @@ Test(life, memory_sweep, .timeout = 60) {
     rig_init(&rig, "{\"fwdbwd_max_chunk_len\":2}");
     rig.mem.fail_at = n;
     int rc = rig_client(&rig);
-    cr_assert(rc == 0 || rc == TINKER_ENOMEM, "%llu: %d",
-              (unsigned long long)n, rc);
+    cr_assert(rc == 0 || rc == TINKER_ENOMEM, "%llu: %d", (unsigned long long)n,
+              rc);
     if (rc == 0) play(&rig, &scene);
     made = atomic_load(&rig.mem.count);
     failed = n <= made;
-    if (rc == 0)
+    if (rc == 0) {
       rig_done(&rig);
-    else
+    } else {
       rig_drop(&rig);
+    }
     for (int i = 0; i < 6 && rc == 0; i++) {
       cr_assert_eq(scene.seen[i].calls, scene.rc[i] == 0, "%llu: call %d",
                    (unsigned long long)n, i);

@@ -17,28 +17,28 @@ Test(order, one_after_another) {
   cr_assert_eq(rig_client(&rig), 0);
   tinker_trainer_t *t = rig_trainer(&rig);
   tinker_datum_t **batch = rig_batch(2, 3);
-  script_expect(rig.script, TINKER__HTTP_POST, FB,
-                (script_reply_t){.delay_ms = 500,
-                                 .body = "{\"request_id\":"
-                                         "\"forward_backward-1-2\"}"});
+  script_expect(
+      rig.script, TINKER__HTTP_POST, FB,
+      (script_reply_t){.delay_ms = 500,
+                       .body = "{\"request_id\":\"forward_backward-1-2\"}"});
   cr_assert_eq(tinker_trainer_forward_backward(t, view(batch), 2, NULL, NULL,
                                                rig_seen, &seen[0], NULL),
                0);
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[1],
-                                         NULL),
-               0);
+  cr_assert_eq(
+      tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[1], NULL), 0);
   cr_assert_eq(tinker_trainer_forward(t, view(batch), 2, NULL, NULL, rig_seen,
                                       &seen[2], NULL),
                0);
-  cr_assert_eq(tinker_trainer_save_state(t, "a", NULL, NULL, rig_seen,
-                                         &seen[3], NULL),
-               0);
+  cr_assert_eq(
+      tinker_trainer_save_state(t, "a", NULL, NULL, rig_seen, &seen[3], NULL),
+      0);
   cr_assert_eq(seen[0].calls, 0); /* never before the call returns */
   rig_run(&rig);
   cr_assert(rig_count(&rig, FB) == 1 && rig_count(&rig, OPTIM) == 0);
   fake_loop_advance(&rig.loop, 500);
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < 4; i++) {
     cr_assert(seen[i].calls == 1 && seen[i].status == 0, "%d", i);
+  }
   cr_assert_eq(rig_seq(rig_request(&rig, FB, 0)), 1);
   cr_assert_eq(rig_seq(rig_request(&rig, OPTIM, 0)), 2);
   cr_assert_eq(rig_seq(rig_request(&rig, FB, 1)), 3);
@@ -61,8 +61,8 @@ static void check_combined(tinker_future_t *f, size_t n, const float *want,
   cr_assert_eq(tinker_forward_result_count(result), n);
   for (size_t i = 0; i < n; i++) {
     cr_assert_eq(tinker_forward_result_tensor(result, i, "logprobs", &v), 0);
-    cr_assert(v.count == 1 && v.ndim == 1 && v.f32[0] == want[i], "%zu: %f",
-              i, (double)v.f32[0]);
+    cr_assert(v.count == 1 && v.ndim == 1 && v.f32[0] == want[i], "%zu: %f", i,
+              (double)v.f32[0]);
   }
   cr_assert_eq(tinker_forward_result_metric(result, "loss:sum", &loss), 0);
   cr_assert_eq(loss, sum);
@@ -82,10 +82,10 @@ Test(order, chunk_one_last) {
   cr_assert_eq(rig_client(&rig), 0);
   tinker_trainer_t *t = rig_trainer(&rig);
   tinker_datum_t **batch = rig_batch(5, 3);
-  script_expect(rig.script, TINKER__HTTP_POST, FB,
-                (script_reply_t){.delay_ms = 70,
-                                 .body = "{\"request_id\":"
-                                         "\"forward_backward-2-2\"}"});
+  script_expect(
+      rig.script, TINKER__HTTP_POST, FB,
+      (script_reply_t){.delay_ms = 70,
+                       .body = "{\"request_id\":\"forward_backward-2-2\"}"});
   cr_assert_eq(tinker_trainer_forward_backward(t, view(batch), 5, NULL, NULL,
                                                NULL, NULL, &f),
                0);
@@ -122,8 +122,9 @@ Test(order, chunks_one_after_another) {
                                                NULL, NULL, &f),
                0);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
-  for (int i = 0; i < 3; i++)
+  for (int i = 0; i < 3; i++) {
     cr_assert_eq(rig_seq(rig_request(&rig, FB, (size_t)i)), i + 1);
+  }
   tinker_future_release(f);
   rig_batch_free(batch, 3);
   tinker_trainer_release(t);
@@ -171,13 +172,14 @@ Test(order, eight_polls) {
   rig_init(&rig, NULL);
   cr_assert_eq(rig_client(&rig), 0);
   tinker_trainer_t *t = rig_trainer(&rig);
-  for (int i = 0; i < 8; i++)
+  for (int i = 0; i < 8; i++) {
     script_expect(rig.script, TINKER__HTTP_POST, RETRIEVE,
                   (script_reply_t){.delay_ms = -1});
-  for (int i = 0; i < 12; i++)
-    cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen,
-                                           NULL),
-                 0);
+  }
+  for (int i = 0; i < 12; i++) {
+    cr_assert_eq(
+        tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, NULL), 0);
+  }
   rig_run(&rig);
   cr_assert_eq(rig_count(&rig, OPTIM), 12u);
   cr_assert_eq(script_parked(rig.script), 8u);

@@ -6,7 +6,7 @@
 #include "rig.h"
 
 #define THREADS 4
-#define CALLS   40
+#define CALLS 40
 
 static rig_t rig;
 static atomic_int called, ended_well, ended_badly;
@@ -22,10 +22,11 @@ static void check(bool right) {
 static void count(tinker_future_t *f, int status, void *user) {
   (void)user;
   atomic_fetch_add(&called, 1);
-  if (status == 0)
+  if (status == 0) {
     atomic_fetch_add(&ended_well, 1);
-  else
+  } else {
     atomic_fetch_add(&ended_badly, 1);
+  }
   check(tinker_future_status(f) == status);
 }
 
@@ -35,8 +36,8 @@ static void *work(void *user) {
   for (int i = 0; i < CALLS; i++) {
     tinker_future_t *f = NULL;
     bool quiet = i % 4 < 2;
-    check(!tinker_trainer_optim_step(t, NULL, NULL, quiet ? NULL : count,
-                                     NULL, &f));
+    check(!tinker_trainer_optim_step(t, NULL, NULL, quiet ? NULL : count, NULL,
+                                     &f));
     if (i % 4 == 1 || i % 4 == 3) tinker_future_cancel(f);
     if (i % 4 < 3) {
       int rc = tinker_future_wait(f, 60000);
@@ -67,8 +68,9 @@ Test(threads, many_at_once, .timeout = 120) {
   rig_init_threads(&rig);
   cr_assert_eq(rig_client(&rig), 0);
   for (int i = 0; i < 2; i++) trainers[i] = rig_trainer(&rig);
-  for (int i = 0; i < THREADS; i++)
+  for (int i = 0; i < THREADS; i++) {
     pthread_create(&threads[i], NULL, work, trainers[i % 2]);
+  }
   pthread_create(&threads[THREADS], NULL, take, NULL);
   for (int i = 0; i <= THREADS; i++) pthread_join(threads[i], NULL);
   for (int i = 0; i < 2; i++) tinker_trainer_release(trainers[i]);
@@ -87,8 +89,7 @@ static void *wait_long(void *user) {
 static void release_it(tinker_future_t *f, int status, void *user) {
   (void)f;
   (void)status;
-  *(tinker_client_t **)user =
-      tinker_client_release(*(tinker_client_t **)user);
+  *(tinker_client_t **)user = tinker_client_release(*(tinker_client_t **)user);
 }
 
 /* Released while another thread waits, and released in a callback. */
@@ -101,17 +102,16 @@ Test(threads, goes_away, .timeout = 120) {
     tinker_trainer_t *t = rig_trainer(&rig);
     script_expect(rig.script, TINKER__HTTP_POST, SAVE,
                   (script_reply_t){.delay_ms = -1});
-    cr_assert_eq(tinker_trainer_save_state(t, "a", NULL, NULL, NULL, NULL,
-                                           &f),
+    cr_assert_eq(tinker_trainer_save_state(t, "a", NULL, NULL, NULL, NULL, &f),
                  0);
     pthread_create(&thread, NULL, wait_long, f);
-    if (round % 2)
-      cr_assert_eq(tinker_client_get_capabilities(rig.client, NULL,
-                                                  release_it, &rig.client,
-                                                  NULL),
+    if (round % 2) {
+      cr_assert_eq(tinker_client_get_capabilities(rig.client, NULL, release_it,
+                                                  &rig.client, NULL),
                    0);
-    else
+    } else {
       rig.client = tinker_client_release(rig.client);
+    }
     pthread_join(thread, NULL);
     cr_assert_eq(tinker_shutdown(60000), 0);
     cr_assert_eq(atomic_load(&wrong), 0);

@@ -47,8 +47,9 @@ static void become(const faulty_t *s, char *const *argv, int out, pid_t test) {
 #ifdef __linux__
   prctl(PR_SET_PDEATHSIG, SIGKILL);
 #endif
-  if (getppid() == test && log >= 0 && dup2(out, 1) >= 0 && dup2(log, 2) >= 0)
+  if (getppid() == test && log >= 0 && dup2(out, 1) >= 0 && dup2(log, 2) >= 0) {
     execv(argv[0], argv);
+  }
   _exit(127);
 }
 
@@ -59,8 +60,9 @@ static void read_ready(faulty_t *s, int fd) {
             s->dir);
   fclose(f);
   const char *http = strstr(line, "http://127.0.0.1:");
-  if (http)
+  if (http) {
     snprintf(s->http, sizeof s->http, "%.*s", (int)strcspn(http, "\""), http);
+  }
 }
 
 void faulty_start(faulty_t *s, const char *const *flags, bool wait) {
@@ -70,9 +72,9 @@ void faulty_start(faulty_t *s, const char *const *flags, bool wait) {
   cr_assert(program && folder);
   snprintf(model, sizeof model, "qwen3_tied=%s", folder);
   const char *argv[MAX_ARGS] = {
-      program, "--model",  model,  "--socket", s->socket,     "--state",
-      "state", "--faults", "plan", "--listen", "127.0.0.1:0", "--threads",
-      "1"};
+      program,       "--model",   model,      "--socket", s->socket,
+      "--state",     "state",     "--faults", "plan",     "--listen",
+      "127.0.0.1:0", "--threads", "1"};
   size_t n = 13;
   for (; flags && *flags && n < MAX_ARGS - 1; flags++) argv[n++] = *flags;
   int ends[2];
@@ -126,8 +128,8 @@ void faulty_ledger(const faulty_t *s, char *text, size_t len) {
 }
 
 /* "key": "value" in the entry, the value whole or only its end. */
-static bool has(const char *entry, size_t n, const char *key,
-                const char *value, bool whole) {
+static bool has(const char *entry, size_t n, const char *key, const char *value,
+                bool whole) {
   char name[32], text[200];
   snprintf(name, sizeof name, "\"%s\":", key);
   const char *at = strstr(entry, name);
@@ -148,8 +150,9 @@ size_t faulty_count(const char *ledger, const char *event, const char *id,
     size_t n = strcspn(entry, "}");
     if (has(entry, n, "event", event, true) &&
         (!id || has(entry, n, "id", id, false)) &&
-        (!endpoint || has(entry, n, "endpoint", endpoint, true)))
+        (!endpoint || has(entry, n, "endpoint", endpoint, true))) {
       count++;
+    }
     entry += n;
   }
   return count;

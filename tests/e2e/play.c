@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BATCH      2
+#define BATCH 2
 #define TIMEOUT_MS 60000
 #define LEDGER_MAX (1 << 20)
 
@@ -85,9 +85,9 @@ ended_t play_create(play_t *p) {
 static void make_batch(tinker_datum_t **batch) {
   for (int i = 0; i < BATCH; i++) {
     for (int k = 0; k <= LEN; k++) text[i][k] = (7 * i + 3 * k + k * k) % 60;
-    cr_assert_eq(tinker_datum_new_supervised(&batch[i], text[i], NULL, LEN + 1,
-                                             NULL),
-                 0);
+    cr_assert_eq(
+        tinker_datum_new_supervised(&batch[i], text[i], NULL, LEN + 1, NULL),
+        0);
   }
 }
 
@@ -101,16 +101,20 @@ static int submit(play_t *p, int i, tinker_datum_t *const *batch,
   call.timeout_ms = p->timeout_ms[i];
   tinker_adam_params_init(&adam);
   adam.learning_rate = 0.02;
-  if (i == 2 * p->steps)
-    return tinker_trainer_save_state(p->trainer, "end", NULL, &call, NULL,
-                                     NULL, f);
-  if (i == 2 * p->steps + 1)
+  if (i == 2 * p->steps) {
+    return tinker_trainer_save_state(p->trainer, "end", NULL, &call, NULL, NULL,
+                                     f);
+  }
+  if (i == 2 * p->steps + 1) {
     return tinker_trainer_forward(p->trainer, data, 1, NULL, &call, NULL, NULL,
                                   f);
-  if (i == 2 * p->steps + 2)
+  }
+  if (i == 2 * p->steps + 2) {
     return tinker_trainer_create_sampler(p->trainer, &call, NULL, NULL, f);
-  if (i % 2)
+  }
+  if (i % 2) {
     return tinker_trainer_optim_step(p->trainer, &adam, &call, NULL, NULL, f);
+  }
   return tinker_trainer_forward_backward(p->trainer, data, BATCH, NULL, &call,
                                          NULL, NULL, f);
 }
@@ -204,11 +208,11 @@ static void check_number(const play_t *p, const ended_t *e, int seq) {
   size_t accepted = faulty_count(ledger, "accepted", id, NULL);
   cr_assert(applied <= 1 && accepted <= 1, "%s: %zu %zu", id, applied,
             accepted);
-  if (!e->code)
+  if (!e->code) {
     cr_assert_eq(applied, 1u, "%s: told that it was done", id);
-  else if (!(e->advice & UNKNOWN))
-    cr_assert_eq(applied, 0u, "%s: told that it was not done: %s", id,
-                 e->text);
+  } else if (!(e->advice & UNKNOWN)) {
+    cr_assert_eq(applied, 0u, "%s: told that it was not done: %s", id, e->text);
+  }
 }
 
 /* Every number is applied behind those before it. */
@@ -219,8 +223,8 @@ static void check_order(const play_t *p) {
     const char *id = strstr(at, tinker_trainer_model_id(p->trainer));
     if (!id) break;
     if (id < at + strcspn(at, "}") &&
-        sscanf(id + strlen(tinker_trainer_model_id(p->trainer)), ":%d",
-               &seq) == 1) {
+        sscanf(id + strlen(tinker_trainer_model_id(p->trainer)), ":%d", &seq) ==
+            1) {
       cr_assert_gt(seq, last, "%d applied behind %d", seq, last);
       last = seq;
     }
@@ -239,12 +243,13 @@ void play_check_ledger(const play_t *p) {
 }
 
 void play_check(const play_t *p, const ended_t *want) {
-  for (int i = 0; i < 2 * p->steps + 4; i++)
+  for (int i = 0; i < 2 * p->steps + 4; i++) {
     cr_assert(p->calls[i].code == want[i].code &&
                   p->calls[i].advice == want[i].advice,
               "call %d: %s, advice %x: %s", i,
               tinker_code_name(p->calls[i].code), p->calls[i].advice,
               p->calls[i].text);
+  }
 }
 
 void play_check_undisturbed(const play_t *p) {

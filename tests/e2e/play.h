@@ -15,13 +15,13 @@ enum {
   DRAWN = 16, /* tokens of a sample */
   MAX_CALLS = 2 * LONG_STEPS + 4
 };
-#define FB(step)    (2 * (step))
+#define FB(step) (2 * (step))
 #define OPTIM(step) (2 * (step) + 1)
-#define SAVE        (2 * STEPS)
-#define FORWARD     (2 * STEPS + 1)
-#define SAMPLER     (2 * STEPS + 2)
-#define DRAW        (2 * STEPS + 3)
-#define CALLS       (2 * STEPS + 4)
+#define SAVE (2 * STEPS)
+#define FORWARD (2 * STEPS + 1)
+#define SAMPLER (2 * STEPS + 2)
+#define DRAW (2 * STEPS + 3)
+#define CALLS (2 * STEPS + 4)
 
 /* Advice of an error, as bits. */
 enum { UNKNOWN = 1, RETRIABLE = 2, FATAL = 4, RECOVER = 8 };
@@ -42,8 +42,8 @@ typedef struct play_s {
   tinker_trainer_t *trainer;
   const char *const *flags; /* of the service */
   int steps;
-  int chunks;  /* requests of a forward_backward */
-  bool apart;  /* each call waits for the one before */
+  int chunks;                    /* requests of a forward_backward */
+  bool apart;                    /* each call waits for the one before */
   int64_t timeout_ms[MAX_CALLS]; /* deadlines, 0 = the client's */
   ended_t calls[MAX_CALLS];
   float weights[LEN]; /* log-probabilities: what the weights are */

@@ -16,12 +16,13 @@ static const char *const inline_flags[] = {"--inline-result", "1", NULL};
 static const char *const chunk_flags[] = {"--client-config", "chunks", NULL};
 
 /* Nobody notices. */
-static void unnoticed(const char *rules, size_t least,
-                      const char *const *flags, int tcp) {
-  if (tcp)
+static void unnoticed(const char *rules, size_t least, const char *const *flags,
+                      int tcp) {
+  if (tcp) {
     play_begin_tcp(&hit, 1, rules, flags);
-  else
+  } else {
     play_begin(&hit, rules, flags);
+  }
   ended_t e = play_create(&hit);
   cr_assert_eq(e.code, 0, "%s", e.text);
   play_train(&hit);
@@ -32,6 +33,7 @@ static void unnoticed(const char *rules, size_t least,
   play_end(&hit);
 }
 
+/* clang-format off */
 #define ON(endpoint_, more_) "{\"endpoint\":\"" endpoint_ "\"," more_ "}"
 /* One of each kind of request that is sent again. */
 #define EACH(more_)                                                            \
@@ -47,6 +49,7 @@ static void unnoticed(const char *rules, size_t least,
   ON("retrieve_future", "\"of\":\"optim_step\",\"nth\":1," more_) ","          \
   ON("retrieve_future", "\"of\":\"asample\",\"nth\":1," more_)
 /* --- the way is disturbed --- */
+/* clang-format on */
 
 Test(faults, drop) {
   unnoticed(EACH("\"act\":\"drop\""), 11, NULL, 0);
@@ -80,23 +83,28 @@ Test(faults, delay) {
   unnoticed(EACH("\"act\":\"delay\",\"ms\":150"), 11, NULL, 0);
 }
 
+/* clang-format off */
 Test(faults, duplicate) {
   unnoticed(EACH("\"act\":\"duplicate\"") "," ON("create_session",
                                                  "\"act\":\"duplicate\""),
             12, NULL, 0);
 }
+/* clang-format on */
 
+/* clang-format off */
 Test(faults, reorder) {
   unnoticed(ON("forward_backward", "\"nth\":2,\"act\":\"reorder\"") ","
             ON("optim_step", "\"nth\":1,\"act\":\"reorder\""),
             2, NULL, 0);
 }
+/* clang-format on */
 
 Test(faults, announced_results) {
   unnoticed(ON("retrieve_future", "\"nth\":3,\"act\":\"drop\""), 1,
             inline_flags, 0);
 }
 
+/* clang-format off */
 Test(faults, results_that_are_cut_when_announced) {
 #define CUT "\"act\":\"cut\",\"bytes\":40"
   unnoticed(ON("retrieve_future", "\"seq_id\":1,\"nth\":1," CUT) ","
@@ -104,12 +112,14 @@ Test(faults, results_that_are_cut_when_announced) {
             ON("retrieve_future", "\"seq_id\":3,\"nth\":2," CUT),
             3, inline_flags, 0);
 }
+/* clang-format on */
 
 /* --- answers of something in between, and of a busy service --- */
 
 #define HTML                                                                   \
   "\"content_type\":\"text/html\",\"body\":\"<html>bad gateway</html>\""
 
+/* clang-format off */
 Test(faults, statuses_of_posts) {
   unnoticed(
       ON("client/config", "\"nth\":1,\"act\":\"status\",\"status\":503,"
@@ -130,7 +140,9 @@ Test(faults, statuses_of_posts) {
                     "\"retry_after\":1"),
       13, NULL, 0);
 }
+/* clang-format on */
 
+/* clang-format off */
 Test(faults, statuses_of_polls) {
   unnoticed(
       ON("retrieve_future", "\"nth\":2,\"act\":\"status\",\"status\":408,"
@@ -147,13 +159,16 @@ Test(faults, statuses_of_polls) {
                             "\"status\",\"status\":503"),
       8, NULL, 0);
 }
+/* clang-format on */
 
+/* clang-format off */
 #define BILLING "\"nth\":1,\"act\":\"status\",\"status\":402"
 Test(faults, billing_pauses) {
   unnoticed(ON("optim_step", BILLING) ","
             ON("retrieve_future", "\"of\":\"forward_backward\"," BILLING),
             2, NULL, 0);
 }
+/* clang-format on */
 
 Test(faults, billing_pauses_samples) {
   unnoticed(ON("asample", BILLING), 1, NULL, 0);
@@ -167,6 +182,7 @@ Test(faults, json_by_another_name) {
             3, NULL, 0);
 }
 
+/* clang-format off */
 Test(faults, pauses) {
   unnoticed(ON("optim_step", "\"seq_id\":2,\"act\":\"pause\",\"ms\":300") ","
             ON("forward_backward",
@@ -177,6 +193,7 @@ Test(faults, pauses) {
             ON("asample", "\"act\":\"pause\",\"ms\":300"),
             4, NULL, 0);
 }
+/* clang-format on */
 
 /* --- what the caller has to know --- */
 
@@ -193,7 +210,7 @@ static void told(const char *rules, const char *const *flags,
 }
 
 #define FAILS(call_, code_, advice_)                                           \
-  [call_] = { .code = (code_), .advice = (advice_) }
+  [call_] = {.code = (code_), .advice = (advice_)}
 
 Test(faults, forgotten_but_applied) {
   told(ON("optim_step", "\"seq_id\":4,\"act\":\"forget\""), NULL,
@@ -208,19 +225,22 @@ Test(faults, forgotten_and_not_applied) {
   play_end(&hit);
 }
 
+/* clang-format off */
 /* The result of a sample is drawn again, and the same. */
 Test(faults, forgotten_sample) {
   unnoticed(ON("asample", "\"nth\":1,\"act\":\"forget\"") ","
             ON("asample", "\"nth\":1,\"act\":\"forget\",\"applied\":false"),
             2, NULL, 0);
 }
+/* clang-format on */
 
 Test(faults, corrupted) {
   ended_t want[MAX_CALLS] = {{0}};
   for (int i = OPTIM(1); i < CALLS - 1; i++) want[i].code = TINKER_ESERVER;
   told(ON("optim_step", "\"seq_id\":4,\"act\":\"corrupt\""), NULL, want);
-  for (int i = OPTIM(1); i < CALLS - 1; i++)
+  for (int i = OPTIM(1); i < CALLS - 1; i++) {
     cr_assert_eq(hit.calls[i].category, TINKER_CATEGORY_SERVER);
+  }
   play_end(&hit);
 }
 
@@ -232,8 +252,7 @@ Test(faults, crash) {
   hit.apart = true;
   cr_assert_eq(play_create(&hit).code, 0);
   play_train(&hit);
-  play_check(&hit,
-             (ended_t[MAX_CALLS]){FAILS(FB(1), TINKER_ESERVER, 0)});
+  play_check(&hit, (ended_t[MAX_CALLS]){FAILS(FB(1), TINKER_ESERVER, 0)});
   play_check_ledger(&hit);
   play_check_fired(&hit, 1);
   cr_assert_eq(hit.calls[FB(1)].category, TINKER_CATEGORY_SERVER);
@@ -242,15 +261,15 @@ Test(faults, crash) {
 
 /* From `first` on the trainer is fatal: refused or not sent. */
 static void want_fatal(ended_t *want, int first) {
-  for (int i = first; i < CALLS - 1; i++)
+  for (int i = first; i < CALLS - 1; i++) {
     want[i] = (ended_t){.code = TINKER_EFATAL, .advice = FATAL | RECOVER};
+  }
 }
 
 /* The session's end: the trainer is fatal, the client is over, and another
  * one begins again. */
 Test(faults, session_gone) {
-  ended_t want[MAX_CALLS] = {
-      FAILS(OPTIM(1), TINKER_ESESSION, FATAL | RECOVER)};
+  ended_t want[MAX_CALLS] = {FAILS(OPTIM(1), TINKER_ESESSION, FATAL | RECOVER)};
   want_fatal(want, FB(2));
   told(ON("optim_step", "\"seq_id\":4,\"nth\":1,\"act\":\"session_gone\""),
        NULL, want);
@@ -268,18 +287,16 @@ Test(faults, session_gone) {
 
 /* A number that nobody has read is a hole in the order. */
 Test(faults, key_refused_for_a_post) {
-  ended_t want[MAX_CALLS] = {
-      FAILS(OPTIM(1), TINKER_EAUTH, FATAL | RECOVER)};
+  ended_t want[MAX_CALLS] = {FAILS(OPTIM(1), TINKER_EAUTH, FATAL | RECOVER)};
   want_fatal(want, FB(2));
-  told(ON("optim_step", "\"nth\":2,\"act\":\"status\",\"status\":401"),
-       NULL, want);
+  told(ON("optim_step", "\"nth\":2,\"act\":\"status\",\"status\":401"), NULL,
+       want);
   play_end(&hit);
 }
 
 Test(faults, body_too_large) {
   static const char *const flags[] = {"--max-body", "400", NULL};
-  ended_t want[MAX_CALLS] = {
-      FAILS(FB(0), TINKER_EREJECTED, FATAL | RECOVER)};
+  ended_t want[MAX_CALLS] = {FAILS(FB(0), TINKER_EREJECTED, FATAL | RECOVER)};
   want_fatal(want, OPTIM(0));
   told(ON("get_info", "\"act\":\"delay\",\"ms\":1"), flags, want);
   play_end(&hit);
@@ -301,30 +318,29 @@ Test(faults, portal_answers_a_post) {
 }
 
 Test(faults, redirect_of_a_post) {
-  unnoticed(ON("optim_step",
-               "\"nth\":1,\"act\":\"status\",\"status\":302"), 1, NULL, 0);
+  unnoticed(ON("optim_step", "\"nth\":1,\"act\":\"status\",\"status\":302"), 1,
+            NULL, 0);
 }
 
+/* clang-format off */
 Test(faults, portal_answers_what_can_be_asked_again) {
   unnoticed(ON("retrieve_future", "\"seq_id\":3," PORTAL) ","
             ON("retrieve_future", "\"seq_id\":4," PORTAL) ","
-            ON("retrieve_future", "\"seq_id\":5,\"nth\":1,\"act\":"
-                                  "\"status\",\"status\":302") ","
+            ON("retrieve_future", "\"seq_id\":5,\"nth\":1,\"act\":\"status\",\"status\":302") ","
             ON("asample", PORTAL) "," ON("get_info", PORTAL), 5, NULL, 0);
 }
+/* clang-format on */
 
 Test(faults, result_by_another_name) {
-  told(ON("retrieve_future",
-          "\"seq_id\":3,\"nth\":1,\"act\":\"content_type\","
-          "\"content_type\":\"text/plain\""),
+  told(ON("retrieve_future", "\"seq_id\":3,\"nth\":1,\"act\":\"content_type\","
+                             "\"content_type\":\"text/plain\""),
        NULL, (ended_t[MAX_CALLS]){FAILS(FB(1), TINKER_EPROTO, UNKNOWN)});
   play_end(&hit);
 }
 
 Test(faults, json_named_protobuf) {
-  told(ON("retrieve_future",
-          "\"seq_id\":4,\"nth\":1,\"act\":\"content_type\","
-          "\"content_type\":\"application/x-protobuf\""),
+  told(ON("retrieve_future", "\"seq_id\":4,\"nth\":1,\"act\":\"content_type\","
+                             "\"content_type\":\"application/x-protobuf\""),
        NULL, (ended_t[MAX_CALLS]){{0}});
   play_end(&hit);
 }
@@ -340,19 +356,20 @@ Test(faults, result_that_cannot_be_read) {
 
 /* A poll that is never answered ends with its call's deadline. */
 Test(faults, hanging_poll) {
-  play_begin(&hit,
-             ON("retrieve_future", "\"seq_id\":4,\"act\":\"hang\""), NULL);
+  play_begin(&hit, ON("retrieve_future", "\"seq_id\":4,\"act\":\"hang\""),
+             NULL);
   hit.timeout_ms[OPTIM(1)] = 300;
   cr_assert_eq(play_create(&hit).code, 0);
   play_train(&hit);
-  play_check(&hit, (ended_t[MAX_CALLS]){
-                       FAILS(OPTIM(1), TINKER_ETIMEDOUT, UNKNOWN)});
+  play_check(&hit,
+             (ended_t[MAX_CALLS]){FAILS(OPTIM(1), TINKER_ETIMEDOUT, UNKNOWN)});
   play_check_ledger(&hit);
   play_check_fired(&hit, 1);
   play_check_undisturbed(&hit);
   play_end(&hit);
 }
 
+/* clang-format off */
 /* Without a deadline near, the client's own limits for a poll (90 s) and for a
  * submission (60 s) bring both through: too long for every day. */
 Test(hanging, limits_of_the_client, .timeout = 300) {
@@ -370,6 +387,7 @@ Test(hanging, limits_of_the_client, .timeout = 300) {
   play_check_undisturbed(&hit);
   play_end(&hit);
 }
+/* clang-format on */
 
 /* --- what has no number is never repeated by itself --- */
 
@@ -431,9 +449,8 @@ Test(faults, called_too_early) {
   play_connect(&hit, hit.service.url);
   tinker_trainer_options_init(&o);
   o.base_model = "qwen3_tied";
-  cr_assert_eq(tinker_client_create_trainer(hit.client, &o, NULL, NULL, NULL,
-                                            &f),
-               0);
+  cr_assert_eq(
+      tinker_client_create_trainer(hit.client, &o, NULL, NULL, NULL, &f), 0);
   faulty_start(&hit.service, NULL, false);
   ended_t e = play_wait(0, f);
   cr_assert_eq(e.code, 0, "%s", e.text);
@@ -480,9 +497,10 @@ Test(faults, too_many_samples) {
   cr_assert_eq(tinker_input_add_tokens(prompt, (int32_t[]){1, 2, 3}, 3), 0);
   tinker_sampling_params_init(&o);
   o.max_tokens = 4;
-  for (int i = 0; i < SAMPLES; i++)
+  for (int i = 0; i < SAMPLES; i++) {
     cr_assert_eq(tinker_sampler_sample(s, prompt, &o, NULL, NULL, NULL, &f[i]),
                  0);
+  }
   for (int i = 0; i < SAMPLES; i++) {
     ended_t e = play_wait(0, f[i]);
     cr_assert_eq(e.code, 0, "%s", e.text);
@@ -510,6 +528,7 @@ static void create_somehow(play_t *p) {
   cr_assert_eq(e.code, 0, "%s", e.text);
 }
 
+/* clang-format off */
 /* flags: of the service, or NULL. */
 static void mix(int seed, const char *const *flags, int chunks) {
   static const char rules[] =
@@ -527,6 +546,7 @@ static void mix(int seed, const char *const *flags, int chunks) {
   play_check_undisturbed(&hit);
   play_end(&hit);
 }
+/* clang-format on */
 
 #define MIX(seed_)                                                             \
   Test(faults, mix_##seed_) {                                                  \

@@ -46,11 +46,10 @@ static void open_client(client_t *c, const char *url) {
   tinker__mem_init(&c->mem, NULL, 0);
   atomic_init(&c->done, 0);
   atomic_init(&c->closed, 0);
-  cr_assert_eq(
-      tinker__loop_background(&c->loop, &c->mem, tinker__world_real()), 0);
-  cr_assert_eq(
-      tinker__curl_new(&c->http, c->loop, &options, why, sizeof(why)), 0, "%s",
-      why);
+  cr_assert_eq(tinker__loop_background(&c->loop, &c->mem, tinker__world_real()),
+               0);
+  cr_assert_eq(tinker__curl_new(&c->http, c->loop, &options, why, sizeof(why)),
+               0, "%s", why);
 }
 
 static void on_closed(void *user) {
@@ -128,8 +127,7 @@ static bool is_over(void *user) {
 }
 
 static void finish(call_t *call) {
-  cr_assert_eq(tinker__loop_wait(call->client->loop, is_over, call, FAR_MS),
-               0);
+  cr_assert_eq(tinker__loop_wait(call->client->loop, is_over, call, FAR_MS), 0);
 }
 
 static void end(call_t *call) {
@@ -153,11 +151,13 @@ static void expect(client_t *c, tinker__http_request_t request, int error,
 }
 
 static tinker__http_request_t post(const char *path, bool numbered) {
-  return (tinker__http_request_t){.lane = TINKER__LANE_SUBMIT,
-                                  .method = TINKER__HTTP_POST,
-                                  .path = path,
-                                  .body = TINKER__STR("{\"a\":1}"),
-                                  .numbered = numbered};
+  return (tinker__http_request_t){
+      .lane = TINKER__LANE_SUBMIT,
+      .method = TINKER__HTTP_POST,
+      .path = path,
+      .body = TINKER__STR("{\"a\":1}"),
+      .numbered = numbered,
+  };
 }
 
 static const char *socket_path(void) {
@@ -296,8 +296,8 @@ Test(http, a_mutation_without_number_is_delivered_once, .timeout = 120) {
     deaths_t d;
     client_t c;
     atomic_init(&d.arrived, 0);
-    tiny_server_t *server = tiny_server_new(round ? socket_path() : NULL, 64,
-                                            true, die_reused, &d);
+    tiny_server_t *server =
+        tiny_server_new(round ? socket_path() : NULL, 64, true, die_reused, &d);
     open_client(&c, tiny_server_url(server));
     expect(&c, post("/first", true), 0, 200, true);
     expect(&c, post("/once", false), TINKER_ETRANSPORT, 0, true);
@@ -329,7 +329,8 @@ static tiny_reply_t misbehave(void *user, const tiny_request_t *r) {
   if (!strcmp(r->path, "/cut")) {
     return (tiny_reply_t){
         .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort",
-        .close = true};
+        .close = true,
+    };
   }
   if (!strcmp(r->path, "/moved")) {
     return (tiny_reply_t){.bytes = "HTTP/1.1 302 Found\r\nLocation: /cut\r\n"
@@ -338,7 +339,8 @@ static tiny_reply_t misbehave(void *user, const tiny_request_t *r) {
   if (!strcmp(r->path, "/interim")) {
     return (tiny_reply_t){
         .bytes = "HTTP/1.1 103 Hints\r\nRetry-After: 9\r\n\r\n"
-                 "HTTP/1.1 204 No Content\r\n\r\n"};
+                 "HTTP/1.1 204 No Content\r\n\r\n",
+    };
   }
   return (tiny_reply_t){.bytes = TINY_OK("9", "123456789")};
 }
@@ -440,8 +442,7 @@ static bool all_over(void *user) {
 
 /* A submit that comes back sooner than the parked ones would shows that it
  * did not wait behind them. */
-Test(http, parked_requests_hold_up_nobody_and_end_with_close,
-     .timeout = 120) {
+Test(http, parked_requests_hold_up_nobody_and_end_with_close, .timeout = 120) {
   static call_t calls[PARKED];
   park_t p;
   client_t c;

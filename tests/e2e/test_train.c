@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define MODEL "qwen3_tied"
-#define LEN   12
+#define LEN 12
 #define BATCH 4
 
 static tinker_client_t *client;
@@ -25,13 +25,12 @@ static const tinker_datum_t *const *view(void) {
 
 static void setup(void) {
   char why[256] = "";
-  cr_assert_eq(tinker_client_new(&client, NULL, why, sizeof why), 0, "%s",
-               why);
+  cr_assert_eq(tinker_client_new(&client, NULL, why, sizeof why), 0, "%s", why);
   for (int i = 0; i < BATCH; i++) {
     for (int k = 0; k <= LEN; k++) text[i][k] = (7 * i + 3 * k + k * k) % 60;
-    cr_assert_eq(tinker_datum_new_supervised(&batch[i], text[i], NULL, LEN + 1,
-                                             NULL),
-                 0);
+    cr_assert_eq(
+        tinker_datum_new_supervised(&batch[i], text[i], NULL, LEN + 1, NULL),
+        0);
   }
 }
 
@@ -101,8 +100,8 @@ static void steps(tinker_trainer_t *t, int n, double *losses) {
 
 static tinker_trainer_t *resume(const char *path, int with_optimizer) {
   tinker_future_t *f = NULL;
-  int rc = tinker_client_create_trainer_from_state(
-      client, path, with_optimizer, NULL, NULL, NULL, &f);
+  int rc = tinker_client_create_trainer_from_state(client, path, with_optimizer,
+                                                   NULL, NULL, NULL, &f);
   return trainer_of(well(rc, f));
 }
 
@@ -160,9 +159,10 @@ static void draw(tinker_sampler_t *s, tinker_trainer_t *same_bits) {
   cr_assert_eq(tinker_future_get_sample(well(rc, f), &r), 0);
   const tinker_sequence_t *q = tinker_sample_result_sequences(r, &n);
   cr_assert_eq(n, 3u);
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < n; i++) {
     cr_assert(q[i].count == 5 && !q[i].stopped && q[i].logprobs &&
               q[i].sequence_id[0]);
+  }
   const float *prompt = tinker_sample_result_prompt_logprobs(r, &n);
   if (same_bits) check_prompt(same_bits, prompt, n);
   tinker_future_release(f);
@@ -212,19 +212,18 @@ Test(train, chunks) {
   double loss, sum = 0;
   tinker_trainer_t *t = new_trainer();
   tinker_datum_t *small[BATCH];
-  for (int i = 0; i < BATCH; i++)
-    cr_assert_eq(tinker_datum_new_supervised(&small[i], text[i], NULL, 3,
-                                             NULL),
+  for (int i = 0; i < BATCH; i++) {
+    cr_assert_eq(tinker_datum_new_supervised(&small[i], text[i], NULL, 3, NULL),
                  0);
+  }
   for (int i = 0; i < MANY; i++) many[i] = small[i % BATCH];
-  int rc =
-      tinker_trainer_forward(t, many, MANY, NULL, NULL, NULL, NULL, &f);
+  int rc = tinker_trainer_forward(t, many, MANY, NULL, NULL, NULL, NULL, &f);
   cr_assert_eq(tinker_future_get_forward(well(rc, f), &r), 0);
   cr_assert_eq(tinker_forward_result_count(r), (size_t)MANY);
   for (size_t i = 0; i < MANY; i++) {
     cr_assert_eq(tinker_forward_result_tensor(r, i, "logprobs", &v), 0);
-    cr_assert_eq(
-        tinker_forward_result_tensor(r, i % BATCH, "logprobs", &first), 0);
+    cr_assert_eq(tinker_forward_result_tensor(r, i % BATCH, "logprobs", &first),
+                 0);
     cr_assert(v.count == 2 && v.f32[0] == first.f32[0] &&
               v.f32[1] == first.f32[1]);
     sum -= (double)v.f32[0] + (double)v.f32[1];
@@ -323,9 +322,10 @@ Test(train, drains) {
   cr_assert_eq(tinker_input_add_tokens(p, text[1], LEN), 0);
   tinker_sampling_params_init(&o);
   o.max_tokens = 4;
-  for (int i = 0; i < 100; i++)
+  for (int i = 0; i < 100; i++) {
     cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, on_sample, NULL, NULL),
                  0);
+  }
   cr_assert_eq(tinker_client_drain(client, 120000, on_drained, NULL), 0);
   tinker_input_release(p);
   tinker_sampler_release(s);

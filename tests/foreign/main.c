@@ -59,15 +59,15 @@ int tinker__sha256_new(tinker__sha256_t **out, tinker__mem_t *mem) {
 
 int tinker__sha256_add(tinker__sha256_t *h, const void *data, size_t len) {
   const unsigned char *p = data;
-  for (size_t i = 0; i < len; i++)
-    h->h = (h->h ^ p[i]) * 0x100000001b3u;
+  for (size_t i = 0; i < len; i++) h->h = (h->h ^ p[i]) * 0x100000001b3u;
   return 0;
 }
 
 int tinker__sha256_end(tinker__sha256_t *h,
                        unsigned char out[TINKER__SHA256_LEN]) {
-  for (size_t i = 0; i < TINKER__SHA256_LEN; i++)
+  for (size_t i = 0; i < TINKER__SHA256_LEN; i++) {
     out[i] = (unsigned char)(h->h >> i % 8 * 8);
+  }
   tinker__mem_free(h->mem, h);
   return 0;
 }
@@ -85,8 +85,7 @@ int tinker__sha256(const void *data, size_t len,
 
 void tinker__hex(const void *data, size_t len, char *out) {
   const unsigned char *p = data;
-  for (size_t i = 0; i < len; i++)
-    snprintf(out + 2 * i, 3, "%02x", p[i]);
+  for (size_t i = 0; i < len; i++) snprintf(out + 2 * i, 3, "%02x", p[i]);
 }
 
 int main(void) {

@@ -6,14 +6,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Touches every value, so that a wrong bound is seen. */
 static double sum(const tinker__fb_output_t *o) {
   double s = 0;
-  for (size_t i = 0; i < o->datum_count; i++)
+  for (size_t i = 0; i < o->datum_count; i++) {
     for (size_t f = 0; f < o->datums[i].field_count; f++) {
       const tinker__tensor_view_t *t = &o->datums[i].fields[f].tensor;
-      for (size_t k = 0; k < t->count; k++)
+      for (size_t k = 0; k < t->count; k++) {
         s += t->dtype == TINKER__DTYPE_F32
                  ? (double)((const float *)t->data)[k]
                  : (double)((const int64_t *)t->data)[k];
+      }
     }
+  }
   return s;
 }
 
@@ -36,8 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     tinker__fb_output_t parts[2] = {o, o};
     volatile double seen = sum(&o);
     (void)seen;
-    if (!tinker__fb_output_combine(&both, &arena, parts, 2, why, sizeof(why)))
+    if (!tinker__fb_output_combine(&both, &arena, parts, 2, why, sizeof(why))) {
       tinker__fb_output_encode(&out, &mem, &both);
+    }
     tinker__buf_clear(&out);
     tinker__fb_output_encode_json(&out, &o);
   }

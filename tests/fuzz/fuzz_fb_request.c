@@ -11,13 +11,15 @@ static void again(const tinker__fb_request_t *r, tinker__arena_t *arena) {
   tinker__fb_request_t same;
   char why[256];
   if (!tinker__fb_request_encode(&b, arena->mem, &r->view, why, sizeof(why))) {
-    if (tinker__wire_body_stamp(&b, r->view.model_id, r->view.seq_id))
+    if (tinker__wire_body_stamp(&b, r->view.model_id, r->view.seq_id)) {
       __builtin_trap();
+    }
     int rc = tinker__fb_request_decode(&same, arena, tinker__wire_body_str(&b),
                                        TINKER__FB_PROTO, false, 1u << 24, why,
                                        sizeof(why));
-    if (!rc && memcmp(r->digest, same.digest, sizeof(same.digest)) != 0)
+    if (!rc && memcmp(r->digest, same.digest, sizeof(same.digest)) != 0) {
       __builtin_trap();
+    }
   }
   tinker__wire_body_free(&b);
 }
@@ -33,8 +35,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   tinker__mem_init(&mem, NULL, 1u << 27);
   tinker__arena_init(&arena, &mem);
   if (tinker__fb_request_decode(&r, &arena, body, format, false, 1u << 20, why,
-                                sizeof(why)) == 0)
+                                sizeof(why)) == 0) {
     again(&r, &arena);
+  }
   tinker__arena_free(&arena);
   if (atomic_load(&mem.live_blocks)) __builtin_trap();
   return 0;

@@ -21,7 +21,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   memset(&x, 0, sizeof(x));
   tinker__mem_init(&mem, NULL, 0);
   x.reply = (tinker__http_reply_t){
-      .retry_after_ms = -1, .should_retry = -1, .content_length = -1};
+      .retry_after_ms = -1,
+      .should_retry = -1,
+      .content_length = -1,
+  };
   tinker__buf_init(&x.reply.body, &mem, 64);
   while (at < end && *at != '\n') {
     const char *stop = memchr(at, '\n', (size_t)(end - at));

@@ -20,8 +20,9 @@ static void numbers(tinker__mem_t *mem, tinker__str_t text) {
   tinker__json_init(&j, mem, text.ptr, text.len);
   bool real = tinker__json_f32_array(&j, &f, &k, 1000, true);
   if (ok && (!wide || !real || n != m || n != k)) __builtin_trap();
-  for (size_t x = 0; ok && x < n; x++)
+  for (size_t x = 0; ok && x < n; x++) {
     if (i[x] != l[x]) __builtin_trap();
+  }
   tinker__mem_free(mem, i);
   tinker__mem_free(mem, l);
   tinker__mem_free(mem, f);

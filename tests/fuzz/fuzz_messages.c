@@ -60,11 +60,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!tinker__message_decode(t, &any, &arena, body, why, sizeof(why)) &&
       !tinker__message_encode(&first, t, &any)) {
     if (tinker__message_decode(t, &any, &arena, tinker__buf_str(&first), why,
-                               sizeof(why)))
+                               sizeof(why))) {
       __builtin_trap();
+    }
     tinker__message_encode(&second, t, &any);
-    if (!tinker__str_eq(tinker__buf_str(&first), tinker__buf_str(&second)))
+    if (!tinker__str_eq(tinker__buf_str(&first), tinker__buf_str(&second))) {
       __builtin_trap();
+    }
   }
   tinker__reply_classify(&reply, &arena, TINKER__STR("application/json"), body,
                          why, sizeof(why));

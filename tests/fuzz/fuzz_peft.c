@@ -14,8 +14,10 @@ static void read_back(tinker__mem_t *mem, const tinker__peft_config_t *c) {
   tinker__buf_t b;
   tinker__buf_init(&b, mem, 1u << 20);
   tinker__peft_config_write(&b, c);
-  if (tinker__peft_config_parse(&again, mem, tinker__buf_str(&b), NULL, 0) != 0)
+  if (tinker__peft_config_parse(&again, mem, tinker__buf_str(&b), NULL, 0) !=
+      0) {
     __builtin_trap();
+  }
   if (again.rank != c->rank || again.targets != c->targets) __builtin_trap();
   tinker__mem_free(mem, again.base_model);
   tinker__buf_free(&b);
@@ -31,8 +33,10 @@ static const tinker__model_config_t *model(void) {
   tinker__mem_init(&mem, NULL, 0);
   tinker__buf_init(&text, &mem, 1u << 16);
   if (tinker__file_read(tinker__world_real(), path, &text, NULL, 0) != 0 ||
-      tinker__config_parse(&config, &mem, tinker__buf_str(&text), NULL, 0) != 0)
+      tinker__config_parse(&config, &mem, tinker__buf_str(&text), NULL, 0) !=
+          0) {
     __builtin_trap();
+  }
   tinker__buf_free(&text);
   return &config;
 }
@@ -44,14 +48,17 @@ static void check_adapter(tinker__mem_t *mem, const uint8_t *data,
       .rank = 1,
       .alpha = 1,
       .targets = TINKER__LORA_BIT(TINKER__LORA_Q) |
-                 TINKER__LORA_BIT(TINKER__LORA_LM_HEAD)};
+                 TINKER__LORA_BIT(TINKER__LORA_LM_HEAD),
+  };
   tinker__safetensors_t *st = NULL;
   char name[TINKER__PEFT_NAME_MAX], why[256];
-  if (tinker__safetensors_parse(&st, mem, data, size, why, sizeof why) != 0)
+  if (tinker__safetensors_parse(&st, mem, data, size, why, sizeof why) != 0) {
     return;
+  }
   if (tinker__peft_check(st, &config, model(), why, sizeof why) == 0) {
-    if (tinker__safetensors_len(st) != 2 + 2 * model()->num_layers)
+    if (tinker__safetensors_len(st) != 2 + 2 * model()->num_layers) {
       __builtin_trap();
+    }
     for (uint32_t layer = 0; layer < model()->num_layers; layer++) {
       tinker__peft_tensor_name(name, TINKER__LORA_Q, layer, TINKER__LORA_B);
       if (!tinker__safetensors_find(st, tinker__str(name))) __builtin_trap();

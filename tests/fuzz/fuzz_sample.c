@@ -11,12 +11,14 @@ static void request(tinker__arena_t *arena, tinker__str_t body) {
   unsigned char a[TINKER__SHA256_LEN], b[TINKER__SHA256_LEN];
   tinker__wire_body_t own;
   char why[256];
-  if (tinker__sample_request_decode(&r, arena, body, a, why, sizeof(why)))
+  if (tinker__sample_request_decode(&r, arena, body, a, why, sizeof(why))) {
     return;
+  }
   if (!tinker__sample_request_encode(&own, arena->mem, &r)) {
     int64_t seq = r.seq_id < 0 ? 0 : r.seq_id;
-    if (tinker__wire_body_stamp(&own, r.sampling_session_id, seq))
+    if (tinker__wire_body_stamp(&own, r.sampling_session_id, seq)) {
       __builtin_trap();
+    }
     int rc = tinker__sample_request_decode(
         &same, arena, tinker__wire_body_str(&own), b, why, sizeof(why));
     if (!rc && r.seq_id >= 0 && memcmp(a, b, sizeof(a)) != 0) __builtin_trap();
@@ -48,10 +50,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   tinker__str_t body = {(const char *)data + 1, size - 1};
   tinker__mem_init(&mem, NULL, 1u << 27);
   tinker__arena_init(&arena, &mem);
-  if (data[0] % 3 == 0)
+  if (data[0] % 3 == 0) {
     request(&arena, body);
-  else
+  } else {
     result(&arena, body, data[0] % 3 == 1);
+  }
   tinker__arena_free(&arena);
   if (atomic_load(&mem.live_blocks)) __builtin_trap();
   return 0;

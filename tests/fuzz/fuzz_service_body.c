@@ -19,11 +19,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
   if (len == 0) return 0;
   tinker__mem_init(&mem, NULL, (size_t)256 << 20);
   tinker__service_t service = {.mem = &mem};
-  tinker__work_in_t in = {
-      .kind = (tinker__op_kind_t)(data[0] % 8),
-      .base = &base,
-      .format = data[0] & 8 ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
-      .body = {(const char *)data + 1, len - 1}};
+  tinker__work_in_t in = {.kind = (tinker__op_kind_t)(data[0] % 8),
+                          .base = &base,
+                          .format = data[0] & 8 ? TINKER__FORMAT_PROTO
+                                                : TINKER__FORMAT_JSON,
+                          .body = {(const char *)data + 1, len - 1}};
   tinker__work_fb_head(&mem, in.body, in.format, &head, why, sizeof why);
   tinker__body_digest(&mem, in.body, "a", digest);
   if (tinker__work_parse(&work, &service, &in, &status, why, sizeof why) == 0) {

@@ -23,7 +23,7 @@
 #include "service/listener.h"
 
 #define CALLS_PER_SERVICE 300
-#define MAX_POLLS         20000
+#define MAX_POLLS 20000
 
 enum {
   ACCEPT_PROTO = 1,
@@ -131,23 +131,25 @@ static void start(void) {
   tinker__stage_t stage;
   tinker__service_model_t folder = {"m", TINKER_SOURCE_DIR
                                     "/tests/golden/models/qwen3_tied"};
-  tinker__service_config_t config = {.mem = &mem,
-                                     .world = &world,
-                                     .engine = tinker__engine_cpu(),
-                                     .threads = 1,
-                                     .state_dir = state,
-                                     .faults = plan,
-                                     .models = &folder,
-                                     .n_models = 1,
-                                     .max_body = 1 << 16,
-                                     .max_tokens = 256,
-                                     .max_models = 8,
-                                     .max_samples = 16,
-                                     .inline_result = 64,
-                                     .poll_ms = 2,
-                                     .keep_ms = 1000,
-                                     .snapshot_ms = 1,
-                                     .log = on_log};
+  tinker__service_config_t config = {
+      .mem = &mem,
+      .world = &world,
+      .engine = tinker__engine_cpu(),
+      .threads = 1,
+      .state_dir = state,
+      .faults = plan,
+      .models = &folder,
+      .n_models = 1,
+      .max_body = 1 << 16,
+      .max_tokens = 256,
+      .max_models = 8,
+      .max_samples = 16,
+      .inline_result = 64,
+      .poll_ms = 2,
+      .keep_ms = 1000,
+      .snapshot_ms = 1,
+      .log = on_log,
+  };
   int rc = tinker__service_start(&service, &config, &stage, why, sizeof why);
   must(rc == 0, why, NULL);
 }
@@ -175,8 +177,10 @@ static void remove_tree(const char *dir) {
 
 static void call_open(call_t *c, unsigned flags) {
   tinker__req_t *r = &c->req;
-  *c = (call_t){.key = flags & WITH_KEY ? "k" : NULL,
-                .encoding = flags & ZSTD ? "zstd" : NULL};
+  *c = (call_t){
+      .key = flags & WITH_KEY ? "k" : NULL,
+      .encoding = flags & ZSTD ? "zstd" : NULL,
+  };
   tinker__list_init(&r->link);
   tinker__list_init(&r->timer_link);
   r->service = service;
@@ -220,8 +224,7 @@ static void call_do(call_t *c, const char *method, char *path) {
   if (r->route && tinker__req_unpack(r)) {
     c->parked = r->route->handler(service, r) == TINKER__PARKED;
     pthread_mutex_lock(&lock);
-    while (c->parked && !c->resumed)
-      pthread_cond_wait(&answered, &lock);
+    while (c->parked && !c->resumed) pthread_cond_wait(&answered, &lock);
     pthread_mutex_unlock(&lock);
   }
   check_reply(c);
@@ -292,14 +295,10 @@ static void make_all(void) {
   make_model(1);
   make_model(0);
   snprintf(body, sizeof body,
-           "{\"model_id\":\"%s\",\"seq_id\":1,"
-           "\"path\":\"w\"}",
-           model);
+           "{\"model_id\":\"%s\",\"seq_id\":1,\"path\":\"w\"}", model);
   make("request_id", id, sizeof id, "save_weights", body);
   snprintf(body, sizeof body,
-           "{\"model_id\":\"%s\",\"seq_id\":2,"
-           "\"path\":\"s\"}",
-           model);
+           "{\"model_id\":\"%s\",\"seq_id\":2,\"path\":\"s\"}", model);
   make("request_id", id, sizeof id, "save_weights_for_sampler", body);
   snprintf(body, sizeof body,
            "{\"session_id\":\"%s\",\"sampling_session_seq_id\":0,"
@@ -440,8 +439,7 @@ static void prepare(void) {
 
 static const tinker__route_t *pick(unsigned n) {
   size_t count = 0;
-  while (tinker__routes[count].method)
-    count++;
+  while (tinker__routes[count].method) count++;
   return &tinker__routes[n % count];
 }
 

@@ -19,8 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (tinker__state_parse(&again, &mem, tinker__buf_str(&buf), why,
                             sizeof why) ||
         memcmp(h.base, again.base, 65) != 0 || h.step != again.step ||
-        h.lora.seed != again.lora.seed || h.lora.rank != again.lora.rank)
+        h.lora.seed != again.lora.seed || h.lora.rank != again.lora.rank) {
       __builtin_trap();
+    }
   }
   tinker__buf_free(&buf);
   if (atomic_load(&mem.live_blocks)) __builtin_trap();

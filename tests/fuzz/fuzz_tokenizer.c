@@ -15,8 +15,9 @@ static tinker_tokenizer_t *small(void) {
   static tinker_tokenizer_t *t;
   if (!t && tinker_tokenizer_new_from_file(
                 &t, TINKER_SOURCE_DIR "/tests/golden/tokenizers/llama3.json",
-                NULL, NULL, 0) != 0)
+                NULL, NULL, 0) != 0) {
     abort();
+  }
   return t;
 }
 
@@ -29,8 +30,9 @@ static void check_stream(tinker_tokenizer_t *t, const int32_t *ids, size_t n,
   for (size_t i = 0; i <= n; i++) {
     int rc = i < n ? tinker_tokenizer_stream_push(s, ids[i], &part, &part_len)
                    : tinker_tokenizer_stream_finish(s, &part, &part_len);
-    if (rc || at + part_len > len || memcmp(want + at, part, part_len) != 0)
+    if (rc || at + part_len > len || memcmp(want + at, part, part_len) != 0) {
       abort();
+    }
     at += part_len;
   }
   if (at != len) abort();
@@ -72,9 +74,10 @@ static void check_pattern(tinker__str_t pattern) {
       tinker__split_compile(&split, &mem, tinker__buf_str(&b), false, true,
                             NULL, 0) == 0) {
     pcre2_match_data *room = tinker__split_room(&split, &mem);
-    if (room)
+    if (room) {
       pcre2_match(split.code, (PCRE2_SPTR)sample, sizeof sample - 1, 0,
                   PCRE2_NO_UTF_CHECK, room, NULL);
+    }
     pcre2_match_data_free(room);
     tinker__split_free(&split);
   }
@@ -92,16 +95,18 @@ static void use(tinker_tokenizer_t *t) {
   size_t size = tinker_tokenizer_vocab_size(t);
   if (tinker_tokenizer_encode(t, text, sizeof text - 1,
                               TINKER_ENCODE_ADD_SPECIAL, &ids, &n) == 0) {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
       if (ids[i] < 0 || (size_t)ids[i] >= size) abort();
+    }
     if (tinker_tokenizer_decode(t, ids, n, 0, &back, &len) != 0) abort();
     tinker_tokenizer_free(t, back);
   }
   tinker_tokenizer_free(t, ids);
   for (size_t i = 0; i < size && i < 1000; i++) {
     tinker_tokenizer_is_special(t, (int32_t)i);
-    if (tinker_tokenizer_token_bytes(t, (int32_t)i, &bytes, &len) == 0)
+    if (tinker_tokenizer_token_bytes(t, (int32_t)i, &bytes, &len) == 0) {
       tinker_tokenizer_token_id(t, bytes, len, &id);
+    }
   }
 }
 
@@ -113,19 +118,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *rest = (const char *)data + 1;
   switch (data[0]) {
   case 0:
-    if (tinker_tokenizer_new_from_bytes(&t, rest, size - 1, NULL, NULL, 0) == 0)
+    if (tinker_tokenizer_new_from_bytes(&t, rest, size - 1, NULL, NULL, 0) ==
+        0) {
       use(t);
+    }
     tinker_tokenizer_release(t);
     break;
-  case 1:
-    check_text(rest, size - 1);
-    break;
-  case 2:
-    check_pattern((tinker__str_t){rest, size - 1});
-    break;
+  case 1: check_text(rest, size - 1); break;
+  case 2: check_pattern((tinker__str_t){rest, size - 1}); break;
   default:
-    for (; n < 256 && 2 * n + 3 <= size; n++)
+    for (; n < 256 && 2 * n + 3 <= size; n++) {
       ids[n] = (data[2 * n + 1] << 8 | data[2 * n + 2]) % 600;
+    }
     check_ids(ids, n, NULL, 0);
   }
   return 0;

@@ -45,11 +45,13 @@ static int show(cli_t *c, tinker__adapter_t *a) {
   tinker__slot_t *slot = NULL;
   int rc = c->api->slot_new(c->base, a, TOKENS, &slot, c->why, sizeof c->why);
   if (rc) return rc;
-  tinker__decode_item_t item = {.slot = slot,
-                                .tokens = c->tokens,
-                                .n = TOKENS,
-                                .on_row = answer,
-                                .user = c};
+  tinker__decode_item_t item = {
+      .slot = slot,
+      .tokens = c->tokens,
+      .n = TOKENS,
+      .on_row = answer,
+      .user = c,
+  };
   rc = c->api->decode(c->engine, &item, 1, NULL, c->why, sizeof c->why);
   if (!rc) printf("\n");
   c->api->slot_free(slot);
@@ -60,19 +62,24 @@ static int step(cli_t *c, tinker__train_t *t) {
   static const tinker__loss_config_t loss = {.kind =
                                                  TINKER__LOSS_CROSS_ENTROPY};
   static const tinker__optim_params_t adam = {
-      .learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8};
+      .learning_rate = 0.01,
+      .beta1 = 0.9,
+      .beta2 = 0.95,
+      .eps = 1e-8,
+  };
   float weights[TOKENS], logprobs[TOKENS], losses[TOKENS];
   tinker__optim_metrics_t m;
   tinker__pass_t *p = NULL;
-  for (size_t i = 0; i < TOKENS; i++)
-    weights[i] = 1;
-  tinker__train_datum_t d = {.tokens = c->tokens,
-                             .n = TOKENS,
-                             .targets = c->targets,
-                             .k = 1,
-                             .weights = weights,
-                             .out_logprobs = logprobs,
-                             .out_loss = losses};
+  for (size_t i = 0; i < TOKENS; i++) weights[i] = 1;
+  tinker__train_datum_t d = {
+      .tokens = c->tokens,
+      .n = TOKENS,
+      .targets = c->targets,
+      .k = 1,
+      .weights = weights,
+      .out_logprobs = logprobs,
+      .out_loss = losses,
+  };
   int rc =
       c->api->pass_begin(t, &d, 1, &loss, false, &p, c->why, sizeof c->why);
   if (rc) return rc;
@@ -84,11 +91,13 @@ static int step(cli_t *c, tinker__train_t *t) {
 }
 
 static int do_write(cli_t *c, unsigned rank, unsigned set, const char *dir) {
-  tinker__lora_config_t config = {.rank = rank,
-                                  .seed = 10 * rank + set,
-                                  .train_attn = set & 1,
-                                  .train_mlp = set & 2,
-                                  .train_unembed = set & 4};
+  tinker__lora_config_t config = {
+      .rank = rank,
+      .seed = 10 * rank + set,
+      .train_attn = set & 1,
+      .train_mlp = set & 2,
+      .train_unembed = set & 4,
+  };
   tinker__train_t *t = NULL;
   tinker__adapter_t *a = NULL;
   int rc = c->api->train_new(c->base, &config, &t, c->why, sizeof c->why);

@@ -35,8 +35,7 @@ static void encode(tinker_tokenizer_t *t, uint32_t flags, const char *text,
     return;
   }
   write_u32((uint32_t)(4 * n));
-  for (size_t i = 0; i < n; i++)
-    write_u32((uint32_t)ids[i]);
+  for (size_t i = 0; i < n; i++) write_u32((uint32_t)ids[i]);
   tinker_tokenizer_free(t, ids);
 }
 
@@ -81,26 +80,13 @@ static void stream(tinker_tokenizer_t *t, const int32_t *ids, size_t n) {
 static void answer(tinker_tokenizer_t *t, int op, char *data, size_t len) {
   int32_t *ids = (int32_t *)(void *)data; /* from malloc: aligned */
   switch (op) {
-  case 'e':
-    encode(t, 0, data, len);
-    break;
-  case 'E':
-    encode(t, TINKER_ENCODE_ADD_SPECIAL, data, len);
-    break;
-  case 't':
-    encode(t, TINKER_ENCODE_SPECIAL_TEXT, data, len);
-    break;
-  case 'd':
-    decode(t, 0, ids, len / 4);
-    break;
-  case 'D':
-    decode(t, TINKER_DECODE_SKIP_SPECIAL, ids, len / 4);
-    break;
-  case 's':
-    stream(t, ids, len / 4);
-    break;
-  default:
-    answer_failure(TINKER_EINVAL);
+  case 'e': encode(t, 0, data, len); break;
+  case 'E': encode(t, TINKER_ENCODE_ADD_SPECIAL, data, len); break;
+  case 't': encode(t, TINKER_ENCODE_SPECIAL_TEXT, data, len); break;
+  case 'd': decode(t, 0, ids, len / 4); break;
+  case 'D': decode(t, TINKER_DECODE_SKIP_SPECIAL, ids, len / 4); break;
+  case 's': stream(t, ids, len / 4); break;
+  default: answer_failure(TINKER_EINVAL);
   }
 }
 
@@ -129,8 +115,8 @@ int main(int argc, char **argv) {
   if (argc < 2) return 1;
   tinker_tokenizer_options_init(&options);
   options.no_jit = argc > 2 && strcmp(argv[2], "nojit") == 0;
-  int rc = tinker_tokenizer_new_from_file(&t, argv[1], &options, why,
-                                          sizeof why);
+  int rc =
+      tinker_tokenizer_new_from_file(&t, argv[1], &options, why, sizeof why);
   if (rc) {
     printf("%s: %s\n", tinker_code_name(rc), why);
     return 2;

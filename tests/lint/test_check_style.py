@@ -13,6 +13,14 @@ CASES = [
     ("void f(char *s) {\n  strcpy(s, s);\n}\n", "banned call: strcpy"),
     ("void *f(void) {\n  return malloc(1);\n}\n", "memory not through"),
     ("/* malloc(1) */\nint f(void) {\n  return g(\"free(\");\n}\n", None),
+    ("int f(int a) {\n  if (a)\n    return 1;\n  return 0;\n}\n",
+     "statement without braces"),
+    ("int f(int a) {\n  while (a > 1 &&\n         g(a))\n    a--;\n"
+     "  return 0;\n}\n", "a.c:3: statement without braces"),
+    ("int f(int a) {\n  if (a) {\n    g();\n  } else\n    h();\n}\n",
+     "statement without braces"),
+    ("int f(int a) {\n  if (a) return 1;\n  while (a > 1 &&\n"
+     "         g(a)) {\n    a--;\n  }\n  return 0;\n}\n", None),
     ("static const int table[] = {\n" + "  1,\n" * 200 + "};\n"
      "int f(void) {\n  return 0;\n}\n", None),
 ]

@@ -21,9 +21,10 @@ int tinker__fail_sweep(int (*body)(tinker__mem_t *mem, void *user), void *user,
     size_t live = atomic_load(&mem.live_blocks);
     uint64_t tried = atomic_load(&mem.count);
     if (live) return complain(n, "blocks left:", (long long)live);
-    if (tried < n)
+    if (tried < n) {
       return rc ? complain(n, "without a failure the code was", rc)
                 : (int)(n - 1);
+    }
     if (rc != expected_code) return complain(n, "the code was", rc);
   }
   return complain(MAX_SWEEP, "no end after", MAX_SWEEP);

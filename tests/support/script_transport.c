@@ -67,8 +67,8 @@ static char *copy_headers(const tinker__http_request_t *r) {
   assert(out);
   *at = '\0';
   for (size_t i = 0; i < r->header_count; i++) {
-    at += snprintf(at, n - (size_t)(at - out), "%s: %s\n",
-                   r->headers[i].name, r->headers[i].value);
+    at += snprintf(at, n - (size_t)(at - out), "%s: %s\n", r->headers[i].name,
+                   r->headers[i].value);
   }
   return out;
 }
@@ -78,18 +78,20 @@ static script_request_t *record(script_t *s, const tinker__http_request_t *r) {
   s->requests = realloc(s->requests, n * sizeof(*s->requests));
   assert(s->requests);
   script_request_t *q = &s->requests[s->request_count++];
-  *q = (script_request_t){.lane = r->lane,
-                          .method = r->method,
-                          .path = copy(r->path),
-                          .content_type = copy(r->content_type),
-                          .accept = copy(r->accept),
-                          .headers = copy_headers(r),
-                          .idempotency_key = copy(r->idempotency_key),
-                          .body = malloc(r->body.len + 1),
-                          .body_len = r->body.len,
-                          .numbered = r->numbered,
-                          .timeout_ms = r->timeout_ms,
-                          .at_ms = tinker__loop_now(s->loop)};
+  *q = (script_request_t){
+      .lane = r->lane,
+      .method = r->method,
+      .path = copy(r->path),
+      .content_type = copy(r->content_type),
+      .accept = copy(r->accept),
+      .headers = copy_headers(r),
+      .idempotency_key = copy(r->idempotency_key),
+      .body = malloc(r->body.len + 1),
+      .body_len = r->body.len,
+      .numbered = r->numbered,
+      .timeout_ms = r->timeout_ms,
+      .at_ms = tinker__loop_now(s->loop),
+  };
   assert(q->body);
   if (r->body.len) memcpy(q->body, r->body.ptr, r->body.len);
   q->body[r->body.len] = '\0';
@@ -160,7 +162,10 @@ static void fill(const script_reply_t *in, tinker__http_reply_t *out,
 static void finish(exchange_t *x, const script_reply_t *in) {
   tinker__http_request_t *request = x->request;
   tinker__http_reply_t reply = {
-      .retry_after_ms = -1, .should_retry = -1, .content_length = -1};
+      .retry_after_ms = -1,
+      .should_retry = -1,
+      .content_length = -1,
+  };
   tinker__buf_init(&reply.body, x->script->loop->mem, request->reply_max);
   fill(in, &reply, request->reply_max);
   tinker__timer_stop(x->script->loop, &x->timer);
@@ -282,7 +287,11 @@ void script_always(script_t *script, tinker__http_method_t method,
                    const char *path, script_fn fn, void *user) {
   assert(script->always_count < MAX_STEPS);
   script->always[script->always_count++] = (step_t){
-      .method = method, .path = copy(path), .fn = fn, .user = user};
+      .method = method,
+      .path = copy(path),
+      .fn = fn,
+      .user = user,
+  };
 }
 
 size_t script_count(const script_t *script) {

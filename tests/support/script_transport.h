@@ -11,15 +11,15 @@
 #include "loop/loop.h"
 
 typedef struct script_reply_s {
-  int error;            /* TINKER_E..., 0 = a reply */
-  bool sent;            /* with an error: may the server have it? */
-  int status;           /* 0 = 200 */
+  int error;                /* TINKER_E..., 0 = a reply */
+  bool sent;                /* with an error: may the server have it? */
+  int status;               /* 0 = 200 */
   const char *content_type; /* NULL = application/json */
-  const char *body;     /* NULL = empty; must live until delivered */
-  size_t body_len;      /* 0 = strlen(body) */
-  int64_t delay_ms;     /* 0 = next turn; -1 = never (until canceled) */
-  int64_t retry_after_ms; /* 0 = none */
-  int should_retry;     /* 0 = none, 1 = true, -1 = false */
+  const char *body;         /* NULL = empty; must live until delivered */
+  size_t body_len;          /* 0 = strlen(body) */
+  int64_t delay_ms;         /* 0 = next turn; -1 = never (until canceled) */
+  int64_t retry_after_ms;   /* 0 = none */
+  int should_retry;         /* 0 = none, 1 = true, -1 = false */
 } script_reply_t;
 
 /* What was sent, for the test to look at. Strings are copies. */

@@ -110,7 +110,7 @@ static bool write_all(int fd, const char *bytes, size_t len) {
 
 /* False when the connection is to be closed. */
 static bool answer(const conn_t *c, const tiny_reply_t *reply) {
-  size_t len = reply->len ? reply->len
+  size_t len = reply->len     ? reply->len
                : reply->bytes ? strlen(reply->bytes)
                               : 0;
   if (!write_all(c->fd, reply->bytes, len)) return false;
@@ -179,8 +179,8 @@ tiny_server_t *tiny_server_new(const char *unix_path, int backlog,
   s->handler = handler;
   s->user = user;
   pthread_mutex_init(&s->lock, NULL);
-  s->listener = unix_path ? listen_unix(s, unix_path, backlog)
-                          : listen_tcp(s, backlog);
+  s->listener =
+      unix_path ? listen_unix(s, unix_path, backlog) : listen_tcp(s, backlog);
   if (s->listener < 0) abort();
   if (accepting) tiny_server_accept(s);
   return s;

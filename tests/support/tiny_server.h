@@ -43,8 +43,10 @@ void tiny_server_free(tiny_server_t *server);
 /* Is `line` one of the headers of head? Whole line, exact case. */
 bool tiny_has_header(const char *head, const char *line);
 
+/* clang-format off */
 #define TINY_OK(body_len, body)                                                \
   "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "      \
   body_len "\r\n\r\n" body
+/* clang-format on */
 
 #endif

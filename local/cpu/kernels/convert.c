@@ -17,8 +17,9 @@ float tinker__f16_to_f32(uint16_t x) {
   uint32_t sign = (uint32_t)(x & 0x8000u) << 16;
   uint32_t exponent = (x >> 10) & 31u, fraction = x & 0x3ffu;
   if (exponent == 31) return from_bits(sign | 0x7f800000u | fraction << 13);
-  if (exponent > 0)
+  if (exponent > 0) {
     return from_bits(sign | (exponent + 112) << 23 | fraction << 13);
+  }
   float f = (float)fraction * 0x1p-24f;
   return sign ? -f : f;
 }

@@ -10,7 +10,7 @@
 
 /* Rows up to which the right operand is read where it lies, packed weights
  * and others: a copy in panels of floats pays when more rows share it. */
-#define DIRECT_ROWS    32
+#define DIRECT_ROWS 32
 #define DIRECT_STRIDED 8
 /* Columns up to which the left operand is read where it lies. */
 #define DIRECT_COLS 64
@@ -110,9 +110,10 @@ static void run_ahead(const block_t *bl, unsigned mr, unsigned np, size_t k,
   size_t line = bl->type == TINKER__F32 ? row : 2 * row;
   size_t step = bl->type == TINKER__F32 ? AHEAD / 2 : AHEAD;
   size_t first = k > step ? k - step : 0;
-  if (first > 0)
+  if (first > 0) {
     stream(mr, np, first, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps,
            (uintptr_t)b + step * row, line, c, ldc, load);
+  }
   stream(mr, np, k - first, s.a + first * s.ks, s.rs, s.ks, b + first * row,
          bl->b_ks, bl->b_ps, (uintptr_t)b + np * bl->b_ps * size, line, c, ldc,
          load || first > 0);
@@ -134,13 +135,14 @@ static void run_chains(const block_t *bl, size_t i, unsigned mr, unsigned np,
                        size_t k, strip_t s, const char *b, float *c, size_t ldc,
                        bool load) {
   const tinker__kernels_t *ks = bl->p->ks;
-  if (!bl->p->direct)
+  if (!bl->p->direct) {
     ks->tile(mr, np, k, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps, 0, 0, c, ldc,
              load);
-  else if (in_turn(bl->p))
+  } else if (in_turn(bl->p)) {
     run_turn(bl, i, mr, np, k, s, b, c, ldc, load);
-  else
+  } else {
     run_ahead(bl, mr, np, k, s, b, c, ldc, load);
+  }
 }
 
 /* Rows i .. i + mr, panels at b, into c (whole panels). The common part of
@@ -155,9 +157,10 @@ static void run_tile(const block_t *bl, size_t i, unsigned mr, unsigned np,
   for (unsigned r = 1; r < mr; r++) {
     size_t len = row_end(bl, i + r) - bl->k0 - common;
     strip_t row = {s.a + common * s.ks + r * s.rs, s.rs, s.ks};
-    if (len > 0)
+    if (len > 0) {
       run_chains(bl, i + r, 1, np, len, row, b + common * b_bytes, c + r * ldc,
                  ldc, true);
+    }
   }
 }
 
@@ -166,12 +169,15 @@ static void run_edge(const block_t *bl, size_t i, unsigned mr, unsigned np,
                      strip_t s, const char *b, float *c, size_t cols,
                      bool load) {
   size_t ld = np * 16u, ldc = bl->p->g->ldc;
-  if (load)
-    for (unsigned r = 0; r < mr; r++)
+  if (load) {
+    for (unsigned r = 0; r < mr; r++) {
       memcpy(bl->edge + r * ld, c + r * ldc, cols * sizeof *c);
+    }
+  }
   run_tile(bl, i, mr, np, s, b, bl->edge, ld, load);
-  for (unsigned r = 0; r < mr; r++)
+  for (unsigned r = 0; r < mr; r++) {
     memcpy(c + r * ldc, bl->edge + r * ld, cols * sizeof *c);
+  }
 }
 
 /* Columns j0 .. j1 for a strip of rows. */
@@ -184,15 +190,15 @@ static void run_strip(const block_t *bl, size_t i, unsigned mr, strip_t s,
   if (g->shape == TINKER__GEMM_N_CAUSAL) j1 = min_size(j1, g->diag + i + mr);
   for (size_t j = j0; j < j1;) {
     size_t panels = (j1 - j + 15) / 16;
-    while (np > panels)
-      np /= 2;
+    while (np > panels) np /= 2;
     size_t cols = min_size(j1 - j, np * 16u);
     const char *b = (const char *)bl->b + (j - bl->j0) / 16 * bl->b_ps * size;
     float *c = g->c + i * g->ldc + j;
-    if (cols == np * 16u)
+    if (cols == np * 16u) {
       run_tile(bl, i, mr, np, s, b, c, g->ldc, load);
-    else
+    } else {
       run_edge(bl, i, mr, np, s, b, c, cols, load);
+    }
     j += cols;
   }
 }
@@ -225,15 +231,16 @@ static void open_b(block_t *bl) {
   for (size_t j = bl->j0; j < bl->j1; j += 16) {
     float *out = bl->block_b + (j - bl->j0) * kn;
     size_t n = min_size(16, bl->j1 - j);
-    if (p->kind == B_STRIDED)
+    if (p->kind == B_STRIDED) {
       p->ks->pack_b(out, g->b + bl->k0 * g->b_rs + j * g->b_cs, g->b_rs,
                     g->b_cs, n, kn);
-    else if (p->kind == B_PACKED)
+    } else if (p->kind == B_PACKED) {
       p->ks->widen(
           out, (const uint16_t *)w->panels + (j / 16 * w->k_in + bl->k0) * 16,
           w->type, kn * 16);
-    else
+    } else {
       p->ks->pack_t(out, w->panels, w->type, w->k_in, bl->k0, kn, j, n);
+    }
   }
   bl->b = bl->block_b;
   bl->b_ks = 16;
@@ -264,7 +271,7 @@ static void run_rows(block_t *bl, size_t i0, size_t i1) {
   size_t mr = strip_height(p, i1 - i0);
   size_t step = pass_columns(p, mr, kn);
   bool in_place = direct_a(p, bl->j1 - bl->j0);
-  for (size_t j = bl->j0; j < bl->j1; j += step)
+  for (size_t j = bl->j0; j < bl->j1; j += step) {
     for (size_t i = i0; i < i1; i += mr) {
       unsigned rows = (unsigned)min_size(mr, i1 - i);
       const float *a = g->a + i * g->a_rs + bl->k0 * g->a_cs;
@@ -276,6 +283,7 @@ static void run_rows(block_t *bl, size_t i0, size_t i1) {
       }
       run_strip(bl, i, rows, s, j, min_size(j + step, bl->j1));
     }
+  }
 }
 
 /* Length of a block of k, a multiple of 16. Rows read in place are read the
@@ -287,8 +295,9 @@ static size_t k_step(const product_t *p, size_t cols) {
     return round_up((p->g->k + blocks - 1) / blocks, 16);
   }
   if (p->direct) return p->g->k;
-  if (p->g->a_cs == 1 && direct_a(p, cols))
+  if (p->g->a_cs == 1 && direct_a(p, cols)) {
     return DIRECT_B / (round_up(cols, 16) * 16) * 16;
+  }
   return TINKER__GEMM_KC;
 }
 
@@ -311,8 +320,9 @@ static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
     for (bl.k0 = 0; bl.k0 < g->k || bl.k0 == 0; bl.k0 = bl.k1) {
       bl.k1 = min_size(bl.k0 + kc, g->k);
       open_b(&bl);
-      for (size_t i = i0; i < i1; i += mc)
+      for (size_t i = i0; i < i1; i += mc) {
         run_rows(&bl, i, min_size(i + mc, i1));
+      }
       if (g->k == 0) break;
     }
   }
@@ -365,38 +375,49 @@ static void run(product_t *p) {
 void tinker__linear(const tinker__kernels_t *ks, tinker__pool_t *pool,
                     const tinker__packed_t *w, const float *x, size_t ldx,
                     size_t m, float *y, size_t ldy, bool accumulate) {
-  tinker__gemm_t g = {.m = m,
-                      .n = w->n_out,
-                      .k = w->k_in,
-                      .a = x,
-                      .a_rs = ldx,
-                      .a_cs = 1,
-                      .c = y,
-                      .ldc = ldy,
-                      .accumulate = accumulate};
-  product_t p = {.ks = ks,
-                 .pool = pool,
-                 .g = &g,
-                 .kind = B_PACKED,
-                 .w = w,
-                 .direct = m <= DIRECT_ROWS};
+  tinker__gemm_t g = {
+      .m = m,
+      .n = w->n_out,
+      .k = w->k_in,
+      .a = x,
+      .a_rs = ldx,
+      .a_cs = 1,
+      .c = y,
+      .ldc = ldy,
+      .accumulate = accumulate,
+  };
+  product_t p = {
+      .ks = ks,
+      .pool = pool,
+      .g = &g,
+      .kind = B_PACKED,
+      .w = w,
+      .direct = m <= DIRECT_ROWS,
+  };
   run(&p);
 }
 
 void tinker__linear_back(const tinker__kernels_t *ks, tinker__pool_t *pool,
                          const tinker__packed_t *w, const float *dy, size_t ldy,
                          size_t m, float *dx, size_t ldx, bool accumulate) {
-  tinker__gemm_t g = {.m = m,
-                      .n = w->k_in,
-                      .k = w->n_out,
-                      .a = dy,
-                      .a_rs = ldy,
-                      .a_cs = 1,
-                      .c = dx,
-                      .ldc = ldx,
-                      .accumulate = accumulate};
+  tinker__gemm_t g = {
+      .m = m,
+      .n = w->k_in,
+      .k = w->n_out,
+      .a = dy,
+      .a_rs = ldy,
+      .a_cs = 1,
+      .c = dx,
+      .ldc = ldx,
+      .accumulate = accumulate,
+  };
   product_t p = {
-      .ks = ks, .pool = pool, .g = &g, .kind = B_PACKED_BACK, .w = w};
+      .ks = ks,
+      .pool = pool,
+      .g = &g,
+      .kind = B_PACKED_BACK,
+      .w = w,
+  };
   run(&p);
 }
 

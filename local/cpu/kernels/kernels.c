@@ -47,21 +47,22 @@ static const set_row_t rows[] = {
 };
 
 const tinker__kernels_t *tinker__kernels_at(size_t i) {
-  for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+  for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
     if (rows[r].runs() && i-- == 0) return rows[r].set;
+  }
   return NULL;
 }
 
 const tinker__kernels_t *tinker__kernels_get(void) {
   const tinker__kernels_t *best = &tinker__kernels_scalar, *set;
-  for (size_t i = 0; (set = tinker__kernels_at(i)) != NULL; i++)
-    best = set;
+  for (size_t i = 0; (set = tinker__kernels_at(i)) != NULL; i++) best = set;
   return best;
 }
 
 const tinker__kernels_t *tinker__kernels_by_name(const char *name) {
   const tinker__kernels_t *set;
-  for (size_t i = 0; (set = tinker__kernels_at(i)) != NULL; i++)
+  for (size_t i = 0; (set = tinker__kernels_at(i)) != NULL; i++) {
     if (strcmp(set->name, name) == 0) return set;
+  }
   return NULL;
 }

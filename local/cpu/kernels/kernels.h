@@ -222,9 +222,9 @@ void tinker__gemm_task(const tinker__kernels_t *ks, tinker__pool_t *pool,
 
 /* Scratch of one worker, see tinker__pool_scratch: a block of each operand
  * and one edge tile. */
-#define TINKER__GEMM_MC   240
-#define TINKER__GEMM_KC   256
-#define TINKER__GEMM_NC   1024
+#define TINKER__GEMM_MC 240
+#define TINKER__GEMM_KC 256
+#define TINKER__GEMM_NC 1024
 #define TINKER__GEMM_TILE 2048 /* with room for pack_a to spill */
 #define TINKER__SCRATCH_FLOATS                                                 \
   ((size_t)TINKER__GEMM_KC * (TINKER__GEMM_MC + TINKER__GEMM_NC) +             \

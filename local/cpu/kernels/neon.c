@@ -4,10 +4,10 @@
 #include "cpu/kernels/vec_neon.h"
 
 /* 5 rows x 1 panel: 20 sums, 4 for the panel, a row value of 32 registers. */
-#define TILE_MAX_MR  5
-#define TILE_MAX_NP  4
+#define TILE_MAX_MR 5
+#define TILE_MAX_NP 4
 #define TILE_MAX_ACC 5
-#define TILE_UNROLL  KERNELS_UNROLL
+#define TILE_UNROLL KERNELS_UNROLL
 #define TILE_SHAPES(X)                                                         \
   X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(1, 2) X(2, 2) X(1, 4)
 

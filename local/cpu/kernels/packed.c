@@ -20,12 +20,15 @@ static void fill_panels(tinker__packed_t *w, const unsigned char *src) {
   unsigned char *out = w->panels;
   for (size_t n = 0; n < w->n_out; n++) {
     unsigned char *lane = out + (n / 16 * w->k_in * 16 + n % 16) * size;
-    if (size == 4)
-      for (size_t k = 0; k < w->k_in; k++, src += 4)
+    if (size == 4) {
+      for (size_t k = 0; k < w->k_in; k++, src += 4) {
         memcpy(lane + k * 64, src, 4);
-    else
-      for (size_t k = 0; k < w->k_in; k++, src += 2)
+      }
+    } else {
+      for (size_t k = 0; k < w->k_in; k++, src += 2) {
         memcpy(lane + k * 32, src, 2);
+      }
+    }
   }
 }
 
@@ -33,8 +36,9 @@ int tinker__packed_new(tinker__packed_t **out, tinker__mem_t *mem,
                        const void *src, tinker__elem_t type, size_t n_out,
                        size_t k_in) {
   if (n_out == 0 || k_in == 0 || n_out > SIZE_MAX / 2 - 16 ||
-      k_in > SIZE_MAX / 8 / (n_out + 16))
+      k_in > SIZE_MAX / 8 / (n_out + 16)) {
     return TINKER_EINVAL;
+  }
   tinker__packed_t *w = tinker__mem_zalloc(mem, sizeof *w);
   if (w == NULL) return TINKER_ENOMEM;
   w->mem = mem;
@@ -66,8 +70,9 @@ void tinker__packed_row(const tinker__packed_t *w, size_t n, float *y) {
   size_t at = n / 16 * w->k_in * 16 + n % 16;
   const uint16_t *h = w->panels;
   const float *f = w->panels;
-  for (size_t k = 0; k < w->k_in; k++, at += 16)
+  for (size_t k = 0; k < w->k_in; k++, at += 16) {
     y[k] = w->type == TINKER__F32    ? f[at]
            : w->type == TINKER__BF16 ? tinker__bf16_to_f32(h[at])
                                      : tinker__f16_to_f32(h[at]);
+  }
 }

@@ -34,8 +34,7 @@ double tinker__exp(double x) {
                                1.0 / 24,
                                1.0 / 6,
                                0.5};
-  for (size_t i = 0; i < sizeof inv / sizeof *inv; i++)
-    p = fma(p, r, inv[i]);
+  for (size_t i = 0; i < sizeof inv / sizeof *inv; i++) p = fma(p, r, inv[i]);
   p = fma(p, r * r, r) + 1.0;
   int k = (int)n, half = k / 2;
   return p * two_to(half) * two_to(k - half);
@@ -50,8 +49,7 @@ double tinker__log(double x) {
     e--;
   }
   double s = (m - 1) / (m + 1), z = s * s, p = 1.0 / 23;
-  for (int odd = 21; odd >= 3; odd -= 2)
-    p = fma(p, z, 1.0 / odd);
+  for (int odd = 21; odd >= 3; odd -= 2) p = fma(p, z, 1.0 / odd);
   double r = fma(2 * s * z, p, e * ln2_lo);
   return fma(e, ln2_hi, fma(2.0, s, r));
 }
@@ -71,8 +69,7 @@ static double sin_poly(double r) {
                              1.0 / 120,
                              -1.0 / 6};
   double z = r * r, p = c[0];
-  for (size_t i = 1; i < sizeof c / sizeof *c; i++)
-    p = fma(p, z, c[i]);
+  for (size_t i = 1; i < sizeof c / sizeof *c; i++) p = fma(p, z, c[i]);
   return fma(p * z, r, r);
 }
 
@@ -81,8 +78,7 @@ static double cos_poly(double r) {
       1.0 / 20922789888000, -1.0 / 87178291200, 1.0 / 479001600, -1.0 / 3628800,
       1.0 / 40320,          -1.0 / 720,         1.0 / 24};
   double z = r * r, p = c[0];
-  for (size_t i = 1; i < sizeof c / sizeof *c; i++)
-    p = fma(p, z, c[i]);
+  for (size_t i = 1; i < sizeof c / sizeof *c; i++) p = fma(p, z, c[i]);
   return fma(p, z * z, fma(z, -0.5, 1.0));
 }
 
@@ -92,24 +88,18 @@ void tinker__sincos(double x, double *sin_out, double *cos_out) {
   r = fma(n, -0x1.1a62633145c07p-54, r);
   double s = sin_poly(r), c = cos_poly(r);
   switch ((int64_t)n & 3) {
-  case 0:
-    *sin_out = s, *cos_out = c;
-    break;
-  case 1:
-    *sin_out = c, *cos_out = -s;
-    break;
-  case 2:
-    *sin_out = -s, *cos_out = -c;
-    break;
-  default:
-    *sin_out = -c, *cos_out = s;
+  case 0: *sin_out = s, *cos_out = c; break;
+  case 1: *sin_out = c, *cos_out = -s; break;
+  case 2: *sin_out = -s, *cos_out = -c; break;
+  default: *sin_out = -c, *cos_out = s;
   }
 }
 
 void tinker__rope_freqs(float *inv_freq, size_t half, double base) {
   double log_base = tinker__log(base);
-  for (size_t i = 0; i < half; i++)
+  for (size_t i = 0; i < half; i++) {
     inv_freq[i] = (float)tinker__exp(-((double)i / (double)half) * log_base);
+  }
 }
 
 void tinker__rope_angles(float *cos, float *sin, const float *inv_freq,

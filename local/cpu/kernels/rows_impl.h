@@ -13,10 +13,11 @@ static inline vf_t rd(const float *p, size_t cnt) {
 }
 
 static inline void wr(float *p, vf_t a, size_t cnt) {
-  if (cnt == 16)
+  if (cnt == 16) {
     vf_store(p, a);
-  else
+  } else {
     vf_storen(p, a, cnt);
+  }
 }
 
 static inline vf_t vf_neg(vf_t a) {
@@ -90,18 +91,18 @@ static inline vf_t vf_silu(vf_t x) {
 static inline float join_sum(vf_t a) {
   float v[16];
   vf_store(v, a);
-  for (int w = 8; w > 0; w >>= 1)
-    for (int l = 0; l < w; l++)
-      v[l] = v[l] + v[l + w];
+  for (int w = 8; w > 0; w >>= 1) {
+    for (int l = 0; l < w; l++) v[l] = v[l] + v[l + w];
+  }
   return v[0];
 }
 
 static inline float join_max(vf_t a) {
   float v[16];
   vf_store(v, a);
-  for (int w = 8; w > 0; w >>= 1)
-    for (int l = 0; l < w; l++)
-      v[l] = v[l] < v[l + w] ? v[l + w] : v[l];
+  for (int w = 8; w > 0; w >>= 1) {
+    for (int l = 0; l < w; l++) v[l] = v[l] < v[l + w] ? v[l + w] : v[l];
+  }
   return v[0];
 }
 
@@ -146,11 +147,11 @@ static void rows_widen(float *y, const void *x, tinker__elem_t type, size_t n) {
     return;
   }
   size_t i = 0;
-  for (; n - i >= 16; i += 16)
-    vf_store(y + i, widen16(h + i, type));
-  for (; i < n; i++)
+  for (; n - i >= 16; i += 16) vf_store(y + i, widen16(h + i, type));
+  for (; i < n; i++) {
     y[i] = type == TINKER__BF16 ? tinker__bf16_to_f32(h[i])
                                 : tinker__f16_to_f32(h[i]);
+  }
 }
 
 static float rows_sum(const float *x, size_t n) {

@@ -3,8 +3,8 @@
 #include "cpu/kernels/sets.h"
 #include "cpu/kernels/vec_scalar.h"
 
-#define TILE_MAX_MR  4
-#define TILE_MAX_NP  1
+#define TILE_MAX_MR 4
+#define TILE_MAX_NP 1
 #define TILE_MAX_ACC 4
 #define TILE_UNROLL
 #define TILE_SHAPES(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1)

@@ -44,8 +44,9 @@ TILE_INLINE void tile_step(const unsigned mr, const unsigned np,
   for (unsigned p = 0; p < np; p++) {
     vf_t vb = tile_load_any(b, at + p * b_ps, type);
     TILE_UNROLL
-    for (unsigned i = 0; i < mr; i++)
+    for (unsigned i = 0; i < mr; i++) {
       vf_onto(&acc[i * np + p], vf_set1(a[i * a_rs]), vb);
+    }
   }
 }
 
@@ -62,26 +63,32 @@ TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
   vf_t acc[TILE_MAX_ACC];
   size_t at = 0;
   TILE_UNROLL
-  for (unsigned i = 0; i < mr; i++)
+  for (unsigned i = 0; i < mr; i++) {
     TILE_UNROLL
-  for (unsigned p = 0; p < np; p++)
-    acc[i * np + p] =
-        load ? tile_order(vf_load(c + i * ldc + p * 16), type) : vf_set1(0);
+    for (unsigned p = 0; p < np; p++) {
+      acc[i * np + p] =
+          load ? tile_order(vf_load(c + i * ldc + p * 16), type) : vf_set1(0);
+    }
+  }
   for (; k >= line; k -= line) {
     TILE_UNROLL
-    for (unsigned p = 0; asks && p < np; p++)
+    for (unsigned p = 0; asks && p < np; p++) {
       __builtin_prefetch((const void *)(ask + p * b_ps * size));
+    }
     ask += ask_step;
     TILE_UNROLL
-    for (size_t j = 0; j < line; j++, at += b_ks, a += a_ks)
+    for (size_t j = 0; j < line; j++, at += b_ks, a += a_ks) {
       tile_step(mr, np, type, acc, a, a_rs, b, at, b_ps);
+    }
   }
   if (k > 0) tile_step(mr, np, type, acc, a, a_rs, b, at, b_ps);
   TILE_UNROLL
-  for (unsigned i = 0; i < mr; i++)
+  for (unsigned i = 0; i < mr; i++) {
     TILE_UNROLL
-  for (unsigned p = 0; p < np; p++)
-    vf_store(c + i * ldc + p * 16, tile_order(acc[i * np + p], type));
+    for (unsigned p = 0; p < np; p++) {
+      vf_store(c + i * ldc + p * 16, tile_order(acc[i * np + p], type));
+    }
+  }
 }
 
 #define TILE_CASE(mr, np)                                                      \
@@ -99,7 +106,7 @@ TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
   }
 
 #define TILE_TYPE TINKER__F32
-#define TILE_ASK  false
+#define TILE_ASK false
 TILE_FN(tile_f32, TILE_SHAPES)
 #undef TILE_ASK
 #define TILE_ASK true
@@ -117,8 +124,9 @@ TILE_FN(stream_f16, STREAM_SHAPES)
  * zero; the square's columns are then its rows. */
 TILE_INLINE void turn(vf_t square[16], const float *in, size_t rs, size_t rows,
                       size_t cols) {
-  for (size_t i = 0; i < 16; i++)
+  for (size_t i = 0; i < 16; i++) {
     square[i] = i < rows ? rd(in + i * rs, cols) : vf_set1(0);
+  }
   vf_transpose(square);
 }
 
@@ -131,16 +139,16 @@ static void pack_a(float *out, const float *a, size_t rs, size_t cs,
     for (size_t j = 0; j < k; j += 16) {
       size_t len = k - j < 16 ? k - j : 16;
       turn(square, a + j, rs, mr, len);
-      for (size_t i = 0; i < len; i++)
-        vf_store(out + (j + i) * mr, square[i]);
+      for (size_t i = 0; i < len; i++) vf_store(out + (j + i) * mr, square[i]);
     }
   } else if (rs == 1) {
-    for (size_t j = 0; j < k; j++)
+    for (size_t j = 0; j < k; j++) {
       vf_store(out + j * mr, vf_loadn(a + j * cs, mr));
+    }
   } else {
-    for (size_t j = 0; j < k; j++)
-      for (size_t i = 0; i < mr; i++)
-        out[j * mr + i] = a[i * rs + j * cs];
+    for (size_t j = 0; j < k; j++) {
+      for (size_t i = 0; i < mr; i++) out[j * mr + i] = a[i * rs + j * cs];
+    }
   }
 }
 
@@ -148,20 +156,18 @@ static void pack_b(float *out, const float *b, size_t rs, size_t cs, size_t n,
                    size_t k) {
   vf_t square[16];
   if (cs == 1) {
-    for (size_t j = 0; j < k; j++)
-      vf_store(out + j * 16, rd(b + j * rs, n));
+    for (size_t j = 0; j < k; j++) vf_store(out + j * 16, rd(b + j * rs, n));
   } else if (rs == 1) {
     for (size_t j = 0; j < k; j += 16) {
       size_t len = k - j < 16 ? k - j : 16;
       turn(square, b + j, cs, n, len);
-      for (size_t i = 0; i < len; i++)
-        vf_store(out + (j + i) * 16, square[i]);
+      for (size_t i = 0; i < len; i++) vf_store(out + (j + i) * 16, square[i]);
     }
   } else {
     memset(out, 0, k * 16 * sizeof *out);
-    for (size_t j = 0; j < k; j++)
-      for (size_t i = 0; i < n; i++)
-        out[j * 16 + i] = b[j * rs + i * cs];
+    for (size_t j = 0; j < k; j++) {
+      for (size_t i = 0; i < n; i++) out[j * 16 + i] = b[j * rs + i * cs];
+    }
   }
 }
 
@@ -172,11 +178,13 @@ static void pack_t(float *out, const void *panels, tinker__elem_t type,
   vf_t square[16];
   for (size_t r = 0; r < n; r += 16) {
     size_t at = ((n0 + r) / 16 * k_in + k0) * 16;
-    for (size_t j = 0; j < 16; j++)
+    for (size_t j = 0; j < 16; j++) {
       square[j] = j < kn ? tile_load_b(panels, at + j * 16, type) : vf_set1(0);
+    }
     vf_transpose(square);
-    for (size_t i = 0; i < 16 && r + i < n; i++)
+    for (size_t i = 0; i < 16 && r + i < n; i++) {
       vf_store(out + (r + i) * 16, square[i]);
+    }
   }
 }
 

@@ -100,8 +100,9 @@ static inline vf_t vf_first(size_t n, vf_t a, vf_t b) {
                                     8, 9, 10, 11, 12, 13, 14, 15};
   uint32x4_t count = vdupq_n_u32((uint32_t)n);
   vm_t m;
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < 4; i++) {
     m.q[i] = vcltq_u32(vld1q_u32(lane + 4 * i), count);
+  }
   return vf_select(m, a, b);
 }
 
@@ -147,22 +148,24 @@ static inline vf_t vf_from_int(vi_t a) {
 
 static inline vf_t vf_load_bf16(const uint16_t *p) {
   vf_t r;
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < 4; i++) {
     r.q[i] = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16));
+  }
   return r;
 }
 
 static inline vf_t vf_load_f16(const uint16_t *p) {
   vf_t r;
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < 4; i++) {
     r.q[i] = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i)));
+  }
   return r;
 }
 
 /* The sixteen squares of 4 x 4, those off the diagonal exchanged in pairs. */
 static inline void vf_transpose(vf_t r[16]) {
   vf_t t[16];
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < 4; i++) {
     for (int j = 0; j < 4; j++) {
       float32x4_t a = r[4 * i].q[j], b = r[4 * i + 1].q[j];
       float32x4_t c = r[4 * i + 2].q[j], d = r[4 * i + 3].q[j];
@@ -174,8 +177,8 @@ static inline void vf_transpose(vf_t r[16]) {
       t[4 * j + 2].q[i] = hi.val[0];
       t[4 * j + 3].q[i] = hi.val[1];
     }
-  for (int i = 0; i < 16; i++)
-    r[i] = t[i];
+  }
+  for (int i = 0; i < 16; i++) r[i] = t[i];
 }
 
 #undef EACH

@@ -157,12 +157,13 @@ static inline vf_t vf_load_f16(const uint16_t *p) {
 
 /* r[i] lane j becomes r[j] lane i. */
 static inline void vf_transpose(vf_t r[16]) {
-  for (int i = 0; i < 16; i++)
+  for (int i = 0; i < 16; i++) {
     for (int j = 0; j < i; j++) {
       float t = r[i].v[j];
       r[i].v[j] = r[j].v[i];
       r[j].v[i] = t;
     }
+  }
 }
 
 #undef VF_EACH

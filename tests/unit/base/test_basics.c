@@ -77,9 +77,10 @@ Test(basics, strings) {
               {"\xe2\x82", false},
               {"\x80", false},
               {"\xff", false}};
-  for (size_t i = 0; i < sizeof(utf8) / sizeof(*utf8); i++)
+  for (size_t i = 0; i < sizeof(utf8) / sizeof(*utf8); i++) {
     cr_assert_eq(tinker__utf8_valid(utf8[i].s, strlen(utf8[i].s)), utf8[i].ok,
                  "row %zu", i);
+  }
   char why[6];
   cr_assert_eq(tinker__why(why, sizeof(why), -3, "abc\xe2\x82\xac"), -3);
   cr_assert_str_eq(why, "abc", "never half a character");
@@ -109,14 +110,15 @@ Test(basics, integers) {
                  "row %zu", i);
     cr_assert_eq(v, rows[i].value);
     char text[24];
-    if (!rows[i].rc && tinker__format_i64(text, v))
+    if (!rows[i].rc && tinker__format_i64(text, v)) {
       cr_assert_str_eq(text, rows[i].text);
+    }
   }
   uint64_t u;
   cr_assert_eq(tinker__parse_u64(TINKER__STR("18446744073709551615"), &u), 0);
   cr_assert_eq(u, UINT64_MAX);
   char text[32];
-  for (uint64_t p = 1, i = 0; i < 10; i++, p *= 10)
+  for (uint64_t p = 1, i = 0; i < 10; i++, p *= 10) {
     for (int d = -1; d <= 1; d++) {
       uint32_t v = (uint32_t)(p + (uint64_t)d);
       char want[16];
@@ -124,6 +126,7 @@ Test(basics, integers) {
       *tinker__put_u32(text, v) = 0;
       cr_assert_str_eq(text, want);
     }
+  }
 }
 
 static uint64_t rnd(uint64_t *s) {
@@ -153,8 +156,9 @@ static void check_f32(float v) {
   cr_assert_eq(strtof(text, NULL), v, "%s", text);
   int digits = 0, need = 1;
   const char *p = text;
-  for (; *p && *p != 'e'; p++)
+  for (; *p && *p != 'e'; p++) {
     digits += *p >= '0' && *p <= '9' && (digits || *p != '0');
+  }
   for (; need < 9; need++) {
     snprintf(least, sizeof(least), "%.*e", need - 1, (double)v);
     if (strtof(least, NULL) == v) break;
@@ -189,8 +193,7 @@ Test(basics, floats_read_back) {
                                 0.00001,
                                 100,
                                 1e-12};
-  for (size_t i = 0; i < sizeof(hard) / sizeof(*hard); i++)
-    check_f64(hard[i]);
+  for (size_t i = 0; i < sizeof(hard) / sizeof(*hard); i++) check_f64(hard[i]);
 }
 
 Test(basics, float_text) {
@@ -205,9 +208,10 @@ Test(basics, float_text) {
       {"0x10", TINKER_EINVAL},     {"1 ", TINKER_EINVAL},
       {"", TINKER_EINVAL},         {"-", TINKER_EINVAL}};
   double v;
-  for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+  for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
     cr_assert_eq(tinker__parse_f64(tinker__str(rows[i].text), &v), rows[i].rc,
                  "%s", rows[i].text);
+  }
   static const char *const same[] = {"2.2250738585072011e-308",
                                      "9007199254740993",
                                      "1e-400",
@@ -269,8 +273,7 @@ Test(basics, map) {
   tinker__map_free(m);
   tinker__map_free(NULL);
   unsigned char in[15];
-  for (int i = 0; i < 15; i++)
-    in[i] = (unsigned char)i;
+  for (int i = 0; i < 15; i++) in[i] = (unsigned char)i;
   cr_assert_eq(
       tinker__siphash(0x0706050403020100u, 0x0f0e0d0c0b0a0908u, in, 15),
       0xa129ca6149be45e5u, "vector of the SipHash paper");
@@ -304,12 +307,14 @@ Test(basics, arena_limits) {
 }
 
 Test(basics, errors) {
-  tinker__error_spec_t spec = {.code = TINKER_EREJECTED,
-                               .http_status = 400,
-                               .category = TINKER_CATEGORY_USER,
-                               .advice = TINKER__ADVICE_UNKNOWN,
-                               .retry_after_ms = 12,
-                               .request_id = "r:1"};
+  tinker__error_spec_t spec = {
+      .code = TINKER_EREJECTED,
+      .http_status = 400,
+      .category = TINKER_CATEGORY_USER,
+      .advice = TINKER__ADVICE_UNKNOWN,
+      .retry_after_ms = 12,
+      .request_id = "r:1",
+  };
   tinker_error_t *e = tinker__error_new(&mem, &spec, "bad %s", "rank");
   tinker__error_retain(e);
   tinker__error_release(e);
@@ -369,9 +374,10 @@ Test(basics, digests) {
   }
   static const char *const bad[] = {
       "Z", "Zg=", "Zh==", "Zm9=", "Zg==Zg==", "====", "Z===", "Zm 9", "Zm-v"};
-  for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+  for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
     cr_assert_eq(tinker__base64_decode(&b, tinker__str(bad[i])), TINKER_EINVAL,
                  "%s", bad[i]);
+  }
   tinker__buf_free(&b);
   cr_assert(tinker__secret_eq(TINKER__STR("abc"), TINKER__STR("abc")));
   cr_assert_not(tinker__secret_eq(TINKER__STR("abc"), TINKER__STR("abd")));
@@ -542,8 +548,9 @@ Test(basics, log_ring) {
   TINKER__LOG(log, TINKER_LOG_DEBUG, "http", "never %d", ++wakes);
   cr_assert_eq(wakes, 0, "arguments of what is off are not evaluated");
   TINKER__LOG((tinker__log_t *)NULL, TINKER_LOG_ERROR, "http", "x");
-  for (int i = 0; i < 6; i++)
+  for (int i = 0; i < 6; i++) {
     TINKER__LOG(log, TINKER_LOG_WARNING, "http", "try %d", i);
+  }
   cr_assert_eq(wakes, 1);
   cr_assert_eq(tinker__log_drain(log, seen_log, &seen), 5);
   cr_assert_str_eq(seen.last, "warning log: 2 messages were dropped");

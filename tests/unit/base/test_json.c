@@ -92,10 +92,12 @@ Test(json, accepts_and_refuses) {
                                     "0x1",
                                     "\"a",
                                     "/**/1"};
-  for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+  for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
     cr_assert_eq(skip_all(good[i], strlen(good[i])), 0, "%s", good[i]);
-  for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+  }
+  for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
     cr_assert_eq(skip_all(bad[i], strlen(bad[i])), TINKER_EJSON, "%s", bad[i]);
+  }
   char deep[2 * TINKER__JSON_MAX_DEPTH + 2];
   for (int n = TINKER__JSON_MAX_DEPTH; n <= TINKER__JSON_MAX_DEPTH + 1; n++) {
     memset(deep, '[', (size_t)n);
@@ -126,34 +128,20 @@ static int walk(tinker__mem_t *m, void *user) {
   while (tinker__json_key(&j, &key)) {
     switch (key.ptr[0]) {
     case 's':
-      if (key.len == 1)
+      if (key.len == 1) {
         tinker__json_string(&j, &s);
-      else
+      } else {
         tinker__json_skip(&j);
+      }
       break;
-    case 'i':
-      tinker__json_i64(&j, &i);
-      break;
-    case 'u':
-      tinker__json_u64(&j, &u);
-      break;
-    case 'd':
-      tinker__json_f64(&j, &d);
-      break;
-    case 'b':
-      tinker__json_bool(&j, &b);
-      break;
-    case 'n':
-      tinker__json_null(&j);
-      break;
-    case 'r':
-      tinker__json_raw(&j, &raw);
-      break;
-    case 't':
-      tinker__json_i32_array(&j, &t, &nt, 100);
-      break;
-    default:
-      tinker__json_f32_array(&j, &f, &nf, 100, true);
+    case 'i': tinker__json_i64(&j, &i); break;
+    case 'u': tinker__json_u64(&j, &u); break;
+    case 'd': tinker__json_f64(&j, &d); break;
+    case 'b': tinker__json_bool(&j, &b); break;
+    case 'n': tinker__json_null(&j); break;
+    case 'r': tinker__json_raw(&j, &raw); break;
+    case 't': tinker__json_i32_array(&j, &t, &nt, 100); break;
+    default: tinker__json_f32_array(&j, &f, &nf, 100, true);
     }
   }
   int rc = tinker__json_end(&j);
@@ -176,8 +164,9 @@ Test(json, walks_cuts_and_failures) {
   size_t len = sizeof(sample) - 1;
   cr_assert_eq(walk(&mem, &len), 0);
   cr_assert_gt(tinker__fail_sweep(walk, &len, TINKER_ENOMEM), 2);
-  for (len = 0; len < sizeof(sample) - 1; len++)
+  for (len = 0; len < sizeof(sample) - 1; len++) {
     cr_assert_eq(walk(&mem, &len), TINKER_EJSON, "cut at %zu", len);
+  }
 }
 
 Test(json, errors_say_where_and_stick) {
@@ -238,9 +227,10 @@ Test(json, integer_arrays) {
     size_t n = 0;
     cr_assert_eq(array_i32(rows[i].text, 20, &v, &n), rows[i].rc, "%s",
                  rows[i].text);
-    if (!rows[i].rc)
+    if (!rows[i].rc) {
       cr_assert(n == rows[i].n && (!n || v[n - 1] == rows[i].last), "%s",
                 rows[i].text);
+    }
     tinker__mem_free(&mem, v);
   }
 }
@@ -290,8 +280,9 @@ Test(json, arrays_round_trip) {
   cr_assert(n == N && n64 == N && nf == N);
   cr_assert_arr_eq(t, in, sizeof(in));
   cr_assert_arr_eq(t64, in64, sizeof(in64));
-  for (int i = 0; i < N; i++)
+  for (int i = 0; i < N; i++) {
     cr_assert(f[i] == inf[i] || (isnan(f[i]) && isnan(inf[i])));
+  }
   tinker__json_done(&j);
   tinker__mem_free(&mem, t);
   tinker__mem_free(&mem, t64);
@@ -324,12 +315,13 @@ static int write_all(tinker__mem_t *m, void *user) {
   tinker__jsonw_end_array(&w);
   tinker__jsonw_end_object(&w);
   int rc = tinker__buf_error(&b);
-  if (!rc)
+  if (!rc) {
     cr_assert(tinker__str_eqs(
         tinker__buf_str(&b),
         "{\"a\":\"x\\\"\\\\\\n\\u0001\xc3\xa9\",\"b\":null,\"c\":["
         "-9223372036854775808,18446744073709551615,1e-12,null,0.1,true,{},"
         "[1]]}"));
+  }
   tinker__buf_free(&b);
   return rc;
 }
@@ -356,8 +348,8 @@ static int read_table(tinker__mem_t *m, void *user) {
   tinker__str_t raw[2];
   char why[80];
   (void)user;
-  return tinker__json_table(m, TINKER__STR("{\"\\u0061\":[1],\"b\":null}"),
-                            "f", keys, raw, 2, true, why, sizeof why);
+  return tinker__json_table(m, TINKER__STR("{\"\\u0061\":[1],\"b\":null}"), "f",
+                            keys, raw, 2, true, why, sizeof why);
 }
 
 Test(json, table) {
@@ -379,8 +371,8 @@ Test(json, table) {
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     tinker__str_t raw[2];
     char why[80] = "";
-    int rc = tinker__json_table(&mem, tinker__str(rows[i].text), "f", keys,
-                                raw, 2, rows[i].strict, why, sizeof why);
+    int rc = tinker__json_table(&mem, tinker__str(rows[i].text), "f", keys, raw,
+                                2, rows[i].strict, why, sizeof why);
     cr_assert_eq(rc, rows[i].rc, "%s: %s", rows[i].text, why);
     cr_assert_eq(strncmp(why, rows[i].why, strlen(rows[i].why)), 0, "%s", why);
     cr_assert(rc || (tinker__str_eqs(raw[0], "1") && raw[1].len == 0));

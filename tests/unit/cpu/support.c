@@ -17,17 +17,19 @@
 
 const tinker__loss_config_t cross_entropy = {.kind =
                                                  TINKER__LOSS_CROSS_ENTROPY};
-const shape_t tiny_shape = {.arch = "Qwen3ForCausalLM",
-                            .vocab = 61,
-                            .hidden = 24,
-                            .layers = 2,
-                            .heads = 4,
-                            .kv_heads = 2,
-                            .head_dim = 10,
-                            .inter = 36,
-                            .context = 400,
-                            .tied = true,
-                            .dtype = "F32"};
+const shape_t tiny_shape = {
+    .arch = "Qwen3ForCausalLM",
+    .vocab = 61,
+    .hidden = 24,
+    .layers = 2,
+    .heads = 4,
+    .kv_heads = 2,
+    .head_dim = 10,
+    .inter = 36,
+    .context = 400,
+    .tied = true,
+    .dtype = "F32",
+};
 
 void rig_open(rig_t *r, const char *dir, unsigned threads,
               const char *kernels) {
@@ -35,7 +37,10 @@ void rig_open(rig_t *r, const char *dir, unsigned threads,
   tinker__mem_init(&r->mem, NULL, 0);
   r->api = tinker__engine_cpu();
   tinker__engine_options_t o = {
-      .mem = &r->mem, .threads = threads, .kernels = kernels};
+      .mem = &r->mem,
+      .threads = threads,
+      .kernels = kernels,
+  };
   cr_assert_eq(r->api->open(&r->engine, &o, why, sizeof why), 0, "%s", why);
   cr_assert_eq(r->api->base_load(r->engine, dir, &r->base, why, sizeof why), 0,
                "%s", why);
@@ -191,16 +196,18 @@ tinker__train_datum_t sample_datum(const sample_t *s,
                                    tinker__loss_kind_t kind) {
   bool ce = kind == TINKER__LOSS_CROSS_ENTROPY;
   bool gspo = kind == TINKER__LOSS_GSPO;
-  return (tinker__train_datum_t){.tokens = s->tokens,
-                                 .n = s->n,
-                                 .targets = s->targets,
-                                 .k = s->k,
-                                 .weights = ce ? s->weights : NULL,
-                                 .logprobs = ce ? NULL : s->q,
-                                 .advantages = ce ? NULL : s->advantages,
-                                 .ratio_mask = gspo ? s->mask : NULL,
-                                 .out_logprobs = s->logprobs,
-                                 .out_loss = s->loss};
+  return (tinker__train_datum_t){
+      .tokens = s->tokens,
+      .n = s->n,
+      .targets = s->targets,
+      .k = s->k,
+      .weights = ce ? s->weights : NULL,
+      .logprobs = ce ? NULL : s->q,
+      .advantages = ce ? NULL : s->advantages,
+      .ratio_mask = gspo ? s->mask : NULL,
+      .out_logprobs = s->logprobs,
+      .out_loss = s->loss,
+  };
 }
 
 double run_pass(tinker__train_t *t, sample_t *s, size_t n,
@@ -210,8 +217,7 @@ double run_pass(tinker__train_t *t, sample_t *s, size_t n,
   tinker__pass_t *p = NULL;
   char why[256] = "";
   int rc;
-  for (size_t i = 0; i < n; i++)
-    data[i] = sample_datum(&s[i], loss->kind);
+  for (size_t i = 0; i < n; i++) data[i] = sample_datum(&s[i], loss->kind);
   rc = api->pass_begin(t, data, n, loss, forward_only, &p, why, sizeof why);
   cr_assert_eq(rc, 0, "%s", why);
   do {
@@ -228,18 +234,21 @@ void move_weights(tinker__train_t *t, const float *w, const float *direction,
                   float h) {
   tinker__adapter_t *a = NULL;
   cr_assert_eq(tinker__adapter_new(&a, t->lora), 0);
-  for (size_t i = 0; i < t->lora->floats; i++)
+  for (size_t i = 0; i < t->lora->floats; i++) {
     a->w[i] = w[i] + h * direction[i];
+  }
   tinker__adapter_release(t->current);
   t->current = a;
 }
 
 tinker__train_t *random_train(rig_t *r, uint32_t rank, uint64_t seed) {
-  tinker__lora_config_t c = {.rank = rank,
-                             .seed = seed,
-                             .train_attn = true,
-                             .train_mlp = true,
-                             .train_unembed = true};
+  tinker__lora_config_t c = {
+      .rank = rank,
+      .seed = seed,
+      .train_attn = true,
+      .train_mlp = true,
+      .train_unembed = true,
+  };
   tinker__train_t *t = NULL;
   char why[256] = "";
   cr_assert_eq(r->api->train_new(r->base, &c, &t, why, sizeof why), 0, "%s",
@@ -280,8 +289,7 @@ void temp_remove(const char *dir) {
 
 uint64_t hash_bytes(uint64_t h, const void *data, size_t len) {
   const unsigned char *p = data;
-  for (size_t i = 0; i < len; i++)
-    h = (h ^ p[i]) * 0x100000001b3u;
+  for (size_t i = 0; i < len; i++) h = (h ^ p[i]) * 0x100000001b3u;
   return h;
 }
 
@@ -310,12 +318,13 @@ static void add(model_t *m, const char *name, uint64_t rows, uint64_t cols) {
     if (f32) v[i] = x;
     if (!f32) h[i] = tinker__f32_to_bf16(x);
   }
-  m->tensors[m->n] =
-      (tinker__tensor_t){.name = tinker__str(m->names[m->n]),
-                         .dtype = f32 ? TINKER__DTYPE_F32 : TINKER__DTYPE_BF16,
-                         .rank = norm ? 1 : 2,
-                         .shape = {rows, cols},
-                         .data = v};
+  m->tensors[m->n] = (tinker__tensor_t){
+      .name = tinker__str(m->names[m->n]),
+      .dtype = f32 ? TINKER__DTYPE_F32 : TINKER__DTYPE_BF16,
+      .rank = norm ? 1 : 2,
+      .shape = {rows, cols},
+      .data = v,
+  };
   m->n++;
 }
 
@@ -377,8 +386,7 @@ void write_model(const char *dir, const shape_t *shape) {
   tinker__mem_init(&mem, NULL, 0);
   tinker__buf_init(&buf, &mem, (size_t)1 << 31);
   add(m, "model.embed_tokens.weight", shape->vocab, shape->hidden);
-  for (unsigned i = 0; i < shape->layers; i++)
-    add_layer(m, i);
+  for (unsigned i = 0; i < shape->layers; i++) add_layer(m, i);
   add(m, "model.norm.weight", shape->hidden, 0);
   if (!shape->tied) add(m, "lm_head.weight", shape->vocab, shape->hidden);
   cr_assert_eq(tinker__safetensors_write(&buf, &mem, m->tensors, m->n, NULL, 0,
@@ -389,8 +397,7 @@ void write_model(const char *dir, const shape_t *shape) {
   cr_assert_eq(fwrite(buf.data, 1, buf.len, f), buf.len);
   cr_assert_eq(fclose(f), 0);
   write_config(dir, shape);
-  for (size_t i = 0; i < m->n; i++)
-    free((void *)(uintptr_t)m->tensors[i].data);
+  for (size_t i = 0; i < m->n; i++) free((void *)(uintptr_t)m->tensors[i].data);
   tinker__buf_free(&buf);
   free(m);
 }

@@ -12,7 +12,7 @@
  * and at any level of optimization. A change of it is a change of arithmetic:
  * CHANGELOG.md names it. */
 #define COMMITTED 0x9760a3068103e81u
-#define STEPS     50
+#define STEPS 50
 
 #define DATA 9
 
@@ -24,12 +24,14 @@ static void make_data(sample_t *s, size_t longest) {
   }
 }
 
-static const tinker__optim_params_t adam = {.learning_rate = 0.01,
-                                            .beta1 = 0.9,
-                                            .beta2 = 0.95,
-                                            .eps = 1e-8,
-                                            .weight_decay = 0.1,
-                                            .grad_clip_norm = 1.0};
+static const tinker__optim_params_t adam = {
+    .learning_rate = 0.01,
+    .beta1 = 0.9,
+    .beta2 = 0.95,
+    .eps = 1e-8,
+    .weight_decay = 0.1,
+    .grad_clip_norm = 1.0,
+};
 
 static void hash_row(void *user, size_t position, const float *row, size_t n) {
   uint64_t *h = user;
@@ -43,11 +45,13 @@ static uint64_t hash_decode(rig_t *r, tinker__train_t *t, const sample_t *s,
   tinker__slot_t *slot = NULL;
   cr_assert_eq(r->api->adapter_current(t, &a, NULL, 0), 0);
   cr_assert_eq(r->api->slot_new(r->base, a, s->n, &slot, NULL, 0), 0);
-  tinker__decode_item_t item = {.slot = slot,
-                                .tokens = s->tokens,
-                                .n = s->n,
-                                .on_row = hash_row,
-                                .user = &h};
+  tinker__decode_item_t item = {
+      .slot = slot,
+      .tokens = s->tokens,
+      .n = s->n,
+      .on_row = hash_row,
+      .user = &h,
+  };
   cr_assert_eq(r->api->decode(r->engine, &item, 1, NULL, NULL, 0), 0);
   r->api->slot_free(slot);
   r->api->adapter_release(a);
@@ -159,10 +163,10 @@ Test(bits, requests_of_each_loss) {
   temp_dir(dir);
   write_model(dir, &tiny_shape);
   rig_open(&r, dir, 2, NULL);
-  for (size_t i = 0; i < MANY; i++)
+  for (size_t i = 0; i < MANY; i++) {
     sample_random(&s[i], 1 + i % 13, 1, tiny_shape.vocab, 500 + i);
-  for (size_t i = 0; i < LOSSES; i++)
-    check_splits(&r, s, &losses[i]);
+  }
+  for (size_t i = 0; i < LOSSES; i++) check_splits(&r, s, &losses[i]);
   samples_free(s, MANY);
   rig_close(&r);
   temp_remove(dir);

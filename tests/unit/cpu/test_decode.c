@@ -9,7 +9,7 @@
 #include "support.h"
 
 #define TOKENS 150
-#define SEQS   5
+#define SEQS 5
 
 typedef struct {
   float *rows; /* [TOKENS][vocab] */
@@ -48,11 +48,13 @@ static tinker__slot_t *slot(bench_t *b, size_t i, size_t max) {
 
 static tinker__decode_item_t item(bench_t *b, size_t i, tinker__slot_t *s,
                                   size_t from, size_t n) {
-  return (tinker__decode_item_t){.slot = s,
-                                 .tokens = b->s[i].tokens + from,
-                                 .n = n,
-                                 .on_row = take,
-                                 .user = &b->got[i]};
+  return (tinker__decode_item_t){
+      .slot = s,
+      .tokens = b->s[i].tokens + from,
+      .n = n,
+      .on_row = take,
+      .user = &b->got[i],
+  };
 }
 
 static void setup(bench_t *b) {
@@ -103,8 +105,7 @@ static void teardown(bench_t *b) {
     free(b->want[i].rows);
     free(b->got[i].rows);
   }
-  for (size_t i = 0; i < 2; i++)
-    b->r.api->train_free(b->train[i]);
+  for (size_t i = 0; i < 2; i++) b->r.api->train_free(b->train[i]);
   samples_free(b->s, SEQS);
   rig_close(&b->r);
   temp_remove(b->dir);
@@ -115,8 +116,7 @@ static void pieces(bench_t *b, const size_t *sizes) {
   tinker__slot_t *slots[SEQS];
   size_t at[SEQS] = {0};
   forget(b);
-  for (size_t i = 0; i < SEQS; i++)
-    slots[i] = slot(b, i, TOKENS);
+  for (size_t i = 0; i < SEQS; i++) slots[i] = slot(b, i, TOKENS);
   for (size_t left = SEQS; left > 0;) {
     tinker__decode_item_t items[SEQS];
     size_t n = 0;

@@ -39,7 +39,11 @@ static void cached(rig_t *r, tinker__adapter_t *a, sample_t *s, float *out) {
   tinker__slot_t *slot = NULL;
   take_t take = {.s = s, .e = r->engine, .out = out};
   tinker__decode_item_t item = {
-      .tokens = s->tokens, .n = s->n, .on_row = take_row, .user = &take};
+      .tokens = s->tokens,
+      .n = s->n,
+      .on_row = take_row,
+      .user = &take,
+  };
   cr_assert_eq(r->api->slot_new(r->base, a, s->n, &slot, NULL, 0), 0);
   item.slot = slot;
   cr_assert_eq(r->api->decode(r->engine, &item, 1, NULL, NULL, 0), 0);
@@ -58,9 +62,16 @@ static double worst(const float *got, const double *want, size_t n) {
 /* A train state with the golden adapter's weights: its rank is 2, alpha 32. */
 static tinker__train_t *golden_train(rig_t *r, const char *dir) {
   tinker__lora_config_t c = {
-      .rank = 2, .train_attn = true, .train_mlp = true, .train_unembed = true};
+      .rank = 2,
+      .train_attn = true,
+      .train_mlp = true,
+      .train_unembed = true,
+  };
   tinker__peft_config_t peft = {
-      .rank = 2, .alpha = 32, .targets = (1u << TINKER__LORA_COUNT) - 1};
+      .rank = 2,
+      .alpha = 32,
+      .targets = (1u << TINKER__LORA_COUNT) - 1,
+  };
   tinker__train_t *t = NULL;
   char why[256] = "";
   cr_assert_eq(tinker__train_blank(r->base, &c, &t, why, sizeof why), 0, "%s",
@@ -155,8 +166,7 @@ static void check_model(const char *name) {
 }
 
 Test(golden, torch) {
-  for (size_t i = 0; i < MODELS; i++)
-    check_model(models[i]);
+  for (size_t i = 0; i < MODELS; i++) check_model(models[i]);
 }
 
 /* Names and options as in make_losses.py. */
@@ -215,19 +225,22 @@ static void check_loss(const char *model, const char *name,
 
 Test(golden, losses) {
   for (size_t i = 0; i < MODELS; i++) {
-    for (size_t k = 0; k < sizeof losses / sizeof *losses; k++)
+    for (size_t k = 0; k < sizeof losses / sizeof *losses; k++) {
       check_loss(models[i], losses[k].name, &losses[k].config);
+    }
   }
 }
 
 /* Ten steps, with the options of make_losses.py. */
 #define STEPS 10
-static const tinker__optim_params_t adamw = {.learning_rate = 0.001,
-                                             .beta1 = 0.9,
-                                             .beta2 = 0.95,
-                                             .eps = 1e-8,
-                                             .weight_decay = 0.1,
-                                             .grad_clip_norm = 120.0};
+static const tinker__optim_params_t adamw = {
+    .learning_rate = 0.001,
+    .beta1 = 0.9,
+    .beta2 = 0.95,
+    .eps = 1e-8,
+    .weight_decay = 0.1,
+    .grad_clip_norm = 120.0,
+};
 
 static void read_norms(rig_t *r, const char *file, double out[STEPS]) {
   tinker__buf_t buf;
@@ -272,8 +285,9 @@ static void check_steps(const char *model) {
     norm = fmax(norm, fabs(m.grad_norm - norms[i]) / norms[i]);
   }
   run_pass(t, s, n, &cross_entropy, true);
-  for (size_t k = 0; k < n; k++)
+  for (size_t k = 0; k < n; k++) {
     lp = fmax(lp, worst(s[k].logprobs, s[k].adapter_want, s[k].n));
+  }
   snprintf(file, sizeof file, "%s/last.safetensors", dir);
   double weights = block_error(&r, t->lora, t->current->w, file);
   cr_log_info("%s: norm %.2g weights %.2g log-prob %.2g", dir, norm, weights,
@@ -287,8 +301,7 @@ static void check_steps(const char *model) {
 }
 
 Test(golden, ten_steps) {
-  for (size_t i = 0; i < MODELS; i++)
-    check_steps(models[i]);
+  for (size_t i = 0; i < MODELS; i++) check_steps(models[i]);
 }
 
 /* The demo's model, bf16 in the file, against what transformers computed. */

@@ -10,8 +10,8 @@
 #include "support.h"
 
 #define REQUESTS 12
-#define SAMPLES  3
-#define LONGEST  40
+#define SAMPLES 3
+#define LONGEST 40
 
 typedef struct {
   rig_t r;
@@ -50,17 +50,20 @@ static void on_done(tinker__gen_t *g, int rc, const char *why) {
 static tinker__gen_t *request(bench_t *b, size_t i) {
   int32_t prompt[LONGEST];
   size_t n = 1 + i * 13 % 29;
-  for (size_t k = 0; k < n; k++)
+  for (size_t k = 0; k < n; k++) {
     prompt[k] = (int32_t)((i + 7 * k + k * k) % tiny_shape.vocab);
-  tinker__gen_spec_t spec = {.prompt = prompt,
-                             .n_prompt = n,
-                             .num_samples = 1 + i % SAMPLES,
-                             .max_tokens = LONGEST - n,
-                             .sampling = {.temperature = (float)(i % 4) * 0.5f,
-                                          .top_k = i % 5 == 1 ? 7 : -1,
-                                          .top_p = i % 5 == 2 ? 0.8 : 1.0,
-                                          .seed = 1000 + i},
-                             .prompt_logprobs = true};
+  }
+  tinker__gen_spec_t spec = {
+      .prompt = prompt,
+      .n_prompt = n,
+      .num_samples = 1 + i % SAMPLES,
+      .max_tokens = LONGEST - n,
+      .sampling = {.temperature = (float)(i % 4) * 0.5f,
+                   .top_k = i % 5 == 1 ? 7 : -1,
+                   .top_p = i % 5 == 2 ? 0.8 : 1.0,
+                   .seed = 1000 + i},
+      .prompt_logprobs = true,
+  };
   tinker__gen_t *g = NULL;
   cr_assert_eq(tinker__gen_new(&g, &b->r.mem, &spec), 0);
   g->base = b->r.base;
@@ -72,10 +75,8 @@ static tinker__gen_t *request(bench_t *b, size_t i) {
 static void run(bench_t *b, tinker__gen_t **gens, size_t n) {
   tinker__batch_t batch;
   tinker__batch_init(&batch, &b->r.mem, b->r.api, b->r.engine);
-  for (size_t i = 0; i < n; i++)
-    tinker__batch_add(&batch, gens[i]);
-  while (!tinker__batch_idle(&batch))
-    tinker__batch_round(&batch);
+  for (size_t i = 0; i < n; i++) tinker__batch_add(&batch, gens[i]);
+  while (!tinker__batch_idle(&batch)) tinker__batch_round(&batch);
   tinker__batch_free(&batch);
 }
 
@@ -117,8 +118,7 @@ Test(sample, alone_in_a_crowd_and_forward) {
   bench_t b;
   tinker__gen_t *crowd[REQUESTS], *alone;
   setup(&b);
-  for (size_t i = 0; i < REQUESTS; i++)
-    crowd[i] = request(&b, i);
+  for (size_t i = 0; i < REQUESTS; i++) crowd[i] = request(&b, i);
   run(&b, crowd, REQUESTS);
   for (size_t i = 0; i < REQUESTS; i++) {
     alone = request(&b, i);
@@ -126,8 +126,9 @@ Test(sample, alone_in_a_crowd_and_forward) {
     check_same(crowd[i], alone);
     tinker__gen_free(alone);
     cr_assert(isnan(crowd[i]->prompt_logprobs[0]));
-    for (size_t k = 0; i % 3 < 2 && k < crowd[i]->num_samples; k++)
+    for (size_t k = 0; i % 3 < 2 && k < crowd[i]->num_samples; k++) {
       check_forward(&b, crowd[i], i, &crowd[i]->seqs[k]);
+    }
     tinker__gen_free(crowd[i]);
   }
   teardown(&b);

@@ -17,9 +17,9 @@
 #include "cpu/train.h"
 #include "support.h"
 
-#define STEPS     4
-#define SEQS      2
-#define LEN       16
+#define STEPS 4
+#define SEQS 2
+#define LEN 16
 #define TOLERANCE 1e-4
 /* For the last gradient of trace d and what follows it: its ratios reach e^14
  * and its gradients 8e5, so that smaller entries are left with their rounding,
@@ -27,7 +27,7 @@
  * gradients moves its last weights by 3.7e-3, those of trace a by 2.2e-5. In
  * float64 (skyrl/make_exact.py) it turns out that the trace is itself off by
  * 1.7e-3; we are held to float64, where we are off by 2.4e-4. */
-#define LOOSE    3e-3
+#define LOOSE 3e-3
 #define TO_EXACT 5e-4
 
 typedef struct {
@@ -70,12 +70,13 @@ static void read_step(tinker__json_t *j, step_t *s) {
   tinker__str_t key;
   cr_assert(tinker__json_object(j));
   while (tinker__json_key(j, &key)) {
-    if (tinker__str_eqs(key, "logprobs"))
+    if (tinker__str_eqs(key, "logprobs")) {
       read_rows(j, s->logprobs);
-    else if (tinker__str_eqs(key, "elementwise"))
+    } else if (tinker__str_eqs(key, "elementwise")) {
       read_rows(j, s->elementwise);
-    else
+    } else {
       cr_assert(tinker__json_f64(j, &s->grad_norm));
+    }
   }
 }
 
@@ -121,10 +122,11 @@ static void read_field(tinker__json_t *j, tinker__str_t key, trace_t *t) {
     bool steps = tinker__str_eqs(key, "steps");
     cr_assert(tinker__json_array(j));
     while (tinker__json_more(j)) {
-      if (steps)
+      if (steps) {
         read_step(j, &t->steps[i++]);
-      else
+      } else {
         read_datum(j, t, i++);
+      }
     }
     cr_assert_eq(i, (size_t)(steps ? STEPS : SEQS));
   }
@@ -144,8 +146,7 @@ static void read_trace(const char *name, trace_t *t) {
                "%s", path);
   tinker__json_init(&j, &mem, buf.data, buf.len);
   cr_assert(tinker__json_object(&j));
-  while (tinker__json_key(&j, &key))
-    read_field(&j, key, t);
+  while (tinker__json_key(&j, &key)) read_field(&j, key, t);
   cr_assert_eq(tinker__json_end(&j), 0);
   tinker__json_done(&j);
   tinker__buf_free(&buf);
@@ -186,7 +187,10 @@ static tinker__train_t *first_state(rig_t *r, const char *name,
                                     const char *which) {
   tinker__lora_config_t c = {.rank = 4, .train_attn = true, .train_mlp = true};
   tinker__peft_config_t peft = {
-      .rank = 4, .alpha = 32, .targets = TINKER__LORA_ATTN | TINKER__LORA_MLP};
+      .rank = 4,
+      .alpha = 32,
+      .targets = TINKER__LORA_ATTN | TINKER__LORA_MLP,
+  };
   tinker__train_t *t = NULL;
   char dir[600], why[256] = "";
   snprintf(dir, sizeof dir, "%s/%s/%s", golden_dir("skyrl"), name, which);
@@ -225,12 +229,14 @@ static double check_greedy(rig_t *r, tinker__train_t *t, const trace_t *tr) {
   for (size_t i = 0; i < tr->prompt.n; i++) {
     tokens[i] = (int32_t)tr->prompt.v[i];
   }
-  tinker__decode_item_t item = {.slot = slot,
-                                .tokens = tokens,
-                                .n = tr->prompt.n,
-                                .first_row = tr->prompt.n - 1,
-                                .on_row = best_token,
-                                .user = &g};
+  tinker__decode_item_t item = {
+      .slot = slot,
+      .tokens = tokens,
+      .n = tr->prompt.n,
+      .first_row = tr->prompt.n - 1,
+      .on_row = best_token,
+      .user = &g,
+  };
   for (size_t i = 0; i < tr->sampled.n; i++) {
     cr_assert_eq(r->api->decode(r->engine, &item, 1, NULL, NULL, 0), 0);
     cr_assert_eq(g.token, (int32_t)tr->sampled.v[i], "token %zu", i);
@@ -251,10 +257,8 @@ static double share(tinker__train_t *t, size_t first, size_t last) {
   double extra = 0;
   for (size_t i = 0; i < x[first].in * t->lora->rank; i++) {
     float sum = 0;
-    for (size_t k = first; k <= last; k++)
-      sum += t->g[x[k].a + i];
-    for (size_t k = first; k <= last; k++)
-      t->g[x[k].a + i] = sum;
+    for (size_t k = first; k <= last; k++) sum += t->g[x[k].a + i];
+    for (size_t k = first; k <= last; k++) t->g[x[k].a + i] = sum;
     extra += (double)(last - first) * (double)sum * (double)sum;
   }
   return extra;
@@ -297,10 +301,12 @@ static tinker__train_t *check_trace(rig_t *r, const char *name, double loose,
   read_trace(name, &tr);
   make_samples(&tr, s, scale);
   tinker__train_t *t = first_state(r, name, "first");
-  tinker__optim_params_t o = {.learning_rate = tr.learning_rate,
-                              .beta1 = 0.9,
-                              .beta2 = 0.95,
-                              .eps = 1e-12};
+  tinker__optim_params_t o = {
+      .learning_rate = tr.learning_rate,
+      .beta1 = 0.9,
+      .beta2 = 0.95,
+      .eps = 1e-12,
+  };
   for (size_t i = 0; i < STEPS; i++) {
     const step_t *want = &tr.steps[i];
     run_pass(t, s, SEQS, &tr.loss, false);

@@ -11,11 +11,13 @@
 #include "support.h"
 #include "support/fail_alloc.h"
 
-static const tinker__optim_params_t adam = {.learning_rate = 0.01,
-                                            .beta1 = 0.9,
-                                            .beta2 = 0.95,
-                                            .eps = 1e-8,
-                                            .grad_clip_norm = 1.0};
+static const tinker__optim_params_t adam = {
+    .learning_rate = 0.01,
+    .beta1 = 0.9,
+    .beta2 = 0.95,
+    .eps = 1e-8,
+    .grad_clip_norm = 1.0,
+};
 
 typedef struct {
   rig_t r;
@@ -110,11 +112,13 @@ static uint64_t rows_of(bench_t *b, tinker__adapter_t *a) {
   uint64_t h = HASH_START;
   tinker__slot_t *slot = NULL;
   cr_assert_eq(b->r.api->slot_new(b->r.base, a, 50, &slot, NULL, 0), 0);
-  tinker__decode_item_t item = {.slot = slot,
-                                .tokens = b->s[0].tokens,
-                                .n = b->s[0].n,
-                                .on_row = hash_row,
-                                .user = &h};
+  tinker__decode_item_t item = {
+      .slot = slot,
+      .tokens = b->s[0].tokens,
+      .n = b->s[0].n,
+      .on_row = hash_row,
+      .user = &h,
+  };
   cr_assert_eq(b->r.api->decode(b->r.engine, &item, 1, NULL, NULL, 0), 0);
   b->r.api->slot_free(slot);
   return h;
@@ -152,8 +156,9 @@ static void check_first(const tinker__train_t *t) {
     /* Mean 0 and mean square 1/3, within six deviations of n draws. */
     cr_assert_leq(fabs(sum), 6 * sqrt((double)n / 3));
     cr_assert_leq(fabs(squares - (double)n / 3), 6 * sqrt((double)n * 4 / 45));
-    for (size_t j = 0; j < x->out * t->lora->rank; j++)
+    for (size_t j = 0; j < x->out * t->lora->rank; j++) {
       cr_assert_eq(b[j], 0.0f);
+    }
   }
 }
 
@@ -175,8 +180,7 @@ static void check_seed(bench_t *b, uint32_t rank) {
   }
   cr_assert_eq(memcmp(a[0], a[1], bytes), 0);
   cr_assert_neq(memcmp(a[1], a[2], bytes), 0);
-  for (size_t i = 0; i < 3; i++)
-    b->r.api->train_free(t[i]);
+  for (size_t i = 0; i < 3; i++) b->r.api->train_free(t[i]);
 }
 
 Test(state, every_rank_and_set) {
@@ -185,11 +189,13 @@ Test(state, every_rank_and_set) {
   check_seed(&b, 4);
   for (unsigned i = 0; i < 7 * 8; i++) {
     unsigned set = i % 7 + 1;
-    tinker__lora_config_t c = {.rank = 1u << i % 8,
-                               .seed = i,
-                               .train_attn = set & 1,
-                               .train_mlp = set & 2,
-                               .train_unembed = set & 4};
+    tinker__lora_config_t c = {
+        .rank = 1u << i % 8,
+        .seed = i,
+        .train_attn = set & 1,
+        .train_mlp = set & 2,
+        .train_unembed = set & 4,
+    };
     tinker__train_t *t = NULL;
     cr_assert_eq(b.r.api->train_new(b.r.base, &c, &t, NULL, 0), 0);
     cr_assert_eq(t->lora->scale, 32.0f / (float)c.rank);
@@ -342,7 +348,10 @@ static int train_all(things_t *x, const sweep_t *s) {
   tinker__train_datum_t d[2];
   tinker__optim_metrics_t m;
   tinker__lora_config_t c = {
-      .rank = 2, .train_attn = true, .train_unembed = true};
+      .rank = 2,
+      .train_attn = true,
+      .train_unembed = true,
+  };
   int rc = x->api->train_new(x->base, &c, &x->t, NULL, 0);
   for (size_t i = 0; i < 2; i++) {
     d[i] = sample_datum(&s->s[i], TINKER__LOSS_CROSS_ENTROPY);
@@ -368,7 +377,10 @@ static int store_all(things_t *x, const sweep_t *s) {
 
 static int sample_all(things_t *x, const sweep_t *s) {
   tinker__decode_item_t item = {
-      .tokens = s->s[0].tokens, .n = 3, .on_row = ignore_row};
+      .tokens = s->s[0].tokens,
+      .n = 3,
+      .on_row = ignore_row,
+  };
   int rc = x->api->slot_new(x->base, x->peft, 20, &x->slot, NULL, 0);
   item.slot = x->slot;
   if (!rc) rc = x->api->decode(x->e, &item, 1, NULL, NULL, 0);
@@ -398,23 +410,24 @@ static int everything(tinker__mem_t *mem, void *user) {
 }
 
 Test(state, every_allocation) {
-  static const shape_t shape = {.arch = "Qwen2ForCausalLM",
-                                .vocab = 11,
-                                .hidden = 8,
-                                .layers = 1,
-                                .heads = 2,
-                                .kv_heads = 1,
-                                .head_dim = 4,
-                                .inter = 6,
-                                .context = 64,
-                                .dtype = "BF16"};
+  static const shape_t shape = {
+      .arch = "Qwen2ForCausalLM",
+      .vocab = 11,
+      .hidden = 8,
+      .layers = 1,
+      .heads = 2,
+      .kv_heads = 1,
+      .head_dim = 4,
+      .inter = 6,
+      .context = 64,
+      .dtype = "BF16",
+  };
   char model[256], dir[256];
   temp_dir(model);
   temp_dir(dir);
   write_model(model, &shape);
   sweep_t s = {.model = model, .dir = dir};
-  for (size_t i = 0; i < 2; i++)
-    sample_random(&s.s[i], 5, 1, 11, i);
+  for (size_t i = 0; i < 2; i++) sample_random(&s.s[i], 5, 1, 11, i);
   int n = tinker__fail_sweep(everything, &s, TINKER_ENOMEM);
   cr_assert_gt(n, 100, "%d allocations", n);
   samples_free(s.s, 2);

@@ -108,8 +108,9 @@ static double moved_loss(bench_t *b, tinker__train_t *t,
   double total = 0;
   run_pass(t, b->s, 3, c, true);
   for (size_t i = 0; i < 3; i++) {
-    for (size_t j = 0; j < b->s[i].n * b->s[i].k; j++)
+    for (size_t j = 0; j < b->s[i].n * b->s[i].k; j++) {
       total += formula(c, &b->s[i], held[i], j);
+    }
   }
   return total;
 }
@@ -148,8 +149,7 @@ static void check_slope(bench_t *b, tinker__train_t *t,
   cr_assert_leq(fabs(measured - slope), 2e-3 * fabs(slope),
                 "loss %d: slope %g, measured %g", (int)c->kind, slope,
                 measured);
-  for (size_t i = 0; i < 3; i++)
-    free(held[i]);
+  for (size_t i = 0; i < 3; i++) free(held[i]);
   free(w);
   free(d);
 }
@@ -203,8 +203,7 @@ typedef struct {
 static double *widened(const float *v, size_t n) {
   double *out = malloc(n * sizeof *out);
   cr_assert_not_null(out);
-  for (size_t i = 0; i < n; i++)
-    out[i] = v[i];
+  for (size_t i = 0; i < n; i++) out[i] = v[i];
   return out;
 }
 
@@ -212,8 +211,7 @@ static double *widened(const float *v, size_t n) {
 static double plain_step(plain_t *p, const float *g, size_t n, int step,
                          const tinker__optim_params_t *o) {
   double norm = 0;
-  for (size_t i = 0; i < n; i++)
-    norm += (double)g[i] * g[i];
+  for (size_t i = 0; i < n; i++) norm += (double)g[i] * g[i];
   norm = sqrt(norm);
   double clip =
       o->grad_clip_norm > 0 ? fmin(1, o->grad_clip_norm / (norm + 1e-6)) : 1;
@@ -239,12 +237,14 @@ Test(train, adamw) {
   plain_t p = {widened(t->current->w, n), widened(t->m, n), widened(t->v, n)};
   float *g = malloc(n * sizeof *g);
   for (int step = 1; step <= 10; step++) {
-    tinker__optim_params_t o = {.learning_rate = step == 6 ? 3e-3 : 1e-2,
-                                .beta1 = 0.9,
-                                .beta2 = 0.95,
-                                .eps = 1e-8,
-                                .weight_decay = 0.1,
-                                .grad_clip_norm = step == 3 ? 0 : 2.0};
+    tinker__optim_params_t o = {
+        .learning_rate = step == 6 ? 3e-3 : 1e-2,
+        .beta1 = 0.9,
+        .beta2 = 0.95,
+        .eps = 1e-8,
+        .weight_decay = 0.1,
+        .grad_clip_norm = step == 3 ? 0 : 2.0,
+    };
     tinker__optim_metrics_t m;
     if (step != 7) run_pass(t, b.s, 3, &cross_entropy, false);
     cr_assert_eq(b.r.api->train_has_grad(t), step != 7);
@@ -274,7 +274,11 @@ Test(train, adamw) {
 static void non_finite(bench_t *b, tinker__train_t *t) {
   size_t bytes = t->lora->floats * sizeof(float);
   tinker__optim_params_t o = {
-      .learning_rate = 1, .beta1 = 0.9, .beta2 = 0.9, .eps = 1e-8};
+      .learning_rate = 1,
+      .beta1 = 0.9,
+      .beta2 = 0.9,
+      .eps = 1e-8,
+  };
   tinker__optim_metrics_t m = {.step = 77};
   char why[256] = "";
   float *w = malloc(bytes), *v = malloc(bytes);
@@ -373,18 +377,19 @@ static void refusals(bench_t *b, tinker__train_t *t) {
   static const float ok[2] = {1, 2}, nan_at_1[2] = {1, NAN};
   static const int32_t tokens[2] = {1, 2};
   float out[2] = {7, 7};
-  tinker__train_datum_t good = {.tokens = tokens,
-                                .n = 2,
-                                .targets = ok_target,
-                                .k = 1,
-                                .weights = ok,
-                                .logprobs = ok,
-                                .advantages = ok,
-                                .out_logprobs = out,
-                                .out_loss = out};
+  tinker__train_datum_t good = {
+      .tokens = tokens,
+      .n = 2,
+      .targets = ok_target,
+      .k = 1,
+      .weights = ok,
+      .logprobs = ok,
+      .advantages = ok,
+      .out_logprobs = out,
+      .out_loss = out,
+  };
   bad_t bad[11];
-  for (size_t i = 0; i < 11; i++)
-    bad[i] = (bad_t){.d = good};
+  for (size_t i = 0; i < 11; i++) bad[i] = (bad_t){.d = good};
   bad[0].why = "data[1]: no tokens";
   bad[0].d.n = 0;
   bad[1].why = "data[1]: longer than the context of the model";

@@ -13,8 +13,8 @@ typedef struct outcome_s {
   int attempts; /* until it failed, or 1000 */
   int code;
   unsigned advice;
-  int64_t ms;        /* from the first attempt to the failure */
-  int64_t least_ms;  /* shortest pause */
+  int64_t ms;       /* from the first attempt to the failure */
+  int64_t least_ms; /* shortest pause */
   int64_t most_ms;
 } outcome_t;
 
@@ -112,8 +112,7 @@ Test(rules, empty_400_is_a_broken_connection) {
 }
 
 Test(rules, without_number_only_when_nothing_was_sent) {
-  cr_assert_gt(broken(TINKER__RETRY_ONCE, TINKER_ECONNECT, false).attempts,
-               10);
+  cr_assert_gt(broken(TINKER__RETRY_ONCE, TINKER_ECONNECT, false).attempts, 10);
   static const int statuses[] = {400, 402, 408, 409, 422, 429, 500, 503};
   for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
     outcome_t o = status(TINKER__RETRY_ONCE, statuses[i]);
@@ -171,11 +170,12 @@ Test(rules, retry_after_and_jitter) {
   tinker__retry_t ra = {0}, rb = {0};
   t.retry_after_ms = 0;
   int same = 0;
-  for (int i = 0; i < 8; i++)
+  for (int i = 0; i < 8; i++) {
     same += tinker__retry_judge(&ra, &limits, TINKER__RETRY_READ, &t, 0, &a)
                 .delay_ms ==
             tinker__retry_judge(&rb, &limits, TINKER__RETRY_READ, &t, 0, &b)
                 .delay_ms;
+  }
   cr_assert_lt(same, 4);
 }
 
@@ -200,8 +200,8 @@ Test(rules, unknown_stays_unknown) {
   tinker__trouble_t refused = {.status = 404, .sent = true};
   tinker__retry_sent(&r, 0);
   tinker__retry_judge(&r, &limits, TINKER__RETRY_NUMBERED, &lost, 1, &seed);
-  tinker__verdict_t v = tinker__retry_judge(
-      &r, &limits, TINKER__RETRY_NUMBERED, &refused, 2, &seed);
+  tinker__verdict_t v = tinker__retry_judge(&r, &limits, TINKER__RETRY_NUMBERED,
+                                            &refused, 2, &seed);
   cr_assert_eq(v.kind, TINKER__VERDICT_FAIL);
   cr_assert(v.advice & TINKER__ADVICE_UNKNOWN);
 }
@@ -210,8 +210,9 @@ static size_t cut(size_t max_len, uint64_t max_bytes, const uint64_t *sizes,
                   size_t n, size_t *ends) {
   tinker__chunk_limits_t l = {max_len, max_bytes};
   size_t count = 0;
-  for (size_t at = 0; at < n; count++)
+  for (size_t at = 0; at < n; count++) {
     ends[count] = at = tinker__chunk_end(&l, sizes, n, at);
+  }
   cr_assert_eq(count, tinker__chunk_count(&l, sizes, n));
   return count;
 }
@@ -252,8 +253,8 @@ Test(rules, quota) {
 Test(rules, table) {
   for (int e = 0; e < TINKER__OP_EVENTS; e++) {
     tinker__op_move_t m = tinker__op_move(TINKER__OP_DONE, e);
-    cr_assert(m.next == TINKER__OP_DONE && (m.action == TINKER__DO_NOTHING ||
-                                            m.action == TINKER__DO_NEVER));
+    cr_assert(m.next == TINKER__OP_DONE &&
+              (m.action == TINKER__DO_NOTHING || m.action == TINKER__DO_NEVER));
     m = tinker__op_move(TINKER__OP_QUEUED, e);
     cr_assert_eq(m.next == TINKER__OP_SENDING, e == TINKER__ON_TURN);
     m = tinker__op_move(TINKER__OP_SENDING, e);
@@ -261,6 +262,7 @@ Test(rules, table) {
     m = tinker__op_move(TINKER__OP_LEAVING, e);
     cr_assert_eq(m.action == TINKER__DO_ABORT, e == TINKER__ON_QUIT);
   }
-  for (int s = 0; s < TINKER__OP_STATES; s++)
+  for (int s = 0; s < TINKER__OP_STATES; s++) {
     cr_assert(tinker__op_state_name(s)[0]);
+  }
 }

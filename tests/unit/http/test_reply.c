@@ -9,7 +9,10 @@ static tinker__exchange_t x;
 
 static void forget(void) {
   x.reply = (tinker__http_reply_t){
-      .retry_after_ms = -1, .should_retry = -1, .content_length = -1};
+      .retry_after_ms = -1,
+      .should_retry = -1,
+      .content_length = -1,
+  };
 }
 
 static void header(const char *line) {
@@ -44,8 +47,7 @@ Test(reply, retry_after_is_a_number_of_seconds_up_to_a_minute) {
     forget();
     header(waits[i].first);
     header(waits[i].second);
-    cr_assert_eq(x.reply.retry_after_ms, waits[i].ms, "%s",
-                 waits[i].first);
+    cr_assert_eq(x.reply.retry_after_ms, waits[i].ms, "%s", waits[i].first);
   }
 }
 
@@ -117,8 +119,8 @@ Test(reply, a_page_is_no_answer) {
     cr_assert_eq(tinker__http_failed(&reply), a->failed, "case %zu", i);
     tinker__buf_free(&reply.body);
   }
-  cr_assert(tinker__http_failed(&(tinker__http_reply_t){
-      .error = TINKER_ETRANSPORT, .status = 200}));
+  cr_assert(tinker__http_failed(
+      &(tinker__http_reply_t){.error = TINKER_ETRANSPORT, .status = 200}));
 }
 
 Test(reply, the_body_stops_at_its_cap) {

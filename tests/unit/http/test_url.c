@@ -19,8 +19,8 @@ static const good_t good[] = {
     {"https://host/a//", "https://host/a", NULL, true, false},
     {"http://127.0.0.1:8080/", "http://127.0.0.1:8080", NULL, false, true},
     {"http://127.1.2.3", "http://127.1.2.3", NULL, false, true},
-    {"http://127.evil.example.org", "http://127.evil.example.org", NULL,
-     false, false},
+    {"http://127.evil.example.org", "http://127.evil.example.org", NULL, false,
+     false},
     {"http://LocalHost:65535", "http://LocalHost:65535", NULL, false, true},
     {"http://localhost.example", "http://localhost.example", NULL, false,
      false},
@@ -88,8 +88,7 @@ Test(url, a_socket_path_has_room_for_107_bytes) {
   cr_assert_eq(tinker__target_parse(&t, &mem, url, NULL, 0), TINKER_EINVAL);
   char longer[TINKER__BASE_URL_MAX + 20] = "http://host/";
   memset(longer + 12, 'a', sizeof(longer) - 13);
-  cr_assert_eq(tinker__target_parse(&t, &mem, longer, NULL, 0),
-               TINKER_EINVAL);
+  cr_assert_eq(tinker__target_parse(&t, &mem, longer, NULL, 0), TINKER_EINVAL);
 }
 
 static void check_join(tinker__mem_t *mem, const char *base, const char *path,
@@ -117,8 +116,7 @@ Test(url, paths_are_joined_with_one_slash_and_escaped_where_they_must_be) {
   tinker__buf_init(&out, &mem, 16);
   tinker__target_parse(&t, &mem, "http://h", NULL, 0);
   cr_assert_eq(tinker__target_url(&t, "a\r\nb", &out), TINKER_EINVAL);
-  cr_assert_eq(tinker__target_url(&t, "much-too-long", &out),
-               TINKER_EOVERFLOW);
+  cr_assert_eq(tinker__target_url(&t, "much-too-long", &out), TINKER_EOVERFLOW);
   tinker__buf_free(&out);
   tinker__target_free(&t, &mem);
 }

@@ -22,8 +22,7 @@ typedef struct {
 static float *floats(bench_t *t, size_t n) {
   float *p = tinker__mem_alloc(&t->mem, n * sizeof *p + 1);
   cr_assert_not_null(p);
-  for (size_t i = 0; i < n; i++)
-    p[i] = random_float(&t->seed);
+  for (size_t i = 0; i < n; i++) p[i] = random_float(&t->seed);
   return p;
 }
 
@@ -33,8 +32,7 @@ static bool same_bits(float a, float b) {
 
 static float chain(float c, const float *a, size_t as, const float *b,
                    size_t bs, size_t k) {
-  for (size_t i = 0; i < k; i++)
-    c = fmaf(a[i * as], b[i * bs], c);
+  for (size_t i = 0; i < k; i++) c = fmaf(a[i * as], b[i * bs], c);
   return c;
 }
 
@@ -61,21 +59,24 @@ static size_t row_length(const tinker__gemm_t *g, size_t i) {
 /* got is what the product left where `before` was. */
 static void check_gemm(bench_t *t, const tinker__gemm_t *g,
                        const float *before) {
-  for (size_t i = 0; i < g->m; i++)
+  for (size_t i = 0; i < g->m; i++) {
     for (size_t j = 0; j < g->ldc; j++) {
       float old = before[i * g->ldc + j], got = g->c[i * g->ldc + j];
       float want = old;
-      if (g->shape == TINKER__GEMM_N_CAUSAL && j > g->diag + i && j < g->n)
+      if (g->shape == TINKER__GEMM_N_CAUSAL && j > g->diag + i && j < g->n) {
         continue;
-      if (j < g->n)
+      }
+      if (j < g->n) {
         want = chain(g->accumulate ? old : 0, g->a + i * g->a_rs, g->a_cs,
                      g->b + j * g->b_cs, g->b_rs, row_length(g, i));
+      }
       cr_assert(same_bits(got, want),
                 "%s, %u threads, %zu x %zu x %zu, shape %d, acc %d: [%zu][%zu] "
                 "is %a, want %a",
                 t->ks->name, t->threads, g->m, g->n, g->k, (int)g->shape,
                 g->accumulate, i, j, (double)got, (double)want);
     }
+  }
 }
 
 static void one_gemm(bench_t *t, size_t m, size_t n, size_t k, bool in_task) {
@@ -86,24 +87,27 @@ static void one_gemm(bench_t *t, size_t m, size_t n, size_t k, bool in_task) {
   float *a = floats(t, m * k * s), *b = floats(t, n * k * s);
   float *c = floats(t, m * ldc), *before = floats(t, m * ldc);
   memcpy(before, c, m * ldc * sizeof *c);
-  tinker__gemm_t g = {.m = m,
-                      .n = n,
-                      .k = k,
-                      .a = a,
-                      .a_rs = ta ? s : k * s,
-                      .a_cs = ta ? m * s : s,
-                      .b = b,
-                      .b_rs = tb ? s : n * s,
-                      .b_cs = tb ? k * s : s,
-                      .c = c,
-                      .ldc = ldc,
-                      .accumulate = random_below(&t->seed, 2) == 1,
-                      .shape = (tinker__gemm_shape_t)random_below(&t->seed, 3),
-                      .diag = random_below(&t->seed, 40)};
-  if (in_task)
+  tinker__gemm_t g = {
+      .m = m,
+      .n = n,
+      .k = k,
+      .a = a,
+      .a_rs = ta ? s : k * s,
+      .a_cs = ta ? m * s : s,
+      .b = b,
+      .b_rs = tb ? s : n * s,
+      .b_cs = tb ? k * s : s,
+      .c = c,
+      .ldc = ldc,
+      .accumulate = random_below(&t->seed, 2) == 1,
+      .shape = (tinker__gemm_shape_t)random_below(&t->seed, 3),
+      .diag = random_below(&t->seed, 40),
+  };
+  if (in_task) {
     tinker__gemm_task(t->ks, t->pool, t->threads - 1, &g);
-  else
+  } else {
     tinker__gemm(t->ks, t->pool, &g);
+  }
   check_gemm(t, &g, before);
   tinker__mem_free(&t->mem, a);
   tinker__mem_free(&t->mem, b);
@@ -125,8 +129,9 @@ static void gemm_body(bench_t *t) {
       {3, 1100, 150},
       {600, 20, 70},
       {90, 131, 70}};
-  for (size_t i = 0; i < COUNT(corner); i++)
+  for (size_t i = 0; i < COUNT(corner); i++) {
     one_gemm(t, corner[i][0], corner[i][1], corner[i][2], false);
+  }
   for (size_t i = 0; i < 60; i++) {
     size_t m = 1 + random_below(&t->seed, i % 2 ? 12 : 70);
     size_t n = 1 + random_below(&t->seed, 140);
@@ -145,18 +150,20 @@ static void split_body(bench_t *t) {
   float *a = floats(t, m * k), *b = floats(t, n * k);
   float *whole = floats(t, m * n), *parts = floats(t, m * n);
   memcpy(parts, whole, m * n * sizeof *parts);
-  tinker__gemm_t g = {.m = m,
-                      .n = n,
-                      .k = k,
-                      .a = a,
-                      .a_rs = 1,
-                      .a_cs = m,
-                      .b = b,
-                      .b_rs = n,
-                      .b_cs = 1,
-                      .c = whole,
-                      .ldc = n,
-                      .accumulate = true};
+  tinker__gemm_t g = {
+      .m = m,
+      .n = n,
+      .k = k,
+      .a = a,
+      .a_rs = 1,
+      .a_cs = m,
+      .b = b,
+      .b_rs = n,
+      .b_cs = 1,
+      .c = whole,
+      .ldc = n,
+      .accumulate = true,
+  };
   tinker__gemm(t->ks, t->pool, &g);
   g.c = parts;
   for (size_t k0 = 0, len; k0 < k; k0 += len) {
@@ -194,13 +201,15 @@ static void weights(bench_t *t, tinker__elem_t type, size_t count, void *src,
                     float *wide) {
   for (size_t i = 0; i < count; i++) {
     uint16_t half = (uint16_t)random_u32(&t->seed);
-    if (type == TINKER__F16 && (half & 0x7c00) == 0x7c00)
+    if (type == TINKER__F16 && (half & 0x7c00) == 0x7c00) {
       half ^= 0x4000; /* finite */
+    }
     if (type == TINKER__BF16) half = tinker__f32_to_bf16(wide[i]);
-    if (type == TINKER__F32)
+    if (type == TINKER__F32) {
       memcpy((char *)src + i * 4, &wide[i], 4);
-    else
+    } else {
       memcpy((char *)src + i * 2, &half, 2);
+    }
     if (type == TINKER__F16) wide[i] = tinker__f16_to_f32(half);
     if (type == TINKER__BF16) wide[i] = tinker__bf16_to_f32(half);
   }
@@ -216,17 +225,19 @@ static void check_linear(bench_t *t, const tinker__packed_t *w,
   tinker__linear(t->ks, t->pool, w, x, k, m, y, n, acc);
   tinker__linear_back(t->ks, t->pool, w, y, n, m, dx, k, acc);
   for (size_t i = 0; i < m; i++) {
-    for (size_t j = 0; j < n; j++)
+    for (size_t j = 0; j < n; j++) {
       cr_assert(
           same_bits(y[i * n + j], chain(acc ? y0[i * n + j] : 0, x + i * k, 1,
                                         wide + j * k, 1, k)),
           "forward: %s, %u threads, type %d, %zu x %zu x %zu", t->ks->name,
           t->threads, (int)w->type, m, n, k);
-    for (size_t j = 0; j < k; j++)
+    }
+    for (size_t j = 0; j < k; j++) {
       cr_assert(same_bits(dx[i * k + j], chain(acc ? dx0[i * k + j] : 0,
                                                y + i * n, 1, wide + j, k, n)),
                 "backward: %s, %u threads, type %d, %zu x %zu x %zu",
                 t->ks->name, t->threads, (int)w->type, m, n, k);
+    }
   }
   tinker__mem_free(&t->mem, x);
   tinker__mem_free(&t->mem, y);
@@ -247,8 +258,9 @@ static void one_weight(bench_t *t, tinker__elem_t type, size_t n, size_t k) {
     tinker__packed_row(w, i, row);
     cr_assert_eq(memcmp(row, wide + i * k, k * sizeof *row), 0);
   }
-  for (size_t i = 0; i < COUNT(tokens); i++)
+  for (size_t i = 0; i < COUNT(tokens); i++) {
     check_linear(t, w, wide, tokens[i], i % 2 == 1);
+  }
   tinker__packed_free(w);
   tinker__mem_free(&t->mem, src);
   tinker__mem_free(&t->mem, row);
@@ -258,9 +270,11 @@ static void one_weight(bench_t *t, tinker__elem_t type, size_t n, size_t k) {
 static void linear_body(bench_t *t) {
   static const size_t shape[][2] = {{1, 1},    {16, 16},  {33, 70},
                                     {64, 300}, {131, 17}, {300, 60}};
-  for (int type = TINKER__F32; type <= TINKER__F16; type++)
-    for (size_t i = 0; i < COUNT(shape); i++)
+  for (int type = TINKER__F32; type <= TINKER__F16; type++) {
+    for (size_t i = 0; i < COUNT(shape); i++) {
       one_weight(t, (tinker__elem_t)type, shape[i][0], shape[i][1]);
+    }
+  }
   one_weight(t, TINKER__BF16, 1500, 40); /* several blocks of outputs */
   one_weight(t, TINKER__BF16, 48, 1100); /* several blocks of the sum */
 }
@@ -276,8 +290,7 @@ Test(linear, inf_and_nan_stay_in_their_outputs) {
   const tinker__kernels_t *ks;
   float weight[20 * 3], x[2 * 3] = {1, 2, 3, INFINITY, 1, 1}, y[2 * 20];
   tinker__mem_init(&mem, NULL, 0);
-  for (size_t i = 0; i < 20 * 3; i++)
-    weight[i] = 1;
+  for (size_t i = 0; i < 20 * 3; i++) weight[i] = 1;
   weight[19 * 3] = NAN;
   weight[18 * 3] = 0x1p-149f; /* subnormal */
   weight[18 * 3 + 1] = weight[18 * 3 + 2] = 0;
@@ -285,8 +298,9 @@ Test(linear, inf_and_nan_stay_in_their_outputs) {
   cr_assert_eq(tinker__packed_new(&w, &mem, weight, TINKER__F32, 20, 3), 0);
   for (size_t s = 0; (ks = tinker__kernels_at(s)) != NULL; s++) {
     tinker__linear(ks, pool, w, x, 3, 2, y, 20, false);
-    for (size_t j = 0; j < 18; j++)
+    for (size_t j = 0; j < 18; j++) {
       cr_assert(y[j] == 6 && y[20 + j] == INFINITY, "%s", ks->name);
+    }
     cr_assert(y[18] == 0x1p-149f && y[38] == INFINITY);
     cr_assert(isnan(y[19]) && isnan(y[39]));
   }

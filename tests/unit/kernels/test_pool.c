@@ -22,8 +22,9 @@ static void hit(void *arg, size_t task, unsigned worker) {
   float *scratch = tinker__pool_scratch(run->pool, worker);
   scratch[0] = (float)task;
   scratch[TINKER__SCRATCH_FLOATS - 1] = (float)worker;
-  if (((uintptr_t)scratch & 63) != 0 || scratch[0] != (float)task)
+  if (((uintptr_t)scratch & 63) != 0 || scratch[0] != (float)task) {
     atomic_fetch_add(&run->strangers, 1);
+  }
 }
 
 Test(pool, runs_each_task_once) {
@@ -37,11 +38,11 @@ Test(pool, runs_each_task_once) {
     run.threads = threads;
     for (unsigned round = 0; round < 200; round++) {
       size_t n = tasks[round % 6];
-      for (size_t i = 0; i < n; i++)
-        atomic_store(&run.hits[i], 0);
+      for (size_t i = 0; i < n; i++) atomic_store(&run.hits[i], 0);
       tinker__pool_run(run.pool, hit, &run, n);
-      for (size_t i = 0; i < n; i++)
+      for (size_t i = 0; i < n; i++) {
         cr_assert_eq(run.hits[i], 1, "task %zu of %zu", i, n);
+      }
     }
     cr_assert_eq(run.strangers, 0);
     tinker__pool_free(run.pool);

@@ -62,8 +62,9 @@ Test(rows, exp_and_log_are_within_one_ulp_everywhere) {
   cr_assert_lt(down, 1.0, "exp of negatives: %g", down);
   cr_assert_lt(all, 1.0, "log: %g", all);
   cr_assert_lt(one, 1.0, "log near 1: %g", one);
-  for (size_t s = 0; (ks = tinker__kernels_at(s)) != NULL; s++)
+  for (size_t s = 0; (ks = tinker__kernels_at(s)) != NULL; s++) {
     check_specials(ks);
+  }
 }
 
 Test(rows, double_functions_are_accurate) {
@@ -88,22 +89,24 @@ static uint64_t digest(uint64_t hash, const float *v, size_t n) {
   for (size_t i = 0; i < n; i++) {
     uint32_t bits;
     memcpy(&bits, &v[i], sizeof bits);
-    for (int b = 0; b < 32; b += 8)
+    for (int b = 0; b < 32; b += 8) {
       hash = (hash ^ (bits >> b & 255)) * 0x100000001b3u;
+    }
   }
   return hash;
 }
 
 /* Made once on x86-64 and AArch64: another number means other bits there. */
-#define ALL_ROWS    0x6df9aa8f5d3014ceu
+#define ALL_ROWS 0x6df9aa8f5d3014ceu
 #define ROPE_TABLES 0xd0f6870370140422u
 
 Test(rows, rope_tables_are_rounded_once) {
   float freq[64], c[64], s[64];
   uint64_t hash = 0xcbf29ce484222325u;
   tinker__rope_freqs(freq, 64, 1e6);
-  for (size_t i = 0; i < 64; i++)
+  for (size_t i = 0; i < 64; i++) {
     cr_assert(ulps(freq[i], pow(1e6, -(double)i / 64)) < 0.51);
+  }
   for (uint64_t pos = 0; pos < 1000000; pos += 99991) {
     tinker__rope_angles(c, s, freq, 64, pos);
     for (size_t i = 0; i < 64; i++) {
@@ -120,24 +123,26 @@ Test(rows, every_half_value_widens_exactly) {
   static float wide[65536];
   static uint16_t half[65536];
   const tinker__kernels_t *ks;
-  for (uint32_t i = 0; i < 65536; i++)
-    half[i] = (uint16_t)i;
+  for (uint32_t i = 0; i < 65536; i++) half[i] = (uint16_t)i;
   for (size_t s = 0; (ks = tinker__kernels_at(s)) != NULL; s++) {
     ks->widen(wide, half, TINKER__F16, 65535);
     for (uint32_t i = 0; i < 65535; i++) {
       int e = (int)(i >> 10 & 31);
       double f = (double)(i & 1023) / 1024, sign = i & 0x8000 ? -1 : 1;
       double want = sign * (e ? ldexp(1 + f, e - 15) : ldexp(f, -14));
-      if (e == 31)
+      if (e == 31) {
         cr_assert(f > 0 ? isnan(wide[i]) : wide[i] == sign * INFINITY);
-      else
+      } else {
         cr_assert((double)wide[i] == want, "%s: %x", ks->name, i);
+      }
     }
     ks->widen(wide, half, TINKER__BF16, 65535);
-    for (uint32_t i = 0; i < 65535; i++)
-      if (!isnan(wide[i]))
+    for (uint32_t i = 0; i < 65535; i++) {
+      if (!isnan(wide[i])) {
         cr_assert(wide[i] == from_bits(i << 16) &&
                   tinker__f32_to_bf16(wide[i]) == i);
+      }
+    }
   }
   cr_assert_eq(tinker__f32_to_bf16(from_bits(0x3f808000)), 0x3f80);
   cr_assert_eq(tinker__f32_to_bf16(from_bits(0x3f818000)), 0x3f82);
@@ -148,11 +153,12 @@ Test(rows, every_half_value_widens_exactly) {
 /* The sums as kernels.h words them. */
 static float sixteen_chains(const float *x, const float *y, size_t n) {
   float c[16] = {0};
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < n; i++) {
     c[i % 16] = y ? fmaf(x[i], y[i], c[i % 16]) : c[i % 16] + x[i];
-  for (size_t w = 8; w > 0; w /= 2)
-    for (size_t j = 0; j < w; j++)
-      c[j] += c[j + w];
+  }
+  for (size_t w = 8; w > 0; w /= 2) {
+    for (size_t j = 0; j < w; j++) c[j] += c[j + w];
+  }
   return c[0];
 }
 
@@ -162,8 +168,7 @@ typedef struct {
 } results_t;
 
 static void fill(float *p, size_t n, uint64_t seed, float scale) {
-  for (size_t i = 0; i < n; i++)
-    p[i] = random_float(&seed) * scale;
+  for (size_t i = 0; i < n; i++) p[i] = random_float(&seed) * scale;
 }
 
 static void elementwise(const tinker__kernels_t *ks, const float *x,
@@ -203,14 +208,16 @@ static void reductions(const tinker__kernels_t *ks, const float *x,
   ks->softmax(r->v[17], x, n, 0.25f);
   ks->softmax_back(r->v[18], r->v[17], y, n, 0.25f);
   ks->xent_back(r->v[19], x, n, s[4], n / 2, 0.5f);
-  tinker__adamw_t o = {.lr = 1e-2f,
-                       .beta1 = 0.9f,
-                       .beta2 = 0.95f,
-                       .eps = 1e-8f,
-                       .weight_decay = 0.1f,
-                       .grad_scale = 0.5f,
-                       .bias1 = 0.19f,
-                       .bias2 = 0.0975f};
+  tinker__adamw_t o = {
+      .lr = 1e-2f,
+      .beta1 = 0.9f,
+      .beta2 = 0.95f,
+      .eps = 1e-8f,
+      .weight_decay = 0.1f,
+      .grad_scale = 0.5f,
+      .bias1 = 0.19f,
+      .bias2 = 0.0975f,
+  };
   memcpy(r->v[20], x, n * sizeof *x);
   memcpy(r->v[21], y, n * sizeof *x);
   ks->exp(r->v[22], y, n);
@@ -239,9 +246,10 @@ Test(rows, every_set_gives_the_same_bits) {
       memset(&got, 0, sizeof got);
       elementwise(ks, x, y, n, &got);
       reductions(ks, x, y, n, &got);
-      for (size_t i = 0; i < 26; i++)
+      for (size_t i = 0; i < 26; i++) {
         cr_assert_eq(memcmp(got.v[i], want.v[i], sizeof got.v[i]), 0,
                      "%s, n = %zu, result %zu", ks->name, n, i);
+      }
     }
   }
   cr_assert_eq(hash, ALL_ROWS, "rows: 0x%llxu", (unsigned long long)hash);
@@ -258,13 +266,10 @@ static double sigmoid(double x) {
 static void check_norms(const results_t *r, const float *x, const float *y,
                         size_t n) {
   double ss = 0, gx = 0, top = 0, sum = 0, pd = 0;
-  for (size_t i = 0; i < n; i++)
-    ss += (double)x[i] * (double)x[i];
+  for (size_t i = 0; i < n; i++) ss += (double)x[i] * (double)x[i];
   double scale = 1 / sqrt(ss / (double)n + 1e-6);
-  for (size_t i = 0; i < n; i++)
-    top = fmax(top, (double)x[i]);
-  for (size_t i = 0; i < n; i++)
-    sum += exp((double)x[i]);
+  for (size_t i = 0; i < n; i++) top = fmax(top, (double)x[i]);
+  for (size_t i = 0; i < n; i++) sum += exp((double)x[i]);
   cr_assert(near(r->v[12][4], log(sum)));
   for (size_t i = 0; i < n; i++) {
     double p = exp((double)x[i]) / sum;
@@ -279,8 +284,9 @@ static void check_norms(const results_t *r, const float *x, const float *y,
     cr_assert(near(r->v[16][i], (double)y[i] + d));
     sum4 += exp((double)x[i] * 0.25);
   }
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < n; i++) {
     pd += exp((double)x[i] * 0.25) / sum4 * (double)y[i];
+  }
   for (size_t i = 0; i < n; i++) {
     double p = exp((double)x[i] * 0.25) / sum4;
     cr_assert(near(r->v[17][i], p));

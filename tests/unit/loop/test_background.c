@@ -27,8 +27,8 @@ static void open_bench(bench_t *b) {
   atomic_init(&b->delivered, 0);
   atomic_init(&b->gone, 0);
   atomic_init(&b->flag, false);
-  cr_assert_eq(
-      tinker__loop_background(&b->loop, &b->mem, tinker__world_real()), 0);
+  cr_assert_eq(tinker__loop_background(&b->loop, &b->mem, tinker__world_real()),
+               0);
 }
 
 static void on_gone(void *user) {
@@ -132,8 +132,7 @@ static void hold_then_queue(tinker__task_t *task) {
   job_t *job = TINKER__CONTAINER(task, job_t, task);
   queue_all(task);
   /* The delivery thread is here, so all of them still wait. */
-  cr_assert_not(
-      tinker__loop_deliver(job->bench->loop, &ordered.jobs[50].task));
+  cr_assert_not(tinker__loop_deliver(job->bench->loop, &ordered.jobs[50].task));
 }
 
 Test(background, tasks_keep_their_order_and_close_runs_what_is_queued) {
@@ -246,10 +245,8 @@ static void wait_on_own(tinker__task_t *task) {
 Test(background, waiting_ends_by_time_or_is_refused_on_own_threads) {
   bench_t b;
   open_bench(&b);
-  cr_assert_eq(tinker__loop_wait(b.loop, is_flag_set, &b, 0),
-               TINKER_ETIMEDOUT);
-  cr_assert_eq(tinker__loop_wait(b.loop, is_flag_set, &b, 3),
-               TINKER_ETIMEDOUT);
+  cr_assert_eq(tinker__loop_wait(b.loop, is_flag_set, &b, 0), TINKER_ETIMEDOUT);
+  cr_assert_eq(tinker__loop_wait(b.loop, is_flag_set, &b, 3), TINKER_ETIMEDOUT);
   job_t jobs[2];
   for (int i = 0; i < 2; i++) {
     jobs[i] = (job_t){.bench = &b, .number = i};
@@ -315,12 +312,12 @@ static void on_readable(void *user, int fd, unsigned ready) {
 static void start_watch(tinker__task_t *task) {
   pipe_t *p = TINKER__CONTAINER(task, pipe_t, start);
   if (!p->watch) {
-    cr_assert_eq(tinker__watch_new(p->bench->loop, &p->watch, p->fds[0],
-                                   on_readable, p),
-                 0);
+    cr_assert_eq(
+        tinker__watch_new(p->bench->loop, &p->watch, p->fds[0], on_readable, p),
+        0);
   }
-  cr_assert_eq(
-      tinker__watch_set(p->bench->loop, p->watch, TINKER__READABLE), 0);
+  cr_assert_eq(tinker__watch_set(p->bench->loop, p->watch, TINKER__READABLE),
+               0);
 }
 
 static void stop_watch(tinker__task_t *task) {
@@ -349,8 +346,7 @@ Test(background, a_watch_that_idles_reports_nothing_until_it_is_set) {
   tinker__loop_post(b.loop, &p.start);
   cr_assert_eq(write(p.fds[1], "abc", 3), 3);
   cr_assert_eq(tinker__loop_wait(b.loop, two_bytes, &p, -1), 0);
-  cr_assert_eq(tinker__loop_wait(b.loop, three_bytes, &p, 5),
-               TINKER_ETIMEDOUT);
+  cr_assert_eq(tinker__loop_wait(b.loop, three_bytes, &p, 5), TINKER_ETIMEDOUT);
   tinker__loop_post(b.loop, &p.start);
   cr_assert_eq(tinker__loop_wait(b.loop, three_bytes, &p, -1), 0);
   tinker__loop_post(b.loop, &p.stop);

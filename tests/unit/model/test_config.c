@@ -25,12 +25,9 @@ typedef struct pair_s {
 } pair_t;
 
 static const pair_t base[] = {
-    {"model_type", "\"llama\""},
-    {"vocab_size", "128"},
-    {"hidden_size", "64"},
-    {"num_hidden_layers", "2"},
-    {"num_attention_heads", "4"},
-    {"intermediate_size", "96"},
+    {"model_type", "\"llama\""},  {"vocab_size", "128"},
+    {"hidden_size", "64"},        {"num_hidden_layers", "2"},
+    {"num_attention_heads", "4"}, {"intermediate_size", "96"},
 };
 
 /* The base file with one key set (value NULL: taken out). */
@@ -65,8 +62,8 @@ Test(config, reads_defaults_of_each_architecture) {
     char why[256] = "";
     file(&b, "model_type", rows[i].type);
     cr_assert_eq(
-        tinker__config_parse(&c, &mem, tinker__buf_str(&b), why, sizeof why),
-        0, "%s", why);
+        tinker__config_parse(&c, &mem, tinker__buf_str(&b), why, sizeof why), 0,
+        "%s", why);
     cr_assert_eq(c.arch, (tinker__arch_t)i);
     cr_assert_eq(c.head_dim, rows[i].head_dim);
     cr_assert_eq(c.qkv_bias, rows[i].qkv_bias);
@@ -83,16 +80,16 @@ Test(config, reads_defaults_of_each_architecture) {
   tinker__buf_free(&b);
 }
 
-#define LLAMA3                                                                \
-  "\"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "    \
+#define LLAMA3                                                                 \
+  "\"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "     \
   "\"original_max_position_embeddings\": 8192"
 
 Test(config, reads_rope_in_both_spellings) {
   static const pair_t rows[] = {
       {"rope_scaling", "{\"rope_type\": \"llama3\", " LLAMA3 "}"},
       {"rope_scaling", "{\"type\": \"llama3\", " LLAMA3 "}"},
-      {"rope_parameters", "{\"rope_type\": \"llama3\", \"rope_theta\": 10000, "
-                          LLAMA3 "}"},
+      {"rope_parameters",
+       "{\"rope_type\": \"llama3\", \"rope_theta\": 10000, " LLAMA3 "}"},
   };
   tinker__model_config_t c;
   tinker__buf_t b;
@@ -110,8 +107,7 @@ Test(config, reads_rope_in_both_spellings) {
   }
   file(&b, "rope_parameters",
        "{\"rope_type\": \"default\", \"rope_theta\": 500000.0}");
-  cr_assert_eq(tinker__config_parse(&c, &mem, tinker__buf_str(&b), NULL, 0),
-               0);
+  cr_assert_eq(tinker__config_parse(&c, &mem, tinker__buf_str(&b), NULL, 0), 0);
   cr_assert_eq(c.rope.theta, 500000);
   cr_assert_eq(c.rope.kind, TINKER__ROPE_PLAIN);
   tinker__buf_free(&b);
@@ -122,20 +118,19 @@ Test(config, ids_of_generation_config_win) {
   tinker__buf_t b;
   tinker__buf_init(&b, &mem, 1 << 16);
   file(&b, "eos_token_id", "[7, 9]");
-  cr_assert_eq(tinker__config_parse(&c, &mem, tinker__buf_str(&b), NULL, 0),
-               0);
+  cr_assert_eq(tinker__config_parse(&c, &mem, tinker__buf_str(&b), NULL, 0), 0);
   cr_assert_eq(c.num_eos, 2);
   cr_assert_eq(c.eos[1], 9);
-  cr_assert_eq(tinker__config_parse_generation(
-                   &c, &mem, tinker__str("{\"eos_token_id\": 127, \"x\": 1}"),
-                   NULL, 0),
-               0);
+  cr_assert_eq(
+      tinker__config_parse_generation(
+          &c, &mem, tinker__str("{\"eos_token_id\": 127, \"x\": 1}"), NULL, 0),
+      0);
   cr_assert_eq(c.num_eos, 1);
   cr_assert_eq(c.eos[0], 127);
-  cr_assert_eq(tinker__config_parse_generation(
-                   &c, &mem, tinker__str("{\"eos_token_id\": [1, 128]}"), NULL,
-                   0),
-               TINKER_EFORMAT);
+  cr_assert_eq(
+      tinker__config_parse_generation(
+          &c, &mem, tinker__str("{\"eos_token_id\": [1, 128]}"), NULL, 0),
+      TINKER_EFORMAT);
   cr_assert_eq(c.num_eos, 1, "untouched on failure");
   tinker__buf_free(&b);
 }
@@ -168,8 +163,7 @@ Test(config, names_what_it_refuses) {
       {"quantization_config", "{\"bits\": 4}", TINKER_ENOTSUP,
        "quantization_config"},
       {"auto_map", "{\"AutoModel\": \"m.M\"}", TINKER_ENOTSUP, "auto_map"},
-      {"partial_rotary_factor", "0.5", TINKER_ENOTSUP,
-       "partial_rotary_factor"},
+      {"partial_rotary_factor", "0.5", TINKER_ENOTSUP, "partial_rotary_factor"},
       {"rope_scaling", "{\"rope_type\": \"yarn\"}", TINKER_ENOTSUP, "yarn"},
       {"rope_scaling", "{\"type\": \"linear\", \"factor\": 2.0}",
        TINKER_ENOTSUP, "linear"},

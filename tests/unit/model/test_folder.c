@@ -28,8 +28,7 @@ static void setup(void) {
 }
 
 static void teardown(void) {
-  for (size_t i = 0; i < num_files; i++)
-    unlink(files[i]);
+  for (size_t i = 0; i < num_files; i++) unlink(files[i]);
   cr_assert_eq(rmdir(dir), 0);
   cr_assert_eq(atomic_load(&mem.live_blocks), 0);
 }
@@ -40,11 +39,10 @@ static void put(const char *name, const void *data, size_t len) {
   char path[128];
   size_t i = 0;
   snprintf(path, sizeof path, "%s/%s", dir, name);
-  cr_assert_eq(tinker__file_publish(tinker__world_real(), path, data, len,
-                                    0600, NULL, 0),
+  cr_assert_eq(tinker__file_publish(tinker__world_real(), path, data, len, 0600,
+                                    NULL, 0),
                0);
-  while (i < num_files && strcmp(files[i], path) != 0)
-    i++;
+  while (i < num_files && strcmp(files[i], path) != 0) i++;
   if (i == num_files) snprintf(files[num_files++], sizeof path, "%s", path);
 }
 
@@ -58,14 +56,13 @@ static void read_golden(tinker__buf_t *b, const char *path) {
 
 static int open_in(const char *path, tinker__folder_t **f, char *why,
                    size_t why_len) {
-  return tinker__folder_open(f, &mem, tinker__world_real(), path, why,
-                             why_len);
+  return tinker__folder_open(f, &mem, tinker__world_real(), path, why, why_len);
 }
 
 static void check_tensors(const tinker__folder_t *f) {
   const tinker__model_config_t *c = tinker__folder_config(f);
   uint64_t bytes = 0;
-  for (int r = 0; r < TINKER__ROLE_COUNT; r++)
+  for (int r = 0; r < TINKER__ROLE_COUNT; r++) {
     for (uint32_t layer = 0; layer < c->num_layers; layer++) {
       tinker__role_t role = (tinker__role_t)r;
       const tinker__tensor_t *t = tinker__folder_tensor(f, role, layer);
@@ -80,17 +77,19 @@ static void check_tensors(const tinker__folder_t *f) {
       cr_assert_eq((uintptr_t)t->data % tinker__dtype_size(t->dtype), 0);
       if (r != TINKER__ROLE_LM_HEAD || !c->tied) bytes += t->bytes;
     }
+  }
   cr_assert_eq(bytes, tinker__folder_bytes(f));
-  if (c->tied)
+  if (c->tied) {
     cr_assert_eq(tinker__folder_tensor(f, TINKER__ROLE_LM_HEAD, 0)->data,
                  tinker__folder_tensor(f, TINKER__ROLE_EMBED, 0)->data);
+  }
   cr_assert_null(tinker__folder_tensor(f, TINKER__ROLE_Q, c->num_layers));
 }
 
 Test(folder, opens_every_architecture) {
-  static const char *const names[] = {"llama_tied",  "llama_untied",
-                                      "qwen2_tied",  "qwen2_untied",
-                                      "qwen3_tied",  "qwen3_untied"};
+  static const char *const names[] = {"llama_tied", "llama_untied",
+                                      "qwen2_tied", "qwen2_untied",
+                                      "qwen3_tied", "qwen3_untied"};
   char digests[6][65];
   for (int i = 0; i < 6; i++) {
     char path[256], why[256] = "";
@@ -102,8 +101,7 @@ Test(folder, opens_every_architecture) {
     cr_assert_eq(c->arch, (tinker__arch_t)(i / 2));
     check_tensors(f);
     cr_assert_eq(tinker__folder_digest(f, digests[i]), 0);
-    for (int k = 0; k < i; k++)
-      cr_assert_str_neq(digests[i], digests[k]);
+    for (int k = 0; k < i; k++) cr_assert_str_neq(digests[i], digests[k]);
     tinker__folder_close(f);
   }
 }
@@ -127,8 +125,9 @@ static void load_source(source_t *s, const char *name) {
                0);
   s->n = tinker__safetensors_len(s->st);
   cr_assert_leq(s->n, 60);
-  for (size_t i = 0; i < s->n; i++)
+  for (size_t i = 0; i < s->n; i++) {
     s->list[i] = *tinker__safetensors_at(s->st, i);
+  }
   put("config.json", s->config.data, s->config.len);
 }
 
@@ -142,8 +141,8 @@ static void put_weights(const char *name, const tinker__tensor_t *list,
                         size_t n) {
   tinker__buf_t b;
   tinker__buf_init(&b, &mem, 1 << 24);
-  cr_assert_eq(
-      tinker__safetensors_write(&b, &mem, list, n, NULL, 0, NULL, 0), 0);
+  cr_assert_eq(tinker__safetensors_write(&b, &mem, list, n, NULL, 0, NULL, 0),
+               0);
   put(name, b.data, b.len);
   tinker__buf_free(&b);
 }
@@ -152,10 +151,11 @@ static void put_index(const source_t *s, size_t cut, const char *second) {
   tinker__buf_t b;
   tinker__buf_init(&b, &mem, 1 << 20);
   tinker__buf_adds(&b, "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {");
-  for (size_t i = 0; i < s->n; i++)
+  for (size_t i = 0; i < s->n; i++) {
     tinker__buf_addf(&b, "%s\"%.*s\": \"%s\"", i ? ", " : "",
                      (int)s->list[i].name.len, s->list[i].name.ptr,
                      i < cut ? "one.safetensors" : second);
+  }
   tinker__buf_adds(&b, "}}");
   put("model.safetensors.index.json", b.data, b.len);
   tinker__buf_free(&b);
@@ -187,9 +187,9 @@ Test(folder, reads_shards_and_checks_the_index) {
   put_index(&s, cut + 1, "two.safetensors");
   cr_assert_eq(open_dir(why, sizeof why, NULL), TINKER_EFORMAT);
   cr_assert_not_null(strstr(why, "index"), "%s", why);
-  static const char *const outside[] = {"../two.safetensors",
-                                        "/two.safetensors", "two.bin", "",
-                                        ".two.safetensors", "a/../safetensors"};
+  static const char *const outside[] = {
+      "../two.safetensors", "/two.safetensors", "two.bin", "",
+      ".two.safetensors",   "a/../safetensors"};
   for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
     put_index(&s, cut, outside[i]);
     cr_assert_eq(open_dir(why, sizeof why, NULL), TINKER_EFORMAT, "%s",
@@ -215,14 +215,16 @@ Test(folder, names_what_is_wrong) {
   /* Harmless: a buffer of old files, the tied head spelt out. */
   *extra = (tinker__tensor_t){
       .name = TINKER__STR("model.layers.0.self_attn.rotary_emb.inv_freq"),
-      .rank = 1, .shape = {4}, .data = row};
+      .rank = 1,
+      .shape = {4},
+      .data = row};
   put_weights("model.safetensors", s.list, s.n);
   cr_assert_eq(open_dir(why, sizeof why, digest), 0, "%s", why);
   put_weights("model.safetensors", s.list, s.n + 1);
   cr_assert_eq(open_dir(why, sizeof why, changed), 0, "%s", why);
   cr_assert_str_eq(digest, changed);
-  *extra = *tinker__safetensors_find(s.st,
-                                     TINKER__STR("model.embed_tokens.weight"));
+  *extra =
+      *tinker__safetensors_find(s.st, TINKER__STR("model.embed_tokens.weight"));
   extra->name = TINKER__STR("lm_head.weight");
   put_weights("model.safetensors", s.list, s.n + 1);
   cr_assert_eq(open_dir(why, sizeof why, NULL), 0, "%s", why);
@@ -266,14 +268,14 @@ Test(folder, aligns_what_lies_unaligned) {
   tinker__buf_t b; /* one more blank behind the header shifts all by one */
   tinker__buf_init(&b, &mem, 1 << 24);
   uint64_t header = 0;
-  for (int i = 7; i >= 0; i--)
+  for (int i = 7; i >= 0; i--) {
     header = header << 8 | (unsigned char)s.weights.data[i];
+  }
   tinker__buf_add(&b, s.weights.data, 8 + (size_t)header);
   tinker__buf_addc(&b, ' ');
   tinker__buf_add(&b, s.weights.data + 8 + header,
                   s.weights.len - 8 - (size_t)header);
-  for (int i = 0; i < 8; i++)
-    b.data[i] = (char)((header + 1) >> (8 * i));
+  for (int i = 0; i < 8; i++) b.data[i] = (char)((header + 1) >> (8 * i));
   put("model.safetensors", b.data, b.len);
   cr_assert_eq(open_in(dir, &f, why, sizeof why), 0, "%s", why);
   check_tensors(f);

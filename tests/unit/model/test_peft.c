@@ -32,7 +32,8 @@ Test(peft, names_go_both_ways) {
     cr_assert(t == target && l == layer && s == side, "%s", name);
   }
   static const char *const bad[] = {
-      "", "base_model.model.model.layers.0.self_attn.q_proj.weight",
+      "",
+      "base_model.model.model.layers.0.self_attn.q_proj.weight",
       "base_model.model.model.layers.00.self_attn.q_proj.lora_A.weight",
       "base_model.model.model.layers.-1.self_attn.q_proj.lora_A.weight",
       "base_model.model.model.layers.4294967296.mlp.up_proj.lora_A.weight",
@@ -43,8 +44,8 @@ Test(peft, names_go_both_ways) {
     tinker__lora_target_t t;
     tinker__lora_side_t s;
     uint32_t l;
-    cr_assert(!tinker__peft_tensor_parse(tinker__str(bad[i]), &t, &l, &s),
-              "%s", bad[i]);
+    cr_assert(!tinker__peft_tensor_parse(tinker__str(bad[i]), &t, &l, &s), "%s",
+              bad[i]);
   }
   char name[TINKER__PEFT_NAME_MAX];
   tinker__peft_tensor_name(name, TINKER__LORA_DOWN, 7, TINKER__LORA_B);
@@ -60,9 +61,9 @@ static void write_and_parse(tinker__peft_config_t *c, char *why, size_t len) {
   tinker__buf_init(&b, &mem, 1 << 16);
   tinker__peft_config_write(&b, c);
   cr_assert_eq(tinker__buf_error(&b), 0);
-  cr_assert_eq(tinker__peft_config_parse(&again, &mem, tinker__buf_str(&b),
-                                         why, len),
-               0, "%s", why);
+  cr_assert_eq(
+      tinker__peft_config_parse(&again, &mem, tinker__buf_str(&b), why, len), 0,
+      "%s", why);
   cr_assert_eq(again.rank, c->rank);
   cr_assert_eq(again.alpha, c->alpha);
   cr_assert_eq(again.targets, c->targets);
@@ -99,8 +100,7 @@ Test(peft, names_what_it_refuses) {
       {", \"modules_to_save\": [\"embed_tokens\"]", TINKER_ENOTSUP,
        "modules_to_save"},
       {", \"rank_pattern\": {\"q_proj\": 4}", TINKER_ENOTSUP, "rank_pattern"},
-      {", \"alpha_pattern\": {\"q_proj\": 4}", TINKER_ENOTSUP,
-       "alpha_pattern"},
+      {", \"alpha_pattern\": {\"q_proj\": 4}", TINKER_ENOTSUP, "alpha_pattern"},
       {", \"fan_in_fan_out\": true", TINKER_ENOTSUP, "fan_in_fan_out"},
       {", \"init_lora_weights\": \"pissa\"", TINKER_ENOTSUP,
        "init_lora_weights is \"pissa\""},
@@ -117,8 +117,8 @@ Test(peft, names_what_it_refuses) {
     snprintf(text, sizeof text,
              "{\"peft_type\": \"LORA\", \"target_modules\": [\"q_proj\"]%s}",
              rows[i].more);
-    int rc = tinker__peft_config_parse(&c, &mem, tinker__str(text), why,
-                                       sizeof why);
+    int rc =
+        tinker__peft_config_parse(&c, &mem, tinker__str(text), why, sizeof why);
     cr_expect_eq(rc, rows[i].code, "%s: %s", text, why);
     cr_expect_not_null(strstr(why, rows[i].said), "%s: %s", text, why);
     if (rc == 0) tinker__mem_free(&mem, c.base_model);
@@ -146,8 +146,8 @@ static void make_adapter(tinker__buf_t *out, const tinker__peft_config_t *c,
   char names[64][TINKER__PEFT_NAME_MAX];
   size_t n = 0;
   memset(list, 0, sizeof list);
-  for (int t = 0; t < TINKER__LORA_COUNT; t++)
-    for (uint32_t layer = 0; layer < m->num_layers; layer++)
+  for (int t = 0; t < TINKER__LORA_COUNT; t++) {
+    for (uint32_t layer = 0; layer < m->num_layers; layer++) {
       for (int s = 0; s < 2; s++) {
         tinker__lora_target_t target = (tinker__lora_target_t)t;
         uint64_t in, rows;
@@ -162,6 +162,8 @@ static void make_adapter(tinker__buf_t *out, const tinker__peft_config_t *c,
         list[n].shape[1] = s ? c->rank : in;
         list[n++].data = zeros;
       }
+    }
+  }
   if (more) {
     list[n] = list[0];
     list[n++].name = tinker__str(more);
@@ -178,18 +180,19 @@ static void check_extra(const tinker__peft_config_t *c,
       "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector",
       "base_model.model.model.embed_tokens.lora_embedding_A",
       "base_model.model.model.layers.2.mlp.up_proj.lora_A.weight",
-      "model.layers.0.mlp.up_proj.lora_A.weight", "x"};
+      "model.layers.0.mlp.up_proj.lora_A.weight",
+      "x"};
   for (size_t i = 0; i < sizeof extras / sizeof extras[0]; i++) {
     tinker__safetensors_t *st = NULL;
     tinker__buf_t b;
     char why[256] = "";
     tinker__buf_init(&b, &mem, 1 << 20);
     make_adapter(&b, c, m, zeros, extras[i]);
-    cr_assert_eq(tinker__safetensors_parse(&st, &mem, b.data, b.len, why,
-                                           sizeof why),
-                 0, "%s", why);
-    cr_expect_eq(tinker__peft_check(st, c, m, why, sizeof why),
-                 TINKER_EFORMAT, "%s", extras[i]);
+    cr_assert_eq(
+        tinker__safetensors_parse(&st, &mem, b.data, b.len, why, sizeof why), 0,
+        "%s", why);
+    cr_expect_eq(tinker__peft_check(st, c, m, why, sizeof why), TINKER_EFORMAT,
+                 "%s", extras[i]);
     cr_expect_not_null(strstr(why, extras[i]), "%s: %s", extras[i], why);
     tinker__safetensors_free(st);
     tinker__buf_free(&b);
@@ -213,29 +216,25 @@ Test(peft, checks_an_adapter_against_its_base) {
   m.intermediate_size = 20;
   tinker__buf_init(&b, &mem, 1 << 20);
   make_adapter(&b, &c, &m, zeros, NULL);
-  cr_assert_eq(tinker__safetensors_parse(&st, &mem, b.data, b.len, why,
-                                         sizeof why),
-               0, "%s", why);
+  cr_assert_eq(
+      tinker__safetensors_parse(&st, &mem, b.data, b.len, why, sizeof why), 0,
+      "%s", why);
   cr_assert_eq(tinker__peft_check(st, &c, &m, why, sizeof why), 0, "%s", why);
   cr_assert_eq(tinker__safetensors_len(st), 2 * (2 * 7 + 1));
   check_extra(&c, &m, zeros);
   c.rank = 8;
-  cr_assert_eq(tinker__peft_check(st, &c, &m, why, sizeof why),
-               TINKER_EFORMAT);
+  cr_assert_eq(tinker__peft_check(st, &c, &m, why, sizeof why), TINKER_EFORMAT);
   cr_assert_not_null(strstr(why, "shape [8, 16]"), "%s", why);
   c.rank = 4;
   c.targets = 0x7f;
-  cr_assert_eq(tinker__peft_check(st, &c, &m, why, sizeof why),
-               TINKER_EFORMAT);
+  cr_assert_eq(tinker__peft_check(st, &c, &m, why, sizeof why), TINKER_EFORMAT);
   cr_assert_not_null(strstr(why, "lm_head"), "%s", why);
   c.targets = 0xff;
   m.num_layers = 3;
-  cr_assert_eq(tinker__peft_check(st, &c, &m, why, sizeof why),
-               TINKER_EFORMAT);
+  cr_assert_eq(tinker__peft_check(st, &c, &m, why, sizeof why), TINKER_EFORMAT);
   cr_assert_not_null(strstr(why, "layers.2"), "%s", why);
   m.num_layers = 1;
-  cr_assert_eq(tinker__peft_check(st, &c, &m, why, sizeof why),
-               TINKER_EFORMAT);
+  cr_assert_eq(tinker__peft_check(st, &c, &m, why, sizeof why), TINKER_EFORMAT);
   tinker__safetensors_free(st);
   tinker__buf_free(&b);
 }

@@ -23,13 +23,22 @@ static const float floats[6] = {1, -2, 3.5f, 0, 1e-30f, -0.0f};
 static const uint16_t halves[3] = {0x3f80, 0xbf80, 0x7f80};
 
 static const tinker__tensor_t some[] = {
-    {.name = {"b.half", 6}, .dtype = TINKER__DTYPE_BF16, .rank = 1,
-     .shape = {3}, .data = halves},
-    {.name = {"z \"quoted\"", 10}, .dtype = TINKER__DTYPE_F32, .rank = 2,
-     .shape = {2, 3}, .data = floats},
+    {.name = {"b.half", 6},
+     .dtype = TINKER__DTYPE_BF16,
+     .rank = 1,
+     .shape = {3},
+     .data = halves},
+    {.name = {"z \"quoted\"", 10},
+     .dtype = TINKER__DTYPE_F32,
+     .rank = 2,
+     .shape = {2, 3},
+     .data = floats},
     {.name = {"a", 1}, .dtype = TINKER__DTYPE_F32, .rank = 0, .data = floats},
-    {.name = {"empty", 5}, .dtype = TINKER__DTYPE_F16, .rank = 2,
-     .shape = {0, 4}, .data = NULL},
+    {.name = {"empty", 5},
+     .dtype = TINKER__DTYPE_F16,
+     .rank = 2,
+     .shape = {0, 4},
+     .data = NULL},
 };
 static const tinker__meta_t meta[] = {{"format", "pt"}, {"n", "\"1\"\n"}};
 
@@ -48,9 +57,9 @@ Test(safetensors, writes_and_reads_back) {
   cr_assert_eq(write_some(&again, &mem), 0);
   cr_assert(tinker__str_eq(tinker__buf_str(&b), tinker__buf_str(&again)));
   cr_assert_eq((unsigned char)b.data[0] % 8, 0, "data is aligned to 8");
-  cr_assert_eq(tinker__safetensors_parse(&st, &mem, b.data, b.len, why,
-                                         sizeof why),
-               0, "%s", why);
+  cr_assert_eq(
+      tinker__safetensors_parse(&st, &mem, b.data, b.len, why, sizeof why), 0,
+      "%s", why);
   cr_assert_eq(tinker__safetensors_len(st), 4);
   /* Wide types first, then by name. */
   cr_assert(tinker__str_eqs(tinker__safetensors_at(st, 0)->name, "a"));
@@ -80,19 +89,19 @@ Test(safetensors, refuses_to_write_nonsense) {
   tinker__buf_init(&b, &mem, 1 << 20);
   tinker__tensor_t two[2] = {some[0], some[1]};
   two[1].name = two[0].name;
-  cr_assert_eq(tinker__safetensors_write(&b, &mem, two, 2, NULL, 0, why,
-                                         sizeof why),
-               TINKER_EINVAL);
+  cr_assert_eq(
+      tinker__safetensors_write(&b, &mem, two, 2, NULL, 0, why, sizeof why),
+      TINKER_EINVAL);
   cr_assert_not_null(strstr(why, "b.half"), "%s", why);
   two[0].rank = TINKER__TENSOR_MAX_RANK + 1;
-  cr_assert_eq(tinker__safetensors_write(&b, &mem, two, 1, NULL, 0, why,
-                                         sizeof why),
-               TINKER_EINVAL);
+  cr_assert_eq(
+      tinker__safetensors_write(&b, &mem, two, 1, NULL, 0, why, sizeof why),
+      TINKER_EINVAL);
   two[0] = some[0];
   two[0].name = TINKER__STR("__metadata__");
-  cr_assert_eq(tinker__safetensors_write(&b, &mem, two, 1, NULL, 0, why,
-                                         sizeof why),
-               TINKER_EINVAL);
+  cr_assert_eq(
+      tinker__safetensors_write(&b, &mem, two, 1, NULL, 0, why, sizeof why),
+      TINKER_EINVAL);
   cr_assert_eq(b.len, 0, "nothing is written on failure");
   tinker__buf_free(&b);
 }
@@ -106,13 +115,13 @@ static int parse_header(const char *header, size_t body, char *why,
   file[0] = (unsigned char)n;
   file[1] = (unsigned char)(n >> 8);
   memcpy(file + 8, header, n);
-  int rc = tinker__safetensors_parse(&st, &mem, file, 8 + n + body, why,
-                                     why_len);
+  int rc =
+      tinker__safetensors_parse(&st, &mem, file, 8 + n + body, why, why_len);
   tinker__safetensors_free(st);
   return rc;
 }
 
-#define T(dtype, shape, offsets)                                              \
+#define T(dtype, shape, offsets)                                               \
   "{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
 
 Test(safetensors, refuses_malformed_headers) {
@@ -147,10 +156,12 @@ Test(safetensors, refuses_malformed_headers) {
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"shape\":[2],"
        "\"data_offsets\":[0,8]}}",
        8, TINKER_EFORMAT, "twice"},
-      {"{\"a\":" T("F32", "[2]", "[0,8]") ",\"b\":"
-       T("F32", "[1]", "[4,8]") "}", 8, TINKER_EFORMAT, "overlap"},
-      {"{\"a\":" T("F32", "[2]", "[0,8]") ",\"a\":"
-       T("F32", "[2]", "[8,16]") "}", 16, TINKER_EFORMAT, "twice"},
+      {"{\"a\":" T("F32", "[2]", "[0,8]") ",\"b\":" T("F32", "[1]",
+                                                      "[4,8]") "}",
+       8, TINKER_EFORMAT, "overlap"},
+      {"{\"a\":" T("F32", "[2]", "[0,8]") ",\"a\":" T("F32", "[2]",
+                                                      "[8,16]") "}",
+       16, TINKER_EFORMAT, "twice"},
       {"{\"__metadata__\":{\"a\":1}}", 0, TINKER_EFORMAT, "byte"},
       {"{\"a\":" T("F32", "[2]", "[0,8]") "} x", 8, TINKER_EFORMAT, "byte"},
   };
@@ -168,9 +179,10 @@ Test(safetensors, survives_every_cut_and_a_huge_header) {
   tinker__safetensors_t *st = NULL;
   tinker__buf_init(&b, &mem, 1 << 20);
   cr_assert_eq(write_some(&b, &mem), 0);
-  for (size_t n = 0; n < b.len; n++)
+  for (size_t n = 0; n < b.len; n++) {
     cr_assert_eq(tinker__safetensors_parse(&st, &mem, b.data, n, NULL, 0),
                  TINKER_EFORMAT, "cut at %zu", n);
+  }
   memset(b.data, 0xff, 8);
   cr_assert_eq(tinker__safetensors_parse(&st, &mem, b.data, b.len, NULL, 0),
                TINKER_EOVERFLOW);
@@ -183,8 +195,7 @@ static int write_and_read(tinker__mem_t *m, void *user) {
   (void)user;
   tinker__buf_init(&b, m, 1 << 20);
   int rc = write_some(&b, m);
-  if (rc == 0)
-    rc = tinker__safetensors_parse(&st, m, b.data, b.len, NULL, 0);
+  if (rc == 0) rc = tinker__safetensors_parse(&st, m, b.data, b.len, NULL, 0);
   tinker__safetensors_free(st);
   tinker__buf_free(&b);
   return rc;

@@ -64,23 +64,25 @@ void rig_open(rig_t *rig) {
 
 int rig_try_start(rig_t *rig, char *why, size_t why_len) {
   tinker__stage_t stage;
-  tinker__service_model_t model = {
-      "m", TINKER_TEST_DIR "/golden/models/qwen3_tied"};
-  tinker__service_config_t config = {.mem = &rig->mem,
-                                     .world = &rig->world,
-                                     .engine = &rig->api,
-                                     .threads = 1,
-                                     .state_dir = rig->dir,
-                                     .faults = rig->faults,
-                                     .crash_signal = rig->crash_signal,
-                                     .crash_call = rig->crash_call,
-                                     .models = &model,
-                                     .n_models = 1,
-                                     .poll_ms = 200,
-                                     .max_models = 1000,
-                                     .snapshot_ms = (int64_t)1 << 40,
-                                     .ended = on_ended,
-                                     .user = rig};
+  tinker__service_model_t model = {"m",
+                                   TINKER_TEST_DIR "/golden/models/qwen3_tied"};
+  tinker__service_config_t config = {
+      .mem = &rig->mem,
+      .world = &rig->world,
+      .engine = &rig->api,
+      .threads = 1,
+      .state_dir = rig->dir,
+      .faults = rig->faults,
+      .crash_signal = rig->crash_signal,
+      .crash_call = rig->crash_call,
+      .models = &model,
+      .n_models = 1,
+      .poll_ms = 200,
+      .max_models = 1000,
+      .snapshot_ms = (int64_t)1 << 40,
+      .ended = on_ended,
+      .user = rig,
+  };
   atomic_store(&rig->ended, false);
   rig->s = NULL;
   return tinker__service_start(&rig->s, &config, &stage, why, why_len);
@@ -181,7 +183,9 @@ rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
   return c;
 }
 
-tinker__req_t *rig_req(rig_pending_t *c) { return &c->req; }
+tinker__req_t *rig_req(rig_pending_t *c) {
+  return &c->req;
+}
 
 rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
                         const char *key, const char *body) {
@@ -213,8 +217,7 @@ void rig_call(rig_t *rig, const char *route, const char *capture,
   rig_wait(rig, rig_send(rig, route, capture, key, body), reply);
 }
 
-void rig_member(const reply_t *reply, const char *name, char *out,
-                size_t len) {
+void rig_member(const reply_t *reply, const char *name, char *out, size_t len) {
   char mark[80];
   snprintf(mark, sizeof mark, "\"%s\":\"", name);
   const char *at = strstr(reply->text, mark);
@@ -271,7 +274,8 @@ void rig_sampler(rig_t *rig, const char *session, char *id, size_t len) {
   char body[300];
   snprintf(body, sizeof body,
            "{\"session_id\":\"%s\",\"sampling_session_seq_id\":0,"
-           "\"base_model\":\"m\"}", session);
+           "\"base_model\":\"m\"}",
+           session);
   rig_call(rig, "POST api/v1/create_sampling_session", NULL, NULL, body,
            &reply);
   cr_assert_eq(reply.status, 200, "%s", reply.text);
@@ -282,8 +286,10 @@ void rig_refuse(rig_t *rig, const char *when) {
   char path[80], sql[300];
   sqlite3 *db;
   snprintf(path, sizeof path, "%s/store.db", rig->dir);
-  snprintf(sql, sizeof sql, "CREATE TRIGGER full BEFORE %s BEGIN"
-           " SELECT RAISE(ABORT, 'no room'); END", when);
+  snprintf(sql, sizeof sql,
+           "CREATE TRIGGER full BEFORE %s BEGIN"
+           " SELECT RAISE(ABORT, 'no room'); END",
+           when);
   cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
   int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
   cr_assert_eq(rc, SQLITE_OK, "%s", sqlite3_errmsg(db));

@@ -18,7 +18,7 @@ typedef struct rig_s {
   int crash_signal; /* what an image before is said to have died of */
   int64_t crash_call;
   const char *faults; /* file with a fault plan, NULL unless a test sets it */
-  atomic_bool ended; /* the service asked for its end */
+  atomic_bool ended;  /* the service asked for its end */
   int restarts;
 } rig_t;
 
@@ -35,7 +35,8 @@ void rig_stop(rig_t *rig);
 /* As an owner does: stops and starts a service that asked for its end. */
 void rig_revive(rig_t *rig);
 /* route is a line of routes.c ("POST api/v1/asample"), capture what stands
- * for its "*"s, with '/' between them (NULL without), key the idempotency key (NULL = none). */
+ * for its "*"s, with '/' between them (NULL without), key the idempotency key
+ * (NULL = none). */
 void rig_call(rig_t *rig, const char *route, const char *capture,
               const char *key, const char *body, reply_t *reply);
 /* The same in two steps: what others do meanwhile is up to the test. */

@@ -26,7 +26,8 @@ Test(again, another_call_with_the_same_body) {
   snprintf(body, sizeof body,
            "{\"session_id\":\"%s\",\"model_seq_id\":1,\"base_model\":\"m\","
            "\"lora_config\":{\"rank\":4,\"seed\":7},\"optimizer\":true,"
-           "\"path\":\"tinker://%s/weights/a\"}", session, model);
+           "\"path\":\"tinker://%s/weights/a\"}",
+           session, model);
   rig_do(&rig, "POST api/v1/create_model", body, &reply);
   rig_call(&rig, "POST api/v1/load_weights", NULL, NULL, body, &reply);
   cr_assert_eq(reply.status, 409, "%s", reply.text);

@@ -54,8 +54,7 @@ static bool try_call(sweep_t *w, const kind_t *k, int n, bool *ok) {
     char poll[300];
     reply_t result;
     snprintf(poll, sizeof poll, "{\"request_id\":\"%s\"}", id);
-    rig_call(&w->rig, "POST api/v1/retrieve_future", NULL, NULL, poll,
-             &result);
+    rig_call(&w->rig, "POST api/v1/retrieve_future", NULL, NULL, poll, &result);
     cr_assert(result.status == 200 || result.status >= 500, "%s %d: %d %s",
               k->route, n, result.status, result.text);
   }
@@ -63,8 +62,8 @@ static bool try_call(sweep_t *w, const kind_t *k, int n, bool *ok) {
   bool reached = mem->count >= at;
   rig_revive(&w->rig);
   if (w->reply.status != 200) {
-    cr_assert(w->reply.status == 503 || w->reply.status == 500,
-              "%s %d: %d %s", k->route, n, w->reply.status, w->reply.text);
+    cr_assert(w->reply.status == 503 || w->reply.status == 500, "%s %d: %d %s",
+              k->route, n, w->reply.status, w->reply.text);
     w->refused++;
     send_call(w, k);
   }
@@ -221,8 +220,7 @@ static void make_sampler(sweep_t *w, int n) {
 
 static void after_sampler(sweep_t *w, bool ok) {
   if (ok) {
-    rig_member(&w->reply, "sampling_session_id", w->sampler,
-               sizeof w->sampler);
+    rig_member(&w->reply, "sampling_session_id", w->sampler, sizeof w->sampler);
   }
 }
 
@@ -273,15 +271,13 @@ static const kind_t kinds[] = {
      after_save},
     {"POST api/v1/load_weights", true, make_load_new, NULL},
     {"POST api/v1/load_weights", true, make_load, NULL},
-    {"POST api/v1/create_sampling_session", false, make_sampler,
-     after_sampler},
+    {"POST api/v1/create_sampling_session", false, make_sampler, after_sampler},
     {"POST api/v1/asample", true, make_sample, NULL},
     {"PUT api/v1/training_runs/*/checkpoints/*/*/ttl", false, make_change,
      NULL},
     {"POST api/v1/training_runs/*/checkpoints/*/*/publish", false, make_change,
      NULL},
-    {"DELETE api/v1/training_runs/*/checkpoints/*/*", false, make_change,
-     NULL},
+    {"DELETE api/v1/training_runs/*/checkpoints/*/*", false, make_change, NULL},
     {"GET api/v1/training_runs", false, make_empty, NULL},
     {"GET api/v1/checkpoints", false, make_empty, NULL},
     {"GET api/v1/get_server_capabilities", false, make_empty, NULL},
@@ -330,8 +326,8 @@ static void check_finished(sweep_t *w) {
              finished[i]);
     rig_call(&w->rig, "POST api/v1/session_heartbeat", NULL, NULL, w->body,
              &w->reply);
-    cr_assert_eq(w->reply.status, 410, "session %d: %d %s", i,
-                 w->reply.status, w->reply.text);
+    cr_assert_eq(w->reply.status, 410, "session %d: %d %s", i, w->reply.status,
+                 w->reply.text);
   }
 }
 

@@ -23,8 +23,8 @@ static int parse(tinker__mem_t *mem, const char *json, values_t *v, char *why,
       {"real", TINKER__FIELD_F64, false, &v->real, NULL},
       {"flag", TINKER__FIELD_BOOL, false, &v->flag, NULL},
       {"raw", TINKER__FIELD_RAW, false, &v->raw, NULL}};
-  int rc = tinker__body_parse(&b, mem, tinker__str(json), "in.", fields, 5,
-                              why, why_len);
+  int rc = tinker__body_parse(&b, mem, tinker__str(json), "in.", fields, 5, why,
+                              why_len);
   tinker__body_done(&b);
   return rc;
 }
@@ -34,9 +34,12 @@ Test(body, fields_and_refusals) {
   values_t v;
   char why[200];
   tinker__mem_init(&mem, NULL, 0);
-  cr_assert_eq(parse(&mem, "{\"x\":[1],\"name\":\"n\",\"number\":"
-                           "9007199254740993,\"real\":1.5,\"flag\":true,"
-                           "\"raw\":{\"a\":null}}", &v, why, 200), 0);
+  cr_assert_eq(parse(&mem,
+                     "{\"x\":[1],\"name\":\"n\",\"number\":"
+                     "9007199254740993,\"real\":1.5,\"flag\":true,"
+                     "\"raw\":{\"a\":null}}",
+                     &v, why, 200),
+               0);
   cr_assert(v.has_number && v.flag && v.real == 1.5);
   cr_assert_eq(v.number, 9007199254740993);
   cr_assert(tinker__str_eqs(v.raw, "{\"a\":null}"));
@@ -85,7 +88,8 @@ Test(body, digest_is_of_the_meaning) {
       "{\"a\":[{\"b\":\"x\",\"c\":2},1],\"d\":\"A\",\"f\":1e2}",
       "{\"a\":[1,{\"b\":\"x\",\"c\":2,\"s\":5}],\"d\":\"A\",\"f\":1e2}",
       "{\"a\":[\"1\",{\"b\":\"x\",\"c\":2}],\"d\":\"A\",\"f\":1e2}",
-      "{\"a\":[1,{\"b\":\"x\",\"c\":2}],\"d\":\"A\",\"f\":1e3}", "{}"};
+      "{\"a\":[1,{\"b\":\"x\",\"c\":2}],\"d\":\"A\",\"f\":1e3}",
+      "{}"};
   cr_assert_eq(tinker__body_digest(&mem, tinker__str(one), "s", a), 0);
   for (size_t i = 0; i < 3; i++) {
     cr_assert_eq(tinker__body_digest(&mem, tinker__str(same[i]), "s", b), 0);

@@ -78,7 +78,8 @@ Test(client_config, our_client_reads_it) {
                0, "%s", why);
   cr_assert(c.sample_dispatch_bytes == 1 && c.fwdbwd_max_chunk_len == 3 &&
             c.fwdbwd_max_chunk_bytes == 4 && c.fwdbwd_dispatch_bytes == 5 &&
-            c.billing_max_pause_s == 6 && c.sample_max_concurrent_requests == 7);
+            c.billing_max_pause_s == 6 &&
+            c.sample_max_concurrent_requests == 7);
   tinker__arena_free(&arena);
 }
 

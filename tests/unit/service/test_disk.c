@@ -115,18 +115,17 @@ static int listed(disk_t *d) {
 static const struct {
   point_t point;
   int nth, error;
-} faults[] = {{WRITE, 1, ENOSPC}, {WRITE, 1, EIO},    {OPEN, 1, EMFILE},
-              {OPEN, 2, EACCES},  {FSYNC, 1, EIO},    {FSYNC, 2, ENOSPC},
+} faults[] = {{WRITE, 1, ENOSPC},  {WRITE, 1, EIO},   {OPEN, 1, EMFILE},
+              {OPEN, 2, EACCES},   {FSYNC, 1, EIO},   {FSYNC, 2, ENOSPC},
               {RENAME, 1, ENOSPC}, {RENAME, 1, EROFS}};
 
 /* In front of a number and behind it. */
 static const struct {
   const char *route, *key, *end;
-} saves[] = {
-    {"POST api/v1/save_weights", "\"path\":\"c", "\""},
-    {"POST api/v1/save_weights_for_sampler", "\"path\":\"s", "\""},
-    {"POST api/v1/save_weights_for_sampler", "\"sampling_session_seq_id\":",
-     ""}};
+} saves[] = {{"POST api/v1/save_weights", "\"path\":\"c", "\""},
+             {"POST api/v1/save_weights_for_sampler", "\"path\":\"s", "\""},
+             {"POST api/v1/save_weights_for_sampler",
+              "\"sampling_session_seq_id\":", ""}};
 
 static void arm(size_t i) {
   fault.countdown = faults[i].nth;
@@ -196,8 +195,7 @@ Test(disk, a_load_that_cannot_be_kept) {
   rig_start(&d.rig); /* and the log says the same */
   rig_fb_body(body, sizeof body, d.model, 3);
   rig_do(&d.rig, "POST api/v1/forward_backward", body, &d.reply);
-  cr_assert_neq(strstr(d.reply.text, "\"logprobs\""), NULL, "%s",
-                d.reply.text);
+  cr_assert_neq(strstr(d.reply.text, "\"logprobs\""), NULL, "%s", d.reply.text);
   rig_close(&d.rig);
 }
 
@@ -212,7 +210,8 @@ Test(disk, a_restore_that_cannot_read) {
   rig_model(&d.rig, d.session, 1, d.model, sizeof d.model);
   snprintf(body, sizeof body,
            "{\"model_id\":\"%s\",\"seq_id\":1,\"path\":\"%s\","
-           "\"optimizer\":true}", d.model, path);
+           "\"optimizer\":true}",
+           d.model, path);
   rig_do(&d.rig, "POST api/v1/load_weights", body, &d.reply);
   rig_fb_body(body, sizeof body, d.model, 2);
   rig_do(&d.rig, "POST api/v1/forward_backward", body, &d.reply);

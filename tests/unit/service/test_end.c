@@ -62,13 +62,13 @@ Test(end, behind_a_gap_and_on_the_way) {
 
   hold(&h, rig.s->store);
   rig_optim_body(body, sizeof body, model, 4);
-  rig_pending_t *four = rig_send(&rig, "POST api/v1/optim_step", NULL, NULL,
-                                 body);
+  rig_pending_t *four =
+      rig_send(&rig, "POST api/v1/optim_step", NULL, NULL, body);
   rig_optim_body(body, sizeof body, model, 5);
-  rig_pending_t *five = rig_send(&rig, "POST api/v1/optim_step", NULL, NULL,
-                                 body);
-  rig_pending_t *end = rig_send(&rig, "POST api/v1/sessions/*/finish", session,
-                                NULL, "{}");
+  rig_pending_t *five =
+      rig_send(&rig, "POST api/v1/optim_step", NULL, NULL, body);
+  rig_pending_t *end =
+      rig_send(&rig, "POST api/v1/sessions/*/finish", session, NULL, "{}");
   let_go(&h);
   rig_wait(&rig, four, &reply);
   cr_assert_eq(reply.status, 200, "%s", reply.text);
@@ -80,8 +80,9 @@ Test(end, behind_a_gap_and_on_the_way) {
   for (int seq = 3; seq <= 4; seq++) {
     snprintf(id, sizeof id, "%s:%d", model, seq);
     rig_result(&rig, id, &reply);
-    cr_assert_neq(strstr(reply.text, "waiting for seq_id 1, and the session "
-                                     "has ended"), NULL, "%s", reply.text);
+    cr_assert_neq(
+        strstr(reply.text, "waiting for seq_id 1, and the session has ended"),
+        NULL, "%s", reply.text);
   }
   rig_close(&rig);
 }
@@ -134,8 +135,8 @@ Test(end, samples_stop) {
   for (int i = 0; i < n; i++) {
     send_sample(&rig, sampler, i, ids[i], sizeof ids[i]);
   }
-  rig_pending_t *end = rig_send(&rig, "POST api/v1/sessions/*/finish", session,
-                                NULL, "{}");
+  rig_pending_t *end =
+      rig_send(&rig, "POST api/v1/sessions/*/finish", session, NULL, "{}");
   int before = atomic_load(&rounds);
   rig_wait(&rig, end, &reply);
   cr_assert_eq(reply.status, 200);

@@ -1,5 +1,5 @@
-/* Checkpoints whose time has come: the row, the folder, what is still known. The
- * wall clock is the test's; the timer's ticks are real. */
+/* Checkpoints whose time has come: the row, the folder, what is still known.
+ * The wall clock is the test's; the timer's ticks are real. */
 #include <criterion/criterion.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -21,8 +21,8 @@ static void save(rig_t *rig, const char *model, int seq, const char *route,
   static reply_t reply;
   char body[400];
   snprintf(body, sizeof body,
-           "{\"model_id\":\"%s\",\"seq_id\":%d,\"path\":\"%s\"%s}", model,
-           seq, name, ttl);
+           "{\"model_id\":\"%s\",\"seq_id\":%d,\"path\":\"%s\"%s}", model, seq,
+           name, ttl);
   rig_do(rig, route, body, &reply);
   cr_assert_neq(strstr(reply.text, "\"path\""), NULL, "%s", reply.text);
 }
@@ -73,8 +73,8 @@ Test(expire, when_their_time_has_come) {
        ",\"ttl_seconds\":86400");
   snprintf(body, sizeof body,
            "{\"session_id\":\"%s\",\"sampling_session_seq_id\":0,"
-           "\"model_path\":\"tinker://%s/sampler_weights/c\"}", session,
-           model);
+           "\"model_path\":\"tinker://%s/sampler_weights/c\"}",
+           session, model);
   rig_call(&rig, "POST api/v1/create_sampling_session", NULL, NULL, body,
            &reply);
   cr_assert_eq(reply.status, 200, "%s", reply.text);
@@ -105,7 +105,8 @@ Test(expire, when_their_time_has_come) {
   snprintf(body, sizeof body,
            "{\"sampling_session_id\":\"%s\",\"seq_id\":0,\"prompt\":"
            "{\"chunks\":[{\"type\":\"encoded_text\",\"tokens\":[1]}]},"
-           "\"sampling_params\":{\"max_tokens\":2}}", sampler);
+           "\"sampling_params\":{\"max_tokens\":2}}",
+           sampler);
   rig_do(&rig, "POST api/v1/asample", body, &reply);
   cr_assert_neq(strstr(reply.text, "was deleted"), NULL, "%s", reply.text);
   /* And its name is free. */
@@ -134,7 +135,8 @@ static void create(rig_t *rig, const char *session, char *id, size_t len) {
   char body[300];
   snprintf(body, sizeof body,
            "{\"session_id\":\"%s\",\"model_seq_id\":1,\"base_model\":\"m\","
-           "\"lora_config\":{\"rank\":4,\"seed\":7}}", session);
+           "\"lora_config\":{\"rank\":4,\"seed\":7}}",
+           session);
   rig_call(rig, "POST api/v1/create_model", NULL, NULL, body, &reply);
   cr_assert_eq(reply.status, 200, "%s", reply.text);
   rig_member(&reply, "model_id", id, len);
@@ -160,7 +162,8 @@ Test(expire, a_load_whose_checkpoint_goes) {
   create(&rig, session, to, sizeof to);
   snprintf(body, sizeof body,
            "{\"model_id\":\"%s\",\"seq_id\":1,\"optimizer\":true,\"path\":"
-           "\"tinker://%s/weights/%s\"}", to, from, name);
+           "\"tinker://%s/weights/%s\"}",
+           to, from, name);
   rig_call(&rig, "POST api/v1/load_weights", NULL, NULL, body, &reply);
   cr_assert_eq(reply.status, 200, "%s", reply.text);
   rig_member(&reply, "request_id", id, sizeof id);

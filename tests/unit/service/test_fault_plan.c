@@ -11,8 +11,8 @@
 static tinker__fault_plan_t *read_plan(tinker__mem_t *mem, const char *text) {
   char why[300] = "";
   tinker__fault_plan_t *plan = NULL;
-  int rc = tinker__fault_plan_read(&plan, mem, tinker__str(text), why,
-                                   sizeof why);
+  int rc =
+      tinker__fault_plan_read(&plan, mem, tinker__str(text), why, sizeof why);
   cr_assert_eq(rc, 0, "%s: %s", text, why);
   return plan;
 }
@@ -21,13 +21,14 @@ static tinker__fault_plan_t *read_plan(tinker__mem_t *mem, const char *text) {
 static void fire(tinker__fault_plan_t *plan, const char *endpoint,
                  const char *id, int64_t seq, int n, int64_t step_ms,
                  char *out) {
-  tinker__fault_call_t call = {.endpoint = tinker__str(endpoint),
-                               .id = tinker__str(id),
-                               .of = tinker__str("optim_step"),
-                               .seq = seq};
+  tinker__fault_call_t call = {
+      .endpoint = tinker__str(endpoint),
+      .id = tinker__str(id),
+      .of = tinker__str("optim_step"),
+      .seq = seq,
+  };
   for (int i = 0; i < n; i++) {
-    tinker__fault_rule_t *f = tinker__fault_plan_next(plan, &call,
-                                                      i * step_ms);
+    tinker__fault_rule_t *f = tinker__fault_plan_next(plan, &call, i * step_ms);
     out[i] = f ? (char)('0' + (f - plan->rules)) : '.';
   }
   out[n] = 0;

@@ -113,14 +113,16 @@ static void base_info(const tinker__base_t *b, tinker__base_info_t *out) {
   *out = (tinker__base_info_t){.vocab_size = VOCAB};
 }
 
-static const tinker__engine_api_t api = {.slot_new = slot_new,
-                                         .slot_bytes = slot_bytes,
-                                         .slot_limit = slot_limit,
-                                         .slot_free = slot_free,
-                                         .slot_fork = slot_fork,
-                                         .base_info = base_info,
-                                         .decode = decode,
-                                         .log_sum_exp = log_sum_exp};
+static const tinker__engine_api_t api = {
+    .slot_new = slot_new,
+    .slot_bytes = slot_bytes,
+    .slot_limit = slot_limit,
+    .slot_free = slot_free,
+    .slot_fork = slot_fork,
+    .base_info = base_info,
+    .decode = decode,
+    .log_sum_exp = log_sum_exp,
+};
 
 /* Token t stands for the two letters of 'a' + t. */
 static int token_bytes(void *user, int32_t t, const char **bytes, size_t *n) {
@@ -147,14 +149,16 @@ static tinker__gen_t *make(tinker__mem_t *mem, uint64_t seed, size_t prompt,
                            size_t samples, size_t tokens) {
   static int32_t ids[2000];
   for (size_t i = 0; i < prompt; i++) ids[i] = (int32_t)((seed + i) % 16);
-  tinker__gen_spec_t spec = {.prompt = ids,
-                             .n_prompt = prompt,
-                             .num_samples = samples,
-                             .max_tokens = tokens,
-                             .sampling = {1.0f, -1, 1.0, seed},
-                             .prompt_logprobs = true,
-                             .top_prompt = 2,
-                             .top_sample = 3};
+  tinker__gen_spec_t spec = {
+      .prompt = ids,
+      .n_prompt = prompt,
+      .num_samples = samples,
+      .max_tokens = tokens,
+      .sampling = {1.0f, -1, 1.0, seed},
+      .prompt_logprobs = true,
+      .top_prompt = 2,
+      .top_sample = 3,
+  };
   tinker__gen_t *g;
   if (tinker__gen_new(&g, mem, &spec) != 0) return NULL;
   g->done = on_done;
@@ -309,10 +313,15 @@ Test(generate, stops) {
   for (size_t i = 0; i < 6; i++) {
     if (t[i] == t[6]) first = first < i ? first : i;
   }
-  tinker__gen_spec_t spec = {.prompt = prompt, .n_prompt = 4,
-                             .num_samples = 1, .max_tokens = 12,
-                             .sampling = {1.0f, -1, 1.0, 5},
-                             .stop_tokens = &t[6], .n_stop_tokens = 1};
+  tinker__gen_spec_t spec = {
+      .prompt = prompt,
+      .n_prompt = 4,
+      .num_samples = 1,
+      .max_tokens = 12,
+      .sampling = {1.0f, -1, 1.0, 5},
+      .stop_tokens = &t[6],
+      .n_stop_tokens = 1,
+  };
   tinker__gen_t *g;
   cr_assert_eq(tinker__gen_new(&g, &mem, &spec), 0);
   g->done = on_done;

@@ -20,7 +20,8 @@ Test(ledger, a_cut_line) {
   snprintf(path, sizeof path, "%s/ledger.jsonl", rig.dir);
   f = fopen(path, "w");
   fputs("{\"at_ms\":1,\"event\":\"accepted\",\"id\":\"first\"}\n{\"at_ms\":2,"
-        "\"event\":\"faul", f);
+        "\"event\":\"faul",
+        f);
   fclose(f);
   rig.faults = plan;
   rig_start(&rig);
@@ -30,7 +31,7 @@ Test(ledger, a_cut_line) {
   const char *text = "{\"entries\":[{\"at_ms\":1,\"event\":\"accepted\","
                      "\"id\":\"first\"},{\"at_ms\":";
   cr_assert(!strncmp(reply.text, text, strlen(text)) &&
-            strstr(reply.text, session) && !strstr(reply.text, "faul"),
+                strstr(reply.text, session) && !strstr(reply.text, "faul"),
             "%s", reply.text);
   unlink(plan);
   unlink(path);

@@ -20,8 +20,9 @@ typedef struct {
 /* "/a/b" lies in the folder as "_a_b". */
 static void local_path(const disk_t *d, const char *path, char out[512]) {
   size_t n = (size_t)snprintf(out, 512, "%s/%s", d->dir, path);
-  for (size_t i = strlen(d->dir) + 1; i < n; i++)
+  for (size_t i = strlen(d->dir) + 1; i < n; i++) {
     if (out[i] == '/') out[i] = '_';
+  }
 }
 
 static int open_local(void *user, const char *path, int flags, mode_t mode) {

@@ -198,7 +198,8 @@ Test(purge, files_that_nobody_can_use) {
   for (int seq = 3; seq <= 5; seq++) {
     snprintf(body, sizeof body,
              "{\"model_id\":\"%s\",\"seq_id\":%d,"
-             "\"sampling_session_seq_id\":%d}", model, seq, seq);
+             "\"sampling_session_seq_id\":%d}",
+             model, seq, seq);
     rig_do(&rig, "POST api/v1/save_weights_for_sampler", body, &reply);
   }
   cr_assert_eq(rig_count(&rig, "snapshots", ""), 1);

@@ -83,7 +83,8 @@ Test(result, of_more_samplers_than_memory_holds) {
     rig_do(&rig, "POST api/v1/optim_step", body, &reply);
     snprintf(body, sizeof body,
              "{\"model_id\":\"%s\",\"seq_id\":%d,"
-             "\"sampling_session_seq_id\":%d}", model, 3 * i + 3, i);
+             "\"sampling_session_seq_id\":%d}",
+             model, 3 * i + 3, i);
     rig_do(&rig, "POST api/v1/save_weights_for_sampler", body, &reply);
     snprintf(sampler, sizeof sampler, "%s:sample:%d", session, i);
     sample(&rig, sampler, 0, &first[i]);

@@ -65,8 +65,7 @@ Test(sampler, frequencies) {
 }
 
 /* What a draw means, in one sum from the first id to the last. */
-static int32_t plain_draw(const float *logits, size_t n, float top,
-                          double u) {
+static int32_t plain_draw(const float *logits, size_t n, float top, double u) {
   double total = 0, sum = 0;
   int32_t last = 0;
   for (size_t i = 0; i < n; i++) total += (double)tinker__expf(logits[i] - top);
@@ -108,9 +107,9 @@ Test(sampler, long_rows_draw_as_one_sum_does) {
   }
   /* Sums that overflow both ways are no NaN in the row. */
   float huge[] = {-3e38f, 3e38f, -3e38f, 3e38f};
-  cr_assert_eq(tinker__sampler_pick(&s, 1, 0, huge, 4, room),
-               plain_draw(huge, 4, 3e38f,
-                          tinker__sampler_uniform(s.seed, 1, 0)));
+  cr_assert_eq(
+      tinker__sampler_pick(&s, 1, 0, huge, 4, room),
+      plain_draw(huge, 4, 3e38f, tinker__sampler_uniform(s.seed, 1, 0)));
 }
 
 Test(sampler, noise) {

@@ -17,8 +17,8 @@ static void begin_stop(rig_t *rig) {
 
 static void arrives(rig_t *rig, const char *body, tinker__fault_next_t next) {
   static reply_t reply;
-  rig_pending_t *p = rig_request(rig, "POST api/v1/session_heartbeat", NULL,
-                                 body);
+  rig_pending_t *p =
+      rig_request(rig, "POST api/v1/session_heartbeat", NULL, body);
   tinker__fault_next_t seen = tinker__fault_arrive(rig_req(p));
   cr_assert_eq(seen, next, "%d", (int)seen);
   rig_wait(rig, p, &reply); /* not suspended, in no list */
@@ -31,7 +31,8 @@ Test(stop, nothing_is_held) {
   FILE *f = fdopen(mkstemp(plan), "w");
   fputs("{\"rules\":[{\"act\":\"delay\",\"ms\":1000000,\"nth\":1},"
         "{\"act\":\"hang\",\"nth\":1},{\"act\":\"reorder\",\"nth\":1},"
-        "{\"act\":\"session_gone\",\"nth\":1}]}", f);
+        "{\"act\":\"session_gone\",\"nth\":1}]}",
+        f);
   fclose(f);
   rig_open(&rig);
   rig_stop(&rig);
@@ -81,8 +82,8 @@ static atomic_int passes;
 static int step_and_mark(tinker__pass_t *p, const atomic_bool *cancel,
                          char *why, size_t why_len) {
   tinker__service_t *s = marked->s;
-  tinker__model_t *m = TINKER__CONTAINER(tinker__list_first(&s->models),
-                                         tinker__model_t, link);
+  tinker__model_t *m =
+      TINKER__CONTAINER(tinker__list_first(&s->models), tinker__model_t, link);
   int rc = tinker__engine_cpu()->pass_step(p, cancel, why, why_len);
   atomic_fetch_add(&passes, 1);
   pthread_mutex_lock(&s->lock);
@@ -128,8 +129,8 @@ static void endless(const atomic_bool *cancel) {
   }
 }
 
-static int endless_step(tinker__pass_t *p, const atomic_bool *cancel,
-                        char *why, size_t why_len) {
+static int endless_step(tinker__pass_t *p, const atomic_bool *cancel, char *why,
+                        size_t why_len) {
   endless(cancel);
   return tinker__engine_cpu()->pass_step(p, cancel, why, why_len);
 }
@@ -182,7 +183,8 @@ Test(stop, halts_the_engine, .timeout = 60) {
   snprintf(body, sizeof body,
            "{\"sampling_session_id\":\"%s\",\"seq_id\":0,\"prompt\":"
            "{\"chunks\":[{\"type\":\"encoded_text\",\"tokens\":[1]}]},"
-           "\"sampling_params\":{\"max_tokens\":9}}", sampler);
+           "\"sampling_params\":{\"max_tokens\":9}}",
+           sampler);
   interrupt(&rig, "POST api/v1/asample", body, &reply);
   cr_assert_neq(strstr(reply.text, "\"sequences\""), NULL, "%s", reply.text);
   rig_close(&rig);

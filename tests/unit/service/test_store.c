@@ -13,9 +13,10 @@
 #include "support/fail_alloc.h"
 
 /* The child of a fork starts a thread: ThreadSanitizer has to allow it. */
-__attribute__((visibility("default"))) const char *
-__tsan_default_options(void);
-const char *__tsan_default_options(void) { return "die_after_fork=0"; }
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
+const char *__tsan_default_options(void) {
+  return "die_after_fork=0";
+}
 
 static char dir[] = "/tmp/tinker-store-XXXXXX";
 static char path[64];
@@ -37,7 +38,9 @@ static void teardown(void) {
 
 TestSuite(store, .init = setup, .fini = teardown);
 
-static void on_done(void *user, int rc) { *(int *)user = rc; }
+static void on_done(void *user, int rc) {
+  *(int *)user = rc;
+}
 
 static int put(tinker__store_t *s, int64_t row, const char *name, int *rc) {
   tinker__write_t *w = tinker__write_new(s, on_done, rc);
@@ -62,7 +65,8 @@ static int count(tinker__mem_t *mem) {
   cr_assert_eq(tinker__store_open(&s, mem, path, why, sizeof why), 0, "%s",
                why);
   cr_assert_eq(tinker__store_each(s, "SELECT base FROM models", count_row, &n,
-                                  why, sizeof why), 0);
+                                  why, sizeof why),
+               0);
   tinker__store_free(s);
   return n;
 }

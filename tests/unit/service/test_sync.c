@@ -77,7 +77,8 @@ static int note_row(void *user, struct sqlite3_stmt *row) {
 
 enum { ROWS = 12 };
 
-/* Writes with the n-th sync failing, `times` in a row; how many were refused. */
+/* Writes with the n-th sync failing, `times` in a row; how many were refused.
+ */
 static int run(tinker__mem_t *mem, const char *path, int n, int times) {
   tinker__store_t *s;
   char why[200];
@@ -93,12 +94,14 @@ static int run(tinker__mem_t *mem, const char *path, int n, int times) {
   cr_assert_eq(tinker__store_open(&s, mem, path, why, sizeof why), 0, "%s",
                why);
   cr_assert_eq(tinker__store_each(s, "SELECT row FROM models", note_row, there,
-                                  why, sizeof why), 0);
+                                  why, sizeof why),
+               0);
   tinker__store_free(s);
   for (int i = 0; i < ROWS; i++) {
     cr_assert(rc[i] == 0 || rc[i] == TINKER_EIO, "%d: %d", i, rc[i]);
-    cr_assert(there[i] || rc[i] != 0, "sync %d failed: write %d was "
-              "acknowledged and is not there", n, i);
+    cr_assert(there[i] || rc[i] != 0,
+              "sync %d failed: write %d was acknowledged and is not there", n,
+              i);
     refused += rc[i] != 0;
   }
   return refused;
@@ -142,8 +145,8 @@ Test(sync, nothing_acknowledged_is_lost) {
     rig_optim_body(body, sizeof body, model, accepted + 1);
     rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
     arm(0, 0);
-    cr_assert(reply.status == 200 || reply.status == 503, "%d %s",
-              reply.status, reply.text);
+    cr_assert(reply.status == 200 || reply.status == 503, "%d %s", reply.status,
+              reply.text);
     accepted += reply.status == 200;
     rig_revive(&rig);
   }

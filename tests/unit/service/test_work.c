@@ -14,8 +14,12 @@ static tinker__base_model_t base = {
 static int parse(tinker__mem_t *mem, tinker__op_kind_t kind, const char *json,
                  tinker__work_t **out, char *why, size_t why_len) {
   tinker__service_t s = {.mem = mem};
-  tinker__work_in_t in = {.kind = kind, .base = &base,
-                          .body = tinker__str(json), .seed = 77};
+  tinker__work_in_t in = {
+      .kind = kind,
+      .base = &base,
+      .body = tinker__str(json),
+      .seed = 77,
+  };
   int status = 0;
   int rc = tinker__work_parse(out, &s, &in, &status, why, why_len);
   if (rc != 0 && rc != TINKER_ENOMEM) {
@@ -26,14 +30,14 @@ static int parse(tinker__mem_t *mem, tinker__op_kind_t kind, const char *json,
 
 #define TENSOR(dtype, values) "{\"data\":[" values "],\"dtype\":\"" dtype "\"}"
 #define FB(loss, inputs)                                                       \
-  "{\"model_id\":\"a\",\"seq_id\":1,\"forward_backward_input\":{\"loss_fn\":" \
-  "\"" loss "\",\"data\":[{\"model_input\":{\"chunks\":[{\"type\":"           \
-  "\"encoded_text\",\"tokens\":[1,2,3]}]},\"loss_fn_inputs\":{" inputs        \
-  "}}]}}"
+  "{\"model_id\":\"a\",\"seq_id\":1,\"forward_backward_input\":{\"loss_fn\":"  \
+  "\"" loss "\",\"data\":[{\"model_input\":{\"chunks\":[{\"type\":"            \
+  "\"encoded_text\",\"tokens\":[1,2,3]}]},\"loss_fn_inputs\":{" inputs "}}]}}"
 #define TARGET "\"target_tokens\":" TENSOR("int64", "2,3,4")
 #define WEIGHTS ",\"weights\":" TENSOR("float32", "1,0.5,0")
-#define RL ",\"logprobs\":" TENSOR("float32", "-1,-2,-3")                      \
-  ",\"advantages\":" TENSOR("float32", "1,1,-1")
+#define RL                                                                     \
+  ",\"logprobs\":" TENSOR("float32", "-1,-2,-3") ",\"advantages\":" TENSOR(    \
+      "float32", "1,1,-1")
 #define MASK(values) ",\"sequence_ratio_mask\":" TENSOR("float32", values)
 #define SAMPLE(more)                                                           \
   "{\"sampling_session_id\":\"a\",\"seq_id\":1,\"num_samples\":2,\"prompt\":"  \
@@ -42,7 +46,7 @@ static int parse(tinker__mem_t *mem, tinker__op_kind_t kind, const char *json,
 
 #define LAST(n) "\"prompt_logprobs\":true,\"prompt_logprobs_last_n\":" n ","
 #define SCORE(data, shape, more)                                               \
-  "\"target_prompt_logprobs\":{\"data\":[" data                               \
+  "\"target_prompt_logprobs\":{\"data\":[" data                                \
   "],\"dtype\":\"int64\",\"shape\":[" shape "]" more "},"
 
 Test(work, what_is_taken) {
@@ -51,8 +55,8 @@ Test(work, what_is_taken) {
   char why[300];
   tinker__mem_init(&mem, NULL, 0);
   cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD,
-                     FB("cross_entropy", TARGET WEIGHTS), &w, why, 300), 0,
-               "%s", why);
+                     FB("cross_entropy", TARGET WEIGHTS), &w, why, 300),
+               0, "%s", why);
   cr_assert_eq(w->n_data, 1);
   cr_assert_eq(w->data[0].n, 3);
   cr_assert_eq(w->data[0].tokens[2], 3);
@@ -60,33 +64,38 @@ Test(work, what_is_taken) {
   cr_assert_eq(w->data[0].weights[1], 0.5f);
   tinker__work_free(w);
   cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD, FB("ppo", TARGET RL),
-                     &w, why, 300), 0, "%s", why);
+                     &w, why, 300),
+               0, "%s", why);
   cr_assert_eq(w->loss.kind, TINKER__LOSS_PPO);
   cr_assert(w->loss.clip_low == 0.8 && w->loss.clip_high == 1.2);
   cr_assert_eq(w->data[0].advantages[2], -1.0f);
   tinker__work_free(w);
   cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD, FB("cispo", TARGET RL),
-                     &w, why, 300), 0, "%s", why);
+                     &w, why, 300),
+               0, "%s", why);
   cr_assert(w->loss.kind == TINKER__LOSS_CISPO && w->loss.clip_low == 0 &&
             w->loss.clip_high == 4);
   tinker__work_free(w);
-  cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD,
-                     FB("dro\",\"loss_fn_config\":{\"beta\":0.5},\"x\":\"",
-                        TARGET RL), &w, why, 300), 0, "%s", why);
+  cr_assert_eq(
+      parse(&mem, TINKER__OP_FORWARD_BACKWARD,
+            FB("dro\",\"loss_fn_config\":{\"beta\":0.5},\"x\":\"", TARGET RL),
+            &w, why, 300),
+      0, "%s", why);
   cr_assert(w->loss.kind == TINKER__LOSS_DRO && w->loss.beta == 0.5);
   tinker__work_free(w);
   cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD,
-                     FB("gspo", TARGET RL MASK("0,0,2")), &w, why, 300), 0,
-               "%s", why);
+                     FB("gspo", TARGET RL MASK("0,0,2")), &w, why, 300),
+               0, "%s", why);
   cr_assert(w->loss.clip_low == 0.8 && w->data[0].ratio_mask[2] == 2.0f);
   tinker__work_free(w);
-  cr_assert_eq(parse(&mem, TINKER__OP_OPTIM, "{\"adam_params\":{}}", &w, why,
-                     300), 0, "%s", why);
+  cr_assert_eq(
+      parse(&mem, TINKER__OP_OPTIM, "{\"adam_params\":{}}", &w, why, 300), 0,
+      "%s", why);
   cr_assert(w->adam.learning_rate == 1e-4 && w->adam.beta2 == 0.95 &&
             w->adam.eps == 1e-12 && w->adam.grad_clip_norm == 0);
   tinker__work_free(w);
-  cr_assert_eq(parse(&mem, TINKER__OP_SAMPLE, SAMPLE(PARAMS("")), &w, why,
-                     300), 0, "%s", why);
+  cr_assert_eq(parse(&mem, TINKER__OP_SAMPLE, SAMPLE(PARAMS("")), &w, why, 300),
+               0, "%s", why);
   cr_assert_eq(w->gen->max_tokens, 5, "up to the context window");
   cr_assert_eq(w->gen->sampling.seed, 77);
   cr_assert_eq(w->num_samples, 2);
@@ -101,19 +110,22 @@ Test(work, scores_of_a_prompt) {
   char why[300];
   tinker__mem_init(&mem, NULL, 0);
   cr_assert_eq(parse(&mem, TINKER__OP_SAMPLE,
-                     SAMPLE(LAST("2") "\"prompt_alt_tokens_k\":4096,"
-                            SCORE("-1,9,0,-1", "2,2", "") PARAMS("")),
-                     &w, why, 300), 0, "%s", why);
+                     SAMPLE(LAST("2") "\"prompt_alt_tokens_k\":4096," SCORE(
+                         "-1,9,0,-1", "2,2", "") PARAMS("")),
+                     &w, why, 300),
+               0, "%s", why);
   const tinker__gen_target_t *t = &w->gen->target;
   cr_assert(w->gen->prompt_from == 1 && w->gen->draws == 4096);
   cr_assert(t->starts[0] == 0 && t->starts[1] == 2 && t->starts[2] == 4);
   cr_assert(t->ids[1] == 9 && !w->target->crow && w->target->shape[1] == 2);
   tinker__work_free(w);
-  cr_assert_eq(parse(&mem, TINKER__OP_SAMPLE,
-                     SAMPLE(LAST("1") SCORE("7", "2,5",
-                            ",\"sparse_crow_indices\":[0,0,1],"
-                            "\"sparse_col_indices\":[4]") PARAMS("")),
-                     &w, why, 300), 0, "%s", why);
+  cr_assert_eq(
+      parse(&mem, TINKER__OP_SAMPLE,
+            SAMPLE(LAST("1") SCORE("7", "2,5",
+                                   ",\"sparse_crow_indices\":[0,0,1],"
+                                   "\"sparse_col_indices\":[4]") PARAMS("")),
+            &w, why, 300),
+      0, "%s", why);
   t = &w->gen->target;
   cr_assert(t->starts[1] == 0 && t->starts[2] == 1 && t->ids[0] == 7);
   cr_assert(w->target->col[0] == 4 && w->gen->prompt_from == 2);
@@ -134,8 +146,11 @@ static void refuse_price(tinker__buf_t *b, const char *words) {
   tinker__base_model_t wide = {
       .name = "m", .info = {.vocab_size = 2000, .context_length = 10000}};
   tinker__service_t s = {.mem = b->mem};
-  tinker__work_in_t in = {.kind = TINKER__OP_SAMPLE, .base = &wide,
-                          .body = tinker__buf_str(b)};
+  tinker__work_in_t in = {
+      .kind = TINKER__OP_SAMPLE,
+      .base = &wide,
+      .body = tinker__buf_str(b),
+  };
   tinker__work_t *w;
   char why[300];
   int status = 0;
@@ -204,15 +219,18 @@ Test(work, refusals_name_the_field) {
       {TINKER__OP_FORWARD_BACKWARD, FB("gspo", TARGET RL MASK("0,0,0")),
        "sequence_ratio_mask: must be non-zero"},
       {TINKER__OP_FORWARD_BACKWARD,
-       FB("cross_entropy", "\"target_tokens\":" TENSOR("int64", "2,3,10")
-          WEIGHTS), "target_tokens: token 10 at position 2 is outside"},
+       FB("cross_entropy",
+          "\"target_tokens\":" TENSOR("int64", "2,3,10") WEIGHTS),
+       "target_tokens: token 10 at position 2 is outside"},
       {TINKER__OP_FORWARD_BACKWARD,
-       FB("cross_entropy", "\"target_tokens\":" TENSOR("int64", "2,3")
-          WEIGHTS), "target_tokens: must have one row"},
+       FB("cross_entropy", "\"target_tokens\":" TENSOR("int64", "2,3") WEIGHTS),
+       "target_tokens: must have one row"},
       {TINKER__OP_FORWARD_BACKWARD, "{}", "model_id"},
       {TINKER__OP_OPTIM, "{}", "adam_params"},
-      {TINKER__OP_OPTIM, "{\"adam_params\":{},\"optimizer_params\":{\"type\":"
-       "\"adamw\"}}", "exactly one"},
+      {TINKER__OP_OPTIM,
+       "{\"adam_params\":{},\"optimizer_params\":{\"type\":"
+       "\"adamw\"}}",
+       "exactly one"},
       {TINKER__OP_OPTIM, "{\"optimizer_params\":{\"type\":\"lion\"}}", "lion"},
       {TINKER__OP_OPTIM, "{\"adam_params\":{\"beta2\":-0.1}}",
        "adam_params.beta2"},
@@ -226,8 +244,7 @@ Test(work, refusals_name_the_field) {
       {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"max_tokens\":6")),
        "context window: 3 + 6 > 8"},
       {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"top_p\":0")), "top_p"},
-      {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[\"a\"]")),
-       "tokenizer.json"},
+      {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[\"a\"]")), "tokenizer.json"},
       {TINKER__OP_SAMPLE, SAMPLE("\"topk_prompt_logprobs\":11," PARAMS("")),
        "topk_prompt_logprobs"},
       {TINKER__OP_SAMPLE, SAMPLE("\"prompt_alt_tokens_k\":4097," PARAMS("")),
@@ -248,8 +265,7 @@ Test(work, refusals_name_the_field) {
        "target_prompt_logprobs: names no id"},
       {TINKER__OP_SAMPLE, SAMPLE(SCORE("", "2,0", "") PARAMS("")),
        "target_prompt_logprobs: names no id"},
-      {TINKER__OP_SAMPLE,
-       SAMPLE("\"record_stability_info\":true," PARAMS("")),
+      {TINKER__OP_SAMPLE, SAMPLE("\"record_stability_info\":true," PARAMS("")),
        "record_stability_info is not supported"}};
   tinker__mem_init(&mem, NULL, 0);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -267,9 +283,13 @@ Test(work, head_of_a_broken_message) {
   tinker__head_t h;
   char why[200];
   tinker__mem_init(&mem, NULL, 0);
-  const char good[] = "\x0a\x03" "abc" "\x10\xac\x02" "\x1a\x02zz";
+  const char good[] = "\x0a\x03"
+                      "abc"
+                      "\x10\xac\x02"
+                      "\x1a\x02zz";
   cr_assert_eq(tinker__work_fb_head(&mem, (tinker__str_t){good, 12},
-                                    TINKER__FORMAT_PROTO, &h, why, 200), 0);
+                                    TINKER__FORMAT_PROTO, &h, why, 200),
+               0);
   cr_assert_str_eq(h.model_id, "abc");
   cr_assert_eq(h.seq, 300);
   for (size_t n = 0; n < 12; n++) { /* cut anywhere: no crash */
@@ -278,7 +298,8 @@ Test(work, head_of_a_broken_message) {
   }
   const char huge[] = "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
   cr_assert_neq(tinker__work_fb_head(&mem, (tinker__str_t){huge, 10},
-                                     TINKER__FORMAT_PROTO, &h, why, 200), 0);
+                                     TINKER__FORMAT_PROTO, &h, why, 200),
+                0);
   cr_assert_eq(mem.live_blocks, 0);
 }
 
@@ -293,8 +314,7 @@ static const struct {
     {TINKER__OP_LOAD, "{\"path\":\"tinker://a/weights/b\",\"optimizer\":true}"},
     {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[1,2]"))},
     {TINKER__OP_SAMPLE,
-     SAMPLE(SCORE("1,2", "2,1", "") "\"prompt_alt_tokens_k\":2,"
-            PARAMS(""))}};
+     SAMPLE(SCORE("1,2", "2,1", "") "\"prompt_alt_tokens_k\":2," PARAMS(""))}};
 
 static int parse_one(tinker__mem_t *mem, void *user) {
   size_t i = *(size_t *)user;

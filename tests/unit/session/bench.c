@@ -23,15 +23,17 @@ int bench_open(bench_t *b, tinker__mem_t *mem) {
   b->mem = mem ? mem : &b->own;
   fake_loop_init(&b->fake, b->mem);
   script_new(&b->script, &b->fake.base);
-  tinker__session_options_t options = {.loop = &b->fake.base,
-                                       .http = script_http(b->script),
-                                       .mem = b->mem,
-                                       .sdk_version = "0.1.0",
-                                       .tags = tags,
-                                       .tag_count = 2,
-                                       .project_id = "p",
-                                       .event = on_event,
-                                       .user = b};
+  tinker__session_options_t options = {
+      .loop = &b->fake.base,
+      .http = script_http(b->script),
+      .mem = b->mem,
+      .sdk_version = "0.1.0",
+      .tags = tags,
+      .tag_count = 2,
+      .project_id = "p",
+      .event = on_event,
+      .user = b,
+  };
   int rc = tinker__session_new(&b->session, &options);
   if (rc) script_free(b->script);
   return rc;
@@ -77,9 +79,10 @@ void bench_expect_config(bench_t *b) {
 
 void bench_expect_session(bench_t *b) {
   bench_expect_config(b);
-  script_expect(b->script, TINKER__HTTP_POST, CREATE,
-                (script_reply_t){.body = "{\"type\":\"create_session\","
-                                         "\"session_id\":\"s-1\"}"});
+  script_expect(
+      b->script, TINKER__HTTP_POST, CREATE,
+      (script_reply_t){
+          .body = "{\"type\":\"create_session\",\"session_id\":\"s-1\"}"});
 }
 
 /* ---- waiters ---- */
@@ -139,7 +142,11 @@ void bench_forget(bench_t *b, probe_t *p) {
 void bench_finish(bench_t *b, probe_t *p, const char *detail,
                   int64_t timeout_ms) {
   order_t order = {
-      .bench = b, .probe = p, .detail = detail, .timeout_ms = timeout_ms};
+      .bench = b,
+      .probe = p,
+      .detail = detail,
+      .timeout_ms = timeout_ms,
+  };
   prepare(b, p);
   fake_loop_call(&b->fake, do_finish, &order);
   cr_assert_eq(p->times, 0);

@@ -7,11 +7,11 @@
 #include "support/fake_loop.h"
 #include "support/script_transport.h"
 
-#define CONFIG  "api/v1/client/config"
+#define CONFIG "api/v1/client/config"
 #define DYNAMIC "api/v1/client/dynamic_config"
-#define CREATE  "api/v1/create_session"
-#define BEAT    "api/v1/session_heartbeat"
-#define FINISH  "api/v1/sessions/s-1/finish"
+#define CREATE "api/v1/create_session"
+#define BEAT "api/v1/session_heartbeat"
+#define FINISH "api/v1/sessions/s-1/finish"
 
 typedef struct bench_s {
   tinker__mem_t own;

@@ -19,8 +19,8 @@ static void beat(void *user, const script_request_t *request,
                  script_reply_t *reply) {
   server_t *s = user;
   int n = s->beats++;
-  cr_assert_str_eq(request->body, "{\"session_id\":\"s-1\","
-                                  "\"type\":\"session_heartbeat\"}");
+  cr_assert_str_eq(request->body,
+                   "{\"session_id\":\"s-1\",\"type\":\"session_heartbeat\"}");
   cr_assert_eq(request->lane, TINKER__LANE_CONTROL);
   if (n >= s->from && n < s->to) {
     *reply = s->failure;
@@ -53,8 +53,8 @@ Test(beat, it_beats_every_ten_seconds_after_the_first_ten) {
 
 /* A reply that takes its time does not shift the beats after it. */
 Test(beat, a_slow_answer_keeps_the_rhythm) {
-  open_with((server_t){.from = 0, .to = 3, .failure = {.delay_ms = 4000,
-                                                       .body = "{}"}});
+  open_with((server_t){
+      .from = 0, .to = 3, .failure = {.delay_ms = 4000, .body = "{}"}});
   fake_loop_advance(&b.fake, 60000);
   cr_assert_eq(server.beats, 6);
   bench_close(&b);

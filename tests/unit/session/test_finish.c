@@ -59,9 +59,9 @@ Test(finish, it_waits_for_a_session_that_is_being_created) {
   probe_t p, waiting;
   bench_open(&b, NULL);
   bench_expect_config(&b);
-  script_expect(b.script, TINKER__HTTP_POST, CREATE,
-                (script_reply_t){.body = "{\"session_id\":\"s-1\"}",
-                                 .delay_ms = 300});
+  script_expect(
+      b.script, TINKER__HTTP_POST, CREATE,
+      (script_reply_t){.body = "{\"session_id\":\"s-1\"}", .delay_ms = 300});
   script_expect(b.script, TINKER__HTTP_POST, FINISH,
                 (script_reply_t){.body = ""});
   bench_need(&b, &waiting, TINKER__NEED_SESSION);

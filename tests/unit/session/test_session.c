@@ -35,10 +35,11 @@ Test(session, config_then_dynamic_then_session_each_when_needed) {
   fake_loop_advance(&b.fake, 100000);
   cr_assert_eq(script_count(b.script), 2); /* no heartbeat without session */
 
-  script_expect(b.script, TINKER__HTTP_POST, CREATE,
-                (script_reply_t){.body = "{\"session_id\":\"s-1\","
-                                         "\"info_message\":\"hello\","
-                                         "\"warning_message\":null}"});
+  script_expect(
+      b.script, TINKER__HTTP_POST, CREATE,
+      (script_reply_t){.body =
+                           "{\"session_id\":\"s-1\",\"info_message\":\"hello\","
+                           "\"warning_message\":null}"});
   bench_need(&b, &p[1], TINKER__NEED_SESSION);
   bench_need(&b, &p[2], TINKER__NEED_CONFIG);
   fake_loop_run(&b.fake);
@@ -85,9 +86,9 @@ Test(session, a_server_without_dynamic_config_is_good_enough) {
   bench_open(&b, NULL);
   script_expect(b.script, TINKER__HTTP_POST, CONFIG,
                 (script_reply_t){.body = "{}"});
-  script_expect(b.script, TINKER__HTTP_POST, DYNAMIC,
-                (script_reply_t){.status = 404,
-                                 .body = "{\"detail\":\"Not Found\"}"});
+  script_expect(
+      b.script, TINKER__HTTP_POST, DYNAMIC,
+      (script_reply_t){.status = 404, .body = "{\"detail\":\"Not Found\"}"});
   bench_need(&b, &p, TINKER__NEED_CONFIG);
   fake_loop_run(&b.fake);
   cr_assert_eq(p.times, 1);

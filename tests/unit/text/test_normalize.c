@@ -65,8 +65,7 @@ Test(normalize, sorts_long_runs_stably) {
     memcpy(want + 1 + 2 * (PAIRS + i), "\xcc\x81", 2);
   }
   tinker__buf_init(&room, &mem, 1 << 20);
-  cr_assert_eq(tinker__nfc(&out, &room, (tinker__str_t){text, sizeof text}),
-               0);
+  cr_assert_eq(tinker__nfc(&out, &room, (tinker__str_t){text, sizeof text}), 0);
   cr_assert_eq(out.len, sizeof want);
   cr_assert_eq(memcmp(out.ptr, want, sizeof want), 0);
   tinker__buf_free(&room);
@@ -77,8 +76,9 @@ static int normalize(tinker__mem_t *m, void *user) {
   tinker__buf_t room;
   tinker__str_t out;
   (void)user;
-  for (int i = 0; i < 200; i++)
+  for (int i = 0; i < 200; i++) {
     memcpy(text + 1 + 2 * i, i % 2 ? "\xcc\xa3" : "\xcc\x81", 2);
+  }
   tinker__buf_init(&room, m, 1 << 20);
   int rc = tinker__nfc(&out, &room, (tinker__str_t){text, sizeof text});
   tinker__buf_free(&room);

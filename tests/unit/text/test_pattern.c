@@ -61,31 +61,31 @@ Test(pattern, refuses_by_name_what_differs) {
   static const struct {
     const char *pattern, *said;
   } rows[] = {
-      {"^a", "line anchor"},       {"a$", "line anchor"},
-      {"\\w+", "unknown escape"},  {"\\b", "unknown escape"},
-      {"\\h", "unknown escape"},   {"\\A", "unknown escape"},
+      {"^a", "line anchor"},        {"a$", "line anchor"},
+      {"\\w+", "unknown escape"},   {"\\b", "unknown escape"},
+      {"\\h", "unknown escape"},    {"\\A", "unknown escape"},
       {"(a)\\1", "unknown escape"}, {"\\p{Greek_X}", "unknown property"},
-      {"\\pL", "braces"},          {"\\p{L", "braces"},
-      {"[a[b]]", "class inside"},  {"[[:alpha:]]", "class inside"},
-      {"[a&&b]", "intersection"},  {"[]a]", "empty class"},
-      {"[", "does not end"},       {"[a", "does not end"},
-      {"[z-a]", "range"},          {"[\\s-a]", "range"},
-      {"[a-\\d]", "range"},        {"[a-b-c]", "hyphen"},
-      {"(?i)a", "kind of group"},  {"(?<n>a)", "kind of group"},
-      {"(?#x)", "kind of group"},  {"(?m:a)", "kind of group"},
-      {"(", "does not end"},       {"a)", "no group"},
-      {"*a", "nothing to repeat"}, {"a**", "nothing to repeat"},
-      {"a{2}{3}", "nothing to"},   {"a|*", "nothing to repeat"},
-      {"(?=a)*", "nothing to"},    {"a{,2}", "repeat count"},
-      {"a{2,1}", "repeat count"},  {"a{1001}", "repeat count"},
-      {"a{", "repeat count"},      {"a{2}?", "sign behind"},
-      {"a{2,3}+", "sign behind"},  {"\\x80", "not the code"},
-      {"\\x{110000}", "not the"},  {"\\x{d800}", "not the code"},
-      {"\\x4", "malformed code"},  {"\\u12", "malformed code"},
-      {"\\", "nothing behind"},    {"(?i:\\p{L})", "property in"},
-      {"(?i:\xc3\xa9)", "beyond"}, {"(?i:[\xc3\xa9])", "beyond"},
-      {"(?i:ss)", "ligature"},     {"(?i:fi)", "ligature"},
-      {"(?i:(?:s)t)", "ligature"}, {"(?i:s[t])", "class behind"},
+      {"\\pL", "braces"},           {"\\p{L", "braces"},
+      {"[a[b]]", "class inside"},   {"[[:alpha:]]", "class inside"},
+      {"[a&&b]", "intersection"},   {"[]a]", "empty class"},
+      {"[", "does not end"},        {"[a", "does not end"},
+      {"[z-a]", "range"},           {"[\\s-a]", "range"},
+      {"[a-\\d]", "range"},         {"[a-b-c]", "hyphen"},
+      {"(?i)a", "kind of group"},   {"(?<n>a)", "kind of group"},
+      {"(?#x)", "kind of group"},   {"(?m:a)", "kind of group"},
+      {"(", "does not end"},        {"a)", "no group"},
+      {"*a", "nothing to repeat"},  {"a**", "nothing to repeat"},
+      {"a{2}{3}", "nothing to"},    {"a|*", "nothing to repeat"},
+      {"(?=a)*", "nothing to"},     {"a{,2}", "repeat count"},
+      {"a{2,1}", "repeat count"},   {"a{1001}", "repeat count"},
+      {"a{", "repeat count"},       {"a{2}?", "sign behind"},
+      {"a{2,3}+", "sign behind"},   {"\\x80", "not the code"},
+      {"\\x{110000}", "not the"},   {"\\x{d800}", "not the code"},
+      {"\\x4", "malformed code"},   {"\\u12", "malformed code"},
+      {"\\", "nothing behind"},     {"(?i:\\p{L})", "property in"},
+      {"(?i:\xc3\xa9)", "beyond"},  {"(?i:[\xc3\xa9])", "beyond"},
+      {"(?i:ss)", "ligature"},      {"(?i:fi)", "ligature"},
+      {"(?i:(?:s)t)", "ligature"},  {"(?i:s[t])", "class behind"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     char out[512], why[256] = "";
@@ -163,9 +163,10 @@ static int compile_and_match(tinker__mem_t *m, void *user) {
   tinker__buf_init(&b, m, 1 << 20);
   int rc = tinker__pattern_translate(&b, TINKER__STR("\\s+(?!\\S)|\\p{L}+"),
                                      NULL, 0);
-  if (rc == 0)
+  if (rc == 0) {
     rc = tinker__split_compile(&split, m, tinker__buf_str(&b), false,
                                user != NULL, NULL, 0);
+  }
   if (rc == 0) {
     room = tinker__split_room(&split, m);
     rc = room ? 0 : TINKER_ENOMEM;

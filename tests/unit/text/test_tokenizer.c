@@ -11,8 +11,8 @@
 #include "support/fail_alloc.h"
 
 #define LLAMA3 TINKER_TEST_DIR "/golden/tokenizers/llama3.json"
-#define GPT2   TINKER_TEST_DIR "/golden/tokenizers/gpt2.json"
-#define TINY   TINKER_SOURCE_DIR "/demo/model/tiny-kjv/tokenizer.json"
+#define GPT2 TINKER_TEST_DIR "/golden/tokenizers/gpt2.json"
+#define TINY TINKER_SOURCE_DIR "/demo/model/tiny-kjv/tokenizer.json"
 
 static tinker__mem_t mem;
 
@@ -55,8 +55,8 @@ static tinker_tokenizer_t *load(const char *path, int32_t no_jit) {
   tinker_tokenizer_t *t = NULL;
   char why[256] = "";
   o.no_jit = no_jit;
-  cr_assert_eq(tinker_tokenizer_new_from_file(&t, path, &o, why, sizeof why),
-               0, "%s", why);
+  cr_assert_eq(tinker_tokenizer_new_from_file(&t, path, &o, why, sizeof why), 0,
+               "%s", why);
   return t;
 }
 
@@ -71,11 +71,10 @@ Test(tokenizer, text_comes_back) {
     size_t n = 0, n_slow = 0, len = 0;
     char *text = NULL;
     tinker_tokenizer_t *t = load(paths[i], 0), *u = load(paths[i], 1);
-    cr_assert_eq(tinker_tokenizer_encode(t, sample, sizeof sample - 1, 0, &ids,
-                                         &n),
-                 0);
-    cr_assert_eq(tinker_tokenizer_encode(u, sample, sizeof sample - 1, 0,
-                                         &slow, &n_slow),
+    cr_assert_eq(
+        tinker_tokenizer_encode(t, sample, sizeof sample - 1, 0, &ids, &n), 0);
+    cr_assert_eq(tinker_tokenizer_encode(u, sample, sizeof sample - 1, 0, &slow,
+                                         &n_slow),
                  0);
     cr_assert(n == n_slow && memcmp(ids, slow, n * sizeof *ids) == 0);
     cr_assert_eq(tinker_tokenizer_decode(t, ids, n, 0, &text, &len), 0);
@@ -220,8 +219,9 @@ static void *work(void *user) {
     size_t n = 0;
     tinker_tokenizer_t *t = tinker_tokenizer_retain(w->t);
     int rc = tinker_tokenizer_encode(t, sample, sizeof sample - 1, 0, &ids, &n);
-    if (rc || n != w->n || memcmp(ids, w->want, n * sizeof *ids) != 0)
+    if (rc || n != w->n || memcmp(ids, w->want, n * sizeof *ids) != 0) {
       w->wrong++;
+    }
     tinker_tokenizer_free(t, ids);
     tinker_tokenizer_release(t);
   }
@@ -252,13 +252,14 @@ Test(tokenizer, long_runs_end) {
   enum { N = 200000 };
   static char text[N];
   tinker_tokenizer_t *t = load(TINY, 0);
-  static const char *const units[] = {"a", " ", "\n", "ab", "e\xcc\xa3\xcc\x81",
-                                      "1", "'s", "<|im_"};
+  static const char *const units[] = {
+      "a", " ", "\n", "ab", "e\xcc\xa3\xcc\x81", "1", "'s", "<|im_"};
   for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
     int32_t *ids = NULL;
     size_t n = 0, unit = strlen(units[u]);
-    for (size_t i = 0; i + unit <= N; i += unit)
+    for (size_t i = 0; i + unit <= N; i += unit) {
       memcpy(text + i, units[u], unit);
+    }
     cr_assert_eq(tinker_tokenizer_encode(t, text, N / unit * unit, 0, &ids, &n),
                  0);
     cr_assert_gt(n, 1000);
@@ -283,10 +284,8 @@ Test(tokenizer, refuses_misuse) {
                TINKER_EOVERFLOW);
   cr_assert_eq(tinker_tokenizer_encode(NULL, "a", 1, 0, &ids, &n),
                TINKER_EINVAL);
-  cr_assert_eq(tinker_tokenizer_decode(t, &id, 1, 0, &text, &n),
-               TINKER_EINVAL);
-  cr_assert_eq(tinker_tokenizer_decode(t, &id, 1, 2, &text, &n),
-               TINKER_EINVAL);
+  cr_assert_eq(tinker_tokenizer_decode(t, &id, 1, 0, &text, &n), TINKER_EINVAL);
+  cr_assert_eq(tinker_tokenizer_decode(t, &id, 1, 2, &text, &n), TINKER_EINVAL);
   cr_assert_eq(tinker_tokenizer_stream_new(&s, t, 2), TINKER_EINVAL);
   cr_assert(!ids && !text && !s && n == 7, "outputs are untouched");
   tinker_tokenizer_options_init(&o);
@@ -300,13 +299,13 @@ Test(tokenizer, refuses_misuse) {
   tinker_tokenizer_options_init(&newer.o);
   newer.o.size = sizeof newer;
   newer.later = 1;
-  cr_assert_eq(tinker_tokenizer_new_from_file(&none, GPT2, &newer.o, why,
-                                              sizeof why),
-               TINKER_ENOTSUP);
+  cr_assert_eq(
+      tinker_tokenizer_new_from_file(&none, GPT2, &newer.o, why, sizeof why),
+      TINKER_ENOTSUP);
   newer.o.size = 0;
-  cr_assert_eq(tinker_tokenizer_new_from_file(&none, GPT2, &newer.o, why,
-                                              sizeof why),
-               TINKER_EINVAL);
+  cr_assert_eq(
+      tinker_tokenizer_new_from_file(&none, GPT2, &newer.o, why, sizeof why),
+      TINKER_EINVAL);
   tinker_tokenizer_options_init(&o);
   o.memory_limit_bytes = 20000;
   cr_assert_eq(tinker_tokenizer_new_from_file(&none, GPT2, &o, why, sizeof why),
@@ -336,8 +335,8 @@ static int load_edited(const tinker__buf_t *file, const char *was,
   tinker__buf_add(&b, file->data, (size_t)(at - file->data));
   tinker__buf_adds(&b, is);
   tinker__buf_adds(&b, at + strlen(was));
-  int rc = tinker_tokenizer_new_from_bytes(&t, b.data, b.len, NULL, why,
-                                           why_len);
+  int rc =
+      tinker_tokenizer_new_from_bytes(&t, b.data, b.len, NULL, why, why_len);
   tinker_tokenizer_release(t);
   tinker__buf_free(&b);
   return rc;
@@ -354,17 +353,18 @@ Test(tokenizer, names_what_it_lacks) {
       {"\"padding\": null", "\"padding\": {}", TINKER_ENOTSUP, "padding"},
       {"\"normalizer\": null", "\"normalizer\": {\"type\": \"NFKC\"}",
        TINKER_ENOTSUP, "normalizer: type \"NFKC\""},
-      {"\"normalizer\": null", "\"normalizer\": {\"type\": \"Sequence\", "
+      {"\"normalizer\": null",
+       "\"normalizer\": {\"type\": \"Sequence\", "
        "\"normalizers\": [{\"type\": \"NFC\"}, {\"type\": \"Lowercase\"}]}",
        TINKER_ENOTSUP, "Lowercase"},
       {"\"type\": \"Split\"", "\"type\": \"Metaspace\"", TINKER_ENOTSUP,
        "pre_tokenizer: type \"Metaspace\""},
-      {"\"behavior\": \"Isolated\"", "\"behavior\": \"Other\"",
-       TINKER_ENOTSUP, "behavior is \"Other\""},
+      {"\"behavior\": \"Isolated\"", "\"behavior\": \"Other\"", TINKER_ENOTSUP,
+       "behavior is \"Other\""},
       {"(?i:'s", "^(?i:'s", TINKER_ENOTSUP, "line anchor"},
       {"\"invert\": false", "\"invert\": 0", TINKER_EFORMAT, "invert"},
-      {"\"invert\": false", "\"invert\": false, \"limit\": 3",
-       TINKER_ENOTSUP, "limit is 3"},
+      {"\"invert\": false", "\"invert\": false, \"limit\": 3", TINKER_ENOTSUP,
+       "limit is 3"},
       {"\"type\": \"BPE\"", "\"type\": \"Unigram\"", TINKER_ENOTSUP,
        "model: type is \"Unigram\""},
       {"\"dropout\": null", "\"dropout\": 0.1", TINKER_ENOTSUP, "dropout"},
@@ -391,15 +391,13 @@ Test(tokenizer, names_what_it_lacks) {
       {"\"!\": 0,", "\"!\": 0, \"!\": 650,", TINKER_EFORMAT, "twice"},
       {"\"!\": 0,", "\"!\": 99999999,", TINKER_EOVERFLOW, "!"},
       {"\"!\": 0,", "\"!\": -1,", TINKER_EFORMAT, "vocab"},
-      {"\"merges\": [", "\"merges\": [\"a zzz\",", TINKER_EFORMAT,
-       "merges[0]"},
+      {"\"merges\": [", "\"merges\": [\"a zzz\",", TINKER_EFORMAT, "merges[0]"},
       {"\"merges\": [", "\"merges\": [\"a\",", TINKER_EFORMAT, "merges[0]"},
       {"\"merges\": [", "\"merges\": [[\"a\"],", TINKER_EFORMAT, "merges[0]"},
       {"\"merges\": [", "\"merges\": [7,", TINKER_EFORMAT, "merges"},
       {"\"version\": \"1.0\"", "\"version\": \"1.0\", \"extra\": [1]",
        TINKER_ENOTSUP, "extra"},
-      {"\"version\": \"1.0\"", "\"version\": \"1.0\",", TINKER_EFORMAT,
-       "byte"},
+      {"\"version\": \"1.0\"", "\"version\": \"1.0\",", TINKER_EFORMAT, "byte"},
   };
   tinker__buf_t file;
   read_llama3(&file);
@@ -415,8 +413,7 @@ Test(tokenizer, names_what_it_lacks) {
 Test(tokenizer, survives_every_cut) {
   tinker__buf_t file;
   read_llama3(&file);
-  while (file.len && file.data[file.len - 1] != '}')
-    file.len--;
+  while (file.len && file.data[file.len - 1] != '}') file.len--;
   for (size_t n = 0; n < file.len; n += n < 2000 ? 1 : 97) {
     tinker_tokenizer_t *t = NULL;
     cr_assert_neq(
@@ -458,8 +455,9 @@ static int use(tinker__mem_t *m, void *user) {
                                    TINKER_ENCODE_ADD_SPECIAL, &ids, &n);
   if (rc == 0) rc = tinker_tokenizer_decode(l->t, ids, n, 0, &text, &len);
   if (rc == 0) rc = tinker_tokenizer_stream_new(&s, l->t, 0);
-  for (size_t i = 0; i < n && rc == 0; i++)
+  for (size_t i = 0; i < n && rc == 0; i++) {
     rc = tinker_tokenizer_stream_push(s, ids[i], &part, &len);
+  }
   if (rc == 0) rc = tinker_tokenizer_stream_finish(s, &part, &len);
   gate.fail_at = 0;
   tinker_tokenizer_stream_release(s);

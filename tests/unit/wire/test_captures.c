@@ -31,22 +31,19 @@ static void parse(tinker__json_t *j, node_t *out) {
   out->type = tinker__json_peek(j);
   bool object = out->type == TINKER__JSON_OBJECT;
   switch (out->type) {
-  case TINKER__JSON_NUMBER:
-    tinker__json_f64(j, &out->number);
-    break;
-  case TINKER__JSON_STRING:
-    tinker__json_string(j, &out->text);
-    break;
+  case TINKER__JSON_NUMBER: tinker__json_f64(j, &out->number); break;
+  case TINKER__JSON_STRING: tinker__json_string(j, &out->text); break;
   case TINKER__JSON_BOOL:
     tinker__json_bool(j, &flag);
     out->number = flag;
     break;
   case TINKER__JSON_ARRAY:
   case TINKER__JSON_OBJECT:
-    if (object)
+    if (object) {
       tinker__json_object(j);
-    else
+    } else {
       tinker__json_array(j);
+    }
     for (tinker__str_t key = TINKER__STR("");
          object ? tinker__json_key(j, &key) : tinker__json_more(j);) {
       out->items = tinker__arena_grow(&arena, out->items, out->count, &cap,
@@ -57,15 +54,14 @@ static void parse(tinker__json_t *j, node_t *out) {
       parse(j, n);
     }
     break;
-  default:
-    out->number = (double)NAN;
-    tinker__json_skip(j);
+  default: out->number = (double)NAN; tinker__json_skip(j);
   }
 }
 
 static const node_t *get(const node_t *n, const char *key) {
-  for (size_t i = 0; i < n->count; i++)
+  for (size_t i = 0; i < n->count; i++) {
     if (tinker__str_eqs(n->items[i].key, key)) return &n->items[i];
+  }
   return &absent;
 }
 
@@ -90,15 +86,17 @@ static bool same(double a, double b) {
 static void check_floats(const float *v, size_t n, const node_t *packed) {
   const node_t *values = get(packed, "values");
   cr_assert_eq((double)n, get(packed, "count")->number, "%s", file);
-  for (size_t i = 0; i < values->count; i++)
+  for (size_t i = 0; i < values->count; i++) {
     cr_assert(same((double)v[i], values->items[i].number), "%s: %zu", file, i);
+  }
 }
 
 static void check_tokens(const int32_t *v, size_t n, const node_t *packed) {
   const node_t *values = get(packed, "values");
   cr_assert_eq((double)n, get(packed, "count")->number, "%s", file);
-  for (size_t i = 0; i < values->count; i++)
+  for (size_t i = 0; i < values->count; i++) {
     cr_assert_eq((double)v[i], values->items[i].number, "%s: %zu", file, i);
+  }
 }
 
 static double csr_cell(const node_t *csr, size_t row, size_t col) {
@@ -107,8 +105,9 @@ static double csr_cell(const node_t *csr, size_t row, size_t col) {
   const node_t *values = get(get(csr, "values"), "values");
   size_t from = (size_t)crow->items[row].number;
   size_t to = (size_t)crow->items[row + 1].number;
-  for (size_t i = from; i < to; i++)
+  for (size_t i = from; i < to; i++) {
     if (cols->items[i].number == (double)col) return values->items[i].number;
+  }
   return 0;
 }
 
@@ -122,15 +121,17 @@ static void check_csr(const tinker__tensor_view_t *t, const node_t *csr) {
     cr_assert_eq(cell(t, i), values->items[i].number, "%s", file);
     cr_assert_eq((double)t->col[i], cols->items[i].number, "%s", file);
   }
-  for (size_t i = 0; i < crow->count; i++)
+  for (size_t i = 0; i < crow->count; i++) {
     cr_assert_eq((double)t->crow[i], crow->items[i].number, "%s", file);
+  }
 }
 
 static void check_tensor(const tinker__tensor_view_t *t, const node_t *n) {
   const node_t *shape = get(n, "shape");
   cr_assert_eq(t->ndim, shape->count, "%s", file);
-  for (size_t i = 0; i < t->ndim; i++)
+  for (size_t i = 0; i < t->ndim; i++) {
     cr_assert_eq((double)t->shape[i], shape->items[i].number, "%s", file);
+  }
   bool f32 = tinker__str_eqs(get(n, "dtype")->text, "DTYPE_FLOAT32");
   cr_assert_eq(t->dtype, f32 ? TINKER__DTYPE_F32 : TINKER__DTYPE_I64);
   if (t->crow) {
@@ -139,24 +140,27 @@ static void check_tensor(const tinker__tensor_view_t *t, const node_t *n) {
   }
   if (has(n, "sparse_csr")) {
     size_t cols = (size_t)t->shape[1];
-    for (size_t i = 0; i < t->count; i++)
+    for (size_t i = 0; i < t->count; i++) {
       cr_assert_eq(cell(t, i),
                    csr_cell(get(n, "sparse_csr"), i / cols, i % cols));
+    }
     return;
   }
   const node_t *values = get(get(n, "dense"), "values");
   cr_assert_eq((double)t->count, get(get(n, "dense"), "count")->number);
-  for (size_t i = 0; i < values->count; i++)
+  for (size_t i = 0; i < values->count; i++) {
     cr_assert(same(cell(t, i), values->items[i].number), "%s", file);
+  }
 }
 
 static void check_datum(const tinker__datum_view_t *d, const node_t *n) {
   const node_t *chunks = get(n, "model_input");
   const node_t *inputs = get(n, "loss_fn_inputs");
   cr_assert_eq(d->chunk_count, chunks->count, "%s", file);
-  for (size_t i = 0; i < chunks->count; i++)
+  for (size_t i = 0; i < chunks->count; i++) {
     check_tokens(d->chunks[i].tokens, d->chunks[i].count,
                  get(get(&chunks->items[i], "encoded_text"), "tokens"));
+  }
   cr_assert_eq(d->input_count, inputs->count, "%s", file);
   for (size_t i = 0; i < d->input_count; i++) {
     char name[64];
@@ -175,10 +179,11 @@ static void check_config(const tinker__fb_view_t *v, const node_t *n) {
     const tinker__config_entry_t *c = &v->config[i];
     char name[64];
     snprintf(name, sizeof(name), "%.*s", (int)c->name.len, c->name.ptr);
-    if (c->is_text)
+    if (c->is_text) {
       cr_assert(tinker__str_eq(c->text, get(get(both, name), "text")->text));
-    else
+    } else {
       cr_assert_eq(c->number, get(numbers, name)->number, "%s", file);
+    }
   }
 }
 
@@ -206,8 +211,9 @@ static void check_request(tinker__str_t body, const node_t *n,
   const node_t *first =
       data->count ? get(&data->items[0], "model_input") : &absent;
   bool text = true;
-  for (size_t i = 0; i < first->count; i++)
+  for (size_t i = 0; i < first->count; i++) {
     text &= has(&first->items[i], "encoded_text");
+  }
   int rc = tinker__fb_request_decode(&r, &arena, body, format, false, 1 << 24,
                                      why, sizeof(why));
   if (!text) {
@@ -222,8 +228,9 @@ static void check_request(tinker__str_t body, const node_t *n,
   cr_assert_eq(r.view.forward_only, get(n, "forward_only")->number != 0);
   cr_assert_eq((double)r.view.datum_count, get(n, "num_data")->number);
   check_config(&r.view, n);
-  for (size_t i = 0; i < data->count; i++)
+  for (size_t i = 0; i < data->count; i++) {
     check_datum(&r.view.datums[i], &data->items[i]);
+  }
   check_own_bytes(&r);
 }
 
@@ -236,12 +243,15 @@ static void check_field(const tinker__fb_output_t *o, size_t first,
   for (size_t d = 0; d + 1 < offsets->count; d++) {
     const tinker__output_datum_t *out = &o->datums[first + d];
     const tinker__tensor_view_t *t = NULL;
-    for (size_t f = 0; f < out->field_count; f++)
-      if (tinker__str_eq(out->fields[f].name, field->key))
+    for (size_t f = 0; f < out->field_count; f++) {
+      if (tinker__str_eq(out->fields[f].name, field->key)) {
         t = &out->fields[f].tensor;
+      }
+    }
     cr_assert_not_null(t, "%s", file);
-    for (size_t i = 0; i < t->count; i++, at++)
+    for (size_t i = 0; i < t->count; i++, at++) {
       cr_assert(same(cell(t, i), values->items[at].number), "%s", file);
+    }
   }
   cr_assert_eq(at, values->count, "%s", file);
 }
@@ -255,15 +265,17 @@ static void check_output(tinker__str_t body, const node_t *n) {
   size_t first = 0;
   for (size_t r = 0; r < records->count; r++) {
     const node_t *fields = get(&records->items[r], "fields");
-    for (size_t f = 0; f < fields->count; f++)
+    for (size_t f = 0; f < fields->count; f++) {
       check_field(&o, first, &fields->items[f]);
+    }
     first += (size_t)get(&records->items[r], "num_datums")->number;
   }
   cr_assert_eq(o.datum_count, first, "%s", file);
   cr_assert_eq(o.metric_count, metrics->count);
-  for (size_t i = 0; i < o.metric_count; i++)
+  for (size_t i = 0; i < o.metric_count; i++) {
     cr_assert(
         same(o.metrics[i].value, get(metrics, o.metrics[i].name)->number));
+  }
   tinker__buf_t b;
   tinker__buf_init(&b, &mem, 1 << 24);
   cr_assert_eq(tinker__fb_output_encode(&b, &mem, &o), 0);
@@ -299,16 +311,19 @@ static void check_sample(tinker__str_t body, const node_t *n) {
     if (s->topk.length) check_topk(&s->topk, get(e, "topk_sampled_logprobs"));
   }
   cr_assert_eq(r.prompt_logprobs != NULL, has(n, "prompt_logprobs"));
-  if (r.prompt_logprobs)
+  if (r.prompt_logprobs) {
     check_floats(r.prompt_logprobs, r.prompt_count, get(n, "prompt_logprobs"));
+  }
   cr_assert_eq(r.prompt_topk.length > 0, has(n, "topk_prompt_logprobs"));
-  if (r.prompt_topk.length)
+  if (r.prompt_topk.length) {
     check_topk(&r.prompt_topk, get(n, "topk_prompt_logprobs"));
+  }
   cr_assert_eq(r.has_target, has(n, "target_prompt_logprobs"));
   if (r.has_target) check_tensor(&r.target, get(n, "target_prompt_logprobs"));
   cr_assert_eq(r.has_alt, has(n, "prompt_alt_tokens"));
-  if (r.has_alt)
+  if (r.has_alt) {
     check_tensor(&r.alt_tokens, get(get(n, "prompt_alt_tokens"), "tokens"));
+  }
   cr_assert_eq((double)r.cache_hit_tokens,
                get(n, "prompt_cache_hit_tokens")->number);
 }
@@ -358,12 +373,13 @@ static void check_file(const char *path, bool zstd) {
   parse(&j, &n);
   cr_assert_eq(tinker__json_end(&j), 0, "%s", twin);
   tinker__str_t kind = get(&n, "message")->text, bytes = tinker__buf_str(&body);
-  if (tinker__str_eqs(kind, "ForwardBackwardRequest"))
+  if (tinker__str_eqs(kind, "ForwardBackwardRequest")) {
     check_request(bytes, &n, zstd ? TINKER__FB_PROTO_ZSTD : TINKER__FB_PROTO);
-  else if (tinker__str_eqs(kind, "ForwardBackwardOutput"))
+  } else if (tinker__str_eqs(kind, "ForwardBackwardOutput")) {
     check_output(bytes, &n);
-  else
+  } else {
     check_sample(bytes, &n);
+  }
   tinker__json_done(&j);
   tinker__buf_free(&body);
   tinker__buf_free(&text);
@@ -402,7 +418,8 @@ Test(captures, decode_to_their_readable_form) {
       "stub_result_encodings-b", "stub_sampling-a", "stub_chunks-d",
       "skyrl_train_ce-a",        "skyrl_numeric-b", "skyrl_errors-a"};
   size_t n = 0;
-  for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++)
+  for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
     n += check_folder(folders[i]);
+  }
   cr_assert_gt(n, 120, "%zu", n);
 }

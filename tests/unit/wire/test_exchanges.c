@@ -59,20 +59,21 @@ static void read_line(line_t *l, tinker__json_t *j, const char *scenario) {
   memset(l, 0, sizeof(*l));
   tinker__json_object(j);
   while (tinker__json_key(j, &key)) {
-    if (tinker__str_eqs(key, "i"))
+    if (tinker__str_eqs(key, "i")) {
       tinker__json_i64(j, &number);
-    else if (tinker__str_eqs(key, "target"))
+    } else if (tinker__str_eqs(key, "target")) {
       tinker__json_string(j, &l->target);
-    else if (tinker__str_eqs(key, "type"))
+    } else if (tinker__str_eqs(key, "type")) {
       tinker__json_string(j, &l->type);
-    else if (tinker__str_eqs(key, "status"))
+    } else if (tinker__str_eqs(key, "status")) {
       tinker__json_i64(j, &l->status);
-    else if (tinker__str_eqs(key, "reply"))
+    } else if (tinker__str_eqs(key, "reply")) {
       l->reply = read_body(j);
-    else if (tinker__str_eqs(key, "want"))
+    } else if (tinker__str_eqs(key, "want")) {
       tinker__json_raw(j, &l->want);
-    else
+    } else {
       tinker__json_skip(j);
+    }
   }
   cr_assert_eq(tinker__json_end(j), 0, "%s: %s", scenario, j->reason);
   snprintf(l->at, sizeof(l->at), "%.100s: %d", scenario, (int)number);
@@ -128,9 +129,8 @@ static void check_output(const line_t *l) {
   tinker__json_t w;
   tinker__str_t key, name;
   tinker__fb_output_t o;
-  cr_assert_eq(
-      tinker__fb_output_decode(&o, &arena, l->reply, why, sizeof(why)), 0,
-      "%s: %s", l->at, why);
+  cr_assert_eq(tinker__fb_output_decode(&o, &arena, l->reply, why, sizeof(why)),
+               0, "%s: %s", l->at, why);
   tinker__json_init(&w, &mem, l->want.ptr, l->want.len);
   tinker__json_object(&w);
   while (tinker__json_key(&w, &key)) {
@@ -150,9 +150,10 @@ static void check_output(const line_t *l) {
       }
       bool found = false;
       tinker__json_f64(&w, &v);
-      for (size_t i = 0; i < o.metric_count; i++)
+      for (size_t i = 0; i < o.metric_count; i++) {
         found |= tinker__str_eqs(name, o.metrics[i].name) &&
                  near(o.metrics[i].value, v);
+      }
       cr_assert(found, "%s: %.*s", l->at, (int)name.len, name.ptr);
     }
     if (metrics) cr_assert_eq(o.metric_count, n, "%s", l->at);
@@ -214,8 +215,9 @@ static void check_sample(const line_t *l) {
       cr_assert_null(r.prompt_logprobs, "%s", l->at);
     } else {
       double sum = 0;
-      for (size_t i = 0; i < r.prompt_count; i++)
+      for (size_t i = 0; i < r.prompt_count; i++) {
         if (!isnan(r.prompt_logprobs[i])) sum += (double)r.prompt_logprobs[i];
+      }
       check_pair(&w, r.prompt_count, sum, l->at);
     }
   }
@@ -252,9 +254,9 @@ static void check_json_result(const line_t *l) {
   snprintf(text, sizeof(text), "%.*s", (int)l->reply.len, l->reply.ptr);
   if (strstr(text, "\"loss_fn_outputs\"")) {
     tinker__fb_output_t o;
-    cr_assert_eq(tinker__fb_output_decode_json(&o, &arena, l->reply, why,
-                                               sizeof(why)),
-                 0, "%s: %s", l->at, why);
+    cr_assert_eq(
+        tinker__fb_output_decode_json(&o, &arena, l->reply, why, sizeof(why)),
+        0, "%s: %s", l->at, why);
   } else if (strstr(text, "\"sequences\"")) {
     tinker__sample_result_t r;
     cr_assert_eq(tinker__sample_result_decode_json(&r, &arena, l->reply, why,
@@ -269,8 +271,8 @@ static void check_json_result(const line_t *l) {
 
 static void check_result(const line_t *l) {
   tinker__reply_t r;
-  int rc = tinker__reply_classify(&r, &arena, l->type, l->reply, why,
-                                  sizeof(why));
+  int rc =
+      tinker__reply_classify(&r, &arena, l->type, l->reply, why, sizeof(why));
   if (!tinker__str_starts(l->type, "application/")) {
     cr_assert_neq(rc, 0, "%s: text is no result", l->at);
     return;
@@ -298,8 +300,7 @@ static void check_result(const line_t *l) {
   case TINKER__REPLY_FAILED:
     cr_assert(*r.error && *r.category, "%s", l->at);
     break;
-  default:
-    check_json_result(l);
+  default: check_json_result(l);
   }
 }
 
@@ -409,8 +410,9 @@ Test(exchanges, every_reply_decodes) {
     check_file(path, e->d_name, &n);
   }
   closedir(d);
-  fprintf(stderr, "%zu scenarios: %zu replies decoded, %zu errors, %zu of "
-                  "calls that the client does not make\n",
+  fprintf(stderr,
+          "%zu scenarios: %zu replies decoded, %zu errors, %zu of "
+          "calls that the client does not make\n",
           n.scenarios, n.decoded, n.errors, n.others);
   cr_assert_geq(n.scenarios, 58);
   cr_assert_geq(n.decoded, 1400);

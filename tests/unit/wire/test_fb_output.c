@@ -61,11 +61,12 @@ Test(fb_output, golden_bytes_both_ways) {
                                              why, sizeof(why)),
                0, "%s", why);
   check(&o);
-  for (size_t len = 0; len < b.len; len++)
+  for (size_t len = 0; len < b.len; len++) {
     cr_assert_neq(tinker__fb_output_decode_json(&o, &arena,
                                                 (tinker__str_t){b.data, len},
                                                 why, sizeof(why)),
                   0);
+  }
   for (size_t len = 0; len < want.len; len++) {
     char *copy = malloc(len + 1);
     memcpy(copy, want.data, len);
@@ -80,10 +81,11 @@ Test(fb_output, golden_bytes_both_ways) {
 Test(fb_output, ragged_outputs) {
   static const float a[6] = {1, 2, 3, 4, 5, 6};
   tinker__named_tensor_t t[3];
-  for (int i = 0; i < 3; i++)
+  for (int i = 0; i < 3; i++) {
     t[i] = (tinker__named_tensor_t){
         TINKER__STR("logprobs"),
         {TINKER__DTYPE_F32, 2, {i == 2 ? 2 : 3, i == 2 ? 3 : 2}, a, 6, 0, 0}};
+  }
   tinker__output_datum_t d[] = {{&t[0], 1}, {&t[1], 1}, {&t[2], 1}};
   tinker__fb_output_t in = {TINKER__STR("T"), d, 3, NULL, 0}, o;
   tinker__buf_t b;
@@ -167,8 +169,9 @@ Test(fb_output, faults_are_named) {
 }
 
 static double value_of(const tinker__fb_output_t *o, const char *name) {
-  for (size_t i = 0; i < o->metric_count; i++)
+  for (size_t i = 0; i < o->metric_count; i++) {
     if (strcmp(o->metrics[i].name, name) == 0) return o->metrics[i].value;
+  }
   return (double)NAN;
 }
 
@@ -223,10 +226,12 @@ static int all(tinker__mem_t *m, void *user) {
   tinker__buf_init(&j, m, 4096);
   int rc = tinker__fb_output_encode(&b, m, &output);
   if (!rc) rc = tinker__fb_output_encode_json(&j, &output);
-  if (!rc)
+  if (!rc) {
     rc = tinker__fb_output_decode(&o[0], &a, tinker__buf_str(&b), NULL, 0);
-  if (!rc)
+  }
+  if (!rc) {
     rc = tinker__fb_output_decode_json(&o[1], &a, tinker__buf_str(&j), NULL, 0);
+  }
   if (!rc) rc = tinker__fb_output_combine(&o[0], &a, o, 1, NULL, 0);
   tinker__buf_free(&b);
   tinker__buf_free(&j);

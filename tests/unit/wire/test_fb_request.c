@@ -25,10 +25,12 @@ static const tinker__named_tensor_t inputs[] = {
 static const tinker__datum_view_t datums[] = {{chunks, 1, inputs, 2}};
 
 static tinker__fb_view_t view(void) {
-  return (tinker__fb_view_t){.model_id = TINKER__STR("m"),
-                             .datums = datums,
-                             .datum_count = 1,
-                             .loss_fn = TINKER__STR("cross_entropy")};
+  return (tinker__fb_view_t){
+      .model_id = TINKER__STR("m"),
+      .datums = datums,
+      .datum_count = 1,
+      .loss_fn = TINKER__STR("cross_entropy"),
+  };
 }
 
 static void check_bytes(const tinker__fb_view_t *v, int64_t seq,
@@ -49,10 +51,12 @@ Test(fb_request, golden_bytes_out) {
   tinker__config_entry_t config[] = {
       {TINKER__STR("mode"), true, 0, TINKER__STR("abc")},
       {TINKER__STR("beta"), false, 0.05, TINKER__STR("")}};
-  tinker__fb_view_t ppo = {.model_id = TINKER__STR("m"),
-                           .loss_fn = TINKER__STR("ppo"),
-                           .config = config,
-                           .config_count = 2};
+  tinker__fb_view_t ppo = {
+      .model_id = TINKER__STR("m"),
+      .loss_fn = TINKER__STR("ppo"),
+      .config = config,
+      .config_count = 2,
+  };
   check_bytes(&ppo, 2,
               "0a016d1002220370706f2a0f0a0462657461119a9999999999a93f3a110a0462"
               "6574611209099a9999999999a93f3a0d0a046d6f646512051203616263");
@@ -161,8 +165,7 @@ Test(fb_request, three_forms_one_meaning) {
   cr_assert_eq(b.view.config_count, 2);
   cr_assert(b.view.config[1].is_text &&
             tinker__str_eqs(b.view.config[1].text, "abc"));
-  bytes_t nul = unhex("0a026d0010022203"
-                      "70706f");
+  bytes_t nul = unhex("0a026d001002220370706f");
   cr_assert_eq(decode(&b, bytes_str(&nul), TINKER__FB_PROTO), TINKER_EPROTO);
   cr_assert_not_null(strstr(why, "model_id"), "%s", why);
   bytes_t spans = unhex(
@@ -192,14 +195,14 @@ Test(fb_request, csr_becomes_dense_and_bad_tensors_are_refused) {
   "1218" a "00000000000000" b "00000000000000" c "00000000000000"
 #define COL(a) "1a08" a "00000000000000"
   cr_assert_eq(decode_tensor("122a0a040000803f" CROW("00", "01", "01")
-                                 COL("04") "1801"
-                                           "22020208",
+                                 COL("04") "180122020208",
                              &r),
                0, "%s", why);
   const tinker__tensor_view_t *t = &r.view.datums[0].inputs[0].tensor;
   cr_assert(t->ndim == 2 && t->count == 16 && !t->crow);
-  for (size_t i = 0; i < 16; i++)
+  for (size_t i = 0; i < 16; i++) {
     cr_assert_eq(((const float *)t->data)[i], i == 4 ? 1.0f : 0.0f);
+  }
   static const struct {
     const char *hex, *text;
   } bad[] = {
@@ -287,11 +290,13 @@ Test(fb_request, cut_at_every_byte) {
     decode(&r, (tinker__str_t){copy, len}, TINKER__FB_PROTO);
     free(copy);
   }
-  for (size_t len = 0; len < n; len++)
+  for (size_t len = 0; len < n; len++) {
     cr_assert_neq(
         decode(&r, (tinker__str_t){packed, len}, TINKER__FB_PROTO_ZSTD), 0);
-  for (size_t len = 0; len < sizeof(json) - 1; len++)
+  }
+  for (size_t len = 0; len < sizeof(json) - 1; len++) {
     cr_assert_neq(decode(&r, (tinker__str_t){json, len}, TINKER__FB_JSON), 0);
+  }
   cr_assert_eq(tinker__fb_request_decode(&r, &arena, bytes_str(&golden),
                                          TINKER__FB_PROTO, false,
                                          golden.len - 1, why, sizeof(why)),

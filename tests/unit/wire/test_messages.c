@@ -116,9 +116,10 @@ static int trip(tinker__mem_t *m, void *user) {
   int rc = tinker__message_decode(rows[i].table, &any, &a,
                                   tinker__str(rows[i].text), why, sizeof(why));
   if (!rc) rc = tinker__message_encode(&b, rows[i].table, &any);
-  if (!rc)
+  if (!rc) {
     cr_assert(tinker__str_eqs(tinker__buf_str(&b), rows[i].text),
               "wanted %s\ngot    %.*s", rows[i].text, (int)b.len, b.data);
+  }
   tinker__buf_free(&b);
   tinker__arena_free(&a);
   return rc;
@@ -129,11 +130,12 @@ Test(messages, every_message_both_ways) {
     any_t any;
     cr_assert_eq(trip(&mem, &i), 0, "row %zu: %s", i, why);
     cr_assert_gt(tinker__fail_sweep(trip, &i, TINKER_ENOMEM), 0);
-    for (size_t len = 0; len < strlen(rows[i].text); len++)
+    for (size_t len = 0; len < strlen(rows[i].text); len++) {
       cr_assert_neq(tinker__message_decode(rows[i].table, &any, &arena,
                                            (tinker__str_t){rows[i].text, len},
                                            why, sizeof(why)),
                     0);
+    }
   }
 }
 
@@ -199,9 +201,11 @@ Test(messages, faults_are_named) {
 }
 
 Test(messages, numbered_requests_are_stamped_late) {
-  tinker__optim_step_t step = {.model_id = "ignored",
-                               .has_adam_params = true,
-                               .adam_params = tinker__adam_wire_default};
+  tinker__optim_step_t step = {
+      .model_id = "ignored",
+      .has_adam_params = true,
+      .adam_params = tinker__adam_wire_default,
+  };
   tinker__wire_body_t b;
   tinker__str_t id = TINKER__STR("S:\"train\"\n:0");
   cr_assert_eq(tinker__message_encode_numbered(
@@ -250,8 +254,9 @@ Test(messages, replies_are_classified) {
                  table[i].rc, "%s", table[i].body);
     if (table[i].rc) continue;
     cr_assert_eq(r.kind, table[i].kind, "%s", table[i].body);
-    if (r.kind == TINKER__REPLY_TRY_AGAIN)
+    if (r.kind == TINKER__REPLY_TRY_AGAIN) {
       cr_assert_str_eq(r.queue_state, table[i].text);
+    }
     if (r.kind == TINKER__REPLY_METADATA) cr_assert_eq(r.payload_size, 7);
     if (r.kind == TINKER__REPLY_FAILED) {
       cr_assert_str_eq(r.error, table[i].text);

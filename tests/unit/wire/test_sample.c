@@ -48,11 +48,12 @@ Test(sample, request_round_trip) {
                0);
   cr_assert_arr_eq(a, b, sizeof(a));
   tinker__wire_body_free(&body);
-  for (size_t len = 0; len < sizeof(full) - 1; len++)
+  for (size_t len = 0; len < sizeof(full) - 1; len++) {
     cr_assert_neq(tinker__sample_request_decode(&r, &arena,
                                                 (tinker__str_t){full, len}, b,
                                                 why, sizeof(why)),
                   0);
+  }
 }
 
 #define REQ(params, rest)                                                      \
@@ -79,7 +80,7 @@ Test(sample, forms_of_stop_and_defaults) {
 }
 
 #define TARGET(data, shape, more)                                              \
-  ",\"target_prompt_logprobs\":{\"data\":[" data                              \
+  ",\"target_prompt_logprobs\":{\"data\":[" data                               \
   "],\"dtype\":\"int64\",\"shape\":[" shape "]" more "}"
 #define CSR(crow, col)                                                         \
   ",\"sparse_crow_indices\":[" crow "],\"sparse_col_indices\":[" col "]"
@@ -97,13 +98,15 @@ Test(sample, target_keeps_its_layout) {
       {REQ("", TARGET("9", "2,1", CSR("0,0,1", ""))), "0 col_indices"},
       {REQ("", TARGET("9", "-1,1", CSR("0,0,1", "0"))), "negative"},
       {REQ("", TARGET("9", "2,4294967296", CSR("0,0,1", "0"))), "too large"},
-      {REQ("", TARGET("9", "2,1", ",\"sparse_col_indices\":[0]")), "or neither"},
+      {REQ("", TARGET("9", "2,1", ",\"sparse_col_indices\":[0]")),
+       "or neither"},
       {REQ("", TARGET("9", "1,1,1", "")), "two dimensions"}};
   tinker__sample_request_t r;
   unsigned char a[TINKER__SHA256_LEN], b[TINKER__SHA256_LEN];
-  cr_assert_eq(decode(REQ("", TARGET("9", "2,1000000000",
-                                     CSR("0,0,1", "999999999"))), &r, a), 0,
-               "%s", why);
+  cr_assert_eq(
+      decode(REQ("", TARGET("9", "2,1000000000", CSR("0,0,1", "999999999"))),
+             &r, a),
+      0, "%s", why);
   cr_assert(r.has_target && r.target.count == 1 && r.target.crow[2] == 1 &&
             r.target.col[0] == 999999999);
   cr_assert_eq(decode(REQ("", TARGET("9", "1,1", CSR("0,1", "0"))), &r, a), 0);
@@ -281,13 +284,15 @@ static int json_trip(tinker__mem_t *m, void *user) {
   int rc = tinker__sample_result_decode_json(&r, &a, TINKER__STR(json), why,
                                              sizeof(why));
   if (!rc) rc = tinker__sample_result_encode_json(&b, &r);
-  if (!rc)
+  if (!rc) {
     cr_assert(tinker__str_eqs(tinker__buf_str(&b), json), "%.*s", (int)b.len,
               b.data);
+  }
   if (!rc) rc = tinker__sample_result_encode(&p, m, &r);
-  if (!rc)
+  if (!rc) {
     rc = tinker__sample_result_decode(&r, &a, tinker__buf_str(&p), why,
                                       sizeof(why));
+  }
   if (!rc) {
     unsigned char digest[TINKER__SHA256_LEN];
     rc = tinker__sample_request_decode(&q, &a, TINKER__STR(full), digest, why,
@@ -305,10 +310,11 @@ Test(sample, json_form_cuts_and_failures) {
   tinker__sample_result_t r;
   cr_assert_eq(json_trip(&mem, NULL), 0, "%s", why);
   cr_assert_gt(tinker__fail_sweep(json_trip, NULL, TINKER_ENOMEM), 10);
-  for (size_t len = 0; len < sizeof(json) - 1; len++)
+  for (size_t len = 0; len < sizeof(json) - 1; len++) {
     cr_assert_neq(tinker__sample_result_decode_json(
                       &r, &arena, (tinker__str_t){json, len}, why, sizeof(why)),
                   0);
+  }
   static const char *const bad[] = {
       "{}",
       "{\"sequences\":[{\"tokens\":[1]}]}",
@@ -320,8 +326,9 @@ Test(sample, json_form_cuts_and_failures) {
       "{\"sequences\":[],\"topk_prompt_logprobs\":[[[-1,2]]]}",
       "{\"sequences\":[],\"target_prompt_logprobs\":{\"data\":[1]}}",
       "{\"sequences\":[],\"prompt_alt_tokens\":{}}"};
-  for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+  for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
     cr_assert_eq(tinker__sample_result_decode_json(
                      &r, &arena, tinker__str(bad[i]), why, sizeof(why)),
                  TINKER_EJSON, "%s", bad[i]);
+  }
 }

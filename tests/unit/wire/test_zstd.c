@@ -13,8 +13,9 @@ static char plain[LEN], packed[LEN + 4096], back[LEN];
 
 /* Text that neither repeats nor is random: several kinds of blocks. */
 static size_t pack(bool size) {
-  for (size_t i = 0; i < LEN; i++)
+  for (size_t i = 0; i < LEN; i++) {
     plain[i] = (char)("abcdefgh"[i * i / 7 % 8] + (i > 200000 ? 0 : i % 3));
+  }
   ZSTD_CCtx *c = ZSTD_createCCtx();
   ZSTD_CCtx_setParameter(c, ZSTD_c_contentSizeFlag, size);
   ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, 1);
@@ -50,8 +51,9 @@ Test(zstd, one_frame_and_nothing_else) {
   refused(body, LEN - 1, TINKER_EOVERFLOW, "larger than 299999 bytes");
   refused(TINKER__STR(""), LEN, TINKER_EPROTO, "no zstd frame");
   refused(TINKER__STR("{\"a\":1}"), LEN, TINKER_EPROTO, "no zstd frame");
-  for (size_t len = 0; len < n; len += len < 20 || len + 20 > n ? 1 : 997)
+  for (size_t len = 0; len < n; len += len < 20 || len + 20 > n ? 1 : 997) {
     cr_assert_eq(unpack((tinker__str_t){packed, len}, LEN), TINKER_EPROTO);
+  }
   cr_assert_not_null(strstr(why, "damaged or cut off"), "%s", why);
   packed[n] = 0;
   refused((tinker__str_t){packed, n + 1}, LEN, TINKER_EPROTO,
@@ -69,12 +71,12 @@ Test(zstd, one_frame_and_nothing_else) {
 
 /* 12 bytes whose content is 64 KiB but who say 4, and the other way round. */
 Test(zstd, bombs) {
-  static const unsigned char more[] = {0x28, 0xb5, 0x2f, 0xfd, 0x20, 4,
-                                       0x03, 0,    8,    'x'};
-  static const unsigned char less[] = {0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0,    0,
+  static const unsigned char more[] = {0x28, 0xb5, 0x2f, 0xfd, 0x20,
+                                       4,    0x03, 0,    8,    'x'};
+  static const unsigned char less[] = {0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0,  0,
                                        1,    0,    0x23, 0,    0,    'x'};
-  refused((tinker__str_t){(const char *)more, sizeof(more)}, LEN,
-          TINKER_EPROTO, "damaged");
-  refused((tinker__str_t){(const char *)less, sizeof(less)}, LEN,
-          TINKER_EPROTO, "damaged");
+  refused((tinker__str_t){(const char *)more, sizeof(more)}, LEN, TINKER_EPROTO,
+          "damaged");
+  refused((tinker__str_t){(const char *)less, sizeof(less)}, LEN, TINKER_EPROTO,
+          "damaged");
 }
