@@ -42,8 +42,8 @@ typedef struct {
   tinker__mem_t mem;
   const tinker__engine_api_t *api;
   tinker__engine_t *engine;
-  tinker__base_t *base;
-  tinker__train_t *train;         /* from the first step on */
+  tinker__eng_base_t *base;
+  tinker__eng_train_t *train;     /* from the first step on */
   const char *name, *dtype, *set; /* set NULL: the best */
   unsigned threads;
   char why[256];
@@ -92,7 +92,7 @@ typedef struct {
   int32_t tokens[MAX_SEQS][LENGTH];
   int64_t targets[MAX_SEQS][LENGTH];
   float weights[LENGTH], logprobs[MAX_SEQS][LENGTH], loss[MAX_SEQS][LENGTH];
-  tinker__train_datum_t data[MAX_SEQS];
+  tinker__eng_train_datum_t data[MAX_SEQS];
 } batch_t;
 
 static void make_batch(batch_t *x, size_t n, size_t vocab) {
@@ -104,7 +104,7 @@ static void make_batch(batch_t *x, size_t n, size_t vocab) {
       x->targets[i][k] = (int64_t)((s >> 9) % vocab);
       x->weights[k] = 1;
     }
-    x->data[i] = (tinker__train_datum_t){
+    x->data[i] = (tinker__eng_train_datum_t){
         .tokens = x->tokens[i],
         .n = LENGTH,
         .targets = x->targets[i],
@@ -117,16 +117,16 @@ static void make_batch(batch_t *x, size_t n, size_t vocab) {
 }
 
 static void run_step(bench_t *b, const batch_t *x, size_t n) {
-  static const tinker__loss_config_t loss = {.kind =
-                                                 TINKER__LOSS_CROSS_ENTROPY};
-  static const tinker__optim_params_t adam = {
+  static const tinker__eng_loss_config_t loss = {
+      .kind = TINKER__LOSS_CROSS_ENTROPY};
+  static const tinker__eng_optim_params_t adam = {
       .learning_rate = 1e-4,
       .beta1 = 0.9,
       .beta2 = 0.95,
       .eps = 1e-8,
   };
-  tinker__optim_metrics_t m;
-  tinker__pass_t *p = NULL;
+  tinker__eng_optim_metrics_t m;
+  tinker__eng_pass_t *p = NULL;
   int rc;
   check(b, b->api->pass_begin(b->train, x->data, n, &loss, false, &p, b->why,
                               sizeof b->why));
@@ -140,7 +140,7 @@ static void run_step(bench_t *b, const batch_t *x, size_t n) {
 
 /* Seconds of one forward_backward and optim_step. */
 static double train_step(bench_t *b, size_t sequences) {
-  static const tinker__lora_config_t c = {
+  static const tinker__eng_lora_config_t c = {
       .rank = 32,
       .seed = 1,
       .train_attn = true,
@@ -193,11 +193,12 @@ static void read_task(void *arg, size_t task, unsigned worker) {
   r->sum[task] += s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
 }
 
-static size_t read_matrix(bench_t *b, const tinker__packed_t *w, read_t *r) {
+static size_t read_matrix(bench_t *b, const tinker__cpu_packed_t *w,
+                          read_t *r) {
   r->words = w->panels;
-  r->n = tinker__packed_bytes(w) / 8 / 16;
-  tinker__pool_run(b->engine->pool, read_task, r, 16);
-  return tinker__packed_bytes(w);
+  r->n = tinker__cpu_packed_bytes(w) / 8 / 16;
+  tinker__cpu_pool_run(b->engine->pool, read_task, r, 16);
+  return tinker__cpu_packed_bytes(w);
 }
 
 /* Every matrix once, as a token needs them; returns the bytes. */
@@ -215,8 +216,8 @@ static size_t read_weights(bench_t *b, read_t *r) {
 
 typedef struct {
   size_t samples;
-  tinker__slot_t *slots[SAMPLES];
-  tinker__decode_item_t items[SAMPLES];
+  tinker__eng_slot_t *slots[SAMPLES];
+  tinker__eng_decode_item_t items[SAMPLES];
   int32_t tokens[MAX_KEYS];
   float sum; /* so that the rows are used */
 } decode_t;
@@ -237,7 +238,7 @@ static void open_slots(bench_t *b, decode_t *d, size_t samples, size_t prompt,
   for (size_t i = 0; i < samples; i++) {
     check(b, b->api->slot_new(b->base, NULL, prompt + room, &d->slots[i],
                               b->why, sizeof b->why));
-    d->items[i] = (tinker__decode_item_t){
+    d->items[i] = (tinker__eng_decode_item_t){
         .slot = d->slots[i],
         .tokens = d->tokens,
         .n = prompt,
@@ -323,7 +324,7 @@ static void open_folder(bench_t *b, const char *dir) {
   };
   check(b, b->api->open(&b->engine, &o, b->why, sizeof b->why));
   check(b, b->api->base_load(b->engine, dir, &b->base, b->why, sizeof b->why));
-  b->threads = tinker__pool_threads(b->engine->pool);
+  b->threads = tinker__cpu_pool_threads(b->engine->pool);
 }
 
 static tinker__dtype_t dtype_named(const char *name) {
@@ -433,7 +434,7 @@ static int usage(void) {
 }
 
 int main(int argc, char **argv) {
-  bench_t b = {.api = tinker__engine_cpu()};
+  bench_t b = {.api = tinker__cpu_engine()};
   tinker__mem_init(&b.mem, NULL, 0);
   if (argc >= 3 && argc <= 5 && strcmp(argv[1], "serve") == 0) {
     b.threads = argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 0;

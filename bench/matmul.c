@@ -25,12 +25,12 @@
 
 typedef struct {
   tinker__mem_t mem;
-  tinker__pool_t *pool;
-  const tinker__kernels_t *ks;
+  tinker__cpu_pool_t *pool;
+  const tinker__cpu_kernels_t *ks;
   unsigned threads;
   size_t m, n, k;
   float *x, *w, *y, *g; /* [m][k], [n][k], [m][n], [n][k] */
-  tinker__packed_t *packed[2];
+  tinker__cpu_packed_t *packed[2];
   double least, log_sum;
   unsigned lines;
 } bench_t;
@@ -91,22 +91,22 @@ static void blas_grad(bench_t *b) {
 }
 
 static void forward_f32(bench_t *b) {
-  tinker__linear(b->ks, b->pool, b->packed[0], b->x, b->k, b->m, b->y, b->n,
-                 false);
+  tinker__cpu_linear(b->ks, b->pool, b->packed[0], b->x, b->k, b->m, b->y, b->n,
+                     false);
 }
 
 static void forward_bf16(bench_t *b) {
-  tinker__linear(b->ks, b->pool, b->packed[1], b->x, b->k, b->m, b->y, b->n,
-                 false);
+  tinker__cpu_linear(b->ks, b->pool, b->packed[1], b->x, b->k, b->m, b->y, b->n,
+                     false);
 }
 
 static void back_bf16(bench_t *b) {
-  tinker__linear_back(b->ks, b->pool, b->packed[1], b->y, b->n, b->m, b->x,
-                      b->k, false);
+  tinker__cpu_linear_back(b->ks, b->pool, b->packed[1], b->y, b->n, b->m, b->x,
+                          b->k, false);
 }
 
 static void grad(bench_t *b) {
-  tinker__gemm_t g = {
+  tinker__cpu_gemm_t g = {
       .m = b->n,
       .n = b->k,
       .k = b->m,
@@ -120,7 +120,7 @@ static void grad(bench_t *b) {
       .ldc = b->k,
       .accumulate = true,
   };
-  tinker__gemm(b->ks, b->pool, &g);
+  tinker__cpu_gemm(b->ks, b->pool, &g);
 }
 
 static float *noise(bench_t *b, size_t n) {
@@ -134,8 +134,8 @@ static float *noise(bench_t *b, size_t n) {
 }
 
 static void close_shape(bench_t *b) {
-  tinker__packed_free(b->packed[0]);
-  tinker__packed_free(b->packed[1]);
+  tinker__cpu_packed_free(b->packed[0]);
+  tinker__cpu_packed_free(b->packed[1]);
   tinker__mem_free(&b->mem, b->x);
   tinker__mem_free(&b->mem, b->w);
   tinker__mem_free(&b->mem, b->y);
@@ -151,13 +151,15 @@ static int open_shape(bench_t *b, size_t m, size_t n, size_t k) {
   b->packed[0] = b->packed[1] = NULL;
   if (!b->x || !b->w || !b->y || !b->g || !half) rc = -1;
   for (size_t i = 0; rc == 0 && i < n * k; i++) {
-    half[i] = tinker__f32_to_bf16(b->w[i]);
+    half[i] = tinker__cpu_f32_to_bf16(b->w[i]);
   }
   if (rc == 0) {
-    rc = tinker__packed_new(&b->packed[0], &b->mem, b->w, TINKER__F32, n, k);
+    rc =
+        tinker__cpu_packed_new(&b->packed[0], &b->mem, b->w, TINKER__F32, n, k);
   }
   if (rc == 0) {
-    rc = tinker__packed_new(&b->packed[1], &b->mem, half, TINKER__BF16, n, k);
+    rc = tinker__cpu_packed_new(&b->packed[1], &b->mem, half, TINKER__BF16, n,
+                                k);
   }
   tinker__mem_free(&b->mem, half);
   if (rc != 0) close_shape(b);
@@ -220,27 +222,27 @@ static void read_task(void *arg, size_t task, unsigned worker) {
   r->sum[task] = s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
 }
 
-static double time_reads(bench_t *b, tinker__packed_t **w, read_t *r) {
+static double time_reads(bench_t *b, tinker__cpu_packed_t **w, read_t *r) {
   double t = now();
   for (size_t i = 0; i < DECODE_MATS; i++) {
     r->words = w[i]->panels;
-    r->n = tinker__packed_bytes(w[i]) / 8 / 16;
-    tinker__pool_run(b->pool, read_task, r, 16);
+    r->n = tinker__cpu_packed_bytes(w[i]) / 8 / 16;
+    tinker__cpu_pool_run(b->pool, read_task, r, 16);
   }
   return now() - t;
 }
 
-static double time_decode(bench_t *b, tinker__packed_t **w, size_t m) {
+static double time_decode(bench_t *b, tinker__cpu_packed_t **w, size_t m) {
   double t = now();
   for (size_t i = 0; i < DECODE_MATS; i++) {
-    tinker__linear(b->ks, b->pool, w[i], b->x, b->k, m, b->y, b->n, false);
+    tinker__cpu_linear(b->ks, b->pool, w[i], b->x, b->k, m, b->y, b->n, false);
   }
   return now() - t;
 }
 
-static void decode_line(bench_t *b, tinker__packed_t **w, size_t m) {
+static void decode_line(bench_t *b, tinker__cpu_packed_t **w, size_t m) {
   read_t r = {0};
-  double bytes = (double)tinker__packed_bytes(w[0]) * DECODE_MATS;
+  double bytes = (double)tinker__cpu_packed_bytes(w[0]) * DECODE_MATS;
   double read = INFINITY, ours = INFINITY;
   for (int i = 0; i < 7; i++) {
     read = lesser(read, time_reads(b, w, &r));
@@ -254,7 +256,7 @@ static void decode_line(bench_t *b, tinker__packed_t **w, size_t m) {
 }
 
 static int decode(bench_t *b) {
-  tinker__packed_t *w[DECODE_MATS] = {NULL};
+  tinker__cpu_packed_t *w[DECODE_MATS] = {NULL};
   int rc = open_shape(b, 8, 4864, 896);
   if (rc != 0) return rc;
   /* Floats read as halves would be infinite here and subnormal
@@ -262,13 +264,13 @@ static int decode(bench_t *b) {
   uint16_t *half = tinker__mem_array(&b->mem, b->n * b->k, sizeof *half);
   if (!half) rc = -1;
   for (size_t i = 0; rc == 0 && i < b->n * b->k; i++) {
-    half[i] = tinker__f32_to_bf16(b->w[i]);
+    half[i] = tinker__cpu_f32_to_bf16(b->w[i]);
   }
   for (size_t i = 0; rc == 0 && i < DECODE_MATS; i++) {
-    rc = tinker__packed_new(&w[i], &b->mem, half, TINKER__BF16, b->n, b->k);
+    rc = tinker__cpu_packed_new(&w[i], &b->mem, half, TINKER__BF16, b->n, b->k);
   }
   for (size_t m = 1; rc == 0 && m <= 8; m *= 2) decode_line(b, w, m);
-  for (size_t i = 0; i < DECODE_MATS; i++) tinker__packed_free(w[i]);
+  for (size_t i = 0; i < DECODE_MATS; i++) tinker__cpu_packed_free(w[i]);
   tinker__mem_free(&b->mem, half);
   close_shape(b);
   return rc;
@@ -279,11 +281,11 @@ static int on_threads(bench_t *b, unsigned threads) {
   b->least = INFINITY;
   b->log_sum = b->lines = 0;
   openblas_set_num_threads((int)threads);
-  int rc = tinker__pool_new(&b->pool, &b->mem, threads);
+  int rc = tinker__cpu_pool_new(&b->pool, &b->mem, threads);
   if (rc == 0) {
     rc = products(b);
     if (rc == 0) rc = decode(b);
-    tinker__pool_free(b->pool);
+    tinker__cpu_pool_free(b->pool);
   }
   if (rc == 0) {
     printf("{\"bench\":\"matmul\",\"set\":\"%s\",\"threads\":%u,"
@@ -297,7 +299,7 @@ static int on_threads(bench_t *b, unsigned threads) {
 
 /* OpenBLAS takes its slowest kernels on a processor whose model it does not
  * know. It reads the name of others when it is loaded: so once more. */
-static void choose_blas(const tinker__kernels_t *ks, char **argv) {
+static void choose_blas(const tinker__cpu_kernels_t *ks, char **argv) {
   const char *core = strcmp(ks->name, "avx512") == 0 ? "SkylakeX"
                      : strcmp(ks->name, "avx2") == 0 ? "Haswell"
                                                      : NULL;
@@ -308,7 +310,8 @@ static void choose_blas(const tinker__kernels_t *ks, char **argv) {
 int main(int argc, char **argv) {
   bench_t b = {0};
   tinker__mem_init(&b.mem, NULL, 0);
-  b.ks = argc > 1 ? tinker__kernels_by_name(argv[1]) : tinker__kernels_get();
+  b.ks = argc > 1 ? tinker__cpu_kernels_by_name(argv[1])
+                  : tinker__cpu_kernels_get();
   unsigned asked = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
   if (b.ks == NULL) {
     fprintf(stderr, "bench_matmul: no kernel set '%s' here\n", argv[1]);

@@ -129,7 +129,7 @@ static void *fill(tinker__mem_t *mem, size_t n, tinker__dtype_t dtype,
     if (dtype == TINKER__DTYPE_F32) {
       ((float *)out)[i] = x;
     } else {
-      ((uint16_t *)out)[i] = tinker__f32_to_bf16(x);
+      ((uint16_t *)out)[i] = tinker__cpu_f32_to_bf16(x);
     }
   }
   return out;

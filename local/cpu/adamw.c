@@ -10,7 +10,8 @@
  * chain of the norm. */
 #define NORM_BLOCK 256
 
-static int check(const tinker__optim_params_t *p, char *why, size_t why_len) {
+static int check(const tinker__eng_optim_params_t *p, char *why,
+                 size_t why_len) {
   const struct {
     const char *name;
     double value, low, high;
@@ -48,7 +49,7 @@ static double careful_norm2(const float *g, size_t n) {
   return sum;
 }
 
-static double norm2(const tinker__kernels_t *ks, const float *g, size_t n) {
+static double norm2(const tinker__cpu_kernels_t *ks, const float *g, size_t n) {
   double sum = 0;
   for (size_t i = 0; i < n; i += NORM_BLOCK) {
     size_t len = n - i < NORM_BLOCK ? n - i : NORM_BLOCK;
@@ -58,8 +59,8 @@ static double norm2(const tinker__kernels_t *ks, const float *g, size_t n) {
 }
 
 typedef struct {
-  const tinker__kernels_t *ks;
-  tinker__adamw_t args;
+  const tinker__cpu_kernels_t *ks;
+  tinker__cpu_adamw_t args;
   float *p, *m, *v;
   const float *g;
 } job_t;
@@ -73,11 +74,11 @@ static void update(void *arg, size_t first, size_t n, unsigned worker) {
 
 /* 1 - beta^t. */
 static float bias(double beta, uint64_t t) {
-  return beta == 0 ? 1.0f : (float)(1.0 - tinker__pow(beta, (double)t));
+  return beta == 0 ? 1.0f : (float)(1.0 - tinker__cpu_pow(beta, (double)t));
 }
 
-static void apply(tinker__train_t *t, tinker__adapter_t *next,
-                  const tinker__optim_params_t *p, double norm) {
+static void apply(tinker__eng_train_t *t, tinker__eng_adapter_t *next,
+                  const tinker__eng_optim_params_t *p, double norm) {
   tinker__engine_t *e = t->base->engine;
   bool clip = p->grad_clip_norm > 0;
   double factor = clip ? p->grad_clip_norm / (norm + 1e-6) : 1.0;
@@ -97,21 +98,22 @@ static void apply(tinker__train_t *t, tinker__adapter_t *next,
       .g = t->g,
   };
   memcpy(next->w, t->current->w, t->lora->floats * sizeof(float));
-  tinker__rows_run(e, t->lora->floats, 4, update, &j);
-  tinker__adapter_release(t->current);
+  tinker__cpu_rows_run(e, t->lora->floats, 4, update, &j);
+  tinker__cpu_adapter_release(t->current);
   t->current = next;
   t->step++;
 }
 
-static void clear(tinker__train_t *t) {
+static void clear(tinker__eng_train_t *t) {
   memset(t->g, 0, t->lora->floats * sizeof(float));
   t->has_grad = false;
 }
 
-int tinker__optim_step(tinker__train_t *t, const tinker__optim_params_t *params,
-                       tinker__optim_metrics_t *out, char *why,
-                       size_t why_len) {
-  tinker__adapter_t *next = NULL;
+int tinker__cpu_optim_step(tinker__eng_train_t *t,
+                           const tinker__eng_optim_params_t *params,
+                           tinker__eng_optim_metrics_t *out, char *why,
+                           size_t why_len) {
+  tinker__eng_adapter_t *next = NULL;
   int rc = check(params, why, why_len);
   if (rc) return rc;
   if (t->busy) {
@@ -125,10 +127,10 @@ int tinker__optim_step(tinker__train_t *t, const tinker__optim_params_t *params,
                        "NonFiniteInTensor: gradient: not finite; weights "
                        "unchanged, gradients cleared");
   }
-  rc = tinker__adapter_new(&next, t->lora);
+  rc = tinker__cpu_adapter_new(&next, t->lora);
   if (rc) return tinker__why(why, why_len, rc, "no memory for the weights");
   apply(t, next, params, norm);
   if (!params->keep_grad) clear(t);
-  *out = (tinker__optim_metrics_t){.grad_norm = norm, .step = t->step};
+  *out = (tinker__eng_optim_metrics_t){.grad_norm = norm, .step = t->step};
   return 0;
 }

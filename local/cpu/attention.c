@@ -14,32 +14,34 @@ static size_t round16(size_t n) {
 }
 
 /* Rows that share the scratch: blocks of a prompt, or the heads of a group. */
-static size_t block_rows(const tinker__base_t *b, size_t n) {
+static size_t block_rows(const tinker__eng_base_t *b, size_t n) {
   size_t group = b->d.heads / b->d.kv_heads;
   size_t rows = n < TINKER__ATTN_ROWS ? n : TINKER__ATTN_ROWS;
   return rows > group ? rows : group;
 }
 
-size_t tinker__attn_floats(const tinker__base_t *b, size_t n, size_t keys,
-                           bool backward) {
+size_t tinker__cpu_attn_floats(const tinker__eng_base_t *b, size_t n,
+                               size_t keys, bool backward) {
   return block_rows(b, n) * round16(keys) * (backward ? 2 : 1);
 }
 
-tinker__kv_view_t tinker__kv_view(const tinker__batch_t *batch, size_t layer,
-                                  const tinker__acts_t *acts,
-                                  const tinker__seq_t *seq, size_t kv_head) {
-  const tinker__dims_t *d = &batch->base->d;
+tinker__cpu_kv_view_t tinker__cpu_kv_view(const tinker__cpu_batch_t *batch,
+                                          size_t layer,
+                                          const tinker__cpu_acts_t *acts,
+                                          const tinker__cpu_seq_t *seq,
+                                          size_t kv_head) {
+  const tinker__cpu_dims_t *d = &batch->base->d;
   if (seq->slot) {
-    return (tinker__kv_view_t){
-        .k = tinker__slot_k(seq->slot, layer, kv_head),
-        .v = tinker__slot_v(seq->slot, layer, kv_head),
+    return (tinker__cpu_kv_view_t){
+        .k = tinker__cpu_slot_k(seq->slot, layer, kv_head),
+        .v = tinker__cpu_slot_v(seq->slot, layer, kv_head),
         .k_ds = seq->slot->cap,
         .k_ps = 1,
         .v_ps = d->head_dim,
     };
   }
   size_t at = seq->row0 * d->kv_dim + kv_head * d->head_dim;
-  return (tinker__kv_view_t){
+  return (tinker__cpu_kv_view_t){
       .k = acts->k + at,
       .v = acts->v + at,
       .k_ds = 1,
@@ -49,32 +51,32 @@ tinker__kv_view_t tinker__kv_view(const tinker__batch_t *batch, size_t layer,
 }
 
 typedef struct {
-  const tinker__batch_t *batch;
+  const tinker__cpu_batch_t *batch;
   size_t layer;
-  const tinker__acts_t *acts;
-  const tinker__grads_t *s; /* backward only */
+  const tinker__cpu_acts_t *acts;
+  const tinker__cpu_grads_t *s; /* backward only */
 } attn_t;
 
 /* One sequence and head in a task. */
 typedef struct {
   const attn_t *t;
   unsigned worker;
-  const tinker__seq_t *seq;
-  tinker__kv_view_t kv;
+  const tinker__cpu_seq_t *seq;
+  tinker__cpu_kv_view_t kv;
   float *p; /* scratch: scores, then weights */
 } head_t;
 
-static void gemm(const head_t *h, const tinker__gemm_t *g) {
+static void gemm(const head_t *h, const tinker__cpu_gemm_t *g) {
   const tinker__engine_t *e = h->t->batch->base->engine;
-  tinker__gemm_task(e->ks, e->pool, h->worker, g);
+  tinker__cpu_gemm_task(e->ks, e->pool, h->worker, g);
 }
 
 /* p[m][ld] = softmax of scores. Row i sees the first `seen` + i * step
  * keys; what lies behind is undefined. */
 static void weights(const head_t *h, const float *q, size_t ldq, size_t m,
                     size_t seen, size_t step, size_t ld) {
-  const tinker__base_t *b = h->t->batch->base;
-  tinker__gemm_t scores = {
+  const tinker__eng_base_t *b = h->t->batch->base;
+  tinker__cpu_gemm_t scores = {
       .m = m,
       .n = seen + (m - 1) * step,
       .k = b->d.head_dim,
@@ -101,7 +103,7 @@ static void weights(const head_t *h, const float *q, size_t ldq, size_t m,
 /* out[m] = weights times values. */
 static void mix(const head_t *h, float *out, size_t ldo, size_t m, size_t seen,
                 size_t step, size_t ld) {
-  tinker__gemm_t g = {
+  tinker__cpu_gemm_t g = {
       .m = m,
       .n = h->t->batch->base->d.head_dim,
       .k = seen + (m - 1) * step,
@@ -121,7 +123,7 @@ static void mix(const head_t *h, float *out, size_t ldo, size_t m, size_t seen,
 
 /* The heads of a group, all at one position: they share keys and values. */
 static void one_position(const head_t *h, size_t kv_head) {
-  const tinker__dims_t *d = &h->t->batch->base->d;
+  const tinker__cpu_dims_t *d = &h->t->batch->base->d;
   size_t group = d->heads / d->kv_heads;
   size_t at = h->seq->row0 * d->q_dim + kv_head * group * d->head_dim;
   size_t seen = h->seq->pos0 + 1, ld = round16(seen);
@@ -130,7 +132,7 @@ static void one_position(const head_t *h, size_t kv_head) {
 }
 
 static void many_positions(const head_t *h, size_t head) {
-  const tinker__dims_t *d = &h->t->batch->base->d;
+  const tinker__cpu_dims_t *d = &h->t->batch->base->d;
   size_t ld = round16(h->seq->pos0 + h->seq->n);
   for (size_t i = 0; i < h->seq->n; i += TINKER__ATTN_ROWS) {
     size_t m = h->seq->n - i;
@@ -144,19 +146,19 @@ static void many_positions(const head_t *h, size_t head) {
 
 static head_t open_head(const attn_t *t, size_t seq, size_t kv_head,
                         unsigned worker) {
-  const tinker__batch_t *b = t->batch;
+  const tinker__cpu_batch_t *b = t->batch;
   return (head_t){
       .t = t,
       .worker = worker,
       .seq = &b->seqs[seq],
-      .kv = tinker__kv_view(b, t->layer, t->acts, &b->seqs[seq], kv_head),
+      .kv = tinker__cpu_kv_view(b, t->layer, t->acts, &b->seqs[seq], kv_head),
       .p = b->attn + worker * b->attn_floats,
   };
 }
 
 static void forward_task(void *arg, size_t task, unsigned worker) {
   const attn_t *t = arg;
-  const tinker__dims_t *d = &t->batch->base->d;
+  const tinker__cpu_dims_t *d = &t->batch->base->d;
   size_t head = task % d->heads, group = d->heads / d->kv_heads;
   head_t h = open_head(t, task / d->heads, head / group, worker);
   if (h.seq->n > 1) {
@@ -166,20 +168,20 @@ static void forward_task(void *arg, size_t task, unsigned worker) {
   }
 }
 
-void tinker__attention(const tinker__batch_t *batch, size_t layer,
-                       const tinker__acts_t *acts) {
+void tinker__cpu_attention(const tinker__cpu_batch_t *batch, size_t layer,
+                           const tinker__cpu_acts_t *acts) {
   attn_t t = {.batch = batch, .layer = layer, .acts = acts};
-  tinker__pool_run(batch->base->engine->pool, forward_task, &t,
-                   batch->num_seqs * batch->base->d.heads);
+  tinker__cpu_pool_run(batch->base->engine->pool, forward_task, &t,
+                       batch->num_seqs * batch->base->d.heads);
 }
 
 /* dp[m][ld]: gradients by the weights, then by the scores; both p and dp are
  * zero where a query sees no key. */
 static void scores_back(const head_t *h, const float *d_o, size_t m, size_t i0,
                         float *dp, size_t ld) {
-  const tinker__base_t *b = h->t->batch->base;
+  const tinker__eng_base_t *b = h->t->batch->base;
   size_t keys = i0 + m;
-  tinker__gemm_t g = {
+  tinker__cpu_gemm_t g = {
       .m = m,
       .n = keys,
       .k = b->d.head_dim,
@@ -207,8 +209,8 @@ static void scores_back(const head_t *h, const float *d_o, size_t m, size_t i0,
 /* c[keys] += a^T b: a [m][ld] by key, b [m] rows of one head. */
 static void onto_keys(const head_t *h, const float *a, size_t ld, size_t m,
                       size_t keys, const float *b, float *c) {
-  const tinker__dims_t *d = &h->t->batch->base->d;
-  tinker__gemm_t g = {
+  const tinker__cpu_dims_t *d = &h->t->batch->base->d;
+  tinker__cpu_gemm_t g = {
       .m = keys,
       .n = d->head_dim,
       .k = m,
@@ -227,15 +229,15 @@ static void onto_keys(const head_t *h, const float *a, size_t ld, size_t m,
 
 static void block_back(const head_t *h, size_t head, size_t kv_head, size_t i0,
                        size_t m, size_t ld) {
-  const tinker__dims_t *d = &h->t->batch->base->d;
-  const tinker__grads_t *s = h->t->s;
+  const tinker__cpu_dims_t *d = &h->t->batch->base->d;
+  const tinker__cpu_grads_t *s = h->t->s;
   size_t q_at = (h->seq->row0 + i0) * d->q_dim + head * d->head_dim;
   size_t kv_at = h->seq->row0 * d->kv_dim + kv_head * d->head_dim;
   const float *q = h->t->acts->q + q_at, *d_o = s->d_o + q_at;
   float *dp = h->p + h->t->batch->attn_floats / 2;
   weights(h, q, d->q_dim, m, i0 + 1, 1, ld);
   scores_back(h, d_o, m, i0, dp, ld);
-  tinker__gemm_t g = {
+  tinker__cpu_gemm_t g = {
       .m = m,
       .n = d->head_dim,
       .k = i0 + m,
@@ -257,7 +259,7 @@ static void block_back(const head_t *h, size_t head, size_t kv_head, size_t i0,
 
 static void backward_task(void *arg, size_t task, unsigned worker) {
   const attn_t *t = arg;
-  const tinker__dims_t *d = &t->batch->base->d;
+  const tinker__cpu_dims_t *d = &t->batch->base->d;
   size_t kv_head = task % d->kv_heads, group = d->heads / d->kv_heads;
   head_t h = open_head(t, task / d->kv_heads, kv_head, worker);
   size_t ld = round16(h.seq->n);
@@ -275,10 +277,10 @@ static void backward_task(void *arg, size_t task, unsigned worker) {
   }
 }
 
-void tinker__attention_back(const tinker__batch_t *batch, size_t layer,
-                            const tinker__acts_t *acts,
-                            const tinker__grads_t *s) {
+void tinker__cpu_attention_back(const tinker__cpu_batch_t *batch, size_t layer,
+                                const tinker__cpu_acts_t *acts,
+                                const tinker__cpu_grads_t *s) {
   attn_t t = {.batch = batch, .layer = layer, .acts = acts, .s = s};
-  tinker__pool_run(batch->base->engine->pool, backward_task, &t,
-                   batch->num_seqs * batch->base->d.kv_heads);
+  tinker__cpu_pool_run(batch->base->engine->pool, backward_task, &t,
+                       batch->num_seqs * batch->base->d.kv_heads);
 }

@@ -3,40 +3,41 @@
  * passes them on. */
 #include "cpu/forward.h"
 
-void tinker__grads_carve(tinker__arena_t *a, const tinker__base_t *b,
-                         size_t rows, size_t rank, tinker__grads_t *out) {
-  const tinker__dims_t *d = &b->d;
-  out->dh = tinker__carve(a, rows * d->hidden);
-  out->dgate = tinker__carve(a, rows * d->inter);
-  out->dup = tinker__carve(a, rows * d->inter);
+void tinker__cpu_grads_carve(tinker__cpu_arena_t *a,
+                             const tinker__eng_base_t *b, size_t rows,
+                             size_t rank, tinker__cpu_grads_t *out) {
+  const tinker__cpu_dims_t *d = &b->d;
+  out->dh = tinker__cpu_carve(a, rows * d->hidden);
+  out->dgate = tinker__cpu_carve(a, rows * d->inter);
+  out->dup = tinker__cpu_carve(a, rows * d->inter);
   out->dact = out->dup;
-  out->d_o = tinker__carve(a, rows * d->q_dim);
-  out->dq = tinker__carve(a, rows * d->q_dim);
-  out->dk = tinker__carve(a, rows * d->kv_dim);
-  out->dv = tinker__carve(a, rows * d->kv_dim);
-  out->du = tinker__carve(a, rows * rank);
+  out->d_o = tinker__cpu_carve(a, rows * d->q_dim);
+  out->dq = tinker__cpu_carve(a, rows * d->q_dim);
+  out->dk = tinker__cpu_carve(a, rows * d->kv_dim);
+  out->dv = tinker__cpu_carve(a, rows * d->kv_dim);
+  out->du = tinker__cpu_carve(a, rows * rank);
 }
 
 typedef struct {
-  const tinker__batch_t *batch;
-  const tinker__layer_t *layer;
+  const tinker__cpu_batch_t *batch;
+  const tinker__cpu_layer_t *layer;
   size_t index;
-  const tinker__acts_t *acts;
-  const tinker__grads_t *s;
+  const tinker__cpu_acts_t *acts;
+  const tinker__cpu_grads_t *s;
   float *dy, *g;
 } stage_t;
 
-static const tinker__dims_t *dims(const stage_t *s) {
+static const tinker__cpu_dims_t *dims(const stage_t *s) {
   return &s->batch->base->d;
 }
 
-static const tinker__kernels_t *kernels(const stage_t *s) {
+static const tinker__cpu_kernels_t *kernels(const stage_t *s) {
   return s->batch->base->engine->ks;
 }
 
-static void run(const stage_t *s, size_t width, tinker__rows_fn fn) {
-  tinker__rows_run(s->batch->base->engine, s->batch->rows, width, fn,
-                   (void *)s);
+static void run(const stage_t *s, size_t width, tinker__cpu_rows_fn fn) {
+  tinker__cpu_rows_run(s->batch->base->engine, s->batch->rows, width, fn,
+                       (void *)s);
 }
 
 /* Through one matrix: gradients of its LoRA, and dx (+)= unless dx is NULL. */
@@ -44,14 +45,15 @@ static void project_back(const stage_t *s, tinker__lora_target_t proj,
                          const float *x, const float *dy, float *dx,
                          bool accumulate) {
   const tinker__engine_t *e = s->batch->base->engine;
-  const tinker__packed_t *w = s->layer->w[proj];
+  const tinker__cpu_packed_t *w = s->layer->w[proj];
   if (dx) {
-    tinker__linear_back(e->ks, e->pool, w, dy, w->n_out, s->batch->rows, dx,
-                        w->k_in, accumulate);
+    tinker__cpu_linear_back(e->ks, e->pool, w, dy, w->n_out, s->batch->rows, dx,
+                            w->k_in, accumulate);
   }
-  tinker__lora_back(s->batch->seqs[0].adapter, s->index * TINKER__PROJS + proj,
-                    x, w->k_in, s->acts->u[proj], dy, w->n_out, s->batch->rows,
-                    s->s->du, dx, w->k_in, s->g);
+  tinker__cpu_lora_back(s->batch->seqs[0].adapter,
+                        s->index * TINKER__PROJS + proj, x, w->k_in,
+                        s->acts->u[proj], dy, w->n_out, s->batch->rows,
+                        s->s->du, dx, w->k_in, s->g);
 }
 
 static void act_rows(void *arg, size_t row0, size_t n, unsigned worker) {
@@ -88,7 +90,7 @@ static void norm1_rows(void *arg, size_t row0, size_t n, unsigned worker) {
 static void heads_back(const stage_t *s, float *dx, const float *raw,
                        const float *r, size_t heads, const float *norm,
                        const float *rope) {
-  const tinker__kernels_t *ks = kernels(s);
+  const tinker__cpu_kernels_t *ks = kernels(s);
   size_t hd = dims(s)->head_dim;
   for (size_t h = 0; h < heads; h++) {
     float *g = dx + h * hd;
@@ -99,9 +101,9 @@ static void heads_back(const stage_t *s, float *dx, const float *raw,
 
 static void qk_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const stage_t *s = arg;
-  const tinker__dims_t *d = dims(s);
-  const tinker__acts_t *a = s->acts;
-  const tinker__seq_t *q = s->batch->seqs;
+  const tinker__cpu_dims_t *d = dims(s);
+  const tinker__cpu_acts_t *a = s->acts;
+  const tinker__cpu_seq_t *q = s->batch->seqs;
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
     while (i >= q->row0 + q->n) q++;
@@ -117,8 +119,8 @@ static void qk_rows(void *arg, size_t row0, size_t n, unsigned worker) {
 }
 
 static void mlp_back(const stage_t *s, bool need_dx) {
-  const tinker__acts_t *a = s->acts;
-  const tinker__grads_t *t = s->s;
+  const tinker__cpu_acts_t *a = s->acts;
+  const tinker__cpu_grads_t *t = s->s;
   float *dh = need_dx ? t->dh : NULL;
   project_back(s, TINKER__LORA_DOWN, a->act, s->dy, t->dact, false);
   run(s, 5 * dims(s)->inter, act_rows);
@@ -128,11 +130,11 @@ static void mlp_back(const stage_t *s, bool need_dx) {
 }
 
 static void attn_back(const stage_t *s, bool need_dx) {
-  const tinker__acts_t *a = s->acts;
-  const tinker__grads_t *t = s->s;
+  const tinker__cpu_acts_t *a = s->acts;
+  const tinker__cpu_grads_t *t = s->s;
   float *dh = need_dx ? t->dh : NULL;
   project_back(s, TINKER__LORA_O, a->o, s->dy, t->d_o, false);
-  tinker__attention_back(s->batch, s->index, a, t);
+  tinker__cpu_attention_back(s->batch, s->index, a, t);
   run(s, 3 * dims(s)->q_dim, qk_rows);
   project_back(s, TINKER__LORA_Q, a->h1, t->dq, dh, false);
   project_back(s, TINKER__LORA_K, a->h1, t->dk, dh, true);
@@ -140,10 +142,10 @@ static void attn_back(const stage_t *s, bool need_dx) {
   if (need_dx) run(s, 3 * dims(s)->hidden, norm1_rows);
 }
 
-void tinker__layer_backward(const tinker__batch_t *batch, size_t layer,
-                            const tinker__acts_t *acts,
-                            const tinker__grads_t *s, float *dy, bool need_dx,
-                            float *g) {
+void tinker__cpu_layer_backward(const tinker__cpu_batch_t *batch, size_t layer,
+                                const tinker__cpu_acts_t *acts,
+                                const tinker__cpu_grads_t *s, float *dy,
+                                bool need_dx, float *g) {
   stage_t t = {
       .batch = batch,
       .layer = &batch->base->layers[layer],

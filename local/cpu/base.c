@@ -20,9 +20,9 @@ _Static_assert((int)TINKER__F32 == (int)TINKER__DTYPE_F32 &&
 int tinker__cpu_open(tinker__engine_t **out,
                      const tinker__engine_options_t *options, char *why,
                      size_t why_len) {
-  const tinker__kernels_t *ks = options->kernels
-                                    ? tinker__kernels_by_name(options->kernels)
-                                    : tinker__kernels_get();
+  const tinker__cpu_kernels_t *ks =
+      options->kernels ? tinker__cpu_kernels_by_name(options->kernels)
+                       : tinker__cpu_kernels_get();
   if (!ks) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "kernels: this machine has no set named \"%s\"",
@@ -34,7 +34,7 @@ int tinker__cpu_open(tinker__engine_t **out,
   e->slot_mem = options->slot_mem ? options->slot_mem : options->mem;
   e->ks = ks;
   e->budget = BUDGET_FLOATS;
-  int rc = tinker__pool_new(&e->pool, e->mem, options->threads);
+  int rc = tinker__cpu_pool_new(&e->pool, e->mem, options->threads);
   if (rc) {
     tinker__mem_free(e->mem, e);
     return tinker__why(why, why_len, rc, "threads: no memory for workers");
@@ -48,7 +48,7 @@ void tinker__cpu_close(tinker__engine_t *e) {
   for (size_t i = 0; i < TINKER__SPARES; i++) {
     tinker__mem_free(e->mem, e->spare[i].block);
   }
-  tinker__pool_free(e->pool);
+  tinker__cpu_pool_free(e->pool);
   tinker__mem_free(e->mem, e);
 }
 
@@ -68,8 +68,8 @@ int tinker__cpu_estimate(const char *model_dir, uint64_t *bytes, char *why,
   return 0;
 }
 
-static void set_dims(tinker__base_t *b, const tinker__model_config_t *c) {
-  tinker__dims_t *d = &b->d;
+static void set_dims(tinker__eng_base_t *b, const tinker__model_config_t *c) {
+  tinker__cpu_dims_t *d = &b->d;
   d->vocab = c->vocab_size;
   d->hidden = c->hidden_size;
   d->inter = c->intermediate_size;
@@ -87,7 +87,7 @@ static void set_dims(tinker__base_t *b, const tinker__model_config_t *c) {
 
 /* What the weights of a folder become. */
 typedef struct {
-  tinker__base_t *base;
+  tinker__eng_base_t *base;
   const tinker__folder_t *folder;
   int rc; /* the first failure sticks */
 } load_t;
@@ -103,21 +103,21 @@ static float *load_vector(load_t *l, tinker__role_t role, size_t layer) {
     l->rc = TINKER_ENOMEM;
     return NULL;
   }
-  e->ks->widen(v, t->data, (tinker__elem_t)t->dtype, (size_t)t->count);
+  e->ks->widen(v, t->data, (tinker__cpu_elem_t)t->dtype, (size_t)t->count);
   l->base->bytes += t->count * sizeof *v;
   return v;
 }
 
-static tinker__packed_t *load_matrix(load_t *l, tinker__role_t role,
-                                     size_t layer) {
+static tinker__cpu_packed_t *load_matrix(load_t *l, tinker__role_t role,
+                                         size_t layer) {
   const tinker__tensor_t *t =
       tinker__folder_tensor(l->folder, role, (uint32_t)layer);
-  tinker__packed_t *w = NULL;
+  tinker__cpu_packed_t *w = NULL;
   if (l->rc) return NULL;
-  l->rc = tinker__packed_new(&w, l->base->engine->mem, t->data,
-                             (tinker__elem_t)t->dtype, (size_t)t->shape[0],
-                             (size_t)t->shape[1]);
-  if (w) l->base->bytes += tinker__packed_bytes(w);
+  l->rc = tinker__cpu_packed_new(&w, l->base->engine->mem, t->data,
+                                 (tinker__cpu_elem_t)t->dtype,
+                                 (size_t)t->shape[0], (size_t)t->shape[1]);
+  if (w) l->base->bytes += tinker__cpu_packed_bytes(w);
   return w;
 }
 
@@ -128,7 +128,7 @@ static void load_layer(load_t *l, size_t i) {
   static const tinker__role_t biases[] = {
       TINKER__ROLE_Q_BIAS, TINKER__ROLE_K_BIAS, TINKER__ROLE_V_BIAS,
       TINKER__ROLE_O_BIAS};
-  tinker__layer_t *y = &l->base->layers[i];
+  tinker__cpu_layer_t *y = &l->base->layers[i];
   for (size_t p = 0; p < TINKER__PROJS; p++) {
     y->w[p] = load_matrix(l, roles[p], i);
   }
@@ -158,16 +158,16 @@ static void scale_freqs(float *f, size_t half, const tinker__rope_t *r) {
   }
 }
 
-static int load_rope(tinker__base_t *b, const tinker__rope_t *r) {
+static int load_rope(tinker__eng_base_t *b, const tinker__rope_t *r) {
   size_t half = b->d.head_dim / 2;
   b->inv_freq = tinker__mem_array(b->engine->mem, half, sizeof(float));
   if (!b->inv_freq) return TINKER_ENOMEM;
-  tinker__rope_freqs(b->inv_freq, half, r->theta);
+  tinker__cpu_rope_freqs(b->inv_freq, half, r->theta);
   if (r->kind == TINKER__ROPE_LLAMA3) scale_freqs(b->inv_freq, half, r);
   return 0;
 }
 
-int tinker__base_rope(tinker__base_t *b, size_t n) {
+int tinker__cpu_base_rope(tinker__eng_base_t *b, size_t n) {
   if (n <= b->rope_len) return 0;
   size_t half = b->d.head_dim / 2;
   size_t len = b->rope_len ? b->rope_len : ROPE_START;
@@ -179,13 +179,13 @@ int tinker__base_rope(tinker__base_t *b, size_t n) {
   b->rope = t;
   for (size_t pos = b->rope_len; pos < len; pos++) {
     float *row = t + pos * 2 * half;
-    tinker__rope_angles(row, row + half, b->inv_freq, half, pos);
+    tinker__cpu_rope_angles(row, row + half, b->inv_freq, half, pos);
   }
   b->rope_len = len;
   return 0;
 }
 
-static int load(tinker__base_t *b, const tinker__folder_t *f) {
+static int load(tinker__eng_base_t *b, const tinker__folder_t *f) {
   const tinker__model_config_t *c = tinker__folder_config(f);
   tinker__mem_t *mem = b->engine->mem;
   load_t l = {.base = b, .folder = f};
@@ -204,13 +204,13 @@ static int load(tinker__base_t *b, const tinker__folder_t *f) {
   return l.rc;
 }
 
-int tinker__base_load(tinker__engine_t *e, const char *model_dir,
-                      tinker__base_t **out, char *why, size_t why_len) {
+int tinker__cpu_base_load(tinker__engine_t *e, const char *model_dir,
+                          tinker__eng_base_t **out, char *why, size_t why_len) {
   tinker__folder_t *f = NULL;
   int rc = tinker__folder_open(&f, e->mem, tinker__world_real(), model_dir, why,
                                why_len);
   if (rc) return rc;
-  tinker__base_t *b = tinker__mem_zalloc(e->mem, sizeof *b);
+  tinker__eng_base_t *b = tinker__mem_zalloc(e->mem, sizeof *b);
   if (b) {
     b->engine = e;
     b->refs = 1;
@@ -218,7 +218,7 @@ int tinker__base_load(tinker__engine_t *e, const char *model_dir,
   rc = b ? load(b, f) : TINKER_ENOMEM;
   tinker__folder_close(f);
   if (rc) {
-    tinker__base_release(b);
+    tinker__cpu_base_release(b);
     return tinker__why(why, why_len, rc, "%s: no memory for the weights",
                        model_dir);
   }
@@ -226,14 +226,14 @@ int tinker__base_load(tinker__engine_t *e, const char *model_dir,
   return 0;
 }
 
-tinker__base_t *tinker__base_retain(tinker__base_t *b) {
+tinker__eng_base_t *tinker__cpu_base_retain(tinker__eng_base_t *b) {
   b->refs++;
   return b;
 }
 
-static void free_layer(tinker__mem_t *mem, tinker__layer_t *y) {
+static void free_layer(tinker__mem_t *mem, tinker__cpu_layer_t *y) {
   for (size_t p = 0; p < TINKER__PROJS; p++) {
-    tinker__packed_free(y->w[p]);
+    tinker__cpu_packed_free(y->w[p]);
     tinker__mem_free(mem, y->bias[p]);
   }
   tinker__mem_free(mem, y->norm1);
@@ -242,14 +242,14 @@ static void free_layer(tinker__mem_t *mem, tinker__layer_t *y) {
   tinker__mem_free(mem, y->k_norm);
 }
 
-void tinker__base_release(tinker__base_t *b) {
+void tinker__cpu_base_release(tinker__eng_base_t *b) {
   if (!b || --b->refs) return;
   tinker__mem_t *mem = b->engine->mem;
   for (size_t i = 0; b->layers && i < b->d.layers; i++) {
     free_layer(mem, &b->layers[i]);
   }
-  if (b->head != b->embed) tinker__packed_free(b->head);
-  tinker__packed_free(b->embed);
+  if (b->head != b->embed) tinker__cpu_packed_free(b->head);
+  tinker__cpu_packed_free(b->embed);
   tinker__mem_free(mem, b->layers);
   tinker__mem_free(mem, b->norm);
   tinker__mem_free(mem, b->inv_freq);
@@ -258,8 +258,9 @@ void tinker__base_release(tinker__base_t *b) {
   tinker__mem_free(mem, b);
 }
 
-void tinker__base_info(const tinker__base_t *b, tinker__base_info_t *out) {
-  *out = (tinker__base_info_t){
+void tinker__cpu_base_info(const tinker__eng_base_t *b,
+                           tinker__eng_base_info_t *out) {
+  *out = (tinker__eng_base_info_t){
       .arch = b->arch,
       .vocab_size = b->d.vocab,
       .context_length = b->d.context,
@@ -271,9 +272,10 @@ void tinker__base_info(const tinker__base_t *b, tinker__base_info_t *out) {
   };
 }
 
-void tinker__base_shape(const tinker__base_t *b, tinker__lora_target_t target,
-                        size_t *in, size_t *out) {
-  const tinker__packed_t *w =
+void tinker__cpu_base_shape(const tinker__eng_base_t *b,
+                            tinker__lora_target_t target, size_t *in,
+                            size_t *out) {
+  const tinker__cpu_packed_t *w =
       target == TINKER__LORA_LM_HEAD ? b->head : b->layers[0].w[target];
   *in = w->k_in;
   *out = w->n_out;

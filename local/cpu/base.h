@@ -18,46 +18,46 @@
 
 /* Working memory of a pass or a decode round: one block, cut up in order.
  * With base NULL a cut only counts, so the same code measures and places. */
-typedef struct tinker__arena_s {
+typedef struct tinker__cpu_arena_s {
   float *base; /* 64-byte aligned */
   size_t used; /* floats */
   size_t cap;
   void *block;
-} tinker__arena_t;
+} tinker__cpu_arena_t;
 
 #define TINKER__SPARES 2
 
 struct tinker__engine_s {
   tinker__mem_t *mem, *slot_mem;
-  tinker__pool_t *pool;
-  const tinker__kernels_t *ks;
-  tinker__arena_t spare[TINKER__SPARES]; /* blocks kept for the next user */
+  tinker__cpu_pool_t *pool;
+  const tinker__cpu_kernels_t *ks;
+  tinker__cpu_arena_t spare[TINKER__SPARES]; /* blocks kept for the next user */
   size_t budget; /* floats of activations that a pass may keep */
 };
 
-typedef struct tinker__dims_s {
+typedef struct tinker__cpu_dims_s {
   size_t vocab, hidden, inter, layers, heads, kv_heads, head_dim;
   size_t q_dim, kv_dim; /* heads * head_dim, kv_heads * head_dim */
   size_t context;       /* tokens */
   float eps;
   float attn_scale; /* 1 / sqrt(head_dim) */
-} tinker__dims_t;
+} tinker__cpu_dims_t;
 
-typedef struct tinker__layer_s {
-  tinker__packed_t *w[TINKER__PROJS];
+typedef struct tinker__cpu_layer_s {
+  tinker__cpu_packed_t *w[TINKER__PROJS];
   float *bias[TINKER__PROJS]; /* NULL = none */
   float *norm1, *norm2;       /* before attention, before the MLP */
   float *q_norm, *k_norm;     /* [head_dim]; NULL = none */
-} tinker__layer_t;
+} tinker__cpu_layer_t;
 
-struct tinker__base_s {
+struct tinker__eng_base_s {
   tinker__engine_t *engine;
   size_t refs;
   tinker__model_config_t config;
-  tinker__dims_t d;
-  tinker__layer_t *layers;
-  tinker__packed_t *embed;
-  tinker__packed_t *head; /* == embed when tied */
+  tinker__cpu_dims_t d;
+  tinker__cpu_layer_t *layers;
+  tinker__cpu_packed_t *embed;
+  tinker__cpu_packed_t *head; /* == embed when tied */
   float *norm;
   float *inv_freq; /* [head_dim / 2], scaled already */
   float *rope;     /* [rope_len][2][head_dim / 2]: cos, sin */
@@ -75,28 +75,31 @@ int tinker__cpu_open(tinker__engine_t **out,
 void tinker__cpu_close(tinker__engine_t *e);
 int tinker__cpu_estimate(const char *model_dir, uint64_t *bytes, char *why,
                          size_t why_len);
-int tinker__base_load(tinker__engine_t *e, const char *model_dir,
-                      tinker__base_t **out, char *why, size_t why_len);
-tinker__base_t *tinker__base_retain(tinker__base_t *b);
-void tinker__base_release(tinker__base_t *b);
-void tinker__base_info(const tinker__base_t *b, tinker__base_info_t *out);
+int tinker__cpu_base_load(tinker__engine_t *e, const char *model_dir,
+                          tinker__eng_base_t **out, char *why, size_t why_len);
+tinker__eng_base_t *tinker__cpu_base_retain(tinker__eng_base_t *b);
+void tinker__cpu_base_release(tinker__eng_base_t *b);
+void tinker__cpu_base_info(const tinker__eng_base_t *b,
+                           tinker__eng_base_info_t *out);
 /* Inputs and outputs of a matrix; the head included. */
-void tinker__base_shape(const tinker__base_t *b, tinker__lora_target_t target,
-                        size_t *in, size_t *out);
+void tinker__cpu_base_shape(const tinker__eng_base_t *b,
+                            tinker__lora_target_t target, size_t *in,
+                            size_t *out);
 /* The rotary table covers positions 0 .. n - 1 afterwards. */
-int tinker__base_rope(tinker__base_t *b, size_t n);
+int tinker__cpu_base_rope(tinker__eng_base_t *b, size_t n);
 
 /* n floats from the arena, on a 64-byte boundary (NULL while counting). */
-float *tinker__carve(tinker__arena_t *a, size_t n);
+float *tinker__cpu_carve(tinker__cpu_arena_t *a, size_t n);
 /* A block of `floats`, from the spare ones if one fits. */
-int tinker__arena_open(tinker__engine_t *e, tinker__arena_t *a, size_t floats);
-void tinker__arena_close(tinker__engine_t *e, tinker__arena_t *a);
+int tinker__cpu_arena_open(tinker__engine_t *e, tinker__cpu_arena_t *a,
+                           size_t floats);
+void tinker__cpu_arena_close(tinker__engine_t *e, tinker__cpu_arena_t *a);
 
 /* Calls fn(arg, row0, n, worker) over pieces of [0, rows), on the pool when
  * rows * width (floats touched per row) is worth it. */
-typedef void (*tinker__rows_fn)(void *arg, size_t row0, size_t n,
-                                unsigned worker);
-void tinker__rows_run(tinker__engine_t *e, size_t rows, size_t width,
-                      tinker__rows_fn fn, void *arg);
+typedef void (*tinker__cpu_rows_fn)(void *arg, size_t row0, size_t n,
+                                    unsigned worker);
+void tinker__cpu_rows_run(tinker__engine_t *e, size_t rows, size_t width,
+                          tinker__cpu_rows_fn fn, void *arg);
 
 #endif

@@ -5,11 +5,11 @@
 #include "cpu/state.h"
 #include "cpu/train.h"
 
-static int adapter_current(tinker__train_t *t, tinker__adapter_t **out,
+static int adapter_current(tinker__eng_train_t *t, tinker__eng_adapter_t **out,
                            char *why, size_t why_len) {
   (void)why;
   (void)why_len;
-  *out = tinker__adapter_retain(t->current);
+  *out = tinker__cpu_adapter_retain(t->current);
   return 0;
 }
 
@@ -18,39 +18,39 @@ static float log_sum_exp(const tinker__engine_t *e, const float *row,
   return e->ks->lse(row, n);
 }
 
-const tinker__engine_api_t *tinker__engine_cpu(void) {
+const tinker__engine_api_t *tinker__cpu_engine(void) {
   static const tinker__engine_api_t api = {
       .abi = TINKER_ENGINE_ABI,
       .name = "cpu",
       .open = tinker__cpu_open,
       .close = tinker__cpu_close,
       .estimate = tinker__cpu_estimate,
-      .base_load = tinker__base_load,
-      .base_release = tinker__base_release,
-      .base_info = tinker__base_info,
-      .train_new = tinker__train_new,
-      .train_free = tinker__train_free,
-      .train_config = tinker__train_config,
-      .train_has_grad = tinker__train_has_grad,
-      .pass_begin = tinker__pass_begin,
-      .pass_step = tinker__pass_step,
-      .pass_loss = tinker__pass_loss,
-      .pass_end = tinker__pass_end,
-      .optim_step = tinker__optim_step,
-      .train_save = tinker__train_save,
-      .train_load = tinker__train_load,
-      .train_peek = tinker__train_peek,
+      .base_load = tinker__cpu_base_load,
+      .base_release = tinker__cpu_base_release,
+      .base_info = tinker__cpu_base_info,
+      .train_new = tinker__cpu_train_new,
+      .train_free = tinker__cpu_train_free,
+      .train_config = tinker__cpu_train_config,
+      .train_has_grad = tinker__cpu_train_has_grad,
+      .pass_begin = tinker__cpu_pass_begin,
+      .pass_step = tinker__cpu_pass_step,
+      .pass_loss = tinker__cpu_pass_loss,
+      .pass_end = tinker__cpu_pass_end,
+      .optim_step = tinker__cpu_optim_step,
+      .train_save = tinker__cpu_train_save,
+      .train_load = tinker__cpu_train_load,
+      .train_peek = tinker__cpu_train_peek,
       .adapter_current = adapter_current,
-      .adapter_save = tinker__adapter_save,
-      .adapter_load = tinker__adapter_load,
-      .adapter_release = tinker__adapter_release,
-      .slot_new = tinker__slot_new,
-      .slot_bytes = tinker__slot_bytes,
-      .slot_limit = tinker__slot_limit,
-      .slot_free = tinker__slot_free,
-      .slot_len = tinker__slot_len,
-      .slot_fork = tinker__slot_fork,
-      .decode = tinker__decode,
+      .adapter_save = tinker__cpu_adapter_save,
+      .adapter_load = tinker__cpu_adapter_load,
+      .adapter_release = tinker__cpu_adapter_release,
+      .slot_new = tinker__cpu_slot_new,
+      .slot_bytes = tinker__cpu_slot_bytes,
+      .slot_limit = tinker__cpu_slot_limit,
+      .slot_free = tinker__cpu_slot_free,
+      .slot_len = tinker__cpu_slot_len,
+      .slot_fork = tinker__cpu_slot_fork,
+      .decode = tinker__cpu_decode,
       .log_sum_exp = log_sum_exp,
   };
   return &api;

@@ -5,6 +5,6 @@
 
 #include "engine/engine.h"
 
-const tinker__engine_api_t *tinker__engine_cpu(void);
+const tinker__engine_api_t *tinker__cpu_engine(void);
 
 #endif

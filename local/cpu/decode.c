@@ -19,21 +19,21 @@ typedef struct {
 
 typedef struct {
   tinker__engine_t *e;
-  tinker__base_t *base;
-  const tinker__decode_item_t *items;
+  tinker__eng_base_t *base;
+  const tinker__eng_decode_item_t *items;
   size_t n;
   size_t *order;     /* items by adapter */
   size_t *done;      /* tokens of each item that have been through */
   size_t rank;       /* largest */
   size_t rows, keys; /* most rows of a batch, most keys of a slot */
 
-  tinker__batch_t batch;
-  tinker__seq_t *seqs, *head_seqs; /* [n] */
-  int32_t *tokens;                 /* [rows] */
-  want_t *wants;                   /* [rows] */
+  tinker__cpu_batch_t batch;
+  tinker__cpu_seq_t *seqs, *head_seqs; /* [n] */
+  int32_t *tokens;                     /* [rows] */
+  want_t *wants;                       /* [rows] */
   size_t num_wants, block;
-  tinker__arena_t arena;
-  tinker__acts_t acts;
+  tinker__cpu_arena_t arena;
+  tinker__cpu_acts_t acts;
   float *hf, *logits, *u;
 } round_t;
 
@@ -41,10 +41,10 @@ static int refuse(char *why, size_t why_len, size_t i, const char *reason) {
   return tinker__why(why, why_len, TINKER_EINVAL, "items[%zu]: %s", i, reason);
 }
 
-static int check(const tinker__decode_item_t *items, size_t n, char *why,
+static int check(const tinker__eng_decode_item_t *items, size_t n, char *why,
                  size_t why_len) {
   for (size_t i = 0; i < n; i++) {
-    const tinker__decode_item_t *t = &items[i];
+    const tinker__eng_decode_item_t *t = &items[i];
     if (t->n == 0) return refuse(why, why_len, i, "no tokens");
     if (t->n > t->slot->max - t->slot->len) {
       return refuse(why, why_len, i, "more tokens than the slot has room for");
@@ -86,7 +86,7 @@ static void sort_items(round_t *r) {
 static void measure(round_t *r) {
   size_t total = 0;
   for (size_t i = 0; i < r->n; i++) {
-    const tinker__slot_t *s = r->items[i].slot;
+    const tinker__eng_slot_t *s = r->items[i].slot;
     total += r->items[i].n;
     if (s->len + r->items[i].n > r->keys) r->keys = s->len + r->items[i].n;
     if (s->adapter && s->adapter->lora->rank > r->rank) {
@@ -94,18 +94,19 @@ static void measure(round_t *r) {
     }
   }
   r->rows = total < BATCH_ROWS ? total : BATCH_ROWS;
-  r->block = tinker__head_block(r->base, r->rows);
+  r->block = tinker__cpu_head_block(r->base, r->rows);
 }
 
-static void carve(round_t *r, tinker__arena_t *a) {
-  const tinker__dims_t *d = &r->base->d;
-  tinker__acts_carve(a, r->base, r->rows, r->rank, &r->acts);
-  r->batch.attn_floats = tinker__attn_floats(r->base, r->rows, r->keys, false);
-  r->batch.attn =
-      tinker__carve(a, r->batch.attn_floats * tinker__pool_threads(r->e->pool));
-  r->hf = tinker__carve(a, r->block * d->hidden);
-  r->logits = tinker__carve(a, r->block * d->vocab);
-  r->u = tinker__carve(a, r->block * r->rank);
+static void carve(round_t *r, tinker__cpu_arena_t *a) {
+  const tinker__cpu_dims_t *d = &r->base->d;
+  tinker__cpu_acts_carve(a, r->base, r->rows, r->rank, &r->acts);
+  r->batch.attn_floats =
+      tinker__cpu_attn_floats(r->base, r->rows, r->keys, false);
+  r->batch.attn = tinker__cpu_carve(
+      a, r->batch.attn_floats * tinker__cpu_pool_threads(r->e->pool));
+  r->hf = tinker__cpu_carve(a, r->block * d->hidden);
+  r->logits = tinker__cpu_carve(a, r->block * d->vocab);
+  r->u = tinker__cpu_carve(a, r->block * r->rank);
 }
 
 static int allocate(round_t *r) {
@@ -119,18 +120,18 @@ static int allocate(round_t *r) {
   r->tokens = tinker__mem_array(mem, r->rows, sizeof *r->tokens);
   r->wants = tinker__mem_array(mem, r->rows, sizeof *r->wants);
   if (!r->tokens || !r->wants) return TINKER_ENOMEM;
-  int rc = tinker__base_rope(r->base, r->keys);
+  int rc = tinker__cpu_base_rope(r->base, r->keys);
   if (rc) return rc;
-  tinker__arena_t count = {0};
+  tinker__cpu_arena_t count = {0};
   carve(r, &count);
-  rc = tinker__arena_open(r->e, &r->arena, count.used);
+  rc = tinker__cpu_arena_open(r->e, &r->arena, count.used);
   if (!rc) carve(r, &r->arena);
   return rc;
 }
 
 static void free_round(round_t *r) {
   tinker__mem_t *mem = r->e->mem;
-  tinker__arena_close(r->e, &r->arena);
+  tinker__cpu_arena_close(r->e, &r->arena);
   tinker__mem_free(mem, r->wants);
   tinker__mem_free(mem, r->tokens);
   tinker__mem_free(mem, r->head_seqs);
@@ -141,9 +142,9 @@ static void free_round(round_t *r) {
 
 /* The next tokens of one item, m of them, as a sequence of the batch. */
 static void add_seq(round_t *r, size_t item, size_t m) {
-  const tinker__decode_item_t *t = &r->items[item];
+  const tinker__eng_decode_item_t *t = &r->items[item];
   size_t done = r->done[item], row0 = r->batch.rows;
-  r->seqs[r->batch.num_seqs++] = (tinker__seq_t){
+  r->seqs[r->batch.num_seqs++] = (tinker__cpu_seq_t){
       .row0 = row0,
       .n = m,
       .pos0 = t->slot->len + done,
@@ -178,12 +179,12 @@ static bool next_batch(round_t *r) {
 
 /* Logits of wants[first .. first + n), n <= block, to their items. */
 static void give_rows(round_t *r, size_t first, size_t n) {
-  const tinker__dims_t *d = &r->base->d;
-  tinker__batch_t b = {.base = r->base, .rows = n, .seqs = r->head_seqs};
+  const tinker__cpu_dims_t *d = &r->base->d;
+  tinker__cpu_batch_t b = {.base = r->base, .rows = n, .seqs = r->head_seqs};
   for (size_t i = 0; i < n; i++) {
     const want_t *w = &r->wants[first + i];
     if (i == 0 || w->item != w[-1].item) {
-      r->head_seqs[b.num_seqs++] = (tinker__seq_t){
+      r->head_seqs[b.num_seqs++] = (tinker__cpu_seq_t){
           .row0 = i,
           .adapter = r->items[w->item].slot->adapter,
       };
@@ -192,20 +193,21 @@ static void give_rows(round_t *r, size_t first, size_t n) {
     r->e->ks->rmsnorm(r->hf + i * d->hidden, r->acts.x + w->row * d->hidden,
                       r->base->norm, d->hidden, d->eps);
   }
-  tinker__project(&b, 0, TINKER__LORA_LM_HEAD, r->hf, r->u, r->logits, false);
+  tinker__cpu_project(&b, 0, TINKER__LORA_LM_HEAD, r->hf, r->u, r->logits,
+                      false);
   for (size_t i = 0; i < n; i++) {
     const want_t *w = &r->wants[first + i];
-    const tinker__decode_item_t *t = &r->items[w->item];
+    const tinker__eng_decode_item_t *t = &r->items[w->item];
     t->on_row(t->user, w->position, r->logits + i * d->vocab, d->vocab);
   }
 }
 
 static int run(round_t *r, const atomic_bool *cancel) {
   while (next_batch(r)) {
-    tinker__embed(r->base, r->tokens, r->batch.rows, r->acts.x);
+    tinker__cpu_embed(r->base, r->tokens, r->batch.rows, r->acts.x);
     for (size_t l = 0; l < r->base->d.layers; l++) {
       if (cancel && atomic_load(cancel)) return TINKER_ECANCELED;
-      tinker__layer_forward(&r->batch, l, &r->acts, r->acts.x);
+      tinker__cpu_layer_forward(&r->batch, l, &r->acts, r->acts.x);
     }
     for (size_t i = 0; i < r->num_wants; i += r->block) {
       size_t n = r->num_wants - i;
@@ -215,9 +217,9 @@ static int run(round_t *r, const atomic_bool *cancel) {
   return 0;
 }
 
-int tinker__decode(tinker__engine_t *e, const tinker__decode_item_t *items,
-                   size_t n, const atomic_bool *cancel, char *why,
-                   size_t why_len) {
+int tinker__cpu_decode(tinker__engine_t *e,
+                       const tinker__eng_decode_item_t *items, size_t n,
+                       const atomic_bool *cancel, char *why, size_t why_len) {
   if (n == 0) return 0;
   int rc = check(items, n, why, why_len);
   if (rc) return rc;

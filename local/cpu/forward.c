@@ -7,58 +7,58 @@
 
 #include <string.h>
 
-void tinker__acts_carve(tinker__arena_t *a, const tinker__base_t *b,
-                        size_t rows, size_t rank, tinker__acts_t *out) {
-  const tinker__dims_t *d = &b->d;
+void tinker__cpu_acts_carve(tinker__cpu_arena_t *a, const tinker__eng_base_t *b,
+                            size_t rows, size_t rank, tinker__cpu_acts_t *out) {
+  const tinker__cpu_dims_t *d = &b->d;
   bool norm = b->layers[0].q_norm != NULL;
-  *out = (tinker__acts_t){0};
-  out->x = tinker__carve(a, rows * d->hidden);
-  out->h1 = tinker__carve(a, rows * d->hidden);
-  out->r1 = tinker__carve(a, rows);
-  out->q = tinker__carve(a, rows * d->q_dim);
-  out->k = tinker__carve(a, rows * d->kv_dim);
-  out->q_raw = norm ? tinker__carve(a, rows * d->q_dim) : out->q;
-  out->k_raw = norm ? tinker__carve(a, rows * d->kv_dim) : out->k;
-  out->rq = tinker__carve(a, norm ? rows * d->heads : 0);
-  out->rk = tinker__carve(a, norm ? rows * d->kv_heads : 0);
-  out->v = tinker__carve(a, rows * d->kv_dim);
-  out->o = tinker__carve(a, rows * d->q_dim);
-  out->x2 = tinker__carve(a, rows * d->hidden);
-  out->h2 = tinker__carve(a, rows * d->hidden);
-  out->r2 = tinker__carve(a, rows);
-  out->gate = tinker__carve(a, rows * d->inter);
-  out->up = tinker__carve(a, rows * d->inter);
-  out->act = tinker__carve(a, rows * d->inter);
+  *out = (tinker__cpu_acts_t){0};
+  out->x = tinker__cpu_carve(a, rows * d->hidden);
+  out->h1 = tinker__cpu_carve(a, rows * d->hidden);
+  out->r1 = tinker__cpu_carve(a, rows);
+  out->q = tinker__cpu_carve(a, rows * d->q_dim);
+  out->k = tinker__cpu_carve(a, rows * d->kv_dim);
+  out->q_raw = norm ? tinker__cpu_carve(a, rows * d->q_dim) : out->q;
+  out->k_raw = norm ? tinker__cpu_carve(a, rows * d->kv_dim) : out->k;
+  out->rq = tinker__cpu_carve(a, norm ? rows * d->heads : 0);
+  out->rk = tinker__cpu_carve(a, norm ? rows * d->kv_heads : 0);
+  out->v = tinker__cpu_carve(a, rows * d->kv_dim);
+  out->o = tinker__cpu_carve(a, rows * d->q_dim);
+  out->x2 = tinker__cpu_carve(a, rows * d->hidden);
+  out->h2 = tinker__cpu_carve(a, rows * d->hidden);
+  out->r2 = tinker__cpu_carve(a, rows);
+  out->gate = tinker__cpu_carve(a, rows * d->inter);
+  out->up = tinker__cpu_carve(a, rows * d->inter);
+  out->act = tinker__cpu_carve(a, rows * d->inter);
   for (size_t p = 0; p < TINKER__PROJS; p++) {
-    out->u[p] = tinker__carve(a, rows * rank);
+    out->u[p] = tinker__cpu_carve(a, rows * rank);
   }
 }
 
 /* Row work of one layer: what every stage below gets. */
 typedef struct {
-  const tinker__batch_t *batch;
-  const tinker__layer_t *layer;
+  const tinker__cpu_batch_t *batch;
+  const tinker__cpu_layer_t *layer;
   size_t index;
-  const tinker__acts_t *acts;
+  const tinker__cpu_acts_t *acts;
   float *y;
   const int32_t *tokens;
 } stage_t;
 
-static const tinker__dims_t *dims(const stage_t *s) {
+static const tinker__cpu_dims_t *dims(const stage_t *s) {
   return &s->batch->base->d;
 }
 
-static const tinker__kernels_t *kernels(const stage_t *s) {
+static const tinker__cpu_kernels_t *kernels(const stage_t *s) {
   return s->batch->base->engine->ks;
 }
 
-static void run(const stage_t *s, size_t width, tinker__rows_fn fn) {
-  tinker__rows_run(s->batch->base->engine, s->batch->rows, width, fn,
-                   (void *)s);
+static void run(const stage_t *s, size_t width, tinker__cpu_rows_fn fn) {
+  tinker__cpu_rows_run(s->batch->base->engine, s->batch->rows, width, fn,
+                       (void *)s);
 }
 
 typedef struct {
-  const tinker__base_t *base;
+  const tinker__eng_base_t *base;
   const int32_t *tokens;
   float *x;
 } embed_t;
@@ -68,19 +68,20 @@ static void embed_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   size_t hidden = e->base->d.hidden;
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
-    tinker__packed_row(e->base->embed, (size_t)e->tokens[i], e->x + i * hidden);
+    tinker__cpu_packed_row(e->base->embed, (size_t)e->tokens[i],
+                           e->x + i * hidden);
   }
 }
 
-void tinker__embed(const tinker__base_t *b, const int32_t *tokens, size_t n,
-                   float *x) {
+void tinker__cpu_embed(const tinker__eng_base_t *b, const int32_t *tokens,
+                       size_t n, float *x) {
   embed_t e = {.base = b, .tokens = tokens, .x = x};
   /* A row is gathered from as many cache lines as it has values. */
-  tinker__rows_run(b->engine, n, b->d.hidden * 4, embed_rows, &e);
+  tinker__cpu_rows_run(b->engine, n, b->d.hidden * 4, embed_rows, &e);
 }
 
 /* Sequences of equal adapter from `first` on: the end of the run. */
-static size_t same_adapter(const tinker__batch_t *b, size_t first) {
+static size_t same_adapter(const tinker__cpu_batch_t *b, size_t first) {
   size_t end = first + 1;
   while (end < b->num_seqs && b->seqs[end].adapter == b->seqs[first].adapter) {
     end++;
@@ -88,31 +89,31 @@ static size_t same_adapter(const tinker__batch_t *b, size_t first) {
   return end;
 }
 
-void tinker__project(const tinker__batch_t *batch, size_t layer,
-                     tinker__lora_target_t proj, const float *x, float *u,
-                     float *y, bool accumulate) {
-  const tinker__base_t *b = batch->base;
-  const tinker__packed_t *w =
+void tinker__cpu_project(const tinker__cpu_batch_t *batch, size_t layer,
+                         tinker__lora_target_t proj, const float *x, float *u,
+                         float *y, bool accumulate) {
+  const tinker__eng_base_t *b = batch->base;
+  const tinker__cpu_packed_t *w =
       proj == TINKER__LORA_LM_HEAD ? b->head : b->layers[layer].w[proj];
   size_t target = proj == TINKER__LORA_LM_HEAD ? b->d.layers * TINKER__PROJS
                                                : layer * TINKER__PROJS + proj;
-  tinker__linear(b->engine->ks, b->engine->pool, w, x, w->k_in, batch->rows, y,
-                 w->n_out, accumulate);
+  tinker__cpu_linear(b->engine->ks, b->engine->pool, w, x, w->k_in, batch->rows,
+                     y, w->n_out, accumulate);
   for (size_t i = 0, end; i < batch->num_seqs; i = end) {
     end = same_adapter(batch, i);
-    const tinker__adapter_t *a = batch->seqs[i].adapter;
+    const tinker__eng_adapter_t *a = batch->seqs[i].adapter;
     size_t row0 = batch->seqs[i].row0;
     size_t m = batch->seqs[end - 1].row0 + batch->seqs[end - 1].n - row0;
     if (!a) continue;
-    tinker__lora_apply(a, target, x + row0 * w->k_in, w->k_in, m, u,
-                       y + row0 * w->n_out, w->n_out);
+    tinker__cpu_lora_apply(a, target, x + row0 * w->k_in, w->k_in, m, u,
+                           y + row0 * w->n_out, w->n_out);
     u += m * a->lora->rank;
   }
 }
 
 static void norm1_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const stage_t *s = arg;
-  const tinker__acts_t *a = s->acts;
+  const tinker__cpu_acts_t *a = s->acts;
   size_t hidden = dims(s)->hidden;
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
@@ -125,7 +126,7 @@ static void norm1_rows(void *arg, size_t row0, size_t n, unsigned worker) {
 static void finish_heads(const stage_t *s, float *x, float *raw, float *r,
                          size_t heads, const float *bias, const float *norm,
                          const float *rope) {
-  const tinker__kernels_t *ks = kernels(s);
+  const tinker__cpu_kernels_t *ks = kernels(s);
   size_t hd = dims(s)->head_dim;
   if (bias) ks->add(raw, bias, heads * hd);
   for (size_t h = 0; h < heads; h++) {
@@ -137,23 +138,23 @@ static void finish_heads(const stage_t *s, float *x, float *raw, float *r,
 }
 
 /* Append one row's keys and values to its slot. */
-static void store_kv(const stage_t *s, const tinker__seq_t *q, size_t pos,
+static void store_kv(const stage_t *s, const tinker__cpu_seq_t *q, size_t pos,
                      const float *k, const float *v) {
-  const tinker__dims_t *d = dims(s);
+  const tinker__cpu_dims_t *d = dims(s);
   for (size_t h = 0; h < d->kv_heads; h++) {
-    float *to = tinker__slot_k(q->slot, s->index, h) + pos;
+    float *to = tinker__cpu_slot_k(q->slot, s->index, h) + pos;
     for (size_t i = 0; i < d->head_dim; i++) {
       to[i * q->slot->cap] = k[h * d->head_dim + i];
     }
-    memcpy(tinker__slot_v(q->slot, s->index, h) + pos * d->head_dim,
+    memcpy(tinker__cpu_slot_v(q->slot, s->index, h) + pos * d->head_dim,
            v + h * d->head_dim, d->head_dim * sizeof *v);
   }
 }
 
-static void qkv_row(const stage_t *s, const tinker__seq_t *q, size_t row) {
-  const tinker__dims_t *d = dims(s);
-  const tinker__layer_t *y = s->layer;
-  const tinker__acts_t *a = s->acts;
+static void qkv_row(const stage_t *s, const tinker__cpu_seq_t *q, size_t row) {
+  const tinker__cpu_dims_t *d = dims(s);
+  const tinker__cpu_layer_t *y = s->layer;
+  const tinker__cpu_acts_t *a = s->acts;
   size_t pos = q->pos0 + row - q->row0;
   const float *rope = s->batch->base->rope + pos * d->head_dim;
   float *k = a->k + row * d->kv_dim, *v = a->v + row * d->kv_dim;
@@ -172,7 +173,7 @@ static void qkv_row(const stage_t *s, const tinker__seq_t *q, size_t row) {
 static void qkv_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const stage_t *s = arg;
   size_t hidden = dims(s)->hidden;
-  const tinker__seq_t *q = s->batch->seqs;
+  const tinker__cpu_seq_t *q = s->batch->seqs;
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
     while (i >= q->row0 + q->n) q++;
@@ -184,7 +185,7 @@ static void qkv_rows(void *arg, size_t row0, size_t n, unsigned worker) {
 
 static void norm2_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const stage_t *s = arg;
-  const tinker__acts_t *a = s->acts;
+  const tinker__cpu_acts_t *a = s->acts;
   const float *bias = s->layer->bias[TINKER__LORA_O];
   size_t hidden = dims(s)->hidden;
   (void)worker;
@@ -197,7 +198,7 @@ static void norm2_rows(void *arg, size_t row0, size_t n, unsigned worker) {
 
 static void act_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const stage_t *s = arg;
-  const tinker__acts_t *a = s->acts;
+  const tinker__cpu_acts_t *a = s->acts;
   size_t inter = dims(s)->inter, hidden = dims(s)->hidden;
   (void)worker;
   kernels(s)->silu_mul(a->act + row0 * inter, a->gate + row0 * inter,
@@ -206,10 +207,10 @@ static void act_rows(void *arg, size_t row0, size_t n, unsigned worker) {
          n * hidden * sizeof(float));
 }
 
-void tinker__layer_forward(const tinker__batch_t *batch, size_t layer,
-                           const tinker__acts_t *acts, float *y) {
-  const tinker__dims_t *d = &batch->base->d;
-  const tinker__acts_t *a = acts;
+void tinker__cpu_layer_forward(const tinker__cpu_batch_t *batch, size_t layer,
+                               const tinker__cpu_acts_t *acts, float *y) {
+  const tinker__cpu_dims_t *d = &batch->base->d;
+  const tinker__cpu_acts_t *a = acts;
   stage_t s = {
       .batch = batch,
       .layer = &batch->base->layers[layer],
@@ -218,22 +219,22 @@ void tinker__layer_forward(const tinker__batch_t *batch, size_t layer,
       .y = y,
   };
   run(&s, d->hidden, norm1_rows);
-  tinker__project(batch, layer, TINKER__LORA_Q, a->h1, a->u[TINKER__LORA_Q],
-                  a->q_raw, false);
-  tinker__project(batch, layer, TINKER__LORA_K, a->h1, a->u[TINKER__LORA_K],
-                  a->k_raw, false);
-  tinker__project(batch, layer, TINKER__LORA_V, a->h1, a->u[TINKER__LORA_V],
-                  a->v, false);
+  tinker__cpu_project(batch, layer, TINKER__LORA_Q, a->h1, a->u[TINKER__LORA_Q],
+                      a->q_raw, false);
+  tinker__cpu_project(batch, layer, TINKER__LORA_K, a->h1, a->u[TINKER__LORA_K],
+                      a->k_raw, false);
+  tinker__cpu_project(batch, layer, TINKER__LORA_V, a->h1, a->u[TINKER__LORA_V],
+                      a->v, false);
   run(&s, d->q_dim + d->kv_dim + d->hidden, qkv_rows);
-  tinker__attention(batch, layer, acts);
-  tinker__project(batch, layer, TINKER__LORA_O, a->o, a->u[TINKER__LORA_O],
-                  a->x2, true);
+  tinker__cpu_attention(batch, layer, acts);
+  tinker__cpu_project(batch, layer, TINKER__LORA_O, a->o, a->u[TINKER__LORA_O],
+                      a->x2, true);
   run(&s, d->hidden, norm2_rows);
-  tinker__project(batch, layer, TINKER__LORA_GATE, a->h2,
-                  a->u[TINKER__LORA_GATE], a->gate, false);
-  tinker__project(batch, layer, TINKER__LORA_UP, a->h2, a->u[TINKER__LORA_UP],
-                  a->up, false);
+  tinker__cpu_project(batch, layer, TINKER__LORA_GATE, a->h2,
+                      a->u[TINKER__LORA_GATE], a->gate, false);
+  tinker__cpu_project(batch, layer, TINKER__LORA_UP, a->h2,
+                      a->u[TINKER__LORA_UP], a->up, false);
   run(&s, 3 * d->inter, act_rows);
-  tinker__project(batch, layer, TINKER__LORA_DOWN, a->act,
-                  a->u[TINKER__LORA_DOWN], y, true);
+  tinker__cpu_project(batch, layer, TINKER__LORA_DOWN, a->act,
+                      a->u[TINKER__LORA_DOWN], y, true);
 }

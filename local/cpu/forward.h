@@ -14,15 +14,15 @@
 /* Rows of attention handled at once. */
 #define TINKER__ATTN_ROWS 64
 
-typedef struct tinker__seq_s {
-  size_t row0, n;             /* its rows in the batch */
-  size_t pos0;                /* position of the first of them */
-  tinker__slot_t *slot;       /* NULL in training (then pos0 = 0) */
-  tinker__adapter_t *adapter; /* NULL = none */
-} tinker__seq_t;
+typedef struct tinker__cpu_seq_s {
+  size_t row0, n;                 /* its rows in the batch */
+  size_t pos0;                    /* position of the first of them */
+  tinker__eng_slot_t *slot;       /* NULL in training (then pos0 = 0) */
+  tinker__eng_adapter_t *adapter; /* NULL = none */
+} tinker__cpu_seq_t;
 
 /* One layer's activations, [rows] each. In decoding they are scratch. */
-typedef struct tinker__acts_s {
+typedef struct tinker__cpu_acts_s {
   float *x;             /* [hidden] input */
   float *h1, *r1;       /* normed, 1 / rms */
   float *q_raw, *k_raw; /* before q/k norm; == q, k without */
@@ -33,69 +33,72 @@ typedef struct tinker__acts_s {
   float *h2, *r2;
   float *gate, *up, *act;
   float *u[TINKER__PROJS]; /* [rank] of each adapted matrix */
-} tinker__acts_t;
+} tinker__cpu_acts_t;
 
-typedef struct tinker__batch_s {
-  tinker__base_t *base;
+typedef struct tinker__cpu_batch_s {
+  tinker__eng_base_t *base;
   size_t rows;
-  const tinker__seq_t *seqs; /* equal adapters lie next to each other */
+  const tinker__cpu_seq_t *seqs; /* equal adapters lie next to each other */
   size_t num_seqs;
   float *attn;        /* [threads][attn_floats]: scores */
-  size_t attn_floats; /* tinker__attn_floats of the longest sequence */
-} tinker__batch_t;
+  size_t attn_floats; /* tinker__cpu_attn_floats of the longest sequence */
+} tinker__cpu_batch_t;
 
 /* Scratch of the backward pass of one layer, [rows] each. */
-typedef struct tinker__grads_s {
+typedef struct tinker__cpu_grads_s {
   float *dh;                 /* [hidden] */
   float *dact, *dgate, *dup; /* [inter]; dact == dup */
   float *d_o, *dq, *dk, *dv;
   float *du; /* [rank] */
-} tinker__grads_t;
+} tinker__cpu_grads_t;
 
 /* Scores (and their gradients when `backward`) of one worker for sequences
  * of up to n rows in a batch and `keys` keys. */
-size_t tinker__attn_floats(const tinker__base_t *b, size_t n, size_t keys,
-                           bool backward);
-void tinker__acts_carve(tinker__arena_t *a, const tinker__base_t *b,
-                        size_t rows, size_t rank, tinker__acts_t *out);
-void tinker__grads_carve(tinker__arena_t *a, const tinker__base_t *b,
-                         size_t rows, size_t rank, tinker__grads_t *out);
+size_t tinker__cpu_attn_floats(const tinker__eng_base_t *b, size_t n,
+                               size_t keys, bool backward);
+void tinker__cpu_acts_carve(tinker__cpu_arena_t *a, const tinker__eng_base_t *b,
+                            size_t rows, size_t rank, tinker__cpu_acts_t *out);
+void tinker__cpu_grads_carve(tinker__cpu_arena_t *a,
+                             const tinker__eng_base_t *b, size_t rows,
+                             size_t rank, tinker__cpu_grads_t *out);
 
 /* x[i] = embedding of tokens[i]; tokens are valid. */
-void tinker__embed(const tinker__base_t *b, const int32_t *tokens, size_t n,
-                   float *x);
+void tinker__cpu_embed(const tinker__eng_base_t *b, const int32_t *tokens,
+                       size_t n, float *x);
 /* acts->x -> everything else in acts, and the layer's output to y (may be
  * acts->x). */
-void tinker__layer_forward(const tinker__batch_t *batch, size_t layer,
-                           const tinker__acts_t *acts, float *y);
+void tinker__cpu_layer_forward(const tinker__cpu_batch_t *batch, size_t layer,
+                               const tinker__cpu_acts_t *acts, float *y);
 /* dy [rows][hidden] becomes the gradient by the layer's input (undefined when
  * !need_dx); LoRA gradients are added to g. One adapter for all rows. */
-void tinker__layer_backward(const tinker__batch_t *batch, size_t layer,
-                            const tinker__acts_t *acts,
-                            const tinker__grads_t *s, float *dy, bool need_dx,
-                            float *g);
+void tinker__cpu_layer_backward(const tinker__cpu_batch_t *batch, size_t layer,
+                                const tinker__cpu_acts_t *acts,
+                                const tinker__cpu_grads_t *s, float *dy,
+                                bool need_dx, float *g);
 /* y = W x (+ LoRA of each sequence) without bias; u gets the LoRA middle. */
-void tinker__project(const tinker__batch_t *batch, size_t layer,
-                     tinker__lora_target_t proj, const float *x, float *u,
-                     float *y, bool accumulate);
+void tinker__cpu_project(const tinker__cpu_batch_t *batch, size_t layer,
+                         tinker__lora_target_t proj, const float *x, float *u,
+                         float *y, bool accumulate);
 
 /* Where a sequence's keys and values of one layer lie for a kv head: key
  * element (pos, d) at k[d * k_ds + pos * k_ps], value at
  * v[pos * v_ps + d]. */
-typedef struct tinker__kv_view_s {
+typedef struct tinker__cpu_kv_view_s {
   const float *k, *v;
   size_t k_ds, k_ps, v_ps;
-} tinker__kv_view_t;
-tinker__kv_view_t tinker__kv_view(const tinker__batch_t *batch, size_t layer,
-                                  const tinker__acts_t *acts,
-                                  const tinker__seq_t *seq, size_t kv_head);
+} tinker__cpu_kv_view_t;
+tinker__cpu_kv_view_t tinker__cpu_kv_view(const tinker__cpu_batch_t *batch,
+                                          size_t layer,
+                                          const tinker__cpu_acts_t *acts,
+                                          const tinker__cpu_seq_t *seq,
+                                          size_t kv_head);
 
 /* acts->q, k, v -> acts->o. */
-void tinker__attention(const tinker__batch_t *batch, size_t layer,
-                       const tinker__acts_t *acts);
+void tinker__cpu_attention(const tinker__cpu_batch_t *batch, size_t layer,
+                           const tinker__cpu_acts_t *acts);
 /* s->d_o -> s->dq, dk, dv, by the rotated q and k. */
-void tinker__attention_back(const tinker__batch_t *batch, size_t layer,
-                            const tinker__acts_t *acts,
-                            const tinker__grads_t *s);
+void tinker__cpu_attention_back(const tinker__cpu_batch_t *batch, size_t layer,
+                                const tinker__cpu_acts_t *acts,
+                                const tinker__cpu_grads_t *s);
 
 #endif

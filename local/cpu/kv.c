@@ -10,19 +10,20 @@ static size_t panels(size_t tokens) {
   return (tokens + PANEL - 1) / PANEL * PANEL;
 }
 
-uint64_t tinker__slot_bytes(const tinker__base_t *b, size_t max_tokens) {
+uint64_t tinker__cpu_slot_bytes(const tinker__eng_base_t *b,
+                                size_t max_tokens) {
   uint64_t lanes = (uint64_t)b->d.layers * b->d.kv_dim;
   uint64_t tokens = (uint64_t)panels(max_tokens) + max_tokens;
   if (lanes > UINT64_MAX / sizeof(float) / tokens) return UINT64_MAX;
   return lanes * tokens * sizeof(float);
 }
 
-uint64_t tinker__slot_limit(const tinker__engine_t *e) {
+uint64_t tinker__cpu_slot_limit(const tinker__engine_t *e) {
   return e->slot_mem->ceiling ? e->slot_mem->ceiling : UINT64_MAX;
 }
 
-static int allocate(tinker__slot_t *s, size_t max_tokens) {
-  const tinker__dims_t *d = &s->base->d;
+static int allocate(tinker__eng_slot_t *s, size_t max_tokens) {
+  const tinker__cpu_dims_t *d = &s->base->d;
   tinker__mem_t *mem = s->base->engine->slot_mem;
   s->max = max_tokens;
   s->cap = panels(max_tokens);
@@ -33,8 +34,9 @@ static int allocate(tinker__slot_t *s, size_t max_tokens) {
   return s->k && s->v ? 0 : TINKER_ENOMEM;
 }
 
-int tinker__slot_new(tinker__base_t *b, tinker__adapter_t *a, size_t max_tokens,
-                     tinker__slot_t **out, char *why, size_t why_len) {
+int tinker__cpu_slot_new(tinker__eng_base_t *b, tinker__eng_adapter_t *a,
+                         size_t max_tokens, tinker__eng_slot_t **out, char *why,
+                         size_t why_len) {
   if (a && a->lora->base != b) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "adapter: belongs to another base model");
@@ -44,14 +46,14 @@ int tinker__slot_new(tinker__base_t *b, tinker__adapter_t *a, size_t max_tokens,
                        "max_tokens: %zu is not in 1 to %zu, the context",
                        max_tokens, b->d.context);
   }
-  tinker__slot_t *s = tinker__mem_zalloc(b->engine->mem, sizeof *s);
+  tinker__eng_slot_t *s = tinker__mem_zalloc(b->engine->mem, sizeof *s);
   if (!s) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
-  s->base = tinker__base_retain(b);
-  s->adapter = tinker__adapter_retain(a);
-  int rc = a ? tinker__adapter_pack(a) : 0;
+  s->base = tinker__cpu_base_retain(b);
+  s->adapter = tinker__cpu_adapter_retain(a);
+  int rc = a ? tinker__cpu_adapter_pack(a) : 0;
   if (!rc) rc = allocate(s, max_tokens);
   if (rc) {
-    tinker__slot_free(s);
+    tinker__cpu_slot_free(s);
     return tinker__why(why, why_len, rc, "no memory for %zu tokens",
                        max_tokens);
   }
@@ -59,43 +61,44 @@ int tinker__slot_new(tinker__base_t *b, tinker__adapter_t *a, size_t max_tokens,
   return 0;
 }
 
-void tinker__slot_free(tinker__slot_t *s) {
+void tinker__cpu_slot_free(tinker__eng_slot_t *s) {
   if (!s) return;
-  tinker__base_t *base = s->base;
+  tinker__eng_base_t *base = s->base;
   tinker__engine_t *e = base->engine;
   tinker__mem_free(e->slot_mem, s->k);
   tinker__mem_free(e->slot_mem, s->v);
-  tinker__adapter_release(s->adapter);
+  tinker__cpu_adapter_release(s->adapter);
   tinker__mem_free(e->mem, s);
-  tinker__base_release(base);
+  tinker__cpu_base_release(base);
 }
 
-size_t tinker__slot_len(const tinker__slot_t *s) {
+size_t tinker__cpu_slot_len(const tinker__eng_slot_t *s) {
   return s->len;
 }
 
-static void copy_head(const tinker__slot_t *from, tinker__slot_t *to, size_t n,
-                      size_t layer, size_t head) {
+static void copy_head(const tinker__eng_slot_t *from, tinker__eng_slot_t *to,
+                      size_t n, size_t layer, size_t head) {
   size_t hd = from->base->d.head_dim;
-  const float *k = tinker__slot_k(from, layer, head);
-  float *k_to = tinker__slot_k(to, layer, head);
+  const float *k = tinker__cpu_slot_k(from, layer, head);
+  float *k_to = tinker__cpu_slot_k(to, layer, head);
   for (size_t i = 0; i < hd; i++) {
     memcpy(k_to + i * to->cap, k + i * from->cap, n * sizeof *k);
   }
-  memcpy(tinker__slot_v(to, layer, head), tinker__slot_v(from, layer, head),
-         n * hd * sizeof *k);
+  memcpy(tinker__cpu_slot_v(to, layer, head),
+         tinker__cpu_slot_v(from, layer, head), n * hd * sizeof *k);
 }
 
-int tinker__slot_fork(const tinker__slot_t *s, size_t n, size_t max_tokens,
-                      tinker__slot_t **out, char *why, size_t why_len) {
-  tinker__slot_t *copy = NULL;
+int tinker__cpu_slot_fork(const tinker__eng_slot_t *s, size_t n,
+                          size_t max_tokens, tinker__eng_slot_t **out,
+                          char *why, size_t why_len) {
+  tinker__eng_slot_t *copy = NULL;
   if (n > s->len || n > max_tokens) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "n: %zu tokens of a slot with %zu, into room for %zu", n,
                        s->len, max_tokens);
   }
-  int rc =
-      tinker__slot_new(s->base, s->adapter, max_tokens, &copy, why, why_len);
+  int rc = tinker__cpu_slot_new(s->base, s->adapter, max_tokens, &copy, why,
+                                why_len);
   if (rc) return rc;
   for (size_t l = 0; l < s->base->d.layers; l++) {
     for (size_t h = 0; h < s->base->d.kv_heads; h++) {

@@ -12,8 +12,8 @@
 #define BLOCK_ROWS_MIN 128
 
 typedef struct {
-  const tinker__base_t *base;
-  const tinker__train_datum_t *data;
+  const tinker__eng_base_t *base;
+  const tinker__eng_train_datum_t *data;
   size_t i; /* the datum under check */
   char *why;
   size_t why_len;
@@ -37,7 +37,7 @@ static int check_floats(const check_t *c, const char *field, const float *v,
   return 0;
 }
 
-static int check_shape(const check_t *c, const tinker__train_datum_t *d,
+static int check_shape(const check_t *c, const tinker__eng_train_datum_t *d,
                        bool soft_allowed) {
   const char *why = NULL;
   if (d->n == 0) {
@@ -56,7 +56,7 @@ static int check_shape(const check_t *c, const tinker__train_datum_t *d,
                      why);
 }
 
-static int check_mask(const check_t *c, const tinker__train_datum_t *d) {
+static int check_mask(const check_t *c, const tinker__eng_train_datum_t *d) {
   int rc = check_floats(c, "sequence_ratio_mask", d->ratio_mask, d->n);
   for (size_t j = 0; !rc && j < d->n; j++) {
     if (d->ratio_mask[j] != 0.0f) return 0;
@@ -66,8 +66,9 @@ static int check_mask(const check_t *c, const tinker__train_datum_t *d) {
                      "data[%zu].sequence_ratio_mask: no token counts", c->i);
 }
 
-static int check_datum(const check_t *c, const tinker__loss_config_t *loss) {
-  const tinker__train_datum_t *d = &c->data[c->i];
+static int check_datum(const check_t *c,
+                       const tinker__eng_loss_config_t *loss) {
+  const tinker__eng_train_datum_t *d = &c->data[c->i];
   size_t vocab = c->base->d.vocab;
   bool ce = loss->kind == TINKER__LOSS_CROSS_ENTROPY;
   int rc = check_shape(c, d, ce);
@@ -88,7 +89,7 @@ static int check_datum(const check_t *c, const tinker__loss_config_t *loss) {
   return rc || loss->kind != TINKER__LOSS_GSPO ? rc : check_mask(c, d);
 }
 
-static int check_config(const tinker__loss_config_t *l, char *why,
+static int check_config(const tinker__eng_loss_config_t *l, char *why,
                         size_t why_len) {
   bool clips = l->kind == TINKER__LOSS_PPO || l->kind == TINKER__LOSS_CISPO ||
                l->kind == TINKER__LOSS_GSPO;
@@ -103,53 +104,53 @@ static int check_config(const tinker__loss_config_t *l, char *why,
   return 0;
 }
 
-int tinker__loss_check(const tinker__base_t *b,
-                       const tinker__train_datum_t *data, size_t n,
-                       const tinker__loss_config_t *loss, char *why,
-                       size_t why_len) {
+int tinker__cpu_loss_check(const tinker__eng_base_t *b,
+                           const tinker__eng_train_datum_t *data, size_t n,
+                           const tinker__eng_loss_config_t *loss, char *why,
+                           size_t why_len) {
   check_t c = {.base = b, .data = data, .why = why, .why_len = why_len};
   int rc = check_config(loss, why, why_len);
   for (; !rc && c.i < n; c.i++) rc = check_datum(&c, loss);
   return rc;
 }
 
-size_t tinker__head_block(const tinker__base_t *b, size_t rows) {
+size_t tinker__cpu_head_block(const tinker__eng_base_t *b, size_t rows) {
   size_t block = BLOCK_FLOATS / b->d.vocab;
   if (block < BLOCK_ROWS_MIN) block = BLOCK_ROWS_MIN;
   return block < rows ? block : rows;
 }
 
-void tinker__head_carve(tinker__arena_t *a, const tinker__base_t *b,
-                        size_t rows, size_t rank, tinker__head_t *out) {
-  size_t block = tinker__head_block(b, rows);
+void tinker__cpu_head_carve(tinker__cpu_arena_t *a, const tinker__eng_base_t *b,
+                            size_t rows, size_t rank, tinker__cpu_head_t *out) {
+  size_t block = tinker__cpu_head_block(b, rows);
   out->block = block;
-  out->hf = tinker__carve(a, rows * b->d.hidden);
-  out->rf = tinker__carve(a, rows);
-  out->logits = tinker__carve(a, block * b->d.vocab);
-  out->u = tinker__carve(a, block * rank);
-  out->du = tinker__carve(a, block * rank);
-  out->active = tinker__carve(a, block);
-  out->w = tinker__carve(a, rows);
+  out->hf = tinker__cpu_carve(a, rows * b->d.hidden);
+  out->rf = tinker__cpu_carve(a, rows);
+  out->logits = tinker__cpu_carve(a, block * b->d.vocab);
+  out->u = tinker__cpu_carve(a, block * rank);
+  out->du = tinker__cpu_carve(a, block * rank);
+  out->active = tinker__cpu_carve(a, block);
+  out->w = tinker__cpu_carve(a, rows);
 }
 
 typedef struct {
-  const tinker__batch_t *batch;
-  const tinker__train_datum_t *data;
-  const tinker__loss_config_t *loss;
-  const tinker__head_t *head;
+  const tinker__cpu_batch_t *batch;
+  const tinker__eng_train_datum_t *data;
+  const tinker__eng_loss_config_t *loss;
+  const tinker__cpu_head_t *head;
   const float *x;
   float *g, *dh, *dy;
   bool probe;  /* gspo's first round: log-probabilities alone */
   size_t row0; /* of the present block */
 } job_t;
 
-static const tinker__kernels_t *kernels(const job_t *j) {
+static const tinker__cpu_kernels_t *kernels(const job_t *j) {
   return j->batch->base->engine->ks;
 }
 
 static void norm_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const job_t *j = arg;
-  const tinker__base_t *b = j->batch->base;
+  const tinker__eng_base_t *b = j->batch->base;
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
     size_t at = i * b->d.hidden;
@@ -160,7 +161,7 @@ static void norm_rows(void *arg, size_t row0, size_t n, unsigned worker) {
 
 static void norm_back_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const job_t *j = arg;
-  const tinker__base_t *b = j->batch->base;
+  const tinker__eng_base_t *b = j->batch->base;
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
     size_t at = i * b->d.hidden;
@@ -169,14 +170,14 @@ static void norm_back_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   }
 }
 
-static float clamp(const tinker__loss_config_t *c, float r) {
+static float clamp(const tinker__eng_loss_config_t *c, float r) {
   float low = (float)c->clip_low, high = (float)c->clip_high;
   return r < low ? low : r > high ? high : r;
 }
 
 /* ppo's loss of one position with the ratio r. */
-static float clipped_loss(const tinker__loss_config_t *c, float r, float adv,
-                          float *w) {
+static float clipped_loss(const tinker__eng_loss_config_t *c, float r,
+                          float adv, float *w) {
   float free_term = r * adv, clamped = clamp(c, r) * adv;
   if (clamped < free_term) return -clamped;
   *w = free_term;
@@ -184,7 +185,7 @@ static float clipped_loss(const tinker__loss_config_t *c, float r, float adv,
 }
 
 /* The quadratic term has no advantage in it: it counts everywhere. */
-static float dro_loss(const tinker__loss_config_t *c, float lp, float q,
+static float dro_loss(const tinker__eng_loss_config_t *c, float lp, float q,
                       float adv, float *w) {
   float beta = (float)c->beta, d = lp - q;
   *w = adv - beta * d;
@@ -193,12 +194,12 @@ static float dro_loss(const tinker__loss_config_t *c, float lp, float q,
 
 /* Loss of one position of any loss that has a ratio of its own; *w gets what
  * stands before -d(logprob). */
-static float policy_loss(const tinker__loss_config_t *c, float lp, float q,
+static float policy_loss(const tinker__eng_loss_config_t *c, float lp, float q,
                          float adv, float *w) {
   *w = 0.0f;
   if (c->kind == TINKER__LOSS_DRO) return dro_loss(c, lp, q, adv, w);
   if (adv == 0.0f) return 0.0f;
-  float r = tinker__expf(lp - q);
+  float r = tinker__cpu_expf(lp - q);
   if (c->kind == TINKER__LOSS_PPO) return clipped_loss(c, r, adv, w);
   if (c->kind == TINKER__LOSS_CISPO) {
     *w = clamp(c, r) * adv;
@@ -210,7 +211,7 @@ static float policy_loss(const tinker__loss_config_t *c, float lp, float q,
 
 /* The sum is in double, one chain: a sequence's ratio is as exact as a
  * token's however long it is. */
-static float sequence_ratio(const tinker__train_datum_t *d) {
+static float sequence_ratio(const tinker__eng_train_datum_t *d) {
   double sum = 0;
   size_t n = 0;
   for (size_t i = 0; i < d->n; i++) {
@@ -218,13 +219,13 @@ static float sequence_ratio(const tinker__train_datum_t *d) {
     sum += (double)d->out_logprobs[i] - (double)d->logprobs[i];
     n++;
   }
-  return tinker__expf((float)(sum / (double)n));
+  return tinker__cpu_expf((float)(sum / (double)n));
 }
 
 /* Between gspo's two rounds: losses and weights from the log-probabilities. */
 static void sequence_losses(const job_t *j) {
   for (size_t i = 0; i < j->batch->num_seqs; i++) {
-    const tinker__train_datum_t *d = &j->data[i];
+    const tinker__eng_train_datum_t *d = &j->data[i];
     float s = sequence_ratio(d), *w = j->head->w + j->batch->seqs[i].row0;
     for (size_t k = 0; k < d->n; k++) {
       float adv = d->advantages[k];
@@ -240,15 +241,16 @@ static void soft_back(const job_t *j, float *row, float lse,
                       const int64_t *targets, const float *w, size_t k) {
   float sum = 0.0f;
   for (size_t i = 0; i < k; i++) sum += w[i];
-  float first = sum * tinker__expf(row[targets[0]] - lse);
+  float first = sum * tinker__cpu_expf(row[targets[0]] - lse);
   kernels(j)->xent_back(row, row, j->batch->base->d.vocab, lse,
                         (size_t)targets[0], sum);
   row[targets[0]] = first;
   for (size_t i = 0; i < k; i++) row[targets[i]] -= w[i];
 }
 
-static bool cross_entropy_row(const job_t *j, const tinker__train_datum_t *d,
-                              size_t pos, float *row, float lse) {
+static bool cross_entropy_row(const job_t *j,
+                              const tinker__eng_train_datum_t *d, size_t pos,
+                              float *row, float lse) {
   const int64_t *targets = d->targets + pos * d->k;
   const float *w = d->weights + pos * d->k;
   float *lp = d->out_logprobs + pos * d->k, *loss = d->out_loss + pos * d->k;
@@ -269,7 +271,7 @@ static bool cross_entropy_row(const job_t *j, const tinker__train_datum_t *d,
 }
 
 /* `at`: the row in the batch, `pos` in its sequence. */
-static bool policy_row(const job_t *j, const tinker__train_datum_t *d,
+static bool policy_row(const job_t *j, const tinker__eng_train_datum_t *d,
                        size_t at, size_t pos, float *row, float lse) {
   float w, lp = row[d->targets[pos]] - lse;
   if (j->probe) {
@@ -291,14 +293,14 @@ static bool policy_row(const job_t *j, const tinker__train_datum_t *d,
 
 static void loss_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const job_t *j = arg;
-  const tinker__seq_t *seq = j->batch->seqs;
+  const tinker__cpu_seq_t *seq = j->batch->seqs;
   size_t vocab = j->batch->base->d.vocab;
   bool ce = j->loss->kind == TINKER__LOSS_CROSS_ENTROPY;
   (void)worker;
   for (size_t i = row0; i < row0 + n; i++) {
     size_t at = j->row0 + i;
     while (at >= seq->row0 + seq->n) seq++;
-    const tinker__train_datum_t *d = &j->data[seq - j->batch->seqs];
+    const tinker__eng_train_datum_t *d = &j->data[seq - j->batch->seqs];
     float *row = j->head->logits + i * vocab;
     float lse = kernels(j)->lse(row, vocab);
     bool active = ce ? cross_entropy_row(j, d, at - seq->row0, row, lse)
@@ -309,18 +311,18 @@ static void loss_rows(void *arg, size_t row0, size_t n, unsigned worker) {
 
 /* Gradients of the block's rows i0 .. i1, all active. */
 static void run_back(const job_t *j, size_t i0, size_t i1) {
-  const tinker__base_t *b = j->batch->base;
+  const tinker__eng_base_t *b = j->batch->base;
   size_t hidden = b->d.hidden, at = (j->row0 + i0) * hidden;
   const float *dlogits = j->head->logits + i0 * b->d.vocab;
-  const tinker__adapter_t *a = j->batch->seqs[0].adapter;
+  const tinker__eng_adapter_t *a = j->batch->seqs[0].adapter;
   float *dh = j->dy ? j->dh + at : NULL;
   if (dh) {
-    tinker__linear_back(b->engine->ks, b->engine->pool, b->head, dlogits,
-                        b->d.vocab, i1 - i0, dh, hidden, false);
+    tinker__cpu_linear_back(b->engine->ks, b->engine->pool, b->head, dlogits,
+                            b->d.vocab, i1 - i0, dh, hidden, false);
   }
-  tinker__lora_back(a, b->d.layers * TINKER__PROJS, j->head->hf + at, hidden,
-                    j->head->u + i0 * a->lora->rank, dlogits, b->d.vocab,
-                    i1 - i0, j->head->du, dh, hidden, j->g);
+  tinker__cpu_lora_back(a, b->d.layers * TINKER__PROJS, j->head->hf + at,
+                        hidden, j->head->u + i0 * a->lora->rank, dlogits,
+                        b->d.vocab, i1 - i0, j->head->du, dh, hidden, j->g);
 }
 
 static void block_back(const job_t *j, size_t rows) {
@@ -340,7 +342,7 @@ static void block_back(const job_t *j, size_t rows) {
 
 static void add_losses(const job_t *j, double *total) {
   for (size_t i = 0; i < j->batch->num_seqs; i++) {
-    const tinker__train_datum_t *d = &j->data[i];
+    const tinker__eng_train_datum_t *d = &j->data[i];
     for (size_t e = 0; e < d->n * d->k; e++) *total += (double)d->out_loss[e];
   }
 }
@@ -348,30 +350,30 @@ static void add_losses(const job_t *j, double *total) {
 /* Logits block by block, what becomes of them, and with gradients the way
  * back to the rows of hf. */
 static void sweep(job_t *j) {
-  const tinker__batch_t *batch = j->batch;
-  const tinker__base_t *b = batch->base;
-  const tinker__head_t *head = j->head;
+  const tinker__cpu_batch_t *batch = j->batch;
+  const tinker__eng_base_t *b = batch->base;
+  const tinker__cpu_head_t *head = j->head;
   tinker__engine_t *e = b->engine;
   size_t hidden = b->d.hidden, vocab = b->d.vocab;
   for (j->row0 = 0; j->row0 < batch->rows; j->row0 += head->block) {
     size_t n = batch->rows - j->row0;
     if (n > head->block) n = head->block;
     const float *hf = head->hf + j->row0 * hidden;
-    tinker__linear(e->ks, e->pool, b->head, hf, hidden, n, head->logits, vocab,
-                   false);
-    tinker__lora_apply(batch->seqs[0].adapter, b->d.layers * TINKER__PROJS, hf,
-                       hidden, n, head->u, head->logits, vocab);
-    tinker__rows_run(e, n, 2 * vocab, loss_rows, j);
+    tinker__cpu_linear(e->ks, e->pool, b->head, hf, hidden, n, head->logits,
+                       vocab, false);
+    tinker__cpu_lora_apply(batch->seqs[0].adapter, b->d.layers * TINKER__PROJS,
+                           hf, hidden, n, head->u, head->logits, vocab);
+    tinker__cpu_rows_run(e, n, 2 * vocab, loss_rows, j);
     if (j->g && !j->probe) block_back(j, n);
   }
 }
 
-void tinker__head_loss(const tinker__batch_t *batch,
-                       const tinker__train_datum_t *data,
-                       const tinker__loss_config_t *loss,
-                       const tinker__head_t *head, const float *x, float *g,
-                       float *dh, float *dy, double *total) {
-  const tinker__base_t *b = batch->base;
+void tinker__cpu_head_loss(const tinker__cpu_batch_t *batch,
+                           const tinker__eng_train_datum_t *data,
+                           const tinker__eng_loss_config_t *loss,
+                           const tinker__cpu_head_t *head, const float *x,
+                           float *g, float *dh, float *dy, double *total) {
+  const tinker__eng_base_t *b = batch->base;
   tinker__engine_t *e = b->engine;
   size_t hidden = b->d.hidden;
   job_t j = {
@@ -385,13 +387,13 @@ void tinker__head_loss(const tinker__batch_t *batch,
       .dy = dy,
       .probe = loss->kind == TINKER__LOSS_GSPO,
   };
-  tinker__rows_run(e, batch->rows, hidden, norm_rows, &j);
+  tinker__cpu_rows_run(e, batch->rows, hidden, norm_rows, &j);
   if (j.probe) {
     sweep(&j);
     sequence_losses(&j);
     j.probe = false;
   }
   if (g || loss->kind != TINKER__LOSS_GSPO) sweep(&j);
-  if (g && dy) tinker__rows_run(e, batch->rows, hidden, norm_back_rows, &j);
+  if (g && dy) tinker__cpu_rows_run(e, batch->rows, hidden, norm_back_rows, &j);
   add_losses(&j, total);
 }

@@ -17,34 +17,34 @@
 
 /* Checks everything a pass takes; `why` names the field, data[i].targets[j]
  * say. 0 or TINKER_EINVAL. */
-int tinker__loss_check(const tinker__base_t *b,
-                       const tinker__train_datum_t *data, size_t n,
-                       const tinker__loss_config_t *loss, char *why,
-                       size_t why_len);
+int tinker__cpu_loss_check(const tinker__eng_base_t *b,
+                           const tinker__eng_train_datum_t *data, size_t n,
+                           const tinker__eng_loss_config_t *loss, char *why,
+                           size_t why_len);
 
 /* Scratch for up to `rows` rows. */
-typedef struct tinker__head_s {
+typedef struct tinker__cpu_head_s {
   size_t block;   /* rows of logits at once */
   float *hf, *rf; /* [rows][hidden] normed, [rows] 1 / rms */
   float *logits;  /* [block][vocab] */
   float *u, *du;  /* [block][rank] */
   float *active;  /* [block]: 1 = the row has a gradient */
   float *w;       /* [rows], gspo: what stands before -d(logprob) */
-} tinker__head_t;
+} tinker__cpu_head_t;
 
 /* Rows of logits made at once for this vocabulary, at most rows. */
-size_t tinker__head_block(const tinker__base_t *b, size_t rows);
-void tinker__head_carve(tinker__arena_t *a, const tinker__base_t *b,
-                        size_t rows, size_t rank, tinker__head_t *out);
+size_t tinker__cpu_head_block(const tinker__eng_base_t *b, size_t rows);
+void tinker__cpu_head_carve(tinker__cpu_arena_t *a, const tinker__eng_base_t *b,
+                            size_t rows, size_t rank, tinker__cpu_head_t *out);
 
 /* The sequences of the batch are data[0 .. num_seqs). x [rows][hidden] comes
  * from the last layer. Writes the outputs of the data and adds every loss to
  * *total in order. With g not NULL, also LoRA's gradients of the head, and
  * with dy not NULL the gradient by x (dh: scratch [rows][hidden]). */
-void tinker__head_loss(const tinker__batch_t *batch,
-                       const tinker__train_datum_t *data,
-                       const tinker__loss_config_t *loss,
-                       const tinker__head_t *head, const float *x, float *g,
-                       float *dh, float *dy, double *total);
+void tinker__cpu_head_loss(const tinker__cpu_batch_t *batch,
+                           const tinker__eng_train_datum_t *data,
+                           const tinker__eng_loss_config_t *loss,
+                           const tinker__cpu_head_t *head, const float *x,
+                           float *g, float *dh, float *dy, double *total);
 
 #endif

@@ -10,7 +10,7 @@
 #define WORTH ((size_t)4 << 20)
 #define PAGE ((uintptr_t)2 << 20)
 
-void tinker__pages_large(void *block, size_t bytes) {
+void tinker__cpu_pages_large(void *block, size_t bytes) {
 #ifdef MADV_HUGEPAGE
   uintptr_t from = ((uintptr_t)block + PAGE - 1) / PAGE * PAGE;
   uintptr_t to = ((uintptr_t)block + bytes) / PAGE * PAGE;

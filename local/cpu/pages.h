@@ -7,6 +7,6 @@
 
 /* Before the block's first use. Its contents don't change; a small block, or
  * a system without such pages, is left alone. */
-void tinker__pages_large(void *block, size_t bytes);
+void tinker__cpu_pages_large(void *block, size_t bytes);
 
 #endif

@@ -13,12 +13,13 @@
 #define STEP_TOKENS 2048
 #define STEP_TOKENS_MIN 256
 
-struct tinker__pass_s {
-  tinker__train_t *t;
-  tinker__adapter_t *adapter; /* a reference: the version at the beginning */
-  const tinker__train_datum_t *data;
+struct tinker__eng_pass_s {
+  tinker__eng_train_t *t;
+  tinker__eng_adapter_t
+      *adapter; /* a reference: the version at the beginning */
+  const tinker__eng_train_datum_t *data;
   size_t n, next;
-  tinker__loss_config_t loss;
+  tinker__eng_loss_config_t loss;
   bool forward_only, failed;
   double total;
   bool had_grad;
@@ -26,18 +27,19 @@ struct tinker__pass_s {
   size_t limit; /* tokens of a step, if it has several datums */
   size_t kept;  /* layers from the top whose activations stay */
 
-  tinker__arena_t arena;
-  tinker__acts_t *acts; /* [layers + 1]; of the last only x is there */
-  tinker__grads_t grads;
-  tinker__head_t head;
+  tinker__cpu_arena_t arena;
+  tinker__cpu_acts_t *acts; /* [layers + 1]; of the last only x is there */
+  tinker__cpu_grads_t grads;
+  tinker__cpu_head_t head;
   float *dy;
-  tinker__seq_t *seqs; /* [most datums of a step] */
-  int32_t *tokens;     /* [most rows of a step] */
-  tinker__batch_t batch;
+  tinker__cpu_seq_t *seqs; /* [most datums of a step] */
+  int32_t *tokens;         /* [most rows of a step] */
+  tinker__cpu_batch_t batch;
 };
 
 /* Datums of the step that starts at `first`; *rows gets its tokens. */
-static size_t step_end(const tinker__pass_t *p, size_t first, size_t *rows) {
+static size_t step_end(const tinker__eng_pass_t *p, size_t first,
+                       size_t *rows) {
   size_t end = first;
   *rows = 0;
   while (end < p->n && (end == first || *rows + p->data[end].n <= p->limit)) {
@@ -51,7 +53,7 @@ typedef struct {
   size_t rows, datums, longest; /* of the largest step, each */
 } extent_t;
 
-static extent_t measure(const tinker__pass_t *p) {
+static extent_t measure(const tinker__eng_pass_t *p) {
   extent_t x = {0};
   for (size_t i = 0, end, rows; i < p->n; i = end) {
     end = step_end(p, i, &rows);
@@ -64,15 +66,15 @@ static extent_t measure(const tinker__pass_t *p) {
   return x;
 }
 
-static size_t layer_floats(const tinker__pass_t *p, size_t rows) {
-  tinker__arena_t a = {0};
-  tinker__acts_t acts;
-  tinker__acts_carve(&a, p->t->base, rows, p->t->lora->rank, &acts);
+static size_t layer_floats(const tinker__eng_pass_t *p, size_t rows) {
+  tinker__cpu_arena_t a = {0};
+  tinker__cpu_acts_t acts;
+  tinker__cpu_acts_carve(&a, p->t->base, rows, p->t->lora->rank, &acts);
   return a.used;
 }
 
 /* How many tokens a step takes and how many layers keep their activations. */
-static void plan(tinker__pass_t *p) {
+static void plan(tinker__eng_pass_t *p) {
   size_t layers = p->t->base->d.layers;
   size_t budget = p->t->base->engine->budget;
   size_t per_token = layer_floats(p, STEP_TOKENS) / STEP_TOKENS + 1;
@@ -86,38 +88,39 @@ static void plan(tinker__pass_t *p) {
   if (p->kept > layers) p->kept = layers;
 }
 
-static void carve(tinker__pass_t *p, tinker__arena_t *a, const extent_t *x) {
-  const tinker__base_t *b = p->t->base;
+static void carve(tinker__eng_pass_t *p, tinker__cpu_arena_t *a,
+                  const extent_t *x) {
+  const tinker__eng_base_t *b = p->t->base;
   size_t rank = p->t->lora->rank, layers = b->d.layers;
-  tinker__acts_t shared = {0};
-  if (p->kept < layers) tinker__acts_carve(a, b, x->rows, rank, &shared);
+  tinker__cpu_acts_t shared = {0};
+  if (p->kept < layers) tinker__cpu_acts_carve(a, b, x->rows, rank, &shared);
   for (size_t l = 0; l < layers; l++) {
     p->acts[l] = shared;
     if (l + p->kept >= layers) {
-      tinker__acts_carve(a, b, x->rows, rank, &p->acts[l]);
+      tinker__cpu_acts_carve(a, b, x->rows, rank, &p->acts[l]);
     } else if (!p->forward_only) {
-      p->acts[l].x = tinker__carve(a, x->rows * b->d.hidden);
+      p->acts[l].x = tinker__cpu_carve(a, x->rows * b->d.hidden);
     }
   }
   p->acts[layers].x =
-      p->forward_only ? shared.x : tinker__carve(a, x->rows * b->d.hidden);
-  tinker__head_carve(a, b, x->rows, rank, &p->head);
+      p->forward_only ? shared.x : tinker__cpu_carve(a, x->rows * b->d.hidden);
+  tinker__cpu_head_carve(a, b, x->rows, rank, &p->head);
   p->batch.attn_floats =
-      tinker__attn_floats(b, x->longest, x->longest, !p->forward_only);
-  p->batch.attn = tinker__carve(a, p->batch.attn_floats *
-                                       tinker__pool_threads(b->engine->pool));
+      tinker__cpu_attn_floats(b, x->longest, x->longest, !p->forward_only);
+  p->batch.attn = tinker__cpu_carve(
+      a, p->batch.attn_floats * tinker__cpu_pool_threads(b->engine->pool));
   if (p->forward_only) return;
-  tinker__grads_carve(a, b, x->rows, rank, &p->grads);
-  p->dy = tinker__carve(a, x->rows * b->d.hidden);
+  tinker__cpu_grads_carve(a, b, x->rows, rank, &p->grads);
+  p->dy = tinker__cpu_carve(a, x->rows * b->d.hidden);
 }
 
-static int allocate(tinker__pass_t *p) {
-  tinker__base_t *b = p->t->base;
+static int allocate(tinker__eng_pass_t *p) {
+  tinker__eng_base_t *b = p->t->base;
   tinker__mem_t *mem = b->engine->mem;
   plan(p);
   extent_t x = measure(p);
-  int rc = tinker__base_rope(b, x.longest);
-  if (!rc) rc = tinker__adapter_pack(p->adapter);
+  int rc = tinker__cpu_base_rope(b, x.longest);
+  if (!rc) rc = tinker__cpu_adapter_pack(p->adapter);
   if (rc) return rc;
   p->acts = tinker__mem_array(mem, b->d.layers + 1, sizeof *p->acts);
   p->seqs = tinker__mem_array(mem, x.datums, sizeof *p->seqs);
@@ -128,38 +131,39 @@ static int allocate(tinker__pass_t *p) {
         tinker__mem_dup(mem, p->t->g, p->t->lora->floats * sizeof(float));
     if (!p->saved) return TINKER_ENOMEM;
   }
-  tinker__arena_t count = {0};
+  tinker__cpu_arena_t count = {0};
   carve(p, &count, &x);
-  rc = tinker__arena_open(b->engine, &p->arena, count.used);
+  rc = tinker__cpu_arena_open(b->engine, &p->arena, count.used);
   if (!rc) carve(p, &p->arena, &x);
   return rc;
 }
 
-static void free_pass(tinker__pass_t *p) {
+static void free_pass(tinker__eng_pass_t *p) {
   tinker__engine_t *e = p->t->base->engine;
-  tinker__arena_close(e, &p->arena);
+  tinker__cpu_arena_close(e, &p->arena);
   tinker__mem_free(e->mem, p->saved);
   tinker__mem_free(e->mem, p->tokens);
   tinker__mem_free(e->mem, p->seqs);
   tinker__mem_free(e->mem, p->acts);
-  tinker__adapter_release(p->adapter);
+  tinker__cpu_adapter_release(p->adapter);
   tinker__mem_free(e->mem, p);
 }
 
-int tinker__pass_begin(tinker__train_t *t, const tinker__train_datum_t *data,
-                       size_t n, const tinker__loss_config_t *loss,
-                       bool forward_only, tinker__pass_t **out, char *why,
-                       size_t why_len) {
-  int rc = tinker__loss_check(t->base, data, n, loss, why, why_len);
+int tinker__cpu_pass_begin(tinker__eng_train_t *t,
+                           const tinker__eng_train_datum_t *data, size_t n,
+                           const tinker__eng_loss_config_t *loss,
+                           bool forward_only, tinker__eng_pass_t **out,
+                           char *why, size_t why_len) {
+  int rc = tinker__cpu_loss_check(t->base, data, n, loss, why, why_len);
   if (rc) return rc;
   if (t->busy && !forward_only) {
     return tinker__why(why, why_len, TINKER_ESTATE,
                        "another pass is collecting gradients");
   }
-  tinker__pass_t *p = tinker__mem_zalloc(t->base->engine->mem, sizeof *p);
+  tinker__eng_pass_t *p = tinker__mem_zalloc(t->base->engine->mem, sizeof *p);
   if (!p) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   p->t = t;
-  p->adapter = tinker__adapter_retain(t->current);
+  p->adapter = tinker__cpu_adapter_retain(t->current);
   p->data = data;
   p->n = n;
   p->loss = *loss;
@@ -178,13 +182,13 @@ int tinker__pass_begin(tinker__train_t *t, const tinker__train_datum_t *data,
 }
 
 /* The batch of the datums from `next` on; returns the end. */
-static size_t set_batch(tinker__pass_t *p) {
+static size_t set_batch(tinker__eng_pass_t *p) {
   size_t end = step_end(p, p->next, &p->batch.rows), row = 0;
   p->batch.num_seqs = end - p->next;
   for (size_t i = p->next; i < end; i++) {
     size_t n = p->data[i].n;
     p->seqs[i - p->next] =
-        (tinker__seq_t){.row0 = row, .n = n, .adapter = p->adapter};
+        (tinker__cpu_seq_t){.row0 = row, .n = n, .adapter = p->adapter};
     memcpy(p->tokens + row, p->data[i].tokens, n * sizeof *p->tokens);
     row += n;
   }
@@ -196,40 +200,40 @@ static bool cancelled(const atomic_bool *cancel) {
 }
 
 /* False when cancelled on the way. */
-static bool layers_forward(tinker__pass_t *p, const atomic_bool *cancel) {
-  tinker__embed(p->t->base, p->tokens, p->batch.rows, p->acts[0].x);
+static bool layers_forward(tinker__eng_pass_t *p, const atomic_bool *cancel) {
+  tinker__cpu_embed(p->t->base, p->tokens, p->batch.rows, p->acts[0].x);
   for (size_t l = 0; l < p->t->base->d.layers; l++) {
     if (cancelled(cancel)) return false;
-    tinker__layer_forward(&p->batch, l, &p->acts[l], p->acts[l + 1].x);
+    tinker__cpu_layer_forward(&p->batch, l, &p->acts[l], p->acts[l + 1].x);
   }
   return true;
 }
 
-static bool layers_backward(tinker__pass_t *p, const atomic_bool *cancel) {
+static bool layers_backward(tinker__eng_pass_t *p, const atomic_bool *cancel) {
   size_t layers = p->t->base->d.layers;
   for (size_t l = layers; l-- > 0;) {
     if (cancelled(cancel)) return false;
     if (l + p->kept < layers) {
-      tinker__layer_forward(&p->batch, l, &p->acts[l], p->acts[l + 1].x);
+      tinker__cpu_layer_forward(&p->batch, l, &p->acts[l], p->acts[l + 1].x);
     }
-    tinker__layer_backward(&p->batch, l, &p->acts[l], &p->grads, p->dy, l > 0,
-                           p->t->g);
+    tinker__cpu_layer_backward(&p->batch, l, &p->acts[l], &p->grads, p->dy,
+                               l > 0, p->t->g);
   }
   return true;
 }
 
-static bool run_step(tinker__pass_t *p, const atomic_bool *cancel) {
-  const tinker__lora_config_t *c = &p->t->lora->config;
+static bool run_step(tinker__eng_pass_t *p, const atomic_bool *cancel) {
+  const tinker__eng_lora_config_t *c = &p->t->lora->config;
   bool back = !p->forward_only, deep = back && (c->train_attn || c->train_mlp);
   if (!layers_forward(p, cancel)) return false;
-  tinker__head_loss(&p->batch, p->data + p->next, &p->loss, &p->head,
-                    p->acts[p->t->base->d.layers].x, back ? p->t->g : NULL,
-                    p->grads.dh, deep ? p->dy : NULL, &p->total);
+  tinker__cpu_head_loss(&p->batch, p->data + p->next, &p->loss, &p->head,
+                        p->acts[p->t->base->d.layers].x, back ? p->t->g : NULL,
+                        p->grads.dh, deep ? p->dy : NULL, &p->total);
   return !deep || layers_backward(p, cancel);
 }
 
-int tinker__pass_step(tinker__pass_t *p, const atomic_bool *cancel, char *why,
-                      size_t why_len) {
+int tinker__cpu_pass_step(tinker__eng_pass_t *p, const atomic_bool *cancel,
+                          char *why, size_t why_len) {
   if (p->failed) {
     return tinker__why(why, why_len, TINKER_ESTATE, "the pass has failed");
   }
@@ -244,12 +248,12 @@ int tinker__pass_step(tinker__pass_t *p, const atomic_bool *cancel, char *why,
   return p->next < p->n;
 }
 
-double tinker__pass_loss(const tinker__pass_t *p) {
+double tinker__cpu_pass_loss(const tinker__eng_pass_t *p) {
   return p->total;
 }
 
-static void restore(tinker__pass_t *p) {
-  tinker__train_t *t = p->t;
+static void restore(tinker__eng_pass_t *p) {
+  tinker__eng_train_t *t = p->t;
   size_t bytes = t->lora->floats * sizeof(float);
   if (p->saved) {
     memcpy(t->g, p->saved, bytes);
@@ -259,7 +263,7 @@ static void restore(tinker__pass_t *p) {
   t->has_grad = p->had_grad;
 }
 
-void tinker__pass_end(tinker__pass_t *p) {
+void tinker__cpu_pass_end(tinker__eng_pass_t *p) {
   if (!p) return;
   if (!p->forward_only) {
     if (p->failed || p->next < p->n) restore(p);

@@ -8,8 +8,8 @@ static uint32_t mulhilo(uint32_t a, uint32_t b, uint32_t *lo) {
   return (uint32_t)(p >> 32);
 }
 
-void tinker__philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo,
-                    uint32_t out[4]) {
+void tinker__cpu_philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo,
+                        uint32_t out[4]) {
   uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
   uint32_t c0 = (uint32_t)counter_lo, c1 = (uint32_t)(counter_lo >> 32);
   uint32_t c2 = (uint32_t)counter_hi, c3 = (uint32_t)(counter_hi >> 32);
@@ -30,7 +30,7 @@ void tinker__philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo,
   out[3] = c3;
 }
 
-uint64_t tinker__name_hash(const char *name) {
+uint64_t tinker__cpu_name_hash(const char *name) {
   uint64_t h = 0xcbf29ce484222325u;
   for (const unsigned char *p = (const unsigned char *)name; *p; p++) {
     h = (h ^ *p) * 0x100000001b3u;

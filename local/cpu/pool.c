@@ -20,12 +20,12 @@
 #define POOL_SPINS 2000
 
 typedef struct {
-  tinker__pool_t *pool;
+  tinker__cpu_pool_t *pool;
   pthread_t thread;
   unsigned index;
 } pool_worker_t;
 
-struct tinker__pool_s {
+struct tinker__cpu_pool_s {
   tinker__mem_t *mem;
   unsigned threads; /* with the caller */
   unsigned started; /* threads to join */
@@ -46,7 +46,7 @@ struct tinker__pool_s {
   atomic_size_t pending; /* tasks not finished */
 
   /* Of the run: written while nothing is pending, read after a claim. */
-  tinker__pool_fn fn;
+  tinker__cpu_pool_fn fn;
   void *arg;
   size_t n_tasks;
 };
@@ -63,7 +63,7 @@ static uint32_t unclaimed(uint_fast64_t state) {
   return (uint32_t)state;
 }
 
-static void finish_one(tinker__pool_t *pool) {
+static void finish_one(tinker__cpu_pool_t *pool) {
   if (atomic_fetch_sub(&pool->pending, 1) != 1) return;
   pthread_mutex_lock(&pool->lock);
   if (pool->waiting) pthread_cond_signal(&pool->idle);
@@ -71,7 +71,7 @@ static void finish_one(tinker__pool_t *pool) {
 }
 
 /* Claim and run tasks until none is left to claim. */
-static void work(tinker__pool_t *pool, unsigned worker) {
+static void work(tinker__cpu_pool_t *pool, unsigned worker) {
   uint_fast64_t state = atomic_load(&pool->state);
   while (unclaimed(state) > 0) {
     if (!atomic_compare_exchange_weak(&pool->state, &state, state - 1)) {
@@ -84,7 +84,7 @@ static void work(tinker__pool_t *pool, unsigned worker) {
 }
 
 /* Wait for tasks to claim. False when the pool stops. */
-static bool next_run(tinker__pool_t *pool) {
+static bool next_run(tinker__cpu_pool_t *pool) {
   for (int i = 0; i < POOL_SPINS; i++) {
     if (unclaimed(atomic_load(&pool->state)) > 0) return true;
     relax();
@@ -106,7 +106,7 @@ static void *worker_main(void *arg) {
   return NULL;
 }
 
-static void wait_idle(tinker__pool_t *pool) {
+static void wait_idle(tinker__cpu_pool_t *pool) {
   for (int i = 0; i < POOL_SPINS; i++) {
     if (atomic_load(&pool->pending) == 0) return;
     relax();
@@ -120,8 +120,8 @@ static void wait_idle(tinker__pool_t *pool) {
   pthread_mutex_unlock(&pool->lock);
 }
 
-void tinker__pool_run(tinker__pool_t *pool, tinker__pool_fn fn, void *arg,
-                      size_t n_tasks) {
+void tinker__cpu_pool_run(tinker__cpu_pool_t *pool, tinker__cpu_pool_fn fn,
+                          void *arg, size_t n_tasks) {
   if (pool->threads == 1 || n_tasks < 2 || n_tasks > UINT32_MAX) {
     for (size_t i = 0; i < n_tasks; i++) fn(arg, i, 0);
     return;
@@ -142,11 +142,11 @@ void tinker__pool_run(tinker__pool_t *pool, tinker__pool_fn fn, void *arg,
   wait_idle(pool);
 }
 
-unsigned tinker__pool_threads(const tinker__pool_t *pool) {
+unsigned tinker__cpu_pool_threads(const tinker__cpu_pool_t *pool) {
   return pool->threads;
 }
 
-float *tinker__pool_scratch(tinker__pool_t *pool, unsigned worker) {
+float *tinker__cpu_pool_scratch(tinker__cpu_pool_t *pool, unsigned worker) {
   return pool->scratch + worker * TINKER__SCRATCH_FLOATS;
 }
 
@@ -155,7 +155,7 @@ static unsigned count_threads(unsigned asked) {
   return n < 1 ? 1 : n > TINKER__POOL_MAX ? TINKER__POOL_MAX : (unsigned)n;
 }
 
-static int start_workers(tinker__pool_t *pool) {
+static int start_workers(tinker__cpu_pool_t *pool) {
   for (unsigned i = 0; i + 1 < pool->threads; i++) {
     pool_worker_t *w = &pool->workers[i];
     w->pool = pool;
@@ -168,10 +168,10 @@ static int start_workers(tinker__pool_t *pool) {
   return 0;
 }
 
-int tinker__pool_new(tinker__pool_t **out, tinker__mem_t *mem,
-                     unsigned threads) {
+int tinker__cpu_pool_new(tinker__cpu_pool_t **out, tinker__mem_t *mem,
+                         unsigned threads) {
   size_t bytes = TINKER__SCRATCH_FLOATS * sizeof(float);
-  tinker__pool_t *pool = tinker__mem_zalloc(mem, sizeof *pool);
+  tinker__cpu_pool_t *pool = tinker__mem_zalloc(mem, sizeof *pool);
   if (pool == NULL) return TINKER_ENOMEM;
   pool->mem = mem;
   pool->threads = count_threads(threads);
@@ -187,11 +187,11 @@ int tinker__pool_new(tinker__pool_t **out, tinker__mem_t *mem,
   *out = pool;
   return 0;
 fail:
-  tinker__pool_free(pool);
+  tinker__cpu_pool_free(pool);
   return TINKER_ENOMEM;
 }
 
-void tinker__pool_free(tinker__pool_t *pool) {
+void tinker__cpu_pool_free(tinker__cpu_pool_t *pool) {
   if (pool == NULL) return;
   pthread_mutex_lock(&pool->lock);
   pool->stop = true;

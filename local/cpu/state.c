@@ -12,15 +12,16 @@
 #define TENSOR_FILE "state.safetensors"
 #define PARTS 3
 
-static void set_parts(const tinker__train_t *t, tinker__part_t out[PARTS]) {
-  out[0] = (tinker__part_t){.suffix = "", .data = t->current->w};
-  out[1] = (tinker__part_t){.suffix = ".exp_avg", .data = t->m};
-  out[2] = (tinker__part_t){.suffix = ".exp_avg_sq", .data = t->v};
+static void set_parts(const tinker__eng_train_t *t,
+                      tinker__cpu_part_t out[PARTS]) {
+  out[0] = (tinker__cpu_part_t){.suffix = "", .data = t->current->w};
+  out[1] = (tinker__cpu_part_t){.suffix = ".exp_avg", .data = t->m};
+  out[2] = (tinker__cpu_part_t){.suffix = ".exp_avg_sq", .data = t->v};
 }
 
 static int publish(tinker__mem_t *mem, tinker__buf_t *buf, const char *dir,
                    const char *file, char *why, size_t why_len) {
-  char *path = tinker__path(mem, dir, file);
+  char *path = tinker__cpu_path(mem, dir, file);
   int rc = tinker__buf_error(buf);
   if (!path || rc) {
     rc = tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
@@ -33,27 +34,27 @@ static int publish(tinker__mem_t *mem, tinker__buf_t *buf, const char *dir,
   return rc;
 }
 
-int tinker__train_save(tinker__train_t *t, const char *dir, char *why,
-                       size_t why_len) {
+int tinker__cpu_train_save(tinker__eng_train_t *t, const char *dir, char *why,
+                           size_t why_len) {
   tinker__mem_t *mem = t->base->engine->mem;
-  tinker__part_t parts[PARTS];
+  tinker__cpu_part_t parts[PARTS];
   tinker__buf_t buf;
   char hex[65];
   set_parts(t, parts);
-  int rc = tinker__tensors_save(t->lora, parts, PARTS, dir, TENSOR_FILE, hex,
-                                why, why_len);
+  int rc = tinker__cpu_tensors_save(t->lora, parts, PARTS, dir, TENSOR_FILE,
+                                    hex, why, why_len);
   if (rc) return rc;
   tinker__buf_init(&buf, mem, JSON_MAX);
-  tinker__state_header_t h = {.lora = t->lora->config, .step = t->step};
+  tinker__cpu_state_header_t h = {.lora = t->lora->config, .step = t->step};
   memcpy(h.base, t->base->digest, sizeof h.base);
   memcpy(h.sha256, hex, sizeof h.sha256);
-  tinker__state_write(&buf, &h);
+  tinker__cpu_state_write(&buf, &h);
   return publish(mem, &buf, dir, TINKER__STATE_FILE, why, why_len);
 }
 
 static int read_text(tinker__mem_t *mem, const char *dir, const char *file,
                      tinker__buf_t *buf, char *why, size_t why_len) {
-  char *path = tinker__path(mem, dir, file);
+  char *path = tinker__cpu_path(mem, dir, file);
   if (!path) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   int rc = tinker__file_read(tinker__world_real(), path, buf, why, why_len);
   tinker__mem_free(mem, path);
@@ -61,46 +62,48 @@ static int read_text(tinker__mem_t *mem, const char *dir, const char *file,
 }
 
 static int read_header(tinker__mem_t *mem, const char *dir,
-                       tinker__state_header_t *h, char *why, size_t why_len) {
+                       tinker__cpu_state_header_t *h, char *why,
+                       size_t why_len) {
   tinker__buf_t buf;
-  *h = (tinker__state_header_t){0};
+  *h = (tinker__cpu_state_header_t){0};
   tinker__buf_init(&buf, mem, JSON_MAX);
   int rc = read_text(mem, dir, TINKER__STATE_FILE, &buf, why, why_len);
   if (!rc) {
-    rc = tinker__state_parse(h, mem, tinker__buf_str(&buf), why, why_len);
+    rc = tinker__cpu_state_parse(h, mem, tinker__buf_str(&buf), why, why_len);
   }
   tinker__buf_free(&buf);
-  return rc ? rc : tinker__lora_check(&h->lora, why, why_len);
+  return rc ? rc : tinker__cpu_lora_check(&h->lora, why, why_len);
 }
 
-int tinker__train_peek(const char *dir, tinker__lora_config_t *out, char *why,
-                       size_t why_len) {
+int tinker__cpu_train_peek(const char *dir, tinker__eng_lora_config_t *out,
+                           char *why, size_t why_len) {
   tinker__mem_t mem;
-  tinker__state_header_t h;
+  tinker__cpu_state_header_t h;
   tinker__mem_init(&mem, NULL, 0);
   int rc = read_header(&mem, dir, &h, why, why_len);
   if (!rc) *out = h.lora;
   return rc;
 }
 
-int tinker__train_load(tinker__base_t *b, const char *dir, bool optimizer,
-                       tinker__train_t **out, char *why, size_t why_len) {
-  tinker__state_header_t h;
-  tinker__train_t *t = NULL;
-  tinker__part_t parts[PARTS];
+int tinker__cpu_train_load(tinker__eng_base_t *b, const char *dir,
+                           bool optimizer, tinker__eng_train_t **out, char *why,
+                           size_t why_len) {
+  tinker__cpu_state_header_t h;
+  tinker__eng_train_t *t = NULL;
+  tinker__cpu_part_t parts[PARTS];
   int rc = read_header(b->engine->mem, dir, &h, why, why_len);
   if (rc) return rc;
   if (strcmp(h.base, b->digest) != 0) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "base_digest: saved for another base model");
   }
-  rc = tinker__train_blank(b, &h.lora, &t, why, why_len);
+  rc = tinker__cpu_train_blank(b, &h.lora, &t, why, why_len);
   if (rc) return rc;
   set_parts(t, parts);
-  rc = tinker__tensors_load(t->lora, parts, optimizer ? PARTS : 1, PARTS, dir,
-                            TENSOR_FILE, h.sha256, why, why_len);
+  rc = tinker__cpu_tensors_load(t->lora, parts, optimizer ? PARTS : 1, PARTS,
+                                dir, TENSOR_FILE, h.sha256, why, why_len);
   if (rc) {
-    tinker__train_free(t);
+    tinker__cpu_train_free(t);
     return rc;
   }
   if (optimizer) t->step = h.step;
@@ -108,15 +111,15 @@ int tinker__train_load(tinker__base_t *b, const char *dir, bool optimizer,
   return 0;
 }
 
-int tinker__adapter_save(tinker__adapter_t *a, const char *dir, char *why,
-                         size_t why_len) {
-  tinker__lora_t *l = a->lora;
+int tinker__cpu_adapter_save(tinker__eng_adapter_t *a, const char *dir,
+                             char *why, size_t why_len) {
+  tinker__cpu_lora_t *l = a->lora;
   tinker__mem_t *mem = l->base->engine->mem;
-  tinker__part_t part = {.suffix = "", .data = a->w};
+  tinker__cpu_part_t part = {.suffix = "", .data = a->w};
   tinker__peft_config_t config = {.rank = (uint32_t)l->rank, .alpha = l->alpha};
   tinker__buf_t buf;
-  int rc = tinker__tensors_save(l, &part, 1, dir, "adapter_model.safetensors",
-                                NULL, why, why_len);
+  int rc = tinker__cpu_tensors_save(
+      l, &part, 1, dir, "adapter_model.safetensors", NULL, why, why_len);
   if (rc) return rc;
   for (size_t p = 0; p < TINKER__LORA_COUNT; p++) {
     size_t target = p < TINKER__PROJS ? p : l->num_targets - 1;
@@ -127,36 +130,38 @@ int tinker__adapter_save(tinker__adapter_t *a, const char *dir, char *why,
   return publish(mem, &buf, dir, "adapter_config.json", why, why_len);
 }
 
-static int load_adapter(tinker__base_t *b, const char *dir,
+static int load_adapter(tinker__eng_base_t *b, const char *dir,
                         const tinker__peft_config_t *peft,
-                        tinker__adapter_t **out, char *why, size_t why_len) {
-  tinker__lora_config_t config = {
+                        tinker__eng_adapter_t **out, char *why,
+                        size_t why_len) {
+  tinker__eng_lora_config_t config = {
       .rank = peft->rank,
       .train_attn = (peft->targets & TINKER__LORA_ATTN) != 0,
       .train_mlp = (peft->targets & TINKER__LORA_MLP) != 0,
       .train_unembed =
           (peft->targets & TINKER__LORA_BIT(TINKER__LORA_LM_HEAD)) != 0};
   bool on[TINKER__LORA_COUNT];
-  tinker__lora_t *lora = NULL;
-  tinker__adapter_t *a = NULL;
+  tinker__cpu_lora_t *lora = NULL;
+  tinker__eng_adapter_t *a = NULL;
   for (size_t p = 0; p < TINKER__LORA_COUNT; p++) {
     on[p] = (peft->targets & TINKER__LORA_BIT(p)) != 0;
   }
-  int rc = tinker__lora_new(&lora, b, &config, peft->alpha, on);
-  if (!rc) rc = tinker__adapter_new(&a, lora);
-  tinker__lora_release(lora);
+  int rc = tinker__cpu_lora_new(&lora, b, &config, peft->alpha, on);
+  if (!rc) rc = tinker__cpu_adapter_new(&a, lora);
+  tinker__cpu_lora_release(lora);
   if (rc) return tinker__why(why, why_len, rc, "no memory for the adapter");
-  rc = tinker__tensors_load_peft(a->lora, a->w, peft, dir, why, why_len);
+  rc = tinker__cpu_tensors_load_peft(a->lora, a->w, peft, dir, why, why_len);
   if (rc) {
-    tinker__adapter_release(a);
+    tinker__cpu_adapter_release(a);
   } else {
     *out = a;
   }
   return rc;
 }
 
-int tinker__adapter_load(tinker__base_t *b, const char *dir,
-                         tinker__adapter_t **out, char *why, size_t why_len) {
+int tinker__cpu_adapter_load(tinker__eng_base_t *b, const char *dir,
+                             tinker__eng_adapter_t **out, char *why,
+                             size_t why_len) {
   tinker__mem_t *mem = b->engine->mem;
   tinker__peft_config_t peft = {0};
   tinker__buf_t buf;

@@ -10,15 +10,17 @@
 
 #include "cpu/train.h"
 
-int tinker__train_save(tinker__train_t *t, const char *dir, char *why,
-                       size_t why_len);
-int tinker__train_load(tinker__base_t *b, const char *dir, bool optimizer,
-                       tinker__train_t **out, char *why, size_t why_len);
-int tinker__train_peek(const char *dir, tinker__lora_config_t *out, char *why,
-                       size_t why_len);
-int tinker__adapter_save(tinker__adapter_t *a, const char *dir, char *why,
-                         size_t why_len);
-int tinker__adapter_load(tinker__base_t *b, const char *dir,
-                         tinker__adapter_t **out, char *why, size_t why_len);
+int tinker__cpu_train_save(tinker__eng_train_t *t, const char *dir, char *why,
+                           size_t why_len);
+int tinker__cpu_train_load(tinker__eng_base_t *b, const char *dir,
+                           bool optimizer, tinker__eng_train_t **out, char *why,
+                           size_t why_len);
+int tinker__cpu_train_peek(const char *dir, tinker__eng_lora_config_t *out,
+                           char *why, size_t why_len);
+int tinker__cpu_adapter_save(tinker__eng_adapter_t *a, const char *dir,
+                             char *why, size_t why_len);
+int tinker__cpu_adapter_load(tinker__eng_base_t *b, const char *dir,
+                             tinker__eng_adapter_t **out, char *why,
+                             size_t why_len);
 
 #endif

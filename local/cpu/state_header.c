@@ -10,8 +10,9 @@
 #define FORMAT 1
 #define ALPHA 32.0
 
-void tinker__state_write(tinker__buf_t *buf, const tinker__state_header_t *h) {
-  const tinker__lora_config_t *c = &h->lora;
+void tinker__cpu_state_write(tinker__buf_t *buf,
+                             const tinker__cpu_state_header_t *h) {
+  const tinker__eng_lora_config_t *c = &h->lora;
   tinker__jsonw_t w;
   tinker__jsonw_init(&w, buf);
   tinker__jsonw_begin_object(&w);
@@ -58,7 +59,7 @@ static void read_hex(tinker__json_t *j, char out[65]) {
 
 /* One key; returns its bit, 0 for an unknown one. */
 static unsigned read_field(tinker__json_t *j, tinker__str_t key,
-                           tinker__state_header_t *h) {
+                           tinker__cpu_state_header_t *h) {
   uint64_t rank = 0;
   double alpha = 0;
   if (tinker__str_eqs(key, "format")) {
@@ -110,9 +111,9 @@ static unsigned read_field(tinker__json_t *j, tinker__str_t key,
   return 0;
 }
 
-int tinker__state_parse(tinker__state_header_t *out, tinker__mem_t *mem,
-                        tinker__str_t text, char *why, size_t why_len) {
-  tinker__state_header_t parsed = {0}, *h = &parsed;
+int tinker__cpu_state_parse(tinker__cpu_state_header_t *out, tinker__mem_t *mem,
+                            tinker__str_t text, char *why, size_t why_len) {
+  tinker__cpu_state_header_t parsed = {0}, *h = &parsed;
   tinker__json_t j;
   tinker__str_t key;
   unsigned seen = 0;

@@ -13,7 +13,7 @@
 #define HEADER_EACH 512
 #define HEADER_BASE 65536
 
-char *tinker__path(tinker__mem_t *mem, const char *dir, const char *file) {
+char *tinker__cpu_path(tinker__mem_t *mem, const char *dir, const char *file) {
   size_t a = strlen(dir), b = strlen(file);
   char *path = tinker__mem_alloc(mem, a + b + 2);
   if (!path) return NULL;
@@ -27,14 +27,14 @@ char *tinker__path(tinker__mem_t *mem, const char *dir, const char *file) {
 typedef int (*visit_fn)(void *user, const char *name, uint64_t rows,
                         uint64_t cols, size_t at);
 
-static int visit(const tinker__lora_t *l, const char *suffix, visit_fn fn,
+static int visit(const tinker__cpu_lora_t *l, const char *suffix, visit_fn fn,
                  void *user) {
   for (size_t i = 0; i < 2 * l->num_targets; i++) {
-    const tinker__target_t *t = &l->targets[i / 2];
+    const tinker__cpu_target_t *t = &l->targets[i / 2];
     tinker__lora_side_t side = i % 2 ? TINKER__LORA_B : TINKER__LORA_A;
     char name[TINKER__PEFT_NAME_MAX], full[NAME_MAX_BYTES];
     if (!t->on) continue;
-    tinker__target_name(l, i / 2, side, name);
+    tinker__cpu_target_name(l, i / 2, side, name);
     snprintf(full, sizeof full, "%s%s", name, suffix);
     int rc = side == TINKER__LORA_A ? fn(user, full, l->rank, t->in, t->a)
                                     : fn(user, full, t->out, l->rank, t->b);
@@ -43,7 +43,7 @@ static int visit(const tinker__lora_t *l, const char *suffix, visit_fn fn,
   return 0;
 }
 
-static size_t count_tensors(const tinker__lora_t *l) {
+static size_t count_tensors(const tinker__cpu_lora_t *l) {
   size_t n = 0;
   for (size_t i = 0; i < l->num_targets; i++) n += l->targets[i].on ? 2 : 0;
   return n;
@@ -76,7 +76,7 @@ static int write_file(tinker__mem_t *mem, const tinker__buf_t *buf,
                       char *why, size_t why_len) {
   unsigned char sha[TINKER__SHA256_LEN];
   int rc = hex ? tinker__sha256(buf->data, buf->len, sha) : 0;
-  char *path = rc ? NULL : tinker__path(mem, dir, file);
+  char *path = rc ? NULL : tinker__cpu_path(mem, dir, file);
   if (!path) {
     return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   }
@@ -87,9 +87,10 @@ static int write_file(tinker__mem_t *mem, const tinker__buf_t *buf,
   return rc;
 }
 
-int tinker__tensors_save(const tinker__lora_t *l, const tinker__part_t *parts,
-                         size_t num_parts, const char *dir, const char *file,
-                         char hex[65], char *why, size_t why_len) {
+int tinker__cpu_tensors_save(const tinker__cpu_lora_t *l,
+                             const tinker__cpu_part_t *parts, size_t num_parts,
+                             const char *dir, const char *file, char hex[65],
+                             char *why, size_t why_len) {
   tinker__mem_t *mem = l->base->engine->mem;
   size_t each = count_tensors(l);
   list_t list = {.mem = mem};
@@ -119,7 +120,7 @@ int tinker__tensors_save(const tinker__lora_t *l, const tinker__part_t *parts,
 /* An opened file of tensors. */
 typedef struct {
   tinker__mem_t *mem;
-  const tinker__kernels_t *ks;
+  const tinker__cpu_kernels_t *ks;
   tinker__buf_t buf;
   tinker__safetensors_t *st;
   float *data;
@@ -127,7 +128,7 @@ typedef struct {
   size_t why_len;
 } reader_t;
 
-static int open_reader(reader_t *r, const tinker__lora_t *l, size_t parts,
+static int open_reader(reader_t *r, const tinker__cpu_lora_t *l, size_t parts,
                        const char *dir, const char *file) {
   size_t tensors = parts * count_tensors(l);
   r->mem = l->base->engine->mem;
@@ -135,7 +136,7 @@ static int open_reader(reader_t *r, const tinker__lora_t *l, size_t parts,
   tinker__buf_init(&r->buf, r->mem,
                    parts * l->floats * sizeof(float) + tensors * HEADER_EACH +
                        HEADER_BASE);
-  char *path = tinker__path(r->mem, dir, file);
+  char *path = tinker__cpu_path(r->mem, dir, file);
   int rc =
       path ? tinker__file_read(tinker__world_real(), path, &r->buf, r->why,
                                r->why_len)
@@ -164,7 +165,7 @@ static int widen(const reader_t *r, float *out, const tinker__tensor_t *t) {
   if (!copy) {
     return tinker__why(r->why, r->why_len, TINKER_ENOMEM, "out of memory");
   }
-  r->ks->widen(out, copy, (tinker__elem_t)t->dtype, (size_t)t->count);
+  r->ks->widen(out, copy, (tinker__cpu_elem_t)t->dtype, (size_t)t->count);
   tinker__mem_free(r->mem, copy);
   return 0;
 }
@@ -192,10 +193,10 @@ static int check_digest(reader_t *r, const char *file, const char hex[65]) {
                      "%s: its digest is not the one that was stored", file);
 }
 
-int tinker__tensors_load(const tinker__lora_t *l, const tinker__part_t *parts,
-                         size_t num_parts, size_t expect, const char *dir,
-                         const char *file, const char hex[65], char *why,
-                         size_t why_len) {
+int tinker__cpu_tensors_load(const tinker__cpu_lora_t *l,
+                             const tinker__cpu_part_t *parts, size_t num_parts,
+                             size_t expect, const char *dir, const char *file,
+                             const char hex[65], char *why, size_t why_len) {
   reader_t r = {.why = why, .why_len = why_len};
   int rc = open_reader(&r, l, expect, dir, file);
   if (!rc) rc = check_digest(&r, file, hex);
@@ -212,9 +213,9 @@ int tinker__tensors_load(const tinker__lora_t *l, const tinker__part_t *parts,
   return rc;
 }
 
-int tinker__tensors_load_peft(const tinker__lora_t *l, float *w,
-                              const tinker__peft_config_t *config,
-                              const char *dir, char *why, size_t why_len) {
+int tinker__cpu_tensors_load_peft(const tinker__cpu_lora_t *l, float *w,
+                                  const tinker__peft_config_t *config,
+                                  const char *dir, char *why, size_t why_len) {
   reader_t r = {.why = why, .why_len = why_len, .data = w};
   int rc = open_reader(&r, l, 1, dir, "adapter_model.safetensors");
   if (!rc) rc = parse(&r);

@@ -6,27 +6,28 @@
 #include "cpu/lora.h"
 
 /* Parts of a train state; each adds `suffix` to PEFT's names. */
-typedef struct tinker__part_s {
+typedef struct tinker__cpu_part_s {
   const char *suffix;
   float *data; /* [lora->floats] */
-} tinker__part_t;
+} tinker__cpu_part_t;
 
 /* Writes all parts into dir/file; hex gets the SHA-256 of its bytes unless
  * NULL. */
-int tinker__tensors_save(const tinker__lora_t *l, const tinker__part_t *parts,
-                         size_t num_parts, const char *dir, const char *file,
-                         char hex[65], char *why, size_t why_len);
+int tinker__cpu_tensors_save(const tinker__cpu_lora_t *l,
+                             const tinker__cpu_part_t *parts, size_t num_parts,
+                             const char *dir, const char *file, char hex[65],
+                             char *why, size_t why_len);
 /* Fills the parts from dir/file, whose tensors are exactly `expect` parts of
  * this layout (parts given may be fewer). hex as above. */
-int tinker__tensors_load(const tinker__lora_t *l, const tinker__part_t *parts,
-                         size_t num_parts, size_t expect, const char *dir,
-                         const char *file, const char hex[65], char *why,
-                         size_t why_len);
+int tinker__cpu_tensors_load(const tinker__cpu_lora_t *l,
+                             const tinker__cpu_part_t *parts, size_t num_parts,
+                             size_t expect, const char *dir, const char *file,
+                             const char hex[65], char *why, size_t why_len);
 /* The same of PEFT's file, any type, checked against its config. */
-int tinker__tensors_load_peft(const tinker__lora_t *l, float *w,
-                              const tinker__peft_config_t *config,
-                              const char *dir, char *why, size_t why_len);
+int tinker__cpu_tensors_load_peft(const tinker__cpu_lora_t *l, float *w,
+                                  const tinker__peft_config_t *config,
+                                  const char *dir, char *why, size_t why_len);
 /* dir/file, to be freed; NULL without memory. */
-char *tinker__path(tinker__mem_t *mem, const char *dir, const char *file);
+char *tinker__cpu_path(tinker__mem_t *mem, const char *dir, const char *file);
 
 #endif

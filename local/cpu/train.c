@@ -7,8 +7,8 @@
 #define ALPHA 32.0
 #define RANK_MAX 128u
 
-int tinker__lora_check(const tinker__lora_config_t *config, char *why,
-                       size_t why_len) {
+int tinker__cpu_lora_check(const tinker__eng_lora_config_t *config, char *why,
+                           size_t why_len) {
   if (config->rank == 0 || config->rank > RANK_MAX ||
       (config->rank & (config->rank - 1))) {
     return tinker__why(why, why_len, TINKER_EINVAL,
@@ -22,64 +22,69 @@ int tinker__lora_check(const tinker__lora_config_t *config, char *why,
   return 0;
 }
 
-static int allocate(tinker__train_t *t, const tinker__lora_config_t *config) {
+static int allocate(tinker__eng_train_t *t,
+                    const tinker__eng_lora_config_t *config) {
   tinker__mem_t *mem = t->base->engine->mem;
   bool on[TINKER__LORA_COUNT];
-  tinker__lora_on(config, on);
-  int rc = tinker__lora_new(&t->lora, t->base, config, ALPHA, on);
+  tinker__cpu_lora_on(config, on);
+  int rc = tinker__cpu_lora_new(&t->lora, t->base, config, ALPHA, on);
   if (rc) return rc;
   size_t n = t->lora->floats;
   t->g = tinker__mem_array(mem, n, sizeof(float));
   t->m = tinker__mem_array(mem, n, sizeof(float));
   t->v = tinker__mem_array(mem, n, sizeof(float));
   if (!t->g || !t->m || !t->v) return TINKER_ENOMEM;
-  return tinker__adapter_new(&t->current, t->lora);
+  return tinker__cpu_adapter_new(&t->current, t->lora);
 }
 
-int tinker__train_blank(tinker__base_t *b, const tinker__lora_config_t *config,
-                        tinker__train_t **out, char *why, size_t why_len) {
-  int rc = tinker__lora_check(config, why, why_len);
+int tinker__cpu_train_blank(tinker__eng_base_t *b,
+                            const tinker__eng_lora_config_t *config,
+                            tinker__eng_train_t **out, char *why,
+                            size_t why_len) {
+  int rc = tinker__cpu_lora_check(config, why, why_len);
   if (rc) return rc;
-  tinker__train_t *t = tinker__mem_zalloc(b->engine->mem, sizeof *t);
+  tinker__eng_train_t *t = tinker__mem_zalloc(b->engine->mem, sizeof *t);
   if (t) {
-    t->base = tinker__base_retain(b);
+    t->base = tinker__cpu_base_retain(b);
     rc = allocate(t, config);
   } else {
     rc = TINKER_ENOMEM;
   }
   if (rc) {
-    tinker__train_free(t);
+    tinker__cpu_train_free(t);
     return tinker__why(why, why_len, rc, "no memory for the adapter");
   }
   *out = t;
   return 0;
 }
 
-int tinker__train_new(tinker__base_t *b, const tinker__lora_config_t *config,
-                      tinker__train_t **out, char *why, size_t why_len) {
-  int rc = tinker__train_blank(b, config, out, why, why_len);
-  if (!rc) tinker__adapter_init((*out)->current);
+int tinker__cpu_train_new(tinker__eng_base_t *b,
+                          const tinker__eng_lora_config_t *config,
+                          tinker__eng_train_t **out, char *why,
+                          size_t why_len) {
+  int rc = tinker__cpu_train_blank(b, config, out, why, why_len);
+  if (!rc) tinker__cpu_adapter_init((*out)->current);
   return rc;
 }
 
-void tinker__train_free(tinker__train_t *t) {
+void tinker__cpu_train_free(tinker__eng_train_t *t) {
   if (!t) return;
-  tinker__base_t *base = t->base;
+  tinker__eng_base_t *base = t->base;
   tinker__mem_t *mem = base->engine->mem;
-  tinker__adapter_release(t->current);
+  tinker__cpu_adapter_release(t->current);
   tinker__mem_free(mem, t->g);
   tinker__mem_free(mem, t->m);
   tinker__mem_free(mem, t->v);
-  tinker__lora_release(t->lora);
+  tinker__cpu_lora_release(t->lora);
   tinker__mem_free(mem, t);
-  tinker__base_release(base);
+  tinker__cpu_base_release(base);
 }
 
-void tinker__train_config(const tinker__train_t *t,
-                          tinker__lora_config_t *out) {
+void tinker__cpu_train_config(const tinker__eng_train_t *t,
+                              tinker__eng_lora_config_t *out) {
   *out = t->lora->config;
 }
 
-bool tinker__train_has_grad(const tinker__train_t *t) {
+bool tinker__cpu_train_has_grad(const tinker__eng_train_t *t) {
   return t->has_grad;
 }

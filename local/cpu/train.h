@@ -8,38 +8,45 @@
 
 #include "cpu/loss.h"
 
-struct tinker__train_s {
-  tinker__base_t *base; /* a reference */
-  tinker__lora_t *lora; /* a reference */
-  tinker__adapter_t *current;
+struct tinker__eng_train_s {
+  tinker__eng_base_t *base; /* a reference */
+  tinker__cpu_lora_t *lora; /* a reference */
+  tinker__eng_adapter_t *current;
   float *g, *m, *v; /* [lora->floats]; g is zero when !has_grad */
   bool has_grad;
   bool busy; /* a pass collects gradients */
   uint64_t step;
 };
 
-int tinker__train_new(tinker__base_t *b, const tinker__lora_config_t *config,
-                      tinker__train_t **out, char *why, size_t why_len);
+int tinker__cpu_train_new(tinker__eng_base_t *b,
+                          const tinker__eng_lora_config_t *config,
+                          tinker__eng_train_t **out, char *why, size_t why_len);
 /* The same with undefined weights: loading fills them. */
-int tinker__train_blank(tinker__base_t *b, const tinker__lora_config_t *config,
-                        tinker__train_t **out, char *why, size_t why_len);
-void tinker__train_free(tinker__train_t *t);
-void tinker__train_config(const tinker__train_t *t, tinker__lora_config_t *out);
-bool tinker__train_has_grad(const tinker__train_t *t);
+int tinker__cpu_train_blank(tinker__eng_base_t *b,
+                            const tinker__eng_lora_config_t *config,
+                            tinker__eng_train_t **out, char *why,
+                            size_t why_len);
+void tinker__cpu_train_free(tinker__eng_train_t *t);
+void tinker__cpu_train_config(const tinker__eng_train_t *t,
+                              tinker__eng_lora_config_t *out);
+bool tinker__cpu_train_has_grad(const tinker__eng_train_t *t);
 /* 0 or TINKER_EINVAL. */
-int tinker__lora_check(const tinker__lora_config_t *config, char *why,
-                       size_t why_len);
+int tinker__cpu_lora_check(const tinker__eng_lora_config_t *config, char *why,
+                           size_t why_len);
 
-int tinker__pass_begin(tinker__train_t *t, const tinker__train_datum_t *data,
-                       size_t n, const tinker__loss_config_t *loss,
-                       bool forward_only, tinker__pass_t **out, char *why,
-                       size_t why_len);
-int tinker__pass_step(tinker__pass_t *p, const atomic_bool *cancel, char *why,
-                      size_t why_len);
-double tinker__pass_loss(const tinker__pass_t *p);
-void tinker__pass_end(tinker__pass_t *p);
+int tinker__cpu_pass_begin(tinker__eng_train_t *t,
+                           const tinker__eng_train_datum_t *data, size_t n,
+                           const tinker__eng_loss_config_t *loss,
+                           bool forward_only, tinker__eng_pass_t **out,
+                           char *why, size_t why_len);
+int tinker__cpu_pass_step(tinker__eng_pass_t *p, const atomic_bool *cancel,
+                          char *why, size_t why_len);
+double tinker__cpu_pass_loss(const tinker__eng_pass_t *p);
+void tinker__cpu_pass_end(tinker__eng_pass_t *p);
 
-int tinker__optim_step(tinker__train_t *t, const tinker__optim_params_t *params,
-                       tinker__optim_metrics_t *out, char *why, size_t why_len);
+int tinker__cpu_optim_step(tinker__eng_train_t *t,
+                           const tinker__eng_optim_params_t *params,
+                           tinker__eng_optim_metrics_t *out, char *why,
+                           size_t why_len);
 
 #endif

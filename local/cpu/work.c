@@ -11,16 +11,16 @@
 #define INLINE_FLOATS 8192
 #define TASK_FLOATS 8192
 
-float *tinker__carve(tinker__arena_t *a, size_t n) {
+float *tinker__cpu_carve(tinker__cpu_arena_t *a, size_t n) {
   float *p = a->base ? a->base + a->used : NULL;
   a->used += (n + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
   return p;
 }
 
-static tinker__arena_t *smallest_fit(tinker__engine_t *e, size_t floats) {
-  tinker__arena_t *best = NULL;
+static tinker__cpu_arena_t *smallest_fit(tinker__engine_t *e, size_t floats) {
+  tinker__cpu_arena_t *best = NULL;
   for (size_t i = 0; i < TINKER__SPARES; i++) {
-    tinker__arena_t *s = &e->spare[i];
+    tinker__cpu_arena_t *s = &e->spare[i];
     if (s->block && s->cap >= floats && (!best || s->cap < best->cap)) {
       best = s;
     }
@@ -28,18 +28,19 @@ static tinker__arena_t *smallest_fit(tinker__engine_t *e, size_t floats) {
   return best;
 }
 
-int tinker__arena_open(tinker__engine_t *e, tinker__arena_t *a, size_t floats) {
-  tinker__arena_t *s = smallest_fit(e, floats);
+int tinker__cpu_arena_open(tinker__engine_t *e, tinker__cpu_arena_t *a,
+                           size_t floats) {
+  tinker__cpu_arena_t *s = smallest_fit(e, floats);
   if (s) {
     *a = *s;
     a->used = 0;
-    *s = (tinker__arena_t){0};
+    *s = (tinker__cpu_arena_t){0};
     return 0;
   }
   /* What is too small would only hold memory that the new block needs. */
   for (size_t i = 0; i < TINKER__SPARES; i++) {
     tinker__mem_free(e->mem, e->spare[i].block);
-    e->spare[i] = (tinker__arena_t){0};
+    e->spare[i] = (tinker__cpu_arena_t){0};
   }
   if (floats > SIZE_MAX / sizeof(float) / 2) return TINKER_ENOMEM;
   /* Some more than asked for: a sequence that grows by a token each round
@@ -47,9 +48,9 @@ int tinker__arena_open(tinker__engine_t *e, tinker__arena_t *a, size_t floats) {
   floats += floats / 8 + ALIGN_FLOATS;
   void *block = tinker__mem_alloc(e->mem, floats * sizeof(float));
   if (!block) return TINKER_ENOMEM;
-  tinker__pages_large(block, floats * sizeof(float));
+  tinker__cpu_pages_large(block, floats * sizeof(float));
   uintptr_t at = ((uintptr_t)block + 63) & ~(uintptr_t)63;
-  *a = (tinker__arena_t){
+  *a = (tinker__cpu_arena_t){
       .base = (float *)at,
       .cap = floats - ALIGN_FLOATS,
       .block = block,
@@ -57,9 +58,9 @@ int tinker__arena_open(tinker__engine_t *e, tinker__arena_t *a, size_t floats) {
   return 0;
 }
 
-void tinker__arena_close(tinker__engine_t *e, tinker__arena_t *a) {
+void tinker__cpu_arena_close(tinker__engine_t *e, tinker__cpu_arena_t *a) {
   if (!a->block) return;
-  tinker__arena_t *to = &e->spare[0];
+  tinker__cpu_arena_t *to = &e->spare[0];
   for (size_t i = 1; i < TINKER__SPARES; i++) {
     if (e->spare[i].cap < to->cap) to = &e->spare[i];
   }
@@ -69,11 +70,11 @@ void tinker__arena_close(tinker__engine_t *e, tinker__arena_t *a) {
   } else {
     tinker__mem_free(e->mem, a->block);
   }
-  *a = (tinker__arena_t){0};
+  *a = (tinker__cpu_arena_t){0};
 }
 
 typedef struct {
-  tinker__rows_fn fn;
+  tinker__cpu_rows_fn fn;
   void *arg;
   size_t rows, step;
 } rows_job_t;
@@ -85,8 +86,8 @@ static void rows_task(void *arg, size_t task, unsigned worker) {
   j->fn(j->arg, row0, n, worker);
 }
 
-void tinker__rows_run(tinker__engine_t *e, size_t rows, size_t width,
-                      tinker__rows_fn fn, void *arg) {
+void tinker__cpu_rows_run(tinker__engine_t *e, size_t rows, size_t width,
+                          tinker__cpu_rows_fn fn, void *arg) {
   if (rows == 0) return;
   if (width == 0) width = 1;
   if (rows == 1 || rows * width <= INLINE_FLOATS) {
@@ -96,5 +97,5 @@ void tinker__rows_run(tinker__engine_t *e, size_t rows, size_t width,
   size_t step = TASK_FLOATS / width;
   if (step == 0) step = 1;
   rows_job_t job = {.fn = fn, .arg = arg, .rows = rows, .step = step};
-  tinker__pool_run(e->pool, rows_task, &job, (rows + step - 1) / step);
+  tinker__cpu_pool_run(e->pool, rows_task, &job, (rows + step - 1) / step);
 }

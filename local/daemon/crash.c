@@ -67,18 +67,19 @@ static time_t now_s(void) {
   return t.tv_sec;
 }
 
-static void read_note(tinker__crash_t *before) {
+static void read_note(tinker__svc_crash_t *before) {
   const char *note = getenv(VARIABLE);
   long long call = 0;
   if (!note || sscanf(note, "%d:%lld:%d:%d", &before->signal, &call, &at.count,
                       &before->port) != 4) {
-    *before = (tinker__crash_t){.signal = 0};
+    *before = (tinker__svc_crash_t){.signal = 0};
     at.count = 0;
   }
   before->call = call;
 }
 
-bool tinker__crash_begin(int argc, char **argv, tinker__crash_t *before) {
+bool tinker__svc_crash_begin(int argc, char **argv,
+                             tinker__svc_crash_t *before) {
   size_t n = 0;
   memset(before, 0, sizeof *before);
   read_note(before);
@@ -177,7 +178,7 @@ static void on_all(void (*handler)(int signo)) {
 /* The image before this one was executed in its handler, so that its signal is
  * blocked here until there is a handler again; and with it what that thread had
  * blocked, or who started this: the signals that end it always get through. */
-void tinker__crash_catch(void) {
+void tinker__svc_crash_catch(void) {
   sigset_t set;
   on_all(on_crash);
   sigemptyset(&set);
@@ -189,14 +190,14 @@ void tinker__crash_catch(void) {
   sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-_Atomic int64_t *tinker__crash_doing(void) {
+_Atomic int64_t *tinker__svc_crash_doing(void) {
   return &at.doing;
 }
 
-void tinker__crash_port(int port) {
+void tinker__svc_crash_port(int port) {
   at.port = port;
 }
 
-void tinker__crash_release(void) {
+void tinker__svc_crash_release(void) {
   on_all(SIG_DFL);
 }

@@ -11,21 +11,22 @@
 #include "service/service.h"
 
 /* What the image before this one left. */
-typedef struct tinker__crash_s {
+typedef struct tinker__svc_crash_s {
   int signal;   /* 0 = there was no crash */
-  int64_t call; /* what was in tinker__crash_doing */
+  int64_t call; /* what was in tinker__svc_crash_doing */
   int port;     /* TCP, 0 = none */
-} tinker__crash_t;
+} tinker__svc_crash_t;
 
 /* Before the flags are read, which may change argv. False without memory. */
-bool tinker__crash_begin(int argc, char **argv, tinker__crash_t *before);
+bool tinker__svc_crash_begin(int argc, char **argv,
+                             tinker__svc_crash_t *before);
 /* From here on a crash starts the program again. */
-void tinker__crash_catch(void);
+void tinker__svc_crash_catch(void);
 /* Where the service says what it is doing: what a crash is blamed on. */
-_Atomic int64_t *tinker__crash_doing(void);
+_Atomic int64_t *tinker__svc_crash_doing(void);
 /* The TCP port that the next image shall take, 0 = none. */
-void tinker__crash_port(int port);
+void tinker__svc_crash_port(int port);
 /* No longer: the service is about to end. */
-void tinker__crash_release(void);
+void tinker__svc_crash_release(void);
 
 #endif

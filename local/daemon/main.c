@@ -81,12 +81,12 @@ static const char help[] =
     "7 other failure at the start\n";
 
 typedef struct {
-  tinker__service_config_t config;
-  tinker__service_model_t models[MAX_MODELS];
+  tinker__svc_config_t config;
+  tinker__svc_model_spec_t models[MAX_MODELS];
   char *names[MAX_MODELS];
   const char *key_file, *client_config, *dynamic_config;
   char key[512];
-  tinker__crash_t before;
+  tinker__svc_crash_t before;
   char listen[320]; /* with the port of the image before */
 } options_t;
 
@@ -122,7 +122,7 @@ static int add_model(options_t *o, char *text) {
   if (o->config.n_models == MAX_MODELS) {
     return usage("more than %s models", "32");
   }
-  tinker__service_model_t *m = &o->models[o->config.n_models++];
+  tinker__svc_model_spec_t *m = &o->models[o->config.n_models++];
   m->dir = text;
   if (!*text || eq == text || (eq && !eq[1])) {
     return usage("--model wants [NAME=]DIR, not '%s'", text);
@@ -274,7 +274,7 @@ static void raise_file_limit(void) {
 }
 
 /* The loopback or given host with the port that was bound. */
-static void write_tcp(tinker__jsonw_t *w, const tinker__service_config_t *c,
+static void write_tcp(tinker__jsonw_t *w, const tinker__svc_config_t *c,
                       int port) {
   char url[320];
   int host = (int)(strrchr(c->listen, ':') - c->listen);
@@ -284,7 +284,7 @@ static void write_tcp(tinker__jsonw_t *w, const tinker__service_config_t *c,
   tinker__jsonw_cstr(w, url);
 }
 
-static int print_ready(const options_t *o, const tinker__service_t *s) {
+static int print_ready(const options_t *o, const tinker__svc_t *s) {
   tinker__buf_t line;
   tinker__jsonw_t w;
   char path[300];
@@ -300,7 +300,7 @@ static int print_ready(const options_t *o, const tinker__service_t *s) {
     tinker__jsonw_key(&w, "unix");
     tinker__jsonw_cstr(&w, path);
   }
-  if (o->config.listen) write_tcp(&w, &o->config, tinker__service_port(s));
+  if (o->config.listen) write_tcp(&w, &o->config, tinker__svc_port(s));
   tinker__jsonw_end_object(&w);
   int rc = tinker__buf_error(&line);
   if (rc == 0) printf("%.*s\n", (int)line.len, line.data);
@@ -316,7 +316,7 @@ static void catch_signals(void) {
   sigaction(SIGPIPE, &act, NULL);
 }
 
-static int exit_code(tinker__stage_t stage) {
+static int exit_code(tinker__svc_stage_t stage) {
   switch (stage) {
   case TINKER__STAGE_STATE: return EXIT_STATE;
   case TINKER__STAGE_BUSY: return EXIT_BUSY;
@@ -329,25 +329,25 @@ static int exit_code(tinker__stage_t stage) {
 
 static int run(options_t *o) {
   char why[400], cause = 0;
-  tinker__service_t *s;
-  tinker__stage_t stage;
-  tinker__crash_catch();
-  if (tinker__service_start(&s, &o->config, &stage, why, sizeof why) != 0) {
+  tinker__svc_t *s;
+  tinker__svc_stage_t stage;
+  tinker__svc_crash_catch();
+  if (tinker__svc_start(&s, &o->config, &stage, why, sizeof why) != 0) {
     fprintf(stderr, "tinker-locald: %s\n", why);
     return exit_code(stage);
   }
-  tinker__crash_port(tinker__service_port(s));
+  tinker__svc_crash_port(tinker__svc_port(s));
   int rc = o->before.signal ? 0 : print_ready(o, s); /* it was printed */
   while (rc == 0 && read(wake_pipe[0], &cause, 1) < 0 && errno == EINTR) {
   }
-  tinker__crash_release();
-  tinker__service_stop(s);
+  tinker__svc_crash_release();
+  tinker__svc_stop(s);
   return rc ? rc : cause ? 0 : EXIT_ENDED;
 }
 
 /* What an image that crashed has left: its port and the call to blame. */
 static void go_on(options_t *o) {
-  tinker__service_config_t *c = &o->config;
+  tinker__svc_config_t *c = &o->config;
   const char *colon = c->listen ? strrchr(c->listen, ':') : NULL;
   c->crash_signal = o->before.signal;
   c->crash_call = o->before.call;
@@ -369,15 +369,15 @@ int main(int argc, char **argv) {
     return 0;
   }
   tinker__mem_init(&mem, NULL, 0);
-  o.config = (tinker__service_config_t){
+  o.config = (tinker__svc_config_t){
       .mem = &mem,
-      .engine = tinker__engine_cpu(),
+      .engine = tinker__cpu_engine(),
       .models = o.models,
       .log = on_log,
       .ended = on_ended,
-      .doing = tinker__crash_doing(),
+      .doing = tinker__svc_crash_doing(),
   };
-  if (!tinker__crash_begin(argc, argv, &o.before)) return EXIT_OTHER;
+  if (!tinker__svc_crash_begin(argc, argv, &o.before)) return EXIT_OTHER;
   int rc = read_flags(&o, argc, argv);
   if (rc == 0) rc = read_key(&o);
   if (rc == 0) rc = read_configs(&o);

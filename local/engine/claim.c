@@ -5,15 +5,15 @@
 
 #include <tinker/error.h>
 
-static uint64_t limit(const tinker__gen_t *g) {
+static uint64_t limit(const tinker__eng_gen_t *g) {
   return g->batch->api->slot_limit(g->batch->engine);
 }
 
-static bool fits(const tinker__gen_t *g, size_t room) {
+static bool fits(const tinker__eng_gen_t *g, size_t room) {
   return g->batch->api->slot_bytes(g->base, room) <= limit(g) / g->num_samples;
 }
 
-int tinker__claim_too_large(tinker__gen_t *g) {
+int tinker__eng_claim_too_large(tinker__eng_gen_t *g) {
   size_t tokens = g->n_prompt + g->max_tokens;
   return tinker__why(g->why, sizeof g->why, TINKER_EINVAL,
                      "num_samples, max_tokens: %zu times %" PRIu64
@@ -23,9 +23,9 @@ int tinker__claim_too_large(tinker__gen_t *g) {
                      tokens, limit(g));
 }
 
-int tinker__claim_room(tinker__gen_t *g) {
+int tinker__eng_claim_room(tinker__eng_gen_t *g) {
   size_t good = g->n_prompt + 1, bad = g->n_prompt + g->max_tokens;
-  if (!fits(g, good)) return tinker__claim_too_large(g);
+  if (!fits(g, good)) return tinker__eng_claim_too_large(g);
   if (fits(g, bad)) good = bad;
   while (good + 1 < bad) {
     size_t middle = good + (bad - good) / 2;
@@ -40,16 +40,16 @@ int tinker__claim_room(tinker__gen_t *g) {
   return 0;
 }
 
-bool tinker__claim_now(const tinker__gen_t *g) {
+bool tinker__eng_claim_now(const tinker__eng_gen_t *g) {
   return g->num_samples * g->slot_bytes <= limit(g) - g->batch->claimed;
 }
 
-void tinker__claim_take(tinker__gen_t *g) {
+void tinker__eng_claim_take(tinker__eng_gen_t *g) {
   g->claims = g->num_samples;
   g->batch->claimed += g->claims * g->slot_bytes;
 }
 
-void tinker__claim_drop(tinker__gen_t *g, size_t slots) {
+void tinker__eng_claim_drop(tinker__eng_gen_t *g, size_t slots) {
   g->claims -= slots;
   g->batch->claimed -= slots * g->slot_bytes;
 }

@@ -25,12 +25,16 @@ struct tinker__mem_s;
 
 #define TINKER_ENGINE_ABI 1
 
-typedef struct tinker__engine_s tinker__engine_t;   /* one running engine */
-typedef struct tinker__base_s tinker__base_t;       /* a loaded base model */
-typedef struct tinker__adapter_s tinker__adapter_t; /* immutable LoRA version */
-typedef struct tinker__train_s tinker__train_t;     /* adapter being trained */
-typedef struct tinker__slot_s tinker__slot_t;       /* KV cache of a sequence */
-typedef struct tinker__pass_s tinker__pass_t; /* a forward_backward under way */
+typedef struct tinker__engine_s tinker__engine_t;     /* one running engine */
+typedef struct tinker__eng_base_s tinker__eng_base_t; /* a loaded base model */
+typedef struct tinker__eng_adapter_s
+    tinker__eng_adapter_t; /* immutable LoRA version */
+typedef struct tinker__eng_train_s
+    tinker__eng_train_t; /* adapter being trained */
+typedef struct tinker__eng_slot_s
+    tinker__eng_slot_t; /* KV cache of a sequence */
+typedef struct tinker__eng_pass_s
+    tinker__eng_pass_t; /* a forward_backward under way */
 
 typedef struct tinker__engine_options_s {
   struct tinker__mem_s *mem;      /* all memory of the engine; outlives it */
@@ -39,7 +43,7 @@ typedef struct tinker__engine_options_s {
   const char *kernels; /* NULL = best; else a kernel set by name */
 } tinker__engine_options_t;
 
-typedef struct tinker__base_info_s {
+typedef struct tinker__eng_base_info_s {
   const char *arch; /* "llama", "qwen2", "qwen3" */
   size_t vocab_size;
   size_t context_length; /* tokens */
@@ -48,15 +52,15 @@ typedef struct tinker__base_info_s {
   size_t num_eos;
   const char *digest; /* hex SHA-256 of configuration and weights */
   uint64_t bytes;     /* memory held */
-} tinker__base_info_t;
+} tinker__eng_base_info_t;
 
 /* LoRA scale is 32 / rank. A starts uniform in +-1/sqrt(inputs) from
  * Philox(seed, tensor name, index), B starts at zero. */
-typedef struct tinker__lora_config_s {
+typedef struct tinker__eng_lora_config_s {
   uint32_t rank; /* a power of two, 1 to 128 */
   uint64_t seed;
   bool train_attn, train_mlp, train_unembed; /* at least one */
-} tinker__lora_config_t;
+} tinker__eng_lora_config_t;
 
 typedef enum {
   TINKER__LOSS_CROSS_ENTROPY,
@@ -65,17 +69,17 @@ typedef enum {
   TINKER__LOSS_CISPO,
   TINKER__LOSS_DRO,
   TINKER__LOSS_GSPO
-} tinker__loss_kind_t;
+} tinker__eng_loss_kind_t;
 
-typedef struct tinker__loss_config_s {
-  tinker__loss_kind_t kind;
+typedef struct tinker__eng_loss_config_s {
+  tinker__eng_loss_kind_t kind;
   double clip_low, clip_high; /* ppo, cispo, gspo: bounds of the ratio */
   double beta;                /* dro */
-} tinker__loss_config_t;
+} tinker__eng_loss_config_t;
 
 /* One sequence. Arrays are borrowed until the pass ends. n tokens; k target
  * candidates per position, 1 but for soft targets of cross_entropy. */
-typedef struct tinker__train_datum_s {
+typedef struct tinker__eng_train_datum_s {
   const int32_t *tokens; /* [n], each in [0, vocab_size) */
   size_t n;
   const int64_t *targets; /* [n * k], each in [0, vocab_size) */
@@ -90,35 +94,35 @@ typedef struct tinker__train_datum_s {
   float *out_logprobs;     /* [n * k], written: log p(target) */
   float *out_loss;         /* [n * k] ([n] for k = 1), written: the loss of
                               each element, weight or advantage included */
-} tinker__train_datum_t;
+} tinker__eng_train_datum_t;
 
-typedef struct tinker__optim_params_s {
+typedef struct tinker__eng_optim_params_s {
   double learning_rate, beta1, beta2, eps, weight_decay;
   double grad_clip_norm; /* <= 0 = off */
   bool keep_grad;        /* for fault plans: gradients stay for the next step */
-} tinker__optim_params_t;
+} tinker__eng_optim_params_t;
 
-typedef struct tinker__optim_metrics_s {
+typedef struct tinker__eng_optim_metrics_s {
   double grad_norm; /* L2 over all adapter gradients, before clipping */
   uint64_t step;    /* t after this step */
-} tinker__optim_metrics_t;
+} tinker__eng_optim_metrics_t;
 
 /* One row of logits: position counts from the start of the sequence. `row`
  * is valid during the call. */
-typedef void (*tinker__row_cb)(void *user, size_t position, const float *row,
-                               size_t vocab_size);
+typedef void (*tinker__eng_row_cb)(void *user, size_t position,
+                                   const float *row, size_t vocab_size);
 
 /* One sequence of a decode round: its slot grows by n tokens; rows of the
  * tokens from index first_row on are handed to `on_row` in order (the row of
  * token i predicts token i + 1; first_row = n wants none). */
-typedef struct tinker__decode_item_s {
-  tinker__slot_t *slot;
+typedef struct tinker__eng_decode_item_s {
+  tinker__eng_slot_t *slot;
   const int32_t *tokens;
   size_t n;
   size_t first_row;
-  tinker__row_cb on_row;
+  tinker__eng_row_cb on_row;
   void *user;
-} tinker__decode_item_t;
+} tinker__eng_decode_item_t;
 
 typedef struct tinker__engine_api_s {
   unsigned abi; /* TINKER_ENGINE_ABI */
@@ -136,79 +140,84 @@ typedef struct tinker__engine_api_s {
   /* Base models: Hugging Face folders. Handles are reference counted by the
    * things made from them, so release never pulls one away. */
   int (*base_load)(tinker__engine_t *e, const char *model_dir,
-                   tinker__base_t **out, char *why, size_t why_len);
-  void (*base_release)(tinker__base_t *b);
-  void (*base_info)(const tinker__base_t *b, tinker__base_info_t *out);
+                   tinker__eng_base_t **out, char *why, size_t why_len);
+  void (*base_release)(tinker__eng_base_t *b);
+  void (*base_info)(const tinker__eng_base_t *b, tinker__eng_base_info_t *out);
 
   /* Training. */
-  int (*train_new)(tinker__base_t *b, const tinker__lora_config_t *config,
-                   tinker__train_t **out, char *why, size_t why_len);
-  void (*train_free)(tinker__train_t *t);
-  void (*train_config)(const tinker__train_t *t, tinker__lora_config_t *out);
+  int (*train_new)(tinker__eng_base_t *b,
+                   const tinker__eng_lora_config_t *config,
+                   tinker__eng_train_t **out, char *why, size_t why_len);
+  void (*train_free)(tinker__eng_train_t *t);
+  void (*train_config)(const tinker__eng_train_t *t,
+                       tinker__eng_lora_config_t *out);
   /* True while gradients wait for an optimizer step. */
-  bool (*train_has_grad)(const tinker__train_t *t);
+  bool (*train_has_grad)(const tinker__eng_train_t *t);
 
   /* A pass is a cursor over datums: begin checks everything (nothing is
    * changed by a pass that is refused), each step does at most about 2,048
    * tokens and at least a datum and returns 1 while there is more, 0 when
    * done. forward_only leaves gradients alone. A pass ended before it is
    * done, or one that failed, leaves the gradients as they were before it. */
-  int (*pass_begin)(tinker__train_t *t, const tinker__train_datum_t *data,
-                    size_t n, const tinker__loss_config_t *loss,
-                    bool forward_only, tinker__pass_t **out, char *why,
-                    size_t why_len);
-  int (*pass_step)(tinker__pass_t *p, const atomic_bool *cancel, char *why,
+  int (*pass_begin)(tinker__eng_train_t *t,
+                    const tinker__eng_train_datum_t *data, size_t n,
+                    const tinker__eng_loss_config_t *loss, bool forward_only,
+                    tinker__eng_pass_t **out, char *why, size_t why_len);
+  int (*pass_step)(tinker__eng_pass_t *p, const atomic_bool *cancel, char *why,
                    size_t why_len);
   /* Sum of the loss over all elements so far, one chain in double. */
-  double (*pass_loss)(const tinker__pass_t *p);
-  void (*pass_end)(tinker__pass_t *p);
+  double (*pass_loss)(const tinker__eng_pass_t *p);
+  void (*pass_end)(tinker__eng_pass_t *p);
 
   /* AdamW as PyTorch's, decoupled decay, bias correction; clip factor
    * min(1, clip / (norm + 1e-6)). Without gradients a step with zero
    * gradients. A non-finite gradient: TINKER_EINVAL, weights and moments
    * untouched, gradients cleared. Publishes a new adapter version. */
-  int (*optim_step)(tinker__train_t *t, const tinker__optim_params_t *params,
-                    tinker__optim_metrics_t *out, char *why, size_t why_len);
+  int (*optim_step)(tinker__eng_train_t *t,
+                    const tinker__eng_optim_params_t *params,
+                    tinker__eng_optim_metrics_t *out, char *why,
+                    size_t why_len);
 
   /* Training state {A, B, m, v, step, configuration, base digest} into files
    * in an existing empty folder, each file fsynced; pending gradients are not
    * saved. Load makes a new train state without gradients; without the
    * optimizer m = v = step = 0. Another base or a broken file is an error. */
-  int (*train_save)(tinker__train_t *t, const char *dir, char *why,
+  int (*train_save)(tinker__eng_train_t *t, const char *dir, char *why,
                     size_t why_len);
-  int (*train_load)(tinker__base_t *b, const char *dir, bool optimizer,
-                    tinker__train_t **out, char *why, size_t why_len);
+  int (*train_load)(tinker__eng_base_t *b, const char *dir, bool optimizer,
+                    tinker__eng_train_t **out, char *why, size_t why_len);
   /* Configuration stored in such a folder, without loading it. */
-  int (*train_peek)(const char *dir, tinker__lora_config_t *out, char *why,
+  int (*train_peek)(const char *dir, tinker__eng_lora_config_t *out, char *why,
                     size_t why_len);
 
   /* Adapter versions. `current` pins the present weights of t. Files are in
    * PEFT form (adapter_config.json, adapter_model.safetensors), fsynced. */
-  int (*adapter_current)(tinker__train_t *t, tinker__adapter_t **out, char *why,
-                         size_t why_len);
-  int (*adapter_save)(tinker__adapter_t *a, const char *dir, char *why,
+  int (*adapter_current)(tinker__eng_train_t *t, tinker__eng_adapter_t **out,
+                         char *why, size_t why_len);
+  int (*adapter_save)(tinker__eng_adapter_t *a, const char *dir, char *why,
                       size_t why_len);
-  int (*adapter_load)(tinker__base_t *b, const char *dir,
-                      tinker__adapter_t **out, char *why, size_t why_len);
-  void (*adapter_release)(tinker__adapter_t *a);
+  int (*adapter_load)(tinker__eng_base_t *b, const char *dir,
+                      tinker__eng_adapter_t **out, char *why, size_t why_len);
+  void (*adapter_release)(tinker__eng_adapter_t *a);
 
   /* Sampling. A slot holds a reference to its base and adapter (NULL = the
    * base alone) and room for max_tokens. */
-  int (*slot_new)(tinker__base_t *b, tinker__adapter_t *a, size_t max_tokens,
-                  tinker__slot_t **out, char *why, size_t why_len);
+  int (*slot_new)(tinker__eng_base_t *b, tinker__eng_adapter_t *a,
+                  size_t max_tokens, tinker__eng_slot_t **out, char *why,
+                  size_t why_len);
   /* Bytes that it takes, and that all slots together may take (UINT64_MAX = no
    * limit). */
-  uint64_t (*slot_bytes)(const tinker__base_t *b, size_t max_tokens);
+  uint64_t (*slot_bytes)(const tinker__eng_base_t *b, size_t max_tokens);
   uint64_t (*slot_limit)(const tinker__engine_t *e);
-  void (*slot_free)(tinker__slot_t *s);
-  size_t (*slot_len)(const tinker__slot_t *s);
+  void (*slot_free)(tinker__eng_slot_t *s);
+  size_t (*slot_len)(const tinker__eng_slot_t *s);
   /* A slot that starts as a copy of another's first n tokens: several samples
    * of one prompt share its prefill. */
-  int (*slot_fork)(const tinker__slot_t *s, size_t n, size_t max_tokens,
-                   tinker__slot_t **out, char *why, size_t why_len);
+  int (*slot_fork)(const tinker__eng_slot_t *s, size_t n, size_t max_tokens,
+                   tinker__eng_slot_t **out, char *why, size_t why_len);
   /* One batched round over slots of one base, adapters may differ. All or
    * nothing: on failure no slot has grown. */
-  int (*decode)(tinker__engine_t *e, const tinker__decode_item_t *items,
+  int (*decode)(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
                 size_t n, const atomic_bool *cancel, char *why, size_t why_len);
   /* log(sum(exp(row))) with the same bits that the losses use, so that a
    * sample's log-probs equal forward's. */

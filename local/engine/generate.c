@@ -15,7 +15,8 @@
 
 /* --- Making and freeing --------------------------------------------------- */
 
-static int copy_stops(tinker__gen_t *g, const tinker__gen_spec_t *spec) {
+static int copy_stops(tinker__eng_gen_t *g,
+                      const tinker__eng_gen_spec_t *spec) {
   size_t bytes = spec->n_stop_strings * sizeof *g->stop_strings;
   for (size_t i = 0; i < spec->n_stop_strings; i++) {
     size_t len = spec->stop_strings[i].len;
@@ -35,11 +36,11 @@ static int copy_stops(tinker__gen_t *g, const tinker__gen_spec_t *spec) {
   return 0;
 }
 
-static size_t target_count(const tinker__gen_t *g) {
+static size_t target_count(const tinker__eng_gen_t *g) {
   return g->target.starts ? (size_t)g->target.starts[g->n_prompt - 1] : 0;
 }
 
-static int alloc_scores(tinker__gen_t *g) {
+static int alloc_scores(tinker__eng_gen_t *g) {
   size_t ids = target_count(g), draws = (g->n_prompt - 1) * g->draws;
   if (ids) {
     g->target_logprobs = tinker__mem_array(g->mem, ids, sizeof(float));
@@ -53,7 +54,7 @@ static int alloc_scores(tinker__gen_t *g) {
   return 0;
 }
 
-static int alloc_outputs(tinker__gen_t *g) {
+static int alloc_outputs(tinker__eng_gen_t *g) {
   size_t top = g->n_prompt * g->top_prompt;
   if (g->want_prompt) {
     g->prompt_logprobs = tinker__mem_array(g->mem, g->n_prompt, sizeof(float));
@@ -76,7 +77,7 @@ static int alloc_outputs(tinker__gen_t *g) {
 }
 
 /* Rows [from, to) are needed, too. */
-static void widen(tinker__gen_t *g, size_t from, size_t to) {
+static void widen(tinker__eng_gen_t *g, size_t from, size_t to) {
   if (g->score_from == g->score_to) {
     g->score_from = from;
     g->score_to = to;
@@ -87,7 +88,7 @@ static void widen(tinker__gen_t *g, size_t from, size_t to) {
 
 /* The row of a prompt's token predicts the next one: the last row belongs to
  * the samples and is computed in any case. */
-static void set_window(tinker__gen_t *g) {
+static void set_window(tinker__eng_gen_t *g) {
   size_t last = g->n_prompt - 1;
   g->score_from = g->score_to = g->n_prompt;
   if (!last) return;
@@ -103,9 +104,9 @@ static void set_window(tinker__gen_t *g) {
   if (g->score_to == last) g->score_to = g->n_prompt;
 }
 
-int tinker__gen_new(tinker__gen_t **out, tinker__mem_t *mem,
-                    const tinker__gen_spec_t *spec) {
-  tinker__gen_t *g = tinker__mem_zalloc(mem, sizeof *g);
+int tinker__eng_gen_new(tinker__eng_gen_t **out, tinker__mem_t *mem,
+                        const tinker__eng_gen_spec_t *spec) {
+  tinker__eng_gen_t *g = tinker__mem_zalloc(mem, sizeof *g);
   if (!g) return TINKER_ENOMEM;
   int rc = TINKER_ENOMEM;
   tinker__list_init(&g->link);
@@ -139,19 +140,19 @@ int tinker__gen_new(tinker__gen_t **out, tinker__mem_t *mem,
   *out = g;
   return 0;
 out:
-  tinker__gen_free(g);
+  tinker__eng_gen_free(g);
   return rc;
 }
 
-static void seq_stop(tinker__gen_seq_t *q) {
-  tinker__gen_t *g = q->gen;
+static void seq_stop(tinker__eng_gen_seq_t *q) {
+  tinker__eng_gen_t *g = q->gen;
   if (!q->slot) return;
   g->batch->api->slot_free(q->slot);
   q->slot = NULL;
-  tinker__claim_drop(g, 1);
+  tinker__eng_claim_drop(g, 1);
 }
 
-static void release_slots(tinker__gen_t *g) {
+static void release_slots(tinker__eng_gen_t *g) {
   for (size_t i = 0; g->seqs && i < g->num_samples; i++) {
     if (g->seqs[i].gen) seq_stop(&g->seqs[i]);
   }
@@ -159,11 +160,11 @@ static void release_slots(tinker__gen_t *g) {
   g->prefill = NULL;
 }
 
-void tinker__gen_free(tinker__gen_t *g) {
+void tinker__eng_gen_free(tinker__eng_gen_t *g) {
   if (!g) return;
   release_slots(g);
   for (size_t i = 0; g->seqs && i < g->num_samples; i++) {
-    tinker__gen_seq_t *q = &g->seqs[i];
+    tinker__eng_gen_seq_t *q = &g->seqs[i];
     tinker__mem_free(g->mem, q->tokens);
     tinker__mem_free(g->mem, q->logprobs);
     tinker__mem_free(g->mem, q->top_ids);
@@ -185,7 +186,7 @@ void tinker__gen_free(tinker__gen_t *g) {
 
 /* --- Rows ----------------------------------------------------------------- */
 
-static void gen_fail(tinker__gen_t *g, int code, const char *text) {
+static void gen_fail(tinker__eng_gen_t *g, int code, const char *text) {
   if (!g->error) {
     g->error = code;
     tinker__why(g->why, sizeof g->why, code, "%s", text);
@@ -193,14 +194,14 @@ static void gen_fail(tinker__gen_t *g, int code, const char *text) {
 }
 
 /* Log-probabilities of the k largest logits of a row. */
-static void top_logprobs(tinker__batch_t *b, const float *row, size_t n,
+static void top_logprobs(tinker__eng_batch_t *b, const float *row, size_t n,
                          size_t k, float lse, int32_t *ids, float *out) {
-  tinker__sampler_top(row, n, k, ids, out, b->scratch);
+  tinker__eng_pick_top(row, n, k, ids, out, b->scratch);
   for (size_t i = 0; i < k; i++) out[i] -= lse;
 }
 
-static int seq_reserve(tinker__gen_seq_t *q) {
-  tinker__gen_t *g = q->gen;
+static int seq_reserve(tinker__eng_gen_seq_t *q) {
+  tinker__eng_gen_t *g = q->gen;
   if (q->n < q->cap) return 0;
   size_t cap = q->cap ? q->cap * 2 : 32, k = g->top_sample;
   int32_t *tokens = tinker__mem_realloc(g->mem, q->tokens, cap * 4);
@@ -223,16 +224,16 @@ static const char not_finite[] =
     "NonFiniteInTensor: the model's logits are not finite";
 
 /* Picks the next token of a sequence from its row and notes it. */
-static void seq_pick(tinker__gen_seq_t *q, const float *row, size_t n,
+static void seq_pick(tinker__eng_gen_seq_t *q, const float *row, size_t n,
                      float lse) {
-  tinker__gen_t *g = q->gen;
-  tinker__batch_t *b = g->batch;
+  tinker__eng_gen_t *g = q->gen;
+  tinker__eng_batch_t *b = g->batch;
   if (seq_reserve(q) != 0) {
     gen_fail(g, TINKER_ENOMEM, "out of memory while sampling");
     return;
   }
-  int32_t id = tinker__sampler_pick(&g->sampling, (uint64_t)(q - g->seqs), q->n,
-                                    row, n, b->scratch);
+  int32_t id = tinker__eng_pick(&g->sampling, (uint64_t)(q - g->seqs), q->n,
+                                row, n, b->scratch);
   if (id < 0) {
     gen_fail(g, TINKER_EINVAL, not_finite);
     return;
@@ -248,25 +249,25 @@ static void seq_pick(tinker__gen_seq_t *q, const float *row, size_t n,
 
 static void on_decode_row(void *user, size_t position, const float *row,
                           size_t n) {
-  tinker__gen_seq_t *q = user;
+  tinker__eng_gen_seq_t *q = user;
   (void)position;
   seq_pick(q, row, n,
            q->gen->batch->api->log_sum_exp(q->gen->batch->engine, row, n));
 }
 
-static void score_target(tinker__gen_t *g, size_t position, const float *row,
-                         float lse) {
-  const tinker__gen_target_t *t = &g->target;
+static void score_target(tinker__eng_gen_t *g, size_t position,
+                         const float *row, float lse) {
+  const tinker__eng_gen_target_t *t = &g->target;
   for (int64_t i = t->starts[position]; i < t->starts[position + 1]; i++) {
     if (t->ids[i] >= 0) g->target_logprobs[i] = row[t->ids[i]] - lse;
   }
 }
 
-static void draw_prompt(tinker__gen_t *g, size_t position, const float *row,
+static void draw_prompt(tinker__eng_gen_t *g, size_t position, const float *row,
                         size_t n, float lse) {
   int32_t *ids = g->draw_ids + position * g->draws;
-  if (tinker__sampler_draws(&g->sampling, position + 1, row, n, g->draws, ids,
-                            g->batch->scratch) != 0) {
+  if (tinker__eng_pick_draws(&g->sampling, position + 1, row, n, g->draws, ids,
+                             g->batch->scratch) != 0) {
     gen_fail(g, TINKER_EINVAL, not_finite);
     return;
   }
@@ -276,8 +277,8 @@ static void draw_prompt(tinker__gen_t *g, size_t position, const float *row,
 }
 
 /* All that is asked about the token behind this one, which the prompt has. */
-static void score_prompt(tinker__gen_t *g, size_t position, const float *row,
-                         size_t n, float lse) {
+static void score_prompt(tinker__eng_gen_t *g, size_t position,
+                         const float *row, size_t n, float lse) {
   size_t next = position + 1;
   bool scored = next >= g->prompt_from;
   if (g->want_prompt && scored) {
@@ -294,8 +295,8 @@ static void score_prompt(tinker__gen_t *g, size_t position, const float *row,
 
 static void on_prompt_row(void *user, size_t position, const float *row,
                           size_t n) {
-  tinker__gen_t *g = user;
-  tinker__batch_t *b = g->batch;
+  tinker__eng_gen_t *g = user;
+  tinker__eng_batch_t *b = g->batch;
   float lse = b->api->log_sum_exp(b->engine, row, n);
   if (position + 1 < g->n_prompt) {
     score_prompt(g, position, row, n, lse);
@@ -310,8 +311,8 @@ static void on_prompt_row(void *user, size_t position, const float *row,
 
 /* True when a stop string ends in the text that this token added. Bytes will
  * do: no character's bytes begin inside another's. */
-static bool hits_stop_string(tinker__gen_seq_t *q) {
-  tinker__gen_t *g = q->gen;
+static bool hits_stop_string(tinker__eng_gen_seq_t *q) {
+  tinker__eng_gen_t *g = q->gen;
   const char *bytes;
   size_t n, before = q->text.len;
   if (!g->n_stop_strings) return false;
@@ -331,8 +332,8 @@ static bool hits_stop_string(tinker__gen_seq_t *q) {
   return false;
 }
 
-static void seq_append(tinker__gen_seq_t *q) {
-  tinker__gen_t *g = q->gen;
+static void seq_append(tinker__eng_gen_seq_t *q) {
+  tinker__eng_gen_t *g = q->gen;
   if (q->finished || q->next < 0) return;
   q->tokens[q->n] = q->next;
   q->logprobs[q->n++] = q->next_logprob;
@@ -345,16 +346,16 @@ static void seq_append(tinker__gen_seq_t *q) {
   if (q->finished) {
     seq_stop(q);
   } else if (g->n_prompt + q->n > g->room) {
-    g->error = tinker__claim_too_large(g);
+    g->error = tinker__eng_claim_too_large(g);
   }
 }
 
 /* The prompt is in: gives each unfinished sequence a slot. The last one takes
  * the prompt's own. */
-static void start_sequences(tinker__gen_t *g) {
+static void start_sequences(tinker__eng_gen_t *g) {
   const tinker__engine_api_t *api = g->batch->api;
   for (size_t i = g->num_samples; i-- > 0;) {
-    tinker__gen_seq_t *q = &g->seqs[i];
+    tinker__eng_gen_seq_t *q = &g->seqs[i];
     if (q->finished || g->error) continue;
     if (i == 0) {
       q->slot = g->prefill;
@@ -370,7 +371,7 @@ static void start_sequences(tinker__gen_t *g) {
   g->decoding = true;
 }
 
-static void gen_advance(tinker__gen_t *g, size_t prompt_tokens) {
+static void gen_advance(tinker__eng_gen_t *g, size_t prompt_tokens) {
   if (g->error) return;
   if (!g->decoding) {
     g->fed += prompt_tokens;
@@ -380,7 +381,7 @@ static void gen_advance(tinker__gen_t *g, size_t prompt_tokens) {
   if (!g->decoding && !g->error) start_sequences(g);
 }
 
-static bool gen_finished(const tinker__gen_t *g) {
+static bool gen_finished(const tinker__eng_gen_t *g) {
   if (g->error) return true;
   for (size_t i = 0; i < g->num_samples; i++) {
     if (!g->seqs[i].finished) return false;
@@ -388,9 +389,9 @@ static bool gen_finished(const tinker__gen_t *g) {
   return true;
 }
 
-static void gen_finish(tinker__gen_t *g) {
+static void gen_finish(tinker__eng_gen_t *g) {
   release_slots(g);
-  tinker__claim_drop(g, g->claims);
+  tinker__eng_claim_drop(g, g->claims);
   tinker__list_remove(&g->link);
   if (g->started) g->batch->sequences -= g->num_samples;
   g->done(g, g->error, g->why);
@@ -398,9 +399,9 @@ static void gen_finish(tinker__gen_t *g) {
 
 /* --- The batch ------------------------------------------------------------ */
 
-void tinker__batch_init(tinker__batch_t *b, tinker__mem_t *mem,
-                        const tinker__engine_api_t *api,
-                        tinker__engine_t *engine) {
+void tinker__eng_batch_init(tinker__eng_batch_t *b, tinker__mem_t *mem,
+                            const tinker__engine_api_t *api,
+                            tinker__engine_t *engine) {
   memset(b, 0, sizeof *b);
   b->mem = mem;
   b->api = api;
@@ -412,24 +413,24 @@ void tinker__batch_init(tinker__batch_t *b, tinker__mem_t *mem,
 static void free_list(tinker__link_t *list) {
   tinker__link_t *l;
   while ((l = tinker__list_pop_front(list)) != NULL) {
-    tinker__gen_free(TINKER__CONTAINER(l, tinker__gen_t, link));
+    tinker__eng_gen_free(TINKER__CONTAINER(l, tinker__eng_gen_t, link));
   }
 }
 
-void tinker__batch_free(tinker__batch_t *b) {
+void tinker__eng_batch_free(tinker__eng_batch_t *b) {
   free_list(&b->waiting);
   free_list(&b->running);
   tinker__mem_free(b->mem, b->scratch);
   tinker__mem_free(b->mem, b->items);
 }
 
-void tinker__batch_add(tinker__batch_t *b, tinker__gen_t *gen) {
+void tinker__eng_batch_add(tinker__eng_batch_t *b, tinker__eng_gen_t *gen) {
   gen->batch = b;
   tinker__list_push_back(&b->waiting, &gen->link);
 }
 
-static int ensure_scratch(tinker__batch_t *b, size_t vocab) {
-  size_t need = tinker__sampler_scratch(vocab);
+static int ensure_scratch(tinker__eng_batch_t *b, size_t vocab) {
+  size_t need = tinker__eng_pick_scratch(vocab);
   if (need <= b->scratch_len) return 0;
   void *p = tinker__mem_realloc(b->mem, b->scratch, need);
   if (!p) return TINKER_ENOMEM;
@@ -439,33 +440,33 @@ static int ensure_scratch(tinker__batch_t *b, size_t vocab) {
 }
 
 /* What it takes to run: model, scratch, the size of its slots. */
-static int gen_prepare(tinker__batch_t *b, tinker__gen_t *g) {
-  tinker__base_info_t info;
+static int gen_prepare(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
+  tinker__eng_base_info_t info;
   int rc = g->prepare ? g->prepare(g, g->why, sizeof g->why) : 0;
   if (rc != 0) return rc;
   b->api->base_info(g->base, &info);
   rc = ensure_scratch(b, info.vocab_size);
-  return rc != 0 ? rc : tinker__claim_room(g);
+  return rc != 0 ? rc : tinker__eng_claim_room(g);
 }
 
 /* Takes a prepared generation into the rounds. */
-static int gen_start(tinker__batch_t *b, tinker__gen_t *g) {
+static int gen_start(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
   b->sequences += g->num_samples;
   g->started = true;
-  tinker__claim_take(g);
+  tinker__eng_claim_take(g);
   return b->api->slot_new(g->base, g->adapter, g->room, &g->prefill, g->why,
                           sizeof g->why);
 }
 
 /* In the order they came: a large one is not overtaken until it is there no
  * more. */
-static void admit(tinker__batch_t *b) {
+static void admit(tinker__eng_batch_t *b) {
   tinker__link_t *l;
   while ((l = tinker__list_first(&b->waiting)) != NULL) {
-    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
     if (b->sequences && b->sequences + g->num_samples > MAX_SEQUENCES) return;
     g->error = gen_prepare(b, g);
-    if (!g->error && !tinker__claim_now(g)) return;
+    if (!g->error && !tinker__eng_claim_now(g)) return;
     tinker__list_remove(l);
     tinker__list_push_back(&b->running, l);
     if (!g->error) g->error = gen_start(b, g);
@@ -475,7 +476,7 @@ static void admit(tinker__batch_t *b) {
 
 /* Tokens of the prompt that a round takes. Rows behind the last that is looked
  * at are a piece of their own: it needs no logits. */
-static size_t prompt_piece(const tinker__gen_t *g) {
+static size_t prompt_piece(const tinker__eng_gen_t *g) {
   size_t n = g->decoding ? 0 : g->n_prompt - g->fed;
   if (n > PREFILL_TOKENS) n = PREFILL_TOKENS;
   if (g->fed < g->score_to && g->score_to - g->fed < n) {
@@ -484,34 +485,35 @@ static size_t prompt_piece(const tinker__gen_t *g) {
   return n;
 }
 
-static tinker__decode_item_t prompt_item(tinker__gen_t *g) {
+static tinker__eng_decode_item_t prompt_item(tinker__eng_gen_t *g) {
   size_t n = prompt_piece(g), first = n;
   if (g->fed < g->score_to) {
     first = g->score_from > g->fed ? g->score_from - g->fed : 0;
     if (first > n) first = n;
   }
   if (g->fed + n == g->n_prompt && first == n) first = n - 1;
-  return (tinker__decode_item_t){g->prefill, g->prompt + g->fed, n,
-                                 first,      on_prompt_row,      g};
+  return (tinker__eng_decode_item_t){g->prefill, g->prompt + g->fed, n,
+                                     first,      on_prompt_row,      g};
 }
 
 /* Items of one generation for this round, appended at b->items + n. */
-static size_t gen_items(tinker__gen_t *g, tinker__decode_item_t *items) {
+static size_t gen_items(tinker__eng_gen_t *g,
+                        tinker__eng_decode_item_t *items) {
   if (!g->decoding) {
     items[0] = prompt_item(g);
     return 1;
   }
   size_t count = 0;
   for (size_t i = 0; i < g->num_samples; i++) {
-    tinker__gen_seq_t *q = &g->seqs[i];
+    tinker__eng_gen_seq_t *q = &g->seqs[i];
     if (q->finished) continue;
-    items[count++] = (tinker__decode_item_t){q->slot, &q->tokens[q->n - 1], 1,
-                                             0,       on_decode_row,        q};
+    items[count++] = (tinker__eng_decode_item_t){
+        q->slot, &q->tokens[q->n - 1], 1, 0, on_decode_row, q};
   }
   return count;
 }
 
-static int ensure_items(tinker__batch_t *b, size_t n) {
+static int ensure_items(tinker__eng_batch_t *b, size_t n) {
   if (n <= b->cap_items) return 0;
   void *p = tinker__mem_realloc(b->mem, b->items, n * sizeof *b->items);
   if (!p) return TINKER_ENOMEM;
@@ -521,7 +523,7 @@ static int ensure_items(tinker__batch_t *b, size_t n) {
 }
 
 /* One call of the engine for a generation alone: who fails, fails alone. */
-static void round_alone(tinker__batch_t *b, tinker__gen_t *g) {
+static void round_alone(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
   size_t n = gen_items(g, b->items), piece = prompt_piece(g);
   int rc =
       b->api->decode(b->engine, b->items, n, b->halt, g->why, sizeof g->why);
@@ -530,17 +532,17 @@ static void round_alone(tinker__batch_t *b, tinker__gen_t *g) {
   gen_advance(g, piece);
 }
 
-static void round_of_base(tinker__batch_t *b, tinker__base_t *base) {
+static void round_of_base(tinker__eng_batch_t *b, tinker__eng_base_t *base) {
   size_t n = 0;
   TINKER__LIST_EACH(l, tmp, &b->running) {
-    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
     if (g->base == base && !g->error) n += gen_items(g, b->items + n);
   }
   if (!n) return;
   int rc = b->api->decode(b->engine, b->items, n, b->halt, NULL, 0);
   if (rc == TINKER_ECANCELED) return; /* nobody is any further */
   TINKER__LIST_EACH(l, tmp, &b->running) {
-    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
     if (g->base != base || g->error) continue;
     if (rc == 0) {
       gen_advance(g, prompt_piece(g));
@@ -550,38 +552,39 @@ static void round_of_base(tinker__batch_t *b, tinker__base_t *base) {
   }
 }
 
-static bool first_of_base(const tinker__batch_t *b, const tinker__gen_t *gen) {
+static bool first_of_base(const tinker__eng_batch_t *b,
+                          const tinker__eng_gen_t *gen) {
   TINKER__LIST_EACH(l, tmp, &b->running) {
-    const tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    const tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
     if (g->base == gen->base) return g == gen;
   }
   return false;
 }
 
-static void drop_cancelled(tinker__batch_t *b) {
+static void drop_cancelled(tinker__eng_batch_t *b) {
   TINKER__LIST_EACH(l, tmp, &b->waiting) {
-    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
     if (!atomic_load(&g->cancel)) continue;
     gen_fail(g, TINKER_ECANCELED, "canceled");
     gen_finish(g);
   }
 }
 
-void tinker__batch_round(tinker__batch_t *b) {
+void tinker__eng_batch_round(tinker__eng_batch_t *b) {
   drop_cancelled(b);
   admit(b);
   int rc = ensure_items(b, b->sequences + 1);
   TINKER__LIST_EACH(l, tmp, &b->running) {
-    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
     if (rc != 0) gen_fail(g, rc, "out of memory while sampling");
     if (atomic_load(&g->cancel)) gen_fail(g, TINKER_ECANCELED, "canceled");
   }
   TINKER__LIST_EACH(l, tmp, &b->running) {
-    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
     if (first_of_base(b, g)) round_of_base(b, g->base);
   }
   TINKER__LIST_EACH(l, tmp, &b->running) {
-    tinker__gen_t *g = TINKER__CONTAINER(l, tinker__gen_t, link);
+    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
     if (gen_finished(g)) gen_finish(g);
   }
 }

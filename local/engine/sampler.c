@@ -21,8 +21,8 @@ static void philox_round(uint32_t c[4], uint32_t k0, uint32_t k1) {
   c[3] = (uint32_t)p0;
 }
 
-double tinker__sampler_uniform(uint64_t seed, uint64_t sample,
-                               uint64_t position) {
+double tinker__eng_pick_uniform(uint64_t seed, uint64_t sample,
+                                uint64_t position) {
   uint32_t c[4] = {(uint32_t)position, (uint32_t)(position >> 32),
                    (uint32_t)sample, (uint32_t)(sample >> 32)};
   uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
@@ -35,7 +35,7 @@ double tinker__sampler_uniform(uint64_t seed, uint64_t sample,
   return (double)bits * 0x1p-53;
 }
 
-size_t tinker__sampler_scratch(size_t n) {
+size_t tinker__eng_pick_scratch(size_t n) {
   return n * (sizeof(double) + sizeof(float));
 }
 
@@ -74,8 +74,8 @@ static int32_t heap_pop(const float *row, int32_t *heap, size_t left) {
   return top;
 }
 
-void tinker__sampler_top(const float *row, size_t n, size_t k, int32_t *ids,
-                         float *values, void *scratch) {
+void tinker__eng_pick_top(const float *row, size_t n, size_t k, int32_t *ids,
+                          float *values, void *scratch) {
   int32_t *heap = scratch;
   heap_build(row, heap, n);
   for (size_t i = 0; i < k; i++) {
@@ -85,7 +85,7 @@ void tinker__sampler_top(const float *row, size_t n, size_t k, int32_t *ids,
 }
 
 /* Index of the largest value; -1 when the row can't be sampled from. */
-static int32_t arg_max(const tinker__kernels_t *ks, const float *row,
+static int32_t arg_max(const tinker__cpu_kernels_t *ks, const float *row,
                        size_t n) {
   float top = ks->max(row, n);
   if (!isfinite(top)) return -1;
@@ -125,7 +125,7 @@ static int32_t draw_all(const float *e, size_t n, double u, void *ends) {
 }
 
 /* The kept ids are heap[n - 1], heap[n - 2], ... in falling order. */
-static int32_t draw_kept(const tinker__sampling_t *p, const float *e,
+static int32_t draw_kept(const tinker__eng_sampling_t *p, const float *e,
                          const float *row, int32_t *heap, size_t n, double u) {
   size_t k = p->top_k > 0 && (uint64_t)p->top_k < n ? (size_t)p->top_k : n;
   double total = 0, sum = 0, cut = 0;
@@ -150,22 +150,23 @@ static int32_t draw_kept(const tinker__sampling_t *p, const float *e,
 }
 
 /* exp of the logits at the temperature, the largest becoming 1. */
-static void weigh(const tinker__sampling_t *p, const tinker__kernels_t *ks,
-                  const float *row, size_t n, float top, float *e) {
+static void weigh(const tinker__eng_sampling_t *p,
+                  const tinker__cpu_kernels_t *ks, const float *row, size_t n,
+                  float top, float *e) {
   for (size_t i = 0; i < n; i++) e[i] = (row[i] - top) / p->temperature;
   ks->exp(e, e, n);
 }
 
-int32_t tinker__sampler_pick(const tinker__sampling_t *p, uint64_t sample,
-                             uint64_t position, const float *row, size_t n,
-                             void *scratch) {
-  const tinker__kernels_t *ks = tinker__kernels_get();
+int32_t tinker__eng_pick(const tinker__eng_sampling_t *p, uint64_t sample,
+                         uint64_t position, const float *row, size_t n,
+                         void *scratch) {
+  const tinker__cpu_kernels_t *ks = tinker__cpu_kernels_get();
   int32_t best = arg_max(ks, row, n);
   if (best < 0 || p->temperature == 0) return best;
   float *e = scratch;
   int32_t *heap = (int32_t *)(void *)(e + n);
   weigh(p, ks, row, n, row[best], e);
-  double u = tinker__sampler_uniform(p->seed, sample, position);
+  double u = tinker__eng_pick_uniform(p->seed, sample, position);
   bool all = (p->top_k <= 0 || (uint64_t)p->top_k >= n) && p->top_p >= 1;
   return all ? draw_all(e, n, u, heap) : draw_kept(p, e, row, heap, n, u);
 }
@@ -187,10 +188,10 @@ static int32_t first_above(const double *sums, size_t n, double x) {
 /* Samples are counted from 0: none has this bit. */
 #define DRAW ((uint64_t)1 << 63)
 
-int tinker__sampler_draws(const tinker__sampling_t *p, uint64_t position,
-                          const float *row, size_t n, size_t k, int32_t *ids,
-                          void *scratch) {
-  const tinker__kernels_t *ks = tinker__kernels_get();
+int tinker__eng_pick_draws(const tinker__eng_sampling_t *p, uint64_t position,
+                           const float *row, size_t n, size_t k, int32_t *ids,
+                           void *scratch) {
+  const tinker__cpu_kernels_t *ks = tinker__cpu_kernels_get();
   int32_t best = arg_max(ks, row, n);
   if (best < 0) return -1;
   for (size_t i = 0; i < k; i++) ids[i] = best;
@@ -200,7 +201,7 @@ int tinker__sampler_draws(const tinker__sampling_t *p, uint64_t position,
   weigh(p, ks, row, n, row[best], e);
   for (size_t i = 0; i < n; i++) sums[i] = total += (double)e[i];
   for (size_t i = 0; i < k; i++) {
-    double x = tinker__sampler_uniform(p->seed, DRAW | i, position) * total;
+    double x = tinker__eng_pick_uniform(p->seed, DRAW | i, position) * total;
     /* The product may round up to the total. */
     ids[i] = first_above(sums, n, x < total ? x : nextafter(total, 0));
   }

@@ -6,7 +6,7 @@
 
 #include <tinker/error.h>
 
-struct tinker__scheduler_s {
+struct tinker__eng_scheduler_s {
   tinker__mem_t *mem;
   const tinker__engine_api_t *api;
   int (*on_start)(void *user, tinker__engine_t **engine);
@@ -20,47 +20,48 @@ struct tinker__scheduler_s {
   atomic_bool halt; /* the same as stop, for whoever is in the engine */
   int start_rc;
   tinker__engine_t *engine;
-  tinker__batch_t batch;     /* engine thread */
+  tinker__eng_batch_t batch; /* engine thread */
   atomic_uint_fast64_t beat; /* odd = in a step or round */
   _Atomic int64_t *doing;    /* the owner's */
 };
 
 /* Waits for work. Moves new generations to the batch and takes the first task
  * (NULL if there is none); false when the thread shall end. */
-static bool next_work(tinker__scheduler_t *s, tinker__task_t **task) {
+static bool next_work(tinker__eng_scheduler_t *s, tinker__eng_task_t **task) {
   tinker__link_t *l;
   *task = NULL;
   pthread_mutex_lock(&s->lock);
   while (!s->stop && tinker__list_empty(&s->tasks) &&
-         tinker__list_empty(&s->gens) && tinker__batch_idle(&s->batch)) {
+         tinker__list_empty(&s->gens) && tinker__eng_batch_idle(&s->batch)) {
     pthread_cond_wait(&s->wake, &s->lock);
   }
   bool go = !s->stop;
   if (go) {
     while ((l = tinker__list_pop_front(&s->gens)) != NULL) {
-      tinker__batch_add(&s->batch, TINKER__CONTAINER(l, tinker__gen_t, link));
+      tinker__eng_batch_add(&s->batch,
+                            TINKER__CONTAINER(l, tinker__eng_gen_t, link));
     }
     l = tinker__list_pop_front(&s->tasks);
-    if (l) *task = TINKER__CONTAINER(l, tinker__task_t, link);
+    if (l) *task = TINKER__CONTAINER(l, tinker__eng_task_t, link);
   }
   pthread_mutex_unlock(&s->lock);
   return go;
 }
 
-static void give_back(tinker__scheduler_t *s, tinker__task_t *task) {
+static void give_back(tinker__eng_scheduler_t *s, tinker__eng_task_t *task) {
   pthread_mutex_lock(&s->lock);
   tinker__list_push_front(&s->tasks, &task->link);
   pthread_mutex_unlock(&s->lock);
 }
 
-static void loop(tinker__scheduler_t *s) {
-  tinker__task_t *task;
+static void loop(tinker__eng_scheduler_t *s) {
+  tinker__eng_task_t *task;
   while (next_work(s, &task)) {
     atomic_fetch_add(&s->beat, 1);
     if (task && task->step(task)) give_back(s, task);
-    if (!tinker__batch_idle(&s->batch)) {
+    if (!tinker__eng_batch_idle(&s->batch)) {
       atomic_store(s->doing, -1);
-      tinker__batch_round(&s->batch);
+      tinker__eng_batch_round(&s->batch);
       atomic_store(s->doing, 0);
     }
     atomic_fetch_add(&s->beat, 1);
@@ -68,9 +69,9 @@ static void loop(tinker__scheduler_t *s) {
 }
 
 static void *engine_thread(void *user) {
-  tinker__scheduler_t *s = user;
+  tinker__eng_scheduler_t *s = user;
   int rc = s->on_start ? s->on_start(s->user, &s->engine) : 0;
-  tinker__batch_init(&s->batch, s->mem, s->api, s->engine);
+  tinker__eng_batch_init(&s->batch, s->mem, s->api, s->engine);
   s->batch.halt = &s->halt;
   pthread_mutex_lock(&s->lock);
   s->start_rc = rc;
@@ -78,25 +79,25 @@ static void *engine_thread(void *user) {
   pthread_cond_signal(&s->started_cond);
   pthread_mutex_unlock(&s->lock);
   if (rc == 0) loop(s);
-  tinker__batch_free(&s->batch);
+  tinker__eng_batch_free(&s->batch);
   if (rc == 0 && s->on_stop) s->on_stop(s->user);
   return NULL;
 }
 
-static void destroy(tinker__scheduler_t *s) {
+static void destroy(tinker__eng_scheduler_t *s) {
   pthread_mutex_destroy(&s->lock);
   pthread_cond_destroy(&s->wake);
   pthread_cond_destroy(&s->started_cond);
   tinker__mem_free(s->mem, s);
 }
 
-int tinker__scheduler_new(tinker__scheduler_t **out, tinker__mem_t *mem,
-                          const tinker__engine_api_t *api,
-                          _Atomic int64_t *doing,
-                          int (*on_start)(void *user,
-                                          tinker__engine_t **engine),
-                          void (*on_stop)(void *user), void *user) {
-  tinker__scheduler_t *s = tinker__mem_zalloc(mem, sizeof *s);
+int tinker__eng_scheduler_new(tinker__eng_scheduler_t **out, tinker__mem_t *mem,
+                              const tinker__engine_api_t *api,
+                              _Atomic int64_t *doing,
+                              int (*on_start)(void *user,
+                                              tinker__engine_t **engine),
+                              void (*on_stop)(void *user), void *user) {
+  tinker__eng_scheduler_t *s = tinker__mem_zalloc(mem, sizeof *s);
   if (!s) return TINKER_ENOMEM;
   s->mem = mem;
   s->api = api;
@@ -126,30 +127,33 @@ int tinker__scheduler_new(tinker__scheduler_t **out, tinker__mem_t *mem,
   return 0;
 }
 
-void tinker__scheduler_push(tinker__scheduler_t *s, tinker__task_t *task) {
+void tinker__eng_scheduler_push(tinker__eng_scheduler_t *s,
+                                tinker__eng_task_t *task) {
   pthread_mutex_lock(&s->lock);
   tinker__list_push_back(&s->tasks, &task->link);
   pthread_cond_signal(&s->wake);
   pthread_mutex_unlock(&s->lock);
 }
 
-void tinker__scheduler_sample(tinker__scheduler_t *s, tinker__gen_t *gen) {
+void tinker__eng_scheduler_sample(tinker__eng_scheduler_t *s,
+                                  tinker__eng_gen_t *gen) {
   pthread_mutex_lock(&s->lock);
   tinker__list_push_back(&s->gens, &gen->link);
   pthread_cond_signal(&s->wake);
   pthread_mutex_unlock(&s->lock);
 }
 
-uint64_t tinker__scheduler_beat(const tinker__scheduler_t *s) {
+uint64_t tinker__eng_scheduler_beat(const tinker__eng_scheduler_t *s) {
   return atomic_load(&s->beat);
 }
 
-const atomic_bool *tinker__scheduler_halt(const tinker__scheduler_t *s) {
+const atomic_bool *
+tinker__eng_scheduler_halt(const tinker__eng_scheduler_t *s) {
   return &s->halt;
 }
 
-void tinker__scheduler_free(tinker__scheduler_t *s,
-                            void (*dropped)(tinker__task_t *task)) {
+void tinker__eng_scheduler_free(tinker__eng_scheduler_t *s,
+                                void (*dropped)(tinker__eng_task_t *task)) {
   tinker__link_t *l;
   if (!s) return;
   pthread_mutex_lock(&s->lock);
@@ -159,10 +163,10 @@ void tinker__scheduler_free(tinker__scheduler_t *s,
   pthread_mutex_unlock(&s->lock);
   pthread_join(s->thread, NULL);
   while ((l = tinker__list_pop_front(&s->tasks)) != NULL) {
-    if (dropped) dropped(TINKER__CONTAINER(l, tinker__task_t, link));
+    if (dropped) dropped(TINKER__CONTAINER(l, tinker__eng_task_t, link));
   }
   while ((l = tinker__list_pop_front(&s->gens)) != NULL) {
-    tinker__gen_free(TINKER__CONTAINER(l, tinker__gen_t, link));
+    tinker__eng_gen_free(TINKER__CONTAINER(l, tinker__eng_gen_t, link));
   }
   destroy(s);
 }

@@ -15,37 +15,39 @@
 #include "engine/engine.h"
 #include "engine/generate.h"
 
-typedef struct tinker__scheduler_s tinker__scheduler_t;
+typedef struct tinker__eng_scheduler_s tinker__eng_scheduler_t;
 
-typedef struct tinker__task_s {
+typedef struct tinker__eng_task_s {
   tinker__link_t link; /* the scheduler's while the task is pushed */
   /* One small step; true while there is more. The task is no longer the
    * scheduler's when it returns false (it may have been freed). */
-  bool (*step)(struct tinker__task_s *task);
-} tinker__task_t;
+  bool (*step)(struct tinker__eng_task_s *task);
+} tinker__eng_task_t;
 
 /* Starts the thread. *doing is -1 during a decode round; tasks may set it to
  * something of their own. on_start runs on it first (it opens the engine into
  * *engine and loads base models); new returns when it is done, with its
  * result. on_stop runs on the thread last, if on_start went well. */
-int tinker__scheduler_new(tinker__scheduler_t **out, tinker__mem_t *mem,
-                          const tinker__engine_api_t *api,
-                          _Atomic int64_t *doing,
-                          int (*on_start)(void *user,
-                                          tinker__engine_t **engine),
-                          void (*on_stop)(void *user), void *user);
-void tinker__scheduler_push(tinker__scheduler_t *s, tinker__task_t *task);
+int tinker__eng_scheduler_new(tinker__eng_scheduler_t **out, tinker__mem_t *mem,
+                              const tinker__engine_api_t *api,
+                              _Atomic int64_t *doing,
+                              int (*on_start)(void *user,
+                                              tinker__engine_t **engine),
+                              void (*on_stop)(void *user), void *user);
+void tinker__eng_scheduler_push(tinker__eng_scheduler_t *s,
+                                tinker__eng_task_t *task);
 /* Hands a generation over; its `done` runs on the engine thread. */
-void tinker__scheduler_sample(tinker__scheduler_t *s, tinker__gen_t *gen);
+void tinker__eng_scheduler_sample(tinker__eng_scheduler_t *s,
+                                  tinker__eng_gen_t *gen);
 /* Counts up when a step or round begins and when it ends: odd = one is under
  * way. Any thread. */
-uint64_t tinker__scheduler_beat(const tinker__scheduler_t *s);
+uint64_t tinker__eng_scheduler_beat(const tinker__eng_scheduler_t *s);
 /* Set when the scheduler ends: a task gives what it is doing in the engine up,
  * and says that there is more. */
-const atomic_bool *tinker__scheduler_halt(const tinker__scheduler_t *s);
+const atomic_bool *tinker__eng_scheduler_halt(const tinker__eng_scheduler_t *s);
 /* Halts what is under way and joins the thread. Tasks that are still
  * queued are given to `dropped` (may be NULL), generations are freed. */
-void tinker__scheduler_free(tinker__scheduler_t *s,
-                            void (*dropped)(tinker__task_t *task));
+void tinker__eng_scheduler_free(tinker__eng_scheduler_t *s,
+                                void (*dropped)(tinker__eng_task_t *task));
 
 #endif

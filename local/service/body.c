@@ -10,7 +10,7 @@
 static const char *const type_names[] = {"a string", "an integer",
                                          "a finite number", "true or false"};
 
-static bool take_value(tinker__json_t *j, const tinker__field_t *f) {
+static bool take_value(tinker__json_t *j, const tinker__svc_field_t *f) {
   tinker__str_t *s = f->out;
   double *d = f->out;
   switch (f->type) {
@@ -24,16 +24,16 @@ static bool take_value(tinker__json_t *j, const tinker__field_t *f) {
 }
 
 /* One member of the object; the index of its field, or n. */
-static size_t find_field(const tinker__field_t *fields, size_t n,
+static size_t find_field(const tinker__svc_field_t *fields, size_t n,
                          tinker__str_t key) {
   size_t i = 0;
   while (i < n && !tinker__str_eqs(key, fields[i].name)) i++;
   return i;
 }
 
-static int read_members(tinker__body_t *b, const char *prefix,
-                        const tinker__field_t *fields, size_t n, uint64_t *seen,
-                        char *why, size_t why_len) {
+static int read_members(tinker__svc_body_t *b, const char *prefix,
+                        const tinker__svc_field_t *fields, size_t n,
+                        uint64_t *seen, char *why, size_t why_len) {
   tinker__str_t key;
   uint64_t given = 0; /* also those that are null */
   while (tinker__json_key(&b->json, &key)) {
@@ -62,10 +62,10 @@ static int read_members(tinker__body_t *b, const char *prefix,
   return 0;
 }
 
-int tinker__body_parse(tinker__body_t *b, tinker__mem_t *mem,
-                       tinker__str_t text, const char *prefix,
-                       const tinker__field_t *fields, size_t n, char *why,
-                       size_t why_len) {
+int tinker__svc_body_parse(tinker__svc_body_t *b, tinker__mem_t *mem,
+                           tinker__str_t text, const char *prefix,
+                           const tinker__svc_field_t *fields, size_t n,
+                           char *why, size_t why_len) {
   uint64_t seen = 0;
   tinker__json_init(&b->json, mem, text.ptr, text.len);
   if (!tinker__json_object(&b->json)) {
@@ -93,24 +93,24 @@ int tinker__body_parse(tinker__body_t *b, tinker__mem_t *mem,
   return 0;
 }
 
-void tinker__body_done(tinker__body_t *b) {
+void tinker__svc_body_done(tinker__svc_body_t *b) {
   tinker__json_done(&b->json);
 }
 
-int tinker__body_read(tinker__body_t *b, tinker__req_t *r,
-                      const tinker__field_t *fields, size_t n) {
+int tinker__svc_body_read(tinker__svc_body_t *b, tinker__svc_req_t *r,
+                          const tinker__svc_field_t *fields, size_t n) {
   char why[300];
   if (r->body_proto) {
-    tinker__reply_error(r, 415,
-                        "Content-Type application/x-protobuf is for "
-                        "forward_backward only: this body is JSON");
+    tinker__svc_reply_error(r, 415,
+                            "Content-Type application/x-protobuf is for "
+                            "forward_backward only: this body is JSON");
     return TINKER_EINVAL;
   }
-  int rc = tinker__body_parse(b, r->service->mem, tinker__buf_str(&r->body), "",
-                              fields, n, why, sizeof why);
+  int rc = tinker__svc_body_parse(b, r->service->mem, tinker__buf_str(&r->body),
+                                  "", fields, n, why, sizeof why);
   if (rc == 0) return 0;
-  tinker__body_done(b);
-  tinker__reply_error(r, rc == TINKER_ENOMEM ? 503 : 422, "%s", why);
+  tinker__svc_body_done(b);
+  tinker__svc_reply_error(r, rc == TINKER_ENOMEM ? 503 : 422, "%s", why);
   return rc;
 }
 
@@ -230,9 +230,9 @@ static int digest_value(tinker__mem_t *mem, tinker__sha256_t *h,
   return rc;
 }
 
-int tinker__body_digest(tinker__mem_t *mem, tinker__str_t text,
-                        const char *except,
-                        unsigned char out[TINKER__SHA256_LEN]) {
+int tinker__svc_body_digest(tinker__mem_t *mem, tinker__str_t text,
+                            const char *except,
+                            unsigned char out[TINKER__SHA256_LEN]) {
   tinker__sha256_t *h;
   unsigned char ignored[TINKER__SHA256_LEN];
   int rc = tinker__sha256_new(&h, mem);

@@ -17,37 +17,37 @@ typedef enum {
   TINKER__FIELD_F64,  /* double, finite */
   TINKER__FIELD_BOOL, /* bool */
   TINKER__FIELD_RAW   /* tinker__str_t: the value's JSON text */
-} tinker__field_type_t;
+} tinker__svc_field_type_t;
 
-typedef struct tinker__field_s {
+typedef struct tinker__svc_field_s {
   const char *name;
-  tinker__field_type_t type;
+  tinker__svc_field_type_t type;
   bool required;
   void *out;     /* untouched when absent */
   bool *present; /* may be NULL */
-} tinker__field_t;
+} tinker__svc_field_t;
 
-typedef struct tinker__body_s {
+typedef struct tinker__svc_body_s {
   tinker__json_t json; /* owns strings with escapes */
-} tinker__body_t;
+} tinker__svc_body_t;
 
 /* Reads one object. prefix ("adam_params." or "") goes in front of the names
- * in errors. Views point into text or live until tinker__body_done, which is
- * to be called in any case. 0 or TINKER_EINVAL, TINKER_ENOMEM. */
-int tinker__body_parse(tinker__body_t *b, tinker__mem_t *mem,
-                       tinker__str_t text, const char *prefix,
-                       const tinker__field_t *fields, size_t n, char *why,
-                       size_t why_len);
-void tinker__body_done(tinker__body_t *b);
+ * in errors. Views point into text or live until tinker__svc_body_done, which
+ * is to be called in any case. 0 or TINKER_EINVAL, TINKER_ENOMEM. */
+int tinker__svc_body_parse(tinker__svc_body_t *b, tinker__mem_t *mem,
+                           tinker__str_t text, const char *prefix,
+                           const tinker__svc_field_t *fields, size_t n,
+                           char *why, size_t why_len);
+void tinker__svc_body_done(tinker__svc_body_t *b);
 /* The same for a request's body: a failure is answered with 422 and the body
  * is done already. */
-int tinker__body_read(tinker__body_t *b, tinker__req_t *r,
-                      const tinker__field_t *fields, size_t n);
+int tinker__svc_body_read(tinker__svc_body_t *b, tinker__svc_req_t *r,
+                          const tinker__svc_field_t *fields, size_t n);
 
 /* Digest of what a JSON text means: object keys in sorted order, no white
  * space; the top-level key `except` (may be NULL) is left out. */
-int tinker__body_digest(tinker__mem_t *mem, tinker__str_t text,
-                        const char *except,
-                        unsigned char out[TINKER__SHA256_LEN]);
+int tinker__svc_body_digest(tinker__mem_t *mem, tinker__str_t text,
+                            const char *except,
+                            unsigned char out[TINKER__SHA256_LEN]);
 
 #endif

@@ -17,8 +17,8 @@
 
 /* --- Folders -------------------------------------------------------------- */
 
-void tinker__checkpoint_dir(tinker__service_t *s, const char *kind, int64_t row,
-                            char *out, size_t len) {
+void tinker__svc_checkpoint_dir(tinker__svc_t *s, const char *kind, int64_t row,
+                                char *out, size_t len) {
   snprintf(out, len, "%s/%s/%lld", s->state_dir, kind, (long long)row);
 }
 
@@ -42,22 +42,22 @@ static void remove_file(const char *path) {
 }
 
 /* Our folders hold files only. */
-void tinker__folder_remove(const char *dir) {
+void tinker__svc_folder_remove(const char *dir) {
   each_entry(dir, remove_file);
   rmdir(dir);
 }
 
-int tinker__folder_begin(tinker__service_t *s, const char *dir, char *tmp,
-                         size_t len, char *why, size_t why_len) {
+int tinker__svc_folder_begin(tinker__svc_t *s, const char *dir, char *tmp,
+                             size_t len, char *why, size_t why_len) {
   (void)s;
   snprintf(tmp, len, "%s.tmp", dir);
-  tinker__folder_remove(tmp);
+  tinker__svc_folder_remove(tmp);
   if (mkdir(tmp, 0700) == 0) return 0;
   return tinker__why(why, why_len, TINKER_EIO, "%s: %s", tmp, strerror(errno));
 }
 
-int tinker__folder_commit(tinker__service_t *s, const char *tmp,
-                          const char *dir, char *why, size_t why_len) {
+int tinker__svc_folder_commit(tinker__svc_t *s, const char *tmp,
+                              const char *dir, char *why, size_t why_len) {
   char parent[1200];
   int rc = tinker__file_sync_dir(s->world, tmp, why, why_len);
   if (rc != 0) return rc;
@@ -67,11 +67,11 @@ int tinker__folder_commit(tinker__service_t *s, const char *tmp,
   }
   snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(dir, '/') - dir), dir);
   rc = tinker__file_sync_dir(s->world, parent, why, why_len);
-  if (rc != 0) tinker__folder_remove(dir);
+  if (rc != 0) tinker__svc_folder_remove(dir);
   return rc;
 }
 
-int64_t tinker__folder_size(const char *dir) {
+int64_t tinker__svc_folder_size(const char *dir) {
   char path[1200];
   struct dirent *e;
   struct stat st;
@@ -88,45 +88,49 @@ int64_t tinker__folder_size(const char *dir) {
 
 /* --- Lookups -------------------------------------------------------------- */
 
-void tinker__checkpoint_free(tinker__service_t *s, tinker__checkpoint_t *c) {
+void tinker__svc_checkpoint_free(tinker__svc_t *s,
+                                 tinker__svc_checkpoint_t *c) {
   if (!c) return;
   tinker__mem_free(s->mem, c->name);
   tinker__mem_free(s->mem, c->metadata);
   tinker__mem_free(s->mem, c);
 }
 
-static bool is_named(const tinker__checkpoint_t *c, tinker__ckpt_kind_t kind,
-                     tinker__str_t name) {
+static bool is_named(const tinker__svc_checkpoint_t *c,
+                     tinker__svc_ckpt_kind_t kind, tinker__str_t name) {
   return c->kind == kind && c->name && tinker__str_eqs(name, c->name);
 }
 
-tinker__checkpoint_t *tinker__checkpoint_find(tinker__model_t *m,
-                                              tinker__ckpt_kind_t kind,
-                                              tinker__str_t name) {
+tinker__svc_checkpoint_t *
+tinker__svc_checkpoint_find(tinker__svc_model_t *m,
+                            tinker__svc_ckpt_kind_t kind, tinker__str_t name) {
   for (tinker__link_t *l = m->checkpoints.prev; l != &m->checkpoints;
        l = l->prev) {
-    tinker__checkpoint_t *c = TINKER__CONTAINER(l, tinker__checkpoint_t, link);
+    tinker__svc_checkpoint_t *c =
+        TINKER__CONTAINER(l, tinker__svc_checkpoint_t, link);
     if (is_named(c, kind, name)) return c;
   }
   return NULL;
 }
 
-static tinker__checkpoint_t *
-find_durable(tinker__model_t *m, tinker__ckpt_kind_t kind, tinker__str_t name) {
+static tinker__svc_checkpoint_t *find_durable(tinker__svc_model_t *m,
+                                              tinker__svc_ckpt_kind_t kind,
+                                              tinker__str_t name) {
   TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
-    tinker__checkpoint_t *c = TINKER__CONTAINER(l, tinker__checkpoint_t, link);
+    tinker__svc_checkpoint_t *c =
+        TINKER__CONTAINER(l, tinker__svc_checkpoint_t, link);
     if (c->durable && is_named(c, kind, name)) return c;
   }
   return NULL;
 }
 
-tinker__checkpoint_t *tinker__checkpoint_by_row(tinker__service_t *s,
-                                                int64_t row) {
+tinker__svc_checkpoint_t *tinker__svc_checkpoint_by_row(tinker__svc_t *s,
+                                                        int64_t row) {
   TINKER__LIST_EACH(l, tmp, &s->models) {
-    tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, link);
+    tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
     TINKER__LIST_EACH(k, next, &m->checkpoints) {
-      tinker__checkpoint_t *c =
-          TINKER__CONTAINER(k, tinker__checkpoint_t, link);
+      tinker__svc_checkpoint_t *c =
+          TINKER__CONTAINER(k, tinker__svc_checkpoint_t, link);
       if (c->row == row) return c;
     }
   }
@@ -147,12 +151,12 @@ static bool split_path(tinker__str_t path, tinker__str_t part[3]) {
   return !memchr(part[2].ptr, '/', part[2].len);
 }
 
-int tinker__checkpoint_lookup(tinker__service_t *s, tinker__str_t path,
-                              tinker__checkpoint_t **out, char *why,
-                              size_t why_len) {
+int tinker__svc_checkpoint_lookup(tinker__svc_t *s, tinker__str_t path,
+                                  tinker__svc_checkpoint_t **out, char *why,
+                                  size_t why_len) {
   tinker__str_t part[3];
   int shown = (int)(path.len < 200 ? path.len : 200);
-  tinker__ckpt_kind_t kind = TINKER__CKPT_EPHEMERAL;
+  tinker__svc_ckpt_kind_t kind = TINKER__CKPT_EPHEMERAL;
   if (split_path(path, part)) {
     if (tinker__str_eqs(part[1], "weights")) kind = TINKER__CKPT_TRAINING;
     if (tinker__str_eqs(part[1], "sampler_weights")) {
@@ -163,8 +167,8 @@ int tinker__checkpoint_lookup(tinker__service_t *s, tinker__str_t path,
     return tinker__why(why, why_len, TINKER_EINVAL, "Invalid tinker path: %.*s",
                        shown, path.ptr);
   }
-  tinker__model_t *m = tinker__map_get(s->model_by_id, part[0]);
-  tinker__checkpoint_t *c = m ? find_durable(m, kind, part[2]) : NULL;
+  tinker__svc_model_t *m = tinker__map_get(s->model_by_id, part[0]);
+  tinker__svc_checkpoint_t *c = m ? find_durable(m, kind, part[2]) : NULL;
   if (!c) {
     return tinker__why(why, why_len, TINKER_ENOENT,
                        "checkpoint not found: %.*s", shown, path.ptr);

@@ -13,7 +13,7 @@ typedef enum { FLAG_BOOL, FLAG_INT, FLAG_TEXT } flag_type_t;
 
 typedef struct {
   const char *name;
-  tinker__config_kind_t kind;
+  tinker__svc_config_kind_t kind;
   flag_type_t type;
   int64_t min, max;     /* FLAG_INT */
   const char *words[3]; /* FLAG_TEXT: all there are */
@@ -71,14 +71,14 @@ static const flag_t flags[] = {
 enum { FLAGS = sizeof flags / sizeof *flags };
 
 typedef struct {
-  tinker__config_kind_t kind;
+  tinker__svc_config_kind_t kind;
   tinker__json_t j;
   tinker__str_t set[FLAGS]; /* the value's JSON; len 0 = not given */
   char *why;
   size_t why_len;
 } reader_t;
 
-static const char *file_of(tinker__config_kind_t kind) {
+static const char *file_of(tinker__svc_config_kind_t kind) {
   return kind == CLIENT ? "client config" : "dynamic config";
 }
 
@@ -168,8 +168,10 @@ static void write_flags(tinker__buf_t *out, const reader_t *r) {
   tinker__jsonw_end_object(&w);
 }
 
-int tinker__client_config_write(tinker__buf_t *out, tinker__config_kind_t kind,
-                                const char *json, char *why, size_t why_len) {
+int tinker__svc_client_config_write(tinker__buf_t *out,
+                                    tinker__svc_config_kind_t kind,
+                                    const char *json, char *why,
+                                    size_t why_len) {
   reader_t r = {.kind = kind, .why = why, .why_len = why_len};
   int rc = 0;
   tinker__json_init(&r.j, out->mem, json, json ? strlen(json) : 0);
@@ -182,21 +184,24 @@ int tinker__client_config_write(tinker__buf_t *out, tinker__config_kind_t kind,
 /* --- Calls ---------------------------------------------------------------- */
 
 /* The reply made at the start, for a body with the client's version. */
-static tinker__handled_t answer(tinker__req_t *r, const tinker__buf_t *reply) {
-  tinker__body_t b;
+static tinker__svc_handled_t answer(tinker__svc_req_t *r,
+                                    const tinker__buf_t *reply) {
+  tinker__svc_body_t b;
   tinker__str_t version;
-  const tinker__field_t fields[] = {
+  const tinker__svc_field_t fields[] = {
       {"sdk_version", TINKER__FIELD_STR, true, &version, NULL}};
-  if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
-  tinker__body_done(&b);
-  return tinker__reply_bytes(r, 200, "application/json", reply->data,
-                             reply->len);
+  if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
+  tinker__svc_body_done(&b);
+  return tinker__svc_reply_bytes(r, 200, "application/json", reply->data,
+                                 reply->len);
 }
 
-TINKER__HANDLER(client_config) {
+tinker__svc_handled_t tinker__svc_handle_client_config(tinker__svc_t *s,
+                                                       tinker__svc_req_t *r) {
   return answer(r, &s->config_reply[TINKER__CONFIG_CLIENT]);
 }
 
-TINKER__HANDLER(dynamic_config) {
+tinker__svc_handled_t tinker__svc_handle_dynamic_config(tinker__svc_t *s,
+                                                        tinker__svc_req_t *r) {
   return answer(r, &s->config_reply[TINKER__CONFIG_DYNAMIC]);
 }

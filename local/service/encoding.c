@@ -27,21 +27,21 @@ static int unpack(tinker__buf_t *body, char *why, size_t why_len) {
   return 0;
 }
 
-bool tinker__req_unpack(tinker__req_t *r) {
+bool tinker__svc_req_unpack(tinker__svc_req_t *r) {
   char why[200];
-  tinker__str_t encoding = tinker__req_header(r, "Content-Encoding");
+  tinker__str_t encoding = tinker__svc_req_header(r, "Content-Encoding");
   if (!encoding.len) return true;
   if (!tinker__str_ieq(encoding, TINKER__STR("zstd")) ||
-      r->route->handler != tinker__handle_forward_backward) {
-    tinker__reply_error(r, 415,
-                        "Content-Encoding '%.*s' is not supported: zstd is, "
-                        "for forward_backward",
-                        (int)(encoding.len < 40 ? encoding.len : 40),
-                        encoding.ptr);
+      r->route->handler != tinker__svc_handle_forward_backward) {
+    tinker__svc_reply_error(
+        r, 415,
+        "Content-Encoding '%.*s' is not supported: zstd is, "
+        "for forward_backward",
+        (int)(encoding.len < 40 ? encoding.len : 40), encoding.ptr);
     return false;
   }
   int rc = unpack(&r->body, why, sizeof why);
   if (rc == 0) return true;
-  tinker__reply_why(r, rc, rc == TINKER_EOVERFLOW ? 413 : 400, why);
+  tinker__svc_reply_why(r, rc, rc == TINKER_EOVERFLOW ? 413 : 400, why);
   return false;
 }

@@ -13,18 +13,18 @@
 #include "service/exec.h"
 #include "service/fault.h"
 
-bool tinker__exec_suffer(tinker__model_t *m, tinker__op_t *op) {
+bool tinker__svc_exec_suffer(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   if (op->replay || !op->fault) return false;
   switch (op->fault->act) {
   case TINKER__FAULT_CORRUPT:
     pthread_mutex_lock(&m->service->lock);
     m->hides_broken = !op->fault->flag;
-    tinker__model_break(m, "corrupted by the fault plan");
+    tinker__svc_model_break(m, "corrupted by the fault plan");
     pthread_mutex_unlock(&m->service->lock);
     return false; /* it fails as all that come later */
   case TINKER__FAULT_FORGET:
     if (op->fault->applied) return false;
-    tinker__op_fail(op, "server", "lost by the fault plan");
+    tinker__svc_op_fail(op, "server", "lost by the fault plan");
     return true;
   case TINKER__FAULT_CRASH: raise(SIGSEGV); return false;
   default: return false;
@@ -37,8 +37,8 @@ static int io_error(const char *path, char *why, size_t why_len) {
   return tinker__why(why, why_len, TINKER_EIO, "%s: %s", path, strerror(errno));
 }
 
-int tinker__exec_flip_bit(const char *dir, const char *file, char *why,
-                          size_t why_len) {
+int tinker__svc_exec_flip_bit(const char *dir, const char *file, char *why,
+                              size_t why_len) {
   char path[1400];
   unsigned char byte = 0;
   snprintf(path, sizeof path, "%s/%s", dir, file);
@@ -72,19 +72,20 @@ static int link_files(const char *from, const char *to, char *why,
   return rc;
 }
 
-int tinker__exec_link_old(tinker__model_t *m, tinker__ckpt_kind_t kind,
-                          const char *to, char *why, size_t why_len) {
+int tinker__svc_exec_link_old(tinker__svc_model_t *m,
+                              tinker__svc_ckpt_kind_t kind, const char *to,
+                              char *why, size_t why_len) {
   char from[1200];
-  tinker__service_t *s = m->service;
-  const tinker__checkpoint_t *old = NULL;
+  tinker__svc_t *s = m->service;
+  const tinker__svc_checkpoint_t *old = NULL;
   pthread_mutex_lock(&s->lock);
   TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
-    const tinker__checkpoint_t *c =
-        TINKER__CONTAINER(l, tinker__checkpoint_t, link);
+    const tinker__svc_checkpoint_t *c =
+        TINKER__CONTAINER(l, tinker__svc_checkpoint_t, link);
     if (c->durable && c->kind == kind) old = c;
   }
   if (old) {
-    tinker__checkpoint_dir(s, "checkpoints", old->row, from, sizeof from);
+    tinker__svc_checkpoint_dir(s, "checkpoints", old->row, from, sizeof from);
   }
   pthread_mutex_unlock(&s->lock);
   if (!old) {

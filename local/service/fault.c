@@ -18,25 +18,25 @@
 /* --- The ledger ----------------------------------------------------------- */
 
 static const char *const kind_endpoints[] = {
-    [TINKER__OP_CREATE] = "create_model",
-    [TINKER__OP_LOAD_NEW] = "load_weights",
-    [TINKER__OP_LOAD] = "load_weights",
-    [TINKER__OP_FORWARD_BACKWARD] = "forward_backward",
-    [TINKER__OP_OPTIM] = "optim_step",
-    [TINKER__OP_SAVE] = "save_weights",
-    [TINKER__OP_SAVE_SAMPLER] = "save_weights_for_sampler",
-    [TINKER__OP_SAMPLE] = "asample",
-    [TINKER__OP_SAVE_EXTERNAL] = "save_weights_external",
+    [TINKER__SVC_OP_CREATE] = "create_model",
+    [TINKER__SVC_OP_LOAD_NEW] = "load_weights",
+    [TINKER__SVC_OP_LOAD] = "load_weights",
+    [TINKER__SVC_OP_FORWARD_BACKWARD] = "forward_backward",
+    [TINKER__SVC_OP_OPTIM] = "optim_step",
+    [TINKER__SVC_OP_SAVE] = "save_weights",
+    [TINKER__SVC_OP_SAVE_SAMPLER] = "save_weights_for_sampler",
+    [TINKER__SVC_OP_SAMPLE] = "asample",
+    [TINKER__SVC_OP_SAVE_EXTERNAL] = "save_weights_external",
 };
 
-static void add_line(tinker__service_t *s, const tinker__ledger_line_t *line) {
-  if (s->faults && !tinker__ledger_add(s->faults->ledger, line)) {
-    tinker__service_fatal(s, "the ledger could not be written");
+static void add_line(tinker__svc_t *s, const tinker__svc_ledger_line_t *line) {
+  if (s->faults && !tinker__svc_ledger_add(s->faults->ledger, line)) {
+    tinker__svc_fatal(s, "the ledger could not be written");
   }
 }
 
-void tinker__ledger_op(const tinker__op_t *op, const char *event) {
-  tinker__ledger_line_t line = {
+void tinker__svc_ledger_op(const tinker__svc_op_t *op, const char *event) {
+  tinker__svc_ledger_line_t line = {
       .event = event,
       .endpoint = kind_endpoints[op->kind],
       .id = op->request_id,
@@ -45,9 +45,9 @@ void tinker__ledger_op(const tinker__op_t *op, const char *event) {
   add_line(op->service, &line);
 }
 
-void tinker__ledger_other(tinker__service_t *s, const char *endpoint,
-                          const char *id) {
-  tinker__ledger_line_t line = {
+void tinker__svc_ledger_other(tinker__svc_t *s, const char *endpoint,
+                              const char *id) {
+  tinker__svc_ledger_line_t line = {
       .event = "accepted",
       .endpoint = endpoint,
       .id = id,
@@ -56,14 +56,14 @@ void tinker__ledger_other(tinker__service_t *s, const char *endpoint,
   add_line(s, &line);
 }
 
-static void add_fault(tinker__service_t *s, const tinker__fault_rule_t *f,
+static void add_fault(tinker__svc_t *s, const tinker__svc_fault_rule_t *f,
                       const char *endpoint, const char *id, int64_t seq) {
-  tinker__ledger_line_t line = {
+  tinker__svc_ledger_line_t line = {
       .event = "fault",
       .endpoint = endpoint,
       .id = id,
       .seq = seq,
-      .act = tinker__fault_act_name(f->act),
+      .act = tinker__svc_fault_act_name(f->act),
       .rule = (size_t)(f - s->faults->plan->rules),
   };
   add_line(s, &line);
@@ -71,19 +71,19 @@ static void add_fault(tinker__service_t *s, const tinker__fault_rule_t *f,
 
 /* --- Life ----------------------------------------------------------------- */
 
-int tinker__faults_open(tinker__service_t *s, char *why, size_t why_len) {
+int tinker__svc_faults_open(tinker__svc_t *s, char *why, size_t why_len) {
   tinker__buf_t text;
   char reason[300];
   if (!s->config.faults) return 0;
-  tinker__faults_t *f = s->faults = tinker__mem_zalloc(s->mem, sizeof *f);
+  tinker__svc_faults_t *f = s->faults = tinker__mem_zalloc(s->mem, sizeof *f);
   if (!f) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   tinker__list_init(&f->held);
   tinker__list_init(&f->paused);
   tinker__buf_init(&text, s->mem, MAX_PLAN);
   int rc = tinker__file_read(s->world, s->config.faults, &text, why, why_len);
   if (rc == 0) {
-    rc = tinker__fault_plan_read(&f->plan, s->mem, tinker__buf_str(&text),
-                                 reason, sizeof reason);
+    rc = tinker__svc_fault_plan_read(&f->plan, s->mem, tinker__buf_str(&text),
+                                     reason, sizeof reason);
     if (rc != 0) {
       tinker__why(why, why_len, rc, "--faults %s: %s", s->config.faults,
                   reason);
@@ -91,19 +91,19 @@ int tinker__faults_open(tinker__service_t *s, char *why, size_t why_len) {
   }
   tinker__buf_free(&text);
   if (rc != 0) return rc;
-  return tinker__ledger_open(&f->ledger, s->mem, s->world, s->state_dir, why,
-                             why_len);
+  return tinker__svc_ledger_open(&f->ledger, s->mem, s->world, s->state_dir,
+                                 why, why_len);
 }
 
-void tinker__faults_free(tinker__service_t *s) {
+void tinker__svc_faults_free(tinker__svc_t *s) {
   if (!s->faults) return;
-  tinker__fault_plan_free(s->faults->plan);
-  tinker__ledger_free(s->faults->ledger);
+  tinker__svc_fault_plan_free(s->faults->plan);
+  tinker__svc_ledger_free(s->faults->ledger);
   tinker__mem_free(s->mem, s->faults);
   s->faults = NULL;
 }
 
-static void note_line(tinker__op_t *op, tinker__str_t event) {
+static void note_line(tinker__svc_op_t *op, tinker__str_t event) {
   if (tinker__str_eqs(event, "accepted") ||
       tinker__str_eqs(event, "rejected")) {
     op->noted = true;
@@ -113,53 +113,59 @@ static void note_line(tinker__op_t *op, tinker__str_t event) {
 }
 
 /* One line of an earlier run: its rule has fired, its call has the rule. */
-static int restore_line(tinker__service_t *s, tinker__str_t text) {
-  tinker__body_t b;
+static int restore_line(tinker__svc_t *s, tinker__str_t text) {
+  tinker__svc_body_t b;
   char why[200];
   int64_t rule = -1;
   tinker__str_t id = TINKER__STR(""), act = id, event = id;
-  const tinker__field_t fields[] = {
+  const tinker__svc_field_t fields[] = {
       {"rule", TINKER__FIELD_I64, false, &rule, NULL},
       {"event", TINKER__FIELD_STR, false, &event, NULL},
       {"id", TINKER__FIELD_STR, false, &id, NULL},
       {"act", TINKER__FIELD_STR, false, &act, NULL}};
-  int rc = tinker__body_parse(&b, s->mem, text, "", fields, 4, why, sizeof why);
-  tinker__op_t *op = rc == 0 ? tinker__map_get(s->op_by_id, id) : NULL;
+  int rc =
+      tinker__svc_body_parse(&b, s->mem, text, "", fields, 4, why, sizeof why);
+  tinker__svc_op_t *op = rc == 0 ? tinker__map_get(s->op_by_id, id) : NULL;
   if (op) note_line(op, event);
   if (rc == 0 && rule >= 0 && (size_t)rule < s->faults->plan->n) {
-    tinker__fault_rule_t *f = &s->faults->plan->rules[rule];
-    if (tinker__str_eqs(act, tinker__fault_act_name(f->act))) {
+    tinker__svc_fault_rule_t *f = &s->faults->plan->rules[rule];
+    if (tinker__str_eqs(act, tinker__svc_fault_act_name(f->act))) {
       f->fired++;
       f->first_ms = s->world->now_ms(s->world->user);
       if (op && f->act > TINKER__FAULT_PAUSE) op->fault = f;
     }
-    if (op && tinker__op_has(op, TINKER__FAULT_CORRUPT) && op->model) {
+    if (op && tinker__svc_op_has(op, TINKER__FAULT_CORRUPT) && op->model) {
       op->model->hides_broken = !f->flag;
     }
   }
-  tinker__body_done(&b);
+  tinker__svc_body_done(&b);
   return rc == TINKER_ENOMEM ? rc : 0;
 }
 
 /* A kill between a commit and its line: the store knows. */
-static void add_missing_lines(tinker__service_t *s) {
+static void add_missing_lines(tinker__svc_t *s) {
   size_t cursor = 0;
   tinker__str_t key;
   void *value;
   while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
-    const tinker__op_t *op = value;
-    bool rejected = op->state == TINKER__OP_REJECTED;
-    if (!op->noted) tinker__ledger_op(op, rejected ? "rejected" : "accepted");
-    if (rejected || op->noted_end || op->state == TINKER__OP_PENDING) continue;
-    tinker__ledger_op(op, op->state == TINKER__OP_DONE ? "applied" : "failed");
+    const tinker__svc_op_t *op = value;
+    bool rejected = op->state == TINKER__SVC_OP_REJECTED;
+    if (!op->noted) {
+      tinker__svc_ledger_op(op, rejected ? "rejected" : "accepted");
+    }
+    if (rejected || op->noted_end || op->state == TINKER__SVC_OP_PENDING) {
+      continue;
+    }
+    tinker__svc_ledger_op(op, op->state == TINKER__SVC_OP_DONE ? "applied"
+                                                               : "failed");
   }
 }
 
-int tinker__faults_restore(tinker__service_t *s, char *why, size_t why_len) {
+int tinker__svc_faults_restore(tinker__svc_t *s, char *why, size_t why_len) {
   tinker__buf_t lines;
   if (!s->faults) return 0;
   tinker__buf_init(&lines, s->mem, TINKER__MAX_LEDGER);
-  int rc = tinker__ledger_read(s->faults->ledger, &lines, why, why_len);
+  int rc = tinker__svc_ledger_read(s->faults->ledger, &lines, why, why_len);
   const char *at = lines.data, *end = rc == 0 && at ? at + lines.len : at;
   while (rc == 0 && at != end) {
     const char *stop = memchr(at, '\n', (size_t)(end - at));
@@ -174,32 +180,32 @@ int tinker__faults_restore(tinker__service_t *s, char *why, size_t why_len) {
 
 /* --- Time ----------------------------------------------------------------- */
 
-static void hold(tinker__req_t *r, int64_t ms) {
-  tinker__service_t *s = r->service;
+static void hold(tinker__svc_req_t *r, int64_t ms) {
+  tinker__svc_t *s = r->service;
   r->held = true;
   r->deadline_ms = s->world->now_ms(s->world->user) + ms;
   tinker__list_push_back(&s->faults->held, &r->timer_link);
   pthread_cond_signal(&s->timer_wake);
 }
 
-static void let_go(tinker__req_t *r) {
+static void let_go(tinker__svc_req_t *r) {
   tinker__list_remove(&r->timer_link);
-  tinker__req_resume(r);
+  tinker__svc_req_resume(r);
 }
 
-static void unpause(tinker__op_t *op) {
+static void unpause(tinker__svc_op_t *op) {
   tinker__list_remove(&op->paused);
   op->paused_until_ms = 0;
   if (!op->ack.durable) return; /* it runs when it is in the log */
-  if (op->model) tinker__model_kick(op->model);
-  if (op->sampler) tinker__sampler_kick(op);
+  if (op->model) tinker__svc_model_kick(op->model);
+  if (op->sampler) tinker__svc_sampler_kick(op);
 }
 
-int64_t tinker__faults_tick(tinker__service_t *s, int64_t now_ms) {
+int64_t tinker__svc_faults_tick(tinker__svc_t *s, int64_t now_ms) {
   int64_t next = INT64_MAX;
   if (!s->faults) return next;
   TINKER__LIST_EACH(l, tmp, &s->faults->held) {
-    tinker__req_t *r = TINKER__CONTAINER(l, tinker__req_t, timer_link);
+    tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, timer_link);
     if (r->deadline_ms <= now_ms) {
       let_go(r);
     } else if (r->deadline_ms < next) {
@@ -207,7 +213,7 @@ int64_t tinker__faults_tick(tinker__service_t *s, int64_t now_ms) {
     }
   }
   TINKER__LIST_EACH(k, other, &s->faults->paused) {
-    tinker__op_t *op = TINKER__CONTAINER(k, tinker__op_t, paused);
+    tinker__svc_op_t *op = TINKER__CONTAINER(k, tinker__svc_op_t, paused);
     if (op->paused_until_ms <= now_ms) {
       unpause(op);
     } else if (op->paused_until_ms < next) {
@@ -217,38 +223,39 @@ int64_t tinker__faults_tick(tinker__service_t *s, int64_t now_ms) {
   return next;
 }
 
-void tinker__faults_release(tinker__service_t *s) {
+void tinker__svc_faults_release(tinker__svc_t *s) {
   if (!s->faults) return;
   TINKER__LIST_EACH(l, tmp, &s->faults->held) {
-    let_go(TINKER__CONTAINER(l, tinker__req_t, timer_link));
+    let_go(TINKER__CONTAINER(l, tinker__svc_req_t, timer_link));
   }
 }
 
 /* --- What a request is about ---------------------------------------------- */
 
 typedef struct {
-  tinker__fault_call_t call;
-  tinker__body_t body;
-  tinker__head_t head;
+  tinker__svc_fault_call_t call;
+  tinker__svc_body_t body;
+  tinker__svc_head_t head;
   bool parsed;
 } peek_t;
 
-static void peek_json(peek_t *p, tinker__req_t *r) {
+static void peek_json(peek_t *p, tinker__svc_req_t *r) {
   char why[200];
   tinker__str_t model = TINKER__STR(""), sampler = model, session = model,
                 request = model;
-  const tinker__field_t fields[] = {
+  const tinker__svc_field_t fields[] = {
       {"model_id", TINKER__FIELD_STR, false, &model, NULL},
       {"sampling_session_id", TINKER__FIELD_STR, false, &sampler, NULL},
       {"session_id", TINKER__FIELD_STR, false, &session, NULL},
       {"request_id", TINKER__FIELD_STR, false, &request, NULL},
       {"seq_id", TINKER__FIELD_I64, false, &p->call.seq, NULL}};
   p->parsed = true;
-  if (tinker__body_parse(&p->body, r->service->mem, tinker__buf_str(&r->body),
-                         "", fields, 5, why, sizeof why) != 0) {
+  if (tinker__svc_body_parse(&p->body, r->service->mem,
+                             tinker__buf_str(&r->body), "", fields, 5, why,
+                             sizeof why) != 0) {
     return; /* the handler will say what is wrong with it */
   }
-  const tinker__op_t *op =
+  const tinker__svc_op_t *op =
       request.len ? tinker__map_get(r->service->op_by_id, request) : NULL;
   if (op) {
     p->call.id = tinker__str(op->model ? op->model->id : op->sampler->id);
@@ -259,16 +266,16 @@ static void peek_json(peek_t *p, tinker__req_t *r) {
   }
 }
 
-static void peek(peek_t *p, tinker__req_t *r) {
+static void peek(peek_t *p, tinker__svc_req_t *r) {
   char why[200];
   memset(p, 0, sizeof *p);
   p->call.endpoint = tinker__str(r->route->path + strlen(PREFIX));
   p->call.id = p->call.of = TINKER__STR("");
   p->call.seq = -1;
   if (r->body.len && r->body_proto) {
-    if (tinker__work_fb_head(r->service->mem, tinker__buf_str(&r->body),
-                             TINKER__FORMAT_PROTO, &p->head, why,
-                             sizeof why) == 0) {
+    if (tinker__svc_work_fb_head(r->service->mem, tinker__buf_str(&r->body),
+                                 TINKER__FORMAT_PROTO, &p->head, why,
+                                 sizeof why) == 0) {
       p->call.id = tinker__str(p->head.model_id);
       p->call.seq = p->head.seq;
     }
@@ -279,21 +286,21 @@ static void peek(peek_t *p, tinker__req_t *r) {
   }
 }
 
-static tinker__session_t *session_of(tinker__service_t *s, tinker__str_t id) {
-  tinker__session_t *n = tinker__map_get(s->session_by_id, id);
-  tinker__model_t *m = tinker__map_get(s->model_by_id, id);
-  tinker__sampler_t *p = tinker__map_get(s->sampler_by_id, id);
+static tinker__svc_session_t *session_of(tinker__svc_t *s, tinker__str_t id) {
+  tinker__svc_session_t *n = tinker__map_get(s->session_by_id, id);
+  tinker__svc_model_t *m = tinker__map_get(s->model_by_id, id);
+  tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, id);
   return n ? n : m ? m->session : p ? p->session : NULL;
 }
 
 /* --- Requests ------------------------------------------------------------- */
 
-static tinker__fault_next_t answer_status(tinker__req_t *r) {
-  const tinker__fault_rule_t *f = r->fault;
+static tinker__svc_fault_next_t answer_status(tinker__svc_req_t *r) {
+  const tinker__svc_fault_rule_t *f = r->fault;
   const char *body = f->body ? f->body : "{\"detail\":\"by the fault plan\"}";
-  tinker__reply_bytes(r, (int)f->status,
-                      f->content_type ? f->content_type : "application/json",
-                      body, strlen(body));
+  tinker__svc_reply_bytes(
+      r, (int)f->status, f->content_type ? f->content_type : "application/json",
+      body, strlen(body));
   r->retry_after_s = (int)f->retry_after;
   return TINKER__FAULT_ANSWERED;
 }
@@ -301,7 +308,7 @@ static tinker__fault_next_t answer_status(tinker__req_t *r) {
 /* Ends a TCP connection by RST; a Unix socket knows no such thing and is just
  * closed. To dissolve the association sends it: the library's own close would
  * say goodbye first. */
-static void reset(tinker__req_t *r) {
+static void reset(tinker__svc_req_t *r) {
   const union MHD_ConnectionInfo *info =
       MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
   struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
@@ -311,15 +318,15 @@ static void reset(tinker__req_t *r) {
 }
 
 /* Once the service stops nobody would let it go. */
-static tinker__fault_next_t wait_ms(tinker__req_t *r, int64_t ms) {
-  if (r->service->stopping) return tinker__fault_return(r);
+static tinker__svc_fault_next_t wait_ms(tinker__svc_req_t *r, int64_t ms) {
+  if (r->service->stopping) return tinker__svc_fault_return(r);
   MHD_suspend_connection(r->conn);
   hold(r, ms);
   return TINKER__FAULT_WAIT;
 }
 
-static tinker__fault_next_t begin(tinker__req_t *r, tinker__str_t id) {
-  tinker__session_t *n;
+static tinker__svc_fault_next_t begin(tinker__svc_req_t *r, tinker__str_t id) {
+  tinker__svc_session_t *n;
   switch (r->fault->act) {
   case TINKER__FAULT_DELAY: return wait_ms(r, r->fault->ms);
   case TINKER__FAULT_HANG: return wait_ms(r, INT64_MAX / 2);
@@ -329,8 +336,8 @@ static tinker__fault_next_t begin(tinker__req_t *r, tinker__str_t id) {
   case TINKER__FAULT_STATUS: return answer_status(r);
   case TINKER__FAULT_SESSION_GONE:
     n = session_of(r->service, id);
-    if (n && !n->ended_ms && !tinker__service_ends(r->service)) {
-      tinker__session_end(r->service, n, "gone by the fault plan");
+    if (n && !n->ended_ms && !tinker__svc_ends(r->service)) {
+      tinker__svc_session_end(r->service, n, "gone by the fault plan");
     }
     return TINKER__FAULT_GO;
   default: return TINKER__FAULT_GO;
@@ -338,9 +345,9 @@ static tinker__fault_next_t begin(tinker__req_t *r, tinker__str_t id) {
 }
 
 /* Those that wait for somebody to overtake them have been overtaken. */
-static void let_overtaken_go(tinker__service_t *s, const tinker__req_t *by) {
+static void let_overtaken_go(tinker__svc_t *s, const tinker__svc_req_t *by) {
   TINKER__LIST_EACH(l, tmp, &s->faults->held) {
-    tinker__req_t *r = TINKER__CONTAINER(l, tinker__req_t, timer_link);
+    tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, timer_link);
     if (r != by && r->fault->act == TINKER__FAULT_REORDER) {
       r->deadline_ms = 0; /* at the timer's next look, behind this one */
       pthread_cond_signal(&s->timer_wake);
@@ -348,16 +355,16 @@ static void let_overtaken_go(tinker__service_t *s, const tinker__req_t *by) {
   }
 }
 
-tinker__fault_next_t tinker__fault_arrive(tinker__req_t *r) {
+tinker__svc_fault_next_t tinker__svc_fault_arrive(tinker__svc_req_t *r) {
   peek_t p;
-  tinker__service_t *s = r->service;
-  tinker__fault_next_t next = TINKER__FAULT_GO;
+  tinker__svc_t *s = r->service;
+  tinker__svc_fault_next_t next = TINKER__FAULT_GO;
   if (strncmp(r->route->path, PREFIX, strlen(PREFIX)) != 0) return next;
   pthread_mutex_lock(&s->lock);
   let_overtaken_go(s, r);
   peek(&p, r);
-  r->fault = tinker__fault_plan_next(s->faults->plan, &p.call,
-                                     s->world->now_ms(s->world->user));
+  r->fault = tinker__svc_fault_plan_next(s->faults->plan, &p.call,
+                                         s->world->now_ms(s->world->user));
   if (r->fault) {
     char id[200];
     bool shown = p.call.id.len < sizeof id &&
@@ -368,17 +375,17 @@ tinker__fault_next_t tinker__fault_arrive(tinker__req_t *r) {
     next = begin(r, p.call.id);
   }
   pthread_mutex_unlock(&s->lock);
-  if (p.parsed) tinker__body_done(&p.body);
+  if (p.parsed) tinker__svc_body_done(&p.body);
   return next;
 }
 
-tinker__fault_next_t tinker__fault_return(tinker__req_t *r) {
+tinker__svc_fault_next_t tinker__svc_fault_return(tinker__svc_req_t *r) {
   r->held = false;
   return r->fault->act == TINKER__FAULT_HANG ? TINKER__FAULT_CLOSE
                                              : TINKER__FAULT_GO;
 }
 
-tinker__fault_next_t tinker__fault_leave(tinker__req_t *r) {
+tinker__svc_fault_next_t tinker__svc_fault_leave(tinker__svc_req_t *r) {
   switch (r->fault->act) {
   case TINKER__FAULT_LOSE_REPLY: return TINKER__FAULT_CLOSE;
   case TINKER__FAULT_CONTENT_TYPE:
@@ -393,8 +400,8 @@ tinker__fault_next_t tinker__fault_leave(tinker__req_t *r) {
 }
 
 /* False when the service stops: the rest goes out at once. */
-static bool pause_reply(tinker__req_t *r) {
-  tinker__service_t *s = r->service;
+static bool pause_reply(tinker__svc_req_t *r) {
+  tinker__svc_t *s = r->service;
   pthread_mutex_lock(&s->lock);
   bool pause = !s->stopping;
   if (pause) {
@@ -408,8 +415,8 @@ static bool pause_reply(tinker__req_t *r) {
 
 /* The reply's bytes, some at a time, or only the first ones. HTTP thread. */
 static ssize_t read_slowly(void *user, uint64_t pos, char *out, size_t max) {
-  tinker__req_t *r = user;
-  const tinker__fault_rule_t *f = r->fault;
+  tinker__svc_req_t *r = user;
+  const tinker__svc_fault_rule_t *f = r->fault;
   size_t n = r->reply.len - (size_t)pos;
   if (f->act == TINKER__FAULT_CUT) {
     if (pos >= (uint64_t)f->bytes) return MHD_CONTENT_READER_END_WITH_ERROR;
@@ -425,9 +432,9 @@ static ssize_t read_slowly(void *user, uint64_t pos, char *out, size_t max) {
   return (ssize_t)n;
 }
 
-struct MHD_Response *tinker__fault_response(tinker__req_t *r,
-                                            tinker__str_t body) {
-  tinker__fault_act_t act = r->fault->act;
+struct MHD_Response *tinker__svc_fault_response(tinker__svc_req_t *r,
+                                                tinker__str_t body) {
+  tinker__svc_fault_act_t act = r->fault->act;
   if (act != TINKER__FAULT_CUT && act != TINKER__FAULT_TRICKLE) return NULL;
   return MHD_create_response_from_callback(body.len, 4096, read_slowly, r,
                                            NULL);
@@ -435,10 +442,10 @@ struct MHD_Response *tinker__fault_response(tinker__req_t *r,
 
 /* --- Calls ---------------------------------------------------------------- */
 
-void tinker__fault_attach(tinker__op_t *op) {
-  tinker__service_t *s = op->service;
-  if (!s->faults || op->state == TINKER__OP_REJECTED) return;
-  tinker__fault_call_t call = {
+void tinker__svc_fault_attach(tinker__svc_op_t *op) {
+  tinker__svc_t *s = op->service;
+  if (!s->faults || op->state == TINKER__SVC_OP_REJECTED) return;
+  tinker__svc_fault_call_t call = {
       .endpoint = tinker__str(kind_endpoints[op->kind]),
       .id = tinker__str(op->model ? op->model->id : op->sampler->id),
       .of = TINKER__STR(""),
@@ -446,7 +453,7 @@ void tinker__fault_attach(tinker__op_t *op) {
       .accepted = true,
   };
   int64_t now = s->world->now_ms(s->world->user);
-  op->fault = tinker__fault_plan_next(s->faults->plan, &call, now);
+  op->fault = tinker__svc_fault_plan_next(s->faults->plan, &call, now);
   if (!op->fault) return;
   add_fault(s, op->fault, kind_endpoints[op->kind], op->request_id, op->seq);
   if (op->fault->act == TINKER__FAULT_PAUSE) {
@@ -458,23 +465,24 @@ void tinker__fault_attach(tinker__op_t *op) {
 
 /* --- GET _test/ledger ----------------------------------------------------- */
 
-TINKER__HANDLER(ledger) {
+tinker__svc_handled_t tinker__svc_handle_ledger(tinker__svc_t *s,
+                                                tinker__svc_req_t *r) {
   char why[300];
   tinker__buf_t lines;
   tinker__jsonw_t w;
   if (!s->faults) {
-    return tinker__reply_error(r, 404, "no such endpoint: %s", r->path);
+    return tinker__svc_reply_error(r, 404, "no such endpoint: %s", r->path);
   }
   tinker__buf_init(&lines, s->mem, TINKER__MAX_LEDGER);
-  int rc = tinker__ledger_read(s->faults->ledger, &lines, why, sizeof why);
+  int rc = tinker__svc_ledger_read(s->faults->ledger, &lines, why, sizeof why);
   if (rc != 0) {
     tinker__buf_free(&lines);
-    return tinker__reply_why(r, rc, 500, why);
+    return tinker__svc_reply_why(r, rc, 500, why);
   }
   for (size_t i = 0; i + 1 < lines.len; i++) {
     if (lines.data[i] == '\n') lines.data[i] = ',';
   }
-  tinker__reply_json(r, &w);
+  tinker__svc_reply_json(r, &w);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "entries");
   tinker__jsonw_begin_array(&w);

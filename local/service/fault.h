@@ -13,23 +13,23 @@
 #include "service/http.h"
 #include "service/ledger.h"
 
-struct tinker__faults_s {
-  tinker__fault_plan_t *plan;
-  tinker__ledger_t *ledger;
-  tinker__link_t held;   /* of tinker__req_t.timer_link */
-  tinker__link_t paused; /* of tinker__op_t.paused */
+struct tinker__svc_faults_s {
+  tinker__svc_fault_plan_t *plan;
+  tinker__svc_ledger_t *ledger;
+  tinker__link_t held;   /* of tinker__svc_req_t.timer_link */
+  tinker__link_t paused; /* of tinker__svc_op_t.paused */
 };
 
 /* Reads the plan and opens the ledger in the state folder. */
-int tinker__faults_open(tinker__service_t *s, char *why, size_t why_len);
+int tinker__svc_faults_open(tinker__svc_t *s, char *why, size_t why_len);
 /* After the state was loaded: what fired before stays fired. */
-int tinker__faults_restore(tinker__service_t *s, char *why, size_t why_len);
-void tinker__faults_free(tinker__service_t *s);
+int tinker__svc_faults_restore(tinker__svc_t *s, char *why, size_t why_len);
+void tinker__svc_faults_free(tinker__svc_t *s);
 /* Lets go what has waited long enough; the time of the next one, INT64_MAX for
  * none. */
-int64_t tinker__faults_tick(tinker__service_t *s, int64_t now_ms);
+int64_t tinker__svc_faults_tick(tinker__svc_t *s, int64_t now_ms);
 /* The service stops: everything held goes on. */
-void tinker__faults_release(tinker__service_t *s);
+void tinker__svc_faults_release(tinker__svc_t *s);
 
 /* --- Requests: HTTP thread, without the lock --- */
 typedef enum {
@@ -37,28 +37,28 @@ typedef enum {
   TINKER__FAULT_WAIT,     /* suspended; the HTTP thread comes back */
   TINKER__FAULT_ANSWERED, /* r has its answer; it is not handled */
   TINKER__FAULT_CLOSE     /* the connection ends here */
-} tinker__fault_next_t;
+} tinker__svc_fault_next_t;
 /* A request is about to be handled. */
-tinker__fault_next_t tinker__fault_arrive(tinker__req_t *r);
+tinker__svc_fault_next_t tinker__svc_fault_arrive(tinker__svc_req_t *r);
 /* It was held and comes back. */
-tinker__fault_next_t tinker__fault_return(tinker__req_t *r);
+tinker__svc_fault_next_t tinker__svc_fault_return(tinker__svc_req_t *r);
 /* It is about to be answered. TINKER__FAULT_WAIT: handle it once more. */
-tinker__fault_next_t tinker__fault_leave(tinker__req_t *r);
+tinker__svc_fault_next_t tinker__svc_fault_leave(tinker__svc_req_t *r);
 /* The answer in another form; NULL = the usual one. */
-struct MHD_Response *tinker__fault_response(tinker__req_t *r,
-                                            tinker__str_t body);
+struct MHD_Response *tinker__svc_fault_response(tinker__svc_req_t *r,
+                                                tinker__str_t body);
 
 /* --- Calls --- */
 /* Attaches the rule that fires for an op that is being accepted. */
-void tinker__fault_attach(tinker__op_t *op);
-static inline bool tinker__op_has(const tinker__op_t *op,
-                                  tinker__fault_act_t act) {
+void tinker__svc_fault_attach(tinker__svc_op_t *op);
+static inline bool tinker__svc_op_has(const tinker__svc_op_t *op,
+                                      tinker__svc_fault_act_t act) {
   return op->fault && op->fault->act == act;
 }
 /* One line of the ledger about it; nothing without a plan. Any thread, with or
  * without the lock. */
-void tinker__ledger_op(const tinker__op_t *op, const char *event);
-void tinker__ledger_other(tinker__service_t *s, const char *endpoint,
-                          const char *id);
+void tinker__svc_ledger_op(const tinker__svc_op_t *op, const char *event);
+void tinker__svc_ledger_other(tinker__svc_t *s, const char *endpoint,
+                              const char *id);
 
 #endif

@@ -70,7 +70,7 @@ static const struct {
     [TINKER__FAULT_EXPIRE] = {"expire", ARG_MS, 0, "save_weights",
                               "save_weights_for_sampler"}};
 
-const char *tinker__fault_act_name(tinker__fault_act_t act) {
+const char *tinker__svc_fault_act_name(tinker__svc_fault_act_t act) {
   return acts[act].name;
 }
 
@@ -78,7 +78,7 @@ const char *tinker__fault_act_name(tinker__fault_act_t act) {
 
 typedef enum { KEY_TEXT, KEY_INT, KEY_BOOL, KEY_RATE, KEY_ACT } key_type_t;
 
-#define AT(member) offsetof(tinker__fault_rule_t, member)
+#define AT(member) offsetof(tinker__svc_fault_rule_t, member)
 
 static const struct key {
   const char *name;
@@ -110,7 +110,7 @@ static const struct key {
 
 typedef struct {
   tinker__json_t json;
-  tinker__fault_plan_t *plan;
+  tinker__svc_fault_plan_t *plan;
   size_t cap;
   char *why;
   size_t why_len;
@@ -121,12 +121,12 @@ static int wrong(read_t *r, const char *key, const char *text) {
                      r->plan->n - 1, key, text);
 }
 
-static bool take_act(tinker__json_t *j, tinker__fault_act_t *out) {
+static bool take_act(tinker__json_t *j, tinker__svc_fault_act_t *out) {
   tinker__str_t s;
   if (!tinker__json_string(j, &s)) return false;
   for (int i = 0; i < TINKER__FAULT_ACTS; i++) {
     if (!tinker__str_eqs(s, acts[i].name)) continue;
-    *out = (tinker__fault_act_t)i;
+    *out = (tinker__svc_fault_act_t)i;
     return true;
   }
   return false;
@@ -165,7 +165,7 @@ static int take_value(read_t *r, const struct key *k, void *at,
   return j->error == TINKER_ENOMEM ? TINKER_ENOMEM : TINKER_EINVAL;
 }
 
-static int take_key(read_t *r, tinker__fault_rule_t *f, tinker__str_t key,
+static int take_key(read_t *r, tinker__svc_fault_rule_t *f, tinker__str_t key,
                     uint64_t *seen) {
   char name[80];
   const char *wanted = "";
@@ -184,7 +184,8 @@ static int take_key(read_t *r, tinker__fault_rule_t *f, tinker__str_t key,
 }
 
 /* Arguments fit the act, and the act the endpoint. */
-static int check_rule(read_t *r, const tinker__fault_rule_t *f, uint64_t seen) {
+static int check_rule(read_t *r, const tinker__svc_fault_rule_t *f,
+                      uint64_t seen) {
   unsigned needs = acts[f->act].needs;
   unsigned known = needs | acts[f->act].takes;
   if (!(seen & 1)) return wrong(r, "act", "is required");
@@ -212,7 +213,7 @@ static int check_rule(read_t *r, const tinker__fault_rule_t *f, uint64_t seen) {
 static int read_rule(read_t *r) {
   tinker__str_t key;
   uint64_t seen = 0;
-  tinker__fault_plan_t *p = r->plan;
+  tinker__svc_fault_plan_t *p = r->plan;
   if (p->n == MAX_RULES) {
     return tinker__why(r->why, r->why_len, TINKER_EINVAL, "rules: more than %d",
                        MAX_RULES);
@@ -224,8 +225,8 @@ static int read_rule(read_t *r) {
     p->rules = grown;
     r->cap = cap;
   }
-  tinker__fault_rule_t *f = &p->rules[p->n++];
-  *f = (tinker__fault_rule_t){
+  tinker__svc_fault_rule_t *f = &p->rules[p->n++];
+  *f = (tinker__svc_fault_rule_t){
       .seq = -1,
       .probability = 1,
       .applied = true,
@@ -266,8 +267,9 @@ static int read_plan(read_t *r) {
   return rc;
 }
 
-int tinker__fault_plan_read(tinker__fault_plan_t **out, tinker__mem_t *mem,
-                            tinker__str_t text, char *why, size_t why_len) {
+int tinker__svc_fault_plan_read(tinker__svc_fault_plan_t **out,
+                                tinker__mem_t *mem, tinker__str_t text,
+                                char *why, size_t why_len) {
   read_t r = {.why = why, .why_len = why_len};
   r.plan = tinker__mem_zalloc(mem, sizeof *r.plan);
   if (!r.plan) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
@@ -285,14 +287,14 @@ int tinker__fault_plan_read(tinker__fault_plan_t **out, tinker__mem_t *mem,
   }
   tinker__json_done(&r.json);
   if (rc != 0) {
-    tinker__fault_plan_free(r.plan);
+    tinker__svc_fault_plan_free(r.plan);
     return rc;
   }
   *out = r.plan;
   return 0;
 }
 
-void tinker__fault_plan_free(tinker__fault_plan_t *p) {
+void tinker__svc_fault_plan_free(tinker__svc_fault_plan_t *p) {
   if (!p) return;
   for (size_t i = 0; i < p->n; i++) {
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
@@ -306,8 +308,8 @@ void tinker__fault_plan_free(tinker__fault_plan_t *p) {
 
 /* --- Matching ------------------------------------------------------------- */
 
-static bool matches(const tinker__fault_rule_t *f,
-                    const tinker__fault_call_t *c) {
+static bool matches(const tinker__svc_fault_rule_t *f,
+                    const tinker__svc_fault_call_t *c) {
   if ((f->act >= TINKER__FAULT_PAUSE) != c->accepted) return false;
   if (f->endpoint && !tinker__str_eqs(c->endpoint, f->endpoint)) return false;
   if (f->id && !tinker__str_ends(c->id, f->id)) return false;
@@ -316,14 +318,16 @@ static bool matches(const tinker__fault_rule_t *f,
 }
 
 /* Uniform in [0, 1) from (seed, rule, match). */
-static double draw(const tinker__fault_plan_t *p, size_t rule, int64_t match) {
+static double draw(const tinker__svc_fault_plan_t *p, size_t rule,
+                   int64_t match) {
   uint64_t at[2] = {rule, (uint64_t)match};
   return ldexp((double)(tinker__siphash(p->seed, 0, at, sizeof at) >> 11), -53);
 }
 
 /* Whether this match, counted already, is one that fires. */
-static bool is_due(const tinker__fault_plan_t *p, size_t rule, int64_t now_ms) {
-  const tinker__fault_rule_t *f = &p->rules[rule];
+static bool is_due(const tinker__svc_fault_plan_t *p, size_t rule,
+                   int64_t now_ms) {
+  const tinker__svc_fault_rule_t *f = &p->rules[rule];
   if (f->nth && (f->matched != f->nth || f->fired)) return false;
   if (f->matched <= f->after || (f->times && f->fired >= f->times)) {
     return false;
@@ -332,11 +336,12 @@ static bool is_due(const tinker__fault_plan_t *p, size_t rule, int64_t now_ms) {
   return f->probability >= 1 || draw(p, rule, f->matched) < f->probability;
 }
 
-tinker__fault_rule_t *tinker__fault_plan_next(tinker__fault_plan_t *p,
-                                              const tinker__fault_call_t *call,
-                                              int64_t now_ms) {
+tinker__svc_fault_rule_t *
+tinker__svc_fault_plan_next(tinker__svc_fault_plan_t *p,
+                            const tinker__svc_fault_call_t *call,
+                            int64_t now_ms) {
   for (size_t i = 0; i < p->n; i++) {
-    tinker__fault_rule_t *f = &p->rules[i];
+    tinker__svc_fault_rule_t *f = &p->rules[i];
     if (!matches(f, call)) continue;
     f->matched++;
     if (!is_due(p, i, now_ms)) continue;

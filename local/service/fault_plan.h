@@ -40,9 +40,9 @@ typedef enum {
   TINKER__FAULT_SAVE_OLD,
   TINKER__FAULT_EXPIRE,
   TINKER__FAULT_ACTS
-} tinker__fault_act_t;
+} tinker__svc_fault_act_t;
 
-typedef struct tinker__fault_rule_s {
+typedef struct tinker__svc_fault_rule_s {
   /* Match. Text NULL, seq -1: anything. */
   char *endpoint; /* a path of routes.c without "api/v1/" */
   char *id;       /* of the model, sampler or session: whole, or its end */
@@ -54,7 +54,7 @@ typedef struct tinker__fault_rule_s {
   int64_t for_ms; /* fires for so long since it first did, 0 = without end */
   double probability;
   /* Act. */
-  tinker__fault_act_t act;
+  tinker__svc_fault_act_t act;
   int64_t ms, bytes, status, retry_after;
   char *body, *content_type; /* status, content_type */
   char *state, *reason;      /* pause: queue_state and its reason */
@@ -62,37 +62,40 @@ typedef struct tinker__fault_rule_s {
   bool flag;                 /* corrupt: the run shows it */
   /* So far. */
   int64_t matched, fired, first_ms;
-} tinker__fault_rule_t;
+} tinker__svc_fault_rule_t;
 
-typedef struct tinker__fault_plan_s {
+typedef struct tinker__svc_fault_plan_s {
   tinker__mem_t *mem;
   uint64_t seed;
-  tinker__fault_rule_t *rules;
+  tinker__svc_fault_rule_t *rules;
   size_t n;
-} tinker__fault_plan_t;
+} tinker__svc_fault_plan_t;
 
 /* What a request is about, as far as it is known; or, with `accepted`, a
  * numbered call that is just being accepted: the first is for the acts of a
  * request, the second for those of a call. */
-typedef struct tinker__fault_call_s {
+typedef struct tinker__svc_fault_call_s {
   tinker__str_t endpoint;
   tinker__str_t id, of; /* empty = none */
   int64_t seq;          /* -1 = none */
   bool accepted;
-} tinker__fault_call_t;
+} tinker__svc_fault_call_t;
 
 /* Unknown keys, acts, missing or superfluous arguments: TINKER_EINVAL, with the
  * rule's index and the key's name in why. */
-int tinker__fault_plan_read(tinker__fault_plan_t **out, tinker__mem_t *mem,
-                            tinker__str_t text, char *why, size_t why_len);
-void tinker__fault_plan_free(tinker__fault_plan_t *p); /* NULL allowed */
+int tinker__svc_fault_plan_read(tinker__svc_fault_plan_t **out,
+                                tinker__mem_t *mem, tinker__str_t text,
+                                char *why, size_t why_len);
+void tinker__svc_fault_plan_free(
+    tinker__svc_fault_plan_t *p); /* NULL allowed */
 
 /* The rule that fires for this call, counted, or NULL. Whether a rule with a
  * probability does depends on the plan's seed, the rule and how many calls it
  * matched, so a plan repeats itself. */
-tinker__fault_rule_t *tinker__fault_plan_next(tinker__fault_plan_t *p,
-                                              const tinker__fault_call_t *call,
-                                              int64_t now_ms);
-const char *tinker__fault_act_name(tinker__fault_act_t act);
+tinker__svc_fault_rule_t *
+tinker__svc_fault_plan_next(tinker__svc_fault_plan_t *p,
+                            const tinker__svc_fault_call_t *call,
+                            int64_t now_ms);
+const char *tinker__svc_fault_act_name(tinker__svc_fault_act_t act);
 
 #endif

@@ -14,10 +14,10 @@
 
 /* --- Ops ------------------------------------------------------------------ */
 
-tinker__op_t *tinker__op_new(tinker__service_t *s, const char *owner_id,
-                             int64_t seq, tinker__op_kind_t kind) {
+tinker__svc_op_t *tinker__svc_op_new(tinker__svc_t *s, const char *owner_id,
+                                     int64_t seq, tinker__svc_op_kind_t kind) {
   size_t len = strlen(owner_id) + 24;
-  tinker__op_t *op = tinker__mem_zalloc(s->mem, sizeof *op);
+  tinker__svc_op_t *op = tinker__mem_zalloc(s->mem, sizeof *op);
   if (!op) return NULL;
   op->request_id = tinker__mem_alloc(s->mem, len);
   if (!op->request_id) {
@@ -29,18 +29,18 @@ tinker__op_t *tinker__op_new(tinker__service_t *s, const char *owner_id,
   tinker__list_init(&op->all);
   tinker__list_init(&op->polls);
   tinker__list_init(&op->paused);
-  tinker__ack_init(&op->ack);
+  tinker__svc_ack_init(&op->ack);
   op->service = s;
   op->seq = seq;
   op->kind = kind;
   return op;
 }
 
-void tinker__op_free(tinker__op_t *op) {
+void tinker__svc_op_free(tinker__svc_op_t *op) {
   if (!op) return;
   tinker__list_remove(&op->paused);
   tinker__mem_t *mem = op->service->mem;
-  tinker__work_free(op->work);
+  tinker__svc_work_free(op->work);
   tinker__mem_free(mem, op->log_body);
   tinker__mem_free(mem, op->request_id);
   tinker__mem_free(mem, op);
@@ -49,12 +49,12 @@ void tinker__op_free(tinker__op_t *op) {
 /* --- Answers to polls ----------------------------------------------------- */
 
 /* Why the op does not run yet; false when nothing is wrong. Under the lock. */
-static bool waiting_reason(const tinker__op_t *op, char *out, size_t len) {
-  const tinker__model_t *m = op->model;
-  if (!m || op->state != TINKER__OP_PENDING) return false;
+static bool waiting_reason(const tinker__svc_op_t *op, char *out, size_t len) {
+  const tinker__svc_model_t *m = op->model;
+  if (!m || op->state != TINKER__SVC_OP_PENDING) return false;
   int64_t want = m->current ? m->current->seq + 1 : m->next_seq;
   TINKER__LIST_EACH(l, tmp, &m->pending) {
-    const tinker__op_t *p = TINKER__CONTAINER(l, tinker__op_t, link);
+    const tinker__svc_op_t *p = TINKER__CONTAINER(l, tinker__svc_op_t, link);
     if (p->seq != want) break;
     if (p == op) return false;
     want++;
@@ -64,7 +64,7 @@ static bool waiting_reason(const tinker__op_t *op, char *out, size_t len) {
   return true;
 }
 
-static void answer_try_again(tinker__req_t *r, const tinker__op_t *op) {
+static void answer_try_again(tinker__svc_req_t *r, const tinker__svc_op_t *op) {
   char gap[80];
   tinker__jsonw_t w;
   const char *state = "active", *reason = NULL;
@@ -75,7 +75,7 @@ static void answer_try_again(tinker__req_t *r, const tinker__op_t *op) {
     state = "paused_capacity";
     reason = gap;
   }
-  tinker__reply_json(r, &w);
+  tinker__svc_reply_json(r, &w);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "type");
   tinker__jsonw_cstr(&w, "try_again");
@@ -90,27 +90,27 @@ static void answer_try_again(tinker__req_t *r, const tinker__op_t *op) {
   tinker__jsonw_end_object(&w);
 }
 
-static void answer_result(tinker__req_t *r, tinker__op_kind_t kind, int format,
-                          const void *data, size_t len) {
+static void answer_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
+                          int format, const void *data, size_t len) {
   if (format == TINKER__FORMAT_JSON) {
-    tinker__reply_bytes(r, 200, "application/json", data, len);
+    tinker__svc_reply_bytes(r, 200, "application/json", data, len);
   } else if (r->accept_proto) {
-    tinker__reply_bytes(r, 200, "application/x-protobuf", data, len);
+    tinker__svc_reply_bytes(r, 200, "application/x-protobuf", data, len);
   } else {
-    tinker__reply_result_as_json(r, kind, data, len);
+    tinker__svc_reply_result_as_json(r, kind, data, len);
   }
 }
 
 /* A large result is announced first, to who asked for that: clients bound the
  * bytes of results that are under way. An error is told at once. */
-static bool announces(const tinker__req_t *r, const tinker__op_t *op) {
-  return r->allow_metadata && op->state == TINKER__OP_DONE &&
+static bool announces(const tinker__svc_req_t *r, const tinker__svc_op_t *op) {
+  return r->allow_metadata && op->state == TINKER__SVC_OP_DONE &&
          op->result_size > (size_t)r->service->config.inline_result;
 }
 
-static void answer_metadata(tinker__req_t *r, const tinker__op_t *op) {
+static void answer_metadata(tinker__svc_req_t *r, const tinker__svc_op_t *op) {
   tinker__jsonw_t w;
-  tinker__reply_json(r, &w);
+  tinker__svc_reply_json(r, &w);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "status");
   tinker__jsonw_cstr(&w, "complete_metadata");
@@ -120,46 +120,46 @@ static void answer_metadata(tinker__req_t *r, const tinker__op_t *op) {
 }
 
 /* Takes a parked poll out of its lists. Under the lock. */
-static void unpark(tinker__req_t *r) {
+static void unpark(tinker__svc_req_t *r) {
   tinker__list_remove(&r->link);
   tinker__list_remove(&r->timer_link);
 }
 
-static void answer_polls(tinker__op_t *op, int format, const void *data,
+static void answer_polls(tinker__svc_op_t *op, int format, const void *data,
                          size_t len) {
   tinker__link_t *l;
   while ((l = tinker__list_first(&op->polls)) != NULL) {
-    tinker__req_t *r = TINKER__CONTAINER(l, tinker__req_t, link);
+    tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, link);
     unpark(r);
     if (announces(r, op)) {
       answer_metadata(r, op);
     } else {
       answer_result(r, op->kind, format, data, len);
     }
-    tinker__req_resume(r);
+    tinker__svc_req_resume(r);
   }
 }
 
-void tinker__polls_expire(tinker__service_t *s, int64_t now_ms) {
+void tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms) {
   tinker__link_t *l;
   while ((l = tinker__list_first(&s->polls)) != NULL) {
-    tinker__req_t *r = TINKER__CONTAINER(l, tinker__req_t, timer_link);
+    tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, timer_link);
     if (r->deadline_ms > now_ms) return;
     unpark(r);
     answer_try_again(r, r->op);
-    tinker__req_resume(r);
+    tinker__svc_req_resume(r);
   }
 }
 
-void tinker__polls_release(tinker__service_t *s) {
-  tinker__polls_expire(s, INT64_MAX);
+void tinker__svc_polls_release(tinker__svc_t *s) {
+  tinker__svc_polls_expire(s, INT64_MAX);
 }
 
 /* --- Completion ----------------------------------------------------------- */
 
 typedef struct {
-  tinker__op_t *op;
-  tinker__op_state_t state;
+  tinker__svc_op_t *op;
+  tinker__svc_op_state_t state;
   int format;
   const void *data; /* the write's */
   size_t len;
@@ -169,19 +169,20 @@ typedef struct {
 
 static void on_committed(void *user, int rc) {
   completion_t *c = user;
-  tinker__op_t *op = c->op;
-  tinker__service_t *s = op->service;
+  tinker__svc_op_t *op = c->op;
+  tinker__svc_t *s = op->service;
   if (rc != 0) {
-    tinker__service_fatal(s, "a result could not be stored");
+    tinker__svc_fatal(s, "a result could not be stored");
   } else {
     pthread_mutex_lock(&s->lock);
     op->state = c->state;
     op->result_size = c->len;
     op->result_format = c->format;
     if (op->sampler) s->samples--;
-    tinker__ledger_op(op, c->state == TINKER__OP_DONE ? "applied" : "failed");
+    tinker__svc_ledger_op(op, c->state == TINKER__SVC_OP_DONE ? "applied"
+                                                              : "failed");
     if (c->committed) c->committed(c->user);
-    tinker__work_free(op->work);
+    tinker__svc_work_free(op->work);
     op->work = NULL;
     answer_polls(op, c->format, c->data, c->len);
     pthread_mutex_unlock(&s->lock);
@@ -191,35 +192,35 @@ static void on_committed(void *user, int rc) {
 }
 
 /* The result of an op whose result is stored already: it must be the same. */
-static void check_replay(tinker__op_t *op, tinker__buf_t *data,
+static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data,
                          const unsigned char digest[TINKER__SHA256_LEN]) {
-  tinker__service_t *s = op->service;
+  tinker__svc_t *s = op->service;
   bool same = !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
   tinker__buf_free(data);
   if (!same && op->model) {
     pthread_mutex_lock(&s->lock);
-    tinker__model_break(op->model,
-                        "re-executing the log gave another result than before");
+    tinker__svc_model_break(
+        op->model, "re-executing the log gave another result than before");
     pthread_mutex_unlock(&s->lock);
   }
   if (!same) {
-    tinker__service_log(s, "error", "replay_differs", "request_id",
-                        op->request_id, NULL);
+    tinker__svc_log(s, "error", "replay_differs", "request_id", op->request_id,
+                    NULL);
   }
 }
 
-void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state, int format,
-                         tinker__buf_t *data,
-                         void (*extra)(tinker__write_t *w, void *user),
-                         void (*committed)(void *user), void *user) {
-  tinker__service_t *s = op->service;
+void tinker__svc_op_complete(tinker__svc_op_t *op, tinker__svc_op_state_t state,
+                             int format, tinker__buf_t *data,
+                             void (*extra)(tinker__svc_write_t *w, void *user),
+                             void (*committed)(void *user), void *user) {
+  tinker__svc_t *s = op->service;
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__str_t view = tinker__buf_str(data);
   if (tinker__buf_error(data) ||
       tinker__sha256(view.ptr, view.len, digest) != 0) {
     tinker__buf_free(data);
     tinker__mem_free(s->mem, user);
-    tinker__service_fatal(s, "out of memory for a result");
+    tinker__svc_fatal(s, "out of memory for a result");
     return;
   }
   if (op->replay) {
@@ -230,37 +231,38 @@ void tinker__op_complete(tinker__op_t *op, tinker__op_state_t state, int format,
   completion_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
   size_t len;
   char *block = tinker__buf_take(data, &len);
-  tinker__write_t *w = c ? tinker__write_new(s->store, on_committed, c) : NULL;
+  tinker__svc_write_t *w =
+      c ? tinker__svc_write_new(s->store, on_committed, c) : NULL;
   if (!w) {
     tinker__mem_free(s->mem, block);
     tinker__mem_free(s->mem, c);
     tinker__mem_free(s->mem, user);
-    tinker__service_fatal(s, "out of memory for a result");
+    tinker__svc_fatal(s, "out of memory for a result");
     return;
   }
   *c = (completion_t){op, state, format, block, len, committed, user};
-  tinker__write_vital(w); /* later results may follow from this one */
-  tinker__write_sql(w, "UPDATE requests SET state = ?, result_format = ?,"
-                       " result_digest = ?, result = ? WHERE row = ?");
-  tinker__write_i64(w, state);
-  tinker__write_i64(w, format);
-  tinker__write_blob(w, digest, sizeof digest);
-  tinker__write_take(w, block, len);
-  tinker__write_i64(w, op->row);
+  tinker__svc_write_vital(w); /* later results may follow from this one */
+  tinker__svc_write_sql(w, "UPDATE requests SET state = ?, result_format = ?,"
+                           " result_digest = ?, result = ? WHERE row = ?");
+  tinker__svc_write_i64(w, state);
+  tinker__svc_write_i64(w, format);
+  tinker__svc_write_blob(w, digest, sizeof digest);
+  tinker__svc_write_take(w, block, len);
+  tinker__svc_write_i64(w, op->row);
   if (op->sampler) { /* a model's body is kept until a snapshot */
-    tinker__write_sql(w, "UPDATE requests SET body = NULL WHERE row = ?");
-    tinker__write_i64(w, op->row);
+    tinker__svc_write_sql(w, "UPDATE requests SET body = NULL WHERE row = ?");
+    tinker__svc_write_i64(w, op->row);
   }
   if (extra) extra(w, user);
-  if (tinker__write_submit(w) != 0) {
+  if (tinker__svc_write_submit(w) != 0) {
     tinker__mem_free(s->mem, c);
     tinker__mem_free(s->mem, user);
-    tinker__service_fatal(s, "out of memory for a result");
+    tinker__svc_fatal(s, "out of memory for a result");
   }
 }
 
-void tinker__op_fail(tinker__op_t *op, const char *category, const char *fmt,
-                     ...) {
+void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
+                         const char *fmt, ...) {
   char text[500];
   tinker__buf_t out;
   tinker__jsonw_t w;
@@ -279,46 +281,46 @@ void tinker__op_fail(tinker__op_t *op, const char *category, const char *fmt,
   tinker__jsonw_key(&w, "category");
   tinker__jsonw_cstr(&w, category);
   tinker__jsonw_end_object(&w);
-  tinker__op_complete(op, TINKER__OP_FAILED, TINKER__FORMAT_JSON, &out, NULL,
-                      NULL, NULL);
+  tinker__svc_op_complete(op, TINKER__SVC_OP_FAILED, TINKER__FORMAT_JSON, &out,
+                          NULL, NULL, NULL);
 }
 
 /* --- retrieve_future ------------------------------------------------------ */
 
 static void on_read(void *user, int rc, const void *data, size_t len,
                     int64_t format) {
-  tinker__req_t *r = user;
+  tinker__svc_req_t *r = user;
   if (rc == 0) {
     answer_result(r, r->kind, (int)format, data, len);
   } else if (rc == TINKER_ENOENT) {
-    tinker__reply_error(r, 410, "the result is no longer kept");
+    tinker__svc_reply_error(r, 410, "the result is no longer kept");
   } else {
-    tinker__reply_error(r, 500, "the result could not be read");
+    tinker__svc_reply_error(r, 500, "the result could not be read");
   }
-  tinker__req_resume(r);
+  tinker__svc_req_resume(r);
 }
 
 /* An id that no future has: 410 when its model or sampler is known and its
  * results have been dropped. */
-static tinker__handled_t answer_unknown(tinker__service_t *s, tinker__req_t *r,
-                                        tinker__str_t id) {
+static tinker__svc_handled_t
+answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   size_t cut = id.len;
   while (cut && id.ptr[cut - 1] != ':') cut--;
   tinker__str_t owner = {id.ptr, cut ? cut - 1 : 0};
-  tinker__model_t *m = tinker__map_get(s->model_by_id, owner);
-  tinker__sampler_t *p = tinker__map_get(s->sampler_by_id, owner);
-  tinker__session_t *session = m ? m->session : p ? p->session : NULL;
+  tinker__svc_model_t *m = tinker__map_get(s->model_by_id, owner);
+  tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, owner);
+  tinker__svc_session_t *session = m ? m->session : p ? p->session : NULL;
   if (session && session->purged) {
-    return tinker__reply_error(r, 410,
-                               "the session ended at least an hour "
-                               "ago: its results are no longer kept");
+    return tinker__svc_reply_error(r, 410,
+                                   "the session ended at least an hour "
+                                   "ago: its results are no longer kept");
   }
-  return tinker__reply_error(r, 404, "request_id not found: %.*s",
-                             (int)(id.len < 200 ? id.len : 200), id.ptr);
+  return tinker__svc_reply_error(r, 404, "request_id not found: %.*s",
+                                 (int)(id.len < 200 ? id.len : 200), id.ptr);
 }
 
-static tinker__handled_t park(tinker__service_t *s, tinker__req_t *r,
-                              tinker__op_t *op) {
+static tinker__svc_handled_t park(tinker__svc_t *s, tinker__svc_req_t *r,
+                                  tinker__svc_op_t *op) {
   r->op = op;
   r->deadline_ms = s->world->now_ms(s->world->user) + s->config.poll_ms;
   tinker__list_push_back(&op->polls, &r->link);
@@ -327,49 +329,50 @@ static tinker__handled_t park(tinker__service_t *s, tinker__req_t *r,
   return TINKER__PARKED;
 }
 
-static tinker__handled_t poll(tinker__service_t *s, tinker__req_t *r,
-                              tinker__str_t id) {
-  tinker__op_t *op = tinker__map_get(s->op_by_id, id);
+static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
+                                  tinker__str_t id) {
+  tinker__svc_op_t *op = tinker__map_get(s->op_by_id, id);
   if (!op || !op->ack.durable) return answer_unknown(s, r, id);
-  tinker__session_t *n = op->model ? op->model->session : op->sampler->session;
+  tinker__svc_session_t *n =
+      op->model ? op->model->session : op->sampler->session;
   n->seen_ms = s->world->now_ms(s->world->user); /* somebody waits for it */
-  if (tinker__op_has(op, TINKER__FAULT_FORGET)) {
-    return tinker__reply_error(r, 410, "request %s is no longer known",
-                               op->request_id);
+  if (tinker__svc_op_has(op, TINKER__FAULT_FORGET)) {
+    return tinker__svc_reply_error(r, 410, "request %s is no longer known",
+                                   op->request_id);
   }
-  if (op->state == TINKER__OP_REJECTED) {
-    return tinker__reply_error(r, 404, "request %s was rejected",
-                               op->request_id);
+  if (op->state == TINKER__SVC_OP_REJECTED) {
+    return tinker__svc_reply_error(r, 404, "request %s was rejected",
+                                   op->request_id);
   }
-  if (tinker__service_ends(s)) {
+  if (tinker__svc_ends(s)) {
     answer_try_again(r, op);
     return TINKER__ANSWERED;
   }
-  if (op->state == TINKER__OP_PENDING) return park(s, r, op);
+  if (op->state == TINKER__SVC_OP_PENDING) return park(s, r, op);
   if (announces(r, op)) {
     answer_metadata(r, op);
     return TINKER__ANSWERED;
   }
   r->kind = op->kind;
-  if (tinker__store_read_result(s->store, op->row, on_read, r) != 0) {
-    return tinker__reply_error(r, 503, "out of memory");
+  if (tinker__svc_store_read_result(s->store, op->row, on_read, r) != 0) {
+    return tinker__svc_reply_error(r, 503, "out of memory");
   }
   return TINKER__PARKED;
 }
 
-tinker__handled_t tinker__handle_retrieve_future(tinker__service_t *s,
-                                                 tinker__req_t *r) {
-  tinker__body_t b;
+tinker__svc_handled_t tinker__svc_handle_retrieve_future(tinker__svc_t *s,
+                                                         tinker__svc_req_t *r) {
+  tinker__svc_body_t b;
   tinker__str_t id = TINKER__STR("");
-  const tinker__field_t fields[] = {
+  const tinker__svc_field_t fields[] = {
       {"request_id", TINKER__FIELD_STR, true, &id, NULL},
       {"allow_metadata_only", TINKER__FIELD_BOOL, false, &r->allow_metadata,
        NULL},
   };
-  if (tinker__body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
+  if (tinker__svc_body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
   pthread_mutex_lock(&s->lock);
-  tinker__handled_t h = poll(s, r, id);
+  tinker__svc_handled_t h = poll(s, r, id);
   pthread_mutex_unlock(&s->lock);
-  tinker__body_done(&b);
+  tinker__svc_body_done(&b);
   return h;
 }

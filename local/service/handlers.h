@@ -5,91 +5,132 @@
 #include "service/http.h"
 #include "service/work.h"
 
-#define TINKER__HANDLER(name)                                                  \
-  tinker__handled_t tinker__handle_##name(tinker__service_t *s,                \
-                                          tinker__req_t *r)
-
 /* client_config.c */
-TINKER__HANDLER(client_config);
-TINKER__HANDLER(dynamic_config);
+tinker__svc_handled_t tinker__svc_handle_client_config(tinker__svc_t *s,
+                                                       tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_dynamic_config(tinker__svc_t *s,
+                                                        tinker__svc_req_t *r);
 /* session.c */
-TINKER__HANDLER(telemetry);
-TINKER__HANDLER(capabilities);
-TINKER__HANDLER(create_session);
-TINKER__HANDLER(heartbeat);
-TINKER__HANDLER(finish_session);
+tinker__svc_handled_t tinker__svc_handle_telemetry(tinker__svc_t *s,
+                                                   tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_capabilities(tinker__svc_t *s,
+                                                      tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_create_session(tinker__svc_t *s,
+                                                        tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_heartbeat(tinker__svc_t *s,
+                                                   tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_finish_session(tinker__svc_t *s,
+                                                        tinker__svc_req_t *r);
 /* health.c */
-TINKER__HANDLER(healthz);
-TINKER__HANDLER(ready);
+tinker__svc_handled_t tinker__svc_handle_healthz(tinker__svc_t *s,
+                                                 tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_ready(tinker__svc_t *s,
+                                               tinker__svc_req_t *r);
 /* create.c */
-TINKER__HANDLER(create_model);
-TINKER__HANDLER(load_new); /* load_weights that makes the model */
-TINKER__HANDLER(get_info);
+tinker__svc_handled_t tinker__svc_handle_create_model(tinker__svc_t *s,
+                                                      tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_load_new(
+    tinker__svc_t *s,
+    tinker__svc_req_t *r); /* load_weights that makes the model */
+tinker__svc_handled_t tinker__svc_handle_get_info(tinker__svc_t *s,
+                                                  tinker__svc_req_t *r);
 /* accept.c */
-TINKER__HANDLER(load_weights);
-TINKER__HANDLER(forward_backward);
-TINKER__HANDLER(forward);
-TINKER__HANDLER(optim_step);
-TINKER__HANDLER(save_weights);
-TINKER__HANDLER(save_weights_for_sampler);
-TINKER__HANDLER(save_weights_external);
+tinker__svc_handled_t tinker__svc_handle_load_weights(tinker__svc_t *s,
+                                                      tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_forward_backward(tinker__svc_t *s,
+                                                          tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_forward(tinker__svc_t *s,
+                                                 tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_optim_step(tinker__svc_t *s,
+                                                    tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_save_weights(tinker__svc_t *s,
+                                                      tinker__svc_req_t *r);
+tinker__svc_handled_t
+tinker__svc_handle_save_weights_for_sampler(tinker__svc_t *s,
+                                            tinker__svc_req_t *r);
+tinker__svc_handled_t
+tinker__svc_handle_save_weights_external(tinker__svc_t *s,
+                                         tinker__svc_req_t *r);
 /* sampling.c */
-TINKER__HANDLER(create_sampling_session);
-TINKER__HANDLER(asample);
-TINKER__HANDLER(sampler_info);
+tinker__svc_handled_t
+tinker__svc_handle_create_sampling_session(tinker__svc_t *s,
+                                           tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_asample(tinker__svc_t *s,
+                                                 tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_sampler_info(tinker__svc_t *s,
+                                                      tinker__svc_req_t *r);
 /* future.c */
-TINKER__HANDLER(retrieve_future);
+tinker__svc_handled_t tinker__svc_handle_retrieve_future(tinker__svc_t *s,
+                                                         tinker__svc_req_t *r);
 /* rest.c */
-TINKER__HANDLER(weights_info);
-TINKER__HANDLER(training_runs);
-TINKER__HANDLER(training_run);
-TINKER__HANDLER(run_checkpoints);
-TINKER__HANDLER(checkpoints);
-TINKER__HANDLER(sessions);
-TINKER__HANDLER(session_info);
+tinker__svc_handled_t tinker__svc_handle_weights_info(tinker__svc_t *s,
+                                                      tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_training_runs(tinker__svc_t *s,
+                                                       tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_training_run(tinker__svc_t *s,
+                                                      tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_run_checkpoints(tinker__svc_t *s,
+                                                         tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_checkpoints(tinker__svc_t *s,
+                                                     tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_sessions(tinker__svc_t *s,
+                                                  tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_session_info(tinker__svc_t *s,
+                                                      tinker__svc_req_t *r);
 /* The run that the path names, or NULL and r is answered. Under the lock. */
-tinker__model_t *tinker__find_run(tinker__service_t *s, tinker__req_t *r);
+tinker__svc_model_t *tinker__svc_find_run(tinker__svc_t *s,
+                                          tinker__svc_req_t *r);
 /* operator.c */
-TINKER__HANDLER(mark_corrupted);
+tinker__svc_handled_t tinker__svc_handle_mark_corrupted(tinker__svc_t *s,
+                                                        tinker__svc_req_t *r);
 /* fault.c */
-TINKER__HANDLER(ledger);
+tinker__svc_handled_t tinker__svc_handle_ledger(tinker__svc_t *s,
+                                                tinker__svc_req_t *r);
 /* rest_checkpoint.c */
-TINKER__HANDLER(delete_checkpoint);
-TINKER__HANDLER(publish);
-TINKER__HANDLER(unpublish);
-TINKER__HANDLER(set_ttl);
+tinker__svc_handled_t
+tinker__svc_handle_delete_checkpoint(tinker__svc_t *s, tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_publish(tinker__svc_t *s,
+                                                 tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_unpublish(tinker__svc_t *s,
+                                                   tinker__svc_req_t *r);
+tinker__svc_handled_t tinker__svc_handle_set_ttl(tinker__svc_t *s,
+                                                 tinker__svc_req_t *r);
 
 /* Parks r until a is durable (its reply must be set); under the lock. */
-tinker__handled_t tinker__ack_wait(tinker__ack_t *a, tinker__req_t *r);
+tinker__svc_handled_t tinker__svc_ack_wait(tinker__svc_ack_t *a,
+                                           tinker__svc_req_t *r);
 
 /* accept.c: a new op becomes known and goes to the store with its body; r
- * (whose reply is set) is parked on it. w is from tinker__op_write_begin, with
- * statements that go along or none; NULL = that had no memory. Under the lock.
- * On failure r is answered and the op freed. */
-tinker__handled_t tinker__op_accept(tinker__service_t *s, tinker__req_t *r,
-                                    tinker__op_t *op, tinker__write_t *w);
-/* Begins the write that tinker__op_accept ends. NULL without memory. */
-tinker__write_t *tinker__op_write_begin(tinker__op_t *op);
+ * (whose reply is set) is parked on it. w is from tinker__svc_op_write_begin,
+ * with statements that go along or none; NULL = that had no memory. Under the
+ * lock. On failure r is answered and the op freed. */
+tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
+                                            tinker__svc_req_t *r,
+                                            tinker__svc_op_t *op,
+                                            tinker__svc_write_t *w);
+/* Begins the write that tinker__svc_op_accept ends. NULL without memory. */
+tinker__svc_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op);
 /* The same number again: its future if it is the same call with an equal
  * digest, else 409. */
-tinker__handled_t tinker__op_again(tinker__req_t *r, tinker__op_t *op,
-                                   tinker__op_kind_t kind,
-                                   const unsigned char *digest,
-                                   size_t num_samples);
+tinker__svc_handled_t tinker__svc_op_again(tinker__svc_req_t *r,
+                                           tinker__svc_op_t *op,
+                                           tinker__svc_op_kind_t kind,
+                                           const unsigned char *digest,
+                                           size_t num_samples);
 /* Sets the reply {"request_id", "model_id", ...}. */
-void tinker__reply_future(tinker__req_t *r, const tinker__op_t *op,
-                          size_t num_samples);
+void tinker__svc_reply_future(tinker__svc_req_t *r, const tinker__svc_op_t *op,
+                              size_t num_samples);
 /* create.c: refuses every optimizer family but adamw, by name. */
-int tinker__check_optimizer(tinker__service_t *s, tinker__str_t json,
-                            const char *prefix, char *why, size_t why_len);
+int tinker__svc_check_optimizer(tinker__svc_t *s, tinker__str_t json,
+                                const char *prefix, char *why, size_t why_len);
 
 /* work.c: ttl_seconds, if given, within its bounds. */
-int tinker__check_ttl(int64_t ttl, bool given, char *why, size_t why_len);
+int tinker__svc_check_ttl(int64_t ttl, bool given, char *why, size_t why_len);
 /* work.c: user_metadata must be an object of strings. */
-int tinker__check_metadata(tinker__mem_t *mem, tinker__str_t json, char *why,
-                           size_t why_len);
+int tinker__svc_check_metadata(tinker__mem_t *mem, tinker__str_t json,
+                               char *why, size_t why_len);
 /* Replies with why: 503 without memory, else the status. */
-tinker__handled_t tinker__reply_why(tinker__req_t *r, int rc, int status,
-                                    const char *why);
+tinker__svc_handled_t tinker__svc_reply_why(tinker__svc_req_t *r, int rc,
+                                            int status, const char *why);
 
 #endif

@@ -5,15 +5,16 @@
 /* A step is 2,048 tokens or one datum: no healthy one takes as long. */
 #define STALL_MS 600000
 
-TINKER__HANDLER(healthz) {
+tinker__svc_handled_t tinker__svc_handle_healthz(tinker__svc_t *s,
+                                                 tinker__svc_req_t *r) {
   (void)s;
-  return tinker__reply_text(r, "{\"status\":\"ok\"}");
+  return tinker__svc_reply_text(r, "{\"status\":\"ok\"}");
 }
 
 /* Why nothing can be expected of the service now; NULL = it works. */
-static const char *not_ready(tinker__service_t *s) {
+static const char *not_ready(tinker__svc_t *s) {
   if (!atomic_load(&s->ready)) return "the base models are being loaded";
-  if (tinker__service_ends(s)) return "the service is shutting down";
+  if (tinker__svc_ends(s)) return "the service is shutting down";
   int64_t now = s->world->now_ms(s->world->user);
   if (s->beat % 2 && now - s->beat_ms > STALL_MS) {
     return "the engine has been in one step for ten minutes";
@@ -21,12 +22,13 @@ static const char *not_ready(tinker__service_t *s) {
   return NULL;
 }
 
-TINKER__HANDLER(ready) {
+tinker__svc_handled_t tinker__svc_handle_ready(tinker__svc_t *s,
+                                               tinker__svc_req_t *r) {
   tinker__jsonw_t w;
   pthread_mutex_lock(&s->lock);
   const char *why = not_ready(s);
   pthread_mutex_unlock(&s->lock);
-  tinker__reply_json(r, &w);
+  tinker__svc_reply_json(r, &w);
   r->status = why ? 503 : 200;
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "ready");

@@ -14,8 +14,8 @@
 
 /* --- Replies -------------------------------------------------------------- */
 
-tinker__handled_t tinker__reply_error(tinker__req_t *r, int status,
-                                      const char *fmt, ...) {
+tinker__svc_handled_t tinker__svc_reply_error(tinker__svc_req_t *r, int status,
+                                              const char *fmt, ...) {
   char text[600];
   tinker__jsonw_t w;
   va_list args;
@@ -24,7 +24,7 @@ tinker__handled_t tinker__reply_error(tinker__req_t *r, int status,
   va_end(args);
   size_t len = strlen(text);
   while (len && !tinker__utf8_valid(text, len)) text[--len] = 0;
-  tinker__reply_json(r, &w);
+  tinker__svc_reply_json(r, &w);
   r->status = status;
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "detail");
@@ -33,27 +33,30 @@ tinker__handled_t tinker__reply_error(tinker__req_t *r, int status,
   return TINKER__ANSWERED;
 }
 
-void tinker__reply_json(tinker__req_t *r, tinker__jsonw_t *w) {
+void tinker__svc_reply_json(tinker__svc_req_t *r, tinker__jsonw_t *w) {
   tinker__buf_clear(&r->reply);
   tinker__jsonw_init(w, &r->reply);
   r->status = 200;
   r->content_type = "application/json";
 }
 
-tinker__handled_t tinker__reply_empty(tinker__req_t *r, int status) {
+tinker__svc_handled_t tinker__svc_reply_empty(tinker__svc_req_t *r,
+                                              int status) {
   tinker__buf_clear(&r->reply);
   r->status = status;
   r->content_type = NULL;
   return TINKER__ANSWERED;
 }
 
-tinker__handled_t tinker__reply_text(tinker__req_t *r, const char *json) {
-  return tinker__reply_bytes(r, 200, "application/json", json, strlen(json));
+tinker__svc_handled_t tinker__svc_reply_text(tinker__svc_req_t *r,
+                                             const char *json) {
+  return tinker__svc_reply_bytes(r, 200, "application/json", json,
+                                 strlen(json));
 }
 
-tinker__handled_t tinker__reply_bytes(tinker__req_t *r, int status,
-                                      const char *content_type,
-                                      const void *data, size_t len) {
+tinker__svc_handled_t tinker__svc_reply_bytes(tinker__svc_req_t *r, int status,
+                                              const char *content_type,
+                                              const void *data, size_t len) {
   tinker__buf_clear(&r->reply);
   tinker__buf_add(&r->reply, data, len);
   r->status = status;
@@ -61,20 +64,20 @@ tinker__handled_t tinker__reply_bytes(tinker__req_t *r, int status,
   return TINKER__ANSWERED;
 }
 
-void tinker__req_resume(tinker__req_t *r) {
+void tinker__svc_req_resume(tinker__svc_req_t *r) {
   MHD_resume_connection(r->conn);
 }
 
-tinker__str_t tinker__req_header(tinker__req_t *r, const char *name) {
+tinker__str_t tinker__svc_req_header(tinker__svc_req_t *r, const char *name) {
   return tinker__str(
       MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, name));
 }
 
-const char *tinker__req_query(tinker__req_t *r, const char *name) {
+const char *tinker__svc_req_query(tinker__svc_req_t *r, const char *name) {
   return MHD_lookup_connection_value(r->conn, MHD_GET_ARGUMENT_KIND, name);
 }
 
-static void add_headers(tinker__req_t *r, struct MHD_Response *response) {
+static void add_headers(tinker__svc_req_t *r, struct MHD_Response *response) {
   char seconds[24];
   if (r->content_type) {
     MHD_add_response_header(response, "Content-Type", r->content_type);
@@ -87,7 +90,7 @@ static void add_headers(tinker__req_t *r, struct MHD_Response *response) {
 
 /* Queues the answer of r, whose buffer lives until the request is completed.
  * Out of memory while making it: a fixed 500. */
-static enum MHD_Result queue_reply(tinker__req_t *r) {
+static enum MHD_Result queue_reply(tinker__svc_req_t *r) {
   bool broken = tinker__buf_error(&r->reply) != 0;
   tinker__str_t body = tinker__buf_str(&r->reply);
   if (broken) {
@@ -96,7 +99,7 @@ static enum MHD_Result queue_reply(tinker__req_t *r) {
     r->status = 500;
   }
   struct MHD_Response *response =
-      r->fault && !broken ? tinker__fault_response(r, body) : NULL;
+      r->fault && !broken ? tinker__svc_fault_response(r, body) : NULL;
   if (!response) {
     response = MHD_create_response_from_buffer(
         body.len, (void *)(uintptr_t)body.ptr, MHD_RESPMEM_PERSISTENT);
@@ -118,7 +121,7 @@ static tinker__str_t next_segment(const char **at) {
   return s;
 }
 
-static bool match(tinker__req_t *r, const tinker__route_t *route) {
+static bool match(tinker__svc_req_t *r, const tinker__svc_route_t *route) {
   const char *want = route->path, *have = r->path;
   size_t captured = 0;
   while (*want || *have) {
@@ -133,26 +136,26 @@ static bool match(tinker__req_t *r, const tinker__route_t *route) {
   return true;
 }
 
-const tinker__route_t *tinker__http_route(tinker__req_t *r,
-                                          const char *method) {
+const tinker__svc_route_t *tinker__svc_http_route(tinker__svc_req_t *r,
+                                                  const char *method) {
   bool path_known = false;
-  for (const tinker__route_t *t = tinker__routes; t->method; t++) {
+  for (const tinker__svc_route_t *t = tinker__svc_routes; t->method; t++) {
     if (!match(r, t)) continue;
     path_known = true;
     if (!strcmp(t->method, method)) return t;
   }
   if (path_known) {
-    tinker__reply_error(r, 405, "%s is not allowed here", method);
+    tinker__svc_reply_error(r, 405, "%s is not allowed here", method);
   } else {
-    tinker__reply_error(r, 404, "no such endpoint: %s", r->path);
+    tinker__svc_reply_error(r, 404, "no such endpoint: %s", r->path);
   }
   return NULL;
 }
 
 /* True when the credential will do: any on a Unix socket unless a key is set,
  * a well-formed one on TCP, the very key if there is one. */
-static bool authorized(tinker__req_t *r) {
-  tinker__str_t key = tinker__req_header(r, "X-API-Key");
+static bool authorized(tinker__svc_req_t *r) {
+  tinker__str_t key = tinker__svc_req_header(r, "X-API-Key");
   const char *want = r->service->config.key;
   if (want && !r->unix_socket) return tinker__secret_eq(key, tinker__str(want));
   if (r->unix_socket) return true;
@@ -172,47 +175,48 @@ static bool contains_type(tinker__str_t header, const char *type) {
 
 /* A body is JSON unless its type says protobuf; which call takes that is known
  * to those that read the body. */
-static bool known_type(const tinker__req_t *r, tinker__str_t type) {
+static bool known_type(const tinker__svc_req_t *r, tinker__str_t type) {
   return !type.len || r->body_proto || contains_type(type, "application/json");
 }
 
 /* Checks that need no handler; true when r may be handled. */
-static bool accept_request(tinker__req_t *r) {
-  tinker__str_t type = tinker__req_header(r, "Content-Type");
+static bool accept_request(tinker__svc_req_t *r) {
+  tinker__str_t type = tinker__svc_req_header(r, "Content-Type");
   r->body_proto = contains_type(type, "application/x-protobuf");
-  r->accept_proto =
-      contains_type(tinker__req_header(r, "Accept"), "application/x-protobuf");
+  r->accept_proto = contains_type(tinker__svc_req_header(r, "Accept"),
+                                  "application/x-protobuf");
   if (!r->route->open && !authorized(r)) {
-    tinker__reply_error(r, 401, "X-API-Key is missing or not accepted");
+    tinker__svc_reply_error(r, 401, "X-API-Key is missing or not accepted");
   } else if (!r->route->open && !atomic_load(&r->service->ready)) {
-    tinker__reply_error(r, 503, "the service is starting");
+    tinker__svc_reply_error(r, 503, "the service is starting");
     r->retry_after_s = 1;
   } else if (r->too_large) {
-    tinker__reply_error(r, 413, "the body is larger than %zu bytes",
-                        r->body.max);
+    tinker__svc_reply_error(r, 413, "the body is larger than %zu bytes",
+                            r->body.max);
   } else if (tinker__buf_error(&r->body)) {
-    tinker__reply_error(r, 503, "out of memory");
+    tinker__svc_reply_error(r, 503, "out of memory");
   } else if (r->body.len && !known_type(r, type)) {
-    tinker__reply_error(
+    tinker__svc_reply_error(
         r, 415, "Content-Type '%.*s' is not supported: application/json is",
         (int)(type.len < 80 ? type.len : 80), type.ptr);
   } else {
-    return tinker__req_unpack(r);
+    return tinker__svc_req_unpack(r);
   }
   return false;
 }
 
-static enum MHD_Result handle(tinker__req_t *r);
+static enum MHD_Result handle(tinker__svc_req_t *r);
 
 /* As the fault plan wants it, if it wants anything. */
-static enum MHD_Result send_reply(tinker__req_t *r) {
-  tinker__fault_next_t next =
-      r->fault ? tinker__fault_leave(r) : TINKER__FAULT_GO;
+static enum MHD_Result send_reply(tinker__svc_req_t *r) {
+  tinker__svc_fault_next_t next =
+      r->fault ? tinker__svc_fault_leave(r) : TINKER__FAULT_GO;
   if (next == TINKER__FAULT_CLOSE) return MHD_NO;
   return next == TINKER__FAULT_WAIT ? handle(r) : queue_reply(r);
 }
 
-static enum MHD_Result go_on(tinker__req_t *r, tinker__fault_next_t next) {
+static enum MHD_Result go_on(tinker__svc_req_t *r,
+                             tinker__svc_fault_next_t next) {
   switch (next) {
   case TINKER__FAULT_GO: return handle(r);
   case TINKER__FAULT_WAIT: return MHD_YES;
@@ -221,15 +225,15 @@ static enum MHD_Result go_on(tinker__req_t *r, tinker__fault_next_t next) {
   }
 }
 
-static enum MHD_Result dispatch(tinker__req_t *r, const char *method) {
+static enum MHD_Result dispatch(tinker__svc_req_t *r, const char *method) {
   r->dispatched = true;
-  r->route = tinker__http_route(r, method);
+  r->route = tinker__svc_http_route(r, method);
   if (!r->route || !accept_request(r)) return send_reply(r);
-  return go_on(r,
-               r->service->faults ? tinker__fault_arrive(r) : TINKER__FAULT_GO);
+  return go_on(r, r->service->faults ? tinker__svc_fault_arrive(r)
+                                     : TINKER__FAULT_GO);
 }
 
-static enum MHD_Result handle(tinker__req_t *r) {
+static enum MHD_Result handle(tinker__svc_req_t *r) {
   if (!r->route->parks) {
     r->route->handler(r->service, r);
     return send_reply(r);
@@ -237,17 +241,17 @@ static enum MHD_Result handle(tinker__req_t *r) {
   /* Suspended before anyone else can see it: the answer may come first. */
   MHD_suspend_connection(r->conn);
   if (r->route->handler(r->service, r) == TINKER__ANSWERED) {
-    tinker__req_resume(r);
+    tinker__svc_req_resume(r);
   }
   return MHD_YES;
 }
 
 /* --- Life of a request ---------------------------------------------------- */
 
-static tinker__req_t *req_new(tinker__listener_t *l, struct MHD_Connection *c,
-                              const char *url) {
-  tinker__service_t *s = l->service;
-  tinker__req_t *r = tinker__mem_zalloc(s->mem, sizeof *r);
+static tinker__svc_req_t *req_new(tinker__svc_listener_t *l,
+                                  struct MHD_Connection *c, const char *url) {
+  tinker__svc_t *s = l->service;
+  tinker__svc_req_t *r = tinker__mem_zalloc(s->mem, sizeof *r);
   if (!r) return NULL;
   r->path = tinker__mem_strdup(s->mem, *url == '/' ? url + 1 : url);
   if (!r->path) {
@@ -268,11 +272,11 @@ static tinker__req_t *req_new(tinker__listener_t *l, struct MHD_Connection *c,
   return r;
 }
 
-enum MHD_Result tinker__http_access(void *user, struct MHD_Connection *c,
-                                    const char *url, const char *method,
-                                    const char *version, const char *upload,
-                                    size_t *upload_len, void **state) {
-  tinker__req_t *r = *state;
+enum MHD_Result tinker__svc_http_access(void *user, struct MHD_Connection *c,
+                                        const char *url, const char *method,
+                                        const char *version, const char *upload,
+                                        size_t *upload_len, void **state) {
+  tinker__svc_req_t *r = *state;
   (void)version;
   if (!r) {
     *state = req_new(user, c, url);
@@ -288,17 +292,18 @@ enum MHD_Result tinker__http_access(void *user, struct MHD_Connection *c,
     return MHD_YES;
   }
   if (!r->dispatched) return dispatch(r, method);
-  return r->held ? go_on(r, tinker__fault_return(r)) : send_reply(r);
+  return r->held ? go_on(r, tinker__svc_fault_return(r)) : send_reply(r);
 }
 
-void tinker__http_completed(void *user, struct MHD_Connection *c, void **state,
-                            enum MHD_RequestTerminationCode code) {
-  tinker__req_t *r = *state;
+void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
+                                void **state,
+                                enum MHD_RequestTerminationCode code) {
+  tinker__svc_req_t *r = *state;
   (void)user;
   (void)c;
   (void)code;
   if (!r) return;
-  tinker__service_t *s = r->service;
+  tinker__svc_t *s = r->service;
   *state = NULL;
   tinker__buf_free(&r->body);
   tinker__buf_free(&r->reply);

@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/json_write.h"
 
-struct tinker__ledger_s {
+struct tinker__svc_ledger_s {
   tinker__mem_t *mem;
   const tinker__world_t *world;
   pthread_mutex_t lock;
@@ -22,7 +22,7 @@ struct tinker__ledger_s {
 
 /* A line that a kill or a full disk has cut is no line: what comes next would
  * be lost with it. */
-static int drop_cut_line(tinker__ledger_t *l, char *why, size_t why_len) {
+static int drop_cut_line(tinker__svc_ledger_t *l, char *why, size_t why_len) {
   tinker__buf_t lines;
   tinker__buf_init(&lines, l->mem, TINKER__MAX_LEDGER);
   int rc = tinker__file_read(l->world, l->path, &lines, why, why_len);
@@ -36,11 +36,11 @@ static int drop_cut_line(tinker__ledger_t *l, char *why, size_t why_len) {
   return rc;
 }
 
-int tinker__ledger_open(tinker__ledger_t **out, tinker__mem_t *mem,
-                        const tinker__world_t *world, const char *state_dir,
-                        char *why, size_t why_len) {
+int tinker__svc_ledger_open(tinker__svc_ledger_t **out, tinker__mem_t *mem,
+                            const tinker__world_t *world, const char *state_dir,
+                            char *why, size_t why_len) {
   tinker__buf_t path;
-  tinker__ledger_t *l = tinker__mem_zalloc(mem, sizeof *l);
+  tinker__svc_ledger_t *l = tinker__mem_zalloc(mem, sizeof *l);
   tinker__buf_init(&path, mem, 4096);
   tinker__buf_addf(&path, "%s/ledger.jsonl", state_dir);
   if (!l || !tinker__buf_cstr(&path)) {
@@ -58,14 +58,14 @@ int tinker__ledger_open(tinker__ledger_t **out, tinker__mem_t *mem,
                                    strerror(errno))
                      : drop_cut_line(l, why, why_len);
   if (rc != 0) {
-    tinker__ledger_free(l);
+    tinker__svc_ledger_free(l);
     return rc;
   }
   *out = l;
   return 0;
 }
 
-void tinker__ledger_free(tinker__ledger_t *l) {
+void tinker__svc_ledger_free(tinker__svc_ledger_t *l) {
   if (!l) return;
   if (l->fd >= 0) l->world->close(l->world->user, l->fd);
   pthread_mutex_destroy(&l->lock);
@@ -73,8 +73,8 @@ void tinker__ledger_free(tinker__ledger_t *l) {
   tinker__mem_free(l->mem, l);
 }
 
-static void write_line(tinker__buf_t *out, const tinker__ledger_t *l,
-                       const tinker__ledger_line_t *line) {
+static void write_line(tinker__buf_t *out, const tinker__svc_ledger_t *l,
+                       const tinker__svc_ledger_line_t *line) {
   tinker__jsonw_t w;
   tinker__jsonw_init(&w, out);
   tinker__jsonw_begin_object(&w);
@@ -100,8 +100,8 @@ static void write_line(tinker__buf_t *out, const tinker__ledger_t *l,
   tinker__buf_addc(out, '\n');
 }
 
-bool tinker__ledger_add(tinker__ledger_t *l,
-                        const tinker__ledger_line_t *line) {
+bool tinker__svc_ledger_add(tinker__svc_ledger_t *l,
+                            const tinker__svc_ledger_line_t *line) {
   tinker__buf_t out;
   tinker__buf_init(&out, l->mem, 65536);
   write_line(&out, l, line);
@@ -115,8 +115,8 @@ bool tinker__ledger_add(tinker__ledger_t *l,
   return ok;
 }
 
-int tinker__ledger_read(tinker__ledger_t *l, tinker__buf_t *out, char *why,
-                        size_t why_len) {
+int tinker__svc_ledger_read(tinker__svc_ledger_t *l, tinker__buf_t *out,
+                            char *why, size_t why_len) {
   pthread_mutex_lock(&l->lock); /* no line that is being written */
   int rc = tinker__file_read(l->world, l->path, out, why, why_len);
   pthread_mutex_unlock(&l->lock);

@@ -10,27 +10,28 @@
 
 #define TINKER__MAX_LEDGER ((size_t)256 << 20)
 
-typedef struct tinker__ledger_s tinker__ledger_t;
+typedef struct tinker__svc_ledger_s tinker__svc_ledger_t;
 
-int tinker__ledger_open(tinker__ledger_t **out, tinker__mem_t *mem,
-                        const tinker__world_t *world, const char *state_dir,
-                        char *why, size_t why_len);
-void tinker__ledger_free(tinker__ledger_t *l); /* NULL allowed */
+int tinker__svc_ledger_open(tinker__svc_ledger_t **out, tinker__mem_t *mem,
+                            const tinker__world_t *world, const char *state_dir,
+                            char *why, size_t why_len);
+void tinker__svc_ledger_free(tinker__svc_ledger_t *l); /* NULL allowed */
 
-typedef struct tinker__ledger_line_s {
+typedef struct tinker__svc_ledger_line_s {
   const char *event; /* "accepted", "applied", "failed", "fault" */
   const char *endpoint;
   const char *id;  /* of the request, session or sampler; NULL = not known */
   int64_t seq;     /* -1 = none */
   const char *act; /* fault: what it does, and by which rule */
   size_t rule;
-} tinker__ledger_line_t;
+} tinker__svc_ledger_line_t;
 
 /* False when the line could not be written: the test would be misled, so the
  * caller ends the service. */
-bool tinker__ledger_add(tinker__ledger_t *l, const tinker__ledger_line_t *line);
+bool tinker__svc_ledger_add(tinker__svc_ledger_t *l,
+                            const tinker__svc_ledger_line_t *line);
 /* All lines so far, appended to out. 0 or a code. */
-int tinker__ledger_read(tinker__ledger_t *l, tinker__buf_t *out, char *why,
-                        size_t why_len);
+int tinker__svc_ledger_read(tinker__svc_ledger_t *l, tinker__buf_t *out,
+                            char *why, size_t why_len);
 
 #endif

@@ -26,7 +26,7 @@
 #define BACKLOG 4096 /* a full queue is an error at once on a Unix socket */
 
 /* Half of the files that the process may open, of both listeners together. */
-static unsigned connection_limit(const tinker__service_config_t *c) {
+static unsigned connection_limit(const tinker__svc_config_t *c) {
   struct rlimit lim;
   if (getrlimit(RLIMIT_NOFILE, &lim) != 0) return 256;
   rlim_t limit = lim.rlim_cur / (c->socket_path && c->listen ? 4 : 2);
@@ -35,12 +35,11 @@ static unsigned connection_limit(const tinker__service_config_t *c) {
 
 static void panic(void *user, const char *file, unsigned line,
                   const char *reason) {
-  tinker__service_t *s = user;
+  tinker__svc_t *s = user;
   (void)file;
   (void)line;
-  tinker__service_log(s, "error", "http_panic", "why", reason ? reason : "?",
-                      NULL);
-  tinker__service_fatal(s, "the HTTP library failed");
+  tinker__svc_log(s, "error", "http_panic", "why", reason ? reason : "?", NULL);
+  tinker__svc_fatal(s, "the HTTP library failed");
 }
 
 static int hex_digit(char c) {
@@ -52,7 +51,7 @@ static int hex_digit(char c) {
 
 /* The library's own gives way to %00: what is behind it would be cut off and
  * another target served. */
-size_t tinker__http_unescape(char *s) {
+size_t tinker__svc_http_unescape(char *s) {
   char *to = s;
   for (const char *p = s; *p;) {
     int high = *p == '%' ? hex_digit(p[1]) : -1;
@@ -68,15 +67,15 @@ size_t tinker__http_unescape(char *s) {
 static size_t unescape(void *user, struct MHD_Connection *c, char *s) {
   (void)user;
   (void)c;
-  return tinker__http_unescape(s);
+  return tinker__svc_http_unescape(s);
 }
 
-static int start(tinker__listener_t *l, char *why, size_t why_len) {
+static int start(tinker__svc_listener_t *l, char *why, size_t why_len) {
   MHD_set_panic_func(panic, l->service);
   l->daemon = MHD_start_daemon(
       MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0,
-      NULL, NULL, tinker__http_access, l, MHD_OPTION_LISTEN_SOCKET, l->fd,
-      MHD_OPTION_NOTIFY_COMPLETED, tinker__http_completed, l,
+      NULL, NULL, tinker__svc_http_access, l, MHD_OPTION_LISTEN_SOCKET, l->fd,
+      MHD_OPTION_NOTIFY_COMPLETED, tinker__svc_http_completed, l,
       MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_LIMIT,
       connection_limit(&l->service->config), MHD_OPTION_CONNECTION_TIMEOUT,
       IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -86,19 +85,20 @@ static int start(tinker__listener_t *l, char *why, size_t why_len) {
                      "the HTTP server could not be started");
 }
 
-static tinker__listener_t *listener_new(tinker__service_t *s) {
-  tinker__listener_t *l = tinker__mem_zalloc(s->mem, sizeof *l);
+static tinker__svc_listener_t *listener_new(tinker__svc_t *s) {
+  tinker__svc_listener_t *l = tinker__mem_zalloc(s->mem, sizeof *l);
   if (!l) return NULL;
   l->service = s;
   l->fd = -1;
   return l;
 }
 
-static int start_or_free(tinker__listener_t **out, tinker__listener_t *l,
-                         int rc, char *why, size_t why_len) {
+static int start_or_free(tinker__svc_listener_t **out,
+                         tinker__svc_listener_t *l, int rc, char *why,
+                         size_t why_len) {
   if (rc == 0) rc = start(l, why, why_len);
   if (rc != 0) {
-    tinker__listener_free(l);
+    tinker__svc_listener_free(l);
     return rc;
   }
   *out = l;
@@ -128,7 +128,7 @@ static int claim_path(const struct sockaddr_un *addr, char *why,
   return 0;
 }
 
-static int bind_unix(tinker__listener_t *l, const char *path, char *why,
+static int bind_unix(tinker__svc_listener_t *l, const char *path, char *why,
                      size_t why_len) {
   struct sockaddr_un addr = {.sun_family = AF_UNIX};
   if (strlen(path) >= sizeof addr.sun_path) {
@@ -153,9 +153,9 @@ static int bind_unix(tinker__listener_t *l, const char *path, char *why,
                  : tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
 }
 
-int tinker__listen_unix(tinker__listener_t **out, tinker__service_t *s,
-                        const char *path, char *why, size_t why_len) {
-  tinker__listener_t *l = listener_new(s);
+int tinker__svc_listen_unix(tinker__svc_listener_t **out, tinker__svc_t *s,
+                            const char *path, char *why, size_t why_len) {
+  tinker__svc_listener_t *l = listener_new(s);
   if (!l) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   l->unix_socket = true;
   return start_or_free(out, l, bind_unix(l, path, why, why_len), why, why_len);
@@ -181,7 +181,7 @@ static int bound_port(int fd) {
                    : ((const struct sockaddr_in *)(const void *)&a)->sin_port);
 }
 
-static int bind_address(tinker__listener_t *l, const struct addrinfo *ai,
+static int bind_address(tinker__svc_listener_t *l, const struct addrinfo *ai,
                         const char *listen_on, char *why, size_t why_len) {
   int one = 1;
   l->loopback = is_loopback(ai->ai_addr);
@@ -223,7 +223,7 @@ static int split_host(const char *text, char *host, size_t host_len,
              : TINKER_EINVAL;
 }
 
-static int bind_tcp(tinker__listener_t *l, const char *listen_on, char *why,
+static int bind_tcp(tinker__svc_listener_t *l, const char *listen_on, char *why,
                     size_t why_len) {
   struct addrinfo hints = {
       .ai_family = AF_UNSPEC,
@@ -249,9 +249,9 @@ static int bind_tcp(tinker__listener_t *l, const char *listen_on, char *why,
   return rc;
 }
 
-int tinker__listen_tcp(tinker__listener_t **out, tinker__service_t *s,
-                       const char *listen_on, char *why, size_t why_len) {
-  tinker__listener_t *l = listener_new(s);
+int tinker__svc_listen_tcp(tinker__svc_listener_t **out, tinker__svc_t *s,
+                           const char *listen_on, char *why, size_t why_len) {
+  tinker__svc_listener_t *l = listener_new(s);
   if (!l) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   return start_or_free(out, l, bind_tcp(l, listen_on, why, why_len), why,
                        why_len);
@@ -259,22 +259,22 @@ int tinker__listen_tcp(tinker__listener_t **out, tinker__service_t *s,
 
 /* --- End ------------------------------------------------------------------ */
 
-int tinker__listener_port(const tinker__listener_t *l) {
+int tinker__svc_listener_port(const tinker__svc_listener_t *l) {
   return l->port;
 }
 
-void tinker__listener_quiesce(tinker__listener_t *l) {
+void tinker__svc_listener_quiesce(tinker__svc_listener_t *l) {
   if (!l || l->quiesced) return;
   l->quiesced = true;
   MHD_quiesce_daemon(l->daemon);
   if (l->path) unlink(l->path);
 }
 
-void tinker__listener_free(tinker__listener_t *l) {
+void tinker__svc_listener_free(tinker__svc_listener_t *l) {
   if (!l) return;
   tinker__mem_t *mem = l->service->mem;
   if (l->daemon) {
-    tinker__listener_quiesce(l);
+    tinker__svc_listener_quiesce(l);
     MHD_stop_daemon(l->daemon);
   }
   if (l->fd >= 0) close(l->fd);

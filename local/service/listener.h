@@ -7,8 +7,8 @@
 
 #include "service/http.h"
 
-struct tinker__listener_s {
-  tinker__service_t *service;
+struct tinker__svc_listener_s {
+  tinker__svc_t *service;
   struct MHD_Daemon *daemon;
   int fd;   /* listening socket, ours after quiesce */
   int port; /* TCP */
@@ -16,17 +16,19 @@ struct tinker__listener_s {
   char *path; /* Unix: removed at the end */
 };
 
-enum MHD_Result tinker__http_access(void *user, struct MHD_Connection *c,
-                                    const char *url, const char *method,
-                                    const char *version, const char *upload,
-                                    size_t *upload_len, void **state);
-void tinker__http_completed(void *user, struct MHD_Connection *c, void **state,
-                            enum MHD_RequestTerminationCode code);
+enum MHD_Result tinker__svc_http_access(void *user, struct MHD_Connection *c,
+                                        const char *url, const char *method,
+                                        const char *version, const char *upload,
+                                        size_t *upload_len, void **state);
+void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
+                                void **state,
+                                enum MHD_RequestTerminationCode code);
 /* The route of r->path, whose captures point into that; NULL = r is answered
  * with 404 or 405. */
-const tinker__route_t *tinker__http_route(tinker__req_t *r, const char *method);
+const tinker__svc_route_t *tinker__svc_http_route(tinker__svc_req_t *r,
+                                                  const char *method);
 /* Percent escapes of a target, in place; "%00" stays as it is. Returns the new
  * length. Pure. */
-size_t tinker__http_unescape(char *s);
+size_t tinker__svc_http_unescape(char *s);
 
 #endif

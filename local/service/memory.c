@@ -67,7 +67,7 @@ static void limit_by_group(const tinker__world_t *w, const char *group,
   if (left < *bytes) *bytes = left;
 }
 
-bool tinker__memory_available(const tinker__world_t *w, uint64_t *bytes) {
+bool tinker__svc_memory_available(const tinker__world_t *w, uint64_t *bytes) {
   char text[TEXT_MAX], group[TEXT_MAX];
   uint64_t kib;
   if (!read_text(w, "/proc/meminfo", text) ||

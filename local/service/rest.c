@@ -51,7 +51,7 @@ static void write_metadata(tinker__jsonw_t *w, const char *json) {
 }
 
 static void write_checkpoint(tinker__jsonw_t *w,
-                             const tinker__checkpoint_t *c) {
+                             const tinker__svc_checkpoint_t *c) {
   char text[600];
   bool training = c->kind == TINKER__CKPT_TRAINING;
   const char *kind = training ? "weights" : "sampler_weights";
@@ -80,27 +80,30 @@ static void write_checkpoint(tinker__jsonw_t *w,
 
 /* What the fault plan lets this reader see: nothing young of a stale list, a
  * run as corrupted that is not. */
-static bool hidden(const tinker__req_t *r, int64_t created_ms) {
+static bool hidden(const tinker__svc_req_t *r, int64_t created_ms) {
   const tinker__world_t *w = r->service->world;
   return r->fault && r->fault->act == TINKER__FAULT_STALE_LIST &&
          created_ms > w->wall_ms(w->user) - r->fault->ms;
 }
 
-static bool corrupted(const tinker__req_t *r, const tinker__model_t *m) {
+static bool corrupted(const tinker__svc_req_t *r,
+                      const tinker__svc_model_t *m) {
   bool shown = r->fault && r->fault->act == TINKER__FAULT_SHOW_CORRUPTED;
   return shown || (m->broken && !m->hides_broken);
 }
 
-static bool listed(const tinker__req_t *r, const tinker__checkpoint_t *c) {
+static bool listed(const tinker__svc_req_t *r,
+                   const tinker__svc_checkpoint_t *c) {
   return c->durable && c->name && !hidden(r, c->created_ms);
 }
 
-static void write_last(tinker__jsonw_t *w, const tinker__req_t *r,
-                       const char *key, const tinker__model_t *m,
-                       tinker__ckpt_kind_t kind) {
-  const tinker__checkpoint_t *last = NULL;
+static void write_last(tinker__jsonw_t *w, const tinker__svc_req_t *r,
+                       const char *key, const tinker__svc_model_t *m,
+                       tinker__svc_ckpt_kind_t kind) {
+  const tinker__svc_checkpoint_t *last = NULL;
   TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
-    tinker__checkpoint_t *c = TINKER__CONTAINER(l, tinker__checkpoint_t, link);
+    tinker__svc_checkpoint_t *c =
+        TINKER__CONTAINER(l, tinker__svc_checkpoint_t, link);
     if (listed(r, c) && c->kind == kind) last = c;
   }
   tinker__jsonw_key(w, key);
@@ -111,8 +114,8 @@ static void write_last(tinker__jsonw_t *w, const tinker__req_t *r,
   }
 }
 
-static void write_run(tinker__jsonw_t *w, const tinker__req_t *r,
-                      const tinker__model_t *m) {
+static void write_run(tinker__jsonw_t *w, const tinker__svc_req_t *r,
+                      const tinker__svc_model_t *m) {
   tinker__jsonw_begin_object(w);
   tinker__jsonw_key(w, "training_run_id");
   tinker__jsonw_cstr(w, m->id);
@@ -141,26 +144,26 @@ typedef struct {
 
 /* limit, offset and access_scope of the query (whatever is here is owned by
  * whoever asks); true, or r is answered. */
-static bool read_page(tinker__req_t *r, int64_t limit, page_t *page) {
-  const char *given_limit = tinker__req_query(r, "limit");
-  const char *given_offset = tinker__req_query(r, "offset");
-  const char *scope = tinker__req_query(r, "access_scope");
+static bool read_page(tinker__svc_req_t *r, int64_t limit, page_t *page) {
+  const char *given_limit = tinker__svc_req_query(r, "limit");
+  const char *given_offset = tinker__svc_req_query(r, "offset");
+  const char *scope = tinker__svc_req_query(r, "access_scope");
   *page = (page_t){0, limit, 0};
   if ((given_limit &&
        tinker__parse_i64(tinker__str(given_limit), &page->limit)) ||
       page->limit < 1 || page->limit > MAX_PAGE) {
-    tinker__reply_error(r, 422, "limit must be from 1 to %d", MAX_PAGE);
+    tinker__svc_reply_error(r, 422, "limit must be from 1 to %d", MAX_PAGE);
     return false;
   }
   if ((given_offset &&
        tinker__parse_i64(tinker__str(given_offset), &page->offset)) ||
       page->offset < 0) {
-    tinker__reply_error(r, 422, "offset must be an integer from 0 up");
+    tinker__svc_reply_error(r, 422, "offset must be an integer from 0 up");
     return false;
   }
   if (scope && strcmp(scope, "owned") != 0 &&
       strcmp(scope, "accessible") != 0) {
-    tinker__reply_error(r, 422, "access_scope must be owned or accessible");
+    tinker__svc_reply_error(r, 422, "access_scope must be owned or accessible");
     return false;
   }
   return true;
@@ -186,24 +189,25 @@ static void write_cursor(tinker__jsonw_t *w, const page_t *page) {
 
 /* --- Runs ----------------------------------------------------------------- */
 
-static bool is_of_project(const tinker__model_t *m, const char *id) {
+static bool is_of_project(const tinker__svc_model_t *m, const char *id) {
   const char *own = m->session->project;
   return !id || (own && strcmp(own, id) == 0);
 }
 
 /* Newest first. */
-TINKER__HANDLER(training_runs) {
+tinker__svc_handled_t tinker__svc_handle_training_runs(tinker__svc_t *s,
+                                                       tinker__svc_req_t *r) {
   page_t page;
   tinker__jsonw_t w;
-  const char *project = tinker__req_query(r, "project_id");
+  const char *project = tinker__svc_req_query(r, "project_id");
   if (!read_page(r, 20, &page)) return TINKER__ANSWERED;
   pthread_mutex_lock(&s->lock);
-  tinker__reply_json(r, &w);
+  tinker__svc_reply_json(r, &w);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "training_runs");
   tinker__jsonw_begin_array(&w);
   for (tinker__link_t *l = s->models.prev; l != &s->models; l = l->prev) {
-    tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, link);
+    tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
     if (!m->durable || hidden(r, m->created_ms) || !is_of_project(m, project)) {
       continue;
     }
@@ -216,10 +220,11 @@ TINKER__HANDLER(training_runs) {
   return TINKER__ANSWERED;
 }
 
-tinker__model_t *tinker__find_run(tinker__service_t *s, tinker__req_t *r) {
-  tinker__model_t *m = tinker__model_find(s, r->capture[0]);
+tinker__svc_model_t *tinker__svc_find_run(tinker__svc_t *s,
+                                          tinker__svc_req_t *r) {
+  tinker__svc_model_t *m = tinker__svc_model_find(s, r->capture[0]);
   if (!m) {
-    tinker__reply_error(
+    tinker__svc_reply_error(
         r, 404, "training run not found: %.*s",
         (int)(r->capture[0].len < 160 ? r->capture[0].len : 160),
         r->capture[0].ptr);
@@ -227,30 +232,32 @@ tinker__model_t *tinker__find_run(tinker__service_t *s, tinker__req_t *r) {
   return m;
 }
 
-TINKER__HANDLER(training_run) {
+tinker__svc_handled_t tinker__svc_handle_training_run(tinker__svc_t *s,
+                                                      tinker__svc_req_t *r) {
   tinker__jsonw_t w;
   pthread_mutex_lock(&s->lock);
-  tinker__model_t *m = tinker__find_run(s, r);
+  tinker__svc_model_t *m = tinker__svc_find_run(s, r);
   if (m) {
-    tinker__reply_json(r, &w);
+    tinker__svc_reply_json(r, &w);
     write_run(&w, r, m);
   }
   pthread_mutex_unlock(&s->lock);
   return TINKER__ANSWERED;
 }
 
-TINKER__HANDLER(run_checkpoints) {
+tinker__svc_handled_t tinker__svc_handle_run_checkpoints(tinker__svc_t *s,
+                                                         tinker__svc_req_t *r) {
   tinker__jsonw_t w;
   pthread_mutex_lock(&s->lock);
-  tinker__model_t *m = tinker__find_run(s, r);
+  tinker__svc_model_t *m = tinker__svc_find_run(s, r);
   if (m) {
-    tinker__reply_json(r, &w);
+    tinker__svc_reply_json(r, &w);
     tinker__jsonw_begin_object(&w);
     tinker__jsonw_key(&w, "checkpoints");
     tinker__jsonw_begin_array(&w);
     TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
-      tinker__checkpoint_t *c =
-          TINKER__CONTAINER(l, tinker__checkpoint_t, link);
+      tinker__svc_checkpoint_t *c =
+          TINKER__CONTAINER(l, tinker__svc_checkpoint_t, link);
       if (listed(r, c)) write_checkpoint(&w, c);
     }
     tinker__jsonw_end_array(&w);
@@ -263,14 +270,14 @@ TINKER__HANDLER(run_checkpoints) {
 /* --- All checkpoints ------------------------------------------------------ */
 
 /* The newest checkpoint older than row `before`. Rows grow with time. */
-static tinker__checkpoint_t *next_older(const tinker__req_t *r,
-                                        int64_t before) {
-  tinker__checkpoint_t *best = NULL;
+static tinker__svc_checkpoint_t *next_older(const tinker__svc_req_t *r,
+                                            int64_t before) {
+  tinker__svc_checkpoint_t *best = NULL;
   TINKER__LIST_EACH(l, tmp, &r->service->models) {
-    tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, link);
+    tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
     TINKER__LIST_EACH(k, next, &m->checkpoints) {
-      tinker__checkpoint_t *c =
-          TINKER__CONTAINER(k, tinker__checkpoint_t, link);
+      tinker__svc_checkpoint_t *c =
+          TINKER__CONTAINER(k, tinker__svc_checkpoint_t, link);
       if (listed(r, c) && c->row < before && (!best || c->row > best->row)) {
         best = c;
       }
@@ -279,16 +286,17 @@ static tinker__checkpoint_t *next_older(const tinker__req_t *r,
   return best;
 }
 
-TINKER__HANDLER(checkpoints) {
+tinker__svc_handled_t tinker__svc_handle_checkpoints(tinker__svc_t *s,
+                                                     tinker__svc_req_t *r) {
   page_t page;
   tinker__jsonw_t w;
   if (!read_page(r, 100, &page)) return TINKER__ANSWERED;
   pthread_mutex_lock(&s->lock);
-  tinker__reply_json(r, &w);
+  tinker__svc_reply_json(r, &w);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "checkpoints");
   tinker__jsonw_begin_array(&w);
-  tinker__checkpoint_t *c = next_older(r, INT64_MAX);
+  tinker__svc_checkpoint_t *c = next_older(r, INT64_MAX);
   for (; c; c = next_older(r, c->row)) {
     if (on_page(&page)) write_checkpoint(&w, c);
   }
@@ -302,18 +310,20 @@ TINKER__HANDLER(checkpoints) {
 /* --- Sessions ------------------------------------------------------------- */
 
 /* Newest first. */
-TINKER__HANDLER(sessions) {
+tinker__svc_handled_t tinker__svc_handle_sessions(tinker__svc_t *s,
+                                                  tinker__svc_req_t *r) {
   page_t page;
   tinker__jsonw_t w;
   if (!read_page(r, 20, &page)) return TINKER__ANSWERED;
   pthread_mutex_lock(&s->lock);
-  tinker__reply_json(r, &w);
+  tinker__svc_reply_json(r, &w);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "sessions");
   tinker__jsonw_begin_array(&w);
   for (tinker__link_t *l = s->sessions.prev; l != &s->sessions; l = l->prev) {
     if (on_page(&page)) {
-      tinker__jsonw_cstr(&w, TINKER__CONTAINER(l, tinker__session_t, link)->id);
+      tinker__jsonw_cstr(&w,
+                         TINKER__CONTAINER(l, tinker__svc_session_t, link)->id);
     }
   }
   tinker__jsonw_end_array(&w);
@@ -322,19 +332,20 @@ TINKER__HANDLER(sessions) {
   return TINKER__ANSWERED;
 }
 
-static void write_session(tinker__jsonw_t *w, const tinker__session_t *n) {
+static void write_session(tinker__jsonw_t *w, const tinker__svc_session_t *n) {
   tinker__jsonw_begin_object(w);
   tinker__jsonw_key(w, "training_run_ids");
   tinker__jsonw_begin_array(w);
   TINKER__LIST_EACH(l, tmp, &n->models) {
-    tinker__jsonw_cstr(w,
-                       TINKER__CONTAINER(l, tinker__model_t, by_session)->id);
+    tinker__jsonw_cstr(
+        w, TINKER__CONTAINER(l, tinker__svc_model_t, by_session)->id);
   }
   tinker__jsonw_end_array(w);
   tinker__jsonw_key(w, "sampler_ids");
   tinker__jsonw_begin_array(w);
   TINKER__LIST_EACH(k, next, &n->samplers) {
-    tinker__sampler_t *p = TINKER__CONTAINER(k, tinker__sampler_t, by_session);
+    tinker__svc_sampler_t *p =
+        TINKER__CONTAINER(k, tinker__svc_sampler_t, by_session);
     if (p->ack.durable) tinker__jsonw_cstr(w, p->id);
   }
   tinker__jsonw_end_array(w);
@@ -344,16 +355,17 @@ static void write_session(tinker__jsonw_t *w, const tinker__session_t *n) {
   tinker__jsonw_end_object(w);
 }
 
-TINKER__HANDLER(session_info) {
+tinker__svc_handled_t tinker__svc_handle_session_info(tinker__svc_t *s,
+                                                      tinker__svc_req_t *r) {
   tinker__jsonw_t w;
   pthread_mutex_lock(&s->lock);
-  tinker__session_t *n = tinker__map_get(s->session_by_id, r->capture[0]);
+  tinker__svc_session_t *n = tinker__map_get(s->session_by_id, r->capture[0]);
   if (n) {
-    tinker__reply_json(r, &w);
+    tinker__svc_reply_json(r, &w);
     write_session(&w, n);
   } else {
-    tinker__reply_error(r, 404, "session not found: %.*s",
-                        (int)r->capture[0].len, r->capture[0].ptr);
+    tinker__svc_reply_error(r, 404, "session not found: %.*s",
+                            (int)r->capture[0].len, r->capture[0].ptr);
   }
   pthread_mutex_unlock(&s->lock);
   return TINKER__ANSWERED;
@@ -361,9 +373,9 @@ TINKER__HANDLER(session_info) {
 
 /* --- weights_info --------------------------------------------------------- */
 
-static void reply_weights(tinker__req_t *r, const tinker__model_t *m) {
+static void reply_weights(tinker__svc_req_t *r, const tinker__svc_model_t *m) {
   tinker__jsonw_t w;
-  tinker__reply_json(r, &w);
+  tinker__svc_reply_json(r, &w);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "base_model");
   tinker__jsonw_cstr(&w, m->base->name);
@@ -382,22 +394,23 @@ static void reply_weights(tinker__req_t *r, const tinker__model_t *m) {
   tinker__jsonw_end_object(&w);
 }
 
-TINKER__HANDLER(weights_info) {
+tinker__svc_handled_t tinker__svc_handle_weights_info(tinker__svc_t *s,
+                                                      tinker__svc_req_t *r) {
   char why[300];
-  tinker__body_t b;
+  tinker__svc_body_t b;
   tinker__str_t path;
-  tinker__checkpoint_t *c;
-  const tinker__field_t fields[] = {
+  tinker__svc_checkpoint_t *c;
+  const tinker__svc_field_t fields[] = {
       {"tinker_path", TINKER__FIELD_STR, true, &path, NULL}};
-  if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
+  if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
   pthread_mutex_lock(&s->lock);
-  int rc = tinker__checkpoint_lookup(s, path, &c, why, sizeof why);
+  int rc = tinker__svc_checkpoint_lookup(s, path, &c, why, sizeof why);
   if (rc == 0) {
     reply_weights(r, c->model);
   } else {
-    tinker__reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
+    tinker__svc_reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
   }
   pthread_mutex_unlock(&s->lock);
-  tinker__body_done(&b);
+  tinker__svc_body_done(&b);
   return TINKER__ANSWERED;
 }

@@ -23,8 +23,8 @@ typedef enum {
 } change_kind_t;
 
 typedef struct {
-  tinker__service_t *service;
-  tinker__req_t *r; /* parked until it is stored; NULL = of the sweep */
+  tinker__svc_t *service;
+  tinker__svc_req_t *r; /* parked until it is stored; NULL = of the sweep */
   change_kind_t kind;
   int64_t row, expires_ms; /* EXPIRES: the new time, EXPIRED: the old one */
 } change_t;
@@ -33,32 +33,33 @@ typedef struct {
 
 /* The checkpoint of the path's run, kind and name; NULL = r is answered. Under
  * the lock. */
-static tinker__checkpoint_t *find(tinker__service_t *s, tinker__req_t *r) {
+static tinker__svc_checkpoint_t *find(tinker__svc_t *s, tinker__svc_req_t *r) {
   char path[700], why[300];
-  tinker__checkpoint_t *c = NULL;
+  tinker__svc_checkpoint_t *c = NULL;
   const tinker__str_t *part = r->capture;
   size_t len = part[0].len + part[1].len + part[2].len;
-  if (tinker__service_ends(s)) {
-    tinker__reply_error(r, 503, "the service is shutting down");
+  if (tinker__svc_ends(s)) {
+    tinker__svc_reply_error(r, 503, "the service is shutting down");
     return NULL;
   }
   if (len > sizeof path - 20) {
-    tinker__reply_error(r, 404, "checkpoint not found: the id is too long");
+    tinker__svc_reply_error(r, 404, "checkpoint not found: the id is too long");
     return NULL;
   }
   snprintf(path, sizeof path, "tinker://%.*s/%.*s/%.*s", (int)part[0].len,
            part[0].ptr, (int)part[1].len, part[1].ptr, (int)part[2].len,
            part[2].ptr);
-  int rc = tinker__checkpoint_lookup(s, tinker__str(path), &c, why, sizeof why);
+  int rc =
+      tinker__svc_checkpoint_lookup(s, tinker__str(path), &c, why, sizeof why);
   if (rc == 0) return c;
-  tinker__reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
+  tinker__svc_reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
   return NULL;
 }
 
 /* In the ledger, by method: two changes share a path. */
-static void note(const change_t *n, const tinker__checkpoint_t *c) {
+static void note(const change_t *n, const tinker__svc_checkpoint_t *c) {
   char endpoint[120] = "expired", path[600];
-  const tinker__route_t *route = n->r ? n->r->route : NULL;
+  const tinker__svc_route_t *route = n->r ? n->r->route : NULL;
   if (!c->name) return;
   if (route) {
     snprintf(endpoint, sizeof endpoint, "%s %s", route->method,
@@ -67,13 +68,13 @@ static void note(const change_t *n, const tinker__checkpoint_t *c) {
   snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
            c->kind == TINKER__CKPT_TRAINING ? "weights" : "sampler_weights",
            c->name);
-  tinker__ledger_other(n->service, endpoint, path);
+  tinker__svc_ledger_other(n->service, endpoint, path);
 }
 
 /* --- After the commit ----------------------------------------------------- */
 
 /* True when the checkpoint is gone by it. Under the lock. */
-static bool apply(const change_t *n, tinker__checkpoint_t *c) {
+static bool apply(const change_t *n, tinker__svc_checkpoint_t *c) {
   switch (n->kind) {
   case PUBLISHED: c->published = true; return false;
   case UNPUBLISHED: c->published = false; return false;
@@ -85,31 +86,31 @@ static bool apply(const change_t *n, tinker__checkpoint_t *c) {
   default: break;
   }
   tinker__list_remove(&c->link);
-  tinker__checkpoint_free(n->service, c);
+  tinker__svc_checkpoint_free(n->service, c);
   return true;
 }
 
 static void answer(const change_t *n, int rc, bool found) {
   if (!n->r) return;
   if (rc != 0) {
-    tinker__reply_error(n->r, 503, "the change could not be stored");
+    tinker__svc_reply_error(n->r, 503, "the change could not be stored");
   } else if (!found) {
-    tinker__reply_error(
+    tinker__svc_reply_error(
         n->r, 404,
         "checkpoint not found: it was deleted or replaced meanwhile");
   } else {
-    tinker__reply_empty(n->r, 204);
+    tinker__svc_reply_empty(n->r, 204);
   }
-  tinker__req_resume(n->r);
+  tinker__svc_req_resume(n->r);
 }
 
 static void on_stored(void *user, int rc) {
   char dir[1200];
   change_t *n = user;
-  tinker__service_t *s = n->service;
+  tinker__svc_t *s = n->service;
   bool gone = false;
   pthread_mutex_lock(&s->lock);
-  tinker__checkpoint_t *c = tinker__checkpoint_by_row(s, n->row);
+  tinker__svc_checkpoint_t *c = tinker__svc_checkpoint_by_row(s, n->row);
   if (rc == 0 && c) {
     note(n, c);
     gone = apply(n, c);
@@ -118,8 +119,8 @@ static void on_stored(void *user, int rc) {
   }
   pthread_mutex_unlock(&s->lock);
   if (gone) {
-    tinker__checkpoint_dir(s, "checkpoints", n->row, dir, sizeof dir);
-    tinker__folder_remove(dir);
+    tinker__svc_checkpoint_dir(s, "checkpoints", n->row, dir, sizeof dir);
+    tinker__svc_folder_remove(dir);
   }
   answer(n, rc, c != NULL);
   tinker__mem_free(s->mem, n);
@@ -129,85 +130,89 @@ static void on_stored(void *user, int rc) {
 
 /* An expired one goes if it still expires then: a longer life that was stored
  * before is kept. */
-static void write_change(tinker__write_t *w, const change_t *n) {
+static void write_change(tinker__svc_write_t *w, const change_t *n) {
   switch (n->kind) {
   case DELETED:
-    tinker__write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
+    tinker__svc_write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
     break;
   case EXPIRED:
-    tinker__write_sql(
+    tinker__svc_write_sql(
         w, "DELETE FROM checkpoints WHERE expires_ms = ? AND row = ?");
-    tinker__write_i64(w, n->expires_ms);
+    tinker__svc_write_i64(w, n->expires_ms);
     break;
   case EXPIRES:
-    tinker__write_sql(w, "UPDATE checkpoints SET expires_ms = ? WHERE row = ?");
-    tinker__write_i64(w, n->expires_ms);
+    tinker__svc_write_sql(
+        w, "UPDATE checkpoints SET expires_ms = ? WHERE row = ?");
+    tinker__svc_write_i64(w, n->expires_ms);
     break;
   default:
-    tinker__write_sql(w, "UPDATE checkpoints SET public = ? WHERE row = ?");
-    tinker__write_i64(w, n->kind == PUBLISHED);
+    tinker__svc_write_sql(w, "UPDATE checkpoints SET public = ? WHERE row = ?");
+    tinker__svc_write_i64(w, n->kind == PUBLISHED);
   }
-  tinker__write_i64(w, n->row);
+  tinker__svc_write_i64(w, n->row);
 }
 
 /* False without memory. Under the lock. */
-static bool submit(tinker__service_t *s, tinker__req_t *r,
-                   const tinker__checkpoint_t *c, change_kind_t kind,
+static bool submit(tinker__svc_t *s, tinker__svc_req_t *r,
+                   const tinker__svc_checkpoint_t *c, change_kind_t kind,
                    int64_t expires_ms) {
   change_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
   if (!n) return false;
   *n = (change_t){s, r, kind, c->row, expires_ms};
-  tinker__write_t *w = tinker__write_new(s->store, on_stored, n);
+  tinker__svc_write_t *w = tinker__svc_write_new(s->store, on_stored, n);
   if (w) write_change(w, n);
-  if (tinker__write_submit(w) == 0) return true;
+  if (tinker__svc_write_submit(w) == 0) return true;
   tinker__mem_free(s->mem, n);
   return false;
 }
 
-static tinker__handled_t change(tinker__service_t *s, tinker__req_t *r,
-                                change_kind_t kind, int64_t expires_ms) {
-  tinker__handled_t h = TINKER__ANSWERED;
+static tinker__svc_handled_t change(tinker__svc_t *s, tinker__svc_req_t *r,
+                                    change_kind_t kind, int64_t expires_ms) {
+  tinker__svc_handled_t h = TINKER__ANSWERED;
   pthread_mutex_lock(&s->lock);
-  tinker__checkpoint_t *c = find(s, r);
+  tinker__svc_checkpoint_t *c = find(s, r);
   if (c && (kind == PUBLISHED || kind == UNPUBLISHED) &&
       c->published == (kind == PUBLISHED)) {
-    tinker__reply_error(r, 409, "the checkpoint is already %s",
-                        c->published ? "public" : "private");
+    tinker__svc_reply_error(r, 409, "the checkpoint is already %s",
+                            c->published ? "public" : "private");
   } else if (c && submit(s, r, c, kind, expires_ms)) {
     h = TINKER__PARKED;
   } else if (c) {
-    tinker__reply_error(r, 503, "out of memory");
+    tinker__svc_reply_error(r, 503, "out of memory");
   }
   pthread_mutex_unlock(&s->lock);
   return h;
 }
 
-TINKER__HANDLER(delete_checkpoint) {
+tinker__svc_handled_t
+tinker__svc_handle_delete_checkpoint(tinker__svc_t *s, tinker__svc_req_t *r) {
   return change(s, r, DELETED, 0);
 }
 
-TINKER__HANDLER(publish) {
+tinker__svc_handled_t tinker__svc_handle_publish(tinker__svc_t *s,
+                                                 tinker__svc_req_t *r) {
   return change(s, r, PUBLISHED, 0);
 }
 
-TINKER__HANDLER(unpublish) {
+tinker__svc_handled_t tinker__svc_handle_unpublish(tinker__svc_t *s,
+                                                   tinker__svc_req_t *r) {
   return change(s, r, UNPUBLISHED, 0);
 }
 
 /* --- Expiry --------------------------------------------------------------- */
 
 /* The only ones that could sample from it were those of its own session. */
-static bool is_left_over(const tinker__checkpoint_t *c) {
+static bool is_left_over(const tinker__svc_checkpoint_t *c) {
   return c->kind == TINKER__CKPT_EPHEMERAL && c->model->session->purged;
 }
 
-void tinker__checkpoints_expire(tinker__service_t *s) {
+void tinker__svc_checkpoints_expire(tinker__svc_t *s) {
   int64_t now = s->world->wall_ms(s->world->user);
   TINKER__LIST_EACH(l, tmp, &s->models) {
-    tinker__model_t *m = TINKER__CONTAINER(l, tinker__model_t, link);
+    tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
     TINKER__LIST_EACH(k, next, &m->checkpoints) {
-      tinker__checkpoint_t *c =
-          TINKER__CONTAINER(k, tinker__checkpoint_t, link);
+      tinker__svc_checkpoint_t *c =
+          TINKER__CONTAINER(k, tinker__svc_checkpoint_t, link);
       if (!c->durable || c->leaving) continue;
       if (c->expires_ms && c->expires_ms <= now) {
         c->leaving = submit(s, NULL, c, EXPIRED, c->expires_ms);
@@ -222,8 +227,7 @@ void tinker__checkpoints_expire(tinker__service_t *s) {
 
 /* Whether the body, a valid object, has the key at all: null means something
  * here. */
-static bool has_key(tinker__service_t *s, tinker__str_t body,
-                    const char *name) {
+static bool has_key(tinker__svc_t *s, tinker__str_t body, const char *name) {
   tinker__json_t j;
   tinker__str_t key;
   bool found = false;
@@ -237,22 +241,23 @@ static bool has_key(tinker__service_t *s, tinker__str_t body,
   return found;
 }
 
-TINKER__HANDLER(set_ttl) {
+tinker__svc_handled_t tinker__svc_handle_set_ttl(tinker__svc_t *s,
+                                                 tinker__svc_req_t *r) {
   char why[200];
-  tinker__body_t b;
+  tinker__svc_body_t b;
   int64_t ttl = 0, expires = 0;
   bool given = false;
-  const tinker__field_t fields[] = {
+  const tinker__svc_field_t fields[] = {
       {"ttl_seconds", TINKER__FIELD_I64, false, &ttl, &given}};
-  if (tinker__body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
-  tinker__body_done(&b);
+  if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
+  tinker__svc_body_done(&b);
   if (!has_key(s, tinker__buf_str(&r->body), "ttl_seconds")) {
-    return tinker__reply_error(r, 422,
-                               "ttl_seconds is required: seconds from "
-                               "now, or null for no expiry");
+    return tinker__svc_reply_error(r, 422,
+                                   "ttl_seconds is required: seconds from "
+                                   "now, or null for no expiry");
   }
-  if (tinker__check_ttl(ttl, given, why, sizeof why) != 0) {
-    return tinker__reply_error(r, 400, "%s", why);
+  if (tinker__svc_check_ttl(ttl, given, why, sizeof why) != 0) {
+    return tinker__svc_reply_error(r, 400, "%s", why);
   }
   if (given) expires = s->world->wall_ms(s->world->user) + ttl * 1000;
   return change(s, r, EXPIRES, expires);

@@ -9,7 +9,7 @@
 
 /* --- forward_backward ----------------------------------------------------- */
 
-static tinker__tensor_view_t view_of(const tinker__train_datum_t *d,
+static tinker__tensor_view_t view_of(const tinker__eng_train_datum_t *d,
                                      const float *data) {
   tinker__tensor_view_t t = {
       .dtype = TINKER__DTYPE_F32,
@@ -21,8 +21,8 @@ static tinker__tensor_view_t view_of(const tinker__train_datum_t *d,
   return t;
 }
 
-int tinker__result_forward_backward(tinker__buf_t *out, tinker__work_t *w,
-                                    double loss) {
+int tinker__svc_result_forward_backward(tinker__buf_t *out,
+                                        tinker__svc_work_t *w, double loss) {
   bool ce = w->loss.kind == TINKER__LOSS_CROSS_ENTROPY;
   size_t per = ce ? 2 : 1;
   tinker__named_tensor_t *fields =
@@ -31,7 +31,7 @@ int tinker__result_forward_backward(tinker__buf_t *out, tinker__work_t *w,
       tinker__arena_array(&w->arena, w->n_data, sizeof *datums);
   if (!fields || !datums) return TINKER_ENOMEM;
   for (size_t i = 0; i < w->n_data; i++) {
-    const tinker__train_datum_t *d = &w->data[i];
+    const tinker__eng_train_datum_t *d = &w->data[i];
     tinker__named_tensor_t *f = &fields[i * per];
     f[0] = (tinker__named_tensor_t){TINKER__STR("logprobs"),
                                     view_of(d, d->out_logprobs)};
@@ -51,11 +51,11 @@ int tinker__result_forward_backward(tinker__buf_t *out, tinker__work_t *w,
 /* --- asample -------------------------------------------------------------- */
 
 static tinker__sequence_view_t *sequences(tinker__arena_t *arena,
-                                          const tinker__gen_t *gen) {
+                                          const tinker__eng_gen_t *gen) {
   tinker__sequence_view_t *seqs =
       tinker__arena_array(arena, gen->num_samples, sizeof *seqs);
   for (size_t i = 0; seqs && i < gen->num_samples; i++) {
-    const tinker__gen_seq_t *q = &gen->seqs[i];
+    const tinker__eng_gen_seq_t *q = &gen->seqs[i];
     seqs[i] = (tinker__sequence_view_t){
         .stopped = q->stopped,
         .tokens = q->tokens,
@@ -71,7 +71,7 @@ static tinker__sequence_view_t *sequences(tinker__arena_t *arena,
 }
 
 /* What was not asked for, and the first token, which nothing predicts. */
-static void pad_top(const tinker__gen_t *gen) {
+static void pad_top(const tinker__eng_gen_t *gen) {
   for (size_t i = 0; i < gen->top_prompt * gen->prompt_from; i++) {
     gen->top_prompt_ids[i] = 0;
     gen->top_prompt_logprobs[i] = TINKER__TOPK_PADDING;
@@ -79,7 +79,7 @@ static void pad_top(const tinker__gen_t *gen) {
 }
 
 static int add_draws(tinker__sample_result_t *out, tinker__arena_t *arena,
-                     const tinker__gen_t *gen) {
+                     const tinker__eng_gen_t *gen) {
   size_t n = (gen->n_prompt - 1) * gen->draws;
   int64_t *ids = tinker__arena_array(arena, n, sizeof *ids);
   if (!ids) return TINKER_ENOMEM;
@@ -99,7 +99,7 @@ static int add_draws(tinker__sample_result_t *out, tinker__arena_t *arena,
 }
 
 static int about_prompt(tinker__sample_result_t *out, tinker__arena_t *arena,
-                        const tinker__gen_t *gen,
+                        const tinker__eng_gen_t *gen,
                         const tinker__tensor_view_t *target) {
   if (gen->prompt_logprobs) {
     out->prompt_logprobs = gen->prompt_logprobs;
@@ -120,8 +120,8 @@ static int about_prompt(tinker__sample_result_t *out, tinker__arena_t *arena,
   return gen->draws ? add_draws(out, arena, gen) : 0;
 }
 
-int tinker__result_sample(tinker__buf_t *out, const tinker__gen_t *gen,
-                          const tinker__tensor_view_t *target) {
+int tinker__svc_result_sample(tinker__buf_t *out, const tinker__eng_gen_t *gen,
+                              const tinker__tensor_view_t *target) {
   tinker__arena_t arena;
   tinker__arena_init(&arena, gen->mem);
   tinker__sample_result_t result = {
@@ -151,15 +151,19 @@ static int output_as_json(tinker__buf_t *out, tinker__arena_t *arena,
   return rc ? rc : tinker__fb_output_encode_json(out, &result);
 }
 
-void tinker__reply_result_as_json(tinker__req_t *r, tinker__op_kind_t kind,
-                                  const void *data, size_t len) {
+void tinker__svc_reply_result_as_json(tinker__svc_req_t *r,
+                                      tinker__svc_op_kind_t kind,
+                                      const void *data, size_t len) {
   tinker__arena_t arena;
   tinker__jsonw_t w;
   tinker__str_t bytes = {data, len};
   tinker__arena_init(&arena, r->service->mem);
-  tinker__reply_json(r, &w);
-  int rc = kind == TINKER__OP_SAMPLE ? sample_as_json(&r->reply, &arena, bytes)
-                                     : output_as_json(&r->reply, &arena, bytes);
+  tinker__svc_reply_json(r, &w);
+  int rc = kind == TINKER__SVC_OP_SAMPLE
+               ? sample_as_json(&r->reply, &arena, bytes)
+               : output_as_json(&r->reply, &arena, bytes);
   tinker__arena_free(&arena);
-  if (rc != 0) tinker__reply_error(r, 500, "the result could not be written");
+  if (rc != 0) {
+    tinker__svc_reply_error(r, 500, "the result could not be written");
+  }
 }

@@ -28,12 +28,12 @@
 #define STOP_SECONDS 5
 #define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
 
-int64_t tinker__service_row(tinker__service_t *s) {
+int64_t tinker__svc_row(tinker__svc_t *s) {
   return s->next_row++;
 }
 
-tinker__base_model_t *tinker__service_base(tinker__service_t *s,
-                                           tinker__str_t name) {
+tinker__svc_base_model_t *tinker__svc_base_find(tinker__svc_t *s,
+                                                tinker__str_t name) {
   for (size_t i = 0; i < s->n_bases; i++) {
     if (tinker__str_eqs(name, s->bases[i].name)) return &s->bases[i];
   }
@@ -42,7 +42,7 @@ tinker__base_model_t *tinker__service_base(tinker__service_t *s,
 
 /* --- Log ------------------------------------------------------------------ */
 
-static void write_log_time(tinker__service_t *s, tinker__jsonw_t *w) {
+static void write_log_time(tinker__svc_t *s, tinker__jsonw_t *w) {
   char text[40];
   int64_t ms = s->world->wall_ms(s->world->user);
   time_t seconds = (time_t)(ms / 1000);
@@ -54,8 +54,8 @@ static void write_log_time(tinker__service_t *s, tinker__jsonw_t *w) {
   tinker__jsonw_cstr(w, text);
 }
 
-void tinker__service_log(tinker__service_t *s, const char *level,
-                         const char *event, ...) {
+void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
+                     ...) {
   tinker__buf_t line;
   tinker__jsonw_t w;
   va_list args;
@@ -84,20 +84,20 @@ void tinker__service_log(tinker__service_t *s, const char *level,
   tinker__buf_free(&line);
 }
 
-bool tinker__service_ends(tinker__service_t *s) {
+bool tinker__svc_ends(tinker__svc_t *s) {
   return s->stopping || atomic_load(&s->fatal);
 }
 
-void tinker__service_fatal(tinker__service_t *s, const char *what) {
+void tinker__svc_fatal(tinker__svc_t *s, const char *what) {
   atomic_store(&s->fatal, true);
-  tinker__service_log(s, "error", "fatal", "why", what, NULL);
+  tinker__svc_log(s, "error", "fatal", "why", what, NULL);
   if (s->config.ended) s->config.ended(s->config.user);
 }
 
 /* --- Timer ---------------------------------------------------------------- */
 
 /* Waits on the timer's condition for ms at most. */
-static void timer_wait(tinker__service_t *s, pthread_cond_t *cond, int64_t ms) {
+static void timer_wait(tinker__svc_t *s, pthread_cond_t *cond, int64_t ms) {
   struct timespec t;
 #ifdef __APPLE__
   t = (struct timespec){ms / 1000, (ms % 1000) * 1000000};
@@ -115,10 +115,11 @@ static void timer_wait(tinker__service_t *s, pthread_cond_t *cond, int64_t ms) {
 }
 
 /* Until the first poll is due, or `due`; a tick while there is none. */
-static int64_t next_wait(tinker__service_t *s, int64_t now, int64_t due) {
+static int64_t next_wait(tinker__svc_t *s, int64_t now, int64_t due) {
   tinker__link_t *l = tinker__list_first(&s->polls);
   if (l) {
-    int64_t poll = TINKER__CONTAINER(l, tinker__req_t, timer_link)->deadline_ms;
+    int64_t poll =
+        TINKER__CONTAINER(l, tinker__svc_req_t, timer_link)->deadline_ms;
     if (poll < due) due = poll;
   }
   int64_t ms = due > now ? due - now : 1;
@@ -126,32 +127,32 @@ static int64_t next_wait(tinker__service_t *s, int64_t now, int64_t due) {
 }
 
 /* Notes since when the engine has been in the same step. */
-static void watch_engine(tinker__service_t *s, int64_t now) {
-  uint64_t beat = tinker__scheduler_beat(s->scheduler);
+static void watch_engine(tinker__svc_t *s, int64_t now) {
+  uint64_t beat = tinker__eng_scheduler_beat(s->scheduler);
   if (beat == s->beat && beat % 2) return;
   s->beat = beat;
   s->beat_ms = now;
 }
 
 /* What need not be to the millisecond. */
-static void sweep(tinker__service_t *s, int64_t now) {
-  tinker__session_expire(s, now);
-  tinker__session_purge(s);
-  tinker__checkpoints_expire(s);
+static void sweep(tinker__svc_t *s, int64_t now) {
+  tinker__svc_session_expire(s, now);
+  tinker__svc_session_purge(s);
+  tinker__svc_checkpoints_expire(s);
 }
 
 static void *timer_thread(void *user) {
-  tinker__service_t *s = user;
+  tinker__svc_t *s = user;
   int64_t swept = INT64_MIN / 2;
   pthread_mutex_lock(&s->lock);
   while (!s->stopping) {
     int64_t now = s->world->now_ms(s->world->user);
-    tinker__polls_expire(s, now);
+    tinker__svc_polls_expire(s, now);
     if (now - swept >= TICK_MS) {
       sweep(s, now);
       swept = now;
     }
-    int64_t due = tinker__faults_tick(s, now);
+    int64_t due = tinker__svc_faults_tick(s, now);
     watch_engine(s, now);
     timer_wait(s, &s->timer_wake, next_wait(s, now, due));
   }
@@ -163,9 +164,9 @@ static void *timer_thread(void *user) {
 
 /* Refuses models that can't fit, before a byte of them is loaded. Half of what
  * they leave is for the caches of samples, the other for training. */
-static int plan_memory(tinker__service_t *s) {
+static int plan_memory(tinker__svc_t *s) {
   uint64_t need = 0, have = (uint64_t)s->config.max_memory, bytes;
-  bool known = have > 0 || tinker__memory_available(s->world, &have);
+  bool known = have > 0 || tinker__svc_memory_available(s->world, &have);
   for (size_t i = 0; i < s->n_bases; i++) {
     const char *dir = s->bases[i].dir;
     char reason[300] = "";
@@ -188,7 +189,7 @@ static int plan_memory(tinker__service_t *s) {
 }
 
 static int on_engine_start(void *user, tinker__engine_t **engine) {
-  tinker__service_t *s = user;
+  tinker__svc_t *s = user;
   tinker__engine_options_t options = {
       .mem = s->mem,
       .slot_mem = &s->slot_mem,
@@ -199,7 +200,7 @@ static int on_engine_start(void *user, tinker__engine_t **engine) {
   if (rc != 0) return rc;
   s->engine = *engine;
   for (size_t i = 0; i < s->n_bases; i++) {
-    tinker__base_model_t *b = &s->bases[i];
+    tinker__svc_base_model_t *b = &s->bases[i];
     char reason[300] = "";
     rc = s->api->base_load(*engine, b->dir, &b->base, reason, sizeof reason);
     if (rc != 0) {
@@ -213,14 +214,16 @@ static int on_engine_start(void *user, tinker__engine_t **engine) {
 
 /* A model or sampler that could not be stored is freed on the store's thread,
  * which still runs: here the lock is held over the engine's frees. */
-static void release_engine(tinker__service_t *s) {
+static void release_engine(tinker__svc_t *s) {
   if (!s->engine) return;
   pthread_mutex_lock(&s->lock);
   TINKER__LIST_EACH(l, tmp, &s->models) {
-    tinker__exec_model_free(TINKER__CONTAINER(l, tinker__model_t, link));
+    tinker__svc_exec_model_free(
+        TINKER__CONTAINER(l, tinker__svc_model_t, link));
   }
   TINKER__LIST_EACH(l, tmp, &s->samplers) {
-    tinker__sampler_t *p = TINKER__CONTAINER(l, tinker__sampler_t, link);
+    tinker__svc_sampler_t *p =
+        TINKER__CONTAINER(l, tinker__svc_sampler_t, link);
     if (p->adapter) s->api->adapter_release(p->adapter);
     p->adapter = NULL;
     tinker__list_remove(&p->loaded);
@@ -247,7 +250,7 @@ static int token_bytes(void *user, int32_t token, const char **bytes,
 
 /* A folder without tokenizer.json is fine: stop strings are refused then. A
  * broken one is an error. */
-static int load_tokenizer(tinker__service_t *s, tinker__base_model_t *b) {
+static int load_tokenizer(tinker__svc_t *s, tinker__svc_base_model_t *b) {
   char path[PATH_MAX + 32], reason[300];
   snprintf(path, sizeof path, "%s/tokenizer.json", b->dir);
   if (access(path, F_OK) != 0) return 0;
@@ -256,12 +259,12 @@ static int load_tokenizer(tinker__service_t *s, tinker__base_model_t *b) {
   if (rc != 0) {
     return tinker__why(s->why, sizeof s->why, rc, "%s: %s", path, reason);
   }
-  b->text = (tinker__gen_text_t){token_bytes, b->tokenizer};
+  b->text = (tinker__eng_gen_text_t){token_bytes, b->tokenizer};
   return 0;
 }
 
-static int open_model(tinker__service_t *s, const tinker__service_model_t *m,
-                      tinker__base_model_t *b) {
+static int open_model(tinker__svc_t *s, const tinker__svc_model_spec_t *m,
+                      tinker__svc_base_model_t *b) {
   char real[PATH_MAX];
   if (!realpath(m->dir, real)) {
     return tinker__why(s->why, sizeof s->why, TINKER_ENOENT,
@@ -274,8 +277,8 @@ static int open_model(tinker__service_t *s, const tinker__service_model_t *m,
   return load_tokenizer(s, b);
 }
 
-static int open_models(tinker__service_t *s) {
-  const tinker__service_config_t *c = &s->config;
+static int open_models(tinker__svc_t *s) {
+  const tinker__svc_config_t *c = &s->config;
   if (!c->n_models) {
     return tinker__why(s->why, sizeof s->why, TINKER_EINVAL,
                        "no model folder given");
@@ -286,7 +289,7 @@ static int open_models(tinker__service_t *s) {
     int rc = open_model(s, &c->models[i], &s->bases[i]);
     s->n_bases = i + 1;
     if (rc != 0) return rc;
-    if (tinker__service_base(s, tinker__str(s->bases[i].name)) !=
+    if (tinker__svc_base_find(s, tinker__str(s->bases[i].name)) !=
         &s->bases[i]) {
       return tinker__why(s->why, sizeof s->why, TINKER_EEXIST,
                          "two models are named '%s'", s->bases[i].name);
@@ -297,14 +300,14 @@ static int open_models(tinker__service_t *s) {
 
 /* --- State folder --------------------------------------------------------- */
 
-static int make_dir(tinker__service_t *s, const char *path) {
+static int make_dir(tinker__svc_t *s, const char *path) {
   if (mkdir(path, 0700) == 0 || errno == EEXIST) return 0;
   return tinker__why(s->why, sizeof s->why, TINKER_EIO, "state folder %s: %s",
                      path, strerror(errno));
 }
 
 /* Only this service may see what is in it. */
-static int check_mode(tinker__service_t *s) {
+static int check_mode(tinker__svc_t *s) {
   struct stat st;
   if (stat(s->state_dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
     return tinker__why(s->why, sizeof s->why, TINKER_EIO,
@@ -320,7 +323,7 @@ static int check_mode(tinker__service_t *s) {
   return 0;
 }
 
-static int lock_state(tinker__service_t *s, tinker__stage_t *stage) {
+static int lock_state(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   char path[PATH_MAX + 16];
   snprintf(path, sizeof path, "%s/lock", s->state_dir);
   s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -335,7 +338,7 @@ static int lock_state(tinker__service_t *s, tinker__stage_t *stage) {
                      s->state_dir);
 }
 
-static int open_state(tinker__service_t *s, tinker__stage_t *stage) {
+static int open_state(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   char path[PATH_MAX + 32], real[PATH_MAX];
   *stage = TINKER__STAGE_STATE;
   int rc = make_dir(s, s->config.state_dir);
@@ -354,21 +357,21 @@ static int open_state(tinker__service_t *s, tinker__stage_t *stage) {
   snprintf(path, sizeof path, "%s/snapshots", s->state_dir);
   if ((rc = make_dir(s, path)) != 0) return rc;
   snprintf(path, sizeof path, "%s/store.db", s->state_dir);
-  rc = tinker__store_open(&s->store, s->mem, path, s->why, sizeof s->why);
+  rc = tinker__svc_store_open(&s->store, s->mem, path, s->why, sizeof s->why);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_CONFIG;
-  rc = tinker__faults_open(s, s->why, sizeof s->why);
+  rc = tinker__svc_faults_open(s, s->why, sizeof s->why);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_STATE;
-  rc = tinker__replay_load(s, s->why, sizeof s->why);
-  if (rc == 0) rc = tinker__faults_restore(s, s->why, sizeof s->why);
-  if (rc == 0) tinker__replay_crashed(s);
+  rc = tinker__svc_replay_load(s, s->why, sizeof s->why);
+  if (rc == 0) rc = tinker__svc_faults_restore(s, s->why, sizeof s->why);
+  if (rc == 0) tinker__svc_replay_crashed(s);
   return rc;
 }
 
 /* --- Start ---------------------------------------------------------------- */
 
-static void set_defaults(tinker__service_config_t *c) {
+static void set_defaults(tinker__svc_config_t *c) {
   if (!c->max_body) c->max_body = 64 << 20;
   if (!c->max_tokens) c->max_tokens = 1 << 20;
   if (!c->max_models) c->max_models = 1024;
@@ -380,7 +383,7 @@ static void set_defaults(tinker__service_config_t *c) {
   if (!c->snapshot_ms) c->snapshot_ms = 5000;
 }
 
-static void init_conditions(tinker__service_t *s) {
+static void init_conditions(tinker__svc_t *s) {
   pthread_condattr_t attr;
   pthread_condattr_init(&attr);
 #ifndef __APPLE__
@@ -393,9 +396,9 @@ static void init_conditions(tinker__service_t *s) {
   pthread_mutex_init(&s->log_lock, NULL);
 }
 
-static int service_new(tinker__service_t **out,
-                       const tinker__service_config_t *config) {
-  tinker__service_t *s = tinker__mem_zalloc(config->mem, sizeof *s);
+static int service_new(tinker__svc_t **out,
+                       const tinker__svc_config_t *config) {
+  tinker__svc_t *s = tinker__mem_zalloc(config->mem, sizeof *s);
   if (!s) return TINKER_ENOMEM;
   s->config = *config;
   set_defaults(&s->config);
@@ -422,20 +425,20 @@ static int service_new(tinker__service_t **out,
   return 0;
 }
 
-static int listen_all(tinker__service_t *s) {
+static int listen_all(tinker__svc_t *s) {
   int rc = 0;
   if (s->config.socket_path) {
-    rc = tinker__listen_unix(&s->listeners[0], s, s->config.socket_path, s->why,
-                             sizeof s->why);
+    rc = tinker__svc_listen_unix(&s->listeners[0], s, s->config.socket_path,
+                                 s->why, sizeof s->why);
   }
   if (rc == 0 && s->config.listen) {
-    rc = tinker__listen_tcp(&s->listeners[1], s, s->config.listen, s->why,
-                            sizeof s->why);
+    rc = tinker__svc_listen_tcp(&s->listeners[1], s, s->config.listen, s->why,
+                                sizeof s->why);
   }
   return rc;
 }
 
-static int make_replies(tinker__service_t *s) {
+static int make_replies(tinker__svc_t *s) {
   const char *texts[2] = {
       [TINKER__CONFIG_CLIENT] = s->config.client_config,
       [TINKER__CONFIG_DYNAMIC] = s->config.dynamic_config,
@@ -443,16 +446,16 @@ static int make_replies(tinker__service_t *s) {
   int rc = 0;
   for (int kind = 0; rc == 0 && kind < 2; kind++) {
     tinker__buf_init(&s->config_reply[kind], s->mem, 65536);
-    rc = tinker__client_config_write(&s->config_reply[kind],
-                                     (tinker__config_kind_t)kind, texts[kind],
-                                     s->why, sizeof s->why);
+    rc = tinker__svc_client_config_write(&s->config_reply[kind],
+                                         (tinker__svc_config_kind_t)kind,
+                                         texts[kind], s->why, sizeof s->why);
   }
   return rc;
 }
 
 /* Opens the doors early, so that health can be asked for while models load;
  * everything else is answered 503 until it is ready. */
-static int start_all(tinker__service_t *s, tinker__stage_t *stage) {
+static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   *stage = TINKER__STAGE_CONFIG;
   int rc = make_replies(s);
   if (rc != 0) return rc;
@@ -464,13 +467,13 @@ static int start_all(tinker__service_t *s, tinker__stage_t *stage) {
   rc = listen_all(s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_MODEL;
-  rc = tinker__scheduler_new(&s->scheduler, s->mem, s->api, s->config.doing,
-                             on_engine_start, on_engine_stop, s);
+  rc = tinker__eng_scheduler_new(&s->scheduler, s->mem, s->api, s->config.doing,
+                                 on_engine_start, on_engine_stop, s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_OTHER;
-  rc = tinker__store_start(s->store);
+  rc = tinker__svc_store_start(s->store);
   if (rc != 0) return rc;
-  tinker__replay_start(s);
+  tinker__svc_replay_start(s);
   if (pthread_create(&s->timer, NULL, timer_thread, s) != 0) {
     return TINKER_ENOMEM;
   }
@@ -479,39 +482,40 @@ static int start_all(tinker__service_t *s, tinker__stage_t *stage) {
   return 0;
 }
 
-int tinker__service_start(tinker__service_t **out,
-                          const tinker__service_config_t *config,
-                          tinker__stage_t *stage, char *why, size_t why_len) {
-  tinker__service_t *s = NULL;
+int tinker__svc_start(tinker__svc_t **out, const tinker__svc_config_t *config,
+                      tinker__svc_stage_t *stage, char *why, size_t why_len) {
+  tinker__svc_t *s = NULL;
   *stage = TINKER__STAGE_OTHER;
   int rc = service_new(&s, config);
   if (rc == 0) rc = start_all(s, stage);
   if (rc != 0) {
     const char *text = s && *s->why ? s->why : tinker_code_text(rc);
     tinker__why(why, why_len, rc, "%s", text);
-    tinker__service_stop(s);
+    tinker__svc_stop(s);
     return rc;
   }
   *out = s;
   return 0;
 }
 
-int tinker__service_port(const tinker__service_t *s) {
-  return s->listeners[1] ? tinker__listener_port(s->listeners[1]) : 0;
+int tinker__svc_port(const tinker__svc_t *s) {
+  return s->listeners[1] ? tinker__svc_listener_port(s->listeners[1]) : 0;
 }
 
 /* --- Stop ----------------------------------------------------------------- */
 
-static void free_state(tinker__service_t *s) {
+static void free_state(tinker__svc_t *s) {
   tinker__link_t *l;
   while ((l = tinker__list_pop_front(&s->models)) != NULL) {
-    tinker__model_free(s, TINKER__CONTAINER(l, tinker__model_t, link));
+    tinker__svc_model_free(s, TINKER__CONTAINER(l, tinker__svc_model_t, link));
   }
   while ((l = tinker__list_pop_front(&s->samplers)) != NULL) {
-    tinker__sampler_free(s, TINKER__CONTAINER(l, tinker__sampler_t, link));
+    tinker__svc_sampler_free(s,
+                             TINKER__CONTAINER(l, tinker__svc_sampler_t, link));
   }
   while ((l = tinker__list_pop_front(&s->sessions)) != NULL) {
-    tinker__session_free(s, TINKER__CONTAINER(l, tinker__session_t, link));
+    tinker__svc_session_free(s,
+                             TINKER__CONTAINER(l, tinker__svc_session_t, link));
   }
   tinker__map_free(s->session_by_id);
   tinker__map_free(s->session_by_key);
@@ -529,19 +533,19 @@ static void free_state(tinker__service_t *s) {
 }
 
 /* All parked requests get an answer before libmicrohttpd is stopped. */
-static void close_doors(tinker__service_t *s) {
-  tinker__listener_quiesce(s->listeners[0]);
-  tinker__listener_quiesce(s->listeners[1]);
+static void close_doors(tinker__svc_t *s) {
+  tinker__svc_listener_quiesce(s->listeners[0]);
+  tinker__svc_listener_quiesce(s->listeners[1]);
   pthread_mutex_lock(&s->lock);
   s->stopping = true;
   pthread_cond_signal(&s->timer_wake);
-  tinker__polls_release(s);
-  tinker__faults_release(s);
+  tinker__svc_polls_release(s);
+  tinker__svc_faults_release(s);
   pthread_mutex_unlock(&s->lock);
   if (s->timer_started) pthread_join(s->timer, NULL);
 }
 
-static void wait_idle(tinker__service_t *s) {
+static void wait_idle(tinker__svc_t *s) {
   pthread_mutex_lock(&s->lock);
   for (int i = 0; i < STOP_SECONDS && s->live_requests; i++) {
     timer_wait(s, &s->idle, 1000);
@@ -549,17 +553,17 @@ static void wait_idle(tinker__service_t *s) {
   pthread_mutex_unlock(&s->lock);
 }
 
-void tinker__service_stop(tinker__service_t *s) {
+void tinker__svc_stop(tinker__svc_t *s) {
   if (!s) return;
   close_doors(s);
-  tinker__scheduler_free(s->scheduler, NULL);
+  tinker__eng_scheduler_free(s->scheduler, NULL);
   release_engine(s); /* after a start that failed half way */
-  tinker__store_free(s->store);
+  tinker__svc_store_free(s->store);
   wait_idle(s);
-  tinker__listener_free(s->listeners[0]);
-  tinker__listener_free(s->listeners[1]);
+  tinker__svc_listener_free(s->listeners[0]);
+  tinker__svc_listener_free(s->listeners[1]);
   free_state(s);
-  tinker__faults_free(s);
+  tinker__svc_faults_free(s);
   if (s->lock_fd >= 0) close(s->lock_fd);
   tinker__mem_free(s->mem, s->state_dir);
   pthread_mutex_destroy(&s->lock);

@@ -16,14 +16,14 @@
 #include "base/world.h"
 #include "engine/engine.h"
 
-typedef struct tinker__service_s tinker__service_t;
+typedef struct tinker__svc_s tinker__svc_t;
 
-typedef struct tinker__service_model_s {
+typedef struct tinker__svc_model_spec_s {
   const char *name; /* NULL = the folder's own name */
   const char *dir;
-} tinker__service_model_t;
+} tinker__svc_model_spec_t;
 
-typedef struct tinker__service_config_s {
+typedef struct tinker__svc_config_s {
   tinker__mem_t *mem;
   const tinker__world_t *world; /* NULL = the real one */
   const tinker__engine_api_t *engine;
@@ -33,7 +33,7 @@ typedef struct tinker__service_config_s {
   const char *listen;      /* HOST:PORT, NULL = no TCP */
   const char *key;         /* NULL = any well-formed key */
   const char *faults;      /* file with a fault plan; NULL = none, for ever */
-  const tinker__service_model_t *models;
+  const tinker__svc_model_spec_t *models;
   size_t n_models;
   int64_t max_memory;  /* bytes for base models and the caches of samples, which
                           get half of what the models leave; 0 = what the
@@ -63,7 +63,7 @@ typedef struct tinker__service_config_s {
   /* The service can't go on (its store failed); any thread. */
   void (*ended)(void *user);
   void *user;
-} tinker__service_config_t;
+} tinker__svc_config_t;
 
 /* Where a start failed: the daemon's exit code says it. */
 typedef enum {
@@ -73,17 +73,16 @@ typedef enum {
   TINKER__STAGE_LISTEN,    /* a socket or port */
   TINKER__STAGE_CONFIG,    /* a value of the configuration */
   TINKER__STAGE_OTHER
-} tinker__stage_t;
+} tinker__svc_stage_t;
 
 /* Starts everything; when it returns 0 the service answers. On failure *stage
  * and `why` tell. */
-int tinker__service_start(tinker__service_t **out,
-                          const tinker__service_config_t *config,
-                          tinker__stage_t *stage, char *why, size_t why_len);
+int tinker__svc_start(tinker__svc_t **out, const tinker__svc_config_t *config,
+                      tinker__svc_stage_t *stage, char *why, size_t why_len);
 /* The port that TCP listens on, 0 without TCP. */
-int tinker__service_port(const tinker__service_t *s);
+int tinker__svc_port(const tinker__svc_t *s);
 /* Answers what is parked, halts the step under way, commits, closes. Ends
  * within seconds: unfinished work stays in the log for the next start. */
-void tinker__service_stop(tinker__service_t *s);
+void tinker__svc_stop(tinker__svc_t *s);
 
 #endif

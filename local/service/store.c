@@ -24,11 +24,11 @@ typedef struct {
   size_t len;
 } value_t;
 
-struct tinker__write_s {
+struct tinker__svc_write_s {
   tinker__link_t link;
-  tinker__store_t *store;
-  tinker__write_cb done;
-  tinker__read_cb read; /* set = a read of request row `row` */
+  tinker__svc_store_t *store;
+  tinker__svc_write_cb done;
+  tinker__svc_read_cb read; /* set = a read of request row `row` */
   int64_t row;
   void *user;
   value_t *values;
@@ -37,7 +37,7 @@ struct tinker__write_s {
   bool vital;
 };
 
-struct tinker__store_s {
+struct tinker__svc_store_s {
   tinker__mem_t *mem;
   sqlite3 *db;
   pthread_t thread;
@@ -54,9 +54,10 @@ struct tinker__store_s {
 
 /* --- Writes --------------------------------------------------------------- */
 
-tinker__write_t *tinker__write_new(tinker__store_t *s, tinker__write_cb done,
-                                   void *user) {
-  tinker__write_t *w = tinker__mem_zalloc(s->mem, sizeof *w);
+tinker__svc_write_t *tinker__svc_write_new(tinker__svc_store_t *s,
+                                           tinker__svc_write_cb done,
+                                           void *user) {
+  tinker__svc_write_t *w = tinker__mem_zalloc(s->mem, sizeof *w);
   if (!w) return NULL;
   tinker__list_init(&w->link);
   w->store = s;
@@ -65,22 +66,22 @@ tinker__write_t *tinker__write_new(tinker__store_t *s, tinker__write_cb done,
   return w;
 }
 
-static void write_free(tinker__write_t *w) {
+static void write_free(tinker__svc_write_t *w) {
   tinker__mem_t *mem = w->store->mem;
   for (size_t i = 0; i < w->n; i++) tinker__mem_free(mem, w->values[i].data);
   tinker__mem_free(mem, w->values);
   tinker__mem_free(mem, w);
 }
 
-void tinker__write_vital(tinker__write_t *w) {
+void tinker__svc_write_vital(tinker__svc_write_t *w) {
   w->vital = true;
 }
 
-void tinker__write_drop(tinker__write_t *w) {
+void tinker__svc_write_drop(tinker__svc_write_t *w) {
   if (w) write_free(w);
 }
 
-static void add(tinker__write_t *w, value_t v) {
+static void add(tinker__svc_write_t *w, value_t v) {
   if (!w) return;
   tinker__mem_t *mem = w->store->mem;
   if (!w->rc && w->n == w->cap) {
@@ -100,16 +101,16 @@ static void add(tinker__write_t *w, value_t v) {
   }
 }
 
-void tinker__write_sql(tinker__write_t *w, const char *sql) {
+void tinker__svc_write_sql(tinker__svc_write_t *w, const char *sql) {
   add(w, (value_t){.type = V_SQL, .sql = sql});
 }
 
-void tinker__write_i64(tinker__write_t *w, int64_t v) {
+void tinker__svc_write_i64(tinker__svc_write_t *w, int64_t v) {
   add(w, (value_t){.type = V_I64, .number = v});
 }
 
-static void add_copy(tinker__write_t *w, value_type_t type, const void *data,
-                     size_t len) {
+static void add_copy(tinker__svc_write_t *w, value_type_t type,
+                     const void *data, size_t len) {
   if (!w || w->rc) return;
   void *copy = tinker__mem_dup(w->store->mem, data, len);
   if (!copy) {
@@ -119,7 +120,7 @@ static void add_copy(tinker__write_t *w, value_type_t type, const void *data,
   add(w, (value_t){.type = type, .data = copy, .len = len});
 }
 
-void tinker__write_text(tinker__write_t *w, const char *text) {
+void tinker__svc_write_text(tinker__svc_write_t *w, const char *text) {
   if (text) {
     add_copy(w, V_TEXT, text, strlen(text));
   } else {
@@ -127,22 +128,23 @@ void tinker__write_text(tinker__write_t *w, const char *text) {
   }
 }
 
-void tinker__write_blob(tinker__write_t *w, const void *data, size_t len) {
+void tinker__svc_write_blob(tinker__svc_write_t *w, const void *data,
+                            size_t len) {
   add_copy(w, V_BLOB, data, len);
 }
 
-void tinker__write_take(tinker__write_t *w, void *data, size_t len) {
+void tinker__svc_write_take(tinker__svc_write_t *w, void *data, size_t len) {
   add(w, (value_t){.type = V_BLOB, .data = data, .len = len});
 }
 
-static void enqueue(tinker__store_t *s, tinker__write_t *w) {
+static void enqueue(tinker__svc_store_t *s, tinker__svc_write_t *w) {
   pthread_mutex_lock(&s->lock);
   tinker__list_push_back(&s->queue, &w->link);
   pthread_cond_signal(&s->wake);
   pthread_mutex_unlock(&s->lock);
 }
 
-int tinker__write_submit(tinker__write_t *w) {
+int tinker__svc_write_submit(tinker__svc_write_t *w) {
   if (!w) return TINKER_ENOMEM;
   int rc = w->rc;
   if (rc != 0) {
@@ -153,9 +155,9 @@ int tinker__write_submit(tinker__write_t *w) {
   return rc;
 }
 
-int tinker__store_read_result(tinker__store_t *s, int64_t row,
-                              tinker__read_cb done, void *user) {
-  tinker__write_t *w = tinker__write_new(s, NULL, user);
+int tinker__svc_store_read_result(tinker__svc_store_t *s, int64_t row,
+                                  tinker__svc_read_cb done, void *user) {
+  tinker__svc_write_t *w = tinker__svc_write_new(s, NULL, user);
   if (!w) return TINKER_ENOMEM;
   w->read = done;
   w->row = row;
@@ -166,7 +168,7 @@ int tinker__store_read_result(tinker__store_t *s, int64_t row,
 /* --- The thread ----------------------------------------------------------- */
 
 /* The prepared statement of a literal; NULL on an error of SQLite. */
-static sqlite3_stmt *statement(tinker__store_t *s, const char *sql) {
+static sqlite3_stmt *statement(tinker__svc_store_t *s, const char *sql) {
   size_t i = 0;
   while (i < MAX_STATEMENTS && s->cache[i].sql && s->cache[i].sql != sql) i++;
   if (i == MAX_STATEMENTS) { /* more literals than expected: start over */
@@ -199,7 +201,7 @@ static int bind(sqlite3_stmt *stmt, int at, const value_t *v) {
   }
 }
 
-static int run_write(tinker__store_t *s, const tinker__write_t *w) {
+static int run_write(tinker__svc_store_t *s, const tinker__svc_write_t *w) {
   for (size_t i = 0; i < w->n;) {
     sqlite3_stmt *stmt = statement(s, w->values[i].sql);
     int rc = stmt ? SQLITE_OK : SQLITE_ERROR, at = 1;
@@ -216,19 +218,19 @@ static int run_write(tinker__store_t *s, const tinker__write_t *w) {
   return 0;
 }
 
-static int exec(tinker__store_t *s, const char *sql) {
+static int exec(tinker__svc_store_t *s, const char *sql) {
   return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0
                                                                  : TINKER_EIO;
 }
 
 /* One transaction over the writes from `first` to the list's end, or over
  * `first` alone. */
-static int transact(tinker__store_t *s, tinker__link_t *first,
+static int transact(tinker__svc_store_t *s, tinker__link_t *first,
                     tinker__link_t *end) {
   int rc = exec(s, "BEGIN IMMEDIATE");
   if (rc != 0) return rc;
   for (tinker__link_t *l = first; l != end && rc == 0; l = l->next) {
-    tinker__write_t *w = TINKER__CONTAINER(l, tinker__write_t, link);
+    tinker__svc_write_t *w = TINKER__CONTAINER(l, tinker__svc_write_t, link);
     if (!w->read) rc = run_write(s, w);
   }
   if (rc == 0) rc = exec(s, "COMMIT");
@@ -236,22 +238,22 @@ static int transact(tinker__store_t *s, tinker__link_t *first,
   return rc;
 }
 
-static void commit_group(tinker__store_t *s, tinker__link_t *group) {
+static void commit_group(tinker__svc_store_t *s, tinker__link_t *group) {
   bool writes = false;
   TINKER__LIST_EACH(l, tmp, group) {
-    if (!TINKER__CONTAINER(l, tinker__write_t, link)->read) writes = true;
+    if (!TINKER__CONTAINER(l, tinker__svc_write_t, link)->read) writes = true;
   }
   if (!writes) return;
   if (!s->failed && transact(s, group->next, group) == 0) return;
   TINKER__LIST_EACH(l, tmp, group) {
-    tinker__write_t *w = TINKER__CONTAINER(l, tinker__write_t, link);
+    tinker__svc_write_t *w = TINKER__CONTAINER(l, tinker__svc_write_t, link);
     if (w->read) continue;
     w->rc = s->failed ? TINKER_EIO : transact(s, l, l->next);
     if (w->rc != 0 && w->vital) s->failed = true;
   }
 }
 
-static void run_read(tinker__store_t *s, tinker__write_t *w) {
+static void run_read(tinker__svc_store_t *s, tinker__svc_write_t *w) {
   sqlite3_stmt *stmt =
       statement(s, "SELECT result, result_format FROM requests WHERE row = ?");
   if (!stmt) {
@@ -271,10 +273,10 @@ static void run_read(tinker__store_t *s, tinker__write_t *w) {
   sqlite3_reset(stmt);
 }
 
-static void finish_group(tinker__store_t *s, tinker__link_t *group) {
+static void finish_group(tinker__svc_store_t *s, tinker__link_t *group) {
   tinker__link_t *l;
   while ((l = tinker__list_pop_front(group)) != NULL) {
-    tinker__write_t *w = TINKER__CONTAINER(l, tinker__write_t, link);
+    tinker__svc_write_t *w = TINKER__CONTAINER(l, tinker__svc_write_t, link);
     if (w->read) {
       run_read(s, w);
     } else if (w->done) {
@@ -284,7 +286,7 @@ static void finish_group(tinker__store_t *s, tinker__link_t *group) {
   }
 }
 
-static bool take_group(tinker__store_t *s, tinker__link_t *group) {
+static bool take_group(tinker__svc_store_t *s, tinker__link_t *group) {
   tinker__link_t *l;
   pthread_mutex_lock(&s->lock);
   while (tinker__list_empty(&s->queue) && !s->stop) {
@@ -298,7 +300,7 @@ static bool take_group(tinker__store_t *s, tinker__link_t *group) {
 }
 
 static void *store_thread(void *user) {
-  tinker__store_t *s = user;
+  tinker__svc_store_t *s = user;
   tinker__link_t group;
   tinker__list_init(&group);
   while (take_group(s, &group)) {
@@ -311,12 +313,12 @@ static void *store_thread(void *user) {
 /* --- Opening and closing -------------------------------------------------- */
 
 static int read_version(void *user, struct sqlite3_stmt *row) {
-  *(int64_t *)user = tinker__row_i64(row, 0);
+  *(int64_t *)user = tinker__svc_row_i64(row, 0);
   return 0;
 }
 
 /* Step by step, each a transaction of its own. */
-static int migrate(tinker__store_t *s, int64_t version, char *why,
+static int migrate(tinker__svc_store_t *s, int64_t version, char *why,
                    size_t why_len) {
   char sql[400];
   int rc = 0;
@@ -324,20 +326,21 @@ static int migrate(tinker__store_t *s, int64_t version, char *why,
     snprintf(sql, sizeof sql,
              "BEGIN IMMEDIATE;%sPRAGMA user_version=%d;COMMIT;",
              schema_steps[version], (int)version + 1);
-    rc = tinker__store_exec(s, sql, why, why_len);
+    rc = tinker__svc_store_exec(s, sql, why, why_len);
   }
   return rc;
 }
 
-static int prepare_file(tinker__store_t *s, char *why, size_t why_len) {
+static int prepare_file(tinker__svc_store_t *s, char *why, size_t why_len) {
   int64_t version = -1;
-  int rc = tinker__store_exec(s,
-                              "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
-                              "PRAGMA fullfsync=1;PRAGMA busy_timeout=5000;",
-                              why, why_len);
+  int rc =
+      tinker__svc_store_exec(s,
+                             "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
+                             "PRAGMA fullfsync=1;PRAGMA busy_timeout=5000;",
+                             why, why_len);
   if (rc == 0) {
-    rc = tinker__store_each(s, "PRAGMA user_version", read_version, &version,
-                            why, why_len);
+    rc = tinker__svc_store_each(s, "PRAGMA user_version", read_version,
+                                &version, why, why_len);
   }
   if (rc != 0 || version == TINKER__SCHEMA_VERSION) return rc;
   if (version > 0 && version < TINKER__SCHEMA_VERSION) {
@@ -353,12 +356,12 @@ static int prepare_file(tinker__store_t *s, char *why, size_t why_len) {
   char sql[sizeof schema_sql + 80];
   snprintf(sql, sizeof sql, "BEGIN IMMEDIATE;%sPRAGMA user_version=%d;COMMIT;",
            schema_sql, TINKER__SCHEMA_VERSION);
-  return tinker__store_exec(s, sql, why, why_len);
+  return tinker__svc_store_exec(s, sql, why, why_len);
 }
 
-int tinker__store_open(tinker__store_t **out, tinker__mem_t *mem,
-                       const char *path, char *why, size_t why_len) {
-  tinker__store_t *s = tinker__mem_zalloc(mem, sizeof *s);
+int tinker__svc_store_open(tinker__svc_store_t **out, tinker__mem_t *mem,
+                           const char *path, char *why, size_t why_len) {
+  tinker__svc_store_t *s = tinker__mem_zalloc(mem, sizeof *s);
   if (!s) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   s->mem = mem;
   tinker__list_init(&s->queue);
@@ -373,16 +376,16 @@ int tinker__store_open(tinker__store_t **out, tinker__mem_t *mem,
     rc = prepare_file(s, why, why_len);
   }
   if (rc != 0) {
-    tinker__store_free(s);
+    tinker__svc_store_free(s);
     return rc;
   }
   *out = s;
   return 0;
 }
 
-int tinker__store_each(tinker__store_t *s, const char *sql,
-                       int (*each)(void *user, struct sqlite3_stmt *row),
-                       void *user, char *why, size_t why_len) {
+int tinker__svc_store_each(tinker__svc_store_t *s, const char *sql,
+                           int (*each)(void *user, struct sqlite3_stmt *row),
+                           void *user, char *why, size_t why_len) {
   sqlite3_stmt *stmt = NULL;
   int rc = sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL), stop = 0;
   if (rc == SQLITE_OK) {
@@ -398,14 +401,14 @@ int tinker__store_each(tinker__store_t *s, const char *sql,
   return stop;
 }
 
-int tinker__store_exec(tinker__store_t *s, const char *sql, char *why,
-                       size_t why_len) {
+int tinker__svc_store_exec(tinker__svc_store_t *s, const char *sql, char *why,
+                           size_t why_len) {
   if (exec(s, sql) == 0) return 0;
   return tinker__why(why, why_len, TINKER_EIO, "the store: %s",
                      sqlite3_errmsg(s->db));
 }
 
-int tinker__store_start(tinker__store_t *s) {
+int tinker__svc_store_start(tinker__svc_store_t *s) {
   if (pthread_create(&s->thread, NULL, store_thread, s) != 0) {
     return TINKER_ENOMEM;
   }
@@ -413,7 +416,7 @@ int tinker__store_start(tinker__store_t *s) {
   return 0;
 }
 
-void tinker__store_free(tinker__store_t *s) {
+void tinker__svc_store_free(tinker__svc_store_t *s) {
   if (!s) return;
   pthread_mutex_lock(&s->lock);
   s->stop = true;
@@ -429,19 +432,19 @@ void tinker__store_free(tinker__store_t *s) {
   tinker__mem_free(s->mem, s);
 }
 
-int64_t tinker__row_i64(struct sqlite3_stmt *row, int column) {
+int64_t tinker__svc_row_i64(struct sqlite3_stmt *row, int column) {
   return sqlite3_column_int64(row, column);
 }
 
-const char *tinker__row_text(struct sqlite3_stmt *row, int column) {
+const char *tinker__svc_row_text(struct sqlite3_stmt *row, int column) {
   return (const char *)sqlite3_column_text(row, column);
 }
 
-tinker__str_t tinker__row_blob(struct sqlite3_stmt *row, int column) {
+tinker__str_t tinker__svc_row_blob(struct sqlite3_stmt *row, int column) {
   const char *p = sqlite3_column_blob(row, column);
   return (tinker__str_t){p ? p : "", (size_t)sqlite3_column_bytes(row, column)};
 }
 
-bool tinker__row_null(struct sqlite3_stmt *row, int column) {
+bool tinker__svc_row_null(struct sqlite3_stmt *row, int column) {
   return sqlite3_column_type(row, column) == SQLITE_NULL;
 }

@@ -5,7 +5,7 @@
  * `done` of each on its own thread, in the order of submission. If a group
  * fails each write is tried alone, so that one bad write hurts nobody else.
  * Reads go through the same queue: a read sees every write submitted before.
- * before store_start the opening thread may use tinker__store_each. */
+ * before store_start the opening thread may use tinker__svc_store_each. */
 #ifndef TINKER_SERVICE_STORE_H
 #define TINKER_SERVICE_STORE_H
 
@@ -14,61 +14,65 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-typedef struct tinker__store_s tinker__store_t;
-typedef struct tinker__write_s tinker__write_t;
+typedef struct tinker__svc_store_s tinker__svc_store_t;
+typedef struct tinker__svc_write_s tinker__svc_write_t;
 struct sqlite3_stmt;
 
 /* rc: 0 when the write is durable, else TINKER_EIO and nothing is changed. */
-typedef void (*tinker__write_cb)(void *user, int rc);
+typedef void (*tinker__svc_write_cb)(void *user, int rc);
 /* data is valid during the call; NULL when there is no such row or no value.
  * rc 0, TINKER_ENOENT, TINKER_EIO. */
-typedef void (*tinker__read_cb)(void *user, int rc, const void *data,
-                                size_t len, int64_t extra);
+typedef void (*tinker__svc_read_cb)(void *user, int rc, const void *data,
+                                    size_t len, int64_t extra);
 
 /* Opens or creates the file. One of an older version is brought up to date, of
  * a newer one refused (TINKER_EFORMAT). */
-int tinker__store_open(tinker__store_t **out, tinker__mem_t *mem,
-                       const char *path, char *why, size_t why_len);
+int tinker__svc_store_open(tinker__svc_store_t **out, tinker__mem_t *mem,
+                           const char *path, char *why, size_t why_len);
 /* Runs a query and calls each for every row; a value other than 0 from it
  * ends the walk and is returned. Only before start. */
-int tinker__store_each(tinker__store_t *s, const char *sql,
-                       int (*each)(void *user, struct sqlite3_stmt *row),
-                       void *user, char *why, size_t why_len);
+int tinker__svc_store_each(tinker__svc_store_t *s, const char *sql,
+                           int (*each)(void *user, struct sqlite3_stmt *row),
+                           void *user, char *why, size_t why_len);
 /* Runs statements now, before start. */
-int tinker__store_exec(tinker__store_t *s, const char *sql, char *why,
-                       size_t why_len);
-int tinker__store_start(tinker__store_t *s);
+int tinker__svc_store_exec(tinker__svc_store_t *s, const char *sql, char *why,
+                           size_t why_len);
+int tinker__svc_store_start(tinker__svc_store_t *s);
 /* Commits what is queued, ends the thread and closes the file. */
-void tinker__store_free(tinker__store_t *s);
+void tinker__svc_store_free(tinker__svc_store_t *s);
 
 /* A write is a list of statements with their values in order. Memory failures
  * stick; submit reports them. sql must be a literal: statements are cached by
  * address. */
-tinker__write_t *tinker__write_new(tinker__store_t *s, tinker__write_cb done,
-                                   void *user);
-void tinker__write_sql(tinker__write_t *w, const char *sql);
-void tinker__write_i64(tinker__write_t *w, int64_t v);
-void tinker__write_text(tinker__write_t *w, const char *text); /* NULL = null */
-void tinker__write_blob(tinker__write_t *w, const void *data, size_t len);
+tinker__svc_write_t *tinker__svc_write_new(tinker__svc_store_t *s,
+                                           tinker__svc_write_cb done,
+                                           void *user);
+void tinker__svc_write_sql(tinker__svc_write_t *w, const char *sql);
+void tinker__svc_write_i64(tinker__svc_write_t *w, int64_t v);
+void tinker__svc_write_text(tinker__svc_write_t *w,
+                            const char *text); /* NULL = null */
+void tinker__svc_write_blob(tinker__svc_write_t *w, const void *data,
+                            size_t len);
 /* The write frees the block (it came from the store's memory). */
-void tinker__write_take(tinker__write_t *w, void *data, size_t len);
+void tinker__svc_write_take(tinker__svc_write_t *w, void *data, size_t len);
 /* If this one fails, nothing that was submitted later may become durable: all
  * of it fails too. */
-void tinker__write_vital(tinker__write_t *w);
+void tinker__svc_write_vital(tinker__svc_write_t *w);
 /* A write that shall not happen; NULL allowed. */
-void tinker__write_drop(tinker__write_t *w);
+void tinker__svc_write_drop(tinker__svc_write_t *w);
 /* Queues it. On failure (TINKER_ENOMEM; w may be NULL) `done` is not called
  * and the write is gone. */
-int tinker__write_submit(tinker__write_t *w);
+int tinker__svc_write_submit(tinker__svc_write_t *w);
 
 /* The stored result of a request. extra is its format. */
-int tinker__store_read_result(tinker__store_t *s, int64_t row,
-                              tinker__read_cb done, void *user);
+int tinker__svc_store_read_result(tinker__svc_store_t *s, int64_t row,
+                                  tinker__svc_read_cb done, void *user);
 
-/* Column access for tinker__store_each. Text and blobs live during the call. */
-int64_t tinker__row_i64(struct sqlite3_stmt *row, int column);
-const char *tinker__row_text(struct sqlite3_stmt *row, int column);
-tinker__str_t tinker__row_blob(struct sqlite3_stmt *row, int column);
-bool tinker__row_null(struct sqlite3_stmt *row, int column);
+/* Column access for tinker__svc_store_each. Text and blobs live during the
+ * call. */
+int64_t tinker__svc_row_i64(struct sqlite3_stmt *row, int column);
+const char *tinker__svc_row_text(struct sqlite3_stmt *row, int column);
+tinker__str_t tinker__svc_row_blob(struct sqlite3_stmt *row, int column);
+bool tinker__svc_row_null(struct sqlite3_stmt *row, int column);
 
 #endif

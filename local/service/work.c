@@ -12,9 +12,9 @@
 #define MAX_TTL_S (10ll * 366 * 24 * 3600)
 #define MAX_NAME 200
 
-void tinker__work_free(tinker__work_t *w) {
+void tinker__svc_work_free(tinker__svc_work_t *w) {
   if (!w) return;
-  tinker__gen_free(w->gen);
+  tinker__eng_gen_free(w->gen);
   tinker__arena_free(&w->arena);
   tinker__mem_free(w->mem, w->path);
   tinker__mem_free(w->mem, w->name);
@@ -22,14 +22,14 @@ void tinker__work_free(tinker__work_t *w) {
   tinker__mem_free(w->mem, w);
 }
 
-static char *copy(tinker__work_t *w, tinker__str_t s) {
+static char *copy(tinker__svc_work_t *w, tinker__str_t s) {
   return tinker__mem_strndup(w->mem, s.ptr, s.len);
 }
 
 /* --- optim_step ----------------------------------------------------------- */
 
 /* What the engine would refuse, refused before the call is accepted. */
-static int check_adam(const tinker__optim_params_t *a, char *why,
+static int check_adam(const tinker__eng_optim_params_t *a, char *why,
                       size_t why_len) {
   const struct {
     const char *name;
@@ -53,41 +53,43 @@ static int check_adam(const tinker__optim_params_t *a, char *why,
   return 0;
 }
 
-static int parse_adam(tinker__work_t *w, tinker__str_t json, char *why,
+static int parse_adam(tinker__svc_work_t *w, tinker__str_t json, char *why,
                       size_t why_len) {
-  tinker__body_t b;
-  tinker__optim_params_t *a = &w->adam;
-  *a = (tinker__optim_params_t){
+  tinker__svc_body_t b;
+  tinker__eng_optim_params_t *a = &w->adam;
+  *a = (tinker__eng_optim_params_t){
       .learning_rate = 1e-4,
       .beta1 = 0.9,
       .beta2 = 0.95,
       .eps = 1e-12,
   };
-  const tinker__field_t fields[] = {
+  const tinker__svc_field_t fields[] = {
       {"learning_rate", TINKER__FIELD_F64, false, &a->learning_rate, NULL},
       {"beta1", TINKER__FIELD_F64, false, &a->beta1, NULL},
       {"beta2", TINKER__FIELD_F64, false, &a->beta2, NULL},
       {"eps", TINKER__FIELD_F64, false, &a->eps, NULL},
       {"weight_decay", TINKER__FIELD_F64, false, &a->weight_decay, NULL},
       {"grad_clip_norm", TINKER__FIELD_F64, false, &a->grad_clip_norm, NULL}};
-  int rc = tinker__body_parse(&b, w->mem, json, "adam_params.", fields, 6, why,
-                              why_len);
-  tinker__body_done(&b);
+  int rc = tinker__svc_body_parse(&b, w->mem, json, "adam_params.", fields, 6,
+                                  why, why_len);
+  tinker__svc_body_done(&b);
   return rc ? rc : check_adam(a, why, why_len);
 }
 
-static int parse_optim(tinker__work_t *w, tinker__service_t *s,
+static int parse_optim(tinker__svc_work_t *w, tinker__svc_t *s,
                        tinker__str_t body, char *why, size_t why_len) {
-  tinker__body_t b;
+  tinker__svc_body_t b;
   tinker__str_t adam = TINKER__STR(""), other = TINKER__STR("");
   bool has_adam = false, has_other = false;
-  const tinker__field_t fields[] = {
+  const tinker__svc_field_t fields[] = {
       {"adam_params", TINKER__FIELD_RAW, false, &adam, &has_adam},
       {"optimizer_params", TINKER__FIELD_RAW, false, &other, &has_other}};
-  int rc = tinker__body_parse(&b, w->mem, body, "", fields, 2, why, why_len);
-  tinker__body_done(&b);
+  int rc =
+      tinker__svc_body_parse(&b, w->mem, body, "", fields, 2, why, why_len);
+  tinker__svc_body_done(&b);
   if (rc == 0 && has_other) {
-    rc = tinker__check_optimizer(s, other, "optimizer_params.", why, why_len);
+    rc = tinker__svc_check_optimizer(s, other, "optimizer_params.", why,
+                                     why_len);
   }
   if (rc == 0 && has_adam == has_other) {
     rc = tinker__why(why, why_len, TINKER_EINVAL,
@@ -117,14 +119,14 @@ static int check_name(tinker__str_t name, char *why, size_t why_len) {
                      MAX_NAME);
 }
 
-int tinker__check_ttl(int64_t ttl, bool given, char *why, size_t why_len) {
+int tinker__svc_check_ttl(int64_t ttl, bool given, char *why, size_t why_len) {
   if (!given || (ttl >= MIN_TTL_S && ttl <= MAX_TTL_S)) return 0;
   return tinker__why(why, why_len, TINKER_EINVAL,
                      "ttl_seconds must be from 3600 (an hour) to 10 years");
 }
 
-int tinker__check_metadata(tinker__mem_t *mem, tinker__str_t json, char *why,
-                           size_t why_len) {
+int tinker__svc_check_metadata(tinker__mem_t *mem, tinker__str_t json,
+                               char *why, size_t why_len) {
   tinker__json_t j;
   tinker__str_t key, value;
   tinker__json_init(&j, mem, json.ptr, json.len);
@@ -145,12 +147,12 @@ typedef struct {
 } save_t;
 
 /* Checks what both saves share and copies it. */
-static int take_save(tinker__work_t *w, const save_t *v, char *why,
+static int take_save(tinker__svc_work_t *w, const save_t *v, char *why,
                      size_t why_len) {
-  int rc = tinker__check_ttl(w->ttl_s, v->has_ttl, why, why_len);
+  int rc = tinker__svc_check_ttl(w->ttl_s, v->has_ttl, why, why_len);
   if (rc == 0 && v->has_name) rc = check_name(v->name, why, why_len);
   if (rc == 0 && v->has_metadata) {
-    rc = tinker__check_metadata(w->mem, v->metadata, why, why_len);
+    rc = tinker__svc_check_metadata(w->mem, v->metadata, why, why_len);
   }
   if (rc == 0 && v->has_name && !(w->name = copy(w, v->name))) {
     rc = TINKER_ENOMEM;
@@ -161,23 +163,24 @@ static int take_save(tinker__work_t *w, const save_t *v, char *why,
   return rc;
 }
 
-static int parse_save(tinker__work_t *w, tinker__str_t body, char *why,
+static int parse_save(tinker__svc_work_t *w, tinker__str_t body, char *why,
                       size_t why_len) {
-  tinker__body_t b;
+  tinker__svc_body_t b;
   save_t v = {.has_name = false};
-  const tinker__field_t fields[] = {
+  const tinker__svc_field_t fields[] = {
       {"path", TINKER__FIELD_STR, true, &v.name, &v.has_name},
       {"ttl_seconds", TINKER__FIELD_I64, false, &w->ttl_s, &v.has_ttl},
       {"overwrite", TINKER__FIELD_BOOL, false, &w->overwrite, NULL},
       {"user_metadata", TINKER__FIELD_RAW, false, &v.metadata,
        &v.has_metadata}};
-  int rc = tinker__body_parse(&b, w->mem, body, "", fields, 4, why, why_len);
+  int rc =
+      tinker__svc_body_parse(&b, w->mem, body, "", fields, 4, why, why_len);
   if (rc == 0) rc = take_save(w, &v, why, why_len);
-  tinker__body_done(&b);
+  tinker__svc_body_done(&b);
   return rc;
 }
 
-static int check_sampler_save(const tinker__work_t *w, const save_t *v,
+static int check_sampler_save(const tinker__svc_work_t *w, const save_t *v,
                               char *why, size_t why_len) {
   bool inflight = tinker__str_eqs(v->kind, "inflight");
   if (!inflight && !tinker__str_eqs(v->kind, "snapshot")) {
@@ -200,11 +203,11 @@ static int check_sampler_save(const tinker__work_t *w, const save_t *v,
   return 0;
 }
 
-static int parse_sampler_save(tinker__work_t *w, tinker__str_t body, char *why,
-                              size_t why_len) {
-  tinker__body_t b;
+static int parse_sampler_save(tinker__svc_work_t *w, tinker__str_t body,
+                              char *why, size_t why_len) {
+  tinker__svc_body_t b;
   save_t v = {.kind = TINKER__STR("snapshot")};
-  const tinker__field_t fields[] = {
+  const tinker__svc_field_t fields[] = {
       {"path", TINKER__FIELD_STR, false, &v.name, &v.has_name},
       {"sampling_session_seq_id", TINKER__FIELD_I64, false, &w->sampler_seq,
        &v.has_seq},
@@ -212,66 +215,68 @@ static int parse_sampler_save(tinker__work_t *w, tinker__str_t body, char *why,
       {"ttl_seconds", TINKER__FIELD_I64, false, &w->ttl_s, &v.has_ttl},
       {"user_metadata", TINKER__FIELD_RAW, false, &v.metadata,
        &v.has_metadata}};
-  int rc = tinker__body_parse(&b, w->mem, body, "", fields, 5, why, why_len);
+  int rc =
+      tinker__svc_body_parse(&b, w->mem, body, "", fields, 5, why, why_len);
   if (rc == 0) rc = check_sampler_save(w, &v, why, why_len);
   if (rc == 0) rc = take_save(w, &v, why, why_len);
-  tinker__body_done(&b);
+  tinker__svc_body_done(&b);
   return rc;
 }
 
 /* --- Loads ---------------------------------------------------------------- */
 
-static int parse_load(tinker__work_t *w, tinker__service_t *s,
+static int parse_load(tinker__svc_work_t *w, tinker__svc_t *s,
                       tinker__str_t body, char *why, size_t why_len) {
-  tinker__body_t b;
+  tinker__svc_body_t b;
   tinker__str_t path, optimizer_config = TINKER__STR("");
   bool has_config = false;
-  const tinker__field_t fields[] = {
+  const tinker__svc_field_t fields[] = {
       {"path", TINKER__FIELD_STR, true, &path, NULL},
       {"optimizer", TINKER__FIELD_BOOL, true, &w->optimizer, NULL},
       {"optimizer_config", TINKER__FIELD_RAW, false, &optimizer_config,
        &has_config}};
-  int rc = tinker__body_parse(&b, w->mem, body, "", fields, 3, why, why_len);
+  int rc =
+      tinker__svc_body_parse(&b, w->mem, body, "", fields, 3, why, why_len);
   if (rc == 0 && has_config) {
-    rc = tinker__check_optimizer(s, optimizer_config, "optimizer_config.", why,
-                                 why_len);
+    rc = tinker__svc_check_optimizer(s, optimizer_config, "optimizer_config.",
+                                     why, why_len);
   }
   if (rc == 0 && !(w->path = copy(w, path))) rc = TINKER_ENOMEM;
-  tinker__body_done(&b);
+  tinker__svc_body_done(&b);
   return rc;
 }
 
-int tinker__work_check_tokens(const tinker__work_in_t *in, size_t tokens,
-                              char *why, size_t why_len) {
+int tinker__svc_work_check_tokens(const tinker__svc_work_in_t *in,
+                                  size_t tokens, char *why, size_t why_len) {
   if (!in->max_tokens || tokens <= (size_t)in->max_tokens) return 0;
   return tinker__why(why, why_len, TINKER_EINVAL,
                      "%s: %zu tokens are more than --max-tokens lets in: %lld",
-                     in->kind == TINKER__OP_SAMPLE
+                     in->kind == TINKER__SVC_OP_SAMPLE
                          ? "prompt and num_samples times max_tokens"
                          : "data",
                      tokens, (long long)in->max_tokens);
 }
 
-static int parse(tinker__work_t *w, tinker__service_t *s,
-                 const tinker__work_in_t *in, char *why, size_t why_len) {
+static int parse(tinker__svc_work_t *w, tinker__svc_t *s,
+                 const tinker__svc_work_in_t *in, char *why, size_t why_len) {
   switch (in->kind) {
-  case TINKER__OP_CREATE: return 0;
-  case TINKER__OP_LOAD_NEW:
-  case TINKER__OP_LOAD: return parse_load(w, s, in->body, why, why_len);
-  case TINKER__OP_FORWARD_BACKWARD:
-    return tinker__work_forward_backward(w, in, why, why_len);
-  case TINKER__OP_OPTIM: return parse_optim(w, s, in->body, why, why_len);
-  case TINKER__OP_SAVE: return parse_save(w, in->body, why, why_len);
-  case TINKER__OP_SAVE_SAMPLER:
+  case TINKER__SVC_OP_CREATE: return 0;
+  case TINKER__SVC_OP_LOAD_NEW:
+  case TINKER__SVC_OP_LOAD: return parse_load(w, s, in->body, why, why_len);
+  case TINKER__SVC_OP_FORWARD_BACKWARD:
+    return tinker__svc_work_forward_backward(w, in, why, why_len);
+  case TINKER__SVC_OP_OPTIM: return parse_optim(w, s, in->body, why, why_len);
+  case TINKER__SVC_OP_SAVE: return parse_save(w, in->body, why, why_len);
+  case TINKER__SVC_OP_SAVE_SAMPLER:
     return parse_sampler_save(w, in->body, why, why_len);
-  default: return tinker__work_sample(w, in, why, why_len);
+  default: return tinker__svc_work_sample(w, in, why, why_len);
   }
 }
 
-int tinker__work_parse(tinker__work_t **out, tinker__service_t *s,
-                       const tinker__work_in_t *in, int *status, char *why,
-                       size_t why_len) {
-  tinker__work_t *w = tinker__mem_zalloc(s->mem, sizeof *w);
+int tinker__svc_work_parse(tinker__svc_work_t **out, tinker__svc_t *s,
+                           const tinker__svc_work_in_t *in, int *status,
+                           char *why, size_t why_len) {
+  tinker__svc_work_t *w = tinker__mem_zalloc(s->mem, sizeof *w);
   if (!w) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   w->mem = s->mem;
   w->kind = in->kind;
@@ -282,7 +287,7 @@ int tinker__work_parse(tinker__work_t **out, tinker__service_t *s,
       *status = rc == TINKER_EINVAL ? 400 : 422;
       rc = TINKER_EINVAL;
     }
-    tinker__work_free(w);
+    tinker__svc_work_free(w);
     return rc;
   }
   *out = w;

@@ -46,7 +46,7 @@ static bool take_field(const char **at, const char *end, uint64_t *tag,
   return true;
 }
 
-static int check_id(tinker__str_t id, tinker__head_t *out, char *why,
+static int check_id(tinker__str_t id, tinker__svc_head_t *out, char *why,
                     size_t why_len) {
   if (id.len == 0) {
     return tinker__why(why, why_len, TINKER_EINVAL, "model_id is required");
@@ -61,20 +61,21 @@ static int check_id(tinker__str_t id, tinker__head_t *out, char *why,
 }
 
 static int head_json(tinker__mem_t *mem, tinker__str_t body,
-                     tinker__head_t *out, char *why, size_t why_len) {
-  tinker__body_t b;
+                     tinker__svc_head_t *out, char *why, size_t why_len) {
+  tinker__svc_body_t b;
   tinker__str_t id;
-  const tinker__field_t fields[] = {
+  const tinker__svc_field_t fields[] = {
       {"model_id", TINKER__FIELD_STR, true, &id, NULL},
       {"seq_id", TINKER__FIELD_I64, true, &out->seq, NULL}};
-  int rc = tinker__body_parse(&b, mem, body, "", fields, 2, why, why_len);
+  int rc = tinker__svc_body_parse(&b, mem, body, "", fields, 2, why, why_len);
   if (rc == 0) rc = check_id(id, out, why, why_len);
-  tinker__body_done(&b);
+  tinker__svc_body_done(&b);
   return rc;
 }
 
-int tinker__work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
-                         tinker__head_t *out, char *why, size_t why_len) {
+int tinker__svc_work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
+                             tinker__svc_head_t *out, char *why,
+                             size_t why_len) {
   const char *at = body.ptr, *end = body.ptr + body.len;
   uint64_t tag = 0, number = 0;
   tinker__str_t bytes, id = TINKER__STR("");
@@ -100,7 +101,7 @@ int tinker__work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
 /* A negative default: the option is required. */
 static const struct loss {
   const char *name;
-  tinker__loss_config_t config;
+  tinker__eng_loss_config_t config;
   bool clips, beta;
 } losses[] = {
     {"cross_entropy", {.kind = TINKER__LOSS_CROSS_ENTROPY}, false, false},
@@ -113,7 +114,7 @@ static const struct loss {
     {"dro", {TINKER__LOSS_DRO, 0, 0, -1}, false, true},
     {"gspo", {TINKER__LOSS_GSPO, 0.8, 1.2, 0}, true, false}};
 
-static double *option(tinker__loss_config_t *to, const struct loss *l,
+static double *option(tinker__eng_loss_config_t *to, const struct loss *l,
                       tinker__str_t name) {
   if (l->beta && tinker__str_eqs(name, "beta")) return &to->beta;
   if (!l->clips) return NULL;
@@ -122,7 +123,7 @@ static double *option(tinker__loss_config_t *to, const struct loss *l,
   return NULL;
 }
 
-static int take_config(tinker__loss_config_t *loss, const struct loss *l,
+static int take_config(tinker__eng_loss_config_t *loss, const struct loss *l,
                        const tinker__fb_view_t *v, char *why, size_t why_len) {
   *loss = l->config;
   for (size_t i = 0; i < v->config_count; i++) {
@@ -151,8 +152,8 @@ static int take_config(tinker__loss_config_t *loss, const struct loss *l,
                      "clip_high_threshold");
 }
 
-static int take_loss(tinker__loss_config_t *loss, const tinker__fb_view_t *v,
-                     char *why, size_t why_len) {
+static int take_loss(tinker__eng_loss_config_t *loss,
+                     const tinker__fb_view_t *v, char *why, size_t why_len) {
   for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
     if (tinker__str_eqs(v->loss_fn, losses[i].name)) {
       return take_config(loss, &losses[i], v, why, why_len);
@@ -168,8 +169,8 @@ static int take_loss(tinker__loss_config_t *loss, const tinker__fb_view_t *v,
 /* --- Datums --------------------------------------------------------------- */
 
 typedef struct {
-  tinker__work_t *work;
-  const tinker__base_info_t *info;
+  tinker__svc_work_t *work;
+  const tinker__eng_base_info_t *info;
   size_t index; /* of the datum */
   char *why;
   size_t why_len;
@@ -191,7 +192,7 @@ static int outside(const check_t *c, const char *input, int64_t token,
 }
 
 static int take_tokens(const check_t *c, const tinker__datum_view_t *v,
-                       tinker__train_datum_t *d) {
+                       tinker__eng_train_datum_t *d) {
   size_t n = tinker__chunks_length(v->chunks, v->chunk_count), at = 0;
   if (n == 0) return wrong(c, "", "no tokens");
   if (n > c->info->context_length) {
@@ -227,7 +228,7 @@ static const tinker__tensor_view_t *find_input(const tinker__datum_view_t *v,
 }
 
 static int take_targets(const check_t *c, const tinker__datum_view_t *v,
-                        bool soft, tinker__train_datum_t *d) {
+                        bool soft, tinker__eng_train_datum_t *d) {
   const char *name = "target_tokens";
   const tinker__tensor_view_t *t = find_input(v, name);
   if (!t) return wrong(c, name, "required");
@@ -251,7 +252,7 @@ static int take_targets(const check_t *c, const tinker__datum_view_t *v,
 }
 
 static int take_floats(const check_t *c, const tinker__datum_view_t *v,
-                       const char *name, const tinker__train_datum_t *d,
+                       const char *name, const tinker__eng_train_datum_t *d,
                        const float **out) {
   const tinker__tensor_view_t *t = find_input(v, name);
   if (!t) return wrong(c, name, "required");
@@ -270,7 +271,7 @@ static int take_floats(const check_t *c, const tinker__datum_view_t *v,
 
 /* An input that the loss does not know would be ignored: refused. */
 static int check_names(const check_t *c, const tinker__datum_view_t *v) {
-  tinker__loss_kind_t kind = c->work->loss.kind;
+  tinker__eng_loss_kind_t kind = c->work->loss.kind;
   bool ce = kind == TINKER__LOSS_CROSS_ENTROPY;
   for (size_t i = 0; i < v->input_count; i++) {
     tinker__str_t n = v->inputs[i].name;
@@ -292,7 +293,7 @@ static int check_names(const check_t *c, const tinker__datum_view_t *v) {
 
 /* Without any token the sequence has no ratio. */
 static int take_mask(const check_t *c, const tinker__datum_view_t *v,
-                     tinker__train_datum_t *d) {
+                     tinker__eng_train_datum_t *d) {
   const char *name = "sequence_ratio_mask";
   int rc = take_floats(c, v, name, d, &d->ratio_mask);
   for (size_t i = 0; rc == 0 && i < d->n; i++) {
@@ -302,7 +303,7 @@ static int take_mask(const check_t *c, const tinker__datum_view_t *v,
 }
 
 static int take_datum(const check_t *c, const tinker__datum_view_t *v,
-                      tinker__train_datum_t *d) {
+                      tinker__eng_train_datum_t *d) {
   bool ce = c->work->loss.kind == TINKER__LOSS_CROSS_ENTROPY;
   int rc = take_tokens(c, v, d);
   if (rc == 0) rc = check_names(c, v);
@@ -314,8 +315,8 @@ static int take_datum(const check_t *c, const tinker__datum_view_t *v,
   return take_mask(c, v, d);
 }
 
-static int take_data(tinker__work_t *w, const tinker__fb_view_t *v,
-                     const tinker__base_info_t *info, char *why,
+static int take_data(tinker__svc_work_t *w, const tinker__fb_view_t *v,
+                     const tinker__eng_base_info_t *info, char *why,
                      size_t why_len) {
   check_t c = {w, info, 0, why, why_len};
   if (v->datum_count == 0) {
@@ -331,9 +332,9 @@ static int take_data(tinker__work_t *w, const tinker__fb_view_t *v,
   return 0;
 }
 
-int tinker__work_forward_backward(tinker__work_t *w,
-                                  const tinker__work_in_t *in, char *why,
-                                  size_t why_len) {
+int tinker__svc_work_forward_backward(tinker__svc_work_t *w,
+                                      const tinker__svc_work_in_t *in,
+                                      char *why, size_t why_len) {
   tinker__fb_request_t request;
   int rc = tinker__fb_request_decode(
       &request, &w->arena, in->body,
@@ -348,5 +349,5 @@ int tinker__work_forward_backward(tinker__work_t *w,
   if (rc != 0) return rc;
   size_t tokens = 0; /* of numbers that are in memory */
   for (size_t i = 0; i < w->n_data; i++) tokens += w->data[i].n * w->data[i].k;
-  return tinker__work_check_tokens(in, tokens, why, why_len);
+  return tinker__svc_work_check_tokens(in, tokens, why, why_len);
 }

@@ -18,9 +18,10 @@ static int refuse(const tinker__sample_request_t *q, char *why,
                      "record_stability_info is not supported by this service");
 }
 
-static int take_prompt(tinker__work_t *w, const tinker__sample_request_t *q,
-                       const tinker__base_info_t *info,
-                       tinker__gen_spec_t *spec, char *why, size_t why_len) {
+static int take_prompt(tinker__svc_work_t *w, const tinker__sample_request_t *q,
+                       const tinker__eng_base_info_t *info,
+                       tinker__eng_gen_spec_t *spec, char *why,
+                       size_t why_len) {
   size_t n = tinker__chunks_length(q->chunks, q->chunk_count), at = 0;
   if (n == 0) {
     return tinker__why(why, why_len, TINKER_EINVAL, "prompt: no tokens");
@@ -48,7 +49,7 @@ static int take_prompt(tinker__work_t *w, const tinker__sample_request_t *q,
 
 /* Room for all of them, before anything is sampled: the largest result that can
  * be stored is not far above. */
-static int check_top(const tinker__gen_spec_t *spec, char *why,
+static int check_top(const tinker__eng_gen_spec_t *spec, char *why,
                      size_t why_len) {
   uint64_t sampled = (uint64_t)spec->num_samples * spec->max_tokens;
   uint64_t pairs = (uint64_t)spec->n_prompt * spec->top_prompt +
@@ -62,8 +63,9 @@ static int check_top(const tinker__gen_spec_t *spec, char *why,
 }
 
 static int check_ranges(const tinker__sample_request_t *q,
-                        const tinker__base_info_t *info, size_t prompt,
-                        tinker__gen_spec_t *spec, char *why, size_t why_len) {
+                        const tinker__eng_base_info_t *info, size_t prompt,
+                        tinker__eng_gen_spec_t *spec, char *why,
+                        size_t why_len) {
   size_t limit = info->context_length;
   if (q->num_samples < 1 || q->num_samples > MAX_SAMPLES) {
     return tinker__why(why, why_len, TINKER_EINVAL,
@@ -97,8 +99,8 @@ static int check_ranges(const tinker__sample_request_t *q,
 }
 
 static int take_stops(const tinker__sample_params_t *p,
-                      tinker__base_model_t *base, tinker__gen_spec_t *spec,
-                      char *why, size_t why_len) {
+                      tinker__svc_base_model_t *base,
+                      tinker__eng_gen_spec_t *spec, char *why, size_t why_len) {
   switch (p->stop) {
   case TINKER__STOP_NONE: return 0;
   case TINKER__STOP_TOKENS:
@@ -127,11 +129,12 @@ static int take_stops(const tinker__sample_params_t *p,
   return 0;
 }
 
-int tinker__work_sample(tinker__work_t *w, const tinker__work_in_t *in,
-                        char *why, size_t why_len) {
+int tinker__svc_work_sample(tinker__svc_work_t *w,
+                            const tinker__svc_work_in_t *in, char *why,
+                            size_t why_len) {
   tinker__sample_request_t q;
-  tinker__gen_spec_t spec = {.n_prompt = 0};
-  const tinker__base_info_t *info = &in->base->info;
+  tinker__eng_gen_spec_t spec = {.n_prompt = 0};
+  const tinker__eng_base_info_t *info = &in->base->info;
   int rc = tinker__sample_request_decode(&q, &w->arena, in->body, w->digest,
                                          why, why_len);
   if (rc == 0) rc = refuse(&q, why, why_len);
@@ -140,22 +143,22 @@ int tinker__work_sample(tinker__work_t *w, const tinker__work_in_t *in,
     rc = check_ranges(&q, info, spec.n_prompt, &spec, why, why_len);
   }
   if (rc == 0) { /* the product fits: both have a limit */
-    rc = tinker__work_check_tokens(
+    rc = tinker__svc_work_check_tokens(
         in, spec.n_prompt + spec.num_samples * spec.max_tokens, why, why_len);
   }
-  if (rc == 0) rc = tinker__work_scores(w, &q, info, &spec, why, why_len);
+  if (rc == 0) rc = tinker__svc_work_scores(w, &q, info, &spec, why, why_len);
   if (rc == 0) rc = take_stops(&q.params, in->base, &spec, why, why_len);
   if (rc == 0 && q.params.top_p <= 0) {
     rc = tinker__why(why, why_len, TINKER_EINVAL,
                      "sampling_params.top_p must be above 0 and at most 1");
   }
   if (rc != 0) return rc;
-  spec.sampling = (tinker__sampling_t){
+  spec.sampling = (tinker__eng_sampling_t){
       .temperature = (float)q.params.temperature,
       .top_k = q.params.top_k,
       .top_p = q.params.top_p,
       .seed = q.params.has_seed ? q.params.seed : (uint64_t)in->seed,
   };
   w->num_samples = spec.num_samples;
-  return tinker__gen_new(&w->gen, w->mem, &spec);
+  return tinker__eng_gen_new(&w->gen, w->mem, &spec);
 }

@@ -12,7 +12,8 @@
 #define MAX_CELLS ((size_t)1 << 23)
 
 static int check_last_n(const tinker__sample_request_t *q,
-                        tinker__gen_spec_t *spec, char *why, size_t why_len) {
+                        tinker__eng_gen_spec_t *spec, char *why,
+                        size_t why_len) {
   int64_t last = (int64_t)spec->n_prompt - 1;
   if (!q->has_last_n) return 0;
   if (q->prompt_logprobs_last_n > last) {
@@ -33,7 +34,8 @@ static int too_many(const char *name, const char *what, size_t prompt,
 }
 
 static int check_draws(const tinker__sample_request_t *q,
-                       tinker__gen_spec_t *spec, char *why, size_t why_len) {
+                       tinker__eng_gen_spec_t *spec, char *why,
+                       size_t why_len) {
   size_t k = (size_t)q->prompt_alt_tokens_k;
   if (k && spec->n_prompt > MAX_CELLS / k) {
     return too_many("prompt_alt_tokens_k", "draws", spec->n_prompt, k, why,
@@ -65,7 +67,7 @@ static int count_ids(const tinker__tensor_view_t *t, size_t vocab,
   return 0;
 }
 
-static int check_target(tinker__work_t *w, const tinker__tensor_view_t *t,
+static int check_target(tinker__svc_work_t *w, const tinker__tensor_view_t *t,
                         size_t vocab, size_t prompt, char *why,
                         size_t why_len) {
   static const char name[] = "target_prompt_logprobs";
@@ -89,8 +91,8 @@ static int check_target(tinker__work_t *w, const tinker__tensor_view_t *t,
   return 0;
 }
 
-static int take_target(tinker__work_t *w, const tinker__sample_request_t *q,
-                       size_t vocab, tinker__gen_spec_t *spec, char *why,
+static int take_target(tinker__svc_work_t *w, const tinker__sample_request_t *q,
+                       size_t vocab, tinker__eng_gen_spec_t *spec, char *why,
                        size_t why_len) {
   if (!q->has_target) return 0;
   const tinker__tensor_view_t *t = &q->target;
@@ -104,14 +106,16 @@ static int take_target(tinker__work_t *w, const tinker__sample_request_t *q,
   for (size_t r = 0; r < spec->n_prompt; r++) {
     starts[r] = t->crow ? t->crow[r] : (int64_t)r * t->shape[1];
   }
-  spec->target = (tinker__gen_target_t){starts, t->data};
+  spec->target = (tinker__eng_gen_target_t){starts, t->data};
   w->target = copy;
   return 0;
 }
 
-int tinker__work_scores(tinker__work_t *w, const tinker__sample_request_t *q,
-                        const tinker__base_info_t *info,
-                        tinker__gen_spec_t *spec, char *why, size_t why_len) {
+int tinker__svc_work_scores(tinker__svc_work_t *w,
+                            const tinker__sample_request_t *q,
+                            const tinker__eng_base_info_t *info,
+                            tinker__eng_gen_spec_t *spec, char *why,
+                            size_t why_len) {
   int rc = check_last_n(q, spec, why, why_len);
   if (rc == 0) rc = check_draws(q, spec, why, why_len);
   if (rc == 0) {

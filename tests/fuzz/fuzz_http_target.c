@@ -22,21 +22,22 @@ static void check_escaped(const char *text, size_t len) {
     tinker__hex(text + i, 1, all + 3 * i + 1);
   }
   all[3 * len] = 0;
-  must(tinker__http_unescape(all) == len && !memcmp(all, text, len + 1));
+  must(tinker__svc_http_unescape(all) == len && !memcmp(all, text, len + 1));
   free(all);
 }
 
 static void check_unescape(char *target) {
   size_t before = strlen(target);
   bool plain = !strchr(target, '%');
-  size_t len = tinker__http_unescape(target);
+  size_t len = tinker__svc_http_unescape(target);
   must(len <= before && strlen(target) == len);
   must(!plain || len == before);
   check_escaped(target, len);
 }
 
 /* A slash at the end is not part of the path. */
-static void check_path(const tinker__req_t *r, const tinker__route_t *route) {
+static void check_path(const tinker__svc_req_t *r,
+                       const tinker__svc_route_t *route) {
   char *made = calloc(1, strlen(route->path) + strlen(r->path) + 2);
   size_t n = 0, len = 0;
   must(made != NULL);
@@ -55,7 +56,7 @@ static void check_path(const tinker__req_t *r, const tinker__route_t *route) {
   free(made);
 }
 
-static void check_captures(const tinker__req_t *r) {
+static void check_captures(const tinker__svc_req_t *r) {
   const char *end = r->path + strlen(r->path), *at = r->path;
   for (size_t i = 0; i < TINKER__MAX_CAPTURES && r->capture[i].len; i++) {
     tinker__str_t c = r->capture[i];
@@ -65,7 +66,7 @@ static void check_captures(const tinker__req_t *r) {
   }
 }
 
-static void check_refusal(tinker__mem_t *mem, const tinker__req_t *r) {
+static void check_refusal(tinker__mem_t *mem, const tinker__svc_req_t *r) {
   tinker__json_t j;
   must(r->status == 404 || r->status == 405);
   must(!tinker__buf_error(&r->reply));
@@ -78,9 +79,9 @@ static void check_refusal(tinker__mem_t *mem, const tinker__req_t *r) {
 static void route(const char *method, char *target) {
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 1u << 26);
-  tinker__req_t r = {.path = *target == '/' ? target + 1 : target};
+  tinker__svc_req_t r = {.path = *target == '/' ? target + 1 : target};
   tinker__buf_init(&r.reply, &mem, 1u << 20);
-  const tinker__route_t *t = tinker__http_route(&r, method);
+  const tinker__svc_route_t *t = tinker__svc_http_route(&r, method);
   if (t) {
     must(!strcmp(t->method, method) && !r.status);
     check_captures(&r);

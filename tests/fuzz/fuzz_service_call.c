@@ -44,7 +44,7 @@ const char *__asan_default_options(void) {
 }
 
 typedef struct {
-  tinker__req_t req; /* first: MHD's connection is this */
+  tinker__svc_req_t req; /* first: MHD's connection is this */
   bool parked, resumed;
   const char *key, *encoding;
   char *query;
@@ -53,7 +53,7 @@ typedef struct {
 static tinker__mem_t mem, request_mem;
 static tinker__world_t world;
 static _Atomic uint64_t draws;
-static tinker__service_t *service;
+static tinker__svc_t *service;
 static char root[40], state[60], plan[60];
 static char session[40], model[80], sampler[80];
 static int64_t fresh; /* numbers of "$k" */
@@ -87,7 +87,7 @@ static const char *query_value(call_t *c, const char *key) {
     if (*at == '&') at++;
     if (!strncmp(at, key, len) && at[len] == '=') {
       at[len + 1 + strcspn(at + len + 1, "&")] = 0;
-      tinker__http_unescape(at + len + 1);
+      tinker__svc_http_unescape(at + len + 1);
       return at + len + 1;
     }
   }
@@ -128,13 +128,13 @@ static void on_log(void *user, const char *line, size_t len) {
 
 static void start(void) {
   char why[400] = "";
-  tinker__stage_t stage;
-  tinker__service_model_t folder = {"m", TINKER_SOURCE_DIR
-                                    "/tests/golden/models/qwen3_tied"};
-  tinker__service_config_t config = {
+  tinker__svc_stage_t stage;
+  tinker__svc_model_spec_t folder = {"m", TINKER_SOURCE_DIR
+                                     "/tests/golden/models/qwen3_tied"};
+  tinker__svc_config_t config = {
       .mem = &mem,
       .world = &world,
-      .engine = tinker__engine_cpu(),
+      .engine = tinker__cpu_engine(),
       .threads = 1,
       .state_dir = state,
       .faults = plan,
@@ -150,12 +150,12 @@ static void start(void) {
       .snapshot_ms = 1,
       .log = on_log,
   };
-  int rc = tinker__service_start(&service, &config, &stage, why, sizeof why);
+  int rc = tinker__svc_start(&service, &config, &stage, why, sizeof why);
   must(rc == 0, why, NULL);
 }
 
 static void stop(void) {
-  tinker__service_stop(service);
+  tinker__svc_stop(service);
   service = NULL;
   must(mem.live_blocks == 0, "the service left blocks behind", NULL);
 }
@@ -176,7 +176,7 @@ static void remove_tree(const char *dir) {
 /* --- Calls ---------------------------------------------------------------- */
 
 static void call_open(call_t *c, unsigned flags) {
-  tinker__req_t *r = &c->req;
+  tinker__svc_req_t *r = &c->req;
   *c = (call_t){
       .key = flags & WITH_KEY ? "k" : NULL,
       .encoding = flags & ZSTD ? "zstd" : NULL,
@@ -199,7 +199,7 @@ static void call_close(call_t *c) {
 }
 
 static void check_reply(call_t *c) {
-  tinker__req_t *r = &c->req;
+  tinker__svc_req_t *r = &c->req;
   tinker__json_t j;
   must(tinker__list_empty(&r->link) && tinker__list_empty(&r->timer_link),
        "answered and still in a list", c);
@@ -218,10 +218,10 @@ static void check_reply(call_t *c) {
 
 /* Captures point into path, which outlives the call. */
 static void call_do(call_t *c, const char *method, char *path) {
-  tinker__req_t *r = &c->req;
+  tinker__svc_req_t *r = &c->req;
   r->path = path;
-  r->route = tinker__http_route(r, method);
-  if (r->route && tinker__req_unpack(r)) {
+  r->route = tinker__svc_http_route(r, method);
+  if (r->route && tinker__svc_req_unpack(r)) {
     c->parked = r->route->handler(service, r) == TINKER__PARKED;
     pthread_mutex_lock(&lock);
     while (c->parked && !c->resumed) pthread_cond_wait(&answered, &lock);
@@ -308,9 +308,10 @@ static void make_all(void) {
        "create_sampling_session", body);
 }
 
-static bool has(tinker__model_t *m, tinker__ckpt_kind_t kind,
+static bool has(tinker__svc_model_t *m, tinker__svc_ckpt_kind_t kind,
                 const char *name) {
-  tinker__checkpoint_t *c = tinker__checkpoint_find(m, kind, tinker__str(name));
+  tinker__svc_checkpoint_t *c =
+      tinker__svc_checkpoint_find(m, kind, tinker__str(name));
   return c && c->durable;
 }
 
@@ -318,9 +319,9 @@ static bool has(tinker__model_t *m, tinker__ckpt_kind_t kind,
 static bool is_worn(void) {
   size_t models = 0;
   pthread_mutex_lock(&service->lock);
-  tinker__session_t *n =
+  tinker__svc_session_t *n =
       tinker__map_get(service->session_by_id, tinker__str(session));
-  tinker__model_t *m = tinker__model_find(service, tinker__str(model));
+  tinker__svc_model_t *m = tinker__svc_model_find(service, tinker__str(model));
   if (n) TINKER__LIST_EACH(l, tmp, &n->models) models++;
   bool good = n && m && !n->ended_ms && !m->broken && models < 7 &&
               has(m, TINKER__CKPT_TRAINING, "w") &&
@@ -343,7 +344,7 @@ static void finish(void) {
 static int64_t next_number(void) {
   char id[120];
   pthread_mutex_lock(&service->lock);
-  tinker__model_t *m = tinker__model_find(service, tinker__str(model));
+  tinker__svc_model_t *m = tinker__svc_model_find(service, tinker__str(model));
   int64_t n = m ? m->next_seq : 0;
   do {
     snprintf(id, sizeof id, "%s:%lld", model, (long long)n++);
@@ -383,7 +384,7 @@ static void begin(void) {
 }
 
 static void end(void) {
-  if (service) tinker__service_stop(service);
+  if (service) tinker__svc_stop(service);
   remove_tree(root);
 }
 
@@ -437,14 +438,14 @@ static void prepare(void) {
 
 /* --- Input ---------------------------------------------------------------- */
 
-static const tinker__route_t *pick(unsigned n) {
+static const tinker__svc_route_t *pick(unsigned n) {
   size_t count = 0;
-  while (tinker__routes[count].method) count++;
-  return &tinker__routes[n % count];
+  while (tinker__svc_routes[count].method) count++;
+  return &tinker__svc_routes[n % count];
 }
 
 /* The route's path with the parts of line in it, cut at its query. */
-static char *take_target(call_t *c, const tinker__route_t *t,
+static char *take_target(call_t *c, const tinker__svc_route_t *t,
                          tinker__buf_t *path, char *line) {
   c->query = strchr(line, '?');
   if (c->query) *c->query++ = 0;
@@ -458,7 +459,7 @@ static char *take_target(call_t *c, const tinker__route_t *t,
     }
   }
   must(tinker__buf_cstr(path) != NULL, "no path", NULL);
-  tinker__http_unescape(path->data);
+  tinker__svc_http_unescape(path->data);
   return path->data;
 }
 
@@ -467,7 +468,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   tinker__buf_t line, path;
   char id[120];
   if (size < 2) return 0;
-  const tinker__route_t *t = pick(data[0]);
+  const tinker__svc_route_t *t = pick(data[0]);
   unsigned flags = data[1];
   const char *text = (const char *)data + 2;
   const char *newline = memchr(text, '\n', size - 2);

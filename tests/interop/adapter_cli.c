@@ -18,7 +18,7 @@
 typedef struct {
   const tinker__engine_api_t *api;
   tinker__engine_t *engine;
-  tinker__base_t *base;
+  tinker__eng_base_t *base;
   int32_t tokens[TOKENS];
   int64_t targets[TOKENS];
   char why[512];
@@ -26,7 +26,7 @@ typedef struct {
 
 /* test_peft.py has the same. */
 static void make_tokens(cli_t *c) {
-  tinker__base_info_t info;
+  tinker__eng_base_info_t info;
   c->api->base_info(c->base, &info);
   for (size_t i = 0; i < TOKENS; i++) {
     c->tokens[i] = (int32_t)((7 * i * i + 3 * i + 5) % info.vocab_size);
@@ -41,11 +41,11 @@ static void answer(void *user, size_t position, const float *row, size_t n) {
                   c->api->log_sum_exp(c->engine, row, n)));
 }
 
-static int show(cli_t *c, tinker__adapter_t *a) {
-  tinker__slot_t *slot = NULL;
+static int show(cli_t *c, tinker__eng_adapter_t *a) {
+  tinker__eng_slot_t *slot = NULL;
   int rc = c->api->slot_new(c->base, a, TOKENS, &slot, c->why, sizeof c->why);
   if (rc) return rc;
-  tinker__decode_item_t item = {
+  tinker__eng_decode_item_t item = {
       .slot = slot,
       .tokens = c->tokens,
       .n = TOKENS,
@@ -58,20 +58,20 @@ static int show(cli_t *c, tinker__adapter_t *a) {
   return rc;
 }
 
-static int step(cli_t *c, tinker__train_t *t) {
-  static const tinker__loss_config_t loss = {.kind =
-                                                 TINKER__LOSS_CROSS_ENTROPY};
-  static const tinker__optim_params_t adam = {
+static int step(cli_t *c, tinker__eng_train_t *t) {
+  static const tinker__eng_loss_config_t loss = {
+      .kind = TINKER__LOSS_CROSS_ENTROPY};
+  static const tinker__eng_optim_params_t adam = {
       .learning_rate = 0.01,
       .beta1 = 0.9,
       .beta2 = 0.95,
       .eps = 1e-8,
   };
   float weights[TOKENS], logprobs[TOKENS], losses[TOKENS];
-  tinker__optim_metrics_t m;
-  tinker__pass_t *p = NULL;
+  tinker__eng_optim_metrics_t m;
+  tinker__eng_pass_t *p = NULL;
   for (size_t i = 0; i < TOKENS; i++) weights[i] = 1;
-  tinker__train_datum_t d = {
+  tinker__eng_train_datum_t d = {
       .tokens = c->tokens,
       .n = TOKENS,
       .targets = c->targets,
@@ -91,15 +91,15 @@ static int step(cli_t *c, tinker__train_t *t) {
 }
 
 static int do_write(cli_t *c, unsigned rank, unsigned set, const char *dir) {
-  tinker__lora_config_t config = {
+  tinker__eng_lora_config_t config = {
       .rank = rank,
       .seed = 10 * rank + set,
       .train_attn = set & 1,
       .train_mlp = set & 2,
       .train_unembed = set & 4,
   };
-  tinker__train_t *t = NULL;
-  tinker__adapter_t *a = NULL;
+  tinker__eng_train_t *t = NULL;
+  tinker__eng_adapter_t *a = NULL;
   int rc = c->api->train_new(c->base, &config, &t, c->why, sizeof c->why);
   if (rc) return rc;
   rc = step(c, t);
@@ -113,7 +113,7 @@ static int do_write(cli_t *c, unsigned rank, unsigned set, const char *dir) {
 }
 
 static int do_read(cli_t *c, const char *dir) {
-  tinker__adapter_t *a = NULL;
+  tinker__eng_adapter_t *a = NULL;
   int rc = c->api->adapter_load(c->base, dir, &a, c->why, sizeof c->why);
   if (!rc) rc = show(c, a);
   c->api->adapter_release(a);
@@ -132,7 +132,7 @@ static int do_line(cli_t *c, const char *line) {
 }
 
 int main(int argc, char **argv) {
-  cli_t c = {.api = tinker__engine_cpu()};
+  cli_t c = {.api = tinker__cpu_engine()};
   char line[1024];
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 0);

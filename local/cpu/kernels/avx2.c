@@ -1,5 +1,5 @@
 /* avx2: the kernel set for AVX2 with FMA and F16C. Compiled with those flags:
- * nothing here runs before tinker__kernels_at has looked. */
+ * nothing here runs before tinker__cpu_kernels_at has looked. */
 #include "cpu/kernels/sets.h"
 #include "cpu/kernels/vec_avx2.h"
 
@@ -26,4 +26,4 @@ static const unsigned char stream_np[STREAM_MAX_MR + 1] = {0, 4, 2, 2, 1, 1, 1};
 #include "cpu/kernels/rows_impl.h"
 #include "cpu/kernels/tile_impl.h"
 
-TILE_KERNELS(tinker__kernels_avx2, "avx2");
+TILE_KERNELS(tinker__cpu_kernels_avx2, "avx2");

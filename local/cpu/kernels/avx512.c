@@ -1,5 +1,5 @@
 /* avx512: the kernel set for AVX-512 (F, BW, DQ, VL). Compiled with those
- * flags: nothing here runs before tinker__kernels_at has looked. */
+ * flags: nothing here runs before tinker__cpu_kernels_at has looked. */
 #include "cpu/kernels/sets.h"
 #include "cpu/kernels/vec_avx512.h"
 
@@ -37,4 +37,4 @@ static const unsigned char stream_np[STREAM_MAX_MR + 1] = {0, 4, 4, 4, 4,
 #include "cpu/kernels/rows_impl.h"
 #include "cpu/kernels/tile_impl.h"
 
-TILE_KERNELS(tinker__kernels_avx512, "avx512");
+TILE_KERNELS(tinker__cpu_kernels_avx512, "avx512");

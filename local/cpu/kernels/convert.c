@@ -9,11 +9,11 @@ static float from_bits(uint32_t bits) {
   return f;
 }
 
-float tinker__bf16_to_f32(uint16_t x) {
+float tinker__cpu_bf16_to_f32(uint16_t x) {
   return from_bits((uint32_t)x << 16);
 }
 
-float tinker__f16_to_f32(uint16_t x) {
+float tinker__cpu_f16_to_f32(uint16_t x) {
   uint32_t sign = (uint32_t)(x & 0x8000u) << 16;
   uint32_t exponent = (x >> 10) & 31u, fraction = x & 0x3ffu;
   if (exponent == 31) return from_bits(sign | 0x7f800000u | fraction << 13);
@@ -24,7 +24,7 @@ float tinker__f16_to_f32(uint16_t x) {
   return sign ? -f : f;
 }
 
-uint16_t tinker__f32_to_bf16(float x) {
+uint16_t tinker__cpu_f32_to_bf16(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u);

@@ -31,11 +31,11 @@ typedef enum { B_STRIDED, B_PACKED, B_PACKED_BACK } b_kind_t;
 
 /* One product, whatever the right operand is. */
 typedef struct {
-  const tinker__kernels_t *ks;
-  tinker__pool_t *pool;
-  const tinker__gemm_t *g;
+  const tinker__cpu_kernels_t *ks;
+  tinker__cpu_pool_t *pool;
+  const tinker__cpu_gemm_t *g;
   b_kind_t kind;
-  const tinker__packed_t *w; /* for the packed kinds */
+  const tinker__cpu_packed_t *w; /* for the packed kinds */
   bool direct;
   size_t row_step, col_step; /* one task's share of c */
   size_t col_tasks;
@@ -49,7 +49,7 @@ typedef struct {
   size_t j0, j1; /* block of c */
   size_t k0, k1; /* block of k */
   const void *b; /* right operand at (k0, j0) */
-  tinker__elem_t type;
+  tinker__cpu_elem_t type;
   size_t b_ks, b_ps;
   size_t next; /* in_turn: how many elements on the next block begins */
 } block_t;
@@ -84,7 +84,7 @@ static unsigned panels_of(const product_t *p, size_t mr) {
 
 /* End of row i's chain within the block, at least k0. */
 static size_t row_end(const block_t *bl, size_t i) {
-  const tinker__gemm_t *g = bl->p->g;
+  const tinker__cpu_gemm_t *g = bl->p->g;
   if (g->shape != TINKER__GEMM_K_CAUSAL) return bl->k1;
   size_t end = min_size(g->diag + i + 1, bl->k1);
   return end < bl->k0 ? bl->k0 : end;
@@ -105,7 +105,7 @@ static size_t elem_size(const block_t *bl) {
 static void run_ahead(const block_t *bl, unsigned mr, unsigned np, size_t k,
                       strip_t s, const char *b, float *c, size_t ldc,
                       bool load) {
-  tinker__tile_fn stream = bl->p->ks->stream[bl->type];
+  tinker__cpu_tile_fn stream = bl->p->ks->stream[bl->type];
   size_t size = elem_size(bl), row = bl->b_ks * size;
   size_t line = bl->type == TINKER__F32 ? row : 2 * row;
   size_t step = bl->type == TINKER__F32 ? AHEAD / 2 : AHEAD;
@@ -134,7 +134,7 @@ static void run_turn(const block_t *bl, size_t i, unsigned mr, unsigned np,
 static void run_chains(const block_t *bl, size_t i, unsigned mr, unsigned np,
                        size_t k, strip_t s, const char *b, float *c, size_t ldc,
                        bool load) {
-  const tinker__kernels_t *ks = bl->p->ks;
+  const tinker__cpu_kernels_t *ks = bl->p->ks;
   if (!bl->p->direct) {
     ks->tile(mr, np, k, s.a, s.rs, s.ks, b, bl->b_ks, bl->b_ps, 0, 0, c, ldc,
              load);
@@ -183,7 +183,7 @@ static void run_edge(const block_t *bl, size_t i, unsigned mr, unsigned np,
 /* Columns j0 .. j1 for a strip of rows. */
 static void run_strip(const block_t *bl, size_t i, unsigned mr, strip_t s,
                       size_t j0, size_t j1) {
-  const tinker__gemm_t *g = bl->p->g;
+  const tinker__cpu_gemm_t *g = bl->p->g;
   bool load = g->accumulate || bl->k0 > 0;
   size_t size = bl->type == TINKER__F32 ? 4 : 2;
   unsigned np = panels_of(bl->p, mr);
@@ -207,8 +207,8 @@ static void run_strip(const block_t *bl, size_t i, unsigned mr, strip_t s,
  * it can be read in place. */
 static void open_b(block_t *bl) {
   const product_t *p = bl->p;
-  const tinker__gemm_t *g = p->g;
-  const tinker__packed_t *w = p->w;
+  const tinker__cpu_gemm_t *g = p->g;
+  const tinker__cpu_packed_t *w = p->w;
   size_t kn = bl->k1 - bl->k0;
   bl->type = TINKER__F32;
   if (p->kind == B_STRIDED && p->direct) {
@@ -266,7 +266,7 @@ static size_t pass_columns(const product_t *p, size_t mr, size_t kn) {
 /* Rows i0 .. i1 of the block against its right operand. */
 static void run_rows(block_t *bl, size_t i0, size_t i1) {
   const product_t *p = bl->p;
-  const tinker__gemm_t *g = p->g;
+  const tinker__cpu_gemm_t *g = p->g;
   size_t kn = bl->k1 - bl->k0;
   size_t mr = strip_height(p, i1 - i0);
   size_t step = pass_columns(p, mr, kn);
@@ -304,8 +304,8 @@ static size_t k_step(const product_t *p, size_t cols) {
 /* The part [i0, i1) x [j0, j1) of c, on one worker. */
 static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
                      size_t j0, size_t j1) {
-  const tinker__gemm_t *g = p->g;
-  float *scratch = tinker__pool_scratch(p->pool, worker);
+  const tinker__cpu_gemm_t *g = p->g;
+  float *scratch = tinker__cpu_pool_scratch(p->pool, worker);
   block_t bl = {.p = p, .i0 = i0, .i1 = i1};
   size_t mc = TINKER__GEMM_MC / rows_max(p) * rows_max(p);
   size_t nc = p->direct ? j1 - j0 : TINKER__GEMM_NC;
@@ -361,21 +361,22 @@ static size_t cut(product_t *p, size_t tasks) {
 }
 
 static void run(product_t *p) {
-  const tinker__gemm_t *g = p->g;
+  const tinker__cpu_gemm_t *g = p->g;
   if (g->m == 0 || g->n == 0) return;
-  unsigned threads = tinker__pool_threads(p->pool);
+  unsigned threads = tinker__cpu_pool_threads(p->pool);
   if (threads == 1 || g->m * g->n < MIN_PARALLEL / (g->k + 1)) {
     run_part(p, 0, 0, g->m, 0, g->n);
     return;
   }
   size_t count = cut(p, threads * (p->direct ? 4u : 2u));
-  tinker__pool_run(p->pool, part_task, p, count);
+  tinker__cpu_pool_run(p->pool, part_task, p, count);
 }
 
-void tinker__linear(const tinker__kernels_t *ks, tinker__pool_t *pool,
-                    const tinker__packed_t *w, const float *x, size_t ldx,
-                    size_t m, float *y, size_t ldy, bool accumulate) {
-  tinker__gemm_t g = {
+void tinker__cpu_linear(const tinker__cpu_kernels_t *ks,
+                        tinker__cpu_pool_t *pool, const tinker__cpu_packed_t *w,
+                        const float *x, size_t ldx, size_t m, float *y,
+                        size_t ldy, bool accumulate) {
+  tinker__cpu_gemm_t g = {
       .m = m,
       .n = w->n_out,
       .k = w->k_in,
@@ -397,10 +398,12 @@ void tinker__linear(const tinker__kernels_t *ks, tinker__pool_t *pool,
   run(&p);
 }
 
-void tinker__linear_back(const tinker__kernels_t *ks, tinker__pool_t *pool,
-                         const tinker__packed_t *w, const float *dy, size_t ldy,
-                         size_t m, float *dx, size_t ldx, bool accumulate) {
-  tinker__gemm_t g = {
+void tinker__cpu_linear_back(const tinker__cpu_kernels_t *ks,
+                             tinker__cpu_pool_t *pool,
+                             const tinker__cpu_packed_t *w, const float *dy,
+                             size_t ldy, size_t m, float *dx, size_t ldx,
+                             bool accumulate) {
+  tinker__cpu_gemm_t g = {
       .m = m,
       .n = w->k_in,
       .k = w->n_out,
@@ -422,8 +425,9 @@ void tinker__linear_back(const tinker__kernels_t *ks, tinker__pool_t *pool,
 }
 
 /* Whole panels of contiguous columns can be read where they are. */
-static product_t strided(const tinker__kernels_t *ks, tinker__pool_t *pool,
-                         const tinker__gemm_t *g) {
+static product_t strided(const tinker__cpu_kernels_t *ks,
+                         tinker__cpu_pool_t *pool,
+                         const tinker__cpu_gemm_t *g) {
   return (product_t){.ks = ks,
                      .pool = pool,
                      .g = g,
@@ -432,14 +436,15 @@ static product_t strided(const tinker__kernels_t *ks, tinker__pool_t *pool,
                                g->n % 16 == 0};
 }
 
-void tinker__gemm(const tinker__kernels_t *ks, tinker__pool_t *pool,
-                  const tinker__gemm_t *g) {
+void tinker__cpu_gemm(const tinker__cpu_kernels_t *ks, tinker__cpu_pool_t *pool,
+                      const tinker__cpu_gemm_t *g) {
   product_t p = strided(ks, pool, g);
   run(&p);
 }
 
-void tinker__gemm_task(const tinker__kernels_t *ks, tinker__pool_t *pool,
-                       unsigned worker, const tinker__gemm_t *g) {
+void tinker__cpu_gemm_task(const tinker__cpu_kernels_t *ks,
+                           tinker__cpu_pool_t *pool, unsigned worker,
+                           const tinker__cpu_gemm_t *g) {
   product_t p = strided(ks, pool, g);
   if (g->m > 0 && g->n > 0) run_part(&p, worker, 0, g->m, 0, g->n);
 }

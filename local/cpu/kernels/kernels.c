@@ -11,7 +11,7 @@
 #endif
 
 typedef struct {
-  const tinker__kernels_t *set;
+  const tinker__cpu_kernels_t *set;
   bool (*runs)(void);
 } set_row_t;
 
@@ -36,32 +36,32 @@ static bool has_avx512(void) {
 
 /* Best last. */
 static const set_row_t rows[] = {
-    {&tinker__kernels_scalar, always},
+    {&tinker__cpu_kernels_scalar, always},
 #ifdef TINKER_KERNELS_X86
-    {&tinker__kernels_avx2, has_avx2},
-    {&tinker__kernels_avx512, has_avx512},
+    {&tinker__cpu_kernels_avx2, has_avx2},
+    {&tinker__cpu_kernels_avx512, has_avx512},
 #endif
 #ifdef TINKER_KERNELS_ARM
-    {&tinker__kernels_neon, always},
+    {&tinker__cpu_kernels_neon, always},
 #endif
 };
 
-const tinker__kernels_t *tinker__kernels_at(size_t i) {
+const tinker__cpu_kernels_t *tinker__cpu_kernels_at(size_t i) {
   for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
     if (rows[r].runs() && i-- == 0) return rows[r].set;
   }
   return NULL;
 }
 
-const tinker__kernels_t *tinker__kernels_get(void) {
-  const tinker__kernels_t *best = &tinker__kernels_scalar, *set;
-  for (size_t i = 0; (set = tinker__kernels_at(i)) != NULL; i++) best = set;
+const tinker__cpu_kernels_t *tinker__cpu_kernels_get(void) {
+  const tinker__cpu_kernels_t *best = &tinker__cpu_kernels_scalar, *set;
+  for (size_t i = 0; (set = tinker__cpu_kernels_at(i)) != NULL; i++) best = set;
   return best;
 }
 
-const tinker__kernels_t *tinker__kernels_by_name(const char *name) {
-  const tinker__kernels_t *set;
-  for (size_t i = 0; (set = tinker__kernels_at(i)) != NULL; i++) {
+const tinker__cpu_kernels_t *tinker__cpu_kernels_by_name(const char *name) {
+  const tinker__cpu_kernels_t *set;
+  for (size_t i = 0; (set = tinker__cpu_kernels_at(i)) != NULL; i++) {
     if (strcmp(set->name, name) == 0) return set;
   }
   return NULL;

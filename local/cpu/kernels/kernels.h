@@ -9,8 +9,9 @@
  * - exp, log, sin, cos are polynomials of our own.
  * Kernel sets differ only in speed. Which bits a NaN carries is not promised.
  *
- * Row functions (members of tinker__kernels_t) are pure, run on the caller's
- * thread and may run inside pool tasks. Matrices are row-major; ld* and *_rs,
+ * Row functions (members of tinker__cpu_kernels_t) are pure, run on the
+ * caller's thread and may run inside pool tasks. Matrices are row-major; ld*
+ * and *_rs,
  * *_cs count elements. Outputs may not overlap inputs unless said. */
 #ifndef TINKER_LOCAL_CPU_KERNELS_H
 #define TINKER_LOCAL_CPU_KERNELS_H
@@ -25,7 +26,7 @@ typedef enum {
   TINKER__F32 = 0,
   TINKER__BF16 = 1,
   TINKER__F16 = 2
-} tinker__elem_t;
+} tinker__cpu_elem_t;
 
 /* Columns of one packed panel, and the chains of a row sum. */
 #define TINKER__LANES 16
@@ -35,7 +36,7 @@ typedef struct {
   float lr, beta1, beta2, eps, weight_decay;
   float grad_scale;   /* gradient clip factor, 1 = none */
   float bias1, bias2; /* 1 - beta1^t, 1 - beta2^t */
-} tinker__adamw_t;
+} tinker__cpu_adamw_t;
 
 /* One product tile: mr rows, np panels of 16 columns.
  * c[i][16p + l] = chain over k of a[i * a_rs + k * a_ks] *
@@ -43,11 +44,11 @@ typedef struct {
  * member used. ask: for b in memory rather than in a cache, the address of
  * what is to be had next of the first panel, ask_step bytes on with each cache
  * line of a panel that is read. */
-typedef void (*tinker__tile_fn)(unsigned mr, unsigned np, size_t k,
-                                const float *a, size_t a_rs, size_t a_ks,
-                                const void *b, size_t b_ks, size_t b_ps,
-                                uintptr_t ask, size_t ask_step, float *c,
-                                size_t ldc, bool load);
+typedef void (*tinker__cpu_tile_fn)(unsigned mr, unsigned np, size_t k,
+                                    const float *a, size_t a_rs, size_t a_ks,
+                                    const void *b, size_t b_ks, size_t b_ps,
+                                    uintptr_t ask, size_t ask_step, float *c,
+                                    size_t ldc, bool load);
 
 typedef struct {
   const char *name; /* "scalar", "avx2", "avx512", "neon" */
@@ -62,7 +63,7 @@ typedef struct {
   void (*mul)(float *y, const float *x, size_t n);  /* y *= x */
   void (*scale)(float *y, float a, size_t n);       /* y *= a */
   void (*axpy)(float *y, float a, const float *x, size_t n); /* fma(a,x,y) */
-  void (*widen)(float *y, const void *x, tinker__elem_t type, size_t n);
+  void (*widen)(float *y, const void *x, tinker__cpu_elem_t type, size_t n);
 
   /* Sums of a row in 16 chains. max of nothing is -inf; a NaN is skipped. */
   float (*sum)(const float *x, size_t n);
@@ -105,14 +106,14 @@ typedef struct {
   /* PyTorch's AdamW: p -= lr * decay * p; moments; p -= lr * m^ / (sqrt(v^)
    * + eps). g is read times grad_scale. */
   void (*adamw)(float *p, float *m, float *v, const float *g, size_t n,
-                const tinker__adamw_t *args);
+                const tinker__cpu_adamw_t *args);
 
   /* For gemm.c. np[mr] = widest tile (in panels: 1, 2, 4 ...) for mr rows.
    * tile is for f32 blocks that several strips of rows pass over; stream reads
-   * b where it lies, by its tinker__elem_t, and asks for it ahead. */
+   * b where it lies, by its tinker__cpu_elem_t, and asks for it ahead. */
   unsigned max_mr, stream_mr;
   const unsigned char *np, *stream_np;
-  tinker__tile_fn tile, stream[3];
+  tinker__cpu_tile_fn tile, stream[3];
   /* out[k][mr] from a[i * rs + k * cs]; may write 16 more values. */
   void (*pack_a)(float *out, const float *a, size_t rs, size_t cs, unsigned mr,
                  size_t k);
@@ -121,70 +122,73 @@ typedef struct {
                  size_t k);
   /* A transposed read of packed weights: out[r][l] = W[n0 + r][k0 + l] for
    * r < n, lanes l >= kn zero. n0 is a multiple of 16. */
-  void (*pack_t)(float *out, const void *panels, tinker__elem_t type,
+  void (*pack_t)(float *out, const void *panels, tinker__cpu_elem_t type,
                  size_t k_in, size_t n0, size_t n, size_t k0, size_t kn);
-} tinker__kernels_t;
+} tinker__cpu_kernels_t;
 
 /* The best set for this machine; never NULL. */
-const tinker__kernels_t *tinker__kernels_get(void);
+const tinker__cpu_kernels_t *tinker__cpu_kernels_get(void);
 /* NULL if there is no such set or this machine cannot run it. */
-const tinker__kernels_t *tinker__kernels_by_name(const char *name);
+const tinker__cpu_kernels_t *tinker__cpu_kernels_by_name(const char *name);
 /* The i-th set that this machine can run, best last; NULL past the end. */
-const tinker__kernels_t *tinker__kernels_at(size_t i);
+const tinker__cpu_kernels_t *tinker__cpu_kernels_at(size_t i);
 
 /* --- Scalar functions, the same bits as the row functions ------------- */
 
-float tinker__expf(float x);
-float tinker__logf(float x);
-float tinker__siluf(float x);
+float tinker__cpu_expf(float x);
+float tinker__cpu_logf(float x);
+float tinker__cpu_siluf(float x);
 /* Double, about 1 ulp, for tables made once (rotary angles, schedules).
  * sincos: |x| <= 1e9. pow: base > 0. */
-double tinker__exp(double x);
-double tinker__log(double x);
-double tinker__pow(double base, double exponent);
-void tinker__sincos(double x, double *sin_out, double *cos_out);
+double tinker__cpu_exp(double x);
+double tinker__cpu_log(double x);
+double tinker__cpu_pow(double base, double exponent);
+void tinker__cpu_sincos(double x, double *sin_out, double *cos_out);
 /* inv_freq[i] = base^(-2i / (2 half)), rounded to float once. */
-void tinker__rope_freqs(float *inv_freq, size_t half, double base);
+void tinker__cpu_rope_freqs(float *inv_freq, size_t half, double base);
 /* cos and sin of pos * inv_freq[i], each rounded to float once. */
-void tinker__rope_angles(float *cos, float *sin, const float *inv_freq,
-                         size_t half, uint64_t pos);
-float tinker__bf16_to_f32(uint16_t x);
-float tinker__f16_to_f32(uint16_t x);
+void tinker__cpu_rope_angles(float *cos, float *sin, const float *inv_freq,
+                             size_t half, uint64_t pos);
+float tinker__cpu_bf16_to_f32(uint16_t x);
+float tinker__cpu_f16_to_f32(uint16_t x);
 /* Round to nearest, ties to even. */
-uint16_t tinker__f32_to_bf16(float x);
+uint16_t tinker__cpu_f32_to_bf16(float x);
 
 /* --- Packed weights ---------------------------------------------------- */
 
 /* W[n_out][k_in] in panels of 16 outputs, kept in the type it came in:
  * element (n, k) lies at ((n / 16) * k_in + k) * 16 + n % 16. Immutable
- * after tinker__packed_new, so any thread may read it. */
+ * after tinker__cpu_packed_new, so any thread may read it. */
 typedef struct {
   size_t n_out, k_in;
-  tinker__elem_t type;
+  tinker__cpu_elem_t type;
   void *panels; /* 64-byte aligned, outputs past n_out are zero */
   void *block;
   tinker__mem_t *mem;
-} tinker__packed_t;
+} tinker__cpu_packed_t;
 
 /* src: n_out rows of k_in values of type, row-major, any alignment, little
  * endian as in safetensors. 0, TINKER_ENOMEM, or TINKER_EINVAL if a size is 0
  * or too large; *out untouched on failure. */
-int tinker__packed_new(tinker__packed_t **out, tinker__mem_t *mem,
-                       const void *src, tinker__elem_t type, size_t n_out,
-                       size_t k_in);
-void tinker__packed_free(tinker__packed_t *w);
-size_t tinker__packed_bytes(const tinker__packed_t *w);
+int tinker__cpu_packed_new(tinker__cpu_packed_t **out, tinker__mem_t *mem,
+                           const void *src, tinker__cpu_elem_t type,
+                           size_t n_out, size_t k_in);
+void tinker__cpu_packed_free(tinker__cpu_packed_t *w);
+size_t tinker__cpu_packed_bytes(const tinker__cpu_packed_t *w);
 /* Row n (k_in values) widened into y: embedding look-up. */
-void tinker__packed_row(const tinker__packed_t *w, size_t n, float *y);
+void tinker__cpu_packed_row(const tinker__cpu_packed_t *w, size_t n, float *y);
 
 /* y[m][n_out] (+)= x[m][k_in] W^T, chain over k. The same bits for every m. */
-void tinker__linear(const tinker__kernels_t *ks, tinker__pool_t *pool,
-                    const tinker__packed_t *w, const float *x, size_t ldx,
-                    size_t m, float *y, size_t ldy, bool accumulate);
+void tinker__cpu_linear(const tinker__cpu_kernels_t *ks,
+                        tinker__cpu_pool_t *pool, const tinker__cpu_packed_t *w,
+                        const float *x, size_t ldx, size_t m, float *y,
+                        size_t ldy, bool accumulate);
 /* dx[m][k_in] (+)= dy[m][n_out] W, chain over n. */
-void tinker__linear_back(const tinker__kernels_t *ks, tinker__pool_t *pool,
-                         const tinker__packed_t *w, const float *dy, size_t ldy,
-                         size_t m, float *dx, size_t ldx, bool accumulate);
+void tinker__cpu_linear_back(const tinker__cpu_kernels_t *ks,
+                             tinker__cpu_pool_t *pool,
+                             const tinker__cpu_packed_t *w, const float *dy,
+                             size_t ldy, size_t m, float *dx, size_t ldx,
+                             bool accumulate);
 
 /* --- General product --------------------------------------------------- */
 
@@ -196,7 +200,7 @@ typedef enum {
   /* Only columns n <= diag + i of row i are wanted (attention scores); what
    * lies beyond may or may not be written. */
   TINKER__GEMM_N_CAUSAL = 2
-} tinker__gemm_shape_t;
+} tinker__cpu_gemm_shape_t;
 
 /* c[i][j] (+)= sum over k of a[i * a_rs + k * a_cs] * b[k * b_rs + j * b_cs].
  * A transposed operand is its strides swapped. */
@@ -209,18 +213,19 @@ typedef struct {
   float *c;
   size_t ldc;
   bool accumulate;
-  tinker__gemm_shape_t shape;
+  tinker__cpu_gemm_shape_t shape;
   size_t diag;
-} tinker__gemm_t;
+} tinker__cpu_gemm_t;
 
 /* On all threads of the pool; not inside a task. */
-void tinker__gemm(const tinker__kernels_t *ks, tinker__pool_t *pool,
-                  const tinker__gemm_t *g);
+void tinker__cpu_gemm(const tinker__cpu_kernels_t *ks, tinker__cpu_pool_t *pool,
+                      const tinker__cpu_gemm_t *g);
 /* On this thread only, inside a task (many small products, one per head). */
-void tinker__gemm_task(const tinker__kernels_t *ks, tinker__pool_t *pool,
-                       unsigned worker, const tinker__gemm_t *g);
+void tinker__cpu_gemm_task(const tinker__cpu_kernels_t *ks,
+                           tinker__cpu_pool_t *pool, unsigned worker,
+                           const tinker__cpu_gemm_t *g);
 
-/* Scratch of one worker, see tinker__pool_scratch: a block of each operand
+/* Scratch of one worker, see tinker__cpu_pool_scratch: a block of each operand
  * and one edge tile. */
 #define TINKER__GEMM_MC 240
 #define TINKER__GEMM_KC 256

@@ -20,4 +20,4 @@ static const unsigned char stream_np[STREAM_MAX_MR + 1] = {0, 4, 2, 1, 1, 1};
 #include "cpu/kernels/rows_impl.h"
 #include "cpu/kernels/tile_impl.h"
 
-TILE_KERNELS(tinker__kernels_neon, "neon");
+TILE_KERNELS(tinker__cpu_kernels_neon, "neon");

@@ -7,15 +7,15 @@
 #include "cpu/kernels/kernels.h"
 #include "cpu/pages.h"
 
-static size_t type_size(tinker__elem_t type) {
+static size_t type_size(tinker__cpu_elem_t type) {
   return type == TINKER__F32 ? 4 : 2;
 }
 
-size_t tinker__packed_bytes(const tinker__packed_t *w) {
+size_t tinker__cpu_packed_bytes(const tinker__cpu_packed_t *w) {
   return (w->n_out + 15) / 16 * 16 * w->k_in * type_size(w->type);
 }
 
-static void fill_panels(tinker__packed_t *w, const unsigned char *src) {
+static void fill_panels(tinker__cpu_packed_t *w, const unsigned char *src) {
   size_t size = type_size(w->type);
   unsigned char *out = w->panels;
   for (size_t n = 0; n < w->n_out; n++) {
@@ -32,26 +32,26 @@ static void fill_panels(tinker__packed_t *w, const unsigned char *src) {
   }
 }
 
-int tinker__packed_new(tinker__packed_t **out, tinker__mem_t *mem,
-                       const void *src, tinker__elem_t type, size_t n_out,
-                       size_t k_in) {
+int tinker__cpu_packed_new(tinker__cpu_packed_t **out, tinker__mem_t *mem,
+                           const void *src, tinker__cpu_elem_t type,
+                           size_t n_out, size_t k_in) {
   if (n_out == 0 || k_in == 0 || n_out > SIZE_MAX / 2 - 16 ||
       k_in > SIZE_MAX / 8 / (n_out + 16)) {
     return TINKER_EINVAL;
   }
-  tinker__packed_t *w = tinker__mem_zalloc(mem, sizeof *w);
+  tinker__cpu_packed_t *w = tinker__mem_zalloc(mem, sizeof *w);
   if (w == NULL) return TINKER_ENOMEM;
   w->mem = mem;
   w->n_out = n_out;
   w->k_in = k_in;
   w->type = type;
-  size_t bytes = tinker__packed_bytes(w);
+  size_t bytes = tinker__cpu_packed_bytes(w);
   w->block = tinker__mem_alloc(mem, bytes + 64);
   if (w->block == NULL) {
     tinker__mem_free(mem, w);
     return TINKER_ENOMEM;
   }
-  tinker__pages_large(w->block, bytes + 64);
+  tinker__cpu_pages_large(w->block, bytes + 64);
   w->panels = (void *)(((uintptr_t)w->block + 63) & ~(uintptr_t)63);
   size_t last = (n_out - 1) / 16 * 16 * k_in * type_size(type);
   memset((unsigned char *)w->panels + last, 0, bytes - last);
@@ -60,19 +60,19 @@ int tinker__packed_new(tinker__packed_t **out, tinker__mem_t *mem,
   return 0;
 }
 
-void tinker__packed_free(tinker__packed_t *w) {
+void tinker__cpu_packed_free(tinker__cpu_packed_t *w) {
   if (w == NULL) return;
   tinker__mem_free(w->mem, w->block);
   tinker__mem_free(w->mem, w);
 }
 
-void tinker__packed_row(const tinker__packed_t *w, size_t n, float *y) {
+void tinker__cpu_packed_row(const tinker__cpu_packed_t *w, size_t n, float *y) {
   size_t at = n / 16 * w->k_in * 16 + n % 16;
   const uint16_t *h = w->panels;
   const float *f = w->panels;
   for (size_t k = 0; k < w->k_in; k++, at += 16) {
     y[k] = w->type == TINKER__F32    ? f[at]
-           : w->type == TINKER__BF16 ? tinker__bf16_to_f32(h[at])
-                                     : tinker__f16_to_f32(h[at]);
+           : w->type == TINKER__BF16 ? tinker__cpu_bf16_to_f32(h[at])
+                                     : tinker__cpu_f16_to_f32(h[at]);
   }
 }

@@ -16,7 +16,7 @@ static double two_to(int n) {
   return d;
 }
 
-double tinker__exp(double x) {
+double tinker__cpu_exp(double x) {
   if (x != x) return x;
   if (x > 710) return INFINITY;
   if (x < -746) return 0;
@@ -40,7 +40,7 @@ double tinker__exp(double x) {
   return p * two_to(half) * two_to(k - half);
 }
 
-double tinker__log(double x) {
+double tinker__cpu_log(double x) {
   if (!(x > 0) || x == INFINITY) return x == 0 ? -INFINITY : x < 0 ? NAN : x;
   int e;
   double m = frexp(x, &e);
@@ -54,8 +54,8 @@ double tinker__log(double x) {
   return fma(e, ln2_hi, fma(2.0, s, r));
 }
 
-double tinker__pow(double base, double exponent) {
-  return tinker__exp(exponent * tinker__log(base));
+double tinker__cpu_pow(double base, double exponent) {
+  return tinker__cpu_exp(exponent * tinker__cpu_log(base));
 }
 
 /* Taylor polynomials on [-pi/4, pi/4]. */
@@ -82,7 +82,7 @@ static double cos_poly(double r) {
   return fma(p, z * z, fma(z, -0.5, 1.0));
 }
 
-void tinker__sincos(double x, double *sin_out, double *cos_out) {
+void tinker__cpu_sincos(double x, double *sin_out, double *cos_out) {
   double n = fma(x, 0x1.45f306dc9c883p-1, round_magic) - round_magic;
   double r = fma(n, -0x1.921fb54442d18p+0, x);
   r = fma(n, -0x1.1a62633145c07p-54, r);
@@ -95,18 +95,19 @@ void tinker__sincos(double x, double *sin_out, double *cos_out) {
   }
 }
 
-void tinker__rope_freqs(float *inv_freq, size_t half, double base) {
-  double log_base = tinker__log(base);
+void tinker__cpu_rope_freqs(float *inv_freq, size_t half, double base) {
+  double log_base = tinker__cpu_log(base);
   for (size_t i = 0; i < half; i++) {
-    inv_freq[i] = (float)tinker__exp(-((double)i / (double)half) * log_base);
+    inv_freq[i] =
+        (float)tinker__cpu_exp(-((double)i / (double)half) * log_base);
   }
 }
 
-void tinker__rope_angles(float *cos, float *sin, const float *inv_freq,
-                         size_t half, uint64_t pos) {
+void tinker__cpu_rope_angles(float *cos, float *sin, const float *inv_freq,
+                             size_t half, uint64_t pos) {
   for (size_t i = 0; i < half; i++) {
     double s, c;
-    tinker__sincos((double)pos * (double)inv_freq[i], &s, &c);
+    tinker__cpu_sincos((double)pos * (double)inv_freq[i], &s, &c);
     cos[i] = (float)c;
     sin[i] = (float)s;
   }

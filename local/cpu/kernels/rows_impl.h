@@ -136,11 +136,12 @@ static void rows_axpy(float *y, float a, const float *x, size_t n) {
   wr(y + off, vf_fma(va, rd(x + off, cnt), rd(y + off, cnt)), cnt);
 }
 
-static inline vf_t widen16(const uint16_t *p, tinker__elem_t type) {
+static inline vf_t widen16(const uint16_t *p, tinker__cpu_elem_t type) {
   return type == TINKER__BF16 ? vf_load_bf16(p) : vf_load_f16(p);
 }
 
-static void rows_widen(float *y, const void *x, tinker__elem_t type, size_t n) {
+static void rows_widen(float *y, const void *x, tinker__cpu_elem_t type,
+                       size_t n) {
   const uint16_t *h = x;
   if (type == TINKER__F32) {
     memcpy(y, x, n * sizeof *y);
@@ -149,8 +150,8 @@ static void rows_widen(float *y, const void *x, tinker__elem_t type, size_t n) {
   size_t i = 0;
   for (; n - i >= 16; i += 16) vf_store(y + i, widen16(h + i, type));
   for (; i < n; i++) {
-    y[i] = type == TINKER__BF16 ? tinker__bf16_to_f32(h[i])
-                                : tinker__f16_to_f32(h[i]);
+    y[i] = type == TINKER__BF16 ? tinker__cpu_bf16_to_f32(h[i])
+                                : tinker__cpu_f16_to_f32(h[i]);
   }
 }
 
@@ -241,7 +242,7 @@ static float rows_lse(const float *x, size_t n) {
   if (top == -INFINITY) return top;
   ROWS_EACH(n)
   acc = vf_first(cnt, vf_add(acc, vf_exp(vf_sub(rd(x + off, cnt), vt))), acc);
-  return top + tinker__logf(join_sum(acc));
+  return top + tinker__cpu_logf(join_sum(acc));
 }
 
 static void rows_xent_back(float *dx, const float *x, size_t n, float lse,
@@ -283,7 +284,7 @@ static void rows_rope(float *x, const float *cos, const float *sin, size_t half,
 }
 
 static void rows_adamw(float *p, float *m, float *v, const float *g, size_t n,
-                       const tinker__adamw_t *o) {
+                       const tinker__cpu_adamw_t *o) {
   vf_t gs = vf_set1(o->grad_scale), b1 = vf_set1(o->beta1);
   vf_t b2 = vf_set1(o->beta2), c1 = vf_set1(1.0f - o->beta1);
   vf_t c2 = vf_set1(1.0f - o->beta2), eps = vf_set1(o->eps);

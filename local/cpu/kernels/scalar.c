@@ -18,22 +18,22 @@ static const unsigned char stream_np[STREAM_MAX_MR + 1] = {0, 1, 1, 1, 1};
 #include "cpu/kernels/rows_impl.h"
 #include "cpu/kernels/tile_impl.h"
 
-float tinker__expf(float x) {
+float tinker__cpu_expf(float x) {
   float y;
   rows_exp(&y, &x, 1);
   return y;
 }
 
-float tinker__logf(float x) {
+float tinker__cpu_logf(float x) {
   float y;
   rows_log(&y, &x, 1);
   return y;
 }
 
-float tinker__siluf(float x) {
+float tinker__cpu_siluf(float x) {
   float y;
   rows_silu(&y, &x, 1);
   return y;
 }
 
-TILE_KERNELS(tinker__kernels_scalar, "scalar");
+TILE_KERNELS(tinker__cpu_kernels_scalar, "scalar");

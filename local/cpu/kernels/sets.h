@@ -12,13 +12,13 @@
 #define KERNELS_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-extern const tinker__kernels_t tinker__kernels_scalar;
+extern const tinker__cpu_kernels_t tinker__cpu_kernels_scalar;
 #ifdef TINKER_KERNELS_X86
-extern const tinker__kernels_t tinker__kernels_avx2;
-extern const tinker__kernels_t tinker__kernels_avx512;
+extern const tinker__cpu_kernels_t tinker__cpu_kernels_avx2;
+extern const tinker__cpu_kernels_t tinker__cpu_kernels_avx512;
 #endif
 #ifdef TINKER_KERNELS_ARM
-extern const tinker__kernels_t tinker__kernels_neon;
+extern const tinker__cpu_kernels_t tinker__cpu_kernels_neon;
 #endif
 
 #endif

@@ -4,7 +4,8 @@
 
 #define TILE_INLINE static inline __attribute__((always_inline))
 
-TILE_INLINE vf_t tile_load_b(const void *b, size_t at, tinker__elem_t type) {
+TILE_INLINE vf_t tile_load_b(const void *b, size_t at,
+                             tinker__cpu_elem_t type) {
   if (type == TINKER__F32) return vf_load((const float *)b + at);
   return widen16((const uint16_t *)b + at, type);
 }
@@ -26,20 +27,22 @@ static inline vf_t vf_deal(vf_t a) {
 #endif
 
 /* Sums lie in the order in which a set's b comes most cheaply. */
-TILE_INLINE vf_t tile_load_any(const void *b, size_t at, tinker__elem_t type) {
+TILE_INLINE vf_t tile_load_any(const void *b, size_t at,
+                               tinker__cpu_elem_t type) {
   if (type == TINKER__BF16) return vf_load_dealt((const uint16_t *)b + at);
   return tile_load_b(b, at, type);
 }
 
-TILE_INLINE vf_t tile_order(vf_t c, tinker__elem_t type) {
+TILE_INLINE vf_t tile_order(vf_t c, tinker__cpu_elem_t type) {
   return type == TINKER__BF16 ? vf_deal(c) : c;
 }
 
 /* One k: np panels at b + at, a value of each row. mr and np are constants
  * wherever this is expanded, so that acc lives in registers. */
 TILE_INLINE void tile_step(const unsigned mr, const unsigned np,
-                           const tinker__elem_t type, vf_t *acc, const float *a,
-                           size_t a_rs, const void *b, size_t at, size_t b_ps) {
+                           const tinker__cpu_elem_t type, vf_t *acc,
+                           const float *a, size_t a_rs, const void *b,
+                           size_t at, size_t b_ps) {
   TILE_UNROLL
   for (unsigned p = 0; p < np; p++) {
     vf_t vb = tile_load_any(b, at + p * b_ps, type);
@@ -53,8 +56,8 @@ TILE_INLINE void tile_step(const unsigned mr, const unsigned np,
 /* asks: once a cache line, for one of each panel at `ask`. As an integer: it
  * may lie past the matrix, where asking does nothing. */
 TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
-                           const tinker__elem_t type, const bool asks, size_t k,
-                           const float *a, size_t a_rs, size_t a_ks,
+                           const tinker__cpu_elem_t type, const bool asks,
+                           size_t k, const float *a, size_t a_rs, size_t a_ks,
                            const void *b, size_t b_ks, size_t b_ps,
                            uintptr_t ask, size_t ask_step, float *c, size_t ldc,
                            bool load) {
@@ -173,7 +176,7 @@ static void pack_b(float *out, const float *b, size_t rs, size_t cs, size_t n,
 
 /* The weight's panel n / 16 holds its output n as lane n % 16 of each row k:
  * sixteen of those rows are one square to turn. */
-static void pack_t(float *out, const void *panels, tinker__elem_t type,
+static void pack_t(float *out, const void *panels, tinker__cpu_elem_t type,
                    size_t k_in, size_t n0, size_t n, size_t k0, size_t kn) {
   vf_t square[16];
   for (size_t r = 0; r < n; r += 16) {
@@ -189,7 +192,7 @@ static void pack_t(float *out, const void *panels, tinker__elem_t type,
 }
 
 #define TILE_KERNELS(symbol, label)                                            \
-  const tinker__kernels_t symbol = {                                           \
+  const tinker__cpu_kernels_t symbol = {                                       \
       .name = label,                                                           \
       .exp = rows_exp,                                                         \
       .log = rows_log,                                                         \

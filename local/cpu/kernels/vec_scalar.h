@@ -145,13 +145,13 @@ static inline vf_t vf_from_int(vi_t a) {
 
 static inline vf_t vf_load_bf16(const uint16_t *p) {
   vf_t r;
-  VF_EACH r.v[l] = tinker__bf16_to_f32(p[l]);
+  VF_EACH r.v[l] = tinker__cpu_bf16_to_f32(p[l]);
   return r;
 }
 
 static inline vf_t vf_load_f16(const uint16_t *p) {
   vf_t r;
-  VF_EACH r.v[l] = tinker__f16_to_f32(p[l]);
+  VF_EACH r.v[l] = tinker__cpu_f16_to_f32(p[l]);
   return r;
 }
 

@@ -15,8 +15,8 @@
 #include "cpu/train.h"
 #include "model/safetensors.h"
 
-const tinker__loss_config_t cross_entropy = {.kind =
-                                                 TINKER__LOSS_CROSS_ENTROPY};
+const tinker__eng_loss_config_t cross_entropy = {
+    .kind = TINKER__LOSS_CROSS_ENTROPY};
 const shape_t tiny_shape = {
     .arch = "Qwen3ForCausalLM",
     .vocab = 61,
@@ -35,7 +35,7 @@ void rig_open(rig_t *r, const char *dir, unsigned threads,
               const char *kernels) {
   char why[256] = "";
   tinker__mem_init(&r->mem, NULL, 0);
-  r->api = tinker__engine_cpu();
+  r->api = tinker__cpu_engine();
   tinker__engine_options_t o = {
       .mem = &r->mem,
       .threads = threads,
@@ -171,7 +171,7 @@ size_t golden_data(const char *model, sample_t out[GOLDEN_DATA_MAX]) {
 /* Uniform in [0, 1). */
 static double uniform(uint64_t seed, uint64_t i) {
   uint32_t r[4];
-  tinker__philox(seed, 7, i, r);
+  tinker__cpu_philox(seed, 7, i, r);
   return r[0] * 0x1p-32;
 }
 
@@ -192,11 +192,11 @@ void sample_random(sample_t *s, size_t n, size_t k, size_t vocab,
   }
 }
 
-tinker__train_datum_t sample_datum(const sample_t *s,
-                                   tinker__loss_kind_t kind) {
+tinker__eng_train_datum_t sample_datum(const sample_t *s,
+                                       tinker__eng_loss_kind_t kind) {
   bool ce = kind == TINKER__LOSS_CROSS_ENTROPY;
   bool gspo = kind == TINKER__LOSS_GSPO;
-  return (tinker__train_datum_t){
+  return (tinker__eng_train_datum_t){
       .tokens = s->tokens,
       .n = s->n,
       .targets = s->targets,
@@ -210,11 +210,11 @@ tinker__train_datum_t sample_datum(const sample_t *s,
   };
 }
 
-double run_pass(tinker__train_t *t, sample_t *s, size_t n,
-                const tinker__loss_config_t *loss, bool forward_only) {
-  const tinker__engine_api_t *api = tinker__engine_cpu();
-  tinker__train_datum_t *data = need(calloc(n + 1, sizeof *data));
-  tinker__pass_t *p = NULL;
+double run_pass(tinker__eng_train_t *t, sample_t *s, size_t n,
+                const tinker__eng_loss_config_t *loss, bool forward_only) {
+  const tinker__engine_api_t *api = tinker__cpu_engine();
+  tinker__eng_train_datum_t *data = need(calloc(n + 1, sizeof *data));
+  tinker__eng_pass_t *p = NULL;
   char why[256] = "";
   int rc;
   for (size_t i = 0; i < n; i++) data[i] = sample_datum(&s[i], loss->kind);
@@ -230,32 +230,32 @@ double run_pass(tinker__train_t *t, sample_t *s, size_t n,
   return total;
 }
 
-void move_weights(tinker__train_t *t, const float *w, const float *direction,
-                  float h) {
-  tinker__adapter_t *a = NULL;
-  cr_assert_eq(tinker__adapter_new(&a, t->lora), 0);
+void move_weights(tinker__eng_train_t *t, const float *w,
+                  const float *direction, float h) {
+  tinker__eng_adapter_t *a = NULL;
+  cr_assert_eq(tinker__cpu_adapter_new(&a, t->lora), 0);
   for (size_t i = 0; i < t->lora->floats; i++) {
     a->w[i] = w[i] + h * direction[i];
   }
-  tinker__adapter_release(t->current);
+  tinker__cpu_adapter_release(t->current);
   t->current = a;
 }
 
-tinker__train_t *random_train(rig_t *r, uint32_t rank, uint64_t seed) {
-  tinker__lora_config_t c = {
+tinker__eng_train_t *random_train(rig_t *r, uint32_t rank, uint64_t seed) {
+  tinker__eng_lora_config_t c = {
       .rank = rank,
       .seed = seed,
       .train_attn = true,
       .train_mlp = true,
       .train_unembed = true,
   };
-  tinker__train_t *t = NULL;
+  tinker__eng_train_t *t = NULL;
   char why[256] = "";
   cr_assert_eq(r->api->train_new(r->base, &c, &t, why, sizeof why), 0, "%s",
                why);
   float *noise = need(calloc(t->lora->floats, sizeof *noise));
   for (size_t i = 0; i < t->lora->num_targets; i++) {
-    const tinker__target_t *x = &t->lora->targets[i];
+    const tinker__cpu_target_t *x = &t->lora->targets[i];
     for (size_t j = 0; j < x->out * rank; j++) {
       noise[x->b + j] = (float)uniform(seed + i, j) - 0.5f;
     }
@@ -312,11 +312,11 @@ static void add(model_t *m, const char *name, uint64_t rows, uint64_t cols) {
   cr_assert_lt(m->n, 1024);
   snprintf(m->names[m->n], sizeof m->names[0], "%s", name);
   for (size_t i = 0; i < count; i++) {
-    double u = (uniform(tinker__name_hash(name), i) - 0.5) * 2 * width;
+    double u = (uniform(tinker__cpu_name_hash(name), i) - 0.5) * 2 * width;
     float x = (float)(norm ? 1 + u : u);
     /* In place from the front: the half is never ahead of the float. */
     if (f32) v[i] = x;
-    if (!f32) h[i] = tinker__f32_to_bf16(x);
+    if (!f32) h[i] = tinker__cpu_f32_to_bf16(x);
   }
   m->tensors[m->n] = (tinker__tensor_t){
       .name = tinker__str(m->names[m->n]),

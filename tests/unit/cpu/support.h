@@ -23,7 +23,7 @@ typedef struct rig_s {
   tinker__mem_t mem;
   const tinker__engine_api_t *api;
   tinker__engine_t *engine;
-  tinker__base_t *base;
+  tinker__eng_base_t *base;
 } rig_t;
 
 /* kernels NULL = best. */
@@ -41,19 +41,20 @@ void samples_free(sample_t *s, size_t n);
  * every fifth weight and advantage is zero. */
 void sample_random(sample_t *s, size_t n, size_t k, size_t vocab,
                    uint64_t seed);
-tinker__train_datum_t sample_datum(const sample_t *s, tinker__loss_kind_t kind);
+tinker__eng_train_datum_t sample_datum(const sample_t *s,
+                                       tinker__eng_loss_kind_t kind);
 
 /* A whole pass over samples; returns the loss. */
-double run_pass(tinker__train_t *t, sample_t *s, size_t n,
-                const tinker__loss_config_t *loss, bool forward_only);
-extern const tinker__loss_config_t cross_entropy;
+double run_pass(tinker__eng_train_t *t, sample_t *s, size_t n,
+                const tinker__eng_loss_config_t *loss, bool forward_only);
+extern const tinker__eng_loss_config_t cross_entropy;
 
 /* A train state on all targets, B random instead of zero so that every
  * gradient is there. */
-tinker__train_t *random_train(rig_t *r, uint32_t rank, uint64_t seed);
+tinker__eng_train_t *random_train(rig_t *r, uint32_t rank, uint64_t seed);
 /* Replaces the weights by w + h * direction, all of them. */
-void move_weights(tinker__train_t *t, const float *w, const float *direction,
-                  float h);
+void move_weights(tinker__eng_train_t *t, const float *w,
+                  const float *direction, float h);
 
 /* A temporary folder, and its removal with everything in it. */
 void temp_dir(char out[256]);

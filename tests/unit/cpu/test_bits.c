@@ -24,7 +24,7 @@ static void make_data(sample_t *s, size_t longest) {
   }
 }
 
-static const tinker__optim_params_t adam = {
+static const tinker__eng_optim_params_t adam = {
     .learning_rate = 0.01,
     .beta1 = 0.9,
     .beta2 = 0.95,
@@ -39,13 +39,13 @@ static void hash_row(void *user, size_t position, const float *row, size_t n) {
   *h = hash_bytes(*h, row, n * sizeof *row);
 }
 
-static uint64_t hash_decode(rig_t *r, tinker__train_t *t, const sample_t *s,
+static uint64_t hash_decode(rig_t *r, tinker__eng_train_t *t, const sample_t *s,
                             uint64_t h) {
-  tinker__adapter_t *a = NULL;
-  tinker__slot_t *slot = NULL;
+  tinker__eng_adapter_t *a = NULL;
+  tinker__eng_slot_t *slot = NULL;
   cr_assert_eq(r->api->adapter_current(t, &a, NULL, 0), 0);
   cr_assert_eq(r->api->slot_new(r->base, a, s->n, &slot, NULL, 0), 0);
-  tinker__decode_item_t item = {
+  tinker__eng_decode_item_t item = {
       .slot = slot,
       .tokens = s->tokens,
       .n = s->n,
@@ -58,7 +58,7 @@ static uint64_t hash_decode(rig_t *r, tinker__train_t *t, const sample_t *s,
   return h;
 }
 
-static const tinker__loss_config_t losses[] = {
+static const tinker__eng_loss_config_t losses[] = {
     {.kind = TINKER__LOSS_CROSS_ENTROPY},
     {.kind = TINKER__LOSS_IMPORTANCE_SAMPLING},
     {TINKER__LOSS_PPO, 0.8, 1.2, 0},
@@ -75,11 +75,11 @@ static uint64_t many_steps(const char *dir, unsigned threads,
   uint64_t h = HASH_START;
   rig_open(&r, dir, threads, kernels);
   make_data(s, 70);
-  tinker__train_t *t = random_train(&r, 8, 3);
+  tinker__eng_train_t *t = random_train(&r, 8, 3);
   for (size_t step = 0; step < STEPS; step++) {
     /* Two sequences; soft targets are cross_entropy's alone. */
     size_t from = step % LOSSES ? step / LOSSES % 2 * 2 : 3;
-    tinker__optim_metrics_t m;
+    tinker__eng_optim_metrics_t m;
     double total = run_pass(t, s + from, 2, &losses[step % LOSSES], false);
     h = hash_bytes(h, &total, sizeof total);
     for (size_t i = from; i < from + 2; i++) {
@@ -102,8 +102,8 @@ Test(bits, threads_and_kernels) {
   char dir[256];
   temp_dir(dir);
   write_model(dir, &tiny_shape);
-  for (size_t k = 0; tinker__kernels_at(k); k++) {
-    const char *name = tinker__kernels_at(k)->name;
+  for (size_t k = 0; tinker__cpu_kernels_at(k); k++) {
+    const char *name = tinker__cpu_kernels_at(k)->name;
     for (unsigned threads = 1; threads <= 4; threads *= 2) {
 #ifdef CPU_FEW_RUNS
       if (threads != 1u << (k + 1) % 3) continue;
@@ -119,7 +119,7 @@ Test(bits, threads_and_kernels) {
 /* The gradients of all data, given in requests of `each`. */
 static void gradients(rig_t *r, sample_t *s, size_t each, float **out,
                       size_t *len) {
-  tinker__train_t *t = random_train(r, 4, 9);
+  tinker__eng_train_t *t = random_train(r, 4, 9);
   for (size_t i = 0; i < DATA; i += each) {
     run_pass(t, s + i, DATA - i < each ? DATA - i : each, &cross_entropy,
              false);
@@ -135,11 +135,11 @@ static void gradients(rig_t *r, sample_t *s, size_t each, float **out,
 
 /* A hundred sequences as 1, 2, 7 and 100 requests, of each loss. */
 static void check_splits(rig_t *r, sample_t *s,
-                         const tinker__loss_config_t *loss) {
+                         const tinker__eng_loss_config_t *loss) {
   static const size_t requests[] = {1, 2, 7, MANY};
   uint64_t want = 0;
   for (size_t i = 0; i < 4; i++) {
-    tinker__train_t *t = random_train(r, 4, 9);
+    tinker__eng_train_t *t = random_train(r, 4, 9);
     size_t parts = requests[i];
     for (size_t p = 0; p < parts; p++) {
       size_t from = MANY * p / parts, to = MANY * (p + 1) / parts;

@@ -28,27 +28,27 @@ typedef struct {
   rig_t r;
   char dir[256];
   sample_t s[SEQS];
-  tinker__train_t *train[2];
-  tinker__adapter_t *adapter[SEQS];
+  tinker__eng_train_t *train[2];
+  tinker__eng_adapter_t *adapter[SEQS];
   sink_t want[SEQS], got[SEQS];
 } bench_t;
 
-static void decode(bench_t *b, tinker__decode_item_t *items, size_t n) {
+static void decode(bench_t *b, tinker__eng_decode_item_t *items, size_t n) {
   char why[256] = "";
   int rc = b->r.api->decode(b->r.engine, items, n, NULL, why, sizeof why);
   cr_assert_eq(rc, 0, "%s", why);
 }
 
-static tinker__slot_t *slot(bench_t *b, size_t i, size_t max) {
-  tinker__slot_t *s = NULL;
+static tinker__eng_slot_t *slot(bench_t *b, size_t i, size_t max) {
+  tinker__eng_slot_t *s = NULL;
   cr_assert_eq(b->r.api->slot_new(b->r.base, b->adapter[i], max, &s, NULL, 0),
                0);
   return s;
 }
 
-static tinker__decode_item_t item(bench_t *b, size_t i, tinker__slot_t *s,
-                                  size_t from, size_t n) {
-  return (tinker__decode_item_t){
+static tinker__eng_decode_item_t
+item(bench_t *b, size_t i, tinker__eng_slot_t *s, size_t from, size_t n) {
+  return (tinker__eng_decode_item_t){
       .slot = s,
       .tokens = b->s[i].tokens + from,
       .n = n,
@@ -76,8 +76,8 @@ static void setup(bench_t *b) {
     size_t bytes = TOKENS * tiny_shape.vocab * sizeof(float);
     b->want[i] = (sink_t){.rows = malloc(bytes), .vocab = tiny_shape.vocab};
     b->got[i] = (sink_t){.rows = malloc(bytes), .vocab = tiny_shape.vocab};
-    tinker__slot_t *s = slot(b, i, TOKENS);
-    tinker__decode_item_t all = item(b, i, s, 0, TOKENS);
+    tinker__eng_slot_t *s = slot(b, i, TOKENS);
+    tinker__eng_decode_item_t all = item(b, i, s, 0, TOKENS);
     all.user = &b->want[i];
     decode(b, &all, 1);
     cr_assert_eq(b->want[i].count, (size_t)TOKENS);
@@ -113,12 +113,12 @@ static void teardown(bench_t *b) {
 
 /* All sequences in one batch, piece by piece of different sizes. */
 static void pieces(bench_t *b, const size_t *sizes) {
-  tinker__slot_t *slots[SEQS];
+  tinker__eng_slot_t *slots[SEQS];
   size_t at[SEQS] = {0};
   forget(b);
   for (size_t i = 0; i < SEQS; i++) slots[i] = slot(b, i, TOKENS);
   for (size_t left = SEQS; left > 0;) {
-    tinker__decode_item_t items[SEQS];
+    tinker__eng_decode_item_t items[SEQS];
     size_t n = 0;
     for (size_t i = 0; i < SEQS; i++) {
       size_t m = TOKENS - at[i] < sizes[i] ? TOKENS - at[i] : sizes[i];
@@ -137,16 +137,16 @@ static void pieces(bench_t *b, const size_t *sizes) {
 }
 
 static void forks(bench_t *b) {
-  tinker__slot_t *first = slot(b, 1, TOKENS), *copy = NULL;
+  tinker__eng_slot_t *first = slot(b, 1, TOKENS), *copy = NULL;
   forget(b);
-  tinker__decode_item_t head = item(b, 1, first, 0, 100);
+  tinker__eng_decode_item_t head = item(b, 1, first, 0, 100);
   head.first_row = 100;
   decode(b, &head, 1);
   cr_assert_eq(b->got[1].count, 0u);
   cr_assert_eq(b->r.api->slot_fork(first, 70, TOKENS, &copy, NULL, 0), 0);
   cr_assert_eq(b->r.api->slot_len(copy), 70u);
   b->r.api->slot_free(first);
-  tinker__decode_item_t rest = item(b, 1, copy, 70, TOKENS - 70);
+  tinker__eng_decode_item_t rest = item(b, 1, copy, 70, TOKENS - 70);
   rest.first_row = 30;
   decode(b, &rest, 1);
   cr_assert_eq(b->got[1].count, TOKENS - 100u);
@@ -157,8 +157,8 @@ static void forks(bench_t *b) {
 }
 
 static void refusals(bench_t *b) {
-  tinker__slot_t *s = slot(b, 0, 20), *none = NULL;
-  tinker__decode_item_t good = item(b, 0, s, 0, 10), bad[2];
+  tinker__eng_slot_t *s = slot(b, 0, 20), *none = NULL;
+  tinker__eng_decode_item_t good = item(b, 0, s, 0, 10), bad[2];
   int32_t wild[2] = {1, (int32_t)tiny_shape.vocab};
   atomic_bool cancel = true;
   char why[256] = "";

@@ -31,14 +31,15 @@ typedef struct {
 static void take_row(void *user, size_t position, const float *row, size_t n) {
   take_t *t = user;
   t->out[position] = row[t->s->targets[position]] -
-                     tinker__engine_cpu()->log_sum_exp(t->e, row, n);
+                     tinker__cpu_engine()->log_sum_exp(t->e, row, n);
 }
 
 /* Log-probs of a sample's targets through a slot. */
-static void cached(rig_t *r, tinker__adapter_t *a, sample_t *s, float *out) {
-  tinker__slot_t *slot = NULL;
+static void cached(rig_t *r, tinker__eng_adapter_t *a, sample_t *s,
+                   float *out) {
+  tinker__eng_slot_t *slot = NULL;
   take_t take = {.s = s, .e = r->engine, .out = out};
-  tinker__decode_item_t item = {
+  tinker__eng_decode_item_t item = {
       .tokens = s->tokens,
       .n = s->n,
       .on_row = take_row,
@@ -60,8 +61,8 @@ static double worst(const float *got, const double *want, size_t n) {
 }
 
 /* A train state with the golden adapter's weights: its rank is 2, alpha 32. */
-static tinker__train_t *golden_train(rig_t *r, const char *dir) {
-  tinker__lora_config_t c = {
+static tinker__eng_train_t *golden_train(rig_t *r, const char *dir) {
+  tinker__eng_lora_config_t c = {
       .rank = 2,
       .train_attn = true,
       .train_mlp = true,
@@ -72,12 +73,12 @@ static tinker__train_t *golden_train(rig_t *r, const char *dir) {
       .alpha = 32,
       .targets = (1u << TINKER__LORA_COUNT) - 1,
   };
-  tinker__train_t *t = NULL;
+  tinker__eng_train_t *t = NULL;
   char why[256] = "";
-  cr_assert_eq(tinker__train_blank(r->base, &c, &t, why, sizeof why), 0, "%s",
-               why);
-  cr_assert_eq(tinker__tensors_load_peft(t->lora, t->current->w, &peft, dir,
-                                         why, sizeof why),
+  cr_assert_eq(tinker__cpu_train_blank(r->base, &c, &t, why, sizeof why), 0,
+               "%s", why);
+  cr_assert_eq(tinker__cpu_tensors_load_peft(t->lora, t->current->w, &peft, dir,
+                                             why, sizeof why),
                0, "%s", why);
   return t;
 }
@@ -92,7 +93,7 @@ static void read_golden(rig_t *r, const char *name, tinker__buf_t *buf) {
 
 /* Largest difference of a block, of gradients or weights, from a golden file,
  * by the largest entry of each tensor. */
-static double block_error(rig_t *r, const tinker__lora_t *lora,
+static double block_error(rig_t *r, const tinker__cpu_lora_t *lora,
                           const float *block, const char *file) {
   tinker__buf_t buf;
   tinker__safetensors_t *st = NULL;
@@ -105,9 +106,9 @@ static double block_error(rig_t *r, const tinker__lora_t *lora,
   cr_assert_eq(tinker__safetensors_len(st), 2 * lora->num_targets);
   for (size_t i = 0; i < 2 * lora->num_targets; i++) {
     char name[TINKER__PEFT_NAME_MAX];
-    const tinker__target_t *target = &lora->targets[i / 2];
+    const tinker__cpu_target_t *target = &lora->targets[i / 2];
     tinker__lora_side_t side = i % 2 ? TINKER__LORA_B : TINKER__LORA_A;
-    tinker__target_name(lora, i / 2, side, name);
+    tinker__cpu_target_name(lora, i / 2, side, name);
     const tinker__tensor_t *want =
         tinker__safetensors_find(st, tinker__str(name));
     cr_assert_not_null(want, "%s", name);
@@ -134,7 +135,7 @@ static void check_model(const char *name) {
   sample_t s[GOLDEN_DATA_MAX];
   char dir[600], why[256] = "";
   float lp[512];
-  tinker__adapter_t *a = NULL;
+  tinker__eng_adapter_t *a = NULL;
   snprintf(model, sizeof model, "models/%s", name);
   snprintf(grads, sizeof grads, "models/%s/grads.safetensors", name);
   size_t n = golden_data(model, s);
@@ -143,7 +144,7 @@ static void check_model(const char *name) {
   snprintf(dir, sizeof dir, "%s/adapter", golden_dir(model));
   cr_assert_eq(r.api->adapter_load(r.base, dir, &a, why, sizeof why), 0, "%s",
                why);
-  tinker__train_t *t = golden_train(&r, dir);
+  tinker__eng_train_t *t = golden_train(&r, dir);
   run_pass(t, s, n, &cross_entropy, false);
   double lp_error = 0, base_error = 0, grad_error;
   for (size_t i = 0; i < n; i++) {
@@ -172,7 +173,7 @@ Test(golden, torch) {
 /* Names and options as in make_losses.py. */
 static const struct {
   const char *name;
-  tinker__loss_config_t config;
+  tinker__eng_loss_config_t config;
 } losses[] = {
     {"cross_entropy", {.kind = TINKER__LOSS_CROSS_ENTROPY}},
     {"importance_sampling", {.kind = TINKER__LOSS_IMPORTANCE_SAMPLING}},
@@ -183,7 +184,7 @@ static const struct {
 
 /* A model and its train state, for the numbers that are in double on
  * PyTorch's side. */
-static tinker__train_t *open_case(rig_t *r, const char *model) {
+static tinker__eng_train_t *open_case(rig_t *r, const char *model) {
   char name[64], adapter[600];
   snprintf(name, sizeof name, "models/%s", model);
   rig_open(r, golden_dir(name), 2, NULL);
@@ -192,7 +193,7 @@ static tinker__train_t *open_case(rig_t *r, const char *model) {
 }
 
 static void check_loss(const char *model, const char *name,
-                       const tinker__loss_config_t *config) {
+                       const tinker__eng_loss_config_t *config) {
   rig_t r;
   sample_t s[GOLDEN_DATA_MAX];
   char dir[64], grads[128];
@@ -201,7 +202,7 @@ static void check_loss(const char *model, const char *name,
   snprintf(grads, sizeof grads, "%s/grads.safetensors", dir);
   size_t n = golden_data(dir, s);
   cr_assert_eq(n, 2);
-  tinker__train_t *t = open_case(&r, model);
+  tinker__eng_train_t *t = open_case(&r, model);
   double total = run_pass(t, s, n, config, false);
   for (size_t k = 0; k < n; k++) {
     lp = fmax(lp, worst(s[k].logprobs, s[k].adapter_want, s[k].n));
@@ -233,7 +234,7 @@ Test(golden, losses) {
 
 /* Ten steps, with the options of make_losses.py. */
 #define STEPS 10
-static const tinker__optim_params_t adamw = {
+static const tinker__eng_optim_params_t adamw = {
     .learning_rate = 0.001,
     .beta1 = 0.9,
     .beta2 = 0.95,
@@ -275,11 +276,11 @@ static void check_steps(const char *model) {
   snprintf(dir, sizeof dir, "losses/%s/adamw", model);
   size_t n = golden_data(dir, s);
   cr_assert_eq(n, 2);
-  tinker__train_t *t = open_case(&r, model);
+  tinker__eng_train_t *t = open_case(&r, model);
   snprintf(file, sizeof file, "%s/steps.json", dir);
   read_norms(&r, file, norms);
   for (size_t i = 0; i < STEPS; i++) {
-    tinker__optim_metrics_t m;
+    tinker__eng_optim_metrics_t m;
     run_pass(t, s, n, &cross_entropy, false);
     cr_assert_eq(r.api->optim_step(t, &adamw, &m, NULL, 0), 0);
     norm = fmax(norm, fabs(m.grad_norm - norms[i]) / norms[i]);

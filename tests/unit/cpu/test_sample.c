@@ -16,8 +16,8 @@
 typedef struct {
   rig_t r;
   char dir[256];
-  tinker__train_t *train[2];
-  tinker__adapter_t *adapter[3]; /* the last none */
+  tinker__eng_train_t *train[2];
+  tinker__eng_adapter_t *adapter[3]; /* the last none */
 } bench_t;
 
 static void setup(bench_t *b) {
@@ -41,19 +41,19 @@ static void teardown(bench_t *b) {
   temp_remove(b->dir);
 }
 
-static void on_done(tinker__gen_t *g, int rc, const char *why) {
+static void on_done(tinker__eng_gen_t *g, int rc, const char *why) {
   (void)g;
   cr_assert_eq(rc, 0, "%s", why);
 }
 
 /* Temperature 0, top-k and top-p among them. */
-static tinker__gen_t *request(bench_t *b, size_t i) {
+static tinker__eng_gen_t *request(bench_t *b, size_t i) {
   int32_t prompt[LONGEST];
   size_t n = 1 + i * 13 % 29;
   for (size_t k = 0; k < n; k++) {
     prompt[k] = (int32_t)((i + 7 * k + k * k) % tiny_shape.vocab);
   }
-  tinker__gen_spec_t spec = {
+  tinker__eng_gen_spec_t spec = {
       .prompt = prompt,
       .n_prompt = n,
       .num_samples = 1 + i % SAMPLES,
@@ -64,28 +64,28 @@ static tinker__gen_t *request(bench_t *b, size_t i) {
                    .seed = 1000 + i},
       .prompt_logprobs = true,
   };
-  tinker__gen_t *g = NULL;
-  cr_assert_eq(tinker__gen_new(&g, &b->r.mem, &spec), 0);
+  tinker__eng_gen_t *g = NULL;
+  cr_assert_eq(tinker__eng_gen_new(&g, &b->r.mem, &spec), 0);
   g->base = b->r.base;
   g->adapter = b->adapter[i % 3];
   g->done = on_done;
   return g;
 }
 
-static void run(bench_t *b, tinker__gen_t **gens, size_t n) {
-  tinker__batch_t batch;
-  tinker__batch_init(&batch, &b->r.mem, b->r.api, b->r.engine);
-  for (size_t i = 0; i < n; i++) tinker__batch_add(&batch, gens[i]);
-  while (!tinker__batch_idle(&batch)) tinker__batch_round(&batch);
-  tinker__batch_free(&batch);
+static void run(bench_t *b, tinker__eng_gen_t **gens, size_t n) {
+  tinker__eng_batch_t batch;
+  tinker__eng_batch_init(&batch, &b->r.mem, b->r.api, b->r.engine);
+  for (size_t i = 0; i < n; i++) tinker__eng_batch_add(&batch, gens[i]);
+  while (!tinker__eng_batch_idle(&batch)) tinker__eng_batch_round(&batch);
+  tinker__eng_batch_free(&batch);
 }
 
-static void check_same(const tinker__gen_t *a, const tinker__gen_t *b) {
+static void check_same(const tinker__eng_gen_t *a, const tinker__eng_gen_t *b) {
   cr_assert_eq(memcmp(a->prompt_logprobs + 1, b->prompt_logprobs + 1,
                       (a->n_prompt - 1) * sizeof(float)),
                0);
   for (size_t i = 0; i < a->num_samples; i++) {
-    const tinker__gen_seq_t *x = &a->seqs[i], *y = &b->seqs[i];
+    const tinker__eng_gen_seq_t *x = &a->seqs[i], *y = &b->seqs[i];
     cr_assert_eq(x->n, y->n);
     cr_assert_eq(memcmp(x->tokens, y->tokens, x->n * sizeof *x->tokens), 0);
     cr_assert_eq(memcmp(x->logprobs, y->logprobs, x->n * sizeof(float)), 0);
@@ -93,8 +93,8 @@ static void check_same(const tinker__gen_t *a, const tinker__gen_t *b) {
 }
 
 /* One pass over prompt and sample gives the numbers that sampling gave. */
-static void check_forward(bench_t *b, const tinker__gen_t *g, size_t i,
-                          const tinker__gen_seq_t *seq) {
+static void check_forward(bench_t *b, const tinker__eng_gen_t *g, size_t i,
+                          const tinker__eng_gen_seq_t *seq) {
   sample_t s;
   size_t n = g->n_prompt + seq->n - 1;
   sample_random(&s, n, 1, tiny_shape.vocab, 1);
@@ -116,7 +116,7 @@ static void check_forward(bench_t *b, const tinker__gen_t *g, size_t i,
 
 Test(sample, alone_in_a_crowd_and_forward) {
   bench_t b;
-  tinker__gen_t *crowd[REQUESTS], *alone;
+  tinker__eng_gen_t *crowd[REQUESTS], *alone;
   setup(&b);
   for (size_t i = 0; i < REQUESTS; i++) crowd[i] = request(&b, i);
   run(&b, crowd, REQUESTS);
@@ -124,12 +124,12 @@ Test(sample, alone_in_a_crowd_and_forward) {
     alone = request(&b, i);
     run(&b, &alone, 1);
     check_same(crowd[i], alone);
-    tinker__gen_free(alone);
+    tinker__eng_gen_free(alone);
     cr_assert(isnan(crowd[i]->prompt_logprobs[0]));
     for (size_t k = 0; i % 3 < 2 && k < crowd[i]->num_samples; k++) {
       check_forward(&b, crowd[i], i, &crowd[i]->seqs[k]);
     }
-    tinker__gen_free(crowd[i]);
+    tinker__eng_gen_free(crowd[i]);
   }
   teardown(&b);
 }

@@ -41,7 +41,7 @@ typedef struct {
 } step_t;
 
 typedef struct {
-  tinker__loss_config_t loss;
+  tinker__eng_loss_config_t loss;
   double learning_rate;
   row_t tokens[SEQS], targets[SEQS], weights[SEQS], q[SEQS], adv[SEQS];
   step_t steps[STEPS];
@@ -97,7 +97,7 @@ static void read_datum(tinker__json_t *j, trace_t *t, size_t i) {
 static void read_loss(tinker__json_t *j, trace_t *t) {
   tinker__str_t name;
   cr_assert(tinker__json_string(j, &name));
-  t->loss = (tinker__loss_config_t){.clip_low = 0.8, .clip_high = 1.2};
+  t->loss = (tinker__eng_loss_config_t){.clip_low = 0.8, .clip_high = 1.2};
   if (tinker__str_eqs(name, "ppo")) t->loss.kind = TINKER__LOSS_PPO;
   if (tinker__str_eqs(name, "importance_sampling")) {
     t->loss.kind = TINKER__LOSS_IMPORTANCE_SAMPLING;
@@ -183,20 +183,21 @@ static double far(const row_t *want, const float *got, double scale) {
   return worst;
 }
 
-static tinker__train_t *first_state(rig_t *r, const char *name,
-                                    const char *which) {
-  tinker__lora_config_t c = {.rank = 4, .train_attn = true, .train_mlp = true};
+static tinker__eng_train_t *first_state(rig_t *r, const char *name,
+                                        const char *which) {
+  tinker__eng_lora_config_t c = {
+      .rank = 4, .train_attn = true, .train_mlp = true};
   tinker__peft_config_t peft = {
       .rank = 4,
       .alpha = 32,
       .targets = TINKER__LORA_ATTN | TINKER__LORA_MLP,
   };
-  tinker__train_t *t = NULL;
+  tinker__eng_train_t *t = NULL;
   char dir[600], why[256] = "";
   snprintf(dir, sizeof dir, "%s/%s/%s", golden_dir("skyrl"), name, which);
-  cr_assert_eq(tinker__train_blank(r->base, &c, &t, why, sizeof why), 0);
-  cr_assert_eq(tinker__tensors_load_peft(t->lora, t->current->w, &peft, dir,
-                                         why, sizeof why),
+  cr_assert_eq(tinker__cpu_train_blank(r->base, &c, &t, why, sizeof why), 0);
+  cr_assert_eq(tinker__cpu_tensors_load_peft(t->lora, t->current->w, &peft, dir,
+                                             why, sizeof why),
                0, "%s", why);
   return t;
 }
@@ -215,12 +216,13 @@ static void best_token(void *user, size_t position, const float *row,
   for (size_t i = 1; i < n; i++) {
     if (row[i] > row[g->token]) g->token = (int32_t)i;
   }
-  g->logprob = row[g->token] - tinker__engine_cpu()->log_sum_exp(g->e, row, n);
+  g->logprob = row[g->token] - tinker__cpu_engine()->log_sum_exp(g->e, row, n);
 }
 
-static double check_greedy(rig_t *r, tinker__train_t *t, const trace_t *tr) {
-  tinker__adapter_t *a = NULL;
-  tinker__slot_t *slot = NULL;
+static double check_greedy(rig_t *r, tinker__eng_train_t *t,
+                           const trace_t *tr) {
+  tinker__eng_adapter_t *a = NULL;
+  tinker__eng_slot_t *slot = NULL;
   greedy_t g = {.e = r->engine};
   int32_t tokens[LEN];
   double worst = 0;
@@ -229,7 +231,7 @@ static double check_greedy(rig_t *r, tinker__train_t *t, const trace_t *tr) {
   for (size_t i = 0; i < tr->prompt.n; i++) {
     tokens[i] = (int32_t)tr->prompt.v[i];
   }
-  tinker__decode_item_t item = {
+  tinker__eng_decode_item_t item = {
       .slot = slot,
       .tokens = tokens,
       .n = tr->prompt.n,
@@ -252,8 +254,8 @@ static double check_greedy(rig_t *r, tinker__train_t *t, const trace_t *tr) {
 
 /* Gives the A of targets first .. last, which are one there, the sum of their
  * gradients; returns how much too often its square is counted then. */
-static double share(tinker__train_t *t, size_t first, size_t last) {
-  const tinker__target_t *x = t->lora->targets;
+static double share(tinker__eng_train_t *t, size_t first, size_t last) {
+  const tinker__cpu_target_t *x = t->lora->targets;
   double extra = 0;
   for (size_t i = 0; i < x[first].in * t->lora->rank; i++) {
     float sum = 0;
@@ -265,9 +267,9 @@ static double share(tinker__train_t *t, size_t first, size_t last) {
 }
 
 /* An optimizer step its way; returns its gradient norm. */
-static double their_step(rig_t *r, tinker__train_t *t,
-                         const tinker__optim_params_t *o) {
-  tinker__optim_metrics_t m;
+static double their_step(rig_t *r, tinker__eng_train_t *t,
+                         const tinker__eng_optim_params_t *o) {
+  tinker__eng_optim_metrics_t m;
   double extra = 0;
   for (size_t l = 0; l < t->base->d.layers; l++) {
     size_t at = l * TINKER__PROJS;
@@ -279,9 +281,9 @@ static double their_step(rig_t *r, tinker__train_t *t,
 }
 
 /* How far the weights are from stored ones, by the largest of those. */
-static double weights_off(rig_t *r, const tinker__train_t *t, const char *name,
-                          const char *which) {
-  tinker__train_t *want = first_state(r, name, which);
+static double weights_off(rig_t *r, const tinker__eng_train_t *t,
+                          const char *name, const char *which) {
+  tinker__eng_train_t *want = first_state(r, name, which);
   double top = 0, off = 0;
   for (size_t i = 0; i < t->lora->floats; i++) {
     top = fmax(top, fabs(want->current->w[i]));
@@ -293,15 +295,15 @@ static double weights_off(rig_t *r, const tinker__train_t *t, const char *name,
 
 /* All steps of a trace; its last norm, its weights and what is sampled are
  * held to `loose`. The train state it ends in is the caller's. */
-static tinker__train_t *check_trace(rig_t *r, const char *name, double loose,
-                                    double norms[STEPS]) {
+static tinker__eng_train_t *check_trace(rig_t *r, const char *name,
+                                        double loose, double norms[STEPS]) {
   trace_t tr;
   sample_t s[SEQS];
   double scale[SEQS], lp = 0, loss = 0, norm = 0;
   read_trace(name, &tr);
   make_samples(&tr, s, scale);
-  tinker__train_t *t = first_state(r, name, "first");
-  tinker__optim_params_t o = {
+  tinker__eng_train_t *t = first_state(r, name, "first");
+  tinker__eng_optim_params_t o = {
       .learning_rate = tr.learning_rate,
       .beta1 = 0.9,
       .beta2 = 0.95,
@@ -362,7 +364,7 @@ Test(skyrl, traces) {
   rig_open(&r, golden_dir("skyrl/model"), 2, NULL);
   r.api->train_free(check_trace(&r, "a", TOLERANCE, norms));
   r.api->train_free(check_trace(&r, "b", TOLERANCE, norms));
-  tinker__train_t *t = check_trace(&r, "d", LOOSE, norms);
+  tinker__eng_train_t *t = check_trace(&r, "d", LOOSE, norms);
   read_exact(exact);
   for (size_t i = 0; i < STEPS; i++) {
     double off = fabs(norms[i] - exact[i]) / exact[i];

@@ -11,7 +11,7 @@
 #include "support.h"
 #include "support/fail_alloc.h"
 
-static const tinker__optim_params_t adam = {
+static const tinker__eng_optim_params_t adam = {
     .learning_rate = 0.01,
     .beta1 = 0.9,
     .beta2 = 0.95,
@@ -42,29 +42,29 @@ static void teardown(bench_t *b) {
   temp_remove(b->dir);
 }
 
-static void steps(bench_t *b, tinker__train_t *t, int n) {
+static void steps(bench_t *b, tinker__eng_train_t *t, int n) {
   for (int i = 0; i < n; i++) {
-    tinker__optim_metrics_t m;
+    tinker__eng_optim_metrics_t m;
     run_pass(t, b->s, 2, &cross_entropy, false);
     cr_assert_eq(b->r.api->optim_step(t, &adam, &m, NULL, 0), 0);
   }
 }
 
-static void save(bench_t *b, tinker__train_t *t) {
+static void save(bench_t *b, tinker__eng_train_t *t) {
   char why[256] = "";
   cr_assert_eq(b->r.api->train_save(t, b->dir, why, sizeof why), 0, "%s", why);
 }
 
-static tinker__train_t *load(bench_t *b, bool optimizer) {
+static tinker__eng_train_t *load(bench_t *b, bool optimizer) {
   char why[256] = "";
-  tinker__train_t *t = NULL;
+  tinker__eng_train_t *t = NULL;
   cr_assert_eq(
       b->r.api->train_load(b->r.base, b->dir, optimizer, &t, why, sizeof why),
       0, "%s", why);
   return t;
 }
 
-static bool same(const tinker__train_t *a, const tinker__train_t *b) {
+static bool same(const tinker__eng_train_t *a, const tinker__eng_train_t *b) {
   size_t bytes = a->lora->floats * sizeof(float);
   return memcmp(a->current->w, b->current->w, bytes) == 0 &&
          memcmp(a->m, b->m, bytes) == 0 && memcmp(a->v, b->v, bytes) == 0 &&
@@ -73,15 +73,15 @@ static bool same(const tinker__train_t *a, const tinker__train_t *b) {
 
 Test(state, continues_bit_for_bit) {
   bench_t b;
-  tinker__lora_config_t peeked;
+  tinker__eng_lora_config_t peeked;
   setup(&b);
-  tinker__train_t *t = random_train(&b.r, 8, UINT64_MAX - 5);
+  tinker__eng_train_t *t = random_train(&b.r, 8, UINT64_MAX - 5);
   steps(&b, t, 3);
   run_pass(t, b.s, 1, &cross_entropy, false);
   save(&b, t);
   cr_assert(t->has_grad, "a save keeps pending gradients in memory");
   memset(t->g, 0, t->lora->floats * sizeof(float));
-  tinker__train_t *with = load(&b, true), *without = load(&b, false);
+  tinker__eng_train_t *with = load(&b, true), *without = load(&b, false);
   cr_assert(same(t, with));
   cr_assert_not(with->has_grad);
   cr_assert_eq(without->step, 0u);
@@ -108,11 +108,11 @@ static void hash_row(void *user, size_t position, const float *row, size_t n) {
   *h = hash_bytes(*h, row, n * sizeof *row);
 }
 
-static uint64_t rows_of(bench_t *b, tinker__adapter_t *a) {
+static uint64_t rows_of(bench_t *b, tinker__eng_adapter_t *a) {
   uint64_t h = HASH_START;
-  tinker__slot_t *slot = NULL;
+  tinker__eng_slot_t *slot = NULL;
   cr_assert_eq(b->r.api->slot_new(b->r.base, a, 50, &slot, NULL, 0), 0);
-  tinker__decode_item_t item = {
+  tinker__eng_decode_item_t item = {
       .slot = slot,
       .tokens = b->s[0].tokens,
       .n = b->s[0].n,
@@ -124,9 +124,9 @@ static uint64_t rows_of(bench_t *b, tinker__adapter_t *a) {
   return h;
 }
 
-static void peft_round_trip(bench_t *b, tinker__train_t *t) {
+static void peft_round_trip(bench_t *b, tinker__eng_train_t *t) {
   char dir[256], why[256] = "";
-  tinker__adapter_t *a = NULL, *again = NULL;
+  tinker__eng_adapter_t *a = NULL, *again = NULL;
   temp_dir(dir);
   cr_assert_eq(b->r.api->adapter_current(t, &a, NULL, 0), 0);
   cr_assert_eq(b->r.api->adapter_save(a, dir, why, sizeof why), 0, "%s", why);
@@ -141,9 +141,9 @@ static void peft_round_trip(bench_t *b, tinker__train_t *t) {
 }
 
 /* A uniform in +-1 / sqrt(inputs), B zero. */
-static void check_first(const tinker__train_t *t) {
+static void check_first(const tinker__eng_train_t *t) {
   for (size_t i = 0; i < t->lora->num_targets; i++) {
-    const tinker__target_t *x = &t->lora->targets[i];
+    const tinker__cpu_target_t *x = &t->lora->targets[i];
     const float *a = t->current->w + x->a, *b = t->current->w + x->b;
     double bound = 1 / sqrt((double)x->in), sum = 0, squares = 0;
     size_t n = x->in * t->lora->rank;
@@ -164,8 +164,8 @@ static void check_first(const tinker__train_t *t) {
 
 /* With and without other targets trained, a matrix starts the same. */
 static void check_seed(bench_t *b, uint32_t rank) {
-  tinker__lora_config_t c = {.rank = rank, .seed = 77, .train_mlp = true};
-  tinker__train_t *t[3];
+  tinker__eng_lora_config_t c = {.rank = rank, .seed = 77, .train_mlp = true};
+  tinker__eng_train_t *t[3];
   cr_assert_eq(b->r.api->train_new(b->r.base, &c, &t[0], NULL, 0), 0);
   c.train_attn = true;
   cr_assert_eq(b->r.api->train_new(b->r.base, &c, &t[1], NULL, 0), 0);
@@ -174,7 +174,7 @@ static void check_seed(bench_t *b, uint32_t rank) {
   const float *a[3];
   size_t bytes = 0;
   for (size_t i = 0; i < 3; i++) {
-    const tinker__target_t *x = &t[i]->lora->targets[TINKER__LORA_DOWN];
+    const tinker__cpu_target_t *x = &t[i]->lora->targets[TINKER__LORA_DOWN];
     a[i] = t[i]->current->w + x->a;
     bytes = x->in * rank * sizeof(float);
   }
@@ -189,20 +189,20 @@ Test(state, every_rank_and_set) {
   check_seed(&b, 4);
   for (unsigned i = 0; i < 7 * 8; i++) {
     unsigned set = i % 7 + 1;
-    tinker__lora_config_t c = {
+    tinker__eng_lora_config_t c = {
         .rank = 1u << i % 8,
         .seed = i,
         .train_attn = set & 1,
         .train_mlp = set & 2,
         .train_unembed = set & 4,
     };
-    tinker__train_t *t = NULL;
+    tinker__eng_train_t *t = NULL;
     cr_assert_eq(b.r.api->train_new(b.r.base, &c, &t, NULL, 0), 0);
     cr_assert_eq(t->lora->scale, 32.0f / (float)c.rank);
     check_first(t);
     steps(&b, t, 2);
     save(&b, t);
-    tinker__train_t *again = load(&b, true);
+    tinker__eng_train_t *again = load(&b, true);
     cr_assert(same(t, again));
     peft_round_trip(&b, t);
     b.r.api->train_free(t);
@@ -239,7 +239,7 @@ static void spew(const char *dir, const char *name, const char *data,
 static void expect_bad(bench_t *b, const char *json, const char *from,
                        const char *to, int code) {
   char changed[4096], why[256] = "";
-  tinker__train_t *t = NULL;
+  tinker__eng_train_t *t = NULL;
   const char *at = strstr(json, from);
   cr_assert_not_null(at, "%s", from);
   int n = snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - json), json,
@@ -256,7 +256,7 @@ Test(state, broken_files) {
   bench_t b;
   size_t json_len, len;
   char why[256] = "";
-  tinker__train_t *t = NULL;
+  tinker__eng_train_t *t = NULL;
   setup(&b);
   cr_assert_eq(b.r.api->train_load(b.r.base, b.dir, true, &t, why, sizeof why),
                TINKER_ENOENT);
@@ -295,8 +295,8 @@ Test(state, broken_files) {
 Test(state, opening) {
   bench_t b;
   tinker__engine_t *e = NULL;
-  tinker__base_t *base = NULL;
-  tinker__base_info_t info;
+  tinker__eng_base_t *base = NULL;
+  tinker__eng_base_info_t info;
   uint64_t bytes = 0;
   char why[256] = "";
   setup(&b);
@@ -329,11 +329,11 @@ typedef struct {
 typedef struct {
   const tinker__engine_api_t *api;
   tinker__engine_t *e;
-  tinker__base_t *base;
-  tinker__train_t *t, *loaded;
-  tinker__pass_t *p;
-  tinker__adapter_t *a, *peft;
-  tinker__slot_t *slot, *fork;
+  tinker__eng_base_t *base;
+  tinker__eng_train_t *t, *loaded;
+  tinker__eng_pass_t *p;
+  tinker__eng_adapter_t *a, *peft;
+  tinker__eng_slot_t *slot, *fork;
 } things_t;
 
 static void ignore_row(void *user, size_t position, const float *row,
@@ -345,9 +345,9 @@ static void ignore_row(void *user, size_t position, const float *row,
 }
 
 static int train_all(things_t *x, const sweep_t *s) {
-  tinker__train_datum_t d[2];
-  tinker__optim_metrics_t m;
-  tinker__lora_config_t c = {
+  tinker__eng_train_datum_t d[2];
+  tinker__eng_optim_metrics_t m;
+  tinker__eng_lora_config_t c = {
       .rank = 2,
       .train_attn = true,
       .train_unembed = true,
@@ -376,7 +376,7 @@ static int store_all(things_t *x, const sweep_t *s) {
 }
 
 static int sample_all(things_t *x, const sweep_t *s) {
-  tinker__decode_item_t item = {
+  tinker__eng_decode_item_t item = {
       .tokens = s->s[0].tokens,
       .n = 3,
       .on_row = ignore_row,
@@ -390,7 +390,7 @@ static int sample_all(things_t *x, const sweep_t *s) {
 
 static int everything(tinker__mem_t *mem, void *user) {
   const sweep_t *s = user;
-  things_t x = {.api = tinker__engine_cpu()};
+  things_t x = {.api = tinker__cpu_engine()};
   tinker__engine_options_t o = {.mem = mem, .threads = 1};
   int rc = x.api->open(&x.e, &o, NULL, 0);
   if (rc) return rc;

@@ -35,7 +35,7 @@ static void teardown(bench_t *b) {
   temp_remove(b->dir);
 }
 
-static const tinker__loss_config_t losses[] = {
+static const tinker__eng_loss_config_t losses[] = {
     {.kind = TINKER__LOSS_CROSS_ENTROPY},
     {.kind = TINKER__LOSS_IMPORTANCE_SAMPLING},
     {.kind = TINKER__LOSS_PPO, .clip_low = 0.8, .clip_high = 1.2},
@@ -57,7 +57,7 @@ static double sequence_mean(const sample_t *s, const float *lp) {
 
 /* Loss of one element by its formula. What the formula takes as a constant is
  * computed from the log-probabilities `held`. */
-static double formula(const tinker__loss_config_t *c, const sample_t *s,
+static double formula(const tinker__eng_loss_config_t *c, const sample_t *s,
                       const float *held, size_t i) {
   double lp = s->logprobs[i];
   if (c->kind == TINKER__LOSS_CROSS_ENTROPY) return -lp * s->weights[i];
@@ -84,8 +84,8 @@ static uint64_t outputs(const sample_t s[3]) {
   return h;
 }
 
-static void check_formula(bench_t *b, tinker__train_t *t,
-                          const tinker__loss_config_t *c) {
+static void check_formula(bench_t *b, tinker__eng_train_t *t,
+                          const tinker__eng_loss_config_t *c) {
   double total = run_pass(t, b->s, 3, c, false), want = 0;
   for (size_t i = 0; i < 3; i++) {
     const sample_t *s = &b->s[i];
@@ -103,8 +103,8 @@ static void check_formula(bench_t *b, tinker__train_t *t,
 }
 
 /* The loss with the weights moved. */
-static double moved_loss(bench_t *b, tinker__train_t *t,
-                         const tinker__loss_config_t *c, float *held[3]) {
+static double moved_loss(bench_t *b, tinker__eng_train_t *t,
+                         const tinker__eng_loss_config_t *c, float *held[3]) {
   double total = 0;
   run_pass(t, b->s, 3, c, true);
   for (size_t i = 0; i < 3; i++) {
@@ -117,8 +117,8 @@ static double moved_loss(bench_t *b, tinker__train_t *t,
 
 /* The slope of the loss along a direction, by two forward passes and by the
  * gradient. */
-static void check_slope(bench_t *b, tinker__train_t *t,
-                        const tinker__loss_config_t *c, uint64_t seed) {
+static void check_slope(bench_t *b, tinker__eng_train_t *t,
+                        const tinker__eng_loss_config_t *c, uint64_t seed) {
   size_t n = t->lora->floats;
   float *w = malloc(n * sizeof *w), *d = malloc(n * sizeof *d);
   const float h = 3e-4f;
@@ -134,7 +134,7 @@ static void check_slope(bench_t *b, tinker__train_t *t,
   memcpy(w, t->current->w, n * sizeof *w);
   for (size_t i = 0; i < n; i++) {
     uint32_t r[4];
-    tinker__philox(seed, 1, i, r);
+    tinker__cpu_philox(seed, 1, i, r);
     /* Along the gradient for the most part: a slope far above the noise. */
     d[i] = (t->g[i] > 0 ? 1.0f : -1.0f) * (float)(r[0] >> 8) * 0x1p-24f *
            (r[1] % 4 ? 1.0f : -1.0f);
@@ -159,7 +159,7 @@ static void check_losses(const shape_t *shape, size_t k) {
   bench_t b;
   setup_shape(&b, shape, 11, k);
   for (size_t l = 0; l < (k == 1 ? LOSSES : 1); l++) {
-    tinker__train_t *t = random_train(&b.r, 4, 5);
+    tinker__eng_train_t *t = random_train(&b.r, 4, 5);
     check_formula(&b, t, &losses[l]);
     check_slope(&b, t, &losses[l], 100 + l);
     b.r.api->train_free(t);
@@ -186,8 +186,8 @@ Test(train, sequence_over_blocks) {
   shape_t wide = tiny_shape;
   wide.vocab = 9000;
   setup_shape(&b, &wide, 190, 1);
-  const tinker__loss_config_t *gspo = &losses[LOSSES - 1];
-  tinker__train_t *t = random_train(&b.r, 4, 5);
+  const tinker__eng_loss_config_t *gspo = &losses[LOSSES - 1];
+  tinker__eng_train_t *t = random_train(&b.r, 4, 5);
   check_formula(&b, t, gspo);
   check_slope(&b, t, gspo, 3);
   b.r.api->train_free(t);
@@ -209,7 +209,7 @@ static double *widened(const float *v, size_t n) {
 
 /* One step in double by the textbook; returns the norm before clipping. */
 static double plain_step(plain_t *p, const float *g, size_t n, int step,
-                         const tinker__optim_params_t *o) {
+                         const tinker__eng_optim_params_t *o) {
   double norm = 0;
   for (size_t i = 0; i < n; i++) norm += (double)g[i] * g[i];
   norm = sqrt(norm);
@@ -232,12 +232,12 @@ static double plain_step(plain_t *p, const float *g, size_t n, int step,
 Test(train, adamw) {
   bench_t b;
   setup(&b, 1);
-  tinker__train_t *t = random_train(&b.r, 8, 5);
+  tinker__eng_train_t *t = random_train(&b.r, 8, 5);
   size_t n = t->lora->floats;
   plain_t p = {widened(t->current->w, n), widened(t->m, n), widened(t->v, n)};
   float *g = malloc(n * sizeof *g);
   for (int step = 1; step <= 10; step++) {
-    tinker__optim_params_t o = {
+    tinker__eng_optim_params_t o = {
         .learning_rate = step == 6 ? 3e-3 : 1e-2,
         .beta1 = 0.9,
         .beta2 = 0.95,
@@ -245,7 +245,7 @@ Test(train, adamw) {
         .weight_decay = 0.1,
         .grad_clip_norm = step == 3 ? 0 : 2.0,
     };
-    tinker__optim_metrics_t m;
+    tinker__eng_optim_metrics_t m;
     if (step != 7) run_pass(t, b.s, 3, &cross_entropy, false);
     cr_assert_eq(b.r.api->train_has_grad(t), step != 7);
     memcpy(g, t->g, n * sizeof *g);
@@ -271,15 +271,15 @@ Test(train, adamw) {
 
 /* --- Failures ---------------------------------------------------------- */
 
-static void non_finite(bench_t *b, tinker__train_t *t) {
+static void non_finite(bench_t *b, tinker__eng_train_t *t) {
   size_t bytes = t->lora->floats * sizeof(float);
-  tinker__optim_params_t o = {
+  tinker__eng_optim_params_t o = {
       .learning_rate = 1,
       .beta1 = 0.9,
       .beta2 = 0.9,
       .eps = 1e-8,
   };
-  tinker__optim_metrics_t m = {.step = 77};
+  tinker__eng_optim_metrics_t m = {.step = 77};
   char why[256] = "";
   float *w = malloc(bytes), *v = malloc(bytes);
   run_pass(t, b->s, 3, &cross_entropy, false);
@@ -309,14 +309,14 @@ static void non_finite(bench_t *b, tinker__train_t *t) {
 }
 
 /* A pass ended early, one cancelled, one while another is open. */
-static void taken_back(bench_t *b, tinker__train_t *t) {
+static void taken_back(bench_t *b, tinker__eng_train_t *t) {
   size_t bytes = t->lora->floats * sizeof(float);
   const tinker__engine_api_t *api = b->r.api;
-  tinker__train_datum_t d[3];
-  tinker__pass_t *p = NULL, *second = NULL;
+  tinker__eng_train_datum_t d[3];
+  tinker__eng_pass_t *p = NULL, *second = NULL;
   atomic_bool cancel = true;
-  tinker__optim_params_t o = {.eps = 1e-8};
-  tinker__optim_metrics_t m;
+  tinker__eng_optim_params_t o = {.eps = 1e-8};
+  tinker__eng_optim_metrics_t m;
   float *g = malloc(bytes);
   for (size_t i = 0; i < 3; i++) {
     d[i] = sample_datum(&b->s[i], TINKER__LOSS_CROSS_ENTROPY);
@@ -342,12 +342,12 @@ static void taken_back(bench_t *b, tinker__train_t *t) {
 #define MANY 7
 
 /* Ends a pass of two steps after the first. */
-static void ended_early(bench_t *b, tinker__train_t *t) {
+static void ended_early(bench_t *b, tinker__eng_train_t *t) {
   size_t bytes = t->lora->floats * sizeof(float);
   const tinker__engine_api_t *api = b->r.api;
   sample_t many[MANY];
-  tinker__train_datum_t d[MANY];
-  tinker__pass_t *p = NULL;
+  tinker__eng_train_datum_t d[MANY];
+  tinker__eng_pass_t *p = NULL;
   float *g = malloc(bytes);
   run_pass(t, b->s, 1, &cross_entropy, false);
   memcpy(g, t->g, bytes);
@@ -367,17 +367,17 @@ static void ended_early(bench_t *b, tinker__train_t *t) {
 
 typedef struct {
   const char *why;
-  tinker__train_datum_t d;
-  tinker__loss_config_t loss;
+  tinker__eng_train_datum_t d;
+  tinker__eng_loss_config_t loss;
 } bad_t;
 
-static void refusals(bench_t *b, tinker__train_t *t) {
+static void refusals(bench_t *b, tinker__eng_train_t *t) {
   static const int32_t wild[2] = {3, 61}, below[2] = {-1, 0};
   static const int64_t far_target[2] = {3, INT64_MAX}, ok_target[2] = {1, 2};
   static const float ok[2] = {1, 2}, nan_at_1[2] = {1, NAN};
   static const int32_t tokens[2] = {1, 2};
   float out[2] = {7, 7};
-  tinker__train_datum_t good = {
+  tinker__eng_train_datum_t good = {
       .tokens = tokens,
       .n = 2,
       .targets = ok_target,
@@ -411,13 +411,13 @@ static void refusals(bench_t *b, tinker__train_t *t) {
   bad[8].d.k = 2;
   bad[8].loss.kind = TINKER__LOSS_IMPORTANCE_SAMPLING;
   bad[9].why = "clip thresholds: not finite, or low above high";
-  bad[9].loss = (tinker__loss_config_t){TINKER__LOSS_PPO, 1.2, 0.8, 0};
+  bad[9].loss = (tinker__eng_loss_config_t){TINKER__LOSS_PPO, 1.2, 0.8, 0};
   bad[10].why = "data[1]: target candidates per position must be 1 to the "
                 "vocabulary's size";
   bad[10].d.k = 0;
   for (size_t i = 0; i < 11; i++) {
-    tinker__train_datum_t d[2] = {good, bad[i].d};
-    tinker__pass_t *p = NULL;
+    tinker__eng_train_datum_t d[2] = {good, bad[i].d};
+    tinker__eng_pass_t *p = NULL;
     char why[256] = "";
     cr_assert_eq(
         b->r.api->pass_begin(t, d, 2, &bad[i].loss, false, &p, why, sizeof why),
@@ -429,13 +429,13 @@ static void refusals(bench_t *b, tinker__train_t *t) {
 }
 
 static void bad_configs(bench_t *b) {
-  tinker__train_t *t = NULL;
+  tinker__eng_train_t *t = NULL;
   char why[256] = "";
-  tinker__lora_config_t c = {.rank = 24, .train_attn = true};
+  tinker__eng_lora_config_t c = {.rank = 24, .train_attn = true};
   cr_assert_eq(b->r.api->train_new(b->r.base, &c, &t, why, sizeof why),
                TINKER_EINVAL);
   cr_assert_str_eq(why, "rank: 24 is not a power of two from 1 to 128");
-  c = (tinker__lora_config_t){.rank = 32};
+  c = (tinker__eng_lora_config_t){.rank = 32};
   cr_assert_eq(b->r.api->train_new(b->r.base, &c, &t, why, sizeof why),
                TINKER_EINVAL);
   cr_assert_null(t);
@@ -444,7 +444,7 @@ static void bad_configs(bench_t *b) {
 Test(train, failures) {
   bench_t b;
   setup(&b, 1);
-  tinker__train_t *t = random_train(&b.r, 4, 5);
+  tinker__eng_train_t *t = random_train(&b.r, 4, 5);
   taken_back(&b, t);
   b.r.api->train_free(t);
   t = random_train(&b.r, 4, 5);

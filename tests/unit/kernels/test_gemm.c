@@ -13,8 +13,8 @@
 /* One product: where it runs and what a failure is called. */
 typedef struct {
   tinker__mem_t mem;
-  tinker__pool_t *pool;
-  const tinker__kernels_t *ks;
+  tinker__cpu_pool_t *pool;
+  const tinker__cpu_kernels_t *ks;
   unsigned threads;
   uint64_t seed;
 } bench_t;
@@ -41,23 +41,23 @@ static void each_bench(void (*body)(bench_t *)) {
   for (size_t i = 0; i < COUNT(threads); i++) {
     bench_t t = {.threads = threads[i]};
     tinker__mem_init(&t.mem, NULL, 0);
-    cr_assert_eq(tinker__pool_new(&t.pool, &t.mem, threads[i]), 0);
-    for (size_t s = 0; (t.ks = tinker__kernels_at(s)) != NULL; s++) {
+    cr_assert_eq(tinker__cpu_pool_new(&t.pool, &t.mem, threads[i]), 0);
+    for (size_t s = 0; (t.ks = tinker__cpu_kernels_at(s)) != NULL; s++) {
       t.seed = 7; /* the same shapes for each */
       body(&t);
     }
-    tinker__pool_free(t.pool);
+    tinker__cpu_pool_free(t.pool);
     cr_assert_eq(t.mem.live_blocks, 0);
   }
 }
 
-static size_t row_length(const tinker__gemm_t *g, size_t i) {
+static size_t row_length(const tinker__cpu_gemm_t *g, size_t i) {
   bool cut = g->shape == TINKER__GEMM_K_CAUSAL && g->diag + i + 1 < g->k;
   return cut ? g->diag + i + 1 : g->k;
 }
 
 /* got is what the product left where `before` was. */
-static void check_gemm(bench_t *t, const tinker__gemm_t *g,
+static void check_gemm(bench_t *t, const tinker__cpu_gemm_t *g,
                        const float *before) {
   for (size_t i = 0; i < g->m; i++) {
     for (size_t j = 0; j < g->ldc; j++) {
@@ -87,7 +87,7 @@ static void one_gemm(bench_t *t, size_t m, size_t n, size_t k, bool in_task) {
   float *a = floats(t, m * k * s), *b = floats(t, n * k * s);
   float *c = floats(t, m * ldc), *before = floats(t, m * ldc);
   memcpy(before, c, m * ldc * sizeof *c);
-  tinker__gemm_t g = {
+  tinker__cpu_gemm_t g = {
       .m = m,
       .n = n,
       .k = k,
@@ -100,13 +100,13 @@ static void one_gemm(bench_t *t, size_t m, size_t n, size_t k, bool in_task) {
       .c = c,
       .ldc = ldc,
       .accumulate = random_below(&t->seed, 2) == 1,
-      .shape = (tinker__gemm_shape_t)random_below(&t->seed, 3),
+      .shape = (tinker__cpu_gemm_shape_t)random_below(&t->seed, 3),
       .diag = random_below(&t->seed, 40),
   };
   if (in_task) {
-    tinker__gemm_task(t->ks, t->pool, t->threads - 1, &g);
+    tinker__cpu_gemm_task(t->ks, t->pool, t->threads - 1, &g);
   } else {
-    tinker__gemm(t->ks, t->pool, &g);
+    tinker__cpu_gemm(t->ks, t->pool, &g);
   }
   check_gemm(t, &g, before);
   tinker__mem_free(&t->mem, a);
@@ -150,7 +150,7 @@ static void split_body(bench_t *t) {
   float *a = floats(t, m * k), *b = floats(t, n * k);
   float *whole = floats(t, m * n), *parts = floats(t, m * n);
   memcpy(parts, whole, m * n * sizeof *parts);
-  tinker__gemm_t g = {
+  tinker__cpu_gemm_t g = {
       .m = m,
       .n = n,
       .k = k,
@@ -164,14 +164,14 @@ static void split_body(bench_t *t) {
       .ldc = n,
       .accumulate = true,
   };
-  tinker__gemm(t->ks, t->pool, &g);
+  tinker__cpu_gemm(t->ks, t->pool, &g);
   g.c = parts;
   for (size_t k0 = 0, len; k0 < k; k0 += len) {
     len = 1 + random_below(&t->seed, 200);
     g.k = len < k - k0 ? len : k - k0;
     g.a = a + k0 * m;
     g.b = b + k0 * n;
-    tinker__gemm(t->ks, t->pool, &g);
+    tinker__cpu_gemm(t->ks, t->pool, &g);
   }
   cr_assert_eq(memcmp(whole, parts, m * n * sizeof *whole), 0, "%s, %u threads",
                t->ks->name, t->threads);
@@ -180,11 +180,11 @@ static void split_body(bench_t *t) {
   g.k = k / 2;
   g.a = a + (k - k / 2) * m;
   g.b = b + (k - k / 2) * n;
-  tinker__gemm(t->ks, t->pool, &g);
+  tinker__cpu_gemm(t->ks, t->pool, &g);
   g.k = k - k / 2;
   g.a = a;
   g.b = b;
-  tinker__gemm(t->ks, t->pool, &g);
+  tinker__cpu_gemm(t->ks, t->pool, &g);
   cr_assert_neq(memcmp(whole, parts, m * n * sizeof *whole), 0);
   tinker__mem_free(&t->mem, a);
   tinker__mem_free(&t->mem, b);
@@ -197,33 +197,33 @@ Test(gemm, cutting_the_sum_over_calls_changes_no_bit) {
 }
 
 /* A weight of `type` in src, and the same widened in wide. */
-static void weights(bench_t *t, tinker__elem_t type, size_t count, void *src,
-                    float *wide) {
+static void weights(bench_t *t, tinker__cpu_elem_t type, size_t count,
+                    void *src, float *wide) {
   for (size_t i = 0; i < count; i++) {
     uint16_t half = (uint16_t)random_u32(&t->seed);
     if (type == TINKER__F16 && (half & 0x7c00) == 0x7c00) {
       half ^= 0x4000; /* finite */
     }
-    if (type == TINKER__BF16) half = tinker__f32_to_bf16(wide[i]);
+    if (type == TINKER__BF16) half = tinker__cpu_f32_to_bf16(wide[i]);
     if (type == TINKER__F32) {
       memcpy((char *)src + i * 4, &wide[i], 4);
     } else {
       memcpy((char *)src + i * 2, &half, 2);
     }
-    if (type == TINKER__F16) wide[i] = tinker__f16_to_f32(half);
-    if (type == TINKER__BF16) wide[i] = tinker__bf16_to_f32(half);
+    if (type == TINKER__F16) wide[i] = tinker__cpu_f16_to_f32(half);
+    if (type == TINKER__BF16) wide[i] = tinker__cpu_bf16_to_f32(half);
   }
 }
 
-static void check_linear(bench_t *t, const tinker__packed_t *w,
+static void check_linear(bench_t *t, const tinker__cpu_packed_t *w,
                          const float *wide, size_t m, bool acc) {
   size_t n = w->n_out, k = w->k_in;
   float *x = floats(t, m * k), *y = floats(t, m * n), *y0 = floats(t, m * n);
   float *dx = floats(t, m * k), *dx0 = floats(t, m * k);
   memcpy(y0, y, m * n * sizeof *y);
   memcpy(dx0, dx, m * k * sizeof *dx);
-  tinker__linear(t->ks, t->pool, w, x, k, m, y, n, acc);
-  tinker__linear_back(t->ks, t->pool, w, y, n, m, dx, k, acc);
+  tinker__cpu_linear(t->ks, t->pool, w, x, k, m, y, n, acc);
+  tinker__cpu_linear_back(t->ks, t->pool, w, y, n, m, dx, k, acc);
   for (size_t i = 0; i < m; i++) {
     for (size_t j = 0; j < n; j++) {
       cr_assert(
@@ -246,22 +246,23 @@ static void check_linear(bench_t *t, const tinker__packed_t *w,
   tinker__mem_free(&t->mem, dx0);
 }
 
-static void one_weight(bench_t *t, tinker__elem_t type, size_t n, size_t k) {
+static void one_weight(bench_t *t, tinker__cpu_elem_t type, size_t n,
+                       size_t k) {
   static const size_t tokens[] = {1, 3, 7, 8, 11, 40};
   float *wide = floats(t, n * k), *row = floats(t, k);
   char *src = tinker__mem_alloc(&t->mem, n * k * 4 + 1);
-  tinker__packed_t *w = NULL;
+  tinker__cpu_packed_t *w = NULL;
   /* One byte off: a safetensors file promises no alignment. */
   weights(t, type, n * k, src + 1, wide);
-  cr_assert_eq(tinker__packed_new(&w, &t->mem, src + 1, type, n, k), 0);
+  cr_assert_eq(tinker__cpu_packed_new(&w, &t->mem, src + 1, type, n, k), 0);
   for (size_t i = 0; i < n; i += 1 + n / 4) {
-    tinker__packed_row(w, i, row);
+    tinker__cpu_packed_row(w, i, row);
     cr_assert_eq(memcmp(row, wide + i * k, k * sizeof *row), 0);
   }
   for (size_t i = 0; i < COUNT(tokens); i++) {
     check_linear(t, w, wide, tokens[i], i % 2 == 1);
   }
-  tinker__packed_free(w);
+  tinker__cpu_packed_free(w);
   tinker__mem_free(&t->mem, src);
   tinker__mem_free(&t->mem, row);
   tinker__mem_free(&t->mem, wide);
@@ -272,7 +273,7 @@ static void linear_body(bench_t *t) {
                                     {64, 300}, {131, 17}, {300, 60}};
   for (int type = TINKER__F32; type <= TINKER__F16; type++) {
     for (size_t i = 0; i < COUNT(shape); i++) {
-      one_weight(t, (tinker__elem_t)type, shape[i][0], shape[i][1]);
+      one_weight(t, (tinker__cpu_elem_t)type, shape[i][0], shape[i][1]);
     }
   }
   one_weight(t, TINKER__BF16, 1500, 40); /* several blocks of outputs */
@@ -285,53 +286,54 @@ Test(linear, every_type_batch_and_set_gives_the_chain) {
 
 Test(linear, inf_and_nan_stay_in_their_outputs) {
   tinker__mem_t mem;
-  tinker__pool_t *pool;
-  tinker__packed_t *w;
-  const tinker__kernels_t *ks;
+  tinker__cpu_pool_t *pool;
+  tinker__cpu_packed_t *w;
+  const tinker__cpu_kernels_t *ks;
   float weight[20 * 3], x[2 * 3] = {1, 2, 3, INFINITY, 1, 1}, y[2 * 20];
   tinker__mem_init(&mem, NULL, 0);
   for (size_t i = 0; i < 20 * 3; i++) weight[i] = 1;
   weight[19 * 3] = NAN;
   weight[18 * 3] = 0x1p-149f; /* subnormal */
   weight[18 * 3 + 1] = weight[18 * 3 + 2] = 0;
-  cr_assert_eq(tinker__pool_new(&pool, &mem, 1), 0);
-  cr_assert_eq(tinker__packed_new(&w, &mem, weight, TINKER__F32, 20, 3), 0);
-  for (size_t s = 0; (ks = tinker__kernels_at(s)) != NULL; s++) {
-    tinker__linear(ks, pool, w, x, 3, 2, y, 20, false);
+  cr_assert_eq(tinker__cpu_pool_new(&pool, &mem, 1), 0);
+  cr_assert_eq(tinker__cpu_packed_new(&w, &mem, weight, TINKER__F32, 20, 3), 0);
+  for (size_t s = 0; (ks = tinker__cpu_kernels_at(s)) != NULL; s++) {
+    tinker__cpu_linear(ks, pool, w, x, 3, 2, y, 20, false);
     for (size_t j = 0; j < 18; j++) {
       cr_assert(y[j] == 6 && y[20 + j] == INFINITY, "%s", ks->name);
     }
     cr_assert(y[18] == 0x1p-149f && y[38] == INFINITY);
     cr_assert(isnan(y[19]) && isnan(y[39]));
   }
-  tinker__packed_free(w);
-  tinker__pool_free(pool);
+  tinker__cpu_packed_free(w);
+  tinker__cpu_pool_free(pool);
 }
 
 Test(packed, refuses_bad_sizes_and_survives_no_memory) {
   tinker__mem_t mem;
   float value = 1;
-  tinker__packed_t *w = NULL;
+  tinker__cpu_packed_t *w = NULL;
   tinker__mem_init(&mem, NULL, 0);
-  cr_assert_eq(tinker__packed_new(&w, &mem, &value, TINKER__F32, 0, 1),
+  cr_assert_eq(tinker__cpu_packed_new(&w, &mem, &value, TINKER__F32, 0, 1),
                TINKER_EINVAL);
-  cr_assert_eq(tinker__packed_new(&w, &mem, &value, TINKER__F32, 1, 0),
-               TINKER_EINVAL);
-  cr_assert_eq(tinker__packed_new(&w, &mem, &value, TINKER__F32, SIZE_MAX, 2),
+  cr_assert_eq(tinker__cpu_packed_new(&w, &mem, &value, TINKER__F32, 1, 0),
                TINKER_EINVAL);
   cr_assert_eq(
-      tinker__packed_new(&w, &mem, &value, TINKER__F32, SIZE_MAX / 64, 64),
+      tinker__cpu_packed_new(&w, &mem, &value, TINKER__F32, SIZE_MAX, 2),
+      TINKER_EINVAL);
+  cr_assert_eq(
+      tinker__cpu_packed_new(&w, &mem, &value, TINKER__F32, SIZE_MAX / 64, 64),
       TINKER_EINVAL);
   int rc = TINKER_ENOMEM;
   for (uint64_t n = 1; rc != 0; n++) {
     tinker__mem_init(&mem, NULL, 0);
     mem.fail_at = n;
-    rc = tinker__packed_new(&w, &mem, &value, TINKER__F32, 1, 1);
+    rc = tinker__cpu_packed_new(&w, &mem, &value, TINKER__F32, 1, 1);
     cr_assert(rc == 0 || (rc == TINKER_ENOMEM && w == NULL));
     if (rc != 0) cr_assert_eq(mem.live_blocks, 0);
     cr_assert_lt(n, 100u);
   }
-  tinker__packed_free(w);
-  tinker__packed_free(NULL);
+  tinker__cpu_packed_free(w);
+  tinker__cpu_packed_free(NULL);
   cr_assert_eq(mem.live_blocks, 0);
 }

@@ -40,7 +40,7 @@ static double worst(void (*fn)(float *, const float *, size_t),
   return most;
 }
 
-static void check_specials(const tinker__kernels_t *ks) {
+static void check_specials(const tinker__cpu_kernels_t *ks) {
   static const float x[] = {0, -0.0f, INFINITY, -INFINITY, NAN, -1, 1, 1e-45f};
   float e[8], l[8];
   ks->exp(e, x, 8);
@@ -53,7 +53,7 @@ static void check_specials(const tinker__kernels_t *ks) {
 }
 
 Test(rows, exp_and_log_are_within_one_ulp_everywhere) {
-  const tinker__kernels_t *ks = tinker__kernels_get();
+  const tinker__cpu_kernels_t *ks = tinker__cpu_kernels_get();
   double up = worst(ks->exp, exp, 0, 0x42b40000, 4093);
   double down = worst(ks->exp, exp, 0x80000000, 0xc2d20000, 4093);
   double all = worst(ks->log, log, 1, 0x7f800000, 4093);
@@ -62,7 +62,7 @@ Test(rows, exp_and_log_are_within_one_ulp_everywhere) {
   cr_assert_lt(down, 1.0, "exp of negatives: %g", down);
   cr_assert_lt(all, 1.0, "log: %g", all);
   cr_assert_lt(one, 1.0, "log near 1: %g", one);
-  for (size_t s = 0; (ks = tinker__kernels_at(s)) != NULL; s++) {
+  for (size_t s = 0; (ks = tinker__cpu_kernels_at(s)) != NULL; s++) {
     check_specials(ks);
   }
 }
@@ -72,16 +72,18 @@ Test(rows, double_functions_are_accurate) {
   for (int i = 0; i < 200000; i++) {
     double s, c, x = ((double)random_float(&seed) + 1) * 5e5;
     if (i % 2) x = (double)random_float(&seed) * 20;
-    tinker__sincos(x, &s, &c);
+    tinker__cpu_sincos(x, &s, &c);
     cr_assert(fabs(s - sin(x)) < 3e-16 && fabs(c - cos(x)) < 3e-16, "%a", x);
     double e = (double)random_float(&seed) * 700, v = exp(e);
-    cr_assert(fabs(tinker__exp(e) / v - 1) < 5e-16, "%a", e);
-    cr_assert(fabs(tinker__log(v) - log(v)) <= 5e-16 * fabs(log(v)), "%a", v);
+    cr_assert(fabs(tinker__cpu_exp(e) / v - 1) < 5e-16, "%a", e);
+    cr_assert(fabs(tinker__cpu_log(v) - log(v)) <= 5e-16 * fabs(log(v)), "%a",
+              v);
   }
-  cr_assert(fabs(tinker__pow(1e6, -0.75) / pow(1e6, -0.75) - 1) < 1e-14);
-  cr_assert(tinker__exp(-800) == 0 && tinker__exp(800) == INFINITY);
-  cr_assert(tinker__log(0) == -INFINITY && isnan(tinker__log(-1)));
-  cr_assert(tinker__log(INFINITY) == INFINITY && isnan(tinker__exp(NAN)));
+  cr_assert(fabs(tinker__cpu_pow(1e6, -0.75) / pow(1e6, -0.75) - 1) < 1e-14);
+  cr_assert(tinker__cpu_exp(-800) == 0 && tinker__cpu_exp(800) == INFINITY);
+  cr_assert(tinker__cpu_log(0) == -INFINITY && isnan(tinker__cpu_log(-1)));
+  cr_assert(tinker__cpu_log(INFINITY) == INFINITY &&
+            isnan(tinker__cpu_exp(NAN)));
 }
 
 /* FNV-1a over the bits, so that machines can be compared through a number. */
@@ -103,12 +105,12 @@ static uint64_t digest(uint64_t hash, const float *v, size_t n) {
 Test(rows, rope_tables_are_rounded_once) {
   float freq[64], c[64], s[64];
   uint64_t hash = 0xcbf29ce484222325u;
-  tinker__rope_freqs(freq, 64, 1e6);
+  tinker__cpu_rope_freqs(freq, 64, 1e6);
   for (size_t i = 0; i < 64; i++) {
     cr_assert(ulps(freq[i], pow(1e6, -(double)i / 64)) < 0.51);
   }
   for (uint64_t pos = 0; pos < 1000000; pos += 99991) {
-    tinker__rope_angles(c, s, freq, 64, pos);
+    tinker__cpu_rope_angles(c, s, freq, 64, pos);
     for (size_t i = 0; i < 64; i++) {
       double angle = (double)pos * (double)freq[i];
       cr_assert(fabs((double)c[i] - cos(angle)) < 6e-8);
@@ -122,9 +124,9 @@ Test(rows, rope_tables_are_rounded_once) {
 Test(rows, every_half_value_widens_exactly) {
   static float wide[65536];
   static uint16_t half[65536];
-  const tinker__kernels_t *ks;
+  const tinker__cpu_kernels_t *ks;
   for (uint32_t i = 0; i < 65536; i++) half[i] = (uint16_t)i;
-  for (size_t s = 0; (ks = tinker__kernels_at(s)) != NULL; s++) {
+  for (size_t s = 0; (ks = tinker__cpu_kernels_at(s)) != NULL; s++) {
     ks->widen(wide, half, TINKER__F16, 65535);
     for (uint32_t i = 0; i < 65535; i++) {
       int e = (int)(i >> 10 & 31);
@@ -140,14 +142,14 @@ Test(rows, every_half_value_widens_exactly) {
     for (uint32_t i = 0; i < 65535; i++) {
       if (!isnan(wide[i])) {
         cr_assert(wide[i] == from_bits(i << 16) &&
-                  tinker__f32_to_bf16(wide[i]) == i);
+                  tinker__cpu_f32_to_bf16(wide[i]) == i);
       }
     }
   }
-  cr_assert_eq(tinker__f32_to_bf16(from_bits(0x3f808000)), 0x3f80);
-  cr_assert_eq(tinker__f32_to_bf16(from_bits(0x3f818000)), 0x3f82);
-  cr_assert_eq(tinker__f32_to_bf16(0x1.fffffep127f), 0x7f80);
-  cr_assert(isnan(tinker__bf16_to_f32(tinker__f32_to_bf16(NAN))));
+  cr_assert_eq(tinker__cpu_f32_to_bf16(from_bits(0x3f808000)), 0x3f80);
+  cr_assert_eq(tinker__cpu_f32_to_bf16(from_bits(0x3f818000)), 0x3f82);
+  cr_assert_eq(tinker__cpu_f32_to_bf16(0x1.fffffep127f), 0x7f80);
+  cr_assert(isnan(tinker__cpu_bf16_to_f32(tinker__cpu_f32_to_bf16(NAN))));
 }
 
 /* The sums as kernels.h words them. */
@@ -171,7 +173,7 @@ static void fill(float *p, size_t n, uint64_t seed, float scale) {
   for (size_t i = 0; i < n; i++) p[i] = random_float(&seed) * scale;
 }
 
-static void elementwise(const tinker__kernels_t *ks, const float *x,
+static void elementwise(const tinker__cpu_kernels_t *ks, const float *x,
                         const float *y, size_t n, results_t *r) {
   ks->exp(r->v[0], x, n);
   ks->log(r->v[1], r->v[0], n);
@@ -192,7 +194,7 @@ static void elementwise(const tinker__kernels_t *ks, const float *x,
   ks->rope(r->v[11], y, r->v[5], n / 2, true);
 }
 
-static void reductions(const tinker__kernels_t *ks, const float *x,
+static void reductions(const tinker__cpu_kernels_t *ks, const float *x,
                        const float *y, size_t n, results_t *r) {
   float *s = r->v[12];
   s[0] = ks->sum(x, n);
@@ -208,7 +210,7 @@ static void reductions(const tinker__kernels_t *ks, const float *x,
   ks->softmax(r->v[17], x, n, 0.25f);
   ks->softmax_back(r->v[18], r->v[17], y, n, 0.25f);
   ks->xent_back(r->v[19], x, n, s[4], n / 2, 0.5f);
-  tinker__adamw_t o = {
+  tinker__cpu_adamw_t o = {
       .lr = 1e-2f,
       .beta1 = 0.9f,
       .beta2 = 0.95f,
@@ -228,21 +230,21 @@ Test(rows, every_set_gives_the_same_bits) {
   uint64_t hash = 0xcbf29ce484222325u;
   static results_t want, got;
   static float x[MAX_N], y[MAX_N];
-  const tinker__kernels_t *ks;
+  const tinker__cpu_kernels_t *ks;
   for (size_t n = 1; n <= MAX_N; n += n < 70 ? 1 : 23) {
     fill(x, n, n, n % 3 ? 4.0f : 90.0f);
     fill(y, n, n + 1000, 1.0f);
     memset(&want, 0, sizeof want);
-    elementwise(tinker__kernels_by_name("scalar"), x, y, n, &want);
-    reductions(tinker__kernels_by_name("scalar"), x, y, n, &want);
+    elementwise(tinker__cpu_kernels_by_name("scalar"), x, y, n, &want);
+    reductions(tinker__cpu_kernels_by_name("scalar"), x, y, n, &want);
     cr_assert_eq(want.v[12][0], sixteen_chains(x, NULL, n));
     cr_assert_eq(want.v[12][1], sixteen_chains(x, x, n));
     cr_assert_eq(want.v[12][2], sixteen_chains(x, y, n));
-    cr_assert_eq(want.v[0][n - 1], tinker__expf(x[n - 1]));
-    cr_assert_eq(want.v[2][n - 1], tinker__siluf(x[n - 1]));
-    cr_assert_eq(want.v[1][0], tinker__logf(want.v[0][0]));
+    cr_assert_eq(want.v[0][n - 1], tinker__cpu_expf(x[n - 1]));
+    cr_assert_eq(want.v[2][n - 1], tinker__cpu_siluf(x[n - 1]));
+    cr_assert_eq(want.v[1][0], tinker__cpu_logf(want.v[0][0]));
     hash = digest(hash, want.v[0], 26 * MAX_N);
-    for (size_t s = 0; (ks = tinker__kernels_at(s)) != NULL; s++) {
+    for (size_t s = 0; (ks = tinker__cpu_kernels_at(s)) != NULL; s++) {
       memset(&got, 0, sizeof got);
       elementwise(ks, x, y, n, &got);
       reductions(ks, x, y, n, &got);
@@ -334,8 +336,8 @@ Test(rows, functions_mean_what_they_say) {
   for (size_t n = 1; n <= MAX_N; n += 1 + n / 3) {
     fill(x, n, n, 4.0f);
     fill(y, n, n + 1000, 1.0f);
-    elementwise(tinker__kernels_get(), x, y, n, &r);
-    reductions(tinker__kernels_get(), x, y, n, &r);
+    elementwise(tinker__cpu_kernels_get(), x, y, n, &r);
+    reductions(tinker__cpu_kernels_get(), x, y, n, &r);
     check_norms(&r, x, y, n);
     check_activations(&r, x, y, n);
     check_adamw(&r, x, y, n);
@@ -343,8 +345,8 @@ Test(rows, functions_mean_what_they_say) {
 }
 
 Test(rows, extremes_stay_sane) {
-  const tinker__kernels_t *ks;
-  for (size_t s = 0; (ks = tinker__kernels_at(s)) != NULL; s++) {
+  const tinker__cpu_kernels_t *ks;
+  for (size_t s = 0; (ks = tinker__cpu_kernels_at(s)) != NULL; s++) {
     float big[5] = {-1e30f, 1e30f, -INFINITY, 0, 1e30f}, y[5];
     ks->softmax(y, big, 5, 1);
     cr_assert(y[0] == 0 && y[1] == 0.5f && y[2] == 0 && y[4] == 0.5f);
@@ -361,12 +363,12 @@ Test(rows, extremes_stay_sane) {
 }
 
 Test(rows, sets_are_found_by_name) {
-  const tinker__kernels_t *ks, *last = NULL;
-  for (size_t s = 0; (ks = tinker__kernels_at(s)) != NULL; s++) {
-    cr_assert_eq(tinker__kernels_by_name(ks->name), ks);
+  const tinker__cpu_kernels_t *ks, *last = NULL;
+  for (size_t s = 0; (ks = tinker__cpu_kernels_at(s)) != NULL; s++) {
+    cr_assert_eq(tinker__cpu_kernels_by_name(ks->name), ks);
     last = ks;
   }
-  cr_assert_eq(tinker__kernels_get(), last);
-  cr_assert_str_eq(tinker__kernels_at(0)->name, "scalar");
-  cr_assert_null(tinker__kernels_by_name("abacus"));
+  cr_assert_eq(tinker__cpu_kernels_get(), last);
+  cr_assert_str_eq(tinker__cpu_kernels_at(0)->name, "scalar");
+  cr_assert_null(tinker__cpu_kernels_by_name("abacus"));
 }

@@ -217,7 +217,8 @@ Test(folder, names_what_is_wrong) {
       .name = TINKER__STR("model.layers.0.self_attn.rotary_emb.inv_freq"),
       .rank = 1,
       .shape = {4},
-      .data = row};
+      .data = row,
+  };
   put_weights("model.safetensors", s.list, s.n);
   cr_assert_eq(open_dir(why, sizeof why, digest), 0, "%s", why);
   put_weights("model.safetensors", s.list, s.n + 1);

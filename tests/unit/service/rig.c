@@ -19,8 +19,8 @@ static pthread_cond_t answered = PTHREAD_COND_INITIALIZER;
 static const char *idempotency_key;
 
 struct rig_pending_s {
-  tinker__req_t req; /* first: MHD's connection is this */
-  tinker__mem_t mem; /* what a client sends is not the service's memory */
+  tinker__svc_req_t req; /* first: MHD's connection is this */
+  tinker__mem_t mem;     /* what a client sends is not the service's memory */
   const char *route;
   bool parked, resumed;
 };
@@ -56,17 +56,17 @@ void rig_open(rig_t *rig) {
   memset(rig, 0, sizeof *rig);
   tinker__mem_init(&rig->mem, NULL, 0);
   rig->world = *tinker__world_real();
-  rig->api = *tinker__engine_cpu();
+  rig->api = *tinker__cpu_engine();
   snprintf(rig->dir, sizeof rig->dir, "/tmp/tinker-rig-XXXXXX");
   cr_assert_neq(mkdtemp(rig->dir), NULL);
   rig_start(rig);
 }
 
 int rig_try_start(rig_t *rig, char *why, size_t why_len) {
-  tinker__stage_t stage;
-  tinker__service_model_t model = {"m",
-                                   TINKER_TEST_DIR "/golden/models/qwen3_tied"};
-  tinker__service_config_t config = {
+  tinker__svc_stage_t stage;
+  tinker__svc_model_spec_t model = {"m", TINKER_TEST_DIR
+                                    "/golden/models/qwen3_tied"};
+  tinker__svc_config_t config = {
       .mem = &rig->mem,
       .world = &rig->world,
       .engine = &rig->api,
@@ -85,7 +85,7 @@ int rig_try_start(rig_t *rig, char *why, size_t why_len) {
   };
   atomic_store(&rig->ended, false);
   rig->s = NULL;
-  return tinker__service_start(&rig->s, &config, &stage, why, why_len);
+  return tinker__svc_start(&rig->s, &config, &stage, why, why_len);
 }
 
 void rig_start(rig_t *rig) {
@@ -95,7 +95,7 @@ void rig_start(rig_t *rig) {
 }
 
 void rig_stop(rig_t *rig) {
-  tinker__service_stop(rig->s);
+  tinker__svc_stop(rig->s);
   rig->s = NULL;
 }
 
@@ -145,9 +145,9 @@ int rig_count(rig_t *rig, const char *kind, const char *end) {
 
 /* --- Calls ---------------------------------------------------------------- */
 
-static const tinker__route_t *find_route(const char *route) {
+static const tinker__svc_route_t *find_route(const char *route) {
   char line[200];
-  for (const tinker__route_t *t = tinker__routes; t->method; t++) {
+  for (const tinker__svc_route_t *t = tinker__svc_routes; t->method; t++) {
     snprintf(line, sizeof line, "%s %s", t->method, t->path);
     if (!strcmp(line, route)) return t;
   }
@@ -155,7 +155,7 @@ static const tinker__route_t *find_route(const char *route) {
   return NULL;
 }
 
-static void take_captures(tinker__req_t *r, const char *capture) {
+static void take_captures(tinker__svc_req_t *r, const char *capture) {
   for (size_t i = 0; capture && i < TINKER__MAX_CAPTURES; i++) {
     size_t len = strcspn(capture, "/");
     r->capture[i] = (tinker__str_t){capture, len};
@@ -167,7 +167,7 @@ rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
                            const char *body) {
   rig_pending_t *c = calloc(1, sizeof *c);
   cr_assert_neq(c, NULL);
-  tinker__req_t *r = &c->req;
+  tinker__svc_req_t *r = &c->req;
   tinker__mem_init(&c->mem, NULL, 0);
   tinker__list_init(&r->link);
   tinker__list_init(&r->timer_link);
@@ -183,7 +183,7 @@ rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
   return c;
 }
 
-tinker__req_t *rig_req(rig_pending_t *c) {
+tinker__svc_req_t *rig_req(rig_pending_t *c) {
   return &c->req;
 }
 
@@ -196,7 +196,7 @@ rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
 }
 
 void rig_wait(rig_t *rig, rig_pending_t *c, reply_t *reply) {
-  tinker__req_t *r = &c->req;
+  tinker__svc_req_t *r = &c->req;
   (void)rig;
   pthread_mutex_lock(&lock);
   while (c->parked && !c->resumed) pthread_cond_wait(&answered, &lock);

@@ -13,7 +13,7 @@ typedef struct rig_s {
   tinker__mem_t mem;
   tinker__world_t world;    /* the real one unless a test changes it */
   tinker__engine_api_t api; /* the CPU engine's, the same */
-  tinker__service_t *s;
+  tinker__svc_t *s;
   char dir[32];
   int crash_signal; /* what an image before is said to have died of */
   int64_t crash_call;
@@ -46,7 +46,7 @@ rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
 /* Made, and not handed to its handler yet. */
 rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
                            const char *body);
-tinker__req_t *rig_req(rig_pending_t *p);
+tinker__svc_req_t *rig_req(rig_pending_t *p);
 void rig_wait(rig_t *rig, rig_pending_t *p, reply_t *reply);
 /* Value of a string member, copied out of the JSON text. */
 void rig_member(const reply_t *reply, const char *name, char *out, size_t len);

@@ -15,17 +15,17 @@ typedef struct {
 
 static int parse(tinker__mem_t *mem, const char *json, values_t *v, char *why,
                  size_t why_len) {
-  tinker__body_t b;
+  tinker__svc_body_t b;
   memset(v, 0, sizeof *v);
-  const tinker__field_t fields[] = {
+  const tinker__svc_field_t fields[] = {
       {"name", TINKER__FIELD_STR, true, &v->name, NULL},
       {"number", TINKER__FIELD_I64, false, &v->number, &v->has_number},
       {"real", TINKER__FIELD_F64, false, &v->real, NULL},
       {"flag", TINKER__FIELD_BOOL, false, &v->flag, NULL},
       {"raw", TINKER__FIELD_RAW, false, &v->raw, NULL}};
-  int rc = tinker__body_parse(&b, mem, tinker__str(json), "in.", fields, 5, why,
-                              why_len);
-  tinker__body_done(&b);
+  int rc = tinker__svc_body_parse(&b, mem, tinker__str(json), "in.", fields, 5,
+                                  why, why_len);
+  tinker__svc_body_done(&b);
   return rc;
 }
 
@@ -90,16 +90,18 @@ Test(body, digest_is_of_the_meaning) {
       "{\"a\":[\"1\",{\"b\":\"x\",\"c\":2}],\"d\":\"A\",\"f\":1e2}",
       "{\"a\":[1,{\"b\":\"x\",\"c\":2}],\"d\":\"A\",\"f\":1e3}",
       "{}"};
-  cr_assert_eq(tinker__body_digest(&mem, tinker__str(one), "s", a), 0);
+  cr_assert_eq(tinker__svc_body_digest(&mem, tinker__str(one), "s", a), 0);
   for (size_t i = 0; i < 3; i++) {
-    cr_assert_eq(tinker__body_digest(&mem, tinker__str(same[i]), "s", b), 0);
+    cr_assert_eq(tinker__svc_body_digest(&mem, tinker__str(same[i]), "s", b),
+                 0);
     cr_assert_arr_eq(a, b, 32, "%s", same[i]);
   }
   for (size_t i = 0; i < 7; i++) {
-    cr_assert_eq(tinker__body_digest(&mem, tinker__str(other[i]), "s", b), 0);
+    cr_assert_eq(tinker__svc_body_digest(&mem, tinker__str(other[i]), "s", b),
+                 0);
     cr_assert(memcmp(a, b, 32), "%s", other[i]);
   }
-  cr_assert_eq(tinker__body_digest(&mem, tinker__str(one), NULL, b), 0);
+  cr_assert_eq(tinker__svc_body_digest(&mem, tinker__str(one), NULL, b), 0);
   cr_assert(memcmp(a, b, 32));
   cr_assert_eq(mem.live_blocks, 0);
 }
@@ -108,7 +110,7 @@ static int digest_and_parse(tinker__mem_t *mem, void *user) {
   unsigned char digest[32];
   values_t v;
   (void)user;
-  int rc = tinker__body_digest(mem, tinker__str(one), NULL, digest);
+  int rc = tinker__svc_body_digest(mem, tinker__str(one), NULL, digest);
   return rc ? rc : parse(mem, "{\"name\":\"\\u0041\"}", &v, NULL, 0);
 }
 

@@ -14,17 +14,17 @@
 
 static char why[300];
 
-static int write_reply(tinker__mem_t *mem, tinker__config_kind_t kind,
+static int write_reply(tinker__mem_t *mem, tinker__svc_config_kind_t kind,
                        const char *json, char *out, size_t len) {
   tinker__buf_t b;
   tinker__buf_init(&b, mem, 65536);
-  int rc = tinker__client_config_write(&b, kind, json, why, sizeof why);
+  int rc = tinker__svc_client_config_write(&b, kind, json, why, sizeof why);
   snprintf(out, len, "%.*s", (int)b.len, b.data ? b.data : "");
   tinker__buf_free(&b);
   return rc;
 }
 
-static void expect(tinker__config_kind_t kind, const char *json,
+static void expect(tinker__svc_config_kind_t kind, const char *json,
                    const char *want) {
   char got[2000];
   tinker__mem_t mem;
@@ -85,7 +85,7 @@ Test(client_config, our_client_reads_it) {
 
 Test(client_config, faults_name_the_flag) {
   static const struct {
-    tinker__config_kind_t kind;
+    tinker__svc_config_kind_t kind;
     const char *json, *words;
   } bad[] = {
       {CLIENT, "{\"pjwt_auth_enabled\":true}",

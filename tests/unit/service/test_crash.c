@@ -9,7 +9,8 @@
 static int64_t row_of(rig_t *rig, const char *model, int seq) {
   char id[200];
   snprintf(id, sizeof id, "%s:%d", model, seq);
-  const tinker__op_t *op = tinker__map_get(rig->s->op_by_id, tinker__str(id));
+  const tinker__svc_op_t *op =
+      tinker__map_get(rig->s->op_by_id, tinker__str(id));
   cr_assert_neq(op, NULL);
   return op->row;
 }

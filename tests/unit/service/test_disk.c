@@ -57,14 +57,14 @@ static int half_file(const char *dir, char *why, size_t why_len) {
                      strerror(fault.error));
 }
 
-static int fail_train_save(tinker__train_t *t, const char *dir, char *why,
+static int fail_train_save(tinker__eng_train_t *t, const char *dir, char *why,
                            size_t why_len) {
   if (hit(WRITE)) return half_file(dir, why, why_len);
   return cpu_api->train_save(t, dir, why, why_len);
 }
 
-static int fail_adapter_save(tinker__adapter_t *a, const char *dir, char *why,
-                             size_t why_len) {
+static int fail_adapter_save(tinker__eng_adapter_t *a, const char *dir,
+                             char *why, size_t why_len) {
   if (hit(WRITE)) return half_file(dir, why, why_len);
   return cpu_api->adapter_save(a, dir, why, why_len);
 }
@@ -72,8 +72,9 @@ static int fail_adapter_save(tinker__adapter_t *a, const char *dir, char *why,
 /* The snapshot of a model can't be read, the first time. */
 static int unreadable;
 
-static int fail_train_load(tinker__base_t *b, const char *dir, bool optimizer,
-                           tinker__train_t **out, char *why, size_t why_len) {
+static int fail_train_load(tinker__eng_base_t *b, const char *dir,
+                           bool optimizer, tinker__eng_train_t **out, char *why,
+                           size_t why_len) {
   if (unreadable && unreadable-- > 0) {
     return tinker__why(why, why_len, TINKER_EIO, "%s: %s", dir, strerror(EIO));
   }
@@ -136,7 +137,7 @@ static void arm(size_t i) {
 static void open_disk(disk_t *d) {
   memset(d, 0, sizeof *d);
   rig_open(&d->rig);
-  cpu_api = tinker__engine_cpu();
+  cpu_api = tinker__cpu_engine();
   rig_session(&d->rig, d->session, sizeof d->session);
   rig_model(&d->rig, d->session, 0, d->model, sizeof d->model);
   d->rig.api.train_save = fail_train_save;

@@ -28,11 +28,11 @@ static void on_held(void *user, int rc, const void *data, size_t len,
   pthread_mutex_unlock(&h->lock);
 }
 
-static void hold(hold_t *h, tinker__store_t *store) {
+static void hold(hold_t *h, tinker__svc_store_t *store) {
   *h = (hold_t){.held = false};
   pthread_mutex_init(&h->lock, NULL);
   pthread_cond_init(&h->changed, NULL);
-  cr_assert_eq(tinker__store_read_result(store, 0, on_held, h), 0);
+  cr_assert_eq(tinker__svc_store_read_result(store, 0, on_held, h), 0);
   pthread_mutex_lock(&h->lock);
   while (!h->held) pthread_cond_wait(&h->changed, &h->lock);
   pthread_mutex_unlock(&h->lock);
@@ -92,11 +92,11 @@ Test(end, behind_a_gap_and_on_the_way) {
 static atomic_int rounds;
 
 static int counted_decode(tinker__engine_t *e,
-                          const tinker__decode_item_t *items, size_t n,
+                          const tinker__eng_decode_item_t *items, size_t n,
                           const atomic_bool *cancel, char *why,
                           size_t why_len) {
   atomic_fetch_add(&rounds, 1);
-  return tinker__engine_cpu()->decode(e, items, n, cancel, why, why_len);
+  return tinker__cpu_engine()->decode(e, items, n, cancel, why, why_len);
 }
 
 static void send_sample(rig_t *rig, const char *sampler, int seq, char *id,
@@ -159,7 +159,7 @@ static int64_t now(void *user) {
 static void pass_minutes(rig_t *rig, int n) {
   atomic_fetch_add(&ahead_ms, n * 60000);
   pthread_mutex_lock(&rig->s->lock);
-  tinker__session_expire(rig->s, now(NULL));
+  tinker__svc_session_expire(rig->s, now(NULL));
   pthread_mutex_unlock(&rig->s->lock);
 }
 
@@ -191,10 +191,10 @@ Test(end, not_of_a_client_that_waits) {
   rig_close(&rig);
 }
 
-static int slow_load(tinker__engine_t *e, const char *dir, tinker__base_t **out,
-                     char *why, size_t why_len) {
+static int slow_load(tinker__engine_t *e, const char *dir,
+                     tinker__eng_base_t **out, char *why, size_t why_len) {
   atomic_fetch_add(&ahead_ms, 20 * 60000);
-  return tinker__engine_cpu()->base_load(e, dir, out, why, why_len);
+  return tinker__cpu_engine()->base_load(e, dir, out, why, why_len);
 }
 
 /* A start that takes longer than a session lives without heartbeats. */

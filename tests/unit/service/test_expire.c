@@ -121,9 +121,10 @@ Test(expire, when_their_time_has_come) {
 static const tinker__engine_api_t *cpu_api;
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 
-static int gated_train_new(tinker__base_t *base,
-                           const tinker__lora_config_t *config,
-                           tinker__train_t **out, char *why, size_t why_len) {
+static int gated_train_new(tinker__eng_base_t *base,
+                           const tinker__eng_lora_config_t *config,
+                           tinker__eng_train_t **out, char *why,
+                           size_t why_len) {
   pthread_mutex_lock(&gate);
   pthread_mutex_unlock(&gate);
   return cpu_api->train_new(base, config, out, why, why_len);
@@ -150,7 +151,7 @@ Test(expire, a_load_whose_checkpoint_goes) {
   char session[80], from[120], to[120], id[200], name[200] = "a";
   char body[600], what[400];
   for (int i = 0; i < 99; i++) strcat(name, "\xc3\xa9");
-  cpu_api = tinker__engine_cpu();
+  cpu_api = tinker__cpu_engine();
   rig_open(&rig);
   rig_stop(&rig);
   rig.api.train_new = gated_train_new;

@@ -8,27 +8,29 @@
 #include "service/fault_plan.h"
 #include "support/fail_alloc.h"
 
-static tinker__fault_plan_t *read_plan(tinker__mem_t *mem, const char *text) {
+static tinker__svc_fault_plan_t *read_plan(tinker__mem_t *mem,
+                                           const char *text) {
   char why[300] = "";
-  tinker__fault_plan_t *plan = NULL;
-  int rc =
-      tinker__fault_plan_read(&plan, mem, tinker__str(text), why, sizeof why);
+  tinker__svc_fault_plan_t *plan = NULL;
+  int rc = tinker__svc_fault_plan_read(&plan, mem, tinker__str(text), why,
+                                       sizeof why);
   cr_assert_eq(rc, 0, "%s: %s", text, why);
   return plan;
 }
 
 /* The rules that fire for n equal calls, as digits; '.' = none. */
-static void fire(tinker__fault_plan_t *plan, const char *endpoint,
+static void fire(tinker__svc_fault_plan_t *plan, const char *endpoint,
                  const char *id, int64_t seq, int n, int64_t step_ms,
                  char *out) {
-  tinker__fault_call_t call = {
+  tinker__svc_fault_call_t call = {
       .endpoint = tinker__str(endpoint),
       .id = tinker__str(id),
       .of = tinker__str("optim_step"),
       .seq = seq,
   };
   for (int i = 0; i < n; i++) {
-    tinker__fault_rule_t *f = tinker__fault_plan_next(plan, &call, i * step_ms);
+    tinker__svc_fault_rule_t *f =
+        tinker__svc_fault_plan_next(plan, &call, i * step_ms);
     out[i] = f ? (char)('0' + (f - plan->rules)) : '.';
   }
   out[n] = 0;
@@ -63,11 +65,11 @@ Test(fault_plan, which_rule_fires) {
   tinker__mem_init(&mem, NULL, 0);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     snprintf(text, sizeof text, "{\"rules\":%s}", cases[i].rules);
-    tinker__fault_plan_t *plan = read_plan(&mem, text);
+    tinker__svc_fault_plan_t *plan = read_plan(&mem, text);
     fire(plan, cases[i].endpoint, cases[i].id, cases[i].seq, 5,
          cases[i].step_ms, fired);
     cr_expect_str_eq(fired, cases[i].fired, "%s: %s", text, fired);
-    tinker__fault_plan_free(plan);
+    tinker__svc_fault_plan_free(plan);
   }
   cr_assert_eq(mem.live_blocks, 0);
 }
@@ -82,11 +84,11 @@ Test(fault_plan, chance_repeats_itself) {
     snprintf(text, sizeof text,
              "{\"seed\":%d,\"rules\":[{\"act\":\"drop\",\"probability\":0.3}]}",
              seeds[i]);
-    tinker__fault_plan_t *plan = read_plan(&mem, text);
+    tinker__svc_fault_plan_t *plan = read_plan(&mem, text);
     fire(plan, "a", "", -1, 1000, 1, fired[i]);
     for (const char *p = fired[i]; *p; p++) n += *p == '0';
     cr_assert(n > 230 && n < 370, "%d", n); /* five deviations */
-    tinker__fault_plan_free(plan);
+    tinker__svc_fault_plan_free(plan);
   }
   cr_assert_str_eq(fired[0], fired[1]);
   cr_assert_str_neq(fired[0], fired[2]);
@@ -98,10 +100,10 @@ static int make(tinker__mem_t *mem, void *user) {
       "\"x\\n\",\"content_type\":\"text/html\",\"endpoint\":\"a\",\"id\":\"b\","
       "\"of\":\"c\"},{\"act\":\"pause\",\"ms\":1,\"state\":\"s\","
       "\"reason\":\"r\"}]}";
-  tinker__fault_plan_t *plan = NULL;
+  tinker__svc_fault_plan_t *plan = NULL;
   (void)user;
-  int rc = tinker__fault_plan_read(&plan, mem, tinker__str(text), NULL, 0);
-  tinker__fault_plan_free(plan);
+  int rc = tinker__svc_fault_plan_read(&plan, mem, tinker__str(text), NULL, 0);
+  tinker__svc_fault_plan_free(plan);
   return rc;
 }
 

@@ -10,7 +10,7 @@
 
 enum { VOCAB = 17, POISON = 16 };
 
-struct tinker__slot_s {
+struct tinker__eng_slot_s {
   tinker__mem_t *mem;
   size_t len, max;
   uint64_t hash;
@@ -21,7 +21,7 @@ static size_t decode_calls, largest_round, rows_made;
 
 static uint64_t limit = UINT64_MAX, slots_live;
 
-static uint64_t slot_bytes(const tinker__base_t *b, size_t max) {
+static uint64_t slot_bytes(const tinker__eng_base_t *b, size_t max) {
   (void)b;
   return 10 * max;
 }
@@ -31,28 +31,28 @@ static uint64_t slot_limit(const tinker__engine_t *e) {
   return limit;
 }
 
-static int slot_new(tinker__base_t *b, tinker__adapter_t *a, size_t max,
-                    tinker__slot_t **out, char *why, size_t why_len) {
+static int slot_new(tinker__eng_base_t *b, tinker__eng_adapter_t *a, size_t max,
+                    tinker__eng_slot_t **out, char *why, size_t why_len) {
   (void)b;
   (void)a;
   (void)why;
   (void)why_len;
-  tinker__slot_t *s = tinker__mem_zalloc(slot_mem, sizeof *s);
+  tinker__eng_slot_t *s = tinker__mem_zalloc(slot_mem, sizeof *s);
   if (!s) return TINKER_ENOMEM;
-  *s = (tinker__slot_t){slot_mem, 0, max, 1469598103934665603ull};
+  *s = (tinker__eng_slot_t){slot_mem, 0, max, 1469598103934665603ull};
   *out = s;
   slots_live += slot_bytes(b, max);
   cr_assert_leq(slots_live, limit);
   return 0;
 }
 
-static void slot_free(tinker__slot_t *s) {
+static void slot_free(tinker__eng_slot_t *s) {
   slots_live -= slot_bytes(NULL, s->max);
   tinker__mem_free(s->mem, s);
 }
 
-static int slot_fork(const tinker__slot_t *s, size_t n, size_t max,
-                     tinker__slot_t **out, char *why, size_t why_len) {
+static int slot_fork(const tinker__eng_slot_t *s, size_t n, size_t max,
+                     tinker__eng_slot_t **out, char *why, size_t why_len) {
   int rc = slot_new(NULL, NULL, max, out, why, why_len);
   if (rc != 0) return rc;
   cr_assert_eq(n, s->len);
@@ -69,7 +69,7 @@ static void make_row(uint64_t hash, float *row) {
   row[POISON] = -INFINITY;
 }
 
-static void feed(const tinker__decode_item_t *item) {
+static void feed(const tinker__eng_decode_item_t *item) {
   float row[VOCAB];
   for (size_t i = 0; i < item->n; i++) {
     item->slot->hash =
@@ -83,7 +83,7 @@ static void feed(const tinker__decode_item_t *item) {
 }
 
 /* A prompt that begins with POISON makes its round fail. */
-static int decode(tinker__engine_t *e, const tinker__decode_item_t *items,
+static int decode(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
                   size_t n, const atomic_bool *cancel, char *why,
                   size_t why_len) {
   (void)e;
@@ -108,9 +108,10 @@ static float log_sum_exp(const tinker__engine_t *e, const float *row,
   return (float)log(sum);
 }
 
-static void base_info(const tinker__base_t *b, tinker__base_info_t *out) {
+static void base_info(const tinker__eng_base_t *b,
+                      tinker__eng_base_info_t *out) {
   (void)b;
-  *out = (tinker__base_info_t){.vocab_size = VOCAB};
+  *out = (tinker__eng_base_info_t){.vocab_size = VOCAB};
 }
 
 static const tinker__engine_api_t api = {
@@ -134,10 +135,10 @@ static int token_bytes(void *user, int32_t t, const char **bytes, size_t *n) {
   return 0;
 }
 
-static const tinker__gen_text_t text = {token_bytes, NULL};
+static const tinker__eng_gen_text_t text = {token_bytes, NULL};
 static int finished, failed, last_rc;
 
-static void on_done(tinker__gen_t *g, int rc, const char *why) {
+static void on_done(tinker__eng_gen_t *g, int rc, const char *why) {
   cr_assert_neq(why, NULL);
   cr_assert_eq(g->prefill, NULL);
   finished++;
@@ -145,11 +146,11 @@ static void on_done(tinker__gen_t *g, int rc, const char *why) {
   last_rc = rc;
 }
 
-static tinker__gen_t *make(tinker__mem_t *mem, uint64_t seed, size_t prompt,
-                           size_t samples, size_t tokens) {
+static tinker__eng_gen_t *make(tinker__mem_t *mem, uint64_t seed, size_t prompt,
+                               size_t samples, size_t tokens) {
   static int32_t ids[2000];
   for (size_t i = 0; i < prompt; i++) ids[i] = (int32_t)((seed + i) % 16);
-  tinker__gen_spec_t spec = {
+  tinker__eng_gen_spec_t spec = {
       .prompt = ids,
       .n_prompt = prompt,
       .num_samples = samples,
@@ -159,32 +160,33 @@ static tinker__gen_t *make(tinker__mem_t *mem, uint64_t seed, size_t prompt,
       .top_prompt = 2,
       .top_sample = 3,
   };
-  tinker__gen_t *g;
-  if (tinker__gen_new(&g, mem, &spec) != 0) return NULL;
+  tinker__eng_gen_t *g;
+  if (tinker__eng_gen_new(&g, mem, &spec) != 0) return NULL;
   g->done = on_done;
   return g;
 }
 
-static void run(tinker__mem_t *mem, tinker__gen_t **gens, size_t n) {
-  tinker__batch_t b;
+static void run(tinker__mem_t *mem, tinker__eng_gen_t **gens, size_t n) {
+  tinker__eng_batch_t b;
   slot_mem = mem;
-  tinker__batch_init(&b, mem, &api, NULL);
-  for (size_t i = 0; i < n; i++) tinker__batch_add(&b, gens[i]);
-  while (!tinker__batch_idle(&b)) tinker__batch_round(&b);
+  tinker__eng_batch_init(&b, mem, &api, NULL);
+  for (size_t i = 0; i < n; i++) tinker__eng_batch_add(&b, gens[i]);
+  while (!tinker__eng_batch_idle(&b)) tinker__eng_batch_round(&b);
   cr_assert_eq(b.sequences, 0);
   cr_assert_eq(b.claimed, 0);
   cr_assert_eq(slots_live, 0);
-  tinker__batch_free(&b);
+  tinker__eng_batch_free(&b);
 }
 
-static void assert_same(const tinker__gen_t *a, const tinker__gen_t *b) {
+static void assert_same(const tinker__eng_gen_t *a,
+                        const tinker__eng_gen_t *b) {
   size_t n = a->n_prompt;
   cr_assert_arr_eq(a->prompt_logprobs + 1, b->prompt_logprobs + 1,
                    (n - 1) * sizeof(float));
   cr_assert_arr_eq(a->top_prompt_ids + 2, b->top_prompt_ids + 2,
                    (n - 1) * 2 * sizeof(int32_t));
   for (size_t i = 0; i < a->num_samples; i++) {
-    const tinker__gen_seq_t *x = &a->seqs[i], *y = &b->seqs[i];
+    const tinker__eng_gen_seq_t *x = &a->seqs[i], *y = &b->seqs[i];
     cr_assert_eq(x->n, y->n);
     cr_assert_eq(x->stopped, y->stopped);
     cr_assert_arr_eq(x->tokens, y->tokens, x->n * sizeof *x->tokens);
@@ -198,7 +200,7 @@ static void assert_same(const tinker__gen_t *a, const tinker__gen_t *b) {
 static void compare_with_neighbours(void) {
   enum { REQUESTS = 30 };
   tinker__mem_t mem;
-  tinker__gen_t *together[REQUESTS], *alone;
+  tinker__eng_gen_t *together[REQUESTS], *alone;
   tinker__mem_init(&mem, NULL, 0);
   for (size_t i = 0; i < REQUESTS; i++) {
     together[i] = make(&mem, i, 1 + i * 47, 1 + i % 5, 3 + i);
@@ -216,8 +218,8 @@ static void compare_with_neighbours(void) {
     if (i % 5 > 0) { /* samples differ from each other */
       cr_assert(memcmp(alone->seqs[0].tokens, alone->seqs[1].tokens, 12));
     }
-    tinker__gen_free(alone);
-    tinker__gen_free(together[i]);
+    tinker__eng_gen_free(alone);
+    tinker__eng_gen_free(together[i]);
   }
   cr_assert_eq(mem.live_blocks, 0);
 }
@@ -245,25 +247,25 @@ Test(generate, slots_wait_for_memory) {
 /* What waits is cancelled at once, whoever has the memory. */
 Test(generate, cancelled_while_it_waits) {
   tinker__mem_t mem;
-  tinker__batch_t b;
+  tinker__eng_batch_t b;
   tinker__mem_init(&mem, NULL, 0);
-  tinker__gen_t *gens[2];
+  tinker__eng_gen_t *gens[2];
   for (size_t i = 0; i < 2; i++) gens[i] = make(&mem, i, 5, 1, 50);
   slot_mem = &mem;
   limit = 10 * 55;
   finished = 0;
-  tinker__batch_init(&b, &mem, &api, NULL);
-  for (size_t i = 0; i < 2; i++) tinker__batch_add(&b, gens[i]);
-  tinker__batch_round(&b);
+  tinker__eng_batch_init(&b, &mem, &api, NULL);
+  for (size_t i = 0; i < 2; i++) tinker__eng_batch_add(&b, gens[i]);
+  tinker__eng_batch_round(&b);
   cr_assert_eq(b.sequences, 1);
   cr_assert_eq(finished, 0);
   atomic_store(&gens[1]->cancel, true);
-  tinker__batch_round(&b);
+  tinker__eng_batch_round(&b);
   cr_assert_eq(finished, 1);
   cr_assert_eq(last_rc, TINKER_ECANCELED);
   cr_assert_eq(b.sequences, 1);
-  tinker__gen_free(gens[1]);
-  tinker__batch_free(&b); /* with the other one */
+  tinker__eng_gen_free(gens[1]);
+  tinker__eng_batch_free(&b); /* with the other one */
   cr_assert_eq(mem.live_blocks, 0);
 }
 
@@ -275,34 +277,34 @@ Test(generate, more_than_all_memory) {
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 0);
   limit = 2 * 10 * 15 + 9;
-  tinker__gen_t *g = make(&mem, 3, 5, 2, 100);
+  tinker__eng_gen_t *g = make(&mem, 3, 5, 2, 100);
   run(&mem, &g, 1);
   cr_assert_eq(last_rc, TINKER_EINVAL);
   cr_assert_eq(g->seqs[0].n, 11); /* the last is in no slot yet */
   cr_assert_str_eq(g->why, "num_samples, max_tokens: 2 times 1050 bytes for "
                            "caches of 105 tokens are needed, 309 are "
                            "available");
-  tinker__gen_free(g);
+  tinker__eng_gen_free(g);
   g = make(&mem, 3, 5, 2, 100); /* stops early: it has what it needs */
   g->stop_tokens = tinker__mem_dup(&mem, any, sizeof any);
   g->n_stop_tokens = 16;
   run(&mem, &g, 1);
   cr_assert_eq(last_rc, 0);
-  tinker__gen_free(g);
+  tinker__eng_gen_free(g);
   limit = 2 * 10 * 5;
   decode_calls = 0;
   g = make(&mem, 3, 5, 2, 1);
   run(&mem, &g, 1);
   cr_assert_eq(last_rc, TINKER_EINVAL);
   cr_assert_eq(decode_calls, 0);
-  tinker__gen_free(g);
+  tinker__eng_gen_free(g);
   cr_assert_eq(mem.live_blocks, 0);
 }
 
 Test(generate, stops) {
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 0);
-  tinker__gen_t *free_run = make(&mem, 5, 4, 1, 12);
+  tinker__eng_gen_t *free_run = make(&mem, 5, 4, 1, 12);
   run(&mem, &free_run, 1);
   const int32_t *t = free_run->seqs[0].tokens;
   cr_assert_eq(free_run->seqs[0].n, 12);
@@ -313,7 +315,7 @@ Test(generate, stops) {
   for (size_t i = 0; i < 6; i++) {
     if (t[i] == t[6]) first = first < i ? first : i;
   }
-  tinker__gen_spec_t spec = {
+  tinker__eng_gen_spec_t spec = {
       .prompt = prompt,
       .n_prompt = 4,
       .num_samples = 1,
@@ -322,14 +324,14 @@ Test(generate, stops) {
       .stop_tokens = &t[6],
       .n_stop_tokens = 1,
   };
-  tinker__gen_t *g;
-  cr_assert_eq(tinker__gen_new(&g, &mem, &spec), 0);
+  tinker__eng_gen_t *g;
+  cr_assert_eq(tinker__eng_gen_new(&g, &mem, &spec), 0);
   g->done = on_done;
   run(&mem, &g, 1);
   cr_assert(g->seqs[0].stopped);
   cr_assert_eq(g->seqs[0].n, first + 1);
   cr_assert_arr_eq(g->seqs[0].tokens, t, (first + 1) * sizeof *t);
-  tinker__gen_free(g);
+  tinker__eng_gen_free(g);
   /* A string that ends in the middle of a token, over a token's border. */
   char stop[3] = {(char)('a' + t[2]), (char)('a' + t[2]), (char)('a' + t[3])};
   tinker__str_t strings[2] = {TINKER__STR("ZZZZZZZZZZ"), {stop, 3}};
@@ -337,20 +339,20 @@ Test(generate, stops) {
   spec.stop_strings = strings;
   spec.n_stop_strings = 2;
   spec.text = &text;
-  cr_assert_eq(tinker__gen_new(&g, &mem, &spec), 0);
+  cr_assert_eq(tinker__eng_gen_new(&g, &mem, &spec), 0);
   g->done = on_done;
   run(&mem, &g, 1);
   cr_assert(g->seqs[0].stopped);
   cr_assert_leq(g->seqs[0].n, 4);
-  tinker__gen_free(g);
-  tinker__gen_free(free_run);
+  tinker__eng_gen_free(g);
+  tinker__eng_gen_free(free_run);
   cr_assert_eq(mem.live_blocks, 0);
 }
 
 /* One that fails, or is cancelled, fails alone. */
 Test(generate, failures_stay_with_their_request) {
   tinker__mem_t mem;
-  tinker__gen_t *gens[3], *alone = NULL;
+  tinker__eng_gen_t *gens[3], *alone = NULL;
   tinker__mem_init(&mem, NULL, 0);
   for (size_t i = 0; i < 3; i++) gens[i] = make(&mem, i, 5, 2, 6);
   gens[1]->prompt[0] = POISON;
@@ -363,28 +365,29 @@ Test(generate, failures_stay_with_their_request) {
   alone = make(&mem, 2, 5, 2, 6);
   run(&mem, &alone, 1);
   assert_same(gens[2], alone);
-  for (size_t i = 0; i < 3; i++) tinker__gen_free(gens[i]);
-  tinker__gen_free(alone);
+  for (size_t i = 0; i < 3; i++) tinker__eng_gen_free(gens[i]);
+  tinker__eng_gen_free(alone);
   alone = make(&mem, 0, 5, 2, 6);
   atomic_store(&alone->cancel, true);
   run(&mem, &alone, 1);
   cr_assert_eq(last_rc, TINKER_ECANCELED);
-  tinker__gen_free(alone);
+  tinker__eng_gen_free(alone);
   cr_assert_eq(mem.live_blocks, 0);
 }
 
 /* A prompt of n tokens with one sample of one token. */
-static tinker__gen_spec_t prompt_spec(const int32_t *ids, size_t n) {
-  return (tinker__gen_spec_t){.prompt = ids,
-                              .n_prompt = n,
-                              .num_samples = 1,
-                              .max_tokens = 1,
-                              .sampling = {1.0f, -1, 1.0, 9}};
+static tinker__eng_gen_spec_t prompt_spec(const int32_t *ids, size_t n) {
+  return (tinker__eng_gen_spec_t){.prompt = ids,
+                                  .n_prompt = n,
+                                  .num_samples = 1,
+                                  .max_tokens = 1,
+                                  .sampling = {1.0f, -1, 1.0, 9}};
 }
 
-static tinker__gen_t *finish(tinker__mem_t *mem, const tinker__gen_spec_t *s) {
-  tinker__gen_t *g;
-  cr_assert_eq(tinker__gen_new(&g, mem, s), 0);
+static tinker__eng_gen_t *finish(tinker__mem_t *mem,
+                                 const tinker__eng_gen_spec_t *s) {
+  tinker__eng_gen_t *g;
+  cr_assert_eq(tinker__eng_gen_new(&g, mem, s), 0);
   g->done = on_done;
   rows_made = 0;
   run(mem, &g, 1);
@@ -402,8 +405,8 @@ Test(generate, scores_of_a_prompt) {
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 0);
   for (size_t i = 0; i < LONG; i++) ids[i] = (int32_t)(i * i % 16);
-  tinker__gen_spec_t spec = prompt_spec(ids, LONG);
-  tinker__gen_t *plain = finish(&mem, &spec), *all, *g;
+  tinker__eng_gen_spec_t spec = prompt_spec(ids, LONG);
+  tinker__eng_gen_t *plain = finish(&mem, &spec), *all, *g;
   cr_assert_eq(rows_made, 1);
   spec.prompt_logprobs = true;
   spec.top_prompt = 16;
@@ -420,12 +423,12 @@ Test(generate, scores_of_a_prompt) {
     cr_assert(isnan(g->prompt_logprobs[LONG - last - 1]));
     cr_assert_eq(g->top_prompt_ids[(LONG - last) * 2 + 1],
                  all->top_prompt_ids[(LONG - last) * 16 + 1]);
-    tinker__gen_free(g);
+    tinker__eng_gen_free(g);
   }
   /* Rows 600 and 700 name ids: rows 600 to 700 are scored, and the last. */
   for (size_t r = 601; r < LONG; r++) starts[r] = r < 701 ? 3 : 5;
   spec = prompt_spec(ids, LONG);
-  spec.target = (tinker__gen_target_t){starts, wanted};
+  spec.target = (tinker__eng_gen_target_t){starts, wanted};
   g = finish(&mem, &spec);
   cr_assert_eq(rows_made, 101 + 1);
   cr_assert_eq(g->seqs[0].tokens[0], plain->seqs[0].tokens[0]);
@@ -439,9 +442,9 @@ Test(generate, scores_of_a_prompt) {
     }
     cr_assert_eq(g->target_logprobs[i], want, "id %zu", i);
   }
-  tinker__gen_free(g);
-  tinker__gen_free(all);
-  tinker__gen_free(plain);
+  tinker__eng_gen_free(g);
+  tinker__eng_gen_free(all);
+  tinker__eng_gen_free(plain);
   cr_assert_eq(mem.live_blocks, 0);
 }
 
@@ -450,10 +453,10 @@ Test(generate, draws_of_a_prompt) {
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 0);
   for (size_t i = 0; i < LONG; i++) ids[i] = (int32_t)(i % 16);
-  tinker__gen_spec_t spec = prompt_spec(ids, LONG);
+  tinker__eng_gen_spec_t spec = prompt_spec(ids, LONG);
   spec.top_prompt = 16;
   spec.draws = 3;
-  tinker__gen_t *g = finish(&mem, &spec), *again;
+  tinker__eng_gen_t *g = finish(&mem, &spec), *again;
   size_t differ = 0;
   for (size_t i = 0; i < (LONG - 1) * 3; i++) {
     size_t next = i / 3 + 1, k = 0;
@@ -467,39 +470,39 @@ Test(generate, draws_of_a_prompt) {
   spec.num_samples = 2; /* changes nothing about the prompt */
   again = finish(&mem, &spec);
   cr_assert_arr_eq(g->draw_ids, again->draw_ids, (LONG - 1) * 3 * 4);
-  tinker__gen_free(again);
+  tinker__eng_gen_free(again);
   spec.sampling.seed++;
   again = finish(&mem, &spec);
   cr_assert(memcmp(g->draw_ids, again->draw_ids, (LONG - 1) * 3 * 4) != 0);
-  tinker__gen_free(again);
-  tinker__gen_free(g);
+  tinker__eng_gen_free(again);
+  tinker__eng_gen_free(g);
   spec.n_prompt = 1; /* nothing predicts the first token */
   g = finish(&mem, &spec);
-  tinker__gen_free(g);
+  tinker__eng_gen_free(g);
   cr_assert_eq(mem.live_blocks, 0);
 }
 
 static int scored_request(tinker__mem_t *mem, void *user) {
   static const int32_t ids[3] = {1, 2, 3};
   static const int64_t starts[3] = {0, 1, 2}, wanted[2] = {3, 4};
-  tinker__gen_spec_t spec = prompt_spec(ids, 3);
-  tinker__gen_t *g;
+  tinker__eng_gen_spec_t spec = prompt_spec(ids, 3);
+  tinker__eng_gen_t *g;
   (void)user;
-  spec.target = (tinker__gen_target_t){starts, wanted};
+  spec.target = (tinker__eng_gen_target_t){starts, wanted};
   spec.draws = 2;
-  if (tinker__gen_new(&g, mem, &spec) != 0) return TINKER_ENOMEM;
+  if (tinker__eng_gen_new(&g, mem, &spec) != 0) return TINKER_ENOMEM;
   g->done = on_done;
   run(mem, &g, 1);
-  tinker__gen_free(g);
+  tinker__eng_gen_free(g);
   return last_rc;
 }
 
 static int one_request(tinker__mem_t *mem, void *user) {
-  tinker__gen_t *g = make(mem, 3, 5, 3, 40);
+  tinker__eng_gen_t *g = make(mem, 3, 5, 3, 40);
   (void)user;
   if (!g) return TINKER_ENOMEM;
   run(mem, &g, 1);
-  tinker__gen_free(g);
+  tinker__eng_gen_free(g);
   return last_rc;
 }
 

@@ -8,7 +8,7 @@
 static void unescapes_to(const char *text, const char *want) {
   char s[80];
   snprintf(s, sizeof s, "%s", text);
-  cr_assert_eq(tinker__http_unescape(s), strlen(want), "%s", text);
+  cr_assert_eq(tinker__svc_http_unescape(s), strlen(want), "%s", text);
   cr_assert_str_eq(s, want);
 }
 
@@ -23,14 +23,14 @@ Test(http, unescape) {
 }
 
 /* The path of the route found, or the status in its place. */
-static const char *routed(tinker__mem_t *mem, tinker__req_t *r,
+static const char *routed(tinker__mem_t *mem, tinker__svc_req_t *r,
                           const char *method, const char *path) {
   static char status[8];
   static char copy[200];
   snprintf(copy, sizeof copy, "%s", path);
-  *r = (tinker__req_t){.path = copy};
+  *r = (tinker__svc_req_t){.path = copy};
   tinker__buf_init(&r->reply, mem, 1000);
-  const tinker__route_t *t = tinker__http_route(r, method);
+  const tinker__svc_route_t *t = tinker__svc_http_route(r, method);
   snprintf(status, sizeof status, "%d", r->status);
   tinker__buf_free(&r->reply);
   return t ? t->path : status;
@@ -38,7 +38,7 @@ static const char *routed(tinker__mem_t *mem, tinker__req_t *r,
 
 Test(http, routes) {
   tinker__mem_t mem;
-  tinker__req_t r;
+  tinker__svc_req_t r;
   tinker__mem_init(&mem, NULL, 0);
 #define ROUTED(method, path) routed(&mem, &r, method, path)
   cr_assert_str_eq(ROUTED("GET", "api/v1/sessions"), "api/v1/sessions");

@@ -62,7 +62,7 @@ static void put(disk_t *d, const char *path, const char *text) {
 
 static void expect(const disk_t *d, uint64_t want) {
   uint64_t got = 0;
-  cr_assert(tinker__memory_available(&d->world, &got));
+  cr_assert(tinker__svc_memory_available(&d->world, &got));
   cr_assert_eq(got, want, "%llu, want %llu", (unsigned long long)got,
                (unsigned long long)want);
 }
@@ -71,9 +71,9 @@ Test(memory, what_the_machine_and_the_groups_leave) {
   disk_t d;
   uint64_t got = 7;
   set_up(&d);
-  cr_assert(!tinker__memory_available(&d.world, &got));
+  cr_assert(!tinker__svc_memory_available(&d.world, &got));
   put(&d, "/proc/meminfo", "MemTotal: 9 kB\nMemAvailabl: 1 kB\n");
-  cr_assert(!tinker__memory_available(&d.world, &got));
+  cr_assert(!tinker__svc_memory_available(&d.world, &got));
   put(&d, "/proc/meminfo",
       "MemTotal:       24576 kB\nMemFree:   5 kB\nMemAvailable:   8192 kB\n");
   expect(&d, 8192u * 1024);

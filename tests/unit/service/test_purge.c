@@ -49,10 +49,12 @@ static void set(bool *hold, bool on) {
 static _Thread_local bool is_engine;
 static atomic_int steps;
 
-static int slow_step(tinker__train_t *t, const tinker__optim_params_t *p,
-                     tinker__optim_metrics_t *out, char *why, size_t why_len) {
+static int slow_step(tinker__eng_train_t *t,
+                     const tinker__eng_optim_params_t *p,
+                     tinker__eng_optim_metrics_t *out, char *why,
+                     size_t why_len) {
   wait_while(&hold_in);
-  int rc = tinker__engine_cpu()->optim_step(t, p, out, why, why_len);
+  int rc = tinker__cpu_engine()->optim_step(t, p, out, why, why_len);
   is_engine = true;
   atomic_fetch_add(&steps, 1);
   return rc;
@@ -77,7 +79,7 @@ static void open_slow(rig_t *rig) {
 
 static void sweep(rig_t *rig) {
   pthread_mutex_lock(&rig->s->lock);
-  tinker__session_purge(rig->s);
+  tinker__svc_session_purge(rig->s);
   pthread_mutex_unlock(&rig->s->lock);
 }
 
@@ -209,8 +211,8 @@ Test(purge, files_that_nobody_can_use) {
   rig_stop(&rig);
   rig_start(&rig);
   pthread_mutex_lock(&rig.s->lock);
-  tinker__session_purge(rig.s);
-  tinker__checkpoints_expire(rig.s);
+  tinker__svc_session_purge(rig.s);
+  tinker__svc_checkpoints_expire(rig.s);
   pthread_mutex_unlock(&rig.s->lock);
   cr_assert_eq(poll_status(&rig, model, 5), 410);
   rig_stop(&rig); /* commits what the sweep has begun */

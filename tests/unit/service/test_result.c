@@ -42,23 +42,23 @@ Test(result, too_large) {
 
 static atomic_int adapters;
 
-static int count_current(tinker__train_t *t, tinker__adapter_t **out, char *why,
-                         size_t why_len) {
-  int rc = tinker__engine_cpu()->adapter_current(t, out, why, why_len);
+static int count_current(tinker__eng_train_t *t, tinker__eng_adapter_t **out,
+                         char *why, size_t why_len) {
+  int rc = tinker__cpu_engine()->adapter_current(t, out, why, why_len);
   atomic_fetch_add(&adapters, rc == 0);
   return rc;
 }
 
-static int count_load(tinker__base_t *b, const char *dir,
-                      tinker__adapter_t **out, char *why, size_t why_len) {
-  int rc = tinker__engine_cpu()->adapter_load(b, dir, out, why, why_len);
+static int count_load(tinker__eng_base_t *b, const char *dir,
+                      tinker__eng_adapter_t **out, char *why, size_t why_len) {
+  int rc = tinker__cpu_engine()->adapter_load(b, dir, out, why, why_len);
   atomic_fetch_add(&adapters, rc == 0);
   return rc;
 }
 
-static void count_release(tinker__adapter_t *a) {
+static void count_release(tinker__eng_adapter_t *a) {
   atomic_fetch_sub(&adapters, 1);
-  tinker__engine_cpu()->adapter_release(a);
+  tinker__cpu_engine()->adapter_release(a);
 }
 
 /* A loop makes a sampler of each step's weights. Memory holds a few of them;

@@ -10,12 +10,12 @@ static const float row[N] = {1.0f, 3.0f, 2.0f, 3.0f, -INFINITY, 0.0f};
 static _Alignas(double) char scratch[N * 12];
 
 static int32_t pick(float temperature, int64_t k, double p, uint64_t at) {
-  tinker__sampling_t s = {temperature, k, p, 42};
-  return tinker__sampler_pick(&s, 0, at, row, N, scratch);
+  tinker__eng_sampling_t s = {temperature, k, p, 42};
+  return tinker__eng_pick(&s, 0, at, row, N, scratch);
 }
 
 Test(sampler, limits) {
-  cr_assert_eq(tinker__sampler_scratch(N), sizeof scratch);
+  cr_assert_eq(tinker__eng_pick_scratch(N), sizeof scratch);
   for (uint64_t i = 0; i < 200; i++) {
     /* Temperature 0 and one candidate: the lowest id of the largest. */
     cr_assert_eq(pick(0, -1, 1, i), 1);
@@ -30,12 +30,12 @@ Test(sampler, limits) {
     cr_assert(nucleus == 1 || nucleus == 3);
   }
   float bad[N] = {0, NAN, 0, 0, 0, 0};
-  tinker__sampling_t s = {1, -1, 1, 0};
-  cr_assert_eq(tinker__sampler_pick(&s, 0, 0, bad, N, scratch), -1);
+  tinker__eng_sampling_t s = {1, -1, 1, 0};
+  cr_assert_eq(tinker__eng_pick(&s, 0, 0, bad, N, scratch), -1);
   bad[1] = INFINITY;
-  cr_assert_eq(tinker__sampler_pick(&s, 0, 0, bad, N, scratch), -1);
+  cr_assert_eq(tinker__eng_pick(&s, 0, 0, bad, N, scratch), -1);
   for (int i = 0; i < N; i++) bad[i] = -INFINITY;
-  cr_assert_eq(tinker__sampler_pick(&s, 0, 0, bad, N, scratch), -1);
+  cr_assert_eq(tinker__eng_pick(&s, 0, 0, bad, N, scratch), -1);
 }
 
 /* Counts of 20,000 draws against the probabilities, 5 standard deviations. */
@@ -68,9 +68,11 @@ Test(sampler, frequencies) {
 static int32_t plain_draw(const float *logits, size_t n, float top, double u) {
   double total = 0, sum = 0;
   int32_t last = 0;
-  for (size_t i = 0; i < n; i++) total += (double)tinker__expf(logits[i] - top);
   for (size_t i = 0; i < n; i++) {
-    float e = tinker__expf(logits[i] - top);
+    total += (double)tinker__cpu_expf(logits[i] - top);
+  }
+  for (size_t i = 0; i < n; i++) {
+    float e = tinker__cpu_expf(logits[i] - top);
     if (e == 0) continue;
     sum += (double)e;
     last = (int32_t)i;
@@ -83,45 +85,45 @@ Test(sampler, long_rows_draw_as_one_sum_does) {
   static const size_t lengths[] = {1, 2, 255, 256, 257, 512, 3000};
   static float logits[3000];
   static char room[3000 * 8];
-  tinker__sampling_t s = {1, -1, 1, 9};
+  tinker__eng_sampling_t s = {1, -1, 1, 9};
   for (size_t c = 0; c < sizeof lengths / sizeof *lengths; c++) {
     size_t n = lengths[c];
     float top = -INFINITY;
     for (size_t i = 0; i < n; i++) {
-      float x = (float)(tinker__sampler_uniform(c, i, 0) * 8);
+      float x = (float)(tinker__eng_pick_uniform(c, i, 0) * 8);
       logits[i] = i % 5 == 4 ? -INFINITY : i % 7 == 6 ? -500 : x;
       if (logits[i] > top) top = logits[i];
     }
     for (uint64_t at = 0; at < 300; at++) {
-      double u = tinker__sampler_uniform(s.seed, 1, at);
-      cr_assert_eq(tinker__sampler_pick(&s, 1, at, logits, n, room),
+      double u = tinker__eng_pick_uniform(s.seed, 1, at);
+      cr_assert_eq(tinker__eng_pick(&s, 1, at, logits, n, room),
                    plain_draw(logits, n, top, u), "%zu logits, draw %d", n,
                    (int)at);
     }
     for (size_t bad = 0; bad < n; bad += 1 + n / 9) {
       float was = logits[bad];
       logits[bad] = NAN;
-      cr_assert_eq(tinker__sampler_pick(&s, 1, 0, logits, n, room), -1);
+      cr_assert_eq(tinker__eng_pick(&s, 1, 0, logits, n, room), -1);
       logits[bad] = was;
     }
   }
   /* Sums that overflow both ways are no NaN in the row. */
   float huge[] = {-3e38f, 3e38f, -3e38f, 3e38f};
   cr_assert_eq(
-      tinker__sampler_pick(&s, 1, 0, huge, 4, room),
-      plain_draw(huge, 4, 3e38f, tinker__sampler_uniform(s.seed, 1, 0)));
+      tinker__eng_pick(&s, 1, 0, huge, 4, room),
+      plain_draw(huge, 4, 3e38f, tinker__eng_pick_uniform(s.seed, 1, 0)));
 }
 
 Test(sampler, noise) {
   /* Known answer of Philox4x32-10 for counter 0 and key 0: 6627e8d5 e169c58d.
    */
   double want = (double)(0x6627e8d5e169c58dull >> 11) * 0x1p-53;
-  cr_assert_eq(tinker__sampler_uniform(0, 0, 0), want);
+  cr_assert_eq(tinker__eng_pick_uniform(0, 0, 0), want);
   for (uint64_t i = 1; i < 1000; i++) {
-    double u = tinker__sampler_uniform(7, i, 3);
+    double u = tinker__eng_pick_uniform(7, i, 3);
     cr_assert(u >= 0 && u < 1);
-    cr_assert_neq(u, tinker__sampler_uniform(7, 3, i == 3 ? 4 : i));
-    cr_assert_neq(u, tinker__sampler_uniform(8, i, 3));
+    cr_assert_neq(u, tinker__eng_pick_uniform(7, 3, i == 3 ? 4 : i));
+    cr_assert_neq(u, tinker__eng_pick_uniform(8, i, 3));
   }
 }
 
@@ -130,7 +132,7 @@ Test(sampler, top) {
   float values[N];
   const int32_t want[N] = {1, 3, 2, 0, 5, 4};
   for (size_t k = 0; k <= N; k++) {
-    tinker__sampler_top(row, N, k, ids, values, scratch);
+    tinker__eng_pick_top(row, N, k, ids, values, scratch);
     for (size_t i = 0; i < k; i++) {
       cr_assert_eq(ids[i], want[i]);
       cr_assert_eq(values[i], row[want[i]]);
@@ -145,15 +147,15 @@ Test(sampler, draws) {
   static int32_t ids[DRAWS], few[10];
   size_t count[N] = {0}, as_sample = 0;
   double total = 0;
-  tinker__sampling_t s = {1, 1, 1e-9, 42}; /* the cuts do not apply */
-  cr_assert_eq(tinker__sampler_draws(&s, 7, row, N, DRAWS, ids, scratch), 0);
-  cr_assert_eq(tinker__sampler_draws(&s, 7, row, N, 10, few, scratch), 0);
+  tinker__eng_sampling_t s = {1, 1, 1e-9, 42}; /* the cuts do not apply */
+  cr_assert_eq(tinker__eng_pick_draws(&s, 7, row, N, DRAWS, ids, scratch), 0);
+  cr_assert_eq(tinker__eng_pick_draws(&s, 7, row, N, 10, few, scratch), 0);
   cr_assert_arr_eq(ids, few, sizeof few);
   for (int i = 0; i < N; i++) total += exp((double)row[i]);
-  tinker__sampling_t plain = {1, -1, 1, 42};
+  tinker__eng_sampling_t plain = {1, -1, 1, 42};
   for (size_t i = 0; i < DRAWS; i++) {
     count[ids[i]]++;
-    as_sample += ids[i] == tinker__sampler_pick(&plain, i, 7, row, N, scratch);
+    as_sample += ids[i] == tinker__eng_pick(&plain, i, 7, row, N, scratch);
   }
   cr_assert_lt(as_sample, DRAWS * 3 / 4);
   for (int i = 0; i < N; i++) {
@@ -163,8 +165,8 @@ Test(sampler, draws) {
                   count[i]);
   }
   s.temperature = 0;
-  cr_assert_eq(tinker__sampler_draws(&s, 7, row, N, 10, few, scratch), 0);
+  cr_assert_eq(tinker__eng_pick_draws(&s, 7, row, N, 10, few, scratch), 0);
   for (int i = 0; i < 10; i++) cr_assert_eq(few[i], 1);
   float bad[N] = {0, NAN, 0, 0, 0, 0};
-  cr_assert_eq(tinker__sampler_draws(&s, 7, bad, N, 10, few, scratch), -1);
+  cr_assert_eq(tinker__eng_pick_draws(&s, 7, bad, N, 10, few, scratch), -1);
 }

@@ -15,11 +15,12 @@ static void begin_stop(rig_t *rig) {
   pthread_mutex_unlock(&rig->s->lock);
 }
 
-static void arrives(rig_t *rig, const char *body, tinker__fault_next_t next) {
+static void arrives(rig_t *rig, const char *body,
+                    tinker__svc_fault_next_t next) {
   static reply_t reply;
   rig_pending_t *p =
       rig_request(rig, "POST api/v1/session_heartbeat", NULL, body);
-  tinker__fault_next_t seen = tinker__fault_arrive(rig_req(p));
+  tinker__svc_fault_next_t seen = tinker__svc_fault_arrive(rig_req(p));
   cr_assert_eq(seen, next, "%d", (int)seen);
   rig_wait(rig, p, &reply); /* not suspended, in no list */
 }
@@ -79,22 +80,22 @@ static rig_t *marked;
 static atomic_int passes;
 
 /* The operator is quicker than the pass, which has more steps to do. */
-static int step_and_mark(tinker__pass_t *p, const atomic_bool *cancel,
+static int step_and_mark(tinker__eng_pass_t *p, const atomic_bool *cancel,
                          char *why, size_t why_len) {
-  tinker__service_t *s = marked->s;
-  tinker__model_t *m =
-      TINKER__CONTAINER(tinker__list_first(&s->models), tinker__model_t, link);
-  int rc = tinker__engine_cpu()->pass_step(p, cancel, why, why_len);
+  tinker__svc_t *s = marked->s;
+  tinker__svc_model_t *m = TINKER__CONTAINER(tinker__list_first(&s->models),
+                                             tinker__svc_model_t, link);
+  int rc = tinker__cpu_engine()->pass_step(p, cancel, why, why_len);
   atomic_fetch_add(&passes, 1);
   pthread_mutex_lock(&s->lock);
-  tinker__model_break(m, "marked");
+  tinker__svc_model_break(m, "marked");
   pthread_mutex_unlock(&s->lock);
   return rc < 0 ? rc : 1;
 }
 
-static void count_end(tinker__pass_t *p) {
+static void count_end(tinker__eng_pass_t *p) {
   atomic_fetch_sub(&passes, 1);
-  tinker__engine_cpu()->pass_end(p);
+  tinker__cpu_engine()->pass_end(p);
 }
 
 /* A pass that is given up is ended before its data goes. */
@@ -129,18 +130,18 @@ static void endless(const atomic_bool *cancel) {
   }
 }
 
-static int endless_step(tinker__pass_t *p, const atomic_bool *cancel, char *why,
-                        size_t why_len) {
+static int endless_step(tinker__eng_pass_t *p, const atomic_bool *cancel,
+                        char *why, size_t why_len) {
   endless(cancel);
-  return tinker__engine_cpu()->pass_step(p, cancel, why, why_len);
+  return tinker__cpu_engine()->pass_step(p, cancel, why, why_len);
 }
 
 static int endless_decode(tinker__engine_t *e,
-                          const tinker__decode_item_t *items, size_t n,
+                          const tinker__eng_decode_item_t *items, size_t n,
                           const atomic_bool *cancel, char *why,
                           size_t why_len) {
   endless(cancel);
-  return tinker__engine_cpu()->decode(e, items, n, cancel, why, why_len);
+  return tinker__cpu_engine()->decode(e, items, n, cancel, why, why_len);
 }
 
 /* Sends it, stops when the engine is in it, and starts with a better one. */
@@ -154,7 +155,7 @@ static void interrupt(rig_t *rig, const char *route, const char *body,
   while (!atomic_load(&inside)) {
   }
   rig_stop(rig);
-  rig->api = *tinker__engine_cpu();
+  rig->api = *tinker__cpu_engine();
   rig_start(rig);
   cr_assert_eq(atomic_load(&inside), 1, "it was not halted");
   rig_result(rig, id, reply);

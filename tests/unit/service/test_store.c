@@ -42,50 +42,51 @@ static void on_done(void *user, int rc) {
   *(int *)user = rc;
 }
 
-static int put(tinker__store_t *s, int64_t row, const char *name, int *rc) {
-  tinker__write_t *w = tinker__write_new(s, on_done, rc);
-  tinker__write_sql(w, "INSERT INTO models(row, session, seq, created_ms, base,"
-                       " rank, seed, train) VALUES(?, 1, ?, 0, ?, 4, 0, 7)");
-  tinker__write_i64(w, row);
-  tinker__write_i64(w, row);
-  tinker__write_text(w, name);
-  return tinker__write_submit(w);
+static int put(tinker__svc_store_t *s, int64_t row, const char *name, int *rc) {
+  tinker__svc_write_t *w = tinker__svc_write_new(s, on_done, rc);
+  tinker__svc_write_sql(
+      w, "INSERT INTO models(row, session, seq, created_ms, base,"
+         " rank, seed, train) VALUES(?, 1, ?, 0, ?, 4, 0, 7)");
+  tinker__svc_write_i64(w, row);
+  tinker__svc_write_i64(w, row);
+  tinker__svc_write_text(w, name);
+  return tinker__svc_write_submit(w);
 }
 
 static int count_row(void *user, struct sqlite3_stmt *row) {
-  cr_assert_str_eq(tinker__row_text(row, 0), "name");
+  cr_assert_str_eq(tinker__svc_row_text(row, 0), "name");
   ++*(int *)user;
   return 0;
 }
 
 static int count(tinker__mem_t *mem) {
-  tinker__store_t *s;
+  tinker__svc_store_t *s;
   char why[200];
   int n = 0;
-  cr_assert_eq(tinker__store_open(&s, mem, path, why, sizeof why), 0, "%s",
+  cr_assert_eq(tinker__svc_store_open(&s, mem, path, why, sizeof why), 0, "%s",
                why);
-  cr_assert_eq(tinker__store_each(s, "SELECT base FROM models", count_row, &n,
-                                  why, sizeof why),
+  cr_assert_eq(tinker__svc_store_each(s, "SELECT base FROM models", count_row,
+                                      &n, why, sizeof why),
                0);
-  tinker__store_free(s);
+  tinker__svc_store_free(s);
   return n;
 }
 
 /* 40 writes in a few groups; two of them break a rule of the schema. */
 Test(store, group_commit) {
   tinker__mem_t mem;
-  tinker__store_t *s;
+  tinker__svc_store_t *s;
   char why[200];
   int rc[40];
   tinker__mem_init(&mem, NULL, 0);
-  cr_assert_eq(tinker__store_open(&s, &mem, path, why, sizeof why), 0);
-  cr_assert_eq(tinker__store_start(s), 0);
+  cr_assert_eq(tinker__svc_store_open(&s, &mem, path, why, sizeof why), 0);
+  cr_assert_eq(tinker__svc_store_start(s), 0);
   for (int i = 0; i < 40; i++) {
     rc[i] = 1;
     int64_t row = i == 20 ? 3 : i; /* the row is taken */
     cr_assert_eq(put(s, row, i == 30 ? NULL : "name", &rc[i]), 0);
   }
-  tinker__store_free(s);
+  tinker__svc_store_free(s);
   for (int i = 0; i < 40; i++) {
     cr_assert_eq(rc[i], i == 20 || i == 30 ? TINKER_EIO : 0, "write %d", i);
   }
@@ -107,20 +108,21 @@ static void acknowledge(void *user, int rc) {
 /* A process that writes as fast as it can and dies at some moment. */
 static void write_and_die(int die_after) {
   tinker__mem_t mem;
-  tinker__store_t *s;
+  tinker__svc_store_t *s;
   tinker__mem_init(&mem, NULL, 0);
-  if (tinker__store_open(&s, &mem, path, NULL, 0) != 0 ||
-      tinker__store_start(s) != 0) {
+  if (tinker__svc_store_open(&s, &mem, path, NULL, 0) != 0 ||
+      tinker__svc_store_start(s) != 0) {
     _exit(1);
   }
   for (int i = 0; i < die_after; i++) {
-    tinker__write_t *w = tinker__write_new(s, acknowledge, NULL);
-    tinker__write_sql(w, "INSERT INTO models(session, seq, created_ms, base,"
-                         " rank, seed, train) VALUES(?, ?, 0, 'name', 4, 0,"
-                         " 7)");
-    tinker__write_i64(w, getpid());
-    tinker__write_i64(w, i);
-    if (tinker__write_submit(w) != 0) _exit(1);
+    tinker__svc_write_t *w = tinker__svc_write_new(s, acknowledge, NULL);
+    tinker__svc_write_sql(w,
+                          "INSERT INTO models(session, seq, created_ms, base,"
+                          " rank, seed, train) VALUES(?, ?, 0, 'name', 4, 0,"
+                          " 7)");
+    tinker__svc_write_i64(w, getpid());
+    tinker__svc_write_i64(w, i);
+    if (tinker__svc_write_submit(w) != 0) _exit(1);
   }
   kill(getpid(), SIGKILL);
 }
@@ -151,13 +153,14 @@ Test(store, what_was_acknowledged_survives) {
 
 Test(store, another_version_is_refused) {
   tinker__mem_t mem;
-  tinker__store_t *s;
+  tinker__svc_store_t *s;
   char why[200] = "";
   tinker__mem_init(&mem, NULL, 0);
-  cr_assert_eq(tinker__store_open(&s, &mem, path, why, sizeof why), 0);
-  cr_assert_eq(tinker__store_exec(s, "PRAGMA user_version=99", why, 200), 0);
-  tinker__store_free(s);
-  cr_assert_eq(tinker__store_open(&s, &mem, path, why, sizeof why),
+  cr_assert_eq(tinker__svc_store_open(&s, &mem, path, why, sizeof why), 0);
+  cr_assert_eq(tinker__svc_store_exec(s, "PRAGMA user_version=99", why, 200),
+               0);
+  tinker__svc_store_free(s);
+  cr_assert_eq(tinker__svc_store_open(&s, &mem, path, why, sizeof why),
                TINKER_EFORMAT);
   cr_assert_neq(strstr(why, "version 99"), NULL, "%s", why);
   cr_assert_eq(mem.live_blocks, 0);
@@ -172,16 +175,16 @@ static void on_read(void *user, int rc, const void *data, size_t len,
 }
 
 static int use_store(tinker__mem_t *mem, void *user) {
-  tinker__store_t *s;
+  tinker__svc_store_t *s;
   static int64_t row;
   int done = 1, read_rc = 1;
   (void)user;
-  int rc = tinker__store_open(&s, mem, path, NULL, 0);
+  int rc = tinker__svc_store_open(&s, mem, path, NULL, 0);
   if (rc != 0) return rc;
-  rc = tinker__store_start(s);
+  rc = tinker__svc_store_start(s);
   if (rc == 0) rc = put(s, ++row, "name", &done);
-  if (rc == 0) rc = tinker__store_read_result(s, 1, on_read, &read_rc);
-  tinker__store_free(s);
+  if (rc == 0) rc = tinker__svc_store_read_result(s, 1, on_read, &read_rc);
+  tinker__svc_store_free(s);
   if (rc == 0) {
     cr_assert_eq(done, 0);
     cr_assert_eq(read_rc, TINKER_ENOENT);

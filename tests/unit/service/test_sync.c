@@ -55,15 +55,16 @@ static void on_done(void *user, int rc) {
   sem_post(&w->done);
 }
 
-static int put(tinker__store_t *s, int row) {
+static int put(tinker__svc_store_t *s, int row) {
   wait_t wait;
   sem_init(&wait.done, 0, 0);
-  tinker__write_t *w = tinker__write_new(s, on_done, &wait);
-  tinker__write_sql(w, "INSERT INTO models(row, session, seq, created_ms, base,"
-                       " rank, seed, train) VALUES(?, 1, ?, 0, 'b', 4, 0, 7)");
-  tinker__write_i64(w, row);
-  tinker__write_i64(w, row);
-  cr_assert_eq(tinker__write_submit(w), 0);
+  tinker__svc_write_t *w = tinker__svc_write_new(s, on_done, &wait);
+  tinker__svc_write_sql(
+      w, "INSERT INTO models(row, session, seq, created_ms, base,"
+         " rank, seed, train) VALUES(?, 1, ?, 0, 'b', 4, 0, 7)");
+  tinker__svc_write_i64(w, row);
+  tinker__svc_write_i64(w, row);
+  cr_assert_eq(tinker__svc_write_submit(w), 0);
   while (sem_wait(&wait.done) != 0) {
   }
   sem_destroy(&wait.done);
@@ -71,7 +72,7 @@ static int put(tinker__store_t *s, int row) {
 }
 
 static int note_row(void *user, struct sqlite3_stmt *row) {
-  ((bool *)user)[tinker__row_i64(row, 0)] = true;
+  ((bool *)user)[tinker__svc_row_i64(row, 0)] = true;
   return 0;
 }
 
@@ -80,23 +81,23 @@ enum { ROWS = 12 };
 /* Writes with the n-th sync failing, `times` in a row; how many were refused.
  */
 static int run(tinker__mem_t *mem, const char *path, int n, int times) {
-  tinker__store_t *s;
+  tinker__svc_store_t *s;
   char why[200];
   bool there[ROWS] = {false};
   int rc[ROWS], refused = 0;
-  cr_assert_eq(tinker__store_open(&s, mem, path, why, sizeof why), 0, "%s",
+  cr_assert_eq(tinker__svc_store_open(&s, mem, path, why, sizeof why), 0, "%s",
                why);
-  cr_assert_eq(tinker__store_start(s), 0);
+  cr_assert_eq(tinker__svc_store_start(s), 0);
   arm(n, times);
   for (int i = 0; i < ROWS; i++) rc[i] = put(s, i);
   cr_assert_eq(atomic_load(&burst), 0, "sync %d never came", n);
-  tinker__store_free(s);
-  cr_assert_eq(tinker__store_open(&s, mem, path, why, sizeof why), 0, "%s",
+  tinker__svc_store_free(s);
+  cr_assert_eq(tinker__svc_store_open(&s, mem, path, why, sizeof why), 0, "%s",
                why);
-  cr_assert_eq(tinker__store_each(s, "SELECT row FROM models", note_row, there,
-                                  why, sizeof why),
+  cr_assert_eq(tinker__svc_store_each(s, "SELECT row FROM models", note_row,
+                                      there, why, sizeof why),
                0);
-  tinker__store_free(s);
+  tinker__svc_store_free(s);
   for (int i = 0; i < ROWS; i++) {
     cr_assert(rc[i] == 0 || rc[i] == TINKER_EIO, "%d: %d", i, rc[i]);
     cr_assert(there[i] || rc[i] != 0,

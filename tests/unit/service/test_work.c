@@ -8,20 +8,21 @@
 #include "service/work.h"
 #include "support/fail_alloc.h"
 
-static tinker__base_model_t base = {
+static tinker__svc_base_model_t base = {
     .name = "m", .info = {.vocab_size = 10, .context_length = 8}};
 
-static int parse(tinker__mem_t *mem, tinker__op_kind_t kind, const char *json,
-                 tinker__work_t **out, char *why, size_t why_len) {
-  tinker__service_t s = {.mem = mem};
-  tinker__work_in_t in = {
+static int parse(tinker__mem_t *mem, tinker__svc_op_kind_t kind,
+                 const char *json, tinker__svc_work_t **out, char *why,
+                 size_t why_len) {
+  tinker__svc_t s = {.mem = mem};
+  tinker__svc_work_in_t in = {
       .kind = kind,
       .base = &base,
       .body = tinker__str(json),
       .seed = 77,
   };
   int status = 0;
-  int rc = tinker__work_parse(out, &s, &in, &status, why, why_len);
+  int rc = tinker__svc_work_parse(out, &s, &in, &status, why, why_len);
   if (rc != 0 && rc != TINKER_ENOMEM) {
     cr_assert(status == 0 || status == 400 || status == 422);
   }
@@ -51,10 +52,10 @@ static int parse(tinker__mem_t *mem, tinker__op_kind_t kind, const char *json,
 
 Test(work, what_is_taken) {
   tinker__mem_t mem;
-  tinker__work_t *w;
+  tinker__svc_work_t *w;
   char why[300];
   tinker__mem_init(&mem, NULL, 0);
-  cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD,
+  cr_assert_eq(parse(&mem, TINKER__SVC_OP_FORWARD_BACKWARD,
                      FB("cross_entropy", TARGET WEIGHTS), &w, why, 300),
                0, "%s", why);
   cr_assert_eq(w->n_data, 1);
@@ -62,65 +63,66 @@ Test(work, what_is_taken) {
   cr_assert_eq(w->data[0].tokens[2], 3);
   cr_assert_eq(w->data[0].targets[2], 4);
   cr_assert_eq(w->data[0].weights[1], 0.5f);
-  tinker__work_free(w);
-  cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD, FB("ppo", TARGET RL),
-                     &w, why, 300),
+  tinker__svc_work_free(w);
+  cr_assert_eq(parse(&mem, TINKER__SVC_OP_FORWARD_BACKWARD,
+                     FB("ppo", TARGET RL), &w, why, 300),
                0, "%s", why);
   cr_assert_eq(w->loss.kind, TINKER__LOSS_PPO);
   cr_assert(w->loss.clip_low == 0.8 && w->loss.clip_high == 1.2);
   cr_assert_eq(w->data[0].advantages[2], -1.0f);
-  tinker__work_free(w);
-  cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD, FB("cispo", TARGET RL),
-                     &w, why, 300),
+  tinker__svc_work_free(w);
+  cr_assert_eq(parse(&mem, TINKER__SVC_OP_FORWARD_BACKWARD,
+                     FB("cispo", TARGET RL), &w, why, 300),
                0, "%s", why);
   cr_assert(w->loss.kind == TINKER__LOSS_CISPO && w->loss.clip_low == 0 &&
             w->loss.clip_high == 4);
-  tinker__work_free(w);
+  tinker__svc_work_free(w);
   cr_assert_eq(
-      parse(&mem, TINKER__OP_FORWARD_BACKWARD,
+      parse(&mem, TINKER__SVC_OP_FORWARD_BACKWARD,
             FB("dro\",\"loss_fn_config\":{\"beta\":0.5},\"x\":\"", TARGET RL),
             &w, why, 300),
       0, "%s", why);
   cr_assert(w->loss.kind == TINKER__LOSS_DRO && w->loss.beta == 0.5);
-  tinker__work_free(w);
-  cr_assert_eq(parse(&mem, TINKER__OP_FORWARD_BACKWARD,
+  tinker__svc_work_free(w);
+  cr_assert_eq(parse(&mem, TINKER__SVC_OP_FORWARD_BACKWARD,
                      FB("gspo", TARGET RL MASK("0,0,2")), &w, why, 300),
                0, "%s", why);
   cr_assert(w->loss.clip_low == 0.8 && w->data[0].ratio_mask[2] == 2.0f);
-  tinker__work_free(w);
+  tinker__svc_work_free(w);
   cr_assert_eq(
-      parse(&mem, TINKER__OP_OPTIM, "{\"adam_params\":{}}", &w, why, 300), 0,
-      "%s", why);
+      parse(&mem, TINKER__SVC_OP_OPTIM, "{\"adam_params\":{}}", &w, why, 300),
+      0, "%s", why);
   cr_assert(w->adam.learning_rate == 1e-4 && w->adam.beta2 == 0.95 &&
             w->adam.eps == 1e-12 && w->adam.grad_clip_norm == 0);
-  tinker__work_free(w);
-  cr_assert_eq(parse(&mem, TINKER__OP_SAMPLE, SAMPLE(PARAMS("")), &w, why, 300),
-               0, "%s", why);
+  tinker__svc_work_free(w);
+  cr_assert_eq(
+      parse(&mem, TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("")), &w, why, 300), 0,
+      "%s", why);
   cr_assert_eq(w->gen->max_tokens, 5, "up to the context window");
   cr_assert_eq(w->gen->sampling.seed, 77);
   cr_assert_eq(w->num_samples, 2);
-  tinker__work_free(w);
+  tinker__svc_work_free(w);
   cr_assert_eq(mem.live_blocks, 0);
 }
 
 /* Dense or CSR: the engine gets rows, the reply the layout. */
 Test(work, scores_of_a_prompt) {
   tinker__mem_t mem;
-  tinker__work_t *w;
+  tinker__svc_work_t *w;
   char why[300];
   tinker__mem_init(&mem, NULL, 0);
-  cr_assert_eq(parse(&mem, TINKER__OP_SAMPLE,
+  cr_assert_eq(parse(&mem, TINKER__SVC_OP_SAMPLE,
                      SAMPLE(LAST("2") "\"prompt_alt_tokens_k\":4096," SCORE(
                          "-1,9,0,-1", "2,2", "") PARAMS("")),
                      &w, why, 300),
                0, "%s", why);
-  const tinker__gen_target_t *t = &w->gen->target;
+  const tinker__eng_gen_target_t *t = &w->gen->target;
   cr_assert(w->gen->prompt_from == 1 && w->gen->draws == 4096);
   cr_assert(t->starts[0] == 0 && t->starts[1] == 2 && t->starts[2] == 4);
   cr_assert(t->ids[1] == 9 && !w->target->crow && w->target->shape[1] == 2);
-  tinker__work_free(w);
+  tinker__svc_work_free(w);
   cr_assert_eq(
-      parse(&mem, TINKER__OP_SAMPLE,
+      parse(&mem, TINKER__SVC_OP_SAMPLE,
             SAMPLE(LAST("1") SCORE("7", "2,5",
                                    ",\"sparse_crow_indices\":[0,0,1],"
                                    "\"sparse_col_indices\":[4]") PARAMS("")),
@@ -129,7 +131,7 @@ Test(work, scores_of_a_prompt) {
   t = &w->gen->target;
   cr_assert(t->starts[1] == 0 && t->starts[2] == 1 && t->ids[0] == 7);
   cr_assert(w->target->col[0] == 4 && w->gen->prompt_from == 2);
-  tinker__work_free(w);
+  tinker__svc_work_free(w);
   cr_assert_eq(mem.live_blocks, 0);
 }
 
@@ -143,19 +145,19 @@ static void add_numbers(tinker__buf_t *b, int n, int first, int step) {
 }
 
 static void refuse_price(tinker__buf_t *b, const char *words) {
-  tinker__base_model_t wide = {
+  tinker__svc_base_model_t wide = {
       .name = "m", .info = {.vocab_size = 2000, .context_length = 10000}};
-  tinker__service_t s = {.mem = b->mem};
-  tinker__work_in_t in = {
-      .kind = TINKER__OP_SAMPLE,
+  tinker__svc_t s = {.mem = b->mem};
+  tinker__svc_work_in_t in = {
+      .kind = TINKER__SVC_OP_SAMPLE,
       .base = &wide,
       .body = tinker__buf_str(b),
   };
-  tinker__work_t *w;
+  tinker__svc_work_t *w;
   char why[300];
   int status = 0;
   cr_assert_eq(tinker__buf_error(b), 0);
-  cr_assert_eq(tinker__work_parse(&w, &s, &in, &status, why, 300),
+  cr_assert_eq(tinker__svc_work_parse(&w, &s, &in, &status, why, 300),
                TINKER_EINVAL);
   cr_assert_not_null(strstr(why, words), "%s", why);
 }
@@ -196,76 +198,83 @@ Test(work, scores_have_a_price) {
 
 Test(work, refusals_name_the_field) {
   tinker__mem_t mem;
-  tinker__work_t *w = NULL;
+  tinker__svc_work_t *w = NULL;
   char why[300];
   static const struct {
-    tinker__op_kind_t kind;
+    tinker__svc_op_kind_t kind;
     const char *body, *words;
   } cases[] = {
-      {TINKER__OP_FORWARD_BACKWARD, FB("sft", TARGET WEIGHTS), "loss_fn"},
-      {TINKER__OP_FORWARD_BACKWARD, FB("cross_entropy", TARGET),
+      {TINKER__SVC_OP_FORWARD_BACKWARD, FB("sft", TARGET WEIGHTS), "loss_fn"},
+      {TINKER__SVC_OP_FORWARD_BACKWARD, FB("cross_entropy", TARGET),
        "data[0].loss_fn_inputs.weights: required"},
-      {TINKER__OP_FORWARD_BACKWARD, FB("cross_entropy", TARGET WEIGHTS RL),
+      {TINKER__SVC_OP_FORWARD_BACKWARD, FB("cross_entropy", TARGET WEIGHTS RL),
        "not an input of this loss"},
-      {TINKER__OP_FORWARD_BACKWARD, FB("ppo", TARGET), "logprobs: required"},
-      {TINKER__OP_FORWARD_BACKWARD, FB("stable_reinforce", TARGET RL),
+      {TINKER__SVC_OP_FORWARD_BACKWARD, FB("ppo", TARGET),
+       "logprobs: required"},
+      {TINKER__SVC_OP_FORWARD_BACKWARD, FB("stable_reinforce", TARGET RL),
        "loss_fn 'stable_reinforce'"},
-      {TINKER__OP_FORWARD_BACKWARD, FB("dro", TARGET RL),
+      {TINKER__SVC_OP_FORWARD_BACKWARD, FB("dro", TARGET RL),
        "loss_fn_config.beta: required"},
-      {TINKER__OP_FORWARD_BACKWARD, FB("cispo", TARGET RL MASK("1,1,1")),
+      {TINKER__SVC_OP_FORWARD_BACKWARD, FB("cispo", TARGET RL MASK("1,1,1")),
        "sequence_ratio_mask: not an input"},
-      {TINKER__OP_FORWARD_BACKWARD, FB("gspo", TARGET RL),
+      {TINKER__SVC_OP_FORWARD_BACKWARD, FB("gspo", TARGET RL),
        "sequence_ratio_mask: required"},
-      {TINKER__OP_FORWARD_BACKWARD, FB("gspo", TARGET RL MASK("0,0,0")),
+      {TINKER__SVC_OP_FORWARD_BACKWARD, FB("gspo", TARGET RL MASK("0,0,0")),
        "sequence_ratio_mask: must be non-zero"},
-      {TINKER__OP_FORWARD_BACKWARD,
+      {TINKER__SVC_OP_FORWARD_BACKWARD,
        FB("cross_entropy",
           "\"target_tokens\":" TENSOR("int64", "2,3,10") WEIGHTS),
        "target_tokens: token 10 at position 2 is outside"},
-      {TINKER__OP_FORWARD_BACKWARD,
+      {TINKER__SVC_OP_FORWARD_BACKWARD,
        FB("cross_entropy", "\"target_tokens\":" TENSOR("int64", "2,3") WEIGHTS),
        "target_tokens: must have one row"},
-      {TINKER__OP_FORWARD_BACKWARD, "{}", "model_id"},
-      {TINKER__OP_OPTIM, "{}", "adam_params"},
-      {TINKER__OP_OPTIM,
+      {TINKER__SVC_OP_FORWARD_BACKWARD, "{}", "model_id"},
+      {TINKER__SVC_OP_OPTIM, "{}", "adam_params"},
+      {TINKER__SVC_OP_OPTIM,
        "{\"adam_params\":{},\"optimizer_params\":{\"type\":"
        "\"adamw\"}}",
        "exactly one"},
-      {TINKER__OP_OPTIM, "{\"optimizer_params\":{\"type\":\"lion\"}}", "lion"},
-      {TINKER__OP_OPTIM, "{\"adam_params\":{\"beta2\":-0.1}}",
+      {TINKER__SVC_OP_OPTIM, "{\"optimizer_params\":{\"type\":\"lion\"}}",
+       "lion"},
+      {TINKER__SVC_OP_OPTIM, "{\"adam_params\":{\"beta2\":-0.1}}",
        "adam_params.beta2"},
-      {TINKER__OP_SAVE, "{}", "path is required"},
-      {TINKER__OP_SAVE, "{\"path\":\"../x\"}", "path must be"},
-      {TINKER__OP_SAVE_SAMPLER, "{}", "sampling_session_seq_id"},
-      {TINKER__OP_SAVE_SAMPLER, "{\"path\":\"a\",\"kind\":\"inflight\"}",
+      {TINKER__SVC_OP_SAVE, "{}", "path is required"},
+      {TINKER__SVC_OP_SAVE, "{\"path\":\"../x\"}", "path must be"},
+      {TINKER__SVC_OP_SAVE_SAMPLER, "{}", "sampling_session_seq_id"},
+      {TINKER__SVC_OP_SAVE_SAMPLER, "{\"path\":\"a\",\"kind\":\"inflight\"}",
        "inflight"},
-      {TINKER__OP_SAVE_SAMPLER, "{\"path\":\"a\",\"kind\":\"live\"}", "kind"},
-      {TINKER__OP_LOAD, "{\"path\":\"tinker://a/weights/b\"}", "optimizer"},
-      {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"max_tokens\":6")),
+      {TINKER__SVC_OP_SAVE_SAMPLER, "{\"path\":\"a\",\"kind\":\"live\"}",
+       "kind"},
+      {TINKER__SVC_OP_LOAD, "{\"path\":\"tinker://a/weights/b\"}", "optimizer"},
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"max_tokens\":6")),
        "context window: 3 + 6 > 8"},
-      {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"top_p\":0")), "top_p"},
-      {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[\"a\"]")), "tokenizer.json"},
-      {TINKER__OP_SAMPLE, SAMPLE("\"topk_prompt_logprobs\":11," PARAMS("")),
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"top_p\":0")), "top_p"},
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[\"a\"]")),
+       "tokenizer.json"},
+      {TINKER__SVC_OP_SAMPLE, SAMPLE("\"topk_prompt_logprobs\":11," PARAMS("")),
        "topk_prompt_logprobs"},
-      {TINKER__OP_SAMPLE, SAMPLE("\"prompt_alt_tokens_k\":4097," PARAMS("")),
+      {TINKER__SVC_OP_SAMPLE,
+       SAMPLE("\"prompt_alt_tokens_k\":4097," PARAMS("")),
        "prompt_alt_tokens_k"},
-      {TINKER__OP_SAMPLE, SAMPLE(LAST("3") PARAMS("")),
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(LAST("3") PARAMS("")),
        "prompt_logprobs_last_n must be from 1 to 2"},
-      {TINKER__OP_SAMPLE, SAMPLE(LAST("0") PARAMS("")),
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(LAST("0") PARAMS("")),
        "prompt_logprobs_last_n"},
-      {TINKER__OP_SAMPLE, SAMPLE("\"prompt_logprobs_last_n\":1," PARAMS("")),
+      {TINKER__SVC_OP_SAMPLE,
+       SAMPLE("\"prompt_logprobs_last_n\":1," PARAMS("")),
        "prompt_logprobs_last_n: needs prompt_logprobs"},
-      {TINKER__OP_SAMPLE, SAMPLE(SCORE("1,2,3", "3,1", "") PARAMS("")),
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(SCORE("1,2,3", "3,1", "") PARAMS("")),
        "target_prompt_logprobs: must have 2 rows"},
-      {TINKER__OP_SAMPLE, SAMPLE(SCORE("1,10", "2,1", "") PARAMS("")),
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(SCORE("1,10", "2,1", "") PARAMS("")),
        "target_prompt_logprobs: token 10 (value 1) is outside"},
-      {TINKER__OP_SAMPLE, SAMPLE(SCORE("-2,1", "2,1", "") PARAMS("")),
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(SCORE("-2,1", "2,1", "") PARAMS("")),
        "target_prompt_logprobs: token -2"},
-      {TINKER__OP_SAMPLE, SAMPLE(SCORE("-1,-1", "2,1", "") PARAMS("")),
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(SCORE("-1,-1", "2,1", "") PARAMS("")),
        "target_prompt_logprobs: names no id"},
-      {TINKER__OP_SAMPLE, SAMPLE(SCORE("", "2,0", "") PARAMS("")),
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(SCORE("", "2,0", "") PARAMS("")),
        "target_prompt_logprobs: names no id"},
-      {TINKER__OP_SAMPLE, SAMPLE("\"record_stability_info\":true," PARAMS("")),
+      {TINKER__SVC_OP_SAMPLE,
+       SAMPLE("\"record_stability_info\":true," PARAMS("")),
        "record_stability_info is not supported"}};
   tinker__mem_init(&mem, NULL, 0);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -280,47 +289,48 @@ Test(work, refusals_name_the_field) {
 /* Model and number are found in a message that is refused otherwise. */
 Test(work, head_of_a_broken_message) {
   tinker__mem_t mem;
-  tinker__head_t h;
+  tinker__svc_head_t h;
   char why[200];
   tinker__mem_init(&mem, NULL, 0);
   const char good[] = "\x0a\x03"
                       "abc"
                       "\x10\xac\x02"
                       "\x1a\x02zz";
-  cr_assert_eq(tinker__work_fb_head(&mem, (tinker__str_t){good, 12},
-                                    TINKER__FORMAT_PROTO, &h, why, 200),
+  cr_assert_eq(tinker__svc_work_fb_head(&mem, (tinker__str_t){good, 12},
+                                        TINKER__FORMAT_PROTO, &h, why, 200),
                0);
   cr_assert_str_eq(h.model_id, "abc");
   cr_assert_eq(h.seq, 300);
   for (size_t n = 0; n < 12; n++) { /* cut anywhere: no crash */
-    tinker__work_fb_head(&mem, (tinker__str_t){good, n}, TINKER__FORMAT_PROTO,
-                         &h, why, 200);
+    tinker__svc_work_fb_head(&mem, (tinker__str_t){good, n},
+                             TINKER__FORMAT_PROTO, &h, why, 200);
   }
   const char huge[] = "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
-  cr_assert_neq(tinker__work_fb_head(&mem, (tinker__str_t){huge, 10},
-                                     TINKER__FORMAT_PROTO, &h, why, 200),
+  cr_assert_neq(tinker__svc_work_fb_head(&mem, (tinker__str_t){huge, 10},
+                                         TINKER__FORMAT_PROTO, &h, why, 200),
                 0);
   cr_assert_eq(mem.live_blocks, 0);
 }
 
 static const struct {
-  tinker__op_kind_t kind;
+  tinker__svc_op_kind_t kind;
   const char *body;
 } good[] = {
-    {TINKER__OP_FORWARD_BACKWARD, FB("cross_entropy", TARGET WEIGHTS)},
-    {TINKER__OP_OPTIM, "{\"adam_params\":{\"eps\":1e-8}}"},
-    {TINKER__OP_SAVE, "{\"path\":\"a\",\"user_metadata\":{\"k\":\"v\"}}"},
-    {TINKER__OP_SAVE_SAMPLER, "{\"sampling_session_seq_id\":1}"},
-    {TINKER__OP_LOAD, "{\"path\":\"tinker://a/weights/b\",\"optimizer\":true}"},
-    {TINKER__OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[1,2]"))},
-    {TINKER__OP_SAMPLE,
+    {TINKER__SVC_OP_FORWARD_BACKWARD, FB("cross_entropy", TARGET WEIGHTS)},
+    {TINKER__SVC_OP_OPTIM, "{\"adam_params\":{\"eps\":1e-8}}"},
+    {TINKER__SVC_OP_SAVE, "{\"path\":\"a\",\"user_metadata\":{\"k\":\"v\"}}"},
+    {TINKER__SVC_OP_SAVE_SAMPLER, "{\"sampling_session_seq_id\":1}"},
+    {TINKER__SVC_OP_LOAD,
+     "{\"path\":\"tinker://a/weights/b\",\"optimizer\":true}"},
+    {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[1,2]"))},
+    {TINKER__SVC_OP_SAMPLE,
      SAMPLE(SCORE("1,2", "2,1", "") "\"prompt_alt_tokens_k\":2," PARAMS(""))}};
 
 static int parse_one(tinker__mem_t *mem, void *user) {
   size_t i = *(size_t *)user;
-  tinker__work_t *w;
+  tinker__svc_work_t *w;
   int rc = parse(mem, good[i].kind, good[i].body, &w, NULL, 0);
-  if (rc == 0) tinker__work_free(w);
+  if (rc == 0) tinker__svc_work_free(w);
   return rc;
 }
 
