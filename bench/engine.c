@@ -118,7 +118,8 @@ static void make_batch(batch_t *x, size_t n, size_t vocab) {
 
 static void run_step(bench_t *b, const batch_t *x, size_t n) {
   static const tinker__eng_loss_config_t loss = {
-      .kind = TINKER__LOSS_CROSS_ENTROPY};
+      .kind = TINKER__LOSS_CROSS_ENTROPY,
+  };
   static const tinker__eng_optim_params_t adam = {
       .learning_rate = 1e-4,
       .beta1 = 0.9,

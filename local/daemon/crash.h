@@ -8,7 +8,7 @@
 #ifndef TINKER_DAEMON_CRASH_H
 #define TINKER_DAEMON_CRASH_H
 
-#include "service/service.h"
+#include "service/boot/service.h"
 
 /* What the image before this one left. */
 typedef struct tinker__svc_crash_s {

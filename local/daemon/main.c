@@ -20,7 +20,7 @@
 #include "base/str.h"
 #include "cpu/cpu.h"
 #include "crash.h"
-#include "service/service.h"
+#include "service/boot/service.h"
 
 #define MAX_MODELS 32
 #define MAX_TEXT 65536

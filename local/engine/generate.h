@@ -15,7 +15,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "engine/engine.h"
-#include "engine/sampler.h"
+#include "engine/pick.h"
 
 typedef struct tinker__eng_gen_s tinker__eng_gen_t;
 

@@ -8,13 +8,13 @@
 
 #include "base/world.h"
 
-typedef struct tinker__slot_s {
+typedef struct slot_s {
   char *key; /* NULL: free, or a tombstone when `dead` */
   bool dead;
   size_t len;
   uint64_t hash;
   void *value;
-} tinker__slot_t;
+} slot_t;
 
 struct tinker__map_s {
   tinker__mem_t *mem;
@@ -22,7 +22,7 @@ struct tinker__map_s {
   size_t len;
   size_t used; /* keys and tombstones */
   size_t mask; /* slots - 1, slots a power of two */
-  tinker__slot_t *slots;
+  slot_t *slots;
 };
 
 static uint64_t rotl(uint64_t x, int b) {
@@ -102,11 +102,10 @@ size_t tinker__map_len(const tinker__map_t *m) {
 }
 
 /* The key's slot, or the free one where it belongs. */
-static tinker__slot_t *find(const tinker__map_t *m, tinker__str_t key,
-                            uint64_t hash) {
+static slot_t *find(const tinker__map_t *m, tinker__str_t key, uint64_t hash) {
   size_t i = hash & m->mask;
   for (;; i = (i + 1) & m->mask) {
-    tinker__slot_t *s = &m->slots[i];
+    slot_t *s = &m->slots[i];
     if (!s->key && !s->dead) return s;
     if (s->key && s->hash == hash &&
         tinker__str_eq((tinker__str_t){s->key, s->len}, key)) {
@@ -115,15 +114,14 @@ static tinker__slot_t *find(const tinker__map_t *m, tinker__str_t key,
   }
 }
 
-static tinker__slot_t *look(const tinker__map_t *m, tinker__str_t key,
-                            uint64_t *hash) {
+static slot_t *look(const tinker__map_t *m, tinker__str_t key, uint64_t *hash) {
   *hash = tinker__siphash(m->k0, m->k1, key.ptr, key.len);
   return find(m, key, *hash);
 }
 
 void *tinker__map_get(const tinker__map_t *m, tinker__str_t key) {
   uint64_t hash;
-  tinker__slot_t *s = look(m, key, &hash);
+  slot_t *s = look(m, key, &hash);
   return s->key ? s->value : NULL;
 }
 
@@ -132,8 +130,8 @@ void *tinker__map_get(const tinker__map_t *m, tinker__str_t key) {
 static int rebuild(tinker__map_t *m) {
   size_t old_slots = m->mask + 1;
   size_t slots = m->len * 2 >= old_slots ? old_slots * 2 : old_slots;
-  tinker__slot_t *old = m->slots;
-  tinker__slot_t *fresh = tinker__mem_array(m->mem, slots, sizeof(*fresh));
+  slot_t *old = m->slots;
+  slot_t *fresh = tinker__mem_array(m->mem, slots, sizeof(*fresh));
   if (!fresh) return TINKER_ENOMEM;
   m->slots = fresh;
   m->mask = slots - 1;
@@ -150,7 +148,7 @@ static int rebuild(tinker__map_t *m) {
 int tinker__map_put(tinker__map_t *m, tinker__str_t key, void *value,
                     void **old) {
   uint64_t hash;
-  tinker__slot_t *s = look(m, key, &hash);
+  slot_t *s = look(m, key, &hash);
   if (old) *old = s->key ? s->value : NULL;
   if (s->key) {
     s->value = value;
@@ -165,7 +163,7 @@ int tinker__map_put(tinker__map_t *m, tinker__str_t key, void *value,
     }
     s = find(m, key, hash);
   }
-  *s = (tinker__slot_t){copy, false, key.len, hash, value};
+  *s = (slot_t){copy, false, key.len, hash, value};
   m->len++;
   m->used++;
   return 0;
@@ -173,11 +171,11 @@ int tinker__map_put(tinker__map_t *m, tinker__str_t key, void *value,
 
 void *tinker__map_remove(tinker__map_t *m, tinker__str_t key) {
   uint64_t hash;
-  tinker__slot_t *s = look(m, key, &hash);
+  slot_t *s = look(m, key, &hash);
   if (!s->key) return NULL;
   void *value = s->value;
   tinker__mem_free(m->mem, s->key);
-  *s = (tinker__slot_t){.dead = true};
+  *s = (slot_t){.dead = true};
   m->len--;
   return value;
 }
@@ -185,7 +183,7 @@ void *tinker__map_remove(tinker__map_t *m, tinker__str_t key) {
 bool tinker__map_next(const tinker__map_t *m, size_t *cursor,
                       tinker__str_t *key, void **value) {
   while (*cursor <= m->mask) {
-    const tinker__slot_t *s = &m->slots[(*cursor)++];
+    const slot_t *s = &m->slots[(*cursor)++];
     if (!s->key) continue;
     *key = (tinker__str_t){s->key, s->len};
     *value = s->value;

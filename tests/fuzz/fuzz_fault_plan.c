@@ -1,5 +1,5 @@
 /* Fault plans: whatever the file holds, a plan or a reason. */
-#include "service/fault_plan.h"
+#include "service/fault/fault_plan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/json_read.h"
-#include "service/listener.h"
+#include "service/http/listener.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,7 +2,7 @@
  * byte picks the call. */
 #include <string.h>
 
-#include "service/work.h"
+#include "service/parse/work.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

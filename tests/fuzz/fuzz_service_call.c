@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #include "cpu/cpu.h"
-#include "service/handlers.h"
-#include "service/listener.h"
+#include "service/http/listener.h"
+#include "service/tinker/handlers.h"
 
 #define CALLS_PER_SERVICE 300
 #define MAX_POLLS 20000

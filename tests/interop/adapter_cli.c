@@ -60,7 +60,8 @@ static int show(cli_t *c, tinker__eng_adapter_t *a) {
 
 static int step(cli_t *c, tinker__eng_train_t *t) {
   static const tinker__eng_loss_config_t loss = {
-      .kind = TINKER__LOSS_CROSS_ENTROPY};
+      .kind = TINKER__LOSS_CROSS_ENTROPY,
+  };
   static const tinker__eng_optim_params_t adam = {
       .learning_rate = 0.01,
       .beta1 = 0.9,

@@ -10,7 +10,7 @@ CASES = [
     ("src/wire/a.c", '#include "loop/loop.h"', "sideways include"),
     ("src/http/a.c", '#include "api/client.h"', "upward include"),
     ("local/service/a.c", '#include "http/http.h"', "only the core"),
-    ("local/cpu/a.c", '#include "service/store.h"', "may not see"),
+    ("local/cpu/a.c", '#include "service/store/store.h"', "may not see"),
     ("local/engine/a.c", '#include "cpu/cpu.h"', "may not see"),
     ("local/engine/a.c", '#include "cpu/kernels/kernels.h"', None),
     ("examples/a.c", '#include "base/mem.h"', "only <tinker/*.h>"),

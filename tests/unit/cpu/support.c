@@ -16,7 +16,8 @@
 #include "model/safetensors.h"
 
 const tinker__eng_loss_config_t cross_entropy = {
-    .kind = TINKER__LOSS_CROSS_ENTROPY};
+    .kind = TINKER__LOSS_CROSS_ENTROPY,
+};
 const shape_t tiny_shape = {
     .arch = "Qwen3ForCausalLM",
     .vocab = 61,

@@ -186,7 +186,10 @@ static double far(const row_t *want, const float *got, double scale) {
 static tinker__eng_train_t *first_state(rig_t *r, const char *name,
                                         const char *which) {
   tinker__eng_lora_config_t c = {
-      .rank = 4, .train_attn = true, .train_mlp = true};
+      .rank = 4,
+      .train_attn = true,
+      .train_mlp = true,
+  };
   tinker__peft_config_t peft = {
       .rank = 4,
       .alpha = 32,

@@ -7,7 +7,7 @@
 
 #include <stdatomic.h>
 
-#include "service/http.h"
+#include "service/http/http.h"
 
 typedef struct rig_s {
   tinker__mem_t mem;

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <tinker/error.h>
 
-#include "service/body.h"
+#include "service/parse/body.h"
 #include "support/fail_alloc.h"
 
 typedef struct {

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <tinker/error.h>
 
-#include "service/client_config.h"
+#include "service/tinker/client_config.h"
 #include "support/fail_alloc.h"
 #include "wire/messages.h"
 

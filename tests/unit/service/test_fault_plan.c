@@ -5,7 +5,7 @@
 #include <string.h>
 #include <tinker/error.h>
 
-#include "service/fault_plan.h"
+#include "service/fault/fault_plan.h"
 #include "support/fail_alloc.h"
 
 static tinker__svc_fault_plan_t *read_plan(tinker__mem_t *mem,

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "service/listener.h"
+#include "service/http/listener.h"
 
 static void unescapes_to(const char *text, const char *want) {
   char s[80];

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "service/memory.h"
+#include "service/core/memory.h"
 
 #define GROUP "/sys/fs/cgroup"
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <tinker/error.h>
 
-#include "service/state.h"
+#include "service/core/state.h"
 #include "support/fail_alloc.h"
 
 static tinker__svc_session_t session = {.id = "s"};

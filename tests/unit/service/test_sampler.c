@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "cpu/kernels/kernels.h"
-#include "engine/sampler.h"
+#include "engine/pick.h"
 
 enum { N = 6 };
 static const float row[N] = {1.0f, 3.0f, 2.0f, 3.0f, -INFINITY, 0.0f};

@@ -7,7 +7,7 @@
 
 #include "cpu/cpu.h"
 #include "rig.h"
-#include "service/fault.h"
+#include "service/fault/fault.h"
 
 static void begin_stop(rig_t *rig) {
   pthread_mutex_lock(&rig->s->lock);

@@ -9,7 +9,7 @@
 #include <tinker/error.h>
 #include <unistd.h>
 
-#include "service/store.h"
+#include "service/store/store.h"
 #include "support/fail_alloc.h"
 
 /* The child of a fork starts a thread: ThreadSanitizer has to allow it. */

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "rig.h"
-#include "service/store.h"
+#include "service/store/store.h"
 
 /* The n-th sync from now fails, and so many in all; burst 0 = none. */
 static atomic_int fail_at, burst;

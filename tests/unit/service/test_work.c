@@ -5,7 +5,7 @@
 #include <string.h>
 #include <tinker/error.h>
 
-#include "service/work.h"
+#include "service/parse/work.h"
 #include "support/fail_alloc.h"
 
 static tinker__svc_base_model_t base = {

@@ -1,0 +1,574 @@
+/* service: start and stop of everything, the timer, the log. */
+#define _XOPEN_SOURCE 700 /* realpath */
+
+#include "service/boot/service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <tinker/error.h>
+#include <tinker/tokenizer.h>
+
+#include "service/core/memory.h"
+#include "service/fault/fault.h"
+#include "service/tinker/client_config.h"
+#include "service/tinker/handlers.h"
+
+#define TICK_MS 1000
+#define STOP_SECONDS 5
+#define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
+
+int64_t tinker__svc_row(tinker__svc_t *s) {
+  return s->next_row++;
+}
+
+tinker__svc_base_model_t *tinker__svc_base_find(tinker__svc_t *s,
+                                                tinker__str_t name) {
+  for (size_t i = 0; i < s->n_bases; i++) {
+    if (tinker__str_eqs(name, s->bases[i].name)) return &s->bases[i];
+  }
+  return NULL;
+}
+
+/* --- Log ------------------------------------------------------------------ */
+
+static void write_log_time(tinker__svc_t *s, tinker__jsonw_t *w) {
+  char text[40];
+  int64_t ms = s->world->wall_ms(s->world->user);
+  time_t seconds = (time_t)(ms / 1000);
+  struct tm tm;
+  gmtime_r(&seconds, &tm);
+  size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+  snprintf(text + n, sizeof text - n, ".%03dZ", (int)(ms % 1000));
+  tinker__jsonw_key(w, "time");
+  tinker__jsonw_cstr(w, text);
+}
+
+void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
+                     ...) {
+  tinker__buf_t line;
+  tinker__jsonw_t w;
+  va_list args;
+  const char *key;
+  if (!s->config.log) return;
+  tinker__buf_init(&line, s->mem, 16384);
+  tinker__jsonw_init(&w, &line);
+  tinker__jsonw_begin_object(&w);
+  write_log_time(s, &w);
+  tinker__jsonw_key(&w, "level");
+  tinker__jsonw_cstr(&w, level);
+  tinker__jsonw_key(&w, "event");
+  tinker__jsonw_cstr(&w, event);
+  va_start(args, event);
+  while ((key = va_arg(args, const char *)) != NULL) {
+    tinker__jsonw_key(&w, key);
+    tinker__jsonw_cstr(&w, va_arg(args, const char *));
+  }
+  va_end(args);
+  tinker__jsonw_end_object(&w);
+  pthread_mutex_lock(&s->log_lock);
+  if (!tinker__buf_error(&line)) {
+    s->config.log(s->config.user, line.data, line.len);
+  }
+  pthread_mutex_unlock(&s->log_lock);
+  tinker__buf_free(&line);
+}
+
+bool tinker__svc_ends(tinker__svc_t *s) {
+  return s->stopping || atomic_load(&s->fatal);
+}
+
+void tinker__svc_fatal(tinker__svc_t *s, const char *what) {
+  atomic_store(&s->fatal, true);
+  tinker__svc_log(s, "error", "fatal", "why", what, NULL);
+  if (s->config.ended) s->config.ended(s->config.user);
+}
+
+/* --- Timer ---------------------------------------------------------------- */
+
+/* Waits on the timer's condition for ms at most. */
+static void timer_wait(tinker__svc_t *s, pthread_cond_t *cond, int64_t ms) {
+  struct timespec t;
+#ifdef __APPLE__
+  t = (struct timespec){ms / 1000, (ms % 1000) * 1000000};
+  pthread_cond_timedwait_relative_np(cond, &s->lock, &t);
+#else
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  t.tv_sec += ms / 1000;
+  t.tv_nsec += (ms % 1000) * 1000000;
+  if (t.tv_nsec >= 1000000000) {
+    t.tv_nsec -= 1000000000;
+    t.tv_sec++;
+  }
+  pthread_cond_timedwait(cond, &s->lock, &t);
+#endif
+}
+
+/* Until the first poll is due, or `due`; a tick while there is none. */
+static int64_t next_wait(tinker__svc_t *s, int64_t now, int64_t due) {
+  tinker__link_t *l = tinker__list_first(&s->polls);
+  if (l) {
+    int64_t poll =
+        TINKER__CONTAINER(l, tinker__svc_req_t, timer_link)->deadline_ms;
+    if (poll < due) due = poll;
+  }
+  int64_t ms = due > now ? due - now : 1;
+  return ms < TICK_MS ? ms : TICK_MS;
+}
+
+/* Notes since when the engine has been in the same step. */
+static void watch_engine(tinker__svc_t *s, int64_t now) {
+  uint64_t beat = tinker__eng_scheduler_beat(s->scheduler);
+  if (beat == s->beat && beat % 2) return;
+  s->beat = beat;
+  s->beat_ms = now;
+}
+
+/* What need not be to the millisecond. */
+static void sweep(tinker__svc_t *s, int64_t now) {
+  tinker__svc_session_expire(s, now);
+  tinker__svc_session_purge(s);
+  tinker__svc_checkpoints_expire(s);
+}
+
+static void *timer_thread(void *user) {
+  tinker__svc_t *s = user;
+  int64_t swept = INT64_MIN / 2;
+  pthread_mutex_lock(&s->lock);
+  while (!s->stopping) {
+    int64_t now = s->world->now_ms(s->world->user);
+    tinker__svc_polls_expire(s, now);
+    if (now - swept >= TICK_MS) {
+      sweep(s, now);
+      swept = now;
+    }
+    int64_t due = tinker__svc_faults_tick(s, now);
+    watch_engine(s, now);
+    timer_wait(s, &s->timer_wake, next_wait(s, now, due));
+  }
+  pthread_mutex_unlock(&s->lock);
+  return NULL;
+}
+
+/* --- Engine thread: start and stop ---------------------------------------- */
+
+/* Refuses models that can't fit, before a byte of them is loaded. Half of what
+ * they leave is for the caches of samples, the other for training. */
+static int plan_memory(tinker__svc_t *s) {
+  uint64_t need = 0, have = (uint64_t)s->config.max_memory, bytes;
+  bool known = have > 0 || tinker__svc_memory_available(s->world, &have);
+  for (size_t i = 0; i < s->n_bases; i++) {
+    const char *dir = s->bases[i].dir;
+    char reason[300] = "";
+    int rc = s->api->estimate(dir, &bytes, reason, sizeof reason);
+    if (rc != 0) {
+      return tinker__why(s->why, sizeof s->why, rc, "model folder %s: %s", dir,
+                         reason[0] ? reason : tinker_code_text(rc));
+    }
+    need = bytes > UINT64_MAX - need ? UINT64_MAX : need + bytes;
+    if (known && need > have) {
+      return tinker__why(s->why, sizeof s->why, TINKER_ENOMEM,
+                         "model folder %s: needs %" PRIu64
+                         " bytes of memory%s, %" PRIu64 " are available",
+                         dir, need, i ? " with those before it" : "", have);
+    }
+  }
+  uint64_t half = known ? (have - need) / 2 + 1 : 0; /* 0 = no ceiling */
+  tinker__mem_part(&s->slot_mem, s->mem, half < SIZE_MAX ? half : SIZE_MAX);
+  return 0;
+}
+
+static int on_engine_start(void *user, tinker__engine_t **engine) {
+  tinker__svc_t *s = user;
+  tinker__engine_options_t options = {
+      .mem = s->mem,
+      .slot_mem = &s->slot_mem,
+      .threads = (unsigned)s->config.threads,
+  };
+  int rc = plan_memory(s);
+  if (rc == 0) rc = s->api->open(engine, &options, s->why, sizeof s->why);
+  if (rc != 0) return rc;
+  s->engine = *engine;
+  for (size_t i = 0; i < s->n_bases; i++) {
+    tinker__svc_base_model_t *b = &s->bases[i];
+    char reason[300] = "";
+    rc = s->api->base_load(*engine, b->dir, &b->base, reason, sizeof reason);
+    if (rc != 0) {
+      return tinker__why(s->why, sizeof s->why, rc, "model folder %s: %s",
+                         b->dir, reason[0] ? reason : tinker_code_text(rc));
+    }
+    s->api->base_info(b->base, &b->info);
+  }
+  return 0;
+}
+
+/* A model or sampler that could not be stored is freed on the store's thread,
+ * which still runs: here the lock is held over the engine's frees. */
+static void release_engine(tinker__svc_t *s) {
+  if (!s->engine) return;
+  pthread_mutex_lock(&s->lock);
+  TINKER__LIST_EACH(l, tmp, &s->models) {
+    tinker__svc_exec_model_free(
+        TINKER__CONTAINER(l, tinker__svc_model_t, link));
+  }
+  TINKER__LIST_EACH(l, tmp, &s->samplers) {
+    tinker__svc_sampler_t *p =
+        TINKER__CONTAINER(l, tinker__svc_sampler_t, link);
+    if (p->adapter) s->api->adapter_release(p->adapter);
+    p->adapter = NULL;
+    tinker__list_remove(&p->loaded);
+  }
+  pthread_mutex_unlock(&s->lock);
+  for (size_t i = 0; i < s->n_bases; i++) {
+    if (s->bases[i].base) s->api->base_release(s->bases[i].base);
+    s->bases[i].base = NULL;
+  }
+  s->api->close(s->engine);
+  s->engine = NULL;
+}
+
+static void on_engine_stop(void *user) {
+  release_engine(user);
+}
+
+/* --- Models on the command line ------------------------------------------- */
+
+static int token_bytes(void *user, int32_t token, const char **bytes,
+                       size_t *len) {
+  return tinker_tokenizer_token_bytes(user, token, bytes, len);
+}
+
+/* A folder without tokenizer.json is fine: stop strings are refused then. A
+ * broken one is an error. */
+static int load_tokenizer(tinker__svc_t *s, tinker__svc_base_model_t *b) {
+  char path[PATH_MAX + 32], reason[300];
+  snprintf(path, sizeof path, "%s/tokenizer.json", b->dir);
+  if (access(path, F_OK) != 0) return 0;
+  int rc = tinker_tokenizer_new_from_file(&b->tokenizer, path, NULL, reason,
+                                          sizeof reason);
+  if (rc != 0) {
+    return tinker__why(s->why, sizeof s->why, rc, "%s: %s", path, reason);
+  }
+  b->text = (tinker__eng_gen_text_t){token_bytes, b->tokenizer};
+  return 0;
+}
+
+static int open_model(tinker__svc_t *s, const tinker__svc_model_spec_t *m,
+                      tinker__svc_base_model_t *b) {
+  char real[PATH_MAX];
+  if (!realpath(m->dir, real)) {
+    return tinker__why(s->why, sizeof s->why, TINKER_ENOENT,
+                       "model folder %s: %s", m->dir, strerror(errno));
+  }
+  b->dir = tinker__mem_strdup(s->mem, real);
+  if (!b->dir) return TINKER_ENOMEM;
+  const char *slash = strrchr(b->dir, '/');
+  b->name = m->name ? m->name : slash[1] ? slash + 1 : b->dir;
+  return load_tokenizer(s, b);
+}
+
+static int open_models(tinker__svc_t *s) {
+  const tinker__svc_config_t *c = &s->config;
+  if (!c->n_models) {
+    return tinker__why(s->why, sizeof s->why, TINKER_EINVAL,
+                       "no model folder given");
+  }
+  s->bases = tinker__mem_array(s->mem, c->n_models, sizeof *s->bases);
+  if (!s->bases) return TINKER_ENOMEM;
+  for (size_t i = 0; i < c->n_models; i++) {
+    int rc = open_model(s, &c->models[i], &s->bases[i]);
+    s->n_bases = i + 1;
+    if (rc != 0) return rc;
+    if (tinker__svc_base_find(s, tinker__str(s->bases[i].name)) !=
+        &s->bases[i]) {
+      return tinker__why(s->why, sizeof s->why, TINKER_EEXIST,
+                         "two models are named '%s'", s->bases[i].name);
+    }
+  }
+  return 0;
+}
+
+/* --- State folder --------------------------------------------------------- */
+
+static int make_dir(tinker__svc_t *s, const char *path) {
+  if (mkdir(path, 0700) == 0 || errno == EEXIST) return 0;
+  return tinker__why(s->why, sizeof s->why, TINKER_EIO, "state folder %s: %s",
+                     path, strerror(errno));
+}
+
+/* Only this service may see what is in it. */
+static int check_mode(tinker__svc_t *s) {
+  struct stat st;
+  if (stat(s->state_dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
+    return tinker__why(s->why, sizeof s->why, TINKER_EIO,
+                       "state folder %s is not a folder", s->state_dir);
+  }
+  /* Not mended here: it may be a folder that others need. */
+  if (st.st_mode & 077) {
+    return tinker__why(s->why, sizeof s->why, TINKER_EIO,
+                       "state folder %s is open to others: name a new folder, "
+                       "or set its mode to 0700",
+                       s->state_dir);
+  }
+  return 0;
+}
+
+static int lock_state(tinker__svc_t *s, tinker__svc_stage_t *stage) {
+  char path[PATH_MAX + 16];
+  snprintf(path, sizeof path, "%s/lock", s->state_dir);
+  s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (s->lock_fd < 0) {
+    return tinker__why(s->why, sizeof s->why, TINKER_EIO, "%s: %s", path,
+                       strerror(errno));
+  }
+  if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0) return 0;
+  *stage = TINKER__STAGE_BUSY;
+  return tinker__why(s->why, sizeof s->why, TINKER_EBUSY,
+                     "state folder %s is in use by another process",
+                     s->state_dir);
+}
+
+static int open_state(tinker__svc_t *s, tinker__svc_stage_t *stage) {
+  char path[PATH_MAX + 32], real[PATH_MAX];
+  *stage = TINKER__STAGE_STATE;
+  int rc = make_dir(s, s->config.state_dir);
+  if (rc != 0) return rc;
+  if (!realpath(s->config.state_dir, real) || strlen(real) > 1000) {
+    return tinker__why(s->why, sizeof s->why, TINKER_EIO,
+                       "state folder %s: the path can't be used",
+                       s->config.state_dir);
+  }
+  s->state_dir = tinker__mem_strdup(s->mem, real);
+  if (!s->state_dir) return TINKER_ENOMEM;
+  if ((rc = check_mode(s)) != 0) return rc;
+  if ((rc = lock_state(s, stage)) != 0) return rc;
+  snprintf(path, sizeof path, "%s/checkpoints", s->state_dir);
+  if ((rc = make_dir(s, path)) != 0) return rc;
+  snprintf(path, sizeof path, "%s/snapshots", s->state_dir);
+  if ((rc = make_dir(s, path)) != 0) return rc;
+  snprintf(path, sizeof path, "%s/store.db", s->state_dir);
+  rc = tinker__svc_store_open(&s->store, s->mem, path, s->why, sizeof s->why);
+  if (rc != 0) return rc;
+  *stage = TINKER__STAGE_CONFIG;
+  rc = tinker__svc_faults_open(s, s->why, sizeof s->why);
+  if (rc != 0) return rc;
+  *stage = TINKER__STAGE_STATE;
+  rc = tinker__svc_replay_load(s, s->why, sizeof s->why);
+  if (rc == 0) rc = tinker__svc_faults_restore(s, s->why, sizeof s->why);
+  if (rc == 0) tinker__svc_replay_crashed(s);
+  return rc;
+}
+
+/* --- Start ---------------------------------------------------------------- */
+
+static void set_defaults(tinker__svc_config_t *c) {
+  if (!c->max_body) c->max_body = 64 << 20;
+  if (!c->max_tokens) c->max_tokens = 1 << 20;
+  if (!c->max_models) c->max_models = 1024;
+  if (!c->max_samples) c->max_samples = 2000;
+  if (!c->inline_result) c->inline_result = 1 << 20;
+  if (!c->poll_ms) c->poll_ms = 30000;
+  if (!c->keep_ms) c->keep_ms = 3600000;
+  if (!c->session_ms) c->session_ms = 600000;
+  if (!c->snapshot_ms) c->snapshot_ms = 5000;
+}
+
+static void init_conditions(tinker__svc_t *s) {
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+#ifndef __APPLE__
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+#endif
+  pthread_cond_init(&s->timer_wake, &attr);
+  pthread_cond_init(&s->idle, &attr);
+  pthread_condattr_destroy(&attr);
+  pthread_mutex_init(&s->lock, NULL);
+  pthread_mutex_init(&s->log_lock, NULL);
+}
+
+static int service_new(tinker__svc_t **out,
+                       const tinker__svc_config_t *config) {
+  tinker__svc_t *s = tinker__mem_zalloc(config->mem, sizeof *s);
+  if (!s) return TINKER_ENOMEM;
+  s->config = *config;
+  set_defaults(&s->config);
+  if (!s->config.doing) s->config.doing = &s->doing;
+  s->mem = config->mem;
+  s->world = config->world ? config->world : tinker__world_real();
+  s->api = config->engine;
+  s->lock_fd = -1;
+  s->next_row = 1;
+  s->max_result = MAX_RESULT;
+  tinker__list_init(&s->sessions);
+  tinker__list_init(&s->models);
+  tinker__list_init(&s->samplers);
+  tinker__list_init(&s->adapters);
+  tinker__list_init(&s->polls);
+  init_conditions(s);
+  *out = s;
+  tinker__map_t **maps[] = {&s->session_by_id, &s->session_by_key,
+                            &s->model_by_id, &s->sampler_by_id, &s->op_by_id};
+  for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
+    int rc = tinker__map_new(maps[i], s->mem);
+    if (rc != 0) return rc;
+  }
+  return 0;
+}
+
+static int listen_all(tinker__svc_t *s) {
+  int rc = 0;
+  if (s->config.socket_path) {
+    rc = tinker__svc_listen_unix(&s->listeners[0], s, s->config.socket_path,
+                                 s->why, sizeof s->why);
+  }
+  if (rc == 0 && s->config.listen) {
+    rc = tinker__svc_listen_tcp(&s->listeners[1], s, s->config.listen, s->why,
+                                sizeof s->why);
+  }
+  return rc;
+}
+
+static int make_replies(tinker__svc_t *s) {
+  const char *texts[2] = {
+      [TINKER__CONFIG_CLIENT] = s->config.client_config,
+      [TINKER__CONFIG_DYNAMIC] = s->config.dynamic_config,
+  };
+  int rc = 0;
+  for (int kind = 0; rc == 0 && kind < 2; kind++) {
+    tinker__buf_init(&s->config_reply[kind], s->mem, 65536);
+    rc = tinker__svc_client_config_write(&s->config_reply[kind],
+                                         (tinker__svc_config_kind_t)kind,
+                                         texts[kind], s->why, sizeof s->why);
+  }
+  return rc;
+}
+
+/* Opens the doors early, so that health can be asked for while models load;
+ * everything else is answered 503 until it is ready. */
+static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
+  *stage = TINKER__STAGE_CONFIG;
+  int rc = make_replies(s);
+  if (rc != 0) return rc;
+  *stage = TINKER__STAGE_MODEL;
+  rc = open_models(s);
+  if (rc == 0) rc = open_state(s, stage);
+  if (rc != 0) return rc;
+  *stage = TINKER__STAGE_LISTEN;
+  rc = listen_all(s);
+  if (rc != 0) return rc;
+  *stage = TINKER__STAGE_MODEL;
+  rc = tinker__eng_scheduler_new(&s->scheduler, s->mem, s->api, s->config.doing,
+                                 on_engine_start, on_engine_stop, s);
+  if (rc != 0) return rc;
+  *stage = TINKER__STAGE_OTHER;
+  rc = tinker__svc_store_start(s->store);
+  if (rc != 0) return rc;
+  tinker__svc_replay_start(s);
+  if (pthread_create(&s->timer, NULL, timer_thread, s) != 0) {
+    return TINKER_ENOMEM;
+  }
+  s->timer_started = true;
+  atomic_store(&s->ready, true);
+  return 0;
+}
+
+int tinker__svc_start(tinker__svc_t **out, const tinker__svc_config_t *config,
+                      tinker__svc_stage_t *stage, char *why, size_t why_len) {
+  tinker__svc_t *s = NULL;
+  *stage = TINKER__STAGE_OTHER;
+  int rc = service_new(&s, config);
+  if (rc == 0) rc = start_all(s, stage);
+  if (rc != 0) {
+    const char *text = s && *s->why ? s->why : tinker_code_text(rc);
+    tinker__why(why, why_len, rc, "%s", text);
+    tinker__svc_stop(s);
+    return rc;
+  }
+  *out = s;
+  return 0;
+}
+
+int tinker__svc_port(const tinker__svc_t *s) {
+  return s->listeners[1] ? tinker__svc_listener_port(s->listeners[1]) : 0;
+}
+
+/* --- Stop ----------------------------------------------------------------- */
+
+static void free_state(tinker__svc_t *s) {
+  tinker__link_t *l;
+  while ((l = tinker__list_pop_front(&s->models)) != NULL) {
+    tinker__svc_model_free(s, TINKER__CONTAINER(l, tinker__svc_model_t, link));
+  }
+  while ((l = tinker__list_pop_front(&s->samplers)) != NULL) {
+    tinker__svc_sampler_free(s,
+                             TINKER__CONTAINER(l, tinker__svc_sampler_t, link));
+  }
+  while ((l = tinker__list_pop_front(&s->sessions)) != NULL) {
+    tinker__svc_session_free(s,
+                             TINKER__CONTAINER(l, tinker__svc_session_t, link));
+  }
+  tinker__map_free(s->session_by_id);
+  tinker__map_free(s->session_by_key);
+  tinker__map_free(s->model_by_id);
+  tinker__map_free(s->sampler_by_id);
+  tinker__map_free(s->op_by_id);
+  for (size_t i = 0; i < s->n_bases; i++) {
+    tinker_tokenizer_release(s->bases[i].tokenizer);
+    tinker__mem_free(s->mem, s->bases[i].dir);
+  }
+  tinker__mem_free(s->mem, s->bases);
+  for (int i = 0; i < 2; i++) {
+    if (s->config_reply[i].mem) tinker__buf_free(&s->config_reply[i]);
+  }
+}
+
+/* All parked requests get an answer before libmicrohttpd is stopped. */
+static void close_doors(tinker__svc_t *s) {
+  tinker__svc_listener_quiesce(s->listeners[0]);
+  tinker__svc_listener_quiesce(s->listeners[1]);
+  pthread_mutex_lock(&s->lock);
+  s->stopping = true;
+  pthread_cond_signal(&s->timer_wake);
+  tinker__svc_polls_release(s);
+  tinker__svc_faults_release(s);
+  pthread_mutex_unlock(&s->lock);
+  if (s->timer_started) pthread_join(s->timer, NULL);
+}
+
+static void wait_idle(tinker__svc_t *s) {
+  pthread_mutex_lock(&s->lock);
+  for (int i = 0; i < STOP_SECONDS && s->live_requests; i++) {
+    timer_wait(s, &s->idle, 1000);
+  }
+  pthread_mutex_unlock(&s->lock);
+}
+
+void tinker__svc_stop(tinker__svc_t *s) {
+  if (!s) return;
+  close_doors(s);
+  tinker__eng_scheduler_free(s->scheduler, NULL);
+  release_engine(s); /* after a start that failed half way */
+  tinker__svc_store_free(s->store);
+  wait_idle(s);
+  tinker__svc_listener_free(s->listeners[0]);
+  tinker__svc_listener_free(s->listeners[1]);
+  free_state(s);
+  tinker__svc_faults_free(s);
+  if (s->lock_fd >= 0) close(s->lock_fd);
+  tinker__mem_free(s->mem, s->state_dir);
+  pthread_mutex_destroy(&s->lock);
+  pthread_mutex_destroy(&s->log_lock);
+  pthread_cond_destroy(&s->timer_wake);
+  pthread_cond_destroy(&s->idle);
+  tinker__mem_free(s->mem, s);
+}

@@ -1,0 +1,190 @@
+/* model: a model's calls and the order they run in: strictly by number,
+ * whatever the order of arrival. All under the service's lock. */
+#include <stdio.h>
+#include <string.h>
+
+#include <tinker/error.h>
+
+#include "service/tinker/handlers.h"
+
+int tinker__svc_model_add(tinker__svc_t *s, tinker__svc_model_t *m) {
+  int rc = tinker__map_put(s->model_by_id, tinker__str(m->id), m, NULL);
+  if (rc != 0) return rc;
+  tinker__list_push_back(&s->models, &m->link);
+  tinker__list_push_back(&m->session->models, &m->by_session);
+  return 0;
+}
+
+tinker__svc_model_t *tinker__svc_model_find(tinker__svc_t *s,
+                                            tinker__str_t id) {
+  tinker__svc_model_t *m = tinker__map_get(s->model_by_id, id);
+  return m && m->durable ? m : NULL;
+}
+
+void tinker__svc_model_forget(tinker__svc_t *s, tinker__svc_model_t *m) {
+  tinker__map_remove(s->model_by_id, tinker__str(m->id));
+  tinker__list_remove(&m->link);
+  tinker__list_remove(&m->by_session);
+  tinker__svc_model_free(s, m);
+}
+
+void tinker__svc_model_free(tinker__svc_t *s, tinker__svc_model_t *m) {
+  tinker__link_t *l;
+  if (!m) return;
+  while ((l = tinker__list_pop_front(&m->ops)) != NULL) {
+    tinker__svc_op_free(TINKER__CONTAINER(l, tinker__svc_op_t, all));
+  }
+  while ((l = tinker__list_pop_front(&m->checkpoints)) != NULL) {
+    tinker__svc_checkpoint_free(
+        s, TINKER__CONTAINER(l, tinker__svc_checkpoint_t, link));
+  }
+  tinker__mem_free(s->mem, m->id);
+  tinker__mem_free(s->mem, m->metadata);
+  tinker__mem_free(s->mem, m->broken);
+  tinker__mem_free(s->mem, m);
+}
+
+tinker__svc_model_t *tinker__svc_model_new(tinker__svc_t *s,
+                                           tinker__svc_session_t *session,
+                                           int64_t seq) {
+  tinker__svc_model_t *m = tinker__mem_zalloc(s->mem, sizeof *m);
+  if (!m) return NULL;
+  tinker__list_init(&m->link);
+  tinker__list_init(&m->by_session);
+  tinker__list_init(&m->pending);
+  tinker__list_init(&m->ops);
+  tinker__list_init(&m->checkpoints);
+  tinker__list_init(&m->task.link);
+  m->task.step = tinker__svc_exec_step;
+  m->service = s;
+  m->session = session;
+  m->seq = seq;
+  m->id = tinker__mem_alloc(s->mem, 80);
+  if (!m->id) {
+    tinker__mem_free(s->mem, m);
+    return NULL;
+  }
+  snprintf(m->id, 80, "%s:train:%lld", session->id, (long long)seq);
+  return m;
+}
+
+void tinker__svc_model_enqueue(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+  tinker__link_t *at = m->pending.prev;
+  while (at != &m->pending &&
+         TINKER__CONTAINER(at, tinker__svc_op_t, link)->seq > op->seq) {
+    at = at->prev;
+  }
+  tinker__list_insert_before(at->next, &op->link);
+}
+
+/* Steps over numbers that were spent on rejected calls. */
+static tinker__svc_op_t *next_op(tinker__svc_model_t *m) {
+  tinker__link_t *l;
+  while ((l = tinker__list_first(&m->pending)) != NULL) {
+    tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, link);
+    if (op->seq != m->next_seq || !op->ack.durable || op->paused_until_ms) {
+      return NULL;
+    }
+    if (op->state != TINKER__SVC_OP_REJECTED) return op;
+    tinker__list_remove(l);
+    m->next_seq++;
+  }
+  return NULL;
+}
+
+void tinker__svc_model_kick(tinker__svc_model_t *m) {
+  bool over = m->session->ended_ms && tinker__list_empty(&m->pending);
+  if (m->busy || m->service->stopping || !m->service->scheduler) return;
+  if (!next_op(m) && !(over && m->durable)) return;
+  m->busy = true;
+  tinker__eng_scheduler_push(m->service->scheduler, &m->task);
+}
+
+tinker__svc_op_t *tinker__svc_model_begin(tinker__svc_model_t *m) {
+  tinker__svc_op_t *op = next_op(m);
+  if (op) tinker__list_remove(&op->link);
+  return op;
+}
+
+void tinker__svc_model_done(tinker__svc_model_t *m, bool again) {
+  m->busy = false;
+  if (again) tinker__svc_model_kick(m);
+}
+
+/* A call that is still on its way into the log is left alone: when it has
+ * arrived (or failed to) accept.c ends the model once more. */
+static void fail_gap(tinker__svc_op_t *op, int64_t missing) {
+  if (!op->ack.durable) return;
+  tinker__list_remove(&op->link);
+  if (op->state != TINKER__SVC_OP_PENDING) return;
+  tinker__svc_op_fail(op, "user",
+                      "waiting for seq_id %lld, and the session has ended",
+                      (long long)missing);
+}
+
+bool tinker__svc_model_awaited(const tinker__svc_model_t *m) {
+  TINKER__LIST_EACH(l, tmp, &m->pending) {
+    if (TINKER__CONTAINER(l, tinker__svc_op_t, link)->state ==
+        TINKER__SVC_OP_PENDING) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void tinker__svc_model_end(tinker__svc_model_t *m) {
+  int64_t next = m->next_seq;
+  /* What is there without a gap still runs; the number being executed has
+   * left the list already. */
+  if (m->busy && m->current) next = m->current->seq + 1;
+  bool gap = false;
+  if (!tinker__svc_model_awaited(m)) { /* nobody needs what the log restores */
+    while (tinker__list_pop_front(&m->pending)) {
+    }
+  }
+  TINKER__LIST_EACH(l, tmp, &m->pending) {
+    tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, link);
+    if (op->seq != next) gap = true;
+    if (gap) {
+      fail_gap(op, next);
+    } else {
+      next++;
+    }
+  }
+  tinker__svc_model_kick(m);
+}
+
+static void on_broken(void *user, int rc) {
+  tinker__svc_model_t *m = user;
+  if (rc == 0) return;
+  tinker__svc_fatal(m->service, "a broken model could not be noted");
+}
+
+void tinker__svc_model_break(tinker__svc_model_t *m, const char *why) {
+  if (m->broken) return;
+  m->broken = tinker__mem_strdup(m->service->mem, why);
+  tinker__svc_write_t *w =
+      tinker__svc_write_new(m->service->store, on_broken, m);
+  tinker__svc_write_sql(w, "UPDATE models SET broken = ? WHERE row = ?");
+  tinker__svc_write_text(w, why);
+  tinker__svc_write_i64(w, m->row);
+  if (tinker__svc_write_submit(w) != 0 || !m->broken) {
+    tinker__svc_fatal(m->service, "out of memory to note a broken model");
+  }
+}
+
+bool tinker__svc_model_refused(tinker__svc_t *s, tinker__svc_req_t *r) {
+  int64_t live = 0;
+  TINKER__LIST_EACH(l, tmp, &s->models) {
+    if (!TINKER__CONTAINER(l, tinker__svc_model_t, link)->session->ended_ms) {
+      live++;
+    }
+  }
+  if (live < s->config.max_models) return false;
+  r->retry_after_s = 5;
+  tinker__svc_reply_error(r, 429,
+                          "there are %lld models of live sessions, as many as "
+                          "--max-models lets in: end a session",
+                          (long long)live);
+  return true;
+}

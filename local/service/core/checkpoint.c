@@ -1,0 +1,178 @@
+/* checkpoint: folders that appear whole or not at all, and their names.
+ *
+ * <state>/checkpoints/<row> and <state>/snapshots/<row>: written as <row>.tmp,
+ * fsynced by the engine, renamed, the parent fsynced; only then is the row
+ * committed. A folder without a row is removed at the next start. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <tinker/error.h>
+
+#include "base/file.h"
+#include "service/core/state.h"
+
+/* --- Folders -------------------------------------------------------------- */
+
+void tinker__svc_checkpoint_dir(tinker__svc_t *s, const char *kind, int64_t row,
+                                char *out, size_t len) {
+  snprintf(out, len, "%s/%s/%lld", s->state_dir, kind, (long long)row);
+}
+
+static void each_entry(const char *dir, void (*fn)(const char *path)) {
+  char path[1200];
+  struct dirent *e;
+  DIR *d = opendir(dir);
+  if (!d) return;
+  while ((e = readdir(d)) != NULL) {
+    if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+    if (snprintf(path, sizeof path, "%s/%s", dir, e->d_name) <
+        (int)sizeof path) {
+      fn(path);
+    }
+  }
+  closedir(d);
+}
+
+static void remove_file(const char *path) {
+  unlink(path);
+}
+
+/* Our folders hold files only. */
+void tinker__svc_folder_remove(const char *dir) {
+  each_entry(dir, remove_file);
+  rmdir(dir);
+}
+
+int tinker__svc_folder_begin(tinker__svc_t *s, const char *dir, char *tmp,
+                             size_t len, char *why, size_t why_len) {
+  (void)s;
+  snprintf(tmp, len, "%s.tmp", dir);
+  tinker__svc_folder_remove(tmp);
+  if (mkdir(tmp, 0700) == 0) return 0;
+  return tinker__why(why, why_len, TINKER_EIO, "%s: %s", tmp, strerror(errno));
+}
+
+int tinker__svc_folder_commit(tinker__svc_t *s, const char *tmp,
+                              const char *dir, char *why, size_t why_len) {
+  char parent[1200];
+  int rc = tinker__file_sync_dir(s->world, tmp, why, why_len);
+  if (rc != 0) return rc;
+  if (s->world->rename(s->world->user, tmp, dir) != 0) {
+    return tinker__why(why, why_len, TINKER_EIO, "%s: %s", dir,
+                       strerror(errno));
+  }
+  snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(dir, '/') - dir), dir);
+  rc = tinker__file_sync_dir(s->world, parent, why, why_len);
+  if (rc != 0) tinker__svc_folder_remove(dir);
+  return rc;
+}
+
+int64_t tinker__svc_folder_size(const char *dir) {
+  char path[1200];
+  struct dirent *e;
+  struct stat st;
+  int64_t sum = 0;
+  DIR *d = opendir(dir);
+  if (!d) return 0;
+  while ((e = readdir(d)) != NULL) {
+    snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) sum += st.st_size;
+  }
+  closedir(d);
+  return sum;
+}
+
+/* --- Lookups -------------------------------------------------------------- */
+
+void tinker__svc_checkpoint_free(tinker__svc_t *s,
+                                 tinker__svc_checkpoint_t *c) {
+  if (!c) return;
+  tinker__mem_free(s->mem, c->name);
+  tinker__mem_free(s->mem, c->metadata);
+  tinker__mem_free(s->mem, c);
+}
+
+static bool is_named(const tinker__svc_checkpoint_t *c,
+                     tinker__svc_ckpt_kind_t kind, tinker__str_t name) {
+  return c->kind == kind && c->name && tinker__str_eqs(name, c->name);
+}
+
+tinker__svc_checkpoint_t *
+tinker__svc_checkpoint_find(tinker__svc_model_t *m,
+                            tinker__svc_ckpt_kind_t kind, tinker__str_t name) {
+  for (tinker__link_t *l = m->checkpoints.prev; l != &m->checkpoints;
+       l = l->prev) {
+    tinker__svc_checkpoint_t *c =
+        TINKER__CONTAINER(l, tinker__svc_checkpoint_t, link);
+    if (is_named(c, kind, name)) return c;
+  }
+  return NULL;
+}
+
+static tinker__svc_checkpoint_t *find_durable(tinker__svc_model_t *m,
+                                              tinker__svc_ckpt_kind_t kind,
+                                              tinker__str_t name) {
+  TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
+    tinker__svc_checkpoint_t *c =
+        TINKER__CONTAINER(l, tinker__svc_checkpoint_t, link);
+    if (c->durable && is_named(c, kind, name)) return c;
+  }
+  return NULL;
+}
+
+tinker__svc_checkpoint_t *tinker__svc_checkpoint_by_row(tinker__svc_t *s,
+                                                        int64_t row) {
+  TINKER__LIST_EACH(l, tmp, &s->models) {
+    tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
+    TINKER__LIST_EACH(k, next, &m->checkpoints) {
+      tinker__svc_checkpoint_t *c =
+          TINKER__CONTAINER(k, tinker__svc_checkpoint_t, link);
+      if (c->row == row) return c;
+    }
+  }
+  return NULL;
+}
+
+/* Splits tinker://RUN/KIND/NAME; false when it is none. */
+static bool split_path(tinker__str_t path, tinker__str_t part[3]) {
+  const char *prefix = "tinker://";
+  if (!tinker__str_starts(path, prefix)) return false;
+  const char *at = path.ptr + strlen(prefix), *end = path.ptr + path.len;
+  for (int i = 0; i < 3; i++) {
+    const char *slash = i < 2 ? memchr(at, '/', (size_t)(end - at)) : end;
+    if (!slash || slash == at) return false;
+    part[i] = (tinker__str_t){at, (size_t)(slash - at)};
+    at = slash + (i < 2 ? 1 : 0);
+  }
+  return !memchr(part[2].ptr, '/', part[2].len);
+}
+
+int tinker__svc_checkpoint_lookup(tinker__svc_t *s, tinker__str_t path,
+                                  tinker__svc_checkpoint_t **out, char *why,
+                                  size_t why_len) {
+  tinker__str_t part[3];
+  int shown = (int)(path.len < 200 ? path.len : 200);
+  tinker__svc_ckpt_kind_t kind = TINKER__CKPT_EPHEMERAL;
+  if (split_path(path, part)) {
+    if (tinker__str_eqs(part[1], "weights")) kind = TINKER__CKPT_TRAINING;
+    if (tinker__str_eqs(part[1], "sampler_weights")) {
+      kind = TINKER__CKPT_SAMPLER;
+    }
+  }
+  if (kind == TINKER__CKPT_EPHEMERAL) {
+    return tinker__why(why, why_len, TINKER_EINVAL, "Invalid tinker path: %.*s",
+                       shown, path.ptr);
+  }
+  tinker__svc_model_t *m = tinker__map_get(s->model_by_id, part[0]);
+  tinker__svc_checkpoint_t *c = m ? find_durable(m, kind, part[2]) : NULL;
+  if (!c) {
+    return tinker__why(why, why_len, TINKER_ENOENT,
+                       "checkpoint not found: %.*s", shown, path.ptr);
+  }
+  *out = c;
+  return 0;
+}

@@ -1,0 +1,496 @@
+/* fault: see fault.h. */
+#include "service/fault/fault.h"
+
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <tinker/error.h>
+
+#include "base/file.h"
+#include "service/tinker/handlers.h"
+
+#define MAX_PLAN ((size_t)4 << 20)
+#define REORDER_MS 2000 /* when nothing else comes */
+#define PREFIX "api/v1/"
+
+/* --- The ledger ----------------------------------------------------------- */
+
+static const char *const kind_endpoints[] = {
+    [TINKER__SVC_OP_CREATE] = "create_model",
+    [TINKER__SVC_OP_LOAD_NEW] = "load_weights",
+    [TINKER__SVC_OP_LOAD] = "load_weights",
+    [TINKER__SVC_OP_FORWARD_BACKWARD] = "forward_backward",
+    [TINKER__SVC_OP_OPTIM] = "optim_step",
+    [TINKER__SVC_OP_SAVE] = "save_weights",
+    [TINKER__SVC_OP_SAVE_SAMPLER] = "save_weights_for_sampler",
+    [TINKER__SVC_OP_SAMPLE] = "asample",
+    [TINKER__SVC_OP_SAVE_EXTERNAL] = "save_weights_external",
+};
+
+static void add_line(tinker__svc_t *s, const tinker__svc_ledger_line_t *line) {
+  if (s->faults && !tinker__svc_ledger_add(s->faults->ledger, line)) {
+    tinker__svc_fatal(s, "the ledger could not be written");
+  }
+}
+
+void tinker__svc_ledger_op(const tinker__svc_op_t *op, const char *event) {
+  tinker__svc_ledger_line_t line = {
+      .event = event,
+      .endpoint = kind_endpoints[op->kind],
+      .id = op->request_id,
+      .seq = op->seq,
+  };
+  add_line(op->service, &line);
+}
+
+void tinker__svc_ledger_other(tinker__svc_t *s, const char *endpoint,
+                              const char *id) {
+  tinker__svc_ledger_line_t line = {
+      .event = "accepted",
+      .endpoint = endpoint,
+      .id = id,
+      .seq = -1,
+  };
+  add_line(s, &line);
+}
+
+static void add_fault(tinker__svc_t *s, const tinker__svc_fault_rule_t *f,
+                      const char *endpoint, const char *id, int64_t seq) {
+  tinker__svc_ledger_line_t line = {
+      .event = "fault",
+      .endpoint = endpoint,
+      .id = id,
+      .seq = seq,
+      .act = tinker__svc_fault_act_name(f->act),
+      .rule = (size_t)(f - s->faults->plan->rules),
+  };
+  add_line(s, &line);
+}
+
+/* --- Life ----------------------------------------------------------------- */
+
+int tinker__svc_faults_open(tinker__svc_t *s, char *why, size_t why_len) {
+  tinker__buf_t text;
+  char reason[300];
+  if (!s->config.faults) return 0;
+  tinker__svc_faults_t *f = s->faults = tinker__mem_zalloc(s->mem, sizeof *f);
+  if (!f) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+  tinker__list_init(&f->held);
+  tinker__list_init(&f->paused);
+  tinker__buf_init(&text, s->mem, MAX_PLAN);
+  int rc = tinker__file_read(s->world, s->config.faults, &text, why, why_len);
+  if (rc == 0) {
+    rc = tinker__svc_fault_plan_read(&f->plan, s->mem, tinker__buf_str(&text),
+                                     reason, sizeof reason);
+    if (rc != 0) {
+      tinker__why(why, why_len, rc, "--faults %s: %s", s->config.faults,
+                  reason);
+    }
+  }
+  tinker__buf_free(&text);
+  if (rc != 0) return rc;
+  return tinker__svc_ledger_open(&f->ledger, s->mem, s->world, s->state_dir,
+                                 why, why_len);
+}
+
+void tinker__svc_faults_free(tinker__svc_t *s) {
+  if (!s->faults) return;
+  tinker__svc_fault_plan_free(s->faults->plan);
+  tinker__svc_ledger_free(s->faults->ledger);
+  tinker__mem_free(s->mem, s->faults);
+  s->faults = NULL;
+}
+
+static void note_line(tinker__svc_op_t *op, tinker__str_t event) {
+  if (tinker__str_eqs(event, "accepted") ||
+      tinker__str_eqs(event, "rejected")) {
+    op->noted = true;
+  } else if (!tinker__str_eqs(event, "fault")) {
+    op->noted_end = true;
+  }
+}
+
+/* One line of an earlier run: its rule has fired, its call has the rule. */
+static int restore_line(tinker__svc_t *s, tinker__str_t text) {
+  tinker__svc_body_t b;
+  char why[200];
+  int64_t rule = -1;
+  tinker__str_t id = TINKER__STR(""), act = id, event = id;
+  const tinker__svc_field_t fields[] = {
+      {"rule", TINKER__FIELD_I64, false, &rule, NULL},
+      {"event", TINKER__FIELD_STR, false, &event, NULL},
+      {"id", TINKER__FIELD_STR, false, &id, NULL},
+      {"act", TINKER__FIELD_STR, false, &act, NULL}};
+  int rc =
+      tinker__svc_body_parse(&b, s->mem, text, "", fields, 4, why, sizeof why);
+  tinker__svc_op_t *op = rc == 0 ? tinker__map_get(s->op_by_id, id) : NULL;
+  if (op) note_line(op, event);
+  if (rc == 0 && rule >= 0 && (size_t)rule < s->faults->plan->n) {
+    tinker__svc_fault_rule_t *f = &s->faults->plan->rules[rule];
+    if (tinker__str_eqs(act, tinker__svc_fault_act_name(f->act))) {
+      f->fired++;
+      f->first_ms = s->world->now_ms(s->world->user);
+      if (op && f->act > TINKER__FAULT_PAUSE) op->fault = f;
+    }
+    if (op && tinker__svc_op_has(op, TINKER__FAULT_CORRUPT) && op->model) {
+      op->model->hides_broken = !f->flag;
+    }
+  }
+  tinker__svc_body_done(&b);
+  return rc == TINKER_ENOMEM ? rc : 0;
+}
+
+/* A kill between a commit and its line: the store knows. */
+static void add_missing_lines(tinker__svc_t *s) {
+  size_t cursor = 0;
+  tinker__str_t key;
+  void *value;
+  while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
+    const tinker__svc_op_t *op = value;
+    bool rejected = op->state == TINKER__SVC_OP_REJECTED;
+    if (!op->noted) {
+      tinker__svc_ledger_op(op, rejected ? "rejected" : "accepted");
+    }
+    if (rejected || op->noted_end || op->state == TINKER__SVC_OP_PENDING) {
+      continue;
+    }
+    tinker__svc_ledger_op(op, op->state == TINKER__SVC_OP_DONE ? "applied"
+                                                               : "failed");
+  }
+}
+
+int tinker__svc_faults_restore(tinker__svc_t *s, char *why, size_t why_len) {
+  tinker__buf_t lines;
+  if (!s->faults) return 0;
+  tinker__buf_init(&lines, s->mem, TINKER__MAX_LEDGER);
+  int rc = tinker__svc_ledger_read(s->faults->ledger, &lines, why, why_len);
+  const char *at = lines.data, *end = rc == 0 && at ? at + lines.len : at;
+  while (rc == 0 && at != end) {
+    const char *stop = memchr(at, '\n', (size_t)(end - at));
+    if (!stop) stop = end; /* none: the opening has dropped a cut line */
+    rc = restore_line(s, (tinker__str_t){at, (size_t)(stop - at)});
+    at = stop == end ? end : stop + 1;
+  }
+  if (rc == 0) add_missing_lines(s);
+  tinker__buf_free(&lines);
+  return rc;
+}
+
+/* --- Time ----------------------------------------------------------------- */
+
+static void hold(tinker__svc_req_t *r, int64_t ms) {
+  tinker__svc_t *s = r->service;
+  r->held = true;
+  r->deadline_ms = s->world->now_ms(s->world->user) + ms;
+  tinker__list_push_back(&s->faults->held, &r->timer_link);
+  pthread_cond_signal(&s->timer_wake);
+}
+
+static void let_go(tinker__svc_req_t *r) {
+  tinker__list_remove(&r->timer_link);
+  tinker__svc_req_resume(r);
+}
+
+static void unpause(tinker__svc_op_t *op) {
+  tinker__list_remove(&op->paused);
+  op->paused_until_ms = 0;
+  if (!op->ack.durable) return; /* it runs when it is in the log */
+  if (op->model) tinker__svc_model_kick(op->model);
+  if (op->sampler) tinker__svc_sampler_kick(op);
+}
+
+int64_t tinker__svc_faults_tick(tinker__svc_t *s, int64_t now_ms) {
+  int64_t next = INT64_MAX;
+  if (!s->faults) return next;
+  TINKER__LIST_EACH(l, tmp, &s->faults->held) {
+    tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, timer_link);
+    if (r->deadline_ms <= now_ms) {
+      let_go(r);
+    } else if (r->deadline_ms < next) {
+      next = r->deadline_ms;
+    }
+  }
+  TINKER__LIST_EACH(k, other, &s->faults->paused) {
+    tinker__svc_op_t *op = TINKER__CONTAINER(k, tinker__svc_op_t, paused);
+    if (op->paused_until_ms <= now_ms) {
+      unpause(op);
+    } else if (op->paused_until_ms < next) {
+      next = op->paused_until_ms;
+    }
+  }
+  return next;
+}
+
+void tinker__svc_faults_release(tinker__svc_t *s) {
+  if (!s->faults) return;
+  TINKER__LIST_EACH(l, tmp, &s->faults->held) {
+    let_go(TINKER__CONTAINER(l, tinker__svc_req_t, timer_link));
+  }
+}
+
+/* --- What a request is about ---------------------------------------------- */
+
+typedef struct {
+  tinker__svc_fault_call_t call;
+  tinker__svc_body_t body;
+  tinker__svc_head_t head;
+  bool parsed;
+} peek_t;
+
+static void peek_json(peek_t *p, tinker__svc_req_t *r) {
+  char why[200];
+  tinker__str_t model = TINKER__STR(""), sampler = model, session = model,
+                request = model;
+  const tinker__svc_field_t fields[] = {
+      {"model_id", TINKER__FIELD_STR, false, &model, NULL},
+      {"sampling_session_id", TINKER__FIELD_STR, false, &sampler, NULL},
+      {"session_id", TINKER__FIELD_STR, false, &session, NULL},
+      {"request_id", TINKER__FIELD_STR, false, &request, NULL},
+      {"seq_id", TINKER__FIELD_I64, false, &p->call.seq, NULL}};
+  p->parsed = true;
+  if (tinker__svc_body_parse(&p->body, r->service->mem,
+                             tinker__buf_str(&r->body), "", fields, 5, why,
+                             sizeof why) != 0) {
+    return; /* the handler will say what is wrong with it */
+  }
+  const tinker__svc_op_t *op =
+      request.len ? tinker__map_get(r->service->op_by_id, request) : NULL;
+  if (op) {
+    p->call.id = tinker__str(op->model ? op->model->id : op->sampler->id);
+    p->call.of = tinker__str(kind_endpoints[op->kind]);
+    p->call.seq = op->seq;
+  } else {
+    p->call.id = model.len ? model : sampler.len ? sampler : session;
+  }
+}
+
+static void peek(peek_t *p, tinker__svc_req_t *r) {
+  char why[200];
+  memset(p, 0, sizeof *p);
+  p->call.endpoint = tinker__str(r->route->path + strlen(PREFIX));
+  p->call.id = p->call.of = TINKER__STR("");
+  p->call.seq = -1;
+  if (r->body.len && r->body_proto) {
+    if (tinker__svc_work_fb_head(r->service->mem, tinker__buf_str(&r->body),
+                                 TINKER__FORMAT_PROTO, &p->head, why,
+                                 sizeof why) == 0) {
+      p->call.id = tinker__str(p->head.model_id);
+      p->call.seq = p->head.seq;
+    }
+  } else if (r->body.len) {
+    peek_json(p, r);
+  } else if (r->capture[0].ptr) {
+    p->call.id = r->capture[0];
+  }
+}
+
+static tinker__svc_session_t *session_of(tinker__svc_t *s, tinker__str_t id) {
+  tinker__svc_session_t *n = tinker__map_get(s->session_by_id, id);
+  tinker__svc_model_t *m = tinker__map_get(s->model_by_id, id);
+  tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, id);
+  return n ? n : m ? m->session : p ? p->session : NULL;
+}
+
+/* --- Requests ------------------------------------------------------------- */
+
+static tinker__svc_fault_next_t answer_status(tinker__svc_req_t *r) {
+  const tinker__svc_fault_rule_t *f = r->fault;
+  const char *body = f->body ? f->body : "{\"detail\":\"by the fault plan\"}";
+  tinker__svc_reply_bytes(
+      r, (int)f->status, f->content_type ? f->content_type : "application/json",
+      body, strlen(body));
+  r->retry_after_s = (int)f->retry_after;
+  return TINKER__FAULT_ANSWERED;
+}
+
+/* Ends a TCP connection by RST; a Unix socket knows no such thing and is just
+ * closed. To dissolve the association sends it: the library's own close would
+ * say goodbye first. */
+static void reset(tinker__svc_req_t *r) {
+  const union MHD_ConnectionInfo *info =
+      MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+  struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+  if (info && !r->unix_socket) {
+    connect(info->connect_fd, &nowhere, sizeof nowhere);
+  }
+}
+
+/* Once the service stops nobody would let it go. */
+static tinker__svc_fault_next_t wait_ms(tinker__svc_req_t *r, int64_t ms) {
+  if (r->service->stopping) return tinker__svc_fault_return(r);
+  MHD_suspend_connection(r->conn);
+  hold(r, ms);
+  return TINKER__FAULT_WAIT;
+}
+
+static tinker__svc_fault_next_t begin(tinker__svc_req_t *r, tinker__str_t id) {
+  tinker__svc_session_t *n;
+  switch (r->fault->act) {
+  case TINKER__FAULT_DELAY: return wait_ms(r, r->fault->ms);
+  case TINKER__FAULT_HANG: return wait_ms(r, INT64_MAX / 2);
+  case TINKER__FAULT_REORDER: return wait_ms(r, REORDER_MS);
+  case TINKER__FAULT_DROP: return TINKER__FAULT_CLOSE;
+  case TINKER__FAULT_RESET: reset(r); return TINKER__FAULT_CLOSE;
+  case TINKER__FAULT_STATUS: return answer_status(r);
+  case TINKER__FAULT_SESSION_GONE:
+    n = session_of(r->service, id);
+    if (n && !n->ended_ms && !tinker__svc_ends(r->service)) {
+      tinker__svc_session_end(r->service, n, "gone by the fault plan");
+    }
+    return TINKER__FAULT_GO;
+  default: return TINKER__FAULT_GO;
+  }
+}
+
+/* Those that wait for somebody to overtake them have been overtaken. */
+static void let_overtaken_go(tinker__svc_t *s, const tinker__svc_req_t *by) {
+  TINKER__LIST_EACH(l, tmp, &s->faults->held) {
+    tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, timer_link);
+    if (r != by && r->fault->act == TINKER__FAULT_REORDER) {
+      r->deadline_ms = 0; /* at the timer's next look, behind this one */
+      pthread_cond_signal(&s->timer_wake);
+    }
+  }
+}
+
+tinker__svc_fault_next_t tinker__svc_fault_arrive(tinker__svc_req_t *r) {
+  peek_t p;
+  tinker__svc_t *s = r->service;
+  tinker__svc_fault_next_t next = TINKER__FAULT_GO;
+  if (strncmp(r->route->path, PREFIX, strlen(PREFIX)) != 0) return next;
+  pthread_mutex_lock(&s->lock);
+  let_overtaken_go(s, r);
+  peek(&p, r);
+  r->fault = tinker__svc_fault_plan_next(s->faults->plan, &p.call,
+                                         s->world->now_ms(s->world->user));
+  if (r->fault) {
+    char id[200];
+    bool shown = p.call.id.len < sizeof id &&
+                 tinker__utf8_valid(p.call.id.ptr, p.call.id.len);
+    snprintf(id, sizeof id, "%.*s", shown ? (int)p.call.id.len : 0,
+             p.call.id.ptr);
+    add_fault(s, r->fault, r->route->path + strlen(PREFIX), id, p.call.seq);
+    next = begin(r, p.call.id);
+  }
+  pthread_mutex_unlock(&s->lock);
+  if (p.parsed) tinker__svc_body_done(&p.body);
+  return next;
+}
+
+tinker__svc_fault_next_t tinker__svc_fault_return(tinker__svc_req_t *r) {
+  r->held = false;
+  return r->fault->act == TINKER__FAULT_HANG ? TINKER__FAULT_CLOSE
+                                             : TINKER__FAULT_GO;
+}
+
+tinker__svc_fault_next_t tinker__svc_fault_leave(tinker__svc_req_t *r) {
+  switch (r->fault->act) {
+  case TINKER__FAULT_LOSE_REPLY: return TINKER__FAULT_CLOSE;
+  case TINKER__FAULT_CONTENT_TYPE:
+    r->content_type = r->fault->content_type;
+    return TINKER__FAULT_GO;
+  case TINKER__FAULT_DUPLICATE:
+    if (r->repeated) return TINKER__FAULT_GO;
+    r->repeated = true;
+    return TINKER__FAULT_WAIT;
+  default: return TINKER__FAULT_GO;
+  }
+}
+
+/* False when the service stops: the rest goes out at once. */
+static bool pause_reply(tinker__svc_req_t *r) {
+  tinker__svc_t *s = r->service;
+  pthread_mutex_lock(&s->lock);
+  bool pause = !s->stopping;
+  if (pause) {
+    MHD_suspend_connection(r->conn);
+    hold(r, r->fault->ms);
+    r->repeated = true; /* the next call is after the pause */
+  }
+  pthread_mutex_unlock(&s->lock);
+  return pause;
+}
+
+/* The reply's bytes, some at a time, or only the first ones. HTTP thread. */
+static ssize_t read_slowly(void *user, uint64_t pos, char *out, size_t max) {
+  tinker__svc_req_t *r = user;
+  const tinker__svc_fault_rule_t *f = r->fault;
+  size_t n = r->reply.len - (size_t)pos;
+  if (f->act == TINKER__FAULT_CUT) {
+    if (pos >= (uint64_t)f->bytes) return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (n > (size_t)f->bytes - pos) n = (size_t)f->bytes - (size_t)pos;
+  } else if (!r->repeated && pause_reply(r)) {
+    return 0;
+  } else if (n > (size_t)f->bytes) {
+    n = (size_t)f->bytes;
+  }
+  r->repeated = false;
+  if (n > max) n = max;
+  memcpy(out, r->reply.data + pos, n);
+  return (ssize_t)n;
+}
+
+struct MHD_Response *tinker__svc_fault_response(tinker__svc_req_t *r,
+                                                tinker__str_t body) {
+  tinker__svc_fault_act_t act = r->fault->act;
+  if (act != TINKER__FAULT_CUT && act != TINKER__FAULT_TRICKLE) return NULL;
+  return MHD_create_response_from_callback(body.len, 4096, read_slowly, r,
+                                           NULL);
+}
+
+/* --- Calls ---------------------------------------------------------------- */
+
+void tinker__svc_fault_attach(tinker__svc_op_t *op) {
+  tinker__svc_t *s = op->service;
+  if (!s->faults || op->state == TINKER__SVC_OP_REJECTED) return;
+  tinker__svc_fault_call_t call = {
+      .endpoint = tinker__str(kind_endpoints[op->kind]),
+      .id = tinker__str(op->model ? op->model->id : op->sampler->id),
+      .of = TINKER__STR(""),
+      .seq = op->seq,
+      .accepted = true,
+  };
+  int64_t now = s->world->now_ms(s->world->user);
+  op->fault = tinker__svc_fault_plan_next(s->faults->plan, &call, now);
+  if (!op->fault) return;
+  add_fault(s, op->fault, kind_endpoints[op->kind], op->request_id, op->seq);
+  if (op->fault->act == TINKER__FAULT_PAUSE) {
+    op->paused_until_ms = now + op->fault->ms;
+    tinker__list_push_back(&s->faults->paused, &op->paused);
+    pthread_cond_signal(&s->timer_wake);
+  }
+}
+
+/* --- GET _test/ledger ----------------------------------------------------- */
+
+tinker__svc_handled_t tinker__svc_handle_ledger(tinker__svc_t *s,
+                                                tinker__svc_req_t *r) {
+  char why[300];
+  tinker__buf_t lines;
+  tinker__jsonw_t w;
+  if (!s->faults) {
+    return tinker__svc_reply_error(r, 404, "no such endpoint: %s", r->path);
+  }
+  tinker__buf_init(&lines, s->mem, TINKER__MAX_LEDGER);
+  int rc = tinker__svc_ledger_read(s->faults->ledger, &lines, why, sizeof why);
+  if (rc != 0) {
+    tinker__buf_free(&lines);
+    return tinker__svc_reply_why(r, rc, 500, why);
+  }
+  for (size_t i = 0; i + 1 < lines.len; i++) {
+    if (lines.data[i] == '\n') lines.data[i] = ',';
+  }
+  tinker__svc_reply_json(r, &w);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "entries");
+  tinker__jsonw_begin_array(&w);
+  if (lines.len) {
+    tinker__jsonw_raw(&w, (tinker__str_t){lines.data, lines.len - 1});
+  }
+  tinker__jsonw_end_array(&w);
+  tinker__jsonw_end_object(&w);
+  tinker__buf_free(&lines);
+  return TINKER__ANSWERED;
+}

@@ -1,0 +1,47 @@
+/* encoding: compressed request bodies. The body of a request is replaced by
+ * its content, so that whoever reads, logs or repeats it sees that alone. HTTP
+ * thread. */
+#include <tinker/error.h>
+
+#include "service/tinker/handlers.h"
+#include "wire/zstd.h"
+
+static int unpack(tinker__buf_t *body, char *why, size_t why_len) {
+  tinker__buf_t plain;
+  tinker__str_t packed = tinker__buf_str(body);
+  size_t len;
+  int rc = tinker__zstd_length(packed, body->max, &len, why, why_len);
+  if (rc != 0) return rc;
+  tinker__buf_init(&plain, body->mem, body->max);
+  rc = tinker__buf_reserve(&plain, len ? len : 1);
+  if (rc == 0) { /* also without content: the frame may be wrong about it */
+    rc = tinker__zstd_unpack(packed, plain.data, len, why, why_len);
+  }
+  if (rc != 0) {
+    tinker__buf_free(&plain);
+    return rc;
+  }
+  plain.len = len;
+  tinker__buf_free(body);
+  *body = plain;
+  return 0;
+}
+
+bool tinker__svc_req_unpack(tinker__svc_req_t *r) {
+  char why[200];
+  tinker__str_t encoding = tinker__svc_req_header(r, "Content-Encoding");
+  if (!encoding.len) return true;
+  if (!tinker__str_ieq(encoding, TINKER__STR("zstd")) ||
+      r->route->handler != tinker__svc_handle_forward_backward) {
+    tinker__svc_reply_error(
+        r, 415,
+        "Content-Encoding '%.*s' is not supported: zstd is, "
+        "for forward_backward",
+        (int)(encoding.len < 40 ? encoding.len : 40), encoding.ptr);
+    return false;
+  }
+  int rc = unpack(&r->body, why, sizeof why);
+  if (rc == 0) return true;
+  tinker__svc_reply_why(r, rc, rc == TINKER_EOVERFLOW ? 413 : 400, why);
+  return false;
+}

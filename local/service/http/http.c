@@ -1,0 +1,315 @@
+/* http: one request from its first byte to its reply. See http.h. */
+#include "service/http/http.h"
+
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <tinker/error.h>
+
+#include "service/fault/fault.h"
+#include "service/http/listener.h"
+
+#define MAX_REPLY ((size_t)1 << 31)
+
+/* --- Replies -------------------------------------------------------------- */
+
+tinker__svc_handled_t tinker__svc_reply_error(tinker__svc_req_t *r, int status,
+                                              const char *fmt, ...) {
+  char text[600];
+  tinker__jsonw_t w;
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  size_t len = strlen(text);
+  while (len && !tinker__utf8_valid(text, len)) text[--len] = 0;
+  tinker__svc_reply_json(r, &w);
+  r->status = status;
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "detail");
+  tinker__jsonw_cstr(&w, text);
+  tinker__jsonw_end_object(&w);
+  return TINKER__ANSWERED;
+}
+
+void tinker__svc_reply_json(tinker__svc_req_t *r, tinker__jsonw_t *w) {
+  tinker__buf_clear(&r->reply);
+  tinker__jsonw_init(w, &r->reply);
+  r->status = 200;
+  r->content_type = "application/json";
+}
+
+tinker__svc_handled_t tinker__svc_reply_empty(tinker__svc_req_t *r,
+                                              int status) {
+  tinker__buf_clear(&r->reply);
+  r->status = status;
+  r->content_type = NULL;
+  return TINKER__ANSWERED;
+}
+
+tinker__svc_handled_t tinker__svc_reply_text(tinker__svc_req_t *r,
+                                             const char *json) {
+  return tinker__svc_reply_bytes(r, 200, "application/json", json,
+                                 strlen(json));
+}
+
+tinker__svc_handled_t tinker__svc_reply_bytes(tinker__svc_req_t *r, int status,
+                                              const char *content_type,
+                                              const void *data, size_t len) {
+  tinker__buf_clear(&r->reply);
+  tinker__buf_add(&r->reply, data, len);
+  r->status = status;
+  r->content_type = content_type;
+  return TINKER__ANSWERED;
+}
+
+void tinker__svc_req_resume(tinker__svc_req_t *r) {
+  MHD_resume_connection(r->conn);
+}
+
+tinker__str_t tinker__svc_req_header(tinker__svc_req_t *r, const char *name) {
+  return tinker__str(
+      MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, name));
+}
+
+const char *tinker__svc_req_query(tinker__svc_req_t *r, const char *name) {
+  return MHD_lookup_connection_value(r->conn, MHD_GET_ARGUMENT_KIND, name);
+}
+
+static void add_headers(tinker__svc_req_t *r, struct MHD_Response *response) {
+  char seconds[24];
+  if (r->content_type) {
+    MHD_add_response_header(response, "Content-Type", r->content_type);
+  }
+  if (r->retry_after_s) {
+    snprintf(seconds, sizeof seconds, "%d", r->retry_after_s);
+    MHD_add_response_header(response, "Retry-After", seconds);
+  }
+}
+
+/* Queues the answer of r, whose buffer lives until the request is completed.
+ * Out of memory while making it: a fixed 500. */
+static enum MHD_Result queue_reply(tinker__svc_req_t *r) {
+  bool broken = tinker__buf_error(&r->reply) != 0;
+  tinker__str_t body = tinker__buf_str(&r->reply);
+  if (broken) {
+    body = TINKER__STR("{\"detail\":\"out of memory\"}");
+    r->content_type = "application/json";
+    r->status = 500;
+  }
+  struct MHD_Response *response =
+      r->fault && !broken ? tinker__svc_fault_response(r, body) : NULL;
+  if (!response) {
+    response = MHD_create_response_from_buffer(
+        body.len, (void *)(uintptr_t)body.ptr, MHD_RESPMEM_PERSISTENT);
+  }
+  if (!response) return MHD_NO;
+  add_headers(r, response);
+  enum MHD_Result rc =
+      MHD_queue_response(r->conn, (unsigned)r->status, response);
+  MHD_destroy_response(response);
+  return rc;
+}
+
+/* --- Routing -------------------------------------------------------------- */
+
+static tinker__str_t next_segment(const char **at) {
+  const char *start = *at, *end = strchr(start, '/');
+  tinker__str_t s = {start, end ? (size_t)(end - start) : strlen(start)};
+  *at = end ? end + 1 : start + s.len;
+  return s;
+}
+
+static bool match(tinker__svc_req_t *r, const tinker__svc_route_t *route) {
+  const char *want = route->path, *have = r->path;
+  size_t captured = 0;
+  while (*want || *have) {
+    if (!*want) return false; /* an empty segment is not an end */
+    tinker__str_t w = next_segment(&want), h = next_segment(&have);
+    if (tinker__str_eqs(w, "*") && h.len && captured < TINKER__MAX_CAPTURES) {
+      r->capture[captured++] = h;
+    } else if (!tinker__str_eq(w, h)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+const tinker__svc_route_t *tinker__svc_http_route(tinker__svc_req_t *r,
+                                                  const char *method) {
+  bool path_known = false;
+  for (const tinker__svc_route_t *t = tinker__svc_routes; t->method; t++) {
+    if (!match(r, t)) continue;
+    path_known = true;
+    if (!strcmp(t->method, method)) return t;
+  }
+  if (path_known) {
+    tinker__svc_reply_error(r, 405, "%s is not allowed here", method);
+  } else {
+    tinker__svc_reply_error(r, 404, "no such endpoint: %s", r->path);
+  }
+  return NULL;
+}
+
+/* True when the credential will do: any on a Unix socket unless a key is set,
+ * a well-formed one on TCP, the very key if there is one. */
+static bool authorized(tinker__svc_req_t *r) {
+  tinker__str_t key = tinker__svc_req_header(r, "X-API-Key");
+  const char *want = r->service->config.key;
+  if (want && !r->unix_socket) return tinker__secret_eq(key, tinker__str(want));
+  if (r->unix_socket) return true;
+  return tinker__str_starts(key, "tml-") || tinker__str_starts(key, "eyJ");
+}
+
+static bool contains_type(tinker__str_t header, const char *type) {
+  size_t len = strlen(type);
+  for (size_t i = 0; i + len <= header.len; i++) {
+    if (tinker__str_ieq((tinker__str_t){header.ptr + i, len},
+                        (tinker__str_t){type, len})) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* A body is JSON unless its type says protobuf; which call takes that is known
+ * to those that read the body. */
+static bool known_type(const tinker__svc_req_t *r, tinker__str_t type) {
+  return !type.len || r->body_proto || contains_type(type, "application/json");
+}
+
+/* Checks that need no handler; true when r may be handled. */
+static bool accept_request(tinker__svc_req_t *r) {
+  tinker__str_t type = tinker__svc_req_header(r, "Content-Type");
+  r->body_proto = contains_type(type, "application/x-protobuf");
+  r->accept_proto = contains_type(tinker__svc_req_header(r, "Accept"),
+                                  "application/x-protobuf");
+  if (!r->route->open && !authorized(r)) {
+    tinker__svc_reply_error(r, 401, "X-API-Key is missing or not accepted");
+  } else if (!r->route->open && !atomic_load(&r->service->ready)) {
+    tinker__svc_reply_error(r, 503, "the service is starting");
+    r->retry_after_s = 1;
+  } else if (r->too_large) {
+    tinker__svc_reply_error(r, 413, "the body is larger than %zu bytes",
+                            r->body.max);
+  } else if (tinker__buf_error(&r->body)) {
+    tinker__svc_reply_error(r, 503, "out of memory");
+  } else if (r->body.len && !known_type(r, type)) {
+    tinker__svc_reply_error(
+        r, 415, "Content-Type '%.*s' is not supported: application/json is",
+        (int)(type.len < 80 ? type.len : 80), type.ptr);
+  } else {
+    return tinker__svc_req_unpack(r);
+  }
+  return false;
+}
+
+static enum MHD_Result handle(tinker__svc_req_t *r);
+
+/* As the fault plan wants it, if it wants anything. */
+static enum MHD_Result send_reply(tinker__svc_req_t *r) {
+  tinker__svc_fault_next_t next =
+      r->fault ? tinker__svc_fault_leave(r) : TINKER__FAULT_GO;
+  if (next == TINKER__FAULT_CLOSE) return MHD_NO;
+  return next == TINKER__FAULT_WAIT ? handle(r) : queue_reply(r);
+}
+
+static enum MHD_Result go_on(tinker__svc_req_t *r,
+                             tinker__svc_fault_next_t next) {
+  switch (next) {
+  case TINKER__FAULT_GO: return handle(r);
+  case TINKER__FAULT_WAIT: return MHD_YES;
+  case TINKER__FAULT_CLOSE: return MHD_NO;
+  default: return send_reply(r);
+  }
+}
+
+static enum MHD_Result dispatch(tinker__svc_req_t *r, const char *method) {
+  r->dispatched = true;
+  r->route = tinker__svc_http_route(r, method);
+  if (!r->route || !accept_request(r)) return send_reply(r);
+  return go_on(r, r->service->faults ? tinker__svc_fault_arrive(r)
+                                     : TINKER__FAULT_GO);
+}
+
+static enum MHD_Result handle(tinker__svc_req_t *r) {
+  if (!r->route->parks) {
+    r->route->handler(r->service, r);
+    return send_reply(r);
+  }
+  /* Suspended before anyone else can see it: the answer may come first. */
+  MHD_suspend_connection(r->conn);
+  if (r->route->handler(r->service, r) == TINKER__ANSWERED) {
+    tinker__svc_req_resume(r);
+  }
+  return MHD_YES;
+}
+
+/* --- Life of a request ---------------------------------------------------- */
+
+static tinker__svc_req_t *req_new(tinker__svc_listener_t *l,
+                                  struct MHD_Connection *c, const char *url) {
+  tinker__svc_t *s = l->service;
+  tinker__svc_req_t *r = tinker__mem_zalloc(s->mem, sizeof *r);
+  if (!r) return NULL;
+  r->path = tinker__mem_strdup(s->mem, *url == '/' ? url + 1 : url);
+  if (!r->path) {
+    tinker__mem_free(s->mem, r);
+    return NULL;
+  }
+  tinker__list_init(&r->link);
+  tinker__list_init(&r->timer_link);
+  r->service = s;
+  r->conn = c;
+  r->unix_socket = l->unix_socket;
+  r->local = l->unix_socket || l->loopback;
+  tinker__buf_init(&r->body, s->mem, s->config.max_body);
+  tinker__buf_init(&r->reply, s->mem, MAX_REPLY);
+  pthread_mutex_lock(&s->lock);
+  s->live_requests++;
+  pthread_mutex_unlock(&s->lock);
+  return r;
+}
+
+enum MHD_Result tinker__svc_http_access(void *user, struct MHD_Connection *c,
+                                        const char *url, const char *method,
+                                        const char *version, const char *upload,
+                                        size_t *upload_len, void **state) {
+  tinker__svc_req_t *r = *state;
+  (void)version;
+  if (!r) {
+    *state = req_new(user, c, url);
+    return *state ? MHD_YES : MHD_NO;
+  }
+  if (*upload_len) {
+    if (r->body.len + *upload_len > r->body.max) r->too_large = true;
+    /* Nobody without the key makes this process keep a body. */
+    if (!r->too_large && authorized(r)) {
+      tinker__buf_add(&r->body, upload, *upload_len);
+    }
+    *upload_len = 0;
+    return MHD_YES;
+  }
+  if (!r->dispatched) return dispatch(r, method);
+  return r->held ? go_on(r, tinker__svc_fault_return(r)) : send_reply(r);
+}
+
+void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
+                                void **state,
+                                enum MHD_RequestTerminationCode code) {
+  tinker__svc_req_t *r = *state;
+  (void)user;
+  (void)c;
+  (void)code;
+  if (!r) return;
+  tinker__svc_t *s = r->service;
+  *state = NULL;
+  tinker__buf_free(&r->body);
+  tinker__buf_free(&r->reply);
+  tinker__mem_free(s->mem, r->path);
+  tinker__mem_free(s->mem, r);
+  pthread_mutex_lock(&s->lock);
+  if (--s->live_requests == 0) pthread_cond_broadcast(&s->idle);
+  pthread_mutex_unlock(&s->lock);
+}

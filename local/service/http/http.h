@@ -1,0 +1,97 @@
+/* http: requests, replies and the listeners (libmicrohttpd).
+ *
+ * A request is parsed and answered on the HTTP thread of its listener. A
+ * handler that has to wait parks the request: the connection is suspended, and
+ * whoever has the answer (store, engine or timer thread) sets it and resumes
+ * the connection. Replies are queued on the HTTP thread only. */
+#ifndef TINKER_SERVICE_HTTP_H
+#define TINKER_SERVICE_HTTP_H
+
+#include "base/json_write.h"
+#include "service/core/state.h"
+
+struct MHD_Connection;
+struct tinker__svc_route_s;
+
+typedef enum { TINKER__ANSWERED, TINKER__PARKED } tinker__svc_handled_t;
+
+#define TINKER__MAX_CAPTURES 3
+
+struct tinker__svc_req_s {
+  tinker__link_t link;       /* ack.waiters or op.polls */
+  tinker__link_t timer_link; /* service.polls */
+  int64_t deadline_ms;
+  tinker__svc_t *service;
+  struct MHD_Connection *conn;
+  const struct tinker__svc_route_s *route;
+  tinker__str_t capture[TINKER__MAX_CAPTURES]; /* variable path segments */
+  char *path;
+  tinker__buf_t body;
+  bool local; /* came over the Unix socket or loopback */
+  bool unix_socket;
+  bool body_proto, accept_proto, too_large, dispatched;
+  bool allow_metadata; /* retrieve_future */
+  /* Fault plan: the rule that acts on it; suspended by that; its handler (or
+   * the pause between two pieces of its reply) has been there once. */
+  struct tinker__svc_fault_rule_s *fault;
+  bool held, repeated;
+  tinker__svc_op_t *op;       /* the future it is parked on */
+  tinker__svc_op_kind_t kind; /* of the future whose result is being read */
+  /* The reply. */
+  int status;
+  const char *content_type;
+  int retry_after_s; /* header Retry-After, 0 = none */
+  tinker__buf_t reply;
+};
+
+typedef tinker__svc_handled_t (*tinker__svc_handler_t)(tinker__svc_t *s,
+                                                       tinker__svc_req_t *r);
+
+typedef struct tinker__svc_route_s {
+  const char *method;
+  const char *path; /* under the root; "*" matches one segment */
+  tinker__svc_handler_t handler;
+  bool parks; /* it may return TINKER__PARKED */
+  bool open;  /* needs no key, and is answered while the service starts */
+} tinker__svc_route_t;
+
+/* routes.c: NULL-terminated by method. */
+extern const tinker__svc_route_t tinker__svc_routes[];
+
+/* --- Replies: each sets the answer of r and returns TINKER__ANSWERED --- */
+tinker__svc_handled_t tinker__svc_reply_error(tinker__svc_req_t *r, int status,
+                                              const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Begins a JSON reply of status 200 in r->reply. */
+void tinker__svc_reply_json(tinker__svc_req_t *r, tinker__jsonw_t *w);
+tinker__svc_handled_t tinker__svc_reply_empty(tinker__svc_req_t *r, int status);
+/* A JSON text, status 200. */
+tinker__svc_handled_t tinker__svc_reply_text(tinker__svc_req_t *r,
+                                             const char *json);
+/* Copies bytes of another content type. */
+tinker__svc_handled_t tinker__svc_reply_bytes(tinker__svc_req_t *r, int status,
+                                              const char *content_type,
+                                              const void *data, size_t len);
+/* Lets the HTTP thread send the answer of a parked request, which must be in
+ * no list any more and may be gone when this returns. */
+void tinker__svc_req_resume(tinker__svc_req_t *r);
+
+/* A header's value ("" when absent) and a query argument (NULL when absent). */
+tinker__str_t tinker__svc_req_header(tinker__svc_req_t *r, const char *name);
+const char *tinker__svc_req_query(tinker__svc_req_t *r, const char *name);
+
+/* encoding.c: takes the body out of its Content-Encoding; false = answered. */
+bool tinker__svc_req_unpack(tinker__svc_req_t *r);
+
+/* --- Listeners --- */
+int tinker__svc_listen_unix(tinker__svc_listener_t **out, tinker__svc_t *s,
+                            const char *path, char *why, size_t why_len);
+int tinker__svc_listen_tcp(tinker__svc_listener_t **out, tinker__svc_t *s,
+                           const char *listen, char *why, size_t why_len);
+int tinker__svc_listener_port(const tinker__svc_listener_t *l);
+/* No new connections from here on. */
+void tinker__svc_listener_quiesce(tinker__svc_listener_t *l);
+/* All parked requests have been resumed. NULL allowed. */
+void tinker__svc_listener_free(tinker__svc_listener_t *l);
+
+#endif

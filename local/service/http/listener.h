@@ -1,0 +1,34 @@
+/* listener: the part of http that owns sockets. Internal to http.c and
+ * listener.c. */
+#ifndef TINKER_SERVICE_LISTENER_H
+#define TINKER_SERVICE_LISTENER_H
+
+#include <microhttpd.h>
+
+#include "service/http/http.h"
+
+struct tinker__svc_listener_s {
+  tinker__svc_t *service;
+  struct MHD_Daemon *daemon;
+  int fd;   /* listening socket, ours after quiesce */
+  int port; /* TCP */
+  bool unix_socket, loopback, quiesced;
+  char *path; /* Unix: removed at the end */
+};
+
+enum MHD_Result tinker__svc_http_access(void *user, struct MHD_Connection *c,
+                                        const char *url, const char *method,
+                                        const char *version, const char *upload,
+                                        size_t *upload_len, void **state);
+void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
+                                void **state,
+                                enum MHD_RequestTerminationCode code);
+/* The route of r->path, whose captures point into that; NULL = r is answered
+ * with 404 or 405. */
+const tinker__svc_route_t *tinker__svc_http_route(tinker__svc_req_t *r,
+                                                  const char *method);
+/* Percent escapes of a target, in place; "%00" stays as it is. Returns the new
+ * length. Pure. */
+size_t tinker__svc_http_unescape(char *s);
+
+#endif

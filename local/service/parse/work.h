@@ -1,0 +1,94 @@
+/* work: a numbered call after decoding and checking.
+ *
+ * Parsing is a pure function of the body, the base model and the seed, so the
+ * log can be executed again from bodies alone. What is wrong with a body is
+ * told with the field's name; nothing is guessed, cut or filled in. */
+#ifndef TINKER_SERVICE_WORK_H
+#define TINKER_SERVICE_WORK_H
+
+#include "base/arena.h"
+#include "service/core/state.h"
+#include "service/parse/body.h"
+#include "wire/sample.h"
+
+struct tinker__svc_work_s {
+  tinker__mem_t *mem;
+  tinker__svc_op_kind_t kind;
+  /* forward_backward and asample: of the decoded message. */
+  unsigned char digest[TINKER__SHA256_LEN];
+  /* Loads. */
+  char *path;
+  bool optimizer;
+  /* forward_backward. */
+  tinker__arena_t arena; /* what data points into */
+  tinker__eng_train_datum_t *data;
+  size_t n_data;
+  bool forward_only;
+  tinker__eng_loss_config_t loss;
+  /* optim_step. */
+  tinker__eng_optim_params_t adam;
+  /* Saves. */
+  char *name; /* NULL = ephemeral */
+  int64_t sampler_seq;
+  int64_t ttl_s; /* 0 = never expires */
+  bool overwrite;
+  char *metadata; /* JSON object or NULL */
+  /* asample. */
+  tinker__eng_gen_t *gen;
+  size_t num_samples;
+  const tinker__tensor_view_t *target; /* ids to score; NULL = none */
+};
+
+typedef struct tinker__svc_work_in_s {
+  tinker__svc_op_kind_t kind;
+  tinker__svc_base_model_t *base; /* may be NULL for loads and saves */
+  int format;                     /* TINKER__FORMAT_... of the body */
+  tinker__str_t body;
+  int64_t seed;       /* of a sample that named none */
+  int64_t max_tokens; /* 0 = what is in the log was let in before */
+} tinker__svc_work_in_t;
+
+/* 0, or TINKER_EINVAL (*status: 400, 422), TINKER_ENOMEM (503). */
+int tinker__svc_work_parse(tinker__svc_work_t **out, tinker__svc_t *s,
+                           const tinker__svc_work_in_t *in, int *status,
+                           char *why, size_t why_len);
+void tinker__svc_work_free(tinker__svc_work_t *w);
+
+/* Parts of it, by file. */
+/* TINKER_EINVAL when the request is larger than in says. */
+int tinker__svc_work_check_tokens(const tinker__svc_work_in_t *in,
+                                  size_t tokens, char *why, size_t why_len);
+int tinker__svc_work_forward_backward(tinker__svc_work_t *w,
+                                      const tinker__svc_work_in_t *in,
+                                      char *why, size_t why_len);
+int tinker__svc_work_sample(tinker__svc_work_t *w,
+                            const tinker__svc_work_in_t *in, char *why,
+                            size_t why_len);
+/* Of a sample whose prompt is taken: what is to be told about the prompt. */
+int tinker__svc_work_scores(tinker__svc_work_t *w,
+                            const tinker__sample_request_t *q,
+                            const tinker__eng_base_info_t *info,
+                            tinker__eng_gen_spec_t *spec, char *why,
+                            size_t why_len);
+
+/* Model and number of a forward_backward body, read without looking at the
+ * rest: a body that is refused consumes its number too. */
+typedef struct tinker__svc_head_s {
+  char model_id[160];
+  int64_t seq;
+} tinker__svc_head_t;
+int tinker__svc_work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
+                             tinker__svc_head_t *out, char *why,
+                             size_t why_len);
+
+/* Results, appended to an initialised buffer. 0 or a code. */
+int tinker__svc_result_forward_backward(tinker__buf_t *out,
+                                        tinker__svc_work_t *w, double loss);
+int tinker__svc_result_sample(tinker__buf_t *out, const tinker__eng_gen_t *gen,
+                              const tinker__tensor_view_t *target);
+/* The JSON form of a stored protobuf result, for clients that ask for JSON. */
+void tinker__svc_reply_result_as_json(tinker__svc_req_t *r,
+                                      tinker__svc_op_kind_t kind,
+                                      const void *data, size_t len);
+
+#endif

@@ -1,0 +1,164 @@
+/* work_sample: an asample request into a generation. What this service does
+ * not offer is refused by its field's name. Pure. */
+#include <inttypes.h>
+#include <string.h>
+
+#include <tinker/error.h>
+
+#include "service/parse/work.h"
+
+#define MAX_SAMPLES 1024
+#define MAX_TOP 1024
+#define MAX_PAIRS ((uint64_t)1 << 26) /* of id and log-probability: 512 MiB */
+
+static int refuse(const tinker__sample_request_t *q, char *why,
+                  size_t why_len) {
+  if (!q->record_stability_info) return 0;
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "record_stability_info is not supported by this service");
+}
+
+static int take_prompt(tinker__svc_work_t *w, const tinker__sample_request_t *q,
+                       const tinker__eng_base_info_t *info,
+                       tinker__eng_gen_spec_t *spec, char *why,
+                       size_t why_len) {
+  size_t n = tinker__chunks_length(q->chunks, q->chunk_count), at = 0;
+  if (n == 0) {
+    return tinker__why(why, why_len, TINKER_EINVAL, "prompt: no tokens");
+  }
+  int32_t *tokens = tinker__arena_array(&w->arena, n, sizeof *tokens);
+  if (!tokens) return TINKER_ENOMEM;
+  for (size_t i = 0; i < q->chunk_count; i++) {
+    if (!q->chunks[i].count) continue;
+    memcpy(tokens + at, q->chunks[i].tokens,
+           q->chunks[i].count * sizeof *tokens);
+    at += q->chunks[i].count;
+  }
+  for (size_t i = 0; i < n; i++) {
+    if (tokens[i] < 0 || (size_t)tokens[i] >= info->vocab_size) {
+      return tinker__why(
+          why, why_len, TINKER_EINVAL,
+          "prompt: token %d at position %zu is outside the vocabulary",
+          (int)tokens[i], i);
+    }
+  }
+  spec->prompt = tokens;
+  spec->n_prompt = n;
+  return 0;
+}
+
+/* Room for all of them, before anything is sampled: the largest result that can
+ * be stored is not far above. */
+static int check_top(const tinker__eng_gen_spec_t *spec, char *why,
+                     size_t why_len) {
+  uint64_t sampled = (uint64_t)spec->num_samples * spec->max_tokens;
+  uint64_t pairs = (uint64_t)spec->n_prompt * spec->top_prompt +
+                   sampled * spec->top_sample; /* each below 2^60 */
+  if (pairs <= MAX_PAIRS) return 0;
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "topk_prompt_logprobs for %zu tokens and "
+                     "topk_sample_logprobs for num_samples times max_tokens: "
+                     "%" PRIu64 " entries are more than %" PRIu64,
+                     spec->n_prompt, pairs, MAX_PAIRS);
+}
+
+static int check_ranges(const tinker__sample_request_t *q,
+                        const tinker__eng_base_info_t *info, size_t prompt,
+                        tinker__eng_gen_spec_t *spec, char *why,
+                        size_t why_len) {
+  size_t limit = info->context_length;
+  if (q->num_samples < 1 || q->num_samples > MAX_SAMPLES) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "num_samples must be from 1 to %d", MAX_SAMPLES);
+  }
+  int64_t top = q->topk_prompt_logprobs > q->topk_sample_logprobs
+                    ? q->topk_prompt_logprobs
+                    : q->topk_sample_logprobs;
+  if (top > MAX_TOP || (uint64_t)top > info->vocab_size) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "%s must be at most %d and the size of the vocabulary",
+                       top == q->topk_prompt_logprobs ? "topk_prompt_logprobs"
+                                                      : "topk_sample_logprobs",
+                       MAX_TOP);
+  }
+  size_t left = prompt < limit ? limit - prompt : 0;
+  int64_t want = q->params.has_max_tokens ? q->params.max_tokens
+                                          : (int64_t)(left ? left : 1);
+  if (want < 1 || (uint64_t)want > left) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "Prompt length plus max_tokens exceeds the model's "
+                       "context window: %zu + %lld > %zu",
+                       prompt, (long long)want, limit);
+  }
+  spec->max_tokens = (size_t)want;
+  spec->num_samples = (size_t)q->num_samples;
+  spec->prompt_logprobs = q->prompt_logprobs;
+  spec->top_prompt = (size_t)q->topk_prompt_logprobs;
+  spec->top_sample = (size_t)q->topk_sample_logprobs;
+  return check_top(spec, why, why_len);
+}
+
+static int take_stops(const tinker__sample_params_t *p,
+                      tinker__svc_base_model_t *base,
+                      tinker__eng_gen_spec_t *spec, char *why, size_t why_len) {
+  switch (p->stop) {
+  case TINKER__STOP_NONE: return 0;
+  case TINKER__STOP_TOKENS:
+    spec->stop_tokens = p->stop_tokens;
+    spec->n_stop_tokens = p->stop_count;
+    return 0;
+  case TINKER__STOP_STRINGS:
+    if (!base->tokenizer) {
+      return tinker__why(why, why_len, TINKER_EINVAL,
+                         "sampling_params.stop: strings need a "
+                         "tokenizer.json in the model's folder");
+    }
+    for (size_t i = 0; i < p->stop_count; i++) {
+      if (p->stop_strings[i].len) continue;
+      return tinker__why(why, why_len, TINKER_EINVAL,
+                         "sampling_params.stop: an empty string");
+    }
+    spec->stop_strings = p->stop_strings;
+    spec->n_stop_strings = p->stop_count;
+    spec->text = &base->text;
+    break;
+  default: break;
+  }
+  spec->stop_tokens = base->info.eos;
+  spec->n_stop_tokens = base->info.num_eos;
+  return 0;
+}
+
+int tinker__svc_work_sample(tinker__svc_work_t *w,
+                            const tinker__svc_work_in_t *in, char *why,
+                            size_t why_len) {
+  tinker__sample_request_t q;
+  tinker__eng_gen_spec_t spec = {.n_prompt = 0};
+  const tinker__eng_base_info_t *info = &in->base->info;
+  int rc = tinker__sample_request_decode(&q, &w->arena, in->body, w->digest,
+                                         why, why_len);
+  if (rc == 0) rc = refuse(&q, why, why_len);
+  if (rc == 0) rc = take_prompt(w, &q, info, &spec, why, why_len);
+  if (rc == 0) {
+    rc = check_ranges(&q, info, spec.n_prompt, &spec, why, why_len);
+  }
+  if (rc == 0) { /* the product fits: both have a limit */
+    rc = tinker__svc_work_check_tokens(
+        in, spec.n_prompt + spec.num_samples * spec.max_tokens, why, why_len);
+  }
+  if (rc == 0) rc = tinker__svc_work_scores(w, &q, info, &spec, why, why_len);
+  if (rc == 0) rc = take_stops(&q.params, in->base, &spec, why, why_len);
+  if (rc == 0 && q.params.top_p <= 0) {
+    rc = tinker__why(why, why_len, TINKER_EINVAL,
+                     "sampling_params.top_p must be above 0 and at most 1");
+  }
+  if (rc != 0) return rc;
+  spec.sampling = (tinker__eng_sampling_t){
+      .temperature = (float)q.params.temperature,
+      .top_k = q.params.top_k,
+      .top_p = q.params.top_p,
+      .seed = q.params.has_seed ? q.params.seed : (uint64_t)in->seed,
+  };
+  w->num_samples = spec.num_samples;
+  return tinker__eng_gen_new(&w->gen, w->mem, &spec);
+}

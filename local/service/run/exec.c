@@ -1,0 +1,307 @@
+/* exec: numbered calls of a model, executed. Engine thread. A task is a model
+ * with work: each step runs one piece of its present call, so that sampling
+ * gets its turn in between. Loads and saves are in exec_state.c. */
+#include "service/run/exec.h"
+
+#include <string.h>
+
+#include <tinker/error.h>
+
+#include "service/fault/fault.h"
+
+void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
+  bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT ||
+              rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
+  /* What the moment is to blame for says nothing of the model. */
+  if (op->replay && (rc == TINKER_ENOMEM || rc == TINKER_EIO)) {
+    tinker__svc_fatal(op->service,
+                      *why ? why : "out of memory to restore a model");
+    return;
+  }
+  tinker__svc_op_fail(op, user ? "user" : "server", "%s",
+                      *why ? why : tinker_code_text(rc));
+}
+
+void tinker__svc_exec_model_free(tinker__svc_model_t *m) {
+  const tinker__engine_api_t *api = m->service->api;
+  if (m->pass) api->pass_end(m->pass);
+  if (m->train) api->train_free(m->train);
+  m->pass = NULL;
+  m->train = NULL;
+}
+
+/* The model's state, from its snapshot if it is not in memory. */
+int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len) {
+  char dir[1200];
+  tinker__svc_t *s = m->service;
+  if (m->train) return 0;
+  if (!m->snapshot) {
+    return tinker__why(why, why_len, TINKER_ESTATE,
+                       "the model was not created");
+  }
+  tinker__svc_checkpoint_dir(s, "snapshots", m->snapshot, dir, sizeof dir);
+  return s->api->train_load(m->base->base, dir, true, &m->train, why, why_len);
+}
+
+/* --- Creation ------------------------------------------------------------- */
+
+static void run_create(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+  char why[300] = "";
+  tinker__buf_t out;
+  tinker__jsonw_t w;
+  int rc = m->service->api->train_new(m->base->base, &m->lora, &m->train, why,
+                                      sizeof why);
+  if (rc != 0) {
+    tinker__svc_exec_fail(op, rc, why);
+    return;
+  }
+  tinker__buf_init(&out, m->service->mem, 4096);
+  tinker__jsonw_init(&w, &out);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "model_id");
+  tinker__jsonw_cstr(&w, m->id);
+  tinker__jsonw_key(&w, "type");
+  tinker__jsonw_cstr(&w, "create_model");
+  tinker__jsonw_end_object(&w);
+  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
+                          NULL, NULL, NULL);
+}
+
+/* --- forward_backward ----------------------------------------------------- */
+
+static int alloc_outputs(tinker__svc_work_t *w) {
+  for (size_t i = 0; i < w->n_data; i++) {
+    tinker__eng_train_datum_t *d = &w->data[i];
+    size_t n = d->n * d->k;
+    d->out_logprobs = tinker__arena_array(&w->arena, n, sizeof(float));
+    d->out_loss = tinker__arena_array(&w->arena, n, sizeof(float));
+    if (!d->out_logprobs || !d->out_loss) return TINKER_ENOMEM;
+  }
+  return 0;
+}
+
+static int begin_pass(tinker__svc_model_t *m, tinker__svc_op_t *op, char *why,
+                      size_t why_len) {
+  tinker__svc_work_t *w = op->work;
+  int rc = tinker__svc_exec_train(m, why, why_len);
+  if (rc == 0) rc = alloc_outputs(w);
+  if (rc != 0) return rc;
+  return m->service->api->pass_begin(m->train, w->data, w->n_data, &w->loss,
+                                     w->forward_only, &m->pass, why, why_len);
+}
+
+static void end_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+  tinker__buf_t out;
+  double loss = m->service->api->pass_loss(m->pass);
+  m->service->api->pass_end(m->pass);
+  m->pass = NULL;
+  tinker__buf_init(&out, m->service->mem, (size_t)1 << 31);
+  int rc = tinker__svc_result_forward_backward(&out, op->work, loss);
+  if (rc != 0 && !out.error) out.error = rc;
+  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_PROTO, &out,
+                          NULL, NULL, NULL);
+}
+
+/* True while there is more of it. */
+static bool run_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+  char why[300] = "";
+  int rc = 0;
+  if (!m->pass) rc = begin_pass(m, op, why, sizeof why);
+  if (rc == 0) {
+    rc = m->service->api->pass_step(
+        m->pass, tinker__eng_scheduler_halt(m->service->scheduler), why,
+        sizeof why);
+  }
+  if (rc > 0) return true;
+  if (rc == TINKER_ECANCELED) { /* the service stops: at the next start */
+    m->service->api->pass_end(m->pass);
+    m->pass = NULL;
+    return true;
+  }
+  if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_APPLY_TWICE) &&
+      !op->repeated) {
+    op->repeated = true;
+    m->service->api->pass_end(m->pass);
+    m->pass = NULL;
+    return true;
+  }
+  if (rc == 0) {
+    end_pass(m, op);
+  } else {
+    if (m->pass) m->service->api->pass_end(m->pass);
+    m->pass = NULL;
+    tinker__svc_exec_fail(op, rc, why);
+  }
+  return false;
+}
+
+/* --- optim_step ----------------------------------------------------------- */
+
+static void run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+  char why[300] = "";
+  tinker__eng_optim_metrics_t metrics;
+  tinker__buf_t out;
+  tinker__jsonw_t w;
+  int rc = tinker__svc_exec_train(m, why, sizeof why);
+  int times = tinker__svc_op_has(op, TINKER__FAULT_APPLY_TWICE) ? 2 : 1;
+  op->work->adam.keep_grad =
+      tinker__svc_op_has(op, TINKER__FAULT_KEEP_GRADIENTS);
+  for (int i = 0; rc == 0 && i < times; i++) {
+    rc = m->service->api->optim_step(m->train, &op->work->adam, &metrics, why,
+                                     sizeof why);
+  }
+  if (rc != 0) {
+    tinker__svc_exec_fail(op, rc, why);
+    return;
+  }
+  tinker__buf_init(&out, m->service->mem, 4096);
+  tinker__jsonw_init(&w, &out);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "metrics");
+  tinker__jsonw_begin_object(&w);
+  if (op->work->adam.grad_clip_norm > 0) {
+    tinker__jsonw_key(&w, "unclipped_grad_l2:mean");
+    tinker__jsonw_f64(&w, metrics.grad_norm);
+  }
+  tinker__jsonw_end_object(&w);
+  tinker__jsonw_key(&w, "type");
+  tinker__jsonw_cstr(&w, "optim_step");
+  tinker__jsonw_end_object(&w);
+  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
+                          NULL, NULL, NULL);
+  if (m->unsaved_ms >= m->service->config.snapshot_ms) {
+    tinker__svc_exec_snapshot(m, op->seq + 1);
+  }
+}
+
+/* --- Tasks ---------------------------------------------------------------- */
+
+/* The body of an op that comes from the log. */
+static int reload_work(tinker__svc_op_t *op, char *why, size_t why_len) {
+  int status;
+  tinker__svc_work_in_t in = {
+      .kind = op->kind,
+      .base = op->model->base,
+      .format = op->log_format,
+      .body = {op->log_body ? op->log_body : "", op->log_len},
+      .seed = op->seed,
+  };
+  if (op->work || !op->log_body) return 0;
+  return tinker__svc_work_parse(&op->work, op->service, &in, &status, why,
+                                why_len);
+}
+
+/* On a restart: what left no trace in the model is not executed again. */
+static bool skip_replay(const tinker__svc_op_t *op) {
+  if (!op->replay) return false;
+  switch (op->kind) {
+  case TINKER__SVC_OP_FORWARD_BACKWARD:
+    return op->state == TINKER__SVC_OP_FAILED || op->work->forward_only;
+  case TINKER__SVC_OP_OPTIM: /* refused gradients are gone: not traceless */
+    return op->traceless || (op->state == TINKER__SVC_OP_FAILED &&
+                             !op->model->train && !op->model->snapshot);
+  case TINKER__SVC_OP_CREATE: return op->state == TINKER__SVC_OP_FAILED;
+  default: return true; /* saves, and loads that failed */
+  }
+}
+
+/* One that was told already can't be restored, nor the model with it. */
+static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+  if (!op->replay) {
+    tinker__svc_op_fail(op, "server",
+                        "the engine crashed in this call (signal %d)",
+                        op->crash_signal);
+    return;
+  }
+  pthread_mutex_lock(&m->service->lock);
+  tinker__svc_model_break(m,
+                          "the engine crashed when it executed the log again");
+  pthread_mutex_unlock(&m->service->lock);
+}
+
+/* Why nothing more is executed of it, or NULL. Never freed before the end, but
+ * set by any thread. */
+static const char *broken(tinker__svc_model_t *m) {
+  pthread_mutex_lock(&m->service->lock);
+  const char *why = m->broken;
+  pthread_mutex_unlock(&m->service->lock);
+  return why;
+}
+
+/* One piece of the call; true while there is more. */
+static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+  char why[300] = "";
+  if (op->crash_signal) {
+    fail_crashed(m, op);
+    return false;
+  }
+  int rc = reload_work(op, why, sizeof why);
+  if (rc == 0 && tinker__svc_exec_suffer(m, op)) return false;
+  const char *reason = broken(m);
+  if (rc == 0 && reason) {
+    rc = tinker__why(why, sizeof why, TINKER_ESTATE,
+                     "the model can't go on: %s", reason);
+  }
+  if (rc != 0) {
+    if (m->pass) m->service->api->pass_end(m->pass); /* marked meanwhile */
+    m->pass = NULL;
+    if (!op->replay || !reason) tinker__svc_exec_fail(op, rc, why);
+    return false;
+  }
+  if (skip_replay(op)) return false;
+  switch (op->kind) {
+  case TINKER__SVC_OP_CREATE: run_create(m, op); return false;
+  case TINKER__SVC_OP_FORWARD_BACKWARD: return run_pass(m, op);
+  case TINKER__SVC_OP_OPTIM: run_optim(m, op); return false;
+  case TINKER__SVC_OP_SAVE: tinker__svc_exec_save(m, op); return false;
+  case TINKER__SVC_OP_SAVE_SAMPLER:
+    tinker__svc_exec_save_sampler(m, op);
+    return false;
+  default: tinker__svc_exec_load(m, op); return false;
+  }
+}
+
+/* Takes the next op; NULL when there is none, and then the model is idle. */
+static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
+  tinker__svc_t *s = m->service;
+  bool ended = false;
+  if (atomic_load(&s->fatal)) return NULL; /* stays busy: the next start */
+  pthread_mutex_lock(&s->lock);
+  if (!m->current) m->current = tinker__svc_model_begin(m);
+  tinker__svc_op_t *op = m->current;
+  if (!op) {
+    ended = m->session->ended_ms && tinker__list_empty(&m->pending);
+    if (!ended) tinker__svc_model_done(m, true);
+  }
+  pthread_mutex_unlock(&s->lock);
+  if (ended) { /* nothing can come any more: stays busy for ever */
+    tinker__svc_exec_model_free(m);
+  }
+  return op;
+}
+
+bool tinker__svc_exec_step(tinker__eng_task_t *task) {
+  tinker__svc_model_t *m = TINKER__CONTAINER(task, tinker__svc_model_t, task);
+  tinker__svc_t *s = m->service;
+  tinker__svc_op_t *op = take_op(m);
+  if (!op) return false;
+  int64_t start = s->world->now_ms(s->world->user);
+  atomic_store(s->config.doing,
+               op->replay ? TINKER__REDOING(op->row) : op->row);
+  bool more = run_op(m, op);
+  atomic_store(s->config.doing, 0);
+  m->unsaved_ms += s->world->now_ms(s->world->user) - start;
+  if (more) return true;
+  pthread_mutex_lock(&s->lock);
+  tinker__mem_free(s->mem, op->log_body);
+  op->log_body = NULL;
+  if (op->replay) { /* no commit will do it */
+    tinker__svc_work_free(op->work);
+    op->work = NULL;
+  }
+  m->current = NULL;
+  m->next_seq++;
+  tinker__svc_model_done(m, true);
+  pthread_mutex_unlock(&s->lock);
+  return false;
+}

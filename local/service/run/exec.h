@@ -1,0 +1,27 @@
+/* exec: what exec.c and exec_state.c share. Engine thread. */
+#ifndef TINKER_SERVICE_EXEC_H
+#define TINKER_SERVICE_EXEC_H
+
+#include "service/parse/work.h"
+
+void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why);
+int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len);
+/* Writes the model's state and lets the log before `next` go. A failure is
+ * logged and leaves the older snapshot. */
+void tinker__svc_exec_snapshot(tinker__svc_model_t *m, int64_t next);
+void tinker__svc_exec_save(tinker__svc_model_t *m, tinker__svc_op_t *op);
+void tinker__svc_exec_save_sampler(tinker__svc_model_t *m,
+                                   tinker__svc_op_t *op);
+void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op);
+
+/* exec_fault.c: the fault plan's part. True when the call is over by that. */
+bool tinker__svc_exec_suffer(tinker__svc_model_t *m, tinker__svc_op_t *op);
+/* Flips one stored bit of a tensor. */
+int tinker__svc_exec_flip_bit(const char *dir, const char *file, char *why,
+                              size_t why_len);
+/* The files of the model's latest checkpoint of that kind, elsewhere. */
+int tinker__svc_exec_link_old(tinker__svc_model_t *m,
+                              tinker__svc_ckpt_kind_t kind, const char *to,
+                              char *why, size_t why_len);
+
+#endif

@@ -1,0 +1,504 @@
+/* exec_state: saves, loads and snapshots, executed. Engine thread; what
+ * follows a commit on the store thread, under the lock. */
+#include <stdio.h>
+#include <string.h>
+
+#include <tinker/error.h>
+
+#include "base/file.h"
+#include "service/fault/fault.h"
+#include "service/run/exec.h"
+
+/* --- Snapshots ------------------------------------------------------------ */
+
+typedef struct {
+  tinker__svc_model_t *model;
+  int64_t row, next;
+} snapshot_t;
+
+static void write_snapshot_rows(tinker__svc_write_t *w, const snapshot_t *n) {
+  tinker__svc_write_sql(
+      w, "UPDATE models SET snapshot = ?, snapshot_seq = ? WHERE row = ?");
+  tinker__svc_write_i64(w, n->row);
+  tinker__svc_write_i64(w, n->next);
+  tinker__svc_write_i64(w, n->model->row);
+  tinker__svc_write_sql(w,
+                        "UPDATE requests SET body = NULL WHERE owner_kind = 0"
+                        " AND owner = ? AND seq < ?");
+  tinker__svc_write_i64(w, n->model->row);
+  tinker__svc_write_i64(w, n->next);
+}
+
+/* The snapshot is the model's now; the older one may go. Under the lock. */
+static void adopt_snapshot(const snapshot_t *n) {
+  char dir[1200];
+  tinker__svc_model_t *m = n->model;
+  if (m->snapshot) {
+    tinker__svc_checkpoint_dir(m->service, "snapshots", m->snapshot, dir,
+                               sizeof dir);
+    tinker__svc_folder_remove(dir);
+  }
+  m->snapshot = n->row;
+  m->snapshot_seq = n->next;
+}
+
+/* Its folder is of no use. */
+static void drop_snapshot(const snapshot_t *n) {
+  char dir[1200];
+  tinker__svc_checkpoint_dir(n->model->service, "snapshots", n->row, dir,
+                             sizeof dir);
+  tinker__svc_folder_remove(dir);
+}
+
+static void on_snapshot_stored(void *user, int rc) {
+  snapshot_t *n = user;
+  tinker__svc_t *s = n->model->service;
+  pthread_mutex_lock(&s->lock);
+  if (rc == 0) adopt_snapshot(n);
+  pthread_mutex_unlock(&s->lock);
+  if (rc != 0) drop_snapshot(n);
+  tinker__mem_free(s->mem, n);
+}
+
+/* Writes the state of m into a new folder <state>/<kind>/<row>; op: the save
+ * that wants it, NULL for a snapshot. */
+static int save_state(tinker__svc_model_t *m, const tinker__svc_op_t *op,
+                      const char *kind, int64_t row, char *dir, size_t dir_len,
+                      char *why, size_t why_len) {
+  char tmp[1300];
+  tinker__svc_t *s = m->service;
+  tinker__svc_checkpoint_dir(s, kind, row, dir, dir_len);
+  int rc = tinker__svc_folder_begin(s, dir, tmp, sizeof tmp, why, why_len);
+  if (rc == 0 && op && tinker__svc_op_has(op, TINKER__FAULT_SAVE_OLD)) {
+    rc = tinker__svc_exec_link_old(m, TINKER__CKPT_TRAINING, tmp, why, why_len);
+  } else if (rc == 0) {
+    rc = s->api->train_save(m->train, tmp, why, why_len);
+  }
+  if (rc == 0) rc = tinker__svc_folder_commit(s, tmp, dir, why, why_len);
+  if (rc != 0) tinker__svc_folder_remove(tmp);
+  return rc;
+}
+
+static int64_t new_row(tinker__svc_t *s) {
+  pthread_mutex_lock(&s->lock);
+  int64_t row = tinker__svc_row(s);
+  pthread_mutex_unlock(&s->lock);
+  return row;
+}
+
+void tinker__svc_exec_snapshot(tinker__svc_model_t *m, int64_t next) {
+  char dir[1200], why[300] = "out of memory";
+  tinker__svc_t *s = m->service;
+  if (s->api->train_has_grad(m->train)) return;
+  snapshot_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
+  int64_t row = new_row(s);
+  int rc = n ? save_state(m, NULL, "snapshots", row, dir, sizeof dir, why,
+                          sizeof why)
+             : TINKER_ENOMEM;
+  if (rc == 0) {
+    *n = (snapshot_t){m, row, next};
+    tinker__svc_write_t *w =
+        tinker__svc_write_new(s->store, on_snapshot_stored, n);
+    if (w) write_snapshot_rows(w, n);
+    rc = tinker__svc_write_submit(w);
+    if (rc != 0) drop_snapshot(n);
+  }
+  m->unsaved_ms = 0;
+  if (rc == 0) return;
+  tinker__mem_free(s->mem, n);
+  tinker__svc_log(s, "warning", "snapshot_failed", "model_id", m->id, "why",
+                  why, NULL);
+}
+
+/* --- Saves ---------------------------------------------------------------- */
+
+typedef struct {
+  tinker__svc_op_t *op;
+  tinker__svc_checkpoint_t *made;
+  int64_t replaced; /* row, 0 = none; it may be deleted meanwhile */
+  tinker__svc_sampler_t *sampler; /* ephemeral: the session it opens */
+  char digest[2 * TINKER__SHA256_LEN + 1];
+} save_t;
+
+static const char *kind_name(tinker__svc_ckpt_kind_t kind) {
+  return kind == TINKER__CKPT_TRAINING ? "weights" : "sampler_weights";
+}
+
+static void write_save_rows(tinker__svc_write_t *w, void *user) {
+  const save_t *v = user;
+  const tinker__svc_checkpoint_t *c = v->made;
+  if (v->replaced) {
+    tinker__svc_write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
+    tinker__svc_write_i64(w, v->replaced);
+  }
+  tinker__svc_write_sql(w,
+                        "INSERT INTO checkpoints(row, model, kind, name,"
+                        " created_ms, size, metadata, expires_ms, pending_grad)"
+                        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  tinker__svc_write_i64(w, c->row);
+  tinker__svc_write_i64(w, c->model->row);
+  tinker__svc_write_i64(w, c->kind);
+  tinker__svc_write_text(w, c->name);
+  tinker__svc_write_i64(w, c->created_ms);
+  tinker__svc_write_i64(w, c->size);
+  tinker__svc_write_text(w, c->metadata);
+  tinker__svc_write_i64(w, c->expires_ms);
+  tinker__svc_write_i64(w, c->pending_grad);
+  if (v->sampler) tinker__svc_sampler_write(w, v->sampler);
+}
+
+static void log_save(const save_t *v) {
+  char dir[1200], path[600];
+  const tinker__svc_checkpoint_t *c = v->made;
+  tinker__svc_t *s = v->op->service;
+  if (!c->name) return;
+  tinker__svc_checkpoint_dir(s, "checkpoints", c->row, dir, sizeof dir);
+  snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
+           kind_name(c->kind), c->name);
+  tinker__svc_log(s, "info", "checkpoint", "path", path, "folder", dir,
+                  "sha256", v->digest, NULL);
+}
+
+static void on_saved(void *user) {
+  char dir[1200];
+  save_t *v = user;
+  tinker__svc_t *s = v->op->service;
+  tinker__svc_checkpoint_t *old = NULL;
+  v->made->durable = true;
+  if (v->replaced) old = tinker__svc_checkpoint_by_row(s, v->replaced);
+  if (old) {
+    tinker__svc_checkpoint_dir(s, "checkpoints", old->row, dir, sizeof dir);
+    tinker__list_remove(&old->link);
+    tinker__svc_checkpoint_free(s, old);
+    tinker__svc_folder_remove(dir);
+  }
+  if (v->sampler) tinker__svc_ack_commit(s, &v->sampler->ack);
+  log_save(v);
+}
+
+/* What is left to do when the files of a save are there; file: the one that
+ * holds the weights. */
+static int finish_files(const tinker__svc_op_t *op, const char *dir,
+                        const char *file, save_t *v, char *why,
+                        size_t why_len) {
+  char path[1300];
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__svc_t *s = op->service;
+  snprintf(path, sizeof path, "%s/%s", dir, file);
+  int rc = tinker__file_sha256(s->world, s->mem, path, digest, why, why_len);
+  if (rc == 0) tinker__hex(digest, sizeof digest, v->digest);
+  if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_FLIP_BIT)) {
+    rc = tinker__svc_exec_flip_bit(dir, file, why, why_len);
+  }
+  return rc;
+}
+
+/* The new checkpoint in memory, not visible yet. NULL with why set. */
+static save_t *save_new(tinker__svc_model_t *m, tinker__svc_op_t *op,
+                        tinker__svc_ckpt_kind_t kind) {
+  tinker__svc_t *s = m->service;
+  save_t *v = tinker__mem_zalloc(s->mem, sizeof *v);
+  tinker__svc_checkpoint_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
+  if (!v || !c) goto fail;
+  v->op = op;
+  v->made = c;
+  tinker__list_init(&c->link);
+  c->model = m;
+  c->kind = kind;
+  c->row = new_row(s);
+  c->created_ms = s->world->wall_ms(s->world->user);
+  c->pending_grad =
+      kind == TINKER__CKPT_TRAINING && s->api->train_has_grad(m->train);
+  if (op->work->ttl_s) c->expires_ms = c->created_ms + op->work->ttl_s * 1000;
+  if (tinker__svc_op_has(op, TINKER__FAULT_EXPIRE)) {
+    c->expires_ms = c->created_ms + op->fault->ms;
+  }
+  if (op->work->name &&
+      !(c->name = tinker__mem_strdup(s->mem, op->work->name))) {
+    goto fail;
+  }
+  if (op->work->metadata &&
+      !(c->metadata = tinker__mem_strdup(s->mem, op->work->metadata))) {
+    goto fail;
+  }
+  return v;
+fail:
+  tinker__svc_checkpoint_free(s, c);
+  tinker__mem_free(s->mem, v);
+  return NULL;
+}
+
+static void save_drop(tinker__svc_t *s, save_t *v) {
+  char dir[1200];
+  if (!v) return;
+  tinker__svc_checkpoint_dir(s, "checkpoints", v->made->row, dir, sizeof dir);
+  tinker__svc_folder_remove(dir);
+  tinker__svc_checkpoint_free(s, v->made);
+  tinker__mem_free(s->mem, v);
+}
+
+/* Whether the name is free; the row that gives way in *replaced, or 0. */
+static int claim_name(tinker__svc_model_t *m, tinker__svc_op_t *op,
+                      tinker__svc_ckpt_kind_t kind, int64_t *replaced,
+                      char *why, size_t why_len) {
+  tinker__svc_t *s = m->service;
+  *replaced = 0;
+  if (!op->work->name) return 0;
+  pthread_mutex_lock(&s->lock);
+  const tinker__svc_checkpoint_t *c =
+      tinker__svc_checkpoint_find(m, kind, tinker__str(op->work->name));
+  if (c) *replaced = c->row;
+  pthread_mutex_unlock(&s->lock);
+  if (!*replaced || op->work->overwrite) return 0;
+  return tinker__why(why, why_len, TINKER_EEXIST,
+                     "ResourceAlreadyExists: checkpoint tinker://%s/%s/%s "
+                     "already exists",
+                     m->id, kind_name(kind), op->work->name);
+}
+
+/* Makes it known (not visible before its commit) and stores it. */
+static void publish_save(save_t *v, tinker__buf_t *out) {
+  tinker__svc_t *s = v->op->service;
+  tinker__svc_model_t *m = v->op->model;
+  pthread_mutex_lock(&s->lock);
+  tinker__list_push_back(&m->checkpoints, &v->made->link);
+  pthread_mutex_unlock(&s->lock);
+  tinker__svc_op_complete(v->op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, out,
+                          write_save_rows, on_saved, v);
+}
+
+static void write_path(tinker__buf_t *out, const save_t *v, const char *type) {
+  char path[600];
+  tinker__jsonw_t w;
+  const tinker__svc_checkpoint_t *c = v->made;
+  tinker__buf_init(out, v->op->service->mem, 8192);
+  tinker__jsonw_init(&w, out);
+  tinker__jsonw_begin_object(&w);
+  if (c->name) {
+    snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
+             kind_name(c->kind), c->name);
+    tinker__jsonw_key(&w, "path");
+    tinker__jsonw_cstr(&w, path);
+  }
+  if (v->sampler) {
+    tinker__jsonw_key(&w, "sampling_session_id");
+    tinker__jsonw_cstr(&w, v->sampler->id);
+  }
+  tinker__jsonw_key(&w, "type");
+  tinker__jsonw_cstr(&w, type);
+  tinker__jsonw_end_object(&w);
+}
+
+void tinker__svc_exec_save(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+  char why[400] = "", dir[1200];
+  tinker__buf_t out;
+  int64_t replaced;
+  save_t *v = NULL;
+  tinker__svc_t *s = m->service;
+  int rc = tinker__svc_exec_train(m, why, sizeof why);
+  if (rc == 0) {
+    rc = claim_name(m, op, TINKER__CKPT_TRAINING, &replaced, why, sizeof why);
+  }
+  if (rc == 0 && !(v = save_new(m, op, TINKER__CKPT_TRAINING))) {
+    rc = TINKER_ENOMEM;
+  }
+  if (rc == 0) {
+    rc = save_state(m, op, "checkpoints", v->made->row, dir, sizeof dir, why,
+                    sizeof why);
+  }
+  if (rc == 0) {
+    rc = finish_files(op, dir, "state.safetensors", v, why, sizeof why);
+  }
+  if (rc != 0) {
+    save_drop(s, v);
+    tinker__svc_exec_fail(op, rc, why);
+    return;
+  }
+  v->replaced = replaced;
+  v->made->size = tinker__svc_folder_size(dir);
+  write_path(&out, v, "save_weights");
+  publish_save(v, &out);
+}
+
+/* --- Sampler saves -------------------------------------------------------- */
+
+static int save_adapter(tinker__svc_model_t *m, const tinker__svc_op_t *op,
+                        const tinker__svc_checkpoint_t *c, char *dir,
+                        size_t len, tinker__eng_adapter_t **out, char *why,
+                        size_t why_len) {
+  char tmp[1300];
+  tinker__svc_t *s = m->service;
+  tinker__svc_checkpoint_dir(s, "checkpoints", c->row, dir, len);
+  int rc = s->api->adapter_current(m->train, out, why, why_len);
+  if (rc != 0) return rc;
+  rc = tinker__svc_folder_begin(s, dir, tmp, sizeof tmp, why, why_len);
+  if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_SAVE_OLD)) {
+    rc = tinker__svc_exec_link_old(m, c->kind, tmp, why, why_len);
+  } else if (rc == 0) {
+    rc = s->api->adapter_save(*out, tmp, why, why_len);
+  }
+  if (rc == 0) rc = tinker__svc_folder_commit(s, tmp, dir, why, why_len);
+  if (rc != 0) {
+    tinker__svc_folder_remove(tmp);
+    s->api->adapter_release(*out);
+    *out = NULL;
+  }
+  return rc;
+}
+
+/* The sampling session of an ephemeral save; its number must be free. */
+static int open_sampler(save_t *v, tinker__eng_adapter_t *adapter, char *why,
+                        size_t why_len) {
+  tinker__svc_model_t *m = v->op->model;
+  tinker__svc_t *s = m->service;
+  tinker__svc_sampler_t *p;
+  pthread_mutex_lock(&s->lock);
+  int rc = tinker__svc_sampler_new(&p, s, m->session, v->op->work->sampler_seq,
+                                   why, why_len);
+  if (rc == 0) {
+    p->base = m->base;
+    p->checkpoint = v->made->row;
+    p->row = tinker__svc_row(s);
+    rc = tinker__svc_sampler_add(s, p);
+    if (rc != 0) tinker__svc_sampler_free(s, p);
+  }
+  if (rc == 0) v->sampler = p;
+  pthread_mutex_unlock(&s->lock);
+  if (rc == 0) tinker__svc_sampler_keep(p, adapter);
+  return rc;
+}
+
+void tinker__svc_exec_save_sampler(tinker__svc_model_t *m,
+                                   tinker__svc_op_t *op) {
+  char why[400] = "", dir[1200];
+  tinker__buf_t out;
+  int64_t replaced;
+  tinker__eng_adapter_t *adapter = NULL;
+  save_t *v = NULL;
+  tinker__svc_t *s = m->service;
+  tinker__svc_ckpt_kind_t kind =
+      op->work->name ? TINKER__CKPT_SAMPLER : TINKER__CKPT_EPHEMERAL;
+  int rc = tinker__svc_exec_train(m, why, sizeof why);
+  if (rc == 0) rc = claim_name(m, op, kind, &replaced, why, sizeof why);
+  if (rc == 0 && !(v = save_new(m, op, kind))) rc = TINKER_ENOMEM;
+  if (rc == 0) {
+    rc = save_adapter(m, op, v->made, dir, sizeof dir, &adapter, why,
+                      sizeof why);
+  }
+  if (rc == 0) {
+    rc = finish_files(op, dir, "adapter_model.safetensors", v, why, sizeof why);
+  }
+  if (rc == 0 && !op->work->name) {
+    rc = open_sampler(v, adapter, why, sizeof why);
+  }
+  if (rc != 0 || op->work->name) {
+    if (adapter) s->api->adapter_release(adapter);
+  }
+  if (rc != 0) {
+    save_drop(s, v);
+    tinker__svc_exec_fail(op, rc, why);
+    return;
+  }
+  v->made->size = tinker__svc_folder_size(dir);
+  write_path(&out, v, "save_weights_for_sampler");
+  publish_save(v, &out);
+}
+
+/* --- Loads ---------------------------------------------------------------- */
+
+static void write_load_rows(tinker__svc_write_t *w, void *user) {
+  write_snapshot_rows(w, user);
+}
+
+static void on_loaded(void *user) {
+  adopt_snapshot(user);
+}
+
+static bool same_modules(const tinker__eng_lora_config_t *a,
+                         const tinker__eng_lora_config_t *b) {
+  return a->train_attn == b->train_attn && a->train_mlp == b->train_mlp &&
+         a->train_unembed == b->train_unembed;
+}
+
+/* Finds the checkpoint's folder; it must fit the model. */
+static int find_source(tinker__svc_model_t *m, tinker__svc_op_t *op, char *dir,
+                       size_t len, char *why, size_t why_len) {
+  tinker__svc_t *s = m->service;
+  tinker__svc_checkpoint_t *c = NULL;
+  pthread_mutex_lock(&s->lock);
+  int rc = tinker__svc_checkpoint_lookup(s, tinker__str(op->work->path), &c,
+                                         why, why_len);
+  if (rc == 0 && c->kind != TINKER__CKPT_TRAINING) {
+    rc = tinker__why(why, why_len, TINKER_EINVAL,
+                     "path: %s is not a training checkpoint", op->work->path);
+  } else if (rc == 0 && c->model->base != m->base) {
+    rc = tinker__why(
+        why, why_len, TINKER_EINVAL,
+        "path: the checkpoint is of base model %s, this model of %s",
+        c->model->base->name, m->base->name);
+  } else if (rc == 0 && c->model->lora.rank != m->lora.rank) {
+    rc = tinker__why(why, why_len, TINKER_EINVAL,
+                     "path: the checkpoint has rank %u, this model %u",
+                     c->model->lora.rank, m->lora.rank);
+  } else if (rc == 0 && !same_modules(&c->model->lora, &m->lora)) {
+    rc = tinker__why(why, why_len, TINKER_EINVAL,
+                     "path: the checkpoint has other train_* flags than this "
+                     "model");
+  }
+  if (rc == 0) tinker__svc_checkpoint_dir(s, "checkpoints", c->row, dir, len);
+  pthread_mutex_unlock(&s->lock);
+  return rc;
+}
+
+static void write_loaded(tinker__buf_t *out, const tinker__svc_op_t *op) {
+  tinker__jsonw_t w;
+  tinker__buf_init(out, op->service->mem, 8192);
+  tinker__jsonw_init(&w, out);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "path");
+  tinker__jsonw_cstr(&w, op->work->path);
+  tinker__jsonw_key(&w, "model_id");
+  tinker__jsonw_cstr(&w, op->model->id);
+  tinker__jsonw_key(&w, "type");
+  tinker__jsonw_cstr(&w, "load_weights");
+  tinker__jsonw_end_object(&w);
+}
+
+void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+  char why[400] = "", dir[1200];
+  tinker__buf_t out;
+  tinker__eng_train_t *train = NULL;
+  tinker__svc_t *s = m->service;
+  snapshot_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
+  int rc =
+      n ? find_source(m, op, dir, sizeof dir, why, sizeof why) : TINKER_ENOMEM;
+  if (rc == 0) {
+    bool optimizer = op->work->optimizer &&
+                     !tinker__svc_op_has(op, TINKER__FAULT_DROP_OPTIMIZER);
+    rc = s->api->train_load(m->base->base, dir, optimizer, &train, why,
+                            sizeof why);
+  }
+  if (rc == 0) {
+    tinker__eng_train_t *old = m->train;
+    m->train = train;
+    *n = (snapshot_t){m, new_row(s), op->seq + 1};
+    /* The log must not depend on the checkpoint, which may be deleted. */
+    rc = save_state(m, NULL, "snapshots", n->row, dir, sizeof dir, why,
+                    sizeof why);
+    if (rc != 0) {
+      m->train = old;
+      s->api->train_free(train);
+    } else if (old) {
+      s->api->train_free(old);
+    }
+  }
+  if (rc != 0) {
+    tinker__mem_free(s->mem, n);
+    tinker__svc_exec_fail(op, rc, why);
+    return;
+  }
+  m->unsaved_ms = 0;
+  write_loaded(&out, op);
+  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
+                          write_load_rows, on_loaded, n);
+}

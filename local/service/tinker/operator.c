@@ -1,0 +1,56 @@
+/* operator: what the one who runs the service can do: over the Unix socket,
+ * which only its owner can open. A key is no sign of that: all clients on TCP
+ * have it. HTTP thread. */
+#include <tinker/error.h>
+
+#include "service/tinker/handlers.h"
+
+/* Reads see every write submitted before: the run's mark is durable now, or
+ * that it could not be stored has ended the service. */
+static void on_marked(void *user, int rc, const void *data, size_t len,
+                      int64_t extra) {
+  tinker__svc_req_t *r = user;
+  (void)data;
+  (void)len;
+  (void)extra;
+  if (rc != TINKER_ENOENT || atomic_load(&r->service->fatal)) {
+    tinker__svc_reply_error(r, 503, "the store failed");
+  }
+  tinker__svc_req_resume(r);
+}
+
+static tinker__svc_handled_t mark(tinker__svc_t *s, tinker__svc_req_t *r,
+                                  const char *reason) {
+  if (tinker__svc_ends(s)) {
+    return tinker__svc_reply_error(r, 503, "the service is shutting down");
+  }
+  tinker__svc_model_t *m = tinker__svc_find_run(s, r);
+  if (!m) return TINKER__ANSWERED;
+  tinker__svc_model_break(m, reason);
+  tinker__svc_reply_text(r, "{}");
+  if (tinker__svc_store_read_result(s->store, 0, on_marked, r) != 0) {
+    return tinker__svc_reply_error(r, 503, "out of memory");
+  }
+  return TINKER__PARKED;
+}
+
+tinker__svc_handled_t tinker__svc_handle_mark_corrupted(tinker__svc_t *s,
+                                                        tinker__svc_req_t *r) {
+  char text[300];
+  tinker__svc_body_t b;
+  tinker__str_t reason = TINKER__STR("");
+  const tinker__svc_field_t fields[] = {
+      {"reason", TINKER__FIELD_STR, true, &reason, NULL}};
+  if (!r->unix_socket) {
+    return tinker__svc_reply_error(
+        r, 403, "for the service's operator only, over its Unix socket");
+  }
+  if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
+  tinker__why(text, sizeof text, 0, "corrupted: %.*s", (int)reason.len,
+              reason.ptr);
+  tinker__svc_body_done(&b);
+  pthread_mutex_lock(&s->lock);
+  tinker__svc_handled_t h = mark(s, r, text);
+  pthread_mutex_unlock(&s->lock);
+  return h;
+}
