@@ -9,6 +9,8 @@
 
 #include <tinker/error.h>
 
+#include "service/boot/replay.h"
+#include "service/run/exec.h"
 #include "service/tinker/handlers.h"
 
 typedef struct {

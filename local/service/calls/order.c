@@ -5,7 +5,8 @@
 
 #include <tinker/error.h>
 
-#include "service/tinker/handlers.h"
+#include "service/calls/calls.h"
+#include "service/run/exec.h"
 
 int tinker__svc_model_add(tinker__svc_t *s, tinker__svc_model_t *m) {
   int rc = tinker__map_put(s->model_by_id, tinker__str(m->id), m, NULL);

@@ -13,7 +13,7 @@
 #include <tinker/error.h>
 
 #include "base/file.h"
-#include "service/core/state.h"
+#include "service/core/core.h"
 
 /* --- Folders -------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 #include <tinker/error.h>
 
 #include "base/file.h"
+#include "service/parse/work.h"
 #include "service/tinker/handlers.h"
 
 #define MAX_PLAN ((size_t)4 << 20)

@@ -9,6 +9,7 @@
 #ifndef TINKER_SERVICE_FAULT_H
 #define TINKER_SERVICE_FAULT_H
 
+#include "service/calls/calls.h"
 #include "service/fault/fault_plan.h"
 #include "service/fault/ledger.h"
 #include "service/http/http.h"

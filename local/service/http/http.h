@@ -8,7 +8,7 @@
 #define TINKER_SERVICE_HTTP_H
 
 #include "base/json_write.h"
-#include "service/core/state.h"
+#include "service/core/core.h"
 
 struct MHD_Connection;
 struct tinker__svc_route_s;
@@ -72,6 +72,9 @@ tinker__svc_handled_t tinker__svc_reply_text(tinker__svc_req_t *r,
 tinker__svc_handled_t tinker__svc_reply_bytes(tinker__svc_req_t *r, int status,
                                               const char *content_type,
                                               const void *data, size_t len);
+/* Replies with why: 503 without memory, else the status. */
+tinker__svc_handled_t tinker__svc_reply_why(tinker__svc_req_t *r, int rc,
+                                            int status, const char *why);
 /* Lets the HTTP thread send the answer of a parked request, which must be in
  * no list any more and may be gone when this returns. */
 void tinker__svc_req_resume(tinker__svc_req_t *r);
@@ -82,6 +85,16 @@ const char *tinker__svc_req_query(tinker__svc_req_t *r, const char *name);
 
 /* encoding.c: takes the body out of its Content-Encoding; false = answered. */
 bool tinker__svc_req_unpack(tinker__svc_req_t *r);
+
+/* --- park.c: requests that wait until something is durable. Under the lock ---
+ */
+/* Parks r until a is durable (its reply must be set); under the lock. */
+tinker__svc_handled_t tinker__svc_ack_wait(tinker__svc_ack_t *a,
+                                           tinker__svc_req_t *r);
+void tinker__svc_ack_init(tinker__svc_ack_t *a);
+/* Answers (or drops with 503) all that wait, under the lock. */
+void tinker__svc_ack_commit(tinker__svc_t *s, tinker__svc_ack_t *a);
+void tinker__svc_ack_fail(tinker__svc_t *s, tinker__svc_ack_t *a);
 
 /* --- Listeners --- */
 int tinker__svc_listen_unix(tinker__svc_listener_t **out, tinker__svc_t *s,

@@ -6,7 +6,7 @@
 
 #include <tinker/error.h>
 
-#include "service/tinker/handlers.h"
+#include "service/parse/work.h"
 
 #define MIN_TTL_S 3600
 #define MAX_TTL_S (10ll * 366 * 24 * 3600)
@@ -292,4 +292,22 @@ int tinker__svc_work_parse(tinker__svc_work_t **out, tinker__svc_t *s,
   }
   *out = w;
   return 0;
+}
+
+int tinker__svc_check_optimizer(tinker__svc_t *s, tinker__str_t json,
+                                const char *prefix, char *why, size_t why_len) {
+  tinker__svc_body_t b;
+  tinker__str_t type = TINKER__STR("");
+  const tinker__svc_field_t fields[] = {
+      {"type", TINKER__FIELD_STR, true, &type, NULL}};
+  int rc =
+      tinker__svc_body_parse(&b, s->mem, json, prefix, fields, 1, why, why_len);
+  if (rc == 0 && !tinker__str_eqs(type, "adamw")) {
+    rc = tinker__why(why, why_len, TINKER_EINVAL,
+                     "%stype '%.*s' is not an optimizer of this service: only "
+                     "adamw is",
+                     prefix, (int)(type.len < 60 ? type.len : 60), type.ptr);
+  }
+  tinker__svc_body_done(&b);
+  return rc;
 }

@@ -7,7 +7,7 @@
 #define TINKER_SERVICE_WORK_H
 
 #include "base/arena.h"
-#include "service/core/state.h"
+#include "service/core/core.h"
 #include "service/parse/body.h"
 #include "wire/sample.h"
 
@@ -80,6 +80,15 @@ typedef struct tinker__svc_head_s {
 int tinker__svc_work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
                              tinker__svc_head_t *out, char *why,
                              size_t why_len);
+
+/* Refuses every optimizer family but adamw, by name. */
+int tinker__svc_check_optimizer(tinker__svc_t *s, tinker__str_t json,
+                                const char *prefix, char *why, size_t why_len);
+/* ttl_seconds, if given, within its bounds. */
+int tinker__svc_check_ttl(int64_t ttl, bool given, char *why, size_t why_len);
+/* user_metadata must be an object of strings. */
+int tinker__svc_check_metadata(tinker__mem_t *mem, tinker__str_t json,
+                               char *why, size_t why_len);
 
 /* Results, appended to an initialised buffer. 0 or a code. */
 int tinker__svc_result_forward_backward(tinker__buf_t *out,

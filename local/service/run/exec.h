@@ -2,6 +2,7 @@
 #ifndef TINKER_SERVICE_EXEC_H
 #define TINKER_SERVICE_EXEC_H
 
+#include "service/calls/calls.h"
 #include "service/parse/work.h"
 
 void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why);
@@ -23,5 +24,17 @@ int tinker__svc_exec_flip_bit(const char *dir, const char *file, char *why,
 int tinker__svc_exec_link_old(tinker__svc_model_t *m,
                               tinker__svc_ckpt_kind_t kind, const char *to,
                               char *why, size_t why_len);
+
+/* --- exec.c: what the scheduler runs --- */
+bool tinker__svc_exec_step(tinker__eng_task_t *task);
+void tinker__svc_exec_model_free(tinker__svc_model_t *m);
+
+/* --- generate_op.c --- */
+/* The sampler has its adapter (takes the reference) or uses it again; those not
+ * used for long lose theirs, which is in a file. Engine thread. */
+void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
+                              tinker__eng_adapter_t *adapter);
+/* Hands a sample to the scheduler. Under the lock. */
+void tinker__svc_generate(tinker__svc_op_t *op, tinker__eng_gen_t *gen);
 
 #endif

@@ -97,24 +97,6 @@ static int check_lora(tinker__svc_t *s, tinker__str_t json,
   return 0;
 }
 
-int tinker__svc_check_optimizer(tinker__svc_t *s, tinker__str_t json,
-                                const char *prefix, char *why, size_t why_len) {
-  tinker__svc_body_t b;
-  tinker__str_t type = TINKER__STR("");
-  const tinker__svc_field_t fields[] = {
-      {"type", TINKER__FIELD_STR, true, &type, NULL}};
-  int rc =
-      tinker__svc_body_parse(&b, s->mem, json, prefix, fields, 1, why, why_len);
-  if (rc == 0 && !tinker__str_eqs(type, "adamw")) {
-    rc = tinker__why(why, why_len, TINKER_EINVAL,
-                     "%stype '%.*s' is not an optimizer of this service: only "
-                     "adamw is",
-                     prefix, (int)(type.len < 60 ? type.len : 60), type.ptr);
-  }
-  tinker__svc_body_done(&b);
-  return rc;
-}
-
 static bool json_is_object(tinker__str_t json) {
   return json.len && json.ptr[0] == '{';
 }

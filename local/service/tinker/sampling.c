@@ -9,79 +9,7 @@
 #include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
 
-#define MAX_ADAPTERS 8 /* in memory for samplers; more are in files */
-
-/* --- Samplers ------------------------------------------------------------- */
-
-int tinker__svc_sampler_add(tinker__svc_t *s, tinker__svc_sampler_t *p) {
-  int rc = tinker__map_put(s->sampler_by_id, tinker__str(p->id), p, NULL);
-  if (rc != 0) return rc;
-  tinker__list_push_back(&s->samplers, &p->link);
-  tinker__list_push_back(&p->session->samplers, &p->by_session);
-  return 0;
-}
-
-void tinker__svc_sampler_free(tinker__svc_t *s, tinker__svc_sampler_t *p) {
-  tinker__link_t *l;
-  if (!p) return;
-  while ((l = tinker__list_pop_front(&p->ops)) != NULL) {
-    tinker__svc_op_free(TINKER__CONTAINER(l, tinker__svc_op_t, all));
-  }
-  tinker__mem_free(s->mem, p->id);
-  tinker__mem_free(s->mem, p->path);
-  tinker__mem_free(s->mem, p);
-}
-
-int tinker__svc_sampler_new(tinker__svc_sampler_t **out, tinker__svc_t *s,
-                            tinker__svc_session_t *session, int64_t seq,
-                            char *why, size_t why_len) {
-  char id[80];
-  snprintf(id, sizeof id, "%s:sample:%lld", session->id, (long long)seq);
-  if (tinker__map_get(s->sampler_by_id, tinker__str(id))) {
-    return tinker__why(
-        why, why_len, TINKER_EEXIST,
-        "sampling_session_seq_id %lld of session %s was used before",
-        (long long)seq, session->id);
-  }
-  tinker__svc_sampler_t *p = tinker__mem_zalloc(s->mem, sizeof *p);
-  if (p) p->id = tinker__mem_strdup(s->mem, id);
-  if (!p || !p->id) {
-    tinker__mem_free(s->mem, p);
-    return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
-  }
-  tinker__list_init(&p->link);
-  tinker__list_init(&p->by_session);
-  tinker__list_init(&p->loaded);
-  tinker__list_init(&p->ops);
-  tinker__svc_ack_init(&p->ack);
-  p->service = s;
-  p->session = session;
-  p->seq = seq;
-  *out = p;
-  return 0;
-}
-
-void tinker__svc_sampler_write(tinker__svc_write_t *w,
-                               const tinker__svc_sampler_t *p) {
-  tinker__svc_write_sql(w,
-                        "INSERT INTO samplers(row, session, seq, digest, base,"
-                        " path, checkpoint) VALUES(?, ?, ?, ?, ?, ?, ?)");
-  tinker__svc_write_i64(w, p->row);
-  tinker__svc_write_i64(w, p->session->row);
-  tinker__svc_write_i64(w, p->seq);
-  tinker__svc_write_blob(w, p->digest, sizeof p->digest);
-  tinker__svc_write_text(w, p->base->name);
-  tinker__svc_write_text(w, p->path);
-  tinker__svc_write_i64(w, p->checkpoint);
-}
-
 /* --- create_sampling_session ---------------------------------------------- */
-
-static void forget_sampler(tinker__svc_t *s, tinker__svc_sampler_t *p) {
-  tinker__map_remove(s->sampler_by_id, tinker__str(p->id));
-  tinker__list_remove(&p->link);
-  tinker__list_remove(&p->by_session);
-}
 
 static void on_sampler_stored(void *user, int rc) {
   tinker__svc_sampler_t *p = user;
@@ -91,7 +19,7 @@ static void on_sampler_stored(void *user, int rc) {
     tinker__svc_ledger_other(s, "create_sampling_session", p->id);
     tinker__svc_ack_commit(s, &p->ack);
   } else {
-    forget_sampler(s, p);
+    tinker__svc_sampler_forget(s, p);
     tinker__svc_ack_fail(s, &p->ack);
     tinker__svc_sampler_free(s, p);
   }
@@ -194,7 +122,7 @@ static tinker__svc_handled_t open_sampler(tinker__svc_t *s,
       return tinker__svc_reply_error(r, 503, "out of memory");
     }
     if (submit_sampler(s, p) != 0) {
-      forget_sampler(s, p);
+      tinker__svc_sampler_forget(s, p);
       tinker__svc_sampler_free(s, p);
       return tinker__svc_reply_error(r, 503, "out of memory");
     }
@@ -254,133 +182,6 @@ tinker__svc_handled_t tinker__svc_handle_sampler_info(tinker__svc_t *s,
   }
   pthread_mutex_unlock(&s->lock);
   return TINKER__ANSWERED;
-}
-
-/* --- Generations ---------------------------------------------------------- */
-
-void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
-                              tinker__eng_adapter_t *adapter) {
-  tinker__svc_t *s = p->service;
-  if (!p->adapter) s->n_adapters++;
-  p->adapter = adapter;
-  tinker__list_remove(&p->loaded);
-  tinker__list_push_back(&s->adapters, &p->loaded);
-  if (s->n_adapters <= MAX_ADAPTERS) return;
-  /* Those that sample from it hold it for themselves. */
-  tinker__svc_sampler_t *old = TINKER__CONTAINER(
-      tinker__list_pop_front(&s->adapters), tinker__svc_sampler_t, loaded);
-  s->api->adapter_release(old->adapter);
-  old->adapter = NULL;
-  s->n_adapters--;
-}
-
-/* Engine thread: base and adapter of the sampler, the adapter loaded. One
- * whose checkpoint is gone samples no more, whether or not it is loaded: a
- * restart must not change the answer. */
-static int prepare(tinker__eng_gen_t *gen, char *why, size_t why_len) {
-  char dir[1200];
-  tinker__svc_op_t *op = gen->user;
-  tinker__svc_sampler_t *p = op->sampler;
-  tinker__svc_t *s = op->service;
-  if (tinker__svc_op_has(op, TINKER__FAULT_CRASH)) raise(SIGSEGV);
-  gen->base = p->base->base;
-  gen->adapter = p->adapter;
-  if (!p->checkpoint) return 0;
-  pthread_mutex_lock(&s->lock);
-  bool there = tinker__svc_checkpoint_by_row(s, p->checkpoint) != NULL;
-  pthread_mutex_unlock(&s->lock);
-  if (!there) {
-    return tinker__why(why, why_len, TINKER_ENOENT,
-                       "the checkpoint %s was deleted",
-                       p->path ? p->path : "of this sampling session");
-  }
-  if (!gen->adapter) {
-    tinker__svc_checkpoint_dir(s, "checkpoints", p->checkpoint, dir,
-                               sizeof dir);
-    int rc = s->api->adapter_load(gen->base, dir, &gen->adapter, why, why_len);
-    if (rc != 0) return rc;
-  }
-  tinker__svc_sampler_keep(p, gen->adapter);
-  return 0;
-}
-
-static void fail_ended(tinker__svc_op_t *op) {
-  tinker__svc_op_fail(op, "user", "canceled: the session has ended");
-}
-
-/* A result that has no room is the request's error: made once more after a
- * restart it would have no room again. */
-static void complete(tinker__svc_op_t *op, const tinker__eng_gen_t *gen) {
-  tinker__buf_t out;
-  tinker__buf_init(&out, op->service->mem, op->service->max_result);
-  int rc = tinker__svc_result_sample(&out, gen, op->work->target);
-  if (rc == 0) rc = tinker__buf_error(&out);
-  if (rc == 0) {
-    tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_PROTO, &out,
-                            NULL, NULL, NULL);
-    return;
-  }
-  tinker__buf_free(&out);
-  if (rc == TINKER_EOVERFLOW) {
-    tinker__svc_op_fail(op, "user", "the result is larger than %zu bytes",
-                        op->service->max_result);
-  } else {
-    tinker__svc_op_fail(op, "server", "out of memory for the result");
-  }
-}
-
-static void on_generated(tinker__eng_gen_t *gen, int rc, const char *why) {
-  tinker__svc_op_t *op = gen->user;
-  pthread_mutex_lock(&op->service->lock);
-  op->running = NULL;
-  pthread_mutex_unlock(&op->service->lock);
-  if (rc == TINKER_ECANCELED) {
-    fail_ended(op);
-  } else if (rc != 0) {
-    bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT;
-    tinker__svc_op_fail(op, user ? "user" : "server", "%s",
-                        *why ? why : tinker_code_text(rc));
-  } else {
-    complete(op, gen);
-  }
-  tinker__eng_gen_free(gen);
-}
-
-void tinker__svc_sampler_kick(tinker__svc_op_t *op) {
-  tinker__svc_t *s = op->service;
-  tinker__eng_gen_t *gen = op->work ? op->work->gen : NULL;
-  bool ended = op->sampler->session->ended_ms != 0;
-  if (!gen || s->stopping || !s->scheduler) return; /* or it has been here */
-  if (op->paused_until_ms && !ended) return;
-  op->work->gen = NULL;
-  if (ended) {
-    tinker__eng_gen_free(gen);
-    fail_ended(op);
-    return;
-  }
-  if (op->crash_signal) {
-    tinker__eng_gen_free(gen);
-    tinker__svc_op_fail(op, "server",
-                        "the engine crashed while this was sampled (signal %d)",
-                        op->crash_signal);
-    return;
-  }
-  op->running = gen;
-  gen->user = op;
-  gen->prepare = prepare;
-  gen->done = on_generated;
-  tinker__eng_scheduler_sample(s->scheduler, gen);
-}
-
-void tinker__svc_sampler_end(tinker__svc_sampler_t *p) {
-  TINKER__LIST_EACH(l, tmp, &p->ops) {
-    tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
-    if (op->running) {
-      atomic_store(&op->running->cancel, true);
-    } else if (op->ack.durable) {
-      tinker__svc_sampler_kick(op);
-    }
-  }
 }
 
 /* --- asample -------------------------------------------------------------- */

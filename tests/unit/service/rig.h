@@ -7,6 +7,8 @@
 
 #include <stdatomic.h>
 
+#include "service/boot/service.h"
+#include "service/calls/calls.h"
 #include "service/http/http.h"
 
 typedef struct rig_s {

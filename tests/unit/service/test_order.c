@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <tinker/error.h>
 
-#include "service/core/state.h"
+#include "service/calls/calls.h"
+#include "service/core/core.h"
 #include "support/fail_alloc.h"
 
 static tinker__svc_session_t session = {.id = "s"};

@@ -7,6 +7,7 @@
 
 #include "cpu/cpu.h"
 #include "rig.h"
+#include "service/calls/calls.h"
 #include "service/fault/fault.h"
 
 static void begin_stop(rig_t *rig) {

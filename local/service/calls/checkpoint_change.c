@@ -1,0 +1,154 @@
+/* checkpoint_change: a checkpoint is deleted, published, or given another time
+ * to live, and goes when that is over. Under the service's lock; what follows
+ * the commit on the store thread.
+ *
+ * A change is stored first and told afterwards. Its checkpoint may be deleted
+ * or replaced while that happens: it is known by its row, which is never used
+ * again. A folder goes only when no row names it any more; no log and no
+ * snapshot of a model reads one. */
+#include <stdio.h>
+#include <string.h>
+
+#include <tinker/error.h>
+
+#include "service/calls/calls.h"
+#include "service/fault/fault.h"
+
+typedef struct {
+  tinker__svc_t *service;
+  tinker__svc_req_t *r; /* parked until it is stored; NULL = of the sweep */
+  tinker__svc_ckpt_change_t kind;
+  int64_t row, expires_ms; /* TINKER__CKPT_EXPIRES: the new time,
+                              TINKER__CKPT_EXPIRED: the old one */
+} change_t;
+
+/* In the ledger, by method: two changes share a path. */
+static void note(const change_t *n, const tinker__svc_checkpoint_t *c) {
+  char endpoint[120] = "expired", path[600];
+  const tinker__svc_route_t *route = n->r ? n->r->route : NULL;
+  if (!c->name) return;
+  if (route) {
+    snprintf(endpoint, sizeof endpoint, "%s %s", route->method,
+             route->path + strlen("api/v1/"));
+  }
+  snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
+           c->kind == TINKER__CKPT_TRAINING ? "weights" : "sampler_weights",
+           c->name);
+  tinker__svc_ledger_other(n->service, endpoint, path);
+}
+
+/* True when the checkpoint is gone by it. Under the lock. */
+static bool apply(const change_t *n, tinker__svc_checkpoint_t *c) {
+  switch (n->kind) {
+  case TINKER__CKPT_PUBLISHED: c->published = true; return false;
+  case TINKER__CKPT_UNPUBLISHED: c->published = false; return false;
+  case TINKER__CKPT_EXPIRES: c->expires_ms = n->expires_ms; return false;
+  case TINKER__CKPT_EXPIRED:
+    c->leaving = false;
+    if (c->expires_ms != n->expires_ms) return false; /* nor was its row */
+    break;
+  default: break;
+  }
+  tinker__list_remove(&c->link);
+  tinker__svc_checkpoint_free(n->service, c);
+  return true;
+}
+
+static void answer(const change_t *n, int rc, bool found) {
+  if (!n->r) return;
+  if (rc != 0) {
+    tinker__svc_reply_error(n->r, 503, "the change could not be stored");
+  } else if (!found) {
+    tinker__svc_reply_error(
+        n->r, 404,
+        "checkpoint not found: it was deleted or replaced meanwhile");
+  } else {
+    tinker__svc_reply_empty(n->r, 204);
+  }
+  tinker__svc_req_resume(n->r);
+}
+
+static void on_stored(void *user, int rc) {
+  char dir[1200];
+  change_t *n = user;
+  tinker__svc_t *s = n->service;
+  bool gone = false;
+  pthread_mutex_lock(&s->lock);
+  tinker__svc_checkpoint_t *c = tinker__svc_checkpoint_by_row(s, n->row);
+  if (rc == 0 && c) {
+    note(n, c);
+    gone = apply(n, c);
+  } else if (c && !n->r) {
+    c->leaving = false; /* at another tick */
+  }
+  pthread_mutex_unlock(&s->lock);
+  if (gone) {
+    tinker__svc_checkpoint_dir(s, "checkpoints", n->row, dir, sizeof dir);
+    tinker__svc_folder_remove(dir);
+  }
+  answer(n, rc, c != NULL);
+  tinker__mem_free(s->mem, n);
+}
+
+/* An expired one goes if it still expires then: a longer life that was stored
+ * before is kept. */
+static void write_change(tinker__svc_write_t *w, const change_t *n) {
+  switch (n->kind) {
+  case TINKER__CKPT_DELETED:
+    tinker__svc_write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
+    break;
+  case TINKER__CKPT_EXPIRED:
+    tinker__svc_write_sql(
+        w, "DELETE FROM checkpoints WHERE expires_ms = ? AND row = ?");
+    tinker__svc_write_i64(w, n->expires_ms);
+    break;
+  case TINKER__CKPT_EXPIRES:
+    tinker__svc_write_sql(
+        w, "UPDATE checkpoints SET expires_ms = ? WHERE row = ?");
+    tinker__svc_write_i64(w, n->expires_ms);
+    break;
+  default:
+    tinker__svc_write_sql(w, "UPDATE checkpoints SET public = ? WHERE row = ?");
+    tinker__svc_write_i64(w, n->kind == TINKER__CKPT_PUBLISHED);
+  }
+  tinker__svc_write_i64(w, n->row);
+}
+
+/* False without memory. Under the lock. */
+bool tinker__svc_checkpoint_change(tinker__svc_t *s, tinker__svc_req_t *r,
+                                   const tinker__svc_checkpoint_t *c,
+                                   tinker__svc_ckpt_change_t kind,
+                                   int64_t expires_ms) {
+  change_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
+  if (!n) return false;
+  *n = (change_t){s, r, kind, c->row, expires_ms};
+  tinker__svc_write_t *w = tinker__svc_write_new(s->store, on_stored, n);
+  if (w) write_change(w, n);
+  if (tinker__svc_write_submit(w) == 0) return true;
+  tinker__mem_free(s->mem, n);
+  return false;
+}
+
+/* The only ones that could sample from it were those of its own session. */
+static bool is_left_over(const tinker__svc_checkpoint_t *c) {
+  return c->kind == TINKER__CKPT_EPHEMERAL && c->model->session->purged;
+}
+
+void tinker__svc_checkpoints_expire(tinker__svc_t *s) {
+  int64_t now = s->world->wall_ms(s->world->user);
+  TINKER__LIST_EACH(l, tmp, &s->models) {
+    tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
+    TINKER__LIST_EACH(k, next, &m->checkpoints) {
+      tinker__svc_checkpoint_t *c =
+          TINKER__CONTAINER(k, tinker__svc_checkpoint_t, link);
+      if (!c->durable || c->leaving) continue;
+      if (c->expires_ms && c->expires_ms <= now) {
+        c->leaving = tinker__svc_checkpoint_change(
+            s, NULL, c, TINKER__CKPT_EXPIRED, c->expires_ms);
+      } else if (is_left_over(c)) {
+        c->leaving =
+            tinker__svc_checkpoint_change(s, NULL, c, TINKER__CKPT_DELETED, 0);
+      }
+    }
+  }
+}

@@ -1,0 +1,104 @@
+/* log: a new call is written to the store with its body, and then takes its
+ * place in the order of its model. HTTP thread; the commit on the store thread.
+ */
+#include <tinker/error.h>
+
+#include "service/calls/calls.h"
+#include "service/fault/fault.h"
+
+static void forget_op(tinker__svc_t *s, tinker__svc_op_t *op) {
+  if (op->sampler) s->samples--;
+  tinker__map_remove(s->op_by_id, tinker__str(op->request_id));
+  tinker__list_remove(&op->link);
+  tinker__list_remove(&op->all);
+}
+
+/* The log has changed: what can run now, or never will. */
+static void go_on(tinker__svc_model_t *m) {
+  if (m->session->ended_ms) {
+    tinker__svc_model_end(m);
+  } else {
+    tinker__svc_model_kick(m);
+  }
+}
+
+/* An op is in the log (or could not be put there). Store thread. */
+static void on_logged(void *user, int rc) {
+  tinker__svc_op_t *op = user;
+  tinker__svc_t *s = op->service;
+  pthread_mutex_lock(&s->lock);
+  if (rc == 0) {
+    bool rejected = op->state == TINKER__SVC_OP_REJECTED;
+    tinker__svc_ledger_op(op, rejected ? "rejected" : "accepted");
+    tinker__svc_ack_commit(s, &op->ack);
+    if (op->model && op->seq == 0) op->model->durable = true;
+    if (op->model) go_on(op->model);
+    if (op->sampler) tinker__svc_sampler_kick(op);
+  } else {
+    forget_op(s, op);
+    tinker__svc_ack_fail(s, &op->ack);
+    if (op->model && op->seq == 0) {
+      tinker__svc_model_forget(s, op->model);
+    } else if (op->model) {
+      go_on(op->model);
+    }
+    tinker__svc_op_free(op);
+  }
+  pthread_mutex_unlock(&s->lock);
+}
+
+tinker__svc_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op) {
+  return tinker__svc_write_new(op->service->store, on_logged, op);
+}
+
+static void write_op(tinker__svc_write_t *w, const tinker__svc_op_t *op,
+                     int format, tinker__str_t body) {
+  tinker__svc_write_sql(
+      w, "INSERT INTO requests(row, owner_kind, owner, seq, kind,"
+         " digest, format, seed, body, state)"
+         " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  tinker__svc_write_i64(w, op->row);
+  tinker__svc_write_i64(w, op->model ? 0 : 1);
+  tinker__svc_write_i64(w, op->model ? op->model->row : op->sampler->row);
+  tinker__svc_write_i64(w, op->seq);
+  tinker__svc_write_i64(w, op->kind);
+  tinker__svc_write_blob(w, op->digest, sizeof op->digest);
+  tinker__svc_write_i64(w, format);
+  tinker__svc_write_i64(w, op->seed);
+  tinker__svc_write_blob(w, body.ptr, body.len);
+  tinker__svc_write_i64(w, op->state);
+}
+
+tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
+                                            tinker__svc_req_t *r,
+                                            tinker__svc_op_t *op,
+                                            tinker__svc_write_t *w) {
+  op->row = tinker__svc_row(s);
+  if (!w ||
+      tinker__map_put(s->op_by_id, tinker__str(op->request_id), op, NULL)) {
+    tinker__svc_write_drop(w);
+    tinker__svc_op_free(op);
+    return tinker__svc_reply_error(r, 503, "out of memory");
+  }
+  tinker__svc_fault_attach(op);
+  if (op->model) {
+    tinker__list_push_back(&op->model->ops, &op->all);
+    tinker__svc_model_enqueue(op->model, op);
+    op->model->used_ms = s->world->wall_ms(s->world->user);
+  } else {
+    tinker__list_push_back(&op->sampler->ops, &op->all);
+    s->samples++;
+  }
+  /* A rejected body is of no use to anyone. */
+  bool rejected = op->state == TINKER__SVC_OP_REJECTED;
+  write_op(w, op, r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
+           rejected ? TINKER__STR("") : tinker__buf_str(&r->body));
+  tinker__list_push_back(&op->ack.waiters, &r->link);
+  if (tinker__svc_write_submit(w) != 0) {
+    tinker__list_remove(&r->link);
+    forget_op(s, op);
+    tinker__svc_op_free(op);
+    return tinker__svc_reply_error(r, 503, "out of memory");
+  }
+  return TINKER__PARKED;
+}

@@ -1,0 +1,175 @@
+/* op: a numbered call from its first number to its result: stored first, then
+ * told. HTTP thread (new), engine thread (completion), store thread (commit).
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <tinker/error.h>
+
+#include "service/calls/calls.h"
+#include "service/fault/fault.h"
+#include "service/parse/work.h"
+
+tinker__svc_op_t *tinker__svc_op_new(tinker__svc_t *s, const char *owner_id,
+                                     int64_t seq, tinker__svc_op_kind_t kind) {
+  size_t len = strlen(owner_id) + 24;
+  tinker__svc_op_t *op = tinker__mem_zalloc(s->mem, sizeof *op);
+  if (!op) return NULL;
+  op->request_id = tinker__mem_alloc(s->mem, len);
+  if (!op->request_id) {
+    tinker__mem_free(s->mem, op);
+    return NULL;
+  }
+  snprintf(op->request_id, len, "%s:%lld", owner_id, (long long)seq);
+  tinker__list_init(&op->link);
+  tinker__list_init(&op->all);
+  tinker__list_init(&op->polls);
+  tinker__list_init(&op->paused);
+  tinker__svc_ack_init(&op->ack);
+  op->service = s;
+  op->seq = seq;
+  op->kind = kind;
+  return op;
+}
+
+void tinker__svc_op_free(tinker__svc_op_t *op) {
+  if (!op) return;
+  tinker__list_remove(&op->paused);
+  tinker__mem_t *mem = op->service->mem;
+  tinker__svc_work_free(op->work);
+  tinker__mem_free(mem, op->log_body);
+  tinker__mem_free(mem, op->request_id);
+  tinker__mem_free(mem, op);
+}
+
+/* --- Completion
+ * --------------------------------------------------------------- */
+
+typedef struct {
+  tinker__svc_op_t *op;
+  tinker__svc_op_state_t state;
+  int format;
+  const void *data; /* the write's */
+  size_t len;
+  void (*committed)(void *user);
+  void *user;
+} completion_t;
+
+static void on_committed(void *user, int rc) {
+  completion_t *c = user;
+  tinker__svc_op_t *op = c->op;
+  tinker__svc_t *s = op->service;
+  if (rc != 0) {
+    tinker__svc_fatal(s, "a result could not be stored");
+  } else {
+    pthread_mutex_lock(&s->lock);
+    op->state = c->state;
+    op->result_size = c->len;
+    op->result_format = c->format;
+    if (op->sampler) s->samples--;
+    tinker__svc_ledger_op(op, c->state == TINKER__SVC_OP_DONE ? "applied"
+                                                              : "failed");
+    if (c->committed) c->committed(c->user);
+    tinker__svc_work_free(op->work);
+    op->work = NULL;
+    tinker__svc_polls_answer(op, c->format, c->data, c->len);
+    pthread_mutex_unlock(&s->lock);
+  }
+  tinker__mem_free(s->mem, c->user);
+  tinker__mem_free(s->mem, c);
+}
+
+/* The result of an op whose result is stored already: it must be the same. */
+static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data,
+                         const unsigned char digest[TINKER__SHA256_LEN]) {
+  tinker__svc_t *s = op->service;
+  bool same = !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
+  tinker__buf_free(data);
+  if (!same && op->model) {
+    pthread_mutex_lock(&s->lock);
+    tinker__svc_model_break(
+        op->model, "re-executing the log gave another result than before");
+    pthread_mutex_unlock(&s->lock);
+  }
+  if (!same) {
+    tinker__svc_log(s, "error", "replay_differs", "request_id", op->request_id,
+                    NULL);
+  }
+}
+
+void tinker__svc_op_complete(tinker__svc_op_t *op, tinker__svc_op_state_t state,
+                             int format, tinker__buf_t *data,
+                             void (*extra)(tinker__svc_write_t *w, void *user),
+                             void (*committed)(void *user), void *user) {
+  tinker__svc_t *s = op->service;
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__str_t view = tinker__buf_str(data);
+  if (tinker__buf_error(data) ||
+      tinker__sha256(view.ptr, view.len, digest) != 0) {
+    tinker__buf_free(data);
+    tinker__mem_free(s->mem, user);
+    tinker__svc_fatal(s, "out of memory for a result");
+    return;
+  }
+  if (op->replay) {
+    tinker__mem_free(s->mem, user);
+    check_replay(op, data, digest);
+    return;
+  }
+  completion_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
+  size_t len;
+  char *block = tinker__buf_take(data, &len);
+  tinker__svc_write_t *w =
+      c ? tinker__svc_write_new(s->store, on_committed, c) : NULL;
+  if (!w) {
+    tinker__mem_free(s->mem, block);
+    tinker__mem_free(s->mem, c);
+    tinker__mem_free(s->mem, user);
+    tinker__svc_fatal(s, "out of memory for a result");
+    return;
+  }
+  *c = (completion_t){op, state, format, block, len, committed, user};
+  tinker__svc_write_vital(w); /* later results may follow from this one */
+  tinker__svc_write_sql(w, "UPDATE requests SET state = ?, result_format = ?,"
+                           " result_digest = ?, result = ? WHERE row = ?");
+  tinker__svc_write_i64(w, state);
+  tinker__svc_write_i64(w, format);
+  tinker__svc_write_blob(w, digest, sizeof digest);
+  tinker__svc_write_take(w, block, len);
+  tinker__svc_write_i64(w, op->row);
+  if (op->sampler) { /* a model's body is kept until a snapshot */
+    tinker__svc_write_sql(w, "UPDATE requests SET body = NULL WHERE row = ?");
+    tinker__svc_write_i64(w, op->row);
+  }
+  if (extra) extra(w, user);
+  if (tinker__svc_write_submit(w) != 0) {
+    tinker__mem_free(s->mem, c);
+    tinker__mem_free(s->mem, user);
+    tinker__svc_fatal(s, "out of memory for a result");
+  }
+}
+
+void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
+                         const char *fmt, ...) {
+  char text[500];
+  tinker__buf_t out;
+  tinker__jsonw_t w;
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  /* What is quoted may be cut inside a character; told it must be. */
+  size_t length = strlen(text);
+  while (length && !tinker__utf8_valid(text, length)) text[--length] = 0;
+  tinker__buf_init(&out, op->service->mem, 4096);
+  tinker__jsonw_init(&w, &out);
+  tinker__jsonw_begin_object(&w);
+  tinker__jsonw_key(&w, "error");
+  tinker__jsonw_cstr(&w, text);
+  tinker__jsonw_key(&w, "category");
+  tinker__jsonw_cstr(&w, category);
+  tinker__jsonw_end_object(&w);
+  tinker__svc_op_complete(op, TINKER__SVC_OP_FAILED, TINKER__FORMAT_JSON, &out,
+                          NULL, NULL, NULL);
+}

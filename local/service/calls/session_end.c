@@ -1,0 +1,157 @@
+/* session_end: a session ends, is expired, and its results are dropped. Under
+ * the service's lock; what follows a commit on the store thread. */
+#include <tinker/error.h>
+
+#include "service/calls/calls.h"
+#include "service/fault/fault.h"
+
+/* Until this is stored the ack of the session holds those who ended it. */
+static void on_end_stored(void *user, int rc) {
+  tinker__svc_session_t *n = user;
+  tinker__svc_t *s = n->service;
+  if (rc != 0) tinker__svc_fatal(s, "a session's end could not be stored");
+  pthread_mutex_lock(&s->lock);
+  if (rc == 0) {
+    tinker__svc_ledger_other(s, "sessions/*/finish", n->id);
+    tinker__svc_ack_commit(s, &n->ack);
+  } else {
+    tinker__svc_ack_fail(s, &n->ack);
+  }
+  pthread_mutex_unlock(&s->lock);
+}
+
+int tinker__svc_session_end(tinker__svc_t *s, tinker__svc_session_t *n,
+                            const char *reason) {
+  int64_t now = s->world->wall_ms(s->world->user);
+  tinker__svc_write_t *w = tinker__svc_write_new(s->store, on_end_stored, n);
+  tinker__svc_write_sql(
+      w, "UPDATE sessions SET ended_ms = ?, end_reason = ? WHERE row = ?");
+  tinker__svc_write_i64(w, now);
+  tinker__svc_write_text(w, reason);
+  tinker__svc_write_i64(w, n->row);
+  int rc = tinker__svc_write_submit(w);
+  if (rc != 0) return rc;
+  n->ack.durable = false;
+  n->ended_ms = now;
+  n->end_reason = tinker__mem_strdup(s->mem, reason);
+  TINKER__LIST_EACH(l, tmp, &n->models) {
+    tinker__svc_model_end(
+        TINKER__CONTAINER(l, tinker__svc_model_t, by_session));
+  }
+  TINKER__LIST_EACH(k, next, &n->samplers) {
+    tinker__svc_sampler_end(
+        TINKER__CONTAINER(k, tinker__svc_sampler_t, by_session));
+  }
+  return 0;
+}
+
+void tinker__svc_session_expire(tinker__svc_t *s, int64_t now_ms) {
+  TINKER__LIST_EACH(l, tmp, &s->sessions) {
+    tinker__svc_session_t *n =
+        TINKER__CONTAINER(l, tinker__svc_session_t, link);
+    if (n->ended_ms || !n->ack.durable ||
+        now_ms - n->seen_ms < s->config.session_ms) {
+      continue;
+    }
+    /* Without memory: at the next tick. */
+    tinker__svc_session_end(s, n, "no heartbeat");
+  }
+}
+
+static bool has_pending(const tinker__link_t *ops) {
+  TINKER__LIST_EACH(l, tmp, ops) {
+    const tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
+    if (op->state == TINKER__SVC_OP_PENDING || !op->ack.durable) return true;
+  }
+  return false;
+}
+
+/* Something of it is still to be executed. Calls that are done, or were
+ * refused, are what the next ones stand on, after a restart too. */
+static bool is_under_way(const tinker__svc_session_t *n) {
+  TINKER__LIST_EACH(l, tmp, &n->models) {
+    const tinker__svc_model_t *m =
+        TINKER__CONTAINER(l, tinker__svc_model_t, by_session);
+    if (m->current || !tinker__list_empty(&m->pending) ||
+        has_pending(&m->ops)) {
+      return true;
+    }
+  }
+  TINKER__LIST_EACH(k, next, &n->samplers) {
+    if (has_pending(
+            &TINKER__CONTAINER(k, tinker__svc_sampler_t, by_session)->ops)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Results of one owner: out of memory; the caller drops the rows. */
+static void drop_ops(tinker__svc_t *s, tinker__link_t *ops) {
+  TINKER__LIST_EACH(l, tmp, ops) {
+    tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
+    tinker__map_remove(s->op_by_id, tinker__str(op->request_id));
+    tinker__list_remove(&op->all);
+    tinker__list_remove(&op->link);
+    tinker__svc_op_free(op);
+  }
+}
+
+static void drop_rows(tinker__svc_write_t *w, int owner_kind, int64_t owner) {
+  tinker__svc_write_sql(
+      w, "DELETE FROM requests WHERE owner_kind = ? AND owner = ?"
+         " AND state != 0");
+  tinker__svc_write_i64(w, owner_kind);
+  tinker__svc_write_i64(w, owner);
+}
+
+/* Snapshots are for the calls to come: there are none. Store thread. */
+static void on_purged(void *user, int rc) {
+  char dir[1200];
+  tinker__svc_session_t *n = user;
+  tinker__svc_t *s = n->service;
+  if (rc != 0) return; /* at the next start */
+  TINKER__LIST_EACH(l, tmp, &n->models) {
+    tinker__svc_model_t *m =
+        TINKER__CONTAINER(l, tinker__svc_model_t, by_session);
+    pthread_mutex_lock(&s->lock);
+    int64_t row = m->snapshot;
+    m->snapshot = 0;
+    pthread_mutex_unlock(&s->lock);
+    tinker__svc_checkpoint_dir(s, "snapshots", row, dir, sizeof dir);
+    if (row) tinker__svc_folder_remove(dir);
+  }
+}
+
+static void purge(tinker__svc_t *s, tinker__svc_session_t *n) {
+  tinker__svc_write_t *w = tinker__svc_write_new(s->store, on_purged, n);
+  tinker__svc_write_sql(w,
+                        "UPDATE models SET snapshot = NULL, snapshot_seq = NULL"
+                        " WHERE session = ?");
+  tinker__svc_write_i64(w, n->row);
+  TINKER__LIST_EACH(l, tmp, &n->models) {
+    tinker__svc_model_t *m =
+        TINKER__CONTAINER(l, tinker__svc_model_t, by_session);
+    drop_ops(s, &m->ops);
+    drop_rows(w, 0, m->row);
+  }
+  TINKER__LIST_EACH(l, tmp, &n->samplers) {
+    tinker__svc_sampler_t *p =
+        TINKER__CONTAINER(l, tinker__svc_sampler_t, by_session);
+    drop_ops(s, &p->ops);
+    drop_rows(w, 1, p->row);
+  }
+  n->purged = true;
+  tinker__svc_write_submit(w);
+}
+
+void tinker__svc_session_purge(tinker__svc_t *s) {
+  int64_t now = s->world->wall_ms(s->world->user);
+  TINKER__LIST_EACH(l, tmp, &s->sessions) {
+    tinker__svc_session_t *n =
+        TINKER__CONTAINER(l, tinker__svc_session_t, link);
+    if (!n->ended_ms || n->purged) continue;
+    if (now - n->ended_ms < s->config.keep_ms || is_under_way(n)) continue;
+    purge(s, n);
+  }
+}

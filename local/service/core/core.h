@@ -1,0 +1,84 @@
+/* core: what the local service knows, in memory. Internal to local/service.
+ *
+ * One lock (service.lock) guards everything here unless a field says
+ * otherwise. It is never held over a call of the engine or of SQLite. The
+ * store is the durable copy: what a client was told is always in it.
+ *
+ *   session -> models -> ops (numbered calls)      -> checkpoints
+ *           -> samplers -> ops (samples) */
+#ifndef TINKER_SERVICE_CORE_CORE_H
+#define TINKER_SERVICE_CORE_CORE_H
+
+#include <pthread.h>
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "engine/scheduler.h"
+#include "service/core/base_model.h"
+#include "service/core/checkpoint.h"
+#include "service/core/config.h"
+#include "service/core/model.h"
+#include "service/core/op.h"
+#include "service/core/sampler.h"
+#include "service/core/session.h"
+#include "service/store/store.h"
+
+struct tinker__svc_s {
+  tinker__svc_config_t config;
+  tinker__mem_t *mem;
+  const tinker__world_t *world;
+  const tinker__engine_api_t *api;
+  tinker__engine_t *engine;
+  tinker__mem_t slot_mem; /* of mem: the caches of samples */
+  tinker__svc_base_model_t *bases;
+  size_t n_bases;
+  char *state_dir;
+  int lock_fd;
+  tinker__svc_store_t *store;
+  tinker__eng_scheduler_t *scheduler;
+  tinker__svc_listener_t *listeners[2];
+  tinker__buf_t config_reply[2]; /* by tinker__svc_config_kind_t */
+
+  pthread_mutex_t lock, log_lock;
+  bool stopping;
+  atomic_bool fatal; /* the service must end: nothing is executed any more */
+  atomic_bool ready; /* everything is loaded */
+  _Atomic int64_t doing; /* for whoever gave no other place */
+  uint64_t beat;         /* of the scheduler, when the timer last looked */
+  int64_t beat_ms;       /* since when it has been that */
+  int64_t next_row;
+  tinker__link_t sessions, models, samplers;
+  /* Samplers with their adapter in memory, the latest used last. Engine
+   * thread. */
+  tinker__link_t adapters;
+  size_t n_adapters;
+  tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
+  tinker__map_t *op_by_id;
+  size_t live_requests;
+  size_t max_result; /* bytes of a sample's; the store takes a little more */
+  int64_t samples;   /* accepted and not done */
+
+  pthread_t timer;
+  pthread_cond_t timer_wake, idle;
+  bool timer_started;
+  tinker__link_t polls; /* of tinker__svc_req_t, by deadline */
+
+  tinker__svc_faults_t *faults; /* NULL without a fault plan */
+
+  char why[400]; /* of the engine thread's start */
+};
+
+int64_t tinker__svc_row(tinker__svc_t *s); /* under the lock */
+/* One line of the log: {"time":...,"level":...,"event":..., fields}. Behind
+ * event: pairs of key and value, both strings, and a NULL. Any thread. */
+void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
+                     ...);
+/* A failure after which going on could lie: logs it, stops executing numbered
+ * calls and asks for the end. Any thread, with or without the lock. */
+void tinker__svc_fatal(tinker__svc_t *s, const char *what);
+/* It stops or must: nothing new is begun. Under the lock. */
+bool tinker__svc_ends(tinker__svc_t *s);
+tinker__svc_base_model_t *tinker__svc_base_find(tinker__svc_t *s,
+                                                tinker__str_t name);
+
+#endif

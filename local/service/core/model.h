@@ -1,0 +1,36 @@
+/* model: a model that is trained, its calls in order. Under the service's lock
+ * unless a field says otherwise. */
+#ifndef TINKER_SERVICE_CORE_MODEL_H
+#define TINKER_SERVICE_CORE_MODEL_H
+
+#include "engine/engine.h"
+#include "engine/scheduler.h"
+#include "service/core/types.h"
+
+struct tinker__svc_model_s {
+  tinker__link_t link, by_session;
+  int64_t row, seq;
+  char *id;
+  tinker__svc_t *service;
+  tinker__svc_session_t *session;
+  tinker__svc_base_model_t *base;
+  tinker__eng_lora_config_t lora;
+  char *metadata;              /* JSON object or NULL */
+  int64_t created_ms, used_ms; /* wall */
+  tinker__link_t pending, ops; /* pending: by number */
+  int64_t next_seq;
+  bool durable;      /* its row is committed; nobody sees it before */
+  bool busy;         /* its task is with the scheduler or being executed */
+  char *broken;      /* why later calls fail, NULL = well */
+  bool hides_broken; /* and the run does not show it: a fault plan's doing */
+  tinker__link_t checkpoints;
+  int64_t snapshot, snapshot_seq; /* folder (0 = none), first number after */
+  /* Engine thread only. */
+  tinker__eng_task_t task;
+  tinker__svc_op_t *current; /* written under the lock */
+  tinker__eng_train_t *train;
+  tinker__eng_pass_t *pass;
+  int64_t unsaved_ms; /* engine time since the snapshot */
+};
+
+#endif

@@ -1,0 +1,69 @@
+/* op: a numbered call and its future. Under the service's lock unless a field
+ * says otherwise. */
+#ifndef TINKER_SERVICE_CORE_OP_H
+#define TINKER_SERVICE_CORE_OP_H
+
+#include "base/digest.h"
+#include "engine/generate.h"
+#include "service/core/types.h"
+
+/* Numbers are stored: never reuse one. */
+typedef enum {
+  TINKER__SVC_OP_CREATE = 0,
+  TINKER__SVC_OP_LOAD_NEW = 1, /* load_weights that makes the model */
+  TINKER__SVC_OP_LOAD = 2,
+  TINKER__SVC_OP_FORWARD_BACKWARD = 3,
+  TINKER__SVC_OP_OPTIM = 4,
+  TINKER__SVC_OP_SAVE = 5,
+  TINKER__SVC_OP_SAVE_SAMPLER = 6,
+  TINKER__SVC_OP_SAMPLE = 7,
+  TINKER__SVC_OP_SAVE_EXTERNAL = 8 /* always rejected */
+} tinker__svc_op_kind_t;
+
+typedef enum {
+  TINKER__SVC_OP_PENDING = 0,
+  TINKER__SVC_OP_DONE = 1,
+  TINKER__SVC_OP_FAILED = 2,  /* result holds the error reply */
+  TINKER__SVC_OP_REJECTED = 3 /* a 4xx that consumed its number */
+} tinker__svc_op_state_t;
+
+enum { TINKER__FORMAT_JSON = 0, TINKER__FORMAT_PROTO = 1 };
+
+/* config.doing while the log is executed again: never -1, a decode round. */
+#define TINKER__REDOING(row) (-1 - (row))
+
+/* A numbered call and its future. Lives until its session is purged. */
+struct tinker__svc_op_s {
+  tinker__link_t link; /* model.pending until executed */
+  tinker__link_t all;  /* session-wide, model.ops or sampler.ops */
+  tinker__svc_t *service;
+  tinker__svc_model_t *model; /* one of the two */
+  tinker__svc_sampler_t *sampler;
+  int64_t row, seq, seed;
+  tinker__svc_op_kind_t kind;
+  tinker__svc_op_state_t state;
+  char *request_id;
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__svc_ack_t ack;
+  tinker__link_t polls; /* of tinker__svc_req_t */
+  size_t result_size;   /* once done or failed */
+  int result_format;
+  /* Restart: the result is known, execution only restores the model. */
+  bool replay;
+  bool traceless;   /* and that it failed by the service's fault, undone */
+  int crash_signal; /* the engine crashed in it; 0 = it did not */
+  char *log_body;   /* as logged, until executed; NULL when it is decoded */
+  size_t log_len;
+  int log_format;
+  unsigned char result_digest[TINKER__SHA256_LEN];
+  tinker__svc_work_t *work;   /* decoded body; NULL once executed */
+  tinker__eng_gen_t *running; /* a sample with the scheduler, to be canceled */
+  /* Fault plan. */
+  struct tinker__svc_fault_rule_s *fault; /* NULL = none */
+  bool repeated;                          /* apply_twice: once already */
+  tinker__link_t paused;                  /* faults.paused */
+  int64_t paused_until_ms;                /* monotonic, 0 = it may run */
+  bool noted, noted_end; /* at the start: the ledger has it, and its result */
+};
+
+#endif

@@ -1,0 +1,26 @@
+/* session: one session of a client. Under the service's lock. */
+#ifndef TINKER_SERVICE_CORE_SESSION_H
+#define TINKER_SERVICE_CORE_SESSION_H
+
+#include "base/digest.h"
+#include "service/core/types.h"
+
+struct tinker__svc_session_s {
+  tinker__link_t link; /* service.sessions, by creation */
+  tinker__svc_t *service;
+  int64_t row;
+  char id[37];
+  int64_t created_ms; /* wall */
+  int64_t seen_ms;    /* monotonic, last sign of life */
+  int64_t ended_ms;   /* wall; 0 = live */
+  char *end_reason;
+  bool purged;                   /* results are gone */
+  char *idem_key;                /* NULL = none */
+  char *metadata, *display_name; /* an object as JSON, text; NULL = none */
+  char *project;                 /* id, the same */
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__svc_ack_t ack;
+  tinker__link_t models, samplers;
+};
+
+#endif

@@ -1,0 +1,30 @@
+/* types: the names of what the service knows, for headers that only point at
+ * it. */
+#ifndef TINKER_SERVICE_CORE_TYPES_H
+#define TINKER_SERVICE_CORE_TYPES_H
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/world.h"
+
+typedef struct tinker__svc_s tinker__svc_t;
+typedef struct tinker__svc_base_model_s tinker__svc_base_model_t;
+typedef struct tinker__svc_session_s tinker__svc_session_t;
+typedef struct tinker__svc_model_s tinker__svc_model_t;
+typedef struct tinker__svc_sampler_s tinker__svc_sampler_t;
+typedef struct tinker__svc_op_s tinker__svc_op_t;
+typedef struct tinker__svc_checkpoint_s tinker__svc_checkpoint_t;
+typedef struct tinker__svc_req_s tinker__svc_req_t;
+typedef struct tinker__svc_work_s tinker__svc_work_t;
+typedef struct tinker__svc_listener_s tinker__svc_listener_t;
+typedef struct tinker__svc_faults_s tinker__svc_faults_t;
+struct tinker__svc_fault_rule_s;
+
+/* Something that becomes durable; requests wait in it with their replies
+ * ready. */
+typedef struct tinker__svc_ack_s {
+  bool durable;
+  tinker__link_t waiters; /* of tinker__svc_req_t */
+} tinker__svc_ack_t;
+
+#endif
