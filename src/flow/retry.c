@@ -7,9 +7,10 @@
 
 /* Failures that are no HTTP status, as numbers below any. */
 enum {
-  NOT_SENT = 1, /* the server saw nothing of it */
-  MAYBE = 2,    /* it may have seen all of it */
-  TOO_LARGE = 3 /* the reply broke a cap: it would do so again */
+  NOT_SENT = 1,  /* the server saw nothing of it */
+  MAYBE = 2,     /* it may have seen all of it */
+  TOO_LARGE = 3, /* the reply broke a cap: it would do so again */
+  FOREIGN = 4    /* something in between refused; falls among the non-answers */
 };
 
 typedef enum {
@@ -106,9 +107,10 @@ static const struct row {
     {N, 413, 413, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, FATAL},
     {S | O | R, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, 0},
     {P, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, UNKNOWN},
-    /* Everything else, a 2xx or 3xx that is no answer included: that comes from
-     * something in between, and the number may not have arrived. A 4xx consumes
-     * the number (the official client goes on after one, protocol 20.2). */
+    /* Everything else. A 2xx or 3xx that is no answer, and a 4xx without the
+     * service's JSON, were sent by something in between: the number may not
+     * have arrived. A 4xx of the service consumes the number (the official
+     * client goes on after one, protocol 20.2). */
     {N, 0, 399, CURVE_SEND, BUDGET_SEND, TINKER_EPROTO, FATAL | UNKNOWN},
     {O, 0, 399, CURVE_NONE, BUDGET_NONE, TINKER_EPROTO, UNKNOWN},
     {S | R, 0, 399, CURVE_SEND, BUDGET_SEND, TINKER_EPROTO, AGAIN_OK},
@@ -120,9 +122,7 @@ static const struct row {
 static int number_of(const tinker__trouble_t *f) {
   if (f->error == TINKER_EOVERFLOW) return TOO_LARGE;
   if (f->error) return f->sent ? MAYBE : NOT_SENT;
-  /* A 400 without a body comes from a proxy in between, not from the service
-   * (protocol 1.9): like a broken connection. */
-  return f->status == 400 && f->empty ? MAYBE : f->status;
+  return f->foreign ? FOREIGN : f->status;
 }
 
 static const struct row *find(unsigned class_bit, int number) {

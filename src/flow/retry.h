@@ -47,7 +47,7 @@ typedef struct tinker__trouble_s {
   int error;              /* transport code, 0 if there was a reply */
   bool sent;              /* with an error: the server may have seen it */
   int status;             /* of the reply */
-  bool empty;             /* the reply had no body */
+  bool foreign;           /* a 4xx that the service did not send */
   int64_t retry_after_ms; /* 0 = not stated */
 } tinker__trouble_t;
 

@@ -153,8 +153,11 @@ static const char *because(const tinker__http_reply_t *reply,
   }
   tinker__error_body_text(mem, tinker__buf_str(&reply->body), detail,
                           sizeof detail);
-  tinker__why(out, out_len, 0, "the server answered %d%s%s", reply->status,
-              detail[0] ? ": " : "", detail);
+  tinker__why(out, out_len, 0, "%s %d%s%s",
+              tinker__http_foreign(reply)
+                  ? "something between here and the server answered"
+                  : "the server answered",
+              reply->status, detail[0] ? ": " : "", detail);
   return out;
 }
 
@@ -178,7 +181,7 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
       .error = reply->error,
       .sent = reply->sent,
       .status = reply->status,
-      .empty = reply->body.len == 0,
+      .foreign = tinker__http_foreign(reply),
       .retry_after_ms = reply->retry_after_ms,
   };
   tinker__verdict_t v =

@@ -101,6 +101,14 @@ typedef struct tinker__http_ops_s {
  * an error, or with a success the page of a portal or proxy in between. */
 bool tinker__http_failed(const tinker__http_reply_t *reply);
 
+/* The status of a 4xx in which the service itself speaks, by its JSON (detail,
+ * error or message); else 0. */
+int tinker__http_refusal(const tinker__http_reply_t *reply);
+
+/* Whether a 4xx is the word of a proxy or portal in between: then it says
+ * nothing about what the service has seen. */
+bool tinker__http_foreign(const tinker__http_reply_t *reply);
+
 /* Head of every transport. */
 struct tinker__http_s {
   const tinker__http_ops_t *ops;

@@ -37,7 +37,7 @@ static void on_beat(tinker__call_t *call, tinker__http_reply_t *reply,
   int64_t now = tinker__loop_now(s->loop);
   if (!error) {
     confirmed(s, now);
-  } else if (reply->status == 410) {
+  } else if (tinker__http_refusal(reply) == 410) {
     tinker__session_set_ended(s);
   } else if (!call->canceled) {
     missed(s, now, error);
@@ -47,7 +47,7 @@ static void on_beat(tinker__call_t *call, tinker__http_reply_t *reply,
 
 static void send_beat(tinker__timer_t *timer) {
   static const tinker__call_spec_t spec = {TINKER__RETRY_READ, 0,
-                                           BEAT_TIMEOUT_MS, on_beat};
+                                           BEAT_TIMEOUT_MS, on_beat, 0};
   tinker__session_t *s =
       TINKER__CONTAINER(timer, tinker__session_t, beat_timer);
   tinker__heartbeat_t m = {s->id};

@@ -54,9 +54,11 @@ static tinker_error_t *make_error(const tinker__call_t *call,
   }
   tinker__error_body_text(mem, tinker__buf_str(&reply->body), text,
                           sizeof(text));
-  return tinker__error_new(mem, &spec, "%s: the service answered %d%s%s",
-                           name_of(call), reply->status, text[0] ? ": " : "",
-                           text);
+  return tinker__error_new(mem, &spec, "%s: %s answered %d%s%s", name_of(call),
+                           tinker__http_foreign(reply)
+                               ? "something between here and the service"
+                               : "the service",
+                           reply->status, text[0] ? ": " : "", text);
 }
 
 /* ---- the verdict ---- */
@@ -88,7 +90,7 @@ static void judge(tinker__call_t *call, tinker__http_reply_t *reply) {
       .error = reply->error,
       .sent = reply->sent,
       .status = reply->status,
-      .empty = reply->body.len == 0,
+      .foreign = tinker__http_foreign(reply),
   };
   if (reply->retry_after_ms > 0) trouble.retry_after_ms = reply->retry_after_ms;
   tinker__verdict_t v =
@@ -108,6 +110,8 @@ static void on_reply(tinker__http_request_t *request,
   if (is_hopeless(reply->error)) {
     unsigned advice = once && reply->sent ? TINKER__ADVICE_UNKNOWN : 0;
     end(call, reply, make_error(call, reply, reply->error, advice));
+  } else if (!reply->error && call->taken && reply->status == call->taken) {
+    end(call, reply, make_error(call, reply, TINKER_EREJECTED, 0));
   } else if (tinker__http_failed(reply)) {
     judge(call, reply);
   } else {
@@ -185,6 +189,7 @@ void tinker__call_start(tinker__call_t *call, const tinker__call_spec_t *spec,
   if (!spec->budget_ms) call->limits.billing_ms = 0;
   call->retry = (tinker__retry_t){0};
   call->class_bit = spec->class_bit;
+  call->taken = spec->taken;
   call->done = spec->done;
   call->canceled = false;
   int rc = encode_rc ? encode_rc : draw_key(call);

@@ -36,6 +36,7 @@ struct tinker__call_s {
   tinker__retry_t retry;
   tinker__retry_limits_t limits;
   tinker__retry_class_t class_bit;
+  int taken;
   tinker__timer_t again;
   tinker__task_t refused; /* the transport did not take it */
   int refused_code;
@@ -58,6 +59,7 @@ typedef struct tinker__call_spec_s {
   int64_t budget_ms;  /* for all attempts together; 0 = only one */
   int64_t timeout_ms; /* of each */
   tinker__call_done_cb done;
+  int taken; /* status that ends it at once, whoever sent it; 0 = none */
 } tinker__call_spec_t;
 
 /* Empties body and path for what comes next. */

@@ -132,7 +132,7 @@ static void finish_done(tinker__session_t *s, const tinker_error_t *error) {
 static void on_finished(tinker__call_t *call, tinker__http_reply_t *reply,
                         const tinker_error_t *error) {
   /* 410: somebody finished it before. */
-  finish_done(call->session, error && reply->status == 410 ? NULL : error);
+  finish_done(call->session, tinker__http_refusal(reply) == 410 ? NULL : error);
 }
 
 static int encode_finish(tinker__session_t *s) {
@@ -147,7 +147,7 @@ static int encode_finish(tinker__session_t *s) {
 static void send_finish(tinker__session_t *s) {
   char path[320];
   int64_t left = s->finish_deadline_ms - tinker__loop_now(s->loop);
-  tinker__call_spec_t spec = {TINKER__RETRY_ONCE, left, left, on_finished};
+  tinker__call_spec_t spec = {TINKER__RETRY_ONCE, left, left, on_finished, 0};
   if (spec.timeout_ms > FINISH_TIMEOUT_MS) {
     spec.timeout_ms = FINISH_TIMEOUT_MS;
   }

@@ -109,7 +109,7 @@ static void on_created(tinker__call_t *call, tinker__http_reply_t *reply,
 
 static void create_session(tinker__session_t *s) {
   static const tinker__call_spec_t spec = {
-      TINKER__RETRY_ONCE, STARTUP_BUDGET_MS, CREATE_TIMEOUT_MS, on_created};
+      TINKER__RETRY_ONCE, STARTUP_BUDGET_MS, CREATE_TIMEOUT_MS, on_created, 0};
   tinker__create_session_t m = {
       .tags = s->tags,
       .user_metadata = TINKER__STR("{}"),
@@ -160,8 +160,9 @@ static void ask_config(tinker__session_t *s, const char *path,
 }
 
 static void ask_dynamic(tinker__session_t *s) {
-  static const tinker__call_spec_t spec = {
-      TINKER__RETRY_READ, STARTUP_BUDGET_MS, DYNAMIC_TIMEOUT_MS, on_dynamic};
+  static const tinker__call_spec_t spec = {TINKER__RETRY_READ,
+                                           STARTUP_BUDGET_MS,
+                                           DYNAMIC_TIMEOUT_MS, on_dynamic, 404};
   s->phase = TINKER__PHASE_DYNAMIC;
   ask_config(s, "client/dynamic_config", &spec);
 }
@@ -209,7 +210,7 @@ static void on_config(tinker__call_t *call, tinker__http_reply_t *reply,
 
 static void ask_client(tinker__session_t *s) {
   static const tinker__call_spec_t spec = {
-      TINKER__RETRY_READ, STARTUP_BUDGET_MS, CONFIG_TIMEOUT_MS, on_config};
+      TINKER__RETRY_READ, STARTUP_BUDGET_MS, CONFIG_TIMEOUT_MS, on_config, 0};
   s->phase = TINKER__PHASE_CONFIG;
   ask_config(s, "client/config", &spec);
 }

@@ -4,6 +4,8 @@
 
 #include "rig.h"
 
+#define DETAIL(text) "{\"detail\":\"" text "\"}"
+
 static void start(rig_t *rig, tinker_trainer_t **t) {
   rig_init(rig, NULL);
   cr_assert_eq(rig_client(rig), 0);
@@ -31,6 +33,14 @@ Test(faults, numbered_again_byte_for_byte) {
       {.status = 429, .retry_after_ms = 3000},
       {.status = 400},
       {.status = 402},
+      {.status = 402, .body = "{\"detail\":\"blocked\"}"},
+      {.status = 403, .body = "<html>blocked by proxy</html>"},
+      {.status = 404, .body = "404 page not found"},
+      {.status = 407},
+      {.status = 410, .body = "<html>gone</html>"},
+      {.status = 418, .body = "[\"tea\"]"},
+      {.status = 422, .body = "{\"errors\":[{\"code\":7}]}"},
+      {.status = 451, .body = "{\"detail\":\"cut"},
       {.body = "<html>log in</html>", .content_type = "text/html"},
       {.status = 302},
       {.status = 409, .body = "{\"detail\":\"busy\"}"}};
@@ -123,6 +133,30 @@ Test(faults, rejected_number_is_used) {
   end(&rig, t);
 }
 
+/* A proxy that refuses for longer than the budget: the number is not there, so
+ * the trainer is done, and the error shows whose word that was. */
+Test(faults, page_to_the_end) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  start(&rig, &t);
+  for (int i = 0; i < 60; i++) {
+    script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
+                  (script_reply_t){.status = 403,
+                                   .body = "<html>blocked by proxy</html>"});
+  }
+  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  const tinker_error_t *e = ended(&rig, f, TINKER_EPROTO);
+  cr_assert(tinker_error_is_fatal(e) && tinker_error_outcome_is_unknown(e));
+  cr_assert_eq(tinker_error_http_status(e), 403);
+  cr_assert(strstr(tinker_error_message(e),
+                   "something between here and the server answered 403: "
+                   "<html>blocked by proxy</html>"),
+            "%s", tinker_error_message(e));
+  tinker_future_release(f);
+  end(&rig, t);
+}
+
 /* A number that can't be delivered ends the trainer: the queue fails, later
  * calls are refused, other trainers go on. */
 Test(faults, fatal_trainer) {
@@ -169,7 +203,7 @@ Test(faults, one_chunk_rejected) {
   tinker_trainer_t *t = rig_trainer(&rig);
   tinker_datum_t **batch = rig_batch(3, 3);
   script_expect(rig.script, TINKER__HTTP_POST, FB,
-                (script_reply_t){.status = 422, .body = "no"});
+                (script_reply_t){.status = 422, .body = DETAIL("no")});
   tinker_trainer_forward_backward(t, (const tinker_datum_t *const *)batch, 3,
                                   NULL, NULL, NULL, NULL, &f);
   const tinker_error_t *e = ended(&rig, f, TINKER_EREJECTED);
@@ -211,8 +245,12 @@ Test(faults, polls_that_go_on) {
       {.status = 408},
       {.status = 500, .body = "x"},
       {.status = 429, .body = "x"},
-      {.status = 402, .body = "x"},
+      {.status = 402, .body = DETAIL("x")},
+      {.status = 400, .body = DETAIL("x")},
       {.status = 400, .body = "x"},
+      {.status = 403, .body = "<html>blocked</html>"},
+      {.status = 404},
+      {.status = 410, .body = "<html>gone</html>"},
       {.error = TINKER_ETRANSPORT, .sent = true},
       {.error = TINKER_ECONNECT},
       {.delay_ms = -1}};
@@ -243,10 +281,15 @@ Test(faults, polls_that_end) {
     tinker_category_t category;
     const char *text;
   } cases[] = {
-      {{.status = 410, .body = "gone"}, 1, TINKER_ELOST, 1, 0, "gone"},
-      {{.status = 404, .body = "x"}, 1, TINKER_EREJECTED, 1, 0, "404"},
-      {{.status = 401, .body = "x"}, 1, TINKER_EAUTH, 1, 0, "401"},
-      {{.status = 400, .body = "bad"}, 4, TINKER_EREJECTED, 1, 0, "bad"},
+      {{.status = 410, .body = DETAIL("gone")}, 1, TINKER_ELOST, 1, 0, "gone"},
+      {{.status = 404, .body = DETAIL("x")}, 1, TINKER_EREJECTED, 1, 0, "404"},
+      {{.status = 401, .body = DETAIL("x")}, 1, TINKER_EAUTH, 1, 0, "401"},
+      {{.status = 400, .body = DETAIL("bad")},
+       4,
+       TINKER_EREJECTED,
+       1,
+       0,
+       "bad"},
       {{.body = "no json"}, 1, TINKER_EPROTO, 1, 0, ""},
       {{.body = "{\"error\":\"NaN in q\",\"category\":\"user\"}"},
        1,
@@ -318,7 +361,7 @@ Test(faults, billing) {
   tinker_trainer_t *t = rig_trainer(&rig);
   for (int i = 0; i < 4; i++) {
     script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
-                  (script_reply_t){.status = 402, .body = "blocked"});
+                  (script_reply_t){.status = 402, .body = DETAIL("blocked")});
   }
   cr_assert_eq(step(&rig, t, &f), TINKER_EBILLING);
   cr_assert(tinker_error_is_fatal(tinker_future_error(f)));
@@ -336,8 +379,9 @@ Test(faults, session_ended) {
   tinker_trainer_t *t;
   tinker_future_t *f;
   start(&rig, &t);
-  script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
-                (script_reply_t){.status = 410, .body = "it has ended"});
+  script_expect(
+      rig.script, TINKER__HTTP_POST, OPTIM,
+      (script_reply_t){.status = 410, .body = DETAIL("it has ended")});
   cr_assert_eq(step(&rig, t, &f), TINKER_ESESSION);
   cr_assert(tinker_error_is_fatal(tinker_future_error(f)));
   tinker_future_release(f);
@@ -355,7 +399,7 @@ Test(faults, second_step_fails) {
   tinker_future_t *f;
   start(&rig, &t);
   script_expect(rig.script, TINKER__HTTP_POST, "api/v1/get_info",
-                (script_reply_t){.status = 404, .body = "no model"});
+                (script_reply_t){.status = 404, .body = DETAIL("no model")});
   tinker_trainer_options_init(&o);
   o.base_model = "tiny";
   tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f);
@@ -383,7 +427,7 @@ Test(faults, lost_sample_is_drawn_again) {
   cr_assert_eq(rig_client(&rig), 0);
   tinker_sampler_t *s = rig_sampler(&rig);
   tinker_input_t *p = prompt();
-  expect_poll(&rig, (script_reply_t){.status = 410, .body = "gone"});
+  expect_poll(&rig, (script_reply_t){.status = 410, .body = DETAIL("gone")});
   cr_assert_eq(tinker_sampler_sample(s, p, NULL, NULL, NULL, NULL, &f), 0);
   cr_assert_eq(tinker_future_wait(f, 60000), 0);
   cr_assert_eq(rig_count(&rig, ASAMPLE), 2u);

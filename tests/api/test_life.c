@@ -320,8 +320,9 @@ Test(life, no_session) {
   seen_t seen[2] = {{0}};
   rig_init(&rig, NULL);
   cr_assert_eq(rig_client(&rig), 0);
-  script_expect(rig.script, TINKER__HTTP_POST, "api/v1/client/config",
-                (script_reply_t){.status = 401, .body = "who are you"});
+  script_expect(
+      rig.script, TINKER__HTTP_POST, "api/v1/client/config",
+      (script_reply_t){.status = 401, .body = "{\"detail\":\"who are you\"}"});
   tinker_trainer_options_init(&o);
   o.base_model = "tiny";
   for (int i = 0; i < 2; i++) {

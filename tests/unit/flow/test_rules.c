@@ -102,13 +102,26 @@ Test(rules, numbered) {
             o.advice & TINKER__ADVICE_FATAL);
 }
 
-Test(rules, empty_400_is_a_broken_connection) {
-  tinker__trouble_t t = {.status = 400, .sent = true, .empty = true};
-  cr_assert_gt(fail(TINKER__RETRY_NUMBERED, &t, 10).attempts, 10);
-  cr_assert_eq(fail(TINKER__RETRY_ONCE, &t, 10).advice,
-               (unsigned)TINKER__ADVICE_UNKNOWN);
-  t.empty = false;
-  cr_assert_eq(fail(TINKER__RETRY_NUMBERED, &t, 10).attempts, 1);
+/* Whatever number a proxy gives its page, nobody knows what the service saw. */
+Test(rules, refused_in_between_is_trouble_on_the_way) {
+  static const int pages[] = {400, 401, 402, 403, 404, 407,
+                              409, 410, 418, 422, 451};
+  for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
+    tinker__trouble_t t = {.status = pages[i], .sent = true, .foreign = true};
+    outcome_t o = fail(TINKER__RETRY_NUMBERED, &t, 10);
+    cr_assert(o.attempts > 10 && o.code == TINKER_EPROTO, "%d", pages[i]);
+    cr_assert_eq(o.advice,
+                 (unsigned)(TINKER__ADVICE_FATAL | TINKER__ADVICE_RECOVER |
+                            TINKER__ADVICE_UNKNOWN));
+    o = fail(TINKER__RETRY_SAMPLE, &t, 10);
+    cr_assert(o.attempts > 10 && o.advice == TINKER__ADVICE_RETRIABLE);
+    o = fail(TINKER__RETRY_ONCE, &t, 10);
+    cr_assert(o.attempts == 1 && o.advice == TINKER__ADVICE_UNKNOWN);
+    cr_assert_eq(fail(TINKER__RETRY_POLL, &t, 10).attempts, 1000);
+    if (pages[i] == 402 || pages[i] == 409) continue;
+    t.foreign = false;
+    cr_assert_eq(fail(TINKER__RETRY_NUMBERED, &t, 10).attempts, 1);
+  }
 }
 
 Test(rules, without_number_only_when_nothing_was_sent) {

@@ -66,6 +66,7 @@ Test(beat, silence_of_two_minutes_is_said_once_and_its_end_too) {
       {.delay_ms = -1}, /* runs into the timeout of ten seconds */
       {.status = 500},
       {.status = 404},
+      {.status = 410, .body = "<html>gone</html>"},   /* not the service's */
       {.status = 200, .body = "<html>log in</html>"}, /* a portal's */
   };
   for (size_t i = 0; i < sizeof(failures) / sizeof(*failures); i++) {
@@ -85,8 +86,10 @@ Test(beat, silence_of_two_minutes_is_said_once_and_its_end_too) {
 
 Test(beat, gone_means_ended) {
   probe_t p[2];
-  open_with(
-      (server_t){.from = 1, .to = 9, .failure = {.status = 410, .body = ""}});
+  open_with((server_t){
+      .from = 1,
+      .to = 9,
+      .failure = {.status = 410, .body = "{\"detail\":\"finished\"}"}});
   fake_loop_advance(&b.fake, 20000);
   cr_assert_str_eq(b.events, "ended\n");
   cr_assert(tinker__session_ended(b.session));

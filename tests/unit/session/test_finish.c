@@ -45,8 +45,9 @@ Test(finish, detail_is_null_without_one_and_gone_is_good_enough) {
   probe_t p;
   bench_open(&b, NULL);
   bench_start(&b);
-  script_expect(b.script, TINKER__HTTP_POST, FINISH,
-                (script_reply_t){.status = 410});
+  script_expect(
+      b.script, TINKER__HTTP_POST, FINISH,
+      (script_reply_t){.status = 410, .body = "{\"detail\":\"finished\"}"});
   bench_finish(&b, &p, NULL, 5000);
   fake_loop_advance(&b.fake, 0);
   cr_assert_eq(p.code, 0, "%s", p.text);

@@ -82,18 +82,40 @@ Test(session, many_who_wait_cost_one_start) {
 }
 
 Test(session, a_server_without_dynamic_config_is_good_enough) {
-  probe_t p;
-  bench_open(&b, NULL);
-  script_expect(b.script, TINKER__HTTP_POST, CONFIG,
-                (script_reply_t){.body = "{}"});
-  script_expect(
-      b.script, TINKER__HTTP_POST, DYNAMIC,
-      (script_reply_t){.status = 404, .body = "{\"detail\":\"Not Found\"}"});
-  bench_need(&b, &p, TINKER__NEED_CONFIG);
-  fake_loop_run(&b.fake);
-  cr_assert_eq(p.times, 1);
-  cr_assert_eq(p.code, 0, "%s", p.text);
-  bench_close(&b);
+  static const char *const bodies[] = {"{\"detail\":\"Not Found\"}",
+                                       "404 page not found"};
+  for (size_t i = 0; i < 2; i++) {
+    probe_t p;
+    bench_open(&b, NULL);
+    script_expect(b.script, TINKER__HTTP_POST, CONFIG,
+                  (script_reply_t){.body = "{}"});
+    script_expect(b.script, TINKER__HTTP_POST, DYNAMIC,
+                  (script_reply_t){.status = 404, .body = bodies[i]});
+    bench_need(&b, &p, TINKER__NEED_CONFIG);
+    fake_loop_run(&b.fake);
+    cr_assert_eq(p.times, 1);
+    cr_assert_eq(p.code, 0, "%s", p.text);
+    bench_close(&b);
+  }
+}
+
+/* The start goes on when the proxy in between has had its say. */
+Test(session, a_page_with_a_refusal_is_not_the_services) {
+  static const int pages[] = {401, 403, 404, 410};
+  for (size_t i = 0; i < sizeof(pages) / sizeof(*pages); i++) {
+    probe_t p;
+    bench_open(&b, NULL);
+    script_expect(
+        b.script, TINKER__HTTP_POST, CONFIG,
+        (script_reply_t){.status = pages[i], .body = "<html>blocked</html>"});
+    bench_expect_session(&b);
+    bench_need(&b, &p, TINKER__NEED_SESSION);
+    fake_loop_advance(&b.fake, 5000);
+    cr_assert(p.times == 1 && p.code == 0, "%d: %s", pages[i], p.text);
+    cr_assert(strstr(b.events, "something between here and the service"));
+    cr_assert(strstr(b.events, "<html>blocked</html>"));
+    bench_close(&b);
+  }
 }
 
 /* ---- failures of the configuration ---- */
@@ -109,7 +131,10 @@ static const bad_t bad_configs[] = {
      TINKER_EAUTH,
      401,
      "client/config: the service answered 401: no such key"},
-    {{.status = 404}, TINKER_EREJECTED, 404, "client/config"},
+    {{.status = 404, .body = "{\"detail\":\"Not Found\"}"},
+     TINKER_EREJECTED,
+     404,
+     "client/config"},
     {{.body = "[]"}, TINKER_EPROTO, 200, "client/config"},
     {{.body = "{\"fwdbwd_max_chunk_len\":0}"},
      TINKER_EPROTO,
