@@ -69,6 +69,11 @@ static void sink_need(void *user, tinker__needs_t need) {
                        &core->waiters[need]);
 }
 
+static const char *sink_trouble(void *user) {
+  tinker_client_t *core = user;
+  return tinker__session_trouble(core->session);
+}
+
 /* One line a minute, however many operations wait. */
 static void sink_paused(void *user, const char *name, const char *why) {
   tinker_client_t *core = user;
@@ -111,6 +116,7 @@ const tinker__sink_t tinker__driver_sink = {
     .cancel = sink_cancel,
     .settled = sink_settled,
     .wake_at = sink_wake_at,
+    .trouble = sink_trouble,
     .paused = sink_paused,
     .need = sink_need,
 };

@@ -10,6 +10,9 @@
 void tinker__op_on(tinker__op_t *op, tinker__op_event_t event);
 /* Keeps the first error (a reference given away). */
 void tinker__op_set_error(tinker__op_t *op, tinker_error_t *error);
+/* The last trouble of a part, for who asks why its operation is not done; NULL:
+ * it is over. */
+void tinker__op_trouble(tinker__part_t *part, const char *why);
 /* A part's submission is answered, its result is there, it failed. */
 void tinker__op_part_answered(tinker__part_t *part);
 void tinker__op_part_ready(tinker__part_t *part);
@@ -65,8 +68,9 @@ typedef struct tinker__says_what_s {
   tinker__says_t says;
   tinker_category_t category;
   int64_t payload_bytes;
-  bool paused;    /* not ready for a reason that people should know */
-  char text[512]; /* error of a failed one, reason of nonsense or a pause */
+  bool paused;     /* not ready for a reason that people should know */
+  int64_t missing; /* number that the server waits for, -1 = it says none */
+  char text[512];  /* error of a failed one, reason of nonsense or a pause */
 } tinker__says_what_t;
 
 void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,

@@ -250,7 +250,19 @@ static void step_done(tinker__op_t *op) {
 void tinker__op_part_ready(tinker__part_t *part) {
   tinker__op_t *op = part->op;
   op->ready++;
+  tinker__op_trouble(part, NULL);
+  if (op->turn && op->turn->ordered) tinker__turn_passed(op->turn, part->seq);
   if (op->state == TINKER__OP_POLLING && op->ready == op->count) step_done(op);
+}
+
+void tinker__op_trouble(tinker__part_t *part, const char *why) {
+  tinker__op_t *op = part->op;
+  if (why) {
+    tinker__why(op->cause, sizeof op->cause, 0, "%s", why);
+    op->cause_part = part;
+  } else if (op->cause_part == part) {
+    op->cause[0] = 0;
+  }
 }
 
 void tinker__op_part_lost(tinker__part_t *part) {
@@ -291,6 +303,9 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   if (fatal) tinker__turn_fail(op->turn, tinker_error_message(error));
   tinker__op_set_error(op, error);
   bool submission = !part->answered;
+  if (submission && !fatal && op->turn && op->turn->ordered) {
+    tinker__turn_give_up(op->turn, part->seq);
+  }
   tinker__part_leave_poll(part);
   part->state = TINKER__PART_DEAD;
   tinker__op_on(op, fatal ? TINKER__ON_QUIT : TINKER__ON_FAIL);
@@ -307,8 +322,22 @@ static bool maybe_done(const tinker__op_t *op) {
   return part->out || part->answered || part->retry.maybe_done;
 }
 
+/* What kept it from its end until now; "" when nothing did. */
+static const char *cause_of(const tinker__op_t *op) {
+  const tinker__flow_t *flow = op->flow;
+  const char *text = NULL;
+  if (op->cause[0] || op->state != TINKER__OP_QUEUED) return op->cause;
+  if (!flow->ready[op->kind->needs]) {
+    text = flow->sink->trouble ? flow->sink->trouble(flow->user) : NULL;
+  } else if (op->turn && op->turn->sending) {
+    text = op->turn->sending->cause; /* it waits for that one's end */
+  }
+  return text ? text : "";
+}
+
 static void stop(tinker__op_t *op, int code, const char *why) {
   bool maybe = maybe_done(op);
+  const char *cause = code == TINKER_ETIMEDOUT ? cause_of(op) : "";
   tinker__error_spec_t spec = {
       .code = code,
       .advice = maybe ? TINKER__ADVICE_UNKNOWN : TINKER__ADVICE_RETRIABLE,
@@ -316,9 +345,11 @@ static void stop(tinker__op_t *op, int code, const char *why) {
   };
   bool numbered = op->kind->retry == TINKER__RETRY_NUMBERED;
   tinker__op_set_error(
-      op, tinker__error_new(op->mem, &spec, "%s: %s; %s", op->kind->name, why,
-                            maybe ? "the server may carry it out all the same"
-                                  : "nothing of it was carried out"));
+      op,
+      tinker__error_new(op->mem, &spec, "%s: %s; %s%s%s", op->kind->name, why,
+                        maybe ? "the server may carry it out all the same"
+                              : "nothing of it was carried out",
+                        cause[0] ? "; last trouble: " : "", cause));
   tinker__op_on(op, numbered && !op->flow->closed ? TINKER__ON_STOP
                                                   : TINKER__ON_QUIT);
 }

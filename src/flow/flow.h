@@ -23,6 +23,9 @@ typedef struct tinker__sink_s {
   void (*settled)(void *user, tinker_future_t *future);
   /* When tinker__flow_tick is wanted next; -1 = not at all. */
   void (*wake_at)(void *user, int64_t at_ms);
+  /* Why what somebody waits for is not there yet: the last trouble, valid
+   * during the call; NULL or "" when none is known. May be NULL. */
+  const char *(*trouble)(void *user);
   /* The server makes an operation wait, for this reason. */
   void (*paused)(void *user, const char *name, const char *why);
   /* Somebody waits for this: answer with tinker__flow_ready. */

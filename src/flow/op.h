@@ -156,9 +156,11 @@ struct tinker__op_s {
   tinker__task_t submit; /* to the loop's thread */
   char *path;            /* owned; instead of kind->path */
   tinker_error_t *error; /* what it will end with */
-  int64_t weight;        /* bytes it holds among them */
-  unsigned losses;       /* results of it that the server dropped */
-  size_t outs;           /* parts that the transport has */
+  char cause[200];       /* the last trouble, "" = none; for its deadline */
+  const tinker__part_t *cause_part; /* who has it */
+  int64_t weight;                   /* bytes it holds among them */
+  unsigned losses;                  /* results of it that the server dropped */
+  size_t outs;                      /* parts that the transport has */
   size_t answered;
   size_t ready;
   size_t count;

@@ -84,20 +84,45 @@ static void ready(tinker__part_t *part, tinker__http_reply_t *reply) {
   tinker__op_part_ready(part);
 }
 
-static void understood(tinker__part_t *part, tinker__http_reply_t *reply) {
+/* The refusal of this number was not the server's own: it still waits for it,
+ * and nobody sends it any more. */
+static void missed(tinker__part_t *part, const tinker__http_reply_t *reply,
+                   const tinker__says_what_t *what) {
+  char why[200];
+  tinker__why(why, sizeof why, 0,
+              "the server waits for seq_id %lld, whose request was refused and "
+              "is not sent again",
+              (long long)what->missing);
+  tinker__op_part_failed(part, TINKER_EFATAL,
+                         TINKER__ADVICE_FATAL | TINKER__ADVICE_RECOVER |
+                             TINKER__ADVICE_UNKNOWN,
+                         reply->status, 0, TINKER_CATEGORY_UNKNOWN, why);
+}
+
+/* Not ready yet. */
+static void again(tinker__part_t *part, const tinker__http_reply_t *reply,
+                  const tinker__says_what_t *what) {
   tinker__flow_t *flow = part->op->flow;
+  tinker__turn_t *turn = part->op->turn;
+  if (turn && tinker__turn_misses(turn, what->missing)) {
+    missed(part, reply, what);
+    return;
+  }
+  if (what->paused) {
+    flow->sink->paused(flow->user, part->op->kind->name, what->text);
+  }
+  tinker__op_trouble(part, what->paused ? what->text : NULL);
+  tinker__part_rest(
+      part, TINKER__PART_PAUSE,
+      tinker__retry_try_again(&part->retry, flow->now_ms, &flow->seed));
+}
+
+static void understood(tinker__part_t *part, tinker__http_reply_t *reply) {
   tinker__says_what_t what;
   tinker__reply_read(reply, part->op->mem, &what);
   switch (what.says) {
   case TINKER__SAYS_RESULT: ready(part, reply); break;
-  case TINKER__SAYS_AGAIN:
-    if (what.paused) {
-      flow->sink->paused(flow->user, part->op->kind->name, what.text);
-    }
-    tinker__part_rest(
-        part, TINKER__PART_PAUSE,
-        tinker__retry_try_again(&part->retry, flow->now_ms, &flow->seed));
-    break;
+  case TINKER__SAYS_AGAIN: again(part, reply, &what); break;
   case TINKER__SAYS_METADATA:
     if (!part->full) {
       hold(part, what.payload_bytes);

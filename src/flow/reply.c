@@ -15,11 +15,22 @@ static tinker_category_t category_of(const char *name) {
   return TINKER_CATEGORY_UNKNOWN;
 }
 
+/* The N of "waiting for seq_id N", -1 if it says anything else. */
+static int64_t missing_number(const char *reason) {
+  static const char words[] = "waiting for seq_id ";
+  int64_t seq = -1;
+  if (reason && !strncmp(reason, words, sizeof words - 1)) {
+    tinker__parse_i64(tinker__str(reason + sizeof words - 1), &seq);
+  }
+  return seq;
+}
+
 /* Texts of protocol 9.3; a state that is not known is no news without a reason
  * of its own. */
 static void read_queue(const tinker__reply_t *r, tinker__says_what_t *out) {
   const char *state = r->queue_state ? r->queue_state : "active";
   const char *text = r->queue_state_reason;
+  out->missing = missing_number(text);
   if (!strcmp(state, "active")) return;
   if (!text && !strcmp(state, "paused_rate_limit")) {
     text = "the limit of concurrent clients is reached";
@@ -54,7 +65,7 @@ static void translate(const tinker__reply_t *r, tinker__says_what_t *out) {
 
 void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,
                         tinker__says_what_t *out) {
-  *out = (tinker__says_what_t){.says = TINKER__SAYS_RESULT};
+  *out = (tinker__says_what_t){.says = TINKER__SAYS_RESULT, .missing = -1};
   tinker__str_t type = tinker__str(reply->content_type);
   if (strstr(reply->content_type, "application/x-protobuf") ||
       reply->body.len > CONTROL_MAX) {

@@ -119,6 +119,7 @@ static void accepted(tinker__part_t *part, tinker__http_reply_t *reply) {
         tinker__buf_take(&reply->body, &part->raw.accepted_len);
   }
   part->retry = (tinker__retry_t){0};
+  tinker__op_trouble(part, NULL);
   bool sample = op->kind->retry == TINKER__RETRY_SAMPLE;
   if (op->state == TINKER__OP_LEAVING) {
     part->state = TINKER__PART_DEAD;
@@ -193,6 +194,7 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
       int64_t ms = tinker__gate_backpressure(part);
       if (v.delay_ms < ms) v.delay_ms = ms;
     }
+    tinker__op_trouble(part, because(reply, part->op->mem, why, sizeof why));
     tinker__part_rest(part, rest, v.delay_ms);
   } else if (v.kind == TINKER__VERDICT_LOST &&
              part->op->kind->retry == TINKER__RETRY_SAMPLE) {

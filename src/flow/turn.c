@@ -119,6 +119,25 @@ void tinker__turn_fail(tinker__turn_t *turn, const char *why) {
   }
 }
 
+void tinker__turn_give_up(tinker__turn_t *turn, int64_t seq) {
+  if (turn->gap_count < TINKER__GAPS_MAX) turn->gaps[turn->gap_count++] = seq;
+}
+
+void tinker__turn_passed(tinker__turn_t *turn, int64_t seq) {
+  size_t kept = 0;
+  for (size_t i = 0; i < turn->gap_count; i++) {
+    if (turn->gaps[i] > seq) turn->gaps[kept++] = turn->gaps[i];
+  }
+  turn->gap_count = kept;
+}
+
+bool tinker__turn_misses(const tinker__turn_t *turn, int64_t seq) {
+  for (size_t i = 0; i < turn->gap_count; i++) {
+    if (turn->gaps[i] == seq) return true;
+  }
+  return false;
+}
+
 /* The line is kept by number: a part is inserted from the back, which is
  * where it belongs but for part 1 of a parallel batch. */
 void tinker__turn_line_up(tinker__turn_t *turn, tinker__part_t *part,

@@ -8,6 +8,9 @@
  *   all its parts at once, so one that is canceled before leaves no hole;
  * - a taken number is delivered, or the turn is fatal: then the queue fails
  *   and nothing is accepted any more;
+ * - a number whose request was refused counts as used. Should the server say
+ *   later that it waits for it, the refusal was not the server's, nobody will
+ *   send the number again, and the turn is fatal;
  * - at most `places` results are polled for at once, the oldest first.
  *
  * Reference counted: its trainer holds it, and so does each operation. All
@@ -19,6 +22,10 @@
 
 #include "flow/op.h"
 
+/* Refused numbers that are remembered, the oldest of them: a server that misses
+ * several names the first. */
+#define TINKER__GAPS_MAX 32
+
 struct tinker__turn_s {
   atomic_uint refs;
   atomic_bool fatal; /* no later call is accepted: any thread reads it */
@@ -26,12 +33,14 @@ struct tinker__turn_s {
   char *id;     /* of the model or the sampling session */
   bool ordered; /* a trainer's; a sampler's only counts */
   int64_t next_seq;
-  tinker__link_t queue;  /* operations that wait for their turn */
-  tinker__op_t *sending; /* the one whose turn it is */
-  tinker__link_t dirty;  /* in flow->turns while there may be work */
-  size_t polling;        /* polls out or pausing */
-  tinker__link_t line;   /* parts that wait for a place, by number */
-  char *fatal_why;       /* sentence, NULL without memory */
+  tinker__link_t queue;           /* operations that wait for their turn */
+  tinker__op_t *sending;          /* the one whose turn it is */
+  tinker__link_t dirty;           /* in flow->turns while there may be work */
+  size_t polling;                 /* polls out or pausing */
+  tinker__link_t line;            /* parts that wait for a place, by number */
+  char *fatal_why;                /* sentence, NULL without memory */
+  int64_t gaps[TINKER__GAPS_MAX]; /* refused since the last result */
+  size_t gap_count;
 };
 
 /* A trainer's turn starts at number 1, a sampler's at 0. id: copied. */
@@ -52,6 +61,13 @@ int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op);
 void tinker__turn_dispatch(tinker__op_t *op);
 /* A number can't be delivered: everything behind it fails. why: borrowed. */
 void tinker__turn_fail(tinker__turn_t *turn, const char *why);
+/* The request with this number was refused; it is not sent again. */
+void tinker__turn_give_up(tinker__turn_t *turn, int64_t seq);
+/* A result under this number is there: the server waits for none before it. */
+void tinker__turn_passed(tinker__turn_t *turn, int64_t seq);
+/* Was seq given up? What waits for it was sent afterwards, so the server has
+ * said so knowing of the refusal, if it was its own. */
+bool tinker__turn_misses(const tinker__turn_t *turn, int64_t seq);
 
 /* Polls: a part asks for a place; one that is done gives it back. */
 void tinker__turn_line_up(tinker__turn_t *turn, tinker__part_t *part,

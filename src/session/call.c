@@ -28,6 +28,7 @@ static void end(tinker__call_t *call, tinker__http_reply_t *reply,
   tinker__session_t *s = call->session;
   tinker__timer_stop(s->loop, &call->again);
   call->state = TINKER__CALL_IDLE;
+  call->trouble[0] = '\0';
   call->done(call, reply, error);
   tinker__error_release(error);
   tinker__session_call_ended(s);
@@ -73,11 +74,13 @@ static void wait_and_repeat(tinker__call_t *call,
                             const tinker__http_reply_t *reply,
                             int64_t delay_ms) {
   tinker__session_t *s = call->session;
+  tinker_error_t *e = make_error(call, reply, reply->error, 0);
+  tinker__why(call->trouble, sizeof(call->trouble), 0, "%s",
+              tinker_error_message(e));
+  tinker__error_release(e);
   if (call->retry.sends == 1) {
-    tinker_error_t *e = make_error(call, reply, reply->error, 0);
     tinker__session_say(s, TINKER__SESSION_TROUBLE, "%s; trying again",
-                        tinker_error_message(e));
-    tinker__error_release(e);
+                        call->trouble);
   }
   call->state = TINKER__CALL_PAUSED;
   tinker__timer_start(s->loop, &call->again,

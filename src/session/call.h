@@ -43,6 +43,7 @@ struct tinker__call_s {
   tinker__call_state_t state;
   bool canceled;
   tinker__call_done_cb done;
+  char trouble[256]; /* of the last attempt, while it is tried again */
 };
 
 void tinker__call_init(tinker__call_t *call, struct tinker__session_s *s);

@@ -31,6 +31,10 @@ const char *tinker__session_id(const tinker__session_t *session) {
   return session->id;
 }
 
+const char *tinker__session_trouble(const tinker__session_t *session) {
+  return session->startup.trouble;
+}
+
 bool tinker__session_ended(const tinker__session_t *session) {
   return session->phase == TINKER__PHASE_OVER;
 }

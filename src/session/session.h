@@ -89,6 +89,9 @@ const struct tinker__client_config_s *
 tinker__session_config(const tinker__session_t *session);
 /* NULL before the session is there; then constant. */
 const char *tinker__session_id(const tinker__session_t *session);
+/* Why the configuration or the session is not there yet: the last trouble with
+ * fetching them, "" when there was none. Valid until the loop's next turn. */
+const char *tinker__session_trouble(const tinker__session_t *session);
 /* True after TINKER__SESSION_ENDED. */
 bool tinker__session_ended(const tinker__session_t *session);
 /* For whoever learns it first: a reply of 410 to anything of this session. */

@@ -133,6 +133,17 @@ Test(faults, rejected_number_is_used) {
   end(&rig, t);
 }
 
+static int step(rig_t *rig, tinker_trainer_t *t, tinker_future_t **f) {
+  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, f), 0);
+  int rc = tinker_future_wait(*f, 4000000);
+  (void)rig;
+  return rc;
+}
+
+static void expect_poll(rig_t *rig, script_reply_t reply) {
+  script_expect(rig->script, TINKER__HTTP_POST, RETRIEVE, reply);
+}
+
 /* A proxy that refuses for longer than the budget: the number is not there, so
  * the trainer is done, and the error shows whose word that was. */
 Test(faults, page_to_the_end) {
@@ -153,6 +164,62 @@ Test(faults, page_to_the_end) {
                    "something between here and the server answered 403: "
                    "<html>blocked by proxy</html>"),
             "%s", tinker_error_message(e));
+  tinker_future_release(f);
+  end(&rig, t);
+}
+
+#define WAITS_FOR(n)                                                           \
+  "{\"type\":\"try_again\",\"request_id\":\"x\",\"queue_state\":"              \
+  "\"paused_capacity\",\"queue_state_reason\":\"waiting for seq_id " n "\"}"
+
+/* Something in between speaks like the service: the number did not arrive, as
+ * the service's next word shows. Who waits is told at once. */
+Test(faults, refused_number_is_missed) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  seen_t seen = {0};
+  start(&rig, &t);
+  script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
+                (script_reply_t){.status = 403, .body = DETAIL("blocked")});
+  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, NULL);
+  rig_run(&rig);
+  cr_assert_eq(seen.status, TINKER_EREJECTED);
+  expect_poll(&rig, (script_reply_t){.body = WAITS_FOR("1")});
+  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  tinker_trainer_save_state(t, "a", NULL, NULL, rig_seen, &seen, NULL);
+  expect_poll(&rig, (script_reply_t){.body = WAITS_FOR("1")});
+  rig_run(&rig); /* no time passes */
+  const tinker_error_t *e = ended(&rig, f, TINKER_EFATAL);
+  cr_assert(tinker_error_is_fatal(e) && tinker_error_needs_recovery(e));
+  cr_assert(strstr(tinker_error_message(e),
+                   "optim_step (seq_id 2): the server waits for seq_id 1, "
+                   "whose request was refused"),
+            "%s", tinker_error_message(e));
+  cr_assert(seen.calls == 2 && seen.status == TINKER_EFATAL);
+  tinker_future_release(f);
+  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f),
+               TINKER_EFATAL);
+  end(&rig, t);
+}
+
+/* Numbers that are not given up, or that a result has passed, are waited for.
+ */
+Test(faults, number_on_its_way_is_no_gap) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  start(&rig, &t);
+  script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
+                (script_reply_t){.status = 422, .body = DETAIL("beta1")});
+  cr_assert_eq(step(&rig, t, &f), TINKER_EREJECTED);
+  tinker_future_release(f);
+  expect_poll(&rig, (script_reply_t){.body = WAITS_FOR("7")});
+  expect_poll(&rig, (script_reply_t){.body = WAITS_FOR("1 soon")});
+  cr_assert_eq(step(&rig, t, &f), 0);
+  tinker_future_release(f);
+  expect_poll(&rig, (script_reply_t){.body = WAITS_FOR("1")});
+  cr_assert_eq(step(&rig, t, &f), 0);
   tinker_future_release(f);
   end(&rig, t);
 }
@@ -218,17 +285,6 @@ Test(faults, one_chunk_rejected) {
   tinker_future_release(f);
   rig_batch_free(batch, 3);
   end(&rig, t);
-}
-
-static int step(rig_t *rig, tinker_trainer_t *t, tinker_future_t **f) {
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, f), 0);
-  int rc = tinker_future_wait(*f, 4000000);
-  (void)rig;
-  return rc;
-}
-
-static void expect_poll(rig_t *rig, script_reply_t reply) {
-  script_expect(rig->script, TINKER__HTTP_POST, RETRIEVE, reply);
 }
 
 Test(faults, polls_that_go_on) {
@@ -473,4 +529,78 @@ Test(faults, backpressure) {
   tinker_input_release(p);
   tinker_sampler_release(s);
   rig_done(&rig);
+}
+
+/* --- a deadline says what kept the call --- */
+
+static const tinker_call_options_t soon = {sizeof soon, 5000};
+
+static void late(tinker_future_t *f, const char *why) {
+  cr_assert_eq(tinker_future_wait(f, 60000), TINKER_ETIMEDOUT);
+  const char *text = tinker_error_message(tinker_future_error(f));
+  const char *cause = strstr(text, "; last trouble: ");
+  cr_assert(why ? cause && strstr(cause, why) : !cause, "%s", text);
+  tinker_future_release(f);
+}
+
+static void expect_many(rig_t *rig, const char *path, script_reply_t reply) {
+  for (int i = 0; i < 30; i++) {
+    script_expect(rig->script, TINKER__HTTP_POST, path, reply);
+  }
+}
+
+Test(faults, deadline_while_nothing_could_be_reached) {
+  rig_t rig;
+  tinker_future_t *f;
+  rig_init(&rig, NULL);
+  cr_assert_eq(rig_client(&rig), 0);
+  expect_many(&rig, "api/v1/client/config",
+              (script_reply_t){.error = TINKER_ECONNECT});
+  tinker_client_get_capabilities(rig.client, &soon, NULL, NULL, &f);
+  late(f, "client/config: could not connect: nothing was sent: scripted "
+          "failure TINKER_ECONNECT");
+  rig_done(&rig);
+}
+
+Test(faults, deadline_of_what_was_sent) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f, *g;
+  start(&rig, &t);
+  expect_many(&rig, OPTIM, (script_reply_t){.status = 503, .body = "down"});
+  tinker_trainer_optim_step(t, NULL, &soon, NULL, NULL, &f);
+  tinker_trainer_save_state(t, "a", NULL, &soon, NULL, NULL, &g);
+  late(f, "the server answered 503: down");
+  late(g, "the server answered 503: down"); /* it waits for the one before */
+  end(&rig, t);
+}
+
+Test(faults, deadline_of_a_poll) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  start(&rig, &t);
+  expect_many(&rig, RETRIEVE,
+              (script_reply_t){.error = TINKER_ETRANSPORT, .sent = true});
+  tinker_trainer_optim_step(t, NULL, &soon, NULL, NULL, &f);
+  late(f, "scripted failure TINKER_ETRANSPORT");
+  end(&rig, t);
+
+  start(&rig, &t);
+  expect_poll(&rig, (script_reply_t){.status = 500, .body = "oh"});
+  expect_poll(&rig, (script_reply_t){.body = WAITS_FOR("1"), .delay_ms = 1});
+  expect_poll(&rig, (script_reply_t){.delay_ms = -1});
+  tinker_trainer_optim_step(t, NULL, &soon, NULL, NULL, &f);
+  late(f, "waiting for seq_id 1");
+  end(&rig, t);
+
+  start(&rig, &t); /* what is over is not named */
+  expect_poll(&rig, (script_reply_t){.status = 500, .body = "oh"});
+  expect_poll(&rig,
+              (script_reply_t){
+                  .body = "{\"type\":\"try_again\",\"request_id\":\"x\"}"});
+  expect_poll(&rig, (script_reply_t){.delay_ms = -1});
+  tinker_trainer_optim_step(t, NULL, &soon, NULL, NULL, &f);
+  late(f, NULL);
+  end(&rig, t);
 }
