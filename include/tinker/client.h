@@ -2,7 +2,15 @@
  *
  * A client runs two threads: one for input and output (heartbeats, requests,
  * polls), one that delivers callbacks and log lines, so that user code which
- * blocks delays neither a heartbeat nor a deadline. */
+ * blocks delays neither a heartbeat nor a deadline.
+ *
+ * It connects to the service directly. No proxy is ever used: the environment
+ * variables http_proxy, https_proxy, all_proxy and no_proxy are not read.
+ *
+ * A client belongs to the process that made it. After fork() its threads do not
+ * exist in the child: there every call with the client, its trainers, samplers
+ * and unfinished futures is refused with TINKER_EFORKED, and only releasing is
+ * allowed. A child that wants a client makes its own. */
 #ifndef TINKER_CLIENT_H
 #define TINKER_CLIENT_H
 

@@ -8,7 +8,12 @@
 /* The longest hold seen of a server is 300 s, but no proxy in between keeps a
  * silent connection that long; the official client gives up after 90 s. */
 #define POLL_TIMEOUT_MS 90000
-#define POLL_REPLY_MAX ((size_t)1 << 30)
+/* A result that the service did not announce, and one that it did. A batch's
+ * chunk of 5 MB gives some 60 MB where the results are JSON. */
+#define RESULT_MAX ((int64_t)256 << 20)
+#define ANNOUNCED_MAX ((int64_t)1 << 30)
+/* The announced size may be that of another encoding. */
+#define ANNOUNCED_SLACK ((int64_t)1 << 20)
 
 void tinker__part_line_up(tinker__part_t *part) {
   tinker__op_t *op = part->op;
@@ -28,6 +33,12 @@ static int fill_text(tinker__part_t *part) {
   return tinker__message_encode(&part->text, &tinker__retrieve_msg, &ask);
 }
 
+/* Bytes of the reply that are taken. */
+static size_t reply_max(const tinker__part_t *part) {
+  int64_t stated = part->full ? part->held_bytes : 0;
+  return (size_t)(stated ? stated + stated / 4 + ANNOUNCED_SLACK : RESULT_MAX);
+}
+
 static void fill_poll(tinker__part_t *part) {
   const tinker__kind_t *kind = part->op->kind;
   tinker__format_i64(part->iteration, part->polls++);
@@ -45,7 +56,7 @@ static void fill_poll(tinker__part_t *part) {
       .body = tinker__buf_str(&part->text),
       .numbered = true, /* asking twice changes nothing */
       .timeout_ms = POLL_TIMEOUT_MS,
-      .reply_max = POLL_REPLY_MAX,
+      .reply_max = reply_max(part),
   };
 }
 
@@ -117,22 +128,32 @@ static void again(tinker__part_t *part, const tinker__http_reply_t *reply,
       tinker__retry_try_again(&part->retry, flow->now_ms, &flow->seed));
 }
 
+static void announced(tinker__part_t *part, const tinker__http_reply_t *reply,
+                      int64_t bytes) {
+  char why[120];
+  if (part->full) {
+    tinker__op_part_failed(part, TINKER_EPROTO, TINKER__ADVICE_UNKNOWN,
+                           reply->status, 0, TINKER_CATEGORY_UNKNOWN,
+                           "the server announced the size of the result "
+                           "again instead of sending it");
+  } else if (bytes > ANNOUNCED_MAX) {
+    tinker__why(why, sizeof why, 0,
+                "the result has %lld bytes, at most %lld are taken",
+                (long long)bytes, (long long)ANNOUNCED_MAX);
+    tinker__op_part_failed(part, TINKER_EOVERFLOW, TINKER__ADVICE_UNKNOWN,
+                           reply->status, 0, TINKER_CATEGORY_UNKNOWN, why);
+  } else {
+    hold(part, bytes);
+  }
+}
+
 static void understood(tinker__part_t *part, tinker__http_reply_t *reply) {
   tinker__says_what_t what;
   tinker__reply_read(reply, part->op->mem, &what);
   switch (what.says) {
   case TINKER__SAYS_RESULT: ready(part, reply); break;
   case TINKER__SAYS_AGAIN: again(part, reply, &what); break;
-  case TINKER__SAYS_METADATA:
-    if (!part->full) {
-      hold(part, what.payload_bytes);
-    } else {
-      tinker__op_part_failed(part, TINKER_EPROTO, TINKER__ADVICE_UNKNOWN,
-                             reply->status, 0, TINKER_CATEGORY_UNKNOWN,
-                             "the server announced the size of the result "
-                             "again instead of sending it");
-    }
-    break;
+  case TINKER__SAYS_METADATA: announced(part, reply, what.payload_bytes); break;
   case TINKER__SAYS_FAILED: fail(part, reply, TINKER_ESERVER, 0, &what); break;
   case TINKER__SAYS_NONSENSE:
     fail(part, reply, TINKER_EPROTO, TINKER__ADVICE_UNKNOWN, &what);

@@ -143,13 +143,21 @@ void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply) {
   }
 }
 
-static const char *because(const tinker__http_reply_t *reply,
-                           tinker__mem_t *mem, char *out, size_t out_len) {
-  char detail[400];
+static const char *because(const tinker__part_t *part,
+                           const tinker__http_reply_t *reply, char *out,
+                           size_t out_len) {
+  tinker__mem_t *mem = part->op->mem;
+  char detail[400] = "";
   if (reply->error) {
-    tinker__why(out, out_len, 0, "%s",
+    if (reply->error == TINKER_EOVERFLOW && part->full) {
+      tinker__why(detail, sizeof detail, 0,
+                  " (the server announced %lld bytes)",
+                  (long long)part->held_bytes);
+    }
+    tinker__why(out, out_len, 0, "%s%s",
                 reply->detail[0] ? reply->detail
-                                 : tinker_code_text(reply->error));
+                                 : tinker_code_text(reply->error),
+                detail);
     return out;
   }
   tinker__error_body_text(mem, tinker__buf_str(&reply->body), detail,
@@ -194,17 +202,16 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
       int64_t ms = tinker__gate_backpressure(part);
       if (v.delay_ms < ms) v.delay_ms = ms;
     }
-    tinker__op_trouble(part, because(reply, part->op->mem, why, sizeof why));
+    tinker__op_trouble(part, because(part, reply, why, sizeof why));
     tinker__part_rest(part, rest, v.delay_ms);
   } else if (v.kind == TINKER__VERDICT_LOST &&
              part->op->kind->retry == TINKER__RETRY_SAMPLE) {
     tinker__op_part_lost(part);
   } else {
-    tinker__op_part_failed(part, code_of(&v, reply), v.advice, reply->status,
-                           reply->retry_after_ms > 0 ? reply->retry_after_ms
-                                                     : 0,
-                           TINKER_CATEGORY_UNKNOWN,
-                           because(reply, part->op->mem, why, sizeof why));
+    tinker__op_part_failed(
+        part, code_of(&v, reply), v.advice, reply->status,
+        reply->retry_after_ms > 0 ? reply->retry_after_ms : 0,
+        TINKER_CATEGORY_UNKNOWN, because(part, reply, why, sizeof why));
   }
 }
 

@@ -2,7 +2,9 @@
  *
  * http:// and unix: are HTTP/1.1, https:// is HTTP/2 where the server offers
  * it. Replies are not followed to other places: a redirect is a status like
- * any other, so the key never leaves for another host. */
+ * any other, so the key never leaves for another host. No proxy is used, and
+ * the variables that name one (http_proxy, https_proxy, all_proxy) are not
+ * read. */
 #ifndef TINKER_HTTP_CURL_H
 #define TINKER_HTTP_CURL_H
 

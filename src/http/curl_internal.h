@@ -63,6 +63,7 @@ struct tinker__exchange_s {
   int64_t back_off_end_ms;
   size_t read_at;  /* of the body, for the read callback */
   int write_error; /* why the write callback gave up, 0 = it did not */
+  size_t too_long; /* bytes that the reply has at least, if that was why */
   bool in_multi;
   bool canceled;
   bool fresh; /* the one repeat on a new connection has been spent */

@@ -103,10 +103,21 @@ size_t tinker__curl_on_header(char *data, size_t size, size_t n, void *user) {
   return line.len;
 }
 
+/* What comes is decompressed already, so that a small reply can't become a
+ * large one unseen. A length that is too large by itself is not waited for. */
 size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *user) {
   tinker__exchange_t *x = user;
-  x->write_error = tinker__buf_add(&x->reply.body, data, size * n);
-  return x->write_error ? 0 : size * n;
+  tinker__buf_t *body = &x->reply.body;
+  size_t len = size * n, total = body->len + len;
+  int64_t stated = x->reply.content_length;
+  if (stated > 0 && (uint64_t)stated > total) total = (size_t)stated;
+  if (total > body->max) {
+    x->write_error = TINKER_EOVERFLOW;
+    x->too_long = total;
+  } else {
+    x->write_error = tinker__buf_add(body, data, len);
+  }
+  return x->write_error ? 0 : len;
 }
 
 /* ---- verdict ---- */
@@ -151,23 +162,31 @@ static int code_of(const tinker__exchange_t *x, CURLcode code) {
   return x->sent ? TINKER_ETRANSPORT : code_before_sending(code);
 }
 
-/* Unix sockets: curl's text would name localhost and a port. */
+/* curl's text of a failed connect names localhost and a port for a Unix socket,
+ * and never the reason. */
 static void explain(tinker__exchange_t *x, CURLcode code) {
   tinker__http_reply_t *r = &x->reply;
   const char *path = x->lane->owner->target.unix_path;
   const char *text =
       x->error_text[0] ? x->error_text : curl_easy_strerror(code);
   long number = 0;
-  char reason[64] = "its listen queue is full";
+  char reason[64] = "";
   if (r->error == TINKER_ECANCELED) {
     tinker__why(r->detail, sizeof(r->detail), 0, "canceled");
   } else if (r->error == TINKER_EOVERFLOW) {
     tinker__why(r->detail, sizeof(r->detail), 0,
-                "the reply is longer than %zu bytes", x->request->reply_max);
-  } else if (code == CURLE_COULDNT_CONNECT && path) {
+                "the reply has %zu bytes or more, at most %zu are taken",
+                x->too_long, x->request->reply_max);
+  } else if (code == CURLE_COULDNT_CONNECT) {
     curl_easy_getinfo(x->easy, CURLINFO_OS_ERRNO, &number);
     if (number) strerror_r((int)number, reason, sizeof(reason));
-    tinker__why(r->detail, sizeof(r->detail), 0, "%s (%s)", reason, path);
+    if (path) {
+      tinker__why(r->detail, sizeof(r->detail), 0, "%s (%s)",
+                  number ? reason : "its listen queue is full", path);
+    } else {
+      tinker__why(r->detail, sizeof(r->detail), 0, "%s%s%s", reason,
+                  number ? ": " : "", text);
+    }
   } else {
     tinker__why(r->detail, sizeof(r->detail), 0, "%s", text);
   }

@@ -1,6 +1,6 @@
 /* curl_request: a request as options of an easy handle. The rules that
  * protect users are here: what may be re-sent below us, what must not block
- * the loop, where a proxy is out of place. */
+ * the loop, that no proxy is used. */
 #include <string.h>
 #include <tinker/error.h>
 
@@ -137,9 +137,10 @@ static CURLcode set_connection(tinker__exchange_t *x, CURLcode rc) {
   if (target->unix_path) {
     rc = set_text(easy, CURLOPT_UNIX_SOCKET_PATH, target->unix_path, rc);
   }
-  if (target->loopback) {
-    rc = set_text(easy, CURLOPT_PROXY, "", rc);
-  } else {
+  /* Whatever the environment says: a proxy that nobody gave to us does not get
+   * the key, and what it answers would be taken for the service's. */
+  rc = set_text(easy, CURLOPT_PROXY, "", rc);
+  if (!target->loopback) {
     rc = set_long(easy, CURLOPT_TCP_KEEPALIVE, 1, rc);
     rc = set_text(easy, CURLOPT_ACCEPT_ENCODING, "", rc);
   }

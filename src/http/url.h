@@ -17,7 +17,7 @@ typedef struct tinker__target_s {
   char *base;      /* without a trailing slash; "http://localhost" for unix: */
   char *unix_path; /* NULL unless unix: */
   bool tls;
-  bool loopback; /* unix:, localhost, 127.0.0.0/8 or ::1: never a proxy */
+  bool loopback; /* unix:, localhost, 127.0.0.0/8 or ::1 */
 } tinker__target_t;
 
 /* Reads a base URL. An https or http host is demanded; user names, queries and

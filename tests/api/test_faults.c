@@ -1,5 +1,6 @@
 /* What goes wrong on the wire, and what follows from it. */
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "rig.h"
@@ -405,6 +406,102 @@ Test(faults, metadata_only) {
   cr_assert_eq(step(&rig, t, &f), 0); /* the bytes were given back */
   tinker_future_release(f);
   end(&rig, t);
+}
+
+#define LARGE(n)                                                               \
+  "{\"status\":\"complete_metadata\",\"response_payload_size\":" n "}"
+
+/* The bytes of a large result are given back when it is here, when it is not
+ * wanted any more, and when it failed: the next one is not kept waiting. */
+Test(faults, large_results_one_after_another) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  start(&rig, &t);
+  expect_poll(&rig, (script_reply_t){.body = LARGE("999999999")});
+  cr_assert_eq(step(&rig, t, &f), 0);
+  tinker_future_release(f);
+
+  expect_poll(&rig, (script_reply_t){.body = LARGE("999999998")});
+  expect_poll(&rig, (script_reply_t){.status = 404, .body = DETAIL("x")});
+  cr_assert_eq(step(&rig, t, &f), TINKER_EREJECTED);
+  tinker_future_release(f);
+
+  expect_poll(&rig, (script_reply_t){.body = LARGE("999999997")});
+  expect_poll(&rig, (script_reply_t){.delay_ms = -1});
+  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  rig_run(&rig);
+  tinker_future_cancel(f);
+  ended(&rig, f, TINKER_ECANCELED);
+  tinker_future_release(f);
+
+  expect_poll(&rig, (script_reply_t){.body = LARGE("999999996")});
+  cr_assert_eq(step(&rig, t, &f), 0);
+  tinker_future_release(f);
+  end(&rig, t);
+}
+
+/* Two at once are fetched one after the other. */
+Test(faults, large_results_wait_for_each_other) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  seen_t seen[2] = {{0}};
+  start(&rig, &t);
+  size_t at = rig_count(&rig, RETRIEVE);
+  expect_poll(&rig, (script_reply_t){.body = LARGE("999999999")});
+  expect_poll(&rig,
+              (script_reply_t){.body = "{\"metrics\":{}}", .delay_ms = 1000});
+  expect_poll(&rig, (script_reply_t){.body = LARGE("999999999")});
+  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[0], NULL);
+  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[1], NULL);
+  rig_run(&rig);
+  cr_assert_eq(rig_count(&rig, RETRIEVE), at + 3);
+  fake_loop_advance(&rig.loop, 1000);
+  cr_assert_eq(rig_count(&rig, RETRIEVE), at + 4);
+  cr_assert(seen[0].calls == 1 && seen[1].calls == 1);
+  cr_assert(seen[0].status == 0 && seen[1].status == 0);
+  end(&rig, t);
+}
+
+/* What is longer than it was said to be, or than anything may be, is not
+ * taken. */
+Test(faults, too_large_results) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  size_t n = (2u << 20);
+  char *body = malloc(n);
+  cr_assert_not_null(body);
+  memset(body, ' ', n);
+  memcpy(body, "{}", 2);
+  start(&rig, &t);
+  expect_poll(&rig, (script_reply_t){.body = LARGE("1000")});
+  expect_poll(&rig, (script_reply_t){.body = body, .body_len = n});
+  cr_assert_eq(step(&rig, t, &f), TINKER_EOVERFLOW);
+  const tinker_error_t *e = tinker_future_error(f);
+  cr_assert(tinker_error_outcome_is_unknown(e) && !tinker_error_is_fatal(e));
+  cr_assert(strstr(tinker_error_message(e), "announced 1000 bytes"));
+  tinker_future_release(f);
+
+  expect_poll(&rig, (script_reply_t){.body = LARGE("1000000")}); /* slack */
+  expect_poll(&rig, (script_reply_t){.body = body, .body_len = n});
+  cr_assert_eq(step(&rig, t, &f), 0);
+  tinker_future_release(f);
+
+  expect_poll(&rig, (script_reply_t){.body = LARGE("0")}); /* not stated */
+  expect_poll(&rig, (script_reply_t){.body = body, .body_len = n});
+  cr_assert_eq(step(&rig, t, &f), 0);
+  tinker_future_release(f);
+
+  for (int i = 0; i < 2; i++) {
+    expect_poll(&rig, (script_reply_t){.body = LARGE("8000000000000000")});
+    cr_assert_eq(step(&rig, t, &f), TINKER_EOVERFLOW);
+    cr_assert(strstr(tinker_error_message(tinker_future_error(f)),
+                     "8000000000000000 bytes, at most 1073741824"));
+    tinker_future_release(f);
+  }
+  end(&rig, t);
+  free(body);
 }
 
 /* 402: pauses of 5 s within the window, then a failure that is fatal, because

@@ -359,6 +359,8 @@ Test(http, each_failure_has_its_code, .timeout = 120) {
     tinker__http_request_t large = post("/large", numbered);
     large.reply_max = 8;
     expect(&c, large, TINKER_EOVERFLOW, 200, true);
+    large.reply_max = 9;
+    expect(&c, large, 0, 200, true);
     expect(&c, post("/moved", numbered), 0, 302, true);
     expect(&c, post("/interim", numbered), 0, 204, true);
     expect(&c, post("/fine", numbered), 0, 200, true);
@@ -379,11 +381,17 @@ Test(http, each_failure_has_its_code, .timeout = 120) {
   tiny_server_free(server);
 }
 
-static void expect_failure(const char *url, int error) {
+/* The reason that curl knows stands in the sentence. */
+static void expect_failure(const char *url, int error, const char *reason) {
   client_t c;
+  call_t call;
   open_client(&c, url);
   expect(&c, post("/x", true), error, 0, false);
   expect(&c, post("/x", false), error, 0, false);
+  begin(&c, &call, post("/x", true));
+  finish(&call);
+  cr_assert(strstr(call.reply.detail, reason), "%s", call.reply.detail);
+  end(&call);
   close_client(&c);
 }
 
@@ -392,10 +400,98 @@ Test(http, nothing_is_sent_when_there_is_no_connection, .timeout = 120) {
   char url[256], https[280];
   snprintf(url, sizeof(url), "%s", tiny_server_url(server));
   snprintf(https, sizeof(https), "https%s", url + 4);
-  expect_failure(https, TINKER_ETLS); /* the server doesn't speak it */
+  expect_failure(https, TINKER_ETLS, ""); /* the server doesn't speak it */
   tiny_server_free(server);
-  expect_failure(url, TINKER_ECONNECT);
-  expect_failure("unix:/tmp/tinker-no-such.sock", TINKER_ECONNECT);
+  expect_failure(url, TINKER_ECONNECT, "Connection refused");
+  expect_failure("unix:/tmp/tinker-no-such.sock", TINKER_ECONNECT,
+                 "No such file or directory (/tmp/tinker-no-such.sock)");
+  expect_failure("http://no-such-host.invalid", TINKER_ECONNECT,
+                 "resolve host");
+}
+
+/* ---- a host that is not this one ---- */
+
+static tiny_reply_t always_well(void *user, const tiny_request_t *r) {
+  (void)user;
+  (void)r;
+  return (tiny_reply_t){.bytes = TINY_OK("2", "{}")};
+}
+
+/* "127.1" is this machine to the system, but to us a name as any other: it is
+ * what stands for a far host here. */
+static void far_url(char *out, size_t out_len, const tiny_server_t *server) {
+  snprintf(out, out_len, "http://127.1%s",
+           strrchr(tiny_server_url(server), ':'));
+}
+
+Test(http, no_proxy_of_the_environment_is_used, .timeout = 120) {
+  static const char *const names[] = {"http_proxy", "https_proxy",
+                                      "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+  tiny_server_t *proxy = tiny_server_new(NULL, 64, true, always_well, NULL);
+  tiny_server_t *server = tiny_server_new(NULL, 64, true, always_well, NULL);
+  client_t c;
+  char url[64];
+  for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+    setenv(names[i], tiny_server_url(proxy), 1);
+  }
+  unsetenv("no_proxy");
+  unsetenv("NO_PROXY");
+  far_url(url, sizeof(url), server);
+  open_client(&c, url);
+  expect(&c, post("/x", true), 0, 200, true);
+  close_client(&c);
+  cr_assert_eq(tiny_server_connections(proxy), 0);
+  cr_assert_eq(tiny_server_connections(server), 1);
+  tiny_server_free(server);
+  tiny_server_free(proxy);
+}
+
+/* 100,000 zeros by gzip. */
+static const unsigned char zeros[] = {
+    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xed, 0xc1,
+    0x31, 0x01, 0x00, 0x00, 0x00, 0xc2, 0xa0, 0xf5, 0x4f, 0x6d, 0x0d, 0x0f,
+    0xa0, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x80, 0x57, 0x03, 0x7d, 0x95, 0x11, 0xd4, 0xa0, 0x86, 0x01, 0x00};
+
+static tiny_reply_t send_zeros(void *user, const tiny_request_t *r) {
+  static char reply[512];
+  (void)user;
+  cr_assert(strstr(r->head, "gzip"));
+  int n = snprintf(reply, sizeof(reply),
+                   "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n"
+                   "Content-Length: %zu\r\n\r\n",
+                   sizeof(zeros));
+  memcpy(reply + n, zeros, sizeof(zeros));
+  return (tiny_reply_t){.bytes = reply, .len = (size_t)n + sizeof(zeros)};
+}
+
+Test(http, the_limit_counts_decompressed_bytes, .timeout = 120) {
+  tiny_server_t *server = tiny_server_new(NULL, 64, true, send_zeros, NULL);
+  client_t c;
+  call_t call;
+  char url[64];
+  far_url(url, sizeof(url), server);
+  open_client(&c, url);
+  tinker__http_request_t r = post("/zeros", true);
+  r.reply_max = 100000;
+  expect(&c, r, 0, 200, true);
+  r.reply_max = 99999;
+  begin(&c, &call, r);
+  finish(&call);
+  cr_assert_eq(call.reply.error, TINKER_EOVERFLOW);
+  cr_assert_str_eq(call.reply.detail, "the reply has 100000 bytes or more, "
+                                      "at most 99999 are taken");
+  cr_assert_leq(call.reply.body.cap, 99999);
+  end(&call);
+  close_client(&c);
+  tiny_server_free(server);
 }
 
 Test(http, options_that_no_header_may_hold_are_refused) {
@@ -510,12 +606,6 @@ Test(http, a_full_listen_queue_is_waited_out, .timeout = 120) {
 }
 
 /* ---- a connection that is given up before it is there ---- */
-
-static tiny_reply_t always_well(void *user, const tiny_request_t *r) {
-  (void)user;
-  (void)r;
-  return (tiny_reply_t){.bytes = TINY_OK("2", "{}")};
-}
 
 static void on_both(tinker__task_t *task) {
   on_submit(task);
