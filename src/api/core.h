@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "flow/chunk.h"
 #include "flow/flow.h"
+#include "http/url.h"
 #include "session/session.h"
 
 typedef enum {
@@ -72,7 +73,7 @@ struct tinker_client_s {
   tinker__ending_t drain_cb;
   tinker__ending_t close_cb;
   int64_t drain_ms; /* timeout asked for */
-  char session_id[128];
+  char session_id[TINKER__SEGMENT_MAX + 1];
   bool abandoned; /* the user let go on one of our own threads */
 
   /* Written under the lock, read anywhere. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "api/job.h"
+#include "http/url.h"
 
 static int encode(tinker__op_t *op, const tinker__bind_table_t *table,
                   const void *message) {
@@ -38,40 +39,47 @@ static int prepare_info(tinker__op_t *op) {
 }
 
 static int decode(tinker__op_t *op, const tinker__bind_table_t *table,
-                  void *out) {
+                  void *out, char *why, size_t why_len) {
   const tinker__raw_t *raw = &op->parts[0].raw;
   tinker__str_t body = {raw->data ? raw->data : "", raw->len};
   return tinker__message_decode(table, out, &tinker__op_job(op)->arena, body,
-                                NULL, 0);
+                                why, why_len);
 }
 
-static int then_info(tinker__op_t *op, const char *model_id) {
-  tinker__op_job(op)->model_id = model_id;
+static int then_info(tinker__op_t *op, const char *model_id, char *why,
+                     size_t why_len) {
   if (!model_id) return TINKER_ENOMEM;
+  if (!tinker__segment_ok(model_id)) {
+    return tinker__why(why, why_len, TINKER_EPROTO,
+                       "model_id \"%s\" may not be a part of a path", model_id);
+  }
+  tinker__op_job(op)->model_id = model_id;
   tinker__op_next_step(op, &tinker__kind_get_info);
   return 1;
 }
 
-static int created(tinker__op_t *op) {
+static int created(tinker__op_t *op, char *why, size_t why_len) {
   tinker__create_model_result_t result;
-  int rc = decode(op, &tinker__create_model_result_msg, &result);
+  int rc = decode(op, &tinker__create_model_result_msg, &result, why, why_len);
   if (rc) return rc;
-  return result.model_id ? then_info(op, result.model_id) : TINKER_EPROTO;
+  if (!result.model_id) {
+    return tinker__why(why, why_len, TINKER_EPROTO, "model_id is missing");
+  }
+  return then_info(op, result.model_id, why, why_len);
 }
 
 /* The official client builds the id itself and ignores the reply's (protocol
  * 6.10); we do so only when the reply has none. */
-static int loaded(tinker__op_t *op) {
+static int loaded(tinker__op_t *op, char *why, size_t why_len) {
   tinker__load_weights_result_t result;
   tinker__job_t *job = tinker__op_job(op);
-  char id[192];
-  int rc = decode(op, &tinker__load_weights_result_msg, &result);
+  char id[TINKER__SEGMENT_MAX + 32];
+  int rc = decode(op, &tinker__load_weights_result_msg, &result, why, why_len);
   if (rc) return rc;
-  if (result.model_id) return then_info(op, result.model_id);
-  int n = snprintf(id, sizeof id, "%s:train:%lld", job->request.load.session_id,
-                   (long long)job->request.load.model_seq_id);
-  if (n < 0 || (size_t)n >= sizeof id) return TINKER_EOVERFLOW;
-  return then_info(op, tinker__job_str(job, id));
+  if (result.model_id) return then_info(op, result.model_id, why, why_len);
+  snprintf(id, sizeof id, "%s:train:%lld", job->request.load.session_id,
+           (long long)job->request.load.model_seq_id);
+  return then_info(op, tinker__job_str(job, id), why, why_len);
 }
 
 const tinker__kind_t tinker__kind_create_model = {

@@ -7,6 +7,7 @@
 #include "api/handles.h"
 #include "api/job.h"
 #include "base/error.h"
+#include "http/url.h"
 
 #define WHY_MAX 256
 
@@ -63,9 +64,14 @@ static tinker_error_t *decode_trainer(tinker_future_t *f) {
 static tinker_error_t *new_sampler(tinker_future_t *f, const char *id,
                                    const char *field) {
   tinker__job_t *job = tinker__job_of(f);
+  char why[WHY_MAX];
   if (!id || !id[0]) {
-    char why[WHY_MAX];
     tinker__why(why, sizeof why, 0, "%s is missing", field);
+    return malformed(f, TINKER_EPROTO, why);
+  }
+  if (!tinker__segment_ok(id)) {
+    tinker__why(why, sizeof why, 0, "%s \"%s\" may not be a part of a path",
+                field, id);
     return malformed(f, TINKER_EPROTO, why);
   }
   int rc = tinker__sampler_new(&job->sampler, job->core, id);

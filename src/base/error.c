@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/show.h"
+
 /* Message and request id share one block behind the struct. */
 struct tinker_error_s {
   tinker__mem_t *mem; /* NULL: the static instance, never counted or freed */
@@ -28,12 +30,12 @@ static tinker_error_t *unconst(const tinker_error_t *e) {
 tinker_error_t *tinker__error_new(tinker__mem_t *mem,
                                   const tinker__error_spec_t *spec,
                                   const char *fmt, ...) {
-  char message[MAX_MESSAGE];
+  char raw[MAX_MESSAGE], message[MAX_MESSAGE];
   va_list ap;
   va_start(ap, fmt);
-  int n = vsnprintf(message, sizeof(message), fmt, ap);
+  int n = vsnprintf(raw, sizeof(raw), fmt, ap);
   va_end(ap);
-  if (n < 0) message[0] = 0;
+  tinker__show(message, sizeof(message), n < 0 ? "" : raw);
   const char *id = spec->request_id ? spec->request_id : "";
   size_t message_len = strlen(message) + 1, id_len = strlen(id) + 1;
   tinker_error_t *e = tinker__mem_alloc(mem, sizeof(*e) + message_len + id_len);

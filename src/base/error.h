@@ -25,7 +25,8 @@ typedef struct tinker__error_spec_s {
   const char *request_id; /* copied; may be NULL */
 } tinker__error_spec_t;
 
-/* Never NULL: the static out-of-memory instance if need be. */
+/* What of the sentence can't be shown is escaped (base/show.h): it comes from a
+ * server. Never NULL: the static out-of-memory instance if need be. */
 tinker_error_t *tinker__error_new(tinker__mem_t *mem,
                                   const tinker__error_spec_t *spec,
                                   const char *fmt, ...)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <tinker/error.h>
 
+#include "base/show.h"
 #include "base/str.h"
 
 typedef struct tinker__log_entry_s {
@@ -85,7 +86,7 @@ void tinker__log_add(tinker__log_t *log, tinker_log_level_t level,
     tinker__log_entry_t *e = &log->ring[(log->head + log->len++) & log->mask];
     e->level = level;
     e->component = component;
-    tinker__why(e->message, sizeof(e->message), 0, "%s", message);
+    tinker__show(e->message, sizeof(e->message), message);
   }
   pthread_mutex_unlock(&log->lock);
   if (first && log->wake) log->wake(log->user);

@@ -233,17 +233,19 @@ void tinker__op_part_answered(tinker__part_t *part) {
 }
 
 static void step_done(tinker__op_t *op) {
-  int rc = op->kind->next ? op->kind->next(op) : 0;
+  char why[256] = "";
+  int rc = op->kind->next ? op->kind->next(op, why, sizeof why) : 0;
   if (rc >= 0) {
     tinker__op_on(op, rc ? TINKER__ON_STEP : TINKER__ON_READY);
     return;
   }
   tinker__op_set_error(
-      op, tinker__error_new(op->mem,
-                            &(tinker__error_spec_t){
-                                .code = rc, .advice = TINKER__ADVICE_UNKNOWN},
-                            "the result of %s can't be used: %s",
-                            op->kind->name, tinker_code_text(rc)));
+      op,
+      tinker__error_new(
+          op->mem,
+          &(tinker__error_spec_t){.code = rc, .advice = TINKER__ADVICE_UNKNOWN},
+          "the result of %s can't be used: %s", op->kind->name,
+          why[0] ? why : tinker_code_text(rc)));
   tinker__op_on(op, TINKER__ON_FAIL);
 }
 

@@ -98,9 +98,9 @@ typedef struct tinker__kind_s {
    * now. May be NULL. 0 or a negative code. */
   int (*prepare)(tinker__op_t *op);
   /* The result of this step is there (op->parts[0].raw): 0 = it is the
-   * operation's, 1 = op was given another step, negative = failure. May be
-   * NULL. */
-  int (*next)(tinker__op_t *op);
+   * operation's, 1 = op was given another step, negative = failure, and `why`
+   * may get a sentence. May be NULL. */
+  int (*next)(tinker__op_t *op, char *why, size_t why_len);
 } tinker__kind_t;
 
 typedef enum {

@@ -8,6 +8,7 @@
 
 /* Larger JSON than this is no control message: it is a result. */
 #define CONTROL_MAX 65536
+#define REQUEST_ID_MAX 1024
 
 static tinker_category_t category_of(const char *name) {
   if (!strcmp(name, "user")) return TINKER_CATEGORY_USER;
@@ -83,6 +84,16 @@ void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,
   tinker__arena_free(&arena);
 }
 
+/* It becomes no part of a path, and its form is the server's: what is printable
+ * is taken, a slash too. */
+static bool is_request_id(const char *id) {
+  size_t n = strlen(id);
+  for (size_t i = 0; i < n; i++) {
+    if (id[i] <= ' ' || id[i] > '~') return false;
+  }
+  return n > 0 && n <= REQUEST_ID_MAX;
+}
+
 int tinker__reply_request_id(const tinker__http_reply_t *reply,
                              tinker__mem_t *mem, char **out, char *why,
                              size_t why_len) {
@@ -94,6 +105,12 @@ int tinker__reply_request_id(const tinker__http_reply_t *reply,
   if (!rc && (!accepted.request_id || !accepted.request_id[0])) {
     rc = tinker__why(why, why_len, TINKER_EPROTO,
                      "the reply to the submission has no request_id");
+  }
+  if (!rc && !is_request_id(accepted.request_id)) {
+    rc = tinker__why(
+        why, why_len, TINKER_EPROTO,
+        "request_id \"%s\" is longer than %d bytes or not printable",
+        accepted.request_id, REQUEST_ID_MAX);
   }
   if (!rc) {
     *out = tinker__mem_strdup(mem, accepted.request_id);

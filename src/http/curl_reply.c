@@ -103,8 +103,8 @@ size_t tinker__curl_on_header(char *data, size_t size, size_t n, void *user) {
   return line.len;
 }
 
-/* What comes is decompressed already, so that a small reply can't become a
- * large one unseen. A length that is too large by itself is not waited for. */
+/* The bytes are decompressed already, so that a small reply can't become a
+ * large one unseen. A stated length that is too large is not waited for. */
 size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *user) {
   tinker__exchange_t *x = user;
   tinker__buf_t *body = &x->reply.body;

@@ -145,6 +145,15 @@ void tinker__target_free(tinker__target_t *target, tinker__mem_t *mem) {
   *target = (tinker__target_t){0};
 }
 
+bool tinker__segment_ok(const char *id) {
+  size_t n = id ? strlen(id) : 0;
+  if (n == 0 || n > TINKER__SEGMENT_MAX) return false;
+  for (size_t i = 0; i < n; i++) {
+    if (id[i] <= ' ' || id[i] > '~' || strchr("/?#%\"\\", id[i])) return false;
+  }
+  return strcmp(id, ".") && strcmp(id, "..");
+}
+
 static void add_escaped(tinker__buf_t *out, tinker__str_t path) {
   size_t plain = 0;
   for (size_t i = 0; i < path.len; i++) {

@@ -28,6 +28,14 @@ int tinker__target_parse(tinker__target_t *out, tinker__mem_t *mem,
                          const char *base_url, char *why, size_t why_len);
 void tinker__target_free(tinker__target_t *target, tinker__mem_t *mem);
 
+/* Longest id of a session, model or sampler that is taken from a server. */
+#define TINKER__SEGMENT_MAX 256
+
+/* May this text of a server become one segment of a path? It has 1 to 256
+ * visible ASCII characters, without those that end a segment or change what
+ * follows (/ ? # % " and \), and is neither "." nor "..". NULL: no. */
+bool tinker__segment_ok(const char *id);
+
 /* <base>/<path>: exactly one slash between, the base's own path kept, NUL
  * behind. Spaces and bytes over 127 are percent-encoded; ':', '/' and '%' go
  * out as they are. 0, TINKER_EINVAL (control character), or the buffer's

@@ -7,13 +7,13 @@
  * abandoned samples) this client doesn't do. */
 #include <string.h>
 
+#include "http/url.h"
 #include "session/session_internal.h"
 
 #define STARTUP_BUDGET_MS 300000
 #define CONFIG_TIMEOUT_MS 60000
 #define DYNAMIC_TIMEOUT_MS 10000
 #define CREATE_TIMEOUT_MS 60000
-#define SESSION_ID_MAX 256
 
 /* ---- reading a reply ---- */
 
@@ -49,16 +49,6 @@ static void fail(tinker__session_t *s, tinker__phase_t back,
 
 /* ---- 3: create_session ---- */
 
-/* The id becomes a part of paths. */
-static bool is_id(const char *id) {
-  size_t n = id ? strlen(id) : 0;
-  if (n == 0 || n > SESSION_ID_MAX) return false;
-  for (size_t i = 0; i < n; i++) {
-    if (id[i] <= ' ' || id[i] > '~' || strchr("/?#%\"\\", id[i])) return false;
-  }
-  return true;
-}
-
 static void pass_messages(tinker__session_t *s,
                           const tinker__create_session_reply_t *m) {
   const char *texts[] = {m->info_message, m->warning_message, m->error_message};
@@ -79,10 +69,10 @@ static tinker_error_t *take_session(tinker__session_t *s,
   tinker_error_t *e =
       decode(s, "create_session", &tinker__create_session_reply_msg, &m, &arena,
              reply);
-  if (!e && !is_id(m.session_id)) {
+  if (!e && !tinker__segment_ok(m.session_id)) {
     e = refuse(s, TINKER_EPROTO,
-               "create_session: session_id: empty, too long, or with a "
-               "character that no path may hold");
+               "create_session: session_id: missing, longer than 256 bytes, "
+               "or nothing that may be a part of a path");
   }
   if (!e) {
     s->id = tinker__arena_str(&s->arena, tinker__str(m.session_id));

@@ -1,22 +1,5 @@
 /* What goes wrong on the wire, and what follows from it. */
-#include <criterion/criterion.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "rig.h"
-
-#define DETAIL(text) "{\"detail\":\"" text "\"}"
-
-static void start(rig_t *rig, tinker_trainer_t **t) {
-  rig_init(rig, NULL);
-  cr_assert_eq(rig_client(rig), 0);
-  *t = rig_trainer(rig);
-}
-
-static void end(rig_t *rig, tinker_trainer_t *t) {
-  tinker_trainer_release(t);
-  rig_done(rig);
-}
+#include "faults.h"
 
 static bool same_bytes(const script_request_t *a, const script_request_t *b) {
   return a && b && a->body_len == b->body_len &&
@@ -67,13 +50,6 @@ Test(faults, numbered_again_byte_for_byte) {
     rig_batch_free(batch, 2);
     end(&rig, t);
   }
-}
-
-static const tinker_error_t *ended(rig_t *rig, tinker_future_t *f, int code) {
-  (void)rig;
-  cr_assert_eq(tinker_future_wait(f, 4000000), code, "%s",
-               tinker_error_message(tinker_future_error(f)));
-  return tinker_future_error(f);
 }
 
 Test(faults, without_number_not_again) {
@@ -134,17 +110,6 @@ Test(faults, rejected_number_is_used) {
   end(&rig, t);
 }
 
-static int step(rig_t *rig, tinker_trainer_t *t, tinker_future_t **f) {
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, f), 0);
-  int rc = tinker_future_wait(*f, 4000000);
-  (void)rig;
-  return rc;
-}
-
-static void expect_poll(rig_t *rig, script_reply_t reply) {
-  script_expect(rig->script, TINKER__HTTP_POST, RETRIEVE, reply);
-}
-
 /* A proxy that refuses for longer than the budget: the number is not there, so
  * the trainer is done, and the error shows whose word that was. */
 Test(faults, page_to_the_end) {
@@ -168,10 +133,6 @@ Test(faults, page_to_the_end) {
   tinker_future_release(f);
   end(&rig, t);
 }
-
-#define WAITS_FOR(n)                                                           \
-  "{\"type\":\"try_again\",\"request_id\":\"x\",\"queue_state\":"              \
-  "\"paused_capacity\",\"queue_state_reason\":\"waiting for seq_id " n "\"}"
 
 /* Something in between speaks like the service: the number did not arrive, as
  * the service's next word shows. Who waits is told at once. */
@@ -388,122 +349,6 @@ Test(faults, polls_that_end) {
   }
 }
 
-/* A large result is announced first, then asked for in full. */
-Test(faults, metadata_only) {
-  rig_t rig;
-  tinker_trainer_t *t;
-  tinker_future_t *f;
-  start(&rig, &t);
-  size_t at = rig_count(&rig, RETRIEVE);
-  expect_poll(&rig,
-              (script_reply_t){.body = "{\"status\":\"complete_metadata\","
-                                       "\"response_payload_size\":999999999}"});
-  cr_assert_eq(step(&rig, t, &f), 0);
-  cr_assert_eq(rig_count(&rig, RETRIEVE), at + 2);
-  cr_assert(strstr(rig_request(&rig, RETRIEVE, at + 1)->body,
-                   "\"allow_metadata_only\":false"));
-  tinker_future_release(f);
-  cr_assert_eq(step(&rig, t, &f), 0); /* the bytes were given back */
-  tinker_future_release(f);
-  end(&rig, t);
-}
-
-#define LARGE(n)                                                               \
-  "{\"status\":\"complete_metadata\",\"response_payload_size\":" n "}"
-
-/* The bytes of a large result are given back when it is here, when it is not
- * wanted any more, and when it failed: the next one is not kept waiting. */
-Test(faults, large_results_one_after_another) {
-  rig_t rig;
-  tinker_trainer_t *t;
-  tinker_future_t *f;
-  start(&rig, &t);
-  expect_poll(&rig, (script_reply_t){.body = LARGE("999999999")});
-  cr_assert_eq(step(&rig, t, &f), 0);
-  tinker_future_release(f);
-
-  expect_poll(&rig, (script_reply_t){.body = LARGE("999999998")});
-  expect_poll(&rig, (script_reply_t){.status = 404, .body = DETAIL("x")});
-  cr_assert_eq(step(&rig, t, &f), TINKER_EREJECTED);
-  tinker_future_release(f);
-
-  expect_poll(&rig, (script_reply_t){.body = LARGE("999999997")});
-  expect_poll(&rig, (script_reply_t){.delay_ms = -1});
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
-  rig_run(&rig);
-  tinker_future_cancel(f);
-  ended(&rig, f, TINKER_ECANCELED);
-  tinker_future_release(f);
-
-  expect_poll(&rig, (script_reply_t){.body = LARGE("999999996")});
-  cr_assert_eq(step(&rig, t, &f), 0);
-  tinker_future_release(f);
-  end(&rig, t);
-}
-
-/* Two at once are fetched one after the other. */
-Test(faults, large_results_wait_for_each_other) {
-  rig_t rig;
-  tinker_trainer_t *t;
-  seen_t seen[2] = {{0}};
-  start(&rig, &t);
-  size_t at = rig_count(&rig, RETRIEVE);
-  expect_poll(&rig, (script_reply_t){.body = LARGE("999999999")});
-  expect_poll(&rig,
-              (script_reply_t){.body = "{\"metrics\":{}}", .delay_ms = 1000});
-  expect_poll(&rig, (script_reply_t){.body = LARGE("999999999")});
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[0], NULL);
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[1], NULL);
-  rig_run(&rig);
-  cr_assert_eq(rig_count(&rig, RETRIEVE), at + 3);
-  fake_loop_advance(&rig.loop, 1000);
-  cr_assert_eq(rig_count(&rig, RETRIEVE), at + 4);
-  cr_assert(seen[0].calls == 1 && seen[1].calls == 1);
-  cr_assert(seen[0].status == 0 && seen[1].status == 0);
-  end(&rig, t);
-}
-
-/* What is longer than it was said to be, or than anything may be, is not
- * taken. */
-Test(faults, too_large_results) {
-  rig_t rig;
-  tinker_trainer_t *t;
-  tinker_future_t *f;
-  size_t n = (2u << 20);
-  char *body = malloc(n);
-  cr_assert_not_null(body);
-  memset(body, ' ', n);
-  memcpy(body, "{}", 2);
-  start(&rig, &t);
-  expect_poll(&rig, (script_reply_t){.body = LARGE("1000")});
-  expect_poll(&rig, (script_reply_t){.body = body, .body_len = n});
-  cr_assert_eq(step(&rig, t, &f), TINKER_EOVERFLOW);
-  const tinker_error_t *e = tinker_future_error(f);
-  cr_assert(tinker_error_outcome_is_unknown(e) && !tinker_error_is_fatal(e));
-  cr_assert(strstr(tinker_error_message(e), "announced 1000 bytes"));
-  tinker_future_release(f);
-
-  expect_poll(&rig, (script_reply_t){.body = LARGE("1000000")}); /* slack */
-  expect_poll(&rig, (script_reply_t){.body = body, .body_len = n});
-  cr_assert_eq(step(&rig, t, &f), 0);
-  tinker_future_release(f);
-
-  expect_poll(&rig, (script_reply_t){.body = LARGE("0")}); /* not stated */
-  expect_poll(&rig, (script_reply_t){.body = body, .body_len = n});
-  cr_assert_eq(step(&rig, t, &f), 0);
-  tinker_future_release(f);
-
-  for (int i = 0; i < 2; i++) {
-    expect_poll(&rig, (script_reply_t){.body = LARGE("8000000000000000")});
-    cr_assert_eq(step(&rig, t, &f), TINKER_EOVERFLOW);
-    cr_assert(strstr(tinker_error_message(tinker_future_error(f)),
-                     "8000000000000000 bytes, at most 1073741824"));
-    tinker_future_release(f);
-  }
-  end(&rig, t);
-  free(body);
-}
-
 /* 402: pauses of 5 s within the window, then a failure that is fatal, because
  * the number was not delivered. */
 Test(faults, billing) {
@@ -626,78 +471,4 @@ Test(faults, backpressure) {
   tinker_input_release(p);
   tinker_sampler_release(s);
   rig_done(&rig);
-}
-
-/* --- a deadline says what kept the call --- */
-
-static const tinker_call_options_t soon = {sizeof soon, 5000};
-
-static void late(tinker_future_t *f, const char *why) {
-  cr_assert_eq(tinker_future_wait(f, 60000), TINKER_ETIMEDOUT);
-  const char *text = tinker_error_message(tinker_future_error(f));
-  const char *cause = strstr(text, "; last trouble: ");
-  cr_assert(why ? cause && strstr(cause, why) : !cause, "%s", text);
-  tinker_future_release(f);
-}
-
-static void expect_many(rig_t *rig, const char *path, script_reply_t reply) {
-  for (int i = 0; i < 30; i++) {
-    script_expect(rig->script, TINKER__HTTP_POST, path, reply);
-  }
-}
-
-Test(faults, deadline_while_nothing_could_be_reached) {
-  rig_t rig;
-  tinker_future_t *f;
-  rig_init(&rig, NULL);
-  cr_assert_eq(rig_client(&rig), 0);
-  expect_many(&rig, "api/v1/client/config",
-              (script_reply_t){.error = TINKER_ECONNECT});
-  tinker_client_get_capabilities(rig.client, &soon, NULL, NULL, &f);
-  late(f, "client/config: could not connect: nothing was sent: scripted "
-          "failure TINKER_ECONNECT");
-  rig_done(&rig);
-}
-
-Test(faults, deadline_of_what_was_sent) {
-  rig_t rig;
-  tinker_trainer_t *t;
-  tinker_future_t *f, *g;
-  start(&rig, &t);
-  expect_many(&rig, OPTIM, (script_reply_t){.status = 503, .body = "down"});
-  tinker_trainer_optim_step(t, NULL, &soon, NULL, NULL, &f);
-  tinker_trainer_save_state(t, "a", NULL, &soon, NULL, NULL, &g);
-  late(f, "the server answered 503: down");
-  late(g, "the server answered 503: down"); /* it waits for the one before */
-  end(&rig, t);
-}
-
-Test(faults, deadline_of_a_poll) {
-  rig_t rig;
-  tinker_trainer_t *t;
-  tinker_future_t *f;
-  start(&rig, &t);
-  expect_many(&rig, RETRIEVE,
-              (script_reply_t){.error = TINKER_ETRANSPORT, .sent = true});
-  tinker_trainer_optim_step(t, NULL, &soon, NULL, NULL, &f);
-  late(f, "scripted failure TINKER_ETRANSPORT");
-  end(&rig, t);
-
-  start(&rig, &t);
-  expect_poll(&rig, (script_reply_t){.status = 500, .body = "oh"});
-  expect_poll(&rig, (script_reply_t){.body = WAITS_FOR("1"), .delay_ms = 1});
-  expect_poll(&rig, (script_reply_t){.delay_ms = -1});
-  tinker_trainer_optim_step(t, NULL, &soon, NULL, NULL, &f);
-  late(f, "waiting for seq_id 1");
-  end(&rig, t);
-
-  start(&rig, &t); /* what is over is not named */
-  expect_poll(&rig, (script_reply_t){.status = 500, .body = "oh"});
-  expect_poll(&rig,
-              (script_reply_t){
-                  .body = "{\"type\":\"try_again\",\"request_id\":\"x\"}"});
-  expect_poll(&rig, (script_reply_t){.delay_ms = -1});
-  tinker_trainer_optim_step(t, NULL, &soon, NULL, NULL, &f);
-  late(f, NULL);
-  end(&rig, t);
 }

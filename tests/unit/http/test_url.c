@@ -132,3 +132,25 @@ static int parse_all(tinker__mem_t *mem, void *user) {
 Test(url, every_failed_allocation_is_survived) {
   cr_assert_eq(tinker__fail_sweep(parse_all, NULL, TINKER_ENOMEM), 2);
 }
+
+Test(url, what_may_be_a_segment_of_a_path) {
+  static const char *const fine[] = {
+      "s-1", "11111111-1111:train:0", "a..b", "...", "~x", "0"};
+  static const char *const evil[] = {
+      "",    ".",    "..",   "a/b",  "../x", "a?b",  "a#b",
+      "a b", "a%2f", "a\\b", "a\"b", "a\nb", "\x7f", "caf\303\251"};
+  char id[TINKER__SEGMENT_MAX + 2];
+  for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
+    cr_assert(tinker__segment_ok(fine[i]), "%s", fine[i]);
+  }
+  for (size_t i = 0; i < sizeof evil / sizeof *evil; i++) {
+    cr_assert_not(tinker__segment_ok(evil[i]), "%zu", i);
+  }
+  cr_assert_not(tinker__segment_ok(NULL));
+  memset(id, 'a', sizeof id);
+  id[TINKER__SEGMENT_MAX] = '\0';
+  cr_assert(tinker__segment_ok(id));
+  id[TINKER__SEGMENT_MAX] = 'a';
+  id[TINKER__SEGMENT_MAX + 1] = '\0';
+  cr_assert_not(tinker__segment_ok(id));
+}

@@ -253,6 +253,8 @@ Test(session, an_id_that_no_path_may_hold_is_refused) {
       "{}",
       "{\"session_id\":\"\"}",
       "{\"session_id\":\"a/b\"}",
+      "{\"session_id\":\"..\"}",
+      "{\"session_id\":\".\"}",
       "{\"session_id\":\"a b\"}",
       "{\"session_id\":\"caf\303\251\"}",
       "{\"session_id\":\"a%2f\"}",
