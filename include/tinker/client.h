@@ -48,9 +48,9 @@ TINKER_API tinker_client_t *tinker_client_release(tinker_client_t *client);
  * form for programs that can't be called on a foreign thread.
  * client: not NULL. timeout_ms: milliseconds to wait, -1 = without limit, 0 =
  * only look. out: receives a reference owned by the caller; untouched on
- * failure. Returns 0, TINKER_EINVAL, TINKER_ETIMEDOUT, TINKER_ENOENT (no
- * such operation is running), TINKER_EDEADLK on a thread of the client. Any
- * other thread. */
+ * failure. Returns 0, TINKER_EINVAL, TINKER_EFORKED, TINKER_ETIMEDOUT,
+ * TINKER_ENOENT (no such operation is running), TINKER_EDEADLK on a thread of
+ * the client. Any other thread. */
 TINKER_API int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
                                   tinker_future_t **out);
 
@@ -58,8 +58,9 @@ TINKER_API int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
  * finishes the session, then closes.
  * client: not NULL. timeout_ms: after it the rest is canceled; -1 = without
  * limit. cb: called once, after every other callback of the client; its
- * future is NULL; may be NULL. user: passed to cb. Returns 0, TINKER_EINVAL or
- * TINKER_ECLOSED (already stopping). Any thread; does not block. */
+ * future is NULL; may be NULL. user: passed to cb. Returns 0, TINKER_EINVAL,
+ * TINKER_EFORKED or TINKER_ECLOSED (already stopping). Any thread; does not
+ * block. */
 TINKER_API int tinker_client_drain(tinker_client_t *client, int64_t timeout_ms,
                                    tinker_done_cb cb, void *user);
 
@@ -67,8 +68,8 @@ TINKER_API int tinker_client_drain(tinker_client_t *client, int64_t timeout_ms,
  * TINKER_ECLOSED. Ends within two seconds.
  * client: not NULL. cb: called once, after every other callback of the
  * client; its future is NULL; may be NULL. user: passed to cb. Returns 0,
- * TINKER_EINVAL or TINKER_ECLOSED (already closing). Any thread; does not
- * block. */
+ * TINKER_EINVAL, TINKER_EFORKED or TINKER_ECLOSED (already closing). Any
+ * thread; does not block. */
 TINKER_API int tinker_client_close(tinker_client_t *client, tinker_done_cb cb,
                                    void *user);
 
@@ -80,8 +81,8 @@ TINKER_API int tinker_shutdown(int64_t timeout_ms);
 
 /* Session id of the client, for reports to the service.
  * client: not NULL. out: receives the id and a NUL, cut if need be. out_len:
- * its size in bytes. Returns 0, TINKER_EAGAIN (no session yet) or
- * TINKER_EINVAL. Any thread. */
+ * its size in bytes. Returns 0, TINKER_EAGAIN (no session yet), TINKER_EINVAL
+ * or TINKER_EFORKED. Any thread. */
 TINKER_API int tinker_client_session_id(tinker_client_t *client, char *out,
                                         size_t out_len);
 
@@ -89,7 +90,8 @@ TINKER_API int tinker_client_session_id(tinker_client_t *client, char *out,
  * client: not NULL. call: may be NULL. cb, user: may be NULL (see
  * tinker_done_cb). out: receives a reference owned by the caller; may be NULL
  * if cb is not. Result: tinker_future_get_capabilities(). Returns 0,
- * TINKER_EINVAL, TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
+ * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_ECLOSED or
+ * TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_client_get_capabilities(tinker_client_t *client,
                                               const tinker_call_options_t *call,
                                               tinker_done_cb cb, void *user,
@@ -100,8 +102,8 @@ TINKER_API int tinker_client_get_capabilities(tinker_client_t *client,
  * user: may be NULL (see tinker_done_cb). out: receives a reference owned by
  * the caller; may be NULL if cb is not. Result: tinker_future_get_trainer().
  * Never repeated by itself once it may have reached the service. Returns 0,
- * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_ECLOSED or TINKER_ENOMEM. Any
- * thread. */
+ * TINKER_EINVAL, TINKER_EFORKED, TINKER_ENOTSUP, TINKER_ECLOSED or
+ * TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_client_create_trainer(
     tinker_client_t *client, const tinker_trainer_options_t *options,
     const tinker_call_options_t *call, tinker_done_cb cb, void *user,
@@ -113,7 +115,8 @@ TINKER_API int tinker_client_create_trainer(
  * never stopped; 0 starts with a fresh one. call: may be NULL. cb, user: may
  * be NULL (see tinker_done_cb). out: receives a reference owned by the caller;
  * may be NULL if cb is not. Result: tinker_future_get_trainer(). Returns 0,
- * TINKER_EINVAL, TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
+ * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_ECLOSED or
+ * TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_client_create_trainer_from_state(
     tinker_client_t *client, const char *path, int with_optimizer,
     const tinker_call_options_t *call, tinker_done_cb cb, void *user,
@@ -123,7 +126,8 @@ TINKER_API int tinker_client_create_trainer_from_state(
  * client: not NULL. base_model: name of the model. call: may be NULL. cb,
  * user: may be NULL (see tinker_done_cb). out: receives a reference owned by
  * the caller; may be NULL if cb is not. Result: tinker_future_get_sampler().
- * Returns 0, TINKER_EINVAL, TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
+ * Returns 0, TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_ECLOSED or
+ * TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_client_create_sampler(tinker_client_t *client,
                                             const char *base_model,
                                             const tinker_call_options_t *call,
@@ -134,8 +138,8 @@ TINKER_API int tinker_client_create_sampler(tinker_client_t *client,
  * client: not NULL. path: "tinker://<run>/sampler_weights/<name>". call: may
  * be NULL. cb, user: may be NULL (see tinker_done_cb). out: receives a
  * reference owned by the caller; may be NULL if cb is not. Result:
- * tinker_future_get_sampler(). Returns 0, TINKER_EINVAL, TINKER_ECLOSED or
- * TINKER_ENOMEM. Any thread. */
+ * tinker_future_get_sampler(). Returns 0, TINKER_EINVAL, TINKER_ENOTSUP,
+ * TINKER_EFORKED, TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_client_create_sampler_from_path(
     tinker_client_t *client, const char *path,
     const tinker_call_options_t *call, tinker_done_cb cb, void *user,

@@ -35,6 +35,9 @@ extern "C" {
   X(EBUSY, -14, "in use")                                                      \
   X(EAUTH, -15, "credential missing or malformed")                             \
   X(ERANDOM, -16, "no random numbers from the system")                         \
+  X(EFORKED, -17,                                                              \
+    "the handle belongs to the process before fork(): release it, and make a " \
+    "client in this one")                                                      \
   X(ECONNECT, -50, "could not connect: nothing was sent")                      \
   X(ETRANSPORT, -51, "connection failed after bytes were sent")                \
   X(ETLS, -52, "TLS failed")                                                   \

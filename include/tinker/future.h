@@ -2,7 +2,12 @@
  *
  * A future is made by the call that starts the operation and ends exactly
  * once: with a result, a failure, a cancellation or its deadline. Results and
- * errors belong to the future and live until its last release. */
+ * errors belong to the future and live until its last release.
+ *
+ * The reply that holds a result may have 256 MiB, or, where the service has
+ * announced its size, a quarter and 1 MiB more than that, at most 1 GiB
+ * announced; compressed bytes count as what they become. A larger one is not
+ * taken: its operation, which was carried out, ends with TINKER_EOVERFLOW. */
 #ifndef TINKER_FUTURE_H
 #define TINKER_FUTURE_H
 
@@ -28,9 +33,9 @@ tinker_future_error(const tinker_future_t *future);
  * afterwards.
  * future: not NULL. timeout_ms: milliseconds, -1 = without limit, 0 = only
  * look. Returns what tinker_future_status() returns once it has ended,
- * TINKER_ETIMEDOUT if it has not (it goes on), TINKER_EINVAL, TINKER_EDEADLK on
- * a thread of the client itself, where waiting could never end. Any other
- * thread. */
+ * TINKER_ETIMEDOUT if it has not (it goes on), TINKER_EINVAL, TINKER_EFORKED,
+ * TINKER_EDEADLK on a thread of the client itself, where waiting could never
+ * end. Any other thread. */
 TINKER_API int tinker_future_wait(tinker_future_t *future, int64_t timeout_ms);
 
 /* Asks to end an operation early. Its callback still runs exactly once: with

@@ -31,8 +31,8 @@ TINKER_API const char *tinker_sampler_id(const tinker_sampler_t *sampler);
  * returns. params: borrowed; NULL = the defaults. call: may be NULL. cb, user:
  * may be NULL (see tinker_done_cb). out: receives a reference owned by the
  * caller; may be NULL if cb is not. Result: tinker_future_get_sample().
- * Returns 0, TINKER_EINVAL, TINKER_ECLOSED, TINKER_EOVERFLOW or TINKER_ENOMEM.
- * Any thread. */
+ * Returns 0, TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_ECLOSED,
+ * TINKER_EOVERFLOW or TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_sampler_sample(tinker_sampler_t *sampler,
                                      const tinker_input_t *prompt,
                                      const tinker_sampling_params_t *params,

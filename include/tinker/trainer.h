@@ -9,16 +9,19 @@
  * owned by the caller; may be NULL if cb is not.
  *
  * Every operation but get_info is numbered when its turn comes. From then on
- * its requests are sent until the service has answered them: after a failure
- * on the way, 408, 429, 5xx or what is no answer of the service (another 2xx or
- * 3xx) again, byte for byte the same, for five minutes, while the account is
- * blocked (402) for as long as the service wants. Cancel and deadline end only
- * the waiting. A rejected request (4xx) ends its operation; its number counts
- * as used, but not after 401 and 413: nobody has read it.
+ * its requests are sent until the service has answered them. A request is sent
+ * again, byte for byte the same, after a failure on the way, 408, 429, 5xx, or
+ * a reply that the service did not send: another 2xx or 3xx, or a 4xx without
+ * the service's JSON, such as the page of a proxy. This goes on for five
+ * minutes, or, while the account is blocked (402), as long as the service
+ * wants. Cancel and deadline end only the waiting. A request that the service
+ * refuses (4xx) ends its operation; its number counts as used, but not after
+ * 401 and 413: nobody has read it.
  *
  * If a number can't be delivered, or the session has ended, the trainer is
  * fatal: it refuses every later call with TINKER_EFATAL rather than leave a
- * hole in the order. */
+ * hole in the order. The same holds if the service turns out to wait for a
+ * number that was refused: then the refusal was not its own. */
 #ifndef TINKER_TRAINER_H
 #define TINKER_TRAINER_H
 
@@ -48,8 +51,9 @@ TINKER_API const char *tinker_trainer_model_id(const tinker_trainer_t *trainer);
  * trainer: not NULL. data: n examples, not NULL each, borrowed until the call
  * returns. n: at least 1. loss: borrowed; NULL = cross-entropy. call: may be
  * NULL. cb, user: may be NULL. out: may be NULL if cb is not. Result:
- * tinker_future_get_forward(). Returns 0, TINKER_EINVAL, TINKER_EFATAL,
- * TINKER_ECLOSED, TINKER_EOVERFLOW or TINKER_ENOMEM. Any thread. */
+ * tinker_future_get_forward(). Returns 0, TINKER_EINVAL, TINKER_ENOTSUP,
+ * TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED, TINKER_EOVERFLOW or
+ * TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_trainer_forward(tinker_trainer_t *trainer,
                                       const tinker_datum_t *const *data,
                                       size_t n, const tinker_loss_t *loss,
@@ -63,8 +67,9 @@ TINKER_API int tinker_trainer_forward(tinker_trainer_t *trainer,
  * trainer: not NULL. data: n examples, not NULL each, borrowed until the call
  * returns. n: at least 1. loss: borrowed; NULL = cross-entropy. call: may be
  * NULL. cb, user: may be NULL. out: may be NULL if cb is not. Result:
- * tinker_future_get_forward(). Returns 0, TINKER_EINVAL, TINKER_EFATAL,
- * TINKER_ECLOSED, TINKER_EOVERFLOW or TINKER_ENOMEM. Any thread. */
+ * tinker_future_get_forward(). Returns 0, TINKER_EINVAL, TINKER_ENOTSUP,
+ * TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED, TINKER_EOVERFLOW or
+ * TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_trainer_forward_backward(
     tinker_trainer_t *trainer, const tinker_datum_t *const *data, size_t n,
     const tinker_loss_t *loss, const tinker_call_options_t *call,
@@ -73,8 +78,9 @@ TINKER_API int tinker_trainer_forward_backward(
 /* Updates the weights from the gathered gradients and clears those.
  * trainer: not NULL. params: borrowed; NULL = the defaults. call: may be NULL.
  * cb, user: may be NULL. out: may be NULL if cb is not. Result:
- * tinker_future_get_optim(). Returns 0, TINKER_EINVAL, TINKER_EFATAL,
- * TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
+ * tinker_future_get_optim(). Returns 0, TINKER_EINVAL, TINKER_ENOTSUP,
+ * TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED or TINKER_ENOMEM. Any
+ * thread. */
 TINKER_API int tinker_trainer_optim_step(tinker_trainer_t *trainer,
                                          const tinker_adam_params_t *params,
                                          const tinker_call_options_t *call,
@@ -85,7 +91,8 @@ TINKER_API int tinker_trainer_optim_step(tinker_trainer_t *trainer,
  * trainer: not NULL. name: 1 to 255 characters of [A-Za-z0-9_.-]. options: may
  * be NULL. call: may be NULL. cb, user: may be NULL. out: may be NULL if cb is
  * not. Result: tinker_future_get_path(). Returns 0, TINKER_EINVAL,
- * TINKER_EFATAL, TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
+ * TINKER_ENOTSUP, TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED or
+ * TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_trainer_save_state(tinker_trainer_t *trainer,
                                          const char *name,
                                          const tinker_save_options_t *options,
@@ -97,8 +104,8 @@ TINKER_API int tinker_trainer_save_state(tinker_trainer_t *trainer,
  * allows it only as the first operation of a new model.
  * trainer: not NULL. path: "tinker://<run>/weights/<name>". call: may be NULL.
  * cb, user: may be NULL. out: may be NULL if cb is not. Returns 0,
- * TINKER_EINVAL, TINKER_EFATAL, TINKER_ECLOSED or TINKER_ENOMEM. Any
- * thread. */
+ * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED
+ * or TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_trainer_load_state(tinker_trainer_t *trainer,
                                          const char *path,
                                          const tinker_call_options_t *call,
@@ -109,8 +116,8 @@ TINKER_API int tinker_trainer_load_state(tinker_trainer_t *trainer,
  * only as the first operation of a new model.
  * trainer: not NULL. path: "tinker://<run>/weights/<name>". call: may be NULL.
  * cb, user: may be NULL. out: may be NULL if cb is not. Returns 0,
- * TINKER_EINVAL, TINKER_EFATAL, TINKER_ECLOSED or TINKER_ENOMEM. Any
- * thread. */
+ * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED
+ * or TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_trainer_load_state_with_optimizer(
     tinker_trainer_t *trainer, const char *path,
     const tinker_call_options_t *call, tinker_done_cb cb, void *user,
@@ -120,8 +127,8 @@ TINKER_API int tinker_trainer_load_state_with_optimizer(
  * trainer: not NULL. name: 1 to 255 characters of [A-Za-z0-9_.-]. options: may
  * be NULL; overwrite must be 0. call: may be NULL. cb, user: may be NULL. out:
  * may be NULL if cb is not. Result: tinker_future_get_path(). Returns 0,
- * TINKER_EINVAL, TINKER_EFATAL, TINKER_ECLOSED or TINKER_ENOMEM. Any
- * thread. */
+ * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED
+ * or TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_trainer_save_weights_for_sampler(
     tinker_trainer_t *trainer, const char *name,
     const tinker_save_options_t *options, const tinker_call_options_t *call,
@@ -130,8 +137,8 @@ TINKER_API int tinker_trainer_save_weights_for_sampler(
 /* Makes a sampler of the present weights without naming them.
  * trainer: not NULL. call: may be NULL. cb, user: may be NULL. out: may be
  * NULL if cb is not. Result: tinker_future_get_sampler(). Returns 0,
- * TINKER_EINVAL, TINKER_EFATAL, TINKER_ECLOSED or TINKER_ENOMEM. Any
- * thread. */
+ * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED
+ * or TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_trainer_create_sampler(tinker_trainer_t *trainer,
                                              const tinker_call_options_t *call,
                                              tinker_done_cb cb, void *user,
@@ -140,7 +147,8 @@ TINKER_API int tinker_trainer_create_sampler(tinker_trainer_t *trainer,
 /* Asks what the model is.
  * trainer: not NULL. call: may be NULL. cb, user: may be NULL. out: may be
  * NULL if cb is not. Result: tinker_future_get_info(). Returns 0,
- * TINKER_EINVAL, TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
+ * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_ECLOSED or
+ * TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_trainer_get_info(tinker_trainer_t *trainer,
                                        const tinker_call_options_t *call,
                                        tinker_done_cb cb, void *user,

@@ -56,9 +56,8 @@ void tinker__core_leave(tinker_client_t *core) {
   bool last = --core->loop_users == 0;
   pthread_mutex_unlock(&core->lock);
   if (!last) return;
-  bool forked = getpid() != core->pid; /* then nobody expects its end */
   tinker__loop_close(core->loop, tinker__core_unhold, core);
-  if (!forked) tinker__reap_leave(NULL);
+  tinker__reap_leave(NULL);
 }
 
 tinker_client_t *tinker_client_retain(tinker_client_t *client) {
@@ -81,18 +80,18 @@ static bool abandon(tinker_client_t *core) {
 }
 
 /* tinker_shutdown waits from here on: the loop itself may begin to end only
- * later, on another thread. */
+ * later, on another thread. In a forked child everything stays as it is: what
+ * the threads of the parent were at can't be taken apart by anybody else. */
 static void end(tinker_client_t *core) {
   bool later = false;
-  if (getpid() == core->pid) {
-    tinker__reap_expect();
-    tinker_client_close(core, NULL, NULL);
-    if (tinker__loop_on_thread(core->loop) ||
-        tinker__loop_on_delivery(core->loop)) {
-      later = abandon(core);
-    } else {
-      tinker__loop_wait(core->loop, is_closed, core, -1);
-    }
+  if (!tinker__core_is_here(core)) return;
+  tinker__reap_expect();
+  tinker_client_close(core, NULL, NULL);
+  if (tinker__loop_on_thread(core->loop) ||
+      tinker__loop_on_delivery(core->loop)) {
+    later = abandon(core);
+  } else {
+    tinker__loop_wait(core->loop, is_closed, core, -1);
   }
   if (!later) tinker__core_leave(core);
   tinker__core_unhold(core);
@@ -334,6 +333,7 @@ int tinker_client_new(tinker_client_t **out,
 int tinker_client_drain(tinker_client_t *client, int64_t timeout_ms,
                         tinker_done_cb cb, void *user) {
   if (!client || timeout_ms < -1) return TINKER_EINVAL;
+  if (!tinker__core_is_here(client)) return TINKER_EFORKED;
   int rc = TINKER_ECLOSED;
   pthread_mutex_lock(&client->lock);
   if (tinker__core_phase(client) == TINKER__PHASE_OPEN) {
@@ -350,6 +350,7 @@ int tinker_client_drain(tinker_client_t *client, int64_t timeout_ms,
 int tinker_client_close(tinker_client_t *client, tinker_done_cb cb,
                         void *user) {
   if (!client) return TINKER_EINVAL;
+  if (!tinker__core_is_here(client)) return TINKER_EFORKED;
   int rc = TINKER_ECLOSED;
   pthread_mutex_lock(&client->lock);
   if (tinker__core_phase(client) < TINKER__PHASE_CLOSING) {
@@ -369,6 +370,7 @@ int tinker_shutdown(int64_t timeout_ms) {
 int tinker_client_session_id(tinker_client_t *client, char *out,
                              size_t out_len) {
   if (!client || !out || out_len == 0) return TINKER_EINVAL;
+  if (!tinker__core_is_here(client)) return TINKER_EFORKED;
   pthread_mutex_lock(&client->lock);
   int rc = client->session_id[0] ? 0 : TINKER_EAGAIN;
   if (!rc) tinker__why(out, out_len, 0, "%s", client->session_id);
@@ -401,6 +403,7 @@ static bool something_ended(void *user) {
 int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
                        tinker_future_t **out) {
   if (!client || !out || timeout_ms < -1) return TINKER_EINVAL;
+  if (!tinker__core_is_here(client)) return TINKER_EFORKED;
   for (;;) {
     tinker_future_t *f = take_ended(client);
     if (f) {

@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 #include <tinker/tinker.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "flow/chunk.h"
@@ -99,6 +100,12 @@ int tinker__client_new_on(tinker_client_t **out,
 /* References to struct and memory. */
 void tinker__core_hold(tinker_client_t *core);
 void tinker__core_unhold(void *core);
+/* Is this the process that made the client? A forked child has neither its
+ * threads nor, perhaps, its locks: it may only release. Asked before a lock is
+ * taken or the loop touched. */
+static inline bool tinker__core_is_here(const tinker_client_t *core) {
+  return (long)getpid() == core->pid;
+}
 /* The right to touch the loop; false when it is gone. */
 bool tinker__core_enter(tinker_client_t *core);
 void tinker__core_leave(tinker_client_t *core);

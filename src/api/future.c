@@ -7,9 +7,17 @@ static tinker_client_t *core_of(const tinker_future_t *f) {
   return f->owner;
 }
 
+/* A result that is decoded can be read in a forked child too; nothing else
+ * may be touched there. */
+static bool is_out_of_reach(const tinker_future_t *f) {
+  return tinker__future_state(f) != TINKER__FUTURE_DONE &&
+         !tinker__core_is_here(core_of(f));
+}
+
 int tinker_future_status(const tinker_future_t *future) {
-  /* Decoding is no change that a caller could see. */
   if (!future) return TINKER_EINVAL;
+  if (is_out_of_reach(future)) return TINKER_EFORKED;
+  /* Decoding is no change that a caller could see. */
   if (!tinker__future_decode((tinker_future_t *)(uintptr_t)future, false)) {
     return TINKER_EAGAIN;
   }
@@ -18,7 +26,8 @@ int tinker_future_status(const tinker_future_t *future) {
 
 const tinker_error_t *tinker_future_error(const tinker_future_t *future) {
   int status = tinker_future_status(future);
-  return future && status && status != TINKER_EAGAIN ? future->error : NULL;
+  if (!future || !status || status == TINKER_EAGAIN) return NULL;
+  return is_out_of_reach(future) ? NULL : future->error;
 }
 
 static bool is_settled(void *user) {
@@ -27,6 +36,7 @@ static bool is_settled(void *user) {
 
 int tinker_future_wait(tinker_future_t *future, int64_t timeout_ms) {
   if (!future || timeout_ms < -1) return TINKER_EINVAL;
+  if (is_out_of_reach(future)) return TINKER_EFORKED;
   tinker_client_t *core = core_of(future);
   if (!is_settled(future) && tinker__core_enter(core)) {
     int rc = tinker__loop_wait(core->loop, is_settled, future, timeout_ms);
@@ -48,7 +58,7 @@ static void cancel_run(tinker__task_t *task) {
 }
 
 void tinker_future_cancel(tinker_future_t *future) {
-  if (!future || is_settled(future)) return;
+  if (!future || is_settled(future) || is_out_of_reach(future)) return;
   tinker_client_t *core = core_of(future);
   if (!tinker__core_enter(core)) return;
   /* Once is enough: the task takes one reference, whoever posts it. */

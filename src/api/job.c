@@ -48,6 +48,7 @@ int tinker__job_begin(const tinker__call_t *call, const tinker__kind_t *kind,
   tinker__op_t *op;
   int64_t deadline_ms;
   if (!call->cb && !call->out) return TINKER_EINVAL;
+  if (!tinker__core_is_here(call->core)) return TINKER_EFORKED;
   if (tinker__core_phase(call->core) != TINKER__PHASE_OPEN) {
     return TINKER_ECLOSED;
   }

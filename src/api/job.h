@@ -64,8 +64,8 @@ typedef struct tinker__call_s {
 } tinker__call_t;
 
 /* Begins an operation: future, job and op of `parts` parts. 0, TINKER_EINVAL
- * (neither cb nor out, a bad timeout), TINKER_ENOTSUP, TINKER_ECLOSED,
- * TINKER_EFATAL or TINKER_ENOMEM. */
+ * (neither cb nor out, a bad timeout), TINKER_EFORKED, TINKER_ENOTSUP,
+ * TINKER_ECLOSED, TINKER_EFATAL or TINKER_ENOMEM. */
 int tinker__job_begin(const tinker__call_t *call, const tinker__kind_t *kind,
                       const tinker__future_ops_t *result, size_t parts,
                       tinker__op_t **out);

@@ -150,6 +150,7 @@ static int batch_call(tinker_trainer_t *t, const tinker_datum_t *const *data,
                       const tinker__call_t *c) {
   batch_t b = {.data = data, .n = n, .forward_only = forward_only};
   if (!data || n == 0) return TINKER_EINVAL;
+  if (!tinker__core_is_here(t->core)) return TINKER_EFORKED;
   int rc = check_loss(&b, loss);
   for (size_t i = 0; i < n && !rc; i++) rc = check_datum(data[i], b.loss);
   if (rc) return rc;

@@ -1,14 +1,22 @@
 /* reap: static state of the process, guarded by `lock`. A thread that nobody
  * joins leaves its id in `last` and joins the one it finds there, so a single
- * id stands for all of them and nothing is allocated. */
+ * id stands for all of them and nothing is allocated.
+ *
+ * A forked child finds the state of its parent, whose threads it does not have
+ * and whose lock may be held: its first call here begins anew. */
 #include "loop/reap.h"
 
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <tinker/error.h>
+#include <unistd.h>
 
 #include "loop/loop.h"
 
-static uv_once_t once = UV_ONCE_INIT;
+/* The process that the rest belongs to; negative while it is being set up, 0 =
+ * none yet. */
+static atomic_long owner;
 static uv_mutex_t lock;
 static uv_cond_t changed;
 static bool broken; /* the system had no lock for us */
@@ -16,18 +24,32 @@ static int ending;  /* loops between expect and leave */
 static bool has_last;
 static uv_thread_t last;
 
-static _Thread_local bool own_thread;
+/* The process in which this thread is a loop's own: a child may be forked on
+ * one. */
+static _Thread_local long own_thread;
 
-static void init_once(void) {
-  broken = uv_mutex_init(&lock) != 0 || uv_cond_init(&changed) != 0;
+static void begin(void) {
+  long me = (long)getpid(), seen = atomic_load(&owner);
+  while (seen != me) {
+    if (seen == -me) { /* another thread is at it */
+      sched_yield();
+      seen = atomic_load(&owner);
+    } else if (atomic_compare_exchange_strong(&owner, &seen, -me)) {
+      broken = uv_mutex_init(&lock) != 0 || uv_cond_init(&changed) != 0;
+      ending = 0;
+      has_last = false;
+      atomic_store(&owner, me);
+      return;
+    }
+  }
 }
 
 void tinker__reap_mark_thread(void) {
-  own_thread = true;
+  own_thread = (long)getpid();
 }
 
 void tinker__reap_expect(void) {
-  uv_once(&once, init_once);
+  begin();
   if (broken) return;
   uv_mutex_lock(&lock);
   ending++;
@@ -35,6 +57,7 @@ void tinker__reap_expect(void) {
 }
 
 void tinker__reap_leave(const uv_thread_t *self) {
+  begin();
   if (broken) return;
   uv_mutex_lock(&lock);
   bool join = self && has_last;
@@ -65,8 +88,8 @@ static int wait_for_all(int64_t timeout_ms) {
 }
 
 int tinker__loop_reap(int64_t timeout_ms) {
-  if (own_thread) return TINKER_EDEADLK;
-  uv_once(&once, init_once);
+  if (own_thread == (long)getpid()) return TINKER_EDEADLK;
+  begin();
   if (broken) return 0;
   if (timeout_ms > INT64_MAX / 1000000) timeout_ms = -1;
   uv_mutex_lock(&lock);
