@@ -14,9 +14,11 @@
  * a reply that the service did not send: another 2xx or 3xx, or a 4xx without
  * the service's JSON, such as the page of a proxy. This goes on for five
  * minutes, or, while the account is blocked (402), as long as the service
- * wants. Cancel and deadline end only the waiting. A request that the service
- * refuses (4xx) ends its operation; its number counts as used, but not after
- * 401 and 413: nobody has read it.
+ * wants. A request that is not answered for ten seconds, more if it is large,
+ * goes out a second time meanwhile, on another connection. Cancel and deadline
+ * end only the waiting. A request that the service refuses (4xx) ends its
+ * operation; its number counts as used, but not after 401 and 413: nobody has
+ * read it.
  *
  * If a number can't be delivered, or the session has ended, the trainer is
  * fatal: it refuses every later call with TINKER_EFATAL rather than leave a

@@ -25,9 +25,15 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
 void tinker__part_start(tinker__part_t *part);
 void tinker__part_post(tinker__part_t *part);
 void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply);
+/* The transport is done with a request that was dropped. */
+void tinker__part_dropped(tinker__part_t *part, tinker__attempt_t *attempt);
+/* One that the transport does not have; there is one unless two submissions
+ * are out: NULL. */
+tinker__attempt_t *tinker__part_attempt(tinker__part_t *part);
 /* Hands a request to the sink; false when it was refused, then `rc` says
  * why. */
-bool tinker__part_send(tinker__part_t *part, int *rc);
+bool tinker__part_send(tinker__part_t *part, tinker__attempt_t *attempt,
+                       int *rc);
 void tinker__part_rest(tinker__part_t *part, tinker__part_state_t state,
                        int64_t delay_ms);
 /* Takes everything away from a part that is not wanted any more. */

@@ -178,7 +178,9 @@ static void start(tinker__op_t *op) {
   }
 }
 
-/* A sample whose result the server dropped: its body is still here. */
+/* A sample whose result the server dropped: its body is still here. It gets its
+ * new number after the pause, when the transport has long let go of a copy that
+ * was dropped. */
 static void again(tinker__op_t *op) {
   tinker__part_t *part = &op->parts[0];
   tinker__part_leave_poll(part);
@@ -321,7 +323,7 @@ static bool maybe_done(const tinker__op_t *op) {
   if (op->state == TINKER__OP_QUEUED) return op->losses > 0;
   if (op->kind->retry == TINKER__RETRY_NUMBERED) return true;
   const tinker__part_t *part = &op->parts[0];
-  return part->out || part->answered || part->retry.maybe_done;
+  return tinker__part_is_out(part) || part->answered || part->retry.maybe_done;
 }
 
 /* What kept it from its end until now; "" when nothing did. */
@@ -408,13 +410,17 @@ void tinker__flow_cancel(tinker__flow_t *flow, tinker__op_t *op,
 void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
                         tinker__http_reply_t *reply, int64_t now_ms) {
   tinker__part_t *part = request->user;
+  tinker__attempt_t *attempt =
+      TINKER__CONTAINER(request, tinker__attempt_t, http);
   tinker__op_t *op = part->op;
   enter(flow, now_ms);
-  part->out = false;
+  attempt->out = false;
   op->outs--;
   if (op->state == TINKER__OP_DONE && op->outs == 0) {
     flow->lingering--;
     tinker__list_push_back(&flow->gone, &op->all);
+  } else if (attempt->dropped) {
+    tinker__part_dropped(part, attempt);
   } else if (part->state == TINKER__PART_POSTING) {
     tinker__part_posted(part, reply);
   } else if (part->state == TINKER__PART_ASKING) {

@@ -116,16 +116,24 @@ typedef enum {
   TINKER__PART_DEAD     /* failed, or not wanted any more */
 } tinker__part_state_t;
 
+/* One request of a part. */
+typedef struct tinker__attempt_s {
+  tinker__http_request_t http;
+  tinker__http_header_t headers[2];
+  bool out;     /* the transport has it */
+  bool dropped; /* another one was answered before: its reply means nothing */
+} tinker__attempt_t;
+
 struct tinker__part_s {
   tinker__op_t *op;
   tinker__part_state_t state;
-  bool out;      /* the transport has `http` */
   bool answered; /* its submission is accepted or failed for good */
   bool in_quota; /* holds estimate bytes of a dispatch quota */
   bool polling;  /* holds a place among the polls of its trainer */
   bool full;     /* ask for the whole result, however large */
-  tinker__http_request_t http;
-  tinker__http_header_t headers[2];
+  /* Two, since a submission that hangs goes out a second time beside the first.
+   * Outside of POSTING at most one is out and not dropped. */
+  tinker__attempt_t attempts[2];
   char iteration[24];
   tinker__wire_body_t body; /* numbered; freed once accepted, not a sample's */
   tinker__buf_t text;       /* body without a number; then of the polls */
@@ -160,7 +168,7 @@ struct tinker__op_s {
   const tinker__part_t *cause_part; /* who has it */
   int64_t weight;                   /* bytes it holds among them */
   unsigned losses;                  /* results of it that the server dropped */
-  size_t outs;                      /* parts that the transport has */
+  size_t outs;                      /* requests that the transport has */
   size_t answered;
   size_t ready;
   size_t count;
@@ -175,6 +183,9 @@ int tinker__op_new(tinker__op_t **out, tinker__mem_t *mem,
 /* Sets up the next step: fresh part 0 of another kind, its old result
  * dropped. */
 void tinker__op_next_step(tinker__op_t *op, const tinker__kind_t *kind);
+static inline bool tinker__part_is_out(const tinker__part_t *part) {
+  return part->attempts[0].out || part->attempts[1].out;
+}
 /* Bytes of a part that the quotas count. */
 static inline uint64_t tinker__part_estimate(const tinker__part_t *part) {
   return part->body.estimate;

@@ -39,19 +39,19 @@ static size_t reply_max(const tinker__part_t *part) {
   return (size_t)(stated ? stated + stated / 4 + ANNOUNCED_SLACK : RESULT_MAX);
 }
 
-static void fill_poll(tinker__part_t *part) {
+static void fill_poll(tinker__part_t *part, tinker__attempt_t *attempt) {
   const tinker__kind_t *kind = part->op->kind;
   tinker__format_i64(part->iteration, part->polls++);
-  part->headers[0] =
+  attempt->headers[0] =
       (tinker__http_header_t){"X-Tinker-Request-Type", kind->request_type};
-  part->headers[1] =
+  attempt->headers[1] =
       (tinker__http_header_t){"X-Tinker-Request-Iteration", part->iteration};
-  part->http = (tinker__http_request_t){
+  attempt->http = (tinker__http_request_t){
       .lane = TINKER__LANE_POLL,
       .method = TINKER__HTTP_POST,
       .path = "api/v1/retrieve_future",
       .accept = kind->proto_result ? "application/x-protobuf" : NULL,
-      .headers = part->headers,
+      .headers = attempt->headers,
       .header_count = 2,
       .body = tinker__buf_str(&part->text),
       .numbered = true, /* asking twice changes nothing */
@@ -61,11 +61,12 @@ static void fill_poll(tinker__part_t *part) {
 }
 
 void tinker__part_ask(tinker__part_t *part) {
+  tinker__attempt_t *attempt = tinker__part_attempt(part);
   int rc = fill_text(part);
   part->state = TINKER__PART_ASKING;
   if (!rc) {
-    fill_poll(part);
-    if (tinker__part_send(part, &rc)) return;
+    fill_poll(part, attempt);
+    if (tinker__part_send(part, attempt, &rc)) return;
   }
   tinker__http_reply_t reply = {.error = rc, .retry_after_ms = -1};
   tinker__part_trouble(part, TINKER__RETRY_POLL, &reply, TINKER__PART_PAUSE);

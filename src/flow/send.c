@@ -1,13 +1,26 @@
-/* Submissions: a part's request goes out, is answered, or goes out again. */
+/* Submissions: a part's request goes out, is answered, or goes out again.
+ *
+ * A submission that is not answered for some seconds holds up its trainer. One
+ * with a number therefore goes out a second time beside the first, on a
+ * connection of its own: the same bytes and the same number. The first reply
+ * counts; the other request is dropped. */
 #include "flow/engine.h"
 #include "wire/messages.h"
 
 #define POST_TIMEOUT_MS 60000
 #define POST_REPLY_MAX ((size_t)16 << 20)
+/* When the second one goes out, and what is added for the time that a body
+ * takes on a slow line, which a copy would halve. */
+#define SECOND_MS 10000
+#define SECOND_BYTES_MS 256 /* a millisecond more for each */
+
+static void post_second(tinker__part_t *part);
 
 static void on_timer(tinker__timer_t *timer) {
   tinker__part_t *part = TINKER__CONTAINER(timer, tinker__part_t, timer);
-  if (part->state == TINKER__PART_REST) {
+  if (part->state == TINKER__PART_POSTING) {
+    post_second(part);
+  } else if (part->state == TINKER__PART_REST) {
     tinker__part_post(part);
   } else if (part->state == TINKER__PART_PAUSE) {
     tinker__part_ask(part);
@@ -24,13 +37,21 @@ void tinker__part_rest(tinker__part_t *part, tinker__part_state_t state,
   tinker__timers_put(&flow->timers, &part->timer, flow->now_ms + delay_ms);
 }
 
-bool tinker__part_send(tinker__part_t *part, int *rc) {
+tinker__attempt_t *tinker__part_attempt(tinker__part_t *part) {
+  for (int i = 0; i < 2; i++) {
+    if (!part->attempts[i].out) return &part->attempts[i];
+  }
+  return NULL;
+}
+
+bool tinker__part_send(tinker__part_t *part, tinker__attempt_t *attempt,
+                       int *rc) {
   tinker__flow_t *flow = part->op->flow;
   tinker__retry_sent(&part->retry, flow->now_ms);
-  part->http.user = part;
-  *rc = flow->sink->send(flow->user, &part->http);
+  attempt->http.user = part;
+  *rc = flow->sink->send(flow->user, &attempt->http);
   if (*rc) return false;
-  part->out = true;
+  attempt->out = true;
   part->op->outs++;
   return true;
 }
@@ -55,18 +76,18 @@ void tinker__part_start(tinker__part_t *part) {
   tinker__part_post(part);
 }
 
-static void fill_post(tinker__part_t *part) {
+static void fill_post(tinker__part_t *part, tinker__attempt_t *attempt) {
   const tinker__op_t *op = part->op;
   const tinker__kind_t *kind = op->kind;
   bool numbered = kind->retry & (TINKER__RETRY_NUMBERED | TINKER__RETRY_SAMPLE);
-  part->headers[0] =
+  attempt->headers[0] =
       (tinker__http_header_t){"X-Tinker-Sampling-Backpressure", "1"};
-  part->http = (tinker__http_request_t){
+  attempt->http = (tinker__http_request_t){
       .lane = kind->lane,
       .method = kind->method,
       .path = op->path ? op->path : kind->path,
       .content_type = kind->proto_body ? "application/x-protobuf" : NULL,
-      .headers = part->headers,
+      .headers = attempt->headers,
       .header_count = kind->retry == TINKER__RETRY_SAMPLE ? 1 : 0,
       .body = numbered ? tinker__wire_body_str(&part->body)
                        : tinker__buf_str(&part->text),
@@ -78,9 +99,53 @@ static void fill_post(tinker__part_t *part) {
 
 void tinker__part_post(tinker__part_t *part) {
   int rc;
+  tinker__flow_t *flow = part->op->flow;
+  tinker__attempt_t *attempt = tinker__part_attempt(part);
   part->state = TINKER__PART_POSTING;
-  fill_post(part);
-  if (!tinker__part_send(part, &rc)) refused(part, TINKER__PART_REST, rc);
+  fill_post(part, attempt);
+  if (!tinker__part_send(part, attempt, &rc)) {
+    refused(part, TINKER__PART_REST, rc);
+    return;
+  }
+  size_t ms = SECOND_MS + attempt->http.body.len / SECOND_BYTES_MS;
+  if (!attempt->http.numbered || ms >= POST_TIMEOUT_MS) return;
+  part->timer.run = on_timer;
+  tinker__timers_put(&flow->timers, &part->timer, flow->now_ms + (int64_t)ms);
+}
+
+/* If the transport does not take it, the first one still runs to its end. */
+static void post_second(tinker__part_t *part) {
+  int rc;
+  tinker__attempt_t *attempt = tinker__part_attempt(part);
+  if (!attempt) return; /* one dropped before is still with the transport */
+  fill_post(part, attempt);
+  attempt->http.fresh = true;
+  tinker__part_send(part, attempt, &rc);
+}
+
+/* The body that was accepted is not needed any more, unless by a copy that is
+ * being given up, or for a sample, whose result may be lost. */
+static void release_body(tinker__part_t *part) {
+  if (part->answered && part->op->kind->retry != TINKER__RETRY_SAMPLE &&
+      !part->attempts[0].dropped && !part->attempts[1].dropped) {
+    tinker__wire_body_free(&part->body);
+  }
+}
+
+void tinker__part_dropped(tinker__part_t *part, tinker__attempt_t *attempt) {
+  attempt->dropped = false;
+  release_body(part);
+}
+
+/* What is out still is not wanted any more. */
+static void drop(tinker__part_t *part) {
+  tinker__flow_t *flow = part->op->flow;
+  for (int i = 0; i < 2; i++) {
+    tinker__attempt_t *attempt = &part->attempts[i];
+    if (!attempt->out || attempt->dropped) continue;
+    attempt->dropped = true;
+    flow->sink->cancel(flow->user, &attempt->http);
+  }
 }
 
 void tinker__part_leave_quota(tinker__part_t *part) {
@@ -120,17 +185,31 @@ static void accepted(tinker__part_t *part, tinker__http_reply_t *reply) {
   }
   part->retry = (tinker__retry_t){0};
   tinker__op_trouble(part, NULL);
-  bool sample = op->kind->retry == TINKER__RETRY_SAMPLE;
   if (op->state == TINKER__OP_LEAVING) {
     part->state = TINKER__PART_DEAD;
   } else {
     tinker__part_line_up(part);
   }
   tinker__op_part_answered(part);
-  if (!sample) tinker__wire_body_free(&part->body);
+  release_body(part);
+}
+
+/* A failure without a reply leaves it to the other one. */
+static bool other_goes_on(tinker__part_t *part,
+                          const tinker__http_reply_t *reply) {
+  if (!reply->error) return false;
+  for (int i = 0; i < 2; i++) {
+    if (part->attempts[i].out && !part->attempts[i].dropped) return true;
+  }
+  return false;
 }
 
 void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply) {
+  bool second = tinker__part_is_out(part);
+  if (second && (!reply->error || reply->sent)) part->retry.maybe_done = true;
+  if (other_goes_on(part, reply)) return;
+  tinker__timers_remove(&part->op->flow->timers, &part->timer);
+  drop(part);
   if (tinker__http_failed(reply)) {
     tinker__part_trouble(part, part->op->kind->retry, reply, TINKER__PART_REST);
   } else if (part->op->kind->request_type) {
@@ -222,5 +301,5 @@ void tinker__part_stop(tinker__part_t *part) {
   tinker__part_leave_quota(part);
   tinker__part_leave_poll(part);
   part->state = TINKER__PART_DEAD;
-  if (part->out) flow->sink->cancel(flow->user, &part->http);
+  drop(part);
 }

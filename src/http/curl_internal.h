@@ -66,7 +66,7 @@ struct tinker__exchange_s {
   size_t too_long; /* bytes that the reply has at least, if that was why */
   bool in_multi;
   bool canceled;
-  bool fresh; /* the one repeat on a new connection has been spent */
+  bool fresh; /* on a new connection; the one repeat there has been spent */
   bool sent;  /* bytes went out, in this attempt or one before */
   char error_text[CURL_ERROR_SIZE];
 };

@@ -181,7 +181,8 @@ static int curl_submit(tinker__http_t *http, tinker__http_request_t *r) {
   if (!x) return TINKER_ENOMEM;
   tinker__list_push_back(&x->lane->busy, &x->link);
   x->request = r;
-  x->canceled = x->fresh = x->sent = false;
+  x->canceled = x->sent = false;
+  x->fresh = r->fresh;
   x->back_off_ms = BACK_OFF_FIRST_MS;
   x->back_off_end_ms = tinker__loop_now(c->loop) + BACK_OFF_TOTAL_MS;
   x->deadline_ms = tinker__loop_now(c->loop) + r->timeout_ms;

@@ -80,6 +80,8 @@ struct tinker__http_request_s {
    * copy, or it changes nothing. Only such a request, or a GET, may be sent
    * twice below this interface. */
   bool numbered;
+  /* On a connection that is opened for it: the present ones may hang. */
+  bool fresh;
   int64_t timeout_ms; /* > 0; from submit to the last byte */
   size_t reply_max;   /* largest body taken, after decompression */
   /* Exactly once if submit returned 0, never inside submit or cancel. The

@@ -446,6 +446,22 @@ Test(http, no_proxy_of_the_environment_is_used, .timeout = 120) {
   tiny_server_free(proxy);
 }
 
+/* What hangs must not hold up a copy: it gets a connection of its own. */
+Test(http, a_fresh_request_opens_a_connection, .timeout = 120) {
+  tiny_server_t *server = tiny_server_new(NULL, 64, true, always_well, NULL);
+  client_t c;
+  tinker__http_request_t r = post("/x", true);
+  open_client(&c, tiny_server_url(server));
+  expect(&c, r, 0, 200, true);
+  expect(&c, r, 0, 200, true);
+  cr_assert_eq(tiny_server_connections(server), 1);
+  r.fresh = true;
+  expect(&c, r, 0, 200, true);
+  cr_assert_eq(tiny_server_connections(server), 2);
+  close_client(&c);
+  tiny_server_free(server);
+}
+
 /* 100,000 zeros by gzip. */
 static const unsigned char zeros[] = {
     0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xed, 0xc1,

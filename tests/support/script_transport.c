@@ -89,6 +89,7 @@ static script_request_t *record(script_t *s, const tinker__http_request_t *r) {
       .body = malloc(r->body.len + 1),
       .body_len = r->body.len,
       .numbered = r->numbered,
+      .fresh = r->fresh,
       .timeout_ms = r->timeout_ms,
       .at_ms = tinker__loop_now(s->loop),
   };

@@ -34,6 +34,7 @@ typedef struct script_request_s {
   char *body;
   size_t body_len;
   bool numbered;
+  bool fresh;
   int64_t timeout_ms;
   int64_t at_ms; /* loop time of the submit */
 } script_request_t;
