@@ -123,23 +123,33 @@ void tinker__jsonw_u64(tinker__jsonw_t *w, uint64_t v) {
   tinker__jsonw_raw(w, (tinker__str_t){text, n});
 }
 
+/* Marks the n bytes of a number as a float: strict readers take 0 for an
+ * integer. Returns the length with the mark; it needs two bytes more. */
+static size_t mark_float(char *text, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    if (text[i] == '.' || text[i] == 'e') return n;
+  }
+  memcpy(text + n, ".0", 2);
+  return n + 2;
+}
+
 void tinker__jsonw_f64(tinker__jsonw_t *w, double v) {
-  char text[32];
+  char text[34];
   if (!isfinite(v)) {
     tinker__jsonw_null(w);
     return;
   }
-  size_t n = tinker__format_f64(text, v);
+  size_t n = mark_float(text, tinker__format_f64(text, v));
   tinker__jsonw_raw(w, (tinker__str_t){text, n});
 }
 
 void tinker__jsonw_f32(tinker__jsonw_t *w, float v) {
-  char text[32];
+  char text[34];
   if (!isfinite(v)) {
     tinker__jsonw_null(w);
     return;
   }
-  size_t n = tinker__format_f32(text, v);
+  size_t n = mark_float(text, tinker__format_f32(text, v));
   tinker__jsonw_raw(w, (tinker__str_t){text, n});
 }
 
@@ -158,7 +168,7 @@ static char *put_f32(char *p, float v) {
     memcpy(p, "null", 4);
     return p + 4;
   }
-  return p + tinker__format_f32(p, v);
+  return p + mark_float(p, tinker__format_f32(p, v));
 }
 
 /* The n numbers from v on, each with a comma behind. */
@@ -187,7 +197,7 @@ static bool put_block_i64(tinker__buf_t *b, const int64_t *v, size_t n) {
 }
 
 static bool put_block_f32(tinker__buf_t *b, const float *v, size_t n) {
-  if (tinker__buf_reserve(b, n * 33)) return false;
+  if (tinker__buf_reserve(b, n * 35)) return false;
   char *p = b->data + b->len;
   for (size_t i = 0; i < n; i++) {
     p = put_f32(p, v[i]);

@@ -208,6 +208,7 @@ int tinker__peft_config_parse(tinker__peft_config_t *out, tinker__mem_t *mem,
 void tinker__peft_config_write(tinker__buf_t *out,
                                const tinker__peft_config_t *config) {
   tinker__jsonw_t w;
+  char alpha[32];
   tinker__jsonw_init(&w, out);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, keys[K_BASE]);
@@ -221,7 +222,8 @@ void tinker__peft_config_write(tinker__buf_t *out,
   tinker__jsonw_key(&w, keys[K_INIT]);
   tinker__jsonw_bool(&w, true);
   tinker__jsonw_key(&w, keys[K_ALPHA]);
-  tinker__jsonw_f64(&w, config->alpha);
+  size_t n = tinker__format_f64(alpha, config->alpha);
+  tinker__jsonw_raw(&w, (tinker__str_t){alpha, n}); /* PEFT's is an integer */
   tinker__jsonw_key(&w, keys[K_DROPOUT]);
   tinker__jsonw_f64(&w, 0);
   tinker__jsonw_key(&w, keys[K_PEFT_TYPE]);

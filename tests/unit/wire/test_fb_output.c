@@ -54,9 +54,9 @@ Test(fb_output, golden_bytes_both_ways) {
   cr_assert(tinker__str_eqs(
       tinker__buf_str(&b),
       "{\"loss_fn_output_type\":\"CrossEntropyLossReturn\","
-      "\"loss_fn_outputs\":[{\"logprobs\":{\"data\":[-1,-2],\"dtype\":"
-      "\"float32\",\"shape\":[2]}},{\"logprobs\":{\"data\":[-3],\"dtype\":"
-      "\"float32\",\"shape\":[1]}}],\"metrics\":{\"loss:sum\":6}}"));
+      "\"loss_fn_outputs\":[{\"logprobs\":{\"data\":[-1.0,-2.0],\"dtype\":"
+      "\"float32\",\"shape\":[2]}},{\"logprobs\":{\"data\":[-3.0],\"dtype\":"
+      "\"float32\",\"shape\":[1]}}],\"metrics\":{\"loss:sum\":6.0}}"));
   cr_assert_eq(tinker__fb_output_decode_json(&o, &arena, tinker__buf_str(&b),
                                              why, sizeof(why)),
                0, "%s", why);

@@ -55,8 +55,8 @@ static const struct {
      "\"lora_rank\":32,\"model_name\":\"Q\",\"type\":\"get_info\"}"},
     {&tinker__optim_step_msg,
      "{\"model_id\":\"M\",\"seq_id\":3,\"adam_params\":{\"learning_rate\":"
-     "0.0002,\"beta1\":0.9,\"beta2\":0.95,\"eps\":1e-12,\"weight_decay\":0,"
-     "\"grad_clip_norm\":1},\"type\":\"optim_step\"}"},
+     "0.0002,\"beta1\":0.9,\"beta2\":0.95,\"eps\":1e-12,\"weight_decay\":0.0,"
+     "\"grad_clip_norm\":1.0},\"type\":\"optim_step\"}"},
     {&tinker__optim_step_msg,
      "{\"model_id\":\"M\",\"seq_id\":3,\"optimizer_params\":{\"type\":"
      "\"dimuon\",\"learning_rate\":0.02},\"type\":\"optim_step\"}"},
@@ -216,7 +216,7 @@ Test(messages, numbered_requests_are_stamped_late) {
       tinker__wire_body_str(&b),
       "{\"model_id\":\"S:\\\"train\\\"\\n:0\",\"seq_id\":12,\"adam_params\":{"
       "\"learning_rate\":0.0001,\"beta1\":0.9,\"beta2\":0.95,\"eps\":1e-12,"
-      "\"weight_decay\":0,\"grad_clip_norm\":0},\"type\":\"optim_step\"}"));
+      "\"weight_decay\":0.0,\"grad_clip_norm\":0.0},\"type\":\"optim_step\"}"));
   cr_assert_eq(tinker__wire_body_stamp(&b, id, INT64_MAX), 0);
   tinker__wire_body_free(&b);
   step.optimizer_params = TINKER__STR("{}");

@@ -262,11 +262,11 @@ Test(sample, malformed_results) {
 static const char json[] =
     "{\"type\":\"sample\",\"sequences\":[{\"stop_reason\":\"stop\","
     "\"tokens\":[5,198],\"logprobs\":[-0.5,-0.1]},{\"stop_reason\":\"length\","
-    "\"tokens\":[6,7]}],\"prompt_logprobs\":[null,-2,-1],"
-    "\"topk_prompt_logprobs\":[null,[[2,-0.9],[9,-1.1]],[[3,-1]]],"
-    "\"target_prompt_logprobs\":{\"data\":[-1.5,0],\"dtype\":\"float32\","
+    "\"tokens\":[6,7]}],\"prompt_logprobs\":[null,-2.0,-1.0],"
+    "\"topk_prompt_logprobs\":[null,[[2,-0.9],[9,-1.1]],[[3,-1.0]]],"
+    "\"target_prompt_logprobs\":{\"data\":[-1.5,0.0],\"dtype\":\"float32\","
     "\"shape\":[2,1]},\"prompt_alt_tokens\":{\"tokens\":{\"data\":[3,4],"
-    "\"dtype\":\"int64\",\"shape\":[2,1]},\"logprobs\":{\"data\":[-1,-2],"
+    "\"dtype\":\"int64\",\"shape\":[2,1]},\"logprobs\":{\"data\":[-1.0,-2.0],"
     "\"dtype\":\"float32\",\"shape\":[2,1]}},"
     "\"prompt_cache_hit_tokens\":4}";
 
