@@ -191,6 +191,17 @@ static int outside(const check_t *c, const char *input, int64_t token,
   return wrong(c, input, text);
 }
 
+static int not_finite(const check_t *c, const char *input, float value,
+                      size_t position) {
+  char text[100];
+  snprintf(text, sizeof text, "%s at position %zu is not finite",
+           isnan(value) ? "NaN"
+           : value > 0  ? "infinity"
+                        : "-infinity",
+           position);
+  return wrong(c, input, text);
+}
+
 static int take_tokens(const check_t *c, const tinker__datum_view_t *v,
                        tinker__eng_train_datum_t *d) {
   size_t n = tinker__chunks_length(v->chunks, v->chunk_count), at = 0;
@@ -264,7 +275,7 @@ static int take_floats(const check_t *c, const tinker__datum_view_t *v,
   }
   *out = t->data;
   for (size_t i = 0; i < t->count; i++) {
-    if (!isfinite((*out)[i])) return wrong(c, name, "a value is not finite");
+    if (!isfinite((*out)[i])) return not_finite(c, name, (*out)[i], i);
   }
   return 0;
 }
