@@ -114,12 +114,13 @@ TINKER_API int tinker_tokenizer_encode(const tinker_tokenizer_t *tokenizer,
                                        size_t *n);
 
 /* Token ids to text. Bytes that form no character become U+FFFD, as many as
- * Hugging Face's decoder writes.
+ * Hugging Face's decoder writes. An id that no token has adds no text, as
+ * there: a model whose vocabulary is padded may sample one.
  * tokenizer: not NULL. ids: n ids, borrowed; may be NULL if n is 0. flags:
  * TINKER_DECODE_* or 0. text: receives UTF-8 with a NUL behind it, owned by
  * the caller, to be freed with tinker_tokenizer_free(); untouched on failure.
  * len: receives its length in bytes without the NUL; may be NULL. Returns 0,
- * TINKER_EINVAL (an id no token has, an unknown flag), TINKER_EOVERFLOW or
+ * TINKER_EINVAL (an id below 0, an unknown flag), TINKER_EOVERFLOW or
  * TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_tokenizer_decode(const tinker_tokenizer_t *tokenizer,
                                        const int32_t *ids, size_t n,
@@ -163,12 +164,12 @@ TINKER_API int tinker_tokenizer_stream_new(tinker_tokenizer_stream_t **out,
                                            uint32_t flags);
 
 /* Takes the next id and gives out the text that is complete by now.
- * stream: not NULL. id: the next token. text: receives a view owned by the
- * stream, valid until the next call on it, with a NUL behind it; untouched on
- * failure. len: receives its length in bytes, 0 while a character is
- * incomplete. Returns 0, TINKER_EINVAL (no token has this id) or
- * TINKER_ENOMEM; after a failure the stream is as before. One thread at a
- * time. */
+ * stream: not NULL. id: the next token; one that no token has adds no text.
+ * text: receives a view owned by the stream, valid until the next call on it,
+ * with a NUL behind it; untouched on failure. len: receives its length in
+ * bytes, 0 while a character is incomplete. Returns 0, TINKER_EINVAL (an id
+ * below 0) or TINKER_ENOMEM; after a failure the stream is as before. One
+ * thread at a time. */
 TINKER_API int tinker_tokenizer_stream_push(tinker_tokenizer_stream_t *stream,
                                             int32_t id, const char **text,
                                             size_t *len);

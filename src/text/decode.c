@@ -17,13 +17,14 @@ struct tinker_tokenizer_stream_s {
   tinker__buf_t out;
 };
 
-/* Bytes of a token; TINKER_EINVAL for no token. Empty for one left out. */
+/* Bytes that an id adds to a text. They are none for an id without a token,
+ * which a model with a padded vocabulary may sample, and for a token that the
+ * flags leave out. TINKER_EINVAL for an id below 0. */
 static int token_bytes(const tinker_tokenizer_t *t, int32_t id, uint32_t flags,
                        tinker__str_t *bytes) {
-  if (id < 0 || !tinker__strings_get(&t->bytes, (uint32_t)id, bytes)) {
-    return TINKER_EINVAL;
-  }
-  if ((flags & TINKER_DECODE_SKIP_SPECIAL) && t->special[id]) {
+  if (id < 0) return TINKER_EINVAL;
+  if (!tinker__strings_get(&t->bytes, (uint32_t)id, bytes) ||
+      ((flags & TINKER_DECODE_SKIP_SPECIAL) && t->special[id])) {
     *bytes = (tinker__str_t){"", 0};
   }
   return 0;
@@ -86,7 +87,9 @@ int tinker_tokenizer_token_bytes(const tinker_tokenizer_t *tokenizer,
                                  int32_t id, const char **bytes, size_t *len) {
   tinker__str_t s;
   if (!tokenizer || !bytes || !len) return TINKER_EINVAL;
-  if (token_bytes(tokenizer, id, 0, &s) != 0) return TINKER_ENOENT;
+  if (id < 0 || !tinker__strings_get(&tokenizer->bytes, (uint32_t)id, &s)) {
+    return TINKER_ENOENT;
+  }
   *bytes = s.ptr;
   *len = s.len;
   return 0;

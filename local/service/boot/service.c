@@ -179,9 +179,14 @@ static void on_engine_stop(void *user) {
 
 /* --- Models on the command line ------------------------------------------- */
 
+/* A padded vocabulary has ids without a token: they add no text. */
 static int token_bytes(void *user, int32_t token, const char **bytes,
                        size_t *len) {
-  return tinker_tokenizer_token_bytes(user, token, bytes, len);
+  int rc = tinker_tokenizer_token_bytes(user, token, bytes, len);
+  if (rc != TINKER_ENOENT) return rc;
+  *bytes = "";
+  *len = 0;
+  return 0;
 }
 
 /* A folder without tokenizer.json is fine: stop strings are refused then. A

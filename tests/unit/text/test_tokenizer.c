@@ -186,8 +186,10 @@ Test(tokenizer, stream_never_splits_a_character) {
   cr_assert_eq(tinker_tokenizer_stream_push(s, byte_id(t, 0xe6), &part, &len),
                0);
   cr_assert_eq(len, 0);
-  cr_assert_eq(tinker_tokenizer_stream_push(s, 600, &part, &len),
-               TINKER_EINVAL);
+  cr_assert_eq(tinker_tokenizer_stream_push(s, -1, &part, &len), TINKER_EINVAL);
+  /* An id without a token is no text, not the end of a character. */
+  cr_assert_eq(tinker_tokenizer_stream_push(s, 600, &part, &len), 0);
+  cr_assert_eq(len, 0);
   cr_assert_eq(tinker_tokenizer_stream_push(s, byte_id(t, 'a'), &part, &len),
                0);
   cr_assert_str_eq(part, "\xef\xbf\xbd"
@@ -202,6 +204,21 @@ Test(tokenizer, stream_never_splits_a_character) {
   cr_assert_eq(tinker_tokenizer_stream_finish(s, &part, &len), 0);
   cr_assert_eq(len, 0);
   cr_assert_null(tinker_tokenizer_stream_release(s));
+}
+
+Test(tokenizer, ids_without_a_token_add_no_text) {
+  tinker_tokenizer_t *t = load(GPT2, 0);
+  int32_t ids[] = {600,    byte_id(t, 0xc3), INT32_MAX, byte_id(t, 0xa9),
+                   100000, byte_id(t, '!')};
+  char *text = NULL;
+  size_t len = 0;
+  for (uint32_t flags = 0; flags <= TINKER_DECODE_SKIP_SPECIAL; flags++) {
+    cr_assert_eq(tinker_tokenizer_decode(t, ids, 6, flags, &text, &len), 0);
+    cr_assert_str_eq(text, "\xc3\xa9!");
+    cr_assert_eq(len, 3);
+    tinker_tokenizer_free(t, text);
+  }
+  tinker_tokenizer_release(t);
 }
 
 typedef struct worker_s {
@@ -272,7 +289,7 @@ Test(tokenizer, refuses_misuse) {
   tinker_tokenizer_t *t = load(GPT2, 0), *none = NULL;
   tinker_tokenizer_stream_t *s = NULL;
   tinker_tokenizer_options_t o;
-  int32_t *ids = NULL, id = 600;
+  int32_t *ids = NULL, id = -1;
   char *text = NULL, why[256] = "";
   size_t n = 7;
   cr_assert_eq(tinker_tokenizer_encode(t, "\xff", 1, 0, &ids, &n),
