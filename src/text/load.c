@@ -87,13 +87,16 @@ int tinker__load_component(tinker__load_t *l, tinker__str_t raw,
   return rc;
 }
 
+/* "truncation" and "padding" say what a batch was cut and filled up to when
+ * the file was saved. Nothing reads them: encoding one text gives all of its
+ * ids, as `transformers` does unless it is asked for something else. */
 static int load_all(tinker__load_t *l, tinker__str_t text) {
   tinker__str_t raw[K_COUNT];
   int rc =
       tinker__values_object(&l->v, text, "tokenizer.json", keys, raw, K_COUNT);
   if (rc) return rc;
   for (int k = K_TRUNCATION; k <= K_PADDING; k++) {
-    if (raw[k].len) {
+    if (raw[k].len && raw[k].ptr[0] != '{') {
       return tinker__values_refuse(&l->v, "tokenizer.json", keys[k], raw[k]);
     }
   }

@@ -207,7 +207,15 @@ static int check_switches(tinker__load_t *l, const tinker__str_t *raw) {
   double dropout = 0;
   int rc = tinker__values_name(&l->v, raw[K_TYPE], "model", type, sizeof type);
   if (rc) return rc;
-  if (strcmp(type, "BPE") != 0) {
+  /* GPT-2's file is older than the type. Vocabulary and merges together are
+   * what a BPE alone has. */
+  bool untyped = raw[K_TYPE].len == 0;
+  if (untyped && (raw[K_VOCAB].len == 0 || raw[K_MERGES].len == 0)) {
+    return tinker__values_fail(&l->v, TINKER_ENOTSUP, "model",
+                               "type is missing, and vocab and merges are not "
+                               "both there: supported is BPE");
+  }
+  if (!untyped && strcmp(type, "BPE") != 0) {
     return tinker__values_refuse(&l->v, "model", "type", raw[K_TYPE]);
   }
   if (raw[K_DROPOUT].len &&

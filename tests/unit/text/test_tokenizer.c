@@ -365,9 +365,10 @@ Test(tokenizer, names_what_it_lacks) {
     int code;
     const char *said;
   } rows[] = {
-      {"\"truncation\": null", "\"truncation\": {\"max_length\": 5}",
-       TINKER_ENOTSUP, "truncation"},
-      {"\"padding\": null", "\"padding\": {}", TINKER_ENOTSUP, "padding"},
+      {"\"truncation\": null", "\"truncation\": 512", TINKER_ENOTSUP,
+       "truncation is 512"},
+      {"\"padding\": null", "\"padding\": true", TINKER_ENOTSUP,
+       "padding is true"},
       {"\"normalizer\": null", "\"normalizer\": {\"type\": \"NFKC\"}",
        TINKER_ENOTSUP, "normalizer: type \"NFKC\""},
       {"\"normalizer\": null",
@@ -425,6 +426,80 @@ Test(tokenizer, names_what_it_lacks) {
     cr_expect_not_null(strstr(why, rows[i].said), "%s: %s", rows[i].is, why);
   }
   tinker__buf_free(&file);
+}
+
+/* Encodes with a file whose first `was` is replaced by `is`. */
+static void expect_edited(const char *was, const char *is, const char *text,
+                          const int32_t *want, size_t n) {
+  tinker_tokenizer_t *t = NULL;
+  tinker__buf_t file, b;
+  char why[256] = "";
+  read_llama3(&file);
+  const char *at = strstr(file.data, was);
+  cr_assert_not_null(at, "%s", was);
+  tinker__buf_init(&b, &mem, 1 << 22);
+  tinker__buf_add(&b, file.data, (size_t)(at - file.data));
+  tinker__buf_adds(&b, is);
+  tinker__buf_adds(&b, at + strlen(was));
+  cr_assert_eq(
+      tinker_tokenizer_new_from_bytes(&t, b.data, b.len, NULL, why, sizeof why),
+      0, "%s: %s", is, why);
+  expect_ids(t, text, TINKER_ENCODE_ADD_SPECIAL, want, n);
+  tinker_tokenizer_release(t);
+  tinker__buf_free(&b);
+  tinker__buf_free(&file);
+}
+
+/* What a file was saved with says nothing about one text. */
+Test(tokenizer, neither_pads_nor_cuts) {
+  tinker_tokenizer_t *t = load(LLAMA3, 0);
+  const char text[] = "It's a longer text than that";
+  int32_t *want = NULL;
+  size_t n = 0;
+  cr_assert_eq(tinker_tokenizer_encode(t, text, strlen(text),
+                                       TINKER_ENCODE_ADD_SPECIAL, &want, &n),
+               0);
+  cr_assert(n > 2 && n < 40);
+  expect_edited("\"truncation\": null",
+                "\"truncation\": {\"direction\": \"Right\", \"max_length\": "
+                "2, \"strategy\": \"LongestFirst\", \"stride\": 0}",
+                text, want, n);
+  expect_edited("\"padding\": null",
+                "\"padding\": {\"strategy\": {\"Fixed\": 40}, "
+                "\"direction\": \"Left\", \"pad_to_multiple_of\": 8, "
+                "\"pad_id\": 0, \"pad_type_id\": 0, \"pad_token\": \"!\"}",
+                text, want, n);
+  expect_edited("\"padding\": null",
+                "\"padding\": {\"strategy\": \"BatchLongest\", "
+                "\"direction\": \"Right\", \"pad_to_multiple_of\": 64, "
+                "\"pad_id\": 0, \"pad_type_id\": 0, \"pad_token\": \"!\"}",
+                text, want, n);
+  tinker_tokenizer_free(t, want);
+  tinker_tokenizer_release(t);
+}
+
+/* As in GPT-2's file. */
+Test(tokenizer, a_model_without_type_is_bpe) {
+  tinker_tokenizer_t *t = load(LLAMA3, 0), *none = NULL;
+  const char *const halves[] = {"{\"model\": {\"vocab\": {\"a\": 0}}}",
+                                "{\"model\": {\"merges\": [\"a b\"]}}",
+                                "{\"model\": {\"type\": null}}", "{}"};
+  const char text[] = "It's the same";
+  int32_t *want = NULL;
+  size_t n = 0;
+  cr_assert_eq(tinker_tokenizer_encode(t, text, strlen(text),
+                                       TINKER_ENCODE_ADD_SPECIAL, &want, &n),
+               0);
+  expect_edited("\"type\": \"BPE\",", "", text, want, n);
+  for (int i = 0; i < 4; i++) {
+    char why[256] = "";
+    int rc = tinker_tokenizer_new_from_bytes(
+        &none, halves[i], strlen(halves[i]), NULL, why, sizeof why);
+    cr_assert_neq(rc, 0, "%s", halves[i]);
+    cr_assert_not_null(strstr(why, "model"), "%s: %s", halves[i], why);
+  }
+  tinker_tokenizer_free(t, want);
+  tinker_tokenizer_release(t);
 }
 
 Test(tokenizer, survives_every_cut) {
