@@ -3,8 +3,8 @@
  * Byte-level BPE as Llama 3, Qwen and GPT-2 use it. The ids are exactly those
  * of Hugging Face's `tokenizers`; a file that asks for something this library
  * lacks is refused when it is loaded, with the name of the feature, never
- * approximated. "padding" and "truncation" in the file change nothing: a text
- * gives all of its ids and no other. One limit: characters that Unicode
+ * approximated. "padding" and "truncation" in a file change nothing: a text
+ * gives all of its ids and no others. One limit: characters that Unicode
  * assigned after version 14 may be classified otherwise.
  *
  * A tokenizer never changes once loaded: threads may share one without

@@ -32,22 +32,49 @@ static int by_text(const void *a, const void *b) {
   return c != 0 ? c : (x.len > y.len) - (x.len < y.len);
 }
 
+static bool same_text(const tinker__added_t *a, const tinker__added_t *b) {
+  return tinker__str_eq(a->text, b->text);
+}
+
+static bool same_rest(const tinker__added_t *a, const tinker__added_t *b) {
+  return a->id == b->id && a->special == b->special && a->lstrip == b->lstrip &&
+         a->rstrip == b->rstrip;
+}
+
+static void free_text(const tinker__added_set_t *set,
+                      const tinker__added_t *token) {
+  tinker__mem_free(set->mem, (void *)(uintptr_t)token->text.ptr);
+}
+
+/* Keeps one of each; the list is sorted. */
+static void drop_repeats(tinker__added_set_t *set) {
+  size_t kept = 1;
+  for (size_t i = 1; i < set->n; i++) {
+    if (same_text(&set->list[i], &set->list[kept - 1])) {
+      free_text(set, &set->list[i]);
+    } else {
+      set->list[kept++] = set->list[i];
+    }
+  }
+  set->n = kept;
+}
+
 int tinker__added_sort(tinker__added_set_t *set, tinker__str_t *twice) {
   if (set->n < 2) return 0;
   qsort(set->list, set->n, sizeof *set->list, by_text);
   for (size_t i = 1; i < set->n; i++) {
-    if (tinker__str_eq(set->list[i].text, set->list[i - 1].text)) {
+    if (same_text(&set->list[i], &set->list[i - 1]) &&
+        !same_rest(&set->list[i], &set->list[i - 1])) {
       *twice = set->list[i].text;
       return TINKER_EEXIST;
     }
   }
+  drop_repeats(set);
   return 0;
 }
 
 void tinker__added_free(tinker__added_set_t *set) {
-  for (size_t i = 0; i < set->n; i++) {
-    tinker__mem_free(set->mem, (void *)(uintptr_t)set->list[i].text.ptr);
-  }
+  for (size_t i = 0; i < set->n; i++) free_text(set, &set->list[i]);
   if (set->mem) tinker__mem_free(set->mem, set->list);
   set->list = NULL;
   set->n = 0;
@@ -140,7 +167,12 @@ bool tinker__added_next(const tinker__added_set_t *set, tinker__str_t text,
     }
     if (t->rstrip) hit->end = space_behind(text, end);
     /* White space that a hit took may hold the next one; matching goes on
-     * behind the token itself, as the reference's does. */
+     * behind the token itself, as the reference's does. What lstrip leaves
+     * nothing of, because the hit before has taken it all, is no hit. */
+    if (hit->start >= hit->end) {
+      i = end - 1;
+      continue;
+    }
     *scan = end;
     *taken = hit->end;
     return true;

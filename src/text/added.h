@@ -25,8 +25,9 @@ typedef struct tinker__added_set_s {
 
 /* Copies the text. 0 or TINKER_ENOMEM. */
 int tinker__added_put(tinker__added_set_t *set, const tinker__added_t *token);
-/* To be called once, after the last put. 0, or TINKER_EEXIST when a text is
- * there twice: *twice is set to it. */
+/* To be called once, after the last put. A token that was put twice word for
+ * word stays once. 0, or TINKER_EEXIST when a text is there twice with
+ * different ids or flags: *twice is set to it. */
 int tinker__added_sort(tinker__added_set_t *set, tinker__str_t *twice);
 void tinker__added_free(tinker__added_set_t *set);
 

@@ -12,6 +12,7 @@ the package is not there.
 """
 import argparse
 import copy
+import itertools
 import json
 import pathlib
 import random
@@ -189,8 +190,8 @@ def compare(cli, path, texts, rng, flags=(), encode_only=False):
     for text in texts[:len(sequences)]:
         ids = theirs.encode(text, add_special_tokens=False).ids
         expect(b"t", text.encode("utf-8"), pack(ids), text)
-    for _ in range(len(sequences) // 4):  # mostly no UTF-8 at all
-        sequences.append([rng.randrange(size)
+    for _ in range(len(sequences) // 4):  # mostly no UTF-8 at all, and ids
+        sequences.append([rng.randrange(size + 20)  # that no token has
                           for _ in range(rng.randrange(0, 20))])
     for ids in sequences:
         whole = theirs.decode(ids, skip_special_tokens=False).encode("utf-8")
@@ -301,6 +302,39 @@ def variants():
         r"(?>x+)y|\v|[a-c\-\]^-]|(?i:k|[x-z]q)|(a|b){2}"))
 
 
+def added_variants():
+    """(name, tokenizer.json) with added tokens as model families have them, on
+    a vocabulary of single bytes. No text makes the reference panic."""
+    base = json.loads((GOLDEN / "bytes.json").read_text("utf-8"))
+
+    def with_added(name, *tokens, nfc=True):
+        made = copy.deepcopy(base)
+        made["normalizer"] = {"type": "NFC"} if nfc else None
+        made["added_tokens"] = [
+            {"id": i, "content": content, "single_word": False,
+             "lstrip": "l" in flags, "rstrip": "r" in flags,
+             "normalized": "n" in flags, "special": "s" in flags}
+            for i, content, flags in tokens]
+        return name, made
+
+    runs = [(257 + i, " " * n, "n") for i, n in enumerate(range(24, 1, -1))]
+    yield with_added("neox", (256, "<|endoftext|>", "s"), *runs)
+    yield with_added("codegen", (256, "<|endoftext|>", "sn"), *runs, nfc=False)
+    yield with_added("strips", (256, "\n", "lrs"), (257, "<left>", "ls"),
+                     (258, "\t", "lr"), (259, "\u3000", "lrn"))
+    yield with_added("rights", (256, "\n", "rs"), (257, "<right>", "rs"),
+                     (258, " ", "r"))
+    yield with_added("lefts", (256, "\r\n", "ls"), (257, "<left>", "l"),
+                     (258, "  ", "ln"))
+    yield with_added("not_nfc", (256, "e\u0301", "n"), (257, "\u212b!", "ns"),
+                     (258, "e\u0301\u0323", "s"), (259, "\u00e9!", "n"))
+    yield with_added("twice", (256, "<tool>", "s"), (257, "<s>", "n"),
+                     (256, "<tool>", "s"), (257, "<s>", "n"), (258, "<a>", ""))
+    name, made = with_added("untyped", (256, "<|endoftext|>", "sn"), nfc=False)
+    del made["model"]["type"]
+    yield name, made
+
+
 def count_later(cli, path):
     """Characters assigned after Unicode 14 that are split otherwise."""
     theirs = tokenizers.Tokenizer.from_file(str(path))
@@ -337,7 +371,7 @@ def main():
                   f"{wrong} differ")
             total, bad = total + n, bad + wrong
         later = count_later(args.cli, pathlib.Path(folder) / TINY.name)
-        for name, made in variants():
+        for name, made in itertools.chain(variants(), added_variants()):
             path = pathlib.Path(folder) / f"{name}.json"
             path.write_text(json.dumps(made), encoding="utf-8")
             specials = [t["content"] for t in made["added_tokens"]]

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Makes llama3.json and gpt2.json: small tokenizers in the manner of Llama 3
-(split pattern, ignore_merges, a template, special tokens) and of GPT-2
-(ByteLevel with its own pattern). Needs the package `tokenizers`; not part of
-the tests, which use the files as they are.
+"""Makes bytes.json, llama3.json and gpt2.json: small tokenizers without a
+merge, in the manner of Llama 3 (split pattern, ignore_merges, a template,
+special tokens) and of GPT-2 (ByteLevel with its own pattern). Needs the
+package `tokenizers`; not part of the tests, which use the files as they are.
 
   tests/golden/tokenizers/make.py
 """
+import json
 import pathlib
 
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models,
@@ -63,6 +64,28 @@ def gpt2():
     return tokenizer
 
 
+def one_per_byte():
+    """Every byte is a token, its id the byte, and nothing merges: the text of
+    a tokenizer.json in which a test may put what it likes."""
+    own = [*range(0x21, 0x7f), *range(0xa1, 0xad), *range(0xae, 0x100)]
+    others = [b for b in range(256) if b not in own]
+    letters = [chr(b) if b in own else chr(0x100 + others.index(b))
+               for b in range(256)]
+    level = {"type": "ByteLevel", "add_prefix_space": False,
+             "trim_offsets": True, "use_regex": True}
+    return json.dumps({
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [], "normalizer": None, "pre_tokenizer": level,
+        "post_processor": None, "decoder": {**level, "use_regex": False},
+        "model": {"type": "BPE", "dropout": None, "unk_token": None,
+                  "continuing_subword_prefix": None,
+                  "end_of_word_suffix": None, "fuse_unk": False,
+                  "byte_fallback": False, "ignore_merges": False,
+                  "vocab": {c: b for b, c in enumerate(letters)},
+                  "merges": []}})
+
+
+(HERE / "bytes.json").write_text(one_per_byte())
 for name, make in (("llama3", llama3), ("gpt2", gpt2)):
     make().save(str(HERE / f"{name}.json"))
     print(f"{name}.json written")
