@@ -121,6 +121,7 @@ int tinker__cpu_tensors_save(const tinker__cpu_lora_t *l,
 typedef struct {
   tinker__mem_t *mem;
   const tinker__cpu_kernels_t *ks;
+  const char *file;
   tinker__buf_t buf;
   tinker__safetensors_t *st;
   float *data;
@@ -132,6 +133,7 @@ static int open_reader(reader_t *r, const tinker__cpu_lora_t *l, size_t parts,
                        const char *dir, const char *file) {
   size_t tensors = parts * count_tensors(l);
   r->mem = l->base->engine->mem;
+  r->file = file;
   r->ks = l->base->engine->ks;
   tinker__buf_init(&r->buf, r->mem,
                    parts * l->floats * sizeof(float) + tensors * HEADER_EACH +
@@ -146,8 +148,12 @@ static int open_reader(reader_t *r, const tinker__cpu_lora_t *l, size_t parts,
 }
 
 static int parse(reader_t *r) {
-  return tinker__safetensors_parse(&r->st, r->mem, r->buf.data, r->buf.len,
-                                   r->why, r->why_len);
+  char reason[300] = "";
+  const char *data = r->buf.len ? r->buf.data : "";
+  int rc = tinker__safetensors_parse(&r->st, r->mem, data, r->buf.len, reason,
+                                     sizeof reason);
+  return rc ? tinker__why(r->why, r->why_len, rc, "%s: %s", r->file, reason)
+            : 0;
 }
 
 static void close_reader(reader_t *r) {

@@ -15,10 +15,48 @@ int tinker__json_shown(tinker__str_t s) {
   return (int)n;
 }
 
+/* What Python's json writes for numbers that JSON doesn't have. */
+static const char *odd_number(const tinker__json_t *j) {
+  static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+  tinker__str_t left = {j->start + j->error_at,
+                        (size_t)(j->end - j->start) - j->error_at};
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+    if (tinker__str_starts(left, words[i])) return words[i];
+  }
+  return NULL;
+}
+
+/* Whether the text ends where more had to come: inside an object, at most the
+ * beginning of a value behind the place of the error. */
+static bool is_cut(const tinker__json_t *j) {
+  const char *p = j->start + j->error_at;
+  if (j->depth == 0) return false;
+  if (p < j->end && *p == '"') {
+    return !memchr(p + 1, '"', (size_t)(j->end - p - 1));
+  }
+  while (p < j->end && ((unsigned char)*p >= 0x80 ||
+                        strchr("\\.+-0123456789aeflnrstu", *p))) {
+    p++;
+  }
+  return p == j->end;
+}
+
 int tinker__json_told(const tinker__json_t *j, const char *where, char *why,
                       size_t why_len) {
   if (j->error == TINKER_ENOMEM) {
     return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+  }
+  const char *odd = odd_number(j);
+  if (odd) {
+    return tinker__why(why, why_len, TINKER_EFORMAT,
+                       "%s: %.*s is %s: a number must be finite", where,
+                       tinker__json_shown(j->last_key), j->last_key.ptr, odd);
+  }
+  if (is_cut(j)) {
+    return tinker__why(why, why_len, TINKER_EFORMAT,
+                       "%s is cut: it ends at byte %zu, before its JSON does: "
+                       "download it again",
+                       where, (size_t)(j->end - j->start));
   }
   return tinker__why(why, why_len, TINKER_EFORMAT, "%s: %s at byte %zu", where,
                      j->reason ? j->reason : "malformed JSON", j->error_at);

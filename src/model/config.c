@@ -271,12 +271,8 @@ int tinker__config_parse(tinker__model_config_t *out, tinker__mem_t *mem,
   memset(&c, 0, sizeof c);
   c.bos = -1;
   tinker__fields_init(&f, mem, "config.json", why, why_len);
-  if (text.len > TINKER__CONFIG_MAX_BYTES) {
-    return tinker__why(why, why_len, TINKER_EOVERFLOW,
-                       "config.json has %zu bytes, more than %u", text.len,
-                       TINKER__CONFIG_MAX_BYTES);
-  }
-  int rc = tinker__fields_read(&f, text, config_keys, raw, K_COUNT, false);
+  int rc = tinker__fields_file(&f, text, TINKER__CONFIG_MAX_BYTES, config_keys,
+                               raw, K_COUNT, false);
   if (rc == 0) rc = read_arch(&f, &c);
   if (rc == 0) rc = read_sizes(&f, &c);
   if (rc == 0) rc = read_rope(&f, &c);
@@ -294,12 +290,8 @@ int tinker__config_parse_generation(tinker__model_config_t *config,
   tinker__str_t raw[2];
   tinker__model_config_t c = *config;
   tinker__fields_init(&f, mem, "generation_config.json", why, why_len);
-  if (text.len > TINKER__CONFIG_MAX_BYTES) {
-    return tinker__why(why, why_len, TINKER_EOVERFLOW,
-                       "generation_config.json has %zu bytes, more than %u",
-                       text.len, TINKER__CONFIG_MAX_BYTES);
-  }
-  int rc = tinker__fields_read(&f, text, keys, raw, 2, false);
+  int rc = tinker__fields_file(&f, text, TINKER__CONFIG_MAX_BYTES, keys, raw, 2,
+                               false);
   if (rc == 0) rc = read_ids(&f, 0, 1, &c);
   if (rc == 0) *config = c;
   return rc;

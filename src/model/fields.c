@@ -5,6 +5,7 @@
 #include <string.h>
 #include <tinker/error.h>
 
+#include "base/impostor.h"
 #include "base/json_table.h"
 
 void tinker__fields_init(tinker__fields_t *f, tinker__mem_t *mem,
@@ -33,6 +34,19 @@ int tinker__fields_read(tinker__fields_t *f, tinker__str_t text,
                                f->why, f->why_len);
   }
   return f->rc;
+}
+
+int tinker__fields_file(tinker__fields_t *f, tinker__str_t text, size_t max,
+                        const char *const *keys, tinker__str_t *raw, size_t n,
+                        bool strict) {
+  if (text.len > max) {
+    f->rc =
+        tinker__why(f->why, f->why_len, TINKER_EOVERFLOW,
+                    "%s has %zu bytes, more than %zu", f->file, text.len, max);
+  } else {
+    f->rc = tinker__impostor_json(text, f->file, f->why, f->why_len);
+  }
+  return tinker__fields_read(f, text, keys, raw, n, strict);
 }
 
 int tinker__fields_sub(tinker__fields_t *f, const tinker__fields_t *top,

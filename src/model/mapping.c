@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <tinker/error.h>
 
-#include "base/str.h"
+#include "base/impostor.h"
 
 static int map_fd(tinker__mapping_t *m, int fd, const char *path, char *why,
                   size_t why_len) {
@@ -17,9 +17,13 @@ static int map_fd(tinker__mapping_t *m, int fd, const char *path, char *why,
     return tinker__why(why, why_len, TINKER_EIO, "%s: %s", path,
                        strerror(errno));
   }
-  if (!S_ISREG(st.st_mode) || st.st_size <= 0) {
-    return tinker__why(why, why_len, TINKER_EFORMAT,
-                       "%s: empty, or no regular file", path);
+  if (!S_ISREG(st.st_mode)) {
+    return tinker__why(why, why_len, TINKER_EFORMAT, "%s is no regular file",
+                       path);
+  }
+  if (st.st_size <= 0) {
+    return tinker__why(why, why_len, TINKER_EFORMAT, "%s %s", path,
+                       tinker__impostor(tinker__str("")));
   }
   void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (data == MAP_FAILED) {

@@ -177,13 +177,8 @@ int tinker__peft_config_parse(tinker__peft_config_t *out, tinker__mem_t *mem,
   char type[32], task[32], bias[32];
   const uint32_t rank = 8;
   const double alpha = 8;
-  if (text.len > MAX_TEXT) {
-    return tinker__why(why, why_len, TINKER_EOVERFLOW,
-                       "adapter_config.json has %zu bytes, more than %u",
-                       text.len, MAX_TEXT);
-  }
   tinker__fields_init(&f, mem, "adapter_config.json", why, why_len);
-  tinker__fields_read(&f, text, keys, raw, K_COUNT, true);
+  tinker__fields_file(&f, text, MAX_TEXT, keys, raw, K_COUNT, true);
   tinker__field_text(&f, K_PEFT_TYPE, type, sizeof type, NULL);
   tinker__field_text(&f, K_TASK_TYPE, task, sizeof task, "CAUSAL_LM");
   tinker__field_text(&f, K_BIAS, bias, sizeof bias, "none");

@@ -6,9 +6,11 @@
 #include <string.h>
 #include <tinker/error.h>
 
+#include "base/impostor.h"
 #include "base/json_read.h"
 #include "base/map.h"
 
+#define AGAIN ": download it again"
 #define SHOWN 200 /* bytes of a name that a message repeats */
 
 struct tinker__safetensors_s {
@@ -106,9 +108,16 @@ static int read_offsets(parse_t *p, tinker__tensor_t *t) {
     if (!tinker__json_u64(j, &at[n++])) return fail_json(p);
   }
   if (j->error) return fail_json(p);
-  if (n != 2 || at[0] > at[1] || at[1] > p->body_len) {
+  if (n != 2 || at[0] > at[1]) {
     return fail_tensor(p, TINKER_EFORMAT, t->name,
-                       "data_offsets lie outside the file");
+                       "data_offsets are not two ascending numbers");
+  }
+  if (at[1] > p->body_len) {
+    return tinker__why(p->why, p->why_len, TINKER_EFORMAT,
+                       "the file is cut: %llu bytes follow its header, tensor "
+                       "%.*s ends at %llu" AGAIN,
+                       (unsigned long long)p->body_len, shown(t->name),
+                       t->name.ptr, (unsigned long long)at[1]);
   }
   t->data = p->body + at[0];
   t->bytes = at[1] - at[0];
@@ -258,23 +267,40 @@ static uint64_t read_le64(const unsigned char *b) {
   return v;
 }
 
+/* The first 8 bytes give a length that can't be: what are they? */
+static int fail_length(parse_t *p, tinker__str_t data, uint64_t header) {
+  const char *said = tinker__impostor(data);
+  if (said) {
+    return tinker__why(p->why, p->why_len, TINKER_EFORMAT, "the file %s", said);
+  }
+  if (data.len < 8) {
+    return tinker__why(p->why, p->why_len, TINKER_EFORMAT,
+                       "%zu bytes are no safetensors file" AGAIN, data.len);
+  }
+  if (header > TINKER__SAFETENSORS_MAX_HEADER) {
+    return tinker__why(
+        p->why, p->why_len, TINKER_EOVERFLOW,
+        "header of %llu bytes, more than %u: not a safetensors file" AGAIN,
+        (unsigned long long)header, TINKER__SAFETENSORS_MAX_HEADER);
+  }
+  if (header == 0) {
+    return tinker__why(p->why, p->why_len, TINKER_EFORMAT,
+                       "a header of 0 bytes: not a safetensors file" AGAIN);
+  }
+  return tinker__why(
+      p->why, p->why_len, TINKER_EFORMAT,
+      "the file is cut: it has %zu bytes, and a header of %llu" AGAIN, data.len,
+      (unsigned long long)header);
+}
+
 int tinker__safetensors_parse(tinker__safetensors_t **out, tinker__mem_t *mem,
                               const void *data, size_t len, char *why,
                               size_t why_len) {
   parse_t p = {NULL, NULL, 0, why, why_len};
   uint64_t header = len < 8 ? 0 : read_le64(data);
-  if (len < 8) {
-    return tinker__why(why, why_len, TINKER_EFORMAT,
-                       "%zu bytes are no safetensors file", len);
-  }
-  if (header > TINKER__SAFETENSORS_MAX_HEADER) {
-    return tinker__why(
-        why, why_len, TINKER_EOVERFLOW, "header of %llu bytes, more than %u",
-        (unsigned long long)header, TINKER__SAFETENSORS_MAX_HEADER);
-  }
-  if (header > len - 8) {
-    return tinker__why(why, why_len, TINKER_EFORMAT,
-                       "the file ends inside its header");
+  if (len < 8 || header == 0 || header > TINKER__SAFETENSORS_MAX_HEADER ||
+      header > len - 8) {
+    return fail_length(&p, (tinker__str_t){data, len}, header);
   }
   p.st = tinker__mem_zalloc(mem, sizeof *p.st);
   if (!p.st) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");

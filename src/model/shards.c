@@ -5,7 +5,8 @@
 #include <tinker/error.h>
 
 #include "base/file.h"
-#include "base/json_read.h"
+#include "base/impostor.h"
+#include "base/json_table.h"
 #include "model/folder.h"
 
 #define SINGLE "model.safetensors"
@@ -107,12 +108,8 @@ static int parse_index(open_t *o, tinker__str_t text) {
       rc = read_weight_map(o, &j);
     }
   }
-  if (j.error == TINKER_ENOMEM) {
-    rc = no_memory(o);
-  } else if (j.error || (rc == 0 && tinker__json_end(&j) != 0)) {
-    rc = tinker__why(o->why, o->why_len, TINKER_EFORMAT,
-                     INDEX ": %s at byte %zu", j.reason ? j.reason : "bad",
-                     j.error_at);
+  if (j.error || (rc == 0 && tinker__json_end(&j) != 0)) {
+    rc = tinker__json_told(&j, INDEX, o->why, o->why_len);
   } else if (rc == 0 && (!seen || o->s->n == 0)) {
     rc = tinker__why(o->why, o->why_len, TINKER_EFORMAT,
                      INDEX ": weight_map is missing or empty");
@@ -133,6 +130,10 @@ static int read_index(open_t *o) {
     if (rc == TINKER_ENOENT) {
       tinker__why(o->why, o->why_len, rc,
                   "%s has neither " SINGLE " nor " INDEX, o->dir);
+    }
+    if (rc == 0) {
+      rc = tinker__impostor_json(tinker__buf_str(&text), INDEX, o->why,
+                                 o->why_len);
     }
     if (rc == 0) rc = parse_index(o, tinker__buf_str(&text));
   }
@@ -168,6 +169,10 @@ static int open_shard(open_t *o, size_t number) {
   if (!path) return no_memory(o);
   int rc =
       tinker__mapping_open(&shard->map, o->world, path, o->why, o->why_len);
+  if (rc == TINKER_ENOENT && o->index) {
+    tinker__why(o->why, o->why_len, rc,
+                "%s is missing, and " INDEX " names it: download it", path);
+  }
   tinker__mem_free(o->s->mem, path);
   if (rc) return rc;
   rc = tinker__safetensors_parse(&shard->st, o->s->mem, shard->map.data,

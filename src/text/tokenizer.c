@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/impostor.h"
 
 #define KNOWN_FLAGS (TINKER_ENCODE_ADD_SPECIAL | TINKER_ENCODE_SPECIAL_TEXT)
 #define MAX_TEXT (1u << 30)
@@ -81,6 +82,9 @@ int tinker_tokenizer_new_from_bytes(tinker_tokenizer_t **out, const void *data,
                        "tokenizer.json has %zu bytes, more than %u", len,
                        TINKER__TOKENIZER_MAX_BYTES);
   }
+  rc = tinker__impostor_json((tinker__str_t){data ? data : "", len},
+                             "tokenizer.json", why, why_len);
+  if (rc) return rc;
   tinker_tokenizer_t *t = allocate(&o);
   if (!t) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   rc = tinker__tokenizer_load(t, (tinker__str_t){data ? data : "", len}, why,

@@ -365,7 +365,7 @@ Test(json, table) {
       {"{\"a\":1,\"c\":[0]}", true, TINKER_ENOTSUP,
        "f: c is [0], which is not supported"},
       {"{\"a\":1,\"a\":2}", false, TINKER_EFORMAT, "f: a is there twice"},
-      {"{\"a\":1", false, TINKER_EFORMAT, "f: "},
+      {"{\"a\":1", false, TINKER_EFORMAT, "f is cut"},
       {"[]", false, TINKER_EFORMAT, "f: "},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -253,9 +253,42 @@ Test(folder, names_what_is_wrong) {
   }
   put("model.safetensors", "", 0);
   cr_assert_eq(open_dir(why, sizeof why, NULL), TINKER_EFORMAT);
+  cr_assert_not_null(strstr(why, "model.safetensors is empty"), "%s", why);
   put("generation_config.json", "{\"eos_token_id\": -1}", 20);
   cr_assert_eq(open_dir(why, sizeof why, NULL), TINKER_EFORMAT);
   cr_assert_not_null(strstr(why, "generation_config.json: eos_token_id"));
+  free_source(&s);
+}
+
+#define LFS "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+#define PAGE "<!DOCTYPE html><html><body>Sign in</body></html>"
+
+/* Every file of a folder may be a pointer, a page, nothing or a part. */
+Test(folder, names_what_stands_in_a_files_place) {
+  static const char *const names[] = {"model.safetensors.index.json",
+                                      "model.safetensors",
+                                      "generation_config.json", "config.json"};
+  static const struct {
+    const char *data, *said;
+  } rows[] = {{LFS, "git-lfs pointer"},
+              {PAGE, "web page"},
+              {"", "is empty: download it again"},
+              {"{\"a\": {\"b\": ", "download it again"},
+              {"Entry not found, sorry", ""}};
+  source_t s;
+  char why[512] = "";
+  load_source(&s, "llama_tied"); /* puts config.json */
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+      put(names[i], rows[k].data, strlen(rows[k].data));
+      why[0] = 0;
+      int rc = open_dir(why, sizeof why, NULL);
+      cr_expect(rc == TINKER_EFORMAT || rc == TINKER_EOVERFLOW, "%s: %d",
+                names[i], rc);
+      cr_expect_not_null(strstr(why, names[i]), "%s: %s", names[i], why);
+      cr_expect_not_null(strstr(why, rows[k].said), "%s: %s", names[i], why);
+    }
+  }
   free_source(&s);
 }
 

@@ -123,6 +123,22 @@ Test(peft, names_what_it_refuses) {
     cr_expect_not_null(strstr(why, rows[i].said), "%s: %s", text, why);
     if (rc == 0) tinker__mem_free(&mem, c.base_model);
   }
+  static const struct {
+    const char *text, *said;
+  } others[] = {{"", "adapter_config.json is empty"},
+                {"version https://git-lfs.github.com/spec/v1\n",
+                 "adapter_config.json is a git-lfs pointer"},
+                {"<html>", "adapter_config.json is a web page"},
+                {"{\"peft_type\": \"LO", "adapter_config.json is cut"},
+                {"{\"lora_alpha\": NaN}", "lora_alpha is NaN"}};
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+    char why[256] = "";
+    tinker__peft_config_t c;
+    cr_expect_eq(tinker__peft_config_parse(
+                     &c, &mem, tinker__str(others[i].text), why, sizeof why),
+                 TINKER_EFORMAT);
+    cr_expect_not_null(strstr(why, others[i].said), "%s", why);
+  }
   static const char *const targets[] = {"[]", "null", "\".*_proj\"",
                                         "[\"embed_tokens\"]", "[3]"};
   for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {

@@ -136,15 +136,16 @@ Test(safetensors, refuses_malformed_headers) {
       {"{}", 1, TINKER_EFORMAT, "1 bytes behind"},
       {"[]", 0, TINKER_EFORMAT, "header"},
       {"{\"a\":" T("F32", "[2]", "[0,8]") "}", 9, TINKER_EFORMAT, "behind"},
-      {"{\"a\":" T("F32", "[2]", "[0,8]") "}", 7, TINKER_EFORMAT, "outside"},
+      {"{\"a\":" T("F32", "[2]", "[0,8]") "}", 7, TINKER_EFORMAT,
+       "the file is cut: 7 bytes follow its header, tensor a ends at 8"},
       {"{\"a\":" T("F32", "[2]", "[1,9]") "}", 9, TINKER_EFORMAT, "hole"},
-      {"{\"a\":" T("F32", "[2]", "[8,0]") "}", 8, TINKER_EFORMAT, "outside"},
+      {"{\"a\":" T("F32", "[2]", "[8,0]") "}", 8, TINKER_EFORMAT, "ascending"},
       {"{\"a\":" T("F32", "[3]", "[0,8]") "}", 8, TINKER_EFORMAT, "disagree"},
       {"{\"a\":" T("F64", "[1]", "[0,8]") "}", 8, TINKER_ENOTSUP, "F64"},
       {"{\"a\":" T("I64", "[1]", "[0,8]") "}", 8, TINKER_ENOTSUP, "I64"},
       {"{\"a\":" T("F32", "[-2]", "[0,8]") "}", 8, TINKER_EFORMAT, "byte"},
       {"{\"a\":" T("F32", "[2]", "[0,8,8]") "}", 8, TINKER_EFORMAT, "two"},
-      {"{\"a\":" T("F32", "[2]", "[0]") "}", 8, TINKER_EFORMAT, "outside"},
+      {"{\"a\":" T("F32", "[2]", "[0]") "}", 8, TINKER_EFORMAT, "ascending"},
       {"{\"a\":" T("F32", "[1,1,1,1,1,1,1,1,2]", "[0,8]") "}", 8,
        TINKER_EOVERFLOW, "dimensions"},
       {"{\"a\":" T("F32", "[4294967296,4294967296]", "[0,0]") "}", 0,
@@ -171,6 +172,37 @@ Test(safetensors, refuses_malformed_headers) {
     cr_expect_eq(rc, rows[i].code, "%s: %d %s", rows[i].header, rc, why);
     cr_expect_not_null(strstr(why, rows[i].said), "%s: %s", rows[i].header,
                        why);
+  }
+}
+
+Test(safetensors, names_what_is_not_one) {
+  static const struct {
+    const char *data;
+    size_t len;
+    const char *said;
+  } rows[] = {
+#define ROW(data, said) {data, sizeof data - 1, said}
+      ROW("", "the file is empty: download it again"),
+      ROW("version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+          "the file is a git-lfs pointer"),
+      ROW("<!doctype html><title>404</title>", "the file is a web page"),
+      ROW("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "zeros alone"),
+      ROW("\0\0\0\0\0\0\0\0{}", "header of 0 bytes"),
+      ROW("PK\3\4\x14\0\0\0\0\0\0\0", "zip archive"),
+      ROW("\x80\2}q\0(X\1\0\0\0", "not a safetensors file: download it again"),
+      ROW("abc", "3 bytes are no safetensors file: download it again"),
+      ROW("\x40\0\0\0\0\0\0\0{\"a\":", "the file is cut: it has 13 bytes, and "
+                                       "a header of 64: download it again"),
+#undef ROW
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    tinker__safetensors_t *st = NULL;
+    char why[256] = "";
+    int rc = tinker__safetensors_parse(&st, &mem, rows[i].data, rows[i].len,
+                                       why, sizeof why);
+    cr_expect(rc == TINKER_EFORMAT || rc == TINKER_EOVERFLOW, "%zu: %d", i, rc);
+    cr_expect_not_null(strstr(why, rows[i].said), "%zu: %s", i, why);
+    cr_assert_null(st);
   }
 }
 

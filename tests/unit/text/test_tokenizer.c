@@ -495,6 +495,29 @@ Test(tokenizer, a_model_without_type_is_bpe) {
   tinker_tokenizer_release(t);
 }
 
+Test(tokenizer, names_what_stands_in_its_files_place) {
+  static const struct {
+    const char *data, *said;
+  } rows[] = {
+      {"", "tokenizer.json is empty: download it again"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n",
+       "tokenizer.json is a git-lfs pointer"},
+      {"<!doctype html>\n<html>", "tokenizer.json is a web page"},
+      {"Entry not found", "it begins with \"Entry not found\""},
+      {"{\"version\": \"1.0\", \"added_tokens\": [", "tokenizer.json is cut"},
+      {"{\"padding\": {\"pad_id\": NaN}}", "pad_id is NaN"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    tinker_tokenizer_t *t = NULL;
+    char why[256] = "";
+    cr_expect_eq(tinker_tokenizer_new_from_bytes(&t, rows[i].data,
+                                                 strlen(rows[i].data), NULL,
+                                                 why, sizeof why),
+                 TINKER_EFORMAT);
+    cr_expect_not_null(strstr(why, rows[i].said), "%s", why);
+  }
+}
+
 Test(tokenizer, survives_every_cut) {
   tinker__buf_t file;
   read_text(&file, LLAMA3);
