@@ -96,11 +96,12 @@ static int take(const tinker__json_slots_t *t, tinker__str_t key,
                        tinker__json_shown(key), key.ptr,
                        tinker__json_shown(value), value.ptr);
   }
-  if (t->raw[i].len) {
+  if (t->raw[i].len || tinker__json_is_null(t->raw[i])) {
     return tinker__why(t->why, t->why_len, TINKER_EFORMAT,
                        "%s: %s is there twice", t->where, t->keys[i]);
   }
-  if (!tinker__str_eqs(value, "null")) t->raw[i] = value;
+  t->raw[i] = value;
+  if (tinker__str_eqs(value, "null")) t->raw[i].len = 0;
   return 0;
 }
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <tinker/error.h>
 
-#include "base/json_read.h"
+#include "base/json_table.h"
 #include "model/fields.h"
 
 #define MAX_SIZE (1u << 24)
@@ -39,7 +39,6 @@ enum {
   K_PARTIAL_ROTARY,
   K_AUTO_MAP,
   K_EOS,
-  K_BOS,
   K_COUNT
 };
 
@@ -70,7 +69,6 @@ static const char *const config_keys[K_COUNT] = {
     [K_PARTIAL_ROTARY] = "partial_rotary_factor",
     [K_AUTO_MAP] = "auto_map",
     [K_EOS] = "eos_token_id",
-    [K_BOS] = "bos_token_id",
 };
 
 enum {
@@ -96,26 +94,33 @@ static const char *const rope_keys[R_COUNT] = {
     [R_PARTIAL] = "partial_rotary_factor",
 };
 
-/* What an architecture says where its config.json is silent. */
+/* A model_type, and what it says where its config.json is silent. */
 typedef struct arch_s {
   const char *name;
   const char *class_name;
+  tinker__arch_t arch;
   uint32_t positions;
   uint32_t head_dim; /* 0 = hidden_size / num_attention_heads */
+  uint32_t window;   /* of a file without sliding_window; 0 = none */
   bool qk_norm;
 } arch_t;
 
+/* The first of each architecture is in the order of tinker__arch_t. */
 static const arch_t archs[] = {
-    [TINKER__ARCH_LLAMA] = {"llama", "LlamaForCausalLM", 2048, 0, false},
-    [TINKER__ARCH_QWEN2] = {"qwen2", "Qwen2ForCausalLM", 32768, 0, false},
-    [TINKER__ARCH_QWEN3] = {"qwen3", "Qwen3ForCausalLM", 32768, 128, true},
+    {"llama", "LlamaForCausalLM", TINKER__ARCH_LLAMA, 2048, 0, 0, false},
+    {"qwen2", "Qwen2ForCausalLM", TINKER__ARCH_QWEN2, 32768, 0, 0, false},
+    {"qwen3", "Qwen3ForCausalLM", TINKER__ARCH_QWEN3, 32768, 128, 0, true},
+    /* A llama, but for its window. */
+    {"mistral", "MistralForCausalLM", TINKER__ARCH_LLAMA, 131072, 0, 4096,
+     false},
 };
 
 const char *tinker__arch_name(tinker__arch_t arch) {
   return archs[arch].name;
 }
 
-static int read_arch(tinker__fields_t *f, tinker__model_config_t *c) {
+static int read_arch(tinker__fields_t *f, tinker__model_config_t *c,
+                     const arch_t **out) {
   char type[32] = "";
   char class_name[64] = "";
   tinker__field_text(f, K_MODEL_TYPE, type, sizeof type, NULL);
@@ -123,17 +128,19 @@ static int read_arch(tinker__fields_t *f, tinker__model_config_t *c) {
   if (f->rc) return f->rc;
   for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
     if (strcmp(type, archs[i].name) != 0) continue;
-    c->arch = (tinker__arch_t)i;
+    *out = &archs[i];
+    c->arch = archs[i].arch;
     if (class_name[0] && strcmp(class_name, archs[i].class_name) != 0) {
       return tinker__field_refuse(f, K_ARCHITECTURES, archs[i].class_name);
     }
     return 0;
   }
-  return tinker__field_refuse(f, K_MODEL_TYPE, "llama, qwen2 or qwen3");
+  return tinker__field_refuse(f, K_MODEL_TYPE,
+                              "llama, mistral, qwen2 or qwen3");
 }
 
-static int read_sizes(tinker__fields_t *f, tinker__model_config_t *c) {
-  const arch_t *a = &archs[c->arch];
+static int read_sizes(tinker__fields_t *f, const arch_t *a,
+                      tinker__model_config_t *c) {
   tinker__field_u32(f, K_VOCAB, 1, MAX_SIZE, NULL, &c->vocab_size);
   tinker__field_u32(f, K_HIDDEN, 1, MAX_SIZE, NULL, &c->hidden_size);
   tinker__field_u32(f, K_LAYERS, 1, 4096, NULL, &c->num_layers);
@@ -215,22 +222,45 @@ static int read_rope(tinker__fields_t *f, tinker__model_config_t *c) {
   return scaling ? read_rope_object(f, K_ROPE_SCALING, &c->rope) : 0;
 }
 
-static int read_switches(tinker__fields_t *f, tinker__model_config_t *c) {
-  bool bias = false, mlp_bias = false, sliding = false;
+/* Attention looks back over the whole context, so a window must be as long as
+ * that. Qwen files name one that use_sliding_window leaves off. */
+static int check_window(tinker__fields_t *f, const arch_t *a,
+                        const tinker__model_config_t *c) {
+  char want[64];
+  bool used = false;
+  bool silent = !tinker__field_has(f, K_SLIDING) &&
+                !tinker__json_is_null(f->raw[K_SLIDING]);
+  uint32_t window = 0;
+  tinker__field_bool(f, K_USE_SLIDING, false, &used);
+  if (f->rc) return f->rc;
+  if (c->arch != TINKER__ARCH_LLAMA) {
+    return used ? tinker__field_refuse(f, K_USE_SLIDING, "false") : 0;
+  }
+  if (silent ? a->window == 0 : !tinker__field_has(f, K_SLIDING)) return 0;
+  tinker__field_u32(f, K_SLIDING, 1, UINT32_MAX, &a->window, &window);
+  if (f->rc || window >= c->max_positions) return f->rc;
+  tinker__why(want, sizeof want, 0, "null, or at least %u: the whole context",
+              c->max_positions);
+  return tinker__field_refuse(f, K_SLIDING, want);
+}
+
+static int read_switches(tinker__fields_t *f, const arch_t *a,
+                         tinker__model_config_t *c) {
+  bool bias = false, mlp_bias = false;
   char act[32];
   double dropout;
   const double eps = 1e-6, zero = 0;
   tinker__field_bool(f, K_TIED, false, &c->tied);
   tinker__field_bool(f, K_ATTENTION_BIAS, false, &bias);
   tinker__field_bool(f, K_MLP_BIAS, false, &mlp_bias);
-  tinker__field_bool(f, K_USE_SLIDING, false, &sliding);
   tinker__field_text(f, K_ACT, act, sizeof act, "silu");
   tinker__field_f64(f, K_EPS, 1e-30, 1, &eps, &c->rms_norm_eps);
   tinker__field_f64(f, K_DROPOUT, 0, 1, &zero, &dropout);
   if (f->rc) return f->rc;
   if (mlp_bias) return tinker__field_refuse(f, K_MLP_BIAS, "false");
-  if (sliding) return tinker__field_refuse(f, K_USE_SLIDING, "false");
-  if (strcmp(act, "silu") != 0) return tinker__field_refuse(f, K_ACT, "silu");
+  if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0) {
+    return tinker__field_refuse(f, K_ACT, "silu (or swish, its other name)");
+  }
   if (dropout != 0) return tinker__field_refuse(f, K_DROPOUT, "0");
   if (tinker__field_has(f, K_QUANTIZATION)) {
     return tinker__field_refuse(f, K_QUANTIZATION, "no quantisation");
@@ -238,27 +268,17 @@ static int read_switches(tinker__fields_t *f, tinker__model_config_t *c) {
   if (tinker__field_has(f, K_AUTO_MAP)) {
     return tinker__field_refuse(f, K_AUTO_MAP, "no code of its own");
   }
-  /* Qwen files name a window that use_sliding_window leaves off. */
-  if (c->arch == TINKER__ARCH_LLAMA && tinker__field_has(f, K_SLIDING)) {
-    return tinker__field_refuse(f, K_SLIDING, "null");
-  }
+  if (check_window(f, a, c) != 0) return f->rc;
   c->qkv_bias = c->arch == TINKER__ARCH_QWEN2 || bias;
   c->o_bias = c->arch != TINKER__ARCH_QWEN2 && bias;
-  c->qk_norm = archs[c->arch].qk_norm;
+  c->qk_norm = a->qk_norm;
   return tinker__field_all_text(f, K_LAYER_TYPES, "full_attention");
 }
 
-static int read_ids(tinker__fields_t *f, int eos_key, int bos_key,
-                    tinker__model_config_t *c) {
-  int32_t bos[1];
-  size_t num_bos = 0;
-  if (tinker__field_has(f, eos_key)) {
-    tinker__field_ids(f, eos_key, c->vocab_size, c->eos, TINKER__CONFIG_MAX_EOS,
+static int read_eos(tinker__fields_t *f, int key, tinker__model_config_t *c) {
+  if (tinker__field_has(f, key)) {
+    tinker__field_ids(f, key, c->vocab_size, c->eos, TINKER__CONFIG_MAX_EOS,
                       &c->num_eos);
-  }
-  if (tinker__field_has(f, bos_key)) {
-    tinker__field_ids(f, bos_key, c->vocab_size, bos, 1, &num_bos);
-    if (num_bos == 1) c->bos = bos[0];
   }
   return f->rc;
 }
@@ -268,16 +288,16 @@ int tinker__config_parse(tinker__model_config_t *out, tinker__mem_t *mem,
   tinker__fields_t f;
   tinker__str_t raw[K_COUNT];
   tinker__model_config_t c;
+  const arch_t *a = NULL;
   memset(&c, 0, sizeof c);
-  c.bos = -1;
   tinker__fields_init(&f, mem, "config.json", why, why_len);
   int rc = tinker__fields_file(&f, text, TINKER__CONFIG_MAX_BYTES, config_keys,
                                raw, K_COUNT, false);
-  if (rc == 0) rc = read_arch(&f, &c);
-  if (rc == 0) rc = read_sizes(&f, &c);
+  if (rc == 0) rc = read_arch(&f, &c, &a);
+  if (rc == 0) rc = read_sizes(&f, a, &c);
   if (rc == 0) rc = read_rope(&f, &c);
-  if (rc == 0) rc = read_switches(&f, &c);
-  if (rc == 0) rc = read_ids(&f, K_EOS, K_BOS, &c);
+  if (rc == 0) rc = read_switches(&f, a, &c);
+  if (rc == 0) rc = read_eos(&f, K_EOS, &c);
   if (rc == 0) *out = c;
   return rc;
 }
@@ -285,14 +305,14 @@ int tinker__config_parse(tinker__model_config_t *out, tinker__mem_t *mem,
 int tinker__config_parse_generation(tinker__model_config_t *config,
                                     tinker__mem_t *mem, tinker__str_t text,
                                     char *why, size_t why_len) {
-  static const char *const keys[2] = {"eos_token_id", "bos_token_id"};
+  static const char *const keys[1] = {"eos_token_id"};
   tinker__fields_t f;
-  tinker__str_t raw[2];
+  tinker__str_t raw[1];
   tinker__model_config_t c = *config;
   tinker__fields_init(&f, mem, "generation_config.json", why, why_len);
-  int rc = tinker__fields_file(&f, text, TINKER__CONFIG_MAX_BYTES, keys, raw, 2,
+  int rc = tinker__fields_file(&f, text, TINKER__CONFIG_MAX_BYTES, keys, raw, 1,
                                false);
-  if (rc == 0) rc = read_ids(&f, 0, 1, &c);
+  if (rc == 0) rc = read_eos(&f, 0, &c);
   if (rc == 0) *config = c;
   return rc;
 }

@@ -1,9 +1,10 @@
 /* config: config.json and generation_config.json of a Hugging Face folder.
  *
- * Only what an engine needs is kept. A file that asks for something the
- * engines don't do (another activation, a sliding window, an unknown kind of
- * RoPE scaling, quantised weights) is refused with its key and value, never
- * approximated. Pure functions; outputs are untouched on failure. */
+ * Only what an engine needs is kept, and only that is checked. A file that
+ * asks for something the engines don't do (another activation, a sliding
+ * window, an unknown kind of RoPE scaling, quantised weights) is refused with
+ * its key and value, never approximated. Pure functions; outputs are untouched
+ * on failure. */
 #ifndef TINKER_MODEL_CONFIG_H
 #define TINKER_MODEL_CONFIG_H
 
@@ -55,7 +56,6 @@ typedef struct tinker__model_config_s {
   bool qk_norm;  /* RMS norm over each head of q and k before RoPE */
   int32_t eos[TINKER__CONFIG_MAX_EOS]; /* each in [0, vocab_size) */
   size_t num_eos;                      /* 0 = the files name none */
-  int32_t bos;                         /* -1 = none */
 } tinker__model_config_t;
 
 /* "llama", "qwen2" or "qwen3". */
@@ -67,7 +67,7 @@ const char *tinker__arch_name(tinker__arch_t arch);
 int tinker__config_parse(tinker__model_config_t *out, tinker__mem_t *mem,
                          tinker__str_t text, char *why, size_t why_len);
 
-/* generation_config.json: its bos and eos ids replace those of config.json,
+/* generation_config.json: its eos ids replace those of config.json,
  * as Hugging Face's generate does. The same codes. */
 int tinker__config_parse_generation(tinker__model_config_t *config,
                                     tinker__mem_t *mem, tinker__str_t text,

@@ -75,7 +75,6 @@ Test(config, reads_defaults_of_each_architecture) {
     cr_assert_eq(c.rope.kind, TINKER__ROPE_PLAIN);
     cr_assert_eq(c.max_positions, i == 0 ? 2048 : 32768);
     cr_assert_eq(c.num_eos, 0);
-    cr_assert_eq(c.bos, -1);
   }
   tinker__buf_free(&b);
 }
@@ -141,7 +140,17 @@ Test(config, names_what_it_refuses) {
     int code;
     const char *said;
   } rows[] = {
-      {"model_type", "\"mistral\"", TINKER_ENOTSUP, "mistral"},
+      {"model_type", "\"gemma2\"", TINKER_ENOTSUP, "model_type is \"gemma2\""},
+      {"model_type", "\"mistral\"", TINKER_ENOTSUP,
+       "sliding_window is missing: supported is null, or at least 131072"},
+      {"model_type", "\"mistral\", \"sliding_window\": 4096", TINKER_ENOTSUP,
+       "sliding_window is 4096"},
+      {"model_type", "\"mistral\", \"sliding_window\": 0", TINKER_EFORMAT,
+       "sliding_window is 0"},
+      {"model_type", "\"mistral\", \"architectures\": [\"LlamaForCausalLM\"]",
+       TINKER_ENOTSUP, "MistralForCausalLM"},
+      {"model_type", "\"qwen2\", \"use_sliding_window\": true", TINKER_ENOTSUP,
+       "use_sliding_window"},
       {"model_type", NULL, TINKER_EFORMAT, "model_type is missing"},
       {"architectures", "[\"LlamaForTokenClassification\"]", TINKER_ENOTSUP,
        "architectures"},
@@ -156,8 +165,7 @@ Test(config, names_what_it_refuses) {
       {"hidden_act", "\"gelu\"", TINKER_ENOTSUP, "hidden_act is \"gelu\""},
       {"attention_dropout", "0.1", TINKER_ENOTSUP, "attention_dropout"},
       {"mlp_bias", "true", TINKER_ENOTSUP, "mlp_bias"},
-      {"use_sliding_window", "true", TINKER_ENOTSUP, "use_sliding_window"},
-      {"sliding_window", "4096", TINKER_ENOTSUP, "sliding_window"},
+      {"sliding_window", "1024", TINKER_ENOTSUP, "sliding_window is 1024"},
       {"layer_types", "[\"full_attention\", \"sliding_attention\"]",
        TINKER_ENOTSUP, "layer_types"},
       {"quantization_config", "{\"bits\": 4}", TINKER_ENOTSUP,
@@ -176,7 +184,11 @@ Test(config, names_what_it_refuses) {
       {"tie_word_embeddings", "1", TINKER_EFORMAT, "tie_word_embeddings"},
       {"eos_token_id", "128", TINKER_EFORMAT, "eos_token_id is 128"},
       {"eos_token_id", "[1, \"x\"]", TINKER_EFORMAT, "eos_token_id"},
-      {"bos_token_id", "-2", TINKER_EFORMAT, "bos_token_id"},
+      {"rms_norm_eps", "NaN", TINKER_EFORMAT, "rms_norm_eps is NaN"},
+      {"rope_scaling", "{\"factor\": Infinity}", TINKER_EFORMAT,
+       "factor is Infinity"},
+      {"sliding_window\": null, \"sliding_window", "1", TINKER_EFORMAT,
+       "twice"},
       {"vocab_size\": 5, \"vocab_size", "6", TINKER_EFORMAT, "twice"},
       {"x", "01", TINKER_EFORMAT, "byte"},
   };
@@ -190,6 +202,59 @@ Test(config, names_what_it_refuses) {
         tinker__config_parse(&c, &mem, tinker__buf_str(&b), why, sizeof why);
     cr_expect_eq(rc, rows[i].code, "%s: %s", tinker__buf_cstr(&b), why);
     cr_expect_not_null(strstr(why, rows[i].said), "%s: %s", rows[i].key, why);
+  }
+  tinker__buf_free(&b);
+}
+
+/* What nobody reads may say anything; two names may mean the same. */
+Test(config, takes_what_changes_nothing) {
+  static const pair_t rows[] = {
+      {"bos_token_id", "128000"},
+      {"bos_token_id", "-2"},
+      {"bos_token_id", "[1, 2]"},
+      {"pad_token_id", "99999999"},
+      {"eos_token_id", "null"},
+      {"eos_token_id", "[]"},
+      {"torch_dtype", "\"float8_e4m3fn\""},
+      {"dtype", "\"bfloat16\""},
+      {"initializer_range", "\"none\""},
+      {"head_dim", "null"},
+      {"num_key_value_heads", "null"},
+      {"rope_scaling", "null"},
+      {"rope_scaling", "{\"type\": \"default\", \"factor\": 8.0}"},
+      {"quantization_config", "null"},
+      {"layer_types", "[\"full_attention\", \"full_attention\"]"},
+      {"use_sliding_window", "true"}, /* a key of Qwen's */
+      {"sliding_window", "null"},
+      {"sliding_window", "2048"},
+      {"model_type", "\"mistral\", \"sliding_window\": null"},
+      {"model_type", "\"mistral\", \"sliding_window\": 4096, "
+                     "\"max_position_embeddings\": 4096"},
+      {"model_type", "\"mistral\", \"max_position_embeddings\": 2048"},
+      {"model_type", "\"qwen2\", \"sliding_window\": 7, "
+                     "\"use_sliding_window\": false"},
+      {"hidden_act", "\"swish\""},
+      {"hidden_act", "\"silu\""},
+  };
+  tinker__buf_t b;
+  tinker__buf_init(&b, &mem, 1 << 16);
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    tinker__model_config_t c;
+    char why[256] = "";
+    file(&b, rows[i].key, rows[i].value);
+    int rc =
+        tinker__config_parse(&c, &mem, tinker__buf_str(&b), why, sizeof why);
+    cr_expect_eq(rc, 0, "%s: %s", tinker__buf_cstr(&b), why);
+    cr_expect_eq(c.arch, strstr(rows[i].value, "qwen2") ? TINKER__ARCH_QWEN2
+                                                        : TINKER__ARCH_LLAMA);
+    cr_expect_eq(c.num_eos, 0);
+    cr_expect_eq(c.num_kv_heads, 4);
+    cr_expect_eq(c.head_dim, 16);
+    const char *generation = "{\"bos_token_id\": -7, \"eos_token_id\": null, "
+                             "\"pad_token_id\": [1]}";
+    cr_expect_eq(tinker__config_parse_generation(
+                     &c, &mem, tinker__str(generation), why, sizeof why),
+                 0, "%s", why);
   }
   tinker__buf_free(&b);
 }
