@@ -56,10 +56,10 @@ void tinker__sample_request_init(tinker__sample_request_t *r);
 int tinker__sample_request_encode(tinker__wire_body_t *out, tinker__mem_t *mem,
                                   const tinker__sample_request_t *in);
 /* Decodes into the arena and checks caps, types, ranges that hold for every
- * model (k >= 0, top_p in [0,1], finite temperature >= 0, max_tokens > 0,
- * last_n with prompt_logprobs, ...). digest (may be NULL): of the decoded
- * message. 0, TINKER_ENOMEM, TINKER_EOVERFLOW, TINKER_EJSON or TINKER_EINVAL
- * with a sentence in `why` that names the field. */
+ * model (k >= 0, top_p in [0,1], finite temperature >= 0, max_tokens > 0, at
+ * most 1,024 samples, last_n with prompt_logprobs, ...). digest (may be NULL):
+ * of the decoded message. 0, TINKER_ENOMEM, TINKER_EOVERFLOW, TINKER_EJSON or
+ * TINKER_EINVAL with a sentence in `why` that names the field. */
 int tinker__sample_request_decode(tinker__sample_request_t *out,
                                   tinker__arena_t *arena, tinker__str_t body,
                                   unsigned char digest[TINKER__SHA256_LEN],

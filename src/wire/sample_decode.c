@@ -8,8 +8,9 @@
 #include "wire/sample.h"
 
 #define MAX_STOPS 256
-#define MAX_SAMPLES 4096
-#define MAX_TOPK 4096
+#define MAX_SAMPLES 1024
+#define MAX_TOPK 1024
+#define MAX_ALT 4096
 #define MAX_TEMPERATURE 1e30 /* engines sample in float */
 
 typedef struct tinker__sample_decoder_s {
@@ -70,8 +71,8 @@ static int take_range(tinker__sample_decoder_t *d, const char *name,
   if (!tinker__json_i64(&d->j, out)) return json_fail(d, name);
   if (*out < min || *out > max) {
     return tinker__why(d->why, d->why_len, TINKER_EINVAL,
-                       "%s: must be %lld to %lld", name, (long long)min,
-                       (long long)max);
+                       "%s: must be %lld to %lld, not %lld", name,
+                       (long long)min, (long long)max, (long long)*out);
   }
   return 0;
 }
@@ -249,7 +250,7 @@ static int take_number(tinker__sample_decoder_t *d, tinker__str_t key,
               {"seq_id", 0, INT64_MAX, &r->seq_id},
               {"topk_prompt_logprobs", 0, MAX_TOPK, &r->topk_prompt_logprobs},
               {"topk_sample_logprobs", 0, MAX_TOPK, &r->topk_sample_logprobs},
-              {"prompt_alt_tokens_k", 0, MAX_TOPK, &r->prompt_alt_tokens_k},
+              {"prompt_alt_tokens_k", 0, MAX_ALT, &r->prompt_alt_tokens_k},
               {"prompt_logprobs_last_n", 1, TINKER__MAX_TOKENS,
                &r->prompt_logprobs_last_n}};
   for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {

@@ -189,18 +189,22 @@ static int token_bytes(void *user, int32_t token, const char **bytes,
   return 0;
 }
 
-/* A folder without tokenizer.json is fine: stop strings are refused then. A
- * broken one is an error. */
+/* Only stop strings need text: without a tokenizer.json, or with one that can't
+ * be read, they are refused, and everything else works. */
 static int load_tokenizer(tinker__svc_t *s, tinker__svc_base_model_t *b) {
   char path[PATH_MAX + 32], reason[300];
   snprintf(path, sizeof path, "%s/tokenizer.json", b->dir);
-  if (access(path, F_OK) != 0) return 0;
   int rc = tinker_tokenizer_new_from_file(&b->tokenizer, path, NULL, reason,
                                           sizeof reason);
-  if (rc != 0) {
+  b->text = (tinker__eng_gen_text_t){token_bytes, b->tokenizer};
+  if (rc == 0 || rc == TINKER_ENOENT) return 0;
+  if (rc == TINKER_ENOMEM) {
     return tinker__why(s->why, sizeof s->why, rc, "%s: %s", path, reason);
   }
-  b->text = (tinker__eng_gen_text_t){token_bytes, b->tokenizer};
+  b->no_text = tinker__mem_strdup(s->mem, reason);
+  if (!b->no_text) return TINKER_ENOMEM;
+  tinker__svc_log(s, "warning", "no_stop_strings", "base_model", b->name,
+                  "file", path, "why", reason, NULL);
   return 0;
 }
 
@@ -466,6 +470,7 @@ static void free_state(tinker__svc_t *s) {
   for (size_t i = 0; i < s->n_bases; i++) {
     tinker_tokenizer_release(s->bases[i].tokenizer);
     tinker__mem_free(s->mem, s->bases[i].dir);
+    tinker__mem_free(s->mem, s->bases[i].no_text);
   }
   tinker__mem_free(s->mem, s->bases);
   for (int i = 0; i < 2; i++) {

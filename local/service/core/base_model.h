@@ -12,6 +12,7 @@ struct tinker__svc_base_model_s {
   tinker__eng_base_t *base; /* set on the engine thread before anyone asks */
   tinker__eng_base_info_t info;
   struct tinker_tokenizer_s *tokenizer; /* NULL without tokenizer.json */
+  char *no_text; /* why there is none beside a tokenizer.json; NULL = no file */
   tinker__eng_gen_text_t text;
 };
 

@@ -7,8 +7,6 @@
 
 #include "service/parse/work.h"
 
-#define MAX_SAMPLES 1024
-#define MAX_TOP 1024
 #define MAX_PAIRS ((uint64_t)1 << 26) /* of id and log-probability: 512 MiB */
 
 static int refuse(const tinker__sample_request_t *q, char *why,
@@ -67,19 +65,16 @@ static int check_ranges(const tinker__sample_request_t *q,
                         tinker__eng_gen_spec_t *spec, char *why,
                         size_t why_len) {
   size_t limit = info->context_length;
-  if (q->num_samples < 1 || q->num_samples > MAX_SAMPLES) {
-    return tinker__why(why, why_len, TINKER_EINVAL,
-                       "num_samples must be from 1 to %d", MAX_SAMPLES);
-  }
   int64_t top = q->topk_prompt_logprobs > q->topk_sample_logprobs
                     ? q->topk_prompt_logprobs
                     : q->topk_sample_logprobs;
-  if (top > MAX_TOP || (uint64_t)top > info->vocab_size) {
+  if ((uint64_t)top > info->vocab_size) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "%s must be at most %d and the size of the vocabulary",
+                       "%s: must be at most %zu, the size of the vocabulary, "
+                       "not %lld",
                        top == q->topk_prompt_logprobs ? "topk_prompt_logprobs"
                                                       : "topk_sample_logprobs",
-                       MAX_TOP);
+                       info->vocab_size, (long long)top);
   }
   size_t left = prompt < limit ? limit - prompt : 0;
   int64_t want = q->params.has_max_tokens ? q->params.max_tokens
@@ -98,6 +93,20 @@ static int check_ranges(const tinker__sample_request_t *q,
   return check_top(spec, why, why_len);
 }
 
+/* A token that can't be sampled would never stop anything. */
+static int check_stop_tokens(const tinker__sample_params_t *p,
+                             const tinker__eng_base_info_t *info, char *why,
+                             size_t why_len) {
+  for (size_t i = 0; i < p->stop_count; i++) {
+    if ((size_t)p->stop_tokens[i] < info->vocab_size) continue;
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "sampling_params.stop[%zu]: must be a token from 0 to "
+                       "%zu, not %d",
+                       i, info->vocab_size - 1, (int)p->stop_tokens[i]);
+  }
+  return 0;
+}
+
 static int take_stops(const tinker__sample_params_t *p,
                       tinker__svc_base_model_t *base,
                       tinker__eng_gen_spec_t *spec, char *why, size_t why_len) {
@@ -106,17 +115,14 @@ static int take_stops(const tinker__sample_params_t *p,
   case TINKER__STOP_TOKENS:
     spec->stop_tokens = p->stop_tokens;
     spec->n_stop_tokens = p->stop_count;
-    return 0;
+    return check_stop_tokens(p, &base->info, why, why_len);
   case TINKER__STOP_STRINGS:
     if (!base->tokenizer) {
       return tinker__why(why, why_len, TINKER_EINVAL,
                          "sampling_params.stop: strings need a "
-                         "tokenizer.json in the model's folder");
-    }
-    for (size_t i = 0; i < p->stop_count; i++) {
-      if (p->stop_strings[i].len) continue;
-      return tinker__why(why, why_len, TINKER_EINVAL,
-                         "sampling_params.stop: an empty string");
+                         "tokenizer.json in the model's folder%s%s",
+                         base->no_text ? " that can be read: " : "",
+                         base->no_text ? base->no_text : "");
     }
     spec->stop_strings = p->stop_strings;
     spec->n_stop_strings = p->stop_count;
@@ -148,10 +154,6 @@ int tinker__svc_work_sample(tinker__svc_work_t *w,
   }
   if (rc == 0) rc = tinker__svc_work_scores(w, &q, info, &spec, why, why_len);
   if (rc == 0) rc = take_stops(&q.params, in->base, &spec, why, why_len);
-  if (rc == 0 && q.params.top_p <= 0) {
-    rc = tinker__why(why, why_len, TINKER_EINVAL,
-                     "sampling_params.top_p must be above 0 and at most 1");
-  }
   if (rc != 0) return rc;
   spec.sampling = (tinker__eng_sampling_t){
       .temperature = (float)q.params.temperature,

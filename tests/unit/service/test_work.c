@@ -43,6 +43,11 @@ static int parse(tinker__mem_t *mem, tinker__svc_op_kind_t kind,
 #define SAMPLE(more)                                                           \
   "{\"sampling_session_id\":\"a\",\"seq_id\":1,\"num_samples\":2,\"prompt\":"  \
   "{\"chunks\":[{\"type\":\"encoded_text\",\"tokens\":[1,2,3]}]}," more "}"
+#define MANY(n)                                                                \
+  "{\"sampling_session_id\":\"a\",\"seq_id\":1,\"num_samples\":" n             \
+  ",\"prompt\":"                                                               \
+  "{\"chunks\":[{\"type\":\"encoded_text\",\"tokens\":[1,2,3]}]}," PARAMS(     \
+      "") "}"
 #define PARAMS(more) "\"sampling_params\":{" more "}"
 
 #define LAST(n) "\"prompt_logprobs\":true,\"prompt_logprobs_last_n\":" n ","
@@ -250,9 +255,24 @@ Test(work, refusals_name_the_field) {
        "context window: 3 + 6 > 8"},
       {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"top_p\":0")), "top_p"},
       {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[\"a\"]")),
-       "tokenizer.json"},
+       "sampling_params.stop: strings need a tokenizer.json"},
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[9,10]")),
+       "sampling_params.stop[1]: must be a token from 0 to 9, not 10"},
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[999999]")),
+       "sampling_params.stop[0]: must be a token from 0 to 9, not 999999"},
+      {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[-1]")),
+       "sampling_params.stop: must be 0 to"},
+      {TINKER__SVC_OP_SAMPLE, MANY("0"),
+       "num_samples: must be 1 to 1024, not 0"},
+      {TINKER__SVC_OP_SAMPLE, MANY("1025"),
+       "num_samples: must be 1 to 1024, not 1025"},
+      {TINKER__SVC_OP_SAMPLE, MANY("5000"),
+       "num_samples: must be 1 to 1024, not 5000"},
+      {TINKER__SVC_OP_SAMPLE,
+       SAMPLE("\"topk_sample_logprobs\":1025," PARAMS("")),
+       "topk_sample_logprobs: must be 0 to 1024, not 1025"},
       {TINKER__SVC_OP_SAMPLE, SAMPLE("\"topk_prompt_logprobs\":11," PARAMS("")),
-       "topk_prompt_logprobs"},
+       "topk_prompt_logprobs: must be at most 10, the size of the vocabulary"},
       {TINKER__SVC_OP_SAMPLE,
        SAMPLE("\"prompt_alt_tokens_k\":4097," PARAMS("")),
        "prompt_alt_tokens_k"},
