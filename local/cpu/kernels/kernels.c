@@ -1,7 +1,8 @@
-/* kernels: which kernel sets this machine can run. Pure functions on constant
- * tables, any thread. */
+/* kernels: which kernel sets this machine can run. Any thread: constant
+ * tables, and the best set, which every thread finds alike and keeps. */
 #include "cpu/kernels/kernels.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "cpu/kernels/sets.h"
@@ -53,9 +54,22 @@ const tinker__cpu_kernels_t *tinker__cpu_kernels_at(size_t i) {
   return NULL;
 }
 
-const tinker__cpu_kernels_t *tinker__cpu_kernels_get(void) {
+static const tinker__cpu_kernels_t *find_best(void) {
   const tinker__cpu_kernels_t *best = &tinker__cpu_kernels_scalar, *set;
   for (size_t i = 0; (set = tinker__cpu_kernels_at(i)) != NULL; i++) best = set;
+  return best;
+}
+
+/* Asked for every token that is sampled. CPUID leaves a virtual machine each
+ * time, so the answer is kept. */
+const tinker__cpu_kernels_t *tinker__cpu_kernels_get(void) {
+  static _Atomic(const tinker__cpu_kernels_t *) kept;
+  const tinker__cpu_kernels_t *best =
+      atomic_load_explicit(&kept, memory_order_relaxed);
+  if (!best) {
+    best = find_best();
+    atomic_store_explicit(&kept, best, memory_order_relaxed);
+  }
   return best;
 }
 

@@ -1,11 +1,17 @@
 /* Sampling by the engine itself: the same tokens alone and in a crowd of
  * mixed adapters, prompts and settings; and their log-probabilities, those of
  * the prompts too, are forward's to the bit. */
+#define _DEFAULT_SOURCE /* syscall */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
+#include "cpu/kernels/kernels.h"
 #include "engine/generate.h"
 #include "support.h"
 
@@ -131,5 +137,30 @@ Test(sample, alone_in_a_crowd_and_forward) {
     }
     tinker__eng_gen_free(crowd[i]);
   }
+  teardown(&b);
+}
+
+/* From now on CPUID is a fault on this thread; false where the machine can't
+ * be asked for it. */
+static bool forbid_cpuid(void) {
+#if defined(__linux__) && defined(__x86_64__)
+  const long arch_set_cpuid = 0x1012;
+  return syscall(SYS_arch_prctl, arch_set_cpuid, 0L) == 0;
+#else
+  return false;
+#endif
+}
+
+/* CPUID leaves a virtual machine and takes as long as the rest of a token on
+ * a small model: no round may ask, whichever way tokens are picked. */
+Test(sample, asks_the_processor_nothing) {
+  bench_t b;
+  tinker__eng_gen_t *crowd[REQUESTS];
+  setup(&b);
+  for (size_t i = 0; i < REQUESTS; i++) crowd[i] = request(&b, i);
+  cr_assert_not_null(tinker__cpu_kernels_get());
+  if (!forbid_cpuid()) cr_skip_test("CPUID can't be made a fault here");
+  run(&b, crowd, REQUESTS);
+  for (size_t i = 0; i < REQUESTS; i++) tinker__eng_gen_free(crowd[i]);
   teardown(&b);
 }
