@@ -5,6 +5,7 @@
  * see, so a row's bits do not depend on how many rows are handled at once, on
  * where the keys lie, or on whether they came from a cache. A gradient by a
  * key or value is one chain over (query head of the group, position). */
+#include <stddef.h>
 #include <string.h>
 
 #include "cpu/forward.h"
@@ -40,7 +41,10 @@ tinker__cpu_kv_view_t tinker__cpu_kv_view(const tinker__cpu_batch_t *batch,
         .v_ps = d->head_dim,
     };
   }
-  size_t at = seq->row0 * d->kv_dim + kv_head * d->head_dim;
+  /* A window's first rows may have their sequence's beginning before it. */
+  ptrdiff_t at =
+      ((ptrdiff_t)seq->row0 - (ptrdiff_t)seq->pos0) * (ptrdiff_t)d->kv_dim +
+      (ptrdiff_t)(kv_head * d->head_dim);
   return (tinker__cpu_kv_view_t){
       .k = acts->k + at,
       .v = acts->v + at,
@@ -54,7 +58,10 @@ typedef struct {
   const tinker__cpu_batch_t *batch;
   size_t layer;
   const tinker__cpu_acts_t *acts;
-  const tinker__cpu_grads_t *s; /* backward only */
+  /* Backward only. */
+  const tinker__cpu_grads_t *s;
+  size_t first_seq, member; /* query head of the groups */
+  size_t row, to;           /* blocks that begin there */
 } attn_t;
 
 /* One sequence and head in a task. */
@@ -257,30 +264,56 @@ static void block_back(const head_t *h, size_t head, size_t kv_head, size_t i0,
   onto_keys(h, h->p, ld, m, i0 + m, d_o, s->dv + kv_at);
 }
 
+/* A block's keys and values get their first share from the block itself, or
+ * from a later one. */
+static void clear_block(const head_t *h, size_t kv_head, size_t i0, size_t m) {
+  const tinker__cpu_dims_t *d = &h->t->batch->base->d;
+  for (size_t i = i0; i < i0 + m; i++) {
+    size_t at = (h->seq->row0 + i) * d->kv_dim + kv_head * d->head_dim;
+    memset(h->t->s->dk + at, 0, d->head_dim * sizeof(float));
+    memset(h->t->s->dv + at, 0, d->head_dim * sizeof(float));
+  }
+}
+
+/* The first block of the sequence that begins at the row or later. */
+static size_t first_block(const tinker__cpu_seq_t *seq, size_t row) {
+  size_t skip = row > seq->row0 ? row - seq->row0 : 0;
+  return (skip + TINKER__ATTN_ROWS - 1) / TINKER__ATTN_ROWS * TINKER__ATTN_ROWS;
+}
+
 static void backward_task(void *arg, size_t task, unsigned worker) {
   const attn_t *t = arg;
   const tinker__cpu_dims_t *d = &t->batch->base->d;
   size_t kv_head = task % d->kv_heads, group = d->heads / d->kv_heads;
-  head_t h = open_head(t, task / d->kv_heads, kv_head, worker);
-  size_t ld = round16(h.seq->n);
-  for (size_t i = 0; i < h.seq->n; i++) {
-    size_t at = (h.seq->row0 + i) * d->kv_dim + kv_head * d->head_dim;
-    memset(t->s->dk + at, 0, d->head_dim * sizeof(float));
-    memset(t->s->dv + at, 0, d->head_dim * sizeof(float));
-  }
-  for (size_t j = 0; j < group; j++) {
-    for (size_t i = 0; i < h.seq->n; i += TINKER__ATTN_ROWS) {
-      size_t m = h.seq->n - i;
-      if (m > TINKER__ATTN_ROWS) m = TINKER__ATTN_ROWS;
-      block_back(&h, kv_head * group + j, kv_head, i, m, ld);
-    }
+  head_t h = open_head(t, t->first_seq + task / d->kv_heads, kv_head, worker);
+  size_t ld = round16(h.seq->n), head = kv_head * group + t->member;
+  for (size_t i = first_block(h.seq, t->row);
+       i < h.seq->n && h.seq->row0 + i < t->to; i += TINKER__ATTN_ROWS) {
+    size_t m = h.seq->n - i;
+    if (m > TINKER__ATTN_ROWS) m = TINKER__ATTN_ROWS;
+    if (t->member == 0) clear_block(&h, kv_head, i, m);
+    block_back(&h, head, kv_head, i, m, ld);
   }
 }
 
 void tinker__cpu_attention_back(const tinker__cpu_batch_t *batch, size_t layer,
                                 const tinker__cpu_acts_t *acts,
-                                const tinker__cpu_grads_t *s) {
-  attn_t t = {.batch = batch, .layer = layer, .acts = acts, .s = s};
+                                const tinker__cpu_grads_t *s, size_t member,
+                                size_t row, size_t to) {
+  attn_t t = {
+      .batch = batch,
+      .layer = layer,
+      .acts = acts,
+      .s = s,
+      .member = member,
+      .row = row,
+      .to = to,
+  };
+  size_t end = 0;
+  for (size_t i = 0; i < batch->num_seqs && batch->seqs[i].row0 < to; i++) {
+    if (batch->seqs[i].row0 + batch->seqs[i].n <= row) t.first_seq = i + 1;
+    end = i + 1;
+  }
   tinker__cpu_pool_run(batch->base->engine->pool, backward_task, &t,
-                       batch->num_seqs * batch->base->d.kv_heads);
+                       (end - t.first_seq) * batch->base->d.kv_heads);
 }

@@ -18,6 +18,23 @@ void tinker__cpu_grads_carve(tinker__cpu_arena_t *a,
   out->du = tinker__cpu_carve(a, rows * rank);
 }
 
+tinker__cpu_grads_t tinker__cpu_grads_from(const tinker__cpu_grads_t *g,
+                                           const tinker__eng_base_t *b,
+                                           size_t row) {
+  const tinker__cpu_dims_t *d = &b->d;
+  return (tinker__cpu_grads_t){
+      .dh = g->dh + row * d->hidden,
+      .dact = g->dact + row * d->inter,
+      .dgate = g->dgate + row * d->inter,
+      .dup = g->dup + row * d->inter,
+      .d_o = g->d_o + row * d->q_dim,
+      .dq = g->dq + row * d->q_dim,
+      .dk = g->dk + row * d->kv_dim,
+      .dv = g->dv + row * d->kv_dim,
+      .du = g->du,
+  };
+}
+
 typedef struct {
   const tinker__cpu_batch_t *batch;
   const tinker__cpu_layer_t *layer;
@@ -118,44 +135,45 @@ static void qk_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   }
 }
 
-static void mlp_back(const stage_t *s, bool need_dx) {
-  const tinker__cpu_acts_t *a = s->acts;
-  const tinker__cpu_grads_t *t = s->s;
-  float *dh = need_dx ? t->dh : NULL;
-  project_back(s, TINKER__LORA_DOWN, a->act, s->dy, t->dact, false);
-  run(s, 5 * dims(s)->inter, act_rows);
-  project_back(s, TINKER__LORA_GATE, a->h2, t->dgate, dh, false);
-  project_back(s, TINKER__LORA_UP, a->h2, t->dup, dh, true);
-  if (need_dx) run(s, 3 * dims(s)->hidden, norm2_rows);
-}
-
-static void attn_back(const stage_t *s, bool need_dx) {
-  const tinker__cpu_acts_t *a = s->acts;
-  const tinker__cpu_grads_t *t = s->s;
-  float *dh = need_dx ? t->dh : NULL;
-  project_back(s, TINKER__LORA_O, a->o, s->dy, t->d_o, false);
-  tinker__cpu_attention_back(s->batch, s->index, a, t);
-  run(s, 3 * dims(s)->q_dim, qk_rows);
-  project_back(s, TINKER__LORA_Q, a->h1, t->dq, dh, false);
-  project_back(s, TINKER__LORA_K, a->h1, t->dk, dh, true);
-  project_back(s, TINKER__LORA_V, a->h1, t->dv, dh, true);
-  if (need_dx) run(s, 3 * dims(s)->hidden, norm1_rows);
-}
-
-void tinker__cpu_layer_backward(const tinker__cpu_batch_t *batch, size_t layer,
-                                const tinker__cpu_acts_t *acts,
-                                const tinker__cpu_grads_t *s, float *dy,
-                                bool need_dx, float *g) {
-  stage_t t = {
+static stage_t stage(const tinker__cpu_batch_t *batch,
+                     const tinker__cpu_back_t *back,
+                     const tinker__cpu_acts_t *acts,
+                     const tinker__cpu_grads_t *s, float *dy) {
+  return (stage_t){
       .batch = batch,
-      .layer = &batch->base->layers[layer],
-      .index = layer,
+      .layer = &batch->base->layers[back->layer],
+      .index = back->layer,
       .acts = acts,
       .s = s,
       .dy = dy,
-      .g = g,
+      .g = back->g,
   };
-  bool attn = batch->seqs[0].adapter->lora->config.train_attn;
-  mlp_back(&t, need_dx || attn);
-  if (need_dx || attn) attn_back(&t, need_dx);
+}
+
+void tinker__cpu_layer_back_mlp(const tinker__cpu_batch_t *batch,
+                                const tinker__cpu_back_t *back,
+                                const tinker__cpu_acts_t *acts,
+                                const tinker__cpu_grads_t *s, float *dy) {
+  stage_t t = stage(batch, back, acts, s, dy);
+  float *dh = back->attn ? s->dh : NULL;
+  project_back(&t, TINKER__LORA_DOWN, acts->act, dy, s->dact, false);
+  run(&t, 5 * dims(&t)->inter, act_rows);
+  project_back(&t, TINKER__LORA_GATE, acts->h2, s->dgate, dh, false);
+  project_back(&t, TINKER__LORA_UP, acts->h2, s->dup, dh, true);
+  if (!back->attn) return;
+  run(&t, 3 * dims(&t)->hidden, norm2_rows);
+  project_back(&t, TINKER__LORA_O, acts->o, dy, s->d_o, false);
+}
+
+void tinker__cpu_layer_back_qkv(const tinker__cpu_batch_t *batch,
+                                const tinker__cpu_back_t *back,
+                                const tinker__cpu_acts_t *acts,
+                                const tinker__cpu_grads_t *s, float *dy) {
+  stage_t t = stage(batch, back, acts, s, dy);
+  float *dh = back->need_dx ? s->dh : NULL;
+  run(&t, 3 * dims(&t)->q_dim, qk_rows);
+  project_back(&t, TINKER__LORA_Q, acts->h1, s->dq, dh, false);
+  project_back(&t, TINKER__LORA_K, acts->h1, s->dk, dh, true);
+  project_back(&t, TINKER__LORA_V, acts->h1, s->dv, dh, true);
+  if (back->need_dx) run(&t, 3 * dims(&t)->hidden, norm1_rows);
 }

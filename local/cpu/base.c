@@ -14,6 +14,8 @@ _Static_assert((int)TINKER__F32 == (int)TINKER__DTYPE_F32 &&
 
 /* 1 GiB of activations. */
 #define BUDGET_FLOATS ((size_t)1 << 28)
+/* Some milliseconds of the fastest machine. */
+#define PIECE_MULTIPLY_ADDS ((uint64_t)1 << 28)
 /* First length of the rotary table. */
 #define ROPE_START 256
 
@@ -34,6 +36,7 @@ int tinker__cpu_open(tinker__engine_t **out,
   e->slot_mem = options->slot_mem ? options->slot_mem : options->mem;
   e->ks = ks;
   e->budget = BUDGET_FLOATS;
+  e->piece = PIECE_MULTIPLY_ADDS;
   int rc = tinker__cpu_pool_new(&e->pool, e->mem, options->threads);
   if (rc) {
     tinker__mem_free(e->mem, e);

@@ -32,7 +32,8 @@ struct tinker__engine_s {
   tinker__cpu_pool_t *pool;
   const tinker__cpu_kernels_t *ks;
   tinker__cpu_arena_t spare[TINKER__SPARES]; /* blocks kept for the next user */
-  size_t budget; /* floats of activations that a pass may keep */
+  size_t budget;  /* floats of activations that a pass may keep */
+  uint64_t piece; /* multiply-adds that a step of a pass takes about */
 };
 
 typedef struct tinker__cpu_dims_s {

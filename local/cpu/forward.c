@@ -34,6 +34,34 @@ void tinker__cpu_acts_carve(tinker__cpu_arena_t *a, const tinker__eng_base_t *b,
   }
 }
 
+tinker__cpu_acts_t tinker__cpu_acts_from(const tinker__cpu_acts_t *a,
+                                         const tinker__eng_base_t *b,
+                                         size_t rank, size_t row) {
+  const tinker__cpu_dims_t *d = &b->d;
+  bool norm = b->layers[0].q_norm != NULL;
+  tinker__cpu_acts_t out = {
+      .x = a->x + row * d->hidden,
+      .h1 = a->h1 + row * d->hidden,
+      .r1 = a->r1 + row,
+      .q_raw = a->q_raw + row * d->q_dim,
+      .k_raw = a->k_raw + row * d->kv_dim,
+      .rq = a->rq + (norm ? row * d->heads : 0),
+      .rk = a->rk + (norm ? row * d->kv_heads : 0),
+      .q = a->q + row * d->q_dim,
+      .k = a->k + row * d->kv_dim,
+      .v = a->v + row * d->kv_dim,
+      .o = a->o + row * d->q_dim,
+      .x2 = a->x2 + row * d->hidden,
+      .h2 = a->h2 + row * d->hidden,
+      .r2 = a->r2 + row,
+      .gate = a->gate + row * d->inter,
+      .up = a->up + row * d->inter,
+      .act = a->act + row * d->inter,
+  };
+  for (size_t p = 0; p < TINKER__PROJS; p++) out.u[p] = a->u[p] + row * rank;
+  return out;
+}
+
 /* Row work of one layer: what every stage below gets. */
 typedef struct {
   const tinker__cpu_batch_t *batch;

@@ -4,7 +4,12 @@
  * not depend on the cut. A batch is rows of several sequences, one behind the
  * other. In training the keys and values are those of the batch; in decoding
  * they are appended to the slots' caches and read from there. Both read them
- * through the same code, key by key in order, so the bits agree. */
+ * through the same code, key by key in order, so the bits agree.
+ *
+ * In training a batch may be the window [row, row + n) of a larger one: its
+ * sequences are cut to the window, and its activations begin at the window's
+ * first row. A layer's windows are run in the order of their rows, because
+ * attention reads the keys of the rows before. */
 #ifndef TINKER_LOCAL_CPU_FORWARD_H
 #define TINKER_LOCAL_CPU_FORWARD_H
 
@@ -15,9 +20,9 @@
 #define TINKER__ATTN_ROWS 64
 
 typedef struct tinker__cpu_seq_s {
-  size_t row0, n;                 /* its rows in the batch */
-  size_t pos0;                    /* position of the first of them */
-  tinker__eng_slot_t *slot;       /* NULL in training (then pos0 = 0) */
+  size_t row0, n;           /* its rows in the batch */
+  size_t pos0;              /* position of the first of them */
+  tinker__eng_slot_t *slot; /* NULL in training: keys lie pos0 rows before */
   tinker__eng_adapter_t *adapter; /* NULL = none */
 } tinker__cpu_seq_t;
 
@@ -61,6 +66,13 @@ void tinker__cpu_acts_carve(tinker__cpu_arena_t *a, const tinker__eng_base_t *b,
 void tinker__cpu_grads_carve(tinker__cpu_arena_t *a,
                              const tinker__eng_base_t *b, size_t rows,
                              size_t rank, tinker__cpu_grads_t *out);
+/* The same from a row on, for a window of a batch with one adapter. */
+tinker__cpu_acts_t tinker__cpu_acts_from(const tinker__cpu_acts_t *a,
+                                         const tinker__eng_base_t *b,
+                                         size_t rank, size_t row);
+tinker__cpu_grads_t tinker__cpu_grads_from(const tinker__cpu_grads_t *g,
+                                           const tinker__eng_base_t *b,
+                                           size_t row);
 
 /* x[i] = embedding of tokens[i]; tokens are valid. */
 void tinker__cpu_embed(const tinker__eng_base_t *b, const int32_t *tokens,
@@ -69,12 +81,26 @@ void tinker__cpu_embed(const tinker__eng_base_t *b, const int32_t *tokens,
  * acts->x). */
 void tinker__cpu_layer_forward(const tinker__cpu_batch_t *batch, size_t layer,
                                const tinker__cpu_acts_t *acts, float *y);
-/* dy [rows][hidden] becomes the gradient by the layer's input (undefined when
- * !need_dx); LoRA gradients are added to g. One adapter for all rows. */
-void tinker__cpu_layer_backward(const tinker__cpu_batch_t *batch, size_t layer,
+/* The way back through a layer has three stages, each for all rows before the
+ * next begins: through the MLP and o_proj by windows in order, through
+ * attention, and through q, k and v by windows in order. dy [rows][hidden]
+ * becomes the gradient by the layer's input (undefined when !need_dx); LoRA
+ * gradients are added to g. One adapter for all rows. */
+typedef struct tinker__cpu_back_s {
+  size_t layer;
+  bool need_dx; /* somebody asks for the gradient by the layer's input */
+  bool attn;    /* the way goes on through attention */
+  float *g;
+} tinker__cpu_back_t;
+
+void tinker__cpu_layer_back_mlp(const tinker__cpu_batch_t *batch,
+                                const tinker__cpu_back_t *back,
                                 const tinker__cpu_acts_t *acts,
-                                const tinker__cpu_grads_t *s, float *dy,
-                                bool need_dx, float *g);
+                                const tinker__cpu_grads_t *s, float *dy);
+void tinker__cpu_layer_back_qkv(const tinker__cpu_batch_t *batch,
+                                const tinker__cpu_back_t *back,
+                                const tinker__cpu_acts_t *acts,
+                                const tinker__cpu_grads_t *s, float *dy);
 /* y = W x (+ LoRA of each sequence) without bias; u gets the LoRA middle. */
 void tinker__cpu_project(const tinker__cpu_batch_t *batch, size_t layer,
                          tinker__lora_target_t proj, const float *x, float *u,
@@ -96,9 +122,13 @@ tinker__cpu_kv_view_t tinker__cpu_kv_view(const tinker__cpu_batch_t *batch,
 /* acts->q, k, v -> acts->o. */
 void tinker__cpu_attention(const tinker__cpu_batch_t *batch, size_t layer,
                            const tinker__cpu_acts_t *acts);
-/* s->d_o -> s->dq, dk, dv, by the rotated q and k. */
+/* s->d_o -> s->dq, dk, dv, by the rotated q and k: of the query head `member`
+ * of each group, for the blocks of TINKER__ATTN_ROWS rows that begin in
+ * [row, to). The sums by a key or value are
+ * chains over the members and then the positions: calls go in that order. */
 void tinker__cpu_attention_back(const tinker__cpu_batch_t *batch, size_t layer,
                                 const tinker__cpu_acts_t *acts,
-                                const tinker__cpu_grads_t *s);
+                                const tinker__cpu_grads_t *s, size_t member,
+                                size_t row, size_t to);
 
 #endif

@@ -133,16 +133,12 @@ void tinker__cpu_head_carve(tinker__cpu_arena_t *a, const tinker__eng_base_t *b,
   out->w = tinker__cpu_carve(a, rows);
 }
 
-typedef struct {
-  const tinker__cpu_batch_t *batch;
-  const tinker__eng_train_datum_t *data;
-  const tinker__eng_loss_config_t *loss;
-  const tinker__cpu_head_t *head;
-  const float *x;
-  float *g, *dh, *dy;
-  bool probe;  /* gspo's first round: log-probabilities alone */
-  size_t row0; /* of the present block */
-} job_t;
+typedef tinker__cpu_head_run_t job_t;
+
+/* gspo's first round, which only wants log-probabilities. */
+static bool probing(const job_t *j) {
+  return j->loss->kind == TINKER__LOSS_GSPO && !j->probed;
+}
 
 static const tinker__cpu_kernels_t *kernels(const job_t *j) {
   return j->batch->base->engine->ks;
@@ -152,7 +148,7 @@ static void norm_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const job_t *j = arg;
   const tinker__eng_base_t *b = j->batch->base;
   (void)worker;
-  for (size_t i = row0; i < row0 + n; i++) {
+  for (size_t i = j->row0 + row0; i < j->row0 + row0 + n; i++) {
     size_t at = i * b->d.hidden;
     j->head->rf[i] = kernels(j)->rmsnorm(j->head->hf + at, j->x + at, b->norm,
                                          b->d.hidden, b->d.eps);
@@ -163,7 +159,7 @@ static void norm_back_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   const job_t *j = arg;
   const tinker__eng_base_t *b = j->batch->base;
   (void)worker;
-  for (size_t i = row0; i < row0 + n; i++) {
+  for (size_t i = j->row0 + row0; i < j->row0 + row0 + n; i++) {
     size_t at = i * b->d.hidden;
     kernels(j)->rmsnorm_back(j->dy + at, j->dh + at, j->x + at, b->norm,
                              b->d.hidden, j->head->rf[i], false);
@@ -274,7 +270,7 @@ static bool cross_entropy_row(const job_t *j,
 static bool policy_row(const job_t *j, const tinker__eng_train_datum_t *d,
                        size_t at, size_t pos, float *row, float lse) {
   float w, lp = row[d->targets[pos]] - lse;
-  if (j->probe) {
+  if (probing(j)) {
     d->out_logprobs[pos] = lp;
     return false;
   }
@@ -309,91 +305,135 @@ static void loss_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   }
 }
 
-/* Gradients of the block's rows i0 .. i1, all active. */
-static void run_back(const job_t *j, size_t i0, size_t i1) {
-  const tinker__eng_base_t *b = j->batch->base;
-  size_t hidden = b->d.hidden, at = (j->row0 + i0) * hidden;
-  const float *dlogits = j->head->logits + i0 * b->d.vocab;
-  const tinker__eng_adapter_t *a = j->batch->seqs[0].adapter;
-  float *dh = j->dy ? j->dh + at : NULL;
-  if (dh) {
-    tinker__cpu_linear_back(b->engine->ks, b->engine->pool, b->head, dlogits,
-                            b->d.vocab, i1 - i0, dh, hidden, false);
-  }
-  tinker__cpu_lora_back(a, b->d.layers * TINKER__PROJS, j->head->hf + at,
-                        hidden, j->head->u + i0 * a->lora->rank, dlogits,
-                        b->d.vocab, i1 - i0, j->head->du, dh, hidden, j->g);
-}
-
-static void block_back(const job_t *j, size_t rows) {
-  size_t hidden = j->batch->base->d.hidden;
-  const float *active = j->head->active;
-  for (size_t i = 0, end; i < rows; i = end) {
-    for (end = i + 1; end < rows && active[end] == active[i]; end++) {
-    }
-    if (active[i] != 0.0f) {
-      run_back(j, i, end);
-    } else if (j->dy) {
-      memset(j->dh + (j->row0 + i) * hidden, 0,
-             (end - i) * hidden * sizeof(float));
-    }
-  }
-}
-
-static void add_losses(const job_t *j, double *total) {
+static void add_losses(const job_t *j) {
   for (size_t i = 0; i < j->batch->num_seqs; i++) {
     const tinker__eng_train_datum_t *d = &j->data[i];
-    for (size_t e = 0; e < d->n * d->k; e++) *total += (double)d->out_loss[e];
+    for (size_t e = 0; e < d->n * d->k; e++) {
+      *j->total += (double)d->out_loss[e];
+    }
   }
 }
 
-/* Logits block by block, what becomes of them, and with gradients the way
- * back to the rows of hf. */
-static void sweep(job_t *j) {
-  const tinker__cpu_batch_t *batch = j->batch;
-  const tinker__eng_base_t *b = batch->base;
-  const tinker__cpu_head_t *head = j->head;
-  tinker__engine_t *e = b->engine;
-  size_t hidden = b->d.hidden, vocab = b->d.vocab;
-  for (j->row0 = 0; j->row0 < batch->rows; j->row0 += head->block) {
-    size_t n = batch->rows - j->row0;
-    if (n > head->block) n = head->block;
-    const float *hf = head->hf + j->row0 * hidden;
-    tinker__cpu_linear(e->ks, e->pool, b->head, hf, hidden, n, head->logits,
-                       vocab, false);
-    tinker__cpu_lora_apply(batch->seqs[0].adapter, b->d.layers * TINKER__PROJS,
-                           hf, hidden, n, head->u, head->logits, vocab);
-    tinker__cpu_rows_run(e, n, 2 * vocab, loss_rows, j);
-    if (j->g && !j->probe) block_back(j, n);
-  }
+/* Columns that `rows` rows may take of the budget: whole blocks of both the
+ * products by the head and back. */
+#define COLUMNS 1024
+
+static size_t columns(const job_t *j, size_t rows, uint64_t budget) {
+  const tinker__cpu_dims_t *d = &j->batch->base->d;
+  size_t n = (size_t)(budget / (rows * d->hidden)) / COLUMNS * COLUMNS;
+  if (n < COLUMNS) n = COLUMNS;
+  return n < d->vocab - j->col ? n : d->vocab - j->col;
 }
 
-void tinker__cpu_head_loss(const tinker__cpu_batch_t *batch,
-                           const tinker__eng_train_datum_t *data,
-                           const tinker__eng_loss_config_t *loss,
-                           const tinker__cpu_head_t *head, const float *x,
-                           float *g, float *dh, float *dy, double *total) {
-  const tinker__eng_base_t *b = batch->base;
-  tinker__engine_t *e = b->engine;
-  size_t hidden = b->d.hidden;
-  job_t j = {
-      .batch = batch,
-      .data = data,
-      .loss = loss,
-      .head = head,
-      .x = x,
-      .g = g,
-      .dh = dh,
-      .dy = dy,
-      .probe = loss->kind == TINKER__LOSS_GSPO,
-  };
-  tinker__cpu_rows_run(e, batch->rows, hidden, norm_rows, &j);
-  if (j.probe) {
-    sweep(&j);
-    sequence_losses(&j);
-    j.probe = false;
+static uint64_t open_block(job_t *j) {
+  size_t hidden = j->batch->base->d.hidden;
+  j->rows = j->batch->rows - j->row0;
+  if (j->rows > j->head->block) j->rows = j->head->block;
+  tinker__cpu_rows_run(j->batch->base->engine, j->rows, hidden, norm_rows, j);
+  j->col = 0;
+  j->stage = TINKER__HEAD_LOGITS;
+  return j->rows * hidden;
+}
+
+static uint64_t logits(job_t *j, uint64_t budget) {
+  const tinker__eng_base_t *b = j->batch->base;
+  size_t hidden = b->d.hidden, n = columns(j, j->rows, budget);
+  tinker__cpu_packed_t w = tinker__cpu_packed_part(b->head, j->col, n);
+  tinker__cpu_linear(b->engine->ks, b->engine->pool, &w,
+                     j->head->hf + j->row0 * hidden, hidden, j->rows,
+                     j->head->logits + j->col, b->d.vocab, false);
+  j->col += n;
+  if (j->col == b->d.vocab) j->stage = TINKER__HEAD_LOSS;
+  return (uint64_t)j->rows * hidden * n;
+}
+
+/* Rows from `from` on that are all active or all not. */
+static void next_run(job_t *j, size_t from) {
+  const float *active = j->head->active;
+  j->col = 0;
+  j->run0 = from;
+  for (j->run1 = from + 1; j->run1 < j->rows && active[j->run1] == active[from];
+       j->run1++) {
   }
-  if (g || loss->kind != TINKER__LOSS_GSPO) sweep(&j);
-  if (g && dy) tinker__cpu_rows_run(e, batch->rows, hidden, norm_back_rows, &j);
-  add_losses(&j, total);
+  if (from == j->rows) j->stage = TINKER__HEAD_CLOSE;
+}
+
+static uint64_t losses(job_t *j) {
+  const tinker__eng_base_t *b = j->batch->base;
+  const tinker__eng_adapter_t *a = j->batch->seqs[0].adapter;
+  tinker__cpu_lora_apply(a, b->d.layers * TINKER__PROJS,
+                         j->head->hf + j->row0 * b->d.hidden, b->d.hidden,
+                         j->rows, j->head->u, j->head->logits, b->d.vocab);
+  tinker__cpu_rows_run(b->engine, j->rows, 2 * b->d.vocab, loss_rows, j);
+  j->stage = TINKER__HEAD_CLOSE;
+  if (j->g && !probing(j)) {
+    j->stage = TINKER__HEAD_BACK;
+    next_run(j, 0);
+  }
+  return (uint64_t)j->rows * b->d.vocab * a->lora->rank;
+}
+
+/* dh of the run by the next columns. */
+static uint64_t columns_back(job_t *j, float *dh, uint64_t budget) {
+  const tinker__eng_base_t *b = j->batch->base;
+  size_t rows = j->run1 - j->run0, n = columns(j, rows, budget);
+  tinker__cpu_packed_t w = tinker__cpu_packed_part(b->head, j->col, n);
+  tinker__cpu_linear_back(b->engine->ks, b->engine->pool, &w,
+                          j->head->logits + j->run0 * b->d.vocab + j->col,
+                          b->d.vocab, rows, dh, b->d.hidden, j->col > 0);
+  j->col += n;
+  return (uint64_t)rows * b->d.hidden * n;
+}
+
+/* One step back to the rows of hf. */
+static uint64_t run_back(job_t *j, uint64_t budget) {
+  const tinker__eng_base_t *b = j->batch->base;
+  const tinker__eng_adapter_t *a = j->batch->seqs[0].adapter;
+  size_t hidden = b->d.hidden, at = (j->row0 + j->run0) * hidden;
+  size_t rows = j->run1 - j->run0;
+  float *dh = j->dy ? j->dh + at : NULL;
+  bool active = j->head->active[j->run0] != 0.0f;
+  if (active && dh && j->col < b->d.vocab) return columns_back(j, dh, budget);
+  if (active) {
+    tinker__cpu_lora_back(a, b->d.layers * TINKER__PROJS, j->head->hf + at,
+                          hidden, j->head->u + j->run0 * a->lora->rank,
+                          j->head->logits + j->run0 * b->d.vocab, b->d.vocab,
+                          rows, j->head->du, dh, hidden, j->g);
+  } else if (dh) {
+    memset(dh, 0, rows * hidden * sizeof *dh);
+  }
+  next_run(j, j->run1);
+  return 2 * (uint64_t)rows * b->d.vocab * a->lora->rank;
+}
+
+/* The block is done; after the last one the round, or everything. */
+static uint64_t close_block(job_t *j) {
+  size_t hidden = j->batch->base->d.hidden;
+  if (j->g && j->dy && !probing(j)) {
+    tinker__cpu_rows_run(j->batch->base->engine, j->rows, hidden,
+                         norm_back_rows, j);
+  }
+  j->row0 += j->rows;
+  j->stage = TINKER__HEAD_OPEN;
+  if (j->row0 < j->batch->rows) return 0;
+  j->row0 = 0;
+  if (probing(j)) {
+    sequence_losses(j);
+    j->probed = true;
+    if (j->g) return 0;
+  }
+  add_losses(j);
+  j->stage = TINKER__HEAD_DONE;
+  return 0;
+}
+
+uint64_t tinker__cpu_head_step(tinker__cpu_head_run_t *j, uint64_t budget) {
+  switch (j->stage) {
+  case TINKER__HEAD_OPEN: return open_block(j);
+  case TINKER__HEAD_LOGITS: return logits(j, budget);
+  case TINKER__HEAD_LOSS: return losses(j);
+  case TINKER__HEAD_BACK: return run_back(j, budget);
+  case TINKER__HEAD_CLOSE: return close_block(j);
+  default: return 0;
+  }
 }

@@ -37,14 +37,35 @@ size_t tinker__cpu_head_block(const tinker__eng_base_t *b, size_t rows);
 void tinker__cpu_head_carve(tinker__cpu_arena_t *a, const tinker__eng_base_t *b,
                             size_t rows, size_t rank, tinker__cpu_head_t *out);
 
-/* The sequences of the batch are data[0 .. num_seqs). x [rows][hidden] comes
- * from the last layer. Writes the outputs of the data and adds every loss to
- * *total in order. With g not NULL, also LoRA's gradients of the head, and
- * with dy not NULL the gradient by x (dh: scratch [rows][hidden]). */
-void tinker__cpu_head_loss(const tinker__cpu_batch_t *batch,
-                           const tinker__eng_train_datum_t *data,
-                           const tinker__eng_loss_config_t *loss,
-                           const tinker__cpu_head_t *head, const float *x,
-                           float *g, float *dh, float *dy, double *total);
+/* The head of one batch, worked off in pieces. The sequences of the batch are
+ * data[0 .. num_seqs); x [rows][hidden] comes from the last layer. Writes the
+ * outputs of the data and, at the end, adds every loss to *total in order.
+ * With g not NULL, also LoRA's gradients of the head, and with dy not NULL the
+ * gradient by x (dh: scratch [rows][hidden]). */
+typedef struct tinker__cpu_head_run_s {
+  const tinker__cpu_batch_t *batch;
+  const tinker__eng_train_datum_t *data;
+  const tinker__eng_loss_config_t *loss;
+  const tinker__cpu_head_t *head;
+  const float *x;
+  float *g, *dh, *dy;
+  double *total;
+  /* Inside; zero at the beginning. */
+  enum {
+    TINKER__HEAD_OPEN,   /* a block of rows begins */
+    TINKER__HEAD_LOGITS, /* from column col on */
+    TINKER__HEAD_LOSS,
+    TINKER__HEAD_BACK, /* rows run0 .. run1 of the block, from column col on */
+    TINKER__HEAD_CLOSE,
+    TINKER__HEAD_DONE
+  } stage;
+  bool probed;       /* gspo's first round, log-probabilities alone, is over */
+  size_t row0, rows; /* the block */
+  size_t run0, run1; /* rows that all have a gradient, or none */
+  size_t col;
+} tinker__cpu_head_run_t;
+
+/* One piece of about `budget` multiply-adds; returns how many it took. */
+uint64_t tinker__cpu_head_step(tinker__cpu_head_run_t *r, uint64_t budget);
 
 #endif

@@ -1,17 +1,35 @@
-/* pass: forward and backward over the datums of a request, step by step.
+/* pass: forward and backward over the datums of a request, piece by piece.
  *
- * Engine thread. All memory is taken at the beginning, for the largest step,
- * so a step can only be cancelled. A step's datums lie one behind the other
- * in one batch; which step a datum falls into changes no bit. Activations of
- * as many layers as the budget allows are kept for the way back, the others
- * are computed again from the layer's input. */
+ * Engine thread. All memory is taken at the beginning, for the largest batch,
+ * so a step can only be cancelled. The datums of a batch lie one after the
+ * other; which batch a datum falls into changes no bit. Activations of as many
+ * layers as the budget allows are kept for the way back, the others are
+ * computed again from the layer's input.
+ *
+ * A batch goes through stages, layer by layer, and each stage through pieces
+ * that are windows of its rows, in their order. Sums over tokens are chains in
+ * the order of the tokens, so where a piece ends changes no bit. A step does
+ * pieces until it has had the engine's measure of multiply-adds. */
 #include <string.h>
 #include <tinker/error.h>
 
 #include "cpu/train.h"
 
-#define STEP_TOKENS 2048
-#define STEP_TOKENS_MIN 256
+#define BATCH_TOKENS 2048
+#define BATCH_TOKENS_MIN 256
+/* A window has at least so many rows, for reading the weights to be shared. */
+#define WINDOW_ROWS_MIN 64
+
+typedef enum {
+  STAGE_GATHER,  /* the next batch */
+  STAGE_FORWARD, /* of every layer, from the first */
+  STAGE_HEAD,
+  STAGE_AGAIN,     /* activations of a layer that were not kept */
+  STAGE_MLP,       /* the way back of every layer, from the last */
+  STAGE_ATTENTION, /* of each query head of the groups */
+  STAGE_QKV,
+  STAGE_DONE
+} stage_t;
 
 struct tinker__eng_pass_s {
   tinker__eng_train_t *t;
@@ -24,22 +42,28 @@ struct tinker__eng_pass_s {
   double total;
   bool had_grad;
   float *saved; /* gradients at the beginning, if there were some */
-  size_t limit; /* tokens of a step, if it has several datums */
+  size_t limit; /* tokens of a batch, if it has several datums */
   size_t kept;  /* layers from the top whose activations stay */
+
+  stage_t stage;
+  size_t end;           /* datums [next, end) are in the batch */
+  size_t layer, member; /* of the stage */
+  size_t row;           /* rows of the batch that the stage is through with */
 
   tinker__cpu_arena_t arena;
   tinker__cpu_acts_t *acts; /* [layers + 1]; of the last only x is there */
   tinker__cpu_grads_t grads;
   tinker__cpu_head_t head;
   float *dy;
-  tinker__cpu_seq_t *seqs; /* [most datums of a step] */
-  int32_t *tokens;         /* [most rows of a step] */
+  tinker__cpu_seq_t *seqs, *cut; /* [most datums of a batch] */
+  int32_t *tokens;               /* [most rows of a batch] */
   tinker__cpu_batch_t batch;
+  tinker__cpu_head_run_t run;
 };
 
-/* Datums of the step that starts at `first`; *rows gets its tokens. */
-static size_t step_end(const tinker__eng_pass_t *p, size_t first,
-                       size_t *rows) {
+/* Datums of the batch that starts at `first`; *rows gets its tokens. */
+static size_t batch_end(const tinker__eng_pass_t *p, size_t first,
+                        size_t *rows) {
   size_t end = first;
   *rows = 0;
   while (end < p->n && (end == first || *rows + p->data[end].n <= p->limit)) {
@@ -50,13 +74,13 @@ static size_t step_end(const tinker__eng_pass_t *p, size_t first,
 }
 
 typedef struct {
-  size_t rows, datums, longest; /* of the largest step, each */
+  size_t rows, datums, longest; /* of the largest batch, each */
 } extent_t;
 
 static extent_t measure(const tinker__eng_pass_t *p) {
   extent_t x = {0};
   for (size_t i = 0, end, rows; i < p->n; i = end) {
-    end = step_end(p, i, &rows);
+    end = batch_end(p, i, &rows);
     if (rows > x.rows) x.rows = rows;
     if (end - i > x.datums) x.datums = end - i;
   }
@@ -73,16 +97,18 @@ static size_t layer_floats(const tinker__eng_pass_t *p, size_t rows) {
   return a.used;
 }
 
-/* How many tokens a step takes and how many layers keep their activations. */
+/* How many tokens a batch takes and how many layers keep their activations. */
 static void plan(tinker__eng_pass_t *p) {
   size_t layers = p->t->base->d.layers;
   size_t budget = p->t->base->engine->budget;
-  size_t per_token = layer_floats(p, STEP_TOKENS) / STEP_TOKENS + 1;
-  p->limit = STEP_TOKENS;
+  size_t per_token = layer_floats(p, BATCH_TOKENS) / BATCH_TOKENS + 1;
+  p->limit = BATCH_TOKENS;
   p->kept = 0;
   if (p->forward_only) return;
   size_t fit = budget / (per_token * layers);
-  if (fit < p->limit) p->limit = fit < STEP_TOKENS_MIN ? STEP_TOKENS_MIN : fit;
+  if (fit < p->limit) {
+    p->limit = fit < BATCH_TOKENS_MIN ? BATCH_TOKENS_MIN : fit;
+  }
   extent_t x = measure(p);
   p->kept = budget / (per_token * (x.rows + 1));
   if (p->kept > layers) p->kept = layers;
@@ -124,8 +150,9 @@ static int allocate(tinker__eng_pass_t *p) {
   if (rc) return rc;
   p->acts = tinker__mem_array(mem, b->d.layers + 1, sizeof *p->acts);
   p->seqs = tinker__mem_array(mem, x.datums, sizeof *p->seqs);
+  p->cut = tinker__mem_array(mem, x.datums, sizeof *p->cut);
   p->tokens = tinker__mem_array(mem, x.rows, sizeof *p->tokens);
-  if (!p->acts || !p->seqs || !p->tokens) return TINKER_ENOMEM;
+  if (!p->acts || !p->seqs || !p->cut || !p->tokens) return TINKER_ENOMEM;
   if (!p->forward_only && p->had_grad) {
     p->saved =
         tinker__mem_dup(mem, p->t->g, p->t->lora->floats * sizeof(float));
@@ -143,6 +170,7 @@ static void free_pass(tinker__eng_pass_t *p) {
   tinker__cpu_arena_close(e, &p->arena);
   tinker__mem_free(e->mem, p->saved);
   tinker__mem_free(e->mem, p->tokens);
+  tinker__mem_free(e->mem, p->cut);
   tinker__mem_free(e->mem, p->seqs);
   tinker__mem_free(e->mem, p->acts);
   tinker__cpu_adapter_release(p->adapter);
@@ -176,76 +204,224 @@ int tinker__cpu_pass_begin(tinker__eng_train_t *t,
   }
   p->batch.base = t->base;
   p->batch.seqs = p->seqs;
+  p->stage = n > 0 ? STAGE_GATHER : STAGE_DONE;
   if (!forward_only) t->busy = true;
   *out = p;
   return 0;
 }
 
-/* The batch of the datums from `next` on; returns the end. */
-static size_t set_batch(tinker__eng_pass_t *p) {
-  size_t end = step_end(p, p->next, &p->batch.rows), row = 0;
-  p->batch.num_seqs = end - p->next;
-  for (size_t i = p->next; i < end; i++) {
+/* --- Pieces --------------------------------------------------------------- */
+
+/* The batch of the datums from `next` on. */
+static void gather(tinker__eng_pass_t *p) {
+  size_t row = 0;
+  p->end = batch_end(p, p->next, &p->batch.rows);
+  p->batch.num_seqs = p->end - p->next;
+  for (size_t i = p->next; i < p->end; i++) {
     size_t n = p->data[i].n;
     p->seqs[i - p->next] =
         (tinker__cpu_seq_t){.row0 = row, .n = n, .adapter = p->adapter};
     memcpy(p->tokens + row, p->data[i].tokens, n * sizeof *p->tokens);
     row += n;
   }
-  return end;
 }
 
-static bool cancelled(const atomic_bool *cancel) {
-  return cancel && atomic_load(cancel);
-}
-
-/* False when cancelled on the way. */
-static bool layers_forward(tinker__eng_pass_t *p, const atomic_bool *cancel) {
-  tinker__cpu_embed(p->t->base, p->tokens, p->batch.rows, p->acts[0].x);
-  for (size_t l = 0; l < p->t->base->d.layers; l++) {
-    if (cancelled(cancel)) return false;
-    tinker__cpu_layer_forward(&p->batch, l, &p->acts[l], p->acts[l + 1].x);
+/* The window [row, row + n) of the batch; its sequences are in p->cut until
+ * the next one. */
+static tinker__cpu_batch_t window(const tinker__eng_pass_t *p, size_t row,
+                                  size_t n) {
+  tinker__cpu_batch_t w = p->batch;
+  w.rows = n;
+  w.seqs = p->cut;
+  w.num_seqs = 0;
+  for (size_t i = 0; i < p->batch.num_seqs; i++) {
+    const tinker__cpu_seq_t *s = &p->seqs[i];
+    size_t from = s->row0 > row ? s->row0 : row;
+    size_t to = s->row0 + s->n < row + n ? s->row0 + s->n : row + n;
+    if (from >= to) continue;
+    p->cut[w.num_seqs++] = (tinker__cpu_seq_t){
+        .row0 = from - row,
+        .n = to - from,
+        .pos0 = from - s->row0,
+        .adapter = s->adapter,
+    };
   }
-  return true;
+  return w;
 }
 
-static bool layers_backward(tinker__eng_pass_t *p, const atomic_bool *cancel) {
-  size_t layers = p->t->base->d.layers;
-  for (size_t l = layers; l-- > 0;) {
-    if (cancelled(cancel)) return false;
-    if (l + p->kept < layers) {
-      tinker__cpu_layer_forward(&p->batch, l, &p->acts[l], p->acts[l + 1].x);
-    }
-    tinker__cpu_layer_backward(&p->batch, l, &p->acts[l], &p->grads, p->dy,
-                               l > 0, p->t->g);
+/* Multiply-adds of a row through a matrix and its LoRA. */
+static uint64_t matrix_cost(const tinker__eng_pass_t *p, size_t in,
+                            size_t out) {
+  return (uint64_t)in * out + (uint64_t)p->t->lora->rank * (in + out);
+}
+
+/* Keys that a row sees, those of a window's further rows included. */
+static size_t keys_at(const tinker__eng_pass_t *p, size_t row) {
+  const tinker__cpu_seq_t *s = p->seqs;
+  while (row >= s->row0 + s->n) s++;
+  return row - s->row0 + WINDOW_ROWS_MIN;
+}
+
+/* Multiply-adds of one row in the present stage, about. */
+static uint64_t row_cost(const tinker__eng_pass_t *p) {
+  const tinker__cpu_dims_t *d = &p->t->base->d;
+  uint64_t mlp = 3 * matrix_cost(p, d->hidden, d->inter);
+  uint64_t out = matrix_cost(p, d->q_dim, d->hidden);
+  uint64_t qkv = matrix_cost(p, d->hidden, d->q_dim + 2 * d->kv_dim);
+  uint64_t keys = keys_at(p, p->row);
+  switch (p->stage) {
+  case STAGE_MLP: return mlp + out;
+  case STAGE_ATTENTION: return 5 * keys * d->kv_dim;
+  case STAGE_QKV: return qkv;
+  default: return mlp + out + qkv + 2 * keys * d->q_dim;
   }
-  return true;
 }
 
-static bool run_step(tinker__eng_pass_t *p, const atomic_bool *cancel) {
+/* Rows of the next window for so many multiply-adds. */
+static size_t window_rows(const tinker__eng_pass_t *p, uint64_t budget) {
+  size_t left = p->batch.rows - p->row;
+  uint64_t n = budget / row_cost(p);
+  if (n < WINDOW_ROWS_MIN) n = WINDOW_ROWS_MIN;
+  if (n >= left) return left;
+  /* Windows of even size, instead of a small one at the end. */
+  size_t windows = (left + (size_t)n - 1) / (size_t)n;
+  return (left + windows - 1) / windows;
+}
+
+static tinker__cpu_back_t way_back(const tinker__eng_pass_t *p) {
+  bool need_dx = p->layer > 0;
+  return (tinker__cpu_back_t){
+      .layer = p->layer,
+      .need_dx = need_dx,
+      .attn = need_dx || p->t->lora->config.train_attn,
+      .g = p->t->g,
+  };
+}
+
+/* Rows [row, row + n) through the present layer and stage. */
+static void run_window(tinker__eng_pass_t *p, size_t n) {
+  const tinker__eng_base_t *b = p->t->base;
+  size_t row = p->row, at = row * b->d.hidden;
+  tinker__cpu_batch_t w = window(p, row, n);
+  tinker__cpu_acts_t acts =
+      tinker__cpu_acts_from(&p->acts[p->layer], b, p->t->lora->rank, row);
+  if (p->stage == STAGE_FORWARD && p->layer == 0) {
+    tinker__cpu_embed(b, p->tokens + row, n, acts.x);
+  }
+  if (p->stage == STAGE_FORWARD || p->stage == STAGE_AGAIN) {
+    tinker__cpu_layer_forward(&w, p->layer, &acts,
+                              p->acts[p->layer + 1].x + at);
+    return;
+  }
+  tinker__cpu_grads_t grads = tinker__cpu_grads_from(&p->grads, b, row);
+  tinker__cpu_back_t back = way_back(p);
+  if (p->stage == STAGE_MLP) {
+    tinker__cpu_layer_back_mlp(&w, &back, &acts, &grads, p->dy + at);
+  } else {
+    tinker__cpu_layer_back_qkv(&w, &back, &acts, &grads, p->dy + at);
+  }
+}
+
+static bool goes_deep(const tinker__eng_pass_t *p) {
   const tinker__eng_lora_config_t *c = &p->t->lora->config;
-  bool back = !p->forward_only, deep = back && (c->train_attn || c->train_mlp);
-  if (!layers_forward(p, cancel)) return false;
-  tinker__cpu_head_loss(&p->batch, p->data + p->next, &p->loss, &p->head,
-                        p->acts[p->t->base->d.layers].x, back ? p->t->g : NULL,
-                        p->grads.dh, deep ? p->dy : NULL, &p->total);
-  return !deep || layers_backward(p, cancel);
+  return !p->forward_only && (c->train_attn || c->train_mlp);
+}
+
+static void start_head(tinker__eng_pass_t *p) {
+  bool back = !p->forward_only;
+  p->run = (tinker__cpu_head_run_t){
+      .batch = &p->batch,
+      .data = p->data + p->next,
+      .loss = &p->loss,
+      .head = &p->head,
+      .x = p->acts[p->t->base->d.layers].x,
+      .g = back ? p->t->g : NULL,
+      .dh = p->grads.dh,
+      .dy = goes_deep(p) ? p->dy : NULL,
+      .total = &p->total,
+  };
+}
+
+static stage_t batch_over(tinker__eng_pass_t *p) {
+  p->next = p->end;
+  return p->next < p->n ? STAGE_GATHER : STAGE_DONE;
+}
+
+static stage_t into_layer(tinker__eng_pass_t *p, size_t layer) {
+  p->layer = layer;
+  return layer + p->kept < p->t->base->d.layers ? STAGE_AGAIN : STAGE_MLP;
+}
+
+static stage_t out_of_layer(tinker__eng_pass_t *p) {
+  return p->layer > 0 ? into_layer(p, p->layer - 1) : batch_over(p);
+}
+
+/* What follows a stage that is through with all rows. */
+static stage_t next_stage(tinker__eng_pass_t *p) {
+  const tinker__cpu_dims_t *d = &p->t->base->d;
+  switch (p->stage) {
+  case STAGE_GATHER: p->layer = 0; return STAGE_FORWARD;
+  case STAGE_FORWARD:
+    if (++p->layer < d->layers) return STAGE_FORWARD;
+    start_head(p);
+    return STAGE_HEAD;
+  case STAGE_HEAD:
+    return goes_deep(p) ? into_layer(p, d->layers - 1) : batch_over(p);
+  case STAGE_AGAIN: return STAGE_MLP;
+  case STAGE_MLP:
+    p->member = 0;
+    return way_back(p).attn ? STAGE_ATTENTION : out_of_layer(p);
+  case STAGE_ATTENTION:
+    return ++p->member < d->heads / d->kv_heads ? STAGE_ATTENTION : STAGE_QKV;
+  case STAGE_QKV: return out_of_layer(p);
+  default: return STAGE_DONE;
+  }
+}
+
+/* Rows of the batch that the stage is through with after one more piece;
+ * *cost gets its multiply-adds. */
+static size_t stage_piece(tinker__eng_pass_t *p, uint64_t budget,
+                          uint64_t *cost) {
+  *cost = 0;
+  if (p->stage == STAGE_GATHER) {
+    gather(p);
+    return p->batch.rows;
+  }
+  if (p->stage == STAGE_HEAD) {
+    *cost = tinker__cpu_head_step(&p->run, budget);
+    return p->run.stage == TINKER__HEAD_DONE ? p->batch.rows : 0;
+  }
+  size_t n = window_rows(p, budget);
+  *cost = n * row_cost(p);
+  if (p->stage == STAGE_ATTENTION) {
+    tinker__cpu_attention_back(&p->batch, p->layer, &p->acts[p->layer],
+                               &p->grads, p->member, p->row, p->row + n);
+  } else {
+    run_window(p, n);
+  }
+  return p->row + n;
 }
 
 int tinker__cpu_pass_step(tinker__eng_pass_t *p, const atomic_bool *cancel,
                           char *why, size_t why_len) {
+  uint64_t left = p->t->base->engine->piece, cost;
   if (p->failed) {
     return tinker__why(why, why_len, TINKER_ESTATE, "the pass has failed");
   }
-  if (p->next == p->n) return 0;
-  size_t end = set_batch(p);
+  if (p->stage == STAGE_DONE) return 0;
   if (!p->forward_only) p->t->has_grad = true;
-  if (cancelled(cancel) || !run_step(p, cancel)) {
-    p->failed = true;
-    return tinker__why(why, why_len, TINKER_ECANCELED, "canceled");
+  while (p->stage != STAGE_DONE && left > 0) {
+    if (cancel && atomic_load(cancel)) {
+      p->failed = true;
+      return tinker__why(why, why_len, TINKER_ECANCELED, "canceled");
+    }
+    p->row = stage_piece(p, left, &cost);
+    left -= cost < left ? cost : left;
+    if (p->row < p->batch.rows) continue;
+    p->row = 0;
+    p->stage = next_stage(p);
   }
-  p->next = end;
-  return p->next < p->n;
+  return p->stage != STAGE_DONE;
 }
 
 double tinker__cpu_pass_loss(const tinker__eng_pass_t *p) {
@@ -266,7 +442,7 @@ static void restore(tinker__eng_pass_t *p) {
 void tinker__cpu_pass_end(tinker__eng_pass_t *p) {
   if (!p) return;
   if (!p->forward_only) {
-    if (p->failed || p->next < p->n) restore(p);
+    if (p->failed || p->stage != STAGE_DONE) restore(p);
     p->t->busy = false;
   }
   free_pass(p);

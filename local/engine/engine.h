@@ -154,11 +154,14 @@ typedef struct tinker__engine_api_s {
   /* True while gradients wait for an optimizer step. */
   bool (*train_has_grad)(const tinker__eng_train_t *t);
 
-  /* A pass is a cursor over datums: begin checks everything (nothing is
-   * changed by a pass that is refused), each step does at most about 2,048
-   * tokens and at least a datum and returns 1 while there is more, 0 when
-   * done. forward_only leaves gradients alone. A pass ended before it is
-   * done, or one that failed, leaves the gradients as they were before it. */
+  /* A pass is a cursor over the work on its datums: begin checks everything
+   * (nothing is changed by a pass that is refused). Each step does at most
+   * about 2^28 multiply-adds, or what 64 tokens take in one layer if that is
+   * more, however long a datum is, and returns 1 while there is more, 0 when
+   * done. Between two steps the engine may do anything else but train the same
+   * state. A cancelled step fails the pass. forward_only leaves gradients
+   * alone. A pass ended before it is done, or one that failed, leaves the
+   * gradients as they were before it. */
   int (*pass_begin)(tinker__eng_train_t *t,
                     const tinker__eng_train_datum_t *data, size_t n,
                     const tinker__eng_loss_config_t *loss, bool forward_only,

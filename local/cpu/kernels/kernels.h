@@ -175,6 +175,10 @@ int tinker__cpu_packed_new(tinker__cpu_packed_t **out, tinker__mem_t *mem,
                            size_t n_out, size_t k_in);
 void tinker__cpu_packed_free(tinker__cpu_packed_t *w);
 size_t tinker__cpu_packed_bytes(const tinker__cpu_packed_t *w);
+/* Outputs [n0, n0 + n) of w in w's own memory, so not to be freed. n0 is a
+ * multiple of 16. */
+tinker__cpu_packed_t tinker__cpu_packed_part(const tinker__cpu_packed_t *w,
+                                             size_t n0, size_t n);
 /* Row n (k_in values) widened into y: embedding look-up. */
 void tinker__cpu_packed_row(const tinker__cpu_packed_t *w, size_t n, float *y);
 

@@ -66,6 +66,15 @@ void tinker__cpu_packed_free(tinker__cpu_packed_t *w) {
   tinker__mem_free(w->mem, w);
 }
 
+tinker__cpu_packed_t tinker__cpu_packed_part(const tinker__cpu_packed_t *w,
+                                             size_t n0, size_t n) {
+  tinker__cpu_packed_t part = *w;
+  part.n_out = n;
+  part.panels = (char *)w->panels + n0 * w->k_in * type_size(w->type);
+  part.block = NULL;
+  return part;
+}
+
 void tinker__cpu_packed_row(const tinker__cpu_packed_t *w, size_t n, float *y) {
   size_t at = n / 16 * w->k_in * 16 + n % 16;
   const uint16_t *h = w->panels;

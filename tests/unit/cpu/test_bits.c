@@ -202,3 +202,82 @@ Test(bits, splits_and_memory) {
   rig_close(&r);
   temp_remove(dir);
 }
+
+/* --- Pieces --------------------------------------------------------------- */
+
+/* One pass over the data in steps of about `piece` multiply-adds; how many
+ * steps. *h gets a digest of what came out. */
+static size_t pass_in_pieces(rig_t *r, sample_t *s, size_t n,
+                             const tinker__eng_loss_config_t *loss,
+                             uint64_t piece, uint64_t *h) {
+  tinker__eng_train_t *t = random_train(r, 4, 9);
+  tinker__eng_train_datum_t data[DATA];
+  tinker__eng_pass_t *p = NULL;
+  size_t steps = 1;
+  int rc;
+  r->engine->piece = piece;
+  for (size_t i = 0; i < n; i++) data[i] = sample_datum(&s[i], loss->kind);
+  cr_assert_eq(r->api->pass_begin(t, data, n, loss, false, &p, NULL, 0), 0);
+  while ((rc = r->api->pass_step(p, NULL, NULL, 0)) == 1) steps++;
+  cr_assert_eq(rc, 0);
+  double total = r->api->pass_loss(p);
+  r->api->pass_end(p);
+  *h = hash_bytes(HASH_START, &total, sizeof total);
+  *h = hash_bytes(*h, t->g, t->lora->floats * sizeof(float));
+  for (size_t i = 0; i < n; i++) {
+    *h = hash_bytes(*h, s[i].logprobs, s[i].n * s[i].k * sizeof(float));
+    *h = hash_bytes(*h, s[i].loss, s[i].n * s[i].k * sizeof(float));
+  }
+  r->api->train_free(t);
+  return steps;
+}
+
+/* A vocabulary that the head takes in several pieces; heads in groups. */
+static void open_wide(rig_t *r, char dir[256]) {
+  shape_t wide = tiny_shape;
+  wide.vocab = 2500;
+  temp_dir(dir);
+  write_model(dir, &wide);
+  rig_open(r, dir, 2, NULL);
+}
+
+/* Wherever a step ends, of every loss, with layers kept and computed again. */
+Test(bits, pieces) {
+  static const uint64_t pieces[] = {UINT64_MAX, 20000000, 300000, 1};
+  char dir[256];
+  rig_t r;
+  sample_t s[DATA];
+  open_wide(&r, dir);
+  make_data(s, 390);
+  for (size_t i = 0; i < LOSSES; i++) {
+    size_t skip = i == 0 ? 0 : 5, few = i == 0 ? DATA : 4;
+    uint64_t want = 0, h;
+    r.engine->budget = i % 2 ? 4000 : (size_t)1 << 28;
+    for (size_t k = 0; k < sizeof pieces / sizeof *pieces; k++) {
+      pass_in_pieces(&r, s + skip, few, &losses[i], pieces[k], &h);
+      if (k == 0) want = h;
+      cr_assert_eq(h, want, "loss %zu, pieces of %llu", i,
+                   (unsigned long long)pieces[k]);
+    }
+  }
+  samples_free(s, DATA);
+  rig_close(&r);
+  temp_remove(dir);
+}
+
+/* One datum is many steps: 390 tokens are seven windows of a layer, there and
+ * back. */
+Test(bits, a_datum_is_not_one_step) {
+  char dir[256];
+  rig_t r;
+  sample_t s;
+  uint64_t h;
+  size_t windows = (390 + 63) / 64, layers = tiny_shape.layers;
+  open_wide(&r, dir);
+  sample_random(&s, 390, 1, tiny_shape.vocab, 3);
+  size_t steps = pass_in_pieces(&r, &s, 1, &cross_entropy, 1, &h);
+  cr_assert_geq(steps, 3 * windows * layers, "%zu", steps);
+  samples_free(&s, 1);
+  rig_close(&r);
+  temp_remove(dir);
+}
