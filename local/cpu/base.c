@@ -14,8 +14,10 @@ _Static_assert((int)TINKER__F32 == (int)TINKER__DTYPE_F32 &&
 
 /* 1 GiB of activations. */
 #define BUDGET_FLOATS ((size_t)1 << 28)
-/* Some milliseconds of the fastest machine. */
+/* Some milliseconds; on models of a billion weights, about a decode round:
+ * fewer rows would spend much of their time on copies of the weights. */
 #define PIECE_MULTIPLY_ADDS ((uint64_t)1 << 28)
+#define WINDOW_ROWS 256
 /* First length of the rotary table. */
 #define ROPE_START 256
 
@@ -37,6 +39,7 @@ int tinker__cpu_open(tinker__engine_t **out,
   e->ks = ks;
   e->budget = BUDGET_FLOATS;
   e->piece = PIECE_MULTIPLY_ADDS;
+  e->window = WINDOW_ROWS;
   int rc = tinker__cpu_pool_new(&e->pool, e->mem, options->threads);
   if (rc) {
     tinker__mem_free(e->mem, e);

@@ -33,7 +33,8 @@ struct tinker__engine_s {
   const tinker__cpu_kernels_t *ks;
   tinker__cpu_arena_t spare[TINKER__SPARES]; /* blocks kept for the next user */
   size_t budget;  /* floats of activations that a pass may keep */
-  uint64_t piece; /* multiply-adds that a step of a pass takes about */
+  uint64_t piece; /* multiply-adds that a step of a pass takes about, but */
+  size_t window;  /* at least as many as so many rows by a layer's weights */
 };
 
 typedef struct tinker__cpu_dims_s {

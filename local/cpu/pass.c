@@ -17,8 +17,8 @@
 
 #define BATCH_TOKENS 2048
 #define BATCH_TOKENS_MIN 256
-/* A window has at least so many rows, for reading the weights to be shared. */
-#define WINDOW_ROWS_MIN 64
+/* A window has at least so many rows, those of a block of attention. */
+#define WINDOW_ROWS_MIN TINKER__ATTN_ROWS
 
 typedef enum {
   STAGE_GATHER,  /* the next batch */
@@ -106,9 +106,8 @@ static void plan(tinker__eng_pass_t *p) {
   p->kept = 0;
   if (p->forward_only) return;
   size_t fit = budget / (per_token * layers);
-  if (fit < p->limit) {
-    p->limit = fit < BATCH_TOKENS_MIN ? BATCH_TOKENS_MIN : fit;
-  }
+  if (fit < BATCH_TOKENS_MIN) fit = BATCH_TOKENS_MIN;
+  if (fit < p->limit) p->limit = fit;
   extent_t x = measure(p);
   p->kept = budget / (per_token * (x.rows + 1));
   if (p->kept > layers) p->kept = layers;
@@ -262,30 +261,40 @@ static size_t keys_at(const tinker__eng_pass_t *p, size_t row) {
   return row - s->row0 + WINDOW_ROWS_MIN;
 }
 
-/* Multiply-adds of one row in the present stage, about. */
-static uint64_t row_cost(const tinker__eng_pass_t *p) {
+/* Multiply-adds of one row in the present stage by its weights, and by its
+ * keys, about. */
+typedef struct {
+  uint64_t weights, keys;
+} cost_t;
+
+static cost_t row_cost(const tinker__eng_pass_t *p) {
   const tinker__cpu_dims_t *d = &p->t->base->d;
   uint64_t mlp = 3 * matrix_cost(p, d->hidden, d->inter);
   uint64_t out = matrix_cost(p, d->q_dim, d->hidden);
   uint64_t qkv = matrix_cost(p, d->hidden, d->q_dim + 2 * d->kv_dim);
   uint64_t keys = keys_at(p, p->row);
   switch (p->stage) {
-  case STAGE_MLP: return mlp + out;
-  case STAGE_ATTENTION: return 5 * keys * d->kv_dim;
-  case STAGE_QKV: return qkv;
-  default: return mlp + out + qkv + 2 * keys * d->q_dim;
+  case STAGE_MLP: return (cost_t){mlp + out, 0};
+  case STAGE_ATTENTION: return (cost_t){0, 5 * keys * d->kv_dim};
+  case STAGE_QKV: return (cost_t){qkv, 0};
+  default: return (cost_t){mlp + out + qkv, 2 * keys * d->q_dim};
   }
 }
 
-/* Rows of the next window for so many multiply-adds. */
-static size_t window_rows(const tinker__eng_pass_t *p, uint64_t budget) {
+/* Rows of the next window for so many multiply-adds; *cost gets theirs. */
+static size_t window_rows(const tinker__eng_pass_t *p, uint64_t budget,
+                          uint64_t *cost) {
+  cost_t c = row_cost(p);
   size_t left = p->batch.rows - p->row;
-  uint64_t n = budget / row_cost(p);
+  uint64_t least = p->t->base->engine->window * c.weights;
+  uint64_t n = (budget > least ? budget : least) / (c.weights + c.keys);
   if (n < WINDOW_ROWS_MIN) n = WINDOW_ROWS_MIN;
-  if (n >= left) return left;
+  if (n > left) n = left;
   /* Windows of even size, instead of a small one at the end. */
-  size_t windows = (left + (size_t)n - 1) / (size_t)n;
-  return (left + windows - 1) / windows;
+  uint64_t windows = (left + n - 1) / n;
+  n = (left + windows - 1) / windows;
+  *cost = n * (c.weights + c.keys);
+  return (size_t)n;
 }
 
 static tinker__cpu_back_t way_back(const tinker__eng_pass_t *p) {
@@ -391,8 +400,7 @@ static size_t stage_piece(tinker__eng_pass_t *p, uint64_t budget,
     *cost = tinker__cpu_head_step(&p->run, budget);
     return p->run.stage == TINKER__HEAD_DONE ? p->batch.rows : 0;
   }
-  size_t n = window_rows(p, budget);
-  *cost = n * row_cost(p);
+  size_t n = window_rows(p, budget, cost);
   if (p->stage == STAGE_ATTENTION) {
     tinker__cpu_attention_back(&p->batch, p->layer, &p->acts[p->layer],
                                &p->grads, p->member, p->row, p->row + n);

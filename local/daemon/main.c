@@ -66,6 +66,9 @@ static const char help[] =
     "  --poll-ms MS         hold of a long poll (default 30000, max 44000)\n"
     "  --snapshot-ms MS     engine time that a restart may have to repeat\n"
     "                       (default 5000)\n"
+    "  --sample-share PERCENT\n"
+    "                       of the engine's time for samples while training\n"
+    "                       wants it, too (1 to 99, default 50)\n"
     "  --client-config FILE, --dynamic-config FILE\n"
     "                       flags for clients, a JSON object in each file\n"
     "  --faults FILE        go wrong as the plan in FILE says, for tests only\n"
@@ -164,7 +167,8 @@ static const struct {
                {"--session-timeout", 1000000, 1000, AT(config.session_ms)},
                {"--keep", 1000000000, 1000, AT(config.keep_ms)},
                {"--poll-ms", 44000, 1, AT(config.poll_ms)},
-               {"--snapshot-ms", NO_LIMIT, 1, AT(config.snapshot_ms)}};
+               {"--snapshot-ms", NO_LIMIT, 1, AT(config.snapshot_ms)},
+               {"--sample-share", 99, 1, AT(config.sample_share)}};
 
 static int take_number(options_t *o, size_t i, const char *value) {
   int64_t v, *at = (int64_t *)(void *)((char *)o + numbers[i].at);

@@ -156,12 +156,12 @@ typedef struct tinker__engine_api_s {
 
   /* A pass is a cursor over the work on its datums: begin checks everything
    * (nothing is changed by a pass that is refused). Each step does at most
-   * about 2^28 multiply-adds, or what 64 tokens take in one layer if that is
-   * more, however long a datum is, and returns 1 while there is more, 0 when
-   * done. Between two steps the engine may do anything else but train the same
-   * state. A cancelled step fails the pass. forward_only leaves gradients
-   * alone. A pass ended before it is done, or one that failed, leaves the
-   * gradients as they were before it. */
+   * about 2^28 multiply-adds, or as many as 256 tokens by the weights of one
+   * layer if that is more, however long a datum is; it returns 1 while there
+   * is more, 0 when done. Between two steps the engine may do anything else
+   * but train the same state. A cancelled step fails the pass. forward_only
+   * leaves gradients alone. A pass ended before it is done, or one that
+   * failed, leaves the gradients as they were before it. */
   int (*pass_begin)(tinker__eng_train_t *t,
                     const tinker__eng_train_datum_t *data, size_t n,
                     const tinker__eng_loss_config_t *loss, bool forward_only,

@@ -23,29 +23,82 @@ struct tinker__eng_scheduler_s {
   tinker__eng_batch_t batch; /* engine thread */
   atomic_uint_fast64_t beat; /* odd = in a step or round */
   _Atomic int64_t *doing;    /* the owner's */
+
+  /* Engine thread. */
+  tinker__eng_scheduler_policy_t policy;
+  int64_t mark; /* when the present turn began */
+  int64_t due;  /* milliseconds that rounds have earned and not had, times 100;
+                   negative = steps have */
 };
 
-/* Waits for work. Moves new generations to the batch and takes the first task
- * (NULL if there is none); false when the thread shall end. */
-static bool next_work(tinker__eng_scheduler_t *s, tinker__eng_task_t **task) {
-  tinker__link_t *l;
-  *task = NULL;
-  pthread_mutex_lock(&s->lock);
+/* What the next turn is, of what there is to do. */
+typedef struct {
+  bool rounds, tasks;
+  tinker__eng_task_t *task; /* NULL = a round */
+} turn_t;
+
+static int64_t now(const tinker__eng_scheduler_t *s) {
+  return s->policy.world->now_ms(s->policy.world->user);
+}
+
+/* Under the lock. Waiting is nobody's turn. */
+static void wait_for_work(tinker__eng_scheduler_t *s) {
+  bool waited = false;
   while (!s->stop && tinker__list_empty(&s->tasks) &&
          tinker__list_empty(&s->gens) && tinker__eng_batch_idle(&s->batch)) {
     pthread_cond_wait(&s->wake, &s->lock);
+    waited = true;
   }
+  if (waited) s->mark = now(s);
+}
+
+/* Whether a step is next, when there is work of both kinds. */
+static bool steps_turn(const tinker__eng_scheduler_t *s, const turn_t *last) {
+  return s->due < 0 || (s->due == 0 && !last->task);
+}
+
+/* Waits for work, moves new generations to the batch and takes the first task
+ * if its turn has come; false when the thread shall end. *turn: the last turn
+ * before, the next one after. */
+static bool next_turn(tinker__eng_scheduler_t *s, turn_t *turn) {
+  tinker__link_t *l;
+  pthread_mutex_lock(&s->lock);
+  wait_for_work(s);
   bool go = !s->stop;
   if (go) {
     while ((l = tinker__list_pop_front(&s->gens)) != NULL) {
       tinker__eng_batch_add(&s->batch,
                             TINKER__CONTAINER(l, tinker__eng_gen_t, link));
     }
-    l = tinker__list_pop_front(&s->tasks);
-    if (l) *task = TINKER__CONTAINER(l, tinker__eng_task_t, link);
+    turn_t next = {
+        .rounds = !tinker__eng_batch_idle(&s->batch),
+        .tasks = !tinker__list_empty(&s->tasks),
+    };
+    if (next.tasks && (!next.rounds || steps_turn(s, turn))) {
+      l = tinker__list_pop_front(&s->tasks);
+      next.task = TINKER__CONTAINER(l, tinker__eng_task_t, link);
+    }
+    *turn = next;
   }
   pthread_mutex_unlock(&s->lock);
   return go;
+}
+
+/* Books the time of a turn. Rounds that kept no task waiting pay what is due
+ * to them and owe nothing; steps that kept no round waiting earn no more than
+ * the last of them is worth. */
+static void settle(tinker__eng_scheduler_t *s, const turn_t *turn) {
+  int64_t end = now(s), took = end - s->mark;
+  int64_t cost = took * (100 - s->policy.sample_share);
+  s->mark = end;
+  if (turn->task) {
+    if (!turn->rounds) s->due = 0;
+    s->due += took * s->policy.sample_share;
+  } else if (turn->tasks) {
+    s->due -= cost;
+  } else if (s->due > 0) {
+    s->due = s->due > cost ? s->due - cost : 0;
+  }
 }
 
 static void give_back(tinker__eng_scheduler_t *s, tinker__eng_task_t *task) {
@@ -54,16 +107,23 @@ static void give_back(tinker__eng_scheduler_t *s, tinker__eng_task_t *task) {
   pthread_mutex_unlock(&s->lock);
 }
 
+static void run_round(tinker__eng_scheduler_t *s) {
+  atomic_store(s->doing, -1);
+  tinker__eng_batch_round(&s->batch);
+  atomic_store(s->doing, 0);
+}
+
 static void loop(tinker__eng_scheduler_t *s) {
-  tinker__eng_task_t *task;
-  while (next_work(s, &task)) {
+  turn_t turn = {.task = NULL};
+  s->mark = now(s);
+  while (next_turn(s, &turn)) {
     atomic_fetch_add(&s->beat, 1);
-    if (task && task->step(task)) give_back(s, task);
-    if (!tinker__eng_batch_idle(&s->batch)) {
-      atomic_store(s->doing, -1);
-      tinker__eng_batch_round(&s->batch);
-      atomic_store(s->doing, 0);
+    if (!turn.task) {
+      run_round(s);
+    } else if (turn.task->step(turn.task)) {
+      give_back(s, turn.task);
     }
+    settle(s, &turn);
     atomic_fetch_add(&s->beat, 1);
   }
 }
@@ -93,6 +153,7 @@ static void destroy(tinker__eng_scheduler_t *s) {
 
 int tinker__eng_scheduler_new(tinker__eng_scheduler_t **out, tinker__mem_t *mem,
                               const tinker__engine_api_t *api,
+                              const tinker__eng_scheduler_policy_t *policy,
                               _Atomic int64_t *doing,
                               int (*on_start)(void *user,
                                               tinker__engine_t **engine),
@@ -101,6 +162,7 @@ int tinker__eng_scheduler_new(tinker__eng_scheduler_t **out, tinker__mem_t *mem,
   if (!s) return TINKER_ENOMEM;
   s->mem = mem;
   s->api = api;
+  s->policy = *policy;
   s->doing = doing;
   s->on_start = on_start;
   s->on_stop = on_stop;

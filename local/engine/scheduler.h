@@ -1,9 +1,15 @@
 /* scheduler: the engine thread, and what it does next.
  *
- * Training work is a queue of tasks, each a cursor of small steps. After every
- * step one decode round runs over all sequences that are being sampled (see
- * generate.h), so that a sample waits for one step at most and never for the
- * queue. Tasks run one after the other in the order they were pushed.
+ * Training work is a queue of tasks, each a cursor of small steps. Sampling is
+ * decode rounds over all sequences that are being sampled (see generate.h).
+ * While there is work of both kinds they share the engine's time by the
+ * policy: a step is followed by rounds until these have had their share of its
+ * time, and a round that took longer than it was due is followed by steps until
+ * these have had theirs. So a sample never waits for the queue, and samples,
+ * however many, never keep a task from its turn. A kind that has nothing to do
+ * leaves all time to the other, and saves up no more than the last step or
+ * round is worth. Where the clock can't tell, steps and rounds alternate. Tasks
+ * run one after the other in the order they were pushed.
  *
  * push, sample, call and stop may be called from any thread; everything else
  * happens on the engine thread, which is the only one that calls the engine. */
@@ -12,6 +18,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/world.h"
 #include "engine/engine.h"
 #include "engine/generate.h"
 
@@ -24,12 +31,19 @@ typedef struct tinker__eng_task_s {
   bool (*step)(struct tinker__eng_task_s *task);
 } tinker__eng_task_t;
 
+typedef struct tinker__eng_scheduler_policy_s {
+  const tinker__world_t *world; /* its now_ms is the clock */
+  int64_t sample_share; /* percent of the engine's time that rounds get while
+                           tasks want it, too; 1 to 99 */
+} tinker__eng_scheduler_policy_t;
+
 /* Starts the thread. *doing is -1 during a decode round; tasks may set it to
  * something of their own. on_start runs on it first (it opens the engine into
  * *engine and loads base models); new returns when it is done, with its
  * result. on_stop runs on the thread last, if on_start went well. */
 int tinker__eng_scheduler_new(tinker__eng_scheduler_t **out, tinker__mem_t *mem,
                               const tinker__engine_api_t *api,
+                              const tinker__eng_scheduler_policy_t *policy,
                               _Atomic int64_t *doing,
                               int (*on_start)(void *user,
                                               tinker__engine_t **engine),

@@ -326,6 +326,7 @@ static void set_defaults(tinker__svc_config_t *c) {
   if (!c->keep_ms) c->keep_ms = 3600000;
   if (!c->session_ms) c->session_ms = 600000;
   if (!c->snapshot_ms) c->snapshot_ms = 5000;
+  if (!c->sample_share) c->sample_share = 50;
 }
 
 static void init_conditions(tinker__svc_t *s) {
@@ -412,8 +413,10 @@ static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   rc = listen_all(s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_MODEL;
-  rc = tinker__eng_scheduler_new(&s->scheduler, s->mem, s->api, s->config.doing,
-                                 on_engine_start, on_engine_stop, s);
+  rc = tinker__eng_scheduler_new(
+      &s->scheduler, s->mem, s->api,
+      &(tinker__eng_scheduler_policy_t){s->world, s->config.sample_share},
+      s->config.doing, on_engine_start, on_engine_stop, s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_OTHER;
   rc = tinker__svc_store_start(s->store);

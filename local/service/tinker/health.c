@@ -2,7 +2,7 @@
  * thread. */
 #include "service/tinker/handlers.h"
 
-/* A step is 2,048 tokens or one datum: no healthy one takes as long. */
+/* A step is a small piece of a pass: no healthy one takes as long. */
 #define STALL_MS 600000
 
 tinker__svc_handled_t tinker__svc_handle_healthz(tinker__svc_t *s,

@@ -216,6 +216,7 @@ static size_t pass_in_pieces(rig_t *r, sample_t *s, size_t n,
   size_t steps = 1;
   int rc;
   r->engine->piece = piece;
+  r->engine->window = piece % 2; /* one or none */
   for (size_t i = 0; i < n; i++) data[i] = sample_datum(&s[i], loss->kind);
   cr_assert_eq(r->api->pass_begin(t, data, n, loss, false, &p, NULL, 0), 0);
   while ((rc = r->api->pass_step(p, NULL, NULL, 0)) == 1) steps++;

@@ -356,6 +356,7 @@ static void ended_early(bench_t *b, tinker__eng_train_t *t) {
     d[i] = sample_datum(&many[i], TINKER__LOSS_CROSS_ENTROPY);
   }
   b->r.engine->piece = 1;
+  b->r.engine->window = 1;
   for (int way = 0; way < 2; way++) {
     atomic_bool cancel = true;
     cr_assert_eq(
