@@ -9,9 +9,9 @@
 #include <tinker/error.h>
 
 #include "engine/claim.h"
+#include "engine/prefill.h"
 
-#define MAX_SEQUENCES 64   /* at once; a larger request runs alone */
-#define PREFILL_TOKENS 512 /* of one prompt in one round */
+#define MAX_SEQUENCES 64 /* at once; a larger request runs alone */
 
 /* --- Making and freeing --------------------------------------------------- */
 
@@ -371,10 +371,10 @@ static void start_sequences(tinker__eng_gen_t *g) {
   g->decoding = true;
 }
 
-static void gen_advance(tinker__eng_gen_t *g, size_t prompt_tokens) {
+static void gen_advance(tinker__eng_gen_t *g) {
   if (g->error) return;
   if (!g->decoding) {
-    g->fed += prompt_tokens;
+    g->fed += g->piece;
     if (g->fed < g->n_prompt) return;
   }
   for (size_t i = 0; i < g->num_samples; i++) seq_append(&g->seqs[i]);
@@ -474,19 +474,8 @@ static void admit(tinker__eng_batch_t *b) {
   }
 }
 
-/* Tokens of the prompt that a round takes. Rows behind the last that is looked
- * at are a piece of their own: it needs no logits. */
-static size_t prompt_piece(const tinker__eng_gen_t *g) {
-  size_t n = g->decoding ? 0 : g->n_prompt - g->fed;
-  if (n > PREFILL_TOKENS) n = PREFILL_TOKENS;
-  if (g->fed < g->score_to && g->score_to - g->fed < n) {
-    n = g->score_to - g->fed;
-  }
-  return n;
-}
-
 static tinker__eng_decode_item_t prompt_item(tinker__eng_gen_t *g) {
-  size_t n = prompt_piece(g), first = n;
+  size_t n = g->piece, first = n;
   if (g->fed < g->score_to) {
     first = g->score_from > g->fed ? g->score_from - g->fed : 0;
     if (first > n) first = n;
@@ -497,9 +486,10 @@ static tinker__eng_decode_item_t prompt_item(tinker__eng_gen_t *g) {
 }
 
 /* Items of one generation for this round, appended at b->items + n. */
-static size_t gen_items(tinker__eng_gen_t *g,
-                        tinker__eng_decode_item_t *items) {
+static size_t gen_items(tinker__eng_gen_t *g, tinker__eng_decode_item_t *items,
+                        tinker__eng_prefill_t *left) {
   if (!g->decoding) {
+    g->piece = tinker__eng_prefill_take(left, g);
     items[0] = prompt_item(g);
     return 1;
   }
@@ -524,19 +514,25 @@ static int ensure_items(tinker__eng_batch_t *b, size_t n) {
 
 /* One call of the engine for a generation alone: who fails, fails alone. */
 static void round_alone(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
-  size_t n = gen_items(g, b->items), piece = prompt_piece(g);
+  tinker__eng_prefill_t left = {TINKER__PREFILL_TOKENS, 1};
+  size_t n = gen_items(g, b->items, &left);
   int rc =
       b->api->decode(b->engine, b->items, n, b->halt, g->why, sizeof g->why);
   if (rc == TINKER_ECANCELED) return;
   if (rc != 0 && !g->error) g->error = rc;
-  gen_advance(g, piece);
+  gen_advance(g);
 }
 
 static void round_of_base(tinker__eng_batch_t *b, tinker__eng_base_t *base) {
+  tinker__eng_prefill_t left = {TINKER__PREFILL_TOKENS, 0};
   size_t n = 0;
   TINKER__LIST_EACH(l, tmp, &b->running) {
     tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (g->base == base && !g->error) n += gen_items(g, b->items + n);
+    left.prompts += g->base == base && !g->error && !g->decoding;
+  }
+  TINKER__LIST_EACH(l, tmp, &b->running) {
+    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
+    if (g->base == base && !g->error) n += gen_items(g, b->items + n, &left);
   }
   if (!n) return;
   int rc = b->api->decode(b->engine, b->items, n, b->halt, NULL, 0);
@@ -545,7 +541,7 @@ static void round_of_base(tinker__eng_batch_t *b, tinker__eng_base_t *base) {
     tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
     if (g->base != base || g->error) continue;
     if (rc == 0) {
-      gen_advance(g, prompt_piece(g));
+      gen_advance(g);
     } else {
       round_alone(b, g);
     }

@@ -110,6 +110,7 @@ struct tinker__eng_gen_s {
   tinker__eng_slot_t
       *prefill; /* NULL before the first round and after prefill */
   size_t fed;   /* prompt tokens in the slot */
+  size_t piece; /* more of them in this round */
   size_t room;  /* tokens of a slot */
   uint64_t slot_bytes;
   size_t claims; /* slots that are there or for which memory is held free */

@@ -17,7 +17,7 @@ struct tinker__eng_slot_s {
 };
 
 static tinker__mem_t *slot_mem;
-static size_t decode_calls, largest_round, rows_made;
+static size_t decode_calls, largest_round, most_tokens, rows_made;
 
 static uint64_t limit = UINT64_MAX, slots_live;
 
@@ -88,14 +88,17 @@ static int decode(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
                   size_t why_len) {
   (void)e;
   (void)cancel;
+  size_t tokens = 0;
   decode_calls++;
   if (n > largest_round) largest_round = n;
   for (size_t i = 0; i < n; i++) {
+    tokens += items[i].n;
     cr_assert_leq(items[i].slot->len + items[i].n, items[i].slot->max);
     if (items[i].tokens[0] == POISON) {
       return tinker__why(why, why_len, TINKER_EINVAL, "poisoned");
     }
   }
+  if (tokens > most_tokens) most_tokens = tokens;
   for (size_t i = 0; i < n; i++) feed(&items[i]);
   return 0;
 }
@@ -231,6 +234,56 @@ Test(generate, neighbours_change_nothing) {
   cr_assert_leq(largest_round, 64);
   cr_assert_lt(decode_calls, 200);
   cr_assert_eq(failed, 0);
+}
+
+/* Many long prompts at once make no longer round than one, and a short one
+ * does not wait for them. */
+Test(generate, prompts_share_a_round) {
+  tinker__mem_t mem;
+  tinker__eng_batch_t b;
+  tinker__eng_gen_t *g[5];
+  slot_mem = &mem;
+  failed = finished = 0;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__eng_batch_init(&b, &mem, &api, NULL);
+  for (size_t i = 0; i < 5; i++) {
+    g[i] = make(&mem, i, i < 4 ? 2000 : 60, 1, 2);
+    tinker__eng_batch_add(&b, g[i]);
+  }
+  for (int i = 0; i < 2; i++) tinker__eng_batch_round(&b);
+  cr_assert_eq(finished, 1);
+  cr_assert_eq(g[4]->seqs[0].n, 2);
+  while (!tinker__eng_batch_idle(&b)) tinker__eng_batch_round(&b);
+  cr_assert_eq(failed, 0);
+  cr_assert_leq(most_tokens, 512 + 5);
+  cr_assert_geq(most_tokens, 500);
+  tinker__eng_batch_free(&b);
+  for (size_t i = 0; i < 5; i++) tinker__eng_gen_free(g[i]);
+}
+
+/* A round takes the fewer tokens of a prompt the more keys they see. */
+Test(generate, late_tokens_of_a_prompt) {
+  static int32_t ids[40000];
+  tinker__mem_t mem;
+  tinker__eng_batch_t b;
+  tinker__eng_gen_t *g = NULL;
+  tinker__eng_gen_spec_t spec = {.prompt = ids,
+                                 .n_prompt = 40000,
+                                 .num_samples = 1,
+                                 .max_tokens = 1,
+                                 .sampling = {1.0f, -1, 1.0, 1}};
+  slot_mem = &mem;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__eng_batch_init(&b, &mem, &api, NULL);
+  cr_assert_eq(tinker__eng_gen_new(&g, &mem, &spec), 0);
+  g->done = on_done;
+  tinker__eng_batch_add(&b, g);
+  while (g->fed < 36000) tinker__eng_batch_round(&b);
+  most_tokens = 0;
+  while (!tinker__eng_batch_idle(&b)) tinker__eng_batch_round(&b);
+  cr_assert_leq(most_tokens, 64);
+  tinker__eng_batch_free(&b);
+  tinker__eng_gen_free(g);
 }
 
 /* The largest fits to the byte: it waits, and all others after it. */
