@@ -20,6 +20,7 @@
 #include "base/str.h"
 #include "cpu/cpu.h"
 #include "crash.h"
+#include "out.h"
 #include "service/boot/service.h"
 
 #define MAX_MODELS 32
@@ -93,7 +94,9 @@ typedef struct {
   char listen[320]; /* with the port of the image before */
 } options_t;
 
-static int wake_pipe[2];
+/* Readable from the moment that the program must end; the byte is the signal,
+ * 0 = the service asked for it. */
+static int wake_pipe[2] = {-1, -1};
 
 static void on_signal(int signo) {
   char c = (char)signo;
@@ -106,17 +109,18 @@ static void on_ended(void *user) {
   on_signal(0);
 }
 
+/* Its own thread, which may wait for room. What can't be written is lost. */
 static void on_log(void *user, const char *line, size_t len) {
   (void)user;
-  fprintf(stderr, "%.*s\n", (int)len, line);
+  tinker__svc_out_line(2, wake_pipe[0], line, len);
 }
 
 /* --- Flags ---------------------------------------------------------------- */
 
 static int usage(const char *fmt, const char *what) {
-  fputs("tinker-locald: ", stderr);
-  fprintf(stderr, fmt, what);
-  fputs(" (see --help)\n", stderr);
+  char text[1000];
+  snprintf(text, sizeof text, fmt, what);
+  tinker__svc_out_say(wake_pipe[0], "%s (see --help)", text);
   return EXIT_USAGE;
 }
 
@@ -174,10 +178,9 @@ static int take_number(options_t *o, size_t i, const char *value) {
   int64_t v, *at = (int64_t *)(void *)((char *)o + numbers[i].at);
   if (tinker__parse_i64(tinker__str(value), &v) != 0 || v < 1 ||
       v > numbers[i].max) {
-    fprintf(stderr,
-            "tinker-locald: %s wants a number from 1 to %lld (see "
-            "--help)\n",
-            numbers[i].flag, (long long)numbers[i].max);
+    tinker__svc_out_say(wake_pipe[0],
+                        "%s wants a number from 1 to %lld (see --help)",
+                        numbers[i].flag, (long long)numbers[i].max);
     return EXIT_USAGE;
   }
   *at = v * numbers[i].unit;
@@ -219,8 +222,8 @@ static int read_key(options_t *o) {
   if (!o->key_file) return 0;
   FILE *f = fopen(o->key_file, "r");
   if (!f) {
-    fprintf(stderr, "tinker-locald: --key-file %s: %s\n", o->key_file,
-            strerror(errno));
+    tinker__svc_out_say(wake_pipe[0], "--key-file %s: %s", o->key_file,
+                        strerror(errno));
     return EXIT_USAGE;
   }
   if (!fgets(o->key, sizeof o->key, f)) o->key[0] = 0;
@@ -256,7 +259,7 @@ static int read_text(options_t *o, const char *flag, const char *path,
     return 0;
   }
   tinker__buf_free(&text);
-  fprintf(stderr, "tinker-locald: %s %s\n", flag, why);
+  tinker__svc_out_say(wake_pipe[0], "%s %s", flag, why);
   return EXIT_USAGE;
 }
 
@@ -288,7 +291,8 @@ static void write_tcp(tinker__jsonw_t *w, const tinker__svc_config_t *c,
   tinker__jsonw_cstr(w, url);
 }
 
-static int print_ready(const options_t *o, const tinker__svc_t *s) {
+/* False when it can't be written; the end that comes first is no failure. */
+static bool print_ready(const options_t *o, const tinker__svc_t *s) {
   tinker__buf_t line;
   tinker__jsonw_t w;
   char path[300];
@@ -306,10 +310,15 @@ static int print_ready(const options_t *o, const tinker__svc_t *s) {
   }
   if (o->config.listen) write_tcp(&w, &o->config, tinker__svc_port(s));
   tinker__jsonw_end_object(&w);
-  int rc = tinker__buf_error(&line);
-  if (rc == 0) printf("%.*s\n", (int)line.len, line.data);
+  bool ok =
+      !tinker__buf_error(&line) &&
+      (tinker__svc_out_line(1, wake_pipe[0], line.data, line.len) || !errno);
   tinker__buf_free(&line);
-  return rc == 0 && fflush(stdout) == 0 ? 0 : EXIT_OTHER;
+  return ok;
+}
+
+static bool open_wake_pipe(void) {
+  return pipe(wake_pipe) == 0 && fcntl(wake_pipe[1], F_SETFL, O_NONBLOCK) == 0;
 }
 
 static void catch_signals(void) {
@@ -337,16 +346,18 @@ static int run(options_t *o) {
   tinker__svc_stage_t stage;
   tinker__svc_crash_catch();
   if (tinker__svc_start(&s, &o->config, &stage, why, sizeof why) != 0) {
-    fprintf(stderr, "tinker-locald: %s\n", why);
+    tinker__svc_out_say(wake_pipe[0], "%s", why);
     return exit_code(stage);
   }
   tinker__svc_crash_port(tinker__svc_port(s));
-  int rc = o->before.signal ? 0 : print_ready(o, s); /* it was printed */
-  while (rc == 0 && read(wake_pipe[0], &cause, 1) < 0 && errno == EINTR) {
+  bool ok = o->before.signal || print_ready(o, s); /* once is enough */
+  struct pollfd end = {.fd = wake_pipe[0], .events = POLLIN};
+  while (ok && poll(&end, 1, -1) < 0 && errno == EINTR) {
   }
   tinker__svc_crash_release();
   tinker__svc_stop(s);
-  return rc ? rc : cause ? 0 : EXIT_ENDED;
+  if (!ok) return EXIT_OTHER;
+  return read(wake_pipe[0], &cause, 1) == 1 && cause ? 0 : EXIT_ENDED;
 }
 
 /* What an image that crashed has left: its port and the call to blame. */
@@ -364,6 +375,7 @@ static void go_on(options_t *o) {
 int main(int argc, char **argv) {
   static options_t o;
   static tinker__mem_t mem;
+  if (!tinker__svc_out_begin()) return EXIT_OTHER;
   if (argc == 2 && !strcmp(argv[1], "--help")) {
     fputs(help, stdout);
     return 0;
@@ -388,7 +400,7 @@ int main(int argc, char **argv) {
   if (rc == 0) go_on(&o);
   if (rc != 0) return rc;
   umask(077); /* the store's files too, wherever the state folder is */
-  if (pipe(wake_pipe) != 0) return EXIT_OTHER;
+  if (!open_wake_pipe()) return EXIT_OTHER;
   raise_file_limit();
   catch_signals();
   return run(&o);

@@ -35,7 +35,7 @@ tinker_error_t *tinker__error_new(tinker__mem_t *mem,
   va_start(ap, fmt);
   int n = vsnprintf(raw, sizeof(raw), fmt, ap);
   va_end(ap);
-  tinker__show(message, sizeof(message), n < 0 ? "" : raw);
+  tinker__show(message, sizeof(message), tinker__str(n < 0 ? "" : raw));
   const char *id = spec->request_id ? spec->request_id : "";
   size_t message_len = strlen(message) + 1, id_len = strlen(id) + 1;
   tinker_error_t *e = tinker__mem_alloc(mem, sizeof(*e) + message_len + id_len);

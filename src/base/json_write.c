@@ -5,6 +5,8 @@
 #include <string.h>
 #include <tinker/error.h>
 
+#include "base/show.h"
+
 void tinker__jsonw_init(tinker__jsonw_t *w, tinker__buf_t *out) {
   *w = (tinker__jsonw_t){.out = out};
 }
@@ -41,9 +43,10 @@ void tinker__jsonw_end_array(tinker__jsonw_t *w) {
   close(w, ']');
 }
 
-static void put_escape(tinker__buf_t *b, unsigned char c) {
+static void put_escape(tinker__buf_t *b, unsigned c) {
   static const char hex[] = "0123456789abcdef";
-  char text[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+  char text[6] = {
+      '\\', 'u', hex[c >> 12], hex[c >> 8 & 15], hex[c >> 4 & 15], hex[c & 15]};
   size_t n = 2;
   switch (c) {
   case '"':
@@ -63,12 +66,17 @@ static void put_string(tinker__buf_t *b, tinker__str_t s) {
     return;
   }
   tinker__buf_addc(b, '"');
-  for (; p < end; p++) {
-    unsigned char c = (unsigned char)*p;
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
+  while (p < end) {
+    unsigned c = (unsigned char)*p;
+    size_t n = c == '"' || c == '\\' ? 1 : 0;
+    if (c < 0x20 || c >= 0x7f) n = tinker__hidden_step(p, end, &c);
+    if (!n) {
+      p++;
+      continue;
+    }
     tinker__buf_add(b, run, (size_t)(p - run));
     put_escape(b, c);
-    run = p + 1;
+    run = p += n;
   }
   tinker__buf_add(b, run, (size_t)(p - run));
   tinker__buf_addc(b, '"');

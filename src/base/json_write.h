@@ -1,7 +1,8 @@
 /* json_write: JSON into a buffer: commas and escapes are its business. Errors
- * stick in the buffer (tinker__buf_error); a string that is no UTF-8 is
- * TINKER_EINVAL. A float has a fraction or an exponent, so that no reader takes
- * it for an integer ("0.0"); one that is not finite is written as null. Not
+ * stick in the buffer (tinker__buf_error); a string that is not UTF-8 is
+ * TINKER_EINVAL. Characters that must not reach a terminal (show.h) are
+ * escaped. A float has a fraction or an exponent, so that no reader takes it
+ * for an integer ("0.0"); one that is not finite is written as null. Not
  * thread-safe; pure. */
 #ifndef TINKER_BASE_JSON_WRITE_H
 #define TINKER_BASE_JSON_WRITE_H

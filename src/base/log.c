@@ -86,7 +86,7 @@ void tinker__log_add(tinker__log_t *log, tinker_log_level_t level,
     tinker__log_entry_t *e = &log->ring[(log->head + log->len++) & log->mask];
     e->level = level;
     e->component = component;
-    tinker__show(e->message, sizeof(e->message), message);
+    tinker__show(e->message, sizeof(e->message), tinker__str(message));
   }
   pthread_mutex_unlock(&log->lock);
   if (first && log->wake) log->wake(log->user);

@@ -144,8 +144,7 @@ def final_digests(service, workers):
         service.do("save_weights", {"model_id": model, "seq_id": int(seq) + 1,
                                     "path": "final"})
         path = f"tinker://{model}/weights/final"
-        event = [e for e in service.events("checkpoint")
-                 if e["path"] == path][-1]
+        event = service.event("checkpoint", path=path)
         with open(os.path.join(event["folder"], "state.safetensors"),
                   "rb") as f:
             assert hashlib.sha256(f.read()).hexdigest() == event["sha256"]

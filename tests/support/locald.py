@@ -91,9 +91,21 @@ class Service:
             return f.read()
 
     def events(self, name):
-        lines = [json.loads(l) for l in self.log().splitlines()
-                 if l.startswith("{")]
+        lines = [json.loads(l) for l in self.log().splitlines(True)
+                 if l.startswith("{") and l.endswith("\n")]
         return [l for l in lines if l.get("event") == name]
+
+    def event(self, name, **fields):
+        """The newest such line, which another thread writes: it may follow the
+        reply."""
+        end = time.monotonic() + GUARD_S
+        while time.monotonic() < end:
+            found = [e for e in self.events(name)
+                     if all(e.get(k) == v for k, v in fields.items())]
+            if found:
+                return found[-1]
+            time.sleep(0.01)
+        raise TimeoutError(f"{name} {fields}: " + self.log()[-2000:])
 
     def connection(self):
         return UnixConnection(self.socket, GUARD_S)

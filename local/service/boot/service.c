@@ -20,6 +20,7 @@
 #include <tinker/tokenizer.h>
 
 #include "service/boot/replay.h"
+#include "service/core/log.h"
 #include "service/core/memory.h"
 #include "service/fault/fault.h"
 #include "service/run/exec.h"
@@ -28,6 +29,8 @@
 
 #define TICK_MS 1000
 #define STOP_SECONDS 5
+#define LOG_LINE 16384
+#define LOG_QUEUE ((size_t)1 << 20)
 #define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
 
 /* --- Timer ---------------------------------------------------------------- */
@@ -339,7 +342,6 @@ static void init_conditions(tinker__svc_t *s) {
   pthread_cond_init(&s->idle, &attr);
   pthread_condattr_destroy(&attr);
   pthread_mutex_init(&s->lock, NULL);
-  pthread_mutex_init(&s->log_lock, NULL);
 }
 
 static int service_new(tinker__svc_t **out,
@@ -368,7 +370,9 @@ static int service_new(tinker__svc_t **out,
     int rc = tinker__map_new(maps[i], s->mem);
     if (rc != 0) return rc;
   }
-  return 0;
+  if (!s->config.log) return 0;
+  return tinker__svc_lines_new(&s->log, s->mem, s->world, LOG_QUEUE,
+                               s->config.log, s->config.user);
 }
 
 static int listen_all(tinker__svc_t *s) {
@@ -513,10 +517,10 @@ void tinker__svc_stop(tinker__svc_t *s) {
   tinker__svc_listener_free(s->listeners[1]);
   free_state(s);
   tinker__svc_faults_free(s);
+  tinker__svc_lines_free(s->log);
   if (s->lock_fd >= 0) close(s->lock_fd);
   tinker__mem_free(s->mem, s->state_dir);
   pthread_mutex_destroy(&s->lock);
-  pthread_mutex_destroy(&s->log_lock);
   pthread_cond_destroy(&s->timer_wake);
   pthread_cond_destroy(&s->idle);
   tinker__mem_free(s->mem, s);

@@ -2,8 +2,8 @@
  *
  * It opens a state folder, loads base models, takes up what an earlier run
  * left unfinished, and speaks the Tinker protocol on a Unix socket and on TCP.
- * It has its own threads: HTTP (one per listener), store, engine, timer. The
- * functions here are called from one thread of the owner. */
+ * It has its own threads: HTTP (one per listener), store, engine, timer, log.
+ * The functions here are called from one thread of the owner. */
 #ifndef TINKER_SERVICE_SERVICE_H
 #define TINKER_SERVICE_SERVICE_H
 

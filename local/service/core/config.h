@@ -54,9 +54,11 @@ typedef struct tinker__svc_config_s {
   _Atomic int64_t *doing;
   int crash_signal;
   int64_t crash_call;
-  /* One JSON line without its end; any thread, one at a time. */
+  /* One JSON line without its end, on a thread of its own, one at a time and
+   * with no lock held: it may block, and lines that find no room meanwhile are
+   * dropped and counted. A stop waits for the call under way to return. */
   void (*log)(void *user, const char *line, size_t len);
-  /* The service can't go on (its store failed); any thread. */
+  /* The service can't go on (its store failed); any thread. Must not block. */
   void (*ended)(void *user);
   void *user;
 } tinker__svc_config_t;

@@ -23,46 +23,21 @@ tinker__svc_base_model_t *tinker__svc_base_find(tinker__svc_t *s,
 /* --- Log
  * ---------------------------------------------------------------------- */
 
-static void write_log_time(tinker__svc_t *s, tinker__jsonw_t *w) {
-  char text[40];
-  int64_t ms = s->world->wall_ms(s->world->user);
-  time_t seconds = (time_t)(ms / 1000);
-  struct tm tm;
-  gmtime_r(&seconds, &tm);
-  size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-  snprintf(text + n, sizeof text - n, ".%03dZ", (int)(ms % 1000));
-  tinker__jsonw_key(w, "time");
-  tinker__jsonw_cstr(w, text);
-}
-
 void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
                      ...) {
   tinker__buf_t line;
-  tinker__jsonw_t w;
   va_list args;
   const char *key;
-  if (!s->config.log) return;
-  tinker__buf_init(&line, s->mem, 16384);
-  tinker__jsonw_init(&w, &line);
-  tinker__jsonw_begin_object(&w);
-  write_log_time(s, &w);
-  tinker__jsonw_key(&w, "level");
-  tinker__jsonw_cstr(&w, level);
-  tinker__jsonw_key(&w, "event");
-  tinker__jsonw_cstr(&w, event);
+  if (!s->log) return;
+  tinker__buf_init(&line, s->mem, LOG_LINE);
+  tinker__svc_lines_begin(&line, s->world, level, event);
   va_start(args, event);
   while ((key = va_arg(args, const char *)) != NULL) {
-    tinker__jsonw_key(&w, key);
-    tinker__jsonw_cstr(&w, va_arg(args, const char *));
+    tinker__svc_lines_put(&line, key, va_arg(args, const char *));
   }
   va_end(args);
-  tinker__jsonw_end_object(&w);
-  pthread_mutex_lock(&s->log_lock);
-  if (!tinker__buf_error(&line)) {
-    s->config.log(s->config.user, line.data, line.len);
-  }
-  pthread_mutex_unlock(&s->log_lock);
-  tinker__buf_free(&line);
+  tinker__svc_lines_end(&line);
+  tinker__svc_lines_add(s->log, &line);
 }
 
 /* --- End

@@ -39,7 +39,8 @@ struct tinker__svc_s {
   tinker__svc_listener_t *listeners[2];
   tinker__buf_t config_reply[2]; /* by tinker__svc_config_kind_t */
 
-  pthread_mutex_t lock, log_lock;
+  struct tinker__svc_lines_s *log; /* NULL when nobody wants it */
+  pthread_mutex_t lock;
   bool stopping;
   atomic_bool fatal; /* the service must end: nothing is executed any more */
   atomic_bool ready; /* everything is loaded */
@@ -70,7 +71,8 @@ struct tinker__svc_s {
 
 int64_t tinker__svc_row(tinker__svc_t *s); /* under the lock */
 /* One line of the log: {"time":...,"level":...,"event":..., fields}. Behind
- * event: pairs of key and value, both strings, and a NULL. Any thread. */
+ * event: pairs of key and value, both strings, and a NULL. Any thread, with or
+ * without the lock: it never waits. */
 void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
                      ...);
 /* A failure after which going on could lie: logs it, stops executing numbered
