@@ -22,8 +22,10 @@
 #include "crash.h"
 #include "out.h"
 #include "service/boot/service.h"
+#include "service/http/head.h"
 
 #define MAX_MODELS 32
+#define MAX_ORIGINS 32
 #define MAX_TEXT 65536
 
 enum {
@@ -41,6 +43,7 @@ static const char help[] =
     "                     [--socket PATH] [--listen HOST:PORT] [options]\n"
     "\n"
     "A local service that speaks the Tinker protocol and really trains.\n"
+    "--flag=VALUE is the same as --flag VALUE.\n"
     "\n"
     "  --model [NAME=]DIR   a Hugging Face model folder; NAME (default: the\n"
     "                       folder's name) is the base_model clients ask for\n"
@@ -48,6 +51,9 @@ static const char help[] =
     "  --socket PATH        listen on a Unix socket (mode 0600)\n"
     "  --listen HOST:PORT   listen on TCP, port 0 = any; loopback only unless\n"
     "                       --key-file is given\n"
+    "  --allow-origin SCHEME://HOST[:PORT]\n"
+    "                       web pages from there may use TCP without a key;\n"
+    "                       may be given again (default: no page may)\n"
     "  --key-file FILE      TCP clients must send the key in FILE\n"
     "  --threads N          engine threads (default: one per core)\n"
     "  --max-memory BYTES   for weights and caches (default: what the\n"
@@ -87,7 +93,7 @@ static const char help[] =
 typedef struct {
   tinker__svc_config_t config;
   tinker__svc_model_spec_t models[MAX_MODELS];
-  char *names[MAX_MODELS];
+  const char *origins[MAX_ORIGINS];
   const char *key_file, *client_config, *dynamic_config;
   char key[512];
   tinker__svc_crash_t before;
@@ -142,73 +148,102 @@ static int add_model(options_t *o, char *text) {
   return 0;
 }
 
-#define AT(member) offsetof(options_t, member)
-#define NO_LIMIT ((int64_t)1 << 40)
-
-static const struct {
-  const char *flag;
-  size_t at; /* of a const char * */
-} texts[] = {{"--state", AT(config.state_dir)},
-             {"--socket", AT(config.socket_path)},
-             {"--listen", AT(config.listen)},
-             {"--faults", AT(config.faults)},
-             {"--key-file", AT(key_file)},
-             {"--client-config", AT(client_config)},
-             {"--dynamic-config", AT(dynamic_config)}};
-
-/* The smallest value is 1. */
-static const struct {
-  const char *flag;
-  int64_t max, unit;
-  size_t at; /* of an int64_t */
-} numbers[] = {{"--threads", 1024, 1, AT(config.threads)},
-               {"--max-memory", INT64_MAX, 1, AT(config.max_memory)},
-               {"--max-body", 1 << 30, 1, AT(config.max_body)},
-               {"--max-tokens", NO_LIMIT, 1, AT(config.max_tokens)},
-               {"--max-models", NO_LIMIT, 1, AT(config.max_models)},
-               {"--max-samples", NO_LIMIT, 1, AT(config.max_samples)},
-               {"--inline-result", NO_LIMIT, 1, AT(config.inline_result)},
-               {"--session-timeout", 1000000, 1000, AT(config.session_ms)},
-               {"--keep", 1000000000, 1000, AT(config.keep_ms)},
-               {"--poll-ms", 44000, 1, AT(config.poll_ms)},
-               {"--snapshot-ms", NO_LIMIT, 1, AT(config.snapshot_ms)},
-               {"--sample-share", 99, 1, AT(config.sample_share)}};
-
-static int take_number(options_t *o, size_t i, const char *value) {
-  int64_t v, *at = (int64_t *)(void *)((char *)o + numbers[i].at);
-  if (tinker__parse_i64(tinker__str(value), &v) != 0 || v < 1 ||
-      v > numbers[i].max) {
-    tinker__svc_out_say(wake_pipe[0],
-                        "%s wants a number from 1 to %lld (see --help)",
-                        numbers[i].flag, (long long)numbers[i].max);
-    return EXIT_USAGE;
+static int add_origin(options_t *o, char *text) {
+  if (o->config.n_origins == MAX_ORIGINS) {
+    return usage("more than %s origins", "32");
   }
-  *at = v * numbers[i].unit;
+  if (!tinker__svc_head_is_origin(text)) {
+    return usage("--allow-origin wants SCHEME://HOST[:PORT], not '%s'", text);
+  }
+  o->origins[o->config.n_origins++] = text;
+  o->config.origins = o->origins;
   return 0;
 }
 
-static int take_flag(options_t *o, const char *flag, char *value) {
-  if (!strcmp(flag, "--model")) return add_model(o, value);
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-    if (strcmp(flag, texts[i].flag) != 0) continue;
-    *(const char **)(void *)((char *)o + texts[i].at) = value;
-    return 0;
+#define AT(member) offsetof(options_t, member)
+#define NO_LIMIT ((int64_t)1 << 40)
+
+/* Three kinds: added to a list, a text (max 0), a number from 1 to max. */
+static const struct {
+  const char *flag;
+  int (*add)(options_t *o, char *value); /* may be given again */
+  size_t at;                             /* of a const char * or an int64_t */
+  int64_t max, unit;
+} flags[] = {{"--model", add_model, 0, 0, 0},
+             {"--allow-origin", add_origin, 0, 0, 0},
+             {"--state", NULL, AT(config.state_dir), 0, 0},
+             {"--socket", NULL, AT(config.socket_path), 0, 0},
+             {"--listen", NULL, AT(config.listen), 0, 0},
+             {"--faults", NULL, AT(config.faults), 0, 0},
+             {"--key-file", NULL, AT(key_file), 0, 0},
+             {"--client-config", NULL, AT(client_config), 0, 0},
+             {"--dynamic-config", NULL, AT(dynamic_config), 0, 0},
+             {"--threads", NULL, AT(config.threads), 1024, 1},
+             {"--max-memory", NULL, AT(config.max_memory), INT64_MAX, 1},
+             {"--max-body", NULL, AT(config.max_body), 1 << 30, 1},
+             {"--max-tokens", NULL, AT(config.max_tokens), NO_LIMIT, 1},
+             {"--max-models", NULL, AT(config.max_models), NO_LIMIT, 1},
+             {"--max-samples", NULL, AT(config.max_samples), NO_LIMIT, 1},
+             {"--inline-result", NULL, AT(config.inline_result), NO_LIMIT, 1},
+             {"--session-timeout", NULL, AT(config.session_ms), 1000000, 1000},
+             {"--keep", NULL, AT(config.keep_ms), 1000000000, 1000},
+             {"--poll-ms", NULL, AT(config.poll_ms), 44000, 1},
+             {"--snapshot-ms", NULL, AT(config.snapshot_ms), NO_LIMIT, 1},
+             {"--sample-share", NULL, AT(config.sample_share), 99, 1}};
+
+#define N_FLAGS (sizeof flags / sizeof *flags)
+
+static int take_number(options_t *o, size_t i, const char *value) {
+  int64_t v, *at = (int64_t *)(void *)((char *)o + flags[i].at);
+  if (tinker__parse_i64(tinker__str(value), &v) != 0 || v < 1 ||
+      v > flags[i].max) {
+    tinker__svc_out_say(
+        wake_pipe[0], "%s wants a number from 1 to %lld, not '%s' (see --help)",
+        flags[i].flag, (long long)flags[i].max, value);
+    return EXIT_USAGE;
   }
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-    if (!strcmp(flag, numbers[i].flag)) return take_number(o, i, value);
-  }
-  return usage("unknown flag '%s'", flag);
+  *at = v * flags[i].unit;
+  return 0;
 }
 
+/* The flag that text is, or begins with before a '='. */
+static size_t find_flag(const char *text) {
+  size_t i = 0, len = strcspn(text, "=");
+  while (i < N_FLAGS && (strlen(flags[i].flag) != len ||
+                         strncmp(flags[i].flag, text, len) != 0)) {
+    i++;
+  }
+  return i;
+}
+
+static int take_flag(options_t *o, size_t i, char *value) {
+  static bool given[N_FLAGS];
+  if (!value || !*value) return usage("%s wants a value", flags[i].flag);
+  if (flags[i].add) return flags[i].add(o, value);
+  if (given[i]) return usage("%s is given twice", flags[i].flag);
+  given[i] = true;
+  if (flags[i].max) return take_number(o, i, value);
+  *(const char **)(void *)((char *)o + flags[i].at) = value;
+  return 0;
+}
+
+/* --flag VALUE or --flag=VALUE. A value that looks like a flag is a forgotten
+ * one, unless it has its '='. */
 static int read_flags(options_t *o, int argc, char **argv) {
-  for (int i = 1; i < argc; i += 2) {
+  int rc = 0;
+  for (int i = 1; rc == 0 && i < argc; i++) {
+    char *eq = strchr(argv[i], '='), *value = eq ? eq + 1 : NULL;
+    size_t flag = find_flag(argv[i]);
     if (strncmp(argv[i], "--", 2) != 0) {
       return usage("unexpected argument '%s'", argv[i]);
     }
-    if (i + 1 == argc) return usage("%s wants a value", argv[i]);
-    int rc = take_flag(o, argv[i], argv[i + 1]);
-    if (rc != 0) return rc;
+    if (flag == N_FLAGS) return usage("unknown flag '%s'", argv[i]);
+    if (!eq && i + 1 < argc && strncmp(argv[i + 1], "--", 2) != 0) {
+      value = argv[++i];
+    }
+    rc = take_flag(o, flag, value);
   }
+  if (rc != 0) return rc;
   if (!o->config.n_models) return usage("%s is required", "--model");
   if (!o->config.state_dir) return usage("%s is required", "--state");
   if (!o->config.socket_path && !o->config.listen) {

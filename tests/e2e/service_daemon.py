@@ -159,5 +159,62 @@ def check_stdout_that_is_gone():
     s.end()
 
 
+# --- Flags ------------------------------------------------------------------
+
+def usage_error(*args):
+    """What is said about flags that are refused: one line."""
+    p = subprocess.run([sys.argv[1], *args], capture_output=True, text=True,
+                       timeout=locald.GUARD_S, check=False)
+    assert p.returncode == USAGE and not p.stdout, (args, p)
+    assert p.stderr.startswith("tinker-locald: "), (args, p)
+    assert p.stderr.count("\n") == 1, (args, p)
+    return p.stderr
+
+
+def check_flags_with_equals_signs():
+    s = new_service("--listen=127.0.0.1:0", "--poll-ms=100",
+                    "--allow-origin=http://a.example",
+                    "--allow-origin=http://b.example")
+    command = s.command()
+    i = command.index("--model")
+    s.command = lambda: [*command[:i], "--model=" + command[i + 1],
+                         *command[i + 2:]]
+    ready = s.start()
+    assert "http" in ready and "unix" in ready, ready
+    names = [m["model_name"] for m in
+             s.call("get_server_capabilities")[1]["supported_models"]]
+    assert names == ["m"], names
+    assert s.stop() == 0
+    s.end()
+
+
+def check_flags_that_are_refused():
+    good = ["--model", "m=/x", "--state", "/x/s", "--socket", "/x/k"]
+    for args, words in [
+            (["--nothing"], "unknown flag '--nothing'"),
+            (["--nothing", "1"], "unknown flag '--nothing'"),
+            (["--nothing=1"], "unknown flag '--nothing=1'"),
+            (["--stat", "1"], "unknown flag '--stat'"),
+            (["--listen"], "--listen wants a value"),
+            (["--listen="], "--listen wants a value"),
+            (["--listen", ""], "--listen wants a value"),
+            (["--listen", "--threads", "1"], "--listen wants a value"),
+            (["--state", "/x/t"], "--state is given twice"),
+            (["--threads=1", "--threads", "1"], "--threads is given twice"),
+            (["--threads=0"], "--threads wants a number from 1 to 1024"),
+            (["--threads", "-1"], "--threads wants a number from 1 to 1024"),
+            (["--threads=x"], "not 'x'"),
+            (["--model==/x"], "--model wants [NAME=]DIR, not '=/x'"),
+            (["--allow-origin=*"], "--allow-origin wants SCHEME://HOST"),
+            (["--allow-origin=null"], "--allow-origin wants SCHEME://HOST"),
+            (["x"], "unexpected argument 'x'"),
+            (["-t"], "unexpected argument '-t'"),
+            (["--\x1b[2J\u202e"], "unknown flag '--\\u001b[2J\\u202e'")]:
+        said = usage_error(*good, *args)
+        assert words in said, (args, said)
+    assert "--model is required" in usage_error(*good[2:])
+    assert "--state is required" in usage_error(*good[:2], *good[4:])
+
+
 if __name__ == "__main__":
     locald.run_checks(globals())

@@ -21,12 +21,15 @@ typedef struct tinker__svc_config_s {
   tinker__mem_t *mem;
   const tinker__world_t *world; /* NULL = the real one */
   const tinker__engine_api_t *engine;
-  int64_t threads;         /* of the engine; 0 = one per core */
-  const char *state_dir;   /* made with mode 0700 if missing */
-  const char *socket_path; /* NULL = no Unix socket */
-  const char *listen;      /* HOST:PORT, NULL = no TCP */
-  const char *key;         /* NULL = any well-formed key */
-  const char *faults;      /* file with a fault plan; NULL = none, for ever */
+  int64_t threads;            /* of the engine; 0 = one per core */
+  const char *state_dir;      /* made with mode 0700 if missing */
+  const char *socket_path;    /* NULL = no Unix socket */
+  const char *listen;         /* HOST:PORT, NULL = no TCP */
+  const char *key;            /* NULL = any well-formed key */
+  const char *const *origins; /* of web pages that TCP without a key answers, as
+                                 browsers write them; NULL = none */
+  size_t n_origins;
+  const char *faults; /* file with a fault plan; NULL = none, for ever */
   const tinker__svc_model_spec_t *models;
   size_t n_models;
   int64_t max_memory;  /* bytes for base models and the caches of samples, which

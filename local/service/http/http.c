@@ -82,6 +82,7 @@ static void add_headers(tinker__svc_req_t *r, struct MHD_Response *response) {
   if (r->content_type) {
     MHD_add_response_header(response, "Content-Type", r->content_type);
   }
+  if (r->closes) MHD_add_response_header(response, "Connection", "close");
   if (r->retry_after_s) {
     snprintf(seconds, sizeof seconds, "%d", r->retry_after_s);
     MHD_add_response_header(response, "Retry-After", seconds);
@@ -227,6 +228,7 @@ static enum MHD_Result go_on(tinker__svc_req_t *r,
 
 static enum MHD_Result dispatch(tinker__svc_req_t *r, const char *method) {
   r->dispatched = true;
+  if (r->refused) return queue_reply(r);
   r->route = tinker__svc_http_route(r, method);
   if (!r->route || !accept_request(r)) return send_reply(r);
   return go_on(r, r->service->faults ? tinker__svc_fault_arrive(r)
@@ -272,20 +274,49 @@ static tinker__svc_req_t *req_new(tinker__svc_listener_t *l,
   return r;
 }
 
+static enum MHD_Result take_field(void *user, enum MHD_ValueKind kind,
+                                  const char *name, size_t name_len,
+                                  const char *value, size_t value_len) {
+  (void)kind;
+  tinker__svc_head_field(user, (tinker__str_t){name, name_len},
+                         (tinker__str_t){value ? value : "", value_len});
+  return MHD_YES;
+}
+
+/* What is malformed is answered before its body, whose end nobody can tell. */
+static enum MHD_Result check_head(tinker__svc_listener_t *l,
+                                  tinker__svc_req_t *r, const char *method,
+                                  const char *version) {
+  tinker__svc_head_t h;
+  char why[300];
+  const tinker__svc_conn_t *conn = tinker__svc_http_conn(r->conn);
+  const union MHD_ConnectionInfo *i =
+      MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+  if (!conn || !i) return MHD_NO;
+  tinker__svc_head_begin(&h, &l->gate, method, version, conn->target_len,
+                         conn->plain_target);
+  MHD_get_connection_values_n(r->conn, MHD_HEADER_KIND, take_field, &h);
+  int status = tinker__svc_head_end(&h, i->header_size, why, sizeof why);
+  if (!status) return MHD_YES;
+  tinker__svc_reply_error(r, status, "%s", why);
+  r->refused = true;
+  r->closes = status == 400;
+  return r->closes ? queue_reply(r) : MHD_YES;
+}
+
 enum MHD_Result tinker__svc_http_access(void *user, struct MHD_Connection *c,
                                         const char *url, const char *method,
                                         const char *version, const char *upload,
                                         size_t *upload_len, void **state) {
   tinker__svc_req_t *r = *state;
-  (void)version;
   if (!r) {
-    *state = req_new(user, c, url);
-    return *state ? MHD_YES : MHD_NO;
+    *state = r = req_new(user, c, url);
+    return r ? check_head(user, r, method, version) : MHD_NO;
   }
   if (*upload_len) {
     if (r->body.len + *upload_len > r->body.max) r->too_large = true;
     /* Nobody without the key makes this process keep a body. */
-    if (!r->too_large && authorized(r)) {
+    if (!r->too_large && !r->refused && authorized(r)) {
       tinker__buf_add(&r->body, upload, *upload_len);
     }
     *upload_len = 0;

@@ -30,6 +30,8 @@ struct tinker__svc_req_s {
   bool local; /* came over the Unix socket or loopback */
   bool unix_socket;
   bool body_proto, accept_proto, too_large, dispatched;
+  bool refused; /* by its head: the reply is made, the body thrown away */
+  bool closes;  /* and the connection can't be used any further */
   bool allow_metadata; /* retrieve_future */
   /* Fault plan: the rule that acts on it; suspended by that; its handler (or
    * the pause between two pieces of its reply) has been there once. */

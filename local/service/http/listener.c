@@ -70,12 +70,56 @@ static size_t unescape(void *user, struct MHD_Connection *c, char *s) {
   return tinker__svc_http_unescape(s);
 }
 
+/* --- Connections ---------------------------------------------------------- */
+
+static void on_connection(void *user, struct MHD_Connection *c, void **context,
+                          enum MHD_ConnectionNotificationCode code) {
+  tinker__svc_listener_t *l = user;
+  (void)c;
+  if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+    *context = tinker__mem_zalloc(l->service->mem, sizeof(tinker__svc_conn_t));
+  } else {
+    tinker__mem_free(l->service->mem, *context);
+    *context = NULL;
+  }
+}
+
+tinker__svc_conn_t *tinker__svc_http_conn(struct MHD_Connection *c) {
+  const union MHD_ConnectionInfo *i =
+      MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+  return i ? i->socket_context : NULL;
+}
+
+/* The target before it is split and its escapes are taken out. */
+static void *on_target(void *user, const char *target,
+                       struct MHD_Connection *c) {
+  tinker__svc_conn_t *conn = tinker__svc_http_conn(c);
+  (void)user;
+  if (!conn) return NULL;
+  conn->target_len = strlen(target);
+  conn->plain_target = tinker__svc_head_is_plain(tinker__str(target));
+  return NULL; /* the request's state is made later */
+}
+
+static void set_gate(tinker__svc_listener_t *l) {
+  const tinker__svc_config_t *c = &l->service->config;
+  l->gate = (tinker__svc_gate_t){
+      .guarded = !l->unix_socket && !c->key,
+      .name = tinker__str(l->host),
+      .origins = c->origins,
+      .n_origins = c->n_origins,
+  };
+}
+
 static int start(tinker__svc_listener_t *l, char *why, size_t why_len) {
+  set_gate(l);
   MHD_set_panic_func(panic, l->service);
   l->daemon = MHD_start_daemon(
       MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0,
       NULL, NULL, tinker__svc_http_access, l, MHD_OPTION_LISTEN_SOCKET, l->fd,
       MHD_OPTION_NOTIFY_COMPLETED, tinker__svc_http_completed, l,
+      MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,
+      MHD_OPTION_URI_LOG_CALLBACK, on_target, NULL,
       MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_LIMIT,
       connection_limit(&l->service->config), MHD_OPTION_CONNECTION_TIMEOUT,
       IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -231,15 +275,14 @@ static int bind_tcp(tinker__svc_listener_t *l, const char *listen_on, char *why,
       .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
   };
   struct addrinfo *found = NULL;
-  char host[256];
   const char *port;
-  if (split_host(listen_on, host, sizeof host, &port) != 0) {
+  if (split_host(listen_on, l->host, sizeof l->host, &port) != 0) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "--listen wants HOST:PORT with a port from 0 to 65535, "
                        "not '%s'",
                        listen_on);
   }
-  int rc = getaddrinfo(host, port, &hints, &found);
+  int rc = getaddrinfo(l->host, port, &hints, &found);
   if (rc != 0) {
     return tinker__why(why, why_len, TINKER_EINVAL, "--listen %s: %s",
                        listen_on, gai_strerror(rc));

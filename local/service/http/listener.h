@@ -5,7 +5,14 @@
 
 #include <microhttpd.h>
 
+#include "service/http/head.h"
 #include "service/http/http.h"
+
+/* A connection, from its first byte to its end. HTTP thread. */
+typedef struct {
+  size_t target_len; /* of the request being read, as sent */
+  bool plain_target;
+} tinker__svc_conn_t;
 
 struct tinker__svc_listener_s {
   tinker__svc_t *service;
@@ -13,7 +20,9 @@ struct tinker__svc_listener_s {
   int fd;   /* listening socket, ours after quiesce */
   int port; /* TCP */
   bool unix_socket, loopback, quiesced;
-  char *path; /* Unix: removed at the end */
+  char *path;     /* Unix: removed at the end */
+  char host[256]; /* TCP: as the operator wrote it */
+  tinker__svc_gate_t gate;
 };
 
 enum MHD_Result tinker__svc_http_access(void *user, struct MHD_Connection *c,
@@ -23,6 +32,8 @@ enum MHD_Result tinker__svc_http_access(void *user, struct MHD_Connection *c,
 void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
                                 void **state,
                                 enum MHD_RequestTerminationCode code);
+/* NULL when there was no memory for it. */
+tinker__svc_conn_t *tinker__svc_http_conn(struct MHD_Connection *c);
 /* The route of r->path, whose captures point into that; NULL = r is answered
  * with 404 or 405. */
 const tinker__svc_route_t *tinker__svc_http_route(tinker__svc_req_t *r,
