@@ -883,7 +883,8 @@ NAMES = ["../x", "../../x", "/x", "/etc/passwd", "..", ".", "./x", "x/", "//",
          '"', "*", "?", "a#b", "x" * 200, "x" * 201, "x" * 100000,
          "\u00e9" * 100, "\u00e9" * 101, "\u202egpj", "\u2025/x",
          "\uff0e\uff0e\uff0fx", "\U0001f600", "CON", "nul.txt", "x.tmp", "1",
-         "1.tmp", "weights", "%s%s%n", "{}", "\x7f", "\x1b[2J", "a:b", "&x=1"]
+         "1.tmp", "weights", "%s%s%n", "{}", "\x7f", "\x1b[2J", "a:b", "&x=1",
+         "\x9b2J", "a\u2028", "\u2066x\u2069", "\u200f", "\u061c"]
 
 
 def tree(folder):
@@ -896,6 +897,10 @@ def tree(folder):
 
 def check_names(service):
     """A name is refused or kept as a name: no file's path comes of it."""
+    for field in ("display_name", "project_id"):
+        for name in ("\x1b[2J", "\u202egpj", "a\nb"):
+            status, reply = service.call("create_session", {field: name})
+            assert status == 422 and field in reply["detail"], (name, reply)
     session = service.call("create_session", {})[1]["session_id"]
     model = create(service, session)
     beside = tree(service.dir) - {
@@ -914,7 +919,11 @@ def check_names(service):
             _, done = service.result(reply["request_id"])
             assert done["path"] == f"tinker://{model}/{kind}/{name}", done
             kept[kind].add(name)
+    hidden = {"\t", "a\nb", "\x7f", "\x1b[2J", "\u202egpj", "\x9b2J", "a\u2028",
+              "\u2066x\u2069", "\u200f", "\u061c"}
+    assert hidden < set(NAMES)
     for kind, names in kept.items():
+        assert not names & hidden, names & hidden
         assert not names & {".", "..", "/x", "../x", "x\0"}
         # What was kept can be found again by its path, byte by byte.
         for name in names:

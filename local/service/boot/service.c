@@ -75,7 +75,7 @@ static void watch_engine(tinker__svc_t *s, int64_t now) {
 
 /* What need not be to the millisecond. */
 static void sweep(tinker__svc_t *s, int64_t now) {
-  tinker__svc_session_expire(s, now);
+  tinker__svc_session_look(s, now);
   tinker__svc_session_purge(s);
   tinker__svc_checkpoints_expire(s);
 }

@@ -127,6 +127,9 @@ int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,
 void tinker__svc_session_purge(tinker__svc_t *s);
 /* Ends the sessions that showed no sign of life for long. Under the lock. */
 void tinker__svc_session_expire(tinker__svc_t *s, int64_t now_ms);
+/* The same, once a second: that it was not called for longer is time in which
+ * the service was stopped, and does not count. */
+void tinker__svc_session_look(tinker__svc_t *s, int64_t now_ms);
 /* Ends a session and what waits behind gaps, if that can be stored. A reason
  * that can't be copied is not kept in memory. Under the lock. */
 int tinker__svc_session_end(tinker__svc_t *s, tinker__svc_session_t *n,

@@ -47,6 +47,7 @@ struct tinker__svc_s {
   _Atomic int64_t doing; /* for whoever gave no other place */
   uint64_t beat;         /* of the scheduler, when the timer last looked */
   int64_t beat_ms;       /* since when it has been that */
+  int64_t looked_ms;     /* when the timer last looked for sessions to end */
   int64_t next_row;
   tinker__link_t sessions, models, samplers;
   /* Samplers with their adapter in memory, the latest used last. Engine

@@ -41,34 +41,88 @@ static bool number(const char *text, const char *key, uint64_t *out) {
   return tinker__parse_u64(digits, out) == 0;
 }
 
-static bool group_text(const tinker__world_t *w, const char *group,
-                       const char *file, char text[TEXT_MAX]) {
+/* Where the two versions of control groups keep what is asked here. */
+typedef struct {
+  const char *root, *limit, *used, *cache;
+} version_t;
+
+static const version_t v1 = {ROOT "/memory", "memory.limit_in_bytes",
+                             "memory.usage_in_bytes", "total_cache "};
+static const version_t v2 = {ROOT, "memory.max", "memory.current", "file "};
+
+static bool group_text(const tinker__world_t *w, const version_t *v,
+                       const char *group, const char *file,
+                       char text[TEXT_MAX]) {
   char path[PATH_MAX];
-  int n = snprintf(path, sizeof path, ROOT "%s/%s", group, file);
+  int n = snprintf(path, sizeof path, "%s%s/%s", v->root, group, file);
   return n > 0 && (size_t)n < sizeof path && read_text(w, path, text);
 }
 
 /* What a group's limit leaves. The file cache counts as used there, but goes
  * when memory is asked for. */
-static void limit_by_group(const tinker__world_t *w, const char *group,
-                           uint64_t *bytes) {
+static void limit_by_group(const tinker__world_t *w, const version_t *v,
+                           const char *group, uint64_t *bytes) {
   char text[TEXT_MAX];
   uint64_t max, used, cache = 0;
-  if (!group_text(w, group, "memory.max", text) || !number(text, "", &max)) {
+  if (!group_text(w, v, group, v->limit, text) || !number(text, "", &max)) {
     return; /* "max" */
   }
-  if (!group_text(w, group, "memory.current", text) ||
-      !number(text, "", &used)) {
+  if (!group_text(w, v, group, v->used, text) || !number(text, "", &used)) {
     return;
   }
-  if (group_text(w, group, "memory.stat", text)) number(text, "file ", &cache);
+  if (group_text(w, v, group, "memory.stat", text)) {
+    number(text, v->cache, &cache);
+  }
   used -= cache < used ? cache : used;
   uint64_t left = max > used ? max - used : 0;
   if (left < *bytes) *bytes = left;
 }
 
+/* A group is under the limits of those around it too. A container may see its
+ * own group as the root, and its path from outside. */
+static void limit_by_groups(const tinker__world_t *w, const version_t *v,
+                            tinker__str_t path, uint64_t *bytes) {
+  char group[TEXT_MAX];
+  snprintf(group, sizeof group, "%.*s", (int)path.len, path.ptr);
+  if (strstr(group, "..")) *group = 0; /* outside of what is seen here */
+  if (!strcmp(group, "/")) *group = 0;
+  for (;;) {
+    limit_by_group(w, v, group, bytes);
+    char *slash = strrchr(group, '/');
+    if (!slash) return;
+    *slash = 0;
+  }
+}
+
+/* Is `name` one of the names between commas. */
+static bool among(tinker__str_t list, const char *name) {
+  size_t n = strlen(name);
+  for (size_t i = 0; i + n <= list.len; i++) {
+    bool begins = i == 0 || list.ptr[i - 1] == ',';
+    bool ends = i + n == list.len || list.ptr[i + n] == ',';
+    if (begins && ends && !memcmp(list.ptr + i, name, n)) return true;
+  }
+  return false;
+}
+
+/* A line of /proc/self/cgroup: number, controllers, path, with ':' between.
+ * Version 2 has number 0 and names no controller. */
+static void limit_by_line(const tinker__world_t *w, const char *line,
+                          uint64_t *bytes) {
+  size_t len = strcspn(line, "\n");
+  const char *names = memchr(line, ':', len);
+  if (!names++) return;
+  const char *path = memchr(names, ':', len - (size_t)(names - line));
+  if (!path) return;
+  tinker__str_t list = {names, (size_t)(path - names)};
+  tinker__str_t group = {path + 1, len - (size_t)(path + 1 - line)};
+  if (!group.len || *group.ptr != '/') return;
+  if (!list.len) limit_by_groups(w, &v2, group, bytes);
+  if (among(list, "memory")) limit_by_groups(w, &v1, group, bytes);
+}
+
 bool tinker__svc_memory_available(const tinker__world_t *w, uint64_t *bytes) {
-  char text[TEXT_MAX], group[TEXT_MAX];
+  char text[TEXT_MAX];
   uint64_t kib;
   if (!read_text(w, "/proc/meminfo", text) ||
       !number(text, "MemAvailable:", &kib) || kib > UINT64_MAX / 1024) {
@@ -76,15 +130,10 @@ bool tinker__svc_memory_available(const tinker__world_t *w, uint64_t *bytes) {
   }
   *bytes = kib * 1024;
   if (!read_text(w, "/proc/self/cgroup", text)) return true;
-  const char *line = strstr(text, "0::/");
-  if (!line) return true;
-  snprintf(group, sizeof group, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
-  if (strstr(group, "..")) *group = 0; /* outside of what is seen here */
-  if (!strcmp(group, "/")) *group = 0;
-  for (;;) { /* a group is under the limits of those around it too */
-    limit_by_group(w, group, bytes);
-    char *slash = strrchr(group, '/');
-    if (!slash) return true;
-    *slash = 0;
+  for (const char *line = text; *line;) {
+    limit_by_line(w, line, bytes);
+    line += strcspn(line, "\n");
+    line += *line == '\n';
   }
+  return true;
 }

@@ -9,8 +9,8 @@
 #include "base/world.h"
 
 /* Bytes that can be had without swapping: Linux's MemAvailable, or what the
- * memory limits of this process's control groups (version 2) leave if that is
- * less. False where it can't be known. */
+ * memory limits of this process's control groups (versions 1 and 2, and the
+ * groups around them) leave if that is less. False where it can't be known. */
 bool tinker__svc_memory_available(const tinker__world_t *world,
                                   uint64_t *bytes);
 

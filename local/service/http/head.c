@@ -89,7 +89,7 @@ static bool allowed(const tinker__svc_gate_t *g, tinker__str_t origin) {
 
 /* --- The head ------------------------------------------------------------- */
 
-static void fault(tinker__svc_head_t *h, const char *what) {
+static void fault(tinker__svc_req_head_t *h, const char *what) {
   if (!h->malformed) h->malformed = what;
 }
 
@@ -101,11 +101,12 @@ bool tinker__svc_head_is_plain(tinker__str_t target) {
   return true;
 }
 
-void tinker__svc_head_begin(tinker__svc_head_t *h,
+void tinker__svc_head_begin(tinker__svc_req_head_t *h,
                             const tinker__svc_gate_t *gate, const char *method,
                             const char *version, size_t target_len,
                             bool plain) {
-  *h = (tinker__svc_head_t){.gate = gate, .old = !strcmp(version, "HTTP/1.0")};
+  *h = (tinker__svc_req_head_t){.gate = gate,
+                                .old = !strcmp(version, "HTTP/1.0")};
   /* Two spaces, the end of the line, the empty line. */
   h->bytes = strlen(method) + target_len + strlen(version) + 6;
   if (!h->old && strcmp(version, "HTTP/1.1") != 0) {
@@ -131,12 +132,12 @@ static bool is_value(tinker__str_t s) {
   return true;
 }
 
-static void take_origin(tinker__svc_head_t *h, tinker__str_t value) {
+static void take_origin(tinker__svc_req_head_t *h, tinker__str_t value) {
   if (!allowed(h->gate, value)) h->foreign = true;
 }
 
 /* A page of another site, which a GET without an origin may come from too. */
-static void take_site(tinker__svc_head_t *h, tinker__str_t value) {
+static void take_site(tinker__svc_req_head_t *h, tinker__str_t value) {
   if (!h->gate->n_origins && !tinker__str_eqs(value, "none") &&
       !tinker__str_eqs(value, "same-origin")) {
     h->foreign = true;
@@ -147,7 +148,7 @@ static bool named(tinker__str_t name, const char *want) {
   return tinker__str_ieq(name, tinker__str(want));
 }
 
-void tinker__svc_head_field(tinker__svc_head_t *h, tinker__str_t name,
+void tinker__svc_head_field(tinker__svc_req_head_t *h, tinker__str_t name,
                             tinker__str_t value) {
   /* Colon, space, end of line; a value that is a space is shown as none. */
   h->bytes += name.len + value.len + (value.len ? 4 : 5);
@@ -170,7 +171,7 @@ void tinker__svc_head_field(tinker__svc_head_t *h, tinker__str_t name,
   }
 }
 
-static const char *malformed(const tinker__svc_head_t *h, size_t bytes) {
+static const char *malformed(const tinker__svc_req_head_t *h, size_t bytes) {
   if (h->malformed) return h->malformed;
   if (h->hosts > 1) return "Host is given twice";
   if (!h->hosts && (!h->old || h->gate->guarded)) return "Host is missing";
@@ -187,8 +188,8 @@ static const char *malformed(const tinker__svc_head_t *h, size_t bytes) {
   return NULL;
 }
 
-int tinker__svc_head_end(const tinker__svc_head_t *h, size_t bytes, char *why,
-                         size_t why_len) {
+int tinker__svc_head_end(const tinker__svc_req_head_t *h, size_t bytes,
+                         char *why, size_t why_len) {
   const char *text = malformed(h, bytes);
   if (text) {
     return tinker__why(why, why_len, 400, "malformed request: %s", text);

@@ -30,19 +30,19 @@ typedef struct tinker__svc_head_s {
   tinker__str_t host, coding;
   const char *malformed; /* the first fault, NULL = none */
   bool foreign;          /* an origin that is not allowed */
-} tinker__svc_head_t;
+} tinker__svc_req_head_t;
 
 /* The request line. target_len: bytes of the target as sent, escapes included;
  * plain: it has nothing in it that must be escaped. */
-void tinker__svc_head_begin(tinker__svc_head_t *h,
+void tinker__svc_head_begin(tinker__svc_req_head_t *h,
                             const tinker__svc_gate_t *gate, const char *method,
                             const char *version, size_t target_len, bool plain);
-void tinker__svc_head_field(tinker__svc_head_t *h, tinker__str_t name,
+void tinker__svc_head_field(tinker__svc_req_head_t *h, tinker__str_t name,
                             tinker__str_t value);
 /* bytes: length of the head as it came, the empty line included. 0, or 400 (the
  * connection can't be used any further), 403 or 421, with a sentence. */
-int tinker__svc_head_end(const tinker__svc_head_t *h, size_t bytes, char *why,
-                         size_t why_len);
+int tinker__svc_head_end(const tinker__svc_req_head_t *h, size_t bytes,
+                         char *why, size_t why_len);
 
 /* Does a target as sent hold nothing that must be escaped. */
 bool tinker__svc_head_is_plain(tinker__str_t target);

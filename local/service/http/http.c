@@ -287,7 +287,7 @@ static enum MHD_Result take_field(void *user, enum MHD_ValueKind kind,
 static enum MHD_Result check_head(tinker__svc_listener_t *l,
                                   tinker__svc_req_t *r, const char *method,
                                   const char *version) {
-  tinker__svc_head_t h;
+  tinker__svc_req_head_t h;
   char why[300];
   const tinker__svc_conn_t *conn = tinker__svc_http_conn(r->conn);
   const union MHD_ConnectionInfo *i =

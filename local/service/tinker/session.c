@@ -5,8 +5,11 @@
 
 #include <tinker/error.h>
 
+#include "base/show.h"
 #include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
+
+#define LOOK_MS 1000 /* between two looks of the timer */
 
 /* --- Sessions ------------------------------------------------------------- */
 
@@ -139,17 +142,25 @@ static const char *wrong_session(tinker__mem_t *mem, tinker__str_t tags,
 tinker__svc_handled_t tinker__svc_handle_create_session(tinker__svc_t *s,
                                                         tinker__svc_req_t *r) {
   tinker__svc_body_t b;
-  tinker__str_t tags = TINKER__STR(""), metadata = TINKER__STR(""), text;
+  tinker__str_t tags = TINKER__STR(""), metadata = TINKER__STR(""), text,
+                name = TINKER__STR(""), project = TINKER__STR("");
   unsigned char digest[TINKER__SHA256_LEN];
   const tinker__svc_field_t fields[] = {
       {"tags", TINKER__FIELD_RAW, false, &tags, NULL},
       {"user_metadata", TINKER__FIELD_RAW, false, &metadata, NULL},
       {"sdk_version", TINKER__FIELD_STR, false, &text, NULL},
-      {"project_id", TINKER__FIELD_STR, false, &text, NULL},
-      {"display_name", TINKER__FIELD_STR, false, &text, NULL},
+      {"project_id", TINKER__FIELD_STR, false, &project, NULL},
+      {"display_name", TINKER__FIELD_STR, false, &name, NULL},
   };
   if (tinker__svc_body_read(&b, r, fields, 5) != 0) return TINKER__ANSWERED;
   const char *wrong = wrong_session(s->mem, tags, metadata);
+  if (tinker__has_hidden(name)) {
+    wrong = "display_name: control characters and marks of direction are not "
+            "taken";
+  } else if (tinker__has_hidden(project)) {
+    wrong = "project_id: control characters and marks of direction are not "
+            "taken";
+  }
   tinker__svc_body_done(&b);
   if (wrong) return tinker__svc_reply_error(r, 422, "%s", wrong);
   if (tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body), NULL,
@@ -240,6 +251,26 @@ tinker__svc_handled_t tinker__svc_handle_finish_session(tinker__svc_t *s,
   pthread_mutex_unlock(&s->lock);
   tinker__svc_body_done(&b);
   return h;
+}
+
+/* Nobody could show a sign of life while this process was stopped (SIGSTOP, a
+ * virtual machine's pause): that time does not count against anybody. It is
+ * seen as a look that is late. */
+static void grant_pause(tinker__svc_t *s, int64_t now_ms) {
+  int64_t lost = now_ms - s->looked_ms - LOOK_MS;
+  s->looked_ms = now_ms;
+  if (lost < LOOK_MS) return;
+  s->beat_ms += lost;
+  TINKER__LIST_EACH(l, tmp, &s->sessions) {
+    tinker__svc_session_t *n =
+        TINKER__CONTAINER(l, tinker__svc_session_t, link);
+    n->seen_ms += lost < now_ms - n->seen_ms ? lost : now_ms - n->seen_ms;
+  }
+}
+
+void tinker__svc_session_look(tinker__svc_t *s, int64_t now_ms) {
+  grant_pause(s, now_ms);
+  tinker__svc_session_expire(s, now_ms);
 }
 
 /* --- Calls without a session ---------------------------------------------- */

@@ -5,6 +5,7 @@
 
 #include <tinker/error.h>
 
+#include "base/show.h"
 #include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
 
@@ -155,6 +156,20 @@ accept_locked(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
   return register_call(s, r, m, seq, digest, in->kind, given);
 }
 
+/* A name that would act on the terminal it is shown on, or hide in it. Asked of
+ * new calls only: the log may have such a name from an earlier version. */
+static int check_new_name(tinker__svc_work_t **work, char *why,
+                          size_t why_len) {
+  if (!(*work)->name || !tinker__has_hidden(tinker__str((*work)->name))) {
+    return 0;
+  }
+  tinker__svc_work_free(*work);
+  *work = NULL;
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "path must be a checkpoint name without control "
+                     "characters and marks of direction");
+}
+
 /* A call of a known model: idempotence, checks, order. digest is that of the
  * body as it came; a decoded message brings its own. */
 static tinker__svc_handled_t
@@ -172,6 +187,7 @@ accept_numbered(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
   if (!m) return TINKER__ANSWERED;
   rc = tinker__svc_work_parse(&work, s, in, &status, why, sizeof why);
   if (rc == TINKER_ENOMEM) return tinker__svc_reply_why(r, rc, 503, why);
+  if (rc == 0) rc = check_new_name(&work, why, sizeof why);
   unsigned char decoded[TINKER__SHA256_LEN];
   if (work && in->kind == TINKER__SVC_OP_FORWARD_BACKWARD) {
     memcpy(decoded, work->digest, sizeof decoded);

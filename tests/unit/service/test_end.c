@@ -156,9 +156,10 @@ static int64_t now(void *user) {
   return real->now_ms(real->user) + atomic_load(&ahead_ms);
 }
 
+/* Under the lock: the timer would take the jump for a pause of the process. */
 static void pass_minutes(rig_t *rig, int n) {
-  atomic_fetch_add(&ahead_ms, n * 60000);
   pthread_mutex_lock(&rig->s->lock);
+  atomic_fetch_add(&ahead_ms, n * 60000);
   tinker__svc_session_expire(rig->s, now(NULL));
   pthread_mutex_unlock(&rig->s->lock);
 }

@@ -179,3 +179,44 @@ Test(expire, a_load_whose_checkpoint_goes) {
   cr_assert_eq(rig.restarts, 0, "the service ended");
   rig_close(&rig);
 }
+
+/* --- Sessions and a clock that jumps -------------------------------------- */
+
+static _Atomic int64_t clock_ms;
+
+static int64_t clock_now(void *user) {
+  (void)user;
+  return atomic_load(&clock_ms);
+}
+
+/* As the timer does when that time has passed; is the session alive then. */
+static bool lives_after(rig_t *rig, int64_t ms) {
+  tinker__svc_t *s = rig->s;
+  pthread_mutex_lock(&s->lock);
+  atomic_fetch_add(&clock_ms, ms);
+  tinker__svc_session_look(s, atomic_load(&clock_ms));
+  tinker__svc_session_t *n = TINKER__CONTAINER(tinker__list_first(&s->sessions),
+                                               tinker__svc_session_t, link);
+  bool lives = !n->ended_ms;
+  pthread_mutex_unlock(&s->lock);
+  return lives;
+}
+
+/* Hours in which the process was stopped are none of the ten minutes. */
+Test(expire, a_pause_of_the_process) {
+  static rig_t rig;
+  char session[80];
+  rig_open(&rig);
+  rig_stop(&rig);
+  atomic_store(&clock_ms, 5000000);
+  rig.world.now_ms = clock_now;
+  rig_start(&rig);
+  rig_session(&rig, session, sizeof session);
+  for (int i = 0; i < 300; i++) cr_assert(lives_after(&rig, 1000));
+  cr_assert(lives_after(&rig, 7200000), "ended by a pause");
+  cr_assert(lives_after(&rig, 2000000), "ended by a second one");
+  int seconds = 0;
+  while (seconds < 1000 && lives_after(&rig, 1000)) seconds++;
+  cr_assert(seconds >= 295 && seconds <= 300, "%d", seconds);
+  rig_close(&rig);
+}

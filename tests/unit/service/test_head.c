@@ -84,7 +84,7 @@ Test(head, origins) {
 /* "Name: value" lines, and how many bytes the head has besides them. */
 static int judged(const tinker__svc_gate_t *g, const char *version,
                   const char *fields, size_t more) {
-  tinker__svc_head_t h;
+  tinker__svc_req_head_t h;
   char why[300] = "";
   tinker__svc_head_begin(&h, g, "GET", version, 2, true);
   size_t bytes = strlen("GET /a \r\n\r\n") + strlen(version);
@@ -108,7 +108,7 @@ static int judged(const tinker__svc_gate_t *g, const char *version,
 Test(head, malformed) {
   const tinker__svc_gate_t any = {.guarded = false},
                            guarded = {.guarded = true};
-  tinker__svc_head_t h;
+  tinker__svc_req_head_t h;
   char why[200];
   cr_expect_eq(judged(&any, NEW, "Host: anything at all\n", 0), 0);
   cr_expect_eq(judged(&any, OLD, "", 0), 0);

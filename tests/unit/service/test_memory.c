@@ -13,7 +13,7 @@
 typedef struct {
   tinker__world_t world;
   char dir[32];
-  char made[16][128];
+  char made[32][128];
   size_t n;
 } disk_t;
 
@@ -98,5 +98,43 @@ Test(memory, what_the_machine_and_the_groups_leave) {
   put(&d, "/proc/self/cgroup", "0::/\n");
   put(&d, GROUP "/memory.current", "1500\n");
   expect(&d, 500);
+  tear_down(&d);
+}
+
+#define V1 GROUP "/memory"
+
+Test(memory, groups_of_version_1) {
+  static disk_t d;
+  set_up(&d);
+  put(&d, "/proc/meminfo", "MemAvailable:   8192 kB\n");
+  put(&d, "/proc/self/cgroup",
+      "12:cpu,cpuacct:/x\n7:hugetlb,memory:/a/b\n3:memory_x:/c\n");
+  expect(&d, 8192u * 1024);
+  /* No limit is a very large number. */
+  put(&d, V1 "/a/b/memory.limit_in_bytes", "9223372036854771712\n");
+  put(&d, V1 "/a/b/memory.usage_in_bytes", "900\n");
+  expect(&d, 8192u * 1024);
+  put(&d, V1 "/a/b/memory.limit_in_bytes", "1000\n");
+  expect(&d, 100);
+  put(&d, V1 "/a/b/memory.stat", "cache 1\nrss 5\ntotal_cache 400\n");
+  expect(&d, 500);
+  put(&d, V1 "/a/memory.limit_in_bytes", "2000\n");
+  put(&d, V1 "/a/memory.usage_in_bytes", "1700\n");
+  expect(&d, 300);
+  /* Both versions side by side: the smaller. */
+  put(&d, "/proc/self/cgroup", "7:memory:/a/b\n0::/u\n");
+  put(&d, GROUP "/u/memory.max", "777\n");
+  put(&d, GROUP "/u/memory.current", "500\n");
+  expect(&d, 277);
+  put(&d, "/proc/self/cgroup", "0::/u\n7:memory:/a/b\n");
+  put(&d, GROUP "/u/memory.current", "400\n");
+  expect(&d, 300);
+  /* A container sees its own group as the root. */
+  put(&d, "/proc/self/cgroup", "7:memory:/docker/1f\n");
+  put(&d, V1 "/memory.limit_in_bytes", "600\n");
+  put(&d, V1 "/memory.usage_in_bytes", "50\n");
+  expect(&d, 550);
+  put(&d, "/proc/self/cgroup", "7:memory\n:\n7:memory:\n\nmemory");
+  expect(&d, 8192u * 1024);
   tear_down(&d);
 }
