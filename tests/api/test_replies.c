@@ -270,7 +270,8 @@ Test(replies, words_of_a_server_are_escaped) {
       &rig, (script_reply_t){.body = "{\"error\":\"a\\n\\u001b[2J\\u202e\"}"});
   cr_assert_eq(step(&rig, t, &f), TINKER_ESERVER);
   const char *text = tinker_error_message(tinker_future_error(f));
-  cr_assert(strstr(text, "the server says: a\\u000a\\u001b[2J\\u202e"), "%s", text);
+  cr_assert(strstr(text, "the server says: a\\u000a\\u001b[2J\\u202e"), "%s",
+            text);
   tinker_future_release(f);
   expect_poll(&rig,
               (script_reply_t){

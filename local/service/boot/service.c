@@ -29,7 +29,6 @@
 
 #define TICK_MS 1000
 #define STOP_SECONDS 5
-#define LOG_LINE 16384
 #define LOG_QUEUE ((size_t)1 << 20)
 #define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
 

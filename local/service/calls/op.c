@@ -43,8 +43,7 @@ void tinker__svc_op_free(tinker__svc_op_t *op) {
   tinker__mem_free(mem, op);
 }
 
-/* --- Completion
- * --------------------------------------------------------------- */
+/* --- Completion ----------------------------------------------------------- */
 
 typedef struct {
   tinker__svc_op_t *op;

@@ -77,8 +77,7 @@ void tinker__svc_sampler_forget(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   tinker__list_remove(&p->by_session);
 }
 
-/* --- Their calls
- * -------------------------------------------------------------- */
+/* --- Their calls ---------------------------------------------------------- */
 
 void tinker__svc_sampler_fail_ended(tinker__svc_op_t *op) {
   tinker__svc_op_fail(op, "user", "canceled: the session has ended");

@@ -3,10 +3,10 @@
 #include "service/core/core.h"
 
 #include <stdarg.h>
-#include <stdio.h>
-#include <time.h>
 
-#include "base/json_write.h"
+#include "service/core/log.h"
+
+#define LOG_LINE 16384
 
 int64_t tinker__svc_row(tinker__svc_t *s) {
   return s->next_row++;
@@ -20,8 +20,7 @@ tinker__svc_base_model_t *tinker__svc_base_find(tinker__svc_t *s,
   return NULL;
 }
 
-/* --- Log
- * ---------------------------------------------------------------------- */
+/* --- Log ------------------------------------------------------------------ */
 
 void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
                      ...) {
@@ -40,8 +39,7 @@ void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
   tinker__svc_lines_add(s->log, &line);
 }
 
-/* --- End
- * ---------------------------------------------------------------------- */
+/* --- End ------------------------------------------------------------------ */
 
 bool tinker__svc_ends(tinker__svc_t *s) {
   return s->stopping || atomic_load(&s->fatal);
