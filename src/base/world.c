@@ -52,6 +52,12 @@ static ssize_t real_write(void *user, int fd, const void *data, size_t len) {
   return write(fd, data, len);
 }
 
+static ssize_t real_pwrite(void *user, int fd, const void *data, size_t len,
+                           off_t offset) {
+  (void)user;
+  return pwrite(fd, data, len, offset);
+}
+
 static ssize_t real_read(void *user, int fd, void *data, size_t len) {
   (void)user;
   return read(fd, data, len);
@@ -88,6 +94,7 @@ const tinker__world_t *tinker__world_real(void) {
       .env = real_env,
       .open = real_open,
       .write = real_write,
+      .pwrite = real_pwrite,
       .read = real_read,
       .fsync = real_fsync,
       .close = real_close,

@@ -22,6 +22,8 @@ typedef struct tinker__world_s {
   /* Files, the POSIX calls: -1 and errno on failure. */
   int (*open)(void *user, const char *path, int flags, mode_t mode);
   ssize_t (*write)(void *user, int fd, const void *data, size_t len);
+  ssize_t (*pwrite)(void *user, int fd, const void *data, size_t len,
+                    off_t offset);
   ssize_t (*read)(void *user, int fd, void *data, size_t len);
   int (*fsync)(void *user, int fd);
   int (*close)(void *user, int fd);

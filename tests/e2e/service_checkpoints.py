@@ -234,18 +234,30 @@ def check_ledger(program, model):
     assert service.stop() == 0
 
 
+def make_old(state):
+    """A state folder as the first version wrote it: nothing was public, and
+    nothing said whose a folder is."""
+    db = sqlite3.connect(os.path.join(state, "store.db"))
+    db.executescript("DROP TRIGGER checkpoint_gone; DROP TRIGGER snapshot_gone;"
+                     "DROP TABLE gone; DROP TABLE store;"
+                     "ALTER TABLE checkpoints DROP COLUMN public;"
+                     "PRAGMA user_version=1;")
+    db.close()
+    os.remove(os.path.join(state, "mark"))
+    for folder, _, files in os.walk(state):
+        if "tinker.json" in files:
+            os.remove(os.path.join(folder, "tinker.json"))
+
+
 def check_older_folder(service):
-    """Of the version before this one: nothing was public."""
+    """Of a version before this one: it is taken over, once."""
     model = create(service, new_session(service))
     save(service, model, 1, "old", ttl_seconds=7200)
     was = listed(service, model)
     assert service.stop() == 0
-    path = os.path.join(service.state, "store.db")
-    db = sqlite3.connect(path)
-    db.executescript("ALTER TABLE checkpoints DROP COLUMN public;"
-                     "PRAGMA user_version=1;")
-    db.close()
+    make_old(service.state)
     service.start()
+    assert os.path.exists(os.path.join(service.state, "tinker.json"))
     assert listed(service, model) == was
     assert service.call(route(model, "weights/old", "/publish"),
                         method="POST")[0] == 204

@@ -174,7 +174,8 @@ def check_folders(service):
         assert all(n.isdigit() for n in names), names
         for n in names:
             folder = os.path.join(service.state, kind, n)
-            assert len(os.listdir(folder)) == 2, folder
+            assert len(os.listdir(folder)) == 3, folder
+            assert "tinker.json" in os.listdir(folder), folder
 
 
 def killed_run(program, model, kills):

@@ -2,7 +2,6 @@
  * calls whose effect is in no snapshot are executed once more, in order, and
  * must give the results that were told. Before the threads start, but for
  * replay_start. */
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,37 +279,6 @@ static int each_request(void *user, struct sqlite3_stmt *row) {
   return 0;
 }
 
-/* --- Folders without a row ------------------------------------------------ */
-
-static bool is_known(tinker__svc_t *s, const char *name, bool snapshot) {
-  int64_t row;
-  if (tinker__parse_i64(tinker__str(name), &row) != 0) return false;
-  if (!snapshot) return tinker__svc_checkpoint_by_row(s, row) != NULL;
-  TINKER__LIST_EACH(l, tmp, &s->models) {
-    if (TINKER__CONTAINER(l, tinker__svc_model_t, link)->snapshot == row) {
-      return true;
-    }
-  }
-  return false;
-}
-
-static void remove_orphans(tinker__svc_t *s, const char *kind) {
-  char dir[1200], path[1500];
-  struct dirent *e;
-  snprintf(dir, sizeof dir, "%s/%s", s->state_dir, kind);
-  DIR *d = opendir(dir);
-  if (!d) return;
-  while ((e = readdir(d)) != NULL) {
-    if (e->d_name[0] == '.' ||
-        is_known(s, e->d_name, !strcmp(kind, "snapshots"))) {
-      continue;
-    }
-    snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
-    tinker__svc_folder_remove(path);
-  }
-  closedir(d);
-}
-
 /* --- Start ---------------------------------------------------------------- */
 
 int tinker__svc_replay_load(tinker__svc_t *s, char *why, size_t why_len) {
@@ -341,8 +309,6 @@ int tinker__svc_replay_load(tinker__svc_t *s, char *why, size_t why_len) {
                                     why, why_len);
     if (rc != 0) return rc;
   }
-  remove_orphans(s, "checkpoints");
-  remove_orphans(s, "snapshots");
   return 0;
 }
 

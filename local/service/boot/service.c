@@ -4,15 +4,12 @@
 #include "service/boot/service.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +17,7 @@
 #include <tinker/tokenizer.h>
 
 #include "service/boot/replay.h"
+#include "service/boot/state_dir.h"
 #include "service/core/log.h"
 #include "service/core/memory.h"
 #include "service/fault/fault.h"
@@ -247,70 +245,20 @@ static int open_models(tinker__svc_t *s) {
 
 /* --- State folder --------------------------------------------------------- */
 
-static int make_dir(tinker__svc_t *s, const char *path) {
-  if (mkdir(path, 0700) == 0 || errno == EEXIST) return 0;
-  return tinker__why(s->why, sizeof s->why, TINKER_EIO, "state folder %s: %s",
-                     path, strerror(errno));
-}
-
-/* Only this service may see what is in it. */
-static int check_mode(tinker__svc_t *s) {
-  struct stat st;
-  if (stat(s->state_dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
-    return tinker__why(s->why, sizeof s->why, TINKER_EIO,
-                       "state folder %s is not a folder", s->state_dir);
-  }
-  /* Not mended here: it may be a folder that others need. */
-  if (st.st_mode & 077) {
-    return tinker__why(s->why, sizeof s->why, TINKER_EIO,
-                       "state folder %s is open to others: name a new folder, "
-                       "or set its mode to 0700",
-                       s->state_dir);
-  }
-  return 0;
-}
-
-static int lock_state(tinker__svc_t *s, tinker__svc_stage_t *stage) {
-  char path[PATH_MAX + 16];
-  snprintf(path, sizeof path, "%s/lock", s->state_dir);
-  s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (s->lock_fd < 0) {
-    return tinker__why(s->why, sizeof s->why, TINKER_EIO, "%s: %s", path,
-                       strerror(errno));
-  }
-  if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0) return 0;
-  *stage = TINKER__STAGE_BUSY;
-  return tinker__why(s->why, sizeof s->why, TINKER_EBUSY,
-                     "state folder %s is in use by another process",
-                     s->state_dir);
-}
-
 static int open_state(tinker__svc_t *s, tinker__svc_stage_t *stage) {
-  char path[PATH_MAX + 32], real[PATH_MAX];
-  *stage = TINKER__STAGE_STATE;
-  int rc = make_dir(s, s->config.state_dir);
+  char path[PATH_MAX + 32];
+  int rc = tinker__svc_state_dir_open(s, stage);
   if (rc != 0) return rc;
-  if (!realpath(s->config.state_dir, real) || strlen(real) > 1000) {
-    return tinker__why(s->why, sizeof s->why, TINKER_EIO,
-                       "state folder %s: the path can't be used",
-                       s->config.state_dir);
-  }
-  s->state_dir = tinker__mem_strdup(s->mem, real);
-  if (!s->state_dir) return TINKER_ENOMEM;
-  if ((rc = check_mode(s)) != 0) return rc;
-  if ((rc = lock_state(s, stage)) != 0) return rc;
-  snprintf(path, sizeof path, "%s/checkpoints", s->state_dir);
-  if ((rc = make_dir(s, path)) != 0) return rc;
-  snprintf(path, sizeof path, "%s/snapshots", s->state_dir);
-  if ((rc = make_dir(s, path)) != 0) return rc;
   snprintf(path, sizeof path, "%s/store.db", s->state_dir);
   rc = tinker__svc_store_open(&s->store, s->mem, path, s->why, sizeof s->why);
+  if (rc == 0) rc = tinker__svc_state_dir_settle(s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_CONFIG;
   rc = tinker__svc_faults_open(s, s->why, sizeof s->why);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_STATE;
   rc = tinker__svc_replay_load(s, s->why, sizeof s->why);
+  if (rc == 0) rc = tinker__svc_state_dir_tidy(s);
   if (rc == 0) rc = tinker__svc_faults_restore(s, s->why, sizeof s->why);
   if (rc == 0) tinker__svc_replay_crashed(s);
   return rc;
@@ -353,7 +301,6 @@ static int service_new(tinker__svc_t **out,
   s->mem = config->mem;
   s->world = config->world ? config->world : tinker__world_real();
   s->api = config->engine;
-  s->lock_fd = -1;
   s->next_row = 1;
   s->max_result = MAX_RESULT;
   tinker__list_init(&s->sessions);
@@ -516,8 +463,8 @@ void tinker__svc_stop(tinker__svc_t *s) {
   tinker__svc_listener_free(s->listeners[1]);
   free_state(s);
   tinker__svc_faults_free(s);
+  tinker__svc_state_dir_free(s, s->home);
   tinker__svc_lines_free(s->log);
-  if (s->lock_fd >= 0) close(s->lock_fd);
   tinker__mem_free(s->mem, s->state_dir);
   pthread_mutex_destroy(&s->lock);
   pthread_cond_destroy(&s->timer_wake);

@@ -2,9 +2,10 @@
  *
  * <state>/checkpoints/<row> and <state>/snapshots/<row>: written as <row>.tmp,
  * fsynced by the engine, renamed, the parent fsynced; only then is the row
- * committed. A folder without a row is removed at the next start. */
+ * committed. What becomes of a folder without a row: state_dir.h. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 
 #include "base/file.h"
 #include "service/core/core.h"
+#include "service/core/marker.h"
 
 /* --- Folders -------------------------------------------------------------- */
 
@@ -22,37 +24,35 @@ void tinker__svc_checkpoint_dir(tinker__svc_t *s, const char *kind, int64_t row,
   snprintf(out, len, "%s/%s/%lld", s->state_dir, kind, (long long)row);
 }
 
-static void each_entry(const char *dir, void (*fn)(const char *path)) {
-  char path[1200];
+/* Our folders hold files only. A link in the place of one is not followed. */
+void tinker__svc_folder_remove(const char *dir) {
   struct dirent *e;
-  DIR *d = opendir(dir);
-  if (!d) return;
+  int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  DIR *d = fd < 0 ? NULL : fdopendir(fd);
+  if (!d) {
+    if (fd >= 0) close(fd);
+    return;
+  }
   while ((e = readdir(d)) != NULL) {
     if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-    if (snprintf(path, sizeof path, "%s/%s", dir, e->d_name) <
-        (int)sizeof path) {
-      fn(path);
-    }
+    unlinkat(fd, e->d_name, 0);
   }
   closedir(d);
-}
-
-static void remove_file(const char *path) {
-  unlink(path);
-}
-
-/* Our folders hold files only. */
-void tinker__svc_folder_remove(const char *dir) {
-  each_entry(dir, remove_file);
   rmdir(dir);
 }
 
-int tinker__svc_folder_begin(tinker__svc_t *s, const char *dir, char *tmp,
-                             size_t len, char *why, size_t why_len) {
-  (void)s;
+int tinker__svc_folder_begin(tinker__svc_t *s, const char *dir, int64_t row,
+                             char *tmp, size_t len, char *why, size_t why_len) {
+  tinker__svc_marker_t m = {
+      .row = row,
+      .commits = tinker__svc_store_commits(s->store),
+  };
+  snprintf(m.store, sizeof m.store, "%s", tinker__svc_store_id(s->store));
   snprintf(tmp, len, "%s.tmp", dir);
   tinker__svc_folder_remove(tmp);
-  if (mkdir(tmp, 0700) == 0) return 0;
+  if (mkdir(tmp, 0700) == 0) {
+    return tinker__svc_marker_write(s->world, s->mem, tmp, &m, why, why_len);
+  }
   return tinker__why(why, why_len, TINKER_EIO, "%s: %s", tmp, strerror(errno));
 }
 

@@ -40,9 +40,9 @@ void tinker__svc_checkpoint_free(tinker__svc_t *s, tinker__svc_checkpoint_t *c);
 /* <state>/<kind>/<row>, in a buffer of the caller. */
 void tinker__svc_checkpoint_dir(tinker__svc_t *s, const char *kind, int64_t row,
                                 char *out, size_t len);
-/* Folder for something new: makes <dir>.tmp, empty. */
-int tinker__svc_folder_begin(tinker__svc_t *s, const char *dir, char *tmp,
-                             size_t len, char *why, size_t why_len);
+/* Folder for something new: makes <dir>.tmp with its marker and no more. */
+int tinker__svc_folder_begin(tinker__svc_t *s, const char *dir, int64_t row,
+                             char *tmp, size_t len, char *why, size_t why_len);
 /* Publishes it: fsync, rename to dir, fsync of the parent. */
 int tinker__svc_folder_commit(tinker__svc_t *s, const char *tmp,
                               const char *dir, char *why, size_t why_len);

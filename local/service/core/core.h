@@ -33,7 +33,7 @@ struct tinker__svc_s {
   tinker__svc_base_model_t *bases;
   size_t n_bases;
   char *state_dir;
-  int lock_fd;
+  struct tinker__svc_state_dir_s *home;
   tinker__svc_store_t *store;
   tinker__eng_scheduler_t *scheduler;
   tinker__svc_listener_t *listeners[2];

@@ -10,6 +10,7 @@
 
 #include <tinker/error.h>
 
+#include "service/core/marker.h"
 #include "service/fault/fault.h"
 #include "service/run/exec.h"
 
@@ -63,7 +64,7 @@ static int link_files(const char *from, const char *to, char *why,
   DIR *d = opendir(from);
   if (!d) return io_error(from, why, why_len);
   while (rc == 0 && (e = readdir(d)) != NULL) {
-    if (e->d_name[0] == '.') continue;
+    if (e->d_name[0] == '.' || !strcmp(e->d_name, TINKER__MARKER)) continue;
     snprintf(a, sizeof a, "%s/%s", from, e->d_name);
     snprintf(b, sizeof b, "%s/%s", to, e->d_name);
     if (link(a, b) != 0) rc = io_error(b, why, why_len);

@@ -68,7 +68,7 @@ static int save_state(tinker__svc_model_t *m, const tinker__svc_op_t *op,
   char tmp[1300];
   tinker__svc_t *s = m->service;
   tinker__svc_checkpoint_dir(s, kind, row, dir, dir_len);
-  int rc = tinker__svc_folder_begin(s, dir, tmp, sizeof tmp, why, why_len);
+  int rc = tinker__svc_folder_begin(s, dir, row, tmp, sizeof tmp, why, why_len);
   if (rc == 0 && op && tinker__svc_op_has(op, TINKER__FAULT_SAVE_OLD)) {
     rc = tinker__svc_exec_link_old(m, TINKER__CKPT_TRAINING, tmp, why, why_len);
   } else if (rc == 0) {
@@ -116,6 +116,7 @@ typedef struct {
   tinker__svc_op_t *op;
   tinker__svc_checkpoint_t *made;
   int64_t replaced; /* row, 0 = none; it may be deleted meanwhile */
+  bool published;   /* its folder has its name */
   tinker__svc_sampler_t *sampler; /* ephemeral: the session it opens */
   char digest[2 * TINKER__SHA256_LEN + 1];
 } save_t;
@@ -184,6 +185,7 @@ static int finish_files(const tinker__svc_op_t *op, const char *dir,
   char path[1300];
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__svc_t *s = op->service;
+  v->published = true;
   snprintf(path, sizeof path, "%s/%s", dir, file);
   int rc = tinker__file_sha256(s->world, s->mem, path, digest, why, why_len);
   if (rc == 0) tinker__hex(digest, sizeof digest, v->digest);
@@ -232,7 +234,7 @@ static void save_drop(tinker__svc_t *s, save_t *v) {
   char dir[1200];
   if (!v) return;
   tinker__svc_checkpoint_dir(s, "checkpoints", v->made->row, dir, sizeof dir);
-  tinker__svc_folder_remove(dir);
+  if (v->published) tinker__svc_folder_remove(dir);
   tinker__svc_checkpoint_free(s, v->made);
   tinker__mem_free(s->mem, v);
 }
@@ -331,7 +333,7 @@ static int save_adapter(tinker__svc_model_t *m, const tinker__svc_op_t *op,
   tinker__svc_checkpoint_dir(s, "checkpoints", c->row, dir, len);
   int rc = s->api->adapter_current(m->train, out, why, why_len);
   if (rc != 0) return rc;
-  rc = tinker__svc_folder_begin(s, dir, tmp, sizeof tmp, why, why_len);
+  rc = tinker__svc_folder_begin(s, dir, c->row, tmp, sizeof tmp, why, why_len);
   if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_SAVE_OLD)) {
     rc = tinker__svc_exec_link_old(m, c->kind, tmp, why, why_len);
   } else if (rc == 0) {

@@ -3,11 +3,29 @@
  * rows are numbered by the service. A request is a numbered call of a model
  * (owner_kind 0; number 0 is its creation) or a sample of a sampling session
  * (owner_kind 1). Its body is kept until a snapshot of the model makes the
- * replay of it unnecessary. */
+ * replay of it unnecessary.
+ *
+ * store has one row: the id that markers in the state folder repeat, and how
+ * many groups were committed. gone lists the folders whose row was taken away:
+ * triggers fill it, so that no statement can forget to, and a start empties it
+ * when it has removed them. */
 #ifndef TINKER_SERVICE_SCHEMA_H
 #define TINKER_SERVICE_SCHEMA_H
 
-#define TINKER__SCHEMA_VERSION 2
+#define TINKER__SCHEMA_VERSION 3
+
+/* What version 3 added. */
+#define TINKER__SCHEMA_3                                                       \
+  "CREATE TABLE store("                                                        \
+  " one INTEGER PRIMARY KEY CHECK(one = 1), id TEXT NOT NULL,"                 \
+  " commits INTEGER NOT NULL);"                                                \
+  "INSERT INTO store VALUES(1, lower(hex(randomblob(16))), 0);"                \
+  "CREATE TABLE gone(folder TEXT PRIMARY KEY);"                                \
+  "CREATE TRIGGER checkpoint_gone AFTER DELETE ON checkpoints BEGIN"           \
+  " INSERT OR IGNORE INTO gone VALUES('checkpoints/' || OLD.row); END;"        \
+  "CREATE TRIGGER snapshot_gone AFTER UPDATE OF snapshot ON models"            \
+  " WHEN OLD.snapshot > 0 AND OLD.snapshot IS NOT NEW.snapshot BEGIN"          \
+  " INSERT OR IGNORE INTO gone VALUES('snapshots/' || OLD.snapshot); END;"
 
 static const char schema_sql[] =
     "CREATE TABLE sessions("
@@ -34,11 +52,12 @@ static const char schema_sql[] =
     " row INTEGER PRIMARY KEY, model INTEGER NOT NULL, kind INTEGER NOT NULL,"
     " name TEXT, created_ms INTEGER NOT NULL, size INTEGER NOT NULL,"
     " metadata TEXT, expires_ms INTEGER, pending_grad INTEGER NOT NULL,"
-    " public INTEGER NOT NULL DEFAULT 0, UNIQUE(model, kind, name));";
+    " public INTEGER NOT NULL DEFAULT 0, UNIQUE(model, kind, name));" TINKER__SCHEMA_3;
 
 /* From each older version to the next one. */
 static const char *const schema_steps[] = {
     NULL, /* 0 is an empty file */
-    "ALTER TABLE checkpoints ADD COLUMN public INTEGER NOT NULL DEFAULT 0;"};
+    "ALTER TABLE checkpoints ADD COLUMN public INTEGER NOT NULL DEFAULT 0;",
+    TINKER__SCHEMA_3};
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #include "service/store/schema.h"
 
 #define MAX_STATEMENTS 48
+#define BUSY_MS 5000 /* how long SQLite waits for another process's lock */
 
 typedef enum { V_SQL, V_I64, V_TEXT, V_BLOB, V_NULL } value_type_t;
 
@@ -46,6 +48,10 @@ struct tinker__svc_store_s {
   tinker__link_t queue;
   bool stop, started;
   bool failed; /* a vital write did. Store thread */
+  char id[33];
+  _Atomic int64_t commits; /* written by the store thread */
+  void (*committed)(void *user, int64_t commits);
+  void *user;
   struct {
     const char *sql;
     sqlite3_stmt *stmt;
@@ -223,6 +229,16 @@ static int exec(tinker__svc_store_t *s, const char *sql) {
                                                                  : TINKER_EIO;
 }
 
+/* Counts the group that is being committed in the store itself. */
+static int count_commit(tinker__svc_store_t *s) {
+  sqlite3_stmt *stmt = statement(s, "UPDATE store SET commits = ?");
+  if (!stmt) return TINKER_EIO;
+  sqlite3_bind_int64(stmt, 1, s->commits + 1);
+  int rc = sqlite3_step(stmt);
+  sqlite3_reset(stmt);
+  return rc == SQLITE_DONE && sqlite3_changes(s->db) == 1 ? 0 : TINKER_EIO;
+}
+
 /* One transaction over the writes from `first` to the list's end, or over
  * `first` alone. */
 static int transact(tinker__svc_store_t *s, tinker__link_t *first,
@@ -233,8 +249,13 @@ static int transact(tinker__svc_store_t *s, tinker__link_t *first,
     tinker__svc_write_t *w = TINKER__CONTAINER(l, tinker__svc_write_t, link);
     if (!w->read) rc = run_write(s, w);
   }
+  if (rc == 0) rc = count_commit(s);
   if (rc == 0) rc = exec(s, "COMMIT");
-  if (rc != 0) exec(s, "ROLLBACK");
+  if (rc == 0) {
+    s->commits++;
+  } else {
+    exec(s, "ROLLBACK");
+  }
   return rc;
 }
 
@@ -304,7 +325,9 @@ static void *store_thread(void *user) {
   tinker__link_t group;
   tinker__list_init(&group);
   while (take_group(s, &group)) {
+    int64_t before = s->commits;
     commit_group(s, &group);
+    if (s->committed && s->commits != before) s->committed(s->user, s->commits);
     finish_group(s, &group);
   }
   return NULL;
@@ -312,15 +335,44 @@ static void *store_thread(void *user) {
 
 /* --- Opening and closing -------------------------------------------------- */
 
-static int read_version(void *user, struct sqlite3_stmt *row) {
+static int read_number(void *user, struct sqlite3_stmt *row) {
   *(int64_t *)user = tinker__svc_row_i64(row, 0);
+  return 0;
+}
+
+/* The row of the table store. */
+static int read_id(void *user, struct sqlite3_stmt *row) {
+  tinker__svc_store_facts_t *f = user;
+  const char *id = tinker__svc_row_text(row, 0);
+  f->commits = tinker__svc_row_i64(row, 1);
+  bool good = id && strlen(id) == sizeof f->id - 1 &&
+              strspn(id, "0123456789abcdef") == sizeof f->id - 1;
+  if (!good || f->commits < 0 || f->commits > INT64_MAX / 2) {
+    f->commits = 0;
+    return 0;
+  }
+  memcpy(f->id, id, sizeof f->id);
+  return 0;
+}
+
+static int load_id(tinker__svc_store_t *s, char *why, size_t why_len) {
+  tinker__svc_store_facts_t f = {0};
+  int rc = tinker__svc_store_each(s, "SELECT id, commits FROM store", read_id,
+                                  &f, why, why_len);
+  if (rc != 0) return rc;
+  if (!f.id[0]) {
+    return tinker__why(why, why_len, TINKER_EFORMAT,
+                       "the store is inconsistent: it has no id");
+  }
+  memcpy(s->id, f.id, sizeof s->id);
+  s->commits = f.commits;
   return 0;
 }
 
 /* Step by step, each a transaction of its own. */
 static int migrate(tinker__svc_store_t *s, int64_t version, char *why,
                    size_t why_len) {
-  char sql[400];
+  char sql[1200];
   int rc = 0;
   for (; rc == 0 && version < TINKER__SCHEMA_VERSION; version++) {
     snprintf(sql, sizeof sql,
@@ -336,11 +388,11 @@ static int prepare_file(tinker__svc_store_t *s, char *why, size_t why_len) {
   int rc =
       tinker__svc_store_exec(s,
                              "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
-                             "PRAGMA fullfsync=1;PRAGMA busy_timeout=5000;",
+                             "PRAGMA fullfsync=1;",
                              why, why_len);
   if (rc == 0) {
-    rc = tinker__svc_store_each(s, "PRAGMA user_version", read_version,
-                                &version, why, why_len);
+    rc = tinker__svc_store_each(s, "PRAGMA user_version", read_number, &version,
+                                why, why_len);
   }
   if (rc != 0 || version == TINKER__SCHEMA_VERSION) return rc;
   if (version > 0 && version < TINKER__SCHEMA_VERSION) {
@@ -359,6 +411,16 @@ static int prepare_file(tinker__svc_store_t *s, char *why, size_t why_len) {
   return tinker__svc_store_exec(s, sql, why, why_len);
 }
 
+static int open_file(tinker__svc_store_t *s, const char *path, int flags,
+                     char *why, size_t why_len) {
+  if (sqlite3_open_v2(path, &s->db, flags, NULL) == SQLITE_OK) {
+    sqlite3_busy_timeout(s->db, BUSY_MS);
+    return 0;
+  }
+  return tinker__why(why, why_len, TINKER_EIO, "%s: %s", path,
+                     s->db ? sqlite3_errmsg(s->db) : "out of memory");
+}
+
 int tinker__svc_store_open(tinker__svc_store_t **out, tinker__mem_t *mem,
                            const char *path, char *why, size_t why_len) {
   tinker__svc_store_t *s = tinker__mem_zalloc(mem, sizeof *s);
@@ -367,14 +429,10 @@ int tinker__svc_store_open(tinker__svc_store_t **out, tinker__mem_t *mem,
   tinker__list_init(&s->queue);
   pthread_mutex_init(&s->lock, NULL);
   pthread_cond_init(&s->wake, NULL);
-  int rc = sqlite3_open_v2(path, &s->db,
-                           SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
-  if (rc != SQLITE_OK) {
-    rc = tinker__why(why, why_len, TINKER_EIO, "%s: %s", path,
-                     s->db ? sqlite3_errmsg(s->db) : "out of memory");
-  } else {
-    rc = prepare_file(s, why, why_len);
-  }
+  int rc = open_file(s, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, why,
+                     why_len);
+  if (rc == 0) rc = prepare_file(s, why, why_len);
+  if (rc == 0) rc = load_id(s, why, why_len);
   if (rc != 0) {
     tinker__svc_store_free(s);
     return rc;
@@ -407,6 +465,92 @@ int tinker__svc_store_exec(tinker__svc_store_t *s, const char *sql, char *why,
   return tinker__why(why, why_len, TINKER_EIO, "the store: %s",
                      sqlite3_errmsg(s->db));
 }
+
+/* --- Looking in ----------------------------------------------------------- */
+
+char tinker__svc_folder_kept[] = "kept", tinker__svc_folder_gone[] = "gone";
+
+static int note_folder(void *user, struct sqlite3_stmt *row) {
+  tinker__map_t *folders = user;
+  const char *name = tinker__svc_row_text(row, 0);
+  if (!name) return 0;
+  return tinker__map_put(folders, tinker__str(name),
+                         tinker__svc_row_i64(row, 1) ? TINKER__FOLDER_KEPT
+                                                     : TINKER__FOLDER_GONE,
+                         NULL);
+}
+
+/* One that is kept wins. */
+static int note_folders(tinker__svc_store_t *s, tinker__map_t *folders,
+                        int64_t version, char *why, size_t why_len) {
+  int rc = version < 3
+               ? 0
+               : tinker__svc_store_each(s, "SELECT folder, 0 FROM gone",
+                                        note_folder, folders, why, why_len);
+  if (rc == 0) {
+    rc = tinker__svc_store_each(
+        s,
+        "SELECT 'checkpoints/' || row, 1 FROM checkpoints UNION ALL"
+        " SELECT 'snapshots/' || snapshot, 1 FROM models WHERE snapshot > 0",
+        note_folder, folders, why, why_len);
+  }
+  if (rc == TINKER_ENOMEM) tinker__why(why, why_len, rc, "out of memory");
+  return rc;
+}
+
+static int read_facts(tinker__svc_store_t *s, tinker__svc_store_facts_t *f,
+                      char *why, size_t why_len) {
+  int64_t tables = 0;
+  int rc = tinker__svc_store_each(s, "PRAGMA user_version", read_number,
+                                  &f->version, why, why_len);
+  if (rc == 0) {
+    rc = tinker__svc_store_each(
+        s,
+        "SELECT sum(CASE WHEN type = 'table' AND name IN ('sessions', 'models',"
+        " 'requests', 'samplers', 'checkpoints') THEN 1"
+        " WHEN type = 'table' AND name IN ('store', 'gone') THEN 10"
+        " ELSE 1000 END) FROM sqlite_master"
+        " WHERE sql IS NOT NULL AND type IN ('table', 'view')",
+        read_number, &tables, why, why_len);
+  }
+  if (rc != 0) return rc;
+  f->ours = f->version == 0  ? tables == 0
+            : f->version < 3 ? tables % 1000 == 5
+                             : tables % 1000 == 25;
+  if (!f->ours || f->version < 3) return 0;
+  return tinker__svc_store_each(s, "SELECT id, commits FROM store", read_id, f,
+                                why, why_len);
+}
+
+int tinker__svc_store_peek(const char *path, tinker__svc_store_facts_t *facts,
+                           tinker__map_t *folders, char *why, size_t why_len) {
+  tinker__svc_store_t s = {0};
+  *facts = (tinker__svc_store_facts_t){0};
+  int rc = open_file(&s, path, SQLITE_OPEN_READONLY, why, why_len);
+  if (rc == 0) rc = read_facts(&s, facts, why, why_len);
+  if (rc == 0 && folders && facts->ours && facts->version > 0) {
+    rc = note_folders(&s, folders, facts->version, why, why_len);
+  }
+  sqlite3_close(s.db);
+  return rc;
+}
+
+void tinker__svc_store_on_commit(tinker__svc_store_t *s,
+                                 void (*committed)(void *user, int64_t commits),
+                                 void *user) {
+  s->committed = committed;
+  s->user = user;
+}
+
+const char *tinker__svc_store_id(const tinker__svc_store_t *s) {
+  return s->id;
+}
+
+int64_t tinker__svc_store_commits(tinker__svc_store_t *s) {
+  return s->commits;
+}
+
+/* --- Running -------------------------------------------------------------- */
 
 int tinker__svc_store_start(tinker__svc_store_t *s) {
   if (pthread_create(&s->thread, NULL, store_thread, s) != 0) {

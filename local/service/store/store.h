@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -25,6 +26,23 @@ typedef void (*tinker__svc_write_cb)(void *user, int rc);
 typedef void (*tinker__svc_read_cb)(void *user, int rc, const void *data,
                                     size_t len, int64_t extra);
 
+/* What a file says about itself. */
+typedef struct tinker__svc_store_facts_s {
+  int64_t version; /* of its tables, 0 = there are none */
+  bool ours;       /* all tables of that version are there */
+  char id[33];     /* "" before version 3 */
+  int64_t commits; /* groups that were committed, 0 before version 3 */
+} tinker__svc_store_facts_t;
+
+/* Looks into a file without changing it. folders gets the folders that rows
+ * name ("checkpoints/12"), with TINKER__FOLDER_KEPT or, when the row was taken
+ * away, TINKER__FOLDER_GONE as values; NULL = not wanted. A file that is no
+ * store of ours gives 0 and facts->ours = false. */
+extern char tinker__svc_folder_kept[], tinker__svc_folder_gone[];
+#define TINKER__FOLDER_KEPT ((void *)tinker__svc_folder_kept)
+#define TINKER__FOLDER_GONE ((void *)tinker__svc_folder_gone)
+int tinker__svc_store_peek(const char *path, tinker__svc_store_facts_t *facts,
+                           tinker__map_t *folders, char *why, size_t why_len);
 /* Opens or creates the file. One of an older version is brought up to date, of
  * a newer one refused (TINKER_EFORMAT). */
 int tinker__svc_store_open(tinker__svc_store_t **out, tinker__mem_t *mem,
@@ -37,6 +55,14 @@ int tinker__svc_store_each(tinker__svc_store_t *s, const char *sql,
 /* Runs statements now, before start. */
 int tinker__svc_store_exec(tinker__svc_store_t *s, const char *sql, char *why,
                            size_t why_len);
+/* Called on the store thread when groups have become durable, before the `done`
+ * of their writes. Set before start. */
+void tinker__svc_store_on_commit(tinker__svc_store_t *s,
+                                 void (*committed)(void *user, int64_t commits),
+                                 void *user);
+const char *tinker__svc_store_id(const tinker__svc_store_t *s);
+/* How many groups are durable. Any thread. */
+int64_t tinker__svc_store_commits(tinker__svc_store_t *s);
 int tinker__svc_store_start(tinker__svc_store_t *s);
 /* Commits what is queued, ends the thread and closes the file. */
 void tinker__svc_store_free(tinker__svc_store_t *s);

@@ -52,6 +52,14 @@ static void on_ended(void *user) {
   atomic_store(&((rig_t *)user)->ended, true);
 }
 
+/* What does not fit is not kept. */
+static void on_log(void *user, const char *line, size_t len) {
+  rig_t *rig = user;
+  if (len + 2 > sizeof rig->log - rig->log_len) return;
+  snprintf(rig->log + rig->log_len, len + 2, "%.*s\n", (int)len, line);
+  rig->log_len += len + 1;
+}
+
 void rig_open(rig_t *rig) {
   memset(rig, 0, sizeof *rig);
   tinker__mem_init(&rig->mem, NULL, 0);
@@ -80,6 +88,7 @@ int rig_try_start(rig_t *rig, char *why, size_t why_len) {
       .poll_ms = 200,
       .max_models = 1000,
       .snapshot_ms = (int64_t)1 << 40,
+      .log = rig->logs ? on_log : NULL,
       .ended = on_ended,
       .user = rig,
   };

@@ -1,0 +1,463 @@
+/* The state folder: what is not the service's own is neither changed nor
+ * deleted, a store that has lost something is refused, a folder of the format
+ * before markers is taken over once. */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <tinker/error.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "rig.h"
+
+/* --- Trees ---------------------------------------------------------------- */
+
+#define MAX_TREE 16384
+
+/* Every file of a tree with its length and content's digest, but for what a
+ * look into SQLite's log leaves. */
+static void add_tree(const char *dir, const char *sub, char *out) {
+  char path[700], line[200], hex[2 * TINKER__SHA256_LEN + 1];
+  unsigned char digest[TINKER__SHA256_LEN];
+  struct dirent **names;
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  snprintf(path, sizeof path, "%s/%s", dir, sub);
+  int n = scandir(path, &names, NULL, alphasort);
+  for (int i = 0; i < n; i++) {
+    const char *name = names[i]->d_name;
+    struct stat st;
+    snprintf(path, sizeof path, "%s%s%s", sub, *sub ? "/" : "", name);
+    bool skip = name[0] == '.' || strstr(name, "-shm") || !strcmp(path, "lock");
+    char full[800];
+    snprintf(full, sizeof full, "%s/%s", dir, path);
+    if (!skip && lstat(full, &st) == 0 && S_ISDIR(st.st_mode)) {
+      add_tree(dir, path, out);
+    } else if (!skip && !(strstr(name, "-wal") && st.st_size == 0)) {
+      cr_assert_eq(tinker__file_sha256(tinker__world_real(), &mem, full, digest,
+                                       NULL, 0),
+                   0);
+      tinker__hex(digest, sizeof digest, hex);
+      snprintf(line, sizeof line, "%.80s %.16s\n", path, hex);
+      cr_assert_lt(strlen(out) + strlen(line), MAX_TREE);
+      strcat(out, line);
+    }
+    free(names[i]);
+  }
+  if (n >= 0) free(names);
+}
+
+static const char *tree(const char *dir) {
+  static char out[2][MAX_TREE];
+  static int turn;
+  turn = !turn;
+  out[turn][0] = 0;
+  add_tree(dir, "", out[turn]);
+  return out[turn];
+}
+
+/* $D is the state folder, $F another one for copies. */
+static void run(const char *command) {
+  cr_assert_eq(system(command), 0, "%s", command);
+}
+
+static void sql(const char *dir, const char *text) {
+  char path[200], *error = NULL;
+  sqlite3 *db;
+  snprintf(path, sizeof path, "%s/store.db", dir);
+  cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(db, text, NULL, NULL, &error), SQLITE_OK, "%s",
+               error);
+  sqlite3_close(db);
+}
+
+static bool exists(const rig_t *rig, const char *name) {
+  char path[200];
+  struct stat st;
+  snprintf(path, sizeof path, "%s/%s", rig->dir, name);
+  return lstat(path, &st) == 0;
+}
+
+/* --- A folder with checkpoints -------------------------------------------- */
+
+static rig_t rig;
+static reply_t reply;
+static char session[80], model[120];
+static int seq;
+
+static void save(const char *name) {
+  char body[400];
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"seq_id\":%d,\"path\":\"%s\","
+           "\"overwrite\":true}",
+           model, ++seq, name);
+  rig_do(&rig, "POST api/v1/save_weights", body, &reply);
+  cr_assert_eq(strstr(reply.text, "\"error\""), NULL, "%s", reply.text);
+}
+
+static void open_rig(void) {
+  char copy[80];
+  rig_open(&rig);
+  snprintf(copy, sizeof copy, "%s.copy", rig.dir);
+  setenv("D", rig.dir, 1);
+  setenv("F", copy, 1);
+}
+
+static void open_model(void) {
+  open_rig();
+  seq = 0;
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+}
+
+static int listed(void) {
+  int n = 0;
+  rig_call(&rig, "GET api/v1/checkpoints", NULL, NULL, "", &reply);
+  cr_assert_eq(reply.status, 200);
+  for (char *p = reply.text; (p = strstr(p, "\"tinker_path\"")); p++) n++;
+  return n;
+}
+
+/* Refused, with that in the sentence, and everything is as it was. */
+static void refused(const char *what) {
+  char why[500], before[MAX_TREE];
+  strcpy(before, tree(rig.dir));
+  int rc = rig_try_start(&rig, why, sizeof why);
+  cr_assert_neq(rc, 0, "started instead of: %s", what);
+  cr_assert_neq(strstr(why, what), NULL, "'%s' is not in '%s'", what, why);
+  cr_assert_str_eq(before, tree(rig.dir), "%s", what);
+}
+
+/* --- Somebody else's ------------------------------------------------------ */
+
+Test(state_dir, a_foreign_folder_is_not_touched) {
+  static const char *const makes[] = {
+      "mkdir -p $D/checkpoints/run1 && echo mine >$D/checkpoints/run1/m.pt",
+      "mkdir -p $D/snapshots/2024 && echo mine >$D/snapshots/2024/a.jpg",
+      "mkdir -p $D/checkpoints/7 && echo mine >$D/checkpoints/7/m.pt",
+      "mkdir -p $D/checkpoints/7.tmp && echo mine >$D/checkpoints/7.tmp/m",
+      "echo mine >$D/notes",
+      "echo mine >$D/store.db",
+      "echo '{\"format\":\"mine\"}' >$D/tinker.json"};
+  open_rig();
+  rig_stop(&rig);
+  for (size_t i = 0; i < sizeof makes / sizeof *makes; i++) {
+    char why[500], before[MAX_TREE];
+    run("rm -rf $D && mkdir -m 700 $D");
+    run(makes[i]);
+    strcpy(before, tree(rig.dir));
+    cr_assert_neq(rig_try_start(&rig, why, sizeof why), 0, "%zu", i);
+    cr_assert(strstr(why, "name a new or an empty folder") ||
+                  strstr(why, "another folder") ||
+                  strstr(why, "another program"),
+              "%s", why);
+    cr_assert_str_eq(before, tree(rig.dir), "%zu", i);
+  }
+  run("rm -rf $D && mkdir -m 700 $D");
+  rig_start(&rig);
+  rig_close(&rig);
+}
+
+/* A database of another program, and one that grew tables of the same names. */
+Test(state_dir, a_foreign_store_is_not_touched) {
+  open_rig();
+  rig_stop(&rig);
+  run("rm -rf $D && mkdir -m 700 $D");
+  sql(rig.dir, "CREATE TABLE photos(x); INSERT INTO photos VALUES(1);");
+  refused("store.db was not made by this service");
+  sql(rig.dir, "CREATE TABLE sessions(x); CREATE TABLE models(x);"
+               "PRAGMA user_version=2");
+  refused("store.db was not made by this service");
+  run("rm -rf $D && mkdir -m 700 $D");
+  rig_start(&rig);
+  rig_close(&rig);
+}
+
+/* --- A store that is not the newest --------------------------------------- */
+
+Test(state_dir, a_store_that_is_missing_older_or_torn) {
+  open_model();
+  save("a");
+  rig_stop(&rig);
+  run("cp $D/store.db $D/old");
+  rig_start(&rig);
+  save("b");
+  rig_stop(&rig);
+  run("cp $D/store.db $D/good");
+
+  run("rm $D/store.db $D/mark");
+  refused("store.db is missing");
+  run("cp $D/old $D/store.db");
+  refused("older than checkpoints/"); /* without a mark */
+  run("echo x >$D/store.db");
+  refused("store.db");
+  run(": >$D/store.db");
+  refused("store.db is damaged or was replaced");
+  run("head -c 5000 $D/good >$D/store.db");
+  refused("store.db");
+  run("cp $D/good $D/store.db");
+  rig_start(&rig);
+  cr_assert_eq(listed(), 2);
+  cr_assert_not(exists(&rig, "lost"));
+  rig_close(&rig);
+}
+
+/* No folder shows it: the mark does, and its removal is the way out. */
+Test(state_dir, a_store_that_lost_an_acknowledged_call) {
+  open_model();
+  rig_stop(&rig);
+  run("cp $D/store.db $D/old");
+  rig_start(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_stop(&rig);
+  run("cp $D/store.db $D/good && cp $D/old $D/store.db");
+  refused("it has ");
+  run("cp $D/mark $D/mark.kept && echo hello >$D/mark");
+  refused("mark is damaged");
+  run("cp $D/mark.kept $D/mark && cp $D/good $D/store.db");
+  rig_start(&rig);
+  rig_stop(&rig);
+  run("cp $D/old $D/store.db");
+  refused("remove the file mark");
+  run("rm $D/mark");
+  rig_start(&rig);
+  rig_close(&rig);
+}
+
+/* One bit of the log flips: everything is there, or the start is refused and
+ * nothing is changed. */
+Test(state_dir, a_flipped_bit_in_the_log_of_the_store) {
+  static const char *const names[] = {"a", "b", "c", "d", "e"};
+  char path[100];
+  struct stat st;
+  open_model();
+  save("0");
+  rig_stop(&rig);
+  rig_start(&rig);
+  for (int i = 0; i < 5; i++) save(names[i]);
+  run("rm -rf $F && cp -a $D $F");
+  rig_stop(&rig);
+  snprintf(path, sizeof path, "%s.copy/store.db-wal", rig.dir);
+  cr_assert_eq(stat(path, &st), 0);
+  cr_assert_gt(st.st_size, 10000);
+  int started = 0, refusals = 0;
+  for (int i = 0; i < 40; i++) {
+    char why[500], before[MAX_TREE];
+    long at = i == 0 ? 17 : (long)st.st_size * i / 40;
+    run("rm -rf $D && cp -a $F $D");
+    snprintf(path, sizeof path, "%s/store.db-wal", rig.dir);
+    FILE *f = fopen(path, "r+");
+    fseek(f, at, SEEK_SET);
+    int c = fgetc(f);
+    fseek(f, at, SEEK_SET);
+    fputc(c ^ 1, f);
+    fclose(f);
+    strcpy(before, tree(rig.dir));
+    if (rig_try_start(&rig, why, sizeof why) == 0) {
+      cr_assert_eq(listed(), 6, "bit at %ld", at);
+      rig_stop(&rig);
+      started++;
+    } else {
+      cr_assert(strstr(why, "older than"), "%s", why);
+      cr_assert_str_eq(before, tree(rig.dir), "bit at %ld", at);
+      refusals++;
+    }
+  }
+  cr_assert_gt(refusals, 30, "%d started", started);
+  run("rm -rf $D && mv $F $D");
+  rig_start(&rig);
+  cr_assert_eq(listed(), 6);
+  rig_close(&rig);
+}
+
+/* --- Folders of another store --------------------------------------------- */
+
+Test(state_dir, a_checkpoint_of_another_store) {
+  open_model();
+  save("a");
+  rig_stop(&rig);
+  run("cp $D/checkpoints/*/tinker.json $D/kept");
+  run("sed -i 's/\"store\":\"......../\"store\":\"00000000/'"
+      " $D/checkpoints/*/tinker.json");
+  refused("is not what this service wrote there");
+  run("rm $D/checkpoints/*/tinker.json");
+  refused("is not what this service wrote there");
+  run("sed 's/\"row\":/\"row\":1/' <$D/kept >$(echo $D/checkpoints/*)/"
+      "tinker.json");
+  refused("is not what this service wrote there");
+  run("cp $D/kept $(echo $D/checkpoints/*)/tinker.json");
+  rig_start(&rig);
+  cr_assert_eq(listed(), 1);
+  rig_close(&rig);
+}
+
+/* --- What has no row ------------------------------------------------------ */
+
+Test(state_dir, only_what_the_store_gave_up_is_removed) {
+  open_model();
+  save("a");
+  rig_stop(&rig);
+  run("mkdir $D/checkpoints/90.tmp && echo half >$D/checkpoints/90.tmp/f");
+  run("mkdir $D/checkpoints/91 && echo whose >$D/checkpoints/91/f");
+  run("echo whose >$D/snapshots/notes; mkdir $D/checkpoints/mine.tmp");
+  /* Deleted, and killed before its folder was. */
+  sql(rig.dir, "DELETE FROM checkpoints");
+  rig.logs = true;
+  rig_start(&rig);
+  cr_assert_eq(listed(), 0);
+  cr_assert_eq(rig_count(&rig, "checkpoints", ""), 0);
+  cr_assert_eq(rig_count(&rig, "snapshots", ""), 0);
+  cr_assert_eq(rig_count(&rig, "lost", ""), 3);
+  cr_assert(exists(&rig, "lost/checkpoints-91.0/f"));
+  cr_assert(exists(&rig, "lost/snapshots-notes.0"));
+  cr_assert(exists(&rig, "lost/checkpoints-mine.tmp.0"));
+  cr_assert_neq(strstr(rig.log, "lost/checkpoints-91.0"), NULL, "%s", rig.log);
+  save("b"); /* its number is not one that a folder had */
+  cr_assert_not(exists(&rig, "checkpoints/91"));
+  rig_stop(&rig);
+  /* The same again: the names in lost are taken. */
+  run("mkdir $D/checkpoints/91 && echo 2 >$D/checkpoints/91/f");
+  rig_start(&rig);
+  cr_assert(exists(&rig, "lost/checkpoints-91.0/f"));
+  cr_assert(exists(&rig, "lost/checkpoints-91.1/f"));
+  cr_assert_eq(listed(), 1);
+  rig_close(&rig);
+}
+
+/* A save that was killed between its name and its row. */
+Test(state_dir, a_save_without_its_row) {
+  open_model();
+  save("a");
+  rig_refuse(&rig, "INSERT ON checkpoints");
+  char body[300], id[200];
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"seq_id\":%d,\"path\":\"b\"}", model, ++seq);
+  rig_call(&rig, "POST api/v1/save_weights", NULL, NULL, body, &reply);
+  rig_member(&reply, "request_id", id, sizeof id);
+  while (!atomic_load(&rig.ended)) {
+    snprintf(body, sizeof body, "{\"request_id\":\"%s\"}", id);
+    rig_call(&rig, "POST api/v1/retrieve_future", NULL, NULL, body, &reply);
+  }
+  rig_stop(&rig);
+  sql(rig.dir, "DROP TRIGGER full");
+  cr_assert_eq(rig_count(&rig, "checkpoints", ""), 2);
+  rig_start(&rig);
+  rig_result(&rig, id, &reply); /* executed at this start */
+  cr_assert_neq(strstr(reply.text, "weights/b"), NULL, "%s", reply.text);
+  cr_assert_eq(rig_count(&rig, "lost", ""), 1);
+  cr_assert_eq(rig_count(&rig, "checkpoints", ""), 2);
+  cr_assert_eq(listed(), 2);
+  rig_close(&rig);
+}
+
+/* A link in the place of a folder is not followed. */
+Test(state_dir, links_are_not_followed) {
+  open_model();
+  rig_stop(&rig);
+  run("mkdir $D.mine && echo precious >$D.mine/f");
+  run("ln -s $D.mine $D/checkpoints/7.tmp");
+  rig_start(&rig);
+  rig_stop(&rig);
+  run("test -s $D.mine/f && rm -r $D.mine");
+  cr_assert_eq(rig_count(&rig, "checkpoints", ""), 0);
+  rig_start(&rig);
+  rig_close(&rig);
+}
+
+/* A row whose folder somebody took away is reported. */
+Test(state_dir, a_missing_checkpoint_is_reported) {
+  open_model();
+  save("a");
+  rig_stop(&rig);
+  run("rm -r $D/checkpoints/*");
+  rig.logs = true;
+  rig_start(&rig);
+  cr_assert_neq(strstr(rig.log, "folder_missing"), NULL, "%s", rig.log);
+  rig_close(&rig);
+}
+
+/* --- The format before markers -------------------------------------------- */
+
+static void make_old(void) {
+  sql(rig.dir, "DROP TRIGGER checkpoint_gone; DROP TRIGGER snapshot_gone;"
+               "DROP TABLE gone; DROP TABLE store; PRAGMA user_version=2;");
+  run("rm $D/mark && find $D -name tinker.json -delete");
+}
+
+Test(state_dir, the_older_format_is_taken_over_once) {
+  open_model();
+  save("a");
+  save("b");
+  rig_stop(&rig);
+  make_old();
+  run("mkdir $D/checkpoints/88 && echo x >$D/checkpoints/88/f");
+  refused("checkpoints/88, which its store.db does not know");
+  run("rm -r $D/checkpoints/88; mkdir $D/checkpoints/89.tmp");
+  rig.logs = true;
+  rig_start(&rig);
+  cr_assert_eq(listed(), 2);
+  cr_assert_neq(strstr(rig.log, "\"adopted\""), NULL, "%s", rig.log);
+  cr_assert_eq(rig_count(&rig, "checkpoints", ""), 2);
+  rig_stop(&rig);
+  cr_assert(exists(&rig, "tinker.json") && exists(&rig, "mark"));
+  rig.log_len = 0;
+  rig.log[0] = 0;
+  rig_start(&rig);
+  cr_assert_eq(strstr(rig.log, "\"adopted\""), NULL, "%s", rig.log);
+  cr_assert_eq(listed(), 2);
+  rig_stop(&rig);
+  run("rm $D/store.db");
+  refused("store.db is missing");
+  run("rm -r $D/*");
+  rig_start(&rig);
+  rig_close(&rig);
+}
+
+/* --- Starts that are cut short -------------------------------------------- */
+
+static int opens_left;
+
+static int last_open(void *user, const char *path, int flags, mode_t mode) {
+  const tinker__world_t *real = tinker__world_real();
+  (void)user;
+  return opens_left-- > 0 ? real->open(real->user, path, flags, mode) : -1;
+}
+
+/* Wherever the first start ends, or the one that takes a folder over: the next
+ * one goes on. */
+Test(state_dir, a_start_that_was_cut_short) {
+  char why[500];
+  open_model();
+  save("a");
+  rig_stop(&rig);
+  for (int old = 0; old < 2; old++) {
+    for (int i = 0, rc = 1; rc != 0; i++) {
+      if (old && i == 0) make_old();
+      if (!old) run("rm -rf $D && mkdir -m 700 $D");
+      opens_left = i;
+      rig.world.open = last_open;
+      rc = rig_try_start(&rig, why, sizeof why);
+      if (rc == 0) break;
+      rig.world.open = tinker__world_real()->open;
+      if (!old) rig_start(&rig);
+      if (!old) rig_stop(&rig);
+    }
+    rig.world.open = tinker__world_real()->open;
+    if (old) cr_assert_eq(listed(), 1);
+    rig_stop(&rig);
+    if (!old) {
+      rig_start(&rig);
+      seq = 0;
+      rig_session(&rig, session, sizeof session);
+      rig_model(&rig, session, 0, model, sizeof model);
+      save("a");
+      rig_stop(&rig);
+    }
+  }
+  rig_start(&rig);
+  rig_close(&rig);
+}
