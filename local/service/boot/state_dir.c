@@ -213,16 +213,26 @@ static int peek(tinker__svc_t *s) {
                      s->state_dir, why);
 }
 
-static int check_store(tinker__svc_t *s) {
-  tinker__svc_state_dir_t *h = s->home;
-  int rc = h->kind == HOME_MARKED ? read_marker(s) : 0;
-  if (rc == 0 && h->kind != HOME_NEW) rc = peek(s);
-  if (rc == 0 && h->kind == HOME_MARKED) rc = check_id(s);
-  if (rc == 0 && h->kind == HOME_MARKED) rc = check_mark(s);
-  if (rc != 0 || h->kind != HOME_OLD || h->facts.ours) return rc;
+static int check_marked_store(tinker__svc_t *s) {
+  int rc = peek(s);
+  if (rc == 0) rc = check_id(s);
+  return rc == 0 ? check_mark(s) : rc;
+}
+
+static int check_old_store(tinker__svc_t *s) {
+  int rc = peek(s);
+  if (rc != 0 || s->home->facts.ours) return rc;
   return refuse(s, TINKER_EFORMAT,
                 "store.db was not made by this service: name a new or an "
                 "empty folder");
+}
+
+/* Whether it is a state folder at all, before the lock writes into it. */
+static int check_kind(tinker__svc_t *s) {
+  int rc = read_kind(s);
+  if (rc == 0 && s->home->kind == HOME_MARKED) rc = read_marker(s);
+  if (rc == 0 && s->home->kind == HOME_OLD) rc = check_old_store(s);
+  return rc;
 }
 
 /* --- Folders of checkpoints and snapshots --------------------------------- */
@@ -346,10 +356,10 @@ int tinker__svc_state_dir_open(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   int rc = tinker__map_new(&h->folders, s->mem);
   if (rc == 0) rc = find_dir(s);
   if (rc == 0) rc = check_mode(s);
-  if (rc == 0) rc = read_kind(s); /* before the lock writes into it */
+  if (rc == 0) rc = check_kind(s);
   if (rc == 0) rc = lock_dir(s, stage);
-  if (rc == 0) rc = read_kind(s); /* who held the lock may have made it */
-  if (rc == 0) rc = check_store(s);
+  if (rc == 0) rc = check_kind(s); /* who held the lock may have made it */
+  if (rc == 0 && h->kind == HOME_MARKED) rc = check_marked_store(s);
   if (rc == 0) rc = check_folders(s);
   return rc;
 }

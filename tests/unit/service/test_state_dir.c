@@ -32,7 +32,7 @@ static void add_tree(const char *dir, const char *sub, char *out) {
     const char *name = names[i]->d_name;
     struct stat st;
     snprintf(path, sizeof path, "%s%s%s", sub, *sub ? "/" : "", name);
-    bool skip = name[0] == '.' || strstr(name, "-shm") || !strcmp(path, "lock");
+    bool skip = name[0] == '.' || strstr(name, "-shm");
     char full[800];
     snprintf(full, sizeof full, "%s/%s", dir, path);
     if (!skip && lstat(full, &st) == 0 && S_ISDIR(st.st_mode)) {
@@ -169,6 +169,7 @@ Test(state_dir, a_foreign_store_is_not_touched) {
   run("rm -rf $D && mkdir -m 700 $D");
   sql(rig.dir, "CREATE TABLE photos(x); INSERT INTO photos VALUES(1);");
   refused("store.db was not made by this service");
+  cr_assert_not(exists(&rig, "lock"));
   sql(rig.dir, "CREATE TABLE sessions(x); CREATE TABLE models(x);"
                "PRAGMA user_version=2");
   refused("store.db was not made by this service");
@@ -317,7 +318,7 @@ Test(state_dir, only_what_the_store_gave_up_is_removed) {
   cr_assert(exists(&rig, "lost/checkpoints-mine.tmp.0"));
   cr_assert_neq(strstr(rig.log, "lost/checkpoints-91.0"), NULL, "%s", rig.log);
   save("b"); /* its number is not one that a folder had */
-  cr_assert_not(exists(&rig, "checkpoints/91"));
+  run("test $(ls $D/checkpoints) -gt 91");
   rig_stop(&rig);
   /* The same again: the names in lost are taken. */
   run("mkdir $D/checkpoints/91 && echo 2 >$D/checkpoints/91/f");
