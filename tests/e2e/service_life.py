@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import sqlite3
 import struct
 import sys
 import threading
@@ -349,6 +350,40 @@ def check_operator():
     reply = s.do("optim_step", optim_step(model, 2))
     assert reply["category"] == "server" and "the disk lied" in reply["error"]
     s.end()
+
+
+def check_foreign_lock():
+    """Somebody holds a lock on the store: calls wait, the service lives, and
+    ends when it is asked to."""
+    s = new_service()
+    s.start()
+    model = create(s, new_session(s))
+    db = sqlite3.connect(os.path.join(s.state, "store.db"),
+                         isolation_level=None, timeout=locald.GUARD_S)
+    db.execute("BEGIN IMMEDIATE")
+    replies = []
+    caller = threading.Thread(target=lambda: replies.append(
+        s.call("optim_step", optim_step(model, 1))))
+    caller.start()
+    locald.again(lambda: s.events("store_locked")[0]["waited_ms"]
+                 if s.events("store_locked") else (503,))
+    assert not replies
+    db.execute("ROLLBACK")
+    caller.join()
+    assert replies[0][0] == 200, replies
+    assert "metrics" in s.result(replies[0][1]["request_id"])[1]
+    db.execute("BEGIN IMMEDIATE")
+    caller = threading.Thread(target=lambda: replies.append(
+        s.call("optim_step", optim_step(model, 2))))
+    caller.start()
+    locald.again(lambda: len(s.events("store_locked")) > 1 or (503,))
+    assert s.stop() == 0
+    caller.join()
+    assert replies[1][0] == 503, replies
+    db.close()
+    s.start()
+    assert "metrics" in s.do("optim_step", optim_step(model, 2))
+    assert s.stop() == 0
 
 
 if __name__ == "__main__":

@@ -379,8 +379,28 @@ void tinker__svc_state_dir_free(tinker__svc_t *s, tinker__svc_state_dir_t *h) {
 static void on_commit(void *user, int64_t commits) {
   tinker__svc_t *s = user;
   const tinker__svc_state_dir_t *h = s->home;
+  atomic_store(&s->locked_ms, 0);
   if (tinker__svc_mark_set(s->world, h->mark_fd, h->store, commits)) return;
   tinker__svc_log(s, "warning", "mark_failed", "why", strerror(errno), NULL);
+}
+
+/* Store thread. Said after a second, and then every ten; who waits is sent
+ * away as often, since it may take for ever. */
+static void on_locked(void *user, int64_t waited_ms) {
+  char text[24];
+  tinker__svc_t *s = user;
+  int64_t before = atomic_exchange(&s->locked_ms, waited_ms);
+  bool first = before < 1000 && waited_ms >= 1000;
+  bool again = waited_ms / TINKER__STUCK_MS > before / TINKER__STUCK_MS;
+  if (!first && !again) return;
+  snprintf(text, sizeof text, "%lld", (long long)waited_ms);
+  tinker__svc_log(s, "warning", "store_locked", "why",
+                  "another process holds a lock on store.db", "waited_ms", text,
+                  NULL);
+  if (!again) return;
+  pthread_mutex_lock(&s->lock);
+  tinker__svc_acks_release(s);
+  pthread_mutex_unlock(&s->lock);
 }
 
 static int mark_old(tinker__svc_t *s, const entry_t *e) {
@@ -422,7 +442,8 @@ int tinker__svc_state_dir_settle(tinker__svc_t *s) {
   if (h->kind == HOME_OLD) {
     tinker__svc_log(s, "info", "adopted", "folder", s->state_dir, NULL);
   }
-  tinker__svc_store_on_commit(s->store, on_commit, s);
+  const tinker__svc_store_watch_t watch = {on_commit, on_locked, s};
+  tinker__svc_store_watch(s->store, &watch);
   return 0;
 }
 

@@ -34,6 +34,7 @@ struct tinker__svc_s {
   size_t n_bases;
   char *state_dir;
   struct tinker__svc_state_dir_s *home;
+  _Atomic int64_t locked_ms; /* so long another process has locked the store */
   tinker__svc_store_t *store;
   tinker__eng_scheduler_t *scheduler;
   tinker__svc_listener_t *listeners[2];

@@ -32,6 +32,9 @@ enum { TINKER__FORMAT_JSON = 0, TINKER__FORMAT_PROTO = 1 };
 /* config.doing while the log is executed again: never -1, a decode round. */
 #define TINKER__REDOING(row) (-1 - (row))
 
+/* A lock on the store that is held as long is no matter of patience. */
+#define TINKER__STUCK_MS 10000
+
 /* A numbered call and its future. Lives until its session is purged. */
 struct tinker__svc_op_s {
   tinker__link_t link; /* model.pending until executed */

@@ -97,6 +97,9 @@ void tinker__svc_ack_init(tinker__svc_ack_t *a);
 /* Answers (or drops with 503) all that wait, under the lock. */
 void tinker__svc_ack_commit(tinker__svc_t *s, tinker__svc_ack_t *a);
 void tinker__svc_ack_fail(tinker__svc_t *s, tinker__svc_ack_t *a);
+/* The store can't write and nobody knows for how long: all that wait for it are
+ * sent away with 503. What they sent stays queued. Under the lock. */
+void tinker__svc_acks_release(tinker__svc_t *s);
 
 /* --- Listeners --- */
 int tinker__svc_listen_unix(tinker__svc_listener_t **out, tinker__svc_t *s,

@@ -43,3 +43,35 @@ tinker__svc_handled_t tinker__svc_reply_why(tinker__svc_req_t *r, int rc,
   }
   return tinker__svc_reply_error(r, status, "%s", why);
 }
+
+static void release(tinker__svc_ack_t *a) {
+  tinker__link_t *l;
+  while ((l = tinker__list_pop_front(&a->waiters)) != NULL) {
+    tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, link);
+    tinker__svc_reply_error(r, 503,
+                            "another process holds a lock on the store: "
+                            "send the same request again");
+    tinker__svc_req_resume(r);
+  }
+}
+
+static void release_ops(tinker__link_t *ops) {
+  TINKER__LIST_EACH(l, tmp, ops) {
+    release(&TINKER__CONTAINER(l, tinker__svc_op_t, all)->ack);
+  }
+}
+
+void tinker__svc_acks_release(tinker__svc_t *s) {
+  TINKER__LIST_EACH(l, tmp, &s->sessions) {
+    release(&TINKER__CONTAINER(l, tinker__svc_session_t, link)->ack);
+  }
+  TINKER__LIST_EACH(l, tmp, &s->models) {
+    release_ops(&TINKER__CONTAINER(l, tinker__svc_model_t, link)->ops);
+  }
+  TINKER__LIST_EACH(l, tmp, &s->samplers) {
+    tinker__svc_sampler_t *p =
+        TINKER__CONTAINER(l, tinker__svc_sampler_t, link);
+    release(&p->ack);
+    release_ops(&p->ops);
+  }
+}

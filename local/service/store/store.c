@@ -14,7 +14,8 @@
 #include "service/store/schema.h"
 
 #define MAX_STATEMENTS 48
-#define BUSY_MS 5000 /* how long SQLite waits for another process's lock */
+#define BUSY_MS 50         /* between two tries for another's lock */
+#define BUSY_START_MS 5000 /* as long as a start waits for it */
 
 typedef enum { V_SQL, V_I64, V_TEXT, V_BLOB, V_NULL } value_type_t;
 
@@ -46,12 +47,12 @@ struct tinker__svc_store_s {
   pthread_mutex_t lock;
   pthread_cond_t wake;
   tinker__link_t queue;
-  bool stop, started;
+  atomic_bool stop; /* changed under the lock */
+  bool started;
   bool failed; /* a vital write did. Store thread */
   char id[33];
   _Atomic int64_t commits; /* written by the store thread */
-  void (*committed)(void *user, int64_t commits);
-  void *user;
+  tinker__svc_store_watch_t watch;
   struct {
     const char *sql;
     sqlite3_stmt *stmt;
@@ -327,7 +328,9 @@ static void *store_thread(void *user) {
   while (take_group(s, &group)) {
     int64_t before = s->commits;
     commit_group(s, &group);
-    if (s->committed && s->commits != before) s->committed(s->user, s->commits);
+    if (s->watch.committed && s->commits != before) {
+      s->watch.committed(s->watch.user, s->commits);
+    }
     finish_group(s, &group);
   }
   return NULL;
@@ -411,10 +414,20 @@ static int prepare_file(tinker__svc_store_t *s, char *why, size_t why_len) {
   return tinker__svc_store_exec(s, sql, why, why_len);
 }
 
+/* SQLite asks whether to try again for a lock that another process holds. */
+static int on_busy(void *user, int tries) {
+  tinker__svc_store_t *s = user;
+  int64_t waited = (int64_t)tries * BUSY_MS;
+  if (!s->started && waited >= BUSY_START_MS) return 0;
+  if (s->watch.locked) s->watch.locked(s->watch.user, waited);
+  sqlite3_sleep(BUSY_MS);
+  return !atomic_load(&s->stop);
+}
+
 static int open_file(tinker__svc_store_t *s, const char *path, int flags,
                      char *why, size_t why_len) {
   if (sqlite3_open_v2(path, &s->db, flags, NULL) == SQLITE_OK) {
-    sqlite3_busy_timeout(s->db, BUSY_MS);
+    sqlite3_busy_handler(s->db, on_busy, s);
     return 0;
   }
   return tinker__why(why, why_len, TINKER_EIO, "%s: %s", path,
@@ -535,11 +548,9 @@ int tinker__svc_store_peek(const char *path, tinker__svc_store_facts_t *facts,
   return rc;
 }
 
-void tinker__svc_store_on_commit(tinker__svc_store_t *s,
-                                 void (*committed)(void *user, int64_t commits),
-                                 void *user) {
-  s->committed = committed;
-  s->user = user;
+void tinker__svc_store_watch(tinker__svc_store_t *s,
+                             const tinker__svc_store_watch_t *w) {
+  s->watch = *w;
 }
 
 const char *tinker__svc_store_id(const tinker__svc_store_t *s) {
@@ -553,11 +564,10 @@ int64_t tinker__svc_store_commits(tinker__svc_store_t *s) {
 /* --- Running -------------------------------------------------------------- */
 
 int tinker__svc_store_start(tinker__svc_store_t *s) {
-  if (pthread_create(&s->thread, NULL, store_thread, s) != 0) {
-    return TINKER_ENOMEM;
-  }
-  s->started = true;
-  return 0;
+  s->started = true; /* the thread reads it */
+  if (pthread_create(&s->thread, NULL, store_thread, s) == 0) return 0;
+  s->started = false;
+  return TINKER_ENOMEM;
 }
 
 void tinker__svc_store_free(tinker__svc_store_t *s) {

@@ -4,6 +4,7 @@
  * as one transaction (group commit, WAL, synchronous=FULL) and then calls
  * `done` of each on its own thread, in the order of submission. If a group
  * fails each write is tried alone, so that one bad write hurts nobody else.
+ * While another process holds a lock on the file it waits, until store_free.
  * Reads go through the same queue: a read sees every write submitted before.
  * before store_start the opening thread may use tinker__svc_store_each. */
 #ifndef TINKER_SERVICE_STORE_H
@@ -55,11 +56,17 @@ int tinker__svc_store_each(tinker__svc_store_t *s, const char *sql,
 /* Runs statements now, before start. */
 int tinker__svc_store_exec(tinker__svc_store_t *s, const char *sql, char *why,
                            size_t why_len);
-/* Called on the store thread when groups have become durable, before the `done`
- * of their writes. Set before start. */
-void tinker__svc_store_on_commit(tinker__svc_store_t *s,
-                                 void (*committed)(void *user, int64_t commits),
-                                 void *user);
+/* Who watches the store thread; set before start, called on that thread. */
+typedef struct tinker__svc_store_watch_s {
+  /* Groups have become durable; the `done` of their writes come after it. */
+  void (*committed)(void *user, int64_t commits);
+  /* Another process holds a lock on the file, for so long: again and again
+   * while writes and reads wait for it. It may not use the store. */
+  void (*locked)(void *user, int64_t waited_ms);
+  void *user;
+} tinker__svc_store_watch_t;
+void tinker__svc_store_watch(tinker__svc_store_t *s,
+                             const tinker__svc_store_watch_t *w);
 const char *tinker__svc_store_id(const tinker__svc_store_t *s);
 /* How many groups are durable. Any thread. */
 int64_t tinker__svc_store_commits(tinker__svc_store_t *s);

@@ -181,7 +181,7 @@ tinker__svc_handled_t tinker__svc_handle_heartbeat(tinker__svc_t *s,
       {"session_id", TINKER__FIELD_STR, true, &id, NULL}};
   if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
   pthread_mutex_lock(&s->lock);
-  if (tinker__svc_session_live(s, r, id)) {
+  if (find_live(s, r, id)) {
     tinker__svc_reply_text(r, "{\"type\":\"session_heartbeat\"}");
   }
   pthread_mutex_unlock(&s->lock);

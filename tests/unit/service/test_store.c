@@ -2,6 +2,8 @@
  * nobody else, another version is refused. */
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sched.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,6 +165,72 @@ Test(store, another_version_is_refused) {
   cr_assert_eq(tinker__svc_store_open(&s, &mem, path, why, sizeof why),
                TINKER_EFORMAT);
   cr_assert_neq(strstr(why, "version 99"), NULL, "%s", why);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* --- Another process's lock ----------------------------------------------- */
+
+typedef struct {
+  sqlite3 *other;
+  int64_t commits, last_wait;
+  int locked;
+} watch_t;
+
+static void on_commit(void *user, int64_t commits) {
+  ((watch_t *)user)->commits = commits;
+}
+
+/* It lets go when somebody has waited twice. */
+static void on_locked(void *user, int64_t waited_ms) {
+  watch_t *w = user;
+  w->last_wait = waited_ms;
+  if (++w->locked == 2) {
+    cr_assert_eq(sqlite3_exec(w->other, "ROLLBACK", NULL, NULL, NULL), 0);
+  }
+}
+
+static tinker__svc_store_t *open_watched(tinker__mem_t *mem, watch_t *w) {
+  tinker__svc_store_t *s;
+  char why[200];
+  tinker__mem_init(mem, NULL, 0);
+  cr_assert_eq(tinker__svc_store_open(&s, mem, path, why, sizeof why), 0, "%s",
+               why);
+  tinker__svc_store_watch(
+      s, &(tinker__svc_store_watch_t){on_commit, on_locked, w});
+  cr_assert_eq(sqlite3_open(path, &w->other), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(w->other, "BEGIN IMMEDIATE", NULL, NULL, NULL), 0);
+  cr_assert_eq(tinker__svc_store_start(s), 0);
+  return s;
+}
+
+/* The write waits, is told nothing, and goes through: a vital one too. */
+Test(store, waits_for_another_lock) {
+  tinker__mem_t mem;
+  watch_t w = {.locked = 0};
+  int rc = 1;
+  tinker__svc_store_t *s = open_watched(&mem, &w);
+  cr_assert_eq(put(s, 1, "name", &rc), 0);
+  while (tinker__svc_store_commits(s) == 0) sched_yield();
+  tinker__svc_store_free(s);
+  cr_assert_eq(rc, 0);
+  cr_assert_eq(w.locked, 2);
+  cr_assert_gt(w.last_wait, 0);
+  cr_assert_eq(w.commits, 1);
+  sqlite3_close(w.other);
+  cr_assert_eq(count(&mem), 1);
+}
+
+/* The end does not wait for it: what is queued fails. */
+Test(store, ends_in_spite_of_another_lock) {
+  tinker__mem_t mem;
+  watch_t w = {.locked = 10};
+  int rc = 1;
+  tinker__svc_store_t *s = open_watched(&mem, &w);
+  cr_assert_eq(put(s, 1, "name", &rc), 0);
+  tinker__svc_store_free(s);
+  cr_assert_eq(rc, TINKER_EIO);
+  sqlite3_close(w.other);
+  cr_assert_eq(count(&mem), 0);
   cr_assert_eq(mem.live_blocks, 0);
 }
 
