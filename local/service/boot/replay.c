@@ -1,7 +1,8 @@
 /* replay: a start finds what an earlier run left. Rows become the state again;
  * calls whose effect is in no snapshot are executed once more, in order, and
  * must give the results that were told. Before the threads start, but for
- * replay_start. */
+ * replay_start. Each row is checked against the table of its columns first:
+ * what follows may rely on types, ranges and lengths. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +11,12 @@
 
 #include "service/boot/replay.h"
 #include "service/run/exec.h"
+#include "service/store/rows.h"
 #include "service/tinker/handlers.h"
 
 typedef struct {
   tinker__svc_t *service;
+  size_t table;                   /* whose rows are read */
   tinker__svc_session_t *session; /* the last one found: rows come sorted */
   tinker__svc_model_t *model;
   tinker__svc_sampler_t *sampler;
@@ -25,21 +28,20 @@ static int no_memory(load_t *t) {
   return tinker__why(t->why, t->why_len, TINKER_ENOMEM, "out of memory");
 }
 
-static int broken(load_t *t, const char *what) {
+/* What no column shows by itself. */
+static int broken(load_t *t, struct sqlite3_stmt *row, const char *what) {
   return tinker__why(t->why, t->why_len, TINKER_EFORMAT,
-                     "the store is inconsistent: %s", what);
+                     "the store is inconsistent: row %lld: %s",
+                     (long long)tinker__svc_row_i64(row, 0), what);
 }
 
 static void seen_row(load_t *t, int64_t row) {
   if (row >= t->service->next_row) t->service->next_row = row + 1;
 }
 
-static int take_digest(load_t *t, struct sqlite3_stmt *row, int column,
-                       unsigned char out[TINKER__SHA256_LEN]) {
-  tinker__str_t b = tinker__svc_row_blob(row, column);
-  if (b.len != TINKER__SHA256_LEN) return broken(t, "a digest");
-  memcpy(out, b.ptr, b.len);
-  return 0;
+static void take_digest(struct sqlite3_stmt *row, int column,
+                        unsigned char out[TINKER__SHA256_LEN]) {
+  memcpy(out, tinker__svc_row_blob(row, column).ptr, TINKER__SHA256_LEN);
 }
 
 /* A copy of a text column; NULL for null. False without memory. */
@@ -51,6 +53,12 @@ static bool take_text(load_t *t, struct sqlite3_stmt *row, int column,
 }
 
 /* --- Sessions ------------------------------------------------------------- */
+
+static bool is_double(const tinker__svc_t *s, const tinker__svc_session_t *n) {
+  return tinker__map_get(s->session_by_id, tinker__str(n->id)) ||
+         (n->idem_key &&
+          tinker__map_get(s->session_by_key, tinker__str(n->idem_key)));
+}
 
 static int each_session(void *user, struct sqlite3_stmt *row) {
   char why[200];
@@ -67,14 +75,14 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
   n->service = s;
   n->row = tinker__svc_row_i64(row, 0);
   seen_row(t, n->row);
-  if (!id || strlen(id) >= sizeof n->id) return broken(t, "a session id");
   memcpy(n->id, id, strlen(id) + 1);
   n->created_ms = tinker__svc_row_i64(row, 2);
   n->ended_ms = tinker__svc_row_i64(row, 5);
   n->seen_ms = s->world->now_ms(s->world->user);
-  int rc = take_digest(t, row, 4, n->digest);
-  if (rc == 0 && (!take_text(t, row, 3, &n->idem_key) ||
-                  !take_text(t, row, 6, &n->end_reason))) {
+  take_digest(row, 4, n->digest);
+  int rc = 0;
+  if (!take_text(t, row, 3, &n->idem_key) ||
+      !take_text(t, row, 6, &n->end_reason)) {
     rc = no_memory(t);
   }
   /* What it tells about itself was checked when it came. */
@@ -82,6 +90,9 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
       tinker__svc_session_describe(s, n, tinker__svc_row_blob(row, 7), why,
                                    sizeof why) == TINKER_ENOMEM) {
     rc = no_memory(t);
+  }
+  if (rc == 0 && is_double(s, n)) {
+    rc = broken(t, row, "a second of its session");
   }
   if (rc == 0 && tinker__svc_session_add(s, n) != 0) rc = no_memory(t);
   if (rc != 0) tinker__svc_session_free(s, n);
@@ -109,6 +120,9 @@ static int fill_model(load_t *t, tinker__svc_model_t *m,
   seen_row(t, m->row);
   m->created_ms = m->used_ms = tinker__svc_row_i64(row, 3);
   m->base = tinker__svc_base_find(s, tinker__str(base));
+  if (tinker__map_get(s->model_by_id, tinker__str(m->id))) {
+    return broken(t, row, "a second of its run");
+  }
   if (!m->base) {
     return tinker__why(t->why, t->why_len, TINKER_EINVAL,
                        "the state folder has runs of the base model '%s': "
@@ -137,7 +151,7 @@ static int each_model(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
   tinker__svc_session_t *n = session_of(t, tinker__svc_row_i64(row, 1));
-  if (!n) return broken(t, "a run without a session");
+  if (!n) return broken(t, row, "a run without a session");
   tinker__svc_model_t *m =
       tinker__svc_model_new(s, n, tinker__svc_row_i64(row, 2));
   if (!m) return no_memory(t);
@@ -164,7 +178,7 @@ static int each_sampler(void *user, struct sqlite3_stmt *row) {
   tinker__svc_sampler_t *p;
   const char *base = tinker__svc_row_text(row, 4);
   tinker__svc_session_t *n = session_of(t, tinker__svc_row_i64(row, 1));
-  if (!n) return broken(t, "a sampling session without a session");
+  if (!n) return broken(t, row, "a sampling session without a session");
   int rc = tinker__svc_sampler_new(&p, s, n, tinker__svc_row_i64(row, 2),
                                    t->why, t->why_len);
   if (rc != 0) return rc;
@@ -173,8 +187,8 @@ static int each_sampler(void *user, struct sqlite3_stmt *row) {
   p->ack.durable = true;
   p->checkpoint = tinker__svc_row_i64(row, 6);
   p->base = tinker__svc_base_find(s, tinker__str(base));
-  rc = take_digest(t, row, 3, p->digest);
-  if (rc == 0 && !take_text(t, row, 5, &p->path)) rc = no_memory(t);
+  take_digest(row, 3, p->digest);
+  if (!take_text(t, row, 5, &p->path)) rc = no_memory(t);
   if (rc == 0 && !p->base) {
     rc = tinker__why(t->why, t->why_len, TINKER_EINVAL,
                      "the state folder has samplers of the base model '%s': "
@@ -199,7 +213,11 @@ static int each_checkpoint(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
   tinker__svc_model_t *m = model_of(t, tinker__svc_row_i64(row, 1));
-  if (!m) return broken(t, "a checkpoint without a run");
+  if (!m) return broken(t, row, "a checkpoint without a run");
+  if (tinker__svc_row_null(row, 3) !=
+      (tinker__svc_row_i64(row, 2) == TINKER__CKPT_EPHEMERAL)) {
+    return broken(t, row, "a checkpoint's name and kind");
+  }
   tinker__svc_checkpoint_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
   if (!c) return no_memory(t);
   c->model = m;
@@ -239,9 +257,35 @@ static int fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
     op->log_len = body.len;
     if (!op->log_body) return no_memory(t);
   }
-  int rc = take_digest(t, row, 5, op->digest);
-  if (rc == 0 && op->replay) rc = take_digest(t, row, 11, op->result_digest);
-  return rc;
+  take_digest(row, 5, op->digest);
+  if (op->replay) take_digest(row, 11, op->result_digest);
+  return 0;
+}
+
+/* What the kind of a call asks of its other columns. */
+static int check_op(load_t *t, const tinker__svc_model_t *m,
+                    struct sqlite3_stmt *row) {
+  int64_t seq = tinker__svc_row_i64(row, 3), kind = tinker__svc_row_i64(row, 4);
+  int64_t state = tinker__svc_row_i64(row, 9);
+  bool creates =
+      kind == TINKER__SVC_OP_CREATE || kind == TINKER__SVC_OP_LOAD_NEW;
+  bool told = state == TINKER__SVC_OP_DONE || state == TINKER__SVC_OP_FAILED;
+  bool needed = m ? seq >= m->next_seq && state != TINKER__SVC_OP_REJECTED
+                  : state == TINKER__SVC_OP_PENDING;
+  if ((kind == TINKER__SVC_OP_SAMPLE) == (m != NULL) ||
+      (m && creates != (seq == 0)) || (m && seq > INT32_MAX) ||
+      (kind == TINKER__SVC_OP_SAVE_EXTERNAL &&
+       state != TINKER__SVC_OP_REJECTED)) {
+    return broken(t, row, "a request's kind, owner and seq");
+  }
+  if (told &&
+      (tinker__svc_row_null(row, 10) || tinker__svc_row_null(row, 11))) {
+    return broken(t, row, "a result without its format or digest");
+  }
+  if (needed && tinker__svc_row_null(row, 8)) {
+    return broken(t, row, "a request that is not executed and has no body");
+  }
+  return 0;
 }
 
 /* Order of the rows: by owner, then by number. */
@@ -253,14 +297,19 @@ static int each_request(void *user, struct sqlite3_stmt *row) {
           seq = tinker__svc_row_i64(row, 3);
   tinker__svc_model_t *m = of_model ? model_of(t, owner) : NULL;
   tinker__svc_sampler_t *p = of_model ? NULL : sampler_of(t, owner);
-  if (!m && !p) return broken(t, "a request without an owner");
+  if (!m && !p) return broken(t, row, "a request without an owner");
+  int rc = check_op(t, m, row);
+  if (rc != 0) return rc;
   tinker__svc_op_t *op =
       tinker__svc_op_new(s, m ? m->id : p->id, seq,
                          (tinker__svc_op_kind_t)tinker__svc_row_i64(row, 4));
   if (!op) return no_memory(t);
   op->model = m;
   op->sampler = p;
-  int rc = fill_op(t, op, row);
+  rc = fill_op(t, op, row);
+  if (rc == 0 && tinker__map_get(s->op_by_id, tinker__str(op->request_id))) {
+    rc = broken(t, row, "a second of its request");
+  }
   if (rc == 0 &&
       tinker__map_put(s->op_by_id, tinker__str(op->request_id), op, NULL)) {
     rc = no_memory(t);
@@ -281,31 +330,128 @@ static int each_request(void *user, struct sqlite3_stmt *row) {
 
 /* --- Start ---------------------------------------------------------------- */
 
+#define ROW(name)                                                              \
+  { name, TINKER__COLUMN_I64, false, 1, TINKER__MAX_ROW }
+#define I64(name, min, max)                                                    \
+  { name, TINKER__COLUMN_I64, false, min, max }
+#define I64_NULL(name, min, max)                                               \
+  { name, TINKER__COLUMN_I64, true, min, max }
+#define TEXT(name, max)                                                        \
+  { name, TINKER__COLUMN_TEXT, false, 1, max }
+#define TEXT_NULL(name)                                                        \
+  { name, TINKER__COLUMN_TEXT, true, 0, MAX_BYTES }
+#define DIGEST(name)                                                           \
+  { name, TINKER__COLUMN_BLOB, false, TINKER__SHA256_LEN, TINKER__SHA256_LEN }
+#define TIME(name) I64(name, 0, MAX_TIME)
+#define TIME_NULL(name) I64_NULL(name, 0, MAX_TIME)
+
+#define MAX_BYTES 1000000000
+#define MAX_TIME 253402300799999 /* the end of the year 9999 */
+
+static const tinker__svc_column_t session_columns[] = {
+    ROW("row"),
+    TEXT("id", 36),
+    TIME("created_ms"),
+    TEXT_NULL("idem_key"),
+    DIGEST("digest"),
+    TIME_NULL("ended_ms"),
+    TEXT_NULL("end_reason"),
+    {"body", TINKER__COLUMN_BLOB, false, 0, MAX_BYTES}};
+
+static const tinker__svc_column_t model_columns[] = {
+    ROW("row"),
+    ROW("session"),
+    I64("seq", 0, INT64_MAX),
+    TIME("created_ms"),
+    TEXT("base", MAX_BYTES),
+    TEXT_NULL("metadata"),
+    I64("rank", 1, 128),
+    I64("seed", INT64_MIN, INT64_MAX),
+    I64("train", 0, 7),
+    I64_NULL("snapshot", 0, TINKER__MAX_ROW),
+    I64_NULL("snapshot_seq", 0, (int64_t)INT32_MAX + 1),
+    TEXT_NULL("broken")};
+
+static const tinker__svc_column_t sampler_columns[] = {
+    ROW("row"),
+    ROW("session"),
+    I64("seq", 0, INT64_MAX),
+    DIGEST("digest"),
+    TEXT("base", MAX_BYTES),
+    TEXT_NULL("path"),
+    I64_NULL("checkpoint", 0, TINKER__MAX_ROW)};
+
+static const tinker__svc_column_t checkpoint_columns[] = {
+    ROW("row"),
+    ROW("model"),
+    I64("kind", 0, 2),
+    TEXT_NULL("name"),
+    TIME("created_ms"),
+    I64("size", 0, INT64_MAX),
+    TEXT_NULL("metadata"),
+    TIME_NULL("expires_ms"),
+    I64("pending_grad", 0, 1),
+    I64("public", 0, 1)};
+
+static const tinker__svc_column_t request_columns[] = {
+    ROW("row"),
+    I64("owner_kind", 0, 1),
+    ROW("owner"),
+    I64("seq", 0, INT64_MAX),
+    I64("kind", 0, TINKER__SVC_OP_SAVE_EXTERNAL),
+    DIGEST("digest"),
+    I64("format", 0, 1),
+    I64("seed", INT64_MIN, INT64_MAX),
+    {"body", TINKER__COLUMN_BLOB, true, 0, MAX_BYTES},
+    I64("state", 0, TINKER__SVC_OP_REJECTED),
+    I64_NULL("result_format", 0, 1),
+    {"result_digest", TINKER__COLUMN_BLOB, true, TINKER__SHA256_LEN,
+     TINKER__SHA256_LEN},
+    I64_NULL("length(result)", 0, MAX_BYTES)};
+
+#define COLUMNS(of) of, sizeof of / sizeof *of
+
+static const struct {
+  const char *name, *sql;
+  int (*each)(void *user, struct sqlite3_stmt *row);
+  const tinker__svc_column_t *columns;
+  size_t n;
+} tables[] = {
+    {"sessions",
+     "SELECT row, id, created_ms, idem_key, digest, ended_ms, end_reason,"
+     " body FROM sessions ORDER BY row",
+     each_session, COLUMNS(session_columns)},
+    {"models",
+     "SELECT row, session, seq, created_ms, base, metadata, rank, seed,"
+     " train, snapshot, snapshot_seq, broken FROM models ORDER BY row",
+     each_model, COLUMNS(model_columns)},
+    {"samplers",
+     "SELECT row, session, seq, digest, base, path, checkpoint"
+     " FROM samplers ORDER BY row",
+     each_sampler, COLUMNS(sampler_columns)},
+    {"checkpoints",
+     "SELECT row, model, kind, name, created_ms, size, metadata,"
+     " expires_ms, pending_grad, public FROM checkpoints ORDER BY row",
+     each_checkpoint, COLUMNS(checkpoint_columns)},
+    {"requests",
+     "SELECT row, owner_kind, owner, seq, kind, digest, format, seed, body,"
+     " state, result_format, result_digest, length(result),"
+     " instr(CAST(result AS TEXT), '\"category\":\"server\"')"
+     " FROM requests ORDER BY owner_kind, owner, seq",
+     each_request, COLUMNS(request_columns)}};
+
+static int each_row(void *user, struct sqlite3_stmt *row) {
+  load_t *t = user;
+  int rc = tinker__svc_row_check(row, tables[t->table].name,
+                                 tables[t->table].columns, tables[t->table].n,
+                                 t->why, t->why_len);
+  return rc == 0 ? tables[t->table].each(t, row) : rc;
+}
+
 int tinker__svc_replay_load(tinker__svc_t *s, char *why, size_t why_len) {
   load_t t = {.service = s, .why = why, .why_len = why_len};
-  static const struct {
-    const char *sql;
-    int (*each)(void *user, struct sqlite3_stmt *row);
-  } tables[] = {
-      {"SELECT row, id, created_ms, idem_key, digest, ended_ms, end_reason,"
-       " body FROM sessions ORDER BY row",
-       each_session},
-      {"SELECT row, session, seq, created_ms, base, metadata, rank, seed,"
-       " train, snapshot, snapshot_seq, broken FROM models ORDER BY row",
-       each_model},
-      {"SELECT row, session, seq, digest, base, path, checkpoint"
-       " FROM samplers ORDER BY row",
-       each_sampler},
-      {"SELECT row, model, kind, name, created_ms, size, metadata,"
-       " expires_ms, pending_grad, public FROM checkpoints ORDER BY row",
-       each_checkpoint},
-      {"SELECT row, owner_kind, owner, seq, kind, digest, format, seed, body,"
-       " state, result_format, result_digest, length(result),"
-       " instr(CAST(result AS TEXT), '\"category\":\"server\"')"
-       " FROM requests ORDER BY owner_kind, owner, seq",
-       each_request}};
-  for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-    int rc = tinker__svc_store_each(s->store, tables[i].sql, tables[i].each, &t,
+  for (; t.table < sizeof tables / sizeof *tables; t.table++) {
+    int rc = tinker__svc_store_each(s->store, tables[t.table].sql, each_row, &t,
                                     why, why_len);
     if (rc != 0) return rc;
   }

@@ -37,7 +37,6 @@ struct tinker__svc_state_dir_s {
 };
 
 #define PATH_LEN 1300
-#define TOP_ROW (INT64_MAX / 2) /* larger numbers are nobody's */
 
 static const char *const kinds[] = {"checkpoints", "snapshots"};
 
@@ -255,7 +254,7 @@ static int64_t parse_row(const char *name, size_t len) {
       tinker__parse_i64((tinker__str_t){name, len}, &row) != 0) {
     return 0;
   }
-  return row > 0 && row < TOP_ROW ? row : 0;
+  return row > 0 && row < TINKER__MAX_ROW ? row : 0;
 }
 
 static void fill_entry(tinker__svc_t *s, const char *kind, const char *name,

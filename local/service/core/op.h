@@ -32,6 +32,8 @@ enum { TINKER__FORMAT_JSON = 0, TINKER__FORMAT_PROTO = 1 };
 /* config.doing while the log is executed again: never -1, a decode round. */
 #define TINKER__REDOING(row) (-1 - (row))
 
+#define TINKER__MAX_ROW (INT64_MAX / 2) /* numbers of rows and folders */
+
 /* A lock on the store that is held as long is no matter of patience. */
 #define TINKER__STUCK_MS 10000
 
