@@ -204,6 +204,13 @@ rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
   return c;
 }
 
+bool rig_answered(rig_pending_t *c) {
+  pthread_mutex_lock(&lock);
+  bool answered_now = !c->parked || c->resumed;
+  pthread_mutex_unlock(&lock);
+  return answered_now;
+}
+
 void rig_wait(rig_t *rig, rig_pending_t *c, reply_t *reply) {
   tinker__svc_req_t *r = &c->req;
   (void)rig;

@@ -52,6 +52,7 @@ rig_pending_t *rig_send(rig_t *rig, const char *route, const char *capture,
 rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
                            const char *body);
 tinker__svc_req_t *rig_req(rig_pending_t *p);
+bool rig_answered(rig_pending_t *p); /* a wait would not wait */
 void rig_wait(rig_t *rig, rig_pending_t *p, reply_t *reply);
 /* Value of a string member, copied out of the JSON text. */
 void rig_member(const reply_t *reply, const char *name, char *out, size_t len);

@@ -87,6 +87,53 @@ Test(end, behind_a_gap_and_on_the_way) {
   rig_close(&rig);
 }
 
+/* A repeat is not told before the first one is stored. */
+Test(end, a_repeat_waits_for_the_store) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80];
+  hold_t h;
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  hold(&h, rig.s->store);
+  rig_pending_t *ends[3];
+  for (int i = 0; i < 3; i++) {
+    ends[i] =
+        rig_send(&rig, "POST api/v1/sessions/*/finish", session, NULL, "{}");
+    cr_assert_not(rig_answered(ends[i]), "repeat %d", i);
+  }
+  let_go(&h);
+  for (int i = 0; i < 3; i++) {
+    rig_wait(&rig, ends[i], &reply);
+    cr_assert_eq(reply.status, 200, "%s", reply.text);
+  }
+  rig_close(&rig);
+}
+
+/* Nor when the first one could not be stored: all are told, and one that comes
+ * later ends it. */
+Test(end, a_repeat_of_what_could_not_be_stored) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80];
+  hold_t h;
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_refuse(&rig, "UPDATE ON sessions");
+  hold(&h, rig.s->store);
+  rig_pending_t *ends[2];
+  for (int i = 0; i < 2; i++) {
+    ends[i] =
+        rig_send(&rig, "POST api/v1/sessions/*/finish", session, NULL, "{}");
+  }
+  let_go(&h);
+  for (int i = 0; i < 2; i++) {
+    rig_wait(&rig, ends[i], &reply);
+    cr_assert_eq(reply.status, 503, "%s", reply.text);
+  }
+  rig_close(&rig);
+}
+
 /* --- Samples -------------------------------------------------------------- */
 
 static atomic_int rounds;

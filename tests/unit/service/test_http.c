@@ -1,8 +1,10 @@
-/* Targets: percent escapes, and which route a path is. No socket. */
+/* Targets: percent escapes, and which route a path is. Bodies, and whose are
+ * kept. No socket. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "rig.h"
 #include "service/http/listener.h"
 
 static void unescapes_to(const char *text, const char *want) {
@@ -56,4 +58,37 @@ Test(http, routes) {
   cr_assert_str_eq(ROUTED("GET", "api/v1/sessions/a//"), "404");
   cr_assert_str_eq(ROUTED("GET", "api/v1/sessions/a/b"), "404");
   cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* What arrives of a body on that listener, and how many bytes are kept. */
+static size_t kept_of(tinker__svc_listener_t *l, void *conn) {
+  static const char data[1000];
+  size_t none = 0, len = sizeof data;
+  void *state = NULL;
+  cr_assert_eq(tinker__svc_http_access(l, conn, "/api/v1/asample", "POST",
+                                       "HTTP/1.1", NULL, &none, &state),
+               MHD_YES);
+  tinker__svc_req_t *r = state;
+  cr_assert_eq(tinker__svc_http_access(l, conn, "/api/v1/asample", "POST",
+                                       "HTTP/1.1", data, &len, &state),
+               MHD_YES);
+  cr_assert_eq(len, 0);
+  size_t kept = r->body.len;
+  tinker__svc_http_completed(l, conn, &state,
+                             MHD_REQUEST_TERMINATED_WITH_ERROR);
+  return kept;
+}
+
+/* Nobody without the key makes the service keep a body. */
+Test(http, the_body_of_a_caller_without_key) {
+  static rig_t rig;
+  static int conn; /* no header on it */
+  rig_open(&rig);
+  tinker__svc_listener_t tcp = {.service = rig.s, .loopback = true};
+  tinker__svc_listener_t local = {.service = rig.s, .unix_socket = true};
+  cr_assert_eq(kept_of(&tcp, &conn), 0);
+  rig.s->config.key = "tml-secret";
+  cr_assert_eq(kept_of(&tcp, &conn), 0);
+  cr_assert_eq(kept_of(&local, &conn), 1000);
+  rig_close(&rig);
 }

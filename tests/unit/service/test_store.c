@@ -44,6 +44,20 @@ static void on_done(void *user, int rc) {
   *(int *)user = rc;
 }
 
+/* How many commits the watcher knew of when the write was told. */
+static int64_t marked, marked_when_told;
+
+static void on_marked(void *user, int64_t commits) {
+  (void)user;
+  marked = commits;
+}
+
+static void on_told(void *user, int rc) {
+  (void)user;
+  (void)rc;
+  marked_when_told = marked;
+}
+
 static int put(tinker__svc_store_t *s, int64_t row, const char *name, int *rc) {
   tinker__svc_write_t *w = tinker__svc_write_new(s, on_done, rc);
   tinker__svc_write_sql(
@@ -166,6 +180,105 @@ Test(store, another_version_is_refused) {
                TINKER_EFORMAT);
   cr_assert_neq(strstr(why, "version 99"), NULL, "%s", why);
   cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* Who watches commits knows of each before anybody is told of it. */
+Test(store, the_watcher_is_first) {
+  tinker__mem_t mem;
+  tinker__svc_store_t *s;
+  tinker__mem_init(&mem, NULL, 0);
+  cr_assert_eq(tinker__svc_store_open(&s, &mem, path, NULL, 0), 0);
+  tinker__svc_store_watch(s,
+                          &(tinker__svc_store_watch_t){.committed = on_marked});
+  cr_assert_eq(tinker__svc_store_start(s), 0);
+  tinker__svc_write_t *w = tinker__svc_write_new(s, on_told, NULL);
+  tinker__svc_write_sql(w, "DELETE FROM gone");
+  cr_assert_eq(tinker__svc_write_submit(w), 0);
+  tinker__svc_store_free(s);
+  cr_assert_eq(marked_when_told, 1);
+  cr_assert_eq(tinker__svc_store_open(&s, &mem, path, NULL, 0), 0);
+  cr_assert_eq(tinker__svc_store_commits(s), 1); /* and so does the file */
+  tinker__svc_store_free(s);
+}
+
+/* --- Vital writes --------------------------------------------------------- */
+
+typedef struct {
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  bool held, go;
+} gate_t;
+
+static void on_gate(void *user, int rc, const void *data, size_t len,
+                    int64_t extra) {
+  gate_t *g = user;
+  (void)rc;
+  (void)data;
+  (void)len;
+  (void)extra;
+  pthread_mutex_lock(&g->lock);
+  g->held = true;
+  pthread_cond_broadcast(&g->changed);
+  while (!g->go) pthread_cond_wait(&g->changed, &g->lock);
+  pthread_mutex_unlock(&g->lock);
+}
+
+/* The writes that follow are one group. */
+static void close_gate(gate_t *g, tinker__svc_store_t *s) {
+  *g = (gate_t){.held = false};
+  pthread_mutex_init(&g->lock, NULL);
+  pthread_cond_init(&g->changed, NULL);
+  cr_assert_eq(tinker__svc_store_read_result(s, 0, on_gate, g), 0);
+  pthread_mutex_lock(&g->lock);
+  while (!g->held) pthread_cond_wait(&g->changed, &g->lock);
+  pthread_mutex_unlock(&g->lock);
+}
+
+static void open_gate(gate_t *g) {
+  pthread_mutex_lock(&g->lock);
+  g->go = true;
+  pthread_cond_broadcast(&g->changed);
+  pthread_mutex_unlock(&g->lock);
+}
+
+/* Five writes in a group, the third has no value: what was submitted after it
+ * becomes durable unless the third was vital; so do later groups. */
+static void third_fails(bool vital, int kept) {
+  tinker__mem_t mem;
+  tinker__svc_store_t *s;
+  gate_t gate;
+  int rc[6];
+  tinker__mem_init(&mem, NULL, 0);
+  cr_assert_eq(tinker__svc_store_open(&s, &mem, path, NULL, 0), 0);
+  cr_assert_eq(tinker__svc_store_start(s), 0);
+  close_gate(&gate, s);
+  for (int i = 0; i < 5; i++) {
+    tinker__svc_write_t *w = tinker__svc_write_new(s, on_done, &rc[i]);
+    tinker__svc_write_sql(w, "INSERT INTO models(row, session, seq, created_ms,"
+                             " base, rank, seed, train)"
+                             " VALUES(?, 1, ?, 0, ?, 4, 0, 7)");
+    tinker__svc_write_i64(w, i + 1);
+    tinker__svc_write_i64(w, i + 1);
+    tinker__svc_write_text(w, i == 2 ? NULL : "name");
+    if (vital && i == 2) tinker__svc_write_vital(w);
+    cr_assert_eq(tinker__svc_write_submit(w), 0);
+  }
+  open_gate(&gate);
+  cr_assert_eq(put(s, 9, "name", &rc[5]), 0);
+  tinker__svc_store_free(s);
+  for (int i = 0; i < 6; i++) {
+    bool lost = i == 2 || (vital && i > 2);
+    cr_assert_eq(rc[i], lost ? TINKER_EIO : 0, "write %d: %d", i, rc[i]);
+  }
+  cr_assert_eq(count(&mem), kept);
+}
+
+Test(store, nothing_after_a_vital_write_that_failed) {
+  third_fails(true, 2);
+}
+
+Test(store, everything_around_another_write_that_failed) {
+  third_fails(false, 5);
 }
 
 /* --- Another process's lock ----------------------------------------------- */

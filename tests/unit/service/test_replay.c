@@ -1,0 +1,212 @@
+/* What a start executes again: another result than before is noticed, and what
+ * a snapshot or a result that could not be stored leaves. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu/cpu.h"
+#include "rig.h"
+
+static rig_t rig;
+static reply_t reply;
+static char session[80], model[120], body[600];
+static atomic_bool differs;
+
+/* The same step with another norm than the one that was told. */
+static int other_norm(tinker__eng_train_t *t,
+                      const tinker__eng_optim_params_t *p,
+                      tinker__eng_optim_metrics_t *out, char *why,
+                      size_t why_len) {
+  int rc = tinker__cpu_engine()->optim_step(t, p, out, why, why_len);
+  if (atomic_load(&differs)) out->grad_norm += 1;
+  return rc;
+}
+
+static void open_model(void) {
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+}
+
+static void pass(int seq) {
+  rig_fb_body(body, sizeof body, model, seq);
+  rig_do(&rig, "POST api/v1/forward_backward", body, &reply);
+}
+
+static void step(int seq) {
+  pass(seq);
+  rig_optim_body(body, sizeof body, model, seq + 1);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+}
+
+Test(replay, another_result_stops_the_model) {
+  open_model();
+  step(1);
+  rig_stop(&rig);
+  rig.api.optim_step = other_norm;
+  rig.logs = true;
+  atomic_store(&differs, true);
+  rig_start(&rig);
+  for (int restart = 0; restart < 2; restart++) {
+    rig_optim_body(body, sizeof body, model, 3 + restart);
+    rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+    cr_assert_neq(strstr(reply.text, "another result than before"), NULL, "%s",
+                  reply.text);
+    cr_assert_neq(strstr(reply.text, "\"category\":\"server\""), NULL);
+    cr_assert_neq(strstr(rig.log, "replay_differs"), NULL, "%s", rig.log);
+    atomic_store(&differs, false); /* it stays stopped */
+    rig_stop(&rig);
+    rig_start(&rig);
+  }
+  rig_model(&rig, session, 1, model, sizeof model); /* others go on */
+  step(1);
+  cr_assert_neq(strstr(reply.text, "unclipped_grad_l2"), NULL);
+  rig_close(&rig);
+}
+
+Test(replay, the_same_result_stops_nothing) {
+  open_model();
+  step(1);
+  rig_stop(&rig);
+  rig.api.optim_step = other_norm;
+  rig.logs = true;
+  atomic_store(&differs, false);
+  rig_start(&rig);
+  step(3);
+  cr_assert_neq(strstr(reply.text, "unclipped_grad_l2"), NULL, "%s",
+                reply.text);
+  cr_assert_eq(strstr(rig.log, "replay_differs"), NULL, "%s", rig.log);
+  rig_close(&rig);
+}
+
+static int snapshots(void) {
+  return rig_count(&rig, "snapshots", "");
+}
+
+/* The store does not take a newer snapshot: the older one is all there is. A
+ * snapshot follows an optim_step and comes before the next call. */
+Test(replay, a_snapshot_that_could_not_be_stored) {
+  char name[80];
+  open_model();
+  rig.s->config.snapshot_ms = 0;
+  step(1);
+  pass(3);
+  cr_assert_eq(snapshots(), 1);
+  pthread_mutex_lock(&rig.s->lock);
+  tinker__link_t *l = tinker__list_first(&rig.s->models);
+  int64_t first = TINKER__CONTAINER(l, tinker__svc_model_t, link)->snapshot;
+  pthread_mutex_unlock(&rig.s->lock);
+  cr_assert_gt(first, 0);
+  rig_refuse(&rig, "UPDATE OF snapshot ON models");
+  rig_optim_body(body, sizeof body, model, 4);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  pass(5);
+  snprintf(name, sizeof name, "snapshots/%lld", (long long)first);
+  cr_assert_eq(snapshots(), 1);
+  cr_assert_eq(rig_count(&rig, name, "state.safetensors"), 1);
+  rig_stop(&rig);
+  rig.logs = true;
+  rig_start(&rig);
+  cr_assert_eq(strstr(rig.log, "folder_missing"), NULL, "%s", rig.log);
+  rig_optim_body(body, sizeof body, model, 6);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  cr_assert_neq(strstr(reply.text, "unclipped_grad_l2"), NULL, "%s",
+                reply.text);
+  rig_close(&rig);
+}
+
+/* --- Results of one group ------------------------------------------------- */
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static int gated_step(tinker__eng_train_t *t,
+                      const tinker__eng_optim_params_t *p,
+                      tinker__eng_optim_metrics_t *out, char *why,
+                      size_t why_len) {
+  pthread_mutex_lock(&gate);
+  pthread_mutex_unlock(&gate);
+  return tinker__cpu_engine()->optim_step(t, p, out, why, why_len);
+}
+
+static pthread_mutex_t store_gate = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool store_held;
+
+static void on_held(void *user, int rc, const void *data, size_t len,
+                    int64_t extra) {
+  (void)user;
+  (void)rc;
+  (void)data;
+  (void)len;
+  (void)extra;
+  atomic_store(&store_held, true);
+  pthread_mutex_lock(&store_gate);
+  pthread_mutex_unlock(&store_gate);
+}
+
+static int64_t next_seq(void) {
+  pthread_mutex_lock(&rig.s->lock);
+  tinker__link_t *l = tinker__list_first(&rig.s->models);
+  int64_t next = TINKER__CONTAINER(l, tinker__svc_model_t, link)->next_seq;
+  pthread_mutex_unlock(&rig.s->lock);
+  return next;
+}
+
+static int state_of(int seq) {
+  char path[80], text[100];
+  sqlite3 *db;
+  sqlite3_stmt *stmt;
+  snprintf(path, sizeof path, "%s/store.db", rig.dir);
+  snprintf(text, sizeof text,
+           "SELECT state FROM requests WHERE owner_kind = 0 AND seq = %d", seq);
+  cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+  cr_assert_eq(sqlite3_prepare_v2(db, text, -1, &stmt, NULL), SQLITE_OK);
+  cr_assert_eq(sqlite3_step(stmt), SQLITE_ROW);
+  int state = sqlite3_column_int(stmt, 0);
+  sqlite3_finalize(stmt);
+  if (seq == 3) sqlite3_exec(db, "DROP TRIGGER full", NULL, NULL, NULL);
+  sqlite3_close(db);
+  return state;
+}
+
+/* Three results wait for one commit, the second can't be stored: the third
+ * follows from it and must not be stored either. */
+Test(replay, results_behind_one_that_could_not_be_stored) {
+  rig_open(&rig);
+  rig_stop(&rig);
+  rig.api.optim_step = gated_step;
+  rig_start(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  pthread_mutex_lock(&gate);
+  for (int seq = 1; seq <= 3; seq++) {
+    rig_optim_body(body, sizeof body, model, seq);
+    rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+    cr_assert_eq(reply.status, 200, "%s", reply.text);
+  }
+  rig_refuse(&rig, "UPDATE ON requests WHEN NEW.seq = 2");
+  pthread_mutex_lock(&store_gate);
+  cr_assert_eq(tinker__svc_store_read_result(rig.s->store, 0, on_held, NULL),
+               0);
+  while (!atomic_load(&store_held)) sched_yield();
+  pthread_mutex_unlock(&gate);
+  while (next_seq() < 4) sched_yield();
+  pthread_mutex_unlock(&store_gate);
+  rig_stop(&rig);
+  cr_assert(atomic_load(&rig.ended));
+  cr_assert_eq(state_of(1), TINKER__SVC_OP_DONE);
+  cr_assert_eq(state_of(2), TINKER__SVC_OP_PENDING);
+  cr_assert_eq(state_of(3), TINKER__SVC_OP_PENDING);
+  rig_start(&rig);
+  for (int seq = 1; seq <= 3; seq++) {
+    char id[200];
+    snprintf(id, sizeof id, "%s:%d", model, seq);
+    rig_result(&rig, id, &reply);
+    cr_assert_neq(strstr(reply.text, "unclipped_grad_l2"), NULL, "%s",
+                  reply.text);
+  }
+  rig_close(&rig);
+}
