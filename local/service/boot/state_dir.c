@@ -292,7 +292,7 @@ static int walk(tinker__svc_t *s, const char *kind,
   while (rc == 0 && at && (d = readdir(at)) != NULL) {
     if (d->d_name[0] == '.') continue;
     fill_entry(s, kind, d->d_name, e);
-    rc = each(s, e);
+    rc = e->marker_rc == TINKER_ENOMEM ? TINKER_ENOMEM : each(s, e);
   }
   if (at) closedir(at);
   tinker__mem_free(s->mem, e);
@@ -327,6 +327,11 @@ static int check_marked(tinker__svc_t *s, const entry_t *e) {
         s->state_dir, e->name);
   }
   if (is_ours(s, e) || e->fate != TINKER__FOLDER_KEPT) return 0;
+  if (e->marker_rc == TINKER_EIO) { /* whoever needs it will see */
+    tinker__svc_log(s, "error", "folder_unreadable", "folder", e->path, "why",
+                    e->why, NULL);
+    return 0;
+  }
   return tinker__why(s->why, sizeof s->why, TINKER_EFORMAT,
                      "state folder %s: %s is not what this service wrote "
                      "there (%s): put it back; nothing was changed",

@@ -3,6 +3,7 @@
  * before markers is taken over once. */
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,9 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "cpu/cpu.h"
 #include "rig.h"
+#include "support/fail_alloc.h"
 
 /* --- Trees ---------------------------------------------------------------- */
 
@@ -381,6 +384,32 @@ Test(state_dir, a_missing_checkpoint_is_reported) {
   rig_close(&rig);
 }
 
+static int unreadable_marker(void *user, const char *path, int flags,
+                             mode_t mode) {
+  const tinker__world_t *real = tinker__world_real();
+  (void)user;
+  if (strstr(path, "/checkpoints/") && strstr(path, "tinker.json")) {
+    errno = EIO;
+    return -1;
+  }
+  return real->open(real->user, path, flags, mode);
+}
+
+/* A disk's trouble with one folder is not everybody's. */
+Test(state_dir, a_marker_that_cannot_be_read) {
+  open_model();
+  save("a");
+  rig_stop(&rig);
+  rig.logs = true;
+  rig.world.open = unreadable_marker;
+  rig_start(&rig);
+  rig.world.open = tinker__world_real()->open;
+  cr_assert_neq(strstr(rig.log, "folder_unreadable"), NULL, "%s", rig.log);
+  cr_assert_eq(listed(), 1);
+  cr_assert_eq(rig_count(&rig, "checkpoints", ""), 1);
+  rig_close(&rig);
+}
+
 /* --- The format before markers -------------------------------------------- */
 
 static void make_old(void) {
@@ -460,5 +489,57 @@ Test(state_dir, a_start_that_was_cut_short) {
     }
   }
   rig_start(&rig);
+  rig_close(&rig);
+}
+
+/* --- Memory --------------------------------------------------------------- */
+
+static int no_models(const char *dir, uint64_t *bytes, char *why,
+                     size_t why_len) {
+  (void)dir;
+  (void)bytes;
+  return tinker__why(why, why_len, TINKER_ENOTSUP, "as far as the test goes");
+}
+
+/* All that a start does before it loads models. */
+static int start_without_models(tinker__mem_t *mem, void *user) {
+  char why[400];
+  tinker__svc_stage_t stage;
+  tinker__svc_t *s;
+  tinker__svc_model_spec_t m = {"m",
+                                TINKER_TEST_DIR "/golden/models/qwen3_tied"};
+  tinker__svc_config_t config = {
+      .mem = mem,
+      .engine = &rig.api,
+      .threads = 1,
+      .state_dir = rig.dir,
+      .models = &m,
+      .n_models = 1,
+  };
+  if (user) run("rm -rf $D && cp -a $F $D");
+  if (user) make_old();
+  int rc = tinker__svc_start(&s, &config, &stage, why, sizeof why);
+  return rc == TINKER_ENOTSUP ? 0 : rc;
+}
+
+/* New, marked, and of the older format. */
+Test(state_dir, every_allocation_may_fail) {
+  open_model();
+  save("a");
+  rig_stop(&rig);
+  run("rm -rf $F && cp -a $D $F");
+  rig.api.estimate = no_models;
+  cr_assert_geq(tinker__fail_sweep(start_without_models, NULL, TINKER_ENOMEM),
+                40);
+  int old = 1;
+  cr_assert_geq(tinker__fail_sweep(start_without_models, &old, TINKER_ENOMEM),
+                40);
+  run("rm -rf $D && mkdir -m 700 $D");
+  cr_assert_geq(tinker__fail_sweep(start_without_models, NULL, TINKER_ENOMEM),
+                20);
+  run("rm -rf $D && mv $F $D");
+  rig.api.estimate = tinker__cpu_engine()->estimate;
+  rig_start(&rig);
+  cr_assert_eq(listed(), 1);
   rig_close(&rig);
 }
