@@ -71,6 +71,15 @@ static int real_fsync(void *user, int fd) {
   return fsync(fd);
 }
 
+static int real_datasync(void *user, int fd) {
+#ifdef F_FULLFSYNC
+  return real_fsync(user, fd);
+#else
+  (void)user;
+  return fdatasync(fd);
+#endif
+}
+
 static int real_close(void *user, int fd) {
   (void)user;
   return close(fd);
@@ -97,6 +106,7 @@ const tinker__world_t *tinker__world_real(void) {
       .pwrite = real_pwrite,
       .read = real_read,
       .fsync = real_fsync,
+      .datasync = real_datasync,
       .close = real_close,
       .rename = real_rename,
       .unlink = real_unlink,

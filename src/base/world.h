@@ -26,6 +26,7 @@ typedef struct tinker__world_s {
                     off_t offset);
   ssize_t (*read)(void *user, int fd, void *data, size_t len);
   int (*fsync)(void *user, int fd);
+  int (*datasync)(void *user, int fd); /* for a file whose length stays */
   int (*close)(void *user, int fd);
   int (*rename)(void *user, const char *from, const char *to);
   int (*unlink)(void *user, const char *path);

@@ -74,6 +74,11 @@ static int script_fsync(void *user, int fd) {
   return REAL->fsync(REAL->user, fd);
 }
 
+static int script_datasync(void *user, int fd) {
+  if (note(user, "datasync", name_of(user, fd), "")) return -1;
+  return REAL->datasync(REAL->user, fd);
+}
+
 /* The descriptor is closed in any case. */
 static int script_close(void *user, int fd) {
   tinker__file_script_t *s = user;
@@ -110,6 +115,7 @@ void tinker__file_script_init(tinker__file_script_t *s) {
   s->world.pwrite = script_pwrite;
   s->world.read = script_read;
   s->world.fsync = script_fsync;
+  s->world.datasync = script_datasync;
   s->world.close = script_close;
   s->world.rename = script_rename;
   s->world.unlink = script_unlink;

@@ -11,9 +11,9 @@
 
 typedef struct tinker__file_script_s {
   tinker__world_t world; /* to be given away; its user is the script */
-  /* One line a call: "open a", "write a", "sync a", "sync d/", "close a",
-   * "rename a b", "unlink a", "pwrite a": last names, the 16 random digits of a
-   * temporary file as '#'. */
+  /* One line a call: "open a", "write a", "sync a", "sync d/",
+   * "datasync a", "close a", "rename a b", "unlink a", "pwrite a": last names,
+   * the 16 random digits of a temporary file as '#'. */
   char trace[8192];
   int calls;   /* since the last begin, reads not counted */
   int fail_at; /* that call fails with EIO, 0 = none */

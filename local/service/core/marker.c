@@ -164,5 +164,5 @@ bool tinker__svc_mark_set(const tinker__world_t *w, int fd, const char *store,
   write_mark(text, store, commits);
   ssize_t n = w->pwrite(w->user, fd, text, MARK, 0);
   if (n >= 0 && n != MARK) errno = EIO;
-  return n == MARK && w->fsync(w->user, fd) == 0;
+  return n == MARK && w->datasync(w->user, fd) == 0;
 }

@@ -33,18 +33,10 @@ static int fail_open(void *user, const char *path, int flags, mode_t mode) {
   return hit(OPEN) ? -1 : real->open(real->user, path, flags, mode);
 }
 
-/* The store's mark, which is synced at each commit. */
-static char mark[80];
-
-static bool is_mark(int fd) {
-  struct stat a, b;
-  return fstat(fd, &a) == 0 && stat(mark, &b) == 0 && a.st_ino == b.st_ino;
-}
-
 static int fail_fsync(void *user, int fd) {
   const tinker__world_t *real = tinker__world_real();
   (void)user;
-  return !is_mark(fd) && hit(FSYNC) ? -1 : real->fsync(real->user, fd);
+  return hit(FSYNC) ? -1 : real->fsync(real->user, fd);
 }
 
 static int fail_rename(void *user, const char *from, const char *to) {
@@ -145,7 +137,6 @@ static void arm(size_t i) {
 static void open_disk(disk_t *d) {
   memset(d, 0, sizeof *d);
   rig_open(&d->rig);
-  snprintf(mark, sizeof mark, "%s/mark", d->rig.dir);
   cpu_api = tinker__cpu_engine();
   rig_session(&d->rig, d->session, sizeof d->session);
   rig_model(&d->rig, d->session, 0, d->model, sizeof d->model);

@@ -109,7 +109,7 @@ Test(publish, the_mark) {
                 NULL, "%s", script.trace);
   tinker__file_script_begin(&script, 0);
   cr_assert(tinker__svc_mark_set(&rig.world, fd, ID, 8));
-  cr_assert_str_eq(script.trace, "pwrite mark\nsync mark\n");
+  cr_assert_str_eq(script.trace, "pwrite mark\ndatasync mark\n");
   for (int n = 1; n <= 2; n++) {
     tinker__file_script_begin(&script, n);
     cr_assert_not(tinker__svc_mark_set(&rig.world, fd, ID, 9));
