@@ -5,6 +5,7 @@
 #define _DEFAULT_SOURCE /* syscall */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,7 +21,25 @@
 /* The n-th sync from now fails, and so many in all; burst 0 = none. */
 static atomic_int fail_at, burst;
 
+/* What was synced, in order, by the names that the files had then. */
+static pthread_mutex_t note_lock = PTHREAD_MUTEX_INITIALIZER;
+static char noted[16384];
+static bool notes;
+
+static void note(int fd) {
+  char link[40], path[200];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t n = readlink(link, path, sizeof path - 1);
+  pthread_mutex_lock(&note_lock);
+  size_t len = strlen(noted);
+  if (notes && n > 0) {
+    snprintf(noted + len, sizeof noted - len, "%.*s\n", (int)n, path);
+  }
+  pthread_mutex_unlock(&note_lock);
+}
+
 static int sync_or_fail(long number, int fd) {
+  note(fd);
   if (atomic_load(&burst) > 0 && atomic_fetch_sub(&fail_at, 1) <= 1) {
     atomic_fetch_sub(&burst, 1);
     errno = EIO;
@@ -159,5 +178,57 @@ Test(sync, nothing_acknowledged_is_lost) {
     cr_assert_neq(strstr(reply.text, "unclipped_grad_l2"), NULL, "%s",
                   reply.text);
   }
+  rig_close(&rig);
+}
+
+/* --- A checkpoint --------------------------------------------------------- */
+
+/* Where the first sync of such a path is noted after `from`. */
+static const char *synced(const char *from, const char *part) {
+  const char *at = strstr(from, part);
+  cr_assert_neq(at, NULL, "no sync of %s after: %s", part, from);
+  return at + strlen(part);
+}
+
+/* Every file of it and its folder are synced before its name, the name before
+ * its row, the row before it is told. */
+static void saves_in_order(rig_t *rig, const char *route, const char *body,
+                           const char *file) {
+  static reply_t reply;
+  pthread_mutex_lock(&note_lock);
+  noted[0] = 0;
+  notes = true;
+  pthread_mutex_unlock(&note_lock);
+  rig_do(rig, route, body, &reply);
+  pthread_mutex_lock(&note_lock);
+  notes = false;
+  pthread_mutex_unlock(&note_lock);
+  char folder[60] = "";
+  int row = 0;
+  const char *at = synced(noted, ".tmp/tinker.json.");
+  cr_assert_eq(sscanf(strstr(noted, "/checkpoints/"), "/checkpoints/%d", &row),
+               1);
+  snprintf(folder, sizeof folder, "/checkpoints/%d.tmp\n", row);
+  at = synced(at, file);
+  at = synced(at, folder);
+  at = synced(at, "/checkpoints\n");
+  at = synced(at, "/store.db-wal\n");
+  synced(at, "/mark\n");
+}
+
+Test(sync, a_checkpoint_is_synced_in_order) {
+  static rig_t rig;
+  char session[80], model[120], body[300];
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"seq_id\":1,\"path\":\"a\"}", model);
+  saves_in_order(&rig, "POST api/v1/save_weights", body,
+                 ".tmp/state.safetensors.");
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"seq_id\":2,\"path\":\"a\"}", model);
+  saves_in_order(&rig, "POST api/v1/save_weights_for_sampler", body,
+                 ".tmp/adapter_model.safetensors.");
   rig_close(&rig);
 }
