@@ -18,6 +18,7 @@
 
 #include "base/file.h"
 #include "service/core/marker.h"
+#include "service/http/http.h"
 
 typedef enum {
   HOME_NEW, /* empty */

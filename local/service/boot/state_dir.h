@@ -9,6 +9,7 @@
 #ifndef TINKER_SERVICE_STATE_DIR_H
 #define TINKER_SERVICE_STATE_DIR_H
 
+#include "service/boot/service.h"
 #include "service/core/core.h"
 
 typedef struct tinker__svc_state_dir_s tinker__svc_state_dir_t;

@@ -114,7 +114,12 @@ void tinker__svc_sampler_kick(tinker__svc_op_t *op);
 void tinker__svc_sampler_end(tinker__svc_sampler_t *p);
 
 /* --- session.c, session_end.c --- */
-/* NULL and a reply in r (404 or 410) when there is no live session. */
+/* The live session of that id, which has shown a sign of life; NULL and a reply
+ * in r (404, 410, or 503 when the service ends). Under the lock. */
+tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
+                                                tinker__svc_req_t *r,
+                                                tinker__str_t id);
+/* The same for a call that must be stored: 503 while the store can't write. */
 tinker__svc_session_t *tinker__svc_session_live(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id);

@@ -56,8 +56,9 @@ int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,
   return rc;
 }
 
-static tinker__svc_session_t *find_live(tinker__svc_t *s, tinker__svc_req_t *r,
-                                        tinker__str_t id) {
+tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
+                                                tinker__svc_req_t *r,
+                                                tinker__str_t id) {
   tinker__svc_session_t *n = tinker__map_get(s->session_by_id, id);
   if (tinker__svc_ends(s)) {
     tinker__svc_reply_error(r, 503, "the service is shutting down");
@@ -81,7 +82,7 @@ static tinker__svc_session_t *find_live(tinker__svc_t *s, tinker__svc_req_t *r,
 tinker__svc_session_t *tinker__svc_session_live(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id) {
-  tinker__svc_session_t *n = find_live(s, r, id);
+  tinker__svc_session_t *n = tinker__svc_session_find(s, r, id);
   if (!n || atomic_load(&s->locked_ms) < TINKER__STUCK_MS) return n;
   tinker__svc_reply_error(r, 503, "another process holds a lock on the store");
   return NULL;

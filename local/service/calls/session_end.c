@@ -5,6 +5,8 @@
 #include "service/calls/calls.h"
 #include "service/fault/fault.h"
 
+#define LOOK_MS 1000 /* between two looks of the timer */
+
 /* Until this is stored the ack of the session holds those who ended it. */
 static void on_end_stored(void *user, int rc) {
   tinker__svc_session_t *n = user;
@@ -56,6 +58,26 @@ void tinker__svc_session_expire(tinker__svc_t *s, int64_t now_ms) {
     /* Without memory: at the next tick. */
     tinker__svc_session_end(s, n, "no heartbeat");
   }
+}
+
+/* Nobody could show a sign of life while this process was stopped (SIGSTOP, a
+ * virtual machine's pause): that time does not count against anybody. It is
+ * seen as a look that is late. */
+static void grant_pause(tinker__svc_t *s, int64_t now_ms) {
+  int64_t lost = now_ms - s->looked_ms - LOOK_MS;
+  s->looked_ms = now_ms;
+  if (lost < LOOK_MS) return;
+  s->beat_ms += lost;
+  TINKER__LIST_EACH(l, tmp, &s->sessions) {
+    tinker__svc_session_t *n =
+        TINKER__CONTAINER(l, tinker__svc_session_t, link);
+    n->seen_ms += lost < now_ms - n->seen_ms ? lost : now_ms - n->seen_ms;
+  }
+}
+
+void tinker__svc_session_look(tinker__svc_t *s, int64_t now_ms) {
+  grant_pause(s, now_ms);
+  tinker__svc_session_expire(s, now_ms);
 }
 
 static bool has_pending(const tinker__link_t *ops) {

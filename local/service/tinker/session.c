@@ -9,8 +9,6 @@
 #include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
 
-#define LOOK_MS 1000 /* between two looks of the timer */
-
 /* --- Sessions ------------------------------------------------------------- */
 
 /* The row of a new session is stored, or not. Store thread. */
@@ -181,7 +179,7 @@ tinker__svc_handled_t tinker__svc_handle_heartbeat(tinker__svc_t *s,
       {"session_id", TINKER__FIELD_STR, true, &id, NULL}};
   if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
   pthread_mutex_lock(&s->lock);
-  if (find_live(s, r, id)) {
+  if (tinker__svc_session_find(s, r, id)) {
     tinker__svc_reply_text(r, "{\"type\":\"session_heartbeat\"}");
   }
   pthread_mutex_unlock(&s->lock);
@@ -251,26 +249,6 @@ tinker__svc_handled_t tinker__svc_handle_finish_session(tinker__svc_t *s,
   pthread_mutex_unlock(&s->lock);
   tinker__svc_body_done(&b);
   return h;
-}
-
-/* Nobody could show a sign of life while this process was stopped (SIGSTOP, a
- * virtual machine's pause): that time does not count against anybody. It is
- * seen as a look that is late. */
-static void grant_pause(tinker__svc_t *s, int64_t now_ms) {
-  int64_t lost = now_ms - s->looked_ms - LOOK_MS;
-  s->looked_ms = now_ms;
-  if (lost < LOOK_MS) return;
-  s->beat_ms += lost;
-  TINKER__LIST_EACH(l, tmp, &s->sessions) {
-    tinker__svc_session_t *n =
-        TINKER__CONTAINER(l, tinker__svc_session_t, link);
-    n->seen_ms += lost < now_ms - n->seen_ms ? lost : now_ms - n->seen_ms;
-  }
-}
-
-void tinker__svc_session_look(tinker__svc_t *s, int64_t now_ms) {
-  grant_pause(s, now_ms);
-  tinker__svc_session_expire(s, now_ms);
 }
 
 /* --- Calls without a session ---------------------------------------------- */
