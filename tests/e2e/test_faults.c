@@ -370,8 +370,9 @@ Test(faults, hanging_poll) {
 }
 
 /* clang-format off */
-/* Without a deadline near, the client's own limits for a poll (90 s) and for a
- * submission (60 s) bring both through: too long for every day. */
+/* Without a deadline near, the client's own limits bring both through: that of
+ * a poll (90 s), and the second try of a submission (10 s). Too long for every
+ * day. */
 Test(hanging, limits_of_the_client, .timeout = 300) {
   play_begin(&hit,
              ON("retrieve_future",
