@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-#include "flow/engine.h"
+#include "flow/internal.h"
 
 void tinker__flow_default_limits(tinker__flow_limits_t *limits) {
   *limits = (tinker__flow_limits_t){
@@ -80,7 +80,7 @@ static void enter(tinker__flow_t *flow, int64_t now_ms) {
 }
 
 static void leave(tinker__flow_t *flow) {
-  do tinker__gate_pump(flow);
+  do tinker__throttle_pump(flow);
   while (pump_round(flow));
   tinker__timer_t *first = tinker__timers_first(&flow->timers);
   int64_t wake = first ? first->due_ms : -1;
@@ -140,7 +140,7 @@ static void stop_polls(tinker__op_t *op) {
 static void stop_all(tinker__op_t *op) {
   stop_polls(op);
   for (size_t i = 0; i < op->count; i++) tinker__part_stop(&op->parts[i]);
-  tinker__gate_leave(op);
+  tinker__throttle_leave(op);
 }
 
 static void finish(tinker__op_t *op) {
@@ -225,7 +225,7 @@ void tinker__op_part_answered(tinker__part_t *part) {
   if (op->state == TINKER__OP_DONE) return;
   part->answered = true;
   tinker__part_leave_quota(part);
-  tinker__gate_leave(op);
+  tinker__throttle_leave(op);
   if (++op->answered < op->count) {
     tinker__turn_dispatch(op);
   } else {
@@ -367,7 +367,7 @@ static void enqueue(tinker__op_t *op) {
   if (op->turn && op->turn->ordered) {
     tinker__turn_push(op->turn, op);
   } else if (op->kind->retry == TINKER__RETRY_SAMPLE) {
-    tinker__gate_push(op);
+    tinker__throttle_push(op);
   } else {
     tinker__op_on(op, TINKER__ON_TURN);
   }
@@ -471,6 +471,6 @@ void tinker__flow_close(tinker__flow_t *flow, int64_t now_ms) {
     tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, all);
     stop(op, TINKER_ECLOSED, "the client was closed");
   }
-  tinker__timers_remove(&flow->timers, &flow->gate);
+  tinker__timers_remove(&flow->timers, &flow->throttle);
   leave(flow);
 }

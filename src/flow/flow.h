@@ -64,7 +64,7 @@ struct tinker__flow_s {
   tinker__quota_t sample_bytes;
   size_t submitting;     /* samples being submitted */
   int64_t backoff_until; /* no sample is submitted before */
-  tinker__timer_t gate;
+  tinker__timer_t throttle;
 };
 
 void tinker__flow_init(tinker__flow_t *flow, const tinker__sink_t *sink,

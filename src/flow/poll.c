@@ -1,6 +1,6 @@
 /* Results: a part that was accepted asks for its result until it is there
  * (protocol 9). */
-#include "flow/engine.h"
+#include "flow/internal.h"
 
 #include "base/arena.h"
 #include "wire/messages.h"

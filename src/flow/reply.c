@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "flow/engine.h"
+#include "flow/internal.h"
 #include "wire/messages.h"
 
 /* Larger JSON than this is no control message: it is a result. */

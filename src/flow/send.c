@@ -4,7 +4,7 @@
  * with a number therefore goes out a second time beside the first, on a
  * connection of its own: the same bytes and the same number. The first reply
  * counts; the other request is dropped. */
-#include "flow/engine.h"
+#include "flow/internal.h"
 #include "wire/messages.h"
 
 #define POST_TIMEOUT_MS 60000
@@ -25,7 +25,7 @@ static void on_timer(tinker__timer_t *timer) {
   } else if (part->state == TINKER__PART_PAUSE) {
     tinker__part_ask(part);
   } else if (part->op->state == TINKER__OP_QUEUED) {
-    tinker__gate_push(part->op); /* a sample whose result was lost */
+    tinker__throttle_push(part->op); /* a sample whose result was lost */
   }
 }
 
@@ -278,7 +278,7 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
   if (v.kind == TINKER__VERDICT_AGAIN) {
     if (class_bit == TINKER__RETRY_SAMPLE &&
         (reply->status == 429 || reply->status == 402)) {
-      int64_t ms = tinker__gate_backpressure(part);
+      int64_t ms = tinker__throttle_backpressure(part);
       if (v.delay_ms < ms) v.delay_ms = ms;
     }
     tinker__op_trouble(part, because(part, reply, why, sizeof why));

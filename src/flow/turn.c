@@ -1,7 +1,7 @@
 /* Order and numbers, see turn.h. */
 #include "flow/turn.h"
 
-#include "flow/engine.h"
+#include "flow/internal.h"
 
 int tinker__turn_new(tinker__turn_t **out, tinker__mem_t *mem, const char *id,
                      bool ordered) {

@@ -1,7 +1,7 @@
 /* How many samples are submitted at once (protocol 10.1): a number of
  * requests, a number of bytes, and a rest for all when the server pushes
  * back. */
-#include "flow/engine.h"
+#include "flow/internal.h"
 
 #define RECENT_MS 10000 /* the server pushed back not long ago */
 #define RECENT_SAMPLES 10
@@ -13,10 +13,10 @@ static bool recent(const tinker__flow_t *flow) {
 }
 
 static void on_timer(tinker__timer_t *timer) {
-  tinker__gate_pump(TINKER__CONTAINER(timer, tinker__flow_t, gate));
+  tinker__throttle_pump(TINKER__CONTAINER(timer, tinker__flow_t, throttle));
 }
 
-void tinker__gate_push(tinker__op_t *op) {
+void tinker__throttle_push(tinker__op_t *op) {
   tinker__list_push_back(&op->flow->samples, &op->link);
 }
 
@@ -30,11 +30,11 @@ static void submit(tinker__flow_t *flow, tinker__op_t *op) {
   tinker__op_on(op, TINKER__ON_TURN);
 }
 
-void tinker__gate_pump(tinker__flow_t *flow) {
+void tinker__throttle_pump(tinker__flow_t *flow) {
   while (!tinker__list_empty(&flow->samples)) {
     if (flow->now_ms < flow->backoff_until) {
-      flow->gate.run = on_timer;
-      tinker__timers_put(&flow->timers, &flow->gate, flow->backoff_until);
+      flow->throttle.run = on_timer;
+      tinker__timers_put(&flow->timers, &flow->throttle, flow->backoff_until);
       return;
     }
     size_t limit = recent(flow) ? RECENT_SAMPLES : flow->limits.samples;
@@ -46,14 +46,14 @@ void tinker__gate_pump(tinker__flow_t *flow) {
   }
 }
 
-void tinker__gate_leave(tinker__op_t *op) {
+void tinker__throttle_leave(tinker__op_t *op) {
   if (!op->submitting) return;
   op->submitting = false;
   op->flow->submitting--;
   tinker__quota_leave(&op->flow->sample_bytes, op->weight);
 }
 
-int64_t tinker__gate_backpressure(tinker__part_t *part) {
+int64_t tinker__throttle_backpressure(tinker__part_t *part) {
   tinker__flow_t *flow = part->op->flow;
   int64_t ms = tinker__retry_backpressure_ms(tinker__part_estimate(part));
   if (flow->backoff_until < flow->now_ms + ms) {

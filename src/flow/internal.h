@@ -1,7 +1,7 @@
-/* engine: what the files of flow/ call of each other; nobody else includes
+/* internal: what the files of flow/ call of each other; nobody else includes
  * it. Loop's thread, inside one of the functions of flow.h. */
-#ifndef TINKER_FLOW_ENGINE_H
-#define TINKER_FLOW_ENGINE_H
+#ifndef TINKER_FLOW_INTERNAL_H
+#define TINKER_FLOW_INTERNAL_H
 
 #include "base/error.h"
 #include "flow/flow.h"
@@ -54,12 +54,12 @@ void tinker__part_leave_poll(tinker__part_t *part);
 /* turn.c */
 void tinker__turn_done(tinker__op_t *op);
 
-/* gate.c: how many samples are submitted at once. */
-void tinker__gate_push(tinker__op_t *op);
-void tinker__gate_pump(tinker__flow_t *flow);
-void tinker__gate_leave(tinker__op_t *op);
+/* throttle.c: how many samples are submitted at once. */
+void tinker__throttle_push(tinker__op_t *op);
+void tinker__throttle_pump(tinker__flow_t *flow);
+void tinker__throttle_leave(tinker__op_t *op);
 /* The server pushed back. Returns how long to rest. */
-int64_t tinker__gate_backpressure(tinker__part_t *part);
+int64_t tinker__throttle_backpressure(tinker__part_t *part);
 
 /* reply.c: what a reply says. Pure. */
 typedef enum {
