@@ -21,7 +21,7 @@
 #define TINKER__CURL_IDLE_MAX 64
 
 typedef struct tinker__curl_s tinker__curl_t;
-typedef struct tinker__exchange_s tinker__exchange_t;
+typedef struct tinker__transfer_s tinker__transfer_t;
 
 /* A descriptor of curl's. Indexed by its number. */
 typedef struct tinker__slot_s {
@@ -40,15 +40,15 @@ typedef struct tinker__curl_lane_s {
   tinker__timer_t timer; /* curl's */
   tinker__slot_t *slots;
   size_t slot_count;
-  tinker__link_t busy; /* exchanges from submit to done */
-  tinker__link_t idle; /* exchanges with a handle to be used again */
+  tinker__link_t busy; /* transfers from submit to done */
+  tinker__link_t idle; /* transfers with a handle to be used again */
   size_t idle_count;
   bool no_memory; /* the last socket was not opened for lack of it */
   bool widened;   /* poll lane: the server speaks HTTP/1.1 only */
 } tinker__curl_lane_t;
 
 /* A request on its way, with the easy handle it uses. */
-struct tinker__exchange_s {
+struct tinker__transfer_s {
   tinker__link_t link;
   tinker__curl_lane_t *lane;
   CURL *easy;
@@ -88,7 +88,7 @@ struct tinker__curl_s {
 /* curl_lane.c */
 int tinker__curl_lane_init(tinker__curl_lane_t *lane, tinker__curl_t *owner,
                            tinker__lane_t id);
-/* Frees all; no exchange is busy. */
+/* Frees all; no transfer is busy. */
 void tinker__curl_lane_free(tinker__curl_lane_t *lane);
 /* Callbacks of the sockets that the lane's connections use. */
 curl_socket_t tinker__curl_open(void *lane, curlsocktype purpose,
@@ -98,19 +98,19 @@ int tinker__curl_close(void *lane, curl_socket_t fd);
 void tinker__curl_lane_widen(tinker__curl_lane_t *lane);
 
 /* curl_transport.c: a transfer of the lane has ended. */
-void tinker__curl_done(tinker__exchange_t *x, CURLcode code);
+void tinker__curl_done(tinker__transfer_t *x, CURLcode code);
 
 /* curl_request.c: sets all options of x->easy for x->request. 0,
  * TINKER_EINVAL, TINKER_ENOMEM, TINKER_ERANDOM. */
-int tinker__curl_prepare(tinker__exchange_t *x);
+int tinker__curl_prepare(tinker__transfer_t *x);
 
 /* curl_reply.c: callbacks, and the verdict. */
 size_t tinker__curl_on_header(char *data, size_t size, size_t n, void *x);
 size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *x);
-void tinker__curl_reply_init(tinker__exchange_t *x);
+void tinker__curl_reply_init(tinker__transfer_t *x);
 /* Has the transfer put bytes on a connection? */
 bool tinker__curl_bytes_sent(CURL *easy);
 /* Fills error, sent and detail, by x->sent and the code. */
-void tinker__curl_classify(tinker__exchange_t *x, CURLcode code);
+void tinker__curl_classify(tinker__transfer_t *x, CURLcode code);
 
 #endif

@@ -35,7 +35,7 @@ static void act(tinker__curl_lane_t *lane, curl_socket_t fd, int what) {
   curl_multi_socket_action(lane->multi, fd, what, &running);
   while ((message = curl_multi_info_read(lane->multi, &left))) {
     if (message->msg != CURLMSG_DONE) continue;
-    tinker__exchange_t *x = NULL;
+    tinker__transfer_t *x = NULL;
     CURLcode code = message->data.result; /* gone after the next call */
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&x);
     tinker__curl_done(x, code);
@@ -191,7 +191,7 @@ void tinker__curl_lane_free(tinker__curl_lane_t *lane) {
   tinker__mem_t *mem = lane->owner->mem;
   tinker__link_t *link;
   while ((link = tinker__list_pop_front(&lane->idle))) {
-    tinker__exchange_t *x = TINKER__CONTAINER(link, tinker__exchange_t, link);
+    tinker__transfer_t *x = TINKER__CONTAINER(link, tinker__transfer_t, link);
     curl_easy_cleanup(x->easy);
     tinker__buf_free(&x->url);
     tinker__mem_free(mem, x);

@@ -9,7 +9,7 @@
 /* Larger waits are ignored, as the protocol says. */
 #define RETRY_AFTER_MAX_MS 60000
 
-void tinker__curl_reply_init(tinker__exchange_t *x) {
+void tinker__curl_reply_init(tinker__transfer_t *x) {
   tinker__mem_t *mem = x->lane->owner->mem;
   x->reply = (tinker__http_reply_t){
       .retry_after_ms = -1,
@@ -88,7 +88,7 @@ static void forget_headers(tinker__http_reply_t *r) {
 }
 
 size_t tinker__curl_on_header(char *data, size_t size, size_t n, void *user) {
-  tinker__exchange_t *x = user;
+  tinker__transfer_t *x = user;
   tinker__str_t line = {data, size * n};
   if (tinker__str_starts(line, "HTTP/")) {
     forget_headers(&x->reply);
@@ -106,7 +106,7 @@ size_t tinker__curl_on_header(char *data, size_t size, size_t n, void *user) {
 /* The bytes are decompressed already, so that a small reply can't become a
  * large one unseen. A stated length that is too large is not waited for. */
 size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *user) {
-  tinker__exchange_t *x = user;
+  tinker__transfer_t *x = user;
   tinker__buf_t *body = &x->reply.body;
   size_t len = size * n, total = body->len + len;
   int64_t stated = x->reply.content_length;
@@ -148,7 +148,7 @@ static int code_before_sending(CURLcode code) {
   }
 }
 
-static int code_of(const tinker__exchange_t *x, CURLcode code) {
+static int code_of(const tinker__transfer_t *x, CURLcode code) {
   int64_t now = tinker__loop_now(x->lane->owner->loop);
   if (x->canceled) return TINKER_ECANCELED;
   if (code == CURLE_OUT_OF_MEMORY) return TINKER_ENOMEM;
@@ -164,7 +164,7 @@ static int code_of(const tinker__exchange_t *x, CURLcode code) {
 
 /* curl's text of a failed connect names localhost and a port for a Unix socket,
  * and never the reason. */
-static void explain(tinker__exchange_t *x, CURLcode code) {
+static void explain(tinker__transfer_t *x, CURLcode code) {
   tinker__http_reply_t *r = &x->reply;
   const char *path = x->lane->owner->target.unix_path;
   const char *text =
@@ -192,7 +192,7 @@ static void explain(tinker__exchange_t *x, CURLcode code) {
   }
 }
 
-void tinker__curl_classify(tinker__exchange_t *x, CURLcode code) {
+void tinker__curl_classify(tinker__transfer_t *x, CURLcode code) {
   tinker__http_reply_t *r = &x->reply;
   long status = 0;
   curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);

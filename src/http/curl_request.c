@@ -14,7 +14,7 @@
 #define MAX_AGE_S 20L
 
 static size_t read_body(char *to, size_t size, size_t n, void *user) {
-  tinker__exchange_t *x = user;
+  tinker__transfer_t *x = user;
   tinker__str_t body = x->request->body;
   size_t len = body.len - x->read_at;
   if (len > size * n) len = size * n;
@@ -32,14 +32,14 @@ static bool is_header_text(const char *s) {
   return true;
 }
 
-static int add_line(tinker__exchange_t *x, const char *line) {
+static int add_line(tinker__transfer_t *x, const char *line) {
   struct curl_slist *list = curl_slist_append(x->headers, line);
   if (!list) return TINKER_ENOMEM;
   x->headers = list;
   return 0;
 }
 
-static int add_header(tinker__exchange_t *x, const char *name,
+static int add_header(tinker__transfer_t *x, const char *name,
                       const char *value) {
   if (!is_header_text(name) || !is_header_text(value)) return TINKER_EINVAL;
   tinker__buf_t *line = &x->url; /* scratch; the URL is written later */
@@ -52,7 +52,7 @@ static int add_header(tinker__exchange_t *x, const char *name,
   return text ? add_line(x, text) : TINKER_ENOMEM;
 }
 
-static int add_idempotency_key(tinker__exchange_t *x) {
+static int add_idempotency_key(tinker__transfer_t *x) {
   const tinker__http_request_t *r = x->request;
   char drawn[37];
   if (r->method == TINKER__HTTP_GET) return 0;
@@ -65,7 +65,7 @@ static int add_idempotency_key(tinker__exchange_t *x) {
 
 /* The x-stainless headers of the official SDK describe that SDK to its own
  * makers; no reply depends on them, so they are not sent. */
-static int add_headers(tinker__exchange_t *x) {
+static int add_headers(tinker__transfer_t *x) {
   const tinker__http_request_t *r = x->request;
   const char *key = x->lane->owner->key_header;
   const char *type = r->content_type;
@@ -104,7 +104,7 @@ static CURLcode set_data(CURL *easy, CURLoption option, void *value,
   return before ? before : curl_easy_setopt(easy, option, value);
 }
 
-static CURLcode set_callbacks(tinker__exchange_t *x, CURLcode rc) {
+static CURLcode set_callbacks(tinker__transfer_t *x, CURLcode rc) {
   CURL *easy = x->easy;
   rc = set_data(easy, CURLOPT_PRIVATE, x, rc);
   rc = set_data(easy, CURLOPT_ERRORBUFFER, x->error_text, rc);
@@ -120,7 +120,7 @@ static CURLcode set_callbacks(tinker__exchange_t *x, CURLcode rc) {
   return CURLE_OK;
 }
 
-static CURLcode set_connection(tinker__exchange_t *x, CURLcode rc) {
+static CURLcode set_connection(tinker__transfer_t *x, CURLcode rc) {
   CURL *easy = x->easy;
   const tinker__target_t *target = &x->lane->owner->target;
   rc = set_long(easy, CURLOPT_NOSIGNAL, 1, rc);
@@ -152,7 +152,7 @@ static CURLcode set_connection(tinker__exchange_t *x, CURLcode rc) {
  * request that the server recognises may be. Others read from a callback that
  * can't go back; one without a body gets a new connection, which curl never
  * tries twice. */
-static CURLcode set_body(tinker__exchange_t *x, CURLcode rc) {
+static CURLcode set_body(tinker__transfer_t *x, CURLcode rc) {
   CURL *easy = x->easy;
   const tinker__http_request_t *r = x->request;
   rc = set_long(easy, CURLOPT_POST, 1, rc);
@@ -169,7 +169,7 @@ static CURLcode set_body(tinker__exchange_t *x, CURLcode rc) {
   return set_data(easy, CURLOPT_READDATA, x, rc);
 }
 
-static CURLcode set_method(tinker__exchange_t *x, CURLcode rc) {
+static CURLcode set_method(tinker__transfer_t *x, CURLcode rc) {
   switch (x->request->method) {
   case TINKER__HTTP_GET: return set_long(x->easy, CURLOPT_HTTPGET, 1, rc);
   case TINKER__HTTP_PUT:
@@ -183,7 +183,7 @@ static CURLcode set_method(tinker__exchange_t *x, CURLcode rc) {
   return set_body(x, rc);
 }
 
-int tinker__curl_prepare(tinker__exchange_t *x) {
+int tinker__curl_prepare(tinker__transfer_t *x) {
   tinker__curl_t *owner = x->lane->owner;
   int64_t left = x->deadline_ms - tinker__loop_now(owner->loop);
   int rc = x->headers ? 0 : add_headers(x);
@@ -196,7 +196,7 @@ int tinker__curl_prepare(tinker__exchange_t *x) {
   code = set_text(x->easy, CURLOPT_URL, x->url.data, code);
   code = set_text(x->easy, CURLOPT_USERAGENT, owner->user_agent, code);
   code = set_data(x->easy, CURLOPT_HTTPHEADER, x->headers, code);
-  /* The exchange's own timer is exact and also counts the wait for a
+  /* The transfer's own timer is exact and also counts the wait for a
    * connection; this one is there in case it is late. */
   if (left < 1) left = 1;
   if (left > INT32_MAX / 2) left = INT32_MAX / 2;

@@ -1,6 +1,6 @@
 /* curl_transport: the table of the libcurl transport.
  *
- * Life of an exchange: submit takes one from the lane's idle list or makes
+ * Life of a transfer: submit takes one from the lane's idle list or makes
  * one, prepares its handle and gives it to the multi handle; it ends by
  * curl's word, by its deadline, or by cancel; then it leaves the multi handle,
  * is classified, perhaps sent once more, and goes back to the idle list before
@@ -24,25 +24,25 @@ static tinker__curl_t *from_http(tinker__http_t *http) {
   return TINKER__CONTAINER(http, tinker__curl_t, base);
 }
 
-static tinker__loop_t *loop_of(const tinker__exchange_t *x) {
+static tinker__loop_t *loop_of(const tinker__transfer_t *x) {
   return x->lane->owner->loop;
 }
 
-/* ---- end of an exchange ---- */
+/* ---- end of a transfer ---- */
 
-static void leave_multi(tinker__exchange_t *x) {
+static void leave_multi(tinker__transfer_t *x) {
   if (x->in_multi) curl_multi_remove_handle(x->lane->multi, x->easy);
   x->in_multi = false;
 }
 
-static void free_exchange(tinker__exchange_t *x) {
+static void free_transfer(tinker__transfer_t *x) {
   if (x->easy) curl_easy_cleanup(x->easy);
   tinker__buf_free(&x->url);
   tinker__mem_free(x->lane->owner->mem, x);
 }
 
 /* Out of the way of a next request; keeps the handle and its memory. */
-static void retire(tinker__exchange_t *x) {
+static void retire(tinker__transfer_t *x) {
   tinker__curl_lane_t *lane = x->lane;
   tinker__timer_stop(lane->owner->loop, &x->deadline);
   tinker__timer_stop(lane->owner->loop, &x->again);
@@ -51,14 +51,14 @@ static void retire(tinker__exchange_t *x) {
   x->request = NULL;
   tinker__list_remove(&x->link);
   if (lane->idle_count >= TINKER__CURL_IDLE_MAX) {
-    free_exchange(x);
+    free_transfer(x);
     return;
   }
   tinker__list_push_back(&lane->idle, &x->link);
   lane->idle_count++;
 }
 
-static void finish(tinker__exchange_t *x) {
+static void finish(tinker__transfer_t *x) {
   tinker__http_request_t *request = x->request;
   tinker__http_reply_t reply = x->reply;
   x->reply.body = (tinker__buf_t){0};
@@ -68,14 +68,14 @@ static void finish(tinker__exchange_t *x) {
   tinker__buf_free(&reply.body);
 }
 
-static void end_with(tinker__exchange_t *x, CURLcode code) {
+static void end_with(tinker__transfer_t *x, CURLcode code) {
   leave_multi(x);
   x->sent |= tinker__curl_bytes_sent(x->easy);
   tinker__curl_classify(x, code);
   finish(x);
 }
 
-static int start(tinker__exchange_t *x) {
+static int start(tinker__transfer_t *x) {
   tinker__buf_free(&x->reply.body);
   tinker__curl_reply_init(x);
   int rc = tinker__curl_prepare(x);
@@ -87,7 +87,7 @@ static int start(tinker__exchange_t *x) {
 
 /* The verdict of the attempt before stands if there is no memory for this
  * one. */
-static void start_again(tinker__exchange_t *x, CURLcode code) {
+static void start_again(tinker__transfer_t *x, CURLcode code) {
   if (start(x)) end_with(x, code);
 }
 
@@ -98,7 +98,7 @@ static bool may_repeat(const tinker__http_request_t *r) {
 /* A listen queue that is full: the only failure to connect that passes by
  * itself within moments. connect() says EAGAIN; curl takes that for "in
  * progress" and then finds a dead socket without a reason. */
-static bool queue_was_full(tinker__exchange_t *x, CURLcode code) {
+static bool queue_was_full(tinker__transfer_t *x, CURLcode code) {
   long number = 0;
   if (code != CURLE_COULDNT_CONNECT || !x->lane->owner->target.unix_path ||
       x->lane->no_memory) {
@@ -110,24 +110,24 @@ static bool queue_was_full(tinker__exchange_t *x, CURLcode code) {
 }
 
 static void on_again(tinker__timer_t *timer) {
-  tinker__exchange_t *x = TINKER__CONTAINER(timer, tinker__exchange_t, again);
+  tinker__transfer_t *x = TINKER__CONTAINER(timer, tinker__transfer_t, again);
   start_again(x, CURLE_COULDNT_CONNECT);
 }
 
-static void back_off(tinker__exchange_t *x) {
+static void back_off(tinker__transfer_t *x) {
   tinker__timer_start(loop_of(x), &x->again,
                       tinker__loop_now(loop_of(x)) + x->back_off_ms);
   x->back_off_ms *= 2;
   if (x->back_off_ms > BACK_OFF_LAST_MS) x->back_off_ms = BACK_OFF_LAST_MS;
 }
 
-static void note_version(tinker__exchange_t *x) {
+static void note_version(tinker__transfer_t *x) {
   long version = 0;
   curl_easy_getinfo(x->easy, CURLINFO_HTTP_VERSION, &version);
   if (version == CURL_HTTP_VERSION_1_1) tinker__curl_lane_widen(x->lane);
 }
 
-void tinker__curl_done(tinker__exchange_t *x, CURLcode code) {
+void tinker__curl_done(tinker__transfer_t *x, CURLcode code) {
   leave_multi(x);
   if (code == CURLE_OK) note_version(x);
   x->sent |= tinker__curl_bytes_sent(x->easy);
@@ -142,19 +142,19 @@ void tinker__curl_done(tinker__exchange_t *x, CURLcode code) {
 }
 
 /* Also how a cancel arrives: a turn later, and stopped by whatever ends the
- * exchange before. */
+ * transfer before. */
 static void on_deadline(tinker__timer_t *timer) {
-  tinker__exchange_t *x =
-      TINKER__CONTAINER(timer, tinker__exchange_t, deadline);
+  tinker__transfer_t *x =
+      TINKER__CONTAINER(timer, tinker__transfer_t, deadline);
   end_with(x,
            x->canceled ? CURLE_ABORTED_BY_CALLBACK : CURLE_OPERATION_TIMEDOUT);
 }
 
 /* ---- the table ---- */
 
-static tinker__exchange_t *new_exchange(tinker__curl_lane_t *lane) {
+static tinker__transfer_t *new_transfer(tinker__curl_lane_t *lane) {
   tinker__mem_t *mem = lane->owner->mem;
-  tinker__exchange_t *x = tinker__mem_zalloc(mem, sizeof(*x));
+  tinker__transfer_t *x = tinker__mem_zalloc(mem, sizeof(*x));
   if (!x) return NULL;
   x->lane = lane;
   tinker__list_init(&x->link);
@@ -163,21 +163,21 @@ static tinker__exchange_t *new_exchange(tinker__curl_lane_t *lane) {
   tinker__buf_init(&x->url, mem, 1 << 16);
   x->easy = curl_easy_init();
   if (x->easy) return x;
-  free_exchange(x);
+  free_transfer(x);
   return NULL;
 }
 
-static tinker__exchange_t *take_exchange(tinker__curl_lane_t *lane) {
+static tinker__transfer_t *take_transfer(tinker__curl_lane_t *lane) {
   tinker__link_t *link = tinker__list_pop_front(&lane->idle);
-  if (!link) return new_exchange(lane);
+  if (!link) return new_transfer(lane);
   lane->idle_count--;
-  return TINKER__CONTAINER(link, tinker__exchange_t, link);
+  return TINKER__CONTAINER(link, tinker__transfer_t, link);
 }
 
 static int curl_submit(tinker__http_t *http, tinker__http_request_t *r) {
   tinker__curl_t *c = from_http(http);
   if (c->closing) return TINKER_ECLOSED;
-  tinker__exchange_t *x = take_exchange(&c->lanes[r->lane]);
+  tinker__transfer_t *x = take_transfer(&c->lanes[r->lane]);
   if (!x) return TINKER_ENOMEM;
   tinker__list_push_back(&x->lane->busy, &x->link);
   x->request = r;
@@ -198,7 +198,7 @@ static int curl_submit(tinker__http_t *http, tinker__http_request_t *r) {
 }
 
 static void curl_cancel(tinker__http_t *http, tinker__http_request_t *r) {
-  tinker__exchange_t *x = r->transport_private;
+  tinker__transfer_t *x = r->transport_private;
   (void)http;
   x->canceled = true;
   tinker__timer_start(loop_of(x), &x->deadline, tinker__loop_now(loop_of(x)));
@@ -222,7 +222,7 @@ static void on_close(tinker__task_t *task) {
   for (int i = 0; i < TINKER__LANE_COUNT; i++) {
     tinker__link_t *link;
     while ((link = tinker__list_first(&c->lanes[i].busy))) {
-      tinker__exchange_t *x = TINKER__CONTAINER(link, tinker__exchange_t, link);
+      tinker__transfer_t *x = TINKER__CONTAINER(link, tinker__transfer_t, link);
       x->canceled = true;
       end_with(x, CURLE_ABORTED_BY_CALLBACK);
     }

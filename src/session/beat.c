@@ -31,29 +31,29 @@ static void missed(tinker__session_t *s, int64_t now_ms,
                       s->id, (int)(since / 1000), tinker_error_message(error));
 }
 
-static void on_beat(tinker__call_t *call, tinker__http_reply_t *reply,
+static void on_beat(tinker__exchange_t *x, tinker__http_reply_t *reply,
                     const tinker_error_t *error) {
-  tinker__session_t *s = call->session;
+  tinker__session_t *s = x->session;
   int64_t now = tinker__loop_now(s->loop);
   if (!error) {
     confirmed(s, now);
   } else if (tinker__http_refusal(reply) == 410) {
     tinker__session_set_ended(s);
-  } else if (!call->canceled) {
+  } else if (!x->canceled) {
     missed(s, now, error);
   }
   schedule(s, s->beat_sent_ms + TINKER__SESSION_BEAT_MS);
 }
 
 static void send_beat(tinker__timer_t *timer) {
-  static const tinker__call_spec_t spec = {TINKER__RETRY_READ, 0,
-                                           BEAT_TIMEOUT_MS, on_beat, 0};
+  static const tinker__exchange_spec_t spec = {TINKER__RETRY_READ, 0,
+                                               BEAT_TIMEOUT_MS, on_beat, 0};
   tinker__session_t *s =
       TINKER__CONTAINER(timer, tinker__session_t, beat_timer);
   tinker__heartbeat_t m = {s->id};
   s->beat_sent_ms = tinker__loop_now(s->loop);
-  tinker__call_begin(&s->beat, "session_heartbeat");
-  tinker__call_start(
+  tinker__exchange_begin(&s->beat, "session_heartbeat");
+  tinker__exchange_start(
       &s->beat, &spec,
       tinker__message_encode(&s->beat.body, &tinker__heartbeat_msg, &m));
 }
@@ -66,5 +66,5 @@ void tinker__beat_begin(tinker__session_t *s) {
 
 void tinker__beat_end(tinker__session_t *s) {
   tinker__timer_stop(s->loop, &s->beat_timer);
-  tinker__call_cancel(&s->beat);
+  tinker__exchange_cancel(&s->beat);
 }

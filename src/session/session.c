@@ -133,10 +133,10 @@ static void finish_done(tinker__session_t *s, const tinker_error_t *error) {
   if (w) w->done(w, error);
 }
 
-static void on_finished(tinker__call_t *call, tinker__http_reply_t *reply,
+static void on_finished(tinker__exchange_t *x, tinker__http_reply_t *reply,
                         const tinker_error_t *error) {
   /* 410: somebody finished it before. */
-  finish_done(call->session, tinker__http_refusal(reply) == 410 ? NULL : error);
+  finish_done(x->session, tinker__http_refusal(reply) == 410 ? NULL : error);
 }
 
 static int encode_finish(tinker__session_t *s) {
@@ -151,18 +151,19 @@ static int encode_finish(tinker__session_t *s) {
 static void send_finish(tinker__session_t *s) {
   char path[320];
   int64_t left = s->finish_deadline_ms - tinker__loop_now(s->loop);
-  tinker__call_spec_t spec = {TINKER__RETRY_ONCE, left, left, on_finished, 0};
+  tinker__exchange_spec_t spec = {TINKER__RETRY_ONCE, left, left, on_finished,
+                                  0};
   if (spec.timeout_ms > FINISH_TIMEOUT_MS) {
     spec.timeout_ms = FINISH_TIMEOUT_MS;
   }
   snprintf(path, sizeof(path), "sessions/%s/finish", s->id);
-  tinker__call_begin(&s->finish, path);
-  tinker__call_start(&s->finish, &spec, encode_finish(s));
+  tinker__exchange_begin(&s->finish, path);
+  tinker__exchange_start(&s->finish, &spec, encode_finish(s));
 }
 
 /* A session that is being created has to be there first. */
 static void go_on_finishing(tinker__session_t *s) {
-  if (tinker__call_is_active(&s->finish) || !s->finish_waiter) return;
+  if (tinker__exchange_is_active(&s->finish) || !s->finish_waiter) return;
   if (s->phase == TINKER__PHASE_CREATING) return;
   if (s->phase == TINKER__PHASE_SESSION) {
     send_finish(s);
@@ -179,8 +180,8 @@ static void on_finish_timer(tinker__timer_t *timer) {
   if (now < s->finish_deadline_ms) {
     tinker__timer_start(s->loop, timer, s->finish_deadline_ms);
     go_on_finishing(s);
-  } else if (tinker__call_is_active(&s->finish)) {
-    tinker__call_cancel(&s->finish);
+  } else if (tinker__exchange_is_active(&s->finish)) {
+    tinker__exchange_cancel(&s->finish);
   } else {
     tinker__error_spec_t spec = {.code = TINKER_ETIMEDOUT};
     tinker_error_t *e = tinker__error_new(
@@ -231,9 +232,9 @@ void tinker__session_set_ended(tinker__session_t *session) {
 /* ---- close ---- */
 
 static void free_session(tinker__session_t *s) {
-  tinker__call_free(&s->startup);
-  tinker__call_free(&s->beat);
-  tinker__call_free(&s->finish);
+  tinker__exchange_free(&s->startup);
+  tinker__exchange_free(&s->beat);
+  tinker__exchange_free(&s->finish);
   tinker__mem_free(s->mem, s->finish_detail);
   tinker__arena_free(&s->arena);
   tinker__mem_free(s->mem, s);
@@ -241,11 +242,12 @@ static void free_session(tinker__session_t *s) {
 
 static void on_close(tinker__task_t *task) {
   tinker__session_t *s = TINKER__CONTAINER(task, tinker__session_t, close_task);
-  tinker__call_cancel(&s->startup);
-  tinker__call_cancel(&s->finish);
+  tinker__exchange_cancel(&s->startup);
+  tinker__exchange_cancel(&s->finish);
   tinker__beat_end(s);
-  if (tinker__call_is_active(&s->startup) || tinker__call_is_active(&s->beat) ||
-      tinker__call_is_active(&s->finish)) {
+  if (tinker__exchange_is_active(&s->startup) ||
+      tinker__exchange_is_active(&s->beat) ||
+      tinker__exchange_is_active(&s->finish)) {
     return; /* the last of them comes back here */
   }
   tinker__timer_stop(s->loop, &s->finish_timer);
@@ -262,7 +264,7 @@ static void on_close(tinker__task_t *task) {
   if (closed) closed(user);
 }
 
-void tinker__session_call_ended(tinker__session_t *s) {
+void tinker__session_exchange_ended(tinker__session_t *s) {
   if (s->closing) tinker__loop_post(s->loop, &s->close_task);
 }
 
@@ -314,9 +316,9 @@ int tinker__session_new(tinker__session_t **out,
   tinker__task_init(&s->settle, on_settle);
   tinker__task_init(&s->close_task, on_close);
   tinker__arena_init(&s->arena, s->mem);
-  tinker__call_init(&s->startup, s);
-  tinker__call_init(&s->beat, s);
-  tinker__call_init(&s->finish, s);
+  tinker__exchange_init(&s->startup, s);
+  tinker__exchange_init(&s->beat, s);
+  tinker__exchange_init(&s->finish, s);
   if (!keep(s, &s->sdk_version, options->sdk_version) ||
       !keep(s, &s->project_id, options->project_id) ||
       !keep(s, &s->display_name, options->display_name) ||

@@ -1,15 +1,15 @@
 /* session_internal: what the files of the session share.
  *
- *   session.c  life, waiters, counters, finish, close
- *   startup.c  config, dynamic_config, create_session, in this order
- *   beat.c     heartbeats, and what their silence means
- *   call.c     a request with its retries
+ *   session.c   life, waiters, counters, finish, close
+ *   startup.c   config, dynamic_config, create_session, in this order
+ *   beat.c      heartbeats, and what their silence means
+ *   exchange.c  a request with its retries
  *
  * Loop's thread only. */
 #ifndef TINKER_SESSION_SESSION_INTERNAL_H
 #define TINKER_SESSION_SESSION_INTERNAL_H
 
-#include "session/call.h"
+#include "session/exchange.h"
 #include "session/session.h"
 #include "wire/messages.h"
 
@@ -46,15 +46,15 @@ struct tinker__session_s {
   tinker__link_t waiters;
   tinker__task_t settle; /* answers those whose need is there already */
 
-  tinker__call_t startup; /* one request at a time */
+  tinker__exchange_t startup; /* one request at a time */
 
-  tinker__call_t beat;
+  tinker__exchange_t beat;
   tinker__timer_t beat_timer;
   int64_t beat_sent_ms;
   int64_t confirmed_ms; /* when the service last knew the session */
   bool silent;
 
-  tinker__call_t finish;
+  tinker__exchange_t finish;
   tinker__timer_t finish_timer;
   tinker__session_waiter_t *finish_waiter;
   tinker__finish_reason_t finish_reason;
@@ -73,8 +73,8 @@ struct tinker__session_s {
 void tinker__session_say(tinker__session_t *s, tinker__session_event_t event,
                          const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* A call has ended: the last one lets a close go on. */
-void tinker__session_call_ended(tinker__session_t *s);
+/* An exchange has ended: the last one lets a close go on. */
+void tinker__session_exchange_ended(tinker__session_t *s);
 
 /* Sends what is needed next; nothing when something is on its way. */
 void tinker__startup_go_on(tinker__session_t *s);

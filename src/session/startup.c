@@ -83,9 +83,9 @@ static tinker_error_t *take_session(tinker__session_t *s,
   return e;
 }
 
-static void on_created(tinker__call_t *call, tinker__http_reply_t *reply,
+static void on_created(tinker__exchange_t *x, tinker__http_reply_t *reply,
                        const tinker_error_t *error) {
-  tinker__session_t *s = call->session;
+  tinker__session_t *s = x->session;
   tinker_error_t *e =
       error ? tinker__error_retain(error) : take_session(s, reply);
   if (e) {
@@ -98,7 +98,7 @@ static void on_created(tinker__call_t *call, tinker__http_reply_t *reply,
 }
 
 static void create_session(tinker__session_t *s) {
-  static const tinker__call_spec_t spec = {
+  static const tinker__exchange_spec_t spec = {
       TINKER__RETRY_ONCE, STARTUP_BUDGET_MS, CREATE_TIMEOUT_MS, on_created, 0};
   tinker__create_session_t m = {
       .tags = s->tags,
@@ -108,17 +108,18 @@ static void create_session(tinker__session_t *s) {
       .display_name = s->display_name,
   };
   s->phase = TINKER__PHASE_CREATING;
-  tinker__call_begin(&s->startup, "create_session");
-  tinker__call_start(&s->startup, &spec,
-                     tinker__message_encode(&s->startup.body,
-                                            &tinker__create_session_msg, &m));
+  tinker__exchange_begin(&s->startup, "create_session");
+  tinker__exchange_start(&s->startup, &spec,
+                         tinker__message_encode(&s->startup.body,
+                                                &tinker__create_session_msg,
+                                                &m));
 }
 
 /* ---- 2: client/dynamic_config ---- */
 
-static void on_dynamic(tinker__call_t *call, tinker__http_reply_t *reply,
+static void on_dynamic(tinker__exchange_t *x, tinker__http_reply_t *reply,
                        const tinker_error_t *error) {
-  tinker__session_t *s = call->session;
+  tinker__session_t *s = x->session;
   tinker_error_t *e = NULL;
   s->dynamic = tinker__dynamic_config_default;
   /* Servers of before it answer 404: the defaults hold. */
@@ -141,18 +142,19 @@ static void on_dynamic(tinker__call_t *call, tinker__http_reply_t *reply,
 }
 
 static void ask_config(tinker__session_t *s, const char *path,
-                       const tinker__call_spec_t *spec) {
+                       const tinker__exchange_spec_t *spec) {
   tinker__config_request_t m = {s->sdk_version};
-  tinker__call_begin(&s->startup, path);
-  tinker__call_start(&s->startup, spec,
-                     tinker__message_encode(&s->startup.body,
-                                            &tinker__config_request_msg, &m));
+  tinker__exchange_begin(&s->startup, path);
+  tinker__exchange_start(&s->startup, spec,
+                         tinker__message_encode(&s->startup.body,
+                                                &tinker__config_request_msg,
+                                                &m));
 }
 
 static void ask_dynamic(tinker__session_t *s) {
-  static const tinker__call_spec_t spec = {TINKER__RETRY_READ,
-                                           STARTUP_BUDGET_MS,
-                                           DYNAMIC_TIMEOUT_MS, on_dynamic, 404};
+  static const tinker__exchange_spec_t spec = {
+      TINKER__RETRY_READ, STARTUP_BUDGET_MS, DYNAMIC_TIMEOUT_MS, on_dynamic,
+      404};
   s->phase = TINKER__PHASE_DYNAMIC;
   ask_config(s, "client/dynamic_config", &spec);
 }
@@ -183,9 +185,9 @@ static tinker_error_t *check_config(tinker__session_t *s) {
   return NULL;
 }
 
-static void on_config(tinker__call_t *call, tinker__http_reply_t *reply,
+static void on_config(tinker__exchange_t *x, tinker__http_reply_t *reply,
                       const tinker_error_t *error) {
-  tinker__session_t *s = call->session;
+  tinker__session_t *s = x->session;
   tinker_error_t *e =
       error ? tinker__error_retain(error)
             : decode(s, "client/config", &tinker__client_config_msg, &s->config,
@@ -199,7 +201,7 @@ static void on_config(tinker__call_t *call, tinker__http_reply_t *reply,
 }
 
 static void ask_client(tinker__session_t *s) {
-  static const tinker__call_spec_t spec = {
+  static const tinker__exchange_spec_t spec = {
       TINKER__RETRY_READ, STARTUP_BUDGET_MS, CONFIG_TIMEOUT_MS, on_config, 0};
   s->phase = TINKER__PHASE_CONFIG;
   ask_config(s, "client/config", &spec);

@@ -16,7 +16,7 @@ static void check(const tinker__http_reply_t *r) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   tinker__mem_t mem;
-  tinker__exchange_t x;
+  tinker__transfer_t x;
   const char *at = (const char *)data, *end = at + size;
   memset(&x, 0, sizeof(x));
   tinker__mem_init(&mem, NULL, 0);

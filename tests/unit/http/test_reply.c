@@ -5,7 +5,7 @@
 
 #include "http/curl_internal.h"
 
-static tinker__exchange_t x;
+static tinker__transfer_t x;
 
 static void forget(void) {
   x.reply = (tinker__http_reply_t){

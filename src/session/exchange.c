@@ -1,0 +1,229 @@
+/* exchange: see the header. Whether to try again is the table's decision
+ * (flow/retry); here is only what makes an attempt hopeless: no memory, no
+ * trust in the server's certificate, a transport that is closed. */
+#include "session/exchange.h"
+
+#include <string.h>
+
+#include "base/digest.h"
+#include "flow/flow.h"
+#include "session/session_internal.h"
+
+/* Small JSON; more is no answer of this service. */
+#define REPLY_MAX (1u << 20)
+#define BODY_MAX (1u << 20)
+#define PATH_MAX_LEN 1024
+
+static void submit(tinker__exchange_t *x);
+
+static void on_again(tinker__timer_t *timer) {
+  tinker__exchange_t *x = TINKER__CONTAINER(timer, tinker__exchange_t, again);
+  submit(x);
+}
+
+/* ---- the end ---- */
+
+static void end(tinker__exchange_t *x, tinker__http_reply_t *reply,
+                tinker_error_t *error) {
+  tinker__session_t *s = x->session;
+  tinker__timer_stop(s->loop, &x->again);
+  x->state = TINKER__EXCHANGE_IDLE;
+  x->trouble[0] = '\0';
+  x->done(x, reply, error);
+  tinker__error_release(error);
+  tinker__session_exchange_ended(s);
+}
+
+/* "client/config: ..." */
+static const char *name_of(const tinker__exchange_t *x) {
+  const char *path = x->path.data ? x->path.data : "";
+  return strncmp(path, "api/v1/", 7) == 0 ? path + 7 : path;
+}
+
+static tinker_error_t *make_error(const tinker__exchange_t *x,
+                                  const tinker__http_reply_t *reply, int code,
+                                  unsigned advice) {
+  tinker__mem_t *mem = x->session->mem;
+  tinker__error_spec_t spec = {.code = code, .advice = advice};
+  char text[512];
+  if (reply->retry_after_ms > 0) spec.retry_after_ms = reply->retry_after_ms;
+  spec.http_status = reply->status;
+  if (reply->error || !reply->status) {
+    return tinker__error_new(mem, &spec, "%s: %s%s%s", name_of(x),
+                             tinker_code_text(code),
+                             reply->detail[0] ? ": " : "", reply->detail);
+  }
+  tinker__error_body_text(mem, tinker__buf_str(&reply->body), text,
+                          sizeof(text));
+  return tinker__error_new(mem, &spec, "%s: %s answered %d%s%s", name_of(x),
+                           tinker__http_foreign(reply)
+                               ? "something between here and the service"
+                               : "the service",
+                           reply->status, text[0] ? ": " : "", text);
+}
+
+/* ---- the verdict ---- */
+
+static bool is_hopeless(int error) {
+  return error == TINKER_ENOMEM || error == TINKER_ERANDOM ||
+         error == TINKER_EINVAL || error == TINKER_ECLOSED ||
+         error == TINKER_ETLS || error == TINKER_ECANCELED;
+}
+
+static void wait_and_repeat(tinker__exchange_t *x,
+                            const tinker__http_reply_t *reply,
+                            int64_t delay_ms) {
+  tinker__session_t *s = x->session;
+  tinker_error_t *e = make_error(x, reply, reply->error, 0);
+  tinker__why(x->trouble, sizeof(x->trouble), 0, "%s", tinker_error_message(e));
+  tinker__error_release(e);
+  if (x->retry.sends == 1) {
+    tinker__session_say(s, TINKER__SESSION_TROUBLE, "%s; trying again",
+                        x->trouble);
+  }
+  x->state = TINKER__EXCHANGE_PAUSED;
+  tinker__timer_start(s->loop, &x->again, tinker__loop_now(s->loop) + delay_ms);
+}
+
+static void judge(tinker__exchange_t *x, tinker__http_reply_t *reply) {
+  tinker__session_t *s = x->session;
+  tinker__trouble_t trouble = {
+      .error = reply->error,
+      .sent = reply->sent,
+      .status = reply->status,
+      .foreign = tinker__http_foreign(reply),
+  };
+  if (reply->retry_after_ms > 0) trouble.retry_after_ms = reply->retry_after_ms;
+  tinker__verdict_t v =
+      tinker__retry_judge(&x->retry, &x->limits, x->class_bit, &trouble,
+                          tinker__loop_now(s->loop), &s->seed);
+  if (v.kind == TINKER__VERDICT_AGAIN && !x->canceled) {
+    wait_and_repeat(x, reply, v.delay_ms);
+  } else {
+    end(x, reply, make_error(x, reply, v.code, v.advice));
+  }
+}
+
+static void on_reply(tinker__http_request_t *request,
+                     tinker__http_reply_t *reply) {
+  tinker__exchange_t *x = request->user;
+  bool once = x->class_bit == TINKER__RETRY_ONCE;
+  if (is_hopeless(reply->error)) {
+    unsigned advice = once && reply->sent ? TINKER__ADVICE_UNKNOWN : 0;
+    end(x, reply, make_error(x, reply, reply->error, advice));
+  } else if (!reply->error && x->taken && reply->status == x->taken) {
+    end(x, reply, make_error(x, reply, TINKER_EREJECTED, 0));
+  } else if (tinker__http_failed(reply)) {
+    judge(x, reply);
+  } else {
+    end(x, reply, NULL);
+  }
+}
+
+/* ---- an attempt ---- */
+
+static void on_refused(tinker__task_t *task) {
+  tinker__exchange_t *x = TINKER__CONTAINER(task, tinker__exchange_t, refused);
+  tinker__http_reply_t none = {
+      .error = x->refused_code,
+      .retry_after_ms = -1,
+      .should_retry = -1,
+      .content_length = -1,
+  };
+  tinker__buf_init(&none.body, x->session->mem, 0);
+  end(x, &none, make_error(x, &none, x->refused_code, 0));
+}
+
+static void refuse(tinker__exchange_t *x, int code) {
+  x->refused_code = code;
+  x->state = TINKER__EXCHANGE_REFUSED;
+  tinker__loop_post(x->session->loop, &x->refused);
+}
+
+static void submit(tinker__exchange_t *x) {
+  tinker__session_t *s = x->session;
+  tinker__retry_sent(&x->retry, tinker__loop_now(s->loop));
+  x->state = TINKER__EXCHANGE_SENT;
+  int rc = tinker__http_submit(s->http, &x->request);
+  if (rc) refuse(x, rc);
+}
+
+void tinker__exchange_init(tinker__exchange_t *x, tinker__session_t *s) {
+  *x = (tinker__exchange_t){.session = s};
+  tinker__buf_init(&x->body, s->mem, BODY_MAX);
+  tinker__buf_init(&x->path, s->mem, PATH_MAX_LEN);
+  tinker__timer_init(&x->again, on_again);
+  tinker__task_init(&x->refused, on_refused);
+}
+
+void tinker__exchange_free(tinker__exchange_t *x) {
+  tinker__buf_free(&x->body);
+  tinker__buf_free(&x->path);
+}
+
+void tinker__exchange_begin(tinker__exchange_t *x, const char *path) {
+  tinker__buf_clear(&x->body);
+  tinker__buf_clear(&x->path);
+  tinker__buf_adds(&x->path, "api/v1/");
+  tinker__buf_adds(&x->path, path);
+}
+
+/* A mutation keeps one key over all its attempts, so that a server which knows
+ * keys knows the second copy. */
+static int draw_key(tinker__exchange_t *x) {
+  x->key[0] = '\0';
+  if (x->class_bit != TINKER__RETRY_ONCE) return 0;
+  return tinker__uuid4(x->session->loop->world, x->key);
+}
+
+void tinker__exchange_start(tinker__exchange_t *x,
+                            const tinker__exchange_spec_t *spec,
+                            int encode_rc) {
+  tinker__flow_limits_t limits;
+  tinker__flow_default_limits(&limits);
+  x->limits = limits.retry;
+  if (x->limits.send_ms > spec->budget_ms) {
+    x->limits.send_ms = spec->budget_ms;
+  }
+  if (x->limits.conflict_ms > spec->budget_ms) {
+    x->limits.conflict_ms = spec->budget_ms;
+  }
+  if (!spec->budget_ms) x->limits.billing_ms = 0;
+  x->retry = (tinker__retry_t){0};
+  x->class_bit = spec->class_bit;
+  x->taken = spec->taken;
+  x->done = spec->done;
+  x->canceled = false;
+  int rc = encode_rc ? encode_rc : draw_key(x);
+  const char *path = tinker__buf_cstr(&x->path);
+  if (!rc && !path) rc = tinker__buf_error(&x->path);
+  if (!rc && !path) rc = TINKER_ENOMEM;
+  x->request = (tinker__http_request_t){
+      .lane = TINKER__LANE_CONTROL,
+      .method = TINKER__HTTP_POST,
+      .path = path,
+      .idempotency_key = x->key[0] ? x->key : NULL,
+      .body = tinker__buf_str(&x->body),
+      .numbered = spec->class_bit != TINKER__RETRY_ONCE,
+      .timeout_ms = spec->timeout_ms,
+      .reply_max = REPLY_MAX,
+      .done = on_reply,
+      .user = x,
+  };
+  if (rc) {
+    refuse(x, rc);
+  } else {
+    submit(x);
+  }
+}
+
+void tinker__exchange_cancel(tinker__exchange_t *x) {
+  if (!tinker__exchange_is_active(x) || x->canceled) return;
+  x->canceled = true;
+  if (x->state == TINKER__EXCHANGE_PAUSED) {
+    tinker__timer_stop(x->session->loop, &x->again);
+    refuse(x, TINKER_ECANCELED);
+  } else if (x->state == TINKER__EXCHANGE_SENT) {
+    tinker__http_cancel(x->session->http, &x->request);
+  }
+}
