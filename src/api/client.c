@@ -66,7 +66,7 @@ tinker_client_t *tinker_client_retain(tinker_client_t *client) {
 }
 
 static bool is_closed(void *user) {
-  return tinker__core_phase(user) == TINKER__PHASE_CLOSED;
+  return tinker__core_phase(user) == TINKER__CLIENT_CLOSED;
 }
 
 /* On a thread of the client itself nothing can be waited for: the task that
@@ -336,8 +336,8 @@ int tinker_client_drain(tinker_client_t *client, int64_t timeout_ms,
   if (!tinker__core_is_here(client)) return TINKER_EFORKED;
   int rc = TINKER_ECLOSED;
   pthread_mutex_lock(&client->lock);
-  if (tinker__core_phase(client) == TINKER__PHASE_OPEN) {
-    atomic_store(&client->phase, TINKER__PHASE_DRAINING);
+  if (tinker__core_phase(client) == TINKER__CLIENT_OPEN) {
+    atomic_store(&client->phase, TINKER__CLIENT_DRAINING);
     client->drain_cb = (tinker__ending_t){cb, user};
     client->drain_ms = timeout_ms;
     tinker__loop_post(client->loop, &client->drain_task);
@@ -353,8 +353,8 @@ int tinker_client_close(tinker_client_t *client, tinker_done_cb cb,
   if (!tinker__core_is_here(client)) return TINKER_EFORKED;
   int rc = TINKER_ECLOSED;
   pthread_mutex_lock(&client->lock);
-  if (tinker__core_phase(client) < TINKER__PHASE_CLOSING) {
-    atomic_store(&client->phase, TINKER__PHASE_CLOSING);
+  if (tinker__core_phase(client) < TINKER__CLIENT_CLOSING) {
+    atomic_store(&client->phase, TINKER__CLIENT_CLOSING);
     client->close_cb = (tinker__ending_t){cb, user};
     tinker__loop_post(client->loop, &client->close_task);
     rc = 0;

@@ -23,11 +23,11 @@
 #include "session/session.h"
 
 typedef enum {
-  TINKER__PHASE_OPEN,
-  TINKER__PHASE_DRAINING,
-  TINKER__PHASE_CLOSING,
-  TINKER__PHASE_CLOSED
-} tinker__phase_t;
+  TINKER__CLIENT_OPEN,
+  TINKER__CLIENT_DRAINING,
+  TINKER__CLIENT_CLOSING,
+  TINKER__CLIENT_CLOSED
+} tinker__client_phase_t;
 
 typedef struct tinker__ending_s {
   tinker_done_cb cb;
@@ -78,7 +78,7 @@ struct tinker_client_s {
   bool abandoned; /* the user let go on one of our own threads */
 
   /* Written under the lock, read anywhere. */
-  atomic_int phase; /* tinker__phase_t */
+  atomic_int phase; /* tinker__client_phase_t */
   atomic_size_t ended_count;
   atomic_size_t quiet; /* running operations without callback */
 };
@@ -109,8 +109,9 @@ static inline bool tinker__core_is_here(const tinker_client_t *core) {
 /* The right to touch the loop; false when it is gone. */
 bool tinker__core_enter(tinker_client_t *core);
 void tinker__core_leave(tinker_client_t *core);
-static inline tinker__phase_t tinker__core_phase(const tinker_client_t *core) {
-  return (tinker__phase_t)atomic_load(&core->phase);
+static inline tinker__client_phase_t
+tinker__core_phase(const tinker_client_t *core) {
+  return (tinker__client_phase_t)atomic_load(&core->phase);
 }
 
 /* driver.c: the sink of the flow, and the order of ending. */

@@ -9,7 +9,7 @@ int tinker_client_get_capabilities(tinker_client_t *client,
                                    tinker_done_cb cb, void *user,
                                    tinker_future_t **out) {
   if (!client) return TINKER_EINVAL;
-  tinker__call_t c = {client, NULL, call, cb, user, out};
+  tinker__args_t c = {client, NULL, call, cb, user, out};
   tinker__op_t *op = NULL;
   int rc = tinker__job_begin(&c, &tinker__kind_capabilities,
                              &tinker__result_capabilities, 1, &op);
@@ -51,7 +51,7 @@ int tinker_client_create_trainer(tinker_client_t *client,
                                  tinker_done_cb cb, void *user,
                                  tinker_future_t **out) {
   if (!client) return TINKER_EINVAL;
-  tinker__call_t c = {client, NULL, call, cb, user, out};
+  tinker__args_t c = {client, NULL, call, cb, user, out};
   tinker_trainer_options_t o;
   tinker__op_t *op = NULL;
   int rc =
@@ -76,7 +76,7 @@ int tinker_client_create_trainer_from_state(tinker_client_t *client,
                                             tinker_done_cb cb, void *user,
                                             tinker_future_t **out) {
   if (!client || !is_tinker_path(path)) return TINKER_EINVAL;
-  tinker__call_t c = {client, NULL, call, cb, user, out};
+  tinker__args_t c = {client, NULL, call, cb, user, out};
   tinker__op_t *op = NULL;
   int rc = tinker__job_begin(&c, &tinker__kind_load_new,
                              &tinker__result_trainer, 1, &op);
@@ -91,7 +91,7 @@ int tinker_client_create_trainer_from_state(tinker_client_t *client,
   return tinker__job_end(&c, op, rc);
 }
 
-static int create_sampler(const tinker__call_t *c, const char *base_model,
+static int create_sampler(const tinker__args_t *c, const char *base_model,
                           const char *path) {
   tinker__op_t *op = NULL;
   int rc = tinker__job_begin(c, &tinker__kind_create_sampling,
@@ -116,7 +116,7 @@ int tinker_client_create_sampler(tinker_client_t *client,
                                  tinker_done_cb cb, void *user,
                                  tinker_future_t **out) {
   if (!client || !is_text(base_model)) return TINKER_EINVAL;
-  tinker__call_t c = {client, NULL, call, cb, user, out};
+  tinker__args_t c = {client, NULL, call, cb, user, out};
   return create_sampler(&c, base_model, NULL);
 }
 
@@ -126,6 +126,6 @@ int tinker_client_create_sampler_from_path(tinker_client_t *client,
                                            tinker_done_cb cb, void *user,
                                            tinker_future_t **out) {
   if (!client || !is_tinker_path(path)) return TINKER_EINVAL;
-  tinker__call_t c = {client, NULL, call, cb, user, out};
+  tinker__args_t c = {client, NULL, call, cb, user, out};
   return create_sampler(&c, NULL, path);
 }

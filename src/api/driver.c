@@ -208,7 +208,7 @@ int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op,
     *out = op->future;
   }
   pthread_mutex_lock(&core->lock);
-  if (tinker__core_phase(core) != TINKER__PHASE_OPEN) rc = TINKER_ECLOSED;
+  if (tinker__core_phase(core) != TINKER__CLIENT_OPEN) rc = TINKER_ECLOSED;
   if (!rc && op->turn && atomic_load(&op->turn->fatal)) rc = TINKER_EFATAL;
   if (!rc) {
     if (quiet) atomic_fetch_add(&core->quiet, 1);
@@ -236,7 +236,7 @@ static void closed_run(tinker__task_t *task) {
     if (endings[i].cb) endings[i].cb(NULL, 0, endings[i].user);
   }
   pthread_mutex_lock(&core->lock);
-  atomic_store(&core->phase, TINKER__PHASE_CLOSED);
+  atomic_store(&core->phase, TINKER__CLIENT_CLOSED);
   bool abandoned = core->abandoned;
   pthread_mutex_unlock(&core->lock);
   tinker__loop_notify(core->loop);
@@ -274,7 +274,7 @@ static void begin_close(tinker_client_t *core, bool clean) {
   if (core->finishing) return;
   core->finishing = true;
   pthread_mutex_lock(&core->lock);
-  atomic_store(&core->phase, TINKER__PHASE_CLOSING);
+  atomic_store(&core->phase, TINKER__CLIENT_CLOSING);
   pthread_mutex_unlock(&core->lock);
   tinker__flow_close(&core->flow, now_of(core));
   tinker__timer_stop(core->loop, &core->tick);

@@ -87,7 +87,7 @@ int tinker_sampler_sample(tinker_sampler_t *sampler,
                           const tinker_call_options_t *call, tinker_done_cb cb,
                           void *user, tinker_future_t **out) {
   if (!sampler || !prompt || prompt->len == 0) return TINKER_EINVAL;
-  tinker__call_t c = {sampler->core, sampler->turn, call, cb, user, out};
+  tinker__args_t c = {sampler->core, sampler->turn, call, cb, user, out};
   tinker_sampling_params_t o;
   tinker__op_t *op = NULL;
   int rc =

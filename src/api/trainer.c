@@ -11,11 +11,11 @@
 #define TTL_MIN 3600
 #define TTL_MAX 315360000 /* ten years */
 
-static tinker__call_t call_of(tinker_trainer_t *t,
+static tinker__args_t call_of(tinker_trainer_t *t,
                               const tinker_call_options_t *options,
                               tinker_done_cb cb, void *user,
                               tinker_future_t **out) {
-  return (tinker__call_t){t->core, t->turn, options, cb, user, out};
+  return (tinker__args_t){t->core, t->turn, options, cb, user, out};
 }
 
 /* --- forward and forward_backward --- */
@@ -129,7 +129,7 @@ static int encode_chunks(const batch_t *b, tinker__op_t *op,
   return 0;
 }
 
-static int submit_batch(const tinker__call_t *c, batch_t *b) {
+static int submit_batch(const tinker__args_t *c, batch_t *b) {
   const tinker__chunk_limits_t *limits = &c->core->chunks;
   tinker__op_t *op = NULL;
   const tinker__kind_t *kind =
@@ -147,7 +147,7 @@ static int submit_batch(const tinker__call_t *c, batch_t *b) {
 
 static int batch_call(tinker_trainer_t *t, const tinker_datum_t *const *data,
                       size_t n, const tinker_loss_t *loss, bool forward_only,
-                      const tinker__call_t *c) {
+                      const tinker__args_t *c) {
   batch_t b = {.data = data, .n = n, .forward_only = forward_only};
   if (!data || n == 0) return TINKER_EINVAL;
   if (!tinker__core_is_here(t->core)) return TINKER_EFORKED;
@@ -166,7 +166,7 @@ int tinker_trainer_forward(tinker_trainer_t *trainer,
                            const tinker_call_options_t *call, tinker_done_cb cb,
                            void *user, tinker_future_t **out) {
   if (!trainer) return TINKER_EINVAL;
-  tinker__call_t c = call_of(trainer, call, cb, user, out);
+  tinker__args_t c = call_of(trainer, call, cb, user, out);
   return batch_call(trainer, data, n, loss, true, &c);
 }
 
@@ -177,13 +177,13 @@ int tinker_trainer_forward_backward(tinker_trainer_t *trainer,
                                     tinker_done_cb cb, void *user,
                                     tinker_future_t **out) {
   if (!trainer) return TINKER_EINVAL;
-  tinker__call_t c = call_of(trainer, call, cb, user, out);
+  tinker__args_t c = call_of(trainer, call, cb, user, out);
   return batch_call(trainer, data, n, loss, false, &c);
 }
 
 /* --- the small numbered calls --- */
 
-static int message_call(const tinker__call_t *c, const tinker__kind_t *kind,
+static int message_call(const tinker__args_t *c, const tinker__kind_t *kind,
                         const tinker__future_ops_t *result,
                         const tinker__bind_table_t *table,
                         const void *message) {
@@ -228,7 +228,7 @@ int tinker_trainer_optim_step(tinker_trainer_t *trainer,
     return TINKER_EINVAL;
   }
   tinker__optim_step_t m = {.has_adam_params = true, .adam_params = a};
-  tinker__call_t c = call_of(trainer, call, cb, user, out);
+  tinker__args_t c = call_of(trainer, call, cb, user, out);
   return message_call(&c, &tinker__kind_optim_step, &tinker__result_optim,
                       &tinker__optim_step_msg, &m);
 }
@@ -264,7 +264,7 @@ int tinker_trainer_save_state(tinker_trainer_t *trainer, const char *name,
       .ttl_seconds = o.ttl_seconds,
       .overwrite = o.overwrite != 0,
   };
-  tinker__call_t c = call_of(trainer, call, cb, user, out);
+  tinker__args_t c = call_of(trainer, call, cb, user, out);
   return message_call(&c, &tinker__kind_save_weights, &tinker__result_path,
                       &tinker__save_weights_msg, &m);
 }
@@ -283,12 +283,12 @@ int tinker_trainer_save_weights_for_sampler(
       .has_ttl_seconds = o.ttl_seconds != 0,
       .ttl_seconds = o.ttl_seconds,
   };
-  tinker__call_t c = call_of(trainer, call, cb, user, out);
+  tinker__args_t c = call_of(trainer, call, cb, user, out);
   return message_call(&c, &tinker__kind_save_sampler, &tinker__result_path,
                       &tinker__save_sampler_msg, &m);
 }
 
-static int load(const tinker__call_t *c, const char *path, bool optimizer) {
+static int load(const tinker__args_t *c, const char *path, bool optimizer) {
   if (!path || strncmp(path, "tinker://", 9) || !path[9]) return TINKER_EINVAL;
   tinker__load_weights_t m = {.path = path, .optimizer = optimizer};
   return message_call(c, &tinker__kind_load_weights, &tinker__result_none,
@@ -300,7 +300,7 @@ int tinker_trainer_load_state(tinker_trainer_t *trainer, const char *path,
                               tinker_done_cb cb, void *user,
                               tinker_future_t **out) {
   if (!trainer) return TINKER_EINVAL;
-  tinker__call_t c = call_of(trainer, call, cb, user, out);
+  tinker__args_t c = call_of(trainer, call, cb, user, out);
   return load(&c, path, false);
 }
 
@@ -310,7 +310,7 @@ int tinker_trainer_load_state_with_optimizer(tinker_trainer_t *trainer,
                                              tinker_done_cb cb, void *user,
                                              tinker_future_t **out) {
   if (!trainer) return TINKER_EINVAL;
-  tinker__call_t c = call_of(trainer, call, cb, user, out);
+  tinker__args_t c = call_of(trainer, call, cb, user, out);
   return load(&c, path, true);
 }
 
@@ -321,7 +321,7 @@ int tinker_trainer_create_sampler(tinker_trainer_t *trainer,
                                   tinker_done_cb cb, void *user,
                                   tinker_future_t **out) {
   if (!trainer) return TINKER_EINVAL;
-  tinker__call_t c = call_of(trainer, call, cb, user, out);
+  tinker__args_t c = call_of(trainer, call, cb, user, out);
   tinker__op_t *op = NULL;
   int rc = tinker__job_begin(&c, &tinker__kind_save_ephemeral,
                              &tinker__result_ephemeral, 1, &op);
@@ -334,7 +334,7 @@ int tinker_trainer_get_info(tinker_trainer_t *trainer,
                             tinker_done_cb cb, void *user,
                             tinker_future_t **out) {
   if (!trainer) return TINKER_EINVAL;
-  tinker__call_t c = {trainer->core, NULL, call, cb, user, out};
+  tinker__args_t c = {trainer->core, NULL, call, cb, user, out};
   tinker__op_t *op = NULL;
   int rc = tinker__job_begin(&c, &tinker__kind_get_info, &tinker__result_info,
                              1, &op);

@@ -21,7 +21,7 @@ typedef enum {
   TINKER__PHASE_CREATING,
   TINKER__PHASE_SESSION,
   TINKER__PHASE_OVER /* ended by the service, or finished */
-} tinker__phase_t;
+} tinker__session_phase_t;
 
 struct tinker__session_s {
   tinker__loop_t *loop;
@@ -36,7 +36,7 @@ struct tinker__session_s {
   const char *project_id;
   const char *display_name;
 
-  tinker__phase_t phase;
+  tinker__session_phase_t phase;
   bool configured;
   tinker__client_config_t config;
   tinker__dynamic_config_t dynamic;

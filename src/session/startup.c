@@ -40,7 +40,7 @@ static tinker_error_t *refuse(tinker__session_t *s, int code,
   return tinker__error_new(s->mem, &spec, "%s", sentence);
 }
 
-static void fail(tinker__session_t *s, tinker__phase_t back,
+static void fail(tinker__session_t *s, tinker__session_phase_t back,
                  tinker_error_t *error) {
   s->phase = back;
   tinker__session_failed(s, error);
