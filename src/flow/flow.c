@@ -7,16 +7,13 @@
 
 void tinker__flow_default_limits(tinker__flow_limits_t *limits) {
   *limits = (tinker__flow_limits_t){
-      .retry = {.send_ms = 300000,
-                .conflict_ms = 10000,
-                .billing_ms = 3600000,
-                .bad_polls = 3},
       .fb_bytes = 50000000,
       .sample_bytes = 10485760,
       .reply_bytes = 52428800,
       .poll_places = 8,
       .samples = 400,
   };
+  tinker__retry_default_limits(&limits->retry);
 }
 
 void tinker__flow_set_limits(tinker__flow_t *flow,

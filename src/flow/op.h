@@ -17,9 +17,9 @@
 #ifndef TINKER_FLOW_OP_H
 #define TINKER_FLOW_OP_H
 
-#include "flow/future.h"
-#include "flow/retry.h"
 #include "http/http.h"
+#include "http/retry.h"
+#include "loop/future.h"
 #include "loop/timer.h"
 #include "wire/body.h"
 

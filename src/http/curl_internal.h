@@ -24,21 +24,21 @@ typedef struct tinker__curl_s tinker__curl_t;
 typedef struct tinker__transfer_s tinker__transfer_t;
 
 /* A descriptor of curl's. Indexed by its number. */
-typedef struct tinker__slot_s {
+typedef struct tinker__curl_slot_s {
   tinker__watch_t *watch; /* NULL = none */
   /* Opened through us, so it is closed through us once it is connected: its
    * watch may idle. Others (the resolver's wake-up pair) are closed without a
    * word after REMOVE. */
   bool lazy;
   ino_t inode; /* of a lazy one: is the descriptor still this socket? */
-} tinker__slot_t;
+} tinker__curl_slot_t;
 
 typedef struct tinker__curl_lane_s {
   tinker__curl_t *owner;
   tinker__lane_t id;
   CURLM *multi;
   tinker__timer_t timer; /* curl's */
-  tinker__slot_t *slots;
+  tinker__curl_slot_t *slots;
   size_t slot_count;
   tinker__link_t busy; /* transfers from submit to done */
   tinker__link_t idle; /* transfers with a handle to be used again */

@@ -74,8 +74,8 @@ static int timer_function(CURLM *multi, long timeout_ms, void *user) {
 static int grow_slots(tinker__curl_lane_t *lane, size_t fd) {
   size_t count = lane->slot_count ? lane->slot_count : 64;
   while (count <= fd) count *= 2;
-  tinker__slot_t *slots = tinker__mem_realloc(lane->owner->mem, lane->slots,
-                                              count * sizeof(*slots));
+  tinker__curl_slot_t *slots = tinker__mem_realloc(
+      lane->owner->mem, lane->slots, count * sizeof(*slots));
   if (!slots) return TINKER_ENOMEM;
   memset(slots + lane->slot_count, 0,
          (count - lane->slot_count) * sizeof(*slots));
@@ -87,7 +87,7 @@ static int grow_slots(tinker__curl_lane_t *lane, size_t fd) {
 static void drop_watch(tinker__curl_lane_t *lane, curl_socket_t fd) {
   if ((size_t)fd >= lane->slot_count || !lane->slots[fd].watch) return;
   tinker__watch_free(lane->owner->loop, lane->slots[fd].watch);
-  lane->slots[fd] = (tinker__slot_t){0};
+  lane->slots[fd] = (tinker__curl_slot_t){0};
 }
 
 /* 0 if there is none. */
@@ -104,7 +104,7 @@ static int add_watch(tinker__curl_lane_t *lane, curl_socket_t fd, bool lazy) {
   for (int k = 0; k < TINKER__LANE_COUNT; k++) {
     drop_watch(&lane->owner->lanes[k], fd);
   }
-  tinker__slot_t *slot = &lane->slots[i];
+  tinker__curl_slot_t *slot = &lane->slots[i];
   slot->lazy = lazy;
   slot->inode = lazy ? inode_of(fd) : 0;
   return tinker__watch_new(lane->owner->loop, &slot->watch, fd, on_ready, lane);

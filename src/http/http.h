@@ -3,7 +3,8 @@
  * The table hides who carries the bytes: libcurl (http/curl.h), or a script
  * in memory for tests (tests/support/script_transport.h). Everything here
  * runs on the loop's thread. The transport re-sends nothing that could be
- * applied twice; whether to try again is decided above (flow/retry).
+ * applied twice; whether to try again is decided above, by what http/retry
+ * says.
  *
  * Lanes: requests of one lane never wait for those of another. Each has its
  * own connections, so a parked poll delays neither a submit nor a

@@ -1,12 +1,11 @@
 /* exchange: see the header. Whether to try again is the table's decision
- * (flow/retry); here is only what makes an attempt hopeless: no memory, no
+ * (http/retry); here is only what makes an attempt hopeless: no memory, no
  * trust in the server's certificate, a transport that is closed. */
 #include "session/exchange.h"
 
 #include <string.h>
 
 #include "base/digest.h"
-#include "flow/flow.h"
 #include "session/session_internal.h"
 
 /* Small JSON; more is no answer of this service. */
@@ -179,9 +178,7 @@ static int draw_key(tinker__exchange_t *x) {
 void tinker__exchange_start(tinker__exchange_t *x,
                             const tinker__exchange_spec_t *spec,
                             int encode_rc) {
-  tinker__flow_limits_t limits;
-  tinker__flow_default_limits(&limits);
-  x->limits = limits.retry;
+  tinker__retry_default_limits(&x->limits);
   if (x->limits.send_ms > spec->budget_ms) {
     x->limits.send_ms = spec->budget_ms;
   }

@@ -5,8 +5,8 @@
 #define TINKER_SESSION_EXCHANGE_H
 
 #include "base/error.h"
-#include "flow/retry.h"
 #include "http/http.h"
+#include "http/retry.h"
 #include "loop/loop.h"
 
 struct tinker__session_s;

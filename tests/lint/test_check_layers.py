@@ -9,6 +9,7 @@ CASES = [
     ("src/base/a.c", '#include "flow/op.h"', "upward include"),
     ("src/wire/a.c", '#include "loop/loop.h"', "sideways include"),
     ("src/http/a.c", '#include "api/client.h"', "upward include"),
+    ("src/session/a.c", '#include "flow/op.h"', "sideways include"),
     ("local/service/a.c", '#include "http/http.h"', "only the core"),
     ("local/cpu/a.c", '#include "service/store/store.h"', "may not see"),
     ("local/engine/a.c", '#include "cpu/cpu.h"', "may not see"),

@@ -1,5 +1,5 @@
 /* The completion of one operation, see future.h. */
-#include "flow/future.h"
+#include "loop/future.h"
 
 #include <assert.h>
 

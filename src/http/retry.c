@@ -1,5 +1,5 @@
 /* The table of retries, see retry.h. */
-#include "flow/retry.h"
+#include "http/retry.h"
 
 #include "base/error.h"
 
@@ -169,6 +169,15 @@ static bool budget_left(tinker__retry_t *r, const tinker__retry_limits_t *l,
   case BUDGET_NONE: break;
   }
   return false;
+}
+
+void tinker__retry_default_limits(tinker__retry_limits_t *limits) {
+  *limits = (tinker__retry_limits_t){
+      .send_ms = 300000,
+      .conflict_ms = 10000,
+      .billing_ms = 3600000,
+      .bad_polls = 3,
+  };
 }
 
 void tinker__retry_sent(tinker__retry_t *r, int64_t now_ms) {

@@ -1,6 +1,8 @@
-/* retry: what to do about a reply that is not a success. One table says it
- * for every kind of request, status and transport failure (protocol 9.5 and
- * 15, tightened by our own rules):
+/* retry: what to do about a reply that is not a success. One table judges each
+ * class of request by status or transport failure (protocol 9.5 and 15,
+ * tightened by our own rules). What it does not know: that a request of the
+ * session is hopeless (session/exchange), and that samples rest together
+ * (flow/throttle).
  *
  * - a numbered request is sent again, byte for byte the same, until its budget
  *   is spent; a number that definitely can't be delivered is fatal for its
@@ -11,8 +13,8 @@
  *   the start of the last one: a long poll that was held has paid it already.
  *
  * Pure: time and chance are handed in. Runs on the I/O thread. */
-#ifndef TINKER_FLOW_RETRY_H
-#define TINKER_FLOW_RETRY_H
+#ifndef TINKER_HTTP_RETRY_H
+#define TINKER_HTTP_RETRY_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,6 +33,9 @@ typedef struct tinker__retry_limits_s {
   int64_t billing_ms;  /* how long 402 pauses rather than fails */
   unsigned bad_polls;  /* 400s that a poll survives */
 } tinker__retry_limits_t;
+
+/* Those of the protocol, unless the server says otherwise. */
+void tinker__retry_default_limits(tinker__retry_limits_t *limits);
 
 /* What one request has been through. Zero at its start. */
 typedef struct tinker__retry_s {

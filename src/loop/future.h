@@ -1,4 +1,5 @@
-/* future: the completion of one operation, and the one door to user code.
+/* future: the completion of one operation, and the one door to user code: what
+ * the delivery thread delivers, and what other threads wait for.
  *
  * Life: PENDING (the operation runs) -> SETTLED (the loop's thread has put in
  * an error or the raw replies) -> DONE (decoded). Everything that ending needs
@@ -11,8 +12,8 @@
  *
  * Threads: settle and the op pointer belong to the loop's thread; the rest is
  * for any thread. */
-#ifndef TINKER_FLOW_FUTURE_H
-#define TINKER_FLOW_FUTURE_H
+#ifndef TINKER_LOOP_FUTURE_H
+#define TINKER_LOOP_FUTURE_H
 
 #include <pthread.h>
 #include <stdatomic.h>
