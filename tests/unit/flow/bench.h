@@ -1,0 +1,82 @@
+/* bench: a flow whose sink is the test. Requests are kept instead of sent; the
+ * test answers them one by one, in the order it likes, and moves the time. */
+#ifndef TINKER_TESTS_UNIT_FLOW_BENCH_H
+#define TINKER_TESTS_UNIT_FLOW_BENCH_H
+
+#include "flow/flow.h"
+
+enum { BENCH_SENDS = 4096, BENCH_OPS = 1024 };
+
+/* A request that was sent. */
+typedef struct bench_send_s {
+  tinker__http_request_t *request; /* NULL when it has been answered */
+  char path[64];
+  char body[160]; /* its beginning */
+  int64_t at_ms;
+  int64_t timeout_ms;
+  bool canceled;
+} bench_send_t;
+
+typedef struct bench_s {
+  tinker__mem_t mem;
+  tinker__flow_t flow;
+  int64_t now_ms;
+  int64_t wake_ms;
+  int refuse; /* what send returns, 0 = it takes the request */
+  bench_send_t sends[BENCH_SENDS];
+  size_t count;
+  int needs[TINKER__NEEDS_COUNT];
+  int paused;
+  char why[200]; /* of the last pause */
+  tinker_future_t *futures[BENCH_OPS];
+  size_t future_count;
+} bench_t;
+
+/* A kind of each sort: a trainer's call, one with a quota of bytes, a sample,
+ * a mutation without number, a read. */
+extern const tinker__kind_t bench_numbered, bench_batch, bench_sample,
+    bench_once, bench_read;
+
+/* Ready for operations, with the default limits. */
+void bench_open(bench_t *b);
+/* Closes the flow, answers what is out, and checks that nothing is left. */
+void bench_close(bench_t *b);
+tinker__turn_t *bench_turn(bench_t *b, bool ordered);
+
+/* Submits an operation of `parts` requests, each of which the quotas count as
+ * `bytes`. turn: may be NULL; not retained. timeout_ms: -1 = none. Its future
+ * belongs to the bench. */
+tinker_future_t *bench_submit(bench_t *b, const tinker__kind_t *kind,
+                              tinker__turn_t *turn, size_t parts,
+                              uint64_t bytes, int64_t timeout_ms);
+/* The operation of a future that is pending. */
+void bench_cancel(bench_t *b, tinker_future_t *f);
+
+/* What comes back for a request. */
+typedef struct bench_reply_s {
+  int status;       /* 0 = 200 */
+  const char *body; /* NULL = none */
+  int error;        /* TINKER_E..., with it `sent` counts */
+  bool sent;
+  int64_t retry_after_ms;
+} bench_reply_t;
+void bench_answer(bench_t *b, size_t i, bench_reply_t reply);
+/* A submission: accepted under the id "r<i>". */
+void bench_accept(bench_t *b, size_t i);
+
+/* Time passes; everything that is due on the way runs when it is. */
+void bench_advance(bench_t *b, int64_t ms);
+
+/* Requests that wait for an answer, in all or to this path. */
+size_t bench_out(const bench_t *b, const char *path);
+/* The oldest such request; BENCH_SENDS = none. */
+size_t bench_first(const bench_t *b, const char *path);
+/* Number in a request's body, -1 = none. */
+long bench_seq(const bench_t *b, size_t i);
+
+/* Advice and code of an ended operation. 1: it has not ended. */
+int bench_code(const tinker_future_t *f);
+
+#define BENCH_POLL "api/v1/retrieve_future"
+
+#endif
