@@ -186,6 +186,11 @@ void tinker__driver_event(void *user, tinker__session_event_t event,
       [TINKER__SESSION_TROUBLE] = TINKER_LOG_WARNING,
       [TINKER__SESSION_MESSAGE] = TINKER_LOG_INFO,
   };
+  /* Later calls get the session's own refusal, not whatever the service says
+   * to a request of a dead one. */
+  if (event == TINKER__SESSION_ENDED) {
+    tinker__flow_unready(&core->flow, TINKER__NEEDS_SESSION);
+  }
   TINKER__LOG(core->log, levels[event], "session", "%s", text);
 }
 

@@ -89,6 +89,11 @@ void tinker__flow_tick(tinker__flow_t *flow, int64_t now_ms);
  * error (borrowed). */
 void tinker__flow_ready(tinker__flow_t *flow, tinker__needs_t need,
                         const tinker_error_t *error, int64_t now_ms);
+/* What was there is gone: later operations that need it ask for it again. */
+static inline void tinker__flow_unready(tinker__flow_t *flow,
+                                        tinker__needs_t need) {
+  flow->ready[need] = false;
+}
 /* Ends all operations with TINKER_ECLOSED. Requests that are out are
  * canceled; tinker__flow_idle tells when the transport has given all back. */
 void tinker__flow_close(tinker__flow_t *flow, int64_t now_ms);

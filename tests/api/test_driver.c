@@ -1,0 +1,129 @@
+/* What a client as a whole does about a reply or the time: the end of the
+ * session, and that nothing hangs much longer than it may. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "rig.h"
+
+#define BEAT "api/v1/session_heartbeat"
+
+static rig_t rig;
+static tinker_trainer_t *trainer;
+
+static void setup(void) {
+  rig_init(&rig, NULL);
+  cr_assert_eq(rig_client(&rig), 0);
+  trainer = rig_trainer(&rig);
+}
+
+static void teardown(void) {
+  tinker_trainer_release(trainer);
+  rig_done(&rig);
+}
+
+TestSuite(driver, .init = setup, .fini = teardown);
+
+static int new_trainer(void) {
+  tinker_trainer_options_t o;
+  tinker_future_t *f = NULL;
+  tinker_trainer_options_init(&o);
+  o.base_model = "tiny";
+  cr_assert_eq(
+      tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f), 0);
+  int rc = tinker_future_wait(f, 600000);
+  tinker_future_release(f);
+  return rc;
+}
+
+/* 410 to a submission of a trainer or a sampler: the session is over. No
+ * heartbeat keeps a dead one alive, nothing is asked of it, and a new trainer
+ * is refused with the reason instead of being made in another session. */
+Test(driver, gone_ends_the_session) {
+  tinker_future_t *f;
+  fake_loop_advance(&rig.loop, 15000);
+  size_t beats = rig_count(&rig, BEAT), made = rig_count(&rig, CREATE);
+  size_t sessions = rig_count(&rig, "api/v1/create_session");
+  cr_assert_geq(beats, 1u);
+  script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
+                (script_reply_t){.status = 410, .body = "it has ended"});
+  cr_assert_eq(tinker_trainer_optim_step(trainer, NULL, NULL, NULL, NULL, &f),
+               0);
+  cr_assert_eq(tinker_future_wait(f, 1000), TINKER_ESESSION);
+  tinker_future_release(f);
+  fake_loop_advance(&rig.loop, 60000);
+  cr_assert_eq(rig_count(&rig, BEAT), beats);
+  cr_assert_eq(new_trainer(), TINKER_ESESSION);
+  cr_assert_eq(rig_count(&rig, CREATE), made);
+  cr_assert_eq(rig_count(&rig, "api/v1/create_session"), sessions);
+}
+
+/* 410 to a poll is one lost result: the session goes on. */
+Test(driver, a_lost_result_does_not) {
+  tinker_future_t *f;
+  script_expect(rig.script, TINKER__HTTP_POST, RETRIEVE,
+                (script_reply_t){.status = 410, .body = "gone"});
+  cr_assert_eq(tinker_trainer_optim_step(trainer, NULL, NULL, NULL, NULL, &f),
+               0);
+  cr_assert_eq(tinker_future_wait(f, 1000), TINKER_ELOST);
+  tinker_future_release(f);
+  size_t beats = rig_count(&rig, BEAT);
+  fake_loop_advance(&rig.loop, 30000);
+  cr_assert_gt(rig_count(&rig, BEAT), beats);
+  cr_assert_eq(new_trainer(), 0);
+}
+
+/* The most that a request of each kind may take, in milliseconds. */
+Test(driver, no_request_waits_for_ever) {
+  static const struct {
+    const char *path;
+    int64_t most_ms;
+  } rows[] = {{"api/v1/client/config", 60000},
+              {"api/v1/client/dynamic_config", 10000},
+              {"api/v1/create_session", 60000},
+              {CREATE, 60000},
+              {"api/v1/get_info", 60000},
+              {OPTIM, 60000},
+              {FB, 60000},
+              {ASAMPLE, 60000},
+              {RETRIEVE, 90000},
+              {BEAT, 10000}};
+  tinker_datum_t **batch = rig_batch(1, 3);
+  tinker_input_t *p = NULL;
+  tinker_sampler_t *s = rig_sampler(&rig);
+  seen_t seen = {0};
+  tinker_input_new(&p, NULL);
+  tinker_input_add_tokens(p, (const int32_t[]){1}, 1);
+  tinker_trainer_forward_backward(trainer, (const tinker_datum_t *const *)batch,
+                                  1, NULL, NULL, rig_seen, &seen, NULL);
+  tinker_trainer_optim_step(trainer, NULL, NULL, rig_seen, &seen, NULL);
+  tinker_sampler_sample(s, p, NULL, NULL, rig_seen, &seen, NULL);
+  fake_loop_advance(&rig.loop, 15000);
+  cr_assert_eq(seen.calls, 3);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    const script_request_t *q = rig_request(&rig, rows[i].path, 0);
+    cr_assert_not_null(q, "%s", rows[i].path);
+    cr_assert_leq(q->timeout_ms, rows[i].most_ms, "%s", rows[i].path);
+    cr_assert_geq(q->timeout_ms, 1000, "%s", rows[i].path);
+  }
+  tinker_sampler_release(s);
+  tinker_input_release(p);
+  rig_batch_free(batch, 1);
+}
+
+/* A service that takes a request and never answers: it is sent again each
+ * minute, and after five of them the call ends. */
+Test(driver, a_service_that_never_answers) {
+  seen_t seen = {.rig = &rig};
+  int64_t start = rig.loop.now_ms;
+  for (int i = 0; i < 60; i++) {
+    script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
+                  (script_reply_t){.delay_ms = -1});
+  }
+  tinker_trainer_optim_step(trainer, NULL, NULL, rig_seen, &seen, NULL);
+  fake_loop_advance(&rig.loop, 61000);
+  cr_assert_geq(rig_count(&rig, OPTIM), 2u);
+  fake_loop_advance(&rig.loop, 360000);
+  cr_assert(seen.calls == 1 && seen.status < 0);
+  cr_assert_geq(seen.at_ms - start, 300000);
+  cr_assert_leq(seen.at_ms - start, 380000);
+}

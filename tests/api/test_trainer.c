@@ -1,0 +1,97 @@
+/* Numbers that a trainer is given reach the wire as they are, or are refused
+ * before they take a number. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "rig.h"
+
+static rig_t rig;
+static tinker_trainer_t *trainer;
+
+static void setup(void) {
+  rig_init(&rig, NULL);
+  cr_assert_eq(rig_client(&rig), 0);
+  trainer = rig_trainer(&rig);
+}
+
+static void teardown(void) {
+  tinker_trainer_release(trainer);
+  rig_done(&rig);
+}
+
+TestSuite(trainer, .init = setup, .fini = teardown);
+
+static int step(const tinker_adam_params_t *params) {
+  tinker_future_t *f = NULL;
+  int rc = tinker_trainer_optim_step(trainer, params, NULL, NULL, NULL, &f);
+  if (!rc) cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  tinker_future_release(f);
+  return rc;
+}
+
+/* The n-th step carries these fields. */
+static void carries(size_t n, const char *fields) {
+  const script_request_t *q = rig_request(&rig, OPTIM, n);
+  cr_assert_not_null(q);
+  cr_assert_not_null(strstr(q->body, fields), "%s", q->body);
+}
+
+Test(trainer, a_learning_rate_of_zero_stays_zero) {
+  tinker_adam_params_t o;
+  cr_assert_eq(step(NULL), 0);
+  carries(0, "\"adam_params\":{\"learning_rate\":0.0001,\"beta1\":0.9,"
+             "\"beta2\":0.95,\"eps\":1e-12,\"weight_decay\":0.0,"
+             "\"grad_clip_norm\":0.0}");
+  tinker_adam_params_init(&o);
+  cr_assert_eq(step(&o), 0);
+  carries(1, "\"learning_rate\":0.0001,");
+  o.has_learning_rate = 1; /* a schedule that has come to its end */
+  cr_assert_eq(step(&o), 0);
+  carries(2, "\"learning_rate\":0.0,");
+}
+
+Test(trainer, every_parameter_of_a_step_is_sent) {
+  tinker_adam_params_t o;
+  tinker_adam_params_init(&o);
+  o.learning_rate = 0.25;
+  o.beta1 = 0.5;
+  o.beta2 = 0.75;
+  o.eps = 0.125;
+  o.weight_decay = 0.0625;
+  o.grad_clip_norm = 3;
+  cr_assert_eq(step(&o), 0);
+  carries(0, "\"adam_params\":{\"learning_rate\":0.25,\"beta1\":0.5,"
+             "\"beta2\":0.75,\"eps\":0.125,\"weight_decay\":0.0625,"
+             "\"grad_clip_norm\":3.0}");
+}
+
+static void refused(size_t offset, double value) {
+  tinker_adam_params_t o;
+  tinker_adam_params_init(&o);
+  o.has_learning_rate = 1;
+  memcpy((char *)&o + offset, &value, sizeof value);
+  cr_assert_eq(step(&o), TINKER_EINVAL, "byte %zu: %g", offset, value);
+}
+
+Test(trainer, a_parameter_out_of_range_takes_no_number) {
+  static const size_t offsets[] = {
+      offsetof(tinker_adam_params_t, learning_rate),
+      offsetof(tinker_adam_params_t, beta1),
+      offsetof(tinker_adam_params_t, beta2),
+      offsetof(tinker_adam_params_t, eps),
+      offsetof(tinker_adam_params_t, weight_decay),
+      offsetof(tinker_adam_params_t, grad_clip_norm)};
+  for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
+    refused(offsets[i], NAN);
+    refused(offsets[i], HUGE_VAL);
+    refused(offsets[i], -HUGE_VAL);
+    refused(offsets[i], -1e-9);
+  }
+  refused(offsets[1], 1);
+  refused(offsets[2], 1);
+  rig_run(&rig);
+  cr_assert_eq(rig_count(&rig, OPTIM), 0u);
+  cr_assert_eq(step(NULL), 0);
+  cr_assert_eq(rig_seq(rig_request(&rig, OPTIM, 0)), 1);
+}
