@@ -5,18 +5,24 @@
 #include <tinker/error.h>
 
 #include "base/file.h"
-#include "cpu/state_header.h"
 #include "cpu/tensors.h"
 
-#define JSON_MAX 65536
-#define TENSOR_FILE "state.safetensors"
-#define PARTS 3
+#define JSON_MAX TINKER__TRAIN_STATE_MAX_JSON
+#define PARTS TINKER__TRAIN_STATE_PARTS
 
 static void set_parts(const tinker__eng_train_t *t,
                       tinker__cpu_part_t out[PARTS]) {
-  out[0] = (tinker__cpu_part_t){.suffix = "", .data = t->current->w};
-  out[1] = (tinker__cpu_part_t){.suffix = ".exp_avg", .data = t->m};
-  out[2] = (tinker__cpu_part_t){.suffix = ".exp_avg_sq", .data = t->v};
+  float *const data[PARTS] = {
+      [TINKER__TRAIN_STATE_WEIGHTS] = t->current->w,
+      [TINKER__TRAIN_STATE_EXP_AVG] = t->m,
+      [TINKER__TRAIN_STATE_EXP_AVG_SQ] = t->v,
+  };
+  for (int p = 0; p < PARTS; p++) {
+    out[p] = (tinker__cpu_part_t){
+        .suffix = tinker__train_state_suffix((tinker__train_state_part_t)p),
+        .data = data[p],
+    };
+  }
 }
 
 static int publish(tinker__mem_t *mem, tinker__buf_t *buf, const char *dir,
@@ -41,15 +47,25 @@ int tinker__cpu_train_save(tinker__eng_train_t *t, const char *dir, char *why,
   tinker__buf_t buf;
   char hex[65];
   set_parts(t, parts);
-  int rc = tinker__cpu_tensors_save(t->lora, parts, PARTS, dir, TENSOR_FILE,
-                                    hex, why, why_len);
+  int rc =
+      tinker__cpu_tensors_save(t->lora, parts, PARTS, dir,
+                               TINKER__TRAIN_STATE_TENSORS, hex, why, why_len);
   if (rc) return rc;
   tinker__buf_init(&buf, mem, JSON_MAX);
-  tinker__cpu_state_header_t h = {.lora = t->lora->config, .step = t->step};
+  const tinker__eng_lora_config_t *c = &t->lora->config;
+  tinker__train_state_t h = {
+      .rank = c->rank,
+      .alpha = t->lora->alpha,
+      .seed = c->seed,
+      .train_attn = c->train_attn,
+      .train_mlp = c->train_mlp,
+      .train_unembed = c->train_unembed,
+      .step = t->step,
+  };
   memcpy(h.base, t->base->digest, sizeof h.base);
   memcpy(h.sha256, hex, sizeof h.sha256);
-  tinker__cpu_state_write(&buf, &h);
-  return publish(mem, &buf, dir, TINKER__STATE_FILE, why, why_len);
+  tinker__train_state_write(&buf, &h);
+  return publish(mem, &buf, dir, TINKER__TRAIN_STATE_JSON, why, why_len);
 }
 
 static int read_text(tinker__mem_t *mem, const char *dir, const char *file,
@@ -61,47 +77,64 @@ static int read_text(tinker__mem_t *mem, const char *dir, const char *file,
   return rc;
 }
 
+/* state.json, checked to be of a kind that this engine trains. */
 static int read_header(tinker__mem_t *mem, const char *dir,
-                       tinker__cpu_state_header_t *h, char *why,
+                       tinker__train_state_t *h,
+                       tinker__eng_lora_config_t *config, char *why,
                        size_t why_len) {
   tinker__buf_t buf;
-  *h = (tinker__cpu_state_header_t){0};
+  *h = (tinker__train_state_t){0};
   tinker__buf_init(&buf, mem, JSON_MAX);
-  int rc = read_text(mem, dir, TINKER__STATE_FILE, &buf, why, why_len);
+  int rc = read_text(mem, dir, TINKER__TRAIN_STATE_JSON, &buf, why, why_len);
   if (!rc) {
-    rc = tinker__cpu_state_parse(h, mem, tinker__buf_str(&buf), why, why_len);
+    rc = tinker__train_state_parse(h, mem, tinker__buf_str(&buf), why, why_len);
   }
   tinker__buf_free(&buf);
-  return rc ? rc : tinker__cpu_lora_check(&h->lora, why, why_len);
+  if (rc) return rc;
+  if (h->alpha != TINKER__LORA_ALPHA) {
+    return tinker__why(why, why_len, TINKER_EFORMAT,
+                       TINKER__TRAIN_STATE_JSON ": alpha is not %g",
+                       TINKER__LORA_ALPHA);
+  }
+  *config = (tinker__eng_lora_config_t){
+      .rank = h->rank,
+      .seed = h->seed,
+      .train_attn = h->train_attn,
+      .train_mlp = h->train_mlp,
+      .train_unembed = h->train_unembed,
+  };
+  return tinker__cpu_lora_check(config, why, why_len);
 }
 
 int tinker__cpu_train_peek(const char *dir, tinker__eng_lora_config_t *out,
                            char *why, size_t why_len) {
   tinker__mem_t mem;
-  tinker__cpu_state_header_t h;
+  tinker__train_state_t h;
+  tinker__eng_lora_config_t config;
   tinker__mem_init(&mem, NULL, 0);
-  int rc = read_header(&mem, dir, &h, why, why_len);
-  if (!rc) *out = h.lora;
+  int rc = read_header(&mem, dir, &h, &config, why, why_len);
+  if (!rc) *out = config;
   return rc;
 }
 
 int tinker__cpu_train_load(tinker__eng_base_t *b, const char *dir,
                            bool optimizer, tinker__eng_train_t **out, char *why,
                            size_t why_len) {
-  tinker__cpu_state_header_t h;
+  tinker__train_state_t h;
+  tinker__eng_lora_config_t config;
   tinker__eng_train_t *t = NULL;
   tinker__cpu_part_t parts[PARTS];
-  int rc = read_header(b->engine->mem, dir, &h, why, why_len);
+  int rc = read_header(b->engine->mem, dir, &h, &config, why, why_len);
   if (rc) return rc;
   if (strcmp(h.base, b->digest) != 0) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "base_digest: saved for another base model");
   }
-  rc = tinker__cpu_train_blank(b, &h.lora, &t, why, why_len);
+  rc = tinker__cpu_train_blank(b, &config, &t, why, why_len);
   if (rc) return rc;
   set_parts(t, parts);
-  rc = tinker__cpu_tensors_load(t->lora, parts, optimizer ? PARTS : 1, PARTS,
-                                dir, TENSOR_FILE, h.sha256, why, why_len);
+  rc = tinker__cpu_tensors_load(t->lora, parts, optimizer ? PARTS : 1, &h, dir,
+                                why, why_len);
   if (rc) {
     tinker__cpu_train_free(t);
     return rc;

@@ -1,8 +1,7 @@
 /* state: train states and adapters in files.
  *
- * Runs on the engine thread. A train state is state.json (configuration,
- * step, digest of the base and of the other file) and state.safetensors (A, B
- * and their moments, float32, by PEFT's names); an adapter is a PEFT folder.
+ * Runs on the engine thread. A train state is two files (model/train_state.h),
+ * tensors in float32; an adapter is a PEFT folder.
  * Files are written whole, fsynced and renamed; the safetensors file comes
  * first, so that a folder with its JSON file is complete. */
 #ifndef TINKER_LOCAL_CPU_STATE_H

@@ -188,7 +188,7 @@ static int read_one(void *user, const char *name, uint64_t rows, uint64_t cols,
   return widen(r, r->data + at, t);
 }
 
-static int check_digest(reader_t *r, const char *file, const char hex[65]) {
+static int check_digest(reader_t *r, const char hex[65]) {
   unsigned char sha[TINKER__SHA256_LEN];
   char found[65];
   int rc = tinker__sha256(r->buf.data, r->buf.len, sha);
@@ -196,21 +196,29 @@ static int check_digest(reader_t *r, const char *file, const char hex[65]) {
   tinker__hex(sha, sizeof sha, found);
   if (memcmp(found, hex, sizeof found) == 0) return 0;
   return tinker__why(r->why, r->why_len, TINKER_EFORMAT,
-                     "%s: its digest is not the one that was stored", file);
+                     "%s: its digest is not the one that was stored", r->file);
+}
+
+/* The tensors of a train state, checked against its state.json. */
+static int check_state(reader_t *r, const tinker__train_state_t *state,
+                       const tinker__model_config_t *model) {
+  char reason[300] = "";
+  int rc =
+      tinker__train_state_check(r->st, state, model, reason, sizeof reason);
+  return rc ? tinker__why(r->why, r->why_len, rc, "%s: %s", r->file, reason)
+            : 0;
 }
 
 int tinker__cpu_tensors_load(const tinker__cpu_lora_t *l,
                              const tinker__cpu_part_t *parts, size_t num_parts,
-                             size_t expect, const char *dir, const char *file,
-                             const char hex[65], char *why, size_t why_len) {
+                             const tinker__train_state_t *state,
+                             const char *dir, char *why, size_t why_len) {
   reader_t r = {.why = why, .why_len = why_len};
-  int rc = open_reader(&r, l, expect, dir, file);
-  if (!rc) rc = check_digest(&r, file, hex);
+  int rc = open_reader(&r, l, TINKER__TRAIN_STATE_PARTS, dir,
+                       TINKER__TRAIN_STATE_TENSORS);
+  if (!rc) rc = check_digest(&r, state->sha256);
   if (!rc) rc = parse(&r);
-  if (!rc && tinker__safetensors_len(r.st) != expect * count_tensors(l)) {
-    rc = tinker__why(why, why_len, TINKER_EFORMAT,
-                     "%s: another number of tensors than expected", file);
-  }
+  if (!rc) rc = check_state(&r, state, &l->base->config);
   for (size_t i = 0; !rc && i < num_parts; i++) {
     r.data = parts[i].data;
     rc = visit(l, parts[i].suffix, read_one, &r);

@@ -4,6 +4,7 @@
 #define TINKER_LOCAL_CPU_TENSORS_H
 
 #include "cpu/lora.h"
+#include "model/train_state.h"
 
 /* Parts of a train state; each adds `suffix` to PEFT's names. */
 typedef struct tinker__cpu_part_s {
@@ -17,12 +18,12 @@ int tinker__cpu_tensors_save(const tinker__cpu_lora_t *l,
                              const tinker__cpu_part_t *parts, size_t num_parts,
                              const char *dir, const char *file, char hex[65],
                              char *why, size_t why_len);
-/* Fills the parts from dir/file, whose tensors are exactly `expect` parts of
- * this layout (parts given may be fewer). hex as above. */
+/* Fills the first parts of a train state from its file in dir, which must be
+ * the one that `state` describes, whole. */
 int tinker__cpu_tensors_load(const tinker__cpu_lora_t *l,
                              const tinker__cpu_part_t *parts, size_t num_parts,
-                             size_t expect, const char *dir, const char *file,
-                             const char hex[65], char *why, size_t why_len);
+                             const tinker__train_state_t *state,
+                             const char *dir, char *why, size_t why_len);
 /* The same of PEFT's file, any type, checked against its config. */
 int tinker__cpu_tensors_load_peft(const tinker__cpu_lora_t *l, float *w,
                                   const tinker__peft_config_t *config,

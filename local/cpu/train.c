@@ -4,7 +4,6 @@
 #include <string.h>
 #include <tinker/error.h>
 
-#define ALPHA 32.0
 #define RANK_MAX 128u
 
 int tinker__cpu_lora_check(const tinker__eng_lora_config_t *config, char *why,
@@ -27,7 +26,8 @@ static int allocate(tinker__eng_train_t *t,
   tinker__mem_t *mem = t->base->engine->mem;
   bool on[TINKER__LORA_COUNT];
   tinker__cpu_lora_on(config, on);
-  int rc = tinker__cpu_lora_new(&t->lora, t->base, config, ALPHA, on);
+  int rc =
+      tinker__cpu_lora_new(&t->lora, t->base, config, TINKER__LORA_ALPHA, on);
   if (rc) return rc;
   size_t n = t->lora->floats;
   t->g = tinker__mem_array(mem, n, sizeof(float));

@@ -30,6 +30,8 @@ void tinker__cpu_train_free(tinker__eng_train_t *t);
 void tinker__cpu_train_config(const tinker__eng_train_t *t,
                               tinker__eng_lora_config_t *out);
 bool tinker__cpu_train_has_grad(const tinker__eng_train_t *t);
+/* The alpha of every train state. */
+#define TINKER__LORA_ALPHA 32.0
 /* 0 or TINKER_EINVAL. */
 int tinker__cpu_lora_check(const tinker__eng_lora_config_t *config, char *why,
                            size_t why_len);

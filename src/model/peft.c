@@ -290,27 +290,54 @@ bool tinker__peft_tensor_parse(tinker__str_t name,
   return false;
 }
 
-static int check_one(const tinker__safetensors_t *st,
-                     const tinker__peft_config_t *config,
-                     const tinker__model_config_t *model,
-                     tinker__lora_target_t target, uint32_t layer, char *why,
-                     size_t why_len) {
-  uint64_t in, out, r = config->rank;
-  tinker__lora_dims(model, target, &in, &out);
+/* What the tensors of one part are held against. */
+typedef struct part_s {
+  const tinker__safetensors_t *st;
+  const tinker__model_config_t *model;
+  uint64_t rank;
+  const char *suffix;
+  char *why;
+  size_t why_len;
+} part_t;
+
+static int check_one(const part_t *p, tinker__lora_target_t target,
+                     uint32_t layer) {
+  uint64_t in, out;
+  tinker__lora_dims(p->model, target, &in, &out);
   for (int s = TINKER__LORA_A; s <= TINKER__LORA_B; s++) {
-    char name[TINKER__PEFT_NAME_MAX];
-    uint64_t rows = s == TINKER__LORA_A ? r : out;
-    uint64_t cols = s == TINKER__LORA_A ? in : r;
+    char name[TINKER__PEFT_NAME_MAX], full[TINKER__PEFT_NAME_MAX + 16];
+    uint64_t rows = s == TINKER__LORA_A ? p->rank : out;
+    uint64_t cols = s == TINKER__LORA_A ? in : p->rank;
     tinker__peft_tensor_name(name, target, layer, (tinker__lora_side_t)s);
-    const tinker__tensor_t *t = tinker__safetensors_find(st, tinker__str(name));
+    snprintf(full, sizeof full, "%s%s", name, p->suffix);
+    const tinker__tensor_t *t =
+        tinker__safetensors_find(p->st, tinker__str(full));
     if (!t) {
-      return tinker__why(why, why_len, TINKER_EFORMAT, "tensor %s is missing",
-                         name);
+      return tinker__why(p->why, p->why_len, TINKER_EFORMAT,
+                         "tensor %s is missing", full);
     }
     if (t->rank != 2 || t->shape[0] != rows || t->shape[1] != cols) {
-      return tinker__why(why, why_len, TINKER_EFORMAT,
-                         "tensor %s must have shape [%llu, %llu]", name,
+      return tinker__why(p->why, p->why_len, TINKER_EFORMAT,
+                         "tensor %s must have shape [%llu, %llu]", full,
                          (unsigned long long)rows, (unsigned long long)cols);
+    }
+  }
+  return 0;
+}
+
+int tinker__peft_check_part(const tinker__safetensors_t *st, uint32_t rank,
+                            unsigned trained, const char *suffix,
+                            const tinker__model_config_t *model, size_t *n,
+                            char *why, size_t why_len) {
+  part_t p = {st, model, rank, suffix, why, why_len};
+  for (int t = 0; t < TINKER__LORA_COUNT; t++) {
+    tinker__lora_target_t target = (tinker__lora_target_t)t;
+    uint32_t layers = target == TINKER__LORA_LM_HEAD ? 1 : model->num_layers;
+    if (!(trained & TINKER__LORA_BIT(t))) continue;
+    for (uint32_t layer = 0; layer < layers; layer++) {
+      int rc = check_one(&p, target, layer);
+      if (rc) return rc;
+      *n += 2;
     }
   }
   return 0;
@@ -320,15 +347,10 @@ int tinker__peft_check(const tinker__safetensors_t *st,
                        const tinker__peft_config_t *config,
                        const tinker__model_config_t *model, char *why,
                        size_t why_len) {
-  for (int t = 0; t < TINKER__LORA_COUNT; t++) {
-    tinker__lora_target_t target = (tinker__lora_target_t)t;
-    if (!(config->targets & TINKER__LORA_BIT(t))) continue;
-    for (uint32_t layer = 0; layer < model->num_layers; layer++) {
-      if (layer > 0 && target == TINKER__LORA_LM_HEAD) break;
-      int rc = check_one(st, config, model, target, layer, why, why_len);
-      if (rc) return rc;
-    }
-  }
+  size_t n = 0;
+  int rc = tinker__peft_check_part(st, config->rank, config->targets, "", model,
+                                   &n, why, why_len);
+  if (rc) return rc;
   for (size_t i = 0; i < tinker__safetensors_len(st); i++) {
     tinker__str_t name = tinker__safetensors_at(st, i)->name;
     tinker__lora_target_t target;

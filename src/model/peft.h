@@ -66,6 +66,13 @@ bool tinker__peft_tensor_parse(tinker__str_t name,
                                tinker__lora_target_t *target, uint32_t *layer,
                                tinker__lora_side_t *side);
 
+/* Checks that A and B of each target of each layer are there, of the right
+ * shape, by PEFT's names and a suffix; adds their number to *n. 0 or
+ * TINKER_EFORMAT. */
+int tinker__peft_check_part(const tinker__safetensors_t *st, uint32_t rank,
+                            unsigned trained, const char *suffix,
+                            const tinker__model_config_t *model, size_t *n,
+                            char *why, size_t why_len);
 /* Checks an adapter against its config and a base model: each target module
  * of each layer has A and B of the right shape, and nothing else is there.
  * Afterwards tinker__safetensors_find with tinker__peft_tensor_name finds

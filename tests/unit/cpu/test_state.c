@@ -290,6 +290,38 @@ Test(state, broken_files) {
   teardown(&b);
 }
 
+/* What a download leaves in the place of an adapter's files. */
+Test(state, adapters_that_are_not_there) {
+  static const struct {
+    const char *data, *said;
+  } rows[] = {
+      {"version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer"},
+      {"<html>", "web page"},
+      {"", "is empty"}};
+  static const char *const names[] = {"adapter_model.safetensors",
+                                      "adapter_config.json"};
+  bench_t b;
+  tinker__eng_adapter_t *a = NULL, *again = NULL;
+  setup(&b);
+  tinker__eng_train_t *t = random_train(&b.r, 4, 1);
+  cr_assert_eq(b.r.api->adapter_current(t, &a, NULL, 0), 0);
+  cr_assert_eq(b.r.api->adapter_save(a, b.dir, NULL, 0), 0);
+  for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+      char why[400] = "";
+      spew(b.dir, names[n], rows[i].data, strlen(rows[i].data));
+      cr_expect_eq(
+          b.r.api->adapter_load(b.r.base, b.dir, &again, why, sizeof why),
+          TINKER_EFORMAT, "%s", why);
+      cr_expect_not_null(strstr(why, names[n]), "%s", why);
+      cr_expect_not_null(strstr(why, rows[i].said), "%s", why);
+    }
+  }
+  b.r.api->adapter_release(a);
+  b.r.api->train_free(t);
+  teardown(&b);
+}
+
 /* --- Opening ----------------------------------------------------------- */
 
 Test(state, opening) {
