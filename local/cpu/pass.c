@@ -183,9 +183,10 @@ int tinker__cpu_pass_begin(tinker__eng_train_t *t,
                            char *why, size_t why_len) {
   int rc = tinker__cpu_loss_check(t->base, data, n, loss, why, why_len);
   if (rc) return rc;
-  if (t->busy && !forward_only) {
+  if ((t->busy || t->optim.stage != TINKER__OPTIM_IDLE) && !forward_only) {
     return tinker__why(why, why_len, TINKER_ESTATE,
-                       "another pass is collecting gradients");
+                       t->busy ? "another pass is collecting gradients"
+                               : "an optimizer step is under way");
   }
   tinker__eng_pass_t *p = tinker__mem_zalloc(t->base->engine->mem, sizeof *p);
   if (!p) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");

@@ -46,6 +46,10 @@ int tinker__cpu_train_save(tinker__eng_train_t *t, const char *dir, char *why,
   tinker__cpu_part_t parts[PARTS];
   tinker__buf_t buf;
   char hex[65];
+  if (t->optim.stage != TINKER__OPTIM_IDLE) {
+    return tinker__why(why, why_len, TINKER_ESTATE,
+                       "an optimizer step is under way");
+  }
   set_parts(t, parts);
   int rc =
       tinker__cpu_tensors_save(t->lora, parts, PARTS, dir,

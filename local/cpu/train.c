@@ -71,6 +71,7 @@ void tinker__cpu_train_free(tinker__eng_train_t *t) {
   if (!t) return;
   tinker__eng_base_t *base = t->base;
   tinker__mem_t *mem = base->engine->mem;
+  tinker__cpu_adapter_release(t->optim.next);
   tinker__cpu_adapter_release(t->current);
   tinker__mem_free(mem, t->g);
   tinker__mem_free(mem, t->m);

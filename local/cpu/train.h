@@ -8,6 +8,22 @@
 
 #include "cpu/loss.h"
 
+/* An optimizer step under way: every element passes each stage in turn. */
+typedef enum {
+  TINKER__OPTIM_IDLE,
+  TINKER__OPTIM_NORM,
+  TINKER__OPTIM_CAREFUL, /* the norm again, past the range of a float */
+  TINKER__OPTIM_UPDATE,  /* from here on m, v and next are in between */
+  TINKER__OPTIM_CLEAR    /* gradients, afterwards or because of one of them */
+} tinker__cpu_optim_stage_t;
+
+typedef struct tinker__cpu_optim_s {
+  tinker__cpu_optim_stage_t stage;
+  size_t at;                   /* elements that are through */
+  double sum;                  /* of squares */
+  tinker__eng_adapter_t *next; /* NULL before the update and after it */
+} tinker__cpu_optim_t;
+
 struct tinker__eng_train_s {
   tinker__eng_base_t *base; /* a reference */
   tinker__cpu_lora_t *lora; /* a reference */
@@ -16,6 +32,7 @@ struct tinker__eng_train_s {
   bool has_grad;
   bool busy; /* a pass collects gradients */
   uint64_t step;
+  tinker__cpu_optim_t optim;
 };
 
 int tinker__cpu_train_new(tinker__eng_base_t *b,

@@ -175,7 +175,10 @@ typedef struct tinker__engine_api_s {
   /* AdamW as PyTorch's, decoupled decay, bias correction; clip factor
    * min(1, clip / (norm + 1e-6)). Without gradients a step with zero
    * gradients. A non-finite gradient: TINKER_EINVAL, weights and moments
-   * untouched, gradients cleared. Publishes a new adapter version. */
+   * untouched, gradients cleared. Publishes a new adapter version. A call does
+   * a small piece of the step and returns 1 while there is more: it is called
+   * again with the same params. Until then the state can't be saved, and takes
+   * no pass that collects gradients (TINKER_ESTATE). */
   int (*optim_step)(tinker__eng_train_t *t,
                     const tinker__eng_optim_params_t *params,
                     tinker__eng_optim_metrics_t *out, char *why,

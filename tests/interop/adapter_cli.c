@@ -88,7 +88,11 @@ static int step(cli_t *c, tinker__eng_train_t *t) {
     rc = c->api->pass_step(p, NULL, c->why, sizeof c->why);
   } while (rc == 1);
   c->api->pass_end(p);
-  return rc ? rc : c->api->optim_step(t, &adam, &m, c->why, sizeof c->why);
+  if (rc) return rc;
+  do {
+    rc = c->api->optim_step(t, &adam, &m, c->why, sizeof c->why);
+  } while (rc == 1);
+  return rc;
 }
 
 static int do_write(cli_t *c, unsigned rank, unsigned set, const char *dir) {

@@ -137,22 +137,28 @@ static bool run_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
 
 /* --- optim_step ----------------------------------------------------------- */
 
-static void run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+/* True while there is more of it. */
+static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   tinker__eng_optim_metrics_t metrics;
   tinker__buf_t out;
   tinker__jsonw_t w;
   int rc = tinker__svc_exec_train(m, why, sizeof why);
-  int times = tinker__svc_op_has(op, TINKER__FAULT_APPLY_TWICE) ? 2 : 1;
   op->work->adam.keep_grad =
       tinker__svc_op_has(op, TINKER__FAULT_KEEP_GRADIENTS);
-  for (int i = 0; rc == 0 && i < times; i++) {
+  if (rc == 0) {
     rc = m->service->api->optim_step(m->train, &op->work->adam, &metrics, why,
                                      sizeof why);
   }
+  if (rc > 0) return true;
+  if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_APPLY_TWICE) &&
+      !op->repeated) {
+    op->repeated = true;
+    return true;
+  }
   if (rc != 0) {
     tinker__svc_exec_fail(op, rc, why);
-    return;
+    return false;
   }
   tinker__buf_init(&out, m->service->mem, 4096);
   tinker__jsonw_init(&w, &out);
@@ -172,6 +178,7 @@ static void run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   if (m->unsaved_ms >= m->service->config.snapshot_ms) {
     tinker__svc_exec_snapshot(m, op->seq + 1);
   }
+  return false;
 }
 
 /* --- Tasks ---------------------------------------------------------------- */
@@ -252,7 +259,7 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   switch (op->kind) {
   case TINKER__SVC_OP_CREATE: run_create(m, op); return false;
   case TINKER__SVC_OP_FORWARD_BACKWARD: return run_pass(m, op);
-  case TINKER__SVC_OP_OPTIM: run_optim(m, op); return false;
+  case TINKER__SVC_OP_OPTIM: return run_optim(m, op);
   case TINKER__SVC_OP_SAVE: tinker__svc_exec_save(m, op); return false;
   case TINKER__SVC_OP_SAVE_SAMPLER:
     tinker__svc_exec_save_sampler(m, op);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <tinker/error.h>
 
 #include "cpu/train.h"
 #include "support.h"
@@ -205,8 +206,29 @@ Test(bits, splits_and_memory) {
 
 /* --- Pieces --------------------------------------------------------------- */
 
+/* An optimizer step; the state is nobody else's while it is under way. */
+static uint64_t optim_in_pieces(rig_t *r, tinker__eng_train_t *t, uint64_t h) {
+  size_t bytes = t->lora->floats * sizeof(float);
+  tinker__eng_optim_metrics_t m;
+  tinker__eng_pass_t *p = NULL;
+  int rc;
+  while ((rc = r->api->optim_step(t, &adam, &m, NULL, 0)) == 1) {
+    cr_assert_eq(r->api->train_save(t, "/nowhere", NULL, 0), TINKER_ESTATE);
+    cr_assert_eq(
+        r->api->pass_begin(t, NULL, 0, &cross_entropy, false, &p, NULL, 0),
+        TINKER_ESTATE);
+  }
+  cr_assert_eq(rc, 0);
+  cr_assert_not(r->api->train_has_grad(t));
+  h = hash_bytes(h, &m, sizeof m);
+  h = hash_bytes(h, t->g, bytes);
+  h = hash_bytes(h, t->m, bytes);
+  h = hash_bytes(h, t->v, bytes);
+  return hash_bytes(h, t->current->w, bytes);
+}
+
 /* One pass over the data in steps of about `piece` multiply-adds; how many
- * steps. *h gets a digest of what came out. */
+ * steps. Then a step of the optimizer. *h gets a digest of what came out. */
 static size_t pass_in_pieces(rig_t *r, sample_t *s, size_t n,
                              const tinker__eng_loss_config_t *loss,
                              uint64_t piece, uint64_t *h) {
@@ -229,6 +251,7 @@ static size_t pass_in_pieces(rig_t *r, sample_t *s, size_t n,
     *h = hash_bytes(*h, s[i].logprobs, s[i].n * s[i].k * sizeof(float));
     *h = hash_bytes(*h, s[i].loss, s[i].n * s[i].k * sizeof(float));
   }
+  *h = optim_in_pieces(r, t, *h);
   r->api->train_free(t);
   return steps;
 }

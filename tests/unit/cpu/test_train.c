@@ -286,6 +286,9 @@ static void non_finite(bench_t *b, tinker__eng_train_t *t) {
   memcpy(w, t->current->w, bytes);
   memcpy(v, t->v, bytes);
   t->g[5] = INFINITY;
+  b->r.engine->piece = 1; /* in several calls */
+  cr_assert_eq(b->r.api->optim_step(t, &o, &m, why, sizeof why), 1);
+  b->r.engine->piece = UINT64_MAX;
   cr_assert_eq(b->r.api->optim_step(t, &o, &m, why, sizeof why), TINKER_EINVAL);
   cr_assert_str_eq(why, "NonFiniteInTensor: gradient: not finite; weights "
                         "unchanged, gradients cleared");
@@ -374,6 +377,18 @@ static void ended_early(bench_t *b, tinker__eng_train_t *t) {
   free(g);
 }
 
+/* A state that goes in the middle of an optimizer step takes all with it. */
+static void abandoned(bench_t *b) {
+  tinker__eng_train_t *t = random_train(&b->r, 4, 5);
+  tinker__eng_optim_params_t o = {.eps = 1e-8};
+  tinker__eng_optim_metrics_t m;
+  b->r.engine->piece = 1;
+  while (!t->optim.next) {
+    cr_assert_eq(b->r.api->optim_step(t, &o, &m, NULL, 0), 1);
+  }
+  b->r.api->train_free(t);
+}
+
 typedef struct {
   const char *why;
   tinker__eng_train_datum_t d;
@@ -458,6 +473,7 @@ Test(train, failures) {
   b.r.api->train_free(t);
   t = random_train(&b.r, 4, 5);
   ended_early(&b, t);
+  abandoned(&b);
   refusals(&b, t);
   non_finite(&b, t);
   bad_configs(&b);
