@@ -85,3 +85,20 @@ int tinker__svc_row_check(struct sqlite3_stmt *row, const char *table,
   }
   return 0;
 }
+
+int64_t tinker__svc_row_i64(struct sqlite3_stmt *row, int column) {
+  return sqlite3_column_int64(row, column);
+}
+
+const char *tinker__svc_row_text(struct sqlite3_stmt *row, int column) {
+  return (const char *)sqlite3_column_text(row, column);
+}
+
+tinker__str_t tinker__svc_row_blob(struct sqlite3_stmt *row, int column) {
+  const char *p = sqlite3_column_blob(row, column);
+  return (tinker__str_t){p ? p : "", (size_t)sqlite3_column_bytes(row, column)};
+}
+
+bool tinker__svc_row_null(struct sqlite3_stmt *row, int column) {
+  return sqlite3_column_type(row, column) == SQLITE_NULL;
+}

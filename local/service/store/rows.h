@@ -1,11 +1,13 @@
-/* rows: what may stand in a column of the store. A start checks each row with
- * it before anything is believed. Pure; the opening thread. */
+/* rows: the columns of a row of the store, and what may stand in them: a start
+ * checks each row before anything is believed. Pure; the opening thread. */
 #ifndef TINKER_SERVICE_ROWS_H
 #define TINKER_SERVICE_ROWS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/str.h"
 
 struct sqlite3_stmt;
 
@@ -27,5 +29,12 @@ typedef struct tinker__svc_column_s {
 int tinker__svc_row_check(struct sqlite3_stmt *row, const char *table,
                           const tinker__svc_column_t *columns, size_t n,
                           char *why, size_t why_len);
+
+/* Column access for a row of tinker__svc_store_each. Text and blobs live during
+ * the call. */
+int64_t tinker__svc_row_i64(struct sqlite3_stmt *row, int column);
+const char *tinker__svc_row_text(struct sqlite3_stmt *row, int column);
+tinker__str_t tinker__svc_row_blob(struct sqlite3_stmt *row, int column);
+bool tinker__svc_row_null(struct sqlite3_stmt *row, int column);
 
 #endif

@@ -52,7 +52,8 @@ static const char schema_sql[] =
     " row INTEGER PRIMARY KEY, model INTEGER NOT NULL, kind INTEGER NOT NULL,"
     " name TEXT, created_ms INTEGER NOT NULL, size INTEGER NOT NULL,"
     " metadata TEXT, expires_ms INTEGER, pending_grad INTEGER NOT NULL,"
-    " public INTEGER NOT NULL DEFAULT 0, UNIQUE(model, kind, name));" TINKER__SCHEMA_3;
+    " public INTEGER NOT NULL DEFAULT 0, UNIQUE(model, kind, name));"
+    /* clang-format off */ TINKER__SCHEMA_3 /* clang-format on */;
 
 /* From each older version to the next one. */
 static const char *const schema_steps[] = {

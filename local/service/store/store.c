@@ -1,6 +1,7 @@
 /* store: see store.h. The connection belongs to the store thread once that
  * has started. */
 #include "service/store/store.h"
+#include "service/store/rows.h"
 
 #include <pthread.h>
 #include <sqlite3.h>
@@ -584,21 +585,4 @@ void tinker__svc_store_free(tinker__svc_store_t *s) {
   pthread_mutex_destroy(&s->lock);
   pthread_cond_destroy(&s->wake);
   tinker__mem_free(s->mem, s);
-}
-
-int64_t tinker__svc_row_i64(struct sqlite3_stmt *row, int column) {
-  return sqlite3_column_int64(row, column);
-}
-
-const char *tinker__svc_row_text(struct sqlite3_stmt *row, int column) {
-  return (const char *)sqlite3_column_text(row, column);
-}
-
-tinker__str_t tinker__svc_row_blob(struct sqlite3_stmt *row, int column) {
-  const char *p = sqlite3_column_blob(row, column);
-  return (tinker__str_t){p ? p : "", (size_t)sqlite3_column_bytes(row, column)};
-}
-
-bool tinker__svc_row_null(struct sqlite3_stmt *row, int column) {
-  return sqlite3_column_type(row, column) == SQLITE_NULL;
 }

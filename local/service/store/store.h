@@ -101,11 +101,4 @@ int tinker__svc_write_submit(tinker__svc_write_t *w);
 int tinker__svc_store_read_result(tinker__svc_store_t *s, int64_t row,
                                   tinker__svc_read_cb done, void *user);
 
-/* Column access for tinker__svc_store_each. Text and blobs live during the
- * call. */
-int64_t tinker__svc_row_i64(struct sqlite3_stmt *row, int column);
-const char *tinker__svc_row_text(struct sqlite3_stmt *row, int column);
-tinker__str_t tinker__svc_row_blob(struct sqlite3_stmt *row, int column);
-bool tinker__svc_row_null(struct sqlite3_stmt *row, int column);
-
 #endif

@@ -11,6 +11,7 @@
 #include <tinker/error.h>
 #include <unistd.h>
 
+#include "service/store/rows.h"
 #include "service/store/store.h"
 #include "support/fail_alloc.h"
 

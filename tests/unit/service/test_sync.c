@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "rig.h"
+#include "service/store/rows.h"
 #include "service/store/store.h"
 
 /* The n-th sync from now fails, and so many in all; burst 0 = none. */
