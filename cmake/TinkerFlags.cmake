@@ -9,6 +9,12 @@ target_compile_options(tinker_flags INTERFACE
 target_compile_definitions(tinker_flags INTERFACE _POSIX_C_SOURCE=200809L
   $<$<PLATFORM_ID:Darwin>:_DARWIN_C_SOURCE>)
 
+# RelWithDebInfo defines NDEBUG. src/base/check.h says what a broken assertion
+# does in a build without this.
+if(TINKER_ASSERTS)
+  target_compile_options(tinker_flags INTERFACE -UNDEBUG)
+endif()
+
 if(TINKER_SANITIZE STREQUAL "address")
   set(_tinker_san -fsanitize=address,undefined -fno-sanitize-recover=all
     -fno-omit-frame-pointer)

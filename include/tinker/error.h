@@ -38,6 +38,7 @@ extern "C" {
   X(EFORKED, -17,                                                              \
     "the handle belongs to the process before fork(): release it, and make a " \
     "client in this one")                                                      \
+  X(EINTERNAL, -18, "a bug of this library: please report it")                 \
   X(ECONNECT, -50, "could not connect: nothing was sent")                      \
   X(ETRANSPORT, -51, "connection failed after bytes were sent")                \
   X(ETLS, -52, "TLS failed")                                                   \

@@ -83,6 +83,11 @@ static void sink_paused(void *user, const char *name, const char *why) {
   TINKER__LOG(core->log, TINKER_LOG_WARNING, "flow", "%s waits: %s", name, why);
 }
 
+static void sink_bug(void *user, const char *what) {
+  tinker_client_t *core = user;
+  TINKER__LOG(core->log, TINKER_LOG_ERROR, "flow", "%s", what);
+}
+
 static void deliver_run(tinker__task_t *task) {
   tinker_future_t *f = TINKER__CONTAINER(task, tinker_future_t, deliver);
   tinker__future_deliver(f);
@@ -118,6 +123,7 @@ const tinker__sink_t tinker__driver_sink = {
     .wake_at = sink_wake_at,
     .trouble = sink_trouble,
     .paused = sink_paused,
+    .bug = sink_bug,
     .need = sink_need,
 };
 

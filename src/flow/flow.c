@@ -1,8 +1,7 @@
 /* The events of operations and what follows from them, see flow.h. */
 #include "flow/flow.h"
 
-#include <assert.h>
-
+#include "base/check.h"
 #include "flow/internal.h"
 
 void tinker__flow_default_limits(tinker__flow_limits_t *limits) {
@@ -191,9 +190,34 @@ static void again(tinker__op_t *op) {
                     tinker__retry_resubmit(op->losses++, &op->flow->seed));
 }
 
+/* An event that the table has no move for. What the server has of the
+ * operation is unknown, so its trainer takes no further number. */
+static void break_off(tinker__op_t *op, tinker__op_event_t event) {
+  char why[160];
+  tinker__why(why, sizeof why, 0,
+              "%s is %s and can't take \"%s\": a bug of this library",
+              op->kind->name, tinker__op_state_name(op->state),
+              tinker__op_event_name(event));
+  op->flow->sink->bug(op->flow->user, why);
+  if (op->state == TINKER__OP_DONE) return;
+  bool fatal = op->turn && op->turn->ordered;
+  unsigned advice =
+      TINKER__ADVICE_UNKNOWN | (fatal ? TINKER__ADVICE_FATAL : 0u);
+  tinker__op_set_error(
+      op, tinker__error_new(op->mem,
+                            &(tinker__error_spec_t){.code = TINKER_EINTERNAL,
+                                                    .advice = advice},
+                            "%s", why));
+  if (fatal) tinker__turn_fail(op->turn, why);
+  tinker__op_on(op, TINKER__ON_QUIT);
+}
+
 void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
   tinker__op_move_t move = tinker__op_move(op->state, event);
-  assert(move.action != TINKER__DO_NEVER);
+  if (!TINKER__HOLDS(move.action != TINKER__DO_NEVER)) {
+    break_off(op, event);
+    return;
+  }
   op->state = move.next;
   switch (move.action) {
   case TINKER__DO_START: start(op); break;

@@ -28,6 +28,8 @@ typedef struct tinker__sink_s {
   const char *(*trouble)(void *user);
   /* The server makes an operation wait, for this reason. */
   void (*paused)(void *user, const char *name, const char *why);
+  /* A bug of ours has ended an operation: for the log. */
+  void (*bug)(void *user, const char *what);
   /* Somebody waits for this: answer with tinker__flow_ready. */
   void (*need)(void *user, tinker__needs_t need);
 } tinker__sink_t;

@@ -83,6 +83,12 @@ const char *tinker__op_state_name(tinker__op_state_t state) {
   return names[state];
 }
 
+const char *tinker__op_event_name(tinker__op_event_t event) {
+  static const char *const names[TINKER__OP_EVENTS] = {
+      "turn", "sent", "ready", "step", "lost", "fail", "stop", "quit"};
+  return names[event];
+}
+
 static void part_init(tinker__part_t *part, tinker__op_t *op) {
   *part = (tinker__part_t){.op = op, .seq = -1};
   tinker__list_init(&part->link);

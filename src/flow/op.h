@@ -69,6 +69,7 @@ typedef struct tinker__op_move_s {
 tinker__op_move_t tinker__op_move(tinker__op_state_t state,
                                   tinker__op_event_t event);
 const char *tinker__op_state_name(tinker__op_state_t state);
+const char *tinker__op_event_name(tinker__op_event_t event);
 
 /* What must be there before an operation may start. */
 typedef enum {

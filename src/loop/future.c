@@ -1,8 +1,7 @@
 /* The completion of one operation, see future.h. */
 #include "loop/future.h"
 
-#include <assert.h>
-
+#include "base/check.h"
 #include "base/error.h"
 
 int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
@@ -72,7 +71,10 @@ void tinker__future_unref(tinker_future_t *f) {
 }
 
 void tinker__future_settle(tinker_future_t *f, tinker_error_t *error) {
-  assert(tinker__future_state(f) == TINKER__FUTURE_PENDING);
+  if (!TINKER__HOLDS(tinker__future_state(f) == TINKER__FUTURE_PENDING)) {
+    tinker__error_release(error);
+    return;
+  }
   f->error = error;
   f->op = NULL;
   atomic_store_explicit(&f->state, TINKER__FUTURE_SETTLED,

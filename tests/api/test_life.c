@@ -1,8 +1,10 @@
 /* Cancel, deadline, waiting, drain, close, lack of memory: every callback
  * exactly once. */
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <string.h>
 
+#include "flow/engine.h"
 #include "rig.h"
 
 static void start(rig_t *rig, tinker_trainer_t **t) {
@@ -461,3 +463,65 @@ Test(life, memory_sweep, .timeout = 60) {
   }
   cr_assert_gt(made, 50u);
 }
+
+typedef struct bug_s {
+  tinker__task_t task;
+  tinker__flow_t *flow;
+} bug_t;
+
+static void have_bug(tinker__task_t *task) {
+  tinker__flow_t *flow = TINKER__CONTAINER(task, bug_t, task)->flow;
+  tinker__op_t *op = TINKER__CONTAINER(flow->ops.next, tinker__op_t, all);
+  tinker__op_on(op, TINKER__ON_STEP);
+  tinker__flow_tick(flow, flow->now_ms);
+}
+
+/* What only a bug could bring about, on the loop's thread. */
+static void impossible(rig_t *rig) {
+  bug_t bug = {.flow = &rig->client->flow};
+  tinker__task_init(&bug.task, have_bug);
+  tinker__loop_post(rig->on, &bug.task);
+  rig_run(rig);
+}
+
+#if TINKER_TEST_ASSERTS
+Test(life, a_bug_stops_a_build_with_assertions, .signal = SIGABRT) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *a;
+  start(&rig, &t);
+  park(&rig, OPTIM);
+  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &a);
+  rig_run(&rig);
+  impossible(&rig);
+}
+#else
+/* The operation ends with an error, what is queued after it too, and the log
+ * says why. Nothing hangs, nothing is sent under a later number. */
+Test(life, a_bug_ends_the_operation_and_its_trainer) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  seen_t seen = {0}, late = {0};
+  tinker_future_t *a, *b;
+  start(&rig, &t);
+  park(&rig, OPTIM);
+  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, &a);
+  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &late, &b);
+  rig_run(&rig);
+  impossible(&rig);
+  cr_assert(seen.calls == 1 && seen.status == TINKER_EINTERNAL);
+  const tinker_error_t *e = tinker_future_error(a);
+  cr_assert_str_eq(tinker_error_message(e),
+                   "optim_step is sending and can't take \"step\": a bug of "
+                   "this library");
+  cr_assert(strstr(rig.log_line, tinker_error_message(e)));
+  cr_assert(tinker_error_outcome_is_unknown(e));
+  cr_assert(tinker_error_is_fatal(e));
+  cr_assert(late.calls == 1 && late.status == TINKER_EFATAL);
+  cr_assert_eq(rig_count(&rig, OPTIM), 1u);
+  tinker_future_release(a);
+  tinker_future_release(b);
+  tinker_trainer_release(t);
+  rig_done(&rig);
+}
+#endif
