@@ -97,7 +97,8 @@ typedef struct tinker_sampling_params_s {
   uint64_t seed;
   int32_t has_seed;
   /* Not 0: no stop at all, not even the model's end-of-sequence token. Else
-   * stop_strings or stop_tokens (not both, at most 256); neither = end of
+   * stop_strings (at most 1,024) or stop_tokens (at most 1,048,576, and the
+   * service takes no more than its vocabulary has), not both; neither = end of
    * sequence. */
   int32_t no_stop;
   const char *const *stop_strings;

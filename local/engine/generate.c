@@ -4,6 +4,7 @@
 #include "engine/generate.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <tinker/error.h>
@@ -14,6 +15,27 @@
 #define MAX_SEQUENCES 64 /* at once; a larger request runs alone */
 
 /* --- Making and freeing --------------------------------------------------- */
+
+static int by_id(const void *a, const void *b) {
+  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+  return (x > y) - (x < y);
+}
+
+static int copy_stop_tokens(tinker__eng_gen_t *g,
+                            const tinker__eng_gen_spec_t *spec) {
+  size_t n = spec->n_stop_tokens, size = sizeof *spec->stop_tokens;
+  g->stop_tokens = tinker__mem_dup(g->mem, spec->stop_tokens, n * size);
+  if (!g->stop_tokens) return TINKER_ENOMEM;
+  qsort(g->stop_tokens, n, size, by_id);
+  g->n_stop_tokens = n;
+  return 0;
+}
+
+/* As many as the vocabulary has may be given, and this is asked per token. */
+static bool is_stop_token(const tinker__eng_gen_t *g, int32_t id) {
+  return g->n_stop_tokens && bsearch(&id, g->stop_tokens, g->n_stop_tokens,
+                                     sizeof id, by_id) != NULL;
+}
 
 static int copy_stops(tinker__eng_gen_t *g,
                       const tinker__eng_gen_spec_t *spec) {
@@ -127,13 +149,7 @@ int tinker__eng_gen_new(tinker__eng_gen_t **out, tinker__mem_t *mem,
   g->prompt =
       tinker__mem_dup(mem, spec->prompt, spec->n_prompt * sizeof *spec->prompt);
   if (!g->prompt) goto out;
-  if (spec->n_stop_tokens) {
-    g->stop_tokens =
-        tinker__mem_dup(mem, spec->stop_tokens,
-                        spec->n_stop_tokens * sizeof *spec->stop_tokens);
-    if (!g->stop_tokens) goto out;
-    g->n_stop_tokens = spec->n_stop_tokens;
-  }
+  if (spec->n_stop_tokens && (rc = copy_stop_tokens(g, spec)) != 0) goto out;
   if (spec->n_stop_strings && (rc = copy_stops(g, spec)) != 0) goto out;
   if ((rc = alloc_scores(g)) != 0) goto out;
   if ((rc = alloc_outputs(g)) != 0) goto out;
@@ -337,9 +353,7 @@ static void seq_append(tinker__eng_gen_seq_t *q) {
   if (q->finished || q->next < 0) return;
   q->tokens[q->n] = q->next;
   q->logprobs[q->n++] = q->next_logprob;
-  for (size_t i = 0; i < g->n_stop_tokens; i++) {
-    if (g->stop_tokens[i] == q->next) q->stopped = true;
-  }
+  q->stopped = is_stop_token(g, q->next);
   if (!q->stopped) q->stopped = hits_stop_string(q);
   q->next = -1;
   q->finished = q->stopped || q->n >= g->max_tokens;

@@ -87,7 +87,7 @@ struct tinker__eng_gen_s {
   int32_t *prompt;
   size_t n_prompt, num_samples, max_tokens;
   tinker__eng_sampling_t sampling;
-  int32_t *stop_tokens;
+  int32_t *stop_tokens; /* ascending */
   size_t n_stop_tokens;
   tinker__str_t *stop_strings; /* one block with its text */
   size_t n_stop_strings, longest_stop;

@@ -7,8 +7,6 @@
 #include "api/options.h"
 #include "wire/sample.h"
 
-#define STOPS_MAX 256
-
 static int check_numbers(const tinker_sampling_params_t *o) {
   if (o->has_temperature &&
       !(o->temperature >= 0 && isfinite(o->temperature))) {
@@ -23,7 +21,8 @@ static int check_stop(const tinker_sampling_params_t *o) {
   size_t kinds = (o->stop_string_count > 0) + (o->stop_token_count > 0) +
                  (o->no_stop != 0);
   if (kinds > 1) return TINKER_EINVAL;
-  if (o->stop_string_count > STOPS_MAX || o->stop_token_count > STOPS_MAX) {
+  if (o->stop_string_count > TINKER__MAX_STOP_STRINGS ||
+      o->stop_token_count > TINKER__MAX_STOP_TOKENS) {
     return TINKER_EOVERFLOW;
   }
   if ((o->stop_string_count && !o->stop_strings) ||
@@ -38,7 +37,7 @@ static int check_stop(const tinker_sampling_params_t *o) {
 
 static void fill_params(tinker__sample_params_t *p,
                         const tinker_sampling_params_t *o,
-                        tinker__str_t strings[STOPS_MAX]) {
+                        tinker__str_t *strings) {
   p->has_max_tokens = o->max_tokens > 0;
   p->max_tokens = o->max_tokens;
   p->has_seed = o->has_seed != 0;
@@ -63,12 +62,13 @@ static void fill_params(tinker__sample_params_t *p,
 
 static int encode(tinker__op_t *op, const tinker_input_t *prompt,
                   const tinker_sampling_params_t *o) {
-  tinker__str_t strings[STOPS_MAX];
   tinker__sample_request_t r;
   tinker__arena_t *arena = &tinker__op_job(op)->arena;
+  tinker__str_t *strings =
+      tinker__arena_array(arena, o->stop_string_count, sizeof *strings);
   tinker__chunk_view_t *chunks =
       tinker__arena_array(arena, prompt->chunks, sizeof *chunks);
-  if (!chunks) return TINKER_ENOMEM;
+  if (!chunks || (o->stop_string_count && !strings)) return TINKER_ENOMEM;
   tinker__input_views(prompt, chunks);
   tinker__sample_request_init(&r);
   r.sampling_session_id = tinker__str(op->turn->id);

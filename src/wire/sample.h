@@ -6,6 +6,9 @@
 #include "wire/body.h"
 #include "wire/types.h"
 
+#define TINKER__MAX_STOP_STRINGS 1024
+#define TINKER__MAX_STOP_TOKENS (1u << 20) /* the vocabulary may be smaller */
+
 typedef enum {
   TINKER__STOP_DEFAULT, /* absent: the model's end-of-sequence token */
   TINKER__STOP_NONE,    /* []: nothing stops but max_tokens */

@@ -7,7 +7,6 @@
 #include "wire/fb_decode.h"
 #include "wire/sample.h"
 
-#define MAX_STOPS 256
 #define MAX_SAMPLES 1024
 #define MAX_TOPK 1024
 #define MAX_ALT 4096
@@ -90,13 +89,26 @@ static int take_seed(tinker__sample_decoder_t *d) {
   return 0;
 }
 
+/* The rest of the list is counted: the sentence has both numbers. */
+static int too_many_stops(tinker__sample_decoder_t *d, size_t n,
+                          const char *what, unsigned limit) {
+  do {
+    tinker__json_skip(&d->j);
+    n++;
+  } while (tinker__json_more(&d->j));
+  if (d->j.error) return json_fail(d, "sampling_params.stop");
+  return tinker__why(d->why, d->why_len, TINKER_EOVERFLOW,
+                     "sampling_params.stop: %zu %s are more than %u", n, what,
+                     limit);
+}
+
 static int take_stop_strings(tinker__sample_decoder_t *d) {
   tinker__sample_params_t *p = &d->out->params;
   tinker__str_t *list = NULL;
   size_t n = 0, cap = 0;
   do {
-    if (n == MAX_STOPS) {
-      return fail(d, TINKER_EOVERFLOW, "sampling_params.stop", "too many");
+    if (n == TINKER__MAX_STOP_STRINGS) {
+      return too_many_stops(d, n, "texts", TINKER__MAX_STOP_STRINGS);
     }
     list = tinker__arena_grow(d->arena, list, n, &cap, sizeof(*list));
     if (!list) return no_memory(d, "sampling_params.stop");
@@ -119,8 +131,8 @@ static int take_stop_tokens(tinker__sample_decoder_t *d) {
   size_t n = 0, cap = 0;
   do {
     int64_t id = 0;
-    if (n == MAX_STOPS) {
-      return fail(d, TINKER_EOVERFLOW, "sampling_params.stop", "too many");
+    if (n == TINKER__MAX_STOP_TOKENS) {
+      return too_many_stops(d, n, "tokens", TINKER__MAX_STOP_TOKENS);
     }
     list = tinker__arena_grow(d->arena, list, n, &cap, sizeof(*list));
     if (!list) return no_memory(d, "sampling_params.stop");

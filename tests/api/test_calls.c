@@ -312,7 +312,20 @@ Test(calls, sample) {
   o.stop_token_count = 1;
   cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f),
                TINKER_EINVAL);
+  o.no_stop = 0;
+  const char *texts[1025];
+  for (size_t i = 0; i < 1025; i++) texts[i] = "end";
   o.stop_token_count = 0;
+  o.stop_strings = texts;
+  o.stop_string_count = 1025;
+  cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f),
+               TINKER_EOVERFLOW);
+  o.stop_string_count = 1024;
+  cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  tinker_future_release(f);
+  o.stop_string_count = 0;
+  o.no_stop = 1;
   o.prompt_logprobs = 1;
   cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f), 0);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);

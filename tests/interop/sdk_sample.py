@@ -197,6 +197,24 @@ def stop_tokens(bed):
 
 
 @check()
+def many_stops(bed):
+    """As many tokens as the vocabulary has, 1,024 strings; not one more."""
+    sampler = bed.client.create_sampling_client(base_model=bed.text_model)
+    tokenizer = sampler.get_tokenizer()
+    vocabulary = len(tokenizer)
+    every = list(range(vocabulary))[::-1]
+    one = sample(sampler, options=params(stop=every)).sequences[0]
+    assert (len(one.tokens), one.stop_reason) == (1, "stop")
+    strings = [f"never {i}" for i in range(1024)]
+    long = sample(sampler, options=params(stop=strings)).sequences[0]
+    assert len(long.tokens) == 6
+    refused(tinker.UnprocessableEntityError, "1025 texts are more than 1024",
+            lambda: sample(sampler, options=params(stop=strings + ["x"])))
+    refused(tinker.BadRequestError, "more than the vocabulary's", lambda:
+            sample(sampler, options=params(stop=[1] * (vocabulary + 1))))
+
+
+@check()
 def end_of_sequence(bed):
     """Token 0 ends a sequence unless stop says otherwise."""
     trainer = bed.trainer(rank=8)

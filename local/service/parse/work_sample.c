@@ -97,6 +97,12 @@ static int check_ranges(const tinker__sample_request_t *q,
 static int check_stop_tokens(const tinker__sample_params_t *p,
                              const tinker__eng_base_info_t *info, char *why,
                              size_t why_len) {
+  if (p->stop_count > info->vocab_size) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "sampling_params.stop: %zu tokens are more than the "
+                       "vocabulary's %zu",
+                       p->stop_count, info->vocab_size);
+  }
   for (size_t i = 0; i < p->stop_count; i++) {
     if ((size_t)p->stop_tokens[i] < info->vocab_size) continue;
     return tinker__why(why, why_len, TINKER_EINVAL,

@@ -385,6 +385,23 @@ Test(generate, stops) {
   cr_assert_eq(g->seqs[0].n, first + 1);
   cr_assert_arr_eq(g->seqs[0].tokens, t, (first + 1) * sizeof *t);
   tinker__eng_gen_free(g);
+  /* So does one of many, in any order. */
+  int32_t many[VOCAB];
+  size_t count = 0;
+  for (int32_t id = VOCAB - 1; id >= 0; id--) {
+    bool earlier = false;
+    for (size_t i = 0; i < first; i++) earlier = earlier || t[i] == id;
+    if (!earlier) many[count++] = id;
+  }
+  cr_assert_gt(count, 2u);
+  spec.stop_tokens = many;
+  spec.n_stop_tokens = count;
+  cr_assert_eq(tinker__eng_gen_new(&g, &mem, &spec), 0);
+  g->done = on_done;
+  run(&mem, &g, 1);
+  cr_assert(g->seqs[0].stopped);
+  cr_assert_eq(g->seqs[0].n, first + 1);
+  tinker__eng_gen_free(g);
   /* A string that ends in the middle of a token, over a token's border. */
   char stop[3] = {(char)('a' + t[2]), (char)('a' + t[2]), (char)('a' + t[3])};
   tinker__str_t strings[2] = {TINKER__STR("ZZZZZZZZZZ"), {stop, 3}};

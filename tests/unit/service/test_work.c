@@ -256,6 +256,9 @@ Test(work, refusals_name_the_field) {
       {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"top_p\":0")), "top_p"},
       {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[\"a\"]")),
        "sampling_params.stop: strings need a tokenizer.json"},
+      {TINKER__SVC_OP_SAMPLE,
+       SAMPLE(PARAMS("\"stop\":[0,1,2,3,4,5,6,7,8,9,9]")),
+       "sampling_params.stop: 11 tokens are more than the vocabulary's 10"},
       {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[9,10]")),
        "sampling_params.stop[1]: must be a token from 0 to 9, not 10"},
       {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[999999]")),
@@ -342,7 +345,7 @@ static const struct {
     {TINKER__SVC_OP_SAVE_SAMPLER, "{\"sampling_session_seq_id\":1}"},
     {TINKER__SVC_OP_LOAD,
      "{\"path\":\"tinker://a/weights/b\",\"optimizer\":true}"},
-    {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[1,2]"))},
+    {TINKER__SVC_OP_SAMPLE, SAMPLE(PARAMS("\"stop\":[9,1,2]"))},
     {TINKER__SVC_OP_SAMPLE,
      SAMPLE(SCORE("1,2", "2,1", "") "\"prompt_alt_tokens_k\":2," PARAMS(""))}};
 

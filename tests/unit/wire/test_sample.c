@@ -154,6 +154,38 @@ Test(sample, faults_are_named) {
   }
 }
 
+/* A request with n stops, each of them `one`. */
+static int decode_stops(size_t n, const char *one,
+                        tinker__sample_request_t *r) {
+  tinker__buf_t b;
+  tinker__buf_init(&b, &mem, 1 << 23);
+  tinker__buf_adds(&b, "{\"prompt\":{\"chunks\":[{\"tokens\":[1]}]},"
+                       "\"sampling_params\":{\"stop\":[");
+  for (size_t i = 0; i < n; i++) {
+    if (i) tinker__buf_adds(&b, ",");
+    tinker__buf_adds(&b, one);
+  }
+  tinker__buf_adds(&b, "]}}");
+  cr_assert_eq(tinker__buf_error(&b), 0);
+  int rc = tinker__sample_request_decode(r, &arena, tinker__buf_str(&b), NULL,
+                                         why, sizeof(why));
+  tinker__buf_free(&b);
+  return rc;
+}
+
+Test(sample, number_of_stops) {
+  tinker__sample_request_t r;
+  cr_assert_eq(decode_stops(1024, "\"a\"", &r), 0, "%s", why);
+  cr_assert_eq(r.params.stop_count, 1024u);
+  cr_assert_eq(decode_stops(1030, "\"a\"", &r), TINKER_EOVERFLOW);
+  cr_assert_str_eq(why, "sampling_params.stop: 1030 texts are more than 1024");
+  cr_assert_eq(decode_stops(1 << 20, "7", &r), 0, "%s", why);
+  cr_assert_eq(r.params.stop_count, 1u << 20);
+  cr_assert_eq(decode_stops((1 << 20) + 2, "7", &r), TINKER_EOVERFLOW);
+  cr_assert_str_eq(
+      why, "sampling_params.stop: 1048578 tokens are more than 1048576");
+}
+
 static void result_in(tinker__sample_result_t *r, const char *hex) {
   bytes_t b = unhex(hex);
   cr_assert_eq(
