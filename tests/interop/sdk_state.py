@@ -2,10 +2,11 @@
 classes of errors."""
 import asyncio
 import datetime
+import os
 
 import tinker
 
-from sdk_checks import (OTHER, adam, backward, check, datum, grad_norm, ints,
+from sdk_checks import (OTHER, TOKENS, adam, backward, check, datum, grad_norm, ints,
                         logprobs, refused, steps, unique)
 
 
@@ -81,6 +82,53 @@ def killed_and_started_again(bed):
     last.result()
     assert losses == wanted
     assert again.result() == scores
+    assert service.stop() == 0
+
+
+@check()
+def another_name_of_the_same_weights(bed):
+    """A checkpoint fits every model with its base's weights, by whatever name
+    it is served, also after a restart; and no other."""
+    service = bed.start([])
+    other = os.path.join(os.path.dirname(service.model), "llama_tied")
+    service.flags += ["--model", f"m:short={service.model}",
+                      "--model", f"other={other}"]
+    url = service.start()["http"]
+    service.flags[service.flags.index("127.0.0.1:0")] = url[len("http://"):]
+    client = tinker.ServiceClient(base_url=url, api_key="tml-local")
+    trainer = client.create_lora_training_client(base_model="m", rank=4, seed=3)
+    steps(trainer, 2)
+    path = trainer.save_state("c").result().path
+    weights = trainer.save_weights_for_sampler("w").result().path
+    scores = logprobs(trainer)
+    on = steps(trainer, 2)
+    new = client.create_training_client_from_state(path, base_model="m:short")
+    assert new.get_info().model_data.model_name == "m:short"
+    assert logprobs(new) == scores
+    new = client.create_training_client_from_state_with_optimizer(
+        path, base_model="m:short")
+    assert steps(new, 2) == on
+    loaded = client.create_lora_training_client(base_model="m:short", rank=4)
+    loaded.load_state_with_optimizer(path).result()
+    assert steps(loaded, 2) == on
+    sampler = client.create_sampling_client(model_path=weights,
+                                            base_model="m:short")
+    assert sampler.get_base_model() == "m:short"
+    assert sampler.compute_logprobs(ints(TOKENS)).result()[1:] == scores
+    service.kill()
+    service.start()
+    assert steps(new, 1) == steps(loaded, 1) == steps(trainer, 1)
+    assert sampler.compute_logprobs(ints(TOKENS)).result()[1:] == scores
+    for name in ("other", "nowhere"):
+        refused(tinker.BadRequestError, f"base_model '{name}' differs", lambda:
+                client.create_training_client_from_state(
+                    path, base_model=name).get_info())
+    refused(tinker.BadRequestError, "base_model 'other' differs", lambda:
+            client.create_sampling_client(
+                model_path=weights, base_model="other").get_base_model())
+    wrong = client.create_lora_training_client(base_model="other", rank=4)
+    refused(tinker.RequestFailedError, "of base model m, this model of other",
+            lambda: wrong.load_state(path).result())
     assert service.stop() == 0
 
 

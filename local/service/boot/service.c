@@ -30,6 +30,11 @@
 #define LOG_QUEUE ((size_t)1 << 20)
 #define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
 
+bool tinker__svc_base_same(const tinker__svc_base_model_t *a,
+                           const tinker__svc_base_model_t *b) {
+  return a == b || strcmp(a->info.digest, b->info.digest) == 0;
+}
+
 /* --- Timer ---------------------------------------------------------------- */
 
 /* Waits on the timer's condition for ms at most. */

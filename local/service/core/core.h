@@ -23,6 +23,10 @@
 #include "service/core/session.h"
 #include "service/store/store.h"
 
+/* The same weights and configuration, whatever the two are called. */
+bool tinker__svc_base_same(const tinker__svc_base_model_t *a,
+                           const tinker__svc_base_model_t *b);
+
 struct tinker__svc_s {
   tinker__svc_config_t config;
   tinker__mem_t *mem;

@@ -433,7 +433,7 @@ static int find_source(tinker__svc_model_t *m, tinker__svc_op_t *op, char *dir,
   if (rc == 0 && c->kind != TINKER__CKPT_TRAINING) {
     rc = tinker__why(why, why_len, TINKER_EINVAL,
                      "path: %s is not a training checkpoint", op->work->path);
-  } else if (rc == 0 && c->model->base != m->base) {
+  } else if (rc == 0 && !tinker__svc_base_same(c->model->base, m->base)) {
     rc = tinker__why(
         why, why_len, TINKER_EINVAL,
         "path: the checkpoint is of base model %s, this model of %s",

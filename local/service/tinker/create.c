@@ -232,7 +232,9 @@ static tinker__svc_handled_t load_locked(tinker__svc_t *s, tinker__svc_req_t *r,
                                    "checkpoint (tinker://RUN/weights/NAME)",
                                    (int)c->path.len, c->path.ptr);
   }
-  if (c->has_base && !tinker__str_eqs(c->base_model, from->model->base->name)) {
+  tinker__svc_base_model_t *base = from->model->base;
+  if (c->has_base) base = tinker__svc_base_find(s, c->base_model);
+  if (!base || !tinker__svc_base_same(base, from->model->base)) {
     return tinker__svc_reply_error(
         r, 400, "base_model '%.*s' differs from the checkpoint's '%s'",
         (int)c->base_model.len, c->base_model.ptr, from->model->base->name);
@@ -243,7 +245,7 @@ static tinker__svc_handled_t load_locked(tinker__svc_t *s, tinker__svc_req_t *r,
     tinker__svc_model_free(s, m);
     return tinker__svc_reply_error(r, 503, "out of memory");
   }
-  m->base = from->model->base;
+  m->base = base;
   m->lora = from->model->lora;
   tinker__svc_work_t *given = *work;
   *work = NULL;

@@ -70,13 +70,13 @@ static bool resolve(tinker__svc_t *s, tinker__svc_req_t *r, const open_t *o,
                             "training path");
     return false;
   }
-  if (*base && *base != c->model->base) {
+  if (*base && !tinker__svc_base_same(*base, c->model->base)) {
     tinker__svc_reply_error(
         r, 400, "base_model '%s' differs from the checkpoint's '%s'",
         (*base)->name, c->model->base->name);
     return false;
   }
-  *base = c->model->base;
+  if (!*base) *base = c->model->base;
   *checkpoint = c->row;
   return true;
 }
