@@ -13,8 +13,13 @@ int main(void) {
   check(tinker_client_get_capabilities(client, NULL, NULL, NULL, &future));
   check(tinker_future_get_capabilities(await(future), &have));
   for (size_t i = 0; i < have->model_count; i++) {
-    printf("model %s, context %llu tokens\n", have->models[i].name,
-           (unsigned long long)have->models[i].max_context_length);
+    unsigned long long context = have->models[i].max_context_length;
+    printf("model %s, context ", have->models[i].name);
+    if (context) {
+      printf("%llu tokens\n", context);
+    } else {
+      printf("not known\n");
+    }
   }
   int found = have->model_count > 0;
   tinker_future_release(future);

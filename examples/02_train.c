@@ -2,7 +2,8 @@
  * submitted before the present one has ended, so the service never waits for
  * this program; the order of the calls is the order of execution.
  *
- * usage: 02_train TOKENIZER_JSON     (TINKER_BASE_URL says where) */
+ * usage: 02_train TOKENIZER_JSON
+ * (TINKER_BASE_URL says where, TINKER_MODEL which model) */
 #include "example.h"
 
 enum { STEPS = 8 };
@@ -38,9 +39,8 @@ static void submit(step_t *step, tinker_trainer_t *trainer,
 
 static double take_loss(step_t *step) {
   const tinker_forward_result_t *result = NULL;
-  double loss = 0;
   check(tinker_future_get_forward(await(step->forward), &result));
-  check(tinker_forward_result_metric(result, "loss:sum", &loss));
+  double loss = loss_of(result);
   finish(step->forward);
   finish(step->optim);
   return loss;

@@ -1,6 +1,7 @@
 /* 03 resume: save a run with its optimizer, go on, then do the same steps
  * again from the checkpoint in a new session: every loss is the same number,
- * to the last bit.     (TINKER_BASE_URL says where the service is) */
+ * to the last bit.
+ * (TINKER_BASE_URL says where the service is, TINKER_MODEL which model) */
 #include "example.h"
 
 enum { BEFORE = 3, AFTER = 4, LENGTH = 32 };
@@ -8,7 +9,6 @@ enum { BEFORE = 3, AFTER = 4, LENGTH = 32 };
 /* One step on a made-up sequence of tokens that depends on its number. */
 static double step(tinker_trainer_t *trainer, int number) {
   int32_t tokens[LENGTH];
-  double loss = 0;
   tinker_datum_t *datum = NULL;
   const tinker_forward_result_t *result = NULL;
   for (int i = 0; i < LENGTH; i++) tokens[i] = 300 + (i * 7 + number) % 50;
@@ -16,7 +16,7 @@ static double step(tinker_trainer_t *trainer, int number) {
   tinker_future_t *done =
       whole_step(trainer, &datum, 1, TINKER_LOSS_CROSS_ENTROPY, 1e-3);
   check(tinker_future_get_forward(done, &result));
-  check(tinker_forward_result_metric(result, "loss:sum", &loss));
+  double loss = loss_of(result);
   tinker_future_release(done);
   tinker_datum_release(datum);
   return loss;

@@ -1,7 +1,8 @@
 /* 04 sample: continue a prompt twice. The text is decoded token by token, as
  * one would show it while it arrives: a stream never splits a character.
  *
- * usage: 04_sample TOKENIZER_JSON [PROMPT]     (TINKER_BASE_URL says where) */
+ * usage: 04_sample TOKENIZER_JSON [PROMPT]
+ * (TINKER_BASE_URL says where, TINKER_MODEL which model) */
 #include "example.h"
 
 static tinker_input_t *make_prompt(const tinker_tokenizer_t *tokenizer,
@@ -45,7 +46,7 @@ int main(int argc, char **argv) {
   }
   tinker_tokenizer_t *tokenizer = load_tokenizer(argv[1]);
   tinker_client_t *client = connect_service();
-  check(tinker_client_create_sampler(client, EXAMPLE_MODEL, NULL, NULL, NULL,
+  check(tinker_client_create_sampler(client, example_model(), NULL, NULL, NULL,
                                      &future));
   tinker_sampler_t *sampler = take_sampler(future);
 

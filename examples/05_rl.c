@@ -2,7 +2,7 @@
  * learns to use short words. Each round samples a group from the present
  * weights, scores it, and makes what was better than the mean more likely.
  *
- * usage: 05_rl TOKENIZER_JSON     (TINKER_BASE_URL says where) */
+ * usage: 05_rl TOKENIZER_JSON     (TINKER_BASE_URL, TINKER_MODEL) */
 #include "example.h"
 
 enum { ROUNDS = 12, GROUP = 32, LENGTH = 20 };

@@ -8,7 +8,11 @@
 #include <string.h>
 #include <tinker/tinker.h>
 
-#define EXAMPLE_MODEL "tiny-kjv"
+/* The base model: the environment variable TINKER_MODEL, or the demo's. */
+static inline const char *example_model(void) {
+  const char *name = getenv("TINKER_MODEL");
+  return name && *name ? name : "tiny-kjv";
+}
 
 static inline void check(int rc) {
   if (rc == TINKER_OK) return;
@@ -69,7 +73,7 @@ static inline tinker_trainer_t *new_trainer(tinker_client_t *client,
   tinker_future_t *future = NULL;
   tinker_trainer_options_t options;
   tinker_trainer_options_init(&options);
-  options.base_model = EXAMPLE_MODEL;
+  options.base_model = example_model();
   options.rank = rank;
   options.seed = 1;
   options.has_seed = 1;
@@ -110,6 +114,37 @@ static inline tinker_future_t *whole_step(tinker_trainer_t *trainer,
   check(tinker_trainer_optim_step(trainer, &adam, NULL, NULL, NULL, &optim));
   finish(optim);
   return await(forward);
+}
+
+/* Sums a tensor over all examples; 0 if one of them does not have it. */
+static inline int add_up(const tinker_forward_result_t *result,
+                         const char *name, double factor, double *sum) {
+  tinker_tensor_view_t tensor;
+  size_t n = tinker_forward_result_count(result);
+  *sum = 0;
+  for (size_t i = 0; i < n; i++) {
+    int rc = tinker_forward_result_tensor(result, i, name, &tensor);
+    if (rc != TINKER_OK || (tensor.count && !tensor.f32)) return 0;
+    for (size_t k = 0; k < tensor.count; k++) {
+      *sum += factor * (double)tensor.f32[k];
+    }
+  }
+  return n > 0;
+}
+
+/* The loss of a step. Not every service sends the metric "loss:sum"; the
+ * losses of the tokens sum up to the same, and so do their negative
+ * log-probabilities where the loss is cross-entropy and every weight is 1. */
+static inline double loss_of(const tinker_forward_result_t *result) {
+  double loss = 0;
+  if (tinker_forward_result_metric(result, "loss:sum", &loss) == TINKER_OK ||
+      add_up(result, "elementwise_loss", 1, &loss) ||
+      add_up(result, "logprobs", -1, &loss)) {
+    return loss;
+  }
+  fprintf(stderr, "the result has no metric \"loss:sum\", and neither "
+                  "elementwise_loss nor logprobs to sum instead\n");
+  exit(1);
 }
 
 static inline tinker_tokenizer_t *load_tokenizer(const char *path) {
