@@ -111,6 +111,41 @@ Test(work, what_is_taken) {
 }
 
 /* Dense or CSR: the engine gets rows, the reply the layout. */
+/* Each value reaches the engine as it was given. */
+Test(work, every_number_is_taken) {
+  tinker__mem_t mem;
+  tinker__svc_work_t *w;
+  char why[300];
+  tinker__mem_init(&mem, NULL, 0);
+  cr_assert_eq(parse(&mem, TINKER__SVC_OP_OPTIM,
+                     "{\"adam_params\":{\"learning_rate\":0,\"beta1\":0.5,"
+                     "\"beta2\":0.25,\"eps\":0.125,\"weight_decay\":2,"
+                     "\"grad_clip_norm\":3}}",
+                     &w, why, 300),
+               0, "%s", why);
+  cr_assert_eq(w->adam.learning_rate, 0); /* not the default */
+  cr_assert(w->adam.beta1 == 0.5 && w->adam.beta2 == 0.25);
+  cr_assert(w->adam.eps == 0.125 && w->adam.weight_decay == 2);
+  cr_assert_eq(w->adam.grad_clip_norm, 3);
+  tinker__svc_work_free(w);
+  cr_assert_eq(
+      parse(&mem, TINKER__SVC_OP_SAMPLE,
+            SAMPLE(PARAMS(
+                "\"max_tokens\":2,\"seed\":0,\"temperature\":0,\"top_k\":4,"
+                "\"top_p\":0.5,\"stop\":[7,3]")),
+            &w, why, 300),
+      0, "%s", why);
+  cr_assert_eq(w->gen->max_tokens, 2u);
+  cr_assert_eq(w->gen->sampling.seed, 0u); /* not one of the service's */
+  cr_assert_eq(w->gen->sampling.temperature, 0);
+  cr_assert_eq(w->gen->sampling.top_k, 4);
+  cr_assert_eq(w->gen->sampling.top_p, 0.5);
+  cr_assert(w->gen->n_stop_tokens == 2 && w->gen->stop_tokens[0] == 3 &&
+            w->gen->stop_tokens[1] == 7);
+  tinker__svc_work_free(w);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
 Test(work, scores_of_a_prompt) {
   tinker__mem_t mem;
   tinker__svc_work_t *w;
