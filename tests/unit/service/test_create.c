@@ -1,0 +1,103 @@
+/* What a model was made with is stored: a restart makes the same one. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "rig.h"
+
+/* forward_backward and optim_step under seq and seq + 1; the loss as text. */
+static void train(rig_t *rig, const char *model, int seq, char *loss,
+                  size_t len) {
+  static reply_t reply;
+  char body[600];
+  rig_fb_body(body, sizeof body, model, 3 * seq + 1); /* the same weights */
+  char *at = strstr(body, "\"seq_id\":");
+  cr_assert_not_null(at);
+  char rest[600];
+  snprintf(rest, sizeof rest, "%s", strchr(at, ','));
+  snprintf(at, sizeof body - (size_t)(at - body), "\"seq_id\":%d%s", seq, rest);
+  rig_do(rig, "POST api/v1/forward_backward", body, &reply);
+  at = strstr(reply.text, "\"loss:sum\":");
+  cr_assert_not_null(at, "%s", reply.text);
+  snprintf(loss, len, "%.*s", (int)strcspn(at, "}"), at);
+  rig_optim_body(body, sizeof body, model, seq + 1);
+  rig_do(rig, "POST api/v1/optim_step", body, &reply);
+}
+
+static void new_model(rig_t *rig, const char *session, int number,
+                      const char *lora, char *id, size_t len) {
+  static reply_t reply;
+  char body[300];
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"model_seq_id\":%d,\"base_model\":\"m\","
+           "\"lora_config\":{\"rank\":4%s}}",
+           session, number, lora);
+  rig_do(rig, "POST api/v1/create_model", body, &reply);
+  rig_member(&reply, "model_id", id, len);
+}
+
+/* Six steps, with and without restarts in between: the same losses. The log is
+ * executed again from the first call on, as no snapshot was made. */
+Test(create, a_restart_makes_the_same_model) {
+  static const char *const loras[] = {",\"seed\":11",
+                                      ",\"seed\":11,\"train_attn\":false",
+                                      ",\"seed\":11,\"train_mlp\":false",
+                                      ",\"seed\":11,\"train_unembed\":false"};
+  enum { LORAS = sizeof loras / sizeof *loras, STEPS = 4 };
+  static rig_t rig;
+  char session[80], id[2][LORAS][120], loss[2][LORAS][STEPS][60];
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  for (int i = 0; i < 2 * LORAS; i++) {
+    new_model(&rig, session, i, loras[i / 2], id[i % 2][i / 2], 120);
+  }
+  for (int i = 0; i < LORAS; i++) {
+    for (int k = 0; k < STEPS; k++) {
+      train(&rig, id[0][i], 2 * k + 1, loss[0][i][k], 60);
+    }
+  }
+  for (int k = 0; k < STEPS; k++) {
+    for (int i = 0; i < LORAS; i++) {
+      train(&rig, id[1][i], 2 * k + 1, loss[1][i][k], 60);
+      cr_assert_str_eq(loss[1][i][k], loss[0][i][k], "%d, step %d", i, k);
+    }
+    rig_stop(&rig);
+    rig_start(&rig);
+  }
+  for (int i = 1; i < LORAS; i++) {
+    cr_assert_str_neq(loss[0][i][STEPS - 1], loss[0][0][STEPS - 1]);
+  }
+  rig_close(&rig);
+}
+
+/* The seed that the service drew is the model's for ever: after a restart,
+ * which executes the log from the start, the next step is the one that follows
+ * the state saved before. */
+Test(create, a_drawn_seed_is_kept) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], id[120], other[120], path[200], body[600], loss[3][60];
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  new_model(&rig, session, 0, "", id, sizeof id);
+  new_model(&rig, session, 1, "", other, sizeof other);
+  train(&rig, id, 1, loss[0], 60);
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"seq_id\":3,\"path\":\"a\"}", id);
+  rig_do(&rig, "POST api/v1/save_weights", body, &reply);
+  rig_member(&reply, "path", path, sizeof path);
+  rig_stop(&rig);
+  rig_start(&rig);
+  train(&rig, id, 4, loss[0], 60);
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"model_seq_id\":2,\"path\":\"%s\","
+           "\"optimizer\":true}",
+           session, path);
+  rig_do(&rig, "POST api/v1/load_weights", body, &reply);
+  rig_member(&reply, "model_id", id, sizeof id);
+  train(&rig, id, 1, loss[1], 60);
+  cr_assert_str_eq(loss[0], loss[1]);
+  for (int i = 0; i < 2; i++) train(&rig, other, 2 * i + 1, loss[2], 60);
+  cr_assert_str_neq(loss[0], loss[2], "two models, two seeds");
+  rig_close(&rig);
+}
