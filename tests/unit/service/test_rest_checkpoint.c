@@ -82,14 +82,15 @@ Test(rest_checkpoint, a_delete_is_for_ever) {
   static bench_t b;
   char body[300];
   open_bench(&b);
+  cr_assert_eq(rig_count(&b.rig, "checkpoints", ""), 1);
   change(&b, "DELETE " CHECKPOINT, "", 204);
+  cr_assert_eq(rig_count(&b.rig, "checkpoints", ""), 0);
   for (int start = 0; start < 2; start++) {
     listed(&b, "weights/a", false);
     change(&b, "DELETE " CHECKPOINT, "", 404);
     rig_stop(&b.rig);
     rig_start(&b.rig);
   }
-  cr_assert_eq(rig_count(&b.rig, "checkpoints", ""), 0);
   snprintf(body, sizeof body,
            "{\"model_id\":\"%s\",\"seq_id\":2,\"path\":\"a\"}", b.model);
   rig_do(&b.rig, "POST api/v1/save_weights", body, &b.reply);
