@@ -146,6 +146,70 @@ Test(work, every_number_is_taken) {
   cr_assert_eq(mem.live_blocks, 0);
 }
 
+/* What is asked for and what ends it: the model's own end of sequence unless
+ * tokens, or none, are named. */
+Test(work, what_stops_a_sample) {
+  static const int32_t eos[2] = {8, 9};
+  static const struct {
+    const char *body;
+    size_t tokens, strings;
+  } cases[] = {{SAMPLE(PARAMS("")), 2, 0},
+               {SAMPLE(PARAMS("\"stop\":[]")), 0, 0},
+               {SAMPLE(PARAMS("\"stop\":[5]")), 1, 0},
+               {SAMPLE(PARAMS("\"stop\":[\"a\",\"b\",\"c\"]")), 2, 3}};
+  tinker__mem_t mem;
+  tinker__svc_work_t *w;
+  char why[300];
+  tinker__svc_base_model_t bare = base;
+  tinker__mem_init(&mem, NULL, 0);
+  base.info.eos = eos;
+  base.info.num_eos = 2;
+  base.tokenizer = (struct tinker_tokenizer_s *)&mem; /* never looked into */
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    cr_assert_eq(
+        parse(&mem, TINKER__SVC_OP_SAMPLE, cases[i].body, &w, why, 300), 0,
+        "%s", why);
+    cr_assert_eq(w->gen->n_stop_tokens, cases[i].tokens, "%zu", i);
+    cr_assert_eq(w->gen->n_stop_strings, cases[i].strings, "%zu", i);
+    cr_assert_eq(w->gen->text == &base.text, cases[i].strings > 0);
+    tinker__svc_work_free(w);
+  }
+  base = bare;
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* Of what a client sends; the log is read without a limit. */
+Test(work, tokens_of_a_request_are_limited) {
+  tinker__mem_t mem;
+  tinker__svc_work_t *w;
+  char why[300];
+  int status;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__svc_t s = {.mem = &mem};
+  tinker__svc_work_in_t in = {
+      .kind = TINKER__SVC_OP_SAMPLE,
+      .base = &base,
+      .body = TINKER__STR(SAMPLE(PARAMS("\"max_tokens\":4"))),
+  };
+  for (in.max_tokens = 9; in.max_tokens <= 11; in.max_tokens++) {
+    int rc = tinker__svc_work_parse(&w, &s, &in, &status, why, sizeof why);
+    cr_assert_eq(rc, in.max_tokens < 11 ? TINKER_EINVAL : 0);
+    if (rc == 0) tinker__svc_work_free(w);
+  }
+  cr_assert(strstr(why, "11 tokens are more than --max-tokens lets in: 10"));
+  in.max_tokens = 2;
+  in.kind = TINKER__SVC_OP_FORWARD_BACKWARD;
+  in.body = TINKER__STR(FB("cross_entropy", TARGET WEIGHTS));
+  cr_assert_eq(tinker__svc_work_parse(&w, &s, &in, &status, why, sizeof why),
+               TINKER_EINVAL);
+  cr_assert(strstr(why, "3 tokens are more"), "%s", why);
+  in.max_tokens = 0;
+  cr_assert_eq(tinker__svc_work_parse(&w, &s, &in, &status, why, sizeof why),
+               0);
+  tinker__svc_work_free(w);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
 Test(work, scores_of_a_prompt) {
   tinker__mem_t mem;
   tinker__svc_work_t *w;
