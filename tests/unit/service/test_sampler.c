@@ -38,6 +38,23 @@ Test(sampler, limits) {
   cr_assert_eq(tinker__eng_pick(&s, 0, 0, bad, N, scratch), -1);
 }
 
+/* top_p is of what top_k has left: 0.5 / 0.8 is enough for 0.6 here. */
+Test(sampler, top_p_after_top_k) {
+  const float three[3] = {logf(0.2f), logf(0.5f), logf(0.3f)};
+  tinker__eng_sampling_t p = {1.0f, 2, 0.6, 3};
+  for (uint64_t i = 0; i < 200; i++) {
+    cr_assert_eq(tinker__eng_pick(&p, 0, i, three, 3, scratch), 1);
+  }
+  size_t seen = 0;
+  p.top_p = 0.7;
+  for (uint64_t i = 0; i < 200; i++) {
+    int32_t id = tinker__eng_pick(&p, 0, i, three, 3, scratch);
+    cr_assert(id == 1 || id == 2);
+    seen += id == 2;
+  }
+  cr_assert_gt(seen, 0u);
+}
+
 /* Counts of 20,000 draws against the probabilities, 5 standard deviations. */
 Test(sampler, frequencies) {
   enum { DRAWS = 20000 };
