@@ -1,5 +1,8 @@
 /* A change of a checkpoint that can't be stored changes nothing. */
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -95,5 +98,53 @@ Test(rest_checkpoint, a_delete_is_for_ever) {
            "{\"model_id\":\"%s\",\"seq_id\":2,\"path\":\"a\"}", b.model);
   rig_do(&b.rig, "POST api/v1/save_weights", body, &b.reply);
   load(&b);
+  rig_close(&b.rig);
+}
+
+static _Atomic int64_t ahead_ms;
+
+static int64_t wall(void *user) {
+  const tinker__world_t *real = tinker__world_real();
+  (void)user;
+  return real->wall_ms(real->user) + atomic_load(&ahead_ms);
+}
+
+/* The store's writer waits while this connection has the file. */
+static sqlite3 *hold_store(rig_t *rig) {
+  char path[80];
+  sqlite3 *db;
+  snprintf(path, sizeof path, "%s/store.db", rig->dir);
+  cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL),
+               SQLITE_OK);
+  return db;
+}
+
+/* A longer life is on its way into the store when the old one is over: the
+ * sweep that sees the old time takes nothing away. */
+Test(rest_checkpoint, a_longer_life_on_its_way_counts) {
+  static bench_t b;
+  open_bench(&b);
+  rig_stop(&b.rig);
+  b.rig.world.wall_ms = wall;
+  rig_start(&b.rig);
+  change(&b, "PUT " CHECKPOINT "/ttl", "{\"ttl_seconds\":3600}", 204);
+  sqlite3 *db = hold_store(&b.rig);
+  rig_pending_t *longer = rig_send(&b.rig, "PUT " CHECKPOINT "/ttl", b.part,
+                                   NULL, "{\"ttl_seconds\":36000}");
+  atomic_store(&ahead_ms, 7200000);
+  pthread_mutex_lock(&b.rig.s->lock);
+  tinker__svc_checkpoints_expire(b.rig.s);
+  pthread_mutex_unlock(&b.rig.s->lock);
+  cr_assert_eq(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+  sqlite3_close(db);
+  rig_wait(&b.rig, longer, &b.reply);
+  cr_assert_eq(b.reply.status, 204, "%s", b.reply.text);
+  for (int start = 0; start < 2; start++) {
+    load(&b); /* its commit is after the sweep's */
+    listed(&b, "weights/a", true);
+    rig_stop(&b.rig);
+    rig_start(&b.rig);
+  }
   rig_close(&b.rig);
 }
