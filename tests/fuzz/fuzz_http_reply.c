@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/show.h"
 #include "http/curl_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -12,6 +13,18 @@ static void check(const tinker__http_reply_t *r) {
   if (r->should_retry < -1 || r->should_retry > 1) abort();
   if (!memchr(r->content_type, '\0', sizeof(r->content_type))) abort();
   if (r->body.len > r->body.max) abort();
+}
+
+static void check_show(tinker__buf_t *body) {
+  char out[24];
+  const char *text = tinker__buf_cstr(body);
+  if (!text) return;
+  tinker__show(out, sizeof(out), text);
+  size_t n = strlen(out);
+  if (n >= sizeof(out) || !tinker__utf8_valid(out, n)) abort();
+  for (size_t i = 0; i < n; i++) {
+    if ((unsigned char)out[i] < 0x20 || out[i] == 0x7f) abort();
+  }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -40,6 +53,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     tinker__curl_on_body((char *)(uintptr_t)at, 1, (size_t)(end - at), &x);
   }
   check(&x.reply);
+  x.reply.status = 403;
+  if (tinker__http_foreign(&x.reply) != !tinker__http_refusal(&x.reply)) {
+    abort();
+  }
+  check_show(&x.reply.body);
   tinker__buf_free(&x.reply.body);
   return 0;
 }

@@ -140,3 +140,73 @@ Test(reply, the_body_stops_at_its_cap) {
   tinker__buf_free(&x.reply.body);
   cr_assert_eq(atomic_load(&mem.live_blocks), 0);
 }
+
+/* ---- whose word a refusal is ---- */
+
+static const struct refusal {
+  int status;
+  const char *body;
+  int said; /* by the service */
+  bool foreign;
+} refusals[] = {
+    {400, "{\"detail\":\"bad\"}", 400, false},
+    {422, " {\"detail\":[{\"loc\":[\"a\"],\"msg\":\"b\"}]}\n", 422, false},
+    {403, "{\"x\":1,\"error\":\"no\",\"category\":\"user\"}", 403, false},
+    {404, "{\"message\":null}", 404, false},
+    {404, "{\"det\\u0061il\":\"escaped\"}", 404, false},
+    {400, "", 0, true},
+    {403, "<html>blocked</html>", 0, true},
+    {404, "404 page not found", 0, true},
+    {407, "{}", 0, true},
+    {410, "[\"detail\"]", 0, true},
+    {451, "\"detail\"", 0, true},
+    {422, "{\"errors\":[{\"message\":\"deeper\"}]}", 0, true},
+    {400, "{\"detail\":\"cut", 0, true},
+    {400, "{\"detail\":\"a\"} <!-- -->", 0, true},
+    {408, "<html>", 0, false}, /* the same whoever says it */
+    {413, "<html>", 0, false},
+    {429, "", 0, false},
+    {503, "<html>", 0, false},
+    {200, "{\"detail\":\"a\"}", 0, false},
+};
+
+static tinker__http_reply_t reply_of(const struct refusal *r,
+                                     tinker__mem_t *mem) {
+  tinker__http_reply_t reply = {.status = r->status, .sent = true};
+  tinker__buf_init(&reply.body, mem, 1 << 16);
+  cr_assert_eq(tinker__buf_adds(&reply.body, r->body), 0);
+  return reply;
+}
+
+Test(reply, a_refusal_is_the_services_by_its_json) {
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+    tinker__http_reply_t reply = reply_of(&refusals[i], &mem);
+    cr_assert_eq(tinker__http_refusal(&reply), refusals[i].said, "%zu", i);
+    cr_assert_eq(tinker__http_foreign(&reply), refusals[i].foreign, "%zu", i);
+    reply.error = TINKER_ETRANSPORT; /* cut on the way: nobody's word */
+    cr_assert_eq(tinker__http_refusal(&reply), 0);
+    cr_assert_not(tinker__http_foreign(&reply));
+    tinker__buf_free(&reply.body);
+  }
+  cr_assert_eq(atomic_load(&mem.live_blocks), 0);
+}
+
+/* Without memory nobody knows whose word it is: a number is sent again then. */
+Test(reply, a_refusal_that_cant_be_read_is_not_the_services) {
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__http_reply_t reply = reply_of(&refusals[4], &mem);
+  size_t failed = 0;
+  for (uint64_t n = 1;; n++) {
+    mem.fail_at = atomic_load(&mem.count) + n;
+    int said = tinker__http_refusal(&reply);
+    if (atomic_load(&mem.count) < mem.fail_at) break;
+    cr_assert_eq(said, 0);
+    failed++;
+  }
+  cr_assert_gt(failed, 0);
+  tinker__buf_free(&reply.body);
+  cr_assert_eq(atomic_load(&mem.live_blocks), 0);
+}
