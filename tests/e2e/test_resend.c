@@ -1,0 +1,208 @@
+/* What the transport sends twice by itself, and what it never does: against a
+ * server on a Unix socket that reads the head of each request and then no
+ * more, so that the client's next write fails for certain. */
+#include <criterion/criterion.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <tinker/error.h>
+#include <unistd.h>
+
+#include "http/curl.h"
+
+enum { FAR_MS = 20000, HEADS = 8, HEAD_MAX = 8192, BODY = 8 << 20 };
+
+/* --- the server --- */
+
+typedef struct server_s {
+  char path[64];
+  int listener, stop[2];
+  pthread_t thread;
+  int count;
+  char heads[HEADS][HEAD_MAX];
+  int open[HEADS]; /* connections that are read no more */
+} server_t;
+
+static bool wait_readable(const server_t *s, int fd) {
+  struct pollfd p[2] = {{fd, POLLIN, 0}, {s->stop[0], POLLIN, 0}};
+  while (poll(p, 2, -1) < 0) {
+  }
+  return !p[1].revents;
+}
+
+/* Byte by byte: what is behind the head stays unread. */
+static bool read_head(const server_t *s, int fd, char *head) {
+  size_t n = 0;
+  while (n + 1 < HEAD_MAX && wait_readable(s, fd) &&
+         read(fd, head + n, 1) == 1) {
+    head[++n] = '\0';
+    if (n >= 4 && !strcmp(head + n - 4, "\r\n\r\n")) return true;
+  }
+  return false;
+}
+
+/* The next write there fails and nothing is heard. What is in the queue is
+ * taken out, so that a writer that waits for room finds out. */
+static void go_deaf(int fd) {
+  char rest[65536];
+  shutdown(fd, SHUT_RD);
+  while (read(fd, rest, sizeof rest) > 0) {
+  }
+}
+
+static void *serve(void *user) {
+  server_t *s = user;
+  while (s->count < HEADS && wait_readable(s, s->listener)) {
+    int fd = accept(s->listener, NULL, NULL);
+    if (!read_head(s, fd, s->heads[s->count])) {
+      close(fd);
+      continue;
+    }
+    go_deaf(fd);
+    s->open[s->count++] = fd;
+  }
+  return NULL;
+}
+
+static void open_server(server_t *s) {
+  struct sockaddr_un a = {.sun_family = AF_UNIX};
+  memset(s, 0, sizeof *s);
+  snprintf(s->path, sizeof s->path, "/tmp/tinker-resend-%d.sock",
+           (int)getpid());
+  snprintf(a.sun_path, sizeof a.sun_path, "%s", s->path);
+  unlink(s->path);
+  s->listener = socket(AF_UNIX, SOCK_STREAM, 0);
+  cr_assert_eq(pipe(s->stop), 0);
+  cr_assert_eq(bind(s->listener, (struct sockaddr *)&a, sizeof a), 0);
+  cr_assert_eq(listen(s->listener, 16), 0);
+  cr_assert_eq(pthread_create(&s->thread, NULL, serve, s), 0);
+}
+
+static void close_server(server_t *s) {
+  close(s->stop[1]);
+  pthread_join(s->thread, NULL);
+  for (int i = 0; i < s->count; i++) close(s->open[i]);
+  close(s->stop[0]);
+  close(s->listener);
+  unlink(s->path);
+}
+
+/* --- one request --- */
+
+typedef struct call_s {
+  tinker__mem_t mem;
+  tinker__loop_t *loop;
+  tinker__http_t *http;
+  tinker__http_request_t request;
+  tinker__task_t task;
+  atomic_int stage; /* 1 = over, 2 = the transport is closed */
+  int error;
+  bool sent;
+} call_t;
+
+static void on_closed(void *user) {
+  call_t *c = user;
+  atomic_store(&c->stage, 2);
+  tinker__loop_notify(c->loop);
+}
+
+static void on_done(tinker__http_request_t *request,
+                    tinker__http_reply_t *reply) {
+  call_t *c = request->user;
+  cr_assert_eq(atomic_load(&c->stage), 0);
+  c->error = reply->error;
+  c->sent = reply->sent;
+  atomic_store(&c->stage, 1);
+  tinker__http_close(c->http, on_closed, c);
+}
+
+static void on_submit(tinker__task_t *task) {
+  call_t *c = TINKER__CONTAINER(task, call_t, task);
+  cr_assert_eq(tinker__http_submit(c->http, &c->request), 0);
+}
+
+static bool is_closed(void *user) {
+  return atomic_load(&((call_t *)user)->stage) == 2;
+}
+
+/* Sends it through a transport of its own. */
+static void run(call_t *c, const server_t *s, tinker__http_request_t request) {
+  char url[80], why[200] = "";
+  snprintf(url, sizeof url, "unix:%s", s->path);
+  tinker__curl_options_t o = {url, "tml-secret", "tinker-c/test"};
+  memset(c, 0, sizeof *c);
+  tinker__mem_init(&c->mem, NULL, 0);
+  cr_assert_eq(tinker__loop_background(&c->loop, &c->mem, tinker__world_real()),
+               0);
+  cr_assert_eq(tinker__curl_new(&c->http, c->loop, &o, why, sizeof why), 0,
+               "%s", why);
+  c->request = request;
+  c->request.user = c;
+  c->request.done = on_done;
+  c->request.timeout_ms = FAR_MS;
+  c->request.reply_max = 1 << 20;
+  tinker__task_init(&c->task, on_submit);
+  tinker__loop_post(c->loop, &c->task);
+  cr_assert_eq(tinker__loop_wait(c->loop, is_closed, c, FAR_MS), 0);
+  tinker__loop_close(c->loop, NULL, NULL);
+  cr_assert_eq(atomic_load(&c->mem.live_blocks), 0);
+}
+
+static tinker__http_request_t post(const char *body, bool numbered,
+                                   const char *key) {
+  return (tinker__http_request_t){
+      .lane = TINKER__LANE_SUBMIT,
+      .method = TINKER__HTTP_POST,
+      .path = "api/v1/create_model",
+      .body = {body, BODY},
+      .numbered = numbered,
+      .idempotency_key = key,
+  };
+}
+
+static void key_of(const char *head, char *out) {
+  const char *at = strstr(head, "X-Idempotency-Key: ");
+  cr_assert(at && sscanf(at + 19, "%99[^\r]", out) == 1, "%s", head);
+}
+
+/* Part of it went out: only a request that the server knows again may go out
+ * a second time. */
+Test(resend, after_a_failed_write, .timeout = 120) {
+  char *body = calloc(1, BODY);
+  for (int numbered = 0; numbered < 2; numbered++) {
+    server_t s;
+    call_t c;
+    open_server(&s);
+    run(&c, &s, post(body, numbered, NULL));
+    close_server(&s);
+    cr_assert_eq(c.error, TINKER_ETRANSPORT);
+    cr_assert(c.sent);
+    cr_assert_eq(s.count, numbered ? 2 : 1, "%d requests", s.count);
+  }
+  free(body);
+}
+
+/* The key that the caller gave is the one on the wire, each time; without one
+ * the transport draws one and keeps it. */
+Test(resend, the_idempotency_key, .timeout = 120) {
+  char *body = calloc(1, BODY);
+  char first[100], second[100];
+  for (int given = 0; given < 2; given++) {
+    server_t s;
+    call_t c;
+    open_server(&s);
+    run(&c, &s, post(body, true, given ? "a-key-of-the-caller" : NULL));
+    close_server(&s);
+    cr_assert_eq(s.count, 2);
+    key_of(s.heads[0], first);
+    key_of(s.heads[1], second);
+    cr_assert_str_eq(first, second);
+    if (given) cr_assert_str_eq(first, "a-key-of-the-caller");
+    if (!given) cr_assert_eq(strlen(first), 36u);
+  }
+  free(body);
+}
