@@ -102,6 +102,7 @@ typedef struct call_s {
   atomic_int stage; /* 1 = over, 2 = the transport is closed */
   int error;
   bool sent;
+  char detail[160];
 } call_t;
 
 static void on_closed(void *user) {
@@ -116,6 +117,7 @@ static void on_done(tinker__http_request_t *request,
   cr_assert_eq(atomic_load(&c->stage), 0);
   c->error = reply->error;
   c->sent = reply->sent;
+  snprintf(c->detail, sizeof c->detail, "%s", reply->detail);
   atomic_store(&c->stage, 1);
   tinker__http_close(c->http, on_closed, c);
 }
@@ -179,7 +181,8 @@ Test(resend, after_a_failed_write, .timeout = 120) {
     open_server(&s);
     run(&c, &s, post(body, numbered, NULL));
     close_server(&s);
-    cr_assert_eq(c.error, TINKER_ETRANSPORT);
+    cr_assert_eq(c.error, TINKER_ETRANSPORT, "%s: %s",
+                 tinker_code_name(c.error), c.detail);
     cr_assert(c.sent);
     cr_assert_eq(s.count, numbered ? 2 : 1, "%d requests", s.count);
   }
