@@ -127,3 +127,38 @@ Test(driver, a_service_that_never_answers) {
   cr_assert_geq(seen.at_ms - start, 300000);
   cr_assert_leq(seen.at_ms - start, 380000);
 }
+
+/* The service's own limits are the ones that hold. */
+Test(driver, limits_of_the_service) {
+  rig_t other;
+  rig_init(&other, "{\"sample_dispatch_bytes_semaphore_size\":1,"
+                   "\"inflight_response_bytes_semaphore_size\":77,"
+                   "\"fwdbwd_dispatch_bytes_semaphore_size\":33,"
+                   "\"billing_exception_max_pause_duration_sec\":5}");
+  cr_assert_eq(rig_client(&other), 0);
+  tinker_trainer_t *t = rig_trainer(&other);
+  const tinker__flow_t *flow = &other.client->flow;
+  cr_assert_eq(flow->sample_bytes.left, 1);
+  cr_assert_eq(flow->replies.left, 77);
+  cr_assert_eq(flow->fb.left, 33);
+  cr_assert_eq(flow->limits.retry.billing_ms, 5000);
+  tinker_trainer_release(t);
+  rig_done(&other);
+}
+
+/* Close ends within two seconds although nobody answers any more. */
+Test(driver, close_ends_in_time) {
+  seen_t closed = {.rig = &rig}, seen = {.rig = &rig};
+  script_expect(rig.script, TINKER__HTTP_POST, "api/v1/sessions/s1/finish",
+                (script_reply_t){.delay_ms = -1});
+  script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
+                (script_reply_t){.delay_ms = -1});
+  tinker_trainer_optim_step(trainer, NULL, NULL, rig_seen, &seen, NULL);
+  rig_run(&rig);
+  int64_t start = rig.loop.now_ms;
+  cr_assert_eq(tinker_client_close(rig.client, rig_seen, &closed), 0);
+  fake_loop_advance(&rig.loop, 60000);
+  cr_assert(seen.calls == 1 && seen.status == TINKER_ECLOSED);
+  cr_assert_eq(closed.calls, 1);
+  cr_assert_leq(closed.at_ms - start, 2000);
+}

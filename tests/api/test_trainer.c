@@ -95,3 +95,62 @@ Test(trainer, a_parameter_out_of_range_takes_no_number) {
   cr_assert_eq(step(NULL), 0);
   cr_assert_eq(rig_seq(rig_request(&rig, OPTIM, 0)), 1);
 }
+
+static int forward(const tinker_datum_t *d, int32_t kind) {
+  const tinker_datum_t *batch[1] = {d};
+  tinker_future_t *f = NULL;
+  tinker_loss_t loss;
+  tinker_loss_init(&loss);
+  loss.kind = kind;
+  int rc =
+      tinker_trainer_forward(trainer, batch, 1, &loss, NULL, NULL, NULL, &f);
+  tinker_future_release(f);
+  return rc;
+}
+
+/* A tensor has one row for each token of the input: with one more, each value
+ * would stand at another token than the caller meant. */
+Test(trainer, one_row_for_each_token) {
+  static const char *const names[] = {"target_tokens", "logprobs",
+                                      "advantages"};
+  static const int64_t ids[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+  static const float ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+  tinker_datum_t **batch = rig_batch(1, 4);
+  for (int i = 1; i < 3; i++) {
+    cr_assert_eq(tinker_datum_set_f32(batch[0], names[i], ones, 4, 0), 0);
+  }
+  cr_assert_eq(forward(batch[0], TINKER_LOSS_PPO), 0);
+  for (int i = 0; i < 3; i++) {
+    for (size_t rows = 3; rows < 6; rows++) {
+      int rc = i ? tinker_datum_set_f32(batch[0], names[i], ones, rows, 0)
+                 : tinker_datum_set_i64(batch[0], names[i], ids, rows, 0);
+      cr_assert_eq(rc, 0);
+      rc = forward(batch[0], TINKER_LOSS_PPO);
+      cr_assert_eq(rc, rows == 4 ? 0 : TINKER_EINVAL, "%s: %zu rows", names[i],
+                   rows);
+      if (rows == 5 && i) { /* and good again */
+        tinker_datum_set_f32(batch[0], names[i], ones, 4, 0);
+      }
+      if (rows == 5 && !i) tinker_datum_set_i64(batch[0], names[i], ids, 4, 0);
+    }
+  }
+  cr_assert_eq(tinker_datum_set_f32(batch[0], "advantages", ones, 4, 2), 0);
+  cr_assert_eq(forward(batch[0], TINKER_LOSS_PPO), TINKER_EINVAL);
+  rig_batch_free(batch, 1);
+}
+
+/* A checkpoint that would live a minute, or for ever by a slip of zeros. */
+Test(trainer, life_of_a_checkpoint) {
+  static const int64_t bad[] = {-1, 1, 3599, 315360001, INT64_MAX};
+  static const int64_t good[] = {0, 3600, 315360000};
+  tinker_save_options_t o;
+  for (int i = 0; i < 8; i++) {
+    tinker_future_t *f = NULL;
+    tinker_save_options_init(&o);
+    o.ttl_seconds = i < 5 ? bad[i] : good[i - 5];
+    cr_assert_eq(
+        tinker_trainer_save_state(trainer, "a", &o, NULL, NULL, NULL, &f),
+        i < 5 ? TINKER_EINVAL : 0, "%d", i);
+    tinker_future_release(f);
+  }
+}

@@ -155,3 +155,19 @@ Test(flow, close) {
   tinker__turn_release(turn);
   bench_close(&b);
 }
+
+/* A time that seems to go back changes nothing: no deadline comes twice, no
+ * pause grows. */
+Test(flow, time_never_goes_back) {
+  bench_open(&b);
+  tinker__turn_t *turn = bench_turn(&b, true);
+  bench_submit(&b, &bench_numbered, turn, 1, 10, -1);
+  int64_t now = b.now_ms;
+  b.now_ms -= 500000;
+  bench_answer(&b, 0, (bench_reply_t){.status = 503});
+  cr_assert_geq(b.wake_ms, now);
+  cr_assert_leq(b.wake_ms, now + 1000);
+  b.now_ms = now;
+  tinker__turn_release(turn);
+  bench_close(&b);
+}

@@ -1,0 +1,24 @@
+/* What comes out of an arena may hold any type, whatever came before. */
+#include "base/arena.h"
+
+#include <criterion/criterion.h>
+#include <stddef.h>
+#include <stdint.h>
+
+Test(arena, aligned_for_every_type) {
+  tinker__mem_t mem;
+  tinker__arena_t arena;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__arena_init(&arena, &mem);
+  for (size_t size = 0; size < 3000; size = size * 3 / 2 + 1) {
+    const void *p[] = {tinker__arena_alloc(&arena, size),
+                       tinker__arena_array(&arena, 3, size),
+                       tinker__arena_str(&arena, TINKER__STR("x"))};
+    for (int i = 0; i < 3; i++) {
+      cr_assert_not_null(p[i]);
+      cr_assert_eq((uintptr_t)p[i] % _Alignof(max_align_t), 0u, "%zu", size);
+    }
+  }
+  tinker__arena_free(&arena);
+  cr_assert_eq(atomic_load(&mem.live_blocks), 0);
+}
