@@ -1,0 +1,75 @@
+/* Caps of what a small message may hold, at their edges. */
+#include "wire_test.h"
+
+#include "wire/fb_request.h"
+#include "wire/messages.h"
+
+TestSuite(json_bind, .init = wire_setup, .fini = wire_teardown);
+
+/* head, then n times `item` with `between` in the gaps, then tail. */
+static char *repeat(const char *head, const char *item, const char *between,
+                    size_t n, const char *tail) {
+  size_t step = strlen(item) + strlen(between);
+  char *text = malloc(strlen(head) + n * step + strlen(tail) + 1);
+  char *at = text + sprintf(text, "%s", head);
+  for (size_t i = 0; i < n; i++) {
+    at += sprintf(at, "%s%s", i ? between : "", item);
+  }
+  sprintf(at, "%s", tail);
+  return text;
+}
+
+static int decode(const tinker__bind_table_t *table, char *text) {
+  static char out[4096];
+  cr_assert_leq(table->size, sizeof(out));
+  int rc = tinker__message_decode(table, out, &arena, tinker__str(text), why,
+                                  sizeof(why));
+  free(text);
+  return rc;
+}
+
+Test(json_bind, texts_and_lists_have_a_cap) {
+  static const struct {
+    const tinker__bind_table_t *table;
+    const char *head, *item, *between, *tail, *field;
+    size_t most;
+  } rows[] = {{&tinker__heartbeat_msg, "{\"session_id\":\"", "x", "", "\"}",
+               "session_id", TINKER__MAX_TEXT},
+              {&tinker__capabilities_reply_msg, "{\"supported_models\":[", "{}",
+               ",", "]}", "supported_models", TINKER__MAX_LIST},
+              {&tinker__accepted_msg,
+               "{\"request_id\":\"r\",\"sample_sequence_ids\":[", "\"a\"", ",",
+               "]}", "sample_sequence_ids", TINKER__MAX_SEQUENCES},
+              {&tinker__create_session_msg, "{\"user_metadata\":[", "1", ",",
+               "]}", "user_metadata", 8 * TINKER__MAX_TEXT - 1}};
+  for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+    size_t most = rows[i].most;
+    cr_assert_eq(
+        decode(rows[i].table, repeat(rows[i].head, rows[i].item,
+                                     rows[i].between, most, rows[i].tail)),
+        0, "%s: %s", rows[i].field, why);
+    cr_assert_eq(
+        decode(rows[i].table, repeat(rows[i].head, rows[i].item,
+                                     rows[i].between, most + 1, rows[i].tail)),
+        TINKER_EOVERFLOW, "%s", rows[i].field);
+    cr_assert_not_null(strstr(why, rows[i].field), "%s", why);
+  }
+}
+
+/* Numbers of requests are int32 on the wire, in JSON too. */
+Test(json_bind, numbers_of_requests) {
+  static const char *const texts[] = {"2147483647", "2147483648", "-1"};
+  for (int i = 0; i < 3; i++) {
+    char body[400];
+    tinker__fb_request_t r;
+    snprintf(body, sizeof(body),
+             "{\"model_id\":\"m\",\"seq_id\":%s,\"forward_backward_input\":{"
+             "\"data\":[],\"loss_fn\":\"ppo\"}}",
+             texts[i]);
+    int rc = tinker__fb_request_decode(&r, &arena, tinker__str(body),
+                                       TINKER__FB_JSON, false, 1 << 20, why,
+                                       sizeof(why));
+    cr_assert_eq(rc, i ? TINKER_EINVAL : 0, "%s: %s", texts[i], why);
+    if (rc) cr_assert_not_null(strstr(why, "seq_id"), "%s", why);
+  }
+}
