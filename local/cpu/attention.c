@@ -10,6 +10,9 @@
 
 #include "cpu/forward.h"
 
+/* Keys times the width of all heads, which take two multiply-adds each. */
+#define INLINE_KEYS 100000
+
 static size_t round16(size_t n) {
   return (n + 15) / 16 * 16;
 }
@@ -175,11 +178,24 @@ static void forward_task(void *arg, size_t task, unsigned worker) {
   }
 }
 
+/* Whether so few keys are looked at that waking workers costs more. */
+static bool is_small(const tinker__cpu_batch_t *b) {
+  uint64_t keys = 0;
+  for (size_t i = 0; i < b->num_seqs; i++) {
+    keys += (uint64_t)b->seqs[i].n * (b->seqs[i].pos0 + b->seqs[i].n);
+  }
+  return keys * b->base->d.q_dim < INLINE_KEYS;
+}
+
 void tinker__cpu_attention(const tinker__cpu_batch_t *batch, size_t layer,
                            const tinker__cpu_acts_t *acts) {
   attn_t t = {.batch = batch, .layer = layer, .acts = acts};
-  tinker__cpu_pool_run(batch->base->engine->pool, forward_task, &t,
-                       batch->num_seqs * batch->base->d.heads);
+  size_t tasks = batch->num_seqs * batch->base->d.heads;
+  if (!is_small(batch)) {
+    tinker__cpu_pool_run(batch->base->engine->pool, forward_task, &t, tasks);
+    return;
+  }
+  for (size_t i = 0; i < tasks; i++) forward_task(&t, i, 0);
 }
 
 /* dp[m][ld]: gradients by the weights, then by the scores; both p and dp are

@@ -9,15 +9,18 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <tinker/error.h>
 
 #include "cpu/kernels/kernels.h"
 
-/* Looks at the word before a worker sleeps: some ten microseconds, the
- * gap between two products of one layer. */
-#define POOL_SPINS 2000
+/* How long a thread looks at a word before it sleeps: the gap between two
+ * products of one layer. By the clock, because a pause takes a few cycles on
+ * some processors and 140 on others; it is read after some looks only. */
+#define SPIN_NS 20000
+#define SPIN_LOOKS 16
 
 typedef struct {
   tinker__cpu_pool_t *pool;
@@ -83,12 +86,36 @@ static void work(tinker__cpu_pool_t *pool, unsigned worker) {
   }
 }
 
+static int64_t now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Looks until `there` says so, or it has taken too long: then false. */
+static bool spin(tinker__cpu_pool_t *pool,
+                 bool (*there)(tinker__cpu_pool_t *pool)) {
+  int64_t end = now_ns() + SPIN_NS;
+  do {
+    for (int i = 0; i < SPIN_LOOKS; i++) {
+      if (there(pool)) return true;
+      relax();
+    }
+  } while (now_ns() < end);
+  return false;
+}
+
+static bool has_tasks(tinker__cpu_pool_t *pool) {
+  return unclaimed(atomic_load(&pool->state)) > 0;
+}
+
+static bool is_done(tinker__cpu_pool_t *pool) {
+  return atomic_load(&pool->pending) == 0;
+}
+
 /* Wait for tasks to claim. False when the pool stops. */
 static bool next_run(tinker__cpu_pool_t *pool) {
-  for (int i = 0; i < POOL_SPINS; i++) {
-    if (unclaimed(atomic_load(&pool->state)) > 0) return true;
-    relax();
-  }
+  if (spin(pool, has_tasks)) return true;
   pthread_mutex_lock(&pool->lock);
   atomic_fetch_add(&pool->asleep, 1);
   while (!pool->stop && unclaimed(atomic_load(&pool->state)) == 0) {
@@ -107,10 +134,7 @@ static void *worker_main(void *arg) {
 }
 
 static void wait_idle(tinker__cpu_pool_t *pool) {
-  for (int i = 0; i < POOL_SPINS; i++) {
-    if (atomic_load(&pool->pending) == 0) return;
-    relax();
-  }
+  if (is_done(pool) || spin(pool, is_done)) return;
   pthread_mutex_lock(&pool->lock);
   pool->waiting = true;
   while (atomic_load(&pool->pending) != 0) {
