@@ -44,8 +44,9 @@ Test(driver, gone_ends_the_session) {
   size_t beats = rig_count(&rig, BEAT), made = rig_count(&rig, CREATE);
   size_t sessions = rig_count(&rig, "api/v1/create_session");
   cr_assert_geq(beats, 1u);
-  script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
-                (script_reply_t){.status = 410, .body = "it has ended"});
+  script_expect(
+      rig.script, TINKER__HTTP_POST, OPTIM,
+      (script_reply_t){.status = 410, .body = "{\"detail\":\"it has ended\"}"});
   cr_assert_eq(tinker_trainer_optim_step(trainer, NULL, NULL, NULL, NULL, &f),
                0);
   cr_assert_eq(tinker_future_wait(f, 1000), TINKER_ESESSION);
@@ -60,8 +61,9 @@ Test(driver, gone_ends_the_session) {
 /* 410 to a poll is one lost result: the session goes on. */
 Test(driver, a_lost_result_does_not) {
   tinker_future_t *f;
-  script_expect(rig.script, TINKER__HTTP_POST, RETRIEVE,
-                (script_reply_t){.status = 410, .body = "gone"});
+  script_expect(
+      rig.script, TINKER__HTTP_POST, RETRIEVE,
+      (script_reply_t){.status = 410, .body = "{\"detail\":\"gone\"}"});
   cr_assert_eq(tinker_trainer_optim_step(trainer, NULL, NULL, NULL, NULL, &f),
                0);
   cr_assert_eq(tinker_future_wait(f, 1000), TINKER_ELOST);

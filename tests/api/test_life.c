@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "flow/engine.h"
+#include "flow/internal.h"
 #include "rig.h"
 
 static void start(rig_t *rig, tinker_trainer_t **t) {

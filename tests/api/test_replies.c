@@ -279,7 +279,7 @@ Test(replies, words_of_a_server_are_escaped) {
                           "\"queue_state\":\"paused\",\"queue_state_reason\":"
                           "\"x\\r\\nERROR y\"}"});
   cr_assert_eq(step(&rig, t, &f), 0);
-  cr_assert(strstr(rig.log_line, "x\\r\\nERROR y"), "%s", rig.log_line);
+  cr_assert(strstr(rig.log_line, "x\\u000d\\u000aERROR y"), "%s", rig.log_line);
   tinker_future_release(f);
   end(&rig, t);
 }

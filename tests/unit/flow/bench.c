@@ -159,7 +159,8 @@ void bench_answer(bench_t *b, size_t i, bench_reply_t in) {
       .content_length = -1,
   };
   tinker__buf_init(&reply.body, &b->mem, 1 << 20);
-  if (in.body) tinker__buf_adds(&reply.body, in.body);
+  const char *refusal = in.status >= 400 ? "{\"detail\":\"refused\"}" : "";
+  tinker__buf_adds(&reply.body, in.body ? in.body : refusal);
   b->sends[i].request = NULL;
   tinker__flow_reply(&b->flow, request, &reply, b->now_ms);
   tinker__buf_free(&reply.body);

@@ -11,7 +11,7 @@
 #define A64 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define B64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define FILE_TEXT                                                              \
-  "{\"format\":1,\"rank\":4,\"alpha\":32,\"seed\":18446744073709551615,"       \
+  "{\"format\":1,\"rank\":4,\"alpha\":32.0,\"seed\":18446744073709551615,"     \
   "\"train_attn\":true,\"train_mlp\":false,\"train_unembed\":true,"            \
   "\"step\":3,\"base_digest\":\"" A64 "\",\"tensors_sha256\":\"" B64 "\"}"
 
@@ -182,7 +182,7 @@ static int read_one(tinker__mem_t *m, void *user) {
   return tinker__train_state_parse(
       &out, m,
       TINKER__STR(
-          "{\"\\u0066ormat\":1,\"rank\":4,\"alpha\":32,"
+          "{\"\\u0066ormat\":1,\"rank\":4,\"alpha\":32.0,"
           "\"seed\":1,\"train_attn\":true,\"train_mlp\":"
           "false,\"train_unembed\":true,\"step\":3,\"base_digest\":\"" A64
           "\",\"tensors_sha256\":\"" B64 "\"}"),
