@@ -112,6 +112,20 @@ def check_stdout_that_nobody_reads():
     s.end()
 
 
+def wait_new_socket(service, before):
+    """Until the socket is not the one of `before` (its time in ns) any more:
+    what the signal ends may still answer for a moment."""
+    guard = time.monotonic() + locald.GUARD_S
+    while True:
+        try:
+            if os.stat(service.socket).st_ctime_ns != before:
+                return
+        except FileNotFoundError:
+            pass
+        assert time.monotonic() < guard and service.process.poll() is None
+        time.sleep(0.01)
+
+
 def check_crash_with_a_full_stderr():
     """The signal's own line does not keep it from starting anew."""
     s = new_service()
@@ -121,7 +135,9 @@ def check_crash_with_a_full_stderr():
     os.close(into)
     s.process.stdout.readline()
     session = s.call("create_session", {})[1]["session_id"]
+    before = os.stat(s.socket).st_ctime_ns
     os.kill(s.process.pid, signal.SIGSEGV)
+    wait_new_socket(s, before)
     assert locald.again(s.call, "session_heartbeat",
                         {"session_id": session})[0] == 200
     wait_ready(s)

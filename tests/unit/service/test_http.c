@@ -60,17 +60,43 @@ Test(http, routes) {
   cr_assert_eq(mem.live_blocks, 0);
 }
 
+/* A request for the target below, with no header but Host: its connection is
+ * the record that the listener keeps of one. */
+#define TARGET "/api/v1/asample"
+
+const union MHD_ConnectionInfo *
+MHD_get_connection_info(struct MHD_Connection *c,
+                        enum MHD_ConnectionInfoType type, ...) {
+  static union MHD_ConnectionInfo info;
+  if (type == MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE) {
+    info.header_size =
+        strlen("POST " TARGET " HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  } else {
+    info.socket_context = c;
+  }
+  return &info;
+}
+
+int MHD_get_connection_values_n(struct MHD_Connection *c,
+                                enum MHD_ValueKind kind,
+                                MHD_KeyValueIteratorN take, void *user) {
+  (void)c;
+  take(user, kind, "Host", 4, "localhost", 9);
+  return 1;
+}
+
 /* What arrives of a body on that listener, and how many bytes are kept. */
-static size_t kept_of(tinker__svc_listener_t *l, void *conn) {
+static size_t kept_of(tinker__svc_listener_t *l, void *record) {
+  struct MHD_Connection *conn = record;
   static const char data[1000];
   size_t none = 0, len = sizeof data;
   void *state = NULL;
-  cr_assert_eq(tinker__svc_http_access(l, conn, "/api/v1/asample", "POST",
-                                       "HTTP/1.1", NULL, &none, &state),
+  cr_assert_eq(tinker__svc_http_access(l, conn, TARGET, "POST", "HTTP/1.1",
+                                       NULL, &none, &state),
                MHD_YES);
   tinker__svc_req_t *r = state;
-  cr_assert_eq(tinker__svc_http_access(l, conn, "/api/v1/asample", "POST",
-                                       "HTTP/1.1", data, &len, &state),
+  cr_assert_eq(tinker__svc_http_access(l, conn, TARGET, "POST", "HTTP/1.1",
+                                       data, &len, &state),
                MHD_YES);
   cr_assert_eq(len, 0);
   size_t kept = r->body.len;
@@ -82,7 +108,7 @@ static size_t kept_of(tinker__svc_listener_t *l, void *conn) {
 /* Nobody without the key makes the service keep a body. */
 Test(http, the_body_of_a_caller_without_key) {
   static rig_t rig;
-  static int conn; /* no header on it */
+  static tinker__svc_conn_t conn = {sizeof TARGET - 1, true};
   rig_open(&rig);
   tinker__svc_listener_t tcp = {.service = rig.s, .loopback = true};
   tinker__svc_listener_t local = {.service = rig.s, .unix_socket = true};
