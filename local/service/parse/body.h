@@ -49,5 +49,11 @@ int tinker__svc_body_read(tinker__svc_body_t *b, tinker__svc_req_t *r,
 int tinker__svc_body_digest(tinker__mem_t *mem, tinker__str_t text,
                             const char *except,
                             unsigned char out[TINKER__SHA256_LEN]);
+/* The same, and how many bytes of text were read for it: at most two for each,
+ * however deep it is. */
+int tinker__svc_body_digest_read(tinker__mem_t *mem, tinker__str_t text,
+                                 const char *except,
+                                 unsigned char out[TINKER__SHA256_LEN],
+                                 size_t *read);
 
 #endif

@@ -1,5 +1,6 @@
 /* JSON bodies: fields, refusals by name, and the digest of what they mean. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 #include <tinker/error.h>
 
@@ -106,11 +107,65 @@ Test(body, digest_is_of_the_meaning) {
   cr_assert_eq(mem.live_blocks, 0);
 }
 
+/* Computed by the first version of the digest: stores hold it. */
+static const char deep[] =
+    "{\"b\":{\"z\":[{\"y\":1,\"x\":[[{}],[{\"q\":null,\"p\":true}]]},2.50],"
+    "\"a\":{}},\"a\\u0062\":[[],{\"k\":\"v\",\"k\":\"w\"}],\"\":-0.0}";
+
+Test(body, digest_of_nested_objects_stays) {
+  tinker__mem_t mem;
+  unsigned char d[32];
+  char hex[65];
+  tinker__mem_init(&mem, NULL, 0);
+  cr_assert_eq(tinker__svc_body_digest(&mem, tinker__str(deep), "q", d), 0);
+  for (int i = 0; i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", d[i]);
+  cr_assert_str_eq(
+      hex, "d7c0c35fcbe33e0ba75f3e41478ef527fabe57aaad5206bb4b6ccd5cffb9e76e");
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* However deep a text is nested, its bytes are read twice at most. */
+Test(body, digest_reads_a_deep_text_as_often_as_a_flat_one) {
+  enum { DEPTH = 60, WIDE = 1000 };
+  tinker__mem_t mem;
+  tinker__buf_t text;
+  unsigned char d[32];
+  size_t read = 0;
+  tinker__mem_init(&mem, NULL, 0);
+  for (int objects = 0; objects < 2; objects++) {
+    tinker__buf_init(&text, &mem, 1 << 20);
+    for (int i = 0; i < DEPTH; i++) {
+      tinker__buf_adds(&text, objects ? "{\"\":" : "[");
+    }
+    tinker__buf_adds(&text, "[1");
+    for (int i = 0; i < WIDE; i++) tinker__buf_adds(&text, ",1");
+    tinker__buf_adds(&text, "]");
+    for (int i = 0; i < DEPTH; i++) {
+      tinker__buf_adds(&text, objects ? "}" : "]");
+    }
+    cr_assert_eq(tinker__svc_body_digest_read(&mem, tinker__buf_str(&text),
+                                              NULL, d, &read),
+                 0);
+    cr_assert_leq(read, 2 * text.len);
+    cr_assert_gt(read, text.len);
+    tinker__buf_free(&text);
+  }
+  for (int i = 0; i < 2; i++) { /* and one too deep is refused */
+    char too_deep[200];
+    memset(too_deep, i ? '[' : '1', sizeof too_deep);
+    memset(too_deep, '[', TINKER__JSON_MAX_DEPTH + (size_t)i);
+    cr_assert_eq(tinker__svc_body_digest(
+                     &mem, (tinker__str_t){too_deep, sizeof too_deep}, NULL, d),
+                 TINKER_EJSON);
+  }
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
 static int digest_and_parse(tinker__mem_t *mem, void *user) {
   unsigned char digest[32];
   values_t v;
   (void)user;
-  int rc = tinker__svc_body_digest(mem, tinker__str(one), NULL, digest);
+  int rc = tinker__svc_body_digest(mem, tinker__str(deep), NULL, digest);
   return rc ? rc : parse(mem, "{\"name\":\"\\u0041\"}", &v, NULL, 0);
 }
 
