@@ -216,11 +216,13 @@ static void check_reply(call_t *c) {
   }
 }
 
+static const tinker__svc_site_t site = {.tables = {tinker__svc_tinker_routes}};
+
 /* Captures point into path, which outlives the call. */
 static void call_do(call_t *c, const char *method, char *path) {
   tinker__svc_req_t *r = &c->req;
   r->path = path;
-  r->route = tinker__svc_http_route(r, method);
+  r->route = tinker__svc_http_route(&site, r, method);
   if (r->route && tinker__svc_req_unpack(r)) {
     c->parked = r->route->handler(service, r) == TINKER__PARKED;
     pthread_mutex_lock(&lock);
@@ -440,8 +442,8 @@ static void prepare(void) {
 
 static const tinker__svc_route_t *pick(unsigned n) {
   size_t count = 0;
-  while (tinker__svc_routes[count].method) count++;
-  return &tinker__svc_routes[n % count];
+  while (tinker__svc_tinker_routes[count].method) count++;
+  return &tinker__svc_tinker_routes[n % count];
 }
 
 /* The route's path with the parts of line in it, cut at its query. */

@@ -260,6 +260,7 @@ static int open_state(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_CONFIG;
   rc = tinker__svc_faults_open(s, s->why, sizeof s->why);
+  if (s->faults) s->observer = &tinker__svc_fault_observer;
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_STATE;
   rc = tinker__svc_replay_load(s, s->why, sizeof s->why);
@@ -307,6 +308,7 @@ static int service_new(tinker__svc_t **out,
   s->world = config->world ? config->world : tinker__world_real();
   s->api = config->engine;
   s->next_row = 1;
+  s->runner = &tinker__svc_runner;
   s->max_result = MAX_RESULT;
   tinker__list_init(&s->sessions);
   tinker__list_init(&s->models);
@@ -326,15 +328,26 @@ static int service_new(tinker__svc_t **out,
                                s->config.log, s->config.user);
 }
 
+/* A fault plan looks at requests, and has its own endpoint. */
+static tinker__svc_site_t site_of(const tinker__svc_t *s) {
+  tinker__svc_site_t site = {.tables = {tinker__svc_tinker_routes}};
+  if (s->faults) {
+    site.tables[1] = tinker__svc_fault_routes;
+    site.filter = &tinker__svc_fault_filter;
+  }
+  return site;
+}
+
 static int listen_all(tinker__svc_t *s) {
+  tinker__svc_site_t site = site_of(s);
   int rc = 0;
   if (s->config.socket_path) {
-    rc = tinker__svc_listen_unix(&s->listeners[0], s, s->config.socket_path,
-                                 s->why, sizeof s->why);
+    rc = tinker__svc_listen_unix(&s->listeners[0], s, &site,
+                                 s->config.socket_path, s->why, sizeof s->why);
   }
   if (rc == 0 && s->config.listen) {
-    rc = tinker__svc_listen_tcp(&s->listeners[1], s, s->config.listen, s->why,
-                                sizeof s->why);
+    rc = tinker__svc_listen_tcp(&s->listeners[1], s, &site, s->config.listen,
+                                s->why, sizeof s->why);
   }
   return rc;
 }

@@ -6,7 +6,6 @@
 #include <tinker/error.h>
 
 #include "service/calls/calls.h"
-#include "service/run/exec.h"
 
 int tinker__svc_model_add(tinker__svc_t *s, tinker__svc_model_t *m) {
   int rc = tinker__map_put(s->model_by_id, tinker__str(m->id), m, NULL);
@@ -56,7 +55,7 @@ tinker__svc_model_t *tinker__svc_model_new(tinker__svc_t *s,
   tinker__list_init(&m->ops);
   tinker__list_init(&m->checkpoints);
   tinker__list_init(&m->task.link);
-  m->task.step = tinker__svc_exec_step;
+  m->task.step = s->runner->step;
   m->service = s;
   m->session = session;
   m->seq = seq;

@@ -7,7 +7,6 @@
 
 #include "service/calls/calls.h"
 #include "service/parse/work.h"
-#include "service/run/exec.h"
 
 int tinker__svc_sampler_add(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   int rc = tinker__map_put(s->sampler_by_id, tinker__str(p->id), p, NULL);
@@ -102,7 +101,7 @@ void tinker__svc_sampler_kick(tinker__svc_op_t *op) {
                         op->crash_signal);
     return;
   }
-  tinker__svc_generate(op, gen);
+  s->runner->sample(op, gen);
 }
 
 void tinker__svc_sampler_end(tinker__svc_sampler_t *p) {

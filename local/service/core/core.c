@@ -50,3 +50,19 @@ void tinker__svc_fatal(tinker__svc_t *s, const char *what) {
   tinker__svc_log(s, "error", "fatal", "why", what, NULL);
   if (s->config.ended) s->config.ended(s->config.user);
 }
+
+/* --- Hooks ---------------------------------------------------------------- */
+
+void tinker__svc_accepting(tinker__svc_op_t *op) {
+  const tinker__svc_observer_t *o = op->service->observer;
+  if (o) o->accepting(op);
+}
+
+void tinker__svc_heard(const tinker__svc_op_t *op, tinker__svc_event_t event) {
+  const tinker__svc_observer_t *o = op->service->observer;
+  if (o) o->heard(op, event);
+}
+
+void tinker__svc_other(tinker__svc_t *s, const char *endpoint, const char *id) {
+  if (s->observer) s->observer->other(s, endpoint, id);
+}

@@ -17,6 +17,7 @@
 #include "service/core/base_model.h"
 #include "service/core/checkpoint.h"
 #include "service/core/config.h"
+#include "service/core/hooks.h"
 #include "service/core/model.h"
 #include "service/core/op.h"
 #include "service/core/sampler.h"
@@ -70,7 +71,9 @@ struct tinker__svc_s {
   bool timer_started;
   tinker__link_t polls; /* of tinker__svc_req_t, by deadline */
 
-  tinker__svc_faults_t *faults; /* NULL without a fault plan */
+  const tinker__svc_runner_t *runner;
+  const tinker__svc_observer_t *observer; /* NULL = nobody listens */
+  tinker__svc_faults_t *faults;           /* NULL without a fault plan */
 
   char why[400]; /* of the engine thread's start */
 };

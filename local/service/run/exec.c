@@ -7,8 +7,6 @@
 
 #include <tinker/error.h>
 
-#include "service/fault/fault.h"
-
 void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
   bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT ||
               rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
@@ -118,9 +116,8 @@ static bool run_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
     m->pass = NULL;
     return true;
   }
-  if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_APPLY_TWICE) &&
-      !op->repeated) {
-    op->repeated = true;
+  if (rc == 0 && op->acts & TINKER__ACT_APPLY_TWICE) {
+    op->acts &= ~(unsigned)TINKER__ACT_APPLY_TWICE;
     m->service->api->pass_end(m->pass);
     m->pass = NULL;
     return true;
@@ -144,16 +141,14 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__buf_t out;
   tinker__jsonw_t w;
   int rc = tinker__svc_exec_train(m, why, sizeof why);
-  op->work->adam.keep_grad =
-      tinker__svc_op_has(op, TINKER__FAULT_KEEP_GRADIENTS);
+  op->work->adam.keep_grad = (op->acts & TINKER__ACT_KEEP_GRADIENTS) != 0;
   if (rc == 0) {
     rc = m->service->api->optim_step(m->train, &op->work->adam, &metrics, why,
                                      sizeof why);
   }
   if (rc > 0) return true;
-  if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_APPLY_TWICE) &&
-      !op->repeated) {
-    op->repeated = true;
+  if (rc == 0 && op->acts & TINKER__ACT_APPLY_TWICE) {
+    op->acts &= ~(unsigned)TINKER__ACT_APPLY_TWICE;
     return true;
   }
   if (rc != 0) {
@@ -287,7 +282,7 @@ static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   return op;
 }
 
-bool tinker__svc_exec_step(tinker__eng_task_t *task) {
+static bool step(tinker__eng_task_t *task) {
   tinker__svc_model_t *m = TINKER__CONTAINER(task, tinker__svc_model_t, task);
   tinker__svc_t *s = m->service;
   tinker__svc_op_t *op = take_op(m);
@@ -312,3 +307,8 @@ bool tinker__svc_exec_step(tinker__eng_task_t *task) {
   pthread_mutex_unlock(&s->lock);
   return false;
 }
+
+const tinker__svc_runner_t tinker__svc_runner = {
+    .step = step,
+    .sample = tinker__svc_generate,
+};

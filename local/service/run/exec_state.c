@@ -6,7 +6,6 @@
 #include <tinker/error.h>
 
 #include "base/file.h"
-#include "service/fault/fault.h"
 #include "service/run/exec.h"
 
 /* --- Snapshots ------------------------------------------------------------ */
@@ -69,7 +68,7 @@ static int save_state(tinker__svc_model_t *m, const tinker__svc_op_t *op,
   tinker__svc_t *s = m->service;
   tinker__svc_checkpoint_dir(s, kind, row, dir, dir_len);
   int rc = tinker__svc_folder_begin(s, dir, row, tmp, sizeof tmp, why, why_len);
-  if (rc == 0 && op && tinker__svc_op_has(op, TINKER__FAULT_SAVE_OLD)) {
+  if (rc == 0 && op && (op->acts & TINKER__ACT_SAVE_OLD)) {
     rc = tinker__svc_exec_link_old(m, TINKER__CKPT_TRAINING, tmp, why, why_len);
   } else if (rc == 0) {
     rc = s->api->train_save(m->train, tmp, why, why_len);
@@ -189,7 +188,7 @@ static int finish_files(const tinker__svc_op_t *op, const char *dir,
   snprintf(path, sizeof path, "%s/%s", dir, file);
   int rc = tinker__file_sha256(s->world, s->mem, path, digest, why, why_len);
   if (rc == 0) tinker__hex(digest, sizeof digest, v->digest);
-  if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_FLIP_BIT)) {
+  if (rc == 0 && (op->acts & TINKER__ACT_FLIP_BIT)) {
     rc = tinker__svc_exec_flip_bit(dir, file, why, why_len);
   }
   return rc;
@@ -212,8 +211,8 @@ static save_t *save_new(tinker__svc_model_t *m, tinker__svc_op_t *op,
   c->pending_grad =
       kind == TINKER__CKPT_TRAINING && s->api->train_has_grad(m->train);
   if (op->work->ttl_s) c->expires_ms = c->created_ms + op->work->ttl_s * 1000;
-  if (tinker__svc_op_has(op, TINKER__FAULT_EXPIRE)) {
-    c->expires_ms = c->created_ms + op->fault->ms;
+  if (op->acts & TINKER__ACT_EXPIRE) {
+    c->expires_ms = c->created_ms + op->expires_ms;
   }
   if (op->work->name &&
       !(c->name = tinker__mem_strdup(s->mem, op->work->name))) {
@@ -334,7 +333,7 @@ static int save_adapter(tinker__svc_model_t *m, const tinker__svc_op_t *op,
   int rc = s->api->adapter_current(m->train, out, why, why_len);
   if (rc != 0) return rc;
   rc = tinker__svc_folder_begin(s, dir, c->row, tmp, sizeof tmp, why, why_len);
-  if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_SAVE_OLD)) {
+  if (rc == 0 && (op->acts & TINKER__ACT_SAVE_OLD)) {
     rc = tinker__svc_exec_link_old(m, c->kind, tmp, why, why_len);
   } else if (rc == 0) {
     rc = s->api->adapter_save(*out, tmp, why, why_len);
@@ -475,8 +474,8 @@ void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   int rc =
       n ? find_source(m, op, dir, sizeof dir, why, sizeof why) : TINKER_ENOMEM;
   if (rc == 0) {
-    bool optimizer = op->work->optimizer &&
-                     !tinker__svc_op_has(op, TINKER__FAULT_DROP_OPTIMIZER);
+    bool optimizer =
+        op->work->optimizer && !(op->acts & TINKER__ACT_DROP_OPTIMIZER);
     rc = s->api->train_load(m->base->base, dir, optimizer, &train, why,
                             sizeof why);
   }

@@ -5,8 +5,6 @@
 
 #include <tinker/error.h>
 
-#include "service/calls/calls.h"
-#include "service/fault/fault.h"
 #include "service/run/exec.h"
 
 #define MAX_ADAPTERS 8 /* in memory for samplers; more are in files */
@@ -35,7 +33,7 @@ static int prepare(tinker__eng_gen_t *gen, char *why, size_t why_len) {
   tinker__svc_op_t *op = gen->user;
   tinker__svc_sampler_t *p = op->sampler;
   tinker__svc_t *s = op->service;
-  if (tinker__svc_op_has(op, TINKER__FAULT_CRASH)) raise(SIGSEGV);
+  if (op->acts & TINKER__ACT_CRASH) raise(SIGSEGV);
   gen->base = p->base->base;
   gen->adapter = p->adapter;
   if (!p->checkpoint) return 0;

@@ -5,6 +5,9 @@
 #include "service/calls/calls.h"
 #include "service/parse/work.h"
 
+/* routes.c */
+extern const tinker__svc_route_t tinker__svc_tinker_routes[];
+
 /* client_config.c */
 tinker__svc_handled_t tinker__svc_handle_client_config(tinker__svc_t *s,
                                                        tinker__svc_req_t *r);
@@ -83,9 +86,6 @@ tinker__svc_model_t *tinker__svc_find_run(tinker__svc_t *s,
 /* operator.c */
 tinker__svc_handled_t tinker__svc_handle_mark_corrupted(tinker__svc_t *s,
                                                         tinker__svc_req_t *r);
-/* fault.c */
-tinker__svc_handled_t tinker__svc_handle_ledger(tinker__svc_t *s,
-                                                tinker__svc_req_t *r);
 /* rest_checkpoint.c */
 tinker__svc_handled_t
 tinker__svc_handle_delete_checkpoint(tinker__svc_t *s, tinker__svc_req_t *r);

@@ -6,7 +6,6 @@
 
 #include <tinker/error.h>
 
-#include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
 
 /* --- create_sampling_session ---------------------------------------------- */
@@ -16,7 +15,7 @@ static void on_sampler_stored(void *user, int rc) {
   tinker__svc_t *s = p->service;
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
-    tinker__svc_ledger_other(s, "create_sampling_session", p->id);
+    tinker__svc_other(s, "create_sampling_session", p->id);
     tinker__svc_ack_commit(s, &p->ack);
   } else {
     tinker__svc_sampler_forget(s, p);

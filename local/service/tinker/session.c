@@ -6,7 +6,6 @@
 #include <tinker/error.h>
 
 #include "base/show.h"
-#include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
 
 /* --- Sessions ------------------------------------------------------------- */
@@ -17,7 +16,7 @@ static void on_session_stored(void *user, int rc) {
   tinker__svc_t *s = n->service;
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
-    tinker__svc_ledger_other(s, "create_session", n->id);
+    tinker__svc_other(s, "create_session", n->id);
     tinker__svc_ack_commit(s, &n->ack);
   } else {
     tinker__map_remove(s->session_by_id, tinker__str(n->id));

@@ -1,5 +1,7 @@
 /* rig: see rig.h. */
 #include "rig.h"
+#include "service/fault/fault.h"
+#include "service/tinker/handlers.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -155,10 +157,14 @@ int rig_count(rig_t *rig, const char *kind, const char *end) {
 /* --- Calls ---------------------------------------------------------------- */
 
 static const tinker__svc_route_t *find_route(const char *route) {
+  static const tinker__svc_route_t *const tables[] = {tinker__svc_tinker_routes,
+                                                      tinker__svc_fault_routes};
   char line[200];
-  for (const tinker__svc_route_t *t = tinker__svc_routes; t->method; t++) {
-    snprintf(line, sizeof line, "%s %s", t->method, t->path);
-    if (!strcmp(line, route)) return t;
+  for (size_t i = 0; i < 2; i++) {
+    for (const tinker__svc_route_t *t = tables[i]; t->method; t++) {
+      snprintf(line, sizeof line, "%s %s", t->method, t->path);
+      if (!strcmp(line, route)) return t;
+    }
   }
   cr_assert_fail("no route %s", route);
   return NULL;
