@@ -21,6 +21,8 @@
 #include "service/core/log.h"
 #include "service/core/memory.h"
 #include "service/fault/fault.h"
+#include "service/http/conns.h"
+#include "service/http/workers.h"
 #include "service/run/exec.h"
 #include "service/tinker/client_config.h"
 #include "service/tinker/handlers.h"
@@ -28,6 +30,10 @@
 #define TICK_MS 1000
 #define STOP_SECONDS 5
 #define LOG_QUEUE ((size_t)1 << 20)
+#define LARGE ((size_t)64 << 10)
+#define WORKERS 2
+#define MAX_JOBS 1024
+#define MAX_POLLS 3072 /* a listener may have fewer connections */
 #define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
 
 bool tinker__svc_base_same(const tinker__svc_base_model_t *a,
@@ -77,6 +83,8 @@ static void watch_engine(tinker__svc_t *s, int64_t now) {
 
 /* What need not be to the millisecond. */
 static void sweep(tinker__svc_t *s, int64_t now) {
+  tinker__svc_listener_look(s->listeners[0], now);
+  tinker__svc_listener_look(s->listeners[1], now);
   tinker__svc_session_look(s, now);
   tinker__svc_session_purge(s);
   tinker__svc_checkpoints_expire(s);
@@ -85,6 +93,7 @@ static void sweep(tinker__svc_t *s, int64_t now) {
 static void *timer_thread(void *user) {
   tinker__svc_t *s = user;
   int64_t swept = INT64_MIN / 2;
+  bool looks = false; /* for clients that are gone, until none is */
   pthread_mutex_lock(&s->lock);
   while (!s->stopping) {
     int64_t now = s->world->now_ms(s->world->user);
@@ -92,10 +101,12 @@ static void *timer_thread(void *user) {
     if (now - swept >= TICK_MS) {
       sweep(s, now);
       swept = now;
+      looks = true;
     }
+    looks = looks && tinker__svc_polls_look(s);
     int64_t due = tinker__svc_faults_tick(s, now);
     watch_engine(s, now);
-    timer_wait(s, &s->timer_wake, next_wait(s, now, due));
+    timer_wait(s, &s->timer_wake, looks ? 1 : next_wait(s, now, due));
   }
   pthread_mutex_unlock(&s->lock);
   return NULL;
@@ -310,6 +321,10 @@ static int service_new(tinker__svc_t **out,
   s->next_row = 1;
   s->runner = &tinker__svc_runner;
   s->max_result = MAX_RESULT;
+  s->large = LARGE;
+  s->max_bodies = 4 * (size_t)s->config.max_body;
+  s->max_polls = MAX_POLLS;
+  s->look_at_peers = tinker__svc_peers_look;
   tinker__list_init(&s->sessions);
   tinker__list_init(&s->models);
   tinker__list_init(&s->samplers);
@@ -323,7 +338,8 @@ static int service_new(tinker__svc_t **out,
     int rc = tinker__map_new(maps[i], s->mem);
     if (rc != 0) return rc;
   }
-  if (!s->config.log) return 0;
+  int rc = tinker__svc_workers_new(&s->workers, s->mem, WORKERS, MAX_JOBS);
+  if (rc != 0 || !s->config.log) return rc;
   return tinker__svc_lines_new(&s->log, s->mem, s->world, LOG_QUEUE,
                                s->config.log, s->config.user);
 }
@@ -473,12 +489,14 @@ static void wait_idle(tinker__svc_t *s) {
 void tinker__svc_stop(tinker__svc_t *s) {
   if (!s) return;
   close_doors(s);
+  tinker__svc_workers_stop(s->workers); /* what they read is stored */
   tinker__eng_scheduler_free(s->scheduler, NULL);
   release_engine(s); /* after a start that failed half way */
   tinker__svc_store_free(s->store);
   wait_idle(s);
   tinker__svc_listener_free(s->listeners[0]);
   tinker__svc_listener_free(s->listeners[1]);
+  tinker__svc_workers_free(s->workers);
   free_state(s);
   tinker__svc_faults_free(s);
   tinker__svc_state_dir_free(s, s->home);

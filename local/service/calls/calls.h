@@ -42,6 +42,9 @@ bool tinker__svc_poll_announces(const tinker__svc_req_t *r,
                                 const tinker__svc_op_t *op);
 void tinker__svc_poll_metadata(tinker__svc_req_t *r,
                                const tinker__svc_op_t *op);
+/* Reads the result of op for r; TINKER__PARKED until that is done. */
+tinker__svc_handled_t tinker__svc_poll_read(tinker__svc_req_t *r,
+                                            const tinker__svc_op_t *op);
 /* Answers all polls of an op that has its result. */
 void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
                               const void *data, size_t len);
@@ -49,6 +52,9 @@ void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
 void tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms);
 /* All of them. */
 void tinker__svc_polls_release(tinker__svc_t *s);
+/* Drops polls whose clients are gone, of a part of all: true when there were
+ * such, and the next part is worth a look at once. */
+bool tinker__svc_polls_look(tinker__svc_t *s);
 
 /* --- log.c: the way into the store --- */
 /* A new op becomes known and goes to the store with its body; r

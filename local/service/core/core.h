@@ -63,6 +63,10 @@ struct tinker__svc_s {
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
   tinker__map_t *op_by_id;
   size_t live_requests;
+  struct tinker__svc_workers_s *workers;
+  size_t large; /* bytes of a body or of a result from which on workers do it */
+  _Atomic size_t body_bytes; /* of requests under way, small ones left out */
+  size_t max_bodies;
   size_t max_result; /* bytes of a sample's; the store takes a little more */
   int64_t samples;   /* accepted and not done */
 
@@ -70,6 +74,10 @@ struct tinker__svc_s {
   pthread_cond_t timer_wake, idle;
   bool timer_started;
   tinker__link_t polls; /* of tinker__svc_req_t, by deadline */
+  size_t parked_polls, max_polls;
+  /* Which of n sockets have lost their peer. */
+  void (*look_at_peers)(const int *fds, size_t n, bool *gone);
+  size_t looked_polls; /* of them, in this round of looking for their clients */
 
   const tinker__svc_runner_t *runner;
   const tinker__svc_observer_t *observer; /* NULL = nobody listens */

@@ -1,5 +1,4 @@
-/* retrieve: retrieve_future, the poll for a result. HTTP thread; a result that
- * is read from the store, on the store thread. */
+/* retrieve: retrieve_future, the poll for a result. HTTP thread. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,19 +11,6 @@
 #include "service/tinker/handlers.h"
 
 /* --- retrieve_future ------------------------------------------------------ */
-
-static void on_read(void *user, int rc, const void *data, size_t len,
-                    int64_t format) {
-  tinker__svc_req_t *r = user;
-  if (rc == 0) {
-    tinker__svc_poll_result(r, r->kind, (int)format, data, len);
-  } else if (rc == TINKER_ENOENT) {
-    tinker__svc_reply_error(r, 410, "the result is no longer kept");
-  } else {
-    tinker__svc_reply_error(r, 500, "the result could not be read");
-  }
-  tinker__svc_req_resume(r);
-}
 
 /* An id that no future has: 410 when its model or sampler is known and its
  * results have been dropped. */
@@ -71,11 +57,7 @@ static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
     tinker__svc_poll_metadata(r, op);
     return TINKER__ANSWERED;
   }
-  r->kind = op->kind;
-  if (tinker__svc_store_read_result(s->store, op->row, on_read, r) != 0) {
-    return tinker__svc_reply_error(r, 503, "out of memory");
-  }
-  return TINKER__PARKED;
+  return tinker__svc_poll_read(r, op);
 }
 
 tinker__svc_handled_t tinker__svc_handle_retrieve_future(tinker__svc_t *s,

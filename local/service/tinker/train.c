@@ -170,8 +170,17 @@ static int check_new_name(tinker__svc_work_t **work, char *why,
                      "characters and marks of direction");
 }
 
+/* A decoded pass brings its own digest; one that is refused is known by its
+ * bytes. */
+static int digest_pass(unsigned char *out, const tinker__svc_work_t *work,
+                       const tinker__svc_work_in_t *in) {
+  if (!work) return tinker__sha256(in->body.ptr, in->body.len, out);
+  memcpy(out, work->digest, TINKER__SHA256_LEN);
+  return 0;
+}
+
 /* A call of a known model: idempotence, checks, order. digest is that of the
- * body as it came; a decoded message brings its own. */
+ * body; NULL for a pass. */
 static tinker__svc_handled_t
 accept_numbered(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
                 int64_t seq, const unsigned char *digest,
@@ -188,10 +197,14 @@ accept_numbered(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
   rc = tinker__svc_work_parse(&work, s, in, &status, why, sizeof why);
   if (rc == TINKER_ENOMEM) return tinker__svc_reply_why(r, rc, 503, why);
   if (rc == 0) rc = check_new_name(&work, why, sizeof why);
-  unsigned char decoded[TINKER__SHA256_LEN];
-  if (work && in->kind == TINKER__SVC_OP_FORWARD_BACKWARD) {
-    memcpy(decoded, work->digest, sizeof decoded);
-    digest = decoded;
+  unsigned char own[TINKER__SHA256_LEN];
+  if (!digest) {
+    int hashed = digest_pass(own, work, in);
+    if (hashed) {
+      tinker__svc_work_free(work);
+      return tinker__svc_reply_why(r, hashed, 503, "");
+    }
+    digest = own;
   }
   pthread_mutex_lock(&s->lock);
   if (rc != 0) tinker__svc_reply_error(r, status, "%s", why);
@@ -297,7 +310,6 @@ tinker__svc_handled_t
 tinker__svc_handle_forward_backward(tinker__svc_t *s, tinker__svc_req_t *r) {
   char why[400];
   tinker__svc_head_t head;
-  unsigned char digest[TINKER__SHA256_LEN];
   tinker__svc_work_in_t in = {
       .kind = TINKER__SVC_OP_FORWARD_BACKWARD,
       .format = r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
@@ -306,10 +318,8 @@ tinker__svc_handle_forward_backward(tinker__svc_t *s, tinker__svc_req_t *r) {
   };
   int rc = tinker__svc_work_fb_head(s->mem, in.body, in.format, &head, why,
                                     sizeof why);
-  if (rc == 0) rc = tinker__sha256(in.body.ptr, in.body.len, digest);
   if (rc != 0) return tinker__svc_reply_why(r, rc, 422, why);
-  return accept_numbered(s, r, tinker__str(head.model_id), head.seq, digest,
-                         &in);
+  return accept_numbered(s, r, tinker__str(head.model_id), head.seq, NULL, &in);
 }
 
 /* The pass without gradients as clients of the JSON form ask for it. What is

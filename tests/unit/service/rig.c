@@ -188,6 +188,7 @@ rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
   tinker__list_init(&r->timer_link);
   r->service = rig->s;
   r->conn = (struct MHD_Connection *)c;
+  r->fd = -1;
   r->route = find_route(route);
   take_captures(r, capture);
   r->local = r->unix_socket = r->dispatched = true;
