@@ -18,13 +18,15 @@ uint64_t tinker__cpu_slot_bytes(const tinker__eng_base_t *b,
   return lanes * tokens * sizeof(float);
 }
 
+/* The machine's memory is the caller's to share out. */
 uint64_t tinker__cpu_slot_limit(const tinker__engine_t *e) {
-  return e->slot_mem->ceiling ? e->slot_mem->ceiling : UINT64_MAX;
+  (void)e;
+  return UINT64_MAX;
 }
 
 static int allocate(tinker__eng_slot_t *s, size_t max_tokens) {
   const tinker__cpu_dims_t *d = &s->base->d;
-  tinker__mem_t *mem = s->base->engine->slot_mem;
+  tinker__mem_t *mem = s->base->engine->mem;
   s->max = max_tokens;
   s->cap = panels(max_tokens);
   size_t lanes = d->layers * d->kv_dim;
@@ -65,8 +67,8 @@ void tinker__cpu_slot_free(tinker__eng_slot_t *s) {
   if (!s) return;
   tinker__eng_base_t *base = s->base;
   tinker__engine_t *e = base->engine;
-  tinker__mem_free(e->slot_mem, s->k);
-  tinker__mem_free(e->slot_mem, s->v);
+  tinker__mem_free(e->mem, s->k);
+  tinker__mem_free(e->mem, s->v);
   tinker__cpu_adapter_release(s->adapter);
   tinker__mem_free(e->mem, s);
   tinker__cpu_base_release(base);

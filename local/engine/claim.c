@@ -6,21 +6,22 @@
 #include <tinker/error.h>
 
 static uint64_t limit(const tinker__eng_gen_t *g) {
-  return g->batch->api->slot_limit(g->batch->engine);
+  return g->backend->slots->limit;
 }
 
 static bool fits(const tinker__eng_gen_t *g, size_t room) {
-  return g->batch->api->slot_bytes(g->base, room) <= limit(g) / g->num_samples;
+  return g->backend->api->slot_bytes(g->base, room) <=
+         limit(g) / g->num_samples;
 }
 
 int tinker__eng_claim_too_large(tinker__eng_gen_t *g) {
   size_t tokens = g->n_prompt + g->max_tokens;
-  return tinker__why(g->why, sizeof g->why, TINKER_EINVAL,
-                     "num_samples, max_tokens: %zu times %" PRIu64
-                     " bytes for caches of %zu tokens are needed, %" PRIu64
-                     " are available",
-                     g->num_samples, g->batch->api->slot_bytes(g->base, tokens),
-                     tokens, limit(g));
+  return tinker__why(
+      g->why, sizeof g->why, TINKER_EINVAL,
+      "num_samples, max_tokens: %zu times %" PRIu64
+      " bytes for caches of %zu tokens are needed, %" PRIu64 " are available",
+      g->num_samples, g->backend->api->slot_bytes(g->base, tokens), tokens,
+      limit(g));
 }
 
 int tinker__eng_claim_room(tinker__eng_gen_t *g) {
@@ -36,20 +37,22 @@ int tinker__eng_claim_room(tinker__eng_gen_t *g) {
     }
   }
   g->room = good;
-  g->slot_bytes = g->batch->api->slot_bytes(g->base, good);
+  g->slot_bytes = g->backend->api->slot_bytes(g->base, good);
   return 0;
 }
 
 bool tinker__eng_claim_now(const tinker__eng_gen_t *g) {
-  return g->num_samples * g->slot_bytes <= limit(g) - g->batch->claimed;
+  return g->num_samples * g->slot_bytes <=
+         limit(g) - g->backend->slots->claimed;
 }
 
 void tinker__eng_claim_take(tinker__eng_gen_t *g) {
   g->claims = g->num_samples;
-  g->batch->claimed += g->claims * g->slot_bytes;
+  g->backend->slots->claimed += g->claims * g->slot_bytes;
 }
 
 void tinker__eng_claim_drop(tinker__eng_gen_t *g, size_t slots) {
+  if (!slots) return; /* it may not even have been prepared */
   g->claims -= slots;
-  g->batch->claimed -= slots * g->slot_bytes;
+  g->backend->slots->claimed -= slots * g->slot_bytes;
 }

@@ -163,7 +163,7 @@ out:
 static void seq_stop(tinker__eng_gen_seq_t *q) {
   tinker__eng_gen_t *g = q->gen;
   if (!q->slot) return;
-  g->batch->api->slot_free(q->slot);
+  g->backend->api->slot_free(q->slot);
   q->slot = NULL;
   tinker__eng_claim_drop(g, 1);
 }
@@ -172,7 +172,7 @@ static void release_slots(tinker__eng_gen_t *g) {
   for (size_t i = 0; g->seqs && i < g->num_samples; i++) {
     if (g->seqs[i].gen) seq_stop(&g->seqs[i]);
   }
-  if (g->prefill) g->batch->api->slot_free(g->prefill);
+  if (g->prefill) g->backend->api->slot_free(g->prefill);
   g->prefill = NULL;
 }
 
@@ -268,7 +268,7 @@ static void on_decode_row(void *user, size_t position, const float *row,
   tinker__eng_gen_seq_t *q = user;
   (void)position;
   seq_pick(q, row, n,
-           q->gen->batch->api->log_sum_exp(q->gen->batch->engine, row, n));
+           q->gen->backend->api->log_sum_exp(q->gen->backend->engine, row, n));
 }
 
 static void score_target(tinker__eng_gen_t *g, size_t position,
@@ -312,8 +312,7 @@ static void score_prompt(tinker__eng_gen_t *g, size_t position,
 static void on_prompt_row(void *user, size_t position, const float *row,
                           size_t n) {
   tinker__eng_gen_t *g = user;
-  tinker__eng_batch_t *b = g->batch;
-  float lse = b->api->log_sum_exp(b->engine, row, n);
+  float lse = g->backend->api->log_sum_exp(g->backend->engine, row, n);
   if (position + 1 < g->n_prompt) {
     score_prompt(g, position, row, n, lse);
     return;
@@ -367,7 +366,7 @@ static void seq_append(tinker__eng_gen_seq_t *q) {
 /* The prompt is in: gives each unfinished sequence a slot. The last one takes
  * the prompt's own. */
 static void start_sequences(tinker__eng_gen_t *g) {
-  const tinker__engine_api_t *api = g->batch->api;
+  const tinker__engine_api_t *api = g->backend->api;
   for (size_t i = g->num_samples; i-- > 0;) {
     tinker__eng_gen_seq_t *q = &g->seqs[i];
     if (q->finished || g->error) continue;
@@ -413,13 +412,9 @@ static void gen_finish(tinker__eng_gen_t *g) {
 
 /* --- The batch ------------------------------------------------------------ */
 
-void tinker__eng_batch_init(tinker__eng_batch_t *b, tinker__mem_t *mem,
-                            const tinker__engine_api_t *api,
-                            tinker__engine_t *engine) {
+void tinker__eng_batch_init(tinker__eng_batch_t *b, tinker__mem_t *mem) {
   memset(b, 0, sizeof *b);
   b->mem = mem;
-  b->api = api;
-  b->engine = engine;
   tinker__list_init(&b->waiting);
   tinker__list_init(&b->running);
 }
@@ -458,7 +453,7 @@ static int gen_prepare(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
   tinker__eng_base_info_t info;
   int rc = g->prepare ? g->prepare(g, g->why, sizeof g->why) : 0;
   if (rc != 0) return rc;
-  b->api->base_info(g->base, &info);
+  g->backend->api->base_info(g->base, &info);
   rc = ensure_scratch(b, info.vocab_size);
   return rc != 0 ? rc : tinker__eng_claim_room(g);
 }
@@ -468,8 +463,8 @@ static int gen_start(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
   b->sequences += g->num_samples;
   g->started = true;
   tinker__eng_claim_take(g);
-  return b->api->slot_new(g->base, g->adapter, g->room, &g->prefill, g->why,
-                          sizeof g->why);
+  return g->backend->api->slot_new(g->base, g->adapter, g->room, &g->prefill,
+                                   g->why, sizeof g->why);
 }
 
 /* In the order they came: a large one is not overtaken until it is there no
@@ -530,30 +525,39 @@ static int ensure_items(tinker__eng_batch_t *b, size_t n) {
 static void round_alone(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
   tinker__eng_prefill_t left = {TINKER__PREFILL_TOKENS, 1};
   size_t n = gen_items(g, b->items, &left);
-  int rc =
-      b->api->decode(b->engine, b->items, n, b->halt, g->why, sizeof g->why);
+  int rc = g->backend->api->decode(g->backend->engine, b->items, n, b->halt,
+                                   g->why, sizeof g->why);
   if (rc == TINKER_ECANCELED) return;
   if (rc != 0 && !g->error) g->error = rc;
   gen_advance(g);
 }
 
-static void round_of_base(tinker__eng_batch_t *b, tinker__eng_base_t *base) {
+static bool same_base(const tinker__eng_gen_t *a, const tinker__eng_gen_t *b) {
+  return a->backend == b->backend && a->base == b->base;
+}
+
+/* One call of the engine for all that sample from the base of `first`. */
+static void round_of_base(tinker__eng_batch_t *b,
+                          const tinker__eng_gen_t *first) {
+  const tinker__eng_backend_t *e = first->backend;
   tinker__eng_prefill_t left = {TINKER__PREFILL_TOKENS, 0};
   size_t n = 0;
   TINKER__LIST_EACH(l, tmp, &b->running) {
     tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    left.prompts += g->base == base && !g->error && !g->decoding;
+    left.prompts += same_base(g, first) && !g->error && !g->decoding;
   }
   TINKER__LIST_EACH(l, tmp, &b->running) {
     tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (g->base == base && !g->error) n += gen_items(g, b->items + n, &left);
+    if (same_base(g, first) && !g->error) {
+      n += gen_items(g, b->items + n, &left);
+    }
   }
   if (!n) return;
-  int rc = b->api->decode(b->engine, b->items, n, b->halt, NULL, 0);
+  int rc = e->api->decode(e->engine, b->items, n, b->halt, NULL, 0);
   if (rc == TINKER_ECANCELED) return; /* nobody is any further */
   TINKER__LIST_EACH(l, tmp, &b->running) {
     tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (g->base != base || g->error) continue;
+    if (!same_base(g, first) || g->error) continue;
     if (rc == 0) {
       gen_advance(g);
     } else {
@@ -566,7 +570,7 @@ static bool first_of_base(const tinker__eng_batch_t *b,
                           const tinker__eng_gen_t *gen) {
   TINKER__LIST_EACH(l, tmp, &b->running) {
     const tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (g->base == gen->base) return g == gen;
+    if (same_base(g, gen)) return g == gen;
   }
   return false;
 }
@@ -591,7 +595,7 @@ void tinker__eng_batch_round(tinker__eng_batch_t *b) {
   }
   TINKER__LIST_EACH(l, tmp, &b->running) {
     tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (first_of_base(b, g)) round_of_base(b, g->base);
+    if (first_of_base(b, g)) round_of_base(b, g);
   }
   TINKER__LIST_EACH(l, tmp, &b->running) {
     tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);

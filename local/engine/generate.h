@@ -2,10 +2,11 @@
  *
  * A generation is one request: a prompt, num_samples sequences that share its
  * prefill, and what is to be recorded. A batch holds all generations that are
- * under way; a round feeds every sequence one token (or a prompt its next
- * piece) through one call of the engine per base model. Which tokens come out
- * does not depend on who else is in the batch. A generation waits until there
- * is memory for all its slots, so that none runs out of it on the way.
+ * under way, of all engines; a round feeds every sequence one token (or a
+ * prompt its next piece) through one call of an engine per base model. Which
+ * tokens come out does not depend on who else is in the batch. A generation
+ * waits until there is memory for all its slots, so that none runs out of it on
+ * the way.
  *
  * All on the engine thread, but gen_new, gen_cancel and the reading of a
  * finished generation. */
@@ -14,7 +15,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
-#include "engine/engine.h"
+#include "engine/backend.h"
 #include "engine/pick.h"
 
 typedef struct tinker__eng_gen_s tinker__eng_gen_t;
@@ -75,12 +76,13 @@ struct tinker__eng_gen_s {
   /* Called once on the engine thread; rc 0 or a code with why set. The
    * generation is the callee's from then on. */
   void (*done)(tinker__eng_gen_t *gen, int rc, const char *why);
-  /* Called on the engine thread before the first round: sets base and adapter
-   * (borrowed until done, and until this is called for another one). */
+  /* Called on the engine thread before the first round: sets backend, base and
+   * adapter (borrowed until done, and until this is called for another one). */
   int (*prepare)(tinker__eng_gen_t *gen, char *why, size_t why_len);
   void *user;
   atomic_bool cancel;
 
+  tinker__eng_backend_t *backend;
   tinker__eng_base_t *base;
   tinker__eng_adapter_t *adapter; /* NULL = the base alone */
 
@@ -128,11 +130,8 @@ void tinker__eng_gen_free(tinker__eng_gen_t *gen);
 
 typedef struct tinker__eng_batch_s {
   tinker__mem_t *mem;
-  const tinker__engine_api_t *api;
-  tinker__engine_t *engine;
   tinker__link_t waiting, running; /* of tinker__eng_gen_t */
   size_t sequences;                /* of the running ones */
-  uint64_t claimed;                /* bytes of their slots */
   const atomic_bool *halt; /* a round under way is given up; NULL = never */
   void *scratch;
   size_t scratch_len;
@@ -140,9 +139,7 @@ typedef struct tinker__eng_batch_s {
   size_t cap_items;
 } tinker__eng_batch_t;
 
-void tinker__eng_batch_init(tinker__eng_batch_t *b, tinker__mem_t *mem,
-                            const tinker__engine_api_t *api,
-                            tinker__engine_t *engine);
+void tinker__eng_batch_init(tinker__eng_batch_t *b, tinker__mem_t *mem);
 /* Frees the generations in it without calling done. */
 void tinker__eng_batch_free(tinker__eng_batch_t *b);
 void tinker__eng_batch_add(tinker__eng_batch_t *b, tinker__eng_gen_t *gen);

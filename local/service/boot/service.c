@@ -109,46 +109,47 @@ static int plan_memory(tinker__svc_t *s) {
   uint64_t need = 0, have = (uint64_t)s->config.max_memory, bytes;
   bool known = have > 0 || tinker__svc_memory_available(s->world, &have);
   for (size_t i = 0; i < s->n_bases; i++) {
-    const char *dir = s->bases[i].dir;
+    const tinker__svc_base_model_t *b = &s->bases[i];
     char reason[300] = "";
-    int rc = s->api->estimate(dir, &bytes, reason, sizeof reason);
+    int rc = b->backend->api->estimate(b->dir, &bytes, reason, sizeof reason);
     if (rc != 0) {
-      return tinker__why(s->why, sizeof s->why, rc, "model folder %s: %s", dir,
-                         reason[0] ? reason : tinker_code_text(rc));
+      return tinker__why(s->why, sizeof s->why, rc, "model folder %s: %s",
+                         b->dir, reason[0] ? reason : tinker_code_text(rc));
     }
     need = bytes > UINT64_MAX - need ? UINT64_MAX : need + bytes;
     if (known && need > have) {
       return tinker__why(s->why, sizeof s->why, TINKER_ENOMEM,
                          "model folder %s: needs %" PRIu64
                          " bytes of memory%s, %" PRIu64 " are available",
-                         dir, need, i ? " with those before it" : "", have);
+                         b->dir, need, i ? " with those before it" : "", have);
     }
   }
-  uint64_t half = known ? (have - need) / 2 + 1 : 0; /* 0 = no ceiling */
-  tinker__mem_part(&s->slot_mem, s->mem, half < SIZE_MAX ? half : SIZE_MAX);
+  s->slots.limit = known ? (have - need) / 2 + 1 : UINT64_MAX;
   return 0;
 }
 
-static int on_engine_start(void *user, tinker__engine_t **engine) {
+static int on_engine_start(void *user) {
   tinker__svc_t *s = user;
   tinker__engine_options_t options = {
-      .mem = s->mem,
-      .slot_mem = &s->slot_mem,
+      .mem = tinker__mem_allocator(s->mem),
       .threads = (unsigned)s->config.threads,
   };
   int rc = plan_memory(s);
-  if (rc == 0) rc = s->api->open(engine, &options, s->why, sizeof s->why);
+  for (size_t i = 0; rc == 0 && i < s->n_backends; i++) {
+    tinker__eng_backend_t *e = &s->backends[i];
+    rc = e->api->open(&e->engine, &options, s->why, sizeof s->why);
+  }
   if (rc != 0) return rc;
-  s->engine = *engine;
   for (size_t i = 0; i < s->n_bases; i++) {
     tinker__svc_base_model_t *b = &s->bases[i];
     char reason[300] = "";
-    rc = s->api->base_load(*engine, b->dir, &b->base, reason, sizeof reason);
+    rc = tinker__eng_backend_load(b->backend->api, b->backend->engine, b->dir,
+                                  &b->base, reason, sizeof reason);
     if (rc != 0) {
       return tinker__why(s->why, sizeof s->why, rc, "model folder %s: %s",
                          b->dir, reason[0] ? reason : tinker_code_text(rc));
     }
-    s->api->base_info(b->base, &b->info);
+    b->backend->api->base_info(b->base, &b->info);
   }
   return 0;
 }
@@ -156,7 +157,6 @@ static int on_engine_start(void *user, tinker__engine_t **engine) {
 /* A model or sampler that could not be stored is freed on the store's thread,
  * which still runs: here the lock is held over the engine's frees. */
 static void release_engine(tinker__svc_t *s) {
-  if (!s->engine) return;
   pthread_mutex_lock(&s->lock);
   TINKER__LIST_EACH(l, tmp, &s->models) {
     tinker__svc_exec_model_free(
@@ -165,17 +165,21 @@ static void release_engine(tinker__svc_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->samplers) {
     tinker__svc_sampler_t *p =
         TINKER__CONTAINER(l, tinker__svc_sampler_t, link);
-    if (p->adapter) s->api->adapter_release(p->adapter);
+    if (p->adapter) p->base->backend->api->adapter_release(p->adapter);
     p->adapter = NULL;
     tinker__list_remove(&p->loaded);
   }
   pthread_mutex_unlock(&s->lock);
   for (size_t i = 0; i < s->n_bases; i++) {
-    if (s->bases[i].base) s->api->base_release(s->bases[i].base);
-    s->bases[i].base = NULL;
+    tinker__svc_base_model_t *b = &s->bases[i];
+    if (b->base) b->backend->api->base_release(b->base);
+    b->base = NULL;
   }
-  s->api->close(s->engine);
-  s->engine = NULL;
+  for (size_t i = 0; i < s->n_backends; i++) {
+    tinker__eng_backend_t *e = &s->backends[i];
+    if (e->engine) e->api->close(e->engine);
+    e->engine = NULL;
+  }
 }
 
 static void on_engine_stop(void *user) {
@@ -213,9 +217,21 @@ static int load_tokenizer(tinker__svc_t *s, tinker__svc_base_model_t *b) {
   return 0;
 }
 
+/* The service's backend of that table; opened on the engine thread. */
+static tinker__eng_backend_t *backend_of(tinker__svc_t *s,
+                                         const tinker__engine_api_t *api) {
+  for (size_t i = 0; i < s->n_backends; i++) {
+    if (s->backends[i].api == api) return &s->backends[i];
+  }
+  tinker__eng_backend_t *e = &s->backends[s->n_backends++];
+  *e = (tinker__eng_backend_t){.api = api, .slots = &s->slots};
+  return e;
+}
+
 static int open_model(tinker__svc_t *s, const tinker__svc_model_spec_t *m,
                       tinker__svc_base_model_t *b) {
   char real[PATH_MAX];
+  b->backend = backend_of(s, m->engine ? m->engine : s->config.engine);
   if (!realpath(m->dir, real)) {
     return tinker__why(s->why, sizeof s->why, TINKER_ENOENT,
                        "model folder %s: %s", m->dir, strerror(errno));
@@ -234,7 +250,8 @@ static int open_models(tinker__svc_t *s) {
                        "no model folder given");
   }
   s->bases = tinker__mem_array(s->mem, c->n_models, sizeof *s->bases);
-  if (!s->bases) return TINKER_ENOMEM;
+  s->backends = tinker__mem_array(s->mem, c->n_models, sizeof *s->backends);
+  if (!s->bases || !s->backends) return TINKER_ENOMEM;
   for (size_t i = 0; i < c->n_models; i++) {
     int rc = open_model(s, &c->models[i], &s->bases[i]);
     s->n_bases = i + 1;
@@ -305,7 +322,6 @@ static int service_new(tinker__svc_t **out,
   if (!s->config.doing) s->config.doing = &s->doing;
   s->mem = config->mem;
   s->world = config->world ? config->world : tinker__world_real();
-  s->api = config->engine;
   s->next_row = 1;
   s->max_result = MAX_RESULT;
   tinker__list_init(&s->sessions);
@@ -369,7 +385,7 @@ static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_MODEL;
   rc = tinker__eng_scheduler_new(
-      &s->scheduler, s->mem, s->api,
+      &s->scheduler, s->mem,
       &(tinker__eng_scheduler_policy_t){s->world, s->config.sample_share},
       s->config.doing, on_engine_start, on_engine_stop, s);
   if (rc != 0) return rc;
@@ -431,6 +447,7 @@ static void free_state(tinker__svc_t *s) {
     tinker__mem_free(s->mem, s->bases[i].no_text);
   }
   tinker__mem_free(s->mem, s->bases);
+  tinker__mem_free(s->mem, s->backends);
   for (int i = 0; i < 2; i++) {
     if (s->config_reply[i].mem) tinker__buf_free(&s->config_reply[i]);
   }

@@ -7,8 +7,9 @@
 #include "service/core/types.h"
 
 struct tinker__svc_base_model_s {
-  const char *name;         /* what clients ask for */
-  char *dir;                /* absolute */
+  const char *name; /* what clients ask for */
+  char *dir;        /* absolute */
+  tinker__eng_backend_t *backend;
   tinker__eng_base_t *base; /* set on the engine thread before anyone asks */
   tinker__eng_base_info_t info;
   struct tinker_tokenizer_s *tokenizer; /* NULL without tokenizer.json */

@@ -23,6 +23,12 @@
 #include "service/core/session.h"
 #include "service/store/store.h"
 
+/* The table of what the model is trained with. */
+static inline const tinker__engine_api_t *
+tinker__svc_model_api(const tinker__svc_model_t *m) {
+  return m->base->backend->api;
+}
+
 /* The same weights and configuration, whatever the two are called. */
 bool tinker__svc_base_same(const tinker__svc_base_model_t *a,
                            const tinker__svc_base_model_t *b);
@@ -31,9 +37,9 @@ struct tinker__svc_s {
   tinker__svc_config_t config;
   tinker__mem_t *mem;
   const tinker__world_t *world;
-  const tinker__engine_api_t *api;
-  tinker__engine_t *engine;
-  tinker__mem_t slot_mem; /* of mem: the caches of samples */
+  tinker__eng_slots_t slots;       /* the caches of samples, of all engines */
+  tinker__eng_backend_t *backends; /* one per engine that a base model names */
+  size_t n_backends;
   tinker__svc_base_model_t *bases;
   size_t n_bases;
   char *state_dir;

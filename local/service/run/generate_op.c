@@ -22,7 +22,7 @@ void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
   /* Those that sample from it hold it for themselves. */
   tinker__svc_sampler_t *old = TINKER__CONTAINER(
       tinker__list_pop_front(&s->adapters), tinker__svc_sampler_t, loaded);
-  s->api->adapter_release(old->adapter);
+  old->base->backend->api->adapter_release(old->adapter);
   old->adapter = NULL;
   s->n_adapters--;
 }
@@ -36,6 +36,7 @@ static int prepare(tinker__eng_gen_t *gen, char *why, size_t why_len) {
   tinker__svc_sampler_t *p = op->sampler;
   tinker__svc_t *s = op->service;
   if (tinker__svc_op_has(op, TINKER__FAULT_CRASH)) raise(SIGSEGV);
+  gen->backend = p->base->backend;
   gen->base = p->base->base;
   gen->adapter = p->adapter;
   if (!p->checkpoint) return 0;
@@ -50,7 +51,8 @@ static int prepare(tinker__eng_gen_t *gen, char *why, size_t why_len) {
   if (!gen->adapter) {
     tinker__svc_checkpoint_dir(s, "checkpoints", p->checkpoint, dir,
                                sizeof dir);
-    int rc = s->api->adapter_load(gen->base, dir, &gen->adapter, why, why_len);
+    int rc = gen->backend->api->adapter_load(gen->base, dir, &gen->adapter, why,
+                                             why_len);
     if (rc != 0) return rc;
   }
   tinker__svc_sampler_keep(p, gen->adapter);

@@ -24,6 +24,8 @@ typedef struct {
   char dir[256];
   tinker__eng_train_t *train[2];
   tinker__eng_adapter_t *adapter[3]; /* the last none */
+  tinker__eng_slots_t slots;
+  tinker__eng_backend_t backend;
 } bench_t;
 
 static void setup(bench_t *b) {
@@ -72,6 +74,9 @@ static tinker__eng_gen_t *request(bench_t *b, size_t i) {
   };
   tinker__eng_gen_t *g = NULL;
   cr_assert_eq(tinker__eng_gen_new(&g, &b->r.mem, &spec), 0);
+  b->slots.limit = UINT64_MAX;
+  b->backend = (tinker__eng_backend_t){b->r.api, b->r.engine, &b->slots};
+  g->backend = &b->backend;
   g->base = b->r.base;
   g->adapter = b->adapter[i % 3];
   g->done = on_done;
@@ -80,7 +85,7 @@ static tinker__eng_gen_t *request(bench_t *b, size_t i) {
 
 static void run(bench_t *b, tinker__eng_gen_t **gens, size_t n) {
   tinker__eng_batch_t batch;
-  tinker__eng_batch_init(&batch, &b->r.mem, b->r.api, b->r.engine);
+  tinker__eng_batch_init(&batch, &b->r.mem);
   for (size_t i = 0; i < n; i++) tinker__eng_batch_add(&batch, gens[i]);
   while (!tinker__eng_batch_idle(&batch)) tinker__eng_batch_round(&batch);
   tinker__eng_batch_free(&batch);

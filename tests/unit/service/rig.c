@@ -72,8 +72,10 @@ void rig_open(rig_t *rig) {
 
 int rig_try_start(rig_t *rig, char *why, size_t why_len) {
   tinker__svc_stage_t stage;
-  tinker__svc_model_spec_t model = {"m", TINKER_TEST_DIR
-                                    "/golden/models/qwen3_tied"};
+  tinker__svc_model_spec_t model = {
+      .name = "m",
+      .dir = TINKER_TEST_DIR "/golden/models/qwen3_tied",
+  };
   tinker__svc_config_t config = {
       .mem = &rig->mem,
       .world = &rig->world,

@@ -19,16 +19,12 @@ struct tinker__eng_slot_s {
 static tinker__mem_t *slot_mem;
 static size_t decode_calls, largest_round, most_tokens, rows_made;
 
-static uint64_t limit = UINT64_MAX, slots_live;
+static tinker__eng_slots_t slots = {UINT64_MAX, 0};
+static uint64_t slots_live;
 
 static uint64_t slot_bytes(const tinker__eng_base_t *b, size_t max) {
   (void)b;
   return 10 * max;
-}
-
-static uint64_t slot_limit(const tinker__engine_t *e) {
-  (void)e;
-  return limit;
 }
 
 static int slot_new(tinker__eng_base_t *b, tinker__eng_adapter_t *a, size_t max,
@@ -42,7 +38,7 @@ static int slot_new(tinker__eng_base_t *b, tinker__eng_adapter_t *a, size_t max,
   *s = (tinker__eng_slot_t){slot_mem, 0, max, 1469598103934665603ull};
   *out = s;
   slots_live += slot_bytes(b, max);
-  cr_assert_leq(slots_live, limit);
+  cr_assert_leq(slots_live, slots.limit);
   return 0;
 }
 
@@ -120,7 +116,6 @@ static void base_info(const tinker__eng_base_t *b,
 static const tinker__engine_api_t api = {
     .slot_new = slot_new,
     .slot_bytes = slot_bytes,
-    .slot_limit = slot_limit,
     .slot_free = slot_free,
     .slot_fork = slot_fork,
     .base_info = base_info,
@@ -169,14 +164,21 @@ static tinker__eng_gen_t *make(tinker__mem_t *mem, uint64_t seed, size_t prompt,
   return g;
 }
 
+static tinker__eng_backend_t backend = {&api, NULL, &slots};
+
+static void add(tinker__eng_batch_t *b, tinker__eng_gen_t *gen) {
+  gen->backend = &backend;
+  tinker__eng_batch_add(b, gen);
+}
+
 static void run(tinker__mem_t *mem, tinker__eng_gen_t **gens, size_t n) {
   tinker__eng_batch_t b;
   slot_mem = mem;
-  tinker__eng_batch_init(&b, mem, &api, NULL);
-  for (size_t i = 0; i < n; i++) tinker__eng_batch_add(&b, gens[i]);
+  tinker__eng_batch_init(&b, mem);
+  for (size_t i = 0; i < n; i++) add(&b, gens[i]);
   while (!tinker__eng_batch_idle(&b)) tinker__eng_batch_round(&b);
   cr_assert_eq(b.sequences, 0);
-  cr_assert_eq(b.claimed, 0);
+  cr_assert_eq(slots.claimed, 0);
   cr_assert_eq(slots_live, 0);
   tinker__eng_batch_free(&b);
 }
@@ -245,10 +247,10 @@ Test(generate, prompts_share_a_round) {
   slot_mem = &mem;
   failed = finished = 0;
   tinker__mem_init(&mem, NULL, 0);
-  tinker__eng_batch_init(&b, &mem, &api, NULL);
+  tinker__eng_batch_init(&b, &mem);
   for (size_t i = 0; i < 5; i++) {
     g[i] = make(&mem, i, i < 4 ? 2000 : 60, 1, 2);
-    tinker__eng_batch_add(&b, g[i]);
+    add(&b, g[i]);
   }
   for (int i = 0; i < 2; i++) tinker__eng_batch_round(&b);
   cr_assert_eq(finished, 1);
@@ -274,10 +276,10 @@ Test(generate, late_tokens_of_a_prompt) {
                                  .sampling = {1.0f, -1, 1.0, 1}};
   slot_mem = &mem;
   tinker__mem_init(&mem, NULL, 0);
-  tinker__eng_batch_init(&b, &mem, &api, NULL);
+  tinker__eng_batch_init(&b, &mem);
   cr_assert_eq(tinker__eng_gen_new(&g, &mem, &spec), 0);
   g->done = on_done;
-  tinker__eng_batch_add(&b, g);
+  add(&b, g);
   while (g->fed < 36000) tinker__eng_batch_round(&b);
   most_tokens = 0;
   while (!tinker__eng_batch_idle(&b)) tinker__eng_batch_round(&b);
@@ -291,7 +293,7 @@ Test(generate, slots_wait_for_memory) {
   failed = 0;
   compare_with_neighbours();
   size_t calls = decode_calls;
-  limit = 10 * 5 * (1 + 29 * 47 + 3 + 29);
+  slots.limit = 10 * 5 * (1 + 29 * 47 + 3 + 29);
   compare_with_neighbours();
   cr_assert_gt(decode_calls, calls);
   cr_assert_eq(failed, 0);
@@ -305,10 +307,10 @@ Test(generate, cancelled_while_it_waits) {
   tinker__eng_gen_t *gens[2];
   for (size_t i = 0; i < 2; i++) gens[i] = make(&mem, i, 5, 1, 50);
   slot_mem = &mem;
-  limit = 10 * 55;
+  slots.limit = 10 * 55;
   finished = 0;
-  tinker__eng_batch_init(&b, &mem, &api, NULL);
-  for (size_t i = 0; i < 2; i++) tinker__eng_batch_add(&b, gens[i]);
+  tinker__eng_batch_init(&b, &mem);
+  for (size_t i = 0; i < 2; i++) add(&b, gens[i]);
   tinker__eng_batch_round(&b);
   cr_assert_eq(b.sequences, 1);
   cr_assert_eq(finished, 0);
@@ -329,7 +331,7 @@ Test(generate, more_than_all_memory) {
                                   8, 9, 10, 11, 12, 13, 14, 15};
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 0);
-  limit = 2 * 10 * 15 + 9;
+  slots.limit = 2 * 10 * 15 + 9;
   tinker__eng_gen_t *g = make(&mem, 3, 5, 2, 100);
   run(&mem, &g, 1);
   cr_assert_eq(last_rc, TINKER_EINVAL);
@@ -344,7 +346,7 @@ Test(generate, more_than_all_memory) {
   run(&mem, &g, 1);
   cr_assert_eq(last_rc, 0);
   tinker__eng_gen_free(g);
-  limit = 2 * 10 * 5;
+  slots.limit = 2 * 10 * 5;
   decode_calls = 0;
   g = make(&mem, 3, 5, 2, 1);
   run(&mem, &g, 1);
