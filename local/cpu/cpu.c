@@ -47,6 +47,7 @@ const tinker__engine_api_t *tinker__cpu_engine(void) {
       .adapter_current = adapter_current,
       .adapter_save = tinker__cpu_adapter_save,
       .adapter_load = tinker__cpu_adapter_load,
+      .adapter_retain = tinker__cpu_adapter_retain,
       .adapter_release = tinker__cpu_adapter_release,
       .slot_new = tinker__cpu_slot_new,
       .slot_bytes = tinker__cpu_slot_bytes,
@@ -54,6 +55,7 @@ const tinker__engine_api_t *tinker__cpu_engine(void) {
       .slot_free = tinker__cpu_slot_free,
       .slot_len = tinker__cpu_slot_len,
       .slot_fork = tinker__cpu_slot_fork,
+      .slot_grow = tinker__cpu_slot_grow,
       .decode = tinker__cpu_decode,
       .log_sum_exp = log_sum_exp,
   };

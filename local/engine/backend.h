@@ -14,6 +14,7 @@
 typedef struct tinker__eng_slots_s {
   uint64_t limit;   /* bytes; UINT64_MAX = none. May fall below claimed */
   uint64_t claimed; /* bytes that generations have, or are sure to get */
+  bool full;        /* in this round, one waits for it */
 } tinker__eng_slots_t;
 
 typedef struct tinker__eng_backend_s {

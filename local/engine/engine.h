@@ -121,7 +121,7 @@ typedef struct tinker__eng_optim_metrics_s {
 typedef void (*tinker__eng_row_cb)(void *user, size_t position,
                                    const float *row, size_t vocab_size);
 
-/* One sequence of a decode round: its slot grows by n tokens; rows of the
+/* One sequence of a decode round: its slot gets n more tokens; rows of the
  * tokens from index first_row on are handed to `on_row` in order (the row of
  * token i predicts token i + 1; first_row = n wants none). */
 typedef struct tinker__eng_decode_item_s {
@@ -132,6 +132,17 @@ typedef struct tinker__eng_decode_item_s {
   tinker__eng_row_cb on_row;
   void *user;
 } tinker__eng_decode_item_t;
+
+/* A token to be drawn from a row. */
+typedef struct tinker__eng_pick_s {
+  size_t item;       /* of the round: the row of its last token */
+  float temperature; /* >= 0; 0 = arg max, the lowest id wins a tie */
+  int64_t top_k;     /* <= 0 = unlimited */
+  double top_p;      /* in (0, 1]; applied after top_k */
+  uint64_t seed, sample, position; /* what the noise is keyed by */
+  int32_t token;                   /* written */
+  float logprob; /* written: log-softmax of the raw logits at the token */
+} tinker__eng_pick_t;
 
 typedef struct tinker__engine_api_s {
   uint32_t abi;  /* TINKER_ENGINE_ABI */
@@ -224,6 +235,8 @@ typedef struct tinker__engine_api_s {
                       size_t why_len);
   int (*adapter_load)(tinker__eng_base_t *b, const char *dir,
                       tinker__eng_adapter_t **out, char *why, size_t why_len);
+  tinker__eng_adapter_t *(*adapter_retain)(
+      tinker__eng_adapter_t *a); /* returns a */
   void (*adapter_release)(tinker__eng_adapter_t *a);
 
   /* Sampling. A slot holds a reference to its base and adapter (NULL = the
@@ -241,6 +254,11 @@ typedef struct tinker__engine_api_s {
    * of one prompt share its prefill. */
   int (*slot_fork)(const tinker__eng_slot_t *s, size_t n, size_t max_tokens,
                    tinker__eng_slot_t **out, char *why, size_t why_len);
+  /* Room for more tokens, at least max_tokens, in a slot that keeps what it
+   * has. It may hold more memory than slot_bytes says while it grows, a layer's
+   * worth at most. */
+  int (*slot_grow)(tinker__eng_slot_t *s, size_t max_tokens, char *why,
+                   size_t why_len);
   /* One batched round over slots of one base, adapters may differ. All or
    * nothing: on failure no slot has grown. */
   int (*decode)(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
@@ -248,6 +266,14 @@ typedef struct tinker__engine_api_s {
   /* log(sum(exp(row))) with the same bits that the losses use, so that a
    * sample's log-probs equal forward's. */
   float (*log_sum_exp)(const tinker__engine_t *e, const float *row, size_t n);
+  /* For an engine on a device, which keeps rows of logits there: `decode`, and
+   * then each pick is drawn from the row of its item's last token, whether or
+   * not that row was also handed over. The draw depends on the row, the
+   * parameters and (seed, sample, position) alone; a row whose logits are not
+   * finite gives the token -1. NULL = rows are drawn from by the caller. */
+  int (*pick)(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
+              size_t n, tinker__eng_pick_t *picks, size_t n_picks,
+              const atomic_bool *cancel, char *why, size_t why_len);
 
   void (*reserved[8])(void); /* NULL: places of functions to come */
 } tinker__engine_api_t;

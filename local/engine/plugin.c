@@ -55,7 +55,9 @@ static const function_t functions[] = {NEED(name),
                                        NEED(slot_len),
                                        NEED(slot_fork),
                                        NEED(decode),
-                                       NEED(log_sum_exp)};
+                                       NEED(log_sum_exp),
+                                       NEED(slot_grow),
+                                       NEED(adapter_retain)};
 #undef NEED
 #undef TRAINS
 

@@ -36,7 +36,6 @@ static int prepare(tinker__eng_gen_t *gen, char *why, size_t why_len) {
   tinker__svc_sampler_t *p = op->sampler;
   tinker__svc_t *s = op->service;
   if (tinker__svc_op_has(op, TINKER__FAULT_CRASH)) raise(SIGSEGV);
-  gen->backend = p->base->backend;
   gen->base = p->base->base;
   gen->adapter = p->adapter;
   if (!p->checkpoint) return 0;
@@ -100,6 +99,7 @@ static void on_generated(tinker__eng_gen_t *gen, int rc, const char *why) {
 void tinker__svc_generate(tinker__svc_op_t *op, tinker__eng_gen_t *gen) {
   op->running = gen;
   gen->user = op;
+  gen->backend = op->sampler->base->backend;
   gen->prepare = prepare;
   gen->done = on_generated;
   tinker__eng_scheduler_sample(op->service->scheduler, gen);

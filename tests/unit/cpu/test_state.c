@@ -420,8 +420,8 @@ static int sample_all(things_t *x, const sweep_t *s) {
   int rc = x->api->slot_new(x->base, x->peft, 20, &x->slot, NULL, 0);
   item.slot = x->slot;
   if (!rc) rc = x->api->decode(x->e, &item, 1, NULL, NULL, 0);
-  if (rc) return rc;
-  return x->api->slot_fork(x->slot, 2, 30, &x->fork, NULL, 0);
+  if (!rc) rc = x->api->slot_fork(x->slot, 2, 30, &x->fork, NULL, 0);
+  return rc ? rc : x->api->slot_grow(x->slot, 40, NULL, 0);
 }
 
 static int everything(tinker__mem_t *mem, void *user) {
