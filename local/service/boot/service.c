@@ -1,26 +1,17 @@
 /* service: start and stop of everything, the timer, the log. */
-#define _XOPEN_SOURCE 700 /* realpath */
-
 #include "service/boot/service.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <tinker/error.h>
-#include <tinker/tokenizer.h>
 
 #include "service/boot/replay.h"
 #include "service/boot/state_dir.h"
 #include "service/core/log.h"
-#include "service/core/memory.h"
 #include "service/fault/fault.h"
+#include "service/run/bases.h"
 #include "service/run/exec.h"
 #include "service/tinker/client_config.h"
 #include "service/tinker/handlers.h"
@@ -29,11 +20,6 @@
 #define STOP_SECONDS 5
 #define LOG_QUEUE ((size_t)1 << 20)
 #define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
-
-bool tinker__svc_base_same(const tinker__svc_base_model_t *a,
-                           const tinker__svc_base_model_t *b) {
-  return a == b || strcmp(a->info.digest, b->info.digest) == 0;
-}
 
 /* --- Timer ---------------------------------------------------------------- */
 
@@ -103,55 +89,8 @@ static void *timer_thread(void *user) {
 
 /* --- Engine thread: start and stop ---------------------------------------- */
 
-/* Refuses models that can't fit, before a byte of them is loaded. Half of what
- * they leave is for the caches of samples, the other for training. */
-static int plan_memory(tinker__svc_t *s) {
-  uint64_t need = 0, have = (uint64_t)s->config.max_memory, bytes;
-  bool known = have > 0 || tinker__svc_memory_available(s->world, &have);
-  for (size_t i = 0; i < s->n_bases; i++) {
-    const tinker__svc_base_model_t *b = &s->bases[i];
-    char reason[300] = "";
-    int rc = b->backend->api->estimate(b->dir, &bytes, reason, sizeof reason);
-    if (rc != 0) {
-      return tinker__why(s->why, sizeof s->why, rc, "model folder %s: %s",
-                         b->dir, reason[0] ? reason : tinker_code_text(rc));
-    }
-    need = bytes > UINT64_MAX - need ? UINT64_MAX : need + bytes;
-    if (known && need > have) {
-      return tinker__why(s->why, sizeof s->why, TINKER_ENOMEM,
-                         "model folder %s: needs %" PRIu64
-                         " bytes of memory%s, %" PRIu64 " are available",
-                         b->dir, need, i ? " with those before it" : "", have);
-    }
-  }
-  s->slots.limit = known ? (have - need) / 2 + 1 : UINT64_MAX;
-  return 0;
-}
-
 static int on_engine_start(void *user) {
-  tinker__svc_t *s = user;
-  tinker__engine_options_t options = {
-      .mem = tinker__mem_allocator(s->mem),
-      .threads = (unsigned)s->config.threads,
-  };
-  int rc = plan_memory(s);
-  for (size_t i = 0; rc == 0 && i < s->n_backends; i++) {
-    tinker__eng_backend_t *e = &s->backends[i];
-    rc = e->api->open(&e->engine, &options, s->why, sizeof s->why);
-  }
-  if (rc != 0) return rc;
-  for (size_t i = 0; i < s->n_bases; i++) {
-    tinker__svc_base_model_t *b = &s->bases[i];
-    char reason[300] = "";
-    rc = tinker__eng_backend_load(b->backend->api, b->backend->engine, b->dir,
-                                  &b->base, reason, sizeof reason);
-    if (rc != 0) {
-      return tinker__why(s->why, sizeof s->why, rc, "model folder %s: %s",
-                         b->dir, reason[0] ? reason : tinker_code_text(rc));
-    }
-    b->backend->api->base_info(b->base, &b->info);
-  }
-  return 0;
+  return tinker__svc_bases_start(user);
 }
 
 /* A model or sampler that could not be stored is freed on the store's thread,
@@ -170,99 +109,11 @@ static void release_engine(tinker__svc_t *s) {
     tinker__list_remove(&p->loaded);
   }
   pthread_mutex_unlock(&s->lock);
-  for (size_t i = 0; i < s->n_bases; i++) {
-    tinker__svc_base_model_t *b = &s->bases[i];
-    if (b->base) b->backend->api->base_release(b->base);
-    b->base = NULL;
-  }
-  for (size_t i = 0; i < s->n_backends; i++) {
-    tinker__eng_backend_t *e = &s->backends[i];
-    if (e->engine) e->api->close(e->engine);
-    e->engine = NULL;
-  }
+  tinker__svc_bases_stop(s);
 }
 
 static void on_engine_stop(void *user) {
   release_engine(user);
-}
-
-/* --- Models on the command line ------------------------------------------- */
-
-/* A padded vocabulary has ids without a token: they add no text. */
-static int token_bytes(void *user, int32_t token, const char **bytes,
-                       size_t *len) {
-  int rc = tinker_tokenizer_token_bytes(user, token, bytes, len);
-  if (rc != TINKER_ENOENT) return rc;
-  *bytes = "";
-  *len = 0;
-  return 0;
-}
-
-/* Only stop strings need text: without a tokenizer.json, or with one that can't
- * be read, they are refused, and everything else works. */
-static int load_tokenizer(tinker__svc_t *s, tinker__svc_base_model_t *b) {
-  char path[PATH_MAX + 32], reason[300];
-  snprintf(path, sizeof path, "%s/tokenizer.json", b->dir);
-  int rc = tinker_tokenizer_new_from_file(&b->tokenizer, path, NULL, reason,
-                                          sizeof reason);
-  b->text = (tinker__eng_gen_text_t){token_bytes, b->tokenizer};
-  if (rc == 0 || rc == TINKER_ENOENT) return 0;
-  if (rc == TINKER_ENOMEM) {
-    return tinker__why(s->why, sizeof s->why, rc, "%s: %s", path, reason);
-  }
-  b->no_text = tinker__mem_strdup(s->mem, reason);
-  if (!b->no_text) return TINKER_ENOMEM;
-  tinker__svc_log(s, "warning", "no_stop_strings", "base_model", b->name,
-                  "file", path, "why", reason, NULL);
-  return 0;
-}
-
-/* The service's backend of that table; opened on the engine thread. */
-static tinker__eng_backend_t *backend_of(tinker__svc_t *s,
-                                         const tinker__engine_api_t *api) {
-  for (size_t i = 0; i < s->n_backends; i++) {
-    if (s->backends[i].api == api) return &s->backends[i];
-  }
-  tinker__eng_backend_t *e = &s->backends[s->n_backends++];
-  *e = (tinker__eng_backend_t){.api = api, .slots = &s->slots};
-  return e;
-}
-
-static int open_model(tinker__svc_t *s, const tinker__svc_model_spec_t *m,
-                      tinker__svc_base_model_t *b) {
-  char real[PATH_MAX];
-  b->backend = backend_of(s, m->engine ? m->engine : s->config.engine);
-  if (!realpath(m->dir, real)) {
-    return tinker__why(s->why, sizeof s->why, TINKER_ENOENT,
-                       "model folder %s: %s", m->dir, strerror(errno));
-  }
-  b->dir = tinker__mem_strdup(s->mem, real);
-  if (!b->dir) return TINKER_ENOMEM;
-  const char *slash = strrchr(b->dir, '/');
-  b->name = m->name ? m->name : slash[1] ? slash + 1 : b->dir;
-  return load_tokenizer(s, b);
-}
-
-static int open_models(tinker__svc_t *s) {
-  const tinker__svc_config_t *c = &s->config;
-  if (!c->n_models) {
-    return tinker__why(s->why, sizeof s->why, TINKER_EINVAL,
-                       "no model folder given");
-  }
-  s->bases = tinker__mem_array(s->mem, c->n_models, sizeof *s->bases);
-  s->backends = tinker__mem_array(s->mem, c->n_models, sizeof *s->backends);
-  if (!s->bases || !s->backends) return TINKER_ENOMEM;
-  for (size_t i = 0; i < c->n_models; i++) {
-    int rc = open_model(s, &c->models[i], &s->bases[i]);
-    s->n_bases = i + 1;
-    if (rc != 0) return rc;
-    if (tinker__svc_base_find(s, tinker__str(s->bases[i].name)) !=
-        &s->bases[i]) {
-      return tinker__why(s->why, sizeof s->why, TINKER_EEXIST,
-                         "two models are named '%s'", s->bases[i].name);
-    }
-  }
-  return 0;
 }
 
 /* --- State folder --------------------------------------------------------- */
@@ -377,7 +228,7 @@ static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   int rc = make_replies(s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_MODEL;
-  rc = open_models(s);
+  rc = tinker__svc_bases_open(s);
   if (rc == 0) rc = open_state(s, stage);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_LISTEN;
@@ -441,13 +292,7 @@ static void free_state(tinker__svc_t *s) {
   tinker__map_free(s->model_by_id);
   tinker__map_free(s->sampler_by_id);
   tinker__map_free(s->op_by_id);
-  for (size_t i = 0; i < s->n_bases; i++) {
-    tinker_tokenizer_release(s->bases[i].tokenizer);
-    tinker__mem_free(s->mem, s->bases[i].dir);
-    tinker__mem_free(s->mem, s->bases[i].no_text);
-  }
-  tinker__mem_free(s->mem, s->bases);
-  tinker__mem_free(s->mem, s->backends);
+  tinker__svc_bases_free(s);
   for (int i = 0; i < 2; i++) {
     if (s->config_reply[i].mem) tinker__buf_free(&s->config_reply[i]);
   }

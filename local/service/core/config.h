@@ -16,6 +16,7 @@ typedef struct tinker__svc_model_spec_s {
   const char *name; /* NULL = the folder's own name */
   const char *dir;
   const tinker__engine_api_t *engine; /* NULL = the service's */
+  bool later; /* not loaded at the start, unless runs or samplers need it */
 } tinker__svc_model_spec_t;
 
 typedef struct tinker__svc_config_s {

@@ -29,10 +29,6 @@ tinker__svc_model_api(const tinker__svc_model_t *m) {
   return m->base->backend->api;
 }
 
-/* The same weights and configuration, whatever the two are called. */
-bool tinker__svc_base_same(const tinker__svc_base_model_t *a,
-                           const tinker__svc_base_model_t *b);
-
 struct tinker__svc_s {
   tinker__svc_config_t config;
   tinker__mem_t *mem;
@@ -92,7 +88,5 @@ void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
 void tinker__svc_fatal(tinker__svc_t *s, const char *what);
 /* It stops or must: nothing new is begun. Under the lock. */
 bool tinker__svc_ends(tinker__svc_t *s);
-tinker__svc_base_model_t *tinker__svc_base_find(tinker__svc_t *s,
-                                                tinker__str_t name);
 
 #endif

@@ -63,6 +63,7 @@ struct tinker__svc_op_s {
   unsigned char result_digest[TINKER__SHA256_LEN];
   tinker__svc_work_t *work;   /* decoded body; NULL once executed */
   tinker__eng_gen_t *running; /* a sample with the scheduler, to be canceled */
+  bool holds;                 /* the base model, while that is so */
   /* Fault plan. */
   struct tinker__svc_fault_rule_s *fault; /* NULL = none */
   bool repeated;                          /* apply_twice: once already */

@@ -286,6 +286,9 @@ static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   pthread_mutex_unlock(&s->lock);
   if (ended) { /* nothing can come any more: stays busy for ever */
     tinker__svc_exec_model_free(m);
+    pthread_mutex_lock(&s->lock);
+    tinker__svc_base_drop(m->base, &m->holds);
+    pthread_mutex_unlock(&s->lock);
   }
   return op;
 }

@@ -11,6 +11,13 @@
 
 #define MAX_ADAPTERS 8 /* in memory for samplers; more are in files */
 
+void tinker__svc_sampler_unload(tinker__svc_sampler_t *p) {
+  tinker__list_remove(&p->loaded);
+  p->base->backend->api->adapter_release(p->adapter);
+  p->adapter = NULL;
+  p->service->n_adapters--;
+}
+
 void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
                               tinker__eng_adapter_t *adapter) {
   tinker__svc_t *s = p->service;
@@ -20,11 +27,8 @@ void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
   tinker__list_push_back(&s->adapters, &p->loaded);
   if (s->n_adapters <= MAX_ADAPTERS) return;
   /* Those that sample from it hold it for themselves. */
-  tinker__svc_sampler_t *old = TINKER__CONTAINER(
-      tinker__list_pop_front(&s->adapters), tinker__svc_sampler_t, loaded);
-  old->base->backend->api->adapter_release(old->adapter);
-  old->adapter = NULL;
-  s->n_adapters--;
+  tinker__svc_sampler_unload(TINKER__CONTAINER(tinker__list_first(&s->adapters),
+                                               tinker__svc_sampler_t, loaded));
 }
 
 /* Engine thread: base and adapter of the sampler, the adapter loaded. One
@@ -83,6 +87,7 @@ static void on_generated(tinker__eng_gen_t *gen, int rc, const char *why) {
   tinker__svc_op_t *op = gen->user;
   pthread_mutex_lock(&op->service->lock);
   op->running = NULL;
+  tinker__svc_base_drop(op->sampler->base, &op->holds);
   pthread_mutex_unlock(&op->service->lock);
   if (rc == TINKER_ECANCELED) {
     tinker__svc_sampler_fail_ended(op);
@@ -98,6 +103,7 @@ static void on_generated(tinker__eng_gen_t *gen, int rc, const char *why) {
 
 void tinker__svc_generate(tinker__svc_op_t *op, tinker__eng_gen_t *gen) {
   op->running = gen;
+  tinker__svc_base_hold(op->sampler->base, &op->holds);
   gen->user = op;
   gen->backend = op->sampler->base->backend;
   gen->prepare = prepare;

@@ -22,6 +22,8 @@ typedef struct rig_s {
   bool logs; /* keeps its log, from the next start on */
   char log[8192];
   size_t log_len;
+  tinker__svc_model_spec_t second; /* beside "m"; without a folder: none */
+  int64_t max_memory;              /* of the configuration */
   const char *faults; /* file with a fault plan, NULL unless a test sets it */
   atomic_bool ended;  /* the service asked for its end */
   int restarts;

@@ -69,6 +69,15 @@ static uint64_t slot_bytes(const tinker__eng_base_t *b, size_t max) {
   return max;
 }
 
+static int slot_grow(tinker__eng_slot_t *s, size_t max, char *why,
+                     size_t why_len) {
+  (void)s;
+  (void)max;
+  (void)why;
+  (void)why_len;
+  return 0;
+}
+
 static void slot_free(tinker__eng_slot_t *s) {
   (void)s;
 }
@@ -105,6 +114,7 @@ static const tinker__engine_api_t api = {
     .slot_new = slot_new,
     .slot_bytes = slot_bytes,
     .slot_free = slot_free,
+    .slot_grow = slot_grow,
     .base_info = base_info,
     .decode = decode,
     .log_sum_exp = log_sum_exp,
