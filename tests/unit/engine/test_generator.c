@@ -214,6 +214,11 @@ static const tinker__eng_row_models_t row_models = {hold, base, drop, each,
                                                     NULL};
 static _Atomic int64_t doing;
 
+static int new_scheduler(tinker__eng_scheduler_t **out, tinker__mem_t *mem) {
+  tinker__eng_scheduler_policy_t policy = {tinker__world_real(), 50};
+  return tinker__eng_scheduler_new(out, mem, &policy, &doing, NULL, NULL, NULL);
+}
+
 typedef struct {
   tinker__mem_t mem;
   tinker__eng_scheduler_t *scheduler;
@@ -223,9 +228,7 @@ typedef struct {
 static void rows_open(rows_t *r) {
   tinker__mem_init(&r->mem, NULL, 0);
   slot_mem = &r->mem;
-  cr_assert_eq(tinker__eng_scheduler_new(&r->scheduler, &r->mem, &doing, NULL,
-                                         NULL, NULL),
-               0);
+  cr_assert_eq(new_scheduler(&r->scheduler, &r->mem), 0);
   cr_assert_eq(
       tinker__eng_row_generator_new(&r->g, &r->mem, r->scheduler, &row_models),
       0);
@@ -351,8 +354,7 @@ static int one_generation(tinker__mem_t *mem, void *user) {
   collect_init(&c);
   tinker__eng_generate_t spec = ask_rows();
   tinker__eng_generate_cb_t cb = collect_cb(&c);
-  int rc =
-      tinker__eng_scheduler_new(&r.scheduler, mem, &doing, NULL, NULL, NULL);
+  int rc = new_scheduler(&r.scheduler, mem);
   if (rc) return rc;
   rc = tinker__eng_row_generator_new(&r.g, mem, r.scheduler, &row_models);
   if (!rc) {
