@@ -129,8 +129,10 @@ static void on_log(void *user, const char *line, size_t len) {
 static void start(void) {
   char why[400] = "";
   tinker__svc_stage_t stage;
-  tinker__svc_model_spec_t folder = {"m", TINKER_SOURCE_DIR
-                                     "/tests/golden/models/qwen3_tied"};
+  tinker__svc_model_spec_t folder = {
+      .name = "m",
+      .dir = TINKER_SOURCE_DIR "/tests/golden/models/qwen3_tied",
+  };
   tinker__svc_config_t config = {
       .mem = &mem,
       .world = &world,

@@ -12,6 +12,7 @@ int tinker__svc_model_add(tinker__svc_t *s, tinker__svc_model_t *m) {
   if (rc != 0) return rc;
   tinker__list_push_back(&s->models, &m->link);
   tinker__list_push_back(&m->session->models, &m->by_session);
+  tinker__svc_base_hold(m->base, &m->holds);
   return 0;
 }
 
@@ -31,6 +32,7 @@ void tinker__svc_model_forget(tinker__svc_t *s, tinker__svc_model_t *m) {
 void tinker__svc_model_free(tinker__svc_t *s, tinker__svc_model_t *m) {
   tinker__link_t *l;
   if (!m) return;
+  if (m->base) tinker__svc_base_drop(m->base, &m->holds);
   while ((l = tinker__list_pop_front(&m->ops)) != NULL) {
     tinker__svc_op_free(TINKER__CONTAINER(l, tinker__svc_op_t, all));
   }

@@ -13,12 +13,14 @@ int tinker__svc_sampler_add(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   if (rc != 0) return rc;
   tinker__list_push_back(&s->samplers, &p->link);
   tinker__list_push_back(&p->session->samplers, &p->by_session);
+  if (!p->session->ended_ms) tinker__svc_base_hold(p->base, &p->holds);
   return 0;
 }
 
 void tinker__svc_sampler_free(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   tinker__link_t *l;
   if (!p) return;
+  if (p->base) tinker__svc_base_drop(p->base, &p->holds);
   while ((l = tinker__list_pop_front(&p->ops)) != NULL) {
     tinker__svc_op_free(TINKER__CONTAINER(l, tinker__svc_op_t, all));
   }
@@ -105,6 +107,7 @@ void tinker__svc_sampler_kick(tinker__svc_op_t *op) {
 }
 
 void tinker__svc_sampler_end(tinker__svc_sampler_t *p) {
+  tinker__svc_base_drop(p->base, &p->holds);
   TINKER__LIST_EACH(l, tmp, &p->ops) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
     if (op->running) {

@@ -12,14 +12,6 @@ int64_t tinker__svc_row(tinker__svc_t *s) {
   return s->next_row++;
 }
 
-tinker__svc_base_model_t *tinker__svc_base_find(tinker__svc_t *s,
-                                                tinker__str_t name) {
-  for (size_t i = 0; i < s->n_bases; i++) {
-    if (tinker__str_eqs(name, s->bases[i].name)) return &s->bases[i];
-  }
-  return NULL;
-}
-
 /* --- Log ------------------------------------------------------------------ */
 
 void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,

@@ -79,6 +79,7 @@ struct tinker__svc_op_s {
   unsigned char result_digest[TINKER__SHA256_LEN];
   tinker__svc_work_t *work;   /* decoded body; NULL once executed */
   tinker__eng_gen_t *running; /* a sample with the scheduler, to be canceled */
+  bool holds;                 /* the base model, while that is so */
   /* Of a fault plan. */
   unsigned acts;      /* bits of tinker__svc_act_t */
   int64_t expires_ms; /* TINKER__ACT_EXPIRE: life of what it saves */

@@ -8,6 +8,7 @@
 #include <tinker/error.h>
 
 #include "service/http/listener.h"
+#include "service/http/stream.h"
 #include "service/http/workers.h"
 
 #define MAX_REPLY ((size_t)1 << 31)
@@ -101,6 +102,7 @@ static enum MHD_Result queue_reply(tinker__svc_req_t *r) {
   }
   struct MHD_Response *response =
       r->filtered && !broken ? r->site->filter->respond(r, body) : NULL;
+  if (!response && r->stream) response = tinker__svc_stream_response(r);
   if (!response) {
     response = MHD_create_response_from_buffer(
         body.len, (void *)(uintptr_t)body.ptr, MHD_RESPMEM_PERSISTENT);
@@ -380,6 +382,7 @@ void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
   *state = NULL;
   if (conn) tinker__svc_http_moved(user, conn, TINKER__CONN_IDLE);
   tinker__svc_body_release(r);
+  if (r->stream) tinker__svc_stream_gone(r->stream);
   tinker__buf_free(&r->body);
   tinker__buf_free(&r->reply);
   tinker__mem_free(s->mem, r->path);

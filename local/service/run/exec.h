@@ -37,5 +37,7 @@ void tinker__svc_generate(tinker__svc_op_t *op, tinker__eng_gen_t *gen);
  * used for long lose theirs, which is in a file. Engine thread. */
 void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
                               tinker__eng_adapter_t *adapter);
+/* Its adapter is no longer in memory. Engine thread. */
+void tinker__svc_sampler_unload(tinker__svc_sampler_t *p);
 
 #endif

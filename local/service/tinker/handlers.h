@@ -37,6 +37,10 @@ tinker__svc_handled_t tinker__svc_handle_load_new(
     tinker__svc_req_t *r); /* load_weights that makes the model */
 tinker__svc_handled_t tinker__svc_handle_get_info(tinker__svc_t *s,
                                                   tinker__svc_req_t *r);
+/* True when the base model can be used now; else r is answered. Under the lock.
+ */
+bool tinker__svc_usable_base(const tinker__svc_base_model_t *base,
+                             tinker__svc_req_t *r);
 /* train.c */
 tinker__svc_handled_t tinker__svc_handle_load_weights(tinker__svc_t *s,
                                                       tinker__svc_req_t *r);

@@ -56,6 +56,7 @@ static bool resolve(tinker__svc_t *s, tinker__svc_req_t *r, const open_t *o,
                             o->base.ptr);
     return false;
   }
+  if (*base && !tinker__svc_usable_base(*base, r)) return false;
   if (!o->has_path) return true;
   int rc = tinker__svc_checkpoint_lookup(s, o->path, &c, why, sizeof why);
   if (rc != 0) {
@@ -75,9 +76,10 @@ static bool resolve(tinker__svc_t *s, tinker__svc_req_t *r, const open_t *o,
         (*base)->name, c->model->base->name);
     return false;
   }
-  if (!*base) *base = c->model->base;
   *checkpoint = c->row;
-  return true;
+  if (*base) return true;
+  *base = c->model->base;
+  return tinker__svc_usable_base(*base, r);
 }
 
 static int submit_sampler(tinker__svc_t *s, tinker__svc_sampler_t *p) {
