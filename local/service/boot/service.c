@@ -241,7 +241,8 @@ static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
       s->config.doing, on_engine_start, on_engine_stop, s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_OTHER;
-  rc = tinker__svc_store_start(s->store);
+  rc = tinker__svc_bases_generator(s);
+  if (rc == 0) rc = tinker__svc_store_start(s->store);
   if (rc != 0) return rc;
   tinker__svc_replay_start(s);
   if (pthread_create(&s->timer, NULL, timer_thread, s) != 0) {
@@ -323,6 +324,7 @@ void tinker__svc_stop(tinker__svc_t *s) {
   if (!s) return;
   close_doors(s);
   tinker__eng_scheduler_free(s->scheduler, NULL);
+  if (s->generator) s->generator->api->close(s->generator);
   release_engine(s); /* after a start that failed half way */
   tinker__svc_store_free(s->store);
   wait_idle(s);

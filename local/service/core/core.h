@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/map.h"
+#include "engine/generator.h"
 #include "engine/scheduler.h"
 #include "service/core/base_model.h"
 #include "service/core/checkpoint.h"
@@ -43,6 +44,9 @@ struct tinker__svc_s {
   _Atomic int64_t locked_ms; /* so long another process has locked the store */
   tinker__svc_store_t *store;
   tinker__eng_scheduler_t *scheduler;
+  /* Generates from the loaded base models without session, sampler, number or
+   * row of the log. */
+  tinker__eng_generator_t *generator;
   tinker__svc_listener_t *listeners[2];
   tinker__buf_t config_reply[2]; /* by tinker__svc_config_kind_t */
 

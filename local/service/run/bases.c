@@ -18,6 +18,7 @@
 #include <tinker/error.h>
 #include <tinker/tokenizer.h>
 
+#include "engine/row_generator.h"
 #include "service/core/memory.h"
 #include "service/run/bases.h"
 #include "service/run/exec.h"
@@ -250,6 +251,62 @@ static bool step(tinker__eng_task_t *task) {
   if (loading) return run_load(b);
   run_leave(b);
   return false;
+}
+
+/* --- Generation without a session ----------------------------------------- */
+
+static int hold_named(void *user, const char *name,
+                      tinker__eng_row_lease_t *out, char *why, size_t why_len) {
+  tinker__svc_t *s = user;
+  pthread_mutex_lock(&s->lock);
+  tinker__svc_base_model_t *b = tinker__svc_base_find(s, tinker__str(name));
+  bool there = b && b->state == TINKER__BASE_LOADED && !s->stopping;
+  if (there) {
+    *out = (tinker__eng_row_lease_t){
+        .backend = b->backend,
+        .info = &b->info,
+        .text = b->tokenizer ? &b->text : NULL,
+        .model = b,
+    };
+    tinker__svc_base_hold(b, &out->holds);
+  }
+  pthread_mutex_unlock(&s->lock);
+  if (there) return 0;
+  return tinker__why(why, why_len, TINKER_ENOENT,
+                     "model: '%.200s' is not served here", name);
+}
+
+static tinker__eng_base_t *base_held(void *user,
+                                     const tinker__eng_row_lease_t *l) {
+  (void)user;
+  return ((const tinker__svc_base_model_t *)l->model)->base;
+}
+
+static void drop_held(void *user, tinker__eng_row_lease_t *l) {
+  tinker__svc_t *s = user;
+  pthread_mutex_lock(&s->lock);
+  tinker__svc_base_drop(l->model, &l->holds);
+  pthread_mutex_unlock(&s->lock);
+}
+
+static void each_loaded(void *user,
+                        void (*fn)(void *to, const char *name, size_t context),
+                        void *to) {
+  tinker__svc_t *s = user;
+  pthread_mutex_lock(&s->lock);
+  for (size_t i = 0; i < s->n_bases; i++) {
+    const tinker__svc_base_model_t *b = &s->bases[i];
+    if (b->state != TINKER__BASE_LOADED) continue;
+    fn(to, b->name, b->info.context_length);
+  }
+  pthread_mutex_unlock(&s->lock);
+}
+
+int tinker__svc_bases_generator(tinker__svc_t *s) {
+  const tinker__eng_row_models_t models = {hold_named, base_held, drop_held,
+                                           each_loaded, s};
+  return tinker__eng_row_generator_new(&s->generator, s->mem, s->scheduler,
+                                       &models);
 }
 
 /* --- Start and stop: engine thread ---------------------------------------- */

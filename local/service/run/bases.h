@@ -14,6 +14,8 @@ int tinker__svc_base_unload(tinker__svc_base_model_t *b, char *why,
  * and their end. */
 int tinker__svc_bases_open(tinker__svc_t *s);
 int tinker__svc_bases_start(tinker__svc_t *s);
+/* Makes service.generator; any thread, after the start. */
+int tinker__svc_bases_generator(tinker__svc_t *s);
 void tinker__svc_bases_stop(tinker__svc_t *s);
 void tinker__svc_bases_free(tinker__svc_t *s);
 

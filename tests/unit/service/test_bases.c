@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cpu/cpu.h"
+#include "engine/collect.h"
 #include "rig.h"
 #include "service/run/bases.h"
 
@@ -396,5 +397,58 @@ Test(bases, every_allocation_of_a_load) {
     cr_assert_eq(rig.mem.live_blocks, blocks);
   }
   cr_assert_gt(failures, 30);
+  rig_close(&rig);
+}
+
+/* --- Generation without a session ----------------------------------------- */
+
+/* The same tokens as a sample with that seed, one by one, and no row of the
+ * log; the model can't leave meanwhile. */
+Test(bases, generation_without_a_session) {
+  static collect_t c;
+  static const int32_t prompt[] = {1, 2};
+  char why[300] = "", tokens[600] = "[";
+  char id[80], sampler[120];
+  uint64_t number;
+  open_two(FOLDER, false);
+  collect_init(&c);
+  tinker__eng_generate_cb_t cb = collect_cb(&c);
+  tinker__eng_generate_t spec = {
+      .model = "n",
+      .tokens = prompt,
+      .n_tokens = 2,
+      .num_samples = 1,
+      .max_tokens = 20,
+      .temperature = 1,
+      .top_p = 1,
+      .seeded = true,
+      .seed = 5,
+  };
+  int64_t row = rig.s->next_row;
+  int rc = tinker__eng_generate(rig.s->generator, &spec, &cb, &number, why,
+                                sizeof why);
+  cr_assert_eq(rc, 0, "%s", why);
+  unload("n");
+  collect_wait(&c);
+  cr_assert_eq(c.rc, 0, "%s", c.why);
+  cr_assert_eq(c.n[0], 20);
+  cr_assert_eq(rig.s->next_row, row, "nothing was stored");
+  while (state_of("n") != TINKER__BASE_ABSENT) {
+  }
+  spec.model = "n";
+  cr_assert_eq(tinker__eng_generate(rig.s->generator, &spec, &cb, &number, why,
+                                    sizeof why),
+               TINKER_ENOENT);
+  cr_assert_str_eq(why, "model: 'n' is not served here");
+
+  session(id);
+  cr_assert_eq(open_sampler(id, 0, "m", sampler), 200);
+  sample(sampler, 0, &reply);
+  for (size_t i = 0; i < 20; i++) {
+    size_t len = strlen(tokens);
+    snprintf(tokens + len, sizeof tokens - len, "%s%d", i ? "," : "",
+             (int)c.tokens[0][i]);
+  }
+  cr_assert(says(tokens), "%s: %s", tokens, reply.text);
   rig_close(&rig);
 }
