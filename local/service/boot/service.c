@@ -11,6 +11,7 @@
 #include "service/boot/state_dir.h"
 #include "service/core/log.h"
 #include "service/fault/fault.h"
+#include "service/http/stream.h"
 #include "service/run/bases.h"
 #include "service/run/exec.h"
 #include "service/tinker/client_config.h"
@@ -180,6 +181,7 @@ static int service_new(tinker__svc_t **out,
   tinker__list_init(&s->samplers);
   tinker__list_init(&s->adapters);
   tinker__list_init(&s->polls);
+  tinker__list_init(&s->streams);
   init_conditions(s);
   *out = s;
   tinker__map_t **maps[] = {&s->session_by_id, &s->session_by_key,
@@ -307,6 +309,7 @@ static void close_doors(tinker__svc_t *s) {
   s->stopping = true;
   pthread_cond_signal(&s->timer_wake);
   tinker__svc_polls_release(s);
+  tinker__svc_streams_release(s);
   tinker__svc_faults_release(s);
   pthread_mutex_unlock(&s->lock);
   if (s->timer_started) pthread_join(s->timer, NULL);

@@ -74,7 +74,8 @@ struct tinker__svc_s {
   pthread_t timer;
   pthread_cond_t timer_wake, idle;
   bool timer_started;
-  tinker__link_t polls; /* of tinker__svc_req_t, by deadline */
+  tinker__link_t polls;   /* of tinker__svc_req_t, by deadline */
+  tinker__link_t streams; /* of tinker__svc_stream_t */
 
   tinker__svc_faults_t *faults; /* NULL without a fault plan */
 

@@ -9,6 +9,7 @@
 
 #include "service/fault/fault.h"
 #include "service/http/listener.h"
+#include "service/http/stream.h"
 
 #define MAX_REPLY ((size_t)1 << 31)
 
@@ -101,6 +102,7 @@ static enum MHD_Result queue_reply(tinker__svc_req_t *r) {
   }
   struct MHD_Response *response =
       r->fault && !broken ? tinker__svc_fault_response(r, body) : NULL;
+  if (!response && r->stream) response = tinker__svc_stream_response(r);
   if (!response) {
     response = MHD_create_response_from_buffer(
         body.len, (void *)(uintptr_t)body.ptr, MHD_RESPMEM_PERSISTENT);
@@ -336,6 +338,7 @@ void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
   if (!r) return;
   tinker__svc_t *s = r->service;
   *state = NULL;
+  if (r->stream) tinker__svc_stream_gone(r->stream);
   tinker__buf_free(&r->body);
   tinker__buf_free(&r->reply);
   tinker__mem_free(s->mem, r->path);

@@ -44,6 +44,7 @@ struct tinker__svc_req_s {
   const char *content_type;
   int retry_after_s; /* header Retry-After, 0 = none */
   tinker__buf_t reply;
+  struct tinker__svc_stream_s *stream; /* that sends it instead; NULL = none */
 };
 
 typedef tinker__svc_handled_t (*tinker__svc_handler_t)(tinker__svc_t *s,

@@ -230,6 +230,13 @@ void rig_wait(rig_t *rig, rig_pending_t *c, reply_t *reply) {
   free(c);
 }
 
+void rig_resumed(rig_pending_t *c) {
+  pthread_mutex_lock(&lock);
+  while (!c->resumed) pthread_cond_wait(&answered, &lock);
+  c->resumed = false;
+  pthread_mutex_unlock(&lock);
+}
+
 void rig_call(rig_t *rig, const char *route, const char *capture,
               const char *key, const char *body, reply_t *reply) {
   rig_wait(rig, rig_send(rig, route, capture, key, body), reply);

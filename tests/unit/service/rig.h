@@ -56,6 +56,8 @@ rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
 tinker__svc_req_t *rig_req(rig_pending_t *p);
 bool rig_answered(rig_pending_t *p); /* a wait would not wait */
 void rig_wait(rig_t *rig, rig_pending_t *p, reply_t *reply);
+/* For what parks more than once: until it is resumed, and then once more. */
+void rig_resumed(rig_pending_t *p);
 /* Value of a string member, copied out of the JSON text. */
 void rig_member(const reply_t *reply, const char *name, char *out, size_t len);
 /* Polls the future of a reply until it is done. */
