@@ -21,7 +21,7 @@ _Static_assert((int)TINKER__F32 == (int)TINKER__DTYPE_F32 &&
 /* First length of the rotary table. */
 #define ROPE_START 256
 /* Of the weights, hashed in one step of a load. */
-#define HASH_BYTES ((size_t)16 << 20)
+#define HASH_BYTES ((size_t)64 << 20)
 
 int tinker__cpu_open(tinker__engine_t **out,
                      const tinker__engine_options_t *options, char *why,

@@ -2,10 +2,10 @@
  * them. See core/base_model.h for the states and who holds one.
  *
  * Loading and leaving are tasks of the engine thread, a small step each, so
- * that others sample between them. Memory is planned for each load: what is
- * there, less what the others take; half of the rest is for the caches of
- * samples. What the folder says of itself is kept from the first load on, and a
- * folder that says otherwise later is refused. */
+ * that others sample and train between them. Memory is planned for each load:
+ * what is there, less what the others take; half of the rest is for the caches
+ * of samples. What the folder says of itself is kept from the first load on,
+ * and a folder that says otherwise later is refused. */
 #define _XOPEN_SOURCE 700 /* realpath */
 
 #include <errno.h>
@@ -191,22 +191,24 @@ static void fail_load(tinker__svc_base_model_t *b, int rc, const char *why) {
                   NULL);
 }
 
-static bool run_load(tinker__svc_base_model_t *b) {
+static void run_load(tinker__svc_base_model_t *b) {
   char why[300] = "";
   tinker__svc_t *s = b->service;
   int rc =
       load_step(b, tinker__eng_scheduler_halt(s->scheduler), why, sizeof why);
-  if (rc > 0 || rc == TINKER_ECANCELED) return true; /* or the service stops */
+  if (rc > 0 || rc == TINKER_ECANCELED) { /* the latter: the service stops */
+    tinker__eng_scheduler_push(s->scheduler, &b->task); /* after others' turn */
+    return;
+  }
   if (rc != 0) {
     fail_load(b, rc, why);
-    return false;
+    return;
   }
   pthread_mutex_lock(&s->lock);
   tinker__svc_base_move(b, TINKER__BASE_LOADED);
   *b->why = 0;
   pthread_mutex_unlock(&s->lock);
   tinker__svc_log(s, "info", "loaded", "model", b->name, NULL);
-  return false;
 }
 
 /* --- Leaving: engine thread ----------------------------------------------- */
@@ -248,8 +250,11 @@ static bool step(tinker__eng_task_t *task) {
   pthread_mutex_lock(&s->lock);
   bool loading = b->state == TINKER__BASE_LOADING;
   pthread_mutex_unlock(&s->lock);
-  if (loading) return run_load(b);
-  run_leave(b);
+  if (loading) {
+    run_load(b);
+  } else {
+    run_leave(b);
+  }
   return false;
 }
 

@@ -298,6 +298,45 @@ Test(bases, others_sample_during_a_load) {
   rig_close(&rig);
 }
 
+static atomic_int steps_at_pass;
+
+static int first_step_waits(tinker__eng_load_t *l, const atomic_bool *cancel,
+                            char *why, size_t why_len) {
+  while (!atomic_load(&asked)) {
+  }
+  return noted_step(l, cancel, why, why_len);
+}
+
+static int noting_pass(tinker__eng_pass_t *p, const atomic_bool *cancel,
+                       char *why, size_t why_len) {
+  atomic_store(&steps_at_pass, atomic_load(&load_steps));
+  return tinker__cpu_engine()->pass_step(p, cancel, why, why_len);
+}
+
+/* Nor does a load keep others from training until it is through. */
+Test(bases, others_train_during_a_load) {
+  char id[80], model[120], body[600], request[200], why[300];
+  other = *tinker__cpu_engine();
+  other.load_step = first_step_waits;
+  open_two(FOLDER, true);
+  rig_stop(&rig);
+  rig.api.pass_step = noting_pass;
+  rig_start(&rig);
+  session(id);
+  rig_model(&rig, id, 0, model, sizeof model);
+  cr_assert_eq(ask("n", tinker__svc_base_load, why, sizeof why), 0);
+  rig_fb_body(body, sizeof body, model, 1);
+  rig_call(&rig, "POST api/v1/forward_backward", NULL, NULL, body, &reply);
+  rig_member(&reply, "request_id", request, sizeof request);
+  state_of("n"); /* who gives the call to the scheduler is through */
+  atomic_store(&asked, 1);
+  rig_result(&rig, request, &reply);
+  while (state_of("n") == TINKER__BASE_LOADING) {
+  }
+  cr_assert_leq(atomic_load(&steps_at_pass), atomic_load(&load_steps) / 2);
+  rig_close(&rig);
+}
+
 /* --- What a load is refused for ------------------------------------------- */
 
 /* Memory is planned for what is there when it is asked for. */

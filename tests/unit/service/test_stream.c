@@ -67,7 +67,9 @@ Test(stream, whole) {
     rig_pending_t *c = park(&st, 4000);
     pthread_create(&writer, NULL, write_lines, st);
     rig_resumed(c); /* headers go out */
-    cr_assert_neq(tinker__svc_stream_response(rig_req(c)), NULL);
+    struct MHD_Response *response = tinker__svc_stream_response(rig_req(c));
+    cr_assert_neq(response, NULL);
+    MHD_destroy_response(response);
     cr_assert_eq(read_all(c, got, sizeof got, piece),
                  MHD_CONTENT_READER_END_OF_STREAM);
     cr_assert_str_eq(got, want);
