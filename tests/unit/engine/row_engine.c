@@ -123,7 +123,29 @@ static void base_info(const tinker__eng_base_t *b,
   *out = (tinker__eng_base_info_t){.vocab_size = VOCAB};
 }
 
+int adapter_refs;
+
+struct tinker__eng_adapter_s {
+  int *refs;
+};
+
+tinker__eng_adapter_t *the_adapter(void) {
+  static tinker__eng_adapter_t a = {&adapter_refs};
+  return &a;
+}
+
+static tinker__eng_adapter_t *adapter_retain(tinker__eng_adapter_t *a) {
+  ++*a->refs;
+  return a;
+}
+
+static void adapter_release(tinker__eng_adapter_t *a) {
+  --*a->refs;
+}
+
 const tinker__engine_api_t row_api = {
+    .adapter_retain = adapter_retain,
+    .adapter_release = adapter_release,
     .slot_new = slot_new,
     .slot_bytes = slot_bytes,
     .slot_free = slot_free,

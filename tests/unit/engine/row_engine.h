@@ -16,6 +16,10 @@ extern size_t decode_calls, largest_round, most_tokens, rows_made, slots_made,
 extern tinker__eng_slots_t slots; /* no limit unless a test sets one */
 extern uint64_t slots_live;       /* bytes: ten a token */
 
+/* References to its one adapter, beside the maker's. */
+extern int adapter_refs;
+tinker__eng_adapter_t *the_adapter(void);
+
 /* Without `pick`; picking is the same engine with it. */
 extern const tinker__engine_api_t row_api, picking_api;
 extern tinker__eng_backend_t backend, picking;

@@ -194,6 +194,36 @@ Test(claim, the_limit_falls) {
   cr_assert_eq(mem.live_blocks, 0);
 }
 
+/* The adapter stays while no cache holds it: who lent it may have let it go. */
+Test(claim, the_adapter_is_held) {
+  tinker__mem_t mem;
+  tinker__eng_batch_t b;
+  tinker__eng_gen_t *gens[3];
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; i < 3; i++) {
+    gens[i] = make(&mem, i, 40, 2, 90);
+    gens[i]->adapter = the_adapter();
+  }
+  slot_mem = &mem;
+  slots.limit = UINT64_MAX;
+  tinker__eng_batch_init(&b, &mem);
+  for (size_t i = 0; i < 3; i++) add(&b, gens[i]);
+  cr_assert_eq(adapter_refs, 0);
+  rounds(&b, gens, 5);
+  cr_assert_eq(adapter_refs, 3);
+  slots.limit = slots.claimed / 3;
+  rounds(&b, gens, 1);
+  cr_assert_eq(states[2], TINKER__GEN_WAITS);
+  cr_assert_eq(adapter_refs, 3);
+  finished = 0;
+  while (finished < 1) rounds(&b, gens, 1);
+  cr_assert_eq(adapter_refs, 2);
+  tinker__eng_batch_free(&b); /* with the others */
+  cr_assert_eq(adapter_refs, 0);
+  tinker__eng_gen_free(gens[0]);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
 /* Who is sent back can be cancelled there, and freed there. */
 Test(claim, ends_while_it_waits_again) {
   tinker__mem_t mem;
