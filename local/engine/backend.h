@@ -21,6 +21,7 @@ typedef struct tinker__eng_backend_s {
   const tinker__engine_api_t *api;
   tinker__engine_t *engine;
   tinker__eng_slots_t *slots;
+  tinker__eng_slots_t own; /* that, for an engine with memory of its own */
 } tinker__eng_backend_t;
 
 /* Loads a base model to its end. */

@@ -108,8 +108,8 @@ static void drop_cancelled(tinker__eng_batch_t *b) {
   }
 }
 
-/* Pages for those that need one, the oldest first. What is given up on the way
- * is younger and so after it in the list. */
+/* A page for everyone who needs one, the oldest first. What is given up on the
+ * way is younger and so after it in the list. */
 static void grow(tinker__eng_batch_t *b) {
   tinker__link_t *l = b->running.next;
   for (; l != &b->running; l = l->next) {

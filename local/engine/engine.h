@@ -146,7 +146,7 @@ typedef struct tinker__eng_pick_s {
 
 typedef struct tinker__engine_api_s {
   uint32_t abi;  /* TINKER_ENGINE_ABI */
-  uint32_t size; /* of this table as the engine knows it; what lies behind is
+  uint32_t size; /* of this table as the engine knows it; what lies after is
                     absent */
   uint64_t caps; /* TINKER_ENGINE_ bits */
   const char *name;

@@ -170,8 +170,11 @@ void tinker__eng_gen_move(tinker__eng_gen_t *g, tinker__eng_gen_state_t to) {
       [TINKER__GEN_STALLED] = 1 << TINKER__GEN_DECODE,
       [TINKER__GEN_ENDED] = ~0u,
   };
-  assert(to == g->state || from[to] & 1u << g->state);
-  (void)from;
+  bool there = to == g->state || from[to] & 1u << g->state;
+  assert(there);
+  if (!there) {
+    tinker__eng_gen_fail(g, TINKER_ESTATE, "a move that there is not");
+  }
   g->state = to;
 }
 

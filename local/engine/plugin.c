@@ -10,7 +10,7 @@
 struct tinker__eng_plugin_s {
   tinker__mem_t *mem;
   void *library;
-  tinker__engine_api_t api; /* a copy, zero behind the library's size */
+  tinker__engine_api_t api; /* a copy, zero after the library's size */
 };
 
 typedef struct {

@@ -336,6 +336,9 @@ static int open_engines(tinker__svc_t *s) {
   for (size_t i = 0; rc == 0 && i < s->n_backends; i++) {
     tinker__eng_backend_t *e = &s->backends[i];
     rc = e->api->open(&e->engine, &options, s->why, sizeof s->why);
+    if (rc != 0) break;
+    e->own.limit = e->api->slot_limit(e->engine);
+    if (e->own.limit != UINT64_MAX) e->slots = &e->own;
   }
   return rc;
 }

@@ -75,7 +75,11 @@ static tinker__eng_gen_t *request(bench_t *b, size_t i, size_t longest) {
   };
   tinker__eng_gen_t *g = NULL;
   cr_assert_eq(tinker__eng_gen_new(&g, &b->r.mem, &spec), 0);
-  b->backend = (tinker__eng_backend_t){b->r.api, b->r.engine, &b->slots};
+  b->backend = (tinker__eng_backend_t){
+      .api = b->r.api,
+      .engine = b->r.engine,
+      .slots = &b->slots,
+  };
   g->backend = &b->backend;
   g->base = b->r.base;
   g->adapter = b->adapter[i % 3];

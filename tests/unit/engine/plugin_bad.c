@@ -44,7 +44,7 @@ const tinker__engine_api_t *NAME(uint32_t abi) {
   api.caps = 0;
   api.optim_step = NULL;
   api.size = offsetof(tinker__engine_api_t, reserved);
-  SET(reserved[3]); /* behind its size: not its own */
+  SET(reserved[3]); /* after its size: not its own */
 #endif
   return &api;
 }

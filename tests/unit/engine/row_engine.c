@@ -227,8 +227,8 @@ tinker__eng_gen_t *make(tinker__mem_t *mem, uint64_t seed, size_t prompt,
   return g;
 }
 
-tinker__eng_backend_t backend = {&row_api, NULL, &slots};
-tinker__eng_backend_t picking = {&picking_api, NULL, &slots};
+tinker__eng_backend_t backend = {.api = &row_api, .slots = &slots};
+tinker__eng_backend_t picking = {.api = &picking_api, .slots = &slots};
 
 void add(tinker__eng_batch_t *b, tinker__eng_gen_t *gen) {
   if (!gen->backend) gen->backend = &backend;

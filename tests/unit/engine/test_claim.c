@@ -255,7 +255,7 @@ Test(claim, ends_while_it_waits_again) {
  * those of the second from running. */
 Test(claim, two_kinds_of_memory) {
   static tinker__eng_slots_t others = {.limit = UINT64_MAX};
-  static tinker__eng_backend_t second = {&row_api, NULL, &others};
+  static tinker__eng_backend_t second = {.api = &row_api, .slots = &others};
   tinker__mem_t mem;
   tinker__eng_batch_t b;
   tinker__eng_gen_t *gens[3];

@@ -15,6 +15,9 @@
 
 #define FOLDER TINKER_TEST_DIR "/golden/models/qwen3_tied"
 
+/* A model that never arrives must not keep the others from being tested. */
+TestSuite(bases, .timeout = 60);
+
 static rig_t rig;
 static reply_t reply;
 static tinker__engine_api_t other;
@@ -151,6 +154,32 @@ Test(bases, two_engines) {
   }
   cr_assert_str_eq(got[0].text, got[1].text);
   cr_assert_str_eq(loss[0].text, loss[1].text);
+  rig_close(&rig);
+}
+
+static uint64_t small_device(const tinker__engine_t *e) {
+  (void)e;
+  return 100000;
+}
+
+/* An engine with memory of its own: the other's samples don't use it up. */
+Test(bases, memory_of_a_device) {
+  char id[80], sampler[120], body[400];
+  other = *tinker__cpu_engine();
+  other.slot_limit = small_device;
+  open_two(FOLDER, false);
+  cr_assert_eq(rig.s->backends[0].slots, &rig.s->slots);
+  cr_assert_eq(rig.s->backends[1].slots->limit, 100000);
+  session(id);
+  cr_assert_eq(open_sampler(id, 0, "n", sampler), 200);
+  sample(sampler, 0, &reply);
+  sample_body(body, sampler, 1, 120);
+  snprintf(body + strlen(body) - 1, 40, ",\"num_samples\":60}");
+  rig_call(&rig, "POST api/v1/asample", NULL, NULL, body, &reply);
+  rig_member(&reply, "request_id", body, sizeof body);
+  rig_result(&rig, body, &reply);
+  cr_assert_neq(strstr(reply.text, "100000 are available"), NULL, "%s",
+                reply.text);
   rig_close(&rig);
 }
 
