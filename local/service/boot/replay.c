@@ -518,7 +518,7 @@ void tinker__svc_replay_crashed(tinker__svc_t *s) {
 }
 
 void tinker__svc_replay_start(tinker__svc_t *s) {
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_session_purge(s);
   /* While models were loaded nobody could show a sign of life. */
   TINKER__LIST_EACH(n, more, &s->sessions) {
@@ -531,5 +531,5 @@ void tinker__svc_replay_start(tinker__svc_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->samplers) {
     restart_samples(s, TINKER__CONTAINER(l, tinker__svc_sampler_t, link));
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }

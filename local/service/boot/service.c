@@ -33,6 +33,7 @@
 /* Waits on the timer's condition for ms at most. */
 static void timer_wait(tinker__svc_t *s, pthread_cond_t *cond, int64_t ms) {
   struct timespec t;
+  tinker__svc_hold_end(s);
 #ifdef __APPLE__
   t = (struct timespec){ms / 1000, (ms % 1000) * 1000000};
   pthread_cond_timedwait_relative_np(cond, &s->lock, &t);
@@ -46,6 +47,7 @@ static void timer_wait(tinker__svc_t *s, pthread_cond_t *cond, int64_t ms) {
   }
   pthread_cond_timedwait(cond, &s->lock, &t);
 #endif
+  tinker__svc_hold_begin(s, __func__);
 }
 
 /* Until the first poll is due, or `due`; a tick while there is none. */
@@ -81,7 +83,7 @@ static void *timer_thread(void *user) {
   tinker__svc_t *s = user;
   int64_t swept = INT64_MIN / 2;
   bool looks = false; /* for clients that are gone, until none is */
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   while (!s->stopping) {
     int64_t now = s->world->now_ms(s->world->user);
     tinker__svc_polls_expire(s, now);
@@ -95,7 +97,7 @@ static void *timer_thread(void *user) {
     watch_engine(s, now);
     timer_wait(s, &s->timer_wake, looks ? 1 : next_wait(s, now, due));
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return NULL;
 }
 
@@ -108,7 +110,7 @@ static int on_engine_start(void *user) {
 /* A model or sampler that could not be stored is freed on the store's thread,
  * which still runs: here the lock is held over the engine's frees. */
 static void release_engine(tinker__svc_t *s) {
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   TINKER__LIST_EACH(l, tmp, &s->models) {
     tinker__svc_exec_model_free(
         TINKER__CONTAINER(l, tinker__svc_model_t, link));
@@ -120,7 +122,7 @@ static void release_engine(tinker__svc_t *s) {
     p->adapter = NULL;
     tinker__list_remove(&p->loaded);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_bases_stop(s);
 }
 
@@ -280,6 +282,9 @@ static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
     return TINKER_ENOMEM;
   }
   s->timer_started = true;
+  tinker__svc_lock(s); /* before that nobody waited for it */
+  s->hold = (tinker__svc_hold_t){0};
+  tinker__svc_unlock(s);
   atomic_store(&s->ready, true);
   return 0;
 }
@@ -334,26 +339,39 @@ static void free_state(tinker__svc_t *s) {
 static void close_doors(tinker__svc_t *s) {
   tinker__svc_listener_quiesce(s->listeners[0]);
   tinker__svc_listener_quiesce(s->listeners[1]);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   s->stopping = true;
   pthread_cond_signal(&s->timer_wake);
   tinker__svc_polls_release(s);
   tinker__svc_streams_release(s);
   tinker__svc_faults_release(s);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (s->timer_started) pthread_join(s->timer, NULL);
 }
 
 static void wait_idle(tinker__svc_t *s) {
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   for (int i = 0; i < STOP_SECONDS && s->live_requests; i++) {
     timer_wait(s, &s->idle, 1000);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
+}
+
+/* How long one of its threads has kept all others out, at worst. */
+static void log_longest_hold(tinker__svc_t *s) {
+  char us[24];
+  tinker__svc_lock(s);
+  const tinker__svc_hold_t h = s->hold;
+  tinker__svc_unlock(s);
+  if (!h.longest_who) return;
+  snprintf(us, sizeof us, "%lld", (long long)(h.longest_ns / 1000));
+  tinker__svc_log(s, "debug", "longest_hold", "microseconds", us, "by",
+                  h.longest_who, NULL);
 }
 
 void tinker__svc_stop(tinker__svc_t *s) {
   if (!s) return;
+  if (s->timer_started) log_longest_hold(s);
   close_doors(s);
   tinker__svc_workers_stop(s->workers); /* what they read is stored */
   tinker__eng_scheduler_free(s->scheduler, NULL);

@@ -403,9 +403,9 @@ static void on_locked(void *user, int64_t waited_ms) {
                   "another process holds a lock on store.db", "waited_ms", text,
                   NULL);
   if (!again) return;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_acks_release(s);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 static int mark_old(tinker__svc_t *s, const entry_t *e) {

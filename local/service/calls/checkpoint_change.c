@@ -72,7 +72,7 @@ static void on_stored(void *user, int rc) {
   change_t *n = user;
   tinker__svc_t *s = n->service;
   bool gone = false;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_checkpoint_t *c = tinker__svc_checkpoint_by_row(s, n->row);
   if (rc == 0 && c) {
     note(n, c);
@@ -80,7 +80,7 @@ static void on_stored(void *user, int rc) {
   } else if (c && !n->r) {
     c->leaving = false; /* at another tick */
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (gone) {
     tinker__svc_checkpoint_dir(s, "checkpoints", n->row, dir, sizeof dir);
     tinker__svc_folder_remove(dir);

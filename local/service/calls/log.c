@@ -25,7 +25,7 @@ static void go_on(tinker__svc_model_t *m) {
 static void on_logged(void *user, int rc) {
   tinker__svc_op_t *op = user;
   tinker__svc_t *s = op->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (rc == 0) {
     bool rejected = op->state == TINKER__SVC_OP_REJECTED;
     tinker__svc_heard(op,
@@ -44,7 +44,7 @@ static void on_logged(void *user, int rc) {
     }
     tinker__svc_op_free(op);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 tinker__svc_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op) {

@@ -61,7 +61,7 @@ static void on_committed(void *user, int rc) {
   if (rc != 0) {
     tinker__svc_fatal(s, "a result could not be stored");
   } else {
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     op->state = c->state;
     op->result_size = c->len;
     op->result_format = c->format;
@@ -72,7 +72,7 @@ static void on_committed(void *user, int rc) {
     tinker__svc_work_free(op->work);
     op->work = NULL;
     tinker__svc_polls_answer(op, c->format, c->data, c->len);
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
   }
   tinker__mem_free(s->mem, c->user);
   tinker__mem_free(s->mem, c);
@@ -85,10 +85,10 @@ static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data,
   bool same = !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
   tinker__buf_free(data);
   if (!same && op->model) {
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     tinker__svc_model_break(
         op->model, "re-executing the log gave another result than before");
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
   }
   if (!same) {
     tinker__svc_log(s, "error", "replay_differs", "request_id", op->request_id,

@@ -11,14 +11,14 @@ static void on_end_stored(void *user, int rc) {
   tinker__svc_session_t *n = user;
   tinker__svc_t *s = n->service;
   if (rc != 0) tinker__svc_fatal(s, "a session's end could not be stored");
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (rc == 0) {
     tinker__svc_other(s, "sessions/*/finish", n->id);
     tinker__svc_ack_commit(s, &n->ack);
   } else {
     tinker__svc_ack_fail(s, &n->ack);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 int tinker__svc_session_end(tinker__svc_t *s, tinker__svc_session_t *n,
@@ -135,10 +135,10 @@ static void on_purged(void *user, int rc) {
   TINKER__LIST_EACH(l, tmp, &n->models) {
     tinker__svc_model_t *m =
         TINKER__CONTAINER(l, tinker__svc_model_t, by_session);
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     int64_t row = m->snapshot;
     m->snapshot = 0;
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
     tinker__svc_checkpoint_dir(s, "snapshots", row, dir, sizeof dir);
     if (row) tinker__svc_folder_remove(dir);
   }

@@ -19,6 +19,7 @@
 #include "service/core/checkpoint.h"
 #include "service/core/config.h"
 #include "service/core/hooks.h"
+#include "service/core/lock.h"
 #include "service/core/model.h"
 #include "service/core/op.h"
 #include "service/core/sampler.h"
@@ -52,7 +53,8 @@ struct tinker__svc_s {
   tinker__buf_t config_reply[2]; /* by tinker__svc_config_kind_t */
 
   struct tinker__svc_lines_s *log; /* NULL when nobody wants it */
-  pthread_mutex_t lock;
+  pthread_mutex_t lock;            /* by the functions of core/lock.h */
+  tinker__svc_hold_t hold;
   bool stopping;
   atomic_bool fatal; /* the service must end: nothing is executed any more */
   atomic_bool ready; /* everything is loaded */

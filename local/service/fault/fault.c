@@ -412,7 +412,7 @@ static tinker__svc_filtered_t arrive(tinker__svc_req_t *r) {
   tinker__svc_t *s = r->service;
   tinker__svc_filtered_t next = TINKER__FILTER_GO;
   if (strncmp(r->route->path, PREFIX, strlen(PREFIX)) != 0) return next;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   let_overtaken_go(s, r);
   peek(&p, r);
   const tinker__svc_fault_rule_t *rule = tinker__svc_fault_plan_next(
@@ -427,7 +427,7 @@ static tinker__svc_filtered_t arrive(tinker__svc_req_t *r) {
     add_fault(s, rule, r->route->path + strlen(PREFIX), id, p.call.seq);
     next = begin(r, p.call.id);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (p.parsed) tinker__svc_body_done(&p.body);
   return next;
 }
@@ -449,14 +449,14 @@ static tinker__svc_filtered_t leave(tinker__svc_req_t *r) {
 /* False when the service stops: the rest goes out at once. */
 static bool pause_reply(tinker__svc_req_t *r) {
   tinker__svc_t *s = r->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   bool pause = !s->stopping;
   if (pause) {
     MHD_suspend_connection(r->conn);
     hold(r, rule_of(r)->ms);
     r->repeated = true; /* the next call is after the pause */
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return pause;
 }
 

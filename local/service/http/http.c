@@ -298,9 +298,9 @@ static tinker__svc_req_t *req_new(tinker__svc_listener_t *l,
   r->fd = -1;
   tinker__buf_init(&r->body, s->mem, TINKER__BODY_SMALL);
   tinker__buf_init(&r->reply, s->mem, MAX_REPLY);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   s->live_requests++;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return r;
 }
 
@@ -387,7 +387,7 @@ void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
   tinker__buf_free(&r->reply);
   tinker__mem_free(s->mem, r->path);
   tinker__mem_free(s->mem, r);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (--s->live_requests == 0) pthread_cond_broadcast(&s->idle);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }

@@ -216,18 +216,18 @@ static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
                         op->crash_signal);
     return;
   }
-  pthread_mutex_lock(&m->service->lock);
+  tinker__svc_lock(m->service);
   tinker__svc_model_break(m,
                           "the engine crashed when it executed the log again");
-  pthread_mutex_unlock(&m->service->lock);
+  tinker__svc_unlock(m->service);
 }
 
 /* Why nothing more is executed of it, or NULL. Never freed before the end, but
  * set by any thread. */
 static const char *broken(tinker__svc_model_t *m) {
-  pthread_mutex_lock(&m->service->lock);
+  tinker__svc_lock(m->service);
   const char *why = m->broken;
-  pthread_mutex_unlock(&m->service->lock);
+  tinker__svc_unlock(m->service);
   return why;
 }
 
@@ -271,19 +271,19 @@ static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   bool ended = false;
   if (atomic_load(&s->fatal)) return NULL; /* stays busy: the next start */
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (!m->current) m->current = tinker__svc_model_begin(m);
   tinker__svc_op_t *op = m->current;
   if (!op) {
     ended = m->session->ended_ms && tinker__list_empty(&m->pending);
     if (!ended) tinker__svc_model_done(m, true);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (ended) { /* nothing can come any more: stays busy for ever */
     tinker__svc_exec_model_free(m);
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     tinker__svc_base_drop(m->base, &m->holds);
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
   }
   return op;
 }
@@ -300,7 +300,7 @@ static bool step(tinker__eng_task_t *task) {
   atomic_store(s->config.doing, 0);
   m->unsaved_ms += s->world->now_ms(s->world->user) - start;
   if (more) return true;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__mem_free(s->mem, op->log_body);
   op->log_body = NULL;
   if (op->replay) { /* no commit will do it */
@@ -310,7 +310,7 @@ static bool step(tinker__eng_task_t *task) {
   m->current = NULL;
   m->next_seq++;
   tinker__svc_model_done(m, true);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return false;
 }
 

@@ -52,9 +52,9 @@ static void drop_snapshot(const snapshot_t *n) {
 static void on_snapshot_stored(void *user, int rc) {
   snapshot_t *n = user;
   tinker__svc_t *s = n->model->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (rc == 0) adopt_snapshot(n);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (rc != 0) drop_snapshot(n);
   tinker__mem_free(s->mem, n);
 }
@@ -79,9 +79,9 @@ static int save_state(tinker__svc_model_t *m, const tinker__svc_op_t *op,
 }
 
 static int64_t new_row(tinker__svc_t *s) {
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   int64_t row = tinker__svc_row(s);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return row;
 }
 
@@ -245,11 +245,11 @@ static int claim_name(tinker__svc_model_t *m, tinker__svc_op_t *op,
   tinker__svc_t *s = m->service;
   *replaced = 0;
   if (!op->work->name) return 0;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   const tinker__svc_checkpoint_t *c =
       tinker__svc_checkpoint_find(m, kind, tinker__str(op->work->name));
   if (c) *replaced = c->row;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (!*replaced || op->work->overwrite) return 0;
   return tinker__why(why, why_len, TINKER_EEXIST,
                      "ResourceAlreadyExists: checkpoint tinker://%s/%s/%s "
@@ -261,9 +261,9 @@ static int claim_name(tinker__svc_model_t *m, tinker__svc_op_t *op,
 static void publish_save(save_t *v, tinker__buf_t *out) {
   tinker__svc_t *s = v->op->service;
   tinker__svc_model_t *m = v->op->model;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__list_push_back(&m->checkpoints, &v->made->link);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_op_complete(v->op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, out,
                           write_save_rows, on_saved, v);
 }
@@ -354,7 +354,7 @@ static int open_sampler(save_t *v, tinker__eng_adapter_t *adapter, char *why,
   tinker__svc_model_t *m = v->op->model;
   tinker__svc_t *s = m->service;
   tinker__svc_sampler_t *p;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   int rc = tinker__svc_sampler_new(&p, s, m->session, v->op->work->sampler_seq,
                                    why, why_len);
   if (rc == 0) {
@@ -365,7 +365,7 @@ static int open_sampler(save_t *v, tinker__eng_adapter_t *adapter, char *why,
     if (rc != 0) tinker__svc_sampler_free(s, p);
   }
   if (rc == 0) v->sampler = p;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (rc == 0) tinker__svc_sampler_keep(p, adapter);
   return rc;
 }
@@ -427,7 +427,7 @@ static int find_source(tinker__svc_model_t *m, tinker__svc_op_t *op, char *dir,
                        size_t len, char *why, size_t why_len) {
   tinker__svc_t *s = m->service;
   tinker__svc_checkpoint_t *c = NULL;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   int rc = tinker__svc_checkpoint_lookup(s, tinker__str(op->work->path), &c,
                                          why, why_len);
   if (rc == 0 && c->kind != TINKER__CKPT_TRAINING) {
@@ -448,7 +448,7 @@ static int find_source(tinker__svc_model_t *m, tinker__svc_op_t *op, char *dir,
                      "model");
   }
   if (rc == 0) tinker__svc_checkpoint_dir(s, "checkpoints", c->row, dir, len);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return rc;
 }
 

@@ -223,9 +223,9 @@ tinker__svc_handled_t tinker__svc_handle_create_model(tinker__svc_t *s,
   if (rc != 0) {
     h = tinker__svc_reply_why(r, rc, 400, why);
   } else {
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     h = create_locked(s, r, &c, &lora, digest);
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
   }
   tinker__svc_body_done(&b);
   return h;
@@ -309,9 +309,9 @@ tinker__svc_handled_t tinker__svc_handle_load_new(tinker__svc_t *s,
   if (rc != 0) {
     h = tinker__svc_reply_why(r, rc, status, why);
   } else {
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     h = load_locked(s, r, &c, digest, &work);
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
   }
   tinker__svc_work_free(work);
   tinker__svc_body_done(&b);
@@ -358,7 +358,7 @@ tinker__svc_handled_t tinker__svc_handle_get_info(tinker__svc_t *s,
   const tinker__svc_field_t fields[] = {
       {"model_id", TINKER__FIELD_STR, true, &id, NULL}};
   if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_model_t *m = tinker__svc_model_find(s, id);
   if (m) {
     reply_info(r, m);
@@ -366,7 +366,7 @@ tinker__svc_handled_t tinker__svc_handle_get_info(tinker__svc_t *s,
     tinker__svc_reply_error(r, 404, "model not found: %.*s",
                             (int)(id.len < 160 ? id.len : 160), id.ptr);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_body_done(&b);
   return TINKER__ANSWERED;
 }

@@ -25,9 +25,9 @@ static const char *not_ready(tinker__svc_t *s) {
 tinker__svc_handled_t tinker__svc_handle_ready(tinker__svc_t *s,
                                                tinker__svc_req_t *r) {
   tinker__jsonw_t w;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   const char *why = not_ready(s);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_reply_json(r, &w);
   r->status = why ? 503 : 200;
   tinker__jsonw_begin_object(&w);

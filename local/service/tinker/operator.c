@@ -49,8 +49,8 @@ tinker__svc_handled_t tinker__svc_handle_mark_corrupted(tinker__svc_t *s,
   tinker__why(text, sizeof text, 0, "corrupted: %.*s", (int)reason.len,
               reason.ptr);
   tinker__svc_body_done(&b);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_handled_t h = mark(s, r, text);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return h;
 }

@@ -198,7 +198,7 @@ tinker__svc_handled_t tinker__svc_handle_training_runs(tinker__svc_t *s,
   tinker__jsonw_t w;
   const char *project = tinker__svc_req_query(r, "project_id");
   if (!read_page(r, 20, &page)) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_reply_json(r, &w);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "training_runs");
@@ -213,7 +213,7 @@ tinker__svc_handled_t tinker__svc_handle_training_runs(tinker__svc_t *s,
   tinker__jsonw_end_array(&w);
   write_cursor(&w, &page);
   tinker__jsonw_end_object(&w);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return TINKER__ANSWERED;
 }
 
@@ -232,20 +232,20 @@ tinker__svc_model_t *tinker__svc_find_run(tinker__svc_t *s,
 tinker__svc_handled_t tinker__svc_handle_training_run(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
   tinker__jsonw_t w;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_model_t *m = tinker__svc_find_run(s, r);
   if (m) {
     tinker__svc_reply_json(r, &w);
     write_run(&w, r, m);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return TINKER__ANSWERED;
 }
 
 tinker__svc_handled_t tinker__svc_handle_run_checkpoints(tinker__svc_t *s,
                                                          tinker__svc_req_t *r) {
   tinker__jsonw_t w;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_model_t *m = tinker__svc_find_run(s, r);
   if (m) {
     tinker__svc_reply_json(r, &w);
@@ -260,7 +260,7 @@ tinker__svc_handled_t tinker__svc_handle_run_checkpoints(tinker__svc_t *s,
     tinker__jsonw_end_array(&w);
     tinker__jsonw_end_object(&w);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return TINKER__ANSWERED;
 }
 
@@ -288,7 +288,7 @@ tinker__svc_handled_t tinker__svc_handle_checkpoints(tinker__svc_t *s,
   page_t page;
   tinker__jsonw_t w;
   if (!read_page(r, 100, &page)) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_reply_json(r, &w);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "checkpoints");
@@ -300,7 +300,7 @@ tinker__svc_handled_t tinker__svc_handle_checkpoints(tinker__svc_t *s,
   tinker__jsonw_end_array(&w);
   write_cursor(&w, &page);
   tinker__jsonw_end_object(&w);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return TINKER__ANSWERED;
 }
 
@@ -312,7 +312,7 @@ tinker__svc_handled_t tinker__svc_handle_sessions(tinker__svc_t *s,
   page_t page;
   tinker__jsonw_t w;
   if (!read_page(r, 20, &page)) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_reply_json(r, &w);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "sessions");
@@ -325,7 +325,7 @@ tinker__svc_handled_t tinker__svc_handle_sessions(tinker__svc_t *s,
   }
   tinker__jsonw_end_array(&w);
   tinker__jsonw_end_object(&w);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return TINKER__ANSWERED;
 }
 
@@ -355,7 +355,7 @@ static void write_session(tinker__jsonw_t *w, const tinker__svc_session_t *n) {
 tinker__svc_handled_t tinker__svc_handle_session_info(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
   tinker__jsonw_t w;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_session_t *n = tinker__map_get(s->session_by_id, r->capture[0]);
   if (n) {
     tinker__svc_reply_json(r, &w);
@@ -364,7 +364,7 @@ tinker__svc_handled_t tinker__svc_handle_session_info(tinker__svc_t *s,
     tinker__svc_reply_error(r, 404, "session not found: %.*s",
                             (int)r->capture[0].len, r->capture[0].ptr);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return TINKER__ANSWERED;
 }
 
@@ -400,14 +400,14 @@ tinker__svc_handled_t tinker__svc_handle_weights_info(tinker__svc_t *s,
   const tinker__svc_field_t fields[] = {
       {"tinker_path", TINKER__FIELD_STR, true, &path, NULL}};
   if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   int rc = tinker__svc_checkpoint_lookup(s, path, &c, why, sizeof why);
   if (rc == 0) {
     reply_weights(r, c->model);
   } else {
     tinker__svc_reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_body_done(&b);
   return TINKER__ANSWERED;
 }

@@ -40,7 +40,7 @@ static tinker__svc_handled_t change(tinker__svc_t *s, tinker__svc_req_t *r,
                                     tinker__svc_ckpt_change_t kind,
                                     int64_t expires_ms) {
   tinker__svc_handled_t h = TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_checkpoint_t *c = find(s, r);
   if (c &&
       (kind == TINKER__CKPT_PUBLISHED || kind == TINKER__CKPT_UNPUBLISHED) &&
@@ -52,7 +52,7 @@ static tinker__svc_handled_t change(tinker__svc_t *s, tinker__svc_req_t *r,
   } else if (c) {
     tinker__svc_reply_error(r, 503, "out of memory");
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return h;
 }
 

@@ -70,9 +70,9 @@ tinker__svc_handled_t tinker__svc_handle_retrieve_future(tinker__svc_t *s,
        NULL},
   };
   if (tinker__svc_body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_handled_t h = poll(s, r, id);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_body_done(&b);
   return h;
 }

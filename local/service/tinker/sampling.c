@@ -13,7 +13,7 @@
 static void on_sampler_stored(void *user, int rc) {
   tinker__svc_sampler_t *p = user;
   tinker__svc_t *s = p->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (rc == 0) {
     tinker__svc_other(s, "create_sampling_session", p->id);
     tinker__svc_ack_commit(s, &p->ack);
@@ -22,7 +22,7 @@ static void on_sampler_stored(void *user, int rc) {
     tinker__svc_ack_fail(s, &p->ack);
     tinker__svc_sampler_free(s, p);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 static void reply_sampler(tinker__svc_req_t *r,
@@ -154,9 +154,9 @@ tinker__svc_handle_create_sampling_session(tinker__svc_t *s,
                                      digest)) {
     h = tinker__svc_reply_error(r, 503, "out of memory");
   } else {
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     h = open_sampler(s, r, &o, digest);
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
   }
   tinker__svc_body_done(&b);
   return h;
@@ -165,7 +165,7 @@ tinker__svc_handle_create_sampling_session(tinker__svc_t *s,
 tinker__svc_handled_t tinker__svc_handle_sampler_info(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
   tinker__jsonw_t w;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, r->capture[0]);
   if (p && p->ack.durable) {
     tinker__svc_reply_json(r, &w);
@@ -181,7 +181,7 @@ tinker__svc_handled_t tinker__svc_handle_sampler_info(tinker__svc_t *s,
     tinker__svc_reply_error(r, 404, "sampler not found: %.*s",
                             (int)r->capture[0].len, r->capture[0].ptr);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return TINKER__ANSWERED;
 }
 
@@ -235,9 +235,9 @@ static tinker__svc_handled_t sample(tinker__svc_t *s, tinker__svc_req_t *r,
   int status = 400;
   int64_t seed = 0;
   tinker__svc_work_t *work = NULL;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_sampler_t *p = live_sampler(s, r, id);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (!p) return TINKER__ANSWERED;
   int rc = s->world->random(s->world->user, &seed, sizeof seed);
   tinker__svc_work_in_t in = {
@@ -251,9 +251,9 @@ static tinker__svc_handled_t sample(tinker__svc_t *s, tinker__svc_req_t *r,
     rc = tinker__svc_work_parse(&work, s, &in, &status, why, sizeof why);
   }
   if (rc != 0) return tinker__svc_reply_why(r, rc, status, why);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_handled_t h = accept_sample(s, r, id, seq, seed, &work);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_work_free(work);
   return h;
 }

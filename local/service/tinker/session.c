@@ -14,7 +14,7 @@
 static void on_session_stored(void *user, int rc) {
   tinker__svc_session_t *n = user;
   tinker__svc_t *s = n->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (rc == 0) {
     tinker__svc_other(s, "create_session", n->id);
     tinker__svc_ack_commit(s, &n->ack);
@@ -27,7 +27,7 @@ static void on_session_stored(void *user, int rc) {
     tinker__svc_ack_fail(s, &n->ack);
     tinker__svc_session_free(s, n);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 static void reply_session(tinker__svc_req_t *r,
@@ -164,9 +164,9 @@ tinker__svc_handled_t tinker__svc_handle_create_session(tinker__svc_t *s,
                               digest)) {
     return tinker__svc_reply_error(r, 503, "out of memory");
   }
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_handled_t h = make_session(s, r, digest);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return h;
 }
 
@@ -177,11 +177,11 @@ tinker__svc_handled_t tinker__svc_handle_heartbeat(tinker__svc_t *s,
   const tinker__svc_field_t fields[] = {
       {"session_id", TINKER__FIELD_STR, true, &id, NULL}};
   if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (tinker__svc_session_find(s, r, id)) {
     tinker__svc_reply_text(r, "{\"type\":\"session_heartbeat\"}");
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_body_done(&b);
   return TINKER__ANSWERED;
 }
@@ -243,9 +243,9 @@ tinker__svc_handled_t tinker__svc_handle_finish_session(tinker__svc_t *s,
       return tinker__svc_reply_why(r, rc, 422, why);
     }
   }
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_handled_t h = finish(s, r, text);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_body_done(&b);
   return h;
 }
@@ -267,7 +267,7 @@ tinker__svc_handled_t tinker__svc_handle_capabilities(tinker__svc_t *s,
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "supported_models");
   tinker__jsonw_begin_array(&w);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   for (size_t i = 0; i < s->n_bases; i++) {
     if (s->bases[i].state != TINKER__BASE_LOADED) continue;
     tinker__jsonw_begin_object(&w);
@@ -282,7 +282,7 @@ tinker__svc_handled_t tinker__svc_handle_capabilities(tinker__svc_t *s,
     tinker__jsonw_bool(&w, true);
     tinker__jsonw_end_object(&w);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__jsonw_end_array(&w);
   tinker__jsonw_end_object(&w);
   return TINKER__ANSWERED;

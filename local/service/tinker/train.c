@@ -189,10 +189,10 @@ accept_numbered(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
   int status = 400, rc = 0;
   tinker__svc_work_t *work = NULL;
   /* Not there now: not for the rest of this call, whose body is unread. */
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_model_t *m = live_model(s, r, model_id);
   in->base = m ? m->base : NULL;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (!m) return TINKER__ANSWERED;
   rc = tinker__svc_work_parse(&work, s, in, &status, why, sizeof why);
   if (rc == TINKER_ENOMEM) return tinker__svc_reply_why(r, rc, 503, why);
@@ -206,11 +206,11 @@ accept_numbered(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
     }
     digest = own;
   }
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (rc != 0) tinker__svc_reply_error(r, status, "%s", why);
   tinker__svc_handled_t h =
       accept_locked(s, r, model_id, seq, digest, in, &work);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_work_free(work);
   return h;
 }
@@ -276,11 +276,11 @@ tinker__svc_handle_save_weights_external(tinker__svc_t *s,
   if (tinker__svc_body_digest(s->mem, in.body, NULL, digest)) {
     h = tinker__svc_reply_error(r, 503, "out of memory");
   } else {
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     tinker__svc_reply_error(
         r, 404, "save_weights_external is not offered by this service");
     h = accept_locked(s, r, model_id, seq, digest, &in, &none);
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
   }
   tinker__svc_body_done(&b);
   return h;
