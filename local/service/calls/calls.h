@@ -17,13 +17,14 @@ tinker__svc_op_t *tinker__svc_op_new(tinker__svc_t *s, const char *owner_id,
 void tinker__svc_op_free(tinker__svc_op_t *op);
 /* Result of an op, any thread, without the lock. Takes data (may be NULL: the
  * service then ends as out of memory). extra may hold statements that must
- * become durable with it (NULL = none); committed(user) runs on the store
- * thread under the lock when they are. user is taken too: NULL or a block of
- * the service's memory, which is freed whatever happens. */
-void tinker__svc_op_complete(tinker__svc_op_t *op, tinker__svc_op_state_t state,
-                             int format, tinker__buf_t *data,
-                             void (*extra)(tinker__svc_write_t *w, void *user),
-                             void (*committed)(void *user), void *user);
+ * become durable with it (NULL = none); committed(user, ...) runs on the store
+ * thread under the lock when they are, and may name a folder that is of no use
+ * any more: it is removed without the lock. user is taken too: NULL or a block
+ * of the service's memory, which is freed whatever happens. */
+void tinker__svc_op_complete(
+    tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
+    tinker__buf_t *data, void (*extra)(tinker__svc_write_t *w, void *user),
+    void (*committed)(void *user, char *useless, size_t len), void *user);
 /* Failure with a sentence. */
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...)

@@ -50,7 +50,7 @@ typedef struct {
   int format;
   const void *data; /* the write's */
   size_t len;
-  void (*committed)(void *user);
+  void (*committed)(void *user, char *useless, size_t len);
   void *user;
 } completion_t;
 
@@ -58,6 +58,7 @@ static void on_committed(void *user, int rc) {
   completion_t *c = user;
   tinker__svc_op_t *op = c->op;
   tinker__svc_t *s = op->service;
+  char useless[1200] = ""; /* a folder */
   if (rc != 0) {
     tinker__svc_fatal(s, "a result could not be stored");
   } else {
@@ -68,12 +69,13 @@ static void on_committed(void *user, int rc) {
     if (op->sampler) s->samples--;
     tinker__svc_heard(op, c->state == TINKER__SVC_OP_DONE ? TINKER__SVC_APPLIED
                                                           : TINKER__SVC_FAILED);
-    if (c->committed) c->committed(c->user);
+    if (c->committed) c->committed(c->user, useless, sizeof useless);
     tinker__svc_work_free(op->work);
     op->work = NULL;
     tinker__svc_polls_answer(op, c->format, c->data, c->len);
     tinker__svc_unlock(s);
   }
+  if (*useless) tinker__svc_folder_remove(useless);
   tinker__mem_free(s->mem, c->user);
   tinker__mem_free(s->mem, c);
 }
@@ -96,10 +98,10 @@ static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data,
   }
 }
 
-void tinker__svc_op_complete(tinker__svc_op_t *op, tinker__svc_op_state_t state,
-                             int format, tinker__buf_t *data,
-                             void (*extra)(tinker__svc_write_t *w, void *user),
-                             void (*committed)(void *user), void *user) {
+void tinker__svc_op_complete(
+    tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
+    tinker__buf_t *data, void (*extra)(tinker__svc_write_t *w, void *user),
+    void (*committed)(void *user, char *useless, size_t len), void *user) {
   tinker__svc_t *s = op->service;
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__str_t view = tinker__buf_str(data);

@@ -28,24 +28,21 @@ static void write_snapshot_rows(tinker__svc_write_t *w, const snapshot_t *n) {
   tinker__svc_write_i64(w, n->next);
 }
 
-/* The snapshot is the model's now; the older one may go. Under the lock. */
-static void adopt_snapshot(const snapshot_t *n) {
-  char dir[1200];
+/* The snapshot is the model's now. Returns the row of the older one, which may
+ * go, or 0. Under the lock. */
+static int64_t adopt_snapshot(const snapshot_t *n) {
   tinker__svc_model_t *m = n->model;
-  if (m->snapshot) {
-    tinker__svc_checkpoint_dir(m->service, "snapshots", m->snapshot, dir,
-                               sizeof dir);
-    tinker__svc_folder_remove(dir);
-  }
+  int64_t old = m->snapshot;
   m->snapshot = n->row;
   m->snapshot_seq = n->next;
+  return old;
 }
 
-/* Its folder is of no use. */
-static void drop_snapshot(const snapshot_t *n) {
+/* The folder of that row is of no use; 0 = none. Without the lock. */
+static void drop_snapshot(tinker__svc_t *s, int64_t row) {
   char dir[1200];
-  tinker__svc_checkpoint_dir(n->model->service, "snapshots", n->row, dir,
-                             sizeof dir);
+  if (!row) return;
+  tinker__svc_checkpoint_dir(s, "snapshots", row, dir, sizeof dir);
   tinker__svc_folder_remove(dir);
 }
 
@@ -53,9 +50,9 @@ static void on_snapshot_stored(void *user, int rc) {
   snapshot_t *n = user;
   tinker__svc_t *s = n->model->service;
   tinker__svc_lock(s);
-  if (rc == 0) adopt_snapshot(n);
+  int64_t useless = rc == 0 ? adopt_snapshot(n) : n->row;
   tinker__svc_unlock(s);
-  if (rc != 0) drop_snapshot(n);
+  drop_snapshot(s, useless);
   tinker__mem_free(s->mem, n);
 }
 
@@ -100,7 +97,7 @@ void tinker__svc_exec_snapshot(tinker__svc_model_t *m, int64_t next) {
         tinker__svc_write_new(s->store, on_snapshot_stored, n);
     if (w) write_snapshot_rows(w, n);
     rc = tinker__svc_write_submit(w);
-    if (rc != 0) drop_snapshot(n);
+    if (rc != 0) drop_snapshot(s, n->row);
   }
   m->unsaved_ms = 0;
   if (rc == 0) return;
@@ -159,18 +156,16 @@ static void log_save(const save_t *v) {
                   "sha256", v->digest, NULL);
 }
 
-static void on_saved(void *user) {
-  char dir[1200];
+static void on_saved(void *user, char *useless, size_t len) {
   save_t *v = user;
   tinker__svc_t *s = v->op->service;
   tinker__svc_checkpoint_t *old = NULL;
   v->made->durable = true;
   if (v->replaced) old = tinker__svc_checkpoint_by_row(s, v->replaced);
   if (old) {
-    tinker__svc_checkpoint_dir(s, "checkpoints", old->row, dir, sizeof dir);
+    tinker__svc_checkpoint_dir(s, "checkpoints", old->row, useless, len);
     tinker__list_remove(&old->link);
     tinker__svc_checkpoint_free(s, old);
-    tinker__svc_folder_remove(dir);
   }
   if (v->sampler) tinker__svc_ack_commit(s, &v->sampler->ack);
   log_save(v);
@@ -412,8 +407,11 @@ static void write_load_rows(tinker__svc_write_t *w, void *user) {
   write_snapshot_rows(w, user);
 }
 
-static void on_loaded(void *user) {
-  adopt_snapshot(user);
+static void on_loaded(void *user, char *useless, size_t len) {
+  const snapshot_t *n = user;
+  int64_t old = adopt_snapshot(n);
+  if (!old) return;
+  tinker__svc_checkpoint_dir(n->model->service, "snapshots", old, useless, len);
 }
 
 static bool same_modules(const tinker__eng_lora_config_t *a,
