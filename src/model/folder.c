@@ -98,7 +98,7 @@ static int check_shape(open_t *o, const tinker__tensor_t *t,
 /* The format lets tensors lie anywhere; the engines read whole elements. */
 static int align(open_t *o, tinker__tensor_t *t) {
   tinker__folder_t *f = o->f;
-  if ((uintptr_t)t->data % tinker__dtype_size(t->dtype) == 0) return 0;
+  if ((uintptr_t)t->data % tinker__weight_type_size(t->dtype) == 0) return 0;
   void **copies = tinker__mem_realloc(f->mem, f->copies,
                                       (f->num_copies + 1) * sizeof *copies);
   if (copies) f->copies = copies;
@@ -273,7 +273,7 @@ static int digest_tensors(const tinker__folder_t *f, tinker__sha256_t *h,
     shape_text(shape, sizeof shape, t->shape, t->rank);
     tinker__buf_clear(b);
     tinker__buf_addf(b, "%.*s %s %s\n", (int)t->name.len, t->name.ptr,
-                     tinker__dtype_name(t->dtype), shape);
+                     tinker__weight_type_name(t->dtype), shape);
     rc = tinker__buf_error(b);
     if (rc == 0) rc = tinker__sha256_add(h, b->data, b->len);
     if (rc == 0) rc = tinker__sha256_add(h, t->data, (size_t)t->bytes);
