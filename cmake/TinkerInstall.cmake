@@ -5,7 +5,8 @@ include(CMakePackageConfigHelpers)
 
 set_target_properties(tinker PROPERTIES
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
-install(TARGETS tinker tinker_static tinker_core tinker_local
+install(TARGETS tinker tinker_static tinker_core tinker_base
+  tinker_db tinker_local
   EXPORT tinker-targets
   RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}

@@ -39,7 +39,8 @@ struct tinker__svc_s {
   char *state_dir;
   struct tinker__svc_state_dir_s *home;
   _Atomic int64_t locked_ms; /* so long another process has locked the store */
-  tinker__svc_store_t *store;
+  tinker__db_t *store;       /* its tables: service/store */
+  char store_id[33];
   tinker__eng_scheduler_t *scheduler;
   tinker__svc_listener_t *listeners[2];
   tinker__buf_t config_reply[2]; /* by tinker__svc_config_kind_t */

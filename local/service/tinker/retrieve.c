@@ -6,6 +6,7 @@
 
 #include <tinker/error.h>
 
+#include "db/row.h"
 #include "service/fault/fault.h"
 #include "service/http/http.h"
 #include "service/parse/body.h"
@@ -14,11 +15,12 @@
 
 /* --- retrieve_future ------------------------------------------------------ */
 
-static void on_read(void *user, int rc, const void *data, size_t len,
-                    int64_t format) {
+static void on_read(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_req_t *r = user;
   if (rc == 0) {
-    tinker__svc_poll_result(r, r->kind, (int)format, data, len);
+    tinker__str_t data = tinker__db_row_blob(row, 0);
+    tinker__svc_poll_result(r, r->kind, (int)tinker__db_row_i64(row, 1),
+                            data.ptr, data.len);
   } else if (rc == TINKER_ENOENT) {
     tinker__svc_reply_error(r, 410, "the result is no longer kept");
   } else {
