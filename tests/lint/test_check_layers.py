@@ -1,6 +1,9 @@
 """check_layers must find a planted bad include of each kind, and no other."""
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
 import pathlib
-import subprocess
 import sys
 import tempfile
 
@@ -67,11 +70,25 @@ CASES = [
 ]
 
 
+def load():
+    """The script as a module, so that each case need not start a Python."""
+    sys.dont_write_bytecode = True
+    loader = importlib.machinery.SourceFileLoader(
+        "check_layers", str(ROOT / "scripts/check_layers"))
+    module = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("check_layers", loader))
+    loader.exec_module(module)
+    return module
+
+
+CHECK_LAYERS = load()
+
+
 def check(root):
-    run = subprocess.run(
-        [sys.executable, ROOT / "scripts/check_layers", root],
-        capture_output=True, text=True, check=False)
-    return run.returncode, run.stdout
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        code = CHECK_LAYERS.main(pathlib.Path(root))
+    return code, out.getvalue()
 
 
 def main():
