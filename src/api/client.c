@@ -5,7 +5,7 @@
 
 #include "api/core.h"
 #include "api/job.h"
-#include "api/options.h"
+#include "base/options.h"
 #include "http/curl.h"
 #include "loop/reap.h"
 #include "session/auth.h"

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "api/job.h"
-#include "api/options.h"
+#include "base/options.h"
 
 int tinker_client_get_capabilities(tinker_client_t *client,
                                    const tinker_call_options_t *call,

@@ -1,7 +1,7 @@
 /* Begin and end of every asynchronous call, see job.h. */
 #include "api/job.h"
 
-#include "api/options.h"
+#include "base/options.h"
 
 static void drop_owner(void *core) {
   tinker__core_unhold(core);

@@ -5,7 +5,7 @@
 #include "api/data.h"
 #include "api/handles.h"
 #include "api/job.h"
-#include "api/options.h"
+#include "base/options.h"
 #include "wire/fb_request.h"
 
 #define TTL_MIN 3600

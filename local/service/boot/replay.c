@@ -9,9 +9,9 @@
 
 #include <tinker/error.h>
 
+#include "db/row.h"
 #include "service/boot/replay.h"
 #include "service/run/exec.h"
-#include "service/store/rows.h"
 #include "service/tinker/handlers.h"
 
 typedef struct {
@@ -32,7 +32,7 @@ static int no_memory(load_t *t) {
 static int broken(load_t *t, struct sqlite3_stmt *row, const char *what) {
   return tinker__why(t->why, t->why_len, TINKER_EFORMAT,
                      "the store is inconsistent: row %lld: %s",
-                     (long long)tinker__svc_row_i64(row, 0), what);
+                     (long long)tinker__db_row_i64(row, 0), what);
 }
 
 static void seen_row(load_t *t, int64_t row) {
@@ -41,13 +41,13 @@ static void seen_row(load_t *t, int64_t row) {
 
 static void take_digest(struct sqlite3_stmt *row, int column,
                         unsigned char out[TINKER__SHA256_LEN]) {
-  memcpy(out, tinker__svc_row_blob(row, column).ptr, TINKER__SHA256_LEN);
+  memcpy(out, tinker__db_row_blob(row, column).ptr, TINKER__SHA256_LEN);
 }
 
 /* A copy of a text column; NULL for null. False without memory. */
 static bool take_text(load_t *t, struct sqlite3_stmt *row, int column,
                       char **out) {
-  const char *text = tinker__svc_row_text(row, column);
+  const char *text = tinker__db_row_text(row, column);
   *out = text ? tinker__mem_strdup(t->service->mem, text) : NULL;
   return !text || *out;
 }
@@ -64,7 +64,7 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
   char why[200];
   load_t *t = user;
   tinker__svc_t *s = t->service;
-  const char *id = tinker__svc_row_text(row, 1);
+  const char *id = tinker__db_row_text(row, 1);
   tinker__svc_session_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
   if (!n) return no_memory(t);
   tinker__list_init(&n->link);
@@ -73,11 +73,11 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
   tinker__svc_ack_init(&n->ack);
   n->ack.durable = true;
   n->service = s;
-  n->row = tinker__svc_row_i64(row, 0);
+  n->row = tinker__db_row_i64(row, 0);
   seen_row(t, n->row);
   memcpy(n->id, id, strlen(id) + 1);
-  n->created_ms = tinker__svc_row_i64(row, 2);
-  n->ended_ms = tinker__svc_row_i64(row, 5);
+  n->created_ms = tinker__db_row_i64(row, 2);
+  n->ended_ms = tinker__db_row_i64(row, 5);
   n->seen_ms = s->world->now_ms(s->world->user);
   take_digest(row, 4, n->digest);
   int rc = 0;
@@ -87,7 +87,7 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
   }
   /* What it tells about itself was checked when it came. */
   if (rc == 0 &&
-      tinker__svc_session_describe(s, n, tinker__svc_row_blob(row, 7), why,
+      tinker__svc_session_describe(s, n, tinker__db_row_blob(row, 7), why,
                                    sizeof why) == TINKER_ENOMEM) {
     rc = no_memory(t);
   }
@@ -113,12 +113,12 @@ static tinker__svc_session_t *session_of(load_t *t, int64_t row) {
 static int fill_model(load_t *t, tinker__svc_model_t *m,
                       struct sqlite3_stmt *row) {
   tinker__svc_t *s = t->service;
-  const char *base = tinker__svc_row_text(row, 4);
-  int64_t train = tinker__svc_row_i64(row, 8);
-  m->row = tinker__svc_row_i64(row, 0);
+  const char *base = tinker__db_row_text(row, 4);
+  int64_t train = tinker__db_row_i64(row, 8);
+  m->row = tinker__db_row_i64(row, 0);
   m->durable = true;
   seen_row(t, m->row);
-  m->created_ms = m->used_ms = tinker__svc_row_i64(row, 3);
+  m->created_ms = m->used_ms = tinker__db_row_i64(row, 3);
   m->base = tinker__svc_base_find(s, tinker__str(base));
   if (tinker__map_get(s->model_by_id, tinker__str(m->id))) {
     return broken(t, row, "a second of its run");
@@ -130,14 +130,14 @@ static int fill_model(load_t *t, tinker__svc_model_t *m,
                        base ? base : "", base ? base : "");
   }
   m->lora = (tinker__eng_lora_config_t){
-      .rank = (uint32_t)tinker__svc_row_i64(row, 6),
-      .seed = (uint64_t)tinker__svc_row_i64(row, 7),
+      .rank = (uint32_t)tinker__db_row_i64(row, 6),
+      .seed = (uint64_t)tinker__db_row_i64(row, 7),
       .train_attn = (train & 1) != 0,
       .train_mlp = (train & 2) != 0,
       .train_unembed = (train & 4) != 0,
   };
-  m->snapshot = tinker__svc_row_i64(row, 9);
-  m->snapshot_seq = tinker__svc_row_i64(row, 10);
+  m->snapshot = tinker__db_row_i64(row, 9);
+  m->snapshot_seq = tinker__db_row_i64(row, 10);
   m->next_seq = m->snapshot ? m->snapshot_seq : 0;
   seen_row(t, m->snapshot);
   if (!take_text(t, row, 5, &m->metadata) ||
@@ -150,10 +150,10 @@ static int fill_model(load_t *t, tinker__svc_model_t *m,
 static int each_model(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
-  tinker__svc_session_t *n = session_of(t, tinker__svc_row_i64(row, 1));
+  tinker__svc_session_t *n = session_of(t, tinker__db_row_i64(row, 1));
   if (!n) return broken(t, row, "a run without a session");
   tinker__svc_model_t *m =
-      tinker__svc_model_new(s, n, tinker__svc_row_i64(row, 2));
+      tinker__svc_model_new(s, n, tinker__db_row_i64(row, 2));
   if (!m) return no_memory(t);
   int rc = fill_model(t, m, row);
   if (rc == 0 && tinker__svc_model_add(s, m) != 0) rc = no_memory(t);
@@ -176,16 +176,16 @@ static int each_sampler(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
   tinker__svc_sampler_t *p;
-  const char *base = tinker__svc_row_text(row, 4);
-  tinker__svc_session_t *n = session_of(t, tinker__svc_row_i64(row, 1));
+  const char *base = tinker__db_row_text(row, 4);
+  tinker__svc_session_t *n = session_of(t, tinker__db_row_i64(row, 1));
   if (!n) return broken(t, row, "a sampling session without a session");
-  int rc = tinker__svc_sampler_new(&p, s, n, tinker__svc_row_i64(row, 2),
-                                   t->why, t->why_len);
+  int rc = tinker__svc_sampler_new(&p, s, n, tinker__db_row_i64(row, 2), t->why,
+                                   t->why_len);
   if (rc != 0) return rc;
-  p->row = tinker__svc_row_i64(row, 0);
+  p->row = tinker__db_row_i64(row, 0);
   seen_row(t, p->row);
   p->ack.durable = true;
-  p->checkpoint = tinker__svc_row_i64(row, 6);
+  p->checkpoint = tinker__db_row_i64(row, 6);
   p->base = tinker__svc_base_find(s, tinker__str(base));
   take_digest(row, 3, p->digest);
   if (!take_text(t, row, 5, &p->path)) rc = no_memory(t);
@@ -212,23 +212,23 @@ static tinker__svc_sampler_t *sampler_of(load_t *t, int64_t row) {
 static int each_checkpoint(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
-  tinker__svc_model_t *m = model_of(t, tinker__svc_row_i64(row, 1));
+  tinker__svc_model_t *m = model_of(t, tinker__db_row_i64(row, 1));
   if (!m) return broken(t, row, "a checkpoint without a run");
-  if (tinker__svc_row_null(row, 3) !=
-      (tinker__svc_row_i64(row, 2) == TINKER__CKPT_EPHEMERAL)) {
+  if (tinker__db_row_null(row, 3) !=
+      (tinker__db_row_i64(row, 2) == TINKER__CKPT_EPHEMERAL)) {
     return broken(t, row, "a checkpoint's name and kind");
   }
   tinker__svc_checkpoint_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
   if (!c) return no_memory(t);
   c->model = m;
-  c->row = tinker__svc_row_i64(row, 0);
+  c->row = tinker__db_row_i64(row, 0);
   seen_row(t, c->row);
-  c->kind = (tinker__svc_ckpt_kind_t)tinker__svc_row_i64(row, 2);
-  c->created_ms = tinker__svc_row_i64(row, 4);
-  c->size = tinker__svc_row_i64(row, 5);
-  c->expires_ms = tinker__svc_row_i64(row, 7);
-  c->pending_grad = tinker__svc_row_i64(row, 8) != 0;
-  c->published = tinker__svc_row_i64(row, 9) != 0;
+  c->kind = (tinker__svc_ckpt_kind_t)tinker__db_row_i64(row, 2);
+  c->created_ms = tinker__db_row_i64(row, 4);
+  c->size = tinker__db_row_i64(row, 5);
+  c->expires_ms = tinker__db_row_i64(row, 7);
+  c->pending_grad = tinker__db_row_i64(row, 8) != 0;
+  c->published = tinker__db_row_i64(row, 9) != 0;
   c->durable = true;
   tinker__list_push_back(&m->checkpoints, &c->link);
   return take_text(t, row, 3, &c->name) && take_text(t, row, 6, &c->metadata)
@@ -239,20 +239,20 @@ static int each_checkpoint(void *user, struct sqlite3_stmt *row) {
 /* --- Requests ------------------------------------------------------------- */
 
 static int fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
-  tinker__str_t body = tinker__svc_row_blob(row, 8);
-  op->row = tinker__svc_row_i64(row, 0);
+  tinker__str_t body = tinker__db_row_blob(row, 8);
+  op->row = tinker__db_row_i64(row, 0);
   seen_row(t, op->row);
   op->ack.durable = true;
-  op->log_format = (int)tinker__svc_row_i64(row, 6);
-  op->seed = tinker__svc_row_i64(row, 7);
-  op->state = (tinker__svc_op_state_t)tinker__svc_row_i64(row, 9);
-  op->result_format = (int)tinker__svc_row_i64(row, 10);
-  op->result_size = (size_t)tinker__svc_row_i64(row, 12);
+  op->log_format = (int)tinker__db_row_i64(row, 6);
+  op->seed = tinker__db_row_i64(row, 7);
+  op->state = (tinker__svc_op_state_t)tinker__db_row_i64(row, 9);
+  op->result_format = (int)tinker__db_row_i64(row, 10);
+  op->result_size = (size_t)tinker__db_row_i64(row, 12);
   op->replay =
       op->state == TINKER__SVC_OP_DONE || op->state == TINKER__SVC_OP_FAILED;
   op->traceless =
-      op->state == TINKER__SVC_OP_FAILED && tinker__svc_row_i64(row, 13) != 0;
-  if (!tinker__svc_row_null(row, 8)) {
+      op->state == TINKER__SVC_OP_FAILED && tinker__db_row_i64(row, 13) != 0;
+  if (!tinker__db_row_null(row, 8)) {
     op->log_body = tinker__mem_dup(t->service->mem, body.ptr, body.len);
     op->log_len = body.len;
     if (!op->log_body) return no_memory(t);
@@ -265,8 +265,8 @@ static int fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
 /* What the kind of a call asks of its other columns. */
 static int check_op(load_t *t, const tinker__svc_model_t *m,
                     struct sqlite3_stmt *row) {
-  int64_t seq = tinker__svc_row_i64(row, 3), kind = tinker__svc_row_i64(row, 4);
-  int64_t state = tinker__svc_row_i64(row, 9);
+  int64_t seq = tinker__db_row_i64(row, 3), kind = tinker__db_row_i64(row, 4);
+  int64_t state = tinker__db_row_i64(row, 9);
   bool creates =
       kind == TINKER__SVC_OP_CREATE || kind == TINKER__SVC_OP_LOAD_NEW;
   bool told = state == TINKER__SVC_OP_DONE || state == TINKER__SVC_OP_FAILED;
@@ -278,11 +278,10 @@ static int check_op(load_t *t, const tinker__svc_model_t *m,
        state != TINKER__SVC_OP_REJECTED)) {
     return broken(t, row, "a request's kind, owner and seq");
   }
-  if (told &&
-      (tinker__svc_row_null(row, 10) || tinker__svc_row_null(row, 11))) {
+  if (told && (tinker__db_row_null(row, 10) || tinker__db_row_null(row, 11))) {
     return broken(t, row, "a result without its format or digest");
   }
-  if (needed && tinker__svc_row_null(row, 8)) {
+  if (needed && tinker__db_row_null(row, 8)) {
     return broken(t, row, "a request that is not executed and has no body");
   }
   return 0;
@@ -292,9 +291,8 @@ static int check_op(load_t *t, const tinker__svc_model_t *m,
 static int each_request(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
-  bool of_model = tinker__svc_row_i64(row, 1) == 0;
-  int64_t owner = tinker__svc_row_i64(row, 2),
-          seq = tinker__svc_row_i64(row, 3);
+  bool of_model = tinker__db_row_i64(row, 1) == 0;
+  int64_t owner = tinker__db_row_i64(row, 2), seq = tinker__db_row_i64(row, 3);
   tinker__svc_model_t *m = of_model ? model_of(t, owner) : NULL;
   tinker__svc_sampler_t *p = of_model ? NULL : sampler_of(t, owner);
   if (!m && !p) return broken(t, row, "a request without an owner");
@@ -302,7 +300,7 @@ static int each_request(void *user, struct sqlite3_stmt *row) {
   if (rc != 0) return rc;
   tinker__svc_op_t *op =
       tinker__svc_op_new(s, m ? m->id : p->id, seq,
-                         (tinker__svc_op_kind_t)tinker__svc_row_i64(row, 4));
+                         (tinker__svc_op_kind_t)tinker__db_row_i64(row, 4));
   if (!op) return no_memory(t);
   op->model = m;
   op->sampler = p;
@@ -348,7 +346,7 @@ static int each_request(void *user, struct sqlite3_stmt *row) {
 #define MAX_BYTES 1000000000
 #define MAX_TIME 253402300799999 /* the end of the year 9999 */
 
-static const tinker__svc_column_t session_columns[] = {
+static const tinker__db_column_t session_columns[] = {
     ROW("row"),
     TEXT("id", 36),
     TIME("created_ms"),
@@ -358,7 +356,7 @@ static const tinker__svc_column_t session_columns[] = {
     TEXT_NULL("end_reason"),
     {"body", TINKER__COLUMN_BLOB, false, 0, MAX_BYTES}};
 
-static const tinker__svc_column_t model_columns[] = {
+static const tinker__db_column_t model_columns[] = {
     ROW("row"),
     ROW("session"),
     I64("seq", 0, INT64_MAX),
@@ -372,7 +370,7 @@ static const tinker__svc_column_t model_columns[] = {
     I64_NULL("snapshot_seq", 0, (int64_t)INT32_MAX + 1),
     TEXT_NULL("broken")};
 
-static const tinker__svc_column_t sampler_columns[] = {
+static const tinker__db_column_t sampler_columns[] = {
     ROW("row"),
     ROW("session"),
     I64("seq", 0, INT64_MAX),
@@ -381,7 +379,7 @@ static const tinker__svc_column_t sampler_columns[] = {
     TEXT_NULL("path"),
     I64_NULL("checkpoint", 0, TINKER__MAX_ROW)};
 
-static const tinker__svc_column_t checkpoint_columns[] = {
+static const tinker__db_column_t checkpoint_columns[] = {
     ROW("row"),
     ROW("model"),
     I64("kind", 0, 2),
@@ -393,7 +391,7 @@ static const tinker__svc_column_t checkpoint_columns[] = {
     I64("pending_grad", 0, 1),
     I64("public", 0, 1)};
 
-static const tinker__svc_column_t request_columns[] = {
+static const tinker__db_column_t request_columns[] = {
     ROW("row"),
     I64("owner_kind", 0, 1),
     ROW("owner"),
@@ -414,7 +412,7 @@ static const tinker__svc_column_t request_columns[] = {
 static const struct {
   const char *name, *sql;
   int (*each)(void *user, struct sqlite3_stmt *row);
-  const tinker__svc_column_t *columns;
+  const tinker__db_column_t *columns;
   size_t n;
 } tables[] = {
     {"sessions",
@@ -442,17 +440,17 @@ static const struct {
 
 static int each_row(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
-  int rc = tinker__svc_row_check(row, tables[t->table].name,
-                                 tables[t->table].columns, tables[t->table].n,
-                                 t->why, t->why_len);
+  int rc = tinker__db_row_check(row, "the store", tables[t->table].name,
+                                tables[t->table].columns, tables[t->table].n,
+                                t->why, t->why_len);
   return rc == 0 ? tables[t->table].each(t, row) : rc;
 }
 
 int tinker__svc_replay_load(tinker__svc_t *s, char *why, size_t why_len) {
   load_t t = {.service = s, .why = why, .why_len = why_len};
   for (; t.table < sizeof tables / sizeof *tables; t.table++) {
-    int rc = tinker__svc_store_each(s->store, tables[t.table].sql, each_row, &t,
-                                    why, why_len);
+    int rc = tinker__db_each(s->store, tables[t.table].sql, each_row, &t, why,
+                             why_len);
     if (rc != 0) return rc;
   }
   return 0;

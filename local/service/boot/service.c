@@ -137,7 +137,8 @@ static int open_state(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   int rc = tinker__svc_state_dir_open(s, stage);
   if (rc != 0) return rc;
   snprintf(path, sizeof path, "%s/store.db", s->state_dir);
-  rc = tinker__svc_store_open(&s->store, s->mem, path, s->why, sizeof s->why);
+  rc = tinker__svc_store_open(&s->store, s->store_id, s->mem, path, s->why,
+                              sizeof s->why);
   if (rc == 0) rc = tinker__svc_state_dir_settle(s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_CONFIG;
@@ -275,7 +276,7 @@ static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_OTHER;
   rc = tinker__svc_bases_generator(s);
-  if (rc == 0) rc = tinker__svc_store_start(s->store);
+  if (rc == 0) rc = tinker__db_start(s->store);
   if (rc != 0) return rc;
   tinker__svc_replay_start(s);
   if (pthread_create(&s->timer, NULL, timer_thread, s) != 0) {
@@ -377,7 +378,7 @@ void tinker__svc_stop(tinker__svc_t *s) {
   tinker__eng_scheduler_free(s->scheduler, NULL);
   if (s->generator) s->generator->api->close(s->generator);
   release_engine(s); /* after a start that failed half way */
-  tinker__svc_store_free(s->store);
+  tinker__db_free(s->store);
   wait_idle(s);
   tinker__svc_listener_free(s->listeners[0]);
   tinker__svc_listener_free(s->listeners[1]);

@@ -205,7 +205,8 @@ static int peek(tinker__svc_t *s) {
                   "can't be read: put it back (with store.db-wal, if there is "
                   "one), or name another folder; nothing was changed");
   }
-  int rc = tinker__svc_store_peek(path, &h->facts, h->folders, why, sizeof why);
+  int rc = tinker__svc_store_peek(s->mem, path, &h->facts, h->folders, why,
+                                  sizeof why);
   if (rc == 0) return 0;
   return tinker__why(s->why, sizeof s->why, rc,
                      "state folder %s: store.db can't be read (%s): put a good "
@@ -429,12 +430,12 @@ static int make_kinds(tinker__svc_t *s) {
 /* The folder's own marker is the last: until then a start does it again. */
 int tinker__svc_state_dir_settle(tinker__svc_t *s) {
   tinker__svc_state_dir_t *h = s->home;
-  snprintf(h->store, sizeof h->store, "%s", tinker__svc_store_id(s->store));
+  snprintf(h->store, sizeof h->store, "%s", s->store_id);
   int rc = make_kinds(s);
   if (rc == 0 && h->kind == HOME_OLD) rc = walk_all(s, mark_old);
   if (rc == 0) {
     rc = tinker__svc_mark_open(s->world, s->state_dir, h->store,
-                               tinker__svc_store_commits(s->store), &h->mark_fd,
+                               tinker__db_commits(s->store), &h->mark_fd,
                                s->why, sizeof s->why);
   }
   if (rc == 0 && h->kind != HOME_MARKED) {
@@ -447,8 +448,8 @@ int tinker__svc_state_dir_settle(tinker__svc_t *s) {
   if (h->kind == HOME_OLD) {
     tinker__svc_log(s, "info", "adopted", "folder", s->state_dir, NULL);
   }
-  const tinker__svc_store_watch_t watch = {on_commit, on_locked, s};
-  tinker__svc_store_watch(s->store, &watch);
+  const tinker__db_watch_t watch = {on_commit, on_locked, s};
+  tinker__db_watch(s->store, &watch);
   return 0;
 }
 
@@ -522,6 +523,5 @@ int tinker__svc_state_dir_tidy(tinker__svc_t *s) {
   if (rc != 0) return rc;
   report_missing(s);
   if (s->next_row <= s->home->top) s->next_row = s->home->top + 1;
-  return tinker__svc_store_exec(s->store, "DELETE FROM gone", s->why,
-                                sizeof s->why);
+  return tinker__db_exec(s->store, "DELETE FROM gone", s->why, sizeof s->why);
 }

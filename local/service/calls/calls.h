@@ -23,7 +23,7 @@ void tinker__svc_op_free(tinker__svc_op_t *op);
  * of the service's memory, which is freed whatever happens. */
 void tinker__svc_op_complete(
     tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
-    tinker__buf_t *data, void (*extra)(tinker__svc_write_t *w, void *user),
+    tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
     void (*committed)(void *user, char *useless, size_t len), void *user);
 /* Failure with a sentence. */
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
@@ -65,9 +65,9 @@ bool tinker__svc_polls_look(tinker__svc_t *s);
 tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
                                             tinker__svc_req_t *r,
                                             tinker__svc_op_t *op,
-                                            tinker__svc_write_t *w);
+                                            tinker__db_write_t *w);
 /* Begins the write that tinker__svc_op_accept ends. NULL without memory. */
-tinker__svc_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op);
+tinker__db_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op);
 
 /* --- order.c: a model's calls and their order --- */
 /* Without base, configuration and row. NULL without memory. */
@@ -106,7 +106,7 @@ int tinker__svc_sampler_new(tinker__svc_sampler_t **out, tinker__svc_t *s,
                             tinker__svc_session_t *session, int64_t seq,
                             char *why, size_t why_len);
 int tinker__svc_sampler_add(tinker__svc_t *s, tinker__svc_sampler_t *p);
-void tinker__svc_sampler_write(tinker__svc_write_t *w,
+void tinker__svc_sampler_write(tinker__db_write_t *w,
                                const tinker__svc_sampler_t *p);
 void tinker__svc_sampler_free(tinker__svc_t *s, tinker__svc_sampler_t *p);
 /* Takes one that could not be stored out; the caller frees it. Under the lock.

@@ -91,26 +91,26 @@ static void on_stored(void *user, int rc) {
 
 /* An expired one goes if it still expires then: a longer life that was stored
  * before is kept. */
-static void write_change(tinker__svc_write_t *w, const change_t *n) {
+static void write_change(tinker__db_write_t *w, const change_t *n) {
   switch (n->kind) {
   case TINKER__CKPT_DELETED:
-    tinker__svc_write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
+    tinker__db_write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
     break;
   case TINKER__CKPT_EXPIRED:
-    tinker__svc_write_sql(
+    tinker__db_write_sql(
         w, "DELETE FROM checkpoints WHERE expires_ms = ? AND row = ?");
-    tinker__svc_write_i64(w, n->expires_ms);
+    tinker__db_write_i64(w, n->expires_ms);
     break;
   case TINKER__CKPT_EXPIRES:
-    tinker__svc_write_sql(
-        w, "UPDATE checkpoints SET expires_ms = ? WHERE row = ?");
-    tinker__svc_write_i64(w, n->expires_ms);
+    tinker__db_write_sql(w,
+                         "UPDATE checkpoints SET expires_ms = ? WHERE row = ?");
+    tinker__db_write_i64(w, n->expires_ms);
     break;
   default:
-    tinker__svc_write_sql(w, "UPDATE checkpoints SET public = ? WHERE row = ?");
-    tinker__svc_write_i64(w, n->kind == TINKER__CKPT_PUBLISHED);
+    tinker__db_write_sql(w, "UPDATE checkpoints SET public = ? WHERE row = ?");
+    tinker__db_write_i64(w, n->kind == TINKER__CKPT_PUBLISHED);
   }
-  tinker__svc_write_i64(w, n->row);
+  tinker__db_write_i64(w, n->row);
 }
 
 /* False without memory. Under the lock. */
@@ -121,9 +121,9 @@ bool tinker__svc_checkpoint_change(tinker__svc_t *s, tinker__svc_req_t *r,
   change_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
   if (!n) return false;
   *n = (change_t){s, r, kind, c->row, expires_ms};
-  tinker__svc_write_t *w = tinker__svc_write_new(s->store, on_stored, n);
+  tinker__db_write_t *w = tinker__db_write_new(s->store, on_stored, n);
   if (w) write_change(w, n);
-  if (tinker__svc_write_submit(w) == 0) return true;
+  if (tinker__db_write_submit(w) == 0) return true;
   tinker__mem_free(s->mem, n);
   return false;
 }

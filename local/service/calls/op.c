@@ -100,7 +100,7 @@ static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data,
 
 void tinker__svc_op_complete(
     tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
-    tinker__buf_t *data, void (*extra)(tinker__svc_write_t *w, void *user),
+    tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
     void (*committed)(void *user, char *useless, size_t len), void *user) {
   tinker__svc_t *s = op->service;
   unsigned char digest[TINKER__SHA256_LEN];
@@ -120,8 +120,8 @@ void tinker__svc_op_complete(
   completion_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
   size_t len;
   char *block = tinker__buf_take(data, &len);
-  tinker__svc_write_t *w =
-      c ? tinker__svc_write_new(s->store, on_committed, c) : NULL;
+  tinker__db_write_t *w =
+      c ? tinker__db_write_new(s->store, on_committed, c) : NULL;
   if (!w) {
     tinker__mem_free(s->mem, block);
     tinker__mem_free(s->mem, c);
@@ -130,20 +130,20 @@ void tinker__svc_op_complete(
     return;
   }
   *c = (completion_t){op, state, format, block, len, committed, user};
-  tinker__svc_write_vital(w); /* later results may follow from this one */
-  tinker__svc_write_sql(w, "UPDATE requests SET state = ?, result_format = ?,"
-                           " result_digest = ?, result = ? WHERE row = ?");
-  tinker__svc_write_i64(w, state);
-  tinker__svc_write_i64(w, format);
-  tinker__svc_write_blob(w, digest, sizeof digest);
-  tinker__svc_write_take(w, block, len);
-  tinker__svc_write_i64(w, op->row);
+  tinker__db_write_vital(w); /* later results may follow from this one */
+  tinker__db_write_sql(w, "UPDATE requests SET state = ?, result_format = ?,"
+                          " result_digest = ?, result = ? WHERE row = ?");
+  tinker__db_write_i64(w, state);
+  tinker__db_write_i64(w, format);
+  tinker__db_write_blob(w, digest, sizeof digest);
+  tinker__db_write_take(w, block, len);
+  tinker__db_write_i64(w, op->row);
   if (op->sampler) { /* a model's body is kept until a snapshot */
-    tinker__svc_write_sql(w, "UPDATE requests SET body = NULL WHERE row = ?");
-    tinker__svc_write_i64(w, op->row);
+    tinker__db_write_sql(w, "UPDATE requests SET body = NULL WHERE row = ?");
+    tinker__db_write_i64(w, op->row);
   }
   if (extra) extra(w, user);
-  if (tinker__svc_write_submit(w) != 0) {
+  if (tinker__db_write_submit(w) != 0) {
     tinker__mem_free(s->mem, c);
     tinker__mem_free(s->mem, user);
     tinker__svc_fatal(s, "out of memory for a result");

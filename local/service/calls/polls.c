@@ -5,6 +5,7 @@
 
 #include <tinker/error.h>
 
+#include "db/row.h"
 #include "service/calls/calls.h"
 #include "service/http/conns.h"
 #include "service/http/workers.h"
@@ -121,19 +122,29 @@ static bool as_json(const tinker__svc_req_t *r, int format, size_t len) {
          len > r->service->large;
 }
 
-/* Store thread: others wait for their commits on it. */
-static void on_read(void *user, int rc, const void *data, size_t len,
-                    int64_t format) {
+/* A stored result. Store thread: others wait for their commits on it. */
+static void send_stored(tinker__svc_req_t *r, tinker__str_t data, int format) {
+  if (!as_json(r, format, data.len)) {
+    tinker__svc_poll_result(r, r->kind, format, data.ptr, data.len);
+    tinker__svc_req_resume(r);
+    return;
+  }
+  tinker__svc_reply_bytes(r, 200, NULL, data.ptr, data.len);
+  if (tinker__svc_workers_add(r->service->workers, r, convert)) return;
+  r->retry_after_s = 1;
+  tinker__svc_reply_error(r, 503,
+                          "too many large results wait to be sent: ask again");
+  tinker__svc_req_resume(r);
+}
+
+static void on_read(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_req_t *r = user;
-  if (rc == 0 && as_json(r, (int)format, len)) {
-    tinker__svc_reply_bytes(r, 200, NULL, data, len);
-    if (tinker__svc_workers_add(r->service->workers, r, convert)) return;
-    r->retry_after_s = 1;
-    tinker__svc_reply_error(
-        r, 503, "too many large results wait to be sent: ask again");
-  } else if (rc == 0) {
-    tinker__svc_poll_result(r, r->kind, (int)format, data, len);
-  } else if (rc == TINKER_ENOENT) {
+  if (rc == 0) {
+    send_stored(r, tinker__db_row_blob(row, 0),
+                (int)tinker__db_row_i64(row, 1));
+    return;
+  }
+  if (rc == TINKER_ENOENT) {
     tinker__svc_reply_error(r, 410, "the result is no longer kept");
   } else {
     tinker__svc_reply_error(r, 500, "the result could not be read");

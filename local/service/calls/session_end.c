@@ -24,13 +24,13 @@ static void on_end_stored(void *user, int rc) {
 int tinker__svc_session_end(tinker__svc_t *s, tinker__svc_session_t *n,
                             const char *reason) {
   int64_t now = s->world->wall_ms(s->world->user);
-  tinker__svc_write_t *w = tinker__svc_write_new(s->store, on_end_stored, n);
-  tinker__svc_write_sql(
+  tinker__db_write_t *w = tinker__db_write_new(s->store, on_end_stored, n);
+  tinker__db_write_sql(
       w, "UPDATE sessions SET ended_ms = ?, end_reason = ? WHERE row = ?");
-  tinker__svc_write_i64(w, now);
-  tinker__svc_write_text(w, reason);
-  tinker__svc_write_i64(w, n->row);
-  int rc = tinker__svc_write_submit(w);
+  tinker__db_write_i64(w, now);
+  tinker__db_write_text(w, reason);
+  tinker__db_write_i64(w, n->row);
+  int rc = tinker__db_write_submit(w);
   if (rc != 0) return rc;
   n->ack.durable = false;
   n->ended_ms = now;
@@ -118,12 +118,12 @@ static void drop_ops(tinker__svc_t *s, tinker__link_t *ops) {
   }
 }
 
-static void drop_rows(tinker__svc_write_t *w, int owner_kind, int64_t owner) {
-  tinker__svc_write_sql(
-      w, "DELETE FROM requests WHERE owner_kind = ? AND owner = ?"
-         " AND state != 0");
-  tinker__svc_write_i64(w, owner_kind);
-  tinker__svc_write_i64(w, owner);
+static void drop_rows(tinker__db_write_t *w, int owner_kind, int64_t owner) {
+  tinker__db_write_sql(w,
+                       "DELETE FROM requests WHERE owner_kind = ? AND owner = ?"
+                       " AND state != 0");
+  tinker__db_write_i64(w, owner_kind);
+  tinker__db_write_i64(w, owner);
 }
 
 /* Snapshots are for the calls to come: there are none. Store thread. */
@@ -145,11 +145,11 @@ static void on_purged(void *user, int rc) {
 }
 
 static void purge(tinker__svc_t *s, tinker__svc_session_t *n) {
-  tinker__svc_write_t *w = tinker__svc_write_new(s->store, on_purged, n);
-  tinker__svc_write_sql(w,
-                        "UPDATE models SET snapshot = NULL, snapshot_seq = NULL"
-                        " WHERE session = ?");
-  tinker__svc_write_i64(w, n->row);
+  tinker__db_write_t *w = tinker__db_write_new(s->store, on_purged, n);
+  tinker__db_write_sql(w,
+                       "UPDATE models SET snapshot = NULL, snapshot_seq = NULL"
+                       " WHERE session = ?");
+  tinker__db_write_i64(w, n->row);
   TINKER__LIST_EACH(l, tmp, &n->models) {
     tinker__svc_model_t *m =
         TINKER__CONTAINER(l, tinker__svc_model_t, by_session);
@@ -163,7 +163,7 @@ static void purge(tinker__svc_t *s, tinker__svc_session_t *n) {
     drop_rows(w, 1, p->row);
   }
   n->purged = true;
-  tinker__svc_write_submit(w);
+  tinker__db_write_submit(w);
 }
 
 void tinker__svc_session_purge(tinker__svc_t *s) {

@@ -45,9 +45,9 @@ int tinker__svc_folder_begin(tinker__svc_t *s, const char *dir, int64_t row,
                              char *tmp, size_t len, char *why, size_t why_len) {
   tinker__svc_marker_t m = {
       .row = row,
-      .commits = tinker__svc_store_commits(s->store),
+      .commits = tinker__db_commits(s->store),
   };
-  snprintf(m.store, sizeof m.store, "%s", tinker__svc_store_id(s->store));
+  snprintf(m.store, sizeof m.store, "%s", s->store_id);
   snprintf(tmp, len, "%s.tmp", dir);
   tinker__svc_folder_remove(tmp);
   if (mkdir(tmp, 0700) == 0) {

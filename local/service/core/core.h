@@ -44,7 +44,8 @@ struct tinker__svc_s {
   char *state_dir;
   struct tinker__svc_state_dir_s *home;
   _Atomic int64_t locked_ms; /* so long another process has locked the store */
-  tinker__svc_store_t *store;
+  tinker__db_t *store;       /* its tables: service/store */
+  char store_id[33];
   tinker__eng_scheduler_t *scheduler;
   /* Generates from the loaded base models without session, sampler, number or
    * row of the log. */

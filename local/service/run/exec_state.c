@@ -15,17 +15,16 @@ typedef struct {
   int64_t row, next;
 } snapshot_t;
 
-static void write_snapshot_rows(tinker__svc_write_t *w, const snapshot_t *n) {
-  tinker__svc_write_sql(
+static void write_snapshot_rows(tinker__db_write_t *w, const snapshot_t *n) {
+  tinker__db_write_sql(
       w, "UPDATE models SET snapshot = ?, snapshot_seq = ? WHERE row = ?");
-  tinker__svc_write_i64(w, n->row);
-  tinker__svc_write_i64(w, n->next);
-  tinker__svc_write_i64(w, n->model->row);
-  tinker__svc_write_sql(w,
-                        "UPDATE requests SET body = NULL WHERE owner_kind = 0"
-                        " AND owner = ? AND seq < ?");
-  tinker__svc_write_i64(w, n->model->row);
-  tinker__svc_write_i64(w, n->next);
+  tinker__db_write_i64(w, n->row);
+  tinker__db_write_i64(w, n->next);
+  tinker__db_write_i64(w, n->model->row);
+  tinker__db_write_sql(w, "UPDATE requests SET body = NULL WHERE owner_kind = 0"
+                          " AND owner = ? AND seq < ?");
+  tinker__db_write_i64(w, n->model->row);
+  tinker__db_write_i64(w, n->next);
 }
 
 /* The snapshot is the model's now. Returns the row of the older one, which may
@@ -93,10 +92,10 @@ void tinker__svc_exec_snapshot(tinker__svc_model_t *m, int64_t next) {
              : TINKER_ENOMEM;
   if (rc == 0) {
     *n = (snapshot_t){m, row, next};
-    tinker__svc_write_t *w =
-        tinker__svc_write_new(s->store, on_snapshot_stored, n);
+    tinker__db_write_t *w =
+        tinker__db_write_new(s->store, on_snapshot_stored, n);
     if (w) write_snapshot_rows(w, n);
-    rc = tinker__svc_write_submit(w);
+    rc = tinker__db_write_submit(w);
     if (rc != 0) drop_snapshot(s, n->row);
   }
   m->unsaved_ms = 0;
@@ -121,26 +120,26 @@ static const char *kind_name(tinker__svc_ckpt_kind_t kind) {
   return kind == TINKER__CKPT_TRAINING ? "weights" : "sampler_weights";
 }
 
-static void write_save_rows(tinker__svc_write_t *w, void *user) {
+static void write_save_rows(tinker__db_write_t *w, void *user) {
   const save_t *v = user;
   const tinker__svc_checkpoint_t *c = v->made;
   if (v->replaced) {
-    tinker__svc_write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
-    tinker__svc_write_i64(w, v->replaced);
+    tinker__db_write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
+    tinker__db_write_i64(w, v->replaced);
   }
-  tinker__svc_write_sql(w,
-                        "INSERT INTO checkpoints(row, model, kind, name,"
-                        " created_ms, size, metadata, expires_ms, pending_grad)"
-                        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  tinker__svc_write_i64(w, c->row);
-  tinker__svc_write_i64(w, c->model->row);
-  tinker__svc_write_i64(w, c->kind);
-  tinker__svc_write_text(w, c->name);
-  tinker__svc_write_i64(w, c->created_ms);
-  tinker__svc_write_i64(w, c->size);
-  tinker__svc_write_text(w, c->metadata);
-  tinker__svc_write_i64(w, c->expires_ms);
-  tinker__svc_write_i64(w, c->pending_grad);
+  tinker__db_write_sql(w,
+                       "INSERT INTO checkpoints(row, model, kind, name,"
+                       " created_ms, size, metadata, expires_ms, pending_grad)"
+                       " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  tinker__db_write_i64(w, c->row);
+  tinker__db_write_i64(w, c->model->row);
+  tinker__db_write_i64(w, c->kind);
+  tinker__db_write_text(w, c->name);
+  tinker__db_write_i64(w, c->created_ms);
+  tinker__db_write_i64(w, c->size);
+  tinker__db_write_text(w, c->metadata);
+  tinker__db_write_i64(w, c->expires_ms);
+  tinker__db_write_i64(w, c->pending_grad);
   if (v->sampler) tinker__svc_sampler_write(w, v->sampler);
 }
 
@@ -403,7 +402,7 @@ void tinker__svc_exec_save_sampler(tinker__svc_model_t *m,
 
 /* --- Loads ---------------------------------------------------------------- */
 
-static void write_load_rows(tinker__svc_write_t *w, void *user) {
+static void write_load_rows(tinker__db_write_t *w, void *user) {
   write_snapshot_rows(w, user);
 }
 

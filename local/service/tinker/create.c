@@ -31,22 +31,22 @@ accept_model(tinker__svc_t *s, tinker__svc_req_t *r, tinker__svc_model_t *m,
   op->work = work;
   m->row = tinker__svc_row(s);
   m->created_ms = s->world->wall_ms(s->world->user);
-  tinker__svc_write_t *w = tinker__svc_op_write_begin(op);
-  tinker__svc_write_sql(
-      w, "INSERT INTO models(row, session, seq, created_ms, base,"
-         " metadata, rank, seed, train)"
-         " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  tinker__svc_write_i64(w, m->row);
-  tinker__svc_write_i64(w, m->session->row);
-  tinker__svc_write_i64(w, m->seq);
-  tinker__svc_write_i64(w, m->created_ms);
-  tinker__svc_write_text(w, m->base->name);
-  tinker__svc_write_text(w, m->metadata);
-  tinker__svc_write_i64(w, m->lora.rank);
-  tinker__svc_write_i64(w, (int64_t)m->lora.seed);
-  tinker__svc_write_i64(w, (m->lora.train_attn ? 1 : 0) |
-                               (m->lora.train_mlp ? 2 : 0) |
-                               (m->lora.train_unembed ? 4 : 0));
+  tinker__db_write_t *w = tinker__svc_op_write_begin(op);
+  tinker__db_write_sql(w,
+                       "INSERT INTO models(row, session, seq, created_ms, base,"
+                       " metadata, rank, seed, train)"
+                       " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  tinker__db_write_i64(w, m->row);
+  tinker__db_write_i64(w, m->session->row);
+  tinker__db_write_i64(w, m->seq);
+  tinker__db_write_i64(w, m->created_ms);
+  tinker__db_write_text(w, m->base->name);
+  tinker__db_write_text(w, m->metadata);
+  tinker__db_write_i64(w, m->lora.rank);
+  tinker__db_write_i64(w, (int64_t)m->lora.seed);
+  tinker__db_write_i64(w, (m->lora.train_attn ? 1 : 0) |
+                              (m->lora.train_mlp ? 2 : 0) |
+                              (m->lora.train_unembed ? 4 : 0));
   tinker__svc_reply_future(r, op, 0);
   tinker__svc_handled_t h = tinker__svc_op_accept(s, r, op, w);
   if (h == TINKER__ANSWERED) tinker__svc_model_forget(s, m);

@@ -7,12 +7,9 @@
 
 /* Reads see every write submitted before: the run's mark is durable now, or
  * that it could not be stored has ended the service. */
-static void on_marked(void *user, int rc, const void *data, size_t len,
-                      int64_t extra) {
+static void on_marked(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_req_t *r = user;
-  (void)data;
-  (void)len;
-  (void)extra;
+  (void)row;
   if (rc != TINKER_ENOENT || atomic_load(&r->service->fatal)) {
     tinker__svc_reply_error(r, 503, "the store failed");
   }

@@ -6,7 +6,6 @@
 
 #include <tinker/error.h>
 
-#include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
 
 /* --- Which one ------------------------------------------------------------ */

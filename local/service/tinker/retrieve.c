@@ -5,6 +5,7 @@
 
 #include <tinker/error.h>
 
+#include "db/row.h"
 #include "service/http/http.h"
 #include "service/parse/body.h"
 #include "service/parse/work.h"

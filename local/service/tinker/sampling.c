@@ -83,10 +83,9 @@ static bool resolve(tinker__svc_t *s, tinker__svc_req_t *r, const open_t *o,
 }
 
 static int submit_sampler(tinker__svc_t *s, tinker__svc_sampler_t *p) {
-  tinker__svc_write_t *w =
-      tinker__svc_write_new(s->store, on_sampler_stored, p);
+  tinker__db_write_t *w = tinker__db_write_new(s->store, on_sampler_stored, p);
   if (w) tinker__svc_sampler_write(w, p);
-  return tinker__svc_write_submit(w);
+  return tinker__db_write_submit(w);
 }
 
 /* Under the lock. */

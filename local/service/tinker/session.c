@@ -44,17 +44,16 @@ static void reply_session(tinker__svc_req_t *r,
 
 static int submit_session(tinker__svc_t *s, tinker__svc_session_t *n,
                           tinker__str_t body) {
-  tinker__svc_write_t *w =
-      tinker__svc_write_new(s->store, on_session_stored, n);
-  tinker__svc_write_sql(w, "INSERT INTO sessions(row, id, created_ms, idem_key,"
-                           " digest, body) VALUES(?, ?, ?, ?, ?, ?)");
-  tinker__svc_write_i64(w, n->row);
-  tinker__svc_write_text(w, n->id);
-  tinker__svc_write_i64(w, n->created_ms);
-  tinker__svc_write_text(w, n->idem_key);
-  tinker__svc_write_blob(w, n->digest, sizeof n->digest);
-  tinker__svc_write_blob(w, body.ptr, body.len);
-  return tinker__svc_write_submit(w);
+  tinker__db_write_t *w = tinker__db_write_new(s->store, on_session_stored, n);
+  tinker__db_write_sql(w, "INSERT INTO sessions(row, id, created_ms, idem_key,"
+                          " digest, body) VALUES(?, ?, ?, ?, ?, ?)");
+  tinker__db_write_i64(w, n->row);
+  tinker__db_write_text(w, n->id);
+  tinker__db_write_i64(w, n->created_ms);
+  tinker__db_write_text(w, n->idem_key);
+  tinker__db_write_blob(w, n->digest, sizeof n->digest);
+  tinker__db_write_blob(w, body.ptr, body.len);
+  return tinker__db_write_submit(w);
 }
 
 static tinker__svc_session_t *session_new(tinker__svc_t *s, tinker__str_t key,

@@ -6,7 +6,6 @@
 #include <tinker/error.h>
 
 #include "base/show.h"
-#include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
 
 /* --- Replies -------------------------------------------------------------- */
