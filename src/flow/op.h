@@ -9,7 +9,7 @@
  *            are taken: the requests that are left are still delivered.
  *   DONE     over; memory goes as soon as the transport lets go of it.
  *
- * Decoding and delivery come behind DONE and are the future's (future.h).
+ * Decoding and delivery follow DONE and are the future's (future.h).
  *
  * An operation has one or more parts: a part is one request with its own
  * retries and its own poll (one chunk of a batch). Everything here belongs to
@@ -154,6 +154,7 @@ struct tinker__op_s {
   tinker__flow_t *flow;
   tinker__mem_t *mem;
   const tinker__kind_t *kind;
+  uint64_t id;             /* counts the operations of a flow, for people */
   tinker__turn_t *turn;    /* trainer or sampler it belongs to; may be NULL */
   tinker_future_t *future; /* a reference; NULL once it has ended */
   tinker__op_state_t state;

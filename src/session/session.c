@@ -308,6 +308,7 @@ int tinker__session_new(tinker__session_t **out,
   s->mem = options->mem;
   s->event = options->event;
   s->user = options->user;
+  s->log = options->log;
   const tinker__world_t *world = s->loop->world;
   if (world->random(world->user, &s->seed, sizeof(s->seed))) {
     s->seed = (uint64_t)tinker__loop_now(s->loop); /* only jitter */

@@ -45,6 +45,7 @@ typedef struct tinker__session_options_s {
    * the call. */
   void (*event)(void *user, tinker__session_event_t event, const char *text);
   void *user;
+  struct tinker__log_s *log; /* gets debug lines; NULL = none */
 } tinker__session_options_t;
 
 /* Any thread; sends nothing. 0 or TINKER_ENOMEM. */
