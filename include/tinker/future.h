@@ -97,6 +97,13 @@ TINKER_API int tinker_future_get_sample(tinker_future_t *future,
 TINKER_API int tinker_future_get_info(tinker_future_t *future,
                                       const tinker_model_info_t **out);
 
+/* Result of tinker_client_dump().
+ * future: not NULL. out: receives JSON with a NUL, owned by the future: one
+ * object, whose members may change with the library; untouched on failure.
+ * Returns as tinker_future_get_trainer(). Any thread. */
+TINKER_API int tinker_future_get_dump(tinker_future_t *future,
+                                      const char **out);
+
 /* Result of tinker_client_get_capabilities().
  * future: not NULL. out: receives a view owned by the future; untouched on
  * failure. Returns as tinker_future_get_trainer(). Any thread. */

@@ -2,6 +2,7 @@
  * which a client ends: operations, session, transport, last callback. Loop's
  * thread but where it says otherwise. */
 #include "api/core.h"
+#include "api/job.h"
 #include "base/error.h"
 #include "wire/messages.h"
 
@@ -213,13 +214,14 @@ int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op,
                           tinker_future_t **out) {
   int rc = 0;
   bool quiet = !op->future->cb;
-  tinker__task_init(&op->submit, submit_run);
+  tinker__task_init(&op->submit,
+                    op->kind->local ? tinker__dump_run : submit_run);
   if (out) {
     tinker__future_ref(op->future);
     *out = op->future;
   }
   pthread_mutex_lock(&core->lock);
-  if (tinker__core_phase(core) != TINKER__CLIENT_OPEN) rc = TINKER_ECLOSED;
+  if (!tinker__core_takes(core, op->kind)) rc = TINKER_ECLOSED;
   if (!rc && op->turn && atomic_load(&op->turn->fatal)) rc = TINKER_EFATAL;
   if (!rc) {
     if (quiet) atomic_fetch_add(&core->quiet, 1);

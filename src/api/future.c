@@ -140,3 +140,9 @@ int tinker_future_get_capabilities(tinker_future_t *future,
   if (!rc) *out = future->result;
   return rc;
 }
+
+int tinker_future_get_dump(tinker_future_t *future, const char **out) {
+  int rc = ended(future, &tinker__result_dump, out);
+  if (!rc) *out = future->result;
+  return rc;
+}

@@ -115,6 +115,12 @@ static tinker_error_t *decode_path(tinker_future_t *f) {
   return NULL;
 }
 
+/* The client's own text, which its raw reply keeps. */
+static tinker_error_t *decode_dump(tinker_future_t *f) {
+  f->result = f->raw[0].data;
+  return NULL;
+}
+
 static tinker_error_t *decode_info(tinker_future_t *f) {
   tinker__get_info_reply_t reply;
   tinker__job_t *job = tinker__job_of(f);
@@ -396,3 +402,4 @@ RESULT(path);
 RESULT(sample);
 RESULT(info);
 RESULT(capabilities);
+RESULT(dump);

@@ -95,6 +95,7 @@ typedef struct tinker__kind_s {
   bool proto_result;  /* protobuf result */
   bool keep_accepted; /* decoding needs the reply to the submission */
   bool fb_quota;      /* takes bytes of the quota of forward_backward */
+  bool local;         /* answered by the client itself: the flow never has it */
   /* Right before the first request of this step: builds what is known only
    * now. May be NULL. 0 or a negative code. */
   int (*prepare)(tinker__op_t *op);

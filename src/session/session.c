@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/show.h"
 #include "session/session_internal.h"
 
 #define FINISH_TIMEOUT_MS 60000
@@ -45,6 +46,34 @@ int64_t tinker__session_next_model_seq(tinker__session_t *session) {
 
 int64_t tinker__session_next_sampling_seq(tinker__session_t *session) {
   return session->sampling_seq++;
+}
+
+void tinker__session_dump(const tinker__session_t *session, tinker__jsonw_t *w,
+                          int64_t now_ms) {
+  static const char *const phases[] = {
+      [TINKER__PHASE_START] = "nothing asked for yet",
+      [TINKER__PHASE_CONFIG] = "asks for client/config",
+      [TINKER__PHASE_DYNAMIC] = "asks for client/dynamic_config",
+      [TINKER__PHASE_CONFIGURED] = "configured",
+      [TINKER__PHASE_CREATING] = "being created",
+      [TINKER__PHASE_SESSION] = "live",
+      [TINKER__PHASE_OVER] = "over"};
+  char shown[sizeof session->startup.trouble];
+  tinker__jsonw_begin_object(w);
+  tinker__jsonw_key(w, "state");
+  tinker__jsonw_cstr(w, phases[session->phase]);
+  tinker__jsonw_key(w, "id");
+  tinker__jsonw_cstr(w, session->id);
+  if (session->phase == TINKER__PHASE_SESSION) {
+    tinker__jsonw_key(w, "heartbeat_confirmed_ms_ago");
+    tinker__jsonw_i64(w, now_ms - session->confirmed_ms);
+  }
+  if (session->startup.trouble[0]) {
+    tinker__show(shown, sizeof shown, tinker__str(session->startup.trouble));
+    tinker__jsonw_key(w, "trouble");
+    tinker__jsonw_cstr(w, shown);
+  }
+  tinker__jsonw_end_object(w);
 }
 
 /* ---- waiters ---- */
