@@ -60,5 +60,6 @@ const tinker__svc_route_t tinker__svc_routes[] = {
     {"GET", "api/v1/checkpoints", tinker__svc_handle_checkpoints, false, false},
     {"POST", "_operator/training_runs/*/corrupted",
      tinker__svc_handle_mark_corrupted, true, false},
+    {"GET", "_operator/dump", tinker__svc_handle_dump, false, false},
     {"GET", "_test/ledger", tinker__svc_handle_ledger, false, false},
     {NULL, NULL, NULL, false, false}};

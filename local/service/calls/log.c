@@ -29,6 +29,7 @@ static void on_logged(void *user, int rc) {
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
     bool rejected = op->state == TINKER__SVC_OP_REJECTED;
+    tinker__svc_debug_op(op, rejected ? "rejected" : "accepted");
     tinker__svc_ledger_op(op, rejected ? "rejected" : "accepted");
     tinker__svc_ack_commit(s, &op->ack);
     if (op->model && op->seq == 0) op->model->durable = true;

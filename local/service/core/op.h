@@ -71,4 +71,7 @@ struct tinker__svc_op_s {
   bool noted, noted_end; /* at the start: the ledger has it, and its result */
 };
 
+/* Last part of the path of the calls of that kind: "optim_step". */
+const char *tinker__svc_op_endpoint(tinker__svc_op_kind_t kind);
+
 #endif

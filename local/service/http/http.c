@@ -228,6 +228,10 @@ static enum MHD_Result go_on(tinker__svc_req_t *r,
 
 static enum MHD_Result dispatch(tinker__svc_req_t *r, const char *method) {
   r->dispatched = true;
+  if (r->service->config.debug) {
+    tinker__svc_log(r->service, "debug", "arrived", "method", method, "path",
+                    r->path, NULL);
+  }
   if (r->refused) return queue_reply(r);
   r->route = tinker__svc_http_route(r, method);
   if (!r->route || !accept_request(r)) return send_reply(r);

@@ -562,6 +562,14 @@ int64_t tinker__svc_store_commits(tinker__svc_store_t *s) {
   return s->commits;
 }
 
+size_t tinker__svc_store_queued(tinker__svc_store_t *s) {
+  size_t n = 0;
+  pthread_mutex_lock(&s->lock);
+  TINKER__LIST_EACH(l, tmp, &s->queue) n++;
+  pthread_mutex_unlock(&s->lock);
+  return n;
+}
+
 /* --- Running -------------------------------------------------------------- */
 
 int tinker__svc_store_start(tinker__svc_store_t *s) {

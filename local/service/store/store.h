@@ -6,7 +6,7 @@
  * fails each write is tried alone, so that one bad write hurts nobody else.
  * While another process holds a lock on the file it waits, until store_free.
  * Reads go through the same queue: a read sees every write submitted before.
- * before store_start the opening thread may use tinker__svc_store_each. */
+ * Before store_start the opening thread may use tinker__svc_store_each. */
 #ifndef TINKER_SERVICE_STORE_H
 #define TINKER_SERVICE_STORE_H
 
@@ -70,6 +70,8 @@ void tinker__svc_store_watch(tinker__svc_store_t *s,
 const char *tinker__svc_store_id(const tinker__svc_store_t *s);
 /* How many groups are durable. Any thread. */
 int64_t tinker__svc_store_commits(tinker__svc_store_t *s);
+/* Writes and reads that wait for the store thread. Any thread. */
+size_t tinker__svc_store_queued(tinker__svc_store_t *s);
 int tinker__svc_store_start(tinker__svc_store_t *s);
 /* Commits what is queued, ends the thread and closes the file. */
 void tinker__svc_store_free(tinker__svc_store_t *s);
