@@ -75,8 +75,8 @@ TINKER_API int tinker_client_close(tinker_client_t *client, tinker_done_cb cb,
 
 /* Waits until the threads of all released clients have ended; to be called
  * before the library is unloaded, never inside a callback.
- * timeout_ms: milliseconds, -1 = without limit. Returns 0 or
- * TINKER_ETIMEDOUT. Any thread but a client's own. */
+ * timeout_ms: milliseconds, -1 = without limit. Returns 0, TINKER_ETIMEDOUT, or
+ * TINKER_EDEADLK on a thread of a client. Any other thread. */
 TINKER_API int tinker_shutdown(int64_t timeout_ms);
 
 /* Session id of the client, for reports to the service.

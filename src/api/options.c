@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "wire/types.h"
 
 void tinker_options_init_sized(void *options, size_t size) {
   if (!options || size < sizeof size) return;
@@ -33,4 +34,13 @@ int tinker__options_take(void *out, size_t known, const void *given,
   }
   memcpy(out, given, size < known ? size : known);
   return 0;
+}
+
+bool tinker__text_ok(const char *s) {
+  size_t n = s ? strlen(s) : 0;
+  return n > 0 && n <= TINKER__MAX_TEXT && tinker__utf8_valid(s, n);
+}
+
+bool tinker__path_ok(const char *s) {
+  return tinker__text_ok(s) && !strncmp(s, "tinker://", 9) && s[9];
 }

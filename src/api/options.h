@@ -2,6 +2,7 @@
 #ifndef TINKER_API_OPTIONS_H
 #define TINKER_API_OPTIONS_H
 
+#include <stdbool.h>
 #include <tinker/options.h>
 
 /* Copies what the caller knows of an option struct into out (known bytes,
@@ -10,5 +11,11 @@
  * a field that this library does not have). */
 int tinker__options_take(void *out, size_t known, const void *given,
                          const char *name, char *why, size_t why_len);
+
+/* Is it a text that a message can carry: UTF-8, not empty, of the length that a
+ * text may have? NULL is none. */
+bool tinker__text_ok(const char *s);
+/* And a path of saved weights: "tinker://...". */
+bool tinker__path_ok(const char *s);
 
 #endif
