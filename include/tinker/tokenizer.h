@@ -169,7 +169,7 @@ TINKER_API int tinker_tokenizer_stream_new(tinker_tokenizer_stream_t **out,
 /* Takes the next id and gives out the text that is complete by now.
  * stream: not NULL. id: the next token; one that no token has adds no text.
  * text: receives a view owned by the stream, valid until the next call on it,
- * with a NUL behind it; untouched on failure. len: receives its length in
+ * with a NUL after it; untouched on failure. len: receives its length in
  * bytes, 0 while a character is incomplete. Returns 0, TINKER_EINVAL (a NULL,
  * an id below 0) or TINKER_ENOMEM; after a failure the stream is as before. One
  * thread at a time. */
@@ -180,7 +180,7 @@ TINKER_API int tinker_tokenizer_stream_push(tinker_tokenizer_stream_t *stream,
 /* Ends the text: an incomplete character is given out as U+FFFD. The stream
  * starts anew afterwards.
  * stream: not NULL. text: receives a view owned by the stream, valid until the
- * next call on it, with a NUL behind it; untouched on failure. len: receives
+ * next call on it, with a NUL after it; untouched on failure. len: receives
  * its length in bytes. Returns 0, TINKER_EINVAL (a NULL) or TINKER_ENOMEM. One
  * thread at a time. */
 TINKER_API int tinker_tokenizer_stream_finish(tinker_tokenizer_stream_t *stream,

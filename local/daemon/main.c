@@ -335,7 +335,8 @@ static void write_tcp(tinker__jsonw_t *w, const tinker__svc_config_t *c,
   tinker__jsonw_cstr(w, url);
 }
 
-/* False when it can't be written; the end that comes first is no failure. */
+/* False when it can't be written; an end that was asked for before is not a
+ * failure. */
 static bool print_ready(const options_t *o, const tinker__svc_t *s) {
   tinker__buf_t line;
   tinker__jsonw_t w;

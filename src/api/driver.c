@@ -15,7 +15,7 @@ static int64_t now_of(const tinker_client_t *core) {
   return tinker__loop_now(core->loop);
 }
 
-/* The phase is no measure here: it changes before the calls that were accepted
+/* The phase does not tell: it changes before the calls that were accepted
  * last have come in. */
 void tinker__driver_look(tinker_client_t *core) {
   if (core->draining && tinker__flow_live(&core->flow) == 0) {
@@ -240,7 +240,7 @@ int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op,
 
 /* --- ending --- */
 
-/* The delivery thread; nothing of this client runs behind it. */
+/* The delivery thread; nothing of this client runs after it. */
 static void closed_run(tinker__task_t *task) {
   tinker_client_t *core = TINKER__CONTAINER(task, tinker_client_t, closed_task);
   tinker__ending_t endings[2] = {core->drain_cb, core->close_cb};

@@ -17,7 +17,7 @@ static bool is_out_of_reach(const tinker_future_t *f) {
 int tinker_future_status(const tinker_future_t *future) {
   if (!future) return TINKER_EINVAL;
   if (is_out_of_reach(future)) return TINKER_EFORKED;
-  /* Decoding is no change that a caller could see. */
+  /* A caller can't see that decoding changes anything. */
   if (!tinker__future_decode((tinker_future_t *)(uintptr_t)future, false)) {
     return TINKER_EAGAIN;
   }

@@ -20,7 +20,7 @@ static bool only_asks(const tinker_future_t *f) {
          f->ops == &tinker__result_capabilities;
 }
 
-/* The server has done what it was asked to; only its answer is no use. Doing
+/* The server has done what it was asked to; only its answer is of no use. Doing
  * it again would be doing it twice. */
 static tinker_error_t *malformed(tinker_future_t *f, int code,
                                  const char *why) {

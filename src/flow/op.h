@@ -79,7 +79,7 @@ typedef enum {
   TINKER__NEEDS_COUNT
 } tinker__needs_t;
 
-/* What is common to all operations of one kind; constant tables above. A kind
+/* What all operations of one kind have in common; constant tables above. A kind
  * is one step: create_trainer, for example, goes from create_model to
  * get_info. */
 typedef struct tinker__kind_s {

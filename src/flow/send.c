@@ -142,7 +142,7 @@ void tinker__part_dropped(tinker__part_t *part, tinker__attempt_t *attempt) {
   release_body(part);
 }
 
-/* What is out still is not wanted any more. */
+/* Takes back the requests that are still out. */
 static void drop(tinker__part_t *part) {
   tinker__flow_t *flow = part->op->flow;
   for (int i = 0; i < 2; i++) {
@@ -255,8 +255,8 @@ static const char *because(const tinker__part_t *part,
   return out;
 }
 
-/* What the transport alone knows is told as it is; a time-out of one attempt
- * is not the deadline of the operation. */
+/* An error that only the transport knows is reported as it is; a time-out of
+ * one attempt is not the deadline of the operation. */
 static int code_of(const tinker__verdict_t *v,
                    const tinker__http_reply_t *reply) {
   if (reply->error == TINKER_ETLS || reply->error == TINKER_ENOMEM ||

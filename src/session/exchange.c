@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "session/session_internal.h"
 
-/* Small JSON; more is no answer of this service. */
+/* Small JSON; this service does not answer more. */
 #define REPLY_MAX (1u << 20)
 #define BODY_MAX (1u << 20)
 #define PATH_MAX_LEN 1024

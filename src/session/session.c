@@ -78,7 +78,7 @@ void tinker__session_dump(const tinker__session_t *session, tinker__jsonw_t *w,
 
 /* ---- waiters ---- */
 
-/* Answers everyone in the list; who comes meanwhile goes to the session's own
+/* Answers everyone in the list; who asks meanwhile goes to the session's own
  * list. A waiter may be freed in its done, and forget others. */
 static void answer_all(tinker__link_t *list, const tinker_error_t *error) {
   tinker__link_t *link;
@@ -277,7 +277,7 @@ static void on_close(tinker__task_t *task) {
   if (tinker__exchange_is_active(&s->startup) ||
       tinker__exchange_is_active(&s->beat) ||
       tinker__exchange_is_active(&s->finish)) {
-    return; /* the last of them comes back here */
+    return; /* the last of them calls this again */
   }
   tinker__timer_stop(s->loop, &s->finish_timer);
   fail_all_with(s, TINKER_ECLOSED, "the client is closed");
