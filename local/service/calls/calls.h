@@ -19,8 +19,8 @@ void tinker__svc_op_free(tinker__svc_op_t *op);
  * being replayed. Takes data's content; if data holds an error the service ends
  * as out of memory. extra may hold statements that must become durable with it
  * (NULL = none); committed(user) runs on the store thread under the lock when
- * they are. user is taken too: NULL or a block of the service's memory, which is
- * freed whatever happens. */
+ * they are. user is taken too: NULL or a block of the service's memory, which
+ * is freed whatever happens. */
 void tinker__svc_op_complete(tinker__svc_op_t *op, tinker__svc_op_state_t state,
                              int format, tinker__buf_t *data,
                              void (*extra)(tinker__svc_write_t *w, void *user),
