@@ -75,8 +75,8 @@ TINKER_API int tinker_client_close(tinker_client_t *client, tinker_done_cb cb,
 
 /* Waits until the threads of all released clients have ended; to be called
  * before the library is unloaded, never inside a callback.
- * timeout_ms: milliseconds, -1 = without limit. Returns 0 or
- * TINKER_ETIMEDOUT. Any thread but a client's own. */
+ * timeout_ms: milliseconds, -1 = without limit. Returns 0, TINKER_ETIMEDOUT, or
+ * TINKER_EDEADLK on a thread of a client. Any other thread. */
 TINKER_API int tinker_shutdown(int64_t timeout_ms);
 
 /* Session id of the client, for reports to the service.
@@ -85,6 +85,17 @@ TINKER_API int tinker_shutdown(int64_t timeout_ms);
  * or TINKER_EFORKED. Any thread. */
 TINKER_API int tinker_client_session_id(tinker_client_t *client, char *out,
                                         size_t out_len);
+
+/* Says what the client is at, for people who ask why nothing happens: its
+ * phase, its session, its operations by state and one by one (the oldest 256:
+ * what each waits for, its last trouble), its quotas. Answered by the client
+ * itself, at once, without the service, and in a client that drains, too.
+ * client: not NULL. cb, user: may be NULL (see tinker_done_cb). out: receives
+ * a reference owned by the caller; may be NULL if cb is not. Result:
+ * tinker_future_get_dump(). Returns 0, TINKER_EINVAL, TINKER_EFORKED,
+ * TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
+TINKER_API int tinker_client_dump(tinker_client_t *client, tinker_done_cb cb,
+                                  void *user, tinker_future_t **out);
 
 /* Asks which models the service offers.
  * client: not NULL. call: may be NULL. cb, user: may be NULL (see

@@ -19,13 +19,16 @@ extern "C" {
 #endif
 
 /* State of an operation.
- * future: not NULL. Returns TINKER_EAGAIN while it runs, 0 after success,
- * else the negative code of its error. Any thread; never blocks. */
+ * future: not NULL. Returns TINKER_EAGAIN while it runs, 0 after success, the
+ * negative code of its error after a failure, TINKER_EINVAL (NULL),
+ * TINKER_EFORKED in a forked child unless it had ended before. Any thread;
+ * never blocks. */
 TINKER_API int tinker_future_status(const tinker_future_t *future);
 
 /* The error of a failed operation.
- * future: not NULL. Returns an error owned by the future, NULL while it runs
- * and after success. Any thread. */
+ * future: not NULL. Returns an error owned by the future, NULL while it runs,
+ * after success, and in a forked child unless it had ended before. Any
+ * thread. */
 TINKER_API const tinker_error_t *
 tinker_future_error(const tinker_future_t *future);
 
@@ -56,8 +59,8 @@ TINKER_API tinker_future_t *tinker_future_release(tinker_future_t *future);
 /* The trainer made by tinker_client_create_trainer() and its relatives.
  * future: not NULL. out: receives a new reference owned by the caller;
  * untouched on failure. Returns 0, TINKER_EAGAIN while it runs, the
- * operation's error code, TINKER_EINVAL for another kind of future. Any
- * thread. */
+ * operation's error code, TINKER_EINVAL (a NULL, another kind of future),
+ * TINKER_EFORKED in a forked child unless it had ended before. Any thread. */
 TINKER_API int tinker_future_get_trainer(tinker_future_t *future,
                                          tinker_trainer_t **out);
 
@@ -96,6 +99,13 @@ TINKER_API int tinker_future_get_sample(tinker_future_t *future,
  * failure. Returns as tinker_future_get_trainer(). Any thread. */
 TINKER_API int tinker_future_get_info(tinker_future_t *future,
                                       const tinker_model_info_t **out);
+
+/* Result of tinker_client_dump().
+ * future: not NULL. out: receives JSON with a NUL, owned by the future: one
+ * object, whose members may change with the library; untouched on failure.
+ * Returns as tinker_future_get_trainer(). Any thread. */
+TINKER_API int tinker_future_get_dump(tinker_future_t *future,
+                                      const char **out);
 
 /* Result of tinker_client_get_capabilities().
  * future: not NULL. out: receives a view owned by the future; untouched on

@@ -31,7 +31,9 @@ typedef struct tinker_client_options_s {
   /* Log lines, on the delivery thread; NULL = none. */
   tinker_log_cb log_cb;
   void *log_user;
-  /* Least level that is logged; 0 = TINKER_LOG_INFO. */
+  /* Least level that is logged; 0 = TINKER_LOG_INFO. TINKER_LOG_DEBUG shows
+   * each step of an operation, of the session's start and of its heartbeats;
+   * docs/internals/client-flow.md explains the lines. */
   int32_t log_level;
   int32_t reserved0;
   /* Attached to the session for people: tags (tag_count strings, at most 64;

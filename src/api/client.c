@@ -226,6 +226,7 @@ static int make_session(tinker_client_t *core,
       .project_id = env_of(world, o->project_id, "TINKER_PROJECT_ID"),
       .display_name = o->display_name,
       .event = tinker__driver_event,
+      .log = core->log,
       .user = core,
   };
   const char *listed = o->tags ? NULL : world->env(world->user, "TINKER_TAGS");
@@ -245,6 +246,7 @@ static int make_seed(tinker_client_t *core) {
   uint64_t seed;
   if (world->random(world->user, &seed, sizeof seed)) return TINKER_ERANDOM;
   tinker__flow_init(&core->flow, &tinker__driver_sink, core, core->mem, seed);
+  core->flow.log = core->log;
   return 0;
 }
 

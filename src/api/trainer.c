@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "api/checks.h"
 #include "api/data.h"
 #include "api/handles.h"
 #include "api/job.h"
@@ -289,7 +290,7 @@ int tinker_trainer_save_weights_for_sampler(
 }
 
 static int load(const tinker__args_t *c, const char *path, bool optimizer) {
-  if (!path || strncmp(path, "tinker://", 9) || !path[9]) return TINKER_EINVAL;
+  if (!tinker__path_ok(path)) return TINKER_EINVAL;
   tinker__load_weights_t m = {.path = path, .optimizer = optimizer};
   return message_call(c, &tinker__kind_load_weights, &tinker__result_none,
                       &tinker__load_weights_msg, &m);

@@ -427,6 +427,14 @@ int64_t tinker__db_commits(const tinker__db_t *db) {
   return db->commits;
 }
 
+size_t tinker__db_queued(tinker__db_t *db) {
+  size_t n = 0;
+  pthread_mutex_lock(&db->lock);
+  TINKER__LIST_EACH(l, tmp, &db->queue) n++;
+  pthread_mutex_unlock(&db->lock);
+  return n;
+}
+
 int tinker__db_start(tinker__db_t *db) {
   db->started = true; /* the thread reads it */
   if (pthread_create(&db->thread, NULL, thread_main, db) == 0) return 0;

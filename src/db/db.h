@@ -64,6 +64,8 @@ void tinker__db_watch(tinker__db_t *db, const tinker__db_watch_t *w);
 void tinker__db_count(tinker__db_t *db, const char *sql, int64_t commits);
 /* How many groups are durable. Any thread. */
 int64_t tinker__db_commits(const tinker__db_t *db);
+/* Writes and reads that wait for the thread. Any thread. */
+size_t tinker__db_queued(tinker__db_t *db);
 int tinker__db_start(tinker__db_t *db); /* 0 or TINKER_ENOMEM */
 /* Commits what is queued, ends the thread and closes the file; NULL allowed. */
 void tinker__db_free(tinker__db_t *db);

@@ -239,7 +239,7 @@ static void background_notify(tinker__loop_t *loop) {
 
 /* ---- threads ---- */
 
-/* Runs what is in the queue now; what that queues in turn comes after, at the
+/* Runs what is in the queue now; what that queues in turn runs after it, at the
  * next turn, so that descriptors get theirs. */
 static void run_posted(background_t *b) {
   tinker__link_t last;

@@ -86,7 +86,7 @@ int tinker__loop_background(tinker__loop_t **out, tinker__mem_t *mem,
  * After the call no other thread may queue anything. Any thread, once.
  *
  * Elsewhere than on the loop's own threads it returns when both have been
- * joined. On one of them it returns at once and the threads end behind it;
+ * joined. On one of them it returns at once and the threads end afterwards;
  * tinker__loop_reap waits for them. In both cases `gone` (may be NULL) runs
  * last, when the loop is freed: it may free mem. In a forked child the
  * threads don't exist: it frees nothing but what `gone` frees. */

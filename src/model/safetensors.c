@@ -27,7 +27,7 @@ struct tinker__safetensors_s {
 
 typedef struct parse_s {
   tinker__safetensors_t *st;
-  const char *body; /* first byte behind the header */
+  const char *body; /* first byte after the header */
   uint64_t body_len;
   char *why;
   size_t why_len;
@@ -156,7 +156,7 @@ static int read_tensor(parse_t *p, tinker__tensor_t *t) {
   return 0;
 }
 
-/* Room for `more` entries behind `used`. */
+/* Room for `more` entries after `used`. */
 static int grow(tinker__mem_t *mem, void **array, size_t *cap, size_t used,
                 size_t more, size_t size) {
   if (*cap - used >= more) return 0;

@@ -2,7 +2,7 @@
  *
  * A file is 8 bytes of header length (little-endian), a JSON header and the
  * tensors' bytes. The reader works on borrowed bytes (a mapping, say), checks
- * everything before it hands out a pointer: tensors lie one behind the other
+ * everything before it hands out a pointer: tensors lie one after the other
  * in file order without hole or overlap and end where the file ends, and each
  * size is shape times type. Tensors may lie unaligned: read them with memcpy,
  * or through folder.h, which aligns. Pure; a parsed table is immutable and may

@@ -1,7 +1,7 @@
 /* startup: client/config, then client/dynamic_config, then create_session,
  * each when something first needs what it gives. One request is out at a
  * time. A failure goes to all who wait and leaves the phase where the next
- * who comes begins again.
+ * who asks begins again.
  *
  * dynamic_config is asked for once: what it can change in flight (canceling
  * abandoned samples) this client doesn't do. */

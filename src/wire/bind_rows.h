@@ -10,7 +10,7 @@
     .name = #member, .kind = TINKER__BIND_##kind_, .flags = flags_,            \
     .offset = offsetof(s, member)                                              \
   }
-/* A field whose presence is told by has_<member>. */
+/* A field whose presence is in has_<member>. */
 #define ROW_HAS(s, kind_, member)                                              \
   {                                                                            \
     .name = #member, .kind = TINKER__BIND_##kind_,                             \

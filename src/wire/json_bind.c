@@ -5,7 +5,7 @@
 #include <string.h>
 #include <tinker/error.h>
 
-/* The object being read. path: of the object, with a dot behind, or "". */
+/* The object being read. path: of the object, with a dot after, or "". */
 typedef struct tinker__binder_s {
   tinker__json_t *j;
   tinker__arena_t *arena;

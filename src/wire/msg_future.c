@@ -39,7 +39,7 @@ typedef struct tinker__marks_s {
   const char *queue_state, *queue_state_reason;
   int64_t size;
   bool has_error;
-  tinker__str_t error; /* JSON text when it is no string */
+  tinker__str_t error; /* JSON text when it is not a string */
 } tinker__marks_t;
 
 static bool take_mark(tinker__json_t *j, tinker__arena_t *arena,

@@ -15,12 +15,13 @@
 tinker__svc_op_t *tinker__svc_op_new(tinker__svc_t *s, const char *owner_id,
                                      int64_t seq, tinker__svc_op_kind_t kind);
 void tinker__svc_op_free(tinker__svc_op_t *op);
-/* Result of an op, any thread, without the lock. Takes data (may be NULL: the
- * service then ends as out of memory). extra may hold statements that must
- * become durable with it (NULL = none); committed(user, ...) runs on the store
- * thread under the lock when they are, and may name a folder that is of no use
- * any more: it is removed without the lock. user is taken too: NULL or a block
- * of the service's memory, which is freed whatever happens. */
+/* The result of an op. Any thread; under the lock only for an op that is not
+ * being replayed. Takes data's content; if data holds an error the service ends
+ * as out of memory. extra may hold statements that must become durable with it
+ * (NULL = none); committed(user, ...) runs on the store thread under the lock
+ * when they are, and may name a folder that is of no use any more: it is
+ * removed without the lock. user is taken too: NULL or a block of the service's
+ * memory, which is freed whatever happens. */
 void tinker__svc_op_complete(
     tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
     tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),

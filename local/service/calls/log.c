@@ -28,6 +28,7 @@ static void on_logged(void *user, int rc) {
   tinker__svc_lock(s);
   if (rc == 0) {
     bool rejected = op->state == TINKER__SVC_OP_REJECTED;
+    tinker__svc_debug_op(op, rejected ? "rejected" : "accepted");
     tinker__svc_heard(op,
                       rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
     tinker__svc_ack_commit(s, &op->ack);

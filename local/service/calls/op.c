@@ -67,6 +67,8 @@ static void on_committed(void *user, int rc) {
     op->result_size = c->len;
     op->result_format = c->format;
     if (op->sampler) s->samples--;
+    tinker__svc_debug_op(op,
+                         c->state == TINKER__SVC_OP_DONE ? "done" : "failed");
     tinker__svc_heard(op, c->state == TINKER__SVC_OP_DONE ? TINKER__SVC_APPLIED
                                                           : TINKER__SVC_FAILED);
     if (c->committed) c->committed(c->user, useless, sizeof useless);

@@ -114,7 +114,7 @@ void tinker__svc_model_done(tinker__svc_model_t *m, bool again) {
 }
 
 /* A call that is still on its way into the log is left alone: when it has
- * arrived (or failed to) accept.c ends the model once more. */
+ * arrived there, or could not, log.c ends the model once more. */
 static void fail_gap(tinker__svc_op_t *op, int64_t missing) {
   if (!op->ack.durable) return;
   tinker__list_remove(&op->link);

@@ -102,6 +102,9 @@ int64_t tinker__svc_row(tinker__svc_t *s); /* under the lock */
  * without the lock: it never waits. */
 void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
                      ...);
+/* A debug line about a call, if config.debug wants it. Any thread, with or
+ * without the lock. */
+void tinker__svc_debug_op(const tinker__svc_op_t *op, const char *event);
 /* A failure after which going on could lie: logs it, stops executing numbered
  * calls and asks for the end. Any thread, with or without the lock. */
 void tinker__svc_fatal(tinker__svc_t *s, const char *what);

@@ -18,18 +18,6 @@
 
 /* --- The ledger ----------------------------------------------------------- */
 
-static const char *const kind_endpoints[] = {
-    [TINKER__SVC_OP_CREATE] = "create_model",
-    [TINKER__SVC_OP_LOAD_NEW] = "load_weights",
-    [TINKER__SVC_OP_LOAD] = "load_weights",
-    [TINKER__SVC_OP_FORWARD_BACKWARD] = "forward_backward",
-    [TINKER__SVC_OP_OPTIM] = "optim_step",
-    [TINKER__SVC_OP_SAVE] = "save_weights",
-    [TINKER__SVC_OP_SAVE_SAMPLER] = "save_weights_for_sampler",
-    [TINKER__SVC_OP_SAMPLE] = "asample",
-    [TINKER__SVC_OP_SAVE_EXTERNAL] = "save_weights_external",
-};
-
 static const char *const events[] = {
     [TINKER__SVC_ACCEPTED] = "accepted",
     [TINKER__SVC_REJECTED] = "rejected",
@@ -46,7 +34,7 @@ static void add_line(tinker__svc_t *s, const tinker__svc_ledger_line_t *line) {
 static void add_call(const tinker__svc_op_t *op, tinker__svc_event_t event) {
   tinker__svc_ledger_line_t line = {
       .event = events[event],
-      .endpoint = kind_endpoints[op->kind],
+      .endpoint = tinker__svc_op_endpoint(op->kind),
       .id = op->request_id,
       .seq = op->seq,
   };
@@ -299,7 +287,7 @@ static void peek_json(peek_t *p, tinker__svc_req_t *r) {
       request.len ? tinker__map_get(r->service->op_by_id, request) : NULL;
   if (op) {
     p->call.id = tinker__str(op->model ? op->model->id : op->sampler->id);
-    p->call.of = tinker__str(kind_endpoints[op->kind]);
+    p->call.of = tinker__str(tinker__svc_op_endpoint(op->kind));
     p->call.seq = op->seq;
   } else {
     p->call.id = model.len ? model : sampler.len ? sampler : session;
@@ -492,7 +480,7 @@ static void attach(tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;
   if (op->state == TINKER__SVC_OP_REJECTED) return;
   tinker__svc_fault_call_t call = {
-      .endpoint = tinker__str(kind_endpoints[op->kind]),
+      .endpoint = tinker__str(tinker__svc_op_endpoint(op->kind)),
       .id = tinker__str(op->model ? op->model->id : op->sampler->id),
       .of = TINKER__STR(""),
       .seq = op->seq,
@@ -503,7 +491,8 @@ static void attach(tinker__svc_op_t *op) {
       tinker__svc_fault_plan_next(s->faults->plan, &call, now);
   if (!rule) return;
   set_acts(op, rule);
-  add_fault(s, rule, kind_endpoints[op->kind], op->request_id, op->seq);
+  add_fault(s, rule, tinker__svc_op_endpoint(op->kind), op->request_id,
+            op->seq);
   if (rule->act == TINKER__FAULT_PAUSE) {
     op->pause_state = rule->state;
     op->pause_reason = rule->reason;

@@ -232,6 +232,10 @@ static enum MHD_Result go_on(tinker__svc_req_t *r,
 
 static enum MHD_Result dispatch(tinker__svc_req_t *r) {
   r->dispatched = true;
+  if (r->service->config.debug) {
+    tinker__svc_log(r->service, "debug", "arrived", "method",
+                    r->route ? r->route->method : "-", "path", r->path, NULL);
+  }
   if (r->refused) return queue_reply(r);
   if (!r->route || !accept_request(r)) return send_reply(r);
   if (!r->site->filter) return handle(r);

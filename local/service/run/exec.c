@@ -272,8 +272,10 @@ static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   bool ended = false;
   if (atomic_load(&s->fatal)) return NULL; /* stays busy: the next start */
   tinker__svc_lock(s);
-  if (!m->current) m->current = tinker__svc_model_begin(m);
+  bool begins = !m->current;
+  if (begins) m->current = tinker__svc_model_begin(m);
   tinker__svc_op_t *op = m->current;
+  if (op && begins) tinker__svc_debug_op(op, "executes");
   if (!op) {
     ended = m->session->ended_ms && tinker__list_empty(&m->pending);
     if (!ended) tinker__svc_model_done(m, true);

@@ -100,6 +100,7 @@ static void on_generated(tinker__eng_gen_t *gen, int rc, const char *why) {
 }
 
 void tinker__svc_generate(tinker__svc_op_t *op, tinker__eng_gen_t *gen) {
+  tinker__svc_debug_op(op, "executes");
   op->running = gen;
   tinker__svc_base_hold(op->sampler->base, &op->holds);
   gen->user = op;

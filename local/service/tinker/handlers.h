@@ -87,6 +87,9 @@ tinker__svc_handled_t tinker__svc_handle_session_info(tinker__svc_t *s,
 /* The run that the path names, or NULL and r is answered. Under the lock. */
 tinker__svc_model_t *tinker__svc_find_run(tinker__svc_t *s,
                                           tinker__svc_req_t *r);
+/* dump.c */
+tinker__svc_handled_t tinker__svc_handle_dump(tinker__svc_t *s,
+                                              tinker__svc_req_t *r);
 /* operator.c */
 tinker__svc_handled_t tinker__svc_handle_mark_corrupted(tinker__svc_t *s,
                                                         tinker__svc_req_t *r);

@@ -133,5 +133,8 @@ const tinker__svc_route_t tinker__svc_tinker_routes[] = {
      .path = "_operator/training_runs/*/corrupted",
      .handler = tinker__svc_handle_mark_corrupted,
      .parks = true},
+    {.method = "GET",
+     .path = "_operator/dump",
+     .handler = tinker__svc_handle_dump},
     {.method = NULL},
 };

@@ -93,6 +93,7 @@ int rig_try_start(rig_t *rig, char *why, size_t why_len) {
       .max_models = 1000,
       .snapshot_ms = (int64_t)1 << 40,
       .log = rig->logs ? on_log : NULL,
+      .debug = rig->debug,
       .ended = on_ended,
       .user = rig,
   };
