@@ -536,17 +536,28 @@ static int read_facts(tinker__svc_store_t *s, tinker__svc_store_facts_t *f,
                                 why, why_len);
 }
 
-int tinker__svc_store_peek(const char *path, tinker__svc_store_facts_t *facts,
-                           tinker__map_t *folders, char *why, size_t why_len) {
+static int peek(const char *path, int flags, tinker__svc_store_facts_t *facts,
+                tinker__map_t *folders, bool *hot, char *why, size_t why_len) {
   tinker__svc_store_t s = {0};
   *facts = (tinker__svc_store_facts_t){0};
-  int rc = open_file(&s, path, SQLITE_OPEN_READONLY, why, why_len);
+  int rc = open_file(&s, path, flags, why, why_len);
   if (rc == 0) rc = read_facts(&s, facts, why, why_len);
   if (rc == 0 && folders && facts->ours && facts->version > 0) {
     rc = note_folders(&s, folders, facts->version, why, why_len);
   }
+  *hot = sqlite3_extended_errcode(s.db) == SQLITE_READONLY_ROLLBACK;
   sqlite3_close(s.db);
   return rc;
+}
+
+/* A first start that was killed may have left a journal, without which nothing
+ * can be read: it is rolled back, as by whoever opens the file next. */
+int tinker__svc_store_peek(const char *path, tinker__svc_store_facts_t *facts,
+                           tinker__map_t *folders, char *why, size_t why_len) {
+  bool hot;
+  int rc = peek(path, SQLITE_OPEN_READONLY, facts, folders, &hot, why, why_len);
+  if (!hot) return rc;
+  return peek(path, SQLITE_OPEN_READWRITE, facts, folders, &hot, why, why_len);
 }
 
 void tinker__svc_store_watch(tinker__svc_store_t *s,
