@@ -382,6 +382,10 @@ int tinker__db_open(tinker__db_t **out, tinker__mem_t *mem, const char *path,
   return 0;
 }
 
+bool tinker__db_is_hot(const tinker__db_t *db) {
+  return sqlite3_extended_errcode(db->conn) == SQLITE_READONLY_ROLLBACK;
+}
+
 int tinker__db_durable(tinker__db_t *db, char *why, size_t why_len) {
   return tinker__db_exec(db,
                          "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"

@@ -36,6 +36,9 @@ typedef void (*tinker__db_read_cb)(void *user, int rc,
  * TINKER_EIO or TINKER_ENOMEM. */
 int tinker__db_open(tinker__db_t **out, tinker__mem_t *mem, const char *path,
                     bool look, const char *name, char *why, size_t why_len);
+/* The last error of a file that was opened for `look`: its writer was killed in
+ * a transaction, and a journal must be rolled back before anything is read. */
+bool tinker__db_is_hot(const tinker__db_t *db);
 /* Write-ahead log, and a commit is on the disk when it returns. Before the
  * first write. */
 int tinker__db_durable(tinker__db_t *db, char *why, size_t why_len);

@@ -162,16 +162,28 @@ static int read_facts(tinker__db_t *db, tinker__svc_store_facts_t *f, char *why,
                          why_len);
 }
 
-int tinker__svc_store_peek(tinker__mem_t *mem, const char *path,
-                           tinker__svc_store_facts_t *facts,
-                           tinker__map_t *folders, char *why, size_t why_len) {
+static int peek(tinker__mem_t *mem, const char *path, bool look,
+                tinker__svc_store_facts_t *facts, tinker__map_t *folders,
+                bool *hot, char *why, size_t why_len) {
   tinker__db_t *db = NULL;
   *facts = (tinker__svc_store_facts_t){0};
-  int rc = tinker__db_open(&db, mem, path, true, "the store", why, why_len);
+  int rc = tinker__db_open(&db, mem, path, look, "the store", why, why_len);
   if (rc == 0) rc = read_facts(db, facts, why, why_len);
   if (rc == 0 && folders && facts->ours && facts->version > 0) {
     rc = note_folders(db, folders, facts->version, why, why_len);
   }
+  *hot = db && tinker__db_is_hot(db);
   tinker__db_free(db);
   return rc;
+}
+
+/* A first start that was killed may have left a journal, without which nothing
+ * can be read: it is rolled back, as by whoever opens the file next. */
+int tinker__svc_store_peek(tinker__mem_t *mem, const char *path,
+                           tinker__svc_store_facts_t *facts,
+                           tinker__map_t *folders, char *why, size_t why_len) {
+  bool hot;
+  int rc = peek(mem, path, true, facts, folders, &hot, why, why_len);
+  if (!hot) return rc;
+  return peek(mem, path, false, facts, folders, &hot, why, why_len);
 }
