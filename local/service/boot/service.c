@@ -366,7 +366,7 @@ static void log_longest_hold(tinker__svc_t *s) {
   tinker__svc_unlock(s);
   if (!h.longest_who) return;
   snprintf(us, sizeof us, "%lld", (long long)(h.longest_ns / 1000));
-  tinker__svc_log(s, "debug", "longest_hold", "microseconds", us, "by",
+  tinker__svc_log(s, "info", "longest_hold", "microseconds", us, "by",
                   h.longest_who, NULL);
 }
 

@@ -17,8 +17,8 @@
 #include <tinker/error.h>
 
 #include "base/file.h"
-#include "service/core/marker.h"
 #include "service/http/http.h"
+#include "service/store/marker.h"
 
 typedef enum {
   HOME_NEW, /* empty */

@@ -15,7 +15,7 @@
 
 #include "base/file.h"
 #include "service/core/core.h"
-#include "service/core/marker.h"
+#include "service/store/marker.h"
 
 /* --- Folders -------------------------------------------------------------- */
 

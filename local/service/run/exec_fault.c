@@ -10,8 +10,8 @@
 
 #include <tinker/error.h>
 
-#include "service/core/marker.h"
 #include "service/run/exec.h"
+#include "service/store/marker.h"
 
 bool tinker__svc_exec_suffer(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   if (op->replay) return false;

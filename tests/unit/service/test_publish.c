@@ -8,8 +8,8 @@
 
 #include "base/file.h"
 #include "rig.h"
-#include "service/core/marker.h"
 #include "service/fault/ledger.h"
+#include "service/store/marker.h"
 #include "support/file_script.h"
 
 static rig_t rig;

@@ -1,5 +1,5 @@
 /* marker: see marker.h. */
-#include "service/core/marker.h"
+#include "service/store/marker.h"
 
 #include <errno.h>
 #include <fcntl.h>
