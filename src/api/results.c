@@ -115,9 +115,10 @@ static tinker_error_t *decode_path(tinker_future_t *f) {
   return NULL;
 }
 
-/* The client's own text, which its raw reply keeps. */
+/* The client's own text: it is the result as it is. */
 static tinker_error_t *decode_dump(tinker_future_t *f) {
   f->result = f->raw[0].data;
+  f->raw[0].data = NULL; /* raw replies go after decoding */
   return NULL;
 }
 
@@ -402,4 +403,10 @@ RESULT(path);
 RESULT(sample);
 RESULT(info);
 RESULT(capabilities);
-RESULT(dump);
+
+static void free_dump(tinker_future_t *f) {
+  tinker__mem_free(f->mem, f->result);
+  free_job(f);
+}
+
+const tinker__future_ops_t tinker__result_dump = {decode_dump, free_dump};
