@@ -404,6 +404,8 @@ int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
                        tinker_future_t **out) {
   if (!client || !out || timeout_ms < -1) return TINKER_EINVAL;
   if (!tinker__core_is_here(client)) return TINKER_EFORKED;
+  bool limited = timeout_ms >= 0;
+  int64_t until = tinker__loop_after(client->loop, limited ? timeout_ms : 0);
   for (;;) {
     tinker_future_t *f = take_ended(client);
     if (f) {
@@ -417,8 +419,10 @@ int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
         atomic_load(&client->ended_count) == 0) {
       return TINKER_ENOENT;
     }
-    int rc =
-        tinker__loop_wait(client->loop, something_ended, client, timeout_ms);
+    /* What ended may go to another thread: the wait goes on, for the rest. */
+    int64_t left = limited ? until - tinker__loop_now(client->loop) : -1;
+    if (limited && left < 0) left = 0;
+    int rc = tinker__loop_wait(client->loop, something_ended, client, left);
     if (rc) return rc;
   }
 }
