@@ -35,9 +35,9 @@ typedef struct tinker_client_options_s {
   /* Least level that is logged; 0 = TINKER_LOG_INFO. */
   int32_t log_level;
   int32_t reserved0;
-  /* Attached to the session for people: tags (tag_count strings, at most 64;
-   * NULL = the environment variable TINKER_TAGS, split at commas), a project
-   * id (NULL = TINKER_PROJECT_ID), a display name (NULL = none). */
+  /* Attached to the session for people, in UTF-8: tags (tag_count strings, at
+   * most 64; NULL = the environment variable TINKER_TAGS, split at commas), a
+   * project id (NULL = TINKER_PROJECT_ID), a display name (NULL = none). */
   const char *const *tags;
   size_t tag_count;
   const char *project_id;
