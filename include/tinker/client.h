@@ -4,6 +4,10 @@
  * polls), one that delivers callbacks and log lines, so that user code which
  * blocks delays neither a heartbeat nor a deadline.
  *
+ * A service that can't be reached is tried for five minutes, or until the
+ * call's deadline, before a call fails; only the log says so meanwhile
+ * (log_cb of the options).
+ *
  * It connects to the service directly. No proxy is ever used: the environment
  * variables http_proxy, https_proxy, all_proxy and no_proxy are not read.
  *
@@ -45,12 +49,14 @@ TINKER_API tinker_client_t *tinker_client_retain(tinker_client_t *client);
 TINKER_API tinker_client_t *tinker_client_release(tinker_client_t *client);
 
 /* Takes the next ended operation that was started without a callback: the
- * form for programs that can't be called on a foreign thread.
+ * form for programs that can't be called on a foreign thread. The program has
+ * to hold each operation's own future until it was taken here: one that nobody
+ * holds any more is left out, without a word.
  * client: not NULL. timeout_ms: milliseconds to wait, -1 = without limit, 0 =
  * only look. out: receives a reference owned by the caller; untouched on
  * failure. Returns 0, TINKER_EINVAL, TINKER_EFORKED, TINKER_ETIMEDOUT,
- * TINKER_ENOENT (no such operation is running), TINKER_EDEADLK on a thread of
- * the client. Any other thread. */
+ * TINKER_ENOENT (no such operation is running or left to take), TINKER_EDEADLK
+ * on a thread of the client. Any other thread. */
 TINKER_API int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
                                   tinker_future_t **out);
 

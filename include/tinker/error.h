@@ -33,7 +33,7 @@ extern "C" {
   X(EIO, -12, "input or output failed")                                        \
   X(EOVERFLOW, -13, "a limit was exceeded")                                    \
   X(EBUSY, -14, "in use")                                                      \
-  X(EAUTH, -15, "credential missing or malformed")                             \
+  X(EAUTH, -15, "credential missing, malformed or not accepted")               \
   X(ERANDOM, -16, "no random numbers from the system")                         \
   X(EFORKED, -17,                                                              \
     "the handle belongs to the process before fork(): release it, and make a " \

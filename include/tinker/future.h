@@ -4,6 +4,23 @@
  * once: with a result, a failure, a cancellation or its deadline. Results and
  * errors belong to the future and live until its last release.
  *
+ * The codes that an operation may end with, besides 0:
+ *
+ * - by its caller: TINKER_ECANCELED, TINKER_ETIMEDOUT (its deadline),
+ *   TINKER_ECLOSED (the client closed);
+ * - refused by the service: TINKER_EREJECTED (the message has the service's own
+ *   words), TINKER_EAUTH (the key), TINKER_EBILLING, TINKER_ESESSION;
+ * - accepted, and failed there: TINKER_ESERVER, with category user where the
+ *   request is at fault (a checkpoint name that exists, for example); also a
+ *   service that answered 5xx until the tries were used up;
+ * - not reached: TINKER_ECONNECT or TINKER_ETRANSPORT after five minutes of
+ *   tries, TINKER_ETLS at the first; the log has a warning (log_cb) meanwhile;
+ * - the result is gone, larger than is taken, or not understood: TINKER_ELOST,
+ *   TINKER_EOVERFLOW, TINKER_EPROTO;
+ * - a call of a trainer that has lost a number: TINKER_EFATAL;
+ * - TINKER_ENOMEM, TINKER_ERANDOM, TINKER_ENOTSUP (the service demands what
+ *   this version can't do), TINKER_EINTERNAL.
+ *
  * The reply that holds a result may have 256 MiB, or, where the service has
  * announced its size, a quarter and 1 MiB more than that, at most 1 GiB
  * announced; compressed bytes count as what they become. A larger one is not
@@ -36,9 +53,11 @@ tinker_future_error(const tinker_future_t *future);
  * afterwards.
  * future: not NULL. timeout_ms: milliseconds, -1 = without limit, 0 = only
  * look. Returns what tinker_future_status() returns once it has ended,
- * TINKER_ETIMEDOUT if it has not (it goes on), TINKER_EINVAL, TINKER_EFORKED,
- * TINKER_EDEADLK on a thread of the client itself, where waiting could never
- * end. Any other thread. */
+ * TINKER_ETIMEDOUT if it has not (it goes on; an operation whose own deadline
+ * has passed ends with the same code: tinker_future_status() tells the two
+ * apart by TINKER_EAGAIN), TINKER_EINVAL, TINKER_EFORKED, TINKER_EDEADLK on a
+ * thread of the client itself, where waiting could never end. Any other
+ * thread. */
 TINKER_API int tinker_future_wait(tinker_future_t *future, int64_t timeout_ms);
 
 /* Asks to end an operation early. Its callback still runs exactly once: with

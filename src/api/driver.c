@@ -313,7 +313,7 @@ static void drain_run(tinker__task_t *task) {
   core->draining = true;
   if (core->drain_ms >= 0) {
     tinker__timer_start(core->loop, &core->drain_timer,
-                        now_of(core) + core->drain_ms);
+                        tinker__loop_after(core->loop, core->drain_ms));
   }
   tinker__driver_look(core);
 }

@@ -267,13 +267,17 @@ static void step_done(tinker__op_t *op) {
     tinker__op_on(op, rc ? TINKER__ON_STEP : TINKER__ON_READY);
     return;
   }
-  tinker__op_set_error(
-      op,
-      tinker__error_new(
-          op->mem,
-          &(tinker__error_spec_t){.code = rc, .advice = TINKER__ADVICE_UNKNOWN},
-          "the result of %s can't be used: %s", op->kind->name,
-          why[0] ? why : tinker_code_text(rc)));
+  /* A field's fault is the server's here, not the caller's. */
+  int code = rc == TINKER_ENOMEM || rc == TINKER_EOVERFLOW ? rc : TINKER_EPROTO;
+  tinker__op_set_error(op,
+                       tinker__error_new(op->mem,
+                                         &(tinker__error_spec_t){
+                                             .code = code,
+                                             .advice = TINKER__ADVICE_UNKNOWN,
+                                         },
+                                         "the result of %s can't be used: %s",
+                                         op->kind->name,
+                                         why[0] ? why : tinker_code_text(rc)));
   tinker__op_on(op, TINKER__ON_FAIL);
 }
 

@@ -126,6 +126,14 @@ static inline int64_t tinker__loop_now(const tinker__loop_t *loop) {
   return loop->world->now_ms(loop->world->user);
 }
 
+/* That time in `ms` milliseconds, 0 or more; INT64_MAX, when nothing fires,
+ * where it would be beyond. Any thread. */
+static inline int64_t tinker__loop_after(const tinker__loop_t *loop,
+                                         int64_t ms) {
+  int64_t now = tinker__loop_now(loop);
+  return ms > INT64_MAX - now ? INT64_MAX : now + ms;
+}
+
 /* One-shot timers, on the loop's thread only. start moves a running timer;
  * a due time in the past fires at the next turn, never inside start. stop is
  * allowed at any time, also for a timer that never ran. Timers due at the same

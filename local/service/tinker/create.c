@@ -77,15 +77,18 @@ static int check_lora(tinker__svc_t *s, tinker__str_t json,
   if (rc != 0) return rc;
   if (rank <= 0) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "lora_config.rank must be positive");
+                       "lora_config.rank must be positive, not %lld",
+                       (long long)rank);
   }
   if (rank & (rank - 1)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "lora_config.rank must be a power of 2");
+                       "lora_config.rank must be a power of 2, not %lld",
+                       (long long)rank);
   }
   if (rank > 128) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "lora_config.rank must be at most 128");
+                       "lora_config.rank must be at most 128, not %lld",
+                       (long long)rank);
   }
   if (!out->train_attn && !out->train_mlp && !out->train_unembed) {
     return tinker__why(why, why_len, TINKER_EINVAL,
