@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "cpu/cpu.h"
+#include "service/boot/service.h"
 #include "service/http/listener.h"
 #include "service/tinker/handlers.h"
 
