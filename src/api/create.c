@@ -3,6 +3,7 @@
 
 #include "api/job.h"
 #include "api/options.h"
+#include "wire/path.h"
 
 int tinker_client_get_capabilities(tinker_client_t *client,
                                    const tinker_call_options_t *call,
@@ -66,7 +67,7 @@ int tinker_client_create_trainer(tinker_client_t *client,
 }
 
 static bool is_tinker_path(const char *path) {
-  return is_text(path) && !strncmp(path, "tinker://", 9) && path[9];
+  return is_text(path) && tinker__path_is(path);
 }
 
 int tinker_client_create_trainer_from_state(tinker_client_t *client,
