@@ -12,7 +12,6 @@
 #include <tinker/error.h>
 
 #include "service/calls/calls.h"
-#include "service/fault/fault.h"
 
 typedef struct {
   tinker__svc_t *service;
@@ -32,7 +31,7 @@ static void note(const change_t *n, const tinker__svc_checkpoint_t *c) {
              route->path + strlen("api/v1/"));
   }
   tinker__svc_checkpoint_path(c, path);
-  tinker__svc_ledger_other(n->service, endpoint, path);
+  tinker__svc_other(n->service, endpoint, path);
 }
 
 /* True when the checkpoint is gone by it. Under the lock. */

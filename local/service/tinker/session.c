@@ -6,7 +6,6 @@
 #include <tinker/error.h>
 
 #include "base/show.h"
-#include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
 
 /* --- Sessions ------------------------------------------------------------- */
@@ -17,7 +16,7 @@ static void on_session_stored(void *user, int rc) {
   tinker__svc_t *s = n->service;
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
-    tinker__svc_ledger_other(s, "create_session", n->id);
+    tinker__svc_other(s, "create_session", n->id);
     tinker__svc_ack_commit(s, &n->ack);
   } else {
     tinker__map_remove(s->session_by_id, tinker__str(n->id));
@@ -234,22 +233,27 @@ tinker__svc_handled_t tinker__svc_handle_telemetry(tinker__svc_t *s,
 
 tinker__svc_handled_t tinker__svc_handle_capabilities(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
+  size_t n = 0;
   tinker__capability_t *items =
       tinker__mem_zalloc(s->mem, (s->n_bases + 1) * sizeof *items);
   if (!items) return tinker__svc_reply_error(r, 503, "out of memory");
+  pthread_mutex_lock(&s->lock);
   for (size_t i = 0; i < s->n_bases; i++) {
-    items[i] = (tinker__capability_t){
-        .model_name = s->bases[i].name,
+    const tinker__svc_base_model_t *base = &s->bases[i];
+    if (base->state != TINKER__BASE_LOADED) continue;
+    items[n++] = (tinker__capability_t){
+        .model_name = base->name,
         .has_max_context_length = true,
-        .max_context_length = (int64_t)s->bases[i].info.context_length,
+        .max_context_length = (int64_t)base->info.context_length,
         .has_trainable = true,
-        .trainable = true,
+        .trainable = base->backend->api->caps & TINKER_ENGINE_TRAINS,
         .has_sampleable = true,
         .sampleable = true,
     };
   }
-  tinker__capabilities_reply_t reply = {{items, s->n_bases}};
+  tinker__capabilities_reply_t reply = {{items, n}};
   tinker__svc_reply_message(r, &tinker__capabilities_reply_msg, &reply);
+  pthread_mutex_unlock(&s->lock);
   tinker__mem_free(s->mem, items);
   return TINKER__ANSWERED;
 }
