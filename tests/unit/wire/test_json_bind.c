@@ -69,11 +69,12 @@ Test(json_bind, what_is_in_a_log_stays_readable) {
                17 * TINKER__MAX_TEXT + strlen("{\"a\":\"\"}"));
   free(text);
   /* The tags, which nobody keeps, are not looked at. */
-  cr_assert_eq(tinker__message_decode(
-                   &tinker__kept_session_msg, &m, &arena,
-                   TINKER__STR("{\"tags\":[\"a\\u0000\"],\"display_name\":\"d\"}"),
-                   why, sizeof(why)),
-               0, "%s", why);
+  cr_assert_eq(
+      tinker__message_decode(
+          &tinker__kept_session_msg, &m, &arena,
+          TINKER__STR("{\"tags\":[\"a\\u0000\"],\"display_name\":\"d\"}"), why,
+          sizeof(why)),
+      0, "%s", why);
   cr_assert_str_eq(m.display_name, "d");
 }
 
