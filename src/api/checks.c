@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "wire/path.h"
 #include "wire/types.h"
 
 bool tinker__text_ok(const char *s) {
@@ -12,5 +13,5 @@ bool tinker__text_ok(const char *s) {
 }
 
 bool tinker__path_ok(const char *s) {
-  return tinker__text_ok(s) && !strncmp(s, "tinker://", 9) && s[9];
+  return tinker__text_ok(s) && tinker__path_is(s);
 }

@@ -8,6 +8,7 @@
 #include "api/job.h"
 #include "base/options.h"
 #include "wire/fb_request.h"
+#include "wire/path.h"
 
 #define TTL_MIN 3600
 #define TTL_MAX 315360000 /* ten years */

@@ -171,6 +171,7 @@ static void on_finished(tinker__exchange_t *x, tinker__http_reply_t *reply,
 static int encode_finish(tinker__session_t *s) {
   static const char *const reasons[] = {"success", "errored", "interrupted"};
   tinker__finish_t m = {
+      .has_reason = true,
       .reason = {reasons[s->finish_reason]},
       .detail = s->finish_detail,
   };

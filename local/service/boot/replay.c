@@ -60,8 +60,20 @@ static bool is_double(const tinker__svc_t *s, const tinker__svc_session_t *n) {
           tinker__map_get(s->session_by_key, tinker__str(n->idem_key)));
 }
 
+/* What the stored body says about n; that was checked when it came. */
+static int describe(tinker__svc_t *s, tinker__svc_session_t *n,
+                    tinker__str_t body) {
+  tinker__arena_t a;
+  tinker__create_session_t m;
+  tinker__arena_init(&a, s->mem);
+  int rc =
+      tinker__message_decode(&tinker__kept_session_msg, &m, &a, body, NULL, 0);
+  if (rc == 0) rc = tinker__svc_session_describe(s, n, &m);
+  tinker__arena_free(&a);
+  return rc == TINKER_ENOMEM ? rc : 0;
+}
+
 static int each_session(void *user, struct sqlite3_stmt *row) {
-  char why[200];
   load_t *t = user;
   tinker__svc_t *s = t->service;
   const char *id = tinker__db_row_text(row, 1);
@@ -85,10 +97,7 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
       !take_text(t, row, 6, &n->end_reason)) {
     rc = no_memory(t);
   }
-  /* What it tells about itself was checked when it came. */
-  if (rc == 0 &&
-      tinker__svc_session_describe(s, n, tinker__db_row_blob(row, 7), why,
-                                   sizeof why) == TINKER_ENOMEM) {
+  if (rc == 0 && describe(s, n, tinker__db_row_blob(row, 7)) != 0) {
     rc = no_memory(t);
   }
   if (rc == 0 && is_double(s, n)) {

@@ -132,10 +132,9 @@ tinker__svc_session_t *tinker__svc_session_live(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id);
 int tinker__svc_session_add(tinker__svc_t *s, tinker__svc_session_t *n);
-/* What the body of create_session tells about n. 0, TINKER_ENOMEM, or
- * TINKER_EINVAL with why. */
+/* Copies what create_session says about n. 0 or TINKER_ENOMEM. */
 int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,
-                                 tinker__str_t body, char *why, size_t why_len);
+                                 const tinker__create_session_t *m);
 /* Drops the results of sessions that ended long ago. Under the lock. */
 void tinker__svc_session_purge(tinker__svc_t *s);
 /* Ends the sessions that showed no sign of life for long. Under the lock. */

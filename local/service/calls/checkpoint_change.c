@@ -23,16 +23,14 @@ typedef struct {
 
 /* In the ledger, by method: two changes share a path. */
 static void note(const change_t *n, const tinker__svc_checkpoint_t *c) {
-  char endpoint[120] = "expired", path[600];
+  char endpoint[120] = "expired", path[TINKER__SVC_PATH_LEN];
   const tinker__svc_route_t *route = n->r ? n->r->route : NULL;
   if (!c->name) return;
   if (route) {
     snprintf(endpoint, sizeof endpoint, "%s %s", route->method,
              route->path + strlen("api/v1/"));
   }
-  snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
-           c->kind == TINKER__CKPT_TRAINING ? "weights" : "sampler_weights",
-           c->name);
+  tinker__svc_checkpoint_path(c, path);
   tinker__svc_other(n->service, endpoint, path);
 }
 

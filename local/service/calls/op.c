@@ -156,7 +156,6 @@ void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...) {
   char text[500];
   tinker__buf_t out;
-  tinker__jsonw_t w;
   va_list args;
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
@@ -165,13 +164,8 @@ void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
   size_t length = strlen(text);
   while (length && !tinker__utf8_valid(text, length)) text[--length] = 0;
   tinker__buf_init(&out, op->service->mem, 4096);
-  tinker__jsonw_init(&w, &out);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "error");
-  tinker__jsonw_cstr(&w, text);
-  tinker__jsonw_key(&w, "category");
-  tinker__jsonw_cstr(&w, category);
-  tinker__jsonw_end_object(&w);
+  tinker__failure_t m = {text, category};
+  tinker__message_encode(&out, &tinker__failure_msg, &m);
   tinker__svc_op_complete(op, TINKER__SVC_OP_FAILED, TINKER__FORMAT_JSON, &out,
                           NULL, NULL, NULL);
 }

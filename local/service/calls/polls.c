@@ -30,7 +30,6 @@ static bool waiting_reason(const tinker__svc_op_t *op, char *out, size_t len) {
 void tinker__svc_poll_try_again(tinker__svc_req_t *r,
                                 const tinker__svc_op_t *op) {
   char gap[80];
-  tinker__jsonw_t w;
   const char *state = "active", *reason = NULL;
   if (op->paused_until_ms) {
     state = op->pause_state ? op->pause_state : "paused_capacity";
@@ -39,19 +38,8 @@ void tinker__svc_poll_try_again(tinker__svc_req_t *r,
     state = "paused_capacity";
     reason = gap;
   }
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, "try_again");
-  tinker__jsonw_key(&w, "request_id");
-  tinker__jsonw_cstr(&w, op->request_id);
-  tinker__jsonw_key(&w, "queue_state");
-  tinker__jsonw_cstr(&w, state);
-  if (reason) {
-    tinker__jsonw_key(&w, "queue_state_reason");
-    tinker__jsonw_cstr(&w, reason);
-  }
-  tinker__jsonw_end_object(&w);
+  tinker__try_again_t reply = {op->request_id, state, reason};
+  tinker__svc_reply_message(r, &tinker__try_again_msg, &reply);
 }
 
 void tinker__svc_poll_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
@@ -75,14 +63,8 @@ bool tinker__svc_poll_announces(const tinker__svc_req_t *r,
 
 void tinker__svc_poll_metadata(tinker__svc_req_t *r,
                                const tinker__svc_op_t *op) {
-  tinker__jsonw_t w;
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "status");
-  tinker__jsonw_cstr(&w, "complete_metadata");
-  tinker__jsonw_key(&w, "response_payload_size");
-  tinker__jsonw_u64(&w, op->result_size);
-  tinker__jsonw_end_object(&w);
+  tinker__announced_t reply = {"complete_metadata", (int64_t)op->result_size};
+  tinker__svc_reply_message(r, &tinker__announced_msg, &reply);
 }
 
 static tinker__svc_session_t *session_of(const tinker__svc_op_t *op) {

@@ -18,19 +18,24 @@
 tinker__svc_handled_t tinker__svc_reply_error(tinker__svc_req_t *r, int status,
                                               const char *fmt, ...) {
   char text[600];
-  tinker__jsonw_t w;
   va_list args;
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
   va_end(args);
   size_t len = strlen(text);
   while (len && !tinker__utf8_valid(text, len)) text[--len] = 0;
-  tinker__svc_reply_json(r, &w);
+  tinker__refusal_t m = {text};
+  tinker__svc_reply_message(r, &tinker__refusal_msg, &m);
   r->status = status;
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "detail");
-  tinker__jsonw_cstr(&w, text);
-  tinker__jsonw_end_object(&w);
+  return TINKER__ANSWERED;
+}
+
+tinker__svc_handled_t
+tinker__svc_reply_message(tinker__svc_req_t *r,
+                          const tinker__bind_table_t *message, const void *in) {
+  tinker__jsonw_t w;
+  tinker__svc_reply_json(r, &w);
+  tinker__bind_write(&w, message, in, false);
   return TINKER__ANSWERED;
 }
 

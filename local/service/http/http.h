@@ -11,6 +11,7 @@
 
 #include "base/json_write.h"
 #include "service/core/core.h"
+#include "wire/messages.h"
 
 struct MHD_Connection;
 struct tinker__svc_route_s;
@@ -122,6 +123,10 @@ tinker__svc_handled_t tinker__svc_reply_error(tinker__svc_req_t *r, int status,
     __attribute__((format(printf, 3, 4)));
 /* Begins a JSON reply of status 200 in r->reply. */
 void tinker__svc_reply_json(tinker__svc_req_t *r, tinker__jsonw_t *w);
+/* A message of wire, status 200. */
+tinker__svc_handled_t
+tinker__svc_reply_message(tinker__svc_req_t *r,
+                          const tinker__bind_table_t *message, const void *in);
 tinker__svc_handled_t tinker__svc_reply_empty(tinker__svc_req_t *r, int status);
 /* A JSON text, status 200. */
 tinker__svc_handled_t tinker__svc_reply_text(tinker__svc_req_t *r,

@@ -46,21 +46,15 @@ int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len) {
 static void run_create(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   tinker__buf_t out;
-  tinker__jsonw_t w;
   int rc = tinker__svc_model_api(m)->train_new(m->base->base, &m->lora,
                                                &m->train, why, sizeof why);
   if (rc != 0) {
     tinker__svc_exec_fail(op, rc, why);
     return;
   }
+  tinker__create_model_result_t result = {m->id};
   tinker__buf_init(&out, m->service->mem, 4096);
-  tinker__jsonw_init(&w, &out);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "model_id");
-  tinker__jsonw_cstr(&w, m->id);
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, "create_model");
-  tinker__jsonw_end_object(&w);
+  tinker__message_encode(&out, &tinker__create_model_result_msg, &result);
   tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
                           NULL, NULL, NULL);
 }
@@ -140,7 +134,6 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   tinker__eng_optim_metrics_t metrics;
   tinker__buf_t out;
-  tinker__jsonw_t w;
   int rc = tinker__svc_exec_train(m, why, sizeof why);
   op->work->adam.keep_grad = (op->acts & TINKER__ACT_KEEP_GRADIENTS) != 0;
   if (rc == 0) {
@@ -156,19 +149,11 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
     tinker__svc_exec_fail(op, rc, why);
     return false;
   }
+  tinker__number_t norm = {"unclipped_grad_l2:mean", metrics.grad_norm};
+  tinker__optim_step_result_t result = {
+      {&norm, op->work->adam.grad_clip_norm > 0 ? 1 : 0}};
   tinker__buf_init(&out, m->service->mem, 4096);
-  tinker__jsonw_init(&w, &out);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "metrics");
-  tinker__jsonw_begin_object(&w);
-  if (op->work->adam.grad_clip_norm > 0) {
-    tinker__jsonw_key(&w, "unclipped_grad_l2:mean");
-    tinker__jsonw_f64(&w, metrics.grad_norm);
-  }
-  tinker__jsonw_end_object(&w);
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, "optim_step");
-  tinker__jsonw_end_object(&w);
+  tinker__message_encode(&out, &tinker__optim_step_result_msg, &result);
   tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
                           NULL, NULL, NULL);
   if (m->unsaved_ms >= m->service->config.snapshot_ms) {

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "service/run/exec.h"
+#include "wire/path.h"
 
 /* --- Snapshots ------------------------------------------------------------ */
 
@@ -116,10 +117,6 @@ typedef struct {
   char digest[2 * TINKER__SHA256_LEN + 1];
 } save_t;
 
-static const char *kind_name(tinker__svc_ckpt_kind_t kind) {
-  return kind == TINKER__CKPT_TRAINING ? "weights" : "sampler_weights";
-}
-
 static void write_save_rows(tinker__db_write_t *w, void *user) {
   const save_t *v = user;
   const tinker__svc_checkpoint_t *c = v->made;
@@ -144,13 +141,12 @@ static void write_save_rows(tinker__db_write_t *w, void *user) {
 }
 
 static void log_save(const save_t *v) {
-  char dir[1200], path[600];
+  char dir[1200], path[TINKER__SVC_PATH_LEN];
   const tinker__svc_checkpoint_t *c = v->made;
   tinker__svc_t *s = v->op->service;
   if (!c->name) return;
   tinker__svc_checkpoint_dir(s, "checkpoints", c->row, dir, sizeof dir);
-  snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
-           kind_name(c->kind), c->name);
+  tinker__svc_checkpoint_path(c, path);
   tinker__svc_log(s, "info", "checkpoint", "path", path, "folder", dir,
                   "sha256", v->digest, NULL);
 }
@@ -246,9 +242,9 @@ static int claim_name(tinker__svc_model_t *m, tinker__svc_op_t *op,
   tinker__svc_unlock(s);
   if (!*replaced || op->work->overwrite) return 0;
   return tinker__why(why, why_len, TINKER_EEXIST,
-                     "ResourceAlreadyExists: checkpoint tinker://%s/%s/%s "
-                     "already exists",
-                     m->id, kind_name(kind), op->work->name);
+                     "ResourceAlreadyExists: checkpoint " TINKER__PATH_PREFIX
+                     "%s/%s/%s already exists",
+                     m->id, tinker__svc_checkpoint_word(kind), op->work->name);
 }
 
 /* Makes it known (not visible before its commit) and stores it. */
@@ -262,26 +258,19 @@ static void publish_save(save_t *v, tinker__buf_t *out) {
                           write_save_rows, on_saved, v);
 }
 
-static void write_path(tinker__buf_t *out, const save_t *v, const char *type) {
-  char path[600];
-  tinker__jsonw_t w;
+static void write_saved(tinker__buf_t *out, const save_t *v) {
+  char path[TINKER__SVC_PATH_LEN];
   const tinker__svc_checkpoint_t *c = v->made;
   tinker__buf_init(out, v->op->service->mem, 8192);
-  tinker__jsonw_init(&w, out);
-  tinker__jsonw_begin_object(&w);
-  if (c->name) {
-    snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
-             kind_name(c->kind), c->name);
-    tinker__jsonw_key(&w, "path");
-    tinker__jsonw_cstr(&w, path);
+  if (c->name) tinker__svc_checkpoint_path(c, path);
+  if (c->kind == TINKER__CKPT_TRAINING) {
+    tinker__save_weights_result_t result = {path};
+    tinker__message_encode(out, &tinker__save_weights_result_msg, &result);
+  } else {
+    tinker__save_sampler_result_t result = {c->name ? path : NULL,
+                                            v->sampler ? v->sampler->id : NULL};
+    tinker__message_encode(out, &tinker__save_sampler_result_msg, &result);
   }
-  if (v->sampler) {
-    tinker__jsonw_key(&w, "sampling_session_id");
-    tinker__jsonw_cstr(&w, v->sampler->id);
-  }
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, type);
-  tinker__jsonw_end_object(&w);
 }
 
 void tinker__svc_exec_save(tinker__svc_model_t *m, tinker__svc_op_t *op) {
@@ -311,7 +300,7 @@ void tinker__svc_exec_save(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   }
   v->replaced = replaced;
   v->made->size = tinker__svc_folder_size(dir);
-  write_path(&out, v, "save_weights");
+  write_saved(&out, v);
   publish_save(v, &out);
 }
 
@@ -396,7 +385,7 @@ void tinker__svc_exec_save_sampler(tinker__svc_model_t *m,
     return;
   }
   v->made->size = tinker__svc_folder_size(dir);
-  write_path(&out, v, "save_weights_for_sampler");
+  write_saved(&out, v);
   publish_save(v, &out);
 }
 
@@ -450,17 +439,9 @@ static int find_source(tinker__svc_model_t *m, tinker__svc_op_t *op, char *dir,
 }
 
 static void write_loaded(tinker__buf_t *out, const tinker__svc_op_t *op) {
-  tinker__jsonw_t w;
+  tinker__load_weights_result_t result = {op->work->path, op->model->id};
   tinker__buf_init(out, op->service->mem, 8192);
-  tinker__jsonw_init(&w, out);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "path");
-  tinker__jsonw_cstr(&w, op->work->path);
-  tinker__jsonw_key(&w, "model_id");
-  tinker__jsonw_cstr(&w, op->model->id);
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, "load_weights");
-  tinker__jsonw_end_object(&w);
+  tinker__message_encode(out, &tinker__load_weights_result_msg, &result);
 }
 
 void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {

@@ -63,17 +63,15 @@ static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
 
 tinker__svc_handled_t tinker__svc_handle_retrieve_future(tinker__svc_t *s,
                                                          tinker__svc_req_t *r) {
-  tinker__svc_body_t b;
-  tinker__str_t id = TINKER__STR("");
-  const tinker__svc_field_t fields[] = {
-      {"request_id", TINKER__FIELD_STR, true, &id, NULL},
-      {"allow_metadata_only", TINKER__FIELD_BOOL, false, &r->allow_metadata,
-       NULL},
-  };
-  if (tinker__svc_body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
+  tinker__arena_t a;
+  tinker__retrieve_t m;
+  if (tinker__svc_body_read(r, &a, &tinker__retrieve_msg, &m) != 0) {
+    return TINKER__ANSWERED;
+  }
+  r->allow_metadata = m.allow_metadata_only;
   tinker__svc_lock(s);
-  tinker__svc_handled_t h = poll(s, r, id);
+  tinker__svc_handled_t h = poll(s, r, tinker__str(m.request_id));
   tinker__svc_unlock(s);
-  tinker__svc_body_done(&b);
+  tinker__arena_free(&a);
   return h;
 }
