@@ -148,5 +148,22 @@ def check_slow_heads_make_room():
     assert s.stop() == 0
 
 
+def check_body_without_end():
+    """A body far above its limit is not read to its end: the connection is."""
+    s, port = start("--max-body", str(1 << 20))
+    c = tcp(port, b"POST /api/v1/create_session HTTP/1.1\r\nHost: localhost"
+            b"\r\nX-API-Key: tml-x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 50000000000\r\n\r\n")
+    sent, piece = 0, b" " * (1 << 16)
+    try:
+        while sent < 1 << 30:
+            sent += c.send(piece)
+    except OSError:
+        pass
+    assert 1 << 20 < sent < 1 << 30, sent
+    c.close()
+    assert s.stop() == 0
+
+
 if __name__ == "__main__":
     locald.run_checks(globals())

@@ -19,7 +19,7 @@ static void check_show(tinker__buf_t *body) {
   char out[24];
   const char *text = tinker__buf_cstr(body);
   if (!text) return;
-  tinker__show(out, sizeof(out), text);
+  tinker__show(out, sizeof(out), tinker__str(text));
   size_t n = strlen(out);
   if (n >= sizeof(out) || !tinker__utf8_valid(out, n)) abort();
   for (size_t i = 0; i < n; i++) {

@@ -370,7 +370,7 @@ enum MHD_Result tinker__svc_http_access(void *user, struct MHD_Connection *c,
   if (*upload_len) {
     tinker__svc_body_take(r, upload, *upload_len);
     *upload_len = 0;
-    return MHD_YES;
+    return tinker__svc_body_endless(r) ? MHD_NO : MHD_YES;
   }
   if (!r->dispatched) {
     tinker__svc_http_moved(user, tinker__svc_http_conn(c), TINKER__CONN_BUSY);

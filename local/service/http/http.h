@@ -157,6 +157,9 @@ bool tinker__svc_req_unpack(tinker__svc_req_t *r);
 /* The route is known (NULL = none). kept: somebody will read the body. */
 void tinker__svc_body_begin(tinker__svc_req_t *r, bool kept);
 void tinker__svc_body_take(tinker__svc_req_t *r, const char *data, size_t len);
+/* True when so much has arrived beyond what is kept that its sender is not
+ * waited for any longer. */
+bool tinker__svc_body_endless(const tinker__svc_req_t *r);
 /* Counts len bytes as those that r holds, if the service has room for them. A
  * small body is always let in. Any thread. */
 bool tinker__svc_body_hold(tinker__svc_req_t *r, size_t len);

@@ -30,6 +30,11 @@ void tinker__svc_body_take(tinker__svc_req_t *r, const char *data, size_t len) {
   }
 }
 
+bool tinker__svc_body_endless(const tinker__svc_req_t *r) {
+  return r->fate != TINKER__BODY_KEPT &&
+         r->came > 2 * (size_t)r->service->config.max_body;
+}
+
 bool tinker__svc_body_hold(tinker__svc_req_t *r, size_t len) {
   tinker__svc_t *s = r->service;
   if (len <= s->large || len <= r->share) return true;

@@ -49,8 +49,8 @@ Test(head, hosts) {
                                    "localhost:-1",
                                    "localhost:80:80",
                                    "my-box.evil",
-                                   "l\xc3\xb6"
-                                   "calhost"};
+                                   ("l\xc3\xb6"
+                                    "calhost")};
   for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
     cr_expect(local(yes[i]), "%s", yes[i]);
   }
