@@ -28,6 +28,7 @@
 #define TICK_MS 1000
 #define STOP_SECONDS 5
 #define LOG_QUEUE ((size_t)1 << 20)
+#define MAX_HELD ((size_t)256 << 20)
 #define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
 
 bool tinker__svc_base_same(const tinker__svc_base_model_t *a,
@@ -80,6 +81,7 @@ static void sweep(tinker__svc_t *s, int64_t now) {
   tinker__svc_session_look(s, now);
   tinker__svc_session_purge(s);
   tinker__svc_checkpoints_expire(s);
+  tinker__svc_models_retry(s, now);
 }
 
 static void *timer_thread(void *user) {
@@ -308,8 +310,10 @@ static int service_new(tinker__svc_t **out,
   s->api = config->engine;
   s->next_row = 1;
   s->max_result = MAX_RESULT;
+  s->max_held = MAX_HELD;
   tinker__list_init(&s->sessions);
   tinker__list_init(&s->models);
+  tinker__list_init(&s->parked);
   tinker__list_init(&s->samplers);
   tinker__list_init(&s->adapters);
   tinker__list_init(&s->polls);

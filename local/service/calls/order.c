@@ -32,6 +32,7 @@ void tinker__svc_model_forget(tinker__svc_t *s, tinker__svc_model_t *m) {
 void tinker__svc_model_free(tinker__svc_t *s, tinker__svc_model_t *m) {
   tinker__link_t *l;
   if (!m) return;
+  tinker__list_remove(&m->parked);
   while ((l = tinker__list_pop_front(&m->ops)) != NULL) {
     tinker__svc_op_free(TINKER__CONTAINER(l, tinker__svc_op_t, all));
   }
@@ -55,6 +56,7 @@ tinker__svc_model_t *tinker__svc_model_new(tinker__svc_t *s,
   tinker__list_init(&m->pending);
   tinker__list_init(&m->ops);
   tinker__list_init(&m->checkpoints);
+  tinker__list_init(&m->parked);
   tinker__list_init(&m->task.link);
   m->task.step = tinker__svc_exec_step;
   m->service = s;
@@ -81,6 +83,7 @@ void tinker__svc_model_enqueue(tinker__svc_model_t *m, tinker__svc_op_t *op) {
 /* Steps over numbers that were spent on rejected calls. */
 static tinker__svc_op_t *next_op(tinker__svc_model_t *m) {
   tinker__link_t *l;
+  if (m->retry_ms) return NULL;
   while ((l = tinker__list_first(&m->pending)) != NULL) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, link);
     if (op->seq != m->next_seq || !op->ack.durable || op->paused_until_ms) {

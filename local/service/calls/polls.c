@@ -31,6 +31,9 @@ void tinker__svc_poll_try_again(tinker__svc_req_t *r,
   if (op->paused_until_ms) {
     state = op->fault->state ? op->fault->state : "paused_capacity";
     reason = op->fault->reason;
+  } else if (op->model && op->model->retry_ms) {
+    state = "paused_capacity";
+    reason = op->model->trouble;
   } else if (waiting_reason(op, gap, sizeof gap)) {
     state = "paused_capacity";
     reason = gap;

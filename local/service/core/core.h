@@ -55,6 +55,7 @@ struct tinker__svc_s {
   int64_t looked_ms;     /* when the timer last looked for sessions to end */
   int64_t next_row;
   tinker__link_t sessions, models, samplers;
+  tinker__link_t parked; /* models that wait for the end of their trouble */
   /* Samplers with their adapter in memory, the latest used last. Engine
    * thread. */
   tinker__link_t adapters;
@@ -62,6 +63,8 @@ struct tinker__svc_s {
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
   tinker__map_t *op_by_id;
   size_t live_requests;
+  size_t held, max_held; /* bytes of decoded bodies of waiting calls: what is
+                            over the bound is read from the log again */
   size_t max_result; /* bytes of a sample's; the store takes a little more */
   int64_t samples;   /* accepted and not done */
 

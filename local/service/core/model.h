@@ -25,12 +25,17 @@ struct tinker__svc_model_s {
   bool hides_broken; /* and the run does not show it: a fault plan's doing */
   tinker__link_t checkpoints;
   int64_t snapshot, snapshot_seq; /* folder (0 = none), first number after */
+  tinker__link_t parked;          /* service.parked while retry_ms is set */
+  int64_t retry_ms; /* monotonic: nothing is executed before; 0 = at any time */
+  int64_t pause_ms; /* the last pause, 0 after a call that went well */
+  char trouble[240]; /* why it is parked */
   /* Engine thread only. */
   tinker__eng_task_t task;
   tinker__svc_op_t *current; /* written under the lock */
   tinker__eng_train_t *train;
   tinker__eng_pass_t *pass;
   int64_t unsaved_ms; /* engine time since the snapshot */
+  bool stuck;         /* the call can't be executed now: trouble says why */
 };
 
 #endif

@@ -12,10 +12,13 @@
 void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
   bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT ||
               rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
-  /* What the moment is to blame for says nothing of the model. */
-  if (op->replay && (rc == TINKER_ENOMEM || rc == TINKER_EIO)) {
-    tinker__svc_fatal(op->service,
-                      *why ? why : "out of memory to restore a model");
+  tinker__svc_model_t *m = op->model;
+  /* What the moment is to blame for says nothing of the model, and a call must
+   * not fail because what came before it can't be restored now. */
+  if (m &&
+      (m->stuck || (op->replay && (rc == TINKER_ENOMEM || rc == TINKER_EIO)))) {
+    m->stuck = true;
+    tinker__svc_trouble(m, rc, why);
     return;
   }
   tinker__svc_op_fail(op, user ? "user" : "server", "%s",
@@ -40,7 +43,10 @@ int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len) {
                        "the model was not created");
   }
   tinker__svc_checkpoint_dir(s, "snapshots", m->snapshot, dir, sizeof dir);
-  return s->api->train_load(m->base->base, dir, true, &m->train, why, why_len);
+  int rc =
+      s->api->train_load(m->base->base, dir, true, &m->train, why, why_len);
+  m->stuck = rc != 0;
+  return rc;
 }
 
 /* --- Creation ------------------------------------------------------------- */
@@ -183,7 +189,8 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
 
 /* --- Tasks ---------------------------------------------------------------- */
 
-/* The body of an op that comes from the log. */
+/* The body of an op, as it was read from the log, is decoded. What was decoded
+ * once can be decoded, but for the memory it takes. */
 static int reload_work(tinker__svc_op_t *op, char *why, size_t why_len) {
   int status;
   tinker__svc_work_in_t in = {
@@ -194,8 +201,10 @@ static int reload_work(tinker__svc_op_t *op, char *why, size_t why_len) {
       .seed = op->seed,
   };
   if (op->work || !op->log_body) return 0;
-  return tinker__svc_work_parse(&op->work, op->service, &in, &status, why,
-                                why_len);
+  int rc = tinker__svc_work_parse(&op->work, op->service, &in, &status, why,
+                                  why_len);
+  op->model->stuck = rc == TINKER_ENOMEM;
+  return rc;
 }
 
 /* On a restart: what left no trace in the model is not executed again. */
@@ -203,7 +212,8 @@ static bool skip_replay(const tinker__svc_op_t *op) {
   if (!op->replay) return false;
   switch (op->kind) {
   case TINKER__SVC_OP_FORWARD_BACKWARD:
-    return op->state == TINKER__SVC_OP_FAILED || op->work->forward_only;
+    return op->state == TINKER__SVC_OP_FAILED || !op->log_size ||
+           (op->work && op->work->forward_only);
   case TINKER__SVC_OP_OPTIM: /* refused gradients are gone: not traceless */
     return op->traceless || (op->state == TINKER__SVC_OP_FAILED &&
                              !op->model->train && !op->model->snapshot);
@@ -242,6 +252,7 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
     fail_crashed(m, op);
     return false;
   }
+  if (skip_replay(op)) return false;
   int rc = reload_work(op, why, sizeof why);
   if (rc == 0 && tinker__svc_exec_suffer(m, op)) return false;
   const char *reason = broken(m);
@@ -287,25 +298,79 @@ static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   return op;
 }
 
+/* The call can't be executed now: what it has begun is given up. */
+static void park(tinker__svc_model_t *m) {
+  tinker__svc_t *s = m->service;
+  if (m->pass) s->api->pass_end(m->pass);
+  m->pass = NULL;
+  m->stuck = false;
+  pthread_mutex_lock(&s->lock);
+  tinker__svc_model_park(m);
+  pthread_mutex_unlock(&s->lock);
+}
+
+/* --- Bodies --------------------------------------------------------------- */
+
+/* A body has been read. The model is as busy as it was when its task went to
+ * wait for it. Store thread. */
+static void on_body(void *user, int rc, const void *data, size_t len,
+                    int64_t format) {
+  tinker__svc_op_t *op = user;
+  tinker__svc_model_t *m = op->model;
+  tinker__svc_t *s = op->service;
+  char *copy = rc == 0 ? tinker__mem_dup(s->mem, data, len) : NULL;
+  if (rc == 0 && !copy) rc = TINKER_ENOMEM;
+  pthread_mutex_lock(&s->lock);
+  op->log_body = copy;
+  op->log_len = len;
+  op->log_format = (int)format;
+  if (rc != 0) {
+    tinker__svc_trouble(m, rc,
+                        rc == TINKER_ENOMEM ? "" : "its log can't be read");
+    tinker__svc_model_park(m);
+  } else if (!s->stopping) {
+    tinker__eng_scheduler_push(s->scheduler, &m->task);
+  }
+  pthread_mutex_unlock(&s->lock);
+}
+
+/* True while the body of the call is on its way from the log: its task is
+ * pushed again when it has arrived. */
+static bool fetch_body(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+  if (!op->in_log || op->work || op->log_body || op->crash_signal ||
+      op->kind == TINKER__SVC_OP_CREATE || skip_replay(op)) {
+    return false;
+  }
+  if (tinker__svc_store_read_body(op->service->store, op->row, on_body, op) !=
+      0) {
+    tinker__svc_trouble(m, TINKER_ENOMEM, "");
+    park(m);
+  }
+  return true;
+}
+
 bool tinker__svc_exec_step(tinker__eng_task_t *task) {
   tinker__svc_model_t *m = TINKER__CONTAINER(task, tinker__svc_model_t, task);
   tinker__svc_t *s = m->service;
   tinker__svc_op_t *op = take_op(m);
-  if (!op) return false;
+  if (!op || fetch_body(m, op)) return false;
   int64_t start = s->world->now_ms(s->world->user);
   atomic_store(s->config.doing,
                op->replay ? TINKER__REDOING(op->row) : op->row);
+  m->stuck = false;
   bool more = run_op(m, op);
   atomic_store(s->config.doing, 0);
   m->unsaved_ms += s->world->now_ms(s->world->user) - start;
+  if (m->stuck) {
+    park(m);
+    return false;
+  }
   if (more) return true;
   pthread_mutex_lock(&s->lock);
   tinker__mem_free(s->mem, op->log_body);
   op->log_body = NULL;
-  if (op->replay) { /* no commit will do it */
-    tinker__svc_work_free(op->work);
-    op->work = NULL;
-  }
+  if (op->replay) tinker__svc_op_drop_work(op); /* no commit will do it */
+  m->pause_ms = 0;
   m->current = NULL;
   m->next_seq++;
   tinker__svc_model_done(m, true);

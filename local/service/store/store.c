@@ -33,6 +33,7 @@ struct tinker__svc_write_s {
   tinker__svc_store_t *store;
   tinker__svc_write_cb done;
   tinker__svc_read_cb read; /* set = a read of request row `row` */
+  const char *query;        /* what it reads: value and number */
   int64_t row;
   void *user;
   value_t *values;
@@ -163,14 +164,27 @@ int tinker__svc_write_submit(tinker__svc_write_t *w) {
   return rc;
 }
 
-int tinker__svc_store_read_result(tinker__svc_store_t *s, int64_t row,
-                                  tinker__svc_read_cb done, void *user) {
+static int read_row(tinker__svc_store_t *s, const char *query, int64_t row,
+                    tinker__svc_read_cb done, void *user) {
   tinker__svc_write_t *w = tinker__svc_write_new(s, NULL, user);
   if (!w) return TINKER_ENOMEM;
   w->read = done;
+  w->query = query;
   w->row = row;
   enqueue(s, w);
   return 0;
+}
+
+int tinker__svc_store_read_result(tinker__svc_store_t *s, int64_t row,
+                                  tinker__svc_read_cb done, void *user) {
+  return read_row(s, "SELECT result, result_format FROM requests WHERE row = ?",
+                  row, done, user);
+}
+
+int tinker__svc_store_read_body(tinker__svc_store_t *s, int64_t row,
+                                tinker__svc_read_cb done, void *user) {
+  return read_row(s, "SELECT body, format FROM requests WHERE row = ?", row,
+                  done, user);
 }
 
 /* --- The thread ----------------------------------------------------------- */
@@ -277,8 +291,7 @@ static void commit_group(tinker__svc_store_t *s, tinker__link_t *group) {
 }
 
 static void run_read(tinker__svc_store_t *s, tinker__svc_write_t *w) {
-  sqlite3_stmt *stmt =
-      statement(s, "SELECT result, result_format FROM requests WHERE row = ?");
+  sqlite3_stmt *stmt = statement(s, w->query);
   if (!stmt) {
     w->read(w->user, TINKER_EIO, NULL, 0, 0);
     return;

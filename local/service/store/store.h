@@ -100,5 +100,8 @@ int tinker__svc_write_submit(tinker__svc_write_t *w);
 /* The stored result of a request. extra is its format. */
 int tinker__svc_store_read_result(tinker__svc_store_t *s, int64_t row,
                                   tinker__svc_read_cb done, void *user);
+/* The body of a request as it is logged. extra is its format. */
+int tinker__svc_store_read_body(tinker__svc_store_t *s, int64_t row,
+                                tinker__svc_read_cb done, void *user);
 
 #endif

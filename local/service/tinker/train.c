@@ -147,6 +147,7 @@ accept_locked(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
         r, 409, "%s was used by a call that was rejected", op->request_id);
   }
   if (op || is_spent(r, m, seq)) return TINKER__ANSWERED;
+  if (tinker__svc_model_is_parked(m, r)) return TINKER__ANSWERED;
   if (*work && in->kind == TINKER__SVC_OP_LOAD && !may_load(s, r, seq, *work)) {
     tinker__svc_work_free(*work);
     *work = NULL;
