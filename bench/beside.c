@@ -18,6 +18,7 @@
 
 #include "base/world.h"
 #include "cpu/cpu.h"
+#include "engine/backend.h"
 #include "engine/scheduler.h"
 #include "shape.h"
 
@@ -39,7 +40,8 @@ typedef struct {
   const char *dir;
   size_t tokens; /* of a pass */
   tinker__engine_options_t options;
-  tinker__engine_t *engine;
+  tinker__eng_slots_t slots;
+  tinker__eng_backend_t backend;
   tinker__eng_base_t *base;
   tinker__eng_base_info_t info;
   tinker__eng_train_t *train;
@@ -173,6 +175,7 @@ static double sample(bench_t *b, uint64_t seed) {
   tinker__eng_gen_t *g = NULL;
   double start = now();
   if (tinker__eng_gen_new(&g, &b->mem, &spec) != 0) die("out of memory");
+  g->backend = &b->backend;
   g->base = b->base;
   g->done = on_done;
   g->user = b;
@@ -194,7 +197,7 @@ static void sample_for(bench_t *b, times_t *t, bool beside) {
 
 /* --- Runs ----------------------------------------------------------------- */
 
-static int open_engine(void *user, tinker__engine_t **engine) {
+static int open_engine(void *user) {
   static const tinker__eng_lora_config_t c = {
       .rank = 32,
       .seed = 1,
@@ -203,9 +206,12 @@ static int open_engine(void *user, tinker__engine_t **engine) {
       .train_unembed = true,
   };
   bench_t *b = user;
-  check(b, b->api->open(engine, &b->options, b->why, sizeof b->why));
-  check(b, b->api->base_load(*engine, b->dir, &b->base, b->why, sizeof b->why));
-  b->engine = *engine;
+  b->slots.limit = UINT64_MAX;
+  b->backend = (tinker__eng_backend_t){.api = b->api, .slots = &b->slots};
+  check(b,
+        b->api->open(&b->backend.engine, &b->options, b->why, sizeof b->why));
+  check(b, tinker__eng_backend_load(b->api, b->backend.engine, b->dir, &b->base,
+                                    b->why, sizeof b->why));
   b->api->base_info(b->base, &b->info);
   check(b, b->api->train_new(b->base, &c, &b->train, b->why, sizeof b->why));
   return 0;
@@ -215,7 +221,7 @@ static void close_engine(void *user) {
   bench_t *b = user;
   b->api->train_free(b->train);
   b->api->base_release(b->base);
-  b->api->close(b->engine);
+  b->api->close(b->backend.engine);
 }
 
 static int by_size(const void *a, const void *b) {
@@ -283,9 +289,9 @@ int main(int argc, char **argv) {
   b.dir = argv[1];
   b.tokens = argc > 2 ? (size_t)strtoul(argv[2], NULL, 10) : 2048;
   if (b.tokens == 0 || share < 1 || share > 99) die("TOKENS or SHARE");
-  b.options.mem = &b.mem;
+  b.options.mem = tinker__mem_allocator(&b.mem);
   b.options.threads = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
-  if (tinker__eng_scheduler_new(&b.scheduler, &b.mem, b.api, &policy, &doing,
+  if (tinker__eng_scheduler_new(&b.scheduler, &b.mem, &policy, &doing,
                                 open_engine, close_engine, &b) != 0) {
     die("no engine thread");
   }

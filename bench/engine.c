@@ -27,6 +27,7 @@
 
 #include "cpu/base.h"
 #include "cpu/cpu.h"
+#include "engine/backend.h"
 #include "shape.h"
 
 #define SHAPE "qwen2-0.5b"
@@ -319,12 +320,13 @@ static void decode(bench_t *b) {
 
 static void open_folder(bench_t *b, const char *dir) {
   tinker__engine_options_t o = {
-      .mem = &b->mem,
+      .mem = tinker__mem_allocator(&b->mem),
       .threads = b->threads,
       .kernels = b->set,
   };
   check(b, b->api->open(&b->engine, &o, b->why, sizeof b->why));
-  check(b, b->api->base_load(b->engine, dir, &b->base, b->why, sizeof b->why));
+  check(b, tinker__eng_backend_load(b->api, b->engine, dir, &b->base, b->why,
+                                    sizeof b->why));
   b->threads = tinker__cpu_pool_threads(b->engine->pool);
 }
 

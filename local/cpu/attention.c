@@ -39,7 +39,7 @@ tinker__cpu_kv_view_t tinker__cpu_kv_view(const tinker__cpu_batch_t *batch,
     return (tinker__cpu_kv_view_t){
         .k = tinker__cpu_slot_k(seq->slot, layer, kv_head),
         .v = tinker__cpu_slot_v(seq->slot, layer, kv_head),
-        .k_ds = seq->slot->cap,
+        .k_ds = tinker__cpu_slot_stride(seq->slot, layer),
         .k_ps = 1,
         .v_ps = d->head_dim,
     };

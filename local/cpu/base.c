@@ -20,6 +20,8 @@ _Static_assert((int)TINKER__F32 == (int)TINKER__DTYPE_F32 &&
 #define WINDOW_ROWS 256
 /* First length of the rotary table. */
 #define ROPE_START 256
+/* Of the weights, hashed in one step of a load. */
+#define HASH_BYTES ((size_t)64 << 20)
 
 int tinker__cpu_open(tinker__engine_t **out,
                      const tinker__engine_options_t *options, char *why,
@@ -32,17 +34,18 @@ int tinker__cpu_open(tinker__engine_t **out,
                        "kernels: this machine has no set named \"%s\"",
                        options->kernels);
   }
-  tinker__engine_t *e = tinker__mem_zalloc(options->mem, sizeof *e);
+  const tinker_allocator_t *a = &options->mem;
+  tinker__engine_t *e = a->calloc_fn(1, sizeof *e, a->user);
   if (!e) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
-  e->mem = options->mem;
-  e->slot_mem = options->slot_mem ? options->slot_mem : options->mem;
+  tinker__mem_init(&e->own, a, 0);
+  e->mem = &e->own;
   e->ks = ks;
   e->budget = BUDGET_FLOATS;
   e->piece = PIECE_MULTIPLY_ADDS;
   e->window = WINDOW_ROWS;
   int rc = tinker__cpu_pool_new(&e->pool, e->mem, options->threads);
   if (rc) {
-    tinker__mem_free(e->mem, e);
+    a->free_fn(e, a->user);
     return tinker__why(why, why_len, rc, "threads: no memory for workers");
   }
   *out = e;
@@ -51,11 +54,12 @@ int tinker__cpu_open(tinker__engine_t **out,
 
 void tinker__cpu_close(tinker__engine_t *e) {
   if (!e) return;
+  tinker_allocator_t a = e->own.alloc;
   for (size_t i = 0; i < TINKER__SPARES; i++) {
     tinker__mem_free(e->mem, e->spare[i].block);
   }
   tinker__cpu_pool_free(e->pool);
-  tinker__mem_free(e->mem, e);
+  a.free_fn(e, a.user);
 }
 
 int tinker__cpu_estimate(const char *model_dir, uint64_t *bytes, char *why,
@@ -91,12 +95,18 @@ static void set_dims(tinker__eng_base_t *b, const tinker__model_config_t *c) {
   b->arch = tinker__arch_name(c->arch);
 }
 
-/* What the weights of a folder become. */
-typedef struct {
+/* What the weights of a folder become: a piece of a layer at a time, then the
+ * matrices of the vocabulary, then the digest of the file's bytes. */
+struct tinker__eng_load_s {
   tinker__eng_base_t *base;
-  const tinker__folder_t *folder;
-  int rc; /* the first failure sticks */
-} load_t;
+  tinker__folder_t *folder;
+  tinker__folder_hash_t *hash; /* NULL before the last of the weights */
+  size_t piece;                /* the next */
+  int rc;                      /* the first failure sticks; 0 */
+  bool complete;
+  char dir[]; /* for its errors */
+};
+typedef struct tinker__eng_load_s load_t;
 
 /* A tensor as floats; NULL when the architecture has none there. */
 static float *load_vector(load_t *l, tinker__role_t role, size_t layer) {
@@ -127,17 +137,14 @@ static tinker__cpu_packed_t *load_matrix(load_t *l, tinker__role_t role,
   return w;
 }
 
-static void load_layer(load_t *l, size_t i) {
-  static const tinker__role_t roles[TINKER__LORA_LM_HEAD] = {
-      TINKER__ROLE_Q,    TINKER__ROLE_K,  TINKER__ROLE_V,   TINKER__ROLE_O,
-      TINKER__ROLE_GATE, TINKER__ROLE_UP, TINKER__ROLE_DOWN};
+/* Pieces of a layer: its matrices, and last its vectors. */
+#define PIECES (TINKER__PROJS + 1)
+
+static void load_vectors(load_t *l, size_t i) {
   static const tinker__role_t biases[] = {
       TINKER__ROLE_Q_BIAS, TINKER__ROLE_K_BIAS, TINKER__ROLE_V_BIAS,
       TINKER__ROLE_O_BIAS};
   tinker__cpu_layer_t *y = &l->base->layers[i];
-  for (size_t p = 0; p < TINKER__PROJS; p++) {
-    y->w[p] = load_matrix(l, roles[p], i);
-  }
   for (size_t p = 0; p < sizeof biases / sizeof *biases; p++) {
     y->bias[p] = load_vector(l, biases[p], i);
   }
@@ -145,6 +152,17 @@ static void load_layer(load_t *l, size_t i) {
   y->norm2 = load_vector(l, TINKER__ROLE_MLP_NORM, i);
   y->q_norm = load_vector(l, TINKER__ROLE_Q_NORM, i);
   y->k_norm = load_vector(l, TINKER__ROLE_K_NORM, i);
+}
+
+static void load_layer(load_t *l, size_t i, size_t piece) {
+  static const tinker__role_t roles[TINKER__LORA_LM_HEAD] = {
+      TINKER__ROLE_Q,    TINKER__ROLE_K,  TINKER__ROLE_V,   TINKER__ROLE_O,
+      TINKER__ROLE_GATE, TINKER__ROLE_UP, TINKER__ROLE_DOWN};
+  if (piece == TINKER__PROJS) {
+    load_vectors(l, i);
+  } else {
+    l->base->layers[i].w[piece] = load_matrix(l, roles[piece], i);
+  }
 }
 
 /* Llama 3's stretch of the wavelengths, float by float as Hugging Face's. */
@@ -191,45 +209,97 @@ int tinker__cpu_base_rope(tinker__eng_base_t *b, size_t n) {
   return 0;
 }
 
-static int load(tinker__eng_base_t *b, const tinker__folder_t *f) {
-  const tinker__model_config_t *c = tinker__folder_config(f);
+static int prepare(load_t *l) {
+  tinker__eng_base_t *b = l->base;
+  const tinker__model_config_t *c = tinker__folder_config(l->folder);
   tinker__mem_t *mem = b->engine->mem;
-  load_t l = {.base = b, .folder = f};
   b->config = *c;
   set_dims(b, c);
   b->eos = tinker__mem_dup(mem, c->eos, c->num_eos * sizeof c->eos[0]);
   b->layers = tinker__mem_array(mem, b->d.layers, sizeof *b->layers);
   if (!b->eos || !b->layers) return TINKER_ENOMEM;
   b->num_eos = c->num_eos;
-  for (size_t i = 0; i < b->d.layers; i++) load_layer(&l, i);
-  b->norm = load_vector(&l, TINKER__ROLE_FINAL_NORM, 0);
-  b->embed = load_matrix(&l, TINKER__ROLE_EMBED, 0);
-  b->head = c->tied ? b->embed : load_matrix(&l, TINKER__ROLE_LM_HEAD, 0);
-  if (!l.rc) l.rc = load_rope(b, &c->rope);
-  if (!l.rc) l.rc = tinker__folder_digest(f, b->digest);
-  return l.rc;
+  return 0;
 }
 
-int tinker__cpu_base_load(tinker__engine_t *e, const char *model_dir,
-                          tinker__eng_base_t **out, char *why, size_t why_len) {
-  tinker__folder_t *f = NULL;
-  int rc = tinker__folder_open(&f, e->mem, tinker__world_real(), model_dir, why,
-                               why_len);
-  if (rc) return rc;
-  tinker__eng_base_t *b = tinker__mem_zalloc(e->mem, sizeof *b);
+int tinker__cpu_load_begin(tinker__engine_t *e, const char *model_dir,
+                           tinker__eng_load_t **out, char *why,
+                           size_t why_len) {
+  size_t len = strlen(model_dir) + 1;
+  load_t *l = tinker__mem_zalloc(e->mem, sizeof *l + len);
+  if (!l) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+  memcpy(l->dir, model_dir, len);
+  int rc = tinker__folder_open(&l->folder, e->mem, tinker__world_real(),
+                               model_dir, why, why_len);
+  if (rc) {
+    tinker__mem_free(e->mem, l);
+    return rc;
+  }
+  tinker__eng_base_t *b = l->base = tinker__mem_zalloc(e->mem, sizeof *b);
   if (b) {
     b->engine = e;
     b->refs = 1;
+    if (prepare(l) == 0) {
+      *out = l;
+      return 0;
+    }
   }
-  rc = b ? load(b, f) : TINKER_ENOMEM;
-  tinker__folder_close(f);
-  if (rc) {
-    tinker__cpu_base_release(b);
-    return tinker__why(why, why_len, rc, "%s: no memory for the weights",
-                       model_dir);
+  tinker__cpu_base_release(b);
+  tinker__folder_close(l->folder);
+  tinker__mem_free(e->mem, l);
+  return tinker__why(why, why_len, TINKER_ENOMEM,
+                     "%s: no memory for the weights", model_dir);
+}
+
+/* What every layer shares. */
+static void load_rest(load_t *l) {
+  tinker__eng_base_t *b = l->base;
+  b->norm = load_vector(l, TINKER__ROLE_FINAL_NORM, 0);
+  b->embed = load_matrix(l, TINKER__ROLE_EMBED, 0);
+  b->head = b->config.tied ? b->embed : load_matrix(l, TINKER__ROLE_LM_HEAD, 0);
+  if (!l->rc) l->rc = load_rope(b, &b->config.rope);
+  if (!l->rc) l->rc = tinker__folder_hash_new(&l->hash, l->folder);
+}
+
+static void load_hash(load_t *l) {
+  l->rc = tinker__folder_hash_step(l->hash, HASH_BYTES);
+  if (l->rc) return; /* more, or no memory */
+  l->rc = tinker__folder_hash_end(l->hash, l->base->digest);
+  l->hash = NULL;
+  l->complete = l->rc == 0;
+}
+
+int tinker__cpu_load_step(tinker__eng_load_t *l, const atomic_bool *cancel,
+                          char *why, size_t why_len) {
+  size_t layers = l->base->d.layers;
+  if (cancel && atomic_load(cancel)) {
+    return tinker__why(why, why_len, TINKER_ECANCELED, "canceled");
   }
-  *out = b;
-  return 0;
+  if (l->rc > 0) l->rc = 0;
+  if (l->complete || l->rc) {
+    ;
+  } else if (l->hash) {
+    load_hash(l);
+  } else if (l->piece < layers * PIECES) {
+    load_layer(l, l->piece / PIECES, l->piece % PIECES);
+    l->piece++;
+  } else {
+    load_rest(l);
+  }
+  if (l->rc >= 0) return !l->complete;
+  return tinker__why(why, why_len, l->rc, "%s: no memory for the weights",
+                     l->dir);
+}
+
+void tinker__cpu_load_end(tinker__eng_load_t *l, tinker__eng_base_t **out) {
+  if (!l) return;
+  tinker__mem_t *mem = l->base->engine->mem;
+  if (l->hash) tinker__folder_hash_end(l->hash, NULL);
+  tinker__folder_close(l->folder);
+  bool give = l->complete && out;
+  if (out) *out = give ? l->base : NULL;
+  if (!give) tinker__cpu_base_release(l->base);
+  tinker__mem_free(mem, l);
 }
 
 tinker__eng_base_t *tinker__cpu_base_retain(tinker__eng_base_t *b) {

@@ -28,7 +28,8 @@ typedef struct tinker__cpu_arena_s {
 #define TINKER__SPARES 2
 
 struct tinker__engine_s {
-  tinker__mem_t *mem, *slot_mem;
+  tinker__mem_t own;  /* over the allocator of its owner */
+  tinker__mem_t *mem; /* == &own */
   tinker__cpu_pool_t *pool;
   const tinker__cpu_kernels_t *ks;
   tinker__cpu_arena_t spare[TINKER__SPARES]; /* blocks kept for the next user */
@@ -77,8 +78,11 @@ int tinker__cpu_open(tinker__engine_t **out,
 void tinker__cpu_close(tinker__engine_t *e);
 int tinker__cpu_estimate(const char *model_dir, uint64_t *bytes, char *why,
                          size_t why_len);
-int tinker__cpu_base_load(tinker__engine_t *e, const char *model_dir,
-                          tinker__eng_base_t **out, char *why, size_t why_len);
+int tinker__cpu_load_begin(tinker__engine_t *e, const char *model_dir,
+                           tinker__eng_load_t **out, char *why, size_t why_len);
+int tinker__cpu_load_step(tinker__eng_load_t *l, const atomic_bool *cancel,
+                          char *why, size_t why_len);
+void tinker__cpu_load_end(tinker__eng_load_t *l, tinker__eng_base_t **out);
 tinker__eng_base_t *tinker__cpu_base_retain(tinker__eng_base_t *b);
 void tinker__cpu_base_release(tinker__eng_base_t *b);
 void tinker__cpu_base_info(const tinker__eng_base_t *b,

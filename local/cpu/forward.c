@@ -171,8 +171,9 @@ static void store_kv(const stage_t *s, const tinker__cpu_seq_t *q, size_t pos,
   const tinker__cpu_dims_t *d = dims(s);
   for (size_t h = 0; h < d->kv_heads; h++) {
     float *to = tinker__cpu_slot_k(q->slot, s->index, h) + pos;
+    size_t stride = tinker__cpu_slot_stride(q->slot, s->index);
     for (size_t i = 0; i < d->head_dim; i++) {
-      to[i * q->slot->cap] = k[h * d->head_dim + i];
+      to[i * stride] = k[h * d->head_dim + i];
     }
     memcpy(tinker__cpu_slot_v(q->slot, s->index, h) + pos * d->head_dim,
            v + h * d->head_dim, d->head_dim * sizeof *v);

@@ -2,8 +2,12 @@
  *
  * An engine is a table of functions over opaque handles. No type of an engine
  * crosses it, and nothing here knows HTTP or the store. One thread, the engine
- * thread, makes every call but `estimate` and `name`; an engine may run
- * workers of its own below that.
+ * thread, makes every call but `estimate`; an engine may run workers of its own
+ * below that. Several engines may be open at once; that thread drives them all.
+ *
+ * A loadable engine is a library with the one function of
+ * tinker_engine_entry_fn (see plugin.h). It includes this header, base/ and
+ * model/, and links them hidden.
  *
  * Results do not depend on batch size, padding, neighbours or the number of
  * workers. Sums over tokens into a gradient are one chain in the order of the
@@ -20,12 +24,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <tinker/alloc.h>
 
-struct tinker__mem_s;
+/* Counts changes that an engine built before them can't live with. What is
+ * appended to the table changes its size alone. */
+#define TINKER_ENGINE_ABI 2
 
-#define TINKER_ENGINE_ABI 1
+/* Bits of `caps`. */
+#define TINKER_ENGINE_TRAINS                                                   \
+  ((uint64_t)1) /* it has the functions of training */
 
 typedef struct tinker__engine_s tinker__engine_t;     /* one running engine */
+typedef struct tinker__eng_load_s tinker__eng_load_t; /* a load under way */
 typedef struct tinker__eng_base_s tinker__eng_base_t; /* a loaded base model */
 typedef struct tinker__eng_adapter_s
     tinker__eng_adapter_t; /* immutable LoRA version */
@@ -37,10 +47,9 @@ typedef struct tinker__eng_pass_s
     tinker__eng_pass_t; /* a forward_backward under way */
 
 typedef struct tinker__engine_options_s {
-  struct tinker__mem_s *mem;      /* all memory of the engine; outlives it */
-  struct tinker__mem_s *slot_mem; /* for that of the slots; NULL = mem */
-  unsigned threads;    /* workers incl. the caller; 0 = one per core */
-  const char *kernels; /* NULL = best; else a kernel set by name */
+  tinker_allocator_t mem; /* all memory of the engine; outlives it */
+  unsigned threads;       /* workers incl. the caller; 0 = one per core */
+  const char *kernels;    /* NULL = best; else a kernel set by name */
 } tinker__engine_options_t;
 
 typedef struct tinker__eng_base_info_s {
@@ -112,7 +121,7 @@ typedef struct tinker__eng_optim_metrics_s {
 typedef void (*tinker__eng_row_cb)(void *user, size_t position,
                                    const float *row, size_t vocab_size);
 
-/* One sequence of a decode round: its slot grows by n tokens; rows of the
+/* One sequence of a decode round: its slot gets n more tokens; rows of the
  * tokens from index first_row on are handed to `on_row` in order (the row of
  * token i predicts token i + 1; first_row = n wants none). */
 typedef struct tinker__eng_decode_item_s {
@@ -124,8 +133,22 @@ typedef struct tinker__eng_decode_item_s {
   void *user;
 } tinker__eng_decode_item_t;
 
+/* A token to be drawn from a row. */
+typedef struct tinker__eng_pick_s {
+  size_t item;       /* of the round: the row of its last token */
+  float temperature; /* >= 0; 0 = arg max, the lowest id wins a tie */
+  int64_t top_k;     /* <= 0 = unlimited */
+  double top_p;      /* in (0, 1]; applied after top_k */
+  uint64_t seed, sample, position; /* what the noise is keyed by */
+  int32_t token;                   /* written */
+  float logprob; /* written: log-softmax of the raw logits at the token */
+} tinker__eng_pick_t;
+
 typedef struct tinker__engine_api_s {
-  unsigned abi; /* TINKER_ENGINE_ABI */
+  uint32_t abi;  /* TINKER_ENGINE_ABI */
+  uint32_t size; /* of this table as the engine knows it; what lies after is
+                    absent */
+  uint64_t caps; /* TINKER_ENGINE_ bits */
   const char *name;
 
   int (*open)(tinker__engine_t **out, const tinker__engine_options_t *options,
@@ -137,14 +160,22 @@ typedef struct tinker__engine_api_s {
   int (*estimate)(const char *model_dir, uint64_t *bytes, char *why,
                   size_t why_len);
 
-  /* Base models: Hugging Face folders. Handles are reference counted by the
-   * things made from them, so release never pulls one away. */
-  int (*base_load)(tinker__engine_t *e, const char *model_dir,
-                   tinker__eng_base_t **out, char *why, size_t why_len);
+  /* Base models: Hugging Face folders. A load is a cursor: begin reads the
+   * configuration, each step loads a small piece and returns 1 while there is
+   * more, 0 when all is there. end frees the cursor and gives the model if it
+   * is complete (else NULL; out NULL = it is not wanted). */
+  int (*load_begin)(tinker__engine_t *e, const char *model_dir,
+                    tinker__eng_load_t **out, char *why, size_t why_len);
+  int (*load_step)(tinker__eng_load_t *l, const atomic_bool *cancel, char *why,
+                   size_t why_len);
+  void (*load_end)(tinker__eng_load_t *l, tinker__eng_base_t **out);
+  /* Handles are reference counted by the things made from them, so release
+   * never pulls one away. */
   void (*base_release)(tinker__eng_base_t *b);
   void (*base_info)(const tinker__eng_base_t *b, tinker__eng_base_info_t *out);
 
-  /* Training. */
+  /* Training: with TINKER_ENGINE_TRAINS, up to train_peek and adapter_current,
+   * adapter_save. */
   int (*train_new)(tinker__eng_base_t *b,
                    const tinker__eng_lora_config_t *config,
                    tinker__eng_train_t **out, char *why, size_t why_len);
@@ -204,6 +235,8 @@ typedef struct tinker__engine_api_s {
                       size_t why_len);
   int (*adapter_load)(tinker__eng_base_t *b, const char *dir,
                       tinker__eng_adapter_t **out, char *why, size_t why_len);
+  tinker__eng_adapter_t *(*adapter_retain)(
+      tinker__eng_adapter_t *a); /* returns a */
   void (*adapter_release)(tinker__eng_adapter_t *a);
 
   /* Sampling. A slot holds a reference to its base and adapter (NULL = the
@@ -211,8 +244,8 @@ typedef struct tinker__engine_api_s {
   int (*slot_new)(tinker__eng_base_t *b, tinker__eng_adapter_t *a,
                   size_t max_tokens, tinker__eng_slot_t **out, char *why,
                   size_t why_len);
-  /* Bytes that it takes, and that all slots together may take (UINT64_MAX = no
-   * limit). */
+  /* Bytes that it takes, and that the engine has for all slots together
+   * (UINT64_MAX = as many as the caller may use). */
   uint64_t (*slot_bytes)(const tinker__eng_base_t *b, size_t max_tokens);
   uint64_t (*slot_limit)(const tinker__engine_t *e);
   void (*slot_free)(tinker__eng_slot_t *s);
@@ -221,6 +254,11 @@ typedef struct tinker__engine_api_s {
    * of one prompt share its prefill. */
   int (*slot_fork)(const tinker__eng_slot_t *s, size_t n, size_t max_tokens,
                    tinker__eng_slot_t **out, char *why, size_t why_len);
+  /* Room for more tokens, at least max_tokens, in a slot that keeps what it
+   * has. It may hold more memory than slot_bytes says while it grows, a layer's
+   * worth at most. */
+  int (*slot_grow)(tinker__eng_slot_t *s, size_t max_tokens, char *why,
+                   size_t why_len);
   /* One batched round over slots of one base, adapters may differ. All or
    * nothing: on failure no slot has grown. */
   int (*decode)(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
@@ -228,6 +266,21 @@ typedef struct tinker__engine_api_s {
   /* log(sum(exp(row))) with the same bits that the losses use, so that a
    * sample's log-probs equal forward's. */
   float (*log_sum_exp)(const tinker__engine_t *e, const float *row, size_t n);
+  /* For an engine on a device, which keeps rows of logits there: `decode`, and
+   * then each pick is drawn from the row of its item's last token, whether or
+   * not that row was also handed over. The draw depends on the row, the
+   * parameters and (seed, sample, position) alone; a row whose logits are not
+   * finite gives the token -1. NULL = rows are drawn from by the caller. */
+  int (*pick)(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
+              size_t n, tinker__eng_pick_t *picks, size_t n_picks,
+              const atomic_bool *cancel, char *why, size_t why_len);
+
+  void (*reserved[8])(void); /* NULL: places of functions to come */
 } tinker__engine_api_t;
+
+/* What a loadable engine exports under the name TINKER_ENGINE_ENTRY: its table,
+ * valid until the library is closed; NULL when it can't serve that abi. */
+typedef const tinker__engine_api_t *(*tinker_engine_entry_fn)(uint32_t abi);
+#define TINKER_ENGINE_ENTRY "tinker_engine_entry"
 
 #endif

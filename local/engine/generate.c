@@ -1,8 +1,9 @@
-/* generate: see generate.h. A row callback only notes what it picked; the
- * token is appended when the whole round has succeeded, because a round that
- * fails is repeated for each request alone. */
+/* generate: one generation, see generate.h. A row callback only notes what it
+ * picked; the token is appended when the whole round has succeeded, because a
+ * round that fails is repeated for each request alone. */
 #include "engine/generate.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,6 @@
 
 #include "engine/claim.h"
 #include "engine/prefill.h"
-
-#define MAX_SEQUENCES 64 /* at once; a larger request runs alone */
 
 /* --- Making and freeing --------------------------------------------------- */
 
@@ -160,10 +159,30 @@ out:
   return rc;
 }
 
+/* The moves that there are; a bit for each state. */
+void tinker__eng_gen_move(tinker__eng_gen_t *g, tinker__eng_gen_state_t to) {
+  static const unsigned from[] = {
+      [TINKER__GEN_WAITS] = 1 << TINKER__GEN_NEW | 1 << TINKER__GEN_PREFILL |
+                            1 << TINKER__GEN_DECODE | 1 << TINKER__GEN_STALLED,
+      [TINKER__GEN_PREFILL] = 1 << TINKER__GEN_WAITS,
+      [TINKER__GEN_DECODE] =
+          1 << TINKER__GEN_PREFILL | 1 << TINKER__GEN_STALLED,
+      [TINKER__GEN_STALLED] = 1 << TINKER__GEN_DECODE,
+      [TINKER__GEN_ENDED] = ~0u,
+  };
+  bool there = to == g->state || from[to] & 1u << g->state;
+  assert(there);
+  if (!there) {
+    tinker__eng_gen_fail(g, TINKER_ESTATE, "a move that there is not");
+  }
+  g->state = to;
+}
+
 static void seq_stop(tinker__eng_gen_seq_t *q) {
   tinker__eng_gen_t *g = q->gen;
+  q->fed = 0;
   if (!q->slot) return;
-  g->batch->api->slot_free(q->slot);
+  g->backend->api->slot_free(q->slot);
   q->slot = NULL;
   tinker__eng_claim_drop(g, 1);
 }
@@ -172,13 +191,25 @@ static void release_slots(tinker__eng_gen_t *g) {
   for (size_t i = 0; g->seqs && i < g->num_samples; i++) {
     if (g->seqs[i].gen) seq_stop(&g->seqs[i]);
   }
-  if (g->prefill) g->batch->api->slot_free(g->prefill);
+  if (g->prefill) g->backend->api->slot_free(g->prefill);
   g->prefill = NULL;
+  g->fed = 0;
+  tinker__eng_claim_drop(g, g->claims);
+}
+
+void tinker__eng_gen_stop(tinker__eng_gen_t *g, tinker__eng_gen_state_t to) {
+  if (tinker__eng_gen_runs(g)) g->batch->sequences -= g->num_samples;
+  release_slots(g);
+  if (to == TINKER__GEN_ENDED && g->adapter && g->state != TINKER__GEN_NEW) {
+    g->backend->api->adapter_release(g->adapter);
+    g->adapter = NULL;
+  }
+  tinker__eng_gen_move(g, to);
 }
 
 void tinker__eng_gen_free(tinker__eng_gen_t *g) {
   if (!g) return;
-  release_slots(g);
+  if (g->state != TINKER__GEN_ENDED) tinker__eng_gen_stop(g, TINKER__GEN_ENDED);
   for (size_t i = 0; g->seqs && i < g->num_samples; i++) {
     tinker__eng_gen_seq_t *q = &g->seqs[i];
     tinker__mem_free(g->mem, q->tokens);
@@ -202,7 +233,7 @@ void tinker__eng_gen_free(tinker__eng_gen_t *g) {
 
 /* --- Rows ----------------------------------------------------------------- */
 
-static void gen_fail(tinker__eng_gen_t *g, int code, const char *text) {
+void tinker__eng_gen_fail(tinker__eng_gen_t *g, int code, const char *text) {
   if (!g->error) {
     g->error = code;
     tinker__why(g->why, sizeof g->why, code, "%s", text);
@@ -245,13 +276,13 @@ static void seq_pick(tinker__eng_gen_seq_t *q, const float *row, size_t n,
   tinker__eng_gen_t *g = q->gen;
   tinker__eng_batch_t *b = g->batch;
   if (seq_reserve(q) != 0) {
-    gen_fail(g, TINKER_ENOMEM, "out of memory while sampling");
+    tinker__eng_gen_fail(g, TINKER_ENOMEM, "out of memory while sampling");
     return;
   }
   int32_t id = tinker__eng_pick(&g->sampling, (uint64_t)(q - g->seqs), q->n,
                                 row, n, b->scratch);
   if (id < 0) {
-    gen_fail(g, TINKER_EINVAL, not_finite);
+    tinker__eng_gen_fail(g, TINKER_EINVAL, not_finite);
     return;
   }
   q->next = id;
@@ -268,7 +299,7 @@ static void on_decode_row(void *user, size_t position, const float *row,
   tinker__eng_gen_seq_t *q = user;
   (void)position;
   seq_pick(q, row, n,
-           q->gen->batch->api->log_sum_exp(q->gen->batch->engine, row, n));
+           q->gen->backend->api->log_sum_exp(q->gen->backend->engine, row, n));
 }
 
 static void score_target(tinker__eng_gen_t *g, size_t position,
@@ -284,7 +315,7 @@ static void draw_prompt(tinker__eng_gen_t *g, size_t position, const float *row,
   int32_t *ids = g->draw_ids + position * g->draws;
   if (tinker__eng_pick_draws(&g->sampling, position + 1, row, n, g->draws, ids,
                              g->batch->scratch) != 0) {
-    gen_fail(g, TINKER_EINVAL, not_finite);
+    tinker__eng_gen_fail(g, TINKER_EINVAL, not_finite);
     return;
   }
   for (size_t i = 0; i < g->draws; i++) {
@@ -292,7 +323,7 @@ static void draw_prompt(tinker__eng_gen_t *g, size_t position, const float *row,
   }
 }
 
-/* All that is asked about the token behind this one, which the prompt has. */
+/* All that is asked about the token after this one, which the prompt has. */
 static void score_prompt(tinker__eng_gen_t *g, size_t position,
                          const float *row, size_t n, float lse) {
   size_t next = position + 1;
@@ -309,15 +340,20 @@ static void score_prompt(tinker__eng_gen_t *g, size_t position,
   if (g->draws) draw_prompt(g, position, row, n, lse);
 }
 
+/* Tokens are drawn by the engine: nothing that needs the row is recorded. */
+static bool engine_picks(const tinker__eng_gen_t *g) {
+  return g->backend->api->pick && !g->top_sample;
+}
+
 static void on_prompt_row(void *user, size_t position, const float *row,
                           size_t n) {
   tinker__eng_gen_t *g = user;
-  tinker__eng_batch_t *b = g->batch;
-  float lse = b->api->log_sum_exp(b->engine, row, n);
+  float lse = g->backend->api->log_sum_exp(g->backend->engine, row, n);
   if (position + 1 < g->n_prompt) {
     score_prompt(g, position, row, n, lse);
     return;
   }
+  if (engine_picks(g)) return;
   for (size_t i = 0; i < g->num_samples; i++) {
     seq_pick(&g->seqs[i], row, n, lse);
   }
@@ -334,8 +370,8 @@ static bool hits_stop_string(tinker__eng_gen_seq_t *q) {
   if (!g->n_stop_strings) return false;
   if (g->text->bytes(g->text->user, q->tokens[q->n - 1], &bytes, &n) != 0 ||
       tinker__buf_add(&q->text, bytes, n) != 0) {
-    gen_fail(g, TINKER_ENOMEM,
-             "a token could not be compared with the stop strings");
+    tinker__eng_gen_fail(g, TINKER_ENOMEM,
+                         "a token could not be compared with the stop strings");
     return false;
   }
   for (size_t s = 0; s < g->n_stop_strings; s++) {
@@ -348,6 +384,7 @@ static bool hits_stop_string(tinker__eng_gen_seq_t *q) {
   return false;
 }
 
+/* What this round has picked for the sequence becomes its next token. */
 static void seq_append(tinker__eng_gen_seq_t *q) {
   tinker__eng_gen_t *g = q->gen;
   if (q->finished || q->next < 0) return;
@@ -357,244 +394,172 @@ static void seq_append(tinker__eng_gen_seq_t *q) {
   if (!q->stopped) q->stopped = hits_stop_string(q);
   q->next = -1;
   q->finished = q->stopped || q->n >= g->max_tokens;
-  if (q->finished) {
-    seq_stop(q);
-  } else if (g->n_prompt + q->n > g->room) {
-    g->error = tinker__eng_claim_too_large(g);
+  if (q->finished) seq_stop(q);
+  int rc = g->on_token ? g->on_token(g, (size_t)(q - g->seqs)) : 0;
+  if (rc) tinker__eng_gen_fail(g, rc, "given up by who reads it");
+}
+
+static void take_pick(tinker__eng_gen_seq_t *q) {
+  tinker__eng_gen_t *g = q->gen;
+  if (q->pick == SIZE_MAX) return;
+  const tinker__eng_pick_t *p = &g->batch->picks[q->pick];
+  q->pick = SIZE_MAX;
+  if (seq_reserve(q) != 0) {
+    tinker__eng_gen_fail(g, TINKER_ENOMEM, "out of memory while sampling");
+  } else if (p->token < 0) {
+    tinker__eng_gen_fail(g, TINKER_EINVAL, not_finite);
+  } else {
+    q->next = p->token;
+    q->next_logprob = p->logprob;
   }
 }
 
-/* The prompt is in: gives each unfinished sequence a slot. The last one takes
+/* The prompt is in: gives each unfinished sequence a slot. The first one takes
  * the prompt's own. */
 static void start_sequences(tinker__eng_gen_t *g) {
-  const tinker__engine_api_t *api = g->batch->api;
+  const tinker__engine_api_t *api = g->backend->api;
+  tinker__eng_gen_seq_t *heir = NULL;
+  size_t slots = 0;
+  for (size_t i = g->num_samples; i-- > 0;) {
+    if (g->seqs[i].finished) continue;
+    heir = &g->seqs[i];
+    slots++;
+  }
   for (size_t i = g->num_samples; i-- > 0;) {
     tinker__eng_gen_seq_t *q = &g->seqs[i];
-    if (q->finished || g->error) continue;
-    if (i == 0) {
-      q->slot = g->prefill;
-      g->prefill = NULL;
-    } else if (api->slot_fork(g->prefill, g->n_prompt, g->room, &q->slot,
-                              g->why, sizeof g->why) != 0) {
+    if (q->finished || g->error || q == heir) continue;
+    if (api->slot_fork(g->prefill, g->n_prompt, g->room, &q->slot, g->why,
+                       sizeof g->why) != 0) {
       q->slot = NULL;
       g->error = TINKER_ENOMEM;
     }
   }
+  if (heir && !g->error) {
+    heir->slot = g->prefill;
+    g->prefill = NULL;
+  }
   if (g->prefill) api->slot_free(g->prefill);
   g->prefill = NULL;
-  g->decoding = true;
+  tinker__eng_claim_drop(g, g->claims - slots);
+  tinker__eng_gen_move(g, TINKER__GEN_DECODE);
 }
 
-static void gen_advance(tinker__eng_gen_t *g) {
-  if (g->error) return;
-  if (!g->decoding) {
+/* --- In a round ----------------------------------------------------------- */
+
+int tinker__eng_gen_start(tinker__eng_gen_t *g) {
+  g->batch->sequences += g->num_samples;
+  tinker__eng_gen_move(g, TINKER__GEN_PREFILL);
+  return g->backend->api->slot_new(g->base, g->adapter, g->room, &g->prefill,
+                                   g->why, sizeof g->why);
+}
+
+size_t tinker__eng_gen_made(const tinker__eng_gen_t *g) {
+  for (size_t i = 0; i < g->num_samples; i++) {
+    if (!g->seqs[i].finished) return g->seqs[i].n;
+  }
+  return 0;
+}
+
+static void pick_for(tinker__eng_gen_seq_t *q, size_t item,
+                     tinker__eng_pick_t *picks, size_t *n_picks) {
+  const tinker__eng_gen_t *g = q->gen;
+  q->pick = *n_picks;
+  picks[(*n_picks)++] = (tinker__eng_pick_t){
+      .item = item,
+      .temperature = g->sampling.temperature,
+      .top_k = g->sampling.top_k,
+      .top_p = g->sampling.top_p,
+      .seed = g->sampling.seed,
+      .sample = (uint64_t)(q - g->seqs),
+      .position = q->n,
+      .token = -1,
+  };
+}
+
+/* The prompt's next piece. Rows that were seen to before its caches were given
+ * up are not asked for again. */
+static tinker__eng_decode_item_t prompt_item(tinker__eng_gen_t *g, size_t item,
+                                             tinker__eng_pick_t *picks,
+                                             size_t *n_picks) {
+  size_t n = g->piece, first = n;
+  size_t from = g->score_from > g->scored ? g->score_from : g->scored;
+  if (g->fed < g->score_to) {
+    first = from > g->fed ? from - g->fed : 0;
+    if (first > n) first = n;
+  }
+  if (g->fed + n == g->n_prompt && g->scored < g->n_prompt) {
+    if (!engine_picks(g)) {
+      if (first == n) first = n - 1;
+    } else {
+      for (size_t i = 0; i < g->num_samples; i++) {
+        pick_for(&g->seqs[i], item, picks, n_picks);
+      }
+    }
+  }
+  return (tinker__eng_decode_item_t){g->prefill, g->prompt + g->fed, n,
+                                     first,      on_prompt_row,      g};
+}
+
+/* What it has next: its last token, or, after its caches were given up, a piece
+ * of all it has. */
+static tinker__eng_decode_item_t seq_item(tinker__eng_gen_seq_t *q, size_t item,
+                                          tinker__eng_pick_t *picks,
+                                          size_t *n_picks) {
+  size_t n = q->piece;
+  bool last = q->fed + n == q->n, picked = last && engine_picks(q->gen);
+  if (picked) pick_for(q, item, picks, n_picks);
+  return (tinker__eng_decode_item_t){q->slot,
+                                     q->tokens + q->fed,
+                                     n,
+                                     last && !picked ? n - 1 : n,
+                                     on_decode_row,
+                                     q};
+}
+
+size_t tinker__eng_gen_items(tinker__eng_gen_t *g,
+                             tinker__eng_decode_item_t *items, size_t first,
+                             tinker__eng_pick_t *picks, size_t *n_picks,
+                             tinker__eng_prefill_t *left) {
+  size_t n = first, most;
+  for (size_t i = 0; i < g->num_samples; i++) g->seqs[i].pick = SIZE_MAX;
+  if (g->state == TINKER__GEN_STALLED) return 0;
+  if (g->state == TINKER__GEN_PREFILL) {
+    g->piece = tinker__eng_prefill_take(left, g);
+    items[n] = prompt_item(g, n, picks, n_picks);
+    return 1;
+  }
+  most = tinker__eng_prefill_again(left, g);
+  for (size_t i = 0; i < g->num_samples; i++) {
+    tinker__eng_gen_seq_t *q = &g->seqs[i];
+    if (q->finished) continue;
+    q->piece = q->n - q->fed < most ? q->n - q->fed : most;
+    items[n] = seq_item(q, n, picks, n_picks);
+    n++;
+  }
+  return n - first;
+}
+
+void tinker__eng_gen_advance(tinker__eng_gen_t *g) {
+  bool prefill = g->state == TINKER__GEN_PREFILL;
+  if (g->error || g->state == TINKER__GEN_STALLED) return;
+  if (prefill) {
     g->fed += g->piece;
+    if (g->fed > g->scored) g->scored = g->fed;
     if (g->fed < g->n_prompt) return;
   }
-  for (size_t i = 0; i < g->num_samples; i++) seq_append(&g->seqs[i]);
-  if (!g->decoding && !g->error) start_sequences(g);
+  for (size_t i = 0; i < g->num_samples; i++) {
+    tinker__eng_gen_seq_t *q = &g->seqs[i];
+    if (!prefill && !q->finished) q->fed += q->piece;
+    take_pick(q);
+    if (!g->error) seq_append(q);
+  }
+  if (prefill && !g->error) start_sequences(g);
 }
 
-static bool gen_finished(const tinker__eng_gen_t *g) {
+bool tinker__eng_gen_finished(const tinker__eng_gen_t *g) {
   if (g->error) return true;
   for (size_t i = 0; i < g->num_samples; i++) {
     if (!g->seqs[i].finished) return false;
   }
   return true;
-}
-
-static void gen_finish(tinker__eng_gen_t *g) {
-  release_slots(g);
-  tinker__eng_claim_drop(g, g->claims);
-  tinker__list_remove(&g->link);
-  if (g->started) g->batch->sequences -= g->num_samples;
-  g->done(g, g->error, g->why);
-}
-
-/* --- The batch ------------------------------------------------------------ */
-
-void tinker__eng_batch_init(tinker__eng_batch_t *b, tinker__mem_t *mem,
-                            const tinker__engine_api_t *api,
-                            tinker__engine_t *engine) {
-  memset(b, 0, sizeof *b);
-  b->mem = mem;
-  b->api = api;
-  b->engine = engine;
-  tinker__list_init(&b->waiting);
-  tinker__list_init(&b->running);
-}
-
-static void free_list(tinker__link_t *list) {
-  tinker__link_t *l;
-  while ((l = tinker__list_pop_front(list)) != NULL) {
-    tinker__eng_gen_free(TINKER__CONTAINER(l, tinker__eng_gen_t, link));
-  }
-}
-
-void tinker__eng_batch_free(tinker__eng_batch_t *b) {
-  free_list(&b->waiting);
-  free_list(&b->running);
-  tinker__mem_free(b->mem, b->scratch);
-  tinker__mem_free(b->mem, b->items);
-}
-
-void tinker__eng_batch_add(tinker__eng_batch_t *b, tinker__eng_gen_t *gen) {
-  gen->batch = b;
-  tinker__list_push_back(&b->waiting, &gen->link);
-}
-
-static int ensure_scratch(tinker__eng_batch_t *b, size_t vocab) {
-  size_t need = tinker__eng_pick_scratch(vocab);
-  if (need <= b->scratch_len) return 0;
-  void *p = tinker__mem_realloc(b->mem, b->scratch, need);
-  if (!p) return TINKER_ENOMEM;
-  b->scratch = p;
-  b->scratch_len = need;
-  return 0;
-}
-
-/* What it takes to run: model, scratch, the size of its slots. */
-static int gen_prepare(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
-  tinker__eng_base_info_t info;
-  int rc = g->prepare ? g->prepare(g, g->why, sizeof g->why) : 0;
-  if (rc != 0) return rc;
-  b->api->base_info(g->base, &info);
-  rc = ensure_scratch(b, info.vocab_size);
-  return rc != 0 ? rc : tinker__eng_claim_room(g);
-}
-
-/* Takes a prepared generation into the rounds. */
-static int gen_start(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
-  b->sequences += g->num_samples;
-  g->started = true;
-  tinker__eng_claim_take(g);
-  return b->api->slot_new(g->base, g->adapter, g->room, &g->prefill, g->why,
-                          sizeof g->why);
-}
-
-/* In the order they came: a large one is not overtaken until it is there no
- * more. */
-static void admit(tinker__eng_batch_t *b) {
-  tinker__link_t *l;
-  while ((l = tinker__list_first(&b->waiting)) != NULL) {
-    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (b->sequences && b->sequences + g->num_samples > MAX_SEQUENCES) return;
-    g->error = gen_prepare(b, g);
-    if (!g->error && !tinker__eng_claim_now(g)) return;
-    tinker__list_remove(l);
-    tinker__list_push_back(&b->running, l);
-    if (!g->error) g->error = gen_start(b, g);
-    if (g->error) gen_finish(g);
-  }
-}
-
-static tinker__eng_decode_item_t prompt_item(tinker__eng_gen_t *g) {
-  size_t n = g->piece, first = n;
-  if (g->fed < g->score_to) {
-    first = g->score_from > g->fed ? g->score_from - g->fed : 0;
-    if (first > n) first = n;
-  }
-  if (g->fed + n == g->n_prompt && first == n) first = n - 1;
-  return (tinker__eng_decode_item_t){g->prefill, g->prompt + g->fed, n,
-                                     first,      on_prompt_row,      g};
-}
-
-/* Items of one generation for this round, appended at b->items + n. */
-static size_t gen_items(tinker__eng_gen_t *g, tinker__eng_decode_item_t *items,
-                        tinker__eng_prefill_t *left) {
-  if (!g->decoding) {
-    g->piece = tinker__eng_prefill_take(left, g);
-    items[0] = prompt_item(g);
-    return 1;
-  }
-  size_t count = 0;
-  for (size_t i = 0; i < g->num_samples; i++) {
-    tinker__eng_gen_seq_t *q = &g->seqs[i];
-    if (q->finished) continue;
-    items[count++] = (tinker__eng_decode_item_t){
-        q->slot, &q->tokens[q->n - 1], 1, 0, on_decode_row, q};
-  }
-  return count;
-}
-
-static int ensure_items(tinker__eng_batch_t *b, size_t n) {
-  if (n <= b->cap_items) return 0;
-  void *p = tinker__mem_realloc(b->mem, b->items, n * sizeof *b->items);
-  if (!p) return TINKER_ENOMEM;
-  b->items = p;
-  b->cap_items = n;
-  return 0;
-}
-
-/* One call of the engine for a generation alone: who fails, fails alone. */
-static void round_alone(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
-  tinker__eng_prefill_t left = {TINKER__PREFILL_TOKENS, 1};
-  size_t n = gen_items(g, b->items, &left);
-  int rc =
-      b->api->decode(b->engine, b->items, n, b->halt, g->why, sizeof g->why);
-  if (rc == TINKER_ECANCELED) return;
-  if (rc != 0 && !g->error) g->error = rc;
-  gen_advance(g);
-}
-
-static void round_of_base(tinker__eng_batch_t *b, tinker__eng_base_t *base) {
-  tinker__eng_prefill_t left = {TINKER__PREFILL_TOKENS, 0};
-  size_t n = 0;
-  TINKER__LIST_EACH(l, tmp, &b->running) {
-    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    left.prompts += g->base == base && !g->error && !g->decoding;
-  }
-  TINKER__LIST_EACH(l, tmp, &b->running) {
-    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (g->base == base && !g->error) n += gen_items(g, b->items + n, &left);
-  }
-  if (!n) return;
-  int rc = b->api->decode(b->engine, b->items, n, b->halt, NULL, 0);
-  if (rc == TINKER_ECANCELED) return; /* nobody is any further */
-  TINKER__LIST_EACH(l, tmp, &b->running) {
-    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (g->base != base || g->error) continue;
-    if (rc == 0) {
-      gen_advance(g);
-    } else {
-      round_alone(b, g);
-    }
-  }
-}
-
-static bool first_of_base(const tinker__eng_batch_t *b,
-                          const tinker__eng_gen_t *gen) {
-  TINKER__LIST_EACH(l, tmp, &b->running) {
-    const tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (g->base == gen->base) return g == gen;
-  }
-  return false;
-}
-
-static void drop_cancelled(tinker__eng_batch_t *b) {
-  TINKER__LIST_EACH(l, tmp, &b->waiting) {
-    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (!atomic_load(&g->cancel)) continue;
-    gen_fail(g, TINKER_ECANCELED, "canceled");
-    gen_finish(g);
-  }
-}
-
-void tinker__eng_batch_round(tinker__eng_batch_t *b) {
-  drop_cancelled(b);
-  admit(b);
-  int rc = ensure_items(b, b->sequences + 1);
-  TINKER__LIST_EACH(l, tmp, &b->running) {
-    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (rc != 0) gen_fail(g, rc, "out of memory while sampling");
-    if (atomic_load(&g->cancel)) gen_fail(g, TINKER_ECANCELED, "canceled");
-  }
-  TINKER__LIST_EACH(l, tmp, &b->running) {
-    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (first_of_base(b, g)) round_of_base(b, g->base);
-  }
-  TINKER__LIST_EACH(l, tmp, &b->running) {
-    tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
-    if (gen_finished(g)) gen_finish(g);
-  }
 }

@@ -2,10 +2,16 @@
  *
  * A generation is one request: a prompt, num_samples sequences that share its
  * prefill, and what is to be recorded. A batch holds all generations that are
- * under way; a round feeds every sequence one token (or a prompt its next
- * piece) through one call of the engine per base model. Which tokens come out
- * does not depend on who else is in the batch. A generation waits until there
- * is memory for all its slots, so that none runs out of it on the way.
+ * under way, of all engines; a round feeds every sequence one token (or a
+ * prompt its next piece) through one call of an engine per base model. Which
+ * tokens come out does not depend on who else is in the batch.
+ *
+ * Memory for caches goes by age (claim.h): a generation starts with room for
+ * its prompt and a page, and asks for the next page when that is used up. When
+ * there is none, the youngest gives its caches up: it waits as the first in the
+ * queue, keeps the tokens it has made, and is fed them again later. So the
+ * oldest always gets on, each becomes the oldest once, and tokens are the same
+ * as without: they are keyed by seed, sample and position.
  *
  * All on the engine thread, but gen_new, gen_cancel and the reading of a
  * finished generation. */
@@ -14,10 +20,11 @@
 
 #include "base/buf.h"
 #include "base/list.h"
-#include "engine/engine.h"
+#include "engine/backend.h"
 #include "engine/pick.h"
 
 typedef struct tinker__eng_gen_s tinker__eng_gen_t;
+typedef struct tinker__eng_prefill_s tinker__eng_prefill_t; /* prefill.h */
 
 /* The bytes that a token stands for, for stop strings. */
 typedef struct tinker__eng_gen_text_s {
@@ -61,6 +68,9 @@ typedef struct tinker__eng_gen_seq_s {
   bool stopped;        /* a stop token or string, else the length */
   /* Inside, while it runs. */
   tinker__eng_slot_t *slot;
+  size_t fed;   /* of its tokens, in the slot */
+  size_t piece; /* of them, fed by this round */
+  size_t pick;  /* this round's in batch.picks, SIZE_MAX = none */
   tinker__buf_t text;
   bool finished;
   size_t cap;
@@ -69,20 +79,36 @@ typedef struct tinker__eng_gen_seq_s {
   struct tinker__eng_gen_s *gen;
 } tinker__eng_gen_seq_t;
 
+typedef enum {
+  TINKER__GEN_NEW,     /* nothing is known of its model yet */
+  TINKER__GEN_WAITS,   /* prepared, without any memory for caches */
+  TINKER__GEN_PREFILL, /* the prompt is being fed */
+  TINKER__GEN_DECODE,  /* its sequences are */
+  TINKER__GEN_STALLED, /* they need a page that an older one may need */
+  TINKER__GEN_ENDED    /* nothing of an engine belongs to it any more */
+} tinker__eng_gen_state_t;
+
 struct tinker__eng_gen_s {
   tinker__link_t link;
   tinker__mem_t *mem;
   /* Called once on the engine thread; rc 0 or a code with why set. The
    * generation is the callee's from then on. */
   void (*done)(tinker__eng_gen_t *gen, int rc, const char *why);
-  /* Called on the engine thread before the first round: sets base and adapter
-   * (borrowed until done, and until this is called for another one). */
+  /* Called once on the engine thread before the first round: sets backend, base
+   * (borrowed until done) and adapter (borrowed during the call). NULL = they
+   * are set. */
   int (*prepare)(tinker__eng_gen_t *gen, char *why, size_t why_len);
+  /* Called on the engine thread for each token that sample has got; it is the
+   * last of seqs[sample].tokens, and none is ever taken back. Not 0 ends the
+   * generation with that code. NULL = not wanted. */
+  int (*on_token)(tinker__eng_gen_t *gen, size_t sample);
   void *user;
   atomic_bool cancel;
 
+  tinker__eng_backend_t *backend;
   tinker__eng_base_t *base;
-  tinker__eng_adapter_t *adapter; /* NULL = the base alone */
+  tinker__eng_adapter_t
+      *adapter; /* NULL = the base alone; held from WAITS on */
 
   int32_t *prompt;
   size_t n_prompt, num_samples, max_tokens;
@@ -106,17 +132,17 @@ struct tinker__eng_gen_s {
   tinker__eng_gen_seq_t *seqs; /* num_samples */
 
   /* Inside. */
+  tinker__eng_gen_state_t state;
   struct tinker__eng_batch_s *batch;
-  tinker__eng_slot_t
-      *prefill; /* NULL before the first round and after prefill */
-  size_t fed;   /* prompt tokens in the slot */
-  size_t piece; /* more of them in this round */
-  size_t room;  /* tokens of a slot */
+  tinker__eng_slot_t *prefill; /* in PREFILL alone */
+  size_t fed;                  /* prompt tokens in that slot */
+  size_t piece;                /* of them, fed by this round */
+  size_t scored;               /* prompt tokens whose rows have been seen to */
+  size_t room;                 /* tokens of a slot */
   uint64_t slot_bytes;
   size_t claims; /* slots that are there or for which memory is held free */
   /* Rows of the prompt that are looked at, besides its last. */
   size_t score_from, score_to;
-  bool started, decoding;
   int error;
   char why[200];
 };
@@ -128,21 +154,17 @@ void tinker__eng_gen_free(tinker__eng_gen_t *gen);
 
 typedef struct tinker__eng_batch_s {
   tinker__mem_t *mem;
-  const tinker__engine_api_t *api;
-  tinker__engine_t *engine;
-  tinker__link_t waiting, running; /* of tinker__eng_gen_t */
+  tinker__link_t waiting, running; /* of tinker__eng_gen_t, the oldest first */
   size_t sequences;                /* of the running ones */
-  uint64_t claimed;                /* bytes of their slots */
   const atomic_bool *halt; /* a round under way is given up; NULL = never */
   void *scratch;
   size_t scratch_len;
   tinker__eng_decode_item_t *items;
-  size_t cap_items;
+  tinker__eng_pick_t *picks;
+  size_t cap_items; /* of both */
 } tinker__eng_batch_t;
 
-void tinker__eng_batch_init(tinker__eng_batch_t *b, tinker__mem_t *mem,
-                            const tinker__engine_api_t *api,
-                            tinker__engine_t *engine);
+void tinker__eng_batch_init(tinker__eng_batch_t *b, tinker__mem_t *mem);
 /* Frees the generations in it without calling done. */
 void tinker__eng_batch_free(tinker__eng_batch_t *b);
 void tinker__eng_batch_add(tinker__eng_batch_t *b, tinker__eng_gen_t *gen);
@@ -151,5 +173,30 @@ static inline bool tinker__eng_batch_idle(const tinker__eng_batch_t *b) {
 }
 /* One round for everyone in the batch. */
 void tinker__eng_batch_round(tinker__eng_batch_t *b);
+
+/* --- What generate.c has for batch.c and claim.c --- */
+
+/* It holds memory for caches, and is in the rounds. */
+static inline bool tinker__eng_gen_runs(const tinker__eng_gen_t *g) {
+  return g->state == TINKER__GEN_PREFILL || g->state == TINKER__GEN_DECODE ||
+         g->state == TINKER__GEN_STALLED;
+}
+void tinker__eng_gen_move(tinker__eng_gen_t *g, tinker__eng_gen_state_t to);
+void tinker__eng_gen_fail(tinker__eng_gen_t *g, int code, const char *text);
+/* A prompt's slot; claims are taken. */
+int tinker__eng_gen_start(tinker__eng_gen_t *g);
+/* Gives all caches and claims up; what was made stays. To WAITS or ENDED. */
+void tinker__eng_gen_stop(tinker__eng_gen_t *g, tinker__eng_gen_state_t to);
+/* Tokens that each unfinished sequence has. */
+size_t tinker__eng_gen_made(const tinker__eng_gen_t *g);
+/* Items of this round, and picks from n_picks on for the items from `first` on;
+ * returns how many items. left: see prefill.h. */
+size_t tinker__eng_gen_items(tinker__eng_gen_t *g,
+                             tinker__eng_decode_item_t *items, size_t first,
+                             tinker__eng_pick_t *picks, size_t *n_picks,
+                             tinker__eng_prefill_t *left);
+/* The round with those items has succeeded. */
+void tinker__eng_gen_advance(tinker__eng_gen_t *g);
+bool tinker__eng_gen_finished(const tinker__eng_gen_t *g);
 
 #endif

@@ -4,14 +4,39 @@
 #define KEYS 4096 /* after so many tokens one counts double */
 #define LEAST 32  /* tokens of a prompt that has a round for itself */
 
-/* A round has at most as many prompts as there may be sequences, which is less
- * than its tokens, so that a part is never empty. */
+/* The sequences of a generation that are not finished have as many tokens each,
+ * and as many of them in their slots; NULL = all are finished. */
+static const tinker__eng_gen_seq_t *unfinished(const tinker__eng_gen_t *g,
+                                               size_t *count) {
+  const tinker__eng_gen_seq_t *q = NULL;
+  *count = 0;
+  for (size_t i = 0; i < g->num_samples; i++) {
+    if (g->seqs[i].finished) continue;
+    q = &g->seqs[i];
+    ++*count;
+  }
+  return q;
+}
+
+bool tinker__eng_prefill_wants(const tinker__eng_gen_t *g) {
+  size_t count;
+  if (g->state != TINKER__GEN_DECODE) return g->state == TINKER__GEN_PREFILL;
+  const tinker__eng_gen_seq_t *q = unfinished(g, &count);
+  return q && q->n - q->fed > 1;
+}
+
+/* A round has at most as many generations as there may be sequences, which is
+ * less than its tokens, so that a part is never empty. */
+static size_t part_of(tinker__eng_prefill_t *left, size_t keys) {
+  size_t part = left->tokens / left->prompts--;
+  size_t most = TINKER__PREFILL_TOKENS * KEYS / (KEYS + keys);
+  if (most < LEAST) most = LEAST;
+  return part < most ? part : most;
+}
+
 size_t tinker__eng_prefill_take(tinker__eng_prefill_t *left,
                                 const tinker__eng_gen_t *g) {
-  size_t n = g->n_prompt - g->fed, part = left->tokens / left->prompts--;
-  size_t most = TINKER__PREFILL_TOKENS * KEYS / (KEYS + g->fed);
-  if (most < LEAST) most = LEAST;
-  if (n > most) n = most;
+  size_t n = g->n_prompt - g->fed, part = part_of(left, g->fed);
   if (n > part) n = part;
   /* Rows after the last that is looked at are a piece of their own: it needs
    * no logits. */
@@ -19,5 +44,18 @@ size_t tinker__eng_prefill_take(tinker__eng_prefill_t *left,
     n = g->score_to - g->fed;
   }
   left->tokens -= n;
+  return n;
+}
+
+/* A token for each sequence costs nothing: any sample takes that. */
+size_t tinker__eng_prefill_again(tinker__eng_prefill_t *left,
+                                 const tinker__eng_gen_t *g) {
+  size_t count;
+  if (!tinker__eng_prefill_wants(g)) return 1;
+  const tinker__eng_gen_seq_t *q = unfinished(g, &count);
+  size_t n = q->n - q->fed;
+  size_t part = part_of(left, g->n_prompt + q->fed) / count;
+  if (n > part) n = part ? part : 1;
+  left->tokens -= (n - 1) * count;
   return n;
 }

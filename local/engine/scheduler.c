@@ -8,8 +8,7 @@
 
 struct tinker__eng_scheduler_s {
   tinker__mem_t *mem;
-  const tinker__engine_api_t *api;
-  int (*on_start)(void *user, tinker__engine_t **engine);
+  int (*on_start)(void *user);
   void (*on_stop)(void *user);
   void *user;
   pthread_t thread;
@@ -19,7 +18,6 @@ struct tinker__eng_scheduler_s {
   bool stop, started;
   atomic_bool halt; /* the same as stop, for whoever is in the engine */
   int start_rc;
-  tinker__engine_t *engine;
   tinker__eng_batch_t batch; /* engine thread */
   atomic_uint_fast64_t beat; /* odd = in a step or round */
   _Atomic int64_t *doing;    /* the owner's */
@@ -130,8 +128,8 @@ static void loop(tinker__eng_scheduler_t *s) {
 
 static void *engine_thread(void *user) {
   tinker__eng_scheduler_t *s = user;
-  int rc = s->on_start ? s->on_start(s->user, &s->engine) : 0;
-  tinker__eng_batch_init(&s->batch, s->mem, s->api, s->engine);
+  int rc = s->on_start ? s->on_start(s->user) : 0;
+  tinker__eng_batch_init(&s->batch, s->mem);
   s->batch.halt = &s->halt;
   pthread_mutex_lock(&s->lock);
   s->start_rc = rc;
@@ -152,16 +150,13 @@ static void destroy(tinker__eng_scheduler_t *s) {
 }
 
 int tinker__eng_scheduler_new(tinker__eng_scheduler_t **out, tinker__mem_t *mem,
-                              const tinker__engine_api_t *api,
                               const tinker__eng_scheduler_policy_t *policy,
                               _Atomic int64_t *doing,
-                              int (*on_start)(void *user,
-                                              tinker__engine_t **engine),
+                              int (*on_start)(void *user),
                               void (*on_stop)(void *user), void *user) {
   tinker__eng_scheduler_t *s = tinker__mem_zalloc(mem, sizeof *s);
   if (!s) return TINKER_ENOMEM;
   s->mem = mem;
-  s->api = api;
   s->policy = *policy;
   s->doing = doing;
   s->on_start = on_start;

@@ -12,7 +12,7 @@
  * run one after the other in the order they were pushed.
  *
  * push, sample, call and stop may be called from any thread; everything else
- * happens on the engine thread, which is the only one that calls the engine. */
+ * happens on the engine thread, which is the only one that calls engines. */
 #ifndef TINKER_ENGINE_SCHEDULER_H
 #define TINKER_ENGINE_SCHEDULER_H
 
@@ -38,15 +38,13 @@ typedef struct tinker__eng_scheduler_policy_s {
 } tinker__eng_scheduler_policy_t;
 
 /* Starts the thread. *doing is -1 during a decode round; tasks may set it to
- * something of their own. on_start runs on it first (it opens the engine into
- * *engine and loads base models); new returns when it is done, with its
- * result. on_stop runs on the thread last, if on_start went well. */
+ * something of their own. on_start runs on it first (it opens engines and loads
+ * base models); new returns when it is done, with its result. on_stop runs on
+ * the thread last, if on_start went well. */
 int tinker__eng_scheduler_new(tinker__eng_scheduler_t **out, tinker__mem_t *mem,
-                              const tinker__engine_api_t *api,
                               const tinker__eng_scheduler_policy_t *policy,
                               _Atomic int64_t *doing,
-                              int (*on_start)(void *user,
-                                              tinker__engine_t **engine),
+                              int (*on_start)(void *user),
                               void (*on_stop)(void *user), void *user);
 void tinker__eng_scheduler_push(tinker__eng_scheduler_t *s,
                                 tinker__eng_task_t *task);

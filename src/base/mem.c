@@ -62,10 +62,14 @@ static void part_free(void *ptr, void *parent) {
   tinker__mem_free(parent, ptr);
 }
 
+tinker_allocator_t tinker__mem_allocator(tinker__mem_t *mem) {
+  return (tinker_allocator_t){part_malloc, part_calloc, part_realloc, part_free,
+                              mem};
+}
+
 void tinker__mem_part(tinker__mem_t *part, tinker__mem_t *parent,
                       size_t ceiling) {
-  const tinker_allocator_t allocator = {part_malloc, part_calloc, part_realloc,
-                                        part_free, parent};
+  const tinker_allocator_t allocator = tinker__mem_allocator(parent);
   tinker__mem_init(part, &allocator, ceiling);
 }
 

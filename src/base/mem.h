@@ -24,6 +24,10 @@ typedef struct tinker__mem_s {
 void tinker__mem_init(tinker__mem_t *mem, const tinker_allocator_t *allocator,
                       size_t ceiling);
 
+/* The functions of an allocator over mem, which outlives what takes it: for
+ * what knows only <tinker/alloc.h>. */
+tinker_allocator_t tinker__mem_allocator(tinker__mem_t *mem);
+
 /* A part of another's memory with a ceiling of its own; parent outlives it. */
 void tinker__mem_part(tinker__mem_t *part, tinker__mem_t *parent,
                       size_t ceiling);

@@ -262,39 +262,89 @@ static void describe_config(tinker__buf_t *b, const tinker__model_config_t *c) {
   }
 }
 
-static int digest_tensors(const tinker__folder_t *f, tinker__sha256_t *h,
-                          tinker__buf_t *b) {
-  int rc = 0;
-  size_t n = (size_t)f->config.num_layers * TINKER__ROLE_COUNT;
-  for (size_t i = 0; i < n && rc == 0; i++) {
-    const tinker__tensor_t *t = &f->tensors[i];
-    if (!t->data || (i == TINKER__ROLE_LM_HEAD && f->config.tied)) continue;
-    char shape[200];
-    shape_text(shape, sizeof shape, t->shape, t->rank);
-    tinker__buf_clear(b);
-    tinker__buf_addf(b, "%.*s %s %s\n", (int)t->name.len, t->name.ptr,
-                     tinker__dtype_name(t->dtype), shape);
-    rc = tinker__buf_error(b);
-    if (rc == 0) rc = tinker__sha256_add(h, b->data, b->len);
-    if (rc == 0) rc = tinker__sha256_add(h, t->data, (size_t)t->bytes);
+struct tinker__folder_hash_s {
+  const tinker__folder_t *folder;
+  tinker__sha256_t *sha;
+  tinker__buf_t text;
+  size_t tensor; /* the next, or the one under way */
+  uint64_t at;   /* its bytes that have been taken */
+};
+
+int tinker__folder_hash_new(tinker__folder_hash_t **out,
+                            const tinker__folder_t *f) {
+  tinker__folder_hash_t *h = tinker__mem_zalloc(f->mem, sizeof *h);
+  if (!h) return TINKER_ENOMEM;
+  h->folder = f;
+  tinker__buf_init(&h->text, f->mem, 1 << 16);
+  describe_config(&h->text, &f->config);
+  int rc = tinker__buf_error(&h->text);
+  if (rc == 0) rc = tinker__sha256_new(&h->sha, f->mem);
+  if (rc == 0) rc = tinker__sha256_add(h->sha, h->text.data, h->text.len);
+  if (rc == 0) {
+    *out = h;
+  } else {
+    tinker__folder_hash_end(h, NULL);
   }
   return rc;
 }
 
-int tinker__folder_digest(const tinker__folder_t *f, char out[65]) {
-  tinker__sha256_t *h = NULL;
-  tinker__buf_t b;
+static int add_name(tinker__folder_hash_t *h, const tinker__tensor_t *t) {
+  char shape[200];
+  shape_text(shape, sizeof shape, t->shape, t->rank);
+  tinker__buf_clear(&h->text);
+  tinker__buf_addf(&h->text, "%.*s %s %s\n", (int)t->name.len, t->name.ptr,
+                   tinker__dtype_name(t->dtype), shape);
+  int rc = tinker__buf_error(&h->text);
+  return rc ? rc : tinker__sha256_add(h->sha, h->text.data, h->text.len);
+}
+
+static const tinker__tensor_t *hashed(const tinker__folder_t *f, size_t i) {
+  const tinker__tensor_t *t = &f->tensors[i];
+  bool skip = !t->data || (i == TINKER__ROLE_LM_HEAD && f->config.tied);
+  return skip ? NULL : t;
+}
+
+int tinker__folder_hash_step(tinker__folder_hash_t *h, size_t bytes) {
+  const tinker__folder_t *f = h->folder;
+  size_t n = (size_t)f->config.num_layers * TINKER__ROLE_COUNT;
+  int rc = 0;
+  while (h->tensor < n && bytes > 0 && rc == 0) {
+    const tinker__tensor_t *t = hashed(f, h->tensor);
+    if (!t) {
+      h->tensor++;
+      continue;
+    }
+    if (h->at == 0) rc = add_name(h, t);
+    uint64_t piece = t->bytes - h->at < bytes ? t->bytes - h->at : bytes;
+    if (rc == 0) {
+      rc = tinker__sha256_add(h->sha, (const char *)t->data + h->at,
+                              (size_t)piece);
+    }
+    bytes -= (size_t)piece;
+    h->at += piece;
+    if (h->at < t->bytes) continue;
+    h->tensor++;
+    h->at = 0;
+  }
+  return rc ? rc : h->tensor < n;
+}
+
+int tinker__folder_hash_end(tinker__folder_hash_t *h, char out[65]) {
   unsigned char sum[TINKER__SHA256_LEN];
-  int rc = tinker__sha256_new(&h, f->mem);
-  if (rc) return rc;
-  tinker__buf_init(&b, f->mem, 1 << 16);
-  describe_config(&b, &f->config);
-  rc = tinker__buf_error(&b);
-  if (rc == 0) rc = tinker__sha256_add(h, b.data, b.len);
-  if (rc == 0) rc = digest_tensors(f, h, &b);
-  tinker__buf_free(&b);
-  int end = tinker__sha256_end(h, sum);
-  if (rc == 0) rc = end;
-  if (rc == 0) tinker__hex(sum, sizeof sum, out);
+  int rc = h->sha ? tinker__sha256_end(h->sha, sum) : TINKER_ENOMEM;
+  if (rc == 0 && out) tinker__hex(sum, sizeof sum, out);
+  tinker__buf_free(&h->text);
+  tinker__mem_free(h->folder->mem, h);
   return rc;
+}
+
+int tinker__folder_digest(const tinker__folder_t *f, char out[65]) {
+  tinker__folder_hash_t *h = NULL;
+  int rc = tinker__folder_hash_new(&h, f);
+  if (rc) return rc;
+  do {
+    rc = tinker__folder_hash_step(h, SIZE_MAX);
+  } while (rc > 0);
+  int end = tinker__folder_hash_end(h, rc ? NULL : out);
+  return rc ? rc : end;
 }

@@ -63,6 +63,14 @@ uint64_t tinker__folder_bytes(const tinker__folder_t *f);
 /* Hex SHA-256 over the fields of the configuration that enter the arithmetic,
  * and over name, shape, type and bytes of every tensor, in a fixed order: the
  * same for one file and for shards. Reads all weights. 0 or TINKER_ENOMEM. */
+/* The same in pieces: step takes about `bytes` of the weights and returns 1
+ * while there are more, 0 at the end, or TINKER_ENOMEM; end frees it, and out
+ * (NULL = not wanted) is set when it returns 0. */
+typedef struct tinker__folder_hash_s tinker__folder_hash_t;
+int tinker__folder_hash_new(tinker__folder_hash_t **out,
+                            const tinker__folder_t *f);
+int tinker__folder_hash_step(tinker__folder_hash_t *h, size_t bytes);
+int tinker__folder_hash_end(tinker__folder_hash_t *h, char out[65]);
 int tinker__folder_digest(const tinker__folder_t *f, char out[65]);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/json_read.h"
 #include "service/http/listener.h"
+#include "service/tinker/handlers.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -66,6 +67,8 @@ static void check_captures(const tinker__svc_req_t *r) {
   }
 }
 
+static const tinker__svc_site_t site = {.tables = {tinker__svc_tinker_routes}};
+
 static void check_refusal(tinker__mem_t *mem, const tinker__svc_req_t *r) {
   tinker__json_t j;
   must(r->status == 404 || r->status == 405);
@@ -81,7 +84,7 @@ static void route(const char *method, char *target) {
   tinker__mem_init(&mem, NULL, 1u << 26);
   tinker__svc_req_t r = {.path = *target == '/' ? target + 1 : target};
   tinker__buf_init(&r.reply, &mem, 1u << 20);
-  const tinker__svc_route_t *t = tinker__svc_http_route(&r, method);
+  const tinker__svc_route_t *t = tinker__svc_http_route(&site, &r, method);
   if (t) {
     must(!strcmp(t->method, method) && !r.status);
     check_captures(&r);

@@ -129,8 +129,10 @@ static void on_log(void *user, const char *line, size_t len) {
 static void start(void) {
   char why[400] = "";
   tinker__svc_stage_t stage;
-  tinker__svc_model_spec_t folder = {"m", TINKER_SOURCE_DIR
-                                     "/tests/golden/models/qwen3_tied"};
+  tinker__svc_model_spec_t folder = {
+      .name = "m",
+      .dir = TINKER_SOURCE_DIR "/tests/golden/models/qwen3_tied",
+  };
   tinker__svc_config_t config = {
       .mem = &mem,
       .world = &world,
@@ -216,11 +218,13 @@ static void check_reply(call_t *c) {
   }
 }
 
+static const tinker__svc_site_t site = {.tables = {tinker__svc_tinker_routes}};
+
 /* Captures point into path, which outlives the call. */
 static void call_do(call_t *c, const char *method, char *path) {
   tinker__svc_req_t *r = &c->req;
   r->path = path;
-  r->route = tinker__svc_http_route(r, method);
+  r->route = tinker__svc_http_route(&site, r, method);
   if (r->route && tinker__svc_req_unpack(r)) {
     c->parked = r->route->handler(service, r) == TINKER__PARKED;
     pthread_mutex_lock(&lock);
@@ -440,8 +444,8 @@ static void prepare(void) {
 
 static const tinker__svc_route_t *pick(unsigned n) {
   size_t count = 0;
-  while (tinker__svc_routes[count].method) count++;
-  return &tinker__svc_routes[n % count];
+  while (tinker__svc_tinker_routes[count].method) count++;
+  return &tinker__svc_tinker_routes[n % count];
 }
 
 /* The route's path with the parts of line in it, cut at its query. */

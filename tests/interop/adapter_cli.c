@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "cpu/cpu.h"
+#include "engine/backend.h"
 
 #define TOKENS 24
 
@@ -141,11 +142,15 @@ int main(int argc, char **argv) {
   char line[1024];
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 0);
-  tinker__engine_options_t options = {.mem = &mem, .threads = 1};
+  tinker__engine_options_t options = {
+      .mem = tinker__mem_allocator(&mem),
+      .threads = 1,
+  };
   int rc =
       argc == 2 ? c.api->open(&c.engine, &options, c.why, sizeof c.why) : -1;
   if (!rc) {
-    rc = c.api->base_load(c.engine, argv[1], &c.base, c.why, sizeof c.why);
+    rc = tinker__eng_backend_load(c.api, c.engine, argv[1], &c.base, c.why,
+                                  sizeof c.why);
   }
   if (rc) {
     fprintf(stderr, "adapter_cli: %s\n", c.why);

@@ -1,26 +1,18 @@
 /* service: start and stop of everything, the timer, the log. */
-#define _XOPEN_SOURCE 700 /* realpath */
-
 #include "service/boot/service.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <tinker/error.h>
-#include <tinker/tokenizer.h>
 
 #include "service/boot/replay.h"
 #include "service/boot/state_dir.h"
 #include "service/core/log.h"
-#include "service/core/memory.h"
 #include "service/fault/fault.h"
+#include "service/http/stream.h"
+#include "service/run/bases.h"
 #include "service/run/exec.h"
 #include "service/tinker/client_config.h"
 #include "service/tinker/handlers.h"
@@ -30,11 +22,6 @@
 #define LOG_QUEUE ((size_t)1 << 20)
 #define MAX_HELD ((size_t)256 << 20)
 #define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
-
-bool tinker__svc_base_same(const tinker__svc_base_model_t *a,
-                           const tinker__svc_base_model_t *b) {
-  return a == b || strcmp(a->info.digest, b->info.digest) == 0;
-}
 
 /* --- Timer ---------------------------------------------------------------- */
 
@@ -105,60 +92,13 @@ static void *timer_thread(void *user) {
 
 /* --- Engine thread: start and stop ---------------------------------------- */
 
-/* Refuses models that can't fit, before a byte of them is loaded. Half of what
- * they leave is for the caches of samples, the other for training. */
-static int plan_memory(tinker__svc_t *s) {
-  uint64_t need = 0, have = (uint64_t)s->config.max_memory, bytes;
-  bool known = have > 0 || tinker__svc_memory_available(s->world, &have);
-  for (size_t i = 0; i < s->n_bases; i++) {
-    const char *dir = s->bases[i].dir;
-    char reason[300] = "";
-    int rc = s->api->estimate(dir, &bytes, reason, sizeof reason);
-    if (rc != 0) {
-      return tinker__why(s->why, sizeof s->why, rc, "model folder %s: %s", dir,
-                         reason[0] ? reason : tinker_code_text(rc));
-    }
-    need = bytes > UINT64_MAX - need ? UINT64_MAX : need + bytes;
-    if (known && need > have) {
-      return tinker__why(s->why, sizeof s->why, TINKER_ENOMEM,
-                         "model folder %s: needs %" PRIu64
-                         " bytes of memory%s, %" PRIu64 " are available",
-                         dir, need, i ? " with those before it" : "", have);
-    }
-  }
-  uint64_t half = known ? (have - need) / 2 + 1 : 0; /* 0 = no ceiling */
-  tinker__mem_part(&s->slot_mem, s->mem, half < SIZE_MAX ? half : SIZE_MAX);
-  return 0;
-}
-
-static int on_engine_start(void *user, tinker__engine_t **engine) {
-  tinker__svc_t *s = user;
-  tinker__engine_options_t options = {
-      .mem = s->mem,
-      .slot_mem = &s->slot_mem,
-      .threads = (unsigned)s->config.threads,
-  };
-  int rc = plan_memory(s);
-  if (rc == 0) rc = s->api->open(engine, &options, s->why, sizeof s->why);
-  if (rc != 0) return rc;
-  s->engine = *engine;
-  for (size_t i = 0; i < s->n_bases; i++) {
-    tinker__svc_base_model_t *b = &s->bases[i];
-    char reason[300] = "";
-    rc = s->api->base_load(*engine, b->dir, &b->base, reason, sizeof reason);
-    if (rc != 0) {
-      return tinker__why(s->why, sizeof s->why, rc, "model folder %s: %s",
-                         b->dir, reason[0] ? reason : tinker_code_text(rc));
-    }
-    s->api->base_info(b->base, &b->info);
-  }
-  return 0;
+static int on_engine_start(void *user) {
+  return tinker__svc_bases_start(user);
 }
 
 /* A model or sampler that could not be stored is freed on the store's thread,
  * which still runs: here the lock is held over the engine's frees. */
 static void release_engine(tinker__svc_t *s) {
-  if (!s->engine) return;
   pthread_mutex_lock(&s->lock);
   TINKER__LIST_EACH(l, tmp, &s->models) {
     tinker__svc_exec_model_free(
@@ -167,87 +107,16 @@ static void release_engine(tinker__svc_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->samplers) {
     tinker__svc_sampler_t *p =
         TINKER__CONTAINER(l, tinker__svc_sampler_t, link);
-    if (p->adapter) s->api->adapter_release(p->adapter);
+    if (p->adapter) p->base->backend->api->adapter_release(p->adapter);
     p->adapter = NULL;
     tinker__list_remove(&p->loaded);
   }
   pthread_mutex_unlock(&s->lock);
-  for (size_t i = 0; i < s->n_bases; i++) {
-    if (s->bases[i].base) s->api->base_release(s->bases[i].base);
-    s->bases[i].base = NULL;
-  }
-  s->api->close(s->engine);
-  s->engine = NULL;
+  tinker__svc_bases_stop(s);
 }
 
 static void on_engine_stop(void *user) {
   release_engine(user);
-}
-
-/* --- Models on the command line ------------------------------------------- */
-
-/* A padded vocabulary has ids without a token: they add no text. */
-static int token_bytes(void *user, int32_t token, const char **bytes,
-                       size_t *len) {
-  int rc = tinker_tokenizer_token_bytes(user, token, bytes, len);
-  if (rc != TINKER_ENOENT) return rc;
-  *bytes = "";
-  *len = 0;
-  return 0;
-}
-
-/* Only stop strings need text: without a tokenizer.json, or with one that can't
- * be read, they are refused, and everything else works. */
-static int load_tokenizer(tinker__svc_t *s, tinker__svc_base_model_t *b) {
-  char path[PATH_MAX + 32], reason[300];
-  snprintf(path, sizeof path, "%s/tokenizer.json", b->dir);
-  int rc = tinker_tokenizer_new_from_file(&b->tokenizer, path, NULL, reason,
-                                          sizeof reason);
-  b->text = (tinker__eng_gen_text_t){token_bytes, b->tokenizer};
-  if (rc == 0 || rc == TINKER_ENOENT) return 0;
-  if (rc == TINKER_ENOMEM) {
-    return tinker__why(s->why, sizeof s->why, rc, "%s: %s", path, reason);
-  }
-  b->no_text = tinker__mem_strdup(s->mem, reason);
-  if (!b->no_text) return TINKER_ENOMEM;
-  tinker__svc_log(s, "warning", "no_stop_strings", "base_model", b->name,
-                  "file", path, "why", reason, NULL);
-  return 0;
-}
-
-static int open_model(tinker__svc_t *s, const tinker__svc_model_spec_t *m,
-                      tinker__svc_base_model_t *b) {
-  char real[PATH_MAX];
-  if (!realpath(m->dir, real)) {
-    return tinker__why(s->why, sizeof s->why, TINKER_ENOENT,
-                       "model folder %s: %s", m->dir, strerror(errno));
-  }
-  b->dir = tinker__mem_strdup(s->mem, real);
-  if (!b->dir) return TINKER_ENOMEM;
-  const char *slash = strrchr(b->dir, '/');
-  b->name = m->name ? m->name : slash[1] ? slash + 1 : b->dir;
-  return load_tokenizer(s, b);
-}
-
-static int open_models(tinker__svc_t *s) {
-  const tinker__svc_config_t *c = &s->config;
-  if (!c->n_models) {
-    return tinker__why(s->why, sizeof s->why, TINKER_EINVAL,
-                       "no model folder given");
-  }
-  s->bases = tinker__mem_array(s->mem, c->n_models, sizeof *s->bases);
-  if (!s->bases) return TINKER_ENOMEM;
-  for (size_t i = 0; i < c->n_models; i++) {
-    int rc = open_model(s, &c->models[i], &s->bases[i]);
-    s->n_bases = i + 1;
-    if (rc != 0) return rc;
-    if (tinker__svc_base_find(s, tinker__str(s->bases[i].name)) !=
-        &s->bases[i]) {
-      return tinker__why(s->why, sizeof s->why, TINKER_EEXIST,
-                         "two models are named '%s'", s->bases[i].name);
-    }
-  }
-  return 0;
 }
 
 /* --- State folder --------------------------------------------------------- */
@@ -262,6 +131,7 @@ static int open_state(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_CONFIG;
   rc = tinker__svc_faults_open(s, s->why, sizeof s->why);
+  if (s->faults) s->observer = &tinker__svc_fault_observer;
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_STATE;
   rc = tinker__svc_replay_load(s, s->why, sizeof s->why);
@@ -307,8 +177,8 @@ static int service_new(tinker__svc_t **out,
   if (!s->config.doing) s->config.doing = &s->doing;
   s->mem = config->mem;
   s->world = config->world ? config->world : tinker__world_real();
-  s->api = config->engine;
   s->next_row = 1;
+  s->runner = &tinker__svc_runner;
   s->max_result = MAX_RESULT;
   s->max_held = MAX_HELD;
   tinker__list_init(&s->sessions);
@@ -317,6 +187,7 @@ static int service_new(tinker__svc_t **out,
   tinker__list_init(&s->samplers);
   tinker__list_init(&s->adapters);
   tinker__list_init(&s->polls);
+  tinker__list_init(&s->streams);
   init_conditions(s);
   *out = s;
   tinker__map_t **maps[] = {&s->session_by_id, &s->session_by_key,
@@ -330,15 +201,26 @@ static int service_new(tinker__svc_t **out,
                                s->config.log, s->config.user);
 }
 
+/* A fault plan looks at requests, and has its own endpoint. */
+static tinker__svc_site_t site_of(const tinker__svc_t *s) {
+  tinker__svc_site_t site = {.tables = {tinker__svc_tinker_routes}};
+  if (s->faults) {
+    site.tables[1] = tinker__svc_fault_routes;
+    site.filter = &tinker__svc_fault_filter;
+  }
+  return site;
+}
+
 static int listen_all(tinker__svc_t *s) {
+  tinker__svc_site_t site = site_of(s);
   int rc = 0;
   if (s->config.socket_path) {
-    rc = tinker__svc_listen_unix(&s->listeners[0], s, s->config.socket_path,
-                                 s->why, sizeof s->why);
+    rc = tinker__svc_listen_unix(&s->listeners[0], s, &site,
+                                 s->config.socket_path, s->why, sizeof s->why);
   }
   if (rc == 0 && s->config.listen) {
-    rc = tinker__svc_listen_tcp(&s->listeners[1], s, s->config.listen, s->why,
-                                sizeof s->why);
+    rc = tinker__svc_listen_tcp(&s->listeners[1], s, &site, s->config.listen,
+                                s->why, sizeof s->why);
   }
   return rc;
 }
@@ -365,7 +247,7 @@ static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   int rc = make_replies(s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_MODEL;
-  rc = open_models(s);
+  rc = tinker__svc_bases_open(s);
   if (rc == 0) rc = open_state(s, stage);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_LISTEN;
@@ -373,12 +255,13 @@ static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_MODEL;
   rc = tinker__eng_scheduler_new(
-      &s->scheduler, s->mem, s->api,
+      &s->scheduler, s->mem,
       &(tinker__eng_scheduler_policy_t){s->world, s->config.sample_share},
       s->config.doing, on_engine_start, on_engine_stop, s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_OTHER;
-  rc = tinker__svc_store_start(s->store);
+  rc = tinker__svc_bases_generator(s);
+  if (rc == 0) rc = tinker__svc_store_start(s->store);
   if (rc != 0) return rc;
   tinker__svc_replay_start(s);
   if (pthread_create(&s->timer, NULL, timer_thread, s) != 0) {
@@ -429,12 +312,7 @@ static void free_state(tinker__svc_t *s) {
   tinker__map_free(s->model_by_id);
   tinker__map_free(s->sampler_by_id);
   tinker__map_free(s->op_by_id);
-  for (size_t i = 0; i < s->n_bases; i++) {
-    tinker_tokenizer_release(s->bases[i].tokenizer);
-    tinker__mem_free(s->mem, s->bases[i].dir);
-    tinker__mem_free(s->mem, s->bases[i].no_text);
-  }
-  tinker__mem_free(s->mem, s->bases);
+  tinker__svc_bases_free(s);
   for (int i = 0; i < 2; i++) {
     if (s->config_reply[i].mem) tinker__buf_free(&s->config_reply[i]);
   }
@@ -448,6 +326,7 @@ static void close_doors(tinker__svc_t *s) {
   s->stopping = true;
   pthread_cond_signal(&s->timer_wake);
   tinker__svc_polls_release(s);
+  tinker__svc_streams_release(s);
   tinker__svc_faults_release(s);
   pthread_mutex_unlock(&s->lock);
   if (s->timer_started) pthread_join(s->timer, NULL);
@@ -465,6 +344,7 @@ void tinker__svc_stop(tinker__svc_t *s) {
   if (!s) return;
   close_doors(s);
   tinker__eng_scheduler_free(s->scheduler, NULL);
+  if (s->generator) s->generator->api->close(s->generator);
   release_engine(s); /* after a start that failed half way */
   tinker__svc_store_free(s->store);
   wait_idle(s);

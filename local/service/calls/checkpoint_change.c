@@ -12,7 +12,6 @@
 #include <tinker/error.h>
 
 #include "service/calls/calls.h"
-#include "service/fault/fault.h"
 
 typedef struct {
   tinker__svc_t *service;
@@ -34,7 +33,7 @@ static void note(const change_t *n, const tinker__svc_checkpoint_t *c) {
   snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
            c->kind == TINKER__CKPT_TRAINING ? "weights" : "sampler_weights",
            c->name);
-  tinker__svc_ledger_other(n->service, endpoint, path);
+  tinker__svc_other(n->service, endpoint, path);
 }
 
 /* True when the checkpoint is gone by it. Under the lock. */

@@ -4,7 +4,6 @@
 #include <tinker/error.h>
 
 #include "service/calls/calls.h"
-#include "service/fault/fault.h"
 
 static void forget_op(tinker__svc_t *s, tinker__svc_op_t *op) {
   if (op->sampler) s->samples--;
@@ -29,7 +28,8 @@ static void on_logged(void *user, int rc) {
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
     bool rejected = op->state == TINKER__SVC_OP_REJECTED;
-    tinker__svc_ledger_op(op, rejected ? "rejected" : "accepted");
+    tinker__svc_heard(op,
+                      rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
     tinker__svc_ack_commit(s, &op->ack);
     if (op->model && op->work) tinker__svc_op_hold_work(op);
     if (op->model && op->seq == 0) op->model->durable = true;
@@ -81,7 +81,7 @@ tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
     tinker__svc_op_free(op);
     return tinker__svc_reply_error(r, 503, "out of memory");
   }
-  tinker__svc_fault_attach(op);
+  tinker__svc_accepting(op);
   if (op->model) {
     tinker__list_push_back(&op->model->ops, &op->all);
     tinker__svc_model_enqueue(op->model, op);

@@ -8,7 +8,6 @@
 #include <tinker/error.h>
 
 #include "service/calls/calls.h"
-#include "service/fault/fault.h"
 #include "service/parse/work.h"
 
 tinker__svc_op_t *tinker__svc_op_new(tinker__svc_t *s, const char *owner_id,
@@ -86,8 +85,8 @@ static void on_committed(void *user, int rc) {
     op->result_size = c->len;
     op->result_format = c->format;
     if (op->sampler) s->samples--;
-    tinker__svc_ledger_op(op, c->state == TINKER__SVC_OP_DONE ? "applied"
-                                                              : "failed");
+    tinker__svc_heard(op, c->state == TINKER__SVC_OP_DONE ? TINKER__SVC_APPLIED
+                                                          : TINKER__SVC_FAILED);
     if (c->committed) c->committed(c->user);
     tinker__svc_op_drop_work(op);
     tinker__svc_polls_answer(op, c->format, c->data, c->len);

@@ -6,13 +6,13 @@
 #include <tinker/error.h>
 
 #include "service/calls/calls.h"
-#include "service/run/exec.h"
 
 int tinker__svc_model_add(tinker__svc_t *s, tinker__svc_model_t *m) {
   int rc = tinker__map_put(s->model_by_id, tinker__str(m->id), m, NULL);
   if (rc != 0) return rc;
   tinker__list_push_back(&s->models, &m->link);
   tinker__list_push_back(&m->session->models, &m->by_session);
+  tinker__svc_base_hold(m->base, &m->holds);
   return 0;
 }
 
@@ -33,6 +33,7 @@ void tinker__svc_model_free(tinker__svc_t *s, tinker__svc_model_t *m) {
   tinker__link_t *l;
   if (!m) return;
   tinker__list_remove(&m->parked);
+  if (m->base) tinker__svc_base_drop(m->base, &m->holds);
   while ((l = tinker__list_pop_front(&m->ops)) != NULL) {
     tinker__svc_op_free(TINKER__CONTAINER(l, tinker__svc_op_t, all));
   }
@@ -58,7 +59,7 @@ tinker__svc_model_t *tinker__svc_model_new(tinker__svc_t *s,
   tinker__list_init(&m->checkpoints);
   tinker__list_init(&m->parked);
   tinker__list_init(&m->task.link);
-  m->task.step = tinker__svc_exec_step;
+  m->task.step = s->runner->step;
   m->service = s;
   m->session = session;
   m->seq = seq;

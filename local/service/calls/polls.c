@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "service/calls/calls.h"
-#include "service/fault/fault.h"
 #include "service/parse/work.h"
 
 /* Why the op does not run yet; false when nothing is wrong. Under the lock. */
@@ -29,8 +28,8 @@ void tinker__svc_poll_try_again(tinker__svc_req_t *r,
   tinker__jsonw_t w;
   const char *state = "active", *reason = NULL;
   if (op->paused_until_ms) {
-    state = op->fault->state ? op->fault->state : "paused_capacity";
-    reason = op->fault->reason;
+    state = op->pause_state ? op->pause_state : "paused_capacity";
+    reason = op->pause_reason;
   } else if (op->model && op->model->retry_ms) {
     state = "paused_capacity";
     reason = op->model->trouble;

@@ -7,19 +7,20 @@
 
 #include "service/calls/calls.h"
 #include "service/parse/work.h"
-#include "service/run/exec.h"
 
 int tinker__svc_sampler_add(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   int rc = tinker__map_put(s->sampler_by_id, tinker__str(p->id), p, NULL);
   if (rc != 0) return rc;
   tinker__list_push_back(&s->samplers, &p->link);
   tinker__list_push_back(&p->session->samplers, &p->by_session);
+  if (!p->session->ended_ms) tinker__svc_base_hold(p->base, &p->holds);
   return 0;
 }
 
 void tinker__svc_sampler_free(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   tinker__link_t *l;
   if (!p) return;
+  if (p->base) tinker__svc_base_drop(p->base, &p->holds);
   while ((l = tinker__list_pop_front(&p->ops)) != NULL) {
     tinker__svc_op_free(TINKER__CONTAINER(l, tinker__svc_op_t, all));
   }
@@ -102,10 +103,11 @@ void tinker__svc_sampler_kick(tinker__svc_op_t *op) {
                         op->crash_signal);
     return;
   }
-  tinker__svc_generate(op, gen);
+  s->runner->sample(op, gen);
 }
 
 void tinker__svc_sampler_end(tinker__svc_sampler_t *p) {
+  tinker__svc_base_drop(p->base, &p->holds);
   TINKER__LIST_EACH(l, tmp, &p->ops) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
     if (op->running) {

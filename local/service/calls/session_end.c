@@ -3,7 +3,6 @@
 #include <tinker/error.h>
 
 #include "service/calls/calls.h"
-#include "service/fault/fault.h"
 
 #define LOOK_MS 1000 /* between two looks of the timer */
 
@@ -14,7 +13,7 @@ static void on_end_stored(void *user, int rc) {
   if (rc != 0) tinker__svc_fatal(s, "a session's end could not be stored");
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
-    tinker__svc_ledger_other(s, "sessions/*/finish", n->id);
+    tinker__svc_other(s, "sessions/*/finish", n->id);
     tinker__svc_ack_commit(s, &n->ack);
   } else {
     tinker__svc_ack_fail(s, &n->ack);

@@ -15,17 +15,19 @@
 typedef struct tinker__svc_model_spec_s {
   const char *name; /* NULL = the folder's own name */
   const char *dir;
+  const tinker__engine_api_t *engine; /* NULL = the service's */
+  bool later; /* not loaded at the start, unless runs or samplers need it */
 } tinker__svc_model_spec_t;
 
 typedef struct tinker__svc_config_s {
   tinker__mem_t *mem;
-  const tinker__world_t *world; /* NULL = the real one */
-  const tinker__engine_api_t *engine;
-  int64_t threads;            /* of the engine; 0 = one per core */
-  const char *state_dir;      /* made with mode 0700 if missing */
-  const char *socket_path;    /* NULL = no Unix socket */
-  const char *listen;         /* HOST:PORT, NULL = no TCP */
-  const char *key;            /* NULL = any well-formed key */
+  const tinker__world_t *world;       /* NULL = the real one */
+  const tinker__engine_api_t *engine; /* of models that name no other */
+  int64_t threads;                    /* of an engine; 0 = one per core */
+  const char *state_dir;              /* made with mode 0700 if missing */
+  const char *socket_path;            /* NULL = no Unix socket */
+  const char *listen;                 /* HOST:PORT, NULL = no TCP */
+  const char *key;                    /* NULL = any well-formed key */
   const char *const *origins; /* of web pages that TCP without a key answers, as
                                  browsers write them; NULL = none */
   size_t n_origins;

@@ -12,14 +12,6 @@ int64_t tinker__svc_row(tinker__svc_t *s) {
   return s->next_row++;
 }
 
-tinker__svc_base_model_t *tinker__svc_base_find(tinker__svc_t *s,
-                                                tinker__str_t name) {
-  for (size_t i = 0; i < s->n_bases; i++) {
-    if (tinker__str_eqs(name, s->bases[i].name)) return &s->bases[i];
-  }
-  return NULL;
-}
-
 /* --- Log ------------------------------------------------------------------ */
 
 void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
@@ -49,4 +41,20 @@ void tinker__svc_fatal(tinker__svc_t *s, const char *what) {
   atomic_store(&s->fatal, true);
   tinker__svc_log(s, "error", "fatal", "why", what, NULL);
   if (s->config.ended) s->config.ended(s->config.user);
+}
+
+/* --- Hooks ---------------------------------------------------------------- */
+
+void tinker__svc_accepting(tinker__svc_op_t *op) {
+  const tinker__svc_observer_t *o = op->service->observer;
+  if (o) o->accepting(op);
+}
+
+void tinker__svc_heard(const tinker__svc_op_t *op, tinker__svc_event_t event) {
+  const tinker__svc_observer_t *o = op->service->observer;
+  if (o) o->heard(op, event);
+}
+
+void tinker__svc_other(tinker__svc_t *s, const char *endpoint, const char *id) {
+  if (s->observer) s->observer->other(s, endpoint, id);
 }

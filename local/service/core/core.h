@@ -13,27 +13,31 @@
 
 #include "base/buf.h"
 #include "base/map.h"
+#include "engine/generator.h"
 #include "engine/scheduler.h"
 #include "service/core/base_model.h"
 #include "service/core/checkpoint.h"
 #include "service/core/config.h"
+#include "service/core/hooks.h"
 #include "service/core/model.h"
 #include "service/core/op.h"
 #include "service/core/sampler.h"
 #include "service/core/session.h"
 #include "service/store/store.h"
 
-/* The same weights and configuration, whatever the two are called. */
-bool tinker__svc_base_same(const tinker__svc_base_model_t *a,
-                           const tinker__svc_base_model_t *b);
+/* The table of what the model is trained with. */
+static inline const tinker__engine_api_t *
+tinker__svc_model_api(const tinker__svc_model_t *m) {
+  return m->base->backend->api;
+}
 
 struct tinker__svc_s {
   tinker__svc_config_t config;
   tinker__mem_t *mem;
   const tinker__world_t *world;
-  const tinker__engine_api_t *api;
-  tinker__engine_t *engine;
-  tinker__mem_t slot_mem; /* of mem: the caches of samples */
+  tinker__eng_slots_t slots;       /* the caches of samples, of all engines */
+  tinker__eng_backend_t *backends; /* one per engine that a base model names */
+  size_t n_backends;
   tinker__svc_base_model_t *bases;
   size_t n_bases;
   char *state_dir;
@@ -41,6 +45,9 @@ struct tinker__svc_s {
   _Atomic int64_t locked_ms; /* so long another process has locked the store */
   tinker__svc_store_t *store;
   tinker__eng_scheduler_t *scheduler;
+  /* Generates from the loaded base models without session, sampler, number or
+   * row of the log. */
+  tinker__eng_generator_t *generator;
   tinker__svc_listener_t *listeners[2];
   tinker__buf_t config_reply[2]; /* by tinker__svc_config_kind_t */
 
@@ -71,9 +78,12 @@ struct tinker__svc_s {
   pthread_t timer;
   pthread_cond_t timer_wake, idle;
   bool timer_started;
-  tinker__link_t polls; /* of tinker__svc_req_t, by deadline */
+  tinker__link_t polls;   /* of tinker__svc_req_t, by deadline */
+  tinker__link_t streams; /* of tinker__svc_stream_t */
 
-  tinker__svc_faults_t *faults; /* NULL without a fault plan */
+  const tinker__svc_runner_t *runner;
+  const tinker__svc_observer_t *observer; /* NULL = nobody listens */
+  tinker__svc_faults_t *faults;           /* NULL without a fault plan */
 
   char why[400]; /* of the engine thread's start */
 };
@@ -89,7 +99,5 @@ void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
 void tinker__svc_fatal(tinker__svc_t *s, const char *what);
 /* It stops or must: nothing new is begun. Under the lock. */
 bool tinker__svc_ends(tinker__svc_t *s);
-tinker__svc_base_model_t *tinker__svc_base_find(tinker__svc_t *s,
-                                                tinker__str_t name);
 
 #endif

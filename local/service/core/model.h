@@ -19,6 +19,7 @@ struct tinker__svc_model_s {
   int64_t created_ms, used_ms; /* wall */
   tinker__link_t pending, ops; /* pending: by number */
   int64_t next_seq;
+  bool holds;        /* the base model */
   bool durable;      /* its row is committed; nobody sees it before */
   bool busy;         /* its task is with the scheduler or being executed */
   char *broken;      /* why later calls fail, NULL = well */

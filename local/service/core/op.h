@@ -29,6 +29,22 @@ typedef enum {
 
 enum { TINKER__FORMAT_JSON = 0, TINKER__FORMAT_PROTO = 1 };
 
+/* What is done to a call on purpose where it is executed or asked for, to test
+ * its caller (docs/faults.md). */
+typedef enum {
+  TINKER__ACT_APPLY_TWICE = 1 << 0, /* until it was applied once */
+  TINKER__ACT_KEEP_GRADIENTS = 1 << 1,
+  TINKER__ACT_DROP_OPTIMIZER = 1 << 2,
+  TINKER__ACT_SAVE_OLD = 1 << 3,
+  TINKER__ACT_FLIP_BIT = 1 << 4,
+  TINKER__ACT_EXPIRE = 1 << 5,
+  TINKER__ACT_CRASH = 1 << 6,
+  TINKER__ACT_FORGET = 1 << 7, /* its result is never told */
+  TINKER__ACT_LOSE = 1 << 8,   /* and it is not carried out */
+  TINKER__ACT_CORRUPT = 1 << 9,
+  TINKER__ACT_HIDE = 1 << 10 /* that the model is corrupted is not shown */
+} tinker__svc_act_t;
+
 /* config.doing while the log is executed again: never -1, a decode round. */
 #define TINKER__REDOING(row) (-1 - (row))
 
@@ -66,12 +82,13 @@ struct tinker__svc_op_s {
   tinker__svc_work_t *work;   /* decoded body; NULL once executed */
   size_t held;                /* bytes of it that service.held counts */
   tinker__eng_gen_t *running; /* a sample with the scheduler, to be canceled */
-  /* Fault plan. */
-  struct tinker__svc_fault_rule_s *fault; /* NULL = none */
-  bool repeated;                          /* apply_twice: once already */
-  tinker__link_t paused;                  /* faults.paused */
+  bool holds;                 /* the base model, while that is so */
+  /* Of a fault plan. */
+  unsigned acts;      /* bits of tinker__svc_act_t */
+  int64_t expires_ms; /* TINKER__ACT_EXPIRE: life of what it saves */
+  const char *pause_state, *pause_reason; /* told to polls; NULL = the usual */
+  tinker__link_t paused;                  /* of whoever paused it */
   int64_t paused_until_ms;                /* monotonic, 0 = it may run */
-  bool noted, noted_end; /* at the start: the ledger has it, and its result */
 };
 
 #endif

@@ -14,6 +14,7 @@ struct tinker__svc_sampler_s {
   tinker__svc_t *service;
   tinker__svc_session_t *session;
   tinker__svc_base_model_t *base;
+  bool holds;         /* that */
   char *path;         /* as asked for, NULL = base model or ephemeral */
   int64_t checkpoint; /* row, 0 = the base alone */
   unsigned char digest[TINKER__SHA256_LEN];

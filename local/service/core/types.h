@@ -18,7 +18,6 @@ typedef struct tinker__svc_req_s tinker__svc_req_t;
 typedef struct tinker__svc_work_s tinker__svc_work_t;
 typedef struct tinker__svc_listener_s tinker__svc_listener_t;
 typedef struct tinker__svc_faults_s tinker__svc_faults_t;
-struct tinker__svc_fault_rule_s;
 
 /* Something that becomes durable; requests wait in it with their replies
  * ready. */

@@ -9,8 +9,8 @@
 #include <tinker/error.h>
 
 #include "base/file.h"
+#include "service/parse/body.h"
 #include "service/parse/work.h"
-#include "service/tinker/handlers.h"
 
 #define MAX_PLAN ((size_t)4 << 20)
 #define REORDER_MS 2000 /* when nothing else comes */
@@ -30,15 +30,22 @@ static const char *const kind_endpoints[] = {
     [TINKER__SVC_OP_SAVE_EXTERNAL] = "save_weights_external",
 };
 
+static const char *const events[] = {
+    [TINKER__SVC_ACCEPTED] = "accepted",
+    [TINKER__SVC_REJECTED] = "rejected",
+    [TINKER__SVC_APPLIED] = "applied",
+    [TINKER__SVC_FAILED] = "failed",
+};
+
 static void add_line(tinker__svc_t *s, const tinker__svc_ledger_line_t *line) {
-  if (s->faults && !tinker__svc_ledger_add(s->faults->ledger, line)) {
+  if (!tinker__svc_ledger_add(s->faults->ledger, line)) {
     tinker__svc_fatal(s, "the ledger could not be written");
   }
 }
 
-void tinker__svc_ledger_op(const tinker__svc_op_t *op, const char *event) {
+static void add_call(const tinker__svc_op_t *op, tinker__svc_event_t event) {
   tinker__svc_ledger_line_t line = {
-      .event = event,
+      .event = events[event],
       .endpoint = kind_endpoints[op->kind],
       .id = op->request_id,
       .seq = op->seq,
@@ -46,8 +53,7 @@ void tinker__svc_ledger_op(const tinker__svc_op_t *op, const char *event) {
   add_line(op->service, &line);
 }
 
-void tinker__svc_ledger_other(tinker__svc_t *s, const char *endpoint,
-                              const char *id) {
+static void add_other(tinker__svc_t *s, const char *endpoint, const char *id) {
   tinker__svc_ledger_line_t line = {
       .event = "accepted",
       .endpoint = endpoint,
@@ -104,13 +110,38 @@ void tinker__svc_faults_free(tinker__svc_t *s) {
   s->faults = NULL;
 }
 
+/* Bits of op.acts beside tinker__svc_act_t: the ledger has the call, and its
+ * result. Only while the ledger is read. */
+enum { NOTED = 1 << 30, NOTED_END = 1 << 29 };
+
 static void note_line(tinker__svc_op_t *op, tinker__str_t event) {
   if (tinker__str_eqs(event, "accepted") ||
       tinker__str_eqs(event, "rejected")) {
-    op->noted = true;
+    op->acts |= NOTED;
   } else if (!tinker__str_eqs(event, "fault")) {
-    op->noted_end = true;
+    op->acts |= NOTED_END;
   }
+}
+
+/* What the rule does to a call. */
+static void set_acts(tinker__svc_op_t *op, const tinker__svc_fault_rule_t *f) {
+  static const unsigned acts[TINKER__FAULT_ACTS] = {
+      [TINKER__FAULT_FORGET] = TINKER__ACT_FORGET,
+      [TINKER__FAULT_CORRUPT] = TINKER__ACT_CORRUPT,
+      [TINKER__FAULT_CRASH] = TINKER__ACT_CRASH,
+      [TINKER__FAULT_DROP_OPTIMIZER] = TINKER__ACT_DROP_OPTIMIZER,
+      [TINKER__FAULT_APPLY_TWICE] = TINKER__ACT_APPLY_TWICE,
+      [TINKER__FAULT_KEEP_GRADIENTS] = TINKER__ACT_KEEP_GRADIENTS,
+      [TINKER__FAULT_FLIP_BIT] = TINKER__ACT_FLIP_BIT,
+      [TINKER__FAULT_SAVE_OLD] = TINKER__ACT_SAVE_OLD,
+      [TINKER__FAULT_EXPIRE] = TINKER__ACT_EXPIRE,
+  };
+  op->acts |= acts[f->act];
+  if (f->act == TINKER__FAULT_FORGET && !f->applied) {
+    op->acts |= TINKER__ACT_LOSE;
+  }
+  if (f->act == TINKER__FAULT_CORRUPT && !f->flag) op->acts |= TINKER__ACT_HIDE;
+  if (f->act == TINKER__FAULT_EXPIRE) op->expires_ms = f->ms;
 }
 
 /* One line of an earlier run: its rule has fired, its call has the rule. */
@@ -133,9 +164,9 @@ static int restore_line(tinker__svc_t *s, tinker__str_t text) {
     if (tinker__str_eqs(act, tinker__svc_fault_act_name(f->act))) {
       f->fired++;
       f->first_ms = s->world->now_ms(s->world->user);
-      if (op && f->act > TINKER__FAULT_PAUSE) op->fault = f;
+      if (op) set_acts(op, f);
     }
-    if (op && tinker__svc_op_has(op, TINKER__FAULT_CORRUPT) && op->model) {
+    if (op && op->acts & TINKER__ACT_CORRUPT && op->model) {
       op->model->hides_broken = !f->flag;
     }
   }
@@ -149,16 +180,18 @@ static void add_missing_lines(tinker__svc_t *s) {
   tinker__str_t key;
   void *value;
   while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
-    const tinker__svc_op_t *op = value;
+    tinker__svc_op_t *op = value;
     bool rejected = op->state == TINKER__SVC_OP_REJECTED;
-    if (!op->noted) {
-      tinker__svc_ledger_op(op, rejected ? "rejected" : "accepted");
+    unsigned noted = op->acts;
+    op->acts &= ~(unsigned)(NOTED | NOTED_END);
+    if (!(noted & NOTED)) {
+      add_call(op, rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
     }
-    if (rejected || op->noted_end || op->state == TINKER__SVC_OP_PENDING) {
+    if (rejected || noted & NOTED_END || op->state == TINKER__SVC_OP_PENDING) {
       continue;
     }
-    tinker__svc_ledger_op(op, op->state == TINKER__SVC_OP_DONE ? "applied"
-                                                               : "failed");
+    add_call(op, op->state == TINKER__SVC_OP_DONE ? TINKER__SVC_APPLIED
+                                                  : TINKER__SVC_FAILED);
   }
 }
 
@@ -231,6 +264,12 @@ void tinker__svc_faults_release(tinker__svc_t *s) {
   }
 }
 
+/* --- The rule of a request ------------------------------------------------ */
+
+static const tinker__svc_fault_rule_t *rule_of(const tinker__svc_req_t *r) {
+  return r->filtered;
+}
+
 /* --- What a request is about ---------------------------------------------- */
 
 typedef struct {
@@ -296,14 +335,14 @@ static tinker__svc_session_t *session_of(tinker__svc_t *s, tinker__str_t id) {
 
 /* --- Requests ------------------------------------------------------------- */
 
-static tinker__svc_fault_next_t answer_status(tinker__svc_req_t *r) {
-  const tinker__svc_fault_rule_t *f = r->fault;
+static tinker__svc_filtered_t answer_status(tinker__svc_req_t *r) {
+  const tinker__svc_fault_rule_t *f = rule_of(r);
   const char *body = f->body ? f->body : "{\"detail\":\"by the fault plan\"}";
   tinker__svc_reply_bytes(
       r, (int)f->status, f->content_type ? f->content_type : "application/json",
       body, strlen(body));
   r->retry_after_s = (int)f->retry_after;
-  return TINKER__FAULT_ANSWERED;
+  return TINKER__FILTER_ANSWERED;
 }
 
 /* Ends a TCP connection by RST; a Unix socket knows no such thing and is just
@@ -318,30 +357,42 @@ static void reset(tinker__svc_req_t *r) {
   }
 }
 
-/* Once the service stops nobody would let it go. */
-static tinker__svc_fault_next_t wait_ms(tinker__svc_req_t *r, int64_t ms) {
-  if (r->service->stopping) return tinker__svc_fault_return(r);
-  MHD_suspend_connection(r->conn);
-  hold(r, ms);
-  return TINKER__FAULT_WAIT;
+static tinker__svc_filtered_t go_back(tinker__svc_req_t *r) {
+  r->held = false;
+  return rule_of(r)->act == TINKER__FAULT_HANG ? TINKER__FILTER_CLOSE
+                                               : TINKER__FILTER_GO;
 }
 
-static tinker__svc_fault_next_t begin(tinker__svc_req_t *r, tinker__str_t id) {
+/* Once the service stops nobody would let it go. */
+static tinker__svc_filtered_t wait_ms(tinker__svc_req_t *r, int64_t ms) {
+  if (r->service->stopping) return go_back(r);
+  MHD_suspend_connection(r->conn);
+  hold(r, ms);
+  return TINKER__FILTER_WAIT;
+}
+
+static tinker__svc_filtered_t begin(tinker__svc_req_t *r, tinker__str_t id) {
   tinker__svc_session_t *n;
-  switch (r->fault->act) {
-  case TINKER__FAULT_DELAY: return wait_ms(r, r->fault->ms);
+  switch (rule_of(r)->act) {
+  case TINKER__FAULT_DELAY: return wait_ms(r, rule_of(r)->ms);
   case TINKER__FAULT_HANG: return wait_ms(r, INT64_MAX / 2);
   case TINKER__FAULT_REORDER: return wait_ms(r, REORDER_MS);
-  case TINKER__FAULT_DROP: return TINKER__FAULT_CLOSE;
-  case TINKER__FAULT_RESET: reset(r); return TINKER__FAULT_CLOSE;
+  case TINKER__FAULT_DROP: return TINKER__FILTER_CLOSE;
+  case TINKER__FAULT_RESET: reset(r); return TINKER__FILTER_CLOSE;
   case TINKER__FAULT_STATUS: return answer_status(r);
   case TINKER__FAULT_SESSION_GONE:
     n = session_of(r->service, id);
     if (n && !n->ended_ms && !tinker__svc_ends(r->service)) {
       tinker__svc_session_end(r->service, n, "gone by the fault plan");
     }
-    return TINKER__FAULT_GO;
-  default: return TINKER__FAULT_GO;
+    return TINKER__FILTER_GO;
+  case TINKER__FAULT_STALE_LIST:
+    r->stale_ms = rule_of(r)->ms;
+    return TINKER__FILTER_GO;
+  case TINKER__FAULT_SHOW_CORRUPTED:
+    r->shows_corrupted = true;
+    return TINKER__FILTER_GO;
+  default: return TINKER__FILTER_GO;
   }
 }
 
@@ -349,30 +400,31 @@ static tinker__svc_fault_next_t begin(tinker__svc_req_t *r, tinker__str_t id) {
 static void let_overtaken_go(tinker__svc_t *s, const tinker__svc_req_t *by) {
   TINKER__LIST_EACH(l, tmp, &s->faults->held) {
     tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, timer_link);
-    if (r != by && r->fault->act == TINKER__FAULT_REORDER) {
+    if (r != by && rule_of(r)->act == TINKER__FAULT_REORDER) {
       r->deadline_ms = 0; /* at the timer's next look, behind this one */
       pthread_cond_signal(&s->timer_wake);
     }
   }
 }
 
-tinker__svc_fault_next_t tinker__svc_fault_arrive(tinker__svc_req_t *r) {
+static tinker__svc_filtered_t arrive(tinker__svc_req_t *r) {
   peek_t p;
   tinker__svc_t *s = r->service;
-  tinker__svc_fault_next_t next = TINKER__FAULT_GO;
+  tinker__svc_filtered_t next = TINKER__FILTER_GO;
   if (strncmp(r->route->path, PREFIX, strlen(PREFIX)) != 0) return next;
   pthread_mutex_lock(&s->lock);
   let_overtaken_go(s, r);
   peek(&p, r);
-  r->fault = tinker__svc_fault_plan_next(s->faults->plan, &p.call,
-                                         s->world->now_ms(s->world->user));
-  if (r->fault) {
+  const tinker__svc_fault_rule_t *rule = tinker__svc_fault_plan_next(
+      s->faults->plan, &p.call, s->world->now_ms(s->world->user));
+  r->filtered = rule;
+  if (rule) {
     char id[200];
     bool shown = p.call.id.len < sizeof id &&
                  tinker__utf8_valid(p.call.id.ptr, p.call.id.len);
     snprintf(id, sizeof id, "%.*s", shown ? (int)p.call.id.len : 0,
              p.call.id.ptr);
-    add_fault(s, r->fault, r->route->path + strlen(PREFIX), id, p.call.seq);
+    add_fault(s, rule, r->route->path + strlen(PREFIX), id, p.call.seq);
     next = begin(r, p.call.id);
   }
   pthread_mutex_unlock(&s->lock);
@@ -380,23 +432,17 @@ tinker__svc_fault_next_t tinker__svc_fault_arrive(tinker__svc_req_t *r) {
   return next;
 }
 
-tinker__svc_fault_next_t tinker__svc_fault_return(tinker__svc_req_t *r) {
-  r->held = false;
-  return r->fault->act == TINKER__FAULT_HANG ? TINKER__FAULT_CLOSE
-                                             : TINKER__FAULT_GO;
-}
-
-tinker__svc_fault_next_t tinker__svc_fault_leave(tinker__svc_req_t *r) {
-  switch (r->fault->act) {
-  case TINKER__FAULT_LOSE_REPLY: return TINKER__FAULT_CLOSE;
+static tinker__svc_filtered_t leave(tinker__svc_req_t *r) {
+  switch (rule_of(r)->act) {
+  case TINKER__FAULT_LOSE_REPLY: return TINKER__FILTER_CLOSE;
   case TINKER__FAULT_CONTENT_TYPE:
-    r->content_type = r->fault->content_type;
-    return TINKER__FAULT_GO;
+    r->content_type = rule_of(r)->content_type;
+    return TINKER__FILTER_GO;
   case TINKER__FAULT_DUPLICATE:
-    if (r->repeated) return TINKER__FAULT_GO;
+    if (r->repeated) return TINKER__FILTER_GO;
     r->repeated = true;
-    return TINKER__FAULT_WAIT;
-  default: return TINKER__FAULT_GO;
+    return TINKER__FILTER_WAIT;
+  default: return TINKER__FILTER_GO;
   }
 }
 
@@ -407,7 +453,7 @@ static bool pause_reply(tinker__svc_req_t *r) {
   bool pause = !s->stopping;
   if (pause) {
     MHD_suspend_connection(r->conn);
-    hold(r, r->fault->ms);
+    hold(r, rule_of(r)->ms);
     r->repeated = true; /* the next call is after the pause */
   }
   pthread_mutex_unlock(&s->lock);
@@ -417,7 +463,7 @@ static bool pause_reply(tinker__svc_req_t *r) {
 /* The reply's bytes, some at a time, or only the first ones. HTTP thread. */
 static ssize_t read_slowly(void *user, uint64_t pos, char *out, size_t max) {
   tinker__svc_req_t *r = user;
-  const tinker__svc_fault_rule_t *f = r->fault;
+  const tinker__svc_fault_rule_t *f = rule_of(r);
   size_t n = r->reply.len - (size_t)pos;
   if (f->act == TINKER__FAULT_CUT) {
     if (pos >= (uint64_t)f->bytes) return MHD_CONTENT_READER_END_WITH_ERROR;
@@ -433,9 +479,8 @@ static ssize_t read_slowly(void *user, uint64_t pos, char *out, size_t max) {
   return (ssize_t)n;
 }
 
-struct MHD_Response *tinker__svc_fault_response(tinker__svc_req_t *r,
-                                                tinker__str_t body) {
-  tinker__svc_fault_act_t act = r->fault->act;
+static struct MHD_Response *respond(tinker__svc_req_t *r, tinker__str_t body) {
+  tinker__svc_fault_act_t act = rule_of(r)->act;
   if (act != TINKER__FAULT_CUT && act != TINKER__FAULT_TRICKLE) return NULL;
   return MHD_create_response_from_callback(body.len, 4096, read_slowly, r,
                                            NULL);
@@ -443,9 +488,9 @@ struct MHD_Response *tinker__svc_fault_response(tinker__svc_req_t *r,
 
 /* --- Calls ---------------------------------------------------------------- */
 
-void tinker__svc_fault_attach(tinker__svc_op_t *op) {
+static void attach(tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;
-  if (!s->faults || op->state == TINKER__SVC_OP_REJECTED) return;
+  if (op->state == TINKER__SVC_OP_REJECTED) return;
   tinker__svc_fault_call_t call = {
       .endpoint = tinker__str(kind_endpoints[op->kind]),
       .id = tinker__str(op->model ? op->model->id : op->sampler->id),
@@ -454,11 +499,15 @@ void tinker__svc_fault_attach(tinker__svc_op_t *op) {
       .accepted = true,
   };
   int64_t now = s->world->now_ms(s->world->user);
-  op->fault = tinker__svc_fault_plan_next(s->faults->plan, &call, now);
-  if (!op->fault) return;
-  add_fault(s, op->fault, kind_endpoints[op->kind], op->request_id, op->seq);
-  if (op->fault->act == TINKER__FAULT_PAUSE) {
-    op->paused_until_ms = now + op->fault->ms;
+  const tinker__svc_fault_rule_t *rule =
+      tinker__svc_fault_plan_next(s->faults->plan, &call, now);
+  if (!rule) return;
+  set_acts(op, rule);
+  add_fault(s, rule, kind_endpoints[op->kind], op->request_id, op->seq);
+  if (rule->act == TINKER__FAULT_PAUSE) {
+    op->pause_state = rule->state;
+    op->pause_reason = rule->reason;
+    op->paused_until_ms = now + rule->ms;
     tinker__list_push_back(&s->faults->paused, &op->paused);
     pthread_cond_signal(&s->timer_wake);
   }
@@ -466,14 +515,11 @@ void tinker__svc_fault_attach(tinker__svc_op_t *op) {
 
 /* --- GET _test/ledger ----------------------------------------------------- */
 
-tinker__svc_handled_t tinker__svc_handle_ledger(tinker__svc_t *s,
-                                                tinker__svc_req_t *r) {
+static tinker__svc_handled_t handle_ledger(tinker__svc_t *s,
+                                           tinker__svc_req_t *r) {
   char why[300];
   tinker__buf_t lines;
   tinker__jsonw_t w;
-  if (!s->faults) {
-    return tinker__svc_reply_error(r, 404, "no such endpoint: %s", r->path);
-  }
   tinker__buf_init(&lines, s->mem, TINKER__MAX_LEDGER);
   int rc = tinker__svc_ledger_read(s->faults->ledger, &lines, why, sizeof why);
   if (rc != 0) {
@@ -495,3 +541,21 @@ tinker__svc_handled_t tinker__svc_handle_ledger(tinker__svc_t *s,
   tinker__buf_free(&lines);
   return TINKER__ANSWERED;
 }
+
+const tinker__svc_route_t tinker__svc_fault_routes[] = {
+    {.method = "GET", .path = "_test/ledger", .handler = handle_ledger},
+    {.method = NULL},
+};
+
+const tinker__svc_filter_t tinker__svc_fault_filter = {
+    .arrive = arrive,
+    .back = go_back,
+    .leave = leave,
+    .respond = respond,
+};
+
+const tinker__svc_observer_t tinker__svc_fault_observer = {
+    .accepting = attach,
+    .heard = add_call,
+    .other = add_other,
+};

@@ -3,7 +3,7 @@
  * thread. */
 #include <tinker/error.h>
 
-#include "service/tinker/handlers.h"
+#include "service/http/http.h"
 #include "wire/zstd.h"
 
 static int unpack(tinker__buf_t *body, char *why, size_t why_len) {
@@ -31,8 +31,7 @@ bool tinker__svc_req_unpack(tinker__svc_req_t *r) {
   char why[200];
   tinker__str_t encoding = tinker__svc_req_header(r, "Content-Encoding");
   if (!encoding.len) return true;
-  if (!tinker__str_ieq(encoding, TINKER__STR("zstd")) ||
-      r->route->handler != tinker__svc_handle_forward_backward) {
+  if (!tinker__str_ieq(encoding, TINKER__STR("zstd")) || !r->route->packed) {
     tinker__svc_reply_error(
         r, 415,
         "Content-Encoding '%.*s' is not supported: zstd is, "

@@ -22,7 +22,7 @@ typedef struct tinker__svc_gate_s {
   size_t n_origins;
 } tinker__svc_gate_t;
 
-typedef struct tinker__svc_head_s {
+typedef struct tinker__svc_req_head_s {
   const tinker__svc_gate_t *gate;
   bool old; /* HTTP/1.0 */
   size_t hosts, lengths, codings;

@@ -7,8 +7,8 @@
 
 #include <tinker/error.h>
 
-#include "service/fault/fault.h"
 #include "service/http/listener.h"
+#include "service/http/stream.h"
 
 #define MAX_REPLY ((size_t)1 << 31)
 
@@ -100,7 +100,8 @@ static enum MHD_Result queue_reply(tinker__svc_req_t *r) {
     r->status = 500;
   }
   struct MHD_Response *response =
-      r->fault && !broken ? tinker__svc_fault_response(r, body) : NULL;
+      r->filtered && !broken ? r->site->filter->respond(r, body) : NULL;
+  if (!response && r->stream) response = tinker__svc_stream_response(r);
   if (!response) {
     response = MHD_create_response_from_buffer(
         body.len, (void *)(uintptr_t)body.ptr, MHD_RESPMEM_PERSISTENT);
@@ -137,13 +138,16 @@ static bool match(tinker__svc_req_t *r, const tinker__svc_route_t *route) {
   return true;
 }
 
-const tinker__svc_route_t *tinker__svc_http_route(tinker__svc_req_t *r,
-                                                  const char *method) {
+const tinker__svc_route_t *
+tinker__svc_http_route(const tinker__svc_site_t *site, tinker__svc_req_t *r,
+                       const char *method) {
   bool path_known = false;
-  for (const tinker__svc_route_t *t = tinker__svc_routes; t->method; t++) {
-    if (!match(r, t)) continue;
-    path_known = true;
-    if (!strcmp(t->method, method)) return t;
+  for (size_t i = 0; site->tables[i]; i++) {
+    for (const tinker__svc_route_t *t = site->tables[i]; t->method; t++) {
+      if (!match(r, t)) continue;
+      path_known = true;
+      if (!strcmp(t->method, method)) return t;
+    }
   }
   if (path_known) {
     tinker__svc_reply_error(r, 405, "%s is not allowed here", method);
@@ -208,20 +212,20 @@ static bool accept_request(tinker__svc_req_t *r) {
 
 static enum MHD_Result handle(tinker__svc_req_t *r);
 
-/* As the fault plan wants it, if it wants anything. */
+/* As the filter wants it, if it wants anything. */
 static enum MHD_Result send_reply(tinker__svc_req_t *r) {
-  tinker__svc_fault_next_t next =
-      r->fault ? tinker__svc_fault_leave(r) : TINKER__FAULT_GO;
-  if (next == TINKER__FAULT_CLOSE) return MHD_NO;
-  return next == TINKER__FAULT_WAIT ? handle(r) : queue_reply(r);
+  tinker__svc_filtered_t next =
+      r->filtered ? r->site->filter->leave(r) : TINKER__FILTER_GO;
+  if (next == TINKER__FILTER_CLOSE) return MHD_NO;
+  return next == TINKER__FILTER_WAIT ? handle(r) : queue_reply(r);
 }
 
 static enum MHD_Result go_on(tinker__svc_req_t *r,
-                             tinker__svc_fault_next_t next) {
+                             tinker__svc_filtered_t next) {
   switch (next) {
-  case TINKER__FAULT_GO: return handle(r);
-  case TINKER__FAULT_WAIT: return MHD_YES;
-  case TINKER__FAULT_CLOSE: return MHD_NO;
+  case TINKER__FILTER_GO: return handle(r);
+  case TINKER__FILTER_WAIT: return MHD_YES;
+  case TINKER__FILTER_CLOSE: return MHD_NO;
   default: return send_reply(r);
   }
 }
@@ -229,10 +233,10 @@ static enum MHD_Result go_on(tinker__svc_req_t *r,
 static enum MHD_Result dispatch(tinker__svc_req_t *r, const char *method) {
   r->dispatched = true;
   if (r->refused) return queue_reply(r);
-  r->route = tinker__svc_http_route(r, method);
+  r->route = tinker__svc_http_route(r->site, r, method);
   if (!r->route || !accept_request(r)) return send_reply(r);
-  return go_on(r, r->service->faults ? tinker__svc_fault_arrive(r)
-                                     : TINKER__FAULT_GO);
+  return go_on(r, r->site->filter ? r->site->filter->arrive(r)
+                                  : TINKER__FILTER_GO);
 }
 
 static enum MHD_Result handle(tinker__svc_req_t *r) {
@@ -266,6 +270,7 @@ static tinker__svc_req_t *req_new(tinker__svc_listener_t *l,
   r->conn = c;
   r->unix_socket = l->unix_socket;
   r->local = l->unix_socket || l->loopback;
+  r->site = &l->site;
   tinker__buf_init(&r->body, s->mem, s->config.max_body);
   tinker__buf_init(&r->reply, s->mem, MAX_REPLY);
   pthread_mutex_lock(&s->lock);
@@ -323,7 +328,7 @@ enum MHD_Result tinker__svc_http_access(void *user, struct MHD_Connection *c,
     return MHD_YES;
   }
   if (!r->dispatched) return dispatch(r, method);
-  return r->held ? go_on(r, tinker__svc_fault_return(r)) : send_reply(r);
+  return r->held ? go_on(r, r->site->filter->back(r)) : send_reply(r);
 }
 
 void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
@@ -336,6 +341,7 @@ void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
   if (!r) return;
   tinker__svc_t *s = r->service;
   *state = NULL;
+  if (r->stream) tinker__svc_stream_gone(r->stream);
   tinker__buf_free(&r->body);
   tinker__buf_free(&r->reply);
   tinker__mem_free(s->mem, r->path);

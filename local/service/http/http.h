@@ -23,6 +23,7 @@ struct tinker__svc_req_s {
   int64_t deadline_ms;
   tinker__svc_t *service;
   struct MHD_Connection *conn;
+  const struct tinker__svc_site_s *site;
   const struct tinker__svc_route_s *route;
   tinker__str_t capture[TINKER__MAX_CAPTURES]; /* variable path segments */
   char *path;
@@ -33,10 +34,15 @@ struct tinker__svc_req_s {
   bool refused; /* by its head: the reply is made, the body thrown away */
   bool closes;  /* and the connection can't be used any further */
   bool allow_metadata; /* retrieve_future */
-  /* Fault plan: the rule that acts on it; suspended by that; its handler (or
-   * the pause between two pieces of its reply) has been there once. */
-  struct tinker__svc_fault_rule_s *fault;
+  /* The site's filter: what it keeps for this request (NULL = nothing more to
+   * do with it), suspended by it, its handler (or the pause between two pieces
+   * of its reply) has been there once. */
+  const void *filtered;
   bool held, repeated;
+  /* What a filter wants handlers to say: lists leave out what is younger, and
+   * runs are shown as corrupted. */
+  int64_t stale_ms;
+  bool shows_corrupted;
   tinker__svc_op_t *op;       /* the future it is parked on */
   tinker__svc_op_kind_t kind; /* of the future whose result is being read */
   /* The reply. */
@@ -44,21 +50,49 @@ struct tinker__svc_req_s {
   const char *content_type;
   int retry_after_s; /* header Retry-After, 0 = none */
   tinker__buf_t reply;
+  struct tinker__svc_stream_s *stream; /* that sends it instead; NULL = none */
 };
 
 typedef tinker__svc_handled_t (*tinker__svc_handler_t)(tinker__svc_t *s,
                                                        tinker__svc_req_t *r);
 
 typedef struct tinker__svc_route_s {
-  const char *method;
-  const char *path; /* under the root; "*" matches one segment */
+  const char *method; /* NULL ends a table */
+  const char *path;   /* under the root; "*" matches one segment */
   tinker__svc_handler_t handler;
-  bool parks; /* it may return TINKER__PARKED */
-  bool open;  /* needs no key, and is answered while the service starts */
+  bool parks;  /* it may return TINKER__PARKED */
+  bool open;   /* needs no key, and is answered while the service starts */
+  bool packed; /* its body may be compressed */
 } tinker__svc_route_t;
 
-/* routes.c: NULL-terminated by method. */
-extern const tinker__svc_route_t tinker__svc_routes[];
+/* Looks at requests around their handlers: a fault plan. HTTP thread, without
+ * the lock. */
+typedef enum {
+  TINKER__FILTER_GO,       /* as if there were none */
+  TINKER__FILTER_WAIT,     /* suspended; the HTTP thread comes back */
+  TINKER__FILTER_ANSWERED, /* r has its answer; it is not handled */
+  TINKER__FILTER_CLOSE     /* the connection ends here */
+} tinker__svc_filtered_t;
+typedef struct tinker__svc_filter_s {
+  /* A request is about to be handled. */
+  tinker__svc_filtered_t (*arrive)(tinker__svc_req_t *r);
+  /* It was held and comes back. */
+  tinker__svc_filtered_t (*back)(tinker__svc_req_t *r);
+  /* It is about to be answered, and filtered is set. TINKER__FILTER_WAIT:
+   * handle it once more. */
+  tinker__svc_filtered_t (*leave)(tinker__svc_req_t *r);
+  /* The answer in another form; NULL = the usual one. */
+  struct MHD_Response *(*respond)(tinker__svc_req_t *r, tinker__str_t body);
+} tinker__svc_filter_t;
+
+#define TINKER__MAX_TABLES 4
+
+/* What a listener serves. The tables and the filter are borrowed and constant
+ * until it is freed. */
+typedef struct tinker__svc_site_s {
+  const tinker__svc_route_t *tables[TINKER__MAX_TABLES]; /* NULL ends them */
+  const tinker__svc_filter_t *filter;                    /* NULL = none */
+} tinker__svc_site_t;
 
 /* --- Replies: each sets the answer of r and returns TINKER__ANSWERED --- */
 tinker__svc_handled_t tinker__svc_reply_error(tinker__svc_req_t *r, int status,
@@ -103,9 +137,11 @@ void tinker__svc_acks_release(tinker__svc_t *s);
 
 /* --- Listeners --- */
 int tinker__svc_listen_unix(tinker__svc_listener_t **out, tinker__svc_t *s,
-                            const char *path, char *why, size_t why_len);
+                            const tinker__svc_site_t *site, const char *path,
+                            char *why, size_t why_len);
 int tinker__svc_listen_tcp(tinker__svc_listener_t **out, tinker__svc_t *s,
-                           const char *listen, char *why, size_t why_len);
+                           const tinker__svc_site_t *site, const char *listen,
+                           char *why, size_t why_len);
 int tinker__svc_listener_port(const tinker__svc_listener_t *l);
 /* No new connections from here on. */
 void tinker__svc_listener_quiesce(tinker__svc_listener_t *l);

@@ -129,10 +129,12 @@ static int start(tinker__svc_listener_t *l, char *why, size_t why_len) {
                      "the HTTP server could not be started");
 }
 
-static tinker__svc_listener_t *listener_new(tinker__svc_t *s) {
+static tinker__svc_listener_t *listener_new(tinker__svc_t *s,
+                                            const tinker__svc_site_t *site) {
   tinker__svc_listener_t *l = tinker__mem_zalloc(s->mem, sizeof *l);
   if (!l) return NULL;
   l->service = s;
+  l->site = *site;
   l->fd = -1;
   return l;
 }
@@ -198,8 +200,9 @@ static int bind_unix(tinker__svc_listener_t *l, const char *path, char *why,
 }
 
 int tinker__svc_listen_unix(tinker__svc_listener_t **out, tinker__svc_t *s,
-                            const char *path, char *why, size_t why_len) {
-  tinker__svc_listener_t *l = listener_new(s);
+                            const tinker__svc_site_t *site, const char *path,
+                            char *why, size_t why_len) {
+  tinker__svc_listener_t *l = listener_new(s, site);
   if (!l) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   l->unix_socket = true;
   return start_or_free(out, l, bind_unix(l, path, why, why_len), why, why_len);
@@ -293,8 +296,9 @@ static int bind_tcp(tinker__svc_listener_t *l, const char *listen_on, char *why,
 }
 
 int tinker__svc_listen_tcp(tinker__svc_listener_t **out, tinker__svc_t *s,
+                           const tinker__svc_site_t *site,
                            const char *listen_on, char *why, size_t why_len) {
-  tinker__svc_listener_t *l = listener_new(s);
+  tinker__svc_listener_t *l = listener_new(s, site);
   if (!l) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   return start_or_free(out, l, bind_tcp(l, listen_on, why, why_len), why,
                        why_len);

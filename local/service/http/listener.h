@@ -16,6 +16,7 @@ typedef struct {
 
 struct tinker__svc_listener_s {
   tinker__svc_t *service;
+  tinker__svc_site_t site;
   struct MHD_Daemon *daemon;
   int fd;   /* listening socket, ours after quiesce */
   int port; /* TCP */
@@ -36,8 +37,9 @@ void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
 tinker__svc_conn_t *tinker__svc_http_conn(struct MHD_Connection *c);
 /* The route of r->path, whose captures point into that; NULL = r is answered
  * with 404 or 405. */
-const tinker__svc_route_t *tinker__svc_http_route(tinker__svc_req_t *r,
-                                                  const char *method);
+const tinker__svc_route_t *
+tinker__svc_http_route(const tinker__svc_site_t *site, tinker__svc_req_t *r,
+                       const char *method);
 /* Percent escapes of a target, in place; "%00" stays as it is. Returns the new
  * length. Pure. */
 size_t tinker__svc_http_unescape(char *s);

@@ -7,8 +7,6 @@
 
 #include <tinker/error.h>
 
-#include "service/fault/fault.h"
-
 void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
   bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT ||
               rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
@@ -26,9 +24,8 @@ void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
 }
 
 void tinker__svc_exec_model_free(tinker__svc_model_t *m) {
-  const tinker__engine_api_t *api = m->service->api;
-  if (m->pass) api->pass_end(m->pass);
-  if (m->train) api->train_free(m->train);
+  if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
+  if (m->train) tinker__svc_model_api(m)->train_free(m->train);
   m->pass = NULL;
   m->train = NULL;
 }
@@ -43,8 +40,8 @@ int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len) {
                        "the model was not created");
   }
   tinker__svc_checkpoint_dir(s, "snapshots", m->snapshot, dir, sizeof dir);
-  int rc =
-      s->api->train_load(m->base->base, dir, true, &m->train, why, why_len);
+  int rc = tinker__svc_model_api(m)->train_load(m->base->base, dir, true,
+                                                &m->train, why, why_len);
   m->stuck = rc != 0;
   return rc;
 }
@@ -55,8 +52,8 @@ static void run_create(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   tinker__buf_t out;
   tinker__jsonw_t w;
-  int rc = m->service->api->train_new(m->base->base, &m->lora, &m->train, why,
-                                      sizeof why);
+  int rc = tinker__svc_model_api(m)->train_new(m->base->base, &m->lora,
+                                               &m->train, why, sizeof why);
   if (rc != 0) {
     tinker__svc_exec_fail(op, rc, why);
     return;
@@ -92,14 +89,15 @@ static int begin_pass(tinker__svc_model_t *m, tinker__svc_op_t *op, char *why,
   int rc = tinker__svc_exec_train(m, why, why_len);
   if (rc == 0) rc = alloc_outputs(w);
   if (rc != 0) return rc;
-  return m->service->api->pass_begin(m->train, w->data, w->n_data, &w->loss,
-                                     w->forward_only, &m->pass, why, why_len);
+  return tinker__svc_model_api(m)->pass_begin(m->train, w->data, w->n_data,
+                                              &w->loss, w->forward_only,
+                                              &m->pass, why, why_len);
 }
 
 static void end_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__buf_t out;
-  double loss = m->service->api->pass_loss(m->pass);
-  m->service->api->pass_end(m->pass);
+  double loss = tinker__svc_model_api(m)->pass_loss(m->pass);
+  tinker__svc_model_api(m)->pass_end(m->pass);
   m->pass = NULL;
   tinker__buf_init(&out, m->service->mem, (size_t)1 << 31);
   int rc = tinker__svc_result_forward_backward(&out, op->work, loss);
@@ -114,27 +112,26 @@ static bool run_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   int rc = 0;
   if (!m->pass) rc = begin_pass(m, op, why, sizeof why);
   if (rc == 0) {
-    rc = m->service->api->pass_step(
+    rc = tinker__svc_model_api(m)->pass_step(
         m->pass, tinker__eng_scheduler_halt(m->service->scheduler), why,
         sizeof why);
   }
   if (rc > 0) return true;
   if (rc == TINKER_ECANCELED) { /* the service stops: at the next start */
-    m->service->api->pass_end(m->pass);
+    tinker__svc_model_api(m)->pass_end(m->pass);
     m->pass = NULL;
     return true;
   }
-  if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_APPLY_TWICE) &&
-      !op->repeated) {
-    op->repeated = true;
-    m->service->api->pass_end(m->pass);
+  if (rc == 0 && op->acts & TINKER__ACT_APPLY_TWICE) {
+    op->acts &= ~(unsigned)TINKER__ACT_APPLY_TWICE;
+    tinker__svc_model_api(m)->pass_end(m->pass);
     m->pass = NULL;
     return true;
   }
   if (rc == 0) {
     end_pass(m, op);
   } else {
-    if (m->pass) m->service->api->pass_end(m->pass);
+    if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
     m->pass = NULL;
     tinker__svc_exec_fail(op, rc, why);
   }
@@ -150,16 +147,14 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__buf_t out;
   tinker__jsonw_t w;
   int rc = tinker__svc_exec_train(m, why, sizeof why);
-  op->work->adam.keep_grad =
-      tinker__svc_op_has(op, TINKER__FAULT_KEEP_GRADIENTS);
+  op->work->adam.keep_grad = (op->acts & TINKER__ACT_KEEP_GRADIENTS) != 0;
   if (rc == 0) {
-    rc = m->service->api->optim_step(m->train, &op->work->adam, &metrics, why,
-                                     sizeof why);
+    rc = tinker__svc_model_api(m)->optim_step(m->train, &op->work->adam,
+                                              &metrics, why, sizeof why);
   }
   if (rc > 0) return true;
-  if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_APPLY_TWICE) &&
-      !op->repeated) {
-    op->repeated = true;
+  if (rc == 0 && op->acts & TINKER__ACT_APPLY_TWICE) {
+    op->acts &= ~(unsigned)TINKER__ACT_APPLY_TWICE;
     return true;
   }
   if (rc != 0) {
@@ -261,7 +256,9 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
                      "the model can't go on: %s", reason);
   }
   if (rc != 0) {
-    if (m->pass) m->service->api->pass_end(m->pass); /* marked meanwhile */
+    if (m->pass) {
+      tinker__svc_model_api(m)->pass_end(m->pass); /* marked meanwhile */
+    }
     m->pass = NULL;
     if (!op->replay || !reason) tinker__svc_exec_fail(op, rc, why);
     return false;
@@ -294,6 +291,9 @@ static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   pthread_mutex_unlock(&s->lock);
   if (ended) { /* nothing can come any more: stays busy for ever */
     tinker__svc_exec_model_free(m);
+    pthread_mutex_lock(&s->lock);
+    tinker__svc_base_drop(m->base, &m->holds);
+    pthread_mutex_unlock(&s->lock);
   }
   return op;
 }
@@ -301,7 +301,7 @@ static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
 /* The call can't be executed now: what it has begun is given up. */
 static void park(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
-  if (m->pass) s->api->pass_end(m->pass);
+  if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
   m->pass = NULL;
   m->stuck = false;
   pthread_mutex_lock(&s->lock);
@@ -349,7 +349,7 @@ static bool fetch_body(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   return true;
 }
 
-bool tinker__svc_exec_step(tinker__eng_task_t *task) {
+static bool step(tinker__eng_task_t *task) {
   tinker__svc_model_t *m = TINKER__CONTAINER(task, tinker__svc_model_t, task);
   tinker__svc_t *s = m->service;
   tinker__svc_op_t *op = take_op(m);
@@ -377,3 +377,8 @@ bool tinker__svc_exec_step(tinker__eng_task_t *task) {
   pthread_mutex_unlock(&s->lock);
   return false;
 }
+
+const tinker__svc_runner_t tinker__svc_runner = {
+    .step = step,
+    .sample = tinker__svc_generate,
+};

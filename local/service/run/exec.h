@@ -26,15 +26,18 @@ int tinker__svc_exec_link_old(tinker__svc_model_t *m,
                               char *why, size_t why_len);
 
 /* --- exec.c: what the scheduler runs --- */
-bool tinker__svc_exec_step(tinker__eng_task_t *task);
+/* The table that boot hands to the service. */
+extern const tinker__svc_runner_t tinker__svc_runner;
 void tinker__svc_exec_model_free(tinker__svc_model_t *m);
 
 /* --- generate_op.c --- */
+/* The runner's sample: hands it to the scheduler. Under the lock. */
+void tinker__svc_generate(tinker__svc_op_t *op, tinker__eng_gen_t *gen);
 /* The sampler has its adapter (takes the reference) or uses it again; those not
  * used for long lose theirs, which is in a file. Engine thread. */
 void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
                               tinker__eng_adapter_t *adapter);
-/* Hands a sample to the scheduler. Under the lock. */
-void tinker__svc_generate(tinker__svc_op_t *op, tinker__eng_gen_t *gen);
+/* Its adapter is no longer in memory. Engine thread. */
+void tinker__svc_sampler_unload(tinker__svc_sampler_t *p);
 
 #endif

@@ -11,25 +11,20 @@
 #include <tinker/error.h>
 
 #include "service/core/marker.h"
-#include "service/fault/fault.h"
 #include "service/run/exec.h"
 
 bool tinker__svc_exec_suffer(tinker__svc_model_t *m, tinker__svc_op_t *op) {
-  if (op->replay || !op->fault) return false;
-  switch (op->fault->act) {
-  case TINKER__FAULT_CORRUPT:
+  if (op->replay) return false;
+  if (op->acts & TINKER__ACT_CRASH) raise(SIGSEGV);
+  if (op->acts & TINKER__ACT_CORRUPT) { /* it fails as all that follow it */
     pthread_mutex_lock(&m->service->lock);
-    m->hides_broken = !op->fault->flag;
+    m->hides_broken = (op->acts & TINKER__ACT_HIDE) != 0;
     tinker__svc_model_break(m, "corrupted by the fault plan");
     pthread_mutex_unlock(&m->service->lock);
-    return false; /* it fails as all that come later */
-  case TINKER__FAULT_FORGET:
-    if (op->fault->applied) return false;
-    tinker__svc_op_fail(op, "server", "lost by the fault plan");
-    return true;
-  case TINKER__FAULT_CRASH: raise(SIGSEGV); return false;
-  default: return false;
   }
+  if (!(op->acts & TINKER__ACT_LOSE)) return false;
+  tinker__svc_op_fail(op, "server", "lost by the fault plan");
+  return true;
 }
 
 /* --- Checkpoints ---------------------------------------------------------- */

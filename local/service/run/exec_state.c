@@ -6,7 +6,6 @@
 #include <tinker/error.h>
 
 #include "base/file.h"
-#include "service/fault/fault.h"
 #include "service/run/exec.h"
 
 /* --- Snapshots ------------------------------------------------------------ */
@@ -69,10 +68,10 @@ static int save_state(tinker__svc_model_t *m, const tinker__svc_op_t *op,
   tinker__svc_t *s = m->service;
   tinker__svc_checkpoint_dir(s, kind, row, dir, dir_len);
   int rc = tinker__svc_folder_begin(s, dir, row, tmp, sizeof tmp, why, why_len);
-  if (rc == 0 && op && tinker__svc_op_has(op, TINKER__FAULT_SAVE_OLD)) {
+  if (rc == 0 && op && (op->acts & TINKER__ACT_SAVE_OLD)) {
     rc = tinker__svc_exec_link_old(m, TINKER__CKPT_TRAINING, tmp, why, why_len);
   } else if (rc == 0) {
-    rc = s->api->train_save(m->train, tmp, why, why_len);
+    rc = tinker__svc_model_api(m)->train_save(m->train, tmp, why, why_len);
   }
   if (rc == 0) rc = tinker__svc_folder_commit(s, tmp, dir, why, why_len);
   if (rc != 0) tinker__svc_folder_remove(tmp);
@@ -89,7 +88,7 @@ static int64_t new_row(tinker__svc_t *s) {
 void tinker__svc_exec_snapshot(tinker__svc_model_t *m, int64_t next) {
   char dir[1200], why[300] = "out of memory";
   tinker__svc_t *s = m->service;
-  if (s->api->train_has_grad(m->train)) return;
+  if (tinker__svc_model_api(m)->train_has_grad(m->train)) return;
   snapshot_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
   int64_t row = new_row(s);
   int rc = n ? save_state(m, NULL, "snapshots", row, dir, sizeof dir, why,
@@ -189,7 +188,7 @@ static int finish_files(const tinker__svc_op_t *op, const char *dir,
   snprintf(path, sizeof path, "%s/%s", dir, file);
   int rc = tinker__file_sha256(s->world, s->mem, path, digest, why, why_len);
   if (rc == 0) tinker__hex(digest, sizeof digest, v->digest);
-  if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_FLIP_BIT)) {
+  if (rc == 0 && (op->acts & TINKER__ACT_FLIP_BIT)) {
     rc = tinker__svc_exec_flip_bit(dir, file, why, why_len);
   }
   return rc;
@@ -209,11 +208,11 @@ static save_t *save_new(tinker__svc_model_t *m, tinker__svc_op_t *op,
   c->kind = kind;
   c->row = new_row(s);
   c->created_ms = s->world->wall_ms(s->world->user);
-  c->pending_grad =
-      kind == TINKER__CKPT_TRAINING && s->api->train_has_grad(m->train);
+  c->pending_grad = kind == TINKER__CKPT_TRAINING &&
+                    tinker__svc_model_api(m)->train_has_grad(m->train);
   if (op->work->ttl_s) c->expires_ms = c->created_ms + op->work->ttl_s * 1000;
-  if (tinker__svc_op_has(op, TINKER__FAULT_EXPIRE)) {
-    c->expires_ms = c->created_ms + op->fault->ms;
+  if (op->acts & TINKER__ACT_EXPIRE) {
+    c->expires_ms = c->created_ms + op->expires_ms;
   }
   if (op->work->name &&
       !(c->name = tinker__mem_strdup(s->mem, op->work->name))) {
@@ -331,18 +330,19 @@ static int save_adapter(tinker__svc_model_t *m, const tinker__svc_op_t *op,
   char tmp[1300];
   tinker__svc_t *s = m->service;
   tinker__svc_checkpoint_dir(s, "checkpoints", c->row, dir, len);
-  int rc = s->api->adapter_current(m->train, out, why, why_len);
+  int rc =
+      tinker__svc_model_api(m)->adapter_current(m->train, out, why, why_len);
   if (rc != 0) return rc;
   rc = tinker__svc_folder_begin(s, dir, c->row, tmp, sizeof tmp, why, why_len);
-  if (rc == 0 && tinker__svc_op_has(op, TINKER__FAULT_SAVE_OLD)) {
+  if (rc == 0 && (op->acts & TINKER__ACT_SAVE_OLD)) {
     rc = tinker__svc_exec_link_old(m, c->kind, tmp, why, why_len);
   } else if (rc == 0) {
-    rc = s->api->adapter_save(*out, tmp, why, why_len);
+    rc = tinker__svc_model_api(m)->adapter_save(*out, tmp, why, why_len);
   }
   if (rc == 0) rc = tinker__svc_folder_commit(s, tmp, dir, why, why_len);
   if (rc != 0) {
     tinker__svc_folder_remove(tmp);
-    s->api->adapter_release(*out);
+    tinker__svc_model_api(m)->adapter_release(*out);
     *out = NULL;
   }
   return rc;
@@ -394,7 +394,7 @@ void tinker__svc_exec_save_sampler(tinker__svc_model_t *m,
     rc = open_sampler(v, adapter, why, sizeof why);
   }
   if (rc != 0 || op->work->name) {
-    if (adapter) s->api->adapter_release(adapter);
+    if (adapter) tinker__svc_model_api(m)->adapter_release(adapter);
   }
   if (rc != 0) {
     save_drop(s, v);
@@ -475,10 +475,10 @@ void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   int rc =
       n ? find_source(m, op, dir, sizeof dir, why, sizeof why) : TINKER_ENOMEM;
   if (rc == 0) {
-    bool optimizer = op->work->optimizer &&
-                     !tinker__svc_op_has(op, TINKER__FAULT_DROP_OPTIMIZER);
-    rc = s->api->train_load(m->base->base, dir, optimizer, &train, why,
-                            sizeof why);
+    bool optimizer =
+        op->work->optimizer && !(op->acts & TINKER__ACT_DROP_OPTIMIZER);
+    rc = tinker__svc_model_api(m)->train_load(m->base->base, dir, optimizer,
+                                              &train, why, sizeof why);
   }
   if (rc == 0) {
     tinker__eng_train_t *old = m->train;
@@ -489,9 +489,9 @@ void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {
                     sizeof why);
     if (rc != 0) {
       m->train = old;
-      s->api->train_free(train);
+      tinker__svc_model_api(m)->train_free(train);
     } else if (old) {
-      s->api->train_free(old);
+      tinker__svc_model_api(m)->train_free(old);
     }
   }
   if (rc != 0) {

@@ -5,11 +5,16 @@
 
 #include <tinker/error.h>
 
-#include "service/calls/calls.h"
-#include "service/fault/fault.h"
 #include "service/run/exec.h"
 
 #define MAX_ADAPTERS 8 /* in memory for samplers; more are in files */
+
+void tinker__svc_sampler_unload(tinker__svc_sampler_t *p) {
+  tinker__list_remove(&p->loaded);
+  p->base->backend->api->adapter_release(p->adapter);
+  p->adapter = NULL;
+  p->service->n_adapters--;
+}
 
 void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
                               tinker__eng_adapter_t *adapter) {
@@ -20,11 +25,8 @@ void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
   tinker__list_push_back(&s->adapters, &p->loaded);
   if (s->n_adapters <= MAX_ADAPTERS) return;
   /* Those that sample from it hold it for themselves. */
-  tinker__svc_sampler_t *old = TINKER__CONTAINER(
-      tinker__list_pop_front(&s->adapters), tinker__svc_sampler_t, loaded);
-  s->api->adapter_release(old->adapter);
-  old->adapter = NULL;
-  s->n_adapters--;
+  tinker__svc_sampler_unload(TINKER__CONTAINER(tinker__list_first(&s->adapters),
+                                               tinker__svc_sampler_t, loaded));
 }
 
 /* Engine thread: base and adapter of the sampler, the adapter loaded. One
@@ -35,7 +37,7 @@ static int prepare(tinker__eng_gen_t *gen, char *why, size_t why_len) {
   tinker__svc_op_t *op = gen->user;
   tinker__svc_sampler_t *p = op->sampler;
   tinker__svc_t *s = op->service;
-  if (tinker__svc_op_has(op, TINKER__FAULT_CRASH)) raise(SIGSEGV);
+  if (op->acts & TINKER__ACT_CRASH) raise(SIGSEGV);
   gen->base = p->base->base;
   gen->adapter = p->adapter;
   if (!p->checkpoint) return 0;
@@ -50,7 +52,8 @@ static int prepare(tinker__eng_gen_t *gen, char *why, size_t why_len) {
   if (!gen->adapter) {
     tinker__svc_checkpoint_dir(s, "checkpoints", p->checkpoint, dir,
                                sizeof dir);
-    int rc = s->api->adapter_load(gen->base, dir, &gen->adapter, why, why_len);
+    int rc = gen->backend->api->adapter_load(gen->base, dir, &gen->adapter, why,
+                                             why_len);
     if (rc != 0) return rc;
   }
   tinker__svc_sampler_keep(p, gen->adapter);
@@ -82,6 +85,7 @@ static void on_generated(tinker__eng_gen_t *gen, int rc, const char *why) {
   tinker__svc_op_t *op = gen->user;
   pthread_mutex_lock(&op->service->lock);
   op->running = NULL;
+  tinker__svc_base_drop(op->sampler->base, &op->holds);
   pthread_mutex_unlock(&op->service->lock);
   if (rc == TINKER_ECANCELED) {
     tinker__svc_sampler_fail_ended(op);
@@ -97,7 +101,9 @@ static void on_generated(tinker__eng_gen_t *gen, int rc, const char *why) {
 
 void tinker__svc_generate(tinker__svc_op_t *op, tinker__eng_gen_t *gen) {
   op->running = gen;
+  tinker__svc_base_hold(op->sampler->base, &op->holds);
   gen->user = op;
+  gen->backend = op->sampler->base->backend;
   gen->prepare = prepare;
   gen->done = on_generated;
   tinker__eng_scheduler_sample(op->service->scheduler, gen);

@@ -120,6 +120,29 @@ static int fill_model(tinker__svc_t *s, tinker__svc_model_t *m,
   return m->metadata ? 0 : TINKER_ENOMEM;
 }
 
+bool tinker__svc_usable_base(const tinker__svc_base_model_t *base,
+                             tinker__svc_req_t *r) {
+  char why[400];
+  int rc = tinker__svc_base_usable(base, why, sizeof why);
+  if (rc == 0) return true;
+  if (rc == TINKER_EBUSY) r->retry_after_s = 1;
+  tinker__svc_reply_error(r, rc == TINKER_EBUSY ? 503 : 404, "%s", why);
+  return false;
+}
+
+/* True when a model can be made from the base now; else r is answered. */
+static bool trainable(const tinker__svc_base_model_t *base,
+                      tinker__svc_req_t *r) {
+  if (!tinker__svc_usable_base(base, r)) return false;
+  if (base->backend->api->caps & TINKER_ENGINE_TRAINS) return true;
+  tinker__svc_reply_error(
+      r, 400,
+      "base_model '%s' can only be sampled from: the engine "
+      "'%s' does not train",
+      base->name, base->backend->api->name);
+  return false;
+}
+
 static tinker__svc_handled_t
 create_locked(tinker__svc_t *s, tinker__svc_req_t *r, const create_t *c,
               const tinker__eng_lora_config_t *lora,
@@ -135,6 +158,7 @@ create_locked(tinker__svc_t *s, tinker__svc_req_t *r, const create_t *c,
         (int)(c->base_model.len < 200 ? c->base_model.len : 200),
         c->base_model.ptr);
   }
+  if (!trainable(base, r)) return TINKER__ANSWERED;
   if (tinker__svc_model_refused(s, r)) return TINKER__ANSWERED;
   tinker__svc_model_t *m = tinker__svc_model_new(s, n, c->seq);
   if (!m || fill_model(s, m, c) != 0) {
@@ -234,6 +258,7 @@ static tinker__svc_handled_t load_locked(tinker__svc_t *s, tinker__svc_req_t *r,
   }
   tinker__svc_base_model_t *base = from->model->base;
   if (c->has_base) base = tinker__svc_base_find(s, c->base_model);
+  if (base && !trainable(base, r)) return TINKER__ANSWERED;
   if (!base || !tinker__svc_base_same(base, from->model->base)) {
     return tinker__svc_reply_error(
         r, 400, "base_model '%.*s' differs from the checkpoint's '%s'",

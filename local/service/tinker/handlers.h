@@ -5,6 +5,9 @@
 #include "service/calls/calls.h"
 #include "service/parse/work.h"
 
+/* routes.c */
+extern const tinker__svc_route_t tinker__svc_tinker_routes[];
+
 /* client_config.c */
 tinker__svc_handled_t tinker__svc_handle_client_config(tinker__svc_t *s,
                                                        tinker__svc_req_t *r);
@@ -34,6 +37,10 @@ tinker__svc_handled_t tinker__svc_handle_load_new(
     tinker__svc_req_t *r); /* load_weights that makes the model */
 tinker__svc_handled_t tinker__svc_handle_get_info(tinker__svc_t *s,
                                                   tinker__svc_req_t *r);
+/* True when the base model can be used now; else r is answered. Under the lock.
+ */
+bool tinker__svc_usable_base(const tinker__svc_base_model_t *base,
+                             tinker__svc_req_t *r);
 /* train.c */
 tinker__svc_handled_t tinker__svc_handle_load_weights(tinker__svc_t *s,
                                                       tinker__svc_req_t *r);
@@ -83,9 +90,6 @@ tinker__svc_model_t *tinker__svc_find_run(tinker__svc_t *s,
 /* operator.c */
 tinker__svc_handled_t tinker__svc_handle_mark_corrupted(tinker__svc_t *s,
                                                         tinker__svc_req_t *r);
-/* fault.c */
-tinker__svc_handled_t tinker__svc_handle_ledger(tinker__svc_t *s,
-                                                tinker__svc_req_t *r);
 /* rest_checkpoint.c */
 tinker__svc_handled_t
 tinker__svc_handle_delete_checkpoint(tinker__svc_t *s, tinker__svc_req_t *r);

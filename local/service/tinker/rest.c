@@ -6,7 +6,6 @@
 
 #include <tinker/error.h>
 
-#include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
 
 #define MAX_PAGE 1000
@@ -82,14 +81,12 @@ static void write_checkpoint(tinker__jsonw_t *w,
  * run as corrupted that is not. */
 static bool hidden(const tinker__svc_req_t *r, int64_t created_ms) {
   const tinker__world_t *w = r->service->world;
-  return r->fault && r->fault->act == TINKER__FAULT_STALE_LIST &&
-         created_ms > w->wall_ms(w->user) - r->fault->ms;
+  return r->stale_ms && created_ms > w->wall_ms(w->user) - r->stale_ms;
 }
 
 static bool corrupted(const tinker__svc_req_t *r,
                       const tinker__svc_model_t *m) {
-  bool shown = r->fault && r->fault->act == TINKER__FAULT_SHOW_CORRUPTED;
-  return shown || (m->broken && !m->hides_broken);
+  return r->shows_corrupted || (m->broken && !m->hides_broken);
 }
 
 static bool listed(const tinker__svc_req_t *r,

@@ -6,7 +6,6 @@
 
 #include <tinker/error.h>
 
-#include "service/fault/fault.h"
 #include "service/http/http.h"
 #include "service/parse/body.h"
 #include "service/parse/work.h"
@@ -53,7 +52,7 @@ static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
   tinker__svc_session_t *n =
       op->model ? op->model->session : op->sampler->session;
   n->seen_ms = s->world->now_ms(s->world->user); /* somebody waits for it */
-  if (tinker__svc_op_has(op, TINKER__FAULT_FORGET)) {
+  if (op->acts & TINKER__ACT_FORGET) {
     return tinker__svc_reply_error(r, 410, "request %s is no longer known",
                                    op->request_id);
   }

@@ -6,7 +6,6 @@
 
 #include <tinker/error.h>
 
-#include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
 
 /* --- create_sampling_session ---------------------------------------------- */
@@ -16,7 +15,7 @@ static void on_sampler_stored(void *user, int rc) {
   tinker__svc_t *s = p->service;
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
-    tinker__svc_ledger_other(s, "create_sampling_session", p->id);
+    tinker__svc_other(s, "create_sampling_session", p->id);
     tinker__svc_ack_commit(s, &p->ack);
   } else {
     tinker__svc_sampler_forget(s, p);
@@ -57,6 +56,7 @@ static bool resolve(tinker__svc_t *s, tinker__svc_req_t *r, const open_t *o,
                             o->base.ptr);
     return false;
   }
+  if (*base && !tinker__svc_usable_base(*base, r)) return false;
   if (!o->has_path) return true;
   int rc = tinker__svc_checkpoint_lookup(s, o->path, &c, why, sizeof why);
   if (rc != 0) {
@@ -76,9 +76,10 @@ static bool resolve(tinker__svc_t *s, tinker__svc_req_t *r, const open_t *o,
         (*base)->name, c->model->base->name);
     return false;
   }
-  if (!*base) *base = c->model->base;
   *checkpoint = c->row;
-  return true;
+  if (*base) return true;
+  *base = c->model->base;
+  return tinker__svc_usable_base(*base, r);
 }
 
 static int submit_sampler(tinker__svc_t *s, tinker__svc_sampler_t *p) {

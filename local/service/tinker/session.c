@@ -6,7 +6,6 @@
 #include <tinker/error.h>
 
 #include "base/show.h"
-#include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
 
 /* --- Sessions ------------------------------------------------------------- */
@@ -17,7 +16,7 @@ static void on_session_stored(void *user, int rc) {
   tinker__svc_t *s = n->service;
   pthread_mutex_lock(&s->lock);
   if (rc == 0) {
-    tinker__svc_ledger_other(s, "create_session", n->id);
+    tinker__svc_other(s, "create_session", n->id);
     tinker__svc_ack_commit(s, &n->ack);
   } else {
     tinker__map_remove(s->session_by_id, tinker__str(n->id));
@@ -268,18 +267,22 @@ tinker__svc_handled_t tinker__svc_handle_capabilities(tinker__svc_t *s,
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "supported_models");
   tinker__jsonw_begin_array(&w);
+  pthread_mutex_lock(&s->lock);
   for (size_t i = 0; i < s->n_bases; i++) {
+    if (s->bases[i].state != TINKER__BASE_LOADED) continue;
     tinker__jsonw_begin_object(&w);
     tinker__jsonw_key(&w, "model_name");
     tinker__jsonw_cstr(&w, s->bases[i].name);
     tinker__jsonw_key(&w, "max_context_length");
     tinker__jsonw_u64(&w, s->bases[i].info.context_length);
     tinker__jsonw_key(&w, "trainable");
-    tinker__jsonw_bool(&w, true);
+    tinker__jsonw_bool(&w,
+                       s->bases[i].backend->api->caps & TINKER_ENGINE_TRAINS);
     tinker__jsonw_key(&w, "sampleable");
     tinker__jsonw_bool(&w, true);
     tinker__jsonw_end_object(&w);
   }
+  pthread_mutex_unlock(&s->lock);
   tinker__jsonw_end_array(&w);
   tinker__jsonw_end_object(&w);
   return TINKER__ANSWERED;

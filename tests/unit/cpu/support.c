@@ -1,5 +1,5 @@
 /* support: see support.h. */
-#include "support.h"
+#include "cpu/support.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -32,19 +32,28 @@ const shape_t tiny_shape = {
     .dtype = "F32",
 };
 
+/* Of the rig that was opened last. */
+static const tinker__engine_api_t *rig_api;
+
 void rig_open(rig_t *r, const char *dir, unsigned threads,
               const char *kernels) {
+  rig_open_engine(r, tinker__cpu_engine(), dir, threads, kernels);
+}
+
+void rig_open_engine(rig_t *r, const tinker__engine_api_t *api, const char *dir,
+                     unsigned threads, const char *kernels) {
   char why[256] = "";
   tinker__mem_init(&r->mem, NULL, 0);
-  r->api = tinker__cpu_engine();
+  r->api = rig_api = api;
   tinker__engine_options_t o = {
-      .mem = &r->mem,
+      .mem = tinker__mem_allocator(&r->mem),
       .threads = threads,
       .kernels = kernels,
   };
   cr_assert_eq(r->api->open(&r->engine, &o, why, sizeof why), 0, "%s", why);
-  cr_assert_eq(r->api->base_load(r->engine, dir, &r->base, why, sizeof why), 0,
-               "%s", why);
+  cr_assert_eq(tinker__eng_backend_load(r->api, r->engine, dir, &r->base, why,
+                                        sizeof why),
+               0, "%s", why);
 }
 
 void rig_close(rig_t *r) {
@@ -213,7 +222,7 @@ tinker__eng_train_datum_t sample_datum(const sample_t *s,
 
 double run_pass(tinker__eng_train_t *t, sample_t *s, size_t n,
                 const tinker__eng_loss_config_t *loss, bool forward_only) {
-  const tinker__engine_api_t *api = tinker__cpu_engine();
+  const tinker__engine_api_t *api = rig_api;
   tinker__eng_train_datum_t *data = need(calloc(n + 1, sizeof *data));
   tinker__eng_pass_t *p = NULL;
   char why[256] = "";

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "cpu/cpu.h"
+#include "engine/backend.h"
 
 #define GOLDEN_DATA_MAX 8
 
@@ -28,6 +29,9 @@ typedef struct rig_s {
 
 /* kernels NULL = best. */
 void rig_open(rig_t *r, const char *dir, unsigned threads, const char *kernels);
+/* The same with another engine of the same types: a copy of this one. */
+void rig_open_engine(rig_t *r, const tinker__engine_api_t *api, const char *dir,
+                     unsigned threads, const char *kernels);
 /* Checks that nothing is left allocated. */
 void rig_close(rig_t *r);
 

@@ -195,3 +195,30 @@ Test(decode, everything) {
   refusals(&b);
   teardown(&b);
 }
+
+/* A slot that grows token by token, or that a failed growth has left half way,
+ * gives the rows of one that had the room at once. */
+Test(decode, slots_that_grow) {
+  bench_t b;
+  char why[256] = "";
+  setup(&b);
+  tinker__eng_slot_t *s = slot(&b, 1, 1);
+  for (size_t done = 0, n; done < TOKENS; done += n) {
+    n = done % 7 + 1 < TOKENS - done ? done % 7 + 1 : TOKENS - done;
+    b.r.mem.fail_at = b.r.mem.count + 3; /* within the second layer */
+    cr_assert_eq(b.r.api->slot_grow(s, done + n + 1, why, sizeof why),
+                 TINKER_ENOMEM);
+    b.r.mem.fail_at = 0;
+    cr_assert_eq(b.r.api->slot_grow(s, done + n, why, sizeof why), 0, "%s",
+                 why);
+    cr_assert_eq(b.r.api->slot_len(s), done);
+    tinker__eng_decode_item_t next = item(&b, 1, s, done, n);
+    decode(&b, &next, 1);
+  }
+  check(&b, 1, 0, "grown");
+  cr_assert_eq(b.r.api->slot_grow(s, tiny_shape.context + 1, why, sizeof why),
+               TINKER_EINVAL);
+  cr_assert_str_eq(why, "max_tokens: 401 is not in 1 to 400, the context");
+  b.r.api->slot_free(s);
+  teardown(&b);
+}

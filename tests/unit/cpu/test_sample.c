@@ -24,10 +24,13 @@ typedef struct {
   char dir[256];
   tinker__eng_train_t *train[2];
   tinker__eng_adapter_t *adapter[3]; /* the last none */
+  tinker__eng_slots_t slots;
+  tinker__eng_backend_t backend;
 } bench_t;
 
 static void setup(bench_t *b) {
   memset(b, 0, sizeof *b);
+  b->slots.limit = UINT64_MAX;
   temp_dir(b->dir);
   write_model(b->dir, &tiny_shape);
   rig_open(&b->r, b->dir, 2, NULL);
@@ -53,8 +56,8 @@ static void on_done(tinker__eng_gen_t *g, int rc, const char *why) {
 }
 
 /* Temperature 0, top-k and top-p among them. */
-static tinker__eng_gen_t *request(bench_t *b, size_t i) {
-  int32_t prompt[LONGEST];
+static tinker__eng_gen_t *request(bench_t *b, size_t i, size_t longest) {
+  int32_t prompt[29];
   size_t n = 1 + i * 13 % 29;
   for (size_t k = 0; k < n; k++) {
     prompt[k] = (int32_t)((i + 7 * k + k * k) % tiny_shape.vocab);
@@ -63,7 +66,7 @@ static tinker__eng_gen_t *request(bench_t *b, size_t i) {
       .prompt = prompt,
       .n_prompt = n,
       .num_samples = 1 + i % SAMPLES,
-      .max_tokens = LONGEST - n,
+      .max_tokens = longest - n,
       .sampling = {.temperature = (float)(i % 4) * 0.5f,
                    .top_k = i % 5 == 1 ? 7 : -1,
                    .top_p = i % 5 == 2 ? 0.8 : 1.0,
@@ -72,6 +75,12 @@ static tinker__eng_gen_t *request(bench_t *b, size_t i) {
   };
   tinker__eng_gen_t *g = NULL;
   cr_assert_eq(tinker__eng_gen_new(&g, &b->r.mem, &spec), 0);
+  b->backend = (tinker__eng_backend_t){
+      .api = b->r.api,
+      .engine = b->r.engine,
+      .slots = &b->slots,
+  };
+  g->backend = &b->backend;
   g->base = b->r.base;
   g->adapter = b->adapter[i % 3];
   g->done = on_done;
@@ -80,7 +89,7 @@ static tinker__eng_gen_t *request(bench_t *b, size_t i) {
 
 static void run(bench_t *b, tinker__eng_gen_t **gens, size_t n) {
   tinker__eng_batch_t batch;
-  tinker__eng_batch_init(&batch, &b->r.mem, b->r.api, b->r.engine);
+  tinker__eng_batch_init(&batch, &b->r.mem);
   for (size_t i = 0; i < n; i++) tinker__eng_batch_add(&batch, gens[i]);
   while (!tinker__eng_batch_idle(&batch)) tinker__eng_batch_round(&batch);
   tinker__eng_batch_free(&batch);
@@ -124,10 +133,10 @@ Test(sample, alone_in_a_crowd_and_forward) {
   bench_t b;
   tinker__eng_gen_t *crowd[REQUESTS], *alone;
   setup(&b);
-  for (size_t i = 0; i < REQUESTS; i++) crowd[i] = request(&b, i);
+  for (size_t i = 0; i < REQUESTS; i++) crowd[i] = request(&b, i, LONGEST);
   run(&b, crowd, REQUESTS);
   for (size_t i = 0; i < REQUESTS; i++) {
-    alone = request(&b, i);
+    alone = request(&b, i, LONGEST);
     run(&b, &alone, 1);
     check_same(crowd[i], alone);
     tinker__eng_gen_free(alone);
@@ -157,10 +166,36 @@ Test(sample, asks_the_processor_nothing) {
   bench_t b;
   tinker__eng_gen_t *crowd[REQUESTS];
   setup(&b);
-  for (size_t i = 0; i < REQUESTS; i++) crowd[i] = request(&b, i);
+  for (size_t i = 0; i < REQUESTS; i++) crowd[i] = request(&b, i, LONGEST);
   cr_assert_not_null(tinker__cpu_kernels_get());
   if (!forbid_cpuid()) cr_skip_test("CPUID can't be made a fault here");
   run(&b, crowd, REQUESTS);
   for (size_t i = 0; i < REQUESTS; i++) tinker__eng_gen_free(crowd[i]);
+  teardown(&b);
+}
+
+/* With memory for the largest alone: caches grow, are given up and made again,
+ * and every bit is as with all of it. */
+Test(sample, little_memory) {
+  enum { FEW = 5, LONG = 290 };
+  bench_t b;
+  tinker__eng_gen_t *little[FEW], *much[FEW];
+  setup(&b);
+  for (size_t i = 0; i < FEW; i++) {
+    much[i] = request(&b, i, LONG);
+    little[i] = request(&b, i, LONG);
+  }
+  run(&b, much, FEW);
+  b.slots.limit = SAMPLES * b.r.api->slot_bytes(b.r.base, LONG);
+  run(&b, little, FEW);
+  for (size_t i = 0; i < FEW; i++) {
+    cr_assert_eq(little[i]->seqs[0].n + little[i]->n_prompt, LONG);
+    check_same(little[i], much[i]);
+    for (size_t k = 0; i % 3 < 2 && k < little[i]->num_samples; k++) {
+      check_forward(&b, little[i], i, &little[i]->seqs[k]);
+    }
+    tinker__eng_gen_free(little[i]);
+    tinker__eng_gen_free(much[i]);
+  }
   teardown(&b);
 }

@@ -332,10 +332,14 @@ Test(state, opening) {
   uint64_t bytes = 0;
   char why[256] = "";
   setup(&b);
-  tinker__engine_options_t o = {.mem = &b.r.mem, .kernels = "abacus"};
+  tinker__engine_options_t o = {
+      .mem = tinker__mem_allocator(&b.r.mem),
+      .kernels = "abacus",
+  };
   cr_assert_eq(b.r.api->open(&e, &o, why, sizeof why), TINKER_EINVAL);
   cr_assert_str_eq(why, "kernels: this machine has no set named \"abacus\"");
-  cr_assert_lt(b.r.api->base_load(b.r.engine, b.dir, &base, why, sizeof why),
+  cr_assert_lt(tinker__eng_backend_load(b.r.api, b.r.engine, b.dir, &base, why,
+                                        sizeof why),
                0);
   cr_assert(e == NULL && base == NULL);
   cr_assert_lt(b.r.api->estimate(b.dir, &bytes, why, sizeof why), 0);
@@ -416,17 +420,20 @@ static int sample_all(things_t *x, const sweep_t *s) {
   int rc = x->api->slot_new(x->base, x->peft, 20, &x->slot, NULL, 0);
   item.slot = x->slot;
   if (!rc) rc = x->api->decode(x->e, &item, 1, NULL, NULL, 0);
-  if (rc) return rc;
-  return x->api->slot_fork(x->slot, 2, 30, &x->fork, NULL, 0);
+  if (!rc) rc = x->api->slot_fork(x->slot, 2, 30, &x->fork, NULL, 0);
+  return rc ? rc : x->api->slot_grow(x->slot, 40, NULL, 0);
 }
 
 static int everything(tinker__mem_t *mem, void *user) {
   const sweep_t *s = user;
   things_t x = {.api = tinker__cpu_engine()};
-  tinker__engine_options_t o = {.mem = mem, .threads = 1};
+  tinker__engine_options_t o = {
+      .mem = tinker__mem_allocator(mem),
+      .threads = 1,
+  };
   int rc = x.api->open(&x.e, &o, NULL, 0);
   if (rc) return rc;
-  rc = x.api->base_load(x.e, s->model, &x.base, NULL, 0);
+  rc = tinker__eng_backend_load(x.api, x.e, s->model, &x.base, NULL, 0);
   if (!rc) rc = train_all(&x, s);
   if (!rc) rc = store_all(&x, s);
   if (!rc) rc = sample_all(&x, s);

@@ -1,5 +1,7 @@
 /* rig: see rig.h. */
 #include "rig.h"
+#include "service/fault/fault.h"
+#include "service/tinker/handlers.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -72,8 +74,9 @@ void rig_open(rig_t *rig) {
 
 int rig_try_start(rig_t *rig, char *why, size_t why_len) {
   tinker__svc_stage_t stage;
-  tinker__svc_model_spec_t model = {"m", TINKER_TEST_DIR
-                                    "/golden/models/qwen3_tied"};
+  tinker__svc_model_spec_t models[2] = {
+      {.name = "m", .dir = TINKER_TEST_DIR "/golden/models/qwen3_tied"},
+      rig->second};
   tinker__svc_config_t config = {
       .mem = &rig->mem,
       .world = &rig->world,
@@ -83,8 +86,9 @@ int rig_try_start(rig_t *rig, char *why, size_t why_len) {
       .faults = rig->faults,
       .crash_signal = rig->crash_signal,
       .crash_call = rig->crash_call,
-      .models = &model,
-      .n_models = 1,
+      .models = models,
+      .n_models = rig->second.dir ? 2 : 1,
+      .max_memory = rig->max_memory,
       .poll_ms = 200,
       .max_models = 1000,
       .snapshot_ms = (int64_t)1 << 40,
@@ -155,10 +159,14 @@ int rig_count(rig_t *rig, const char *kind, const char *end) {
 /* --- Calls ---------------------------------------------------------------- */
 
 static const tinker__svc_route_t *find_route(const char *route) {
+  static const tinker__svc_route_t *const tables[] = {tinker__svc_tinker_routes,
+                                                      tinker__svc_fault_routes};
   char line[200];
-  for (const tinker__svc_route_t *t = tinker__svc_routes; t->method; t++) {
-    snprintf(line, sizeof line, "%s %s", t->method, t->path);
-    if (!strcmp(line, route)) return t;
+  for (size_t i = 0; i < 2; i++) {
+    for (const tinker__svc_route_t *t = tables[i]; t->method; t++) {
+      snprintf(line, sizeof line, "%s %s", t->method, t->path);
+      if (!strcmp(line, route)) return t;
+    }
   }
   cr_assert_fail("no route %s", route);
   return NULL;
@@ -226,6 +234,13 @@ void rig_wait(rig_t *rig, rig_pending_t *c, reply_t *reply) {
   tinker__buf_free(&r->body);
   tinker__buf_free(&r->reply);
   free(c);
+}
+
+void rig_resumed(rig_pending_t *c) {
+  pthread_mutex_lock(&lock);
+  while (!c->resumed) pthread_cond_wait(&answered, &lock);
+  c->resumed = false;
+  pthread_mutex_unlock(&lock);
 }
 
 void rig_call(rig_t *rig, const char *route, const char *capture,

@@ -22,6 +22,8 @@ typedef struct rig_s {
   bool logs; /* keeps its log, from the next start on */
   char log[8192];
   size_t log_len;
+  tinker__svc_model_spec_t second; /* beside "m"; without a folder: none */
+  int64_t max_memory;              /* of the configuration */
   const char *faults; /* file with a fault plan, NULL unless a test sets it */
   atomic_bool ended;  /* the service asked for its end */
   int restarts;
@@ -54,6 +56,8 @@ rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
 tinker__svc_req_t *rig_req(rig_pending_t *p);
 bool rig_answered(rig_pending_t *p); /* a wait would not wait */
 void rig_wait(rig_t *rig, rig_pending_t *p, reply_t *reply);
+/* For what parks more than once: until it is resumed, and then once more. */
+void rig_resumed(rig_pending_t *p);
 /* Value of a string member, copied out of the JSON text. */
 void rig_member(const reply_t *reply, const char *name, char *out, size_t len);
 /* Polls the future of a reply until it is done. */

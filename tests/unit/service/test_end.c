@@ -240,9 +240,9 @@ Test(end, not_of_a_client_that_waits) {
 }
 
 static int slow_load(tinker__engine_t *e, const char *dir,
-                     tinker__eng_base_t **out, char *why, size_t why_len) {
+                     tinker__eng_load_t **out, char *why, size_t why_len) {
   atomic_fetch_add(&ahead_ms, 20 * 60000);
-  return tinker__cpu_engine()->base_load(e, dir, out, why, why_len);
+  return tinker__cpu_engine()->load_begin(e, dir, out, why, why_len);
 }
 
 /* A start that takes longer than a session lives without heartbeats. */
@@ -254,7 +254,7 @@ Test(end, not_while_models_are_loaded) {
   rig_session(&rig, session, sizeof session);
   rig_stop(&rig);
   rig.world.now_ms = now;
-  rig.api.base_load = slow_load;
+  rig.api.load_begin = slow_load;
   rig_start(&rig);
   pass_minutes(&rig, 9);
   snprintf(body, sizeof body, "{\"session_id\":\"%s\"}", session);

@@ -6,6 +6,7 @@
 
 #include "rig.h"
 #include "service/http/listener.h"
+#include "service/tinker/handlers.h"
 
 static void unescapes_to(const char *text, const char *want) {
   char s[80];
@@ -24,6 +25,9 @@ Test(http, unescape) {
   unescapes_to("%%41%g1%1g", "%A%g1%1g");
 }
 
+/* What every service has. */
+static const tinker__svc_site_t site = {.tables = {tinker__svc_tinker_routes}};
+
 /* The path of the route found, or the status in its place. */
 static const char *routed(tinker__mem_t *mem, tinker__svc_req_t *r,
                           const char *method, const char *path) {
@@ -32,7 +36,7 @@ static const char *routed(tinker__mem_t *mem, tinker__svc_req_t *r,
   snprintf(copy, sizeof copy, "%s", path);
   *r = (tinker__svc_req_t){.path = copy};
   tinker__buf_init(&r->reply, mem, 1000);
-  const tinker__svc_route_t *t = tinker__svc_http_route(r, method);
+  const tinker__svc_route_t *t = tinker__svc_http_route(&site, r, method);
   snprintf(status, sizeof status, "%d", r->status);
   tinker__buf_free(&r->reply);
   return t ? t->path : status;
@@ -110,8 +114,10 @@ Test(http, the_body_of_a_caller_without_key) {
   static rig_t rig;
   static tinker__svc_conn_t conn = {sizeof TARGET - 1, true};
   rig_open(&rig);
-  tinker__svc_listener_t tcp = {.service = rig.s, .loopback = true};
-  tinker__svc_listener_t local = {.service = rig.s, .unix_socket = true};
+  tinker__svc_listener_t tcp = {
+      .service = rig.s, .site = site, .loopback = true};
+  tinker__svc_listener_t local = {
+      .service = rig.s, .site = site, .unix_socket = true};
   cr_assert_eq(kept_of(&tcp, &conn), 0);
   rig.s->config.key = "tml-secret";
   cr_assert_eq(kept_of(&tcp, &conn), 0);

@@ -6,6 +6,7 @@
 
 #include "service/calls/calls.h"
 #include "service/core/core.h"
+#include "service/run/exec.h"
 #include "support/fail_alloc.h"
 
 static tinker__svc_session_t session = {.id = "s"};
@@ -36,7 +37,7 @@ static void drain(tinker__svc_model_t *m, char *out) {
 static void start(tinker__svc_t *s, tinker__mem_t *mem,
                   tinker__svc_model_t **m) {
   tinker__mem_init(mem, NULL, 0);
-  *s = (tinker__svc_t){.mem = mem};
+  *s = (tinker__svc_t){.mem = mem, .runner = &tinker__svc_runner};
   *m = tinker__svc_model_new(s, &session, 3);
   cr_assert_neq(*m, NULL);
   cr_assert_str_eq((*m)->id, "s:train:3");
@@ -89,7 +90,7 @@ Test(order, gaps_rejections_and_durability) {
 }
 
 static int make(tinker__mem_t *mem, void *user) {
-  tinker__svc_t s = {.mem = mem};
+  tinker__svc_t s = {.mem = mem, .runner = &tinker__svc_runner};
   tinker__svc_model_t *m = tinker__svc_model_new(&s, &session, 0);
   (void)user;
   if (!m) return TINKER_ENOMEM;

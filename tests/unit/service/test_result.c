@@ -56,6 +56,11 @@ static int count_load(tinker__eng_base_t *b, const char *dir,
   return rc;
 }
 
+static tinker__eng_adapter_t *count_retain(tinker__eng_adapter_t *a) {
+  atomic_fetch_add(&adapters, 1);
+  return tinker__cpu_engine()->adapter_retain(a);
+}
+
 static void count_release(tinker__eng_adapter_t *a) {
   atomic_fetch_sub(&adapters, 1);
   tinker__cpu_engine()->adapter_release(a);
@@ -72,6 +77,7 @@ Test(result, of_more_samplers_than_memory_holds) {
   rig_stop(&rig);
   rig.api.adapter_current = count_current;
   rig.api.adapter_load = count_load;
+  rig.api.adapter_retain = count_retain;
   rig.api.adapter_release = count_release;
   rig_start(&rig);
   rig_session(&rig, session, sizeof session);

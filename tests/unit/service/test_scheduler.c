@@ -69,9 +69,13 @@ static uint64_t slot_bytes(const tinker__eng_base_t *b, size_t max) {
   return max;
 }
 
-static uint64_t slot_limit(const tinker__engine_t *e) {
-  (void)e;
-  return UINT64_MAX;
+static int slot_grow(tinker__eng_slot_t *s, size_t max, char *why,
+                     size_t why_len) {
+  (void)s;
+  (void)max;
+  (void)why;
+  (void)why_len;
+  return 0;
 }
 
 static void slot_free(tinker__eng_slot_t *s) {
@@ -109,8 +113,8 @@ static float log_sum_exp(const tinker__engine_t *e, const float *row,
 static const tinker__engine_api_t api = {
     .slot_new = slot_new,
     .slot_bytes = slot_bytes,
-    .slot_limit = slot_limit,
     .slot_free = slot_free,
+    .slot_grow = slot_grow,
     .base_info = base_info,
     .decode = decode,
     .log_sum_exp = log_sum_exp,
@@ -147,6 +151,9 @@ static void on_done(tinker__eng_gen_t *g, int rc, const char *why) {
   one_finished();
 }
 
+static tinker__eng_slots_t slots = {.limit = UINT64_MAX};
+static tinker__eng_backend_t backend = {.api = &api, .slots = &slots};
+
 /* A sample that takes so many rounds. */
 static void sample(size_t rounds) {
   const int32_t prompt = 0;
@@ -157,6 +164,7 @@ static void sample(size_t rounds) {
                                  .sampling = {.top_p = 1}};
   tinker__eng_gen_t *g = NULL;
   cr_assert_eq(tinker__eng_gen_new(&g, &rig.mem, &spec), 0);
+  g->backend = &backend;
   g->done = on_done;
   rig.unfinished++;
   tinker__eng_scheduler_sample(rig.scheduler, g);
@@ -171,8 +179,8 @@ static const char *run(int64_t share, int64_t round_ms, void (*begin)(void)) {
   tinker__mem_init(&rig.mem, NULL, 0);
   rig.round_ms = round_ms;
   first = (work_t){.name = '^', .steps = 1, .begin = begin};
-  cr_assert_eq(tinker__eng_scheduler_new(&rig.scheduler, &rig.mem, &api,
-                                         &policy, &doing, NULL, NULL, NULL),
+  cr_assert_eq(tinker__eng_scheduler_new(&rig.scheduler, &rig.mem, &policy,
+                                         &doing, NULL, NULL, NULL),
                0);
   push(&first);
   pthread_mutex_lock(&rig.lock);

@@ -506,8 +506,10 @@ static int start_without_models(tinker__mem_t *mem, void *user) {
   char why[400];
   tinker__svc_stage_t stage;
   tinker__svc_t *s;
-  tinker__svc_model_spec_t m = {"m",
-                                TINKER_TEST_DIR "/golden/models/qwen3_tied"};
+  tinker__svc_model_spec_t m = {
+      .name = "m",
+      .dir = TINKER_TEST_DIR "/golden/models/qwen3_tied",
+  };
   tinker__svc_config_t config = {
       .mem = mem,
       .engine = &rig.api,

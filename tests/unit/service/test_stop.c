@@ -16,12 +16,11 @@ static void begin_stop(rig_t *rig) {
   pthread_mutex_unlock(&rig->s->lock);
 }
 
-static void arrives(rig_t *rig, const char *body,
-                    tinker__svc_fault_next_t next) {
+static void arrives(rig_t *rig, const char *body, tinker__svc_filtered_t next) {
   static reply_t reply;
   rig_pending_t *p =
       rig_request(rig, "POST api/v1/session_heartbeat", NULL, body);
-  tinker__svc_fault_next_t seen = tinker__svc_fault_arrive(rig_req(p));
+  tinker__svc_filtered_t seen = tinker__svc_fault_filter.arrive(rig_req(p));
   cr_assert_eq(seen, next, "%d", (int)seen);
   rig_wait(rig, p, &reply); /* not suspended, in no list */
 }
@@ -43,10 +42,10 @@ Test(stop, nothing_is_held) {
   rig_session(&rig, session, sizeof session);
   snprintf(body, sizeof body, "{\"session_id\":\"%s\"}", session);
   begin_stop(&rig);
-  arrives(&rig, body, TINKER__FAULT_GO);
-  arrives(&rig, body, TINKER__FAULT_CLOSE);
-  arrives(&rig, body, TINKER__FAULT_GO);
-  arrives(&rig, body, TINKER__FAULT_GO);
+  arrives(&rig, body, TINKER__FILTER_GO);
+  arrives(&rig, body, TINKER__FILTER_CLOSE);
+  arrives(&rig, body, TINKER__FILTER_GO);
+  arrives(&rig, body, TINKER__FILTER_GO);
   rig_stop(&rig);
   rig.faults = NULL;
   unlink(plan);

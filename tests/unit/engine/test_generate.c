@@ -1,202 +1,11 @@
-/* Decode rounds on a made-up engine: logits are a function of the tokens so
- * far, so that any mistake in what a slot was fed changes what comes out. */
+/* Decode rounds on a made-up engine. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
 #include <tinker/error.h>
 
-#include "engine/generate.h"
+#include "row_engine.h"
 #include "support/fail_alloc.h"
-
-enum { VOCAB = 17, POISON = 16 };
-
-struct tinker__eng_slot_s {
-  tinker__mem_t *mem;
-  size_t len, max;
-  uint64_t hash;
-};
-
-static tinker__mem_t *slot_mem;
-static size_t decode_calls, largest_round, most_tokens, rows_made;
-
-static uint64_t limit = UINT64_MAX, slots_live;
-
-static uint64_t slot_bytes(const tinker__eng_base_t *b, size_t max) {
-  (void)b;
-  return 10 * max;
-}
-
-static uint64_t slot_limit(const tinker__engine_t *e) {
-  (void)e;
-  return limit;
-}
-
-static int slot_new(tinker__eng_base_t *b, tinker__eng_adapter_t *a, size_t max,
-                    tinker__eng_slot_t **out, char *why, size_t why_len) {
-  (void)b;
-  (void)a;
-  (void)why;
-  (void)why_len;
-  tinker__eng_slot_t *s = tinker__mem_zalloc(slot_mem, sizeof *s);
-  if (!s) return TINKER_ENOMEM;
-  *s = (tinker__eng_slot_t){slot_mem, 0, max, 1469598103934665603ull};
-  *out = s;
-  slots_live += slot_bytes(b, max);
-  cr_assert_leq(slots_live, limit);
-  return 0;
-}
-
-static void slot_free(tinker__eng_slot_t *s) {
-  slots_live -= slot_bytes(NULL, s->max);
-  tinker__mem_free(s->mem, s);
-}
-
-static int slot_fork(const tinker__eng_slot_t *s, size_t n, size_t max,
-                     tinker__eng_slot_t **out, char *why, size_t why_len) {
-  int rc = slot_new(NULL, NULL, max, out, why, why_len);
-  if (rc != 0) return rc;
-  cr_assert_eq(n, s->len);
-  (*out)->hash = s->hash;
-  (*out)->len = n;
-  return 0;
-}
-
-static void make_row(uint64_t hash, float *row) {
-  for (int i = 0; i < VOCAB; i++) {
-    hash = hash * 6364136223846793005ull + 1442695040888963407ull;
-    row[i] = (float)(hash >> 40) / 4194304.0f;
-  }
-  row[POISON] = -INFINITY;
-}
-
-static void feed(const tinker__eng_decode_item_t *item) {
-  float row[VOCAB];
-  for (size_t i = 0; i < item->n; i++) {
-    item->slot->hash =
-        (item->slot->hash ^ (uint64_t)item->tokens[i]) * 1099511628211ull;
-    item->slot->len++;
-    if (i < item->first_row) continue;
-    make_row(item->slot->hash, row);
-    rows_made++;
-    item->on_row(item->user, item->slot->len - 1, row, VOCAB);
-  }
-}
-
-/* A prompt that begins with POISON makes its round fail. */
-static int decode(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
-                  size_t n, const atomic_bool *cancel, char *why,
-                  size_t why_len) {
-  (void)e;
-  (void)cancel;
-  size_t tokens = 0;
-  decode_calls++;
-  if (n > largest_round) largest_round = n;
-  for (size_t i = 0; i < n; i++) {
-    tokens += items[i].n;
-    cr_assert_leq(items[i].slot->len + items[i].n, items[i].slot->max);
-    if (items[i].tokens[0] == POISON) {
-      return tinker__why(why, why_len, TINKER_EINVAL, "poisoned");
-    }
-  }
-  if (tokens > most_tokens) most_tokens = tokens;
-  for (size_t i = 0; i < n; i++) feed(&items[i]);
-  return 0;
-}
-
-static float log_sum_exp(const tinker__engine_t *e, const float *row,
-                         size_t n) {
-  double sum = 0;
-  (void)e;
-  for (size_t i = 0; i < n; i++) sum += exp((double)row[i]);
-  return (float)log(sum);
-}
-
-static void base_info(const tinker__eng_base_t *b,
-                      tinker__eng_base_info_t *out) {
-  (void)b;
-  *out = (tinker__eng_base_info_t){.vocab_size = VOCAB};
-}
-
-static const tinker__engine_api_t api = {
-    .slot_new = slot_new,
-    .slot_bytes = slot_bytes,
-    .slot_limit = slot_limit,
-    .slot_free = slot_free,
-    .slot_fork = slot_fork,
-    .base_info = base_info,
-    .decode = decode,
-    .log_sum_exp = log_sum_exp,
-};
-
-/* Token t stands for the two letters of 'a' + t. */
-static int token_bytes(void *user, int32_t t, const char **bytes, size_t *n) {
-  static char text[2];
-  (void)user;
-  text[0] = text[1] = (char)('a' + t);
-  *bytes = text;
-  *n = 2;
-  return 0;
-}
-
-static const tinker__eng_gen_text_t text = {token_bytes, NULL};
-static int finished, failed, last_rc;
-
-static void on_done(tinker__eng_gen_t *g, int rc, const char *why) {
-  cr_assert_neq(why, NULL);
-  cr_assert_eq(g->prefill, NULL);
-  finished++;
-  if (rc != 0) failed++;
-  last_rc = rc;
-}
-
-static tinker__eng_gen_t *make(tinker__mem_t *mem, uint64_t seed, size_t prompt,
-                               size_t samples, size_t tokens) {
-  static int32_t ids[2000];
-  for (size_t i = 0; i < prompt; i++) ids[i] = (int32_t)((seed + i) % 16);
-  tinker__eng_gen_spec_t spec = {
-      .prompt = ids,
-      .n_prompt = prompt,
-      .num_samples = samples,
-      .max_tokens = tokens,
-      .sampling = {1.0f, -1, 1.0, seed},
-      .prompt_logprobs = true,
-      .top_prompt = 2,
-      .top_sample = 3,
-  };
-  tinker__eng_gen_t *g;
-  if (tinker__eng_gen_new(&g, mem, &spec) != 0) return NULL;
-  g->done = on_done;
-  return g;
-}
-
-static void run(tinker__mem_t *mem, tinker__eng_gen_t **gens, size_t n) {
-  tinker__eng_batch_t b;
-  slot_mem = mem;
-  tinker__eng_batch_init(&b, mem, &api, NULL);
-  for (size_t i = 0; i < n; i++) tinker__eng_batch_add(&b, gens[i]);
-  while (!tinker__eng_batch_idle(&b)) tinker__eng_batch_round(&b);
-  cr_assert_eq(b.sequences, 0);
-  cr_assert_eq(b.claimed, 0);
-  cr_assert_eq(slots_live, 0);
-  tinker__eng_batch_free(&b);
-}
-
-static void assert_same(const tinker__eng_gen_t *a,
-                        const tinker__eng_gen_t *b) {
-  size_t n = a->n_prompt;
-  cr_assert_arr_eq(a->prompt_logprobs + 1, b->prompt_logprobs + 1,
-                   (n - 1) * sizeof(float));
-  cr_assert_arr_eq(a->top_prompt_ids + 2, b->top_prompt_ids + 2,
-                   (n - 1) * 2 * sizeof(int32_t));
-  for (size_t i = 0; i < a->num_samples; i++) {
-    const tinker__eng_gen_seq_t *x = &a->seqs[i], *y = &b->seqs[i];
-    cr_assert_eq(x->n, y->n);
-    cr_assert_eq(x->stopped, y->stopped);
-    cr_assert_arr_eq(x->tokens, y->tokens, x->n * sizeof *x->tokens);
-    cr_assert_arr_eq(x->logprobs, y->logprobs, x->n * sizeof(float));
-    cr_assert_arr_eq(x->top_ids, y->top_ids, x->n * 3 * sizeof(int32_t));
-  }
-}
 
 /* Alone or with 29 others, of long prompts and short ones, many samples or
  * few: the same tokens. */
@@ -245,10 +54,10 @@ Test(generate, prompts_share_a_round) {
   slot_mem = &mem;
   failed = finished = 0;
   tinker__mem_init(&mem, NULL, 0);
-  tinker__eng_batch_init(&b, &mem, &api, NULL);
+  tinker__eng_batch_init(&b, &mem);
   for (size_t i = 0; i < 5; i++) {
     g[i] = make(&mem, i, i < 4 ? 2000 : 60, 1, 2);
-    tinker__eng_batch_add(&b, g[i]);
+    add(&b, g[i]);
   }
   for (int i = 0; i < 2; i++) tinker__eng_batch_round(&b);
   cr_assert_eq(finished, 1);
@@ -274,10 +83,10 @@ Test(generate, late_tokens_of_a_prompt) {
                                  .sampling = {1.0f, -1, 1.0, 1}};
   slot_mem = &mem;
   tinker__mem_init(&mem, NULL, 0);
-  tinker__eng_batch_init(&b, &mem, &api, NULL);
+  tinker__eng_batch_init(&b, &mem);
   cr_assert_eq(tinker__eng_gen_new(&g, &mem, &spec), 0);
   g->done = on_done;
-  tinker__eng_batch_add(&b, g);
+  add(&b, g);
   while (g->fed < 36000) tinker__eng_batch_round(&b);
   most_tokens = 0;
   while (!tinker__eng_batch_idle(&b)) tinker__eng_batch_round(&b);
@@ -291,7 +100,7 @@ Test(generate, slots_wait_for_memory) {
   failed = 0;
   compare_with_neighbours();
   size_t calls = decode_calls;
-  limit = 10 * 5 * (1 + 29 * 47 + 3 + 29);
+  slots.limit = 10 * 5 * (1 + 29 * 47 + 3 + 29);
   compare_with_neighbours();
   cr_assert_gt(decode_calls, calls);
   cr_assert_eq(failed, 0);
@@ -305,10 +114,10 @@ Test(generate, cancelled_while_it_waits) {
   tinker__eng_gen_t *gens[2];
   for (size_t i = 0; i < 2; i++) gens[i] = make(&mem, i, 5, 1, 50);
   slot_mem = &mem;
-  limit = 10 * 55;
+  slots.limit = 10 * 55;
   finished = 0;
-  tinker__eng_batch_init(&b, &mem, &api, NULL);
-  for (size_t i = 0; i < 2; i++) tinker__eng_batch_add(&b, gens[i]);
+  tinker__eng_batch_init(&b, &mem);
+  for (size_t i = 0; i < 2; i++) add(&b, gens[i]);
   tinker__eng_batch_round(&b);
   cr_assert_eq(b.sequences, 1);
   cr_assert_eq(finished, 0);
@@ -329,7 +138,7 @@ Test(generate, more_than_all_memory) {
                                   8, 9, 10, 11, 12, 13, 14, 15};
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 0);
-  limit = 2 * 10 * 15 + 9;
+  slots.limit = 2 * 10 * 15 + 9;
   tinker__eng_gen_t *g = make(&mem, 3, 5, 2, 100);
   run(&mem, &g, 1);
   cr_assert_eq(last_rc, TINKER_EINVAL);
@@ -344,7 +153,7 @@ Test(generate, more_than_all_memory) {
   run(&mem, &g, 1);
   cr_assert_eq(last_rc, 0);
   tinker__eng_gen_free(g);
-  limit = 2 * 10 * 5;
+  slots.limit = 2 * 10 * 5;
   decode_calls = 0;
   g = make(&mem, 3, 5, 2, 1);
   run(&mem, &g, 1);

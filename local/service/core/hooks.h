@@ -1,0 +1,42 @@
+/* hooks: what the folders below call without knowing who answers. boot sets the
+ * tables before the first request arrives; they never change after that. */
+#ifndef TINKER_SERVICE_CORE_HOOKS_H
+#define TINKER_SERVICE_CORE_HOOKS_H
+
+#include "engine/generate.h"
+#include "engine/scheduler.h"
+#include "service/core/types.h"
+
+/* What has become of a numbered call. */
+typedef enum {
+  TINKER__SVC_ACCEPTED,
+  TINKER__SVC_REJECTED,
+  TINKER__SVC_APPLIED,
+  TINKER__SVC_FAILED
+} tinker__svc_event_t;
+
+/* Hears what happens to calls: the ledger of a fault plan. Any thread, with or
+ * without the lock. */
+typedef struct tinker__svc_observer_s {
+  /* An op is being accepted and not yet logged: its acts may be set. Under the
+   * lock. */
+  void (*accepting)(tinker__svc_op_t *op);
+  void (*heard)(const tinker__svc_op_t *op, tinker__svc_event_t event);
+  /* A call without a number was carried out. */
+  void (*other)(tinker__svc_t *s, const char *endpoint, const char *id);
+} tinker__svc_observer_t;
+
+/* Executes calls. */
+typedef struct tinker__svc_runner_s {
+  /* A step of a model's task. Engine thread. */
+  bool (*step)(tinker__eng_task_t *task);
+  /* Takes a sample over, and gen with it. Under the lock. */
+  void (*sample)(tinker__svc_op_t *op, tinker__eng_gen_t *gen);
+} tinker__svc_runner_t;
+
+/* These tell the observer, if there is one. */
+void tinker__svc_accepting(tinker__svc_op_t *op);
+void tinker__svc_heard(const tinker__svc_op_t *op, tinker__svc_event_t event);
+void tinker__svc_other(tinker__svc_t *s, const char *endpoint, const char *id);
+
+#endif

@@ -1,0 +1,50 @@
+/* Engines that must not be loaded, one of them at a time. The functions are
+ * never called: all are one. */
+#include "engine/engine.h"
+
+#ifdef PLUGIN_NO_ENTRY
+#define NAME some_other_function
+#else
+#define NAME tinker_engine_entry
+#endif
+
+__attribute__((visibility("default"))) const tinker__engine_api_t *
+NAME(uint32_t abi);
+
+static void nothing(void) {
+}
+
+#define SET(member) *(void (**)(void))(void *)&api.member = nothing
+
+const tinker__engine_api_t *NAME(uint32_t abi) {
+  static tinker__engine_api_t api;
+  void (**all)(void) = (void (**)(void))(void *)&api.open;
+  while ((char *)all < (char *)api.reserved) *all++ = nothing;
+  api.abi = abi;
+  api.size = sizeof api;
+  api.name = "bad";
+  api.caps = TINKER_ENGINE_TRAINS;
+#ifdef PLUGIN_OTHER_ABI
+  return NULL;
+#endif
+#ifdef PLUGIN_SMALL
+  api.size = offsetof(tinker__engine_api_t, decode);
+#endif
+#ifdef PLUGIN_NO_DECODE
+  api.decode = NULL;
+#endif
+#ifdef PLUGIN_NO_OPTIM
+  api.optim_step = NULL;
+#endif
+#ifdef PLUGIN_RESERVED
+  SET(reserved[3]);
+#endif
+#ifdef PLUGIN_OLD /* one that does not train, and does not know the last ones  \
+                   */
+  api.caps = 0;
+  api.optim_step = NULL;
+  api.size = offsetof(tinker__engine_api_t, reserved);
+  SET(reserved[3]); /* after its size: not its own */
+#endif
+  return &api;
+}
