@@ -10,6 +10,7 @@
 #include <tinker/error.h>
 
 #include "service/boot/replay.h"
+#include "service/core/trying.h"
 #include "service/run/exec.h"
 #include "service/store/rows.h"
 #include "service/tinker/handlers.h"
@@ -518,6 +519,36 @@ void tinker__svc_replay_crashed(tinker__svc_t *s) {
     op->crash_signal = s->config.crash_signal;
     tinker__svc_log(s, "error", "crashed_call", "request_id", op->request_id,
                     "signal", text, NULL);
+  }
+}
+
+/* A log that can't be executed is left alone by this start and tried by the
+ * next one, which may have more memory. */
+static void look_at_deaths(tinker__svc_t *s, tinker__svc_op_t *op) {
+  char text[24];
+  bool sample = op->kind == TINKER__SVC_OP_SAMPLE;
+  int64_t call = sample ? -1 : op->replay ? TINKER__REDOING(op->row) : op->row;
+  int64_t deaths = tinker__svc_trying_deaths(s, call);
+  bool awaited = op->replay || op->state == TINKER__SVC_OP_PENDING;
+  if (!deaths || !awaited || (sample && op->replay)) return;
+  op->deadly = deaths >= TINKER__MAX_DEATHS;
+  if (op->deadly && op->replay) {
+    tinker__svc_trying_set(s, call, TINKER__MAX_DEATHS - 1);
+  }
+  snprintf(text, sizeof text, "%lld", (long long)deaths);
+  tinker__svc_log(s, "error", "killed_in_call", "request_id", op->request_id,
+                  "times", text, NULL);
+}
+
+void tinker__svc_replay_killed(tinker__svc_t *s) {
+  size_t cursor = 0;
+  tinker__str_t key;
+  void *value;
+  while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
+    look_at_deaths(s, value);
+  }
+  if (tinker__svc_trying_deaths(s, -1) >= TINKER__MAX_DEATHS) {
+    tinker__svc_trying_set(s, -1, 0); /* other samples will come */
   }
 }
 

@@ -10,6 +10,7 @@
 #include "service/boot/replay.h"
 #include "service/boot/state_dir.h"
 #include "service/core/log.h"
+#include "service/core/trying.h"
 #include "service/fault/fault.h"
 #include "service/http/stream.h"
 #include "service/run/bases.h"
@@ -137,8 +138,12 @@ static int open_state(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   rc = tinker__svc_replay_load(s, s->why, sizeof s->why);
   if (rc == 0) rc = tinker__svc_state_dir_tidy(s);
   if (rc == 0) rc = tinker__svc_faults_restore(s, s->why, sizeof s->why);
-  if (rc == 0) tinker__svc_replay_crashed(s);
-  return rc;
+  if (rc != 0) return rc;
+  tinker__svc_trying_open(s);
+  if (s->config.doing) atomic_store(s->config.doing, s->doing);
+  tinker__svc_replay_crashed(s);
+  tinker__svc_replay_killed(s);
+  return 0;
 }
 
 /* --- Start ---------------------------------------------------------------- */
@@ -174,7 +179,7 @@ static int service_new(tinker__svc_t **out,
   if (!s) return TINKER_ENOMEM;
   s->config = *config;
   set_defaults(&s->config);
-  if (!s->config.doing) s->config.doing = &s->doing;
+  s->doing = &s->doing_here;
   s->mem = config->mem;
   s->world = config->world ? config->world : tinker__world_real();
   s->next_row = 1;
@@ -257,7 +262,7 @@ static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   rc = tinker__eng_scheduler_new(
       &s->scheduler, s->mem,
       &(tinker__eng_scheduler_policy_t){s->world, s->config.sample_share},
-      s->config.doing, on_engine_start, on_engine_stop, s);
+      s->doing, on_engine_start, on_engine_stop, s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_OTHER;
   rc = tinker__svc_bases_generator(s);
@@ -347,6 +352,8 @@ void tinker__svc_stop(tinker__svc_t *s) {
   if (s->generator) s->generator->api->close(s->generator);
   release_engine(s); /* after a start that failed half way */
   tinker__svc_store_free(s->store);
+  if (s->config.doing) atomic_store(s->config.doing, NULL);
+  tinker__svc_trying_close(s);
   wait_idle(s);
   tinker__svc_listener_free(s->listeners[0]);
   tinker__svc_listener_free(s->listeners[1]);

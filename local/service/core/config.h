@@ -53,10 +53,11 @@ typedef struct tinker__svc_config_s {
   /* Flags of client/config and client/dynamic_config: a JSON object each, read
    * at the start; NULL = none. */
   const char *client_config, *dynamic_config;
-  /* Written all the time (NULL = not wanted): a number that stands for the
-   * call being executed, -1 in a decode round, 0 else. And what it held when a
-   * signal killed the process before this one; signal 0 = none did. */
-  _Atomic int64_t *doing;
+  /* Gets the place (NULL = not wanted) that holds, while the service lives, a
+   * number that stands for the call being executed, -1 in a decode round, 0
+   * else; NULL before and after. And what it held when a signal killed the
+   * process before this one; signal 0 = none did. */
+  _Atomic(_Atomic int64_t *) *doing;
   int crash_signal;
   int64_t crash_call;
   /* One JSON line without its end, on a thread of its own, one at a time and

@@ -56,10 +56,12 @@ struct tinker__svc_s {
   bool stopping;
   atomic_bool fatal; /* the service must end: nothing is executed any more */
   atomic_bool ready; /* everything is loaded */
-  _Atomic int64_t doing; /* for whoever gave no other place */
-  uint64_t beat;         /* of the scheduler, when the timer last looked */
-  int64_t beat_ms;       /* since when it has been that */
-  int64_t looked_ms;     /* when the timer last looked for sessions to end */
+  _Atomic int64_t *doing;              /* see config.doing */
+  _Atomic int64_t doing_here;          /* while there is no better place */
+  struct tinker__svc_trying_s *trying; /* NULL = it could not be had */
+  uint64_t beat;     /* of the scheduler, when the timer last looked */
+  int64_t beat_ms;   /* since when it has been that */
+  int64_t looked_ms; /* when the timer last looked for sessions to end */
   int64_t next_row;
   tinker__link_t sessions, models, samplers;
   tinker__link_t parked; /* models that wait for the end of their trouble */

@@ -73,6 +73,7 @@ struct tinker__svc_op_s {
   bool replay;
   bool traceless;   /* and that it failed by the service's fault, undone */
   int crash_signal; /* the engine crashed in it; 0 = it did not */
+  bool deadly;      /* the process was killed in it, too often to try again */
   bool in_log;      /* its body is in the store alone: read when executed */
   size_t log_size;  /* bytes of it there; 0 = a call that left no trace */
   char *log_body;   /* as read from there, until it is decoded */

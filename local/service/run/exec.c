@@ -7,6 +7,8 @@
 
 #include <tinker/error.h>
 
+#include "service/core/trying.h"
+
 void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
   bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT ||
               rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
@@ -231,6 +233,22 @@ static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   pthread_mutex_unlock(&m->service->lock);
 }
 
+/* The process may have been killed because of others: a model that could not
+ * be restored waits, and is tried again by every second start. */
+static void fail_deadly(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+  if (!op->replay) {
+    tinker__svc_op_fail(op, "server",
+                        "the service was killed %d times while it executed "
+                        "this call: it may need more memory than there is",
+                        TINKER__MAX_DEATHS);
+    return;
+  }
+  m->stuck = true;
+  tinker__svc_trouble(m, 0,
+                      "the service was killed each time it executed its log "
+                      "again; the start after the next one tries once more");
+}
+
 /* Why nothing more is executed of it, or NULL. Never freed before the end, but
  * set by any thread. */
 static const char *broken(tinker__svc_model_t *m) {
@@ -245,6 +263,10 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   if (op->crash_signal) {
     fail_crashed(m, op);
+    return false;
+  }
+  if (op->deadly) {
+    fail_deadly(m, op);
     return false;
   }
   if (skip_replay(op)) return false;
@@ -338,7 +360,7 @@ static void on_body(void *user, int rc, const void *data, size_t len,
  * pushed again when it has arrived. */
 static bool fetch_body(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   if (!op->in_log || op->work || op->log_body || op->crash_signal ||
-      op->kind == TINKER__SVC_OP_CREATE || skip_replay(op)) {
+      op->deadly || op->kind == TINKER__SVC_OP_CREATE || skip_replay(op)) {
     return false;
   }
   if (tinker__svc_store_read_body(op->service->store, op->row, on_body, op) !=
@@ -355,11 +377,11 @@ static bool step(tinker__eng_task_t *task) {
   tinker__svc_op_t *op = take_op(m);
   if (!op || fetch_body(m, op)) return false;
   int64_t start = s->world->now_ms(s->world->user);
-  atomic_store(s->config.doing,
-               op->replay ? TINKER__REDOING(op->row) : op->row);
+  int64_t call = op->replay ? TINKER__REDOING(op->row) : op->row;
+  atomic_store(s->doing, call);
   m->stuck = false;
   bool more = run_op(m, op);
-  atomic_store(s->config.doing, 0);
+  atomic_store(s->doing, 0);
   m->unsaved_ms += s->world->now_ms(s->world->user) - start;
   if (m->stuck) {
     park(m);
@@ -371,6 +393,7 @@ static bool step(tinker__eng_task_t *task) {
   op->log_body = NULL;
   if (op->replay) tinker__svc_op_drop_work(op); /* no commit will do it */
   m->pause_ms = 0;
+  tinker__svc_trying_set(s, call, 0);
   m->current = NULL;
   m->next_seq++;
   tinker__svc_model_done(m, true);

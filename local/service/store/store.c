@@ -1,5 +1,4 @@
-/* store: see store.h. The connection belongs to the store thread once that
- * has started. */
+/* store: see store.h. The connection is the store thread's once that runs. */
 #include "service/store/store.h"
 #include "service/store/rows.h"
 

@@ -76,6 +76,7 @@ void rig_sampler(rig_t *rig, const char *session, char *id, size_t len);
 /* From now on the store refuses what the trigger's condition names ("INSERT ON
  * requests WHEN NEW.seq = 5"). */
 void rig_refuse(rig_t *rig, const char *when);
+void rig_allow(rig_t *rig); /* no longer */
 void rig_fb_body(char *out, size_t len, const char *model, int seq);
 void rig_optim_body(char *out, size_t len, const char *model, int seq);
 
