@@ -70,6 +70,7 @@ static void sweep(tinker__svc_t *s, int64_t now) {
   tinker__svc_session_purge(s);
   tinker__svc_checkpoints_expire(s);
   tinker__svc_models_retry(s, now);
+  tinker__svc_models_rest(s, now);
 }
 
 static void *timer_thread(void *user) {
@@ -117,6 +118,7 @@ static void release_engine(tinker__svc_t *s) {
 }
 
 static void on_engine_stop(void *user) {
+  tinker__svc_keep_all(user);
   release_engine(user);
 }
 
@@ -158,6 +160,7 @@ static void set_defaults(tinker__svc_config_t *c) {
   if (!c->keep_ms) c->keep_ms = 3600000;
   if (!c->session_ms) c->session_ms = 600000;
   if (!c->snapshot_ms) c->snapshot_ms = 5000;
+  if (!c->idle_ms) c->idle_ms = 300000;
   if (!c->sample_share) c->sample_share = 50;
 }
 

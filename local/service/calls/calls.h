@@ -105,6 +105,8 @@ bool tinker__svc_model_is_parked(tinker__svc_model_t *m, tinker__svc_req_t *r);
 
 /* True when somebody waits for a result of it. Under the lock. */
 bool tinker__svc_model_awaited(const tinker__svc_model_t *m);
+/* Lets those that had no call for long leave memory. Under the lock. */
+void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms);
 /* The session has ended: calls behind a gap fail. Under the lock. */
 void tinker__svc_model_end(tinker__svc_model_t *m);
 /* Later calls fail with that reason, after a restart too. The first reason

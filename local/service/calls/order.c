@@ -105,6 +105,18 @@ void tinker__svc_model_kick(tinker__svc_model_t *m) {
   tinker__eng_scheduler_push(m->service->scheduler, &m->task);
 }
 
+void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms) {
+  TINKER__LIST_EACH(l, tmp, &s->models) {
+    tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
+    if (!m->rests_ms || now_ms - m->rests_ms < s->config.idle_ms || m->busy ||
+        s->stopping || !s->scheduler) {
+      continue;
+    }
+    m->busy = m->leaves = true;
+    tinker__eng_scheduler_push(s->scheduler, &m->task);
+  }
+}
+
 tinker__svc_op_t *tinker__svc_model_begin(tinker__svc_model_t *m) {
   tinker__svc_op_t *op = next_op(m);
   if (op) tinker__list_remove(&op->link);

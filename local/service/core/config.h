@@ -47,7 +47,9 @@ typedef struct tinker__svc_config_s {
   int64_t poll_ms;       /* hold of a long poll; 0 = 30 s */
   int64_t keep_ms;       /* results after the session's end; 0 = 1 hour */
   int64_t session_ms;    /* a session without heartbeat ends; 0 = 10 minutes */
-  int64_t snapshot_ms;   /* engine time that a restart may repeat; 0 = 5 s */
+  int64_t snapshot_ms;   /* engine time that a restart may repeat, all models
+                            together; 0 = 5 s */
+  int64_t idle_ms;       /* a model without a call leaves memory; 0 = 5 min */
   int64_t sample_share;  /* percent of the engine's time that samples get while
                             training wants it, too: 1 to 99; 0 = 50 */
   /* Flags of client/config and client/dynamic_config: a JSON object each, read

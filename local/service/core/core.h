@@ -72,6 +72,9 @@ struct tinker__svc_s {
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
   tinker__map_t *op_by_id;
   size_t live_requests;
+  /* Engine time that a restart repeats, of so many models; and what the last
+   * snapshot took. Engine thread. */
+  int64_t unsaved_ms, n_unsaved, snapshot_took_ms;
   size_t held, max_held; /* bytes of decoded bodies of waiting calls: what is
                             over the bound is read from the log again */
   size_t max_result; /* bytes of a sample's; the store takes a little more */

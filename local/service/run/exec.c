@@ -113,6 +113,7 @@ static bool run_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   int rc = 0;
   if (!m->pass) rc = begin_pass(m, op, why, sizeof why);
+  m->worked = rc == 0 && !op->work->forward_only;
   if (rc == 0) {
     rc = tinker__svc_model_api(m)->pass_step(
         m->pass, tinker__eng_scheduler_halt(m->service->scheduler), why,
@@ -153,6 +154,7 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   if (rc == 0) {
     rc = tinker__svc_model_api(m)->optim_step(m->train, &op->work->adam,
                                               &metrics, why, sizeof why);
+    m->worked = true;
   }
   if (rc > 0) return true;
   if (rc == 0 && op->acts & TINKER__ACT_APPLY_TWICE) {
@@ -178,9 +180,7 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__jsonw_end_object(&w);
   tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
                           NULL, NULL, NULL);
-  if (m->unsaved_ms >= m->service->config.snapshot_ms) {
-    tinker__svc_exec_snapshot(m, op->seq + 1);
-  }
+  tinker__svc_keep_due(m, op->seq + 1);
   return false;
 }
 
@@ -301,19 +301,24 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
 /* Takes the next op; NULL when there is none, and then the model is idle. */
 static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
-  bool ended = false;
+  bool ended = false, rests = false;
   if (atomic_load(&s->fatal)) return NULL; /* stays busy: the next start */
   pthread_mutex_lock(&s->lock);
   if (!m->current) m->current = tinker__svc_model_begin(m);
   tinker__svc_op_t *op = m->current;
   if (!op) {
     ended = m->session->ended_ms && tinker__list_empty(&m->pending);
-    if (!ended) tinker__svc_model_done(m, true);
+    rests = m->leaves && !ended;
+    if (!ended && !rests) tinker__svc_model_done(m, true);
   }
+  m->leaves = false;
   pthread_mutex_unlock(&s->lock);
+  if (rests) tinker__svc_keep_resting(m);
   if (ended) { /* nothing can come any more: stays busy for ever */
     tinker__svc_exec_model_free(m);
+    tinker__svc_keep_settled(m);
     pthread_mutex_lock(&s->lock);
+    m->rests_ms = 0;
     tinker__svc_base_drop(m->base, &m->holds);
     pthread_mutex_unlock(&s->lock);
   }
@@ -379,10 +384,10 @@ static bool step(tinker__eng_task_t *task) {
   int64_t start = s->world->now_ms(s->world->user);
   int64_t call = op->replay ? TINKER__REDOING(op->row) : op->row;
   atomic_store(s->doing, call);
-  m->stuck = false;
+  m->stuck = m->worked = false;
   bool more = run_op(m, op);
   atomic_store(s->doing, 0);
-  m->unsaved_ms += s->world->now_ms(s->world->user) - start;
+  if (m->worked) tinker__svc_keep_worked(m, start);
   if (m->stuck) {
     park(m);
     return false;
@@ -393,6 +398,7 @@ static bool step(tinker__eng_task_t *task) {
   op->log_body = NULL;
   if (op->replay) tinker__svc_op_drop_work(op); /* no commit will do it */
   m->pause_ms = 0;
+  m->rests_ms = m->train ? s->world->now_ms(s->world->user) : 0;
   tinker__svc_trying_set(s, call, 0);
   m->current = NULL;
   m->next_seq++;

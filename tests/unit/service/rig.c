@@ -112,6 +112,11 @@ void rig_stop(rig_t *rig) {
   rig->s = NULL;
 }
 
+void rig_kill(rig_t *rig) {
+  atomic_store(&rig->s->fatal, true);
+  rig_stop(rig);
+}
+
 void rig_revive(rig_t *rig) {
   if (!atomic_load(&rig->ended)) return;
   rig_stop(rig);

@@ -112,7 +112,7 @@ Test(trying, a_log_that_kills_is_left_alone_every_second_time) {
   open_rig();
   optim(1);
   rig_result(&rig, id, &reply);
-  rig_stop(&rig);
+  rig_kill(&rig);
   for (int i = 0; i < TINKER__MAX_DEATHS; i++) {
     int before = atomic_load(&steps);
     pthread_mutex_lock(&gate);
