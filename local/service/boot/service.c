@@ -189,6 +189,7 @@ static int service_new(tinker__svc_t **out,
   s->runner = &tinker__svc_runner;
   s->max_result = MAX_RESULT;
   s->max_held = MAX_HELD;
+  atomic_store(&s->train_limit, UINT64_MAX);
   tinker__list_init(&s->sessions);
   tinker__list_init(&s->models);
   tinker__list_init(&s->parked);

@@ -91,6 +91,19 @@ bool tinker__svc_model_refused(tinker__svc_t *s, tinker__svc_req_t *r);
 tinker__svc_op_t *tinker__svc_model_begin(tinker__svc_model_t *m);
 /* Its execution is over; again = look for the next. Under the lock. */
 void tinker__svc_model_done(tinker__svc_model_t *m, bool again);
+/* --- price.c: bytes of memory --- */
+uint64_t tinker__svc_price_add(uint64_t a, uint64_t b); /* UINT64_MAX = more */
+/* A model in memory, and a pass of it besides; 0 where it can't be known. */
+uint64_t tinker__svc_price_state(const tinker__svc_model_t *m);
+uint64_t tinker__svc_price_pass(const tinker__svc_model_t *m,
+                                const tinker__svc_work_t *w);
+/* True when it can never be executed; r is answered then. Under the lock. */
+bool tinker__svc_price_refuses_call(const tinker__svc_model_t *m,
+                                    const tinker__svc_work_t *w,
+                                    tinker__svc_req_t *r);
+bool tinker__svc_price_refuses_model(const tinker__svc_model_t *m,
+                                     tinker__svc_req_t *r);
+
 /* --- trouble.c: a model that can't be restored now --- */
 /* What its trouble is: a code, and a sentence if there is one. Engine thread
  * while it executes the model, else under the lock. */

@@ -7,6 +7,10 @@
 
 #include "service/calls/calls.h"
 
+#define PRESSED_MS                                                             \
+  1000 /* models rest after that when others wait for memory                   \
+        */
+
 int tinker__svc_model_add(tinker__svc_t *s, tinker__svc_model_t *m) {
   int rc = tinker__map_put(s->model_by_id, tinker__str(m->id), m, NULL);
   if (rc != 0) return rc;
@@ -106,10 +110,12 @@ void tinker__svc_model_kick(tinker__svc_model_t *m) {
 }
 
 void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms) {
+  int64_t idle = s->config.idle_ms;
+  if (atomic_load(&s->pressed) && idle > PRESSED_MS) idle = PRESSED_MS;
   TINKER__LIST_EACH(l, tmp, &s->models) {
     tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
-    if (!m->rests_ms || now_ms - m->rests_ms < s->config.idle_ms || m->busy ||
-        s->stopping || !s->scheduler) {
+    if (!m->rests_ms || now_ms - m->rests_ms < idle || m->busy || s->stopping ||
+        !s->scheduler) {
       continue;
     }
     m->busy = m->leaves = true;

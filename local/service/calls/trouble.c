@@ -21,7 +21,8 @@ void tinker__svc_trouble(tinker__svc_model_t *m, int rc, const char *why) {
 void tinker__svc_model_park(tinker__svc_model_t *m) {
   char text[24];
   tinker__svc_t *s = m->service;
-  int64_t pause = m->pause_ms ? 2 * m->pause_ms : FIRST_PAUSE_MS;
+  bool again = m->pause_ms && !m->waits;
+  int64_t pause = again ? 2 * m->pause_ms : FIRST_PAUSE_MS;
   m->pause_ms = pause < LAST_PAUSE_MS ? pause : LAST_PAUSE_MS;
   m->retry_ms = s->world->now_ms(s->world->user) + m->pause_ms;
   tinker__list_push_back(&s->parked, &m->parked);
@@ -29,8 +30,8 @@ void tinker__svc_model_park(tinker__svc_model_t *m) {
   m->current = NULL;
   tinker__svc_model_done(m, false);
   snprintf(text, sizeof text, "%lld", (long long)m->pause_ms);
-  tinker__svc_log(s, "error", "model_parked", "model_id", m->id, "why",
-                  m->trouble, "retry_ms", text, NULL);
+  tinker__svc_log(s, m->waits ? "info" : "error", "model_parked", "model_id",
+                  m->id, "why", m->trouble, "retry_ms", text, NULL);
 }
 
 void tinker__svc_models_retry(tinker__svc_t *s, int64_t now_ms) {
@@ -45,7 +46,7 @@ void tinker__svc_models_retry(tinker__svc_t *s, int64_t now_ms) {
 
 bool tinker__svc_model_is_parked(tinker__svc_model_t *m, tinker__svc_req_t *r) {
   const tinker__world_t *w = m->service->world;
-  if (!m->retry_ms) return false;
+  if (!m->retry_ms || m->waits) return false;
   int64_t left = m->retry_ms - w->now_ms(w->user);
   r->retry_after_s = left > 1000 ? (int)((left + 999) / 1000) : 1;
   tinker__svc_reply_error(r, 503, "model %s can't be restored now: %s", m->id,

@@ -72,6 +72,11 @@ struct tinker__svc_s {
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
   tinker__map_t *op_by_id;
   size_t live_requests;
+  /* Bytes for the states and passes of training, all models together: written
+   * by the engine thread when a base model comes or goes. */
+  _Atomic uint64_t train_limit;
+  uint64_t claimed;    /* of them: in use. Engine thread */
+  atomic_bool pressed; /* a model waits for others to leave memory */
   /* Engine time that a restart repeats, of so many models; and what the last
    * snapshot took. Engine thread. */
   int64_t unsaved_ms, n_unsaved, snapshot_took_ms;

@@ -30,6 +30,7 @@ struct tinker__svc_model_s {
   int64_t retry_ms; /* monotonic: nothing is executed before; 0 = at any time */
   int64_t pause_ms; /* the last pause, 0 after a call that went well */
   char trouble[240]; /* why it is parked */
+  bool waits;        /* for memory, which is no trouble of its own */
   int64_t rests_ms; /* monotonic: no call since, and its state is in memory; 0 =
                        it is not */
   bool leaves;      /* its task is pushed for the state to leave memory */
@@ -39,6 +40,8 @@ struct tinker__svc_model_s {
   tinker__svc_op_t *current; /* written under the lock */
   tinker__eng_train_t *train;
   tinker__eng_pass_t *pass;
+  uint64_t claimed;   /* bytes of training memory */
+  bool is_short;      /* stuck, until others have left memory */
   int64_t unsaved_ms; /* engine time that a restart repeats */
   bool changed;       /* by calls since the snapshot */
   bool worked;        /* the step has changed its state, or tried to */

@@ -17,8 +17,8 @@ void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
    * not fail because what came before it can't be restored now. */
   if (m &&
       (m->stuck || (op->replay && (rc == TINKER_ENOMEM || rc == TINKER_EIO)))) {
+    if (!m->is_short) tinker__svc_trouble(m, rc, why);
     m->stuck = true;
-    tinker__svc_trouble(m, rc, why);
     return;
   }
   tinker__svc_op_fail(op, user ? "user" : "server", "%s",
@@ -30,6 +30,7 @@ void tinker__svc_exec_model_free(tinker__svc_model_t *m) {
   if (m->train) tinker__svc_model_api(m)->train_free(m->train);
   m->pass = NULL;
   m->train = NULL;
+  tinker__svc_claim_settle(m);
 }
 
 /* The model's state, from its snapshot if it is not in memory. */
@@ -41,6 +42,7 @@ int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len) {
     return tinker__why(why, why_len, TINKER_ESTATE,
                        "the model was not created");
   }
+  if (tinker__svc_claim(m, NULL) != 0) return TINKER_ENOMEM;
   tinker__svc_checkpoint_dir(s, "snapshots", m->snapshot, dir, sizeof dir);
   int rc = tinker__svc_model_api(m)->train_load(m->base->base, dir, true,
                                                 &m->train, why, why_len);
@@ -54,8 +56,11 @@ static void run_create(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   tinker__buf_t out;
   tinker__jsonw_t w;
-  int rc = tinker__svc_model_api(m)->train_new(m->base->base, &m->lora,
-                                               &m->train, why, sizeof why);
+  int rc = tinker__svc_claim(m, NULL);
+  if (rc == 0) {
+    rc = tinker__svc_model_api(m)->train_new(m->base->base, &m->lora, &m->train,
+                                             why, sizeof why);
+  }
   if (rc != 0) {
     tinker__svc_exec_fail(op, rc, why);
     return;
@@ -89,6 +94,7 @@ static int begin_pass(tinker__svc_model_t *m, tinker__svc_op_t *op, char *why,
                       size_t why_len) {
   tinker__svc_work_t *w = op->work;
   int rc = tinker__svc_exec_train(m, why, why_len);
+  if (rc == 0) rc = tinker__svc_claim(m, w);
   if (rc == 0) rc = alloc_outputs(w);
   if (rc != 0) return rc;
   return tinker__svc_model_api(m)->pass_begin(m->train, w->data, w->n_data,
@@ -332,6 +338,8 @@ static void park(tinker__svc_model_t *m) {
   m->pass = NULL;
   m->stuck = false;
   pthread_mutex_lock(&s->lock);
+  m->waits = m->is_short;
+  m->is_short = false;
   tinker__svc_model_park(m);
   pthread_mutex_unlock(&s->lock);
 }
@@ -388,6 +396,7 @@ static bool step(tinker__eng_task_t *task) {
   bool more = run_op(m, op);
   atomic_store(s->doing, 0);
   if (m->worked) tinker__svc_keep_worked(m, start);
+  tinker__svc_claim_settle(m);
   if (m->stuck) {
     park(m);
     return false;

@@ -493,6 +493,7 @@ void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   snapshot_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
   int rc =
       n ? find_source(m, op, dir, sizeof dir, why, sizeof why) : TINKER_ENOMEM;
+  if (rc == 0) rc = tinker__svc_claim(m, NULL);
   if (rc == 0) {
     bool optimizer =
         op->work->optimizer && !(op->acts & TINKER__ACT_DROP_OPTIMIZER);

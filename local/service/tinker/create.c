@@ -167,6 +167,10 @@ create_locked(tinker__svc_t *s, tinker__svc_req_t *r, const create_t *c,
   }
   m->base = base;
   m->lora = *lora;
+  if (tinker__svc_price_refuses_model(m, r)) {
+    tinker__svc_model_free(s, m);
+    return TINKER__ANSWERED;
+  }
   return accept_model(s, r, m, TINKER__SVC_OP_CREATE, digest, NULL);
 }
 

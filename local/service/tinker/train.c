@@ -152,6 +152,10 @@ accept_locked(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
     tinker__svc_work_free(*work);
     *work = NULL;
   }
+  if (*work && tinker__svc_price_refuses_call(m, *work, r)) {
+    tinker__svc_work_free(*work);
+    *work = NULL;
+  }
   tinker__svc_work_t *given = *work;
   *work = NULL;
   return register_call(s, r, m, seq, digest, in->kind, given);
