@@ -114,7 +114,9 @@ static int take_spec(const tinker__eng_generate_t *s,
   if (s->n_stop_strings && !l->text) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "stop_strings: they need a tokenizer.json in the "
-                       "model's folder");
+                       "model's folder%s%s",
+                       l->no_text ? " that can be read: " : "",
+                       l->no_text ? l->no_text : "");
   }
   *out = (tinker__eng_gen_spec_t){
       .prompt = s->tokens,

@@ -12,8 +12,9 @@ typedef struct tinker__eng_row_lease_s {
   tinker__eng_backend_t *backend;
   const tinker__eng_base_info_t *info;
   const tinker__eng_gen_text_t *text; /* NULL = tokens have no text */
-  void *model;                        /* of who gave it */
-  bool holds;                         /* the same */
+  const char *no_text; /* why the tokenizer.json gives none; NULL = no file */
+  void *model;         /* of who gave it */
+  bool holds;          /* the same */
 } tinker__eng_row_lease_t;
 
 typedef struct tinker__eng_row_models_s {

@@ -8,12 +8,12 @@
 #include <string.h>
 #include <tinker/error.h>
 
-#include "http/curl.h"
+#include "support/http_client.h"
 
 #include <curl/curl.h>
 #undef curl_easy_setopt
 
-enum { MOST = 64, FAR_MS = 20000 };
+enum { MOST = 64 };
 
 /* What the last attempt set. */
 static struct {
@@ -60,55 +60,17 @@ static long value_of(CURLoption option) {
   return found;
 }
 
-typedef struct call_s {
-  tinker__mem_t mem;
-  tinker__loop_t *loop;
-  tinker__http_t *http;
-  tinker__http_request_t request;
-  tinker__task_t task;
-  atomic_bool closed;
-} call_t;
-
-static void on_closed(void *user) {
-  call_t *c = user;
-  atomic_store(&c->closed, true);
-  tinker__loop_notify(c->loop);
-}
-
-static void on_done(tinker__http_request_t *request,
-                    tinker__http_reply_t *reply) {
-  (void)request;
-  (void)reply;
-}
-
-static void on_submit(tinker__task_t *task) {
-  call_t *c = TINKER__CONTAINER(task, call_t, task);
-  cr_assert_eq(tinker__http_submit(c->http, &c->request), 0);
-  tinker__http_close(c->http, on_closed, c);
-}
-
-static bool is_closed(void *user) {
-  return atomic_load(&((call_t *)user)->closed);
-}
-
 static void run(const char *url, tinker__http_request_t request) {
-  static call_t c;
-  char why[200] = "";
-  tinker__curl_options_t o = {url, "tml-secret", "tinker-c/test"};
-  memset(&c, 0, sizeof c);
-  tinker__mem_init(&c.mem, NULL, 0);
-  cr_assert_eq(tinker__loop_background(&c.loop, &c.mem, tinker__world_real()),
-               0);
-  cr_assert_eq(tinker__curl_new(&c.http, c.loop, &o, why, sizeof why), 0, "%s",
-               why);
-  c.request = request;
-  c.request.done = on_done;
-  c.request.timeout_ms = 7000;
-  c.request.reply_max = 1 << 20;
-  tinker__task_init(&c.task, on_submit);
-  tinker__loop_post(c.loop, &c.task);
-  cr_assert_eq(tinker__loop_wait(c.loop, is_closed, &c, FAR_MS), 0);
-  tinker__loop_close(c.loop, NULL, NULL);
+  http_client_t client;
+  http_call_t call;
+  http_client_open(&client, url);
+  request.timeout_ms = 7000;
+  http_call_begin(&client, &call, request);
+  tinker__loop_post(client.loop, &call.cancel); /* its options are set */
+  http_call_finish(&call);
+  cr_assert_eq(call.submit_rc, 0);
+  http_call_end(&call);
+  http_client_close(&client);
 }
 
 static tinker__http_request_t post(bool numbered, const char *body) {

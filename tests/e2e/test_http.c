@@ -10,145 +10,9 @@
 #include <tinker/error.h>
 #include <unistd.h>
 
-#include "http/curl.h"
 #include "support/fail_alloc.h"
+#include "support/http_client.h"
 #include "support/tiny_server.h"
-
-enum { FAR_MS = 60000 };
-
-typedef struct client_s {
-  tinker__mem_t mem;
-  tinker__loop_t *loop;
-  tinker__http_t *http;
-  tinker__task_t close_task;
-  atomic_int done;
-  atomic_int closed;
-} client_t;
-
-/* A request from the test's thread, and what came of it. */
-typedef struct call_s {
-  tinker__http_request_t request;
-  tinker__task_t submit;
-  tinker__task_t cancel;
-  client_t *client;
-  int submit_rc;
-  int times; /* done has run */
-  bool in_submit;
-  tinker__http_reply_t reply;
-  atomic_bool over;
-} call_t;
-
-/* ---- the client ---- */
-
-static void open_client(client_t *c, const char *url) {
-  char why[200] = "";
-  tinker__curl_options_t options = {url, "tml-secret", "tinker-c/test"};
-  tinker__mem_init(&c->mem, NULL, 0);
-  atomic_init(&c->done, 0);
-  atomic_init(&c->closed, 0);
-  cr_assert_eq(tinker__loop_background(&c->loop, &c->mem, tinker__world_real()),
-               0);
-  cr_assert_eq(tinker__curl_new(&c->http, c->loop, &options, why, sizeof(why)),
-               0, "%s", why);
-}
-
-static void on_closed(void *user) {
-  client_t *c = user;
-  atomic_fetch_add(&c->closed, 1);
-  tinker__loop_notify(c->loop);
-}
-
-static void close_http(tinker__task_t *task) {
-  client_t *c = TINKER__CONTAINER(task, client_t, close_task);
-  tinker__http_close(c->http, on_closed, c);
-}
-
-static bool is_closed(void *user) {
-  return atomic_load(&((client_t *)user)->closed) == 1;
-}
-
-static void close_client(client_t *c) {
-  tinker__task_init(&c->close_task, close_http);
-  tinker__loop_post(c->loop, &c->close_task);
-  cr_assert_eq(tinker__loop_wait(c->loop, is_closed, c, FAR_MS), 0);
-  tinker__loop_close(c->loop, NULL, NULL);
-  cr_assert_eq(atomic_load(&c->mem.live_blocks), 0);
-}
-
-/* ---- calls ---- */
-
-static void on_done(tinker__http_request_t *request,
-                    tinker__http_reply_t *reply) {
-  call_t *call = request->user;
-  cr_assert_not(call->in_submit);
-  cr_assert(tinker__loop_on_thread(call->client->loop));
-  call->times++;
-  call->reply = *reply;
-  tinker__buf_init(&reply->body, reply->body.mem, reply->body.max); /* taken */
-  atomic_fetch_add(&call->client->done, 1);
-  atomic_store(&call->over, true);
-  tinker__loop_notify(call->client->loop);
-}
-
-static void on_submit(tinker__task_t *task) {
-  call_t *call = TINKER__CONTAINER(task, call_t, submit);
-  call->in_submit = true;
-  call->submit_rc = tinker__http_submit(call->client->http, &call->request);
-  call->in_submit = false;
-  if (!call->submit_rc) return;
-  atomic_store(&call->over, true);
-  tinker__loop_notify(call->client->loop);
-}
-
-static void on_cancel(tinker__task_t *task) {
-  call_t *call = TINKER__CONTAINER(task, call_t, cancel);
-  if (!call->times) tinker__http_cancel(call->client->http, &call->request);
-}
-
-static void prepare(client_t *c, call_t *call, tinker__http_request_t r) {
-  memset(call, 0, sizeof(*call));
-  call->client = c;
-  call->request = r;
-  call->request.user = call;
-  call->request.done = on_done;
-  if (!r.timeout_ms) call->request.timeout_ms = FAR_MS;
-  if (!r.reply_max) call->request.reply_max = 1 << 20;
-  tinker__task_init(&call->submit, on_submit);
-  tinker__task_init(&call->cancel, on_cancel);
-}
-
-static void begin(client_t *c, call_t *call, tinker__http_request_t request) {
-  prepare(c, call, request);
-  tinker__loop_post(c->loop, &call->submit);
-}
-
-static bool is_over(void *user) {
-  return atomic_load(&((call_t *)user)->over);
-}
-
-static void finish(call_t *call) {
-  cr_assert_eq(tinker__loop_wait(call->client->loop, is_over, call, FAR_MS), 0);
-}
-
-static void end(call_t *call) {
-  tinker__buf_free(&call->reply.body);
-}
-
-/* The whole of it, with what must come of it. */
-static void expect(client_t *c, tinker__http_request_t request, int error,
-                   int status, int sent) {
-  call_t call;
-  begin(c, &call, request);
-  finish(&call);
-  cr_assert_eq(call.submit_rc, 0);
-  cr_assert_eq(call.times, 1);
-  cr_assert_eq(call.reply.error, error, "%s: got %s, %s", request.path,
-               tinker_code_name(call.reply.error), call.reply.detail);
-  cr_assert_eq(call.reply.status, status, "%s", request.path);
-  cr_assert_eq(call.reply.sent, sent, "%s", request.path);
-  cr_assert_eq(error != 0, call.reply.detail[0] != '\0');
-  end(&call);
-}
 
 static tinker__http_request_t post(const char *path, bool numbered) {
   return (tinker__http_request_t){
@@ -209,7 +73,7 @@ static void check_headers(bool mutation, bool has_body) {
   cr_assert_eq(strstr(seen.head, "Content-Type: ") != NULL, has_body);
 }
 
-static void check_reply(call_t *call) {
+static void check_reply(http_call_t *call) {
   cr_assert_eq(call->reply.error, 0, "%s", call->reply.detail);
   cr_assert_eq(call->reply.status, 429);
   cr_assert_str_eq(call->reply.content_type, "application/json");
@@ -218,10 +82,10 @@ static void check_reply(call_t *call) {
   cr_assert_eq(call->reply.content_length, 4);
   cr_assert_eq(call->reply.body.len, 4);
   cr_assert_arr_eq(call->reply.body.data, "body", 4);
-  end(call);
+  http_call_end(call);
 }
 
-static void exchange_all(client_t *c) {
+static void exchange_all(http_client_t *c) {
   static const char *const names[] = {"GET", "POST", "PUT", "DELETE"};
   static const tinker__http_header_t extra[] = {{"X-Extra", "yes"},
                                                 {"X-Empty", ""}};
@@ -231,17 +95,17 @@ static void exchange_all(client_t *c) {
   for (int i = 0; i < 16; i++) {
     tinker__http_method_t method = (tinker__http_method_t)(i % 4);
     bool has_body = method != TINKER__HTTP_GET && i < 12;
-    call_t call;
-    begin(c, &call,
-          (tinker__http_request_t){.lane = TINKER__LANE_CONTROL,
-                                   .method = method,
-                                   .path = "/api/v1/x:train:0",
-                                   .headers = extra,
-                                   .header_count = 2,
-                                   .accept = "application/x-protobuf",
-                                   .body = {body, has_body ? len : 0},
-                                   .numbered = i % 8 < 4});
-    finish(&call);
+    http_call_t call;
+    http_call_begin(c, &call,
+                    (tinker__http_request_t){.lane = TINKER__LANE_CONTROL,
+                                             .method = method,
+                                             .path = "/api/v1/x:train:0",
+                                             .headers = extra,
+                                             .header_count = 2,
+                                             .accept = "application/x-protobuf",
+                                             .body = {body, has_body ? len : 0},
+                                             .numbered = i % 8 < 4});
+    http_call_finish(&call);
     check_reply(&call);
     cr_assert_str_eq(seen.method, names[method]);
     cr_assert_str_eq(seen.path, "/api/v1/x:train:0");
@@ -259,16 +123,16 @@ Test(http, requests_go_out_as_given_and_replies_come_back, .timeout = 120) {
   for (int round = 0; round < 3; round++) {
     tiny_server_t *server = tiny_server_new(round == 1 ? socket_path() : NULL,
                                             64, true, remember, NULL);
-    client_t c;
+    http_client_t c;
     char url[300];
     snprintf(url, sizeof(url), "%s", tiny_server_url(server));
     if (round == 2) { /* a name: the resolver's thread and descriptors */
       snprintf(url, sizeof(url), "http://localhost%s",
                strrchr(tiny_server_url(server), ':'));
     }
-    open_client(&c, url);
+    http_client_open(&c, url);
     exchange_all(&c);
-    close_client(&c);
+    http_client_close(&c);
     /* One connection, and one for each unnumbered call without a body. */
     cr_assert_eq(tiny_server_connections(server), 4);
     tiny_server_free(server);
@@ -294,25 +158,25 @@ static tiny_reply_t die_reused(void *user, const tiny_request_t *r) {
 Test(http, a_mutation_without_number_is_delivered_once, .timeout = 120) {
   for (int round = 0; round < 2; round++) {
     deaths_t d;
-    client_t c;
+    http_client_t c;
     atomic_init(&d.arrived, 0);
     tiny_server_t *server =
         tiny_server_new(round ? socket_path() : NULL, 64, true, die_reused, &d);
-    open_client(&c, tiny_server_url(server));
-    expect(&c, post("/first", true), 0, 200, true);
-    expect(&c, post("/once", false), TINKER_ETRANSPORT, 0, true);
+    http_client_open(&c, tiny_server_url(server));
+    http_expect(&c, post("/first", true), 0, 200, true);
+    http_expect(&c, post("/once", false), TINKER_ETRANSPORT, 0, true);
     cr_assert_eq(atomic_load(&d.arrived), 1);
     /* One that the server knows by its number is sent again. */
-    expect(&c, post("/first", true), 0, 200, true);
-    expect(&c, post("/once", true), 0, 200, true);
+    http_expect(&c, post("/first", true), 0, 200, true);
+    http_expect(&c, post("/once", true), 0, 200, true);
     cr_assert_eq(atomic_load(&d.arrived), 3);
     /* Without a body there is nothing that could not be read again. */
     tinker__http_request_t empty = post("/once", false);
     empty.body.len = 0;
-    expect(&c, post("/first", true), 0, 200, true);
-    expect(&c, empty, 0, 200, true);
+    http_expect(&c, post("/first", true), 0, 200, true);
+    http_expect(&c, empty, 0, 200, true);
     cr_assert_eq(atomic_load(&d.arrived), 4);
-    close_client(&c);
+    http_client_close(&c);
     tiny_server_free(server);
   }
 }
@@ -347,52 +211,52 @@ static tiny_reply_t misbehave(void *user, const tiny_request_t *r) {
 
 Test(http, each_failure_has_its_code, .timeout = 120) {
   tiny_server_t *server = tiny_server_new(NULL, 64, true, misbehave, NULL);
-  client_t c;
-  open_client(&c, tiny_server_url(server));
+  http_client_t c;
+  http_client_open(&c, tiny_server_url(server));
   for (int numbered = 0; numbered < 2; numbered++) {
-    expect(&c, post("/close", numbered), TINKER_ETRANSPORT, 0, true);
-    expect(&c, post("/garbage", numbered), TINKER_ETRANSPORT, 0, true);
-    expect(&c, post("/cut", numbered), TINKER_ETRANSPORT, 200, true);
+    http_expect(&c, post("/close", numbered), TINKER_ETRANSPORT, 0, true);
+    http_expect(&c, post("/garbage", numbered), TINKER_ETRANSPORT, 0, true);
+    http_expect(&c, post("/cut", numbered), TINKER_ETRANSPORT, 200, true);
     tinker__http_request_t hang = post("/hang", numbered);
     hang.timeout_ms = 30;
-    expect(&c, hang, TINKER_ETIMEDOUT, 0, true);
+    http_expect(&c, hang, TINKER_ETIMEDOUT, 0, true);
     tinker__http_request_t large = post("/large", numbered);
     large.reply_max = 8;
-    expect(&c, large, TINKER_EOVERFLOW, 200, true);
+    http_expect(&c, large, TINKER_EOVERFLOW, 200, true);
     large.reply_max = 9;
-    expect(&c, large, 0, 200, true);
-    expect(&c, post("/moved", numbered), 0, 302, true);
-    expect(&c, post("/interim", numbered), 0, 204, true);
-    expect(&c, post("/fine", numbered), 0, 200, true);
+    http_expect(&c, large, 0, 200, true);
+    http_expect(&c, post("/moved", numbered), 0, 302, true);
+    http_expect(&c, post("/interim", numbered), 0, 204, true);
+    http_expect(&c, post("/fine", numbered), 0, 200, true);
   }
-  call_t call;
+  http_call_t call;
   tinker__http_header_t evil = {"X-A", "b\r\nX-API-Key: c"};
   tinker__http_request_t bad = post("/x", true);
   bad.headers = &evil;
   bad.header_count = 1;
-  begin(&c, &call, bad);
-  finish(&call);
+  http_call_begin(&c, &call, bad);
+  http_call_finish(&call);
   cr_assert_eq(call.submit_rc, TINKER_EINVAL);
-  begin(&c, &call, post("/a\nb", true));
-  finish(&call);
+  http_call_begin(&c, &call, post("/a\nb", true));
+  http_call_finish(&call);
   cr_assert_eq(call.submit_rc, TINKER_EINVAL);
   cr_assert_eq(call.times, 0);
-  close_client(&c);
+  http_client_close(&c);
   tiny_server_free(server);
 }
 
 /* The reason that curl knows stands in the sentence. */
 static void expect_failure(const char *url, int error, const char *reason) {
-  client_t c;
-  call_t call;
-  open_client(&c, url);
-  expect(&c, post("/x", true), error, 0, false);
-  expect(&c, post("/x", false), error, 0, false);
-  begin(&c, &call, post("/x", true));
-  finish(&call);
+  http_client_t c;
+  http_call_t call;
+  http_client_open(&c, url);
+  http_expect(&c, post("/x", true), error, 0, false);
+  http_expect(&c, post("/x", false), error, 0, false);
+  http_call_begin(&c, &call, post("/x", true));
+  http_call_finish(&call);
   cr_assert(strstr(call.reply.detail, reason), "%s", call.reply.detail);
-  end(&call);
-  close_client(&c);
+  http_call_end(&call);
+  http_client_close(&c);
 }
 
 Test(http, nothing_is_sent_when_there_is_no_connection, .timeout = 120) {
@@ -429,7 +293,7 @@ Test(http, no_proxy_of_the_environment_is_used, .timeout = 120) {
                                       "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
   tiny_server_t *proxy = tiny_server_new(NULL, 64, true, always_well, NULL);
   tiny_server_t *server = tiny_server_new(NULL, 64, true, always_well, NULL);
-  client_t c;
+  http_client_t c;
   char url[64];
   for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
     setenv(names[i], tiny_server_url(proxy), 1);
@@ -437,9 +301,9 @@ Test(http, no_proxy_of_the_environment_is_used, .timeout = 120) {
   unsetenv("no_proxy");
   unsetenv("NO_PROXY");
   far_url(url, sizeof(url), server);
-  open_client(&c, url);
-  expect(&c, post("/x", true), 0, 200, true);
-  close_client(&c);
+  http_client_open(&c, url);
+  http_expect(&c, post("/x", true), 0, 200, true);
+  http_client_close(&c);
   cr_assert_eq(tiny_server_connections(proxy), 0);
   cr_assert_eq(tiny_server_connections(server), 1);
   tiny_server_free(server);
@@ -449,16 +313,16 @@ Test(http, no_proxy_of_the_environment_is_used, .timeout = 120) {
 /* What hangs must not hold up a copy: it gets a connection of its own. */
 Test(http, a_fresh_request_opens_a_connection, .timeout = 120) {
   tiny_server_t *server = tiny_server_new(NULL, 64, true, always_well, NULL);
-  client_t c;
+  http_client_t c;
   tinker__http_request_t r = post("/x", true);
-  open_client(&c, tiny_server_url(server));
-  expect(&c, r, 0, 200, true);
-  expect(&c, r, 0, 200, true);
+  http_client_open(&c, tiny_server_url(server));
+  http_expect(&c, r, 0, 200, true);
+  http_expect(&c, r, 0, 200, true);
   cr_assert_eq(tiny_server_connections(server), 1);
   r.fresh = true;
-  expect(&c, r, 0, 200, true);
+  http_expect(&c, r, 0, 200, true);
   cr_assert_eq(tiny_server_connections(server), 2);
-  close_client(&c);
+  http_client_close(&c);
   tiny_server_free(server);
 }
 
@@ -490,23 +354,23 @@ static tiny_reply_t send_zeros(void *user, const tiny_request_t *r) {
 
 Test(http, the_limit_counts_decompressed_bytes, .timeout = 120) {
   tiny_server_t *server = tiny_server_new(NULL, 64, true, send_zeros, NULL);
-  client_t c;
-  call_t call;
+  http_client_t c;
+  http_call_t call;
   char url[64];
   far_url(url, sizeof(url), server);
-  open_client(&c, url);
+  http_client_open(&c, url);
   tinker__http_request_t r = post("/zeros", true);
   r.reply_max = 100000;
-  expect(&c, r, 0, 200, true);
+  http_expect(&c, r, 0, 200, true);
   r.reply_max = 99999;
-  begin(&c, &call, r);
-  finish(&call);
+  http_call_begin(&c, &call, r);
+  http_call_finish(&call);
   cr_assert_eq(call.reply.error, TINKER_EOVERFLOW);
   cr_assert_str_eq(call.reply.detail, "the reply has 100000 bytes or more, "
                                       "at most 99999 are taken");
   cr_assert_leq(call.reply.body.cap, 99999);
-  end(&call);
-  close_client(&c);
+  http_call_end(&call);
+  http_client_close(&c);
   tiny_server_free(server);
 }
 
@@ -549,46 +413,44 @@ static tiny_reply_t park(void *user, const tiny_request_t *r) {
 }
 
 static bool all_over(void *user) {
-  return atomic_load(&((client_t *)user)->done) == PARKED;
+  return atomic_load(&((http_client_t *)user)->done) == PARKED;
 }
 
 /* A submit that comes back sooner than the parked ones would shows that it
  * did not wait behind them. */
 Test(http, parked_requests_hold_up_nobody_and_end_with_close, .timeout = 120) {
-  static call_t calls[PARKED];
+  static http_call_t calls[PARKED];
   park_t p;
-  client_t c;
+  http_client_t c;
   atomic_init(&p.parked, 0);
   tiny_server_t *server =
       tiny_server_new(socket_path(), PARKED, true, park, &p);
-  open_client(&c, tiny_server_url(server));
+  http_client_open(&c, tiny_server_url(server));
   for (int i = 0; i < PARKED; i++) {
     tinker__http_request_t r = post("/park", true);
     /* More than the submit lane has connections; the rest poll. */
     r.lane = i < 20 ? TINKER__LANE_SUBMIT : TINKER__LANE_POLL;
-    begin(&c, &calls[i], r);
+    http_call_begin(&c, &calls[i], r);
   }
   tinker__http_request_t beat = post("/beat", true);
   beat.lane = TINKER__LANE_CONTROL;
-  for (int i = 0; i < 3; i++) expect(&c, beat, 0, 200, true);
+  for (int i = 0; i < 3; i++) http_expect(&c, beat, 0, 200, true);
   while (atomic_load(&p.parked) < PARKED - 4) poll(NULL, 0, 1);
   tinker__loop_post(c.loop, &calls[3].cancel);
   tinker__loop_post(c.loop, &calls[140].cancel);
-  finish(&calls[3]);
-  finish(&calls[140]);
+  http_call_finish(&calls[3]);
+  http_call_finish(&calls[140]);
   cr_assert_eq(calls[140].reply.error, TINKER_ECANCELED);
   cr_assert(calls[140].reply.sent);
   atomic_fetch_sub(&c.done, 3); /* the beats */
-  tinker__task_init(&c.close_task, close_http);
-  tinker__loop_post(c.loop, &c.close_task);
-  cr_assert_eq(tinker__loop_wait(c.loop, is_closed, &c, FAR_MS), 0);
+  http_client_stop(&c);
   cr_assert(all_over(&c));
   int sent = 0;
   for (int i = 0; i < PARKED; i++) {
     cr_assert_eq(calls[i].times, 1);
     cr_assert_eq(calls[i].reply.error, TINKER_ECANCELED);
     sent += calls[i].reply.sent;
-    end(&calls[i]);
+    http_call_end(&calls[i]);
   }
   /* What arrived is never called unsent; what never left is. */
   cr_assert_geq(sent, atomic_load(&p.parked));
@@ -601,63 +463,66 @@ Test(http, parked_requests_hold_up_nobody_and_end_with_close, .timeout = 120) {
 /* ---- a listen queue that is full for a while ---- */
 
 Test(http, a_full_listen_queue_is_waited_out, .timeout = 120) {
-  static call_t calls[12];
+  static http_call_t calls[12];
   park_t p;
-  client_t c;
+  http_client_t c;
   tiny_server_t *server = tiny_server_new(socket_path(), 1, false, park, &p);
-  open_client(&c, tiny_server_url(server));
-  for (int i = 0; i < 12; i++) begin(&c, &calls[i], post("/x", false));
+  http_client_open(&c, tiny_server_url(server));
+  for (int i = 0; i < 12; i++) {
+    http_call_begin(&c, &calls[i], post("/x", false));
+  }
   for (int i = 0; i < 20; i++) {
-    cr_assert_eq(tinker__loop_wait(c.loop, is_over, &calls[i % 12], 5),
-                 TINKER_ETIMEDOUT, "%s", calls[i % 12].reply.detail);
+    cr_assert_eq(
+        tinker__loop_wait(c.loop, http_call_is_over, &calls[i % 12], 5),
+        TINKER_ETIMEDOUT, "%s", calls[i % 12].reply.detail);
   }
   tiny_server_accept(server);
   for (int i = 0; i < 12; i++) {
-    finish(&calls[i]);
+    http_call_finish(&calls[i]);
     cr_assert_eq(calls[i].reply.error, 0, "%s", calls[i].reply.detail);
-    end(&calls[i]);
+    http_call_end(&calls[i]);
   }
-  close_client(&c);
+  http_client_close(&c);
   tiny_server_free(server);
 }
 
 /* ---- a connection that is given up before it is there ---- */
 
 static void on_both(tinker__task_t *task) {
-  on_submit(task);
-  on_cancel(&TINKER__CONTAINER(task, call_t, submit)->cancel);
+  http_call_submit(task);
+  http_call_cancel(&TINKER__CONTAINER(task, http_call_t, submit)->cancel);
 }
 
 /* curl closes its socket in the turn that opened it, and says so afterwards;
  * libuv would end the process if it had to watch a closed one. */
 Test(http, given_up_while_connecting, .timeout = 120) {
-  static call_t calls[8], gone;
-  client_t c;
+  static http_call_t calls[8], gone;
+  http_client_t c;
   tiny_server_t *server = tiny_server_new(NULL, 1, false, always_well, NULL);
-  open_client(&c, tiny_server_url(server));
-  for (int i = 0; i < 8; i++) begin(&c, &calls[i], post("/x", true));
+  http_client_open(&c, tiny_server_url(server));
+  for (int i = 0; i < 8; i++) http_call_begin(&c, &calls[i], post("/x", true));
   for (int i = 0; i < 30; i++) {
     tinker__http_request_t r = post("/gone", true);
     r.lane = (tinker__lane_t)(i % TINKER__LANE_COUNT);
-    prepare(&c, &gone, r);
+    http_call_prepare(&c, &gone, r);
     tinker__task_init(&gone.submit, on_both);
     tinker__loop_post(c.loop, &gone.submit);
-    finish(&gone);
+    http_call_finish(&gone);
     cr_assert_eq(gone.reply.error, TINKER_ECANCELED);
-    end(&gone);
+    http_call_end(&gone);
   }
   tiny_server_accept(server);
   for (int i = 0; i < 8; i++) {
-    finish(&calls[i]);
+    http_call_finish(&calls[i]);
     cr_assert_eq(calls[i].reply.error, 0, "%s", calls[i].reply.detail);
-    end(&calls[i]);
+    http_call_end(&calls[i]);
   }
   for (int i = 0; i < TINKER__LANE_COUNT; i++) {
     tinker__http_request_t r = post("/x", true);
     r.lane = (tinker__lane_t)i;
-    expect(&c, r, 0, 200, true);
+    http_expect(&c, r, 0, 200, true);
   }
-  close_client(&c);
+  http_client_close(&c);
   tiny_server_free(server);
 }
 
@@ -666,30 +531,27 @@ Test(http, given_up_while_connecting, .timeout = 120) {
 typedef struct sweep_s {
   tinker__loop_t *loop;
   tinker__http_t *http;
-  call_t call;
-  client_t client;
+  http_call_t call;
+  http_client_t client;
   const char *url;
 } sweep_t;
 
 static int call_once(sweep_t *s) {
   tinker__curl_options_t o = {s->url, "tml-x", "agent"};
-  client_t *c = &s->client;
+  http_client_t *c = &s->client;
   int rc = tinker__curl_new(&c->http, c->loop, &o, NULL, 0);
   if (rc) return rc;
-  begin(c, &s->call, post("/x", false));
-  finish(&s->call);
+  http_call_begin(c, &s->call, post("/x", false));
+  http_call_finish(&s->call);
   rc = s->call.submit_rc ? s->call.submit_rc : s->call.reply.error;
-  end(&s->call);
-  atomic_store(&c->closed, 0);
-  tinker__task_init(&c->close_task, close_http);
-  tinker__loop_post(c->loop, &c->close_task);
-  cr_assert_eq(tinker__loop_wait(c->loop, is_closed, c, FAR_MS), 0);
+  http_call_end(&s->call);
+  http_client_stop(c);
   return rc;
 }
 
 static int sweep_body(tinker__mem_t *mem, void *user) {
   sweep_t *s = user;
-  client_t *c = &s->client;
+  http_client_t *c = &s->client;
   int rc = tinker__loop_background(&c->loop, mem, tinker__world_real());
   if (rc) return rc;
   rc = call_once(s);

@@ -12,9 +12,9 @@
 #include <tinker/error.h>
 #include <unistd.h>
 
-#include "http/curl.h"
+#include "support/http_client.h"
 
-enum { FAR_MS = 20000, HEADS = 8, HEAD_MAX = 8192, BODY = 8 << 20 };
+enum { HEADS = 8, HEAD_MAX = 8192, BODY = 8 << 20 };
 
 /* --- the server --- */
 
@@ -93,65 +93,28 @@ static void close_server(server_t *s) {
 
 /* --- one request --- */
 
-typedef struct call_s {
-  tinker__mem_t mem;
-  tinker__loop_t *loop;
-  tinker__http_t *http;
-  tinker__http_request_t request;
-  tinker__task_t task;
-  atomic_int stage; /* 1 = over, 2 = the transport is closed */
+/* What came of a request. */
+typedef struct ended_s {
   int error;
   bool sent;
   char detail[160];
-} call_t;
-
-static void on_closed(void *user) {
-  call_t *c = user;
-  atomic_store(&c->stage, 2);
-  tinker__loop_notify(c->loop);
-}
-
-static void on_done(tinker__http_request_t *request,
-                    tinker__http_reply_t *reply) {
-  call_t *c = request->user;
-  cr_assert_eq(atomic_load(&c->stage), 0);
-  c->error = reply->error;
-  c->sent = reply->sent;
-  snprintf(c->detail, sizeof c->detail, "%s", reply->detail);
-  atomic_store(&c->stage, 1);
-  tinker__http_close(c->http, on_closed, c);
-}
-
-static void on_submit(tinker__task_t *task) {
-  call_t *c = TINKER__CONTAINER(task, call_t, task);
-  cr_assert_eq(tinker__http_submit(c->http, &c->request), 0);
-}
-
-static bool is_closed(void *user) {
-  return atomic_load(&((call_t *)user)->stage) == 2;
-}
+} ended_t;
 
 /* Sends it through a transport of its own. */
-static void run(call_t *c, const server_t *s, tinker__http_request_t request) {
-  char url[80], why[200] = "";
+static void run(ended_t *e, const server_t *s, tinker__http_request_t request) {
+  char url[80];
+  http_client_t client;
+  http_call_t call;
   snprintf(url, sizeof url, "unix:%s", s->path);
-  tinker__curl_options_t o = {url, "tml-secret", "tinker-c/test"};
-  memset(c, 0, sizeof *c);
-  tinker__mem_init(&c->mem, NULL, 0);
-  cr_assert_eq(tinker__loop_background(&c->loop, &c->mem, tinker__world_real()),
-               0);
-  cr_assert_eq(tinker__curl_new(&c->http, c->loop, &o, why, sizeof why), 0,
-               "%s", why);
-  c->request = request;
-  c->request.user = c;
-  c->request.done = on_done;
-  c->request.timeout_ms = FAR_MS;
-  c->request.reply_max = 1 << 20;
-  tinker__task_init(&c->task, on_submit);
-  tinker__loop_post(c->loop, &c->task);
-  cr_assert_eq(tinker__loop_wait(c->loop, is_closed, c, FAR_MS), 0);
-  tinker__loop_close(c->loop, NULL, NULL);
-  cr_assert_eq(atomic_load(&c->mem.live_blocks), 0);
+  http_client_open(&client, url);
+  http_call_begin(&client, &call, request);
+  http_call_finish(&call);
+  cr_assert_eq(call.submit_rc, 0);
+  e->error = call.reply.error;
+  e->sent = call.reply.sent;
+  snprintf(e->detail, sizeof e->detail, "%s", call.reply.detail);
+  http_call_end(&call);
+  http_client_close(&client);
 }
 
 static tinker__http_request_t post(const char *body, bool numbered,
@@ -177,7 +140,7 @@ Test(resend, after_a_failed_write, .timeout = 120) {
   char *body = calloc(1, BODY);
   for (int numbered = 0; numbered < 2; numbered++) {
     server_t s;
-    call_t c;
+    ended_t c;
     open_server(&s);
     run(&c, &s, post(body, numbered, NULL));
     close_server(&s);
@@ -196,7 +159,7 @@ Test(resend, the_idempotency_key, .timeout = 120) {
   char first[100], second[100];
   for (int given = 0; given < 2; given++) {
     server_t s;
-    call_t c;
+    ended_t c;
     open_server(&s);
     run(&c, &s, post(body, true, given ? "a-key-of-the-caller" : NULL));
     close_server(&s);

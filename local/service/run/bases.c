@@ -272,6 +272,7 @@ static int hold_named(void *user, const char *name,
         .backend = b->backend,
         .info = &b->info,
         .text = b->tokenizer ? &b->text : NULL,
+        .no_text = b->no_text,
         .model = b,
     };
     tinker__svc_base_hold(b, &out->holds);

@@ -194,6 +194,37 @@ Test(claim, the_limit_falls) {
   cr_assert_eq(mem.live_blocks, 0);
 }
 
+/* What is fed again shares a round with other prompts: no round is longer than
+ * one prompt makes it, but for a token of each sequence. */
+Test(claim, fed_again_in_shares) {
+  tinker__mem_t mem;
+  tinker__eng_batch_t b;
+  tinker__eng_gen_t *gens[3];
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; i < 3; i++) gens[i] = make(&mem, i, 40, 2, 900);
+  slot_mem = &mem;
+  slots.limit = UINT64_MAX;
+  tinker__eng_batch_init(&b, &mem);
+  for (size_t i = 0; i < 3; i++) add(&b, gens[i]);
+  rounds(&b, gens, 800);
+  slots.limit = slots.claimed / 3; /* for one of them */
+  rounds(&b, gens, 1);
+  cr_assert_eq(states[0], TINKER__GEN_DECODE);
+  for (int i = 1; i < 3; i++) cr_assert_eq(states[i], TINKER__GEN_WAITS);
+  slots.limit = UINT64_MAX;
+  most_tokens = finished = failed = 0;
+  rounds(&b, gens, 2); /* prompts; then the first of what they have made */
+  cr_assert_eq(gens[1]->seqs[0].fed, 512 / 2 / 2);
+  cr_assert_geq(gens[2]->seqs[1].fed, 512 / 2 / 2);
+  while (finished < 3) rounds(&b, gens, 1);
+  cr_assert_eq(failed, 0);
+  cr_assert_leq(most_tokens, 512 + 6);
+  cr_assert_geq(most_tokens, 400);
+  tinker__eng_batch_free(&b);
+  for (size_t i = 0; i < 3; i++) tinker__eng_gen_free(gens[i]);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
 /* The adapter stays while no cache holds it: who lent it may have let it go. */
 Test(claim, the_adapter_is_held) {
   tinker__mem_t mem;

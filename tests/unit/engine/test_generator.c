@@ -188,7 +188,12 @@ static int hold(void *user, const char *model, tinker__eng_row_lease_t *out,
     return tinker__why(why, why_len, TINKER_ENOENT, "no model '%s'", model);
   }
   atomic_fetch_add(&held, 1);
-  *out = (tinker__eng_row_lease_t){&backend, &info, &text, NULL, true};
+  *out = (tinker__eng_row_lease_t){
+      .backend = &backend,
+      .info = &info,
+      .text = &text,
+      .holds = true,
+  };
   return 0;
 }
 

@@ -300,6 +300,12 @@ static int noted_step(tinker__eng_load_t *l, const atomic_bool *cancel,
   return tinker__cpu_engine()->load_step(l, cancel, why, why_len);
 }
 
+/* A clock that can't tell whose turn took how long: turns alternate. */
+static int64_t still(void *user) {
+  (void)user;
+  return 1000;
+}
+
 /* A token of everybody who samples after each small step of a load. */
 Test(bases, others_sample_during_a_load) {
   char id[80], sampler[120], body[400], request[200];
@@ -308,6 +314,7 @@ Test(bases, others_sample_during_a_load) {
   open_two(FOLDER, true);
   rig_stop(&rig);
   rig.api.decode = waiting_decode;
+  rig.world.now_ms = still;
   rig_start(&rig);
   session(id);
   cr_assert_eq(open_sampler(id, 0, "m", sampler), 200);
@@ -363,6 +370,33 @@ Test(bases, others_train_during_a_load) {
   while (state_of("n") == TINKER__BASE_LOADING) {
   }
   cr_assert_leq(atomic_load(&steps_at_pass), atomic_load(&load_steps) / 2);
+  rig_close(&rig);
+}
+
+/* A model that was never loaded is like no other, and says so itself: also with
+ * a checkpoint of the same weights. */
+Test(bases, never_loaded) {
+  char id[80], model[120], body[600], at[300];
+  open_two(FOLDER, true);
+  session(id);
+  rig_model(&rig, id, 0, model, sizeof model);
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"path\":\"a\",\"seq_id\":1}", model);
+  rig_do(&rig, "POST api/v1/save_weights", body, &reply);
+  rig_member(&reply, "path", at, sizeof at);
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"model_seq_id\":1,\"base_model\":\"n\","
+           "\"optimizer\":true,\"path\":\"%s\"}",
+           id, at);
+  rig_call(&rig, "POST api/v1/load_weights", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 404, "%s", reply.text);
+  cr_assert(says("'n' is not served here at present"), "%s", reply.text);
+  pthread_mutex_lock(&rig.s->lock);
+  cr_assert_not(tinker__svc_base_same(base_named("m"), base_named("n")));
+  pthread_mutex_unlock(&rig.s->lock);
+  cr_assert_eq(load("n"), TINKER__BASE_LOADED);
+  rig_call(&rig, "POST api/v1/load_weights", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
   rig_close(&rig);
 }
 
