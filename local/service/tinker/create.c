@@ -97,8 +97,16 @@ static int check_lora(tinker__svc_t *s, tinker__str_t json,
   return 0;
 }
 
-static bool json_is_object(tinker__str_t json) {
-  return json.len && json.ptr[0] == '{';
+static int check_metadata(const create_t *c, char *why, size_t why_len) {
+  if (!c->has_metadata) return 0;
+  if (!c->metadata.len || c->metadata.ptr[0] != '{') {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "user_metadata must be an object");
+  }
+  if (c->metadata.len <= TINKER__MAX_METADATA) return 0;
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "user_metadata has %zu bytes and may have at most %d",
+                     c->metadata.len, TINKER__MAX_METADATA);
 }
 
 /* --- create_model --------------------------------------------------------- */
@@ -209,9 +217,8 @@ tinker__svc_handled_t tinker__svc_handle_create_model(tinker__svc_t *s,
     rc = tinker__why(why, sizeof why, TINKER_EINVAL,
                      "lora_config is required: this service trains LoRA "
                      "adapters only");
-  } else if (c.has_metadata && !json_is_object(c.metadata)) {
-    rc = tinker__why(why, sizeof why, TINKER_EINVAL,
-                     "user_metadata must be an object");
+  } else {
+    rc = check_metadata(&c, why, sizeof why);
   }
   if (rc == 0) rc = check_lora(s, c.lora, &lora, &seeded, why, sizeof why);
   if (rc == 0 && c.has_optimizer) {
@@ -304,9 +311,8 @@ tinker__svc_handled_t tinker__svc_handle_load_new(tinker__svc_t *s,
   if (rc == 0 && c.seq < 0) {
     rc = tinker__why(why, sizeof why, TINKER_EINVAL,
                      "model_seq_id must not be negative");
-  } else if (rc == 0 && c.has_metadata && !json_is_object(c.metadata)) {
-    rc = tinker__why(why, sizeof why, TINKER_EINVAL,
-                     "user_metadata must be an object");
+  } else if (rc == 0) {
+    rc = check_metadata(&c, why, sizeof why);
   }
   if (rc == 0) rc = tinker__svc_body_digest(s->mem, in.body, NULL, digest);
   tinker__svc_handled_t h;

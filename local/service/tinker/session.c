@@ -149,6 +149,13 @@ tinker__svc_handled_t tinker__svc_handle_create_session(tinker__svc_t *s,
       {"project_id", TINKER__FIELD_STR, false, &project, NULL},
       {"display_name", TINKER__FIELD_STR, false, &name, NULL},
   };
+  if (r->body.len > TINKER__MAX_SESSION_BODY) {
+    return tinker__svc_reply_error(
+        r, 422,
+        "create_session: the body, user_metadata included, has %zu bytes and "
+        "may have at most %d",
+        r->body.len, TINKER__MAX_SESSION_BODY);
+  }
   if (tinker__svc_body_read(&b, r, fields, 5) != 0) return TINKER__ANSWERED;
   const char *wrong = wrong_session(s->mem, tags, metadata);
   if (tinker__has_hidden(name)) {

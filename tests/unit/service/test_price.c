@@ -129,3 +129,40 @@ Test(price, what_fits_later_waits) {
   cr_assert_geq(rig_count(&rig, "snapshots", ""), 2); /* it was short */
   rig_close(&rig);
 }
+
+/* --- Descriptions --------------------------------------------------------- */
+
+static char large[200000];
+
+static void describe(const char *start, size_t n) {
+  size_t len = (size_t)snprintf(large, sizeof large,
+                                "%s\"user_metadata\":{\"a\":\"", start);
+  memset(large + len, 'x', n);
+  memcpy(large + len + n, "\"}}", 4);
+}
+
+/* They are in memory as long as their session is known. */
+Test(price, descriptions_are_limited) {
+  open_rig(0);
+  describe("{", 131072);
+  rig_call(&rig, "POST api/v1/create_session", NULL, NULL, large, &reply);
+  cr_assert_eq(reply.status, 422, "%s", reply.text);
+  cr_assert_neq(strstr(reply.text, "may have at most 131072"), NULL, "%s",
+                reply.text);
+  describe("{", 131000);
+  rig_call(&rig, "POST api/v1/create_session", NULL, NULL, large, &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"model_seq_id\":0,\"base_model\":\"m\","
+           "\"lora_config\":{\"rank\":4},",
+           session);
+  describe(body, 65536);
+  rig_call(&rig, "POST api/v1/create_model", NULL, NULL, large, &reply);
+  cr_assert_eq(reply.status, 400, "%s", reply.text);
+  cr_assert_neq(strstr(reply.text, "may have at most 65536"), NULL, "%s",
+                reply.text);
+  describe(body, 65528);
+  rig_call(&rig, "POST api/v1/create_model", NULL, NULL, large, &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  rig_close(&rig);
+}
