@@ -40,12 +40,13 @@ struct tinker__svc_model_s {
   tinker__svc_op_t *current; /* written under the lock */
   tinker__eng_train_t *train;
   tinker__eng_pass_t *pass;
-  uint64_t claimed;   /* bytes of training memory */
-  bool is_short;      /* stuck, until others have left memory */
-  int64_t unsaved_ms; /* engine time that a restart repeats */
-  bool changed;       /* by calls since the snapshot */
-  bool worked;        /* the step has changed its state, or tried to */
-  bool stuck;         /* the call can't be executed now: trouble says why */
+  uint64_t claimed;     /* bytes of training memory */
+  bool is_short;        /* stuck, until others have left memory */
+  int64_t unsaved_ms;   /* engine time that a restart repeats */
+  size_t unsaved_bytes; /* of the log, the same */
+  bool changed;         /* by calls since the snapshot */
+  bool worked;          /* the step has changed its state, or tried to */
+  bool stuck;           /* the call can't be executed now: trouble says why */
 };
 
 #endif

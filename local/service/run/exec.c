@@ -402,6 +402,7 @@ static bool step(tinker__eng_task_t *task) {
     return false;
   }
   if (more) return true;
+  if (m->worked) m->unsaved_bytes += op->log_size;
   pthread_mutex_lock(&s->lock);
   tinker__mem_free(s->mem, op->log_body);
   op->log_body = NULL;

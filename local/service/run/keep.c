@@ -8,21 +8,25 @@
 
 #include "service/run/exec.h"
 
-#define STOP_MS 5000   /* as long as a stop writes snapshots */
+#define STOP_MS 5000               /* as long as a stop writes snapshots */
+#define LOG_MAX ((size_t)64 << 20) /* bytes of a model's log */
 #define COST_FACTOR 10 /* work that a snapshot saves, by what it takes */
 
 static int64_t now(const tinker__svc_t *s) {
   return s->world->now_ms(s->world->user);
 }
 
-void tinker__svc_keep_worked(tinker__svc_model_t *m, int64_t start_ms) {
+static void count(tinker__svc_model_t *m, int64_t ms) {
   tinker__svc_t *s = m->service;
-  int64_t took = now(s) - start_ms;
-  m->changed = true;
-  if (took <= 0) return;
+  if (ms <= 0) return;
   if (!m->unsaved_ms) s->n_unsaved++;
-  m->unsaved_ms += took;
-  s->unsaved_ms += took;
+  m->unsaved_ms += ms;
+  s->unsaved_ms += ms;
+}
+
+void tinker__svc_keep_worked(tinker__svc_model_t *m, int64_t start_ms) {
+  m->changed = true;
+  count(m, now(m->service) - start_ms);
 }
 
 void tinker__svc_keep_settled(tinker__svc_model_t *m) {
@@ -30,6 +34,7 @@ void tinker__svc_keep_settled(tinker__svc_model_t *m) {
   if (m->unsaved_ms) s->n_unsaved--;
   s->unsaved_ms -= m->unsaved_ms;
   m->unsaved_ms = 0;
+  m->unsaved_bytes = 0;
   m->changed = m->worked = false;
 }
 
@@ -38,7 +43,7 @@ void tinker__svc_keep_settled(tinker__svc_model_t *m) {
 static bool is_due(const tinker__svc_model_t *m) {
   const tinker__svc_t *s = m->service;
   int64_t bound = s->config.snapshot_ms;
-  if (m->unsaved_ms >= bound) return true;
+  if (m->unsaved_ms >= bound || m->unsaved_bytes >= LOG_MAX) return true;
   return s->unsaved_ms >= bound &&
          m->unsaved_ms >= s->unsaved_ms / s->n_unsaved &&
          m->unsaved_ms >= COST_FACTOR * s->snapshot_took_ms;
@@ -52,6 +57,7 @@ static void snapshot(tinker__svc_model_t *m, int64_t next) {
 }
 
 void tinker__svc_keep_due(tinker__svc_model_t *m, int64_t next) {
+  count(m, 1); /* pieces below a millisecond are work, too */
   if (is_due(m)) snapshot(m, next);
 }
 
