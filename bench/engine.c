@@ -330,10 +330,10 @@ static void open_folder(bench_t *b, const char *dir) {
   b->threads = tinker__cpu_pool_threads(b->engine->pool);
 }
 
-static tinker__dtype_t dtype_named(const char *name) {
-  if (strcmp(name, "f32") == 0) return TINKER__DTYPE_F32;
+static tinker__weight_type_t dtype_named(const char *name) {
+  if (strcmp(name, "f32") == 0) return TINKER__WEIGHT_F32;
   if (strcmp(name, "bf16") != 0) die("no type '%s': f32 or bf16", name);
-  return TINKER__DTYPE_BF16;
+  return TINKER__WEIGHT_BF16;
 }
 
 /* A shape's name, or a folder. */

@@ -46,7 +46,7 @@ typedef struct {
   tinker__tensor_t tensors[MAX_TENSORS];
   char names[MAX_TENSORS][64];
   size_t n;
-  tinker__dtype_t dtype;
+  tinker__weight_type_t dtype;
   const void *noise, *ones; /* of the largest tensor of each kind */
 } model_t;
 
@@ -118,15 +118,15 @@ static void write_config(const shape_t *s, const char *dir) {
 }
 
 /* Uniform around a centre. */
-static void *fill(tinker__mem_t *mem, size_t n, tinker__dtype_t dtype,
+static void *fill(tinker__mem_t *mem, size_t n, tinker__weight_type_t dtype,
                   float centre, float width) {
-  size_t size = dtype == TINKER__DTYPE_F32 ? 4 : 2;
+  size_t size = dtype == TINKER__WEIGHT_F32 ? 4 : 2;
   void *out = need(tinker__mem_array(mem, n, size));
   uint32_t s = 1;
   for (size_t i = 0; i < n; i++) {
     s = s * 1664525u + 1013904223u;
     float x = centre + width * (float)(int32_t)s * 0x1p-31f;
-    if (dtype == TINKER__DTYPE_F32) {
+    if (dtype == TINKER__WEIGHT_F32) {
       ((float *)out)[i] = x;
     } else {
       ((uint16_t *)out)[i] = tinker__cpu_f32_to_bf16(x);
@@ -135,8 +135,8 @@ static void *fill(tinker__mem_t *mem, size_t n, tinker__dtype_t dtype,
   return out;
 }
 
-void shape_write(const shape_t *s, tinker__dtype_t dtype, tinker__mem_t *mem,
-                 const char *dir) {
+void shape_write(const shape_t *s, tinker__weight_type_t dtype,
+                 tinker__mem_t *mem, const char *dir) {
   char why[256];
   void *noise = fill(mem, (size_t)s->vocab * s->hidden, dtype, 0, 0.05f);
   void *ones = fill(mem, (size_t)s->heads * s->head_dim, dtype, 1, 0);

@@ -16,8 +16,8 @@ typedef struct {
 /* NULL when there is none of that name. */
 const shape_t *shape_named(const char *name);
 /* Writes config.json and model.safetensors into an existing folder. */
-void shape_write(const shape_t *s, tinker__dtype_t dtype, tinker__mem_t *mem,
-                 const char *dir);
+void shape_write(const shape_t *s, tinker__weight_type_t dtype,
+                 tinker__mem_t *mem, const char *dir);
 /* Removes the two files and the folder. */
 void shape_remove(const char *dir);
 

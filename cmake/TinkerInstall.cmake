@@ -1,11 +1,12 @@
 # Install rules: libraries, headers, the CMake package and the pkg-config
-# file. Everything is found relative to the files themselves, so a prefix may
+# files. Everything is found relative to the files themselves, so a prefix may
 # be moved after it was installed.
 include(CMakePackageConfigHelpers)
 
 set_target_properties(tinker PROPERTIES
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
-install(TARGETS tinker tinker_static tinker_core tinker_local
+install(TARGETS tinker tinker_static tinker_core tinker_base
+  tinker_db tinker_local
   EXPORT tinker-targets
   RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
@@ -26,7 +27,10 @@ install(FILES ${PROJECT_BINARY_DIR}/tinker-config.cmake
 file(RELATIVE_PATH _up ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
   ${CMAKE_INSTALL_PREFIX})
 string(REGEX REPLACE "/$" "" TINKER_PC_UP "${_up}")
-configure_file(${PROJECT_SOURCE_DIR}/cmake/tinker.pc.in
-  ${PROJECT_BINARY_DIR}/tinker.pc @ONLY)
+foreach(_pc tinker tinker-local)
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/${_pc}.pc.in
+    ${PROJECT_BINARY_DIR}/${_pc}.pc @ONLY)
+endforeach()
 install(FILES ${PROJECT_BINARY_DIR}/tinker.pc
+  ${PROJECT_BINARY_DIR}/tinker-local.pc
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

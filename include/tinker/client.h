@@ -4,6 +4,10 @@
  * polls), one that delivers callbacks and log lines, so that user code which
  * blocks delays neither a heartbeat nor a deadline.
  *
+ * A service that can't be reached is tried for five minutes, or until the
+ * call's deadline, before a call fails; only the log says so meanwhile
+ * (log_cb of the options).
+ *
  * It connects to the service directly. No proxy is ever used: the environment
  * variables http_proxy, https_proxy, all_proxy and no_proxy are not read.
  *
@@ -45,12 +49,14 @@ TINKER_API tinker_client_t *tinker_client_retain(tinker_client_t *client);
 TINKER_API tinker_client_t *tinker_client_release(tinker_client_t *client);
 
 /* Takes the next ended operation that was started without a callback: the
- * form for programs that can't be called on a foreign thread.
+ * form for programs that can't be called on a foreign thread. The program has
+ * to hold each operation's own future until it was taken here: one that nobody
+ * holds any more is left out, without a word.
  * client: not NULL. timeout_ms: milliseconds to wait, -1 = without limit, 0 =
  * only look. out: receives a reference owned by the caller; untouched on
  * failure. Returns 0, TINKER_EINVAL, TINKER_EFORKED, TINKER_ETIMEDOUT,
- * TINKER_ENOENT (no such operation is running), TINKER_EDEADLK on a thread of
- * the client. Any other thread. */
+ * TINKER_ENOENT (no such operation is running or left to take), TINKER_EDEADLK
+ * on a thread of the client. Any other thread. */
 TINKER_API int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
                                   tinker_future_t **out);
 
@@ -75,8 +81,8 @@ TINKER_API int tinker_client_close(tinker_client_t *client, tinker_done_cb cb,
 
 /* Waits until the threads of all released clients have ended; to be called
  * before the library is unloaded, never inside a callback.
- * timeout_ms: milliseconds, -1 = without limit. Returns 0 or
- * TINKER_ETIMEDOUT. Any thread but a client's own. */
+ * timeout_ms: milliseconds, -1 = without limit. Returns 0, TINKER_ETIMEDOUT, or
+ * TINKER_EDEADLK on a thread of a client. Any other thread. */
 TINKER_API int tinker_shutdown(int64_t timeout_ms);
 
 /* Session id of the client, for reports to the service.
@@ -85,6 +91,17 @@ TINKER_API int tinker_shutdown(int64_t timeout_ms);
  * or TINKER_EFORKED. Any thread. */
 TINKER_API int tinker_client_session_id(tinker_client_t *client, char *out,
                                         size_t out_len);
+
+/* Says what the client is at, for people who ask why nothing happens: its
+ * phase, its session, its operations by state and one by one (the oldest 256:
+ * what each waits for, its last trouble), its quotas. Answered by the client
+ * itself, at once, without the service, and in a client that drains, too.
+ * client: not NULL. cb, user: may be NULL (see tinker_done_cb). out: receives
+ * a reference owned by the caller; may be NULL if cb is not. Result:
+ * tinker_future_get_dump(). Returns 0, TINKER_EINVAL, TINKER_EFORKED,
+ * TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
+TINKER_API int tinker_client_dump(tinker_client_t *client, tinker_done_cb cb,
+                                  void *user, tinker_future_t **out);
 
 /* Asks which models the service offers.
  * client: not NULL. call: may be NULL. cb, user: may be NULL (see

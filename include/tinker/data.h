@@ -51,10 +51,11 @@ TINKER_API int tinker_datum_new(tinker_datum_t **out, tinker_input_t *input,
  * the input is tokens[0 .. n-2], "target_tokens" is tokens[1 .. n-1] and
  * "weights" is weights[1 .. n-1], or all ones.
  * out: receives a reference owned by the caller; untouched on failure.
- * tokens: n ids, copied. weights: n factors, one per token (the first is not
- * used), copied; NULL = 1 for every token. n: at least 2. allocator: copied;
- * NULL = the C library. Any thread. Returns 0, TINKER_EINVAL, TINKER_EOVERFLOW
- * or TINKER_ENOMEM. */
+ * tokens: n ids, copied, each 0 or more. weights: n factors, one per token (the
+ * first is not used), copied, all finite; NULL = 1 for every token. n: at least
+ * 2. allocator: copied; NULL = the C library. Any thread. Returns 0,
+ * TINKER_EINVAL (also for an id or a weight out of range), TINKER_EOVERFLOW or
+ * TINKER_ENOMEM. */
 TINKER_API int tinker_datum_new_supervised(tinker_datum_t **out,
                                            const int32_t *tokens,
                                            const float *weights, size_t n,

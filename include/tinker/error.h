@@ -33,7 +33,7 @@ extern "C" {
   X(EIO, -12, "input or output failed")                                        \
   X(EOVERFLOW, -13, "a limit was exceeded")                                    \
   X(EBUSY, -14, "in use")                                                      \
-  X(EAUTH, -15, "credential missing or malformed")                             \
+  X(EAUTH, -15, "credential missing, malformed or not accepted")               \
   X(ERANDOM, -16, "no random numbers from the system")                         \
   X(EFORKED, -17,                                                              \
     "the handle belongs to the process before fork(): release it, and make a " \
@@ -89,7 +89,7 @@ TINKER_API int tinker_error_code(const tinker_error_t *error);
  * string owned by the error, never NULL. Any thread. */
 TINKER_API const char *tinker_error_message(const tinker_error_t *error);
 
-/* HTTP status of the reply behind the error.
+/* HTTP status of the reply that the error is about.
  * error: borrowed, may be NULL. Returns the status, or 0 when there was no
  * reply. Any thread. */
 TINKER_API int tinker_error_http_status(const tinker_error_t *error);

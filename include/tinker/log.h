@@ -21,7 +21,7 @@ typedef enum {
  *
  * Runs on the client's delivery thread, one call at a time, with no lock held.
  * user is what the option struct was given. component names the part of the
- * library, "http" for example. message is one line of UTF-8 without a line
+ * library, "flow" for example. message is one line of UTF-8 without a line
  * end. Both are valid during the call only. Messages that nobody fetched in
  * time are dropped, and their number is reported by a message of its own. Keys,
  * prompts and tokens never appear. */
@@ -29,8 +29,8 @@ typedef void (*tinker_log_cb)(void *user, tinker_log_level_t level,
                               const char *component, const char *message);
 
 /* Name of a level, "debug" for example.
- * level: any value. Returns a static string, "unknown" for a number that is no
- * level. Never NULL. Any thread. */
+ * level: any value. Returns a static string, "unknown" for a number that is not
+ * a level. Never NULL. Any thread. */
 TINKER_API const char *tinker_log_level_name(tinker_log_level_t level);
 
 #ifdef __cplusplus

@@ -26,17 +26,20 @@ typedef struct tinker_client_options_s {
   const tinker_allocator_t *allocator;
   /* Ceiling in bytes for what the client allocates itself; 0 = none. */
   uint64_t memory_limit_bytes;
-  /* Deadline of a call that brings none, in milliseconds; 0 = 3,600,000. */
+  /* Deadline of a call that brings none, in milliseconds; 0 = 3,600,000, -1 =
+   * none. */
   int64_t default_timeout_ms;
   /* Log lines, on the delivery thread; NULL = none. */
   tinker_log_cb log_cb;
   void *log_user;
-  /* Least level that is logged; 0 = TINKER_LOG_INFO. */
+  /* Least level that is logged; 0 = TINKER_LOG_INFO. TINKER_LOG_DEBUG shows
+   * each step of an operation, of the session's start and of its heartbeats;
+   * docs/internals/client-flow.md explains the lines. */
   int32_t log_level;
   int32_t reserved0;
-  /* Attached to the session for people: tags (tag_count strings, at most 64;
-   * NULL = the environment variable TINKER_TAGS, split at commas), a project
-   * id (NULL = TINKER_PROJECT_ID), a display name (NULL = none). */
+  /* Attached to the session for people, in UTF-8: tags (tag_count strings, at
+   * most 64; NULL = the environment variable TINKER_TAGS, split at commas), a
+   * project id (NULL = TINKER_PROJECT_ID), a display name (NULL = none). */
   const char *const *tags;
   size_t tag_count;
   const char *project_id;
@@ -85,13 +88,14 @@ typedef struct tinker_sampling_params_s {
   uint32_t max_tokens;
   /* Sequences to draw; 0 = 1. */
   uint32_t num_samples;
-  /* Softmax temperature, used if has_temperature is not 0, else 1.
+  /* Softmax temperature, 0 or more, used if has_temperature is not 0, else 1.
    * Temperature 0 takes the most probable token. */
   double temperature;
   int32_t has_temperature;
   /* The k most probable tokens only; 0 or -1 = all. */
   int32_t top_k;
-  /* The least set of tokens whose probability reaches top_p; 0 = 1 = all. */
+  /* The least set of tokens whose probability reaches top_p, at most 1; 0 = 1 =
+   * all. */
   double top_p;
   /* Seed of the draws, used if has_seed is not 0; else the server draws. */
   uint64_t seed;
@@ -99,7 +103,8 @@ typedef struct tinker_sampling_params_s {
   /* Not 0: no stop at all, not even the model's end-of-sequence token. Else
    * stop_strings (at most 1,024) or stop_tokens (at most 1,048,576, and the
    * service takes no more than its vocabulary has), not both; neither = end of
-   * sequence. */
+   * sequence. A text is not empty. What stopped a sequence is part of it: the
+   * stop token, or the token that completed the text. */
   int32_t no_stop;
   const char *const *stop_strings;
   size_t stop_string_count;
@@ -113,12 +118,13 @@ typedef struct tinker_sampling_params_s {
 
 /* AdamW with decoupled weight decay and PyTorch's bias correction. Defaults
  * (of zero fields where zero makes no sense): learning_rate 1e-4, beta1 0.9,
- * beta2 0.95, eps 1e-12; source: the official SDK's AdamParams. */
+ * beta2 0.95, eps 1e-12; source: the official SDK's AdamParams. Each is finite
+ * and not negative. */
 typedef struct tinker_adam_params_s {
   size_t size;
   double learning_rate;      /* 0 = 1e-4 unless has_learning_rate */
-  double beta1;              /* 0 = 0.9 */
-  double beta2;              /* 0 = 0.95 */
+  double beta1;              /* below 1; 0 = 0.9 */
+  double beta2;              /* below 1; 0 = 0.95 */
   double eps;                /* 0 = 1e-12 */
   double weight_decay;       /* 0 = none */
   double grad_clip_norm;     /* L2 norm over all gradients; 0 = no clipping */

@@ -69,15 +69,15 @@ tinker_forward_result_count(const tinker_forward_result_t *result);
  * result: not NULL. index: below the count. name: for example "logprobs",
  * shape (N) or (N, K) as its "target_tokens". out: written; the values live
  * as long as the future. Returns 0, TINKER_ENOENT (no such tensor) or
- * TINKER_EINVAL (index). Any thread. */
+ * TINKER_EINVAL (a NULL, index). Any thread. */
 TINKER_API int
 tinker_forward_result_tensor(const tinker_forward_result_t *result,
                              size_t index, const char *name,
                              tinker_tensor_view_t *out);
 
 /* A metric by its full name, for example "loss:sum".
- * result: not NULL. name: NUL-terminated. out: written. Returns 0 or
- * TINKER_ENOENT. Any thread. */
+ * result: not NULL. name: NUL-terminated. out: written. Returns 0,
+ * TINKER_ENOENT or TINKER_EINVAL (a NULL). Any thread. */
 TINKER_API int
 tinker_forward_result_metric(const tinker_forward_result_t *result,
                              const char *name, double *out);

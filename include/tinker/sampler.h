@@ -22,7 +22,7 @@ TINKER_API tinker_sampler_t *tinker_sampler_retain(tinker_sampler_t *sampler);
  * sampler: may be NULL. Returns NULL. Any thread. */
 TINKER_API tinker_sampler_t *tinker_sampler_release(tinker_sampler_t *sampler);
 
-/* Id of the sampling session behind the sampler.
+/* Id of the sampler, which is that of its sampling session.
  * sampler: not NULL. Returns a string owned by the sampler. Any thread. */
 TINKER_API const char *tinker_sampler_id(const tinker_sampler_t *sampler);
 

@@ -118,7 +118,7 @@ TINKER_API int tinker_tokenizer_encode(const tinker_tokenizer_t *tokenizer,
  * Hugging Face's decoder writes. An id that no token has adds no text, as
  * there: a model whose vocabulary is padded may sample one.
  * tokenizer: not NULL. ids: n ids, borrowed; may be NULL if n is 0. flags:
- * TINKER_DECODE_* or 0. text: receives UTF-8 with a NUL behind it, owned by
+ * TINKER_DECODE_* or 0. text: receives UTF-8 with a NUL after it, owned by
  * the caller, to be freed with tinker_tokenizer_free(); untouched on failure.
  * len: receives its length in bytes without the NUL; may be NULL. Returns 0,
  * TINKER_EINVAL (an id below 0, an unknown flag), TINKER_EOVERFLOW or
@@ -137,7 +137,8 @@ TINKER_API void tinker_tokenizer_free(const tinker_tokenizer_t *tokenizer,
 /* The bytes that a token stands for: often a part of a character.
  * tokenizer: not NULL. id: any. bytes: receives a view owned by the tokenizer,
  * not NUL-terminated; untouched on failure. len: receives its length. Returns
- * 0 or TINKER_ENOENT (no token has this id). Any thread. */
+ * 0, TINKER_ENOENT (no token has this id) or TINKER_EINVAL (a NULL). Any
+ * thread. */
 TINKER_API int tinker_tokenizer_token_bytes(const tinker_tokenizer_t *tokenizer,
                                             int32_t id, const char **bytes,
                                             size_t *len);
@@ -145,7 +146,8 @@ TINKER_API int tinker_tokenizer_token_bytes(const tinker_tokenizer_t *tokenizer,
 /* The token that stands for exactly these bytes; an added token, special or
  * not, comes before one of the vocabulary.
  * tokenizer: not NULL. bytes: len bytes, borrowed, not NULL. id: receives the
- * id; untouched on failure. Returns 0 or TINKER_ENOENT. Any thread. */
+ * id; untouched on failure. Returns 0, TINKER_ENOENT or TINKER_EINVAL (a
+ * NULL). Any thread. */
 TINKER_API int tinker_tokenizer_token_id(const tinker_tokenizer_t *tokenizer,
                                          const char *bytes, size_t len,
                                          int32_t *id);
@@ -167,9 +169,9 @@ TINKER_API int tinker_tokenizer_stream_new(tinker_tokenizer_stream_t **out,
 /* Takes the next id and gives out the text that is complete by now.
  * stream: not NULL. id: the next token; one that no token has adds no text.
  * text: receives a view owned by the stream, valid until the next call on it,
- * with a NUL behind it; untouched on failure. len: receives its length in
- * bytes, 0 while a character is incomplete. Returns 0, TINKER_EINVAL (an id
- * below 0) or TINKER_ENOMEM; after a failure the stream is as before. One
+ * with a NUL after it; untouched on failure. len: receives its length in
+ * bytes, 0 while a character is incomplete. Returns 0, TINKER_EINVAL (a NULL,
+ * an id below 0) or TINKER_ENOMEM; after a failure the stream is as before. One
  * thread at a time. */
 TINKER_API int tinker_tokenizer_stream_push(tinker_tokenizer_stream_t *stream,
                                             int32_t id, const char **text,
@@ -178,8 +180,9 @@ TINKER_API int tinker_tokenizer_stream_push(tinker_tokenizer_stream_t *stream,
 /* Ends the text: an incomplete character is given out as U+FFFD. The stream
  * starts anew afterwards.
  * stream: not NULL. text: receives a view owned by the stream, valid until the
- * next call on it, with a NUL behind it; untouched on failure. len: receives
- * its length in bytes. Returns 0 or TINKER_ENOMEM. One thread at a time. */
+ * next call on it, with a NUL after it; untouched on failure. len: receives
+ * its length in bytes. Returns 0, TINKER_EINVAL (a NULL) or TINKER_ENOMEM. One
+ * thread at a time. */
 TINKER_API int tinker_tokenizer_stream_finish(tinker_tokenizer_stream_t *stream,
                                               const char **text, size_t *len);
 

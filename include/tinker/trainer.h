@@ -89,7 +89,9 @@ TINKER_API int tinker_trainer_optim_step(tinker_trainer_t *trainer,
                                          tinker_done_cb cb, void *user,
                                          tinker_future_t **out);
 
-/* Saves weights and optimizer, to go on training from.
+/* Saves weights and optimizer, to go on training from. A name that the run has
+ * already, without overwrite, ends the operation with TINKER_ESERVER and
+ * changes nothing; the trainer goes on.
  * trainer: not NULL. name: 1 to 255 characters of [A-Za-z0-9_.-]. options: may
  * be NULL. call: may be NULL. cb, user: may be NULL. out: may be NULL if cb is
  * not. Result: tinker_future_get_path(). Returns 0, TINKER_EINVAL,

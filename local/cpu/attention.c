@@ -82,7 +82,7 @@ static void gemm(const head_t *h, const tinker__cpu_gemm_t *g) {
 }
 
 /* p[m][ld] = softmax of scores. Row i sees the first `seen` + i * step
- * keys; what lies behind is undefined. */
+ * keys; what lies after them is undefined. */
 static void weights(const head_t *h, const float *q, size_t ldq, size_t m,
                     size_t seen, size_t step, size_t ld) {
   const tinker__eng_base_t *b = h->t->batch->base;

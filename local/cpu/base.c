@@ -7,9 +7,9 @@
 #include <tinker/error.h>
 
 /* The loader hands element types of files to the kernels as they are. */
-_Static_assert((int)TINKER__F32 == (int)TINKER__DTYPE_F32 &&
-                   (int)TINKER__BF16 == (int)TINKER__DTYPE_BF16 &&
-                   (int)TINKER__F16 == (int)TINKER__DTYPE_F16,
+_Static_assert((int)TINKER__F32 == (int)TINKER__WEIGHT_F32 &&
+                   (int)TINKER__BF16 == (int)TINKER__WEIGHT_BF16 &&
+                   (int)TINKER__F16 == (int)TINKER__WEIGHT_F16,
                "element types are numbered alike");
 
 /* 1 GiB of activations. */

@@ -1,7 +1,7 @@
 /* forward: rows of tokens through the layers; backward: gradients back.
  *
  * Runs on the engine thread, work goes to the pool in pieces whose results do
- * not depend on the cut. A batch is rows of several sequences, one behind the
+ * not depend on the cut. A batch is rows of several sequences, one after the
  * other. In training the keys and values are those of the batch; in decoding
  * they are appended to the slots' caches and read from there. Both read them
  * through the same code, key by key in order, so the bits agree.

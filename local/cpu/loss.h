@@ -1,4 +1,4 @@
-/* loss: the output head and what comes after it.
+/* loss: the output head and the loss.
  *
  * Runs on the engine thread and in pool tasks. Rows of logits are made in
  * blocks, so that a large vocabulary never needs all rows at once; a row

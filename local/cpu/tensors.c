@@ -63,7 +63,7 @@ static int list_one(void *user, const char *name, uint64_t rows, uint64_t cols,
   if (!copy) return TINKER_ENOMEM;
   l->tensors[l->n++] = (tinker__tensor_t){
       .name = tinker__str(copy),
-      .dtype = TINKER__DTYPE_F32,
+      .dtype = TINKER__WEIGHT_F32,
       .rank = 2,
       .shape = {rows, cols},
       .data = l->data + at,
@@ -163,7 +163,7 @@ static void close_reader(reader_t *r) {
 
 /* Half types through an aligned copy: a file may hold them anywhere. */
 static int widen(const reader_t *r, float *out, const tinker__tensor_t *t) {
-  if (t->dtype == TINKER__DTYPE_F32) {
+  if (t->dtype == TINKER__WEIGHT_F32) {
     memcpy(out, t->data, (size_t)t->bytes);
     return 0;
   }

@@ -37,7 +37,7 @@ int tinker__cpu_arena_open(tinker__engine_t *e, tinker__cpu_arena_t *a,
     *s = (tinker__cpu_arena_t){0};
     return 0;
   }
-  /* What is too small would only hold memory that the new block needs. */
+  /* A block that is too small would only hold memory that the new one needs. */
   for (size_t i = 0; i < TINKER__SPARES; i++) {
     tinker__mem_free(e->mem, e->spare[i].block);
     e->spare[i] = (tinker__cpu_arena_t){0};

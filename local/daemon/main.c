@@ -78,6 +78,7 @@ static const char help[] =
     "  --sample-share PERCENT\n"
     "                       of the engine's time for samples while training\n"
     "                       wants it, too (1 to 99, default 50)\n"
+    "  --log-level LEVEL    info (default), or debug: the way of each call\n"
     "  --client-config FILE, --dynamic-config FILE\n"
     "                       flags for clients, a JSON object in each file\n"
     "  --faults FILE        go wrong as the plan in FILE says, for tests only\n"
@@ -162,10 +163,17 @@ static int add_origin(options_t *o, char *text) {
   return 0;
 }
 
+static int set_level(options_t *o, char *text) {
+  o->config.debug = !strcmp(text, "debug");
+  if (o->config.debug || !strcmp(text, "info")) return 0;
+  return usage("--log-level wants info or debug, not '%s'", text);
+}
+
 #define AT(member) offsetof(options_t, member)
 #define NO_LIMIT ((int64_t)1 << 40)
 
-/* Three kinds: added to a list, a text (max 0), a number from 1 to max. */
+/* Three kinds: one with a function of its own, a text (max 0), a number from 1
+ * to max. */
 static const struct {
   const char *flag;
   int (*add)(options_t *o, char *value); /* may be given again */
@@ -173,6 +181,7 @@ static const struct {
   int64_t max, unit;
 } flags[] = {{"--model", add_model, 0, 0, 0},
              {"--allow-origin", add_origin, 0, 0, 0},
+             {"--log-level", set_level, 0, 0, 0},
              {"--state", NULL, AT(config.state_dir), 0, 0},
              {"--socket", NULL, AT(config.socket_path), 0, 0},
              {"--listen", NULL, AT(config.listen), 0, 0},
@@ -329,7 +338,8 @@ static void write_tcp(tinker__jsonw_t *w, const tinker__svc_config_t *c,
   tinker__jsonw_cstr(w, url);
 }
 
-/* False when it can't be written; the end that comes first is no failure. */
+/* False when it can't be written; an end that was asked for before is not a
+ * failure. */
 static bool print_ready(const options_t *o, const tinker__svc_t *s) {
   tinker__buf_t line;
   tinker__jsonw_t w;

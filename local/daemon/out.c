@@ -36,7 +36,7 @@ static int64_t now_ms(void) {
   return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* What is left of the time that lines have after the end was asked for. */
+/* The rest of the time that lines have after the end was asked for. */
 static int grace_ms(void) {
   static _Atomic int64_t until;
   int64_t none = 0, now = now_ms();

@@ -204,6 +204,15 @@ uint64_t tinker__eng_scheduler_beat(const tinker__eng_scheduler_t *s) {
   return atomic_load(&s->beat);
 }
 
+void tinker__eng_scheduler_queued(tinker__eng_scheduler_t *s, size_t *tasks,
+                                  size_t *gens) {
+  *tasks = *gens = 0;
+  pthread_mutex_lock(&s->lock);
+  TINKER__LIST_EACH(l, tmp, &s->tasks)++ *tasks;
+  TINKER__LIST_EACH(g, next, &s->gens)++ *gens;
+  pthread_mutex_unlock(&s->lock);
+}
+
 const atomic_bool *
 tinker__eng_scheduler_halt(const tinker__eng_scheduler_t *s) {
   return &s->halt;

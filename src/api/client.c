@@ -5,7 +5,7 @@
 
 #include "api/core.h"
 #include "api/job.h"
-#include "api/options.h"
+#include "base/options.h"
 #include "http/curl.h"
 #include "loop/reap.h"
 #include "session/auth.h"
@@ -117,12 +117,14 @@ static int check(const tinker_client_options_t *o, char *why, size_t why_len) {
   }
   if (o->log_level < 0 || o->log_level > TINKER_LOG_OFF) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "log_level is %d: want a tinker_log_level_t",
-                       o->log_level);
+                       "log_level is %d: want 0 to %d, a tinker_log_level_t",
+                       o->log_level, TINKER_LOG_OFF);
   }
   if (o->tag_count > TAGS_MAX || (o->tag_count && !o->tags)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "tags: want at most %d, and an array of them", TAGS_MAX);
+                       "tags: tag_count is %zu: want at most %d, and an array "
+                       "of them",
+                       o->tag_count, TAGS_MAX);
   }
   for (size_t i = 0; i < o->tag_count; i++) {
     if (!o->tags[i]) {
@@ -211,8 +213,26 @@ static const char *env_of(const tinker__world_t *world, const char *given,
   return text && text[0] ? text : NULL;
 }
 
-static int make_session(tinker_client_t *core,
-                        const tinker_client_options_t *o) {
+static bool is_text(const char *s) {
+  return !s || tinker__utf8_valid(s, strlen(s));
+}
+
+/* From the options or the environment: both come from outside. */
+static int check_texts(const tinker__session_options_t *s, char *why,
+                       size_t why_len) {
+  for (size_t i = 0; i < s->tag_count; i++) {
+    if (!is_text(s->tags[i])) {
+      return tinker__why(why, why_len, TINKER_EINVAL, "tags[%zu] is not UTF-8",
+                         i);
+    }
+  }
+  if (is_text(s->project_id) && is_text(s->display_name)) return 0;
+  return tinker__why(why, why_len, TINKER_EINVAL, "%s is not UTF-8",
+                     is_text(s->project_id) ? "display_name" : "project_id");
+}
+
+static int make_session(tinker_client_t *core, const tinker_client_options_t *o,
+                        char *why, size_t why_len) {
   const tinker__world_t *world = core->loop->world;
   const char *tags[TAGS_MAX];
   char *text = NULL;
@@ -226,6 +246,7 @@ static int make_session(tinker_client_t *core,
       .project_id = env_of(world, o->project_id, "TINKER_PROJECT_ID"),
       .display_name = o->display_name,
       .event = tinker__driver_event,
+      .log = core->log,
       .user = core,
   };
   const char *listed = o->tags ? NULL : world->env(world->user, "TINKER_TAGS");
@@ -235,7 +256,8 @@ static int make_session(tinker_client_t *core,
     s.tag_count = split(text, tags);
     s.tags = tags;
   }
-  int rc = tinker__session_new(&core->session, &s);
+  int rc = check_texts(&s, why, why_len);
+  if (!rc) rc = tinker__session_new(&core->session, &s);
   tinker__mem_free(core->mem, text);
   return rc;
 }
@@ -245,6 +267,7 @@ static int make_seed(tinker_client_t *core) {
   uint64_t seed;
   if (world->random(world->user, &seed, sizeof seed)) return TINKER_ERANDOM;
   tinker__flow_init(&core->flow, &tinker__driver_sink, core, core->mem, seed);
+  core->flow.log = core->log;
   return 0;
 }
 
@@ -290,7 +313,7 @@ static int make_parts(tinker_client_t *core, const tinker_client_options_t *o,
   }
   if (!rc) rc = make_log(core, o->log_level);
   if (!rc) rc = make_seed(core);
-  if (!rc) rc = make_session(core, o);
+  if (!rc) rc = make_session(core, o, why, why_len);
   return rc;
 }
 
@@ -404,6 +427,8 @@ int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
                        tinker_future_t **out) {
   if (!client || !out || timeout_ms < -1) return TINKER_EINVAL;
   if (!tinker__core_is_here(client)) return TINKER_EFORKED;
+  bool limited = timeout_ms >= 0;
+  int64_t until = tinker__loop_after(client->loop, limited ? timeout_ms : 0);
   for (;;) {
     tinker_future_t *f = take_ended(client);
     if (f) {
@@ -417,8 +442,10 @@ int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
         atomic_load(&client->ended_count) == 0) {
       return TINKER_ENOENT;
     }
-    int rc =
-        tinker__loop_wait(client->loop, something_ended, client, timeout_ms);
+    /* What ended may go to another thread: the wait goes on, for the rest. */
+    int64_t left = limited ? until - tinker__loop_now(client->loop) : -1;
+    if (limited && left < 0) left = 0;
+    int rc = tinker__loop_wait(client->loop, something_ended, client, left);
     if (rc) return rc;
   }
 }

@@ -1,8 +1,8 @@
 /* core: what one client is made of, and how its parts are tied together.
  *
  * Phases: OPEN -> DRAINING -> CLOSING -> CLOSED. Only OPEN takes operations
- * in. The loop's thread owns flow, session and transport; `lock` guards what
- * any thread may touch.
+ * in; DRAINING still says what the client is at. The loop's thread owns flow,
+ * session and transport; `lock` guards what any thread may touch.
  *
  * Three counts. `refs`: the user's references to the client; the last one
  * closes. `loop_users`: who may still touch the loop (the client itself and
@@ -112,6 +112,13 @@ void tinker__core_leave(tinker_client_t *core);
 static inline tinker__client_phase_t
 tinker__core_phase(const tinker_client_t *core) {
   return (tinker__client_phase_t)atomic_load(&core->phase);
+}
+/* May an operation begin? One that the client answers itself may until it
+ * closes: a drain that does not end is what it is asked about. */
+static inline bool tinker__core_takes(const tinker_client_t *core,
+                                      const tinker__kind_t *kind) {
+  return tinker__core_phase(core) <=
+         (kind->local ? TINKER__CLIENT_DRAINING : TINKER__CLIENT_OPEN);
 }
 
 /* driver.c: the sink of the flow, and the order of ending. */

@@ -1,8 +1,9 @@
 /* The calls of a client that make things or ask about the service. */
 #include <string.h>
 
+#include "api/checks.h"
 #include "api/job.h"
-#include "api/options.h"
+#include "base/options.h"
 
 int tinker_client_get_capabilities(tinker_client_t *client,
                                    const tinker_call_options_t *call,
@@ -16,15 +17,10 @@ int tinker_client_get_capabilities(tinker_client_t *client,
   return tinker__job_end(&c, op, rc);
 }
 
-static bool is_text(const char *s) {
-  size_t n = s ? strlen(s) : 0;
-  return n > 0 && n <= TINKER__MAX_TEXT && tinker__utf8_valid(s, n);
-}
-
 static int check_trainer(const tinker_trainer_options_t *o) {
   uint32_t all =
       TINKER_FREEZE_ATTENTION | TINKER_FREEZE_MLP | TINKER_FREEZE_UNEMBED;
-  if (!is_text(o->base_model)) return TINKER_EINVAL;
+  if (!tinker__text_ok(o->base_model)) return TINKER_EINVAL;
   if (o->rank & (o->rank - 1)) return TINKER_EINVAL;
   if (o->freeze & ~all || o->freeze == all) return TINKER_EINVAL;
   return 0;
@@ -65,17 +61,13 @@ int tinker_client_create_trainer(tinker_client_t *client,
   return tinker__job_end(&c, op, rc);
 }
 
-static bool is_tinker_path(const char *path) {
-  return is_text(path) && !strncmp(path, "tinker://", 9) && path[9];
-}
-
 int tinker_client_create_trainer_from_state(tinker_client_t *client,
                                             const char *path,
                                             int with_optimizer,
                                             const tinker_call_options_t *call,
                                             tinker_done_cb cb, void *user,
                                             tinker_future_t **out) {
-  if (!client || !is_tinker_path(path)) return TINKER_EINVAL;
+  if (!client || !tinker__path_ok(path)) return TINKER_EINVAL;
   tinker__args_t c = {client, NULL, call, cb, user, out};
   tinker__op_t *op = NULL;
   int rc = tinker__job_begin(&c, &tinker__kind_load_new,
@@ -115,7 +107,7 @@ int tinker_client_create_sampler(tinker_client_t *client,
                                  const tinker_call_options_t *call,
                                  tinker_done_cb cb, void *user,
                                  tinker_future_t **out) {
-  if (!client || !is_text(base_model)) return TINKER_EINVAL;
+  if (!client || !tinker__text_ok(base_model)) return TINKER_EINVAL;
   tinker__args_t c = {client, NULL, call, cb, user, out};
   return create_sampler(&c, base_model, NULL);
 }
@@ -125,7 +117,7 @@ int tinker_client_create_sampler_from_path(tinker_client_t *client,
                                            const tinker_call_options_t *call,
                                            tinker_done_cb cb, void *user,
                                            tinker_future_t **out) {
-  if (!client || !is_tinker_path(path)) return TINKER_EINVAL;
+  if (!client || !tinker__path_ok(path)) return TINKER_EINVAL;
   tinker__args_t c = {client, NULL, call, cb, user, out};
   return create_sampler(&c, NULL, path);
 }

@@ -2,6 +2,7 @@
  * which a client ends: operations, session, transport, last callback. Loop's
  * thread but where it says otherwise. */
 #include "api/core.h"
+#include "api/job.h"
 #include "base/error.h"
 #include "wire/messages.h"
 
@@ -14,7 +15,7 @@ static int64_t now_of(const tinker_client_t *core) {
   return tinker__loop_now(core->loop);
 }
 
-/* The phase is no measure here: it changes before the calls that were accepted
+/* The phase does not tell: it changes before the calls that were accepted
  * last have come in. */
 void tinker__driver_look(tinker_client_t *core) {
   if (core->draining && tinker__flow_live(&core->flow) == 0) {
@@ -213,13 +214,14 @@ int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op,
                           tinker_future_t **out) {
   int rc = 0;
   bool quiet = !op->future->cb;
-  tinker__task_init(&op->submit, submit_run);
+  tinker__task_init(&op->submit,
+                    op->kind->local ? tinker__dump_run : submit_run);
   if (out) {
     tinker__future_ref(op->future);
     *out = op->future;
   }
   pthread_mutex_lock(&core->lock);
-  if (tinker__core_phase(core) != TINKER__CLIENT_OPEN) rc = TINKER_ECLOSED;
+  if (!tinker__core_takes(core, op->kind)) rc = TINKER_ECLOSED;
   if (!rc && op->turn && atomic_load(&op->turn->fatal)) rc = TINKER_EFATAL;
   if (!rc) {
     if (quiet) atomic_fetch_add(&core->quiet, 1);
@@ -238,7 +240,7 @@ int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op,
 
 /* --- ending --- */
 
-/* The delivery thread; nothing of this client runs behind it. */
+/* The delivery thread; nothing of this client runs after it. */
 static void closed_run(tinker__task_t *task) {
   tinker_client_t *core = TINKER__CONTAINER(task, tinker_client_t, closed_task);
   tinker__ending_t endings[2] = {core->drain_cb, core->close_cb};
@@ -311,7 +313,7 @@ static void drain_run(tinker__task_t *task) {
   core->draining = true;
   if (core->drain_ms >= 0) {
     tinker__timer_start(core->loop, &core->drain_timer,
-                        now_of(core) + core->drain_ms);
+                        tinker__loop_after(core->loop, core->drain_ms));
   }
   tinker__driver_look(core);
 }

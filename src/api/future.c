@@ -17,7 +17,7 @@ static bool is_out_of_reach(const tinker_future_t *f) {
 int tinker_future_status(const tinker_future_t *future) {
   if (!future) return TINKER_EINVAL;
   if (is_out_of_reach(future)) return TINKER_EFORKED;
-  /* Decoding is no change that a caller could see. */
+  /* A caller can't see that decoding changes anything. */
   if (!tinker__future_decode((tinker_future_t *)(uintptr_t)future, false)) {
     return TINKER_EAGAIN;
   }
@@ -137,6 +137,12 @@ int tinker_future_get_info(tinker_future_t *future,
 int tinker_future_get_capabilities(tinker_future_t *future,
                                    const tinker_capabilities_t **out) {
   int rc = ended(future, &tinker__result_capabilities, out);
+  if (!rc) *out = future->result;
+  return rc;
+}
+
+int tinker_future_get_dump(tinker_future_t *future, const char **out) {
+  int rc = ended(future, &tinker__result_dump, out);
   if (!rc) *out = future->result;
   return rc;
 }

@@ -1,7 +1,7 @@
 /* Begin and end of every asynchronous call, see job.h. */
 #include "api/job.h"
 
-#include "api/options.h"
+#include "base/options.h"
 
 static void drop_owner(void *core) {
   tinker__core_unhold(core);
@@ -49,9 +49,7 @@ int tinker__job_begin(const tinker__args_t *args, const tinker__kind_t *kind,
   int64_t deadline_ms;
   if (!args->cb && !args->out) return TINKER_EINVAL;
   if (!tinker__core_is_here(args->core)) return TINKER_EFORKED;
-  if (tinker__core_phase(args->core) != TINKER__CLIENT_OPEN) {
-    return TINKER_ECLOSED;
-  }
+  if (!tinker__core_takes(args->core, kind)) return TINKER_ECLOSED;
   if (args->turn && atomic_load(&args->turn->fatal)) return TINKER_EFATAL;
   int rc = deadline_of(args, &deadline_ms);
   if (!rc) rc = new_future(args, result, parts, &f);

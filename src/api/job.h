@@ -37,6 +37,11 @@ extern const tinker__future_ops_t tinker__result_path;
 extern const tinker__future_ops_t tinker__result_sample;
 extern const tinker__future_ops_t tinker__result_info;
 extern const tinker__future_ops_t tinker__result_capabilities;
+extern const tinker__future_ops_t tinker__result_dump;
+
+/* dump.c: answers tinker__kind_dump. Loop's thread. */
+extern const tinker__kind_t tinker__kind_dump;
+void tinker__dump_run(tinker__task_t *task);
 
 /* kinds.c: what goes over the wire. */
 extern const tinker__kind_t tinker__kind_capabilities;

@@ -20,7 +20,7 @@ static bool only_asks(const tinker_future_t *f) {
          f->ops == &tinker__result_capabilities;
 }
 
-/* The server has done what it was asked to; only its answer is no use. Doing
+/* The server has done what it was asked to; only its answer is of no use. Doing
  * it again would be doing it twice. */
 static tinker_error_t *malformed(tinker_future_t *f, int code,
                                  const char *why) {
@@ -112,6 +112,13 @@ static tinker_error_t *decode_path(tinker_future_t *f) {
   if (error) return error;
   if (!reply.path) return malformed(f, TINKER_EPROTO, "path is missing");
   f->result = (void *)(uintptr_t)reply.path;
+  return NULL;
+}
+
+/* The client's own text: it is the result as it is. */
+static tinker_error_t *decode_dump(tinker_future_t *f) {
+  f->result = f->raw[0].data;
+  f->raw[0].data = NULL; /* raw replies go after decoding */
   return NULL;
 }
 
@@ -396,3 +403,10 @@ RESULT(path);
 RESULT(sample);
 RESULT(info);
 RESULT(capabilities);
+
+static void free_dump(tinker_future_t *f) {
+  tinker__mem_free(f->mem, f->result);
+  free_job(f);
+}
+
+const tinker__future_ops_t tinker__result_dump = {decode_dump, free_dump};

@@ -4,7 +4,7 @@
 #include "api/data.h"
 #include "api/handles.h"
 #include "api/job.h"
-#include "api/options.h"
+#include "base/options.h"
 #include "wire/sample.h"
 
 static int check_numbers(const tinker_sampling_params_t *o) {

@@ -2,11 +2,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "api/checks.h"
 #include "api/data.h"
 #include "api/handles.h"
 #include "api/job.h"
-#include "api/options.h"
+#include "base/options.h"
 #include "wire/fb_request.h"
+#include "wire/path.h"
 
 #define TTL_MIN 3600
 #define TTL_MAX 315360000 /* ten years */
@@ -289,7 +291,7 @@ int tinker_trainer_save_weights_for_sampler(
 }
 
 static int load(const tinker__args_t *c, const char *path, bool optimizer) {
-  if (!path || strncmp(path, "tinker://", 9) || !path[9]) return TINKER_EINVAL;
+  if (!tinker__path_ok(path)) return TINKER_EINVAL;
   tinker__load_weights_t m = {.path = path, .optimizer = optimizer};
   return message_call(c, &tinker__kind_load_weights, &tinker__result_none,
                       &tinker__load_weights_msg, &m);

@@ -31,10 +31,10 @@ int tinker__arena_error(const tinker__arena_t *a);
  * checks count * size. */
 void *tinker__arena_alloc(tinker__arena_t *a, size_t size);
 void *tinker__arena_array(tinker__arena_t *a, size_t count, size_t size);
-/* A copy with a NUL behind it. */
+/* A copy with a NUL after it. */
 char *tinker__arena_str(tinker__arena_t *a, tinker__str_t s);
 /* Room for one more of `count` elements; *cap is the room there is. Returns the
- * array, moved when it had to grow (the old one stays behind), or NULL. */
+ * array, moved when it had to grow (the old one stays where it is), or NULL. */
 void *tinker__arena_grow(tinker__arena_t *a, void *items, size_t count,
                          size_t *cap, size_t size);
 

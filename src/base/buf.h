@@ -30,7 +30,7 @@ void tinker__buf_clear(tinker__buf_t *b);
  * there is one already. Returns the one that counts. From then on every append
  * does nothing. */
 int tinker__buf_fail(tinker__buf_t *b, int code);
-/* Room for `more` bytes behind len; returns 0 or the error. */
+/* Room for `more` bytes after len; returns 0 or the error. */
 int tinker__buf_reserve(tinker__buf_t *b, size_t more);
 int tinker__buf_add(tinker__buf_t *b, const void *data, size_t len);
 int tinker__buf_adds(tinker__buf_t *b, const char *s);
@@ -45,7 +45,7 @@ static inline int tinker__buf_error(const tinker__buf_t *b) {
 static inline tinker__str_t tinker__buf_str(const tinker__buf_t *b) {
   return (tinker__str_t){b->data ? b->data : "", b->len};
 }
-/* Adds a NUL behind the contents (not counted in len) and returns the data,
+/* Adds a NUL after the contents (not counted in len) and returns the data,
  * or NULL without memory. */
 const char *tinker__buf_cstr(tinker__buf_t *b);
 /* Gives the block away (free with tinker__mem_free), NULL when nothing was ever

@@ -1,4 +1,4 @@
-/* check: what must hold if the code is right, whatever comes from outside.
+/* check: what must hold if the code is right, whatever arrives from outside.
  *
  *   if (!TINKER__HOLDS(state < STATES)) return end_with_error(...);
  *

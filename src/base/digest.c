@@ -98,7 +98,7 @@ static size_t quad(const char *p, size_t pad, unsigned char out[3]) {
     v = v << 6 | (uint32_t)x;
   }
   if ((pad == 1 && v & 0xff) || (pad == 2 && v & 0xffff)) {
-    return 0; /* stray bits behind the last byte */
+    return 0; /* stray bits after the last byte */
   }
   out[0] = (unsigned char)(v >> 16);
   out[1] = (unsigned char)(v >> 8);

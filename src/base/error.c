@@ -8,7 +8,7 @@
 
 #include "base/show.h"
 
-/* Message and request id share one block behind the struct. */
+/* Message and request id share one block after the struct. */
 struct tinker_error_s {
   tinker__mem_t *mem; /* NULL: the static instance, never counted or freed */
   atomic_uint refs;

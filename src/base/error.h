@@ -1,4 +1,4 @@
-/* error: the object behind tinker_error_t. Immutable once built, reference
+/* error: what tinker_error_t points at. Immutable once built, reference
  * counted, allocated from the client's memory; a static instance stands in
  * when there is none left, so building an error can't fail. */
 #ifndef TINKER_BASE_ERROR_H

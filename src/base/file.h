@@ -17,7 +17,7 @@ int tinker__file_sha256(const tinker__world_t *w, tinker__mem_t *mem,
                         const char *path, unsigned char out[TINKER__SHA256_LEN],
                         char *why, size_t why_len);
 /* Durable replace. mode: permission bits, 0600 say. A crash may leave a
- * "<path>.<16 hex>.tmp" behind. */
+ * "<path>.<16 hex>.tmp" there. */
 int tinker__file_publish(const tinker__world_t *w, const char *path,
                          const void *data, size_t len, mode_t mode, char *why,
                          size_t why_len);

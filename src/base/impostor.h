@@ -7,7 +7,7 @@
 #include "base/str.h"
 
 /* data: the file, or at least its first 512 bytes. "is a git-lfs pointer, ..."
- * with what to do, a static text to be put behind the file's name; NULL when
+ * with what to do, a static text to be put after the file's name; NULL when
  * nothing speaks against the file. For binary files this is to be asked only
  * once they turned out malformed. */
 const char *tinker__impostor(tinker__str_t data);

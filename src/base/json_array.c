@@ -34,7 +34,7 @@ static bool vec_room(tinker__json_t *j, tinker__vec_t *v) {
 }
 
 /* Numbers of the form -?digits{1,9} followed by a comma, as long as they come
- * without blanks. Leaves j->at behind a comma, at what it could not take.
+ * without blanks. Leaves j->at after a comma, at what it could not take.
  * *end: the cause was the closing bracket. */
 static void run_i32(tinker__json_t *j, tinker__vec_t *v, bool wide) {
   const char *p = j->at, *end = j->end;

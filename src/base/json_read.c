@@ -186,7 +186,7 @@ static int hex4(const char *p, const char *end) {
   return v;
 }
 
-/* The character of the \u escape at p (behind "\u"); *used counts what was
+/* The character of the \u escape at p (after "\u"); *used counts what was
  * read from p on. -1 when malformed or a lone surrogate. */
 static int32_t unicode_escape(const char *p, const char *end, size_t *used) {
   int hi = hex4(p, end);

@@ -49,7 +49,8 @@ tinker__json_type_t tinker__json_peek(tinker__json_t *j);
 /* Takers: on a wrong type they set the error and return false. */
 bool tinker__json_null(tinker__json_t *j);
 bool tinker__json_bool(tinker__json_t *j, bool *out);
-bool tinker__json_i64(tinker__json_t *j, int64_t *out); /* 1.0 is no integer */
+bool tinker__json_i64(tinker__json_t *j,
+                      int64_t *out); /* 1.0 is not an integer */
 bool tinker__json_u64(tinker__json_t *j, uint64_t *out);
 bool tinker__json_f64(tinker__json_t *j, double *out);
 /* The view lives until tinker__json_done or the text's end, whichever is

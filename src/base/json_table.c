@@ -27,7 +27,7 @@ static const char *odd_number(const tinker__json_t *j) {
 }
 
 /* Whether the text ends where more had to come: inside an object, at most the
- * beginning of a value behind the place of the error. */
+ * beginning of a value after the place of the error. */
 static bool is_cut(const tinker__json_t *j) {
   const char *p = j->start + j->error_at;
   if (j->depth == 0) return false;

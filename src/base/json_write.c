@@ -179,7 +179,7 @@ static char *put_f32(char *p, float v) {
   return p + mark_float(p, tinker__format_f32(p, v));
 }
 
-/* The n numbers from v on, each with a comma behind. */
+/* The n numbers from v on, each with a comma after. */
 static bool put_block_i32(tinker__buf_t *b, const int32_t *v, size_t n) {
   if (tinker__buf_reserve(b, n * 12)) return false;
   char *p = b->data + b->len;

@@ -1,5 +1,5 @@
 /* mem: see mem.h. Each block carries its size in front, so that the counters
- * stay right without help from the allocator behind. Any thread. */
+ * stay right without help from the allocator below. Any thread. */
 #include "base/mem.h"
 
 #include <stdbool.h>

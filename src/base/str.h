@@ -29,7 +29,7 @@ bool tinker__utf8_valid(const char *s, size_t len);
  * end. s < end. */
 size_t tinker__utf8_step(const char *s, const char *end);
 
-/* Whole-string parses: 0, TINKER_EINVAL (not a number, or something behind
+/* Whole-string parses: 0, TINKER_EINVAL (not a number, or something after
  * it) or TINKER_EOVERFLOW (out of range). *out untouched on failure. */
 int tinker__parse_u64(tinker__str_t s, uint64_t *out);
 int tinker__parse_i64(tinker__str_t s, int64_t *out);

@@ -30,6 +30,7 @@ void tinker__flow_init(tinker__flow_t *flow, const tinker__sink_t *sink,
                            .mem = mem,
                            .seed = seed,
                            .wake_ms = -1,
+                           .next_id = 1,
                            .ready = {[TINKER__NEEDS_NOTHING] = true}};
   tinker__list_init(&flow->ops);
   tinker__list_init(&flow->gone);
@@ -106,6 +107,8 @@ static void settle(tinker__op_t *op) {
   tinker__timers_remove(&op->flow->timers, &op->deadline);
   tinker_error_t *error = op->error;
   op->error = NULL;
+  TINKER__TRACE(op, NULL, "ends: %s",
+                error ? tinker_code_name(tinker_error_code(error)) : "well");
   tinker__future_settle(f, error);
   op->flow->sink->settled(op->flow->user, f);
 }
@@ -218,6 +221,8 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
     break_off(op, event);
     return;
   }
+  TINKER__TRACE(op, NULL, "%s -> %s (%s)", tinker__op_state_name(op->state),
+                tinker__op_state_name(move.next), tinker__op_event_name(event));
   op->state = move.next;
   switch (move.action) {
   case TINKER__DO_START: start(op); break;
@@ -262,13 +267,17 @@ static void step_done(tinker__op_t *op) {
     tinker__op_on(op, rc ? TINKER__ON_STEP : TINKER__ON_READY);
     return;
   }
-  tinker__op_set_error(
-      op,
-      tinker__error_new(
-          op->mem,
-          &(tinker__error_spec_t){.code = rc, .advice = TINKER__ADVICE_UNKNOWN},
-          "the result of %s can't be used: %s", op->kind->name,
-          why[0] ? why : tinker_code_text(rc)));
+  /* A field's fault is the server's here, not the caller's. */
+  int code = rc == TINKER_ENOMEM || rc == TINKER_EOVERFLOW ? rc : TINKER_EPROTO;
+  tinker__op_set_error(op,
+                       tinker__error_new(op->mem,
+                                         &(tinker__error_spec_t){
+                                             .code = code,
+                                             .advice = TINKER__ADVICE_UNKNOWN,
+                                         },
+                                         "the result of %s can't be used: %s",
+                                         op->kind->name,
+                                         why[0] ? why : tinker_code_text(rc)));
   tinker__op_on(op, TINKER__ON_FAIL);
 }
 
@@ -331,6 +340,7 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   if (submission && !fatal && op->turn && op->turn->ordered) {
     tinker__turn_give_up(op->turn, part->seq);
   }
+  TINKER__TRACE(op, part, "failed with %s: %s", tinker_code_name(code), why);
   tinker__part_leave_poll(part);
   part->state = TINKER__PART_DEAD;
   tinker__op_on(op, fatal ? TINKER__ON_QUIT : TINKER__ON_FAIL);
@@ -397,6 +407,8 @@ static void enqueue(tinker__op_t *op) {
 static void wait_for(tinker__flow_t *flow, tinker__op_t *op) {
   tinker__needs_t need = op->kind->needs;
   bool first = tinker__list_empty(&flow->unready[need]);
+  TINKER__TRACE(op, NULL, "waits for the %s",
+                need == TINKER__NEEDS_SESSION ? "session" : "configuration");
   tinker__list_push_back(&flow->unready[need], &op->link);
   if (first) flow->sink->need(flow->user, need);
 }
@@ -405,12 +417,15 @@ void tinker__flow_submit(tinker__flow_t *flow, tinker__op_t *op,
                          int64_t now_ms) {
   enter(flow, now_ms);
   op->flow = flow;
+  op->id = flow->next_id++;
   flow->live++;
   tinker__list_push_back(&flow->ops, &op->all);
   if (op->deadline_ms >= 0) {
     tinker__timer_init(&op->deadline, on_deadline);
     tinker__timers_put(&flow->timers, &op->deadline, op->deadline_ms);
   }
+  TINKER__TRACE(op, NULL, "queued, %zu %s", op->count,
+                op->count == 1 ? "request" : "requests");
   if (flow->closed) {
     stop(op, TINKER_ECLOSED, "the client is closed");
   } else if (flow->ready[op->kind->needs]) {

@@ -47,6 +47,8 @@ struct tinker__flow_s {
   const tinker__sink_t *sink;
   void *user;
   tinker__mem_t *mem;
+  struct tinker__log_s *log; /* gets the debug lines of operations; or NULL */
+  uint64_t next_id;          /* of the next operation that is submitted */
   tinker__flow_limits_t limits;
   uint64_t seed; /* of the jitter */
   int64_t now_ms;

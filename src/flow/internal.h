@@ -4,7 +4,19 @@
 #define TINKER_FLOW_INTERNAL_H
 
 #include "base/error.h"
+#include "base/log.h"
 #include "flow/flow.h"
+
+/* trace.c: a debug line about an operation, or about one request of it (part
+ * not NULL). Costs a test of the level while debug lines are not wanted. */
+#define TINKER__TRACE(op, ...)                                                 \
+  do {                                                                         \
+    if (tinker__log_on((op)->flow->log, TINKER_LOG_DEBUG)) {                   \
+      tinker__trace(op, __VA_ARGS__);                                          \
+    }                                                                          \
+  } while (0)
+void tinker__trace(const tinker__op_t *op, const tinker__part_t *part,
+                   const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* flow.c: the one place where an operation changes its state. */
 void tinker__op_on(tinker__op_t *op, tinker__op_event_t event);

@@ -9,7 +9,7 @@
  *            are taken: the requests that are left are still delivered.
  *   DONE     over; memory goes as soon as the transport lets go of it.
  *
- * Decoding and delivery come behind DONE and are the future's (future.h).
+ * Decoding and delivery follow DONE and are the future's (future.h).
  *
  * An operation has one or more parts: a part is one request with its own
  * retries and its own poll (one chunk of a batch). Everything here belongs to
@@ -79,7 +79,7 @@ typedef enum {
   TINKER__NEEDS_COUNT
 } tinker__needs_t;
 
-/* What is common to all operations of one kind; constant tables above. A kind
+/* What all operations of one kind have in common; constant tables above. A kind
  * is one step: create_trainer, for example, goes from create_model to
  * get_info. */
 typedef struct tinker__kind_s {
@@ -95,6 +95,7 @@ typedef struct tinker__kind_s {
   bool proto_result;  /* protobuf result */
   bool keep_accepted; /* decoding needs the reply to the submission */
   bool fb_quota;      /* takes bytes of the quota of forward_backward */
+  bool local;         /* answered by the client itself: the flow never has it */
   /* Right before the first request of this step: builds what is known only
    * now. May be NULL. 0 or a negative code. */
   int (*prepare)(tinker__op_t *op);
@@ -154,6 +155,7 @@ struct tinker__op_s {
   tinker__flow_t *flow;
   tinker__mem_t *mem;
   const tinker__kind_t *kind;
+  uint64_t id;             /* counts the operations of a flow, for people */
   tinker__turn_t *turn;    /* trainer or sampler it belongs to; may be NULL */
   tinker_future_t *future; /* a reference; NULL once it has ended */
   tinker__op_state_t state;

@@ -66,7 +66,11 @@ void tinker__part_ask(tinker__part_t *part) {
   part->state = TINKER__PART_ASKING;
   if (!rc) {
     fill_poll(part, attempt);
-    if (tinker__part_send(part, attempt, &rc)) return;
+    if (tinker__part_send(part, attempt, &rc)) {
+      TINKER__TRACE(part->op, part, "asks for the result, poll %u",
+                    part->polls);
+      return;
+    }
   }
   tinker__http_reply_t reply = {.error = rc, .retry_after_ms = -1};
   tinker__part_trouble(part, TINKER__RETRY_POLL, &reply, TINKER__PART_PAUSE);
@@ -78,6 +82,7 @@ static void hold(tinker__part_t *part, int64_t bytes) {
   part->full = true;
   part->held_bytes = bytes;
   part->state = TINKER__PART_HELD;
+  TINKER__TRACE(part->op, part, "the result has %lld bytes", (long long)bytes);
   if (!tinker__quota_enter(&flow->replies, &part->link, bytes)) return;
   tinker__part_ask(part);
 }
@@ -91,6 +96,7 @@ static void fail(tinker__part_t *part, const tinker__http_reply_t *reply,
 static void ready(tinker__part_t *part, tinker__http_reply_t *reply) {
   part->raw.proto = part->op->kind->proto_result;
   part->raw.data = tinker__buf_take(&reply->body, &part->raw.len);
+  TINKER__TRACE(part->op, part, "result of %zu bytes", part->raw.len);
   tinker__part_leave_poll(part);
   part->state = TINKER__PART_READY;
   tinker__op_part_ready(part);
@@ -124,9 +130,10 @@ static void again(tinker__part_t *part, const tinker__http_reply_t *reply,
     flow->sink->paused(flow->user, part->op->kind->name, what->text);
   }
   tinker__op_trouble(part, what->paused ? what->text : NULL);
-  tinker__part_rest(
-      part, TINKER__PART_PAUSE,
-      tinker__retry_try_again(&part->retry, flow->now_ms, &flow->seed));
+  int64_t ms = tinker__retry_try_again(&part->retry, flow->now_ms, &flow->seed);
+  TINKER__TRACE(part->op, part, "not ready, asks again in %lld ms",
+                (long long)ms);
+  tinker__part_rest(part, TINKER__PART_PAUSE, ms);
 }
 
 static void announced(tinker__part_t *part, const tinker__http_reply_t *reply,

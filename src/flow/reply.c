@@ -6,7 +6,7 @@
 #include "flow/internal.h"
 #include "wire/messages.h"
 
-/* Larger JSON than this is no control message: it is a result. */
+/* JSON that is larger than this is a result, not a control message. */
 #define CONTROL_MAX 65536
 #define REQUEST_ID_MAX 1024
 
@@ -26,7 +26,7 @@ static int64_t missing_number(const char *reason) {
   return seq;
 }
 
-/* Texts of protocol 9.3; a state that is not known is no news without a reason
+/* Texts of protocol 9.3; a state that is not known is not news without a reason
  * of its own. */
 static void read_queue(const tinker__reply_t *r, tinker__says_what_t *out) {
   const char *state = r->queue_state ? r->queue_state : "active";

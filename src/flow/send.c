@@ -69,6 +69,7 @@ void tinker__part_start(tinker__part_t *part) {
     part->state = TINKER__PART_ROOM;
     if (!tinker__quota_enter(&flow->fb, &part->link,
                              (int64_t)tinker__part_estimate(part))) {
+      TINKER__TRACE(part->op, part, "waits for room among the submissions");
       return;
     }
     part->in_quota = true;
@@ -107,6 +108,8 @@ void tinker__part_post(tinker__part_t *part) {
     refused(part, TINKER__PART_REST, rc);
     return;
   }
+  TINKER__TRACE(part->op, part, "sent, attempt %u, %zu bytes",
+                part->retry.sends, attempt->http.body.len);
   size_t ms = SECOND_MS + attempt->http.body.len / SECOND_BYTES_MS;
   if (!attempt->http.numbered || ms >= POST_TIMEOUT_MS) return;
   part->timer.run = on_timer;
@@ -120,7 +123,9 @@ static void post_second(tinker__part_t *part) {
   if (!attempt) return; /* one dropped before is still with the transport */
   fill_post(part, attempt);
   attempt->http.fresh = true;
-  tinker__part_send(part, attempt, &rc);
+  if (tinker__part_send(part, attempt, &rc)) {
+    TINKER__TRACE(part->op, part, "no answer yet, sent a second time");
+  }
 }
 
 /* The body that was accepted is not needed any more, unless by a copy that is
@@ -137,7 +142,7 @@ void tinker__part_dropped(tinker__part_t *part, tinker__attempt_t *attempt) {
   release_body(part);
 }
 
-/* What is out still is not wanted any more. */
+/* Takes back the requests that are still out. */
 static void drop(tinker__part_t *part) {
   tinker__flow_t *flow = part->op->flow;
   for (int i = 0; i < 2; i++) {
@@ -184,6 +189,7 @@ static void accepted(tinker__part_t *part, tinker__http_reply_t *reply) {
         tinker__buf_take(&reply->body, &part->raw.accepted_len);
   }
   part->retry = (tinker__retry_t){0};
+  TINKER__TRACE(op, part, "accepted as %s", part->request_id);
   tinker__op_trouble(part, NULL);
   if (op->state == TINKER__OP_LEAVING) {
     part->state = TINKER__PART_DEAD;
@@ -249,8 +255,8 @@ static const char *because(const tinker__part_t *part,
   return out;
 }
 
-/* What the transport alone knows is told as it is; a time-out of one attempt
- * is not the deadline of the operation. */
+/* An error that only the transport knows is reported as it is; a time-out of
+ * one attempt is not the deadline of the operation. */
 static int code_of(const tinker__verdict_t *v,
                    const tinker__http_reply_t *reply) {
   if (reply->error == TINKER_ETLS || reply->error == TINKER_ENOMEM ||
@@ -282,6 +288,8 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
       if (v.delay_ms < ms) v.delay_ms = ms;
     }
     tinker__op_trouble(part, because(part, reply, why, sizeof why));
+    TINKER__TRACE(part->op, part, "tries again in %lld ms: %s",
+                  (long long)v.delay_ms, why);
     tinker__part_rest(part, rest, v.delay_ms);
   } else if (v.kind == TINKER__VERDICT_LOST &&
              part->op->kind->retry == TINKER__RETRY_SAMPLE) {

@@ -85,6 +85,9 @@ int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op) {
     part->seq = turn->next_seq + (int64_t)i;
   }
   turn->next_seq += (int64_t)op->count;
+  for (size_t i = 0; i < op->count; i++) {
+    TINKER__TRACE(op, &op->parts[i], "numbered");
+  }
   return 0;
 }
 
@@ -149,6 +152,7 @@ void tinker__turn_line_up(tinker__turn_t *turn, tinker__part_t *part,
     return;
   }
   part->state = TINKER__PART_LINE;
+  TINKER__TRACE(part->op, part, "waits for a place among %zu polls", places);
   tinker__link_t *at = &turn->line;
   while (at->prev != &turn->line &&
          TINKER__CONTAINER(at->prev, tinker__part_t, link)->seq > part->seq) {

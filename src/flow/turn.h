@@ -59,7 +59,7 @@ int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op);
 /* Sends what may be sent of op now: parts one after another, or parts 2..n at
  * once and part 1 when all of them have been answered. */
 void tinker__turn_dispatch(tinker__op_t *op);
-/* A number can't be delivered: everything behind it fails. why: borrowed. */
+/* A number can't be delivered: everything after it fails. why: borrowed. */
 void tinker__turn_fail(tinker__turn_t *turn, const char *why);
 /* The request with this number was refused; it is not sent again. */
 void tinker__turn_give_up(tinker__turn_t *turn, int64_t seq);

@@ -20,29 +20,40 @@ static tinker__str_t skip(tinker__str_t s, size_t n) {
   return (tinker__str_t){s.ptr + n, s.len - n};
 }
 
-/* The host of an authority: without the port, brackets kept. len 0 = none or
- * malformed. */
-static tinker__str_t host_of(tinker__str_t authority) {
-  tinker__str_t none = {"", 0};
-  if (memchr(authority.ptr, '@', authority.len)) return none;
-  size_t end = 0;
+/* Where the host of an authority ends: before the port, brackets kept. 0 = it
+ * has none, or a bracket that is not closed. */
+static size_t host_end(tinker__str_t authority) {
   if (authority.len && authority.ptr[0] == '[') {
     const char *close = memchr(authority.ptr, ']', authority.len);
-    if (!close) return none;
-    end = (size_t)(close - authority.ptr) + 1;
-  } else {
-    const char *colon = memchr(authority.ptr, ':', authority.len);
-    end = colon ? (size_t)(colon - authority.ptr) : authority.len;
+    return close ? (size_t)(close - authority.ptr) + 1 : 0;
   }
-  tinker__str_t host = {authority.ptr, end};
-  tinker__str_t port = skip(authority, end);
-  if (port.len == 0) return host;
+  const char *colon = memchr(authority.ptr, ':', authority.len);
+  return colon ? (size_t)(colon - authority.ptr) : authority.len;
+}
+
+/* A user name and its password are not shown. */
+static int host_of(tinker__str_t *host, tinker__str_t authority, char *why,
+                   size_t why_len) {
+  if (memchr(authority.ptr, '@', authority.len)) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "base_url: a user name before '@' is not allowed");
+  }
+  *host = (tinker__str_t){authority.ptr, host_end(authority)};
+  if (host->len == 0) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "base_url: it names no host");
+  }
+  tinker__str_t port = skip(authority, host->len);
   uint64_t number = 0;
-  if (port.ptr[0] != ':' || tinker__parse_u64(skip(port, 1), &number) ||
-      number == 0 || number > 65535) {
-    return none;
+  if (port.len == 0) return 0;
+  if (port.ptr[0] == ':' && !tinker__parse_u64(skip(port, 1), &number) &&
+      number > 0 && number <= 65535) {
+    return 0;
   }
-  return host;
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "base_url: after the host must come ':' and a port from 1 "
+                     "to 65535, not '%.*s'",
+                     (int)(port.len < 40 ? port.len : 40), port.ptr);
 }
 
 /* 127.0.0.0/8 in dotted form: a name that merely begins so ("127.evil.org")
@@ -95,12 +106,9 @@ static int parse_http(tinker__target_t *out, tinker__mem_t *mem,
   const char *slash = memchr(rest.ptr, '/', rest.len);
   tinker__str_t authority = {rest.ptr,
                              slash ? (size_t)(slash - rest.ptr) : rest.len};
-  tinker__str_t host = host_of(authority);
-  if (host.len == 0) {
-    return tinker__why(why, why_len, TINKER_EINVAL,
-                       "base_url: no host, or a port out of range, or a user "
-                       "name, which is not allowed");
-  }
+  tinker__str_t host = {"", 0};
+  int rc = host_of(&host, authority, why, why_len);
+  if (rc) return rc;
   if (memchr(rest.ptr, '?', rest.len) || memchr(rest.ptr, '#', rest.len)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "base_url: a query or fragment is not allowed");

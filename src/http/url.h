@@ -1,4 +1,4 @@
-/* url: what the base URL says, and how a request's path is put behind it.
+/* url: what the base URL says, and how a request's path is put after it.
  * Pure functions. */
 #ifndef TINKER_HTTP_URL_H
 #define TINKER_HTTP_URL_H
@@ -36,9 +36,9 @@ void tinker__target_free(tinker__target_t *target, tinker__mem_t *mem);
  * follows (/ ? # % " and \), and is neither "." nor "..". NULL: no. */
 bool tinker__segment_ok(const char *id);
 
-/* <base>/<path>: exactly one slash between, the base's own path kept, NUL
- * behind. Spaces and bytes over 127 are percent-encoded; ':', '/' and '%' go
- * out as they are. 0, TINKER_EINVAL (control character), or the buffer's
+/* <base>/<path>: exactly one slash between, the base's own path kept, a
+ * NUL at the end. Spaces and bytes over 127 are percent-encoded; ':', '/' and
+ * '%' go out as they are. 0, TINKER_EINVAL (control character), or the buffer's
  * error. */
 int tinker__target_url(const tinker__target_t *target, const char *path,
                        tinker__buf_t *out);

@@ -206,7 +206,7 @@ static int background_wait(tinker__loop_t *loop, bool (*ready)(void *user),
                            void *user, int64_t timeout_ms) {
   background_t *b = from_loop(loop);
   bool own = background_on_thread(loop) || background_on_delivery(loop);
-  int64_t deadline = tinker__loop_now(loop) + timeout_ms;
+  int64_t deadline = tinker__loop_after(loop, timeout_ms < 0 ? 0 : timeout_ms);
   int rc = 0;
   uv_mutex_lock(&b->lock);
   while (!ready(user)) {
@@ -239,7 +239,7 @@ static void background_notify(tinker__loop_t *loop) {
 
 /* ---- threads ---- */
 
-/* Runs what is in the queue now; what that queues in turn comes after, at the
+/* Runs what is in the queue now; what that queues in turn runs after it, at the
  * next turn, so that descriptors get theirs. */
 static void run_posted(background_t *b) {
   tinker__link_t last;

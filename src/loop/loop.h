@@ -86,7 +86,7 @@ int tinker__loop_background(tinker__loop_t **out, tinker__mem_t *mem,
  * After the call no other thread may queue anything. Any thread, once.
  *
  * Elsewhere than on the loop's own threads it returns when both have been
- * joined. On one of them it returns at once and the threads end behind it;
+ * joined. On one of them it returns at once and the threads end afterwards;
  * tinker__loop_reap waits for them. In both cases `gone` (may be NULL) runs
  * last, when the loop is freed: it may free mem. In a forked child the
  * threads don't exist: it frees nothing but what `gone` frees. */
@@ -124,6 +124,14 @@ static inline bool tinker__loop_on_delivery(const tinker__loop_t *loop) {
 /* Loop time: the world's monotonic milliseconds. Any thread. */
 static inline int64_t tinker__loop_now(const tinker__loop_t *loop) {
   return loop->world->now_ms(loop->world->user);
+}
+
+/* That time in `ms` milliseconds, 0 or more; INT64_MAX, when nothing fires,
+ * where it would be beyond. Any thread. */
+static inline int64_t tinker__loop_after(const tinker__loop_t *loop,
+                                         int64_t ms) {
+  int64_t now = tinker__loop_now(loop);
+  return ms > INT64_MAX - now ? INT64_MAX : now + ms;
 }
 
 /* One-shot timers, on the loop's thread only. start moves a running timer;

@@ -1,6 +1,5 @@
-/* reap: the one place of the process that knows of loops that end behind
- * their owner's back, so that tinker_shutdown can wait for their threads.
- * Any thread. */
+/* reap: the loops of the process that nobody could join when they were closed,
+ * so that tinker_shutdown can wait for their threads. Any thread. */
 #ifndef TINKER_LOOP_REAP_H
 #define TINKER_LOOP_REAP_H
 

@@ -46,7 +46,7 @@ static inline uint64_t tinker__timers_turn(const tinker__timers_t *q) {
 }
 /* The earliest if it is due at now_ms and was put in before the turn began,
  * taken out; else NULL. A due time before now_ms must not be put in during a
- * turn, or it would hide the timers behind it: clamp it to now. */
+ * turn, or it would hide the timers after it: clamp it to now. */
 tinker__timer_t *tinker__timers_pop(tinker__timers_t *q, int64_t now_ms,
                                     uint64_t turn);
 

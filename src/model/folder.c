@@ -98,7 +98,7 @@ static int check_shape(open_t *o, const tinker__tensor_t *t,
 /* The format lets tensors lie anywhere; the engines read whole elements. */
 static int align(open_t *o, tinker__tensor_t *t) {
   tinker__folder_t *f = o->f;
-  if ((uintptr_t)t->data % tinker__dtype_size(t->dtype) == 0) return 0;
+  if ((uintptr_t)t->data % tinker__weight_type_size(t->dtype) == 0) return 0;
   void **copies = tinker__mem_realloc(f->mem, f->copies,
                                       (f->num_copies + 1) * sizeof *copies);
   if (copies) f->copies = copies;
@@ -293,7 +293,7 @@ static int add_name(tinker__folder_hash_t *h, const tinker__tensor_t *t) {
   shape_text(shape, sizeof shape, t->shape, t->rank);
   tinker__buf_clear(&h->text);
   tinker__buf_addf(&h->text, "%.*s %s %s\n", (int)t->name.len, t->name.ptr,
-                   tinker__dtype_name(t->dtype), shape);
+                   tinker__weight_type_name(t->dtype), shape);
   int rc = tinker__buf_error(&h->text);
   return rc ? rc : tinker__sha256_add(h->sha, h->text.data, h->text.len);
 }

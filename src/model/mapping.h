@@ -1,5 +1,5 @@
 /* mapping: a whole file mapped for reading. The file must not be cut while it
- * is mapped (the system answers a read behind its end with a signal). */
+ * is mapped (the system answers a read after its end with a signal). */
 #ifndef TINKER_MODEL_MAPPING_H
 #define TINKER_MODEL_MAPPING_H
 

@@ -252,7 +252,7 @@ void tinker__peft_tensor_name(char out[TINKER__PEFT_NAME_MAX],
   }
 }
 
-/* The layer number behind "...layers."; 0 for a name without one. Whether the
+/* The layer number after "...layers."; 0 for a name without one. Whether the
  * rest of the name is right shows when it is written again. */
 static bool guess_layer(tinker__str_t name, uint32_t *layer) {
   static const char head[] = PREFIX "model.layers.";

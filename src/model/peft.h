@@ -61,7 +61,7 @@ void tinker__peft_config_write(tinker__buf_t *out,
 void tinker__peft_tensor_name(char out[TINKER__PEFT_NAME_MAX],
                               tinker__lora_target_t target, uint32_t layer,
                               tinker__lora_side_t side);
-/* The other way: false when it is no such name. */
+/* The other way: false when it is not such a name. */
 bool tinker__peft_tensor_parse(tinker__str_t name,
                                tinker__lora_target_t *target, uint32_t *layer,
                                tinker__lora_side_t *side);

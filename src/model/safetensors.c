@@ -27,17 +27,17 @@ struct tinker__safetensors_s {
 
 typedef struct parse_s {
   tinker__safetensors_t *st;
-  const char *body; /* first byte behind the header */
+  const char *body; /* first byte after the header */
   uint64_t body_len;
   char *why;
   size_t why_len;
 } parse_t;
 
-size_t tinker__dtype_size(tinker__dtype_t dtype) {
-  return dtype == TINKER__DTYPE_F32 ? 4 : 2;
+size_t tinker__weight_type_size(tinker__weight_type_t dtype) {
+  return dtype == TINKER__WEIGHT_F32 ? 4 : 2;
 }
 
-const char *tinker__dtype_name(tinker__dtype_t dtype) {
+const char *tinker__weight_type_name(tinker__weight_type_t dtype) {
   static const char *const names[] = {"F32", "BF16", "F16"};
   return names[dtype];
 }
@@ -66,9 +66,10 @@ static int fail_tensor(parse_t *p, int code, tinker__str_t name,
 static int read_dtype(parse_t *p, tinker__tensor_t *t) {
   tinker__str_t s;
   if (!tinker__json_string(&p->st->json, &s)) return fail_json(p);
-  for (int d = TINKER__DTYPE_F32; d <= TINKER__DTYPE_F16; d++) {
-    if (tinker__str_eqs(s, tinker__dtype_name((tinker__dtype_t)d))) {
-      t->dtype = (tinker__dtype_t)d;
+  for (int d = TINKER__WEIGHT_F32; d <= TINKER__WEIGHT_F16; d++) {
+    if (tinker__str_eqs(s,
+                        tinker__weight_type_name((tinker__weight_type_t)d))) {
+      t->dtype = (tinker__weight_type_t)d;
       return 0;
     }
   }
@@ -148,14 +149,14 @@ static int read_tensor(parse_t *p, tinker__tensor_t *t) {
     return fail_tensor(p, TINKER_EFORMAT, t->name,
                        "dtype, shape or data_offsets is missing");
   }
-  if (t->bytes != t->count * tinker__dtype_size(t->dtype)) {
+  if (t->bytes != t->count * tinker__weight_type_size(t->dtype)) {
     return fail_tensor(p, TINKER_EFORMAT, t->name,
                        "data_offsets and shape disagree");
   }
   return 0;
 }
 
-/* Room for `more` entries behind `used`. */
+/* Room for `more` entries after `used`. */
 static int grow(tinker__mem_t *mem, void **array, size_t *cap, size_t used,
                 size_t more, size_t size) {
   if (*cap - used >= more) return 0;

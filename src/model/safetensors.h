@@ -2,7 +2,7 @@
  *
  * A file is 8 bytes of header length (little-endian), a JSON header and the
  * tensors' bytes. The reader works on borrowed bytes (a mapping, say), checks
- * everything before it hands out a pointer: tensors lie one behind the other
+ * everything before it hands out a pointer: tensors lie one after the other
  * in file order without hole or overlap and end where the file ends, and each
  * size is shape times type. Tensors may lie unaligned: read them with memcpy,
  * or through folder.h, which aligns. Pure; a parsed table is immutable and may
@@ -19,16 +19,16 @@
 #define TINKER__TENSOR_MAX_RANK 8
 
 typedef enum {
-  TINKER__DTYPE_F32,
-  TINKER__DTYPE_BF16,
-  TINKER__DTYPE_F16
-} tinker__dtype_t;
+  TINKER__WEIGHT_F32,
+  TINKER__WEIGHT_BF16,
+  TINKER__WEIGHT_F16
+} tinker__weight_type_t;
 
 /* One tensor. Name and data point into the file or into what the table
  * owns; they live as long as both. */
 typedef struct tinker__tensor_s {
   tinker__str_t name;
-  tinker__dtype_t dtype;
+  tinker__weight_type_t dtype;
   uint32_t rank; /* 0 = a scalar, one element */
   uint64_t shape[TINKER__TENSOR_MAX_RANK];
   uint64_t count; /* elements */
@@ -39,9 +39,9 @@ typedef struct tinker__tensor_s {
 typedef struct tinker__safetensors_s tinker__safetensors_t;
 
 /* Bytes of one element. */
-size_t tinker__dtype_size(tinker__dtype_t dtype);
+size_t tinker__weight_type_size(tinker__weight_type_t dtype);
 /* "F32", "BF16", "F16". */
-const char *tinker__dtype_name(tinker__dtype_t dtype);
+const char *tinker__weight_type_name(tinker__weight_type_t dtype);
 
 /* 0, TINKER_EFORMAT, TINKER_ENOTSUP (a type other than the three),
  * TINKER_EOVERFLOW (a cap) or TINKER_ENOMEM; `why` names the tensor. */

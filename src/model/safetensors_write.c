@@ -44,7 +44,7 @@ static int measure(place_t *p, const tinker__tensor_t *t, char *why,
                        t->name.ptr);
   }
   p->tensor = t;
-  p->bytes = count * tinker__dtype_size(t->dtype);
+  p->bytes = count * tinker__weight_type_size(t->dtype);
   return 0;
 }
 
@@ -52,7 +52,7 @@ static void write_entry(tinker__jsonw_t *w, const place_t *p, uint64_t at) {
   const tinker__tensor_t *t = p->tensor;
   tinker__jsonw_begin_object(w);
   tinker__jsonw_key(w, "dtype");
-  tinker__jsonw_cstr(w, tinker__dtype_name(t->dtype));
+  tinker__jsonw_cstr(w, tinker__weight_type_name(t->dtype));
   tinker__jsonw_key(w, "shape");
   tinker__jsonw_begin_array(w);
   for (uint32_t i = 0; i < t->rank; i++) tinker__jsonw_u64(w, t->shape[i]);

@@ -34,7 +34,11 @@ int tinker__auth_credential(const tinker__world_t *world, tinker__mem_t *mem,
   }
   if (!key) {
     return tinker__why(why, why_len, TINKER_EAUTH,
-                       "api_key: not given, and TINKER_API_KEY is not set");
+                       "api_key: not given, and TINKER_API_KEY is not set%s",
+                       strcmp(base_url, DEFAULT_BASE_URL)
+                           ? ""
+                           : " (base_url and TINKER_BASE_URL name no service: "
+                             "it is the public one)");
   }
   if (strncmp(key, "tml-", 4) != 0 && strncmp(key, "eyJ", 3) != 0) {
     return tinker__why(why, why_len, TINKER_EAUTH,

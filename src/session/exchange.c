@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "base/digest.h"
+#include "base/log.h"
 #include "session/session_internal.h"
 
-/* Small JSON; more is no answer of this service. */
+/* Small JSON; this service does not answer more. */
 #define REPLY_MAX (1u << 20)
 #define BODY_MAX (1u << 20)
 #define PATH_MAX_LEN 1024
@@ -22,21 +23,24 @@ static void on_again(tinker__timer_t *timer) {
 
 /* ---- the end ---- */
 
+/* "client/config: ..." */
+static const char *name_of(const tinker__exchange_t *x) {
+  const char *path = x->path.data ? x->path.data : "";
+  return strncmp(path, "api/v1/", 7) == 0 ? path + 7 : path;
+}
+
 static void end(tinker__exchange_t *x, tinker__http_reply_t *reply,
                 tinker_error_t *error) {
   tinker__session_t *s = x->session;
+  TINKER__LOG(s->log, TINKER_LOG_DEBUG, "session", "%s%s",
+              error ? tinker_error_message(error) : name_of(x),
+              error ? "" : ": answered");
   tinker__timer_stop(s->loop, &x->again);
   x->state = TINKER__EXCHANGE_IDLE;
   x->trouble[0] = '\0';
   x->done(x, reply, error);
   tinker__error_release(error);
   tinker__session_exchange_ended(s);
-}
-
-/* "client/config: ..." */
-static const char *name_of(const tinker__exchange_t *x) {
-  const char *path = x->path.data ? x->path.data : "";
-  return strncmp(path, "api/v1/", 7) == 0 ? path + 7 : path;
 }
 
 static tinker_error_t *make_error(const tinker__exchange_t *x,
@@ -80,6 +84,8 @@ static void wait_and_repeat(tinker__exchange_t *x,
     tinker__session_say(s, TINKER__SESSION_TROUBLE, "%s; trying again",
                         x->trouble);
   }
+  TINKER__LOG(s->log, TINKER_LOG_DEBUG, "session", "%s: tries again in %lld ms",
+              name_of(x), (long long)delay_ms);
   x->state = TINKER__EXCHANGE_PAUSED;
   tinker__timer_start(s->loop, &x->again, tinker__loop_now(s->loop) + delay_ms);
 }
@@ -143,6 +149,8 @@ static void submit(tinker__exchange_t *x) {
   tinker__session_t *s = x->session;
   tinker__retry_sent(&x->retry, tinker__loop_now(s->loop));
   x->state = TINKER__EXCHANGE_SENT;
+  TINKER__LOG(s->log, TINKER_LOG_DEBUG, "session", "%s: sent, attempt %u",
+              name_of(x), x->retry.sends);
   int rc = tinker__http_submit(s->http, &x->request);
   if (rc) refuse(x, rc);
 }

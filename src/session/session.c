@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/show.h"
 #include "session/session_internal.h"
 
 #define FINISH_TIMEOUT_MS 60000
@@ -47,9 +48,37 @@ int64_t tinker__session_next_sampling_seq(tinker__session_t *session) {
   return session->sampling_seq++;
 }
 
+void tinker__session_dump(const tinker__session_t *session, tinker__jsonw_t *w,
+                          int64_t now_ms) {
+  static const char *const phases[] = {
+      [TINKER__PHASE_START] = "nothing asked for yet",
+      [TINKER__PHASE_CONFIG] = "asks for client/config",
+      [TINKER__PHASE_DYNAMIC] = "asks for client/dynamic_config",
+      [TINKER__PHASE_CONFIGURED] = "configured",
+      [TINKER__PHASE_CREATING] = "being created",
+      [TINKER__PHASE_SESSION] = "live",
+      [TINKER__PHASE_OVER] = "over"};
+  char shown[sizeof session->startup.trouble];
+  tinker__jsonw_begin_object(w);
+  tinker__jsonw_key(w, "state");
+  tinker__jsonw_cstr(w, phases[session->phase]);
+  tinker__jsonw_key(w, "id");
+  tinker__jsonw_cstr(w, session->id);
+  if (session->phase == TINKER__PHASE_SESSION) {
+    tinker__jsonw_key(w, "heartbeat_confirmed_ms_ago");
+    tinker__jsonw_i64(w, now_ms - session->confirmed_ms);
+  }
+  if (session->startup.trouble[0]) {
+    tinker__show(shown, sizeof shown, tinker__str(session->startup.trouble));
+    tinker__jsonw_key(w, "trouble");
+    tinker__jsonw_cstr(w, shown);
+  }
+  tinker__jsonw_end_object(w);
+}
+
 /* ---- waiters ---- */
 
-/* Answers everyone in the list; who comes meanwhile goes to the session's own
+/* Answers everyone in the list; who asks meanwhile goes to the session's own
  * list. A waiter may be freed in its done, and forget others. */
 static void answer_all(tinker__link_t *list, const tinker_error_t *error) {
   tinker__link_t *link;
@@ -142,6 +171,7 @@ static void on_finished(tinker__exchange_t *x, tinker__http_reply_t *reply,
 static int encode_finish(tinker__session_t *s) {
   static const char *const reasons[] = {"success", "errored", "interrupted"};
   tinker__finish_t m = {
+      .has_reason = true,
       .reason = {reasons[s->finish_reason]},
       .detail = s->finish_detail,
   };
@@ -248,7 +278,7 @@ static void on_close(tinker__task_t *task) {
   if (tinker__exchange_is_active(&s->startup) ||
       tinker__exchange_is_active(&s->beat) ||
       tinker__exchange_is_active(&s->finish)) {
-    return; /* the last of them comes back here */
+    return; /* the last of them calls this again */
   }
   tinker__timer_stop(s->loop, &s->finish_timer);
   fail_all_with(s, TINKER_ECLOSED, "the client is closed");
@@ -308,6 +338,7 @@ int tinker__session_new(tinker__session_t **out,
   s->mem = options->mem;
   s->event = options->event;
   s->user = options->user;
+  s->log = options->log;
   const tinker__world_t *world = s->loop->world;
   if (world->random(world->user, &s->seed, sizeof(s->seed))) {
     s->seed = (uint64_t)tinker__loop_now(s->loop); /* only jitter */

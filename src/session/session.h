@@ -11,6 +11,7 @@
 
 #include <tinker/error.h>
 
+#include "base/json_write.h"
 #include "http/http.h"
 #include "loop/loop.h"
 
@@ -45,6 +46,7 @@ typedef struct tinker__session_options_s {
    * the call. */
   void (*event)(void *user, tinker__session_event_t event, const char *text);
   void *user;
+  struct tinker__log_s *log; /* gets debug lines; NULL = none */
 } tinker__session_options_t;
 
 /* Any thread; sends nothing. 0 or TINKER_ENOMEM. */
@@ -96,6 +98,10 @@ const char *tinker__session_trouble(const tinker__session_t *session);
 bool tinker__session_ended(const tinker__session_t *session);
 /* For whoever learns it first: a reply of 410 to anything of this session. */
 void tinker__session_set_ended(tinker__session_t *session);
+
+/* Writes an object that says how far the session is. */
+void tinker__session_dump(const tinker__session_t *session, tinker__jsonw_t *w,
+                          int64_t now_ms);
 
 /* Counters of the session, each from 0: model_seq_id of a new model, and
  * sampling_session_seq_id, shared by samplers and ephemeral saves. */

@@ -1,7 +1,7 @@
 /* startup: client/config, then client/dynamic_config, then create_session,
  * each when something first needs what it gives. One request is out at a
  * time. A failure goes to all who wait and leaves the phase where the next
- * who comes begins again.
+ * who asks begins again.
  *
  * dynamic_config is asked for once: what it can change in flight (canceling
  * abandoned samples) this client doesn't do. */
@@ -161,6 +161,39 @@ static void ask_dynamic(tinker__session_t *s) {
 
 /* ---- 1: client/config ---- */
 
+static tinker_error_t *check_limits(tinker__session_t *s) {
+  const tinker__client_config_t *c = &s->config;
+  const struct {
+    const char *name;
+    int64_t value, min, max;
+  } limits[] = {
+      {"fwdbwd_max_chunk_len", c->fwdbwd_max_chunk_len, 1, INT64_MAX},
+      {"fwdbwd_max_chunk_bytes_count", c->fwdbwd_max_chunk_bytes, 1, INT64_MAX},
+      {"sample_dispatch_bytes_semaphore_size", c->sample_dispatch_bytes, 0,
+       INT64_MAX},
+      {"inflight_response_bytes_semaphore_size", c->inflight_response_bytes, 0,
+       INT64_MAX},
+      {"fwdbwd_dispatch_bytes_semaphore_size", c->fwdbwd_dispatch_bytes, 0,
+       INT64_MAX},
+      {"billing_exception_max_pause_duration_sec", c->billing_max_pause_s, 0,
+       INT64_MAX / 1000},
+      {"sample_max_concurrent_requests", c->sample_max_concurrent_requests, 0,
+       INT64_MAX},
+  };
+  for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+    if (limits[i].value >= limits[i].min && limits[i].value <= limits[i].max) {
+      continue;
+    }
+    char text[160];
+    tinker__why(text, sizeof text, 0,
+                "client/config: %s: must be %lld to %lld, not %lld",
+                limits[i].name, (long long)limits[i].min,
+                (long long)limits[i].max, (long long)limits[i].value);
+    return refuse(s, TINKER_EPROTO, text);
+  }
+  return NULL;
+}
+
 /* What would bring the client to a halt, or what it can't do. */
 static tinker_error_t *check_config(tinker__session_t *s) {
   const tinker__client_config_t *c = &s->config;
@@ -170,19 +203,7 @@ static tinker_error_t *check_config(tinker__session_t *s) {
                   "the key is exchanged for a token, which this version can't "
                   "do");
   }
-  if (c->fwdbwd_max_chunk_len <= 0 || c->fwdbwd_max_chunk_bytes <= 0) {
-    return refuse(s, TINKER_EPROTO,
-                  "client/config: fwdbwd_max_chunk_len or "
-                  "fwdbwd_max_chunk_bytes_count is not positive");
-  }
-  if (c->sample_dispatch_bytes < 0 || c->inflight_response_bytes < 0 ||
-      c->fwdbwd_dispatch_bytes < 0 || c->billing_max_pause_s < 0 ||
-      c->billing_max_pause_s > INT64_MAX / 1000 ||
-      c->sample_max_concurrent_requests < 0) {
-    return refuse(s, TINKER_EPROTO,
-                  "client/config: a limit is negative or too large");
-  }
-  return NULL;
+  return check_limits(s);
 }
 
 static void on_config(tinker__exchange_t *x, tinker__http_reply_t *reply,

@@ -80,7 +80,7 @@ void tinker__added_free(tinker__added_set_t *set) {
   set->n = 0;
 }
 
-/* Byte of a token at a depth, -1 behind its end. */
+/* Byte of a token at a depth, -1 after its end. */
 static int byte_at(const tinker__added_t *t, size_t depth) {
   return depth < t->text.len ? (unsigned char)t->text.ptr[depth] : -1;
 }
@@ -167,8 +167,8 @@ bool tinker__added_next(const tinker__added_set_t *set, tinker__str_t text,
     }
     if (t->rstrip) hit->end = space_behind(text, end);
     /* White space that a hit took may hold the next one; matching goes on
-     * behind the token itself, as the reference's does. What lstrip leaves
-     * nothing of, because the hit before has taken it all, is no hit. */
+     * after the token itself, as the reference's does. What lstrip leaves
+     * nothing of, because the hit before has taken it all, is not a hit. */
     if (hit->start >= hit->end) {
       i = end - 1;
       continue;

@@ -65,7 +65,7 @@ static int load_vocab(tinker__load_t *l, tinker__str_t raw) {
   if (tinker__json_object(&j)) {
     while (rc == 0 && tinker__json_key(&j, &name)) {
       if (!tinker__json_u64(&j, &id)) break;
-      if (id >= TINKER__MAX_TOKENS) {
+      if (id >= TINKER__MAX_VOCABULARY) {
         rc = fail_put(l, TINKER_EOVERFLOW, name);
       } else {
         rc = put_token(l, (uint32_t)id, name, true);

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* 0 for all that is no mark of Unicode 9. */
+/* 0 for all that is not a mark of Unicode 9. */
 unsigned tinker__mark_class(int32_t cp);
 /* Whether a character is composed of others only since a version after 9:
  * the reference neither takes it apart nor puts it together. */

@@ -74,7 +74,7 @@ static void sort_long(utf8proc_int32_t *run, size_t n, utf8proc_int32_t *room) {
   memcpy(run, room, n * sizeof *run);
 }
 
-/* Canonical order of the marks behind each base character. */
+/* Canonical order of the marks after each base character. */
 static int order(codes_t *c) {
   size_t i = 0;
   while (i < c->len) {
@@ -103,7 +103,7 @@ static utf8proc_int32_t compose_pair(utf8proc_int32_t a, utf8proc_int32_t b) {
  * own classes. */
 static void compose(codes_t *c) {
   size_t len = 0, base = SIZE_MAX;
-  unsigned last = 0; /* class of what stands behind the base */
+  unsigned last = 0; /* class of what stands after the base */
   for (size_t i = 0; i < c->len; i++) {
     utf8proc_int32_t cp = c->at[i];
     unsigned k = tinker__mark_class(cp);

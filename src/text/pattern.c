@@ -70,7 +70,7 @@ static bool listed(tinker__str_t name, const char *const *list, size_t n) {
   return false;
 }
 
-/* \p{Name}, \P{Name}, \p{^Name}; s->at is behind the p. */
+/* \p{Name}, \P{Name}, \p{^Name}; s->at is after the p. */
 static int read_property(scan_t *s, const char *from, bool negated,
                          item_t *item) {
   const char *close = memchr(s->at, '}', (size_t)(s->end - s->at));
@@ -116,7 +116,7 @@ static int read_hex(scan_t *s, int max, uint32_t *v) {
   return n;
 }
 
-/* \x41, \x{41}, \u0041; s->at is behind the letter. */
+/* \x41, \x{41}, \u0041; s->at is after the letter. */
 static int read_code(scan_t *s, const char *from, char letter, item_t *item) {
   bool braces = letter == 'x' && s->at < s->end && *s->at == '{';
   if (braces) s->at++;
@@ -138,7 +138,7 @@ static void make_set(item_t *item, const char *text) {
   tinker__why(item->text, sizeof item->text, 0, "%s", text);
 }
 
-/* s->at is behind the backslash. */
+/* s->at is after the backslash. */
 static int read_escape(scan_t *s, item_t *item) {
   static const char simple[] = "r\rn\nt\tf\fv\va\ae\x1b";
   const char *from = s->at - 1;

@@ -135,7 +135,7 @@ static int event(run_t *r, size_t from, size_t to, bool match) {
   return rc;
 }
 
-/* The next match at or behind `at`; *found tells whether there is one. */
+/* The next match at or after `at`; *found tells whether there is one. */
 static int match(run_t *r, pcre2_match_data *room, size_t at, bool *found) {
   PCRE2_SPTR text = (PCRE2_SPTR)r->text.ptr;
   uint32_t options = PCRE2_NO_UTF_CHECK;
@@ -159,7 +159,7 @@ static size_t char_len(tinker__str_t text, size_t at) {
   return n;
 }
 
-/* An empty match right behind the last one does not count: the search goes on
+/* An empty match right after the last one does not count: the search goes on
  * one character later, as Oniguruma's does. */
 static int run(run_t *r, pcre2_match_data *room) {
   const PCRE2_SIZE *hit = pcre2_get_ovector_pointer(room);

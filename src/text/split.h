@@ -15,7 +15,7 @@ typedef enum {
   TINKER__SPLIT_ISOLATED,        /* a piece of its own */
   TINKER__SPLIT_REMOVED,         /* dropped */
   TINKER__SPLIT_MERGED_PREVIOUS, /* joined to the text before */
-  TINKER__SPLIT_MERGED_NEXT,     /* joined to the text behind */
+  TINKER__SPLIT_MERGED_NEXT,     /* joined to the text after it */
   TINKER__SPLIT_CONTIGUOUS       /* matches in a row are one piece */
 } tinker__split_behavior_t;
 

@@ -88,7 +88,7 @@ static int grow_spans(tinker__strings_t *s, uint32_t id) {
 
 int tinker__strings_put(tinker__strings_t *s, uint32_t id, tinker__str_t text,
                         bool find) {
-  if (id >= TINKER__MAX_TOKENS) return TINKER_EOVERFLOW;
+  if (id >= TINKER__MAX_VOCABULARY) return TINKER_EOVERFLOW;
   int rc = grow_spans(s, id);
   if (rc == 0 && s->used >= s->mask / 2) rc = grow_slots(s);
   if (rc) return rc;

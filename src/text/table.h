@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 
-#define TINKER__MAX_TOKENS (1u << 21)
+#define TINKER__MAX_VOCABULARY (1u << 21)
 #define TINKER__MAX_MERGES (1u << 22)
 
 /* Strings by id, with holes, and ids by string. */

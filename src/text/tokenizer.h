@@ -1,4 +1,4 @@
-/* tokenizer: what is behind tinker_tokenizer_t. Made by load.c, never changed
+/* tokenizer: what tinker_tokenizer_t points at. Made by load.c, never changed
  * afterwards; encode.c and decode.c read it from any thread. */
 #ifndef TINKER_TEXT_TOKENIZER_H
 #define TINKER_TEXT_TOKENIZER_H
@@ -32,7 +32,7 @@ struct tinker_tokenizer_s {
   tinker__added_set_t normalized; /* matched after normalisation */
   tinker__split_t steps[TINKER__TOKENIZER_MAX_STEPS];
   size_t num_steps;
-  /* What the template puts before and behind a text. */
+  /* What the template puts before and after a text. */
   int32_t before[TINKER__TEMPLATE_MAX], behind[TINKER__TEMPLATE_MAX];
   size_t num_before, num_behind;
 };

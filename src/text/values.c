@@ -82,7 +82,7 @@ int tinker__values_name(const tinker__values_t *v, tinker__str_t raw,
 int tinker__values_id(const tinker__values_t *v, tinker__str_t raw,
                       const char *where, uint32_t *out) {
   uint64_t id;
-  if (tinker__parse_u64(raw, &id) != 0 || id >= TINKER__MAX_TOKENS) {
+  if (tinker__parse_u64(raw, &id) != 0 || id >= TINKER__MAX_VOCABULARY) {
     return tinker__values_fail(v, TINKER_EFORMAT, where,
                                "an id is no number below 2097152");
   }

@@ -1,4 +1,4 @@
-/* bind_rows: rows of the tables of messages.h. Inside wire only. */
+/* bind_rows: rows of the tables of messages, for the files that define some. */
 #ifndef TINKER_WIRE_BIND_ROWS_H
 #define TINKER_WIRE_BIND_ROWS_H
 
@@ -10,7 +10,7 @@
     .name = #member, .kind = TINKER__BIND_##kind_, .flags = flags_,            \
     .offset = offsetof(s, member)                                              \
   }
-/* A field whose presence is told by has_<member>. */
+/* A field that is present when has_<member> says so. */
 #define ROW_HAS(s, kind_, member)                                              \
   {                                                                            \
     .name = #member, .kind = TINKER__BIND_##kind_,                             \
@@ -30,6 +30,8 @@
   }
 
 #define REQ TINKER__BIND_REQUIRED
+/* Texts of requests: an id that is too long is one that is not found. */
+#define LONG TINKER__BIND_LONG
 
 #define TABLE(rows, s, type_, defaults_)                                       \
   { rows, sizeof(rows) / sizeof((rows)[0]), sizeof(s), type_, defaults_ }

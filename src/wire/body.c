@@ -35,7 +35,7 @@ static int proto_head(tinker__buf_t *out, tinker__str_t id, int64_t seq_id) {
   return tinker__buf_add(out, v, put_varint(v, (uint64_t)seq_id));
 }
 
-/* The start of the object, up to the comma behind the number. */
+/* The start of the object, up to the comma after the number. */
 static int json_head(tinker__buf_t *out, const char *key, tinker__str_t id,
                      int64_t seq_id) {
   tinker__jsonw_t w;

@@ -34,7 +34,7 @@ void tinker__wire_body_free(tinker__wire_body_t *b);
  * the number does not fit the protocol's int32. */
 int tinker__wire_body_stamp(tinker__wire_body_t *b, tinker__str_t id,
                             int64_t seq_id);
-/* What is to be sent; only after the stamp. */
+/* The bytes to send; only after the stamp. */
 tinker__str_t tinker__wire_body_str(const tinker__wire_body_t *b);
 
 /* For encoders: bytes of gap that a stamp with this id can need. */

@@ -236,7 +236,9 @@ static int check_ids(const tinker__fb_decoder_t *d) {
   int rc = tinker__fb_name(d, "model_id", v->model_id);
   if (!rc) rc = tinker__fb_name(d, "loss_fn", v->loss_fn);
   if (!rc && (v->seq_id < 0 || v->seq_id > INT32_MAX)) {
-    rc = tinker__fb_fail(d, d->code, "seq_id", "out of range");
+    rc = tinker__why(d->why, d->why_len, d->code,
+                     "seq_id: must be 0 to %d, not %lld", INT32_MAX,
+                     (long long)v->seq_id);
   }
   return rc;
 }

@@ -5,12 +5,15 @@
 #include <string.h>
 #include <tinker/error.h>
 
-/* The object being read. path: of the object, with a dot behind, or "". */
+/* The object being read. path: of the object, with a dot after it, or "".
+ * field, kind and flags: of the row whose value is read. */
 typedef struct tinker__binder_s {
   tinker__json_t *j;
   tinker__arena_t *arena;
   const char *path;
   const char *field;
+  tinker__bind_kind_t kind;
+  unsigned flags;
   char *why;
   size_t why_len;
 } tinker__binder_t;
@@ -20,15 +23,58 @@ static int fail(const tinker__binder_t *b, int code, const char *text) {
                      text);
 }
 
-/* The reader's own error: a wrong type is the field's fault, the rest is no
+static const char *const wanted[] = {
+    [TINKER__BIND_STR] = "must be a string",
+    [TINKER__BIND_I64] = "must be an integer",
+    [TINKER__BIND_F64] = "must be a finite number",
+    [TINKER__BIND_BOOL] = "must be true or false",
+    [TINKER__BIND_RAW] = "must be JSON",
+    [TINKER__BIND_OBJ] = "must be an object",
+    [TINKER__BIND_STRS] = "must be a list of strings",
+    [TINKER__BIND_OBJS] = "must be a list of objects",
+    [TINKER__BIND_NUMBERS] = "must be an object of numbers",
+    [TINKER__BIND_THERE] = "must be JSON"};
+
+static bool out_of_range(const tinker__json_t *j) {
+  return strstr(j->reason, "out of range") != NULL;
+}
+
+/* Whether the reader stopped at a value of another type than was wanted. */
+static bool is_wrong_type(const tinker__json_t *j) {
+  return j->error == TINKER_EJSON &&
+         (strncmp(j->reason, "expected a", 10) == 0 ||
+          strncmp(j->reason, "expected true", 13) == 0 || out_of_range(j));
+}
+
+int tinker__bind_malformed(const tinker__json_t *j, const char *prefix,
+                           char *why, size_t why_len) {
+  tinker__str_t key = j->last_key;
+  return tinker__why(why, why_len, j->error,
+                     "%smalformed JSON at byte %zu, after the key '%.*s': %s",
+                     prefix, j->error_at, (int)(key.len < 60 ? key.len : 60),
+                     key.len ? key.ptr : "", j->reason ? j->reason : "");
+}
+
+/* The reader's own error: a wrong type is the field's fault, the rest is not
  * JSON. */
 static int json_fail(const tinker__binder_t *b) {
   const tinker__json_t *j = b->j;
-  bool type = strncmp(j->reason, "expected a", 10) == 0 ||
-              strncmp(j->reason, "expected true", 13) == 0 ||
-              strstr(j->reason, "out of range");
-  return fail(b, j->error == TINKER_EJSON && type ? TINKER_EINVAL : j->error,
-              j->reason);
+  if (!is_wrong_type(j)) {
+    return tinker__bind_malformed(j, b->path, b->why, b->why_len);
+  }
+  return fail(b, TINKER_EINVAL, out_of_range(j) ? j->reason : wanted[b->kind]);
+}
+
+/* The value that should be an object is none. */
+static int not_object(const tinker__binder_t *b) {
+  int code = is_wrong_type(b->j) ? TINKER_EINVAL : b->j->error;
+  int dot = (int)strlen(b->path) - 1;
+  if (dot < 0) {
+    return tinker__why(b->why, b->why_len, code,
+                       "the body must be a JSON object");
+  }
+  return tinker__why(b->why, b->why_len, code, "%.*s must be a JSON object",
+                     dot, b->path);
 }
 
 static int no_memory(const tinker__binder_t *b) {
@@ -38,11 +84,11 @@ static int no_memory(const tinker__binder_t *b) {
 static int read_text(const tinker__binder_t *b, const char **out) {
   tinker__str_t s;
   if (!tinker__json_string(b->j, &s)) return json_fail(b);
-  if (s.len > TINKER__MAX_TEXT) {
+  if (s.len > TINKER__MAX_TEXT && !(b->flags & TINKER__BIND_LONG)) {
     return fail(b, TINKER_EOVERFLOW, "text is too long");
   }
   if (memchr(s.ptr, 0, s.len)) {
-    return fail(b, TINKER_EINVAL, "text contains a NUL");
+    return fail(b, TINKER_EINVAL, "must be a string without NUL");
   }
   *out = tinker__arena_str(b->arena, s);
   return *out ? 0 : no_memory(b);
@@ -51,7 +97,7 @@ static int read_text(const tinker__binder_t *b, const char **out) {
 static int read_raw(const tinker__binder_t *b, tinker__str_t *out) {
   tinker__str_t s;
   if (!tinker__json_raw(b->j, &s)) return json_fail(b);
-  if (s.len > 16 * TINKER__MAX_TEXT) {
+  if (s.len > 16 * TINKER__MAX_TEXT && !(b->flags & TINKER__BIND_LONG)) {
     return fail(b, TINKER_EOVERFLOW, "value is too long");
   }
   char *copy = tinker__arena_str(b->arena, s);
@@ -64,7 +110,7 @@ static int read_strs(const tinker__binder_t *b, tinker__strs_t *out) {
   size_t n = 0, cap = 0;
   tinker__json_array(b->j);
   while (tinker__json_more(b->j)) {
-    if (n == TINKER__MAX_SEQUENCES) {
+    if (n == TINKER__MAX_SEQUENCES && !(b->flags & TINKER__BIND_LONG)) {
       return fail(b, TINKER_EOVERFLOW, "list is too long");
     }
     items = tinker__arena_grow(b->arena, items, n, &cap, sizeof(*items));
@@ -124,7 +170,8 @@ static int read_numbers(const tinker__binder_t *b, tinker__numbers_t *out) {
 int tinker__bind_read_numbers(tinker__json_t *j, tinker__arena_t *arena,
                               const char *name, tinker__numbers_t *out,
                               char *why, size_t why_len) {
-  tinker__binder_t b = {j, arena, "", name, why, why_len};
+  tinker__binder_t b = {j, arena, "",     name, TINKER__BIND_NUMBERS,
+                        0, why,   why_len};
   return read_numbers(&b, out);
 }
 
@@ -148,6 +195,9 @@ static int read_value(const tinker__binder_t *b, const tinker__bind_field_t *f,
   case TINKER__BIND_STRS: return read_strs(b, at);
   case TINKER__BIND_OBJS: return read_objs(b, f->nested, at);
   case TINKER__BIND_NUMBERS: return read_numbers(b, at);
+  case TINKER__BIND_THERE:
+    *(bool *)at = true;
+    return tinker__json_skip(b->j) ? 0 : json_fail(b);
   }
   return fail(b, TINKER_EINVAL, "unknown kind of field");
 }
@@ -160,37 +210,47 @@ static const tinker__bind_field_t *find(const tinker__bind_table_t *table,
   return NULL;
 }
 
+/* The value of a row, or null. seen: the rows that have a value, given: also
+ * those that are null. */
+static int read_row(tinker__binder_t *b, const tinker__bind_field_t *f,
+                    uint64_t bit, char *out, uint64_t *seen, uint64_t *given) {
+  b->field = f->name;
+  b->kind = f->kind;
+  b->flags = f->flags;
+  if (*given & bit) return fail(b, TINKER_EINVAL, "given twice");
+  *given |= bit;
+  if (tinker__json_peek(b->j) == TINKER__JSON_NULL &&
+      !(f->flags & TINKER__BIND_NOT_NULL)) {
+    if (f->flags & TINKER__BIND_NULLABLE) *seen |= bit;
+    return tinker__json_null(b->j) ? 0 : json_fail(b);
+  }
+  *seen |= bit;
+  int rc = read_value(b, f, out + f->offset);
+  if (!rc && f->has) *(bool *)(out + f->has - 1) = true;
+  return rc;
+}
+
 /* Reads the fields; sets the bit of each that was there. */
 static int read_fields(tinker__binder_t *b, const tinker__bind_table_t *table,
                        char *out, uint64_t *seen) {
   tinker__str_t key;
+  uint64_t given = 0;
   while (tinker__json_key(b->j, &key)) {
     const tinker__bind_field_t *f = find(table, key);
     if (!f) {
-      b->field = "unknown field";
-      if (!tinker__json_skip(b->j)) return json_fail(b);
-      continue;
-    }
-    b->field = f->name;
-    if (tinker__json_peek(b->j) == TINKER__JSON_NULL) {
-      if (!tinker__json_null(b->j)) return json_fail(b);
+      if (!tinker__json_skip(b->j)) break;
       continue;
     }
     uint64_t bit = UINT64_C(1) << (f - table->fields);
-    if (*seen & bit) return fail(b, TINKER_EINVAL, "comes twice");
-    *seen |= bit;
-    int rc = read_value(b, f, out + f->offset);
+    int rc = read_row(b, f, bit, out, seen, &given);
     if (rc) return rc;
-    if (f->has) *(bool *)(out + f->has - 1) = true;
   }
-  return 0;
+  if (!b->j->error) return 0;
+  return tinker__bind_malformed(b->j, b->path, b->why, b->why_len);
 }
 
-int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
-                      const tinker__bind_table_t *table, const char *prefix,
-                      void *out, char *why, size_t why_len) {
-  tinker__binder_t b = {j, arena, prefix, "body", why, why_len};
-  uint64_t seen = 0;
+/* The struct before reading. */
+static void preset(const tinker__bind_table_t *table, char *out) {
   if (table->defaults) {
     memcpy(out, table->defaults, table->size);
   } else {
@@ -198,22 +258,27 @@ int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
   }
   for (size_t i = 0; i < table->count; i++) {
     if (table->fields[i].kind == TINKER__BIND_RAW) {
-      *(tinker__str_t *)(void *)((char *)out + table->fields[i].offset) =
+      *(tinker__str_t *)(void *)(out + table->fields[i].offset) =
           TINKER__STR("");
     }
   }
-  if (!tinker__json_object(j)) return json_fail(&b);
+}
+
+int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
+                      const tinker__bind_table_t *table, const char *prefix,
+                      void *out, char *why, size_t why_len) {
+  tinker__binder_t b = {j, arena, prefix, "", TINKER__BIND_RAW,
+                        0, why,   why_len};
+  uint64_t seen = 0;
+  preset(table, out);
+  if (!tinker__json_object(j)) return not_object(&b);
   int rc = read_fields(&b, table, out, &seen);
   if (rc) return rc;
-  if (j->error) {
-    b.field = "body";
-    return json_fail(&b);
-  }
   for (size_t i = 0; i < table->count; i++) {
-    b.field = table->fields[i].name;
     if ((table->fields[i].flags & TINKER__BIND_REQUIRED) &&
         !(seen & (UINT64_C(1) << i))) {
-      return fail(&b, TINKER_EINVAL, "is missing");
+      return tinker__why(why, why_len, TINKER_EINVAL, "%s%s is required",
+                         prefix, table->fields[i].name);
     }
   }
   return 0;
@@ -275,6 +340,7 @@ static void write_value(tinker__jsonw_t *w, const tinker__bind_field_t *f,
   case TINKER__BIND_STRS:
   case TINKER__BIND_OBJS: write_list(w, f, at); break;
   case TINKER__BIND_NUMBERS: write_numbers(w, at); break;
+  case TINKER__BIND_THERE: tinker__jsonw_bool(w, true); break;
   }
 }
 

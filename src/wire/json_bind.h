@@ -1,8 +1,10 @@
 /* json_bind: JSON objects from and to structs, by one table for both ways.
  *
- * Reading: unknown fields are skipped, null counts as absent, a wrong type, a
- * missing required field or an excess of a cap is a sentence that names the
- * field's path. Everything is copied into the arena. Pure. */
+ * Reading: unknown fields are skipped (newer programs send them), null counts
+ * as absent unless a flag of the row says otherwise. A field that is given
+ * twice, a wrong type, a missing required field or an excess of a cap is a
+ * sentence that names the field's path. Everything is copied into the arena.
+ * Pure. */
 #ifndef TINKER_WIRE_JSON_BIND_H
 #define TINKER_WIRE_JSON_BIND_H
 
@@ -21,7 +23,8 @@ typedef enum {
   TINKER__BIND_OBJ,  /* a struct, inline, of the table `nested` */
   TINKER__BIND_STRS, /* tinker__strs_t */
   TINKER__BIND_OBJS, /* tinker__objs_t of the table `nested` */
-  TINKER__BIND_NUMBERS /* tinker__numbers_t: an object of numbers */
+  TINKER__BIND_NUMBERS, /* tinker__numbers_t: an object of numbers */
+  TINKER__BIND_THERE    /* bool: the field is there, its value is not read */
 } tinker__bind_kind_t;
 
 typedef struct tinker__strs_s {
@@ -43,6 +46,14 @@ typedef struct tinker__numbers_s {
 #define TINKER__BIND_STAMPED 2u  /* left out when a stamp writes it */
 #define TINKER__BIND_SPARSE 8u   /* an empty list is not written */
 #define TINKER__BIND_NULL 4u     /* an absent one is written as null */
+/* Only the size of the body bounds it: the service reads it again out of its
+ * log, where a cap that is new must not make it unreadable. */
+#define TINKER__BIND_LONG 16u
+/* null is refused. JSON writers put it where a program has NaN or infinity,
+ * which must not become the default. */
+#define TINKER__BIND_NOT_NULL 32u
+/* null is a value of its own: it satisfies REQUIRED, and "has" stays false. */
+#define TINKER__BIND_NULLABLE 64u
 
 struct tinker__bind_table_s;
 
@@ -70,6 +81,9 @@ typedef struct tinker__bind_table_s {
 int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
                       const tinker__bind_table_t *table, const char *prefix,
                       void *out, char *why, size_t why_len);
+/* After j failed: the sentence and its code. */
+int tinker__bind_malformed(const tinker__json_t *j, const char *prefix,
+                           char *why, size_t why_len);
 /* Reads an object of numbers; name is for errors. */
 int tinker__bind_read_numbers(tinker__json_t *j, tinker__arena_t *arena,
                               const char *name, tinker__numbers_t *out,

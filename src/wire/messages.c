@@ -35,18 +35,23 @@ int tinker__message_encode_numbered(tinker__wire_body_t *out,
   return tinker__wire_body_take(out, TINKER__BODY_MODEL, &buf, gap);
 }
 
-int tinker__message_decode(const tinker__bind_table_t *table, void *out,
-                           tinker__arena_t *arena, tinker__str_t body,
-                           char *why, size_t why_len) {
+int tinker__message_decode_part(const tinker__bind_table_t *table, void *out,
+                                tinker__arena_t *arena, tinker__str_t text,
+                                const char *prefix, char *why, size_t why_len) {
   tinker__json_t j;
-  tinker__decode_budget(arena, body.len);
-  tinker__json_init(&j, arena->mem, body.ptr, body.len);
-  int rc = tinker__bind_read(&j, arena, table, "", out, why, why_len);
-  if (!rc) {
-    rc = tinker__json_end(&j);
-    if (rc) tinker__why(why, why_len, rc, "byte %zu: %s", j.error_at, j.reason);
+  tinker__decode_budget(arena, text.len);
+  tinker__json_init(&j, arena->mem, text.ptr, text.len);
+  int rc = tinker__bind_read(&j, arena, table, prefix, out, why, why_len);
+  if (!rc && tinker__json_end(&j)) {
+    rc = tinker__bind_malformed(&j, prefix, why, why_len);
   }
   tinker__json_done(&j);
   tinker__arena_allow_all(arena);
   return rc;
+}
+
+int tinker__message_decode(const tinker__bind_table_t *table, void *out,
+                           tinker__arena_t *arena, tinker__str_t body,
+                           char *why, size_t why_len) {
+  return tinker__message_decode_part(table, out, arena, body, "", why, why_len);
 }

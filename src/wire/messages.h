@@ -20,10 +20,40 @@ int tinker__message_encode_numbered(tinker__wire_body_t *out,
                                     const void *in, tinker__str_t model_id);
 /* Reads a whole body into the arena. 0, TINKER_ENOMEM, TINKER_EOVERFLOW,
  * TINKER_EJSON (no JSON) or TINKER_EINVAL (a field), with a sentence in `why`
- * that names the field: "adam_params.beta1: expected a number". */
+ * that names the field: "adam_params.beta1: must be a finite number". */
 int tinker__message_decode(const tinker__bind_table_t *table, void *out,
                            tinker__arena_t *arena, tinker__str_t body,
                            char *why, size_t why_len);
+
+/* The same for a part of a message that came as JSON text. prefix: its path,
+ * with a dot after it, for the sentence. */
+int tinker__message_decode_part(const tinker__bind_table_t *table, void *out,
+                                tinker__arena_t *arena, tinker__str_t text,
+                                const char *prefix, char *why, size_t why_len);
+
+/* A refusal of the service. */
+typedef struct tinker__refusal_s {
+  const char *detail;
+} tinker__refusal_t;
+extern const tinker__bind_table_t tinker__refusal_msg;
+
+/* Model and number of a call, whatever else it says. */
+typedef struct tinker__call_head_s {
+  const char *model_id;
+  int64_t seq_id;
+} tinker__call_head_t;
+extern const tinker__bind_table_t tinker__call_head_msg;
+
+/* Whom and what a call is about: what it has of these. */
+typedef struct tinker__call_subject_s {
+  const char *model_id;
+  const char *session_id;
+  const char *sampling_session_id;
+  const char *request_id;
+  bool has_seq_id;
+  int64_t seq_id;
+} tinker__call_subject_t;
+extern const tinker__bind_table_t tinker__call_subject_msg;
 
 /* --- configuration and session ------------------------------------------ */
 
@@ -72,6 +102,8 @@ typedef struct tinker__create_session_s {
   const char *display_name;
 } tinker__create_session_t;
 extern const tinker__bind_table_t tinker__create_session_msg;
+/* The same without the tags: what the service keeps of it. */
+extern const tinker__bind_table_t tinker__kept_session_msg;
 
 typedef struct tinker__create_session_reply_s {
   const char *session_id;
@@ -93,6 +125,7 @@ extern const tinker__bind_table_t tinker__heartbeat_reply_msg;
 
 /* sessions/{id}/finish */
 typedef struct tinker__finish_s {
+  bool has_reason;
   struct {
     const char *type; /* "success", "errored", "interrupted" */
   } reason;
@@ -117,6 +150,12 @@ typedef struct tinker__health_reply_s {
   const char *status;
 } tinker__health_reply_t;
 extern const tinker__bind_table_t tinker__health_reply_msg;
+
+/* What readers make of the type of an optimizer's configuration. */
+typedef struct tinker__optimizer_s {
+  const char *type;
+} tinker__optimizer_t;
+extern const tinker__bind_table_t tinker__optimizer_msg;
 
 /* --- models and training -------------------------------------------------- */
 
@@ -163,10 +202,14 @@ typedef struct tinker__get_info_reply_s {
 } tinker__get_info_reply_t;
 extern const tinker__bind_table_t tinker__get_info_reply_msg;
 
+/* optimizer_config of the optimizer that this API has. */
+#define TINKER__ADAMW_JSON "{\"type\":\"adamw\"}"
+
 typedef struct tinker__adam_wire_s {
   double learning_rate, beta1, beta2, eps, weight_decay, grad_clip_norm;
 } tinker__adam_wire_t;
 extern const tinker__adam_wire_t tinker__adam_wire_default;
+extern const tinker__bind_table_t tinker__adam_msg;
 
 typedef struct tinker__optim_step_s {
   const char *model_id;
@@ -254,6 +297,81 @@ typedef struct tinker__weights_info_reply_s {
 } tinker__weights_info_reply_t;
 extern const tinker__bind_table_t tinker__weights_info_reply_msg;
 
+/* The pass without gradients in its JSON form: what there is of the inputs. */
+typedef struct tinker__forward_s {
+  bool forward_input;
+  bool forward_backward_input;
+} tinker__forward_t;
+extern const tinker__bind_table_t tinker__forward_msg;
+
+/* Another time to live for a checkpoint; null = for ever, but it must be there.
+ */
+typedef struct tinker__set_ttl_s {
+  bool has_ttl_seconds;
+  int64_t ttl_seconds;
+} tinker__set_ttl_t;
+extern const tinker__bind_table_t tinker__set_ttl_msg;
+
+/* --- what exists: runs, checkpoints, sessions ----------------------------- */
+
+typedef struct tinker__checkpoint_reply_s {
+  const char *checkpoint_id;   /* weights/NAME */
+  const char *checkpoint_type; /* "training", "sampler" */
+  const char *time;            /* RFC 3339 */
+  const char *tinker_path;
+  int64_t size_bytes;
+  bool is_public;
+  tinker__str_t user_metadata; /* JSON object of strings; empty = null */
+  const char *expires_at;
+  bool has_pending_gradients_not_saved;
+  bool pending_gradients_not_saved;
+} tinker__checkpoint_reply_t;
+
+typedef struct tinker__run_reply_s {
+  const char *training_run_id;
+  const char *base_model;
+  const char *model_owner;
+  bool is_lora;
+  bool corrupted;
+  int64_t lora_rank;
+  const char *last_request_time;
+  bool has_last_checkpoint, has_last_sampler_checkpoint; /* else null */
+  tinker__checkpoint_reply_t last_checkpoint;
+  tinker__checkpoint_reply_t last_sampler_checkpoint;
+  tinker__str_t user_metadata; /* as above */
+} tinker__run_reply_t;
+extern const tinker__bind_table_t tinker__run_reply_msg;
+
+typedef struct tinker__cursor_s {
+  int64_t offset, limit, total_count;
+} tinker__cursor_t;
+
+typedef struct tinker__runs_reply_s {
+  tinker__objs_t training_runs; /* tinker__run_reply_t */
+  tinker__cursor_t cursor;
+} tinker__runs_reply_t;
+extern const tinker__bind_table_t tinker__runs_reply_msg;
+
+typedef struct tinker__checkpoints_reply_s {
+  tinker__objs_t checkpoints; /* tinker__checkpoint_reply_t */
+  bool has_cursor;
+  tinker__cursor_t cursor;
+} tinker__checkpoints_reply_t;
+extern const tinker__bind_table_t tinker__checkpoints_reply_msg;
+
+typedef struct tinker__sessions_reply_s {
+  tinker__strs_t sessions;
+} tinker__sessions_reply_t;
+extern const tinker__bind_table_t tinker__sessions_reply_msg;
+
+typedef struct tinker__session_reply_s {
+  tinker__strs_t training_run_ids;
+  tinker__strs_t sampler_ids;
+  tinker__str_t user_metadata; /* as above */
+  const char *display_name;    /* NULL = null */
+} tinker__session_reply_t;
+extern const tinker__bind_table_t tinker__session_reply_msg;
+
 /* --- sampling sessions ------------------------------------------------------
  */
 
@@ -278,6 +396,16 @@ typedef struct tinker__sampler_reply_s {
 } tinker__sampler_reply_t;
 extern const tinker__bind_table_t tinker__sampler_reply_msg;
 
+/* Whose sample it is; the sample itself is read by wire/sample.h. */
+typedef struct tinker__sample_head_s {
+  const char *sampling_session_id;
+  bool has_seq_id;
+  int64_t seq_id;
+  const char *base_model;
+  const char *model_path;
+} tinker__sample_head_t;
+extern const tinker__bind_table_t tinker__sample_head_msg;
+
 /* --- futures
  * ------------------------------------------------------------------ */
 
@@ -301,6 +429,13 @@ typedef struct tinker__try_again_s {
   const char *queue_state_reason;
 } tinker__try_again_t;
 extern const tinker__bind_table_t tinker__try_again_msg;
+
+/* A large result is there, without the result. */
+typedef struct tinker__announced_s {
+  const char *status; /* "complete_metadata" */
+  int64_t response_payload_size;
+} tinker__announced_t;
+extern const tinker__bind_table_t tinker__announced_msg;
 
 /* A failed result. */
 typedef struct tinker__failure_s {

@@ -13,7 +13,7 @@ const tinker__bind_table_t tinker__accepted_msg =
     TABLE(accepted_rows, tinker__accepted_t, NULL, NULL);
 
 static const tinker__bind_field_t retrieve_rows[] = {
-    ROW(tinker__retrieve_t, STR, request_id, REQ),
+    ROW(tinker__retrieve_t, STR, request_id, REQ | LONG),
     ROW(tinker__retrieve_t, BOOL, allow_metadata_only, 0)};
 const tinker__bind_table_t tinker__retrieve_msg =
     TABLE(retrieve_rows, tinker__retrieve_t, NULL, NULL);
@@ -24,6 +24,32 @@ static const tinker__bind_field_t try_again_rows[] = {
     ROW(tinker__try_again_t, STR, queue_state_reason, 0)};
 const tinker__bind_table_t tinker__try_again_msg =
     TABLE(try_again_rows, tinker__try_again_t, "try_again", NULL);
+
+static const tinker__bind_field_t announced_rows[] = {
+    ROW(tinker__announced_t, STR, status, REQ),
+    ROW(tinker__announced_t, I64, response_payload_size, 0)};
+const tinker__bind_table_t tinker__announced_msg =
+    TABLE(announced_rows, tinker__announced_t, NULL, NULL);
+
+static const tinker__bind_field_t refusal_rows[] = {
+    ROW(tinker__refusal_t, STR, detail, REQ)};
+const tinker__bind_table_t tinker__refusal_msg =
+    TABLE(refusal_rows, tinker__refusal_t, NULL, NULL);
+
+static const tinker__bind_field_t call_head_rows[] = {
+    ROW(tinker__call_head_t, STR, model_id, REQ | LONG),
+    ROW(tinker__call_head_t, I64, seq_id, REQ)};
+const tinker__bind_table_t tinker__call_head_msg =
+    TABLE(call_head_rows, tinker__call_head_t, NULL, NULL);
+
+static const tinker__bind_field_t call_subject_rows[] = {
+    ROW(tinker__call_subject_t, STR, model_id, LONG),
+    ROW(tinker__call_subject_t, STR, session_id, LONG),
+    ROW(tinker__call_subject_t, STR, sampling_session_id, LONG),
+    ROW(tinker__call_subject_t, STR, request_id, LONG),
+    ROW_HAS(tinker__call_subject_t, I64, seq_id)};
+const tinker__bind_table_t tinker__call_subject_msg =
+    TABLE(call_subject_rows, tinker__call_subject_t, NULL, NULL);
 
 static const tinker__bind_field_t failure_rows[] = {
     ROW(tinker__failure_t, STR, error, REQ),
@@ -39,7 +65,7 @@ typedef struct tinker__marks_s {
   const char *queue_state, *queue_state_reason;
   int64_t size;
   bool has_error;
-  tinker__str_t error; /* JSON text when it is no string */
+  tinker__str_t error; /* JSON text when it is not a string */
 } tinker__marks_t;
 
 static bool take_mark(tinker__json_t *j, tinker__arena_t *arena,

@@ -3,7 +3,7 @@
 #include "wire/bind_rows.h"
 
 static const tinker__bind_field_t config_request_rows[] = {
-    ROW(tinker__config_request_t, STR, sdk_version, REQ)};
+    ROW(tinker__config_request_t, STR, sdk_version, REQ | LONG)};
 const tinker__bind_table_t tinker__config_request_msg =
     TABLE(config_request_rows, tinker__config_request_t, NULL, NULL);
 
@@ -67,13 +67,18 @@ const tinker__bind_table_t tinker__dynamic_config_msg =
           &tinker__dynamic_config_default);
 
 static const tinker__bind_field_t create_session_rows[] = {
-    ROW(tinker__create_session_t, STRS, tags, 0),
-    ROW(tinker__create_session_t, RAW, user_metadata, 0),
-    ROW(tinker__create_session_t, STR, sdk_version, 0),
-    ROW(tinker__create_session_t, STR, project_id, 0),
-    ROW(tinker__create_session_t, STR, display_name, 0)};
+    ROW(tinker__create_session_t, STRS, tags, LONG),
+    ROW(tinker__create_session_t, RAW, user_metadata, LONG),
+    ROW(tinker__create_session_t, STR, sdk_version, LONG),
+    ROW(tinker__create_session_t, STR, project_id, LONG),
+    ROW(tinker__create_session_t, STR, display_name, LONG)};
 const tinker__bind_table_t tinker__create_session_msg = TABLE(
     create_session_rows, tinker__create_session_t, "create_session", NULL);
+const tinker__bind_table_t tinker__kept_session_msg = {
+    .fields = create_session_rows + 1,
+    .count = sizeof(create_session_rows) / sizeof(*create_session_rows) - 1,
+    .size = sizeof(tinker__create_session_t),
+};
 
 static const tinker__bind_field_t create_session_reply_rows[] = {
     ROW(tinker__create_session_reply_t, STR, session_id, REQ),
@@ -85,7 +90,7 @@ const tinker__bind_table_t tinker__create_session_reply_msg =
           "create_session", NULL);
 
 static const tinker__bind_field_t heartbeat_rows[] = {
-    ROW(tinker__heartbeat_t, STR, session_id, REQ)};
+    ROW(tinker__heartbeat_t, STR, session_id, REQ | LONG)};
 const tinker__bind_table_t tinker__heartbeat_msg =
     TABLE(heartbeat_rows, tinker__heartbeat_t, "session_heartbeat", NULL);
 const tinker__bind_table_t tinker__heartbeat_reply_msg = {
@@ -98,8 +103,12 @@ static const tinker__bind_field_t finish_reason_rows[] = {
 static const tinker__bind_table_t finish_reason_msg =
     TABLE(finish_reason_rows, const char *, NULL, NULL);
 static const tinker__bind_field_t finish_rows[] = {
-    ROW_OBJ(tinker__finish_t, OBJ, reason, REQ, finish_reason_msg),
-    ROW(tinker__finish_t, STR, detail, TINKER__BIND_NULL)};
+    {.name = "reason",
+     .kind = TINKER__BIND_OBJ,
+     .offset = offsetof(tinker__finish_t, reason),
+     .has = offsetof(tinker__finish_t, has_reason) + 1,
+     .nested = &finish_reason_msg},
+    ROW(tinker__finish_t, STR, detail, TINKER__BIND_NULL | LONG)};
 const tinker__bind_table_t tinker__finish_msg =
     TABLE(finish_rows, tinker__finish_t, NULL, NULL);
 

@@ -17,10 +17,10 @@ static const tinker__bind_table_t lora_msg =
     TABLE(lora_rows, tinker__lora_wire_t, NULL, &lora_default);
 
 static const tinker__bind_field_t create_model_rows[] = {
-    ROW(tinker__create_model_t, STR, session_id, REQ),
+    ROW(tinker__create_model_t, STR, session_id, REQ | LONG),
     ROW(tinker__create_model_t, I64, model_seq_id, REQ),
-    ROW(tinker__create_model_t, STR, base_model, REQ),
-    ROW(tinker__create_model_t, RAW, user_metadata, 0),
+    ROW(tinker__create_model_t, STR, base_model, LONG),
+    ROW(tinker__create_model_t, RAW, user_metadata, LONG),
     {.name = "lora_config",
      .kind = TINKER__BIND_OBJ,
      .offset = offsetof(tinker__create_model_t, lora_config),
@@ -37,7 +37,7 @@ const tinker__bind_table_t tinker__create_model_result_msg =
           "create_model", NULL);
 
 static const tinker__bind_field_t get_info_rows[] = {
-    ROW(tinker__get_info_t, STR, model_id, REQ)};
+    ROW(tinker__get_info_t, STR, model_id, REQ | LONG)};
 const tinker__bind_table_t tinker__get_info_msg =
     TABLE(get_info_rows, tinker__get_info_t, "get_info", NULL);
 
@@ -64,45 +64,45 @@ const tinker__bind_table_t tinker__get_info_reply_msg =
     TABLE(get_info_reply_rows, tinker__get_info_reply_t, "get_info", NULL);
 
 static const tinker__bind_field_t adam_rows[] = {
-    ROW(tinker__adam_wire_t, F64, learning_rate, 0),
-    ROW(tinker__adam_wire_t, F64, beta1, 0),
-    ROW(tinker__adam_wire_t, F64, beta2, 0),
-    ROW(tinker__adam_wire_t, F64, eps, 0),
-    ROW(tinker__adam_wire_t, F64, weight_decay, 0),
-    ROW(tinker__adam_wire_t, F64, grad_clip_norm, 0)};
+    ROW(tinker__adam_wire_t, F64, learning_rate, TINKER__BIND_NOT_NULL),
+    ROW(tinker__adam_wire_t, F64, beta1, TINKER__BIND_NOT_NULL),
+    ROW(tinker__adam_wire_t, F64, beta2, TINKER__BIND_NOT_NULL),
+    ROW(tinker__adam_wire_t, F64, eps, TINKER__BIND_NOT_NULL),
+    ROW(tinker__adam_wire_t, F64, weight_decay, TINKER__BIND_NOT_NULL),
+    ROW(tinker__adam_wire_t, F64, grad_clip_norm, TINKER__BIND_NOT_NULL)};
 const tinker__adam_wire_t tinker__adam_wire_default = {
     .learning_rate = 0.0001,
     .beta1 = 0.9,
     .beta2 = 0.95,
     .eps = 1e-12,
 };
-static const tinker__bind_table_t adam_msg =
+const tinker__bind_table_t tinker__adam_msg =
     TABLE(adam_rows, tinker__adam_wire_t, NULL, &tinker__adam_wire_default);
 
 static const tinker__bind_field_t optim_step_rows[] = {
-    ROW(tinker__optim_step_t, STR, model_id, REQ | TINKER__BIND_STAMPED),
+    ROW(tinker__optim_step_t, STR, model_id, TINKER__BIND_STAMPED | LONG),
     ROW_SEQ(tinker__optim_step_t),
     {.name = "adam_params",
      .kind = TINKER__BIND_OBJ,
      .offset = offsetof(tinker__optim_step_t, adam_params),
      .has = offsetof(tinker__optim_step_t, has_adam_params) + 1,
-     .nested = &adam_msg},
+     .nested = &tinker__adam_msg},
     ROW(tinker__optim_step_t, RAW, optimizer_params, 0)};
 const tinker__bind_table_t tinker__optim_step_msg =
     TABLE(optim_step_rows, tinker__optim_step_t, "optim_step", NULL);
 
 static const tinker__bind_field_t optim_step_result_rows[] = {
     ROW(tinker__optim_step_result_t, NUMBERS, metrics, 0)};
-const tinker__bind_table_t tinker__optim_step_result_msg =
-    TABLE(optim_step_result_rows, tinker__optim_step_result_t, NULL, NULL);
+const tinker__bind_table_t tinker__optim_step_result_msg = TABLE(
+    optim_step_result_rows, tinker__optim_step_result_t, "optim_step", NULL);
 
 static const tinker__bind_field_t save_weights_rows[] = {
-    ROW(tinker__save_weights_t, STR, model_id, REQ | TINKER__BIND_STAMPED),
-    ROW(tinker__save_weights_t, STR, path, 0),
+    ROW(tinker__save_weights_t, STR, model_id, TINKER__BIND_STAMPED | LONG),
+    ROW(tinker__save_weights_t, STR, path, REQ | LONG),
     ROW_SEQ(tinker__save_weights_t),
     ROW_HAS(tinker__save_weights_t, I64, ttl_seconds),
     ROW(tinker__save_weights_t, BOOL, overwrite, 0),
-    ROW(tinker__save_weights_t, RAW, user_metadata, 0)};
+    ROW(tinker__save_weights_t, RAW, user_metadata, LONG)};
 const tinker__bind_table_t tinker__save_weights_msg =
     TABLE(save_weights_rows, tinker__save_weights_t, "save_weights", NULL);
 
@@ -113,37 +113,36 @@ const tinker__bind_table_t tinker__save_weights_result_msg =
           "save_weights", NULL);
 
 static const tinker__bind_field_t save_sampler_rows[] = {
-    ROW(tinker__save_sampler_t, STR, model_id, REQ | TINKER__BIND_STAMPED),
-    ROW(tinker__save_sampler_t, STR, path, 0),
+    ROW(tinker__save_sampler_t, STR, model_id, TINKER__BIND_STAMPED | LONG),
+    ROW(tinker__save_sampler_t, STR, path, LONG),
     ROW_HAS(tinker__save_sampler_t, I64, sampling_session_seq_id),
-    ROW(tinker__save_sampler_t, STR, kind, 0),
+    ROW(tinker__save_sampler_t, STR, kind, LONG),
     ROW_SEQ(tinker__save_sampler_t),
     ROW_HAS(tinker__save_sampler_t, I64, ttl_seconds),
-    ROW(tinker__save_sampler_t, RAW, user_metadata, 0)};
+    ROW(tinker__save_sampler_t, RAW, user_metadata, LONG)};
 static const tinker__save_sampler_t save_sampler_default = {.kind = "snapshot"};
 const tinker__bind_table_t tinker__save_sampler_msg =
     TABLE(save_sampler_rows, tinker__save_sampler_t, "save_weights_for_sampler",
           &save_sampler_default);
 
 static const tinker__bind_field_t save_sampler_result_rows[] = {
-    ROW(tinker__save_sampler_result_t, STR, path, TINKER__BIND_NULL),
-    ROW(tinker__save_sampler_result_t, STR, sampling_session_id,
-        TINKER__BIND_NULL)};
+    ROW(tinker__save_sampler_result_t, STR, path, 0),
+    ROW(tinker__save_sampler_result_t, STR, sampling_session_id, 0)};
 const tinker__bind_table_t tinker__save_sampler_result_msg =
     TABLE(save_sampler_result_rows, tinker__save_sampler_result_t,
           "save_weights_for_sampler", NULL);
 
 static const tinker__bind_field_t load_weights_rows[] = {
-    ROW(tinker__load_weights_t, STR, model_id, TINKER__BIND_STAMPED),
+    ROW(tinker__load_weights_t, STR, model_id, TINKER__BIND_STAMPED | LONG),
     ROW_SEQ(tinker__load_weights_t),
-    ROW(tinker__load_weights_t, STR, session_id, 0),
+    ROW(tinker__load_weights_t, STR, session_id, LONG),
     ROW_HAS(tinker__load_weights_t, I64, model_seq_id),
-    ROW(tinker__load_weights_t, STR, base_model, 0),
-    ROW(tinker__load_weights_t, RAW, user_metadata, 0),
-    ROW(tinker__load_weights_t, STR, path, REQ),
+    ROW(tinker__load_weights_t, STR, base_model, LONG),
+    ROW(tinker__load_weights_t, RAW, user_metadata, LONG),
+    ROW(tinker__load_weights_t, STR, path, REQ | LONG),
     ROW(tinker__load_weights_t, BOOL, optimizer, REQ),
     ROW(tinker__load_weights_t, RAW, optimizer_config, 0),
-    ROW(tinker__load_weights_t, STR, weights_access_token, 0)};
+    ROW(tinker__load_weights_t, STR, weights_access_token, LONG)};
 const tinker__bind_table_t tinker__load_weights_msg =
     TABLE(load_weights_rows, tinker__load_weights_t, "load_weights", NULL);
 
@@ -154,8 +153,19 @@ const tinker__bind_table_t tinker__load_weights_result_msg =
     TABLE(load_weights_result_rows, tinker__load_weights_result_t,
           "load_weights", NULL);
 
+static const tinker__bind_field_t forward_rows[] = {
+    ROW(tinker__forward_t, THERE, forward_input, REQ),
+    ROW(tinker__forward_t, THERE, forward_backward_input, 0)};
+const tinker__bind_table_t tinker__forward_msg =
+    TABLE(forward_rows, tinker__forward_t, NULL, NULL);
+
+static const tinker__bind_field_t optimizer_rows[] = {
+    ROW(tinker__optimizer_t, STR, type, REQ)};
+const tinker__bind_table_t tinker__optimizer_msg =
+    TABLE(optimizer_rows, tinker__optimizer_t, NULL, NULL);
+
 static const tinker__bind_field_t weights_info_rows[] = {
-    ROW(tinker__weights_info_t, STR, tinker_path, REQ)};
+    ROW(tinker__weights_info_t, STR, tinker_path, REQ | LONG)};
 const tinker__bind_table_t tinker__weights_info_msg =
     TABLE(weights_info_rows, tinker__weights_info_t, NULL, NULL);
 
@@ -171,10 +181,10 @@ const tinker__bind_table_t tinker__weights_info_reply_msg =
     TABLE(weights_info_reply_rows, tinker__weights_info_reply_t, NULL, NULL);
 
 static const tinker__bind_field_t create_sampling_rows[] = {
-    ROW(tinker__create_sampling_t, STR, session_id, REQ),
+    ROW(tinker__create_sampling_t, STR, session_id, REQ | LONG),
     ROW(tinker__create_sampling_t, I64, sampling_session_seq_id, REQ),
-    ROW(tinker__create_sampling_t, STR, base_model, 0),
-    ROW(tinker__create_sampling_t, STR, model_path, 0)};
+    ROW(tinker__create_sampling_t, STR, base_model, LONG),
+    ROW(tinker__create_sampling_t, STR, model_path, LONG)};
 const tinker__bind_table_t tinker__create_sampling_msg =
     TABLE(create_sampling_rows, tinker__create_sampling_t,
           "create_sampling_session", NULL);
@@ -188,6 +198,14 @@ const tinker__bind_table_t tinker__create_sampling_reply_msg =
 static const tinker__bind_field_t sampler_reply_rows[] = {
     ROW(tinker__sampler_reply_t, STR, sampler_id, REQ),
     ROW(tinker__sampler_reply_t, STR, base_model, REQ),
-    ROW(tinker__sampler_reply_t, STR, model_path, 0)};
+    ROW(tinker__sampler_reply_t, STR, model_path, TINKER__BIND_NULL)};
 const tinker__bind_table_t tinker__sampler_reply_msg =
     TABLE(sampler_reply_rows, tinker__sampler_reply_t, NULL, NULL);
+
+static const tinker__bind_field_t sample_head_rows[] = {
+    ROW(tinker__sample_head_t, STR, sampling_session_id, LONG),
+    ROW_HAS(tinker__sample_head_t, I64, seq_id),
+    ROW(tinker__sample_head_t, STR, base_model, LONG),
+    ROW(tinker__sample_head_t, STR, model_path, LONG)};
+const tinker__bind_table_t tinker__sample_head_msg =
+    TABLE(sample_head_rows, tinker__sample_head_t, NULL, NULL);

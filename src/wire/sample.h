@@ -69,7 +69,7 @@ int tinker__sample_request_decode(tinker__sample_request_t *out,
                                   char *why, size_t why_len);
 
 /* length rows of k cells. Padding: token 0 with -99999; a row that starts with
- * it is "not computed", behind other cells it ends the row. */
+ * it is "not computed", after other cells it ends the row. */
 #define TINKER__TOPK_PADDING (-99999.0f)
 typedef struct tinker__topk_view_s {
   size_t k, length; /* 0 = absent */

@@ -212,16 +212,19 @@ static int take_params(tinker__sample_decoder_t *d) {
   while (!rc && tinker__json_key(&d->j, &key)) rc = take_param(d, key);
   if (!rc && d->j.error) rc = json_fail(d, "sampling_params");
   if (!rc && !(p->temperature >= 0 && p->temperature <= MAX_TEMPERATURE)) {
-    rc = fail(d, TINKER_EINVAL, "sampling_params.temperature",
-              "must be 0 to 1e30");
+    rc = tinker__why(d->why, d->why_len, TINKER_EINVAL,
+                     "sampling_params.temperature: must be 0 to 1e30, not %g",
+                     p->temperature);
   }
   if (!rc && !(p->top_p > 0 && p->top_p <= 1)) {
-    rc = fail(d, TINKER_EINVAL, "sampling_params.top_p",
-              "must be above 0 and at most 1");
+    rc = tinker__why(d->why, d->why_len, TINKER_EINVAL,
+                     "sampling_params.top_p: must be above 0 and at most 1, "
+                     "not %g",
+                     p->top_p);
   }
   if (!rc && p->top_k == 0) {
     rc = fail(d, TINKER_EINVAL, "sampling_params.top_k",
-              "must be positive, or -1 for all");
+              "must be positive, or -1 for all, not 0");
   }
   return rc;
 }

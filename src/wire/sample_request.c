@@ -89,7 +89,7 @@ static void write_model(tinker__jsonw_t *w,
   }
 }
 
-/* The fields behind the stamp, in the order of the official SDK. */
+/* The fields after the stamp, in the order of the official SDK. */
 static void write_fields(tinker__jsonw_t *w,
                          const tinker__sample_request_t *in) {
   write_number(w, "num_samples", in->num_samples);

@@ -6,7 +6,7 @@
 
 /* Length of the content. Nothing is decompressed, and no more than max will
  * be: 0, TINKER_EOVERFLOW (it says it is longer than max), or TINKER_EPROTO
- * (no zstd, no content size, cut off, something behind the frame) with a
+ * (no zstd, no content size, cut off, something after the frame) with a
  * sentence in why. */
 int tinker__zstd_length(tinker__str_t body, size_t max, size_t *len, char *why,
                         size_t why_len);

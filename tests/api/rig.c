@@ -290,6 +290,10 @@ void rig_init_threads(rig_t *rig) {
 static void on_log(void *user, tinker_log_level_t level, const char *component,
                    const char *message) {
   rig_t *rig = user;
+  if (level == TINKER_LOG_DEBUG && rig->traced < 64) {
+    snprintf(rig->trace[rig->traced++], sizeof rig->trace[0], "%s: %s",
+             component, message);
+  }
   if (level < TINKER_LOG_WARNING) return;
   rig->log_lines++;
   snprintf(rig->log_line, sizeof rig->log_line, "%s: %s", component, message);
@@ -302,6 +306,7 @@ int rig_client(rig_t *rig) {
   tinker_client_options_init(&o);
   o.log_cb = on_log;
   o.log_user = rig;
+  o.log_level = rig->log_level;
   return tinker__client_new_on(&rig->client, &o, &parts, why, sizeof why);
 }
 

@@ -32,6 +32,9 @@ typedef struct rig_s {
   tinker_client_t *client;
   int log_lines;       /* warnings of the client */
   char log_line[256];  /* the last one */
+  int32_t log_level;   /* for rig_client; 0 = the default */
+  char trace[64][192]; /* debug lines of the client */
+  size_t traced;
   const char *config;  /* reply of client/config */
   const char *session; /* id, "s1" */
   unsigned accepted;   /* requests accepted so far */

@@ -35,6 +35,50 @@ Test(calls, client) {
   rig_done(&rig);
 }
 
+static const char *odd_tags(void *user, const char *name) {
+  (void)user;
+  return strcmp(name, "TINKER_TAGS") ? NULL : "a,b\xff";
+}
+
+static void refuse(rig_t *rig, const tinker_client_options_t *o,
+                   const char *text) {
+  tinker_client_t *c = NULL;
+  char why[200];
+  tinker__client_parts_t parts = {&rig->mem, &rig->loop.base,
+                                  script_http(rig->script)};
+  cr_assert_eq(tinker__client_new_on(&c, o, &parts, why, sizeof why),
+               TINKER_EINVAL);
+  cr_assert_str_eq(why, text);
+  cr_assert_null(c);
+}
+
+/* Texts for the session are refused before it is asked for. */
+Test(calls, texts_of_the_session) {
+  static const char *const tags[] = {"a", "b", "\xc3\x28"};
+  rig_t rig;
+  tinker_client_options_t o;
+  rig_init(&rig, NULL);
+  tinker_client_options_init(&o);
+  o.log_level = 99;
+  refuse(&rig, &o, "log_level is 99: want 0 to 5, a tinker_log_level_t");
+  tinker_client_options_init(&o);
+  o.tags = tags;
+  o.tag_count = 65;
+  refuse(&rig, &o,
+         "tags: tag_count is 65: want at most 64, and an array of them");
+  o.tag_count = 3;
+  refuse(&rig, &o, "tags[2] is not UTF-8");
+  o.tag_count = 2;
+  o.display_name = "\xff";
+  refuse(&rig, &o, "display_name is not UTF-8");
+  o.project_id = "p\x80";
+  refuse(&rig, &o, "project_id is not UTF-8");
+  tinker_client_options_init(&o);
+  rig.loop.world.env = odd_tags;
+  refuse(&rig, &o, "tags[1] is not UTF-8");
+  rig_drop(&rig);
+}
+
 Test(calls, options) {
   rig_t rig;
   tinker_client_options_t o;

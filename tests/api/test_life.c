@@ -263,6 +263,27 @@ Test(life, drain) {
   cr_assert(refused.calls == 0 && drained.calls == 1);
 }
 
+/* A limit beyond all time is none. */
+Test(life, drain_with_the_largest_limit) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  seen_t op = {0}, drained = {0};
+  start(&rig, &t);
+  script_expect(
+      rig.script, TINKER__HTTP_POST, OPTIM,
+      (script_reply_t){.delay_ms = 3000,
+                       .body = "{\"request_id\":\"optim_step-1-0\"}"});
+  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &op, NULL);
+  cr_assert_eq(tinker_client_drain(rig.client, INT64_MAX, rig_seen, &drained),
+               0);
+  fake_loop_advance(&rig.loop, 2000);
+  cr_assert(op.calls == 0 && drained.calls == 0);
+  fake_loop_advance(&rig.loop, 2000);
+  cr_assert(op.calls == 1 && op.status == 0 && drained.calls == 1);
+  tinker_trainer_release(t);
+  rig_done(&rig);
+}
+
 /* A drain that takes too long becomes a close; close also cuts one short. */
 Test(life, drain_cut_short) {
   for (int by_close = 0; by_close < 2; by_close++) {
@@ -288,6 +309,46 @@ Test(life, drain_cut_short) {
     tinker_trainer_release(t);
     rig_done(&rig);
   }
+}
+
+/* Waits of a loop on which others are always faster: each ends early, and what
+ * ended is gone. */
+static struct {
+  fake_loop_t *loop;
+  int calls;
+} robbed;
+
+static int robbed_wait(tinker__loop_t *loop, bool (*ready)(void *user),
+                       void *user, int64_t timeout_ms) {
+  (void)loop;
+  (void)ready;
+  (void)user;
+  if (++robbed.calls == 10) return TINKER_EIO;
+  if (timeout_ms < 60) return TINKER_ETIMEDOUT;
+  robbed.loop->now_ms += 60;
+  return 0;
+}
+
+/* The limit is one for all of the call, however often it has to wait anew. */
+Test(life, next_keeps_its_limit) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f, *got;
+  start(&rig, &t);
+  park(&rig, OPTIM);
+  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  rig_run(&rig);
+  const tinker__loop_ops_t *ops = rig.loop.base.ops;
+  tinker__loop_ops_t other = *ops;
+  other.wait = robbed_wait;
+  rig.loop.base.ops = &other;
+  robbed.loop = &rig.loop;
+  cr_assert_eq(tinker_client_next(rig.client, 100, &got), TINKER_ETIMEDOUT);
+  cr_assert_eq(robbed.calls, 2);
+  rig.loop.base.ops = ops;
+  tinker_future_release(f);
+  tinker_trainer_release(t);
+  rig_done(&rig);
 }
 
 /* The form without callbacks: ended operations one by one, then none. */

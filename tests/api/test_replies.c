@@ -241,6 +241,21 @@ Test(replies, ids_that_are_no_part_of_a_path) {
   }
 }
 
+/* A server's malformed field is not an invalid argument of the caller. */
+Test(replies, a_field_of_another_type) {
+  rig_t rig;
+  tinker_future_t *f;
+  tinker_trainer_t *t;
+  tinker_trainer_options_t o;
+  tinker_trainer_options_init(&o);
+  o.base_model = "tiny";
+  start(&rig, &t);
+  expect_poll(&rig, (script_reply_t){.body = "{\"model_id\":7}"});
+  tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f);
+  unusable(&rig, f, "model_id: ");
+  end(&rig, t);
+}
+
 /* The id of a request is the server's own; only what can't be printed is
  * refused. A numbered request is sent again: something in between may have
  * answered. */

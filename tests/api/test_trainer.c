@@ -154,3 +154,22 @@ Test(trainer, life_of_a_checkpoint) {
     tinker_future_release(f);
   }
 }
+
+/* A path that no message can carry is refused as it is for a new trainer. */
+Test(trainer, path_of_a_state) {
+  static char large[(1 << 20) + 64] = "tinker://";
+  const char *bad[] = {NULL, "", "tinker://", "http://a", "tinker://\xff",
+                       large};
+  memset(large + 9, 'a', sizeof large - 10);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    tinker_future_t *f = NULL;
+    cr_assert_eq(
+        tinker_trainer_load_state(trainer, bad[i], NULL, NULL, NULL, &f),
+        TINKER_EINVAL, "%zu", i);
+    cr_assert_eq(tinker_client_create_trainer_from_state(rig.client, bad[i], 0,
+                                                         NULL, NULL, NULL, &f),
+                 TINKER_EINVAL, "%zu", i);
+  }
+  cr_assert_eq(step(NULL), 0);
+  cr_assert_eq(rig_seq(rig_request(&rig, OPTIM, 0)), 1);
+}

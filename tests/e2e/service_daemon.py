@@ -220,6 +220,7 @@ def check_flags_that_are_refused():
             (["--threads=0"], "--threads wants a number from 1 to 1024"),
             (["--threads", "-1"], "--threads wants a number from 1 to 1024"),
             (["--threads=x"], "not 'x'"),
+            (["--log-level=loud"], "--log-level wants info or debug"),
             (["--model==/x"], "--model wants [NAME=]DIR, not '=/x'"),
             (["--allow-origin=*"], "--allow-origin wants SCHEME://HOST"),
             (["--allow-origin=null"], "--allow-origin wants SCHEME://HOST"),
@@ -230,6 +231,27 @@ def check_flags_that_are_refused():
         assert words in said, (args, said)
     assert "--model is required" in usage_error(*good[2:])
     assert "--state is required" in usage_error(*good[:2], *good[4:])
+
+
+def check_log_level():
+    """Debug lines are there for who asks: a call arrives, is accepted, is
+    executed, has its result."""
+    for flags, wanted in ([], []), (["--log-level", "debug"],
+                                    ["accepted", "executes", "done"]):
+        s = new_service(*flags)
+        s.start()
+        session = s.call("create_session", {})[1]["session_id"]
+        model = locald.create(s, session)
+        assert s.stop() == 0
+        lines = [json.loads(l) for l in s.log().splitlines()
+                 if l.startswith("{")]
+        debug = [l for l in lines if l["level"] == "debug"]
+        assert [l["event"] for l in debug
+                if l.get("request_id") == f"{model}:0"] == wanted, debug
+        arrived = [(l["method"], l["path"]) for l in debug
+                   if l["event"] == "arrived"]
+        assert (("POST", "api/v1/create_model") in arrived) == bool(wanted)
+        s.end()
 
 
 if __name__ == "__main__":

@@ -343,6 +343,16 @@ def check_operator():
     status, text = mark(s.connection(), model, {})
     assert status == 422 and "reason" in text
     assert s.call(f"training_runs/{model}")[1]["corrupted"] is False
+    tcp = http.client.HTTPConnection(ready["http"].split("//")[1],
+                                     timeout=locald.GUARD_S)
+    for connection, status in (tcp, 403), (s.connection(), 200):
+        connection.request("GET", "/_operator/dump",
+                           headers={"X-API-Key": "tml-secret"})
+        reply = connection.getresponse()
+        said = json.loads(reply.read())
+        connection.close()
+        assert reply.status == status, said
+    assert said["models"] == 1 and said["sessions"]["live"] == 1, said
     assert mark(s.connection(), model, reason) == (200, "{}")
     s.kill()
     s.start()

@@ -3,7 +3,8 @@
   service_load.py LOCALD MODEL MIB
 
 Nothing fails, and the service grows by less than MIB. Prints what it took: how
-long small calls wait under that load, and the memory that parked polls hold."""
+long small calls wait under that load, the memory that parked polls hold, and for
+how long one thread has held the service's lock, at most."""
 import asyncio
 import json
 import os
@@ -133,6 +134,9 @@ def main():
     late = s.call("optim_step", optim_step(model, 2))[1]["request_id"]
     print(json.dumps(asyncio.run(load(s, model, sampler, late))))
     assert s.stop() == 0
+    longest = s.event("longest_hold")
+    print(json.dumps({"longest_hold_us": int(longest["microseconds"]),
+                      "by": longest["by"]}))
     print("1 passed, 0 failed")
 
 

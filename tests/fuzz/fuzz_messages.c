@@ -39,7 +39,19 @@ static const tinker__bind_table_t *const tables[] = {
     &tinker__create_model_result_msg,
     &tinker__save_weights_result_msg,
     &tinker__create_sampling_reply_msg,
-    &tinker__weights_info_msg};
+    &tinker__weights_info_msg,
+    &tinker__announced_msg,
+    &tinker__call_head_msg,
+    &tinker__call_subject_msg,
+    &tinker__sample_head_msg,
+    &tinker__forward_msg,
+    &tinker__optimizer_msg,
+    &tinker__refusal_msg,
+    &tinker__set_ttl_msg,
+    &tinker__runs_reply_msg,
+    &tinker__checkpoints_reply_msg,
+    &tinker__sessions_reply_msg,
+    &tinker__session_reply_msg};
 #define TABLES (sizeof(tables) / sizeof(*tables))
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "cpu/cpu.h"
+#include "service/boot/service.h"
 #include "service/http/listener.h"
 #include "service/tinker/handlers.h"
 
@@ -187,6 +188,7 @@ static void call_open(call_t *c, unsigned flags) {
   tinker__list_init(&r->timer_link);
   r->service = service;
   r->conn = (struct MHD_Connection *)c;
+  r->fd = -1;
   r->local = r->unix_socket = !(flags & OVER_TCP);
   r->body_proto = (flags & BODY_PROTO) != 0;
   r->accept_proto = (flags & ACCEPT_PROTO) != 0;

@@ -78,7 +78,8 @@ static void fake_timer_stop(tinker__loop_t *loop, tinker__timer_t *timer) {
 static int fake_wait(tinker__loop_t *loop, bool (*ready)(void *user),
                      void *user, int64_t timeout_ms) {
   fake_loop_t *f = from_loop(loop);
-  int64_t end = timeout_ms < 0 ? INT64_MAX : f->now_ms + timeout_ms;
+  int64_t end =
+      timeout_ms < 0 ? INT64_MAX : tinker__loop_after(loop, timeout_ms);
   while (!ready(user)) {
     if (f->where != OUTSIDE) return TINKER_EDEADLK;
     if (fake_loop_run(f) > 0) continue;

@@ -9,10 +9,10 @@
 
 #include <tinker/error.h>
 
+#include "db/row.h"
 #include "service/boot/replay.h"
 #include "service/core/trying.h"
 #include "service/run/exec.h"
-#include "service/store/rows.h"
 #include "service/tinker/handlers.h"
 
 typedef struct {
@@ -31,7 +31,7 @@ static int no_memory(load_t *t) {
 static int broken(load_t *t, struct sqlite3_stmt *row, const char *what) {
   return tinker__why(t->why, t->why_len, TINKER_EFORMAT,
                      "the store is inconsistent: row %lld: %s",
-                     (long long)tinker__svc_row_i64(row, 0), what);
+                     (long long)tinker__db_row_i64(row, 0), what);
 }
 
 typedef enum { A_SESSION, A_MODEL, A_SAMPLER } kind_t;
@@ -57,13 +57,13 @@ static void seen_row(load_t *t, int64_t row) {
 
 static void take_digest(struct sqlite3_stmt *row, int column,
                         unsigned char out[TINKER__SHA256_LEN]) {
-  memcpy(out, tinker__svc_row_blob(row, column).ptr, TINKER__SHA256_LEN);
+  memcpy(out, tinker__db_row_blob(row, column).ptr, TINKER__SHA256_LEN);
 }
 
 /* A copy of a text column; NULL for null. False without memory. */
 static bool take_text(load_t *t, struct sqlite3_stmt *row, int column,
                       char **out) {
-  const char *text = tinker__svc_row_text(row, column);
+  const char *text = tinker__db_row_text(row, column);
   *out = text ? tinker__mem_strdup(t->service->mem, text) : NULL;
   return !text || *out;
 }
@@ -76,11 +76,23 @@ static bool is_double(const tinker__svc_t *s, const tinker__svc_session_t *n) {
           tinker__map_get(s->session_by_key, tinker__str(n->idem_key)));
 }
 
+/* What the stored body says about n; that was checked when it came. */
+static int describe(tinker__svc_t *s, tinker__svc_session_t *n,
+                    tinker__str_t body) {
+  tinker__arena_t a;
+  tinker__create_session_t m;
+  tinker__arena_init(&a, s->mem);
+  int rc =
+      tinker__message_decode(&tinker__kept_session_msg, &m, &a, body, NULL, 0);
+  if (rc == 0) rc = tinker__svc_session_describe(s, n, &m);
+  tinker__arena_free(&a);
+  return rc == TINKER_ENOMEM ? rc : 0;
+}
+
 static int each_session(void *user, struct sqlite3_stmt *row) {
-  char why[200];
   load_t *t = user;
   tinker__svc_t *s = t->service;
-  const char *id = tinker__svc_row_text(row, 1);
+  const char *id = tinker__db_row_text(row, 1);
   tinker__svc_session_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
   if (!n) return no_memory(t);
   tinker__list_init(&n->link);
@@ -89,11 +101,11 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
   tinker__svc_ack_init(&n->ack);
   n->ack.durable = true;
   n->service = s;
-  n->row = tinker__svc_row_i64(row, 0);
+  n->row = tinker__db_row_i64(row, 0);
   seen_row(t, n->row);
   memcpy(n->id, id, strlen(id) + 1);
-  n->created_ms = tinker__svc_row_i64(row, 2);
-  n->ended_ms = tinker__svc_row_i64(row, 5);
+  n->created_ms = tinker__db_row_i64(row, 2);
+  n->ended_ms = tinker__db_row_i64(row, 5);
   n->seen_ms = s->world->now_ms(s->world->user);
   take_digest(row, 4, n->digest);
   int rc = 0;
@@ -101,10 +113,7 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
       !take_text(t, row, 6, &n->end_reason)) {
     rc = no_memory(t);
   }
-  /* What it tells about itself was checked when it came. */
-  if (rc == 0 &&
-      tinker__svc_session_describe(s, n, tinker__svc_row_blob(row, 7), why,
-                                   sizeof why) == TINKER_ENOMEM) {
+  if (rc == 0 && describe(s, n, tinker__db_row_blob(row, 7)) != 0) {
     rc = no_memory(t);
   }
   if (rc == 0 && is_double(s, n)) {
@@ -121,12 +130,12 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
 static int fill_model(load_t *t, tinker__svc_model_t *m,
                       struct sqlite3_stmt *row) {
   tinker__svc_t *s = t->service;
-  const char *base = tinker__svc_row_text(row, 4);
-  int64_t train = tinker__svc_row_i64(row, 8);
-  m->row = tinker__svc_row_i64(row, 0);
+  const char *base = tinker__db_row_text(row, 4);
+  int64_t train = tinker__db_row_i64(row, 8);
+  m->row = tinker__db_row_i64(row, 0);
   m->durable = true;
   seen_row(t, m->row);
-  m->created_ms = m->used_ms = tinker__svc_row_i64(row, 3);
+  m->created_ms = m->used_ms = tinker__db_row_i64(row, 3);
   m->base = tinker__svc_base_find(s, tinker__str(base));
   if (tinker__map_get(s->model_by_id, tinker__str(m->id))) {
     return broken(t, row, "a second of its run");
@@ -138,14 +147,14 @@ static int fill_model(load_t *t, tinker__svc_model_t *m,
                        base ? base : "", base ? base : "");
   }
   m->lora = (tinker__eng_lora_config_t){
-      .rank = (uint32_t)tinker__svc_row_i64(row, 6),
-      .seed = (uint64_t)tinker__svc_row_i64(row, 7),
+      .rank = (uint32_t)tinker__db_row_i64(row, 6),
+      .seed = (uint64_t)tinker__db_row_i64(row, 7),
       .train_attn = (train & 1) != 0,
       .train_mlp = (train & 2) != 0,
       .train_unembed = (train & 4) != 0,
   };
-  m->snapshot = tinker__svc_row_i64(row, 9);
-  m->snapshot_seq = tinker__svc_row_i64(row, 10);
+  m->snapshot = tinker__db_row_i64(row, 9);
+  m->snapshot_seq = tinker__db_row_i64(row, 10);
   m->next_seq = m->snapshot ? m->snapshot_seq : 0;
   seen_row(t, m->snapshot);
   if (!take_text(t, row, 5, &m->metadata) ||
@@ -158,10 +167,10 @@ static int fill_model(load_t *t, tinker__svc_model_t *m,
 static int each_model(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
-  tinker__svc_session_t *n = of_row(t, A_SESSION, tinker__svc_row_i64(row, 1));
+  tinker__svc_session_t *n = of_row(t, A_SESSION, tinker__db_row_i64(row, 1));
   if (!n) return broken(t, row, "a run without a session");
   tinker__svc_model_t *m =
-      tinker__svc_model_new(s, n, tinker__svc_row_i64(row, 2));
+      tinker__svc_model_new(s, n, tinker__db_row_i64(row, 2));
   if (!m) return no_memory(t);
   int rc = fill_model(t, m, row);
   if (rc == 0 && note_row(t, A_MODEL, m->row, m) != 0) rc = no_memory(t);
@@ -176,16 +185,16 @@ static int each_sampler(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
   tinker__svc_sampler_t *p;
-  const char *base = tinker__svc_row_text(row, 4);
-  tinker__svc_session_t *n = of_row(t, A_SESSION, tinker__svc_row_i64(row, 1));
+  const char *base = tinker__db_row_text(row, 4);
+  tinker__svc_session_t *n = of_row(t, A_SESSION, tinker__db_row_i64(row, 1));
   if (!n) return broken(t, row, "a sampling session without a session");
-  int rc = tinker__svc_sampler_new(&p, s, n, tinker__svc_row_i64(row, 2),
-                                   t->why, t->why_len);
+  int rc = tinker__svc_sampler_new(&p, s, n, tinker__db_row_i64(row, 2), t->why,
+                                   t->why_len);
   if (rc != 0) return rc;
-  p->row = tinker__svc_row_i64(row, 0);
+  p->row = tinker__db_row_i64(row, 0);
   seen_row(t, p->row);
   p->ack.durable = true;
-  p->checkpoint = tinker__svc_row_i64(row, 6);
+  p->checkpoint = tinker__db_row_i64(row, 6);
   p->base = tinker__svc_base_find(s, tinker__str(base));
   take_digest(row, 3, p->digest);
   if (!take_text(t, row, 5, &p->path)) rc = no_memory(t);
@@ -204,23 +213,23 @@ static int each_sampler(void *user, struct sqlite3_stmt *row) {
 static int each_checkpoint(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
-  tinker__svc_model_t *m = of_row(t, A_MODEL, tinker__svc_row_i64(row, 1));
+  tinker__svc_model_t *m = of_row(t, A_MODEL, tinker__db_row_i64(row, 1));
   if (!m) return broken(t, row, "a checkpoint without a run");
-  if (tinker__svc_row_null(row, 3) !=
-      (tinker__svc_row_i64(row, 2) == TINKER__CKPT_EPHEMERAL)) {
+  if (tinker__db_row_null(row, 3) !=
+      (tinker__db_row_i64(row, 2) == TINKER__CKPT_EPHEMERAL)) {
     return broken(t, row, "a checkpoint's name and kind");
   }
   tinker__svc_checkpoint_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
   if (!c) return no_memory(t);
   c->model = m;
-  c->row = tinker__svc_row_i64(row, 0);
+  c->row = tinker__db_row_i64(row, 0);
   seen_row(t, c->row);
-  c->kind = (tinker__svc_ckpt_kind_t)tinker__svc_row_i64(row, 2);
-  c->created_ms = tinker__svc_row_i64(row, 4);
-  c->size = tinker__svc_row_i64(row, 5);
-  c->expires_ms = tinker__svc_row_i64(row, 7);
-  c->pending_grad = tinker__svc_row_i64(row, 8) != 0;
-  c->published = tinker__svc_row_i64(row, 9) != 0;
+  c->kind = (tinker__svc_ckpt_kind_t)tinker__db_row_i64(row, 2);
+  c->created_ms = tinker__db_row_i64(row, 4);
+  c->size = tinker__db_row_i64(row, 5);
+  c->expires_ms = tinker__db_row_i64(row, 7);
+  c->pending_grad = tinker__db_row_i64(row, 8) != 0;
+  c->published = tinker__db_row_i64(row, 9) != 0;
   c->durable = true;
   tinker__list_push_back(&m->checkpoints, &c->link);
   return take_text(t, row, 3, &c->name) && take_text(t, row, 6, &c->metadata)
@@ -231,20 +240,20 @@ static int each_checkpoint(void *user, struct sqlite3_stmt *row) {
 /* --- Requests ------------------------------------------------------------- */
 
 static void fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
-  op->row = tinker__svc_row_i64(row, 0);
+  op->row = tinker__db_row_i64(row, 0);
   seen_row(t, op->row);
   op->ack.durable = true;
-  op->log_format = (int)tinker__svc_row_i64(row, 6);
-  op->seed = tinker__svc_row_i64(row, 7);
-  op->state = (tinker__svc_op_state_t)tinker__svc_row_i64(row, 9);
-  op->result_format = (int)tinker__svc_row_i64(row, 10);
-  op->result_size = (size_t)tinker__svc_row_i64(row, 12);
+  op->log_format = (int)tinker__db_row_i64(row, 6);
+  op->seed = tinker__db_row_i64(row, 7);
+  op->state = (tinker__svc_op_state_t)tinker__db_row_i64(row, 9);
+  op->result_format = (int)tinker__db_row_i64(row, 10);
+  op->result_size = (size_t)tinker__db_row_i64(row, 12);
   op->replay =
       op->state == TINKER__SVC_OP_DONE || op->state == TINKER__SVC_OP_FAILED;
   op->traceless =
-      op->state == TINKER__SVC_OP_FAILED && tinker__svc_row_i64(row, 13) != 0;
+      op->state == TINKER__SVC_OP_FAILED && tinker__db_row_i64(row, 13) != 0;
   op->in_log = true;
-  op->log_size = (size_t)tinker__svc_row_i64(row, 8);
+  op->log_size = (size_t)tinker__db_row_i64(row, 8);
   take_digest(row, 5, op->digest);
   if (op->replay) take_digest(row, 11, op->result_digest);
 }
@@ -252,8 +261,8 @@ static void fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
 /* What the kind of a call asks of its other columns. */
 static int check_op(load_t *t, const tinker__svc_model_t *m,
                     struct sqlite3_stmt *row) {
-  int64_t seq = tinker__svc_row_i64(row, 3), kind = tinker__svc_row_i64(row, 4);
-  int64_t state = tinker__svc_row_i64(row, 9);
+  int64_t seq = tinker__db_row_i64(row, 3), kind = tinker__db_row_i64(row, 4);
+  int64_t state = tinker__db_row_i64(row, 9);
   bool creates =
       kind == TINKER__SVC_OP_CREATE || kind == TINKER__SVC_OP_LOAD_NEW;
   bool told = state == TINKER__SVC_OP_DONE || state == TINKER__SVC_OP_FAILED;
@@ -265,11 +274,10 @@ static int check_op(load_t *t, const tinker__svc_model_t *m,
        state != TINKER__SVC_OP_REJECTED)) {
     return broken(t, row, "a request's kind, owner and seq");
   }
-  if (told &&
-      (tinker__svc_row_null(row, 10) || tinker__svc_row_null(row, 11))) {
+  if (told && (tinker__db_row_null(row, 10) || tinker__db_row_null(row, 11))) {
     return broken(t, row, "a result without its format or digest");
   }
-  if (needed && tinker__svc_row_null(row, 8)) {
+  if (needed && tinker__db_row_null(row, 8)) {
     return broken(t, row, "a request that is not executed and has no body");
   }
   return 0;
@@ -279,9 +287,8 @@ static int check_op(load_t *t, const tinker__svc_model_t *m,
 static int each_request(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
-  bool of_model = tinker__svc_row_i64(row, 1) == 0;
-  int64_t owner = tinker__svc_row_i64(row, 2),
-          seq = tinker__svc_row_i64(row, 3);
+  bool of_model = tinker__db_row_i64(row, 1) == 0;
+  int64_t owner = tinker__db_row_i64(row, 2), seq = tinker__db_row_i64(row, 3);
   tinker__svc_model_t *m = of_model ? of_row(t, A_MODEL, owner) : NULL;
   tinker__svc_sampler_t *p = of_model ? NULL : of_row(t, A_SAMPLER, owner);
   if (!m && !p) return broken(t, row, "a request without an owner");
@@ -289,7 +296,7 @@ static int each_request(void *user, struct sqlite3_stmt *row) {
   if (rc != 0) return rc;
   tinker__svc_op_t *op =
       tinker__svc_op_new(s, m ? m->id : p->id, seq,
-                         (tinker__svc_op_kind_t)tinker__svc_row_i64(row, 4));
+                         (tinker__svc_op_kind_t)tinker__db_row_i64(row, 4));
   if (!op) return no_memory(t);
   op->model = m;
   op->sampler = p;
@@ -330,7 +337,7 @@ static int each_request(void *user, struct sqlite3_stmt *row) {
 #define MAX_BYTES 1000000000
 #define MAX_TIME 253402300799999 /* the end of the year 9999 */
 
-static const tinker__svc_column_t session_columns[] = {
+static const tinker__db_column_t session_columns[] = {
     ROW("row"),
     TEXT("id", 36),
     TIME("created_ms"),
@@ -340,7 +347,7 @@ static const tinker__svc_column_t session_columns[] = {
     TEXT_NULL("end_reason"),
     {"body", TINKER__COLUMN_BLOB, false, 0, MAX_BYTES}};
 
-static const tinker__svc_column_t model_columns[] = {
+static const tinker__db_column_t model_columns[] = {
     ROW("row"),
     ROW("session"),
     I64("seq", 0, INT64_MAX),
@@ -354,7 +361,7 @@ static const tinker__svc_column_t model_columns[] = {
     I64_NULL("snapshot_seq", 0, (int64_t)INT32_MAX + 1),
     TEXT_NULL("broken")};
 
-static const tinker__svc_column_t sampler_columns[] = {
+static const tinker__db_column_t sampler_columns[] = {
     ROW("row"),
     ROW("session"),
     I64("seq", 0, INT64_MAX),
@@ -363,7 +370,7 @@ static const tinker__svc_column_t sampler_columns[] = {
     TEXT_NULL("path"),
     I64_NULL("checkpoint", 0, TINKER__MAX_ROW)};
 
-static const tinker__svc_column_t checkpoint_columns[] = {
+static const tinker__db_column_t checkpoint_columns[] = {
     ROW("row"),
     ROW("model"),
     I64("kind", 0, 2),
@@ -375,7 +382,7 @@ static const tinker__svc_column_t checkpoint_columns[] = {
     I64("pending_grad", 0, 1),
     I64("public", 0, 1)};
 
-static const tinker__svc_column_t request_columns[] = {
+static const tinker__db_column_t request_columns[] = {
     ROW("row"),
     I64("owner_kind", 0, 1),
     ROW("owner"),
@@ -396,7 +403,7 @@ static const tinker__svc_column_t request_columns[] = {
 static const struct {
   const char *name, *sql;
   int (*each)(void *user, struct sqlite3_stmt *row);
-  const tinker__svc_column_t *columns;
+  const tinker__db_column_t *columns;
   size_t n;
 } tables[] = {
     {"sessions",
@@ -430,9 +437,9 @@ static const struct {
 
 static int each_row(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
-  int rc = tinker__svc_row_check(row, tables[t->table].name,
-                                 tables[t->table].columns, tables[t->table].n,
-                                 t->why, t->why_len);
+  int rc = tinker__db_row_check(row, "the store", tables[t->table].name,
+                                tables[t->table].columns, tables[t->table].n,
+                                t->why, t->why_len);
   return rc == 0 ? tables[t->table].each(t, row) : rc;
 }
 
@@ -441,8 +448,8 @@ int tinker__svc_replay_load(tinker__svc_t *s, char *why, size_t why_len) {
   int rc = tinker__map_new(&t.by_row, s->mem);
   if (rc != 0) return no_memory(&t);
   for (; rc == 0 && t.table < sizeof tables / sizeof *tables; t.table++) {
-    rc = tinker__svc_store_each(s->store, tables[t.table].sql, each_row, &t,
-                                why, why_len);
+    rc = tinker__db_each(s->store, tables[t.table].sql, each_row, &t, why,
+                         why_len);
   }
   tinker__map_free(t.by_row);
   return rc;
@@ -458,8 +465,7 @@ static void restart_model(tinker__svc_model_t *m) {
 }
 
 /* The body of a sample that goes on. Store thread. */
-static void on_sample_body(void *user, int rc, const void *data, size_t len,
-                           int64_t format) {
+static void on_sample_body(void *user, int rc, struct sqlite3_stmt *row) {
   char why[300] = "its body can't be read";
   int status;
   tinker__svc_op_t *op = user;
@@ -468,21 +474,21 @@ static void on_sample_body(void *user, int rc, const void *data, size_t len,
   tinker__svc_work_in_t in = {
       .kind = TINKER__SVC_OP_SAMPLE,
       .base = op->sampler->base,
-      .body = {data, len},
-      .format = (int)format,
+      .body = rc == 0 ? tinker__db_row_blob(row, 0) : TINKER__STR(""),
+      .format = rc == 0 ? (int)tinker__db_row_i64(row, 1) : 0,
       .seed = op->seed,
   };
   if (rc == 0) {
     rc = tinker__svc_work_parse(&work, s, &in, &status, why, sizeof why);
   }
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   op->work = work;
   if (rc == 0) {
     tinker__svc_sampler_kick(op); /* unless the service stops */
   } else if (!s->stopping) {
     tinker__svc_op_fail(op, "server", "%s", why);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 /* Samples that were accepted and not answered, one body at a time. */
@@ -555,7 +561,7 @@ void tinker__svc_replay_killed(tinker__svc_t *s) {
 }
 
 void tinker__svc_replay_start(tinker__svc_t *s) {
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_session_purge(s);
   /* While models were loaded nobody could show a sign of life. */
   TINKER__LIST_EACH(n, more, &s->sessions) {
@@ -568,5 +574,5 @@ void tinker__svc_replay_start(tinker__svc_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->samplers) {
     restart_samples(s, TINKER__CONTAINER(l, tinker__svc_sampler_t, link));
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }

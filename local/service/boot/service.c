@@ -12,7 +12,9 @@
 #include "service/core/log.h"
 #include "service/core/trying.h"
 #include "service/fault/fault.h"
+#include "service/http/conns.h"
 #include "service/http/stream.h"
+#include "service/http/workers.h"
 #include "service/run/bases.h"
 #include "service/run/exec.h"
 #include "service/tinker/client_config.h"
@@ -22,6 +24,10 @@
 #define STOP_SECONDS 5
 #define LOG_QUEUE ((size_t)1 << 20)
 #define MAX_HELD ((size_t)256 << 20)
+#define LARGE ((size_t)64 << 10)
+#define WORKERS 2
+#define MAX_JOBS 1024
+#define MAX_POLLS 3072 /* a listener may have fewer connections */
 #define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
 
 /* --- Timer ---------------------------------------------------------------- */
@@ -29,6 +35,7 @@
 /* Waits on the timer's condition for ms at most. */
 static void timer_wait(tinker__svc_t *s, pthread_cond_t *cond, int64_t ms) {
   struct timespec t;
+  tinker__svc_hold_end(s);
 #ifdef __APPLE__
   t = (struct timespec){ms / 1000, (ms % 1000) * 1000000};
   pthread_cond_timedwait_relative_np(cond, &s->lock, &t);
@@ -42,6 +49,7 @@ static void timer_wait(tinker__svc_t *s, pthread_cond_t *cond, int64_t ms) {
   }
   pthread_cond_timedwait(cond, &s->lock, &t);
 #endif
+  tinker__svc_hold_begin(s, __func__);
 }
 
 /* Until the first poll is due, or `due`; a tick while there is none. */
@@ -66,6 +74,8 @@ static void watch_engine(tinker__svc_t *s, int64_t now) {
 
 /* What need not be to the millisecond. */
 static void sweep(tinker__svc_t *s, int64_t now) {
+  tinker__svc_listener_look(s->listeners[0], now);
+  tinker__svc_listener_look(s->listeners[1], now);
   tinker__svc_session_look(s, now);
   tinker__svc_session_purge(s);
   tinker__svc_checkpoints_expire(s);
@@ -76,19 +86,22 @@ static void sweep(tinker__svc_t *s, int64_t now) {
 static void *timer_thread(void *user) {
   tinker__svc_t *s = user;
   int64_t swept = INT64_MIN / 2;
-  pthread_mutex_lock(&s->lock);
+  bool looks = false; /* for clients that are gone, until none is */
+  tinker__svc_lock(s);
   while (!s->stopping) {
     int64_t now = s->world->now_ms(s->world->user);
     tinker__svc_polls_expire(s, now);
     if (now - swept >= TICK_MS) {
       sweep(s, now);
       swept = now;
+      looks = true;
     }
+    looks = looks && tinker__svc_polls_look(s);
     int64_t due = tinker__svc_faults_tick(s, now);
     watch_engine(s, now);
-    timer_wait(s, &s->timer_wake, next_wait(s, now, due));
+    timer_wait(s, &s->timer_wake, looks ? 1 : next_wait(s, now, due));
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return NULL;
 }
 
@@ -101,7 +114,7 @@ static int on_engine_start(void *user) {
 /* A model or sampler that could not be stored is freed on the store's thread,
  * which still runs: here the lock is held over the engine's frees. */
 static void release_engine(tinker__svc_t *s) {
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   TINKER__LIST_EACH(l, tmp, &s->models) {
     tinker__svc_exec_model_free(
         TINKER__CONTAINER(l, tinker__svc_model_t, link));
@@ -113,7 +126,7 @@ static void release_engine(tinker__svc_t *s) {
     p->adapter = NULL;
     tinker__list_remove(&p->loaded);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_bases_stop(s);
 }
 
@@ -129,7 +142,8 @@ static int open_state(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   int rc = tinker__svc_state_dir_open(s, stage);
   if (rc != 0) return rc;
   snprintf(path, sizeof path, "%s/store.db", s->state_dir);
-  rc = tinker__svc_store_open(&s->store, s->mem, path, s->why, sizeof s->why);
+  rc = tinker__svc_store_open(&s->store, s->store_id, s->mem, path, s->why,
+                              sizeof s->why);
   if (rc == 0) rc = tinker__svc_state_dir_settle(s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_CONFIG;
@@ -190,6 +204,10 @@ static int service_new(tinker__svc_t **out,
   s->max_result = MAX_RESULT;
   s->max_held = MAX_HELD;
   atomic_store(&s->train_limit, UINT64_MAX);
+  s->large = LARGE;
+  s->max_bodies = 4 * (size_t)s->config.max_body;
+  s->max_polls = MAX_POLLS;
+  s->look_at_peers = tinker__svc_peers_look;
   tinker__list_init(&s->sessions);
   tinker__list_init(&s->models);
   tinker__list_init(&s->parked);
@@ -205,7 +223,8 @@ static int service_new(tinker__svc_t **out,
     int rc = tinker__map_new(maps[i], s->mem);
     if (rc != 0) return rc;
   }
-  if (!s->config.log) return 0;
+  int rc = tinker__svc_workers_new(&s->workers, s->mem, WORKERS, MAX_JOBS);
+  if (rc != 0 || !s->config.log) return rc;
   return tinker__svc_lines_new(&s->log, s->mem, s->world, LOG_QUEUE,
                                s->config.log, s->config.user);
 }
@@ -270,13 +289,16 @@ static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_OTHER;
   rc = tinker__svc_bases_generator(s);
-  if (rc == 0) rc = tinker__svc_store_start(s->store);
+  if (rc == 0) rc = tinker__db_start(s->store);
   if (rc != 0) return rc;
   tinker__svc_replay_start(s);
   if (pthread_create(&s->timer, NULL, timer_thread, s) != 0) {
     return TINKER_ENOMEM;
   }
   s->timer_started = true;
+  tinker__svc_lock(s); /* before that nobody waited for it */
+  s->hold = (tinker__svc_hold_t){0};
+  tinker__svc_unlock(s);
   atomic_store(&s->ready, true);
   return 0;
 }
@@ -331,36 +353,51 @@ static void free_state(tinker__svc_t *s) {
 static void close_doors(tinker__svc_t *s) {
   tinker__svc_listener_quiesce(s->listeners[0]);
   tinker__svc_listener_quiesce(s->listeners[1]);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   s->stopping = true;
   pthread_cond_signal(&s->timer_wake);
   tinker__svc_polls_release(s);
   tinker__svc_streams_release(s);
   tinker__svc_faults_release(s);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (s->timer_started) pthread_join(s->timer, NULL);
 }
 
 static void wait_idle(tinker__svc_t *s) {
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   for (int i = 0; i < STOP_SECONDS && s->live_requests; i++) {
     timer_wait(s, &s->idle, 1000);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
+}
+
+/* How long one of its threads has kept all others out, at worst. */
+static void log_longest_hold(tinker__svc_t *s) {
+  char us[24];
+  tinker__svc_lock(s);
+  const tinker__svc_hold_t h = s->hold;
+  tinker__svc_unlock(s);
+  if (!h.longest_who) return;
+  snprintf(us, sizeof us, "%lld", (long long)(h.longest_ns / 1000));
+  tinker__svc_log(s, "info", "longest_hold", "microseconds", us, "by",
+                  h.longest_who, NULL);
 }
 
 void tinker__svc_stop(tinker__svc_t *s) {
   if (!s) return;
+  if (s->timer_started) log_longest_hold(s);
   close_doors(s);
+  tinker__svc_workers_stop(s->workers); /* what they read is stored */
   tinker__eng_scheduler_free(s->scheduler, NULL);
   if (s->generator) s->generator->api->close(s->generator);
   release_engine(s); /* after a start that failed half way */
-  tinker__svc_store_free(s->store);
+  tinker__db_free(s->store);
   if (s->config.doing) atomic_store(s->config.doing, NULL);
   tinker__svc_trying_close(s);
   wait_idle(s);
   tinker__svc_listener_free(s->listeners[0]);
   tinker__svc_listener_free(s->listeners[1]);
+  tinker__svc_workers_free(s->workers);
   free_state(s);
   tinker__svc_faults_free(s);
   tinker__svc_state_dir_free(s, s->home);

@@ -8,8 +8,7 @@
 #define TINKER_SERVICE_SERVICE_H
 
 #include "service/core/config.h"
-
-typedef struct tinker__svc_s tinker__svc_t;
+#include "service/core/types.h"
 
 /* Where a start failed: the daemon's exit code says it. */
 typedef enum {

@@ -17,8 +17,8 @@
 #include <tinker/error.h>
 
 #include "base/file.h"
-#include "service/core/marker.h"
 #include "service/http/http.h"
+#include "service/store/marker.h"
 
 typedef enum {
   HOME_NEW, /* empty */
@@ -29,7 +29,7 @@ typedef enum {
 
 struct tinker__svc_state_dir_s {
   home_kind_t kind;
-  int lock_fd, mark_fd;
+  int lock_fd, dir_fd, mark_fd;
   char stranger[80]; /* what shows that it is foreign */
   char store[TINKER__STORE_ID];
   tinker__svc_store_facts_t facts;
@@ -92,12 +92,20 @@ static int check_mode(tinker__svc_t *s) {
   return 0;
 }
 
+/* The folder is locked too: the file may be deleted while it is held. That is
+ * refused by some file systems, where the file alone must do. */
 static int lock_dir(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   char path[PATH_LEN];
+  tinker__svc_state_dir_t *h = s->home;
   path_in(s, "lock", path);
-  s->home->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (s->home->lock_fd < 0) return refuse_errno(s, path);
-  if (flock(s->home->lock_fd, LOCK_EX | LOCK_NB) == 0) return 0;
+  h->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (h->lock_fd < 0) return refuse_errno(s, path);
+  h->dir_fd = open(s->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (h->dir_fd < 0) return refuse_errno(s, s->state_dir);
+  if (flock(h->lock_fd, LOCK_EX | LOCK_NB) == 0 &&
+      (flock(h->dir_fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)) {
+    return 0;
+  }
   *stage = TINKER__STAGE_BUSY;
   return tinker__why(s->why, sizeof s->why, TINKER_EBUSY,
                      "state folder %s is in use by another process",
@@ -175,6 +183,7 @@ static int check_mark(tinker__svc_t *s) {
   int rc = tinker__svc_mark_read(s->world, s->mem, s->state_dir, h->facts.id,
                                  &commits, why, sizeof why);
   if (rc == TINKER_ENOENT) {
+    if (h->kind == HOME_OLD) return 0; /* its first start was killed */
     tinker__svc_log(s, "warning", "mark_missing", "folder", s->state_dir, NULL);
     return 0;
   }
@@ -205,7 +214,8 @@ static int peek(tinker__svc_t *s) {
                   "can't be read: put it back (with store.db-wal, if there is "
                   "one), or name another folder; nothing was changed");
   }
-  int rc = tinker__svc_store_peek(path, &h->facts, h->folders, why, sizeof why);
+  int rc = tinker__svc_store_peek(s->mem, path, &h->facts, h->folders, why,
+                                  sizeof why);
   if (rc == 0) return 0;
   return tinker__why(s->why, sizeof s->why, rc,
                      "state folder %s: store.db can't be read (%s): put a good "
@@ -242,6 +252,7 @@ typedef struct {
   char path[PATH_LEN + NAME_MAX];
   int64_t row;      /* 0: the name is not a number */
   bool unfinished;  /* <row>.tmp */
+  bool linked;      /* <state>/<kind> is a link */
   const void *fate; /* TINKER__FOLDER_KEPT, _GONE or NULL */
   int marker_rc;
   tinker__svc_marker_t marker;
@@ -268,8 +279,9 @@ static void fill_entry(tinker__svc_t *s, const char *kind, const char *name,
   e->row = parse_row(name, e->unfinished ? len - 4 : len);
   e->unfinished = e->unfinished && e->row;
   if (e->row > s->home->top) s->home->top = e->row;
-  if (e->unfinished) return;
-  e->fate = tinker__map_get(s->home->folders, tinker__str(e->name));
+  if (!e->unfinished) {
+    e->fate = tinker__map_get(s->home->folders, tinker__str(e->name));
+  }
   e->marker_rc = tinker__svc_marker_read(s->world, s->mem, e->path, &e->marker,
                                          e->why, sizeof e->why);
 }
@@ -285,14 +297,17 @@ static int walk(tinker__svc_t *s, const char *kind,
                 int (*each)(tinker__svc_t *s, const entry_t *e)) {
   char dir[PATH_LEN];
   struct dirent *d;
+  struct stat st;
   entry_t *e = tinker__mem_alloc(s->mem, sizeof *e);
   if (!e) return TINKER_ENOMEM;
   path_in(s, kind, dir);
+  bool linked = lstat(dir, &st) == 0 && S_ISLNK(st.st_mode);
   DIR *at = opendir(dir);
   int rc = at || errno == ENOENT ? 0 : refuse_errno(s, dir);
   while (rc == 0 && at && (d = readdir(at)) != NULL) {
     if (d->d_name[0] == '.') continue;
     fill_entry(s, kind, d->d_name, e);
+    e->linked = linked;
     rc = e->marker_rc == TINKER_ENOMEM ? TINKER_ENOMEM : each(s, e);
   }
   if (at) closedir(at);
@@ -356,7 +371,7 @@ int tinker__svc_state_dir_open(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   tinker__svc_state_dir_t *h = tinker__mem_zalloc(s->mem, sizeof *h);
   if (!h) return TINKER_ENOMEM;
   s->home = h;
-  h->lock_fd = h->mark_fd = -1;
+  h->lock_fd = h->dir_fd = h->mark_fd = -1;
   *stage = TINKER__STAGE_STATE;
   int rc = tinker__map_new(&h->folders, s->mem);
   if (rc == 0) rc = find_dir(s);
@@ -365,6 +380,7 @@ int tinker__svc_state_dir_open(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   if (rc == 0) rc = lock_dir(s, stage);
   if (rc == 0) rc = check_kind(s); /* who held the lock may have made it */
   if (rc == 0 && h->kind == HOME_MARKED) rc = check_marked_store(s);
+  if (rc == 0 && h->kind == HOME_OLD && *h->facts.id) rc = check_mark(s);
   if (rc == 0) rc = check_folders(s);
   return rc;
 }
@@ -372,6 +388,7 @@ int tinker__svc_state_dir_open(tinker__svc_t *s, tinker__svc_stage_t *stage) {
 void tinker__svc_state_dir_free(tinker__svc_t *s, tinker__svc_state_dir_t *h) {
   if (!h) return;
   if (h->mark_fd >= 0) s->world->close(s->world->user, h->mark_fd);
+  if (h->dir_fd >= 0) close(h->dir_fd);
   if (h->lock_fd >= 0) close(h->lock_fd);
   tinker__map_free(h->folders);
   tinker__mem_free(s->mem, h);
@@ -403,9 +420,9 @@ static void on_locked(void *user, int64_t waited_ms) {
                   "another process holds a lock on store.db", "waited_ms", text,
                   NULL);
   if (!again) return;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_acks_release(s);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 static int mark_old(tinker__svc_t *s, const entry_t *e) {
@@ -429,12 +446,12 @@ static int make_kinds(tinker__svc_t *s) {
 /* The folder's own marker is the last: until then a start does it again. */
 int tinker__svc_state_dir_settle(tinker__svc_t *s) {
   tinker__svc_state_dir_t *h = s->home;
-  snprintf(h->store, sizeof h->store, "%s", tinker__svc_store_id(s->store));
+  snprintf(h->store, sizeof h->store, "%s", s->store_id);
   int rc = make_kinds(s);
   if (rc == 0 && h->kind == HOME_OLD) rc = walk_all(s, mark_old);
   if (rc == 0) {
     rc = tinker__svc_mark_open(s->world, s->state_dir, h->store,
-                               tinker__svc_store_commits(s->store), &h->mark_fd,
+                               tinker__db_commits(s->store), &h->mark_fd,
                                s->why, sizeof s->why);
   }
   if (rc == 0 && h->kind != HOME_MARKED) {
@@ -447,8 +464,8 @@ int tinker__svc_state_dir_settle(tinker__svc_t *s) {
   if (h->kind == HOME_OLD) {
     tinker__svc_log(s, "info", "adopted", "folder", s->state_dir, NULL);
   }
-  const tinker__svc_store_watch_t watch = {on_commit, on_locked, s};
-  tinker__svc_store_watch(s->store, &watch);
+  const tinker__db_watch_t watch = {on_commit, on_locked, s};
+  tinker__db_watch(s->store, &watch);
   return 0;
 }
 
@@ -469,10 +486,16 @@ static bool lost_name(const tinker__svc_t *s, const entry_t *e, char *out,
   return false;
 }
 
-/* What can't be moved stays where it is and harms nobody. */
+/* What can't be moved stays where it is and harms nobody; so does what a link
+ * leads to, which may be of use to others. */
 static int move_to_lost(tinker__svc_t *s, const entry_t *e) {
   char to[PATH_LEN + NAME_MAX], dir[PATH_LEN], why[200];
   path_in(s, "lost", dir);
+  if (e->linked) {
+    tinker__svc_log(s, "error", "lost", "folder", e->path, "why",
+                    "a link leads to it: it stays there", NULL);
+    return 0;
+  }
   bool moved = (mkdir(dir, 0700) == 0 || errno == EEXIST) &&
                lost_name(s, e, to, sizeof to) &&
                s->world->rename(s->world->user, e->path, to) == 0;
@@ -486,15 +509,37 @@ static int move_to_lost(tinker__svc_t *s, const entry_t *e) {
   return 0;
 }
 
+/* Whether a folder has nothing, or at most a marker that is not whole. */
+static bool is_blank(const char *path) {
+  struct dirent *d;
+  bool blank = true;
+  DIR *at = opendir(path);
+  if (!at) return false;
+  while (blank && (d = readdir(at)) != NULL) {
+    size_t len = strlen(d->d_name);
+    bool part =
+        !strncmp(d->d_name, TINKER__MARKER ".", sizeof TINKER__MARKER) &&
+        !strcmp(d->d_name + len - 4, ".tmp");
+    blank = part || !strcmp(d->d_name, ".") || !strcmp(d->d_name, "..");
+  }
+  closedir(at);
+  return blank;
+}
+
+/* Is it ours, and of no use to anybody? The marker is the first file of a
+ * folder. */
+static bool is_worthless(const tinker__svc_t *s, const entry_t *e) {
+  if (e->unfinished) return is_ours(s, e) || is_blank(e->path);
+  return e->fate == TINKER__FOLDER_GONE && is_ours(s, e);
+}
+
 static int tidy_entry(tinker__svc_t *s, const entry_t *e) {
   struct stat st;
   if (e->fate == TINKER__FOLDER_KEPT) {
     tinker__map_remove(s->home->folders, tinker__str(e->name)); /* found */
     return 0;
   }
-  if (!e->unfinished && !(e->fate == TINKER__FOLDER_GONE && is_ours(s, e))) {
-    return move_to_lost(s, e);
-  }
+  if (!is_worthless(s, e)) return move_to_lost(s, e);
   tinker__svc_folder_remove(e->path);
   if (lstat(e->path, &st) == 0) return move_to_lost(s, e);
   return 0;
@@ -522,6 +567,5 @@ int tinker__svc_state_dir_tidy(tinker__svc_t *s) {
   if (rc != 0) return rc;
   report_missing(s);
   if (s->next_row <= s->home->top) s->next_row = s->home->top + 1;
-  return tinker__svc_store_exec(s->store, "DELETE FROM gone", s->why,
-                                sizeof s->why);
+  return tinker__db_exec(s->store, "DELETE FROM gone", s->why, sizeof s->why);
 }

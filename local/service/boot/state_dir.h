@@ -4,8 +4,9 @@
  * mark, which the store thread keeps. Invariants: nothing is written into a
  * folder, and no store is opened for writing, before the folder is known to be
  * new, ours, or of the format before markers with folders that its store knows.
- * Removed is only <row>.tmp and what the store says was taken away; anything
- * else without a row moves to <state>/lost and is logged. */
+ * Removed is only what has this store's marker and is a <row>.tmp or was taken
+ * away by what the store says, and a <row>.tmp without content; anything else
+ * without a row moves to <state>/lost and is logged. */
 #ifndef TINKER_SERVICE_STATE_DIR_H
 #define TINKER_SERVICE_STATE_DIR_H
 

@@ -21,15 +21,17 @@ void tinker__svc_op_hold_work(tinker__svc_op_t *op);
 /* Its decoded body is of no use any more; NULL allowed. Under the lock, or
  * before anybody else knows it. */
 void tinker__svc_op_drop_work(tinker__svc_op_t *op);
-/* Result of an op, any thread, without the lock. Takes data (may be NULL: the
- * service then ends as out of memory). extra may hold statements that must
- * become durable with it (NULL = none); committed(user) runs on the store
- * thread under the lock when they are. user is taken too: NULL or a block of
- * the service's memory, which is freed whatever happens. */
-void tinker__svc_op_complete(tinker__svc_op_t *op, tinker__svc_op_state_t state,
-                             int format, tinker__buf_t *data,
-                             void (*extra)(tinker__svc_write_t *w, void *user),
-                             void (*committed)(void *user), void *user);
+/* The result of an op. Any thread; under the lock only for an op that is not
+ * being replayed. Takes data's content; if data holds an error the service ends
+ * as out of memory. extra may hold statements that must become durable with it
+ * (NULL = none); committed(user, ...) runs on the store thread under the lock
+ * when they are, and may name a folder that is of no use any more: it is
+ * removed without the lock. user is taken too: NULL or a block of the service's
+ * memory, which is freed whatever happens. */
+void tinker__svc_op_complete(
+    tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
+    tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
+    void (*committed)(void *user, char *useless, size_t len), void *user);
 /* Failure with a sentence. */
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...)
@@ -48,6 +50,9 @@ bool tinker__svc_poll_announces(const tinker__svc_req_t *r,
                                 const tinker__svc_op_t *op);
 void tinker__svc_poll_metadata(tinker__svc_req_t *r,
                                const tinker__svc_op_t *op);
+/* Reads the result of op for r; TINKER__PARKED until that is done. */
+tinker__svc_handled_t tinker__svc_poll_read(tinker__svc_req_t *r,
+                                            const tinker__svc_op_t *op);
 /* Answers all polls of an op that has its result. */
 void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
                               const void *data, size_t len);
@@ -55,6 +60,9 @@ void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
 void tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms);
 /* All of them. */
 void tinker__svc_polls_release(tinker__svc_t *s);
+/* Drops polls whose clients are gone, of a part of all: true when there were
+ * such, and the next part is worth a look at once. */
+bool tinker__svc_polls_look(tinker__svc_t *s);
 
 /* --- log.c: the way into the store --- */
 /* A new op becomes known and goes to the store with its body; r
@@ -64,9 +72,9 @@ void tinker__svc_polls_release(tinker__svc_t *s);
 tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
                                             tinker__svc_req_t *r,
                                             tinker__svc_op_t *op,
-                                            tinker__svc_write_t *w);
+                                            tinker__db_write_t *w);
 /* Begins the write that tinker__svc_op_accept ends. NULL without memory. */
-tinker__svc_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op);
+tinker__db_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op);
 
 /* --- order.c: a model's calls and their order --- */
 /* Without base, configuration and row. NULL without memory. */
@@ -132,7 +140,7 @@ int tinker__svc_sampler_new(tinker__svc_sampler_t **out, tinker__svc_t *s,
                             tinker__svc_session_t *session, int64_t seq,
                             char *why, size_t why_len);
 int tinker__svc_sampler_add(tinker__svc_t *s, tinker__svc_sampler_t *p);
-void tinker__svc_sampler_write(tinker__svc_write_t *w,
+void tinker__svc_sampler_write(tinker__db_write_t *w,
                                const tinker__svc_sampler_t *p);
 void tinker__svc_sampler_free(tinker__svc_t *s, tinker__svc_sampler_t *p);
 /* Takes one that could not be stored out; the caller frees it. Under the lock.
@@ -157,10 +165,9 @@ tinker__svc_session_t *tinker__svc_session_live(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id);
 int tinker__svc_session_add(tinker__svc_t *s, tinker__svc_session_t *n);
-/* What the body of create_session tells about n. 0, TINKER_ENOMEM, or
- * TINKER_EINVAL with why. */
+/* Copies what create_session says about n. 0 or TINKER_ENOMEM. */
 int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,
-                                 tinker__str_t body, char *why, size_t why_len);
+                                 const tinker__create_session_t *m);
 /* Drops the results of sessions that ended long ago. Under the lock. */
 void tinker__svc_session_purge(tinker__svc_t *s);
 /* Ends the sessions that showed no sign of life for long. Under the lock. */

@@ -23,16 +23,14 @@ typedef struct {
 
 /* In the ledger, by method: two changes share a path. */
 static void note(const change_t *n, const tinker__svc_checkpoint_t *c) {
-  char endpoint[120] = "expired", path[600];
+  char endpoint[120] = "expired", path[TINKER__SVC_PATH_LEN];
   const tinker__svc_route_t *route = n->r ? n->r->route : NULL;
   if (!c->name) return;
   if (route) {
     snprintf(endpoint, sizeof endpoint, "%s %s", route->method,
              route->path + strlen("api/v1/"));
   }
-  snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
-           c->kind == TINKER__CKPT_TRAINING ? "weights" : "sampler_weights",
-           c->name);
+  tinker__svc_checkpoint_path(c, path);
   tinker__svc_other(n->service, endpoint, path);
 }
 
@@ -72,7 +70,7 @@ static void on_stored(void *user, int rc) {
   change_t *n = user;
   tinker__svc_t *s = n->service;
   bool gone = false;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_checkpoint_t *c = tinker__svc_checkpoint_by_row(s, n->row);
   if (rc == 0 && c) {
     note(n, c);
@@ -80,7 +78,7 @@ static void on_stored(void *user, int rc) {
   } else if (c && !n->r) {
     c->leaving = false; /* at another tick */
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (gone) {
     tinker__svc_checkpoint_dir(s, "checkpoints", n->row, dir, sizeof dir);
     tinker__svc_folder_remove(dir);
@@ -91,26 +89,26 @@ static void on_stored(void *user, int rc) {
 
 /* An expired one goes if it still expires then: a longer life that was stored
  * before is kept. */
-static void write_change(tinker__svc_write_t *w, const change_t *n) {
+static void write_change(tinker__db_write_t *w, const change_t *n) {
   switch (n->kind) {
   case TINKER__CKPT_DELETED:
-    tinker__svc_write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
+    tinker__db_write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
     break;
   case TINKER__CKPT_EXPIRED:
-    tinker__svc_write_sql(
+    tinker__db_write_sql(
         w, "DELETE FROM checkpoints WHERE expires_ms = ? AND row = ?");
-    tinker__svc_write_i64(w, n->expires_ms);
+    tinker__db_write_i64(w, n->expires_ms);
     break;
   case TINKER__CKPT_EXPIRES:
-    tinker__svc_write_sql(
-        w, "UPDATE checkpoints SET expires_ms = ? WHERE row = ?");
-    tinker__svc_write_i64(w, n->expires_ms);
+    tinker__db_write_sql(w,
+                         "UPDATE checkpoints SET expires_ms = ? WHERE row = ?");
+    tinker__db_write_i64(w, n->expires_ms);
     break;
   default:
-    tinker__svc_write_sql(w, "UPDATE checkpoints SET public = ? WHERE row = ?");
-    tinker__svc_write_i64(w, n->kind == TINKER__CKPT_PUBLISHED);
+    tinker__db_write_sql(w, "UPDATE checkpoints SET public = ? WHERE row = ?");
+    tinker__db_write_i64(w, n->kind == TINKER__CKPT_PUBLISHED);
   }
-  tinker__svc_write_i64(w, n->row);
+  tinker__db_write_i64(w, n->row);
 }
 
 /* False without memory. Under the lock. */
@@ -121,9 +119,9 @@ bool tinker__svc_checkpoint_change(tinker__svc_t *s, tinker__svc_req_t *r,
   change_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
   if (!n) return false;
   *n = (change_t){s, r, kind, c->row, expires_ms};
-  tinker__svc_write_t *w = tinker__svc_write_new(s->store, on_stored, n);
+  tinker__db_write_t *w = tinker__db_write_new(s->store, on_stored, n);
   if (w) write_change(w, n);
-  if (tinker__svc_write_submit(w) == 0) return true;
+  if (tinker__db_write_submit(w) == 0) return true;
   tinker__mem_free(s->mem, n);
   return false;
 }

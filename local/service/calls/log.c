@@ -25,9 +25,10 @@ static void go_on(tinker__svc_model_t *m) {
 static void on_logged(void *user, int rc) {
   tinker__svc_op_t *op = user;
   tinker__svc_t *s = op->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (rc == 0) {
     bool rejected = op->state == TINKER__SVC_OP_REJECTED;
+    tinker__svc_debug_op(op, rejected ? "rejected" : "accepted");
     tinker__svc_heard(op,
                       rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
     tinker__svc_ack_commit(s, &op->ack);
@@ -45,39 +46,39 @@ static void on_logged(void *user, int rc) {
     }
     tinker__svc_op_free(op);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
-tinker__svc_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op) {
-  return tinker__svc_write_new(op->service->store, on_logged, op);
+tinker__db_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op) {
+  return tinker__db_write_new(op->service->store, on_logged, op);
 }
 
-static void write_op(tinker__svc_write_t *w, const tinker__svc_op_t *op,
+static void write_op(tinker__db_write_t *w, const tinker__svc_op_t *op,
                      int format, tinker__str_t body) {
-  tinker__svc_write_sql(
-      w, "INSERT INTO requests(row, owner_kind, owner, seq, kind,"
-         " digest, format, seed, body, state)"
-         " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  tinker__svc_write_i64(w, op->row);
-  tinker__svc_write_i64(w, op->model ? 0 : 1);
-  tinker__svc_write_i64(w, op->model ? op->model->row : op->sampler->row);
-  tinker__svc_write_i64(w, op->seq);
-  tinker__svc_write_i64(w, op->kind);
-  tinker__svc_write_blob(w, op->digest, sizeof op->digest);
-  tinker__svc_write_i64(w, format);
-  tinker__svc_write_i64(w, op->seed);
-  tinker__svc_write_blob(w, body.ptr, body.len);
-  tinker__svc_write_i64(w, op->state);
+  tinker__db_write_sql(w,
+                       "INSERT INTO requests(row, owner_kind, owner, seq, kind,"
+                       " digest, format, seed, body, state)"
+                       " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  tinker__db_write_i64(w, op->row);
+  tinker__db_write_i64(w, op->model ? 0 : 1);
+  tinker__db_write_i64(w, op->model ? op->model->row : op->sampler->row);
+  tinker__db_write_i64(w, op->seq);
+  tinker__db_write_i64(w, op->kind);
+  tinker__db_write_blob(w, op->digest, sizeof op->digest);
+  tinker__db_write_i64(w, format);
+  tinker__db_write_i64(w, op->seed);
+  tinker__db_write_blob(w, body.ptr, body.len);
+  tinker__db_write_i64(w, op->state);
 }
 
 tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
                                             tinker__svc_req_t *r,
                                             tinker__svc_op_t *op,
-                                            tinker__svc_write_t *w) {
+                                            tinker__db_write_t *w) {
   op->row = tinker__svc_row(s);
   if (!w ||
       tinker__map_put(s->op_by_id, tinker__str(op->request_id), op, NULL)) {
-    tinker__svc_write_drop(w);
+    tinker__db_write_drop(w);
     tinker__svc_op_free(op);
     return tinker__svc_reply_error(r, 503, "out of memory");
   }
@@ -96,7 +97,7 @@ tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
   write_op(w, op, r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
            rejected ? TINKER__STR("") : tinker__buf_str(&r->body));
   tinker__list_push_back(&op->ack.waiters, &r->link);
-  if (tinker__svc_write_submit(w) != 0) {
+  if (tinker__db_write_submit(w) != 0) {
     tinker__list_remove(&r->link);
     forget_op(s, op);
     tinker__svc_op_free(op);

@@ -69,7 +69,7 @@ typedef struct {
   int format;
   const void *data; /* the write's */
   size_t len;
-  void (*committed)(void *user);
+  void (*committed)(void *user, char *useless, size_t len);
   void *user;
 } completion_t;
 
@@ -77,21 +77,25 @@ static void on_committed(void *user, int rc) {
   completion_t *c = user;
   tinker__svc_op_t *op = c->op;
   tinker__svc_t *s = op->service;
+  char useless[1200] = ""; /* a folder */
   if (rc != 0) {
     tinker__svc_fatal(s, "a result could not be stored");
   } else {
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     op->state = c->state;
     op->result_size = c->len;
     op->result_format = c->format;
     if (op->sampler) s->samples--;
+    tinker__svc_debug_op(op,
+                         c->state == TINKER__SVC_OP_DONE ? "done" : "failed");
     tinker__svc_heard(op, c->state == TINKER__SVC_OP_DONE ? TINKER__SVC_APPLIED
                                                           : TINKER__SVC_FAILED);
-    if (c->committed) c->committed(c->user);
+    if (c->committed) c->committed(c->user, useless, sizeof useless);
     tinker__svc_op_drop_work(op);
     tinker__svc_polls_answer(op, c->format, c->data, c->len);
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
   }
+  if (*useless) tinker__svc_folder_remove(useless);
   tinker__mem_free(s->mem, c->user);
   tinker__mem_free(s->mem, c);
 }
@@ -103,10 +107,10 @@ static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data,
   bool same = !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
   tinker__buf_free(data);
   if (!same && op->model) {
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     tinker__svc_model_break(
         op->model, "re-executing the log gave another result than before");
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
   }
   if (!same) {
     tinker__svc_log(s, "error", "replay_differs", "request_id", op->request_id,
@@ -127,10 +131,10 @@ static bool leaves_nothing(const tinker__svc_op_t *op,
   }
 }
 
-void tinker__svc_op_complete(tinker__svc_op_t *op, tinker__svc_op_state_t state,
-                             int format, tinker__buf_t *data,
-                             void (*extra)(tinker__svc_write_t *w, void *user),
-                             void (*committed)(void *user), void *user) {
+void tinker__svc_op_complete(
+    tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
+    tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
+    void (*committed)(void *user, char *useless, size_t len), void *user) {
   tinker__svc_t *s = op->service;
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__str_t view = tinker__buf_str(data);
@@ -149,8 +153,8 @@ void tinker__svc_op_complete(tinker__svc_op_t *op, tinker__svc_op_state_t state,
   completion_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
   size_t len;
   char *block = tinker__buf_take(data, &len);
-  tinker__svc_write_t *w =
-      c ? tinker__svc_write_new(s->store, on_committed, c) : NULL;
+  tinker__db_write_t *w =
+      c ? tinker__db_write_new(s->store, on_committed, c) : NULL;
   if (!w) {
     tinker__mem_free(s->mem, block);
     tinker__mem_free(s->mem, c);
@@ -159,23 +163,23 @@ void tinker__svc_op_complete(tinker__svc_op_t *op, tinker__svc_op_state_t state,
     return;
   }
   *c = (completion_t){op, state, format, block, len, committed, user};
-  tinker__svc_write_vital(w); /* later results may follow from this one */
-  tinker__svc_write_sql(w, "UPDATE requests SET state = ?, result_format = ?,"
-                           " result_digest = ?, result = ? WHERE row = ?");
-  tinker__svc_write_i64(w, state);
-  tinker__svc_write_i64(w, format);
-  tinker__svc_write_blob(w, digest, sizeof digest);
-  tinker__svc_write_take(w, block, len);
-  tinker__svc_write_i64(w, op->row);
+  tinker__db_write_vital(w); /* later results may follow from this one */
+  tinker__db_write_sql(w, "UPDATE requests SET state = ?, result_format = ?,"
+                          " result_digest = ?, result = ? WHERE row = ?");
+  tinker__db_write_i64(w, state);
+  tinker__db_write_i64(w, format);
+  tinker__db_write_blob(w, digest, sizeof digest);
+  tinker__db_write_take(w, block, len);
+  tinker__db_write_i64(w, op->row);
   if (op->sampler) { /* a model's body is kept until a snapshot */
-    tinker__svc_write_sql(w, "UPDATE requests SET body = NULL WHERE row = ?");
-    tinker__svc_write_i64(w, op->row);
+    tinker__db_write_sql(w, "UPDATE requests SET body = NULL WHERE row = ?");
+    tinker__db_write_i64(w, op->row);
   } else if (leaves_nothing(op, state)) {
-    tinker__svc_write_sql(w, "UPDATE requests SET body = x'' WHERE row = ?");
-    tinker__svc_write_i64(w, op->row);
+    tinker__db_write_sql(w, "UPDATE requests SET body = x'' WHERE row = ?");
+    tinker__db_write_i64(w, op->row);
   }
   if (extra) extra(w, user);
-  if (tinker__svc_write_submit(w) != 0) {
+  if (tinker__db_write_submit(w) != 0) {
     tinker__mem_free(s->mem, c);
     tinker__mem_free(s->mem, user);
     tinker__svc_fatal(s, "out of memory for a result");
@@ -186,7 +190,6 @@ void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...) {
   char text[500];
   tinker__buf_t out;
-  tinker__jsonw_t w;
   va_list args;
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
@@ -195,13 +198,8 @@ void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
   size_t length = strlen(text);
   while (length && !tinker__utf8_valid(text, length)) text[--length] = 0;
   tinker__buf_init(&out, op->service->mem, 4096);
-  tinker__jsonw_init(&w, &out);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "error");
-  tinker__jsonw_cstr(&w, text);
-  tinker__jsonw_key(&w, "category");
-  tinker__jsonw_cstr(&w, category);
-  tinker__jsonw_end_object(&w);
+  tinker__failure_t m = {text, category};
+  tinker__message_encode(&out, &tinker__failure_msg, &m);
   tinker__svc_op_complete(op, TINKER__SVC_OP_FAILED, TINKER__FORMAT_JSON, &out,
                           NULL, NULL, NULL);
 }

@@ -135,7 +135,7 @@ void tinker__svc_model_done(tinker__svc_model_t *m, bool again) {
 }
 
 /* A call that is still on its way into the log is left alone: when it has
- * arrived (or failed to) accept.c ends the model once more. */
+ * arrived there, or could not, log.c ends the model once more. */
 static void fail_gap(tinker__svc_op_t *op, int64_t missing) {
   if (!op->ack.durable) return;
   tinker__list_remove(&op->link);
@@ -186,12 +186,11 @@ static void on_broken(void *user, int rc) {
 void tinker__svc_model_break(tinker__svc_model_t *m, const char *why) {
   if (m->broken) return;
   m->broken = tinker__mem_strdup(m->service->mem, why);
-  tinker__svc_write_t *w =
-      tinker__svc_write_new(m->service->store, on_broken, m);
-  tinker__svc_write_sql(w, "UPDATE models SET broken = ? WHERE row = ?");
-  tinker__svc_write_text(w, why);
-  tinker__svc_write_i64(w, m->row);
-  if (tinker__svc_write_submit(w) != 0 || !m->broken) {
+  tinker__db_write_t *w = tinker__db_write_new(m->service->store, on_broken, m);
+  tinker__db_write_sql(w, "UPDATE models SET broken = ? WHERE row = ?");
+  tinker__db_write_text(w, why);
+  tinker__db_write_i64(w, m->row);
+  if (tinker__db_write_submit(w) != 0 || !m->broken) {
     tinker__svc_fatal(m->service, "out of memory to note a broken model");
   }
 }

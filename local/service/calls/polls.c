@@ -1,9 +1,14 @@
 /* polls: requests that wait for the result of a call, and their answers. Under
  * the service's lock: HTTP thread, store thread (a result is committed), timer.
- */
+ * Large results are read and sent without it, as JSON by workers. */
 #include <stdio.h>
 
+#include <tinker/error.h>
+
+#include "db/row.h"
 #include "service/calls/calls.h"
+#include "service/http/conns.h"
+#include "service/http/workers.h"
 #include "service/parse/work.h"
 
 /* Why the op does not run yet; false when nothing is wrong. Under the lock. */
@@ -25,7 +30,6 @@ static bool waiting_reason(const tinker__svc_op_t *op, char *out, size_t len) {
 void tinker__svc_poll_try_again(tinker__svc_req_t *r,
                                 const tinker__svc_op_t *op) {
   char gap[80];
-  tinker__jsonw_t w;
   const char *state = "active", *reason = NULL;
   if (op->paused_until_ms) {
     state = op->pause_state ? op->pause_state : "paused_capacity";
@@ -37,19 +41,8 @@ void tinker__svc_poll_try_again(tinker__svc_req_t *r,
     state = "paused_capacity";
     reason = gap;
   }
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, "try_again");
-  tinker__jsonw_key(&w, "request_id");
-  tinker__jsonw_cstr(&w, op->request_id);
-  tinker__jsonw_key(&w, "queue_state");
-  tinker__jsonw_cstr(&w, state);
-  if (reason) {
-    tinker__jsonw_key(&w, "queue_state_reason");
-    tinker__jsonw_cstr(&w, reason);
-  }
-  tinker__jsonw_end_object(&w);
+  tinker__try_again_t reply = {op->request_id, state, reason};
+  tinker__svc_reply_message(r, &tinker__try_again_msg, &reply);
 }
 
 void tinker__svc_poll_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
@@ -73,20 +66,99 @@ bool tinker__svc_poll_announces(const tinker__svc_req_t *r,
 
 void tinker__svc_poll_metadata(tinker__svc_req_t *r,
                                const tinker__svc_op_t *op) {
-  tinker__jsonw_t w;
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "status");
-  tinker__jsonw_cstr(&w, "complete_metadata");
-  tinker__jsonw_key(&w, "response_payload_size");
-  tinker__jsonw_u64(&w, op->result_size);
-  tinker__jsonw_end_object(&w);
+  tinker__announced_t reply = {"complete_metadata", (int64_t)op->result_size};
+  tinker__svc_reply_message(r, &tinker__announced_msg, &reply);
+}
+
+static tinker__svc_session_t *session_of(const tinker__svc_op_t *op) {
+  return op->model ? op->model->session : op->sampler->session;
 }
 
 /* Takes a parked poll out of its lists. Under the lock. */
 static void unpark(tinker__svc_req_t *r) {
   tinker__list_remove(&r->link);
   tinker__list_remove(&r->timer_link);
+  r->service->parked_polls--;
+  session_of(r->op)->polls--;
+}
+
+/* Before its result is there. */
+static void send_away(tinker__svc_req_t *r) {
+  unpark(r);
+  tinker__svc_poll_try_again(r, r->op);
+  tinker__svc_req_resume(r);
+}
+
+/* --- Results -------------------------------------------------------------- */
+
+/* A worker: the reply holds the result as it is stored. */
+static void convert(tinker__svc_req_t *r) {
+  tinker__buf_t stored = r->reply;
+  if (!tinker__buf_error(&stored)) {
+    tinker__buf_init(&r->reply, stored.mem, stored.max);
+    tinker__svc_reply_result_as_json(r, r->kind, stored.data, stored.len);
+    tinker__buf_free(&stored);
+  }
+  tinker__svc_req_resume(r);
+}
+
+static bool as_json(const tinker__svc_req_t *r, int format, size_t len) {
+  return format != TINKER__FORMAT_JSON && !r->accept_proto &&
+         len > r->service->large;
+}
+
+/* A stored result. Store thread: others wait for their commits on it. */
+static void send_stored(tinker__svc_req_t *r, tinker__str_t data, int format) {
+  if (!as_json(r, format, data.len)) {
+    tinker__svc_poll_result(r, r->kind, format, data.ptr, data.len);
+    tinker__svc_req_resume(r);
+    return;
+  }
+  tinker__svc_reply_bytes(r, 200, NULL, data.ptr, data.len);
+  if (tinker__svc_workers_add(r->service->workers, r, convert)) return;
+  r->retry_after_s = 1;
+  tinker__svc_reply_error(r, 503,
+                          "too many large results wait to be sent: ask again");
+  tinker__svc_req_resume(r);
+}
+
+static void on_read(void *user, int rc, struct sqlite3_stmt *row) {
+  tinker__svc_req_t *r = user;
+  if (rc == 0) {
+    send_stored(r, tinker__db_row_blob(row, 0),
+                (int)tinker__db_row_i64(row, 1));
+    return;
+  }
+  if (rc == TINKER_ENOENT) {
+    tinker__svc_reply_error(r, 410, "the result is no longer kept");
+  } else {
+    tinker__svc_reply_error(r, 500, "the result could not be read");
+  }
+  tinker__svc_req_resume(r);
+}
+
+tinker__svc_handled_t tinker__svc_poll_read(tinker__svc_req_t *r,
+                                            const tinker__svc_op_t *op) {
+  tinker__svc_t *s = r->service;
+  r->kind = op->kind;
+  if (tinker__svc_store_read_result(s->store, op->row, on_read, r) != 0) {
+    return tinker__svc_reply_error(r, 503, "out of memory");
+  }
+  return TINKER__PARKED;
+}
+
+/* A large result is read again without the lock. */
+static tinker__svc_handled_t answer(tinker__svc_req_t *r,
+                                    const tinker__svc_op_t *op, int format,
+                                    const void *data, size_t len) {
+  if (tinker__svc_poll_announces(r, op)) {
+    tinker__svc_poll_metadata(r, op);
+  } else if (len > r->service->large) {
+    return tinker__svc_poll_read(r, op);
+  } else {
+    tinker__svc_poll_result(r, op->kind, format, data, len);
+  }
+  return TINKER__ANSWERED;
 }
 
 void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
@@ -95,23 +167,20 @@ void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
   while ((l = tinker__list_first(&op->polls)) != NULL) {
     tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, link);
     unpark(r);
-    if (tinker__svc_poll_announces(r, op)) {
-      tinker__svc_poll_metadata(r, op);
-    } else {
-      tinker__svc_poll_result(r, op->kind, format, data, len);
+    if (answer(r, op, format, data, len) == TINKER__ANSWERED) {
+      tinker__svc_req_resume(r);
     }
-    tinker__svc_req_resume(r);
   }
 }
+
+/* --- Who waits, and for how long ------------------------------------------ */
 
 void tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms) {
   tinker__link_t *l;
   while ((l = tinker__list_first(&s->polls)) != NULL) {
     tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, timer_link);
     if (r->deadline_ms > now_ms) return;
-    unpark(r);
-    tinker__svc_poll_try_again(r, r->op);
-    tinker__svc_req_resume(r);
+    send_away(r);
   }
 }
 
@@ -119,13 +188,68 @@ void tinker__svc_polls_release(tinker__svc_t *s) {
   tinker__svc_polls_expire(s, INT64_MAX);
 }
 
+/* The poll that has waited longest, of one session or (NULL) of all. */
+static tinker__svc_req_t *oldest(tinker__svc_t *s,
+                                 const tinker__svc_session_t *n) {
+  TINKER__LIST_EACH(l, tmp, &s->polls) {
+    tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, timer_link);
+    if (!n || session_of(r->op) == n) return r;
+  }
+  return NULL;
+}
+
+/* Connections are kept for short calls, and polls for other sessions. */
+static void make_room(tinker__svc_t *s, const tinker__svc_session_t *n) {
+  if (n->polls >= s->max_polls - s->max_polls / 8) {
+    send_away(oldest(s, n));
+  } else if (s->parked_polls >= s->max_polls) {
+    send_away(oldest(s, NULL));
+  }
+}
+
 tinker__svc_handled_t tinker__svc_poll_park(tinker__svc_t *s,
                                             tinker__svc_req_t *r,
                                             tinker__svc_op_t *op) {
+  tinker__svc_session_t *n = session_of(op);
+  make_room(s, n);
   r->op = op;
   r->deadline_ms = s->world->now_ms(s->world->user) + s->config.poll_ms;
   tinker__list_push_back(&op->polls, &r->link);
   tinker__list_push_back(&s->polls, &r->timer_link);
+  s->parked_polls++;
+  n->polls++;
   pthread_cond_signal(&s->timer_wake);
   return TINKER__PARKED;
+}
+
+/* --- Clients that are gone ------------------------------------------------ */
+
+/* The polls that this look is at: those after what the round has seen. */
+static size_t choose(tinker__svc_t *s, tinker__svc_req_t **chosen, int *fds) {
+  size_t at = 0, n = 0;
+  TINKER__LIST_EACH(l, tmp, &s->polls) {
+    if (at++ < s->looked_polls) continue;
+    if (n == TINKER__PEERS_MAX) break;
+    chosen[n] = TINKER__CONTAINER(l, tinker__svc_req_t, timer_link);
+    fds[n] = chosen[n]->fd;
+    n++;
+  }
+  return n;
+}
+
+bool tinker__svc_polls_look(tinker__svc_t *s) {
+  tinker__svc_req_t *chosen[TINKER__PEERS_MAX];
+  int fds[TINKER__PEERS_MAX] = {0};
+  bool gone[TINKER__PEERS_MAX];
+  size_t left = 0, n = choose(s, chosen, fds);
+  if (n) s->look_at_peers(fds, n, gone);
+  for (size_t i = 0; i < n; i++) {
+    if (!gone[i]) continue;
+    left++;
+    unpark(chosen[i]);
+    chosen[i]->gone = true;
+    tinker__svc_req_resume(chosen[i]);
+  }
+  s->looked_polls = n < TINKER__PEERS_MAX ? 0 : s->looked_polls + n - left;
+  return left > 0;
 }

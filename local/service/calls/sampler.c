@@ -59,18 +59,18 @@ int tinker__svc_sampler_new(tinker__svc_sampler_t **out, tinker__svc_t *s,
   return 0;
 }
 
-void tinker__svc_sampler_write(tinker__svc_write_t *w,
+void tinker__svc_sampler_write(tinker__db_write_t *w,
                                const tinker__svc_sampler_t *p) {
-  tinker__svc_write_sql(w,
-                        "INSERT INTO samplers(row, session, seq, digest, base,"
-                        " path, checkpoint) VALUES(?, ?, ?, ?, ?, ?, ?)");
-  tinker__svc_write_i64(w, p->row);
-  tinker__svc_write_i64(w, p->session->row);
-  tinker__svc_write_i64(w, p->seq);
-  tinker__svc_write_blob(w, p->digest, sizeof p->digest);
-  tinker__svc_write_text(w, p->base->name);
-  tinker__svc_write_text(w, p->path);
-  tinker__svc_write_i64(w, p->checkpoint);
+  tinker__db_write_sql(w,
+                       "INSERT INTO samplers(row, session, seq, digest, base,"
+                       " path, checkpoint) VALUES(?, ?, ?, ?, ?, ?, ?)");
+  tinker__db_write_i64(w, p->row);
+  tinker__db_write_i64(w, p->session->row);
+  tinker__db_write_i64(w, p->seq);
+  tinker__db_write_blob(w, p->digest, sizeof p->digest);
+  tinker__db_write_text(w, p->base->name);
+  tinker__db_write_text(w, p->path);
+  tinker__db_write_i64(w, p->checkpoint);
 }
 
 void tinker__svc_sampler_forget(tinker__svc_t *s, tinker__svc_sampler_t *p) {

@@ -27,33 +27,19 @@ void tinker__svc_session_free(tinker__svc_t *s, tinker__svc_session_t *n) {
   tinker__mem_free(s->mem, n);
 }
 
+/* A copy of text, if there is one. */
+static bool keep(tinker__mem_t *mem, char **out, const char *text) {
+  *out = text ? tinker__mem_strdup(mem, text) : NULL;
+  return *out || !text;
+}
+
 int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,
-                                 tinker__str_t body, char *why,
-                                 size_t why_len) {
-  tinker__svc_body_t b;
-  tinker__str_t tags, metadata = TINKER__STR(""), name, project;
-  bool has_name = false, has_project = false;
-  const tinker__svc_field_t fields[] = {
-      {"tags", TINKER__FIELD_RAW, false, &tags, NULL},
-      {"user_metadata", TINKER__FIELD_RAW, false, &metadata, NULL},
-      {"display_name", TINKER__FIELD_STR, false, &name, &has_name},
-      {"project_id", TINKER__FIELD_STR, false, &project, &has_project}};
-  int rc =
-      tinker__svc_body_parse(&b, s->mem, body, "", fields, 4, why, why_len);
-  if (rc == 0 && metadata.len) {
-    n->metadata = tinker__mem_strndup(s->mem, metadata.ptr, metadata.len);
-    if (!n->metadata) rc = TINKER_ENOMEM;
-  }
-  if (rc == 0 && has_name) {
-    n->display_name = tinker__mem_strndup(s->mem, name.ptr, name.len);
-    if (!n->display_name) rc = TINKER_ENOMEM;
-  }
-  if (rc == 0 && has_project) {
-    n->project = tinker__mem_strndup(s->mem, project.ptr, project.len);
-    if (!n->project) rc = TINKER_ENOMEM;
-  }
-  tinker__svc_body_done(&b);
-  return rc;
+                                 const tinker__create_session_t *m) {
+  const char *metadata = m->user_metadata.len ? m->user_metadata.ptr : NULL;
+  bool ok = keep(s->mem, &n->metadata, metadata) &&
+            keep(s->mem, &n->display_name, m->display_name) &&
+            keep(s->mem, &n->project, m->project_id);
+  return ok ? 0 : TINKER_ENOMEM;
 }
 
 tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,

@@ -11,26 +11,26 @@ static void on_end_stored(void *user, int rc) {
   tinker__svc_session_t *n = user;
   tinker__svc_t *s = n->service;
   if (rc != 0) tinker__svc_fatal(s, "a session's end could not be stored");
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (rc == 0) {
     tinker__svc_other(s, "sessions/*/finish", n->id);
     tinker__svc_ack_commit(s, &n->ack);
   } else {
     tinker__svc_ack_fail(s, &n->ack);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 int tinker__svc_session_end(tinker__svc_t *s, tinker__svc_session_t *n,
                             const char *reason) {
   int64_t now = s->world->wall_ms(s->world->user);
-  tinker__svc_write_t *w = tinker__svc_write_new(s->store, on_end_stored, n);
-  tinker__svc_write_sql(
+  tinker__db_write_t *w = tinker__db_write_new(s->store, on_end_stored, n);
+  tinker__db_write_sql(
       w, "UPDATE sessions SET ended_ms = ?, end_reason = ? WHERE row = ?");
-  tinker__svc_write_i64(w, now);
-  tinker__svc_write_text(w, reason);
-  tinker__svc_write_i64(w, n->row);
-  int rc = tinker__svc_write_submit(w);
+  tinker__db_write_i64(w, now);
+  tinker__db_write_text(w, reason);
+  tinker__db_write_i64(w, n->row);
+  int rc = tinker__db_write_submit(w);
   if (rc != 0) return rc;
   n->ack.durable = false;
   n->ended_ms = now;
@@ -118,12 +118,12 @@ static void drop_ops(tinker__svc_t *s, tinker__link_t *ops) {
   }
 }
 
-static void drop_rows(tinker__svc_write_t *w, int owner_kind, int64_t owner) {
-  tinker__svc_write_sql(
-      w, "DELETE FROM requests WHERE owner_kind = ? AND owner = ?"
-         " AND state != 0");
-  tinker__svc_write_i64(w, owner_kind);
-  tinker__svc_write_i64(w, owner);
+static void drop_rows(tinker__db_write_t *w, int owner_kind, int64_t owner) {
+  tinker__db_write_sql(w,
+                       "DELETE FROM requests WHERE owner_kind = ? AND owner = ?"
+                       " AND state != 0");
+  tinker__db_write_i64(w, owner_kind);
+  tinker__db_write_i64(w, owner);
 }
 
 /* Snapshots are for the calls to come: there are none. Store thread. */
@@ -135,21 +135,21 @@ static void on_purged(void *user, int rc) {
   TINKER__LIST_EACH(l, tmp, &n->models) {
     tinker__svc_model_t *m =
         TINKER__CONTAINER(l, tinker__svc_model_t, by_session);
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     int64_t row = m->snapshot;
     m->snapshot = 0;
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
     tinker__svc_checkpoint_dir(s, "snapshots", row, dir, sizeof dir);
     if (row) tinker__svc_folder_remove(dir);
   }
 }
 
 static void purge(tinker__svc_t *s, tinker__svc_session_t *n) {
-  tinker__svc_write_t *w = tinker__svc_write_new(s->store, on_purged, n);
-  tinker__svc_write_sql(w,
-                        "UPDATE models SET snapshot = NULL, snapshot_seq = NULL"
-                        " WHERE session = ?");
-  tinker__svc_write_i64(w, n->row);
+  tinker__db_write_t *w = tinker__db_write_new(s->store, on_purged, n);
+  tinker__db_write_sql(w,
+                       "UPDATE models SET snapshot = NULL, snapshot_seq = NULL"
+                       " WHERE session = ?");
+  tinker__db_write_i64(w, n->row);
   TINKER__LIST_EACH(l, tmp, &n->models) {
     tinker__svc_model_t *m =
         TINKER__CONTAINER(l, tinker__svc_model_t, by_session);
@@ -163,7 +163,7 @@ static void purge(tinker__svc_t *s, tinker__svc_session_t *n) {
     drop_rows(w, 1, p->row);
   }
   n->purged = true;
-  tinker__svc_write_submit(w);
+  tinker__db_write_submit(w);
 }
 
 void tinker__svc_session_purge(tinker__svc_t *s) {

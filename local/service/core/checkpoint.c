@@ -15,7 +15,8 @@
 
 #include "base/file.h"
 #include "service/core/core.h"
-#include "service/core/marker.h"
+#include "service/store/marker.h"
+#include "wire/path.h"
 
 /* --- Folders -------------------------------------------------------------- */
 
@@ -45,9 +46,9 @@ int tinker__svc_folder_begin(tinker__svc_t *s, const char *dir, int64_t row,
                              char *tmp, size_t len, char *why, size_t why_len) {
   tinker__svc_marker_t m = {
       .row = row,
-      .commits = tinker__svc_store_commits(s->store),
+      .commits = tinker__db_commits(s->store),
   };
-  snprintf(m.store, sizeof m.store, "%s", tinker__svc_store_id(s->store));
+  snprintf(m.store, sizeof m.store, "%s", s->store_id);
   snprintf(tmp, len, "%s.tmp", dir);
   tinker__svc_folder_remove(tmp);
   if (mkdir(tmp, 0700) == 0) {
@@ -137,18 +138,19 @@ tinker__svc_checkpoint_t *tinker__svc_checkpoint_by_row(tinker__svc_t *s,
   return NULL;
 }
 
-/* Splits tinker://RUN/KIND/NAME; false when it is none. */
-static bool split_path(tinker__str_t path, tinker__str_t part[3]) {
-  const char *prefix = "tinker://";
-  if (!tinker__str_starts(path, prefix)) return false;
-  const char *at = path.ptr + strlen(prefix), *end = path.ptr + path.len;
-  for (int i = 0; i < 3; i++) {
-    const char *slash = i < 2 ? memchr(at, '/', (size_t)(end - at)) : end;
-    if (!slash || slash == at) return false;
-    part[i] = (tinker__str_t){at, (size_t)(slash - at)};
-    at = slash + (i < 2 ? 1 : 0);
-  }
-  return !memchr(part[2].ptr, '/', part[2].len);
+const char *tinker__svc_checkpoint_word(tinker__svc_ckpt_kind_t kind) {
+  return kind == TINKER__CKPT_TRAINING ? TINKER__PATH_TRAINING
+                                       : TINKER__PATH_SAMPLER;
+}
+
+void tinker__svc_checkpoint_path(const tinker__svc_checkpoint_t *c,
+                                 char out[TINKER__SVC_PATH_LEN]) {
+  snprintf(out, TINKER__SVC_PATH_LEN, TINKER__PATH_PREFIX "%s/%s/%s",
+           c->model->id, tinker__svc_checkpoint_word(c->kind), c->name);
+}
+
+size_t tinker__svc_checkpoint_id_at(const tinker__svc_checkpoint_t *c) {
+  return strlen(TINKER__PATH_PREFIX) + strlen(c->model->id) + 1;
 }
 
 int tinker__svc_checkpoint_lookup(tinker__svc_t *s, tinker__str_t path,
@@ -157,9 +159,10 @@ int tinker__svc_checkpoint_lookup(tinker__svc_t *s, tinker__str_t path,
   tinker__str_t part[3];
   int shown = (int)(path.len < 200 ? path.len : 200);
   tinker__svc_ckpt_kind_t kind = TINKER__CKPT_EPHEMERAL;
-  if (split_path(path, part)) {
-    if (tinker__str_eqs(part[1], "weights")) kind = TINKER__CKPT_TRAINING;
-    if (tinker__str_eqs(part[1], "sampler_weights")) {
+  if (tinker__path_split(path, part)) {
+    if (tinker__str_eqs(part[1], TINKER__PATH_TRAINING)) {
+      kind = TINKER__CKPT_TRAINING;
+    } else if (tinker__str_eqs(part[1], TINKER__PATH_SAMPLER)) {
       kind = TINKER__CKPT_SAMPLER;
     }
   }

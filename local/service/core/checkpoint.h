@@ -31,6 +31,14 @@ tinker__svc_checkpoint_find(tinker__svc_model_t *m,
                             tinker__svc_ckpt_kind_t kind, tinker__str_t name);
 tinker__svc_checkpoint_t *tinker__svc_checkpoint_by_row(tinker__svc_t *s,
                                                         int64_t row);
+/* The kind's word in a path. */
+const char *tinker__svc_checkpoint_word(tinker__svc_ckpt_kind_t kind);
+/* Its path, tinker://RUN/KIND/NAME; c has a name. */
+#define TINKER__SVC_PATH_LEN 600
+void tinker__svc_checkpoint_path(const tinker__svc_checkpoint_t *c,
+                                 char out[TINKER__SVC_PATH_LEN]);
+/* Where in that path KIND/NAME begins. */
+size_t tinker__svc_checkpoint_id_at(const tinker__svc_checkpoint_t *c);
 /* Looks a tinker:// path up. TINKER_EINVAL = not such a path, TINKER_ENOENT,
  * with a sentence in why. Under the lock. */
 int tinker__svc_checkpoint_lookup(tinker__svc_t *s, tinker__str_t path,

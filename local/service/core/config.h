@@ -66,6 +66,7 @@ typedef struct tinker__svc_config_s {
    * with no lock held: it may block, and lines that find no room meanwhile are
    * dropped and counted. A stop waits for the call under way to return. */
   void (*log)(void *user, const char *line, size_t len);
+  bool debug; /* also lines of level debug: the way of each call */
   /* The service can't go on (its store failed); any thread. Must not block. */
   void (*ended)(void *user);
   void *user;

@@ -31,6 +31,27 @@ void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
   tinker__svc_lines_add(s->log, &line);
 }
 
+const char *tinker__svc_op_endpoint(tinker__svc_op_kind_t kind) {
+  static const char *const names[] = {
+      [TINKER__SVC_OP_CREATE] = "create_model",
+      [TINKER__SVC_OP_LOAD_NEW] = "load_weights",
+      [TINKER__SVC_OP_LOAD] = "load_weights",
+      [TINKER__SVC_OP_FORWARD_BACKWARD] = "forward_backward",
+      [TINKER__SVC_OP_OPTIM] = "optim_step",
+      [TINKER__SVC_OP_SAVE] = "save_weights",
+      [TINKER__SVC_OP_SAVE_SAMPLER] = "save_weights_for_sampler",
+      [TINKER__SVC_OP_SAMPLE] = "asample",
+      [TINKER__SVC_OP_SAVE_EXTERNAL] = "save_weights_external",
+  };
+  return names[kind];
+}
+
+void tinker__svc_debug_op(const tinker__svc_op_t *op, const char *event) {
+  if (!op->service->config.debug) return;
+  tinker__svc_log(op->service, "debug", event, "request_id", op->request_id,
+                  "endpoint", tinker__svc_op_endpoint(op->kind), NULL);
+}
+
 /* --- End ------------------------------------------------------------------ */
 
 bool tinker__svc_ends(tinker__svc_t *s) {

@@ -19,6 +19,7 @@
 #include "service/core/checkpoint.h"
 #include "service/core/config.h"
 #include "service/core/hooks.h"
+#include "service/core/lock.h"
 #include "service/core/model.h"
 #include "service/core/op.h"
 #include "service/core/sampler.h"
@@ -43,7 +44,8 @@ struct tinker__svc_s {
   char *state_dir;
   struct tinker__svc_state_dir_s *home;
   _Atomic int64_t locked_ms; /* so long another process has locked the store */
-  tinker__svc_store_t *store;
+  tinker__db_t *store;       /* its tables: service/store */
+  char store_id[33];
   tinker__eng_scheduler_t *scheduler;
   /* Generates from the loaded base models without session, sampler, number or
    * row of the log. */
@@ -52,7 +54,8 @@ struct tinker__svc_s {
   tinker__buf_t config_reply[2]; /* by tinker__svc_config_kind_t */
 
   struct tinker__svc_lines_s *log; /* NULL when nobody wants it */
-  pthread_mutex_t lock;
+  pthread_mutex_t lock;            /* by the functions of core/lock.h */
+  tinker__svc_hold_t hold;
   bool stopping;
   atomic_bool fatal; /* the service must end: nothing is executed any more */
   atomic_bool ready; /* everything is loaded */
@@ -82,13 +85,21 @@ struct tinker__svc_s {
   int64_t unsaved_ms, n_unsaved, snapshot_took_ms;
   size_t held, max_held; /* bytes of decoded bodies of waiting calls: what is
                             over the bound is read from the log again */
+  struct tinker__svc_workers_s *workers;
+  size_t large; /* bytes of a body or of a result from which on workers do it */
+  _Atomic size_t body_bytes; /* of requests under way, small ones left out */
+  size_t max_bodies;
   size_t max_result; /* bytes of a sample's; the store takes a little more */
   int64_t samples;   /* accepted and not done */
 
   pthread_t timer;
   pthread_cond_t timer_wake, idle;
   bool timer_started;
-  tinker__link_t polls;   /* of tinker__svc_req_t, by deadline */
+  tinker__link_t polls; /* of tinker__svc_req_t, by deadline */
+  size_t parked_polls, max_polls;
+  /* Which of n sockets have lost their peer. */
+  void (*look_at_peers)(const int *fds, size_t n, bool *gone);
+  size_t looked_polls; /* of them, in this round of looking for their clients */
   tinker__link_t streams; /* of tinker__svc_stream_t */
 
   const tinker__svc_runner_t *runner;
@@ -104,6 +115,9 @@ int64_t tinker__svc_row(tinker__svc_t *s); /* under the lock */
  * without the lock: it never waits. */
 void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
                      ...);
+/* A debug line about a call, if config.debug wants it. Any thread, with or
+ * without the lock. */
+void tinker__svc_debug_op(const tinker__svc_op_t *op, const char *event);
 /* A failure after which going on could lie: logs it, stops executing numbered
  * calls and asks for the end. Any thread, with or without the lock. */
 void tinker__svc_fatal(tinker__svc_t *s, const char *what);

@@ -92,4 +92,7 @@ struct tinker__svc_op_s {
   int64_t paused_until_ms;                /* monotonic, 0 = it may run */
 };
 
+/* Last part of the path of the calls of that kind: "optim_step". */
+const char *tinker__svc_op_endpoint(tinker__svc_op_kind_t kind);
+
 #endif

@@ -26,6 +26,7 @@ struct tinker__svc_session_s {
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__svc_ack_t ack;
   tinker__link_t models, samplers;
+  size_t polls; /* parked on its calls */
 };
 
 #endif

@@ -11,24 +11,13 @@
 #include "base/file.h"
 #include "service/parse/body.h"
 #include "service/parse/work.h"
+#include "wire/bind_rows.h"
 
 #define MAX_PLAN ((size_t)4 << 20)
 #define REORDER_MS 2000 /* when nothing else comes */
 #define PREFIX "api/v1/"
 
 /* --- The ledger ----------------------------------------------------------- */
-
-static const char *const kind_endpoints[] = {
-    [TINKER__SVC_OP_CREATE] = "create_model",
-    [TINKER__SVC_OP_LOAD_NEW] = "load_weights",
-    [TINKER__SVC_OP_LOAD] = "load_weights",
-    [TINKER__SVC_OP_FORWARD_BACKWARD] = "forward_backward",
-    [TINKER__SVC_OP_OPTIM] = "optim_step",
-    [TINKER__SVC_OP_SAVE] = "save_weights",
-    [TINKER__SVC_OP_SAVE_SAMPLER] = "save_weights_for_sampler",
-    [TINKER__SVC_OP_SAMPLE] = "asample",
-    [TINKER__SVC_OP_SAVE_EXTERNAL] = "save_weights_external",
-};
 
 static const char *const events[] = {
     [TINKER__SVC_ACCEPTED] = "accepted",
@@ -46,7 +35,7 @@ static void add_line(tinker__svc_t *s, const tinker__svc_ledger_line_t *line) {
 static void add_call(const tinker__svc_op_t *op, tinker__svc_event_t event) {
   tinker__svc_ledger_line_t line = {
       .event = events[event],
-      .endpoint = kind_endpoints[op->kind],
+      .endpoint = tinker__svc_op_endpoint(op->kind),
       .id = op->request_id,
       .seq = op->seq,
   };
@@ -123,6 +112,20 @@ static void note_line(tinker__svc_op_t *op, tinker__str_t event) {
   }
 }
 
+/* What is read of a line of the ledger. */
+typedef struct tinker__svc_noted_s {
+  int64_t rule;
+  const char *event, *id, *act;
+} tinker__svc_noted_t;
+static const tinker__bind_field_t noted_rows[] = {
+    ROW(tinker__svc_noted_t, I64, rule, 0),
+    ROW(tinker__svc_noted_t, STR, event, 0),
+    ROW(tinker__svc_noted_t, STR, id, 0),
+    ROW(tinker__svc_noted_t, STR, act, 0)};
+static const tinker__svc_noted_t noted_default = {-1, "", "", ""};
+static const tinker__bind_table_t noted_msg =
+    TABLE(noted_rows, tinker__svc_noted_t, NULL, &noted_default);
+
 /* What the rule does to a call. */
 static void set_acts(tinker__svc_op_t *op, const tinker__svc_fault_rule_t *f) {
   static const unsigned acts[TINKER__FAULT_ACTS] = {
@@ -146,22 +149,16 @@ static void set_acts(tinker__svc_op_t *op, const tinker__svc_fault_rule_t *f) {
 
 /* One line of an earlier run: its rule has fired, its call has the rule. */
 static int restore_line(tinker__svc_t *s, tinker__str_t text) {
-  tinker__svc_body_t b;
-  char why[200];
-  int64_t rule = -1;
-  tinker__str_t id = TINKER__STR(""), act = id, event = id;
-  const tinker__svc_field_t fields[] = {
-      {"rule", TINKER__FIELD_I64, false, &rule, NULL},
-      {"event", TINKER__FIELD_STR, false, &event, NULL},
-      {"id", TINKER__FIELD_STR, false, &id, NULL},
-      {"act", TINKER__FIELD_STR, false, &act, NULL}};
-  int rc =
-      tinker__svc_body_parse(&b, s->mem, text, "", fields, 4, why, sizeof why);
-  tinker__svc_op_t *op = rc == 0 ? tinker__map_get(s->op_by_id, id) : NULL;
-  if (op) note_line(op, event);
-  if (rc == 0 && rule >= 0 && (size_t)rule < s->faults->plan->n) {
-    tinker__svc_fault_rule_t *f = &s->faults->plan->rules[rule];
-    if (tinker__str_eqs(act, tinker__svc_fault_act_name(f->act))) {
+  tinker__arena_t a;
+  tinker__svc_noted_t m;
+  tinker__arena_init(&a, s->mem);
+  int rc = tinker__message_decode(&noted_msg, &m, &a, text, NULL, 0);
+  tinker__svc_op_t *op =
+      rc == 0 ? tinker__map_get(s->op_by_id, tinker__str(m.id)) : NULL;
+  if (op) note_line(op, tinker__str(m.event));
+  if (rc == 0 && m.rule >= 0 && (size_t)m.rule < s->faults->plan->n) {
+    tinker__svc_fault_rule_t *f = &s->faults->plan->rules[m.rule];
+    if (!strcmp(m.act, tinker__svc_fault_act_name(f->act))) {
       f->fired++;
       f->first_ms = s->world->now_ms(s->world->user);
       if (op) set_acts(op, f);
@@ -170,7 +167,7 @@ static int restore_line(tinker__svc_t *s, tinker__str_t text) {
       op->model->hides_broken = !f->flag;
     }
   }
-  tinker__svc_body_done(&b);
+  tinker__arena_free(&a);
   return rc == TINKER_ENOMEM ? rc : 0;
 }
 
@@ -274,41 +271,38 @@ static const tinker__svc_fault_rule_t *rule_of(const tinker__svc_req_t *r) {
 
 typedef struct {
   tinker__svc_fault_call_t call;
-  tinker__svc_body_t body;
+  tinker__arena_t arena; /* what call points into */
   tinker__svc_head_t head;
-  bool parsed;
 } peek_t;
 
+static tinker__str_t first_of(const char *a, const char *b, const char *c) {
+  return tinker__str(a ? a : b ? b : c ? c : "");
+}
+
 static void peek_json(peek_t *p, tinker__svc_req_t *r) {
-  char why[200];
-  tinker__str_t model = TINKER__STR(""), sampler = model, session = model,
-                request = model;
-  const tinker__svc_field_t fields[] = {
-      {"model_id", TINKER__FIELD_STR, false, &model, NULL},
-      {"sampling_session_id", TINKER__FIELD_STR, false, &sampler, NULL},
-      {"session_id", TINKER__FIELD_STR, false, &session, NULL},
-      {"request_id", TINKER__FIELD_STR, false, &request, NULL},
-      {"seq_id", TINKER__FIELD_I64, false, &p->call.seq, NULL}};
-  p->parsed = true;
-  if (tinker__svc_body_parse(&p->body, r->service->mem,
-                             tinker__buf_str(&r->body), "", fields, 5, why,
-                             sizeof why) != 0) {
+  tinker__call_subject_t m;
+  if (tinker__message_decode(&tinker__call_subject_msg, &m, &p->arena,
+                             tinker__buf_str(&r->body), NULL, 0) != 0) {
     return; /* the handler will say what is wrong with it */
   }
+  if (m.has_seq_id) p->call.seq = m.seq_id;
   const tinker__svc_op_t *op =
-      request.len ? tinker__map_get(r->service->op_by_id, request) : NULL;
+      m.request_id
+          ? tinker__map_get(r->service->op_by_id, tinker__str(m.request_id))
+          : NULL;
   if (op) {
     p->call.id = tinker__str(op->model ? op->model->id : op->sampler->id);
-    p->call.of = tinker__str(kind_endpoints[op->kind]);
+    p->call.of = tinker__str(tinker__svc_op_endpoint(op->kind));
     p->call.seq = op->seq;
   } else {
-    p->call.id = model.len ? model : sampler.len ? sampler : session;
+    p->call.id = first_of(m.model_id, m.sampling_session_id, m.session_id);
   }
 }
 
 static void peek(peek_t *p, tinker__svc_req_t *r) {
   char why[200];
   memset(p, 0, sizeof *p);
+  tinker__arena_init(&p->arena, r->service->mem);
   p->call.endpoint = tinker__str(r->route->path + strlen(PREFIX));
   p->call.id = p->call.of = TINKER__STR("");
   p->call.seq = -1;
@@ -412,7 +406,7 @@ static tinker__svc_filtered_t arrive(tinker__svc_req_t *r) {
   tinker__svc_t *s = r->service;
   tinker__svc_filtered_t next = TINKER__FILTER_GO;
   if (strncmp(r->route->path, PREFIX, strlen(PREFIX)) != 0) return next;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   let_overtaken_go(s, r);
   peek(&p, r);
   const tinker__svc_fault_rule_t *rule = tinker__svc_fault_plan_next(
@@ -427,8 +421,8 @@ static tinker__svc_filtered_t arrive(tinker__svc_req_t *r) {
     add_fault(s, rule, r->route->path + strlen(PREFIX), id, p.call.seq);
     next = begin(r, p.call.id);
   }
-  pthread_mutex_unlock(&s->lock);
-  if (p.parsed) tinker__svc_body_done(&p.body);
+  tinker__svc_unlock(s);
+  tinker__arena_free(&p.arena);
   return next;
 }
 
@@ -449,14 +443,14 @@ static tinker__svc_filtered_t leave(tinker__svc_req_t *r) {
 /* False when the service stops: the rest goes out at once. */
 static bool pause_reply(tinker__svc_req_t *r) {
   tinker__svc_t *s = r->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   bool pause = !s->stopping;
   if (pause) {
     MHD_suspend_connection(r->conn);
     hold(r, rule_of(r)->ms);
     r->repeated = true; /* the next call is after the pause */
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return pause;
 }
 
@@ -492,7 +486,7 @@ static void attach(tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;
   if (op->state == TINKER__SVC_OP_REJECTED) return;
   tinker__svc_fault_call_t call = {
-      .endpoint = tinker__str(kind_endpoints[op->kind]),
+      .endpoint = tinker__str(tinker__svc_op_endpoint(op->kind)),
       .id = tinker__str(op->model ? op->model->id : op->sampler->id),
       .of = TINKER__STR(""),
       .seq = op->seq,
@@ -503,7 +497,8 @@ static void attach(tinker__svc_op_t *op) {
       tinker__svc_fault_plan_next(s->faults->plan, &call, now);
   if (!rule) return;
   set_acts(op, rule);
-  add_fault(s, rule, kind_endpoints[op->kind], op->request_id, op->seq);
+  add_fault(s, rule, tinker__svc_op_endpoint(op->kind), op->request_id,
+            op->seq);
   if (rule->act == TINKER__FAULT_PAUSE) {
     op->pause_state = rule->state;
     op->pause_reason = rule->reason;

@@ -6,12 +6,13 @@
 #include "service/http/http.h"
 #include "wire/zstd.h"
 
-static int unpack(tinker__buf_t *body, char *why, size_t why_len) {
-  tinker__buf_t plain;
+static int unpack(tinker__svc_req_t *r, char *why, size_t why_len) {
+  tinker__buf_t plain, *body = &r->body;
   tinker__str_t packed = tinker__buf_str(body);
   size_t len;
   int rc = tinker__zstd_length(packed, body->max, &len, why, why_len);
   if (rc != 0) return rc;
+  if (!tinker__svc_body_hold(r, packed.len + len)) return TINKER_EBUSY;
   tinker__buf_init(&plain, body->mem, body->max);
   rc = tinker__buf_reserve(&plain, len ? len : 1);
   if (rc == 0) { /* also without content: the frame may be wrong about it */
@@ -27,20 +28,31 @@ static int unpack(tinker__buf_t *body, char *why, size_t why_len) {
   return 0;
 }
 
-bool tinker__svc_req_unpack(tinker__svc_req_t *r) {
-  char why[200];
+bool tinker__svc_req_packed(tinker__svc_req_t *r) {
   tinker__str_t encoding = tinker__svc_req_header(r, "Content-Encoding");
   if (!encoding.len) return true;
-  if (!tinker__str_ieq(encoding, TINKER__STR("zstd")) || !r->route->packed) {
+  r->packed =
+      tinker__str_ieq(encoding, TINKER__STR("zstd")) && r->route->packed;
+  if (!r->packed) {
     tinker__svc_reply_error(
         r, 415,
         "Content-Encoding '%.*s' is not supported: zstd is, "
         "for forward_backward",
         (int)(encoding.len < 40 ? encoding.len : 40), encoding.ptr);
-    return false;
   }
-  int rc = unpack(&r->body, why, sizeof why);
+  return r->packed;
+}
+
+bool tinker__svc_req_unpack(tinker__svc_req_t *r) {
+  char why[200];
+  if (!r->packed) return true;
+  r->packed = false;
+  int rc = unpack(r, why, sizeof why);
   if (rc == 0) return true;
-  tinker__svc_reply_why(r, rc, rc == TINKER_EOVERFLOW ? 413 : 400, why);
+  if (rc == TINKER_EBUSY) {
+    tinker__svc_reply_crowded(r);
+  } else {
+    tinker__svc_reply_why(r, rc, rc == TINKER_EOVERFLOW ? 413 : 400, why);
+  }
   return false;
 }

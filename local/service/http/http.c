@@ -9,6 +9,7 @@
 
 #include "service/http/listener.h"
 #include "service/http/stream.h"
+#include "service/http/workers.h"
 
 #define MAX_REPLY ((size_t)1 << 31)
 
@@ -17,19 +18,24 @@
 tinker__svc_handled_t tinker__svc_reply_error(tinker__svc_req_t *r, int status,
                                               const char *fmt, ...) {
   char text[600];
-  tinker__jsonw_t w;
   va_list args;
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
   va_end(args);
   size_t len = strlen(text);
   while (len && !tinker__utf8_valid(text, len)) text[--len] = 0;
-  tinker__svc_reply_json(r, &w);
+  tinker__refusal_t m = {text};
+  tinker__svc_reply_message(r, &tinker__refusal_msg, &m);
   r->status = status;
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "detail");
-  tinker__jsonw_cstr(&w, text);
-  tinker__jsonw_end_object(&w);
+  return TINKER__ANSWERED;
+}
+
+tinker__svc_handled_t
+tinker__svc_reply_message(tinker__svc_req_t *r,
+                          const tinker__bind_table_t *message, const void *in) {
+  tinker__jsonw_t w;
+  tinker__svc_reply_json(r, &w);
+  tinker__bind_write(&w, message, in, false);
   return TINKER__ANSWERED;
 }
 
@@ -195,9 +201,8 @@ static bool accept_request(tinker__svc_req_t *r) {
   } else if (!r->route->open && !atomic_load(&r->service->ready)) {
     tinker__svc_reply_error(r, 503, "the service is starting");
     r->retry_after_s = 1;
-  } else if (r->too_large) {
-    tinker__svc_reply_error(r, 413, "the body is larger than %zu bytes",
-                            r->body.max);
+  } else if (tinker__svc_body_refused(r)) {
+    return false;
   } else if (tinker__buf_error(&r->body)) {
     tinker__svc_reply_error(r, 503, "out of memory");
   } else if (r->body.len && !known_type(r, type)) {
@@ -205,7 +210,7 @@ static bool accept_request(tinker__svc_req_t *r) {
         r, 415, "Content-Type '%.*s' is not supported: application/json is",
         (int)(type.len < 80 ? type.len : 80), type.ptr);
   } else {
-    return tinker__svc_req_unpack(r);
+    return tinker__svc_req_packed(r);
   }
   return false;
 }
@@ -230,13 +235,44 @@ static enum MHD_Result go_on(tinker__svc_req_t *r,
   }
 }
 
-static enum MHD_Result dispatch(tinker__svc_req_t *r, const char *method) {
+static enum MHD_Result dispatch(tinker__svc_req_t *r) {
   r->dispatched = true;
+  if (r->service->config.debug) {
+    tinker__svc_log(r->service, "debug", "arrived", "method",
+                    r->route ? r->route->method : "-", "path", r->path, NULL);
+  }
   if (r->refused) return queue_reply(r);
-  r->route = tinker__svc_http_route(r->site, r, method);
   if (!r->route || !accept_request(r)) return send_reply(r);
-  return go_on(r, r->site->filter ? r->site->filter->arrive(r)
-                                  : TINKER__FILTER_GO);
+  if (!r->site->filter) return handle(r);
+  /* It looks into bodies. */
+  if (!tinker__svc_req_unpack(r)) return send_reply(r);
+  return go_on(r, r->site->filter->arrive(r));
+}
+
+/* On a worker, or on the HTTP thread: the connection is suspended before anyone
+ * else can see it, since the answer may come first. */
+static void run_handler(tinker__svc_req_t *r) {
+  if (!tinker__svc_req_unpack(r) ||
+      r->route->handler(r->service, r) == TINKER__ANSWERED) {
+    tinker__svc_req_resume(r);
+  }
+}
+
+static bool is_large(const tinker__svc_req_t *r) {
+  return r->packed || r->body.len > r->service->large;
+}
+
+void tinker__svc_http_handle(tinker__svc_req_t *r) {
+  tinker__svc_t *s = r->service;
+  if (!is_large(r)) {
+    run_handler(r);
+  } else if (!tinker__svc_workers_add(s->workers, r, run_handler)) {
+    r->retry_after_s = 1;
+    tinker__svc_reply_error(r, 503,
+                            "too many large requests wait to be read: send "
+                            "the same request again");
+    tinker__svc_req_resume(r);
+  }
 }
 
 static enum MHD_Result handle(tinker__svc_req_t *r) {
@@ -244,11 +280,8 @@ static enum MHD_Result handle(tinker__svc_req_t *r) {
     r->route->handler(r->service, r);
     return send_reply(r);
   }
-  /* Suspended before anyone else can see it: the answer may come first. */
   MHD_suspend_connection(r->conn);
-  if (r->route->handler(r->service, r) == TINKER__ANSWERED) {
-    tinker__svc_req_resume(r);
-  }
+  tinker__svc_http_handle(r);
   return MHD_YES;
 }
 
@@ -271,11 +304,12 @@ static tinker__svc_req_t *req_new(tinker__svc_listener_t *l,
   r->unix_socket = l->unix_socket;
   r->local = l->unix_socket || l->loopback;
   r->site = &l->site;
-  tinker__buf_init(&r->body, s->mem, s->config.max_body);
+  r->fd = -1;
+  tinker__buf_init(&r->body, s->mem, TINKER__BODY_SMALL);
   tinker__buf_init(&r->reply, s->mem, MAX_REPLY);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   s->live_requests++;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return r;
 }
 
@@ -309,25 +343,40 @@ static enum MHD_Result check_head(tinker__svc_listener_t *l,
   return r->closes ? queue_reply(r) : MHD_YES;
 }
 
+/* The head is whole. */
+static enum MHD_Result begin(tinker__svc_listener_t *l,
+                             struct MHD_Connection *c, const char *url,
+                             const char *method, const char *version,
+                             void **state) {
+  tinker__svc_conn_t *conn = tinker__svc_http_conn(c);
+  tinker__svc_req_t *r = req_new(l, c, url);
+  *state = r;
+  if (!r || !conn) return MHD_NO;
+  tinker__svc_http_moved(l, conn, TINKER__CONN_BODY);
+  r->fd = conn->fd;
+  enum MHD_Result rc = check_head(l, r, method, version);
+  if (!r->refused) r->route = tinker__svc_http_route(&l->site, r, method);
+  /* Nobody without the key makes this process keep a body. */
+  tinker__svc_body_begin(r, r->route && authorized(r));
+  return rc;
+}
+
 enum MHD_Result tinker__svc_http_access(void *user, struct MHD_Connection *c,
                                         const char *url, const char *method,
                                         const char *version, const char *upload,
                                         size_t *upload_len, void **state) {
   tinker__svc_req_t *r = *state;
-  if (!r) {
-    *state = r = req_new(user, c, url);
-    return r ? check_head(user, r, method, version) : MHD_NO;
-  }
+  if (!r) return begin(user, c, url, method, version, state);
   if (*upload_len) {
-    if (r->body.len + *upload_len > r->body.max) r->too_large = true;
-    /* Nobody without the key makes this process keep a body. */
-    if (!r->too_large && !r->refused && authorized(r)) {
-      tinker__buf_add(&r->body, upload, *upload_len);
-    }
+    tinker__svc_body_take(r, upload, *upload_len);
     *upload_len = 0;
     return MHD_YES;
   }
-  if (!r->dispatched) return dispatch(r, method);
+  if (!r->dispatched) {
+    tinker__svc_http_moved(user, tinker__svc_http_conn(c), TINKER__CONN_BUSY);
+    return dispatch(r);
+  }
+  if (r->gone) return MHD_NO;
   return r->held ? go_on(r, r->site->filter->back(r)) : send_reply(r);
 }
 
@@ -335,18 +384,19 @@ void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
                                 void **state,
                                 enum MHD_RequestTerminationCode code) {
   tinker__svc_req_t *r = *state;
-  (void)user;
-  (void)c;
+  tinker__svc_conn_t *conn = tinker__svc_http_conn(c);
   (void)code;
   if (!r) return;
   tinker__svc_t *s = r->service;
   *state = NULL;
+  if (conn) tinker__svc_http_moved(user, conn, TINKER__CONN_IDLE);
+  tinker__svc_body_release(r);
   if (r->stream) tinker__svc_stream_gone(r->stream);
   tinker__buf_free(&r->body);
   tinker__buf_free(&r->reply);
   tinker__mem_free(s->mem, r->path);
   tinker__mem_free(s->mem, r);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (--s->live_requests == 0) pthread_cond_broadcast(&s->idle);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }

@@ -3,12 +3,15 @@
  * A request is parsed and answered on the HTTP thread of its listener. A
  * handler that has to wait parks the request: the connection is suspended, and
  * whoever has the answer (store, engine or timer thread) sets it and resumes
- * the connection. Replies are queued on the HTTP thread only. */
+ * the connection. A large body is unpacked and read by a worker, which runs the
+ * handler for a request that is suspended already. Replies are queued on the
+ * HTTP thread only. */
 #ifndef TINKER_SERVICE_HTTP_H
 #define TINKER_SERVICE_HTTP_H
 
 #include "base/json_write.h"
 #include "service/core/core.h"
+#include "wire/messages.h"
 
 struct MHD_Connection;
 struct tinker__svc_route_s;
@@ -17,8 +20,16 @@ typedef enum { TINKER__ANSWERED, TINKER__PARKED } tinker__svc_handled_t;
 
 #define TINKER__MAX_CAPTURES 3
 
+/* What becomes of a body as it arrives. */
+typedef enum {
+  TINKER__BODY_KEPT,
+  TINKER__BODY_UNWANTED,  /* nobody will read it */
+  TINKER__BODY_TOO_LARGE, /* for its call */
+  TINKER__BODY_CROWDED    /* with all the others */
+} tinker__svc_body_fate_t;
+
 struct tinker__svc_req_s {
-  tinker__link_t link;       /* ack.waiters or op.polls */
+  tinker__link_t link;       /* ack.waiters, op.polls or the workers' */
   tinker__link_t timer_link; /* service.polls */
   int64_t deadline_ms;
   tinker__svc_t *service;
@@ -27,10 +38,17 @@ struct tinker__svc_req_s {
   const struct tinker__svc_route_s *route;
   tinker__str_t capture[TINKER__MAX_CAPTURES]; /* variable path segments */
   char *path;
+  int fd; /* its connection's, -1 = none */
   tinker__buf_t body;
-  bool local; /* came over the Unix socket or loopback */
+  size_t came;  /* bytes of the body, also of one that is thrown away */
+  size_t share; /* of them, held in service.body_bytes */
+  tinker__svc_body_fate_t fate;
+  void (*job)(tinker__svc_req_t *r); /* what a worker does with it */
+  bool local;                        /* came over the Unix socket or loopback */
   bool unix_socket;
-  bool body_proto, accept_proto, too_large, dispatched;
+  bool body_proto, accept_proto, dispatched;
+  bool packed;  /* the body is compressed */
+  bool gone;    /* its client is: nobody waits for the reply */
   bool refused; /* by its head: the reply is made, the body thrown away */
   bool closes;  /* and the connection can't be used any further */
   bool allow_metadata; /* retrieve_future */
@@ -60,10 +78,15 @@ typedef struct tinker__svc_route_s {
   const char *method; /* NULL ends a table */
   const char *path;   /* under the root; "*" matches one segment */
   tinker__svc_handler_t handler;
-  bool parks;  /* it may return TINKER__PARKED */
-  bool open;   /* needs no key, and is answered while the service starts */
-  bool packed; /* its body may be compressed */
+  bool parks;      /* it may return TINKER__PARKED */
+  bool open;       /* needs no key, and is answered while the service starts */
+  bool packed;     /* its body may be compressed */
+  size_t max_body; /* bytes of its body; 0 = TINKER__BODY_SMALL; never more than
+                      --max-body */
 } tinker__svc_route_t;
+
+#define TINKER__BODY_SMALL ((size_t)1 << 20)
+#define TINKER__BODY_LARGE SIZE_MAX
 
 /* Looks at requests around their handlers: a fault plan. HTTP thread, without
  * the lock. */
@@ -100,6 +123,10 @@ tinker__svc_handled_t tinker__svc_reply_error(tinker__svc_req_t *r, int status,
     __attribute__((format(printf, 3, 4)));
 /* Begins a JSON reply of status 200 in r->reply. */
 void tinker__svc_reply_json(tinker__svc_req_t *r, tinker__jsonw_t *w);
+/* A message of wire, status 200. */
+tinker__svc_handled_t
+tinker__svc_reply_message(tinker__svc_req_t *r,
+                          const tinker__bind_table_t *message, const void *in);
 tinker__svc_handled_t tinker__svc_reply_empty(tinker__svc_req_t *r, int status);
 /* A JSON text, status 200. */
 tinker__svc_handled_t tinker__svc_reply_text(tinker__svc_req_t *r,
@@ -119,8 +146,24 @@ void tinker__svc_req_resume(tinker__svc_req_t *r);
 tinker__str_t tinker__svc_req_header(tinker__svc_req_t *r, const char *name);
 const char *tinker__svc_req_query(tinker__svc_req_t *r, const char *name);
 
-/* encoding.c: takes the body out of its Content-Encoding; false = answered. */
+/* --- encoding.c --- */
+/* Sets r->packed; false: that encoding is not taken, r is answered. */
+bool tinker__svc_req_packed(tinker__svc_req_t *r);
+/* Takes a packed body out of its Content-Encoding; false = answered. HTTP
+ * thread or a worker. */
 bool tinker__svc_req_unpack(tinker__svc_req_t *r);
+
+/* --- intake.c: the body of a request as it arrives --- */
+/* The route is known (NULL = none). kept: somebody will read the body. */
+void tinker__svc_body_begin(tinker__svc_req_t *r, bool kept);
+void tinker__svc_body_take(tinker__svc_req_t *r, const char *data, size_t len);
+/* Counts len bytes as those that r holds, if the service has room for them. A
+ * small body is always let in. Any thread. */
+bool tinker__svc_body_hold(tinker__svc_req_t *r, size_t len);
+void tinker__svc_body_release(tinker__svc_req_t *r);
+/* True when not all of the body was kept, and r is answered. */
+bool tinker__svc_body_refused(tinker__svc_req_t *r);
+void tinker__svc_reply_crowded(tinker__svc_req_t *r);
 
 /* --- park.c: requests that wait until something is durable. Under the lock ---
  */
@@ -143,6 +186,9 @@ int tinker__svc_listen_tcp(tinker__svc_listener_t **out, tinker__svc_t *s,
                            const tinker__svc_site_t *site, const char *listen,
                            char *why, size_t why_len);
 int tinker__svc_listener_port(const tinker__svc_listener_t *l);
+/* Ends the connections that have waited too long, once a second. NULL allowed.
+ */
+void tinker__svc_listener_look(tinker__svc_listener_t *l, int64_t now_ms);
 /* No new connections from here on. */
 void tinker__svc_listener_quiesce(tinker__svc_listener_t *l);
 /* All parked requests have been resumed. NULL allowed. */

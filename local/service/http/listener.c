@@ -72,16 +72,39 @@ static size_t unescape(void *user, struct MHD_Connection *c, char *s) {
 
 /* --- Connections ---------------------------------------------------------- */
 
+static int64_t now(const tinker__svc_listener_t *l) {
+  const tinker__world_t *world = l->service->world;
+  return world->now_ms(world->user);
+}
+
+static int fd_of(struct MHD_Connection *c) {
+  const union MHD_ConnectionInfo *i =
+      MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+  return i ? i->connect_fd : -1;
+}
+
+/* Its end is notified before its socket is closed: no other is ever shut. */
 static void on_connection(void *user, struct MHD_Connection *c, void **context,
                           enum MHD_ConnectionNotificationCode code) {
   tinker__svc_listener_t *l = user;
-  (void)c;
+  tinker__svc_conn_t *conn = *context;
   if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-    *context = tinker__mem_zalloc(l->service->mem, sizeof(tinker__svc_conn_t));
-  } else {
-    tinker__mem_free(l->service->mem, *context);
+    *context = conn = tinker__mem_zalloc(l->service->mem, sizeof *conn);
+    if (conn) tinker__svc_conns_add(&l->conns, conn, fd_of(c), now(l));
+  } else if (conn) {
+    tinker__svc_conns_remove(&l->conns, conn);
+    tinker__mem_free(l->service->mem, conn);
     *context = NULL;
   }
+}
+
+void tinker__svc_http_moved(tinker__svc_listener_t *l, tinker__svc_conn_t *conn,
+                            tinker__svc_conn_state_t state) {
+  tinker__svc_conns_move(&l->conns, conn, state, now(l));
+}
+
+void tinker__svc_listener_look(tinker__svc_listener_t *l, int64_t now_ms) {
+  if (l) tinker__svc_conns_look(&l->conns, now_ms);
 }
 
 tinker__svc_conn_t *tinker__svc_http_conn(struct MHD_Connection *c) {
@@ -112,7 +135,14 @@ static void set_gate(tinker__svc_listener_t *l) {
 }
 
 static int start(tinker__svc_listener_t *l, char *why, size_t why_len) {
+  unsigned limit = connection_limit(&l->service->config);
+  /* One address of another machine leaves half of the places to others. */
+  unsigned of_one = l->unix_socket || l->loopback ? limit : limit / 2;
   set_gate(l);
+  l->conns.max = limit;
+  if (limit - limit / 4 < l->service->max_polls) {
+    l->service->max_polls = limit - limit / 4;
+  }
   MHD_set_panic_func(panic, l->service);
   l->daemon = MHD_start_daemon(
       MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0,
@@ -121,9 +151,10 @@ static int start(tinker__svc_listener_t *l, char *why, size_t why_len) {
       MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,
       MHD_OPTION_URI_LOG_CALLBACK, on_target, NULL,
       MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_LIMIT,
-      connection_limit(&l->service->config), MHD_OPTION_CONNECTION_TIMEOUT,
-      IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-      (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
+      limit, MHD_OPTION_PER_IP_CONNECTION_LIMIT, of_one,
+      MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
+      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+      MHD_OPTION_END);
   if (l->daemon) return 0;
   return tinker__why(why, why_len, TINKER_ENOMEM,
                      "the HTTP server could not be started");
@@ -136,6 +167,7 @@ static tinker__svc_listener_t *listener_new(tinker__svc_t *s,
   l->service = s;
   l->site = *site;
   l->fd = -1;
+  tinker__svc_conns_init(&l->conns, MAX_CONNECTIONS, tinker__svc_conns_shut);
   return l;
 }
 
@@ -325,6 +357,7 @@ void tinker__svc_listener_free(tinker__svc_listener_t *l) {
     MHD_stop_daemon(l->daemon);
   }
   if (l->fd >= 0) close(l->fd);
+  tinker__svc_conns_done(&l->conns);
   tinker__mem_free(mem, l->path);
   tinker__mem_free(mem, l);
 }

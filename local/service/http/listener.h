@@ -5,14 +5,9 @@
 
 #include <microhttpd.h>
 
+#include "service/http/conns.h"
 #include "service/http/head.h"
 #include "service/http/http.h"
-
-/* A connection, from its first byte to its end. HTTP thread. */
-typedef struct {
-  size_t target_len; /* of the request being read, as sent */
-  bool plain_target;
-} tinker__svc_conn_t;
 
 struct tinker__svc_listener_s {
   tinker__svc_t *service;
@@ -24,6 +19,7 @@ struct tinker__svc_listener_s {
   char *path;     /* Unix: removed at the end */
   char host[256]; /* TCP: as the operator wrote it */
   tinker__svc_gate_t gate;
+  tinker__svc_conns_t conns;
 };
 
 enum MHD_Result tinker__svc_http_access(void *user, struct MHD_Connection *c,
@@ -35,6 +31,12 @@ void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
                                 enum MHD_RequestTerminationCode code);
 /* NULL when there was no memory for it. */
 tinker__svc_conn_t *tinker__svc_http_conn(struct MHD_Connection *c);
+/* A step in the life of a connection of l. */
+void tinker__svc_http_moved(tinker__svc_listener_t *l, tinker__svc_conn_t *conn,
+                            tinker__svc_conn_state_t state);
+/* Runs the handler of r, whose connection is suspended, or lets a worker do it.
+ */
+void tinker__svc_http_handle(tinker__svc_req_t *r);
 /* The route of r->path, whose captures point into that; NULL = r is answered
  * with 404 or 405. */
 const tinker__svc_route_t *

@@ -39,9 +39,9 @@ struct tinker__svc_stream_s {
 /* After its last user has let it go. */
 static void stream_free(tinker__svc_stream_t *st) {
   tinker__svc_t *s = st->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__list_remove(&st->link);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   pthread_mutex_destroy(&st->lock);
   tinker__buf_free(&st->bytes);
   tinker__mem_free(s->mem, st);
@@ -76,10 +76,10 @@ int tinker__svc_stream_new(tinker__svc_stream_t **out, tinker__svc_req_t *r,
   tinker__list_init(&st->link);
   tinker__buf_init(&st->bytes, s->mem, max > SIZE_MAX / 2 ? max : 2 * max);
   pthread_mutex_init(&st->lock, NULL);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   bool stopping = s->stopping;
   if (!stopping) tinker__list_push_back(&s->streams, &st->link);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (stopping) {
     stream_free(st);
     return TINKER_ECANCELED;

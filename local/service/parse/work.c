@@ -6,8 +6,6 @@
 
 #include <tinker/error.h>
 
-#include "service/parse/work.h"
-
 #define MIN_TTL_S 3600
 #define MAX_TTL_S (10ll * 366 * 24 * 3600)
 #define MAX_NAME 200
@@ -22,15 +20,11 @@ void tinker__svc_work_free(tinker__svc_work_t *w) {
   tinker__mem_free(w->mem, w);
 }
 
-static char *copy(tinker__svc_work_t *w, tinker__str_t s) {
-  return tinker__mem_strndup(w->mem, s.ptr, s.len);
-}
-
 /* --- optim_step ----------------------------------------------------------- */
 
 /* What the engine would refuse, refused before the call is accepted. */
-static int check_adam(const tinker__eng_optim_params_t *a, char *why,
-                      size_t why_len) {
+static int check_adam(const tinker__eng_optim_params_t *a, const char *prefix,
+                      char *why, size_t why_len) {
   const struct {
     const char *name;
     double value, low, high; /* low <= value < high */
@@ -46,57 +40,47 @@ static int check_adam(const tinker__eng_optim_params_t *a, char *why,
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
     if (rules[i].value < rules[i].low || rules[i].value >= rules[i].high) {
       return tinker__why(why, why_len, TINKER_EINVAL,
-                         "adam_params.%s is out of range: must be %s, not %g",
+                         "%s%s is out of range: must be %s, not %g", prefix,
                          rules[i].name, rules[i].range, rules[i].value);
     }
   }
   return 0;
 }
 
-static int parse_adam(tinker__svc_work_t *w, tinker__str_t json, char *why,
-                      size_t why_len) {
-  tinker__svc_body_t b;
-  tinker__eng_optim_params_t *a = &w->adam;
-  *a = (tinker__eng_optim_params_t){
-      .learning_rate = 1e-4,
-      .beta1 = 0.9,
-      .beta2 = 0.95,
-      .eps = 1e-12,
+static int take_adam(tinker__svc_work_t *w, const tinker__adam_wire_t *a,
+                     const char *prefix, char *why, size_t why_len) {
+  w->adam = (tinker__eng_optim_params_t){
+      .learning_rate = a->learning_rate,
+      .beta1 = a->beta1,
+      .beta2 = a->beta2,
+      .eps = a->eps,
+      .weight_decay = a->weight_decay,
+      .grad_clip_norm = a->grad_clip_norm,
   };
-  const tinker__svc_field_t fields[] = {
-      {"learning_rate", TINKER__FIELD_F64, false, &a->learning_rate, NULL},
-      {"beta1", TINKER__FIELD_F64, false, &a->beta1, NULL},
-      {"beta2", TINKER__FIELD_F64, false, &a->beta2, NULL},
-      {"eps", TINKER__FIELD_F64, false, &a->eps, NULL},
-      {"weight_decay", TINKER__FIELD_F64, false, &a->weight_decay, NULL},
-      {"grad_clip_norm", TINKER__FIELD_F64, false, &a->grad_clip_norm, NULL}};
-  int rc = tinker__svc_body_parse(&b, w->mem, json, "adam_params.", fields, 6,
-                                  why, why_len);
-  tinker__svc_body_done(&b);
-  return rc ? rc : check_adam(a, why, why_len);
+  return check_adam(&w->adam, prefix, why, why_len);
 }
 
-static int parse_optim(tinker__svc_work_t *w, tinker__svc_t *s,
-                       tinker__str_t body, char *why, size_t why_len) {
-  tinker__svc_body_t b;
-  tinker__str_t adam = TINKER__STR(""), other = TINKER__STR("");
-  bool has_adam = false, has_other = false;
-  const tinker__svc_field_t fields[] = {
-      {"adam_params", TINKER__FIELD_RAW, false, &adam, &has_adam},
-      {"optimizer_params", TINKER__FIELD_RAW, false, &other, &has_other}};
+static int take_optim(tinker__svc_work_t *w, const tinker__optim_step_t *m,
+                      char *why, size_t why_len) {
+  const char *other = "optimizer_params.";
+  tinker__adam_wire_t a;
+  if (m->optimizer_params.len) {
+    int rc = tinker__svc_check_optimizer(&w->arena, m->optimizer_params, other,
+                                         why, why_len);
+    if (rc != 0) return rc;
+  }
+  if (m->has_adam_params == (m->optimizer_params.len > 0)) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "exactly one of adam_params and optimizer_params is "
+                       "required");
+  }
+  if (m->has_adam_params) {
+    return take_adam(w, &m->adam_params, "adam_params.", why, why_len);
+  }
   int rc =
-      tinker__svc_body_parse(&b, w->mem, body, "", fields, 2, why, why_len);
-  tinker__svc_body_done(&b);
-  if (rc == 0 && has_other) {
-    rc = tinker__svc_check_optimizer(s, other, "optimizer_params.", why,
-                                     why_len);
-  }
-  if (rc == 0 && has_adam == has_other) {
-    rc = tinker__why(why, why_len, TINKER_EINVAL,
-                     "exactly one of adam_params and optimizer_params is "
-                     "required");
-  }
-  return rc ? rc : parse_adam(w, has_adam ? adam : other, why, why_len);
+      tinker__message_decode_part(&tinker__adam_msg, &a, &w->arena,
+                                  m->optimizer_params, other, why, why_len);
+  return rc ? rc : take_adam(w, &a, other, why, why_len);
 }
 
 /* --- Saves ---------------------------------------------------------------- */
@@ -141,108 +125,86 @@ int tinker__svc_check_metadata(tinker__mem_t *mem, tinker__str_t json,
                      "user_metadata must be an object of strings");
 }
 
+/* What both saves share. */
 typedef struct {
-  tinker__str_t name, metadata, kind;
-  bool has_name, has_ttl, has_metadata, has_seq;
+  const char *name; /* NULL = ephemeral */
+  bool has_ttl;
+  int64_t ttl_s;
+  tinker__str_t metadata; /* empty = none */
 } save_t;
 
-/* Checks what both saves share and copies it. */
 static int take_save(tinker__svc_work_t *w, const save_t *v, char *why,
                      size_t why_len) {
-  int rc = tinker__svc_check_ttl(w->ttl_s, v->has_ttl, why, why_len);
-  if (rc == 0 && v->has_name) rc = check_name(v->name, why, why_len);
-  if (rc == 0 && v->has_metadata) {
+  int rc = tinker__svc_check_ttl(v->ttl_s, v->has_ttl, why, why_len);
+  if (rc == 0 && v->name) rc = check_name(tinker__str(v->name), why, why_len);
+  if (rc == 0 && v->metadata.len) {
     rc = tinker__svc_check_metadata(w->mem, v->metadata, why, why_len);
   }
-  if (rc == 0 && v->has_name && !(w->name = copy(w, v->name))) {
-    rc = TINKER_ENOMEM;
+  w->ttl_s = v->ttl_s;
+  if (rc == 0 && v->name) {
+    w->name = tinker__mem_strdup(w->mem, v->name);
+    if (!w->name) rc = TINKER_ENOMEM;
   }
-  if (rc == 0 && v->has_metadata && !(w->metadata = copy(w, v->metadata))) {
-    rc = TINKER_ENOMEM;
+  if (rc == 0 && v->metadata.len) {
+    w->metadata = tinker__mem_strndup(w->mem, v->metadata.ptr, v->metadata.len);
+    if (!w->metadata) rc = TINKER_ENOMEM;
   }
   return rc;
 }
 
-static int parse_save(tinker__svc_work_t *w, tinker__str_t body, char *why,
-                      size_t why_len) {
-  tinker__svc_body_t b;
-  save_t v = {.has_name = false};
-  const tinker__svc_field_t fields[] = {
-      {"path", TINKER__FIELD_STR, true, &v.name, &v.has_name},
-      {"ttl_seconds", TINKER__FIELD_I64, false, &w->ttl_s, &v.has_ttl},
-      {"overwrite", TINKER__FIELD_BOOL, false, &w->overwrite, NULL},
-      {"user_metadata", TINKER__FIELD_RAW, false, &v.metadata,
-       &v.has_metadata}};
-  int rc =
-      tinker__svc_body_parse(&b, w->mem, body, "", fields, 4, why, why_len);
-  if (rc == 0) rc = take_save(w, &v, why, why_len);
-  tinker__svc_body_done(&b);
-  return rc;
+static int take_weights_save(tinker__svc_work_t *w,
+                             const tinker__save_weights_t *m, char *why,
+                             size_t why_len) {
+  save_t v = {m->path, m->has_ttl_seconds, m->ttl_seconds, m->user_metadata};
+  w->overwrite = m->overwrite;
+  return take_save(w, &v, why, why_len);
 }
 
-static int check_sampler_save(const tinker__svc_work_t *w, const save_t *v,
-                              char *why, size_t why_len) {
-  bool inflight = tinker__str_eqs(v->kind, "inflight");
-  if (!inflight && !tinker__str_eqs(v->kind, "snapshot")) {
+static int check_sampler_save(const tinker__save_sampler_t *m, char *why,
+                              size_t why_len) {
+  bool inflight = !strcmp(m->kind, "inflight");
+  if (!inflight && strcmp(m->kind, "snapshot") != 0) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "kind must be 'snapshot' or 'inflight'");
   }
-  if (inflight && (v->has_name || v->has_ttl)) {
+  if (inflight && (m->path || m->has_ttl_seconds)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "kind 'inflight' goes without path and ttl_seconds");
   }
-  if (v->has_name == v->has_seq) {
+  if ((m->path != NULL) == m->has_sampling_session_seq_id) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "exactly one of path and sampling_session_seq_id is "
                        "required");
   }
-  if (v->has_seq && w->sampler_seq < 0) {
+  if (m->has_sampling_session_seq_id && m->sampling_session_seq_id < 0) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "sampling_session_seq_id must not be negative");
   }
   return 0;
 }
 
-static int parse_sampler_save(tinker__svc_work_t *w, tinker__str_t body,
-                              char *why, size_t why_len) {
-  tinker__svc_body_t b;
-  save_t v = {.kind = TINKER__STR("snapshot")};
-  const tinker__svc_field_t fields[] = {
-      {"path", TINKER__FIELD_STR, false, &v.name, &v.has_name},
-      {"sampling_session_seq_id", TINKER__FIELD_I64, false, &w->sampler_seq,
-       &v.has_seq},
-      {"kind", TINKER__FIELD_STR, false, &v.kind, NULL},
-      {"ttl_seconds", TINKER__FIELD_I64, false, &w->ttl_s, &v.has_ttl},
-      {"user_metadata", TINKER__FIELD_RAW, false, &v.metadata,
-       &v.has_metadata}};
-  int rc =
-      tinker__svc_body_parse(&b, w->mem, body, "", fields, 5, why, why_len);
-  if (rc == 0) rc = check_sampler_save(w, &v, why, why_len);
-  if (rc == 0) rc = take_save(w, &v, why, why_len);
-  tinker__svc_body_done(&b);
-  return rc;
+static int take_sampler_save(tinker__svc_work_t *w,
+                             const tinker__save_sampler_t *m, char *why,
+                             size_t why_len) {
+  save_t v = {m->path, m->has_ttl_seconds, m->ttl_seconds, m->user_metadata};
+  w->sampler_seq = m->sampling_session_seq_id;
+  int rc = check_sampler_save(m, why, why_len);
+  return rc ? rc : take_save(w, &v, why, why_len);
 }
 
 /* --- Loads ---------------------------------------------------------------- */
 
-static int parse_load(tinker__svc_work_t *w, tinker__svc_t *s,
-                      tinker__str_t body, char *why, size_t why_len) {
-  tinker__svc_body_t b;
-  tinker__str_t path, optimizer_config = TINKER__STR("");
-  bool has_config = false;
-  const tinker__svc_field_t fields[] = {
-      {"path", TINKER__FIELD_STR, true, &path, NULL},
-      {"optimizer", TINKER__FIELD_BOOL, true, &w->optimizer, NULL},
-      {"optimizer_config", TINKER__FIELD_RAW, false, &optimizer_config,
-       &has_config}};
-  int rc =
-      tinker__svc_body_parse(&b, w->mem, body, "", fields, 3, why, why_len);
-  if (rc == 0 && has_config) {
-    rc = tinker__svc_check_optimizer(s, optimizer_config, "optimizer_config.",
-                                     why, why_len);
+static int take_load(tinker__svc_work_t *w, const tinker__load_weights_t *m,
+                     char *why, size_t why_len) {
+  int rc = 0;
+  w->optimizer = m->optimizer;
+  if (m->optimizer_config.len) {
+    rc = tinker__svc_check_optimizer(&w->arena, m->optimizer_config,
+                                     "optimizer_config.", why, why_len);
   }
-  if (rc == 0 && !(w->path = copy(w, path))) rc = TINKER_ENOMEM;
-  tinker__svc_body_done(&b);
+  if (rc == 0 && !(w->path = tinker__mem_strdup(w->mem, m->path))) {
+    rc = TINKER_ENOMEM;
+  }
   return rc;
 }
 
@@ -257,20 +219,50 @@ int tinker__svc_work_check_tokens(const tinker__svc_work_in_t *in,
                      tokens, (long long)in->max_tokens);
 }
 
-static int parse(tinker__svc_work_t *w, tinker__svc_t *s,
-                 const tinker__svc_work_in_t *in, char *why, size_t why_len) {
+static const tinker__bind_table_t *message_of(tinker__svc_op_kind_t kind) {
+  switch (kind) {
+  case TINKER__SVC_OP_LOAD_NEW:
+  case TINKER__SVC_OP_LOAD: return &tinker__load_weights_msg;
+  case TINKER__SVC_OP_OPTIM: return &tinker__optim_step_msg;
+  case TINKER__SVC_OP_SAVE: return &tinker__save_weights_msg;
+  case TINKER__SVC_OP_SAVE_SAMPLER: return &tinker__save_sampler_msg;
+  default: return NULL; /* not one of these */
+  }
+}
+
+int tinker__svc_work_read(tinker__svc_op_kind_t kind,
+                          tinker__svc_message_t *out, tinker__arena_t *arena,
+                          tinker__str_t body, char *why, size_t why_len) {
+  return tinker__message_decode(message_of(kind), out, arena, body, why,
+                                why_len);
+}
+
+static int take(tinker__svc_work_t *w, const tinker__svc_message_t *m,
+                char *why, size_t why_len) {
+  switch (w->kind) {
+  case TINKER__SVC_OP_OPTIM: return take_optim(w, &m->optim, why, why_len);
+  case TINKER__SVC_OP_SAVE: return take_weights_save(w, &m->save, why, why_len);
+  case TINKER__SVC_OP_SAVE_SAMPLER:
+    return take_sampler_save(w, &m->save_sampler, why, why_len);
+  default: return take_load(w, &m->load, why, why_len);
+  }
+}
+
+static int parse(tinker__svc_work_t *w, const tinker__svc_work_in_t *in,
+                 char *why, size_t why_len) {
+  tinker__svc_message_t m;
   switch (in->kind) {
   case TINKER__SVC_OP_CREATE: return 0;
-  case TINKER__SVC_OP_LOAD_NEW:
-  case TINKER__SVC_OP_LOAD: return parse_load(w, s, in->body, why, why_len);
   case TINKER__SVC_OP_FORWARD_BACKWARD:
     return tinker__svc_work_forward_backward(w, in, why, why_len);
-  case TINKER__SVC_OP_OPTIM: return parse_optim(w, s, in->body, why, why_len);
-  case TINKER__SVC_OP_SAVE: return parse_save(w, in->body, why, why_len);
-  case TINKER__SVC_OP_SAVE_SAMPLER:
-    return parse_sampler_save(w, in->body, why, why_len);
-  default: return tinker__svc_work_sample(w, in, why, why_len);
+  case TINKER__SVC_OP_SAMPLE:
+    return tinker__svc_work_sample(w, in, why, why_len);
+  default: break;
   }
+  if (in->message) return take(w, in->message, why, why_len);
+  int rc =
+      tinker__svc_work_read(in->kind, &m, &w->arena, in->body, why, why_len);
+  return rc ? rc : take(w, &m, why, why_len);
 }
 
 int tinker__svc_work_parse(tinker__svc_work_t **out, tinker__svc_t *s,
@@ -281,7 +273,7 @@ int tinker__svc_work_parse(tinker__svc_work_t **out, tinker__svc_t *s,
   w->mem = s->mem;
   w->kind = in->kind;
   tinker__arena_init(&w->arena, s->mem);
-  int rc = parse(w, s, in, why, why_len);
+  int rc = parse(w, in, why, why_len);
   if (rc != 0) {
     if (rc != TINKER_ENOMEM) {
       *status = rc == TINKER_EINVAL ? 400 : 422;
@@ -294,20 +286,14 @@ int tinker__svc_work_parse(tinker__svc_work_t **out, tinker__svc_t *s,
   return 0;
 }
 
-int tinker__svc_check_optimizer(tinker__svc_t *s, tinker__str_t json,
+int tinker__svc_check_optimizer(tinker__arena_t *arena, tinker__str_t json,
                                 const char *prefix, char *why, size_t why_len) {
-  tinker__svc_body_t b;
-  tinker__str_t type = TINKER__STR("");
-  const tinker__svc_field_t fields[] = {
-      {"type", TINKER__FIELD_STR, true, &type, NULL}};
-  int rc =
-      tinker__svc_body_parse(&b, s->mem, json, prefix, fields, 1, why, why_len);
-  if (rc == 0 && !tinker__str_eqs(type, "adamw")) {
-    rc = tinker__why(why, why_len, TINKER_EINVAL,
-                     "%stype '%.*s' is not an optimizer of this service: only "
+  tinker__optimizer_t m;
+  int rc = tinker__message_decode_part(&tinker__optimizer_msg, &m, arena, json,
+                                       prefix, why, why_len);
+  if (rc != 0 || !strcmp(m.type, "adamw")) return rc;
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "%stype '%.60s' is not an optimizer of this service: only "
                      "adamw is",
-                     prefix, (int)(type.len < 60 ? type.len : 60), type.ptr);
-  }
-  tinker__svc_body_done(&b);
-  return rc;
+                     prefix, m.type);
 }

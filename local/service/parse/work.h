@@ -39,12 +39,21 @@ struct tinker__svc_work_s {
   const tinker__tensor_view_t *target; /* ids to score; NULL = none */
 };
 
+/* The JSON calls of a model after reading, by kind. */
+typedef union tinker__svc_message_u {
+  tinker__optim_step_t optim;
+  tinker__save_weights_t save;
+  tinker__save_sampler_t save_sampler;
+  tinker__load_weights_t load;
+} tinker__svc_message_t;
+
 typedef struct tinker__svc_work_in_s {
   tinker__svc_op_kind_t kind;
   tinker__svc_base_model_t *base; /* may be NULL for loads and saves */
   int format;                     /* TINKER__FORMAT_... of the body */
   tinker__str_t body;
-  int64_t seed;       /* of a sample that named none */
+  const tinker__svc_message_t *message; /* the body, read; NULL = it is not */
+  int64_t seed;                         /* of a sample that named none */
   int64_t max_tokens; /* 0 = what is in the log was let in before */
 } tinker__svc_work_in_t;
 
@@ -53,6 +62,11 @@ int tinker__svc_work_parse(tinker__svc_work_t **out, tinker__svc_t *s,
                            const tinker__svc_work_in_t *in, int *status,
                            char *why, size_t why_len);
 void tinker__svc_work_free(tinker__svc_work_t *w);
+/* Reads a body as the message of this kind: what the fields are, not what they
+ * must be. */
+int tinker__svc_work_read(tinker__svc_op_kind_t kind,
+                          tinker__svc_message_t *out, tinker__arena_t *arena,
+                          tinker__str_t body, char *why, size_t why_len);
 
 /* Parts of it, by file. */
 /* TINKER_EINVAL when the request is larger than in says. */
@@ -82,7 +96,7 @@ int tinker__svc_work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
                              size_t why_len);
 
 /* Refuses every optimizer family but adamw, by name. */
-int tinker__svc_check_optimizer(tinker__svc_t *s, tinker__str_t json,
+int tinker__svc_check_optimizer(tinker__arena_t *arena, tinker__str_t json,
                                 const char *prefix, char *why, size_t why_len);
 /* ttl_seconds, if given, within its bounds. */
 int tinker__svc_check_ttl(int64_t ttl, bool given, char *why, size_t why_len);

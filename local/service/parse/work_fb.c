@@ -62,14 +62,16 @@ static int check_id(tinker__str_t id, tinker__svc_head_t *out, char *why,
 
 static int head_json(tinker__mem_t *mem, tinker__str_t body,
                      tinker__svc_head_t *out, char *why, size_t why_len) {
-  tinker__svc_body_t b;
-  tinker__str_t id;
-  const tinker__svc_field_t fields[] = {
-      {"model_id", TINKER__FIELD_STR, true, &id, NULL},
-      {"seq_id", TINKER__FIELD_I64, true, &out->seq, NULL}};
-  int rc = tinker__svc_body_parse(&b, mem, body, "", fields, 2, why, why_len);
-  if (rc == 0) rc = check_id(id, out, why, why_len);
-  tinker__svc_body_done(&b);
+  tinker__arena_t arena;
+  tinker__call_head_t m;
+  tinker__arena_init(&arena, mem);
+  int rc = tinker__message_decode(&tinker__call_head_msg, &m, &arena, body, why,
+                                  why_len);
+  if (rc == 0) {
+    out->seq = m.seq_id;
+    rc = check_id(tinker__str(m.model_id), out, why, why_len);
+  }
+  tinker__arena_free(&arena);
   return rc;
 }
 

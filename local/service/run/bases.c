@@ -132,9 +132,9 @@ static int keep_info(tinker__svc_base_model_t *b, tinker__eng_base_t *base,
       free_info(s->mem, &copy);
       return TINKER_ENOMEM;
     }
-    pthread_mutex_lock(&s->lock); /* whose digest it has, all may ask */
+    tinker__svc_lock(s); /* whose digest it has, all may ask */
     b->info = copy;
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
     return 0;
   }
   if (!strcmp(b->info.digest, info.digest)) return 0;
@@ -183,11 +183,11 @@ static void fail_load(tinker__svc_base_model_t *b, int rc, const char *why) {
   drop_load(b);
   b->bytes = 0;
   share_memory(s);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_base_move(b, TINKER__BASE_ABSENT);
   tinker__why(b->why, sizeof b->why, rc, "model folder %s: %s", b->dir,
               *why ? why : tinker_code_text(rc));
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_log(s, "error", "load_failed", "model", b->name, "why", b->why,
                   NULL);
 }
@@ -205,10 +205,10 @@ static void run_load(tinker__svc_base_model_t *b) {
     fail_load(b, rc, why);
     return;
   }
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_base_move(b, TINKER__BASE_LOADED);
   *b->why = 0;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_log(s, "info", "loaded", "model", b->name, NULL);
 }
 
@@ -232,9 +232,9 @@ static void drop_adapters(tinker__svc_base_model_t *b) {
 
 static void run_leave(tinker__svc_base_model_t *b) {
   tinker__svc_t *s = b->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   bool go = !b->refs && tinker__svc_base_move(b, TINKER__BASE_ABSENT);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (!go) return;
   drop_adapters(b);
   release(b);
@@ -248,9 +248,9 @@ static bool step(tinker__eng_task_t *task) {
   tinker__svc_base_model_t *b =
       TINKER__CONTAINER(task, tinker__svc_base_model_t, task);
   tinker__svc_t *s = b->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   bool loading = b->state == TINKER__BASE_LOADING;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (loading) {
     run_load(b);
   } else {
@@ -264,7 +264,7 @@ static bool step(tinker__eng_task_t *task) {
 static int hold_named(void *user, const char *name,
                       tinker__eng_row_lease_t *out, char *why, size_t why_len) {
   tinker__svc_t *s = user;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_base_model_t *b = tinker__svc_base_find(s, tinker__str(name));
   bool there = b && b->state == TINKER__BASE_LOADED && !s->stopping;
   if (there) {
@@ -277,7 +277,7 @@ static int hold_named(void *user, const char *name,
     };
     tinker__svc_base_hold(b, &out->holds);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (there) return 0;
   return tinker__why(why, why_len, TINKER_ENOENT,
                      "model: '%.200s' is not served here", name);
@@ -291,22 +291,22 @@ static tinker__eng_base_t *base_held(void *user,
 
 static void drop_held(void *user, tinker__eng_row_lease_t *l) {
   tinker__svc_t *s = user;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_base_drop(l->model, &l->holds);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 static void each_loaded(void *user,
                         void (*fn)(void *to, const char *name, size_t context),
                         void *to) {
   tinker__svc_t *s = user;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   for (size_t i = 0; i < s->n_bases; i++) {
     const tinker__svc_base_model_t *b = &s->bases[i];
     if (b->state != TINKER__BASE_LOADED) continue;
     fn(to, b->name, b->info.context_length);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 int tinker__svc_bases_generator(tinker__svc_t *s) {

@@ -7,6 +7,7 @@
 
 #include <tinker/error.h>
 
+#include "db/row.h"
 #include "service/core/trying.h"
 
 void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
@@ -55,7 +56,6 @@ int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len) {
 static void run_create(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   tinker__buf_t out;
-  tinker__jsonw_t w;
   int rc = tinker__svc_claim(m, NULL);
   if (rc == 0) {
     rc = tinker__svc_model_api(m)->train_new(m->base->base, &m->lora, &m->train,
@@ -65,14 +65,9 @@ static void run_create(tinker__svc_model_t *m, tinker__svc_op_t *op) {
     tinker__svc_exec_fail(op, rc, why);
     return;
   }
+  tinker__create_model_result_t result = {m->id};
   tinker__buf_init(&out, m->service->mem, 4096);
-  tinker__jsonw_init(&w, &out);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "model_id");
-  tinker__jsonw_cstr(&w, m->id);
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, "create_model");
-  tinker__jsonw_end_object(&w);
+  tinker__message_encode(&out, &tinker__create_model_result_msg, &result);
   tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
                           NULL, NULL, NULL);
 }
@@ -154,7 +149,6 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   tinker__eng_optim_metrics_t metrics;
   tinker__buf_t out;
-  tinker__jsonw_t w;
   int rc = tinker__svc_exec_train(m, why, sizeof why);
   op->work->adam.keep_grad = (op->acts & TINKER__ACT_KEEP_GRADIENTS) != 0;
   if (rc == 0) {
@@ -171,19 +165,11 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
     tinker__svc_exec_fail(op, rc, why);
     return false;
   }
+  tinker__number_t norm = {"unclipped_grad_l2:mean", metrics.grad_norm};
+  tinker__optim_step_result_t result = {
+      {&norm, op->work->adam.grad_clip_norm > 0 ? 1 : 0}};
   tinker__buf_init(&out, m->service->mem, 4096);
-  tinker__jsonw_init(&w, &out);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "metrics");
-  tinker__jsonw_begin_object(&w);
-  if (op->work->adam.grad_clip_norm > 0) {
-    tinker__jsonw_key(&w, "unclipped_grad_l2:mean");
-    tinker__jsonw_f64(&w, metrics.grad_norm);
-  }
-  tinker__jsonw_end_object(&w);
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, "optim_step");
-  tinker__jsonw_end_object(&w);
+  tinker__message_encode(&out, &tinker__optim_step_result_msg, &result);
   tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
                           NULL, NULL, NULL);
   tinker__svc_keep_due(m, op->seq + 1);
@@ -233,10 +219,10 @@ static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
                         op->crash_signal);
     return;
   }
-  pthread_mutex_lock(&m->service->lock);
+  tinker__svc_lock(m->service);
   tinker__svc_model_break(m,
                           "the engine crashed when it executed the log again");
-  pthread_mutex_unlock(&m->service->lock);
+  tinker__svc_unlock(m->service);
 }
 
 /* The process may have been killed because of others: a model that could not
@@ -258,9 +244,9 @@ static void fail_deadly(tinker__svc_model_t *m, tinker__svc_op_t *op) {
 /* Why nothing more is executed of it, or NULL. Never freed before the end, but
  * set by any thread. */
 static const char *broken(tinker__svc_model_t *m) {
-  pthread_mutex_lock(&m->service->lock);
+  tinker__svc_lock(m->service);
   const char *why = m->broken;
-  pthread_mutex_unlock(&m->service->lock);
+  tinker__svc_unlock(m->service);
   return why;
 }
 
@@ -309,24 +295,26 @@ static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   bool ended = false, rests = false;
   if (atomic_load(&s->fatal)) return NULL; /* stays busy: the next start */
-  pthread_mutex_lock(&s->lock);
-  if (!m->current) m->current = tinker__svc_model_begin(m);
+  tinker__svc_lock(s);
+  bool begins = !m->current;
+  if (begins) m->current = tinker__svc_model_begin(m);
   tinker__svc_op_t *op = m->current;
+  if (op && begins) tinker__svc_debug_op(op, "executes");
   if (!op) {
     ended = m->session->ended_ms && tinker__list_empty(&m->pending);
     rests = m->leaves && !ended;
     if (!ended && !rests) tinker__svc_model_done(m, true);
   }
   m->leaves = false;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (rests) tinker__svc_keep_resting(m);
   if (ended) { /* nothing can come any more: stays busy for ever */
     tinker__svc_exec_model_free(m);
     tinker__svc_keep_settled(m);
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     m->rests_ms = 0;
     tinker__svc_base_drop(m->base, &m->holds);
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
   }
   return op;
 }
@@ -337,28 +325,28 @@ static void park(tinker__svc_model_t *m) {
   if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
   m->pass = NULL;
   m->stuck = false;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   m->waits = m->is_short;
   m->is_short = false;
   tinker__svc_model_park(m);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 /* --- Bodies --------------------------------------------------------------- */
 
 /* A body has been read. The model is as busy as it was when its task went to
  * wait for it. Store thread. */
-static void on_body(void *user, int rc, const void *data, size_t len,
-                    int64_t format) {
+static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_op_t *op = user;
   tinker__svc_model_t *m = op->model;
   tinker__svc_t *s = op->service;
-  char *copy = rc == 0 ? tinker__mem_dup(s->mem, data, len) : NULL;
+  tinker__str_t body = rc == 0 ? tinker__db_row_blob(row, 0) : TINKER__STR("");
+  char *copy = rc == 0 ? tinker__mem_dup(s->mem, body.ptr, body.len) : NULL;
   if (rc == 0 && !copy) rc = TINKER_ENOMEM;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   op->log_body = copy;
-  op->log_len = len;
-  op->log_format = (int)format;
+  op->log_len = body.len;
+  if (rc == 0) op->log_format = (int)tinker__db_row_i64(row, 1);
   if (rc != 0) {
     tinker__svc_trouble(m, rc,
                         rc == TINKER_ENOMEM ? "" : "its log can't be read");
@@ -366,7 +354,7 @@ static void on_body(void *user, int rc, const void *data, size_t len,
   } else if (!s->stopping) {
     tinker__eng_scheduler_push(s->scheduler, &m->task);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 /* True while the body of the call is on its way from the log: its task is
@@ -403,7 +391,7 @@ static bool step(tinker__eng_task_t *task) {
   }
   if (more) return true;
   if (m->worked) m->unsaved_bytes += op->log_size;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__mem_free(s->mem, op->log_body);
   op->log_body = NULL;
   if (op->replay) tinker__svc_op_drop_work(op); /* no commit will do it */
@@ -413,7 +401,7 @@ static bool step(tinker__eng_task_t *task) {
   m->current = NULL;
   m->next_seq++;
   tinker__svc_model_done(m, true);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return false;
 }
 

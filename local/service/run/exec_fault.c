@@ -10,17 +10,17 @@
 
 #include <tinker/error.h>
 
-#include "service/core/marker.h"
 #include "service/run/exec.h"
+#include "service/store/marker.h"
 
 bool tinker__svc_exec_suffer(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   if (op->replay) return false;
   if (op->acts & TINKER__ACT_CRASH) raise(SIGSEGV);
   if (op->acts & TINKER__ACT_CORRUPT) { /* it fails as all that follow it */
-    pthread_mutex_lock(&m->service->lock);
+    tinker__svc_lock(m->service);
     m->hides_broken = (op->acts & TINKER__ACT_HIDE) != 0;
     tinker__svc_model_break(m, "corrupted by the fault plan");
-    pthread_mutex_unlock(&m->service->lock);
+    tinker__svc_unlock(m->service);
   }
   if (!(op->acts & TINKER__ACT_LOSE)) return false;
   tinker__svc_op_fail(op, "server", "lost by the fault plan");
@@ -74,7 +74,7 @@ int tinker__svc_exec_link_old(tinker__svc_model_t *m,
   char from[1200];
   tinker__svc_t *s = m->service;
   const tinker__svc_checkpoint_t *old = NULL;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
     const tinker__svc_checkpoint_t *c =
         TINKER__CONTAINER(l, tinker__svc_checkpoint_t, link);
@@ -83,7 +83,7 @@ int tinker__svc_exec_link_old(tinker__svc_model_t *m,
   if (old) {
     tinker__svc_checkpoint_dir(s, "checkpoints", old->row, from, sizeof from);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (!old) {
     return tinker__why(
         why, why_len, TINKER_ENOENT,

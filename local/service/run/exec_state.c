@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "service/run/exec.h"
+#include "wire/path.h"
 
 /* --- Snapshots ------------------------------------------------------------ */
 
@@ -15,64 +16,60 @@ typedef struct {
   int64_t row, next;
 } snapshot_t;
 
-static void write_snapshot_rows(tinker__svc_write_t *w, const snapshot_t *n) {
-  tinker__svc_write_sql(
+static void write_snapshot_rows(tinker__db_write_t *w, const snapshot_t *n) {
+  tinker__db_write_sql(
       w, "UPDATE models SET snapshot = ?, snapshot_seq = ? WHERE row = ?");
-  tinker__svc_write_i64(w, n->row);
-  tinker__svc_write_i64(w, n->next);
-  tinker__svc_write_i64(w, n->model->row);
-  tinker__svc_write_sql(w,
-                        "UPDATE requests SET body = NULL WHERE owner_kind = 0"
-                        " AND owner = ? AND seq < ?");
-  tinker__svc_write_i64(w, n->model->row);
-  tinker__svc_write_i64(w, n->next);
+  tinker__db_write_i64(w, n->row);
+  tinker__db_write_i64(w, n->next);
+  tinker__db_write_i64(w, n->model->row);
+  tinker__db_write_sql(w, "UPDATE requests SET body = NULL WHERE owner_kind = 0"
+                          " AND owner = ? AND seq < ?");
+  tinker__db_write_i64(w, n->model->row);
+  tinker__db_write_i64(w, n->next);
 }
 
-/* The snapshot is the model's now; the older one may go. Under the lock. */
-static void adopt_snapshot(const snapshot_t *n) {
-  char dir[1200];
+/* The snapshot is the model's now. Returns the row of the older one, which may
+ * go, or 0. Under the lock. */
+static int64_t adopt_snapshot(const snapshot_t *n) {
   tinker__svc_model_t *m = n->model;
-  if (m->snapshot) {
-    tinker__svc_checkpoint_dir(m->service, "snapshots", m->snapshot, dir,
-                               sizeof dir);
-    tinker__svc_folder_remove(dir);
-  }
+  int64_t old = m->snapshot;
   m->snapshot = n->row;
   m->snapshot_seq = n->next;
+  return old;
 }
 
-/* Its folder is of no use. */
-static void drop_snapshot(const snapshot_t *n) {
+/* The folder of that row is of no use; 0 = none. Without the lock. */
+static void drop_snapshot(tinker__svc_t *s, int64_t row) {
   char dir[1200];
-  tinker__svc_checkpoint_dir(n->model->service, "snapshots", n->row, dir,
-                             sizeof dir);
+  if (!row) return;
+  tinker__svc_checkpoint_dir(s, "snapshots", row, dir, sizeof dir);
   tinker__svc_folder_remove(dir);
 }
 
 /* False for a model that went wrong: its log is worth more than its state. */
 static bool begin_saving(tinker__svc_model_t *m) {
-  pthread_mutex_lock(&m->service->lock);
+  tinker__svc_lock(m->service);
   bool saving = m->saving = !m->broken;
-  pthread_mutex_unlock(&m->service->lock);
+  tinker__svc_unlock(m->service);
   return saving;
 }
 
 static void end_saving(tinker__svc_model_t *m, int rc) {
   tinker__svc_t *s = m->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   m->saving = false;
   if (rc != 0 && m->rests_ms) m->rests_ms = s->world->now_ms(s->world->user);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 static void on_snapshot_stored(void *user, int rc) {
   snapshot_t *n = user;
   tinker__svc_t *s = n->model->service;
-  pthread_mutex_lock(&s->lock);
-  if (rc == 0) adopt_snapshot(n);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_lock(s);
+  int64_t useless = rc == 0 ? adopt_snapshot(n) : n->row;
+  tinker__svc_unlock(s);
   end_saving(n->model, rc);
-  if (rc != 0) drop_snapshot(n);
+  drop_snapshot(s, useless);
   tinker__mem_free(s->mem, n);
 }
 
@@ -96,9 +93,9 @@ static int save_state(tinker__svc_model_t *m, const tinker__svc_op_t *op,
 }
 
 static int64_t new_row(tinker__svc_t *s) {
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   int64_t row = tinker__svc_row(s);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return row;
 }
 
@@ -114,11 +111,11 @@ void tinker__svc_exec_snapshot(tinker__svc_model_t *m, int64_t next) {
              : TINKER_ENOMEM;
   if (rc == 0) {
     *n = (snapshot_t){m, row, next};
-    tinker__svc_write_t *w =
-        tinker__svc_write_new(s->store, on_snapshot_stored, n);
+    tinker__db_write_t *w =
+        tinker__db_write_new(s->store, on_snapshot_stored, n);
     if (w) write_snapshot_rows(w, n);
-    rc = tinker__svc_write_submit(w);
-    if (rc != 0) drop_snapshot(n);
+    rc = tinker__db_write_submit(w);
+    if (rc != 0) drop_snapshot(s, n->row);
   }
   tinker__svc_keep_settled(m);
   if (rc == 0) return;
@@ -139,57 +136,50 @@ typedef struct {
   char digest[2 * TINKER__SHA256_LEN + 1];
 } save_t;
 
-static const char *kind_name(tinker__svc_ckpt_kind_t kind) {
-  return kind == TINKER__CKPT_TRAINING ? "weights" : "sampler_weights";
-}
-
-static void write_save_rows(tinker__svc_write_t *w, void *user) {
+static void write_save_rows(tinker__db_write_t *w, void *user) {
   const save_t *v = user;
   const tinker__svc_checkpoint_t *c = v->made;
   if (v->replaced) {
-    tinker__svc_write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
-    tinker__svc_write_i64(w, v->replaced);
+    tinker__db_write_sql(w, "DELETE FROM checkpoints WHERE row = ?");
+    tinker__db_write_i64(w, v->replaced);
   }
-  tinker__svc_write_sql(w,
-                        "INSERT INTO checkpoints(row, model, kind, name,"
-                        " created_ms, size, metadata, expires_ms, pending_grad)"
-                        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  tinker__svc_write_i64(w, c->row);
-  tinker__svc_write_i64(w, c->model->row);
-  tinker__svc_write_i64(w, c->kind);
-  tinker__svc_write_text(w, c->name);
-  tinker__svc_write_i64(w, c->created_ms);
-  tinker__svc_write_i64(w, c->size);
-  tinker__svc_write_text(w, c->metadata);
-  tinker__svc_write_i64(w, c->expires_ms);
-  tinker__svc_write_i64(w, c->pending_grad);
+  tinker__db_write_sql(w,
+                       "INSERT INTO checkpoints(row, model, kind, name,"
+                       " created_ms, size, metadata, expires_ms, pending_grad)"
+                       " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  tinker__db_write_i64(w, c->row);
+  tinker__db_write_i64(w, c->model->row);
+  tinker__db_write_i64(w, c->kind);
+  tinker__db_write_text(w, c->name);
+  tinker__db_write_i64(w, c->created_ms);
+  tinker__db_write_i64(w, c->size);
+  tinker__db_write_text(w, c->metadata);
+  tinker__db_write_i64(w, c->expires_ms);
+  tinker__db_write_i64(w, c->pending_grad);
   if (v->sampler) tinker__svc_sampler_write(w, v->sampler);
 }
 
 static void log_save(const save_t *v) {
-  char dir[1200], path[600];
+  char dir[1200], path[TINKER__SVC_PATH_LEN];
   const tinker__svc_checkpoint_t *c = v->made;
   tinker__svc_t *s = v->op->service;
   if (!c->name) return;
   tinker__svc_checkpoint_dir(s, "checkpoints", c->row, dir, sizeof dir);
-  snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
-           kind_name(c->kind), c->name);
+  tinker__svc_checkpoint_path(c, path);
   tinker__svc_log(s, "info", "checkpoint", "path", path, "folder", dir,
                   "sha256", v->digest, NULL);
 }
 
-static void on_saved(void *user) {
-  char dir[1200];
+static void on_saved(void *user, char *useless, size_t len) {
   save_t *v = user;
   tinker__svc_t *s = v->op->service;
   tinker__svc_checkpoint_t *old = NULL;
   v->made->durable = true;
   if (v->replaced) old = tinker__svc_checkpoint_by_row(s, v->replaced);
   if (old) {
-    tinker__svc_checkpoint_dir(s, "checkpoints", old->row, dir, sizeof dir);
+    tinker__svc_checkpoint_dir(s, "checkpoints", old->row, useless, len);
     tinker__list_remove(&old->link);
     tinker__svc_checkpoint_free(s, old);
-    tinker__svc_folder_remove(dir);
   }
   if (v->sampler) tinker__svc_ack_commit(s, &v->sampler->ack);
   log_save(v);
@@ -264,49 +254,42 @@ static int claim_name(tinker__svc_model_t *m, tinker__svc_op_t *op,
   tinker__svc_t *s = m->service;
   *replaced = 0;
   if (!op->work->name) return 0;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   const tinker__svc_checkpoint_t *c =
       tinker__svc_checkpoint_find(m, kind, tinker__str(op->work->name));
   if (c) *replaced = c->row;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (!*replaced || op->work->overwrite) return 0;
   return tinker__why(why, why_len, TINKER_EEXIST,
-                     "ResourceAlreadyExists: checkpoint tinker://%s/%s/%s "
-                     "already exists",
-                     m->id, kind_name(kind), op->work->name);
+                     "ResourceAlreadyExists: checkpoint " TINKER__PATH_PREFIX
+                     "%s/%s/%s already exists",
+                     m->id, tinker__svc_checkpoint_word(kind), op->work->name);
 }
 
 /* Makes it known (not visible before its commit) and stores it. */
 static void publish_save(save_t *v, tinker__buf_t *out) {
   tinker__svc_t *s = v->op->service;
   tinker__svc_model_t *m = v->op->model;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__list_push_back(&m->checkpoints, &v->made->link);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_op_complete(v->op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, out,
                           write_save_rows, on_saved, v);
 }
 
-static void write_path(tinker__buf_t *out, const save_t *v, const char *type) {
-  char path[600];
-  tinker__jsonw_t w;
+static void write_saved(tinker__buf_t *out, const save_t *v) {
+  char path[TINKER__SVC_PATH_LEN];
   const tinker__svc_checkpoint_t *c = v->made;
   tinker__buf_init(out, v->op->service->mem, 8192);
-  tinker__jsonw_init(&w, out);
-  tinker__jsonw_begin_object(&w);
-  if (c->name) {
-    snprintf(path, sizeof path, "tinker://%s/%s/%s", c->model->id,
-             kind_name(c->kind), c->name);
-    tinker__jsonw_key(&w, "path");
-    tinker__jsonw_cstr(&w, path);
+  if (c->name) tinker__svc_checkpoint_path(c, path);
+  if (c->kind == TINKER__CKPT_TRAINING) {
+    tinker__save_weights_result_t result = {path};
+    tinker__message_encode(out, &tinker__save_weights_result_msg, &result);
+  } else {
+    tinker__save_sampler_result_t result = {c->name ? path : NULL,
+                                            v->sampler ? v->sampler->id : NULL};
+    tinker__message_encode(out, &tinker__save_sampler_result_msg, &result);
   }
-  if (v->sampler) {
-    tinker__jsonw_key(&w, "sampling_session_id");
-    tinker__jsonw_cstr(&w, v->sampler->id);
-  }
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, type);
-  tinker__jsonw_end_object(&w);
 }
 
 void tinker__svc_exec_save(tinker__svc_model_t *m, tinker__svc_op_t *op) {
@@ -336,7 +319,7 @@ void tinker__svc_exec_save(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   }
   v->replaced = replaced;
   v->made->size = tinker__svc_folder_size(dir);
-  write_path(&out, v, "save_weights");
+  write_saved(&out, v);
   publish_save(v, &out);
 }
 
@@ -373,7 +356,7 @@ static int open_sampler(save_t *v, tinker__eng_adapter_t *adapter, char *why,
   tinker__svc_model_t *m = v->op->model;
   tinker__svc_t *s = m->service;
   tinker__svc_sampler_t *p;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   int rc = tinker__svc_sampler_new(&p, s, m->session, v->op->work->sampler_seq,
                                    why, why_len);
   if (rc == 0) {
@@ -384,7 +367,7 @@ static int open_sampler(save_t *v, tinker__eng_adapter_t *adapter, char *why,
     if (rc != 0) tinker__svc_sampler_free(s, p);
   }
   if (rc == 0) v->sampler = p;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (rc == 0) tinker__svc_sampler_keep(p, adapter);
   return rc;
 }
@@ -421,18 +404,21 @@ void tinker__svc_exec_save_sampler(tinker__svc_model_t *m,
     return;
   }
   v->made->size = tinker__svc_folder_size(dir);
-  write_path(&out, v, "save_weights_for_sampler");
+  write_saved(&out, v);
   publish_save(v, &out);
 }
 
 /* --- Loads ---------------------------------------------------------------- */
 
-static void write_load_rows(tinker__svc_write_t *w, void *user) {
+static void write_load_rows(tinker__db_write_t *w, void *user) {
   write_snapshot_rows(w, user);
 }
 
-static void on_loaded(void *user) {
-  adopt_snapshot(user);
+static void on_loaded(void *user, char *useless, size_t len) {
+  const snapshot_t *n = user;
+  int64_t old = adopt_snapshot(n);
+  if (!old) return;
+  tinker__svc_checkpoint_dir(n->model->service, "snapshots", old, useless, len);
 }
 
 static bool same_modules(const tinker__eng_lora_config_t *a,
@@ -446,7 +432,7 @@ static int find_source(tinker__svc_model_t *m, tinker__svc_op_t *op, char *dir,
                        size_t len, char *why, size_t why_len) {
   tinker__svc_t *s = m->service;
   tinker__svc_checkpoint_t *c = NULL;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   int rc = tinker__svc_checkpoint_lookup(s, tinker__str(op->work->path), &c,
                                          why, why_len);
   if (rc == 0 && c->kind != TINKER__CKPT_TRAINING) {
@@ -467,22 +453,14 @@ static int find_source(tinker__svc_model_t *m, tinker__svc_op_t *op, char *dir,
                      "model");
   }
   if (rc == 0) tinker__svc_checkpoint_dir(s, "checkpoints", c->row, dir, len);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return rc;
 }
 
 static void write_loaded(tinker__buf_t *out, const tinker__svc_op_t *op) {
-  tinker__jsonw_t w;
+  tinker__load_weights_result_t result = {op->work->path, op->model->id};
   tinker__buf_init(out, op->service->mem, 8192);
-  tinker__jsonw_init(&w, out);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "path");
-  tinker__jsonw_cstr(&w, op->work->path);
-  tinker__jsonw_key(&w, "model_id");
-  tinker__jsonw_cstr(&w, op->model->id);
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, "load_weights");
-  tinker__jsonw_end_object(&w);
+  tinker__message_encode(out, &tinker__load_weights_result_msg, &result);
 }
 
 void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {

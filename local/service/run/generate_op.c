@@ -41,9 +41,9 @@ static int prepare(tinker__eng_gen_t *gen, char *why, size_t why_len) {
   gen->base = p->base->base;
   gen->adapter = p->adapter;
   if (!p->checkpoint) return 0;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   bool there = tinker__svc_checkpoint_by_row(s, p->checkpoint) != NULL;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (!there) {
     return tinker__why(why, why_len, TINKER_ENOENT,
                        "the checkpoint %s was deleted",
@@ -83,10 +83,10 @@ static void complete(tinker__svc_op_t *op, const tinker__eng_gen_t *gen) {
 
 static void on_generated(tinker__eng_gen_t *gen, int rc, const char *why) {
   tinker__svc_op_t *op = gen->user;
-  pthread_mutex_lock(&op->service->lock);
+  tinker__svc_lock(op->service);
   op->running = NULL;
   tinker__svc_base_drop(op->sampler->base, &op->holds);
-  pthread_mutex_unlock(&op->service->lock);
+  tinker__svc_unlock(op->service);
   if (rc == TINKER_ECANCELED) {
     tinker__svc_sampler_fail_ended(op);
   } else if (rc != 0) {
@@ -100,6 +100,7 @@ static void on_generated(tinker__eng_gen_t *gen, int rc, const char *why) {
 }
 
 void tinker__svc_generate(tinker__svc_op_t *op, tinker__eng_gen_t *gen) {
+  tinker__svc_debug_op(op, "executes");
   op->running = gen;
   tinker__svc_base_hold(op->sampler->base, &op->holds);
   gen->user = op;

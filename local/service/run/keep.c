@@ -66,24 +66,24 @@ void tinker__svc_keep_due(tinker__svc_model_t *m, int64_t next) {
 void tinker__svc_keep_resting(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   bool can = m->train && !tinker__svc_model_api(m)->train_has_grad(m->train);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   int64_t next = m->next_seq;
   bool saving = m->saving;
   bool kept = m->snapshot && m->snapshot_seq == next && !saving;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (can && kept) {
     tinker__svc_exec_model_free(m);
   } else if (can && !saving) {
     snapshot(m, next);
   }
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (!m->train) {
     m->rests_ms = 0;
   } else if (!m->saving) { /* not now: later, or when it is stored */
     m->rests_ms = now(s);
   }
   tinker__svc_model_done(m, true);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 /* --- The end -------------------------------------------------------------- */
@@ -91,11 +91,11 @@ void tinker__svc_keep_resting(tinker__svc_model_t *m) {
 /* The first number that is not in the state; -1 = it is between two. */
 static int64_t next_number(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   bool between = m->current && m->current->kind == TINKER__SVC_OP_OPTIM;
   bool over = m->session->ended_ms && !m->current;
   int64_t next = between || over || m->saving || m->broken ? -1 : m->next_seq;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return next;
 }
 
@@ -109,12 +109,12 @@ static void keep(tinker__svc_model_t *m) {
 /* Models that are stored stay in the list. */
 static tinker__svc_model_t *after(tinker__svc_t *s, tinker__link_t *l) {
   tinker__svc_model_t *m = NULL;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   for (l = l->next; l != &s->models && !m; l = l->next) {
     m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
     if (!m->durable) m = NULL;
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return m;
 }
 

@@ -186,12 +186,12 @@ int tinker__svc_client_config_write(tinker__buf_t *out,
 /* The reply made at the start, for a body with the client's version. */
 static tinker__svc_handled_t answer(tinker__svc_req_t *r,
                                     const tinker__buf_t *reply) {
-  tinker__svc_body_t b;
-  tinker__str_t version;
-  const tinker__svc_field_t fields[] = {
-      {"sdk_version", TINKER__FIELD_STR, true, &version, NULL}};
-  if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
-  tinker__svc_body_done(&b);
+  tinker__arena_t a;
+  tinker__config_request_t m;
+  if (tinker__svc_body_read(r, &a, &tinker__config_request_msg, &m) != 0) {
+    return TINKER__ANSWERED;
+  }
+  tinker__arena_free(&a);
   return tinker__svc_reply_bytes(r, 200, "application/json", reply->data,
                                  reply->len);
 }

@@ -6,12 +6,7 @@
 #include <tinker/error.h>
 
 #include "service/tinker/handlers.h"
-
-typedef struct {
-  tinker__str_t session_id, base_model, metadata, lora, optimizer, path;
-  int64_t seq;
-  bool has_base, has_lora, has_optimizer, has_metadata;
-} create_t;
+#include "wire/path.h"
 
 /* Digest and number are the op's; m is the new model with its configuration.
  * Writes both rows. Under the lock. */
@@ -31,22 +26,22 @@ accept_model(tinker__svc_t *s, tinker__svc_req_t *r, tinker__svc_model_t *m,
   op->work = work;
   m->row = tinker__svc_row(s);
   m->created_ms = s->world->wall_ms(s->world->user);
-  tinker__svc_write_t *w = tinker__svc_op_write_begin(op);
-  tinker__svc_write_sql(
-      w, "INSERT INTO models(row, session, seq, created_ms, base,"
-         " metadata, rank, seed, train)"
-         " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  tinker__svc_write_i64(w, m->row);
-  tinker__svc_write_i64(w, m->session->row);
-  tinker__svc_write_i64(w, m->seq);
-  tinker__svc_write_i64(w, m->created_ms);
-  tinker__svc_write_text(w, m->base->name);
-  tinker__svc_write_text(w, m->metadata);
-  tinker__svc_write_i64(w, m->lora.rank);
-  tinker__svc_write_i64(w, (int64_t)m->lora.seed);
-  tinker__svc_write_i64(w, (m->lora.train_attn ? 1 : 0) |
-                               (m->lora.train_mlp ? 2 : 0) |
-                               (m->lora.train_unembed ? 4 : 0));
+  tinker__db_write_t *w = tinker__svc_op_write_begin(op);
+  tinker__db_write_sql(w,
+                       "INSERT INTO models(row, session, seq, created_ms, base,"
+                       " metadata, rank, seed, train)"
+                       " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  tinker__db_write_i64(w, m->row);
+  tinker__db_write_i64(w, m->session->row);
+  tinker__db_write_i64(w, m->seq);
+  tinker__db_write_i64(w, m->created_ms);
+  tinker__db_write_text(w, m->base->name);
+  tinker__db_write_text(w, m->metadata);
+  tinker__db_write_i64(w, m->lora.rank);
+  tinker__db_write_i64(w, (int64_t)m->lora.seed);
+  tinker__db_write_i64(w, (m->lora.train_attn ? 1 : 0) |
+                              (m->lora.train_mlp ? 2 : 0) |
+                              (m->lora.train_unembed ? 4 : 0));
   tinker__svc_reply_future(r, op, 0);
   tinker__svc_handled_t h = tinker__svc_op_accept(s, r, op, w);
   if (h == TINKER__ANSWERED) tinker__svc_model_forget(s, m);
@@ -55,77 +50,80 @@ accept_model(tinker__svc_t *s, tinker__svc_req_t *r, tinker__svc_model_t *m,
 
 /* --- Checks --------------------------------------------------------------- */
 
-static int check_lora(tinker__svc_t *s, tinker__str_t json,
-                      tinker__eng_lora_config_t *out, bool *seeded, char *why,
+static int check_lora(const tinker__lora_wire_t *m,
+                      tinker__eng_lora_config_t *out, char *why,
                       size_t why_len) {
-  tinker__svc_body_t b;
-  int64_t rank = 0, seed = 0;
-  *out = (tinker__eng_lora_config_t){
-      .train_attn = true,
-      .train_mlp = true,
-      .train_unembed = true,
-  };
-  const tinker__svc_field_t fields[] = {
-      {"rank", TINKER__FIELD_I64, true, &rank, NULL},
-      {"seed", TINKER__FIELD_I64, false, &seed, seeded},
-      {"train_attn", TINKER__FIELD_BOOL, false, &out->train_attn, NULL},
-      {"train_mlp", TINKER__FIELD_BOOL, false, &out->train_mlp, NULL},
-      {"train_unembed", TINKER__FIELD_BOOL, false, &out->train_unembed, NULL}};
-  int rc = tinker__svc_body_parse(&b, s->mem, json, "lora_config.", fields, 5,
-                                  why, why_len);
-  tinker__svc_body_done(&b);
-  if (rc != 0) return rc;
-  if (rank <= 0) {
+  if (m->rank <= 0) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "lora_config.rank must be positive");
+                       "lora_config.rank must be positive, not %lld",
+                       (long long)m->rank);
   }
-  if (rank & (rank - 1)) {
+  if (m->rank & (m->rank - 1)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "lora_config.rank must be a power of 2");
+                       "lora_config.rank must be a power of 2, not %lld",
+                       (long long)m->rank);
   }
-  if (rank > 128) {
+  if (m->rank > 128) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "lora_config.rank must be at most 128");
+                       "lora_config.rank must be at most 128, not %lld",
+                       (long long)m->rank);
   }
-  if (!out->train_attn && !out->train_mlp && !out->train_unembed) {
+  if (!m->train_attn && !m->train_mlp && !m->train_unembed) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "At least one of train_unembed, train_mlp, or "
                        "train_attn must be True");
   }
-  out->rank = (uint32_t)rank;
-  out->seed = (uint64_t)seed;
+  *out = (tinker__eng_lora_config_t){
+      .rank = (uint32_t)m->rank,
+      .seed = (uint64_t)m->seed,
+      .train_attn = m->train_attn,
+      .train_mlp = m->train_mlp,
+      .train_unembed = m->train_unembed,
+  };
   return 0;
 }
 
-static int check_metadata(const create_t *c, char *why, size_t why_len) {
-  if (!c->has_metadata) return 0;
-  if (!c->metadata.len || c->metadata.ptr[0] != '{') {
+/* What both ways of making a model say. metadata: JSON or empty. */
+static int check_new(int64_t seq, tinker__str_t metadata, char *why,
+                     size_t why_len) {
+  if (seq < 0) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "model_seq_id must not be negative");
+  }
+  if (metadata.len && metadata.ptr[0] != '{') {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "user_metadata must be an object");
   }
-  if (c->metadata.len <= TINKER__MAX_METADATA) return 0;
-  return tinker__why(why, why_len, TINKER_EINVAL,
-                     "user_metadata has %zu bytes and may have at most %d",
-                     c->metadata.len, TINKER__MAX_METADATA);
+  if (metadata.len > TINKER__MAX_METADATA) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "user_metadata has %zu bytes and may have at most %d",
+                       metadata.len, TINKER__MAX_METADATA);
+  }
+  return 0;
 }
 
 /* --- create_model --------------------------------------------------------- */
 
 /* An op that has this session's number already: answers; else NULL. */
-static tinker__svc_op_t *existing(tinker__svc_t *s, tinker__str_t session,
+static tinker__svc_op_t *existing(tinker__svc_t *s, const char *session,
                                   int64_t seq) {
   char id[160];
-  snprintf(id, sizeof id, "%.*s:train:%lld:0",
-           (int)(session.len < 40 ? session.len : 40), session.ptr,
-           (long long)seq);
+  snprintf(id, sizeof id, "%.40s:train:%lld:0", session, (long long)seq);
   return tinker__map_get(s->op_by_id, tinker__str(id));
 }
 
-static int fill_model(tinker__svc_t *s, tinker__svc_model_t *m,
-                      const create_t *c) {
-  if (!c->has_metadata) return 0;
-  m->metadata = tinker__mem_strndup(s->mem, c->metadata.ptr, c->metadata.len);
-  return m->metadata ? 0 : TINKER_ENOMEM;
+/* A model with this metadata, or NULL and r is answered. */
+static tinker__svc_model_t *new_model(tinker__svc_t *s, tinker__svc_req_t *r,
+                                      tinker__svc_session_t *n, int64_t seq,
+                                      tinker__str_t metadata) {
+  tinker__svc_model_t *m = tinker__svc_model_new(s, n, seq);
+  if (m && metadata.len) {
+    m->metadata = tinker__mem_strndup(s->mem, metadata.ptr, metadata.len);
+  }
+  if (m && (m->metadata || !metadata.len)) return m;
+  tinker__svc_model_free(s, m);
+  tinker__svc_reply_error(r, 503, "out of memory");
+  return NULL;
 }
 
 bool tinker__svc_usable_base(const tinker__svc_base_model_t *base,
@@ -151,28 +149,25 @@ static bool trainable(const tinker__svc_base_model_t *base,
   return false;
 }
 
-static tinker__svc_handled_t
-create_locked(tinker__svc_t *s, tinker__svc_req_t *r, const create_t *c,
-              const tinker__eng_lora_config_t *lora,
-              const unsigned char *digest) {
-  tinker__svc_session_t *n = tinker__svc_session_live(s, r, c->session_id);
+static tinker__svc_handled_t create_locked(
+    tinker__svc_t *s, tinker__svc_req_t *r, const tinker__create_model_t *c,
+    const tinker__eng_lora_config_t *lora, const unsigned char *digest) {
+  tinker__svc_session_t *n =
+      tinker__svc_session_live(s, r, tinker__str(c->session_id));
   if (!n) return TINKER__ANSWERED;
-  tinker__svc_op_t *op = existing(s, c->session_id, c->seq);
+  tinker__svc_op_t *op = existing(s, c->session_id, c->model_seq_id);
   if (op) return tinker__svc_op_again(r, op, TINKER__SVC_OP_CREATE, digest, 0);
-  tinker__svc_base_model_t *base = tinker__svc_base_find(s, c->base_model);
+  tinker__svc_base_model_t *base =
+      tinker__svc_base_find(s, tinker__str(c->base_model));
   if (!base) {
     return tinker__svc_reply_error(
-        r, 404, "base_model '%.*s' is not served here",
-        (int)(c->base_model.len < 200 ? c->base_model.len : 200),
-        c->base_model.ptr);
+        r, 404, "base_model '%.200s' is not served here", c->base_model);
   }
   if (!trainable(base, r)) return TINKER__ANSWERED;
   if (tinker__svc_model_refused(s, r)) return TINKER__ANSWERED;
-  tinker__svc_model_t *m = tinker__svc_model_new(s, n, c->seq);
-  if (!m || fill_model(s, m, c) != 0) {
-    tinker__svc_model_free(s, m);
-    return tinker__svc_reply_error(r, 503, "out of memory");
-  }
+  tinker__svc_model_t *m =
+      new_model(s, r, n, c->model_seq_id, c->user_metadata);
+  if (!m) return TINKER__ANSWERED;
   m->base = base;
   m->lora = *lora;
   if (tinker__svc_price_refuses_model(m, r)) {
@@ -190,97 +185,94 @@ static int draw_seed(tinker__svc_t *s, uint64_t *seed) {
   return rc;
 }
 
+static int check_create(const tinker__create_model_t *c, tinker__arena_t *a,
+                        tinker__eng_lora_config_t *lora, char *why,
+                        size_t why_len) {
+  if (!c->base_model || !*c->base_model) {
+    return tinker__why(why, why_len, TINKER_EINVAL, "base_model is required");
+  }
+  int rc = check_new(c->model_seq_id, c->user_metadata, why, why_len);
+  if (rc == 0 && !c->has_lora_config) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "lora_config is required: this service trains LoRA "
+                       "adapters only");
+  }
+  if (rc == 0) rc = check_lora(&c->lora_config, lora, why, why_len);
+  if (rc != 0 || !c->optimizer_config.len) return rc;
+  return tinker__svc_check_optimizer(a, c->optimizer_config,
+                                     "optimizer_config.", why, why_len);
+}
+
 tinker__svc_handled_t tinker__svc_handle_create_model(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
   char why[300];
-  tinker__svc_body_t b;
-  create_t c = {.seq = 0};
+  tinker__arena_t a;
+  tinker__create_model_t c;
   tinker__eng_lora_config_t lora;
   unsigned char digest[TINKER__SHA256_LEN];
-  bool seeded = false;
-  const tinker__svc_field_t fields[] = {
-      {"session_id", TINKER__FIELD_STR, true, &c.session_id, NULL},
-      {"model_seq_id", TINKER__FIELD_I64, true, &c.seq, NULL},
-      {"base_model", TINKER__FIELD_STR, false, &c.base_model, &c.has_base},
-      {"user_metadata", TINKER__FIELD_RAW, false, &c.metadata, &c.has_metadata},
-      {"lora_config", TINKER__FIELD_RAW, false, &c.lora, &c.has_lora},
-      {"optimizer_config", TINKER__FIELD_RAW, false, &c.optimizer,
-       &c.has_optimizer}};
-  if (tinker__svc_body_read(&b, r, fields, 6) != 0) return TINKER__ANSWERED;
-  int rc = 0;
-  if (!c.has_base || !c.base_model.len) {
-    rc = tinker__why(why, sizeof why, TINKER_EINVAL, "base_model is required");
-  } else if (c.seq < 0) {
-    rc = tinker__why(why, sizeof why, TINKER_EINVAL,
-                     "model_seq_id must not be negative");
-  } else if (!c.has_lora) {
-    rc = tinker__why(why, sizeof why, TINKER_EINVAL,
-                     "lora_config is required: this service trains LoRA "
-                     "adapters only");
-  } else {
-    rc = check_metadata(&c, why, sizeof why);
+  tinker__svc_handled_t h;
+  if (tinker__svc_body_read(r, &a, &tinker__create_model_msg, &c) != 0) {
+    return TINKER__ANSWERED;
   }
-  if (rc == 0) rc = check_lora(s, c.lora, &lora, &seeded, why, sizeof why);
-  if (rc == 0 && c.has_optimizer) {
-    rc = tinker__svc_check_optimizer(s, c.optimizer, "optimizer_config.", why,
-                                     sizeof why);
-  }
-  if (rc == 0 && !seeded) rc = draw_seed(s, &lora.seed);
+  int rc = check_create(&c, &a, &lora, why, sizeof why);
+  if (rc == 0 && !c.lora_config.has_seed) rc = draw_seed(s, &lora.seed);
   if (rc == 0) {
     rc = tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body), NULL,
                                  digest);
   }
-  tinker__svc_handled_t h;
   if (rc != 0) {
     h = tinker__svc_reply_why(r, rc, 400, why);
   } else {
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     h = create_locked(s, r, &c, &lora, digest);
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
   }
-  tinker__svc_body_done(&b);
+  tinker__arena_free(&a);
   return h;
 }
 
 /* --- load_weights that makes a model -------------------------------------- */
 
 static tinker__svc_handled_t load_locked(tinker__svc_t *s, tinker__svc_req_t *r,
-                                         const create_t *c,
+                                         const tinker__load_weights_t *c,
                                          const unsigned char *digest,
                                          tinker__svc_work_t **work) {
   char why[300];
   tinker__svc_checkpoint_t *from;
-  tinker__svc_session_t *n = tinker__svc_session_live(s, r, c->session_id);
+  tinker__svc_session_t *n =
+      tinker__svc_session_live(s, r, tinker__str(c->session_id));
   if (!n) return TINKER__ANSWERED;
-  tinker__svc_op_t *op = existing(s, c->session_id, c->seq);
+  tinker__svc_op_t *op = existing(s, c->session_id, c->model_seq_id);
   if (op) {
     return tinker__svc_op_again(r, op, TINKER__SVC_OP_LOAD_NEW, digest, 0);
   }
-  int rc = tinker__svc_checkpoint_lookup(s, c->path, &from, why, sizeof why);
+  int rc = tinker__svc_checkpoint_lookup(s, tinker__str(c->path), &from, why,
+                                         sizeof why);
   if (rc != 0) {
     return tinker__svc_reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s",
                                    why);
   }
   if (from->kind != TINKER__CKPT_TRAINING) {
-    return tinker__svc_reply_error(r, 400,
-                                   "path: %.*s is not a training "
-                                   "checkpoint (tinker://RUN/weights/NAME)",
-                                   (int)c->path.len, c->path.ptr);
+    return tinker__svc_reply_error(
+        r, 400,
+        "path: %s is not a training checkpoint (" TINKER__PATH_PREFIX
+        "RUN/" TINKER__PATH_TRAINING "/NAME)",
+        c->path);
   }
   tinker__svc_base_model_t *base = from->model->base;
-  if (c->has_base) base = tinker__svc_base_find(s, c->base_model);
+  if (c->base_model) {
+    base = tinker__svc_base_find(s, tinker__str(c->base_model));
+  }
   if (base && !trainable(base, r)) return TINKER__ANSWERED;
   if (!base || !tinker__svc_base_same(base, from->model->base)) {
     return tinker__svc_reply_error(
-        r, 400, "base_model '%.*s' differs from the checkpoint's '%s'",
-        (int)c->base_model.len, c->base_model.ptr, from->model->base->name);
+        r, 400, "base_model '%s' differs from the checkpoint's '%s'",
+        c->base_model, from->model->base->name);
   }
   if (tinker__svc_model_refused(s, r)) return TINKER__ANSWERED;
-  tinker__svc_model_t *m = tinker__svc_model_new(s, n, c->seq);
-  if (!m || fill_model(s, m, c) != 0) {
-    tinker__svc_model_free(s, m);
-    return tinker__svc_reply_error(r, 503, "out of memory");
-  }
+  tinker__svc_model_t *m =
+      new_model(s, r, n, c->model_seq_id, c->user_metadata);
+  if (!m) return TINKER__ANSWERED;
   m->base = base;
   m->lora = from->model->lora;
   tinker__svc_work_t *given = *work;
@@ -288,95 +280,75 @@ static tinker__svc_handled_t load_locked(tinker__svc_t *s, tinker__svc_req_t *r,
   return accept_model(s, r, m, TINKER__SVC_OP_LOAD_NEW, digest, given);
 }
 
-tinker__svc_handled_t tinker__svc_handle_load_new(tinker__svc_t *s,
-                                                  tinker__svc_req_t *r) {
+tinker__svc_handled_t
+tinker__svc_handle_load_new(tinker__svc_t *s, tinker__svc_req_t *r,
+                            const tinker__svc_message_t *message) {
   char why[400];
   int status = 400;
-  tinker__svc_body_t b;
-  create_t c = {.seq = -1};
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__svc_work_t *work = NULL;
-  const tinker__svc_field_t fields[] = {
-      {"session_id", TINKER__FIELD_STR, true, &c.session_id, NULL},
-      {"model_seq_id", TINKER__FIELD_I64, true, &c.seq, NULL},
-      {"base_model", TINKER__FIELD_STR, false, &c.base_model, &c.has_base},
-      {"user_metadata", TINKER__FIELD_RAW, false, &c.metadata, &c.has_metadata},
-      {"path", TINKER__FIELD_STR, true, &c.path, NULL}};
+  const tinker__load_weights_t *c = &message->load;
   tinker__svc_work_in_t in = {
       .kind = TINKER__SVC_OP_LOAD_NEW,
       .body = tinker__buf_str(&r->body),
+      .message = message,
   };
-  if (tinker__svc_body_read(&b, r, fields, 5) != 0) return TINKER__ANSWERED;
+  if (!c->session_id || !c->has_model_seq_id) {
+    return tinker__svc_reply_error(r, 422, "%s is required",
+                                   c->session_id ? "model_seq_id"
+                                                 : "session_id");
+  }
   int rc = tinker__svc_work_parse(&work, s, &in, &status, why, sizeof why);
-  if (rc == 0 && c.seq < 0) {
-    rc = tinker__why(why, sizeof why, TINKER_EINVAL,
-                     "model_seq_id must not be negative");
-  } else if (rc == 0) {
-    rc = check_metadata(&c, why, sizeof why);
+  if (rc == 0) {
+    rc = check_new(c->model_seq_id, c->user_metadata, why, sizeof why);
   }
   if (rc == 0) rc = tinker__svc_body_digest(s->mem, in.body, NULL, digest);
   tinker__svc_handled_t h;
   if (rc != 0) {
     h = tinker__svc_reply_why(r, rc, status, why);
   } else {
-    pthread_mutex_lock(&s->lock);
-    h = load_locked(s, r, &c, digest, &work);
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_lock(s);
+    h = load_locked(s, r, c, digest, &work);
+    tinker__svc_unlock(s);
   }
   tinker__svc_work_free(work);
-  tinker__svc_body_done(&b);
   return h;
 }
 
 /* --- get_info ------------------------------------------------------------- */
 
 static void reply_info(tinker__svc_req_t *r, const tinker__svc_model_t *m) {
-  tinker__jsonw_t w;
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, "get_info");
-  tinker__jsonw_key(&w, "model_id");
-  tinker__jsonw_cstr(&w, m->id);
-  tinker__jsonw_key(&w, "model_data");
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "arch");
-  tinker__jsonw_cstr(&w, m->base->info.arch);
-  tinker__jsonw_key(&w, "model_name");
-  tinker__jsonw_cstr(&w, m->base->name);
   /* Clients cut the id at its first ':'. */
-  if (r->local && !strchr(m->base->dir, ':')) {
-    tinker__jsonw_key(&w, "tokenizer_id");
-    tinker__jsonw_cstr(&w, m->base->dir);
-  }
-  tinker__jsonw_end_object(&w);
-  tinker__jsonw_key(&w, "optimizer_config");
-  tinker__jsonw_raw(&w, TINKER__STR("{\"type\":\"adamw\"}"));
-  tinker__jsonw_key(&w, "is_lora");
-  tinker__jsonw_bool(&w, true);
-  tinker__jsonw_key(&w, "lora_rank");
-  tinker__jsonw_i64(&w, m->lora.rank);
-  tinker__jsonw_key(&w, "model_name");
-  tinker__jsonw_cstr(&w, m->base->name);
-  tinker__jsonw_end_object(&w);
+  bool tells = r->local && !strchr(m->base->dir, ':');
+  tinker__get_info_reply_t reply = {
+      .model_id = m->id,
+      .model_data = {m->base->info.arch, m->base->name,
+                     tells ? m->base->dir : NULL},
+      .optimizer_config = TINKER__STR(TINKER__ADAMW_JSON),
+      .has_is_lora = true,
+      .is_lora = true,
+      .has_lora_rank = true,
+      .lora_rank = m->lora.rank,
+      .model_name = m->base->name,
+  };
+  tinker__svc_reply_message(r, &tinker__get_info_reply_msg, &reply);
 }
 
 tinker__svc_handled_t tinker__svc_handle_get_info(tinker__svc_t *s,
                                                   tinker__svc_req_t *r) {
-  tinker__svc_body_t b;
-  tinker__str_t id;
-  const tinker__svc_field_t fields[] = {
-      {"model_id", TINKER__FIELD_STR, true, &id, NULL}};
-  if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
-  tinker__svc_model_t *m = tinker__svc_model_find(s, id);
+  tinker__arena_t a;
+  tinker__get_info_t ask;
+  if (tinker__svc_body_read(r, &a, &tinker__get_info_msg, &ask) != 0) {
+    return TINKER__ANSWERED;
+  }
+  tinker__svc_lock(s);
+  tinker__svc_model_t *m = tinker__svc_model_find(s, tinker__str(ask.model_id));
   if (m) {
     reply_info(r, m);
   } else {
-    tinker__svc_reply_error(r, 404, "model not found: %.*s",
-                            (int)(id.len < 160 ? id.len : 160), id.ptr);
+    tinker__svc_reply_error(r, 404, "model not found: %.160s", ask.model_id);
   }
-  pthread_mutex_unlock(&s->lock);
-  tinker__svc_body_done(&b);
+  tinker__svc_unlock(s);
+  tinker__arena_free(&a);
   return TINKER__ANSWERED;
 }

@@ -32,9 +32,10 @@ tinker__svc_handled_t tinker__svc_handle_ready(tinker__svc_t *s,
 /* create.c */
 tinker__svc_handled_t tinker__svc_handle_create_model(tinker__svc_t *s,
                                                       tinker__svc_req_t *r);
-tinker__svc_handled_t tinker__svc_handle_load_new(
-    tinker__svc_t *s,
-    tinker__svc_req_t *r); /* load_weights that makes the model */
+/* load_weights that makes the model; message: its body. */
+tinker__svc_handled_t
+tinker__svc_handle_load_new(tinker__svc_t *s, tinker__svc_req_t *r,
+                            const tinker__svc_message_t *message);
 tinker__svc_handled_t tinker__svc_handle_get_info(tinker__svc_t *s,
                                                   tinker__svc_req_t *r);
 /* True when the base model can be used now; else r is answered. Under the lock.
@@ -87,6 +88,9 @@ tinker__svc_handled_t tinker__svc_handle_session_info(tinker__svc_t *s,
 /* The run that the path names, or NULL and r is answered. Under the lock. */
 tinker__svc_model_t *tinker__svc_find_run(tinker__svc_t *s,
                                           tinker__svc_req_t *r);
+/* dump.c */
+tinker__svc_handled_t tinker__svc_handle_dump(tinker__svc_t *s,
+                                              tinker__svc_req_t *r);
 /* operator.c */
 tinker__svc_handled_t tinker__svc_handle_mark_corrupted(tinker__svc_t *s,
                                                         tinker__svc_req_t *r);

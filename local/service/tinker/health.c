@@ -1,6 +1,7 @@
 /* health: is the process there, and can anything be expected of it. HTTP
  * thread. */
 #include "service/tinker/handlers.h"
+#include "wire/bind_rows.h"
 
 /* A step is a small piece of a pass: no healthy one takes as long. */
 #define STALL_MS 600000
@@ -8,7 +9,8 @@
 tinker__svc_handled_t tinker__svc_handle_healthz(tinker__svc_t *s,
                                                  tinker__svc_req_t *r) {
   (void)s;
-  return tinker__svc_reply_text(r, "{\"status\":\"ok\"}");
+  tinker__health_reply_t reply = {"ok"};
+  return tinker__svc_reply_message(r, &tinker__health_reply_msg, &reply);
 }
 
 /* Why nothing can be expected of the service now; NULL = it works. */
@@ -22,21 +24,23 @@ static const char *not_ready(tinker__svc_t *s) {
   return NULL;
 }
 
+typedef struct tinker__svc_ready_s {
+  bool ready;
+  const char *why; /* not */
+} tinker__svc_ready_t;
+static const tinker__bind_field_t ready_rows[] = {
+    ROW(tinker__svc_ready_t, BOOL, ready, 0),
+    ROW(tinker__svc_ready_t, STR, why, 0)};
+static const tinker__bind_table_t ready_msg =
+    TABLE(ready_rows, tinker__svc_ready_t, NULL, NULL);
+
 tinker__svc_handled_t tinker__svc_handle_ready(tinker__svc_t *s,
                                                tinker__svc_req_t *r) {
-  tinker__jsonw_t w;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   const char *why = not_ready(s);
-  pthread_mutex_unlock(&s->lock);
-  tinker__svc_reply_json(r, &w);
+  tinker__svc_unlock(s);
+  tinker__svc_ready_t reply = {!why, why};
+  tinker__svc_reply_message(r, &ready_msg, &reply);
   r->status = why ? 503 : 200;
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "ready");
-  tinker__jsonw_bool(&w, !why);
-  if (why) {
-    tinker__jsonw_key(&w, "why");
-    tinker__jsonw_cstr(&w, why);
-  }
-  tinker__jsonw_end_object(&w);
   return TINKER__ANSWERED;
 }

@@ -4,15 +4,13 @@
 #include <tinker/error.h>
 
 #include "service/tinker/handlers.h"
+#include "wire/bind_rows.h"
 
 /* Reads see every write submitted before: the run's mark is durable now, or
  * that it could not be stored has ended the service. */
-static void on_marked(void *user, int rc, const void *data, size_t len,
-                      int64_t extra) {
+static void on_marked(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_req_t *r = user;
-  (void)data;
-  (void)len;
-  (void)extra;
+  (void)row;
   if (rc != TINKER_ENOENT || atomic_load(&r->service->fatal)) {
     tinker__svc_reply_error(r, 503, "the store failed");
   }
@@ -34,23 +32,30 @@ static tinker__svc_handled_t mark(tinker__svc_t *s, tinker__svc_req_t *r,
   return TINKER__PARKED;
 }
 
+typedef struct tinker__svc_mark_s {
+  const char *reason;
+} tinker__svc_mark_t;
+static const tinker__bind_field_t mark_rows[] = {
+    ROW(tinker__svc_mark_t, STR, reason, REQ)};
+static const tinker__bind_table_t mark_msg =
+    TABLE(mark_rows, tinker__svc_mark_t, NULL, NULL);
+
 tinker__svc_handled_t tinker__svc_handle_mark_corrupted(tinker__svc_t *s,
                                                         tinker__svc_req_t *r) {
   char text[300];
-  tinker__svc_body_t b;
-  tinker__str_t reason = TINKER__STR("");
-  const tinker__svc_field_t fields[] = {
-      {"reason", TINKER__FIELD_STR, true, &reason, NULL}};
+  tinker__arena_t a;
+  tinker__svc_mark_t m;
   if (!r->unix_socket) {
     return tinker__svc_reply_error(
         r, 403, "for the service's operator only, over its Unix socket");
   }
-  if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
-  tinker__why(text, sizeof text, 0, "corrupted: %.*s", (int)reason.len,
-              reason.ptr);
-  tinker__svc_body_done(&b);
-  pthread_mutex_lock(&s->lock);
+  if (tinker__svc_body_read(r, &a, &mark_msg, &m) != 0) {
+    return TINKER__ANSWERED;
+  }
+  tinker__why(text, sizeof text, 0, "corrupted: %s", m.reason);
+  tinker__arena_free(&a);
+  tinker__svc_lock(s);
   tinker__svc_handled_t h = mark(s, r, text);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return h;
 }

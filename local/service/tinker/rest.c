@@ -11,71 +11,115 @@
 
 #define MAX_PAGE 1000
 
+/* A reply under way: its parts live in the arena, rc is the first error. */
+typedef struct {
+  tinker__arena_t arena;
+  const tinker__svc_req_t *r;
+  int rc;
+} draft_t;
+
+static void draft_init(draft_t *d, const tinker__svc_req_t *r) {
+  tinker__arena_init(&d->arena, r->service->mem);
+  d->r = r;
+  d->rc = 0;
+}
+
+/* Sends the message, or 503 when a part of it could not be made. */
+static tinker__svc_handled_t draft_send(draft_t *d, tinker__svc_req_t *r,
+                                        const tinker__bind_table_t *message,
+                                        const void *in) {
+  if (d->rc != 0) {
+    tinker__svc_reply_why(r, d->rc, 500, "the reply could not be written");
+  } else {
+    tinker__svc_reply_message(r, message, in);
+  }
+  tinker__arena_free(&d->arena);
+  return TINKER__ANSWERED;
+}
+
+static const char *keep(draft_t *d, const char *text) {
+  const char *copy = tinker__arena_str(&d->arena, tinker__str(text));
+  if (!copy) d->rc = TINKER_ENOMEM;
+  return copy;
+}
+
+/* Room for one more of n items; NULL and the draft has failed. */
+static void *grow(draft_t *d, void *items, size_t n, size_t *cap, size_t size) {
+  if (d->rc != 0) return NULL;
+  void *wider = tinker__arena_grow(&d->arena, items, n, cap, size);
+  if (!wider) d->rc = TINKER_ENOMEM;
+  return wider;
+}
+
 /* RFC 3339 with milliseconds, UTC. */
-static void write_time(tinker__jsonw_t *w, const char *key, int64_t ms) {
+static const char *time_text(draft_t *d, int64_t ms) {
   char text[40];
   time_t seconds = (time_t)(ms / 1000);
   struct tm tm;
   gmtime_r(&seconds, &tm);
   size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
   snprintf(text + n, sizeof text - n, ".%03dZ", (int)(ms % 1000));
-  tinker__jsonw_key(w, key);
-  tinker__jsonw_cstr(w, text);
+  return keep(d, text);
 }
 
-/* user_metadata may hold any JSON where it comes in, but replies have strings:
- * what is none is shown as its JSON text (protocol 2.3, 11.1). json: an
- * object, or NULL. */
-static void write_metadata(tinker__jsonw_t *w, const char *json) {
+/* user_metadata may hold any JSON where it arrives, but replies have strings:
+ * what is none is shown as its JSON text (protocol 2.3, 11.1). */
+static int show_metadata(tinker__buf_t *out, const char *json) {
   tinker__json_t j;
+  tinker__jsonw_t w;
   tinker__str_t key, value;
-  tinker__jsonw_key(w, "user_metadata");
-  if (!json) {
-    tinker__jsonw_null(w);
-    return;
-  }
-  tinker__json_init(&j, w->out->mem, json, strlen(json));
-  tinker__jsonw_begin_object(w);
+  tinker__json_init(&j, out->mem, json, strlen(json));
+  tinker__jsonw_init(&w, out);
+  tinker__jsonw_begin_object(&w);
   bool ok = tinker__json_object(&j);
   while (ok && tinker__json_key(&j, &key)) {
     ok = tinker__json_peek(&j) == TINKER__JSON_STRING
              ? tinker__json_string(&j, &value)
              : tinker__json_raw(&j, &value);
-    tinker__jsonw_keyn(w, key);
-    tinker__jsonw_str(w, ok ? value : TINKER__STR(""));
+    tinker__jsonw_keyn(&w, key);
+    tinker__jsonw_str(&w, ok ? value : TINKER__STR(""));
   }
-  tinker__jsonw_end_object(w);
+  tinker__jsonw_end_object(&w);
   int rc = tinker__json_end(&j);
-  if (rc != 0) tinker__buf_fail(w->out, rc);
   tinker__json_done(&j);
+  return rc ? rc : tinker__buf_error(out);
 }
 
-static void write_checkpoint(tinker__jsonw_t *w,
-                             const tinker__svc_checkpoint_t *c) {
-  char text[600];
-  bool training = c->kind == TINKER__CKPT_TRAINING;
-  const char *kind = training ? "weights" : "sampler_weights";
-  tinker__jsonw_begin_object(w);
-  snprintf(text, sizeof text, "%s/%s", kind, c->name);
-  tinker__jsonw_key(w, "checkpoint_id");
-  tinker__jsonw_cstr(w, text);
-  tinker__jsonw_key(w, "checkpoint_type");
-  tinker__jsonw_cstr(w, training ? "training" : "sampler");
-  write_time(w, "time", c->created_ms);
-  snprintf(text, sizeof text, "tinker://%s/%s/%s", c->model->id, kind, c->name);
-  tinker__jsonw_key(w, "tinker_path");
-  tinker__jsonw_cstr(w, text);
-  tinker__jsonw_key(w, "size_bytes");
-  tinker__jsonw_i64(w, c->size);
-  tinker__jsonw_key(w, "public");
-  tinker__jsonw_bool(w, c->published);
-  write_metadata(w, c->metadata);
-  if (c->expires_ms) write_time(w, "expires_at", c->expires_ms);
-  if (c->pending_grad) {
-    tinker__jsonw_key(w, "pending_gradients_not_saved");
-    tinker__jsonw_bool(w, true);
+/* json: an object, or NULL. */
+static tinker__str_t metadata_text(draft_t *d, const char *json) {
+  tinker__buf_t out;
+  tinker__str_t shown = TINKER__STR("");
+  if (!json || d->rc != 0) return shown;
+  tinker__buf_init(&out, d->arena.mem, d->r->reply.max);
+  d->rc = show_metadata(&out, json);
+  char *copy =
+      d->rc == 0 ? tinker__arena_str(&d->arena, tinker__buf_str(&out)) : NULL;
+  if (copy) {
+    shown = (tinker__str_t){copy, out.len};
+  } else if (d->rc == 0) {
+    d->rc = TINKER_ENOMEM;
   }
-  tinker__jsonw_end_object(w);
+  tinker__buf_free(&out);
+  return shown;
+}
+
+static void fill_checkpoint(draft_t *d, tinker__checkpoint_reply_t *out,
+                            const tinker__svc_checkpoint_t *c) {
+  char path[TINKER__SVC_PATH_LEN];
+  tinker__svc_checkpoint_path(c, path);
+  *out = (tinker__checkpoint_reply_t){
+      .checkpoint_id = keep(d, path + tinker__svc_checkpoint_id_at(c)),
+      .checkpoint_type =
+          c->kind == TINKER__CKPT_TRAINING ? "training" : "sampler",
+      .time = time_text(d, c->created_ms),
+      .tinker_path = keep(d, path),
+      .size_bytes = c->size,
+      .is_public = c->published,
+      .user_metadata = metadata_text(d, c->metadata),
+      .expires_at = c->expires_ms ? time_text(d, c->expires_ms) : NULL,
+      .has_pending_gradients_not_saved = c->pending_grad,
+      .pending_gradients_not_saved = true,
+  };
 }
 
 /* What the fault plan lets this reader see: nothing young of a stale list, a
@@ -95,58 +139,49 @@ static bool listed(const tinker__svc_req_t *r,
   return c->durable && c->name && !hidden(r, c->created_ms);
 }
 
-static void write_last(tinker__jsonw_t *w, const tinker__svc_req_t *r,
-                       const char *key, const tinker__svc_model_t *m,
-                       tinker__svc_ckpt_kind_t kind) {
+/* The newest of a kind into out; false when there is none. */
+static bool fill_last(draft_t *d, tinker__checkpoint_reply_t *out,
+                      const tinker__svc_model_t *m,
+                      tinker__svc_ckpt_kind_t kind) {
   const tinker__svc_checkpoint_t *last = NULL;
   TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
     tinker__svc_checkpoint_t *c =
         TINKER__CONTAINER(l, tinker__svc_checkpoint_t, link);
-    if (listed(r, c) && c->kind == kind) last = c;
+    if (listed(d->r, c) && c->kind == kind) last = c;
   }
-  tinker__jsonw_key(w, key);
-  if (last) {
-    write_checkpoint(w, last);
-  } else {
-    tinker__jsonw_null(w);
-  }
+  if (last) fill_checkpoint(d, out, last);
+  return last != NULL;
 }
 
-static void write_run(tinker__jsonw_t *w, const tinker__svc_req_t *r,
-                      const tinker__svc_model_t *m) {
-  tinker__jsonw_begin_object(w);
-  tinker__jsonw_key(w, "training_run_id");
-  tinker__jsonw_cstr(w, m->id);
-  tinker__jsonw_key(w, "base_model");
-  tinker__jsonw_cstr(w, m->base->name);
-  tinker__jsonw_key(w, "model_owner");
-  tinker__jsonw_cstr(w, "local");
-  tinker__jsonw_key(w, "is_lora");
-  tinker__jsonw_bool(w, true);
-  tinker__jsonw_key(w, "corrupted");
-  tinker__jsonw_bool(w, corrupted(r, m));
-  tinker__jsonw_key(w, "lora_rank");
-  tinker__jsonw_i64(w, m->lora.rank);
-  write_time(w, "last_request_time", m->used_ms ? m->used_ms : m->created_ms);
-  write_last(w, r, "last_checkpoint", m, TINKER__CKPT_TRAINING);
-  write_last(w, r, "last_sampler_checkpoint", m, TINKER__CKPT_SAMPLER);
-  write_metadata(w, m->metadata);
-  tinker__jsonw_end_object(w);
+static void fill_run(draft_t *d, tinker__run_reply_t *out,
+                     const tinker__svc_model_t *m) {
+  *out = (tinker__run_reply_t){
+      .training_run_id = m->id,
+      .base_model = m->base->name,
+      .model_owner = "local",
+      .is_lora = true,
+      .corrupted = corrupted(d->r, m),
+      .lora_rank = m->lora.rank,
+      .last_request_time =
+          time_text(d, m->used_ms ? m->used_ms : m->created_ms),
+      .user_metadata = metadata_text(d, m->metadata),
+  };
+  out->has_last_checkpoint =
+      fill_last(d, &out->last_checkpoint, m, TINKER__CKPT_TRAINING);
+  out->has_last_sampler_checkpoint =
+      fill_last(d, &out->last_sampler_checkpoint, m, TINKER__CKPT_SAMPLER);
 }
 
 /* --- Paging --------------------------------------------------------------- */
 
-typedef struct {
-  int64_t offset, limit, total;
-} page_t;
-
 /* limit, offset and access_scope of the query (whatever is here is owned by
  * whoever asks); true, or r is answered. */
-static bool read_page(tinker__svc_req_t *r, int64_t limit, page_t *page) {
+static bool read_page(tinker__svc_req_t *r, int64_t limit,
+                      tinker__cursor_t *page) {
   const char *given_limit = tinker__svc_req_query(r, "limit");
   const char *given_offset = tinker__svc_req_query(r, "offset");
   const char *scope = tinker__svc_req_query(r, "access_scope");
-  *page = (page_t){0, limit, 0};
+  *page = (tinker__cursor_t){0, limit, 0};
   if ((given_limit &&
        tinker__parse_i64(tinker__str(given_limit), &page->limit)) ||
       page->limit < 1 || page->limit > MAX_PAGE) {
@@ -168,21 +203,9 @@ static bool read_page(tinker__svc_req_t *r, int64_t limit, page_t *page) {
 }
 
 /* Counts an element; true when it is on the page. */
-static bool on_page(page_t *page) {
-  int64_t at = page->total++;
+static bool on_page(tinker__cursor_t *page) {
+  int64_t at = page->total_count++;
   return at >= page->offset && at - page->offset < page->limit;
-}
-
-static void write_cursor(tinker__jsonw_t *w, const page_t *page) {
-  tinker__jsonw_key(w, "cursor");
-  tinker__jsonw_begin_object(w);
-  tinker__jsonw_key(w, "offset");
-  tinker__jsonw_i64(w, page->offset);
-  tinker__jsonw_key(w, "limit");
-  tinker__jsonw_i64(w, page->limit);
-  tinker__jsonw_key(w, "total_count");
-  tinker__jsonw_i64(w, page->total);
-  tinker__jsonw_end_object(w);
 }
 
 /* --- Runs ----------------------------------------------------------------- */
@@ -195,27 +218,27 @@ static bool is_of_project(const tinker__svc_model_t *m, const char *id) {
 /* Newest first. */
 tinker__svc_handled_t tinker__svc_handle_training_runs(tinker__svc_t *s,
                                                        tinker__svc_req_t *r) {
-  page_t page;
-  tinker__jsonw_t w;
+  draft_t d;
+  tinker__runs_reply_t reply = {{NULL, 0}, {0, 0, 0}};
+  tinker__run_reply_t *runs = NULL;
+  size_t n = 0, cap = 0;
   const char *project = tinker__svc_req_query(r, "project_id");
-  if (!read_page(r, 20, &page)) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "training_runs");
-  tinker__jsonw_begin_array(&w);
+  if (!read_page(r, 20, &reply.cursor)) return TINKER__ANSWERED;
+  draft_init(&d, r);
+  tinker__svc_lock(s);
   for (tinker__link_t *l = s->models.prev; l != &s->models; l = l->prev) {
     tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
-    if (!m->durable || hidden(r, m->created_ms) || !is_of_project(m, project)) {
+    if (!m->durable || hidden(r, m->created_ms) || !is_of_project(m, project) ||
+        !on_page(&reply.cursor)) {
       continue;
     }
-    if (on_page(&page)) write_run(&w, r, m);
+    runs = grow(&d, runs, n, &cap, sizeof *runs);
+    if (runs) fill_run(&d, &runs[n++], m);
   }
-  tinker__jsonw_end_array(&w);
-  write_cursor(&w, &page);
-  tinker__jsonw_end_object(&w);
-  pthread_mutex_unlock(&s->lock);
-  return TINKER__ANSWERED;
+  reply.training_runs = (tinker__objs_t){runs, d.rc == 0 ? n : 0};
+  tinker__svc_handled_t h = draft_send(&d, r, &tinker__runs_reply_msg, &reply);
+  tinker__svc_unlock(s);
+  return h;
 }
 
 tinker__svc_model_t *tinker__svc_find_run(tinker__svc_t *s,
@@ -232,36 +255,47 @@ tinker__svc_model_t *tinker__svc_find_run(tinker__svc_t *s,
 
 tinker__svc_handled_t tinker__svc_handle_training_run(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
-  tinker__jsonw_t w;
-  pthread_mutex_lock(&s->lock);
+  draft_t d;
+  tinker__run_reply_t reply;
+  tinker__svc_lock(s);
   tinker__svc_model_t *m = tinker__svc_find_run(s, r);
   if (m) {
-    tinker__svc_reply_json(r, &w);
-    write_run(&w, r, m);
+    draft_init(&d, r);
+    fill_run(&d, &reply, m);
+    draft_send(&d, r, &tinker__run_reply_msg, &reply);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return TINKER__ANSWERED;
+}
+
+/* One more checkpoint for the list. */
+static void add_checkpoint(draft_t *d, tinker__checkpoints_reply_t *reply,
+                           size_t *cap, const tinker__svc_checkpoint_t *c) {
+  size_t n = reply->checkpoints.count;
+  tinker__checkpoint_reply_t *items =
+      grow(d, (void *)reply->checkpoints.items, n, cap, sizeof *items);
+  if (!items) return;
+  fill_checkpoint(d, &items[n], c);
+  reply->checkpoints = (tinker__objs_t){items, n + 1};
 }
 
 tinker__svc_handled_t tinker__svc_handle_run_checkpoints(tinker__svc_t *s,
                                                          tinker__svc_req_t *r) {
-  tinker__jsonw_t w;
-  pthread_mutex_lock(&s->lock);
+  draft_t d;
+  tinker__checkpoints_reply_t reply = {.has_cursor = false};
+  size_t cap = 0;
+  tinker__svc_lock(s);
   tinker__svc_model_t *m = tinker__svc_find_run(s, r);
   if (m) {
-    tinker__svc_reply_json(r, &w);
-    tinker__jsonw_begin_object(&w);
-    tinker__jsonw_key(&w, "checkpoints");
-    tinker__jsonw_begin_array(&w);
+    draft_init(&d, r);
     TINKER__LIST_EACH(l, tmp, &m->checkpoints) {
       tinker__svc_checkpoint_t *c =
           TINKER__CONTAINER(l, tinker__svc_checkpoint_t, link);
-      if (listed(r, c)) write_checkpoint(&w, c);
+      if (listed(r, c)) add_checkpoint(&d, &reply, &cap, c);
     }
-    tinker__jsonw_end_array(&w);
-    tinker__jsonw_end_object(&w);
+    draft_send(&d, r, &tinker__checkpoints_reply_msg, &reply);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return TINKER__ANSWERED;
 }
 
@@ -304,135 +338,133 @@ static tinker__svc_checkpoint_t **newest_first(const tinker__svc_req_t *r,
 
 tinker__svc_handled_t tinker__svc_handle_checkpoints(tinker__svc_t *s,
                                                      tinker__svc_req_t *r) {
-  page_t page;
-  tinker__jsonw_t w;
-  if (!read_page(r, 100, &page)) return TINKER__ANSWERED;
+  draft_t d;
+  tinker__checkpoints_reply_t reply = {.has_cursor = true};
+  size_t cap = 0;
+  if (!read_page(r, 100, &reply.cursor)) return TINKER__ANSWERED;
+  draft_init(&d, r);
+  tinker__svc_lock(s);
   size_t n = 0;
-  pthread_mutex_lock(&s->lock);
   tinker__svc_checkpoint_t **all = newest_first(r, &n);
   if (!all) {
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
     return tinker__svc_reply_error(r, 503, "out of memory");
   }
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "checkpoints");
-  tinker__jsonw_begin_array(&w);
   for (size_t i = 0; i < n; i++) {
-    if (on_page(&page)) write_checkpoint(&w, all[i]);
+    if (on_page(&reply.cursor)) add_checkpoint(&d, &reply, &cap, all[i]);
   }
   tinker__mem_free(s->mem, all);
-  tinker__jsonw_end_array(&w);
-  write_cursor(&w, &page);
-  tinker__jsonw_end_object(&w);
-  pthread_mutex_unlock(&s->lock);
-  return TINKER__ANSWERED;
+  tinker__svc_handled_t h =
+      draft_send(&d, r, &tinker__checkpoints_reply_msg, &reply);
+  tinker__svc_unlock(s);
+  return h;
 }
 
 /* --- Sessions ------------------------------------------------------------- */
 
+/* One more id, which outlives the draft. */
+static void add_id(draft_t *d, tinker__strs_t *list, size_t *cap,
+                   const char *id) {
+  const char **items =
+      grow(d, (void *)list->items, list->count, cap, sizeof *items);
+  if (!items) return;
+  items[list->count] = id;
+  *list = (tinker__strs_t){items, list->count + 1};
+}
+
 /* Newest first. */
 tinker__svc_handled_t tinker__svc_handle_sessions(tinker__svc_t *s,
                                                   tinker__svc_req_t *r) {
-  page_t page;
-  tinker__jsonw_t w;
+  draft_t d;
+  tinker__cursor_t page;
+  tinker__sessions_reply_t reply = {{NULL, 0}};
+  size_t cap = 0;
   if (!read_page(r, 20, &page)) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "sessions");
-  tinker__jsonw_begin_array(&w);
+  draft_init(&d, r);
+  tinker__svc_lock(s);
   for (tinker__link_t *l = s->sessions.prev; l != &s->sessions; l = l->prev) {
-    if (on_page(&page)) {
-      tinker__jsonw_cstr(&w,
-                         TINKER__CONTAINER(l, tinker__svc_session_t, link)->id);
-    }
+    if (!on_page(&page)) continue;
+    add_id(&d, &reply.sessions, &cap,
+           TINKER__CONTAINER(l, tinker__svc_session_t, link)->id);
   }
-  tinker__jsonw_end_array(&w);
-  tinker__jsonw_end_object(&w);
-  pthread_mutex_unlock(&s->lock);
-  return TINKER__ANSWERED;
+  tinker__svc_handled_t h =
+      draft_send(&d, r, &tinker__sessions_reply_msg, &reply);
+  tinker__svc_unlock(s);
+  return h;
 }
 
-static void write_session(tinker__jsonw_t *w, const tinker__svc_session_t *n) {
-  tinker__jsonw_begin_object(w);
-  tinker__jsonw_key(w, "training_run_ids");
-  tinker__jsonw_begin_array(w);
+static void reply_session(tinker__svc_req_t *r,
+                          const tinker__svc_session_t *n) {
+  draft_t d;
+  size_t models = 0, samplers = 0;
+  draft_init(&d, r);
+  tinker__session_reply_t reply = {
+      .user_metadata = metadata_text(&d, n->metadata),
+      .display_name = n->display_name,
+  };
   TINKER__LIST_EACH(l, tmp, &n->models) {
-    tinker__jsonw_cstr(
-        w, TINKER__CONTAINER(l, tinker__svc_model_t, by_session)->id);
+    add_id(&d, &reply.training_run_ids, &models,
+           TINKER__CONTAINER(l, tinker__svc_model_t, by_session)->id);
   }
-  tinker__jsonw_end_array(w);
-  tinker__jsonw_key(w, "sampler_ids");
-  tinker__jsonw_begin_array(w);
   TINKER__LIST_EACH(k, next, &n->samplers) {
     tinker__svc_sampler_t *p =
         TINKER__CONTAINER(k, tinker__svc_sampler_t, by_session);
-    if (p->ack.durable) tinker__jsonw_cstr(w, p->id);
+    if (p->ack.durable) add_id(&d, &reply.sampler_ids, &samplers, p->id);
   }
-  tinker__jsonw_end_array(w);
-  write_metadata(w, n->metadata);
-  tinker__jsonw_key(w, "display_name");
-  tinker__jsonw_cstr(w, n->display_name);
-  tinker__jsonw_end_object(w);
+  draft_send(&d, r, &tinker__session_reply_msg, &reply);
 }
 
 tinker__svc_handled_t tinker__svc_handle_session_info(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
-  tinker__jsonw_t w;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_session_t *n = tinker__map_get(s->session_by_id, r->capture[0]);
   if (n) {
-    tinker__svc_reply_json(r, &w);
-    write_session(&w, n);
+    reply_session(r, n);
   } else {
     tinker__svc_reply_error(r, 404, "session not found: %.*s",
                             (int)r->capture[0].len, r->capture[0].ptr);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return TINKER__ANSWERED;
 }
 
 /* --- weights_info --------------------------------------------------------- */
 
 static void reply_weights(tinker__svc_req_t *r, const tinker__svc_model_t *m) {
-  tinker__jsonw_t w;
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "base_model");
-  tinker__jsonw_cstr(&w, m->base->name);
-  tinker__jsonw_key(&w, "optimizer_config");
-  tinker__jsonw_raw(&w, TINKER__STR("{\"type\":\"adamw\"}"));
-  tinker__jsonw_key(&w, "is_lora");
-  tinker__jsonw_bool(&w, true);
-  tinker__jsonw_key(&w, "lora_rank");
-  tinker__jsonw_i64(&w, m->lora.rank);
-  tinker__jsonw_key(&w, "train_unembed");
-  tinker__jsonw_bool(&w, m->lora.train_unembed);
-  tinker__jsonw_key(&w, "train_mlp");
-  tinker__jsonw_bool(&w, m->lora.train_mlp);
-  tinker__jsonw_key(&w, "train_attn");
-  tinker__jsonw_bool(&w, m->lora.train_attn);
-  tinker__jsonw_end_object(&w);
+  tinker__weights_info_reply_t reply = {
+      .base_model = m->base->name,
+      .optimizer_config = TINKER__STR(TINKER__ADAMW_JSON),
+      .is_lora = true,
+      .has_lora_rank = true,
+      .lora_rank = m->lora.rank,
+      .has_train_unembed = true,
+      .train_unembed = m->lora.train_unembed,
+      .has_train_mlp = true,
+      .train_mlp = m->lora.train_mlp,
+      .has_train_attn = true,
+      .train_attn = m->lora.train_attn,
+  };
+  tinker__svc_reply_message(r, &tinker__weights_info_reply_msg, &reply);
 }
 
 tinker__svc_handled_t tinker__svc_handle_weights_info(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
   char why[300];
-  tinker__svc_body_t b;
-  tinker__str_t path;
+  tinker__arena_t a;
+  tinker__weights_info_t ask;
   tinker__svc_checkpoint_t *c;
-  const tinker__svc_field_t fields[] = {
-      {"tinker_path", TINKER__FIELD_STR, true, &path, NULL}};
-  if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
-  int rc = tinker__svc_checkpoint_lookup(s, path, &c, why, sizeof why);
+  if (tinker__svc_body_read(r, &a, &tinker__weights_info_msg, &ask) != 0) {
+    return TINKER__ANSWERED;
+  }
+  tinker__svc_lock(s);
+  int rc = tinker__svc_checkpoint_lookup(s, tinker__str(ask.tinker_path), &c,
+                                         why, sizeof why);
   if (rc == 0) {
     reply_weights(r, c->model);
   } else {
     tinker__svc_reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
   }
-  pthread_mutex_unlock(&s->lock);
-  tinker__svc_body_done(&b);
+  tinker__svc_unlock(s);
+  tinker__arena_free(&a);
   return TINKER__ANSWERED;
 }

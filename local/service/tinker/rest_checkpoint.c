@@ -6,8 +6,8 @@
 
 #include <tinker/error.h>
 
-#include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
+#include "wire/path.h"
 
 /* --- Which one ------------------------------------------------------------ */
 
@@ -26,9 +26,9 @@ static tinker__svc_checkpoint_t *find(tinker__svc_t *s, tinker__svc_req_t *r) {
     tinker__svc_reply_error(r, 404, "checkpoint not found: the id is too long");
     return NULL;
   }
-  snprintf(path, sizeof path, "tinker://%.*s/%.*s/%.*s", (int)part[0].len,
-           part[0].ptr, (int)part[1].len, part[1].ptr, (int)part[2].len,
-           part[2].ptr);
+  snprintf(path, sizeof path, TINKER__PATH_PREFIX "%.*s/%.*s/%.*s",
+           (int)part[0].len, part[0].ptr, (int)part[1].len, part[1].ptr,
+           (int)part[2].len, part[2].ptr);
   int rc =
       tinker__svc_checkpoint_lookup(s, tinker__str(path), &c, why, sizeof why);
   if (rc == 0) return c;
@@ -40,7 +40,7 @@ static tinker__svc_handled_t change(tinker__svc_t *s, tinker__svc_req_t *r,
                                     tinker__svc_ckpt_change_t kind,
                                     int64_t expires_ms) {
   tinker__svc_handled_t h = TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_checkpoint_t *c = find(s, r);
   if (c &&
       (kind == TINKER__CKPT_PUBLISHED || kind == TINKER__CKPT_UNPUBLISHED) &&
@@ -52,7 +52,7 @@ static tinker__svc_handled_t change(tinker__svc_t *s, tinker__svc_req_t *r,
   } else if (c) {
     tinker__svc_reply_error(r, 503, "out of memory");
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return h;
 }
 
@@ -73,40 +73,22 @@ tinker__svc_handled_t tinker__svc_handle_unpublish(tinker__svc_t *s,
 
 /* --- ttl ------------------------------------------------------------------ */
 
-/* Whether the body, a valid object, has the key at all: null means something
- * here. */
-static bool has_key(tinker__svc_t *s, tinker__str_t body, const char *name) {
-  tinker__json_t j;
-  tinker__str_t key;
-  bool found = false;
-  tinker__json_init(&j, s->mem, body.ptr, body.len);
-  bool ok = tinker__json_object(&j);
-  while (ok && !found && tinker__json_key(&j, &key)) {
-    found = tinker__str_eqs(key, name);
-    if (!found) ok = tinker__json_skip(&j);
-  }
-  tinker__json_done(&j);
-  return found;
-}
-
 tinker__svc_handled_t tinker__svc_handle_set_ttl(tinker__svc_t *s,
                                                  tinker__svc_req_t *r) {
   char why[200];
-  tinker__svc_body_t b;
-  int64_t ttl = 0, expires = 0;
-  bool given = false;
-  const tinker__svc_field_t fields[] = {
-      {"ttl_seconds", TINKER__FIELD_I64, false, &ttl, &given}};
-  if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
-  tinker__svc_body_done(&b);
-  if (!has_key(s, tinker__buf_str(&r->body), "ttl_seconds")) {
-    return tinker__svc_reply_error(r, 422,
-                                   "ttl_seconds is required: seconds from "
-                                   "now, or null for no expiry");
+  tinker__arena_t a;
+  tinker__set_ttl_t m;
+  int64_t expires = 0;
+  if (tinker__svc_body_read(r, &a, &tinker__set_ttl_msg, &m) != 0) {
+    return TINKER__ANSWERED;
   }
-  if (tinker__svc_check_ttl(ttl, given, why, sizeof why) != 0) {
+  tinker__arena_free(&a);
+  if (tinker__svc_check_ttl(m.ttl_seconds, m.has_ttl_seconds, why,
+                            sizeof why) != 0) {
     return tinker__svc_reply_error(r, 400, "%s", why);
   }
-  if (given) expires = s->world->wall_ms(s->world->user) + ttl * 1000;
+  if (m.has_ttl_seconds) {
+    expires = s->world->wall_ms(s->world->user) + m.ttl_seconds * 1000;
+  }
   return change(s, r, TINKER__CKPT_EXPIRES, expires);
 }

@@ -1,30 +1,17 @@
-/* retrieve: retrieve_future, the poll for a result. HTTP thread; a result that
- * is read from the store, on the store thread. */
+/* retrieve: retrieve_future, the poll for a result. HTTP thread. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <tinker/error.h>
 
+#include "db/row.h"
 #include "service/http/http.h"
 #include "service/parse/body.h"
 #include "service/parse/work.h"
 #include "service/tinker/handlers.h"
 
 /* --- retrieve_future ------------------------------------------------------ */
-
-static void on_read(void *user, int rc, const void *data, size_t len,
-                    int64_t format) {
-  tinker__svc_req_t *r = user;
-  if (rc == 0) {
-    tinker__svc_poll_result(r, r->kind, (int)format, data, len);
-  } else if (rc == TINKER_ENOENT) {
-    tinker__svc_reply_error(r, 410, "the result is no longer kept");
-  } else {
-    tinker__svc_reply_error(r, 500, "the result could not be read");
-  }
-  tinker__svc_req_resume(r);
-}
 
 /* An id that no future has: 410 when its model or sampler is known and its
  * results have been dropped. */
@@ -71,26 +58,20 @@ static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
     tinker__svc_poll_metadata(r, op);
     return TINKER__ANSWERED;
   }
-  r->kind = op->kind;
-  if (tinker__svc_store_read_result(s->store, op->row, on_read, r) != 0) {
-    return tinker__svc_reply_error(r, 503, "out of memory");
-  }
-  return TINKER__PARKED;
+  return tinker__svc_poll_read(r, op);
 }
 
 tinker__svc_handled_t tinker__svc_handle_retrieve_future(tinker__svc_t *s,
                                                          tinker__svc_req_t *r) {
-  tinker__svc_body_t b;
-  tinker__str_t id = TINKER__STR("");
-  const tinker__svc_field_t fields[] = {
-      {"request_id", TINKER__FIELD_STR, true, &id, NULL},
-      {"allow_metadata_only", TINKER__FIELD_BOOL, false, &r->allow_metadata,
-       NULL},
-  };
-  if (tinker__svc_body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
-  tinker__svc_handled_t h = poll(s, r, id);
-  pthread_mutex_unlock(&s->lock);
-  tinker__svc_body_done(&b);
+  tinker__arena_t a;
+  tinker__retrieve_t m;
+  if (tinker__svc_body_read(r, &a, &tinker__retrieve_msg, &m) != 0) {
+    return TINKER__ANSWERED;
+  }
+  r->allow_metadata = m.allow_metadata_only;
+  tinker__svc_lock(s);
+  tinker__svc_handled_t h = poll(s, r, tinker__str(m.request_id));
+  tinker__svc_unlock(s);
+  tinker__arena_free(&a);
   return h;
 }

@@ -7,13 +7,14 @@
 #include <tinker/error.h>
 
 #include "service/tinker/handlers.h"
+#include "wire/path.h"
 
 /* --- create_sampling_session ---------------------------------------------- */
 
 static void on_sampler_stored(void *user, int rc) {
   tinker__svc_sampler_t *p = user;
   tinker__svc_t *s = p->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (rc == 0) {
     tinker__svc_other(s, "create_sampling_session", p->id);
     tinker__svc_ack_commit(s, &p->ack);
@@ -22,43 +23,35 @@ static void on_sampler_stored(void *user, int rc) {
     tinker__svc_ack_fail(s, &p->ack);
     tinker__svc_sampler_free(s, p);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 static void reply_sampler(tinker__svc_req_t *r,
                           const tinker__svc_sampler_t *p) {
-  tinker__jsonw_t w;
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, "create_sampling_session");
-  tinker__jsonw_key(&w, "sampling_session_id");
-  tinker__jsonw_cstr(&w, p->id);
-  tinker__jsonw_end_object(&w);
+  tinker__create_sampling_reply_t reply = {p->id};
+  tinker__svc_reply_message(r, &tinker__create_sampling_reply_msg, &reply);
 }
 
-typedef struct {
-  tinker__str_t session, base, path;
-  int64_t seq;
-  bool has_base, has_path;
-} open_t;
-
 /* The model behind base_model and model_path; true, or r is answered. */
-static bool resolve(tinker__svc_t *s, tinker__svc_req_t *r, const open_t *o,
+static bool resolve(tinker__svc_t *s, tinker__svc_req_t *r,
+                    const tinker__create_sampling_t *o,
                     tinker__svc_base_model_t **base, int64_t *checkpoint) {
   char why[300];
   tinker__svc_checkpoint_t *c;
   *checkpoint = 0;
-  *base = o->has_base ? tinker__svc_base_find(s, o->base) : NULL;
-  if (o->has_base && !*base) {
-    tinker__svc_reply_error(r, 404, "base_model '%.*s' is not served here",
-                            (int)(o->base.len < 200 ? o->base.len : 200),
-                            o->base.ptr);
-    return false;
+  *base = NULL;
+  if (o->base_model) {
+    *base = tinker__svc_base_find(s, tinker__str(o->base_model));
+    if (!*base) {
+      tinker__svc_reply_error(r, 404, "base_model '%.200s' is not served here",
+                              o->base_model);
+      return false;
+    }
   }
   if (*base && !tinker__svc_usable_base(*base, r)) return false;
-  if (!o->has_path) return true;
-  int rc = tinker__svc_checkpoint_lookup(s, o->path, &c, why, sizeof why);
+  if (!o->model_path) return true;
+  int rc = tinker__svc_checkpoint_lookup(s, tinker__str(o->model_path), &c, why,
+                                         sizeof why);
   if (rc != 0) {
     tinker__svc_reply_error(r, rc == TINKER_ENOENT ? 404 : 400, "%s", why);
     return false;
@@ -66,7 +59,8 @@ static bool resolve(tinker__svc_t *s, tinker__svc_req_t *r, const open_t *o,
   if (c->kind != TINKER__CKPT_SAMPLER) {
     tinker__svc_reply_error(r, 400,
                             "model_path must be a sampler path "
-                            "(tinker://RUN/sampler_weights/NAME), not a "
+                            "(" TINKER__PATH_PREFIX "RUN/" TINKER__PATH_SAMPLER
+                            "/NAME), not a "
                             "training path");
     return false;
   }
@@ -83,42 +77,43 @@ static bool resolve(tinker__svc_t *s, tinker__svc_req_t *r, const open_t *o,
 }
 
 static int submit_sampler(tinker__svc_t *s, tinker__svc_sampler_t *p) {
-  tinker__svc_write_t *w =
-      tinker__svc_write_new(s->store, on_sampler_stored, p);
+  tinker__db_write_t *w = tinker__db_write_new(s->store, on_sampler_stored, p);
   if (w) tinker__svc_sampler_write(w, p);
-  return tinker__svc_write_submit(w);
+  return tinker__db_write_submit(w);
 }
 
 /* Under the lock. */
 static tinker__svc_handled_t open_sampler(tinker__svc_t *s,
-                                          tinker__svc_req_t *r, const open_t *o,
+                                          tinker__svc_req_t *r,
+                                          const tinker__create_sampling_t *o,
                                           const unsigned char *digest) {
   char why[200], id[80];
   tinker__svc_base_model_t *base;
   tinker__svc_sampler_t *p;
   int64_t checkpoint;
-  tinker__svc_session_t *n = tinker__svc_session_live(s, r, o->session);
+  tinker__svc_session_t *n =
+      tinker__svc_session_live(s, r, tinker__str(o->session_id));
   if (!n) return TINKER__ANSWERED;
-  snprintf(id, sizeof id, "%s:sample:%lld", n->id, (long long)o->seq);
+  snprintf(id, sizeof id, "%s:sample:%lld", n->id,
+           (long long)o->sampling_session_seq_id);
   p = tinker__map_get(s->sampler_by_id, tinker__str(id));
   if (p && memcmp(p->digest, digest, sizeof p->digest) != 0) {
     return tinker__svc_reply_error(r, 409,
                                    "sampling_session_seq_id %lld was used "
                                    "before with another content",
-                                   (long long)o->seq);
+                                   (long long)o->sampling_session_seq_id);
   }
   if (!p) {
     if (!resolve(s, r, o, &base, &checkpoint)) return TINKER__ANSWERED;
-    int rc = tinker__svc_sampler_new(&p, s, n, o->seq, why, sizeof why);
+    int rc = tinker__svc_sampler_new(&p, s, n, o->sampling_session_seq_id, why,
+                                     sizeof why);
     if (rc != 0) return tinker__svc_reply_why(r, rc, 409, why);
     memcpy(p->digest, digest, sizeof p->digest);
     p->base = base;
     p->checkpoint = checkpoint;
     p->row = tinker__svc_row(s);
-    if (o->has_path) {
-      p->path = tinker__mem_strndup(s->mem, o->path.ptr, o->path.len);
-    }
-    if ((o->has_path && !p->path) || tinker__svc_sampler_add(s, p) != 0) {
+    if (o->model_path) p->path = tinker__mem_strdup(s->mem, o->model_path);
+    if ((o->model_path && !p->path) || tinker__svc_sampler_add(s, p) != 0) {
       tinker__svc_sampler_free(s, p);
       return tinker__svc_reply_error(r, 503, "out of memory");
     }
@@ -135,53 +130,42 @@ static tinker__svc_handled_t open_sampler(tinker__svc_t *s,
 tinker__svc_handled_t
 tinker__svc_handle_create_sampling_session(tinker__svc_t *s,
                                            tinker__svc_req_t *r) {
-  tinker__svc_body_t b;
-  open_t o = {.seq = -1};
+  tinker__arena_t a;
+  tinker__create_sampling_t o;
   unsigned char digest[TINKER__SHA256_LEN];
-  const tinker__svc_field_t fields[] = {
-      {"session_id", TINKER__FIELD_STR, true, &o.session, NULL},
-      {"sampling_session_seq_id", TINKER__FIELD_I64, true, &o.seq, NULL},
-      {"base_model", TINKER__FIELD_STR, false, &o.base, &o.has_base},
-      {"model_path", TINKER__FIELD_STR, false, &o.path, &o.has_path}};
-  if (tinker__svc_body_read(&b, r, fields, 4) != 0) return TINKER__ANSWERED;
+  if (tinker__svc_body_read(r, &a, &tinker__create_sampling_msg, &o) != 0) {
+    return TINKER__ANSWERED;
+  }
   tinker__svc_handled_t h;
-  if (!o.has_base && !o.has_path) {
+  if (!o.base_model && !o.model_path) {
     h = tinker__svc_reply_error(r, 400, "base_model or model_path is required");
-  } else if (o.seq < 0) {
+  } else if (o.sampling_session_seq_id < 0) {
     h = tinker__svc_reply_error(r, 400,
                                 "sampling_session_seq_id must not be negative");
   } else if (tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body), NULL,
                                      digest)) {
     h = tinker__svc_reply_error(r, 503, "out of memory");
   } else {
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     h = open_sampler(s, r, &o, digest);
-    pthread_mutex_unlock(&s->lock);
+    tinker__svc_unlock(s);
   }
-  tinker__svc_body_done(&b);
+  tinker__arena_free(&a);
   return h;
 }
 
 tinker__svc_handled_t tinker__svc_handle_sampler_info(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
-  tinker__jsonw_t w;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, r->capture[0]);
   if (p && p->ack.durable) {
-    tinker__svc_reply_json(r, &w);
-    tinker__jsonw_begin_object(&w);
-    tinker__jsonw_key(&w, "sampler_id");
-    tinker__jsonw_cstr(&w, p->id);
-    tinker__jsonw_key(&w, "base_model");
-    tinker__jsonw_cstr(&w, p->base->name);
-    tinker__jsonw_key(&w, "model_path");
-    tinker__jsonw_cstr(&w, p->path);
-    tinker__jsonw_end_object(&w);
+    tinker__sampler_reply_t reply = {p->id, p->base->name, p->path};
+    tinker__svc_reply_message(r, &tinker__sampler_reply_msg, &reply);
   } else {
     tinker__svc_reply_error(r, 404, "sampler not found: %.*s",
                             (int)r->capture[0].len, r->capture[0].ptr);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   return TINKER__ANSWERED;
 }
 
@@ -235,9 +219,9 @@ static tinker__svc_handled_t sample(tinker__svc_t *s, tinker__svc_req_t *r,
   int status = 400;
   int64_t seed = 0;
   tinker__svc_work_t *work = NULL;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_sampler_t *p = live_sampler(s, r, id);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   if (!p) return TINKER__ANSWERED;
   int rc = s->world->random(s->world->user, &seed, sizeof seed);
   tinker__svc_work_in_t in = {
@@ -251,37 +235,32 @@ static tinker__svc_handled_t sample(tinker__svc_t *s, tinker__svc_req_t *r,
     rc = tinker__svc_work_parse(&work, s, &in, &status, why, sizeof why);
   }
   if (rc != 0) return tinker__svc_reply_why(r, rc, status, why);
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   tinker__svc_handled_t h = accept_sample(s, r, id, seq, seed, &work);
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
   tinker__svc_work_free(work);
   return h;
 }
 
 tinker__svc_handled_t tinker__svc_handle_asample(tinker__svc_t *s,
                                                  tinker__svc_req_t *r) {
-  tinker__svc_body_t b;
-  tinker__str_t id = TINKER__STR(""), other;
-  int64_t seq = -1;
-  bool has_id = false, has_base = false, has_path = false;
-  const tinker__svc_field_t fields[] = {
-      {"sampling_session_id", TINKER__FIELD_STR, false, &id, &has_id},
-      {"seq_id", TINKER__FIELD_I64, false, &seq, NULL},
-      {"base_model", TINKER__FIELD_STR, false, &other, &has_base},
-      {"model_path", TINKER__FIELD_STR, false, &other, &has_path}};
-  if (tinker__svc_body_read(&b, r, fields, 4) != 0) return TINKER__ANSWERED;
+  tinker__arena_t a;
+  tinker__sample_head_t m;
+  if (tinker__svc_body_read(r, &a, &tinker__sample_head_msg, &m) != 0) {
+    return TINKER__ANSWERED;
+  }
   tinker__svc_handled_t h;
-  if (!has_id || has_base || has_path) {
+  if (!m.sampling_session_id || m.base_model || m.model_path) {
     h = tinker__svc_reply_error(
         r, 400,
         "sampling_session_id is required; base_model and "
         "model_path are not supported here");
-  } else if (seq < 0) {
+  } else if (!m.has_seq_id || m.seq_id < 0) {
     h = tinker__svc_reply_error(r, 400,
                                 "seq_id is required and must not be negative");
   } else {
-    h = sample(s, r, id, seq);
+    h = sample(s, r, tinker__str(m.sampling_session_id), m.seq_id);
   }
-  tinker__svc_body_done(&b);
+  tinker__arena_free(&a);
   return h;
 }

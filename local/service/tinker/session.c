@@ -14,7 +14,7 @@
 static void on_session_stored(void *user, int rc) {
   tinker__svc_session_t *n = user;
   tinker__svc_t *s = n->service;
-  pthread_mutex_lock(&s->lock);
+  tinker__svc_lock(s);
   if (rc == 0) {
     tinker__svc_other(s, "create_session", n->id);
     tinker__svc_ack_commit(s, &n->ack);
@@ -27,34 +27,27 @@ static void on_session_stored(void *user, int rc) {
     tinker__svc_ack_fail(s, &n->ack);
     tinker__svc_session_free(s, n);
   }
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_unlock(s);
 }
 
 static void reply_session(tinker__svc_req_t *r,
                           const tinker__svc_session_t *n) {
-  tinker__jsonw_t w;
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "type");
-  tinker__jsonw_cstr(&w, "create_session");
-  tinker__jsonw_key(&w, "session_id");
-  tinker__jsonw_cstr(&w, n->id);
-  tinker__jsonw_end_object(&w);
+  tinker__create_session_reply_t reply = {.session_id = n->id};
+  tinker__svc_reply_message(r, &tinker__create_session_reply_msg, &reply);
 }
 
 static int submit_session(tinker__svc_t *s, tinker__svc_session_t *n,
                           tinker__str_t body) {
-  tinker__svc_write_t *w =
-      tinker__svc_write_new(s->store, on_session_stored, n);
-  tinker__svc_write_sql(w, "INSERT INTO sessions(row, id, created_ms, idem_key,"
-                           " digest, body) VALUES(?, ?, ?, ?, ?, ?)");
-  tinker__svc_write_i64(w, n->row);
-  tinker__svc_write_text(w, n->id);
-  tinker__svc_write_i64(w, n->created_ms);
-  tinker__svc_write_text(w, n->idem_key);
-  tinker__svc_write_blob(w, n->digest, sizeof n->digest);
-  tinker__svc_write_blob(w, body.ptr, body.len);
-  return tinker__svc_write_submit(w);
+  tinker__db_write_t *w = tinker__db_write_new(s->store, on_session_stored, n);
+  tinker__db_write_sql(w, "INSERT INTO sessions(row, id, created_ms, idem_key,"
+                          " digest, body) VALUES(?, ?, ?, ?, ?, ?)");
+  tinker__db_write_i64(w, n->row);
+  tinker__db_write_text(w, n->id);
+  tinker__db_write_i64(w, n->created_ms);
+  tinker__db_write_text(w, n->idem_key);
+  tinker__db_write_blob(w, n->digest, sizeof n->digest);
+  tinker__db_write_blob(w, body.ptr, body.len);
+  return tinker__db_write_submit(w);
 }
 
 static tinker__svc_session_t *session_new(tinker__svc_t *s, tinker__str_t key,
@@ -82,8 +75,8 @@ static tinker__svc_session_t *session_new(tinker__svc_t *s, tinker__str_t key,
 /* Under the lock. */
 static tinker__svc_handled_t make_session(tinker__svc_t *s,
                                           tinker__svc_req_t *r,
+                                          const tinker__create_session_t *m,
                                           const unsigned char *digest) {
-  char why[200] = "";
   tinker__str_t key = tinker__svc_req_header(r, "X-Idempotency-Key");
   tinker__svc_session_t *n = tinker__map_get(s->session_by_key, key);
   if (tinker__svc_ends(s)) {
@@ -97,13 +90,10 @@ static tinker__svc_handled_t make_session(tinker__svc_t *s,
   }
   if (!n) {
     n = session_new(s, key, digest);
-    int rc = n ? tinker__svc_session_describe(s, n, tinker__buf_str(&r->body),
-                                              why, sizeof why)
-               : TINKER_ENOMEM;
-    if (rc == 0) rc = tinker__svc_session_add(s, n);
-    if (rc != 0) {
+    if (!n || tinker__svc_session_describe(s, n, m) != 0 ||
+        tinker__svc_session_add(s, n) != 0) {
       tinker__svc_session_free(s, n);
-      return tinker__svc_reply_why(r, rc, 422, why);
+      return tinker__svc_reply_error(r, 503, "out of memory");
     }
     n->row = tinker__svc_row(s);
     if (submit_session(s, n, tinker__buf_str(&r->body)) != 0) {
@@ -118,37 +108,31 @@ static tinker__svc_handled_t make_session(tinker__svc_t *s,
   return tinker__svc_ack_wait(&n->ack, r);
 }
 
-/* tags: a list of strings; user_metadata: an object. Empty = absent. */
-static const char *wrong_session(tinker__mem_t *mem, tinker__str_t tags,
-                                 tinker__str_t metadata) {
-  tinker__json_t j;
-  tinker__str_t tag;
-  tinker__json_init(&j, mem, tags.ptr, tags.len);
-  bool ok = !tags.len || tinker__json_array(&j);
-  while (tags.len && ok && tinker__json_more(&j)) {
-    ok = tinker__json_string(&j, &tag);
-  }
-  tinker__json_done(&j);
-  if (!ok) return "tags: must be a list of strings";
-  if (metadata.len && metadata.ptr[0] != '{') {
+static bool is_hidden(const char *text) {
+  return text && tinker__has_hidden(tinker__str(text));
+}
+
+static const char *wrong_session(const tinker__create_session_t *m) {
+  if (m->user_metadata.len && m->user_metadata.ptr[0] != '{') {
     return "user_metadata: must be an object";
+  }
+  if (is_hidden(m->display_name)) {
+    return "display_name: control characters and marks of direction are not "
+           "taken";
+  }
+  if (is_hidden(m->project_id)) {
+    return "project_id: control characters and marks of direction are not "
+           "taken";
   }
   return NULL;
 }
 
 tinker__svc_handled_t tinker__svc_handle_create_session(tinker__svc_t *s,
                                                         tinker__svc_req_t *r) {
-  tinker__svc_body_t b;
-  tinker__str_t tags = TINKER__STR(""), metadata = TINKER__STR(""), text,
-                name = TINKER__STR(""), project = TINKER__STR("");
+  tinker__arena_t a;
+  tinker__create_session_t m;
   unsigned char digest[TINKER__SHA256_LEN];
-  const tinker__svc_field_t fields[] = {
-      {"tags", TINKER__FIELD_RAW, false, &tags, NULL},
-      {"user_metadata", TINKER__FIELD_RAW, false, &metadata, NULL},
-      {"sdk_version", TINKER__FIELD_STR, false, &text, NULL},
-      {"project_id", TINKER__FIELD_STR, false, &project, NULL},
-      {"display_name", TINKER__FIELD_STR, false, &name, NULL},
-  };
+  tinker__svc_handled_t h;
   if (r->body.len > TINKER__MAX_SESSION_BODY) {
     return tinker__svc_reply_error(
         r, 422,
@@ -156,40 +140,38 @@ tinker__svc_handled_t tinker__svc_handle_create_session(tinker__svc_t *s,
         "may have at most %d",
         r->body.len, TINKER__MAX_SESSION_BODY);
   }
-  if (tinker__svc_body_read(&b, r, fields, 5) != 0) return TINKER__ANSWERED;
-  const char *wrong = wrong_session(s->mem, tags, metadata);
-  if (tinker__has_hidden(name)) {
-    wrong = "display_name: control characters and marks of direction are not "
-            "taken";
-  } else if (tinker__has_hidden(project)) {
-    wrong = "project_id: control characters and marks of direction are not "
-            "taken";
+  if (tinker__svc_body_read(r, &a, &tinker__create_session_msg, &m) != 0) {
+    return TINKER__ANSWERED;
   }
-  tinker__svc_body_done(&b);
-  if (wrong) return tinker__svc_reply_error(r, 422, "%s", wrong);
-  if (tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body), NULL,
-                              digest)) {
-    return tinker__svc_reply_error(r, 503, "out of memory");
+  const char *wrong = wrong_session(&m);
+  if (wrong) {
+    h = tinker__svc_reply_error(r, 422, "%s", wrong);
+  } else if (tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body), NULL,
+                                     digest)) {
+    h = tinker__svc_reply_error(r, 503, "out of memory");
+  } else {
+    tinker__svc_lock(s);
+    h = make_session(s, r, &m, digest);
+    tinker__svc_unlock(s);
   }
-  pthread_mutex_lock(&s->lock);
-  tinker__svc_handled_t h = make_session(s, r, digest);
-  pthread_mutex_unlock(&s->lock);
+  tinker__arena_free(&a);
   return h;
 }
 
 tinker__svc_handled_t tinker__svc_handle_heartbeat(tinker__svc_t *s,
                                                    tinker__svc_req_t *r) {
-  tinker__svc_body_t b;
-  tinker__str_t id;
-  const tinker__svc_field_t fields[] = {
-      {"session_id", TINKER__FIELD_STR, true, &id, NULL}};
-  if (tinker__svc_body_read(&b, r, fields, 1) != 0) return TINKER__ANSWERED;
-  pthread_mutex_lock(&s->lock);
-  if (tinker__svc_session_find(s, r, id)) {
-    tinker__svc_reply_text(r, "{\"type\":\"session_heartbeat\"}");
+  tinker__arena_t a;
+  tinker__heartbeat_t m;
+  tinker__heartbeat_reply_t reply = {0};
+  if (tinker__svc_body_read(r, &a, &tinker__heartbeat_msg, &m) != 0) {
+    return TINKER__ANSWERED;
   }
-  pthread_mutex_unlock(&s->lock);
-  tinker__svc_body_done(&b);
+  tinker__svc_lock(s);
+  if (tinker__svc_session_find(s, r, tinker__str(m.session_id))) {
+    tinker__svc_reply_message(r, &tinker__heartbeat_reply_msg, &reply);
+  }
+  tinker__svc_unlock(s);
+  tinker__arena_free(&a);
   return TINKER__ANSWERED;
 }
 
@@ -214,46 +196,34 @@ static tinker__svc_handled_t finish(tinker__svc_t *s, tinker__svc_req_t *r,
   return tinker__svc_ack_wait(&n->ack, r);
 }
 
-static bool is_finish(tinker__str_t type) {
-  return tinker__str_eqs(type, "success") || tinker__str_eqs(type, "errored") ||
-         tinker__str_eqs(type, "interrupted");
+static bool is_finish(const char *type) {
+  return !strcmp(type, "success") || !strcmp(type, "errored") ||
+         !strcmp(type, "interrupted");
 }
 
 tinker__svc_handled_t tinker__svc_handle_finish_session(tinker__svc_t *s,
                                                         tinker__svc_req_t *r) {
-  char why[200], text[200] = "finished";
-  tinker__svc_body_t b, inner;
-  tinker__str_t reason = TINKER__STR(""), type = TINKER__STR("success"),
-                detail = TINKER__STR("");
-  const tinker__svc_field_t fields[] = {
-      {"reason", TINKER__FIELD_RAW, false, &reason, NULL},
-      {"detail", TINKER__FIELD_STR, false, &detail, NULL}};
-  const tinker__svc_field_t type_field[] = {
-      {"type", TINKER__FIELD_STR, true, &type, NULL}};
-  if (tinker__svc_body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
-  if (reason.len) {
-    int rc = tinker__svc_body_parse(&inner, s->mem, reason, "reason.",
-                                    type_field, 1, why, sizeof why);
-    if (rc == 0 && !is_finish(type)) {
-      rc = tinker__why(why, sizeof why, TINKER_EINVAL,
-                       "reason.type must be success, errored or interrupted");
-    }
-    if (rc == 0) {
-      snprintf(text, sizeof text, "%.*s%s%.*s",
-               (int)(type.len < 40 ? type.len : 40), type.ptr,
-               detail.len ? ": " : "",
-               (int)(detail.len < 120 ? detail.len : 120), detail.ptr);
-    }
-    tinker__svc_body_done(&inner);
-    if (rc != 0) {
-      tinker__svc_body_done(&b);
-      return tinker__svc_reply_why(r, rc, 422, why);
-    }
+  char text[200] = "finished";
+  tinker__arena_t a;
+  tinker__finish_t m;
+  tinker__svc_handled_t h;
+  if (tinker__svc_body_read(r, &a, &tinker__finish_msg, &m) != 0) {
+    return TINKER__ANSWERED;
   }
-  pthread_mutex_lock(&s->lock);
-  tinker__svc_handled_t h = finish(s, r, text);
-  pthread_mutex_unlock(&s->lock);
-  tinker__svc_body_done(&b);
+  if (m.has_reason && !is_finish(m.reason.type)) {
+    h = tinker__svc_reply_error(
+        r, 422, "reason.type must be success, errored or interrupted");
+  } else {
+    if (m.has_reason) {
+      const char *detail = m.detail ? m.detail : "";
+      snprintf(text, sizeof text, "%s%s%.120s", m.reason.type,
+               *detail ? ": " : "", detail);
+    }
+    tinker__svc_lock(s);
+    h = finish(s, r, text);
+    tinker__svc_unlock(s);
+  }
+  tinker__arena_free(&a);
   return h;
 }
 
@@ -269,28 +239,27 @@ tinker__svc_handled_t tinker__svc_handle_telemetry(tinker__svc_t *s,
 
 tinker__svc_handled_t tinker__svc_handle_capabilities(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
-  tinker__jsonw_t w;
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "supported_models");
-  tinker__jsonw_begin_array(&w);
-  pthread_mutex_lock(&s->lock);
+  size_t n = 0;
+  tinker__capability_t *items =
+      tinker__mem_zalloc(s->mem, (s->n_bases + 1) * sizeof *items);
+  if (!items) return tinker__svc_reply_error(r, 503, "out of memory");
+  tinker__svc_lock(s);
   for (size_t i = 0; i < s->n_bases; i++) {
-    if (s->bases[i].state != TINKER__BASE_LOADED) continue;
-    tinker__jsonw_begin_object(&w);
-    tinker__jsonw_key(&w, "model_name");
-    tinker__jsonw_cstr(&w, s->bases[i].name);
-    tinker__jsonw_key(&w, "max_context_length");
-    tinker__jsonw_u64(&w, s->bases[i].info.context_length);
-    tinker__jsonw_key(&w, "trainable");
-    tinker__jsonw_bool(&w,
-                       s->bases[i].backend->api->caps & TINKER_ENGINE_TRAINS);
-    tinker__jsonw_key(&w, "sampleable");
-    tinker__jsonw_bool(&w, true);
-    tinker__jsonw_end_object(&w);
+    const tinker__svc_base_model_t *base = &s->bases[i];
+    if (base->state != TINKER__BASE_LOADED) continue;
+    items[n++] = (tinker__capability_t){
+        .model_name = base->name,
+        .has_max_context_length = true,
+        .max_context_length = (int64_t)base->info.context_length,
+        .has_trainable = true,
+        .trainable = base->backend->api->caps & TINKER_ENGINE_TRAINS,
+        .has_sampleable = true,
+        .sampleable = true,
+    };
   }
-  pthread_mutex_unlock(&s->lock);
-  tinker__jsonw_end_array(&w);
-  tinker__jsonw_end_object(&w);
+  tinker__capabilities_reply_t reply = {{items, n}};
+  tinker__svc_reply_message(r, &tinker__capabilities_reply_msg, &reply);
+  tinker__svc_unlock(s);
+  tinker__mem_free(s->mem, items);
   return TINKER__ANSWERED;
 }

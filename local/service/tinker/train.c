@@ -6,38 +6,42 @@
 #include <tinker/error.h>
 
 #include "base/show.h"
-#include "service/fault/fault.h"
 #include "service/tinker/handlers.h"
+#include "wire/path.h"
 
 /* --- Replies -------------------------------------------------------------- */
 
-static void write_sequence_ids(tinker__jsonw_t *w, const char *request_id,
-                               size_t n) {
+/* The ids of the sequences of a sample, "<request>:<i>", in the arena. */
+static int sequence_ids(tinker__arena_t *a, const char *request_id, size_t n,
+                        tinker__strs_t *out) {
   char id[260];
-  tinker__jsonw_key(w, "sample_sequence_ids");
-  tinker__jsonw_begin_array(w);
+  const char **items = tinker__arena_array(a, n + 1, sizeof *items);
+  if (!items) return TINKER_ENOMEM;
   for (size_t i = 0; i < n; i++) {
     snprintf(id, sizeof id, "%s:%zu", request_id, i);
-    tinker__jsonw_cstr(w, id);
+    items[i] = tinker__arena_str(a, tinker__str(id));
+    if (!items[i]) return TINKER_ENOMEM;
   }
-  tinker__jsonw_end_array(w);
+  *out = (tinker__strs_t){items, n};
+  return 0;
 }
 
 void tinker__svc_reply_future(tinker__svc_req_t *r, const tinker__svc_op_t *op,
                               size_t num_samples) {
-  tinker__jsonw_t w;
-  tinker__svc_reply_json(r, &w);
-  tinker__jsonw_begin_object(&w);
-  tinker__jsonw_key(&w, "request_id");
-  tinker__jsonw_cstr(&w, op->request_id);
-  if (op->model) {
-    tinker__jsonw_key(&w, "model_id");
-    tinker__jsonw_cstr(&w, op->model->id);
-  }
+  int rc = 0;
+  tinker__arena_t a;
+  tinker__accepted_t reply = {
+      .request_id = op->request_id,
+      .model_id = op->model ? op->model->id : NULL,
+  };
+  tinker__arena_init(&a, r->service->mem);
   if (op->kind == TINKER__SVC_OP_SAMPLE) {
-    write_sequence_ids(&w, op->request_id, num_samples);
+    rc = sequence_ids(&a, op->request_id, num_samples,
+                      &reply.sample_sequence_ids);
   }
-  tinker__jsonw_end_object(&w);
+  tinker__svc_reply_message(r, &tinker__accepted_msg, &reply);
+  if (rc != 0) tinker__buf_fail(&r->reply, rc);
+  tinker__arena_free(&a);
 }
 
 tinker__svc_handled_t tinker__svc_op_again(tinker__svc_req_t *r,
@@ -119,18 +123,33 @@ static bool may_load(tinker__svc_t *s, tinker__svc_req_t *r, int64_t seq,
     rc = TINKER_EINVAL;
     tinker__svc_reply_error(r, 400,
                             "path: %s is not a training checkpoint "
-                            "(tinker://RUN/weights/NAME)",
+                            "(" TINKER__PATH_PREFIX "RUN/" TINKER__PATH_TRAINING
+                            "/NAME)",
                             work->path);
   }
   return rc == 0;
 }
 
-static tinker__svc_handled_t
-accept_locked(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
-              int64_t seq, const unsigned char *digest,
-              const tinker__svc_work_in_t *in, tinker__svc_work_t **work) {
+/* A numbered call on its way in. digest is that of the body as it came; a
+ * decoded message brings its own. rc and why: of a body that is refused, whose
+ * number is spent all the same. */
+typedef struct {
+  const char *model_id;
+  int64_t seq;
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__svc_work_in_t in;
+  int rc;
+  char why[400];
+} call_t;
+
+static tinker__svc_handled_t accept_locked(tinker__svc_t *s,
+                                           tinker__svc_req_t *r,
+                                           const call_t *c,
+                                           tinker__svc_work_t **work) {
   char id[240];
-  tinker__svc_model_t *m = live_model(s, r, model_id);
+  int64_t seq = c->seq;
+  const unsigned char *digest = c->digest;
+  tinker__svc_model_t *m = live_model(s, r, tinker__str(c->model_id));
   if (!m) return TINKER__ANSWERED;
   if (seq < 1 || seq > INT32_MAX) { /* 0 stands for the creation */
     return tinker__svc_reply_error(
@@ -140,7 +159,7 @@ accept_locked(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
   snprintf(id, sizeof id, "%s:%lld", m->id, (long long)seq);
   tinker__svc_op_t *op = tinker__map_get(s->op_by_id, tinker__str(id));
   if (op && op->state != TINKER__SVC_OP_REJECTED) {
-    return tinker__svc_op_again(r, op, in->kind, digest, 0);
+    return tinker__svc_op_again(r, op, c->in.kind, digest, 0);
   }
   if (op && (*work || memcmp(op->digest, digest, sizeof op->digest) != 0)) {
     return tinker__svc_reply_error(
@@ -148,7 +167,8 @@ accept_locked(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
   }
   if (op || is_spent(r, m, seq)) return TINKER__ANSWERED;
   if (tinker__svc_model_is_parked(m, r)) return TINKER__ANSWERED;
-  if (*work && in->kind == TINKER__SVC_OP_LOAD && !may_load(s, r, seq, *work)) {
+  if (*work && c->in.kind == TINKER__SVC_OP_LOAD &&
+      !may_load(s, r, seq, *work)) {
     tinker__svc_work_free(*work);
     *work = NULL;
   }
@@ -158,7 +178,7 @@ accept_locked(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
   }
   tinker__svc_work_t *given = *work;
   *work = NULL;
-  return register_call(s, r, m, seq, digest, in->kind, given);
+  return register_call(s, r, m, seq, digest, c->in.kind, given);
 }
 
 /* A name that would act on the terminal it is shown on, or hide in it. Asked of
@@ -175,58 +195,127 @@ static int check_new_name(tinker__svc_work_t **work, char *why,
                      "characters and marks of direction");
 }
 
-/* A call of a known model: idempotence, checks, order. digest is that of the
- * body as it came; a decoded message brings its own. */
-static tinker__svc_handled_t
-accept_numbered(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t model_id,
-                int64_t seq, const unsigned char *digest,
-                tinker__svc_work_in_t *in) {
-  char why[400];
-  int status = 400, rc = 0;
+/* A decoded pass brings its own digest; one that is refused is known by its
+ * bytes. */
+static int digest_pass(call_t *c, const tinker__svc_work_t *work) {
+  if (!work) return tinker__sha256(c->in.body.ptr, c->in.body.len, c->digest);
+  memcpy(c->digest, work->digest, sizeof c->digest);
+  return 0;
+}
+
+/* A call of a known model: idempotence, checks, order. */
+static tinker__svc_handled_t accept_numbered(tinker__svc_t *s,
+                                             tinker__svc_req_t *r, call_t *c) {
+  int status = c->rc == TINKER_EINVAL ? 400 : 422, rc = c->rc;
   tinker__svc_work_t *work = NULL;
   /* Not there now: not for the rest of this call, whose body is unread. */
-  pthread_mutex_lock(&s->lock);
-  tinker__svc_model_t *m = live_model(s, r, model_id);
-  in->base = m ? m->base : NULL;
-  pthread_mutex_unlock(&s->lock);
+  tinker__svc_lock(s);
+  tinker__svc_model_t *m = live_model(s, r, tinker__str(c->model_id));
+  c->in.base = m ? m->base : NULL;
+  tinker__svc_unlock(s);
   if (!m) return TINKER__ANSWERED;
-  rc = tinker__svc_work_parse(&work, s, in, &status, why, sizeof why);
-  if (rc == TINKER_ENOMEM) return tinker__svc_reply_why(r, rc, 503, why);
-  if (rc == 0) rc = check_new_name(&work, why, sizeof why);
-  unsigned char decoded[TINKER__SHA256_LEN];
-  if (work && in->kind == TINKER__SVC_OP_FORWARD_BACKWARD) {
-    memcpy(decoded, work->digest, sizeof decoded);
-    digest = decoded;
+  if (rc == 0) {
+    status = 400;
+    rc = tinker__svc_work_parse(&work, s, &c->in, &status, c->why,
+                                sizeof c->why);
   }
-  pthread_mutex_lock(&s->lock);
-  if (rc != 0) tinker__svc_reply_error(r, status, "%s", why);
-  tinker__svc_handled_t h =
-      accept_locked(s, r, model_id, seq, digest, in, &work);
-  pthread_mutex_unlock(&s->lock);
+  if (rc == TINKER_ENOMEM) return tinker__svc_reply_why(r, rc, 503, c->why);
+  if (rc == 0) rc = check_new_name(&work, c->why, sizeof c->why);
+  if (c->in.kind == TINKER__SVC_OP_FORWARD_BACKWARD) {
+    int hashed = digest_pass(c, work);
+    if (hashed) {
+      tinker__svc_work_free(work);
+      return tinker__svc_reply_why(r, hashed, 503, "");
+    }
+  }
+  tinker__svc_lock(s);
+  if (rc != 0) tinker__svc_reply_error(r, status, "%s", c->why);
+  tinker__svc_handled_t h = accept_locked(s, r, c, &work);
+  tinker__svc_unlock(s);
   tinker__svc_work_free(work);
   return h;
 }
 
-/* The JSON calls: model_id and seq_id are read here, the rest by work. */
+/* Model and number of a message that was read; false: r is answered. */
+static bool take_head(tinker__svc_req_t *r, call_t *c) {
+  bool has_seq;
+  const tinker__svc_message_t *m = c->in.message;
+  switch (c->in.kind) {
+  case TINKER__SVC_OP_OPTIM:
+    c->model_id = m->optim.model_id;
+    c->seq = m->optim.seq_id;
+    has_seq = m->optim.has_seq_id;
+    break;
+  case TINKER__SVC_OP_SAVE:
+    c->model_id = m->save.model_id;
+    c->seq = m->save.seq_id;
+    has_seq = m->save.has_seq_id;
+    break;
+  case TINKER__SVC_OP_SAVE_SAMPLER:
+    c->model_id = m->save_sampler.model_id;
+    c->seq = m->save_sampler.seq_id;
+    has_seq = m->save_sampler.has_seq_id;
+    break;
+  default:
+    c->model_id = m->load.model_id;
+    c->seq = m->load.seq_id;
+    has_seq = m->load.has_seq_id;
+  }
+  if (c->model_id && has_seq) return true;
+  tinker__svc_reply_error(r, 422, "%s is required",
+                          c->model_id ? "seq_id" : "model_id");
+  return false;
+}
+
+/* The same of a body that is no such message: to spend the number. */
+static bool find_head(tinker__svc_req_t *r, tinker__arena_t *a, call_t *c) {
+  char why[300];
+  tinker__call_head_t head;
+  int rc = tinker__message_decode(&tinker__call_head_msg, &head, a, c->in.body,
+                                  why, sizeof why);
+  c->model_id = head.model_id;
+  c->seq = head.seq_id;
+  if (rc != 0) tinker__svc_reply_why(r, rc, 422, why);
+  return rc == 0;
+}
+
+/* A JSON call whose body was read, or could not be (c->rc). */
+static tinker__svc_handled_t accept_read(tinker__svc_t *s, tinker__svc_req_t *r,
+                                         tinker__arena_t *a, call_t *c) {
+  if (c->rc == TINKER_ENOMEM) {
+    return tinker__svc_reply_why(r, c->rc, 503, c->why);
+  }
+  if (!(c->rc == 0 ? take_head(r, c) : find_head(r, a, c))) {
+    return TINKER__ANSWERED;
+  }
+  if (tinker__svc_body_digest(s->mem, c->in.body, "sampling_session_seq_id",
+                              c->digest)) {
+    return tinker__svc_reply_error(r, 503, "out of memory");
+  }
+  return accept_numbered(s, r, c);
+}
+
+static void read_call(tinker__svc_t *s, tinker__svc_req_t *r,
+                      tinker__arena_t *a, tinker__svc_message_t *m, call_t *c,
+                      tinker__svc_op_kind_t kind) {
+  *c = (call_t){.in = {
+                    .kind = kind,
+                    .body = tinker__buf_str(&r->body),
+                    .message = m,
+                }};
+  tinker__arena_init(a, s->mem);
+  c->rc = tinker__svc_work_read(kind, m, a, c->in.body, c->why, sizeof c->why);
+}
+
 static tinker__svc_handled_t accept_json(tinker__svc_t *s, tinker__svc_req_t *r,
                                          tinker__svc_op_kind_t kind) {
-  tinker__svc_body_t b;
-  tinker__str_t model_id;
-  int64_t seq = 0;
-  unsigned char digest[TINKER__SHA256_LEN];
-  const tinker__svc_field_t fields[] = {
-      {"model_id", TINKER__FIELD_STR, true, &model_id, NULL},
-      {"seq_id", TINKER__FIELD_I64, true, &seq, NULL}};
-  tinker__svc_work_in_t in = {.kind = kind, .body = tinker__buf_str(&r->body)};
-  if (tinker__svc_body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
-  tinker__svc_handled_t h;
-  if (tinker__svc_body_digest(s->mem, in.body, "sampling_session_seq_id",
-                              digest)) {
-    h = tinker__svc_reply_error(r, 503, "out of memory");
-  } else {
-    h = accept_numbered(s, r, model_id, seq, digest, &in);
-  }
-  tinker__svc_body_done(&b);
+  tinker__arena_t a;
+  tinker__svc_message_t m;
+  call_t c;
+  if (!tinker__svc_body_is_json(r)) return TINKER__ANSWERED;
+  read_call(s, r, &a, &m, &c, kind);
+  tinker__svc_handled_t h = accept_read(s, r, &a, &c);
+  tinker__arena_free(&a);
   return h;
 }
 
@@ -251,85 +340,105 @@ tinker__svc_handle_save_weights_for_sampler(tinker__svc_t *s,
 tinker__svc_handled_t
 tinker__svc_handle_save_weights_external(tinker__svc_t *s,
                                          tinker__svc_req_t *r) {
-  tinker__svc_body_t b;
-  tinker__str_t model_id;
-  int64_t seq = 0;
-  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__arena_t a;
+  tinker__call_head_t head;
   tinker__svc_work_t *none = NULL;
-  const tinker__svc_field_t fields[] = {
-      {"model_id", TINKER__FIELD_STR, true, &model_id, NULL},
-      {"seq_id", TINKER__FIELD_I64, true, &seq, NULL}};
-  tinker__svc_work_in_t in = {
-      .kind = TINKER__SVC_OP_SAVE_EXTERNAL,
-      .body = tinker__buf_str(&r->body),
-  };
-  if (tinker__svc_body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
+  if (tinker__svc_body_read(r, &a, &tinker__call_head_msg, &head) != 0) {
+    return TINKER__ANSWERED;
+  }
   tinker__svc_handled_t h;
-  if (tinker__svc_body_digest(s->mem, in.body, NULL, digest)) {
+  call_t c = {
+      .model_id = head.model_id,
+      .seq = head.seq_id,
+      .in = {.kind = TINKER__SVC_OP_SAVE_EXTERNAL},
+  };
+  if (tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body), NULL,
+                              c.digest)) {
     h = tinker__svc_reply_error(r, 503, "out of memory");
   } else {
-    pthread_mutex_lock(&s->lock);
+    tinker__svc_lock(s);
     tinker__svc_reply_error(
         r, 404, "save_weights_external is not offered by this service");
-    h = accept_locked(s, r, model_id, seq, digest, &in, &none);
-    pthread_mutex_unlock(&s->lock);
+    h = accept_locked(s, r, &c, &none);
+    tinker__svc_unlock(s);
   }
-  tinker__svc_body_done(&b);
+  tinker__arena_free(&a);
   return h;
+}
+
+/* Whom a load is about: read, or, of a body that is no load, found. */
+static bool find_subject(tinker__svc_req_t *r, tinker__arena_t *a,
+                         const call_t *c, tinker__call_subject_t *out) {
+  char why[300];
+  if (c->rc == 0) {
+    *out = (tinker__call_subject_t){
+        .model_id = c->in.message->load.model_id,
+        .session_id = c->in.message->load.session_id,
+    };
+    return true;
+  }
+  int rc = tinker__message_decode(&tinker__call_subject_msg, out, a, c->in.body,
+                                  why, sizeof why);
+  if (rc != 0) tinker__svc_reply_why(r, rc, 422, why);
+  return rc == 0;
 }
 
 tinker__svc_handled_t tinker__svc_handle_load_weights(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
-  tinker__svc_body_t b;
-  tinker__str_t model_id, session_id;
-  bool by_model = false, by_session = false;
-  const tinker__svc_field_t fields[] = {
-      {"model_id", TINKER__FIELD_STR, false, &model_id, &by_model},
-      {"session_id", TINKER__FIELD_STR, false, &session_id, &by_session}};
-  if (tinker__svc_body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
-  tinker__svc_body_done(&b);
-  if (by_model && by_session) {
-    return tinker__svc_reply_error(r, 400,
-                                   "model_id (the load of a model) and "
-                                   "session_id (a new one) exclude each "
-                                   "other");
+  tinker__arena_t a;
+  tinker__svc_message_t m;
+  tinker__call_subject_t about;
+  call_t c;
+  tinker__svc_handled_t h = TINKER__ANSWERED;
+  if (!tinker__svc_body_is_json(r)) return h;
+  read_call(s, r, &a, &m, &c, TINKER__SVC_OP_LOAD);
+  if (find_subject(r, &a, &c, &about)) {
+    if (about.model_id && about.session_id) {
+      tinker__svc_reply_error(r, 400,
+                              "model_id (the load of a model) and "
+                              "session_id (a new one) exclude each "
+                              "other");
+    } else if (about.model_id) {
+      h = accept_read(s, r, &a, &c);
+    } else if (c.rc != 0) {
+      tinker__svc_reply_why(r, c.rc, 422, c.why);
+    } else {
+      h = tinker__svc_handle_load_new(s, r, &m);
+    }
   }
-  return by_model ? accept_json(s, r, TINKER__SVC_OP_LOAD)
-                  : tinker__svc_handle_load_new(s, r);
+  tinker__arena_free(&a);
+  return h;
 }
 
 tinker__svc_handled_t
 tinker__svc_handle_forward_backward(tinker__svc_t *s, tinker__svc_req_t *r) {
-  char why[400];
   tinker__svc_head_t head;
-  unsigned char digest[TINKER__SHA256_LEN];
-  tinker__svc_work_in_t in = {
-      .kind = TINKER__SVC_OP_FORWARD_BACKWARD,
-      .format = r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
-      .body = tinker__buf_str(&r->body),
-      .max_tokens = s->config.max_tokens,
-  };
-  int rc = tinker__svc_work_fb_head(s->mem, in.body, in.format, &head, why,
-                                    sizeof why);
-  if (rc == 0) rc = tinker__sha256(in.body.ptr, in.body.len, digest);
-  if (rc != 0) return tinker__svc_reply_why(r, rc, 422, why);
-  return accept_numbered(s, r, tinker__str(head.model_id), head.seq, digest,
-                         &in);
+  call_t c = {
+      .in = {
+          .kind = TINKER__SVC_OP_FORWARD_BACKWARD,
+          .format = r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
+          .body = tinker__buf_str(&r->body),
+          .max_tokens = s->config.max_tokens,
+      }};
+  int rc = tinker__svc_work_fb_head(s->mem, c.in.body, c.in.format, &head,
+                                    c.why, sizeof c.why);
+  if (rc != 0) return tinker__svc_reply_why(r, rc, 422, c.why);
+  c.model_id = head.model_id;
+  c.seq = head.seq;
+  return accept_numbered(s, r, &c);
 }
 
 /* The pass without gradients as clients of the JSON form ask for it. What is
  * in forward_input is never trained on; anything else has no place here. */
 tinker__svc_handled_t tinker__svc_handle_forward(tinker__svc_t *s,
                                                  tinker__svc_req_t *r) {
-  tinker__svc_body_t b;
-  tinker__str_t input;
-  bool trains = false;
-  const tinker__svc_field_t fields[] = {
-      {"forward_input", TINKER__FIELD_RAW, true, &input, NULL},
-      {"forward_backward_input", TINKER__FIELD_RAW, false, &input, &trains}};
-  if (tinker__svc_body_read(&b, r, fields, 2) != 0) return TINKER__ANSWERED;
-  tinker__svc_body_done(&b);
-  if (trains) {
+  tinker__arena_t a;
+  tinker__forward_t m;
+  if (tinker__svc_body_read(r, &a, &tinker__forward_msg, &m) != 0) {
+    return TINKER__ANSWERED;
+  }
+  tinker__arena_free(&a);
+  if (m.forward_backward_input) {
     return tinker__svc_reply_error(
         r, 422, "forward_backward_input: has no place in forward");
   }

@@ -330,7 +330,7 @@ static void add(model_t *m, const char *name, uint64_t rows, uint64_t cols) {
   }
   m->tensors[m->n] = (tinker__tensor_t){
       .name = tinker__str(m->names[m->n]),
-      .dtype = f32 ? TINKER__DTYPE_F32 : TINKER__DTYPE_BF16,
+      .dtype = f32 ? TINKER__WEIGHT_F32 : TINKER__WEIGHT_BF16,
       .rank = norm ? 1 : 2,
       .shape = {rows, cols},
       .data = v,

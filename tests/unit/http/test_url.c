@@ -29,24 +29,27 @@ static const good_t good[] = {
     {"unix:/run/t.sock", "http://localhost", "/run/t.sock", false, true},
 };
 
-static const char *const bad[] = {
-    "",
-    "host",
-    "ftp://host",
-    "http://",
-    "https:///path",
-    "http://user@host/",
-    "http://user:pw@host/",
-    "http://host:0",
-    "http://host:65536",
-    "http://host:x",
-    "http://[::1",
-    "http://host/?q",
-    "http://host/#f",
-    "http://ho st/",
-    "http://host/\n",
-    "unix:",
-    "unix:relative",
+static const struct {
+  const char *url, *text;
+} bad[] = {
+    {"", "empty"},
+    {"host", "begins with none of"},
+    {"ftp://host", "begins with none of"},
+    {"http://", "names no host"},
+    {"https:///path", "names no host"},
+    {"http://user@host/", "user name"},
+    {"http://user:pw@host/", "user name"},
+    {"http://host:0", "not ':0'"},
+    {"http://host:65536", "from 1 to 65535, not ':65536'"},
+    {"http://host:x", "not ':x'"},
+    {"http://[::1", "names no host"},
+    {"http://[::1]x", "not 'x'"},
+    {"http://host/?q", "query or fragment"},
+    {"http://host/#f", "query or fragment"},
+    {"http://ho st/", "space"},
+    {"http://host/\n", "control character"},
+    {"unix:", "absolute path"},
+    {"unix:relative", "absolute path"},
 };
 
 Test(url, base_urls_are_read_or_refused) {
@@ -68,9 +71,11 @@ Test(url, base_urls_are_read_or_refused) {
   for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
     tinker__target_t t;
     why[0] = '\0';
-    cr_assert_eq(tinker__target_parse(&t, &mem, bad[i], why, sizeof(why)),
-                 TINKER_EINVAL, "%s", bad[i]);
-    cr_assert_not_null(strstr(why, "base_url"), "%s: %s", bad[i], why);
+    cr_assert_eq(tinker__target_parse(&t, &mem, bad[i].url, why, sizeof(why)),
+                 TINKER_EINVAL, "%s", bad[i].url);
+    cr_assert_not_null(strstr(why, "base_url: "), "%s: %s", bad[i].url, why);
+    cr_assert_not_null(strstr(why, bad[i].text), "%s: %s", bad[i].url, why);
+    cr_assert_null(strstr(why, "pw"), "%s", why);
   }
   cr_assert_eq(atomic_load(&mem.live_blocks), 0);
 }

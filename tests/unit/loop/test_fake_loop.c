@@ -88,6 +88,9 @@ Test(fake_loop, time_passes_only_when_told) {
   cr_assert_eq(tinker__loop_wait(&p.fake.base, never, NULL, 100),
                TINKER_ETIMEDOUT);
   cr_assert_eq(p.fake.now_ms, 1000 + 20 + 9 + 1 + 100);
+  cr_assert_eq(tinker__loop_after(&p.fake.base, 5), p.fake.now_ms + 5);
+  cr_assert_eq(tinker__loop_after(&p.fake.base, INT64_MAX), INT64_MAX);
+  cr_assert_eq(tinker__loop_after(&p.fake.base, INT64_MAX - 1130), INT64_MAX);
   cr_assert(fake_loop_idle(&p.fake));
   cr_assert_not(fake_loop_next(&p.fake));
   tinker__loop_post(&p.fake.base, &p.task);

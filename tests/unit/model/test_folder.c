@@ -74,7 +74,7 @@ static void check_tensors(const tinker__folder_t *f) {
       uint64_t shape[2];
       cr_assert_eq(t->rank, tinker__role_shape(c, role, shape));
       cr_assert_eq(t->shape[0], shape[0]);
-      cr_assert_eq((uintptr_t)t->data % tinker__dtype_size(t->dtype), 0);
+      cr_assert_eq((uintptr_t)t->data % tinker__weight_type_size(t->dtype), 0);
       if (r != TINKER__ROLE_LM_HEAD || !c->tied) bytes += t->bytes;
     }
   }

@@ -125,7 +125,7 @@ static void fill(list_t *l) {
                tinker__train_state_suffix((tinker__train_state_part_t)p));
       l->at[l->n] = (tinker__tensor_t){
           .name = tinker__str(l->names[l->n]),
-          .dtype = TINKER__DTYPE_F32,
+          .dtype = TINKER__WEIGHT_F32,
           .rank = 2,
           .shape = {side == TINKER__LORA_A ? state.rank : out,
                     side == TINKER__LORA_A ? in : state.rank},

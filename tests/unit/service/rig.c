@@ -93,6 +93,7 @@ int rig_try_start(rig_t *rig, char *why, size_t why_len) {
       .max_models = 1000,
       .snapshot_ms = (int64_t)1 << 40,
       .log = rig->logs ? on_log : NULL,
+      .debug = rig->debug,
       .ended = on_ended,
       .user = rig,
   };
@@ -195,6 +196,7 @@ rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
   tinker__list_init(&r->timer_link);
   r->service = rig->s;
   r->conn = (struct MHD_Connection *)c;
+  r->fd = -1;
   r->route = find_route(route);
   take_captures(r, capture);
   r->local = r->unix_socket = r->dispatched = true;

@@ -19,7 +19,8 @@ typedef struct rig_s {
   char dir[32];
   int crash_signal; /* what an image before is said to have died of */
   int64_t crash_call;
-  bool logs; /* keeps its log, from the next start on */
+  bool logs;  /* keeps its log, from the next start on */
+  bool debug; /* with debug lines */
   char log[8192];
   size_t log_len;
   tinker__svc_model_spec_t second; /* beside "m"; without a folder: none */

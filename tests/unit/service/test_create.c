@@ -101,3 +101,30 @@ Test(create, a_drawn_seed_is_kept) {
   cr_assert_str_neq(loss[0], loss[2], "two models, two seeds");
   rig_close(&rig);
 }
+
+Test(create, a_rank_that_is_refused_is_named) {
+  static const struct {
+    int rank;
+    const char *text;
+  } rows[] = {
+      {0, "lora_config.rank must be positive, not 0"},
+      {-4, "lora_config.rank must be positive, not -4"},
+      {12, "lora_config.rank must be a power of 2, not 12"},
+      {256, "lora_config.rank must be at most 128, not 256"},
+  };
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], body[300];
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  for (int i = 0; i < (int)(sizeof rows / sizeof *rows); i++) {
+    snprintf(body, sizeof body,
+             "{\"session_id\":\"%s\",\"model_seq_id\":%d,"
+             "\"base_model\":\"m\",\"lora_config\":{\"rank\":%d}}",
+             session, i, rows[i].rank);
+    rig_call(&rig, "POST api/v1/create_model", NULL, NULL, body, &reply);
+    cr_assert_eq(reply.status, 400, "%s", reply.text);
+    cr_assert_not_null(strstr(reply.text, rows[i].text), "%s", reply.text);
+  }
+  rig_close(&rig);
+}

@@ -14,13 +14,10 @@ typedef struct {
   bool held, go;
 } hold_t;
 
-static void on_held(void *user, int rc, const void *data, size_t len,
-                    int64_t extra) {
+static void on_held(void *user, int rc, struct sqlite3_stmt *row) {
   hold_t *h = user;
   (void)rc;
-  (void)data;
-  (void)len;
-  (void)extra;
+  (void)row;
   pthread_mutex_lock(&h->lock);
   h->held = true;
   pthread_cond_broadcast(&h->changed);
@@ -28,7 +25,7 @@ static void on_held(void *user, int rc, const void *data, size_t len,
   pthread_mutex_unlock(&h->lock);
 }
 
-static void hold(hold_t *h, tinker__svc_store_t *store) {
+static void hold(hold_t *h, tinker__db_t *store) {
   *h = (hold_t){.held = false};
   pthread_mutex_init(&h->lock, NULL);
   pthread_cond_init(&h->changed, NULL);

@@ -112,15 +112,128 @@ static size_t kept_of(tinker__svc_listener_t *l, void *record) {
 /* Nobody without the key makes the service keep a body. */
 Test(http, the_body_of_a_caller_without_key) {
   static rig_t rig;
-  static tinker__svc_conn_t conn = {sizeof TARGET - 1, true};
+  static tinker__svc_conn_t conn = {.target_len = sizeof TARGET - 1,
+                                    .plain_target = true};
   rig_open(&rig);
   tinker__svc_listener_t tcp = {
       .service = rig.s, .site = site, .loopback = true};
   tinker__svc_listener_t local = {
       .service = rig.s, .site = site, .unix_socket = true};
+  tinker__svc_conns_init(&tcp.conns, 8, tinker__svc_conns_shut);
+  tinker__svc_conns_init(&local.conns, 8, tinker__svc_conns_shut);
+  tinker__svc_conns_add(&tcp.conns, &conn, -1, 0);
   cr_assert_eq(kept_of(&tcp, &conn), 0);
   rig.s->config.key = "tml-secret";
   cr_assert_eq(kept_of(&tcp, &conn), 0);
+  tinker__svc_conns_remove(&tcp.conns, &conn);
+  tinker__svc_conns_add(&local.conns, &conn, -1, 0);
   cr_assert_eq(kept_of(&local, &conn), 1000);
+  rig_close(&rig);
+}
+
+/* --- How much of a body is kept ------------------------------------------- */
+
+/* Bytes of zeros that arrive at the service by a listener on a rig. */
+typedef struct {
+  tinker__svc_listener_t l;
+  tinker__svc_conn_t conn;
+  void *state;
+} arrival_t;
+
+static tinker__svc_req_t *arrive(arrival_t *a, rig_t *rig, const char *path) {
+  *a =
+      (arrival_t){.l = {.service = rig->s, .site = site, .unix_socket = true},
+                  .conn = {.target_len = strlen(TARGET), .plain_target = true}};
+  size_t none = 0;
+  tinker__svc_conns_init(&a->l.conns, 8, tinker__svc_conns_shut);
+  tinker__svc_conns_add(&a->l.conns, &a->conn, -1, 0);
+  cr_assert_eq(tinker__svc_http_access(&a->l, (void *)&a->conn, path, "POST",
+                                       "HTTP/1.1", NULL, &none, &a->state),
+               MHD_YES);
+  return a->state;
+}
+
+static void more(arrival_t *a, size_t len) {
+  static const char zeros[4096];
+  while (len) {
+    size_t part = len < sizeof zeros ? len : sizeof zeros, left = part;
+    tinker__svc_http_access(&a->l, (void *)&a->conn, TARGET, "POST", "HTTP/1.1",
+                            zeros, &left, &a->state);
+    cr_assert_eq(left, 0);
+    len -= part;
+  }
+}
+
+static void end(arrival_t *a) {
+  tinker__svc_http_completed(&a->l, (void *)&a->conn, &a->state,
+                             MHD_REQUEST_TERMINATED_CLIENT_ABORT);
+  tinker__svc_conns_remove(&a->l.conns, &a->conn);
+  tinker__svc_conns_done(&a->l.conns);
+}
+
+/* A small call has a small body; more of it is not kept, and both numbers are
+ * said. */
+Test(http, a_body_of_each_call) {
+  static rig_t rig;
+  arrival_t a;
+  rig_open(&rig);
+  tinker__svc_req_t *r = arrive(&a, &rig, "/api/v1/session_heartbeat");
+  more(&a, TINKER__BODY_SMALL);
+  cr_assert_eq(r->body.len, TINKER__BODY_SMALL);
+  more(&a, 5);
+  cr_assert_eq(r->body.len, 0);
+  more(&a, 5);
+  cr_assert(tinker__svc_body_refused(r));
+  cr_assert_eq(r->status, 413);
+  cr_assert_neq(strstr(r->reply.data,
+                       "the body has 1048586 bytes: larger than the 1048576 "
+                       "that api/v1/session_heartbeat takes"),
+                NULL, "%s", r->reply.data);
+  end(&a);
+  r = arrive(&a, &rig, TARGET);
+  more(&a, TINKER__BODY_SMALL + 5);
+  cr_assert_eq(r->body.len, TINKER__BODY_SMALL + 5);
+  end(&a);
+  rig.s->config.max_body = 1000; /* the owner's word is the last */
+  r = arrive(&a, &rig, "/api/v1/session_heartbeat");
+  more(&a, 1001);
+  cr_assert(tinker__svc_body_refused(r));
+  cr_assert_neq(strstr(r->reply.data, "larger than the 1000 "), NULL);
+  end(&a);
+  rig_close(&rig);
+}
+
+/* Large bodies that have not ended hold no more than a bound together; small
+ * ones are always let in, and an end gives the room back. */
+Test(http, bodies_of_all_together) {
+  static rig_t rig;
+  arrival_t a, b, c;
+  rig_open(&rig);
+  rig.s->large = 1000;
+  rig.s->max_bodies = 10000;
+  tinker__svc_req_t *first = arrive(&a, &rig, TARGET);
+  more(&a, 8000);
+  cr_assert_eq(first->body.len, 8000);
+  tinker__svc_req_t *r = arrive(&b, &rig, TARGET);
+  more(&b, 1000);
+  cr_assert_eq(r->body.len, 1000);
+  more(&b, 1000);
+  more(&b, 1000);
+  cr_assert_eq(r->body.len, 0, "it is one too many");
+  cr_assert(tinker__svc_body_refused(r));
+  cr_assert(r->status == 503 && r->retry_after_s == 1);
+  cr_assert_neq(strstr(r->reply.data, "10000 bytes together"), NULL, "%s",
+                r->reply.data);
+  r = arrive(&c, &rig, TARGET);
+  more(&c, 1000);
+  cr_assert(r->body.len == 1000 && !tinker__svc_body_refused(r));
+  end(&c);
+  end(&b);
+  end(&a);
+  cr_assert_eq(atomic_load(&rig.s->body_bytes), 0);
+  arrive(&b, &rig, TARGET);
+  more(&b, 10000);
+  cr_assert_eq(atomic_load(&rig.s->body_bytes), 10000);
+  end(&b);
   rig_close(&rig);
 }

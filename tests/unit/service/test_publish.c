@@ -8,8 +8,8 @@
 
 #include "base/file.h"
 #include "rig.h"
-#include "service/core/marker.h"
 #include "service/fault/ledger.h"
+#include "service/store/marker.h"
 #include "support/file_script.h"
 
 static rig_t rig;
@@ -74,8 +74,8 @@ Test(publish, a_folder) {
       tinker__svc_marker_read(&rig.world, &rig.mem, dir, &m, why, sizeof why),
       0, "%s", why);
   cr_assert_eq(m.row, 500);
-  cr_assert_eq(m.commits, tinker__svc_store_commits(rig.s->store));
-  cr_assert_str_eq(m.store, tinker__svc_store_id(rig.s->store));
+  cr_assert_eq(m.commits, tinker__db_commits(rig.s->store));
+  cr_assert_str_eq(m.store, rig.s->store_id);
   tinker__svc_folder_remove(dir);
   for (int n = 1; n <= calls; n++) {
     tinker__file_script_begin(&script, n);

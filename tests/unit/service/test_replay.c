@@ -135,13 +135,10 @@ static int gated_step(tinker__eng_train_t *t,
 static pthread_mutex_t store_gate = PTHREAD_MUTEX_INITIALIZER;
 static atomic_bool store_held;
 
-static void on_held(void *user, int rc, const void *data, size_t len,
-                    int64_t extra) {
+static void on_held(void *user, int rc, struct sqlite3_stmt *row) {
   (void)user;
   (void)rc;
-  (void)data;
-  (void)len;
-  (void)extra;
+  (void)row;
   atomic_store(&store_held, true);
   pthread_mutex_lock(&store_gate);
   pthread_mutex_unlock(&store_gate);

@@ -305,7 +305,13 @@ Test(state_dir, only_what_the_store_gave_up_is_removed) {
   open_model();
   save("a");
   rig_stop(&rig);
-  run("mkdir $D/checkpoints/90.tmp && echo half >$D/checkpoints/90.tmp/f");
+  run("cp -r $D/checkpoints/* $D/checkpoints/90.tmp");
+  run("sed -i 's/\"row\":[0-9]*/\"row\":90/'"
+      " $D/checkpoints/90.tmp/tinker.json");
+  run("mkdir $D/checkpoints/92.tmp"
+      " && echo half >$D/checkpoints/92.tmp/tinker.json.0123456789abcdef.tmp");
+  run("mkdir $D/checkpoints/93.tmp && echo whose >$D/checkpoints/93.tmp/f");
+  run("cp -r $D/checkpoints/90.tmp $D/checkpoints/94.tmp");
   run("mkdir $D/checkpoints/91 && echo whose >$D/checkpoints/91/f");
   run("echo whose >$D/snapshots/notes; mkdir $D/checkpoints/mine.tmp");
   /* Deleted, and killed before its folder was. */
@@ -315,13 +321,15 @@ Test(state_dir, only_what_the_store_gave_up_is_removed) {
   cr_assert_eq(listed(), 0);
   cr_assert_eq(rig_count(&rig, "checkpoints", ""), 0);
   cr_assert_eq(rig_count(&rig, "snapshots", ""), 0);
-  cr_assert_eq(rig_count(&rig, "lost", ""), 3);
+  cr_assert_eq(rig_count(&rig, "lost", ""), 5);
   cr_assert(exists(&rig, "lost/checkpoints-91.0/f"));
+  cr_assert(exists(&rig, "lost/checkpoints-93.tmp.0/f"));
+  cr_assert(exists(&rig, "lost/checkpoints-94.tmp.0/tinker.json"));
   cr_assert(exists(&rig, "lost/snapshots-notes.0"));
   cr_assert(exists(&rig, "lost/checkpoints-mine.tmp.0"));
   cr_assert_neq(strstr(rig.log, "lost/checkpoints-91.0"), NULL, "%s", rig.log);
   save("b"); /* its number is not one that a folder had */
-  run("test $(ls $D/checkpoints) -gt 91");
+  run("test $(ls $D/checkpoints) -gt 94");
   rig_stop(&rig);
   /* The same again: the names in lost are taken. */
   run("mkdir $D/checkpoints/91 && echo 2 >$D/checkpoints/91/f");
@@ -369,6 +377,52 @@ Test(state_dir, links_are_not_followed) {
   run("test -s $D.mine/f && rm -r $D.mine");
   cr_assert_eq(rig_count(&rig, "checkpoints", ""), 0);
   rig_start(&rig);
+  rig_close(&rig);
+}
+
+/* What others keep where <state>/checkpoints leads to stays there. */
+Test(state_dir, a_link_to_a_folder_with_more_in_it) {
+  open_model();
+  save("a");
+  rig_stop(&rig);
+  run("mv $D/checkpoints $D.mine && ln -s $D.mine $D/checkpoints");
+  run("echo precious >$D.mine/f && mkdir $D.mine/91 $D.mine/92.tmp");
+  run("echo precious >$D.mine/92.tmp/f");
+  rig.logs = true;
+  rig_start(&rig);
+  cr_assert_eq(listed(), 1);
+  cr_assert_not(exists(&rig, "lost"));
+  cr_assert_neq(strstr(rig.log, "a link leads to it"), NULL, "%s", rig.log);
+  save("b");
+  run("test -s $D.mine/f && test -d $D.mine/91 && test -s $D.mine/92.tmp/f");
+  run("test $(ls -d $D.mine/9[3-9] | wc -l) = 1");
+  rig_stop(&rig);
+  run("rm $D/checkpoints && mv $D.mine $D/checkpoints");
+  rig_start(&rig);
+  cr_assert_eq(listed(), 2);
+  rig_close(&rig);
+}
+
+/* A pipe that nobody writes into is not waited for. */
+Test(state_dir, pipes_in_the_place_of_files) {
+  open_model();
+  save("a");
+  rig_stop(&rig);
+  run("mkdir $D/checkpoints/91 && mkfifo $D/checkpoints/91/tinker.json");
+  rig_start(&rig);
+  cr_assert(exists(&rig, "lost/checkpoints-91.0/tinker.json"));
+  rig_stop(&rig);
+  static const char *const names[] = {"tinker.json", "mark"};
+  for (size_t i = 0; i < 2; i++) {
+    char why[500];
+    setenv("N", names[i], 1);
+    run("mv $D/$N $D/kept && mkfifo $D/$N");
+    cr_assert_neq(rig_try_start(&rig, why, sizeof why), 0);
+    cr_assert_neq(strstr(why, "is not a file"), NULL, "%s", why);
+    run("mv $D/kept $D/$N");
+  }
+  rig_start(&rig);
+  cr_assert_eq(listed(), 1);
   rig_close(&rig);
 }
 
@@ -447,7 +501,72 @@ Test(state_dir, the_older_format_is_taken_over_once) {
   rig_close(&rig);
 }
 
+/* Without its marker a folder of today's format is taken over too, but not
+ * with a store that its mark says is older. */
+Test(state_dir, the_marker_is_gone_and_the_store_is_older) {
+  open_model();
+  rig_stop(&rig);
+  run("cp $D/store.db $D/old");
+  rig_start(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_stop(&rig);
+  run("cp $D/store.db $D/good && cp $D/old $D/store.db && rm $D/tinker.json");
+  refused("older than what was acknowledged");
+  run("cp $D/good $D/store.db");
+  rig_start(&rig);
+  cr_assert(exists(&rig, "tinker.json"));
+  rig_close(&rig);
+}
+
+/* --- Two at once ---------------------------------------------------------- */
+
+/* Somebody deletes the lock's file because it looks forgotten. */
+Test(state_dir, the_lock_outlives_its_file) {
+  char why[500];
+  tinker__svc_stage_t stage;
+  tinker__svc_t *second;
+  open_model();
+  tinker__svc_config_t config = rig.s->config;
+  tinker__svc_model_spec_t m = {
+      .name = "m",
+      .dir = TINKER_TEST_DIR "/golden/models/qwen3_tied",
+  };
+  config.models = &m;
+  config.doing = NULL;
+  run("rm $D/lock");
+  int rc = tinker__svc_start(&second, &config, &stage, why, sizeof why);
+  cr_assert_eq(rc, TINKER_EBUSY, "%s", why);
+  cr_assert_eq(stage, TINKER__STAGE_BUSY);
+  cr_assert_neq(strstr(why, "in use by another process"), NULL, "%s", why);
+  save("a");
+  rig_close(&rig);
+}
+
 /* --- Starts that are cut short -------------------------------------------- */
+
+/* A process that dies while SQLite makes the file leaves a journal. */
+Test(state_dir, a_journal_of_a_first_start) {
+  open_rig();
+  rig_stop(&rig);
+  run("rm -rf $D $F && mkdir -m 700 $D $F");
+  sql(rig.dir, "PRAGMA journal_mode=DELETE; BEGIN IMMEDIATE; COMMIT;");
+  char path[200], *error = NULL;
+  sqlite3 *db;
+  snprintf(path, sizeof path, "%s/store.db", rig.dir);
+  cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(db,
+                            "PRAGMA cache_size=1; PRAGMA cache_spill=1;"
+                            "CREATE TABLE a(x); DROP TABLE a;"
+                            "BEGIN IMMEDIATE; CREATE TABLE b(x);"
+                            "INSERT INTO b VALUES(zeroblob(100000));",
+                            NULL, NULL, &error),
+               SQLITE_OK, "%s", error);
+  run("cp $D/store.db $D/store.db-journal $F");
+  sqlite3_close(db);
+  run("rm -rf $D && mv $F $D && test -s $D/store.db-journal");
+  rig_start(&rig);
+  rig_close(&rig);
+}
 
 static int opens_left;
 

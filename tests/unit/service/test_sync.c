@@ -15,8 +15,8 @@
 #include <tinker/error.h>
 #include <unistd.h>
 
+#include "db/row.h"
 #include "rig.h"
-#include "service/store/rows.h"
 #include "service/store/store.h"
 
 /* The n-th sync from now fails, and so many in all; burst 0 = none. */
@@ -75,16 +75,16 @@ static void on_done(void *user, int rc) {
   sem_post(&w->done);
 }
 
-static int put(tinker__svc_store_t *s, int row) {
+static int put(tinker__db_t *s, int row) {
   wait_t wait;
   sem_init(&wait.done, 0, 0);
-  tinker__svc_write_t *w = tinker__svc_write_new(s, on_done, &wait);
-  tinker__svc_write_sql(
-      w, "INSERT INTO models(row, session, seq, created_ms, base,"
-         " rank, seed, train) VALUES(?, 1, ?, 0, 'b', 4, 0, 7)");
-  tinker__svc_write_i64(w, row);
-  tinker__svc_write_i64(w, row);
-  cr_assert_eq(tinker__svc_write_submit(w), 0);
+  tinker__db_write_t *w = tinker__db_write_new(s, on_done, &wait);
+  tinker__db_write_sql(w,
+                       "INSERT INTO models(row, session, seq, created_ms, base,"
+                       " rank, seed, train) VALUES(?, 1, ?, 0, 'b', 4, 0, 7)");
+  tinker__db_write_i64(w, row);
+  tinker__db_write_i64(w, row);
+  cr_assert_eq(tinker__db_write_submit(w), 0);
   while (sem_wait(&wait.done) != 0) {
   }
   sem_destroy(&wait.done);
@@ -92,7 +92,7 @@ static int put(tinker__svc_store_t *s, int row) {
 }
 
 static int note_row(void *user, struct sqlite3_stmt *row) {
-  ((bool *)user)[tinker__svc_row_i64(row, 0)] = true;
+  ((bool *)user)[tinker__db_row_i64(row, 0)] = true;
   return 0;
 }
 
@@ -101,23 +101,24 @@ enum { ROWS = 12 };
 /* Writes with the n-th sync failing, `times` in a row; how many were refused.
  */
 static int run(tinker__mem_t *mem, const char *path, int n, int times) {
-  tinker__svc_store_t *s;
+  tinker__db_t *s;
   char why[200];
+  char id[33];
   bool there[ROWS] = {false};
   int rc[ROWS], refused = 0;
-  cr_assert_eq(tinker__svc_store_open(&s, mem, path, why, sizeof why), 0, "%s",
-               why);
-  cr_assert_eq(tinker__svc_store_start(s), 0);
+  cr_assert_eq(tinker__svc_store_open(&s, id, mem, path, why, sizeof why), 0,
+               "%s", why);
+  cr_assert_eq(tinker__db_start(s), 0);
   arm(n, times);
   for (int i = 0; i < ROWS; i++) rc[i] = put(s, i);
   cr_assert_eq(atomic_load(&burst), 0, "sync %d never came", n);
-  tinker__svc_store_free(s);
-  cr_assert_eq(tinker__svc_store_open(&s, mem, path, why, sizeof why), 0, "%s",
-               why);
-  cr_assert_eq(tinker__svc_store_each(s, "SELECT row FROM models", note_row,
-                                      there, why, sizeof why),
+  tinker__db_free(s);
+  cr_assert_eq(tinker__svc_store_open(&s, id, mem, path, why, sizeof why), 0,
+               "%s", why);
+  cr_assert_eq(tinker__db_each(s, "SELECT row FROM models", note_row, there,
+                               why, sizeof why),
                0);
-  tinker__svc_store_free(s);
+  tinker__db_free(s);
   for (int i = 0; i < ROWS; i++) {
     cr_assert(rc[i] == 0 || rc[i] == TINKER_EIO, "%d: %d", i, rc[i]);
     cr_assert(there[i] || rc[i] != 0,

@@ -37,6 +37,8 @@ static const case_t cases[] = {
     {"https://h", NULL, "", TINKER_EAUTH, NULL, "TINKER_API_KEY"},
     {"https://h", "secret", "tml-b", TINKER_EAUTH, NULL, "api_key"},
     {"https://h", NULL, "secret", TINKER_EAUTH, NULL, "TINKER_API_KEY"},
+    {"https://tinker.thinkingmachines.dev/services/tinker-prod", NULL, NULL,
+     TINKER_EAUTH, NULL, "TINKER_BASE_URL name no service"},
     {"unix:/s", NULL, NULL, 0, NULL, NULL},
     {"unix:/s", NULL, "tml-b", 0, "tml-b", NULL},
     {"unix:/s", "secret", NULL, TINKER_EAUTH, NULL, "api_key"},

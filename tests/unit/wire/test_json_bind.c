@@ -33,15 +33,16 @@ Test(json_bind, texts_and_lists_have_a_cap) {
     const tinker__bind_table_t *table;
     const char *head, *item, *between, *tail, *field;
     size_t most;
-  } rows[] = {{&tinker__heartbeat_msg, "{\"session_id\":\"", "x", "", "\"}",
-               "session_id", TINKER__MAX_TEXT},
+  } rows[] = {{&tinker__create_model_result_msg, "{\"model_id\":\"", "x", "",
+               "\"}", "model_id", TINKER__MAX_TEXT},
               {&tinker__capabilities_reply_msg, "{\"supported_models\":[", "{}",
                ",", "]}", "supported_models", TINKER__MAX_LIST},
               {&tinker__accepted_msg,
                "{\"request_id\":\"r\",\"sample_sequence_ids\":[", "\"a\"", ",",
                "]}", "sample_sequence_ids", TINKER__MAX_SEQUENCES},
-              {&tinker__create_session_msg, "{\"user_metadata\":[", "1", ",",
-               "]}", "user_metadata", 8 * TINKER__MAX_TEXT - 1}};
+              {&tinker__load_weights_msg,
+               "{\"path\":\"p\",\"optimizer\":true,\"optimizer_config\":[", "1",
+               ",", "]}", "optimizer_config", 8 * TINKER__MAX_TEXT - 1}};
   for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
     size_t most = rows[i].most;
     cr_assert_eq(
@@ -53,6 +54,46 @@ Test(json_bind, texts_and_lists_have_a_cap) {
                                      rows[i].between, most + 1, rows[i].tail)),
         TINKER_EOVERFLOW, "%s", rows[i].field);
     cr_assert_not_null(strstr(why, rows[i].field), "%s", why);
+  }
+}
+
+/* What the service reads again out of its log has no cap but the body's. */
+Test(json_bind, what_is_in_a_log_stays_readable) {
+  tinker__create_session_t m;
+  char *text = repeat("{\"user_metadata\":{\"a\":\"", "x", "",
+                      17 * TINKER__MAX_TEXT, "\"},\"display_name\":\"\"}");
+  cr_assert_eq(tinker__message_decode(&tinker__create_session_msg, &m, &arena,
+                                      tinker__str(text), why, sizeof(why)),
+               0, "%s", why);
+  cr_assert_eq(m.user_metadata.len,
+               17 * TINKER__MAX_TEXT + strlen("{\"a\":\"\"}"));
+  free(text);
+  /* The tags, which nobody keeps, are not looked at. */
+  cr_assert_eq(
+      tinker__message_decode(
+          &tinker__kept_session_msg, &m, &arena,
+          TINKER__STR("{\"tags\":[\"a\\u0000\"],\"display_name\":\"d\"}"), why,
+          sizeof(why)),
+      0, "%s", why);
+  cr_assert_str_eq(m.display_name, "d");
+}
+
+/* null is a value where the row says so: it is there, without a number. */
+Test(json_bind, null_where_it_is_a_value) {
+  tinker__set_ttl_t m;
+  static const struct {
+    const char *text;
+    int code;
+    bool has;
+  } rows[] = {{"{\"ttl_seconds\":7}", 0, true},
+              {"{\"ttl_seconds\":null}", 0, false},
+              {"{}", TINKER_EINVAL, false}};
+  for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+    cr_assert_eq(tinker__message_decode(&tinker__set_ttl_msg, &m, &arena,
+                                        tinker__str(rows[i].text), why,
+                                        sizeof(why)),
+                 rows[i].code, "%s", rows[i].text);
+    cr_assert_eq(m.has_ttl_seconds, rows[i].has, "%s", rows[i].text);
   }
 }
 

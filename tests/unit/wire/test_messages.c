@@ -61,7 +61,8 @@ static const struct {
      "{\"model_id\":\"M\",\"seq_id\":3,\"optimizer_params\":{\"type\":"
      "\"dimuon\",\"learning_rate\":0.02},\"type\":\"optim_step\"}"},
     {&tinker__optim_step_result_msg,
-     "{\"metrics\":{\"unclipped_grad_l2:mean\":4.25}}"},
+     "{\"metrics\":{\"unclipped_grad_l2:mean\":4.25},"
+     "\"type\":\"optim_step\"}"},
     {&tinker__save_weights_msg,
      "{\"model_id\":\"M\",\"path\":\"step-100\",\"seq_id\":4,\"ttl_seconds\":"
      "604800,\"overwrite\":false,\"user_metadata\":{\"step\":\"100\"},"
@@ -72,7 +73,7 @@ static const struct {
      "{\"model_id\":\"M\",\"sampling_session_seq_id\":0,\"kind\":\"snapshot\","
      "\"seq_id\":6,\"type\":\"save_weights_for_sampler\"}"},
     {&tinker__save_sampler_result_msg,
-     "{\"path\":null,\"sampling_session_id\":\"S:sample:0\","
+     "{\"sampling_session_id\":\"S:sample:0\","
      "\"type\":\"save_weights_for_sampler\"}"},
     {&tinker__load_weights_msg,
      "{\"session_id\":\"S\",\"model_seq_id\":1,\"path\":\"tinker://x\","
@@ -93,7 +94,7 @@ static const struct {
      "{\"sampling_session_id\":\"S:sample:1\","
      "\"type\":\"create_sampling_session\"}"},
     {&tinker__sampler_reply_msg,
-     "{\"sampler_id\":\"S:sample:1\",\"base_model\":\"Q\"}"},
+     "{\"sampler_id\":\"S:sample:1\",\"base_model\":\"Q\",\"model_path\":null}"},
     {&tinker__accepted_msg,
      "{\"request_id\":\"S:sample:1:0\",\"sample_sequence_ids\":[\"a\",\"b\"]}"},
     {&tinker__accepted_msg, "{\"request_id\":\"r\",\"model_id\":\"M\"}"},
@@ -102,6 +103,31 @@ static const struct {
     {&tinker__try_again_msg,
      "{\"request_id\":\"r\",\"queue_state\":\"active\",\"type\":"
      "\"try_again\"}"},
+    {&tinker__announced_msg,
+     "{\"status\":\"complete_metadata\",\"response_payload_size\":7}"},
+    {&tinker__set_ttl_msg, "{\"ttl_seconds\":7}"},
+    {&tinker__runs_reply_msg,
+     "{\"training_runs\":[{\"training_run_id\":\"M\",\"base_model\":\"Q\","
+     "\"model_owner\":\"local\",\"is_lora\":true,\"corrupted\":false,"
+     "\"lora_rank\":4,\"last_request_time\":\"t\",\"last_checkpoint\":null,"
+     "\"last_sampler_checkpoint\":{\"checkpoint_id\":\"i\",\"checkpoint_type\":"
+     "\"sampler\",\"time\":\"t\",\"tinker_path\":\"p\",\"size_bytes\":1,"
+     "\"public\":true,\"user_metadata\":{\"a\":\"b\"},\"expires_at\":\"e\","
+     "\"pending_gradients_not_saved\":true},\"user_metadata\":null}],"
+     "\"cursor\":{\"offset\":0,\"limit\":20,\"total_count\":1}}"},
+    {&tinker__checkpoints_reply_msg, "{\"checkpoints\":[]}"},
+    {&tinker__sessions_reply_msg, "{\"sessions\":[\"S\"]}"},
+    {&tinker__session_reply_msg,
+     "{\"training_run_ids\":[\"M\"],\"sampler_ids\":[],\"user_metadata\":null,"
+     "\"display_name\":null}"},
+    {&tinker__optimizer_msg, "{\"type\":\"adamw\"}"},
+    {&tinker__refusal_msg, "{\"detail\":\"no\"}"},
+    {&tinker__call_head_msg, "{\"model_id\":\"M\",\"seq_id\":3}"},
+    {&tinker__call_subject_msg, "{\"model_id\":\"M\",\"seq_id\":3}"},
+    {&tinker__sample_head_msg,
+     "{\"sampling_session_id\":\"S\",\"seq_id\":0,\"model_path\":\"p\"}"},
+    {&tinker__forward_msg,
+     "{\"forward_input\":true,\"forward_backward_input\":true}"},
     {&tinker__failure_msg, "{\"error\":\"e\",\"category\":\"user\"}"}};
 #define ROWS (sizeof(rows) / sizeof(*rows))
 
@@ -164,32 +190,44 @@ Test(messages, faults_are_named) {
     int code;
     const char *words;
   } bad[] = {
-      {&tinker__create_model_msg, "{\"session_id\":\"S\",\"model_seq_id\":0}",
-       TINKER_EINVAL, "base_model: is missing"},
+      {&tinker__create_model_msg, "{\"session_id\":\"S\"}", TINKER_EINVAL,
+       "model_seq_id is required"},
       {&tinker__create_model_msg,
-       "{\"session_id\":\"S\",\"model_seq_id\":0,\"base_model\":null}",
-       TINKER_EINVAL, "base_model: is missing"},
+       "{\"session_id\":\"S\",\"model_seq_id\":null}", TINKER_EINVAL,
+       "model_seq_id is required"},
+      {&tinker__optim_step_msg,
+       "{\"model_id\":\"M\",\"adam_params\":{\"eps\":null}}", TINKER_EINVAL,
+       "adam_params.eps: must be a finite number"},
+      {&tinker__create_model_msg, "{\"lora_config\":7}", TINKER_EINVAL,
+       "lora_config must be a JSON object"},
+      {&tinker__create_session_msg, "{\"tags\":[7]}", TINKER_EINVAL,
+       "tags: must be a list of strings"},
+      {&tinker__heartbeat_msg, "{\"session_id\":null,\"session_id\":\"b\"}",
+       TINKER_EINVAL, "session_id: given twice"},
+      {&tinker__forward_msg, "{\"forward_input\":null}", TINKER_EINVAL,
+       "forward_input is required"},
       {&tinker__create_model_msg, "{\"session_id\":7}", TINKER_EINVAL,
-       "session_id: expected a string"},
+       "session_id: must be a string"},
       {&tinker__create_model_msg, "{\"lora_config\":{\"rank\":1.5}}",
-       TINKER_EINVAL, "lora_config.rank: expected an integer"},
+       TINKER_EINVAL, "lora_config.rank: must be an integer"},
       {&tinker__create_model_msg, "{\"lora_config\":{}}", TINKER_EINVAL,
-       "lora_config.rank: is missing"},
+       "lora_config.rank is required"},
       {&tinker__optim_step_msg,
        "{\"model_id\":\"M\",\"adam_params\":{\"eps\":1e999}}", TINKER_EINVAL,
        "adam_params.eps: number out of range"},
       {&tinker__optim_step_msg, "{\"seq_id\":9223372036854775808}",
        TINKER_EINVAL, "seq_id: integer out of range"},
       {&tinker__heartbeat_msg, "{\"session_id\":\"a\",\"session_id\":\"b\"}",
-       TINKER_EINVAL, "session_id: comes twice"},
+       TINKER_EINVAL, "session_id: given twice"},
       {&tinker__heartbeat_msg, "{\"session_id\":\"a\\u0000b\"}", TINKER_EINVAL,
-       "session_id: text contains a NUL"},
-      {&tinker__heartbeat_msg, "[]", TINKER_EINVAL, "expected an object"},
+       "session_id: must be a string without NUL"},
+      {&tinker__heartbeat_msg, "[]", TINKER_EINVAL,
+       "the body must be a JSON object"},
       {&tinker__heartbeat_msg, "{\"session_id\":\"a\"} x", TINKER_EJSON,
        "byte 19"},
       {&tinker__capabilities_reply_msg,
        "{\"supported_models\":[{},{\"trainable\":1}]}", TINKER_EINVAL,
-       "supported_models[1].trainable: expected true or false"}};
+       "supported_models[1].trainable: must be true or false"}};
   for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
     any_t any;
     cr_assert_eq(tinker__message_decode(bad[i].table, &any, &arena,

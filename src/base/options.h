@@ -1,8 +1,8 @@
 /* options: reading of size-stamped option structs. Pure. */
-#ifndef TINKER_API_OPTIONS_H
-#define TINKER_API_OPTIONS_H
+#ifndef TINKER_BASE_OPTIONS_H
+#define TINKER_BASE_OPTIONS_H
 
-#include <tinker/options.h>
+#include <stddef.h>
 
 /* Copies what the caller knows of an option struct into out (known bytes,
  * rest zero). given: NULL = all defaults. name: of the struct, for `why`. 0,

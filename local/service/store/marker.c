@@ -1,11 +1,12 @@
 /* marker: see marker.h. */
-#include "service/core/marker.h"
+#include "service/store/marker.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <tinker/error.h>
 
@@ -16,6 +17,16 @@
 #define FORMAT "tinker-locald state"
 #define VERSION 1
 #define MAX_MARKER 4096
+
+/* A pipe in the place of a file would keep the start waiting. */
+static int read_file(const tinker__world_t *w, const char *path,
+                     tinker__buf_t *text, char *why, size_t why_len) {
+  struct stat st;
+  if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+    return tinker__why(why, why_len, TINKER_EFORMAT, "%s is not a file", path);
+  }
+  return tinker__file_read(w, path, text, why, why_len);
+}
 
 /* --- Markers -------------------------------------------------------------- */
 
@@ -95,7 +106,7 @@ int tinker__svc_marker_read(const tinker__world_t *w, tinker__mem_t *mem,
   tinker__buf_t text;
   snprintf(path, sizeof path, "%s/%s", dir, TINKER__MARKER);
   tinker__buf_init(&text, mem, MAX_MARKER);
-  int rc = tinker__file_read(w, path, &text, why, why_len);
+  int rc = read_file(w, path, &text, why, why_len);
   if (rc == 0) {
     rc = tinker__json_table(mem, tinker__buf_str(&text), path, keys, raw, 5,
                             false, why, why_len);
@@ -129,7 +140,7 @@ int tinker__svc_mark_read(const tinker__world_t *w, tinker__mem_t *mem,
   tinker__buf_t text;
   mark_path(path, sizeof path, dir);
   tinker__buf_init(&text, mem, MARK);
-  int rc = tinker__file_read(w, path, &text, why, why_len);
+  int rc = read_file(w, path, &text, why, why_len);
   if (rc == 0 || rc == TINKER_EOVERFLOW) {
     tinker__str_t s = tinker__buf_str(&text);
     size_t id = TINKER__STORE_ID - 1;

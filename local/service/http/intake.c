@@ -1,0 +1,70 @@
+/* intake: the body of a request as it arrives. How much of it is kept is
+ * bounded by its call, and together with the others by the service. HTTP
+ * thread; the bytes of all are counted with atomics, for two listeners. */
+#include "service/http/listener.h"
+
+/* Another fate than to be kept: its memory is given back at once. */
+static void drop(tinker__svc_req_t *r, tinker__svc_body_fate_t fate) {
+  r->fate = fate;
+  tinker__buf_free(&r->body);
+  tinker__svc_body_release(r);
+}
+
+void tinker__svc_body_begin(tinker__svc_req_t *r, bool kept) {
+  size_t own = r->route ? r->route->max_body : 0;
+  size_t most = (size_t)r->service->config.max_body;
+  if (!own) own = TINKER__BODY_SMALL;
+  r->body.max = own < most ? own : most;
+  r->fate = kept ? TINKER__BODY_KEPT : TINKER__BODY_UNWANTED;
+}
+
+void tinker__svc_body_take(tinker__svc_req_t *r, const char *data, size_t len) {
+  r->came += len;
+  if (r->fate != TINKER__BODY_KEPT) return;
+  if (r->came > r->body.max) {
+    drop(r, TINKER__BODY_TOO_LARGE);
+  } else if (!tinker__svc_body_hold(r, r->came)) {
+    drop(r, TINKER__BODY_CROWDED);
+  } else {
+    tinker__buf_add(&r->body, data, len);
+  }
+}
+
+bool tinker__svc_body_hold(tinker__svc_req_t *r, size_t len) {
+  tinker__svc_t *s = r->service;
+  if (len <= s->large || len <= r->share) return true;
+  size_t more = len - r->share;
+  if (atomic_fetch_add(&s->body_bytes, more) + more > s->max_bodies) {
+    atomic_fetch_sub(&s->body_bytes, more);
+    return false;
+  }
+  r->share = len;
+  return true;
+}
+
+void tinker__svc_body_release(tinker__svc_req_t *r) {
+  atomic_fetch_sub(&r->service->body_bytes, r->share);
+  r->share = 0;
+}
+
+bool tinker__svc_body_refused(tinker__svc_req_t *r) {
+  if (r->fate == TINKER__BODY_TOO_LARGE) {
+    tinker__svc_reply_error(
+        r, 413,
+        "the body has %zu bytes: larger than the %zu that %s "
+        "takes",
+        r->came, r->body.max, r->route->path);
+  } else if (r->fate == TINKER__BODY_CROWDED) {
+    tinker__svc_reply_crowded(r);
+  }
+  return r->fate == TINKER__BODY_TOO_LARGE || r->fate == TINKER__BODY_CROWDED;
+}
+
+void tinker__svc_reply_crowded(tinker__svc_req_t *r) {
+  r->retry_after_s = 1;
+  tinker__svc_reply_error(
+      r, 503,
+      "the bodies of all requests under way may hold %zu bytes together, and "
+      "hold %zu: send the same request again",
+      r->service->max_bodies, atomic_load(&r->service->body_bytes));
+}
