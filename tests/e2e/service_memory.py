@@ -84,14 +84,9 @@ def in_a_control_group():
         model = begin(s)
         check_refused(s, model, 1)
         s.do("forward_backward", forward_backward(model, 4, tokens(4096)))
-        for seq in range(6, 14):  # 5 is missing: they wait
-            body = {**optim_step(model, seq), "x": "y" * (30 << 20)}
-            assert s.call("optim_step", body)[0] == 200
         s.kill()
         s.start()
         assert "metrics" in s.do("optim_step", optim_step(model, 5))
-        status, last = s.result("%s:13" % model)
-        assert "metrics" in last, last
         s.stop()
     finally:
         s.end()
