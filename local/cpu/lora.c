@@ -27,6 +27,21 @@ static void place(tinker__cpu_lora_t *l, size_t target,
   l->floats += t->out * l->rank;
 }
 
+uint64_t tinker__cpu_lora_floats(const tinker__eng_base_t *base,
+                                 const tinker__eng_lora_config_t *config) {
+  bool on[TINKER__LORA_COUNT];
+  uint64_t layer = 0, head = 0;
+  size_t in, out;
+  tinker__cpu_lora_on(config, on);
+  for (size_t p = 0; p < TINKER__PROJS; p++) {
+    tinker__cpu_base_shape(base, (tinker__lora_target_t)p, &in, &out);
+    if (on[p]) layer += in + out;
+  }
+  tinker__cpu_base_shape(base, TINKER__LORA_LM_HEAD, &in, &out);
+  if (on[TINKER__LORA_LM_HEAD]) head = in + out;
+  return (layer * base->d.layers + head) * config->rank;
+}
+
 int tinker__cpu_lora_new(tinker__cpu_lora_t **out, tinker__eng_base_t *base,
                          const tinker__eng_lora_config_t *config, double alpha,
                          const bool on[TINKER__LORA_COUNT]) {

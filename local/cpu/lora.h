@@ -38,6 +38,9 @@ struct tinker__eng_adapter_s {
 int tinker__cpu_lora_new(tinker__cpu_lora_t **out, tinker__eng_base_t *base,
                          const tinker__eng_lora_config_t *config, double alpha,
                          const bool on[TINKER__LORA_COUNT]);
+/* Weights of an adapter of that configuration. Any thread. */
+uint64_t tinker__cpu_lora_floats(const tinker__eng_base_t *base,
+                                 const tinker__eng_lora_config_t *config);
 void tinker__cpu_lora_on(const tinker__eng_lora_config_t *config,
                          bool on[TINKER__LORA_COUNT]);
 tinker__cpu_lora_t *tinker__cpu_lora_retain(tinker__cpu_lora_t *l);

@@ -139,6 +139,29 @@ static void carve(tinker__eng_pass_t *p, tinker__cpu_arena_t *a,
   p->dy = tinker__cpu_carve(a, x->rows * b->d.hidden);
 }
 
+uint64_t tinker__cpu_pass_bytes(const tinker__eng_base_t *b,
+                                const tinker__eng_lora_config_t *config,
+                                const tinker__eng_train_datum_t *data, size_t n,
+                                bool forward_only) {
+  tinker__cpu_lora_t lora = {.rank = config->rank};
+  tinker__eng_train_t t = {.base = (tinker__eng_base_t *)(uintptr_t)b,
+                           .lora = &lora};
+  tinker__eng_pass_t p = {
+      .t = &t, .data = data, .n = n, .forward_only = forward_only};
+  tinker__cpu_arena_t count = {0};
+  p.acts = tinker__mem_array(b->engine->mem, b->d.layers + 1, sizeof *p.acts);
+  if (!p.acts) return 0;
+  plan(&p);
+  extent_t x = measure(&p);
+  carve(&p, &count, &x);
+  tinker__mem_free(b->engine->mem, p.acts);
+  uint64_t tables = (uint64_t)2 * x.longest * b->d.head_dim * sizeof(float) +
+                    x.rows * sizeof *p.tokens + 2 * x.datums * sizeof *p.seqs;
+  uint64_t saved =
+      forward_only ? 0 : tinker__cpu_lora_floats(b, config) * sizeof(float);
+  return count.used * sizeof(float) + tables + saved;
+}
+
 static int allocate(tinker__eng_pass_t *p) {
   tinker__eng_base_t *b = p->t->base;
   tinker__mem_t *mem = b->engine->mem;

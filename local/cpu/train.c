@@ -37,6 +37,17 @@ static int allocate(tinker__eng_train_t *t,
   return tinker__cpu_adapter_new(&t->current, t->lora);
 }
 
+/* w, g, m, v, the next w while a step is under way, and both packed. */
+#define STATE_ARRAYS 7
+
+uint64_t tinker__cpu_train_bytes(const tinker__eng_base_t *b,
+                                 const tinker__eng_lora_config_t *config) {
+  uint64_t floats = tinker__cpu_lora_floats(b, config);
+  return floats > UINT64_MAX / sizeof(float) / STATE_ARRAYS
+             ? UINT64_MAX
+             : floats * sizeof(float) * STATE_ARRAYS;
+}
+
 int tinker__cpu_train_blank(tinker__eng_base_t *b,
                             const tinker__eng_lora_config_t *config,
                             tinker__eng_train_t **out, char *why,

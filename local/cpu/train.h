@@ -53,6 +53,14 @@ bool tinker__cpu_train_has_grad(const tinker__eng_train_t *t);
 int tinker__cpu_lora_check(const tinker__eng_lora_config_t *config, char *why,
                            size_t why_len);
 
+/* Prices, see engine.h. Any thread: they touch no reference count. */
+uint64_t tinker__cpu_train_bytes(const tinker__eng_base_t *b,
+                                 const tinker__eng_lora_config_t *config);
+uint64_t tinker__cpu_pass_bytes(const tinker__eng_base_t *b,
+                                const tinker__eng_lora_config_t *config,
+                                const tinker__eng_train_datum_t *data, size_t n,
+                                bool forward_only);
+
 int tinker__cpu_pass_begin(tinker__eng_train_t *t,
                            const tinker__eng_train_datum_t *data, size_t n,
                            const tinker__eng_loss_config_t *loss,

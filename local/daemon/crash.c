@@ -35,7 +35,7 @@ static struct {
   int count;
   time_t started;
   _Atomic int port;
-  _Atomic int64_t doing; /* the service's */
+  _Atomic(_Atomic int64_t *) doing; /* the service's */
 } at;
 
 /* --- Before --------------------------------------------------------------- */
@@ -158,7 +158,8 @@ static void on_crash(int signo) {
   if (atomic_flag_test_and_set(&entered)) {
     for (;;) pause(); /* another thread is at it already */
   }
-  int64_t call = atomic_load(&at.doing);
+  _Atomic int64_t *doing = atomic_load(&at.doing);
+  int64_t call = doing ? atomic_load(doing) : 0;
   log_crash(signo, call);
   at.count = now_s() - at.started < MINUTE ? at.count + 1 : 1;
   if (!at.program[0] || at.count > MAX_CRASHES) {
@@ -194,7 +195,7 @@ void tinker__svc_crash_catch(void) {
   sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-_Atomic int64_t *tinker__svc_crash_doing(void) {
+_Atomic(_Atomic int64_t *) *tinker__svc_crash_doing(void) {
   return &at.doing;
 }
 

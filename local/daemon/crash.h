@@ -23,7 +23,7 @@ bool tinker__svc_crash_begin(int argc, char **argv,
 /* From here on a crash starts the program again. */
 void tinker__svc_crash_catch(void);
 /* Where the service says what it is doing: what a crash is blamed on. */
-_Atomic int64_t *tinker__svc_crash_doing(void);
+_Atomic(_Atomic int64_t *) *tinker__svc_crash_doing(void);
 /* The TCP port that the next image shall take, 0 = none. */
 void tinker__svc_crash_port(int port);
 /* No longer: the service is about to end. */

@@ -71,8 +71,10 @@ static const char help[] =
     "  --keep S             seconds that results stay after their session's\n"
     "                       end (default 3600)\n"
     "  --poll-ms MS         hold of a long poll (default 30000, max 44000)\n"
-    "  --snapshot-ms MS     engine time that a restart may have to repeat\n"
-    "                       (default 5000)\n"
+    "  --snapshot-ms MS     engine time that a restart may have to repeat,\n"
+    "                       of all models together (default 5000)\n"
+    "  --idle-timeout S     seconds without a call until a model leaves\n"
+    "                       memory (default 300)\n"
     "  --sample-share PERCENT\n"
     "                       of the engine's time for samples while training\n"
     "                       wants it, too (1 to 99, default 50)\n"
@@ -198,6 +200,7 @@ static const struct {
              {"--keep", NULL, AT(config.keep_ms), 1000000000, 1000},
              {"--poll-ms", NULL, AT(config.poll_ms), 44000, 1},
              {"--snapshot-ms", NULL, AT(config.snapshot_ms), NO_LIMIT, 1},
+             {"--idle-timeout", NULL, AT(config.idle_ms), 1000000, 1000},
              {"--sample-share", NULL, AT(config.sample_share), 99, 1}};
 
 #define N_FLAGS (sizeof flags / sizeof *flags)

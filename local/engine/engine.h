@@ -275,7 +275,19 @@ typedef struct tinker__engine_api_s {
               size_t n, tinker__eng_pick_t *picks, size_t n_picks,
               const atomic_bool *cancel, char *why, size_t why_len);
 
-  void (*reserved[8])(void); /* NULL: places of functions to come */
+  /* Bytes that a train state takes, and that a pass over these datums takes
+   * besides, so that what can't fit is refused before it is begun. Any thread,
+   * while the base model is held. The arrays of a datum are not looked at, but
+   * for their lengths. UINT64_MAX = more than can be counted. NULL = unknown.
+   */
+  uint64_t (*train_bytes)(const tinker__eng_base_t *b,
+                          const tinker__eng_lora_config_t *config);
+  uint64_t (*pass_bytes)(const tinker__eng_base_t *b,
+                         const tinker__eng_lora_config_t *config,
+                         const tinker__eng_train_datum_t *data, size_t n,
+                         bool forward_only);
+
+  void (*reserved[6])(void); /* NULL: places of functions to come */
 } tinker__engine_api_t;
 
 /* What a loadable engine exports under the name TINKER_ENGINE_ENTRY: its table,

@@ -11,15 +11,14 @@
 
 #include "db/row.h"
 #include "service/boot/replay.h"
+#include "service/core/trying.h"
 #include "service/run/exec.h"
 #include "service/tinker/handlers.h"
 
 typedef struct {
   tinker__svc_t *service;
-  size_t table;                   /* whose rows are read */
-  tinker__svc_session_t *session; /* the last one found: rows come sorted */
-  tinker__svc_model_t *model;
-  tinker__svc_sampler_t *sampler;
+  size_t table;          /* whose rows are read */
+  tinker__map_t *by_row; /* sessions, models and samplers */
   char *why;
   size_t why_len;
 } load_t;
@@ -33,6 +32,23 @@ static int broken(load_t *t, struct sqlite3_stmt *row, const char *what) {
   return tinker__why(t->why, t->why_len, TINKER_EFORMAT,
                      "the store is inconsistent: row %lld: %s",
                      (long long)tinker__db_row_i64(row, 0), what);
+}
+
+typedef enum { A_SESSION, A_MODEL, A_SAMPLER } kind_t;
+
+typedef struct {
+  int64_t kind, row;
+} row_key_t;
+
+static int note_row(load_t *t, kind_t kind, int64_t row, void *value) {
+  row_key_t key = {kind, row};
+  return tinker__map_put(t->by_row, (tinker__str_t){(char *)&key, sizeof key},
+                         value, NULL);
+}
+
+static void *of_row(const load_t *t, kind_t kind, int64_t row) {
+  row_key_t key = {kind, row};
+  return tinker__map_get(t->by_row, (tinker__str_t){(char *)&key, sizeof key});
 }
 
 static void seen_row(load_t *t, int64_t row) {
@@ -103,18 +119,10 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
   if (rc == 0 && is_double(s, n)) {
     rc = broken(t, row, "a second of its session");
   }
+  if (rc == 0 && note_row(t, A_SESSION, n->row, n) != 0) rc = no_memory(t);
   if (rc == 0 && tinker__svc_session_add(s, n) != 0) rc = no_memory(t);
   if (rc != 0) tinker__svc_session_free(s, n);
   return rc;
-}
-
-static tinker__svc_session_t *session_of(load_t *t, int64_t row) {
-  if (t->session && t->session->row == row) return t->session;
-  TINKER__LIST_EACH(l, tmp, &t->service->sessions) {
-    t->session = TINKER__CONTAINER(l, tinker__svc_session_t, link);
-    if (t->session->row == row) return t->session;
-  }
-  return t->session = NULL;
 }
 
 /* --- Models --------------------------------------------------------------- */
@@ -159,24 +167,16 @@ static int fill_model(load_t *t, tinker__svc_model_t *m,
 static int each_model(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
-  tinker__svc_session_t *n = session_of(t, tinker__db_row_i64(row, 1));
+  tinker__svc_session_t *n = of_row(t, A_SESSION, tinker__db_row_i64(row, 1));
   if (!n) return broken(t, row, "a run without a session");
   tinker__svc_model_t *m =
       tinker__svc_model_new(s, n, tinker__db_row_i64(row, 2));
   if (!m) return no_memory(t);
   int rc = fill_model(t, m, row);
+  if (rc == 0 && note_row(t, A_MODEL, m->row, m) != 0) rc = no_memory(t);
   if (rc == 0 && tinker__svc_model_add(s, m) != 0) rc = no_memory(t);
   if (rc != 0) tinker__svc_model_free(s, m);
   return rc;
-}
-
-static tinker__svc_model_t *model_of(load_t *t, int64_t row) {
-  if (t->model && t->model->row == row) return t->model;
-  TINKER__LIST_EACH(l, tmp, &t->service->models) {
-    t->model = TINKER__CONTAINER(l, tinker__svc_model_t, link);
-    if (t->model->row == row) return t->model;
-  }
-  return t->model = NULL;
 }
 
 /* --- Samplers and checkpoints --------------------------------------------- */
@@ -186,7 +186,7 @@ static int each_sampler(void *user, struct sqlite3_stmt *row) {
   tinker__svc_t *s = t->service;
   tinker__svc_sampler_t *p;
   const char *base = tinker__db_row_text(row, 4);
-  tinker__svc_session_t *n = session_of(t, tinker__db_row_i64(row, 1));
+  tinker__svc_session_t *n = of_row(t, A_SESSION, tinker__db_row_i64(row, 1));
   if (!n) return broken(t, row, "a sampling session without a session");
   int rc = tinker__svc_sampler_new(&p, s, n, tinker__db_row_i64(row, 2), t->why,
                                    t->why_len);
@@ -204,24 +204,16 @@ static int each_sampler(void *user, struct sqlite3_stmt *row) {
                      "give it with --model",
                      base ? base : "");
   }
+  if (rc == 0 && note_row(t, A_SAMPLER, p->row, p) != 0) rc = no_memory(t);
   if (rc == 0 && tinker__svc_sampler_add(s, p) != 0) rc = no_memory(t);
   if (rc != 0) tinker__svc_sampler_free(s, p);
   return rc;
 }
 
-static tinker__svc_sampler_t *sampler_of(load_t *t, int64_t row) {
-  if (t->sampler && t->sampler->row == row) return t->sampler;
-  TINKER__LIST_EACH(l, tmp, &t->service->samplers) {
-    t->sampler = TINKER__CONTAINER(l, tinker__svc_sampler_t, link);
-    if (t->sampler->row == row) return t->sampler;
-  }
-  return t->sampler = NULL;
-}
-
 static int each_checkpoint(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
-  tinker__svc_model_t *m = model_of(t, tinker__db_row_i64(row, 1));
+  tinker__svc_model_t *m = of_row(t, A_MODEL, tinker__db_row_i64(row, 1));
   if (!m) return broken(t, row, "a checkpoint without a run");
   if (tinker__db_row_null(row, 3) !=
       (tinker__db_row_i64(row, 2) == TINKER__CKPT_EPHEMERAL)) {
@@ -247,8 +239,7 @@ static int each_checkpoint(void *user, struct sqlite3_stmt *row) {
 
 /* --- Requests ------------------------------------------------------------- */
 
-static int fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
-  tinker__str_t body = tinker__db_row_blob(row, 8);
+static void fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
   op->row = tinker__db_row_i64(row, 0);
   seen_row(t, op->row);
   op->ack.durable = true;
@@ -261,14 +252,10 @@ static int fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
       op->state == TINKER__SVC_OP_DONE || op->state == TINKER__SVC_OP_FAILED;
   op->traceless =
       op->state == TINKER__SVC_OP_FAILED && tinker__db_row_i64(row, 13) != 0;
-  if (!tinker__db_row_null(row, 8)) {
-    op->log_body = tinker__mem_dup(t->service->mem, body.ptr, body.len);
-    op->log_len = body.len;
-    if (!op->log_body) return no_memory(t);
-  }
+  op->in_log = true;
+  op->log_size = (size_t)tinker__db_row_i64(row, 8);
   take_digest(row, 5, op->digest);
   if (op->replay) take_digest(row, 11, op->result_digest);
-  return 0;
 }
 
 /* What the kind of a call asks of its other columns. */
@@ -302,8 +289,8 @@ static int each_request(void *user, struct sqlite3_stmt *row) {
   tinker__svc_t *s = t->service;
   bool of_model = tinker__db_row_i64(row, 1) == 0;
   int64_t owner = tinker__db_row_i64(row, 2), seq = tinker__db_row_i64(row, 3);
-  tinker__svc_model_t *m = of_model ? model_of(t, owner) : NULL;
-  tinker__svc_sampler_t *p = of_model ? NULL : sampler_of(t, owner);
+  tinker__svc_model_t *m = of_model ? of_row(t, A_MODEL, owner) : NULL;
+  tinker__svc_sampler_t *p = of_model ? NULL : of_row(t, A_SAMPLER, owner);
   if (!m && !p) return broken(t, row, "a request without an owner");
   int rc = check_op(t, m, row);
   if (rc != 0) return rc;
@@ -313,8 +300,8 @@ static int each_request(void *user, struct sqlite3_stmt *row) {
   if (!op) return no_memory(t);
   op->model = m;
   op->sampler = p;
-  rc = fill_op(t, op, row);
-  if (rc == 0 && tinker__map_get(s->op_by_id, tinker__str(op->request_id))) {
+  fill_op(t, op, row);
+  if (tinker__map_get(s->op_by_id, tinker__str(op->request_id))) {
     rc = broken(t, row, "a second of its request");
   }
   if (rc == 0 &&
@@ -326,12 +313,7 @@ static int each_request(void *user, struct sqlite3_stmt *row) {
     return rc;
   }
   tinker__list_push_back(m ? &m->ops : &p->ops, &op->all);
-  if (m && seq >= m->next_seq) {
-    tinker__svc_model_enqueue(m, op);
-  } else {
-    tinker__mem_free(s->mem, m ? op->log_body : NULL);
-    if (m) op->log_body = NULL;
-  }
+  if (m && seq >= m->next_seq) tinker__svc_model_enqueue(m, op);
   return 0;
 }
 
@@ -409,7 +391,7 @@ static const tinker__db_column_t request_columns[] = {
     DIGEST("digest"),
     I64("format", 0, 1),
     I64("seed", INT64_MIN, INT64_MAX),
-    {"body", TINKER__COLUMN_BLOB, true, 0, MAX_BYTES},
+    I64_NULL("body", 0, MAX_BYTES),
     I64("state", 0, TINKER__SVC_OP_REJECTED),
     I64_NULL("result_format", 0, 1),
     {"result_digest", TINKER__COLUMN_BLOB, true, TINKER__SHA256_LEN,
@@ -426,7 +408,9 @@ static const struct {
 } tables[] = {
     {"sessions",
      "SELECT row, id, created_ms, idem_key, digest, ended_ms, end_reason,"
-     " body FROM sessions ORDER BY row",
+     /* A description from before there was a limit is not kept. */
+     " CASE WHEN length(body) <= 131072 THEN body ELSE x'7b7d' END"
+     " FROM sessions ORDER BY row",
      each_session, COLUMNS(session_columns)},
     {"models",
      "SELECT row, session, seq, created_ms, base, metadata, rank, seed,"
@@ -441,9 +425,13 @@ static const struct {
      " expires_ms, pending_grad, public FROM checkpoints ORDER BY row",
      each_checkpoint, COLUMNS(checkpoint_columns)},
     {"requests",
-     "SELECT row, owner_kind, owner, seq, kind, digest, format, seed, body,"
+     /* Of bodies and results the sizes alone: they are not read. */
+     "SELECT row, owner_kind, owner, seq, kind, digest, format, seed,"
+     " CASE typeof(body) WHEN 'blob' THEN length(body)"
+     " WHEN 'null' THEN NULL ELSE 'no bytes' END,"
      " state, result_format, result_digest, length(result),"
-     " instr(CAST(result AS TEXT), '\"category\":\"server\"')"
+     " CASE state WHEN 2 THEN"
+     " instr(CAST(result AS TEXT), '\"category\":\"server\"') END"
      " FROM requests ORDER BY owner_kind, owner, seq",
      each_request, COLUMNS(request_columns)}};
 
@@ -457,12 +445,14 @@ static int each_row(void *user, struct sqlite3_stmt *row) {
 
 int tinker__svc_replay_load(tinker__svc_t *s, char *why, size_t why_len) {
   load_t t = {.service = s, .why = why, .why_len = why_len};
-  for (; t.table < sizeof tables / sizeof *tables; t.table++) {
-    int rc = tinker__db_each(s->store, tables[t.table].sql, each_row, &t, why,
-                             why_len);
-    if (rc != 0) return rc;
+  int rc = tinker__map_new(&t.by_row, s->mem);
+  if (rc != 0) return no_memory(&t);
+  for (; rc == 0 && t.table < sizeof tables / sizeof *tables; t.table++) {
+    rc = tinker__db_each(s->store, tables[t.table].sql, each_row, &t, why,
+                         why_len);
   }
-  return 0;
+  tinker__map_free(t.by_row);
+  return rc;
 }
 
 /* A model that nobody waits for is restored when its next call comes. */
@@ -474,25 +464,41 @@ static void restart_model(tinker__svc_model_t *m) {
   }
 }
 
-/* Samples that were accepted and not answered. */
-static void restart_samples(tinker__svc_t *s, tinker__svc_sampler_t *p) {
-  char why[300];
+/* The body of a sample that goes on. Store thread. */
+static void on_sample_body(void *user, int rc, struct sqlite3_stmt *row) {
+  char why[300] = "its body can't be read";
   int status;
+  tinker__svc_op_t *op = user;
+  tinker__svc_t *s = op->service;
+  tinker__svc_work_t *work = NULL;
+  tinker__svc_work_in_t in = {
+      .kind = TINKER__SVC_OP_SAMPLE,
+      .base = op->sampler->base,
+      .body = rc == 0 ? tinker__db_row_blob(row, 0) : TINKER__STR(""),
+      .format = rc == 0 ? (int)tinker__db_row_i64(row, 1) : 0,
+      .seed = op->seed,
+  };
+  if (rc == 0) {
+    rc = tinker__svc_work_parse(&work, s, &in, &status, why, sizeof why);
+  }
+  tinker__svc_lock(s);
+  op->work = work;
+  if (rc == 0) {
+    tinker__svc_sampler_kick(op); /* unless the service stops */
+  } else if (!s->stopping) {
+    tinker__svc_op_fail(op, "server", "%s", why);
+  }
+  tinker__svc_unlock(s);
+}
+
+/* Samples that were accepted and not answered, one body at a time. */
+static void restart_samples(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   TINKER__LIST_EACH(l, tmp, &p->ops) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
     if (op->state != TINKER__SVC_OP_PENDING) continue;
     s->samples++;
-    tinker__svc_work_in_t in = {
-        .kind = TINKER__SVC_OP_SAMPLE,
-        .base = p->base,
-        .body = {op->log_body ? op->log_body : "", op->log_len},
-        .seed = op->seed,
-    };
-    if (tinker__svc_work_parse(&op->work, s, &in, &status, why, sizeof why) !=
-        0) {
-      tinker__svc_op_fail(op, "server", "%s", why);
-    } else {
-      tinker__svc_sampler_kick(op);
+    if (tinker__svc_store_read_body(s->store, op->row, on_sample_body, op)) {
+      tinker__svc_op_fail(op, "server", "out of memory");
     }
   }
 }
@@ -521,6 +527,36 @@ void tinker__svc_replay_crashed(tinker__svc_t *s) {
     op->crash_signal = s->config.crash_signal;
     tinker__svc_log(s, "error", "crashed_call", "request_id", op->request_id,
                     "signal", text, NULL);
+  }
+}
+
+/* A log that can't be executed is left alone by this start and tried by the
+ * next one, which may have more memory. */
+static void look_at_deaths(tinker__svc_t *s, tinker__svc_op_t *op) {
+  char text[24];
+  bool sample = op->kind == TINKER__SVC_OP_SAMPLE;
+  int64_t call = sample ? -1 : op->replay ? TINKER__REDOING(op->row) : op->row;
+  int64_t deaths = tinker__svc_trying_deaths(s, call);
+  bool awaited = op->replay || op->state == TINKER__SVC_OP_PENDING;
+  if (!deaths || !awaited || (sample && op->replay)) return;
+  op->deadly = deaths >= TINKER__MAX_DEATHS;
+  if (op->deadly && op->replay) {
+    tinker__svc_trying_set(s, call, TINKER__MAX_DEATHS - 1);
+  }
+  snprintf(text, sizeof text, "%lld", (long long)deaths);
+  tinker__svc_log(s, "error", "killed_in_call", "request_id", op->request_id,
+                  "times", text, NULL);
+}
+
+void tinker__svc_replay_killed(tinker__svc_t *s) {
+  size_t cursor = 0;
+  tinker__str_t key;
+  void *value;
+  while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
+    look_at_deaths(s, value);
+  }
+  if (tinker__svc_trying_deaths(s, -1) >= TINKER__MAX_DEATHS) {
+    tinker__svc_trying_set(s, -1, 0); /* other samples will come */
   }
 }
 

@@ -10,6 +10,7 @@
 #include "service/boot/replay.h"
 #include "service/boot/state_dir.h"
 #include "service/core/log.h"
+#include "service/core/trying.h"
 #include "service/fault/fault.h"
 #include "service/http/conns.h"
 #include "service/http/stream.h"
@@ -22,6 +23,7 @@
 #define TICK_MS 1000
 #define STOP_SECONDS 5
 #define LOG_QUEUE ((size_t)1 << 20)
+#define MAX_HELD ((size_t)256 << 20)
 #define LARGE ((size_t)64 << 10)
 #define WORKERS 2
 #define MAX_JOBS 1024
@@ -77,6 +79,8 @@ static void sweep(tinker__svc_t *s, int64_t now) {
   tinker__svc_session_look(s, now);
   tinker__svc_session_purge(s);
   tinker__svc_checkpoints_expire(s);
+  tinker__svc_models_retry(s, now);
+  tinker__svc_models_rest(s, now);
 }
 
 static void *timer_thread(void *user) {
@@ -127,6 +131,7 @@ static void release_engine(tinker__svc_t *s) {
 }
 
 static void on_engine_stop(void *user) {
+  tinker__svc_keep_all(user);
   release_engine(user);
 }
 
@@ -149,8 +154,12 @@ static int open_state(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   rc = tinker__svc_replay_load(s, s->why, sizeof s->why);
   if (rc == 0) rc = tinker__svc_state_dir_tidy(s);
   if (rc == 0) rc = tinker__svc_faults_restore(s, s->why, sizeof s->why);
-  if (rc == 0) tinker__svc_replay_crashed(s);
-  return rc;
+  if (rc != 0) return rc;
+  tinker__svc_trying_open(s);
+  if (s->config.doing) atomic_store(s->config.doing, s->doing);
+  tinker__svc_replay_crashed(s);
+  tinker__svc_replay_killed(s);
+  return 0;
 }
 
 /* --- Start ---------------------------------------------------------------- */
@@ -165,6 +174,7 @@ static void set_defaults(tinker__svc_config_t *c) {
   if (!c->keep_ms) c->keep_ms = 3600000;
   if (!c->session_ms) c->session_ms = 600000;
   if (!c->snapshot_ms) c->snapshot_ms = 5000;
+  if (!c->idle_ms) c->idle_ms = 300000;
   if (!c->sample_share) c->sample_share = 50;
 }
 
@@ -186,18 +196,21 @@ static int service_new(tinker__svc_t **out,
   if (!s) return TINKER_ENOMEM;
   s->config = *config;
   set_defaults(&s->config);
-  if (!s->config.doing) s->config.doing = &s->doing;
+  s->doing = &s->doing_here;
   s->mem = config->mem;
   s->world = config->world ? config->world : tinker__world_real();
   s->next_row = 1;
   s->runner = &tinker__svc_runner;
   s->max_result = MAX_RESULT;
+  s->max_held = MAX_HELD;
+  atomic_store(&s->train_limit, UINT64_MAX);
   s->large = LARGE;
   s->max_bodies = 4 * (size_t)s->config.max_body;
   s->max_polls = MAX_POLLS;
   s->look_at_peers = tinker__svc_peers_look;
   tinker__list_init(&s->sessions);
   tinker__list_init(&s->models);
+  tinker__list_init(&s->parked);
   tinker__list_init(&s->samplers);
   tinker__list_init(&s->adapters);
   tinker__list_init(&s->polls);
@@ -272,7 +285,7 @@ static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   rc = tinker__eng_scheduler_new(
       &s->scheduler, s->mem,
       &(tinker__eng_scheduler_policy_t){s->world, s->config.sample_share},
-      s->config.doing, on_engine_start, on_engine_stop, s);
+      s->doing, on_engine_start, on_engine_stop, s);
   if (rc != 0) return rc;
   *stage = TINKER__STAGE_OTHER;
   rc = tinker__svc_bases_generator(s);
@@ -379,6 +392,8 @@ void tinker__svc_stop(tinker__svc_t *s) {
   if (s->generator) s->generator->api->close(s->generator);
   release_engine(s); /* after a start that failed half way */
   tinker__db_free(s->store);
+  if (s->config.doing) atomic_store(s->config.doing, NULL);
+  tinker__svc_trying_close(s);
   wait_idle(s);
   tinker__svc_listener_free(s->listeners[0]);
   tinker__svc_listener_free(s->listeners[1]);

@@ -15,6 +15,12 @@
 tinker__svc_op_t *tinker__svc_op_new(tinker__svc_t *s, const char *owner_id,
                                      int64_t seq, tinker__svc_op_kind_t kind);
 void tinker__svc_op_free(tinker__svc_op_t *op);
+/* The call is in the log: its decoded body stays if there is room among those
+ * that wait, else it is read from there when its turn comes. Under the lock. */
+void tinker__svc_op_hold_work(tinker__svc_op_t *op);
+/* Its decoded body is of no use any more; NULL allowed. Under the lock, or
+ * before anybody else knows it. */
+void tinker__svc_op_drop_work(tinker__svc_op_t *op);
 /* The result of an op. Any thread; under the lock only for an op that is not
  * being replayed. Takes data's content; if data holds an error the service ends
  * as out of memory. extra may hold statements that must become durable with it
@@ -93,8 +99,35 @@ bool tinker__svc_model_refused(tinker__svc_t *s, tinker__svc_req_t *r);
 tinker__svc_op_t *tinker__svc_model_begin(tinker__svc_model_t *m);
 /* Its execution is over; again = look for the next. Under the lock. */
 void tinker__svc_model_done(tinker__svc_model_t *m, bool again);
+/* --- price.c: bytes of memory --- */
+uint64_t tinker__svc_price_add(uint64_t a, uint64_t b); /* UINT64_MAX = more */
+/* A model in memory, and a pass of it besides; 0 where it can't be known. */
+uint64_t tinker__svc_price_state(const tinker__svc_model_t *m);
+uint64_t tinker__svc_price_pass(const tinker__svc_model_t *m,
+                                const tinker__svc_work_t *w);
+/* True when it can never be executed; r is answered then. Under the lock. */
+bool tinker__svc_price_refuses_call(const tinker__svc_model_t *m,
+                                    const tinker__svc_work_t *w,
+                                    tinker__svc_req_t *r);
+bool tinker__svc_price_refuses_model(const tinker__svc_model_t *m,
+                                     tinker__svc_req_t *r);
+
+/* --- trouble.c: a model that can't be restored now --- */
+/* What its trouble is: a code, and a sentence if there is one. Engine thread
+ * while it executes the model, else under the lock. */
+void tinker__svc_trouble(tinker__svc_model_t *m, int rc, const char *why);
+/* Its present call goes back into its place and waits for another try, after
+ * pauses that grow. Under the lock. */
+void tinker__svc_model_park(tinker__svc_model_t *m);
+/* Tries those whose pause is over. Under the lock. */
+void tinker__svc_models_retry(tinker__svc_t *s, int64_t now_ms);
+/* True when it is parked; r is answered 503 then. Under the lock. */
+bool tinker__svc_model_is_parked(tinker__svc_model_t *m, tinker__svc_req_t *r);
+
 /* True when somebody waits for a result of it. Under the lock. */
 bool tinker__svc_model_awaited(const tinker__svc_model_t *m);
+/* Lets those that had no call for long leave memory. Under the lock. */
+void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms);
 /* The session has ended: calls behind a gap fail. Under the lock. */
 void tinker__svc_model_end(tinker__svc_model_t *m);
 /* Later calls fail with that reason, after a restart too. The first reason

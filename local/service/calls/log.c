@@ -32,6 +32,7 @@ static void on_logged(void *user, int rc) {
     tinker__svc_heard(op,
                       rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
     tinker__svc_ack_commit(s, &op->ack);
+    if (op->model && op->work) tinker__svc_op_hold_work(op);
     if (op->model && op->seq == 0) op->model->durable = true;
     if (op->model) go_on(op->model);
     if (op->sampler) tinker__svc_sampler_kick(op);
@@ -92,6 +93,7 @@ tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
   }
   /* A rejected body is of no use to anyone. */
   bool rejected = op->state == TINKER__SVC_OP_REJECTED;
+  op->log_size = r->body.len;
   write_op(w, op, r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
            rejected ? TINKER__STR("") : tinker__buf_str(&r->body));
   tinker__list_push_back(&op->ack.waiters, &r->link);

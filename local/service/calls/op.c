@@ -32,11 +32,30 @@ tinker__svc_op_t *tinker__svc_op_new(tinker__svc_t *s, const char *owner_id,
   return op;
 }
 
+void tinker__svc_op_hold_work(tinker__svc_op_t *op) {
+  tinker__svc_t *s = op->service;
+  size_t bytes = op->work->arena.used;
+  op->in_log = true;
+  if (bytes > s->max_held - s->held) {
+    tinker__svc_op_drop_work(op);
+  } else {
+    op->held = bytes;
+    s->held += bytes;
+  }
+}
+
+void tinker__svc_op_drop_work(tinker__svc_op_t *op) {
+  op->service->held -= op->held;
+  op->held = 0;
+  tinker__svc_work_free(op->work);
+  op->work = NULL;
+}
+
 void tinker__svc_op_free(tinker__svc_op_t *op) {
   if (!op) return;
   tinker__list_remove(&op->paused);
   tinker__mem_t *mem = op->service->mem;
-  tinker__svc_work_free(op->work);
+  tinker__svc_op_drop_work(op);
   tinker__mem_free(mem, op->log_body);
   tinker__mem_free(mem, op->request_id);
   tinker__mem_free(mem, op);
@@ -72,8 +91,7 @@ static void on_committed(void *user, int rc) {
     tinker__svc_heard(op, c->state == TINKER__SVC_OP_DONE ? TINKER__SVC_APPLIED
                                                           : TINKER__SVC_FAILED);
     if (c->committed) c->committed(c->user, useless, sizeof useless);
-    tinker__svc_work_free(op->work);
-    op->work = NULL;
+    tinker__svc_op_drop_work(op);
     tinker__svc_polls_answer(op, c->format, c->data, c->len);
     tinker__svc_unlock(s);
   }
@@ -97,6 +115,19 @@ static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data,
   if (!same) {
     tinker__svc_log(s, "error", "replay_differs", "request_id", op->request_id,
                     NULL);
+  }
+}
+
+/* A call that a restart has no use for: its empty body says so. NULL would not:
+ * that is the body of a call before a snapshot. */
+static bool leaves_nothing(const tinker__svc_op_t *op,
+                           tinker__svc_op_state_t state) {
+  switch (op->kind) {
+  case TINKER__SVC_OP_FORWARD_BACKWARD:
+    return state == TINKER__SVC_OP_FAILED || op->work->forward_only;
+  case TINKER__SVC_OP_SAVE:
+  case TINKER__SVC_OP_SAVE_SAMPLER: return true;
+  default: return false;
   }
 }
 
@@ -142,6 +173,9 @@ void tinker__svc_op_complete(
   tinker__db_write_i64(w, op->row);
   if (op->sampler) { /* a model's body is kept until a snapshot */
     tinker__db_write_sql(w, "UPDATE requests SET body = NULL WHERE row = ?");
+    tinker__db_write_i64(w, op->row);
+  } else if (leaves_nothing(op, state)) {
+    tinker__db_write_sql(w, "UPDATE requests SET body = x'' WHERE row = ?");
     tinker__db_write_i64(w, op->row);
   }
   if (extra) extra(w, user);

@@ -7,6 +7,10 @@
 
 #include "service/calls/calls.h"
 
+#define PRESSED_MS                                                             \
+  1000 /* models rest after that when others wait for memory                   \
+        */
+
 int tinker__svc_model_add(tinker__svc_t *s, tinker__svc_model_t *m) {
   int rc = tinker__map_put(s->model_by_id, tinker__str(m->id), m, NULL);
   if (rc != 0) return rc;
@@ -32,6 +36,7 @@ void tinker__svc_model_forget(tinker__svc_t *s, tinker__svc_model_t *m) {
 void tinker__svc_model_free(tinker__svc_t *s, tinker__svc_model_t *m) {
   tinker__link_t *l;
   if (!m) return;
+  tinker__list_remove(&m->parked);
   if (m->base) tinker__svc_base_drop(m->base, &m->holds);
   while ((l = tinker__list_pop_front(&m->ops)) != NULL) {
     tinker__svc_op_free(TINKER__CONTAINER(l, tinker__svc_op_t, all));
@@ -56,6 +61,7 @@ tinker__svc_model_t *tinker__svc_model_new(tinker__svc_t *s,
   tinker__list_init(&m->pending);
   tinker__list_init(&m->ops);
   tinker__list_init(&m->checkpoints);
+  tinker__list_init(&m->parked);
   tinker__list_init(&m->task.link);
   m->task.step = s->runner->step;
   m->service = s;
@@ -82,6 +88,7 @@ void tinker__svc_model_enqueue(tinker__svc_model_t *m, tinker__svc_op_t *op) {
 /* Steps over numbers that were spent on rejected calls. */
 static tinker__svc_op_t *next_op(tinker__svc_model_t *m) {
   tinker__link_t *l;
+  if (m->retry_ms) return NULL;
   while ((l = tinker__list_first(&m->pending)) != NULL) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, link);
     if (op->seq != m->next_seq || !op->ack.durable || op->paused_until_ms) {
@@ -100,6 +107,20 @@ void tinker__svc_model_kick(tinker__svc_model_t *m) {
   if (!next_op(m) && !(over && m->durable)) return;
   m->busy = true;
   tinker__eng_scheduler_push(m->service->scheduler, &m->task);
+}
+
+void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms) {
+  int64_t idle = s->config.idle_ms;
+  if (atomic_load(&s->pressed) && idle > PRESSED_MS) idle = PRESSED_MS;
+  TINKER__LIST_EACH(l, tmp, &s->models) {
+    tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
+    if (!m->rests_ms || now_ms - m->rests_ms < idle || m->busy || s->stopping ||
+        !s->scheduler) {
+      continue;
+    }
+    m->busy = m->leaves = true;
+    tinker__eng_scheduler_push(s->scheduler, &m->task);
+  }
 }
 
 tinker__svc_op_t *tinker__svc_model_begin(tinker__svc_model_t *m) {

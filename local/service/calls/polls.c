@@ -34,6 +34,9 @@ void tinker__svc_poll_try_again(tinker__svc_req_t *r,
   if (op->paused_until_ms) {
     state = op->pause_state ? op->pause_state : "paused_capacity";
     reason = op->pause_reason;
+  } else if (op->model && op->model->retry_ms) {
+    state = "paused_capacity";
+    reason = op->model->trouble;
   } else if (waiting_reason(op, gap, sizeof gap)) {
     state = "paused_capacity";
     reason = gap;

@@ -6,6 +6,7 @@
 #include <tinker/error.h>
 
 #include "service/calls/calls.h"
+#include "service/core/trying.h"
 #include "service/parse/work.h"
 
 int tinker__svc_sampler_add(tinker__svc_t *s, tinker__svc_sampler_t *p) {
@@ -94,6 +95,13 @@ void tinker__svc_sampler_kick(tinker__svc_op_t *op) {
   if (ended) {
     tinker__eng_gen_free(gen);
     tinker__svc_sampler_fail_ended(op);
+    return;
+  }
+  if (op->deadly) {
+    tinker__eng_gen_free(gen);
+    tinker__svc_op_fail(op, "server",
+                        "the service was killed %d times while it sampled",
+                        TINKER__MAX_DEATHS);
     return;
   }
   if (op->crash_signal) {

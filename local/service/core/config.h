@@ -47,16 +47,19 @@ typedef struct tinker__svc_config_s {
   int64_t poll_ms;       /* hold of a long poll; 0 = 30 s */
   int64_t keep_ms;       /* results after the session's end; 0 = 1 hour */
   int64_t session_ms;    /* a session without heartbeat ends; 0 = 10 minutes */
-  int64_t snapshot_ms;   /* engine time that a restart may repeat; 0 = 5 s */
+  int64_t snapshot_ms;   /* engine time that a restart may repeat, all models
+                            together; 0 = 5 s */
+  int64_t idle_ms;       /* a model without a call leaves memory; 0 = 5 min */
   int64_t sample_share;  /* percent of the engine's time that samples get while
                             training wants it, too: 1 to 99; 0 = 50 */
   /* Flags of client/config and client/dynamic_config: a JSON object each, read
    * at the start; NULL = none. */
   const char *client_config, *dynamic_config;
-  /* Written all the time (NULL = not wanted): a number that stands for the
-   * call being executed, -1 in a decode round, 0 else. And what it held when a
-   * signal killed the process before this one; signal 0 = none did. */
-  _Atomic int64_t *doing;
+  /* Gets the place (NULL = not wanted) that holds, while the service lives, a
+   * number that stands for the call being executed, -1 in a decode round, 0
+   * else; NULL before and after. And what it held when a signal killed the
+   * process before this one; signal 0 = none did. */
+  _Atomic(_Atomic int64_t *) *doing;
   int crash_signal;
   int64_t crash_call;
   /* One JSON line without its end, on a thread of its own, one at a time and

@@ -59,12 +59,15 @@ struct tinker__svc_s {
   bool stopping;
   atomic_bool fatal; /* the service must end: nothing is executed any more */
   atomic_bool ready; /* everything is loaded */
-  _Atomic int64_t doing; /* for whoever gave no other place */
-  uint64_t beat;         /* of the scheduler, when the timer last looked */
-  int64_t beat_ms;       /* since when it has been that */
-  int64_t looked_ms;     /* when the timer last looked for sessions to end */
+  _Atomic int64_t *doing;              /* see config.doing */
+  _Atomic int64_t doing_here;          /* while there is no better place */
+  struct tinker__svc_trying_s *trying; /* NULL = it could not be had */
+  uint64_t beat;     /* of the scheduler, when the timer last looked */
+  int64_t beat_ms;   /* since when it has been that */
+  int64_t looked_ms; /* when the timer last looked for sessions to end */
   int64_t next_row;
   tinker__link_t sessions, models, samplers;
+  tinker__link_t parked; /* models that wait for the end of their trouble */
   /* Samplers with their adapter in memory, the latest used last. Engine
    * thread. */
   tinker__link_t adapters;
@@ -72,6 +75,16 @@ struct tinker__svc_s {
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
   tinker__map_t *op_by_id;
   size_t live_requests;
+  /* Bytes for the states and passes of training, all models together: written
+   * by the engine thread when a base model comes or goes. */
+  _Atomic uint64_t train_limit;
+  uint64_t claimed;    /* of them: in use. Engine thread */
+  atomic_bool pressed; /* a model waits for others to leave memory */
+  /* Engine time that a restart repeats, of so many models; and what the last
+   * snapshot took. Engine thread. */
+  int64_t unsaved_ms, n_unsaved, snapshot_took_ms;
+  size_t held, max_held; /* bytes of decoded bodies of waiting calls: what is
+                            over the bound is read from the log again */
   struct tinker__svc_workers_s *workers;
   size_t large; /* bytes of a body or of a result from which on workers do it */
   _Atomic size_t body_bytes; /* of requests under way, small ones left out */

@@ -26,12 +26,27 @@ struct tinker__svc_model_s {
   bool hides_broken; /* and the run does not show it: a fault plan's doing */
   tinker__link_t checkpoints;
   int64_t snapshot, snapshot_seq; /* folder (0 = none), first number after */
+  tinker__link_t parked;          /* service.parked while retry_ms is set */
+  int64_t retry_ms; /* monotonic: nothing is executed before; 0 = at any time */
+  int64_t pause_ms; /* the last pause, 0 after a call that went well */
+  char trouble[240]; /* why it is parked */
+  bool waits;        /* for memory, which is no trouble of its own */
+  int64_t rests_ms; /* monotonic: no call since, and its state is in memory; 0 =
+                       it is not */
+  bool leaves;      /* its task is pushed for the state to leave memory */
+  bool saving;      /* a snapshot is on its way into the store */
   /* Engine thread only. */
   tinker__eng_task_t task;
   tinker__svc_op_t *current; /* written under the lock */
   tinker__eng_train_t *train;
   tinker__eng_pass_t *pass;
-  int64_t unsaved_ms; /* engine time since the snapshot */
+  uint64_t claimed;     /* bytes of training memory */
+  bool is_short;        /* stuck, until others have left memory */
+  int64_t unsaved_ms;   /* engine time that a restart repeats */
+  size_t unsaved_bytes; /* of the log, the same */
+  bool changed;         /* by calls since the snapshot */
+  bool worked;          /* the step has changed its state, or tried to */
+  bool stuck;           /* the call can't be executed now: trouble says why */
 };
 
 #endif

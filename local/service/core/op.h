@@ -73,11 +73,15 @@ struct tinker__svc_op_s {
   bool replay;
   bool traceless;   /* and that it failed by the service's fault, undone */
   int crash_signal; /* the engine crashed in it; 0 = it did not */
-  char *log_body;   /* as logged, until executed; NULL when it is decoded */
+  bool deadly;      /* the process was killed in it, too often to try again */
+  bool in_log;      /* its body is in the store alone: read when executed */
+  size_t log_size;  /* bytes of it there; 0 = a call that left no trace */
+  char *log_body;   /* as read from there, until it is decoded */
   size_t log_len;
   int log_format;
   unsigned char result_digest[TINKER__SHA256_LEN];
   tinker__svc_work_t *work;   /* decoded body; NULL once executed */
+  size_t held;                /* bytes of it that service.held counts */
   tinker__eng_gen_t *running; /* a sample with the scheduler, to be canceled */
   bool holds;                 /* the base model, while that is so */
   /* Of a fault plan. */

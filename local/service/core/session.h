@@ -5,6 +5,11 @@
 #include "base/digest.h"
 #include "service/core/types.h"
 
+/* Kept as long as the session is known: of create_session's body, and of a
+ * model's user_metadata. */
+#define TINKER__MAX_SESSION_BODY 131072
+#define TINKER__MAX_METADATA 65536
+
 struct tinker__svc_session_s {
   tinker__link_t link; /* service.sessions, by creation */
   tinker__svc_t *service;

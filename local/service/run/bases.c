@@ -82,6 +82,7 @@ static void share_memory(tinker__svc_t *s) {
   uint64_t have, used = planned(s);
   bool known = all_memory(s, &have);
   s->slots.limit = known ? (have > used ? have - used : 0) / 2 + 1 : UINT64_MAX;
+  atomic_store(&s->train_limit, s->slots.limit);
 }
 
 /* Refuses what can't fit, before a byte of it is loaded. */

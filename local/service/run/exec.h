@@ -7,6 +7,25 @@
 
 void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why);
 int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len);
+/* --- claim.c: memory for training --- */
+/* Claims what the model takes, and that pass (NULL = none). TINKER_ENOMEM when
+ * it has to wait: the model is stuck then. */
+int tinker__svc_claim(tinker__svc_model_t *m, const tinker__svc_work_t *pass);
+/* Gives back what is not used any more. */
+void tinker__svc_claim_settle(tinker__svc_model_t *m);
+
+/* --- keep.c: when a state goes into a snapshot --- */
+/* After an optim_step: a snapshot if it is time for one. */
+void tinker__svc_keep_due(tinker__svc_model_t *m, int64_t next);
+/* A step that began then has changed the model. */
+void tinker__svc_keep_worked(tinker__svc_model_t *m, int64_t start_ms);
+/* Nothing of the model would be repeated any more. */
+void tinker__svc_keep_settled(tinker__svc_model_t *m);
+/* A model that rests: into a snapshot, and then out of memory. */
+void tinker__svc_keep_resting(tinker__svc_model_t *m);
+/* The service stops: snapshots of all that have changed, within seconds. */
+void tinker__svc_keep_all(tinker__svc_t *s);
+
 /* Writes the model's state and lets the log before `next` go. A failure is
  * logged and leaves the older snapshot. */
 void tinker__svc_exec_snapshot(tinker__svc_model_t *m, int64_t next);

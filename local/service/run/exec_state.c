@@ -46,12 +46,29 @@ static void drop_snapshot(tinker__svc_t *s, int64_t row) {
   tinker__svc_folder_remove(dir);
 }
 
+/* False for a model that went wrong: its log is worth more than its state. */
+static bool begin_saving(tinker__svc_model_t *m) {
+  tinker__svc_lock(m->service);
+  bool saving = m->saving = !m->broken;
+  tinker__svc_unlock(m->service);
+  return saving;
+}
+
+static void end_saving(tinker__svc_model_t *m, int rc) {
+  tinker__svc_t *s = m->service;
+  tinker__svc_lock(s);
+  m->saving = false;
+  if (rc != 0 && m->rests_ms) m->rests_ms = s->world->now_ms(s->world->user);
+  tinker__svc_unlock(s);
+}
+
 static void on_snapshot_stored(void *user, int rc) {
   snapshot_t *n = user;
   tinker__svc_t *s = n->model->service;
   tinker__svc_lock(s);
   int64_t useless = rc == 0 ? adopt_snapshot(n) : n->row;
   tinker__svc_unlock(s);
+  end_saving(n->model, rc);
   drop_snapshot(s, useless);
   tinker__mem_free(s->mem, n);
 }
@@ -86,6 +103,7 @@ void tinker__svc_exec_snapshot(tinker__svc_model_t *m, int64_t next) {
   char dir[1200], why[300] = "out of memory";
   tinker__svc_t *s = m->service;
   if (tinker__svc_model_api(m)->train_has_grad(m->train)) return;
+  if (!begin_saving(m)) return;
   snapshot_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
   int64_t row = new_row(s);
   int rc = n ? save_state(m, NULL, "snapshots", row, dir, sizeof dir, why,
@@ -99,8 +117,9 @@ void tinker__svc_exec_snapshot(tinker__svc_model_t *m, int64_t next) {
     rc = tinker__db_write_submit(w);
     if (rc != 0) drop_snapshot(s, n->row);
   }
-  m->unsaved_ms = 0;
+  tinker__svc_keep_settled(m);
   if (rc == 0) return;
+  end_saving(m, rc);
   tinker__mem_free(s->mem, n);
   tinker__svc_log(s, "warning", "snapshot_failed", "model_id", m->id, "why",
                   why, NULL);
@@ -452,6 +471,7 @@ void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   snapshot_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
   int rc =
       n ? find_source(m, op, dir, sizeof dir, why, sizeof why) : TINKER_ENOMEM;
+  if (rc == 0) rc = tinker__svc_claim(m, NULL);
   if (rc == 0) {
     bool optimizer =
         op->work->optimizer && !(op->acts & TINKER__ACT_DROP_OPTIMIZER);
@@ -477,7 +497,7 @@ void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {
     tinker__svc_exec_fail(op, rc, why);
     return;
   }
-  m->unsaved_ms = 0;
+  tinker__svc_keep_settled(m);
   write_loaded(&out, op);
   tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
                           write_load_rows, on_loaded, n);

@@ -107,6 +107,14 @@ int tinker__svc_store_read_result(tinker__db_t *db, int64_t row,
                          row, done, user);
 }
 
+int tinker__svc_store_read_body(tinker__db_t *db, int64_t row,
+                                tinker__db_read_cb done, void *user) {
+  return tinker__db_read(db,
+                         "SELECT body, format FROM requests"
+                         " WHERE row = ? AND body IS NOT NULL",
+                         row, done, user);
+}
+
 /* --- Looking in ----------------------------------------------------------- */
 
 char tinker__svc_folder_kept[] = "kept", tinker__svc_folder_gone[] = "gone";

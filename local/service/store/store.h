@@ -37,5 +37,8 @@ int tinker__svc_store_open(tinker__db_t **out, char id[33], tinker__mem_t *mem,
  * TINKER_ENOENT: there is no such row, or no result. As tinker__db_read. */
 int tinker__svc_store_read_result(tinker__db_t *db, int64_t row,
                                   tinker__db_read_cb done, void *user);
+/* The body of a request as it is logged, in the same way: bytes and format. */
+int tinker__svc_store_read_body(tinker__db_t *db, int64_t row,
+                                tinker__db_read_cb done, void *user);
 
 #endif

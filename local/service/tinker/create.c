@@ -94,6 +94,11 @@ static int check_new(int64_t seq, tinker__str_t metadata, char *why,
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "user_metadata must be an object");
   }
+  if (metadata.len > TINKER__MAX_METADATA) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "user_metadata has %zu bytes and may have at most %d",
+                       metadata.len, TINKER__MAX_METADATA);
+  }
   return 0;
 }
 
@@ -165,6 +170,10 @@ static tinker__svc_handled_t create_locked(
   if (!m) return TINKER__ANSWERED;
   m->base = base;
   m->lora = *lora;
+  if (tinker__svc_price_refuses_model(m, r)) {
+    tinker__svc_model_free(s, m);
+    return TINKER__ANSWERED;
+  }
   return accept_model(s, r, m, TINKER__SVC_OP_CREATE, digest, NULL);
 }
 

@@ -1,6 +1,7 @@
 /* rest: what exists: runs, checkpoints, sessions (protocol 2.6, 11). HTTP
  * thread, under the lock. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -300,21 +301,39 @@ tinker__svc_handled_t tinker__svc_handle_run_checkpoints(tinker__svc_t *s,
 
 /* --- All checkpoints ------------------------------------------------------ */
 
-/* The newest checkpoint older than row `before`. Rows grow with time. */
-static tinker__svc_checkpoint_t *next_older(const tinker__svc_req_t *r,
-                                            int64_t before) {
-  tinker__svc_checkpoint_t *best = NULL;
+/* Rows grow with time: newest first. */
+static int by_row(const void *a, const void *b) {
+  int64_t x = (*(tinker__svc_checkpoint_t *const *)a)->row;
+  int64_t y = (*(tinker__svc_checkpoint_t *const *)b)->row;
+  return (x < y) - (x > y);
+}
+
+/* Those that r may see, or how many they are (out NULL). */
+static size_t each_listed(const tinker__svc_req_t *r,
+                          tinker__svc_checkpoint_t **out) {
+  size_t n = 0;
   TINKER__LIST_EACH(l, tmp, &r->service->models) {
     tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
     TINKER__LIST_EACH(k, next, &m->checkpoints) {
       tinker__svc_checkpoint_t *c =
           TINKER__CONTAINER(k, tinker__svc_checkpoint_t, link);
-      if (listed(r, c) && c->row < before && (!best || c->row > best->row)) {
-        best = c;
-      }
+      if (!listed(r, c)) continue;
+      if (out) out[n] = c;
+      n++;
     }
   }
-  return best;
+  return n;
+}
+
+static tinker__svc_checkpoint_t **newest_first(const tinker__svc_req_t *r,
+                                               size_t *n) {
+  size_t room = each_listed(r, NULL);
+  tinker__svc_checkpoint_t **all =
+      tinker__mem_array(r->service->mem, room + 1, sizeof(void *));
+  if (!all) return NULL;
+  *n = each_listed(r, all);
+  qsort(all, *n, sizeof(void *), by_row);
+  return all;
 }
 
 tinker__svc_handled_t tinker__svc_handle_checkpoints(tinker__svc_t *s,
@@ -325,10 +344,16 @@ tinker__svc_handled_t tinker__svc_handle_checkpoints(tinker__svc_t *s,
   if (!read_page(r, 100, &reply.cursor)) return TINKER__ANSWERED;
   draft_init(&d, r);
   tinker__svc_lock(s);
-  tinker__svc_checkpoint_t *c = next_older(r, INT64_MAX);
-  for (; c; c = next_older(r, c->row)) {
-    if (on_page(&reply.cursor)) add_checkpoint(&d, &reply, &cap, c);
+  size_t n = 0;
+  tinker__svc_checkpoint_t **all = newest_first(r, &n);
+  if (!all) {
+    tinker__svc_unlock(s);
+    return tinker__svc_reply_error(r, 503, "out of memory");
   }
+  for (size_t i = 0; i < n; i++) {
+    if (on_page(&reply.cursor)) add_checkpoint(&d, &reply, &cap, all[i]);
+  }
+  tinker__mem_free(s->mem, all);
   tinker__svc_handled_t h =
       draft_send(&d, r, &tinker__checkpoints_reply_msg, &reply);
   tinker__svc_unlock(s);

@@ -133,6 +133,13 @@ tinker__svc_handled_t tinker__svc_handle_create_session(tinker__svc_t *s,
   tinker__create_session_t m;
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__svc_handled_t h;
+  if (r->body.len > TINKER__MAX_SESSION_BODY) {
+    return tinker__svc_reply_error(
+        r, 422,
+        "create_session: the body, user_metadata included, has %zu bytes and "
+        "may have at most %d",
+        r->body.len, TINKER__MAX_SESSION_BODY);
+  }
   if (tinker__svc_body_read(r, &a, &tinker__create_session_msg, &m) != 0) {
     return TINKER__ANSWERED;
   }

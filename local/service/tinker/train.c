@@ -166,8 +166,13 @@ static tinker__svc_handled_t accept_locked(tinker__svc_t *s,
         r, 409, "%s was used by a call that was rejected", op->request_id);
   }
   if (op || is_spent(r, m, seq)) return TINKER__ANSWERED;
+  if (tinker__svc_model_is_parked(m, r)) return TINKER__ANSWERED;
   if (*work && c->in.kind == TINKER__SVC_OP_LOAD &&
       !may_load(s, r, seq, *work)) {
+    tinker__svc_work_free(*work);
+    *work = NULL;
+  }
+  if (*work && tinker__svc_price_refuses_call(m, *work, r)) {
     tinker__svc_work_free(*work);
     *work = NULL;
   }

@@ -113,6 +113,11 @@ void rig_stop(rig_t *rig) {
   rig->s = NULL;
 }
 
+void rig_kill(rig_t *rig) {
+  atomic_store(&rig->s->fatal, true);
+  rig_stop(rig);
+}
+
 void rig_revive(rig_t *rig) {
   if (!atomic_load(&rig->ended)) return;
   rig_stop(rig);
@@ -315,18 +320,27 @@ void rig_sampler(rig_t *rig, const char *session, char *id, size_t len) {
   rig_member(&reply, "sampling_session_id", id, len);
 }
 
-void rig_refuse(rig_t *rig, const char *when) {
-  char path[80], sql[300];
+static void change_store(rig_t *rig, const char *sql) {
+  char path[80];
   sqlite3 *db;
   snprintf(path, sizeof path, "%s/store.db", rig->dir);
-  snprintf(sql, sizeof sql,
-           "CREATE TRIGGER full BEFORE %s BEGIN"
-           " SELECT RAISE(ABORT, 'no room'); END",
-           when);
   cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
   int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
   cr_assert_eq(rc, SQLITE_OK, "%s", sqlite3_errmsg(db));
   sqlite3_close(db);
+}
+
+void rig_refuse(rig_t *rig, const char *when) {
+  char sql[300];
+  snprintf(sql, sizeof sql,
+           "CREATE TRIGGER full BEFORE %s BEGIN"
+           " SELECT RAISE(ABORT, 'no room'); END",
+           when);
+  change_store(rig, sql);
+}
+
+void rig_allow(rig_t *rig) {
+  change_store(rig, "DROP TRIGGER full");
 }
 
 void rig_fb_body(char *out, size_t len, const char *model, int seq) {

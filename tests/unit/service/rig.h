@@ -40,6 +40,7 @@ void rig_close(rig_t *rig); /* asserts that no block is left */
 void rig_start(rig_t *rig);
 int rig_try_start(rig_t *rig, char *why, size_t why_len);
 void rig_stop(rig_t *rig);
+void rig_kill(rig_t *rig); /* without what a stop does for the next start */
 /* As an owner does: stops and starts a service that asked for its end. */
 void rig_revive(rig_t *rig);
 /* route is a line of routes.c ("POST api/v1/asample"), capture what stands
@@ -77,6 +78,7 @@ void rig_sampler(rig_t *rig, const char *session, char *id, size_t len);
 /* From now on the store refuses what the trigger's condition names ("INSERT ON
  * requests WHEN NEW.seq = 5"). */
 void rig_refuse(rig_t *rig, const char *when);
+void rig_allow(rig_t *rig); /* no longer */
 void rig_fb_body(char *out, size_t len, const char *model, int seq);
 void rig_optim_body(char *out, size_t len, const char *model, int seq);
 

@@ -16,7 +16,7 @@ static int64_t row_of(rig_t *rig, const char *model, int seq) {
 }
 
 static void restart(rig_t *rig, int64_t call) {
-  rig_stop(rig);
+  rig_kill(rig);
   rig->crash_signal = SIGSEGV;
   rig->crash_call = call;
   rig_start(rig);

@@ -56,7 +56,7 @@ static void open_all(void) {
            "\"sampling_params\":{\"max_tokens\":2,\"stop\":[]}}",
            sampler);
   rig_do(&rig, "POST api/v1/asample", body, &reply);
-  rig_stop(&rig);
+  rig_kill(&rig);
   for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
     snprintf(body, sizeof body,
              "CREATE TABLE t AS SELECT * FROM %s; DROP TABLE %s;"

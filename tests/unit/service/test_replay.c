@@ -46,7 +46,7 @@ static void step(int seq) {
 Test(replay, another_result_stops_the_model) {
   open_model();
   step(1);
-  rig_stop(&rig);
+  rig_kill(&rig);
   rig.api.optim_step = other_norm;
   rig.logs = true;
   atomic_store(&differs, true);
@@ -59,7 +59,7 @@ Test(replay, another_result_stops_the_model) {
     cr_assert_neq(strstr(reply.text, "\"category\":\"server\""), NULL);
     cr_assert_neq(strstr(rig.log, "replay_differs"), NULL, "%s", rig.log);
     atomic_store(&differs, false); /* it stays stopped */
-    rig_stop(&rig);
+    rig_kill(&rig);
     rig_start(&rig);
   }
   rig_model(&rig, session, 1, model, sizeof model); /* others go on */
@@ -71,7 +71,7 @@ Test(replay, another_result_stops_the_model) {
 Test(replay, the_same_result_stops_nothing) {
   open_model();
   step(1);
-  rig_stop(&rig);
+  rig_kill(&rig);
   rig.api.optim_step = other_norm;
   rig.logs = true;
   atomic_store(&differs, false);

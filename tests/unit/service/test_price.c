@@ -1,0 +1,168 @@
+/* Memory of training: what can never fit is refused with numbers before it is
+ * accepted, what fits later waits. The clock of the service is the test's. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu/cpu.h"
+#include "rig.h"
+
+static rig_t rig;
+static reply_t reply;
+static char session[80], models[2][120], body[900];
+static _Atomic int64_t ahead_ms;
+
+static int64_t now(void *user) {
+  const tinker__world_t *real = tinker__world_real();
+  (void)user;
+  return real->now_ms(real->user) + atomic_load(&ahead_ms);
+}
+
+static void open_rig(int n) {
+  rig_open(&rig);
+  rig_stop(&rig);
+  rig.world.now_ms = now;
+  rig_start(&rig);
+  rig_session(&rig, session, sizeof session);
+  for (int i = 0; i < n; i++) {
+    rig_model(&rig, session, i, models[i], sizeof models[i]);
+  }
+}
+
+static uint64_t state_of(int i) {
+  pthread_mutex_lock(&rig.s->lock);
+  uint64_t bytes = tinker__svc_price_state(
+      tinker__map_get(rig.s->model_by_id, tinker__str(models[i])));
+  pthread_mutex_unlock(&rig.s->lock);
+  return bytes;
+}
+
+static void send_pass(int i, int seq) {
+  rig_fb_body(body, sizeof body, models[i], seq);
+  rig_call(&rig, "POST api/v1/forward_backward", NULL, NULL, body, &reply);
+}
+
+static void optim(int i, int seq) {
+  rig_optim_body(body, sizeof body, models[i], seq);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+}
+
+Test(price, a_call_that_can_never_fit) {
+  char want[100];
+  open_rig(1);
+  uint64_t state = state_of(0);
+  cr_assert_gt(state, 0);
+  atomic_store(&rig.s->train_limit, state + 1000);
+  send_pass(0, 1);
+  cr_assert_eq(reply.status, 400, "%s", reply.text);
+  cr_assert_neq(strstr(reply.text, "forward_backward_input.data: needs "), NULL,
+                "%s", reply.text);
+  snprintf(want, sizeof want, "besides %llu for its model, %llu are available",
+           (unsigned long long)state, (unsigned long long)state + 1000);
+  cr_assert_neq(strstr(reply.text, want), NULL, "%s", reply.text);
+  optim(0, 2); /* the number is spent, and nothing waits for it */
+  cr_assert_neq(strstr(reply.text, "metrics"), NULL, "%s", reply.text);
+  atomic_store(&rig.s->train_limit, UINT64_MAX);
+  send_pass(0, 3);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  rig_close(&rig);
+}
+
+Test(price, a_model_that_can_never_fit) {
+  open_rig(1);
+  atomic_store(&rig.s->train_limit, state_of(0) - 1);
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"model_seq_id\":1,\"base_model\":\"m\","
+           "\"lora_config\":{\"rank\":4,\"seed\":7}}",
+           session);
+  rig_call(&rig, "POST api/v1/create_model", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 400, "%s", reply.text);
+  cr_assert_neq(strstr(reply.text, "lora_config.rank: a model of rank 4 needs"),
+                NULL, "%s", reply.text);
+  rig_close(&rig);
+}
+
+static void look(void) {
+  atomic_fetch_add(&ahead_ms, 1000);
+  pthread_mutex_lock(&rig.s->lock);
+  tinker__svc_models_retry(rig.s, now(NULL));
+  tinker__svc_models_rest(rig.s, now(NULL));
+  pthread_mutex_unlock(&rig.s->lock);
+}
+
+/* Room for one of two: the other one leaves memory for it, and comes back to
+ * the same bits. */
+Test(price, what_fits_later_waits) {
+  static reply_t first;
+  char id[200];
+  open_rig(2);
+  unsigned long long pass = 0;
+  uint64_t state = state_of(0);
+  atomic_store(&rig.s->train_limit, state);
+  for (int i = 0; i < 2; i++) { /* what it needs is told */
+    send_pass(i, 1);
+    const char *at = strstr(reply.text, "needs ");
+    cr_assert_neq(at, NULL, "%s", reply.text);
+    cr_assert_eq(sscanf(at, "needs %llu", &pass), 1);
+  }
+  atomic_store(&rig.s->train_limit, state + pass + state / 2);
+  for (int seq = 2; seq <= 4; seq += 2) {
+    for (int i = 0; i < 2; i++) {
+      send_pass(i, seq);
+      cr_assert_eq(reply.status, 200, "%s", reply.text);
+      rig_optim_body(body, sizeof body, models[i], seq + 1);
+      rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+      cr_assert_eq(reply.status, 200, "%s", reply.text);
+      snprintf(id, sizeof id, "{\"request_id\":\"%s:%d\"}", models[i], seq + 1);
+      do {
+        look();
+        rig_call(&rig, "POST api/v1/retrieve_future", NULL, NULL, id, &reply);
+      } while (strstr(reply.text, "try_again"));
+      cr_assert_neq(strstr(reply.text, "unclipped"), NULL, "%s", reply.text);
+      if (i == 0) first = reply;
+    }
+    cr_assert_str_eq(reply.text, first.text);
+  }
+  cr_assert_geq(rig_count(&rig, "snapshots", ""), 2); /* it was short */
+  rig_close(&rig);
+}
+
+/* --- Descriptions --------------------------------------------------------- */
+
+static char large[200000];
+
+static void describe(const char *start, size_t n) {
+  size_t len = (size_t)snprintf(large, sizeof large,
+                                "%s\"user_metadata\":{\"a\":\"", start);
+  memset(large + len, 'x', n);
+  memcpy(large + len + n, "\"}}", 4);
+}
+
+/* They are in memory as long as their session is known. */
+Test(price, descriptions_are_limited) {
+  open_rig(0);
+  describe("{", 131072);
+  rig_call(&rig, "POST api/v1/create_session", NULL, NULL, large, &reply);
+  cr_assert_eq(reply.status, 422, "%s", reply.text);
+  cr_assert_neq(strstr(reply.text, "may have at most 131072"), NULL, "%s",
+                reply.text);
+  describe("{", 131000);
+  rig_call(&rig, "POST api/v1/create_session", NULL, NULL, large, &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"model_seq_id\":0,\"base_model\":\"m\","
+           "\"lora_config\":{\"rank\":4},",
+           session);
+  describe(body, 65536);
+  rig_call(&rig, "POST api/v1/create_model", NULL, NULL, large, &reply);
+  cr_assert_eq(reply.status, 400, "%s", reply.text);
+  cr_assert_neq(strstr(reply.text, "may have at most 65536"), NULL, "%s",
+                reply.text);
+  describe(body, 65528);
+  rig_call(&rig, "POST api/v1/create_model", NULL, NULL, large, &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  rig_close(&rig);
+}
