@@ -503,63 +503,6 @@ static void restart_samples(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   }
 }
 
-/* One whose result was stored before the crash is not to blame: what comes
- * behind it, as its snapshot, is. */
-static bool has_crashed(const tinker__svc_t *s, const tinker__svc_op_t *op) {
-  int64_t call = s->config.crash_call;
-  if (op->replay) return call == TINKER__REDOING(op->row);
-  if (op->state != TINKER__SVC_OP_PENDING) return false;
-  return call == op->row || (call == -1 && op->kind == TINKER__SVC_OP_SAMPLE);
-}
-
-/* Which of the samples of a decode round it was is not known: all of them. */
-void tinker__svc_replay_crashed(tinker__svc_t *s) {
-  size_t cursor = 0;
-  tinker__str_t key;
-  void *value;
-  char text[24];
-  if (!s->config.crash_signal) return;
-  snprintf(text, sizeof text, "%d", s->config.crash_signal);
-  tinker__svc_log(s, "warning", "restarted", "signal", text, NULL);
-  while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
-    tinker__svc_op_t *op = value;
-    if (!has_crashed(s, op)) continue;
-    op->crash_signal = s->config.crash_signal;
-    tinker__svc_log(s, "error", "crashed_call", "request_id", op->request_id,
-                    "signal", text, NULL);
-  }
-}
-
-/* A log that can't be executed is left alone by this start and tried by the
- * next one, which may have more memory. */
-static void look_at_deaths(tinker__svc_t *s, tinker__svc_op_t *op) {
-  char text[24];
-  bool sample = op->kind == TINKER__SVC_OP_SAMPLE;
-  int64_t call = sample ? -1 : op->replay ? TINKER__REDOING(op->row) : op->row;
-  int64_t deaths = tinker__svc_trying_deaths(s, call);
-  bool awaited = op->replay || op->state == TINKER__SVC_OP_PENDING;
-  if (!deaths || !awaited || (sample && op->replay)) return;
-  op->deadly = deaths >= TINKER__MAX_DEATHS;
-  if (op->deadly && op->replay) {
-    tinker__svc_trying_set(s, call, TINKER__MAX_DEATHS - 1);
-  }
-  snprintf(text, sizeof text, "%lld", (long long)deaths);
-  tinker__svc_log(s, "error", "killed_in_call", "request_id", op->request_id,
-                  "times", text, NULL);
-}
-
-void tinker__svc_replay_killed(tinker__svc_t *s) {
-  size_t cursor = 0;
-  tinker__str_t key;
-  void *value;
-  while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
-    look_at_deaths(s, value);
-  }
-  if (tinker__svc_trying_deaths(s, -1) >= TINKER__MAX_DEATHS) {
-    tinker__svc_trying_set(s, -1, 0); /* other samples will come */
-  }
-}
-
 void tinker__svc_replay_start(tinker__svc_t *s) {
   tinker__svc_lock(s);
   tinker__svc_session_purge(s);

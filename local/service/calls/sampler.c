@@ -101,7 +101,7 @@ void tinker__svc_sampler_kick(tinker__svc_op_t *op) {
     tinker__eng_gen_free(gen);
     tinker__svc_op_fail(op, "server",
                         "the service was killed %d times while it sampled",
-                        TINKER__MAX_DEATHS);
+                        TINKER__MAX_SAMPLE_DEATHS);
     return;
   }
   if (op->crash_signal) {

@@ -14,12 +14,13 @@
 typedef struct {
   char magic[24];
   _Atomic int64_t doing;
+  int64_t samples_before; /* a row, see tinker__svc_trying_suspects */
   struct {
     int64_t call, deaths; /* deaths 0: a free place */
   } suspects[MAX_SUSPECTS];
 } page_t;
 
-static const char magic[24] = "tinker-locald trying 1\n";
+static const char magic[24] = "tinker-locald trying 2\n";
 
 struct tinker__svc_trying_s {
   page_t page;
@@ -93,6 +94,10 @@ void tinker__svc_trying_set(tinker__svc_t *s, int64_t call, int64_t deaths) {
   }
   p->suspects[at].call = deaths ? call : 0;
   p->suspects[at].deaths = deaths;
+}
+
+int64_t *tinker__svc_trying_suspects(tinker__svc_t *s) {
+  return s->trying ? &s->trying->page.samples_before : NULL;
 }
 
 void tinker__svc_trying_close(tinker__svc_t *s) {

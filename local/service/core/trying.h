@@ -14,6 +14,9 @@
 #include "service/core/types.h"
 
 #define TINKER__MAX_DEATHS 3 /* in one call; then it is not tried again */
+/* While the same samples were under way: a decode round has many, and a process
+ * that is killed for another reason is in one most of the time. */
+#define TINKER__MAX_SAMPLE_DEATHS 12
 
 /* Maps the file, made anew if it is not one, and counts a death in what it says
  * was being done. Without a file (logged) nothing is counted. */
@@ -22,6 +25,9 @@ void tinker__svc_trying_open(tinker__svc_t *s);
 int64_t tinker__svc_trying_deaths(const tinker__svc_t *s, int64_t call);
 /* That number of deaths from now on; 0 forgets it. */
 void tinker__svc_trying_set(tinker__svc_t *s, int64_t call, int64_t deaths);
+/* Samples with a smaller row were under way at each death in a decode round
+ * since the first that counts. NULL without a file. */
+int64_t *tinker__svc_trying_suspects(tinker__svc_t *s);
 void tinker__svc_trying_close(tinker__svc_t *s);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <tinker/error.h>
 #include <unistd.h>
 
 #include "cpu/cpu.h"
@@ -69,7 +70,7 @@ static void write_file(const char *data, size_t len) {
  * killed there: nothing of the call is stored, and the file says what it was.
  */
 static void die_in_call(int64_t before) {
-  static char page[1056];
+  static char page[1064];
   while (atomic_load(&steps) == before) sched_yield();
   read_file(page, sizeof page);
   atomic_store(&rig.s->fatal, true);
@@ -137,6 +138,69 @@ Test(trying, a_log_that_kills_is_left_alone_every_second_time) {
   rig_start(&rig); /* there is more memory now */
   rig_result(&rig, id, &reply);
   cr_assert_neq(strstr(reply.text, "metrics"), NULL, "%s", reply.text);
+  rig_close(&rig);
+}
+
+/* A round that never ends by itself. */
+static atomic_bool rounds_end;
+static int endless(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
+                   size_t n, const atomic_bool *cancel, char *why,
+                   size_t why_len) {
+  while (!atomic_load(&rounds_end)) {
+    if (atomic_load(cancel)) return TINKER_ECANCELED;
+    sched_yield();
+  }
+  return tinker__cpu_engine()->decode(e, items, n, cancel, why, why_len);
+}
+
+static void sample(const char *sampler, int seq, char *request, size_t len) {
+  snprintf(body, sizeof body,
+           "{\"sampling_session_id\":\"%s\",\"seq_id\":%d,\"num_samples\":1,"
+           "\"prompt\":{\"chunks\":[{\"type\":\"encoded_text\",\"tokens\":"
+           "[1,2]}]},\"sampling_params\":{\"max_tokens\":2,\"stop\":[]}}",
+           sampler, seq);
+  rig_call(&rig, "POST api/v1/asample", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  rig_member(&reply, "request_id", request, len);
+}
+
+/* The process is killed in a decode round, and started again. */
+static void die_in_round(void) {
+  static char page[1064];
+  int64_t round = -1;
+  read_file(page, sizeof page);
+  memcpy(page + 24, &round, sizeof round);
+  rig_kill(&rig);
+  write_file(page, sizeof page);
+  rig_start(&rig);
+}
+
+/* Only those that were under way each time, and only if some still are: in
+ * which sample it was is not known. */
+Test(trying, samples_that_were_there_each_time_fail_at_last) {
+  char sampler[120], old[200], young[200];
+  atomic_store(&rounds_end, false);
+  open_rig();
+  rig_stop(&rig);
+  rig.api.decode = endless;
+  rig_start(&rig);
+  rig_sampler(&rig, session, sampler, sizeof sampler);
+  sample(sampler, 0, old, sizeof old);
+  for (int i = 0; i < 4; i++) die_in_round();
+  atomic_store(&rounds_end, true);
+  rig_result(&rig, old, &reply); /* it was not the culprit */
+  cr_assert_neq(strstr(reply.text, "sequences"), NULL, "%s", reply.text);
+  atomic_store(&rounds_end, false);
+  sample(sampler, 1, old, sizeof old);
+  die_in_round();
+  sample(sampler, 2, young, sizeof young);
+  for (int i = 1; i < TINKER__MAX_SAMPLE_DEATHS; i++) die_in_round();
+  rig_result(&rig, old, &reply);
+  cr_assert_neq(strstr(reply.text, "was killed 12 times"), NULL, "%s",
+                reply.text);
+  atomic_store(&rounds_end, true);
+  rig_result(&rig, young, &reply);
+  cr_assert_neq(strstr(reply.text, "sequences"), NULL, "%s", reply.text);
   rig_close(&rig);
 }
 

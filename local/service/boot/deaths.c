@@ -1,0 +1,104 @@
+/* deaths: what a start makes of the calls that earlier images of the process
+ * crashed or were killed in. Before the threads start. */
+#include <stdio.h>
+
+#include "service/boot/replay.h"
+#include "service/core/trying.h"
+
+/* One whose result was stored before the crash is not to blame: what comes
+ * behind it, as its snapshot, is. */
+static bool has_crashed(const tinker__svc_t *s, const tinker__svc_op_t *op) {
+  int64_t call = s->config.crash_call;
+  if (op->replay) return call == TINKER__REDOING(op->row);
+  if (op->state != TINKER__SVC_OP_PENDING) return false;
+  return call == op->row || (call == -1 && op->kind == TINKER__SVC_OP_SAMPLE);
+}
+
+/* Which of the samples of a decode round it was is not known: all of them. */
+void tinker__svc_replay_crashed(tinker__svc_t *s) {
+  size_t cursor = 0;
+  tinker__str_t key;
+  void *value;
+  char text[24];
+  if (!s->config.crash_signal) return;
+  snprintf(text, sizeof text, "%d", s->config.crash_signal);
+  tinker__svc_log(s, "warning", "restarted", "signal", text, NULL);
+  while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
+    tinker__svc_op_t *op = value;
+    if (!has_crashed(s, op)) continue;
+    op->crash_signal = s->config.crash_signal;
+    tinker__svc_log(s, "error", "crashed_call", "request_id", op->request_id,
+                    "signal", text, NULL);
+  }
+}
+
+static void log_deaths(tinker__svc_t *s, const tinker__svc_op_t *op,
+                       int64_t deaths) {
+  char text[24];
+  snprintf(text, sizeof text, "%lld", (long long)deaths);
+  tinker__svc_log(s, "error", "killed_in_call", "request_id", op->request_id,
+                  "times", text, NULL);
+}
+
+/* A log that can't be executed is left alone by this start and tried by the
+ * next one, which may have more memory. */
+static void look_at_deaths(tinker__svc_t *s, tinker__svc_op_t *op) {
+  int64_t call = op->replay ? TINKER__REDOING(op->row) : op->row;
+  int64_t deaths = tinker__svc_trying_deaths(s, call);
+  bool awaited = op->replay || op->state == TINKER__SVC_OP_PENDING;
+  if (!deaths || !awaited || op->kind == TINKER__SVC_OP_SAMPLE) return;
+  op->deadly = deaths >= TINKER__MAX_DEATHS;
+  if (op->deadly && op->replay) {
+    tinker__svc_trying_set(s, call, TINKER__MAX_DEATHS - 1);
+  }
+  log_deaths(s, op, deaths);
+}
+
+/* Calls fn for the samples under way with a row before that; how many. */
+static size_t each_sample(tinker__svc_t *s, int64_t before,
+                          void (*fn)(tinker__svc_t *s, tinker__svc_op_t *op)) {
+  size_t cursor = 0, n = 0;
+  tinker__str_t key;
+  void *value;
+  while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
+    tinker__svc_op_t *op = value;
+    if (op->kind != TINKER__SVC_OP_SAMPLE || op->row >= before ||
+        op->state != TINKER__SVC_OP_PENDING) {
+      continue;
+    }
+    if (fn) fn(s, op);
+    n++;
+  }
+  return n;
+}
+
+static void give_up(tinker__svc_t *s, tinker__svc_op_t *op) {
+  op->deadly = true;
+  log_deaths(s, op, TINKER__MAX_SAMPLE_DEATHS);
+}
+
+/* Which sample of a decode round it was is not known, only that it was under
+ * way at each of these deaths. When none of that time is left, the count begins
+ * anew with the last death. */
+static void look_at_samples(tinker__svc_t *s) {
+  int64_t *before = tinker__svc_trying_suspects(s);
+  int64_t deaths = tinker__svc_trying_deaths(s, -1);
+  if (!before || !deaths) return;
+  if (deaths == 1 || each_sample(s, *before, NULL) == 0) {
+    *before = s->next_row;
+    tinker__svc_trying_set(s, -1, 1);
+  } else if (deaths >= TINKER__MAX_SAMPLE_DEATHS) {
+    each_sample(s, *before, give_up);
+    tinker__svc_trying_set(s, -1, 0);
+  }
+}
+
+void tinker__svc_replay_killed(tinker__svc_t *s) {
+  size_t cursor = 0;
+  tinker__str_t key;
+  void *value;
+  while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
+    look_at_deaths(s, value);
+  }
+  look_at_samples(s);
+}
