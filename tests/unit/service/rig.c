@@ -6,6 +6,8 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <microhttpd.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,12 +56,34 @@ static void on_ended(void *user) {
   atomic_store(&((rig_t *)user)->ended, true);
 }
 
-/* What does not fit is not kept. */
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* What does not fit is not kept. The log's own thread. */
 static void on_log(void *user, const char *line, size_t len) {
   rig_t *rig = user;
   if (len + 2 > sizeof rig->log - rig->log_len) return;
+  pthread_mutex_lock(&log_lock);
   snprintf(rig->log + rig->log_len, len + 2, "%.*s\n", (int)len, line);
   rig->log_len += len + 1;
+  pthread_mutex_unlock(&log_lock);
+}
+
+bool rig_said(rig_t *rig, const char *words) {
+  pthread_mutex_lock(&log_lock);
+  bool said = strstr(rig->log, words) != NULL;
+  pthread_mutex_unlock(&log_lock);
+  return said;
+}
+
+/* The line is on its way: another thread writes it. */
+bool rig_says(rig_t *rig, const char *words) {
+  const tinker__world_t *w = tinker__world_real();
+  int64_t end = w->now_ms(w->user) + 20000;
+  while (!rig_said(rig, words)) {
+    if (w->now_ms(w->user) > end) return false;
+    sched_yield();
+  }
+  return true;
 }
 
 void rig_open(rig_t *rig) {

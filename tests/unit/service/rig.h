@@ -38,6 +38,10 @@ typedef struct {
 void rig_open(rig_t *rig);
 void rig_close(rig_t *rig); /* asserts that no block is left */
 void rig_start(rig_t *rig);
+/* Is it in the log by now, and: is it there in the end (a line is written by
+ * another thread). */
+bool rig_said(rig_t *rig, const char *words);
+bool rig_says(rig_t *rig, const char *words);
 int rig_try_start(rig_t *rig, char *why, size_t why_len);
 void rig_stop(rig_t *rig);
 void rig_kill(rig_t *rig); /* without what a stop does for the next start */

@@ -24,11 +24,15 @@ static bool exists(const char *path) {
 /* The service is idle: nobody else uses its world. */
 static void open_scripted(void) {
   rig_open(&rig);
+  rig_stop(&rig);
   tinker__file_script_init(&script);
   rig.world = script.world;
+  rig_start(&rig);
+  tinker__file_script_begin(&script, 0);
 }
 
 static void close_scripted(void) {
+  rig_stop(&rig);
   rig.world = *tinker__world_real();
   rig_close(&rig);
 }
