@@ -111,7 +111,8 @@ static void limit_by_line(const tinker__world_t *w, const char *line,
                           uint64_t *bytes) {
   size_t len = strcspn(line, "\n");
   const char *names = memchr(line, ':', len);
-  if (!names++) return;
+  if (!names) return;
+  names++;
   const char *path = memchr(names, ':', len - (size_t)(names - line));
   if (!path) return;
   tinker__str_t list = {names, (size_t)(path - names)};
