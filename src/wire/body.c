@@ -82,10 +82,18 @@ tinker__str_t tinker__wire_body_str(const tinker__wire_body_t *b) {
 
 size_t tinker__wire_body_gap(tinker__body_kind_t kind, tinker__str_t id) {
   if (kind == TINKER__BODY_PROTO) return 1 + 10 + id.len + 1 + 10;
-  size_t escaped = 0; /* a control character takes six */
+  /* A character that is escaped takes six bytes; those above 0x7f that are
+   * have two bytes at least. */
+  size_t escaped = 0;
   for (size_t i = 0; i < id.len; i++) {
     unsigned char c = (unsigned char)id.ptr[i];
-    escaped += c < 0x20 ? 6 : c == '"' || c == '\\' ? 2 : 1;
+    if (c < 0x20 || c == 0x7f) {
+      escaped += 6;
+    } else if (c > 0x7f) {
+      escaped += 3;
+    } else {
+      escaped += c == '"' || c == '\\' ? 2 : 1;
+    }
   }
   return escaped + 64;
 }

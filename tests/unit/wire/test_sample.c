@@ -60,6 +60,27 @@ Test(sample, request_round_trip) {
   "{\"prompt\":{\"chunks\":[{\"tokens\":[5]}]},\"sampling_params\":{" params   \
   "}" rest "}"
 
+/* The room in front of a body is for the id as it is escaped. */
+Test(sample, ids_that_are_escaped_find_room) {
+  static const char *const parts[] = {
+      "\x01", "\x7f", "\xc2\x85", "\xe2\x80\xae", "\"", "\\", "a"};
+  tinker__sample_request_t r;
+  unsigned char a[TINKER__SHA256_LEN];
+  char id[601];
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    tinker__wire_body_t body;
+    size_t n = strlen(parts[i]), len = 0;
+    for (; len + n < sizeof id; len += n) memcpy(id + len, parts[i], n);
+    id[len] = 0;
+    cr_assert_eq(decode(full, &r, a), 0, "%s", why);
+    r.sampling_session_id = (tinker__str_t){id, len};
+    cr_assert_eq(tinker__sample_request_encode(&body, &mem, &r), 0);
+    cr_assert_eq(tinker__wire_body_stamp(&body, r.sampling_session_id, 7), 0,
+                 "%zu", i);
+    tinker__wire_body_free(&body);
+  }
+}
+
 Test(sample, forms_of_stop_and_defaults) {
   tinker__sample_request_t r;
   cr_assert_eq(decode(REQ("", ""), &r, NULL), 0, "%s", why);
