@@ -2,88 +2,18 @@
  * deleted, a store that has lost something is refused, a folder of the format
  * before markers is taken over once. */
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <tinker/error.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "cpu/cpu.h"
 #include "rig.h"
+#include "state_tools.h"
 #include "support/fail_alloc.h"
-
-/* --- Trees ---------------------------------------------------------------- */
-
-#define MAX_TREE 16384
-
-/* Every file of a tree with its length and content's digest, but for what a
- * look into SQLite's log leaves. */
-static void add_tree(const char *dir, const char *sub, char *out) {
-  char path[700], line[200], hex[2 * TINKER__SHA256_LEN + 1];
-  unsigned char digest[TINKER__SHA256_LEN];
-  struct dirent **names;
-  tinker__mem_t mem;
-  tinker__mem_init(&mem, NULL, 0);
-  snprintf(path, sizeof path, "%s/%s", dir, sub);
-  int n = scandir(path, &names, NULL, alphasort);
-  for (int i = 0; i < n; i++) {
-    const char *name = names[i]->d_name;
-    struct stat st;
-    snprintf(path, sizeof path, "%s%s%s", sub, *sub ? "/" : "", name);
-    bool skip = name[0] == '.' || strstr(name, "-shm");
-    char full[800];
-    snprintf(full, sizeof full, "%s/%s", dir, path);
-    if (!skip && lstat(full, &st) == 0 && S_ISDIR(st.st_mode)) {
-      add_tree(dir, path, out);
-    } else if (!skip && !(strstr(name, "-wal") && st.st_size == 0)) {
-      cr_assert_eq(tinker__file_sha256(tinker__world_real(), &mem, full, digest,
-                                       NULL, 0),
-                   0);
-      tinker__hex(digest, sizeof digest, hex);
-      snprintf(line, sizeof line, "%.80s %.16s\n", path, hex);
-      cr_assert_lt(strlen(out) + strlen(line), MAX_TREE);
-      strcat(out, line);
-    }
-    free(names[i]);
-  }
-  if (n >= 0) free(names);
-}
-
-static const char *tree(const char *dir) {
-  static char out[2][MAX_TREE];
-  static int turn;
-  turn = !turn;
-  out[turn][0] = 0;
-  add_tree(dir, "", out[turn]);
-  return out[turn];
-}
-
-/* $D is the state folder, $F another one for copies. */
-static void run(const char *command) {
-  cr_assert_eq(system(command), 0, "%s", command);
-}
-
-static void sql(const char *dir, const char *text) {
-  char path[200], *error = NULL;
-  sqlite3 *db;
-  snprintf(path, sizeof path, "%s/store.db", dir);
-  cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-  cr_assert_eq(sqlite3_exec(db, text, NULL, NULL, &error), SQLITE_OK, "%s",
-               error);
-  sqlite3_close(db);
-}
-
-static bool exists(const rig_t *rig, const char *name) {
-  char path[200];
-  struct stat st;
-  snprintf(path, sizeof path, "%s/%s", rig->dir, name);
-  return lstat(path, &st) == 0;
-}
 
 /* --- A folder with checkpoints -------------------------------------------- */
 
@@ -127,12 +57,12 @@ static int listed(void) {
 
 /* Refused, with that in the sentence, and everything is as it was. */
 static void refused(const char *what) {
-  char why[500], before[MAX_TREE];
-  strcpy(before, tree(rig.dir));
+  char why[500], before[STATE_TREE_MAX];
+  strcpy(before, state_tree(rig.dir));
   int rc = rig_try_start(&rig, why, sizeof why);
   cr_assert_neq(rc, 0, "started instead of: %s", what);
   cr_assert_neq(strstr(why, what), NULL, "'%s' is not in '%s'", what, why);
-  cr_assert_str_eq(before, tree(rig.dir), "%s", what);
+  cr_assert_str_eq(before, state_tree(rig.dir), "%s", what);
 }
 
 /* --- Somebody else's ------------------------------------------------------ */
@@ -149,18 +79,18 @@ Test(state_dir, a_foreign_folder_is_not_touched) {
   open_rig();
   rig_stop(&rig);
   for (size_t i = 0; i < sizeof makes / sizeof *makes; i++) {
-    char why[500], before[MAX_TREE];
-    run("rm -rf $D && mkdir -m 700 $D");
-    run(makes[i]);
-    strcpy(before, tree(rig.dir));
+    char why[500], before[STATE_TREE_MAX];
+    state_run("rm -rf $D && mkdir -m 700 $D");
+    state_run(makes[i]);
+    strcpy(before, state_tree(rig.dir));
     cr_assert_neq(rig_try_start(&rig, why, sizeof why), 0, "%zu", i);
     cr_assert(strstr(why, "name a new or an empty folder") ||
                   strstr(why, "another folder") ||
                   strstr(why, "another program"),
               "%s", why);
-    cr_assert_str_eq(before, tree(rig.dir), "%zu", i);
+    cr_assert_str_eq(before, state_tree(rig.dir), "%zu", i);
   }
-  run("rm -rf $D && mkdir -m 700 $D");
+  state_run("rm -rf $D && mkdir -m 700 $D");
   rig_start(&rig);
   rig_close(&rig);
 }
@@ -169,14 +99,14 @@ Test(state_dir, a_foreign_folder_is_not_touched) {
 Test(state_dir, a_foreign_store_is_not_touched) {
   open_rig();
   rig_stop(&rig);
-  run("rm -rf $D && mkdir -m 700 $D");
-  sql(rig.dir, "CREATE TABLE photos(x); INSERT INTO photos VALUES(1);");
+  state_run("rm -rf $D && mkdir -m 700 $D");
+  state_sql(rig.dir, "CREATE TABLE photos(x); INSERT INTO photos VALUES(1);");
   refused("store.db was not made by this service");
-  cr_assert_not(exists(&rig, "lock"));
-  sql(rig.dir, "CREATE TABLE sessions(x); CREATE TABLE models(x);"
-               "PRAGMA user_version=2");
+  cr_assert_not(state_exists(&rig, "lock"));
+  state_sql(rig.dir, "CREATE TABLE sessions(x); CREATE TABLE models(x);"
+                     "PRAGMA user_version=2");
   refused("store.db was not made by this service");
-  run("rm -rf $D && mkdir -m 700 $D");
+  state_run("rm -rf $D && mkdir -m 700 $D");
   rig_start(&rig);
   rig_close(&rig);
 }
@@ -187,26 +117,26 @@ Test(state_dir, a_store_that_is_missing_older_or_torn) {
   open_model();
   save("a");
   rig_stop(&rig);
-  run("cp $D/store.db $D/old");
+  state_run("cp $D/store.db $D/old");
   rig_start(&rig);
   save("b");
   rig_stop(&rig);
-  run("cp $D/store.db $D/good");
+  state_run("cp $D/store.db $D/good");
 
-  run("rm $D/store.db $D/mark");
+  state_run("rm $D/store.db $D/mark");
   refused("store.db is missing");
-  run("cp $D/old $D/store.db");
+  state_run("cp $D/old $D/store.db");
   refused("older than checkpoints/"); /* without a mark */
-  run("echo x >$D/store.db");
+  state_run("echo x >$D/store.db");
   refused("store.db");
-  run(": >$D/store.db");
+  state_run(": >$D/store.db");
   refused("store.db is damaged or was replaced");
-  run("head -c 5000 $D/good >$D/store.db");
+  state_run("head -c 5000 $D/good >$D/store.db");
   refused("store.db");
-  run("cp $D/good $D/store.db");
+  state_run("cp $D/good $D/store.db");
   rig_start(&rig);
   cr_assert_eq(listed(), 2);
-  cr_assert_not(exists(&rig, "lost"));
+  cr_assert_not(state_exists(&rig, "lost"));
   rig_close(&rig);
 }
 
@@ -214,20 +144,20 @@ Test(state_dir, a_store_that_is_missing_older_or_torn) {
 Test(state_dir, a_store_that_lost_an_acknowledged_call) {
   open_model();
   rig_stop(&rig);
-  run("cp $D/store.db $D/old");
+  state_run("cp $D/store.db $D/old");
   rig_start(&rig);
   rig_session(&rig, session, sizeof session);
   rig_stop(&rig);
-  run("cp $D/store.db $D/good && cp $D/old $D/store.db");
+  state_run("cp $D/store.db $D/good && cp $D/old $D/store.db");
   refused("it has ");
-  run("cp $D/mark $D/mark.kept && echo hello >$D/mark");
+  state_run("cp $D/mark $D/mark.kept && echo hello >$D/mark");
   refused("mark is damaged");
-  run("cp $D/mark.kept $D/mark && cp $D/good $D/store.db");
+  state_run("cp $D/mark.kept $D/mark && cp $D/good $D/store.db");
   rig_start(&rig);
   rig_stop(&rig);
-  run("cp $D/old $D/store.db");
+  state_run("cp $D/old $D/store.db");
   refused("remove the file mark");
-  run("rm $D/mark");
+  state_run("rm $D/mark");
   rig_start(&rig);
   rig_close(&rig);
 }
@@ -243,16 +173,16 @@ Test(state_dir, a_flipped_bit_in_the_log_of_the_store) {
   rig_stop(&rig);
   rig_start(&rig);
   for (int i = 0; i < 5; i++) save(names[i]);
-  run("rm -rf $F && cp -a $D $F");
+  state_run("rm -rf $F && cp -a $D $F");
   rig_stop(&rig);
   snprintf(path, sizeof path, "%s.copy/store.db-wal", rig.dir);
   cr_assert_eq(stat(path, &st), 0);
   cr_assert_gt(st.st_size, 10000);
   int started = 0, refusals = 0;
   for (int i = 0; i < 40; i++) {
-    char why[500], before[MAX_TREE];
+    char why[500], before[STATE_TREE_MAX];
     long at = i == 0 ? 17 : (long)st.st_size * i / 40;
-    run("rm -rf $D && cp -a $F $D");
+    state_run("rm -rf $D && cp -a $F $D");
     snprintf(path, sizeof path, "%s/store.db-wal", rig.dir);
     FILE *f = fopen(path, "r+");
     fseek(f, at, SEEK_SET);
@@ -260,19 +190,19 @@ Test(state_dir, a_flipped_bit_in_the_log_of_the_store) {
     fseek(f, at, SEEK_SET);
     fputc(c ^ 1, f);
     fclose(f);
-    strcpy(before, tree(rig.dir));
+    strcpy(before, state_tree(rig.dir));
     if (rig_try_start(&rig, why, sizeof why) == 0) {
       cr_assert_eq(listed(), 6, "bit at %ld", at);
       rig_stop(&rig);
       started++;
     } else {
       cr_assert(strstr(why, "older than"), "%s", why);
-      cr_assert_str_eq(before, tree(rig.dir), "bit at %ld", at);
+      cr_assert_str_eq(before, state_tree(rig.dir), "bit at %ld", at);
       refusals++;
     }
   }
   cr_assert_gt(refusals, 30, "%d started", started);
-  run("rm -rf $D && mv $F $D");
+  state_run("rm -rf $D && mv $F $D");
   rig_start(&rig);
   cr_assert_eq(listed(), 6);
   rig_close(&rig);
@@ -284,16 +214,16 @@ Test(state_dir, a_checkpoint_of_another_store) {
   open_model();
   save("a");
   rig_stop(&rig);
-  run("cp $D/checkpoints/*/tinker.json $D/kept");
-  run("sed -i 's/\"store\":\"......../\"store\":\"00000000/'"
-      " $D/checkpoints/*/tinker.json");
+  state_run("cp $D/checkpoints/*/tinker.json $D/kept");
+  state_run("sed -i 's/\"store\":\"......../\"store\":\"00000000/'"
+            " $D/checkpoints/*/tinker.json");
   refused("is not what this service wrote there");
-  run("rm $D/checkpoints/*/tinker.json");
+  state_run("rm $D/checkpoints/*/tinker.json");
   refused("is not what this service wrote there");
-  run("sed 's/\"row\":/\"row\":1/' <$D/kept >$(echo $D/checkpoints/*)/"
-      "tinker.json");
+  state_run("sed 's/\"row\":/\"row\":1/' <$D/kept >$(echo $D/checkpoints/*)/"
+            "tinker.json");
   refused("is not what this service wrote there");
-  run("cp $D/kept $(echo $D/checkpoints/*)/tinker.json");
+  state_run("cp $D/kept $(echo $D/checkpoints/*)/tinker.json");
   rig_start(&rig);
   cr_assert_eq(listed(), 1);
   rig_close(&rig);
@@ -305,37 +235,39 @@ Test(state_dir, only_what_the_store_gave_up_is_removed) {
   open_model();
   save("a");
   rig_stop(&rig);
-  run("cp -r $D/checkpoints/* $D/checkpoints/90.tmp");
-  run("sed -i 's/\"row\":[0-9]*/\"row\":90/'"
-      " $D/checkpoints/90.tmp/tinker.json");
-  run("mkdir $D/checkpoints/92.tmp"
+  state_run("cp -r $D/checkpoints/* $D/checkpoints/90.tmp");
+  state_run("sed -i 's/\"row\":[0-9]*/\"row\":90/'"
+            " $D/checkpoints/90.tmp/tinker.json");
+  state_run(
+      "mkdir $D/checkpoints/92.tmp"
       " && echo half >$D/checkpoints/92.tmp/tinker.json.0123456789abcdef.tmp");
-  run("mkdir $D/checkpoints/93.tmp && echo whose >$D/checkpoints/93.tmp/f");
-  run("cp -r $D/checkpoints/90.tmp $D/checkpoints/94.tmp");
-  run("mkdir $D/checkpoints/91 && echo whose >$D/checkpoints/91/f");
-  run("echo whose >$D/snapshots/notes; mkdir $D/checkpoints/mine.tmp");
+  state_run(
+      "mkdir $D/checkpoints/93.tmp && echo whose >$D/checkpoints/93.tmp/f");
+  state_run("cp -r $D/checkpoints/90.tmp $D/checkpoints/94.tmp");
+  state_run("mkdir $D/checkpoints/91 && echo whose >$D/checkpoints/91/f");
+  state_run("echo whose >$D/snapshots/notes; mkdir $D/checkpoints/mine.tmp");
   /* Deleted, and killed before its folder was. */
-  sql(rig.dir, "DELETE FROM checkpoints");
+  state_sql(rig.dir, "DELETE FROM checkpoints");
   rig.logs = true;
   rig_start(&rig);
   cr_assert_eq(listed(), 0);
   cr_assert_eq(rig_count(&rig, "checkpoints", ""), 0);
   cr_assert_eq(rig_count(&rig, "snapshots", ""), 0);
   cr_assert_eq(rig_count(&rig, "lost", ""), 5);
-  cr_assert(exists(&rig, "lost/checkpoints-91.0/f"));
-  cr_assert(exists(&rig, "lost/checkpoints-93.tmp.0/f"));
-  cr_assert(exists(&rig, "lost/checkpoints-94.tmp.0/tinker.json"));
-  cr_assert(exists(&rig, "lost/snapshots-notes.0"));
-  cr_assert(exists(&rig, "lost/checkpoints-mine.tmp.0"));
+  cr_assert(state_exists(&rig, "lost/checkpoints-91.0/f"));
+  cr_assert(state_exists(&rig, "lost/checkpoints-93.tmp.0/f"));
+  cr_assert(state_exists(&rig, "lost/checkpoints-94.tmp.0/tinker.json"));
+  cr_assert(state_exists(&rig, "lost/snapshots-notes.0"));
+  cr_assert(state_exists(&rig, "lost/checkpoints-mine.tmp.0"));
   cr_assert(rig_says(&rig, "lost/checkpoints-91.0"));
   save("b"); /* its number is not one that a folder had */
-  run("test $(ls $D/checkpoints) -gt 94");
+  state_run("test $(ls $D/checkpoints) -gt 94");
   rig_stop(&rig);
   /* The same again: the names in lost are taken. */
-  run("mkdir $D/checkpoints/91 && echo 2 >$D/checkpoints/91/f");
+  state_run("mkdir $D/checkpoints/91 && echo 2 >$D/checkpoints/91/f");
   rig_start(&rig);
-  cr_assert(exists(&rig, "lost/checkpoints-91.0/f"));
-  cr_assert(exists(&rig, "lost/checkpoints-91.1/f"));
+  cr_assert(state_exists(&rig, "lost/checkpoints-91.0/f"));
+  cr_assert(state_exists(&rig, "lost/checkpoints-91.1/f"));
   cr_assert_eq(listed(), 1);
   rig_close(&rig);
 }
@@ -355,7 +287,7 @@ Test(state_dir, a_save_without_its_row) {
     rig_call(&rig, "POST api/v1/retrieve_future", NULL, NULL, body, &reply);
   }
   rig_stop(&rig);
-  sql(rig.dir, "DROP TRIGGER full");
+  state_sql(rig.dir, "DROP TRIGGER full");
   cr_assert_eq(rig_count(&rig, "checkpoints", ""), 2);
   rig_start(&rig);
   rig_result(&rig, id, &reply); /* executed at this start */
@@ -370,11 +302,11 @@ Test(state_dir, a_save_without_its_row) {
 Test(state_dir, links_are_not_followed) {
   open_model();
   rig_stop(&rig);
-  run("mkdir $D.mine && echo precious >$D.mine/f");
-  run("ln -s $D.mine $D/checkpoints/7.tmp");
+  state_run("mkdir $D.mine && echo precious >$D.mine/f");
+  state_run("ln -s $D.mine $D/checkpoints/7.tmp");
   rig_start(&rig);
   rig_stop(&rig);
-  run("test -s $D.mine/f && rm -r $D.mine");
+  state_run("test -s $D.mine/f && rm -r $D.mine");
   cr_assert_eq(rig_count(&rig, "checkpoints", ""), 0);
   rig_start(&rig);
   rig_close(&rig);
@@ -385,19 +317,20 @@ Test(state_dir, a_link_to_a_folder_with_more_in_it) {
   open_model();
   save("a");
   rig_stop(&rig);
-  run("mv $D/checkpoints $D.mine && ln -s $D.mine $D/checkpoints");
-  run("echo precious >$D.mine/f && mkdir $D.mine/91 $D.mine/92.tmp");
-  run("echo precious >$D.mine/92.tmp/f");
+  state_run("mv $D/checkpoints $D.mine && ln -s $D.mine $D/checkpoints");
+  state_run("echo precious >$D.mine/f && mkdir $D.mine/91 $D.mine/92.tmp");
+  state_run("echo precious >$D.mine/92.tmp/f");
   rig.logs = true;
   rig_start(&rig);
   cr_assert_eq(listed(), 1);
-  cr_assert_not(exists(&rig, "lost"));
+  cr_assert_not(state_exists(&rig, "lost"));
   cr_assert(rig_says(&rig, "a link leads to it"));
   save("b");
-  run("test -s $D.mine/f && test -d $D.mine/91 && test -s $D.mine/92.tmp/f");
-  run("test $(ls -d $D.mine/9[3-9] | wc -l) = 1");
+  state_run(
+      "test -s $D.mine/f && test -d $D.mine/91 && test -s $D.mine/92.tmp/f");
+  state_run("test $(ls -d $D.mine/9[3-9] | wc -l) = 1");
   rig_stop(&rig);
-  run("rm $D/checkpoints && mv $D.mine $D/checkpoints");
+  state_run("rm $D/checkpoints && mv $D.mine $D/checkpoints");
   rig_start(&rig);
   cr_assert_eq(listed(), 2);
   rig_close(&rig);
@@ -408,18 +341,18 @@ Test(state_dir, pipes_in_the_place_of_files) {
   open_model();
   save("a");
   rig_stop(&rig);
-  run("mkdir $D/checkpoints/91 && mkfifo $D/checkpoints/91/tinker.json");
+  state_run("mkdir $D/checkpoints/91 && mkfifo $D/checkpoints/91/tinker.json");
   rig_start(&rig);
-  cr_assert(exists(&rig, "lost/checkpoints-91.0/tinker.json"));
+  cr_assert(state_exists(&rig, "lost/checkpoints-91.0/tinker.json"));
   rig_stop(&rig);
   static const char *const names[] = {"tinker.json", "mark"};
   for (size_t i = 0; i < 2; i++) {
     char why[500];
     setenv("N", names[i], 1);
-    run("mv $D/$N $D/kept && mkfifo $D/$N");
+    state_run("mv $D/$N $D/kept && mkfifo $D/$N");
     cr_assert_neq(rig_try_start(&rig, why, sizeof why), 0);
     cr_assert_neq(strstr(why, "is not a file"), NULL, "%s", why);
-    run("mv $D/kept $D/$N");
+    state_run("mv $D/kept $D/$N");
   }
   rig_start(&rig);
   cr_assert_eq(listed(), 1);
@@ -431,7 +364,7 @@ Test(state_dir, a_missing_checkpoint_is_reported) {
   open_model();
   save("a");
   rig_stop(&rig);
-  run("rm -r $D/checkpoints/*");
+  state_run("rm -r $D/checkpoints/*");
   rig.logs = true;
   rig_start(&rig);
   cr_assert(rig_says(&rig, "folder_missing"));
@@ -467,9 +400,10 @@ Test(state_dir, a_marker_that_cannot_be_read) {
 /* --- The format before markers -------------------------------------------- */
 
 static void make_old(void) {
-  sql(rig.dir, "DROP TRIGGER checkpoint_gone; DROP TRIGGER snapshot_gone;"
-               "DROP TABLE gone; DROP TABLE store; PRAGMA user_version=2;");
-  run("rm $D/mark && find $D -name tinker.json -delete");
+  state_sql(rig.dir,
+            "DROP TRIGGER checkpoint_gone; DROP TRIGGER snapshot_gone;"
+            "DROP TABLE gone; DROP TABLE store; PRAGMA user_version=2;");
+  state_run("rm $D/mark && find $D -name tinker.json -delete");
 }
 
 Test(state_dir, the_older_format_is_taken_over_once) {
@@ -478,25 +412,25 @@ Test(state_dir, the_older_format_is_taken_over_once) {
   save("b");
   rig_stop(&rig);
   make_old();
-  run("mkdir $D/checkpoints/88 && echo x >$D/checkpoints/88/f");
+  state_run("mkdir $D/checkpoints/88 && echo x >$D/checkpoints/88/f");
   refused("checkpoints/88, which its store.db does not know");
-  run("rm -r $D/checkpoints/88; mkdir $D/checkpoints/89.tmp");
+  state_run("rm -r $D/checkpoints/88; mkdir $D/checkpoints/89.tmp");
   rig.logs = true;
   rig_start(&rig);
   cr_assert_eq(listed(), 2);
   cr_assert(rig_says(&rig, "\"adopted\""));
   cr_assert_eq(rig_count(&rig, "checkpoints", ""), 2);
   rig_stop(&rig);
-  cr_assert(exists(&rig, "tinker.json") && exists(&rig, "mark"));
+  cr_assert(state_exists(&rig, "tinker.json") && state_exists(&rig, "mark"));
   rig.log_len = 0;
   rig.log[0] = 0;
   rig_start(&rig);
   cr_assert_eq(listed(), 2);
   rig_stop(&rig);
   cr_assert_not(rig_said(&rig, "\"adopted\""));
-  run("rm $D/store.db");
+  state_run("rm $D/store.db");
   refused("store.db is missing");
-  run("rm -r $D/*");
+  state_run("rm -r $D/*");
   rig_start(&rig);
   rig_close(&rig);
 }
@@ -506,19 +440,18 @@ Test(state_dir, the_older_format_is_taken_over_once) {
 Test(state_dir, the_marker_is_gone_and_the_store_is_older) {
   open_model();
   rig_stop(&rig);
-  run("cp $D/store.db $D/old");
+  state_run("cp $D/store.db $D/old");
   rig_start(&rig);
   rig_session(&rig, session, sizeof session);
   rig_stop(&rig);
-  run("cp $D/store.db $D/good && cp $D/old $D/store.db && rm $D/tinker.json");
+  state_run(
+      "cp $D/store.db $D/good && cp $D/old $D/store.db && rm $D/tinker.json");
   refused("older than what was acknowledged");
-  run("cp $D/good $D/store.db");
+  state_run("cp $D/good $D/store.db");
   rig_start(&rig);
-  cr_assert(exists(&rig, "tinker.json"));
+  cr_assert(state_exists(&rig, "tinker.json"));
   rig_close(&rig);
 }
-
-/* --- Two at once ---------------------------------------------------------- */
 
 /* Somebody deletes the lock's file because it looks forgotten. */
 Test(state_dir, the_lock_outlives_its_file) {
@@ -533,7 +466,7 @@ Test(state_dir, the_lock_outlives_its_file) {
   };
   config.models = &m;
   config.doing = NULL;
-  run("rm $D/lock");
+  state_run("rm $D/lock");
   int rc = tinker__svc_start(&second, &config, &stage, why, sizeof why);
   cr_assert_eq(rc, TINKER_EBUSY, "%s", why);
   cr_assert_eq(stage, TINKER__STAGE_BUSY);
@@ -548,8 +481,8 @@ Test(state_dir, the_lock_outlives_its_file) {
 Test(state_dir, a_journal_of_a_first_start) {
   open_rig();
   rig_stop(&rig);
-  run("rm -rf $D $F && mkdir -m 700 $D $F");
-  sql(rig.dir, "PRAGMA journal_mode=DELETE; BEGIN IMMEDIATE; COMMIT;");
+  state_run("rm -rf $D $F && mkdir -m 700 $D $F");
+  state_sql(rig.dir, "PRAGMA journal_mode=DELETE; BEGIN IMMEDIATE; COMMIT;");
   char path[200], *error = NULL;
   sqlite3 *db;
   snprintf(path, sizeof path, "%s/store.db", rig.dir);
@@ -561,9 +494,9 @@ Test(state_dir, a_journal_of_a_first_start) {
                             "INSERT INTO b VALUES(zeroblob(100000));",
                             NULL, NULL, &error),
                SQLITE_OK, "%s", error);
-  run("cp $D/store.db $D/store.db-journal $F");
+  state_run("cp $D/store.db $D/store.db-journal $F");
   sqlite3_close(db);
-  run("rm -rf $D && mv $F $D && test -s $D/store.db-journal");
+  state_run("rm -rf $D && mv $F $D && test -s $D/store.db-journal");
   rig_start(&rig);
   rig_close(&rig);
 }
@@ -586,7 +519,7 @@ Test(state_dir, a_start_that_was_cut_short) {
   for (int old = 0; old < 2; old++) {
     for (int i = 0, rc = 1; rc != 0; i++) {
       if (old && i == 0) make_old();
-      if (!old) run("rm -rf $D && mkdir -m 700 $D");
+      if (!old) state_run("rm -rf $D && mkdir -m 700 $D");
       opens_left = i;
       rig.world.open = last_open;
       rc = rig_try_start(&rig, why, sizeof why);
@@ -637,7 +570,7 @@ static int start_without_models(tinker__mem_t *mem, void *user) {
       .models = &m,
       .n_models = 1,
   };
-  if (user) run("rm -rf $D && cp -a $F $D");
+  if (user) state_run("rm -rf $D && cp -a $F $D");
   if (user) make_old();
   int rc = tinker__svc_start(&s, &config, &stage, why, sizeof why);
   return rc == TINKER_ENOTSUP ? 0 : rc;
@@ -648,17 +581,17 @@ Test(state_dir, every_allocation_may_fail) {
   open_model();
   save("a");
   rig_stop(&rig);
-  run("rm -rf $F && cp -a $D $F");
+  state_run("rm -rf $F && cp -a $D $F");
   rig.api.estimate = no_models;
   cr_assert_geq(tinker__fail_sweep(start_without_models, NULL, TINKER_ENOMEM),
                 40);
   int old = 1;
   cr_assert_geq(tinker__fail_sweep(start_without_models, &old, TINKER_ENOMEM),
                 40);
-  run("rm -rf $D && mkdir -m 700 $D");
+  state_run("rm -rf $D && mkdir -m 700 $D");
   cr_assert_geq(tinker__fail_sweep(start_without_models, NULL, TINKER_ENOMEM),
                 20);
-  run("rm -rf $D && mv $F $D");
+  state_run("rm -rf $D && mv $F $D");
   rig.api.estimate = tinker__cpu_engine()->estimate;
   rig_start(&rig);
   cr_assert_eq(listed(), 1);
