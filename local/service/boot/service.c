@@ -32,9 +32,15 @@
 
 /* --- Timer ---------------------------------------------------------------- */
 
-/* Waits on the timer's condition for ms at most. */
+/* Waits on the timer's condition for ms at most; not at all when requests have
+ * been answered, which takes the lock away and back. */
 static void timer_wait(tinker__svc_t *s, pthread_cond_t *cond, int64_t ms) {
   struct timespec t;
+  if (!tinker__list_empty(&s->answered)) {
+    tinker__svc_unlock(s);
+    tinker__svc_lock(s);
+    return;
+  }
   tinker__svc_hold_end(s);
 #ifdef __APPLE__
   t = (struct timespec){ms / 1000, (ms % 1000) * 1000000};
@@ -208,6 +214,8 @@ static int service_new(tinker__svc_t **out,
   s->max_bodies = 4 * (size_t)s->config.max_body;
   s->max_polls = MAX_POLLS;
   s->look_at_peers = tinker__svc_peers_look;
+  tinker__list_init(&s->answered);
+  s->resume = tinker__svc_reqs_resume;
   tinker__list_init(&s->sessions);
   tinker__list_init(&s->models);
   tinker__list_init(&s->parked);

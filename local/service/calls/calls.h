@@ -37,31 +37,42 @@ void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* --- polls.c: who waits for a result. All under the lock --- */
-/* Parks r until op has a result or the hold of a poll is over. */
+/* --- polls.c: who waits for a result --- */
+/* What is told of an op that has its result, when the op itself may be gone. */
+typedef struct tinker__svc_outcome_s {
+  int64_t row;
+  tinker__svc_op_kind_t kind;
+  tinker__svc_op_state_t state;
+  int format;
+  const void *data; /* NULL = it is read from the store */
+  size_t len;
+} tinker__svc_outcome_t;
+/* Without its data. Under the lock. */
+tinker__svc_outcome_t tinker__svc_op_outcome(const tinker__svc_op_t *op);
+/* Answers r, or reads the result for it (TINKER__PARKED). Without the lock. */
+tinker__svc_handled_t tinker__svc_poll_tell(tinker__svc_req_t *r,
+                                            const tinker__svc_outcome_t *o);
+/* Takes all polls of an op out of the service's lists, into out. Under the
+ * lock. */
+void tinker__svc_polls_take(tinker__svc_op_t *op, tinker__link_t *out);
+/* Answers and resumes them. Without the lock. */
+void tinker__svc_polls_tell(tinker__link_t *polls,
+                            const tinker__svc_outcome_t *o);
+/* Parks r until op has a result or the hold of a poll is over. Under the lock.
+ */
 tinker__svc_handled_t tinker__svc_poll_park(tinker__svc_t *s,
                                             tinker__svc_req_t *r,
                                             tinker__svc_op_t *op);
+/* Says that op has no result yet, and why. Under the lock. */
 void tinker__svc_poll_try_again(tinker__svc_req_t *r,
                                 const tinker__svc_op_t *op);
-void tinker__svc_poll_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
-                             int format, const void *data, size_t len);
-bool tinker__svc_poll_announces(const tinker__svc_req_t *r,
-                                const tinker__svc_op_t *op);
-void tinker__svc_poll_metadata(tinker__svc_req_t *r,
-                               const tinker__svc_op_t *op);
-/* Reads the result of op for r; TINKER__PARKED until that is done. */
-tinker__svc_handled_t tinker__svc_poll_read(tinker__svc_req_t *r,
-                                            const tinker__svc_op_t *op);
-/* Answers all polls of an op that has its result. */
-void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
-                              const void *data, size_t len);
-/* Answers the polls whose time is over with try_again. Under the lock. */
-void tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms);
-/* All of them. */
+/* Answers polls whose time is over with try_again, some of them: true when more
+ * are over. The lock is to be given to others before. Under the lock. */
+bool tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms);
+/* Answers all of them. Under the lock. */
 void tinker__svc_polls_release(tinker__svc_t *s);
 /* Drops polls whose clients are gone, of a part of all: true when there were
- * such, and the next part is worth a look at once. */
+ * such, and the next part is worth a look at once. Under the lock. */
 bool tinker__svc_polls_look(tinker__svc_t *s);
 
 /* --- log.c: the way into the store --- */

@@ -77,6 +77,8 @@ static void on_committed(void *user, int rc) {
   completion_t *c = user;
   tinker__svc_op_t *op = c->op;
   tinker__svc_t *s = op->service;
+  tinker__link_t polls;
+  tinker__svc_outcome_t outcome;
   char useless[1200] = ""; /* a folder */
   if (rc != 0) {
     tinker__svc_fatal(s, "a result could not be stored");
@@ -92,8 +94,11 @@ static void on_committed(void *user, int rc) {
                                                           : TINKER__SVC_FAILED);
     if (c->committed) c->committed(c->user, useless, sizeof useless);
     tinker__svc_op_drop_work(op);
-    tinker__svc_polls_answer(op, c->format, c->data, c->len);
+    tinker__svc_polls_take(op, &polls);
+    outcome = tinker__svc_op_outcome(op);
     tinker__svc_unlock(s);
+    outcome.data = c->data;
+    tinker__svc_polls_tell(&polls, &outcome);
   }
   if (*useless) tinker__svc_folder_remove(useless);
   tinker__mem_free(s->mem, c->user);

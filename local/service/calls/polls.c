@@ -1,6 +1,8 @@
-/* polls: requests that wait for the result of a call, and their answers. Under
- * the service's lock: HTTP thread, store thread (a result is committed), timer.
- * Large results are read and sent without it, as JSON by workers. */
+/* polls: requests that wait for the result of a call, and their answers. HTTP
+ * thread, store thread (a result is committed), timer. The lists are under the
+ * service's lock; results are told without it, large ones as JSON by workers.
+ * Work that grows with the number of polls is cut into pieces, and the lock is
+ * released between them. */
 #include <stdio.h>
 
 #include <tinker/error.h>
@@ -10,6 +12,8 @@
 #include "service/http/conns.h"
 #include "service/http/workers.h"
 #include "service/parse/work.h"
+
+#define EXPIRED_AT_ONCE 64
 
 /* Why the op does not run yet; false when nothing is wrong. Under the lock. */
 static bool waiting_reason(const tinker__svc_op_t *op, char *out, size_t len) {
@@ -45,8 +49,8 @@ void tinker__svc_poll_try_again(tinker__svc_req_t *r,
   tinker__svc_reply_message(r, &tinker__try_again_msg, &reply);
 }
 
-void tinker__svc_poll_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
-                             int format, const void *data, size_t len) {
+static void reply_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
+                         int format, const void *data, size_t len) {
   if (format == TINKER__FORMAT_JSON) {
     tinker__svc_reply_bytes(r, 200, "application/json", data, len);
   } else if (r->accept_proto) {
@@ -58,15 +62,15 @@ void tinker__svc_poll_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
 
 /* A large result is announced first, to who asked for that: clients bound the
  * bytes of results that are under way. An error is told at once. */
-bool tinker__svc_poll_announces(const tinker__svc_req_t *r,
-                                const tinker__svc_op_t *op) {
-  return r->allow_metadata && op->state == TINKER__SVC_OP_DONE &&
-         op->result_size > (size_t)r->service->config.inline_result;
+static bool announces(const tinker__svc_req_t *r,
+                      const tinker__svc_outcome_t *o) {
+  return r->allow_metadata && o->state == TINKER__SVC_OP_DONE &&
+         o->len > (size_t)r->service->config.inline_result;
 }
 
-void tinker__svc_poll_metadata(tinker__svc_req_t *r,
-                               const tinker__svc_op_t *op) {
-  tinker__announced_t reply = {"complete_metadata", (int64_t)op->result_size};
+static void reply_metadata(tinker__svc_req_t *r,
+                           const tinker__svc_outcome_t *o) {
+  tinker__announced_t reply = {"complete_metadata", (int64_t)o->len};
   tinker__svc_reply_message(r, &tinker__announced_msg, &reply);
 }
 
@@ -86,7 +90,7 @@ static void unpark(tinker__svc_req_t *r) {
 static void send_away(tinker__svc_req_t *r) {
   unpark(r);
   tinker__svc_poll_try_again(r, r->op);
-  tinker__svc_req_resume(r);
+  tinker__svc_req_resume_later(r);
 }
 
 /* --- Results -------------------------------------------------------------- */
@@ -110,7 +114,7 @@ static bool as_json(const tinker__svc_req_t *r, int format, size_t len) {
 /* A stored result. Store thread: others wait for their commits on it. */
 static void send_stored(tinker__svc_req_t *r, tinker__str_t data, int format) {
   if (!as_json(r, format, data.len)) {
-    tinker__svc_poll_result(r, r->kind, format, data.ptr, data.len);
+    reply_result(r, r->kind, format, data.ptr, data.len);
     tinker__svc_req_resume(r);
     return;
   }
@@ -137,37 +141,54 @@ static void on_read(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_req_resume(r);
 }
 
-tinker__svc_handled_t tinker__svc_poll_read(tinker__svc_req_t *r,
-                                            const tinker__svc_op_t *op) {
+static tinker__svc_handled_t read_result(tinker__svc_req_t *r,
+                                         const tinker__svc_outcome_t *o) {
   tinker__svc_t *s = r->service;
-  r->kind = op->kind;
-  if (tinker__svc_store_read_result(s->store, op->row, on_read, r) != 0) {
+  r->kind = o->kind;
+  if (tinker__svc_store_read_result(s->store, o->row, on_read, r) != 0) {
     return tinker__svc_reply_error(r, 503, "out of memory");
   }
   return TINKER__PARKED;
 }
 
-/* A large result is read again without the lock. */
-static tinker__svc_handled_t answer(tinker__svc_req_t *r,
-                                    const tinker__svc_op_t *op, int format,
-                                    const void *data, size_t len) {
-  if (tinker__svc_poll_announces(r, op)) {
-    tinker__svc_poll_metadata(r, op);
-  } else if (len > r->service->large) {
-    return tinker__svc_poll_read(r, op);
+tinker__svc_outcome_t tinker__svc_op_outcome(const tinker__svc_op_t *op) {
+  return (tinker__svc_outcome_t){
+      .row = op->row,
+      .kind = op->kind,
+      .state = op->state,
+      .format = op->result_format,
+      .len = op->result_size,
+  };
+}
+
+/* A large result is copied by the store thread, one at a time. */
+tinker__svc_handled_t tinker__svc_poll_tell(tinker__svc_req_t *r,
+                                            const tinker__svc_outcome_t *o) {
+  if (announces(r, o)) {
+    reply_metadata(r, o);
+  } else if (!o->data || o->len > r->service->large) {
+    return read_result(r, o);
   } else {
-    tinker__svc_poll_result(r, op->kind, format, data, len);
+    reply_result(r, o->kind, o->format, o->data, o->len);
   }
   return TINKER__ANSWERED;
 }
 
-void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
-                              const void *data, size_t len) {
+void tinker__svc_polls_take(tinker__svc_op_t *op, tinker__link_t *out) {
   tinker__link_t *l;
+  tinker__list_init(out);
   while ((l = tinker__list_first(&op->polls)) != NULL) {
+    unpark(TINKER__CONTAINER(l, tinker__svc_req_t, link));
+    tinker__list_push_back(out, l);
+  }
+}
+
+void tinker__svc_polls_tell(tinker__link_t *polls,
+                            const tinker__svc_outcome_t *o) {
+  tinker__link_t *l;
+  while ((l = tinker__list_pop_front(polls)) != NULL) {
     tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, link);
-    unpark(r);
-    if (answer(r, op, format, data, len) == TINKER__ANSWERED) {
+    if (tinker__svc_poll_tell(r, o) == TINKER__ANSWERED) {
       tinker__svc_req_resume(r);
     }
   }
@@ -175,17 +196,20 @@ void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
 
 /* --- Who waits, and for how long ------------------------------------------ */
 
-void tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms) {
-  tinker__link_t *l;
-  while ((l = tinker__list_first(&s->polls)) != NULL) {
+bool tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms) {
+  for (int n = 0;; n++) {
+    tinker__link_t *l = tinker__list_first(&s->polls);
+    if (!l) return false;
     tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, timer_link);
-    if (r->deadline_ms > now_ms) return;
+    if (r->deadline_ms > now_ms) return false;
+    if (n == EXPIRED_AT_ONCE) return true;
     send_away(r);
   }
 }
 
 void tinker__svc_polls_release(tinker__svc_t *s) {
-  tinker__svc_polls_expire(s, INT64_MAX);
+  while (tinker__svc_polls_expire(s, INT64_MAX)) {
+  }
 }
 
 /* The poll that has waited longest, of one session or (NULL) of all. */
@@ -248,7 +272,7 @@ bool tinker__svc_polls_look(tinker__svc_t *s) {
     left++;
     unpark(chosen[i]);
     chosen[i]->gone = true;
-    tinker__svc_req_resume(chosen[i]);
+    tinker__svc_req_resume_later(chosen[i]);
   }
   s->looked_polls = n < TINKER__PEERS_MAX ? 0 : s->looked_polls + n - left;
   return left > 0;

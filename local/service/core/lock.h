@@ -1,5 +1,7 @@
 /* lock: the one lock of the service, and who has held it for longest: while it
- * is held nobody else is served. */
+ * is held nobody else is served. Who releases it resumes the requests that were
+ * answered under it: that takes a system call and a lock of the HTTP library
+ * for each. */
 #ifndef TINKER_SERVICE_CORE_LOCK_H
 #define TINKER_SERVICE_CORE_LOCK_H
 

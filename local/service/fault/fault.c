@@ -221,7 +221,7 @@ static void hold(tinker__svc_req_t *r, int64_t ms) {
 
 static void let_go(tinker__svc_req_t *r) {
   tinker__list_remove(&r->timer_link);
-  tinker__svc_req_resume(r);
+  tinker__svc_req_resume_later(r);
 }
 
 static void unpause(tinker__svc_op_t *op) {
