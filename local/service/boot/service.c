@@ -92,7 +92,7 @@ static void sweep(tinker__svc_t *s, int64_t now) {
 static void *timer_thread(void *user) {
   tinker__svc_t *s = user;
   int64_t swept = INT64_MIN / 2;
-  bool looks = false; /* for clients that are gone, until none is */
+  bool looks = false; /* for clients that are gone, until a round finds none */
   tinker__svc_lock(s);
   while (!s->stopping) {
     int64_t now = s->world->now_ms(s->world->user);

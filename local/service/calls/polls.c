@@ -242,7 +242,10 @@ tinker__svc_handled_t tinker__svc_poll_park(tinker__svc_t *s,
   tinker__list_push_back(&s->polls, &r->timer_link);
   s->parked_polls++;
   n->polls++;
-  pthread_cond_signal(&s->timer_wake);
+  /* It waits for the first one already, and would want the lock at once. */
+  if (tinker__list_first(&s->polls) == &r->timer_link) {
+    pthread_cond_signal(&s->timer_wake);
+  }
   return TINKER__PARKED;
 }
 
@@ -274,6 +277,7 @@ bool tinker__svc_polls_look(tinker__svc_t *s) {
     chosen[i]->gone = true;
     tinker__svc_req_resume_later(chosen[i]);
   }
-  s->looked_polls = n < TINKER__PEERS_MAX ? 0 : s->looked_polls + n - left;
-  return left > 0;
+  bool more = n == TINKER__PEERS_MAX;
+  s->looked_polls = more ? s->looked_polls + n - left : 0;
+  return more || left > 0;
 }

@@ -146,8 +146,10 @@ Test(polls, a_look_is_bounded) {
   dead = N - 1;
   cr_assert(tinker__svc_polls_look(rig.s));
   cr_assert_eq(looked_at, 10);
-  cr_assert_not(tinker__svc_polls_look(rig.s));
+  cr_assert(tinker__svc_polls_look(rig.s)); /* the next round */
   cr_assert_eq(looked_at, TINKER__PEERS_MAX);
+  cr_assert_not(tinker__svc_polls_look(rig.s));
+  cr_assert_eq(looked_at, 8);
   tinker__svc_unlock(rig.s);
   rig_stop(&rig);
   for (int i = 0; i < N; i++) rig_wait(&rig, p[i], &reply);
