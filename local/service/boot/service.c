@@ -234,7 +234,8 @@ static int service_new(tinker__svc_t **out,
   int rc = tinker__svc_workers_new(&s->workers, s->mem, WORKERS, MAX_JOBS);
   if (rc != 0 || !s->config.log) return rc;
   return tinker__svc_lines_new(&s->log, s->mem, s->world, LOG_QUEUE,
-                               s->config.log, s->config.user);
+                               TINKER__LINES_DROP, s->config.log,
+                               s->config.user);
 }
 
 /* A fault plan looks at requests, and has its own endpoint. */

@@ -71,8 +71,9 @@ void tinker__svc_poll_try_again(tinker__svc_req_t *r,
 bool tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms);
 /* Answers all of them. Under the lock. */
 void tinker__svc_polls_release(tinker__svc_t *s);
-/* Drops polls whose clients are gone, of a part of all: true when there are more
- * parts, or were such clients, and another look is worth it at once. Under the lock. */
+/* Drops polls whose clients are gone, of a part of all: true when there are
+ * more parts, or were such clients, and another look is worth it at once. Under
+ * the lock. */
 bool tinker__svc_polls_look(tinker__svc_t *s);
 
 /* --- log.c: the way into the store --- */

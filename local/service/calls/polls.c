@@ -164,6 +164,7 @@ tinker__svc_outcome_t tinker__svc_op_outcome(const tinker__svc_op_t *op) {
 /* A large result is copied by the store thread, one at a time. */
 tinker__svc_handled_t tinker__svc_poll_tell(tinker__svc_req_t *r,
                                             const tinker__svc_outcome_t *o) {
+  tinker__svc_settle(r->service);
   if (announces(r, o)) {
     reply_metadata(r, o);
   } else if (!o->data || o->len > r->service->large) {

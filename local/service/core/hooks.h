@@ -16,7 +16,7 @@ typedef enum {
 } tinker__svc_event_t;
 
 /* Hears what happens to calls: the ledger of a fault plan. Any thread, with or
- * without the lock. */
+ * without the lock: nothing is waited for but in settle. */
 typedef struct tinker__svc_observer_s {
   /* An op is being accepted and not yet logged: its acts may be set. Under the
    * lock. */
@@ -24,6 +24,10 @@ typedef struct tinker__svc_observer_s {
   void (*heard)(const tinker__svc_op_t *op, tinker__svc_event_t event);
   /* A call without a number was carried out. */
   void (*other)(tinker__svc_t *s, const char *endpoint, const char *id);
+  /* What it has heard so far is in its file when this returns: before anybody
+   * is answered, and before a call that is being accepted is durable. Without
+   * the lock. */
+  void (*settle)(tinker__svc_t *s);
 } tinker__svc_observer_t;
 
 /* Executes calls. */
@@ -38,5 +42,6 @@ typedef struct tinker__svc_runner_s {
 void tinker__svc_accepting(tinker__svc_op_t *op);
 void tinker__svc_heard(const tinker__svc_op_t *op, tinker__svc_event_t event);
 void tinker__svc_other(tinker__svc_t *s, const char *endpoint, const char *id);
+void tinker__svc_settle(tinker__svc_t *s);
 
 #endif

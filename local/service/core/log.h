@@ -1,10 +1,11 @@
-/* log: the lines of the service's log on their way to the owner's callback.
+/* log: lines on their way to a file or to the owner's callback.
  *
- * Any thread adds a line, under whatever lock, and never waits: the lines are
- * in a bounded queue, and one thread of its own hands them over, without any
- * lock. A callback that blocks (a pipe that nobody reads) therefore stops
- * nothing else. Lines that find no room are counted, and the count is a line
- * in their place. */
+ * Any thread adds a line, under whatever lock: the lines are in a bounded
+ * queue, and one thread of its own hands them over in that order, without any
+ * lock. The service's log never waits: a callback that blocks (a pipe that
+ * nobody reads) stops nothing else. Lines that find no room are counted, and
+ * the count is a line in their place. A ledger loses no line: who adds one
+ * waits for room, and may wait until what was added is written. */
 #ifndef TINKER_SERVICE_LOG_H
 #define TINKER_SERVICE_LOG_H
 
@@ -13,16 +14,22 @@
 
 typedef struct tinker__svc_lines_s tinker__svc_lines_t;
 
+/* What becomes of a line that finds no room. */
+typedef enum { TINKER__LINES_DROP, TINKER__LINES_WAIT } tinker__svc_full_t;
+
 /* Waiting lines may take max bytes. write is called on the queue's thread, one
  * line at a time. 0 or TINKER_ENOMEM. */
-int tinker__svc_lines_new(tinker__svc_lines_t **out, tinker__mem_t *mem,
-                          const tinker__world_t *world, size_t max,
-                          void (*write)(void *user, const char *line,
-                                        size_t len),
-                          void *user);
+int tinker__svc_lines_new(
+    tinker__svc_lines_t **out, tinker__mem_t *mem, const tinker__world_t *world,
+    size_t max, tinker__svc_full_t full,
+    void (*write)(void *user, const char *line, size_t len), void *user);
 /* Takes the text of `line`, which is empty then; one that could not be made
- * (tinker__buf_error) counts as dropped. Any thread. */
-void tinker__svc_lines_add(tinker__svc_lines_t *q, tinker__buf_t *line);
+ * (tinker__buf_error) counts as dropped. False when it was dropped. Any thread,
+ * but not the queue's own if lines wait for room. */
+bool tinker__svc_lines_add(tinker__svc_lines_t *q, tinker__buf_t *line);
+/* Waits until write has returned for all lines that were added before. Any
+ * thread but the queue's own. */
+void tinker__svc_lines_settle(tinker__svc_lines_t *q);
 /* Hands over what is there, waits for the callback under way, and frees. NULL
  * allowed. */
 void tinker__svc_lines_free(tinker__svc_lines_t *q);

@@ -28,6 +28,12 @@ static const char *const events[] = {
 
 static void add_line(tinker__svc_t *s, const tinker__svc_ledger_line_t *line) {
   if (!tinker__svc_ledger_add(s->faults->ledger, line)) {
+    tinker__svc_fatal(s, "out of memory for a line of the ledger");
+  }
+}
+
+static void settle(tinker__svc_t *s) {
+  if (!tinker__svc_ledger_settle(s->faults->ledger)) {
     tinker__svc_fatal(s, "the ledger could not be written");
   }
 }
@@ -422,6 +428,7 @@ static tinker__svc_filtered_t arrive(tinker__svc_req_t *r) {
     next = begin(r, p.call.id);
   }
   tinker__svc_unlock(s);
+  if (rule) settle(s);
   tinker__arena_free(&p.arena);
   return next;
 }
@@ -553,4 +560,5 @@ const tinker__svc_observer_t tinker__svc_fault_observer = {
     .accepting = attach,
     .heard = add_call,
     .other = add_other,
+    .settle = settle,
 };

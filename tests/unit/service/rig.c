@@ -30,7 +30,8 @@ struct rig_pending_s {
 };
 
 /* The library takes a lock of its own here and makes a system call: whoever
- * calls it under the service's lock hangs. A stream does when the service stops.
+ * calls it under the service's lock hangs. A stream does when the service
+ * stops.
  */
 void MHD_resume_connection(struct MHD_Connection *connection) {
   rig_pending_t *c = (rig_pending_t *)connection;
