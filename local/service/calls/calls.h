@@ -176,6 +176,10 @@ tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
 tinker__svc_session_t *tinker__svc_session_live(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id);
+/* A call of a session that was found live and was kept since (n->arriving)
+ * without the lock: whether it has ended meanwhile; false and a reply in r. */
+bool tinker__svc_session_arrive(tinker__svc_t *s, tinker__svc_req_t *r,
+                                tinker__svc_session_t *n);
 int tinker__svc_session_add(tinker__svc_t *s, tinker__svc_session_t *n);
 /* Copies what create_session says about n. 0 or TINKER_ENOMEM. */
 int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,

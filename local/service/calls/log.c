@@ -53,8 +53,19 @@ tinker__db_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op) {
   return tinker__db_write_new(op->service->store, on_logged, op);
 }
 
-static void write_op(tinker__db_write_t *w, const tinker__svc_op_t *op,
-                     int format, tinker__str_t body) {
+/* A body that was copied for it before goes there as it is. */
+static void write_body(tinker__db_write_t *w, tinker__svc_op_t *op,
+                       tinker__str_t body) {
+  if (!op->log_body) {
+    tinker__db_write_blob(w, body.ptr, body.len);
+    return;
+  }
+  tinker__db_write_take(w, op->log_body, body.len);
+  op->log_body = NULL;
+}
+
+static void write_op(tinker__db_write_t *w, tinker__svc_op_t *op, int format,
+                     tinker__str_t body) {
   tinker__db_write_sql(w,
                        "INSERT INTO requests(row, owner_kind, owner, seq, kind,"
                        " digest, format, seed, body, state)"
@@ -67,7 +78,7 @@ static void write_op(tinker__db_write_t *w, const tinker__svc_op_t *op,
   tinker__db_write_blob(w, op->digest, sizeof op->digest);
   tinker__db_write_i64(w, format);
   tinker__db_write_i64(w, op->seed);
-  tinker__db_write_blob(w, body.ptr, body.len);
+  write_body(w, op, body);
   tinker__db_write_i64(w, op->state);
 }
 

@@ -90,6 +90,7 @@ static bool has_pending(const tinker__link_t *ops) {
 /* Something of it is still to be executed. Calls that are done, or were
  * refused, are what the next ones stand on, after a restart too. */
 static bool is_under_way(const tinker__svc_session_t *n) {
+  if (n->arriving) return true;
   TINKER__LIST_EACH(l, tmp, &n->models) {
     const tinker__svc_model_t *m =
         TINKER__CONTAINER(l, tinker__svc_model_t, by_session);

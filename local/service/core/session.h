@@ -27,6 +27,9 @@ struct tinker__svc_session_s {
   tinker__svc_ack_t ack;
   tinker__link_t models, samplers;
   size_t polls; /* parked on its calls */
+  /* Calls that were let in and whose bodies are being checked, without the
+   * lock: its models and samplers are kept. */
+  size_t arriving;
 };
 
 #endif
