@@ -113,8 +113,8 @@ static inline tinker__client_phase_t
 tinker__core_phase(const tinker_client_t *core) {
   return (tinker__client_phase_t)atomic_load(&core->phase);
 }
-/* May an operation begin? One that the client answers itself may until it
- * closes: a drain that does not end is what it is asked about. */
+/* True when an operation may begin. An operation that the client answers itself
+ * may begin until the close, since it is asked why a drain does not end. */
 static inline bool tinker__core_takes(const tinker_client_t *core,
                                       const tinker__kind_t *kind) {
   return tinker__core_phase(core) <=

@@ -1,8 +1,8 @@
 /* mem: the one door to memory.
  *
  * A tinker__mem_t belongs to a client, a service or a test and outlives all
- * that was allocated from it. It adds to the allocator below it: a ceiling in
- * bytes, a count of what is live, and failure of the n-th allocation for tests.
+ * that was allocated from it. To the allocator below it adds a ceiling in
+ * bytes, a count of live bytes, and failure of the n-th allocation for tests.
  * Thread-safe (the counters are atomic). Sizes never overflow silently. */
 #ifndef TINKER_BASE_MEM_H
 #define TINKER_BASE_MEM_H

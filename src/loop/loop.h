@@ -40,7 +40,7 @@ static inline void tinker__task_init(tinker__task_t *task,
   task->run = run;
 }
 
-/* What a watched descriptor is ready for, or is watched for. */
+/* The events that a descriptor is ready for, or is watched for. */
 typedef enum {
   TINKER__READABLE = 1 << 0,
   TINKER__WRITABLE = 1 << 1,
@@ -165,7 +165,7 @@ static inline void tinker__loop_notify(tinker__loop_t *loop) {
 /* Watches of descriptors, on the loop's thread only; for http.
  * new: watches nothing yet. 0, TINKER_ENOMEM, TINKER_EIO.
  * set: bits of tinker__ready_t; 0 = none. Cheap to call often: giving up
- * interest costs a system call only if an event comes all the same.
+ * interest costs a system call only if an event happens nevertheless.
  * free: before the descriptor is closed; no call back afterwards. */
 static inline int tinker__watch_new(tinker__loop_t *loop, tinker__watch_t **out,
                                     int fd, tinker__watch_cb cb, void *user) {
