@@ -7,7 +7,7 @@
  * to its clients and chooses no path. The service has threads of its own, reads
  * no standard stream, writes to none, and changes no signal and no other
  * setting of the process. Several may run in one program, each with its own
- * state. What it can do and what it refuses is that of tinker-locald
+ * state. A service supports and refuses the same as tinker-locald
  * (docs/local-service.md). */
 #ifndef TINKER_LOCAL_H
 #define TINKER_LOCAL_H
@@ -95,10 +95,10 @@ static inline void tinker_local_options_init(tinker_local_options_t *options) {
   options->sample_share = 50;
 }
 
-/* Starts a service: loads the models, takes up what the state folder has left
- * unfinished, listens. Takes as long as the models need to load. The private
- * folder is made in the folder that TMPDIR names, else in /tmp; a process that
- * is killed leaves it there.
+/* Starts a service: loads the models, takes up the calls that an earlier run
+ * has left unfinished, listens. Takes as long as the models need to load. The
+ * private folder is made in the folder that TMPDIR names, else in /tmp; a
+ * process that is killed leaves it there.
  * out: receives the service, owned by the caller, who ends it with
  * tinker_local_stop(); untouched on failure. options: borrowed, copied; not
  * NULL. why: receives a sentence that names what is wrong; may be NULL.
