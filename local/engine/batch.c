@@ -42,7 +42,7 @@ static void finish(tinker__eng_gen_t *g) {
   g->done(g, g->error, g->why);
 }
 
-/* --- Who is in the round -------------------------------------------------- */
+/* --- The generations of a round ------------------------------------------- */
 
 static int ensure_scratch(tinker__eng_batch_t *b, size_t vocab) {
   size_t need = tinker__eng_pick_scratch(vocab);

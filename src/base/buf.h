@@ -26,9 +26,9 @@ void tinker__buf_init(tinker__buf_t *b, tinker__mem_t *mem, size_t max);
 void tinker__buf_free(tinker__buf_t *b);
 /* Empties it and forgets an error; keeps the memory. */
 void tinker__buf_clear(tinker__buf_t *b);
-/* Remembers an error of a writer on top (a value that can't be written), unless
- * there is one already. Returns the one that counts. From then on every append
- * does nothing. */
+/* Remembers an error of a writer that uses b (a value that can't be written),
+ * unless there is an error already. Returns the error that b has then. From
+ * then on every append does nothing. */
 int tinker__buf_fail(tinker__buf_t *b, int code);
 /* Room for `more` bytes after len; returns 0 or the error. */
 int tinker__buf_reserve(tinker__buf_t *b, size_t more);

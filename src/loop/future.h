@@ -82,11 +82,11 @@ void tinker__future_ref(tinker_future_t *f);
 bool tinker__future_try_ref(tinker_future_t *f);
 void tinker__future_unref(tinker_future_t *f);
 
-/* Ends it: error (a reference given away), or NULL when raw[] is filled. The
- * loop's thread, once. */
+/* Ends the operation with error, whose reference is given away, or with NULL
+ * when raw[] is filled. The loop's thread, once. */
 void tinker__future_settle(tinker_future_t *f, tinker_error_t *error);
-/* Decodes if nobody has. False when it is still pending, or (without `block`)
- * when another thread is at it. Any thread. */
+/* Decodes unless that is done. False when the future is still pending, or
+ * (without `block`) while another thread decodes. Any thread. */
 bool tinker__future_decode(tinker_future_t *f, bool block);
 /* 0 or the code of its error; only when decoded. */
 int tinker__future_code(const tinker_future_t *f);

@@ -31,7 +31,7 @@ static _Thread_local long own_thread;
 static void begin(void) {
   long me = (long)getpid(), seen = atomic_load(&owner);
   while (seen != me) {
-    if (seen == -me) { /* another thread is at it */
+    if (seen == -me) { /* another thread is doing this */
       sched_yield();
       seen = atomic_load(&owner);
     } else if (atomic_compare_exchange_strong(&owner, &seen, -me)) {

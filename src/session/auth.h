@@ -1,5 +1,5 @@
-/* auth: which credential a client uses, and whether it may be one. Pure but
- * for the environment, which it reads through the world. */
+/* auth: finds and checks the credential of a client. Pure, except that it reads
+ * the environment through the world. */
 #ifndef TINKER_SESSION_AUTH_H
 #define TINKER_SESSION_AUTH_H
 

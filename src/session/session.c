@@ -298,7 +298,7 @@ void tinker__session_exchange_ended(tinker__session_t *s) {
   if (s->closing) tinker__loop_post(s->loop, &s->close_task);
 }
 
-/* Behind a settle that may be queued: both are posted in order. */
+/* The close is posted, so it runs after a settle that may be queued already. */
 void tinker__session_close(tinker__session_t *session,
                            void (*closed)(void *user), void *user) {
   session->closing = true;

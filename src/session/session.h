@@ -75,10 +75,10 @@ static inline void tinker__session_waiter_init(
   waiter->done = done;
 }
 
-/* Runs waiter->done exactly once, later, unless tinker__session_forget comes
- * first. Starts what has not been started; a failure goes to all who wait, and
- * the next one to come tries again (but for an ended session, which
- * stays so: TINKER_ESESSION). */
+/* Runs waiter->done exactly once, later, unless tinker__session_forget is
+ * called first. Starts the requests that are needed and not started yet. A
+ * failure goes to all waiters, and a later waiter tries again, except after the
+ * end of a session, which is final (TINKER_ESESSION). */
 void tinker__session_need(tinker__session_t *session,
                           tinker__session_need_t need,
                           tinker__session_waiter_t *waiter);

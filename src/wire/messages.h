@@ -8,7 +8,7 @@
 #include "wire/body.h"
 #include "wire/json_bind.h"
 
-/* Appends the message as one JSON object. 0, TINKER_EINVAL (a string is no
+/* Appends the message as one JSON object. 0, TINKER_EINVAL (a string is not
  * UTF-8), TINKER_ENOMEM or TINKER_EOVERFLOW. */
 int tinker__message_encode(tinker__buf_t *out,
                            const tinker__bind_table_t *table, const void *in);
@@ -396,7 +396,8 @@ typedef struct tinker__sampler_reply_s {
 } tinker__sampler_reply_t;
 extern const tinker__bind_table_t tinker__sampler_reply_msg;
 
-/* Whose sample it is; the sample itself is read by wire/sample.h. */
+/* The fields of asample that say to whom it belongs; wire/sample.h reads the
+ * others. */
 typedef struct tinker__sample_head_s {
   const char *sampling_session_id;
   bool has_seq_id;

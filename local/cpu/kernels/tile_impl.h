@@ -26,7 +26,8 @@ static inline vf_t vf_deal(vf_t a) {
 }
 #endif
 
-/* Sums lie in the order in which a set's b comes most cheaply. */
+/* Loads 16 values of b in the order that is cheapest for the set; the sums have
+ * that order too. */
 TILE_INLINE vf_t tile_load_any(const void *b, size_t at,
                                tinker__cpu_elem_t type) {
   if (type == TINKER__BF16) return vf_load_dealt((const uint16_t *)b + at);

@@ -114,7 +114,7 @@ static int lock_dir(tinker__svc_t *s, tinker__svc_stage_t *stage) {
                      s->state_dir);
 }
 
-/* --- What kind of folder -------------------------------------------------- */
+/* --- The kind of the folder ----------------------------------------------- */
 
 /* True for names that say nothing about whose folder it is. A folder with only
  * `lock` is one of a start that was killed at once. */
@@ -150,7 +150,7 @@ static int read_kind(tinker__svc_t *s) {
                      s->state_dir, h->stranger);
 }
 
-/* --- Whose store ---------------------------------------------------------- */
+/* --- The store in the folder ---------------------------------------------- */
 
 static int read_marker(tinker__svc_t *s) {
   tinker__svc_marker_t m;

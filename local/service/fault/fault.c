@@ -269,7 +269,7 @@ static const tinker__svc_fault_rule_t *rule_of(const tinker__svc_req_t *r) {
   return r->filtered;
 }
 
-/* --- What a request is about ---------------------------------------------- */
+/* --- The subject of a request --------------------------------------------- */
 
 typedef struct {
   tinker__svc_fault_call_t call;

@@ -16,7 +16,7 @@
 
 #include "base/list.h"
 
-/* What a connection waits for. */
+/* The state of a connection, by the next event that it waits for. */
 typedef enum {
   TINKER__CONN_NEW,  /* its first head */
   TINKER__CONN_IDLE, /* the next head, after at least one whole request */

@@ -1,4 +1,4 @@
-/* operator: the calls for the one who runs the service. They are answered over
+/* operator: the calls for whoever runs the service. They are answered over
  * the Unix socket only, which nobody but its owner can open; the key would not
  * do, since all clients on TCP have it. HTTP thread, store thread for the
  * acknowledgement. */
