@@ -30,7 +30,7 @@ typedef enum {
 
 struct tinker__svc_req_s {
   tinker__link_t link;       /* ack.waiters, op.polls or the workers' */
-  tinker__link_t timer_link; /* service.polls */
+  tinker__link_t timer_link; /* service.polls or the fault plan's held ones */
   int64_t deadline_ms;
   tinker__svc_t *service;
   struct MHD_Connection *conn;
