@@ -99,13 +99,14 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
   tinker__list_init(&n->models);
   tinker__list_init(&n->samplers);
   tinker__svc_ack_init(&n->ack);
-  n->ack.durable = true;
   n->service = s;
   n->row = tinker__db_row_i64(row, 0);
   seen_row(t, n->row);
   memcpy(n->id, id, strlen(id) + 1);
   n->created_ms = tinker__db_row_i64(row, 2);
   n->ended_ms = tinker__db_row_i64(row, 5);
+  tinker__svc_session_move(n, n->ended_ms ? TINKER__SVC_SESSION_ENDED
+                                          : TINKER__SVC_SESSION_LIVE);
   n->seen_ms = s->world->now_ms(s->world->user);
   take_digest(row, 4, n->digest);
   int rc = 0;
@@ -193,7 +194,7 @@ static int each_sampler(void *user, struct sqlite3_stmt *row) {
   if (rc != 0) return rc;
   p->row = tinker__db_row_i64(row, 0);
   seen_row(t, p->row);
-  p->ack.durable = true;
+  p->durable = true;
   p->checkpoint = tinker__db_row_i64(row, 6);
   p->base = tinker__svc_base_find(s, tinker__str(base));
   take_digest(row, 3, p->digest);
@@ -242,7 +243,7 @@ static int each_checkpoint(void *user, struct sqlite3_stmt *row) {
 static void fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
   op->row = tinker__db_row_i64(row, 0);
   seen_row(t, op->row);
-  op->ack.durable = true;
+  op->durable = true;
   op->log_format = (int)tinker__db_row_i64(row, 6);
   op->seed = tinker__db_row_i64(row, 7);
   op->state = (tinker__svc_op_state_t)tinker__db_row_i64(row, 9);
@@ -457,7 +458,7 @@ int tinker__svc_replay_load(tinker__svc_t *s, char *why, size_t why_len) {
 
 /* A model that nobody waits for is restored when its next call comes. */
 static void restart_model(tinker__svc_model_t *m) {
-  if (m->session->ended_ms) {
+  if (tinker__svc_session_over(m->session)) {
     tinker__svc_model_end(m);
   } else if (tinker__svc_model_awaited(m)) {
     tinker__svc_model_kick(m);

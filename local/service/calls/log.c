@@ -14,7 +14,7 @@ static void forget_op(tinker__svc_t *s, tinker__svc_op_t *op) {
 
 /* The log has changed: what can run now, or never will. */
 static void go_on(tinker__svc_model_t *m) {
-  if (m->session->ended_ms) {
+  if (tinker__svc_session_over(m->session)) {
     tinker__svc_model_end(m);
   } else {
     tinker__svc_model_kick(m);
@@ -31,6 +31,7 @@ static void on_logged(void *user, int rc) {
     tinker__svc_debug_op(op, rejected ? "rejected" : "accepted");
     tinker__svc_heard(op,
                       rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
+    op->durable = true;
     tinker__svc_ack_commit(s, &op->ack);
     if (op->model && op->work) tinker__svc_op_hold_work(op);
     if (op->model && op->seq == 0) op->model->durable = true;

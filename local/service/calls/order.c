@@ -91,7 +91,7 @@ static tinker__svc_op_t *next_op(tinker__svc_model_t *m) {
   if (m->retry_ms) return NULL;
   while ((l = tinker__list_first(&m->pending)) != NULL) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, link);
-    if (op->seq != m->next_seq || !op->ack.durable || op->paused_until_ms) {
+    if (op->seq != m->next_seq || !op->durable || op->paused_until_ms) {
       return NULL;
     }
     if (op->state != TINKER__SVC_OP_REJECTED) return op;
@@ -102,7 +102,8 @@ static tinker__svc_op_t *next_op(tinker__svc_model_t *m) {
 }
 
 void tinker__svc_model_kick(tinker__svc_model_t *m) {
-  bool over = m->session->ended_ms && tinker__list_empty(&m->pending);
+  bool over =
+      tinker__svc_session_over(m->session) && tinker__list_empty(&m->pending);
   if (m->busy || m->service->stopping || !m->service->scheduler) return;
   if (!next_op(m) && !(over && m->durable)) return;
   m->busy = true;
@@ -137,7 +138,7 @@ void tinker__svc_model_done(tinker__svc_model_t *m, bool again) {
 /* A call that is still on its way into the log is left alone: when it has
  * arrived there, or could not, log.c ends the model once more. */
 static void fail_gap(tinker__svc_op_t *op, int64_t missing) {
-  if (!op->ack.durable) return;
+  if (!op->durable) return;
   tinker__list_remove(&op->link);
   if (op->state != TINKER__SVC_OP_PENDING) return;
   tinker__svc_op_fail(op, "user",
@@ -198,7 +199,8 @@ void tinker__svc_model_break(tinker__svc_model_t *m, const char *why) {
 bool tinker__svc_model_refused(tinker__svc_t *s, tinker__svc_req_t *r) {
   int64_t live = 0;
   TINKER__LIST_EACH(l, tmp, &s->models) {
-    if (!TINKER__CONTAINER(l, tinker__svc_model_t, link)->session->ended_ms) {
+    if (!tinker__svc_session_over(
+            TINKER__CONTAINER(l, tinker__svc_model_t, link)->session)) {
       live++;
     }
   }

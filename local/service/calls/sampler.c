@@ -14,7 +14,9 @@ int tinker__svc_sampler_add(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   if (rc != 0) return rc;
   tinker__list_push_back(&s->samplers, &p->link);
   tinker__list_push_back(&p->session->samplers, &p->by_session);
-  if (!p->session->ended_ms) tinker__svc_base_hold(p->base, &p->holds);
+  if (!tinker__svc_session_over(p->session)) {
+    tinker__svc_base_hold(p->base, &p->holds);
+  }
   return 0;
 }
 
@@ -88,7 +90,7 @@ void tinker__svc_sampler_fail_ended(tinker__svc_op_t *op) {
 void tinker__svc_sampler_kick(tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;
   tinker__eng_gen_t *gen = op->work ? op->work->gen : NULL;
-  bool ended = op->sampler->session->ended_ms != 0;
+  bool ended = tinker__svc_session_over(op->sampler->session);
   if (!gen || s->stopping || !s->scheduler) return; /* or it has been here */
   if (op->paused_until_ms && !ended) return;
   op->work->gen = NULL;
@@ -120,7 +122,7 @@ void tinker__svc_sampler_end(tinker__svc_sampler_t *p) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
     if (op->running) {
       atomic_store(&op->running->cancel, true);
-    } else if (op->ack.durable) {
+    } else if (op->durable) {
       tinker__svc_sampler_kick(op);
     }
   }

@@ -65,6 +65,7 @@ struct tinker__svc_op_s {
   tinker__svc_op_state_t state;
   char *request_id;
   unsigned char digest[TINKER__SHA256_LEN];
+  bool durable; /* it is in the log */
   tinker__svc_ack_t ack;
   tinker__link_t polls; /* of tinker__svc_req_t */
   size_t result_size;   /* once done or failed */

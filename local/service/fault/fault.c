@@ -227,7 +227,7 @@ static void let_go(tinker__svc_req_t *r) {
 static void unpause(tinker__svc_op_t *op) {
   tinker__list_remove(&op->paused);
   op->paused_until_ms = 0;
-  if (!op->ack.durable) return; /* it runs when it is in the log */
+  if (!op->durable) return; /* it runs when it is in the log */
   if (op->model) tinker__svc_model_kick(op->model);
   if (op->sampler) tinker__svc_sampler_kick(op);
 }
@@ -376,7 +376,8 @@ static tinker__svc_filtered_t begin(tinker__svc_req_t *r, tinker__str_t id) {
   case TINKER__FAULT_STATUS: return answer_status(r);
   case TINKER__FAULT_SESSION_GONE:
     n = session_of(r->service, id);
-    if (n && !n->ended_ms && !tinker__svc_ends(r->service)) {
+    if (n && n->state == TINKER__SVC_SESSION_LIVE &&
+        !tinker__svc_ends(r->service)) {
       tinker__svc_session_end(r->service, n, "gone by the fault plan");
     }
     return TINKER__FILTER_GO;

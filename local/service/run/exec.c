@@ -301,7 +301,8 @@ static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   tinker__svc_op_t *op = m->current;
   if (op && begins) tinker__svc_debug_op(op, "executes");
   if (!op) {
-    ended = m->session->ended_ms && tinker__list_empty(&m->pending);
+    ended =
+        tinker__svc_session_over(m->session) && tinker__list_empty(&m->pending);
     rests = m->leaves && !ended;
     if (!ended && !rests) tinker__svc_model_done(m, true);
   }

@@ -181,7 +181,10 @@ static void on_saved(void *user, char *useless, size_t len) {
     tinker__list_remove(&old->link);
     tinker__svc_checkpoint_free(s, old);
   }
-  if (v->sampler) tinker__svc_ack_commit(s, &v->sampler->ack);
+  if (v->sampler) {
+    v->sampler->durable = true;
+    tinker__svc_ack_commit(s, &v->sampler->ack);
+  }
   log_save(v);
 }
 

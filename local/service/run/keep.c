@@ -93,7 +93,7 @@ static int64_t next_number(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   tinker__svc_lock(s);
   bool between = m->current && m->current->kind == TINKER__SVC_OP_OPTIM;
-  bool over = m->session->ended_ms && !m->current;
+  bool over = tinker__svc_session_over(m->session) && !m->current;
   int64_t next = between || over || m->saving || m->broken ? -1 : m->next_seq;
   tinker__svc_unlock(s);
   return next;

@@ -28,18 +28,16 @@ static int64_t length(const tinker__link_t *list) {
 }
 
 static void dump_sessions(const tinker__svc_t *s, tinker__jsonw_t *w) {
-  int64_t live = 0, ended = 0;
+  int64_t count[TINKER__SVC_SESSION_STATES] = {0};
   TINKER__LIST_EACH(l, tmp, &s->sessions) {
-    if (TINKER__CONTAINER(l, tinker__svc_session_t, link)->ended_ms) {
-      ended++;
-    } else {
-      live++;
-    }
+    count[TINKER__CONTAINER(l, tinker__svc_session_t, link)->state]++;
   }
   tinker__jsonw_key(w, "sessions");
   tinker__jsonw_begin_object(w);
-  number(w, "live", live);
-  number(w, "ended", ended);
+  for (int i = 0; i < TINKER__SVC_SESSION_STATES; i++) {
+    number(w, tinker__svc_session_state_name((tinker__svc_session_state_t)i),
+           count[i]);
+  }
   tinker__jsonw_end_object(w);
 }
 
@@ -52,7 +50,7 @@ static void dump_ops(const tinker__svc_t *s, tinker__jsonw_t *w) {
   while (tinker__map_next(s->op_by_id, &cursor, &id, &value)) {
     const tinker__svc_op_t *op = value;
     count[op->state]++;
-    if (!op->ack.durable) logging++;
+    if (!op->durable) logging++;
   }
   tinker__jsonw_key(w, "calls");
   tinker__jsonw_begin_object(w);

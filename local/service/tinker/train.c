@@ -54,7 +54,7 @@ tinker__svc_handled_t tinker__svc_op_again(tinker__svc_req_t *r,
         r, 409, "%s was used before with another content", op->request_id);
   }
   tinker__svc_reply_future(r, op, num_samples);
-  return tinker__svc_ack_wait(&op->ack, r);
+  return op->durable ? TINKER__ANSWERED : tinker__svc_ack_wait(&op->ack, r);
 }
 
 /* --- Calls of a model ----------------------------------------------------- */

@@ -18,7 +18,7 @@ static tinker__svc_op_t *arrive(tinker__svc_model_t *m, int64_t seq,
   if (!op) return NULL;
   op->model = m;
   op->state = state;
-  op->ack.durable = durable;
+  op->durable = durable;
   tinker__list_push_back(&m->ops, &op->all);
   tinker__svc_model_enqueue(m, op);
   return op;
@@ -82,7 +82,7 @@ Test(order, gaps_rejections_and_durability) {
   drain(m, text);
   cr_assert_str_eq(text, "");
   cr_assert_eq(m->next_seq, 3);
-  three->ack.durable = true;
+  three->durable = true;
   drain(m, text);
   cr_assert_str_eq(text, "3 4 ");
   tinker__svc_model_free(&s, m);

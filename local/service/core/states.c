@@ -1,0 +1,51 @@
+/* states: which state may follow which in the lives of sessions. Each life is
+ * moved by one function, under the service's lock, and
+ * docs/internals/service.md shows the same tables.
+ *
+ * A move that is not in its table is a bug. What the state says is then not
+ * what has happened, and going on could lose or repeat a call: the service
+ * ends, and the next start goes on from the store. */
+#include <stdio.h>
+
+#include "base/check.h"
+#include "service/core/core.h"
+
+static bool refuse(tinker__svc_t *s, const char *what, const char *from,
+                   const char *to) {
+  char why[120];
+  snprintf(why, sizeof why, "a %s that is %s can't become %s", what, from, to);
+  tinker__svc_fatal(s, why);
+  return false;
+}
+
+/* --- Sessions ------------------------------------------------------------- */
+
+bool tinker__svc_session_may(tinker__svc_session_state_t from,
+                             tinker__svc_session_state_t to) {
+  enum { N = TINKER__SVC_SESSION_STATES };
+  static const bool moves[N][N] = {
+      [TINKER__SVC_SESSION_STORING][TINKER__SVC_SESSION_LIVE] = true,
+      [TINKER__SVC_SESSION_STORING][TINKER__SVC_SESSION_ENDED] = true,
+      [TINKER__SVC_SESSION_LIVE][TINKER__SVC_SESSION_ENDING] = true,
+      [TINKER__SVC_SESSION_ENDING][TINKER__SVC_SESSION_ENDED] = true,
+      [TINKER__SVC_SESSION_ENDED][TINKER__SVC_SESSION_PURGED] = true,
+  };
+  return moves[from][to];
+}
+
+const char *tinker__svc_session_state_name(tinker__svc_session_state_t state) {
+  static const char *const names[TINKER__SVC_SESSION_STATES] = {
+      "storing", "live", "ending", "ended", "purged"};
+  return names[state];
+}
+
+bool tinker__svc_session_move(tinker__svc_session_t *n,
+                              tinker__svc_session_state_t to) {
+  if (!TINKER__HOLDS(tinker__svc_session_may(n->state, to))) {
+    return refuse(n->service, "session",
+                  tinker__svc_session_state_name(n->state),
+                  tinker__svc_session_state_name(to));
+  }
+  n->state = to;
+  return true;
+}

@@ -1,0 +1,106 @@
+/* Lives of sessions: the moves that there are, and that no other is made. */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "rig.h"
+
+/* In a process of its own: a library with assertions stops at a bug, any other
+ * one refuses the move and ends the service. The child's exit status is 0 when
+ * it was refused. */
+static void is_refused(bool (*refused)(void)) {
+  int status = -1;
+  pid_t child = fork();
+  if (child == 0) {
+    close(STDERR_FILENO); /* the assertion's words */
+    _exit(refused() ? 0 : 1);
+  }
+  cr_assert_eq(waitpid(child, &status, 0), child);
+  cr_assert((WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+                (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT),
+            "%d", status);
+}
+
+/* "from to" for each move of a life, in the order of the states. */
+static void all_moves(char *out, int states, bool (*may)(int from, int to),
+                      const char *(*name)(int state)) {
+  *out = 0;
+  for (int from = 0; from < states; from++) {
+    for (int to = 0; to < states; to++) {
+      if (!may(from, to)) continue;
+      strcat(out, name(from));
+      strcat(out, " ");
+      strcat(out, name(to));
+      strcat(out, "\n");
+    }
+  }
+}
+
+/* --- Sessions ------------------------------------------------------------- */
+
+static bool session_may(int from, int to) {
+  return tinker__svc_session_may((tinker__svc_session_state_t)from,
+                                 (tinker__svc_session_state_t)to);
+}
+
+static const char *session_name(int state) {
+  return tinker__svc_session_state_name((tinker__svc_session_state_t)state);
+}
+
+Test(states, moves_of_a_session) {
+  char text[1000];
+  all_moves(text, TINKER__SVC_SESSION_STATES, session_may, session_name);
+  cr_assert_str_eq(text,
+                   "storing live\nstoring ended\nlive ending\nending ended\n"
+                   "ended purged\n",
+                   "%s", text);
+}
+
+Test(states, a_session_moves) {
+  tinker__svc_t s = {0};
+  tinker__svc_session_t n = {.service = &s};
+  for (int to = 1; to < TINKER__SVC_SESSION_STATES; to++) {
+    cr_assert(tinker__svc_session_move(&n, (tinker__svc_session_state_t)to));
+    cr_assert_eq((int)n.state, to);
+  }
+  cr_assert_not(s.fatal);
+}
+
+static bool purged_session_refuses(void) {
+  tinker__svc_t s = {0};
+  tinker__svc_session_t n = {.service = &s,
+                             .state = TINKER__SVC_SESSION_PURGED};
+  return !tinker__svc_session_move(&n, TINKER__SVC_SESSION_LIVE) &&
+         n.state == TINKER__SVC_SESSION_PURGED && s.fatal;
+}
+
+Test(states, a_session_that_is_over_does_not_live_again) {
+  is_refused(purged_session_refuses);
+}
+
+/* Whoever guesses or sees its id can't use what may yet not be stored. */
+Test(states, nobody_sees_a_session_that_is_being_stored) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], body[200];
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  pthread_mutex_lock(&rig.s->lock);
+  tinker__svc_session_t *n =
+      tinker__map_get(rig.s->session_by_id, tinker__str(session));
+  n->state = TINKER__SVC_SESSION_STORING;
+  pthread_mutex_unlock(&rig.s->lock);
+  rig_call(&rig, "GET api/v1/sessions/*", session, NULL, "", &reply);
+  cr_expect_eq(reply.status, 404, "%s", reply.text);
+  rig_call(&rig, "POST api/v1/sessions/*/finish", session, NULL, "{}", &reply);
+  cr_expect_eq(reply.status, 404, "%s", reply.text);
+  snprintf(body, sizeof body, "{\"session_id\":\"%s\"}", session);
+  rig_call(&rig, "POST api/v1/session_heartbeat", NULL, NULL, body, &reply);
+  cr_expect_eq(reply.status, 404, "%s", reply.text);
+  rig_call(&rig, "GET api/v1/sessions", NULL, NULL, "", &reply);
+  cr_expect_null(strstr(reply.text, session), "%s", reply.text);
+  rig_close(&rig);
+}
