@@ -134,7 +134,7 @@ static int fill_model(load_t *t, tinker__svc_model_t *m,
   const char *base = tinker__db_row_text(row, 4);
   int64_t train = tinker__db_row_i64(row, 8);
   m->row = tinker__db_row_i64(row, 0);
-  m->durable = true;
+  tinker__svc_model_move(m, TINKER__SVC_MODEL_IDLE);
   seen_row(t, m->row);
   m->created_ms = m->used_ms = tinker__db_row_i64(row, 3);
   m->base = tinker__svc_base_find(s, tinker__str(base));

@@ -95,10 +95,15 @@ void tinker__svc_model_kick(tinker__svc_model_t *m);
 /* True when there is no room for one more; r is answered then. Under the
  * lock. */
 bool tinker__svc_model_refused(tinker__svc_t *s, tinker__svc_req_t *r);
-/* Takes the op to execute now, NULL = none. Under the lock. */
+/* Takes the op to execute now, which is `current` then; NULL = none. Under the
+ * lock. */
 tinker__svc_op_t *tinker__svc_model_begin(tinker__svc_model_t *m);
-/* Its execution is over; again = look for the next. Under the lock. */
-void tinker__svc_model_done(tinker__svc_model_t *m, bool again);
+/* What its task was pushed for is done: looks for the next. Under the lock. */
+void tinker__svc_model_done(tinker__svc_model_t *m);
+/* Its session has ended, and nothing is left to be executed. */
+bool tinker__svc_model_is_over(const tinker__svc_model_t *m);
+/* It is, and nothing of it is in memory any more. Under the lock. */
+void tinker__svc_model_retire(tinker__svc_model_t *m);
 /* --- price.c: bytes of memory --- */
 uint64_t tinker__svc_price_add(uint64_t a, uint64_t b); /* UINT64_MAX = more */
 /* A model in memory, and a pass of it besides; 0 where it can't be known. */
@@ -113,12 +118,14 @@ bool tinker__svc_price_refuses_model(const tinker__svc_model_t *m,
                                      tinker__svc_req_t *r);
 
 /* --- trouble.c: a model that can't be restored now --- */
-/* What its trouble is: a code, and a sentence if there is one. Engine thread
- * while it executes the model, else under the lock. */
+/* What its trouble is: a code, and a sentence if there is one; it is stuck by
+ * that. Engine thread while it executes the model, else under the lock. */
 void tinker__svc_trouble(tinker__svc_model_t *m, int rc, const char *why);
 /* Its present call goes back into its place and waits for another try, after
  * pauses that grow. Under the lock. */
 void tinker__svc_model_park(tinker__svc_model_t *m);
+/* Its pause is over. Under the lock. */
+void tinker__svc_model_unpark(tinker__svc_model_t *m);
 /* Tries those whose pause is over. Under the lock. */
 void tinker__svc_models_retry(tinker__svc_t *s, int64_t now_ms);
 /* True when it is parked; r is answered 503 then. Under the lock. */

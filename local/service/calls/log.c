@@ -34,7 +34,9 @@ static void on_logged(void *user, int rc) {
     op->durable = true;
     tinker__svc_ack_commit(s, &op->ack);
     if (op->model && op->work) tinker__svc_op_hold_work(op);
-    if (op->model && op->seq == 0) op->model->durable = true;
+    if (op->model && op->seq == 0) {
+      tinker__svc_model_move(op->model, TINKER__SVC_MODEL_IDLE);
+    }
     if (op->model) go_on(op->model);
     if (op->sampler) tinker__svc_sampler_kick(op);
   } else {

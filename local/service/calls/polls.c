@@ -34,7 +34,7 @@ void tinker__svc_poll_try_again(tinker__svc_req_t *r,
   if (op->paused_until_ms) {
     state = op->pause_state ? op->pause_state : "paused_capacity";
     reason = op->pause_reason;
-  } else if (op->model && op->model->retry_ms) {
+  } else if (op->model && tinker__svc_model_parked(op->model)) {
     state = "paused_capacity";
     reason = op->model->trouble;
   } else if (waiting_reason(op, gap, sizeof gap)) {

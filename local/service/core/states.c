@@ -1,5 +1,5 @@
-/* states: which state may follow which in the lives of sessions. Each life is
- * moved by one function, under the service's lock, and
+/* states: which state may follow which in the lives of sessions and models.
+ * Each life is moved by one function, under the service's lock, and
  * docs/internals/service.md shows the same tables.
  *
  * A move that is not in its table is a bug. What the state says is then not
@@ -47,5 +47,50 @@ bool tinker__svc_session_move(tinker__svc_session_t *n,
                   tinker__svc_session_state_name(to));
   }
   n->state = to;
+  return true;
+}
+
+/* --- Models --------------------------------------------------------------- */
+
+bool tinker__svc_model_may(tinker__svc_model_state_t from,
+                           tinker__svc_model_state_t to) {
+  enum { N = TINKER__SVC_MODEL_STATES };
+  static const bool moves[N][N] = {
+      [TINKER__SVC_MODEL_STORING][TINKER__SVC_MODEL_IDLE] = true,
+      [TINKER__SVC_MODEL_IDLE][TINKER__SVC_MODEL_QUEUED] = true,
+      [TINKER__SVC_MODEL_IDLE][TINKER__SVC_MODEL_LEAVING] = true,
+      [TINKER__SVC_MODEL_QUEUED][TINKER__SVC_MODEL_IDLE] = true,
+      [TINKER__SVC_MODEL_QUEUED][TINKER__SVC_MODEL_RUNNING] = true,
+      [TINKER__SVC_MODEL_QUEUED][TINKER__SVC_MODEL_OVER] = true,
+      [TINKER__SVC_MODEL_READING][TINKER__SVC_MODEL_RUNNING] = true,
+      [TINKER__SVC_MODEL_READING][TINKER__SVC_MODEL_PARKED] = true,
+      [TINKER__SVC_MODEL_RUNNING][TINKER__SVC_MODEL_IDLE] = true,
+      [TINKER__SVC_MODEL_RUNNING][TINKER__SVC_MODEL_READING] = true,
+      [TINKER__SVC_MODEL_RUNNING][TINKER__SVC_MODEL_PARKED] = true,
+      [TINKER__SVC_MODEL_PARKED][TINKER__SVC_MODEL_IDLE] = true,
+      [TINKER__SVC_MODEL_PARKED][TINKER__SVC_MODEL_YIELDING] = true,
+      [TINKER__SVC_MODEL_LEAVING][TINKER__SVC_MODEL_IDLE] = true,
+      [TINKER__SVC_MODEL_LEAVING][TINKER__SVC_MODEL_RUNNING] = true,
+      [TINKER__SVC_MODEL_LEAVING][TINKER__SVC_MODEL_OVER] = true,
+      [TINKER__SVC_MODEL_YIELDING][TINKER__SVC_MODEL_PARKED] = true,
+      [TINKER__SVC_MODEL_YIELDING][TINKER__SVC_MODEL_OVER] = true,
+  };
+  return moves[from][to];
+}
+
+const char *tinker__svc_model_state_name(tinker__svc_model_state_t state) {
+  static const char *const names[TINKER__SVC_MODEL_STATES] = {
+      "storing", "idle",    "queued",   "reading", "running",
+      "parked",  "leaving", "yielding", "over"};
+  return names[state];
+}
+
+bool tinker__svc_model_move(tinker__svc_model_t *m,
+                            tinker__svc_model_state_t to) {
+  if (!TINKER__HOLDS(tinker__svc_model_may(m->state, to))) {
+    return refuse(m->service, "model", tinker__svc_model_state_name(m->state),
+                  tinker__svc_model_state_name(to));
+  }
+  m->state = to;
   return true;
 }

@@ -18,8 +18,7 @@ void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
    * not fail because what came before it can't be restored now. */
   if (m &&
       (m->stuck || (op->replay && (rc == TINKER_ENOMEM || rc == TINKER_EIO)))) {
-    if (!m->is_short) tinker__svc_trouble(m, rc, why);
-    m->stuck = true;
+    if (m->stuck != TINKER__SVC_STUCK_SHORT) tinker__svc_trouble(m, rc, why);
     return;
   }
   tinker__svc_op_fail(op, user ? "user" : "server", "%s",
@@ -47,7 +46,7 @@ int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len) {
   tinker__svc_checkpoint_dir(s, "snapshots", m->snapshot, dir, sizeof dir);
   int rc = tinker__svc_model_api(m)->train_load(m->base->base, dir, true,
                                                 &m->train, why, why_len);
-  m->stuck = rc != 0;
+  if (rc != 0) m->stuck = TINKER__SVC_STUCK_TROUBLE;
   return rc;
 }
 
@@ -192,7 +191,7 @@ static int reload_work(tinker__svc_op_t *op, char *why, size_t why_len) {
   if (op->work || !op->log_body) return 0;
   int rc = tinker__svc_work_parse(&op->work, op->service, &in, &status, why,
                                   why_len);
-  op->model->stuck = rc == TINKER_ENOMEM;
+  if (rc == TINKER_ENOMEM) op->model->stuck = TINKER__SVC_STUCK_TROUBLE;
   return rc;
 }
 
@@ -235,7 +234,6 @@ static void fail_deadly(tinker__svc_model_t *m, tinker__svc_op_t *op) {
                         TINKER__MAX_DEATHS);
     return;
   }
-  m->stuck = true;
   tinker__svc_trouble(m, 0,
                       "the service was killed each time it executed its log "
                       "again; the start after the next one tries once more");
@@ -290,33 +288,34 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   }
 }
 
-/* Takes the next op; NULL when there is none, and then the model is idle. */
+static void retire(tinker__svc_model_t *m) {
+  tinker__svc_exec_model_free(m);
+  tinker__svc_keep_settled(m);
+  tinker__svc_lock(m->service);
+  tinker__svc_model_retire(m);
+  tinker__svc_unlock(m->service);
+}
+
+/* Takes the next op; NULL when there is none: the model is idle then, or over,
+ * or out of memory. A service that must end leaves it as it is, for the next
+ * start. */
 static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
-  bool ended = false, rests = false;
-  if (atomic_load(&s->fatal)) return NULL; /* stays busy: the next start */
+  bool over = false, leaves = false;
+  if (atomic_load(&s->fatal)) return NULL;
   tinker__svc_lock(s);
-  bool begins = !m->current;
-  if (begins) m->current = tinker__svc_model_begin(m);
   tinker__svc_op_t *op = m->current;
-  if (op && begins) tinker__svc_debug_op(op, "executes");
+  if (!op && (op = tinker__svc_model_begin(m)) != NULL) {
+    tinker__svc_debug_op(op, "executes");
+  }
   if (!op) {
-    ended =
-        tinker__svc_session_over(m->session) && tinker__list_empty(&m->pending);
-    rests = m->leaves && !ended;
-    if (!ended && !rests) tinker__svc_model_done(m, true);
+    over = tinker__svc_model_is_over(m);
+    leaves = !over && m->state != TINKER__SVC_MODEL_QUEUED;
+    if (!over && !leaves) tinker__svc_model_done(m);
   }
-  m->leaves = false;
   tinker__svc_unlock(s);
-  if (rests) tinker__svc_keep_resting(m);
-  if (ended) { /* nothing can come any more: stays busy for ever */
-    tinker__svc_exec_model_free(m);
-    tinker__svc_keep_settled(m);
-    tinker__svc_lock(s);
-    m->rests_ms = 0;
-    tinker__svc_base_drop(m->base, &m->holds);
-    tinker__svc_unlock(s);
-  }
+  if (leaves) tinker__svc_keep_resting(m);
+  if (over) retire(m);
   return op;
 }
 
@@ -325,18 +324,14 @@ static void park(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
   m->pass = NULL;
-  m->stuck = false;
   tinker__svc_lock(s);
-  m->waits = m->is_short;
-  m->is_short = false;
   tinker__svc_model_park(m);
   tinker__svc_unlock(s);
 }
 
 /* --- Bodies --------------------------------------------------------------- */
 
-/* A body has been read. The model is as busy as it was when its task went to
- * wait for it. Store thread. */
+/* A body has been read. Store thread. */
 static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_op_t *op = user;
   tinker__svc_model_t *m = op->model;
@@ -352,7 +347,8 @@ static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
     tinker__svc_trouble(m, rc,
                         rc == TINKER_ENOMEM ? "" : "its log can't be read");
     tinker__svc_model_park(m);
-  } else if (!s->stopping) {
+  } else if (tinker__svc_model_move(m, TINKER__SVC_MODEL_RUNNING) &&
+             !s->stopping) {
     tinker__eng_scheduler_push(s->scheduler, &m->task);
   }
   tinker__svc_unlock(s);
@@ -361,12 +357,15 @@ static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
 /* True while the body of the call is on its way from the log: its task is
  * pushed again when it has arrived. */
 static bool fetch_body(tinker__svc_model_t *m, tinker__svc_op_t *op) {
+  tinker__svc_t *s = op->service;
   if (!op->in_log || op->work || op->log_body || op->crash_signal ||
       op->deadly || op->kind == TINKER__SVC_OP_CREATE || skip_replay(op)) {
     return false;
   }
-  if (tinker__svc_store_read_body(op->service->store, op->row, on_body, op) !=
-      0) {
+  tinker__svc_lock(s);
+  tinker__svc_model_move(m, TINKER__SVC_MODEL_READING);
+  tinker__svc_unlock(s);
+  if (tinker__svc_store_read_body(s->store, op->row, on_body, op) != 0) {
     tinker__svc_trouble(m, TINKER_ENOMEM, "");
     park(m);
   }
@@ -381,7 +380,8 @@ static bool step(tinker__eng_task_t *task) {
   int64_t start = s->world->now_ms(s->world->user);
   int64_t call = op->replay ? TINKER__REDOING(op->row) : op->row;
   atomic_store(s->doing, call);
-  m->stuck = m->worked = false;
+  m->stuck = TINKER__SVC_NOT_STUCK;
+  m->worked = false;
   bool more = run_op(m, op);
   atomic_store(s->doing, 0);
   if (m->worked) tinker__svc_keep_worked(m, start);
@@ -401,7 +401,7 @@ static bool step(tinker__eng_task_t *task) {
   tinker__svc_trying_set(s, call, 0);
   m->current = NULL;
   m->next_seq++;
-  tinker__svc_model_done(m, true);
+  tinker__svc_model_done(m);
   tinker__svc_unlock(s);
   return false;
 }

@@ -82,7 +82,7 @@ void tinker__svc_keep_resting(tinker__svc_model_t *m) {
   } else if (!m->saving) { /* not now: later, or when it is stored */
     m->rests_ms = now(s);
   }
-  tinker__svc_model_done(m, true);
+  tinker__svc_model_done(m);
   tinker__svc_unlock(s);
 }
 
@@ -112,7 +112,7 @@ static tinker__svc_model_t *after(tinker__svc_t *s, tinker__link_t *l) {
   tinker__svc_lock(s);
   for (l = l->next; l != &s->models && !m; l = l->next) {
     m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
-    if (!m->durable) m = NULL;
+    if (m->state == TINKER__SVC_MODEL_STORING) m = NULL;
   }
   tinker__svc_unlock(s);
   return m;

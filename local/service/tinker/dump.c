@@ -98,7 +98,7 @@ static void dump_model(const tinker__svc_model_t *m, tinker__jsonw_t *w) {
     number(w, "first_seq_id",
            TINKER__CONTAINER(first, tinker__svc_op_t, link)->seq);
   }
-  flag(w, "with_the_engine", m->busy);
+  text(w, "state", tinker__svc_model_state_name(m->state));
   if (m->current) text(w, "executes", m->current->request_id);
   if (m->broken) text(w, "broken", m->broken);
   tinker__jsonw_end_object(w);
@@ -106,7 +106,17 @@ static void dump_model(const tinker__svc_model_t *m, tinker__jsonw_t *w) {
 
 static void dump_models(const tinker__svc_t *s, tinker__jsonw_t *w) {
   int listed = 0;
-  number(w, "models", length(&s->models));
+  int64_t count[TINKER__SVC_MODEL_STATES] = {0};
+  TINKER__LIST_EACH(k, next, &s->models) {
+    count[TINKER__CONTAINER(k, tinker__svc_model_t, link)->state]++;
+  }
+  tinker__jsonw_key(w, "models");
+  tinker__jsonw_begin_object(w);
+  for (int i = 0; i < TINKER__SVC_MODEL_STATES; i++) {
+    number(w, tinker__svc_model_state_name((tinker__svc_model_state_t)i),
+           count[i]);
+  }
+  tinker__jsonw_end_object(w);
   tinker__jsonw_key(w, "models_with_work");
   tinker__jsonw_begin_array(w);
   TINKER__LIST_EACH(l, tmp, &s->models) {

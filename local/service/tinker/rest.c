@@ -228,8 +228,8 @@ tinker__svc_handled_t tinker__svc_handle_training_runs(tinker__svc_t *s,
   tinker__svc_lock(s);
   for (tinker__link_t *l = s->models.prev; l != &s->models; l = l->prev) {
     tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
-    if (!m->durable || hidden(r, m->created_ms) || !is_of_project(m, project) ||
-        !on_page(&reply.cursor)) {
+    if (m->state == TINKER__SVC_MODEL_STORING || hidden(r, m->created_ms) ||
+        !is_of_project(m, project) || !on_page(&reply.cursor)) {
       continue;
     }
     runs = grow(&d, runs, n, &cap, sizeof *runs);

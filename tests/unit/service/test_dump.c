@@ -31,9 +31,11 @@ Test(dump, a_call_that_waits_for_the_one_before) {
   rig_call(&rig, dump, NULL, NULL, "", &reply);
   cr_assert_eq(reply.status, 200, "%s", reply.text);
   snprintf(words, sizeof words,
-           "\"models\":1,\"models_with_work\":[{\"model_id\":\"%s\","
+           "\"models\":{\"storing\":0,\"idle\":1,\"queued\":0,\"reading\":0,"
+           "\"running\":0,\"parked\":0,\"leaving\":0,\"yielding\":0,"
+           "\"over\":0},\"models_with_work\":[{\"model_id\":\"%s\","
            "\"base_model\":\"m\",\"queued\":1,\"next_seq_id\":1,"
-           "\"first_seq_id\":2,\"with_the_engine\":false}]",
+           "\"first_seq_id\":2,\"state\":\"idle\"}]",
            model);
   has(&reply, words);
   has(&reply, "{\"ends\":false,\"requests\":0,\"polls_parked\":0,"

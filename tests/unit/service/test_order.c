@@ -27,7 +27,9 @@ static tinker__svc_op_t *arrive(tinker__svc_model_t *m, int64_t seq,
 /* Takes what can be executed; its numbers as text. */
 static void drain(tinker__svc_model_t *m, char *out) {
   tinker__svc_op_t *op;
-  while ((op = tinker__svc_model_begin(m)) != NULL) {
+  for (;;) {
+    m->state = TINKER__SVC_MODEL_QUEUED;
+    if (!(op = tinker__svc_model_begin(m))) break;
     out += sprintf(out, "%lld ", (long long)op->seq);
     m->next_seq++;
   }
