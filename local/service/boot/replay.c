@@ -243,20 +243,21 @@ static int each_checkpoint(void *user, struct sqlite3_stmt *row) {
 static void fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
   op->row = tinker__db_row_i64(row, 0);
   seen_row(t, op->row);
-  op->durable = true;
   op->log_format = (int)tinker__db_row_i64(row, 6);
   op->seed = tinker__db_row_i64(row, 7);
-  op->state = (tinker__svc_op_state_t)tinker__db_row_i64(row, 9);
+  tinker__svc_op_move(
+      op,
+      tinker__svc_op_found((tinker__svc_outcome_t)tinker__db_row_i64(row, 9)));
   op->result_format = (int)tinker__db_row_i64(row, 10);
   op->result_size = (size_t)tinker__db_row_i64(row, 12);
-  op->replay =
-      op->state == TINKER__SVC_OP_DONE || op->state == TINKER__SVC_OP_FAILED;
-  op->traceless =
-      op->state == TINKER__SVC_OP_FAILED && tinker__db_row_i64(row, 13) != 0;
-  op->in_log = true;
+  if (op->state == TINKER__SVC_OP_DONE) op->redo = TINKER__SVC_REDO;
+  if (op->state == TINKER__SVC_OP_FAILED) {
+    bool undone = tinker__db_row_i64(row, 13) != 0;
+    op->redo = undone ? TINKER__SVC_REDO_UNDONE : TINKER__SVC_REDO;
+  }
   op->log_size = (size_t)tinker__db_row_i64(row, 8);
   take_digest(row, 5, op->digest);
-  if (op->replay) take_digest(row, 11, op->result_digest);
+  if (op->redo) take_digest(row, 11, op->result_digest);
 }
 
 /* What the kind of a call asks of its other columns. */
@@ -266,13 +267,14 @@ static int check_op(load_t *t, const tinker__svc_model_t *m,
   int64_t state = tinker__db_row_i64(row, 9);
   bool creates =
       kind == TINKER__SVC_OP_CREATE || kind == TINKER__SVC_OP_LOAD_NEW;
-  bool told = state == TINKER__SVC_OP_DONE || state == TINKER__SVC_OP_FAILED;
-  bool needed = m ? seq >= m->next_seq && state != TINKER__SVC_OP_REJECTED
-                  : state == TINKER__SVC_OP_PENDING;
+  bool told =
+      state == TINKER__SVC_OUTCOME_DONE || state == TINKER__SVC_OUTCOME_FAILED;
+  bool needed = m ? seq >= m->next_seq && state != TINKER__SVC_OUTCOME_REJECTED
+                  : state == TINKER__SVC_OUTCOME_PENDING;
   if ((kind == TINKER__SVC_OP_SAMPLE) == (m != NULL) ||
       (m && creates != (seq == 0)) || (m && seq > INT32_MAX) ||
       (kind == TINKER__SVC_OP_SAVE_EXTERNAL &&
-       state != TINKER__SVC_OP_REJECTED)) {
+       state != TINKER__SVC_OUTCOME_REJECTED)) {
     return broken(t, row, "a request's kind, owner and seq");
   }
   if (told && (tinker__db_row_null(row, 10) || tinker__db_row_null(row, 11))) {
@@ -393,7 +395,7 @@ static const tinker__db_column_t request_columns[] = {
     I64("format", 0, 1),
     I64("seed", INT64_MIN, INT64_MAX),
     I64_NULL("body", 0, MAX_BYTES),
-    I64("state", 0, TINKER__SVC_OP_REJECTED),
+    I64("state", 0, TINKER__SVC_OUTCOME_REJECTED),
     I64_NULL("result_format", 0, 1),
     {"result_digest", TINKER__COLUMN_BLOB, true, TINKER__SHA256_LEN,
      TINKER__SHA256_LEN},
@@ -487,7 +489,7 @@ static void on_sample_body(void *user, int rc, struct sqlite3_stmt *row) {
   if (rc == 0) {
     tinker__svc_sampler_kick(op); /* unless the service stops */
   } else if (!s->stopping) {
-    tinker__svc_op_fail(op, "server", "%s", why);
+    tinker__svc_op_fail_locked(op, "server", "%s", why);
   }
   tinker__svc_unlock(s);
 }
@@ -496,10 +498,10 @@ static void on_sample_body(void *user, int rc, struct sqlite3_stmt *row) {
 static void restart_samples(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   TINKER__LIST_EACH(l, tmp, &p->ops) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
-    if (op->state != TINKER__SVC_OP_PENDING) continue;
+    if (!tinker__svc_op_pending(op)) continue;
     s->samples++;
     if (tinker__svc_store_read_body(s->store, op->row, on_sample_body, op)) {
-      tinker__svc_op_fail(op, "server", "out of memory");
+      tinker__svc_op_fail_locked(op, "server", "out of memory");
     }
   }
 }

@@ -90,7 +90,8 @@ static tinker__svc_op_t *next_op(tinker__svc_model_t *m) {
   tinker__link_t *l;
   while ((l = tinker__list_first(&m->pending)) != NULL) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, link);
-    if (op->seq != m->next_seq || !op->durable || op->paused_until_ms) {
+    if (op->seq != m->next_seq || !tinker__svc_op_logged(op) ||
+        op->paused_until_ms) {
       return NULL;
     }
     if (op->state != TINKER__SVC_OP_REJECTED) return op;
@@ -141,6 +142,7 @@ tinker__svc_op_t *tinker__svc_model_begin(tinker__svc_model_t *m) {
       m->state == TINKER__SVC_MODEL_YIELDING ? NULL : next_op(m);
   if (!op || !tinker__svc_model_move(m, TINKER__SVC_MODEL_RUNNING)) return NULL;
   tinker__list_remove(&op->link);
+  if (!op->redo) tinker__svc_op_move(op, TINKER__SVC_OP_RUNNING);
   m->current = op;
   return op;
 }
@@ -162,18 +164,17 @@ void tinker__svc_model_retire(tinker__svc_model_t *m) {
 /* A call that is still on its way into the log is left alone: when it has
  * arrived there, or could not, log.c ends the model once more. */
 static void fail_gap(tinker__svc_op_t *op, int64_t missing) {
-  if (!op->durable) return;
+  if (!tinker__svc_op_logged(op)) return;
   tinker__list_remove(&op->link);
-  if (op->state != TINKER__SVC_OP_PENDING) return;
-  tinker__svc_op_fail(op, "user",
-                      "waiting for seq_id %lld, and the session has ended",
-                      (long long)missing);
+  if (op->state != TINKER__SVC_OP_WAITING) return;
+  tinker__svc_op_fail_locked(
+      op, "user", "waiting for seq_id %lld, and the session has ended",
+      (long long)missing);
 }
 
 bool tinker__svc_model_awaited(const tinker__svc_model_t *m) {
   TINKER__LIST_EACH(l, tmp, &m->pending) {
-    if (TINKER__CONTAINER(l, tinker__svc_op_t, link)->state ==
-        TINKER__SVC_OP_PENDING) {
+    if (tinker__svc_op_pending(TINKER__CONTAINER(l, tinker__svc_op_t, link))) {
       return true;
     }
   }

@@ -83,7 +83,7 @@ void tinker__svc_session_look(tinker__svc_t *s, int64_t now_ms) {
 static bool has_pending(const tinker__link_t *ops) {
   TINKER__LIST_EACH(l, tmp, ops) {
     const tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
-    if (op->state == TINKER__SVC_OP_PENDING || !op->durable) return true;
+    if (tinker__svc_op_pending(op) || !tinker__svc_op_logged(op)) return true;
   }
   return false;
 }

@@ -28,6 +28,9 @@ void tinker__svc_model_park(tinker__svc_model_t *m) {
   m->pause_ms = pause < LAST_PAUSE_MS ? pause : LAST_PAUSE_MS;
   m->retry_ms = s->world->now_ms(s->world->user) + m->pause_ms;
   tinker__list_push_back(&s->parked, &m->parked);
+  if (!m->current->redo) {
+    tinker__svc_op_move(m->current, TINKER__SVC_OP_WAITING);
+  }
   tinker__svc_model_enqueue(m, m->current);
   m->current = NULL;
   tinker__svc_model_move(m, TINKER__SVC_MODEL_PARKED);

@@ -1,5 +1,5 @@
-/* states: which state may follow which in the lives of sessions and models.
- * Each life is moved by one function, under the service's lock, and
+/* states: which state may follow which in the lives of sessions, models and
+ * calls. * Each life is moved by one function, under the service's lock, and
  * docs/internals/service.md shows the same tables.
  *
  * A move that is not in its table is a bug. What the state says is then not
@@ -93,4 +93,53 @@ bool tinker__svc_model_move(tinker__svc_model_t *m,
   }
   m->state = to;
   return true;
+}
+
+/* --- Calls ---------------------------------------------------------------- */
+
+bool tinker__svc_op_may(tinker__svc_op_state_t from,
+                        tinker__svc_op_state_t to) {
+  enum { N = TINKER__SVC_OP_STATES };
+  static const bool moves[N][N] = {
+      [TINKER__SVC_OP_NEW][TINKER__SVC_OP_LOGGING] = true,
+      [TINKER__SVC_OP_NEW][TINKER__SVC_OP_WAITING] = true,
+      [TINKER__SVC_OP_NEW][TINKER__SVC_OP_DONE] = true,
+      [TINKER__SVC_OP_NEW][TINKER__SVC_OP_FAILED] = true,
+      [TINKER__SVC_OP_NEW][TINKER__SVC_OP_REFUSING] = true,
+      [TINKER__SVC_OP_NEW][TINKER__SVC_OP_REJECTED] = true,
+      [TINKER__SVC_OP_LOGGING][TINKER__SVC_OP_WAITING] = true,
+      [TINKER__SVC_OP_WAITING][TINKER__SVC_OP_RUNNING] = true,
+      [TINKER__SVC_OP_WAITING][TINKER__SVC_OP_COMMITTING] = true,
+      [TINKER__SVC_OP_RUNNING][TINKER__SVC_OP_WAITING] = true,
+      [TINKER__SVC_OP_RUNNING][TINKER__SVC_OP_COMMITTING] = true,
+      [TINKER__SVC_OP_COMMITTING][TINKER__SVC_OP_DONE] = true,
+      [TINKER__SVC_OP_COMMITTING][TINKER__SVC_OP_FAILED] = true,
+      [TINKER__SVC_OP_REFUSING][TINKER__SVC_OP_REJECTED] = true,
+  };
+  return moves[from][to];
+}
+
+const char *tinker__svc_op_state_name(tinker__svc_op_state_t state) {
+  static const char *const names[TINKER__SVC_OP_STATES] = {
+      "new",  "logging", "waiting",  "running", "committing",
+      "done", "failed",  "refusing", "rejected"};
+  return names[state];
+}
+
+bool tinker__svc_op_move(tinker__svc_op_t *op, tinker__svc_op_state_t to) {
+  if (!TINKER__HOLDS(tinker__svc_op_may(op->state, to))) {
+    return refuse(op->service, "call", tinker__svc_op_state_name(op->state),
+                  tinker__svc_op_state_name(to));
+  }
+  op->state = to;
+  return true;
+}
+
+tinker__svc_op_state_t tinker__svc_op_found(tinker__svc_outcome_t outcome) {
+  switch (outcome) {
+  case TINKER__SVC_OUTCOME_DONE: return TINKER__SVC_OP_DONE;
+  case TINKER__SVC_OUTCOME_FAILED: return TINKER__SVC_OP_FAILED;
+  case TINKER__SVC_OUTCOME_REJECTED: return TINKER__SVC_OP_REJECTED;
+  default: return TINKER__SVC_OP_WAITING;
+  }
 }

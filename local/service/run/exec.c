@@ -17,7 +17,7 @@ void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
   /* What the moment is to blame for says nothing of the model, and a call must
    * not fail because what came before it can't be restored now. */
   if (m &&
-      (m->stuck || (op->replay && (rc == TINKER_ENOMEM || rc == TINKER_EIO)))) {
+      (m->stuck || (op->redo && (rc == TINKER_ENOMEM || rc == TINKER_EIO)))) {
     if (m->stuck != TINKER__SVC_STUCK_SHORT) tinker__svc_trouble(m, rc, why);
     return;
   }
@@ -67,8 +67,8 @@ static void run_create(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__create_model_result_t result = {m->id};
   tinker__buf_init(&out, m->service->mem, 4096);
   tinker__message_encode(&out, &tinker__create_model_result_msg, &result);
-  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
-                          NULL, NULL, NULL);
+  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
+                          &out, NULL, NULL, NULL);
 }
 
 /* --- forward_backward ----------------------------------------------------- */
@@ -104,8 +104,8 @@ static void end_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__buf_init(&out, m->service->mem, (size_t)1 << 31);
   int rc = tinker__svc_result_forward_backward(&out, op->work, loss);
   if (rc != 0 && !out.error) out.error = rc;
-  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_PROTO, &out,
-                          NULL, NULL, NULL);
+  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_PROTO,
+                          &out, NULL, NULL, NULL);
 }
 
 /* True while there is more of it. */
@@ -169,8 +169,8 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
       {&norm, op->work->adam.grad_clip_norm > 0 ? 1 : 0}};
   tinker__buf_init(&out, m->service->mem, 4096);
   tinker__message_encode(&out, &tinker__optim_step_result_msg, &result);
-  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
-                          NULL, NULL, NULL);
+  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
+                          &out, NULL, NULL, NULL);
   tinker__svc_keep_due(m, op->seq + 1);
   return false;
 }
@@ -197,14 +197,15 @@ static int reload_work(tinker__svc_op_t *op, char *why, size_t why_len) {
 
 /* On a restart: what left no trace in the model is not executed again. */
 static bool skip_replay(const tinker__svc_op_t *op) {
-  if (!op->replay) return false;
+  if (!op->redo) return false;
   switch (op->kind) {
   case TINKER__SVC_OP_FORWARD_BACKWARD:
     return op->state == TINKER__SVC_OP_FAILED || !op->log_size ||
            (op->work && op->work->forward_only);
-  case TINKER__SVC_OP_OPTIM: /* refused gradients are gone: not traceless */
-    return op->traceless || (op->state == TINKER__SVC_OP_FAILED &&
-                             !op->model->train && !op->model->snapshot);
+  case TINKER__SVC_OP_OPTIM: /* refused gradients are gone: that is an effect */
+    return op->redo == TINKER__SVC_REDO_UNDONE ||
+           (op->state == TINKER__SVC_OP_FAILED && !op->model->train &&
+            !op->model->snapshot);
   case TINKER__SVC_OP_CREATE: return op->state == TINKER__SVC_OP_FAILED;
   default: return true; /* saves, and loads that failed */
   }
@@ -212,10 +213,10 @@ static bool skip_replay(const tinker__svc_op_t *op) {
 
 /* One that was told already can't be restored, nor the model with it. */
 static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
-  if (!op->replay) {
+  if (!op->redo) {
     tinker__svc_op_fail(op, "server",
                         "the engine crashed in this call (signal %d)",
-                        op->crash_signal);
+                        m->service->config.crash_signal);
     return;
   }
   tinker__svc_lock(m->service);
@@ -227,7 +228,7 @@ static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
 /* The process may have been killed because of others: a model that could not
  * be restored waits, and is tried again by every second start. */
 static void fail_deadly(tinker__svc_model_t *m, tinker__svc_op_t *op) {
-  if (!op->replay) {
+  if (!op->redo) {
     tinker__svc_op_fail(op, "server",
                         "the service was killed %d times while it executed "
                         "this call: it may need more memory than there is",
@@ -251,11 +252,11 @@ static const char *broken(tinker__svc_model_t *m) {
 /* One piece of the call; true while there is more. */
 static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
-  if (op->crash_signal) {
+  if (op->blame == TINKER__SVC_BLAME_CRASH) {
     fail_crashed(m, op);
     return false;
   }
-  if (op->deadly) {
+  if (op->blame == TINKER__SVC_BLAME_DEATHS) {
     fail_deadly(m, op);
     return false;
   }
@@ -272,7 +273,7 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
       tinker__svc_model_api(m)->pass_end(m->pass); /* marked meanwhile */
     }
     m->pass = NULL;
-    if (!op->replay || !reason) tinker__svc_exec_fail(op, rc, why);
+    if (!op->redo || !reason) tinker__svc_exec_fail(op, rc, why);
     return false;
   }
   if (skip_replay(op)) return false;
@@ -358,8 +359,8 @@ static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
  * pushed again when it has arrived. */
 static bool fetch_body(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;
-  if (!op->in_log || op->work || op->log_body || op->crash_signal ||
-      op->deadly || op->kind == TINKER__SVC_OP_CREATE || skip_replay(op)) {
+  if (op->work || op->log_body || op->blame ||
+      op->kind == TINKER__SVC_OP_CREATE || skip_replay(op)) {
     return false;
   }
   tinker__svc_lock(s);
@@ -378,7 +379,7 @@ static bool step(tinker__eng_task_t *task) {
   tinker__svc_op_t *op = take_op(m);
   if (!op || fetch_body(m, op)) return false;
   int64_t start = s->world->now_ms(s->world->user);
-  int64_t call = op->replay ? TINKER__REDOING(op->row) : op->row;
+  int64_t call = op->redo ? TINKER__REDOING(op->row) : op->row;
   atomic_store(s->doing, call);
   m->stuck = TINKER__SVC_NOT_STUCK;
   m->worked = false;
@@ -395,7 +396,7 @@ static bool step(tinker__eng_task_t *task) {
   tinker__svc_lock(s);
   tinker__mem_free(s->mem, op->log_body);
   op->log_body = NULL;
-  if (op->replay) tinker__svc_op_drop_work(op); /* no commit will do it */
+  if (op->redo) tinker__svc_op_drop_work(op); /* no commit will do it */
   m->pause_ms = 0;
   m->rests_ms = m->train ? s->world->now_ms(s->world->user) : 0;
   tinker__svc_trying_set(s, call, 0);

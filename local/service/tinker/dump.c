@@ -43,22 +43,19 @@ static void dump_sessions(const tinker__svc_t *s, tinker__jsonw_t *w) {
 
 /* Every future that is known, by its state. */
 static void dump_ops(const tinker__svc_t *s, tinker__jsonw_t *w) {
-  int64_t count[4] = {0}, logging = 0;
+  int64_t count[TINKER__SVC_OP_STATES] = {0};
   size_t cursor = 0;
   void *value;
   tinker__str_t id;
   while (tinker__map_next(s->op_by_id, &cursor, &id, &value)) {
     const tinker__svc_op_t *op = value;
     count[op->state]++;
-    if (!op->durable) logging++;
   }
   tinker__jsonw_key(w, "calls");
   tinker__jsonw_begin_object(w);
-  number(w, "pending", count[TINKER__SVC_OP_PENDING]);
-  number(w, "done", count[TINKER__SVC_OP_DONE]);
-  number(w, "failed", count[TINKER__SVC_OP_FAILED]);
-  number(w, "rejected", count[TINKER__SVC_OP_REJECTED]);
-  number(w, "on_their_way_into_the_store", logging);
+  for (int i = TINKER__SVC_OP_LOGGING; i < TINKER__SVC_OP_STATES; i++) {
+    number(w, tinker__svc_op_state_name((tinker__svc_op_state_t)i), count[i]);
+  }
   number(w, "samples", s->samples);
   tinker__jsonw_end_object(w);
 }

@@ -41,8 +41,9 @@ Test(dump, a_call_that_waits_for_the_one_before) {
   has(&reply, "{\"ends\":false,\"requests\":0,\"polls_parked\":0,"
               "\"sessions\":{\"storing\":0,\"live\":1,\"ending\":0,"
               "\"ended\":0,\"purged\":0},"
-              "\"calls\":{\"pending\":1,\"done\":1,\"failed\":0,\"rejected\":0,"
-              "\"on_their_way_into_the_store\":0,\"samples\":0}");
+              "\"calls\":{\"logging\":0,\"waiting\":1,\"running\":0,"
+              "\"committing\":0,\"done\":1,\"failed\":0,\"refusing\":0,"
+              "\"rejected\":0,\"samples\":0}");
   has(&reply, "\"store\":{\"queued\":0,\"commits\":");
   has(&reply, "\"engine\":{\"busy\":false,\"turns\":");
   has(&reply, "\"doing\":0,\"models_queued\":0,\"samples_queued\":0}}");

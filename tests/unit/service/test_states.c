@@ -1,5 +1,5 @@
-/* Lives of sessions and models: the moves that there are, and that no other is
- * made. */
+/* Lives of sessions, models and calls: the moves that there are, and that no
+ * other is made. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -133,6 +133,70 @@ static bool over_model_refuses(void) {
 
 Test(states, a_model_that_is_over_does_not_run_again) {
   is_refused(over_model_refuses);
+}
+
+/* --- Calls ---------------------------------------------------------------- */
+
+static bool op_may(int from, int to) {
+  return tinker__svc_op_may((tinker__svc_op_state_t)from,
+                            (tinker__svc_op_state_t)to);
+}
+
+static const char *op_name(int state) {
+  return tinker__svc_op_state_name((tinker__svc_op_state_t)state);
+}
+
+Test(states, moves_of_a_call) {
+  char text[1000];
+  all_moves(text, TINKER__SVC_OP_STATES, op_may, op_name);
+  cr_assert_str_eq(text,
+                   "new logging\nnew waiting\nnew done\nnew failed\n"
+                   "new refusing\nnew rejected\nlogging waiting\n"
+                   "waiting running\nwaiting committing\nrunning waiting\n"
+                   "running committing\ncommitting done\ncommitting failed\n"
+                   "refusing rejected\n",
+                   "%s", text);
+}
+
+Test(states, a_call_moves) {
+  tinker__svc_t s = {0};
+  tinker__svc_op_t op = {.service = &s};
+  static const tinker__svc_op_state_t life[] = {
+      TINKER__SVC_OP_LOGGING, TINKER__SVC_OP_WAITING, TINKER__SVC_OP_RUNNING,
+      TINKER__SVC_OP_WAITING, TINKER__SVC_OP_RUNNING, TINKER__SVC_OP_COMMITTING,
+      TINKER__SVC_OP_DONE};
+  for (size_t i = 0; i < sizeof life / sizeof *life; i++) {
+    cr_assert_eq(tinker__svc_op_logged(&op), i > 1);
+    cr_assert(tinker__svc_op_pending(&op));
+    cr_assert(tinker__svc_op_move(&op, life[i]));
+    cr_assert_eq(op.state, life[i]);
+  }
+  cr_assert(tinker__svc_op_logged(&op) && !tinker__svc_op_pending(&op));
+  cr_assert_not(s.fatal);
+}
+
+/* Neither a second result nor another execution. */
+static bool done_call_refuses(void) {
+  tinker__svc_t s = {0};
+  tinker__svc_op_t op = {.service = &s, .state = TINKER__SVC_OP_DONE};
+  return !tinker__svc_op_move(&op, TINKER__SVC_OP_COMMITTING) &&
+         op.state == TINKER__SVC_OP_DONE && s.fatal;
+}
+
+Test(states, a_call_has_one_result) {
+  is_refused(done_call_refuses);
+}
+
+/* The numbers are in stores that exist. */
+Test(states, of_calls_that_a_start_finds) {
+  cr_assert_eq(tinker__svc_op_found((tinker__svc_outcome_t)0),
+               TINKER__SVC_OP_WAITING);
+  cr_assert_eq(tinker__svc_op_found((tinker__svc_outcome_t)1),
+               TINKER__SVC_OP_DONE);
+  cr_assert_eq(tinker__svc_op_found((tinker__svc_outcome_t)2),
+               TINKER__SVC_OP_FAILED);
+  cr_assert_eq(tinker__svc_op_found((tinker__svc_outcome_t)3),
+               TINKER__SVC_OP_REJECTED);
 }
 
 /* --- Seen from outside ---------------------------------------------------- */
