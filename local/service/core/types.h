@@ -19,10 +19,8 @@ typedef struct tinker__svc_work_s tinker__svc_work_t;
 typedef struct tinker__svc_listener_s tinker__svc_listener_t;
 typedef struct tinker__svc_faults_s tinker__svc_faults_t;
 
-/* Says whether a row is durable. Requests wait in it, with their replies ready,
- * until the row is. */
+/* The requests that wait, with their replies ready, until a row is stored. */
 typedef struct tinker__svc_ack_s {
-  bool durable;
   tinker__link_t waiters; /* of tinker__svc_req_t */
 } tinker__svc_ack_t;
 

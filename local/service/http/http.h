@@ -175,14 +175,13 @@ void tinker__svc_reply_crowded(tinker__svc_req_t *r);
 
 /* --- park.c: requests that wait until something is durable. Under the lock ---
  */
-/* Parks r, whose reply must be set, until a is durable. TINKER__ANSWERED if a
- * is durable already. */
+/* Parks r, whose reply must be set, until a is stored. */
 tinker__svc_handled_t tinker__svc_ack_wait(tinker__svc_ack_t *a,
                                            tinker__svc_req_t *r);
 void tinker__svc_ack_init(tinker__svc_ack_t *a);
-/* a is durable from now on: sends the replies of all requests that wait. */
+/* The row of a is stored: sends the replies of all requests that wait. */
 void tinker__svc_ack_commit(tinker__svc_t *s, tinker__svc_ack_t *a);
-/* a was not stored: answers all requests that wait with 503. */
+/* The row of a could not be stored: answers all requests that wait with 503. */
 void tinker__svc_ack_fail(tinker__svc_t *s, tinker__svc_ack_t *a);
 /* Another process has locked the store, for an unknown time: answers all
  * requests that wait for the store with 503. Their calls stay queued. */
