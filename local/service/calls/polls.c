@@ -18,7 +18,7 @@
 /* Why the op does not run yet; false when nothing is wrong. Under the lock. */
 static bool waiting_reason(const tinker__svc_op_t *op, char *out, size_t len) {
   const tinker__svc_model_t *m = op->model;
-  if (!m || op->state != TINKER__SVC_OP_PENDING) return false;
+  if (!m || !tinker__svc_op_pending(op)) return false;
   int64_t want = m->current ? m->current->seq + 1 : m->next_seq;
   TINKER__LIST_EACH(l, tmp, &m->pending) {
     const tinker__svc_op_t *p = TINKER__CONTAINER(l, tinker__svc_op_t, link);
@@ -38,7 +38,7 @@ void tinker__svc_poll_try_again(tinker__svc_req_t *r,
   if (op->paused_until_ms) {
     state = op->pause_state ? op->pause_state : "paused_capacity";
     reason = op->pause_reason;
-  } else if (op->model && op->model->retry_ms) {
+  } else if (op->model && tinker__svc_model_parked(op->model)) {
     state = "paused_capacity";
     reason = op->model->trouble;
   } else if (waiting_reason(op, gap, sizeof gap)) {
@@ -62,14 +62,12 @@ static void reply_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
 
 /* A large result is announced first, to who asked for that: clients bound the
  * bytes of results that are under way. An error is told at once. */
-static bool announces(const tinker__svc_req_t *r,
-                      const tinker__svc_outcome_t *o) {
+static bool announces(const tinker__svc_req_t *r, const tinker__svc_told_t *o) {
   return r->allow_metadata && o->state == TINKER__SVC_OP_DONE &&
          o->len > (size_t)r->service->config.inline_result;
 }
 
-static void reply_metadata(tinker__svc_req_t *r,
-                           const tinker__svc_outcome_t *o) {
+static void reply_metadata(tinker__svc_req_t *r, const tinker__svc_told_t *o) {
   tinker__announced_t reply = {"complete_metadata", (int64_t)o->len};
   tinker__svc_reply_message(r, &tinker__announced_msg, &reply);
 }
@@ -86,7 +84,7 @@ static void unpark(tinker__svc_req_t *r) {
   session_of(r->op)->polls--;
 }
 
-/* Before its result is there. */
+/* Answers a poll with try_again before its result is there. */
 static void send_away(tinker__svc_req_t *r) {
   unpark(r);
   tinker__svc_poll_try_again(r, r->op);
@@ -95,7 +93,8 @@ static void send_away(tinker__svc_req_t *r) {
 
 /* --- Results -------------------------------------------------------------- */
 
-/* A worker: the reply holds the result as it is stored. */
+/* Runs on a worker. The reply holds the result as it is stored, and becomes its
+ * JSON form. */
 static void convert(tinker__svc_req_t *r) {
   tinker__buf_t stored = r->reply;
   if (!tinker__buf_error(&stored)) {
@@ -111,7 +110,8 @@ static bool as_json(const tinker__svc_req_t *r, int format, size_t len) {
          len > r->service->large;
 }
 
-/* A stored result. Store thread: others wait for their commits on it. */
+/* Sends a stored result. On the store thread, where others wait for their
+ * commits, so a worker converts a large one. */
 static void send_stored(tinker__svc_req_t *r, tinker__str_t data, int format) {
   if (!as_json(r, format, data.len)) {
     reply_result(r, r->kind, format, data.ptr, data.len);
@@ -142,7 +142,7 @@ static void on_read(void *user, int rc, struct sqlite3_stmt *row) {
 }
 
 static tinker__svc_handled_t read_result(tinker__svc_req_t *r,
-                                         const tinker__svc_outcome_t *o) {
+                                         const tinker__svc_told_t *o) {
   tinker__svc_t *s = r->service;
   r->kind = o->kind;
   if (tinker__svc_store_read_result(s->store, o->row, on_read, r) != 0) {
@@ -151,8 +151,8 @@ static tinker__svc_handled_t read_result(tinker__svc_req_t *r,
   return TINKER__PARKED;
 }
 
-tinker__svc_outcome_t tinker__svc_op_outcome(const tinker__svc_op_t *op) {
-  return (tinker__svc_outcome_t){
+tinker__svc_told_t tinker__svc_op_told(const tinker__svc_op_t *op) {
+  return (tinker__svc_told_t){
       .row = op->row,
       .kind = op->kind,
       .state = op->state,
@@ -163,7 +163,7 @@ tinker__svc_outcome_t tinker__svc_op_outcome(const tinker__svc_op_t *op) {
 
 /* A large result is copied by the store thread, one at a time. */
 tinker__svc_handled_t tinker__svc_poll_tell(tinker__svc_req_t *r,
-                                            const tinker__svc_outcome_t *o) {
+                                            const tinker__svc_told_t *o) {
   tinker__svc_settle(r->service);
   if (announces(r, o)) {
     reply_metadata(r, o);
@@ -185,7 +185,7 @@ void tinker__svc_polls_take(tinker__svc_op_t *op, tinker__link_t *out) {
 }
 
 void tinker__svc_polls_tell(tinker__link_t *polls,
-                            const tinker__svc_outcome_t *o) {
+                            const tinker__svc_told_t *o) {
   tinker__link_t *l;
   while ((l = tinker__list_pop_front(polls)) != NULL) {
     tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, link);
@@ -195,7 +195,8 @@ void tinker__svc_polls_tell(tinker__link_t *polls,
   }
 }
 
-/* --- Who waits, and for how long ------------------------------------------ */
+/* --- Parking and its end ---------------------------------------------------
+ */
 
 bool tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms) {
   for (int n = 0;; n++) {
@@ -213,7 +214,7 @@ void tinker__svc_polls_release(tinker__svc_t *s) {
   }
 }
 
-/* The poll that has waited longest, of one session or (NULL) of all. */
+/* The poll that has waited longest, of session n or, if NULL, of all. */
 static tinker__svc_req_t *oldest(tinker__svc_t *s,
                                  const tinker__svc_session_t *n) {
   TINKER__LIST_EACH(l, tmp, &s->polls) {
@@ -223,7 +224,8 @@ static tinker__svc_req_t *oldest(tinker__svc_t *s,
   return NULL;
 }
 
-/* Connections are kept for short calls, and polls for other sessions. */
+/* Sends the oldest poll away when too many are parked, so that connections stay
+ * free for short calls, and polls for other sessions. */
 static void make_room(tinker__svc_t *s, const tinker__svc_session_t *n) {
   if (n->polls >= s->max_polls - s->max_polls / 8) {
     send_away(oldest(s, n));
@@ -252,7 +254,8 @@ tinker__svc_handled_t tinker__svc_poll_park(tinker__svc_t *s,
 
 /* --- Clients that are gone ------------------------------------------------ */
 
-/* The polls that this look is at: those after what the round has seen. */
+/* Chooses the polls for this look: those that the round has not looked at yet.
+ */
 static size_t choose(tinker__svc_t *s, tinker__svc_req_t **chosen, int *fds) {
   size_t at = 0, n = 0;
   TINKER__LIST_EACH(l, tmp, &s->polls) {

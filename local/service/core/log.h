@@ -37,7 +37,7 @@ void tinker__svc_lines_free(tinker__svc_lines_t *q);
 /* Begins a line: {"time":...,"level":...,"event":... */
 void tinker__svc_lines_begin(tinker__buf_t *line, const tinker__world_t *world,
                              const char *level, const char *event);
-/* Another member of it, and its end. */
+/* Adds a member to a line; ends the line. */
 void tinker__svc_lines_put(tinker__buf_t *line, const char *key,
                            const char *value);
 void tinker__svc_lines_end(tinker__buf_t *line);

@@ -26,8 +26,8 @@ struct tinker__svc_ledger_s {
   bool failed; /* a line is missing. Under the lock */
 };
 
-/* A line that a kill or a full disk has cut is no line: what comes next would
- * be lost with it. */
+/* Removes a last line that a kill or a full disk has cut: the next line would
+ * be appended to it, and neither could be read. */
 static int drop_cut_line(tinker__svc_ledger_t *l, char *why, size_t why_len) {
   tinker__buf_t lines;
   tinker__buf_init(&lines, l->mem, TINKER__MAX_LEDGER);

@@ -24,7 +24,7 @@ typedef struct tinker__svc_ledger_line_s {
   const char *endpoint;
   const char *id;  /* of the request, session or sampler; NULL = not known */
   int64_t seq;     /* -1 = none */
-  const char *act; /* fault: what it does, and by which rule */
+  const char *act; /* of a "fault", with the index of its rule */
   size_t rule;
 } tinker__svc_ledger_line_t;
 

@@ -5,8 +5,8 @@
  * again. A body that is refused still has a head, whose number it spends.
  *
  * Parsing is a pure function of the body, the base model and the seed, so the
- * log can be executed again from bodies alone. What is wrong with a body is
- * told with the field's name; nothing is guessed, cut or filled in. */
+ * log can be executed again from bodies alone. A bad body is refused with a
+ * sentence that names the field; nothing is guessed or cut. Any thread. */
 #ifndef TINKER_SERVICE_WORK_H
 #define TINKER_SERVICE_WORK_H
 
@@ -19,13 +19,13 @@
 struct tinker__svc_work_s {
   tinker__mem_t *mem;
   tinker__svc_op_kind_t kind;
-  /* forward_backward and asample: of the decoded message. */
+  /* forward_backward and asample: digest of the decoded message. */
   unsigned char digest[TINKER__SHA256_LEN];
   /* Loads. */
   char *path;
   bool optimizer;
   /* forward_backward. */
-  tinker__arena_t arena; /* what data points into */
+  tinker__arena_t arena; /* data points into it */
   tinker__eng_train_datum_t *data;
   size_t n_data;
   bool forward_only;
@@ -118,7 +118,7 @@ int tinker__svc_work_sample(tinker__svc_work_t *w,
                             const tinker__sample_request_t *q,
                             const tinker__svc_terms_t *terms, char *why,
                             size_t why_len);
-/* Of a sample whose prompt is taken: what is to be told about the prompt. */
+/* Takes the scores that q wants of its prompt; spec has the prompt already. */
 int tinker__svc_work_scores(tinker__svc_work_t *w,
                             const tinker__sample_request_t *q,
                             const tinker__eng_base_info_t *info,
@@ -138,18 +138,19 @@ int tinker__svc_work_proto_head(tinker__str_t body, tinker__svc_head_t *out,
 /* Refuses every optimizer family but adamw, by name. */
 int tinker__svc_check_optimizer(tinker__arena_t *arena, tinker__str_t json,
                                 const char *prefix, char *why, size_t why_len);
-/* ttl_seconds, if given, within its bounds. */
+/* Checks ttl_seconds, if given, against its bounds. */
 int tinker__svc_check_ttl(int64_t ttl, bool given, char *why, size_t why_len);
-/* user_metadata must be an object of strings. */
+/* Checks that user_metadata is an object of strings. */
 int tinker__svc_check_metadata(tinker__mem_t *mem, tinker__str_t json,
                                char *why, size_t why_len);
 
-/* Results, appended to an initialised buffer. 0 or a code. */
+/* Append results to an initialised buffer. 0 or a code. */
 int tinker__svc_result_forward_backward(tinker__buf_t *out,
                                         tinker__svc_work_t *w, double loss);
 int tinker__svc_result_sample(tinker__buf_t *out, const tinker__eng_gen_t *gen,
                               const tinker__tensor_view_t *target);
-/* The JSON form of a stored protobuf result, for clients that ask for JSON. */
+/* Replies with the JSON form of a stored protobuf result, for clients that ask
+ * for JSON. */
 void tinker__svc_reply_result_as_json(tinker__svc_req_t *r,
                                       tinker__svc_op_kind_t kind,
                                       const void *data, size_t len);

@@ -13,8 +13,8 @@
 
 /* --- retrieve_future ------------------------------------------------------ */
 
-/* An id that no future has: 410 when its model or sampler is known and its
- * results have been dropped. */
+/* Answers an id that no future has: 410 when the results of its model or
+ * sampler have been dropped, else 404. */
 static tinker__svc_handled_t
 answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   size_t cut = id.len;
@@ -23,7 +23,7 @@ answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   tinker__svc_model_t *m = tinker__map_get(s->model_by_id, owner);
   tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, owner);
   tinker__svc_session_t *session = m ? m->session : p ? p->session : NULL;
-  if (session && session->purged) {
+  if (session && session->state == TINKER__SVC_SESSION_PURGED) {
     return tinker__svc_reply_error(r, 410,
                                    "the session ended at least an hour "
                                    "ago: its results are no longer kept");
@@ -35,13 +35,12 @@ answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
 /* out: what is to be told of a call that has its result (its row, else 0).
  * Under the lock. */
 static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
-                                  tinker__str_t id,
-                                  tinker__svc_outcome_t *out) {
+                                  tinker__str_t id, tinker__svc_told_t *out) {
   tinker__svc_op_t *op = tinker__map_get(s->op_by_id, id);
-  if (!op || !op->ack.durable) return answer_unknown(s, r, id);
+  if (!op || !tinker__svc_op_logged(op)) return answer_unknown(s, r, id);
   tinker__svc_session_t *n =
       op->model ? op->model->session : op->sampler->session;
-  n->seen_ms = s->world->now_ms(s->world->user); /* somebody waits for it */
+  n->seen_ms = s->world->now_ms(s->world->user); /* a poll is a sign of life */
   if (op->acts & TINKER__ACT_FORGET) {
     return tinker__svc_reply_error(r, 410, "request %s is no longer known",
                                    op->request_id);
@@ -54,10 +53,10 @@ static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
     tinker__svc_poll_try_again(r, op);
     return TINKER__ANSWERED;
   }
-  if (op->state == TINKER__SVC_OP_PENDING) {
+  if (tinker__svc_op_pending(op)) {
     return tinker__svc_poll_park(s, r, op);
   }
-  *out = tinker__svc_op_outcome(op);
+  *out = tinker__svc_op_told(op);
   return TINKER__PARKED;
 }
 
@@ -69,7 +68,7 @@ tinker__svc_handled_t tinker__svc_handle_retrieve_future(tinker__svc_t *s,
     return TINKER__ANSWERED;
   }
   r->allow_metadata = m.allow_metadata_only;
-  tinker__svc_outcome_t out = {.row = 0};
+  tinker__svc_told_t out = {.row = 0};
   tinker__svc_lock(s);
   tinker__svc_handled_t h = poll(s, r, tinker__str(m.request_id), &out);
   tinker__svc_unlock(s);

@@ -1,5 +1,6 @@
-/* train: the numbered calls of a model on their way in: the same number twice,
- * checks, the reply. HTTP thread. */
+/* train: the numbered calls of a model on their way in. Checks them, recognises
+ * a number that was used before, and writes the reply. HTTP thread, or a worker
+ * for a large body. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@
 
 /* --- Replies -------------------------------------------------------------- */
 
-/* The ids of the sequences of a sample, "<request>:<i>", in the arena. */
+/* Writes the ids of a sample's sequences, "<request>:<i>", into the arena. */
 static int sequence_ids(tinker__arena_t *a, const char *request_id, size_t n,
                         tinker__strs_t *out) {
   char id[260];
@@ -54,12 +55,14 @@ tinker__svc_handled_t tinker__svc_op_again(tinker__svc_req_t *r,
         r, 409, "%s was used before with another content", op->request_id);
   }
   tinker__svc_reply_future(r, op, num_samples);
-  return tinker__svc_ack_wait(&op->ack, r);
+  return tinker__svc_op_logged(op) ? TINKER__ANSWERED
+                                   : tinker__svc_ack_wait(&op->ack, r);
 }
 
 /* --- Calls of a model ----------------------------------------------------- */
 
-/* The live model of a call, or NULL with the answer set. Under the lock. */
+/* The model with this id, in a live session; NULL = r is answered. Under the
+ * lock. */
 static tinker__svc_model_t *live_model(tinker__svc_t *s, tinker__svc_req_t *r,
                                        tinker__str_t id) {
   tinker__svc_model_t *m = tinker__svc_model_find(s, id);
@@ -104,12 +107,13 @@ static tinker__svc_handled_t register_call(tinker__svc_t *s,
     e->copy = NULL;
     tinker__svc_reply_future(r, op, 0);
   } else {
-    op->state = TINKER__SVC_OP_REJECTED;
+    tinker__svc_op_move(op, TINKER__SVC_OP_REFUSING);
   }
   return tinker__svc_op_accept(s, r, op, tinker__svc_op_write_begin(op));
 }
 
-/* A number whose result is no longer kept. */
+/* True, and r is answered, for a number that was used by a call whose result is
+ * no longer kept. */
 static bool is_spent(tinker__svc_req_t *r, const tinker__svc_model_t *m,
                      int64_t seq) {
   if (seq >= m->next_seq) return false;
@@ -119,7 +123,8 @@ static bool is_spent(tinker__svc_req_t *r, const tinker__svc_model_t *m,
   return true;
 }
 
-/* What can be said of a load before its turn comes; else r is answered. */
+/* Checks of a load what can be checked before its turn. False: r is answered.
+ */
 static bool may_load(tinker__svc_t *s, tinker__svc_req_t *r, int64_t seq,
                      const tinker__svc_work_t *work) {
   char why[300];
@@ -175,14 +180,14 @@ static tinker__svc_handled_t accept_locked(tinker__svc_t *s,
   int64_t seq = e->call.seq_id;
   tinker__svc_model_t *m = model_of(s, r, e);
   if (!m) return TINKER__ANSWERED;
-  if (seq < 1 || seq > INT32_MAX) { /* 0 stands for the creation */
+  if (seq < 1 || seq > INT32_MAX) { /* number 0 is the creation */
     return tinker__svc_reply_error(
         r, 400, "seq_id must be from 1 to 2147483647, not %lld",
         (long long)seq);
   }
   snprintf(id, sizeof id, "%s:%lld", m->id, (long long)seq);
   tinker__svc_op_t *op = tinker__map_get(s->op_by_id, tinker__str(id));
-  if (op && op->state != TINKER__SVC_OP_REJECTED) {
+  if (op && !tinker__svc_op_refused(op)) {
     return tinker__svc_op_again(r, op, e->call.kind, e->digest, 0);
   }
   if (op &&
@@ -224,8 +229,8 @@ static int digest_call(tinker__svc_t *s, entry_t *e, tinker__str_t body) {
 /* The base model that a pass is checked against; false: r is answered. */
 static bool find_base(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
                       tinker__svc_base_model_t **base) {
-  if (e->call.kind != TINKER__SVC_OP_FORWARD_BACKWARD || e->call.rc)
-    return true;
+  bool pass = e->call.kind == TINKER__SVC_OP_FORWARD_BACKWARD;
+  if (!pass || e->call.rc) return true;
   tinker__svc_lock(s);
   tinker__svc_model_t *m = live_model(s, r, tinker__str(e->model_id));
   if (m) {
@@ -332,8 +337,8 @@ tinker__svc_handle_save_weights_for_sampler(tinker__svc_t *s,
   return accept_json(s, r, TINKER__SVC_OP_SAVE_SAMPLER);
 }
 
-/* Not offered, but its number is one of the model's: spent, or the calls that
- * follow would wait for it for ever. */
+/* The call is not supported, but its number is one of the model's. The number
+ * is used up, or the calls that follow would wait for it for ever. */
 tinker__svc_handled_t
 tinker__svc_handle_save_weights_external(tinker__svc_t *s,
                                          tinker__svc_req_t *r) {
