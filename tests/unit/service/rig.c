@@ -29,13 +29,11 @@ struct rig_pending_s {
   bool parked, resumed;
 };
 
-/* The library takes a lock of its own here and makes a system call: whoever
- * calls it under the service's lock hangs. A stream does when the service
- * stops.
- */
+bool rig_takes_lock_to_resume;
+
 void MHD_resume_connection(struct MHD_Connection *connection) {
   rig_pending_t *c = (rig_pending_t *)connection;
-  if (!c->req.stream) {
+  if (rig_takes_lock_to_resume) {
     tinker__svc_lock(c->req.service);
     tinker__svc_unlock(c->req.service);
   }

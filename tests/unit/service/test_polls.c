@@ -112,6 +112,7 @@ Test(polls, expire_in_pieces) {
   static rig_t rig;
   static rig_pending_t *p[N];
   char id[200];
+  rig_takes_lock_to_resume = true;
   rig_open(&rig);
   open_gap(&rig, id, sizeof id);
   for (int i = 0; i < N; i++) p[i] = park(&rig, id, -1);
@@ -125,6 +126,30 @@ Test(polls, expire_in_pieces) {
   tinker__svc_unlock(rig.s);
   for (int i = 0; i < N; i++) expect_try_again(&rig, p[i]);
   rig_stop(&rig);
+  rig_close(&rig);
+}
+
+/* Requests that wait for the log, and polls that wait for a result, are
+ * resumed without the lock. */
+Test(polls, are_told_without_the_lock) {
+  static rig_t rig;
+  rig_pending_t *p[3];
+  char session[80], model[120], body[400], id[200];
+  rig_takes_lock_to_resume = true;
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  rig_optim_body(body, sizeof body, model, 2);
+  rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+  rig_member(&reply, "request_id", id, sizeof id);
+  for (int i = 0; i < 3; i++) p[i] = park(&rig, id, -1);
+  rig_optim_body(body, sizeof body, model, 1);
+  rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+  for (int i = 0; i < 3; i++) {
+    rig_wait(&rig, p[i], &reply);
+    cr_assert_eq(reply.status, 200, "%s", reply.text);
+    cr_assert_eq(strstr(reply.text, "try_again"), NULL, "%s", reply.text);
+  }
   rig_close(&rig);
 }
 
