@@ -15,7 +15,7 @@
 
 #define EXPIRED_AT_ONCE 64
 
-/* Why the op does not run yet; false when nothing is wrong. Under the lock. */
+/* Writes why the op does not run yet; false when it only waits for its turn. */
 static bool waiting_reason(const tinker__svc_op_t *op, char *out, size_t len) {
   const tinker__svc_model_t *m = op->model;
   if (!m || !tinker__svc_op_pending(op)) return false;
@@ -60,8 +60,9 @@ static void reply_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
   }
 }
 
-/* A large result is announced first, to who asked for that: clients bound the
- * bytes of results that are under way. An error is told at once. */
+/* True when a result is announced with its size first: it is large, and its
+ * client has asked for that, to bound the bytes of results under way. An error
+ * is sent at once. */
 static bool announces(const tinker__svc_req_t *r, const tinker__svc_told_t *o) {
   return r->allow_metadata && o->state == TINKER__SVC_OP_DONE &&
          o->len > (size_t)r->service->config.inline_result;
@@ -161,7 +162,8 @@ tinker__svc_told_t tinker__svc_op_told(const tinker__svc_op_t *op) {
   };
 }
 
-/* A large result is copied by the store thread, one at a time. */
+/* A large result is read from the store, and not copied for each poll at once.
+ */
 tinker__svc_handled_t tinker__svc_poll_tell(tinker__svc_req_t *r,
                                             const tinker__svc_told_t *o) {
   tinker__svc_settle(r->service);

@@ -16,8 +16,9 @@ typedef enum {
   TINKER__SVC_FAILED
 } tinker__svc_event_t;
 
-/* Hears what happens to calls: the ledger of a fault plan. Any thread, with or
- * without the lock: nothing is waited for but in settle. */
+/* An observer is called when something happens to a call. The fault plan's is
+ * the only one: it writes the ledger. Any thread, with or without the lock,
+ * unless a function says otherwise; only settle waits. */
 typedef struct tinker__svc_observer_s {
   /* An op is being accepted and is not logged yet, so its acts may be set.
    * Under the lock. */
@@ -25,8 +26,8 @@ typedef struct tinker__svc_observer_s {
   void (*heard)(const tinker__svc_op_t *op, tinker__svc_event_t event);
   /* A call without a number was carried out. */
   void (*other)(tinker__svc_t *s, const char *endpoint, const char *id);
-  /* What it has heard so far is in its file when this returns: before anybody
-   * is answered, and before a call that is being accepted is durable. Without
+  /* Waits until all that it was called with is in its file. It is called before
+   * a client is answered, and before a call is committed to the log. Without
    * the lock. */
   void (*settle)(tinker__svc_t *s);
 } tinker__svc_observer_t;

@@ -1,7 +1,7 @@
-/* lock: the one lock of the service, and who has held it for longest: while it
- * is held nobody else is served. Who releases it resumes the requests that were
- * answered under it: that takes a system call and a lock of the HTTP library
- * for each. */
+/* lock: takes and gives the one lock of the service, and notes which function
+ * has held it longest, since nobody else is served meanwhile. The thread that
+ * releases the lock then resumes the requests that were answered under it:
+ * each of them takes a system call and a lock of the HTTP library. */
 #ifndef TINKER_SERVICE_CORE_LOCK_H
 #define TINKER_SERVICE_CORE_LOCK_H
 

@@ -1,11 +1,12 @@
-/* log: lines on their way to a file or to the owner's callback.
+/* log: the queue between lines and the callback that writes them: the service's
+ * log, and the ledger.
  *
  * Any thread adds a line, under whatever lock: the lines are in a bounded
  * queue, and one thread of its own hands them over in that order, without any
  * lock. The service's log never waits: a callback that blocks (a pipe that
  * nobody reads) stops nothing else. Lines that find no room are counted, and
- * the count is a line in their place. A ledger loses no line: who adds one
- * waits for room, and may wait until what was added is written. */
+ * the count is a line in their place. The ledger may lose no line: its queue
+ * lets a thread that adds a line wait for room. */
 #ifndef TINKER_SERVICE_LOG_H
 #define TINKER_SERVICE_LOG_H
 
@@ -30,7 +31,7 @@ bool tinker__svc_lines_add(tinker__svc_lines_t *q, tinker__buf_t *line);
 /* Waits until write has returned for all lines that were added before. Any
  * thread but the queue's own. */
 void tinker__svc_lines_settle(tinker__svc_lines_t *q);
-/* Hands over what is there, waits for the callback under way, and frees. NULL
+/* Hands over the lines that wait, joins the thread, and frees the queue. NULL
  * allowed. */
 void tinker__svc_lines_free(tinker__svc_lines_t *q);
 

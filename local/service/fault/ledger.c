@@ -42,7 +42,8 @@ static int drop_cut_line(tinker__svc_ledger_t *l, char *why, size_t why_len) {
   return rc;
 }
 
-/* The queue's thread. One write: O_APPEND keeps it whole. */
+/* Writes a line at once with O_APPEND, so that it stays whole. The queue's
+ * thread. */
 static void append(void *user, const char *line, size_t len) {
   tinker__svc_ledger_t *l = user;
   pthread_mutex_lock(&l->lock);
@@ -141,7 +142,7 @@ bool tinker__svc_ledger_settle(tinker__svc_ledger_t *l) {
 int tinker__svc_ledger_read(tinker__svc_ledger_t *l, tinker__buf_t *out,
                             char *why, size_t why_len) {
   tinker__svc_lines_settle(l->lines);
-  pthread_mutex_lock(&l->lock); /* no line that is being written */
+  pthread_mutex_lock(&l->lock); /* so that no line is half written */
   int rc = tinker__file_read(l->world, l->path, out, why, why_len);
   pthread_mutex_unlock(&l->lock);
   return rc;

@@ -1,9 +1,9 @@
-/* ledger: what was accepted and applied, and which faults fired, a JSON line
- * each in <state>/ledger.jsonl. Only with a fault plan: tests compare what
- * clients saw with what happened. Lines survive a kill of the process (not of
- * the machine) and are read again by the next start. A thread of the ledger's
- * own writes them, in the order in which they were added; who answers somebody
- * or makes something durable waits for them before. Any thread. */
+/* ledger: a file of JSON lines, <state>/ledger.jsonl, that says which calls
+ * were accepted and applied and which faults fired. There is one only with a
+ * fault plan; tests compare it with what clients saw. The lines survive a kill
+ * of the process, but maybe not a power failure, and the next start reads them.
+ * A thread of the ledger's own writes them in the order in which they were
+ * added, so that nobody writes a file under the service's lock. Any thread. */
 #ifndef TINKER_SERVICE_LEDGER_H
 #define TINKER_SERVICE_LEDGER_H
 
@@ -28,14 +28,14 @@ typedef struct tinker__svc_ledger_line_s {
   size_t rule;
 } tinker__svc_ledger_line_t;
 
-/* Only memory is written here, so a lock may be held. False without memory: the
- * test would be misled, so the caller ends the service. */
+/* Adds a line to the queue. False without memory. The caller then ends the
+ * service, since a ledger with a gap would mislead the test. */
 bool tinker__svc_ledger_add(tinker__svc_ledger_t *l,
                             const tinker__svc_ledger_line_t *line);
-/* Waits until all lines so far are in the file: without a lock. False when one
- * of them could not be written, now or before. */
+/* Waits until all lines so far are in the file. False when one of them, or of
+ * those before, could not be written. No lock may be held. */
 bool tinker__svc_ledger_settle(tinker__svc_ledger_t *l);
-/* All lines so far, appended to out. 0 or a code. */
+/* Appends all lines so far to out. 0 or a code. */
 int tinker__svc_ledger_read(tinker__svc_ledger_t *l, tinker__buf_t *out,
                             char *why, size_t why_len);
 

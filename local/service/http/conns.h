@@ -64,7 +64,8 @@ void tinker__svc_conns_look(tinker__svc_conns_t *c, int64_t now_ms);
 
 /* Shuts a socket in both directions. */
 void tinker__svc_conns_shut(int fd);
-/* Which of these sockets have lost their peer; n up to TINKER__PEERS_MAX. */
+/* Sets gone[i] for each of n sockets whose peer has closed or is lost; n is at
+ * most TINKER__PEERS_MAX. */
 #define TINKER__PEERS_MAX 128
 void tinker__svc_peers_look(const int *fds, size_t n, bool *gone);
 

@@ -201,8 +201,9 @@ static tinker__svc_handled_t accept_locked(tinker__svc_t *s,
   return register_call(s, r, m, e);
 }
 
-/* A name that would act on the terminal it is shown on, or hide in it. Asked of
- * new calls only: the log may have such a name from an earlier version. */
+/* Refuses a name with characters that act on a terminal or are invisible there.
+ * Only new calls are checked: the log may have such a name from an earlier
+ * version. */
 static int check_new_name(entry_t *e) {
   tinker__svc_work_t *w = e->work;
   if (!w->name || !tinker__has_hidden(tinker__str(w->name))) return 0;
@@ -213,8 +214,9 @@ static int check_new_name(entry_t *e) {
                      "characters and marks of direction");
 }
 
-/* A decoded pass brings its own digest; one that is refused is known by its
- * bytes. The other calls are small: theirs is of what the text means. */
+/* Takes the digest of a decoded pass; of a refused one, whose meaning is not
+ * known, the digest of its bytes. The other calls are small, and stores hold
+ * digests of what their texts mean, which take passes of their own. */
 static int digest_call(tinker__svc_t *s, entry_t *e, tinker__str_t body) {
   bool all = e->call.kind == TINKER__SVC_OP_SAVE_EXTERNAL;
   if (e->call.kind != TINKER__SVC_OP_FORWARD_BACKWARD) {
