@@ -76,6 +76,8 @@ static void on_committed(void *user, int rc) {
   completion_t *c = user;
   tinker__svc_op_t *op = c->op;
   tinker__svc_t *s = op->service;
+  tinker__link_t polls;
+  tinker__svc_told_t told;
   char useless[1200] = ""; /* a folder to remove */
   if (rc != 0) {
     tinker__svc_fatal(s, "a result could not be stored");
@@ -90,8 +92,11 @@ static void on_committed(void *user, int rc) {
     tinker__svc_heard(op, done ? TINKER__SVC_APPLIED : TINKER__SVC_FAILED);
     if (c->committed) c->committed(c->user, useless, sizeof useless);
     tinker__svc_op_drop_work(op);
-    tinker__svc_polls_answer(op, c->format, c->data, c->len);
+    tinker__svc_polls_take(op, &polls);
+    told = tinker__svc_op_told(op);
     tinker__svc_unlock(s);
+    told.data = c->data;
+    tinker__svc_polls_tell(&polls, &told);
   }
   if (*useless) tinker__svc_folder_remove(useless);
   tinker__mem_free(s->mem, c->user);

@@ -57,6 +57,10 @@ struct tinker__svc_s {
   struct tinker__svc_lines_s *log; /* NULL when nobody reads a log */
   pthread_mutex_t lock;            /* taken with tinker__svc_lock only */
   tinker__svc_hold_t hold;
+  /* Requests (by link) that got their answer under the lock, and what lets the
+   * HTTP thread send them when it is released. */
+  tinker__link_t answered;
+  void (*resume)(tinker__link_t *requests);
   bool stopping;
   atomic_bool fatal;      /* the service must end; no numbered call is begun */
   atomic_bool ready;      /* everything is loaded */

@@ -29,8 +29,14 @@ struct rig_pending_s {
   bool parked, resumed;
 };
 
+bool rig_takes_lock_to_resume;
+
 void MHD_resume_connection(struct MHD_Connection *connection) {
   rig_pending_t *c = (rig_pending_t *)connection;
+  if (rig_takes_lock_to_resume) {
+    tinker__svc_lock(c->req.service);
+    tinker__svc_unlock(c->req.service);
+  }
   pthread_mutex_lock(&lock);
   c->resumed = true;
   pthread_cond_signal(&answered);

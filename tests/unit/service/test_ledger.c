@@ -1,5 +1,7 @@
 /* The ledger over restarts. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +76,90 @@ Test(ledger, lines_that_are_missing) {
     cr_assert_eq(count_lines(&rig, "\"event\":\"applied\""), 2);
     rig_stop(&rig);
   }
+  rig_start(&rig);
+  unlink(plan);
+  unlink(path);
+  rig_close(&rig);
+}
+
+/* --- A disk that takes its time ------------------------------------------- */
+
+static struct {
+  pthread_mutex_t lock;
+  pthread_cond_t wake;
+  int fd; /* of the ledger */
+  bool shut;
+  int waiting; /* writes of it */
+} gate = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .wake = PTHREAD_COND_INITIALIZER,
+};
+
+static int gated_open(void *user, const char *path, int flags, mode_t mode) {
+  int fd = tinker__world_real()->open(user, path, flags, mode);
+  if (strstr(path, "/ledger.jsonl") && flags & O_APPEND) gate.fd = fd;
+  return fd;
+}
+
+static ssize_t gated_write(void *user, int fd, const void *data, size_t len) {
+  pthread_mutex_lock(&gate.lock);
+  if (fd == gate.fd) {
+    gate.waiting++;
+    pthread_cond_broadcast(&gate.wake);
+    while (gate.shut) pthread_cond_wait(&gate.wake, &gate.lock);
+  }
+  pthread_mutex_unlock(&gate.lock);
+  return tinker__world_real()->write(user, fd, data, len);
+}
+
+static void set_gate(bool shut) {
+  pthread_mutex_lock(&gate.lock);
+  gate.shut = shut;
+  gate.waiting = 0;
+  pthread_cond_broadcast(&gate.wake);
+  pthread_mutex_unlock(&gate.lock);
+}
+
+static void wait_for_write(void) {
+  pthread_mutex_lock(&gate.lock);
+  while (!gate.waiting) pthread_cond_wait(&gate.wake, &gate.lock);
+  pthread_mutex_unlock(&gate.lock);
+}
+
+/* Whoever is answered finds the line in the file; and while the line is being
+ * written the lock is free: others are served. */
+Test(ledger, is_written_before_the_reply_and_without_the_lock) {
+  static rig_t rig;
+  static reply_t reply;
+  char plan[] = "/tmp/tinker-plan-XXXXXX", path[80], session[80], beat[120],
+       line[4000];
+  FILE *f = fdopen(mkstemp(plan), "w");
+  fputs("{\"rules\":[]}", f);
+  fclose(f);
+  rig_open(&rig);
+  rig_stop(&rig);
+  rig.world.open = gated_open;
+  rig.world.write = gated_write;
+  rig.faults = plan;
+  rig_start(&rig);
+  rig_session(&rig, session, sizeof session);
+  snprintf(beat, sizeof beat, "{\"session_id\":\"%s\"}", session);
+  snprintf(path, sizeof path, "%s/ledger.jsonl", rig.dir);
+  set_gate(true);
+  rig_pending_t *p =
+      rig_send(&rig, "POST api/v1/create_session", NULL, NULL, "{}");
+  wait_for_write();
+  rig_call(&rig, "POST api/v1/session_heartbeat", NULL, NULL, beat, &reply);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  cr_assert_not(rig_answered(p));
+  set_gate(false);
+  rig_wait(&rig, p, &reply);
+  rig_member(&reply, "session_id", session, sizeof session);
+  f = fopen(path, "r");
+  line[fread(line, 1, sizeof line - 1, f)] = 0;
+  fclose(f);
+  cr_assert_neq(strstr(line, session), NULL, "%s", line);
+  rig_stop(&rig);
   rig_start(&rig);
   unlink(plan);
   unlink(path);
