@@ -214,7 +214,7 @@ int tinker__cpu_tensors_load(const tinker__cpu_lora_t *l,
                              const tinker__train_state_t *state,
                              const char *dir, char *why, size_t why_len) {
   reader_t r = {.why = why, .why_len = why_len};
-  int rc = open_reader(&r, l, TINKER__TRAIN_STATE_PARTS, dir,
+  int rc = open_reader(&r, l, tinker__train_state_num_parts(state), dir,
                        TINKER__TRAIN_STATE_TENSORS);
   if (!rc) rc = check_digest(&r, state->sha256);
   if (!rc) rc = parse(&r);
