@@ -127,7 +127,8 @@ static bool leaves_nothing(const tinker__svc_op_t *op,
     return state == TINKER__SVC_OP_FAILED || op->work->forward_only;
   case TINKER__SVC_OP_SAVE:
   case TINKER__SVC_OP_SAVE_SAMPLER: return true;
-  default: return false;
+  case TINKER__SVC_OP_OPTIM: return op->traceless;
+  default: return state == TINKER__SVC_OP_FAILED; /* made or loaded nothing */
   }
 }
 
@@ -198,6 +199,7 @@ void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
   size_t length = strlen(text);
   while (length && !tinker__utf8_valid(text, length)) text[--length] = 0;
   tinker__buf_init(&out, op->service->mem, 4096);
+  if (!op->replay) op->traceless = !strcmp(category, "server");
   tinker__failure_t m = {text, category};
   tinker__message_encode(&out, &tinker__failure_msg, &m);
   tinker__svc_op_complete(op, TINKER__SVC_OP_FAILED, TINKER__FORMAT_JSON, &out,

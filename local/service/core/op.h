@@ -71,7 +71,7 @@ struct tinker__svc_op_s {
   int result_format;
   /* Restart: the result is known, execution only restores the model. */
   bool replay;
-  bool traceless;   /* and that it failed by the service's fault, undone */
+  bool traceless;   /* it failed by the service's fault, undone */
   int crash_signal; /* the engine crashed in it; 0 = it did not */
   bool deadly;      /* the process was killed in it, too often to try again */
   bool in_log;      /* its body is in the store alone: read when executed */

@@ -15,8 +15,11 @@ int tinker__svc_claim(tinker__svc_model_t *m, const tinker__svc_work_t *pass);
 void tinker__svc_claim_settle(tinker__svc_model_t *m);
 
 /* --- keep.c: when a state goes into a snapshot --- */
-/* After an optim_step: a snapshot if it is time for one. */
-void tinker__svc_keep_due(tinker__svc_model_t *m, int64_t next);
+/* Its state can be stored as it is: no gradients wait, or the engine stores
+ * them, too. */
+bool tinker__svc_keep_can(const tinker__svc_model_t *m);
+/* After a call that has changed the model: a snapshot if it is time for one. */
+void tinker__svc_keep_due(tinker__svc_model_t *m, const tinker__svc_op_t *op);
 /* A step that began then has changed the model. */
 void tinker__svc_keep_worked(tinker__svc_model_t *m, int64_t start_ms);
 /* Nothing of the model would be repeated any more. */

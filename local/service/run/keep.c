@@ -3,7 +3,9 @@
  *
  * A restart repeats what no snapshot has. That is bounded for all models
  * together (config.snapshot_ms), but so that snapshots take a tenth of the
- * engine's time at most. */
+ * engine's time at most. Gradients that wait for an optim_step are in a
+ * snapshot where the log could not shorten otherwise: not when that step is
+ * the next call, and not where the engine can't store them. */
 #include <tinker/error.h>
 
 #include "service/run/exec.h"
@@ -49,6 +51,25 @@ static bool is_due(const tinker__svc_model_t *m) {
          m->unsaved_ms >= COST_FACTOR * s->snapshot_took_ms;
 }
 
+bool tinker__svc_keep_can(const tinker__svc_model_t *m) {
+  const tinker__engine_api_t *api = tinker__svc_model_api(m);
+  return api->train_keep || !api->train_has_grad(m->train);
+}
+
+/* The next call is here and uses the gradients: a snapshot after it is smaller.
+ */
+static bool steps_next(tinker__svc_model_t *m, int64_t next) {
+  tinker__svc_t *s = m->service;
+  if (!tinker__svc_model_api(m)->train_has_grad(m->train)) return false;
+  tinker__svc_lock(s);
+  tinker__link_t *l = tinker__list_first(&m->pending);
+  const tinker__svc_op_t *op =
+      l ? TINKER__CONTAINER(l, tinker__svc_op_t, link) : NULL;
+  bool steps = op && op->kind == TINKER__SVC_OP_OPTIM && op->seq == next;
+  tinker__svc_unlock(s);
+  return steps;
+}
+
 static void snapshot(tinker__svc_model_t *m, int64_t next) {
   tinker__svc_t *s = m->service;
   int64_t start = now(s);
@@ -56,16 +77,20 @@ static void snapshot(tinker__svc_model_t *m, int64_t next) {
   s->snapshot_took_ms = now(s) - start;
 }
 
-void tinker__svc_keep_due(tinker__svc_model_t *m, int64_t next) {
+void tinker__svc_keep_due(tinker__svc_model_t *m, const tinker__svc_op_t *op) {
+  int64_t next = op->seq + 1;
   count(m, 1); /* pieces below a millisecond are work, too */
-  if (is_due(m)) snapshot(m, next);
+  m->unsaved_bytes += op->log_size;
+  if (is_due(m) && tinker__svc_keep_can(m) && !steps_next(m, next)) {
+    snapshot(m, next);
+  }
 }
 
 /* The snapshot is stored before the state leaves: whoever needs it next finds
- * it there. Gradients that wait keep it in memory. */
+ * it there. */
 void tinker__svc_keep_resting(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
-  bool can = m->train && !tinker__svc_model_api(m)->train_has_grad(m->train);
+  bool can = m->train && tinker__svc_keep_can(m);
   tinker__svc_lock(s);
   int64_t next = m->next_seq;
   bool saving = m->saving;
