@@ -207,6 +207,32 @@ Test(state, gradients_are_no_checkpoint) {
   teardown(&b);
 }
 
+static void allow(bench_t *b, uint64_t more) {
+  b->r.mem.ceiling = atomic_load(&b->r.mem.live_bytes) + (size_t)more;
+}
+
+/* What a state is priced at covers its way out of a file, and its way into one
+ * takes no copy of it. */
+Test(state, files_within_the_price) {
+  enum { REST = 300000 }; /* lists and heads */
+  bench_t b;
+  setup(&b);
+  tinker__eng_lora_config_t c = {
+      .rank = 128, .train_attn = true, .train_mlp = true};
+  tinker__eng_train_t *t = NULL, *again;
+  cr_assert_eq(b.r.api->train_new(b.r.base, &c, &t, NULL, 0), 0);
+  run_pass(t, b.s, 1, &cross_entropy, false);
+  cr_assert_gt(t->lora->floats * sizeof(float), REST);
+  allow(&b, REST);
+  keep(&b, t);
+  b.r.api->train_free(t);
+  allow(&b, b.r.api->train_bytes(b.r.base, &c) + REST);
+  again = resume(&b);
+  cr_assert(again->has_grad);
+  b.r.api->train_free(again);
+  teardown(&b);
+}
+
 /* Every legal set of parts and every rank: trains, saves, loads; a PEFT
  * folder of it gives the same rows. */
 static void hash_row(void *user, size_t position, const float *row, size_t n) {
