@@ -1,11 +1,12 @@
-"""kill -9 at random moments under mixed load (train, save, sample).
+"""kill -9, or SIGTERM, at random moments under mixed load (train, save,
+sample).
 
   service_kill.py LOCALD MODEL [KILLS]
 
 Two trainers and a sampler work while the service is killed and started again
-KILLS times; one of the trainers collects gradients over many calls. Then the same calls run on a service that is left alone. What was
-acknowledged is there, with the same result, and the final weights have the
-same bits."""
+KILLS times; one of the trainers collects gradients over many calls. Then the
+same calls run on a service that is left alone. What was acknowledged is there,
+with the same result, and the final weights have the same bits."""
 import hashlib
 import json
 import os
@@ -189,7 +190,10 @@ def killed_run(program, model, kills):
     def killer():
         for _ in range(kills):
             time.sleep(rng.uniform(0.0, 0.35))
-            service.kill()
+            if rng.random() < 0.3:
+                assert service.stop() == 0  # into snapshots
+            else:
+                service.kill()
             service.start()
         done.set()
 

@@ -41,14 +41,17 @@ void tinker__svc_keep_settled(tinker__svc_model_t *m) {
 }
 
 /* Those that have more than their share of what would be repeated give it up
- * first: their snapshots save most. */
+ * first: their snapshots save most. One with gradients is made where the work
+ * is worth it alone: the next optim_step would be the better moment. */
 static bool is_due(const tinker__svc_model_t *m) {
   const tinker__svc_t *s = m->service;
   int64_t bound = s->config.snapshot_ms;
-  if (m->unsaved_ms >= bound || m->unsaved_bytes >= LOG_MAX) return true;
-  return s->unsaved_ms >= bound &&
-         m->unsaved_ms >= s->unsaved_ms / s->n_unsaved &&
-         m->unsaved_ms >= COST_FACTOR * s->snapshot_took_ms;
+  bool pays = m->unsaved_ms >= COST_FACTOR * s->snapshot_took_ms;
+  bool waits = tinker__svc_model_api(m)->train_has_grad(m->train);
+  if (m->unsaved_bytes >= LOG_MAX) return true;
+  if (m->unsaved_ms >= bound && (pays || !waits)) return true;
+  return pays && s->unsaved_ms >= bound &&
+         m->unsaved_ms >= s->unsaved_ms / s->n_unsaved;
 }
 
 bool tinker__svc_keep_can(const tinker__svc_model_t *m) {

@@ -21,6 +21,7 @@ static _Atomic int64_t time_ms = 1000000;
 static atomic_int passes; /* that the engine was asked for */
 static atomic_int kept;   /* states with gradients, into snapshots */
 static bool can_keep = true;
+static int64_t keep_ms; /* that this takes */
 
 static int64_t now(void *user) {
   (void)user;
@@ -42,6 +43,7 @@ static int keep(tinker__eng_train_t *t, const char *dir, char *why,
                 size_t why_len) {
   const tinker__engine_api_t *api = tinker__cpu_engine();
   if (api->train_has_grad(t)) atomic_fetch_add(&kept, 1);
+  atomic_fetch_add(&time_ms, keep_ms);
   return api->train_keep(t, dir, why, why_len);
 }
 
@@ -288,6 +290,19 @@ Test(keep, gradients_that_are_never_used) {
   cr_assert_eq(atomic_load(&passes), 2);
   train(0, 14);
   cr_assert_str_eq(reply.text, last.text);
+  rig_close(&rig);
+}
+
+/* Slow ones follow as much work as makes them a tenth of it. */
+Test(keep, gradients_take_a_tenth_of_the_time) {
+  open_rig(1);
+  rig.s->config.snapshot_ms = 500;
+  keep_ms = 200;
+  for (int seq = 1; seq <= 24; seq++) pass(0, seq);
+  cr_assert_eq(atomic_load(&kept), 1); /* after five */
+  pass(0, 25);
+  pass(0, 26);
+  cr_assert_eq(atomic_load(&kept), 2);
   rig_close(&rig);
 }
 
