@@ -9,8 +9,8 @@
  * behind it, as its snapshot, is. */
 static bool has_crashed(const tinker__svc_t *s, const tinker__svc_op_t *op) {
   int64_t call = s->config.crash_call;
-  if (op->replay) return call == TINKER__REDOING(op->row);
-  if (op->state != TINKER__SVC_OP_PENDING) return false;
+  if (op->redo) return call == TINKER__REDOING(op->row);
+  if (!tinker__svc_op_pending(op)) return false;
   return call == op->row || (call == -1 && op->kind == TINKER__SVC_OP_SAMPLE);
 }
 
@@ -26,7 +26,7 @@ void tinker__svc_replay_crashed(tinker__svc_t *s) {
   while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
     tinker__svc_op_t *op = value;
     if (!has_crashed(s, op)) continue;
-    op->crash_signal = s->config.crash_signal;
+    op->blame = TINKER__SVC_BLAME_CRASH;
     tinker__svc_log(s, "error", "crashed_call", "request_id", op->request_id,
                     "signal", text, NULL);
   }
@@ -40,16 +40,21 @@ static void log_deaths(tinker__svc_t *s, const tinker__svc_op_t *op,
                   "times", text, NULL);
 }
 
+/* A crash in it is the better reason. */
+static void give_up(tinker__svc_op_t *op) {
+  if (!op->blame) op->blame = TINKER__SVC_BLAME_DEATHS;
+}
+
 /* A log that can't be executed is left alone by this start and tried by the
  * next one, which may have more memory. */
 static void look_at_deaths(tinker__svc_t *s, tinker__svc_op_t *op) {
-  int64_t call = op->replay ? TINKER__REDOING(op->row) : op->row;
+  int64_t call = op->redo ? TINKER__REDOING(op->row) : op->row;
   int64_t deaths = tinker__svc_trying_deaths(s, call);
-  bool awaited = op->replay || op->state == TINKER__SVC_OP_PENDING;
+  bool awaited = op->redo || tinker__svc_op_pending(op);
   if (!deaths || !awaited || op->kind == TINKER__SVC_OP_SAMPLE) return;
-  op->deadly = deaths >= TINKER__MAX_DEATHS;
-  if (op->deadly && op->replay) {
-    tinker__svc_trying_set(s, call, TINKER__MAX_DEATHS - 1);
+  if (deaths >= TINKER__MAX_DEATHS) {
+    give_up(op);
+    if (op->redo) tinker__svc_trying_set(s, call, TINKER__MAX_DEATHS - 1);
   }
   log_deaths(s, op, deaths);
 }
@@ -63,7 +68,7 @@ static size_t each_sample(tinker__svc_t *s, int64_t before,
   while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
     tinker__svc_op_t *op = value;
     if (op->kind != TINKER__SVC_OP_SAMPLE || op->row >= before ||
-        op->state != TINKER__SVC_OP_PENDING) {
+        !tinker__svc_op_pending(op)) {
       continue;
     }
     if (fn) fn(s, op);
@@ -72,8 +77,8 @@ static size_t each_sample(tinker__svc_t *s, int64_t before,
   return n;
 }
 
-static void give_up(tinker__svc_t *s, tinker__svc_op_t *op) {
-  op->deadly = true;
+static void give_up_sample(tinker__svc_t *s, tinker__svc_op_t *op) {
+  give_up(op);
   log_deaths(s, op, TINKER__MAX_SAMPLE_DEATHS);
 }
 
@@ -88,7 +93,7 @@ static void look_at_samples(tinker__svc_t *s) {
     *before = s->next_row;
     tinker__svc_trying_set(s, -1, 1);
   } else if (deaths >= TINKER__MAX_SAMPLE_DEATHS) {
-    each_sample(s, *before, give_up);
+    each_sample(s, *before, give_up_sample);
     tinker__svc_trying_set(s, -1, 0);
   }
 }

@@ -99,13 +99,14 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
   tinker__list_init(&n->models);
   tinker__list_init(&n->samplers);
   tinker__svc_ack_init(&n->ack);
-  n->ack.durable = true;
   n->service = s;
   n->row = tinker__db_row_i64(row, 0);
   seen_row(t, n->row);
   memcpy(n->id, id, strlen(id) + 1);
   n->created_ms = tinker__db_row_i64(row, 2);
   n->ended_ms = tinker__db_row_i64(row, 5);
+  tinker__svc_session_move(n, n->ended_ms ? TINKER__SVC_SESSION_ENDED
+                                          : TINKER__SVC_SESSION_LIVE);
   n->seen_ms = s->world->now_ms(s->world->user);
   take_digest(row, 4, n->digest);
   int rc = 0;
@@ -133,7 +134,7 @@ static int fill_model(load_t *t, tinker__svc_model_t *m,
   const char *base = tinker__db_row_text(row, 4);
   int64_t train = tinker__db_row_i64(row, 8);
   m->row = tinker__db_row_i64(row, 0);
-  m->durable = true;
+  tinker__svc_model_move(m, TINKER__SVC_MODEL_IDLE);
   seen_row(t, m->row);
   m->created_ms = m->used_ms = tinker__db_row_i64(row, 3);
   m->base = tinker__svc_base_find(s, tinker__str(base));
@@ -193,7 +194,7 @@ static int each_sampler(void *user, struct sqlite3_stmt *row) {
   if (rc != 0) return rc;
   p->row = tinker__db_row_i64(row, 0);
   seen_row(t, p->row);
-  p->ack.durable = true;
+  p->durable = true;
   p->checkpoint = tinker__db_row_i64(row, 6);
   p->base = tinker__svc_base_find(s, tinker__str(base));
   take_digest(row, 3, p->digest);
@@ -242,20 +243,21 @@ static int each_checkpoint(void *user, struct sqlite3_stmt *row) {
 static void fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
   op->row = tinker__db_row_i64(row, 0);
   seen_row(t, op->row);
-  op->ack.durable = true;
   op->log_format = (int)tinker__db_row_i64(row, 6);
   op->seed = tinker__db_row_i64(row, 7);
-  op->state = (tinker__svc_op_state_t)tinker__db_row_i64(row, 9);
+  tinker__svc_op_move(
+      op,
+      tinker__svc_op_found((tinker__svc_outcome_t)tinker__db_row_i64(row, 9)));
   op->result_format = (int)tinker__db_row_i64(row, 10);
   op->result_size = (size_t)tinker__db_row_i64(row, 12);
-  op->replay =
-      op->state == TINKER__SVC_OP_DONE || op->state == TINKER__SVC_OP_FAILED;
-  op->traceless =
-      op->state == TINKER__SVC_OP_FAILED && tinker__db_row_i64(row, 13) != 0;
-  op->in_log = true;
+  if (op->state == TINKER__SVC_OP_DONE) op->redo = TINKER__SVC_REDO;
+  if (op->state == TINKER__SVC_OP_FAILED) {
+    bool undone = tinker__db_row_i64(row, 13) != 0;
+    op->redo = undone ? TINKER__SVC_REDO_UNDONE : TINKER__SVC_REDO;
+  }
   op->log_size = (size_t)tinker__db_row_i64(row, 8);
   take_digest(row, 5, op->digest);
-  if (op->replay) take_digest(row, 11, op->result_digest);
+  if (op->redo) take_digest(row, 11, op->result_digest);
 }
 
 /* What the kind of a call asks of its other columns. */
@@ -265,13 +267,14 @@ static int check_op(load_t *t, const tinker__svc_model_t *m,
   int64_t state = tinker__db_row_i64(row, 9);
   bool creates =
       kind == TINKER__SVC_OP_CREATE || kind == TINKER__SVC_OP_LOAD_NEW;
-  bool told = state == TINKER__SVC_OP_DONE || state == TINKER__SVC_OP_FAILED;
-  bool needed = m ? seq >= m->next_seq && state != TINKER__SVC_OP_REJECTED
-                  : state == TINKER__SVC_OP_PENDING;
+  bool told =
+      state == TINKER__SVC_OUTCOME_DONE || state == TINKER__SVC_OUTCOME_FAILED;
+  bool needed = m ? seq >= m->next_seq && state != TINKER__SVC_OUTCOME_REJECTED
+                  : state == TINKER__SVC_OUTCOME_PENDING;
   if ((kind == TINKER__SVC_OP_SAMPLE) == (m != NULL) ||
       (m && creates != (seq == 0)) || (m && seq > INT32_MAX) ||
       (kind == TINKER__SVC_OP_SAVE_EXTERNAL &&
-       state != TINKER__SVC_OP_REJECTED)) {
+       state != TINKER__SVC_OUTCOME_REJECTED)) {
     return broken(t, row, "a request's kind, owner and seq");
   }
   if (told && (tinker__db_row_null(row, 10) || tinker__db_row_null(row, 11))) {
@@ -392,7 +395,7 @@ static const tinker__db_column_t request_columns[] = {
     I64("format", 0, 1),
     I64("seed", INT64_MIN, INT64_MAX),
     I64_NULL("body", 0, MAX_BYTES),
-    I64("state", 0, TINKER__SVC_OP_REJECTED),
+    I64("state", 0, TINKER__SVC_OUTCOME_REJECTED),
     I64_NULL("result_format", 0, 1),
     {"result_digest", TINKER__COLUMN_BLOB, true, TINKER__SHA256_LEN,
      TINKER__SHA256_LEN},
@@ -457,7 +460,7 @@ int tinker__svc_replay_load(tinker__svc_t *s, char *why, size_t why_len) {
 
 /* A model that nobody waits for is restored when its next call comes. */
 static void restart_model(tinker__svc_model_t *m) {
-  if (m->session->ended_ms) {
+  if (tinker__svc_session_over(m->session)) {
     tinker__svc_model_end(m);
   } else if (tinker__svc_model_awaited(m)) {
     tinker__svc_model_kick(m);
@@ -486,7 +489,7 @@ static void on_sample_body(void *user, int rc, struct sqlite3_stmt *row) {
   if (rc == 0) {
     tinker__svc_sampler_kick(op); /* unless the service stops */
   } else if (!s->stopping) {
-    tinker__svc_op_fail(op, "server", "%s", why);
+    tinker__svc_op_fail_locked(op, "server", "%s", why);
   }
   tinker__svc_unlock(s);
 }
@@ -495,10 +498,10 @@ static void on_sample_body(void *user, int rc, struct sqlite3_stmt *row) {
 static void restart_samples(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   TINKER__LIST_EACH(l, tmp, &p->ops) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
-    if (op->state != TINKER__SVC_OP_PENDING) continue;
+    if (!tinker__svc_op_pending(op)) continue;
     s->samples++;
     if (tinker__svc_store_read_body(s->store, op->row, on_sample_body, op)) {
-      tinker__svc_op_fail(op, "server", "out of memory");
+      tinker__svc_op_fail_locked(op, "server", "out of memory");
     }
   }
 }

@@ -21,20 +21,25 @@ void tinker__svc_op_hold_work(tinker__svc_op_t *op);
 /* Its decoded body is of no use any more; NULL allowed. Under the lock, or
  * before anybody else knows it. */
 void tinker__svc_op_drop_work(tinker__svc_op_t *op);
-/* The result of an op. Any thread; under the lock only for an op that is not
- * being replayed. Takes data's content; if data holds an error the service ends
+/* The result of an op that is executed: it is on its way into the store then,
+ * or, for one that is redone, compared with what is there. Without the lock.
+ * Takes data's content; if data holds an error the service ends
  * as out of memory. extra may hold statements that must become durable with it
  * (NULL = none); committed(user, ...) runs on the store thread under the lock
  * when they are, and may name a folder that is of no use any more: it is
  * removed without the lock. user is taken too: NULL or a block of the service's
  * memory, which is freed whatever happens. */
 void tinker__svc_op_complete(
-    tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
+    tinker__svc_op_t *op, tinker__svc_outcome_t outcome, int format,
     tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
     void (*committed)(void *user, char *useless, size_t len), void *user);
 /* Failure with a sentence. */
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same under the lock, of an op that is not executed and was not before. */
+void tinker__svc_op_fail_locked(tinker__svc_op_t *op, const char *category,
+                                const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* --- polls.c: who waits for a result. All under the lock --- */
@@ -95,10 +100,15 @@ void tinker__svc_model_kick(tinker__svc_model_t *m);
 /* True when there is no room for one more; r is answered then. Under the
  * lock. */
 bool tinker__svc_model_refused(tinker__svc_t *s, tinker__svc_req_t *r);
-/* Takes the op to execute now, NULL = none. Under the lock. */
+/* Takes the op to execute now, which is `current` then; NULL = none. Under the
+ * lock. */
 tinker__svc_op_t *tinker__svc_model_begin(tinker__svc_model_t *m);
-/* Its execution is over; again = look for the next. Under the lock. */
-void tinker__svc_model_done(tinker__svc_model_t *m, bool again);
+/* What its task was pushed for is done: looks for the next. Under the lock. */
+void tinker__svc_model_done(tinker__svc_model_t *m);
+/* Its session has ended, and nothing is left to be executed. */
+bool tinker__svc_model_is_over(const tinker__svc_model_t *m);
+/* It is, and nothing of it is in memory any more. Under the lock. */
+void tinker__svc_model_retire(tinker__svc_model_t *m);
 /* --- price.c: bytes of memory --- */
 uint64_t tinker__svc_price_add(uint64_t a, uint64_t b); /* UINT64_MAX = more */
 /* A model in memory, and a pass of it besides; 0 where it can't be known. */
@@ -113,12 +123,14 @@ bool tinker__svc_price_refuses_model(const tinker__svc_model_t *m,
                                      tinker__svc_req_t *r);
 
 /* --- trouble.c: a model that can't be restored now --- */
-/* What its trouble is: a code, and a sentence if there is one. Engine thread
- * while it executes the model, else under the lock. */
+/* What its trouble is: a code, and a sentence if there is one; it is stuck by
+ * that. Engine thread while it executes the model, else under the lock. */
 void tinker__svc_trouble(tinker__svc_model_t *m, int rc, const char *why);
 /* Its present call goes back into its place and waits for another try, after
  * pauses that grow. Under the lock. */
 void tinker__svc_model_park(tinker__svc_model_t *m);
+/* Its pause is over. Under the lock. */
+void tinker__svc_model_unpark(tinker__svc_model_t *m);
 /* Tries those whose pause is over. Under the lock. */
 void tinker__svc_models_retry(tinker__svc_t *s, int64_t now_ms);
 /* True when it is parked; r is answered 503 then. Under the lock. */
@@ -146,8 +158,8 @@ void tinker__svc_sampler_free(tinker__svc_t *s, tinker__svc_sampler_t *p);
 /* Takes one that could not be stored out; the caller frees it. Under the lock.
  */
 void tinker__svc_sampler_forget(tinker__svc_t *s, tinker__svc_sampler_t *p);
-/* The result of a sample whose session has ended. */
-void tinker__svc_sampler_fail_ended(tinker__svc_op_t *op);
+/* Why a sample has no result whose session has ended. */
+#define TINKER__SAMPLE_CANCELED "canceled: the session has ended"
 /* Hands a logged sample to the scheduler, or fails it when its session has
  * ended. Under the lock. */
 void tinker__svc_sampler_kick(tinker__svc_op_t *op);

@@ -128,7 +128,8 @@ bool tinker__svc_checkpoint_change(tinker__svc_t *s, tinker__svc_req_t *r,
 
 /* The only ones that could sample from it were those of its own session. */
 static bool is_left_over(const tinker__svc_checkpoint_t *c) {
-  return c->kind == TINKER__CKPT_EPHEMERAL && c->model->session->purged;
+  return c->kind == TINKER__CKPT_EPHEMERAL &&
+         c->model->session->state == TINKER__SVC_SESSION_PURGED;
 }
 
 void tinker__svc_checkpoints_expire(tinker__svc_t *s) {

@@ -14,7 +14,7 @@ static void forget_op(tinker__svc_t *s, tinker__svc_op_t *op) {
 
 /* The log has changed: what can run now, or never will. */
 static void go_on(tinker__svc_model_t *m) {
-  if (m->session->ended_ms) {
+  if (tinker__svc_session_over(m->session)) {
     tinker__svc_model_end(m);
   } else {
     tinker__svc_model_kick(m);
@@ -27,13 +27,17 @@ static void on_logged(void *user, int rc) {
   tinker__svc_t *s = op->service;
   tinker__svc_lock(s);
   if (rc == 0) {
-    bool rejected = op->state == TINKER__SVC_OP_REJECTED;
+    bool rejected = op->state == TINKER__SVC_OP_REFUSING;
+    tinker__svc_op_move(op, rejected ? TINKER__SVC_OP_REJECTED
+                                     : TINKER__SVC_OP_WAITING);
     tinker__svc_debug_op(op, rejected ? "rejected" : "accepted");
     tinker__svc_heard(op,
                       rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
     tinker__svc_ack_commit(s, &op->ack);
     if (op->model && op->work) tinker__svc_op_hold_work(op);
-    if (op->model && op->seq == 0) op->model->durable = true;
+    if (op->model && op->seq == 0) {
+      tinker__svc_model_move(op->model, TINKER__SVC_MODEL_IDLE);
+    }
     if (op->model) go_on(op->model);
     if (op->sampler) tinker__svc_sampler_kick(op);
   } else {
@@ -68,7 +72,9 @@ static void write_op(tinker__db_write_t *w, const tinker__svc_op_t *op,
   tinker__db_write_i64(w, format);
   tinker__db_write_i64(w, op->seed);
   tinker__db_write_blob(w, body.ptr, body.len);
-  tinker__db_write_i64(w, op->state);
+  tinker__db_write_i64(w, op->state == TINKER__SVC_OP_REFUSING
+                              ? TINKER__SVC_OUTCOME_REJECTED
+                              : TINKER__SVC_OUTCOME_PENDING);
 }
 
 tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
@@ -82,6 +88,9 @@ tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
     tinker__svc_op_free(op);
     return tinker__svc_reply_error(r, 503, "out of memory");
   }
+  if (!tinker__svc_op_refused(op)) {
+    tinker__svc_op_move(op, TINKER__SVC_OP_LOGGING);
+  }
   tinker__svc_accepting(op);
   if (op->model) {
     tinker__list_push_back(&op->model->ops, &op->all);
@@ -92,7 +101,7 @@ tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
     s->samples++;
   }
   /* A rejected body is of no use to anyone. */
-  bool rejected = op->state == TINKER__SVC_OP_REJECTED;
+  bool rejected = op->state == TINKER__SVC_OP_REFUSING;
   op->log_size = r->body.len;
   write_op(w, op, r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
            rejected ? TINKER__STR("") : tinker__buf_str(&r->body));

@@ -14,7 +14,7 @@
 /* Why the op does not run yet; false when nothing is wrong. Under the lock. */
 static bool waiting_reason(const tinker__svc_op_t *op, char *out, size_t len) {
   const tinker__svc_model_t *m = op->model;
-  if (!m || op->state != TINKER__SVC_OP_PENDING) return false;
+  if (!m || !tinker__svc_op_pending(op)) return false;
   int64_t want = m->current ? m->current->seq + 1 : m->next_seq;
   TINKER__LIST_EACH(l, tmp, &m->pending) {
     const tinker__svc_op_t *p = TINKER__CONTAINER(l, tinker__svc_op_t, link);
@@ -34,7 +34,7 @@ void tinker__svc_poll_try_again(tinker__svc_req_t *r,
   if (op->paused_until_ms) {
     state = op->pause_state ? op->pause_state : "paused_capacity";
     reason = op->pause_reason;
-  } else if (op->model && op->model->retry_ms) {
+  } else if (op->model && tinker__svc_model_parked(op->model)) {
     state = "paused_capacity";
     reason = op->model->trouble;
   } else if (waiting_reason(op, gap, sizeof gap)) {

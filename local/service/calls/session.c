@@ -50,12 +50,12 @@ tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
     tinker__svc_reply_error(r, 503, "the service is shutting down");
     return NULL;
   }
-  if (!n) {
+  if (!n || n->state == TINKER__SVC_SESSION_STORING) {
     tinker__svc_reply_error(r, 404, "session not found: %.*s",
                             (int)(id.len < 100 ? id.len : 100), id.ptr);
     return NULL;
   }
-  if (n->ended_ms) {
+  if (tinker__svc_session_over(n)) {
     tinker__svc_reply_error(r, 410, "session %s has ended (%s)", n->id,
                             n->end_reason ? n->end_reason : "finished");
     return NULL;

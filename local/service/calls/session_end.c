@@ -13,6 +13,7 @@ static void on_end_stored(void *user, int rc) {
   if (rc != 0) tinker__svc_fatal(s, "a session's end could not be stored");
   tinker__svc_lock(s);
   if (rc == 0) {
+    tinker__svc_session_move(n, TINKER__SVC_SESSION_ENDED);
     tinker__svc_other(s, "sessions/*/finish", n->id);
     tinker__svc_ack_commit(s, &n->ack);
   } else {
@@ -32,7 +33,7 @@ int tinker__svc_session_end(tinker__svc_t *s, tinker__svc_session_t *n,
   tinker__db_write_i64(w, n->row);
   int rc = tinker__db_write_submit(w);
   if (rc != 0) return rc;
-  n->ack.durable = false;
+  tinker__svc_session_move(n, TINKER__SVC_SESSION_ENDING);
   n->ended_ms = now;
   n->end_reason = tinker__mem_strdup(s->mem, reason);
   TINKER__LIST_EACH(l, tmp, &n->models) {
@@ -50,7 +51,7 @@ void tinker__svc_session_expire(tinker__svc_t *s, int64_t now_ms) {
   TINKER__LIST_EACH(l, tmp, &s->sessions) {
     tinker__svc_session_t *n =
         TINKER__CONTAINER(l, tinker__svc_session_t, link);
-    if (n->ended_ms || !n->ack.durable ||
+    if (n->state != TINKER__SVC_SESSION_LIVE ||
         now_ms - n->seen_ms < s->config.session_ms) {
       continue;
     }
@@ -82,7 +83,7 @@ void tinker__svc_session_look(tinker__svc_t *s, int64_t now_ms) {
 static bool has_pending(const tinker__link_t *ops) {
   TINKER__LIST_EACH(l, tmp, ops) {
     const tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
-    if (op->state == TINKER__SVC_OP_PENDING || !op->ack.durable) return true;
+    if (tinker__svc_op_pending(op) || !tinker__svc_op_logged(op)) return true;
   }
   return false;
 }
@@ -162,7 +163,7 @@ static void purge(tinker__svc_t *s, tinker__svc_session_t *n) {
     drop_ops(s, &p->ops);
     drop_rows(w, 1, p->row);
   }
-  n->purged = true;
+  tinker__svc_session_move(n, TINKER__SVC_SESSION_PURGED);
   tinker__db_write_submit(w);
 }
 
@@ -171,7 +172,7 @@ void tinker__svc_session_purge(tinker__svc_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->sessions) {
     tinker__svc_session_t *n =
         TINKER__CONTAINER(l, tinker__svc_session_t, link);
-    if (!n->ended_ms || n->purged) continue;
+    if (n->state != TINKER__SVC_SESSION_ENDED) continue;
     if (now - n->ended_ms < s->config.keep_ms || is_under_way(n)) continue;
     purge(s, n);
   }

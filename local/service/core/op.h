@@ -1,5 +1,10 @@
 /* op: a numbered call and its future. Under the service's lock unless a field
- * says otherwise. */
+ * says otherwise.
+ *
+ * Its state is moved by tinker__svc_op_move alone (core/states.c has the
+ * table). A call whose result a start found in the store is DONE or FAILED from
+ * the beginning; that it is executed once more, for its effect on the model, is
+ * no part of its life: op.redo. */
 #ifndef TINKER_SERVICE_CORE_OP_H
 #define TINKER_SERVICE_CORE_OP_H
 
@@ -20,12 +25,41 @@ typedef enum {
   TINKER__SVC_OP_SAVE_EXTERNAL = 8 /* always rejected */
 } tinker__svc_op_kind_t;
 
+/* What the store says of a call. Numbers are stored: never reuse one. */
 typedef enum {
-  TINKER__SVC_OP_PENDING = 0,
-  TINKER__SVC_OP_DONE = 1,
-  TINKER__SVC_OP_FAILED = 2,  /* result holds the error reply */
-  TINKER__SVC_OP_REJECTED = 3 /* a 4xx that consumed its number */
+  TINKER__SVC_OUTCOME_PENDING = 0,
+  TINKER__SVC_OUTCOME_DONE = 1,
+  TINKER__SVC_OUTCOME_FAILED = 2,  /* result holds the error reply */
+  TINKER__SVC_OUTCOME_REJECTED = 3 /* a 4xx that consumed its number */
+} tinker__svc_outcome_t;
+
+typedef enum {
+  TINKER__SVC_OP_NEW,        /* nobody knows it yet */
+  TINKER__SVC_OP_LOGGING,    /* on its way into the log */
+  TINKER__SVC_OP_WAITING,    /* for its turn */
+  TINKER__SVC_OP_RUNNING,    /* it is executed */
+  TINKER__SVC_OP_COMMITTING, /* its result is on its way into the store */
+  TINKER__SVC_OP_DONE,
+  TINKER__SVC_OP_FAILED,
+  TINKER__SVC_OP_REFUSING, /* its rejection is on its way into the log */
+  TINKER__SVC_OP_REJECTED
 } tinker__svc_op_state_t;
+
+enum { TINKER__SVC_OP_STATES = TINKER__SVC_OP_REJECTED + 1 };
+
+/* What a start makes of a call. */
+typedef enum {
+  TINKER__SVC_REDO_NOT,   /* its result was not known then */
+  TINKER__SVC_REDO,       /* execution only restores the model */
+  TINKER__SVC_REDO_UNDONE /* it failed by the service's fault: no effect */
+} tinker__svc_redo_t;
+
+/* What an earlier image of the process died of, if it was this call. */
+typedef enum {
+  TINKER__SVC_BLAME_NOT,
+  TINKER__SVC_BLAME_CRASH, /* the engine crashed: config.crash_signal */
+  TINKER__SVC_BLAME_DEATHS /* it was killed too often to try again */
+} tinker__svc_blame_t;
 
 enum { TINKER__FORMAT_JSON = 0, TINKER__FORMAT_PROTO = 1 };
 
@@ -65,18 +99,15 @@ struct tinker__svc_op_s {
   tinker__svc_op_state_t state;
   char *request_id;
   unsigned char digest[TINKER__SHA256_LEN];
-  tinker__svc_ack_t ack;
-  tinker__link_t polls; /* of tinker__svc_req_t */
-  size_t result_size;   /* once done or failed */
+  tinker__svc_ack_t ack; /* of who waits for the log */
+  tinker__link_t polls;  /* of tinker__svc_req_t */
+  size_t result_size;    /* once done or failed */
   int result_format;
-  /* Restart: the result is known, execution only restores the model. */
-  bool replay;
-  bool traceless;   /* it failed by the service's fault, undone */
-  int crash_signal; /* the engine crashed in it; 0 = it did not */
-  bool deadly;      /* the process was killed in it, too often to try again */
-  bool in_log;      /* its body is in the store alone: read when executed */
-  size_t log_size;  /* bytes of it there; 0 = a call that left no trace */
-  char *log_body;   /* as read from there, until it is decoded */
+  tinker__svc_redo_t redo;   /* written once, by a start */
+  tinker__svc_blame_t blame; /* the same */
+  bool undone;     /* it failed by the service's fault just now: no effect */
+  size_t log_size; /* bytes of it there; 0 = a call that left no trace */
+  char *log_body;  /* as read from there, until it is decoded */
   size_t log_len;
   int log_format;
   unsigned char result_digest[TINKER__SHA256_LEN];
@@ -91,6 +122,30 @@ struct tinker__svc_op_s {
   tinker__link_t paused;                  /* of whoever paused it */
   int64_t paused_until_ms;                /* monotonic, 0 = it may run */
 };
+
+/* It is acknowledged: in the log, as a call or as a rejection. */
+static inline bool tinker__svc_op_logged(const tinker__svc_op_t *op) {
+  return op->state != TINKER__SVC_OP_NEW &&
+         op->state != TINKER__SVC_OP_LOGGING &&
+         op->state != TINKER__SVC_OP_REFUSING;
+}
+
+/* It will have a result. */
+static inline bool tinker__svc_op_pending(const tinker__svc_op_t *op) {
+  return op->state <= TINKER__SVC_OP_COMMITTING;
+}
+
+static inline bool tinker__svc_op_refused(const tinker__svc_op_t *op) {
+  return op->state == TINKER__SVC_OP_REFUSING ||
+         op->state == TINKER__SVC_OP_REJECTED;
+}
+
+bool tinker__svc_op_may(tinker__svc_op_state_t from, tinker__svc_op_state_t to);
+const char *tinker__svc_op_state_name(tinker__svc_op_state_t state);
+/* False for a move that there is not: a bug, which ends the service. */
+bool tinker__svc_op_move(tinker__svc_op_t *op, tinker__svc_op_state_t to);
+/* The state of one that a start finds in the store with that outcome. */
+tinker__svc_op_state_t tinker__svc_op_found(tinker__svc_outcome_t outcome);
 
 /* Last part of the path of the calls of that kind: "optim_step". */
 const char *tinker__svc_op_endpoint(tinker__svc_op_kind_t kind);

@@ -18,6 +18,7 @@ struct tinker__svc_sampler_s {
   char *path;         /* as asked for, NULL = base model or ephemeral */
   int64_t checkpoint; /* row, 0 = the base alone */
   unsigned char digest[TINKER__SHA256_LEN];
+  bool durable; /* its row is committed; nobody sees it before */
   tinker__svc_ack_t ack;
   tinker__link_t ops;
   tinker__eng_adapter_t *adapter; /* engine thread; NULL = not loaded */

@@ -22,7 +22,6 @@ typedef struct tinker__svc_faults_s tinker__svc_faults_t;
 /* Something that becomes durable; requests wait in it with their replies
  * ready. */
 typedef struct tinker__svc_ack_s {
-  bool durable;
   tinker__link_t waiters; /* of tinker__svc_req_t */
 } tinker__svc_ack_t;
 

@@ -184,7 +184,7 @@ static void add_missing_lines(tinker__svc_t *s) {
     if (!(noted & NOTED)) {
       add_call(op, rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
     }
-    if (rejected || noted & NOTED_END || op->state == TINKER__SVC_OP_PENDING) {
+    if (rejected || noted & NOTED_END || tinker__svc_op_pending(op)) {
       continue;
     }
     add_call(op, op->state == TINKER__SVC_OP_DONE ? TINKER__SVC_APPLIED
@@ -227,7 +227,7 @@ static void let_go(tinker__svc_req_t *r) {
 static void unpause(tinker__svc_op_t *op) {
   tinker__list_remove(&op->paused);
   op->paused_until_ms = 0;
-  if (!op->ack.durable) return; /* it runs when it is in the log */
+  if (!tinker__svc_op_logged(op)) return; /* it runs when it is in the log */
   if (op->model) tinker__svc_model_kick(op->model);
   if (op->sampler) tinker__svc_sampler_kick(op);
 }
@@ -376,7 +376,8 @@ static tinker__svc_filtered_t begin(tinker__svc_req_t *r, tinker__str_t id) {
   case TINKER__FAULT_STATUS: return answer_status(r);
   case TINKER__FAULT_SESSION_GONE:
     n = session_of(r->service, id);
-    if (n && !n->ended_ms && !tinker__svc_ends(r->service)) {
+    if (n && n->state == TINKER__SVC_SESSION_LIVE &&
+        !tinker__svc_ends(r->service)) {
       tinker__svc_session_end(r->service, n, "gone by the fault plan");
     }
     return TINKER__FILTER_GO;
@@ -484,7 +485,7 @@ static struct MHD_Response *respond(tinker__svc_req_t *r, tinker__str_t body) {
 
 static void attach(tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;
-  if (op->state == TINKER__SVC_OP_REJECTED) return;
+  if (tinker__svc_op_refused(op)) return;
   tinker__svc_fault_call_t call = {
       .endpoint = tinker__str(tinker__svc_op_endpoint(op->kind)),
       .id = tinker__str(op->model ? op->model->id : op->sampler->id),

@@ -170,7 +170,7 @@ void tinker__svc_reply_crowded(tinker__svc_req_t *r);
 
 /* --- park.c: requests that wait until something is durable. Under the lock ---
  */
-/* Parks r until a is durable (its reply must be set); under the lock. */
+/* Parks r until a is stored (its reply must be set). */
 tinker__svc_handled_t tinker__svc_ack_wait(tinker__svc_ack_t *a,
                                            tinker__svc_req_t *r);
 void tinker__svc_ack_init(tinker__svc_ack_t *a);

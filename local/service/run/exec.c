@@ -17,9 +17,8 @@ void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
   /* What the moment is to blame for says nothing of the model, and a call must
    * not fail because what came before it can't be restored now. */
   if (m &&
-      (m->stuck || (op->replay && (rc == TINKER_ENOMEM || rc == TINKER_EIO)))) {
-    if (!m->is_short) tinker__svc_trouble(m, rc, why);
-    m->stuck = true;
+      (m->stuck || (op->redo && (rc == TINKER_ENOMEM || rc == TINKER_EIO)))) {
+    if (m->stuck != TINKER__SVC_STUCK_SHORT) tinker__svc_trouble(m, rc, why);
     return;
   }
   tinker__svc_op_fail(op, user ? "user" : "server", "%s",
@@ -50,7 +49,7 @@ int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len) {
       api->train_resume
           ? api->train_resume(m->base->base, dir, &m->train, why, why_len)
           : api->train_load(m->base->base, dir, true, &m->train, why, why_len);
-  m->stuck = rc != 0;
+  if (rc != 0) m->stuck = TINKER__SVC_STUCK_TROUBLE;
   return rc;
 }
 
@@ -71,8 +70,8 @@ static void run_create(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__create_model_result_t result = {m->id};
   tinker__buf_init(&out, m->service->mem, 4096);
   tinker__message_encode(&out, &tinker__create_model_result_msg, &result);
-  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
-                          NULL, NULL, NULL);
+  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
+                          &out, NULL, NULL, NULL);
 }
 
 /* --- forward_backward ----------------------------------------------------- */
@@ -108,8 +107,8 @@ static void end_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__buf_init(&out, m->service->mem, (size_t)1 << 31);
   int rc = tinker__svc_result_forward_backward(&out, op->work, loss);
   if (rc != 0 && !out.error) out.error = rc;
-  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_PROTO, &out,
-                          NULL, NULL, NULL);
+  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_PROTO,
+                          &out, NULL, NULL, NULL);
 }
 
 /* True while there is more of it. */
@@ -173,8 +172,8 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
       {&norm, op->work->adam.grad_clip_norm > 0 ? 1 : 0}};
   tinker__buf_init(&out, m->service->mem, 4096);
   tinker__message_encode(&out, &tinker__optim_step_result_msg, &result);
-  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
-                          NULL, NULL, NULL);
+  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
+                          &out, NULL, NULL, NULL);
   return false;
 }
 
@@ -194,20 +193,21 @@ static int reload_work(tinker__svc_op_t *op, char *why, size_t why_len) {
   if (op->work || !op->log_body) return 0;
   int rc = tinker__svc_work_parse(&op->work, op->service, &in, &status, why,
                                   why_len);
-  op->model->stuck = rc == TINKER_ENOMEM;
+  if (rc == TINKER_ENOMEM) op->model->stuck = TINKER__SVC_STUCK_TROUBLE;
   return rc;
 }
 
 /* On a restart: what left no trace in the model is not executed again. */
 static bool skip_replay(const tinker__svc_op_t *op) {
-  if (!op->replay) return false;
+  if (!op->redo) return false;
   switch (op->kind) {
   case TINKER__SVC_OP_FORWARD_BACKWARD:
     return op->state == TINKER__SVC_OP_FAILED || !op->log_size ||
            (op->work && op->work->forward_only);
-  case TINKER__SVC_OP_OPTIM: /* refused gradients are gone: not traceless */
-    return op->traceless || (op->state == TINKER__SVC_OP_FAILED &&
-                             !op->model->train && !op->model->snapshot);
+  case TINKER__SVC_OP_OPTIM: /* refused gradients are gone: that is an effect */
+    return op->redo == TINKER__SVC_REDO_UNDONE ||
+           (op->state == TINKER__SVC_OP_FAILED && !op->model->train &&
+            !op->model->snapshot);
   case TINKER__SVC_OP_CREATE: return op->state == TINKER__SVC_OP_FAILED;
   default: return true; /* saves, and loads that failed */
   }
@@ -215,10 +215,10 @@ static bool skip_replay(const tinker__svc_op_t *op) {
 
 /* One that was told already can't be restored, nor the model with it. */
 static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
-  if (!op->replay) {
+  if (!op->redo) {
     tinker__svc_op_fail(op, "server",
                         "the engine crashed in this call (signal %d)",
-                        op->crash_signal);
+                        m->service->config.crash_signal);
     return;
   }
   tinker__svc_lock(m->service);
@@ -230,14 +230,13 @@ static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
 /* The process may have been killed because of others: a model that could not
  * be restored waits, and is tried again by every second start. */
 static void fail_deadly(tinker__svc_model_t *m, tinker__svc_op_t *op) {
-  if (!op->replay) {
+  if (!op->redo) {
     tinker__svc_op_fail(op, "server",
                         "the service was killed %d times while it executed "
                         "this call: it may need more memory than there is",
                         TINKER__MAX_DEATHS);
     return;
   }
-  m->stuck = true;
   tinker__svc_trouble(m, 0,
                       "the service was killed each time it executed its log "
                       "again; the start after the next one tries once more");
@@ -255,11 +254,11 @@ static const char *broken(tinker__svc_model_t *m) {
 /* One piece of the call; true while there is more. */
 static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
-  if (op->crash_signal) {
+  if (op->blame == TINKER__SVC_BLAME_CRASH) {
     fail_crashed(m, op);
     return false;
   }
-  if (op->deadly) {
+  if (op->blame == TINKER__SVC_BLAME_DEATHS) {
     fail_deadly(m, op);
     return false;
   }
@@ -276,7 +275,7 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
       tinker__svc_model_api(m)->pass_end(m->pass); /* marked meanwhile */
     }
     m->pass = NULL;
-    if (!op->replay || !reason) tinker__svc_exec_fail(op, rc, why);
+    if (!op->redo || !reason) tinker__svc_exec_fail(op, rc, why);
     return false;
   }
   if (skip_replay(op)) return false;
@@ -292,32 +291,34 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   }
 }
 
-/* Takes the next op; NULL when there is none, and then the model is idle. */
+static void retire(tinker__svc_model_t *m) {
+  tinker__svc_exec_model_free(m);
+  tinker__svc_keep_settled(m);
+  tinker__svc_lock(m->service);
+  tinker__svc_model_retire(m);
+  tinker__svc_unlock(m->service);
+}
+
+/* Takes the next op; NULL when there is none: the model is idle then, or over,
+ * or out of memory. A service that must end leaves it as it is, for the next
+ * start. */
 static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
-  bool ended = false, rests = false;
-  if (atomic_load(&s->fatal)) return NULL; /* stays busy: the next start */
+  bool over = false, leaves = false;
+  if (atomic_load(&s->fatal)) return NULL;
   tinker__svc_lock(s);
-  bool begins = !m->current;
-  if (begins) m->current = tinker__svc_model_begin(m);
   tinker__svc_op_t *op = m->current;
-  if (op && begins) tinker__svc_debug_op(op, "executes");
+  if (!op && (op = tinker__svc_model_begin(m)) != NULL) {
+    tinker__svc_debug_op(op, "executes");
+  }
   if (!op) {
-    ended = m->session->ended_ms && tinker__list_empty(&m->pending);
-    rests = m->leaves && !ended;
-    if (!ended && !rests) tinker__svc_model_done(m, true);
+    over = tinker__svc_model_is_over(m);
+    leaves = !over && m->state != TINKER__SVC_MODEL_QUEUED;
+    if (!over && !leaves) tinker__svc_model_done(m);
   }
-  m->leaves = false;
   tinker__svc_unlock(s);
-  if (rests) tinker__svc_keep_resting(m);
-  if (ended) { /* nothing can come any more: stays busy for ever */
-    tinker__svc_exec_model_free(m);
-    tinker__svc_keep_settled(m);
-    tinker__svc_lock(s);
-    m->rests_ms = 0;
-    tinker__svc_base_drop(m->base, &m->holds);
-    tinker__svc_unlock(s);
-  }
+  if (leaves) tinker__svc_keep_resting(m);
+  if (over) retire(m);
   return op;
 }
 
@@ -326,18 +327,14 @@ static void park(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
   m->pass = NULL;
-  m->stuck = false;
   tinker__svc_lock(s);
-  m->waits = m->is_short;
-  m->is_short = false;
   tinker__svc_model_park(m);
   tinker__svc_unlock(s);
 }
 
 /* --- Bodies --------------------------------------------------------------- */
 
-/* A body has been read. The model is as busy as it was when its task went to
- * wait for it. Store thread. */
+/* A body has been read. Store thread. */
 static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_op_t *op = user;
   tinker__svc_model_t *m = op->model;
@@ -353,7 +350,8 @@ static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
     tinker__svc_trouble(m, rc,
                         rc == TINKER_ENOMEM ? "" : "its log can't be read");
     tinker__svc_model_park(m);
-  } else if (!s->stopping) {
+  } else if (tinker__svc_model_move(m, TINKER__SVC_MODEL_RUNNING) &&
+             !s->stopping) {
     tinker__eng_scheduler_push(s->scheduler, &m->task);
   }
   tinker__svc_unlock(s);
@@ -362,12 +360,15 @@ static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
 /* True while the body of the call is on its way from the log: its task is
  * pushed again when it has arrived. */
 static bool fetch_body(tinker__svc_model_t *m, tinker__svc_op_t *op) {
-  if (!op->in_log || op->work || op->log_body || op->crash_signal ||
-      op->deadly || op->kind == TINKER__SVC_OP_CREATE || skip_replay(op)) {
+  tinker__svc_t *s = op->service;
+  if (op->work || op->log_body || op->blame ||
+      op->kind == TINKER__SVC_OP_CREATE || skip_replay(op)) {
     return false;
   }
-  if (tinker__svc_store_read_body(op->service->store, op->row, on_body, op) !=
-      0) {
+  tinker__svc_lock(s);
+  tinker__svc_model_move(m, TINKER__SVC_MODEL_READING);
+  tinker__svc_unlock(s);
+  if (tinker__svc_store_read_body(s->store, op->row, on_body, op) != 0) {
     tinker__svc_trouble(m, TINKER_ENOMEM, "");
     park(m);
   }
@@ -380,9 +381,10 @@ static bool step(tinker__eng_task_t *task) {
   tinker__svc_op_t *op = take_op(m);
   if (!op || fetch_body(m, op)) return false;
   int64_t start = s->world->now_ms(s->world->user);
-  int64_t call = op->replay ? TINKER__REDOING(op->row) : op->row;
+  int64_t call = op->redo ? TINKER__REDOING(op->row) : op->row;
   atomic_store(s->doing, call);
-  m->stuck = m->worked = false;
+  m->stuck = TINKER__SVC_NOT_STUCK;
+  m->worked = false;
   bool more = run_op(m, op);
   if (m->worked) tinker__svc_keep_worked(m, start);
   if (m->worked && !more && !m->stuck) tinker__svc_keep_due(m, op);
@@ -396,13 +398,13 @@ static bool step(tinker__eng_task_t *task) {
   tinker__svc_lock(s);
   tinker__mem_free(s->mem, op->log_body);
   op->log_body = NULL;
-  if (op->replay) tinker__svc_op_drop_work(op); /* no commit will do it */
+  if (op->redo) tinker__svc_op_drop_work(op); /* no commit will do it */
   m->pause_ms = 0;
   m->rests_ms = m->train ? s->world->now_ms(s->world->user) : 0;
   tinker__svc_trying_set(s, call, 0);
   m->current = NULL;
   m->next_seq++;
-  tinker__svc_model_done(m, true);
+  tinker__svc_model_done(m);
   tinker__svc_unlock(s);
   return false;
 }

@@ -14,7 +14,7 @@
 #include "service/store/marker.h"
 
 bool tinker__svc_exec_suffer(tinker__svc_model_t *m, tinker__svc_op_t *op) {
-  if (op->replay) return false;
+  if (op->redo) return false;
   if (op->acts & TINKER__ACT_CRASH) raise(SIGSEGV);
   if (op->acts & TINKER__ACT_CORRUPT) { /* it fails as all that follow it */
     tinker__svc_lock(m->service);

@@ -182,7 +182,10 @@ static void on_saved(void *user, char *useless, size_t len) {
     tinker__list_remove(&old->link);
     tinker__svc_checkpoint_free(s, old);
   }
-  if (v->sampler) tinker__svc_ack_commit(s, &v->sampler->ack);
+  if (v->sampler) {
+    v->sampler->durable = true;
+    tinker__svc_ack_commit(s, &v->sampler->ack);
+  }
   log_save(v);
 }
 
@@ -274,8 +277,8 @@ static void publish_save(save_t *v, tinker__buf_t *out) {
   tinker__svc_lock(s);
   tinker__list_push_back(&m->checkpoints, &v->made->link);
   tinker__svc_unlock(s);
-  tinker__svc_op_complete(v->op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, out,
-                          write_save_rows, on_saved, v);
+  tinker__svc_op_complete(v->op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
+                          out, write_save_rows, on_saved, v);
 }
 
 static void write_saved(tinker__buf_t *out, const save_t *v) {
@@ -500,6 +503,6 @@ void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   }
   tinker__svc_keep_settled(m);
   write_loaded(&out, op);
-  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
-                          write_load_rows, on_loaded, n);
+  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
+                          &out, write_load_rows, on_loaded, n);
 }

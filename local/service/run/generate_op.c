@@ -68,8 +68,8 @@ static void complete(tinker__svc_op_t *op, const tinker__eng_gen_t *gen) {
   int rc = tinker__svc_result_sample(&out, gen, op->work->target);
   if (rc == 0) rc = tinker__buf_error(&out);
   if (rc == 0) {
-    tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_PROTO, &out,
-                            NULL, NULL, NULL);
+    tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_PROTO,
+                            &out, NULL, NULL, NULL);
     return;
   }
   tinker__buf_free(&out);
@@ -88,7 +88,7 @@ static void on_generated(tinker__eng_gen_t *gen, int rc, const char *why) {
   tinker__svc_base_drop(op->sampler->base, &op->holds);
   tinker__svc_unlock(op->service);
   if (rc == TINKER_ECANCELED) {
-    tinker__svc_sampler_fail_ended(op);
+    tinker__svc_op_fail(op, "user", TINKER__SAMPLE_CANCELED);
   } else if (rc != 0) {
     bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT;
     tinker__svc_op_fail(op, user ? "user" : "server", "%s",

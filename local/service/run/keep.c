@@ -110,7 +110,7 @@ void tinker__svc_keep_resting(tinker__svc_model_t *m) {
   } else if (!m->saving) { /* not now: later, or when it is stored */
     m->rests_ms = now(s);
   }
-  tinker__svc_model_done(m, true);
+  tinker__svc_model_done(m);
   tinker__svc_unlock(s);
 }
 
@@ -121,7 +121,7 @@ static int64_t next_number(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   tinker__svc_lock(s);
   bool between = m->current && m->current->kind == TINKER__SVC_OP_OPTIM;
-  bool over = m->session->ended_ms && !m->current;
+  bool over = tinker__svc_session_over(m->session) && !m->current;
   int64_t next = between || over || m->saving || m->broken ? -1 : m->next_seq;
   tinker__svc_unlock(s);
   return next;
@@ -140,7 +140,7 @@ static tinker__svc_model_t *after(tinker__svc_t *s, tinker__link_t *l) {
   tinker__svc_lock(s);
   for (l = l->next; l != &s->models && !m; l = l->next) {
     m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
-    if (!m->durable) m = NULL;
+    if (m->state == TINKER__SVC_MODEL_STORING) m = NULL;
   }
   tinker__svc_unlock(s);
   return m;

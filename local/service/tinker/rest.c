@@ -228,8 +228,8 @@ tinker__svc_handled_t tinker__svc_handle_training_runs(tinker__svc_t *s,
   tinker__svc_lock(s);
   for (tinker__link_t *l = s->models.prev; l != &s->models; l = l->prev) {
     tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
-    if (!m->durable || hidden(r, m->created_ms) || !is_of_project(m, project) ||
-        !on_page(&reply.cursor)) {
+    if (m->state == TINKER__SVC_MODEL_STORING || hidden(r, m->created_ms) ||
+        !is_of_project(m, project) || !on_page(&reply.cursor)) {
       continue;
     }
     runs = grow(&d, runs, n, &cap, sizeof *runs);
@@ -383,9 +383,10 @@ tinker__svc_handled_t tinker__svc_handle_sessions(tinker__svc_t *s,
   draft_init(&d, r);
   tinker__svc_lock(s);
   for (tinker__link_t *l = s->sessions.prev; l != &s->sessions; l = l->prev) {
-    if (!on_page(&page)) continue;
-    add_id(&d, &reply.sessions, &cap,
-           TINKER__CONTAINER(l, tinker__svc_session_t, link)->id);
+    const tinker__svc_session_t *n =
+        TINKER__CONTAINER(l, tinker__svc_session_t, link);
+    if (n->state == TINKER__SVC_SESSION_STORING || !on_page(&page)) continue;
+    add_id(&d, &reply.sessions, &cap, n->id);
   }
   tinker__svc_handled_t h =
       draft_send(&d, r, &tinker__sessions_reply_msg, &reply);
@@ -409,7 +410,7 @@ static void reply_session(tinker__svc_req_t *r,
   TINKER__LIST_EACH(k, next, &n->samplers) {
     tinker__svc_sampler_t *p =
         TINKER__CONTAINER(k, tinker__svc_sampler_t, by_session);
-    if (p->ack.durable) add_id(&d, &reply.sampler_ids, &samplers, p->id);
+    if (p->durable) add_id(&d, &reply.sampler_ids, &samplers, p->id);
   }
   draft_send(&d, r, &tinker__session_reply_msg, &reply);
 }
@@ -418,7 +419,7 @@ tinker__svc_handled_t tinker__svc_handle_session_info(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
   tinker__svc_lock(s);
   tinker__svc_session_t *n = tinker__map_get(s->session_by_id, r->capture[0]);
-  if (n) {
+  if (n && n->state != TINKER__SVC_SESSION_STORING) {
     reply_session(r, n);
   } else {
     tinker__svc_reply_error(r, 404, "session not found: %.*s",

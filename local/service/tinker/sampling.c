@@ -17,6 +17,7 @@ static void on_sampler_stored(void *user, int rc) {
   tinker__svc_lock(s);
   if (rc == 0) {
     tinker__svc_other(s, "create_sampling_session", p->id);
+    p->durable = true;
     tinker__svc_ack_commit(s, &p->ack);
   } else {
     tinker__svc_sampler_forget(s, p);
@@ -124,7 +125,7 @@ static tinker__svc_handled_t open_sampler(tinker__svc_t *s,
     }
   }
   reply_sampler(r, p);
-  return tinker__svc_ack_wait(&p->ack, r);
+  return p->durable ? TINKER__ANSWERED : tinker__svc_ack_wait(&p->ack, r);
 }
 
 tinker__svc_handled_t
@@ -158,7 +159,7 @@ tinker__svc_handled_t tinker__svc_handle_sampler_info(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
   tinker__svc_lock(s);
   tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, r->capture[0]);
-  if (p && p->ack.durable) {
+  if (p && p->durable) {
     tinker__sampler_reply_t reply = {p->id, p->base->name, p->path};
     tinker__svc_reply_message(r, &tinker__sampler_reply_msg, &reply);
   } else {
@@ -175,7 +176,7 @@ tinker__svc_handled_t tinker__svc_handle_sampler_info(tinker__svc_t *s,
 static tinker__svc_sampler_t *
 live_sampler(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, id);
-  if (!p || !p->ack.durable) {
+  if (!p || !p->durable) {
     tinker__svc_reply_error(r, 404, "sampling session not found: %.*s",
                             (int)(id.len < 160 ? id.len : 160), id.ptr);
     return NULL;

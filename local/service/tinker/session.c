@@ -16,6 +16,7 @@ static void on_session_stored(void *user, int rc) {
   tinker__svc_t *s = n->service;
   tinker__svc_lock(s);
   if (rc == 0) {
+    tinker__svc_session_move(n, TINKER__SVC_SESSION_LIVE);
     tinker__svc_other(s, "create_session", n->id);
     tinker__svc_ack_commit(s, &n->ack);
   } else {
@@ -28,6 +29,14 @@ static void on_session_stored(void *user, int rc) {
     tinker__svc_session_free(s, n);
   }
   tinker__svc_unlock(s);
+}
+
+/* A reply about n is sent when its state is stored. */
+static tinker__svc_handled_t wait_stored(tinker__svc_session_t *n,
+                                         tinker__svc_req_t *r) {
+  bool stored = n->state != TINKER__SVC_SESSION_STORING &&
+                n->state != TINKER__SVC_SESSION_ENDING;
+  return stored ? TINKER__ANSWERED : tinker__svc_ack_wait(&n->ack, r);
 }
 
 static void reply_session(tinker__svc_req_t *r,
@@ -105,7 +114,7 @@ static tinker__svc_handled_t make_session(tinker__svc_t *s,
     }
   }
   reply_session(r, n);
-  return tinker__svc_ack_wait(&n->ack, r);
+  return wait_stored(n, r);
 }
 
 static bool is_hidden(const char *text) {
@@ -184,16 +193,16 @@ static tinker__svc_handled_t finish(tinker__svc_t *s, tinker__svc_req_t *r,
   if (tinker__svc_ends(s)) {
     return tinker__svc_reply_error(r, 503, "the service is shutting down");
   }
-  if (!n || (!n->ack.durable && !n->ended_ms)) {
+  if (!n || n->state == TINKER__SVC_SESSION_STORING) {
     return tinker__svc_reply_error(r, 404, "session not found: %.*s",
                                    (int)r->capture[0].len, r->capture[0].ptr);
   }
   tinker__svc_reply_text(r, "{}");
-  if (n->ended_ms) return tinker__svc_ack_wait(&n->ack, r);
-  if (tinker__svc_session_end(s, n, reason) != 0) {
+  if (!tinker__svc_session_over(n) &&
+      tinker__svc_session_end(s, n, reason) != 0) {
     return tinker__svc_reply_error(r, 503, "out of memory");
   }
-  return tinker__svc_ack_wait(&n->ack, r);
+  return wait_stored(n, r);
 }
 
 static bool is_finish(const char *type) {

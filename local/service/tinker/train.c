@@ -54,7 +54,8 @@ tinker__svc_handled_t tinker__svc_op_again(tinker__svc_req_t *r,
         r, 409, "%s was used before with another content", op->request_id);
   }
   tinker__svc_reply_future(r, op, num_samples);
-  return tinker__svc_ack_wait(&op->ack, r);
+  return tinker__svc_op_logged(op) ? TINKER__ANSWERED
+                                   : tinker__svc_ack_wait(&op->ack, r);
 }
 
 /* --- Calls of a model ----------------------------------------------------- */
@@ -88,7 +89,7 @@ register_call(tinker__svc_t *s, tinker__svc_req_t *r, tinker__svc_model_t *m,
   if (work) {
     tinker__svc_reply_future(r, op, 0);
   } else {
-    op->state = TINKER__SVC_OP_REJECTED;
+    tinker__svc_op_move(op, TINKER__SVC_OP_REFUSING);
   }
   return tinker__svc_op_accept(s, r, op, tinker__svc_op_write_begin(op));
 }
@@ -158,7 +159,7 @@ static tinker__svc_handled_t accept_locked(tinker__svc_t *s,
   }
   snprintf(id, sizeof id, "%s:%lld", m->id, (long long)seq);
   tinker__svc_op_t *op = tinker__map_get(s->op_by_id, tinker__str(id));
-  if (op && op->state != TINKER__SVC_OP_REJECTED) {
+  if (op && !tinker__svc_op_refused(op)) {
     return tinker__svc_op_again(r, op, c->in.kind, digest, 0);
   }
   if (op && (*work || memcmp(op->digest, digest, sizeof op->digest) != 0)) {
