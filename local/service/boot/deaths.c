@@ -1,12 +1,13 @@
-/* deaths: what a start makes of the calls that earlier images of the process
- * crashed or were killed in. Before the threads start. */
+/* deaths: finds the calls in which earlier images of the process crashed or
+ * were killed, and marks those that must not be executed again. Starting
+ * thread, before any call is executed. */
 #include <stdio.h>
 
 #include "service/boot/replay.h"
 #include "service/core/trying.h"
 
-/* One whose result was stored before the crash is not to blame: what comes
- * behind it, as its snapshot, is. */
+/* True when op is to blame for the crash. A call whose result was stored before
+ * the crash is not: something after it, like its snapshot, was being done. */
 static bool has_crashed(const tinker__svc_t *s, const tinker__svc_op_t *op) {
   int64_t call = s->config.crash_call;
   if (op->redo) return call == TINKER__REDOING(op->row);
@@ -14,7 +15,8 @@ static bool has_crashed(const tinker__svc_t *s, const tinker__svc_op_t *op) {
   return call == op->row || (call == -1 && op->kind == TINKER__SVC_OP_SAMPLE);
 }
 
-/* Which of the samples of a decode round it was is not known: all of them. */
+/* Marks the call that the engine crashed in. Nobody knows which sample of a
+ * decode round it was, so all of them are marked. */
 void tinker__svc_replay_crashed(tinker__svc_t *s) {
   size_t cursor = 0;
   tinker__str_t key;
@@ -40,13 +42,15 @@ static void log_deaths(tinker__svc_t *s, const tinker__svc_op_t *op,
                   "times", text, NULL);
 }
 
-/* A crash in it is the better reason. */
+/* Marks a call as deadly, unless a crash in it was noted: a crash is a certain
+ * reason. */
 static void give_up(tinker__svc_op_t *op) {
   if (!op->blame) op->blame = TINKER__SVC_BLAME_DEATHS;
 }
 
-/* A log that can't be executed is left alone by this start and tried by the
- * next one, which may have more memory. */
+/* Marks a call that the process was killed in too often. A call of the log is
+ * left alone by this start and tried again by the next one, which may have more
+ * memory. */
 static void look_at_deaths(tinker__svc_t *s, tinker__svc_op_t *op) {
   int64_t call = op->redo ? TINKER__REDOING(op->row) : op->row;
   int64_t deaths = tinker__svc_trying_deaths(s, call);
@@ -59,7 +63,8 @@ static void look_at_deaths(tinker__svc_t *s, tinker__svc_op_t *op) {
   log_deaths(s, op, deaths);
 }
 
-/* Calls fn for the samples under way with a row before that; how many. */
+/* Calls fn (NULL = none) for each pending sample with a row below `before`.
+ * Returns how many there are. */
 static size_t each_sample(tinker__svc_t *s, int64_t before,
                           void (*fn)(tinker__svc_t *s, tinker__svc_op_t *op)) {
   size_t cursor = 0, n = 0;
@@ -82,9 +87,9 @@ static void give_up_sample(tinker__svc_t *s, tinker__svc_op_t *op) {
   log_deaths(s, op, TINKER__MAX_SAMPLE_DEATHS);
 }
 
-/* Which sample of a decode round it was is not known, only that it was under
- * way at each of these deaths. When none of that time is left, the count begins
- * anew with the last death. */
+/* Nobody knows which sample of a decode round it was, only that it was under
+ * way at each of the deaths counted. When no such sample is left, the count
+ * begins anew with the last death. */
 static void look_at_samples(tinker__svc_t *s) {
   int64_t *before = tinker__svc_trying_suspects(s);
   int64_t deaths = tinker__svc_trying_deaths(s, -1);

@@ -1,8 +1,8 @@
-/* replay: a start finds what an earlier run left. Rows become the state again;
- * calls whose effect is in no snapshot are executed once more, in order, and
- * must give the results that were told. Before the threads start, but for
- * replay_start. Each row is checked against the table of its columns first:
- * what follows may rely on types, ranges and lengths. */
+/* replay: builds the state of an earlier run from the rows of the store. Calls
+ * whose effect is in no snapshot are executed once more, in order, and must
+ * give the stored results. Starting thread; replay_start runs when the other
+ * threads do. Each row is checked against the table of its columns first, so
+ * the code after that relies on types, ranges and lengths. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 
 typedef struct {
   tinker__svc_t *service;
-  size_t table;          /* whose rows are read */
+  size_t table;          /* index of the table that is read */
   tinker__map_t *by_row; /* sessions, models and samplers */
   char *why;
   size_t why_len;
@@ -27,7 +27,7 @@ static int no_memory(load_t *t) {
   return tinker__why(t->why, t->why_len, TINKER_ENOMEM, "out of memory");
 }
 
-/* What no column shows by itself. */
+/* Refuses a row for a reason that no single column shows. */
 static int broken(load_t *t, struct sqlite3_stmt *row, const char *what) {
   return tinker__why(t->why, t->why_len, TINKER_EFORMAT,
                      "the store is inconsistent: row %lld: %s",
@@ -60,7 +60,7 @@ static void take_digest(struct sqlite3_stmt *row, int column,
   memcpy(out, tinker__db_row_blob(row, column).ptr, TINKER__SHA256_LEN);
 }
 
-/* A copy of a text column; NULL for null. False without memory. */
+/* Copies a text column; NULL for null. False without memory. */
 static bool take_text(load_t *t, struct sqlite3_stmt *row, int column,
                       char **out) {
   const char *text = tinker__db_row_text(row, column);
@@ -76,7 +76,8 @@ static bool is_double(const tinker__svc_t *s, const tinker__svc_session_t *n) {
           tinker__map_get(s->session_by_key, tinker__str(n->idem_key)));
 }
 
-/* What the stored body says about n; that was checked when it came. */
+/* Reads the fields of n from the stored body. The body was checked when the
+ * session was made, so only lack of memory counts. */
 static int describe(tinker__svc_t *s, tinker__svc_session_t *n,
                     tinker__str_t body) {
   tinker__arena_t a;
@@ -260,7 +261,7 @@ static void fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
   if (op->redo) take_digest(row, 11, op->result_digest);
 }
 
-/* What the kind of a call asks of its other columns. */
+/* Checks a request's columns against each other. */
 static int check_op(load_t *t, const tinker__svc_model_t *m,
                     struct sqlite3_stmt *row) {
   int64_t seq = tinker__db_row_i64(row, 3), kind = tinker__db_row_i64(row, 4);
@@ -286,7 +287,7 @@ static int check_op(load_t *t, const tinker__svc_model_t *m,
   return 0;
 }
 
-/* Order of the rows: by owner, then by number. */
+/* Reads a request. The rows are ordered by owner and number. */
 static int each_request(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
@@ -411,7 +412,7 @@ static const struct {
 } tables[] = {
     {"sessions",
      "SELECT row, id, created_ms, idem_key, digest, ended_ms, end_reason,"
-     /* A description from before there was a limit is not kept. */
+     /* A body above today's limit, from an older version, is not kept. */
      " CASE WHEN length(body) <= 131072 THEN body ELSE x'7b7d' END"
      " FROM sessions ORDER BY row",
      each_session, COLUMNS(session_columns)},
@@ -428,7 +429,7 @@ static const struct {
      " expires_ms, pending_grad, public FROM checkpoints ORDER BY row",
      each_checkpoint, COLUMNS(checkpoint_columns)},
     {"requests",
-     /* Of bodies and results the sizes alone: they are not read. */
+     /* Only the sizes of bodies and results are read. */
      "SELECT row, owner_kind, owner, seq, kind, digest, format, seed,"
      " CASE typeof(body) WHEN 'blob' THEN length(body)"
      " WHEN 'null' THEN NULL ELSE 'no bytes' END,"
@@ -458,7 +459,8 @@ int tinker__svc_replay_load(tinker__svc_t *s, char *why, size_t why_len) {
   return rc;
 }
 
-/* A model that nobody waits for is restored when its next call comes. */
+/* Lets a model go on. A model without a waiting call is restored when its next
+ * call arrives. */
 static void restart_model(tinker__svc_model_t *m) {
   if (tinker__svc_session_over(m->session)) {
     tinker__svc_model_end(m);
@@ -467,7 +469,7 @@ static void restart_model(tinker__svc_model_t *m) {
   }
 }
 
-/* The body of a sample that goes on. Store thread. */
+/* Called with the body of a sample that goes on. Store thread. */
 static void on_sample_body(void *user, int rc, struct sqlite3_stmt *row) {
   char why[300] = "its body can't be read";
   int status;
@@ -494,7 +496,7 @@ static void on_sample_body(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_unlock(s);
 }
 
-/* Samples that were accepted and not answered, one body at a time. */
+/* Begins to read the bodies of the samples that have no result yet. */
 static void restart_samples(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   TINKER__LIST_EACH(l, tmp, &p->ops) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
@@ -509,7 +511,7 @@ static void restart_samples(tinker__svc_t *s, tinker__svc_sampler_t *p) {
 void tinker__svc_replay_start(tinker__svc_t *s) {
   tinker__svc_lock(s);
   tinker__svc_session_purge(s);
-  /* While models were loaded nobody could show a sign of life. */
+  /* No session could show a sign of life while the models were loaded. */
   TINKER__LIST_EACH(n, more, &s->sessions) {
     TINKER__CONTAINER(n, tinker__svc_session_t, link)->seen_ms =
         s->world->now_ms(s->world->user);

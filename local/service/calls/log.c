@@ -1,5 +1,6 @@
-/* log: a new call is written to the store with its body, and then takes its
- * place in the order of its model. HTTP thread; the commit on the store thread.
+/* log: writes a new call to the store with its body. When it is stored, its
+ * model or sampler may go on. HTTP thread or a worker; the commit on the store
+ * thread.
  */
 #include <tinker/error.h>
 
@@ -12,7 +13,8 @@ static void forget_op(tinker__svc_t *s, tinker__svc_op_t *op) {
   tinker__list_remove(&op->all);
 }
 
-/* The log has changed: what can run now, or never will. */
+/* The log of m has changed: runs the calls that can run now, or, if the session
+ * has ended, fails those that never will. */
 static void go_on(tinker__svc_model_t *m) {
   if (tinker__svc_session_over(m->session)) {
     tinker__svc_model_end(m);
@@ -21,7 +23,7 @@ static void go_on(tinker__svc_model_t *m) {
   }
 }
 
-/* An op is in the log (or could not be put there). Store thread. */
+/* Called when an op is in the log, or could not be stored. Store thread. */
 static void on_logged(void *user, int rc) {
   tinker__svc_op_t *op = user;
   tinker__svc_t *s = op->service;
@@ -100,7 +102,7 @@ tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
     tinker__list_push_back(&op->sampler->ops, &op->all);
     s->samples++;
   }
-  /* A rejected body is of no use to anyone. */
+  /* The body of a rejected call is not needed, so it is not stored. */
   bool rejected = op->state == TINKER__SVC_OP_REFUSING;
   op->log_size = r->body.len;
   write_op(w, op, r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,

@@ -1,6 +1,6 @@
-/* op: a numbered call from its first number to its result: stored first, then
- * told. HTTP thread (new), engine thread (completion), store thread (commit).
- */
+/* op: makes and completes numbered calls. A result is stored first, and then
+ * polls are answered. HTTP thread or a worker (new), engine thread
+ * (completion), store thread (commit). */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -66,7 +66,7 @@ typedef struct {
   tinker__svc_op_t *op;
   tinker__svc_outcome_t outcome;
   int format;
-  const void *data; /* the write's */
+  const void *data; /* owned by the write */
   size_t len;
   void (*committed)(void *user, char *useless, size_t len);
   void *user;
@@ -76,7 +76,7 @@ static void on_committed(void *user, int rc) {
   completion_t *c = user;
   tinker__svc_op_t *op = c->op;
   tinker__svc_t *s = op->service;
-  char useless[1200] = ""; /* a folder */
+  char useless[1200] = ""; /* a folder to remove */
   if (rc != 0) {
     tinker__svc_fatal(s, "a result could not be stored");
   } else {
@@ -98,7 +98,8 @@ static void on_committed(void *user, int rc) {
   tinker__mem_free(s->mem, c);
 }
 
-/* False, and data is freed, when there is no memory for it. */
+/* Makes the digest of a result. False without memory; data is freed then, and
+ * the service ends. */
 static bool digest_of(tinker__svc_t *s, tinker__buf_t *data,
                       unsigned char digest[TINKER__SHA256_LEN]) {
   tinker__str_t view = tinker__buf_str(data);
@@ -111,7 +112,8 @@ static bool digest_of(tinker__svc_t *s, tinker__buf_t *data,
   return false;
 }
 
-/* The result of an op whose result is stored already: it must be the same. */
+/* Compares the result of an op that was executed again with the stored one. If
+ * they differ the model is broken. */
 static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data) {
   tinker__svc_t *s = op->service;
   unsigned char digest[TINKER__SHA256_LEN];
@@ -130,8 +132,8 @@ static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data) {
   }
 }
 
-/* A call that a restart has no use for: its empty body says so. NULL would not:
- * that is the body of a call before a snapshot. */
+/* True for a call that a restart need not execute. Its body in the log becomes
+ * empty to say so; NULL is the body of a call before a snapshot. */
 static bool leaves_nothing(const tinker__svc_op_t *op,
                            tinker__svc_outcome_t outcome) {
   switch (op->kind) {
@@ -145,8 +147,8 @@ static bool leaves_nothing(const tinker__svc_op_t *op,
   }
 }
 
-/* The op is COMMITTING: its result goes to the store. With the lock or without.
- */
+/* Submits the result of an op that is COMMITTING to the store. With or without
+ * the lock. */
 static void commit(tinker__svc_op_t *op, tinker__svc_outcome_t outcome,
                    int format, tinker__buf_t *data,
                    void (*extra)(tinker__db_write_t *w, void *user),
@@ -179,7 +181,7 @@ static void commit(tinker__svc_op_t *op, tinker__svc_outcome_t outcome,
   tinker__db_write_blob(w, digest, sizeof digest);
   tinker__db_write_take(w, block, len);
   tinker__db_write_i64(w, op->row);
-  if (op->sampler) { /* a model's body is kept until a snapshot */
+  if (op->sampler) { /* the body of a model's call is kept until a snapshot */
     tinker__db_write_sql(w, "UPDATE requests SET body = NULL WHERE row = ?");
     tinker__db_write_i64(w, op->row);
   } else if (leaves_nothing(op, outcome)) {
@@ -209,7 +211,7 @@ void tinker__svc_op_complete(
   tinker__svc_unlock(s);
   if (first) {
     commit(op, outcome, format, data, extra, committed, user);
-  } else { /* the service ends */
+  } else { /* the move has ended the service */
     tinker__buf_free(data);
     tinker__mem_free(s->mem, user);
   }
@@ -217,10 +219,10 @@ void tinker__svc_op_complete(
 
 #define TEXT_LEN 500
 
-/* The reply of a failure, in *out. */
+/* Writes the reply of a failure to *out. */
 static void write_failure(tinker__svc_op_t *op, tinker__buf_t *out,
                           const char *category, char text[TEXT_LEN]) {
-  /* What is quoted may be cut inside a character; told it must be. */
+  /* A quoted text may be cut inside a character; JSON must be whole UTF-8. */
   size_t length = strlen(text);
   while (length && !tinker__utf8_valid(text, length)) text[--length] = 0;
   tinker__buf_init(out, op->service->mem, 4096);

@@ -1,5 +1,5 @@
-/* model: a model's calls and the order they run in: strictly by number,
- * whatever the order of arrival. All under the service's lock. */
+/* order: the calls of a model, which run strictly by number, whatever the order
+ * of their arrival. All under the service's lock. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,9 +7,8 @@
 
 #include "service/calls/calls.h"
 
-#define PRESSED_MS                                                             \
-  1000 /* models rest after that when others wait for memory                   \
-        */
+/* When others wait for memory a model rests after this. */
+#define PRESSED_MS 1000
 
 int tinker__svc_model_add(tinker__svc_t *s, tinker__svc_model_t *m) {
   int rc = tinker__map_put(s->model_by_id, tinker__str(m->id), m, NULL);
@@ -85,7 +84,7 @@ void tinker__svc_model_enqueue(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__list_insert_before(at->next, &op->link);
 }
 
-/* Steps over numbers that were spent on rejected calls. */
+/* The call to execute next, or NULL. Steps over numbers of rejected calls. */
 static tinker__svc_op_t *next_op(tinker__svc_model_t *m) {
   tinker__link_t *l;
   while ((l = tinker__list_first(&m->pending)) != NULL) {
@@ -106,7 +105,7 @@ bool tinker__svc_model_is_over(const tinker__svc_model_t *m) {
          tinker__list_empty(&m->pending);
 }
 
-/* Its task is pushed, for what that state says. */
+/* Moves the model and pushes its task. */
 static void push(tinker__svc_model_t *m, tinker__svc_model_state_t state) {
   if (!tinker__svc_model_move(m, state)) return;
   tinker__eng_scheduler_push(m->service->scheduler, &m->task);
@@ -136,7 +135,7 @@ void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms) {
   }
 }
 
-/* A parked one begins nothing before its time, but to leave memory. */
+/* A parked model's task only takes it out of memory and begins no call. */
 tinker__svc_op_t *tinker__svc_model_begin(tinker__svc_model_t *m) {
   tinker__svc_op_t *op =
       m->state == TINKER__SVC_MODEL_YIELDING ? NULL : next_op(m);
@@ -161,8 +160,8 @@ void tinker__svc_model_retire(tinker__svc_model_t *m) {
   tinker__svc_model_move(m, TINKER__SVC_MODEL_OVER);
 }
 
-/* A call that is still on its way into the log is left alone: when it has
- * arrived there, or could not, log.c ends the model once more. */
+/* Fails a call after a gap. A call that is still being written to the log is
+ * left alone: log.c ends the model once more when that is done. */
 static void fail_gap(tinker__svc_op_t *op, int64_t missing) {
   if (!tinker__svc_op_logged(op)) return;
   tinker__list_remove(&op->link);
@@ -183,11 +182,11 @@ bool tinker__svc_model_awaited(const tinker__svc_model_t *m) {
 
 void tinker__svc_model_end(tinker__svc_model_t *m) {
   int64_t next = m->next_seq;
-  /* What is there without a gap still runs; the number being executed has
-   * left the list already. */
+  /* Calls before the first gap still run. The call that is being executed is
+   * not in the list any more. */
   if (m->current) next = m->current->seq + 1;
   bool gap = false;
-  if (!tinker__svc_model_awaited(m)) { /* nobody needs what the log restores */
+  if (!tinker__svc_model_awaited(m)) { /* no result needs the restored model */
     while (tinker__list_pop_front(&m->pending)) {
     }
   }
@@ -200,7 +199,7 @@ void tinker__svc_model_end(tinker__svc_model_t *m) {
       next++;
     }
   }
-  /* What it was parked for is not executed any more. */
+  /* The call that it was parked for is not executed any more. */
   if (m->state == TINKER__SVC_MODEL_PARKED && tinker__svc_model_is_over(m)) {
     tinker__svc_model_unpark(m);
   } else {

@@ -1,5 +1,4 @@
-/* sampler: sampling sessions and the calls that wait in them. Under the
- * service's lock. */
+/* sampler: sampling sessions and their calls. Under the service's lock. */
 #include <stdio.h>
 #include <string.h>
 
@@ -81,7 +80,7 @@ void tinker__svc_sampler_forget(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   tinker__list_remove(&p->by_session);
 }
 
-/* --- Their calls ---------------------------------------------------------- */
+/* --- Calls of samplers ---------------------------------------------------- */
 
 void tinker__svc_sampler_kick(tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;

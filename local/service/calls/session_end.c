@@ -1,12 +1,14 @@
-/* session_end: a session ends, is expired, and its results are dropped. Under
- * the service's lock; what follows a commit on the store thread. */
+/* session_end: ends and expires sessions, and drops the results of those that
+ * ended long ago. Under the service's lock; after a commit on the store thread.
+ */
 #include <tinker/error.h>
 
 #include "service/calls/calls.h"
 
 #define LOOK_MS 1000 /* between two looks of the timer */
 
-/* Until this is stored the ack of the session holds those who ended it. */
+/* Called when the end of a session is stored. The requests that ended it wait
+ * in its ack until then. */
 static void on_end_stored(void *user, int rc) {
   tinker__svc_session_t *n = user;
   tinker__svc_t *s = n->service;
@@ -55,14 +57,14 @@ void tinker__svc_session_expire(tinker__svc_t *s, int64_t now_ms) {
         now_ms - n->seen_ms < s->config.session_ms) {
       continue;
     }
-    /* Without memory: at the next tick. */
+    /* Without memory it is tried again at the next tick. */
     tinker__svc_session_end(s, n, "no heartbeat");
   }
 }
 
-/* Nobody could show a sign of life while this process was stopped (SIGSTOP, a
- * virtual machine's pause): that time does not count against anybody. It is
- * seen as a look that is late. */
+/* While this process was stopped (SIGSTOP, a virtual machine's pause) no
+ * session could show a sign of life, so that time does not count. A look that
+ * is late shows it. */
 static void grant_pause(tinker__svc_t *s, int64_t now_ms) {
   int64_t lost = now_ms - s->looked_ms - LOOK_MS;
   s->looked_ms = now_ms;
@@ -88,8 +90,8 @@ static bool has_pending(const tinker__link_t *ops) {
   return false;
 }
 
-/* Something of it is still to be executed. Calls that are done, or were
- * refused, are what the next ones stand on, after a restart too. */
+/* True when the session has calls that are still to be executed. Its other
+ * calls are kept meanwhile, since a restart needs them to execute the rest. */
 static bool is_under_way(const tinker__svc_session_t *n) {
   TINKER__LIST_EACH(l, tmp, &n->models) {
     const tinker__svc_model_t *m =
@@ -108,7 +110,7 @@ static bool is_under_way(const tinker__svc_session_t *n) {
   return false;
 }
 
-/* Results of one owner: out of memory; the caller drops the rows. */
+/* Frees the calls of one owner; the caller deletes their rows. */
 static void drop_ops(tinker__svc_t *s, tinker__link_t *ops) {
   TINKER__LIST_EACH(l, tmp, ops) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
@@ -127,12 +129,13 @@ static void drop_rows(tinker__db_write_t *w, int owner_kind, int64_t owner) {
   tinker__db_write_i64(w, owner);
 }
 
-/* Snapshots are for the calls to come: there are none. Store thread. */
+/* Removes the snapshots of the session's models, which have no more calls.
+ * Store thread. */
 static void on_purged(void *user, int rc) {
   char dir[1200];
   tinker__svc_session_t *n = user;
   tinker__svc_t *s = n->service;
-  if (rc != 0) return; /* at the next start */
+  if (rc != 0) return; /* the next start purges it again */
   TINKER__LIST_EACH(l, tmp, &n->models) {
     tinker__svc_model_t *m =
         TINKER__CONTAINER(l, tinker__svc_model_t, by_session);

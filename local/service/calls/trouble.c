@@ -1,9 +1,9 @@
-/* trouble: a model whose log can't be executed now: its snapshot or a body
- * can't be read, or there is no memory for a call that went well before. Its
- * calls wait, new ones get 503 with the reason, and it is tried again after
- * pauses that grow. Nothing of it is lost, and no other model suffers. Under
- * the service's lock: store thread and engine thread (park), timer (retry),
- * HTTP thread. */
+/* trouble: models whose calls can't be executed now, because the snapshot or a
+ * body can't be read, or because there is no memory for a call that succeeded
+ * before. The calls of such a model wait, new calls get 503 with the reason,
+ * and the model is tried again after pauses that grow. Nothing of it is lost,
+ * and no other model suffers. Under the service's lock: store thread and engine
+ * thread (park), timer (retry), HTTP thread. */
 #include <stdio.h>
 
 #include <tinker/error.h>

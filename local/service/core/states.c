@@ -1,10 +1,10 @@
-/* states: which state may follow which in the lives of sessions, models and
- * calls. * Each life is moved by one function, under the service's lock, and
- * docs/internals/service.md shows the same tables.
+/* states: the tables of the moves between the states of sessions, models and
+ * calls. One function for each of the three changes the state, under the
+ * service's lock. docs/internals/service.md shows the same tables.
  *
- * A move that is not in its table is a bug. What the state says is then not
- * what has happened, and going on could lose or repeat a call: the service
- * ends, and the next start goes on from the store. */
+ * A move that is not in its table is a bug. The state then does not show what
+ * has happened, and going on could lose or repeat a call. So the service ends,
+ * and the next start goes on from the store. */
 #include <stdio.h>
 
 #include "base/check.h"

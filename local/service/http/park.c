@@ -1,5 +1,5 @@
-/* park: requests that wait until something is durable. Under the service's
- * lock: the HTTP thread parks, the store thread answers. */
+/* park: requests that wait until something is durable. All under the service's
+ * lock: the HTTP thread or a worker parks them, the store thread answers. */
 #include <tinker/error.h>
 
 #include "service/http/http.h"

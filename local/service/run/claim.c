@@ -1,6 +1,6 @@
-/* claim: the memory of training, shared by all models. Engine thread. A model
- * that finds no room waits until others have left memory (see keep.c); one that
- * is alone is never kept waiting. */
+/* claim: shares the memory of training among all models. Engine thread. A model
+ * that finds no room waits until others have left memory (see keep.c). A model
+ * that is alone does not wait, since nobody could make room for it. */
 #include <inttypes.h>
 #include <stdio.h>
 

@@ -1,5 +1,5 @@
-/* exec: numbered calls of a model, executed. Engine thread. A task is a model
- * with work: each step runs one piece of its present call, so that sampling
+/* exec: executes the numbered calls of models. Engine thread. A task is a model
+ * with work; each step runs one piece of its present call, so that sampling
  * gets its turn in between. Loads and saves are in exec_state.c. */
 #include "service/run/exec.h"
 
@@ -14,8 +14,8 @@ void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
   bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT ||
               rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
   tinker__svc_model_t *m = op->model;
-  /* What the moment is to blame for says nothing of the model, and a call must
-   * not fail because what came before it can't be restored now. */
+  /* A call does not fail for a reason that may pass, or because an earlier call
+   * can't be restored now. Its model is parked instead. */
   if (m &&
       (m->stuck || (op->redo && (rc == TINKER_ENOMEM || rc == TINKER_EIO)))) {
     if (m->stuck != TINKER__SVC_STUCK_SHORT) tinker__svc_trouble(m, rc, why);
@@ -33,7 +33,7 @@ void tinker__svc_exec_model_free(tinker__svc_model_t *m) {
   tinker__svc_claim_settle(m);
 }
 
-/* The model's state, from its snapshot if it is not in memory. */
+/* Loads the model's state from its snapshot if it is not in memory. */
 int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len) {
   char dir[1200];
   tinker__svc_t *s = m->service;
@@ -111,7 +111,7 @@ static void end_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
                           &out, NULL, NULL, NULL);
 }
 
-/* True while there is more of it. */
+/* Runs a piece of a pass; true while there is more. */
 static bool run_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   int rc = 0;
@@ -123,7 +123,7 @@ static bool run_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
         sizeof why);
   }
   if (rc > 0) return true;
-  if (rc == TINKER_ECANCELED) { /* the service stops: at the next start */
+  if (rc == TINKER_ECANCELED) { /* the service stops; the next start does it */
     tinker__svc_model_api(m)->pass_end(m->pass);
     m->pass = NULL;
     return true;
@@ -146,7 +146,7 @@ static bool run_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
 
 /* --- optim_step ----------------------------------------------------------- */
 
-/* True while there is more of it. */
+/* Runs a piece of an optimizer step; true while there is more. */
 static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   tinker__eng_optim_metrics_t metrics;
@@ -179,8 +179,8 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
 
 /* --- Tasks ---------------------------------------------------------------- */
 
-/* The body of an op, as it was read from the log, is decoded. What was decoded
- * once can be decoded, but for the memory it takes. */
+/* Decodes the body of an op that was read from the log. It was decoded before,
+ * so only lack of memory can fail it. */
 static int reload_work(tinker__svc_op_t *op, char *why, size_t why_len) {
   int status;
   tinker__svc_work_in_t in = {
@@ -197,7 +197,8 @@ static int reload_work(tinker__svc_op_t *op, char *why, size_t why_len) {
   return rc;
 }
 
-/* On a restart: what left no trace in the model is not executed again. */
+/* True for a call of the log that had no effect on the model, so that a restart
+ * does not execute it again. */
 static bool skip_replay(const tinker__svc_op_t *op) {
   if (!op->redo) return false;
   switch (op->kind) {
@@ -213,7 +214,8 @@ static bool skip_replay(const tinker__svc_op_t *op) {
   }
 }
 
-/* One that was told already can't be restored, nor the model with it. */
+/* Fails a call that the engine crashed in. If its result is known to the client
+ * already, the model can't be restored and is broken. */
 static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   if (!op->redo) {
     tinker__svc_op_fail(op, "server",
@@ -227,8 +229,9 @@ static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__svc_unlock(m->service);
 }
 
-/* The process may have been killed because of others: a model that could not
- * be restored waits, and is tried again by every second start. */
+/* Fails a call in which the process was killed too often. If it is a call of
+ * the log its model is parked, since others may be to blame, and every second
+ * start tries it again. */
 static void fail_deadly(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   if (!op->redo) {
     tinker__svc_op_fail(op, "server",
@@ -242,8 +245,8 @@ static void fail_deadly(tinker__svc_model_t *m, tinker__svc_op_t *op) {
                       "again; the start after the next one tries once more");
 }
 
-/* Why nothing more is executed of it, or NULL. Never freed before the end, but
- * set by any thread. */
+/* Why the model's calls fail, or NULL. Any thread may set it; it is not freed
+ * before the end. */
 static const char *broken(tinker__svc_model_t *m) {
   tinker__svc_lock(m->service);
   const char *why = m->broken;
@@ -251,7 +254,7 @@ static const char *broken(tinker__svc_model_t *m) {
   return why;
 }
 
-/* One piece of the call; true while there is more. */
+/* Runs one piece of a call; true while there is more. */
 static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   if (op->blame == TINKER__SVC_BLAME_CRASH) {
@@ -272,7 +275,7 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   }
   if (rc != 0) {
     if (m->pass) {
-      tinker__svc_model_api(m)->pass_end(m->pass); /* marked meanwhile */
+      tinker__svc_model_api(m)->pass_end(m->pass); /* broken meanwhile */
     }
     m->pass = NULL;
     if (!op->redo || !reason) tinker__svc_exec_fail(op, rc, why);
@@ -299,9 +302,9 @@ static void retire(tinker__svc_model_t *m) {
   tinker__svc_unlock(m->service);
 }
 
-/* Takes the next op; NULL when there is none: the model is idle then, or over,
- * or out of memory. A service that must end leaves it as it is, for the next
- * start. */
+/* Takes the next op. NULL = there is none, and the model is idle, over or out
+ * of memory now. If the service must end the model is left as it is, for the
+ * next start. */
 static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   bool over = false, leaves = false;
@@ -322,7 +325,7 @@ static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   return op;
 }
 
-/* The call can't be executed now: what it has begun is given up. */
+/* Parks a model whose call can't be executed now, and gives its pass up. */
 static void park(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
@@ -334,7 +337,7 @@ static void park(tinker__svc_model_t *m) {
 
 /* --- Bodies --------------------------------------------------------------- */
 
-/* A body has been read. Store thread. */
+/* Called when a body has been read from the log. Store thread. */
 static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_op_t *op = user;
   tinker__svc_model_t *m = op->model;
@@ -357,8 +360,8 @@ static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_unlock(s);
 }
 
-/* True while the body of the call is on its way from the log: its task is
- * pushed again when it has arrived. */
+/* Begins to read the body of op from the log if it is needed and not there.
+ * True if so; the model's task is pushed again when the body has been read. */
 static bool fetch_body(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;
   if (op->work || op->log_body || op->blame ||
@@ -398,7 +401,7 @@ static bool step(tinker__eng_task_t *task) {
   tinker__svc_lock(s);
   tinker__mem_free(s->mem, op->log_body);
   op->log_body = NULL;
-  if (op->redo) tinker__svc_op_drop_work(op); /* no commit will do it */
+  if (op->redo) tinker__svc_op_drop_work(op); /* no commit does it */
   m->pause_ms = 0;
   m->rests_ms = m->train ? s->world->now_ms(s->world->user) : 0;
   tinker__svc_trying_set(s, call, 0);

@@ -1,7 +1,7 @@
-/* dump: what the service is at, for the one who runs it and asks why nothing
- * happens. Over the Unix socket only. Everything is read in one hold of the
- * lock, so that it is one moment; models that have work are listed, at most
- * MAX_MODELS of them. HTTP thread. */
+/* dump: shows what the service is doing, for an operator who wonders why
+ * nothing happens. Over the Unix socket only. All of it is read under one hold
+ * of the lock, so the numbers belong together. At most MAX_MODELS models that
+ * have work are listed. HTTP thread. */
 #include "service/tinker/handlers.h"
 
 #define MAX_MODELS 256
@@ -41,7 +41,7 @@ static void dump_sessions(const tinker__svc_t *s, tinker__jsonw_t *w) {
   tinker__jsonw_end_object(w);
 }
 
-/* Every future that is known, by its state. */
+/* Counts all known futures by state. */
 static void dump_ops(const tinker__svc_t *s, tinker__jsonw_t *w) {
   int64_t count[TINKER__SVC_OP_STATES] = {0};
   size_t cursor = 0;
@@ -69,7 +69,7 @@ static void dump_store(const tinker__svc_t *s, tinker__jsonw_t *w) {
   tinker__jsonw_end_object(w);
 }
 
-/* doing: as config.h has it. */
+/* The numbers of "doing" are explained in config.h. */
 static void dump_engine(const tinker__svc_t *s, tinker__jsonw_t *w) {
   size_t tasks, samples;
   uint64_t beat = tinker__eng_scheduler_beat(s->scheduler);

@@ -13,8 +13,8 @@
 
 /* --- retrieve_future ------------------------------------------------------ */
 
-/* An id that no future has: 410 when its model or sampler is known and its
- * results have been dropped. */
+/* Answers an id that no future has: 410 when the results of its model or
+ * sampler have been dropped, else 404. */
 static tinker__svc_handled_t
 answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   size_t cut = id.len;
@@ -38,7 +38,7 @@ static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
   if (!op || !tinker__svc_op_logged(op)) return answer_unknown(s, r, id);
   tinker__svc_session_t *n =
       op->model ? op->model->session : op->sampler->session;
-  n->seen_ms = s->world->now_ms(s->world->user); /* somebody waits for it */
+  n->seen_ms = s->world->now_ms(s->world->user); /* a poll is a sign of life */
   if (op->acts & TINKER__ACT_FORGET) {
     return tinker__svc_reply_error(r, 410, "request %s is no longer known",
                                    op->request_id);

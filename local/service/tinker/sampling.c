@@ -1,5 +1,5 @@
-/* sampling: sampling sessions and asample. HTTP thread; a finished generation
- * on the engine thread. */
+/* sampling: sampling sessions and asample on their way in. HTTP thread, or a
+ * worker for a large body; acknowledgements on the store thread. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,7 +33,8 @@ static void reply_sampler(tinker__svc_req_t *r,
   tinker__svc_reply_message(r, &tinker__create_sampling_reply_msg, &reply);
 }
 
-/* The model behind base_model and model_path; true, or r is answered. */
+/* Finds the base model and checkpoint that base_model and model_path name.
+ * False: r is answered. */
 static bool resolve(tinker__svc_t *s, tinker__svc_req_t *r,
                     const tinker__create_sampling_t *o,
                     tinker__svc_base_model_t **base, int64_t *checkpoint) {
@@ -172,7 +173,8 @@ tinker__svc_handled_t tinker__svc_handle_sampler_info(tinker__svc_t *s,
 
 /* --- asample -------------------------------------------------------------- */
 
-/* The sampler of a request, or NULL with the answer set. Under the lock. */
+/* The sampler with this id, in a live session; NULL = r is answered. Under the
+ * lock. */
 static tinker__svc_sampler_t *
 live_sampler(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, id);

@@ -1,5 +1,5 @@
-/* session: sessions, their heartbeat and end, and the calls that need no
- * model. HTTP thread; acks on the store thread. */
+/* session: the calls that make and end sessions, their heartbeat, and the calls
+ * that need no session. HTTP thread; acknowledgements on the store thread. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,7 +10,8 @@
 
 /* --- Sessions ------------------------------------------------------------- */
 
-/* The row of a new session is stored, or not. Store thread. */
+/* Called when the row of a new session is stored, or could not be. Store
+ * thread. */
 static void on_session_stored(void *user, int rc) {
   tinker__svc_session_t *n = user;
   tinker__svc_t *s = n->service;
@@ -186,7 +187,8 @@ tinker__svc_handled_t tinker__svc_handle_heartbeat(tinker__svc_t *s,
 
 /* --- The end of a session ------------------------------------------------- */
 
-/* Under the lock. The first reason wins; a repeat waits for it to be stored. */
+/* Ends the session of r's path. The first reason is kept; a repeated call waits
+ * until that one is stored. Under the lock. */
 static tinker__svc_handled_t finish(tinker__svc_t *s, tinker__svc_req_t *r,
                                     const char *reason) {
   tinker__svc_session_t *n = tinker__map_get(s->session_by_id, r->capture[0]);
@@ -238,8 +240,8 @@ tinker__svc_handled_t tinker__svc_handle_finish_session(tinker__svc_t *s,
 
 /* --- Calls without a session ---------------------------------------------- */
 
-/* Thrown away unread, whatever it is: the official SDK up to 0.36 sends a
- * batch that was refused again, every second and for ever. */
+/* Telemetry is thrown away unread and always accepted, because the official SDK
+ * up to 0.36 sends a refused batch again, every second and for ever. */
 tinker__svc_handled_t tinker__svc_handle_telemetry(tinker__svc_t *s,
                                                    tinker__svc_req_t *r) {
   (void)s;
