@@ -146,7 +146,9 @@ static bool leaves_nothing(const tinker__svc_op_t *op,
     return outcome == TINKER__SVC_OUTCOME_FAILED || op->work->forward_only;
   case TINKER__SVC_OP_SAVE:
   case TINKER__SVC_OP_SAVE_SAMPLER: return true;
-  default: return false;
+  case TINKER__SVC_OP_OPTIM: return op->undone;
+  default: /* it has made or loaded nothing */
+    return outcome == TINKER__SVC_OUTCOME_FAILED;
   }
 }
 
@@ -223,12 +225,13 @@ void tinker__svc_op_complete(
 #define TEXT_LEN 500
 
 /* Writes the reply of a failure to *out. */
-static void write_failure(const tinker__svc_op_t *op, tinker__buf_t *out,
+static void write_failure(tinker__svc_op_t *op, tinker__buf_t *out,
                           const char *category, char text[TEXT_LEN]) {
   /* A quoted text may be cut inside a character; JSON must be whole UTF-8. */
   size_t length = strlen(text);
   while (length && !tinker__utf8_valid(text, length)) text[--length] = 0;
   tinker__buf_init(out, op->service->mem, 4096);
+  op->undone = !strcmp(category, "server");
   tinker__failure_t m = {text, category};
   tinker__message_encode(out, &tinker__failure_msg, &m);
 }

@@ -230,7 +230,7 @@ rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
   r->route = find_route(route);
   take_captures(r, capture);
   r->local = r->unix_socket = r->dispatched = true;
-  tinker__buf_init(&r->body, &c->mem, 1 << 20);
+  tinker__buf_init(&r->body, &c->mem, 1 << 26);
   tinker__buf_init(&r->reply, &rig->mem, 1 << 20);
   tinker__buf_add(&r->body, body, strlen(body));
   c->route = route;
