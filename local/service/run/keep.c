@@ -92,6 +92,10 @@ void tinker__svc_keep_due(tinker__svc_model_t *m, const tinker__svc_op_t *op) {
   }
 }
 
+static bool is_kept(const tinker__svc_model_t *m, int64_t next) {
+  return m->snapshot && m->snapshot_seq == next;
+}
+
 /* Lets a model that rests leave memory if its snapshot is stored, so that the
  * next call finds it there; else makes the snapshot first. */
 void tinker__svc_keep_resting(tinker__svc_model_t *m) {
@@ -100,7 +104,7 @@ void tinker__svc_keep_resting(tinker__svc_model_t *m) {
   tinker__svc_lock(s);
   int64_t next = m->next_seq;
   bool saving = m->saving;
-  bool kept = m->snapshot && m->snapshot_seq == next && !saving;
+  bool kept = is_kept(m, next) && !saving;
   tinker__svc_unlock(s);
   if (can && kept) {
     tinker__svc_exec_model_free(m);
@@ -110,8 +114,8 @@ void tinker__svc_keep_resting(tinker__svc_model_t *m) {
   tinker__svc_lock(s);
   if (!m->train) {
     m->rests_ms = 0;
-  } else if (!m->saving) { /* it can't leave now and is looked at again later */
-    m->rests_ms = now(s);
+  } else if (!m->saving && !(can && is_kept(m, next))) {
+    m->rests_ms = now(s); /* it can't leave now and is looked at again later */
   }
   tinker__svc_model_done(m);
   tinker__svc_unlock(s);
