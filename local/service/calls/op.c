@@ -100,22 +100,43 @@ static void on_committed(void *user, int rc) {
   tinker__mem_free(s->mem, c);
 }
 
+/* Whether a result is the one that is stored, as it may have been written by an
+ * older version of the service: a float may be spelled as an integer, and what
+ * was the caller's fault may be said in other words. 1, 0, or TINKER_ENOMEM. */
+static int is_stored_result(const tinker__svc_op_t *op,
+                            tinker__svc_op_state_t state, int format,
+                            tinker__str_t data,
+                            const unsigned char digest[TINKER__SHA256_LEN]) {
+  unsigned char older[TINKER__SHA256_LEN];
+  tinker__buf_t form;
+  if (!memcmp(digest, op->result_digest, TINKER__SHA256_LEN)) return 1;
+  if (state != op->state || format != TINKER__FORMAT_JSON) return 0;
+  if (state == TINKER__SVC_OP_FAILED) {
+    return !op->traceless && tinker__str_ends(data, ",\"category\":\"user\"}");
+  }
+  tinker__buf_init(&form, op->service->mem, 2 * data.len);
+  tinker__svc_result_older_form(&form, data);
+  tinker__str_t text = tinker__buf_str(&form);
+  int rc = tinker__buf_error(&form);
+  if (rc == 0) rc = tinker__sha256(text.ptr, text.len, older);
+  tinker__buf_free(&form);
+  if (rc != 0) return TINKER_ENOMEM;
+  return !memcmp(older, op->result_digest, TINKER__SHA256_LEN);
+}
+
 /* The result of an op whose result is stored already: it must be the same. */
-static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data,
-                         const unsigned char digest[TINKER__SHA256_LEN]) {
+static void check_replay(tinker__svc_op_t *op, int same) {
   tinker__svc_t *s = op->service;
-  bool same = !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
-  tinker__buf_free(data);
-  if (!same && op->model) {
+  if (same < 0) tinker__svc_fatal(s, "out of memory for a result");
+  if (same != 0) return;
+  if (op->model) {
     tinker__svc_lock(s);
     tinker__svc_model_break(
         op->model, "re-executing the log gave another result than before");
     tinker__svc_unlock(s);
   }
-  if (!same) {
-    tinker__svc_log(s, "error", "replay_differs", "request_id", op->request_id,
-                    NULL);
-  }
+  tinker__svc_log(s, "error", "replay_differs", "request_id", op->request_id,
+                  NULL);
 }
 
 /* A call that a restart has no use for: its empty body says so. NULL would not:
@@ -147,7 +168,9 @@ void tinker__svc_op_complete(
   }
   if (op->replay) {
     tinker__mem_free(s->mem, user);
-    check_replay(op, data, digest);
+    int same = is_stored_result(op, state, format, view, digest);
+    tinker__buf_free(data);
+    check_replay(op, same);
     return;
   }
   completion_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
