@@ -209,6 +209,23 @@ Test(load, of_merges) {
   expect_ids("abcb", want, 3);
 }
 
+/* A text that starts with a space gets no second one. */
+Test(load, of_a_space_in_front) {
+  const int32_t want[2] = {' ', 'a'};
+  edit("\"add_prefix_space\": false", "false", "\"add_prefix_space\": true");
+  expect_ids("a", want, 2);
+  expect_ids(" a", want, 2);
+}
+
+/* A word of the vocabulary that no merges lead to. */
+Test(load, of_words_without_merges) {
+  const int32_t whole[1] = {256}, parts[3] = {'a', 'b', 'c'};
+  edit("\"!\": 33,", ",", "\"!\": 33, \"abc\": 256,");
+  expect_ids("abc", parts, 3);
+  edit("\"ignore_merges\": false", "false", "\"ignore_merges\": true");
+  expect_ids("abc", whole, 1);
+}
+
 Test(load, of_no_dropout) {
   static const char *const none[] = {"0", "0.0", "null"};
   for (int i = 0; i < 3; i++) {
