@@ -175,6 +175,25 @@ Test(replay, a_refusal_may_have_had_other_words) {
   rig_close(&rig);
 }
 
+Test(replay, a_refusal_is_not_what_was_done) {
+  open_model();
+  rig_stop(&rig);
+  rig.api.optim_step = refuse_step;
+  rig_start(&rig);
+  atomic_store(&differs, false);
+  rig_optim_body(body, sizeof body, model, 1);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  cr_assert_neq(strstr(reply.text, "unclipped_grad_l2"), NULL);
+  rig_kill(&rig);
+  atomic_store(&differs, true);
+  rig_start(&rig);
+  rig_optim_body(body, sizeof body, model, 2);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  cr_assert_neq(strstr(reply.text, "another result than before"), NULL, "%s",
+                reply.text);
+  rig_close(&rig);
+}
+
 static int snapshots(void) {
   return rig_count(&rig, "snapshots", "");
 }

@@ -42,7 +42,7 @@ Test(bpe, the_lowest_rank_merges_first) {
   merge('b', 'c', 0, 257);
   expect("abc", (int32_t[]){'a', 257}, 2);
   expect("abab", (int32_t[]){256, 256}, 2);
-  expect("", NULL, 0);
+  expect("", (int32_t[]){0}, 0);
 }
 
 Test(bpe, the_leftmost_among_equals) {
