@@ -54,6 +54,8 @@ void tinker__eng_scheduler_sample(tinker__eng_scheduler_t *s,
 /* Counts up when a step or round begins and when it ends: odd = one is under
  * way. Any thread. */
 uint64_t tinker__eng_scheduler_beat(const tinker__eng_scheduler_t *s);
+/* Decode rounds so far. Any thread. */
+uint64_t tinker__eng_scheduler_rounds(const tinker__eng_scheduler_t *s);
 /* How many tasks and generations wait for the engine thread to take them; what
  * it has taken is not among them. Any thread. */
 void tinker__eng_scheduler_queued(tinker__eng_scheduler_t *s, size_t *tasks,
