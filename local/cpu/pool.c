@@ -16,10 +16,13 @@
 
 #include "cpu/kernels/kernels.h"
 
-/* How long a thread looks at a word before it sleeps: the gap between two
- * products of one layer. By the clock, because a pause takes a few cycles on
- * some processors and 140 on others; it is read after some looks only. */
+/* How long a thread looks at a word before it sleeps, at most: the gap between
+ * two products of one layer. By the clock, because a pause takes a few cycles
+ * on some processors and 140 on others; it is read after some looks only. */
 #define SPIN_NS 20000
+/* A worker looks no longer than so many times what its last tasks took: where
+ * there is little for it to do, it does not burn a processor between runs. */
+#define SPIN_PER_WORK 2
 #define SPIN_LOOKS 16
 
 typedef struct {
@@ -92,10 +95,10 @@ static int64_t now_ns(void) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Looks until `there` says so, or it has taken too long: then false. */
+/* Looks until `there` says so, or it has taken so long: then false. */
 static bool spin(tinker__cpu_pool_t *pool,
-                 bool (*there)(tinker__cpu_pool_t *pool)) {
-  int64_t end = now_ns() + SPIN_NS;
+                 bool (*there)(tinker__cpu_pool_t *pool), int64_t ns) {
+  int64_t end = now_ns() + ns;
   do {
     for (int i = 0; i < SPIN_LOOKS; i++) {
       if (there(pool)) return true;
@@ -114,8 +117,8 @@ static bool is_done(tinker__cpu_pool_t *pool) {
 }
 
 /* Wait for tasks to claim. False when the pool stops. */
-static bool next_run(tinker__cpu_pool_t *pool) {
-  if (spin(pool, has_tasks)) return true;
+static bool next_run(tinker__cpu_pool_t *pool, int64_t spin_ns) {
+  if (spin(pool, has_tasks, spin_ns)) return true;
   pthread_mutex_lock(&pool->lock);
   atomic_fetch_add(&pool->asleep, 1);
   while (!pool->stop && unclaimed(atomic_load(&pool->state)) == 0) {
@@ -129,12 +132,18 @@ static bool next_run(tinker__cpu_pool_t *pool) {
 
 static void *worker_main(void *arg) {
   pool_worker_t *self = arg;
-  while (next_run(self->pool)) work(self->pool, self->index);
+  int64_t spin_ns = SPIN_NS;
+  while (next_run(self->pool, spin_ns)) {
+    int64_t from = now_ns();
+    work(self->pool, self->index);
+    spin_ns = SPIN_PER_WORK * (now_ns() - from);
+    if (spin_ns > SPIN_NS) spin_ns = SPIN_NS;
+  }
   return NULL;
 }
 
 static void wait_idle(tinker__cpu_pool_t *pool) {
-  if (is_done(pool) || spin(pool, is_done)) return;
+  if (is_done(pool) || spin(pool, is_done, SPIN_NS)) return;
   pthread_mutex_lock(&pool->lock);
   pool->waiting = true;
   while (atomic_load(&pool->pending) != 0) {

@@ -266,11 +266,12 @@ typedef struct tinker__engine_api_s {
   /* log(sum(exp(row))) with the same bits that the losses use, so that a
    * sample's log-probs equal forward's. */
   float (*log_sum_exp)(const tinker__engine_t *e, const float *row, size_t n);
-  /* For an engine on a device, which keeps rows of logits there: `decode`, and
-   * then each pick is drawn from the row of its item's last token, whether or
-   * not that row was also handed over. The draw depends on the row, the
-   * parameters and (seed, sample, position) alone; a row whose logits are not
-   * finite gives the token -1. NULL = rows are drawn from by the caller. */
+  /* For an engine on a device, which keeps rows of logits there, and for one
+   * whose workers draw: `decode`, and then each pick is drawn from the row of
+   * its item's last token, whether or not that row was also handed over. The
+   * draw depends on the row, the parameters and (seed, sample, position) alone;
+   * a row whose logits are not finite gives the token -1. NULL = rows are drawn
+   * from by the caller. */
   int (*pick)(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
               size_t n, tinker__eng_pick_t *picks, size_t n_picks,
               const atomic_bool *cancel, char *why, size_t why_len);
