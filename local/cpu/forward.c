@@ -292,7 +292,9 @@ void tinker__cpu_layer_forward(const tinker__cpu_batch_t *batch, size_t layer,
                                    u[TINKER__LORA_DOWN], y};
   run(&s, d->hidden, norm1_rows);
   tinker__cpu_project(batch, layer, qkv, 3, false);
-  run(&s, d->q_dim + d->kv_dim + d->hidden, qkv_rows);
+  /* A key is scattered to as many cache lines of a slot as it has values. */
+  run(&s, d->q_dim + d->hidden + d->kv_dim * (batch->seqs->slot ? 16 : 1),
+      qkv_rows);
   tinker__cpu_attention(batch, layer, acts);
   tinker__cpu_project(batch, layer, &o, 1, true);
   run(&s, d->hidden, norm2_rows);

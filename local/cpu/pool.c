@@ -20,9 +20,9 @@
  * two products of one layer. By the clock, because a pause takes a few cycles
  * on some processors and 140 on others; it is read after some looks only. */
 #define SPIN_NS 20000
-/* A worker looks no longer than so many times what its last tasks took: where
- * there is little for it to do, it does not burn a processor between runs. */
-#define SPIN_PER_WORK 2
+/* Beyond so much a worker has to have worked for it, twice as long: where runs
+ * are small and far between it would burn more than it does. */
+#define SPIN_FREE_NS 4000
 #define SPIN_LOOKS 16
 
 typedef struct {
@@ -116,9 +116,14 @@ static bool is_done(tinker__cpu_pool_t *pool) {
   return atomic_load(&pool->pending) == 0;
 }
 
-/* Wait for tasks to claim. False when the pool stops. */
-static bool next_run(tinker__cpu_pool_t *pool, int64_t spin_ns) {
-  if (spin(pool, has_tasks, spin_ns)) return true;
+/* Wait for tasks to claim, looking for them as long as *earned allows. False
+ * when the pool stops. */
+static bool next_run(tinker__cpu_pool_t *pool, int64_t *earned) {
+  int64_t from = now_ns(), ns = *earned > SPIN_FREE_NS ? *earned : SPIN_FREE_NS;
+  bool there = spin(pool, has_tasks, ns);
+  *earned -= now_ns() - from;
+  if (*earned < 0) *earned = 0;
+  if (there) return true;
   pthread_mutex_lock(&pool->lock);
   atomic_fetch_add(&pool->asleep, 1);
   while (!pool->stop && unclaimed(atomic_load(&pool->state)) == 0) {
@@ -132,12 +137,12 @@ static bool next_run(tinker__cpu_pool_t *pool, int64_t spin_ns) {
 
 static void *worker_main(void *arg) {
   pool_worker_t *self = arg;
-  int64_t spin_ns = SPIN_NS;
-  while (next_run(self->pool, spin_ns)) {
+  int64_t earned = 0; /* nanoseconds of looking */
+  while (next_run(self->pool, &earned)) {
     int64_t from = now_ns();
     work(self->pool, self->index);
-    spin_ns = SPIN_PER_WORK * (now_ns() - from);
-    if (spin_ns > SPIN_NS) spin_ns = SPIN_NS;
+    earned += (now_ns() - from) / 2;
+    if (earned > SPIN_NS) earned = SPIN_NS;
   }
   return NULL;
 }
