@@ -379,7 +379,7 @@ static uint64_t work_of(const product_t *p) {
 }
 
 /* All n at once: workers are woken, and waited for, once. */
-static void run(product_t *p, size_t n) {
+static void run_together(product_t *p, size_t n) {
   group_t q = {.p = p};
   uint64_t work = 0;
   size_t count = 0;
@@ -395,6 +395,12 @@ static void run(product_t *p, size_t n) {
     q.end[i] = count += cut(&p[i], (size_t)((tasks + work - 1) / work));
   }
   if (count) tinker__cpu_pool_run(p->pool, group_task, &q, count);
+}
+
+/* Of many rows each has enough to do, and is cut best by itself. */
+static void run(product_t *p, size_t n) {
+  size_t step = n > 0 && p->direct ? n : 1;
+  for (size_t i = 0; i < n; i += step) run_together(&p[i], step);
 }
 
 void tinker__cpu_linears(const tinker__cpu_kernels_t *ks,
