@@ -1,6 +1,6 @@
-/* op: a numbered call from its first number to its result: stored first, then
- * told. HTTP thread (new), engine thread (completion), store thread (commit).
- */
+/* op: makes and completes numbered calls. A result is stored first, and then
+ * polls are answered. HTTP thread or a worker (new), engine thread
+ * (completion), store thread (commit). */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,7 +35,6 @@ tinker__svc_op_t *tinker__svc_op_new(tinker__svc_t *s, const char *owner_id,
 void tinker__svc_op_hold_work(tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;
   size_t bytes = op->work->arena.used;
-  op->in_log = true;
   if (bytes > s->max_held - s->held) {
     tinker__svc_op_drop_work(op);
   } else {
@@ -65,9 +64,9 @@ void tinker__svc_op_free(tinker__svc_op_t *op) {
 
 typedef struct {
   tinker__svc_op_t *op;
-  tinker__svc_op_state_t state;
+  tinker__svc_outcome_t outcome;
   int format;
-  const void *data; /* the write's */
+  const void *data; /* owned by the write */
   size_t len;
   void (*committed)(void *user, char *useless, size_t len);
   void *user;
@@ -77,19 +76,18 @@ static void on_committed(void *user, int rc) {
   completion_t *c = user;
   tinker__svc_op_t *op = c->op;
   tinker__svc_t *s = op->service;
-  char useless[1200] = ""; /* a folder */
+  char useless[1200] = ""; /* a folder to remove */
   if (rc != 0) {
     tinker__svc_fatal(s, "a result could not be stored");
   } else {
     tinker__svc_lock(s);
-    op->state = c->state;
+    bool done = c->outcome == TINKER__SVC_OUTCOME_DONE;
+    tinker__svc_op_move(op, done ? TINKER__SVC_OP_DONE : TINKER__SVC_OP_FAILED);
     op->result_size = c->len;
     op->result_format = c->format;
     if (op->sampler) s->samples--;
-    tinker__svc_debug_op(op,
-                         c->state == TINKER__SVC_OP_DONE ? "done" : "failed");
-    tinker__svc_heard(op, c->state == TINKER__SVC_OP_DONE ? TINKER__SVC_APPLIED
-                                                          : TINKER__SVC_FAILED);
+    tinker__svc_debug_op(op, done ? "done" : "failed");
+    tinker__svc_heard(op, done ? TINKER__SVC_APPLIED : TINKER__SVC_FAILED);
     if (c->committed) c->committed(c->user, useless, sizeof useless);
     tinker__svc_op_drop_work(op);
     tinker__svc_polls_answer(op, c->format, c->data, c->len);
@@ -100,10 +98,26 @@ static void on_committed(void *user, int rc) {
   tinker__mem_free(s->mem, c);
 }
 
-/* The result of an op whose result is stored already: it must be the same. */
-static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data,
-                         const unsigned char digest[TINKER__SHA256_LEN]) {
+/* Makes the digest of a result. False without memory; data is freed then, and
+ * the service ends. */
+static bool digest_of(tinker__svc_t *s, tinker__buf_t *data,
+                      unsigned char digest[TINKER__SHA256_LEN]) {
+  tinker__str_t view = tinker__buf_str(data);
+  if (!tinker__buf_error(data) &&
+      tinker__sha256(view.ptr, view.len, digest) == 0) {
+    return true;
+  }
+  tinker__buf_free(data);
+  tinker__svc_fatal(s, "out of memory for a result");
+  return false;
+}
+
+/* Compares the result of an op that was executed again with the stored one. If
+ * they differ the model is broken. */
+static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data) {
   tinker__svc_t *s = op->service;
+  unsigned char digest[TINKER__SHA256_LEN];
+  if (!digest_of(s, data, digest)) return;
   bool same = !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
   tinker__buf_free(data);
   if (!same && op->model) {
@@ -118,36 +132,30 @@ static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data,
   }
 }
 
-/* A call that a restart has no use for: its empty body says so. NULL would not:
- * that is the body of a call before a snapshot. */
+/* True for a call that a restart need not execute. Its body in the log becomes
+ * empty to say so; NULL is the body of a call before a snapshot. */
 static bool leaves_nothing(const tinker__svc_op_t *op,
-                           tinker__svc_op_state_t state) {
+                           tinker__svc_outcome_t outcome) {
   switch (op->kind) {
   case TINKER__SVC_OP_FORWARD_BACKWARD:
-    return state == TINKER__SVC_OP_FAILED || op->work->forward_only;
+    return outcome == TINKER__SVC_OUTCOME_FAILED || op->work->forward_only;
   case TINKER__SVC_OP_SAVE:
   case TINKER__SVC_OP_SAVE_SAMPLER: return true;
   default: return false;
   }
 }
 
-void tinker__svc_op_complete(
-    tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
-    tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
-    void (*committed)(void *user, char *useless, size_t len), void *user) {
+/* Submits the result of an op that is COMMITTING to the store. With or without
+ * the lock. */
+static void commit(tinker__svc_op_t *op, tinker__svc_outcome_t outcome,
+                   int format, tinker__buf_t *data,
+                   void (*extra)(tinker__db_write_t *w, void *user),
+                   void (*committed)(void *user, char *useless, size_t len),
+                   void *user) {
   tinker__svc_t *s = op->service;
   unsigned char digest[TINKER__SHA256_LEN];
-  tinker__str_t view = tinker__buf_str(data);
-  if (tinker__buf_error(data) ||
-      tinker__sha256(view.ptr, view.len, digest) != 0) {
-    tinker__buf_free(data);
+  if (!digest_of(s, data, digest)) {
     tinker__mem_free(s->mem, user);
-    tinker__svc_fatal(s, "out of memory for a result");
-    return;
-  }
-  if (op->replay) {
-    tinker__mem_free(s->mem, user);
-    check_replay(op, data, digest);
     return;
   }
   completion_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
@@ -162,19 +170,19 @@ void tinker__svc_op_complete(
     tinker__svc_fatal(s, "out of memory for a result");
     return;
   }
-  *c = (completion_t){op, state, format, block, len, committed, user};
+  *c = (completion_t){op, outcome, format, block, len, committed, user};
   tinker__db_write_vital(w); /* later results may follow from this one */
   tinker__db_write_sql(w, "UPDATE requests SET state = ?, result_format = ?,"
                           " result_digest = ?, result = ? WHERE row = ?");
-  tinker__db_write_i64(w, state);
+  tinker__db_write_i64(w, outcome);
   tinker__db_write_i64(w, format);
   tinker__db_write_blob(w, digest, sizeof digest);
   tinker__db_write_take(w, block, len);
   tinker__db_write_i64(w, op->row);
-  if (op->sampler) { /* a model's body is kept until a snapshot */
+  if (op->sampler) { /* the body of a model's call is kept until a snapshot */
     tinker__db_write_sql(w, "UPDATE requests SET body = NULL WHERE row = ?");
     tinker__db_write_i64(w, op->row);
-  } else if (leaves_nothing(op, state)) {
+  } else if (leaves_nothing(op, outcome)) {
     tinker__db_write_sql(w, "UPDATE requests SET body = x'' WHERE row = ?");
     tinker__db_write_i64(w, op->row);
   }
@@ -186,20 +194,63 @@ void tinker__svc_op_complete(
   }
 }
 
+void tinker__svc_op_complete(
+    tinker__svc_op_t *op, tinker__svc_outcome_t outcome, int format,
+    tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
+    void (*committed)(void *user, char *useless, size_t len), void *user) {
+  tinker__svc_t *s = op->service;
+  if (op->redo) {
+    check_replay(op, data);
+    tinker__mem_free(s->mem, user);
+    return;
+  }
+  tinker__svc_lock(s);
+  bool first = tinker__svc_op_move(op, TINKER__SVC_OP_COMMITTING);
+  tinker__svc_unlock(s);
+  if (first) {
+    commit(op, outcome, format, data, extra, committed, user);
+  } else { /* the move has ended the service */
+    tinker__buf_free(data);
+    tinker__mem_free(s->mem, user);
+  }
+}
+
+#define TEXT_LEN 500
+
+/* Writes the reply of a failure to *out. */
+static void write_failure(const tinker__svc_op_t *op, tinker__buf_t *out,
+                          const char *category, char text[TEXT_LEN]) {
+  /* A quoted text may be cut inside a character; JSON must be whole UTF-8. */
+  size_t length = strlen(text);
+  while (length && !tinker__utf8_valid(text, length)) text[--length] = 0;
+  tinker__buf_init(out, op->service->mem, 4096);
+  tinker__failure_t m = {text, category};
+  tinker__message_encode(out, &tinker__failure_msg, &m);
+}
+
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...) {
-  char text[500];
+  char text[TEXT_LEN];
   tinker__buf_t out;
   va_list args;
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
   va_end(args);
-  /* What is quoted may be cut inside a character; told it must be. */
-  size_t length = strlen(text);
-  while (length && !tinker__utf8_valid(text, length)) text[--length] = 0;
-  tinker__buf_init(&out, op->service->mem, 4096);
-  tinker__failure_t m = {text, category};
-  tinker__message_encode(&out, &tinker__failure_msg, &m);
-  tinker__svc_op_complete(op, TINKER__SVC_OP_FAILED, TINKER__FORMAT_JSON, &out,
-                          NULL, NULL, NULL);
+  write_failure(op, &out, category, text);
+  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_FAILED, TINKER__FORMAT_JSON,
+                          &out, NULL, NULL, NULL);
+}
+
+void tinker__svc_op_fail_locked(tinker__svc_op_t *op, const char *category,
+                                const char *fmt, ...) {
+  char text[TEXT_LEN];
+  tinker__buf_t out;
+  va_list args;
+  if (!tinker__svc_op_move(op, TINKER__SVC_OP_COMMITTING)) return;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  write_failure(op, &out, category, text);
+  commit(op, TINKER__SVC_OUTCOME_FAILED, TINKER__FORMAT_JSON, &out, NULL, NULL,
+         NULL);
 }

@@ -1,9 +1,9 @@
-/* intake: the body of a request as it arrives. How much of it is kept is
- * bounded by its call, and together with the others by the service. HTTP
- * thread; the bytes of all are counted with atomics, for two listeners. */
+/* intake: the body of a request as it arrives. Its call bounds how much of it
+ * is kept, and the service bounds how much of all bodies is kept together. HTTP
+ * thread; the count of all bodies is atomic, since there are two listeners. */
 #include "service/http/listener.h"
 
-/* Another fate than to be kept: its memory is given back at once. */
+/* Gives the body another fate than to be kept, and its memory back. */
 static void drop(tinker__svc_req_t *r, tinker__svc_body_fate_t fate) {
   r->fate = fate;
   tinker__buf_free(&r->body);

@@ -1,6 +1,6 @@
-/* claim: the memory of training, shared by all models. Engine thread. A model
- * that finds no room waits until others have left memory (see keep.c); one that
- * is alone is never kept waiting. */
+/* claim: shares the memory of training among all models. Engine thread. A model
+ * that finds no room waits until others have left memory (see keep.c). A model
+ * that is alone does not wait, since nobody could make room for it. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -27,13 +27,13 @@ int tinker__svc_claim(tinker__svc_model_t *m, const tinker__svc_work_t *pass) {
     atomic_store(&s->pressed, false);
     return 0;
   }
-  m->stuck = m->is_short = true;
   atomic_store(&s->pressed, true);
   snprintf(why, sizeof why,
            "waiting for memory: needs %" PRIu64 " bytes, others use %" PRIu64
            " of %" PRIu64 " for training",
            need, others, limit);
   tinker__svc_trouble(m, 0, why);
+  m->stuck = TINKER__SVC_STUCK_SHORT;
   return TINKER_ENOMEM;
 }
 
