@@ -441,7 +441,7 @@ static int print_all(bench_t *b, const char *demo) {
   return print_decode(b, SHAPE);
 }
 
-/* Seconds for n tokens of each sample, behind one token of prompt. */
+/* Seconds for n tokens of each sample, after one token of prompt. */
 static double decode_many(bench_t *b, size_t samples, size_t n) {
   decode_t d;
   double sum = 0;

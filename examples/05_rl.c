@@ -17,8 +17,8 @@ static float reward(const tinker_tokenizer_t *t, const tinker_sequence_t *s) {
   return len ? (float)spaces / (float)len : 0;
 }
 
-/* The prompt's token, then the sequence. What was sampled is the target; its
- * log-probabilities at sampling time weigh the update. */
+/* The prompt's token, then the sequence. The sampled tokens are the target;
+ * their log-probabilities at sampling time weigh the update. */
 static tinker_datum_t *make_example(int32_t prompt, const tinker_sequence_t *s,
                                     float advantage) {
   int32_t tokens[LENGTH + 1] = {prompt};

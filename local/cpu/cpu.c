@@ -61,6 +61,8 @@ const tinker__engine_api_t *tinker__cpu_engine(void) {
       .pick = tinker__cpu_pick,
       .train_bytes = tinker__cpu_train_bytes,
       .pass_bytes = tinker__cpu_pass_bytes,
+      .train_keep = tinker__cpu_train_keep,
+      .train_resume = tinker__cpu_train_resume,
   };
   return &api;
 }

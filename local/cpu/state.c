@@ -16,6 +16,7 @@ static void set_parts(const tinker__eng_train_t *t,
       [TINKER__TRAIN_STATE_WEIGHTS] = t->current->w,
       [TINKER__TRAIN_STATE_EXP_AVG] = t->m,
       [TINKER__TRAIN_STATE_EXP_AVG_SQ] = t->v,
+      [TINKER__TRAIN_STATE_GRAD] = t->g,
   };
   for (int p = 0; p < PARTS; p++) {
     out[p] = (tinker__cpu_part_t){
@@ -40,8 +41,8 @@ static int publish(tinker__mem_t *mem, tinker__buf_t *buf, const char *dir,
   return rc;
 }
 
-int tinker__cpu_train_save(tinker__eng_train_t *t, const char *dir, char *why,
-                           size_t why_len) {
+static int save(tinker__eng_train_t *t, bool has_grad, const char *dir,
+                char *why, size_t why_len) {
   tinker__mem_t *mem = t->base->engine->mem;
   tinker__cpu_part_t parts[PARTS];
   tinker__buf_t buf;
@@ -50,12 +51,6 @@ int tinker__cpu_train_save(tinker__eng_train_t *t, const char *dir, char *why,
     return tinker__why(why, why_len, TINKER_ESTATE,
                        "an optimizer step is under way");
   }
-  set_parts(t, parts);
-  int rc =
-      tinker__cpu_tensors_save(t->lora, parts, PARTS, dir,
-                               TINKER__TRAIN_STATE_TENSORS, hex, why, why_len);
-  if (rc) return rc;
-  tinker__buf_init(&buf, mem, JSON_MAX);
   const tinker__eng_lora_config_t *c = &t->lora->config;
   tinker__train_state_t h = {
       .rank = c->rank,
@@ -65,11 +60,32 @@ int tinker__cpu_train_save(tinker__eng_train_t *t, const char *dir, char *why,
       .train_mlp = c->train_mlp,
       .train_unembed = c->train_unembed,
       .step = t->step,
+      .has_grad = has_grad,
   };
+  set_parts(t, parts);
+  int rc = tinker__cpu_tensors_save(
+      t->lora, parts, tinker__train_state_num_parts(&h), dir,
+      TINKER__TRAIN_STATE_TENSORS, hex, why, why_len);
+  if (rc) return rc;
+  tinker__buf_init(&buf, mem, JSON_MAX);
   memcpy(h.base, t->base->digest, sizeof h.base);
   memcpy(h.sha256, hex, sizeof h.sha256);
   tinker__train_state_write(&buf, &h);
   return publish(mem, &buf, dir, TINKER__TRAIN_STATE_JSON, why, why_len);
+}
+
+int tinker__cpu_train_save(tinker__eng_train_t *t, const char *dir, char *why,
+                           size_t why_len) {
+  return save(t, false, dir, why, why_len);
+}
+
+int tinker__cpu_train_keep(tinker__eng_train_t *t, const char *dir, char *why,
+                           size_t why_len) {
+  if (t->busy) {
+    return tinker__why(why, why_len, TINKER_ESTATE,
+                       "a pass is collecting gradients");
+  }
+  return save(t, t->has_grad, dir, why, why_len);
 }
 
 static int read_text(tinker__mem_t *mem, const char *dir, const char *file,
@@ -121,15 +137,23 @@ int tinker__cpu_train_peek(const char *dir, tinker__eng_lora_config_t *out,
   return rc;
 }
 
-int tinker__cpu_train_load(tinker__eng_base_t *b, const char *dir,
-                           bool optimizer, tinker__eng_train_t **out, char *why,
-                           size_t why_len) {
+/* What a load is to take of a state. */
+typedef enum { TAKE_WEIGHTS, TAKE_OPTIMIZER, TAKE_ALL } take_t;
+
+static int load(tinker__eng_base_t *b, const char *dir, take_t take,
+                tinker__eng_train_t **out, char *why, size_t why_len) {
   tinker__train_state_t h;
   tinker__eng_lora_config_t config;
   tinker__eng_train_t *t = NULL;
   tinker__cpu_part_t parts[PARTS];
   int rc = read_header(b->engine->mem, dir, &h, &config, why, why_len);
   if (rc) return rc;
+  if (h.has_grad && take != TAKE_ALL) {
+    return tinker__why(why, why_len, TINKER_EFORMAT,
+                       TINKER__TRAIN_STATE_JSON
+                       ": the state has gradients that wait for an optimizer "
+                       "step: it is not a checkpoint");
+  }
   if (strcmp(h.base, b->digest) != 0) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "base_digest: saved for another base model");
@@ -137,15 +161,29 @@ int tinker__cpu_train_load(tinker__eng_base_t *b, const char *dir,
   rc = tinker__cpu_train_blank(b, &config, &t, why, why_len);
   if (rc) return rc;
   set_parts(t, parts);
-  rc = tinker__cpu_tensors_load(t->lora, parts, optimizer ? PARTS : 1, &h, dir,
-                                why, why_len);
+  size_t n = take == TAKE_WEIGHTS ? 1 : tinker__train_state_num_parts(&h);
+  rc = tinker__cpu_tensors_load(t->lora, parts, n, &h, dir, why, why_len);
   if (rc) {
     tinker__cpu_train_free(t);
     return rc;
   }
-  if (optimizer) t->step = h.step;
+  t->has_grad = h.has_grad;
+  if (take != TAKE_WEIGHTS) t->step = h.step;
   *out = t;
   return 0;
+}
+
+int tinker__cpu_train_load(tinker__eng_base_t *b, const char *dir,
+                           bool optimizer, tinker__eng_train_t **out, char *why,
+                           size_t why_len) {
+  take_t take = optimizer ? TAKE_OPTIMIZER : TAKE_WEIGHTS;
+  return load(b, dir, take, out, why, why_len);
+}
+
+int tinker__cpu_train_resume(tinker__eng_base_t *b, const char *dir,
+                             tinker__eng_train_t **out, char *why,
+                             size_t why_len) {
+  return load(b, dir, TAKE_ALL, out, why, why_len);
 }
 
 int tinker__cpu_adapter_save(tinker__eng_adapter_t *a, const char *dir,

@@ -14,6 +14,11 @@ int tinker__cpu_train_save(tinker__eng_train_t *t, const char *dir, char *why,
 int tinker__cpu_train_load(tinker__eng_base_t *b, const char *dir,
                            bool optimizer, tinker__eng_train_t **out, char *why,
                            size_t why_len);
+int tinker__cpu_train_keep(tinker__eng_train_t *t, const char *dir, char *why,
+                           size_t why_len);
+int tinker__cpu_train_resume(tinker__eng_base_t *b, const char *dir,
+                             tinker__eng_train_t **out, char *why,
+                             size_t why_len);
 int tinker__cpu_train_peek(const char *dir, tinker__eng_lora_config_t *out,
                            char *why, size_t why_len);
 int tinker__cpu_adapter_save(tinker__eng_adapter_t *a, const char *dir,

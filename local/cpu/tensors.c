@@ -71,19 +71,49 @@ static int list_one(void *user, const char *name, uint64_t rows, uint64_t cols,
   return 0;
 }
 
-static int write_file(tinker__mem_t *mem, const tinker__buf_t *buf,
-                      const char *dir, const char *file, char hex[65],
-                      char *why, size_t why_len) {
-  unsigned char sha[TINKER__SHA256_LEN];
-  int rc = hex ? tinker__sha256(buf->data, buf->len, sha) : 0;
-  char *path = rc ? NULL : tinker__cpu_path(mem, dir, file);
-  if (!path) {
-    return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+/* A file as it is written, and the digest of its bytes. */
+typedef struct {
+  tinker__draft_t draft;
+  tinker__sha256_t *sha;
+} writer_t;
+
+static int add(writer_t *w, const void *data, size_t len, char *why,
+               size_t why_len) {
+  int rc = tinker__sha256_add(w->sha, data, len);
+  if (rc) return tinker__why(why, why_len, rc, "out of memory");
+  return tinker__draft_add(&w->draft, data, len, why, why_len);
+}
+
+/* The tensors go from where they are into the file: a copy of them all would
+ * double the memory of a state. */
+static int add_all(writer_t *w, list_t *l, char *why, size_t why_len) {
+  tinker__buf_t head;
+  tinker__buf_init(&head, l->mem, SIZE_MAX / 2);
+  int rc = tinker__safetensors_head(&head, l->mem, l->tensors, l->n, NULL, 0,
+                                    why, why_len);
+  if (!rc) rc = add(w, head.data, head.len, why, why_len);
+  tinker__buf_free(&head);
+  for (size_t i = 0; !rc && i < l->n; i++) {
+    const tinker__tensor_t *t = &l->tensors[i];
+    rc = add(w, t->data, (size_t)t->bytes, why, why_len);
   }
-  if (hex) tinker__hex(sha, sizeof sha, hex);
-  rc = tinker__file_publish(tinker__world_real(), path, buf->data, buf->len,
-                            0600, why, why_len);
-  tinker__mem_free(mem, path);
+  return rc;
+}
+
+static int write_file(list_t *l, const char *path, char hex[65], char *why,
+                      size_t why_len) {
+  unsigned char sha[TINKER__SHA256_LEN];
+  writer_t w;
+  int rc = tinker__sha256_new(&w.sha, l->mem);
+  if (rc) return tinker__why(why, why_len, rc, "out of memory");
+  rc = tinker__draft_begin(&w.draft, tinker__world_real(), path, 0600, why,
+                           why_len);
+  if (!rc) rc = add_all(&w, l, why, why_len);
+  int end = tinker__sha256_end(w.sha, sha);
+  if (!rc && end) rc = tinker__why(why, why_len, end, "out of memory");
+  if (!rc) rc = tinker__draft_publish(&w.draft, why, why_len);
+  tinker__draft_drop(&w.draft);
+  if (!rc && hex) tinker__hex(sha, sizeof sha, hex);
   return rc;
 }
 
@@ -94,10 +124,9 @@ int tinker__cpu_tensors_save(const tinker__cpu_lora_t *l,
   tinker__mem_t *mem = l->base->engine->mem;
   size_t each = count_tensors(l);
   list_t list = {.mem = mem};
-  tinker__buf_t buf;
-  tinker__buf_init(&buf, mem, SIZE_MAX / 2);
+  char *path = tinker__cpu_path(mem, dir, file);
   list.tensors = tinker__mem_array(mem, num_parts * each, sizeof *list.tensors);
-  int rc = list.tensors ? 0 : TINKER_ENOMEM;
+  int rc = list.tensors && path ? 0 : TINKER_ENOMEM;
   for (size_t i = 0; !rc && i < num_parts; i++) {
     list.data = parts[i].data;
     rc = visit(l, parts[i].suffix, list_one, &list);
@@ -105,15 +134,13 @@ int tinker__cpu_tensors_save(const tinker__cpu_lora_t *l,
   if (rc) {
     rc = tinker__why(why, why_len, rc, "out of memory");
   } else {
-    rc = tinker__safetensors_write(&buf, mem, list.tensors, list.n, NULL, 0,
-                                   why, why_len);
+    rc = write_file(&list, path, hex, why, why_len);
   }
-  if (!rc) rc = write_file(mem, &buf, dir, file, hex, why, why_len);
   for (size_t i = 0; i < list.n; i++) {
     tinker__mem_free(mem, (void *)(uintptr_t)list.tensors[i].name.ptr);
   }
   tinker__mem_free(mem, list.tensors);
-  tinker__buf_free(&buf);
+  tinker__mem_free(mem, path);
   return rc;
 }
 
@@ -135,14 +162,15 @@ static int open_reader(reader_t *r, const tinker__cpu_lora_t *l, size_t parts,
   r->mem = l->base->engine->mem;
   r->file = file;
   r->ks = l->base->engine->ks;
-  tinker__buf_init(&r->buf, r->mem,
-                   parts * l->floats * sizeof(float) + tensors * HEADER_EACH +
-                       HEADER_BASE);
+  size_t max =
+      parts * l->floats * sizeof(float) + tensors * HEADER_EACH + HEADER_BASE;
+  tinker__buf_init(&r->buf, r->mem, max);
   char *path = tinker__cpu_path(r->mem, dir, file);
-  int rc =
-      path ? tinker__file_read(tinker__world_real(), path, &r->buf, r->why,
-                               r->why_len)
-           : tinker__why(r->why, r->why_len, TINKER_ENOMEM, "out of memory");
+  /* All of it at once: a buffer that grows has two copies at times. */
+  int rc = path && !tinker__buf_reserve(&r->buf, max) ? 0 : TINKER_ENOMEM;
+  rc = rc ? tinker__why(r->why, r->why_len, rc, "out of memory")
+          : tinker__file_read(tinker__world_real(), path, &r->buf, r->why,
+                              r->why_len);
   tinker__mem_free(r->mem, path);
   return rc;
 }
@@ -215,7 +243,7 @@ int tinker__cpu_tensors_load(const tinker__cpu_lora_t *l,
                              const tinker__train_state_t *state,
                              const char *dir, char *why, size_t why_len) {
   reader_t r = {.why = why, .why_len = why_len};
-  int rc = open_reader(&r, l, TINKER__TRAIN_STATE_PARTS, dir,
+  int rc = open_reader(&r, l, tinker__train_state_num_parts(state), dir,
                        TINKER__TRAIN_STATE_TENSORS);
   if (!rc) rc = check_digest(&r, state->sha256);
   if (!rc) rc = parse(&r);

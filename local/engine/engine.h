@@ -290,7 +290,18 @@ typedef struct tinker__engine_api_s {
                          const tinker__eng_train_datum_t *data, size_t n,
                          bool forward_only);
 
-  void (*reserved[6])(void); /* NULL: places of functions to come */
+  /* train_save and train_load with the gradients that wait, for a state that
+   * goes on from its folder to the same bits as one that was never stored.
+   * `keep` while a pass collects gradients: TINKER_ESTATE. `resume` takes a
+   * folder of train_save too, and the optimizer; train_load refuses one that
+   * has gradients (TINKER_EFORMAT). Both NULL = gradients can't be stored: a
+   * state that has some stays in memory, and its calls in the log. */
+  int (*train_keep)(tinker__eng_train_t *t, const char *dir, char *why,
+                    size_t why_len);
+  int (*train_resume)(tinker__eng_base_t *b, const char *dir,
+                      tinker__eng_train_t **out, char *why, size_t why_len);
+
+  void (*reserved[4])(void); /* NULL: places of functions to come */
 } tinker__engine_api_t;
 
 /* A loadable engine exports this function under the name TINKER_ENGINE_ENTRY.

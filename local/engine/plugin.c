@@ -79,6 +79,12 @@ static int check(tinker__eng_plugin_t *p, const char *path, char *why,
                        "%s: the engine has no %s, which is required%s", path,
                        f->name, f->caps ? " of one that trains" : "");
   }
+  if (!p->api.train_keep != !p->api.train_resume) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "%s: the engine has only one of train_keep and "
+                       "train_resume",
+                       path);
+  }
   for (size_t i = 0; i < sizeof p->api.reserved / sizeof *p->api.reserved;
        i++) {
     if (!p->api.reserved[i]) continue;
@@ -91,7 +97,7 @@ static int check(tinker__eng_plugin_t *p, const char *path, char *why,
 }
 
 /* All that lies before it was in the first version of this ABI. */
-#define MIN_SIZE offsetof(tinker__engine_api_t, reserved)
+#define MIN_SIZE offsetof(tinker__engine_api_t, train_keep)
 
 static int take(tinker__eng_plugin_t *p, const tinker__engine_api_t *api,
                 const char *path, char *why, size_t why_len) {

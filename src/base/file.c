@@ -118,41 +118,74 @@ static void folder_of(const char *path, char dir[MAX_PATH_LEN]) {
   }
 }
 
-/* Writes the temporary file and moves it into place. */
-static int write_and_rename(const tinker__world_t *w, const char *path,
-                            const char *tmp, int fd, tinker__str_t data,
-                            char *why, size_t why_len) {
-  int rc = 0;
-  if (write_all(w, fd, data.ptr, data.len)) {
-    rc = io_error(why, why_len, "write", tmp);
-  } else if (w->fsync(w->user, fd)) {
-    rc = io_error(why, why_len, "sync", tmp);
-  }
+/* --- Drafts --------------------------------------------------------------- */
+
+static int draft_name(const tinker__draft_t *d, char tmp[MAX_PATH_LEN],
+                      char *why, size_t why_len) {
+  int n = snprintf(tmp, MAX_PATH_LEN, "%s.%s.tmp", d->path, d->tag);
+  if (n >= 0 && n < MAX_PATH_LEN) return 0;
+  return tinker__why(why, why_len, TINKER_EOVERFLOW, "path is too long");
+}
+
+int tinker__draft_begin(tinker__draft_t *d, const tinker__world_t *w,
+                        const char *path, mode_t mode, char *why,
+                        size_t why_len) {
+  char tmp[MAX_PATH_LEN];
+  unsigned char random[8];
+  *d = (tinker__draft_t){.world = w, .path = path, .fd = -1};
+  int rc = w->random(w->user, random, sizeof(random));
+  if (rc) return tinker__why(why, why_len, rc, "%s", tinker_code_text(rc));
+  tinker__hex(random, sizeof(random), d->tag);
+  rc = draft_name(d, tmp, why, why_len);
+  if (rc) return rc;
+  d->fd = w->open(w->user, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  return d->fd < 0 ? io_error(why, why_len, "create", tmp) : 0;
+}
+
+int tinker__draft_add(tinker__draft_t *d, const void *data, size_t len,
+                      char *why, size_t why_len) {
+  char tmp[MAX_PATH_LEN];
+  if (!len || !write_all(d->world, d->fd, data, len)) return 0;
+  int err = errno;
+  draft_name(d, tmp, NULL, 0);
+  errno = err;
+  return io_error(why, why_len, "write", tmp);
+}
+
+void tinker__draft_drop(tinker__draft_t *d) {
+  char tmp[MAX_PATH_LEN];
+  const tinker__world_t *w = d->world;
+  if (d->fd < 0) return;
+  w->close(w->user, d->fd);
+  d->fd = -1;
+  if (draft_name(d, tmp, NULL, 0) == 0) w->unlink(w->user, tmp);
+}
+
+int tinker__draft_publish(tinker__draft_t *d, char *why, size_t why_len) {
+  char tmp[MAX_PATH_LEN], dir[MAX_PATH_LEN];
+  const tinker__world_t *w = d->world;
+  int fd = d->fd, rc = draft_name(d, tmp, why, why_len);
+  d->fd = -1;
+  if (!rc && w->fsync(w->user, fd)) rc = io_error(why, why_len, "sync", tmp);
   if (w->close(w->user, fd) && !rc) rc = io_error(why, why_len, "close", tmp);
-  if (!rc && w->rename(w->user, tmp, path)) {
-    rc = io_error(why, why_len, "rename", path);
+  if (!rc && w->rename(w->user, tmp, d->path)) {
+    rc = io_error(why, why_len, "rename", d->path);
   }
-  if (rc) w->unlink(w->user, tmp);
-  return rc;
+  if (rc) {
+    w->unlink(w->user, tmp);
+    return rc;
+  }
+  folder_of(d->path, dir);
+  return tinker__file_sync_dir(w, dir, why, why_len);
 }
 
 int tinker__file_publish(const tinker__world_t *w, const char *path,
                          const void *data, size_t len, mode_t mode, char *why,
                          size_t why_len) {
-  char tmp[MAX_PATH_LEN], dir[MAX_PATH_LEN], tag[17];
-  unsigned char random[8];
-  int rc = w->random(w->user, random, sizeof(random));
-  if (rc) return tinker__why(why, why_len, rc, "%s", tinker_code_text(rc));
-  tinker__hex(random, sizeof(random), tag);
-  int n = snprintf(tmp, sizeof(tmp), "%s.%s.tmp", path, tag);
-  if (n < 0 || (size_t)n >= sizeof(tmp)) {
-    return tinker__why(why, why_len, TINKER_EOVERFLOW, "path is too long");
-  }
-  int fd = w->open(w->user, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-  if (fd < 0) return io_error(why, why_len, "create", tmp);
-  tinker__str_t all = {len ? data : "", len};
-  rc = write_and_rename(w, path, tmp, fd, all, why, why_len);
-  if (rc) return rc;
-  folder_of(path, dir);
-  return tinker__file_sync_dir(w, dir, why, why_len);
+  tinker__draft_t d;
+  int rc = tinker__draft_begin(&d, w, path, mode, why, why_len);
+  if (!rc) rc = tinker__draft_add(&d, data, len, why, why_len);
+  if (!rc) return tinker__draft_publish(&d, why, why_len);
+  tinker__draft_drop(&d);
+  return rc;
 }

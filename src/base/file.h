@@ -1,6 +1,6 @@
-/* file: whole files through the world table. publish writes a new file beside
- * the old one, fsyncs it, renames it and fsyncs the folder: after a crash
- * either the old or the new content is there, never a part. */
+/* file: whole files through the world table. A draft is a new file beside the
+ * old one; publishing it fsyncs it, renames it and fsyncs the folder: after a
+ * crash either the old or the new content is there, never a part. */
 #ifndef TINKER_BASE_FILE_H
 #define TINKER_BASE_FILE_H
 
@@ -16,8 +16,25 @@ int tinker__file_read(const tinker__world_t *w, const char *path,
 int tinker__file_sha256(const tinker__world_t *w, tinker__mem_t *mem,
                         const char *path, unsigned char out[TINKER__SHA256_LEN],
                         char *why, size_t why_len);
-/* Durable replace. mode: permission bits, 0600 say. A crash may leave a
- * "<path>.<16 hex>.tmp" there. */
+/* A file that is being written, and is not there under its name yet. */
+typedef struct tinker__draft_s {
+  const tinker__world_t *world;
+  const char *path; /* borrowed */
+  int fd;           /* -1 = none: it was published, or given up */
+  char tag[17];     /* of its temporary name, "<path>.<tag>.tmp" */
+} tinker__draft_t;
+
+/* mode: permission bits, 0600 say. A crash may leave the temporary file. */
+int tinker__draft_begin(tinker__draft_t *d, const tinker__world_t *w,
+                        const char *path, mode_t mode, char *why,
+                        size_t why_len);
+int tinker__draft_add(tinker__draft_t *d, const void *data, size_t len,
+                      char *why, size_t why_len);
+/* Durable replace. The draft is over, also when that fails. */
+int tinker__draft_publish(tinker__draft_t *d, char *why, size_t why_len);
+/* Removes the temporary file, if there is one still. */
+void tinker__draft_drop(tinker__draft_t *d);
+/* All of that for data in one piece. */
 int tinker__file_publish(const tinker__world_t *w, const char *path,
                          const void *data, size_t len, mode_t mode, char *why,
                          size_t why_len);

@@ -14,7 +14,7 @@ typedef struct tinker__vec_s {
 } tinker__vec_t;
 
 static bool vec_grow(tinker__json_t *j, tinker__vec_t *v) {
-  if (v->len >= v->max) return tinker__json_bad(j, "array is too long");
+  if (v->len >= v->max) return tinker__json_refuse(j, "array is too long");
   size_t cap = v->cap < 16 ? 16 : v->cap * 2;
   if (cap > v->max) cap = v->max;
   char *data = cap <= SIZE_MAX / v->size
@@ -73,7 +73,7 @@ static bool one_i32(tinker__json_t *j, tinker__vec_t *v) {
   int64_t value;
   if (!tinker__json_i64(j, &value)) return false;
   if (value < INT32_MIN || value > INT32_MAX) {
-    return tinker__json_bad(j, "integer out of range");
+    return tinker__json_refuse(j, "integer out of range");
   }
   ((int32_t *)(void *)v->data)[v->len++] = (int32_t)value;
   return true;
@@ -88,7 +88,7 @@ static bool one_f32(tinker__json_t *j, tinker__vec_t *v, bool allow_null) {
   bool null = allow_null && tinker__json_peek(j) == TINKER__JSON_NULL;
   if (null ? !tinker__json_null(j) : !tinker__json_f64(j, &value)) return false;
   float f = (float)value;
-  if (isinf(f)) return tinker__json_bad(j, "number out of range");
+  if (isinf(f)) return tinker__json_refuse(j, "number out of range");
   ((float *)(void *)v->data)[v->len++] = f;
   return true;
 }
@@ -121,8 +121,10 @@ static bool elements(tinker__json_t *j, tinker__vec_t *v, kind_t kind) {
 }
 
 static bool array(tinker__json_t *j, tinker__vec_t *v, kind_t kind) {
-  if (tinker__json_peek(j) != TINKER__JSON_ARRAY) {
-    return tinker__json_bad(j, "expected an array");
+  tinker__json_type_t is = tinker__json_peek(j);
+  if (is == TINKER__JSON_END) return tinker__json_bad(j, "expected an array");
+  if (is != TINKER__JSON_ARRAY) {
+    return tinker__json_refuse(j, "expected an array");
   }
   j->at++;
   tinker__json_space(j);
@@ -130,7 +132,9 @@ static bool array(tinker__json_t *j, tinker__vec_t *v, kind_t kind) {
     j->at++;
     return true;
   }
-  return elements(j, v, kind);
+  if (elements(j, v, kind)) return true;
+  tinker__json_refused_in_array(j);
+  return false;
 }
 
 bool tinker__json_i32_array(tinker__json_t *j, int32_t **out, size_t *len,

@@ -46,6 +46,17 @@ bool tinker__json_bad(tinker__json_t *j, const char *reason) {
   return false;
 }
 
+bool tinker__json_refuse(tinker__json_t *j, const char *reason) {
+  if (!j->error) j->refused = true;
+  return tinker__json_bad(j, reason);
+}
+
+void tinker__json_refused_in_array(tinker__json_t *j) {
+  if (!j->refused) return;
+  j->refused = j->depth < TINKER__JSON_MAX_DEPTH;
+  if (j->refused) j->stack[j->depth++] = LEVEL_STARTED;
+}
+
 void tinker__json_space(tinker__json_t *j) {
   const char *p = j->at;
   while (p < j->end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r')) {
@@ -79,7 +90,9 @@ tinker__json_type_t tinker__json_peek(tinker__json_t *j) {
 static bool expect(tinker__json_t *j, tinker__json_type_t type,
                    const char *reason) {
   tinker__json_type_t is = tinker__json_peek(j);
-  return is == type || tinker__json_bad(j, reason);
+  if (is == type) return true;
+  return is == TINKER__JSON_END ? tinker__json_bad(j, reason)
+                                : tinker__json_refuse(j, reason);
 }
 
 /* Takes the rest of a word whose first letter was seen. */
@@ -141,7 +154,7 @@ bool tinker__json_number(tinker__json_t *j, tinker__str_t *text, bool *whole) {
 static bool refuse(tinker__json_t *j, tinker__str_t number,
                    const char *reason) {
   j->at = number.ptr;
-  return tinker__json_bad(j, reason);
+  return tinker__json_refuse(j, reason);
 }
 
 bool tinker__json_i64(tinker__json_t *j, int64_t *out) {
@@ -402,6 +415,30 @@ bool tinker__json_skip(tinker__json_t *j) {
     bool object = j->stack[j->depth - 1] & LEVEL_OBJECT;
     if (object ? take_key(j, NULL) : tinker__json_more(j)) skip_start(j);
     open = !j->error;
+  }
+  return !j->error;
+}
+
+/* Takes the value of the innermost level that a key or comma has announced,
+ * unless it was taken. */
+static bool finish_value(tinker__json_t *j) {
+  unsigned char state = j->stack[j->depth - 1];
+  tinker__json_space(j);
+  char c = j->at < j->end ? *j->at : 0;
+  char close = state & LEVEL_OBJECT ? '}' : ']';
+  if (!(state & LEVEL_STARTED) || c == ',' || c == close) return true;
+  return tinker__json_skip(j);
+}
+
+bool tinker__json_leave(tinker__json_t *j, int depth) {
+  if ((j->error && !j->refused) || j->depth < depth) return false;
+  j->error = 0;
+  j->refused = false;
+  while (finish_value(j) && j->depth > depth) {
+    bool object = j->stack[j->depth - 1] & LEVEL_OBJECT;
+    while (object ? take_key(j, NULL) : tinker__json_more(j)) {
+      if (!tinker__json_skip(j)) return false;
+    }
   }
   return !j->error;
 }

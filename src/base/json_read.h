@@ -31,6 +31,7 @@ typedef struct tinker__json_s {
   int depth;
   unsigned char stack[TINKER__JSON_MAX_DEPTH]; /* what each level is, state */
   int error;              /* 0, TINKER_EJSON or TINKER_ENOMEM */
+  bool refused;           /* the error: JSON, but not the value asked for */
   size_t error_at;        /* byte offset */
   const char *reason;     /* static text */
   void *owned;            /* strings with escapes, freed by tinker__json_done */
@@ -68,6 +69,11 @@ bool tinker__json_key(tinker__json_t *j, tinker__str_t *key);
 bool tinker__json_skip(tinker__json_t *j);
 /* Skips one value and gives its text. */
 bool tinker__json_raw(tinker__json_t *j, tinker__str_t *out);
+
+/* Gives up what is being read inside the innermost `depth` values: forgets that
+ * a value was refused, and goes to where the next key or element of that level
+ * follows. False when the text itself is malformed. */
+bool tinker__json_leave(tinker__json_t *j, int depth);
 
 /* Sets an error of the caller's own (a missing field, a bad range). */
 void tinker__json_fail(tinker__json_t *j, int code, const char *static_reason);

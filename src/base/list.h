@@ -47,6 +47,14 @@ static inline tinker__link_t *tinker__list_pop_front(tinker__link_t *list) {
   return l;
 }
 
+/* All of `from` becomes the list `to`, which needs no value before. */
+static inline void tinker__list_take(tinker__link_t *to, tinker__link_t *from) {
+  tinker__list_init(to);
+  if (tinker__list_empty(from)) return;
+  tinker__list_insert_before(from, to);
+  tinker__list_remove(from);
+}
+
 #define TINKER__CONTAINER(ptr, type, member)                                   \
   ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 

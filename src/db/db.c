@@ -278,6 +278,7 @@ static void commit_group(tinker__db_t *db, tinker__link_t *group) {
     if (!TINKER__CONTAINER(l, tinker__db_write_t, link)->read) writes = true;
   }
   if (!writes) return;
+  if (db->watch.committing) db->watch.committing(db->watch.user);
   if (!db->failed && transact(db, group->next, group) == 0) return;
   TINKER__LIST_EACH(l, tmp, group) {
     tinker__db_write_t *w = TINKER__CONTAINER(l, tinker__db_write_t, link);

@@ -53,6 +53,9 @@ int tinker__db_exec(tinker__db_t *db, const char *sql, char *why,
 
 /* Callbacks of the db's thread; set before start. */
 typedef struct tinker__db_watch_s {
+  /* A group is about to be committed: what must be on disk before it is to be
+   * there when this returns. */
+  void (*committing)(void *user);
   /* Groups have become durable; the `done` of their writes come after it. */
   void (*committed)(void *user, int64_t commits);
   /* Another process holds a lock on the file, for so long: again and again

@@ -66,6 +66,13 @@ typedef struct tinker__meta_s {
   const char *value;
 } tinker__meta_t;
 
+/* Appends the head of a file, up to its data, and puts the tensors into the
+ * order in which that must follow, with count and bytes filled in. Otherwise
+ * as tinker__safetensors_write. */
+int tinker__safetensors_head(tinker__buf_t *out, tinker__mem_t *mem,
+                             tinker__tensor_t *tensors, size_t n,
+                             const tinker__meta_t *meta, size_t num_meta,
+                             char *why, size_t why_len);
 /* Appends a whole file. `name`, `dtype`, `rank`, `shape` and `data` of each
  * tensor are read, count and bytes are worked out. The order in the file is
  * that of Hugging Face's writer (wide types first, then by name), so the same

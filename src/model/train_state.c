@@ -8,12 +8,14 @@
 #include "base/json_write.h"
 
 #define FORMAT 1
+#define FORMAT_GRAD 2 /* with gradients that wait */
 #define FIELDS 10
 
 static const char *const suffixes[TINKER__TRAIN_STATE_PARTS] = {
     [TINKER__TRAIN_STATE_WEIGHTS] = "",
     [TINKER__TRAIN_STATE_EXP_AVG] = ".exp_avg",
     [TINKER__TRAIN_STATE_EXP_AVG_SQ] = ".exp_avg_sq",
+    [TINKER__TRAIN_STATE_GRAD] = ".grad",
 };
 
 /* A state as it is read, before it is known to be whole. */
@@ -28,7 +30,7 @@ void tinker__train_state_write(tinker__buf_t *out,
   tinker__jsonw_init(&w, out);
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "format");
-  tinker__jsonw_u64(&w, FORMAT);
+  tinker__jsonw_u64(&w, state->has_grad ? FORMAT_GRAD : FORMAT);
   tinker__jsonw_key(&w, "rank");
   tinker__jsonw_u64(&w, state->rank);
   tinker__jsonw_key(&w, "alpha");
@@ -118,11 +120,13 @@ int tinker__train_state_parse(tinker__train_state_t *out, tinker__mem_t *mem,
   } else if (seen != (1u << FIELDS) - 1) {
     rc = tinker__why(why, why_len, TINKER_EFORMAT,
                      TINKER__TRAIN_STATE_JSON ": a key is missing");
-  } else if (r.format != FORMAT) {
+  } else if (r.format != FORMAT && r.format != FORMAT_GRAD) {
     rc = tinker__why(why, why_len, TINKER_EFORMAT,
-                     TINKER__TRAIN_STATE_JSON ": format is not %d", FORMAT);
+                     TINKER__TRAIN_STATE_JSON ": format is not %d or %d",
+                     FORMAT, FORMAT_GRAD);
   }
   tinker__json_done(&j);
+  r.state.has_grad = r.format == FORMAT_GRAD;
   if (!rc) *out = r.state;
   return rc;
 }
@@ -131,6 +135,10 @@ unsigned tinker__train_state_targets(const tinker__train_state_t *state) {
   return (state->train_attn ? TINKER__LORA_ATTN : 0) |
          (state->train_mlp ? TINKER__LORA_MLP : 0) |
          (state->train_unembed ? TINKER__LORA_BIT(TINKER__LORA_LM_HEAD) : 0);
+}
+
+size_t tinker__train_state_num_parts(const tinker__train_state_t *state) {
+  return state->has_grad ? TINKER__TRAIN_STATE_PARTS : TINKER__TRAIN_STATE_GRAD;
 }
 
 const char *tinker__train_state_suffix(tinker__train_state_part_t part) {
@@ -143,7 +151,7 @@ int tinker__train_state_check(const tinker__safetensors_t *st,
                               size_t why_len) {
   unsigned targets = tinker__train_state_targets(state);
   size_t expected = 0;
-  for (int p = 0; p < TINKER__TRAIN_STATE_PARTS; p++) {
+  for (size_t p = 0; p < tinker__train_state_num_parts(state); p++) {
     int rc = tinker__peft_check_part(st, state->rank, targets, suffixes[p],
                                      model, &expected, why, why_len);
     if (rc) return rc;

@@ -25,11 +25,20 @@
 /* The number that a stamp writes; readers take it when it is there. */
 #define ROW_SEQ(s)                                                             \
   {                                                                            \
-    .name = "seq_id", .kind = TINKER__BIND_I64, .flags = TINKER__BIND_STAMPED, \
+    .name = "seq_id", .kind = TINKER__BIND_I64,                                \
+    .flags = TINKER__BIND_STAMPED | TINKER__BIND_HEAD,                         \
+    .offset = offsetof(s, seq_id), .has = offsetof(s, has_seq_id) + 1          \
+  }
+
+/* The number of a call that is not stamped. */
+#define ROW_HEAD_SEQ(s)                                                        \
+  {                                                                            \
+    .name = "seq_id", .kind = TINKER__BIND_I64, .flags = TINKER__BIND_HEAD,    \
     .offset = offsetof(s, seq_id), .has = offsetof(s, has_seq_id) + 1          \
   }
 
 #define REQ TINKER__BIND_REQUIRED
+#define HEAD TINKER__BIND_HEAD
 /* Texts of requests: an id that is too long is one that is not found. */
 #define LONG TINKER__BIND_LONG
 

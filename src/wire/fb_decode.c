@@ -212,6 +212,8 @@ static int decode_proto(tinker__fb_decoder_t *d, tinker__str_t body) {
   if (!m) return rc;
   d->view->model_id = tinker__proto_text(m->model_id);
   d->view->seq_id = m->seq_id;
+  d->request->head = TINKER__HEAD_READ;
+  d->request->has_model_id = d->request->has_seq_id = true;
   d->view->loss_fn = tinker__proto_text(m->loss_fn);
   d->view->forward_only = m->forward_only;
   rc = decode_data(d, m);
@@ -247,7 +249,8 @@ int tinker__fb_request_decode(tinker__fb_request_t *out, tinker__arena_t *arena,
                               tinker__str_t body, tinker__fb_format_t format,
                               bool forward_only, size_t max_bytes, char *why,
                               size_t why_len) {
-  tinker__fb_decoder_t d = {arena, &out->view, why, why_len, TINKER_EPROTO};
+  tinker__fb_decoder_t d = {arena, out,     &out->view,
+                            why,   why_len, TINKER_EPROTO};
   int rc = 0;
   memset(out, 0, sizeof(*out));
   out->view.forward_only = forward_only;

@@ -8,7 +8,8 @@
 
 typedef struct tinker__fb_decoder_s {
   tinker__arena_t *arena;
-  tinker__fb_view_t *view;
+  tinker__fb_request_t *request;
+  tinker__fb_view_t *view; /* of the request */
   char *why;
   size_t why_len;
   int code; /* of malformed input in this format */

@@ -4,6 +4,7 @@
 #include <tinker/error.h>
 
 #include "wire/fb_decode.h"
+#include "wire/messages.h"
 
 static int json_fail(const tinker__json_t *j, const tinker__where_t *at) {
   return tinker__where(at, j->error, "%s", j->reason);
@@ -267,22 +268,28 @@ static int take_input(tinker__fb_decoder_t *d, tinker__json_t *j,
   return !rc && j->error ? field_fail(d, j, name) : rc;
 }
 
-static int take_top(tinker__fb_decoder_t *d, tinker__json_t *j,
-                    tinker__str_t key, unsigned *seen) {
-  if (tinker__str_eqs(key, "model_id")) {
-    return take_text(d, j, "model_id", &d->view->model_id);
-  }
-  if (tinker__str_eqs(key, "seq_id")) {
-    tinker__json_i64(j, &d->view->seq_id);
-    return 0;
-  }
+typedef struct {
+  tinker__fb_decoder_t *d;
+  unsigned seen;
+} top_t;
+
+/* A field beside model and number. */
+static int take_top(void *user, tinker__json_t *j, tinker__str_t key,
+                    bool skips) {
+  top_t *t = user;
+  tinker__fb_decoder_t *d = t->d;
   bool forward = tinker__str_eqs(key, "forward_input");
-  if (!forward && !tinker__str_eqs(key, "forward_backward_input")) {
+  bool input = forward || tinker__str_eqs(key, "forward_backward_input");
+  if (input && tinker__json_peek(j) != TINKER__JSON_NULL) {
+    d->request->inputs |=
+        forward ? TINKER__FB_HAS_FORWARD : TINKER__FB_HAS_BACKWARD;
+  }
+  if (!input || skips) {
     tinker__json_skip(j);
     return 0;
   }
   const char *name = forward ? "forward_input" : "forward_backward_input";
-  if (tinker__again(seen, 1)) {
+  if (tinker__again(&t->seen, 1)) {
     return tinker__fb_fail(d, TINKER_EINVAL, name, "given twice");
   }
   if (forward) d->view->forward_only = true;
@@ -290,18 +297,14 @@ static int take_top(tinker__fb_decoder_t *d, tinker__json_t *j,
 }
 
 int tinker__fb_decode_json(tinker__fb_decoder_t *d, tinker__str_t body) {
-  tinker__json_t j;
-  tinker__str_t key;
-  unsigned seen = 0;
-  int rc = 0;
-  if (d->why && d->why_len) d->why[0] = 0;
-  tinker__json_init(&j, d->arena->mem, body.ptr, body.len);
-  tinker__json_object(&j);
-  while (!rc && tinker__json_key(&j, &key)) rc = take_top(d, &j, key, &seen);
-  if (!rc) rc = tinker__json_end(&j);
-  if (rc && rc == j.error && !(d->why && d->why_len && d->why[0])) {
-    tinker__why(d->why, d->why_len, rc, "byte %zu: %s", j.error_at, j.reason);
-  }
-  tinker__json_done(&j);
+  tinker__call_head_t head;
+  top_t top = {.d = d};
+  int rc = tinker__message_decode_call(&tinker__call_head_msg, &head, d->arena,
+                                       body, take_top, &top, &d->request->head,
+                                       d->why, d->why_len);
+  d->request->has_model_id = head.model_id != NULL;
+  d->request->has_seq_id = head.has_seq_id;
+  if (head.model_id) d->view->model_id = tinker__str(head.model_id);
+  d->view->seq_id = head.seq_id;
   return rc;
 }

@@ -32,8 +32,7 @@ static const char *const wanted[] = {
     [TINKER__BIND_OBJ] = "must be an object",
     [TINKER__BIND_STRS] = "must be a list of strings",
     [TINKER__BIND_OBJS] = "must be a list of objects",
-    [TINKER__BIND_NUMBERS] = "must be an object of numbers",
-    [TINKER__BIND_THERE] = "must be JSON"};
+    [TINKER__BIND_NUMBERS] = "must be an object of numbers"};
 
 static bool out_of_range(const tinker__json_t *j) {
   return strstr(j->reason, "out of range") != NULL;
@@ -195,9 +194,6 @@ static int read_value(const tinker__binder_t *b, const tinker__bind_field_t *f,
   case TINKER__BIND_STRS: return read_strs(b, at);
   case TINKER__BIND_OBJS: return read_objs(b, f->nested, at);
   case TINKER__BIND_NUMBERS: return read_numbers(b, at);
-  case TINKER__BIND_THERE:
-    *(bool *)at = true;
-    return tinker__json_skip(b->j) ? 0 : json_fail(b);
   }
   return fail(b, TINKER_EINVAL, "unknown kind of field");
 }
@@ -249,6 +245,18 @@ static int read_fields(tinker__binder_t *b, const tinker__bind_table_t *table,
   return tinker__bind_malformed(b->j, b->path, b->why, b->why_len);
 }
 
+static int check_required(const tinker__binder_t *b,
+                          const tinker__bind_table_t *table, uint64_t seen) {
+  for (size_t i = 0; i < table->count; i++) {
+    if ((table->fields[i].flags & TINKER__BIND_REQUIRED) &&
+        !(seen & (UINT64_C(1) << i))) {
+      return tinker__why(b->why, b->why_len, TINKER_EINVAL, "%s%s is required",
+                         b->path, table->fields[i].name);
+    }
+  }
+  return 0;
+}
+
 /* The struct before reading. */
 static void preset(const tinker__bind_table_t *table, char *out) {
   if (table->defaults) {
@@ -273,15 +281,77 @@ int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
   preset(table, out);
   if (!tinker__json_object(j)) return not_object(&b);
   int rc = read_fields(&b, table, out, &seen);
-  if (rc) return rc;
-  for (size_t i = 0; i < table->count; i++) {
-    if ((table->fields[i].flags & TINKER__BIND_REQUIRED) &&
-        !(seen & (UINT64_C(1) << i))) {
-      return tinker__why(why, why_len, TINKER_EINVAL, "%s%s is required",
-                         prefix, table->fields[i].name);
-    }
+  return rc ? rc : check_required(&b, table, seen);
+}
+
+/* A call on its way: what is wrong with its head, and with the rest. */
+typedef struct tinker__call_reader_s {
+  const tinker__bind_table_t *table;
+  char *out;
+  tinker__bind_rest_t rest;
+  void *user;
+  uint64_t seen, given;
+  int wrong, refused;
+} tinker__call_reader_t;
+
+/* One field; sets *head when it belongs to the head. */
+static int read_call_field(tinker__binder_t *b, tinker__call_reader_t *c,
+                           tinker__str_t key, bool *head) {
+  const tinker__bind_field_t *f = find(c->table, key);
+  bool skips = c->wrong || c->refused;
+  *head = f && (f->flags & TINKER__BIND_HEAD);
+  if (!f && c->rest) return c->rest(c->user, b->j, key, skips);
+  if (!f || (*head ? c->wrong != 0 : skips)) {
+    tinker__json_skip(b->j);
+    return 0;
   }
-  return 0;
+  return read_row(b, f, UINT64_C(1) << (f - c->table->fields), c->out, &c->seen,
+                  &c->given);
+}
+
+/* The fields of a call to its end; a code when that was not reached. */
+static int read_call_fields(tinker__binder_t *b, tinker__call_reader_t *c) {
+  int depth = b->j->depth;
+  tinker__str_t key;
+  while (tinker__json_key(b->j, &key)) {
+    bool head;
+    int rc = read_call_field(b, c, key, &head);
+    if (!rc && b->j->error) {
+      rc = tinker__bind_malformed(b->j, "", b->why, b->why_len);
+    }
+    if (!rc) continue;
+    if (rc == TINKER_ENOMEM) return rc;
+    if (!tinker__json_leave(b->j, depth)) break;
+    tinker__arena_allow_all(b->arena);
+    *(head ? &c->wrong : &c->refused) = rc;
+  }
+  if (!b->j->error) return 0;
+  return tinker__bind_malformed(b->j, "", b->why, b->why_len);
+}
+
+int tinker__bind_read_call(tinker__json_t *j, tinker__arena_t *arena,
+                           const tinker__bind_table_t *table, void *out,
+                           tinker__bind_rest_t rest, void *user,
+                           tinker__bind_head_t *head, char *why,
+                           size_t why_len) {
+  tinker__binder_t b = {j, arena, "", "", TINKER__BIND_RAW, 0, why, why_len};
+  tinker__call_reader_t c = {
+      .table = table,
+      .out = out,
+      .rest = rest,
+      .user = user,
+  };
+  *head = TINKER__HEAD_UNREAD;
+  preset(table, out);
+  if (!tinker__json_object(j)) return not_object(&b);
+  int rc = read_call_fields(&b, &c);
+  if (!rc && tinker__json_end(j)) {
+    rc = tinker__bind_malformed(j, "", why, why_len);
+  }
+  if (rc) return rc;
+  *head = c.wrong ? TINKER__HEAD_WRONG : TINKER__HEAD_READ;
+  if (c.wrong) return c.wrong;
+  return c.refused ? c.refused : check_required(&b, table, c.seen);
 }
 
 static bool absent(const tinker__bind_field_t *f, const char *in) {
@@ -340,7 +410,6 @@ static void write_value(tinker__jsonw_t *w, const tinker__bind_field_t *f,
   case TINKER__BIND_STRS:
   case TINKER__BIND_OBJS: write_list(w, f, at); break;
   case TINKER__BIND_NUMBERS: write_numbers(w, at); break;
-  case TINKER__BIND_THERE: tinker__jsonw_bool(w, true); break;
   }
 }
 

@@ -23,8 +23,7 @@ typedef enum {
   TINKER__BIND_OBJ,  /* a struct, inline, of the table `nested` */
   TINKER__BIND_STRS, /* tinker__strs_t */
   TINKER__BIND_OBJS, /* tinker__objs_t of the table `nested` */
-  TINKER__BIND_NUMBERS, /* tinker__numbers_t: an object of numbers */
-  TINKER__BIND_THERE    /* bool: the field is there, its value is not read */
+  TINKER__BIND_NUMBERS /* tinker__numbers_t: an object of numbers */
 } tinker__bind_kind_t;
 
 typedef struct tinker__strs_s {
@@ -55,6 +54,9 @@ typedef struct tinker__numbers_s {
 /* null is a value of its own: it satisfies REQUIRED, and "has" stays false. */
 #define TINKER__BIND_NULLABLE 64u
 
+/* Of a call: it is read whatever is wrong with other fields. */
+#define TINKER__BIND_HEAD 128u
+
 struct tinker__bind_table_s;
 
 typedef struct tinker__bind_field_s {
@@ -81,6 +83,27 @@ typedef struct tinker__bind_table_s {
 int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
                       const tinker__bind_table_t *table, const char *prefix,
                       void *out, char *why, size_t why_len);
+/* What could be read of the rows of TINKER__BIND_HEAD. */
+typedef enum {
+  TINKER__HEAD_UNREAD, /* the text is no JSON object */
+  TINKER__HEAD_WRONG,  /* one of them is refused */
+  TINKER__HEAD_READ    /* what there is of them */
+} tinker__bind_head_t;
+
+/* Reads the value of a field that no row has. skips: the object is refused
+ * already, and only the value's end matters. */
+typedef int (*tinker__bind_rest_t)(void *user, tinker__json_t *j,
+                                   tinker__str_t key, bool skips);
+
+/* The same for a call, in one reading: after a field that is refused the rows
+ * of TINKER__BIND_HEAD are still read. rest (NULL = skip) reads the fields
+ * without a row. A head that is refused, or no JSON object, is what the result
+ * and `why` are about; else the first other field that is wrong. */
+int tinker__bind_read_call(tinker__json_t *j, tinker__arena_t *arena,
+                           const tinker__bind_table_t *table, void *out,
+                           tinker__bind_rest_t rest, void *user,
+                           tinker__bind_head_t *head, char *why,
+                           size_t why_len);
 /* After j failed: the sentence and its code. */
 int tinker__bind_malformed(const tinker__json_t *j, const char *prefix,
                            char *why, size_t why_len);

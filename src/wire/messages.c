@@ -55,3 +55,18 @@ int tinker__message_decode(const tinker__bind_table_t *table, void *out,
                            char *why, size_t why_len) {
   return tinker__message_decode_part(table, out, arena, body, "", why, why_len);
 }
+
+int tinker__message_decode_call(const tinker__bind_table_t *table, void *out,
+                                tinker__arena_t *arena, tinker__str_t body,
+                                tinker__bind_rest_t rest, void *user,
+                                tinker__bind_head_t *head, char *why,
+                                size_t why_len) {
+  tinker__json_t j;
+  tinker__decode_budget(arena, body.len);
+  tinker__json_init(&j, arena->mem, body.ptr, body.len);
+  int rc = tinker__bind_read_call(&j, arena, table, out, rest, user, head, why,
+                                  why_len);
+  tinker__json_done(&j);
+  tinker__arena_allow_all(arena);
+  return rc;
+}

@@ -37,9 +37,18 @@ typedef struct tinker__refusal_s {
 } tinker__refusal_t;
 extern const tinker__bind_table_t tinker__refusal_msg;
 
-/* Model and number of a call, whatever else it says. */
+/* The same for a call, whose head is read whatever else is wrong with it
+ * (tinker__bind_read_call): the body is read once. */
+int tinker__message_decode_call(const tinker__bind_table_t *table, void *out,
+                                tinker__arena_t *arena, tinker__str_t body,
+                                tinker__bind_rest_t rest, void *user,
+                                tinker__bind_head_t *head, char *why,
+                                size_t why_len);
+
+/* Model and number of a call. */
 typedef struct tinker__call_head_s {
-  const char *model_id;
+  const char *model_id; /* NULL = absent */
+  bool has_seq_id;
   int64_t seq_id;
 } tinker__call_head_t;
 extern const tinker__bind_table_t tinker__call_head_msg;
@@ -296,13 +305,6 @@ typedef struct tinker__weights_info_reply_s {
   bool train_unembed, train_mlp, train_attn;
 } tinker__weights_info_reply_t;
 extern const tinker__bind_table_t tinker__weights_info_reply_msg;
-
-/* The pass without gradients in its JSON form: what there is of the inputs. */
-typedef struct tinker__forward_s {
-  bool forward_input;
-  bool forward_backward_input;
-} tinker__forward_t;
-extern const tinker__bind_table_t tinker__forward_msg;
 
 /* Another time to live for a checkpoint; null = for ever, but it must be there.
  */

@@ -37,8 +37,8 @@ const tinker__bind_table_t tinker__refusal_msg =
     TABLE(refusal_rows, tinker__refusal_t, NULL, NULL);
 
 static const tinker__bind_field_t call_head_rows[] = {
-    ROW(tinker__call_head_t, STR, model_id, REQ | LONG),
-    ROW(tinker__call_head_t, I64, seq_id, REQ)};
+    ROW(tinker__call_head_t, STR, model_id, HEAD | LONG),
+    ROW_HEAD_SEQ(tinker__call_head_t)};
 const tinker__bind_table_t tinker__call_head_msg =
     TABLE(call_head_rows, tinker__call_head_t, NULL, NULL);
 

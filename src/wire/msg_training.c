@@ -80,7 +80,8 @@ const tinker__bind_table_t tinker__adam_msg =
     TABLE(adam_rows, tinker__adam_wire_t, NULL, &tinker__adam_wire_default);
 
 static const tinker__bind_field_t optim_step_rows[] = {
-    ROW(tinker__optim_step_t, STR, model_id, TINKER__BIND_STAMPED | LONG),
+    ROW(tinker__optim_step_t, STR, model_id,
+        TINKER__BIND_STAMPED | HEAD | LONG),
     ROW_SEQ(tinker__optim_step_t),
     {.name = "adam_params",
      .kind = TINKER__BIND_OBJ,
@@ -97,7 +98,8 @@ const tinker__bind_table_t tinker__optim_step_result_msg = TABLE(
     optim_step_result_rows, tinker__optim_step_result_t, "optim_step", NULL);
 
 static const tinker__bind_field_t save_weights_rows[] = {
-    ROW(tinker__save_weights_t, STR, model_id, TINKER__BIND_STAMPED | LONG),
+    ROW(tinker__save_weights_t, STR, model_id,
+        TINKER__BIND_STAMPED | HEAD | LONG),
     ROW(tinker__save_weights_t, STR, path, REQ | LONG),
     ROW_SEQ(tinker__save_weights_t),
     ROW_HAS(tinker__save_weights_t, I64, ttl_seconds),
@@ -113,7 +115,8 @@ const tinker__bind_table_t tinker__save_weights_result_msg =
           "save_weights", NULL);
 
 static const tinker__bind_field_t save_sampler_rows[] = {
-    ROW(tinker__save_sampler_t, STR, model_id, TINKER__BIND_STAMPED | LONG),
+    ROW(tinker__save_sampler_t, STR, model_id,
+        TINKER__BIND_STAMPED | HEAD | LONG),
     ROW(tinker__save_sampler_t, STR, path, LONG),
     ROW_HAS(tinker__save_sampler_t, I64, sampling_session_seq_id),
     ROW(tinker__save_sampler_t, STR, kind, LONG),
@@ -133,9 +136,10 @@ const tinker__bind_table_t tinker__save_sampler_result_msg =
           "save_weights_for_sampler", NULL);
 
 static const tinker__bind_field_t load_weights_rows[] = {
-    ROW(tinker__load_weights_t, STR, model_id, TINKER__BIND_STAMPED | LONG),
+    ROW(tinker__load_weights_t, STR, model_id,
+        TINKER__BIND_STAMPED | HEAD | LONG),
     ROW_SEQ(tinker__load_weights_t),
-    ROW(tinker__load_weights_t, STR, session_id, LONG),
+    ROW(tinker__load_weights_t, STR, session_id, HEAD | LONG),
     ROW_HAS(tinker__load_weights_t, I64, model_seq_id),
     ROW(tinker__load_weights_t, STR, base_model, LONG),
     ROW(tinker__load_weights_t, RAW, user_metadata, LONG),
@@ -152,12 +156,6 @@ static const tinker__bind_field_t load_weights_result_rows[] = {
 const tinker__bind_table_t tinker__load_weights_result_msg =
     TABLE(load_weights_result_rows, tinker__load_weights_result_t,
           "load_weights", NULL);
-
-static const tinker__bind_field_t forward_rows[] = {
-    ROW(tinker__forward_t, THERE, forward_input, REQ),
-    ROW(tinker__forward_t, THERE, forward_backward_input, 0)};
-const tinker__bind_table_t tinker__forward_msg =
-    TABLE(forward_rows, tinker__forward_t, NULL, NULL);
 
 static const tinker__bind_field_t optimizer_rows[] = {
     ROW(tinker__optimizer_t, STR, type, REQ)};
@@ -203,9 +201,9 @@ const tinker__bind_table_t tinker__sampler_reply_msg =
     TABLE(sampler_reply_rows, tinker__sampler_reply_t, NULL, NULL);
 
 static const tinker__bind_field_t sample_head_rows[] = {
-    ROW(tinker__sample_head_t, STR, sampling_session_id, LONG),
-    ROW_HAS(tinker__sample_head_t, I64, seq_id),
-    ROW(tinker__sample_head_t, STR, base_model, LONG),
-    ROW(tinker__sample_head_t, STR, model_path, LONG)};
+    ROW(tinker__sample_head_t, STR, sampling_session_id, HEAD | LONG),
+    ROW_HEAD_SEQ(tinker__sample_head_t),
+    ROW(tinker__sample_head_t, STR, base_model, HEAD | LONG),
+    ROW(tinker__sample_head_t, STR, model_path, HEAD | LONG)};
 const tinker__bind_table_t tinker__sample_head_msg =
     TABLE(sample_head_rows, tinker__sample_head_t, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include "base/digest.h"
 #include "wire/body.h"
+#include "wire/json_bind.h"
 #include "wire/types.h"
 
 #define TINKER__MAX_STOP_STRINGS 1024
@@ -30,6 +31,9 @@ typedef struct tinker__sample_params_s {
 } tinker__sample_params_t;
 
 typedef struct tinker__sample_request_s {
+  /* Of the four below, when the rest is refused too. Set by decoding. */
+  tinker__bind_head_t head;
+  bool has_session_id, has_model; /* base_model or model_path; empty or not */
   tinker__str_t sampling_session_id; /* empty = absent. Not encoded, as */
   int64_t seq_id;                    /* this: -1 = absent */
   tinker__str_t base_model;          /* empty = absent */

@@ -5,6 +5,7 @@
 
 #include "wire/digest_parts.h"
 #include "wire/fb_decode.h"
+#include "wire/messages.h"
 #include "wire/sample.h"
 
 #define MAX_SAMPLES 1024
@@ -15,7 +16,7 @@
 typedef struct tinker__sample_decoder_s {
   tinker__sample_request_t *out;
   tinker__arena_t *arena;
-  tinker__json_t j;
+  tinker__json_t *j;
   bool prompt;
   bool params;
   unsigned seen, seen_params; /* bits of the fields met */
@@ -30,7 +31,7 @@ static int fail(const tinker__sample_decoder_t *d, int code, const char *name,
 
 /* Reports the reader's error with the name of the field. */
 static int json_fail(const tinker__sample_decoder_t *d, const char *name) {
-  return fail(d, d->j.error, name, d->j.reason);
+  return fail(d, d->j->error, name, d->j->reason);
 }
 
 static int no_memory(const tinker__sample_decoder_t *d, const char *name) {
@@ -49,14 +50,14 @@ static int note(const tinker__sample_decoder_t *d, unsigned *seen,
 }
 
 static bool take_null(tinker__sample_decoder_t *d) {
-  return tinker__json_peek(&d->j) == TINKER__JSON_NULL &&
-         tinker__json_null(&d->j);
+  return tinker__json_peek(d->j) == TINKER__JSON_NULL &&
+         tinker__json_null(d->j);
 }
 
 static int take_text(tinker__sample_decoder_t *d, const char *name,
                      tinker__str_t *out) {
   tinker__str_t s;
-  if (!tinker__json_string(&d->j, &s)) return json_fail(d, name);
+  if (!tinker__json_string(d->j, &s)) return json_fail(d, name);
   if (s.len > TINKER__MAX_TEXT || memchr(s.ptr, 0, s.len)) {
     return fail(d, TINKER_EINVAL, name, "too long, or contains a NUL");
   }
@@ -67,7 +68,7 @@ static int take_text(tinker__sample_decoder_t *d, const char *name,
 
 static int take_range(tinker__sample_decoder_t *d, const char *name,
                       int64_t min, int64_t max, int64_t *out) {
-  if (!tinker__json_i64(&d->j, out)) return json_fail(d, name);
+  if (!tinker__json_i64(d->j, out)) return json_fail(d, name);
   if (*out < min || *out > max) {
     return tinker__why(d->why, d->why_len, TINKER_EINVAL,
                        "%s: must be %lld to %lld, not %lld", name,
@@ -81,8 +82,8 @@ static int take_seed(tinker__sample_decoder_t *d) {
   uint64_t v = 0;
   d->out->params.has_seed = true;
   bool minus =
-      tinker__json_peek(&d->j) == TINKER__JSON_NUMBER && *d->j.at == '-';
-  if (minus ? !tinker__json_i64(&d->j, &neg) : !tinker__json_u64(&d->j, &v)) {
+      tinker__json_peek(d->j) == TINKER__JSON_NUMBER && *d->j->at == '-';
+  if (minus ? !tinker__json_i64(d->j, &neg) : !tinker__json_u64(d->j, &v)) {
     return json_fail(d, "sampling_params.seed");
   }
   d->out->params.seed = minus ? (uint64_t)neg : v;
@@ -93,10 +94,10 @@ static int take_seed(tinker__sample_decoder_t *d) {
 static int too_many_stops(tinker__sample_decoder_t *d, size_t n,
                           const char *what, unsigned limit) {
   do {
-    tinker__json_skip(&d->j);
+    tinker__json_skip(d->j);
     n++;
-  } while (tinker__json_more(&d->j));
-  if (d->j.error) return json_fail(d, "sampling_params.stop");
+  } while (tinker__json_more(d->j));
+  if (d->j->error) return json_fail(d, "sampling_params.stop");
   return tinker__why(d->why, d->why_len, TINKER_EOVERFLOW,
                      "sampling_params.stop: %zu %s are more than %u", n, what,
                      limit);
@@ -118,7 +119,7 @@ static int take_stop_strings(tinker__sample_decoder_t *d) {
     }
     if (rc) return rc;
     n++;
-  } while (tinker__json_more(&d->j));
+  } while (tinker__json_more(d->j));
   p->stop = TINKER__STOP_STRINGS;
   p->stop_strings = list;
   p->stop_count = n;
@@ -139,7 +140,7 @@ static int take_stop_tokens(tinker__sample_decoder_t *d) {
     int rc = take_range(d, "sampling_params.stop", 0, INT32_MAX, &id);
     if (rc) return rc;
     list[n++] = (int32_t)id;
-  } while (tinker__json_more(&d->j));
+  } while (tinker__json_more(d->j));
   p->stop = TINKER__STOP_TOKENS;
   p->stop_tokens = list;
   p->stop_count = n;
@@ -150,7 +151,7 @@ static int take_stop_tokens(tinker__sample_decoder_t *d) {
 static int take_stop(tinker__sample_decoder_t *d) {
   tinker__sample_params_t *p = &d->out->params;
   int rc = 0;
-  if (tinker__json_peek(&d->j) == TINKER__JSON_STRING) {
+  if (tinker__json_peek(d->j) == TINKER__JSON_STRING) {
     tinker__str_t *one = tinker__arena_alloc(d->arena, sizeof(*one));
     if (!one) return no_memory(d, "sampling_params.stop");
     rc = take_text(d, "sampling_params.stop", one);
@@ -162,15 +163,15 @@ static int take_stop(tinker__sample_decoder_t *d) {
     p->stop_count = 1;
     return rc;
   }
-  if (!tinker__json_array(&d->j)) return json_fail(d, "sampling_params.stop");
-  if (!tinker__json_more(&d->j)) {
+  if (!tinker__json_array(d->j)) return json_fail(d, "sampling_params.stop");
+  if (!tinker__json_more(d->j)) {
     p->stop = TINKER__STOP_NONE;
-  } else if (tinker__json_peek(&d->j) == TINKER__JSON_STRING) {
+  } else if (tinker__json_peek(d->j) == TINKER__JSON_STRING) {
     rc = take_stop_strings(d);
   } else {
     rc = take_stop_tokens(d);
   }
-  return !rc && d->j.error ? json_fail(d, "sampling_params.stop") : rc;
+  return !rc && d->j->error ? json_fail(d, "sampling_params.stop") : rc;
 }
 
 static int take_param(tinker__sample_decoder_t *d, tinker__str_t key) {
@@ -190,16 +191,16 @@ static int take_param(tinker__sample_decoder_t *d, tinker__str_t key) {
     return take_range(d, "sampling_params.top_k", -1, INT32_MAX, &p->top_k);
   }
   if (tinker__str_eqs(key, "temperature")) {
-    return tinker__json_f64(&d->j, &p->temperature)
+    return tinker__json_f64(d->j, &p->temperature)
                ? 0
                : json_fail(d, "sampling_params.temperature");
   }
   if (tinker__str_eqs(key, "top_p")) {
-    return tinker__json_f64(&d->j, &p->top_p)
+    return tinker__json_f64(d->j, &p->top_p)
                ? 0
                : json_fail(d, "sampling_params.top_p");
   }
-  tinker__json_skip(&d->j);
+  tinker__json_skip(d->j);
   return 0;
 }
 
@@ -208,9 +209,9 @@ static int take_params(tinker__sample_decoder_t *d) {
   tinker__str_t key;
   int rc = 0;
   d->params = true;
-  tinker__json_object(&d->j);
-  while (!rc && tinker__json_key(&d->j, &key)) rc = take_param(d, key);
-  if (!rc && d->j.error) rc = json_fail(d, "sampling_params");
+  tinker__json_object(d->j);
+  while (!rc && tinker__json_key(d->j, &key)) rc = take_param(d, key);
+  if (!rc && d->j->error) rc = json_fail(d, "sampling_params");
   if (!rc && !(p->temperature >= 0 && p->temperature <= MAX_TEMPERATURE)) {
     rc = tinker__why(d->why, d->why_len, TINKER_EINVAL,
                      "sampling_params.temperature: must be 0 to 1e30, not %g",
@@ -234,14 +235,14 @@ static int take_prompt(tinker__sample_decoder_t *d) {
                         TINKER__STR(""), d->why,   d->why_len};
   d->prompt = true;
   return tinker__prompt_from_json(&d->out->chunks, &d->out->chunk_count,
-                                  d->arena, &d->j, &at);
+                                  d->arena, d->j, &at);
 }
 
 static int take_target(tinker__sample_decoder_t *d) {
   tinker__where_t at = {"target_prompt_logprobs", SIZE_MAX, NULL,
                         TINKER__STR(""),          d->why,   d->why_len};
   d->out->has_target = true;
-  int rc = tinker__tensor_keep_json(&d->out->target, d->arena, &d->j, &at);
+  int rc = tinker__tensor_keep_json(&d->out->target, d->arena, d->j, &at);
   if (!rc &&
       (d->out->target.dtype != TINKER__DTYPE_I64 || d->out->target.ndim != 2)) {
     rc = tinker__where(&at, TINKER_EINVAL, "must be int64 with two dimensions");
@@ -250,7 +251,7 @@ static int take_target(tinker__sample_decoder_t *d) {
 }
 
 static int take_bool(tinker__sample_decoder_t *d, const char *name, bool *out) {
-  return tinker__json_bool(&d->j, out) ? 0 : json_fail(d, name);
+  return tinker__json_bool(d->j, out) ? 0 : json_fail(d, name);
 }
 
 /* Whole numbers of the top level. Sets *known. */
@@ -262,7 +263,6 @@ static int take_number(tinker__sample_decoder_t *d, tinker__str_t key,
     int64_t min, max;
     int64_t *out;
   } rows[] = {{"num_samples", 1, MAX_SAMPLES, &r->num_samples},
-              {"seq_id", 0, INT64_MAX, &r->seq_id},
               {"topk_prompt_logprobs", 0, MAX_TOPK, &r->topk_prompt_logprobs},
               {"topk_sample_logprobs", 0, MAX_TOPK, &r->topk_sample_logprobs},
               {"prompt_alt_tokens_k", 0, MAX_ALT, &r->prompt_alt_tokens_k},
@@ -277,36 +277,26 @@ static int take_number(tinker__sample_decoder_t *d, tinker__str_t key,
   return 0;
 }
 
+/* A field beside those of the head. */
 static int take_field(tinker__sample_decoder_t *d, tinker__str_t key) {
   static const char *const names[] = {"num_samples",
-                                      "seq_id",
                                       "topk_prompt_logprobs",
                                       "topk_sample_logprobs",
                                       "prompt_alt_tokens_k",
                                       "prompt_logprobs_last_n",
                                       "prompt",
                                       "sampling_params",
-                                      "sampling_session_id",
                                       "prompt_logprobs",
                                       "record_stability_info",
                                       "target_prompt_logprobs"};
   tinker__sample_request_t *r = d->out;
   bool known = false;
-  int rc = note(d, &d->seen, key, names, 12);
+  int rc = note(d, &d->seen, key, names, 10);
   if (rc || take_null(d)) return rc;
   rc = take_number(d, key, &known);
   if (known) return rc;
   if (tinker__str_eqs(key, "prompt")) return take_prompt(d);
   if (tinker__str_eqs(key, "sampling_params")) return take_params(d);
-  if (tinker__str_eqs(key, "sampling_session_id")) {
-    return take_text(d, "sampling_session_id", &r->sampling_session_id);
-  }
-  if (tinker__str_eqs(key, "base_model")) {
-    return take_text(d, "base_model", &r->base_model);
-  }
-  if (tinker__str_eqs(key, "model_path")) {
-    return take_text(d, "model_path", &r->model_path);
-  }
   if (tinker__str_eqs(key, "prompt_logprobs")) {
     return take_bool(d, "prompt_logprobs", &r->prompt_logprobs);
   }
@@ -314,7 +304,7 @@ static int take_field(tinker__sample_decoder_t *d, tinker__str_t key) {
     return take_bool(d, "record_stability_info", &r->record_stability_info);
   }
   if (tinker__str_eqs(key, "target_prompt_logprobs")) return take_target(d);
-  tinker__json_skip(&d->j);
+  tinker__json_skip(d->j);
   return 0;
 }
 
@@ -376,6 +366,19 @@ static int make_digest(const tinker__sample_request_t *r, tinker__mem_t *mem,
   return tinker__parts_end(&p, out);
 }
 
+static int take_rest(void *user, tinker__json_t *j, tinker__str_t key,
+                     bool skips) {
+  tinker__sample_decoder_t *d = user;
+  d->j = j;
+  if (!skips) return take_field(d, key);
+  tinker__json_skip(j);
+  return 0;
+}
+
+static tinker__str_t text_of(const char *s) {
+  return s ? tinker__str(s) : TINKER__STR("");
+}
+
 int tinker__sample_request_decode(tinker__sample_request_t *out,
                                   tinker__arena_t *arena, tinker__str_t body,
                                   unsigned char digest[TINKER__SHA256_LEN],
@@ -386,16 +389,20 @@ int tinker__sample_request_decode(tinker__sample_request_t *out,
       .why = why,
       .why_len = why_len,
   };
-  tinker__str_t key;
-  int rc = 0;
+  tinker__sample_head_t h;
   tinker__sample_request_init(out);
-  tinker__decode_budget(arena, body.len);
-  tinker__json_init(&d.j, arena->mem, body.ptr, body.len);
-  tinker__json_object(&d.j);
-  while (!rc && tinker__json_key(&d.j, &key)) rc = take_field(&d, key);
-  if (!rc && tinker__json_end(&d.j)) rc = json_fail(&d, "body");
-  tinker__json_done(&d.j);
-  tinker__arena_allow_all(arena);
+  int rc =
+      tinker__message_decode_call(&tinker__sample_head_msg, &h, arena, body,
+                                  take_rest, &d, &out->head, why, why_len);
+  out->sampling_session_id = text_of(h.sampling_session_id);
+  out->base_model = text_of(h.base_model);
+  out->model_path = text_of(h.model_path);
+  if (h.has_seq_id) out->seq_id = h.seq_id;
+  out->has_session_id = h.sampling_session_id != NULL;
+  out->has_model = h.base_model || h.model_path;
+  if (!rc && h.has_seq_id && h.seq_id < 0) {
+    rc = fail(&d, TINKER_EINVAL, "seq_id", "must not be negative");
+  }
   if (!rc) rc = check(&d);
   if (!rc && digest && make_digest(out, arena->mem, digest)) {
     rc = fail(&d, TINKER_ENOMEM, "body", "no memory for a digest");

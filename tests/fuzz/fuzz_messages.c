@@ -44,7 +44,6 @@ static const tinker__bind_table_t *const tables[] = {
     &tinker__call_head_msg,
     &tinker__call_subject_msg,
     &tinker__sample_head_msg,
-    &tinker__forward_msg,
     &tinker__optimizer_msg,
     &tinker__refusal_msg,
     &tinker__set_ttl_msg,

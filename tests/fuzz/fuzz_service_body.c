@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
                               .format = data[0] & 8 ? TINKER__FORMAT_PROTO
                                                     : TINKER__FORMAT_JSON,
                               .body = {(const char *)data + 1, len - 1}};
-  tinker__svc_work_fb_head(&mem, in.body, in.format, &head, why, sizeof why);
+  tinker__svc_work_proto_head(in.body, &head, why, sizeof why);
   tinker__svc_body_digest(&mem, in.body, "a", digest);
   if (tinker__svc_work_parse(&work, &service, &in, &status, why, sizeof why) ==
       0) {

@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (tinker__train_state_parse(&again, &mem, tinker__buf_str(&buf), why,
                                   sizeof why) ||
         memcmp(h.base, again.base, 65) != 0 || h.step != again.step ||
-        h.seed != again.seed || h.rank != again.rank) {
+        h.seed != again.seed || h.rank != again.rank ||
+        h.has_grad != again.has_grad) {
       __builtin_trap();
     }
   }

@@ -5,8 +5,10 @@
 #include "cpu/kernels/kernels.h"
 
 /* Before a loop with a small constant count: sums live in registers only if
- * no loop is left over them. */
-#if defined(__clang__)
+ * no loop is left over them. Under a sanitizer they don't anyway. */
+#if defined(TINKER_KERNELS_KEEP_LOOPS)
+#define KERNELS_UNROLL
+#elif defined(__clang__)
 #define KERNELS_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define KERNELS_UNROLL _Pragma("GCC unroll 16")

@@ -32,9 +32,15 @@
 
 /* --- Timer ---------------------------------------------------------------- */
 
-/* Waits on the timer's condition for ms at most. */
+/* Waits on the timer's condition for ms at most; not at all when requests have
+ * been answered, which takes the lock away and back. */
 static void timer_wait(tinker__svc_t *s, pthread_cond_t *cond, int64_t ms) {
   struct timespec t;
+  if (!tinker__list_empty(&s->answered)) {
+    tinker__svc_unlock(s);
+    tinker__svc_lock(s);
+    return;
+  }
   tinker__svc_hold_end(s);
 #ifdef __APPLE__
   t = (struct timespec){ms / 1000, (ms % 1000) * 1000000};
@@ -86,7 +92,7 @@ static void sweep(tinker__svc_t *s, int64_t now) {
 static void *timer_thread(void *user) {
   tinker__svc_t *s = user;
   int64_t swept = INT64_MIN / 2;
-  bool looks = false; /* looks for clients that are gone, until none is */
+  bool looks = false; /* for clients that are gone, until a round finds none */
   tinker__svc_lock(s);
   while (!s->stopping) {
     int64_t now = s->world->now_ms(s->world->user);
@@ -208,6 +214,8 @@ static int service_new(tinker__svc_t **out,
   s->max_bodies = 4 * (size_t)s->config.max_body;
   s->max_polls = MAX_POLLS;
   s->look_at_peers = tinker__svc_peers_look;
+  tinker__list_init(&s->answered);
+  s->resume = tinker__svc_reqs_resume;
   tinker__list_init(&s->sessions);
   tinker__list_init(&s->models);
   tinker__list_init(&s->parked);
@@ -226,7 +234,8 @@ static int service_new(tinker__svc_t **out,
   int rc = tinker__svc_workers_new(&s->workers, s->mem, WORKERS, MAX_JOBS);
   if (rc != 0 || !s->config.log) return rc;
   return tinker__svc_lines_new(&s->log, s->mem, s->world, LOG_QUEUE,
-                               s->config.log, s->config.user);
+                               TINKER__LINES_DROP, s->config.log,
+                               s->config.user);
 }
 
 /* The routes. A fault plan adds a filter and an endpoint of its own. */

@@ -402,8 +402,14 @@ void tinker__svc_state_dir_free(tinker__svc_t *s, tinker__svc_state_dir_t *h) {
 
 /* --- Markers -------------------------------------------------------------- */
 
-/* Store thread. Keeps the mark. If it can't be written the commit is durable
- * nevertheless, and the next start only notices less. */
+/* What a fault plan does to a call is in the ledger before the call is in the
+ * log: a restart does it again. Store thread. */
+static void on_committing(void *user) {
+  tinker__svc_settle(user);
+}
+
+/* Store thread. The commit is durable: a mark that can't be written only shows
+ * less at the next start. */
 static void on_commit(void *user, int64_t commits) {
   tinker__svc_t *s = user;
   const tinker__svc_state_dir_t *h = s->home;
@@ -472,7 +478,12 @@ int tinker__svc_state_dir_settle(tinker__svc_t *s) {
   if (h->kind == HOME_OLD) {
     tinker__svc_log(s, "info", "adopted", "folder", s->state_dir, NULL);
   }
-  const tinker__db_watch_t watch = {on_commit, on_locked, s};
+  const tinker__db_watch_t watch = {
+      .committing = on_committing,
+      .committed = on_commit,
+      .locked = on_locked,
+      .user = s,
+  };
   tinker__db_watch(s->store, &watch);
   return 0;
 }

@@ -43,31 +43,42 @@ void tinker__svc_op_fail_locked(tinker__svc_op_t *op, const char *category,
                                 const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* --- polls.c: polls that wait for a result. All under the lock --- */
-/* Parks r until op has a result or the hold of a poll is over. */
+/* --- polls.c: polls that wait for a result --- */
+/* What is said of an op that has its result: the op itself may be gone. */
+typedef struct tinker__svc_told_s {
+  int64_t row;
+  tinker__svc_op_kind_t kind;
+  tinker__svc_op_state_t state;
+  int format;
+  const void *data; /* NULL = it is read from the store */
+  size_t len;
+} tinker__svc_told_t;
+/* Without its data. Under the lock. */
+tinker__svc_told_t tinker__svc_op_told(const tinker__svc_op_t *op);
+/* Answers r, or reads the result for it (TINKER__PARKED). Without the lock. */
+tinker__svc_handled_t tinker__svc_poll_tell(tinker__svc_req_t *r,
+                                            const tinker__svc_told_t *o);
+/* Takes all polls of an op out of the service's lists, into out. Under the
+ * lock. */
+void tinker__svc_polls_take(tinker__svc_op_t *op, tinker__link_t *out);
+/* Answers and resumes them. Without the lock. */
+void tinker__svc_polls_tell(tinker__link_t *polls, const tinker__svc_told_t *o);
+/* Parks r until op has a result or the hold of a poll is over. Under the lock.
+ */
 tinker__svc_handled_t tinker__svc_poll_park(tinker__svc_t *s,
                                             tinker__svc_req_t *r,
                                             tinker__svc_op_t *op);
+/* Says that op has no result yet, and why. Under the lock. */
 void tinker__svc_poll_try_again(tinker__svc_req_t *r,
                                 const tinker__svc_op_t *op);
-void tinker__svc_poll_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
-                             int format, const void *data, size_t len);
-bool tinker__svc_poll_announces(const tinker__svc_req_t *r,
-                                const tinker__svc_op_t *op);
-void tinker__svc_poll_metadata(tinker__svc_req_t *r,
-                               const tinker__svc_op_t *op);
-/* Reads the stored result of op for r, which is parked until it is read. */
-tinker__svc_handled_t tinker__svc_poll_read(tinker__svc_req_t *r,
-                                            const tinker__svc_op_t *op);
-/* Answers all polls of an op that has its result. */
-void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
-                              const void *data, size_t len);
-/* Answers the polls whose hold is over with try_again. */
-void tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms);
-/* Answers all polls with try_again. */
+/* Answers polls whose time is over with try_again, some of them: true when more
+ * are over. The lock is to be given to others before. Under the lock. */
+bool tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms);
+/* Answers all of them. Under the lock. */
 void tinker__svc_polls_release(tinker__svc_t *s);
-/* Looks at a part of all polls and drops those whose clients are gone. True
- * when there were such: then the next part is worth a look at once. */
+/* Drops polls whose clients are gone, of a part of all: true when there are
+ * more parts, or were such clients, and another look is worth it at once. Under
+ * the lock. */
 bool tinker__svc_polls_look(tinker__svc_t *s);
 
 /* --- log.c: the way into the store --- */
@@ -187,6 +198,10 @@ tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
 tinker__svc_session_t *tinker__svc_session_live(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id);
+/* A call of a session that was found live and was kept since (n->arriving)
+ * without the lock: whether it has ended meanwhile; false and a reply in r. */
+bool tinker__svc_session_arrive(tinker__svc_t *s, tinker__svc_req_t *r,
+                                tinker__svc_session_t *n);
 int tinker__svc_session_add(tinker__svc_t *s, tinker__svc_session_t *n);
 /* Copies the fields of create_session to n. 0 or TINKER_ENOMEM. */
 int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,

@@ -85,6 +85,7 @@ static void on_stored(void *user, int rc) {
     tinker__svc_checkpoint_dir(s, "checkpoints", n->row, dir, sizeof dir);
     tinker__svc_folder_remove(dir);
   }
+  tinker__svc_settle(s);
   answer(n, rc, c != NULL);
   tinker__mem_free(s->mem, n);
 }

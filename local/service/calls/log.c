@@ -23,35 +23,50 @@ static void go_on(tinker__svc_model_t *m) {
   }
 }
 
-/* Called when an op is in the log, or could not be stored. Store thread. */
+/* The op is in the log. Under the lock. */
+static void note_logged(tinker__svc_t *s, tinker__svc_op_t *op) {
+  bool rejected = op->state == TINKER__SVC_OP_REFUSING;
+  tinker__svc_op_move(op, rejected ? TINKER__SVC_OP_REJECTED
+                                   : TINKER__SVC_OP_WAITING);
+  tinker__svc_debug_op(op, rejected ? "rejected" : "accepted");
+  tinker__svc_heard(op, rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
+  tinker__svc_ack_commit(s, &op->ack);
+  if (op->model && op->work) tinker__svc_op_hold_work(op);
+  if (op->model && op->seq == 0) {
+    tinker__svc_model_move(op->model, TINKER__SVC_MODEL_IDLE);
+  }
+}
+
+/* The op could not be stored, and is freed. Under the lock. */
+static void note_lost(tinker__svc_t *s, tinker__svc_op_t *op) {
+  forget_op(s, op);
+  tinker__svc_ack_fail(s, &op->ack);
+  if (op->model && op->seq == 0) {
+    tinker__svc_model_forget(s, op->model);
+  } else if (op->model) {
+    go_on(op->model);
+  }
+  tinker__svc_op_free(op);
+}
+
+/* Called when an op is in the log, or could not be stored. Store thread, which
+ * commits its result too: so the op is still there when the lock is taken
+ * again. In between its client is answered: the engine would be awake first,
+ * and on a busy processor the reply, and the lock, would wait for it. */
 static void on_logged(void *user, int rc) {
   tinker__svc_op_t *op = user;
   tinker__svc_t *s = op->service;
   tinker__svc_lock(s);
-  if (rc == 0) {
-    bool rejected = op->state == TINKER__SVC_OP_REFUSING;
-    tinker__svc_op_move(op, rejected ? TINKER__SVC_OP_REJECTED
-                                     : TINKER__SVC_OP_WAITING);
-    tinker__svc_debug_op(op, rejected ? "rejected" : "accepted");
-    tinker__svc_heard(op,
-                      rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
-    tinker__svc_ack_commit(s, &op->ack);
-    if (op->model && op->work) tinker__svc_op_hold_work(op);
-    if (op->model && op->seq == 0) {
-      tinker__svc_model_move(op->model, TINKER__SVC_MODEL_IDLE);
-    }
-    if (op->model) go_on(op->model);
-    if (op->sampler) tinker__svc_sampler_kick(op);
-  } else {
-    forget_op(s, op);
-    tinker__svc_ack_fail(s, &op->ack);
-    if (op->model && op->seq == 0) {
-      tinker__svc_model_forget(s, op->model);
-    } else if (op->model) {
-      go_on(op->model);
-    }
-    tinker__svc_op_free(op);
+  if (rc != 0) {
+    note_lost(s, op);
+    tinker__svc_unlock(s);
+    return;
   }
+  note_logged(s, op);
+  tinker__svc_unlock(s);
+  tinker__svc_lock(s);
+  if (op->model) go_on(op->model);
+  if (op->sampler) tinker__svc_sampler_kick(op);
   tinker__svc_unlock(s);
 }
 
@@ -59,8 +74,19 @@ tinker__db_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op) {
   return tinker__db_write_new(op->service->store, on_logged, op);
 }
 
-static void write_op(tinker__db_write_t *w, const tinker__svc_op_t *op,
-                     int format, tinker__str_t body) {
+/* A body that was copied for it before goes there as it is. */
+static void write_body(tinker__db_write_t *w, tinker__svc_op_t *op,
+                       tinker__str_t body) {
+  if (!op->log_body) {
+    tinker__db_write_blob(w, body.ptr, body.len);
+    return;
+  }
+  tinker__db_write_take(w, op->log_body, body.len);
+  op->log_body = NULL;
+}
+
+static void write_op(tinker__db_write_t *w, tinker__svc_op_t *op, int format,
+                     tinker__str_t body) {
   tinker__db_write_sql(w,
                        "INSERT INTO requests(row, owner_kind, owner, seq, kind,"
                        " digest, format, seed, body, state)"
@@ -73,7 +99,7 @@ static void write_op(tinker__db_write_t *w, const tinker__svc_op_t *op,
   tinker__db_write_blob(w, op->digest, sizeof op->digest);
   tinker__db_write_i64(w, format);
   tinker__db_write_i64(w, op->seed);
-  tinker__db_write_blob(w, body.ptr, body.len);
+  write_body(w, op, body);
   tinker__db_write_i64(w, op->state == TINKER__SVC_OP_REFUSING
                               ? TINKER__SVC_OUTCOME_REJECTED
                               : TINKER__SVC_OUTCOME_PENDING);

@@ -76,6 +76,8 @@ static void on_committed(void *user, int rc) {
   completion_t *c = user;
   tinker__svc_op_t *op = c->op;
   tinker__svc_t *s = op->service;
+  tinker__link_t polls;
+  tinker__svc_told_t told;
   char useless[1200] = ""; /* a folder to remove */
   if (rc != 0) {
     tinker__svc_fatal(s, "a result could not be stored");
@@ -90,8 +92,11 @@ static void on_committed(void *user, int rc) {
     tinker__svc_heard(op, done ? TINKER__SVC_APPLIED : TINKER__SVC_FAILED);
     if (c->committed) c->committed(c->user, useless, sizeof useless);
     tinker__svc_op_drop_work(op);
-    tinker__svc_polls_answer(op, c->format, c->data, c->len);
+    tinker__svc_polls_take(op, &polls);
+    told = tinker__svc_op_told(op);
     tinker__svc_unlock(s);
+    told.data = c->data;
+    tinker__svc_polls_tell(&polls, &told);
   }
   if (*useless) tinker__svc_folder_remove(useless);
   tinker__mem_free(s->mem, c->user);
@@ -141,7 +146,9 @@ static bool leaves_nothing(const tinker__svc_op_t *op,
     return outcome == TINKER__SVC_OUTCOME_FAILED || op->work->forward_only;
   case TINKER__SVC_OP_SAVE:
   case TINKER__SVC_OP_SAVE_SAMPLER: return true;
-  default: return false;
+  case TINKER__SVC_OP_OPTIM: return op->undone;
+  default: /* it has made or loaded nothing */
+    return outcome == TINKER__SVC_OUTCOME_FAILED;
   }
 }
 
@@ -218,12 +225,13 @@ void tinker__svc_op_complete(
 #define TEXT_LEN 500
 
 /* Writes the reply of a failure to *out. */
-static void write_failure(const tinker__svc_op_t *op, tinker__buf_t *out,
+static void write_failure(tinker__svc_op_t *op, tinker__buf_t *out,
                           const char *category, char text[TEXT_LEN]) {
   /* A quoted text may be cut inside a character; JSON must be whole UTF-8. */
   size_t length = strlen(text);
   while (length && !tinker__utf8_valid(text, length)) text[--length] = 0;
   tinker__buf_init(out, op->service->mem, 4096);
+  op->undone = !strcmp(category, "server");
   tinker__failure_t m = {text, category};
   tinker__message_encode(out, &tinker__failure_msg, &m);
 }

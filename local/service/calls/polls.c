@@ -1,7 +1,8 @@
 /* polls: requests that wait for the result of a call, and their answers. HTTP
- * thread, store thread (when a result is committed) and timer, under the
- * service's lock. Large results are read and sent without the lock; workers
- * write them as JSON. */
+ * thread, store thread (a result is committed), timer. The lists are under the
+ * service's lock; results are told without it, large ones as JSON by workers.
+ * Work that grows with the number of polls is cut into pieces, and the lock is
+ * released between them. */
 #include <stdio.h>
 
 #include <tinker/error.h>
@@ -11,6 +12,8 @@
 #include "service/http/conns.h"
 #include "service/http/workers.h"
 #include "service/parse/work.h"
+
+#define EXPIRED_AT_ONCE 64
 
 /* Writes why the op does not run yet; false when it only waits for its turn. */
 static bool waiting_reason(const tinker__svc_op_t *op, char *out, size_t len) {
@@ -46,8 +49,8 @@ void tinker__svc_poll_try_again(tinker__svc_req_t *r,
   tinker__svc_reply_message(r, &tinker__try_again_msg, &reply);
 }
 
-void tinker__svc_poll_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
-                             int format, const void *data, size_t len) {
+static void reply_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
+                         int format, const void *data, size_t len) {
   if (format == TINKER__FORMAT_JSON) {
     tinker__svc_reply_bytes(r, 200, "application/json", data, len);
   } else if (r->accept_proto) {
@@ -60,15 +63,13 @@ void tinker__svc_poll_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
 /* True when a result is announced with its size first: it is large, and its
  * client has asked for that, to bound the bytes of results under way. An error
  * is sent at once. */
-bool tinker__svc_poll_announces(const tinker__svc_req_t *r,
-                                const tinker__svc_op_t *op) {
-  return r->allow_metadata && op->state == TINKER__SVC_OP_DONE &&
-         op->result_size > (size_t)r->service->config.inline_result;
+static bool announces(const tinker__svc_req_t *r, const tinker__svc_told_t *o) {
+  return r->allow_metadata && o->state == TINKER__SVC_OP_DONE &&
+         o->len > (size_t)r->service->config.inline_result;
 }
 
-void tinker__svc_poll_metadata(tinker__svc_req_t *r,
-                               const tinker__svc_op_t *op) {
-  tinker__announced_t reply = {"complete_metadata", (int64_t)op->result_size};
+static void reply_metadata(tinker__svc_req_t *r, const tinker__svc_told_t *o) {
+  tinker__announced_t reply = {"complete_metadata", (int64_t)o->len};
   tinker__svc_reply_message(r, &tinker__announced_msg, &reply);
 }
 
@@ -88,7 +89,7 @@ static void unpark(tinker__svc_req_t *r) {
 static void send_away(tinker__svc_req_t *r) {
   unpark(r);
   tinker__svc_poll_try_again(r, r->op);
-  tinker__svc_req_resume(r);
+  tinker__svc_req_resume_later(r);
 }
 
 /* --- Results -------------------------------------------------------------- */
@@ -114,7 +115,7 @@ static bool as_json(const tinker__svc_req_t *r, int format, size_t len) {
  * commits, so a worker converts a large one. */
 static void send_stored(tinker__svc_req_t *r, tinker__str_t data, int format) {
   if (!as_json(r, format, data.len)) {
-    tinker__svc_poll_result(r, r->kind, format, data.ptr, data.len);
+    reply_result(r, r->kind, format, data.ptr, data.len);
     tinker__svc_req_resume(r);
     return;
   }
@@ -141,38 +142,56 @@ static void on_read(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_req_resume(r);
 }
 
-tinker__svc_handled_t tinker__svc_poll_read(tinker__svc_req_t *r,
-                                            const tinker__svc_op_t *op) {
+static tinker__svc_handled_t read_result(tinker__svc_req_t *r,
+                                         const tinker__svc_told_t *o) {
   tinker__svc_t *s = r->service;
-  r->kind = op->kind;
-  if (tinker__svc_store_read_result(s->store, op->row, on_read, r) != 0) {
+  r->kind = o->kind;
+  if (tinker__svc_store_read_result(s->store, o->row, on_read, r) != 0) {
     return tinker__svc_reply_error(r, 503, "out of memory");
   }
   return TINKER__PARKED;
 }
 
-/* Answers a poll with a result that was just committed. A large one is read
- * again from the store, since it is not copied under the lock. */
-static tinker__svc_handled_t answer(tinker__svc_req_t *r,
-                                    const tinker__svc_op_t *op, int format,
-                                    const void *data, size_t len) {
-  if (tinker__svc_poll_announces(r, op)) {
-    tinker__svc_poll_metadata(r, op);
-  } else if (len > r->service->large) {
-    return tinker__svc_poll_read(r, op);
+tinker__svc_told_t tinker__svc_op_told(const tinker__svc_op_t *op) {
+  return (tinker__svc_told_t){
+      .row = op->row,
+      .kind = op->kind,
+      .state = op->state,
+      .format = op->result_format,
+      .len = op->result_size,
+  };
+}
+
+/* A large result is read from the store, and not copied for each poll at once.
+ */
+tinker__svc_handled_t tinker__svc_poll_tell(tinker__svc_req_t *r,
+                                            const tinker__svc_told_t *o) {
+  tinker__svc_settle(r->service);
+  if (announces(r, o)) {
+    reply_metadata(r, o);
+  } else if (!o->data || o->len > r->service->large) {
+    return read_result(r, o);
   } else {
-    tinker__svc_poll_result(r, op->kind, format, data, len);
+    reply_result(r, o->kind, o->format, o->data, o->len);
   }
   return TINKER__ANSWERED;
 }
 
-void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
-                              const void *data, size_t len) {
+void tinker__svc_polls_take(tinker__svc_op_t *op, tinker__link_t *out) {
   tinker__link_t *l;
+  tinker__list_init(out);
   while ((l = tinker__list_first(&op->polls)) != NULL) {
+    unpark(TINKER__CONTAINER(l, tinker__svc_req_t, link));
+    tinker__list_push_back(out, l);
+  }
+}
+
+void tinker__svc_polls_tell(tinker__link_t *polls,
+                            const tinker__svc_told_t *o) {
+  tinker__link_t *l;
+  while ((l = tinker__list_pop_front(polls)) != NULL) {
     tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, link);
-    unpark(r);
-    if (answer(r, op, format, data, len) == TINKER__ANSWERED) {
+    if (tinker__svc_poll_tell(r, o) == TINKER__ANSWERED) {
       tinker__svc_req_resume(r);
     }
   }
@@ -181,17 +200,20 @@ void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
 /* --- Parking and its end ---------------------------------------------------
  */
 
-void tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms) {
-  tinker__link_t *l;
-  while ((l = tinker__list_first(&s->polls)) != NULL) {
+bool tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms) {
+  for (int n = 0;; n++) {
+    tinker__link_t *l = tinker__list_first(&s->polls);
+    if (!l) return false;
     tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, timer_link);
-    if (r->deadline_ms > now_ms) return;
+    if (r->deadline_ms > now_ms) return false;
+    if (n == EXPIRED_AT_ONCE) return true;
     send_away(r);
   }
 }
 
 void tinker__svc_polls_release(tinker__svc_t *s) {
-  tinker__svc_polls_expire(s, INT64_MAX);
+  while (tinker__svc_polls_expire(s, INT64_MAX)) {
+  }
 }
 
 /* The poll that has waited longest, of session n or, if NULL, of all. */
@@ -225,7 +247,10 @@ tinker__svc_handled_t tinker__svc_poll_park(tinker__svc_t *s,
   tinker__list_push_back(&s->polls, &r->timer_link);
   s->parked_polls++;
   n->polls++;
-  pthread_cond_signal(&s->timer_wake);
+  /* It waits for the first one already, and would want the lock at once. */
+  if (tinker__list_first(&s->polls) == &r->timer_link) {
+    pthread_cond_signal(&s->timer_wake);
+  }
   return TINKER__PARKED;
 }
 
@@ -256,8 +281,9 @@ bool tinker__svc_polls_look(tinker__svc_t *s) {
     left++;
     unpark(chosen[i]);
     chosen[i]->gone = true;
-    tinker__svc_req_resume(chosen[i]);
+    tinker__svc_req_resume_later(chosen[i]);
   }
-  s->looked_polls = n < TINKER__PEERS_MAX ? 0 : s->looked_polls + n - left;
-  return left > 0;
+  bool more = n == TINKER__PEERS_MAX;
+  s->looked_polls = more ? s->looked_polls + n - left : 0;
+  return more || left > 0;
 }

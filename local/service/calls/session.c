@@ -41,35 +41,53 @@ int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,
   return ok ? 0 : TINKER_ENOMEM;
 }
 
-tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
-                                                tinker__svc_req_t *r,
-                                                tinker__str_t id) {
-  tinker__svc_session_t *n = tinker__map_get(s->session_by_id, id);
+/* n has shown a sign of life, unless the service (n is not looked at then) or
+ * the session has ended: r is answered. */
+static bool is_live(tinker__svc_t *s, tinker__svc_req_t *r,
+                    tinker__svc_session_t *n) {
   if (tinker__svc_ends(s)) {
     tinker__svc_reply_error(r, 503, "the service is shutting down");
-    return NULL;
-  }
-  if (!n || n->state == TINKER__SVC_SESSION_STORING) {
-    tinker__svc_reply_error(r, 404, "session not found: %.*s",
-                            (int)(id.len < 100 ? id.len : 100), id.ptr);
-    return NULL;
+    return false;
   }
   if (tinker__svc_session_over(n)) {
     tinker__svc_reply_error(r, 410, "session %s has ended (%s)", n->id,
                             n->end_reason ? n->end_reason : "finished");
-    return NULL;
+    return false;
   }
   n->seen_ms = s->world->now_ms(s->world->user);
-  return n;
+  return true;
+}
+
+tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
+                                                tinker__svc_req_t *r,
+                                                tinker__str_t id) {
+  tinker__svc_session_t *n = tinker__map_get(s->session_by_id, id);
+  bool known = n && n->state != TINKER__SVC_SESSION_STORING;
+  if (!known && !tinker__svc_ends(s)) {
+    tinker__svc_reply_error(r, 404, "session not found: %.*s",
+                            (int)(id.len < 100 ? id.len : 100), id.ptr);
+    return NULL;
+  }
+  return is_live(s, r, n) ? n : NULL;
 }
 
 /* No call is accepted that could not be stored. A heartbeat is not stored, so
  * it uses session_find. */
+static bool is_stored(tinker__svc_t *s, tinker__svc_req_t *r) {
+  if (atomic_load(&s->locked_ms) < TINKER__STUCK_MS) return true;
+  tinker__svc_reply_error(r, 503, "another process holds a lock on the store");
+  return false;
+}
+
 tinker__svc_session_t *tinker__svc_session_live(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id) {
   tinker__svc_session_t *n = tinker__svc_session_find(s, r, id);
-  if (!n || atomic_load(&s->locked_ms) < TINKER__STUCK_MS) return n;
-  tinker__svc_reply_error(r, 503, "another process holds a lock on the store");
-  return NULL;
+  return n && is_stored(s, r) ? n : NULL;
+}
+
+bool tinker__svc_session_arrive(tinker__svc_t *s, tinker__svc_req_t *r,
+                                tinker__svc_session_t *n) {
+  n->arriving--;
+  return is_live(s, r, n) && is_stored(s, r);
 }

@@ -93,6 +93,7 @@ static bool has_pending(const tinker__link_t *ops) {
 /* True when the session has calls that are still to be executed. Its other
  * calls are kept meanwhile, since a restart needs them to execute the rest. */
 static bool is_under_way(const tinker__svc_session_t *n) {
+  if (n->arriving) return true;
   TINKER__LIST_EACH(l, tmp, &n->models) {
     const tinker__svc_model_t *m =
         TINKER__CONTAINER(l, tinker__svc_model_t, by_session);

@@ -79,3 +79,7 @@ void tinker__svc_heard(const tinker__svc_op_t *op, tinker__svc_event_t event) {
 void tinker__svc_other(tinker__svc_t *s, const char *endpoint, const char *id) {
   if (s->observer) s->observer->other(s, endpoint, id);
 }
+
+void tinker__svc_settle(tinker__svc_t *s) {
+  if (s->observer) s->observer->settle(s);
+}

@@ -57,10 +57,14 @@ struct tinker__svc_s {
   struct tinker__svc_lines_s *log; /* NULL when nobody reads a log */
   pthread_mutex_t lock;            /* taken with tinker__svc_lock only */
   tinker__svc_hold_t hold;
+  /* Requests (by link) that got their answer under the lock, and what lets the
+   * HTTP thread send them when it is released. */
+  tinker__link_t answered;
+  void (*resume)(tinker__link_t *requests);
   bool stopping;
-  atomic_bool fatal;      /* the service must end; no numbered call is begun */
-  atomic_bool ready;      /* everything is loaded */
-  _Atomic int64_t *doing; /* see config.doing */
+  atomic_bool fatal; /* the service must end; models execute nothing more */
+  atomic_bool ready; /* everything is loaded */
+  _Atomic int64_t *doing;              /* see config.doing */
   _Atomic int64_t doing_here;          /* used when `trying` is NULL */
   struct tinker__svc_trying_s *trying; /* NULL = the file can't be mapped */
   uint64_t beat;     /* the scheduler's, when the timer last looked */
@@ -120,8 +124,8 @@ void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
  * without the lock. */
 void tinker__svc_debug_op(const tinker__svc_op_t *op, const char *event);
 /* Called for a failure after which the service could answer wrongly. Logs it,
- * lets no numbered call begin, and asks the owner to end the service. Any
- * thread, with or without the lock. */
+ * stops the execution of models' calls, and asks the owner to end the service.
+ * Any thread, with or without the lock. */
 void tinker__svc_fatal(tinker__svc_t *s, const char *what);
 /* True when the service stops or must stop, so that nothing new is begun. Under
  * the lock. */

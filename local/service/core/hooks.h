@@ -18,7 +18,7 @@ typedef enum {
 
 /* An observer is called when something happens to a call. The fault plan's is
  * the only one: it writes the ledger. Any thread, with or without the lock,
- * unless a function says otherwise. */
+ * unless a function says otherwise; only settle waits. */
 typedef struct tinker__svc_observer_s {
   /* An op is being accepted and is not logged yet, so its acts may be set.
    * Under the lock. */
@@ -26,6 +26,10 @@ typedef struct tinker__svc_observer_s {
   void (*heard)(const tinker__svc_op_t *op, tinker__svc_event_t event);
   /* A call without a number was carried out. */
   void (*other)(tinker__svc_t *s, const char *endpoint, const char *id);
+  /* Waits until all that it was called with is in its file. It is called before
+   * a client is answered, and before a call is committed to the log. Without
+   * the lock. */
+  void (*settle)(tinker__svc_t *s);
 } tinker__svc_observer_t;
 
 /* The runner executes calls. */
@@ -40,5 +44,6 @@ typedef struct tinker__svc_runner_s {
 void tinker__svc_accepting(tinker__svc_op_t *op);
 void tinker__svc_heard(const tinker__svc_op_t *op, tinker__svc_event_t event);
 void tinker__svc_other(tinker__svc_t *s, const char *endpoint, const char *id);
+void tinker__svc_settle(tinker__svc_t *s);
 
 #endif

@@ -32,6 +32,11 @@ void tinker__svc_lock_as(tinker__svc_t *s, const char *who) {
 }
 
 void tinker__svc_unlock(tinker__svc_t *s) {
+  tinker__link_t answered;
+  tinker__list_take(&answered, &s->answered);
   tinker__svc_hold_end(s);
   pthread_mutex_unlock(&s->lock);
+  if (tinker__list_empty(&answered)) return;
+  tinker__svc_settle(s);
+  s->resume(&answered);
 }

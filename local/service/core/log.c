@@ -28,12 +28,14 @@ struct tinker__svc_lines_s {
   void (*write)(void *user, const char *line, size_t len);
   void *user;
   size_t max;
+  tinker__svc_full_t full;
   pthread_t thread;
   pthread_mutex_t lock; /* guards all below */
-  pthread_cond_t wake;
+  pthread_cond_t wake, moved;
   tinker__link_t lines; /* of line_t, oldest first */
   size_t bytes;
-  uint64_t dropped; /* since the newest line in the queue */
+  uint64_t added, written; /* lines since the start */
+  uint64_t dropped;        /* since the newest of lines */
   bool ends;
 };
 
@@ -91,16 +93,27 @@ static void line_free(tinker__svc_lines_t *q, line_t *l) {
   tinker__mem_free(q->mem, l);
 }
 
-void tinker__svc_lines_add(tinker__svc_lines_t *q, tinker__buf_t *line) {
+/* Whether there is room, perhaps after a wait. A line alone always has it. */
+static bool has_room(tinker__svc_lines_t *q, const line_t *l) {
+  if (q->full == TINKER__LINES_DROP) return size_of(l) <= q->max - q->bytes;
+  while (q->bytes && size_of(l) > q->max - q->bytes) {
+    pthread_cond_wait(&q->moved, &q->lock);
+  }
+  return true;
+}
+
+bool tinker__svc_lines_add(tinker__svc_lines_t *q, tinker__buf_t *line) {
   bool whole = !tinker__buf_error(line) && line->len;
   line_t *l = whole ? tinker__mem_zalloc(q->mem, sizeof *l) : NULL;
   if (l) l->text = tinker__buf_take(line, &l->len);
   tinker__buf_free(line);
   pthread_mutex_lock(&q->lock);
-  if (l && size_of(l) <= q->max - q->bytes) {
+  bool added = l && has_room(q, l);
+  if (added) {
     l->dropped = q->dropped;
     q->dropped = 0;
     q->bytes += size_of(l);
+    q->added++;
     tinker__list_push_back(&q->lines, &l->link);
     l = NULL;
   } else {
@@ -109,6 +122,14 @@ void tinker__svc_lines_add(tinker__svc_lines_t *q, tinker__buf_t *line) {
   pthread_cond_signal(&q->wake);
   pthread_mutex_unlock(&q->lock);
   if (l) line_free(q, l);
+  return added;
+}
+
+void tinker__svc_lines_settle(tinker__svc_lines_t *q) {
+  pthread_mutex_lock(&q->lock);
+  uint64_t until = q->added;
+  while (q->written < until) pthread_cond_wait(&q->moved, &q->lock);
+  pthread_mutex_unlock(&q->lock);
 }
 
 /* Hands over a line that says how many lines were dropped, if any were. */
@@ -145,6 +166,13 @@ static bool take(tinker__svc_lines_t *q, line_t **l, uint64_t *dropped) {
   return any;
 }
 
+static void count_written(tinker__svc_lines_t *q) {
+  pthread_mutex_lock(&q->lock);
+  q->written++;
+  pthread_cond_broadcast(&q->moved);
+  pthread_mutex_unlock(&q->lock);
+}
+
 static void *lines_thread(void *user) {
   tinker__svc_lines_t *q = user;
   uint64_t dropped;
@@ -154,31 +182,34 @@ static void *lines_thread(void *user) {
     if (!l) continue;
     q->write(q->user, l->text, l->len);
     line_free(q, l);
+    count_written(q);
   }
   return NULL;
 }
 
-int tinker__svc_lines_new(tinker__svc_lines_t **out, tinker__mem_t *mem,
-                          const tinker__world_t *world, size_t max,
-                          void (*write)(void *user, const char *line,
-                                        size_t len),
-                          void *user) {
+int tinker__svc_lines_new(
+    tinker__svc_lines_t **out, tinker__mem_t *mem, const tinker__world_t *world,
+    size_t max, tinker__svc_full_t full,
+    void (*write)(void *user, const char *line, size_t len), void *user) {
   tinker__svc_lines_t *q = tinker__mem_zalloc(mem, sizeof *q);
   if (!q) return TINKER_ENOMEM;
   q->mem = mem;
   q->world = world;
   q->max = max;
+  q->full = full;
   q->write = write;
   q->user = user;
   tinker__list_init(&q->lines);
   pthread_mutex_init(&q->lock, NULL);
   pthread_cond_init(&q->wake, NULL);
+  pthread_cond_init(&q->moved, NULL);
   if (pthread_create(&q->thread, NULL, lines_thread, q) == 0) {
     *out = q;
     return 0;
   }
   pthread_mutex_destroy(&q->lock);
   pthread_cond_destroy(&q->wake);
+  pthread_cond_destroy(&q->moved);
   tinker__mem_free(mem, q);
   return TINKER_ENOMEM;
 }
@@ -192,5 +223,6 @@ void tinker__svc_lines_free(tinker__svc_lines_t *q) {
   pthread_join(q->thread, NULL);
   pthread_mutex_destroy(&q->lock);
   pthread_cond_destroy(&q->wake);
+  pthread_cond_destroy(&q->moved);
   tinker__mem_free(q->mem, q);
 }

@@ -1,10 +1,12 @@
-/* log: the queue between the service's log lines and the owner's callback.
+/* log: the queue between lines and the callback that writes them: the service's
+ * log, and the ledger.
  *
- * Any thread adds a line, under any lock, and does not wait for the callback:
- * the queue is bounded, and a thread of its own hands the lines over without
- * any lock. A callback that blocks (a pipe that nobody reads) therefore blocks
- * nothing else. Lines that find no room are dropped and counted, and a line
- * with the count is handed over in their place. */
+ * Any thread adds a line, under whatever lock: the lines are in a bounded
+ * queue, and one thread of its own hands them over in that order, without any
+ * lock. The service's log never waits: a callback that blocks (a pipe that
+ * nobody reads) stops nothing else. Lines that find no room are counted, and
+ * the count is a line in their place. The ledger may lose no line: its queue
+ * lets a thread that adds a line wait for room. */
 #ifndef TINKER_SERVICE_LOG_H
 #define TINKER_SERVICE_LOG_H
 
@@ -13,16 +15,22 @@
 
 typedef struct tinker__svc_lines_s tinker__svc_lines_t;
 
-/* Makes a queue whose waiting lines take at most max bytes, and starts its
- * thread, which calls write with one line at a time. 0 or TINKER_ENOMEM. */
-int tinker__svc_lines_new(tinker__svc_lines_t **out, tinker__mem_t *mem,
-                          const tinker__world_t *world, size_t max,
-                          void (*write)(void *user, const char *line,
-                                        size_t len),
-                          void *user);
-/* Takes the text of `line`, which is empty afterwards. A line that ran out of
- * memory (tinker__buf_error) counts as dropped. Any thread. */
-void tinker__svc_lines_add(tinker__svc_lines_t *q, tinker__buf_t *line);
+/* What becomes of a line that finds no room. */
+typedef enum { TINKER__LINES_DROP, TINKER__LINES_WAIT } tinker__svc_full_t;
+
+/* Waiting lines may take max bytes. write is called on the queue's thread, one
+ * line at a time. 0 or TINKER_ENOMEM. */
+int tinker__svc_lines_new(
+    tinker__svc_lines_t **out, tinker__mem_t *mem, const tinker__world_t *world,
+    size_t max, tinker__svc_full_t full,
+    void (*write)(void *user, const char *line, size_t len), void *user);
+/* Takes the text of `line`, which is empty then; one that could not be made
+ * (tinker__buf_error) counts as dropped. False when it was dropped. Any thread,
+ * but not the queue's own if lines wait for room. */
+bool tinker__svc_lines_add(tinker__svc_lines_t *q, tinker__buf_t *line);
+/* Waits until write has returned for all lines that were added before. Any
+ * thread but the queue's own. */
+void tinker__svc_lines_settle(tinker__svc_lines_t *q);
 /* Hands over the lines that wait, joins the thread, and frees the queue. NULL
  * allowed. */
 void tinker__svc_lines_free(tinker__svc_lines_t *q);

@@ -39,7 +39,10 @@ struct tinker__svc_session_s {
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__svc_ack_t ack; /* requests that wait while it is STORING or ENDING */
   tinker__link_t models, samplers;
-  size_t polls; /* polls that are parked on its calls */
+  size_t polls; /* parked on its calls */
+  /* Calls that were let in and whose bodies are being checked, without the
+   * lock: its models and samplers are kept. */
+  size_t arriving;
 };
 
 /* True when the session takes no new calls. */

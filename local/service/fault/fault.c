@@ -28,6 +28,12 @@ static const char *const events[] = {
 
 static void add_line(tinker__svc_t *s, const tinker__svc_ledger_line_t *line) {
   if (!tinker__svc_ledger_add(s->faults->ledger, line)) {
+    tinker__svc_fatal(s, "out of memory for a line of the ledger");
+  }
+}
+
+static void settle(tinker__svc_t *s) {
+  if (!tinker__svc_ledger_settle(s->faults->ledger)) {
     tinker__svc_fatal(s, "the ledger could not be written");
   }
 }
@@ -223,7 +229,7 @@ static void hold(tinker__svc_req_t *r, int64_t ms) {
 
 static void let_go(tinker__svc_req_t *r) {
   tinker__list_remove(&r->timer_link);
-  tinker__svc_req_resume(r);
+  tinker__svc_req_resume_later(r);
 }
 
 static void unpause(tinker__svc_op_t *op) {
@@ -273,7 +279,8 @@ static const tinker__svc_fault_rule_t *rule_of(const tinker__svc_req_t *r) {
 
 typedef struct {
   tinker__svc_fault_call_t call;
-  tinker__arena_t arena; /* call points into it */
+  tinker__arena_t arena; /* what call points into */
+  tinker__call_subject_t subject;
   tinker__svc_head_t head;
 } peek_t;
 
@@ -282,25 +289,28 @@ static tinker__str_t first_of(const char *a, const char *b, const char *c) {
 }
 
 static void peek_json(peek_t *p, tinker__svc_req_t *r) {
-  tinker__call_subject_t m;
-  if (tinker__message_decode(&tinker__call_subject_msg, &m, &p->arena,
+  tinker__call_subject_t *m = &p->subject;
+  if (tinker__message_decode(&tinker__call_subject_msg, m, &p->arena,
                              tinker__buf_str(&r->body), NULL, 0) != 0) {
-    return; /* the handler will refuse the body with a sentence */
+    m->request_id = NULL;
+    return; /* the handler will say what is wrong with it */
   }
-  if (m.has_seq_id) p->call.seq = m.seq_id;
-  const tinker__svc_op_t *op =
-      m.request_id
-          ? tinker__map_get(r->service->op_by_id, tinker__str(m.request_id))
-          : NULL;
-  if (op) {
-    p->call.id = tinker__str(op->model ? op->model->id : op->sampler->id);
-    p->call.of = tinker__str(tinker__svc_op_endpoint(op->kind));
-    p->call.seq = op->seq;
-  } else {
-    p->call.id = first_of(m.model_id, m.sampling_session_id, m.session_id);
-  }
+  if (m->has_seq_id) p->call.seq = m->seq_id;
+  p->call.id = first_of(m->model_id, m->sampling_session_id, m->session_id);
 }
 
+/* A future is about the call that it is of. Under the lock. */
+static void peek_future(peek_t *p, tinker__svc_t *s) {
+  const char *id = p->subject.request_id;
+  const tinker__svc_op_t *op =
+      id ? tinker__map_get(s->op_by_id, tinker__str(id)) : NULL;
+  if (!op) return;
+  p->call.id = tinker__str(op->model ? op->model->id : op->sampler->id);
+  p->call.of = tinker__str(tinker__svc_op_endpoint(op->kind));
+  p->call.seq = op->seq;
+}
+
+/* Without the lock: a body may be large. */
 static void peek(peek_t *p, tinker__svc_req_t *r) {
   char why[200];
   memset(p, 0, sizeof *p);
@@ -309,9 +319,8 @@ static void peek(peek_t *p, tinker__svc_req_t *r) {
   p->call.id = p->call.of = TINKER__STR("");
   p->call.seq = -1;
   if (r->body.len && r->body_proto) {
-    if (tinker__svc_work_fb_head(r->service->mem, tinker__buf_str(&r->body),
-                                 TINKER__FORMAT_PROTO, &p->head, why,
-                                 sizeof why) == 0) {
+    if (tinker__svc_work_proto_head(tinker__buf_str(&r->body), &p->head, why,
+                                    sizeof why) == 0) {
       p->call.id = tinker__str(p->head.model_id);
       p->call.seq = p->head.seq;
     }
@@ -409,9 +418,10 @@ static tinker__svc_filtered_t arrive(tinker__svc_req_t *r) {
   tinker__svc_t *s = r->service;
   tinker__svc_filtered_t next = TINKER__FILTER_GO;
   if (strncmp(r->route->path, PREFIX, strlen(PREFIX)) != 0) return next;
+  peek(&p, r);
   tinker__svc_lock(s);
   let_overtaken_go(s, r);
-  peek(&p, r);
+  peek_future(&p, s);
   const tinker__svc_fault_rule_t *rule = tinker__svc_fault_plan_next(
       s->faults->plan, &p.call, s->world->now_ms(s->world->user));
   r->filtered = rule;
@@ -425,6 +435,7 @@ static tinker__svc_filtered_t arrive(tinker__svc_req_t *r) {
     next = begin(r, p.call.id);
   }
   tinker__svc_unlock(s);
+  if (rule) settle(s);
   tinker__arena_free(&p.arena);
   return next;
 }
@@ -558,4 +569,5 @@ const tinker__svc_observer_t tinker__svc_fault_observer = {
     .accepting = attach,
     .heard = add_call,
     .other = add_other,
+    .settle = settle,
 };

@@ -1,4 +1,5 @@
-/* ledger: see ledger.h. The lock keeps lines whole and in order. */
+/* ledger: see ledger.h. The queue keeps lines in order, the lock keeps them
+ * whole for who reads the file. */
 #include "service/fault/ledger.h"
 
 #include <errno.h>
@@ -11,13 +12,18 @@
 
 #include "base/file.h"
 #include "base/json_write.h"
+#include "service/core/log.h"
+
+#define QUEUE ((size_t)1 << 20)
 
 struct tinker__svc_ledger_s {
   tinker__mem_t *mem;
   const tinker__world_t *world;
-  pthread_mutex_t lock;
   char *path;
   int fd;
+  tinker__svc_lines_t *lines;
+  pthread_mutex_t lock;
+  bool failed; /* a line is missing. Under the lock */
 };
 
 /* Removes a last line that a kill or a full disk has cut: the next line would
@@ -34,6 +40,17 @@ static int drop_cut_line(tinker__svc_ledger_t *l, char *why, size_t why_len) {
   }
   tinker__buf_free(&lines);
   return rc;
+}
+
+/* Writes a line at once with O_APPEND, so that it stays whole. The queue's
+ * thread. */
+static void append(void *user, const char *line, size_t len) {
+  tinker__svc_ledger_t *l = user;
+  pthread_mutex_lock(&l->lock);
+  if (l->world->write(l->world->user, l->fd, line, len) != (ssize_t)len) {
+    l->failed = true;
+  }
+  pthread_mutex_unlock(&l->lock);
 }
 
 int tinker__svc_ledger_open(tinker__svc_ledger_t **out, tinker__mem_t *mem,
@@ -57,6 +74,11 @@ int tinker__svc_ledger_open(tinker__svc_ledger_t **out, tinker__mem_t *mem,
   int rc = l->fd < 0 ? tinker__why(why, why_len, TINKER_EIO, "%s: %s", l->path,
                                    strerror(errno))
                      : drop_cut_line(l, why, why_len);
+  if (rc == 0) {
+    rc = tinker__svc_lines_new(&l->lines, mem, world, QUEUE, TINKER__LINES_WAIT,
+                               append, l);
+    if (rc != 0) tinker__why(why, why_len, rc, "out of memory");
+  }
   if (rc != 0) {
     tinker__svc_ledger_free(l);
     return rc;
@@ -67,6 +89,7 @@ int tinker__svc_ledger_open(tinker__svc_ledger_t **out, tinker__mem_t *mem,
 
 void tinker__svc_ledger_free(tinker__svc_ledger_t *l) {
   if (!l) return;
+  tinker__svc_lines_free(l->lines);
   if (l->fd >= 0) l->world->close(l->world->user, l->fd);
   pthread_mutex_destroy(&l->lock);
   tinker__mem_free(l->mem, l->path);
@@ -105,18 +128,20 @@ bool tinker__svc_ledger_add(tinker__svc_ledger_t *l,
   tinker__buf_t out;
   tinker__buf_init(&out, l->mem, 65536);
   write_line(&out, l, line);
-  bool ok = tinker__buf_error(&out) == 0;
+  return tinker__svc_lines_add(l->lines, &out);
+}
+
+bool tinker__svc_ledger_settle(tinker__svc_ledger_t *l) {
+  tinker__svc_lines_settle(l->lines);
   pthread_mutex_lock(&l->lock);
-  /* One write with O_APPEND, so the line stays whole. */
-  ok = ok && l->world->write(l->world->user, l->fd, out.data, out.len) ==
-                 (ssize_t)out.len;
+  bool ok = !l->failed;
   pthread_mutex_unlock(&l->lock);
-  tinker__buf_free(&out);
   return ok;
 }
 
 int tinker__svc_ledger_read(tinker__svc_ledger_t *l, tinker__buf_t *out,
                             char *why, size_t why_len) {
+  tinker__svc_lines_settle(l->lines);
   pthread_mutex_lock(&l->lock); /* so that no line is half written */
   int rc = tinker__file_read(l->world, l->path, out, why, why_len);
   pthread_mutex_unlock(&l->lock);

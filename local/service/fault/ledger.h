@@ -2,7 +2,8 @@
  * were accepted and applied and which faults fired. There is one only with a
  * fault plan; tests compare it with what clients saw. The lines survive a kill
  * of the process, but maybe not a power failure, and the next start reads them.
- * Any thread. */
+ * A thread of the ledger's own writes them in the order in which they were
+ * added, so that nobody writes a file under the service's lock. Any thread. */
 #ifndef TINKER_SERVICE_LEDGER_H
 #define TINKER_SERVICE_LEDGER_H
 
@@ -27,10 +28,13 @@ typedef struct tinker__svc_ledger_line_s {
   size_t rule;
 } tinker__svc_ledger_line_t;
 
-/* False when the line could not be written. The caller then ends the service,
- * since a ledger with a gap would mislead the test. */
+/* Adds a line to the queue. False without memory. The caller then ends the
+ * service, since a ledger with a gap would mislead the test. */
 bool tinker__svc_ledger_add(tinker__svc_ledger_t *l,
                             const tinker__svc_ledger_line_t *line);
+/* Waits until all lines so far are in the file. False when one of them, or of
+ * those before, could not be written. No lock may be held. */
+bool tinker__svc_ledger_settle(tinker__svc_ledger_t *l);
 /* Appends all lines so far to out. 0 or a code. */
 int tinker__svc_ledger_read(tinker__svc_ledger_t *l, tinker__buf_t *out,
                             char *why, size_t why_len);

@@ -66,7 +66,7 @@ void tinker__svc_conns_look(tinker__svc_conns_t *c, int64_t now_ms);
 void tinker__svc_conns_shut(int fd);
 /* Sets gone[i] for each of n sockets whose peer has closed or is lost; n is at
  * most TINKER__PEERS_MAX. */
-#define TINKER__PEERS_MAX 1024
+#define TINKER__PEERS_MAX 128
 void tinker__svc_peers_look(const int *fds, size_t n, bool *gone);
 
 #endif

@@ -74,6 +74,17 @@ void tinker__svc_req_resume(tinker__svc_req_t *r) {
   MHD_resume_connection(r->conn);
 }
 
+void tinker__svc_req_resume_later(tinker__svc_req_t *r) {
+  tinker__list_push_back(&r->service->answered, &r->link);
+}
+
+void tinker__svc_reqs_resume(tinker__link_t *requests) {
+  tinker__link_t *l;
+  while ((l = tinker__list_pop_front(requests)) != NULL) {
+    tinker__svc_req_resume(TINKER__CONTAINER(l, tinker__svc_req_t, link));
+  }
+}
+
 tinker__str_t tinker__svc_req_header(tinker__svc_req_t *r, const char *name) {
   return tinker__str(
       MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, name));

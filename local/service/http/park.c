@@ -18,7 +18,7 @@ void tinker__svc_ack_commit(tinker__svc_t *s, tinker__svc_ack_t *a) {
   tinker__link_t *l;
   (void)s;
   while ((l = tinker__list_pop_front(&a->waiters)) != NULL) {
-    tinker__svc_req_resume(TINKER__CONTAINER(l, tinker__svc_req_t, link));
+    tinker__svc_req_resume_later(TINKER__CONTAINER(l, tinker__svc_req_t, link));
   }
 }
 
@@ -29,7 +29,7 @@ void tinker__svc_ack_fail(tinker__svc_t *s, tinker__svc_ack_t *a) {
     tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, link);
     tinker__svc_reply_error(
         r, 503, "the request could not be stored; nothing was changed");
-    tinker__svc_req_resume(r);
+    tinker__svc_req_resume_later(r);
   }
 }
 
@@ -48,7 +48,7 @@ static void release(tinker__svc_ack_t *a) {
     tinker__svc_reply_error(r, 503,
                             "another process holds a lock on the store: "
                             "send the same request again");
-    tinker__svc_req_resume(r);
+    tinker__svc_req_resume_later(r);
   }
 }
 

@@ -209,16 +209,19 @@ static int take_load(tinker__svc_work_t *w, const tinker__load_weights_t *m,
   return rc;
 }
 
-int tinker__svc_work_check_tokens(const tinker__svc_work_in_t *in,
+int tinker__svc_work_check_tokens(const tinker__svc_work_t *w,
+                                  const tinker__svc_terms_t *terms,
                                   size_t tokens, char *why, size_t why_len) {
-  if (!in->max_tokens || tokens <= (size_t)in->max_tokens) return 0;
+  if (!terms->max_tokens || tokens <= (size_t)terms->max_tokens) return 0;
   return tinker__why(why, why_len, TINKER_EINVAL,
                      "%s: %zu tokens are more than --max-tokens lets in: %lld",
-                     in->kind == TINKER__SVC_OP_SAMPLE
+                     w->kind == TINKER__SVC_OP_SAMPLE
                          ? "prompt and num_samples times max_tokens"
                          : "data",
-                     tokens, (long long)in->max_tokens);
+                     tokens, (long long)terms->max_tokens);
 }
+
+/* --- Reading -------------------------------------------------------------- */
 
 static const tinker__bind_table_t *message_of(tinker__svc_op_kind_t kind) {
   switch (kind) {
@@ -227,20 +230,74 @@ static const tinker__bind_table_t *message_of(tinker__svc_op_kind_t kind) {
   case TINKER__SVC_OP_OPTIM: return &tinker__optim_step_msg;
   case TINKER__SVC_OP_SAVE: return &tinker__save_weights_msg;
   case TINKER__SVC_OP_SAVE_SAMPLER: return &tinker__save_sampler_msg;
-  default: return NULL; /* not one of these */
+  default: return &tinker__call_head_msg; /* nothing else is wanted of it */
   }
 }
 
-int tinker__svc_work_read(tinker__svc_op_kind_t kind,
-                          tinker__svc_message_t *out, tinker__arena_t *arena,
-                          tinker__str_t body, char *why, size_t why_len) {
-  return tinker__message_decode(message_of(kind), out, arena, body, why,
-                                why_len);
+/* What a message has of the head. */
+#define HEAD_OF(c, m)                                                          \
+  ((c)->model_id = (m).model_id, (c)->has_seq_id = (m).has_seq_id,             \
+   (c)->seq_id = (m).seq_id)
+
+static void read_message(tinker__svc_call_t *c, tinker__str_t body) {
+  tinker__svc_message_t *m = &c->message;
+  c->rc =
+      tinker__message_decode_call(message_of(c->kind), m, &c->arena, body, NULL,
+                                  NULL, &c->head, c->why, sizeof c->why);
+  switch (c->kind) {
+  case TINKER__SVC_OP_LOAD_NEW:
+  case TINKER__SVC_OP_LOAD:
+    HEAD_OF(c, m->load);
+    c->session_id = m->load.session_id;
+    break;
+  case TINKER__SVC_OP_OPTIM: HEAD_OF(c, m->optim); break;
+  case TINKER__SVC_OP_SAVE: HEAD_OF(c, m->save); break;
+  case TINKER__SVC_OP_SAVE_SAMPLER: HEAD_OF(c, m->save_sampler); break;
+  default: HEAD_OF(c, m->head);
+  }
 }
 
-static int take(tinker__svc_work_t *w, const tinker__svc_message_t *m,
-                char *why, size_t why_len) {
+static void read_sample(tinker__svc_call_t *c, tinker__str_t body) {
+  tinker__sample_request_t *q = &c->message.sample;
+  c->rc = tinker__sample_request_decode(q, &c->arena, body, c->digest, c->why,
+                                        sizeof c->why);
+  c->head = q->head;
+  c->has_seq_id = q->seq_id >= 0;
+  c->seq_id = q->seq_id;
+}
+
+void tinker__svc_call_read(tinker__svc_call_t *out, tinker__mem_t *mem,
+                           tinker__svc_op_kind_t kind, int format,
+                           tinker__str_t body) {
+  memset(out, 0, sizeof *out);
+  out->kind = kind;
+  tinker__arena_init(&out->arena, mem);
+  switch (kind) {
+  case TINKER__SVC_OP_CREATE: break; /* nothing of it is left to be read */
+  case TINKER__SVC_OP_FORWARD_BACKWARD:
+    tinker__svc_call_read_fb(out, format, body);
+    break;
+  case TINKER__SVC_OP_SAMPLE: read_sample(out, body); break;
+  default: read_message(out, body);
+  }
+}
+
+void tinker__svc_call_free(tinker__svc_call_t *c) {
+  tinker__arena_free(&c->arena);
+}
+
+/* --- Checking ------------------------------------------------------------- */
+
+static int take(tinker__svc_work_t *w, const tinker__svc_call_t *c,
+                const tinker__svc_terms_t *terms, char *why, size_t why_len) {
+  const tinker__svc_message_t *m = &c->message;
+  memcpy(w->digest, c->digest, sizeof w->digest);
   switch (w->kind) {
+  case TINKER__SVC_OP_CREATE: return 0;
+  case TINKER__SVC_OP_FORWARD_BACKWARD:
+    return tinker__svc_work_forward_backward(w, &m->fb, terms, why, why_len);
+  case TINKER__SVC_OP_SAMPLE:
+    return tinker__svc_work_sample(w, &m->sample, terms, why, why_len);
   case TINKER__SVC_OP_OPTIM: return take_optim(w, &m->optim, why, why_len);
   case TINKER__SVC_OP_SAVE: return take_weights_save(w, &m->save, why, why_len);
   case TINKER__SVC_OP_SAVE_SAMPLER:
@@ -249,42 +306,45 @@ static int take(tinker__svc_work_t *w, const tinker__svc_message_t *m,
   }
 }
 
-static int parse(tinker__svc_work_t *w, const tinker__svc_work_in_t *in,
-                 char *why, size_t why_len) {
-  tinker__svc_message_t m;
-  switch (in->kind) {
-  case TINKER__SVC_OP_CREATE: return 0;
-  case TINKER__SVC_OP_FORWARD_BACKWARD:
-    return tinker__svc_work_forward_backward(w, in, why, why_len);
-  case TINKER__SVC_OP_SAMPLE:
-    return tinker__svc_work_sample(w, in, why, why_len);
-  default: break;
+int tinker__svc_work_take(tinker__svc_work_t **out, tinker__svc_call_t *c,
+                          const tinker__svc_terms_t *terms, int *status,
+                          char *why, size_t why_len) {
+  tinker__mem_t *mem = c->arena.mem;
+  tinker__svc_work_t *w = tinker__mem_zalloc(mem, sizeof *w);
+  if (!w) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+  w->mem = mem;
+  w->kind = c->kind;
+  w->arena = c->arena;
+  tinker__arena_init(&c->arena, mem);
+  int rc = take(w, c, terms, why, why_len);
+  if (rc == 0) {
+    *out = w;
+    return 0;
   }
-  if (in->message) return take(w, in->message, why, why_len);
-  int rc =
-      tinker__svc_work_read(in->kind, &m, &w->arena, in->body, why, why_len);
-  return rc ? rc : take(w, &m, why, why_len);
+  c->arena = w->arena; /* the call is told of, and freed, by its owner */
+  tinker__arena_init(&w->arena, mem);
+  tinker__svc_work_free(w);
+  if (rc == TINKER_ENOMEM) return rc;
+  *status = rc == TINKER_EINVAL ? 400 : 422;
+  return TINKER_EINVAL;
 }
 
 int tinker__svc_work_parse(tinker__svc_work_t **out, tinker__svc_t *s,
                            const tinker__svc_work_in_t *in, int *status,
                            char *why, size_t why_len) {
-  tinker__svc_work_t *w = tinker__mem_zalloc(s->mem, sizeof *w);
-  if (!w) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
-  w->mem = s->mem;
-  w->kind = in->kind;
-  tinker__arena_init(&w->arena, s->mem);
-  int rc = parse(w, in, why, why_len);
-  if (rc != 0) {
-    if (rc != TINKER_ENOMEM) {
-      *status = rc == TINKER_EINVAL ? 400 : 422;
-      rc = TINKER_EINVAL;
-    }
-    tinker__svc_work_free(w);
-    return rc;
+  tinker__svc_call_t c;
+  const tinker__svc_terms_t terms = {in->base, in->seed, in->max_tokens};
+  tinker__svc_call_read(&c, s->mem, in->kind, in->format, in->body);
+  int rc = c.rc;
+  if (rc == 0) {
+    rc = tinker__svc_work_take(out, &c, &terms, status, why, why_len);
+  } else {
+    tinker__why(why, why_len, rc, "%s", c.why);
+    *status = rc == TINKER_EINVAL ? 400 : 422;
+    if (rc != TINKER_ENOMEM) rc = TINKER_EINVAL;
   }
-  *out = w;
-  return 0;
+  tinker__svc_call_free(&c);
+  return rc;
 }
 
 int tinker__svc_check_optimizer(tinker__arena_t *arena, tinker__str_t json,

@@ -1,4 +1,8 @@
-/* work: a numbered call after decoding and checking.
+/* work: a numbered call after reading its body, and after checking it.
+ *
+ * A body is read once (tinker__svc_call_read): whose call it is, its number and
+ * what it says are taken out of one pass, and what follows has no body to read
+ * again. A body that is refused still has a head, whose number it spends.
  *
  * Parsing is a pure function of the body, the base model and the seed, so the
  * log can be executed again from bodies alone. A bad body is refused with a
@@ -9,6 +13,7 @@
 #include "base/arena.h"
 #include "service/core/core.h"
 #include "service/parse/body.h"
+#include "wire/fb_request.h"
 #include "wire/sample.h"
 
 struct tinker__svc_work_s {
@@ -39,45 +44,79 @@ struct tinker__svc_work_s {
   const tinker__tensor_view_t *target; /* ids to score; NULL = none */
 };
 
-/* The JSON calls of a model after reading, by kind. */
+/* The calls of a model or sampler after reading, by kind. */
 typedef union tinker__svc_message_u {
+  tinker__call_head_t head; /* of a kind that is not offered */
+  tinker__fb_request_t fb;
+  tinker__sample_request_t sample;
   tinker__optim_step_t optim;
   tinker__save_weights_t save;
   tinker__save_sampler_t save_sampler;
   tinker__load_weights_t load;
 } tinker__svc_message_t;
 
+/* A body that was read. Whose it is: NULL = it does not say. */
+typedef struct tinker__svc_call_s {
+  tinker__svc_op_kind_t kind;
+  tinker__bind_head_t head; /* whether the next ones are known */
+  const char *model_id, *session_id;
+  bool has_seq_id;
+  int64_t seq_id;
+  tinker__svc_message_t message; /* valid when rc is 0 */
+  /* forward_backward and asample that are not refused: of what they say. */
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__arena_t arena; /* what all these point into */
+  int rc;                /* 0, or why it is refused */
+  char why[400];
+} tinker__svc_call_t;
+
+/* Reads a body, whatever is in it, as a call of this kind: what its fields are,
+ * not what they must be. format: TINKER__FORMAT_... To be freed. */
+void tinker__svc_call_read(tinker__svc_call_t *out, tinker__mem_t *mem,
+                           tinker__svc_op_kind_t kind, int format,
+                           tinker__str_t body);
+void tinker__svc_call_free(tinker__svc_call_t *c);
+
+/* What a call is checked against. */
+typedef struct tinker__svc_terms_s {
+  tinker__svc_base_model_t *base; /* may be NULL for loads and saves */
+  int64_t seed;                   /* of a sample that named none */
+  int64_t max_tokens;             /* 0 = what is in the log was let in before */
+} tinker__svc_terms_t;
+
+/* Makes the work of a call, whose arena goes with it. 0, or TINKER_EINVAL
+ * (*status: 400, 422), TINKER_ENOMEM (503). */
+int tinker__svc_work_take(tinker__svc_work_t **out, tinker__svc_call_t *c,
+                          const tinker__svc_terms_t *terms, int *status,
+                          char *why, size_t why_len);
+
+/* Both at once, for a body out of the log. */
 typedef struct tinker__svc_work_in_s {
   tinker__svc_op_kind_t kind;
-  tinker__svc_base_model_t *base; /* may be NULL for loads and saves */
-  int format;                     /* TINKER__FORMAT_... of the body */
+  int format;
   tinker__str_t body;
-  const tinker__svc_message_t *message; /* the body after reading, or NULL */
-  int64_t seed;                         /* for a sample that names none */
-  int64_t max_tokens; /* 0 = no limit: a call in the log was accepted before */
+  tinker__svc_base_model_t *base;
+  int64_t seed, max_tokens;
 } tinker__svc_work_in_t;
-
-/* Decodes and checks a call. 0; TINKER_EINVAL with *status 400 or 422; or
- * TINKER_ENOMEM with *status as it was. */
 int tinker__svc_work_parse(tinker__svc_work_t **out, tinker__svc_t *s,
                            const tinker__svc_work_in_t *in, int *status,
                            char *why, size_t why_len);
 void tinker__svc_work_free(tinker__svc_work_t *w);
-/* Reads a body as the message of this kind. Types of fields are checked here,
- * their values in work_parse. */
-int tinker__svc_work_read(tinker__svc_op_kind_t kind,
-                          tinker__svc_message_t *out, tinker__arena_t *arena,
-                          tinker__str_t body, char *why, size_t why_len);
 
-/* Parts of work_parse, by file. */
-/* TINKER_EINVAL when tokens are more than in->max_tokens. */
-int tinker__svc_work_check_tokens(const tinker__svc_work_in_t *in,
+/* Parts of it, by file. */
+/* TINKER_EINVAL when the request is larger than the terms say. */
+int tinker__svc_work_check_tokens(const tinker__svc_work_t *w,
+                                  const tinker__svc_terms_t *terms,
                                   size_t tokens, char *why, size_t why_len);
+void tinker__svc_call_read_fb(tinker__svc_call_t *c, int format,
+                              tinker__str_t body);
 int tinker__svc_work_forward_backward(tinker__svc_work_t *w,
-                                      const tinker__svc_work_in_t *in,
+                                      const tinker__fb_request_t *q,
+                                      const tinker__svc_terms_t *terms,
                                       char *why, size_t why_len);
 int tinker__svc_work_sample(tinker__svc_work_t *w,
-                            const tinker__svc_work_in_t *in, char *why,
+                            const tinker__sample_request_t *q,
+                            const tinker__svc_terms_t *terms, char *why,
                             size_t why_len);
 /* Takes the scores that q wants of its prompt; spec has the prompt already. */
 int tinker__svc_work_scores(tinker__svc_work_t *w,
@@ -86,15 +125,15 @@ int tinker__svc_work_scores(tinker__svc_work_t *w,
                             tinker__eng_gen_spec_t *spec, char *why,
                             size_t why_len);
 
-/* The model and number of a forward_backward body. They are read without the
- * rest, since a body that is refused uses its number up too. */
+/* Model and number of a forward_backward in protobuf, found by stepping over
+ * its fields: for a message that can't be unpacked, and for who has no use for
+ * the rest. */
 typedef struct tinker__svc_head_s {
   char model_id[160];
   int64_t seq;
 } tinker__svc_head_t;
-int tinker__svc_work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
-                             tinker__svc_head_t *out, char *why,
-                             size_t why_len);
+int tinker__svc_work_proto_head(tinker__str_t body, tinker__svc_head_t *out,
+                                char *why, size_t why_len);
 
 /* Refuses every optimizer family but adamw, by name. */
 int tinker__svc_check_optimizer(tinker__arena_t *arena, tinker__str_t json,

@@ -60,31 +60,12 @@ static int check_id(tinker__str_t id, tinker__svc_head_t *out, char *why,
   return 0;
 }
 
-static int head_json(tinker__mem_t *mem, tinker__str_t body,
-                     tinker__svc_head_t *out, char *why, size_t why_len) {
-  tinker__arena_t arena;
-  tinker__call_head_t m;
-  tinker__arena_init(&arena, mem);
-  int rc = tinker__message_decode(&tinker__call_head_msg, &m, &arena, body, why,
-                                  why_len);
-  if (rc == 0) {
-    out->seq = m.seq_id;
-    rc = check_id(tinker__str(m.model_id), out, why, why_len);
-  }
-  tinker__arena_free(&arena);
-  return rc;
-}
-
-int tinker__svc_work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
-                             tinker__svc_head_t *out, char *why,
-                             size_t why_len) {
+int tinker__svc_work_proto_head(tinker__str_t body, tinker__svc_head_t *out,
+                                char *why, size_t why_len) {
   const char *at = body.ptr, *end = body.ptr + body.len;
   uint64_t tag = 0, number = 0;
   tinker__str_t bytes, id = TINKER__STR("");
   memset(out, 0, sizeof *out);
-  if (format == TINKER__FORMAT_JSON) {
-    return head_json(mem, body, out, why, why_len);
-  }
   while (at < end) {
     if (!take_field(&at, end, &tag, &number, &bytes)) {
       return tinker__why(why, why_len, TINKER_EPROTO,
@@ -96,6 +77,57 @@ int tinker__svc_work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
     if (tag == (2 << 3 | 0)) out->seq = (int32_t)(uint32_t)number;
   }
   return check_id(id, out, why, why_len);
+}
+
+/* --- Reading -------------------------------------------------------------- */
+
+/* Sets the head; a code when nobody can tell whose call it is. */
+static int set_head(tinker__svc_call_t *c, tinker__str_t id, int64_t seq,
+                    char *why, size_t why_len) {
+  tinker__svc_head_t h;
+  int rc = check_id(id, &h, why, why_len);
+  if (rc != 0) {
+    c->head = TINKER__HEAD_WRONG;
+    return rc;
+  }
+  c->model_id = tinker__arena_str(&c->arena, tinker__str(h.model_id));
+  if (!c->model_id) return TINKER_ENOMEM;
+  c->head = TINKER__HEAD_READ;
+  c->has_seq_id = true;
+  c->seq_id = seq;
+  return 0;
+}
+
+/* A message that can't be unpacked may still have a head. */
+static int find_head(tinker__svc_call_t *c, tinker__str_t body) {
+  char why[sizeof c->why];
+  tinker__svc_head_t h;
+  int rc = tinker__svc_work_proto_head(body, &h, why, sizeof why);
+  if (rc == 0) {
+    rc = set_head(c, tinker__str(h.model_id), h.seq, why, sizeof why);
+  }
+  return rc == 0 ? c->rc : tinker__why(c->why, sizeof c->why, rc, "%s", why);
+}
+
+void tinker__svc_call_read_fb(tinker__svc_call_t *c, int format,
+                              tinker__str_t body) {
+  tinker__fb_request_t *q = &c->message.fb;
+  bool proto = format == TINKER__FORMAT_PROTO;
+  c->rc = tinker__fb_request_decode(q, &c->arena, body,
+                                    proto ? TINKER__FB_PROTO : TINKER__FB_JSON,
+                                    false, MAX_BODY, c->why, sizeof c->why);
+  c->head = q->head;
+  memcpy(c->digest, q->digest, sizeof c->digest);
+  if (c->rc == TINKER_ENOMEM) return;
+  if (c->head == TINKER__HEAD_UNREAD && proto) {
+    c->rc = find_head(c, body);
+    return;
+  }
+  if (c->head != TINKER__HEAD_READ) return;
+  char why[sizeof c->why];
+  int rc = set_head(c, q->view.model_id, q->view.seq_id, why, sizeof why);
+  if (rc != 0) c->rc = tinker__why(c->why, sizeof c->why, rc, "%s", why);
+  c->has_seq_id = q->has_seq_id;
 }
 
 /* --- Loss ----------------------------------------------------------------- */
@@ -347,21 +379,15 @@ static int take_data(tinker__svc_work_t *w, const tinker__fb_view_t *v,
 }
 
 int tinker__svc_work_forward_backward(tinker__svc_work_t *w,
-                                      const tinker__svc_work_in_t *in,
+                                      const tinker__fb_request_t *q,
+                                      const tinker__svc_terms_t *terms,
                                       char *why, size_t why_len) {
-  tinker__fb_request_t request;
-  int rc = tinker__fb_request_decode(
-      &request, &w->arena, in->body,
-      in->format == TINKER__FORMAT_PROTO ? TINKER__FB_PROTO : TINKER__FB_JSON,
-      false, MAX_BODY, why, why_len);
+  w->forward_only = q->view.forward_only;
+  int rc = take_loss(&w->loss, &q->view, why, why_len);
   if (rc != 0) return rc;
-  memcpy(w->digest, request.digest, sizeof w->digest);
-  w->forward_only = request.view.forward_only;
-  rc = take_loss(&w->loss, &request.view, why, why_len);
-  if (rc != 0) return rc;
-  rc = take_data(w, &request.view, &in->base->info, why, why_len);
+  rc = take_data(w, &q->view, &terms->base->info, why, why_len);
   if (rc != 0) return rc;
   size_t tokens = 0; /* can't overflow: it counts numbers that are in memory */
   for (size_t i = 0; i < w->n_data; i++) tokens += w->data[i].n * w->data[i].k;
-  return tinker__svc_work_check_tokens(in, tokens, why, why_len);
+  return tinker__svc_work_check_tokens(w, terms, tokens, why, why_len);
 }

@@ -143,30 +143,29 @@ static int take_stops(const tinker__sample_params_t *p,
 }
 
 int tinker__svc_work_sample(tinker__svc_work_t *w,
-                            const tinker__svc_work_in_t *in, char *why,
+                            const tinker__sample_request_t *q,
+                            const tinker__svc_terms_t *terms, char *why,
                             size_t why_len) {
-  tinker__sample_request_t q;
   tinker__eng_gen_spec_t spec = {.n_prompt = 0};
-  const tinker__eng_base_info_t *info = &in->base->info;
-  int rc = tinker__sample_request_decode(&q, &w->arena, in->body, w->digest,
-                                         why, why_len);
-  if (rc == 0) rc = refuse(&q, why, why_len);
-  if (rc == 0) rc = take_prompt(w, &q, info, &spec, why, why_len);
+  const tinker__eng_base_info_t *info = &terms->base->info;
+  int rc = refuse(q, why, why_len);
+  if (rc == 0) rc = take_prompt(w, q, info, &spec, why, why_len);
   if (rc == 0) {
-    rc = check_ranges(&q, info, spec.n_prompt, &spec, why, why_len);
+    rc = check_ranges(q, info, spec.n_prompt, &spec, why, why_len);
   }
   if (rc == 0) { /* num_samples and max_tokens are bounded, so this fits */
     rc = tinker__svc_work_check_tokens(
-        in, spec.n_prompt + spec.num_samples * spec.max_tokens, why, why_len);
+        w, terms, spec.n_prompt + spec.num_samples * spec.max_tokens, why,
+        why_len);
   }
-  if (rc == 0) rc = tinker__svc_work_scores(w, &q, info, &spec, why, why_len);
-  if (rc == 0) rc = take_stops(&q.params, in->base, &spec, why, why_len);
+  if (rc == 0) rc = tinker__svc_work_scores(w, q, info, &spec, why, why_len);
+  if (rc == 0) rc = take_stops(&q->params, terms->base, &spec, why, why_len);
   if (rc != 0) return rc;
   spec.sampling = (tinker__eng_sampling_t){
-      .temperature = (float)q.params.temperature,
-      .top_k = q.params.top_k,
-      .top_p = q.params.top_p,
-      .seed = q.params.has_seed ? q.params.seed : (uint64_t)in->seed,
+      .temperature = (float)q->params.temperature,
+      .top_k = q->params.top_k,
+      .top_p = q->params.top_p,
+      .seed = q->params.has_seed ? q->params.seed : (uint64_t)terms->seed,
   };
   w->num_samples = spec.num_samples;
   return tinker__eng_gen_new(&w->gen, w->mem, &spec);

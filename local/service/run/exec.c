@@ -44,8 +44,11 @@ int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len) {
   }
   if (tinker__svc_claim(m, NULL) != 0) return TINKER_ENOMEM;
   tinker__svc_checkpoint_dir(s, "snapshots", m->snapshot, dir, sizeof dir);
-  int rc = tinker__svc_model_api(m)->train_load(m->base->base, dir, true,
-                                                &m->train, why, why_len);
+  const tinker__engine_api_t *api = tinker__svc_model_api(m);
+  int rc =
+      api->train_resume
+          ? api->train_resume(m->base->base, dir, &m->train, why, why_len)
+          : api->train_load(m->base->base, dir, true, &m->train, why, why_len);
   if (rc != 0) m->stuck = TINKER__SVC_STUCK_TROUBLE;
   return rc;
 }
@@ -171,7 +174,6 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__message_encode(&out, &tinker__optim_step_result_msg, &result);
   tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
                           &out, NULL, NULL, NULL);
-  tinker__svc_keep_due(m, op->seq + 1);
   return false;
 }
 
@@ -387,15 +389,15 @@ static bool step(tinker__eng_task_t *task) {
   m->stuck = TINKER__SVC_NOT_STUCK;
   m->worked = false;
   bool more = run_op(m, op);
-  atomic_store(s->doing, 0);
   if (m->worked) tinker__svc_keep_worked(m, start);
+  if (m->worked && !more && !m->stuck) tinker__svc_keep_due(m, op);
+  atomic_store(s->doing, 0);
   tinker__svc_claim_settle(m);
   if (m->stuck) {
     park(m);
     return false;
   }
   if (more) return true;
-  if (m->worked) m->unsaved_bytes += op->log_size;
   tinker__svc_lock(s);
   tinker__mem_free(s->mem, op->log_body);
   op->log_body = NULL;

@@ -16,8 +16,12 @@ int tinker__svc_claim(tinker__svc_model_t *m, const tinker__svc_work_t *pass);
 void tinker__svc_claim_settle(tinker__svc_model_t *m);
 
 /* --- keep.c: decides when a state is written to a snapshot --- */
-/* Called after an optim_step. Makes a snapshot if one is due. */
-void tinker__svc_keep_due(tinker__svc_model_t *m, int64_t next);
+/* True when the state can be stored as it is: no gradients wait, or the engine
+ * stores them, too. */
+bool tinker__svc_keep_can(const tinker__svc_model_t *m);
+/* Called after a call that has changed the model. Makes a snapshot if one is
+ * due. */
+void tinker__svc_keep_due(tinker__svc_model_t *m, const tinker__svc_op_t *op);
 /* Counts the time of a step that began at start_ms and changed the model. */
 void tinker__svc_keep_worked(tinker__svc_model_t *m, int64_t start_ms);
 /* Called when a restart would repeat no call of the model any more. */

@@ -87,7 +87,9 @@ static int save_state(tinker__svc_model_t *m, const tinker__svc_op_t *op,
   if (rc == 0 && op && (op->acts & TINKER__ACT_SAVE_OLD)) {
     rc = tinker__svc_exec_link_old(m, TINKER__CKPT_TRAINING, tmp, why, why_len);
   } else if (rc == 0) {
-    rc = tinker__svc_model_api(m)->train_save(m->train, tmp, why, why_len);
+    const tinker__engine_api_t *api = tinker__svc_model_api(m);
+    bool all = !op && api->train_keep; /* gradients, too */
+    rc = (all ? api->train_keep : api->train_save)(m->train, tmp, why, why_len);
   }
   if (rc == 0) rc = tinker__svc_folder_commit(s, tmp, dir, why, why_len);
   if (rc != 0) tinker__svc_folder_remove(tmp);
@@ -104,8 +106,7 @@ static int64_t new_row(tinker__svc_t *s) {
 void tinker__svc_exec_snapshot(tinker__svc_model_t *m, int64_t next) {
   char dir[1200], why[300] = "out of memory";
   tinker__svc_t *s = m->service;
-  if (tinker__svc_model_api(m)->train_has_grad(m->train)) return;
-  if (!begin_saving(m)) return;
+  if (!tinker__svc_keep_can(m) || !begin_saving(m)) return;
   snapshot_t *n = tinker__mem_zalloc(s->mem, sizeof *n);
   int64_t row = new_row(s);
   int rc = n ? save_state(m, NULL, "snapshots", row, dir, sizeof dir, why,

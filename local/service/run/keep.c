@@ -3,7 +3,9 @@
  *
  * A restart repeats the calls after the last snapshot. Their time is bounded
  * for all models together (config.snapshot_ms), as far as snapshots for that
- * take at most a tenth of the engine's time. */
+ * take at most a tenth of the engine's time. Gradients that wait for an
+ * optim_step are in a snapshot where the log could not shorten otherwise: not
+ * when that step is the next call, and not when the engine can't store them. */
 #include <tinker/error.h>
 
 #include "service/run/exec.h"
@@ -42,14 +44,36 @@ void tinker__svc_keep_settled(tinker__svc_model_t *m) {
 
 /* True when a snapshot of m is due. When all models together have too much to
  * repeat, those with more than the average are first, since their snapshots
- * save most. */
+ * save most. A snapshot with gradients must pay for one model alone, too, since
+ * the next optim_step would be the better moment. */
 static bool is_due(const tinker__svc_model_t *m) {
   const tinker__svc_t *s = m->service;
   int64_t bound = s->config.snapshot_ms;
-  if (m->unsaved_ms >= bound || m->unsaved_bytes >= LOG_MAX) return true;
-  return s->unsaved_ms >= bound &&
-         m->unsaved_ms >= s->unsaved_ms / s->n_unsaved &&
-         m->unsaved_ms >= COST_FACTOR * s->snapshot_took_ms;
+  bool pays = m->unsaved_ms >= COST_FACTOR * s->snapshot_took_ms;
+  bool waits = tinker__svc_model_api(m)->train_has_grad(m->train);
+  if (m->unsaved_bytes >= LOG_MAX) return true;
+  if (m->unsaved_ms >= bound && (pays || !waits)) return true;
+  return pays && s->unsaved_ms >= bound &&
+         m->unsaved_ms >= s->unsaved_ms / s->n_unsaved;
+}
+
+bool tinker__svc_keep_can(const tinker__svc_model_t *m) {
+  const tinker__engine_api_t *api = tinker__svc_model_api(m);
+  return api->train_keep || !api->train_has_grad(m->train);
+}
+
+/* The next call is here and uses the gradients: a snapshot after it is smaller.
+ */
+static bool steps_next(tinker__svc_model_t *m, int64_t next) {
+  tinker__svc_t *s = m->service;
+  if (!tinker__svc_model_api(m)->train_has_grad(m->train)) return false;
+  tinker__svc_lock(s);
+  tinker__link_t *l = tinker__list_first(&m->pending);
+  const tinker__svc_op_t *op =
+      l ? TINKER__CONTAINER(l, tinker__svc_op_t, link) : NULL;
+  bool steps = op && op->kind == TINKER__SVC_OP_OPTIM && op->seq == next;
+  tinker__svc_unlock(s);
+  return steps;
 }
 
 static void snapshot(tinker__svc_model_t *m, int64_t next) {
@@ -59,21 +83,28 @@ static void snapshot(tinker__svc_model_t *m, int64_t next) {
   s->snapshot_took_ms = now(s) - start;
 }
 
-void tinker__svc_keep_due(tinker__svc_model_t *m, int64_t next) {
+void tinker__svc_keep_due(tinker__svc_model_t *m, const tinker__svc_op_t *op) {
+  int64_t next = op->seq + 1;
   count(m, 1); /* pieces below a millisecond count, too */
-  if (is_due(m)) snapshot(m, next);
+  m->unsaved_bytes += op->log_size;
+  if (is_due(m) && tinker__svc_keep_can(m) && !steps_next(m, next)) {
+    snapshot(m, next);
+  }
+}
+
+static bool is_kept(const tinker__svc_model_t *m, int64_t next) {
+  return m->snapshot && m->snapshot_seq == next;
 }
 
 /* Lets a model that rests leave memory if its snapshot is stored, so that the
- * next call finds it there; else makes the snapshot first. Gradients that wait
- * keep the model in memory. */
+ * next call finds it there; else makes the snapshot first. */
 void tinker__svc_keep_resting(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
-  bool can = m->train && !tinker__svc_model_api(m)->train_has_grad(m->train);
+  bool can = m->train && tinker__svc_keep_can(m);
   tinker__svc_lock(s);
   int64_t next = m->next_seq;
   bool saving = m->saving;
-  bool kept = m->snapshot && m->snapshot_seq == next && !saving;
+  bool kept = is_kept(m, next) && !saving;
   tinker__svc_unlock(s);
   if (can && kept) {
     tinker__svc_exec_model_free(m);
@@ -83,8 +114,8 @@ void tinker__svc_keep_resting(tinker__svc_model_t *m) {
   tinker__svc_lock(s);
   if (!m->train) {
     m->rests_ms = 0;
-  } else if (!m->saving) { /* it can't leave now and is looked at again later */
-    m->rests_ms = now(s);
+  } else if (!m->saving && !(can && is_kept(m, next))) {
+    m->rests_ms = now(s); /* it can't leave now and is looked at again later */
   }
   tinker__svc_model_done(m);
   tinker__svc_unlock(s);

@@ -281,29 +281,29 @@ static tinker__svc_handled_t load_locked(tinker__svc_t *s, tinker__svc_req_t *r,
   return accept_model(s, r, m, TINKER__SVC_OP_LOAD_NEW, digest, given);
 }
 
-tinker__svc_handled_t
-tinker__svc_handle_load_new(tinker__svc_t *s, tinker__svc_req_t *r,
-                            const tinker__svc_message_t *message) {
+tinker__svc_handled_t tinker__svc_handle_load_new(tinker__svc_t *s,
+                                                  tinker__svc_req_t *r,
+                                                  tinker__svc_call_t *call) {
   char why[400];
   int status = 400;
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__svc_work_t *work = NULL;
-  const tinker__load_weights_t *c = &message->load;
-  tinker__svc_work_in_t in = {
-      .kind = TINKER__SVC_OP_LOAD_NEW,
-      .body = tinker__buf_str(&r->body),
-      .message = message,
-  };
+  const tinker__load_weights_t *c = &call->message.load;
+  const tinker__svc_terms_t terms = {.base = NULL};
   if (!c->session_id || !c->has_model_seq_id) {
     return tinker__svc_reply_error(r, 422, "%s is required",
                                    c->session_id ? "model_seq_id"
                                                  : "session_id");
   }
-  int rc = tinker__svc_work_parse(&work, s, &in, &status, why, sizeof why);
+  call->kind = TINKER__SVC_OP_LOAD_NEW;
+  int rc = tinker__svc_work_take(&work, call, &terms, &status, why, sizeof why);
   if (rc == 0) {
     rc = check_new(c->model_seq_id, c->user_metadata, why, sizeof why);
   }
-  if (rc == 0) rc = tinker__svc_body_digest(s->mem, in.body, NULL, digest);
+  if (rc == 0) {
+    rc = tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body), NULL,
+                                 digest);
+  }
   tinker__svc_handled_t h;
   if (rc != 0) {
     h = tinker__svc_reply_why(r, rc, status, why);

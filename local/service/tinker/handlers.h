@@ -34,10 +34,10 @@ tinker__svc_handled_t tinker__svc_handle_ready(tinker__svc_t *s,
 /* create.c */
 tinker__svc_handled_t tinker__svc_handle_create_model(tinker__svc_t *s,
                                                       tinker__svc_req_t *r);
-/* load_weights that makes the model; message is its body. */
-tinker__svc_handled_t
-tinker__svc_handle_load_new(tinker__svc_t *s, tinker__svc_req_t *r,
-                            const tinker__svc_message_t *message);
+/* load_weights that makes the model, and whose body was read. */
+tinker__svc_handled_t tinker__svc_handle_load_new(tinker__svc_t *s,
+                                                  tinker__svc_req_t *r,
+                                                  tinker__svc_call_t *call);
 tinker__svc_handled_t tinker__svc_handle_get_info(tinker__svc_t *s,
                                                   tinker__svc_req_t *r);
 /* True when the base model is loaded; else r is answered. Under the lock. */

@@ -32,8 +32,10 @@ answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
                                  (int)(id.len < 200 ? id.len : 200), id.ptr);
 }
 
+/* out: what is to be told of a call that has its result (its row, else 0).
+ * Under the lock. */
 static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
-                                  tinker__str_t id) {
+                                  tinker__str_t id, tinker__svc_told_t *out) {
   tinker__svc_op_t *op = tinker__map_get(s->op_by_id, id);
   if (!op || !tinker__svc_op_logged(op)) return answer_unknown(s, r, id);
   tinker__svc_session_t *n =
@@ -54,11 +56,8 @@ static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
   if (tinker__svc_op_pending(op)) {
     return tinker__svc_poll_park(s, r, op);
   }
-  if (tinker__svc_poll_announces(r, op)) {
-    tinker__svc_poll_metadata(r, op);
-    return TINKER__ANSWERED;
-  }
-  return tinker__svc_poll_read(r, op);
+  *out = tinker__svc_op_told(op);
+  return TINKER__PARKED;
 }
 
 tinker__svc_handled_t tinker__svc_handle_retrieve_future(tinker__svc_t *s,
@@ -69,9 +68,11 @@ tinker__svc_handled_t tinker__svc_handle_retrieve_future(tinker__svc_t *s,
     return TINKER__ANSWERED;
   }
   r->allow_metadata = m.allow_metadata_only;
+  tinker__svc_told_t out = {.row = 0};
   tinker__svc_lock(s);
-  tinker__svc_handled_t h = poll(s, r, tinker__str(m.request_id));
+  tinker__svc_handled_t h = poll(s, r, tinker__str(m.request_id), &out);
   tinker__svc_unlock(s);
+  if (out.row) h = tinker__svc_poll_tell(r, &out);
   tinker__arena_free(&a);
   return h;
 }

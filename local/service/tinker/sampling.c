@@ -186,17 +186,26 @@ live_sampler(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   return tinker__svc_session_live(s, r, tinker__str(p->session->id)) ? p : NULL;
 }
 
-static tinker__svc_handled_t
-accept_sample(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id,
-              int64_t seq, int64_t seed, tinker__svc_work_t **work) {
+/* A sample on its way in: its body, read, and what becomes of it. */
+typedef struct {
+  tinker__svc_call_t call;
+  int64_t seed; /* drawn here: the body's own comes first */
+  tinker__svc_sampler_t *sampler;
+  tinker__svc_work_t *work;
+  char *copy; /* of a large body, for the log */
+} entry_t;
+
+static tinker__svc_handled_t accept_sample(tinker__svc_t *s,
+                                           tinker__svc_req_t *r, entry_t *e) {
   char request[120];
-  tinker__svc_sampler_t *p = live_sampler(s, r, id);
-  if (!p) return TINKER__ANSWERED;
-  snprintf(request, sizeof request, "%s:%lld", p->id, (long long)seq);
+  tinker__svc_sampler_t *p = e->sampler;
+  if (!tinker__svc_session_arrive(s, r, p->session)) return TINKER__ANSWERED;
+  snprintf(request, sizeof request, "%s:%lld", p->id,
+           (long long)e->call.seq_id);
   tinker__svc_op_t *op = tinker__map_get(s->op_by_id, tinker__str(request));
   if (op) {
-    return tinker__svc_op_again(r, op, TINKER__SVC_OP_SAMPLE, (*work)->digest,
-                                (*work)->num_samples);
+    return tinker__svc_op_again(r, op, TINKER__SVC_OP_SAMPLE, e->work->digest,
+                                e->work->num_samples);
   }
   if (s->samples >= s->config.max_samples) {
     r->retry_after_s = 1;
@@ -205,65 +214,92 @@ accept_sample(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id,
                                    "--max-samples lets in",
                                    (long long)s->samples);
   }
-  op = tinker__svc_op_new(s, p->id, seq, TINKER__SVC_OP_SAMPLE);
+  op = tinker__svc_op_new(s, p->id, e->call.seq_id, TINKER__SVC_OP_SAMPLE);
   if (!op) return tinker__svc_reply_error(r, 503, "out of memory");
-  memcpy(op->digest, (*work)->digest, sizeof op->digest);
+  memcpy(op->digest, e->work->digest, sizeof op->digest);
   op->sampler = p;
-  op->seed = seed;
-  op->work = *work;
-  *work = NULL;
+  op->seed = e->seed;
+  op->work = e->work;
+  op->log_body = e->copy;
+  e->work = NULL;
+  e->copy = NULL;
   tinker__svc_reply_future(r, op, op->work->num_samples);
   return tinker__svc_op_accept(s, r, op, tinker__svc_op_write_begin(op));
 }
 
-static tinker__svc_handled_t sample(tinker__svc_t *s, tinker__svc_req_t *r,
-                                    tinker__str_t id, int64_t seq) {
-  char why[400];
-  int status = 400;
-  int64_t seed = 0;
-  tinker__svc_work_t *work = NULL;
+/* Looks the sampler up and keeps its session; false: r is answered. */
+static bool enter(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id,
+                  entry_t *e) {
   tinker__svc_lock(s);
-  tinker__svc_sampler_t *p = live_sampler(s, r, id);
+  e->sampler = live_sampler(s, r, id);
+  if (e->sampler) e->sampler->session->arriving++;
   tinker__svc_unlock(s);
-  if (!p) return TINKER__ANSWERED;
-  int rc = s->world->random(s->world->user, &seed, sizeof seed);
-  tinker__svc_work_in_t in = {
-      .kind = TINKER__SVC_OP_SAMPLE,
-      .base = p->base,
-      .body = tinker__buf_str(&r->body),
-      .seed = seed,
+  return e->sampler != NULL;
+}
+
+/* The work of a sample, without the lock. */
+static int make_work(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
+                     int *status) {
+  tinker__svc_call_t *c = &e->call;
+  *status = c->rc == TINKER_EINVAL ? 400 : 422;
+  if (c->rc) return c->rc;
+  *status = 400;
+  int rc = s->world->random(s->world->user, &e->seed, sizeof e->seed);
+  if (rc != 0) return rc;
+  const tinker__svc_terms_t terms = {
+      .base = e->sampler->base,
+      .seed = e->seed,
       .max_tokens = s->config.max_tokens,
   };
-  if (rc == 0) {
-    rc = tinker__svc_work_parse(&work, s, &in, &status, why, sizeof why);
+  rc =
+      tinker__svc_work_take(&e->work, c, &terms, status, c->why, sizeof c->why);
+  if (rc == 0 && r->body.len > s->large) {
+    e->copy = tinker__mem_strndup(s->mem, r->body.data, r->body.len);
+    if (!e->copy) rc = TINKER_ENOMEM;
   }
-  if (rc != 0) return tinker__svc_reply_why(r, rc, status, why);
+  return rc;
+}
+
+static tinker__svc_handled_t sample(tinker__svc_t *s, tinker__svc_req_t *r,
+                                    entry_t *e) {
+  int status;
+  tinker__svc_handled_t h = TINKER__ANSWERED;
+  const tinker__sample_request_t *q = &e->call.message.sample;
+  if (!enter(s, r, q->sampling_session_id, e)) return h;
+  int rc = make_work(s, r, e, &status);
   tinker__svc_lock(s);
-  tinker__svc_handled_t h = accept_sample(s, r, id, seq, seed, &work);
+  if (rc == 0) {
+    h = accept_sample(s, r, e);
+  } else {
+    e->sampler->session->arriving--;
+    tinker__svc_reply_why(r, rc, status, e->call.why);
+  }
   tinker__svc_unlock(s);
-  tinker__svc_work_free(work);
   return h;
 }
 
 tinker__svc_handled_t tinker__svc_handle_asample(tinker__svc_t *s,
                                                  tinker__svc_req_t *r) {
-  tinker__arena_t a;
-  tinker__sample_head_t m;
-  if (tinker__svc_body_read(r, &a, &tinker__sample_head_msg, &m) != 0) {
-    return TINKER__ANSWERED;
-  }
-  tinker__svc_handled_t h;
-  if (!m.sampling_session_id || m.base_model || m.model_path) {
-    h = tinker__svc_reply_error(
-        r, 400,
-        "sampling_session_id is required; base_model and "
-        "model_path are not supported here");
-  } else if (!m.has_seq_id || m.seq_id < 0) {
-    h = tinker__svc_reply_error(r, 400,
-                                "seq_id is required and must not be negative");
+  entry_t e = {.seed = 0};
+  tinker__svc_handled_t h = TINKER__ANSWERED;
+  if (!tinker__svc_body_is_json(r)) return h;
+  tinker__svc_call_read(&e.call, s->mem, TINKER__SVC_OP_SAMPLE,
+                        TINKER__FORMAT_JSON, tinker__buf_str(&r->body));
+  const tinker__sample_request_t *q = &e.call.message.sample;
+  if (e.call.rc == TINKER_ENOMEM || e.call.head != TINKER__HEAD_READ) {
+    tinker__svc_reply_why(r, e.call.rc, 422, e.call.why);
+  } else if (!q->has_session_id || q->has_model) {
+    tinker__svc_reply_error(r, 400,
+                            "sampling_session_id is required; base_model and "
+                            "model_path are not supported here");
+  } else if (q->seq_id < 0) {
+    tinker__svc_reply_error(r, 400,
+                            "seq_id is required and must not be negative");
   } else {
-    h = sample(s, r, tinker__str(m.sampling_session_id), m.seq_id);
+    h = sample(s, r, &e);
   }
-  tinker__arena_free(&a);
+  tinker__svc_work_free(e.work);
+  tinker__svc_call_free(&e.call);
+  tinker__mem_free(s->mem, e.copy);
   return h;
 }

@@ -74,22 +74,37 @@ static tinker__svc_model_t *live_model(tinker__svc_t *s, tinker__svc_req_t *r,
   return tinker__svc_session_live(s, r, tinker__str(m->session->id)) ? m : NULL;
 }
 
-/* Makes the op of a number that no op has. work is NULL when the call was
- * refused: r then holds the answer, and the op only uses the number up. Under
- * the lock. */
-static tinker__svc_handled_t
-register_call(tinker__svc_t *s, tinker__svc_req_t *r, tinker__svc_model_t *m,
-              int64_t seq, const unsigned char *digest,
-              tinker__svc_op_kind_t kind, tinker__svc_work_t *work) {
-  tinker__svc_op_t *op = tinker__svc_op_new(s, m->id, seq, kind);
-  if (!op) {
-    tinker__svc_work_free(work);
-    return tinker__svc_reply_error(r, 503, "out of memory");
-  }
+/* A numbered call on its way in: its body, read, and what becomes of it. */
+typedef struct {
+  tinker__svc_call_t call;
+  char model_id[200]; /* no model has a longer one */
+  unsigned char digest[TINKER__SHA256_LEN];
+  tinker__svc_model_t *model; /* that keeps its session; NULL = not asked yet */
+  tinker__svc_work_t *work;   /* NULL = refused: the reply is in r */
+  char *copy;                 /* of a large body, for the log */
+} entry_t;
+
+static void entry_free(tinker__svc_t *s, entry_t *e) {
+  tinker__svc_work_free(e->work);
+  tinker__svc_call_free(&e->call);
+  tinker__mem_free(s->mem, e->copy);
+}
+
+/* A number that no op has: registers the call, or its rejection. Under the
+ * lock. */
+static tinker__svc_handled_t register_call(tinker__svc_t *s,
+                                           tinker__svc_req_t *r,
+                                           tinker__svc_model_t *m, entry_t *e) {
+  tinker__svc_op_t *op =
+      tinker__svc_op_new(s, m->id, e->call.seq_id, e->call.kind);
+  if (!op) return tinker__svc_reply_error(r, 503, "out of memory");
   op->model = m;
-  op->work = work;
-  memcpy(op->digest, digest, sizeof op->digest);
-  if (work) {
+  memcpy(op->digest, e->digest, sizeof op->digest);
+  if (e->work) {
+    op->work = e->work;
+    op->log_body = e->copy;
+    e->work = NULL;
+    e->copy = NULL;
     tinker__svc_reply_future(r, op, 0);
   } else {
     tinker__svc_op_move(op, TINKER__SVC_OP_REFUSING);
@@ -136,26 +151,34 @@ static bool may_load(tinker__svc_t *s, tinker__svc_req_t *r, int64_t seq,
   return rc == 0;
 }
 
-/* A numbered call on its way in. digest is the digest of the decoded pass, or
- * else of the body. rc and why say why a body is refused; its number is used up
- * nevertheless. */
-typedef struct {
-  const char *model_id;
-  int64_t seq;
-  unsigned char digest[TINKER__SHA256_LEN];
-  tinker__svc_work_in_t in;
-  int rc;
-  char why[400];
-} call_t;
+/* The model of a call, looked up once: before its body is checked against the
+ * base model, or now. NULL: r is answered. Under the lock. */
+static tinker__svc_model_t *model_of(tinker__svc_t *s, tinker__svc_req_t *r,
+                                     entry_t *e) {
+  tinker__svc_model_t *m = e->model;
+  if (!m) return live_model(s, r, tinker__str(e->model_id));
+  e->model = NULL;
+  return tinker__svc_session_arrive(s, r, m->session) ? m : NULL;
+}
+
+/* What only the state of the service can refuse. Under the lock. */
+static void refuse(tinker__svc_t *s, tinker__svc_req_t *r,
+                   tinker__svc_model_t *m, entry_t *e) {
+  bool load = e->call.kind == TINKER__SVC_OP_LOAD;
+  if (!e->work) return;
+  if ((!load || may_load(s, r, e->call.seq_id, e->work)) &&
+      !tinker__svc_price_refuses_call(m, e->work, r)) {
+    return;
+  }
+  tinker__svc_work_free(e->work);
+  e->work = NULL;
+}
 
 static tinker__svc_handled_t accept_locked(tinker__svc_t *s,
-                                           tinker__svc_req_t *r,
-                                           const call_t *c,
-                                           tinker__svc_work_t **work) {
+                                           tinker__svc_req_t *r, entry_t *e) {
   char id[240];
-  int64_t seq = c->seq;
-  const unsigned char *digest = c->digest;
-  tinker__svc_model_t *m = live_model(s, r, tinker__str(c->model_id));
+  int64_t seq = e->call.seq_id;
+  tinker__svc_model_t *m = model_of(s, r, e);
   if (!m) return TINKER__ANSWERED;
   if (seq < 1 || seq > INT32_MAX) { /* number 0 is the creation */
     return tinker__svc_reply_error(
@@ -165,166 +188,138 @@ static tinker__svc_handled_t accept_locked(tinker__svc_t *s,
   snprintf(id, sizeof id, "%s:%lld", m->id, (long long)seq);
   tinker__svc_op_t *op = tinker__map_get(s->op_by_id, tinker__str(id));
   if (op && !tinker__svc_op_refused(op)) {
-    return tinker__svc_op_again(r, op, c->in.kind, digest, 0);
+    return tinker__svc_op_again(r, op, e->call.kind, e->digest, 0);
   }
-  if (op && (*work || memcmp(op->digest, digest, sizeof op->digest) != 0)) {
+  if (op &&
+      (e->work || memcmp(op->digest, e->digest, sizeof op->digest) != 0)) {
     return tinker__svc_reply_error(
         r, 409, "%s was used by a call that was rejected", op->request_id);
   }
   if (op || is_spent(r, m, seq)) return TINKER__ANSWERED;
   if (tinker__svc_model_is_parked(m, r)) return TINKER__ANSWERED;
-  if (*work && c->in.kind == TINKER__SVC_OP_LOAD &&
-      !may_load(s, r, seq, *work)) {
-    tinker__svc_work_free(*work);
-    *work = NULL;
-  }
-  if (*work && tinker__svc_price_refuses_call(m, *work, r)) {
-    tinker__svc_work_free(*work);
-    *work = NULL;
-  }
-  tinker__svc_work_t *given = *work;
-  *work = NULL;
-  return register_call(s, r, m, seq, digest, c->in.kind, given);
+  refuse(s, r, m, e);
+  return register_call(s, r, m, e);
 }
 
 /* Refuses a name with characters that act on a terminal or are invisible there.
  * Only new calls are checked: the log may have such a name from an earlier
  * version. */
-static int check_new_name(tinker__svc_work_t **work, char *why,
-                          size_t why_len) {
-  if (!(*work)->name || !tinker__has_hidden(tinker__str((*work)->name))) {
-    return 0;
-  }
-  tinker__svc_work_free(*work);
-  *work = NULL;
-  return tinker__why(why, why_len, TINKER_EINVAL,
+static int check_new_name(entry_t *e) {
+  tinker__svc_work_t *w = e->work;
+  if (!w->name || !tinker__has_hidden(tinker__str(w->name))) return 0;
+  tinker__svc_work_free(w);
+  e->work = NULL;
+  return tinker__why(e->call.why, sizeof e->call.why, TINKER_EINVAL,
                      "path must be a checkpoint name without control "
                      "characters and marks of direction");
 }
 
 /* Takes the digest of a decoded pass; of a refused one, whose meaning is not
- * known, the digest of its bytes. */
-static int digest_pass(call_t *c, const tinker__svc_work_t *work) {
-  if (!work) return tinker__sha256(c->in.body.ptr, c->in.body.len, c->digest);
-  memcpy(c->digest, work->digest, sizeof c->digest);
+ * known, the digest of its bytes. The other calls are small, and stores hold
+ * digests of what their texts mean, which take passes of their own. */
+static int digest_call(tinker__svc_t *s, entry_t *e, tinker__str_t body) {
+  bool all = e->call.kind == TINKER__SVC_OP_SAVE_EXTERNAL;
+  if (e->call.kind != TINKER__SVC_OP_FORWARD_BACKWARD) {
+    return tinker__svc_body_digest(
+        s->mem, body, all ? NULL : "sampling_session_seq_id", e->digest);
+  }
+  if (!e->work) return tinker__sha256(body.ptr, body.len, e->digest);
+  memcpy(e->digest, e->work->digest, sizeof e->digest);
   return 0;
 }
 
-/* Checks a call whose head is known and registers it. */
-static tinker__svc_handled_t accept_numbered(tinker__svc_t *s,
-                                             tinker__svc_req_t *r, call_t *c) {
-  int status = c->rc == TINKER_EINVAL ? 400 : 422, rc = c->rc;
-  tinker__svc_work_t *work = NULL;
-  /* Without its model the body can't be checked, so the call ends here, even if
-   * the model becomes known meanwhile. */
+/* The base model that a pass is checked against; false: r is answered. */
+static bool find_base(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
+                      tinker__svc_base_model_t **base) {
+  bool pass = e->call.kind == TINKER__SVC_OP_FORWARD_BACKWARD;
+  if (!pass || e->call.rc) return true;
   tinker__svc_lock(s);
-  tinker__svc_model_t *m = live_model(s, r, tinker__str(c->model_id));
-  c->in.base = m ? m->base : NULL;
+  tinker__svc_model_t *m = live_model(s, r, tinker__str(e->model_id));
+  if (m) {
+    e->model = m;
+    m->session->arriving++;
+    *base = m->base;
+  }
   tinker__svc_unlock(s);
-  if (!m) return TINKER__ANSWERED;
+  return m != NULL;
+}
+
+/* The work of a call, without the lock; a code when it is refused. */
+static int make_work(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
+                     tinker__svc_base_model_t *base, int *status) {
+  tinker__svc_call_t *c = &e->call;
+  const tinker__svc_terms_t terms = {
+      .base = base,
+      .max_tokens = s->config.max_tokens,
+  };
+  int rc = c->rc;
+  *status = rc == TINKER_EINVAL ? 400 : rc == TINKER_ENOTSUP ? 404 : 422;
   if (rc == 0) {
-    status = 400;
-    rc = tinker__svc_work_parse(&work, s, &c->in, &status, c->why,
-                                sizeof c->why);
+    rc = tinker__svc_work_take(&e->work, c, &terms, status, c->why,
+                               sizeof c->why);
   }
-  if (rc == TINKER_ENOMEM) return tinker__svc_reply_why(r, rc, 503, c->why);
-  if (rc == 0) rc = check_new_name(&work, c->why, sizeof c->why);
-  if (c->in.kind == TINKER__SVC_OP_FORWARD_BACKWARD) {
-    int hashed = digest_pass(c, work);
-    if (hashed) {
-      tinker__svc_work_free(work);
-      return tinker__svc_reply_why(r, hashed, 503, "");
-    }
+  if (rc == 0) rc = check_new_name(e);
+  if (rc != TINKER_ENOMEM && digest_call(s, e, tinker__buf_str(&r->body))) {
+    rc = TINKER_ENOMEM;
   }
+  if (rc == 0 && r->body.len > s->large) {
+    e->copy = tinker__mem_strndup(s->mem, r->body.data, r->body.len);
+    if (!e->copy) rc = TINKER_ENOMEM;
+  }
+  return rc;
+}
+
+/* A call with a head: idempotence, checks, order. */
+static tinker__svc_handled_t accept_call(tinker__svc_t *s, tinker__svc_req_t *r,
+                                         entry_t *e) {
+  int status;
+  tinker__svc_base_model_t *base = NULL;
+  tinker__svc_handled_t h = TINKER__ANSWERED;
+  snprintf(e->model_id, sizeof e->model_id, "%s", e->call.model_id);
+  if (!find_base(s, r, e, &base)) return h;
+  int rc = make_work(s, r, e, base, &status);
   tinker__svc_lock(s);
-  if (rc != 0) tinker__svc_reply_error(r, status, "%s", c->why);
-  tinker__svc_handled_t h = accept_locked(s, r, c, &work);
+  if (rc == TINKER_ENOMEM) {
+    if (e->model) e->model->session->arriving--;
+    tinker__svc_reply_error(r, 503, "out of memory");
+  } else {
+    if (rc != 0) tinker__svc_reply_error(r, status, "%s", e->call.why);
+    h = accept_locked(s, r, e);
+  }
   tinker__svc_unlock(s);
-  tinker__svc_work_free(work);
   return h;
 }
 
-/* Takes model and number of a message that was read. False: r is answered. */
-static bool take_head(tinker__svc_req_t *r, call_t *c) {
-  bool has_seq;
-  const tinker__svc_message_t *m = c->in.message;
-  switch (c->in.kind) {
-  case TINKER__SVC_OP_OPTIM:
-    c->model_id = m->optim.model_id;
-    c->seq = m->optim.seq_id;
-    has_seq = m->optim.has_seq_id;
-    break;
-  case TINKER__SVC_OP_SAVE:
-    c->model_id = m->save.model_id;
-    c->seq = m->save.seq_id;
-    has_seq = m->save.has_seq_id;
-    break;
-  case TINKER__SVC_OP_SAVE_SAMPLER:
-    c->model_id = m->save_sampler.model_id;
-    c->seq = m->save_sampler.seq_id;
-    has_seq = m->save_sampler.has_seq_id;
-    break;
-  default:
-    c->model_id = m->load.model_id;
-    c->seq = m->load.seq_id;
-    has_seq = m->load.has_seq_id;
-  }
-  if (c->model_id && has_seq) return true;
-  tinker__svc_reply_error(r, 422, "%s is required",
-                          c->model_id ? "seq_id" : "model_id");
-  return false;
-}
-
-/* Finds model and number in a body that could not be read as its message, to
- * use the number up. False: r is answered. */
-static bool find_head(tinker__svc_req_t *r, tinker__arena_t *a, call_t *c) {
-  char why[300];
-  tinker__call_head_t head;
-  int rc = tinker__message_decode(&tinker__call_head_msg, &head, a, c->in.body,
-                                  why, sizeof why);
-  c->model_id = head.model_id;
-  c->seq = head.seq_id;
-  if (rc != 0) tinker__svc_reply_why(r, rc, 422, why);
-  return rc == 0;
-}
-
-/* Accepts a JSON call. c->rc says whether its body could be read. */
+/* A body that was read, as a call of a model: it needs a head. */
 static tinker__svc_handled_t accept_read(tinker__svc_t *s, tinker__svc_req_t *r,
-                                         tinker__arena_t *a, call_t *c) {
-  if (c->rc == TINKER_ENOMEM) {
-    return tinker__svc_reply_why(r, c->rc, 503, c->why);
+                                         entry_t *e) {
+  const tinker__svc_call_t *c = &e->call;
+  if (c->rc == TINKER_ENOMEM || c->head != TINKER__HEAD_READ) {
+    return tinker__svc_reply_why(r, c->rc, 422, c->why);
   }
-  if (!(c->rc == 0 ? take_head(r, c) : find_head(r, a, c))) {
-    return TINKER__ANSWERED;
+  if (!c->model_id || !c->has_seq_id) {
+    return tinker__svc_reply_error(r, 422, "%s is required",
+                                   c->model_id ? "seq_id" : "model_id");
   }
-  if (tinker__svc_body_digest(s->mem, c->in.body, "sampling_session_seq_id",
-                              c->digest)) {
-    return tinker__svc_reply_error(r, 503, "out of memory");
-  }
-  return accept_numbered(s, r, c);
+  return accept_call(s, r, e);
 }
 
-static void read_call(tinker__svc_t *s, tinker__svc_req_t *r,
-                      tinker__arena_t *a, tinker__svc_message_t *m, call_t *c,
+static void read_body(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
                       tinker__svc_op_kind_t kind) {
-  *c = (call_t){.in = {
-                    .kind = kind,
-                    .body = tinker__buf_str(&r->body),
-                    .message = m,
-                }};
-  tinker__arena_init(a, s->mem);
-  c->rc = tinker__svc_work_read(kind, m, a, c->in.body, c->why, sizeof c->why);
+  memset(e, 0, sizeof *e);
+  tinker__svc_call_read(&e->call, s->mem, kind,
+                        r->body_proto ? TINKER__FORMAT_PROTO
+                                      : TINKER__FORMAT_JSON,
+                        tinker__buf_str(&r->body));
 }
 
 static tinker__svc_handled_t accept_json(tinker__svc_t *s, tinker__svc_req_t *r,
                                          tinker__svc_op_kind_t kind) {
-  tinker__arena_t a;
-  tinker__svc_message_t m;
-  call_t c;
+  entry_t e;
   if (!tinker__svc_body_is_json(r)) return TINKER__ANSWERED;
-  read_call(s, r, &a, &m, &c, kind);
-  tinker__svc_handled_t h = accept_read(s, r, &a, &c);
-  tinker__arena_free(&a);
+  read_body(s, r, &e, kind);
+  tinker__svc_handled_t h = accept_read(s, r, &e);
+  entry_free(s, &e);
   return h;
 }
 
@@ -349,109 +344,72 @@ tinker__svc_handle_save_weights_for_sampler(tinker__svc_t *s,
 tinker__svc_handled_t
 tinker__svc_handle_save_weights_external(tinker__svc_t *s,
                                          tinker__svc_req_t *r) {
-  tinker__arena_t a;
-  tinker__call_head_t head;
-  tinker__svc_work_t *none = NULL;
-  if (tinker__svc_body_read(r, &a, &tinker__call_head_msg, &head) != 0) {
-    return TINKER__ANSWERED;
+  entry_t e;
+  if (!tinker__svc_body_is_json(r)) return TINKER__ANSWERED;
+  read_body(s, r, &e, TINKER__SVC_OP_SAVE_EXTERNAL);
+  if (e.call.rc == 0) {
+    e.call.rc = TINKER_ENOTSUP;
+    snprintf(e.call.why, sizeof e.call.why,
+             "save_weights_external is not offered by this service");
   }
-  tinker__svc_handled_t h;
-  call_t c = {
-      .model_id = head.model_id,
-      .seq = head.seq_id,
-      .in = {.kind = TINKER__SVC_OP_SAVE_EXTERNAL},
-  };
-  if (tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body), NULL,
-                              c.digest)) {
-    h = tinker__svc_reply_error(r, 503, "out of memory");
-  } else {
-    tinker__svc_lock(s);
-    tinker__svc_reply_error(
-        r, 404, "save_weights_external is not offered by this service");
-    h = accept_locked(s, r, &c, &none);
-    tinker__svc_unlock(s);
-  }
-  tinker__arena_free(&a);
+  tinker__svc_handled_t h = accept_read(s, r, &e);
+  entry_free(s, &e);
   return h;
-}
-
-/* Finds whom a load is about, also in a body that could not be read as a load.
- * False: r is answered. */
-static bool find_subject(tinker__svc_req_t *r, tinker__arena_t *a,
-                         const call_t *c, tinker__call_subject_t *out) {
-  char why[300];
-  if (c->rc == 0) {
-    *out = (tinker__call_subject_t){
-        .model_id = c->in.message->load.model_id,
-        .session_id = c->in.message->load.session_id,
-    };
-    return true;
-  }
-  int rc = tinker__message_decode(&tinker__call_subject_msg, out, a, c->in.body,
-                                  why, sizeof why);
-  if (rc != 0) tinker__svc_reply_why(r, rc, 422, why);
-  return rc == 0;
 }
 
 tinker__svc_handled_t tinker__svc_handle_load_weights(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
-  tinker__arena_t a;
-  tinker__svc_message_t m;
-  tinker__call_subject_t about;
-  call_t c;
+  entry_t e;
   tinker__svc_handled_t h = TINKER__ANSWERED;
   if (!tinker__svc_body_is_json(r)) return h;
-  read_call(s, r, &a, &m, &c, TINKER__SVC_OP_LOAD);
-  if (find_subject(r, &a, &c, &about)) {
-    if (about.model_id && about.session_id) {
-      tinker__svc_reply_error(r, 400,
-                              "model_id (the load of a model) and "
-                              "session_id (a new one) exclude each "
-                              "other");
-    } else if (about.model_id) {
-      h = accept_read(s, r, &a, &c);
-    } else if (c.rc != 0) {
-      tinker__svc_reply_why(r, c.rc, 422, c.why);
-    } else {
-      h = tinker__svc_handle_load_new(s, r, &m);
-    }
+  read_body(s, r, &e, TINKER__SVC_OP_LOAD);
+  const tinker__svc_call_t *c = &e.call;
+  if (c->head == TINKER__HEAD_READ && c->model_id && c->session_id) {
+    tinker__svc_reply_error(r, 400,
+                            "model_id (the load of a model) and "
+                            "session_id (a new one) exclude each "
+                            "other");
+  } else if (c->rc == 0 && !c->model_id) {
+    h = tinker__svc_handle_load_new(s, r, &e.call);
+  } else if (c->rc != 0 && !c->model_id) {
+    tinker__svc_reply_why(r, c->rc, 422, c->why);
+  } else {
+    h = accept_read(s, r, &e);
   }
-  tinker__arena_free(&a);
+  entry_free(s, &e);
+  return h;
+}
+
+/* A pass, read. forward: as the path of the JSON form says, in which what is in
+ * forward_input is never trained on, and anything else has no place. */
+static tinker__svc_handled_t accept_pass(tinker__svc_t *s, tinker__svc_req_t *r,
+                                         bool forward) {
+  entry_t e;
+  tinker__svc_handled_t h = TINKER__ANSWERED;
+  read_body(s, r, &e, TINKER__SVC_OP_FORWARD_BACKWARD);
+  const tinker__svc_call_t *c = &e.call;
+  unsigned inputs = c->message.fb.inputs;
+  if (!forward || c->head == TINKER__HEAD_UNREAD) {
+    h = accept_read(s, r, &e);
+  } else if (!(inputs & TINKER__FB_HAS_FORWARD)) {
+    tinker__svc_reply_error(r, 422, "forward_input is required");
+  } else if (inputs & TINKER__FB_HAS_BACKWARD) {
+    tinker__svc_reply_error(r, 422,
+                            "forward_backward_input: has no place in forward");
+  } else {
+    h = accept_read(s, r, &e);
+  }
+  entry_free(s, &e);
   return h;
 }
 
 tinker__svc_handled_t
 tinker__svc_handle_forward_backward(tinker__svc_t *s, tinker__svc_req_t *r) {
-  tinker__svc_head_t head;
-  call_t c = {
-      .in = {
-          .kind = TINKER__SVC_OP_FORWARD_BACKWARD,
-          .format = r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
-          .body = tinker__buf_str(&r->body),
-          .max_tokens = s->config.max_tokens,
-      }};
-  int rc = tinker__svc_work_fb_head(s->mem, c.in.body, c.in.format, &head,
-                                    c.why, sizeof c.why);
-  if (rc != 0) return tinker__svc_reply_why(r, rc, 422, c.why);
-  c.model_id = head.model_id;
-  c.seq = head.seq;
-  return accept_numbered(s, r, &c);
+  return accept_pass(s, r, false);
 }
 
-/* The pass without gradients, in the form that JSON clients use. The decoder
- * never trains on forward_input; forward_backward_input, which it would train
- * on, is refused here. */
 tinker__svc_handled_t tinker__svc_handle_forward(tinker__svc_t *s,
                                                  tinker__svc_req_t *r) {
-  tinker__arena_t a;
-  tinker__forward_t m;
-  if (tinker__svc_body_read(r, &a, &tinker__forward_msg, &m) != 0) {
-    return TINKER__ANSWERED;
-  }
-  tinker__arena_free(&a);
-  if (m.forward_backward_input) {
-    return tinker__svc_reply_error(
-        r, 422, "forward_backward_input: has no place in forward");
-  }
-  return tinker__svc_handle_forward_backward(s, r);
+  if (!tinker__svc_body_is_json(r)) return TINKER__ANSWERED;
+  return accept_pass(s, r, true);
 }

@@ -70,3 +70,22 @@ Test(file, any_step_may_fail) {
     cr_assert_eq(mkdir(dir, 0700), 0);
   }
 }
+
+/* A draft grows in pieces, and is nothing until it is published. */
+Test(file, a_draft) {
+  char why[300];
+  tinker__draft_t d;
+  cr_assert_eq(publish("old"), 0);
+  for (int i = 0; i < 2; i++) {
+    cr_assert_eq(
+        tinker__draft_begin(&d, &script.world, path, 0600, why, sizeof why), 0);
+    cr_assert_eq(tinker__draft_add(&d, "ne", 2, why, sizeof why), 0);
+    cr_assert_eq(tinker__draft_add(&d, NULL, 0, why, sizeof why), 0);
+    cr_assert_eq(tinker__draft_add(&d, "wer", 3, why, sizeof why), 0);
+    cr_assert(holds("old"));
+    if (i == 1) cr_assert_eq(tinker__draft_publish(&d, why, sizeof why), 0);
+    tinker__draft_drop(&d);
+    tinker__draft_drop(&d); /* not again */
+  }
+  cr_assert(holds("newer"));
+}

@@ -100,6 +100,139 @@ Test(state, continues_bit_for_bit) {
   teardown(&b);
 }
 
+static void keep(bench_t *b, tinker__eng_train_t *t) {
+  char why[256] = "";
+  cr_assert_eq(b->r.api->train_keep(t, b->dir, why, sizeof why), 0, "%s", why);
+}
+
+static tinker__eng_train_t *resume(bench_t *b) {
+  char why[256] = "";
+  tinker__eng_train_t *t = NULL;
+  cr_assert_eq(b->r.api->train_resume(b->r.base, b->dir, &t, why, sizeof why),
+               0, "%s", why);
+  return t;
+}
+
+static bool same_grad(const tinker__eng_train_t *a,
+                      const tinker__eng_train_t *b) {
+  return a->has_grad == b->has_grad &&
+         memcmp(a->g, b->g, a->lora->floats * sizeof(float)) == 0;
+}
+
+/* Kept between any two calls, the state goes on to the same losses, gradients,
+ * weights and moments: passes that add to the gradients, steps that use them,
+ * and a step without any. */
+Test(state, gradients_go_on_bit_for_bit) {
+  static const char calls[] = "bbSbSSbbbS";
+  bench_t b;
+  tinker__eng_optim_metrics_t m[2];
+  setup(&b);
+  tinker__eng_train_t *t = random_train(&b.r, 8, 6), *again;
+  keep(&b, t);
+  again = resume(&b);
+  for (size_t i = 0; calls[i]; i++) {
+    if (calls[i] == 'b') {
+      double loss = run_pass(t, b.s + i % 2, 1, &cross_entropy, false);
+      cr_assert_eq(run_pass(again, b.s + i % 2, 1, &cross_entropy, false),
+                   loss);
+    } else {
+      cr_assert_eq(b.r.api->optim_step(t, &adam, &m[0], NULL, 0), 0);
+      cr_assert_eq(b.r.api->optim_step(again, &adam, &m[1], NULL, 0), 0);
+      cr_assert_eq(m[0].grad_norm, m[1].grad_norm);
+      cr_assert_eq(m[0].step, m[1].step);
+    }
+    cr_assert(same(t, again) && same_grad(t, again), "call %zu", i);
+    cr_assert_eq(again->has_grad, calls[i] == 'b');
+    keep(&b, again);
+    b.r.api->train_free(again);
+    again = resume(&b);
+    cr_assert(same(t, again) && same_grad(t, again), "kept %zu", i);
+  }
+  b.r.api->train_free(t);
+  b.r.api->train_free(again);
+  teardown(&b);
+}
+
+/* Gradients that no step may use are kept as they are: it refuses them. */
+Test(state, bad_gradients_stay_bad) {
+  bench_t b;
+  tinker__eng_optim_metrics_t m;
+  setup(&b);
+  tinker__eng_train_t *t = random_train(&b.r, 8, 6);
+  run_pass(t, b.s, 1, &cross_entropy, false);
+  t->g[0] = NAN;
+  t->g[1] = -0.0f;
+  t->g[2] = 1e-44f; /* below the normal range */
+  t->g[3] = -INFINITY;
+  keep(&b, t);
+  tinker__eng_train_t *again = resume(&b);
+  cr_assert(same_grad(t, again));
+  cr_assert_eq(b.r.api->optim_step(again, &adam, &m, NULL, 0), TINKER_EINVAL);
+  cr_assert(same(t, again));
+  cr_assert_not(again->has_grad);
+  b.r.api->train_free(t);
+  b.r.api->train_free(again);
+  teardown(&b);
+}
+
+/* A pass under way is in no file, and a folder with gradients is not taken for
+ * a checkpoint. */
+Test(state, gradients_are_no_checkpoint) {
+  char why[256] = "";
+  bench_t b;
+  tinker__eng_pass_t *p = NULL;
+  tinker__eng_train_t *none = NULL;
+  setup(&b);
+  tinker__eng_train_t *t = random_train(&b.r, 8, 6);
+  tinker__eng_train_datum_t d =
+      sample_datum(&b.s[0], TINKER__LOSS_CROSS_ENTROPY);
+  cr_assert_eq(
+      b.r.api->pass_begin(t, &d, 1, &cross_entropy, false, &p, NULL, 0), 0);
+  cr_assert_eq(b.r.api->train_keep(t, b.dir, why, sizeof why), TINKER_ESTATE);
+  cr_assert_str_eq(why, "a pass is collecting gradients");
+  b.r.api->pass_end(p);
+  run_pass(t, b.s, 1, &cross_entropy, false);
+  keep(&b, t);
+  for (int optimizer = 0; optimizer < 2; optimizer++) {
+    cr_assert_eq(
+        b.r.api->train_load(b.r.base, b.dir, optimizer, &none, why, sizeof why),
+        TINKER_EFORMAT);
+    cr_assert_not_null(strstr(why, "gradients that wait"), "%s", why);
+  }
+  save(&b, t);
+  tinker__eng_train_t *with = resume(&b);
+  cr_assert(same(t, with) && !with->has_grad);
+  b.r.api->train_free(t);
+  b.r.api->train_free(with);
+  teardown(&b);
+}
+
+static void allow(bench_t *b, uint64_t more) {
+  b->r.mem.ceiling = atomic_load(&b->r.mem.live_bytes) + (size_t)more;
+}
+
+/* What a state is priced at covers its way out of a file, and its way into one
+ * takes no copy of it. */
+Test(state, files_within_the_price) {
+  enum { REST = 300000 }; /* lists and heads */
+  bench_t b;
+  setup(&b);
+  tinker__eng_lora_config_t c = {
+      .rank = 128, .train_attn = true, .train_mlp = true};
+  tinker__eng_train_t *t = NULL, *again;
+  cr_assert_eq(b.r.api->train_new(b.r.base, &c, &t, NULL, 0), 0);
+  run_pass(t, b.s, 1, &cross_entropy, false);
+  cr_assert_gt(t->lora->floats * sizeof(float), REST);
+  allow(&b, REST);
+  keep(&b, t);
+  b.r.api->train_free(t);
+  allow(&b, b.r.api->train_bytes(b.r.base, &c) + REST);
+  again = resume(&b);
+  cr_assert(again->has_grad);
+  b.r.api->train_free(again);
+  teardown(&b);
+}
+
 /* Every legal set of parts and every rank: trains, saves, loads; a PEFT
  * folder of it gives the same rows. */
 static void hash_row(void *user, size_t position, const float *row, size_t n) {
@@ -272,7 +405,7 @@ Test(state, broken_files) {
   expect_bad(&b, json, "\"rank\":4", "\"knar\":4", TINKER_EFORMAT);
   expect_bad(&b, json, "\"rank\":4,", "", TINKER_EFORMAT);
   expect_bad(&b, json, "\"rank\":4", "\"rank\":4,\"rank\":4", TINKER_EFORMAT);
-  expect_bad(&b, json, "\"format\":1", "\"format\":2", TINKER_EFORMAT);
+  expect_bad(&b, json, "\"format\":1", "\"format\":3", TINKER_EFORMAT);
   expect_bad(&b, json, b.r.base->digest, "00", TINKER_EFORMAT);
   char other[65];
   memset(other, 'a', 64);
@@ -366,7 +499,7 @@ typedef struct {
   const tinker__engine_api_t *api;
   tinker__engine_t *e;
   tinker__eng_base_t *base;
-  tinker__eng_train_t *t, *loaded;
+  tinker__eng_train_t *t, *loaded, *resumed;
   tinker__eng_pass_t *p;
   tinker__eng_adapter_t *a, *peft;
   tinker__eng_slot_t *slot, *fork;
@@ -405,6 +538,9 @@ static int train_all(things_t *x, const sweep_t *s) {
 static int store_all(things_t *x, const sweep_t *s) {
   int rc = x->api->train_save(x->t, s->dir, NULL, 0);
   if (!rc) rc = x->api->train_load(x->base, s->dir, true, &x->loaded, NULL, 0);
+  x->t->has_grad = true; /* as after a pass */
+  if (!rc) rc = x->api->train_keep(x->t, s->dir, NULL, 0);
+  if (!rc) rc = x->api->train_resume(x->base, s->dir, &x->resumed, NULL, 0);
   if (!rc) rc = x->api->adapter_current(x->t, &x->a, NULL, 0);
   if (!rc) rc = x->api->adapter_save(x->a, s->dir, NULL, 0);
   if (!rc) rc = x->api->adapter_load(x->base, s->dir, &x->peft, NULL, 0);
@@ -441,6 +577,7 @@ static int everything(tinker__mem_t *mem, void *user) {
   x.api->slot_free(x.slot);
   x.api->adapter_release(x.peft);
   x.api->adapter_release(x.a);
+  x.api->train_free(x.resumed);
   x.api->train_free(x.loaded);
   x.api->train_free(x.t);
   x.api->base_release(x.base);

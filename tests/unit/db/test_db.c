@@ -227,6 +227,33 @@ Test(db, the_watcher_is_first) {
   cr_assert_eq(mem.live_blocks, 0);
 }
 
+static tinker__db_t *asked_of;
+static int64_t commits_when_asked = -1;
+
+static void on_committing(void *user) {
+  int *asked = user;
+  if (!(*asked)++) commits_when_asked = tinker__db_commits(asked_of);
+}
+
+/* What has to be on disk before a group is asked for before the group is
+ * durable, and not at all for reads. */
+Test(db, asks_before_it_commits) {
+  tinker__mem_t mem;
+  int rc = 1, asked = 0;
+  tinker__mem_init(&mem, NULL, 0);
+  cr_assert_eq(open_db(&asked_of, &mem), 0);
+  tinker__db_watch(asked_of, &(tinker__db_watch_t){
+                                 .committing = on_committing,
+                                 .user = &asked,
+                             });
+  cr_assert_eq(tinker__db_start(asked_of), 0);
+  cr_assert_eq(put(asked_of, 1, "name", &rc), 0);
+  tinker__db_free(asked_of);
+  cr_assert_eq(rc, 0);
+  cr_assert_eq(asked, 1);
+  cr_assert_eq(commits_when_asked, 0);
+}
+
 /* What could not be counted is not durable either. */
 Test(db, nothing_is_committed_uncounted) {
   tinker__mem_t mem;
@@ -389,7 +416,9 @@ static tinker__db_t *open_watched(tinker__mem_t *mem, watch_t *w) {
   tinker__db_t *db;
   tinker__mem_init(mem, NULL, 0);
   cr_assert_eq(open_db(&db, mem), 0);
-  tinker__db_watch(db, &(tinker__db_watch_t){on_commit, on_locked, w});
+  tinker__db_watch(db, &(tinker__db_watch_t){.committed = on_commit,
+                                             .locked = on_locked,
+                                             .user = w});
   cr_assert_eq(sqlite3_open(path, &w->other), SQLITE_OK);
   cr_assert_eq(sqlite3_exec(w->other, "BEGIN IMMEDIATE", NULL, NULL, NULL), 0);
   cr_assert_eq(tinker__db_start(db), 0);

@@ -39,11 +39,14 @@ const tinker__engine_api_t *NAME(uint32_t abi) {
 #ifdef PLUGIN_RESERVED
   SET(reserved[3]);
 #endif
+#ifdef PLUGIN_HALF
+  api.train_resume = NULL;
+#endif
 #ifdef PLUGIN_OLD /* one that does not train, and does not know the last ones  \
                    */
   api.caps = 0;
   api.optim_step = NULL;
-  api.size = offsetof(tinker__engine_api_t, reserved);
+  api.size = offsetof(tinker__engine_api_t, train_keep);
   SET(reserved[3]); /* after its size: not its own */
 #endif
   return &api;

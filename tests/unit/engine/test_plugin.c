@@ -62,6 +62,7 @@ Test(plugin, refusals) {
   refused("engine_NO_OPTIM", TINKER_EINVAL,
           "has no optim_step, which is required of one that trains");
   refused("engine_RESERVED", TINKER_EINVAL, "reserved place 3");
+  refused("engine_HALF", TINKER_EINVAL, "only one of train_keep");
   refused("/no/such/engine.so", TINKER_EIO, "can't be opened");
   refused(__FILE__, TINKER_EIO, "can't be opened");
 }
@@ -77,6 +78,7 @@ Test(plugin, older_and_smaller) {
   cr_assert_eq(rc, 0, "%s", why);
   cr_assert_eq(tinker__eng_plugin_engine(p)->optim_step, NULL);
   cr_assert_eq(tinker__eng_plugin_engine(p)->reserved[3], NULL);
+  cr_assert_eq(tinker__eng_plugin_engine(p)->train_keep, NULL);
   tinker__eng_plugin_close(p);
   rc = tinker__eng_plugin_open(&p, &mem, "engine.so", why, sizeof why);
   cr_assert_eq(rc, TINKER_EINVAL);

@@ -36,6 +36,13 @@ static const tinker__model_config_t model = {
     .intermediate_size = 5,
 };
 
+/* The same with gradients that wait for a step. */
+static tinker__train_state_t waiting(void) {
+  tinker__train_state_t out = state;
+  out.has_grad = true;
+  return out;
+}
+
 static tinker__mem_t mem;
 
 static void setup(void) {
@@ -64,6 +71,23 @@ Test(train_state, keeps_its_bytes) {
   tinker__buf_free(&b);
 }
 
+Test(train_state, says_that_gradients_wait) {
+  tinker__train_state_t with = waiting(), again = {.rank = 0};
+  tinker__buf_t b;
+  tinker__buf_init(&b, &mem, TINKER__TRAIN_STATE_MAX_JSON);
+  tinker__train_state_write(&b, &with);
+  cr_assert_eq(strncmp(tinker__buf_cstr(&b), "{\"format\":2,", 12), 0);
+  cr_assert_str_eq(tinker__buf_cstr(&b) + 12, FILE_TEXT + 12);
+  cr_assert_eq(
+      tinker__train_state_parse(&again, &mem, tinker__buf_str(&b), NULL, 0), 0);
+  cr_assert(again.has_grad);
+  tinker__buf_free(&b);
+  cr_assert_eq(
+      tinker__train_state_parse(&again, &mem, TINKER__STR(FILE_TEXT), NULL, 0),
+      0);
+  cr_assert_not(again.has_grad);
+}
+
 Test(train_state, names_what_is_wrong) {
   static const struct {
     const char *was, *is;
@@ -71,7 +95,7 @@ Test(train_state, names_what_is_wrong) {
     const char *said;
   } rows[] = {
       {"{", "[", TINKER_EJSON, "state.json: "},
-      {"\"format\":1", "\"format\":2", TINKER_EFORMAT, "format is not 1"},
+      {"\"format\":1", "\"format\":3", TINKER_EFORMAT, "format is not 1 or 2"},
       {"\"rank\":4,", "", TINKER_EFORMAT, "a key is missing"},
       {"\"rank\":4", "\"rank\":4,\"rank\":4", TINKER_EFORMAT, "twice"},
       {"\"rank\":4", "\"knar\":4", TINKER_EFORMAT, "unknown key"},
@@ -99,19 +123,19 @@ Test(train_state, names_what_is_wrong) {
   }
 }
 
-/* All tensors of `state`, in a list that a test may spoil. */
+/* All tensors of a state, in a list that a test may spoil. */
 typedef struct list_s {
-  tinker__tensor_t at[64];
-  char names[64][TINKER__PEFT_NAME_MAX + 16];
+  tinker__tensor_t at[80];
+  char names[80][TINKER__PEFT_NAME_MAX + 16];
   size_t n;
 } list_t;
 
 static const float zeros[256];
 
-static void fill(list_t *l) {
-  unsigned trained = tinker__train_state_targets(&state);
+static void fill(list_t *l, const tinker__train_state_t *of) {
+  unsigned trained = tinker__train_state_targets(of);
   l->n = 0;
-  for (int p = 0; p < TINKER__TRAIN_STATE_PARTS; p++) {
+  for (size_t p = 0; p < tinker__train_state_num_parts(of); p++) {
     for (int i = 0; i < 4 * TINKER__LORA_COUNT; i++) {
       tinker__lora_target_t target = (tinker__lora_target_t)(i / 4);
       tinker__lora_side_t side = (tinker__lora_side_t)(i % 2);
@@ -136,7 +160,8 @@ static void fill(list_t *l) {
   }
 }
 
-static int check(const list_t *l, size_t n, char *why, size_t why_len) {
+static int check(const list_t *l, size_t n, const tinker__train_state_t *of,
+                 char *why, size_t why_len) {
   tinker__safetensors_t *st = NULL;
   tinker__buf_t b;
   tinker__buf_init(&b, &mem, 1 << 20);
@@ -146,7 +171,7 @@ static int check(const list_t *l, size_t n, char *why, size_t why_len) {
   cr_assert_eq(
       tinker__safetensors_parse(&st, &mem, b.data, b.len, why, why_len), 0,
       "%s", why);
-  int rc = tinker__train_state_check(st, &state, &model, why, why_len);
+  int rc = tinker__train_state_check(st, of, &model, why, why_len);
   tinker__safetensors_free(st);
   tinker__buf_free(&b);
   return rc;
@@ -155,25 +180,41 @@ static int check(const list_t *l, size_t n, char *why, size_t why_len) {
 Test(train_state, holds_all_parts_and_nothing_else) {
   static list_t l;
   char why[300] = "", last[200];
-  fill(&l);
+  fill(&l, &state);
   /* q, k, v, o of two layers and the head; A and B; three parts */
   cr_assert_eq(l.n, (4 * 2 + 1) * 2 * 3);
-  cr_assert_eq(check(&l, l.n, why, sizeof why), 0, "%s", why);
+  cr_assert_eq(check(&l, l.n, &state, why, sizeof why), 0, "%s", why);
   for (size_t i = 0; i < l.n; i++) {
     tinker__tensor_t was = l.at[i];
     l.at[i].shape[0]++;
-    cr_expect_eq(check(&l, l.n, why, sizeof why), TINKER_EFORMAT);
+    cr_expect_eq(check(&l, l.n, &state, why, sizeof why), TINKER_EFORMAT);
     cr_expect_not_null(strstr(why, "must have shape"), "%s", why);
     l.at[i] = l.at[l.n - 1];
-    cr_expect_eq(check(&l, l.n - 1, why, sizeof why), TINKER_EFORMAT);
+    cr_expect_eq(check(&l, l.n - 1, &state, why, sizeof why), TINKER_EFORMAT);
     snprintf(last, sizeof last, "tensor %s is missing", l.names[i]);
     cr_expect_str_eq(why, last);
     l.at[i] = was;
   }
   l.at[l.n] = l.at[0];
   l.at[l.n].name = TINKER__STR("x");
-  cr_expect_eq(check(&l, l.n + 1, why, sizeof why), TINKER_EFORMAT);
+  cr_expect_eq(check(&l, l.n + 1, &state, why, sizeof why), TINKER_EFORMAT);
   cr_expect_str_eq(why, "55 tensors, a state of this kind has 54");
+}
+
+/* Gradients are there if the state says so, and only then. */
+Test(train_state, holds_gradients_that_wait) {
+  static list_t l;
+  char why[300] = "", last[200];
+  tinker__train_state_t with = waiting();
+  fill(&l, &with);
+  cr_assert_eq(l.n, (4 * 2 + 1) * 2 * 4);
+  cr_assert_eq(check(&l, l.n, &with, why, sizeof why), 0, "%s", why);
+  cr_assert_eq(check(&l, l.n, &state, why, sizeof why), TINKER_EFORMAT);
+  cr_assert_str_eq(why, "72 tensors, a state of this kind has 54");
+  cr_assert_eq(check(&l, l.n - 1, &with, why, sizeof why), TINKER_EFORMAT);
+  snprintf(last, sizeof last, "tensor %s is missing", l.names[l.n - 1]);
+  cr_assert_str_eq(why, last);
+  cr_assert_not_null(strstr(last, ".grad "));
 }
 
 static int read_one(tinker__mem_t *m, void *user) {

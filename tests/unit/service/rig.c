@@ -29,8 +29,14 @@ struct rig_pending_s {
   bool parked, resumed;
 };
 
+bool rig_takes_lock_to_resume;
+
 void MHD_resume_connection(struct MHD_Connection *connection) {
   rig_pending_t *c = (rig_pending_t *)connection;
+  if (rig_takes_lock_to_resume) {
+    tinker__svc_lock(c->req.service);
+    tinker__svc_unlock(c->req.service);
+  }
   pthread_mutex_lock(&lock);
   c->resumed = true;
   pthread_cond_signal(&answered);
@@ -224,7 +230,7 @@ rig_pending_t *rig_request(rig_t *rig, const char *route, const char *capture,
   r->route = find_route(route);
   take_captures(r, capture);
   r->local = r->unix_socket = r->dispatched = true;
-  tinker__buf_init(&r->body, &c->mem, 1 << 20);
+  tinker__buf_init(&r->body, &c->mem, 1 << 26);
   tinker__buf_init(&r->reply, &rig->mem, 1 << 20);
   tinker__buf_add(&r->body, body, strlen(body));
   c->route = route;

@@ -35,6 +35,9 @@ typedef struct {
   char text[16384]; /* NUL-terminated, cut */
 } reply_t;
 
+/* Whoever resumes a request under the service's lock hangs then: the library
+ * takes a lock of its own, and makes a system call. */
+extern bool rig_takes_lock_to_resume;
 void rig_open(rig_t *rig);
 void rig_close(rig_t *rig); /* asserts that no block is left */
 void rig_start(rig_t *rig);

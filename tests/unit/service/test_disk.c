@@ -63,6 +63,12 @@ static int fail_train_save(tinker__eng_train_t *t, const char *dir, char *why,
   return cpu_api->train_save(t, dir, why, why_len);
 }
 
+static int fail_train_keep(tinker__eng_train_t *t, const char *dir, char *why,
+                           size_t why_len) {
+  if (hit(WRITE)) return half_file(dir, why, why_len);
+  return cpu_api->train_keep(t, dir, why, why_len);
+}
+
 static int fail_adapter_save(tinker__eng_adapter_t *a, const char *dir,
                              char *why, size_t why_len) {
   if (hit(WRITE)) return half_file(dir, why, why_len);
@@ -72,13 +78,13 @@ static int fail_adapter_save(tinker__eng_adapter_t *a, const char *dir,
 /* The snapshot of a model can't be read, the first time. */
 static int unreadable;
 
-static int fail_train_load(tinker__eng_base_t *b, const char *dir,
-                           bool optimizer, tinker__eng_train_t **out, char *why,
-                           size_t why_len) {
+static int fail_train_resume(tinker__eng_base_t *b, const char *dir,
+                             tinker__eng_train_t **out, char *why,
+                             size_t why_len) {
   if (unreadable && unreadable-- > 0) {
     return tinker__why(why, why_len, TINKER_EIO, "%s: %s", dir, strerror(EIO));
   }
-  return cpu_api->train_load(b, dir, optimizer, out, why, why_len);
+  return cpu_api->train_resume(b, dir, out, why, why_len);
 }
 
 typedef struct {
@@ -141,6 +147,7 @@ static void open_disk(disk_t *d) {
   rig_session(&d->rig, d->session, sizeof d->session);
   rig_model(&d->rig, d->session, 0, d->model, sizeof d->model);
   d->rig.api.train_save = fail_train_save;
+  d->rig.api.train_keep = fail_train_keep;
   d->rig.api.adapter_save = fail_adapter_save;
   d->rig.world.open = fail_open;
   d->rig.world.fsync = fail_fsync;
@@ -216,7 +223,7 @@ Test(disk, a_restore_that_cannot_read) {
   rig_do(&d.rig, "POST api/v1/load_weights", body, &d.reply);
   rig_fb_body(body, sizeof body, d.model, 2);
   rig_do(&d.rig, "POST api/v1/forward_backward", body, &d.reply);
-  d.rig.api.train_load = fail_train_load;
+  d.rig.api.train_resume = fail_train_resume;
   rig_stop(&d.rig);
   unreadable = 1;
   rig_start(&d.rig);

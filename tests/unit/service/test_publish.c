@@ -146,9 +146,12 @@ Test(publish, the_ledger) {
                0, "%s", why);
   tinker__file_script_begin(&script, 0);
   cr_assert(tinker__svc_ledger_add(l, &line));
+  cr_assert(tinker__svc_ledger_settle(l));
   cr_assert_str_eq(script.trace, "write ledger.jsonl\n");
   tinker__file_script_begin(&script, 1);
-  cr_assert_not(tinker__svc_ledger_add(l, &line));
+  cr_assert(tinker__svc_ledger_add(l, &line));
+  cr_assert_not(tinker__svc_ledger_settle(l));
+  cr_assert_not(tinker__svc_ledger_settle(l));
   tinker__svc_ledger_free(l);
   close_scripted();
 }

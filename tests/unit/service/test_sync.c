@@ -1,17 +1,19 @@
-/* A disk that fails to sync: SQLite's calls of fsync and fdatasync end here,
- * since a program's own functions come before the C library's. What was
- * acknowledged is there afterwards, whichever sync failed; a write that was not
- * says so. Linux. */
-#define _DEFAULT_SOURCE /* syscall */
+/* A disk that fails to sync: every call of fsync and fdatasync in this program
+ * ends here, SQLite's too, since a program's own functions are found before the
+ * C library's. What was acknowledged is there afterwards, whichever sync
+ * failed; a write that was not says so. Linux.
+ *
+ * No test of this program ends the machine, so a sync has nothing to save, and
+ * no disk is waited for. The end-to-end tests sync. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <tinker/error.h>
 #include <unistd.h>
 
@@ -39,14 +41,14 @@ static void note(int fd) {
   pthread_mutex_unlock(&note_lock);
 }
 
-static int sync_or_fail(long number, int fd) {
+static int sync_or_fail(int fd) {
   note(fd);
   if (atomic_load(&burst) > 0 && atomic_fetch_sub(&fail_at, 1) <= 1) {
     atomic_fetch_sub(&burst, 1);
     errno = EIO;
     return -1;
   }
-  return (int)syscall(number, fd);
+  return fcntl(fd, F_GETFD) < 0 ? -1 : 0; /* EBADF as a real one */
 }
 
 static void arm(int nth, int times) {
@@ -55,11 +57,11 @@ static void arm(int nth, int times) {
 }
 
 __attribute__((visibility("default"))) int fsync(int fd) {
-  return sync_or_fail(SYS_fsync, fd);
+  return sync_or_fail(fd);
 }
 
 __attribute__((visibility("default"))) int fdatasync(int fd) {
-  return sync_or_fail(SYS_fdatasync, fd);
+  return sync_or_fail(fd);
 }
 
 /* --- The store ------------------------------------------------------------ */

@@ -126,8 +126,6 @@ static const struct {
     {&tinker__call_subject_msg, "{\"model_id\":\"M\",\"seq_id\":3}"},
     {&tinker__sample_head_msg,
      "{\"sampling_session_id\":\"S\",\"seq_id\":0,\"model_path\":\"p\"}"},
-    {&tinker__forward_msg,
-     "{\"forward_input\":true,\"forward_backward_input\":true}"},
     {&tinker__failure_msg, "{\"error\":\"e\",\"category\":\"user\"}"}};
 #define ROWS (sizeof(rows) / sizeof(*rows))
 
@@ -204,8 +202,6 @@ Test(messages, faults_are_named) {
        "tags: must be a list of strings"},
       {&tinker__heartbeat_msg, "{\"session_id\":null,\"session_id\":\"b\"}",
        TINKER_EINVAL, "session_id: given twice"},
-      {&tinker__forward_msg, "{\"forward_input\":null}", TINKER_EINVAL,
-       "forward_input is required"},
       {&tinker__create_model_msg, "{\"session_id\":7}", TINKER_EINVAL,
        "session_id: must be a string"},
       {&tinker__create_model_msg, "{\"lora_config\":{\"rank\":1.5}}",

@@ -170,7 +170,7 @@ Test(sample, faults_are_named) {
       {"{\"prompt\":{\"chunks\":[{\"type\":\"image\"}]}}", "prompt: only"},
       {"{\"prompt\":{\"chunks\":[{\"tokens\":[2147483648]}]}}",
        "prompt: integer out of range"},
-      {"[]", "expected an object"}};
+      {"[]", "must be a JSON object"}};
   tinker__sample_request_t r;
   for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
     cr_assert_lt(decode(bad[i].body, &r, NULL), 0, "%s", bad[i].body);

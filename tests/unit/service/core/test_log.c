@@ -29,6 +29,8 @@ static void on_line(void *user, const char *line, size_t len) {
   pthread_mutex_unlock(&k->gate);
 }
 
+static tinker__mem_t waiting_mem;
+
 static void sink_init(sink_t *k) {
   memset(k, 0, sizeof *k);
   pthread_mutex_init(&k->gate, NULL);
@@ -67,9 +69,9 @@ Test(log, a_callback_that_blocks) {
   char line[400];
   tinker__mem_init(&mem, NULL, 0);
   sink_init(&k);
-  cr_assert_eq(
-      tinker__svc_lines_new(&q, &mem, tinker__world_real(), 1000, on_line, &k),
-      0);
+  cr_assert_eq(tinker__svc_lines_new(&q, &mem, tinker__world_real(), 1000,
+                                     TINKER__LINES_DROP, on_line, &k),
+               0);
   pthread_mutex_lock(&k.gate);
   add(q, &mem, "first");
   wait_begun(&k, 1);
@@ -91,6 +93,45 @@ Test(log, a_callback_that_blocks) {
   cr_assert_eq(mem.live_blocks, 0);
 }
 
+static void *add_last(void *user) {
+  tinker__buf_t line;
+  tinker__buf_init(&line, &waiting_mem, 1000);
+  tinker__buf_adds(&line, "last");
+  cr_assert(tinker__svc_lines_add(user, &line));
+  return NULL;
+}
+
+/* A queue that loses nothing: a line without room waits for it, one that is
+ * larger than all of it goes alone, and to settle is to wait for all of them.
+ */
+Test(log, a_queue_that_waits) {
+  static sink_t k;
+  tinker__svc_lines_t *q;
+  pthread_t thread;
+  char line[400], want[2000];
+  tinker__mem_init(&waiting_mem, NULL, 0);
+  sink_init(&k);
+  cr_assert_eq(tinker__svc_lines_new(&q, &waiting_mem, tinker__world_real(),
+                                     100, TINKER__LINES_WAIT, on_line, &k),
+               0);
+  memset(line, 'x', sizeof line - 1);
+  line[sizeof line - 1] = 0;
+  pthread_mutex_lock(&k.gate);
+  add(q, &waiting_mem, "first");
+  wait_begun(&k, 1);
+  add(q, &waiting_mem, line);
+  pthread_create(&thread, NULL, add_last, q);
+  pthread_mutex_unlock(&k.gate);
+  tinker__svc_lines_settle(q);
+  cr_assert_eq(strncmp(k.text, "first\nxxx", 9), 0, "%s", k.text);
+  pthread_join(thread, NULL);
+  tinker__svc_lines_settle(q);
+  snprintf(want, sizeof want, "first\n%s\nlast\n", line);
+  cr_assert_str_eq(k.text, want);
+  tinker__svc_lines_free(q);
+  cr_assert_eq(waiting_mem.live_blocks, 0);
+}
+
 /* A line that could not be made is one that is missing. */
 Test(log, a_line_without_memory) {
   static sink_t k;
@@ -98,9 +139,9 @@ Test(log, a_line_without_memory) {
   tinker__svc_lines_t *q;
   tinker__mem_init(&mem, NULL, 0);
   sink_init(&k);
-  cr_assert_eq(
-      tinker__svc_lines_new(&q, &mem, tinker__world_real(), 1000, on_line, &k),
-      0);
+  cr_assert_eq(tinker__svc_lines_new(&q, &mem, tinker__world_real(), 1000,
+                                     TINKER__LINES_DROP, on_line, &k),
+               0);
   tinker__mem_init(&none, NULL, 1); /* byte at most */
   add(q, &none, "lost");
   wait_begun(&k, 1);
@@ -130,8 +171,8 @@ Test(log, text_of_a_line) {
 
 static int make(tinker__mem_t *mem, void *user) {
   tinker__svc_lines_t *q = NULL;
-  int rc =
-      tinker__svc_lines_new(&q, mem, tinker__world_real(), 1000, on_line, user);
+  int rc = tinker__svc_lines_new(&q, mem, tinker__world_real(), 1000,
+                                 TINKER__LINES_DROP, on_line, user);
   tinker__svc_lines_free(q);
   return rc;
 }

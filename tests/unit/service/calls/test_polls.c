@@ -84,17 +84,17 @@ Test(polls, who_is_gone_is_dropped) {
   char id[200];
   rig_open(&rig);
   open_gap(&rig, id, sizeof id);
-  pthread_mutex_lock(&rig.s->lock);
+  tinker__svc_lock(rig.s);
   rig.s->look_at_peers = look;
   dead = -2;
-  pthread_mutex_unlock(&rig.s->lock);
+  tinker__svc_unlock(rig.s);
   for (int i = 0; i < 4; i++) p[i] = park(&rig, id, 100 + i);
-  pthread_mutex_lock(&rig.s->lock);
+  tinker__svc_lock(rig.s);
   dead = 102;
   cr_assert(tinker__svc_polls_look(rig.s));
   cr_assert_not(tinker__svc_polls_look(rig.s));
   cr_assert_eq(rig.s->parked_polls, 3);
-  pthread_mutex_unlock(&rig.s->lock);
+  tinker__svc_unlock(rig.s);
   for (int i = 0; i < 4; i++) cr_assert_eq(rig_answered(p[i]), i == 2);
   size_t none = 0;
   void *state = rig_req(p[2]);
@@ -103,6 +103,53 @@ Test(polls, who_is_gone_is_dropped) {
                MHD_NO);
   rig_stop(&rig);
   for (int i = 0; i < 4; i++) rig_wait(&rig, p[i], &reply);
+  rig_close(&rig);
+}
+
+/* What is due is answered in pieces, and when the lock is released. */
+Test(polls, expire_in_pieces) {
+  enum { N = 70, PIECE = 64 };
+  static rig_t rig;
+  static rig_pending_t *p[N];
+  char id[200];
+  rig_takes_lock_to_resume = true;
+  rig_open(&rig);
+  open_gap(&rig, id, sizeof id);
+  for (int i = 0; i < N; i++) p[i] = park(&rig, id, -1);
+  tinker__svc_lock(rig.s);
+  cr_assert(tinker__svc_polls_expire(rig.s, INT64_MAX));
+  for (int i = 0; i < N; i++) cr_assert_not(rig_answered(p[i]));
+  tinker__svc_unlock(rig.s);
+  for (int i = 0; i < N; i++) cr_assert_eq(rig_answered(p[i]), i < PIECE);
+  tinker__svc_lock(rig.s);
+  cr_assert_not(tinker__svc_polls_expire(rig.s, INT64_MAX));
+  tinker__svc_unlock(rig.s);
+  for (int i = 0; i < N; i++) expect_try_again(&rig, p[i]);
+  rig_stop(&rig);
+  rig_close(&rig);
+}
+
+/* Requests that wait for the log, and polls that wait for a result, are
+ * resumed without the lock. */
+Test(polls, are_told_without_the_lock) {
+  static rig_t rig;
+  rig_pending_t *p[3];
+  char session[80], model[120], body[400], id[200];
+  rig_takes_lock_to_resume = true;
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  rig_optim_body(body, sizeof body, model, 2);
+  rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+  rig_member(&reply, "request_id", id, sizeof id);
+  for (int i = 0; i < 3; i++) p[i] = park(&rig, id, -1);
+  rig_optim_body(body, sizeof body, model, 1);
+  rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+  for (int i = 0; i < 3; i++) {
+    rig_wait(&rig, p[i], &reply);
+    cr_assert_eq(reply.status, 200, "%s", reply.text);
+    cr_assert_eq(strstr(reply.text, "try_again"), NULL, "%s", reply.text);
+  }
   rig_close(&rig);
 }
 
@@ -115,7 +162,7 @@ Test(polls, a_look_is_bounded) {
   rig_open(&rig);
   open_gap(&rig, id, sizeof id);
   for (int i = 0; i < N; i++) p[i] = park(&rig, id, i);
-  pthread_mutex_lock(&rig.s->lock);
+  tinker__svc_lock(rig.s);
   rig.s->look_at_peers = look;
   dead = 5;
   rig.s->looked_polls = 0;
@@ -124,9 +171,11 @@ Test(polls, a_look_is_bounded) {
   dead = N - 1;
   cr_assert(tinker__svc_polls_look(rig.s));
   cr_assert_eq(looked_at, 10);
-  cr_assert_not(tinker__svc_polls_look(rig.s));
+  cr_assert(tinker__svc_polls_look(rig.s)); /* the next round */
   cr_assert_eq(looked_at, TINKER__PEERS_MAX);
-  pthread_mutex_unlock(&rig.s->lock);
+  cr_assert_not(tinker__svc_polls_look(rig.s));
+  cr_assert_eq(looked_at, 8);
+  tinker__svc_unlock(rig.s);
   rig_stop(&rig);
   for (int i = 0; i < N; i++) rig_wait(&rig, p[i], &reply);
   rig_close(&rig);

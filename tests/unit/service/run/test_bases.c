@@ -280,13 +280,14 @@ Test(bases, runs_hold_theirs) {
   rig_close(&rig);
 }
 
-static atomic_int asked, load_steps, rounds_at_first, rounds_at_last;
+static atomic_int begun, asked, load_steps, rounds_at_first, rounds_at_last;
 
 /* The first round lasts until the load has been asked for. */
 static int waiting_decode(tinker__engine_t *e,
                           const tinker__eng_decode_item_t *items, size_t n,
                           const atomic_bool *cancel, char *why,
                           size_t why_len) {
+  atomic_store(&begun, 1);
   while (!atomic_load(&asked)) {
   }
   return counted_decode(e, items, n, cancel, why, why_len);
@@ -323,6 +324,8 @@ Test(bases, others_sample_during_a_load) {
   sample_body(body, sampler, 0, 100);
   rig_call(&rig, "POST api/v1/asample", NULL, NULL, body, &reply);
   rig_member(&reply, "request_id", request, sizeof request);
+  while (!atomic_load(&begun)) {
+  }
   char why[300];
   cr_assert_eq(ask("n", tinker__svc_base_load, why, sizeof why), 0);
   atomic_store(&asked, 1);

@@ -37,7 +37,11 @@ static float chain(float c, const float *a, size_t as, const float *b,
 }
 
 static void each_bench(void (*body)(bench_t *)) {
+#ifdef KERNELS_FOUR_THREADS
+  static const unsigned threads[] = {4};
+#else
   static const unsigned threads[] = {1, 2, 4};
+#endif
   for (size_t i = 0; i < COUNT(threads); i++) {
     bench_t t = {.threads = threads[i]};
     tinker__mem_init(&t.mem, NULL, 0);

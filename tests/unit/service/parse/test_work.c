@@ -408,29 +408,109 @@ Test(work, refusals_name_the_field) {
   cr_assert_eq(mem.live_blocks, 0);
 }
 
-/* Model and number are found in a message that is refused otherwise. */
+/* Model and number are found in a message that can't be unpacked. */
 Test(work, head_of_a_broken_message) {
   tinker__mem_t mem;
-  tinker__svc_head_t h;
-  char why[200];
+  tinker__svc_call_t c;
   tinker__mem_init(&mem, NULL, 0);
   const char good[] = "\x0a\x03"
                       "abc"
                       "\x10\xac\x02"
                       "\x1a\x02zz";
-  cr_assert_eq(tinker__svc_work_fb_head(&mem, (tinker__str_t){good, 12},
-                                        TINKER__FORMAT_PROTO, &h, why, 200),
-               0);
-  cr_assert_str_eq(h.model_id, "abc");
-  cr_assert_eq(h.seq, 300);
-  for (size_t n = 0; n < 12; n++) { /* cut anywhere: no crash */
-    tinker__svc_work_fb_head(&mem, (tinker__str_t){good, n},
-                             TINKER__FORMAT_PROTO, &h, why, 200);
+  for (size_t n = 0; n <= 12; n++) { /* cut anywhere: no crash */
+    tinker__svc_call_read(&c, &mem, TINKER__SVC_OP_FORWARD_BACKWARD,
+                          TINKER__FORMAT_PROTO, (tinker__str_t){good, n});
+    cr_assert_neq(c.rc, 0);
+    if (n == 12) {
+      cr_assert_eq(c.head, TINKER__HEAD_READ, "%s", c.why);
+      cr_assert_str_eq(c.model_id, "abc");
+      cr_assert_eq(c.seq_id, 300);
+    }
+    tinker__svc_call_free(&c);
   }
   const char huge[] = "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
-  cr_assert_neq(tinker__svc_work_fb_head(&mem, (tinker__str_t){huge, 10},
-                                         TINKER__FORMAT_PROTO, &h, why, 200),
-                0);
+  tinker__svc_call_read(&c, &mem, TINKER__SVC_OP_FORWARD_BACKWARD,
+                        TINKER__FORMAT_PROTO, (tinker__str_t){huge, 10});
+  cr_assert_neq(c.head, TINKER__HEAD_READ);
+  tinker__svc_call_free(&c);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+#define DATUM "{\"forward_backward_input\":{\"data\":[{\"model_input\":"
+#define HEAD_AFTER ",\"model_id\":\"m\",\"other\":[{}],\"seq_id\":7}"
+
+/* One reading finds whose call it is and its number, before or after what is
+ * refused; a text that is no JSON, or a wrong head, has none. */
+Test(work, head_of_a_refused_body) {
+  static const struct {
+    tinker__svc_op_kind_t kind;
+    const char *body;
+    int head;
+  } cases[] = {
+      {TINKER__SVC_OP_OPTIM,
+       "{\"adam_params\":{\"beta1\":\"x\",\"a\":[1,{}]}" HEAD_AFTER,
+       TINKER__HEAD_READ},
+      {TINKER__SVC_OP_OPTIM,
+       "{\"adam_params\":{},\"adam_params\":[{}]" HEAD_AFTER,
+       TINKER__HEAD_READ},
+      {TINKER__SVC_OP_SAVE, "{\"path\":[1,2]" HEAD_AFTER, TINKER__HEAD_READ},
+      {TINKER__SVC_OP_SAVE, "{\"ttl_seconds\":1e99" HEAD_AFTER,
+       TINKER__HEAD_READ},
+      {TINKER__SVC_OP_SAVE, "{\"path\":\"a\\u0000\"" HEAD_AFTER,
+       TINKER__HEAD_READ},
+      {TINKER__SVC_OP_SAVE,
+       "{\"path\":1,\"model_id\":\"m\",\"model_id\":\"m\",\"seq_id\":7}",
+       TINKER__HEAD_WRONG},
+      {TINKER__SVC_OP_SAVE, "{\"path\":1,\"model_id\":{},\"seq_id\":7}",
+       TINKER__HEAD_WRONG},
+      {TINKER__SVC_OP_SAVE, "{\"path\":1" HEAD_AFTER "]", TINKER__HEAD_UNREAD},
+      {TINKER__SVC_OP_SAVE, "{\"path\":1,\"a\":[1 2]" HEAD_AFTER,
+       TINKER__HEAD_UNREAD},
+      {TINKER__SVC_OP_SAVE, "{\"path\":[1,]" HEAD_AFTER, TINKER__HEAD_UNREAD},
+      {TINKER__SVC_OP_SAVE, "[]", TINKER__HEAD_UNREAD},
+      {TINKER__SVC_OP_LOAD, "{\"optimizer\":0" HEAD_AFTER, TINKER__HEAD_READ},
+      {TINKER__SVC_OP_FORWARD_BACKWARD, DATUM "5}]}" HEAD_AFTER,
+       TINKER__HEAD_READ},
+      {TINKER__SVC_OP_FORWARD_BACKWARD,
+       DATUM
+       "{\"chunks\":[{\"tokens\":[1,2,3.5,{\"a\":[]}],\"b\":[1]}]}},{}]}" HEAD_AFTER,
+       TINKER__HEAD_READ},
+      {TINKER__SVC_OP_FORWARD_BACKWARD,
+       DATUM "{\"chunks\":[{\"tokens\":[1,2147483648,3]}]}}]}" HEAD_AFTER,
+       TINKER__HEAD_READ},
+      {TINKER__SVC_OP_FORWARD_BACKWARD,
+       DATUM "{\"chunks\":[{\"tokens\":[1,2 3]}]}}]}" HEAD_AFTER,
+       TINKER__HEAD_UNREAD},
+      {TINKER__SVC_OP_FORWARD_BACKWARD,
+       "{\"forward_backward_input\":{}"
+       ",\"forward_input\":{\"data\":[[]]}" HEAD_AFTER,
+       TINKER__HEAD_READ},
+      {TINKER__SVC_OP_SAMPLE,
+       "{\"sampling_params\":{\"top_p\":7,\"stop\":[1]},"
+       "\"prompt\":[[\"x\"]],\"sampling_session_id\":\"m\",\"seq_id\":7}",
+       TINKER__HEAD_READ},
+      {TINKER__SVC_OP_SAMPLE,
+       "{\"prompt\":1,\"base_model\":1,"
+       "\"sampling_session_id\":\"m\",\"seq_id\":7}",
+       TINKER__HEAD_WRONG}};
+  tinker__mem_t mem;
+  tinker__svc_call_t c;
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    const char *body = cases[i].body;
+    tinker__svc_call_read(&c, &mem, cases[i].kind, TINKER__FORMAT_JSON,
+                          tinker__str(body));
+    cr_assert_neq(c.rc, 0, "%s", body);
+    cr_assert_neq(c.why[0], 0, "%s", body);
+    cr_assert_eq((int)c.head, cases[i].head, "%s: %s", body, c.why);
+    if (cases[i].head == TINKER__HEAD_READ) {
+      if (cases[i].kind != TINKER__SVC_OP_SAMPLE) {
+        cr_assert_str_eq(c.model_id, "m", "%s", body);
+      }
+      cr_assert(c.has_seq_id && c.seq_id == 7, "%s", body);
+    }
+    tinker__svc_call_free(&c);
+  }
   cr_assert_eq(mem.live_blocks, 0);
 }
 
