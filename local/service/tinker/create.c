@@ -180,10 +180,13 @@ static tinker__svc_handled_t create_locked(
 
 /* Draws a seed when the client gave none; it is stored with the model. It has
  * 63 bits, so that it is an integer in JSON and in the store too. */
-static int draw_seed(tinker__svc_t *s, uint64_t *seed) {
+static int draw_seed(tinker__svc_t *s, uint64_t *seed, char *why,
+                     size_t why_len) {
   int rc = s->world->random(s->world->user, seed, sizeof *seed);
   *seed >>= 1;
-  return rc;
+  if (rc == 0) return 0;
+  return tinker__why(why, why_len, rc, "no seed could be drawn: %s",
+                     tinker_code_text(rc));
 }
 
 static int check_create(const tinker__create_model_t *c, tinker__arena_t *a,
@@ -216,13 +219,15 @@ tinker__svc_handled_t tinker__svc_handle_create_model(tinker__svc_t *s,
     return TINKER__ANSWERED;
   }
   int rc = check_create(&c, &a, &lora, why, sizeof why);
-  if (rc == 0 && !c.lora_config.has_seed) rc = draw_seed(s, &lora.seed);
-  if (rc == 0) {
-    rc = tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body), NULL,
-                                 digest);
+  if (rc == 0 && !c.lora_config.has_seed) {
+    rc = draw_seed(s, &lora.seed, why, sizeof why);
+  }
+  if (rc == 0 && tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body),
+                                         NULL, digest) != 0) {
+    rc = TINKER_ENOMEM;
   }
   if (rc != 0) {
-    h = tinker__svc_reply_why(r, rc, 400, why);
+    h = tinker__svc_reply_why(r, rc, rc == TINKER_EINVAL ? 400 : 500, why);
   } else {
     tinker__svc_lock(s);
     h = create_locked(s, r, &c, &lora, digest);
@@ -300,9 +305,9 @@ tinker__svc_handled_t tinker__svc_handle_load_new(tinker__svc_t *s,
   if (rc == 0) {
     rc = check_new(c->model_seq_id, c->user_metadata, why, sizeof why);
   }
-  if (rc == 0) {
-    rc = tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body), NULL,
-                                 digest);
+  if (rc == 0 && tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body),
+                                         NULL, digest) != 0) {
+    rc = TINKER_ENOMEM;
   }
   tinker__svc_handled_t h;
   if (rc != 0) {

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <tinker/error.h>
+
 #include "rig.h"
 
 /* forward_backward and optim_step under seq and seq + 1; the loss as text. */
@@ -153,5 +155,34 @@ Test(create, the_folder_is_told_to_local_callers) {
     cr_expect_eq(strstr(reply.text, "tokenizer_id") != NULL, k == 0, "%d: %s",
                  k, reply.text);
   }
+  rig_close(&rig);
+}
+
+static int no_random(void *user, void *out, size_t len) {
+  (void)user;
+  (void)out;
+  (void)len;
+  return TINKER_ERANDOM;
+}
+
+/* It is not answered as a fault of the request, and says what failed. */
+Test(create, a_seed_that_cannot_be_drawn_is_the_services_failure) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], body[300], id[120];
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  int (*real)(void *, void *, size_t) = rig.world.random;
+  rig.world.random = no_random;
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"model_seq_id\":0,\"base_model\":\"m\","
+           "\"lora_config\":{\"rank\":4}}",
+           session);
+  rig_call(&rig, "POST api/v1/create_model", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 500, "%d %s", reply.status, reply.text);
+  cr_assert_not_null(strstr(reply.text, "no seed could be drawn"), "%s",
+                     reply.text);
+  new_model(&rig, session, 0, ",\"seed\":1", id, sizeof id);
+  rig.world.random = real;
   rig_close(&rig);
 }
