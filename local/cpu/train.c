@@ -1,7 +1,6 @@
 /* train: the life of a train state. Engine thread; invariants in train.h. */
 #include "cpu/train.h"
 
-#include <string.h>
 #include <tinker/error.h>
 
 #define RANK_MAX 128u

@@ -1,6 +1,5 @@
 /* batch: chooses the generations of a round, and runs the round. See
  * generate.h. Engine thread. */
-#include <stdlib.h>
 #include <string.h>
 #include <tinker/error.h>
 

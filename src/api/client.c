@@ -1,5 +1,4 @@
 /* Life of a client, see core.h. */
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

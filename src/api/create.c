@@ -1,5 +1,4 @@
 /* The calls of a client that make things or ask about the service. */
-#include <string.h>
 
 #include "api/checks.h"
 #include "api/job.h"

@@ -4,7 +4,6 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdio.h>
-#include <string.h>
 #include <tinker/error.h>
 
 #include "base/world.h"

@@ -2,7 +2,6 @@
  * text, as writers of arrays make it, takes a short loop; anything else goes
  * through the general reader. */
 #include <math.h>
-#include <string.h>
 #include <tinker/error.h>
 
 #include "base/json_scan.h"

@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 #include <tinker/error.h>
 
 #include "base/show.h"
@@ -19,7 +18,7 @@ typedef struct tinker__log_entry_s {
 
 struct tinker__log_s {
   tinker__mem_t *mem;
-  atomic_int level;
+  tinker_log_level_t level;
   void (*wake)(void *user);
   void *user;
   pthread_mutex_t lock; /* guards all below */
@@ -51,7 +50,7 @@ int tinker__log_new(tinker__log_t **out, tinker__mem_t *mem,
   log->mask = n - 1;
   log->wake = wake;
   log->user = user;
-  atomic_init(&log->level, (int)level);
+  log->level = level;
   *out = log;
   return 0;
 }
@@ -62,13 +61,8 @@ void tinker__log_free(tinker__log_t *log) {
   tinker__mem_free(log->mem, log);
 }
 
-void tinker__log_set_level(tinker__log_t *log, tinker_log_level_t level) {
-  atomic_store_explicit(&log->level, (int)level, memory_order_relaxed);
-}
-
 bool tinker__log_on(const tinker__log_t *log, tinker_log_level_t level) {
-  return log &&
-         (int)level >= atomic_load_explicit(&log->level, memory_order_relaxed);
+  return log && level >= log->level;
 }
 
 void tinker__log_add(tinker__log_t *log, tinker_log_level_t level,

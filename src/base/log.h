@@ -22,7 +22,6 @@ int tinker__log_new(tinker__log_t **out, tinker__mem_t *mem,
                     tinker_log_level_t level, size_t capacity,
                     void (*wake)(void *user), void *user);
 void tinker__log_free(tinker__log_t *log); /* NULL allowed */
-void tinker__log_set_level(tinker__log_t *log, tinker_log_level_t level);
 /* False for a NULL log. */
 bool tinker__log_on(const tinker__log_t *log, tinker_log_level_t level);
 /* component: a static string. Use TINKER__LOG, which tests the level first. */

@@ -3,7 +3,6 @@
  * key drawn per map. */
 #include "base/map.h"
 
-#include <string.h>
 #include <tinker/error.h>
 
 #include "base/world.h"

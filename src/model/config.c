@@ -3,7 +3,6 @@
  * error can name key and value. Pure, any thread. */
 #include "model/config.h"
 
-#include <math.h>
 #include <string.h>
 #include <tinker/error.h>
 

@@ -5,7 +5,6 @@
  *
  * dynamic_config is asked for once: what it can change in flight (canceling
  * abandoned samples) this client doesn't do. */
-#include <string.h>
 
 #include "http/url.h"
 #include "session/session_internal.h"

@@ -1,5 +1,4 @@
 /* load_added: the added tokens of a tokenizer.json. */
-#include <string.h>
 #include <tinker/error.h>
 
 #include "text/letters.h"

@@ -1,5 +1,4 @@
 /* sample_decode: the service's half of asample (sample.h). */
-#include <math.h>
 #include <string.h>
 #include <tinker/error.h>
 

@@ -3,8 +3,6 @@
  * give the stored results. Starting thread; replay_start runs when the other
  * threads do. Each row is checked against the table of its columns first, so
  * the code after that relies on types, ranges and lengths. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <tinker/error.h>

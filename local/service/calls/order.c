@@ -1,7 +1,6 @@
 /* order: the calls of a model, which run strictly by number, whatever the order
  * of their arrival. All under the service's lock. */
 #include <stdio.h>
-#include <string.h>
 
 #include <tinker/error.h>
 

@@ -1,6 +1,5 @@
 /* sampler: sampling sessions and their calls. Under the service's lock. */
 #include <stdio.h>
-#include <string.h>
 
 #include <tinker/error.h>
 

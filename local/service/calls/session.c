@@ -1,5 +1,4 @@
 /* session: adds, describes and finds sessions. Under the service's lock. */
-#include <string.h>
 
 #include <tinker/error.h>
 

@@ -1,9 +1,6 @@
 /* body: see body.h. */
 #include "service/parse/body.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include <tinker/error.h>
 
 bool tinker__svc_body_is_json(tinker__svc_req_t *r) {

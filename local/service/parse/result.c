@@ -1,6 +1,5 @@
 /* result: writes the results of finished calls through wire. Engine thread; the
  * JSON forms are written on the thread that answers a poll. */
-#include <string.h>
 
 #include <tinker/error.h>
 

@@ -1,7 +1,6 @@
 /* work_score: checks which scores an asample request wants of its prompt, and
  * lays them out for the engine. A dense target gets row starts, as a CSR target
  * has them. Pure. */
-#include <string.h>
 
 #include <tinker/error.h>
 

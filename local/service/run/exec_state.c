@@ -1,7 +1,6 @@
 /* exec_state: executes saves and loads, and makes snapshots. Engine thread;
  * after a commit on the store thread, under the lock. */
 #include <stdio.h>
-#include <string.h>
 
 #include <tinker/error.h>
 

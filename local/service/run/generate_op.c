@@ -1,7 +1,6 @@
 /* generate_op: executes a sample: finds the adapter of its sampler, runs the
  * generation and stores its result. Engine thread. */
 #include <signal.h>
-#include <string.h>
 
 #include <tinker/error.h>
 

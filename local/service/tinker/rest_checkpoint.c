@@ -2,7 +2,6 @@
  * another time to live (protocol 2.6). They find the checkpoint and check that
  * the change is allowed; calls/checkpoint_change.c stores it. HTTP thread. */
 #include <stdio.h>
-#include <string.h>
 
 #include <tinker/error.h>
 

@@ -1,7 +1,4 @@
 /* retrieve: retrieve_future, the poll for a result. HTTP thread. */
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
 
 #include <tinker/error.h>
 
