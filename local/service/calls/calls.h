@@ -12,6 +12,8 @@
 #include "service/http/http.h"
 
 /* --- op.c: numbered calls and their results --- */
+/* A new op, which the caller gives its model or sampler; its request id is
+ * "<owner_id>:<seq>". NULL without memory. Any thread. */
 tinker__svc_op_t *tinker__svc_op_new(tinker__svc_t *s, const char *owner_id,
                                      int64_t seq, tinker__svc_op_kind_t kind);
 void tinker__svc_op_free(tinker__svc_op_t *op);
@@ -99,6 +101,8 @@ tinker__db_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op);
 tinker__svc_model_t *tinker__svc_model_new(tinker__svc_t *s,
                                            tinker__svc_session_t *session,
                                            int64_t seq);
+/* Makes m known and holds its base model. 0 or TINKER_ENOMEM. Under the lock,
+ * or while the service starts. */
 int tinker__svc_model_add(tinker__svc_t *s, tinker__svc_model_t *m);
 /* The model with that id whose row is stored, or NULL. Under the lock. */
 tinker__svc_model_t *tinker__svc_model_find(tinker__svc_t *s, tinker__str_t id);
@@ -120,10 +124,12 @@ tinker__svc_op_t *tinker__svc_model_begin(tinker__svc_model_t *m);
 /* Called when the model's task has done its work. Pushes the task again if
  * there is a call to execute. Under the lock. */
 void tinker__svc_model_done(tinker__svc_model_t *m);
-/* True when the session has ended and no call is left to be executed. */
+/* True when the session has ended and no call is left to be executed. Under the
+ * lock. */
 bool tinker__svc_model_is_over(const tinker__svc_model_t *m);
 /* Makes a model OVER whose training state is not in memory. Under the lock. */
 void tinker__svc_model_retire(tinker__svc_model_t *m);
+
 /* --- price.c: bytes of memory that training takes --- */
 uint64_t tinker__svc_price_add(uint64_t a, uint64_t b); /* UINT64_MAX = more */
 /* The bytes of a model's training state, and of a pass besides it; 0 when they
@@ -156,6 +162,7 @@ void tinker__svc_models_retry(tinker__svc_t *s, int64_t now_ms);
  * the lock. */
 bool tinker__svc_model_is_parked(tinker__svc_model_t *m, tinker__svc_req_t *r);
 
+/* --- order.c: models that rest, end or break --- */
 /* True when the model has a call without a result. Under the lock. */
 bool tinker__svc_model_awaited(const tinker__svc_model_t *m);
 /* Lets the models leave memory that had no call for long. Under the lock. */
@@ -167,12 +174,16 @@ void tinker__svc_model_end(tinker__svc_model_t *m);
 void tinker__svc_model_break(tinker__svc_model_t *m, const char *why);
 
 /* --- sampler.c --- */
-/* A new sampler, which the caller gives its base and row. TINKER_EEXIST when
- * its number in the session is taken. */
+/* A new sampler, which the caller gives its base and row. 0, TINKER_EEXIST when
+ * its number in the session is taken, or TINKER_ENOMEM. Under the lock, or
+ * while the service starts, as add. */
 int tinker__svc_sampler_new(tinker__svc_sampler_t **out, tinker__svc_t *s,
                             tinker__svc_session_t *session, int64_t seq,
                             char *why, size_t why_len);
+/* Makes p known and, if its session is live, holds its base model. 0 or
+ * TINKER_ENOMEM. */
 int tinker__svc_sampler_add(tinker__svc_t *s, tinker__svc_sampler_t *p);
+/* Adds the statement that stores p's row. */
 void tinker__svc_sampler_write(tinker__db_write_t *w,
                                const tinker__svc_sampler_t *p);
 void tinker__svc_sampler_free(tinker__svc_t *s, tinker__svc_sampler_t *p);
@@ -202,6 +213,8 @@ tinker__svc_session_t *tinker__svc_session_live(tinker__svc_t *s,
  * without the lock: whether it has ended meanwhile; false and a reply in r. */
 bool tinker__svc_session_arrive(tinker__svc_t *s, tinker__svc_req_t *r,
                                 tinker__svc_session_t *n);
+/* Makes n known. 0 or TINKER_ENOMEM. Under the lock, or while the service
+ * starts. */
 int tinker__svc_session_add(tinker__svc_t *s, tinker__svc_session_t *n);
 /* Copies the fields of create_session to n. 0 or TINKER_ENOMEM. */
 int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,

@@ -111,7 +111,7 @@ struct tinker__svc_s {
   const tinker__svc_observer_t *observer; /* NULL = none */
   tinker__svc_faults_t *faults;           /* NULL without a fault plan */
 
-  char why[400]; /* of the engine thread's start */
+  char why[400]; /* why the start failed */
 };
 
 int64_t tinker__svc_row(tinker__svc_t *s); /* under the lock */

@@ -75,9 +75,9 @@ typedef enum {
   TINKER__ACT_EXPIRE = 1 << 5,
   TINKER__ACT_CRASH = 1 << 6,
   TINKER__ACT_FORGET = 1 << 7, /* polls for its result are answered 410 */
-  TINKER__ACT_LOSE = 1 << 8,   /* and it is not executed */
+  TINKER__ACT_LOSE = 1 << 8,   /* it fails without being executed */
   TINKER__ACT_CORRUPT = 1 << 9,
-  TINKER__ACT_HIDE = 1 << 10 /* that the model is corrupted is not shown */
+  TINKER__ACT_HIDE = 1 << 10 /* the run does not show its corruption */
 } tinker__svc_act_t;
 
 /* config.doing while the log is executed again. It is below -1, which stands
