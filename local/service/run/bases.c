@@ -367,7 +367,10 @@ int tinker__svc_bases_start(tinker__svc_t *s) {
       rc = load_step(b, NULL, why, sizeof why);
     } while (rc > 0);
     if (rc != 0) return fail_start(b, rc, why);
-    b->state = TINKER__BASE_LOADED; /* nobody sees it yet */
+    tinker__svc_lock(s);
+    tinker__svc_base_move(b, TINKER__BASE_LOADING);
+    tinker__svc_base_move(b, TINKER__BASE_LOADED);
+    tinker__svc_unlock(s);
   }
   return 0;
 }
