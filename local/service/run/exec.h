@@ -24,7 +24,8 @@ bool tinker__svc_keep_can(const tinker__svc_model_t *m);
 void tinker__svc_keep_due(tinker__svc_model_t *m, const tinker__svc_op_t *op);
 /* Counts the time of a step that began at start_ms and changed the model. */
 void tinker__svc_keep_worked(tinker__svc_model_t *m, int64_t start_ms);
-/* Called when a restart would repeat no call of the model any more. */
+/* Called when a restart would repeat no call of the model any more, or when a
+ * snapshot for that has failed: counts its calls from zero again. */
 void tinker__svc_keep_settled(tinker__svc_model_t *m);
 /* Writes a model that rests to a snapshot, and then takes it out of memory. */
 void tinker__svc_keep_resting(tinker__svc_model_t *m);

@@ -119,8 +119,10 @@ void tinker__svc_exec_snapshot(tinker__svc_model_t *m, int64_t next) {
     rc = tinker__db_write_submit(w);
     if (rc != 0) drop_snapshot(s, n->row);
   }
+  /* After a failure too, so that each new call does not try again. */
   tinker__svc_keep_settled(m);
   if (rc == 0) return;
+  m->changed = true; /* the stop tries again */
   end_saving(m, rc);
   tinker__mem_free(s->mem, n);
   tinker__svc_log(s, "warning", "snapshot_failed", "model_id", m->id, "why",

@@ -22,6 +22,7 @@ static atomic_int passes; /* that the engine was asked for */
 static atomic_int kept;   /* states with gradients, into snapshots */
 static bool can_keep = true;
 static int64_t keep_ms; /* that this takes */
+static bool keep_fails;
 
 static int64_t now(void *user) {
   (void)user;
@@ -44,6 +45,7 @@ static int keep(tinker__eng_train_t *t, const char *dir, char *why,
   const tinker__engine_api_t *api = tinker__cpu_engine();
   if (api->train_has_grad(t)) atomic_fetch_add(&kept, 1);
   atomic_fetch_add(&time_ms, keep_ms);
+  if (keep_fails) return tinker__why(why, why_len, TINKER_EIO, "a full disk");
   return api->train_keep(t, dir, why, why_len);
 }
 
@@ -128,6 +130,21 @@ Test(keep, a_stop_writes_snapshots) {
   cr_assert_str_eq(reply.text, last.text);
   rig_stop(&rig);
   cr_assert_eq(snapshots(), 2); /* the other one has not changed */
+  rig_start(&rig);
+  rig_close(&rig);
+}
+
+/* Also when a snapshot before it has failed. */
+Test(keep, a_stop_writes_a_snapshot_that_has_failed) {
+  open_rig(1);
+  rig.s->config.snapshot_ms = 100;
+  keep_fails = true;
+  pass(0, 1);
+  cr_assert(rig_says(&rig, "snapshot_failed"));
+  cr_assert_eq(snapshots(), 0);
+  keep_fails = false;
+  rig_stop(&rig);
+  cr_assert_eq(snapshots(), 1);
   rig_start(&rig);
   rig_close(&rig);
 }
