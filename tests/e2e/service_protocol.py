@@ -585,12 +585,14 @@ def check_parked(service):
 # --- The program ------------------------------------------------------------
 
 def check_gone(program, model):
-    """Results go some time after the session's end."""
+    """Results go some time after the session's end; a checkpoint keeps the rest
+    of it."""
     service = locald.Service(program, model, ["--keep", "1"])
     service.start()
     session = new_session(service)
     m = create(service, session)
-    request = submit(service, "optim_step", optim_step(m, 1))
+    service.do("save_weights", {"model_id": m, "seq_id": 1, "path": "kept"})
+    request = submit(service, "optim_step", optim_step(m, 2))
     assert service.result(request)[0] == 200
     service.call(f"sessions/{session}/finish",
                  {"reason": {"type": "success"}, "detail": None})

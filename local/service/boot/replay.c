@@ -98,6 +98,7 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
   tinker__list_init(&n->link);
   tinker__list_init(&n->models);
   tinker__list_init(&n->samplers);
+  tinker__list_init(&n->task.link);
   tinker__svc_ack_init(&n->ack);
   n->ack.durable = true;
   n->service = s;

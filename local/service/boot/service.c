@@ -21,6 +21,7 @@
 #include "service/tinker/handlers.h"
 
 #define TICK_MS 1000
+#define PURGE_MS 20 /* so that others get the lock between two parts */
 #define STOP_SECONDS 5
 #define LOG_QUEUE ((size_t)1 << 20)
 #define MAX_HELD ((size_t)256 << 20)
@@ -77,7 +78,6 @@ static void sweep(tinker__svc_t *s, int64_t now) {
   tinker__svc_listener_look(s->listeners[0], now);
   tinker__svc_listener_look(s->listeners[1], now);
   tinker__svc_session_look(s, now);
-  tinker__svc_session_purge(s);
   tinker__svc_checkpoints_expire(s);
   tinker__svc_models_retry(s, now);
   tinker__svc_models_rest(s, now);
@@ -87,6 +87,7 @@ static void *timer_thread(void *user) {
   tinker__svc_t *s = user;
   int64_t swept = INT64_MIN / 2;
   bool looks = false; /* for clients that are gone, until none is */
+  bool purges = false;
   tinker__svc_lock(s);
   while (!s->stopping) {
     int64_t now = s->world->now_ms(s->world->user);
@@ -94,10 +95,12 @@ static void *timer_thread(void *user) {
     if (now - swept >= TICK_MS) {
       sweep(s, now);
       swept = now;
-      looks = true;
+      looks = purges = true;
     }
+    purges = purges && tinker__svc_session_purge(s);
     looks = looks && tinker__svc_polls_look(s);
     int64_t due = tinker__svc_faults_tick(s, now);
+    if (purges && due > now + PURGE_MS) due = now + PURGE_MS;
     watch_engine(s, now);
     timer_wait(s, &s->timer_wake, looks ? 1 : next_wait(s, now, due));
   }

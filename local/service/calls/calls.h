@@ -84,7 +84,8 @@ tinker__svc_model_t *tinker__svc_model_new(tinker__svc_t *s,
 int tinker__svc_model_add(tinker__svc_t *s, tinker__svc_model_t *m);
 /* The durable one of that id or NULL. Under the lock. */
 tinker__svc_model_t *tinker__svc_model_find(tinker__svc_t *s, tinker__str_t id);
-/* One that could not be stored: takes it out and frees it. Under the lock. */
+/* One that is not in the store (any more): takes it out and frees it. Under the
+ * lock. */
 void tinker__svc_model_forget(tinker__svc_t *s, tinker__svc_model_t *m);
 void tinker__svc_model_free(tinker__svc_t *s, tinker__svc_model_t *m);
 /* Puts an op in its place of the model's order. Under the lock. */
@@ -154,7 +155,7 @@ void tinker__svc_sampler_kick(tinker__svc_op_t *op);
 /* The session has ended: what is being sampled stops. Under the lock. */
 void tinker__svc_sampler_end(tinker__svc_sampler_t *p);
 
-/* --- session.c, session_end.c --- */
+/* --- session.c, session_end.c, session_drop.c --- */
 /* The live session of that id, which has shown a sign of life; NULL and a reply
  * in r (404, 410, or 503 when the service ends). Under the lock. */
 tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
@@ -168,8 +169,16 @@ int tinker__svc_session_add(tinker__svc_t *s, tinker__svc_session_t *n);
 /* Copies what create_session says about n. 0 or TINKER_ENOMEM. */
 int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,
                                  const tinker__create_session_t *m);
-/* Drops the results of sessions that ended long ago. Under the lock. */
-void tinker__svc_session_purge(tinker__svc_t *s);
+/* Drops the results of sessions that ended long ago, and then all of those that
+ * left no checkpoint. Not more than some at once: true when others may be left.
+ * Under the lock. */
+bool tinker__svc_session_purge(tinker__svc_t *s);
+/* session_drop.c: true when the session is on its way out now. Under the
+ * lock. */
+bool tinker__svc_session_drop(tinker__svc_session_t *n);
+/* Takes its rows away, and then itself. TINKER_ENOMEM: nothing was done. Engine
+ * thread. */
+int tinker__svc_session_delete(tinker__svc_session_t *n);
 /* Ends the sessions that showed no sign of life for long. Under the lock. */
 void tinker__svc_session_expire(tinker__svc_t *s, int64_t now_ms);
 /* The same, once a second: that it was not called for longer is time in which

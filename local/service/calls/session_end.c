@@ -5,6 +5,7 @@
 #include "service/calls/calls.h"
 
 #define LOOK_MS 1000 /* between two looks of the timer */
+#define MOST 50      /* sessions that one call begins to purge or to drop */
 
 /* Until this is stored the ack of the session holds those who ended it. */
 static void on_end_stored(void *user, int rc) {
@@ -166,13 +167,25 @@ static void purge(tinker__svc_t *s, tinker__svc_session_t *n) {
   tinker__db_write_submit(w);
 }
 
-void tinker__svc_session_purge(tinker__svc_t *s) {
+/* Its end is stored, and so is what was submitted before. */
+static bool is_over(const tinker__svc_session_t *n, int64_t now) {
+  return n->ended_ms && n->ack.durable &&
+         now - n->ended_ms >= n->service->config.keep_ms && !is_under_way(n);
+}
+
+bool tinker__svc_session_purge(tinker__svc_t *s) {
   int64_t now = s->world->wall_ms(s->world->user);
+  int most = MOST;
   TINKER__LIST_EACH(l, tmp, &s->sessions) {
     tinker__svc_session_t *n =
         TINKER__CONTAINER(l, tinker__svc_session_t, link);
-    if (!n->ended_ms || n->purged) continue;
-    if (now - n->ended_ms < s->config.keep_ms || is_under_way(n)) continue;
-    purge(s, n);
+    if (n->purged) {
+      if (tinker__svc_session_drop(n)) most--;
+    } else if (is_over(n, now)) {
+      purge(s, n);
+      most--;
+    }
+    if (most <= 0) return true;
   }
+  return false;
 }

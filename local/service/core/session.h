@@ -3,6 +3,7 @@
 #define TINKER_SERVICE_CORE_SESSION_H
 
 #include "base/digest.h"
+#include "engine/scheduler.h"
 #include "service/core/types.h"
 
 /* Kept as long as the session is known: of create_session's body, and of a
@@ -20,6 +21,8 @@ struct tinker__svc_session_s {
   int64_t ended_ms;   /* wall; 0 = live */
   char *end_reason;
   bool purged;                   /* results are gone */
+  bool leaves;                   /* its rows are on their way out, too */
+  tinker__eng_task_t task;       /* pushed once, when it leaves */
   char *idem_key;                /* NULL = none */
   char *metadata, *display_name; /* an object as JSON, text; NULL = none */
   char *project;                 /* id, the same */

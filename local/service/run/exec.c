@@ -408,4 +408,5 @@ static bool step(tinker__eng_task_t *task) {
 const tinker__svc_runner_t tinker__svc_runner = {
     .step = step,
     .sample = tinker__svc_generate,
+    .leave = tinker__svc_leave,
 };

@@ -58,5 +58,8 @@ void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
                               tinker__eng_adapter_t *adapter);
 /* Its adapter is no longer in memory. Engine thread. */
 void tinker__svc_sampler_unload(tinker__svc_sampler_t *p);
+/* The runner's leave: no adapter of a session's samplers is in memory any more,
+ * and its rows go. */
+bool tinker__svc_leave(tinker__eng_task_t *task);
 
 #endif

@@ -29,6 +29,24 @@ void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
                                                tinker__svc_sampler_t, loaded));
 }
 
+/* Nothing joins the samplers of a session that leaves: no lock is needed to
+ * walk over them. Without memory for the write: at the next tick. */
+bool tinker__svc_leave(tinker__eng_task_t *task) {
+  tinker__svc_session_t *n =
+      TINKER__CONTAINER(task, tinker__svc_session_t, task);
+  tinker__svc_t *s = n->service;
+  TINKER__LIST_EACH(l, tmp, &n->samplers) {
+    tinker__svc_sampler_t *p =
+        TINKER__CONTAINER(l, tinker__svc_sampler_t, by_session);
+    if (p->adapter) tinker__svc_sampler_unload(p);
+  }
+  if (tinker__svc_session_delete(n) == 0) return false;
+  tinker__svc_lock(s);
+  n->leaves = false;
+  tinker__svc_unlock(s);
+  return false;
+}
+
 /* Engine thread: base and adapter of the sampler, the adapter loaded. One
  * whose checkpoint is gone samples no more, whether or not it is loaded: a
  * restart must not change the answer. */

@@ -219,14 +219,16 @@ static tinker__svc_handled_t sample(tinker__svc_t *s, tinker__svc_req_t *r,
   int status = 400;
   int64_t seed = 0;
   tinker__svc_work_t *work = NULL;
+  /* Found once more below: until then its session may end and be dropped. */
   tinker__svc_lock(s);
   tinker__svc_sampler_t *p = live_sampler(s, r, id);
+  tinker__svc_base_model_t *base = p ? p->base : NULL;
   tinker__svc_unlock(s);
-  if (!p) return TINKER__ANSWERED;
+  if (!base) return TINKER__ANSWERED;
   int rc = s->world->random(s->world->user, &seed, sizeof seed);
   tinker__svc_work_in_t in = {
       .kind = TINKER__SVC_OP_SAMPLE,
-      .base = p->base,
+      .base = base,
       .body = tinker__buf_str(&r->body),
       .seed = seed,
       .max_tokens = s->config.max_tokens,
