@@ -22,17 +22,21 @@ void tinker__svc_op_hold_work(tinker__svc_op_t *op);
  * before anybody else knows it. */
 void tinker__svc_op_drop_work(tinker__svc_op_t *op);
 /* The result of an op. Any thread; under the lock only for an op that is not
- * being replayed. Takes data's content; if data holds an error the service ends
- * as out of memory. extra may hold statements that must become durable with it
- * (NULL = none); committed(user, ...) runs on the store thread under the lock
- * when they are, and may name a folder that is of no use any more: it is
- * removed without the lock. user is taken too: NULL or a block of the service's
- * memory, which is freed whatever happens. */
-void tinker__svc_op_complete(
+ * being replayed. Takes data's content. extra may hold statements that must
+ * become durable with it (NULL = none); committed(user, ...) runs on the store
+ * thread under the lock when they are, and may name a folder that is of no use
+ * any more: it is removed without the lock. user is taken: NULL or a block of
+ * the service's memory, which is freed after that.
+ * TINKER_ENOMEM (or data holds an error): the op has no result and user is
+ * still the caller's. If it is being executed its model is stuck and will go
+ * through its log again, else it fails when there is memory. */
+int tinker__svc_op_complete(
     tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
     tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
     void (*committed)(void *user, char *useless, size_t len), void *user);
-/* Failure with a sentence. */
+/* Fails those that had no memory to. Under the lock. */
+void tinker__svc_ops_retry(tinker__svc_t *s);
+/* Failure with a sentence, now or later. */
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

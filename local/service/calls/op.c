@@ -61,6 +61,46 @@ void tinker__svc_op_free(tinker__svc_op_t *op) {
   tinker__mem_free(mem, op);
 }
 
+/* --- Without memory for a result ------------------------------------------ */
+
+/* What is executed has changed its model, or may have: the model forgets it and
+ * goes through its log again, as after a crash. All else is told later that it
+ * failed; with or without the lock, so that a list of its own takes it. */
+static void postpone(tinker__svc_op_t *op) {
+  tinker__svc_t *s = op->service;
+  tinker__svc_model_t *m = op->model;
+  if (m && m->current == op) {
+    tinker__svc_trouble(m, TINKER_ENOMEM, "out of memory for a result");
+    m->stuck = m->rewinds = true;
+    return;
+  }
+  op->postponed = atomic_load(&s->postponed);
+  while (!atomic_compare_exchange_weak(&s->postponed, &op->postponed, op)) {
+  }
+}
+
+static void fail_postponed(tinker__svc_op_t *op) {
+  if (op->model) {
+    tinker__list_remove(&op->link); /* if its model goes through its log */
+    tinker__svc_op_fail(op, "user",
+                        "waiting for seq_id %lld, and the session has ended",
+                        (long long)op->model->next_seq);
+  } else if (op->sampler->session->ended_ms) {
+    tinker__svc_sampler_fail_ended(op);
+  } else {
+    tinker__svc_op_fail(op, "server", "out of memory for the result");
+  }
+}
+
+void tinker__svc_ops_retry(tinker__svc_t *s) {
+  tinker__svc_op_t *op = atomic_exchange(&s->postponed, NULL);
+  while (op) {
+    tinker__svc_op_t *next = op->postponed;
+    fail_postponed(op);
+    op = next;
+  }
+}
+
 /* --- Completion ----------------------------------------------------------- */
 
 typedef struct {
@@ -69,6 +109,7 @@ typedef struct {
   int format;
   const void *data; /* the write's */
   size_t len;
+  unsigned char digest[TINKER__SHA256_LEN];
   void (*committed)(void *user, char *useless, size_t len);
   void *user;
 } completion_t;
@@ -83,6 +124,7 @@ static void on_committed(void *user, int rc) {
   } else {
     tinker__svc_lock(s);
     op->state = c->state;
+    op->storing = false;
     op->result_size = c->len;
     op->result_format = c->format;
     if (op->sampler) s->samples--;
@@ -101,11 +143,10 @@ static void on_committed(void *user, int rc) {
 }
 
 /* The result of an op whose result is stored already: it must be the same. */
-static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data,
+static void check_replay(tinker__svc_op_t *op,
                          const unsigned char digest[TINKER__SHA256_LEN]) {
   tinker__svc_t *s = op->service;
   bool same = !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
-  tinker__buf_free(data);
   if (!same && op->model) {
     tinker__svc_lock(s);
     tinker__svc_model_break(
@@ -131,59 +172,84 @@ static bool leaves_nothing(const tinker__svc_op_t *op,
   }
 }
 
-void tinker__svc_op_complete(
-    tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
-    tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
-    void (*committed)(void *user, char *useless, size_t len), void *user) {
-  tinker__svc_t *s = op->service;
-  unsigned char digest[TINKER__SHA256_LEN];
-  tinker__str_t view = tinker__buf_str(data);
-  if (tinker__buf_error(data) ||
-      tinker__sha256(view.ptr, view.len, digest) != 0) {
-    tinker__buf_free(data);
-    tinker__mem_free(s->mem, user);
-    tinker__svc_fatal(s, "out of memory for a result");
-    return;
-  }
-  if (op->replay) {
-    tinker__mem_free(s->mem, user);
-    check_replay(op, data, digest);
-    return;
-  }
-  completion_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
-  size_t len;
-  char *block = tinker__buf_take(data, &len);
-  tinker__db_write_t *w =
-      c ? tinker__db_write_new(s->store, on_committed, c) : NULL;
-  if (!w) {
-    tinker__mem_free(s->mem, block);
-    tinker__mem_free(s->mem, c);
-    tinker__mem_free(s->mem, user);
-    tinker__svc_fatal(s, "out of memory for a result");
-    return;
-  }
-  *c = (completion_t){op, state, format, block, len, committed, user};
+static void write_result(tinker__db_write_t *w, const completion_t *c,
+                         void *data) {
+  const tinker__svc_op_t *op = c->op;
   tinker__db_write_vital(w); /* later results may follow from this one */
   tinker__db_write_sql(w, "UPDATE requests SET state = ?, result_format = ?,"
                           " result_digest = ?, result = ? WHERE row = ?");
-  tinker__db_write_i64(w, state);
-  tinker__db_write_i64(w, format);
-  tinker__db_write_blob(w, digest, sizeof digest);
-  tinker__db_write_take(w, block, len);
+  tinker__db_write_i64(w, c->state);
+  tinker__db_write_i64(w, c->format);
+  tinker__db_write_blob(w, c->digest, sizeof c->digest);
+  tinker__db_write_take(w, data, c->len);
   tinker__db_write_i64(w, op->row);
   if (op->sampler) { /* a model's body is kept until a snapshot */
     tinker__db_write_sql(w, "UPDATE requests SET body = NULL WHERE row = ?");
     tinker__db_write_i64(w, op->row);
-  } else if (leaves_nothing(op, state)) {
+  } else if (leaves_nothing(op, c->state)) {
     tinker__db_write_sql(w, "UPDATE requests SET body = x'' WHERE row = ?");
     tinker__db_write_i64(w, op->row);
   }
-  if (extra) extra(w, user);
-  if (tinker__db_write_submit(w) != 0) {
+}
+
+/* Once it is on its way the op says what a restart would find in the log: its
+ * model may have to go through that again before (trouble.c). */
+static int submit_result(tinker__db_write_t *w, completion_t *c) {
+  tinker__svc_op_t *op = c->op;
+  memcpy(op->result_digest, c->digest, sizeof c->digest);
+  if (c->state != TINKER__SVC_OP_FAILED) op->traceless = false;
+  size_t size = op->log_size;
+  if (op->model && leaves_nothing(op, c->state)) op->log_size = 0;
+  op->storing = true;
+  int rc = tinker__db_write_submit(w);
+  if (rc == 0) return 0;
+  op->storing = false;
+  op->log_size = size;
+  tinker__mem_free(op->service->mem, c);
+  return rc;
+}
+
+/* Takes the content of data. */
+static int store_result(const completion_t *made, tinker__buf_t *data,
+                        void (*extra)(tinker__db_write_t *w, void *user)) {
+  tinker__svc_t *s = made->op->service;
+  completion_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
+  tinker__db_write_t *w =
+      c ? tinker__db_write_new(s->store, on_committed, c) : NULL;
+  if (!w) {
+    tinker__buf_free(data);
     tinker__mem_free(s->mem, c);
-    tinker__mem_free(s->mem, user);
-    tinker__svc_fatal(s, "out of memory for a result");
+    return TINKER_ENOMEM;
   }
+  *c = *made;
+  void *block = tinker__buf_take(data, &c->len);
+  c->data = block;
+  write_result(w, c, block);
+  if (extra) extra(w, c->user);
+  return submit_result(w, c);
+}
+
+int tinker__svc_op_complete(
+    tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
+    tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
+    void (*committed)(void *user, char *useless, size_t len), void *user) {
+  tinker__str_t view = tinker__buf_str(data);
+  completion_t c = {.op = op,
+                    .state = state,
+                    .format = format,
+                    .committed = committed,
+                    .user = user};
+  int rc = tinker__buf_error(data);
+  if (rc == 0) rc = tinker__sha256(view.ptr, view.len, c.digest);
+  if (rc != 0 || op->replay) tinker__buf_free(data);
+  if (rc == 0 && op->replay) {
+    tinker__mem_free(op->service->mem, user);
+    check_replay(op, c.digest);
+  } else if (rc == 0) {
+    rc = store_result(&c, data, extra);
+  }
+  if (rc != 0) postpone(op);
+  return rc;
 }
 
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
@@ -200,6 +266,7 @@ void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
   tinker__buf_init(&out, op->service->mem, 4096);
   tinker__failure_t m = {text, category};
   tinker__message_encode(&out, &tinker__failure_msg, &m);
+  if (!op->replay) op->traceless = !strcmp(category, "server");
   tinker__svc_op_complete(op, TINKER__SVC_OP_FAILED, TINKER__FORMAT_JSON, &out,
                           NULL, NULL, NULL);
 }

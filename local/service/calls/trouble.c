@@ -1,9 +1,10 @@
 /* trouble: a model whose log can't be executed now: its snapshot or a body
- * can't be read, or there is no memory for a call that went well before. Its
- * calls wait, new ones get 503 with the reason, and it is tried again after
- * pauses that grow. Nothing of it is lost, and no other model suffers. Under
- * the service's lock: store thread and engine thread (park), timer (retry),
- * HTTP thread. */
+ * can't be read, or there is no memory for a call that went well before, or for
+ * the result of a new one (then its state is ahead of what the store knows, and
+ * is made again from that). Its calls wait, new ones get 503 with the reason,
+ * and it is tried again after pauses that grow. Nothing of it is lost, and no
+ * other model suffers. Under the service's lock: store thread and engine thread
+ * (park), timer (retry), HTTP thread. */
 #include <stdio.h>
 
 #include <tinker/error.h>
@@ -34,10 +35,34 @@ void tinker__svc_model_park(tinker__svc_model_t *m) {
                   m->id, "why", m->trouble, "retry_ms", text, NULL);
 }
 
+/* Something of it is on its way into the store: what a restart would find is
+ * not settled yet. */
+static bool is_storing(const tinker__svc_model_t *m) {
+  TINKER__LIST_EACH(l, tmp, &m->ops) {
+    if (TINKER__CONTAINER(l, tinker__svc_op_t, all)->storing) return true;
+  }
+  return m->saving;
+}
+
+/* Everything after the snapshot is to be executed again, as after a restart:
+ * what was told must come out the same. */
+static void rewind_log(tinker__svc_model_t *m) {
+  m->next_seq = m->snapshot ? m->snapshot_seq : 0;
+  TINKER__LIST_EACH(l, tmp, &m->ops) {
+    tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
+    if (op->seq < m->next_seq || !tinker__list_empty(&op->link)) continue;
+    op->replay =
+        op->state == TINKER__SVC_OP_DONE || op->state == TINKER__SVC_OP_FAILED;
+    tinker__svc_model_enqueue(m, op);
+  }
+  m->rewinds = false;
+}
+
 void tinker__svc_models_retry(tinker__svc_t *s, int64_t now_ms) {
   TINKER__LIST_EACH(l, tmp, &s->parked) {
     tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, parked);
-    if (m->retry_ms > now_ms) continue;
+    if (m->retry_ms > now_ms || (m->rewinds && is_storing(m))) continue;
+    if (m->rewinds) rewind_log(m);
     tinker__list_remove(&m->parked);
     m->retry_ms = 0;
     tinker__svc_model_kick(m);

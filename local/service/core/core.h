@@ -74,6 +74,8 @@ struct tinker__svc_s {
   size_t n_adapters;
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
   tinker__map_t *op_by_id;
+  /* Calls whose failure had no memory; each names the next. */
+  _Atomic(tinker__svc_op_t *) postponed;
   size_t live_requests;
   /* Bytes for the states and passes of training, all models together: written
    * by the engine thread when a base model comes or goes. */

@@ -47,6 +47,8 @@ struct tinker__svc_model_s {
   bool changed;         /* by calls since the snapshot */
   bool worked;          /* the step has changed its state, or tried to */
   bool stuck;           /* the call can't be executed now: trouble says why */
+  bool rewinds; /* its state is not what was told, and goes through the log
+                   again from its snapshot; under the lock while it is parked */
 };
 
 #endif

@@ -69,21 +69,24 @@ struct tinker__svc_op_s {
   tinker__link_t polls; /* of tinker__svc_req_t */
   size_t result_size;   /* once done or failed */
   int result_format;
-  /* Restart: the result is known, execution only restores the model. */
+  /* The result is known, execution only restores the model: after a restart, or
+   * when the model goes through its log again. */
   bool replay;
   bool traceless;   /* and that it failed by the service's fault, undone */
   int crash_signal; /* the engine crashed in it; 0 = it did not */
   bool deadly;      /* the process was killed in it, too often to try again */
   bool in_log;      /* its body is in the store alone: read when executed */
+  bool storing;     /* its result is on its way into the store */
   size_t log_size;  /* bytes of it there; 0 = a call that left no trace */
   char *log_body;   /* as read from there, until it is decoded */
   size_t log_len;
   int log_format;
   unsigned char result_digest[TINKER__SHA256_LEN];
-  tinker__svc_work_t *work;   /* decoded body; NULL once executed */
-  size_t held;                /* bytes of it that service.held counts */
-  tinker__eng_gen_t *running; /* a sample with the scheduler, to be canceled */
-  bool holds;                 /* the base model, while that is so */
+  tinker__svc_work_t *work;    /* decoded body; NULL once executed */
+  size_t held;                 /* bytes of it that service.held counts */
+  tinker__eng_gen_t *running;  /* a sample with the scheduler, to be canceled */
+  bool holds;                  /* the base model, while that is so */
+  tinker__svc_op_t *postponed; /* the next of service.postponed */
   /* Of a fault plan. */
   unsigned acts;      /* bits of tinker__svc_act_t */
   int64_t expires_ms; /* TINKER__ACT_EXPIRE: life of what it saves */

@@ -172,7 +172,7 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__message_encode(&out, &tinker__optim_step_result_msg, &result);
   tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
                           NULL, NULL, NULL);
-  tinker__svc_keep_due(m, op->seq + 1);
+  if (!m->stuck) tinker__svc_keep_due(m, op->seq + 1);
   return false;
 }
 
@@ -325,7 +325,12 @@ static void park(tinker__svc_model_t *m) {
   if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
   m->pass = NULL;
   m->stuck = false;
+  if (m->rewinds) {
+    tinker__svc_exec_model_free(m);
+    tinker__svc_keep_settled(m);
+  }
   tinker__svc_lock(s);
+  if (m->rewinds) m->rests_ms = 0;
   m->waits = m->is_short;
   m->is_short = false;
   tinker__svc_model_park(m);
