@@ -136,8 +136,8 @@ void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms);
 /* The session has ended: calls behind a gap fail. Under the lock. */
 void tinker__svc_model_end(tinker__svc_model_t *m);
 /* Later calls fail with that reason, after a restart too. The first reason
- * stays. Under the lock. */
-void tinker__svc_model_break(tinker__svc_model_t *m, const char *why);
+ * stays. TINKER_ENOMEM: nothing has changed. Under the lock. */
+int tinker__svc_model_break(tinker__svc_model_t *m, const char *why);
 
 /* --- sampler.c --- */
 /* Without base and row. TINKER_EEXIST when the session's number is taken. */

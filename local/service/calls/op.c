@@ -143,13 +143,14 @@ static void on_committed(void *user, int rc) {
 }
 
 /* The result of an op whose result is stored already: it must be the same. */
-static void check_replay(tinker__svc_op_t *op,
-                         const unsigned char digest[TINKER__SHA256_LEN]) {
+static int check_replay(tinker__svc_op_t *op,
+                        const unsigned char digest[TINKER__SHA256_LEN]) {
   tinker__svc_t *s = op->service;
   bool same = !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
+  int rc = 0;
   if (!same && op->model) {
     tinker__svc_lock(s);
-    tinker__svc_model_break(
+    rc = tinker__svc_model_break(
         op->model, "re-executing the log gave another result than before");
     tinker__svc_unlock(s);
   }
@@ -157,6 +158,7 @@ static void check_replay(tinker__svc_op_t *op,
     tinker__svc_log(s, "error", "replay_differs", "request_id", op->request_id,
                     NULL);
   }
+  return rc;
 }
 
 /* A call that a restart has no use for: its empty body says so. NULL would not:
@@ -243,8 +245,8 @@ int tinker__svc_op_complete(
   if (rc == 0) rc = tinker__sha256(view.ptr, view.len, c.digest);
   if (rc != 0 || op->replay) tinker__buf_free(data);
   if (rc == 0 && op->replay) {
-    tinker__mem_free(op->service->mem, user);
-    check_replay(op, c.digest);
+    rc = check_replay(op, c.digest);
+    if (rc == 0) tinker__mem_free(op->service->mem, user);
   } else if (rc == 0) {
     rc = store_result(&c, data, extra);
   }

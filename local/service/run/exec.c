@@ -10,6 +10,11 @@
 #include "db/row.h"
 #include "service/core/trying.h"
 
+void tinker__svc_exec_stick(tinker__svc_model_t *m, int rc) {
+  m->stuck = true;
+  tinker__svc_trouble(m, rc, "");
+}
+
 void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
   bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT ||
               rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
@@ -220,9 +225,10 @@ static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
     return;
   }
   tinker__svc_lock(m->service);
-  tinker__svc_model_break(m,
-                          "the engine crashed when it executed the log again");
+  int rc = tinker__svc_model_break(
+      m, "the engine crashed when it executed the log again");
   tinker__svc_unlock(m->service);
+  if (rc != 0) tinker__svc_exec_stick(m, rc);
 }
 
 /* The process may have been killed because of others: a model that could not

@@ -5,6 +5,8 @@
 #include "service/calls/calls.h"
 #include "service/parse/work.h"
 
+/* The call can't be executed now: it is tried again. */
+void tinker__svc_exec_stick(tinker__svc_model_t *m, int rc);
 void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why);
 int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len);
 /* --- claim.c: memory for training --- */

@@ -297,6 +297,23 @@ static void make_info(sweep_t *w, int n) {
   snprintf(w->body, sizeof w->body, "{\"model_id\":\"%s\"}", w->model);
 }
 
+/* A run of its own for each mark. */
+static void make_mark(sweep_t *w, int n) {
+  (void)n;
+  rig_model(&w->rig, w->session, ++w->models, w->other, sizeof w->other);
+  snprintf(w->capture, sizeof w->capture, "%s", w->other);
+  snprintf(w->body, sizeof w->body, "{\"reason\":\"a test\"}");
+}
+
+/* Nobody is told of a mark that is not there. */
+static void after_mark(sweep_t *w, bool ok) {
+  (void)ok;
+  rig_call(&w->rig, "GET api/v1/training_runs/*", w->capture, NULL, "",
+           &w->reply);
+  cr_assert_neq(strstr(w->reply.text, "\"corrupted\":true"), NULL, "%s",
+                w->reply.text);
+}
+
 static const kind_t kinds[] = {
     {"POST api/v1/create_session", false, make_session, NULL},
     {"POST api/v1/session_heartbeat", false, make_heartbeat, NULL},
@@ -318,6 +335,7 @@ static const kind_t kinds[] = {
     {"POST api/v1/training_runs/*/checkpoints/*/*/publish", false, make_change,
      NULL},
     {"DELETE api/v1/training_runs/*/checkpoints/*/*", false, make_change, NULL},
+    {"POST _operator/training_runs/*/corrupted", false, make_mark, after_mark},
     {"GET api/v1/training_runs", false, make_empty, NULL},
     {"GET api/v1/checkpoints", false, make_empty, NULL},
     {"GET api/v1/get_server_capabilities", false, make_empty, NULL},
