@@ -484,6 +484,10 @@ static void on_sample_body(void *user, int rc, struct sqlite3_stmt *row) {
   }
   tinker__svc_lock(s);
   op->work = work;
+  if (work) {
+    op->result_held = work->price;
+    tinker__svc_share_add(&s->results, work->price);
+  }
   if (rc == 0) {
     tinker__svc_sampler_kick(op); /* unless the service stops */
   } else if (!s->stopping) {

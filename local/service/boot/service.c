@@ -24,12 +24,10 @@
 #define PURGE_MS 20 /* so that others get the lock between two parts */
 #define STOP_SECONDS 5
 #define LOG_QUEUE ((size_t)1 << 20)
-#define MAX_HELD ((size_t)256 << 20)
 #define LARGE ((size_t)64 << 10)
 #define WORKERS 2
 #define MAX_JOBS 1024
 #define MAX_POLLS 3072 /* a listener may have fewer connections */
-#define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
 
 /* --- Timer ---------------------------------------------------------------- */
 
@@ -205,11 +203,8 @@ static int service_new(tinker__svc_t **out,
   s->world = config->world ? config->world : tinker__world_real();
   s->next_row = 1;
   s->runner = &tinker__svc_runner;
-  s->max_result = MAX_RESULT;
-  s->max_held = MAX_HELD;
   atomic_store(&s->train_limit, UINT64_MAX);
   s->large = LARGE;
-  s->max_bodies = 4 * (size_t)s->config.max_body;
   s->max_polls = MAX_POLLS;
   s->look_at_peers = tinker__svc_peers_look;
   tinker__list_init(&s->sessions);
@@ -220,6 +215,7 @@ static int service_new(tinker__svc_t **out,
   tinker__list_init(&s->polls);
   tinker__list_init(&s->streams);
   init_conditions(s);
+  tinker__svc_budget_plan(s, UINT64_MAX); /* until models are known */
   *out = s;
   tinker__map_t **maps[] = {&s->session_by_id, &s->session_by_key,
                             &s->model_by_id, &s->sampler_by_id, &s->op_by_id};

@@ -21,6 +21,8 @@ void tinker__svc_op_hold_work(tinker__svc_op_t *op);
 /* Its decoded body is of no use any more; NULL allowed. Under the lock, or
  * before anybody else knows it. */
 void tinker__svc_op_drop_work(tinker__svc_op_t *op);
+/* Its body as read from the log goes. As above. */
+void tinker__svc_op_drop_log(tinker__svc_op_t *op);
 /* The result of an op. Any thread; under the lock only for an op that is not
  * being replayed. Takes data's content. extra may hold statements that must
  * become durable with it (NULL = none); committed(user, ...) runs on the store
@@ -110,6 +112,8 @@ uint64_t tinker__svc_price_add(uint64_t a, uint64_t b); /* UINT64_MAX = more */
 uint64_t tinker__svc_price_state(const tinker__svc_model_t *m);
 uint64_t tinker__svc_price_pass(const tinker__svc_model_t *m,
                                 const tinker__svc_work_t *w);
+/* The result of such a pass. */
+uint64_t tinker__svc_price_result(const tinker__svc_work_t *w);
 /* True when it can never be executed; r is answered then. Under the lock. */
 bool tinker__svc_price_refuses_call(const tinker__svc_model_t *m,
                                     const tinker__svc_work_t *w,

@@ -51,12 +51,34 @@ void tinker__svc_op_drop_work(tinker__svc_op_t *op) {
   op->work = NULL;
 }
 
+void tinker__svc_op_drop_log(tinker__svc_op_t *op) {
+  tinker__svc_t *s = op->service;
+  tinker__mem_free(s->mem, op->log_body);
+  op->log_body = NULL;
+  tinker__svc_share_give(&s->logs, op->log_held);
+  op->log_held = 0;
+}
+
+/* Its result takes at least so many bytes of memory from now on; 0 = none any
+ * more. */
+static void hold_result(tinker__svc_op_t *op, uint64_t bytes) {
+  tinker__svc_share_t *p = &op->service->results;
+  if (bytes > op->result_held) {
+    tinker__svc_share_add(p, bytes - op->result_held);
+    op->result_held = bytes;
+  } else if (!bytes) {
+    tinker__svc_share_give(p, op->result_held);
+    op->result_held = 0;
+  }
+}
+
 void tinker__svc_op_free(tinker__svc_op_t *op) {
   if (!op) return;
   tinker__list_remove(&op->paused);
   tinker__mem_t *mem = op->service->mem;
   tinker__svc_op_drop_work(op);
-  tinker__mem_free(mem, op->log_body);
+  tinker__svc_op_drop_log(op);
+  hold_result(op, 0);
   tinker__mem_free(mem, op->request_id);
   tinker__mem_free(mem, op);
 }
@@ -134,6 +156,7 @@ static void on_committed(void *user, int rc) {
                                                           : TINKER__SVC_FAILED);
     if (c->committed) c->committed(c->user, useless, sizeof useless);
     tinker__svc_op_drop_work(op);
+    hold_result(op, 0); /* the write frees it now */
     tinker__svc_polls_answer(op, c->format, c->data, c->len);
     tinker__svc_unlock(s);
   }
@@ -226,6 +249,7 @@ static int store_result(const completion_t *made, tinker__buf_t *data,
   *c = *made;
   void *block = tinker__buf_take(data, &c->len);
   c->data = block;
+  hold_result(c->op, c->len);
   write_result(w, c, block);
   if (extra) extra(w, c->user);
   return submit_result(w, c);

@@ -1,6 +1,7 @@
 /* polls: requests that wait for the result of a call, and their answers. Under
  * the service's lock: HTTP thread, store thread (a result is committed), timer.
  * Large results are read and sent without it, as JSON by workers. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include <tinker/error.h>
@@ -137,10 +138,30 @@ static void on_read(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_req_resume(r);
 }
 
+/* As it is read and copied, or turned into JSON. */
+static bool hold_reply(tinker__svc_req_t *r, const tinker__svc_op_t *op) {
+  tinker__svc_share_t *p = &r->service->replies;
+  bool plain = op->result_format == TINKER__FORMAT_JSON || r->accept_proto;
+  uint64_t bytes =
+      (uint64_t)op->result_size * (plain ? 2 : TINKER__JSON_FACTOR);
+  if (op->result_size <= r->service->large || r->replying) return true;
+  if (tinker__svc_share_take(p, bytes, true)) {
+    r->replying = bytes;
+    return true;
+  }
+  r->retry_after_s = 1;
+  tinker__svc_reply_error(r, 503,
+                          "needs %" PRIu64 " bytes of memory for the result, "
+                          "others use %" PRIu64 " of %" PRIu64 ": ask again",
+                          bytes, atomic_load(&p->used), atomic_load(&p->limit));
+  return false;
+}
+
 tinker__svc_handled_t tinker__svc_poll_read(tinker__svc_req_t *r,
                                             const tinker__svc_op_t *op) {
   tinker__svc_t *s = r->service;
   r->kind = op->kind;
+  if (!hold_reply(r, op)) return TINKER__ANSWERED;
   if (tinker__svc_store_read_result(s->store, op->row, on_read, r) != 0) {
     return tinker__svc_reply_error(r, 503, "out of memory");
   }

@@ -16,6 +16,7 @@
 #include "engine/generator.h"
 #include "engine/scheduler.h"
 #include "service/core/base_model.h"
+#include "service/core/budget.h"
 #include "service/core/checkpoint.h"
 #include "service/core/config.h"
 #include "service/core/hooks.h"
@@ -89,9 +90,13 @@ struct tinker__svc_s {
                             over the bound is read from the log again */
   struct tinker__svc_workers_s *workers;
   size_t large; /* bytes of a body or of a result from which on workers do it */
-  _Atomic size_t body_bytes; /* of requests under way, small ones left out */
-  size_t max_bodies;
-  size_t max_result; /* bytes of a sample's; the store takes a little more */
+  _Atomic size_t body_bytes; /* of requests under way, tiny ones left out */
+  _Atomic size_t max_bodies;
+  tinker__svc_share_t logs;    /* bodies read from the log, until decoded */
+  tinker__svc_share_t results; /* being made, and on their way to the store */
+  tinker__svc_share_t replies; /* with large results */
+  uint64_t reserved; /* what all this comes to. Engine thread after the start */
+  size_t max_result; /* bytes of a sample's; set while the service starts */
   int64_t samples;   /* accepted and not done */
 
   pthread_t timer;

@@ -82,8 +82,9 @@ struct tinker__svc_op_s {
   size_t log_len;
   int log_format;
   unsigned char result_digest[TINKER__SHA256_LEN];
-  tinker__svc_work_t *work;    /* decoded body; NULL once executed */
-  size_t held;                 /* bytes of it that service.held counts */
+  tinker__svc_work_t *work;       /* decoded body; NULL once executed */
+  size_t held;                    /* bytes of it that service.held counts */
+  uint64_t log_held, result_held; /* of service.logs, of service.results */
   tinker__eng_gen_t *running;  /* a sample with the scheduler, to be canceled */
   bool holds;                  /* the base model, while that is so */
   tinker__svc_op_t *postponed; /* the next of service.postponed */

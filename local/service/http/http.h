@@ -40,8 +40,9 @@ struct tinker__svc_req_s {
   char *path;
   int fd; /* its connection's, -1 = none */
   tinker__buf_t body;
-  size_t came;  /* bytes of the body, also of one that is thrown away */
-  size_t share; /* of them, held in service.body_bytes */
+  size_t came;       /* bytes of the body, also of one that is thrown away */
+  size_t share;      /* of them, held in service.body_bytes */
+  uint64_t replying; /* bytes of service.replies */
   tinker__svc_body_fate_t fate;
   void (*job)(tinker__svc_req_t *r); /* what a worker does with it */
   bool local;                        /* came over the Unix socket or loopback */
@@ -161,8 +162,11 @@ void tinker__svc_body_take(tinker__svc_req_t *r, const char *data, size_t len);
  * waited for any longer. */
 bool tinker__svc_body_endless(const tinker__svc_req_t *r);
 /* Counts len bytes as those that r holds, if the service has room for them. A
- * small body is always let in. Any thread. */
+ * tiny body is always let in. Any thread. */
 bool tinker__svc_body_hold(tinker__svc_req_t *r, size_t len);
+/* The body has become so many bytes besides; false: there is no room for them,
+ * and r is answered 503. Any thread. */
+bool tinker__svc_body_decoded(tinker__svc_req_t *r, size_t bytes);
 void tinker__svc_body_release(tinker__svc_req_t *r);
 /* True when not all of the body was kept, and r is answered. */
 bool tinker__svc_body_refused(tinker__svc_req_t *r);

@@ -36,6 +36,7 @@ struct tinker__svc_work_s {
   /* asample. */
   tinker__eng_gen_t *gen;
   size_t num_samples;
+  uint64_t price; /* bytes of its result while it is made, see work_sample.c */
   const tinker__tensor_view_t *target; /* ids to score; NULL = none */
 };
 
@@ -54,7 +55,9 @@ typedef struct tinker__svc_work_in_s {
   tinker__str_t body;
   const tinker__svc_message_t *message; /* the body, read; NULL = it is not */
   int64_t seed;                         /* of a sample that named none */
-  int64_t max_tokens; /* 0 = what is in the log was let in before */
+  /* 0 = what is in the log was let in before. */
+  int64_t max_tokens;
+  uint64_t max_result; /* bytes that a sample's may take while it is made */
 } tinker__svc_work_in_t;
 
 /* 0, or TINKER_EINVAL (*status: 400, 422), TINKER_ENOMEM (503). */

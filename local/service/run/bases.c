@@ -3,9 +3,9 @@
  *
  * Loading and leaving are tasks of the engine thread, a small step each, so
  * that others sample and train between them. Memory is planned for each load:
- * what is there, less what the others take; half of the rest is for the caches
- * of samples. What the folder says of itself is kept from the first load on,
- * and a folder that says otherwise later is refused. */
+ * what is there, less what the others and requests take; half of the rest is
+ * for the caches of samples. What the folder says of itself is kept from the
+ * first load on, and a folder that says otherwise later is refused. */
 #define _XOPEN_SOURCE 700 /* realpath */
 
 #include <errno.h>
@@ -76,10 +76,18 @@ static uint64_t planned(const tinker__svc_t *s) {
   return sum;
 }
 
-/* Half of what base models leave is for the caches of samples, the other for
- * training. */
-static void share_memory(tinker__svc_t *s) {
+/* What requests may take is settled once, by what the models of the start
+ * leave. */
+static void reserve(tinker__svc_t *s) {
   uint64_t have, used = planned(s);
+  if (!all_memory(s, &have)) return;
+  s->reserved = tinker__svc_budget_plan(s, have > used ? have - used : 0);
+}
+
+/* Half of what base models and requests leave is for the caches of samples, the
+ * other for training. */
+static void share_memory(tinker__svc_t *s) {
+  uint64_t have, used = add(planned(s), s->reserved);
   bool known = all_memory(s, &have);
   s->slots.limit = known ? (have > used ? have - used : 0) / 2 + 1 : UINT64_MAX;
   atomic_store(&s->train_limit, s->slots.limit);
@@ -92,7 +100,9 @@ static int plan(tinker__svc_base_model_t *b, char *why, size_t why_len) {
   int rc = b->backend->api->estimate(b->dir, &bytes, why, why_len);
   if (rc != 0) return rc;
   need = add(others, bytes);
-  if (all_memory(s, &have) && need > have) {
+  bool known = all_memory(s, &have);
+  if (known) have -= have < s->reserved ? have : s->reserved;
+  if (known && need > have) {
     return tinker__why(why, why_len, TINKER_ENOMEM,
                        "needs %" PRIu64 " bytes of memory%s, %" PRIu64
                        " are available",
@@ -352,6 +362,8 @@ int tinker__svc_bases_start(tinker__svc_t *s) {
     if (wanted(&s->bases[i], i)) rc = plan(&s->bases[i], why, sizeof why);
     if (rc != 0) return fail_start(&s->bases[i], rc, why);
   }
+  reserve(s);
+  share_memory(s);
   rc = open_engines(s);
   if (rc != 0) return rc;
   for (size_t i = 0; i < s->n_bases; i++) {

@@ -198,6 +198,7 @@ static int reload_work(tinker__svc_op_t *op, char *why, size_t why_len) {
   int rc = tinker__svc_work_parse(&op->work, op->service, &in, &status, why,
                                   why_len);
   op->model->stuck = rc == TINKER_ENOMEM;
+  tinker__svc_op_drop_log(op);
   return rc;
 }
 
@@ -336,6 +337,10 @@ static void park(tinker__svc_model_t *m) {
     tinker__svc_keep_settled(m);
   }
   tinker__svc_lock(s);
+  /* Decoded for its turn alone: it is read from the log once more. */
+  if (m->current->in_log && m->current->work && !m->current->held) {
+    tinker__svc_op_drop_work(m->current);
+  }
   if (m->rewinds) m->rests_ms = 0;
   m->waits = m->is_short;
   m->is_short = false;
@@ -359,6 +364,7 @@ static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
   op->log_len = body.len;
   if (rc == 0) op->log_format = (int)tinker__db_row_i64(row, 1);
   if (rc != 0) {
+    tinker__svc_op_drop_log(op);
     tinker__svc_trouble(m, rc,
                         rc == TINKER_ENOMEM ? "" : "its log can't be read");
     tinker__svc_model_park(m);
@@ -375,8 +381,10 @@ static bool fetch_body(tinker__svc_model_t *m, tinker__svc_op_t *op) {
       op->deadly || op->kind == TINKER__SVC_OP_CREATE || skip_replay(op)) {
     return false;
   }
-  if (tinker__svc_store_read_body(op->service->store, op->row, on_body, op) !=
-      0) {
+  if (tinker__svc_claim_log(m, op) != 0) {
+    park(m);
+  } else if (tinker__svc_store_read_body(op->service->store, op->row, on_body,
+                                         op) != 0) {
     tinker__svc_trouble(m, TINKER_ENOMEM, "");
     park(m);
   }
@@ -403,8 +411,7 @@ static bool step(tinker__eng_task_t *task) {
   if (more) return true;
   if (m->worked) m->unsaved_bytes += op->log_size;
   tinker__svc_lock(s);
-  tinker__mem_free(s->mem, op->log_body);
-  op->log_body = NULL;
+  tinker__svc_op_drop_log(op);
   if (op->replay) tinker__svc_op_drop_work(op); /* no commit will do it */
   m->pause_ms = 0;
   m->rests_ms = m->train ? s->world->now_ms(s->world->user) : 0;

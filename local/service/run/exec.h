@@ -13,6 +13,8 @@ int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len);
 /* Claims what the model takes, and that pass (NULL = none). TINKER_ENOMEM when
  * it has to wait: the model is stuck then. */
 int tinker__svc_claim(tinker__svc_model_t *m, const tinker__svc_work_t *pass);
+/* The same for reading its body from the log. */
+int tinker__svc_claim_log(tinker__svc_model_t *m, tinker__svc_op_t *op);
 /* Gives back what is not used any more. */
 void tinker__svc_claim_settle(tinker__svc_model_t *m);
 

@@ -1,5 +1,6 @@
 /* sampling: sampling sessions and asample. HTTP thread; a finished generation
  * on the engine thread. */
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -202,8 +203,21 @@ accept_sample(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id,
                                    "--max-samples lets in",
                                    (long long)s->samples);
   }
+  if (!tinker__svc_share_take(&s->results, (*work)->price, false)) {
+    r->retry_after_s = 1;
+    return tinker__svc_reply_error(
+        r, 503,
+        "needs %" PRIu64 " bytes of memory for its result, others use %" PRIu64
+        " of %" PRIu64 ": send the same request again",
+        (*work)->price, atomic_load(&s->results.used),
+        atomic_load(&s->results.limit));
+  }
   op = tinker__svc_op_new(s, p->id, seq, TINKER__SVC_OP_SAMPLE);
-  if (!op) return tinker__svc_reply_error(r, 503, "out of memory");
+  if (!op) {
+    tinker__svc_share_give(&s->results, (*work)->price);
+    return tinker__svc_reply_error(r, 503, "out of memory");
+  }
+  op->result_held = (*work)->price;
   memcpy(op->digest, (*work)->digest, sizeof op->digest);
   op->sampler = p;
   op->seed = seed;
@@ -232,11 +246,16 @@ static tinker__svc_handled_t sample(tinker__svc_t *s, tinker__svc_req_t *r,
       .body = tinker__buf_str(&r->body),
       .seed = seed,
       .max_tokens = s->config.max_tokens,
+      .max_result = atomic_load(&s->results.limit),
   };
   if (rc == 0) {
     rc = tinker__svc_work_parse(&work, s, &in, &status, why, sizeof why);
   }
   if (rc != 0) return tinker__svc_reply_why(r, rc, status, why);
+  if (!tinker__svc_body_decoded(r, work->arena.used)) {
+    tinker__svc_work_free(work);
+    return TINKER__ANSWERED;
+  }
   tinker__svc_lock(s);
   tinker__svc_handled_t h = accept_sample(s, r, id, seq, seed, &work);
   tinker__svc_unlock(s);

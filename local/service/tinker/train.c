@@ -220,6 +220,10 @@ static tinker__svc_handled_t accept_numbered(tinker__svc_t *s,
                                 sizeof c->why);
   }
   if (rc == TINKER_ENOMEM) return tinker__svc_reply_why(r, rc, 503, c->why);
+  if (work && !tinker__svc_body_decoded(r, work->arena.used)) {
+    tinker__svc_work_free(work);
+    return TINKER__ANSWERED;
+  }
   if (rc == 0) rc = check_new_name(&work, c->why, sizeof c->why);
   if (c->in.kind == TINKER__SVC_OP_FORWARD_BACKWARD) {
     int hashed = digest_pass(c, work);
