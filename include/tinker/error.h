@@ -59,7 +59,8 @@ typedef enum {
 #undef TINKER__ENUM
 } tinker_code_t;
 
-/* Who has to act, as the service sees it (protocol: field "category"). */
+/* Who must act, by the judgement of the service (protocol: field "category").
+ */
 typedef enum {
   TINKER_CATEGORY_UNKNOWN = 0,
   TINKER_CATEGORY_USER = 1,
@@ -72,7 +73,7 @@ typedef struct tinker_error_s tinker_error_t;
 
 /* Name of a code, for example "TINKER_ENOMEM".
  * code: any int. Returns a static string, "TINKER_UNKNOWN" for a number that
- * is no code. Never NULL. Any thread. */
+ * is not a code. Never NULL. Any thread. */
 TINKER_API const char *tinker_code_name(int code);
 
 /* One-line English text of a code.

@@ -54,16 +54,17 @@ tinker_future_error(const tinker_future_t *future);
  * future: not NULL. timeout_ms: milliseconds, -1 = without limit, 0 = only
  * look. Returns what tinker_future_status() returns once it has ended,
  * TINKER_ETIMEDOUT if it has not (it goes on; an operation whose own deadline
- * has passed ends with the same code: tinker_future_status() tells the two
- * apart by TINKER_EAGAIN), TINKER_EINVAL, TINKER_EFORKED, TINKER_EDEADLK on a
+ * has passed ends with the same code; while it goes on tinker_future_status()
+ * returns TINKER_EAGAIN), TINKER_EINVAL, TINKER_EFORKED, TINKER_EDEADLK on a
  * thread of the client itself, where waiting could never end. Any other
  * thread. */
 TINKER_API int tinker_future_wait(tinker_future_t *future, int64_t timeout_ms);
 
 /* Asks to end an operation early. Its callback still runs exactly once: with
- * TINKER_ECANCELED, or with the real result if that came first. What was not
- * sent is dropped without trace; what was sent is still carried out by the
- * server and the error says so (tinker_error_outcome_is_unknown).
+ * TINKER_ECANCELED, or with the real result if that arrived first. A request
+ * that was not sent is dropped without trace; one that was sent is still
+ * carried out by the server, and the error says so
+ * (tinker_error_outcome_is_unknown).
  * future: may be NULL. Any thread; never blocks. */
 TINKER_API void tinker_future_cancel(tinker_future_t *future);
 

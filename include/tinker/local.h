@@ -7,7 +7,7 @@
  * to its clients and chooses no path. The service has threads of its own, reads
  * no standard stream, writes to none, and changes no signal and no other
  * setting of the process. Several may run in one program, each with its own
- * state. What it can do and what it refuses is that of tinker-locald
+ * state. A service supports and refuses the same as tinker-locald
  * (docs/local-service.md). */
 #ifndef TINKER_LOCAL_H
 #define TINKER_LOCAL_H
@@ -57,8 +57,8 @@ typedef struct tinker_local_options_s {
   const char *state_dir;
   /* Threads of the engine, 0 (default) to 1,024; 0 = one per core. */
   int64_t threads;
-  /* Bytes for weights and the caches of samples; 0 (default) = what the machine
-   * has available. */
+  /* Bytes for weights, training and the caches of samples; 0 (default) = what
+   * the machine has available. */
   int64_t max_memory_bytes;
   /* Largest body of a request in bytes, 1 to 1,073,741,824; default
    * 67,108,864. */
@@ -66,14 +66,15 @@ typedef struct tinker_local_options_s {
   /* Tokens of one request, with those that it wants sampled, 1 to 2^40; default
    * 1,048,576. */
   int64_t max_tokens;
-  /* Milliseconds without heartbeat that end a client's session, 1,000 to
-   * 1,000,000,000; default 600,000. */
+  /* Milliseconds without a call or heartbeat that end a client's session, 1,000
+   * to 1,000,000,000; default 600,000. */
   int64_t session_timeout_ms;
   /* Percent of the engine's time for samples while training wants it, too, 1 to
    * 99; default 50. */
   int64_t sample_share;
-  /* Where the service's memory comes from; NULL (default) = the C library.
-   * Weights are mapped from their files. */
+  /* Where the memory of the service and of its engine comes from, weights
+   * included; NULL (default) = the C library. Tokenizers and the libraries
+   * below always use the C library. */
   const tinker_allocator_t *allocator;
   /* NULL (default) = not wanted. */
   tinker_local_log_cb log_cb;
@@ -94,10 +95,10 @@ static inline void tinker_local_options_init(tinker_local_options_t *options) {
   options->sample_share = 50;
 }
 
-/* Starts a service: loads the models, takes up what the state folder has left
- * unfinished, listens. Takes as long as the models need to load. The private
- * folder is made in the folder that TMPDIR names, else in /tmp; a process that
- * is killed leaves it there.
+/* Starts a service: loads the models, takes up the calls that an earlier run
+ * has left unfinished, listens. Takes as long as the models need to load. The
+ * private folder is made in the folder that TMPDIR names, else in /tmp; a
+ * process that is killed leaves it there.
  * out: receives the service, owned by the caller, who ends it with
  * tinker_local_stop(); untouched on failure. options: borrowed, copied; not
  * NULL. why: receives a sentence that names what is wrong; may be NULL.

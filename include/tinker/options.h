@@ -103,8 +103,8 @@ typedef struct tinker_sampling_params_s {
   /* Not 0: no stop at all, not even the model's end-of-sequence token. Else
    * stop_strings (at most 1,024) or stop_tokens (at most 1,048,576, and the
    * service takes no more than its vocabulary has), not both; neither = end of
-   * sequence. A text is not empty. What stopped a sequence is part of it: the
-   * stop token, or the token that completed the text. */
+   * sequence. A text is not empty. The token that stopped a sequence is part of
+   * it: the stop token, or the token that completed the text. */
   int32_t no_stop;
   const char *const *stop_strings;
   size_t stop_string_count;

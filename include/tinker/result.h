@@ -28,7 +28,8 @@ typedef struct tinker_forward_result_s tinker_forward_result_t;
 typedef struct tinker_optim_result_s tinker_optim_result_t;
 typedef struct tinker_sample_result_s tinker_sample_result_t;
 
-/* What a model is. Strings are owned by the result; "" when not known. */
+/* The properties of a model. Strings are owned by the result; "" when not
+ * known. */
 typedef struct tinker_model_info_s {
   const char *model_id;
   const char *base_model;

@@ -67,7 +67,7 @@ tinker_tokenizer_options_init(tinker_tokenizer_options_t *options) {
  * copied; NULL = all defaults. why: receives a sentence that names what is
  * wrong or not supported; may be NULL. why_len: its size in bytes. Returns 0,
  * TINKER_EINVAL, TINKER_ENOENT, TINKER_EIO, TINKER_EFORMAT (malformed),
- * TINKER_ENOTSUP (asks for what is not there), TINKER_EOVERFLOW (a limit on
+ * TINKER_ENOTSUP (needs what is not supported), TINKER_EOVERFLOW (a limit on
  * size or counts) or TINKER_ENOMEM. Any thread. */
 TINKER_API int
 tinker_tokenizer_new_from_file(tinker_tokenizer_t **out, const char *path,
@@ -89,8 +89,8 @@ TINKER_API int tinker_tokenizer_new_from_bytes(
 TINKER_API tinker_tokenizer_t *
 tinker_tokenizer_retain(tinker_tokenizer_t *tokenizer);
 
-/* Gives a reference back; the last one frees it. What encode and decode
- * returned must have been freed before; streams keep a reference.
+/* Gives a reference back; the last one frees the tokenizer. All results of
+ * encode and decode must have been freed before; streams keep a reference.
  * tokenizer: may be NULL. Returns NULL. Any thread. */
 TINKER_API tinker_tokenizer_t *
 tinker_tokenizer_release(tinker_tokenizer_t *tokenizer);
@@ -152,7 +152,7 @@ TINKER_API int tinker_tokenizer_token_id(const tinker_tokenizer_t *tokenizer,
                                          const char *bytes, size_t len,
                                          int32_t *id);
 
-/* Whether a token is special: one that TINKER_DECODE_SKIP_SPECIAL leaves out.
+/* Says whether TINKER_DECODE_SKIP_SPECIAL leaves a token out as special.
  * tokenizer: not NULL. id: any. Returns 1 or 0. Any thread. */
 TINKER_API int tinker_tokenizer_is_special(const tinker_tokenizer_t *tokenizer,
                                            int32_t id);

@@ -14,16 +14,16 @@
  * a reply that the service did not send: another 2xx or 3xx, or a 4xx without
  * the service's JSON, such as the page of a proxy. This goes on for five
  * minutes, or, while the account is blocked (402), as long as the service
- * wants. A request that is not answered for ten seconds, more if it is large,
- * goes out a second time meanwhile, on another connection. Cancel and deadline
- * end only the waiting. A request that the service refuses (4xx) ends its
- * operation; its number counts as used, but not after 401 and 413: nobody has
- * read it.
+ * asks. A request that is not answered for ten seconds, more if it is large, is
+ * sent a second time meanwhile, on another connection. Cancel and deadline end
+ * only the waiting. A request that the service refuses (4xx) ends its
+ * operation; its number counts as used, but not after 401 and 413, when the
+ * service has not read it.
  *
  * If a number can't be delivered, or the session has ended, the trainer is
  * fatal: it refuses every later call with TINKER_EFATAL rather than leave a
- * hole in the order. The same holds if the service turns out to wait for a
- * number that was refused: then the refusal was not its own. */
+ * hole in the order. It is also fatal if the service turns out to wait for a
+ * number that was refused, since then the refusal was not the service's own. */
 #ifndef TINKER_TRAINER_H
 #define TINKER_TRAINER_H
 

@@ -29,8 +29,9 @@ typedef struct tinker_datum_s tinker_datum_t;     /* one training example */
  * that call returns and with no lock held; if the call failed it never runs.
  * The callbacks of a client run one at a time on its delivery thread; every
  * public function may be called inside. future is borrowed: retain it to keep
- * it and its results. status is 0 or a negative tinker_code_t; tinker_future_
- * error() tells more. user is what the call was given. */
+ * it and its results. status is 0 or a negative tinker_code_t;
+ * tinker_future_error() has the sentence. user is the pointer that the call
+ * was given. */
 typedef void (*tinker_done_cb)(tinker_future_t *future, int status, void *user);
 
 #endif

@@ -1,6 +1,6 @@
-/* adamw: the optimizer step. Engine thread, elements spread over the pool;
- * PyTorch's AdamW with decoupled decay. A step goes over all elements several
- * times, a stretch of them in each call, in their order, so where a call ends
+/* adamw: the optimizer step, PyTorch's AdamW with decoupled decay. Engine
+ * thread, with elements spread over the pool. A step goes over all elements
+ * several times, in their order, a stretch in each call. Where a call ends
  * changes no bit. */
 #include <math.h>
 #include <string.h>
@@ -11,8 +11,8 @@
 /* Elements whose squares are summed in float before they go into the double
  * chain of the norm. */
 #define NORM_BLOCK 256
-/* An element takes about as long as so many multiply-adds: of five arrays,
- * read from memory or written. */
+/* An element takes about as long as so many multiply-adds, because five arrays
+ * are read from memory or written for it. */
 #define ELEMENT_COST 64
 
 static int check(const tinker__eng_optim_params_t *p, char *why,
@@ -33,8 +33,8 @@ static int check(const tinker__eng_optim_params_t *p, char *why,
                          fields[i].name);
     }
   }
-  /* Entries whose gradient has always been zero, as A's in the first step,
-   * would become 0 / 0. */
+  /* With eps 0 an entry whose gradient has always been zero, like all of A in
+   * the first step, would become 0 / 0. */
   if ((float)p->eps <= 0.0f) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "eps: must be above zero in float32");
@@ -55,8 +55,8 @@ static double norm2(const tinker__cpu_kernels_t *ks, const float *g, size_t n,
   return sum;
 }
 
-/* Squares past the range of a float: again in double. Infinite or NaN when
- * an element is. */
+/* Sums the squares in double, for gradients whose squares are past the range of
+ * a float. The sum is infinite or NaN if an element is. */
 static double careful_norm2(const float *g, size_t n, double sum) {
   for (size_t i = 0; i < n; i++) sum += (double)g[i] * (double)g[i];
   return sum;
@@ -76,12 +76,12 @@ static void update(void *arg, size_t first, size_t n, unsigned worker) {
                &j->args);
 }
 
-/* 1 - beta^t. */
+/* 1 - beta^t */
 static float bias(double beta, uint64_t t) {
   return beta == 0 ? 1.0f : (float)(1.0 - tinker__cpu_pow(beta, (double)t));
 }
 
-/* Elements [at, at + n) of the next version. */
+/* Updates elements [at, at + n) of the next version. */
 static void apply(tinker__eng_train_t *t, const tinker__eng_optim_params_t *p,
                   size_t n) {
   tinker__engine_t *e = t->base->engine;
@@ -107,7 +107,7 @@ static void apply(tinker__eng_train_t *t, const tinker__eng_optim_params_t *p,
   tinker__cpu_rows_run(e, n, 4, update, &j);
 }
 
-/* Elements of the next call, whole blocks of the norm. */
+/* How many elements the next piece takes: whole blocks of the norm. */
 static size_t stretch(const tinker__eng_train_t *t) {
   size_t left = t->lora->floats - t->optim.at;
   uint64_t n =
@@ -135,7 +135,7 @@ static void publish(tinker__eng_train_t *t, bool keep_grad) {
   t->optim.stage = keep_grad ? TINKER__OPTIM_IDLE : TINKER__OPTIM_CLEAR;
 }
 
-/* All elements have passed the stage: what follows. */
+/* Called when all elements have passed a stage. Begins the next one. */
 static int next_stage(tinker__eng_train_t *t,
                       const tinker__eng_optim_params_t *p, char *why,
                       size_t why_len) {
@@ -154,7 +154,7 @@ static int next_stage(tinker__eng_train_t *t,
   return 0;
 }
 
-/* A stretch of elements through the present stage. */
+/* Does the present stage for a stretch of elements. */
 static int advance(tinker__eng_train_t *t, const tinker__eng_optim_params_t *p,
                    char *why, size_t why_len) {
   tinker__cpu_optim_t *o = &t->optim;
@@ -192,7 +192,7 @@ int tinker__cpu_optim_step(tinker__eng_train_t *t,
   tinker__cpu_optim_t *o = &t->optim;
   int rc = 0;
   if (o->stage == TINKER__OPTIM_IDLE) rc = start(t, params, why, why_len);
-  /* A small state has all stages in one call. */
+  /* A small state goes through all stages in one call. */
   for (size_t done = 0, n; !rc && o->stage != TINKER__OPTIM_IDLE; done += n) {
     n = stretch(t);
     if (done && done + n > t->base->engine->piece / ELEMENT_COST) return 1;

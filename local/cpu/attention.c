@@ -1,23 +1,24 @@
 /* attention: causal attention with grouped keys, forward and back.
  *
  * Runs in pool tasks. Every sum over keys is one chain in the order of the
- * positions and every softmax a function of exactly the keys that a query may
- * see, so a row's bits do not depend on how many rows are handled at once, on
- * where the keys lie, or on whether they came from a cache. A gradient by a
+ * positions, and every softmax depends on exactly the keys that a query may
+ * see. So a row's bits do not depend on how many rows are handled at once, on
+ * where the keys lie, or on whether they are read from a cache. A gradient by a
  * key or value is one chain over (query head of the group, position). */
 #include <stddef.h>
 #include <string.h>
 
 #include "cpu/forward.h"
 
-/* Keys times the width of all heads, which take two multiply-adds each. */
+/* Below so many keys times the width of all heads (two multiply-adds each) the
+ * work is done without the workers. */
 #define INLINE_KEYS 100000
 
 static size_t round16(size_t n) {
   return (n + 15) / 16 * 16;
 }
 
-/* Rows that share the scratch: blocks of a prompt, or the heads of a group. */
+/* Rows of scratch: a block of a prompt's rows, or the heads of a group. */
 static size_t block_rows(const tinker__eng_base_t *b, size_t n) {
   size_t group = b->d.heads / b->d.kv_heads;
   size_t rows = n < TINKER__ATTN_ROWS ? n : TINKER__ATTN_ROWS;
@@ -44,7 +45,7 @@ tinker__cpu_kv_view_t tinker__cpu_kv_view(const tinker__cpu_batch_t *batch,
         .v_ps = d->head_dim,
     };
   }
-  /* A window's first rows may have their sequence's beginning before it. */
+  /* The sequence of a window's first rows may begin before the window. */
   ptrdiff_t at =
       ((ptrdiff_t)seq->row0 - (ptrdiff_t)seq->pos0) * (ptrdiff_t)d->kv_dim +
       (ptrdiff_t)(kv_head * d->head_dim);
@@ -67,7 +68,7 @@ typedef struct {
   size_t row, to;           /* blocks that begin there */
 } attn_t;
 
-/* One sequence and head in a task. */
+/* The sequence and head that a task works on. */
 typedef struct {
   const attn_t *t;
   unsigned worker;
@@ -81,8 +82,8 @@ static void gemm(const head_t *h, const tinker__cpu_gemm_t *g) {
   tinker__cpu_gemm_task(e->ks, e->pool, h->worker, g);
 }
 
-/* p[m][ld] = softmax of scores. Row i sees the first `seen` + i * step
- * keys; what lies after them is undefined. */
+/* p[m][ld] = softmax of scores. Row i sees the first `seen` + i * step keys;
+ * the values after them are undefined. */
 static void weights(const head_t *h, const float *q, size_t ldq, size_t m,
                     size_t seen, size_t step, size_t ld) {
   const tinker__eng_base_t *b = h->t->batch->base;
@@ -101,7 +102,7 @@ static void weights(const head_t *h, const float *q, size_t ldq, size_t m,
       .shape = step ? TINKER__GEMM_N_CAUSAL : TINKER__GEMM_FULL,
       .diag = seen - 1,
   };
-  /* A cache has whole panels of keys, and whole panels are read in place. */
+  /* A cache has room for whole panels of keys, which are read in place. */
   if (h->seq->slot) scores.n = round16(scores.n);
   gemm(h, &scores);
   for (size_t i = 0; i < m; i++) {
@@ -131,7 +132,7 @@ static void mix(const head_t *h, float *out, size_t ldo, size_t m, size_t seen,
   gemm(h, &g);
 }
 
-/* The heads of a group, all at one position: they share keys and values. */
+/* Does all heads of a group at one position; they share keys and values. */
 static void one_position(const head_t *h, size_t kv_head) {
   const tinker__cpu_dims_t *d = &h->t->batch->base->d;
   size_t group = d->heads / d->kv_heads;
@@ -178,7 +179,7 @@ static void forward_task(void *arg, size_t task, unsigned worker) {
   }
 }
 
-/* Whether so few keys are looked at that waking workers costs more. */
+/* True when so few keys are looked at that waking workers would cost more. */
 static bool is_small(const tinker__cpu_batch_t *b) {
   uint64_t keys = 0;
   for (size_t i = 0; i < b->num_seqs; i++) {
@@ -280,8 +281,8 @@ static void block_back(const head_t *h, size_t head, size_t kv_head, size_t i0,
   onto_keys(h, h->p, ld, m, i0 + m, d_o, s->dv + kv_at);
 }
 
-/* A block's keys and values get their first share from the block itself, or
- * from a later one. */
+/* Clears the gradients by a block's keys and values. Only this block and later
+ * ones add to them. */
 static void clear_block(const head_t *h, size_t kv_head, size_t i0, size_t m) {
   const tinker__cpu_dims_t *d = &h->t->batch->base->d;
   for (size_t i = i0; i < i0 + m; i++) {
@@ -291,7 +292,8 @@ static void clear_block(const head_t *h, size_t kv_head, size_t i0, size_t m) {
   }
 }
 
-/* The first block of the sequence that begins at the row or later. */
+/* The offset in the sequence of its first block that begins at `row` or later.
+ */
 static size_t first_block(const tinker__cpu_seq_t *seq, size_t row) {
   size_t skip = row > seq->row0 ? row - seq->row0 : 0;
   return (skip + TINKER__ATTN_ROWS - 1) / TINKER__ATTN_ROWS * TINKER__ATTN_ROWS;

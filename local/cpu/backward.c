@@ -1,6 +1,6 @@
-/* backward: one layer's gradients. Engine thread and pool tasks; invariants in
- * forward.h. The base is frozen: only LoRA matrices get gradients, the rest
- * passes them on. */
+/* backward: the gradients of one layer. Engine thread and pool tasks;
+ * invariants in forward.h. The base model is frozen: only LoRA matrices collect
+ * gradients, all else passes them on. */
 #include "cpu/forward.h"
 
 void tinker__cpu_grads_carve(tinker__cpu_arena_t *a,
@@ -57,7 +57,8 @@ static void run(const stage_t *s, size_t width, tinker__cpu_rows_fn fn) {
                        (void *)s);
 }
 
-/* Through one matrix: gradients of its LoRA, and dx (+)= unless dx is NULL. */
+/* Goes back through one matrix: adds the gradients of its LoRA, and sets dx, or
+ * adds to it, unless dx is NULL. */
 static void project_back(const stage_t *s, tinker__lora_target_t proj,
                          const float *x, const float *dy, float *dx,
                          bool accumulate) {
@@ -103,7 +104,7 @@ static void norm1_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   }
 }
 
-/* Rotation and q/k norm of one row's heads, back; in place. */
+/* Goes back through rotation and q/k norm of one row's heads, in place. */
 static void heads_back(const stage_t *s, float *dx, const float *raw,
                        const float *r, size_t heads, const float *norm,
                        const float *rope) {

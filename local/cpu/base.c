@@ -1,12 +1,12 @@
-/* base: opening the engine, loading and releasing base models. Engine thread
- * (tinker__cpu_estimate: any); invariants in base.h. */
+/* base: opens the engine, loads and releases base models. Engine thread, except
+ * tinker__cpu_estimate, which any thread may call; invariants in base.h. */
 #include "cpu/base.h"
 
 #include <math.h>
 #include <string.h>
 #include <tinker/error.h>
 
-/* The loader hands element types of files to the kernels as they are. */
+/* The loader casts element types of files to those of the kernels. */
 _Static_assert((int)TINKER__F32 == (int)TINKER__WEIGHT_F32 &&
                    (int)TINKER__BF16 == (int)TINKER__WEIGHT_BF16 &&
                    (int)TINKER__F16 == (int)TINKER__WEIGHT_F16,
@@ -14,13 +14,14 @@ _Static_assert((int)TINKER__F32 == (int)TINKER__WEIGHT_F32 &&
 
 /* 1 GiB of activations. */
 #define BUDGET_FLOATS ((size_t)1 << 28)
-/* Some milliseconds; on models of a billion weights, about a decode round:
- * fewer rows would spend much of their time on copies of the weights. */
+/* A piece takes some milliseconds; on a model of a billion weights it takes
+ * about as long as a decode round. With fewer rows much of the time would go
+ * into copies of the weights. */
 #define PIECE_MULTIPLY_ADDS ((uint64_t)1 << 28)
 #define WINDOW_ROWS 256
 /* First length of the rotary table. */
 #define ROPE_START 256
-/* Of the weights, hashed in one step of a load. */
+/* Bytes of the weights that one step of a load hashes. */
 #define HASH_BYTES ((size_t)64 << 20)
 
 int tinker__cpu_open(tinker__engine_t **out,
@@ -70,8 +71,8 @@ int tinker__cpu_estimate(const char *model_dir, uint64_t *bytes, char *why,
   int rc = tinker__folder_open(&f, &mem, tinker__world_real(), model_dir, why,
                                why_len);
   if (rc) return rc;
-  /* Norms and biases are widened, panels are rounded up: one part in 64
-   * covers both for any model that is not a toy. */
+  /* Norms and biases are widened, and panels are rounded up. For models of real
+   * size one part in 64 covers both. */
   uint64_t b = tinker__folder_bytes(f);
   *bytes = b + b / 64 + (1u << 20);
   tinker__folder_close(f);
@@ -95,20 +96,20 @@ static void set_dims(tinker__eng_base_t *b, const tinker__model_config_t *c) {
   b->arch = tinker__arch_name(c->arch);
 }
 
-/* What the weights of a folder become: a piece of a layer at a time, then the
- * matrices of the vocabulary, then the digest of the file's bytes. */
+/* A load: first the layers, a matrix at a time, then the matrices of the
+ * vocabulary, then the digest of the files' bytes. */
 struct tinker__eng_load_s {
   tinker__eng_base_t *base;
   tinker__folder_t *folder;
-  tinker__folder_hash_t *hash; /* NULL before the last of the weights */
-  size_t piece;                /* the next */
-  int rc;                      /* the first failure sticks; 0 */
+  tinker__folder_hash_t *hash; /* NULL until all weights are loaded */
+  size_t piece;                /* of the layers, next to be loaded */
+  int rc;                      /* the first failure stays */
   bool complete;
-  char dir[]; /* for its errors */
+  char dir[]; /* for messages */
 };
 typedef struct tinker__eng_load_s load_t;
 
-/* A tensor as floats; NULL when the architecture has none there. */
+/* A tensor as floats; NULL when the architecture has no such tensor. */
 static float *load_vector(load_t *l, tinker__role_t role, size_t layer) {
   const tinker__tensor_t *t =
       tinker__folder_tensor(l->folder, role, (uint32_t)layer);
@@ -165,7 +166,8 @@ static void load_layer(load_t *l, size_t i, size_t piece) {
   }
 }
 
-/* Llama 3's stretch of the wavelengths, float by float as Hugging Face's. */
+/* Stretches the wavelengths as Llama 3 does, with the float operations of
+ * Hugging Face's code. */
 static void scale_freqs(float *f, size_t half, const tinker__rope_t *r) {
   const float pi2 = 6.2831853071795864f;
   float factor = (float)r->factor, low = (float)r->low_freq_factor;
@@ -251,7 +253,7 @@ int tinker__cpu_load_begin(tinker__engine_t *e, const char *model_dir,
                      "%s: no memory for the weights", model_dir);
 }
 
-/* What every layer shares. */
+/* Loads the tensors that belong to no layer, and begins the digest. */
 static void load_rest(load_t *l) {
   tinker__eng_base_t *b = l->base;
   b->norm = load_vector(l, TINKER__ROLE_FINAL_NORM, 0);
@@ -263,7 +265,7 @@ static void load_rest(load_t *l) {
 
 static void load_hash(load_t *l) {
   l->rc = tinker__folder_hash_step(l->hash, HASH_BYTES);
-  if (l->rc) return; /* more, or no memory */
+  if (l->rc) return; /* 1 = there is more; or no memory */
   l->rc = tinker__folder_hash_end(l->hash, l->base->digest);
   l->hash = NULL;
   l->complete = l->rc == 0;

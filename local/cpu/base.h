@@ -16,8 +16,9 @@
  * head's number is their count. */
 #define TINKER__PROJS ((size_t)TINKER__LORA_LM_HEAD)
 
-/* Working memory of a pass or a decode round: one block, cut up in order.
- * With base NULL a cut only counts, so the same code measures and places. */
+/* Working memory of a pass or a decode round: one block that is cut up in
+ * order. With base NULL a cut only counts, so that the same code measures and
+ * places. */
 typedef struct tinker__cpu_arena_s {
   float *base; /* 64-byte aligned */
   size_t used; /* floats */
@@ -28,14 +29,15 @@ typedef struct tinker__cpu_arena_s {
 #define TINKER__SPARES 2
 
 struct tinker__engine_s {
-  tinker__mem_t own;  /* over the allocator of its owner */
+  tinker__mem_t own;  /* on top of the owner's allocator */
   tinker__mem_t *mem; /* == &own */
   tinker__cpu_pool_t *pool;
   const tinker__cpu_kernels_t *ks;
   tinker__cpu_arena_t spare[TINKER__SPARES]; /* blocks kept for the next user */
   size_t budget;  /* floats of activations that a pass may keep */
-  uint64_t piece; /* multiply-adds that a step of a pass takes about, but */
-  size_t window;  /* at least as many as so many rows by a layer's weights */
+  uint64_t piece; /* multiply-adds of a step of a pass, about */
+  size_t window;  /* a step does at least as many as so many rows take by a
+                     layer's weights */
 };
 
 typedef struct tinker__cpu_dims_s {
@@ -62,7 +64,7 @@ struct tinker__eng_base_s {
   tinker__cpu_packed_t *embed;
   tinker__cpu_packed_t *head; /* == embed when tied */
   float *norm;
-  float *inv_freq; /* [head_dim / 2], scaled already */
+  float *inv_freq; /* [head_dim / 2], with the model's scaling */
   float *rope;     /* [rope_len][2][head_dim / 2]: cos, sin */
   size_t rope_len;
   const char *arch;
@@ -87,16 +89,16 @@ tinker__eng_base_t *tinker__cpu_base_retain(tinker__eng_base_t *b);
 void tinker__cpu_base_release(tinker__eng_base_t *b);
 void tinker__cpu_base_info(const tinker__eng_base_t *b,
                            tinker__eng_base_info_t *out);
-/* Inputs and outputs of a matrix; the head included. */
+/* The numbers of inputs and outputs of a matrix, the head included. */
 void tinker__cpu_base_shape(const tinker__eng_base_t *b,
                             tinker__lora_target_t target, size_t *in,
                             size_t *out);
-/* The rotary table covers positions 0 .. n - 1 afterwards. */
+/* Makes the rotary table cover positions 0 .. n - 1. */
 int tinker__cpu_base_rope(tinker__eng_base_t *b, size_t n);
 
-/* n floats from the arena, on a 64-byte boundary (NULL while counting). */
+/* Cuts n floats off the arena, on a 64-byte boundary; NULL while counting. */
 float *tinker__cpu_carve(tinker__cpu_arena_t *a, size_t n);
-/* A block of `floats`, from the spare ones if one fits. */
+/* Opens an arena of `floats`, in a spare block if one is large enough. */
 int tinker__cpu_arena_open(tinker__engine_t *e, tinker__cpu_arena_t *a,
                            size_t floats);
 void tinker__cpu_arena_close(tinker__engine_t *e, tinker__cpu_arena_t *a);

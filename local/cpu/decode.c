@@ -1,9 +1,9 @@
 /* decode: one batched round over slots. Engine thread; invariants in kv.h and
  * forward.h.
  *
- * Items with the same adapter lie next to each other in the batch. Long
- * prompts are worked off in batches of bounded size. A slot's length changes
- * only at the end of the round, so a round that fails has not happened. */
+ * Items with the same adapter lie next to each other in the batch. A long
+ * prompt is fed in batches of bounded size. The lengths of slots change only
+ * when the round has succeeded, so a round that fails leaves no trace. */
 #include <string.h>
 #include <tinker/error.h>
 
@@ -23,7 +23,7 @@ typedef struct {
   const tinker__eng_decode_item_t *items;
   size_t n;
   size_t *order;     /* items by adapter */
-  size_t *done;      /* tokens of each item that have been through */
+  size_t *done;      /* tokens of each item that have been in a batch */
   size_t rank;       /* largest */
   size_t rows, keys; /* most rows of a batch, most keys of a slot */
 
@@ -66,8 +66,8 @@ static int check(const tinker__eng_decode_item_t *items, size_t n, char *why,
   return 0;
 }
 
-/* Groups items by adapter, in order of first appearance, so that each
- * adapter is one product per matrix. */
+/* Groups items by adapter, in the order of first appearance, so that each
+ * adapter needs one product per matrix. */
 static void sort_items(round_t *r) {
   size_t placed = 0;
   for (size_t i = 0; i < r->n; i++) {
@@ -140,7 +140,7 @@ static void free_round(round_t *r) {
   tinker__mem_free(mem, r->order);
 }
 
-/* The next tokens of one item, m of them, as a sequence of the batch. */
+/* Adds the next m tokens of an item as a sequence of the batch. */
 static void add_seq(round_t *r, size_t item, size_t m) {
   const tinker__eng_decode_item_t *t = &r->items[item];
   size_t done = r->done[item], row0 = r->batch.rows;
@@ -164,7 +164,7 @@ static void add_seq(round_t *r, size_t item, size_t m) {
   r->done[item] += m;
 }
 
-/* False when all items have been through. */
+/* Fills the next batch. False when no item has tokens left. */
 static bool next_batch(round_t *r) {
   r->batch.rows = 0;
   r->batch.num_seqs = 0;
@@ -177,7 +177,8 @@ static bool next_batch(round_t *r) {
   return r->batch.rows > 0;
 }
 
-/* Logits of wants[first .. first + n), n <= block, to their items. */
+/* Computes the logits of wants[first .. first + n), n <= block, and hands them
+ * to their items. */
 static void give_rows(round_t *r, size_t first, size_t n) {
   const tinker__cpu_dims_t *d = &r->base->d;
   tinker__cpu_batch_t b = {.base = r->base, .rows = n, .seqs = r->head_seqs};

@@ -1,8 +1,8 @@
 /* forward: one layer for a batch of rows. Engine thread and pool tasks;
  * invariants in forward.h.
  *
- * Residuals are where a product's chain starts: the rows of x are copied to
- * the output, then o_proj and down_proj accumulate onto them. */
+ * A residual is the value that a product's chain starts from: the rows of x are
+ * copied to the output, and o_proj and down_proj accumulate onto them. */
 #include "cpu/forward.h"
 
 #include <string.h>
@@ -62,7 +62,7 @@ tinker__cpu_acts_t tinker__cpu_acts_from(const tinker__cpu_acts_t *a,
   return out;
 }
 
-/* Row work of one layer: what every stage below gets. */
+/* The arguments of the row functions of a layer. */
 typedef struct {
   const tinker__cpu_batch_t *batch;
   const tinker__cpu_layer_t *layer;
@@ -108,7 +108,7 @@ void tinker__cpu_embed(const tinker__eng_base_t *b, const int32_t *tokens,
   tinker__cpu_rows_run(b->engine, n, b->d.hidden * 4, embed_rows, &e);
 }
 
-/* Sequences of equal adapter from `first` on: the end of the run. */
+/* The end of the run of sequences with equal adapter that begins at `first`. */
 static size_t same_adapter(const tinker__cpu_batch_t *b, size_t first) {
   size_t end = first + 1;
   while (end < b->num_seqs && b->seqs[end].adapter == b->seqs[first].adapter) {
@@ -150,7 +150,7 @@ static void norm1_rows(void *arg, size_t row0, size_t n, unsigned worker) {
   }
 }
 
-/* Bias, q/k norm and rotation of one row's heads. */
+/* Applies bias, q/k norm and rotation to one row's heads. */
 static void finish_heads(const stage_t *s, float *x, float *raw, float *r,
                          size_t heads, const float *bias, const float *norm,
                          const float *rope) {

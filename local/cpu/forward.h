@@ -1,10 +1,10 @@
-/* forward: rows of tokens through the layers; backward: gradients back.
+/* forward: passes rows of tokens through the layers, and gradients back.
  *
- * Runs on the engine thread, work goes to the pool in pieces whose results do
- * not depend on the cut. A batch is rows of several sequences, one after the
- * other. In training the keys and values are those of the batch; in decoding
- * they are appended to the slots' caches and read from there. Both read them
- * through the same code, key by key in order, so the bits agree.
+ * Runs on the engine thread, which gives work to the pool in pieces; where the
+ * work is cut changes no result. A batch has the rows of several sequences, one
+ * after the other. In training the keys and values are those of the batch; in
+ * decoding they are appended to the slots' caches and read from there. Both are
+ * read by the same code, key by key in order, so the bits agree.
  *
  * In training a batch may be the window [row, row + n) of a larger one: its
  * sequences are cut to the window, and its activations begin at the window's
@@ -22,7 +22,8 @@
 typedef struct tinker__cpu_seq_s {
   size_t row0, n;           /* its rows in the batch */
   size_t pos0;              /* position of the first of them */
-  tinker__eng_slot_t *slot; /* NULL in training: keys lie pos0 rows before */
+  tinker__eng_slot_t *slot; /* NULL in training; its keys begin pos0 rows before
+                               row0 */
   tinker__eng_adapter_t *adapter; /* NULL = none */
 } tinker__cpu_seq_t;
 
@@ -57,8 +58,8 @@ typedef struct tinker__cpu_grads_s {
   float *du; /* [rank] */
 } tinker__cpu_grads_t;
 
-/* Scores (and their gradients when `backward`) of one worker for sequences
- * of up to n rows in a batch and `keys` keys. */
+/* Floats that one worker needs for the scores (and their gradients when
+ * `backward`) of sequences of up to n rows in a batch and `keys` keys. */
 size_t tinker__cpu_attn_floats(const tinker__eng_base_t *b, size_t n,
                                size_t keys, bool backward);
 void tinker__cpu_acts_carve(tinker__cpu_arena_t *a, const tinker__eng_base_t *b,
@@ -66,7 +67,8 @@ void tinker__cpu_acts_carve(tinker__cpu_arena_t *a, const tinker__eng_base_t *b,
 void tinker__cpu_grads_carve(tinker__cpu_arena_t *a,
                              const tinker__eng_base_t *b, size_t rows,
                              size_t rank, tinker__cpu_grads_t *out);
-/* The same from a row on, for a window of a batch with one adapter. */
+/* The activations (gradients) from a row on, for a window of a batch with one
+ * adapter. */
 tinker__cpu_acts_t tinker__cpu_acts_from(const tinker__cpu_acts_t *a,
                                          const tinker__eng_base_t *b,
                                          size_t rank, size_t row);
@@ -77,18 +79,18 @@ tinker__cpu_grads_t tinker__cpu_grads_from(const tinker__cpu_grads_t *g,
 /* x[i] = embedding of tokens[i]; tokens are valid. */
 void tinker__cpu_embed(const tinker__eng_base_t *b, const int32_t *tokens,
                        size_t n, float *x);
-/* acts->x -> everything else in acts, and the layer's output to y (may be
- * acts->x). */
+/* Computes everything else in acts from acts->x, and writes the layer's output
+ * to y, which may be acts->x. */
 void tinker__cpu_layer_forward(const tinker__cpu_batch_t *batch, size_t layer,
                                const tinker__cpu_acts_t *acts, float *y);
-/* The way back through a layer has three stages, each for all rows before the
- * next begins: through the MLP and o_proj by windows in order, through
- * attention, and through q, k and v by windows in order. dy [rows][hidden]
- * becomes the gradient by the layer's input (undefined when !need_dx); LoRA
- * gradients are added to g. One adapter for all rows. */
+/* The way back through a layer has three stages: through the MLP and o_proj by
+ * windows in order, through attention, and through q, k and v by windows in
+ * order. A stage is done for all rows before the next one begins. dy
+ * [rows][hidden] becomes the gradient by the layer's input (undefined when
+ * !need_dx); LoRA gradients are added to g. All rows have one adapter. */
 typedef struct tinker__cpu_back_s {
   size_t layer;
-  bool need_dx; /* somebody asks for the gradient by the layer's input */
+  bool need_dx; /* the gradient by the layer's input is needed */
   bool attn;    /* the way goes on through attention */
   float *g;
 } tinker__cpu_back_t;
@@ -122,10 +124,11 @@ tinker__cpu_kv_view_t tinker__cpu_kv_view(const tinker__cpu_batch_t *batch,
 /* acts->q, k, v -> acts->o. */
 void tinker__cpu_attention(const tinker__cpu_batch_t *batch, size_t layer,
                            const tinker__cpu_acts_t *acts);
-/* s->d_o -> s->dq, dk, dv, by the rotated q and k: of the query head `member`
- * of each group, for the blocks of TINKER__ATTN_ROWS rows that begin in
- * [row, to). The sums by a key or value are
- * chains over the members and then the positions: calls go in that order. */
+/* Computes s->dq, dk and dv, the gradients by the rotated q and k and by v,
+ * from s->d_o, for the query head `member` of each group and the blocks of
+ * TINKER__ATTN_ROWS rows that begin in [row, to). The sums by a key or value
+ * are chains over the members and then the positions, so the calls must be made
+ * in that order. */
 void tinker__cpu_attention_back(const tinker__cpu_batch_t *batch, size_t layer,
                                 const tinker__cpu_acts_t *acts,
                                 const tinker__cpu_grads_t *s, size_t member,

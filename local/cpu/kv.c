@@ -1,4 +1,5 @@
-/* kv: the life of slots. Engine thread; invariants in kv.h. */
+/* kv: makes, grows, copies and frees slots. Engine thread; invariants in kv.h.
+ */
 #include "cpu/kv.h"
 
 #include <string.h>
@@ -18,7 +19,7 @@ uint64_t tinker__cpu_slot_bytes(const tinker__eng_base_t *b,
   return lanes * tokens * sizeof(float);
 }
 
-/* The machine's memory is the caller's to share out. */
+/* Slots lie in the machine's memory, which the caller shares out. */
 uint64_t tinker__cpu_slot_limit(const tinker__engine_t *e) {
   (void)e;
   return UINT64_MAX;
@@ -108,7 +109,7 @@ size_t tinker__cpu_slot_len(const tinker__eng_slot_t *s) {
   return s->len;
 }
 
-/* The first n tokens of a layer into another that has room for them. */
+/* Copies the first n tokens of a layer to another that has room for them. */
 static void copy_layer(const tinker__cpu_dims_t *d,
                        const tinker__cpu_kv_t *from, const tinker__cpu_kv_t *to,
                        size_t n) {
@@ -122,8 +123,8 @@ static void copy_layer(const tinker__cpu_dims_t *d,
   }
 }
 
-/* A layer that has grown stays so when a later one can't: the next try goes on
- * from there. */
+/* When a layer can't grow, the layers before it stay grown, and the next try
+ * goes on from there. */
 int tinker__cpu_slot_grow(tinker__eng_slot_t *s, size_t max_tokens, char *why,
                           size_t why_len) {
   const tinker__cpu_dims_t *d = &s->base->d;

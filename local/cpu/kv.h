@@ -1,10 +1,10 @@
 /* kv: slots, the key and value caches of sequences being sampled, and the
  * batched decode round.
  *
- * Runs on the engine thread. All memory of a slot is taken when it is made or
- * grows, a layer at a time; keys lie transposed, [kv_head][head_dim][cap], so
- * that scores of one query read them in order; values [kv_head][max][head_dim].
- */
+ * Runs on the engine thread. All memory of a slot is taken when the slot is
+ * made or grows, a layer at a time. Keys lie transposed,
+ * [kv_head][head_dim][cap], so that the scores of one query read them in order;
+ * values lie as [kv_head][max][head_dim]. */
 #ifndef TINKER_LOCAL_CPU_KV_H
 #define TINKER_LOCAL_CPU_KV_H
 
@@ -46,7 +46,7 @@ static inline float *tinker__cpu_slot_k(const tinker__eng_slot_t *s,
   return y->k + kv_head * s->base->d.head_dim * y->cap;
 }
 
-/* From one element of a key to the next. */
+/* Floats from one element of a key to the next. */
 static inline size_t tinker__cpu_slot_stride(const tinker__eng_slot_t *s,
                                              size_t layer) {
   return s->layers[layer].cap;

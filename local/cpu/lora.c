@@ -128,8 +128,8 @@ void tinker__cpu_adapter_release(tinker__eng_adapter_t *a) {
   tinker__cpu_lora_release(lora);
 }
 
-/* Uniform in +-1/sqrt(inputs): 24 random bits each, every step exact but the
- * last product. */
+/* Fills w uniformly in +-1/sqrt(inputs), with 24 random bits each. Every step
+ * is exact except the last product. */
 static void init_a(float *w, size_t n, size_t in, uint64_t seed,
                    uint64_t name) {
   float bound = (float)(1.0 / sqrt((double)in));

@@ -1,8 +1,8 @@
 /* lora: adapters. A layout says where each matrix of an adapter lies in one
  * block of floats; weights, gradients and moments all have that shape.
  *
- * Runs on the engine thread. An adapter is an immutable version of the
- * weights; the packed copy for the kernels is made on first use. */
+ * Runs on the engine thread. An adapter is an immutable version of the weights;
+ * a packed copy for the kernels is made on first use. */
 #ifndef TINKER_LOCAL_CPU_LORA_H
 #define TINKER_LOCAL_CPU_LORA_H
 
@@ -23,7 +23,7 @@ typedef struct tinker__cpu_lora_s {
   float scale;  /* alpha / rank */
   size_t rank;
   size_t floats;      /* of the whole block */
-  size_t num_targets; /* layers * PROJ_COUNT + 1, the last is the head */
+  size_t num_targets; /* layers * TINKER__PROJS + 1, the last is the head */
   tinker__cpu_target_t targets[];
 } tinker__cpu_lora_t;
 
@@ -38,7 +38,7 @@ struct tinker__eng_adapter_s {
 int tinker__cpu_lora_new(tinker__cpu_lora_t **out, tinker__eng_base_t *base,
                          const tinker__eng_lora_config_t *config, double alpha,
                          const bool on[TINKER__LORA_COUNT]);
-/* Weights of an adapter of that configuration. Any thread. */
+/* The number of weights of an adapter with that configuration. Any thread. */
 uint64_t tinker__cpu_lora_floats(const tinker__eng_base_t *base,
                                  const tinker__eng_lora_config_t *config);
 void tinker__cpu_lora_on(const tinker__eng_lora_config_t *config,
@@ -51,7 +51,7 @@ void tinker__cpu_target_name(const tinker__cpu_lora_t *l, size_t target,
                              tinker__lora_side_t side,
                              char out[TINKER__PEFT_NAME_MAX]);
 
-/* Weights start undefined. */
+/* Makes an adapter whose weights are undefined. */
 int tinker__cpu_adapter_new(tinker__eng_adapter_t **out,
                             tinker__cpu_lora_t *lora);
 tinker__eng_adapter_t *tinker__cpu_adapter_retain(tinker__eng_adapter_t *a);

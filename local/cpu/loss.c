@@ -6,8 +6,8 @@
 #include <string.h>
 #include <tinker/error.h>
 
-/* A block of logits has about this many floats, and enough rows that reading
- * the head's weights is shared by them. */
+/* A block of logits has about this many floats, but at least so many rows, so
+ * that they share the reading of the head's weights. */
 #define BLOCK_FLOATS ((size_t)1 << 20)
 #define BLOCK_ROWS_MIN 128
 
@@ -135,7 +135,7 @@ void tinker__cpu_head_carve(tinker__cpu_arena_t *a, const tinker__eng_base_t *b,
 
 typedef tinker__cpu_head_run_t job_t;
 
-/* gspo's first round, which only wants log-probabilities. */
+/* True in gspo's first round, which only computes log-probabilities. */
 static bool probing(const job_t *j) {
   return j->loss->kind == TINKER__LOSS_GSPO && !j->probed;
 }
@@ -171,7 +171,7 @@ static float clamp(const tinker__eng_loss_config_t *c, float r) {
   return r < low ? low : r > high ? high : r;
 }
 
-/* ppo's loss of one position with the ratio r. */
+/* ppo's loss of one position with the ratio r; *w as in policy_loss. */
 static float clipped_loss(const tinker__eng_loss_config_t *c, float r,
                           float adv, float *w) {
   float free_term = r * adv, clamped = clamp(c, r) * adv;
@@ -180,7 +180,8 @@ static float clipped_loss(const tinker__eng_loss_config_t *c, float r,
   return -free_term;
 }
 
-/* The quadratic term has no advantage in it: it counts everywhere. */
+/* dro's loss of one position. Its quadratic term does not depend on the
+ * advantage, so it counts where adv is 0, too. */
 static float dro_loss(const tinker__eng_loss_config_t *c, float lp, float q,
                       float adv, float *w) {
   float beta = (float)c->beta, d = lp - q;
@@ -188,8 +189,8 @@ static float dro_loss(const tinker__eng_loss_config_t *c, float lp, float q,
   return -(lp * adv - 0.5f * beta * (d * d));
 }
 
-/* Loss of one position of any loss that has a ratio of its own; *w gets what
- * stands before -d(logprob). */
+/* Loss of one position for the losses whose ratio is the position's own. *w
+ * gets the factor of -d(logprob). */
 static float policy_loss(const tinker__eng_loss_config_t *c, float lp, float q,
                          float adv, float *w) {
   *w = 0.0f;
@@ -205,8 +206,8 @@ static float policy_loss(const tinker__eng_loss_config_t *c, float lp, float q,
   return -*w;
 }
 
-/* The sum is in double, one chain: a sequence's ratio is as exact as a
- * token's however long it is. */
+/* gspo's ratio of a sequence. The sum is one chain in double, so the ratio of a
+ * long sequence is as exact as that of a token. */
 static float sequence_ratio(const tinker__eng_train_datum_t *d) {
   double sum = 0;
   size_t n = 0;
@@ -218,7 +219,8 @@ static float sequence_ratio(const tinker__eng_train_datum_t *d) {
   return tinker__cpu_expf((float)(sum / (double)n));
 }
 
-/* Between gspo's two rounds: losses and weights from the log-probabilities. */
+/* Computes losses and weights from the log-probabilities, between gspo's two
+ * rounds. */
 static void sequence_losses(const job_t *j) {
   for (size_t i = 0; i < j->batch->num_seqs; i++) {
     const tinker__eng_train_datum_t *d = &j->data[i];
@@ -232,7 +234,7 @@ static void sequence_losses(const job_t *j) {
   }
 }
 
-/* The gradient of -sum_k w_k logprob(target_k) by the logits, in place. */
+/* Turns the logits into the gradient of -sum_k w_k logprob(target_k). */
 static void soft_back(const job_t *j, float *row, float lse,
                       const int64_t *targets, const float *w, size_t k) {
   float sum = 0.0f;
@@ -266,7 +268,7 @@ static bool cross_entropy_row(const job_t *j,
   return true;
 }
 
-/* `at`: the row in the batch, `pos` in its sequence. */
+/* at: index of the row in the batch; pos: in its sequence. */
 static bool policy_row(const job_t *j, const tinker__eng_train_datum_t *d,
                        size_t at, size_t pos, float *row, float lse) {
   float w, lp = row[d->targets[pos]] - lse;
@@ -314,8 +316,7 @@ static void add_losses(const job_t *j) {
   }
 }
 
-/* Columns that `rows` rows may take of the budget: whole blocks of both the
- * products by the head and back. */
+/* Columns are taken in whole blocks of the products by the head and back. */
 #define COLUMNS 1024
 
 static size_t columns(const job_t *j, size_t rows, uint64_t budget) {
@@ -347,7 +348,7 @@ static uint64_t logits(job_t *j, uint64_t budget) {
   return (uint64_t)j->rows * hidden * n;
 }
 
-/* Rows from `from` on that are all active or all not. */
+/* Finds the run of rows from `from` on that are all active or all not. */
 static void next_run(job_t *j, size_t from) {
   const float *active = j->head->active;
   j->col = 0;
@@ -373,7 +374,7 @@ static uint64_t losses(job_t *j) {
   return (uint64_t)j->rows * b->d.vocab * a->lora->rank;
 }
 
-/* dh of the run by the next columns. */
+/* Adds the next columns' share to dh of the run. */
 static uint64_t columns_back(job_t *j, float *dh, uint64_t budget) {
   const tinker__eng_base_t *b = j->batch->base;
   size_t rows = j->run1 - j->run0, n = columns(j, rows, budget);
@@ -385,7 +386,7 @@ static uint64_t columns_back(job_t *j, float *dh, uint64_t budget) {
   return (uint64_t)rows * b->d.hidden * n;
 }
 
-/* One step back to the rows of hf. */
+/* Goes one piece back from the logits of the run to the rows of hf. */
 static uint64_t run_back(job_t *j, uint64_t budget) {
   const tinker__eng_base_t *b = j->batch->base;
   const tinker__eng_adapter_t *a = j->batch->seqs[0].adapter;
@@ -406,7 +407,7 @@ static uint64_t run_back(job_t *j, uint64_t budget) {
   return 2 * (uint64_t)rows * b->d.vocab * a->lora->rank;
 }
 
-/* The block is done; after the last one the round, or everything. */
+/* Ends the block, and after the last block the round or the whole head. */
 static uint64_t close_block(job_t *j) {
   size_t hidden = j->batch->base->d.hidden;
   if (j->g && j->dy && !probing(j)) {

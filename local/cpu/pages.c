@@ -1,5 +1,5 @@
-/* pages: see pages.h. Linux gives large pages to programs that ask, depending
- * on its settings; nothing is lost where it refuses. */
+/* pages: see pages.h. Linux gives large pages to programs that ask, if its
+ * settings allow. A refusal does no harm, so the result is not looked at. */
 #define _DEFAULT_SOURCE /* madvise */
 
 #include "cpu/pages.h"

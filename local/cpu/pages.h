@@ -1,12 +1,12 @@
-/* pages: large pages for large blocks, so that a pass over weights does not
- * wait for the tables of the memory. A hint; any thread. */
+/* pages: asks the system for large pages for large blocks, so that reading the
+ * weights does not wait for page tables. A hint only. Any thread. */
 #ifndef TINKER_LOCAL_CPU_PAGES_H
 #define TINKER_LOCAL_CPU_PAGES_H
 
 #include <stddef.h>
 
-/* Before the block's first use. Its contents don't change; a small block, or
- * a system without such pages, is left alone. */
+/* Call it before the block's first use; its contents don't change. Does nothing
+ * for a small block, or on a system without such pages. */
 void tinker__cpu_pages_large(void *block, size_t bytes);
 
 #endif

@@ -1,15 +1,15 @@
 /* pass: forward and backward over the datums of a request, piece by piece.
  *
  * Engine thread. All memory is taken at the beginning, for the largest batch,
- * so a step can only be cancelled. The datums of a batch lie one after the
- * other; which batch a datum falls into changes no bit. Activations of as many
- * layers as the budget allows are kept for the way back, the others are
- * computed again from the layer's input.
+ * so a step can fail only by being cancelled. The datums of a batch lie one
+ * after the other; which batch a datum is in changes no bit. The activations of
+ * as many layers as the budget allows are kept for the way back; those of other
+ * layers are computed again from the layer's input.
  *
- * A batch goes through stages, layer by layer, and each stage through pieces
- * that are windows of its rows, in their order. Sums over tokens are chains in
- * the order of the tokens, so where a piece ends changes no bit. A step does
- * pieces until it has had the engine's measure of multiply-adds. */
+ * A batch goes through stages, layer by layer. A stage is done in pieces, which
+ * are windows of the batch's rows in their order. Sums over tokens are chains
+ * in the order of the tokens, so where a piece ends changes no bit. A step does
+ * pieces until it has done engine.piece multiply-adds. */
 #include <string.h>
 #include <tinker/error.h>
 
@@ -17,7 +17,7 @@
 
 #define BATCH_TOKENS 2048
 #define BATCH_TOKENS_MIN 256
-/* A window has at least so many rows, those of a block of attention. */
+/* A window has at least as many rows as a block of attention. */
 #define WINDOW_ROWS_MIN TINKER__ATTN_ROWS
 
 typedef enum {
@@ -48,10 +48,10 @@ struct tinker__eng_pass_s {
   stage_t stage;
   size_t end;           /* datums [next, end) are in the batch */
   size_t layer, member; /* of the stage */
-  size_t row;           /* rows of the batch that the stage is through with */
+  size_t row;           /* rows of the batch that the stage has done */
 
   tinker__cpu_arena_t arena;
-  tinker__cpu_acts_t *acts; /* [layers + 1]; of the last only x is there */
+  tinker__cpu_acts_t *acts; /* [layers + 1]; the last one has only x */
   tinker__cpu_grads_t grads;
   tinker__cpu_head_t head;
   float *dy;
@@ -61,7 +61,8 @@ struct tinker__eng_pass_s {
   tinker__cpu_head_run_t run;
 };
 
-/* Datums of the batch that starts at `first`; *rows gets its tokens. */
+/* The end of the datums of the batch that starts at `first`; *rows gets its
+ * tokens. */
 static size_t batch_end(const tinker__eng_pass_t *p, size_t first,
                         size_t *rows) {
   size_t end = first;
@@ -97,7 +98,8 @@ static size_t layer_floats(const tinker__eng_pass_t *p, size_t rows) {
   return a.used;
 }
 
-/* How many tokens a batch takes and how many layers keep their activations. */
+/* Decides how many tokens a batch takes and how many layers keep their
+ * activations. */
 static void plan(tinker__eng_pass_t *p) {
   size_t layers = p->t->base->d.layers;
   size_t budget = p->t->base->engine->budget;
@@ -235,7 +237,7 @@ int tinker__cpu_pass_begin(tinker__eng_train_t *t,
 
 /* --- Pieces --------------------------------------------------------------- */
 
-/* The batch of the datums from `next` on. */
+/* Makes a batch of the datums from `next` on. */
 static void gather(tinker__eng_pass_t *p) {
   size_t row = 0;
   p->end = batch_end(p, p->next, &p->batch.rows);
@@ -249,8 +251,8 @@ static void gather(tinker__eng_pass_t *p) {
   }
 }
 
-/* The window [row, row + n) of the batch; its sequences are in p->cut until
- * the next one. */
+/* The window [row, row + n) of the batch. Its sequences are in p->cut until the
+ * next window is made. */
 static tinker__cpu_batch_t window(const tinker__eng_pass_t *p, size_t row,
                                   size_t n) {
   tinker__cpu_batch_t w = p->batch;
@@ -278,15 +280,15 @@ static uint64_t matrix_cost(const tinker__eng_pass_t *p, size_t in,
   return (uint64_t)in * out + (uint64_t)p->t->lora->rank * (in + out);
 }
 
-/* Keys that a row sees, those of a window's further rows included. */
+/* Keys that a row sees, with room for those of a window's further rows. */
 static size_t keys_at(const tinker__eng_pass_t *p, size_t row) {
   const tinker__cpu_seq_t *s = p->seqs;
   while (row >= s->row0 + s->n) s++;
   return row - s->row0 + WINDOW_ROWS_MIN;
 }
 
-/* Multiply-adds of one row in the present stage by its weights, and by its
- * keys, about. */
+/* About how many multiply-adds one row takes in the present stage, by its
+ * weights and by its keys. */
 typedef struct {
   uint64_t weights, keys;
 } cost_t;
@@ -305,7 +307,8 @@ static cost_t row_cost(const tinker__eng_pass_t *p) {
   }
 }
 
-/* Rows of the next window for so many multiply-adds; *cost gets theirs. */
+/* How many rows the next window has for a budget of multiply-adds; *cost gets
+ * the multiply-adds of these rows. */
 static size_t window_rows(const tinker__eng_pass_t *p, uint64_t budget,
                           uint64_t *cost) {
   cost_t c = row_cost(p);
@@ -314,7 +317,7 @@ static size_t window_rows(const tinker__eng_pass_t *p, uint64_t budget,
   uint64_t n = (budget > least ? budget : least) / (c.weights + c.keys);
   if (n < WINDOW_ROWS_MIN) n = WINDOW_ROWS_MIN;
   if (n > left) n = left;
-  /* Windows of even size, instead of a small one at the end. */
+  /* Even windows avoid a small one at the end. */
   uint64_t windows = (left + n - 1) / n;
   n = (left + windows - 1) / windows;
   *cost = n * (c.weights + c.keys);
@@ -331,7 +334,7 @@ static tinker__cpu_back_t way_back(const tinker__eng_pass_t *p) {
   };
 }
 
-/* Rows [row, row + n) through the present layer and stage. */
+/* Does the present stage of the present layer for rows [row, row + n). */
 static void run_window(tinker__eng_pass_t *p, size_t n) {
   const tinker__eng_base_t *b = p->t->base;
   size_t row = p->row, at = row * b->d.hidden;
@@ -389,7 +392,7 @@ static stage_t out_of_layer(tinker__eng_pass_t *p) {
   return p->layer > 0 ? into_layer(p, p->layer - 1) : batch_over(p);
 }
 
-/* What follows a stage that is through with all rows. */
+/* Called when the stage has done all rows. Returns the next stage. */
 static stage_t next_stage(tinker__eng_pass_t *p) {
   const tinker__cpu_dims_t *d = &p->t->base->d;
   switch (p->stage) {
@@ -411,8 +414,8 @@ static stage_t next_stage(tinker__eng_pass_t *p) {
   }
 }
 
-/* Rows of the batch that the stage is through with after one more piece;
- * *cost gets its multiply-adds. */
+/* Does one more piece of the stage. Returns how many rows of the batch the
+ * stage has done then; *cost gets the piece's multiply-adds. */
 static size_t stage_piece(tinker__eng_pass_t *p, uint64_t budget,
                           uint64_t *cost) {
   *cost = 0;

@@ -1,5 +1,5 @@
-/* philox: Philox4x32-10, random numbers that are a function of a key and a
- * counter, so that nothing about them needs saving. Pure. */
+/* philox: Philox4x32-10. Its random numbers depend only on a key and a counter,
+ * so no state of a generator has to be saved. Pure. */
 #include "cpu/lora.h"
 
 static uint32_t mulhilo(uint32_t a, uint32_t b, uint32_t *lo) {

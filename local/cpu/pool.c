@@ -1,8 +1,7 @@
 /* pool: workers claim tasks from one atomic word. The caller waits for tasks,
- * not for workers: on a busy machine one that does not get a processor in time
- * finds nothing left and has delayed nobody. A worker without tasks looks for
- * some for a moment, then sleeps on the condition. See pool.h for what tasks
- * may do. */
+ * not for workers, so a worker that does not get a processor in time on a busy
+ * machine delays nobody. A worker without tasks looks for some for a moment,
+ * then sleeps on the condition. pool.h says which tasks are allowed. */
 #include "cpu/pool.h"
 
 #include <pthread.h>
@@ -16,9 +15,10 @@
 
 #include "cpu/kernels/kernels.h"
 
-/* How long a thread looks at a word before it sleeps: the gap between two
- * products of one layer. By the clock, because a pause takes a few cycles on
- * some processors and 140 on others; it is read after some looks only. */
+/* How long a thread looks at a word before it sleeps, about the gap between two
+ * products of one layer. The time is taken from the clock, because a pause
+ * instruction takes a few cycles on some processors and 140 on others; the
+ * clock is read only once in SPIN_LOOKS looks. */
 #define SPIN_NS 20000
 #define SPIN_LOOKS 16
 
@@ -43,12 +43,14 @@ struct tinker__cpu_pool_s {
   bool waiting;        /* under lock: the caller sleeps on idle */
   atomic_uint asleep;  /* workers on wake; changed under lock */
 
-  /* The run's number above, its unclaimed tasks below: whoever takes one off
-   * knows by the exchange that the run is still this one. */
+  /* The upper half is the run's number, the lower half its unclaimed tasks. A
+   * worker claims a task by a compare-exchange, which fails if the run is over.
+   */
   atomic_uint_fast64_t state;
   atomic_size_t pending; /* tasks not finished */
 
-  /* Of the run: written while nothing is pending, read after a claim. */
+  /* The run's arguments: written while no task is pending, read by workers
+   * after a claim. */
   tinker__cpu_pool_fn fn;
   void *arg;
   size_t n_tasks;
@@ -73,7 +75,7 @@ static void finish_one(tinker__cpu_pool_t *pool) {
   pthread_mutex_unlock(&pool->lock);
 }
 
-/* Claim and run tasks until none is left to claim. */
+/* Claims and runs tasks until none is left to claim. */
 static void work(tinker__cpu_pool_t *pool, unsigned worker) {
   uint_fast64_t state = atomic_load(&pool->state);
   while (unclaimed(state) > 0) {
@@ -92,7 +94,7 @@ static int64_t now_ns(void) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Looks until `there` says so, or it has taken too long: then false. */
+/* Looks until there(pool) is true; false when that takes too long. */
 static bool spin(tinker__cpu_pool_t *pool,
                  bool (*there)(tinker__cpu_pool_t *pool)) {
   int64_t end = now_ns() + SPIN_NS;
@@ -113,7 +115,7 @@ static bool is_done(tinker__cpu_pool_t *pool) {
   return atomic_load(&pool->pending) == 0;
 }
 
-/* Wait for tasks to claim. False when the pool stops. */
+/* Waits for tasks to claim. False when the pool stops. */
 static bool next_run(tinker__cpu_pool_t *pool) {
   if (spin(pool, has_tasks)) return true;
   pthread_mutex_lock(&pool->lock);
@@ -156,7 +158,8 @@ void tinker__cpu_pool_run(tinker__cpu_pool_t *pool, tinker__cpu_pool_fn fn,
   atomic_store(&pool->pending, n_tasks);
   uint_fast64_t run = (atomic_load(&pool->state) >> 32) + 1;
   atomic_store(&pool->state, run << 32 | n_tasks);
-  /* A worker counts itself before it looks for tasks and sleeps. */
+  /* A worker counts itself as asleep before it looks for tasks once more, so
+   * one that sees none of these is counted here. */
   if (atomic_load(&pool->asleep) > 0) {
     pthread_mutex_lock(&pool->lock);
     pthread_cond_broadcast(&pool->wake);

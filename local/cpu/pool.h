@@ -19,14 +19,15 @@ typedef struct tinker__cpu_pool_s tinker__cpu_pool_t;
 
 typedef void (*tinker__cpu_pool_fn)(void *arg, size_t task, unsigned worker);
 
-/* threads counts the caller; 0 = one per online processor. 0, or a negative
- * TINKER_E code with *out untouched. */
+/* Makes a pool. threads counts the caller; 0 = one per online processor.
+ * Returns 0, or a negative TINKER_E code with *out untouched. */
 int tinker__cpu_pool_new(tinker__cpu_pool_t **out, tinker__mem_t *mem,
                          unsigned threads);
-/* NULL is fine. */
+/* NULL allowed. */
 void tinker__cpu_pool_free(tinker__cpu_pool_t *pool);
 
-/* Run fn(arg, 0 .. n_tasks - 1, worker); returns when all are done. */
+/* Runs fn(arg, task, worker) for the tasks 0 .. n_tasks - 1; returns when all
+ * are done. */
 void tinker__cpu_pool_run(tinker__cpu_pool_t *pool, tinker__cpu_pool_fn fn,
                           void *arg, size_t n_tasks);
 

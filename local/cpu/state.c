@@ -81,7 +81,7 @@ static int read_text(tinker__mem_t *mem, const char *dir, const char *file,
   return rc;
 }
 
-/* state.json, checked to be of a kind that this engine trains. */
+/* Reads state.json and checks that this engine can train such a state. */
 static int read_header(tinker__mem_t *mem, const char *dir,
                        tinker__train_state_t *h,
                        tinker__eng_lora_config_t *config, char *why,

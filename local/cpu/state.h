@@ -1,9 +1,9 @@
-/* state: train states and adapters in files.
+/* state: writes train states and adapters to files and reads them.
  *
  * Runs on the engine thread. A train state is two files (model/train_state.h),
  * tensors in float32; an adapter is a PEFT folder.
- * Files are written whole, fsynced and renamed; the safetensors file comes
- * first, so that a folder with its JSON file is complete. */
+ * Each file is written whole, fsynced and renamed. The JSON file is written
+ * last, so a folder that has it is complete. */
 #ifndef TINKER_LOCAL_CPU_STATE_H
 #define TINKER_LOCAL_CPU_STATE_H
 

@@ -161,7 +161,8 @@ static void close_reader(reader_t *r) {
   tinker__buf_free(&r->buf);
 }
 
-/* Half types through an aligned copy: a file may hold them anywhere. */
+/* Widens a tensor to floats. 16-bit types are copied first, since they may be
+ * unaligned in a file. */
 static int widen(const reader_t *r, float *out, const tinker__tensor_t *t) {
   if (t->dtype == TINKER__WEIGHT_F32) {
     memcpy(out, t->data, (size_t)t->bytes);
@@ -199,7 +200,7 @@ static int check_digest(reader_t *r, const char hex[65]) {
                      "%s: its digest is not the one that was stored", r->file);
 }
 
-/* The tensors of a train state, checked against its state.json. */
+/* Checks the tensors of a train state against its state.json. */
 static int check_state(reader_t *r, const tinker__train_state_t *state,
                        const tinker__model_config_t *model) {
   char reason[300] = "";

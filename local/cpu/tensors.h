@@ -1,5 +1,5 @@
-/* tensors: blocks of an adapter's shape to and from safetensors files.
- * Engine thread. */
+/* tensors: writes blocks of an adapter's shape to safetensors files and reads
+ * them. Engine thread. */
 #ifndef TINKER_LOCAL_CPU_TENSORS_H
 #define TINKER_LOCAL_CPU_TENSORS_H
 
@@ -12,8 +12,8 @@ typedef struct tinker__cpu_part_s {
   float *data; /* [lora->floats] */
 } tinker__cpu_part_t;
 
-/* Writes all parts into dir/file; hex gets the SHA-256 of its bytes unless
- * NULL. */
+/* Writes all parts into dir/file. hex gets the SHA-256 of the file's bytes;
+ * NULL = not wanted. */
 int tinker__cpu_tensors_save(const tinker__cpu_lora_t *l,
                              const tinker__cpu_part_t *parts, size_t num_parts,
                              const char *dir, const char *file, char hex[65],
@@ -24,11 +24,12 @@ int tinker__cpu_tensors_load(const tinker__cpu_lora_t *l,
                              const tinker__cpu_part_t *parts, size_t num_parts,
                              const tinker__train_state_t *state,
                              const char *dir, char *why, size_t why_len);
-/* The same of PEFT's file, any type, checked against its config. */
+/* Fills w from PEFT's file in dir, whose values may have any type; the file is
+ * checked against config. */
 int tinker__cpu_tensors_load_peft(const tinker__cpu_lora_t *l, float *w,
                                   const tinker__peft_config_t *config,
                                   const char *dir, char *why, size_t why_len);
-/* dir/file, to be freed; NULL without memory. */
+/* Returns dir/file, which the caller frees; NULL without memory. */
 char *tinker__cpu_path(tinker__mem_t *mem, const char *dir, const char *file);
 
 #endif

@@ -1,25 +1,26 @@
 /* train: an adapter being trained, and a pass (forward_backward) under way.
  *
  * Runs on the engine thread. Weights, gradients and moments have the shape of
- * the adapter's layout. One pass that collects gradients at a time; it keeps
- * what is needed to put the gradients back as they were. */
+ * the adapter's layout. At most one pass collects gradients at a time; it keeps
+ * a copy of the gradients before it, to restore them if it fails. */
 #ifndef TINKER_LOCAL_CPU_TRAIN_H
 #define TINKER_LOCAL_CPU_TRAIN_H
 
 #include "cpu/loss.h"
 
-/* An optimizer step under way: every element passes each stage in turn. */
+/* The stages of an optimizer step. All elements pass one before the next
+ * begins. */
 typedef enum {
   TINKER__OPTIM_IDLE,
   TINKER__OPTIM_NORM,
-  TINKER__OPTIM_CAREFUL, /* the norm again, past the range of a float */
-  TINKER__OPTIM_UPDATE,  /* from here on m, v and next are in between */
-  TINKER__OPTIM_CLEAR    /* gradients, afterwards or because of one of them */
+  TINKER__OPTIM_CAREFUL, /* the norm again, in double */
+  TINKER__OPTIM_UPDATE,  /* m, v and next are partly updated */
+  TINKER__OPTIM_CLEAR    /* gradients are cleared: used, or one not finite */
 } tinker__cpu_optim_stage_t;
 
 typedef struct tinker__cpu_optim_s {
   tinker__cpu_optim_stage_t stage;
-  size_t at;                   /* elements that are through */
+  size_t at;                   /* elements that have passed the stage */
   double sum;                  /* of squares */
   tinker__eng_adapter_t *next; /* NULL before the update and after it */
 } tinker__cpu_optim_t;
@@ -38,7 +39,7 @@ struct tinker__eng_train_s {
 int tinker__cpu_train_new(tinker__eng_base_t *b,
                           const tinker__eng_lora_config_t *config,
                           tinker__eng_train_t **out, char *why, size_t why_len);
-/* The same with undefined weights: loading fills them. */
+/* The same with undefined weights, which loading fills. */
 int tinker__cpu_train_blank(tinker__eng_base_t *b,
                             const tinker__eng_lora_config_t *config,
                             tinker__eng_train_t **out, char *why,
@@ -53,7 +54,8 @@ bool tinker__cpu_train_has_grad(const tinker__eng_train_t *t);
 int tinker__cpu_lora_check(const tinker__eng_lora_config_t *config, char *why,
                            size_t why_len);
 
-/* Prices, see engine.h. Any thread: they touch no reference count. */
+/* train_bytes and pass_bytes of engine.h. Any thread, since they change no
+ * reference count. */
 uint64_t tinker__cpu_train_bytes(const tinker__eng_base_t *b,
                                  const tinker__eng_lora_config_t *config);
 uint64_t tinker__cpu_pass_bytes(const tinker__eng_base_t *b,

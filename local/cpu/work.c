@@ -1,4 +1,4 @@
-/* work: working memory that outlives its user, and the cutting of row work
+/* work: keeps blocks of working memory for the next user, and cuts row work
  * into pool tasks. Engine thread; invariants in base.h. */
 #include <tinker/error.h>
 
@@ -6,8 +6,8 @@
 #include "cpu/pages.h"
 
 #define ALIGN_FLOATS 16 /* 64 bytes */
-/* Floats below which waking the workers costs more than the work, and about
- * how many one task should touch. */
+/* Below INLINE_FLOATS waking the workers costs more than the work. A task
+ * touches about TASK_FLOATS. */
 #define INLINE_FLOATS 8192
 #define TASK_FLOATS 8192
 
@@ -37,14 +37,15 @@ int tinker__cpu_arena_open(tinker__engine_t *e, tinker__cpu_arena_t *a,
     *s = (tinker__cpu_arena_t){0};
     return 0;
   }
-  /* A block that is too small would only hold memory that the new one needs. */
+  /* No spare block is large enough. They are freed, since the new block may
+   * need their memory. */
   for (size_t i = 0; i < TINKER__SPARES; i++) {
     tinker__mem_free(e->mem, e->spare[i].block);
     e->spare[i] = (tinker__cpu_arena_t){0};
   }
   if (floats > SIZE_MAX / sizeof(float) / 2) return TINKER_ENOMEM;
-  /* Some more than asked for: a sequence that grows by a token each round
-   * would otherwise need a new block every few rounds. */
+  /* Takes some more than was asked for, because a sequence that grows by a
+   * token each round would otherwise need a new block every few rounds. */
   floats += floats / 8 + ALIGN_FLOATS;
   void *block = tinker__mem_alloc(e->mem, floats * sizeof(float));
   if (!block) return TINKER_ENOMEM;

@@ -1,5 +1,5 @@
-/* crash: see crash.h. The handler calls async-signal-safe functions only;
- * everything it needs is made before. */
+/* crash: see crash.h. The handler calls only async-signal-safe functions; all
+ * the memory that it needs is allocated before. */
 #include "crash.h"
 
 #include <errno.h>
@@ -25,7 +25,8 @@
 
 extern char **environ;
 
-/* Not SIGABRT: that is somebody's decision. */
+/* SIGABRT is not among them: code that aborts has decided to end the process.
+ */
 static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 
 static struct {
@@ -35,7 +36,7 @@ static struct {
   int count;
   time_t started;
   _Atomic int port;
-  _Atomic(_Atomic int64_t *) doing; /* the service's */
+  _Atomic(_Atomic int64_t *) doing; /* set by the service */
 } at;
 
 /* --- Before --------------------------------------------------------------- */
@@ -50,8 +51,8 @@ static bool find_program(void) {
 #endif
 }
 
-/* A list of strings without the one that begins with `but`, with room for one
- * more. */
+/* Copies a list of strings, without those that begin with `but`, and with room
+ * for one more. */
 static char **copy_list(char **list, size_t n, const char *but) {
   size_t kept = 0;
   char **out = calloc(n + 2, sizeof *out);
@@ -93,7 +94,7 @@ bool tinker__svc_crash_begin(int argc, char **argv,
   at.env[n] = at.note;
   at.started = now_s();
   at.port = before->port;
-  if (!find_program()) at.program[0] = 0; /* then a crash kills */
+  if (!find_program()) at.program[0] = 0; /* a crash will kill the process */
   return true;
 }
 
@@ -130,15 +131,16 @@ static void log_crash(int signo, int64_t call) {
   to = put_text(to, ",\"call\":");
   to = put_number(to, call);
   to = put_text(to, "}\n");
-  /* A pipe that nobody reads must not keep the dead here. */
+  /* A full pipe that nobody reads must not block the handler. */
   struct pollfd room = {.fd = 2, .events = POLLOUT};
   if (poll(&room, 1, 0) <= 0) return;
   ssize_t n = write(2, line, (size_t)(to - line));
   (void)n;
 }
 
-/* Sockets and files of the dead: its clients must see that it is gone. Closed
- * by exec, not here: other threads still use them. */
+/* Has exec close the sockets and files of this image, so that clients see the
+ * end of their connections. They are not closed here, because other threads
+ * still use them. */
 static void leave_files(void) {
   struct rlimit lim = {.rlim_cur = 65536};
   getrlimit(RLIMIT_NOFILE, &lim);
@@ -156,7 +158,7 @@ static void die(int signo) {
 static void on_crash(int signo) {
   static atomic_flag entered = ATOMIC_FLAG_INIT;
   if (atomic_flag_test_and_set(&entered)) {
-    for (;;) pause(); /* another thread is at it already */
+    for (;;) pause(); /* another thread has crashed first */
   }
   _Atomic int64_t *doing = atomic_load(&at.doing);
   int64_t call = doing ? atomic_load(doing) : 0;
@@ -180,9 +182,10 @@ static void on_all(void (*handler)(int signo)) {
   }
 }
 
-/* The image before this one was executed in its handler, so that its signal is
- * blocked here until there is a handler again; and with it what that thread had
- * blocked, or who started this: the signals that end it always get through. */
+/* An image that is executed from a handler begins with that signal blocked, and
+ * with the signals that the crashed thread, or the starting program, had
+ * blocked. All signals of crashes are unblocked here, and so are SIGTERM and
+ * SIGINT, which must always be able to end the service. */
 void tinker__svc_crash_catch(void) {
   sigset_t set;
   on_all(on_crash);

@@ -1,5 +1,6 @@
-/* tinker-locald: the local service as a program. Flags, exit codes, signals,
- * one line on stdout when it answers, the log on stderr. */
+/* tinker-locald: the local service as a program. Reads flags, handles signals,
+ * prints one line on stdout when the service answers, writes the log to stderr,
+ * and turns failures into exit codes. Main thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -100,11 +101,11 @@ typedef struct {
   const char *key_file, *client_config, *dynamic_config;
   char key[512];
   tinker__svc_crash_t before;
-  char listen[320]; /* with the port of the image before */
+  char listen[320]; /* --listen with the port of the image before */
 } options_t;
 
-/* Readable from the moment that the program must end; the byte is the signal,
- * 0 = the service asked for it. */
+/* Becomes readable when the program must end. Its byte is the signal, or 0 if
+ * the service asked for the end. */
 static int wake_pipe[2] = {-1, -1};
 
 static void on_signal(int signo) {
@@ -118,7 +119,8 @@ static void on_ended(void *user) {
   on_signal(0);
 }
 
-/* Its own thread, which may wait for room. What can't be written is lost. */
+/* Runs on the log's thread, which may wait for room. A line that can't be
+ * written is lost. */
 static void on_log(void *user, const char *line, size_t len) {
   (void)user;
   tinker__svc_out_line(2, wake_pipe[0], line, len);
@@ -172,8 +174,8 @@ static int set_level(options_t *o, char *text) {
 #define AT(member) offsetof(options_t, member)
 #define NO_LIMIT ((int64_t)1 << 40)
 
-/* Three kinds: one with a function of its own, a text (max 0), a number from 1
- * to max. */
+/* There are three kinds of flags: with a function of their own, with a text
+ * (max 0), and with a number from 1 to max. */
 static const struct {
   const char *flag;
   int (*add)(options_t *o, char *value); /* may be given again */
@@ -218,7 +220,7 @@ static int take_number(options_t *o, size_t i, const char *value) {
   return 0;
 }
 
-/* The flag that text is, or begins with before a '='. */
+/* The index of the flag in text, which ends at a '=' if there is one. */
 static size_t find_flag(const char *text) {
   size_t i = 0, len = strcspn(text, "=");
   while (i < N_FLAGS && (strlen(flags[i].flag) != len ||
@@ -239,8 +241,8 @@ static int take_flag(options_t *o, size_t i, char *value) {
   return 0;
 }
 
-/* --flag VALUE or --flag=VALUE. A value that looks like a flag is a forgotten
- * one, unless it has its '='. */
+/* Reads --flag VALUE and --flag=VALUE. If the next argument looks like a flag,
+ * the value is missing; with '=' it may look like one. */
 static int read_flags(options_t *o, int argc, char **argv) {
   int rc = 0;
   for (int i = 1; rc == 0 && i < argc; i++) {
@@ -264,7 +266,7 @@ static int read_flags(options_t *o, int argc, char **argv) {
   return 0;
 }
 
-/* The first line of the key file. */
+/* Reads the key from the first line of the key file. */
 static int read_key(options_t *o) {
   if (!o->key_file) return 0;
   FILE *f = fopen(o->key_file, "r");
@@ -285,7 +287,7 @@ static int read_key(options_t *o) {
   return 0;
 }
 
-/* A whole text file, which lives as long as the program. */
+/* Reads a text file into memory that lives as long as the program. */
 static int read_text(options_t *o, const char *flag, const char *path,
                      const char **out) {
   char why[300];
@@ -327,7 +329,7 @@ static void raise_file_limit(void) {
   setrlimit(RLIMIT_NOFILE, &lim);
 }
 
-/* The loopback or given host with the port that was bound. */
+/* Writes the URL: the host of --listen with the port that was bound. */
 static void write_tcp(tinker__jsonw_t *w, const tinker__svc_config_t *c,
                       int port) {
   char url[320];
@@ -338,8 +340,8 @@ static void write_tcp(tinker__jsonw_t *w, const tinker__svc_config_t *c,
   tinker__jsonw_cstr(w, url);
 }
 
-/* False when it can't be written; an end that was asked for before is not a
- * failure. */
+/* Prints the line that says the service is ready. False when it can't be
+ * written, unless the end of the program was asked for. */
 static bool print_ready(const options_t *o, const tinker__svc_t *s) {
   tinker__buf_t line;
   tinker__jsonw_t w;
@@ -398,7 +400,8 @@ static int run(options_t *o) {
     return exit_code(stage);
   }
   tinker__svc_crash_port(tinker__svc_port(s));
-  bool ok = o->before.signal || print_ready(o, s); /* once is enough */
+  /* An image that follows a crash does not print the line again. */
+  bool ok = o->before.signal || print_ready(o, s);
   struct pollfd end = {.fd = wake_pipe[0], .events = POLLIN};
   while (ok && poll(&end, 1, -1) < 0 && errno == EINTR) {
   }
@@ -408,7 +411,7 @@ static int run(options_t *o) {
   return read(wake_pipe[0], &cause, 1) == 1 && cause ? 0 : EXIT_ENDED;
 }
 
-/* What an image that crashed has left: its port and the call to blame. */
+/* Takes over from an image that crashed: the call to blame and its port. */
 static void go_on(options_t *o) {
   tinker__svc_config_t *c = &o->config;
   const char *colon = c->listen ? strrchr(c->listen, ':') : NULL;
@@ -447,7 +450,7 @@ int main(int argc, char **argv) {
   if (rc == 0) rc = read_configs(&o);
   if (rc == 0) go_on(&o);
   if (rc != 0) return rc;
-  umask(077); /* the store's files too, wherever the state folder is */
+  umask(077); /* for files that SQLite and others make in the state folder */
   if (!open_wake_pipe()) return EXIT_OTHER;
   raise_file_limit();
   catch_signals();

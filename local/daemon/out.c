@@ -1,6 +1,8 @@
-/* out: see out.h. Threads: each of the two files is written by one thread at a
- * time (the main thread before the service starts and after it has stopped,
- * the log's thread between). */
+/* out: see out.h. Threads: one thread at a time writes to each of the two
+ * files. Standard output belongs to the main thread. Standard error belongs to
+ * the log's thread while the service runs, and to the main thread before and
+ * after.
+ */
 #include "out.h"
 
 #include <errno.h>
@@ -19,7 +21,7 @@
 #include "base/show.h"
 
 #define GRACE_MS 500
-/* A pipe with room takes this much without blocking. */
+/* A pipe that has room takes this many bytes without blocking. */
 #define PIECE ((size_t)PIPE_BUF)
 
 bool tinker__svc_out_begin(void) {
@@ -36,7 +38,7 @@ static int64_t now_ms(void) {
   return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* The rest of the time that lines have after the end was asked for. */
+/* Milliseconds that are left for lines since the end was asked for. */
 static int grace_ms(void) {
   static _Atomic int64_t until;
   int64_t none = 0, now = now_ms();
@@ -45,14 +47,15 @@ static int grace_ms(void) {
   return left > 0 ? (int)left : 0;
 }
 
-/* Waits for room in fd; false when the end has come and there is still none. */
+/* Waits for room in fd. False when the end was asked for and there is still no
+ * room after the grace time. */
 static bool wait_for_room(int fd, int end) {
   for (;;) {
     struct pollfd p[2] = {{.fd = fd, .events = POLLOUT},
                           {.fd = end, .events = POLLIN}};
     int n = poll(p, 2, -1);
     if (n < 0 && errno != EINTR) return false;
-    if (n > 0 && p[0].revents) return true; /* or the write says why not */
+    if (n > 0 && p[0].revents) return true; /* a write shows what it is */
     if (n > 0) break;
   }
   struct pollfd last = {.fd = fd, .events = POLLOUT};
@@ -60,7 +63,7 @@ static bool wait_for_room(int fd, int end) {
   return poll(&last, 1, grace_ms()) > 0;
 }
 
-/* In one call with the end of the line if that is not too much. */
+/* Writes a piece of the text, and in the same call the line end if both fit. */
 static ssize_t write_piece(int fd, const char *text, size_t len) {
   struct iovec parts[2] = {{(void *)(uintptr_t)text, len},
                            {(void *)(uintptr_t) "\n", 1}};

@@ -1,4 +1,5 @@
-/* batch: who is in a round, and the round itself. See generate.h. */
+/* batch: chooses the generations of a round, and runs the round. See
+ * generate.h. Engine thread. */
 #include <stdlib.h>
 #include <string.h>
 #include <tinker/error.h>
@@ -41,7 +42,7 @@ static void finish(tinker__eng_gen_t *g) {
   g->done(g, g->error, g->why);
 }
 
-/* --- Who is in the round -------------------------------------------------- */
+/* --- The generations of a round ------------------------------------------- */
 
 static int ensure_scratch(tinker__eng_batch_t *b, size_t vocab) {
   size_t need = tinker__eng_pick_scratch(vocab);
@@ -53,13 +54,14 @@ static int ensure_scratch(tinker__eng_batch_t *b, size_t vocab) {
   return 0;
 }
 
-/* Once: its model, and scratch for rows of that. */
+/* Called before the first round of g: finds its model, and makes the scratch
+ * large enough for a row of that model. */
 static int prepare(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
   tinker__eng_base_info_t info;
   if (g->state != TINKER__GEN_NEW) return 0;
   int rc = g->prepare ? g->prepare(g, g->why, sizeof g->why) : 0;
   if (rc != 0) {
-    g->adapter = NULL; /* whatever it is, it was not taken */
+    g->adapter = NULL; /* no reference was taken */
     return rc;
   }
   if (g->adapter) g->backend->api->adapter_retain(g->adapter);
@@ -68,7 +70,8 @@ static int prepare(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
   return ensure_scratch(b, info.vocab_size);
 }
 
-/* Takes it into the rounds. False = it has to wait for memory. */
+/* Takes g into the rounds, or ends it if that fails. False = g has to wait for
+ * memory. */
 static bool enter(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
   int rc = prepare(b, g);
   if (!rc) rc = tinker__eng_claim_first(g);
@@ -83,8 +86,9 @@ static bool enter(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
   return true;
 }
 
-/* In the order they came: a large one is not overtaken, but by those whose
- * caches lie in other memory and that say so before they are prepared. */
+/* Takes waiting generations in, in the order in which they were added. One that
+ * waits for memory is not overtaken by others that use the same memory. Before
+ * a generation is prepared its backend may be unknown; then it waits too. */
 static void admit(tinker__eng_batch_t *b) {
   bool full = false;
   TINKER__LIST_EACH(l, tmp, &b->waiting) {
@@ -108,8 +112,8 @@ static void drop_cancelled(tinker__eng_batch_t *b) {
   }
 }
 
-/* A page for everyone who needs one, the oldest first. What is given up on the
- * way is younger and so after it in the list. */
+/* Gives a page to every generation that needs one, the oldest first. Those that
+ * lose their caches to it are younger and so further on in the list. */
 static void grow(tinker__eng_batch_t *b) {
   tinker__link_t *l = b->running.next;
   for (; l != &b->running; l = l->next) {
@@ -143,7 +147,8 @@ static int decode(tinker__eng_batch_t *b, const tinker__eng_backend_t *e,
                       why_len);
 }
 
-/* One call of the engine for a generation alone: who fails, fails alone. */
+/* Runs the engine for one generation alone, so that a failure is only its own.
+ */
 static void round_alone(tinker__eng_batch_t *b, tinker__eng_gen_t *g) {
   tinker__eng_prefill_t left = {TINKER__PREFILL_TOKENS, 1};
   size_t picks = 0,
@@ -159,7 +164,8 @@ static bool same_base(const tinker__eng_gen_t *a, const tinker__eng_gen_t *b) {
   return a->backend == b->backend && a->base == b->base;
 }
 
-/* One call of the engine for all that sample from the base of `first`. */
+/* Runs the engine once for all generations that sample from the base model of
+ * `first`. If that fails, each is run alone. */
 static void round_of_base(tinker__eng_batch_t *b,
                           const tinker__eng_gen_t *first) {
   tinker__eng_prefill_t left = {TINKER__PREFILL_TOKENS, 0};
@@ -176,7 +182,7 @@ static void round_of_base(tinker__eng_batch_t *b,
   }
   if (!n) return;
   int rc = decode(b, first->backend, n, picks, NULL, 0);
-  if (rc == TINKER_ECANCELED) return; /* nobody is any further */
+  if (rc == TINKER_ECANCELED) return; /* no slot has grown */
   TINKER__LIST_EACH(l, tmp, &b->running) {
     tinker__eng_gen_t *g = TINKER__CONTAINER(l, tinker__eng_gen_t, link);
     if (!same_base(g, first) || g->error) continue;

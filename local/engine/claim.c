@@ -12,7 +12,7 @@ static uint64_t times(size_t n, uint64_t bytes) {
   return n && bytes > UINT64_MAX / n ? UINT64_MAX : n * bytes;
 }
 
-/* What n slots of that room take. */
+/* Bytes of n slots for `room` tokens each. */
 static uint64_t need(const tinker__eng_gen_t *g, size_t n, size_t room) {
   return times(n, g->backend->api->slot_bytes(g->base, room));
 }
@@ -21,7 +21,8 @@ static size_t longest(const tinker__eng_gen_t *g) {
   return g->n_prompt + g->max_tokens;
 }
 
-/* Room to feed what it has and a token more, and to get on for a page. */
+/* Tokens of a slot for all that g has and one more; next_room: for a page more.
+ */
 static size_t least_room(const tinker__eng_gen_t *g) {
   return g->n_prompt + tinker__eng_gen_made(g) + 1;
 }
@@ -45,15 +46,15 @@ static int too_large(tinker__eng_gen_t *g) {
       g->num_samples, need(g, 1, longest(g)), longest(g), slots_of(g)->limit);
 }
 
-/* Of the memory that the others leave. */
+/* Bytes that the claims of others leave for g. */
 static uint64_t available(const tinker__eng_gen_t *g) {
   const tinker__eng_slots_t *s = slots_of(g);
   uint64_t others = s->claimed - g->claims * g->slot_bytes;
   return s->limit > others ? s->limit - others : 0;
 }
 
-/* The largest room up to `most` whose n slots fit into the bytes; 0 = not even
- * `least` does. */
+/* The largest room from `least` to `most` for which n slots fit into the bytes;
+ * 0 = none does. */
 static size_t fit(const tinker__eng_gen_t *g, size_t n, size_t least,
                   size_t most, uint64_t bytes) {
   if (need(g, n, most) <= bytes) return most;
@@ -78,19 +79,19 @@ static void set(tinker__eng_gen_t *g, size_t claims, size_t room) {
 }
 
 void tinker__eng_claim_drop(tinker__eng_gen_t *g, size_t slots) {
-  if (!slots) return; /* it may not even have been prepared */
+  if (!slots) return; /* a generation that was not prepared has no backend */
   g->claims -= slots;
   slots_of(g)->claimed -= slots * g->slot_bytes;
 }
 
 /* --- Others --------------------------------------------------------------- */
 
-/* b holds some of the memory that a wants. */
+/* True when b has claimed memory that a could use. */
 static bool shares(const tinker__eng_gen_t *a, const tinker__eng_gen_t *b) {
   return a != b && b->claims && slots_of(a) == slots_of(b);
 }
 
-/* A page more for each that runs. */
+/* Bytes of a page more for each other generation that runs. */
 static uint64_t pages(const tinker__eng_gen_t *g) {
   uint64_t sum = 0;
   TINKER__LIST_EACH(l, tmp, &g->batch->running) {
@@ -112,7 +113,8 @@ static bool alone(const tinker__eng_gen_t *g) {
   return true;
 }
 
-/* The youngest that shares memory with g and is younger; NULL = none. */
+/* The youngest generation that is younger than g and shares memory with it;
+ * NULL = none. */
 static tinker__eng_gen_t *youngest_after(const tinker__eng_gen_t *g) {
   tinker__link_t *l = g->batch->running.prev;
   for (; l != &g->link; l = l->prev) {
@@ -122,7 +124,8 @@ static tinker__eng_gen_t *youngest_after(const tinker__eng_gen_t *g) {
   return NULL;
 }
 
-/* It waits again, before all that have not begun: it is older. */
+/* Takes the caches of g, which waits again. It is older than all that have not
+ * begun, so it waits as the first. */
 static void send_back(tinker__eng_gen_t *g) {
   tinker__eng_gen_stop(g, TINKER__GEN_WAITS);
   tinker__list_remove(&g->link);
@@ -143,7 +146,7 @@ int tinker__eng_claim_first(tinker__eng_gen_t *g) {
   return 0;
 }
 
-/* Lets its slots have the room that it has claimed. */
+/* Grows the slots of g to the room that is claimed. */
 static int widen(tinker__eng_gen_t *g) {
   for (size_t i = 0; i < g->num_samples; i++) {
     tinker__eng_slot_t *slot = g->seqs[i].slot;

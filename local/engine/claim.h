@@ -1,12 +1,13 @@
 /* claim: memory for the slots of generations.
  *
- * A claim is memory held free, or used, for the slots of one generation. It
- * grows by pages of tokens. Who needs a page and finds none takes the caches of
- * the youngest that is younger than itself, one after the other; the youngest
- * waits for its page. A generation that is alone and still finds none fails
- * with the numbers. Who has given its caches up starts again only when there is
- * room for all it had and for a page of everyone that runs, so that it is not
- * sent away at once. Engine thread. */
+ * A claim is memory that the slots of one generation use, or that is kept free
+ * for them. It grows by pages of tokens. A generation that needs a page and
+ * finds no room takes the caches of younger ones, the youngest first; the
+ * youngest itself waits. A generation that is alone and still finds no room
+ * fails, with the numbers. Beside others a generation starts, for the first
+ * time or again, only when there is room for all its tokens and a page more,
+ * and for a page of every generation that runs, so that it does not lose its
+ * caches at once. Engine thread. */
 #ifndef TINKER_ENGINE_CLAIM_H
 #define TINKER_ENGINE_CLAIM_H
 
@@ -14,14 +15,17 @@
 
 #define TINKER__CLAIM_PAGE 128 /* tokens of a slot */
 
-/* The claim of one that waits. 0 = taken, 1 = it has to wait, or an error. */
+/* Claims memory for a generation that waits. 0 = claimed, 1 = it has to wait,
+ * or an error. */
 int tinker__eng_claim_first(tinker__eng_gen_t *g);
-/* Room for the tokens that it has to feed: moves it between DECODE and STALLED,
- * and sends younger ones back to the head of the queue. 0 or an error. */
+/* Claims the next page for g if its tokens have no room. Moves g between DECODE
+ * and STALLED, and sends younger generations back to the head of the queue. 0
+ * or an error. */
 int tinker__eng_claim_page(tinker__eng_gen_t *g);
-/* Where a limit has fallen below what is claimed, the youngest go back. */
+/* Sends the youngest generations back while more is claimed than the limit of
+ * their memory allows. */
 void tinker__eng_claim_shrink(tinker__eng_batch_t *b);
-/* When so many of its slots are gone, or never came. */
+/* Gives back the memory of `slots` slots that are freed or were never made. */
 void tinker__eng_claim_drop(tinker__eng_gen_t *g, size_t slots);
 
 #endif

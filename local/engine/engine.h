@@ -1,9 +1,10 @@
-/* engine: the interface between the local service and what computes.
+/* engine: the interface between the local service and an engine that computes.
  *
- * An engine is a table of functions over opaque handles. No type of an engine
- * crosses it, and nothing here knows HTTP or the store. One thread, the engine
- * thread, makes every call but `estimate`; an engine may run workers of its own
- * below that. Several engines may be open at once; that thread drives them all.
+ * An engine is a table of functions over opaque handles. Types of an engine
+ * don't cross the interface, and nothing here knows HTTP or the store. One
+ * thread, the engine thread, makes every call except those that say "any
+ * thread"; an engine may run workers of its own below that. Several engines may
+ * be open at once; the same thread drives them all.
  *
  * A loadable engine is a library with the one function of
  * tinker_engine_entry_fn (see plugin.h). It includes this header, base/ and
@@ -26,13 +27,13 @@
 #include <stdint.h>
 #include <tinker/alloc.h>
 
-/* Counts changes that an engine built before them can't live with. What is
- * appended to the table changes its size alone. */
+/* Raised by a change that breaks engines which were built before it. Functions
+ * that are appended to the table change only its size. */
 #define TINKER_ENGINE_ABI 2
 
 /* Bits of `caps`. */
 #define TINKER_ENGINE_TRAINS                                                   \
-  ((uint64_t)1) /* it has the functions of training */
+  ((uint64_t)1) /* the engine has the functions of training */
 
 typedef struct tinker__engine_s tinker__engine_t;     /* one running engine */
 typedef struct tinker__eng_load_s tinker__eng_load_t; /* a load under way */
@@ -93,13 +94,13 @@ typedef struct tinker__eng_train_datum_s {
   size_t n;
   const int64_t *targets; /* [n * k], each in [0, vocab_size) */
   size_t k;
-  bool soft;               /* targets are (n, k), also with k = 1: results are
-                              told in that shape. The engine does not care */
+  bool soft;               /* targets have the shape (n, k), even for k = 1, and
+                              so have results. Engines ignore it */
   const float *weights;    /* [n * k]; cross_entropy, else NULL */
   const float *logprobs;   /* [n]; every other loss, else NULL */
   const float *advantages; /* [n]; the same */
-  const float *ratio_mask; /* [n]; gspo, else NULL: not zero = the token
-                              counts in the sequence's ratio */
+  const float *ratio_mask; /* [n]; gspo, else NULL. A token counts in the
+                              sequence's ratio if its entry is not zero */
   float *out_logprobs;     /* [n * k], written: log p(target) */
   float *out_loss;         /* [n * k] ([n] for k = 1), written: the loss of
                               each element, weight or advantage included */
@@ -108,7 +109,7 @@ typedef struct tinker__eng_train_datum_s {
 typedef struct tinker__eng_optim_params_s {
   double learning_rate, beta1, beta2, eps, weight_decay;
   double grad_clip_norm; /* <= 0 = off */
-  bool keep_grad;        /* for fault plans: gradients stay for the next step */
+  bool keep_grad;        /* fault plans: gradients stay for the next step */
 } tinker__eng_optim_params_t;
 
 typedef struct tinker__eng_optim_metrics_s {
@@ -133,49 +134,49 @@ typedef struct tinker__eng_decode_item_s {
   void *user;
 } tinker__eng_decode_item_t;
 
-/* A token to be drawn from a row. */
+/* A token that the engine is to draw from a row. */
 typedef struct tinker__eng_pick_s {
-  size_t item;       /* of the round: the row of its last token */
+  size_t item;       /* index in the round; drawn from its last token's row */
   float temperature; /* >= 0; 0 = arg max, the lowest id wins a tie */
   int64_t top_k;     /* <= 0 = unlimited */
   double top_p;      /* in (0, 1]; applied after top_k */
-  uint64_t seed, sample, position; /* what the noise is keyed by */
+  uint64_t seed, sample, position; /* the key of the noise */
   int32_t token;                   /* written */
   float logprob; /* written: log-softmax of the raw logits at the token */
 } tinker__eng_pick_t;
 
 typedef struct tinker__engine_api_s {
   uint32_t abi;  /* TINKER_ENGINE_ABI */
-  uint32_t size; /* of this table as the engine knows it; what lies after is
-                    absent */
+  uint32_t size; /* of this table as the engine knows it; the functions after
+                    it are absent */
   uint64_t caps; /* TINKER_ENGINE_ bits */
   const char *name;
 
   int (*open)(tinker__engine_t **out, const tinker__engine_options_t *options,
               char *why, size_t why_len);
-  /* All handles of the engine have been released before. */
+  /* The caller has released all handles of the engine. */
   void (*close)(tinker__engine_t *e);
 
   /* Bytes that loading the folder takes, without loading it. Any thread. */
   int (*estimate)(const char *model_dir, uint64_t *bytes, char *why,
                   size_t why_len);
 
-  /* Base models: Hugging Face folders. A load is a cursor: begin reads the
-   * configuration, each step loads a small piece and returns 1 while there is
-   * more, 0 when all is there. end frees the cursor and gives the model if it
-   * is complete (else NULL; out NULL = it is not wanted). */
+  /* A base model is a Hugging Face folder. A load is a cursor. begin reads the
+   * configuration. Each step loads a small piece; it returns 1 while there is
+   * more, and 0 when all is loaded. end frees the cursor and sets *out to the
+   * model, or to NULL if it is not complete; out NULL = it is not wanted. */
   int (*load_begin)(tinker__engine_t *e, const char *model_dir,
                     tinker__eng_load_t **out, char *why, size_t why_len);
   int (*load_step)(tinker__eng_load_t *l, const atomic_bool *cancel, char *why,
                    size_t why_len);
   void (*load_end)(tinker__eng_load_t *l, tinker__eng_base_t **out);
-  /* Handles are reference counted by the things made from them, so release
-   * never pulls one away. */
+  /* A base model lives until it is released and everything made from it has
+   * been freed. */
   void (*base_release)(tinker__eng_base_t *b);
   void (*base_info)(const tinker__eng_base_t *b, tinker__eng_base_info_t *out);
 
-  /* Training: with TINKER_ENGINE_TRAINS, up to train_peek and adapter_current,
-   * adapter_save. */
+  /* Training. The functions from here to train_peek, and adapter_current and
+   * adapter_save, are there with TINKER_ENGINE_TRAINS. */
   int (*train_new)(tinker__eng_base_t *b,
                    const tinker__eng_lora_config_t *config,
                    tinker__eng_train_t **out, char *why, size_t why_len);
@@ -185,14 +186,14 @@ typedef struct tinker__engine_api_s {
   /* True while gradients wait for an optimizer step. */
   bool (*train_has_grad)(const tinker__eng_train_t *t);
 
-  /* A pass is a cursor over the work on its datums: begin checks everything
-   * (nothing is changed by a pass that is refused). Each step does at most
-   * about 2^28 multiply-adds, or as many as 256 tokens by the weights of one
-   * layer if that is more, however long a datum is; it returns 1 while there
-   * is more, 0 when done. Between two steps the engine may do anything else
-   * but train the same state. A cancelled step fails the pass. forward_only
-   * leaves gradients alone. A pass ended before it is done, or one that
-   * failed, leaves the gradients as they were before it. */
+  /* A pass is a cursor over the work on its datums. begin checks everything; a
+   * pass that it refuses has changed nothing. Each step does at most about 2^28
+   * multiply-adds, or as many as 256 tokens by the weights of one layer if that
+   * is more, however long a datum is. A step returns 1 while there is more, and
+   * 0 when the pass is done. Between two steps the engine may do anything
+   * except train the same state. A cancelled step fails the pass. forward_only
+   * leaves gradients alone. A pass that failed, or is ended before it is done,
+   * leaves the gradients as they were before it. */
   int (*pass_begin)(tinker__eng_train_t *t,
                     const tinker__eng_train_datum_t *data, size_t n,
                     const tinker__eng_loss_config_t *loss, bool forward_only,
@@ -203,13 +204,14 @@ typedef struct tinker__engine_api_s {
   double (*pass_loss)(const tinker__eng_pass_t *p);
   void (*pass_end)(tinker__eng_pass_t *p);
 
-  /* AdamW as PyTorch's, decoupled decay, bias correction; clip factor
-   * min(1, clip / (norm + 1e-6)). Without gradients a step with zero
-   * gradients. A non-finite gradient: TINKER_EINVAL, weights and moments
-   * untouched, gradients cleared. Publishes a new adapter version. A call does
-   * a small piece of the step and returns 1 while there is more: it is called
-   * again with the same params. Until then the state can't be saved, and takes
-   * no pass that collects gradients (TINKER_ESTATE). */
+  /* AdamW like PyTorch's, with decoupled decay and bias correction; the clip
+   * factor is min(1, clip / (norm + 1e-6)). Without gradients it is a step with
+   * zero gradients. A gradient that is not finite gives TINKER_EINVAL, leaves
+   * weights and moments untouched and clears the gradients. A step publishes a
+   * new adapter version. A call does a small piece of the step and returns 1
+   * while there is more; it is then called again with the same params. Until
+   * the step is done the state can't be saved and takes no pass that collects
+   * gradients (TINKER_ESTATE). */
   int (*optim_step)(tinker__eng_train_t *t,
                     const tinker__eng_optim_params_t *params,
                     tinker__eng_optim_metrics_t *out, char *why,
@@ -223,7 +225,7 @@ typedef struct tinker__engine_api_s {
                     size_t why_len);
   int (*train_load)(tinker__eng_base_t *b, const char *dir, bool optimizer,
                     tinker__eng_train_t **out, char *why, size_t why_len);
-  /* Configuration stored in such a folder, without loading it. */
+  /* Reads the configuration stored in such a folder without loading it. */
   int (*train_peek)(const char *dir, tinker__eng_lora_config_t *out, char *why,
                     size_t why_len);
 
@@ -244,7 +246,7 @@ typedef struct tinker__engine_api_s {
   int (*slot_new)(tinker__eng_base_t *b, tinker__eng_adapter_t *a,
                   size_t max_tokens, tinker__eng_slot_t **out, char *why,
                   size_t why_len);
-  /* Bytes that it takes, and that the engine has for all slots together
+  /* Bytes that a slot takes; bytes that the engine has for all slots together
    * (UINT64_MAX = as many as the caller may use). */
   uint64_t (*slot_bytes)(const tinker__eng_base_t *b, size_t max_tokens);
   uint64_t (*slot_limit)(const tinker__engine_t *e);
@@ -254,32 +256,32 @@ typedef struct tinker__engine_api_s {
    * of one prompt share its prefill. */
   int (*slot_fork)(const tinker__eng_slot_t *s, size_t n, size_t max_tokens,
                    tinker__eng_slot_t **out, char *why, size_t why_len);
-  /* Room for more tokens, at least max_tokens, in a slot that keeps what it
-   * has. It may hold more memory than slot_bytes says while it grows, a layer's
-   * worth at most. */
+  /* Gives a slot room for at least max_tokens; the tokens in it stay. While it
+   * grows it may hold more memory than slot_bytes says, a layer's worth at
+   * most. */
   int (*slot_grow)(tinker__eng_slot_t *s, size_t max_tokens, char *why,
                    size_t why_len);
-  /* One batched round over slots of one base, adapters may differ. All or
-   * nothing: on failure no slot has grown. */
+  /* One batched round over slots of one base model, whose adapters may differ.
+   * On failure no slot has grown. */
   int (*decode)(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
                 size_t n, const atomic_bool *cancel, char *why, size_t why_len);
   /* log(sum(exp(row))) with the same bits that the losses use, so that a
    * sample's log-probs equal forward's. */
   float (*log_sum_exp)(const tinker__engine_t *e, const float *row, size_t n);
-  /* For an engine on a device, which keeps rows of logits there: `decode`, and
-   * then each pick is drawn from the row of its item's last token, whether or
-   * not that row was also handed over. The draw depends on the row, the
-   * parameters and (seed, sample, position) alone; a row whose logits are not
-   * finite gives the token -1. NULL = rows are drawn from by the caller. */
+  /* For an engine on a device, which keeps rows of logits there. Does a
+   * `decode`, and then draws each pick from the row of its item's last token,
+   * whether or not that row was also handed over. The draw depends on the row,
+   * the parameters and (seed, sample, position) alone; a row whose logits are
+   * not finite gives the token -1. NULL = the caller draws from rows. */
   int (*pick)(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
               size_t n, tinker__eng_pick_t *picks, size_t n_picks,
               const atomic_bool *cancel, char *why, size_t why_len);
 
-  /* Bytes that a train state takes, and that a pass over these datums takes
-   * besides, so that what can't fit is refused before it is begun. Any thread,
-   * while the base model is held. The arrays of a datum are not looked at, but
-   * for their lengths. UINT64_MAX = more than can be counted. NULL = unknown.
-   */
+  /* Bytes that a train state takes; bytes that a pass over these datums takes
+   * besides. With them a call that can't fit is refused before it is begun. Any
+   * thread, while the base model is held. Only the lengths of a datum's arrays
+   * are looked at. UINT64_MAX = more than can be counted. A function that is
+   * NULL = unknown. */
   uint64_t (*train_bytes)(const tinker__eng_base_t *b,
                           const tinker__eng_lora_config_t *config);
   uint64_t (*pass_bytes)(const tinker__eng_base_t *b,
@@ -290,8 +292,9 @@ typedef struct tinker__engine_api_s {
   void (*reserved[6])(void); /* NULL: places of functions to come */
 } tinker__engine_api_t;
 
-/* What a loadable engine exports under the name TINKER_ENGINE_ENTRY: its table,
- * valid until the library is closed; NULL when it can't serve that abi. */
+/* A loadable engine exports this function under the name TINKER_ENGINE_ENTRY.
+ * It returns the engine's table, valid until the library is closed, or NULL
+ * when the engine can't serve that abi. */
 typedef const tinker__engine_api_t *(*tinker_engine_entry_fn)(uint32_t abi);
 #define TINKER_ENGINE_ENTRY "tinker_engine_entry"
 

@@ -30,7 +30,8 @@ static int copy_stop_tokens(tinker__eng_gen_t *g,
   return 0;
 }
 
-/* As many as the vocabulary has may be given, and this is asked per token. */
+/* Searches sorted ids, since it is called for every token and there may be as
+ * many stop tokens as the vocabulary has. */
 static bool is_stop_token(const tinker__eng_gen_t *g, int32_t id) {
   return g->n_stop_tokens && bsearch(&id, g->stop_tokens, g->n_stop_tokens,
                                      sizeof id, by_id) != NULL;
@@ -97,7 +98,7 @@ static int alloc_outputs(tinker__eng_gen_t *g) {
   return 0;
 }
 
-/* Rows [from, to) are needed, too. */
+/* Widens the window of rows that are needed by [from, to). */
 static void widen(tinker__eng_gen_t *g, size_t from, size_t to) {
   if (g->score_from == g->score_to) {
     g->score_from = from;
@@ -107,8 +108,8 @@ static void widen(tinker__eng_gen_t *g, size_t from, size_t to) {
   if (to > g->score_to) g->score_to = to;
 }
 
-/* The row of a prompt's token predicts the next one: the last row belongs to
- * the samples and is computed in any case. */
+/* Finds the rows of the prompt that are needed. The row of a token predicts the
+ * next token; the last row belongs to the samples and is computed anyway. */
 static void set_window(tinker__eng_gen_t *g) {
   size_t last = g->n_prompt - 1;
   g->score_from = g->score_to = g->n_prompt;
@@ -159,7 +160,7 @@ out:
   return rc;
 }
 
-/* The moves that there are; a bit for each state. */
+/* from[to] has a bit for each state that may move to `to`. */
 void tinker__eng_gen_move(tinker__eng_gen_t *g, tinker__eng_gen_state_t to) {
   static const unsigned from[] = {
       [TINKER__GEN_WAITS] = 1 << TINKER__GEN_NEW | 1 << TINKER__GEN_PREFILL |
@@ -323,7 +324,8 @@ static void draw_prompt(tinker__eng_gen_t *g, size_t position, const float *row,
   }
 }
 
-/* All that is asked about the token after this one, which the prompt has. */
+/* Records the scores of the prompt's token after `position`, from the row that
+ * predicts it. */
 static void score_prompt(tinker__eng_gen_t *g, size_t position,
                          const float *row, size_t n, float lse) {
   size_t next = position + 1;
@@ -340,7 +342,8 @@ static void score_prompt(tinker__eng_gen_t *g, size_t position,
   if (g->draws) draw_prompt(g, position, row, n, lse);
 }
 
-/* Tokens are drawn by the engine: nothing that needs the row is recorded. */
+/* True when the engine draws the tokens, because nothing that is recorded needs
+ * their rows. */
 static bool engine_picks(const tinker__eng_gen_t *g) {
   return g->backend->api->pick && !g->top_sample;
 }
@@ -361,8 +364,8 @@ static void on_prompt_row(void *user, size_t position, const float *row,
 
 /* --- After a round -------------------------------------------------------- */
 
-/* True when a stop string ends in the text that this token added. Bytes will
- * do: no character's bytes begin inside another's. */
+/* True when a stop string ends in the text that the last token added. Comparing
+ * bytes is enough for UTF-8, where no character begins inside another. */
 static bool hits_stop_string(tinker__eng_gen_seq_t *q) {
   tinker__eng_gen_t *g = q->gen;
   const char *bytes;
@@ -384,7 +387,7 @@ static bool hits_stop_string(tinker__eng_gen_seq_t *q) {
   return false;
 }
 
-/* What this round has picked for the sequence becomes its next token. */
+/* Appends the token that this round has picked. */
 static void seq_append(tinker__eng_gen_seq_t *q) {
   tinker__eng_gen_t *g = q->gen;
   if (q->finished || q->next < 0) return;
@@ -414,8 +417,8 @@ static void take_pick(tinker__eng_gen_seq_t *q) {
   }
 }
 
-/* The prompt is in: gives each unfinished sequence a slot. The first one takes
- * the prompt's own. */
+/* The whole prompt is fed: gives each unfinished sequence a slot. The first of
+ * them takes the prompt's own slot, the others get copies. */
 static void start_sequences(tinker__eng_gen_t *g) {
   const tinker__engine_api_t *api = g->backend->api;
   tinker__eng_gen_seq_t *heir = NULL;
@@ -476,8 +479,8 @@ static void pick_for(tinker__eng_gen_seq_t *q, size_t item,
   };
 }
 
-/* The prompt's next piece. Rows that were seen to before its caches were given
- * up are not asked for again. */
+/* The next piece of the prompt. Rows that were used before its caches were
+ * given up are not asked for again. */
 static tinker__eng_decode_item_t prompt_item(tinker__eng_gen_t *g, size_t item,
                                              tinker__eng_pick_t *picks,
                                              size_t *n_picks) {
@@ -500,8 +503,8 @@ static tinker__eng_decode_item_t prompt_item(tinker__eng_gen_t *g, size_t item,
                                      first,      on_prompt_row,      g};
 }
 
-/* What it has next: its last token, or, after its caches were given up, a piece
- * of all it has. */
+/* The next tokens of a sequence: its last token, or, after its caches were
+ * given up, a piece of all its tokens. */
 static tinker__eng_decode_item_t seq_item(tinker__eng_gen_seq_t *q, size_t item,
                                           tinker__eng_pick_t *picks,
                                           size_t *n_picks) {

@@ -1,20 +1,21 @@
 /* generate: sampling requests and the decode rounds that serve them.
  *
  * A generation is one request: a prompt, num_samples sequences that share its
- * prefill, and what is to be recorded. A batch holds all generations that are
- * under way, of all engines; a round feeds every sequence one token (or a
- * prompt its next piece) through one call of an engine per base model. Which
- * tokens come out does not depend on who else is in the batch.
+ * prefill, and the scores that are to be recorded. A batch holds all
+ * generations that are under way, of all engines. A round feeds every sequence
+ * one token, or a prompt its next piece, with one call of an engine per base
+ * model. The tokens of a generation do not depend on the others in the batch.
  *
- * Memory for caches goes by age (claim.h): a generation starts with room for
- * its prompt and a page, and asks for the next page when that is used up. When
- * there is none, the youngest gives its caches up: it waits as the first in the
- * queue, keeps the tokens it has made, and is fed them again later. So the
- * oldest always gets on, each becomes the oldest once, and tokens are the same
- * as without: they are keyed by seed, sample and position.
+ * Memory for caches is given by age (claim.h). A generation starts with room
+ * for its prompt and a page, and claims the next page when that is used up. If
+ * no page is free, the youngest generation gives its caches up. It then waits
+ * as the first in the queue, keeps the tokens it has made, and is fed them
+ * again later. So the oldest always gets on, and each becomes the oldest once.
+ * The tokens stay the same, because they are keyed by seed, sample and
+ * position.
  *
- * All on the engine thread, but gen_new, gen_cancel and the reading of a
- * finished generation. */
+ * Engine thread, except gen_new, the flag `cancel` (any thread), and the
+ * reading of a finished generation. */
 #ifndef TINKER_ENGINE_GENERATE_H
 #define TINKER_ENGINE_GENERATE_H
 
@@ -26,14 +27,14 @@
 typedef struct tinker__eng_gen_s tinker__eng_gen_t;
 typedef struct tinker__eng_prefill_s tinker__eng_prefill_t; /* prefill.h */
 
-/* The bytes that a token stands for, for stop strings. */
+/* Gives the bytes of a token, which stop strings are compared with. */
 typedef struct tinker__eng_gen_text_s {
   int (*bytes)(void *user, int32_t token, const char **bytes, size_t *len);
   void *user;
 } tinker__eng_gen_text_t;
 
-/* Ids to score at the positions of a prompt after the first: position r + 1
- * has ids[starts[r]] up to ids[starts[r + 1]], an id of -1 asks nothing. */
+/* Ids to score at the positions of a prompt after the first. Those of position
+ * r + 1 are ids[starts[r]] up to ids[starts[r + 1]]; an id of -1 is skipped. */
 typedef struct tinker__eng_gen_target_s {
   const int64_t *starts; /* n_prompt of them; NULL = no target at all */
   const int64_t *ids;    /* starts[n_prompt - 1] of them */
@@ -54,7 +55,7 @@ typedef struct tinker__eng_gen_spec_s {
   size_t top_prompt;  /* entries per prompt position, 0 = none */
   size_t top_sample;  /* entries per generated token, 0 = none */
   size_t prompt_from; /* first prompt position of the log-probs and top_prompt;
-                         0 is 1: nothing predicts the first token */
+                         0 means 1, since nothing predicts the first token */
   tinker__eng_gen_target_t target; /* arrays borrowed until done */
   size_t draws; /* alternatives per prompt position after the first */
 } tinker__eng_gen_spec_t;
@@ -65,12 +66,12 @@ typedef struct tinker__eng_gen_seq_s {
   size_t n;
   int32_t *top_ids;    /* n * top_sample */
   float *top_logprobs; /* the same */
-  bool stopped;        /* a stop token or string, else the length */
-  /* Inside, while it runs. */
+  bool stopped;        /* by a stop token or string, else by the length */
+  /* Internal, while it runs. */
   tinker__eng_slot_t *slot;
-  size_t fed;   /* of its tokens, in the slot */
-  size_t piece; /* of them, fed by this round */
-  size_t pick;  /* this round's in batch.picks, SIZE_MAX = none */
+  size_t fed;   /* tokens that are in the slot */
+  size_t piece; /* tokens that this round feeds */
+  size_t pick;  /* index in batch.picks in this round, SIZE_MAX = none */
   tinker__buf_t text;
   bool finished;
   size_t cap;
@@ -80,27 +81,27 @@ typedef struct tinker__eng_gen_seq_s {
 } tinker__eng_gen_seq_t;
 
 typedef enum {
-  TINKER__GEN_NEW,     /* nothing is known of its model yet */
+  TINKER__GEN_NEW,     /* its model is not known yet */
   TINKER__GEN_WAITS,   /* prepared, without any memory for caches */
   TINKER__GEN_PREFILL, /* the prompt is being fed */
-  TINKER__GEN_DECODE,  /* its sequences are */
-  TINKER__GEN_STALLED, /* they need a page that an older one may need */
-  TINKER__GEN_ENDED    /* nothing of an engine belongs to it any more */
+  TINKER__GEN_DECODE,  /* the sequences are being fed */
+  TINKER__GEN_STALLED, /* the sequences wait for a free page */
+  TINKER__GEN_ENDED    /* it holds no handle of an engine any more */
 } tinker__eng_gen_state_t;
 
 struct tinker__eng_gen_s {
   tinker__link_t link;
   tinker__mem_t *mem;
-  /* Called once on the engine thread; rc 0 or a code with why set. The
-   * generation is the callee's from then on. */
+  /* Called once, last, on the engine thread, with rc 0, or a code and a
+   * sentence in why. The callee then owns the generation. */
   void (*done)(tinker__eng_gen_t *gen, int rc, const char *why);
-  /* Called once on the engine thread before the first round: sets backend, base
+  /* Called once on the engine thread before the first round. Sets backend, base
    * (borrowed until done) and adapter (borrowed during the call). NULL = they
-   * are set. */
+   * are set already. */
   int (*prepare)(tinker__eng_gen_t *gen, char *why, size_t why_len);
-  /* Called on the engine thread for each token that sample has got; it is the
-   * last of seqs[sample].tokens, and none is ever taken back. Not 0 ends the
-   * generation with that code. NULL = not wanted. */
+  /* Called on the engine thread for each new token of a sample, which is the
+   * last of seqs[sample].tokens. A token is never taken back. A result that is
+   * not 0 ends the generation with that code. NULL = not wanted. */
   int (*on_token)(tinker__eng_gen_t *gen, size_t sample);
   void *user;
   atomic_bool cancel;
@@ -131,17 +132,17 @@ struct tinker__eng_gen_s {
   float *draw_logprobs;        /* the same */
   tinker__eng_gen_seq_t *seqs; /* num_samples */
 
-  /* Inside. */
+  /* Internal. */
   tinker__eng_gen_state_t state;
   struct tinker__eng_batch_s *batch;
   tinker__eng_slot_t *prefill; /* in PREFILL alone */
   size_t fed;                  /* prompt tokens in that slot */
-  size_t piece;                /* of them, fed by this round */
-  size_t scored;               /* prompt tokens whose rows have been seen to */
+  size_t piece;                /* prompt tokens that this round feeds */
+  size_t scored;               /* prompt tokens whose rows are done with */
   size_t room;                 /* tokens of a slot */
   uint64_t slot_bytes;
-  size_t claims; /* slots that are there or for which memory is held free */
-  /* Rows of the prompt that are looked at, besides its last. */
+  size_t claims; /* slots that exist or for which memory is kept free */
+  /* The rows of the prompt that are needed besides its last. */
   size_t score_from, score_to;
   int error;
   char why[200];
@@ -155,8 +156,8 @@ void tinker__eng_gen_free(tinker__eng_gen_t *gen);
 typedef struct tinker__eng_batch_s {
   tinker__mem_t *mem;
   tinker__link_t waiting, running; /* of tinker__eng_gen_t, the oldest first */
-  size_t sequences;                /* of the running ones */
-  const atomic_bool *halt; /* a round under way is given up; NULL = never */
+  size_t sequences;                /* of the running generations */
+  const atomic_bool *halt; /* when set, a round is given up; NULL = never */
   void *scratch;
   size_t scratch_len;
   tinker__eng_decode_item_t *items;
@@ -171,31 +172,33 @@ void tinker__eng_batch_add(tinker__eng_batch_t *b, tinker__eng_gen_t *gen);
 static inline bool tinker__eng_batch_idle(const tinker__eng_batch_t *b) {
   return tinker__list_empty(&b->waiting) && tinker__list_empty(&b->running);
 }
-/* One round for everyone in the batch. */
+/* Runs one round for all generations in the batch. */
 void tinker__eng_batch_round(tinker__eng_batch_t *b);
 
-/* --- What generate.c has for batch.c and claim.c --- */
+/* --- For batch.c and claim.c --- */
 
-/* It holds memory for caches, and is in the rounds. */
+/* True when g has memory for caches and takes part in rounds. */
 static inline bool tinker__eng_gen_runs(const tinker__eng_gen_t *g) {
   return g->state == TINKER__GEN_PREFILL || g->state == TINKER__GEN_DECODE ||
          g->state == TINKER__GEN_STALLED;
 }
 void tinker__eng_gen_move(tinker__eng_gen_t *g, tinker__eng_gen_state_t to);
 void tinker__eng_gen_fail(tinker__eng_gen_t *g, int code, const char *text);
-/* A prompt's slot; claims are taken. */
+/* Makes the slot for the prompt. The memory has been claimed. */
 int tinker__eng_gen_start(tinker__eng_gen_t *g);
-/* Gives all caches and claims up; what was made stays. To WAITS or ENDED. */
+/* Gives all caches and claims up; tokens and scores stay. to: WAITS or ENDED.
+ */
 void tinker__eng_gen_stop(tinker__eng_gen_t *g, tinker__eng_gen_state_t to);
-/* Tokens that each unfinished sequence has. */
+/* Tokens that each unfinished sequence has; it is the same number for all. */
 size_t tinker__eng_gen_made(const tinker__eng_gen_t *g);
-/* Items of this round, and picks from n_picks on for the items from `first` on;
- * returns how many items. left: see prefill.h. */
+/* Writes the items of g for this round to items[first] and after, and its picks
+ * to picks[*n_picks] and after. Returns the number of items. left: see
+ * prefill.h. */
 size_t tinker__eng_gen_items(tinker__eng_gen_t *g,
                              tinker__eng_decode_item_t *items, size_t first,
                              tinker__eng_pick_t *picks, size_t *n_picks,
                              tinker__eng_prefill_t *left);
-/* The round with those items has succeeded. */
+/* Called when the round with those items has succeeded. */
 void tinker__eng_gen_advance(tinker__eng_gen_t *g);
 bool tinker__eng_gen_finished(const tinker__eng_gen_t *g);
 

@@ -1,12 +1,12 @@
-/* generator: the interface to what generates text or tokens, and does nothing
- * else: no training, no rows, no caches. The engine thread with its batch is
- * one (row_generator.h); a server of somebody else's can be one.
+/* generator: the interface to something that generates text or tokens. It knows
+ * nothing of training, rows or caches. The engine thread with its batch is a
+ * generator (row_generator.h); another server can be one.
  *
  * begin, cancel and models may be called from any thread. The callbacks of a
- * generation run on a thread of the generator's, one at a time and never before
- * each other's end; done runs once and last, for every begin that returned 0.
- * Nothing of a request is dropped in silence: what a generator has no bit for
- * is refused by name before it sees the request. */
+ * generation run one at a time, on a thread of the generator, or on the thread
+ * that calls close. done runs once and last, for every begin that returned 0.
+ * No field of a request is ignored: a field for which a generator has no bit is
+ * refused by its name before the generator sees the request. */
 #ifndef TINKER_ENGINE_GENERATOR_H
 #define TINKER_ENGINE_GENERATOR_H
 
@@ -18,11 +18,11 @@
 
 #define TINKER_GENERATOR_ABI 1
 
-/* Bits of `caps`: what it honours. */
+/* Bits of `caps`: the fields that a generator supports. */
 #define TINKER_GENERATOR_TOKENS ((uint64_t)1) /* prompts and results as ids */
 #define TINKER_GENERATOR_TEXT ((uint64_t)2)   /* prompts as text */
 #define TINKER_GENERATOR_SEED ((uint64_t)4)
-#define TINKER_GENERATOR_LOGPROBS ((uint64_t)8) /* and alternatives */
+#define TINKER_GENERATOR_LOGPROBS ((uint64_t)8) /* also of alternatives */
 #define TINKER_GENERATOR_TOP_K ((uint64_t)16)
 
 typedef struct tinker__eng_generator_s tinker__eng_generator_t;
@@ -32,14 +32,14 @@ typedef struct tinker__eng_generate_s {
   const char *model;
   const int32_t *tokens; /* the prompt as n_tokens ids, at least one; or NULL */
   size_t n_tokens;
-  tinker__str_t text;         /* and then it is this */
+  tinker__str_t text;         /* the prompt if tokens is NULL */
   size_t num_samples;         /* at least 1 */
   size_t max_tokens;          /* of a sample; 0 = to the end of the context */
   float temperature;          /* >= 0; 0 = the most likely */
   int64_t top_k;              /* <= 0 = unlimited */
   double top_p;               /* in (0, 1] */
-  bool seeded;                /* the same seed has to give the same result */
-  uint64_t seed;              /* random when that is not so */
+  bool seeded;                /* the same seed must give the same result */
+  uint64_t seed;              /* the caller's, or a random one if not seeded */
   const int32_t *stop_tokens; /* part of the result */
   size_t n_stop_tokens;
   const tinker__str_t *stop_strings;
@@ -58,17 +58,17 @@ typedef enum {
 typedef struct tinker__eng_generated_s {
   size_t sample;
   int32_t token;      /* -1 = not known */
-  tinker__str_t text; /* its bytes, which need not end with a character's; "" =
-                         not known */
+  tinker__str_t text; /* its bytes, which may end inside a character; "" = not
+                         known */
   float logprob;      /* NaN = not known */
-  const int32_t *top_ids; /* alternatives, n_top of each */
+  const int32_t *top_ids; /* n_top alternatives */
   const float *top_logprobs;
   size_t n_top;
   tinker__eng_generated_end_t end;
 } tinker__eng_generated_t;
 
 typedef struct tinker__eng_generate_cb_s {
-  /* Not 0: the generation is given up, and done gets that code. */
+  /* A result that is not 0 ends the generation, and done gets that code. */
   int (*on_token)(void *user, const tinker__eng_generated_t *t);
   /* rc 0, TINKER_ECANCELED, or another code with a sentence in why. */
   void (*done)(void *user, int rc, const char *why);
@@ -80,19 +80,19 @@ typedef struct tinker__eng_generator_api_s {
   uint32_t size; /* of this table as the generator knows it */
   uint64_t caps;
   const char *name;
-  /* *id names the generation until its done has returned; never 0. A callback
-   * may run before begin returns. */
+  /* *id, which is not 0, names the generation until its done has returned. A
+   * callback may run before begin returns. */
   int (*begin)(tinker__eng_generator_t *g, const tinker__eng_generate_t *spec,
                const tinker__eng_generate_cb_t *cb, uint64_t *id, char *why,
                size_t why_len);
-  /* It ends soon. Nothing happens when it has ended. */
+  /* Ends a generation soon. An id that has ended is ignored. */
   void (*cancel)(tinker__eng_generator_t *g, uint64_t id);
-  /* What it generates from now, with the tokens of their contexts (0 = not
-   * known). */
+  /* Calls each with the models that it generates from at present, and the
+   * tokens of their contexts (0 = not known). */
   void (*models)(tinker__eng_generator_t *g,
                  void (*each)(void *to, const char *name, size_t context),
                  void *to);
-  /* What is under way ends with TINKER_ECANCELED, on the calling thread. */
+  /* Generations under way end with TINKER_ECANCELED, on the calling thread. */
   void (*close)(tinker__eng_generator_t *g);
   void (*reserved[8])(void); /* NULL: places of functions to come */
 } tinker__eng_generator_api_t;
@@ -102,8 +102,8 @@ struct tinker__eng_generator_s {
   const tinker__eng_generator_api_t *api;
 };
 
-/* begin, after what it does not honour has been refused with the field's name:
- * TINKER_ENOTSUP; TINKER_EINVAL for a value out of its range. */
+/* Checks a request and begins it. A field that g does not support is refused by
+ * its name with TINKER_ENOTSUP, a value out of its range with TINKER_EINVAL. */
 int tinker__eng_generate(tinker__eng_generator_t *g,
                          const tinker__eng_generate_t *spec,
                          const tinker__eng_generate_cb_t *cb, uint64_t *id,

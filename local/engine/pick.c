@@ -1,6 +1,6 @@
-/* pick: temperature, top-k, top-p and counter-based noise. See pick.h.
- * exp is the engine's own, sums run in double in one fixed order: the same
- * token on every machine. */
+/* pick: temperature, top-k, top-p and counter-based noise. See pick.h. exp is
+ * the one of the engine's kernels, and sums run in double in one fixed order,
+ * so that every machine draws the same token. */
 #include "engine/pick.h"
 
 #include <math.h>
@@ -9,7 +9,7 @@
 
 #include "cpu/kernels/kernels.h"
 
-#define BLOCK 256 /* at least 2, for the scratch to hold its sums */
+#define BLOCK 256 /* at least 2, so that the scratch has room for the sums */
 
 static void philox_round(uint32_t c[4], uint32_t k0, uint32_t k1) {
   uint64_t p0 = (uint64_t)0xD2511F53u * c[0];
@@ -64,8 +64,8 @@ static void heap_build(const float *row, int32_t *heap, size_t n) {
   for (size_t i = n / 2; i-- > 0;) sift(row, heap, n, i);
 }
 
-/* Takes the first of the heap; the popped ids gather at its end, so that
- * heap[n - 1 - i] is the i-th largest. */
+/* Takes the first id of the heap and puts it after the ids left, so that in the
+ * end heap[n - 1 - i] is the i-th largest. */
 static int32_t heap_pop(const float *row, int32_t *heap, size_t left) {
   int32_t top = heap[0];
   heap[0] = heap[left - 1];
@@ -89,7 +89,8 @@ static int32_t arg_max(const tinker__cpu_kernels_t *ks, const float *row,
                        size_t n) {
   float top = ks->max(row, n);
   if (!isfinite(top)) return -1;
-  /* A NaN is lost in a maximum, never in a sum; an overflow may make one. */
+  /* A NaN may be lost in a maximum but makes every sum NaN. A sum may also be
+   * NaN by overflow, so the row is searched. */
   if (isnan(ks->sum(row, n))) {
     for (size_t i = 0; i < n; i++) {
       if (isnan(row[i])) return -1;
@@ -100,9 +101,9 @@ static int32_t arg_max(const tinker__cpu_kernels_t *ks, const float *row,
   return (int32_t)best;
 }
 
-/* The first id up to which the probabilities are more than u of all of them,
- * summed one after the other. One pass over them: the sums at the ends of
- * blocks, kept in `ends`, tell in which one to look again. */
+/* The first id at which the running sum of the probabilities is above u of
+ * their total. The first pass keeps the sum at the end of each block in `ends`,
+ * so that the second one has to look into one block only. */
 static int32_t draw_all(const float *e, size_t n, double u, void *ends) {
   char *at = ends;
   double sum = 0, end;
@@ -124,7 +125,8 @@ static int32_t draw_all(const float *e, size_t n, double u, void *ends) {
   return (int32_t)n - 1;
 }
 
-/* The kept ids are heap[n - 1], heap[n - 2], ... in falling order. */
+/* Draws from the ids that top-k and top-p keep, which are heap[n - 1],
+ * heap[n - 2], ... in falling order. */
 static int32_t draw_kept(const tinker__eng_sampling_t *p, const float *e,
                          const float *row, int32_t *heap, size_t n, double u) {
   size_t k = p->top_k > 0 && (uint64_t)p->top_k < n ? (size_t)p->top_k : n;
@@ -149,7 +151,8 @@ static int32_t draw_kept(const tinker__eng_sampling_t *p, const float *e,
   return heap[n - 1];
 }
 
-/* exp of the logits at the temperature, the largest becoming 1. */
+/* Writes exp of the logits at the temperature, scaled so that the largest is 1.
+ */
 static void weigh(const tinker__eng_sampling_t *p,
                   const tinker__cpu_kernels_t *ks, const float *row, size_t n,
                   float top, float *e) {
@@ -171,7 +174,7 @@ int32_t tinker__eng_pick(const tinker__eng_sampling_t *p, uint64_t sample,
   return all ? draw_all(e, n, u, heap) : draw_kept(p, e, row, heap, n, u);
 }
 
-/* The first index whose running sum is above x; the last sum is. */
+/* The first index whose running sum is above x. The last sum must be. */
 static int32_t first_above(const double *sums, size_t n, double x) {
   size_t low = 0, high = n - 1;
   while (low < high) {
@@ -185,7 +188,7 @@ static int32_t first_above(const double *sums, size_t n, double x) {
   return (int32_t)low;
 }
 
-/* Samples are counted from 0: none has this bit. */
+/* The bit that marks draws; samples are counted from 0, so none has it. */
 #define DRAW ((uint64_t)1 << 63)
 
 int tinker__eng_pick_draws(const tinker__eng_sampling_t *p, uint64_t position,

@@ -1,7 +1,7 @@
-/* pick: from one row of logits to one token.
+/* pick: draws a token from one row of logits.
  *
  * Pure functions, any thread. The result depends on the row, the parameters
- * and (seed, sample, position) only: never on the batch a row came from. */
+ * and (seed, sample, position) only, not on the batch that the row is from. */
 #ifndef TINKER_ENGINE_PICK_H
 #define TINKER_ENGINE_PICK_H
 
@@ -15,25 +15,24 @@ typedef struct tinker__eng_sampling_s {
   uint64_t seed;
 } tinker__eng_sampling_t;
 
-/* Room that the calls below need for a row of n logits, in bytes. */
+/* Bytes of scratch that the calls below need for a row of n logits. */
 size_t tinker__eng_pick_scratch(size_t n);
 
-/* The token drawn for (seed, sample, position). scratch: see above, any
- * contents. Returns the id, or -1 when a logit is NaN or +inf, or all are
- * -inf. */
+/* Draws the token for (seed, sample, position). scratch may have any contents.
+ * Returns the id, or -1 when a logit is NaN or +inf, or all are -inf. */
 int32_t tinker__eng_pick(const tinker__eng_sampling_t *p, uint64_t sample,
                          uint64_t position, const float *row, size_t n,
                          void *scratch);
 
-/* k tokens drawn with replacement at the temperature, top_k and top_p left
- * aside, from the row that predicts `position` of a prompt. Their noise is
- * shared with no sample of any number. 0, or -1 as above. */
+/* Draws k tokens with replacement from the row that predicts `position` of a
+ * prompt, at the temperature; top_k and top_p are not applied. No sample uses
+ * the same noise. 0, or -1 as above. */
 int tinker__eng_pick_draws(const tinker__eng_sampling_t *p, uint64_t position,
                            const float *row, size_t n, size_t k, int32_t *ids,
                            void *scratch);
 
-/* The k largest entries of the row, largest first, lower ids first among
- * equals. k <= n. scratch as above. */
+/* Writes the k largest entries of the row, the largest first, and lower ids
+ * first among equals. k <= n. scratch as above. */
 void tinker__eng_pick_top(const float *row, size_t n, size_t k, int32_t *ids,
                           float *values, void *scratch);
 

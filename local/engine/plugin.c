@@ -16,7 +16,7 @@ struct tinker__eng_plugin_s {
 typedef struct {
   const char *name;
   size_t offset;
-  uint64_t caps; /* asked for with these; 0 = always */
+  uint64_t caps; /* required of an engine with these; 0 = of every engine */
 } function_t;
 
 #define NEED(name)                                                             \
@@ -61,7 +61,8 @@ static const function_t functions[] = {NEED(name),
 #undef NEED
 #undef TRAINS
 
-/* Places are pointers, to functions but for the name. */
+/* True when the place at this offset is NULL. Every place is a pointer to a
+ * function, except the name. */
 static bool empty(const tinker__engine_api_t *api, size_t offset) {
   static const char zero[sizeof(void (*)(void))];
   return !memcmp((const char *)api + offset, zero, sizeof zero);
@@ -89,7 +90,7 @@ static int check(tinker__eng_plugin_t *p, const char *path, char *why,
   return 0;
 }
 
-/* What lies before it has been there from the first version of this ABI. */
+/* All that lies before it was in the first version of this ABI. */
 #define MIN_SIZE offsetof(tinker__engine_api_t, reserved)
 
 static int take(tinker__eng_plugin_t *p, const tinker__engine_api_t *api,

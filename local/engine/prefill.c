@@ -1,11 +1,12 @@
 /* prefill: see prefill.h. */
 #include "engine/prefill.h"
 
-#define KEYS 4096 /* after so many tokens one counts double */
-#define LEAST 32  /* tokens of a prompt that has a round for itself */
+#define KEYS 4096 /* a token that attends to so many keys counts double */
+#define LEAST 32  /* tokens that a part may have, however many keys */
 
-/* The sequences of a generation that are not finished have as many tokens each,
- * and as many of them in their slots; NULL = all are finished. */
+/* An unfinished sequence of g, and how many there are; NULL = none. One stands
+ * for all, since they have equally many tokens, and equally many in their
+ * slots. */
 static const tinker__eng_gen_seq_t *unfinished(const tinker__eng_gen_t *g,
                                                size_t *count) {
   const tinker__eng_gen_seq_t *q = NULL;
@@ -25,8 +26,8 @@ bool tinker__eng_prefill_wants(const tinker__eng_gen_t *g) {
   return q && q->n - q->fed > 1;
 }
 
-/* A round has at most as many generations as there may be sequences, which is
- * less than its tokens, so that a part is never empty. */
+/* The part of one prompt. It is not 0, because a round has fewer generations
+ * than tokens. */
 static size_t part_of(tinker__eng_prefill_t *left, size_t keys) {
   size_t part = left->tokens / left->prompts--;
   size_t most = TINKER__PREFILL_TOKENS * KEYS / (KEYS + keys);
@@ -38,7 +39,7 @@ size_t tinker__eng_prefill_take(tinker__eng_prefill_t *left,
                                 const tinker__eng_gen_t *g) {
   size_t n = g->n_prompt - g->fed, part = part_of(left, g->fed);
   if (n > part) n = part;
-  /* Rows after the last that is looked at are a piece of their own: it needs
+  /* The piece ends at the last row that is needed, so that the next piece needs
    * no logits. */
   if (g->fed < g->score_to && g->score_to - g->fed < n) {
     n = g->score_to - g->fed;
@@ -47,7 +48,7 @@ size_t tinker__eng_prefill_take(tinker__eng_prefill_t *left,
   return n;
 }
 
-/* A token for each sequence costs nothing: any sample takes that. */
+/* One token for each sequence is not counted, since every sample takes that. */
 size_t tinker__eng_prefill_again(tinker__eng_prefill_t *left,
                                  const tinker__eng_gen_t *g) {
   size_t count;

@@ -1,5 +1,6 @@
-/* row_generator: see row_generator.h. The lock guards the list and the ids; a
- * generation is used by the engine thread from its handing over to its end. */
+/* row_generator: see row_generator.h. The lock guards the list and the ids.
+ * From the moment a generation is handed to the scheduler only the engine
+ * thread uses it, except for its flag `cancel`. */
 #include "engine/row_generator.h"
 
 #include <pthread.h>
@@ -22,7 +23,7 @@ typedef struct {
   uint64_t id;
   tinker__eng_row_lease_t lease;
   tinker__eng_generate_cb_t cb;
-  tinker__eng_gen_t *gen; /* the scheduler's from the handing over on */
+  tinker__eng_gen_t *gen; /* owned by the scheduler once handed over */
 } generation_t;
 
 static rows_t *rows_of(tinker__eng_generator_t *g) {
@@ -62,7 +63,7 @@ static int on_token(tinker__eng_gen_t *gen, size_t sample) {
     t.top_logprobs = q->top_logprobs + last * gen->top_sample;
   }
   if (text && text->bytes(text->user, t.token, &t.text.ptr, &t.text.len)) {
-    t.text = TINKER__STR(""); /* an id that stands for none */
+    t.text = TINKER__STR(""); /* an id without text */
   }
   if (q->stopped) {
     t.end = TINKER__GENERATED_STOP;
@@ -85,7 +86,8 @@ static void on_done(tinker__eng_gen_t *gen, int rc, const char *why) {
 
 /* --- The table ------------------------------------------------------------ */
 
-/* What it asks for, within the model's bounds. */
+/* Checks the request against the model's bounds and writes the specification.
+ */
 static int take_spec(const tinker__eng_generate_t *s,
                      const tinker__eng_row_lease_t *l,
                      tinker__eng_gen_spec_t *out, char *why, size_t why_len) {
@@ -177,7 +179,7 @@ static int begin(tinker__eng_generator_t *g, const tinker__eng_generate_t *spec,
   return 0;
 }
 
-/* What is in the list has not been freed. */
+/* A generation in the list has not been freed, so its flag can be set. */
 static void cancel(tinker__eng_generator_t *g, uint64_t id) {
   rows_t *o = rows_of(g);
   pthread_mutex_lock(&o->lock);
@@ -201,7 +203,7 @@ static void close_rows(tinker__eng_generator_t *g) {
   while ((l = tinker__list_pop_front(&o->all)) != NULL) {
     generation_t *n = TINKER__CONTAINER(l, generation_t, link);
     n->cb.done(n->cb.user, TINKER_ECANCELED, "the service stops");
-    generation_free(n); /* its gen went with the scheduler */
+    generation_free(n); /* the scheduler has freed n->gen */
   }
   pthread_mutex_destroy(&o->lock);
   tinker__mem_free(o->mem, o);

@@ -16,20 +16,20 @@ struct tinker__eng_scheduler_s {
   pthread_cond_t wake, started_cond;
   tinker__link_t tasks, gens;
   bool stop, started;
-  atomic_bool halt; /* the same as stop, for whoever is in the engine */
+  atomic_bool halt; /* set with stop, for readers without the lock */
   int start_rc;
   tinker__eng_batch_t batch; /* engine thread */
   atomic_uint_fast64_t beat; /* odd = in a step or round */
-  _Atomic int64_t *doing;    /* the owner's */
+  _Atomic int64_t *doing;    /* belongs to the owner */
 
   /* Engine thread. */
   tinker__eng_scheduler_policy_t policy;
   int64_t mark; /* when the present turn began */
-  int64_t due;  /* milliseconds that rounds have earned and not had, times 100;
-                   negative = steps have */
+  int64_t due;  /* milliseconds times 100 that rounds have earned and not had;
+                   negative = that steps have earned */
 };
 
-/* What the next turn is, of what there is to do. */
+/* A turn, and which kinds of work there were when it was chosen. */
 typedef struct {
   bool rounds, tasks;
   tinker__eng_task_t *task; /* NULL = a round */
@@ -39,7 +39,8 @@ static int64_t now(const tinker__eng_scheduler_t *s) {
   return s->policy.world->now_ms(s->policy.world->user);
 }
 
-/* Under the lock. Waiting is nobody's turn. */
+/* Waits until there is work. The time of waiting is booked to no turn. Under
+ * the lock. */
 static void wait_for_work(tinker__eng_scheduler_t *s) {
   bool waited = false;
   while (!s->stop && tinker__list_empty(&s->tasks) &&
@@ -50,14 +51,14 @@ static void wait_for_work(tinker__eng_scheduler_t *s) {
   if (waited) s->mark = now(s);
 }
 
-/* Whether a step is next, when there is work of both kinds. */
+/* True when a step is next, if there is work of both kinds. */
 static bool steps_turn(const tinker__eng_scheduler_t *s, const turn_t *last) {
   return s->due < 0 || (s->due == 0 && !last->task);
 }
 
-/* Waits for work, moves new generations to the batch and takes the first task
- * if its turn has come; false when the thread shall end. *turn: the last turn
- * before, the next one after. */
+/* Waits for work, moves new generations to the batch, and takes the first task
+ * if a step is next. *turn is the last turn before the call and the next one
+ * after it. False when the thread must end. */
 static bool next_turn(tinker__eng_scheduler_t *s, turn_t *turn) {
   tinker__link_t *l;
   pthread_mutex_lock(&s->lock);
@@ -82,9 +83,9 @@ static bool next_turn(tinker__eng_scheduler_t *s, turn_t *turn) {
   return go;
 }
 
-/* Books the time of a turn. Rounds that kept no task waiting pay what is due
- * to them and owe nothing; steps that kept no round waiting earn no more than
- * the last of them is worth. */
+/* Books the time of a turn. Rounds for which no task waited use up the time due
+ * to rounds but owe none to steps. Steps for which no round waited earn rounds
+ * no more than a share of the last step. */
 static void settle(tinker__eng_scheduler_t *s, const turn_t *turn) {
   int64_t end = now(s), took = end - s->mark;
   int64_t cost = took * (100 - s->policy.sample_share);

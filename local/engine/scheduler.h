@@ -1,18 +1,20 @@
-/* scheduler: the engine thread, and what it does next.
+/* scheduler: the engine thread, and the order of its work.
  *
- * Training work is a queue of tasks, each a cursor of small steps. Sampling is
+ * Training is a queue of tasks, each a cursor of small steps. Sampling is
  * decode rounds over all sequences that are being sampled (see generate.h).
- * While there is work of both kinds they share the engine's time by the
+ * While there is work of both kinds, they share the engine's time by the
  * policy: a step is followed by rounds until these have had their share of its
- * time, and a round that took longer than it was due is followed by steps until
- * these have had theirs. So a sample never waits for the queue, and samples,
- * however many, never keep a task from its turn. A kind that has nothing to do
- * leaves all time to the other, and saves up no more than the last step or
- * round is worth. Where the clock can't tell, steps and rounds alternate. Tasks
- * run one after the other in the order they were pushed.
+ * time, and a round that took more than its share is followed by steps until
+ * these have had theirs. So a sample does not wait for the queue of tasks, and
+ * samples, however many, do not keep a task from its turn. A kind that has
+ * nothing to do leaves all time to the other, and saves up no more than its
+ * share of the last step or round. Where a step or round is too short for the
+ * clock, steps and rounds alternate. Tasks run in the order in which they were
+ * pushed, one after the other.
  *
- * push, sample, call and stop may be called from any thread; everything else
- * happens on the engine thread, which is the only one that calls engines. */
+ * push, sample, beat, queued and halt may be called from any thread, new and
+ * free from the owner's. All else runs on the engine thread, the only one that
+ * makes an engine work. */
 #ifndef TINKER_ENGINE_SCHEDULER_H
 #define TINKER_ENGINE_SCHEDULER_H
 
@@ -25,9 +27,9 @@
 typedef struct tinker__eng_scheduler_s tinker__eng_scheduler_t;
 
 typedef struct tinker__eng_task_s {
-  tinker__link_t link; /* the scheduler's while the task is pushed */
-  /* One small step; true while there is more. The task is no longer the
-   * scheduler's when it returns false (it may have been freed). */
+  tinker__link_t link; /* used by the scheduler while the task is pushed */
+  /* Does one small step; true while there is more. After false the scheduler
+   * does not touch the task again, so the step may have freed it. */
   bool (*step)(struct tinker__eng_task_s *task);
 } tinker__eng_task_t;
 
@@ -37,10 +39,10 @@ typedef struct tinker__eng_scheduler_policy_s {
                            tasks want it, too; 1 to 99 */
 } tinker__eng_scheduler_policy_t;
 
-/* Starts the thread. *doing is -1 during a decode round; tasks may set it to
- * something of their own. on_start runs on it first (it opens engines and loads
- * base models); new returns when it is done, with its result. on_stop runs on
- * the thread last, if on_start went well. */
+/* Starts the thread. on_start runs on it first, to open engines and load base
+ * models; new returns its result when it is done. on_stop runs on the thread
+ * last, if on_start returned 0. *doing is -1 during a decode round; tasks may
+ * set it to other numbers. */
 int tinker__eng_scheduler_new(tinker__eng_scheduler_t **out, tinker__mem_t *mem,
                               const tinker__eng_scheduler_policy_t *policy,
                               _Atomic int64_t *doing,
@@ -51,18 +53,19 @@ void tinker__eng_scheduler_push(tinker__eng_scheduler_t *s,
 /* Hands a generation over; its `done` runs on the engine thread. */
 void tinker__eng_scheduler_sample(tinker__eng_scheduler_t *s,
                                   tinker__eng_gen_t *gen);
-/* Counts up when a step or round begins and when it ends: odd = one is under
- * way. Any thread. */
+/* A count that rises when a step or round begins and when it ends, so it is odd
+ * while one is under way. Any thread. */
 uint64_t tinker__eng_scheduler_beat(const tinker__eng_scheduler_t *s);
-/* How many tasks and generations wait for the engine thread to take them; what
- * it has taken is not among them. Any thread. */
+/* How many tasks and generations the engine thread has not taken yet. Any
+ * thread. */
 void tinker__eng_scheduler_queued(tinker__eng_scheduler_t *s, size_t *tasks,
                                   size_t *gens);
-/* Set when the scheduler ends: a task gives what it is doing in the engine up,
- * and says that there is more. */
+/* The flag is set when the scheduler ends. A task then gives up its work in the
+ * engine and returns true. */
 const atomic_bool *tinker__eng_scheduler_halt(const tinker__eng_scheduler_t *s);
-/* Halts what is under way and joins the thread. Tasks that are still
- * queued are given to `dropped` (may be NULL), generations are freed. */
+/* Halts the step or round under way and joins the thread. Tasks that are still
+ * queued are given to `dropped` (may be NULL); generations are freed without a
+ * call of their done. */
 void tinker__eng_scheduler_free(tinker__eng_scheduler_t *s,
                                 void (*dropped)(tinker__eng_task_t *task));
 

@@ -12,7 +12,7 @@
 #include "wire/messages.h"
 
 /* The release of the official SDK whose protocol is spoken; the service reads
- * it from create_session. Who we are is said by the user agent. */
+ * it from create_session. The user agent names this library. */
 #define SDK_VERSION "0.38.0"
 #define USER_AGENT "tinker-c/" TINKER_VERSION_STRING
 #define DEFAULT_TIMEOUT_MS 3600000
@@ -432,8 +432,8 @@ int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
   for (;;) {
     tinker_future_t *f = take_ended(client);
     if (f) {
-      /* Another thread may be decoding it: what is handed out has ended for
-       * everyone who asks. */
+      /* Another thread may be decoding it. A future that is handed out must
+       * have ended for every caller. */
       tinker__future_decode(f, true);
       *out = f;
       return 0;
@@ -442,7 +442,8 @@ int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
         atomic_load(&client->ended_count) == 0) {
       return TINKER_ENOENT;
     }
-    /* What ended may go to another thread: the wait goes on, for the rest. */
+    /* Another thread may take the future that has ended, so this one waits on
+     * for the rest of its time. */
     int64_t left = limited ? until - tinker__loop_now(client->loop) : -1;
     if (limited && left < 0) left = 0;
     int rc = tinker__loop_wait(client->loop, something_ended, client, left);

@@ -1,14 +1,14 @@
-/* core: what one client is made of, and how its parts are tied together.
+/* core: the parts of one client, and how they are tied together.
  *
  * Phases: OPEN -> DRAINING -> CLOSING -> CLOSED. Only OPEN takes operations
- * in; DRAINING still says what the client is at. The loop's thread owns flow,
- * session and transport; `lock` guards what any thread may touch.
+ * in; a dump is still answered while DRAINING. The loop's thread owns flow,
+ * session and transport; `lock` guards the fields that any thread may touch.
  *
- * Three counts. `refs`: the user's references to the client; the last one
- * closes. `loop_users`: who may still touch the loop (the client itself and
- * each thread that waits); the last one ends the loop. `holds`: who may still
- * touch this struct and its memory (handles, futures, the loop); the last one
- * frees. */
+ * There are three counts. `refs` counts the user's references to the client;
+ * dropping the last one closes it. `loop_users` counts the users of the loop
+ * (the client itself and each thread that waits); the last one ends the loop.
+ * `holds` counts the users of this struct and its memory (handles, futures, the
+ * loop); the last one frees it. */
 #ifndef TINKER_API_CORE_H
 #define TINKER_API_CORE_H
 
@@ -113,8 +113,8 @@ static inline tinker__client_phase_t
 tinker__core_phase(const tinker_client_t *core) {
   return (tinker__client_phase_t)atomic_load(&core->phase);
 }
-/* May an operation begin? One that the client answers itself may until it
- * closes: a drain that does not end is what it is asked about. */
+/* True when an operation may begin. An operation that the client answers itself
+ * may begin until the close, since it is asked why a drain does not end. */
 static inline bool tinker__core_takes(const tinker_client_t *core,
                                       const tinker__kind_t *kind) {
   return tinker__core_phase(core) <=

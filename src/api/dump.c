@@ -1,6 +1,6 @@
-/* What a client is at: a call that is answered by the client itself. It is
- * written on the loop's thread, so that it shows one moment, and ends like
- * every other operation. */
+/* dump: shows the state of a client. The client answers this call itself. The
+ * dump is written on the loop's thread, so that it shows one moment, and the
+ * call ends like every other operation. */
 #include "flow/dump.h"
 #include "api/job.h"
 #include "base/error.h"

@@ -1,5 +1,5 @@
-/* handles: trainers and samplers. Immutable but for their counts: what changes
- * is in the turn, on the loop's thread. */
+/* handles: trainers and samplers. Immutable except their counts; their turn,
+ * which changes, belongs to the loop's thread. */
 #ifndef TINKER_API_HANDLES_H
 #define TINKER_API_HANDLES_H
 

@@ -11,7 +11,7 @@
 typedef struct tinker__job_s {
   tinker_client_t *core; /* the future's hold */
   tinker__arena_t arena; /* strings of the request, then the result */
-  /* What a request that is built on the loop's thread says. */
+  /* The message of a request that is built on the loop's thread. */
   union {
     tinker__create_model_t create;
     tinker__load_weights_t load;

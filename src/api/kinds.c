@@ -1,6 +1,6 @@
-/* The kinds of operations: what they are called on the wire, what is built
- * when they leave their queue, and which step follows which. Everything but
- * the tables runs on the loop's thread. */
+/* kinds: the kinds of operations, with their names on the wire, the functions
+ * that build a request when it leaves its queue, and the order of the steps.
+ * Everything except the tables runs on the loop's thread. */
 #include <stdio.h>
 
 #include "api/job.h"

@@ -54,7 +54,7 @@ typedef struct batch_s {
   uint64_t *estimates;
 } batch_t;
 
-/* What the service would refuse is refused before it takes a number. */
+/* Refuses a datum that the service would refuse, before it uses a number up. */
 static int check_datum(const tinker_datum_t *d, const struct loss *loss) {
   if (!d) return TINKER_EINVAL;
   for (size_t i = 0; i < 4 && loss->inputs[i]; i++) {
@@ -330,7 +330,7 @@ int tinker_trainer_create_sampler(tinker_trainer_t *trainer,
   return tinker__job_end(&c, op, rc);
 }
 
-/* Not numbered, so in no turn: it may overtake what is queued. */
+/* The call has no number and so no turn: it may overtake queued calls. */
 int tinker_trainer_get_info(tinker_trainer_t *trainer,
                             const tinker_call_options_t *call,
                             tinker_done_cb cb, void *user,

@@ -1,4 +1,4 @@
-/* version: what is linked. */
+/* version: the version of the library that is linked. */
 #include <tinker/version.h>
 
 const char *tinker_version(void) {

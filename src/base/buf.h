@@ -1,6 +1,6 @@
 /* buf: a growing byte buffer with a ceiling chosen at birth. Not thread-safe. A
- * failed append leaves the buffer as it was and is remembered:
- * tinker__buf_error() tells the first failure, so that a run of appends needs
+ * failed append leaves the buffer as it was and is remembered.
+ * tinker__buf_error() returns the first failure, so that a run of appends needs
  * one check at its end. */
 #ifndef TINKER_BASE_BUF_H
 #define TINKER_BASE_BUF_H
@@ -18,17 +18,17 @@ typedef struct tinker__buf_s {
   size_t len;
   size_t cap;
   size_t max; /* ceiling in bytes */
-  int error;  /* first failure: TINKER_ENOMEM, TINKER_EOVERFLOW, or what
-                 tinker__buf_fail was told; else 0 */
+  int error;  /* first failure: TINKER_ENOMEM, TINKER_EOVERFLOW, or the code
+                 given to tinker__buf_fail; else 0 */
 } tinker__buf_t;
 
 void tinker__buf_init(tinker__buf_t *b, tinker__mem_t *mem, size_t max);
 void tinker__buf_free(tinker__buf_t *b);
 /* Empties it and forgets an error; keeps the memory. */
 void tinker__buf_clear(tinker__buf_t *b);
-/* Remembers an error of a writer on top (a value that can't be written), unless
- * there is one already. Returns the one that counts. From then on every append
- * does nothing. */
+/* Remembers an error of a writer that uses b (a value that can't be written),
+ * unless there is an error already. Returns the error that b has then. From
+ * then on every append does nothing. */
 int tinker__buf_fail(tinker__buf_t *b, int code);
 /* Room for `more` bytes after len; returns 0 or the error. */
 int tinker__buf_reserve(tinker__buf_t *b, size_t more);

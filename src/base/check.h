@@ -1,4 +1,4 @@
-/* check: what must hold if the code is right, whatever arrives from outside.
+/* check: tests conditions that must hold if the code is right, with any input.
  *
  *   if (!TINKER__HOLDS(state < STATES)) return end_with_error(...);
  *

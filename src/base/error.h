@@ -25,8 +25,9 @@ typedef struct tinker__error_spec_s {
   const char *request_id; /* copied; may be NULL */
 } tinker__error_spec_t;
 
-/* What of the sentence can't be shown is escaped (base/show.h): it comes from a
- * server. Never NULL: the static out-of-memory instance if need be. */
+/* Makes an error. Characters of the sentence that can't be shown are escaped
+ * (base/show.h), since parts of it may be from a server. Never NULL; without
+ * memory it is the static out-of-memory instance. */
 tinker_error_t *tinker__error_new(tinker__mem_t *mem,
                                   const tinker__error_spec_t *spec,
                                   const char *fmt, ...)

@@ -1,6 +1,5 @@
-/* impostor: tells what stands in a file's place when it is evidently not that
- * file: what a download that went wrong, or was never finished, leaves. Pure,
- * any thread. */
+/* impostor: recognises something else in a file's place, which a download that
+ * went wrong or was not finished has left. Pure, any thread. */
 #ifndef TINKER_BASE_IMPOSTOR_H
 #define TINKER_BASE_IMPOSTOR_H
 

@@ -6,7 +6,7 @@
 
 #include "base/json_scan.h"
 
-/* What a level of nesting is, and whether it has had an element. */
+/* Bits of a level of nesting: it is an object; it has had an element. */
 #define LEVEL_OBJECT 1
 #define LEVEL_STARTED 2
 

@@ -42,8 +42,8 @@ void tinker__json_init(tinker__json_t *j, tinker__mem_t *mem, const char *text,
 /* Frees what the reader allocated: strings it returned are invalid then. */
 void tinker__json_done(tinker__json_t *j);
 
-/* Type of the value that comes next, without taking it. END where the
- * surrounding array, object or text ends, or after an error. */
+/* The type of the next value, which is not taken. END where the surrounding
+ * array, object or text ends, or after an error. */
 tinker__json_type_t tinker__json_peek(tinker__json_t *j);
 
 /* Takers: on a wrong type they set the error and return false. */

@@ -15,7 +15,7 @@ int tinker__json_shown(tinker__str_t s) {
   return (int)n;
 }
 
-/* What Python's json writes for numbers that JSON doesn't have. */
+/* The words that Python's json writes for numbers that JSON doesn't have. */
 static const char *odd_number(const tinker__json_t *j) {
   static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
   tinker__str_t left = {j->start + j->error_at,
@@ -26,7 +26,7 @@ static const char *odd_number(const tinker__json_t *j) {
   return NULL;
 }
 
-/* Whether the text ends where more had to come: inside an object, at most the
+/* True when the text is cut off: it ends inside an object, with at most the
  * beginning of a value after the place of the error. */
 static bool is_cut(const tinker__json_t *j) {
   const char *p = j->start + j->error_at;

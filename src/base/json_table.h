@@ -1,7 +1,7 @@
 /* json_table: one JSON object as a table of raw values, one per known key.
  *
  * For files whose every key may matter (config.json, tokenizer.json): a key
- * that comes twice is an error, an absent one and null are both empty (see
+ * that is there twice is an error, an absent one and null are both empty (see
  * tinker__json_is_null), and a strict reader refuses an unknown key unless its
  * value says nothing. `where` (the file, or a path inside it) begins every
  * sentence in `why`. Pure. */
@@ -18,8 +18,8 @@ int tinker__json_table(tinker__mem_t *mem, tinker__str_t text,
                        const char *where, const char *const *keys,
                        tinker__str_t *raw, size_t n, bool strict, char *why,
                        size_t why_len);
-/* Whether an empty value of the table is null rather than absent: its view
- * begins where the null stands. */
+/* True when an empty value of the table is null rather than absent: its view
+ * begins at the null. */
 static inline bool tinker__json_is_null(tinker__str_t raw) {
   return raw.len == 0 && *raw.ptr == 'n';
 }

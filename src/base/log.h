@@ -29,8 +29,8 @@ bool tinker__log_on(const tinker__log_t *log, tinker_log_level_t level);
 void tinker__log_add(tinker__log_t *log, tinker_log_level_t level,
                      const char *component, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* Hands over what is there now, oldest first, with no lock held; returns how
- * many calls of cb were made. One thread at a time. */
+/* Hands over the lines that are there now, the oldest first, with no lock held.
+ * Returns how often cb was called. One thread at a time. */
 size_t tinker__log_drain(tinker__log_t *log, tinker_log_cb cb, void *user);
 
 #define TINKER__LOG(log, level, ...)                                           \

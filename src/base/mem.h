@@ -1,8 +1,8 @@
 /* mem: the one door to memory.
  *
  * A tinker__mem_t belongs to a client, a service or a test and outlives all
- * that was allocated from it. It adds to the allocator below it: a ceiling in
- * bytes, a count of what is live, and failure of the n-th allocation for tests.
+ * that was allocated from it. To the allocator below it adds a ceiling in
+ * bytes, a count of live bytes, and failure of the n-th allocation for tests.
  * Thread-safe (the counters are atomic). Sizes never overflow silently. */
 #ifndef TINKER_BASE_MEM_H
 #define TINKER_BASE_MEM_H
@@ -32,7 +32,7 @@ tinker_allocator_t tinker__mem_allocator(tinker__mem_t *mem);
 void tinker__mem_part(tinker__mem_t *part, tinker__mem_t *parent,
                       size_t ceiling);
 
-/* All return NULL when the memory is not to be had. A size of 0 gives a valid
+/* All return NULL when there is no memory. A size of 0 gives a valid
  * pointer. Contents of tinker__mem_alloc are undefined, of _zalloc zero. */
 void *tinker__mem_alloc(tinker__mem_t *mem, size_t size);
 void *tinker__mem_zalloc(tinker__mem_t *mem, size_t size);

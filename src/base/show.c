@@ -32,7 +32,8 @@ bool tinker__has_hidden(tinker__str_t s) {
   return false;
 }
 
-/* What stands for the character at s, and the character's length. */
+/* Writes the text that is shown for the character at s; returns the character's
+ * length. */
 static size_t shown(const char *s, const char *end, char text[8]) {
   unsigned code;
   size_t n = tinker__hidden_step(s, end, &code);

@@ -14,8 +14,8 @@ size_t tinker__hidden_step(const char *s, const char *end, unsigned *code);
 /* True when there is such a character in s. */
 bool tinker__has_hidden(tinker__str_t s);
 /* Copies s into out (at least one byte), NUL-terminated: those characters as
- * \u001b, bytes that are not UTF-8 as \xff, all else as it is. What does not
- * fit is cut off at the end of a character. */
+ * \u001b, bytes that are not UTF-8 as \xff, all else as it is. A text that does
+ * not fit is cut off at the end of a character. */
 void tinker__show(char *out, size_t out_len, tinker__str_t s);
 
 #endif

@@ -51,7 +51,7 @@ int tinker__db_each(tinker__db_t *db, const char *sql,
 int tinker__db_exec(tinker__db_t *db, const char *sql, char *why,
                     size_t why_len);
 
-/* Who watches the db's thread; set before start, called on that thread. */
+/* Callbacks of the db's thread; set before start. */
 typedef struct tinker__db_watch_s {
   /* Groups have become durable; the `done` of their writes come after it. */
   void (*committed)(void *user, int64_t commits);
@@ -70,7 +70,8 @@ int64_t tinker__db_commits(const tinker__db_t *db);
 /* Writes and reads that wait for the thread. Any thread. */
 size_t tinker__db_queued(tinker__db_t *db);
 int tinker__db_start(tinker__db_t *db); /* 0 or TINKER_ENOMEM */
-/* Commits what is queued, ends the thread and closes the file; NULL allowed. */
+/* Commits the queued writes, ends the thread and closes the file. NULL allowed.
+ */
 void tinker__db_free(tinker__db_t *db);
 
 /* A write is a list of statements with their values in order. Memory failures

@@ -1,4 +1,4 @@
-/* What the operations of a client are at, see dump.h. */
+/* dump: shows the operations of a client, see dump.h. Loop's thread. */
 #include "flow/dump.h"
 
 #include "base/show.h"
@@ -32,8 +32,8 @@ static const char *part_state_name(tinker__part_state_t state) {
   return names[state];
 }
 
-/* The first request of an operation that is not over tells what it waits for.
- */
+/* The first part of an operation that is not over; it shows what the operation
+ * waits for. */
 static const tinker__part_t *first_open(const tinker__op_t *op) {
   size_t i = 0;
   while (i + 1 < op->count && op->parts[i].state >= TINKER__PART_READY) i++;

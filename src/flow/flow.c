@@ -193,8 +193,8 @@ static void again(tinker__op_t *op) {
                     tinker__retry_resubmit(op->losses++, &op->flow->seed));
 }
 
-/* An event that the table has no move for. What the server has of the
- * operation is unknown, so its trainer takes no further number. */
+/* Ends an operation for which the table has no move. How much of it the server
+ * has is unknown, so its trainer takes no further number. */
 static void break_off(tinker__op_t *op, tinker__op_event_t event) {
   char why[160];
   tinker__why(why, sizeof why, 0,
@@ -357,7 +357,7 @@ static bool maybe_done(const tinker__op_t *op) {
   return tinker__part_is_out(part) || part->answered || part->retry.maybe_done;
 }
 
-/* What kept it from its end until now; "" when nothing did. */
+/* The reason why an operation has not ended until now; "" if there is none. */
 static const char *cause_of(const tinker__op_t *op) {
   const tinker__flow_t *flow = op->flow;
   const char *text = NULL;

@@ -1,10 +1,10 @@
 /* flow: the life of every operation of one client: order, numbers, quotas,
  * retries, polls, deadlines, completion.
  *
- * A machine without I/O, clock or thread: events come in by the functions
- * below, each with the present time; what is to be done goes out through the
- * sink. The sink's functions are called from inside these functions and never
- * call back into the flow. Everything runs on the loop's thread. */
+ * A machine without I/O, clock or thread. It gets events through the functions
+ * below, each with the present time, and acts through the sink. The sink's
+ * functions are called from inside these functions and never call back into the
+ * flow. Everything runs on the loop's thread. */
 #ifndef TINKER_FLOW_FLOW_H
 #define TINKER_FLOW_FLOW_H
 
@@ -13,11 +13,11 @@
 #include "flow/turn.h"
 
 typedef struct tinker__sink_s {
-  /* Sends a request; its end comes back through tinker__flow_reply, exactly
-   * once if this returns 0. Sets request->done. 0 or a negative code: then
-   * nothing was sent. */
+  /* Sends a request and sets request->done. If it returns 0, the end of the
+   * request is reported exactly once, through tinker__flow_reply. After a
+   * negative code nothing was sent. */
   int (*send)(void *user, tinker__http_request_t *request);
-  /* Asks for the early end of one that was sent. */
+  /* Asks for the early end of a request that was sent. */
   void (*cancel)(void *user, tinker__http_request_t *request);
   /* A future has been settled; its reference goes to the sink. */
   void (*settled)(void *user, tinker_future_t *future);
@@ -52,7 +52,7 @@ struct tinker__flow_s {
   tinker__flow_limits_t limits;
   uint64_t seed; /* of the jitter */
   int64_t now_ms;
-  int64_t wake_ms; /* what the sink was told last */
+  int64_t wake_ms; /* the time that the sink was last asked to wake at */
   tinker__timers_t timers;
   tinker__link_t ops;  /* all that are not done */
   tinker__link_t gone; /* done, to be freed before the flow is left */
@@ -89,17 +89,17 @@ void tinker__flow_cancel(tinker__flow_t *flow, tinker__op_t *op,
 void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
                         tinker__http_reply_t *reply, int64_t now_ms);
 void tinker__flow_tick(tinker__flow_t *flow, int64_t now_ms);
-/* What was needed is there (error NULL), or the present waiters fail with
- * error (borrowed). */
+/* error NULL: `need` is there. Else the operations that wait for it now fail
+ * with error, which is borrowed. */
 void tinker__flow_ready(tinker__flow_t *flow, tinker__needs_t need,
                         const tinker_error_t *error, int64_t now_ms);
-/* What was there is gone: later operations that need it ask for it again. */
+/* `need` is gone; later operations that need it ask for it again. */
 static inline void tinker__flow_unready(tinker__flow_t *flow,
                                         tinker__needs_t need) {
   flow->ready[need] = false;
 }
 /* Ends all operations with TINKER_ECLOSED. Requests that are out are
- * canceled; tinker__flow_idle tells when the transport has given all back. */
+ * canceled; tinker__flow_idle is true when the transport has given all back. */
 void tinker__flow_close(tinker__flow_t *flow, int64_t now_ms);
 /* Operations that are not done, those that nobody waits for included. */
 static inline size_t tinker__flow_live(const tinker__flow_t *flow) {

@@ -39,8 +39,8 @@ void tinker__part_post(tinker__part_t *part);
 void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply);
 /* The transport is done with a request that was dropped. */
 void tinker__part_dropped(tinker__part_t *part, tinker__attempt_t *attempt);
-/* One that the transport does not have; there is one unless two submissions
- * are out: NULL. */
+/* An attempt of the part that the transport does not have, or NULL when both
+ * are out. */
 tinker__attempt_t *tinker__part_attempt(tinker__part_t *part);
 /* Hands a request to the sink; false when it was refused, then `rc` says
  * why. */

@@ -71,7 +71,7 @@ tinker__op_move_t tinker__op_move(tinker__op_state_t state,
 const char *tinker__op_state_name(tinker__op_state_t state);
 const char *tinker__op_event_name(tinker__op_event_t event);
 
-/* What must be there before an operation may start. */
+/* The things that an operation may need before it can start. */
 typedef enum {
   TINKER__NEEDS_NOTHING,
   TINKER__NEEDS_CONFIG,
@@ -79,9 +79,9 @@ typedef enum {
   TINKER__NEEDS_COUNT
 } tinker__needs_t;
 
-/* What all operations of one kind have in common; constant tables above. A kind
- * is one step: create_trainer, for example, goes from create_model to
- * get_info. */
+/* The constants that all operations of one kind share; the layer above has the
+ * tables. A kind is one step: create_trainer, for example, has the steps
+ * create_model and get_info. */
 typedef struct tinker__kind_s {
   const char *name; /* for people: "forward_backward" */
   const char *path; /* "api/v1/..." */
@@ -99,9 +99,9 @@ typedef struct tinker__kind_s {
   /* Right before the first request of this step: builds what is known only
    * now. May be NULL. 0 or a negative code. */
   int (*prepare)(tinker__op_t *op);
-  /* The result of this step is there (op->parts[0].raw): 0 = it is the
-   * operation's, 1 = op was given another step, negative = failure, and `why`
-   * may get a sentence. May be NULL. */
+  /* Called when the result of this step is there (op->parts[0].raw). Returns 0
+   * if it is the operation's result, 1 if it gave op another step, or a
+   * negative code, and `why` may get a sentence. May be NULL. */
   int (*next)(tinker__op_t *op, char *why, size_t why_len);
 } tinker__kind_t;
 
@@ -133,8 +133,8 @@ struct tinker__part_s {
   bool in_quota; /* holds estimate bytes of a dispatch quota */
   bool polling;  /* holds a place among the polls of its trainer */
   bool full;     /* ask for the whole result, however large */
-  /* Two, since a submission that hangs goes out a second time beside the first.
-   * Outside of POSTING at most one is out and not dropped. */
+  /* There are two, since a submission that hangs is sent a second time beside
+   * the first. Outside of POSTING at most one is out and not dropped. */
   tinker__attempt_t attempts[2];
   char iteration[24];
   tinker__wire_body_t body; /* numbered; freed once accepted, not a sample's */

@@ -181,7 +181,7 @@ void tinker__part_told(tinker__part_t *part, tinker__http_reply_t *reply) {
  * decoded: without a callback nobody may ever decode it. */
 void tinker__part_leave_poll(tinker__part_t *part) {
   tinker__flow_t *flow = part->op->flow;
-  /* One that still waits for room has none to give back, now or later. */
+  /* A part that still waits for room has none to give back. */
   if (part->full && part->state != TINKER__PART_HELD) {
     tinker__quota_leave(&flow->replies, part->held_bytes);
   }

@@ -1,5 +1,5 @@
-/* What a reply says, as far as the loop's thread has to know: a few fields of
- * small JSON texts. Results themselves are decoded elsewhere. Pure. */
+/* reply: reads the few fields of a reply that the loop's thread needs. Results
+ * are decoded elsewhere. Pure. */
 #include <string.h>
 
 #include "base/arena.h"
@@ -84,8 +84,8 @@ void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,
   tinker__arena_free(&arena);
 }
 
-/* It becomes no part of a path, and its form is the server's: what is printable
- * is taken, a slash too. */
+/* Any printable id is taken, even with a slash: the server chooses its form,
+ * and it does not become part of a path. */
 static bool is_request_id(const char *id) {
   size_t n = strlen(id);
   for (size_t i = 0; i < n; i++) {

@@ -1,16 +1,17 @@
-/* Submissions: a part's request goes out, is answered, or goes out again.
+/* send: sends a part's request, and sends it again when it fails. Loop's
+ * thread.
  *
- * A submission that is not answered for some seconds holds up its trainer. One
- * with a number therefore goes out a second time beside the first, on a
- * connection of its own: the same bytes and the same number. The first reply
- * counts; the other request is dropped. */
+ * A submission that is not answered for some seconds holds up its trainer. A
+ * numbered one is therefore sent a second time beside the first, on a
+ * connection of its own, with the same bytes and the same number. The first
+ * reply counts; the other request is dropped. */
 #include "flow/internal.h"
 #include "wire/messages.h"
 
 #define POST_TIMEOUT_MS 60000
 #define POST_REPLY_MAX ((size_t)16 << 20)
-/* When the second one goes out, and what is added for the time that a body
- * takes on a slow line, which a copy would halve. */
+/* The second request is sent after this time, and more for a large body: on a
+ * slow line the two would halve each other's speed. */
 #define SECOND_MS 10000
 #define SECOND_BYTES_MS 256 /* a millisecond more for each */
 

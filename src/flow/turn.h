@@ -22,8 +22,8 @@
 
 #include "flow/op.h"
 
-/* Refused numbers that are remembered, the oldest of them: a server that misses
- * several names the first. */
+/* So many refused numbers are remembered, the oldest ones, since a server that
+ * misses several names the first. */
 #define TINKER__GAPS_MAX 32
 
 struct tinker__turn_s {
@@ -65,8 +65,9 @@ void tinker__turn_fail(tinker__turn_t *turn, const char *why);
 void tinker__turn_give_up(tinker__turn_t *turn, int64_t seq);
 /* A result under this number is there: the server waits for none before it. */
 void tinker__turn_passed(tinker__turn_t *turn, int64_t seq);
-/* Was seq given up? What waits for it was sent afterwards, so the server has
- * said so knowing of the refusal, if it was its own. */
+/* True when seq was given up. A server that waits for such a number has not
+ * refused it itself: it would know, since the requests that wait were sent
+ * later. */
 bool tinker__turn_misses(const tinker__turn_t *turn, int64_t seq);
 
 /* Polls: a part asks for a place; one that is done gives it back. */

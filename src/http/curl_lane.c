@@ -1,12 +1,12 @@
 /* curl_lane: one multi handle on the loop, by curl's socket interface.
  *
- * A connection's watch is kept as long as its socket: when curl loses
- * interest it only goes idle, and costs nothing until an event comes all the
- * same. It is freed where the socket is closed. A socket that is not connected
- * yet curl closes without telling us, and says REMOVE afterwards: a watch whose
- * descriptor is not its socket any more goes at once, since the loop must never
- * watch a closed one. Memory for a connection is taken when its socket is
- * opened, where failure is a failed connect. */
+ * A connection's watch is kept as long as its socket. When curl loses interest
+ * the watch only goes idle, which costs nothing unless an event happens, and it
+ * is freed where the socket is closed. curl closes a socket that is not
+ * connected yet without a call, and says REMOVE afterwards. So a watch whose
+ * descriptor is not its socket any more is freed at once, since the loop must
+ * never watch a closed one. Memory for a connection is taken when its socket is
+ * opened, where lack of it is a failed connect. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>

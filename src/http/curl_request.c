@@ -88,7 +88,7 @@ static int add_headers(tinker__transfer_t *x) {
 
 /* ---- options ---- */
 
-/* Each returns the first failure; all of them can only be lack of memory. */
+/* Each returns the first failure, which can only be lack of memory. */
 static CURLcode set_long(CURL *easy, CURLoption option, long value,
                          CURLcode before) {
   return before ? before : curl_easy_setopt(easy, option, value);

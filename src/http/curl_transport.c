@@ -85,8 +85,8 @@ static int start(tinker__transfer_t *x) {
   return 0;
 }
 
-/* The verdict of the attempt before stands if there is no memory for this
- * one. */
+/* Without memory for another attempt the request ends with the code of the one
+ * before. */
 static void start_again(tinker__transfer_t *x, CURLcode code) {
   if (start(x)) end_with(x, code);
 }

@@ -36,7 +36,7 @@ typedef struct tinker__http_header_s {
   const char *value;
 } tinker__http_header_t;
 
-/* What came of a request. */
+/* The end of a request. */
 typedef struct tinker__http_reply_s {
   /* 0 = a whole reply came, whatever its status. Else:
    * TINKER_ECONNECT    not sent: no connection
@@ -100,16 +100,17 @@ typedef struct tinker__http_ops_s {
   void (*close)(tinker__http_t *http, void (*closed)(void *user), void *user);
 } tinker__http_ops_t;
 
-/* Whether the service did not do as it was asked, or did not say so: no reply,
- * an error, or with a success the page of a portal or proxy in between. */
+/* True when the service did not carry the request out or did not say so: there
+ * is no reply, or an error, or a success that is the page of a portal or proxy
+ * in between. */
 bool tinker__http_failed(const tinker__http_reply_t *reply);
 
 /* The status of a 4xx in which the service itself speaks, by its JSON (detail,
  * error or message); else 0. */
 int tinker__http_refusal(const tinker__http_reply_t *reply);
 
-/* Whether a 4xx is the word of a proxy or portal in between: then it says
- * nothing about what the service has seen. */
+/* True when a 4xx was sent by a proxy or portal in between, so that it does not
+ * show whether the service has seen the request. */
 bool tinker__http_foreign(const tinker__http_reply_t *reply);
 
 /* Head of every transport. */

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* Failures that are no HTTP status, as numbers below any. */
+/* Failures that are not an HTTP status, as numbers below any status. */
 enum {
   NOT_SENT = 1,  /* the server saw nothing of it */
   MAYBE = 2,     /* it may have seen all of it */
@@ -101,15 +101,15 @@ static const struct row {
     {S | R, 500, 599, CURVE_SEND, BUDGET_SEND, TINKER_ESERVER, AGAIN_OK},
     {O, 500, 599, CURVE_NONE, BUDGET_NONE, TINKER_ESERVER, UNKNOWN},
     {P, 500, 599, CURVE_QUICK, BUDGET_DEADLINE, TINKER_ESERVER, UNKNOWN},
-    /* Who is not let in or sends too much has not been read: the number was not
-     * seen, and the server would wait for it. */
+    /* A request that is not let in or is too large was not read, so the server
+     * has not seen its number and would wait for it. */
     {N, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, FATAL},
     {N, 413, 413, CURVE_NONE, BUDGET_NONE, TINKER_EREJECTED, FATAL},
     {S | O | R, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, 0},
     {P, 401, 401, CURVE_NONE, BUDGET_NONE, TINKER_EAUTH, UNKNOWN},
-    /* Everything else. A 2xx or 3xx that is no answer, and a 4xx without the
-     * service's JSON, were sent by something in between: the number may not
-     * have arrived. A 4xx of the service consumes the number (the official
+    /* All other cases. A 2xx or 3xx that is not an answer, and a 4xx without
+     * the service's JSON, were sent by something in between, so the number may
+     * not have arrived. A 4xx of the service consumes the number (the official
      * client goes on after one, protocol 20.2). */
     {N, 0, 399, CURVE_SEND, BUDGET_SEND, TINKER_EPROTO, FATAL | UNKNOWN},
     {O, 0, 399, CURVE_NONE, BUDGET_NONE, TINKER_EPROTO, UNKNOWN},

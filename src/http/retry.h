@@ -1,8 +1,8 @@
-/* retry: what to do about a reply that is not a success. One table judges each
- * class of request by status or transport failure (protocol 9.5 and 15,
- * tightened by our own rules). What it does not know: that a request of the
- * session is hopeless (session/exchange), and that samples rest together
- * (flow/throttle).
+/* retry: decides what to do about a reply that is not a success. One table
+ * judges each class of request by status or transport failure (protocol 9.5 and
+ * 15, tightened by our own rules). Two cases are decided elsewhere: that a
+ * request of the session is hopeless (session/exchange), and that samples rest
+ * together (flow/throttle).
  *
  * - a numbered request is sent again, byte for byte the same, until its budget
  *   is spent; a number that definitely can't be delivered is fatal for its
@@ -37,7 +37,7 @@ typedef struct tinker__retry_limits_s {
 /* Those of the protocol, unless the server says otherwise. */
 void tinker__retry_default_limits(tinker__retry_limits_t *limits);
 
-/* What one request has been through. Zero at its start. */
+/* The attempts of one request so far. Zero at its start. */
 typedef struct tinker__retry_s {
   int64_t first_ms;   /* first attempt */
   int64_t sent_ms;    /* last attempt */

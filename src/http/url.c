@@ -1,5 +1,5 @@
-/* url: see the header. Pure; everything that comes in is text from a user or
- * from the code above, never from the server. */
+/* url: see the header. Pure; the texts are from a user or from higher layers,
+ * never from the server. */
 #include "http/url.h"
 
 #include <string.h>

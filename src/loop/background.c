@@ -239,8 +239,8 @@ static void background_notify(tinker__loop_t *loop) {
 
 /* ---- threads ---- */
 
-/* Runs what is in the queue now; what that queues in turn runs after it, at the
- * next turn, so that descriptors get theirs. */
+/* Runs the tasks that are in the queue now. Tasks that these queue run at the
+ * next turn, so that descriptors are looked at in between. */
 static void run_posted(background_t *b) {
   tinker__link_t last;
   tinker__list_init(&last);

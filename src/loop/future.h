@@ -1,14 +1,14 @@
-/* future: the completion of one operation, and the one door to user code: what
- * the delivery thread delivers, and what other threads wait for.
+/* future: the completion of one operation. The delivery thread delivers it, and
+ * other threads wait for it; there is no other way to user code.
  *
  * Life: PENDING (the operation runs) -> SETTLED (the loop's thread has put in
  * an error or the raw replies) -> DONE (decoded). Everything that ending needs
  * is reserved when the future is made, so neither success, failure, cancel,
  * deadline, close nor lack of memory can prevent it.
  *
- * Who decodes: with a callback the delivery thread, right before it runs it;
- * without one the first thread that asks. Decoding holds the future's own
- * lock and calls no user code.
+ * With a callback the delivery thread decodes, right before it runs the
+ * callback; without one the first thread that asks decodes. Decoding holds the
+ * future's own lock and calls no user code.
  *
  * Threads: settle and the op pointer belong to the loop's thread; the rest is
  * for any thread. */
@@ -26,7 +26,7 @@
 
 struct tinker__op_s;
 
-/* What came for one request. Owned by the future that holds it. */
+/* The raw result of one request. Owned by the future that holds it. */
 typedef struct tinker__raw_s {
   char *data; /* the result; NULL = none */
   size_t len;
@@ -42,7 +42,7 @@ typedef enum {
   TINKER__FUTURE_DONE
 } tinker__future_state_t;
 
-/* What a future needs from above: given on the way down. */
+/* Functions of higher layers, which are handed down to a future. */
 typedef struct tinker__future_ops_s {
   /* Replies to result: sets future->result, or returns an error for it (never
    * both). Any thread, once. */
@@ -82,11 +82,11 @@ void tinker__future_ref(tinker_future_t *f);
 bool tinker__future_try_ref(tinker_future_t *f);
 void tinker__future_unref(tinker_future_t *f);
 
-/* Ends it: error (a reference given away), or NULL when raw[] is filled. The
- * loop's thread, once. */
+/* Ends the operation with error, whose reference is given away, or with NULL
+ * when raw[] is filled. The loop's thread, once. */
 void tinker__future_settle(tinker_future_t *f, tinker_error_t *error);
-/* Decodes if nobody has. False when it is still pending, or (without `block`)
- * when another thread is at it. Any thread. */
+/* Decodes unless that is done. False when the future is still pending, or
+ * (without `block`) while another thread decodes. Any thread. */
 bool tinker__future_decode(tinker_future_t *f, bool block);
 /* 0 or the code of its error; only when decoded. */
 int tinker__future_code(const tinker_future_t *f);

@@ -40,7 +40,7 @@ static inline void tinker__task_init(tinker__task_t *task,
   task->run = run;
 }
 
-/* What a watched descriptor is ready for, or is watched for. */
+/* The events that a descriptor is ready for, or is watched for. */
 typedef enum {
   TINKER__READABLE = 1 << 0,
   TINKER__WRITABLE = 1 << 1,
@@ -76,20 +76,20 @@ struct tinker__loop_s {
 };
 
 /* Background mode: starts the I/O thread and the delivery thread. mem and
- * world outlive the loop. 0, TINKER_ENOMEM, TINKER_EIO (no thread or no
- * descriptor to be had). */
+ * world outlive the loop. 0, TINKER_ENOMEM, TINKER_EIO (a thread or descriptor
+ * can't be made). */
 int tinker__loop_background(tinker__loop_t **out, tinker__mem_t *mem,
                             const tinker__world_t *world);
 
-/* Ends the loop: what was posted and delivered before still runs, and what
- * that queues in turn; timers don't fire any more, watches must be gone.
- * After the call no other thread may queue anything. Any thread, once.
+/* Ends the loop. Tasks that were posted or delivered before still run, and so
+ * do the tasks that these queue; timers don't fire any more, and watches must
+ * be gone. After the call no other thread may queue anything. Any thread, once.
  *
- * Elsewhere than on the loop's own threads it returns when both have been
- * joined. On one of them it returns at once and the threads end afterwards;
- * tinker__loop_reap waits for them. In both cases `gone` (may be NULL) runs
- * last, when the loop is freed: it may free mem. In a forked child the
- * threads don't exist: it frees nothing but what `gone` frees. */
+ * On a thread that is not one of the loop's own it returns when both have been
+ * joined. On one of the loop's own it returns at once, and the threads end
+ * afterwards; tinker__loop_reap waits for them. In both cases `gone` (may be
+ * NULL) runs last, when the loop is freed, so it may free mem. A forked child
+ * does not have the threads: there only `gone` frees anything. */
 static inline void tinker__loop_close(tinker__loop_t *loop,
                                       void (*gone)(void *user), void *user) {
   loop->ops->close(loop, gone, user);
@@ -165,7 +165,7 @@ static inline void tinker__loop_notify(tinker__loop_t *loop) {
 /* Watches of descriptors, on the loop's thread only; for http.
  * new: watches nothing yet. 0, TINKER_ENOMEM, TINKER_EIO.
  * set: bits of tinker__ready_t; 0 = none. Cheap to call often: giving up
- * interest costs a system call only if an event comes all the same.
+ * interest costs a system call only if an event happens nevertheless.
  * free: before the descriptor is closed; no call back afterwards. */
 static inline int tinker__watch_new(tinker__loop_t *loop, tinker__watch_t **out,
                                     int fd, tinker__watch_cb cb, void *user) {

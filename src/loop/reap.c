@@ -1,6 +1,6 @@
 /* reap: static state of the process, guarded by `lock`. A thread that nobody
- * joins leaves its id in `last` and joins the one it finds there, so a single
- * id stands for all of them and nothing is allocated.
+ * joins leaves its id in `last` and joins the one it finds there. So joining
+ * the last one joins them all, and nothing is allocated.
  *
  * A forked child finds the state of its parent, whose threads it does not have
  * and whose lock may be held: its first call here begins anew. */
@@ -31,7 +31,7 @@ static _Thread_local long own_thread;
 static void begin(void) {
   long me = (long)getpid(), seen = atomic_load(&owner);
   while (seen != me) {
-    if (seen == -me) { /* another thread is at it */
+    if (seen == -me) { /* another thread is doing this */
       sched_yield();
       seen = atomic_load(&owner);
     } else if (atomic_compare_exchange_strong(&owner, &seen, -me)) {

@@ -110,7 +110,7 @@ static const arch_t archs[] = {
     {"llama", "LlamaForCausalLM", TINKER__ARCH_LLAMA, 2048, 0, 0, false},
     {"qwen2", "Qwen2ForCausalLM", TINKER__ARCH_QWEN2, 32768, 0, 0, false},
     {"qwen3", "Qwen3ForCausalLM", TINKER__ARCH_QWEN3, 32768, 128, 0, true},
-    /* A llama, but for its window. */
+    /* A llama with a window. */
     {"mistral", "MistralForCausalLM", TINKER__ARCH_LLAMA, 131072, 0, 4096,
      false},
 };

@@ -154,7 +154,7 @@ static int check_tied_head(open_t *o, const tinker__tensor_t *head) {
                      "config.json says tie_word_embeddings");
 }
 
-/* What has no role must be known to be harmless. */
+/* A tensor without a role is refused unless it is known to be harmless. */
 static int check_left(open_t *o) {
   size_t cursor = 0;
   tinker__str_t name;

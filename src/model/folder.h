@@ -3,7 +3,7 @@
  * Maps the weight files (one model.safetensors, or the shards of
  * model.safetensors.index.json; a shard's name can't leave the folder), and
  * checks that every tensor the architecture needs is there with the right
- * shape and that no other is: what is left over is named in the error.
+ * shape, and that there is no other; the error names one that is left over.
  * `*.rotary_emb.inv_freq` is ignored. A tied model may carry lm_head.weight if
  * it equals the embedding.
  *

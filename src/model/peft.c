@@ -252,8 +252,8 @@ void tinker__peft_tensor_name(char out[TINKER__PEFT_NAME_MAX],
   }
 }
 
-/* The layer number after "...layers."; 0 for a name without one. Whether the
- * rest of the name is right shows when it is written again. */
+/* The layer number after "...layers."; 0 for a name without one. The rest of
+ * the name is checked by writing the whole name again. */
 static bool guess_layer(tinker__str_t name, uint32_t *layer) {
   static const char head[] = PREFIX "model.layers.";
   uint64_t n = 0;
@@ -290,7 +290,7 @@ bool tinker__peft_tensor_parse(tinker__str_t name,
   return false;
 }
 
-/* What the tensors of one part are held against. */
+/* The values that the tensors of one part are checked against. */
 typedef struct part_s {
   const tinker__safetensors_t *st;
   const tinker__model_config_t *model;

@@ -46,7 +46,7 @@ static int shown(tinker__str_t s) {
   return (int)(s.len < SHOWN ? s.len : SHOWN);
 }
 
-/* The reader's own complaint, or the one given for a value of a wrong kind. */
+/* Reports the reader's error with its place in the file. */
 static int fail_json(parse_t *p) {
   tinker__json_t *j = &p->st->json;
   if (j->error == TINKER_ENOMEM) {

@@ -35,14 +35,14 @@ typedef struct tinker__train_state_s {
 /* Appends state.json. Errors stick in `out`. */
 void tinker__train_state_write(tinker__buf_t *out,
                                const tinker__train_state_t *state);
-/* state.json. Each key must be there, once, and no other. 0, TINKER_EFORMAT,
- * TINKER_EJSON or TINKER_ENOMEM. What an engine can train (ranks, alpha) is
- * the engine's to check. */
+/* Reads state.json. Each key must be there, once, and no other. 0,
+ * TINKER_EFORMAT, TINKER_EJSON or TINKER_ENOMEM. The engine checks whether it
+ * can train with these values (rank, alpha). */
 int tinker__train_state_parse(tinker__train_state_t *out, tinker__mem_t *mem,
                               tinker__str_t text, char *why, size_t why_len);
 /* TINKER__LORA_BIT of each layer that is trained. */
 unsigned tinker__train_state_targets(const tinker__train_state_t *state);
-/* What a part adds to PEFT's names. */
+/* The suffix that a part adds to PEFT's names. */
 const char *tinker__train_state_suffix(tinker__train_state_part_t part);
 /* Checks state.safetensors: all parts of each trained layer of the base model,
  * of the right shape, and nothing else. 0 or TINKER_EFORMAT. */

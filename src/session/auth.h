@@ -1,5 +1,5 @@
-/* auth: which credential a client uses, and whether it may be one. Pure but
- * for the environment, which it reads through the world. */
+/* auth: finds and checks the credential of a client. Pure, except that it reads
+ * the environment through the world. */
 #ifndef TINKER_SESSION_AUTH_H
 #define TINKER_SESSION_AUTH_H
 
@@ -12,8 +12,8 @@ const char *tinker__auth_base_url(const tinker__world_t *world,
                                   const char *given);
 
 /* Finds the credential for base_url: `given`, else TINKER_API_KEY; it must
- * begin with "tml-" or "eyJ". A Unix socket needs none, and what is set for it
- * is checked all the same. *out: a copy, NULL when there is none and none is
+ * begin with "tml-" or "eyJ". A Unix socket needs none, but one that is set is
+ * checked nevertheless. *out: a copy, NULL when there is none and none is
  * needed. 0, TINKER_EAUTH (`why` never shows the credential),
  * TINKER_ENOMEM. */
 int tinker__auth_credential(const tinker__world_t *world, tinker__mem_t *mem,

@@ -1,7 +1,8 @@
-/* beat: a heartbeat every ten seconds, the first ten seconds after the
- * session's birth, in the control lane, never repeated early. Its failures
- * are not errors of anybody; what is said is that the service has been silent
- * for two minutes, once, and that it is back. 410 is the end. */
+/* beat: sends a heartbeat every ten seconds, the first one ten seconds after
+ * the session was made, in the control lane, and never repeats one early. A
+ * failed heartbeat is not an error of an operation. Only two events are
+ * reported: that the service has been silent for two minutes, once, and that it
+ * is back. 410 ends the session. */
 #include "session/session_internal.h"
 
 #define BEAT_TIMEOUT_MS 10000

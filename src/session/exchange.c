@@ -1,6 +1,6 @@
-/* exchange: see the header. Whether to try again is the table's decision
- * (http/retry); here is only what makes an attempt hopeless: no memory, no
- * trust in the server's certificate, a transport that is closed. */
+/* exchange: see the header. The table in http/retry decides whether to try
+ * again. Only hopeless failures are decided here: no memory, no trust in the
+ * server's certificate, a transport that is closed. */
 #include "session/exchange.h"
 
 #include <string.h>

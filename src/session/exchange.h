@@ -52,9 +52,9 @@ static inline bool tinker__exchange_is_active(const tinker__exchange_t *x) {
   return x->state != TINKER__EXCHANGE_IDLE;
 }
 
-/* What a start needs. The body has been written into x->body and the path
- * into x->path (without "api/v1/"); either may have failed: then that comes
- * back through done. */
+/* The arguments of a start. The body is in x->body and the path in x->path
+ * (without "api/v1/"). If writing one of them has failed, done gets that code.
+ */
 typedef struct tinker__exchange_spec_s {
   tinker__retry_class_t class_bit;
   int64_t budget_ms;  /* for all attempts together; 0 = only one */
@@ -63,7 +63,7 @@ typedef struct tinker__exchange_spec_s {
   int taken; /* status that ends it at once, whoever sent it; 0 = none */
 } tinker__exchange_spec_t;
 
-/* Empties body and path for what comes next. */
+/* Empties body and path for another request. */
 void tinker__exchange_begin(tinker__exchange_t *x, const char *path);
 void tinker__exchange_start(tinker__exchange_t *x,
                             const tinker__exchange_spec_t *spec, int encode_rc);

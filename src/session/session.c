@@ -10,7 +10,7 @@
 
 #define FINISH_TIMEOUT_MS 60000
 
-/* ---- what is said and known ---- */
+/* ---- events and facts ---- */
 
 void tinker__session_say(tinker__session_t *s, tinker__session_event_t event,
                          const char *fmt, ...) {
@@ -230,7 +230,7 @@ void tinker__session_finish(tinker__session_t *session,
   session->finish_reason = reason;
   session->finish_waiter = waiter;
   session->finish_deadline_ms = now + (timeout_ms > 0 ? timeout_ms : 1);
-  /* Without memory the reason goes out alone. */
+  /* Without memory the reason is sent without the detail. */
   if (detail) session->finish_detail = tinker__mem_strdup(session->mem, detail);
   tinker__timer_init(&session->finish_timer, on_finish_timer);
   tinker__timer_start(session->loop, &session->finish_timer, now);
@@ -298,7 +298,7 @@ void tinker__session_exchange_ended(tinker__session_t *s) {
   if (s->closing) tinker__loop_post(s->loop, &s->close_task);
 }
 
-/* Behind a settle that may be queued: both are posted in order. */
+/* The close is posted, so it runs after a settle that may be queued already. */
 void tinker__session_close(tinker__session_t *session,
                            void (*closed)(void *user), void *user) {
   session->closing = true;

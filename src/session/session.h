@@ -1,4 +1,4 @@
-/* session: who we are to the service, and whether it still knows us.
+/* session: keeps the client's session at the service.
  *
  * It fetches client/config and client/dynamic_config when something first
  * needs them, creates the session when something first trains or samples,
@@ -17,8 +17,8 @@
 
 struct tinker__client_config_s; /* wire/messages.h */
 
-/* A heartbeat goes out this often, and a session that was not confirmed for
- * this long is reported as probably lost. */
+/* A heartbeat is sent this often, and a session that was not confirmed for this
+ * long is reported as probably lost. */
 #define TINKER__SESSION_BEAT_MS 10000
 #define TINKER__SESSION_LOST_MS 120000
 
@@ -42,8 +42,8 @@ typedef struct tinker__session_options_s {
   size_t tag_count;
   const char *project_id;   /* NULL = none */
   const char *display_name; /* NULL = none */
-  /* What happens to the session; may be NULL. text: for people, valid during
-   * the call. */
+  /* Called when something happens to the session; may be NULL. text is for
+   * people and valid during the call. */
   void (*event)(void *user, tinker__session_event_t event, const char *text);
   void *user;
   struct tinker__log_s *log; /* gets debug lines; NULL = none */
@@ -53,7 +53,7 @@ typedef struct tinker__session_options_s {
 int tinker__session_new(tinker__session_t **out,
                         const tinker__session_options_t *options);
 
-/* What someone waits for. */
+/* The things that a waiter can wait for. */
 typedef enum {
   TINKER__NEED_CONFIG, /* tinker__session_config is set */
   TINKER__NEED_SESSION /* and tinker__session_id is */
@@ -75,10 +75,10 @@ static inline void tinker__session_waiter_init(
   waiter->done = done;
 }
 
-/* Runs waiter->done exactly once, later, unless tinker__session_forget comes
- * first. Starts what has not been started; a failure goes to all who wait, and
- * the next one to come tries again (but for an ended session, which
- * stays so: TINKER_ESESSION). */
+/* Runs waiter->done exactly once, later, unless tinker__session_forget is
+ * called first. Starts the requests that are needed and not started yet. A
+ * failure goes to all waiters, and a later waiter tries again, except after the
+ * end of a session, which is final (TINKER_ESESSION). */
 void tinker__session_need(tinker__session_t *session,
                           tinker__session_need_t need,
                           tinker__session_waiter_t *waiter);
@@ -114,9 +114,10 @@ typedef enum {
   TINKER__FINISH_INTERRUPTED
 } tinker__finish_reason_t;
 
-/* Tells the service that the session is over; heartbeats stop. Without a
- * session nothing is sent. timeout_ms: for all attempts together. waiter: its
- * done runs once, as above; error: NULL when the service knows. Once. */
+/* Finishes the session at the service and stops the heartbeats. Without a
+ * session nothing is sent. timeout_ms is for all attempts together. The
+ * waiter's done runs once, as above, with error NULL if the service has
+ * confirmed it. Call it once. */
 void tinker__session_finish(tinker__session_t *session,
                             tinker__finish_reason_t reason, const char *detail,
                             int64_t timeout_ms,

@@ -79,11 +79,11 @@ void tinker__session_exchange_ended(tinker__session_t *s);
 
 /* Sends what is needed next; nothing when something is on its way. */
 void tinker__startup_go_on(tinker__session_t *s);
-/* Startup tells: the phase moved on, or all who wait failed. */
+/* Startup calls these: the phase has moved on, or all waiters fail. */
 void tinker__session_reached(tinker__session_t *s);
 void tinker__session_failed(tinker__session_t *s, const tinker_error_t *error);
 
-/* The session is there: the first beat follows in ten seconds. */
+/* Called when the session is made; the first beat is sent ten seconds later. */
 void tinker__beat_begin(tinker__session_t *s);
 void tinker__beat_end(tinker__session_t *s);
 

@@ -194,7 +194,8 @@ static tinker_error_t *check_limits(tinker__session_t *s) {
   return NULL;
 }
 
-/* What would bring the client to a halt, or what it can't do. */
+/* Refuses a configuration that would bring the client to a halt, or that it
+ * does not support. */
 static tinker_error_t *check_config(tinker__session_t *s) {
   const tinker__client_config_t *c = &s->config;
   if (c->pjwt_auth_enabled) {
@@ -228,7 +229,7 @@ static void ask_client(tinker__session_t *s) {
   ask_config(s, "client/config", &spec);
 }
 
-/* ---- what comes next ---- */
+/* ---- the next request ---- */
 
 static bool someone_needs(const tinker__session_t *s,
                           tinker__session_need_t need) {

@@ -166,9 +166,9 @@ bool tinker__added_next(const tinker__added_set_t *set, tinker__str_t text,
       hit->start = start > *taken ? start : *taken;
     }
     if (t->rstrip) hit->end = space_behind(text, end);
-    /* White space that a hit took may hold the next one; matching goes on
-     * after the token itself, as the reference's does. What lstrip leaves
-     * nothing of, because the hit before has taken it all, is not a hit. */
+    /* White space that a hit took may hold the next hit; matching goes on after
+     * the token itself, as the reference's does. A hit of which lstrip leaves
+     * nothing, because the hit before has taken it all, does not count. */
     if (hit->start >= hit->end) {
       i = end - 1;
       continue;

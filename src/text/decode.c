@@ -113,7 +113,7 @@ int tinker_tokenizer_stream_new(tinker_tokenizer_stream_t **out,
   return 0;
 }
 
-/* Held bytes and new ones become text; what is incomplete is held. */
+/* Turns held bytes and new ones into text; an incomplete character is held. */
 static int advance(tinker_tokenizer_stream_t *s, tinker__str_t bytes) {
   tinker__buf_t joined;
   size_t held = 0;

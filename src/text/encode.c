@@ -1,7 +1,7 @@
-/* encode: text to ids. The way of a text: added tokens are cut out, the rest
- * is normalised, added tokens are cut out of that, the rest goes through the
- * steps of the pre-tokenizer, and each piece that comes out through BPE. All
- * working memory belongs to one call. */
+/* encode: text to ids. Added tokens are cut out of the text, the rest is
+ * normalised, and added tokens are cut out of that too. The steps of the
+ * pre-tokenizer split the rest, and BPE encodes each piece. All working memory
+ * belongs to one call. */
 #include <tinker/error.h>
 
 #include "text/normalize.h"

@@ -27,8 +27,8 @@ static const char *const keys[K_COUNT] = {
     [K_SPECIAL] = "special",
 };
 
-/* What the array of special tokens holds while it is made, as bits; 0 for an
- * id that was not added. */
+/* Bits in the array of special tokens while it is made; 0 for an id that was
+ * not added. */
 enum { PLAIN = 1, SPECIAL = 2, LEFT_OUT = 4 };
 
 static int fail(tinker__load_t *l, int code, tinker__str_t content,

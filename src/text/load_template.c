@@ -1,5 +1,5 @@
-/* load_template: the post-processor of a tokenizer.json: what is put around a
- * text when special tokens are asked for. */
+/* load_template: reads the post-processor of a tokenizer.json, which puts
+ * tokens around a text when special tokens are asked for. */
 #include <string.h>
 #include <tinker/error.h>
 

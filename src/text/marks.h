@@ -12,8 +12,8 @@
 
 /* 0 for all that is not a mark of Unicode 9. */
 unsigned tinker__mark_class(int32_t cp);
-/* Whether a character is composed of others only since a version after 9:
- * the reference neither takes it apart nor puts it together. */
+/* True when a character is composed of others only since a version after 9; the
+ * reference neither takes it apart nor puts it together. */
 bool tinker__composed_later(int32_t cp);
 
 #endif

@@ -350,7 +350,7 @@ static int read_repeat(scan_t *s) {
   if (s->at == s->end || (*s->at != '?' && *s->at != '+')) {
     return tinker__buf_error(s->out);
   }
-  /* Behind {n} and {n,m} a + is a second repeat there, and {n}? optional. */
+  /* There, a + after {n} or {n,m} is a second repeat, and {n}? is optional. */
   if (braces && (*s->at == '+' || exact)) {
     return refuse(s, from, "a sign behind a repeat count");
   }

@@ -3,8 +3,8 @@
 
 #include <tinker/error.h>
 
-/* What a run remembers: how far it is, and the piece that waits for the next
- * match to tell whether it grows. */
+/* The state of a run: how far it is, and the piece that the next match may
+ * still be joined to. */
 typedef struct run_s {
   const tinker__split_t *split;
   tinker__str_t text;
@@ -110,7 +110,7 @@ static int hold(run_t *r, size_t from, size_t to) {
   return rc;
 }
 
-/* Whether text[from, to), a match or not, joins the piece that waits. */
+/* True when the next text, a match or not, joins the piece that waits. */
 static bool joins(const run_t *r, bool match) {
   if (!r->waiting) return false;
   switch (r->split->behavior) {
@@ -135,7 +135,7 @@ static int event(run_t *r, size_t from, size_t to, bool match) {
   return rc;
 }
 
-/* The next match at or after `at`; *found tells whether there is one. */
+/* Finds the next match at or after `at`; *found = there is one. */
 static int match(run_t *r, pcre2_match_data *room, size_t at, bool *found) {
   PCRE2_SPTR text = (PCRE2_SPTR)r->text.ptr;
   uint32_t options = PCRE2_NO_UTF_CHECK;

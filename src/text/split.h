@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-/* What becomes of a match, named as in tokenizer.json. */
+/* The treatment of a match, named as in tokenizer.json. */
 typedef enum {
   TINKER__SPLIT_ISOLATED,        /* a piece of its own */
   TINKER__SPLIT_REMOVED,         /* dropped */
@@ -19,8 +19,8 @@ typedef enum {
   TINKER__SPLIT_CONTIGUOUS       /* matches in a row are one piece */
 } tinker__split_behavior_t;
 
-/* Where PCRE2's memory comes from, and whether it ran out: so that this can be
- * told from a system that forbids code made at run time. */
+/* The memory that PCRE2 uses, and whether it ran out, which must not be
+ * mistaken for a system that forbids code made at run time. */
 typedef struct tinker__split_source_s {
   tinker__mem_t *mem;
   bool failed;
@@ -41,7 +41,7 @@ int tinker__split_compile(tinker__split_t *split, tinker__mem_t *mem,
                           tinker__str_t pattern, bool literal, bool no_jit,
                           char *why, size_t why_len);
 void tinker__split_free(tinker__split_t *split);
-/* Match data whose memory comes from mem; NULL without. */
+/* Match data in memory from mem; NULL without memory. */
 pcre2_match_data *tinker__split_room(const tinker__split_t *split,
                                      tinker__mem_t *mem);
 

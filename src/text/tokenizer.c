@@ -43,8 +43,8 @@ static int read_options(tinker_tokenizer_options_t *o,
   return 0;
 }
 
-/* The struct holds its own memory's accounts, so it comes from outside of
- * them. */
+/* The struct has the account of its memory in it, so the struct itself is
+ * allocated outside of that account. */
 static tinker_tokenizer_t *allocate(const tinker_tokenizer_options_t *o) {
   tinker__mem_t outside;
   tinker__mem_init(&outside, o->allocator, 0);

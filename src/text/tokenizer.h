@@ -32,7 +32,7 @@ struct tinker_tokenizer_s {
   tinker__added_set_t normalized; /* matched after normalisation */
   tinker__split_t steps[TINKER__TOKENIZER_MAX_STEPS];
   size_t num_steps;
-  /* What the template puts before and after a text. */
+  /* The tokens that the template puts before and after a text. */
   int32_t before[TINKER__TEMPLATE_MAX], behind[TINKER__TEMPLATE_MAX];
   size_t num_before, num_behind;
 };

@@ -1,4 +1,4 @@
-/* utf8: one character at a time, told apart into complete, cut off and wrong.
+/* utf8: reads one character at a time, which is complete, cut off or wrong.
  * Header only, pure. */
 #ifndef TINKER_TEXT_UTF8_H
 #define TINKER_TEXT_UTF8_H

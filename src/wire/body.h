@@ -29,9 +29,9 @@ typedef struct tinker__wire_body_s {
 void tinker__wire_body_init(tinker__wire_body_t *b, tinker__mem_t *mem);
 void tinker__wire_body_free(tinker__wire_body_t *b);
 /* Writes id and number into the gap. May be done again with other values, as
- * long as nothing was sent. 0, TINKER_EINVAL (no UTF-8, number below 0), or
- * TINKER_EOVERFLOW: the id is longer than the one the body was encoded for, or
- * the number does not fit the protocol's int32. */
+ * long as nothing was sent. 0, TINKER_EINVAL (id not UTF-8, number below 0), or
+ * TINKER_EOVERFLOW when the id is longer than the one that the body was encoded
+ * for, or the number does not fit the protocol's int32. */
 int tinker__wire_body_stamp(tinker__wire_body_t *b, tinker__str_t id,
                             int64_t seq_id);
 /* The bytes to send; only after the stamp. */

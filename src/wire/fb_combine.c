@@ -45,7 +45,7 @@ static double slack_of(tinker__column_t c) {
   return max_of(c) - mean_of(c);
 }
 
-/* Truncated to an integer, modulo 2^64; 0 for what is not a number. */
+/* x truncated to an integer, modulo 2^64; 0 if x is not finite. */
 static uint64_t modulo(double x) {
   const double two64 = 18446744073709551616.0;
   if (!isfinite(x)) return 0;

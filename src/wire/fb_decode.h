@@ -20,7 +20,7 @@ int tinker__fb_fail(const tinker__fb_decoder_t *d, int code, const char *top,
 int tinker__fb_no_memory(const tinker__fb_decoder_t *d);
 int tinker__fb_name(const tinker__fb_decoder_t *d, const char *top,
                     tinker__str_t name);
-/* Sorts in place; a name that comes twice is an error. */
+/* Sorts in place; a name that is there twice is an error. */
 int tinker__fb_sort_inputs(const tinker__fb_decoder_t *d,
                            tinker__datum_view_t *datum, size_t index);
 /* Sorts and checks the entries and puts them into the view. */
@@ -36,8 +36,8 @@ int tinker__prompt_from_json(const tinker__chunk_view_t **chunks, size_t *count,
                              tinker__arena_t *arena, tinker__json_t *j,
                              const tinker__where_t *at);
 
-/* Notes one of an object's fields; true when it was noted before. A field that
- * comes twice has no meaning that all readers agree on. */
+/* Notes one of an object's fields; true when it was noted before. Readers don't
+ * agree on the meaning of a field that is there twice. */
 static inline bool tinker__again(unsigned *seen, unsigned bit) {
   bool was = (*seen & bit) != 0;
   *seen |= bit;

@@ -12,7 +12,7 @@
  * room the stamp needs. Map entries are sorted, so equal views give equal
  * bytes. 0, TINKER_ENOMEM, TINKER_EOVERFLOW (a message of 2 GiB or more) or
  * TINKER_EINVAL: the view is malformed (a name twice, a shape that does not fit
- * the data, a name that is no UTF-8); `why` says what. */
+ * the data, a name that is not UTF-8), and `why` says where. */
 int tinker__fb_request_encode(tinker__wire_body_t *out, tinker__mem_t *mem,
                               const tinker__fb_view_t *view, char *why,
                               size_t why_len);

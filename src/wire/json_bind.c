@@ -39,7 +39,7 @@ static bool out_of_range(const tinker__json_t *j) {
   return strstr(j->reason, "out of range") != NULL;
 }
 
-/* Whether the reader stopped at a value of another type than was wanted. */
+/* True when the reader stopped at a value of another type than was wanted. */
 static bool is_wrong_type(const tinker__json_t *j) {
   return j->error == TINKER_EJSON &&
          (strncmp(j->reason, "expected a", 10) == 0 ||

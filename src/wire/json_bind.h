@@ -88,7 +88,7 @@ int tinker__bind_malformed(const tinker__json_t *j, const char *prefix,
 int tinker__bind_read_numbers(tinker__json_t *j, tinker__arena_t *arena,
                               const char *name, tinker__numbers_t *out,
                               char *why, size_t why_len);
-/* Writes what is present. stamped: without the fields of the stamp. */
+/* Writes the fields that are present. stamped: without those of the stamp. */
 void tinker__bind_write(tinker__jsonw_t *w, const tinker__bind_table_t *table,
                         const void *in, bool stamped);
 /* The same without the braces: every field, and the type. */

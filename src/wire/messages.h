@@ -8,7 +8,7 @@
 #include "wire/body.h"
 #include "wire/json_bind.h"
 
-/* Appends the message as one JSON object. 0, TINKER_EINVAL (a string is no
+/* Appends the message as one JSON object. 0, TINKER_EINVAL (a string is not
  * UTF-8), TINKER_ENOMEM or TINKER_EOVERFLOW. */
 int tinker__message_encode(tinker__buf_t *out,
                            const tinker__bind_table_t *table, const void *in);
@@ -25,8 +25,8 @@ int tinker__message_decode(const tinker__bind_table_t *table, void *out,
                            tinker__arena_t *arena, tinker__str_t body,
                            char *why, size_t why_len);
 
-/* The same for a part of a message that came as JSON text. prefix: its path,
- * with a dot after it, for the sentence. */
+/* The same for a part of a message that is given as JSON text. prefix: its
+ * path, with a dot after it, for the sentence. */
 int tinker__message_decode_part(const tinker__bind_table_t *table, void *out,
                                 tinker__arena_t *arena, tinker__str_t text,
                                 const char *prefix, char *why, size_t why_len);
@@ -102,7 +102,7 @@ typedef struct tinker__create_session_s {
   const char *display_name;
 } tinker__create_session_t;
 extern const tinker__bind_table_t tinker__create_session_msg;
-/* The same without the tags: what the service keeps of it. */
+/* The same without the tags, which the service does not keep. */
 extern const tinker__bind_table_t tinker__kept_session_msg;
 
 typedef struct tinker__create_session_reply_s {
@@ -151,7 +151,7 @@ typedef struct tinker__health_reply_s {
 } tinker__health_reply_t;
 extern const tinker__bind_table_t tinker__health_reply_msg;
 
-/* What readers make of the type of an optimizer's configuration. */
+/* The type of an optimizer's configuration. */
 typedef struct tinker__optimizer_s {
   const char *type;
 } tinker__optimizer_t;
@@ -396,7 +396,8 @@ typedef struct tinker__sampler_reply_s {
 } tinker__sampler_reply_t;
 extern const tinker__bind_table_t tinker__sampler_reply_msg;
 
-/* Whose sample it is; the sample itself is read by wire/sample.h. */
+/* The fields of asample that say to whom it belongs; wire/sample.h reads the
+ * others. */
 typedef struct tinker__sample_head_s {
   const char *sampling_session_id;
   bool has_seq_id;
@@ -444,8 +445,8 @@ typedef struct tinker__failure_s {
 } tinker__failure_t;
 extern const tinker__bind_table_t tinker__failure_msg;
 
-/* What a reply of retrieve_future with status 2xx is, in the order of tests of
- * protocol 9.2. */
+/* The kinds of replies of retrieve_future with status 2xx, in the order of the
+ * tests of protocol 9.2. */
 typedef enum {
   TINKER__REPLY_PROTO,     /* success, protobuf */
   TINKER__REPLY_TRY_AGAIN, /* not ready */

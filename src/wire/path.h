@@ -11,9 +11,9 @@
 #define TINKER__PATH_TRAINING "weights"
 #define TINKER__PATH_SAMPLER "sampler_weights"
 
-/* Whether it begins like a path and goes on. NULL is none. */
+/* True when path begins like a tinker:// path and goes on. False for NULL. */
 bool tinker__path_is(const char *path);
-/* Splits tinker://RUN/KIND/NAME; false when it is none. */
+/* Splits tinker://RUN/KIND/NAME; false for another text. */
 bool tinker__path_split(tinker__str_t path, tinker__str_t part[3]);
 
 #endif

@@ -54,7 +54,7 @@ typedef struct tinker__sample_request_s {
 void tinker__sample_request_init(tinker__sample_request_t *r);
 
 /* Encodes everything but sampling_session_id (which only says how much room
- * the stamp needs) and seq_id. 0, TINKER_ENOMEM, TINKER_EINVAL (a string is no
+ * the stamp needs) and seq_id. 0, TINKER_ENOMEM, TINKER_EINVAL (a string is not
  * UTF-8) or TINKER_EOVERFLOW. */
 int tinker__sample_request_encode(tinker__wire_body_t *out, tinker__mem_t *mem,
                                   const tinker__sample_request_t *in);

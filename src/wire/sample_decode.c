@@ -28,7 +28,7 @@ static int fail(const tinker__sample_decoder_t *d, int code, const char *name,
   return tinker__why(d->why, d->why_len, code, "%s: %s", name, text);
 }
 
-/* What the reader found: a wrong type is the field's fault. */
+/* Reports the reader's error with the name of the field. */
 static int json_fail(const tinker__sample_decoder_t *d, const char *name) {
   return fail(d, d->j.error, name, d->j.reason);
 }

@@ -39,8 +39,8 @@ typedef struct tinker__raw_tensor_s {
 int tinker__tensor_finish(tinker__tensor_view_t *out, tinker__arena_t *arena,
                           const tinker__raw_tensor_t *raw, int fill, int code,
                           const tinker__where_t *at);
-/* The same, but a CSR stays one: which cells it names is part of what it says,
- * and its dense form may be larger than anyone wants. */
+/* The same, but a CSR tensor stays one: it matters which cells it names, and
+ * its dense form may be too large. */
 int tinker__tensor_keep(tinker__tensor_view_t *out,
                         const tinker__raw_tensor_t *raw, int code,
                         const tinker__where_t *at);
@@ -66,7 +66,7 @@ int tinker__tensor_check(const tinker__tensor_view_t *t,
 TinkerPublic__Tensor *tinker__tensor_to_proto(tinker__arena_t *arena,
                                               const tinker__tensor_view_t *t);
 void tinker__tensor_to_json(tinker__jsonw_t *w, const tinker__tensor_view_t *t);
-/* Sorts by name; false when a name comes twice. */
+/* Sorts by name; false when a name is there twice. */
 bool tinker__tensors_sort(tinker__named_tensor_t *t, size_t n);
 int tinker__str_cmp(tinker__str_t a, tinker__str_t b);
 

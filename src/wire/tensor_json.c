@@ -93,7 +93,7 @@ static int take_field(tinker__raw_tensor_t *raw, tinker__str_t *data,
   return 0;
 }
 
-/* Refuses a field that comes a second time. */
+/* Refuses a field that is there a second time. */
 static int note(tinker__str_t key, bool seen[5], const tinker__where_t *at) {
   static const char *const names[5] = {
       "data", "dtype", "shape", "sparse_crow_indices", "sparse_col_indices"};

@@ -25,8 +25,8 @@
 typedef enum { TINKER__DTYPE_F32 = 1, TINKER__DTYPE_I64 = 2 } tinker__dtype_t;
 
 /* count stored values; crow NULL: dense, row-major. Else CSR of a 2-D tensor:
- * crow has shape[0] + 1 entries, col has count. Decoders give dense, but for
- * what a sample is asked to score and what is answered. */
+ * crow has shape[0] + 1 entries, col has count. Decoders give dense tensors,
+ * except for the target that a sample scores and for its answer. */
 typedef struct tinker__tensor_view_s {
   tinker__dtype_t dtype;
   size_t ndim; /* 1 .. TINKER__MAX_DIMS; 0 = 1-D by count */

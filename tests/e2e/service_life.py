@@ -352,7 +352,7 @@ def check_operator():
         said = json.loads(reply.read())
         connection.close()
         assert reply.status == status, said
-    assert said["models"] == 1 and said["sessions"]["live"] == 1, said
+    assert said["models"]["idle"] == 1 and said["sessions"]["live"] == 1, said
     assert mark(s.connection(), model, reason) == (200, "{}")
     s.kill()
     s.start()

@@ -38,7 +38,7 @@ def known(service):
         dump = json.loads(c.getresponse().read())
     finally:
         c.close()
-    return dump["sessions"]["live"] + dump["sessions"]["ended"], dump["models"]
+    return sum(dump["sessions"].values()), sum(dump["models"].values())
 
 
 def sample(service, session, number, source):

@@ -329,8 +329,8 @@ static bool is_worn(void) {
       tinker__map_get(service->session_by_id, tinker__str(session));
   tinker__svc_model_t *m = tinker__svc_model_find(service, tinker__str(model));
   if (n) TINKER__LIST_EACH(l, tmp, &n->models) models++;
-  bool good = n && m && !n->ended_ms && !m->broken && models < 7 &&
-              has(m, TINKER__CKPT_TRAINING, "w") &&
+  bool good = n && m && n->state == TINKER__SVC_SESSION_LIVE && !m->broken &&
+              models < 7 && has(m, TINKER__CKPT_TRAINING, "w") &&
               has(m, TINKER__CKPT_SAMPLER, "s");
   pthread_mutex_unlock(&service->lock);
   return !good;

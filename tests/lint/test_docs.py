@@ -14,7 +14,9 @@ a line is looked up:
 - a symbol (tinker_..., tinker__..., TINKER_...) in a source file.
 
 The table of an operation's states in docs/internals/client-flow.md must be that
-of src/flow/op.c, and its list of a part's states the enum of src/flow/op.h.
+of src/flow/op.c, and its list of a part's states the enum of src/flow/op.h. The
+tables under "Lives" in docs/internals/service.md must be those of
+local/service/core/states.c.
 """
 import pathlib
 import re
@@ -22,6 +24,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLOW = "docs/internals/client-flow.md"
+SERVICE = "docs/internals/service.md"
+LIVES = {"session": "Session", "model": "Model", "op": "Call"}  # in states.c, and its heading on the page
 SOURCES = ("include", "src", "local", "tests", "examples", "scripts", "bench",
            "demo", "cmake")
 # Files that exist only where a program runs, or that belong to others.
@@ -173,6 +177,34 @@ def parts_of_page(text):
     return [r for r in rows if r != "State"]
 
 
+def life_of_code(text, life):
+    """{state: [next, ...]} of a life in states.c, in the order of its names."""
+    names = re.search(rf"{life}_state_name\(.*?\}};", text, re.S).group()
+    table = {name: [] for name in re.findall(r'"(\w+)"', names)}
+    for state, following in re.findall(
+            rf"\[TINKER__SVC_{life.upper()}_(\w+)\]"
+            rf"\s*\[TINKER__SVC_{life.upper()}_(\w+)\] = true", text):
+        table[state.lower()].append(following.lower())
+    return table
+
+
+def life_of_page(text, heading):
+    section = text[text.index(f"### {heading}\n"):]
+    section = re.split(r"\n##", section[4:])[0]
+    rows = [[c.strip() for c in line.strip("|").split("|")]
+            for line in section.splitlines() if line.startswith("|")]
+    return {row[0]: [] if row[1] == "-" else row[1].split(", ")
+            for row in rows[2:]}
+
+
+def check_lives(root):
+    page = (root / SERVICE).read_text(encoding="utf-8")
+    code = (root / "local/service/core/states.c").read_text(encoding="utf-8")
+    return [f"{SERVICE}: the table of {life} is not that of states.c"
+            for life, heading in LIVES.items()
+            if life_of_page(page, heading) != life_of_code(code, life)]
+
+
 def check_states(root):
     page = (root / FLOW).read_text(encoding="utf-8")
     faults = []
@@ -199,12 +231,16 @@ def check_itself(tree):
     assert len(table_of_code((ROOT / "src/flow/op.c").read_text())) == 5
     wrong = (ROOT / FLOW).read_text().replace("done hand", "done abort")
     assert table_of_page(wrong) != table_of_page((ROOT / FLOW).read_text())
+    lives = (ROOT / SERVICE).read_text()
+    assert life_of_page(lives, "Session")["live"] == ["ending"]
+    wrong = lives.replace("| live | ending |", "| live | ended |")
+    assert life_of_page(wrong, "Session") != life_of_page(lives, "Session")
 
 
 def main():
     tree = Tree(ROOT)
     check_itself(tree)
-    faults = check_states(ROOT)
+    faults = check_states(ROOT) + check_lives(ROOT)
     count = 0
     for path in pages(ROOT):
         count += 1

@@ -1,5 +1,5 @@
-/* avx2: the kernel set for AVX2 with FMA and F16C. Compiled with those flags:
- * nothing here runs before tinker__cpu_kernels_at has looked. */
+/* avx2: the kernel set for AVX2 with FMA and F16C. Compiled with those flags,
+ * so nothing here may run before kernels.c has asked the processor. */
 #include "cpu/kernels/sets.h"
 #include "cpu/kernels/vec_avx2.h"
 

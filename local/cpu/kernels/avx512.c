@@ -1,5 +1,5 @@
 /* avx512: the kernel set for AVX-512 (F, BW, DQ, VL). Compiled with those
- * flags: nothing here runs before tinker__cpu_kernels_at has looked. */
+ * flags, so nothing here may run before kernels.c has asked the processor. */
 #include "cpu/kernels/sets.h"
 #include "cpu/kernels/vec_avx512.h"
 

@@ -1,35 +1,35 @@
-/* gemm: products of any shape cut into blocks and tiles for a kernel set.
+/* gemm: cuts products of any shape into blocks and tiles for a kernel set.
  *
  * The cut (blocks of k in ascending order, blocks and tasks of the output)
- * never reaches a result: between two blocks of k a chain rests in c as the
+ * changes no result: between two blocks of k a chain rests in c as the
  * float it is. A product runs on the pool's threads, or inside one task; its
  * scratch is the worker's own. */
 #include <string.h>
 
 #include "cpu/kernels/kernels.h"
 
-/* Rows up to which the right operand is read where it lies, packed weights
- * and others: a copy in panels of floats pays when more rows share it. */
+/* Up to so many rows the right operand is read in place, packed weights and
+ * others; a copy in panels of floats pays when more rows share it. */
 #define DIRECT_ROWS 32
 #define DIRECT_STRIDED 8
-/* Columns up to which the left operand is read where it lies. */
+/* Up to so many columns the left operand is read in place. */
 #define DIRECT_COLS 64
-/* Floats of the right operand that may stand against rows read in place. */
+/* Floats of the right operand for one pass of rows that are read in place. */
 #define DIRECT_B 65536
 /* Below this many multiply-adds waking workers costs more than it saves. */
 #define MIN_PARALLEL 400000
 /* Floats of the right operand that strips of rows pass over in turn. */
 #define NEAR_B 65536
-/* How far memory is asked ahead, in steps of k through 16-bit panels: some
- * microseconds' worth of reading. */
+/* How far ahead memory is prefetched, in steps of k through 16-bit panels: some
+ * microseconds of reading. */
 #define AHEAD 128
-/* Bytes of panels that strips of rows take turns at: with the rows and as much
- * again on its way from memory, about what the nearest cache holds. */
+/* Bytes of panels that strips of rows use in turn. With the rows, and as many
+ * bytes again on their way from memory, they about fill the nearest cache. */
 #define NEAR_TURN 16384
 
 typedef enum { B_STRIDED, B_PACKED, B_PACKED_BACK } b_kind_t;
 
-/* One product, whatever the right operand is. */
+/* One product, with any kind of right operand. */
 typedef struct {
   const tinker__cpu_kernels_t *ks;
   tinker__cpu_pool_t *pool;
@@ -41,7 +41,7 @@ typedef struct {
   size_t col_tasks;
 } product_t;
 
-/* A part of c, and what is being multiplied there now. */
+/* A part of c, and the block that is being multiplied there now. */
 typedef struct {
   const product_t *p;
   float *block_a, *block_b, *edge;
@@ -90,8 +90,8 @@ static size_t row_end(const block_t *bl, size_t i) {
   return end < bl->k0 ? bl->k0 : end;
 }
 
-/* Several strips of rows read the same panels where they lie: a block of k
- * after the other, so that only the first meets memory. */
+/* True when several strips of rows read the same panels in place. They do one
+ * block of k after the other, so that only the first strip waits for memory. */
 static bool in_turn(const product_t *p) {
   return p->direct && p->kind == B_PACKED && p->g->m > rows_max(p);
 }
@@ -100,8 +100,8 @@ static size_t elem_size(const block_t *bl) {
   return bl->type == TINKER__F32 ? 4 : 2;
 }
 
-/* One tile over k of panels read where they lie. What follows is asked for
- * ahead: within the panels, and at their end the next ones. */
+/* Computes one tile over k, with panels read in place. Prefetches further on in
+ * the panels, and at their end in the next ones. */
 static void run_ahead(const block_t *bl, unsigned mr, unsigned np, size_t k,
                       strip_t s, const char *b, float *c, size_t ldc,
                       bool load) {
@@ -119,8 +119,8 @@ static void run_ahead(const block_t *bl, unsigned mr, unsigned np, size_t k,
          load || first > 0);
 }
 
-/* The same where strips take turns: each asks for its part of the next block,
- * so that memory works while all of them do. */
+/* The same where strips take turns. Each prefetches its part of the next block,
+ * so that memory is busy all the time. */
 static void run_turn(const block_t *bl, size_t i, unsigned mr, unsigned np,
                      size_t k, strip_t s, const char *b, float *c, size_t ldc,
                      bool load) {
@@ -145,8 +145,8 @@ static void run_chains(const block_t *bl, size_t i, unsigned mr, unsigned np,
   }
 }
 
-/* Rows i .. i + mr, panels at b, into c (whole panels). The common part of
- * the rows' chains first, then what single rows have left. */
+/* Computes rows i .. i + mr with the panels at b into c (whole panels). The
+ * common part of the rows' chains is first, then the rest of single rows. */
 static void run_tile(const block_t *bl, size_t i, unsigned mr, unsigned np,
                      strip_t s, const char *b, float *c, size_t ldc,
                      bool load) {
@@ -164,7 +164,7 @@ static void run_tile(const block_t *bl, size_t i, unsigned mr, unsigned np,
   }
 }
 
-/* The same at the right edge of c, by way of a tile of our own. */
+/* The same at the right edge of c, through a tile in the scratch. */
 static void run_edge(const block_t *bl, size_t i, unsigned mr, unsigned np,
                      strip_t s, const char *b, float *c, size_t cols,
                      bool load) {
@@ -180,7 +180,7 @@ static void run_edge(const block_t *bl, size_t i, unsigned mr, unsigned np,
   }
 }
 
-/* Columns j0 .. j1 for a strip of rows. */
+/* Computes columns j0 .. j1 for a strip of rows. */
 static void run_strip(const block_t *bl, size_t i, unsigned mr, strip_t s,
                       size_t j0, size_t j1) {
   const tinker__cpu_gemm_t *g = bl->p->g;
@@ -203,8 +203,8 @@ static void run_strip(const block_t *bl, size_t i, unsigned mr, strip_t s,
   }
 }
 
-/* Point bl->b at the right operand of the block, copying it to block_b unless
- * it can be read in place. */
+/* Points bl->b at the right operand of the block, which is copied to block_b
+ * unless it can be read in place. */
 static void open_b(block_t *bl) {
   const product_t *p = bl->p;
   const tinker__cpu_gemm_t *g = p->g;
@@ -247,15 +247,16 @@ static void open_b(block_t *bl) {
   bl->b_ps = kn * 16;
 }
 
-/* Whether the left operand is read where it lies: when it is used too seldom
+/* True when the left operand is read in place, because it is used too seldom
  * for a copy to pay. */
 static bool direct_a(const product_t *p, size_t cols) {
   return p->direct || cols <= DIRECT_COLS;
 }
 
-/* Columns that all strips of rows pass over before the next: of what is read
- * where it lies a tile's, to have it once from memory; of a copy as many as
- * stay near, so that c is written in long rows. */
+/* Columns that all strips of rows do before the next ones. If the right operand
+ * is read in place they are a tile's, so that it is read from memory once; if
+ * it is a copy, as many as stay in the cache, so that c is written in long
+ * rows. */
 static size_t pass_columns(const product_t *p, size_t mr, size_t kn) {
   size_t tile = panels_of(p, mr) * 16u;
   if (p->direct) return tile;
@@ -263,7 +264,7 @@ static size_t pass_columns(const product_t *p, size_t mr, size_t kn) {
   return columns > tile ? columns : tile;
 }
 
-/* Rows i0 .. i1 of the block against its right operand. */
+/* Multiplies rows i0 .. i1 of the block by its right operand. */
 static void run_rows(block_t *bl, size_t i0, size_t i1) {
   const product_t *p = bl->p;
   const tinker__cpu_gemm_t *g = p->g;
@@ -286,8 +287,8 @@ static void run_rows(block_t *bl, size_t i0, size_t i1) {
   }
 }
 
-/* Length of a block of k, a multiple of 16. Rows read in place are read the
- * faster the longer they are, as long as what they meet stays in the cache. */
+/* Length of a block of k, a multiple of 16. Long rows are read faster in place,
+ * as long as the right operand stays in the cache. */
 static size_t k_step(const product_t *p, size_t cols) {
   if (in_turn(p)) {
     size_t size = p->w->type == TINKER__F32 ? 4 : 2;
@@ -301,7 +302,7 @@ static size_t k_step(const product_t *p, size_t cols) {
   return TINKER__GEMM_KC;
 }
 
-/* The part [i0, i1) x [j0, j1) of c, on one worker. */
+/* Computes the part [i0, i1) x [j0, j1) of c on one worker. */
 static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
                      size_t j0, size_t j1) {
   const tinker__cpu_gemm_t *g = p->g;
@@ -316,7 +317,7 @@ static void run_part(const product_t *p, unsigned worker, size_t i0, size_t i1,
   bl.block_a = bl.edge + (TINKER__GEMM_TILE - 64);
   for (bl.j0 = j0; bl.j0 < j1; bl.j0 = bl.j1) {
     bl.j1 = min_size(bl.j0 + nc, j1);
-    /* One pass even for k = 0: it clears c. */
+    /* One pass even for k = 0, to clear c. */
     for (bl.k0 = 0; bl.k0 < g->k || bl.k0 == 0; bl.k0 = bl.k1) {
       bl.k1 = min_size(bl.k0 + kc, g->k);
       open_b(&bl);
@@ -336,9 +337,9 @@ static void part_task(void *arg, size_t task, unsigned worker) {
            min_size(j0 + p->col_step, p->g->n));
 }
 
-/* Cut c into at least `tasks` parts where it can be, so that the copies made
- * of both operands (columns cut: a is copied again; rows cut: b is) are
- * fewest. Returns the number of parts. */
+/* Cuts c into at least `tasks` parts if it is large enough, so that as little
+ * as possible is copied: each cut of columns copies a again, each cut of rows
+ * b. Returns the number of parts. */
 static size_t cut(product_t *p, size_t tasks) {
   size_t m = p->g->m, n = p->g->n, best = SIZE_MAX, count = 0;
   size_t unit = in_turn(p) ? 16 : 64;
@@ -347,7 +348,7 @@ static size_t cut(product_t *p, size_t tasks) {
     size_t i = round_up((m + rows - 1) / rows, rows_max(p));
     size_t j = round_up((n + cols - 1) / cols, unit);
     size_t nr = (m + i - 1) / i, nc = (n + j - 1) / j;
-    /* Too few parts is worse than any copy. */
+    /* Too few parts are worse than any copy. */
     size_t cost = nr * n + nc * m + (nr * nc < tasks ? tasks * (m + n) : 0);
     if (cost < best) {
       best = cost;

@@ -1,5 +1,5 @@
-/* kernels: which kernel sets this machine can run. Any thread: constant
- * tables, and the best set, which every thread finds alike and keeps. */
+/* kernels: finds which kernel sets this machine can run. Any thread: the tables
+ * are constant, and every thread finds the same best set. */
 #include "cpu/kernels/kernels.h"
 
 #include <stdatomic.h>
@@ -60,8 +60,8 @@ static const tinker__cpu_kernels_t *find_best(void) {
   return best;
 }
 
-/* Asked for every token that is sampled. CPUID leaves a virtual machine each
- * time, so the answer is kept. */
+/* The answer is kept, because this is called for every token that is sampled,
+ * and CPUID leaves a virtual machine each time. */
 const tinker__cpu_kernels_t *tinker__cpu_kernels_get(void) {
   static _Atomic(const tinker__cpu_kernels_t *) kept;
   const tinker__cpu_kernels_t *best =

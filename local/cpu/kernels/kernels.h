@@ -10,9 +10,9 @@
  * Kernel sets differ only in speed. Which bits a NaN carries is not promised.
  *
  * Row functions (members of tinker__cpu_kernels_t) are pure, run on the
- * caller's thread and may run inside pool tasks. Matrices are row-major; ld*
- * and *_rs,
- * *_cs count elements. Outputs may not overlap inputs unless said. */
+ * caller's thread and may run inside pool tasks. Matrices are row-major; ld*,
+ * *_rs and *_cs count elements. Outputs may not overlap inputs unless a comment
+ * allows it. */
 #ifndef TINKER_LOCAL_CPU_KERNELS_H
 #define TINKER_LOCAL_CPU_KERNELS_H
 
@@ -41,9 +41,9 @@ typedef struct {
 /* One product tile: mr rows, np panels of 16 columns.
  * c[i][16p + l] = chain over k of a[i * a_rs + k * a_ks] *
  * b[p * b_ps + k * b_ks + l], from c (load) or 0. b is f32, bf16 or f16 by the
- * member used. ask: for b in memory rather than in a cache, the address of
- * what is to be had next of the first panel, ask_step bytes on with each cache
- * line of a panel that is read. */
+ * member used. ask is the address in the first panel to prefetch next, for a b
+ * that is not in a cache; it moves by ask_step bytes with each cache line of a
+ * panel that is read. */
 typedef void (*tinker__cpu_tile_fn)(unsigned mr, unsigned np, size_t k,
                                     const float *a, size_t a_rs, size_t a_ks,
                                     const void *b, size_t b_ks, size_t b_ps,
@@ -109,8 +109,8 @@ typedef struct {
                 const tinker__cpu_adamw_t *args);
 
   /* For gemm.c. np[mr] = widest tile (in panels: 1, 2, 4 ...) for mr rows.
-   * tile is for f32 blocks that several strips of rows pass over; stream reads
-   * b where it lies, by its tinker__cpu_elem_t, and asks for it ahead. */
+   * tile is for f32 blocks that several strips of rows use; stream reads b in
+   * place, by its tinker__cpu_elem_t, and prefetches it. */
   unsigned max_mr, stream_mr;
   const unsigned char *np, *stream_np;
   tinker__cpu_tile_fn tile, stream[3];
@@ -156,7 +156,7 @@ uint16_t tinker__cpu_f32_to_bf16(float x);
 
 /* --- Packed weights ---------------------------------------------------- */
 
-/* W[n_out][k_in] in panels of 16 outputs, kept in the type it came in:
+/* W[n_out][k_in] in panels of 16 outputs, kept in the type of the source:
  * element (n, k) lies at ((n / 16) * k_in + k) * 16 + n % 16. Immutable
  * after tinker__cpu_packed_new, so any thread may read it. */
 typedef struct {
@@ -221,10 +221,11 @@ typedef struct {
   size_t diag;
 } tinker__cpu_gemm_t;
 
-/* On all threads of the pool; not inside a task. */
+/* Runs on all threads of the pool. Not inside a task. */
 void tinker__cpu_gemm(const tinker__cpu_kernels_t *ks, tinker__cpu_pool_t *pool,
                       const tinker__cpu_gemm_t *g);
-/* On this thread only, inside a task (many small products, one per head). */
+/* Runs on this thread only, inside a task; for many small products, one per
+ * head. */
 void tinker__cpu_gemm_task(const tinker__cpu_kernels_t *ks,
                            tinker__cpu_pool_t *pool, unsigned worker,
                            const tinker__cpu_gemm_t *g);

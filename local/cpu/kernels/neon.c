@@ -1,4 +1,4 @@
-/* neon: the kernel set for AArch64, where every machine has what it needs.
+/* neon: the kernel set for AArch64. Every such machine has the instructions.
  * Pure functions, any thread. */
 #include "cpu/kernels/sets.h"
 #include "cpu/kernels/vec_neon.h"

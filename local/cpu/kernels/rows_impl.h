@@ -2,8 +2,8 @@
  * lanes of the vec_*.h that was included before. Every set compiles this same
  * text, so the expressions cannot drift apart. Included once per set. */
 
-/* Run `body` for each 16 elements and once for the rest, with `off` and the
- * count `cnt` (16 but for the rest). */
+/* Runs the loop body for each 16 elements and once for the rest, with their
+ * offset `off` and their count `cnt`, which is 16 except for the rest. */
 #define ROWS_EACH(n)                                                           \
   for (size_t off = 0, cnt;                                                    \
        off < (n) && (cnt = (n)-off < 16 ? (n)-off : 16, true); off += 16)

@@ -26,7 +26,8 @@ static inline vf_t vf_deal(vf_t a) {
 }
 #endif
 
-/* Sums lie in the order in which a set's b comes most cheaply. */
+/* Loads 16 values of b in the order that is cheapest for the set; the sums have
+ * that order too. */
 TILE_INLINE vf_t tile_load_any(const void *b, size_t at,
                                tinker__cpu_elem_t type) {
   if (type == TINKER__BF16) return vf_load_dealt((const uint16_t *)b + at);
@@ -53,8 +54,9 @@ TILE_INLINE void tile_step(const unsigned mr, const unsigned np,
   }
 }
 
-/* asks: once a cache line, for one of each panel at `ask`. As an integer: it
- * may lie past the matrix, where asking does nothing. */
+/* asks: prefetches a cache line of each panel at `ask`, once for every cache
+ * line read. The address is an integer because it may lie past the matrix,
+ * where a prefetch does nothing. */
 TILE_INLINE void tile_body(const unsigned mr, const unsigned np,
                            const tinker__cpu_elem_t type, const bool asks,
                            size_t k, const float *a, size_t a_rs, size_t a_ks,
@@ -133,8 +135,8 @@ TILE_INLINE void turn(vf_t square[16], const float *in, size_t rs, size_t rows,
   vf_transpose(square);
 }
 
-/* Whole vectors are stored where mr values are wanted: the next store mends
- * what the one before spilled, and the scratch has room after the last. */
+/* Stores whole vectors where mr values are wanted. Each store overwrites the
+ * surplus of the one before, and the scratch has room after the last. */
 static void pack_a(float *out, const float *a, size_t rs, size_t cs,
                    unsigned mr, size_t k) {
   vf_t square[16];
@@ -174,8 +176,8 @@ static void pack_b(float *out, const float *b, size_t rs, size_t cs, size_t n,
   }
 }
 
-/* The weight's panel n / 16 holds its output n as lane n % 16 of each row k:
- * sixteen of those rows are one square to turn. */
+/* The weight's panel n / 16 holds output n as lane n % 16 of each row k, so
+ * sixteen rows of a panel are one square to transpose. */
 static void pack_t(float *out, const void *panels, tinker__cpu_elem_t type,
                    size_t k_in, size_t n0, size_t n, size_t k0, size_t kn) {
   vf_t square[16];

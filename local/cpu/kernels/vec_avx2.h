@@ -77,8 +77,9 @@ static inline vf_t vf_fma(vf_t a, vf_t b, vf_t c) {
                 _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
 }
 
-/* c += a * b for an `a` of equal lanes. gcc lets fma overwrite a factor, runs
- * out of registers and keeps sums in memory: so the form is given. */
+/* c += a * b for an `a` of equal lanes. The form of the instruction is given,
+ * because gcc lets fma overwrite a factor, runs out of registers and keeps sums
+ * in memory. */
 #define VF_ONTO 1
 static inline void vf_onto(vf_t *c, vf_t a, vf_t b) {
   __asm__("vfmadd231ps %2, %1, %0" : "+x"(c->lo) : "x"(a.lo), "x"(b.lo));
@@ -138,9 +139,9 @@ static inline vf_t vf_load_bf16(const uint16_t *p) {
   return vf_bits(vi_shl(w, 16));
 }
 
-/* The quarters of sixteen values in the order 0 2 1 3: so bf16 comes apart in
- * two shuffles, where widening takes two and shifting two more of the steps
- * that fma needs. Dealing twice gives the order back. */
+/* Loads sixteen values with their quarters in the order 0 2 1 3. In that order
+ * two shuffles take bf16 apart; widening and shifting would take four
+ * instructions that compete with fma. Dealing twice restores the order. */
 #define VF_DEALS_BF16 1
 static inline vf_t vf_load_dealt(const uint16_t *p) {
   __m256i w = _mm256_loadu_si256((const void *)p),

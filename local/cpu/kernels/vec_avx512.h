@@ -104,8 +104,8 @@ static inline vf_t vf_from_int(vi_t a) {
   return _mm512_cvtepi32_ps(a);
 }
 
-/* Each half to the upper part of its word in one shuffle, where widening and
- * shifting would take two of the steps that fma needs. */
+/* Moves each 16-bit value to the upper half of its word in one shuffle;
+ * widening and shifting would take two instructions that compete with fma. */
 static inline vf_t vf_load_bf16(const uint16_t *p) {
   const __m512i upper =
       _mm512_set_epi16(15, 0, 14, 0, 13, 0, 12, 0, 11, 0, 10, 0, 9, 0, 8, 0, 7,

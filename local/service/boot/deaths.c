@@ -1,20 +1,22 @@
-/* deaths: what a start makes of the calls that earlier images of the process
- * crashed or were killed in. Before the threads start. */
+/* deaths: finds the calls in which earlier images of the process crashed or
+ * were killed, and marks those that must not be executed again. Starting
+ * thread, before any call is executed. */
 #include <stdio.h>
 
 #include "service/boot/replay.h"
 #include "service/core/trying.h"
 
-/* One whose result was stored before the crash is not to blame: what comes
- * behind it, as its snapshot, is. */
+/* True when op is to blame for the crash. A call whose result was stored before
+ * the crash is not: something after it, like its snapshot, was being done. */
 static bool has_crashed(const tinker__svc_t *s, const tinker__svc_op_t *op) {
   int64_t call = s->config.crash_call;
-  if (op->replay) return call == TINKER__REDOING(op->row);
-  if (op->state != TINKER__SVC_OP_PENDING) return false;
+  if (op->redo) return call == TINKER__REDOING(op->row);
+  if (!tinker__svc_op_pending(op)) return false;
   return call == op->row || (call == -1 && op->kind == TINKER__SVC_OP_SAMPLE);
 }
 
-/* Which of the samples of a decode round it was is not known: all of them. */
+/* Marks the call that the engine crashed in. Nobody knows which sample of a
+ * decode round it was, so all of them are marked. */
 void tinker__svc_replay_crashed(tinker__svc_t *s) {
   size_t cursor = 0;
   tinker__str_t key;
@@ -26,7 +28,7 @@ void tinker__svc_replay_crashed(tinker__svc_t *s) {
   while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
     tinker__svc_op_t *op = value;
     if (!has_crashed(s, op)) continue;
-    op->crash_signal = s->config.crash_signal;
+    op->blame = TINKER__SVC_BLAME_CRASH;
     tinker__svc_log(s, "error", "crashed_call", "request_id", op->request_id,
                     "signal", text, NULL);
   }
@@ -40,21 +42,29 @@ static void log_deaths(tinker__svc_t *s, const tinker__svc_op_t *op,
                   "times", text, NULL);
 }
 
-/* A log that can't be executed is left alone by this start and tried by the
- * next one, which may have more memory. */
+/* Marks a call as deadly, unless a crash in it was noted: a crash is a certain
+ * reason. */
+static void give_up(tinker__svc_op_t *op) {
+  if (!op->blame) op->blame = TINKER__SVC_BLAME_DEATHS;
+}
+
+/* Marks a call that the process was killed in too often. A call of the log is
+ * left alone by this start and tried again by the next one, which may have more
+ * memory. */
 static void look_at_deaths(tinker__svc_t *s, tinker__svc_op_t *op) {
-  int64_t call = op->replay ? TINKER__REDOING(op->row) : op->row;
+  int64_t call = op->redo ? TINKER__REDOING(op->row) : op->row;
   int64_t deaths = tinker__svc_trying_deaths(s, call);
-  bool awaited = op->replay || op->state == TINKER__SVC_OP_PENDING;
+  bool awaited = op->redo || tinker__svc_op_pending(op);
   if (!deaths || !awaited || op->kind == TINKER__SVC_OP_SAMPLE) return;
-  op->deadly = deaths >= TINKER__MAX_DEATHS;
-  if (op->deadly && op->replay) {
-    tinker__svc_trying_set(s, call, TINKER__MAX_DEATHS - 1);
+  if (deaths >= TINKER__MAX_DEATHS) {
+    give_up(op);
+    if (op->redo) tinker__svc_trying_set(s, call, TINKER__MAX_DEATHS - 1);
   }
   log_deaths(s, op, deaths);
 }
 
-/* Calls fn for the samples under way with a row before that; how many. */
+/* Calls fn (NULL = none) for each pending sample with a row below `before`.
+ * Returns how many there are. */
 static size_t each_sample(tinker__svc_t *s, int64_t before,
                           void (*fn)(tinker__svc_t *s, tinker__svc_op_t *op)) {
   size_t cursor = 0, n = 0;
@@ -63,7 +73,7 @@ static size_t each_sample(tinker__svc_t *s, int64_t before,
   while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
     tinker__svc_op_t *op = value;
     if (op->kind != TINKER__SVC_OP_SAMPLE || op->row >= before ||
-        op->state != TINKER__SVC_OP_PENDING) {
+        !tinker__svc_op_pending(op)) {
       continue;
     }
     if (fn) fn(s, op);
@@ -72,14 +82,14 @@ static size_t each_sample(tinker__svc_t *s, int64_t before,
   return n;
 }
 
-static void give_up(tinker__svc_t *s, tinker__svc_op_t *op) {
-  op->deadly = true;
+static void give_up_sample(tinker__svc_t *s, tinker__svc_op_t *op) {
+  give_up(op);
   log_deaths(s, op, TINKER__MAX_SAMPLE_DEATHS);
 }
 
-/* Which sample of a decode round it was is not known, only that it was under
- * way at each of these deaths. When none of that time is left, the count begins
- * anew with the last death. */
+/* Nobody knows which sample of a decode round it was, only that it was under
+ * way at each of the deaths counted. When no such sample is left, the count
+ * begins anew with the last death. */
 static void look_at_samples(tinker__svc_t *s) {
   int64_t *before = tinker__svc_trying_suspects(s);
   int64_t deaths = tinker__svc_trying_deaths(s, -1);
@@ -88,7 +98,7 @@ static void look_at_samples(tinker__svc_t *s) {
     *before = s->next_row;
     tinker__svc_trying_set(s, -1, 1);
   } else if (deaths >= TINKER__MAX_SAMPLE_DEATHS) {
-    each_sample(s, *before, give_up);
+    each_sample(s, *before, give_up_sample);
     tinker__svc_trying_set(s, -1, 0);
   }
 }

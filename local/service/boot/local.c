@@ -1,6 +1,6 @@
-/* local: the public face, see <tinker/local.h>. It owns copies of the options,
- * the service, and the private folder around its socket and, unless the program
- * names another, its state. The caller's thread. */
+/* local: the public functions of <tinker/local.h>. A tinker_local_t owns copies
+ * of the options, the service, and a private folder with its socket and, unless
+ * the program names another folder, its state. Runs on the caller's thread. */
 #define _XOPEN_SOURCE 700 /* nftw, realpath */
 
 #include <errno.h>
@@ -23,11 +23,11 @@
 
 #define MAX_MODELS 32
 #define MAX_ENDPOINT (5 + 107) /* "unix:" and a path */
-#define OPEN_FILES 16          /* while the folder is removed */
+#define OPEN_FILES 16          /* that nftw may hold open at once */
 
 struct tinker_local_s {
   tinker__mem_t mem;
-  tinker_allocator_t allocator; /* mem's, for the struct itself */
+  tinker_allocator_t allocator; /* the same as mem's; frees the struct */
   tinker__svc_t *service;       /* NULL until it has started */
   pid_t owner;
   char *state_dir; /* owned, NULL = temporary */
@@ -36,7 +36,7 @@ struct tinker_local_s {
   char folder[PATH_MAX];                      /* "" = not made */
   dev_t device;                               /* of the folder as made */
   ino_t inode;
-  char temporary[PATH_MAX + 8]; /* state in the folder */
+  char temporary[PATH_MAX + 8]; /* the state folder in `folder` */
   char endpoint[MAX_ENDPOINT + 1];
   tinker_local_log_cb log_cb;
   tinker_local_ended_cb ended_cb;
@@ -160,8 +160,8 @@ static int remove_entry(const char *path, const struct stat *st, int type,
   return type == FTW_DP ? rmdir(path) : unlink(path);
 }
 
-/* Only the folder that was made here, and nothing that a link or a mount leads
- * to. */
+/* Removes the folder that was made here. Another folder in its place stays, and
+ * so does everything that a link or a mount leads to. */
 static int remove_folder(const tinker_local_t *l) {
   struct stat st;
   if (!l->folder[0]) return 0;
@@ -186,8 +186,8 @@ static void on_ended(void *user) {
   l->ended_cb(l->ended_user);
 }
 
-/* The struct holds its own memory's accounts, so it comes from outside of
- * them. */
+/* The struct has the account of its memory in it, so the struct itself is
+ * allocated outside of that account. */
 static tinker_local_t *local_new(const tinker_local_options_t *o) {
   tinker__mem_t outside;
   tinker__mem_init(&outside, o->allocator, 0);
@@ -273,7 +273,7 @@ int tinker_local_start(tinker_local_t **out,
     *out = l;
     return 0;
   }
-  remove_folder(l); /* `why` says the first trouble */
+  remove_folder(l); /* a failure is not reported: `why` has the first one */
   local_free(l);
   return rc;
 }

@@ -1,8 +1,8 @@
-/* replay: a start finds what an earlier run left. Rows become the state again;
- * calls whose effect is in no snapshot are executed once more, in order, and
- * must give the results that were told. Before the threads start, but for
- * replay_start. Each row is checked against the table of its columns first:
- * what follows may rely on types, ranges and lengths. */
+/* replay: builds the state of an earlier run from the rows of the store. Calls
+ * whose effect is in no snapshot are executed once more, in order, and must
+ * give the stored results. Starting thread; replay_start runs when the other
+ * threads do. Each row is checked against the table of its columns first, so
+ * the code after that relies on types, ranges and lengths. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 
 typedef struct {
   tinker__svc_t *service;
-  size_t table;          /* whose rows are read */
+  size_t table;          /* index of the table that is read */
   tinker__map_t *by_row; /* sessions, models and samplers */
   char *why;
   size_t why_len;
@@ -27,7 +27,7 @@ static int no_memory(load_t *t) {
   return tinker__why(t->why, t->why_len, TINKER_ENOMEM, "out of memory");
 }
 
-/* What no column shows by itself. */
+/* Refuses a row for a reason that no single column shows. */
 static int broken(load_t *t, struct sqlite3_stmt *row, const char *what) {
   return tinker__why(t->why, t->why_len, TINKER_EFORMAT,
                      "the store is inconsistent: row %lld: %s",
@@ -60,7 +60,7 @@ static void take_digest(struct sqlite3_stmt *row, int column,
   memcpy(out, tinker__db_row_blob(row, column).ptr, TINKER__SHA256_LEN);
 }
 
-/* A copy of a text column; NULL for null. False without memory. */
+/* Copies a text column; NULL for null. False without memory. */
 static bool take_text(load_t *t, struct sqlite3_stmt *row, int column,
                       char **out) {
   const char *text = tinker__db_row_text(row, column);
@@ -76,7 +76,8 @@ static bool is_double(const tinker__svc_t *s, const tinker__svc_session_t *n) {
           tinker__map_get(s->session_by_key, tinker__str(n->idem_key)));
 }
 
-/* What the stored body says about n; that was checked when it came. */
+/* Reads the fields of n from the stored body. The body was checked when the
+ * session was made, so only lack of memory counts. */
 static int describe(tinker__svc_t *s, tinker__svc_session_t *n,
                     tinker__str_t body) {
   tinker__arena_t a;
@@ -100,13 +101,14 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
   tinker__list_init(&n->samplers);
   tinker__list_init(&n->task.link);
   tinker__svc_ack_init(&n->ack);
-  n->ack.durable = true;
   n->service = s;
   n->row = tinker__db_row_i64(row, 0);
   seen_row(t, n->row);
   memcpy(n->id, id, strlen(id) + 1);
   n->created_ms = tinker__db_row_i64(row, 2);
   n->ended_ms = tinker__db_row_i64(row, 5);
+  tinker__svc_session_move(n, n->ended_ms ? TINKER__SVC_SESSION_ENDED
+                                          : TINKER__SVC_SESSION_LIVE);
   n->seen_ms = s->world->now_ms(s->world->user);
   take_digest(row, 4, n->digest);
   int rc = 0;
@@ -134,7 +136,7 @@ static int fill_model(load_t *t, tinker__svc_model_t *m,
   const char *base = tinker__db_row_text(row, 4);
   int64_t train = tinker__db_row_i64(row, 8);
   m->row = tinker__db_row_i64(row, 0);
-  m->durable = true;
+  tinker__svc_model_move(m, TINKER__SVC_MODEL_IDLE);
   seen_row(t, m->row);
   m->created_ms = m->used_ms = tinker__db_row_i64(row, 3);
   m->base = tinker__svc_base_find(s, tinker__str(base));
@@ -194,7 +196,7 @@ static int each_sampler(void *user, struct sqlite3_stmt *row) {
   if (rc != 0) return rc;
   p->row = tinker__db_row_i64(row, 0);
   seen_row(t, p->row);
-  p->ack.durable = true;
+  p->durable = true;
   p->checkpoint = tinker__db_row_i64(row, 6);
   p->base = tinker__svc_base_find(s, tinker__str(base));
   take_digest(row, 3, p->digest);
@@ -243,36 +245,38 @@ static int each_checkpoint(void *user, struct sqlite3_stmt *row) {
 static void fill_op(load_t *t, tinker__svc_op_t *op, struct sqlite3_stmt *row) {
   op->row = tinker__db_row_i64(row, 0);
   seen_row(t, op->row);
-  op->ack.durable = true;
   op->log_format = (int)tinker__db_row_i64(row, 6);
   op->seed = tinker__db_row_i64(row, 7);
-  op->state = (tinker__svc_op_state_t)tinker__db_row_i64(row, 9);
+  tinker__svc_op_move(
+      op,
+      tinker__svc_op_found((tinker__svc_outcome_t)tinker__db_row_i64(row, 9)));
   op->result_format = (int)tinker__db_row_i64(row, 10);
   op->result_size = (size_t)tinker__db_row_i64(row, 12);
-  op->replay =
-      op->state == TINKER__SVC_OP_DONE || op->state == TINKER__SVC_OP_FAILED;
-  op->traceless =
-      op->state == TINKER__SVC_OP_FAILED && tinker__db_row_i64(row, 13) != 0;
-  op->in_log = true;
+  if (op->state == TINKER__SVC_OP_DONE) op->redo = TINKER__SVC_REDO;
+  if (op->state == TINKER__SVC_OP_FAILED) {
+    bool undone = tinker__db_row_i64(row, 13) != 0;
+    op->redo = undone ? TINKER__SVC_REDO_UNDONE : TINKER__SVC_REDO;
+  }
   op->log_size = (size_t)tinker__db_row_i64(row, 8);
   take_digest(row, 5, op->digest);
-  if (op->replay) take_digest(row, 11, op->result_digest);
+  if (op->redo) take_digest(row, 11, op->result_digest);
 }
 
-/* What the kind of a call asks of its other columns. */
+/* Checks a request's columns against each other. */
 static int check_op(load_t *t, const tinker__svc_model_t *m,
                     struct sqlite3_stmt *row) {
   int64_t seq = tinker__db_row_i64(row, 3), kind = tinker__db_row_i64(row, 4);
   int64_t state = tinker__db_row_i64(row, 9);
   bool creates =
       kind == TINKER__SVC_OP_CREATE || kind == TINKER__SVC_OP_LOAD_NEW;
-  bool told = state == TINKER__SVC_OP_DONE || state == TINKER__SVC_OP_FAILED;
-  bool needed = m ? seq >= m->next_seq && state != TINKER__SVC_OP_REJECTED
-                  : state == TINKER__SVC_OP_PENDING;
+  bool told =
+      state == TINKER__SVC_OUTCOME_DONE || state == TINKER__SVC_OUTCOME_FAILED;
+  bool needed = m ? seq >= m->next_seq && state != TINKER__SVC_OUTCOME_REJECTED
+                  : state == TINKER__SVC_OUTCOME_PENDING;
   if ((kind == TINKER__SVC_OP_SAMPLE) == (m != NULL) ||
       (m && creates != (seq == 0)) || (m && seq > INT32_MAX) ||
       (kind == TINKER__SVC_OP_SAVE_EXTERNAL &&
-       state != TINKER__SVC_OP_REJECTED)) {
+       state != TINKER__SVC_OUTCOME_REJECTED)) {
     return broken(t, row, "a request's kind, owner and seq");
   }
   if (told && (tinker__db_row_null(row, 10) || tinker__db_row_null(row, 11))) {
@@ -284,7 +288,7 @@ static int check_op(load_t *t, const tinker__svc_model_t *m,
   return 0;
 }
 
-/* Order of the rows: by owner, then by number. */
+/* Reads a request. The rows are ordered by owner and number. */
 static int each_request(void *user, struct sqlite3_stmt *row) {
   load_t *t = user;
   tinker__svc_t *s = t->service;
@@ -393,7 +397,7 @@ static const tinker__db_column_t request_columns[] = {
     I64("format", 0, 1),
     I64("seed", INT64_MIN, INT64_MAX),
     I64_NULL("body", 0, MAX_BYTES),
-    I64("state", 0, TINKER__SVC_OP_REJECTED),
+    I64("state", 0, TINKER__SVC_OUTCOME_REJECTED),
     I64_NULL("result_format", 0, 1),
     {"result_digest", TINKER__COLUMN_BLOB, true, TINKER__SHA256_LEN,
      TINKER__SHA256_LEN},
@@ -409,7 +413,7 @@ static const struct {
 } tables[] = {
     {"sessions",
      "SELECT row, id, created_ms, idem_key, digest, ended_ms, end_reason,"
-     /* A description from before there was a limit is not kept. */
+     /* A body above today's limit, from an older version, is not kept. */
      " CASE WHEN length(body) <= 131072 THEN body ELSE x'7b7d' END"
      " FROM sessions ORDER BY row",
      each_session, COLUMNS(session_columns)},
@@ -426,7 +430,7 @@ static const struct {
      " expires_ms, pending_grad, public FROM checkpoints ORDER BY row",
      each_checkpoint, COLUMNS(checkpoint_columns)},
     {"requests",
-     /* Of bodies and results the sizes alone: they are not read. */
+     /* Only the sizes of bodies and results are read. */
      "SELECT row, owner_kind, owner, seq, kind, digest, format, seed,"
      " CASE typeof(body) WHEN 'blob' THEN length(body)"
      " WHEN 'null' THEN NULL ELSE 'no bytes' END,"
@@ -456,16 +460,17 @@ int tinker__svc_replay_load(tinker__svc_t *s, char *why, size_t why_len) {
   return rc;
 }
 
-/* A model that nobody waits for is restored when its next call comes. */
+/* Lets a model go on. A model without a waiting call is restored when its next
+ * call arrives. */
 static void restart_model(tinker__svc_model_t *m) {
-  if (m->session->ended_ms) {
+  if (tinker__svc_session_over(m->session)) {
     tinker__svc_model_end(m);
   } else if (tinker__svc_model_awaited(m)) {
     tinker__svc_model_kick(m);
   }
 }
 
-/* The body of a sample that goes on. Store thread. */
+/* Called with the body of a sample that goes on. Store thread. */
 static void on_sample_body(void *user, int rc, struct sqlite3_stmt *row) {
   char why[300] = "its body can't be read";
   int status;
@@ -491,19 +496,19 @@ static void on_sample_body(void *user, int rc, struct sqlite3_stmt *row) {
   if (rc == 0) {
     tinker__svc_sampler_kick(op); /* unless the service stops */
   } else if (!s->stopping) {
-    tinker__svc_op_fail(op, "server", "%s", why);
+    tinker__svc_op_fail_locked(op, "server", "%s", why);
   }
   tinker__svc_unlock(s);
 }
 
-/* Samples that were accepted and not answered, one body at a time. */
+/* Begins to read the bodies of the samples that have no result yet. */
 static void restart_samples(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   TINKER__LIST_EACH(l, tmp, &p->ops) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
-    if (op->state != TINKER__SVC_OP_PENDING) continue;
+    if (!tinker__svc_op_pending(op)) continue;
     s->samples++;
     if (tinker__svc_store_read_body(s->store, op->row, on_sample_body, op)) {
-      tinker__svc_op_fail(op, "server", "out of memory");
+      tinker__svc_op_fail_locked(op, "server", "out of memory");
     }
   }
 }
@@ -511,7 +516,7 @@ static void restart_samples(tinker__svc_t *s, tinker__svc_sampler_t *p) {
 void tinker__svc_replay_start(tinker__svc_t *s) {
   tinker__svc_lock(s);
   tinker__svc_session_purge(s);
-  /* While models were loaded nobody could show a sign of life. */
+  /* No session could show a sign of life while the models were loaded. */
   TINKER__LIST_EACH(n, more, &s->sessions) {
     TINKER__CONTAINER(n, tinker__svc_session_t, link)->seen_ms =
         s->world->now_ms(s->world->user);

@@ -1,4 +1,4 @@
-/* service: start and stop of everything, the timer, the log. */
+/* service: starts and stops everything, and runs the timer thread. */
 #include "service/boot/service.h"
 
 #include <limits.h>
@@ -51,7 +51,7 @@ static void timer_wait(tinker__svc_t *s, pthread_cond_t *cond, int64_t ms) {
   tinker__svc_hold_begin(s, __func__);
 }
 
-/* Until the first poll is due, or `due`; a tick while there is none. */
+/* Milliseconds until the first poll is due, or `due`, but at most a tick. */
 static int64_t next_wait(tinker__svc_t *s, int64_t now, int64_t due) {
   tinker__link_t *l = tinker__list_first(&s->polls);
   if (l) {
@@ -71,7 +71,7 @@ static void watch_engine(tinker__svc_t *s, int64_t now) {
   s->beat_ms = now;
 }
 
-/* What need not be to the millisecond. */
+/* Does the timer's work that need not be exact to the millisecond. */
 static void sweep(tinker__svc_t *s, int64_t now) {
   tinker__svc_listener_look(s->listeners[0], now);
   tinker__svc_listener_look(s->listeners[1], now);
@@ -85,7 +85,7 @@ static void sweep(tinker__svc_t *s, int64_t now) {
 static void *timer_thread(void *user) {
   tinker__svc_t *s = user;
   int64_t swept = INT64_MIN / 2;
-  bool looks = false; /* for clients that are gone, until none is */
+  bool looks = false; /* looks for clients that are gone, until none is */
   bool purges = false;
   tinker__svc_lock(s);
   while (!s->stopping) {
@@ -113,8 +113,8 @@ static int on_engine_start(void *user) {
   return tinker__svc_bases_start(user);
 }
 
-/* A model or sampler that could not be stored is freed on the store's thread,
- * which still runs: here the lock is held over the engine's frees. */
+/* The store's thread still runs and frees models and samplers that could not be
+ * stored. So the lock is held during the engine's frees here. */
 static void release_engine(tinker__svc_t *s) {
   tinker__svc_lock(s);
   TINKER__LIST_EACH(l, tmp, &s->models) {
@@ -229,7 +229,7 @@ static int service_new(tinker__svc_t **out,
                                s->config.log, s->config.user);
 }
 
-/* A fault plan looks at requests, and has its own endpoint. */
+/* The routes. A fault plan adds a filter and an endpoint of its own. */
 static tinker__svc_site_t site_of(const tinker__svc_t *s) {
   tinker__svc_site_t site = {.tables = {tinker__svc_tinker_routes}};
   if (s->faults) {
@@ -268,8 +268,9 @@ static int make_replies(tinker__svc_t *s) {
   return rc;
 }
 
-/* Opens the doors early, so that health can be asked for while models load;
- * everything else is answered 503 until it is ready. */
+/* Listens before the models are loaded, so that the calls for health are
+ * answered meanwhile; all others are answered 503 until the service is ready.
+ */
 static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   *stage = TINKER__STAGE_CONFIG;
   int rc = make_replies(s);
@@ -296,7 +297,7 @@ static int start_all(tinker__svc_t *s, tinker__svc_stage_t *stage) {
     return TINKER_ENOMEM;
   }
   s->timer_started = true;
-  tinker__svc_lock(s); /* before that nobody waited for it */
+  tinker__svc_lock(s); /* holds before now kept nobody waiting */
   s->hold = (tinker__svc_hold_t){0};
   tinker__svc_unlock(s);
   atomic_store(&s->ready, true);
@@ -349,7 +350,8 @@ static void free_state(tinker__svc_t *s) {
   }
 }
 
-/* All parked requests get an answer before libmicrohttpd is stopped. */
+/* Answers all parked requests, which must be done before libmicrohttpd is
+ * stopped. */
 static void close_doors(tinker__svc_t *s) {
   tinker__svc_listener_quiesce(s->listeners[0]);
   tinker__svc_listener_quiesce(s->listeners[1]);
@@ -371,7 +373,8 @@ static void wait_idle(tinker__svc_t *s) {
   tinker__svc_unlock(s);
 }
 
-/* How long one of its threads has kept all others out, at worst. */
+/* Logs the longest hold of the service's lock, which kept all others waiting.
+ */
 static void log_longest_hold(tinker__svc_t *s) {
   char us[24];
   tinker__svc_lock(s);
@@ -387,10 +390,11 @@ void tinker__svc_stop(tinker__svc_t *s) {
   if (!s) return;
   if (s->timer_started) log_longest_hold(s);
   close_doors(s);
-  tinker__svc_workers_stop(s->workers); /* what they read is stored */
+  /* Workers submit writes, so they stop before the store. */
+  tinker__svc_workers_stop(s->workers);
   tinker__eng_scheduler_free(s->scheduler, NULL);
   if (s->generator) s->generator->api->close(s->generator);
-  release_engine(s); /* after a start that failed half way */
+  release_engine(s); /* needed after a start that failed half way */
   tinker__db_free(s->store);
   if (s->config.doing) atomic_store(s->config.doing, NULL);
   tinker__svc_trying_close(s);

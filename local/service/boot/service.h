@@ -1,16 +1,17 @@
 /* service: the local Tinker service as a library.
  *
- * It opens a state folder, loads base models, takes up what an earlier run
- * left unfinished, and speaks the Tinker protocol on a Unix socket and on TCP.
- * It has its own threads: HTTP (one per listener), store, engine, timer, log.
- * The functions here are called from one thread of the owner. */
+ * It opens a state folder, loads base models, takes up the calls that an
+ * earlier run left unfinished, and speaks the Tinker protocol on a Unix socket
+ * and on TCP. It has its own threads: HTTP (one per listener), workers, store,
+ * engine, timer and log. The functions here are called from one thread of the
+ * owner. */
 #ifndef TINKER_SERVICE_SERVICE_H
 #define TINKER_SERVICE_SERVICE_H
 
 #include "service/core/config.h"
 #include "service/core/types.h"
 
-/* Where a start failed: the daemon's exit code says it. */
+/* The stage in which a start failed. The daemon turns it into its exit code. */
 typedef enum {
   TINKER__STAGE_STATE = 1, /* the state folder or its store */
   TINKER__STAGE_BUSY,      /* the state folder is in use */
@@ -21,13 +22,14 @@ typedef enum {
 } tinker__svc_stage_t;
 
 /* Starts everything; when it returns 0 the service answers. On failure *stage
- * and `why` tell. */
+ * is the stage that failed and why has a sentence. */
 int tinker__svc_start(tinker__svc_t **out, const tinker__svc_config_t *config,
                       tinker__svc_stage_t *stage, char *why, size_t why_len);
 /* The port that TCP listens on, 0 without TCP. */
 int tinker__svc_port(const tinker__svc_t *s);
-/* Answers what is parked, halts the step under way, commits, closes. Ends
- * within seconds: unfinished work stays in the log for the next start. */
+/* Answers the parked requests, halts the step under way, commits and closes. It
+ * returns within seconds; unfinished calls stay in the log for the next start.
+ */
 void tinker__svc_stop(tinker__svc_t *s);
 
 #endif

@@ -22,7 +22,7 @@
 
 typedef enum {
   HOME_NEW, /* empty */
-  HOME_OLD, /* no marker and a store: of the format before markers? */
+  HOME_OLD, /* a store without a marker: maybe the format before markers */
   HOME_MARKED,
   HOME_FOREIGN /* anything else */
 } home_kind_t;
@@ -30,11 +30,11 @@ typedef enum {
 struct tinker__svc_state_dir_s {
   home_kind_t kind;
   int lock_fd, dir_fd, mark_fd;
-  char stranger[80]; /* what shows that it is foreign */
+  char stranger[80]; /* a name in it that shows that it is foreign */
   char store[TINKER__STORE_ID];
   tinker__svc_store_facts_t facts;
   tinker__map_t *folders; /* see tinker__svc_store_peek */
-  int64_t top;            /* the largest number of a folder or row of one */
+  int64_t top;            /* the largest number of a folder, or of its row */
 };
 
 #define PATH_LEN 1300
@@ -75,14 +75,14 @@ static int find_dir(tinker__svc_t *s) {
   return s->state_dir ? 0 : TINKER_ENOMEM;
 }
 
-/* Only this service may see what is in it. */
+/* Refuses a folder that others can read. */
 static int check_mode(tinker__svc_t *s) {
   struct stat st;
   if (stat(s->state_dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
     return tinker__why(s->why, sizeof s->why, TINKER_EIO,
                        "state folder %s is not a folder", s->state_dir);
   }
-  /* Not mended here: it may be a folder that others need. */
+  /* The mode is not changed: others may need the folder as it is. */
   if (st.st_mode & 077) {
     return tinker__why(s->why, sizeof s->why, TINKER_EIO,
                        "state folder %s is open to others: name a new folder, "
@@ -92,8 +92,10 @@ static int check_mode(tinker__svc_t *s) {
   return 0;
 }
 
-/* The folder is locked too: the file may be deleted while it is held. That is
- * refused by some file systems, where the file alone must do. */
+/* Locks the file `lock`, and the folder too, since the file may be deleted
+ * while it is held. Some file systems can't lock a folder; there the file is
+ * enough.
+ */
 static int lock_dir(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   char path[PATH_LEN];
   tinker__svc_state_dir_t *h = s->home;
@@ -112,9 +114,10 @@ static int lock_dir(tinker__svc_t *s, tinker__svc_stage_t *stage) {
                      s->state_dir);
 }
 
-/* --- What kind of folder -------------------------------------------------- */
+/* --- The kind of the folder ----------------------------------------------- */
 
-/* Nobody's content: a lock without more is a start that was killed at once. */
+/* True for names that say nothing about whose folder it is. A folder with only
+ * `lock` is one of a start that was killed at once. */
 static bool says_nothing(const char *name) {
   return !strcmp(name, ".") || !strcmp(name, "..") || !strcmp(name, "lock") ||
          !strcmp(name, "lost+found");
@@ -147,7 +150,7 @@ static int read_kind(tinker__svc_t *s) {
                      s->state_dir, h->stranger);
 }
 
-/* --- Whose store ---------------------------------------------------------- */
+/* --- The store in the folder ---------------------------------------------- */
 
 static int read_marker(tinker__svc_t *s) {
   tinker__svc_marker_t m;
@@ -161,10 +164,10 @@ static int read_marker(tinker__svc_t *s) {
   return 0;
 }
 
-/* The marker names a store that must be there, whole, and that one. */
+/* Checks that the store is whole and is the one that the marker names. */
 static int check_id(tinker__svc_t *s) {
   const tinker__svc_state_dir_t *h = s->home;
-  if (h->facts.version > 3) return 0; /* tinker__svc_store_open says it */
+  if (h->facts.version > 3) return 0; /* tinker__svc_store_open refuses it */
   if (!h->facts.ours || !h->facts.id[0]) {
     return refuse(s, TINKER_EFORMAT,
                   "store.db is damaged or was replaced: put a good copy back "
@@ -175,7 +178,8 @@ static int check_id(tinker__svc_t *s) {
                 "store.db is of another state folder: put its own back");
 }
 
-/* Has it lost what was acknowledged? Without a mark nobody knows. */
+/* Refuses a store that has lost commits which were acknowledged. Without a mark
+ * that can't be known; a warning is logged then. */
 static int check_mark(tinker__svc_t *s) {
   char why[300];
   int64_t commits = 0;
@@ -183,7 +187,7 @@ static int check_mark(tinker__svc_t *s) {
   int rc = tinker__svc_mark_read(s->world, s->mem, s->state_dir, h->facts.id,
                                  &commits, why, sizeof why);
   if (rc == TINKER_ENOENT) {
-    if (h->kind == HOME_OLD) return 0; /* its first start was killed */
+    if (h->kind == HOME_OLD) return 0; /* a first start was killed early */
     tinker__svc_log(s, "warning", "mark_missing", "folder", s->state_dir, NULL);
     return 0;
   }
@@ -237,7 +241,8 @@ static int check_old_store(tinker__svc_t *s) {
                 "empty folder");
 }
 
-/* Whether it is a state folder at all, before the lock writes into it. */
+/* Refuses a folder that is not a state folder, before the lock is written into
+ * it. */
 static int check_kind(tinker__svc_t *s) {
   int rc = read_kind(s);
   if (rc == 0 && s->home->kind == HOME_MARKED) rc = read_marker(s);
@@ -250,7 +255,7 @@ static int check_kind(tinker__svc_t *s) {
 typedef struct {
   char name[NAME_MAX + 16]; /* checkpoints/12 */
   char path[PATH_LEN + NAME_MAX];
-  int64_t row;      /* 0: the name is not a number */
+  int64_t row;      /* 0 = the name is not a number */
   bool unfinished;  /* <row>.tmp */
   bool linked;      /* <state>/<kind> is a link */
   const void *fate; /* TINKER__FOLDER_KEPT, _GONE or NULL */
@@ -259,7 +264,7 @@ typedef struct {
   char why[200]; /* of marker_rc */
 } entry_t;
 
-/* The number that a name of ours is made of, 0 for other names. */
+/* The number in a name that this service gives, 0 for other names. */
 static int64_t parse_row(const char *name, size_t len) {
   int64_t row;
   if (!len || name[0] == '0' ||
@@ -286,13 +291,13 @@ static void fill_entry(tinker__svc_t *s, const char *kind, const char *name,
                                          e->why, sizeof e->why);
 }
 
-/* The marker is there and says what it should. */
+/* True when the entry's marker names this store and the entry's number. */
 static bool is_ours(const tinker__svc_t *s, const entry_t *e) {
   return e->marker_rc == 0 && e->marker.row == e->row &&
          !strcmp(e->marker.store, s->home->store);
 }
 
-/* Calls each for what <state>/<kind> holds; hidden names are nobody's. */
+/* Calls each for every entry of <state>/<kind>, except hidden names. */
 static int walk(tinker__svc_t *s, const char *kind,
                 int (*each)(tinker__svc_t *s, const entry_t *e)) {
   char dir[PATH_LEN];
@@ -321,7 +326,8 @@ static int walk_all(tinker__svc_t *s,
   return rc == 0 ? walk(s, kinds[1], each) : rc;
 }
 
-/* Before markers the store alone says which folders are ours: all must be. */
+/* In the format before markers only the store says which folders are ours, so
+ * it must know all of them. */
 static int check_old(tinker__svc_t *s, const entry_t *e) {
   if (e->unfinished || e->fate) return 0;
   return tinker__why(s->why, sizeof s->why, TINKER_EFORMAT,
@@ -343,7 +349,7 @@ static int check_marked(tinker__svc_t *s, const entry_t *e) {
         s->state_dir, e->name);
   }
   if (is_ours(s, e) || e->fate != TINKER__FOLDER_KEPT) return 0;
-  if (e->marker_rc == TINKER_EIO) { /* whoever needs it will see */
+  if (e->marker_rc == TINKER_EIO) { /* only its model or sampler fails */
     tinker__svc_log(s, "error", "folder_unreadable", "folder", e->path, "why",
                     e->why, NULL);
     return 0;
@@ -378,7 +384,7 @@ int tinker__svc_state_dir_open(tinker__svc_t *s, tinker__svc_stage_t *stage) {
   if (rc == 0) rc = check_mode(s);
   if (rc == 0) rc = check_kind(s);
   if (rc == 0) rc = lock_dir(s, stage);
-  if (rc == 0) rc = check_kind(s); /* who held the lock may have made it */
+  if (rc == 0) rc = check_kind(s); /* another start may have just made it */
   if (rc == 0 && h->kind == HOME_MARKED) rc = check_marked_store(s);
   if (rc == 0 && h->kind == HOME_OLD && *h->facts.id) rc = check_mark(s);
   if (rc == 0) rc = check_folders(s);
@@ -396,8 +402,8 @@ void tinker__svc_state_dir_free(tinker__svc_t *s, tinker__svc_state_dir_t *h) {
 
 /* --- Markers -------------------------------------------------------------- */
 
-/* Store thread. The commit is durable: a mark that can't be written only shows
- * less at the next start. */
+/* Store thread. Keeps the mark. If it can't be written the commit is durable
+ * nevertheless, and the next start only notices less. */
 static void on_commit(void *user, int64_t commits) {
   tinker__svc_t *s = user;
   const tinker__svc_state_dir_t *h = s->home;
@@ -406,8 +412,9 @@ static void on_commit(void *user, int64_t commits) {
   tinker__svc_log(s, "warning", "mark_failed", "why", strerror(errno), NULL);
 }
 
-/* Store thread. Said after a second, and then every ten; who waits is sent
- * away as often, since it may take for ever. */
+/* Store thread. Logs a foreign lock after one second and then every ten. Every
+ * ten seconds the requests that wait are answered 503, since the lock may be
+ * held for ever. */
 static void on_locked(void *user, int64_t waited_ms) {
   char text[24];
   tinker__svc_t *s = user;
@@ -443,7 +450,8 @@ static int make_kinds(tinker__svc_t *s) {
   return rc;
 }
 
-/* The folder's own marker is the last: until then a start does it again. */
+/* The state folder's own marker is written last, so that a start which is
+ * killed before is done again by the next one. */
 int tinker__svc_state_dir_settle(tinker__svc_t *s) {
   tinker__svc_state_dir_t *h = s->home;
   snprintf(h->store, sizeof h->store, "%s", s->store_id);
@@ -469,9 +477,9 @@ int tinker__svc_state_dir_settle(tinker__svc_t *s) {
   return 0;
 }
 
-/* --- What has no row ------------------------------------------------------ */
+/* --- Folders without a row ------------------------------------------------ */
 
-/* A name in lost/ that nobody has. */
+/* Finds a name in lost/ that is not used yet. */
 static bool lost_name(const tinker__svc_t *s, const entry_t *e, char *out,
                       size_t len) {
   struct stat st;
@@ -486,8 +494,8 @@ static bool lost_name(const tinker__svc_t *s, const entry_t *e, char *out,
   return false;
 }
 
-/* What can't be moved stays where it is and harms nobody; so does what a link
- * leads to, which may be of use to others. */
+/* Moves an entry to lost/. One that can't be moved stays where it is and does
+ * no harm. So does one that a link leads to: others may need it. */
 static int move_to_lost(tinker__svc_t *s, const entry_t *e) {
   char to[PATH_LEN + NAME_MAX], dir[PATH_LEN], why[200];
   path_in(s, "lost", dir);
@@ -509,7 +517,7 @@ static int move_to_lost(tinker__svc_t *s, const entry_t *e) {
   return 0;
 }
 
-/* Whether a folder has nothing, or at most a marker that is not whole. */
+/* True for a folder that is empty or has only a marker that is not whole. */
 static bool is_blank(const char *path) {
   struct dirent *d;
   bool blank = true;
@@ -526,8 +534,8 @@ static bool is_blank(const char *path) {
   return blank;
 }
 
-/* Is it ours, and of no use to anybody? The marker is the first file of a
- * folder. */
+/* True when an entry is proved to be ours and of no use. A <row>.tmp without a
+ * whole marker has no other file either, since the marker is written first. */
 static bool is_worthless(const tinker__svc_t *s, const entry_t *e) {
   if (e->unfinished) return is_ours(s, e) || is_blank(e->path);
   return e->fate == TINKER__FOLDER_GONE && is_ours(s, e);
@@ -536,7 +544,7 @@ static bool is_worthless(const tinker__svc_t *s, const entry_t *e) {
 static int tidy_entry(tinker__svc_t *s, const entry_t *e) {
   struct stat st;
   if (e->fate == TINKER__FOLDER_KEPT) {
-    tinker__map_remove(s->home->folders, tinker__str(e->name)); /* found */
+    tinker__map_remove(s->home->folders, tinker__str(e->name));
     return 0;
   }
   if (!is_worthless(s, e)) return move_to_lost(s, e);
@@ -545,7 +553,7 @@ static int tidy_entry(tinker__svc_t *s, const entry_t *e) {
   return 0;
 }
 
-/* The rows of these folders are there, the folders are not. */
+/* Logs the rows whose folder was not found. */
 static void report_missing(tinker__svc_t *s) {
   size_t cursor = 0;
   tinker__str_t name;

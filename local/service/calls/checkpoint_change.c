@@ -1,11 +1,11 @@
-/* checkpoint_change: a checkpoint is deleted, published, or given another time
- * to live, and goes when that is over. Under the service's lock; what follows
- * the commit on the store thread.
+/* checkpoint_change: deletes and publishes checkpoints, gives them another time
+ * to live, and deletes those whose time is over. Under the service's lock;
+ * after the commit on the store thread.
  *
- * A change is stored first and told afterwards. Its checkpoint may be deleted
- * or replaced while that happens: it is known by its row, which is never used
- * again. A folder goes only when no row names it any more; no log and no
- * snapshot of a model reads one. */
+ * A change is stored first and acknowledged afterwards. Its checkpoint may be
+ * deleted or replaced meanwhile, so it is found again by its row, whose number
+ * is not reused. A folder is removed only when no row names it any more. No log
+ * and no snapshot of a model needs the folder of a checkpoint. */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,13 +15,14 @@
 
 typedef struct {
   tinker__svc_t *service;
-  tinker__svc_req_t *r; /* parked until it is stored; NULL = of the sweep */
+  tinker__svc_req_t *r; /* parked until it is stored; NULL = by the sweep */
   tinker__svc_ckpt_change_t kind;
   int64_t row, expires_ms; /* TINKER__CKPT_EXPIRES: the new time,
                               TINKER__CKPT_EXPIRED: the old one */
 } change_t;
 
-/* In the ledger, by method: two changes share a path. */
+/* Notes the change in the ledger, with its method, since publish and unpublish
+ * have the same path. */
 static void note(const change_t *n, const tinker__svc_checkpoint_t *c) {
   char endpoint[120] = "expired", path[TINKER__SVC_PATH_LEN];
   const tinker__svc_route_t *route = n->r ? n->r->route : NULL;
@@ -34,7 +35,8 @@ static void note(const change_t *n, const tinker__svc_checkpoint_t *c) {
   tinker__svc_other(n->service, endpoint, path);
 }
 
-/* True when the checkpoint is gone by it. Under the lock. */
+/* Applies a stored change. True when it has deleted the checkpoint. Under the
+ * lock. */
 static bool apply(const change_t *n, tinker__svc_checkpoint_t *c) {
   switch (n->kind) {
   case TINKER__CKPT_PUBLISHED: c->published = true; return false;
@@ -42,7 +44,7 @@ static bool apply(const change_t *n, tinker__svc_checkpoint_t *c) {
   case TINKER__CKPT_EXPIRES: c->expires_ms = n->expires_ms; return false;
   case TINKER__CKPT_EXPIRED:
     c->leaving = false;
-    if (c->expires_ms != n->expires_ms) return false; /* nor was its row */
+    if (c->expires_ms != n->expires_ms) return false; /* its row stayed, too */
     break;
   default: break;
   }
@@ -76,7 +78,7 @@ static void on_stored(void *user, int rc) {
     note(n, c);
     gone = apply(n, c);
   } else if (c && !n->r) {
-    c->leaving = false; /* at another tick */
+    c->leaving = false; /* the sweep tries again */
   }
   tinker__svc_unlock(s);
   if (gone) {
@@ -87,8 +89,8 @@ static void on_stored(void *user, int rc) {
   tinker__mem_free(s->mem, n);
 }
 
-/* An expired one goes if it still expires then: a longer life that was stored
- * before is kept. */
+/* Writes the statement of a change. An expired checkpoint is deleted only if it
+ * still expires at that time, so that a longer life stored before is kept. */
 static void write_change(tinker__db_write_t *w, const change_t *n) {
   switch (n->kind) {
   case TINKER__CKPT_DELETED:
@@ -111,7 +113,6 @@ static void write_change(tinker__db_write_t *w, const change_t *n) {
   tinker__db_write_i64(w, n->row);
 }
 
-/* False without memory. Under the lock. */
 bool tinker__svc_checkpoint_change(tinker__svc_t *s, tinker__svc_req_t *r,
                                    const tinker__svc_checkpoint_t *c,
                                    tinker__svc_ckpt_change_t kind,
@@ -126,9 +127,11 @@ bool tinker__svc_checkpoint_change(tinker__svc_t *s, tinker__svc_req_t *r,
   return false;
 }
 
-/* The only ones that could sample from it were those of its own session. */
+/* True for an ephemeral checkpoint whose session is purged: only that session
+ * could sample from it. */
 static bool is_left_over(const tinker__svc_checkpoint_t *c) {
-  return c->kind == TINKER__CKPT_EPHEMERAL && c->model->session->purged;
+  return c->kind == TINKER__CKPT_EPHEMERAL &&
+         tinker__svc_session_purged(c->model->session);
 }
 
 void tinker__svc_checkpoints_expire(tinker__svc_t *s) {

@@ -1,5 +1,6 @@
-/* log: a new call is written to the store with its body, and then takes its
- * place in the order of its model. HTTP thread; the commit on the store thread.
+/* log: writes a new call to the store with its body. When it is stored, its
+ * model or sampler may go on. HTTP thread or a worker; the commit on the store
+ * thread.
  */
 #include <tinker/error.h>
 
@@ -12,28 +13,33 @@ static void forget_op(tinker__svc_t *s, tinker__svc_op_t *op) {
   tinker__list_remove(&op->all);
 }
 
-/* The log has changed: what can run now, or never will. */
+/* The log of m has changed: runs the calls that can run now, or, if the session
+ * has ended, fails those that never will. */
 static void go_on(tinker__svc_model_t *m) {
-  if (m->session->ended_ms) {
+  if (tinker__svc_session_over(m->session)) {
     tinker__svc_model_end(m);
   } else {
     tinker__svc_model_kick(m);
   }
 }
 
-/* An op is in the log (or could not be put there). Store thread. */
+/* Called when an op is in the log, or could not be stored. Store thread. */
 static void on_logged(void *user, int rc) {
   tinker__svc_op_t *op = user;
   tinker__svc_t *s = op->service;
   tinker__svc_lock(s);
   if (rc == 0) {
-    bool rejected = op->state == TINKER__SVC_OP_REJECTED;
+    bool rejected = op->state == TINKER__SVC_OP_REFUSING;
+    tinker__svc_op_move(op, rejected ? TINKER__SVC_OP_REJECTED
+                                     : TINKER__SVC_OP_WAITING);
     tinker__svc_debug_op(op, rejected ? "rejected" : "accepted");
     tinker__svc_heard(op,
                       rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
     tinker__svc_ack_commit(s, &op->ack);
     if (op->model && op->work) tinker__svc_op_hold_work(op);
-    if (op->model && op->seq == 0) op->model->durable = true;
+    if (op->model && op->seq == 0) {
+      tinker__svc_model_move(op->model, TINKER__SVC_MODEL_IDLE);
+    }
     if (op->model) go_on(op->model);
     if (op->sampler) tinker__svc_sampler_kick(op);
   } else {
@@ -68,7 +74,9 @@ static void write_op(tinker__db_write_t *w, const tinker__svc_op_t *op,
   tinker__db_write_i64(w, format);
   tinker__db_write_i64(w, op->seed);
   tinker__db_write_blob(w, body.ptr, body.len);
-  tinker__db_write_i64(w, op->state);
+  tinker__db_write_i64(w, op->state == TINKER__SVC_OP_REFUSING
+                              ? TINKER__SVC_OUTCOME_REJECTED
+                              : TINKER__SVC_OUTCOME_PENDING);
 }
 
 tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
@@ -82,6 +90,9 @@ tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
     tinker__svc_op_free(op);
     return tinker__svc_reply_error(r, 503, "out of memory");
   }
+  if (!tinker__svc_op_refused(op)) {
+    tinker__svc_op_move(op, TINKER__SVC_OP_LOGGING);
+  }
   tinker__svc_accepting(op);
   if (op->model) {
     tinker__list_push_back(&op->model->ops, &op->all);
@@ -91,8 +102,8 @@ tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
     tinker__list_push_back(&op->sampler->ops, &op->all);
     s->samples++;
   }
-  /* A rejected body is of no use to anyone. */
-  bool rejected = op->state == TINKER__SVC_OP_REJECTED;
+  /* The body of a rejected call is not needed, so it is not stored. */
+  bool rejected = op->state == TINKER__SVC_OP_REFUSING;
   op->log_size = r->body.len;
   write_op(w, op, r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
            rejected ? TINKER__STR("") : tinker__buf_str(&r->body));

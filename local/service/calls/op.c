@@ -1,6 +1,6 @@
-/* op: a numbered call from its first number to its result: stored first, then
- * told. HTTP thread (new), engine thread (completion), store thread (commit).
- */
+/* op: makes and completes numbered calls. A result is stored first, and then
+ * polls are answered. HTTP thread or a worker (new), engine thread
+ * (completion), store thread (commit). */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,7 +35,6 @@ tinker__svc_op_t *tinker__svc_op_new(tinker__svc_t *s, const char *owner_id,
 void tinker__svc_op_hold_work(tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;
   size_t bytes = op->work->arena.used;
-  op->in_log = true;
   if (bytes > s->max_held - s->held) {
     tinker__svc_op_drop_work(op);
   } else {
@@ -59,8 +58,7 @@ void tinker__svc_op_drop_log(tinker__svc_op_t *op) {
   op->log_held = 0;
 }
 
-/* Its result takes at least so many bytes of memory from now on; 0 = none any
- * more. */
+/* Raises the bytes counted for the result of op; 0 gives all of them back. */
 static void hold_result(tinker__svc_op_t *op, uint64_t bytes) {
   tinker__svc_share_t *p = &op->service->results;
   if (bytes > op->result_held) {
@@ -83,53 +81,13 @@ void tinker__svc_op_free(tinker__svc_op_t *op) {
   tinker__mem_free(mem, op);
 }
 
-/* --- Without memory for a result ------------------------------------------ */
-
-/* What is executed has changed its model, or may have: the model forgets it and
- * goes through its log again, as after a crash. All else is told later that it
- * failed; with or without the lock, so that a list of its own takes it. */
-static void postpone(tinker__svc_op_t *op) {
-  tinker__svc_t *s = op->service;
-  tinker__svc_model_t *m = op->model;
-  if (m && m->current == op) {
-    tinker__svc_trouble(m, TINKER_ENOMEM, "out of memory for a result");
-    m->stuck = m->rewinds = true;
-    return;
-  }
-  op->postponed = atomic_load(&s->postponed);
-  while (!atomic_compare_exchange_weak(&s->postponed, &op->postponed, op)) {
-  }
-}
-
-static void fail_postponed(tinker__svc_op_t *op) {
-  if (op->model) {
-    tinker__list_remove(&op->link); /* if its model goes through its log */
-    tinker__svc_op_fail(op, "user",
-                        "waiting for seq_id %lld, and the session has ended",
-                        (long long)op->model->next_seq);
-  } else if (op->sampler->session->ended_ms) {
-    tinker__svc_sampler_fail_ended(op);
-  } else {
-    tinker__svc_op_fail(op, "server", "out of memory for the result");
-  }
-}
-
-void tinker__svc_ops_retry(tinker__svc_t *s) {
-  tinker__svc_op_t *op = atomic_exchange(&s->postponed, NULL);
-  while (op) {
-    tinker__svc_op_t *next = op->postponed;
-    fail_postponed(op);
-    op = next;
-  }
-}
-
 /* --- Completion ----------------------------------------------------------- */
 
 typedef struct {
   tinker__svc_op_t *op;
-  tinker__svc_op_state_t state;
+  tinker__svc_outcome_t outcome;
   int format;
-  const void *data; /* the write's */
+  const void *data; /* owned by the write */
   size_t len;
   unsigned char digest[TINKER__SHA256_LEN];
   void (*committed)(void *user, char *useless, size_t len);
@@ -140,23 +98,21 @@ static void on_committed(void *user, int rc) {
   completion_t *c = user;
   tinker__svc_op_t *op = c->op;
   tinker__svc_t *s = op->service;
-  char useless[1200] = ""; /* a folder */
+  char useless[1200] = ""; /* a folder to remove */
   if (rc != 0) {
     tinker__svc_fatal(s, "a result could not be stored");
   } else {
     tinker__svc_lock(s);
-    op->state = c->state;
-    op->storing = false;
+    bool done = c->outcome == TINKER__SVC_OUTCOME_DONE;
+    tinker__svc_op_move(op, done ? TINKER__SVC_OP_DONE : TINKER__SVC_OP_FAILED);
     op->result_size = c->len;
     op->result_format = c->format;
     if (op->sampler) s->samples--;
-    tinker__svc_debug_op(op,
-                         c->state == TINKER__SVC_OP_DONE ? "done" : "failed");
-    tinker__svc_heard(op, c->state == TINKER__SVC_OP_DONE ? TINKER__SVC_APPLIED
-                                                          : TINKER__SVC_FAILED);
+    tinker__svc_debug_op(op, done ? "done" : "failed");
+    tinker__svc_heard(op, done ? TINKER__SVC_APPLIED : TINKER__SVC_FAILED);
     if (c->committed) c->committed(c->user, useless, sizeof useless);
     tinker__svc_op_drop_work(op);
-    hold_result(op, 0); /* the write frees it now */
+    hold_result(op, 0); /* the write frees it after this */
     tinker__svc_polls_answer(op, c->format, c->data, c->len);
     tinker__svc_unlock(s);
   }
@@ -165,12 +121,25 @@ static void on_committed(void *user, int rc) {
   tinker__mem_free(s->mem, c);
 }
 
-/* The result of an op whose result is stored already: it must be the same. */
-static int check_replay(tinker__svc_op_t *op,
-                        const unsigned char digest[TINKER__SHA256_LEN]) {
+/* Makes the digest of a result. On failure data is freed. */
+static int digest_of(tinker__buf_t *data,
+                     unsigned char digest[TINKER__SHA256_LEN]) {
+  tinker__str_t view = tinker__buf_str(data);
+  int rc = tinker__buf_error(data);
+  if (rc == 0) rc = tinker__sha256(view.ptr, view.len, digest);
+  if (rc != 0) tinker__buf_free(data);
+  return rc;
+}
+
+/* Compares the result of an op that was executed again with the stored one. If
+ * they differ the model is broken. */
+static int check_replay(tinker__svc_op_t *op, tinker__buf_t *data) {
   tinker__svc_t *s = op->service;
+  unsigned char digest[TINKER__SHA256_LEN];
+  int rc = digest_of(data, digest);
+  if (rc != 0) return rc;
   bool same = !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
-  int rc = 0;
+  tinker__buf_free(data);
   if (!same && op->model) {
     tinker__svc_lock(s);
     rc = tinker__svc_model_break(
@@ -184,13 +153,13 @@ static int check_replay(tinker__svc_op_t *op,
   return rc;
 }
 
-/* A call that a restart has no use for: its empty body says so. NULL would not:
- * that is the body of a call before a snapshot. */
+/* True for a call that a restart need not execute. Its body in the log becomes
+ * empty to say so; NULL is the body of a call before a snapshot. */
 static bool leaves_nothing(const tinker__svc_op_t *op,
-                           tinker__svc_op_state_t state) {
+                           tinker__svc_outcome_t outcome) {
   switch (op->kind) {
   case TINKER__SVC_OP_FORWARD_BACKWARD:
-    return state == TINKER__SVC_OP_FAILED || op->work->forward_only;
+    return outcome == TINKER__SVC_OUTCOME_FAILED || op->work->forward_only;
   case TINKER__SVC_OP_SAVE:
   case TINKER__SVC_OP_SAVE_SAMPLER: return true;
   default: return false;
@@ -203,41 +172,46 @@ static void write_result(tinker__db_write_t *w, const completion_t *c,
   tinker__db_write_vital(w); /* later results may follow from this one */
   tinker__db_write_sql(w, "UPDATE requests SET state = ?, result_format = ?,"
                           " result_digest = ?, result = ? WHERE row = ?");
-  tinker__db_write_i64(w, c->state);
+  tinker__db_write_i64(w, c->outcome);
   tinker__db_write_i64(w, c->format);
   tinker__db_write_blob(w, c->digest, sizeof c->digest);
   tinker__db_write_take(w, data, c->len);
   tinker__db_write_i64(w, op->row);
-  if (op->sampler) { /* a model's body is kept until a snapshot */
+  if (op->sampler) { /* the body of a model's call is kept until a snapshot */
     tinker__db_write_sql(w, "UPDATE requests SET body = NULL WHERE row = ?");
     tinker__db_write_i64(w, op->row);
-  } else if (leaves_nothing(op, c->state)) {
+  } else if (leaves_nothing(op, c->outcome)) {
     tinker__db_write_sql(w, "UPDATE requests SET body = x'' WHERE row = ?");
     tinker__db_write_i64(w, op->row);
   }
 }
 
-/* Once it is on its way the op says what a restart would find in the log: its
- * model may have to go through that again before (trouble.c). */
+/* Submits the write. From then on the op has what a start would find in the
+ * log, since its model may rewind. */
 static int submit_result(tinker__db_write_t *w, completion_t *c) {
   tinker__svc_op_t *op = c->op;
-  memcpy(op->result_digest, c->digest, sizeof c->digest);
-  if (c->state != TINKER__SVC_OP_FAILED) op->traceless = false;
   size_t size = op->log_size;
-  if (op->model && leaves_nothing(op, c->state)) op->log_size = 0;
-  op->storing = true;
+  memcpy(op->result_digest, c->digest, sizeof c->digest);
+  if (op->model && leaves_nothing(op, c->outcome)) op->log_size = 0;
   int rc = tinker__db_write_submit(w);
   if (rc == 0) return 0;
-  op->storing = false;
   op->log_size = size;
   tinker__mem_free(op->service->mem, c);
   return rc;
 }
 
-/* Takes the content of data. */
-static int store_result(const completion_t *made, tinker__buf_t *data,
-                        void (*extra)(tinker__db_write_t *w, void *user)) {
-  tinker__svc_t *s = made->op->service;
+/* Submits the result of an op that is COMMITTING to the store. Takes the
+ * content of data; TINKER_ENOMEM: nothing else is done. With or without the
+ * lock. */
+static int commit(tinker__svc_op_t *op, tinker__svc_outcome_t outcome,
+                  int format, tinker__buf_t *data,
+                  void (*extra)(tinker__db_write_t *w, void *user),
+                  void (*committed)(void *user, char *useless, size_t len),
+                  void *user) {
+  tinker__svc_t *s = op->service;
+  unsigned char digest[TINKER__SHA256_LEN];
+  int rc = digest_of(data, digest);
+  if (rc != 0) return rc;
   completion_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
   tinker__db_write_t *w =
       c ? tinker__db_write_new(s->store, on_committed, c) : NULL;
@@ -246,53 +220,145 @@ static int store_result(const completion_t *made, tinker__buf_t *data,
     tinker__mem_free(s->mem, c);
     return TINKER_ENOMEM;
   }
-  *c = *made;
-  void *block = tinker__buf_take(data, &c->len);
-  c->data = block;
-  hold_result(c->op, c->len);
+  size_t len;
+  char *block = tinker__buf_take(data, &len);
+  *c = (completion_t){.op = op,
+                      .outcome = outcome,
+                      .format = format,
+                      .data = block,
+                      .len = len,
+                      .committed = committed,
+                      .user = user};
+  memcpy(c->digest, digest, sizeof digest);
+  hold_result(op, len);
   write_result(w, c, block);
-  if (extra) extra(w, c->user);
+  if (extra) extra(w, user);
   return submit_result(w, c);
 }
 
+/* --- Without memory for a result ------------------------------------------ */
+
+/* The model's state is ahead of what is stored, or may be: it is dropped and
+ * made again from the snapshot and the log, as after a crash. Then the call is
+ * executed once more. Engine thread. */
+static void rewind_model(tinker__svc_model_t *m) {
+  tinker__svc_trouble(m, TINKER_ENOMEM, "out of memory for a result");
+  m->rewinds = true;
+}
+
+/* The op stays COMMITTING and fails when there is memory. With or without the
+ * lock, and so into a list that needs none. */
+static void postpone(tinker__svc_op_t *op) {
+  tinker__svc_t *s = op->service;
+  op->postponed = atomic_load(&s->postponed);
+  while (!atomic_compare_exchange_weak(&s->postponed, &op->postponed, op)) {
+  }
+}
+
 int tinker__svc_op_complete(
-    tinker__svc_op_t *op, tinker__svc_op_state_t state, int format,
+    tinker__svc_op_t *op, tinker__svc_outcome_t outcome, int format,
     tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
     void (*committed)(void *user, char *useless, size_t len), void *user) {
-  tinker__str_t view = tinker__buf_str(data);
-  completion_t c = {.op = op,
-                    .state = state,
-                    .format = format,
-                    .committed = committed,
-                    .user = user};
-  int rc = tinker__buf_error(data);
-  if (rc == 0) rc = tinker__sha256(view.ptr, view.len, c.digest);
-  if (rc != 0 || op->replay) tinker__buf_free(data);
-  if (rc == 0 && op->replay) {
-    rc = check_replay(op, c.digest);
-    if (rc == 0) tinker__mem_free(op->service->mem, user);
-  } else if (rc == 0) {
-    rc = store_result(&c, data, extra);
+  tinker__svc_t *s = op->service;
+  if (op->redo) {
+    int rc = check_replay(op, data);
+    if (rc == 0) {
+      tinker__mem_free(s->mem, user);
+    } else if (op->model) {
+      rewind_model(op->model);
+    }
+    return rc;
   }
-  if (rc != 0) postpone(op);
+  tinker__svc_lock(s);
+  bool first = tinker__svc_op_move(op, TINKER__SVC_OP_COMMITTING);
+  tinker__svc_unlock(s);
+  if (!first) { /* the move has ended the service */
+    tinker__buf_free(data);
+    return TINKER_EINTERNAL;
+  }
+  int rc = commit(op, outcome, format, data, extra, committed, user);
+  if (rc != 0 && op->model) {
+    tinker__svc_lock(s);
+    tinker__svc_op_move(op, TINKER__SVC_OP_RUNNING);
+    tinker__svc_unlock(s);
+    rewind_model(op->model);
+  } else if (rc != 0) {
+    postpone(op);
+  }
   return rc;
+}
+
+#define TEXT_LEN 500
+
+/* Writes the reply of a failure to *out. */
+static void write_failure(const tinker__svc_op_t *op, tinker__buf_t *out,
+                          const char *category, char text[TEXT_LEN]) {
+  /* A quoted text may be cut inside a character; JSON must be whole UTF-8. */
+  size_t length = strlen(text);
+  while (length && !tinker__utf8_valid(text, length)) text[--length] = 0;
+  tinker__buf_init(out, op->service->mem, 4096);
+  tinker__failure_t m = {text, category};
+  tinker__message_encode(out, &tinker__failure_msg, &m);
 }
 
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...) {
-  char text[500];
+  char text[TEXT_LEN];
   tinker__buf_t out;
   va_list args;
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
   va_end(args);
-  /* What is quoted may be cut inside a character; told it must be. */
-  size_t length = strlen(text);
-  while (length && !tinker__utf8_valid(text, length)) text[--length] = 0;
-  tinker__buf_init(&out, op->service->mem, 4096);
-  tinker__failure_t m = {text, category};
-  tinker__message_encode(&out, &tinker__failure_msg, &m);
-  if (!op->replay) op->traceless = !strcmp(category, "server");
-  tinker__svc_op_complete(op, TINKER__SVC_OP_FAILED, TINKER__FORMAT_JSON, &out,
-                          NULL, NULL, NULL);
+  write_failure(op, &out, category, text);
+  if (!op->redo) op->undone = !strcmp(category, "server");
+  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_FAILED, TINKER__FORMAT_JSON,
+                          &out, NULL, NULL, NULL);
+}
+
+/* Fails an op that is COMMITTING. Under the lock. */
+static void commit_failure(tinker__svc_op_t *op, const char *category,
+                           char text[TEXT_LEN]) {
+  tinker__buf_t out;
+  write_failure(op, &out, category, text);
+  op->undone = !strcmp(category, "server");
+  if (commit(op, TINKER__SVC_OUTCOME_FAILED, TINKER__FORMAT_JSON, &out, NULL,
+             NULL, NULL) != 0) {
+    postpone(op);
+  }
+}
+
+void tinker__svc_op_fail_locked(tinker__svc_op_t *op, const char *category,
+                                const char *fmt, ...) {
+  char text[TEXT_LEN];
+  va_list args;
+  if (!tinker__svc_op_move(op, TINKER__SVC_OP_COMMITTING)) return;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  commit_failure(op, category, text);
+}
+
+/* A model's op is one that never had its turn. */
+static void fail_postponed(tinker__svc_op_t *op) {
+  char text[TEXT_LEN] = "out of memory for the result";
+  const char *category = "server";
+  if (op->model) {
+    category = "user";
+    snprintf(text, sizeof text,
+             "waiting for seq_id %lld, and the session has ended",
+             (long long)op->model->next_seq);
+  } else if (tinker__svc_session_over(op->sampler->session)) {
+    category = "user";
+    snprintf(text, sizeof text, "canceled: the session has ended");
+  }
+  commit_failure(op, category, text);
+}
+
+void tinker__svc_ops_retry(tinker__svc_t *s) {
+  tinker__svc_op_t *op = atomic_exchange(&s->postponed, NULL);
+  while (op) {
+    tinker__svc_op_t *next = op->postponed;
+    fail_postponed(op);
+    op = next;
+  }
 }

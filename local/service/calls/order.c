@@ -1,5 +1,5 @@
-/* model: a model's calls and the order they run in: strictly by number,
- * whatever the order of arrival. All under the service's lock. */
+/* order: the calls of a model, which run strictly by number, whatever the order
+ * of their arrival. All under the service's lock. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,9 +7,8 @@
 
 #include "service/calls/calls.h"
 
-#define PRESSED_MS                                                             \
-  1000 /* models rest after that when others wait for memory                   \
-        */
+/* When others wait for memory a model rests after this. */
+#define PRESSED_MS 1000
 
 int tinker__svc_model_add(tinker__svc_t *s, tinker__svc_model_t *m) {
   int rc = tinker__map_put(s->model_by_id, tinker__str(m->id), m, NULL);
@@ -23,7 +22,7 @@ int tinker__svc_model_add(tinker__svc_t *s, tinker__svc_model_t *m) {
 tinker__svc_model_t *tinker__svc_model_find(tinker__svc_t *s,
                                             tinker__str_t id) {
   tinker__svc_model_t *m = tinker__map_get(s->model_by_id, id);
-  return m && m->durable ? m : NULL;
+  return m && m->state != TINKER__SVC_MODEL_STORING ? m : NULL;
 }
 
 void tinker__svc_model_forget(tinker__svc_t *s, tinker__svc_model_t *m) {
@@ -85,13 +84,13 @@ void tinker__svc_model_enqueue(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__list_insert_before(at->next, &op->link);
 }
 
-/* Steps over numbers that were spent on rejected calls. */
+/* The call to execute next, or NULL. Steps over numbers of rejected calls. */
 static tinker__svc_op_t *next_op(tinker__svc_model_t *m) {
   tinker__link_t *l;
-  if (m->retry_ms) return NULL;
   while ((l = tinker__list_first(&m->pending)) != NULL) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, link);
-    if (op->seq != m->next_seq || !op->ack.durable || op->paused_until_ms) {
+    if (op->seq != m->next_seq || !tinker__svc_op_logged(op) ||
+        op->paused_until_ms) {
       return NULL;
     }
     if (op->state != TINKER__SVC_OP_REJECTED) return op;
@@ -101,54 +100,80 @@ static tinker__svc_op_t *next_op(tinker__svc_model_t *m) {
   return NULL;
 }
 
-void tinker__svc_model_kick(tinker__svc_model_t *m) {
-  bool over = m->session->ended_ms && tinker__list_empty(&m->pending);
-  if (m->busy || m->service->stopping || !m->service->scheduler) return;
-  if (!next_op(m) && !(over && m->durable)) return;
-  m->busy = true;
+bool tinker__svc_model_is_over(const tinker__svc_model_t *m) {
+  return tinker__svc_session_over(m->session) &&
+         tinker__list_empty(&m->pending);
+}
+
+/* Moves the model and pushes its task. */
+static void push(tinker__svc_model_t *m, tinker__svc_model_state_t state) {
+  if (!tinker__svc_model_move(m, state)) return;
   tinker__eng_scheduler_push(m->service->scheduler, &m->task);
+}
+
+void tinker__svc_model_kick(tinker__svc_model_t *m) {
+  tinker__svc_t *s = m->service;
+  if (m->state != TINKER__SVC_MODEL_IDLE || s->stopping || !s->scheduler) {
+    return;
+  }
+  if (next_op(m) || tinker__svc_model_is_over(m)) {
+    push(m, TINKER__SVC_MODEL_QUEUED);
+  }
 }
 
 void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms) {
   int64_t idle = s->config.idle_ms;
+  if (s->stopping || !s->scheduler) return;
   if (atomic_load(&s->pressed) && idle > PRESSED_MS) idle = PRESSED_MS;
   TINKER__LIST_EACH(l, tmp, &s->models) {
     tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
-    if (!m->rests_ms || now_ms - m->rests_ms < idle || m->busy || s->stopping ||
-        !s->scheduler) {
-      continue;
+    if (!m->rests_ms || now_ms - m->rests_ms < idle) continue;
+    if (m->state == TINKER__SVC_MODEL_IDLE) push(m, TINKER__SVC_MODEL_LEAVING);
+    if (m->state == TINKER__SVC_MODEL_PARKED) {
+      push(m, TINKER__SVC_MODEL_YIELDING);
     }
-    m->busy = m->leaves = true;
-    tinker__eng_scheduler_push(s->scheduler, &m->task);
   }
 }
 
+/* A parked model's task only takes it out of memory and begins no call. */
 tinker__svc_op_t *tinker__svc_model_begin(tinker__svc_model_t *m) {
-  tinker__svc_op_t *op = next_op(m);
-  if (op) tinker__list_remove(&op->link);
+  tinker__svc_op_t *op =
+      m->state == TINKER__SVC_MODEL_YIELDING ? NULL : next_op(m);
+  if (!op || !tinker__svc_model_move(m, TINKER__SVC_MODEL_RUNNING)) return NULL;
+  tinker__list_remove(&op->link);
+  if (!op->redo) tinker__svc_op_move(op, TINKER__SVC_OP_RUNNING);
+  m->current = op;
   return op;
 }
 
-void tinker__svc_model_done(tinker__svc_model_t *m, bool again) {
-  m->busy = false;
-  if (again) tinker__svc_model_kick(m);
+void tinker__svc_model_done(tinker__svc_model_t *m) {
+  bool yields = m->state == TINKER__SVC_MODEL_YIELDING;
+  tinker__svc_model_move(m, yields ? TINKER__SVC_MODEL_PARKED
+                                   : TINKER__SVC_MODEL_IDLE);
+  tinker__svc_model_kick(m);
 }
 
-/* A call that is still on its way into the log is left alone: when it has
- * arrived there, or could not, log.c ends the model once more. */
+void tinker__svc_model_retire(tinker__svc_model_t *m) {
+  tinker__list_remove(&m->parked);
+  m->rests_ms = 0;
+  tinker__svc_base_drop(m->base, &m->holds);
+  tinker__svc_model_move(m, TINKER__SVC_MODEL_OVER);
+}
+
+/* Fails a call after a gap. A call that is still being written to the log is
+ * left alone: log.c ends the model once more when that is done. */
 static void fail_gap(tinker__svc_op_t *op, int64_t missing) {
-  if (!op->ack.durable) return;
+  if (!tinker__svc_op_logged(op)) return;
   tinker__list_remove(&op->link);
-  if (op->state != TINKER__SVC_OP_PENDING) return;
-  tinker__svc_op_fail(op, "user",
-                      "waiting for seq_id %lld, and the session has ended",
-                      (long long)missing);
+  if (op->state != TINKER__SVC_OP_WAITING) return;
+  tinker__svc_op_fail_locked(
+      op, "user", "waiting for seq_id %lld, and the session has ended",
+      (long long)missing);
 }
 
 bool tinker__svc_model_awaited(const tinker__svc_model_t *m) {
   TINKER__LIST_EACH(l, tmp, &m->pending) {
-    if (TINKER__CONTAINER(l, tinker__svc_op_t, link)->state ==
-        TINKER__SVC_OP_PENDING) {
+    if (tinker__svc_op_pending(TINKER__CONTAINER(l, tinker__svc_op_t, link))) {
       return true;
     }
   }
@@ -157,11 +182,11 @@ bool tinker__svc_model_awaited(const tinker__svc_model_t *m) {
 
 void tinker__svc_model_end(tinker__svc_model_t *m) {
   int64_t next = m->next_seq;
-  /* What is there without a gap still runs; the number being executed has
-   * left the list already. */
-  if (m->busy && m->current) next = m->current->seq + 1;
+  /* Calls before the first gap still run. The call that is being executed is
+   * not in the list any more. */
+  if (m->current) next = m->current->seq + 1;
   bool gap = false;
-  if (!tinker__svc_model_awaited(m)) { /* nobody needs what the log restores */
+  if (!tinker__svc_model_awaited(m)) { /* no result needs the restored model */
     while (tinker__list_pop_front(&m->pending)) {
     }
   }
@@ -174,7 +199,12 @@ void tinker__svc_model_end(tinker__svc_model_t *m) {
       next++;
     }
   }
-  tinker__svc_model_kick(m);
+  /* The call that it was parked for is not executed any more. */
+  if (m->state == TINKER__SVC_MODEL_PARKED && tinker__svc_model_is_over(m)) {
+    tinker__svc_model_unpark(m);
+  } else {
+    tinker__svc_model_kick(m);
+  }
 }
 
 static void on_broken(void *user, int rc) {
@@ -204,7 +234,8 @@ int tinker__svc_model_break(tinker__svc_model_t *m, const char *why) {
 bool tinker__svc_model_refused(tinker__svc_t *s, tinker__svc_req_t *r) {
   int64_t live = 0;
   TINKER__LIST_EACH(l, tmp, &s->models) {
-    if (!TINKER__CONTAINER(l, tinker__svc_model_t, link)->session->ended_ms) {
+    if (!tinker__svc_session_over(
+            TINKER__CONTAINER(l, tinker__svc_model_t, link)->session)) {
       live++;
     }
   }

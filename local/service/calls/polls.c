@@ -1,6 +1,7 @@
-/* polls: requests that wait for the result of a call, and their answers. Under
- * the service's lock: HTTP thread, store thread (a result is committed), timer.
- * Large results are read and sent without it, as JSON by workers. */
+/* polls: requests that wait for the result of a call, and their answers. HTTP
+ * thread, store thread (when a result is committed) and timer, under the
+ * service's lock. Large results are read and sent without the lock; workers
+ * write them as JSON. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -12,10 +13,10 @@
 #include "service/http/workers.h"
 #include "service/parse/work.h"
 
-/* Why the op does not run yet; false when nothing is wrong. Under the lock. */
+/* Writes why the op does not run yet; false when it only waits for its turn. */
 static bool waiting_reason(const tinker__svc_op_t *op, char *out, size_t len) {
   const tinker__svc_model_t *m = op->model;
-  if (!m || op->state != TINKER__SVC_OP_PENDING) return false;
+  if (!m || !tinker__svc_op_pending(op)) return false;
   int64_t want = m->current ? m->current->seq + 1 : m->next_seq;
   TINKER__LIST_EACH(l, tmp, &m->pending) {
     const tinker__svc_op_t *p = TINKER__CONTAINER(l, tinker__svc_op_t, link);
@@ -35,7 +36,7 @@ void tinker__svc_poll_try_again(tinker__svc_req_t *r,
   if (op->paused_until_ms) {
     state = op->pause_state ? op->pause_state : "paused_capacity";
     reason = op->pause_reason;
-  } else if (op->model && op->model->retry_ms) {
+  } else if (op->model && tinker__svc_model_parked(op->model)) {
     state = "paused_capacity";
     reason = op->model->trouble;
   } else if (waiting_reason(op, gap, sizeof gap)) {
@@ -57,8 +58,9 @@ void tinker__svc_poll_result(tinker__svc_req_t *r, tinker__svc_op_kind_t kind,
   }
 }
 
-/* A large result is announced first, to who asked for that: clients bound the
- * bytes of results that are under way. An error is told at once. */
+/* True when a result is announced with its size first: it is large, and its
+ * client has asked for that, to bound the bytes of results under way. An error
+ * is sent at once. */
 bool tinker__svc_poll_announces(const tinker__svc_req_t *r,
                                 const tinker__svc_op_t *op) {
   return r->allow_metadata && op->state == TINKER__SVC_OP_DONE &&
@@ -83,7 +85,7 @@ static void unpark(tinker__svc_req_t *r) {
   session_of(r->op)->polls--;
 }
 
-/* Before its result is there. */
+/* Answers a poll with try_again before its result is there. */
 static void send_away(tinker__svc_req_t *r) {
   unpark(r);
   tinker__svc_poll_try_again(r, r->op);
@@ -92,7 +94,8 @@ static void send_away(tinker__svc_req_t *r) {
 
 /* --- Results -------------------------------------------------------------- */
 
-/* A worker: the reply holds the result as it is stored. */
+/* Runs on a worker. The reply holds the result as it is stored, and becomes its
+ * JSON form. */
 static void convert(tinker__svc_req_t *r) {
   tinker__buf_t stored = r->reply;
   if (!tinker__buf_error(&stored)) {
@@ -108,7 +111,8 @@ static bool as_json(const tinker__svc_req_t *r, int format, size_t len) {
          len > r->service->large;
 }
 
-/* A stored result. Store thread: others wait for their commits on it. */
+/* Sends a stored result. On the store thread, where others wait for their
+ * commits, so a worker converts a large one. */
 static void send_stored(tinker__svc_req_t *r, tinker__str_t data, int format) {
   if (!as_json(r, format, data.len)) {
     tinker__svc_poll_result(r, r->kind, format, data.ptr, data.len);
@@ -138,7 +142,8 @@ static void on_read(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_req_resume(r);
 }
 
-/* As it is read and copied, or turned into JSON. */
+/* Counts the memory of a large result while it is read and sent: it is copied
+ * once, or written as JSON. False: there is no room, and r is answered. */
 static bool hold_reply(tinker__svc_req_t *r, const tinker__svc_op_t *op) {
   tinker__svc_share_t *p = &r->service->replies;
   bool plain = op->result_format == TINKER__FORMAT_JSON || r->accept_proto;
@@ -168,7 +173,8 @@ tinker__svc_handled_t tinker__svc_poll_read(tinker__svc_req_t *r,
   return TINKER__PARKED;
 }
 
-/* A large result is read again without the lock. */
+/* Answers a poll with a result that was just committed. A large one is read
+ * again from the store, since it is not copied under the lock. */
 static tinker__svc_handled_t answer(tinker__svc_req_t *r,
                                     const tinker__svc_op_t *op, int format,
                                     const void *data, size_t len) {
@@ -194,7 +200,8 @@ void tinker__svc_polls_answer(tinker__svc_op_t *op, int format,
   }
 }
 
-/* --- Who waits, and for how long ------------------------------------------ */
+/* --- Parking and its end ---------------------------------------------------
+ */
 
 void tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms) {
   tinker__link_t *l;
@@ -209,7 +216,7 @@ void tinker__svc_polls_release(tinker__svc_t *s) {
   tinker__svc_polls_expire(s, INT64_MAX);
 }
 
-/* The poll that has waited longest, of one session or (NULL) of all. */
+/* The poll that has waited longest, of session n or, if NULL, of all. */
 static tinker__svc_req_t *oldest(tinker__svc_t *s,
                                  const tinker__svc_session_t *n) {
   TINKER__LIST_EACH(l, tmp, &s->polls) {
@@ -219,7 +226,8 @@ static tinker__svc_req_t *oldest(tinker__svc_t *s,
   return NULL;
 }
 
-/* Connections are kept for short calls, and polls for other sessions. */
+/* Sends the oldest poll away when too many are parked, so that connections stay
+ * free for short calls, and polls for other sessions. */
 static void make_room(tinker__svc_t *s, const tinker__svc_session_t *n) {
   if (n->polls >= s->max_polls - s->max_polls / 8) {
     send_away(oldest(s, n));
@@ -245,7 +253,8 @@ tinker__svc_handled_t tinker__svc_poll_park(tinker__svc_t *s,
 
 /* --- Clients that are gone ------------------------------------------------ */
 
-/* The polls that this look is at: those after what the round has seen. */
+/* Chooses the polls for this look: those that the round has not looked at yet.
+ */
 static size_t choose(tinker__svc_t *s, tinker__svc_req_t **chosen, int *fds) {
   size_t at = 0, n = 0;
   TINKER__LIST_EACH(l, tmp, &s->polls) {

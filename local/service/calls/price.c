@@ -1,6 +1,6 @@
-/* price: what the memory of a training call comes to, before it is accepted and
- * before it is begun. Under the service's lock or on the engine thread; the
- * base model is held by the model. */
+/* price: computes how many bytes a training call takes, before it is accepted
+ * and before it is begun. Under the service's lock or on the engine thread; the
+ * model holds its base model. */
 #include <inttypes.h>
 
 #include <tinker/error.h>
@@ -18,7 +18,8 @@ uint64_t tinker__svc_price_state(const tinker__svc_model_t *m) {
   return api->train_bytes(m->base->base, &m->lora);
 }
 
-/* The decoded body is there already; its outputs and the result are not. */
+/* Counts the pass, the decoded body, and the outputs twice: as arrays and in
+ * the result. */
 uint64_t tinker__svc_price_pass(const tinker__svc_model_t *m,
                                 const tinker__svc_work_t *w) {
   const tinker__engine_api_t *api = tinker__svc_model_api(m);

@@ -1,5 +1,4 @@
-/* sampler: sampling sessions and the calls that wait in them. Under the
- * service's lock. */
+/* sampler: sampling sessions and their calls. Under the service's lock. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,7 +13,9 @@ int tinker__svc_sampler_add(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   if (rc != 0) return rc;
   tinker__list_push_back(&s->samplers, &p->link);
   tinker__list_push_back(&p->session->samplers, &p->by_session);
-  if (!p->session->ended_ms) tinker__svc_base_hold(p->base, &p->holds);
+  if (!tinker__svc_session_over(p->session)) {
+    tinker__svc_base_hold(p->base, &p->holds);
+  }
   return 0;
 }
 
@@ -79,38 +80,38 @@ void tinker__svc_sampler_forget(tinker__svc_t *s, tinker__svc_sampler_t *p) {
   tinker__list_remove(&p->by_session);
 }
 
-/* --- Their calls ---------------------------------------------------------- */
-
-void tinker__svc_sampler_fail_ended(tinker__svc_op_t *op) {
-  tinker__svc_op_fail(op, "user", "canceled: the session has ended");
-}
+/* --- Calls of samplers ---------------------------------------------------- */
 
 void tinker__svc_sampler_kick(tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;
   tinker__eng_gen_t *gen = op->work ? op->work->gen : NULL;
-  bool ended = op->sampler->session->ended_ms != 0;
-  if (!gen || s->stopping || !s->scheduler) return; /* or it has been here */
+  bool ended = tinker__svc_session_over(op->sampler->session);
+  if (op->state != TINKER__SVC_OP_WAITING || !gen || s->stopping ||
+      !s->scheduler) {
+    return;
+  }
   if (op->paused_until_ms && !ended) return;
   op->work->gen = NULL;
   if (ended) {
     tinker__eng_gen_free(gen);
-    tinker__svc_sampler_fail_ended(op);
+    tinker__svc_op_fail_locked(op, "user", TINKER__SAMPLE_CANCELED);
     return;
   }
-  if (op->deadly) {
+  if (op->blame == TINKER__SVC_BLAME_DEATHS) {
     tinker__eng_gen_free(gen);
-    tinker__svc_op_fail(op, "server",
-                        "the service was killed %d times while it sampled",
-                        TINKER__MAX_SAMPLE_DEATHS);
+    tinker__svc_op_fail_locked(
+        op, "server", "the service was killed %d times while it sampled",
+        TINKER__MAX_SAMPLE_DEATHS);
     return;
   }
-  if (op->crash_signal) {
+  if (op->blame == TINKER__SVC_BLAME_CRASH) {
     tinker__eng_gen_free(gen);
-    tinker__svc_op_fail(op, "server",
-                        "the engine crashed while this was sampled (signal %d)",
-                        op->crash_signal);
+    tinker__svc_op_fail_locked(
+        op, "server", "the engine crashed while this was sampled (signal %d)",
+        s->config.crash_signal);
     return;
   }
+  tinker__svc_op_move(op, TINKER__SVC_OP_RUNNING);
   s->runner->sample(op, gen);
 }
 
@@ -120,7 +121,7 @@ void tinker__svc_sampler_end(tinker__svc_sampler_t *p) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
     if (op->running) {
       atomic_store(&op->running->cancel, true);
-    } else if (op->ack.durable) {
+    } else {
       tinker__svc_sampler_kick(op);
     }
   }

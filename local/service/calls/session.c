@@ -1,5 +1,4 @@
-/* session: what the service knows of a session, and whether it lives. Under the
- * service's lock. */
+/* session: adds, describes and finds sessions. Under the service's lock. */
 #include <string.h>
 
 #include <tinker/error.h>
@@ -27,7 +26,7 @@ void tinker__svc_session_free(tinker__svc_t *s, tinker__svc_session_t *n) {
   tinker__mem_free(s->mem, n);
 }
 
-/* A copy of text, if there is one. */
+/* Copies text, which may be NULL. */
 static bool keep(tinker__mem_t *mem, char **out, const char *text) {
   *out = text ? tinker__mem_strdup(mem, text) : NULL;
   return *out || !text;
@@ -50,12 +49,12 @@ tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
     tinker__svc_reply_error(r, 503, "the service is shutting down");
     return NULL;
   }
-  if (!n) {
+  if (!n || n->state == TINKER__SVC_SESSION_STORING) {
     tinker__svc_reply_error(r, 404, "session not found: %.*s",
                             (int)(id.len < 100 ? id.len : 100), id.ptr);
     return NULL;
   }
-  if (n->ended_ms) {
+  if (tinker__svc_session_over(n)) {
     tinker__svc_reply_error(r, 410, "session %s has ended (%s)", n->id,
                             n->end_reason ? n->end_reason : "finished");
     return NULL;
@@ -64,7 +63,8 @@ tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
   return n;
 }
 
-/* Nothing is taken on that could not be stored: a heartbeat need not be. */
+/* No call is accepted that could not be stored. A heartbeat is not stored, so
+ * it uses session_find. */
 tinker__svc_session_t *tinker__svc_session_live(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id) {

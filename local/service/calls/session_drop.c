@@ -11,22 +11,23 @@
  * thread keeps the order. */
 #include "service/calls/calls.h"
 
-/* The task of a model that has ended gives the base model up as its last act;
- * a checkpoint that is being taken away stays in the list until its row is. */
+/* True when the engine has no part of the session any more, and no checkpoint
+ * is left. A checkpoint stays in the list until its row is deleted. */
 static bool is_empty(const tinker__svc_session_t *n) {
   TINKER__LIST_EACH(l, tmp, &n->models) {
     const tinker__svc_model_t *m =
         TINKER__CONTAINER(l, tinker__svc_model_t, by_session);
-    if (m->holds || !tinker__list_empty(&m->checkpoints)) return false;
+    if (m->state != TINKER__SVC_MODEL_OVER) return false;
+    if (!tinker__list_empty(&m->checkpoints)) return false;
   }
   return true;
 }
 
 bool tinker__svc_session_drop(tinker__svc_session_t *n) {
   tinker__svc_t *s = n->service;
-  if (n->leaves || !n->purged || !is_empty(n)) return false;
+  if (n->state != TINKER__SVC_SESSION_PURGED || !is_empty(n)) return false;
   if (s->stopping || !s->scheduler) return false;
-  n->leaves = true;
+  if (!tinker__svc_session_move(n, TINKER__SVC_SESSION_LEAVING)) return false;
   n->task.step = s->runner->leave;
   tinker__eng_scheduler_push(s->scheduler, &n->task);
   return true;

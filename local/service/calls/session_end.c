@@ -1,5 +1,6 @@
-/* session_end: a session ends, is expired, and its results are dropped. Under
- * the service's lock; what follows a commit on the store thread. */
+/* session_end: ends and expires sessions, and drops the results of those that
+ * ended long ago. Under the service's lock; after a commit on the store thread.
+ */
 #include <tinker/error.h>
 
 #include "service/calls/calls.h"
@@ -7,13 +8,15 @@
 #define LOOK_MS 1000 /* between two looks of the timer */
 #define MOST 50      /* sessions that one call begins to purge or to drop */
 
-/* Until this is stored the ack of the session holds those who ended it. */
+/* Called when the end of a session is stored. The requests that ended it wait
+ * in its ack until then. */
 static void on_end_stored(void *user, int rc) {
   tinker__svc_session_t *n = user;
   tinker__svc_t *s = n->service;
   if (rc != 0) tinker__svc_fatal(s, "a session's end could not be stored");
   tinker__svc_lock(s);
   if (rc == 0) {
+    tinker__svc_session_move(n, TINKER__SVC_SESSION_ENDED);
     tinker__svc_other(s, "sessions/*/finish", n->id);
     tinker__svc_ack_commit(s, &n->ack);
   } else {
@@ -33,7 +36,7 @@ int tinker__svc_session_end(tinker__svc_t *s, tinker__svc_session_t *n,
   tinker__db_write_i64(w, n->row);
   int rc = tinker__db_write_submit(w);
   if (rc != 0) return rc;
-  n->ack.durable = false;
+  tinker__svc_session_move(n, TINKER__SVC_SESSION_ENDING);
   n->ended_ms = now;
   n->end_reason = tinker__mem_strdup(s->mem, reason);
   TINKER__LIST_EACH(l, tmp, &n->models) {
@@ -51,18 +54,18 @@ void tinker__svc_session_expire(tinker__svc_t *s, int64_t now_ms) {
   TINKER__LIST_EACH(l, tmp, &s->sessions) {
     tinker__svc_session_t *n =
         TINKER__CONTAINER(l, tinker__svc_session_t, link);
-    if (n->ended_ms || !n->ack.durable ||
+    if (n->state != TINKER__SVC_SESSION_LIVE ||
         now_ms - n->seen_ms < s->config.session_ms) {
       continue;
     }
-    /* Without memory: at the next tick. */
+    /* Without memory it is tried again at the next tick. */
     tinker__svc_session_end(s, n, "no heartbeat");
   }
 }
 
-/* Nobody could show a sign of life while this process was stopped (SIGSTOP, a
- * virtual machine's pause): that time does not count against anybody. It is
- * seen as a look that is late. */
+/* While this process was stopped (SIGSTOP, a virtual machine's pause) no
+ * session could show a sign of life, so that time does not count. A look that
+ * is late shows it. */
 static void grant_pause(tinker__svc_t *s, int64_t now_ms) {
   int64_t lost = now_ms - s->looked_ms - LOOK_MS;
   s->looked_ms = now_ms;
@@ -83,13 +86,13 @@ void tinker__svc_session_look(tinker__svc_t *s, int64_t now_ms) {
 static bool has_pending(const tinker__link_t *ops) {
   TINKER__LIST_EACH(l, tmp, ops) {
     const tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
-    if (op->state == TINKER__SVC_OP_PENDING || !op->ack.durable) return true;
+    if (tinker__svc_op_pending(op) || !tinker__svc_op_logged(op)) return true;
   }
   return false;
 }
 
-/* Something of it is still to be executed. Calls that are done, or were
- * refused, are what the next ones stand on, after a restart too. */
+/* True when the session has calls that are still to be executed. Its other
+ * calls are kept meanwhile, since a restart needs them to execute the rest. */
 static bool is_under_way(const tinker__svc_session_t *n) {
   TINKER__LIST_EACH(l, tmp, &n->models) {
     const tinker__svc_model_t *m =
@@ -108,7 +111,7 @@ static bool is_under_way(const tinker__svc_session_t *n) {
   return false;
 }
 
-/* Results of one owner: out of memory; the caller drops the rows. */
+/* Frees the calls of one owner; the caller deletes their rows. */
 static void drop_ops(tinker__svc_t *s, tinker__link_t *ops) {
   TINKER__LIST_EACH(l, tmp, ops) {
     tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
@@ -127,12 +130,13 @@ static void drop_rows(tinker__db_write_t *w, int owner_kind, int64_t owner) {
   tinker__db_write_i64(w, owner);
 }
 
-/* Snapshots are for the calls to come: there are none. Store thread. */
+/* Removes the snapshots of the session's models, which have no more calls.
+ * Store thread. */
 static void on_purged(void *user, int rc) {
   char dir[1200];
   tinker__svc_session_t *n = user;
   tinker__svc_t *s = n->service;
-  if (rc != 0) return; /* at the next start */
+  if (rc != 0) return; /* the next start purges it again */
   TINKER__LIST_EACH(l, tmp, &n->models) {
     tinker__svc_model_t *m =
         TINKER__CONTAINER(l, tinker__svc_model_t, by_session);
@@ -163,13 +167,12 @@ static void purge(tinker__svc_t *s, tinker__svc_session_t *n) {
     drop_ops(s, &p->ops);
     drop_rows(w, 1, p->row);
   }
-  n->purged = true;
+  tinker__svc_session_move(n, TINKER__SVC_SESSION_PURGED);
   tinker__db_write_submit(w);
 }
 
-/* Its end is stored, and so is what was submitted before. */
-static bool is_over(const tinker__svc_session_t *n, int64_t now) {
-  return n->ended_ms && n->ack.durable &&
+static bool is_due(const tinker__svc_session_t *n, int64_t now) {
+  return n->state == TINKER__SVC_SESSION_ENDED &&
          now - n->ended_ms >= n->service->config.keep_ms && !is_under_way(n);
 }
 
@@ -179,10 +182,10 @@ bool tinker__svc_session_purge(tinker__svc_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->sessions) {
     tinker__svc_session_t *n =
         TINKER__CONTAINER(l, tinker__svc_session_t, link);
-    if (n->purged) {
-      if (tinker__svc_session_drop(n)) most--;
-    } else if (is_over(n, now)) {
+    if (is_due(n, now)) {
       purge(s, n);
+      most--;
+    } else if (tinker__svc_session_drop(n)) {
       most--;
     }
     if (most <= 0) return true;

@@ -55,7 +55,7 @@ bool tinker__svc_base_move(tinker__svc_base_model_t *b,
 void tinker__svc_base_leave(tinker__svc_base_model_t *b) {
   tinker__svc_t *s = b->service;
   if (b->state != TINKER__BASE_LEAVING || b->refs) return;
-  if (s->stopping || !s->scheduler) return; /* it goes with the engine */
+  if (s->stopping || !s->scheduler) return; /* the stop unloads it */
   tinker__eng_scheduler_push(s->scheduler, &b->task);
 }
 

@@ -1,8 +1,9 @@
-/* checkpoint: folders that appear whole or not at all, and their names.
+/* checkpoint: see checkpoint.h. A folder appears whole or not at all.
  *
- * <state>/checkpoints/<row> and <state>/snapshots/<row>: written as <row>.tmp,
- * fsynced by the engine, renamed, the parent fsynced; only then is the row
- * committed. What becomes of a folder without a row: state_dir.h. */
+ * <state>/checkpoints/<row> and <state>/snapshots/<row> are written as
+ * <row>.tmp, whose files the engine fsyncs. The folder is then renamed and its
+ * parent fsynced, and only after that its row is committed. state_dir.h says
+ * how a start treats a folder without a row. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +26,8 @@ void tinker__svc_checkpoint_dir(tinker__svc_t *s, const char *kind, int64_t row,
   snprintf(out, len, "%s/%s/%lld", s->state_dir, kind, (long long)row);
 }
 
-/* Our folders hold files only. A link in the place of one is not followed. */
+/* Removes a folder of ours, which holds files only. A link in its place is not
+ * followed. */
 void tinker__svc_folder_remove(const char *dir) {
   struct dirent *e;
   int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

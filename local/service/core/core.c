@@ -1,4 +1,4 @@
-/* core: row numbers, the log, and the end that anybody can ask for. Any thread
+/* core: row numbers, the log, the request to end, and the hooks. Any thread
  * unless a function says otherwise. */
 #include "service/core/core.h"
 

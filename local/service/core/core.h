@@ -1,8 +1,10 @@
-/* core: what the local service knows, in memory. Internal to local/service.
+/* core: the state of the local service in memory. Internal to local/service.
  *
  * One lock (service.lock) guards everything here unless a field says
- * otherwise. It is never held over a call of the engine or of SQLite. The
- * store is the durable copy: what a client was told is always in it.
+ * otherwise. It is not held while an engine computes or SQLite works; only an
+ * engine's size functions are called under it, and its frees at the stop. The
+ * store is the durable copy: everything that a client has an answer for is in
+ * it.
  *
  *   session -> models -> ops (numbered calls)      -> checkpoints
  *           -> samplers -> ops (samples) */
@@ -27,7 +29,7 @@
 #include "service/core/session.h"
 #include "service/store/store.h"
 
-/* The table of what the model is trained with. */
+/* The table of the engine that trains the model. */
 static inline const tinker__engine_api_t *
 tinker__svc_model_api(const tinker__svc_model_t *m) {
   return m->base->backend->api;
@@ -44,59 +46,59 @@ struct tinker__svc_s {
   size_t n_bases;
   char *state_dir;
   struct tinker__svc_state_dir_s *home;
-  _Atomic int64_t locked_ms; /* so long another process has locked the store */
+  _Atomic int64_t locked_ms; /* how long another process locks store.db */
   tinker__db_t *store;       /* its tables: service/store */
   char store_id[33];
   tinker__eng_scheduler_t *scheduler;
-  /* Generates from the loaded base models without session, sampler, number or
-   * row of the log. */
+  /* Generates from the loaded base models for callers that have no session. */
   tinker__eng_generator_t *generator;
   tinker__svc_listener_t *listeners[2];
   tinker__buf_t config_reply[2]; /* by tinker__svc_config_kind_t */
 
-  struct tinker__svc_lines_s *log; /* NULL when nobody wants it */
-  pthread_mutex_t lock;            /* by the functions of core/lock.h */
+  struct tinker__svc_lines_s *log; /* NULL when nobody reads a log */
+  pthread_mutex_t lock;            /* taken with tinker__svc_lock only */
   tinker__svc_hold_t hold;
   bool stopping;
-  atomic_bool fatal; /* the service must end: nothing is executed any more */
-  atomic_bool ready; /* everything is loaded */
-  _Atomic int64_t *doing;              /* see config.doing */
-  _Atomic int64_t doing_here;          /* while there is no better place */
-  struct tinker__svc_trying_s *trying; /* NULL = it could not be had */
-  uint64_t beat;     /* of the scheduler, when the timer last looked */
-  int64_t beat_ms;   /* since when it has been that */
+  atomic_bool fatal;      /* the service must end; no numbered call is begun */
+  atomic_bool ready;      /* everything is loaded */
+  _Atomic int64_t *doing; /* see config.doing */
+  _Atomic int64_t doing_here;          /* used when `trying` is NULL */
+  struct tinker__svc_trying_s *trying; /* NULL = the file can't be mapped */
+  uint64_t beat;     /* the scheduler's, when the timer last looked */
+  int64_t beat_ms;   /* since when the beat has this value */
   int64_t looked_ms; /* when the timer last looked for sessions to end */
   int64_t next_row;
   tinker__link_t sessions, models, samplers;
-  tinker__link_t parked; /* models that wait for the end of their trouble */
-  /* Samplers with their adapter in memory, the latest used last. Engine
-   * thread. */
+  tinker__link_t parked; /* models with retry_ms set, see calls/trouble.c */
+  /* Samplers whose adapter is in memory, the latest used last. Engine thread.
+   */
   tinker__link_t adapters;
   size_t n_adapters;
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
   tinker__map_t *op_by_id;
-  /* Calls whose failure had no memory; each names the next. */
+  /* Calls whose failure had no memory; each names the next one. */
   _Atomic(tinker__svc_op_t *) postponed;
   size_t live_requests;
-  /* Bytes for the states and passes of training, all models together: written
-   * by the engine thread when a base model comes or goes. */
+  /* Bytes for the train states and passes of all models together. The engine
+   * thread writes it when a base model is loaded or unloaded. */
   _Atomic uint64_t train_limit;
-  uint64_t claimed;    /* of them: in use. Engine thread */
+  uint64_t claimed;    /* bytes of train_limit in use. Engine thread */
   atomic_bool pressed; /* a model waits for others to leave memory */
-  /* Engine time that a restart repeats, of so many models; and what the last
-   * snapshot took. Engine thread. */
+  /* Milliseconds of engine time that a restart repeats, from how many models,
+   * and milliseconds that the last snapshot took. Engine thread. */
   int64_t unsaved_ms, n_unsaved, snapshot_took_ms;
-  size_t held, max_held; /* bytes of decoded bodies of waiting calls: what is
-                            over the bound is read from the log again */
+  size_t held, max_held; /* bytes of decoded bodies of waiting calls; a body
+                            that has no room is read from the log again */
   struct tinker__svc_workers_s *workers;
-  size_t large; /* bytes of a body or of a result from which on workers do it */
-  _Atomic size_t body_bytes; /* of requests under way, tiny ones left out */
+  size_t large; /* workers take bodies and results with more bytes than this */
+  _Atomic size_t
+      body_bytes; /* of bodies of requests under way, but tiny ones */
   _Atomic size_t max_bodies;
   tinker__svc_share_t logs;    /* bodies read from the log, until decoded */
-  tinker__svc_share_t results; /* being made, and on their way to the store */
-  tinker__svc_share_t replies; /* with large results */
-  uint64_t reserved; /* what all this comes to. Engine thread after the start */
-  size_t max_result; /* bytes of a sample's; set while the service starts */
+  tinker__svc_share_t results; /* results being made and being stored */
+  tinker__svc_share_t replies; /* replies with large results */
+  uint64_t reserved; /* the sum of these parts. Engine thread after the start */
+  size_t max_result; /* bytes of a sample's result; set during the start */
   int64_t samples;   /* accepted and not done */
 
   pthread_t timer;
@@ -104,31 +106,33 @@ struct tinker__svc_s {
   bool timer_started;
   tinker__link_t polls; /* of tinker__svc_req_t, by deadline */
   size_t parked_polls, max_polls;
-  /* Which of n sockets have lost their peer. */
+  /* Sets gone[i] for sockets that have lost their peer. */
   void (*look_at_peers)(const int *fds, size_t n, bool *gone);
-  size_t looked_polls; /* of them, in this round of looking for their clients */
+  size_t looked_polls;    /* polls already looked at in this round */
   tinker__link_t streams; /* of tinker__svc_stream_t */
 
   const tinker__svc_runner_t *runner;
-  const tinker__svc_observer_t *observer; /* NULL = nobody listens */
+  const tinker__svc_observer_t *observer; /* NULL = none */
   tinker__svc_faults_t *faults;           /* NULL without a fault plan */
 
   char why[400]; /* of the engine thread's start */
 };
 
 int64_t tinker__svc_row(tinker__svc_t *s); /* under the lock */
-/* One line of the log: {"time":...,"level":...,"event":..., fields}. Behind
- * event: pairs of key and value, both strings, and a NULL. Any thread, with or
- * without the lock: it never waits. */
+/* Writes a line of the log: {"time":...,"level":...,"event":..., fields}. After
+ * event follow pairs of key and value, both strings, and a NULL. Any thread,
+ * with or without the lock; it does not wait for whoever reads the log. */
 void tinker__svc_log(tinker__svc_t *s, const char *level, const char *event,
                      ...);
-/* A debug line about a call, if config.debug wants it. Any thread, with or
+/* Writes a debug line about a call if config.debug is set. Any thread, with or
  * without the lock. */
 void tinker__svc_debug_op(const tinker__svc_op_t *op, const char *event);
-/* A failure after which going on could lie: logs it, stops executing numbered
- * calls and asks for the end. Any thread, with or without the lock. */
+/* Called for a failure after which the service could answer wrongly. Logs it,
+ * lets no numbered call begin, and asks the owner to end the service. Any
+ * thread, with or without the lock. */
 void tinker__svc_fatal(tinker__svc_t *s, const char *what);
-/* It stops or must: nothing new is begun. Under the lock. */
+/* True when the service stops or must stop, so that nothing new is begun. Under
+ * the lock. */
 bool tinker__svc_ends(tinker__svc_t *s);
 
 #endif

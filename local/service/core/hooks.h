@@ -1,5 +1,6 @@
-/* hooks: what the folders below call without knowing who answers. boot sets the
- * tables before the first request arrives; they never change after that. */
+/* hooks: functions that lower folders call without including the folder that
+ * has them. boot sets the tables before the first request arrives; they do not
+ * change after that. */
 #ifndef TINKER_SERVICE_CORE_HOOKS_H
 #define TINKER_SERVICE_CORE_HOOKS_H
 
@@ -7,7 +8,7 @@
 #include "engine/scheduler.h"
 #include "service/core/types.h"
 
-/* What has become of a numbered call. */
+/* The events in the life of a numbered call. */
 typedef enum {
   TINKER__SVC_ACCEPTED,
   TINKER__SVC_REJECTED,
@@ -15,28 +16,29 @@ typedef enum {
   TINKER__SVC_FAILED
 } tinker__svc_event_t;
 
-/* Hears what happens to calls: the ledger of a fault plan. Any thread, with or
- * without the lock. */
+/* An observer is called when something happens to a call. The fault plan's is
+ * the only one: it writes the ledger. Any thread, with or without the lock,
+ * unless a function says otherwise. */
 typedef struct tinker__svc_observer_s {
-  /* An op is being accepted and not yet logged: its acts may be set. Under the
-   * lock. */
+  /* An op is being accepted and is not logged yet, so its acts may be set.
+   * Under the lock. */
   void (*accepting)(tinker__svc_op_t *op);
   void (*heard)(const tinker__svc_op_t *op, tinker__svc_event_t event);
   /* A call without a number was carried out. */
   void (*other)(tinker__svc_t *s, const char *endpoint, const char *id);
 } tinker__svc_observer_t;
 
-/* Executes calls. */
+/* The runner executes calls. */
 typedef struct tinker__svc_runner_s {
-  /* A step of a model's task. Engine thread. */
+  /* Runs a step of a model's task; true while there is more. Engine thread. */
   bool (*step)(tinker__eng_task_t *task);
-  /* Takes a sample over, and gen with it. Under the lock. */
+  /* Executes the sample op by gen, which it takes over. Under the lock. */
   void (*sample)(tinker__svc_op_t *op, tinker__eng_gen_t *gen);
   /* The only step of the task of a session that leaves. Engine thread. */
   bool (*leave)(tinker__eng_task_t *task);
 } tinker__svc_runner_t;
 
-/* These tell the observer, if there is one. */
+/* These call the observer, if there is one. */
 void tinker__svc_accepting(tinker__svc_op_t *op);
 void tinker__svc_heard(const tinker__svc_op_t *op, tinker__svc_event_t event);
 void tinker__svc_other(tinker__svc_t *s, const char *endpoint, const char *id);

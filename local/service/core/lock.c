@@ -1,4 +1,5 @@
-/* lock: see lock.h. The clock is only shown, nothing is decided by it. */
+/* lock: see lock.h. It reads the real clock, not the service's world: the times
+ * are only shown, and nothing is decided by them. */
 #include "service/core/lock.h"
 
 #include <time.h>

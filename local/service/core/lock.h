@@ -1,5 +1,5 @@
-/* lock: the one lock of the service, and who has held it for longest: while it
- * is held nobody else is served. */
+/* lock: takes and gives the one lock of the service, and notes which function
+ * has held it longest, since nobody else is served meanwhile. */
 #ifndef TINKER_SERVICE_CORE_LOCK_H
 #define TINKER_SERVICE_CORE_LOCK_H
 
@@ -7,18 +7,19 @@
 
 #include "service/core/types.h"
 
-/* Under the lock. */
+/* Measures the holds of the lock. Under the lock. */
 typedef struct tinker__svc_hold_s {
-  int64_t since_ns; /* of this hold; 0 = it is not measured */
+  int64_t since_ns; /* when the present hold began; 0 = not measured */
   const char *who;
-  int64_t longest_ns; /* of all since the start, and whose it was */
+  int64_t longest_ns; /* the longest hold since the start, and its function */
   const char *longest_who;
 } tinker__svc_hold_t;
 
 #define tinker__svc_lock(s) tinker__svc_lock_as((s), __func__)
 void tinker__svc_lock_as(tinker__svc_t *s, const char *who);
 void tinker__svc_unlock(tinker__svc_t *s);
-/* Around a wait that gives the lock away and takes it back. Under the lock. */
+/* Called around a wait on a condition, which gives the lock away and takes it
+ * back. Under the lock. */
 void tinker__svc_hold_end(tinker__svc_t *s);
 void tinker__svc_hold_begin(tinker__svc_t *s, const char *who);
 

@@ -1,5 +1,5 @@
-/* log: see log.h. The queue's lock is the last one that anybody takes, and
- * nothing but the queue is touched under it. */
+/* log: see log.h. The queue has a lock of its own; nobody takes another lock
+ * under it. */
 #include "service/core/log.h"
 
 #include <pthread.h>
@@ -17,7 +17,7 @@
 
 typedef struct {
   tinker__link_t link;
-  uint64_t dropped; /* lines between the one before and this */
+  uint64_t dropped; /* lines that were dropped just before this one */
   char *text;
   size_t len;
 } line_t;
@@ -33,7 +33,7 @@ struct tinker__svc_lines_s {
   pthread_cond_t wake;
   tinker__link_t lines; /* of line_t, oldest first */
   size_t bytes;
-  uint64_t dropped; /* since the newest of lines */
+  uint64_t dropped; /* since the newest line in the queue */
   bool ends;
 };
 
@@ -81,7 +81,7 @@ void tinker__svc_lines_end(tinker__buf_t *line) {
 
 /* --- The queue ------------------------------------------------------------ */
 
-/* What a line takes of the queue's room. */
+/* Bytes of the queue's room that a line takes. */
 static size_t size_of(const line_t *l) {
   return sizeof *l + l->len;
 }
@@ -111,7 +111,7 @@ void tinker__svc_lines_add(tinker__svc_lines_t *q, tinker__buf_t *line) {
   if (l) line_free(q, l);
 }
 
-/* How many lines are missing here, if that is to be said. */
+/* Hands over a line that says how many lines were dropped, if any were. */
 static void report(tinker__svc_lines_t *q, uint64_t dropped) {
   tinker__buf_t line;
   char count[24];
@@ -125,8 +125,8 @@ static void report(tinker__svc_lines_t *q, uint64_t dropped) {
   tinker__buf_free(&line);
 }
 
-/* Waits for a line (NULL = none will follow) or for a count of dropped ones;
- * false when both are over. */
+/* Waits for a line, a count of dropped lines, or the end. *l is NULL if there
+ * is only a count. False at the end, when neither is left. */
 static bool take(tinker__svc_lines_t *q, line_t **l, uint64_t *dropped) {
   pthread_mutex_lock(&q->lock);
   while (tinker__list_empty(&q->lines) && !q->dropped && !q->ends) {

@@ -1,5 +1,6 @@
-/* memory: see memory.h. A file that is missing or has another form is no
- * limit: a wrong guess must not keep a service from starting. */
+/* memory: see memory.h. A file of a control group that is missing or has
+ * another form sets no limit, since a wrong guess must not keep a service from
+ * starting. */
 #include "service/core/memory.h"
 
 #include <fcntl.h>
@@ -12,7 +13,7 @@
 #define TEXT_MAX 8192
 #define ROOT "/sys/fs/cgroup"
 
-/* The start of a file as a string. */
+/* Reads the first TEXT_MAX - 1 bytes of a file as a string. */
 static bool read_text(const tinker__world_t *w, const char *path,
                       char text[TEXT_MAX]) {
   int fd = w->open(w->user, path, O_RDONLY | O_CLOEXEC, 0);
@@ -28,7 +29,7 @@ static bool read_text(const tinker__world_t *w, const char *path,
   return n >= 0;
 }
 
-/* The number behind `key` at the start of a line. */
+/* Reads the number that follows `key` at the start of a line. */
 static bool number(const char *text, const char *key, uint64_t *out) {
   while (text && strncmp(text, key, strlen(key)) != 0) {
     text = strchr(text, '\n');
@@ -41,7 +42,7 @@ static bool number(const char *text, const char *key, uint64_t *out) {
   return tinker__parse_u64(digits, out) == 0;
 }
 
-/* Where the two versions of control groups keep what is asked here. */
+/* The files of the two versions of control groups. */
 typedef struct {
   const char *root, *limit, *used, *cache;
 } version_t;
@@ -58,8 +59,9 @@ static bool group_text(const tinker__world_t *w, const version_t *v,
   return n > 0 && (size_t)n < sizeof path && read_text(w, path, text);
 }
 
-/* What a group's limit leaves. The file cache counts as used there, but goes
- * when memory is asked for. */
+/* Lowers *bytes to those that the group's limit leaves. The kernel counts the
+ * file cache as used, but gives it up when memory is asked for, so it is taken
+ * off here. */
 static void limit_by_group(const tinker__world_t *w, const version_t *v,
                            const char *group, uint64_t *bytes) {
   char text[TEXT_MAX];
@@ -78,13 +80,13 @@ static void limit_by_group(const tinker__world_t *w, const version_t *v,
   if (left < *bytes) *bytes = left;
 }
 
-/* A group is under the limits of those around it too. A container may see its
- * own group as the root, and its path from outside. */
+/* Applies the limits of a group and of all groups around it. A container may
+ * see its own group as the root although its path is the one from outside. */
 static void limit_by_groups(const tinker__world_t *w, const version_t *v,
                             tinker__str_t path, uint64_t *bytes) {
   char group[TEXT_MAX];
   snprintf(group, sizeof group, "%.*s", (int)path.len, path.ptr);
-  if (strstr(group, "..")) *group = 0; /* outside of what is seen here */
+  if (strstr(group, "..")) *group = 0; /* the group is not visible here */
   if (!strcmp(group, "/")) *group = 0;
   for (;;) {
     limit_by_group(w, v, group, bytes);
@@ -94,7 +96,7 @@ static void limit_by_groups(const tinker__world_t *w, const version_t *v,
   }
 }
 
-/* Is `name` one of the names between commas. */
+/* True when `name` is one of the names between commas. */
 static bool among(tinker__str_t list, const char *name) {
   size_t n = strlen(name);
   for (size_t i = 0; i + n <= list.len; i++) {

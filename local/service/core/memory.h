@@ -1,5 +1,5 @@
-/* memory: how much of the machine's memory a model may still take. Reads what
- * the kernel tells, any thread. */
+/* memory: reads from the kernel how much memory this process may still take.
+ * Any thread. */
 #ifndef TINKER_SERVICE_MEMORY_H
 #define TINKER_SERVICE_MEMORY_H
 
@@ -8,9 +8,9 @@
 
 #include "base/world.h"
 
-/* Bytes that can be had without swapping: Linux's MemAvailable, or what the
- * memory limits of this process's control groups (versions 1 and 2, and the
- * groups around them) leave if that is less. False where it can't be known. */
+/* The bytes that can be taken without swapping: Linux's MemAvailable, or less
+ * where the memory limit of this process's control group (version 1 or 2) or
+ * of a group around it leaves less. False where the kernel does not say it. */
 bool tinker__svc_memory_available(const tinker__world_t *world,
                                   uint64_t *bytes);
 

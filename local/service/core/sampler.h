@@ -14,14 +14,15 @@ struct tinker__svc_sampler_s {
   tinker__svc_t *service;
   tinker__svc_session_t *session;
   tinker__svc_base_model_t *base;
-  bool holds;         /* that */
-  char *path;         /* as asked for, NULL = base model or ephemeral */
-  int64_t checkpoint; /* row, 0 = the base alone */
+  bool holds;         /* a reference to base */
+  char *path;         /* as the client gave it; NULL = none, or ephemeral */
+  int64_t checkpoint; /* row, 0 = the base model alone */
   unsigned char digest[TINKER__SHA256_LEN];
+  bool durable; /* its row is committed; nobody sees it before */
   tinker__svc_ack_t ack;
   tinker__link_t ops;
   tinker__eng_adapter_t *adapter; /* engine thread; NULL = not loaded */
-  tinker__link_t loaded;          /* service.adapters, the same */
+  tinker__link_t loaded;          /* service.adapters. Engine thread */
 };
 
 #endif

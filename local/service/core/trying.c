@@ -16,7 +16,7 @@ typedef struct {
   _Atomic int64_t doing;
   int64_t samples_before; /* a row, see tinker__svc_trying_suspects */
   struct {
-    int64_t call, deaths; /* deaths 0: a free place */
+    int64_t call, deaths; /* deaths 0 = a free place */
   } suspects[MAX_SUSPECTS];
 } page_t;
 
@@ -26,7 +26,8 @@ struct tinker__svc_trying_s {
   page_t page;
 };
 
-/* The file, with room on the disk for all of it. */
+/* Opens the file and writes all of it, so that the map has its blocks on the
+ * disk and a full disk can't make a note fault later. */
 static int open_file(const tinker__svc_t *s, page_t *page) {
   char path[1200];
   const tinker__world_t *w = s->world;
@@ -47,7 +48,8 @@ static int open_file(const tinker__svc_t *s, page_t *page) {
   return -1;
 }
 
-/* A signal that was caught has its own blame (config.crash_call). */
+/* After a signal that was caught no death is counted, since config.crash_call
+ * names the call. */
 static void count_death(tinker__svc_t *s) {
   int64_t call = atomic_exchange(&s->trying->page.doing, 0);
   if (!call || s->config.crash_signal) return;
@@ -81,7 +83,7 @@ int64_t tinker__svc_trying_deaths(const tinker__svc_t *s, int64_t call) {
   return 0;
 }
 
-/* Its own place, else a free one, else the last. */
+/* Uses the call's own place, else a free one, else the last one. */
 void tinker__svc_trying_set(tinker__svc_t *s, int64_t call, int64_t deaths) {
   int at = MAX_SUSPECTS - 1;
   if (!s->trying) return;

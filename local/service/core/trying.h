@@ -1,10 +1,12 @@
-/* trying: what the process was doing when it was killed, in a file that the
- * kernel keeps for it (<state>/trying, mapped): a death by SIGKILL leaves no
- * other trace, and the out-of-memory killer sends that. It costs no system
- * call; a power failure may lose what is in it, and needs no blame.
+/* trying: a file (<state>/trying) that says what the process was doing when it
+ * was killed. SIGKILL, which the out-of-memory killer sends, leaves no other
+ * trace. The file is mapped, so that a note costs no system call and the kernel
+ * keeps it after a kill. A power failure may lose the notes; no call is to
+ * blame then.
  *
- * `doing` is written by the engine thread; the counts of deaths by the opening
- * thread and, under the service's lock, by the engine thread. */
+ * `doing` is written by the engine thread. The counts of deaths are written by
+ * the starting thread, and later by the engine thread under the service's lock.
+ */
 #ifndef TINKER_SERVICE_TRYING_H
 #define TINKER_SERVICE_TRYING_H
 
@@ -14,19 +16,21 @@
 #include "service/core/types.h"
 
 #define TINKER__MAX_DEATHS 3 /* in one call; then it is not tried again */
-/* While the same samples were under way: a decode round has many, and a process
- * that is killed for another reason is in one most of the time. */
+/* Deaths while the same samples were under way. There may be more of them,
+ * because a decode round has many samples, and a process that is killed for
+ * another reason is in a round most of the time. */
 #define TINKER__MAX_SAMPLE_DEATHS 12
 
-/* Maps the file, made anew if it is not one, and counts a death in what it says
- * was being done. Without a file (logged) nothing is counted. */
+/* Maps the file, after making it anew if it is not such a file, and counts a
+ * death for the call that it names. If it can't be mapped, that is logged and
+ * deaths are not counted. */
 void tinker__svc_trying_open(tinker__svc_t *s);
-/* How often the process died in that: a number as in config.doing. */
+/* How often the process died in a call, given by its number in config.doing. */
 int64_t tinker__svc_trying_deaths(const tinker__svc_t *s, int64_t call);
-/* That number of deaths from now on; 0 forgets it. */
+/* Sets the number of deaths of a call; 0 forgets the call. */
 void tinker__svc_trying_set(tinker__svc_t *s, int64_t call, int64_t deaths);
-/* Samples with a smaller row were under way at each death in a decode round
- * since the first that counts. NULL without a file. */
+/* The place of a row: every sample that was under way at all deaths counted for
+ * decode rounds has a smaller row. NULL without a file. */
 int64_t *tinker__svc_trying_suspects(tinker__svc_t *s);
 void tinker__svc_trying_close(tinker__svc_t *s);
 

@@ -1,5 +1,5 @@
-/* types: the names of what the service knows, for headers that only point at
- * it. */
+/* types: the names of the service's structs, for headers that need only
+ * pointers to them. */
 #ifndef TINKER_SERVICE_CORE_TYPES_H
 #define TINKER_SERVICE_CORE_TYPES_H
 
@@ -19,10 +19,8 @@ typedef struct tinker__svc_work_s tinker__svc_work_t;
 typedef struct tinker__svc_listener_s tinker__svc_listener_t;
 typedef struct tinker__svc_faults_s tinker__svc_faults_t;
 
-/* Something that becomes durable; requests wait in it with their replies
- * ready. */
+/* The requests that wait, with their replies ready, until a row is stored. */
 typedef struct tinker__svc_ack_s {
-  bool durable;
   tinker__link_t waiters; /* of tinker__svc_req_t */
 } tinker__svc_ack_t;
 

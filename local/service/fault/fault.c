@@ -14,7 +14,7 @@
 #include "wire/bind_rows.h"
 
 #define MAX_PLAN ((size_t)4 << 20)
-#define REORDER_MS 2000 /* when nothing else comes */
+#define REORDER_MS 2000 /* a held request waits for another at most so long */
 #define PREFIX "api/v1/"
 
 /* --- The ledger ----------------------------------------------------------- */
@@ -99,8 +99,8 @@ void tinker__svc_faults_free(tinker__svc_t *s) {
   s->faults = NULL;
 }
 
-/* Bits of op.acts beside tinker__svc_act_t: the ledger has the call, and its
- * result. Only while the ledger is read. */
+/* Bits of op.acts beside tinker__svc_act_t, set only while the ledger is read:
+ * the ledger has a line for the call, and one for its result. */
 enum { NOTED = 1 << 30, NOTED_END = 1 << 29 };
 
 static void note_line(tinker__svc_op_t *op, tinker__str_t event) {
@@ -112,7 +112,7 @@ static void note_line(tinker__svc_op_t *op, tinker__str_t event) {
   }
 }
 
-/* What is read of a line of the ledger. */
+/* The members of a line of the ledger that a restart needs. */
 typedef struct tinker__svc_noted_s {
   int64_t rule;
   const char *event, *id, *act;
@@ -126,7 +126,7 @@ static const tinker__svc_noted_t noted_default = {-1, "", "", ""};
 static const tinker__bind_table_t noted_msg =
     TABLE(noted_rows, tinker__svc_noted_t, NULL, &noted_default);
 
-/* What the rule does to a call. */
+/* Gives op the acts of rule f. */
 static void set_acts(tinker__svc_op_t *op, const tinker__svc_fault_rule_t *f) {
   static const unsigned acts[TINKER__FAULT_ACTS] = {
       [TINKER__FAULT_FORGET] = TINKER__ACT_FORGET,
@@ -147,7 +147,8 @@ static void set_acts(tinker__svc_op_t *op, const tinker__svc_fault_rule_t *f) {
   if (f->act == TINKER__FAULT_EXPIRE) op->expires_ms = f->ms;
 }
 
-/* One line of an earlier run: its rule has fired, its call has the rule. */
+/* Reads a line of an earlier run: counts its rule as fired and gives its call
+ * the acts of that rule. */
 static int restore_line(tinker__svc_t *s, tinker__str_t text) {
   tinker__arena_t a;
   tinker__svc_noted_t m;
@@ -171,7 +172,8 @@ static int restore_line(tinker__svc_t *s, tinker__str_t text) {
   return rc == TINKER_ENOMEM ? rc : 0;
 }
 
-/* A kill between a commit and its line: the store knows. */
+/* A kill between a commit and its line leaves the line out. The store has the
+ * call, so the line is written now. */
 static void add_missing_lines(tinker__svc_t *s) {
   size_t cursor = 0;
   tinker__str_t key;
@@ -184,7 +186,7 @@ static void add_missing_lines(tinker__svc_t *s) {
     if (!(noted & NOTED)) {
       add_call(op, rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
     }
-    if (rejected || noted & NOTED_END || op->state == TINKER__SVC_OP_PENDING) {
+    if (rejected || noted & NOTED_END || tinker__svc_op_pending(op)) {
       continue;
     }
     add_call(op, op->state == TINKER__SVC_OP_DONE ? TINKER__SVC_APPLIED
@@ -200,7 +202,7 @@ int tinker__svc_faults_restore(tinker__svc_t *s, char *why, size_t why_len) {
   const char *at = lines.data, *end = rc == 0 && at ? at + lines.len : at;
   while (rc == 0 && at != end) {
     const char *stop = memchr(at, '\n', (size_t)(end - at));
-    if (!stop) stop = end; /* none: the opening has dropped a cut line */
+    if (!stop) stop = end;
     rc = restore_line(s, (tinker__str_t){at, (size_t)(stop - at)});
     at = stop == end ? end : stop + 1;
   }
@@ -227,7 +229,7 @@ static void let_go(tinker__svc_req_t *r) {
 static void unpause(tinker__svc_op_t *op) {
   tinker__list_remove(&op->paused);
   op->paused_until_ms = 0;
-  if (!op->ack.durable) return; /* it runs when it is in the log */
+  if (!tinker__svc_op_logged(op)) return; /* its commit will start it */
   if (op->model) tinker__svc_model_kick(op->model);
   if (op->sampler) tinker__svc_sampler_kick(op);
 }
@@ -267,11 +269,11 @@ static const tinker__svc_fault_rule_t *rule_of(const tinker__svc_req_t *r) {
   return r->filtered;
 }
 
-/* --- What a request is about ---------------------------------------------- */
+/* --- The subject of a request --------------------------------------------- */
 
 typedef struct {
   tinker__svc_fault_call_t call;
-  tinker__arena_t arena; /* what call points into */
+  tinker__arena_t arena; /* call points into it */
   tinker__svc_head_t head;
 } peek_t;
 
@@ -283,7 +285,7 @@ static void peek_json(peek_t *p, tinker__svc_req_t *r) {
   tinker__call_subject_t m;
   if (tinker__message_decode(&tinker__call_subject_msg, &m, &p->arena,
                              tinker__buf_str(&r->body), NULL, 0) != 0) {
-    return; /* the handler will say what is wrong with it */
+    return; /* the handler will refuse the body with a sentence */
   }
   if (m.has_seq_id) p->call.seq = m.seq_id;
   const tinker__svc_op_t *op =
@@ -339,9 +341,9 @@ static tinker__svc_filtered_t answer_status(tinker__svc_req_t *r) {
   return TINKER__FILTER_ANSWERED;
 }
 
-/* Ends a TCP connection by RST; a Unix socket knows no such thing and is just
- * closed. To dissolve the association sends it: the library's own close would
- * say goodbye first. */
+/* Ends a TCP connection by RST, which connecting the socket to nowhere sends;
+ * the library's own close would send a FIN. A Unix socket has no RST, so it is
+ * only closed. */
 static void reset(tinker__svc_req_t *r) {
   const union MHD_ConnectionInfo *info =
       MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -357,7 +359,7 @@ static tinker__svc_filtered_t go_back(tinker__svc_req_t *r) {
                                                : TINKER__FILTER_GO;
 }
 
-/* Once the service stops nobody would let it go. */
+/* Does not wait once the service stops: nobody would let r go on. */
 static tinker__svc_filtered_t wait_ms(tinker__svc_req_t *r, int64_t ms) {
   if (r->service->stopping) return go_back(r);
   MHD_suspend_connection(r->conn);
@@ -376,7 +378,8 @@ static tinker__svc_filtered_t begin(tinker__svc_req_t *r, tinker__str_t id) {
   case TINKER__FAULT_STATUS: return answer_status(r);
   case TINKER__FAULT_SESSION_GONE:
     n = session_of(r->service, id);
-    if (n && !n->ended_ms && !tinker__svc_ends(r->service)) {
+    if (n && n->state == TINKER__SVC_SESSION_LIVE &&
+        !tinker__svc_ends(r->service)) {
       tinker__svc_session_end(r->service, n, "gone by the fault plan");
     }
     return TINKER__FILTER_GO;
@@ -390,12 +393,12 @@ static tinker__svc_filtered_t begin(tinker__svc_req_t *r, tinker__str_t id) {
   }
 }
 
-/* Those that wait for somebody to overtake them have been overtaken. */
+/* `by` overtakes the requests that were held to be overtaken: they go on. */
 static void let_overtaken_go(tinker__svc_t *s, const tinker__svc_req_t *by) {
   TINKER__LIST_EACH(l, tmp, &s->faults->held) {
     tinker__svc_req_t *r = TINKER__CONTAINER(l, tinker__svc_req_t, timer_link);
     if (r != by && rule_of(r)->act == TINKER__FAULT_REORDER) {
-      r->deadline_ms = 0; /* at the timer's next look, behind this one */
+      r->deadline_ms = 0; /* at the timer's next look, after `by` */
       pthread_cond_signal(&s->timer_wake);
     }
   }
@@ -440,7 +443,8 @@ static tinker__svc_filtered_t leave(tinker__svc_req_t *r) {
   }
 }
 
-/* False when the service stops: the rest goes out at once. */
+/* Suspends r between two pieces of its reply. False when the service stops: the
+ * rest is sent without pauses. */
 static bool pause_reply(tinker__svc_req_t *r) {
   tinker__svc_t *s = r->service;
   tinker__svc_lock(s);
@@ -448,13 +452,14 @@ static bool pause_reply(tinker__svc_req_t *r) {
   if (pause) {
     MHD_suspend_connection(r->conn);
     hold(r, rule_of(r)->ms);
-    r->repeated = true; /* the next call is after the pause */
+    r->repeated = true; /* read_slowly's next call is after the pause */
   }
   tinker__svc_unlock(s);
   return pause;
 }
 
-/* The reply's bytes, some at a time, or only the first ones. HTTP thread. */
+/* Gives the HTTP library the bytes of r's reply, some at a time (trickle) or
+ * only the first ones (cut). HTTP thread. */
 static ssize_t read_slowly(void *user, uint64_t pos, char *out, size_t max) {
   tinker__svc_req_t *r = user;
   const tinker__svc_fault_rule_t *f = rule_of(r);
@@ -484,7 +489,7 @@ static struct MHD_Response *respond(tinker__svc_req_t *r, tinker__str_t body) {
 
 static void attach(tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;
-  if (op->state == TINKER__SVC_OP_REJECTED) return;
+  if (tinker__svc_op_refused(op)) return;
   tinker__svc_fault_call_t call = {
       .endpoint = tinker__str(tinker__svc_op_endpoint(op->kind)),
       .id = tinker__str(op->model ? op->model->id : op->sampler->id),

@@ -15,7 +15,7 @@
 
 /* --- Acts and their arguments --------------------------------------------- */
 
-/* Arguments an act takes, as bits. */
+/* The arguments of acts, as bits. */
 enum {
   ARG_MS = 1,
   ARG_BYTES = 2,
@@ -29,7 +29,8 @@ enum {
   ARG_FLAG = 512
 };
 
-/* Which numbered calls an act is for; NULL = every call it can be given. */
+/* An act on numbered calls may be for one or two endpoints only; NULL = for
+ * every call that it can be given. */
 static const struct {
   const char *name;
   unsigned needs, takes;
@@ -85,7 +86,7 @@ static const struct key {
   key_type_t type;
   size_t at;
   int64_t min, max;
-  unsigned arg; /* of an act; 0 = it is for matching */
+  unsigned arg; /* the bit of an act's argument; 0 = a condition */
 } keys[] = {
     {"act", KEY_ACT, AT(act), 0, 0, 0},
     {"endpoint", KEY_TEXT, AT(endpoint), 0, 0, 0},
@@ -132,7 +133,8 @@ static bool take_act(tinker__json_t *j, tinker__svc_fault_act_t *out) {
   return false;
 }
 
-/* 0, or a code; `wanted` says what the value has to be. */
+/* Reads a value into `at`. 0 or a code; then *wanted says how the value must
+ * be. */
 static int take_value(read_t *r, const struct key *k, void *at,
                       const char **wanted) {
   tinker__json_t *j = &r->json;
@@ -183,7 +185,7 @@ static int take_key(read_t *r, tinker__svc_fault_rule_t *f, tinker__str_t key,
   return rc == TINKER_EINVAL ? wrong(r, keys[i].name, wanted) : rc;
 }
 
-/* Arguments fit the act, and the act the endpoint. */
+/* Checks that the arguments fit the act and that the act fits the endpoint. */
 static int check_rule(read_t *r, const tinker__svc_fault_rule_t *f,
                       uint64_t seen) {
   unsigned needs = acts[f->act].needs;
@@ -233,12 +235,12 @@ static int read_rule(read_t *r) {
       .flag = true,
       .retry_after = -1,
   };
-  if (!tinker__json_object(&r->json)) return 0; /* the reader says it */
+  if (!tinker__json_object(&r->json)) return 0; /* json.error is set */
   while (tinker__json_key(&r->json, &key)) {
     int rc = take_key(r, f, key, &seen);
     if (rc != 0) return rc;
   }
-  return r->json.error ? 0 : check_rule(r, f, seen); /* the same */
+  return r->json.error ? 0 : check_rule(r, f, seen);
 }
 
 static int read_rules(read_t *r) {
@@ -324,7 +326,7 @@ static double draw(const tinker__svc_fault_plan_t *p, size_t rule,
   return ldexp((double)(tinker__siphash(p->seed, 0, at, sizeof at) >> 11), -53);
 }
 
-/* Whether this match, counted already, is one that fires. */
+/* True when the rule fires at this match, which is counted already. */
 static bool is_due(const tinker__svc_fault_plan_t *p, size_t rule,
                    int64_t now_ms) {
   const tinker__svc_fault_rule_t *f = &p->rules[rule];

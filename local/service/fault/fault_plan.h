@@ -1,11 +1,11 @@
-/* fault_plan: what shall go wrong, and when: `--faults plan.json`.
+/* fault_plan: reads the file of `--faults` and decides which rule fires when.
  *
  *   {"seed": 1, "rules": [{"endpoint": "optim_step", "nth": 3,
  *                          "act": "lose_reply"}]}
  *
  * For every request (or numbered call) the rules are tried in order; the first
- * that matches and is due fires. docs/faults.md lists the acts. Pure; whoever
- * holds the service's lock owns the counters. */
+ * that matches and is due fires. docs/faults.md lists the acts. Pure; the
+ * counters are guarded by the service's lock. */
 #ifndef TINKER_SERVICE_FAULT_PLAN_H
 #define TINKER_SERVICE_FAULT_PLAN_H
 
@@ -13,7 +13,7 @@
 #include "base/str.h"
 
 typedef enum {
-  /* Of a request, whatever it asks. */
+  /* Acts on a request, whatever it asks. */
   TINKER__FAULT_DELAY,
   TINKER__FAULT_HANG,
   TINKER__FAULT_DROP,
@@ -28,7 +28,7 @@ typedef enum {
   TINKER__FAULT_SESSION_GONE,
   TINKER__FAULT_STALE_LIST,
   TINKER__FAULT_SHOW_CORRUPTED,
-  /* Of a numbered call: decided when it is accepted. */
+  /* Acts on a numbered call, decided when it is accepted. */
   TINKER__FAULT_PAUSE,
   TINKER__FAULT_FORGET,
   TINKER__FAULT_CORRUPT,
@@ -43,24 +43,24 @@ typedef enum {
 } tinker__svc_fault_act_t;
 
 typedef struct tinker__svc_fault_rule_s {
-  /* Match. Text NULL, seq -1: anything. */
+  /* The conditions. A text that is NULL and a seq of -1 match anything. */
   char *endpoint; /* a path of routes.c without "api/v1/" */
-  char *id;       /* of the model, sampler or session: whole, or its end */
-  char *of;       /* polls: endpoint of the call whose future is asked for */
+  char *id;       /* the end of the model's, sampler's or session's id */
+  char *of;       /* polls only: endpoint of the call that is polled for */
   int64_t seq;
-  int64_t nth;    /* only the nth match, 0 = any */
-  int64_t after;  /* not the first `after` matches */
+  int64_t nth;    /* fires at the nth match only, 0 = at any */
+  int64_t after;  /* does not fire at the first `after` matches */
   int64_t times;  /* fires so often, 0 = without end */
-  int64_t for_ms; /* fires for so long since it first did, 0 = without end */
+  int64_t for_ms; /* fires so long after its first time, 0 = without end */
   double probability;
-  /* Act. */
+  /* The act and its arguments. */
   tinker__svc_fault_act_t act;
   int64_t ms, bytes, status, retry_after;
   char *body, *content_type; /* status, content_type */
   char *state, *reason;      /* pause: queue_state and its reason */
-  bool applied;              /* forget: the call is carried out all the same */
+  bool applied;              /* forget: the call is carried out nevertheless */
   bool flag;                 /* corrupt: the run shows it */
-  /* So far. */
+  /* Counters. */
   int64_t matched, fired, first_ms;
 } tinker__svc_fault_rule_t;
 
@@ -71,9 +71,9 @@ typedef struct tinker__svc_fault_plan_s {
   size_t n;
 } tinker__svc_fault_plan_t;
 
-/* What a request is about, as far as it is known; or, with `accepted`, a
- * numbered call that is just being accepted: the first is for the acts of a
- * request, the second for those of a call. */
+/* A request, as far as its subject is known, or, with `accepted`, a numbered
+ * call that is being accepted. Only rules whose act is on a request match the
+ * first, only rules whose act is on a call match the second. */
 typedef struct tinker__svc_fault_call_s {
   tinker__str_t endpoint;
   tinker__str_t id, of; /* empty = none */
@@ -81,17 +81,17 @@ typedef struct tinker__svc_fault_call_s {
   bool accepted;
 } tinker__svc_fault_call_t;
 
-/* Unknown keys, acts, missing or superfluous arguments: TINKER_EINVAL, with the
- * rule's index and the key's name in why. */
+/* Reads a plan. An unknown key or act, and a missing or superfluous argument,
+ * is TINKER_EINVAL with the rule's index and the key's name in why. */
 int tinker__svc_fault_plan_read(tinker__svc_fault_plan_t **out,
                                 tinker__mem_t *mem, tinker__str_t text,
                                 char *why, size_t why_len);
 void tinker__svc_fault_plan_free(
     tinker__svc_fault_plan_t *p); /* NULL allowed */
 
-/* The rule that fires for this call, counted, or NULL. Whether a rule with a
- * probability does depends on the plan's seed, the rule and how many calls it
- * matched, so a plan repeats itself. */
+/* Returns the rule that fires for this call, and counts it, or NULL. Whether a
+ * rule with a probability fires depends on the plan's seed, the rule and how
+ * many calls it has matched, so the same calls meet the same faults again. */
 tinker__svc_fault_rule_t *
 tinker__svc_fault_plan_next(tinker__svc_fault_plan_t *p,
                             const tinker__svc_fault_call_t *call,

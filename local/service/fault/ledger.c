@@ -20,8 +20,8 @@ struct tinker__svc_ledger_s {
   int fd;
 };
 
-/* A line that a kill or a full disk has cut is no line: what comes next would
- * be lost with it. */
+/* Removes a last line that a kill or a full disk has cut: the next line would
+ * be appended to it, and neither could be read. */
 static int drop_cut_line(tinker__svc_ledger_t *l, char *why, size_t why_len) {
   tinker__buf_t lines;
   tinker__buf_init(&lines, l->mem, TINKER__MAX_LEDGER);
@@ -107,7 +107,7 @@ bool tinker__svc_ledger_add(tinker__svc_ledger_t *l,
   write_line(&out, l, line);
   bool ok = tinker__buf_error(&out) == 0;
   pthread_mutex_lock(&l->lock);
-  /* One write: O_APPEND keeps it whole. */
+  /* One write with O_APPEND, so the line stays whole. */
   ok = ok && l->world->write(l->world->user, l->fd, out.data, out.len) ==
                  (ssize_t)out.len;
   pthread_mutex_unlock(&l->lock);
@@ -117,7 +117,7 @@ bool tinker__svc_ledger_add(tinker__svc_ledger_t *l,
 
 int tinker__svc_ledger_read(tinker__svc_ledger_t *l, tinker__buf_t *out,
                             char *why, size_t why_len) {
-  pthread_mutex_lock(&l->lock); /* no line that is being written */
+  pthread_mutex_lock(&l->lock); /* so that no line is half written */
   int rc = tinker__file_read(l->world, l->path, out, why, why_len);
   pthread_mutex_unlock(&l->lock);
   return rc;

@@ -1,7 +1,8 @@
-/* ledger: what was accepted and applied, and which faults fired, a JSON line
- * each in <state>/ledger.jsonl. Only with a fault plan: tests compare what
- * clients saw with what happened. Lines survive a kill of the process (not of
- * the machine) and are read again by the next start. Any thread. */
+/* ledger: a file of JSON lines, <state>/ledger.jsonl, that says which calls
+ * were accepted and applied and which faults fired. There is one only with a
+ * fault plan; tests compare it with what clients saw. The lines survive a kill
+ * of the process, but maybe not a power failure, and the next start reads them.
+ * Any thread. */
 #ifndef TINKER_SERVICE_LEDGER_H
 #define TINKER_SERVICE_LEDGER_H
 
@@ -22,15 +23,15 @@ typedef struct tinker__svc_ledger_line_s {
   const char *endpoint;
   const char *id;  /* of the request, session or sampler; NULL = not known */
   int64_t seq;     /* -1 = none */
-  const char *act; /* fault: what it does, and by which rule */
+  const char *act; /* of a "fault", with the index of its rule */
   size_t rule;
 } tinker__svc_ledger_line_t;
 
-/* False when the line could not be written: the test would be misled, so the
- * caller ends the service. */
+/* False when the line could not be written. The caller then ends the service,
+ * since a ledger with a gap would mislead the test. */
 bool tinker__svc_ledger_add(tinker__svc_ledger_t *l,
                             const tinker__svc_ledger_line_t *line);
-/* All lines so far, appended to out. 0 or a code. */
+/* Appends all lines so far to out. 0 or a code. */
 int tinker__svc_ledger_read(tinker__svc_ledger_t *l, tinker__buf_t *out,
                             char *why, size_t why_len);
 

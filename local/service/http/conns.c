@@ -13,7 +13,8 @@ const int64_t tinker__svc_conn_limits[TINKER__CONN_WAITS] = {
     [TINKER__CONN_BODY] = 120000,
 };
 
-/* So long nobody gives way to others: it has just come. */
+/* A connection that is younger than this in its state does not give way: its
+ * peer has had no time yet. */
 static const int64_t grace[TINKER__CONN_WAITS] = {
     [TINKER__CONN_NEW] = 1000,
     [TINKER__CONN_IDLE] = 1000,
@@ -70,8 +71,7 @@ void tinker__svc_conns_remove(tinker__svc_conns_t *c,
   pthread_mutex_unlock(&c->lock);
 }
 
-/* Ends the connection that waits longest in a state, if that is `ms` or more.
- */
+/* Ends the connection that waits longest in a state, if it has waited `ms`. */
 static bool end_oldest(tinker__svc_conns_t *c, int state, int64_t ms,
                        int64_t now_ms) {
   tinker__link_t *l = tinker__list_first(&c->waiting[state]);
@@ -103,7 +103,7 @@ void tinker__svc_conns_shut(int fd) {
   shutdown(fd, SHUT_RDWR);
 }
 
-/* Nothing to be read, for ever. */
+/* True when the peer sends nothing more and all bytes have been read. */
 static bool at_end(int fd) {
   char byte;
   ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -115,7 +115,7 @@ void tinker__svc_peers_look(const int *fds, size_t n, bool *gone) {
   struct pollfd p[TINKER__PEERS_MAX];
   short lost = POLLHUP | POLLERR | POLLNVAL;
 #ifdef POLLRDHUP
-  lost |= POLLRDHUP; /* also behind bytes that nobody has read */
+  lost |= POLLRDHUP; /* seen even while bytes wait to be read */
 #endif
   for (size_t i = 0; i < n; i++) {
     p[i] = (struct pollfd){fds[i], (short)(POLLIN | (lost & ~POLLNVAL)), 0};

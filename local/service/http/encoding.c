@@ -1,6 +1,6 @@
-/* encoding: compressed request bodies. The body of a request is replaced by
- * its content, so that whoever reads, logs or repeats it sees that alone. HTTP
- * thread. */
+/* encoding: compressed request bodies. A compressed body is replaced by its
+ * content, so that readers, the log and a repeated handler see plain JSON or
+ * protobuf. HTTP thread or a worker. */
 #include <tinker/error.h>
 
 #include "service/http/http.h"
@@ -22,7 +22,7 @@ static int unpack(tinker__svc_req_t *r, char *why, size_t why_len) {
   if (!tinker__svc_body_hold(r, packed.len + len)) return TINKER_EBUSY;
   tinker__buf_init(&plain, body->mem, body->max);
   rc = tinker__buf_reserve(&plain, len ? len : 1);
-  if (rc == 0) { /* also without content: the frame may be wrong about it */
+  if (rc == 0) { /* even for length 0, which the frame may state wrongly */
     rc = tinker__zstd_unpack(packed, plain.data, len, why, why_len);
   }
   if (rc != 0) {

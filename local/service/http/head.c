@@ -20,7 +20,7 @@ static bool is_loopback_v6(const char *text) {
          (IN6_IS_ADDR_V4MAPPED(&a) && a.s6_addr[12] == 127);
 }
 
-/* Nothing, or ":" and a port, which may be empty. */
+/* True for an empty string, or ":" and a port, which may be empty. */
 static bool is_port(tinker__str_t s) {
   uint64_t port;
   if (!s.len) return true;
@@ -29,7 +29,7 @@ static bool is_port(tinker__str_t s) {
   return !digits.len || (tinker__parse_u64(digits, &port) == 0 && port < 65536);
 }
 
-/* Without the dot that ends a full name. */
+/* Drops the dot that may end a full name. */
 static tinker__str_t without_dot(tinker__str_t s) {
   if (s.len > 1 && s.ptr[s.len - 1] == '.') s.len--;
   return s;
@@ -115,7 +115,7 @@ void tinker__svc_head_begin(tinker__svc_req_head_t *h,
   if (!plain) fault(h, "the target has a character that must be escaped");
 }
 
-/* RFC 9110, 5.6.2: what names are made of. */
+/* RFC 9110, 5.6.2 says which characters a header's name may have. */
 static bool is_token(tinker__str_t s) {
   for (size_t i = 0; i < s.len; i++) {
     unsigned char c = (unsigned char)s.ptr[i];
@@ -136,7 +136,9 @@ static void take_origin(tinker__svc_req_head_t *h, tinker__str_t value) {
   if (!allowed(h->gate, value)) h->foreign = true;
 }
 
-/* A page of another site, which a GET without an origin may come from too. */
+/* A browser sends no Origin with a plain GET; Sec-Fetch-Site then says that a
+ * page of another site asks. With --allow-origin such pages are expected, so
+ * Origin alone decides. */
 static void take_site(tinker__svc_req_head_t *h, tinker__str_t value) {
   if (!h->gate->n_origins && !tinker__str_eqs(value, "none") &&
       !tinker__str_eqs(value, "same-origin")) {
@@ -150,7 +152,8 @@ static bool named(tinker__str_t name, const char *want) {
 
 void tinker__svc_head_field(tinker__svc_req_head_t *h, tinker__str_t name,
                             tinker__str_t value) {
-  /* Colon, space, end of line; a value that is a space is shown as none. */
+  /* Colon, space and end of line. The library shows a value of one space as an
+   * empty one, so an empty value counts one byte more. */
   h->bytes += name.len + value.len + (value.len ? 4 : 5);
   if (!is_token(name)) {
     fault(h, "a header's name has a character that names don't have");

@@ -95,8 +95,8 @@ static void add_headers(tinker__svc_req_t *r, struct MHD_Response *response) {
   }
 }
 
-/* Queues the answer of r, whose buffer lives until the request is completed.
- * Out of memory while making it: a fixed 500. */
+/* Queues the answer of r; r->reply lives until the request is completed. An
+ * answer that ran out of memory while it was written becomes a fixed 500. */
 static enum MHD_Result queue_reply(tinker__svc_req_t *r) {
   bool broken = tinker__buf_error(&r->reply) != 0;
   tinker__str_t body = tinker__buf_str(&r->reply);
@@ -163,8 +163,9 @@ tinker__svc_http_route(const tinker__svc_site_t *site, tinker__svc_req_t *r,
   return NULL;
 }
 
-/* True when the credential will do: any on a Unix socket unless a key is set,
- * a well-formed one on TCP, the very key if there is one. */
+/* On a Unix socket the mode of its file has decided who may come, so no key is
+ * needed. On TCP the key of --key-file is, or, without one, any well-formed
+ * key. */
 static bool authorized(tinker__svc_req_t *r) {
   tinker__str_t key = tinker__svc_req_header(r, "X-API-Key");
   const char *want = r->service->config.key;
@@ -184,13 +185,13 @@ static bool contains_type(tinker__str_t header, const char *type) {
   return false;
 }
 
-/* A body is JSON unless its type says protobuf; which call takes that is known
- * to those that read the body. */
+/* A body without a type is JSON. The reader of a call's body refuses protobuf
+ * where the call does not take it. */
 static bool known_type(const tinker__svc_req_t *r, tinker__str_t type) {
   return !type.len || r->body_proto || contains_type(type, "application/json");
 }
 
-/* Checks that need no handler; true when r may be handled. */
+/* Makes the checks that are the same for every call. False: r is answered. */
 static bool accept_request(tinker__svc_req_t *r) {
   tinker__str_t type = tinker__svc_req_header(r, "Content-Type");
   r->body_proto = contains_type(type, "application/x-protobuf");
@@ -217,7 +218,8 @@ static bool accept_request(tinker__svc_req_t *r) {
 
 static enum MHD_Result handle(tinker__svc_req_t *r);
 
-/* As the filter wants it, if it wants anything. */
+/* Sends the answer of r, unless the filter closes the connection or has r
+ * handled once more. */
 static enum MHD_Result send_reply(tinker__svc_req_t *r) {
   tinker__svc_filtered_t next =
       r->filtered ? r->site->filter->leave(r) : TINKER__FILTER_GO;
@@ -244,13 +246,13 @@ static enum MHD_Result dispatch(tinker__svc_req_t *r) {
   if (r->refused) return queue_reply(r);
   if (!r->route || !accept_request(r)) return send_reply(r);
   if (!r->site->filter) return handle(r);
-  /* It looks into bodies. */
+  /* The filter reads bodies, so it gets them unpacked. */
   if (!tinker__svc_req_unpack(r)) return send_reply(r);
   return go_on(r, r->site->filter->arrive(r));
 }
 
-/* On a worker, or on the HTTP thread: the connection is suspended before anyone
- * else can see it, since the answer may come first. */
+/* On a worker or the HTTP thread. The connection is suspended already, since
+ * another thread may resume it before the handler has returned. */
 static void run_handler(tinker__svc_req_t *r) {
   if (!tinker__svc_req_unpack(r) ||
       r->route->handler(r->service, r) == TINKER__ANSWERED) {
@@ -322,7 +324,8 @@ static enum MHD_Result take_field(void *user, enum MHD_ValueKind kind,
   return MHD_YES;
 }
 
-/* What is malformed is answered before its body, whose end nobody can tell. */
+/* A malformed request is answered at once and its connection closed, because
+ * nobody can tell where its body ends. */
 static enum MHD_Result check_head(tinker__svc_listener_t *l,
                                   tinker__svc_req_t *r, const char *method,
                                   const char *version) {
@@ -343,7 +346,7 @@ static enum MHD_Result check_head(tinker__svc_listener_t *l,
   return r->closes ? queue_reply(r) : MHD_YES;
 }
 
-/* The head is whole. */
+/* Called when the whole head has arrived. */
 static enum MHD_Result begin(tinker__svc_listener_t *l,
                              struct MHD_Connection *c, const char *url,
                              const char *method, const char *version,
@@ -356,7 +359,7 @@ static enum MHD_Result begin(tinker__svc_listener_t *l,
   r->fd = conn->fd;
   enum MHD_Result rc = check_head(l, r, method, version);
   if (!r->refused) r->route = tinker__svc_http_route(&l->site, r, method);
-  /* Nobody without the key makes this process keep a body. */
+  /* Without the key nobody makes this process keep a body. */
   tinker__svc_body_begin(r, r->route && authorized(r));
   return rc;
 }

@@ -1,11 +1,11 @@
-/* intake: the body of a request as it arrives. How much of it is kept is
- * bounded by its call, and together with the others by the service. HTTP
- * thread; the bytes of all are counted with atomics, for two listeners. */
+/* intake: the body of a request as it arrives. Its call bounds how much of it
+ * is kept, and the service bounds how much of all bodies is kept together. HTTP
+ * thread; the count of all bodies is atomic, since there are two listeners. */
 #include "service/http/listener.h"
 
 #define TINY 4096 /* bytes of a body that is always let in */
 
-/* Another fate than to be kept: its memory is given back at once. */
+/* Gives the body another fate than to be kept, and its memory back. */
 static void drop(tinker__svc_req_t *r, tinker__svc_body_fate_t fate) {
   r->fate = fate;
   tinker__buf_free(&r->body);
@@ -52,7 +52,8 @@ bool tinker__svc_body_hold(tinker__svc_req_t *r, size_t len) {
   return true;
 }
 
-/* What is decoded is there already: alone it is let in, as large as it is. */
+/* The decoded body is in memory already. If r is alone it is let in, however
+ * large. */
 bool tinker__svc_body_decoded(tinker__svc_req_t *r, size_t bytes) {
   tinker__svc_t *s = r->service;
   size_t counted = r->body.len + bytes;

@@ -1,7 +1,6 @@
-/* listener: a socket with a libmicrohttpd daemon on it. The rules it follows
- * (limit and timeout of connections, order of the stop) are measured, not
- * taste: without a timeout idle connections starve new ones; a daemon stopped
- * with a suspended connection panics. */
+/* listener: a socket with a libmicrohttpd daemon on it. Two of its rules were
+ * found by trying: without a timeout idle connections starve new ones, and a
+ * daemon that is stopped while a connection is suspended panics. */
 #include "service/http/listener.h"
 
 #include <arpa/inet.h>
@@ -25,7 +24,7 @@
 #define CONNECTION_MEMORY 32768u
 #define BACKLOG 4096 /* a full queue is an error at once on a Unix socket */
 
-/* Half of the files that the process may open, of both listeners together. */
+/* Both listeners together get half of the files that the process may open. */
 static unsigned connection_limit(const tinker__svc_config_t *c) {
   struct rlimit lim;
   if (getrlimit(RLIMIT_NOFILE, &lim) != 0) return 256;
@@ -49,8 +48,8 @@ static int hex_digit(char c) {
                                 : -1;
 }
 
-/* The library's own gives way to %00: what is behind it would be cut off and
- * another target served. */
+/* Used instead of the library's own function, which decodes %00: the target
+ * would end there, and another one would be served. */
 size_t tinker__svc_http_unescape(char *s) {
   char *to = s;
   for (const char *p = s; *p;) {
@@ -83,7 +82,8 @@ static int fd_of(struct MHD_Connection *c) {
   return i ? i->connect_fd : -1;
 }
 
-/* Its end is notified before its socket is closed: no other is ever shut. */
+/* The library calls this before it closes a socket, so conns never shuts a
+ * number that belongs to another connection by then. */
 static void on_connection(void *user, struct MHD_Connection *c, void **context,
                           enum MHD_ConnectionNotificationCode code) {
   tinker__svc_listener_t *l = user;
@@ -113,7 +113,8 @@ tinker__svc_conn_t *tinker__svc_http_conn(struct MHD_Connection *c) {
   return i ? i->socket_context : NULL;
 }
 
-/* The target before it is split and its escapes are taken out. */
+/* Called with the target as sent, before the library splits and unescapes it.
+ */
 static void *on_target(void *user, const char *target,
                        struct MHD_Connection *c) {
   tinker__svc_conn_t *conn = tinker__svc_http_conn(c);
@@ -136,7 +137,7 @@ static void set_gate(tinker__svc_listener_t *l) {
 
 static int start(tinker__svc_listener_t *l, char *why, size_t why_len) {
   unsigned limit = connection_limit(&l->service->config);
-  /* One address of another machine leaves half of the places to others. */
+  /* One address of another machine gets half of the places at most. */
   unsigned of_one = l->unix_socket || l->loopback ? limit : limit / 2;
   set_gate(l);
   l->conns.max = limit;
@@ -185,7 +186,7 @@ static int start_or_free(tinker__svc_listener_t **out,
 
 /* --- Unix ----------------------------------------------------------------- */
 
-/* 0 when the path is free (a dead socket there is removed). */
+/* 0 when the path is free; a socket that nobody listens on is removed. */
 static int claim_path(const struct sockaddr_un *addr, char *why,
                       size_t why_len) {
   struct stat st;
@@ -218,8 +219,8 @@ static int bind_unix(tinker__svc_listener_t *l, const char *path, char *why,
   int rc = claim_path(&addr, why, why_len);
   if (rc != 0) return rc;
   l->fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  /* The mode of the socket is set before it has a name; EINVAL: it has none
-   * then (macOS). */
+  /* The mode of the socket is set before it has a name. macOS answers EINVAL to
+   * that, so the mode is set once more after bind. */
   if (l->fd < 0 || (fchmod(l->fd, 0600) != 0 && errno != EINVAL) ||
       bind(l->fd, (const struct sockaddr *)&addr, sizeof addr) != 0 ||
       chmod(path, 0600) != 0 || listen(l->fd, BACKLOG) != 0) {

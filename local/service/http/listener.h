@@ -29,21 +29,20 @@ enum MHD_Result tinker__svc_http_access(void *user, struct MHD_Connection *c,
 void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
                                 void **state,
                                 enum MHD_RequestTerminationCode code);
-/* NULL when there was no memory for it. */
+/* Our struct of a connection; NULL when there was no memory for one. */
 tinker__svc_conn_t *tinker__svc_http_conn(struct MHD_Connection *c);
-/* A step in the life of a connection of l. */
+/* Puts a connection of l into another state. */
 void tinker__svc_http_moved(tinker__svc_listener_t *l, tinker__svc_conn_t *conn,
                             tinker__svc_conn_state_t state);
-/* Runs the handler of r, whose connection is suspended, or lets a worker do it.
- */
+/* Runs the handler of r, whose connection is suspended, here or on a worker. */
 void tinker__svc_http_handle(tinker__svc_req_t *r);
-/* The route of r->path, whose captures point into that; NULL = r is answered
- * with 404 or 405. */
+/* Finds the route of r->path; r's captures then point into r->path. NULL = r is
+ * answered with 404 or 405. */
 const tinker__svc_route_t *
 tinker__svc_http_route(const tinker__svc_site_t *site, tinker__svc_req_t *r,
                        const char *method);
-/* Percent escapes of a target, in place; "%00" stays as it is. Returns the new
- * length. Pure. */
+/* Decodes the percent escapes of a target in place, except "%00". Returns the
+ * new length. Pure. */
 size_t tinker__svc_http_unescape(char *s);
 
 #endif

@@ -1,17 +1,15 @@
-/* park: requests that wait until something is durable. Under the service's
- * lock: the HTTP thread parks, the store thread answers. */
+/* park: requests that wait until something is durable. All under the service's
+ * lock: the HTTP thread or a worker parks them, the store thread answers. */
 #include <tinker/error.h>
 
 #include "service/http/http.h"
 
 void tinker__svc_ack_init(tinker__svc_ack_t *a) {
-  a->durable = false;
   tinker__list_init(&a->waiters);
 }
 
 tinker__svc_handled_t tinker__svc_ack_wait(tinker__svc_ack_t *a,
                                            tinker__svc_req_t *r) {
-  if (a->durable) return TINKER__ANSWERED;
   tinker__list_push_back(&a->waiters, &r->link);
   return TINKER__PARKED;
 }
@@ -19,7 +17,6 @@ tinker__svc_handled_t tinker__svc_ack_wait(tinker__svc_ack_t *a,
 void tinker__svc_ack_commit(tinker__svc_t *s, tinker__svc_ack_t *a) {
   tinker__link_t *l;
   (void)s;
-  a->durable = true;
   while ((l = tinker__list_pop_front(&a->waiters)) != NULL) {
     tinker__svc_req_resume(TINKER__CONTAINER(l, tinker__svc_req_t, link));
   }

@@ -1,5 +1,6 @@
-/* stream: see stream.h. Its lock guards a stream, whose writer and request hold
- * it; the service's lock, taken before, guards the list of all. */
+/* stream: see stream.h. Each stream has a lock. Its writer and its request both
+ * use it, and the later of the two to end frees it. The list of all streams is
+ * guarded by the service's lock, which is taken before a stream's. */
 #include "service/http/stream.h"
 
 #include <microhttpd.h>
@@ -7,7 +8,7 @@
 
 #include <tinker/error.h>
 
-#define BLOCK 4096 /* that the HTTP library asks for at once */
+#define BLOCK 4096 /* bytes that the HTTP library asks for at once */
 
 typedef enum {
   PARKED,  /* suspended before its headers */
@@ -18,25 +19,25 @@ typedef enum {
 
 typedef enum {
   OPEN,
-  COMPLETE, /* after what there is */
-  BROKEN,   /* cut off after what there is */
-  CUT       /* at once */
+  COMPLETE, /* after the bytes that wait */
+  BROKEN,   /* cut off after the bytes that wait */
+  CUT       /* cut off at once */
 } end_t;
 
 struct tinker__svc_stream_s {
   tinker__link_t link; /* service.streams */
   tinker__svc_t *service;
-  tinker__svc_req_t *req; /* not when GONE */
+  tinker__svc_req_t *req; /* NULL when GONE */
   pthread_mutex_t lock;
   state_t state;
-  bool written; /* it has a writer no more */
-  end_t end;    /* the first that it was given */
+  bool written; /* the writer has ended and will not use it again */
+  end_t end;    /* the first end wins, except that CUT replaces any */
   int rc;       /* why it is cut off */
   tinker__buf_t bytes;
-  size_t at, max; /* of bytes: sent; and how many may wait */
+  size_t at, max; /* bytes of `bytes` already sent; bytes that may wait */
 };
 
-/* After its last user has let it go. */
+/* Called when neither the writer nor the request uses st any more. */
 static void stream_free(tinker__svc_stream_t *st) {
   tinker__svc_t *s = st->service;
   tinker__svc_lock(s);
@@ -47,7 +48,8 @@ static void stream_free(tinker__svc_stream_t *st) {
   tinker__mem_free(s->mem, st);
 }
 
-/* Under its lock, as the next. */
+/* Lets the HTTP thread ask for bytes. Under the stream's lock, like `finish`.
+ */
 static void wake(tinker__svc_stream_t *st) {
   if (st->state != PARKED && st->state != WAITING) return;
   st->state = SENDING;
@@ -95,7 +97,7 @@ static int add(tinker__svc_stream_t *st, const void *data, size_t len) {
   if (st->state == GONE) return TINKER_ECANCELED;
   if (st->end != OPEN) return st->rc;
   if (len > st->max - (st->bytes.len - st->at)) return TINKER_EOVERFLOW;
-  if (st->at > st->bytes.len / 2) { /* what is sent makes room */
+  if (st->at > st->bytes.len / 2) { /* reuse the room of the bytes sent */
     st->bytes.len -= st->at;
     memmove(st->bytes.data, st->bytes.data + st->at, st->bytes.len);
     st->at = 0;
@@ -158,8 +160,8 @@ ssize_t tinker__svc_stream_read(void *user, uint64_t pos, char *out,
   return n;
 }
 
-/* NULL for one that was refused, or cut off before its first bytes: then the
- * reply of r says why. */
+/* NULL when the stream was refused or failed before its first bytes: the reply
+ * of r then says why. */
 struct MHD_Response *tinker__svc_stream_response(tinker__svc_req_t *r) {
   if (r->status != 200) return NULL;
   return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK,
@@ -184,7 +186,7 @@ void tinker__svc_streams_release(tinker__svc_t *s) {
     }
     if (st->state != GONE) {
       finish(st, CUT, TINKER_ECANCELED);
-      st->end = CUT; /* whatever was to be sent before */
+      st->end = CUT; /* the bytes that wait are not sent either */
     }
     pthread_mutex_unlock(&st->lock);
   }

@@ -11,10 +11,10 @@ struct tinker__svc_workers_s {
   size_t waiting, max;
   bool stopped;
   pthread_t *threads;
-  size_t n; /* that run */
+  size_t n; /* running threads */
 };
 
-/* The next job, or NULL when all is done and no more will come. */
+/* Waits for a job; NULL when the workers are stopped and no job waits. */
 static tinker__svc_req_t *next_job(tinker__svc_workers_t *w) {
   pthread_mutex_lock(&w->lock);
   while (!w->waiting && !w->stopped) pthread_cond_wait(&w->wake, &w->lock);

@@ -1,10 +1,11 @@
-/* digest: what a JSON text means, as 32 bytes: object keys in sorted order, no
- * white space, equal numbers alike. Pure.
+/* digest: the meaning of a JSON text as 32 bytes. Object keys are taken in
+ * sorted order, white space is left out, and equal numbers with a fraction or
+ * exponent count as equal. Pure.
  *
  * The text is read twice, whatever its depth. The first pass lists the members
- * of every object, sorted; the second one adds the values and follows those
- * lists. An object is found in its list by its place among the objects of the
- * text, so that arrays, which keep their order, need no list. */
+ * of every object and sorts them; the second pass adds the values in the order
+ * of these lists. Objects are counted in the order of the text, and the count
+ * finds the list of an object. Arrays keep their order and need no list. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,14 +15,14 @@
 
 typedef struct {
   tinker__str_t key; /* lives as long as the first pass's reader */
-  const char *value; /* where its text begins */
-  size_t objects;    /* that begin before it in the text */
+  const char *value; /* where the text of its value begins */
+  size_t objects;    /* objects that begin before the value */
 } member_t;
 
 typedef struct {
-  size_t first, n; /* of members */
+  size_t first, n; /* its members in digest_t.members */
   const char *end; /* of its text */
-  size_t objects;  /* that begin before that end */
+  size_t objects;  /* objects that begin before that end */
 } object_t;
 
 typedef struct {
@@ -34,10 +35,10 @@ typedef struct {
   tinker__json_t text;
   tinker__sha256_t *hash;
   vec_t objects; /* object_t, in the order of the text */
-  vec_t members; /* member_t, those of an object together and sorted */
+  vec_t members; /* member_t; the members of an object together and sorted */
   vec_t open;    /* member_t of the objects whose end was not seen yet */
-  size_t at;     /* the second pass: objects that begin before here */
-  size_t read;   /* bytes, of both passes */
+  size_t at;     /* second pass: objects that begin before this place */
+  size_t read;   /* bytes read by both passes */
 } digest_t;
 
 static void *vec_push(digest_t *d, vec_t *v) {
@@ -64,7 +65,8 @@ static int by_key(const void *a, const void *b) {
 
 static int list_value(digest_t *d);
 
-/* Moves the members of the object that ends here to their place. */
+/* The object ends here: sorts its members and moves them from d->open to
+ * d->members. */
 static int close_object(digest_t *d, size_t object, size_t from) {
   member_t *open = d->open.items;
   size_t n = d->open.n - from;
@@ -121,8 +123,8 @@ static int add_string(digest_t *d, char mark, tinker__str_t s) {
   return rc ? rc : tinker__sha256_add(d->hash, s.ptr, s.len);
 }
 
-/* 1.0, 1.00 and 1e0 are one number. Integers stay as they are: a double does
- * not hold all of them. */
+/* 1.0, 1.00 and 1e0 are the same number. Integers stay as they are, since a
+ * double does not hold all of them. */
 static int add_number(digest_t *d, tinker__str_t s) {
   char text[32];
   double v;
@@ -137,8 +139,8 @@ static int add_number(digest_t *d, tinker__str_t s) {
   return add_string(d, 'v', s);
 }
 
-/* Values of the second pass are read by a reader of their own, from where they
- * begin to where the text ends. */
+/* In the second pass each member's value has its own reader, which begins at
+ * the value and ends with the text. */
 static int add_value(digest_t *d, tinker__json_t *j, const char *except);
 
 static int add_member(digest_t *d, const member_t *m) {
@@ -152,7 +154,7 @@ static int add_member(digest_t *d, const member_t *m) {
   return rc;
 }
 
-/* The members bring j to the object's end: their readers have read it. */
+/* The readers of the members have read the object, so j skips to its end. */
 static int add_object(digest_t *d, tinker__json_t *j, const char *except) {
   const object_t o = ((const object_t *)d->objects.items)[d->at];
   int rc = tinker__sha256_add(d->hash, "{", 1);
@@ -161,7 +163,7 @@ static int add_object(digest_t *d, tinker__json_t *j, const char *except) {
     if (except && tinker__str_eqs(m->key, except)) continue;
     rc = add_member(d, m);
   }
-  j->start += o.end - j->at; /* not read by this reader */
+  j->start += o.end - j->at; /* these bytes do not count as read by j */
   j->at = o.end;
   d->at = o.objects;
   return rc ? rc : tinker__sha256_add(d->hash, "}", 1);

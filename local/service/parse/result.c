@@ -1,5 +1,5 @@
-/* result: what a finished call answers, through wire. Engine thread; the JSON
- * forms on the thread that answers a poll. */
+/* result: writes the results of finished calls through wire. Engine thread; the
+ * JSON forms are written on the thread that answers a poll. */
 #include <string.h>
 
 #include <tinker/error.h>
@@ -70,7 +70,8 @@ static tinker__sequence_view_t *sequences(tinker__arena_t *arena,
   return seqs;
 }
 
-/* What was not asked for, and the first token, which nothing predicts. */
+/* Fills the entries of positions that were not asked for, and of the first
+ * token, which nothing predicts. */
 static void pad_top(const tinker__eng_gen_t *gen) {
   for (size_t i = 0; i < gen->top_prompt * gen->prompt_from; i++) {
     gen->top_prompt_ids[i] = 0;
@@ -111,7 +112,7 @@ static int about_prompt(tinker__sample_result_t *out, tinker__arena_t *arena,
         (tinker__topk_view_t){gen->top_prompt, gen->n_prompt,
                               gen->top_prompt_ids, gen->top_prompt_logprobs};
   }
-  if (target) { /* the layout that was asked in */
+  if (target) { /* answered in the layout of the request */
     out->has_target = true;
     out->target = *target;
     out->target.dtype = TINKER__DTYPE_F32;

@@ -22,7 +22,7 @@ void tinker__svc_work_free(tinker__svc_work_t *w) {
 
 /* --- optim_step ----------------------------------------------------------- */
 
-/* What the engine would refuse, refused before the call is accepted. */
+/* Refuses before the call is accepted what the engine would refuse later. */
 static int check_adam(const tinker__eng_optim_params_t *a, const char *prefix,
                       char *why, size_t why_len) {
   const struct {
@@ -33,7 +33,7 @@ static int check_adam(const tinker__eng_optim_params_t *a, const char *prefix,
       {"learning_rate", a->learning_rate, 0, 1e30, "from 0 to below 1e30"},
       {"beta1", a->beta1, 0, 1, "from 0 to below 1"},
       {"beta2", a->beta2, 0, 1, "from 0 to below 1"},
-      /* Above 0 as a float. */
+      /* 1e-45 is the smallest value that is above 0 as a float. */
       {"eps", a->eps, 1e-45, 1e30, "from 1e-45 to below 1e30"},
       {"weight_decay", a->weight_decay, 0, 1e30, "from 0 to below 1e30"},
       {"grad_clip_norm", a->grad_clip_norm, 0, HUGE_VAL, "from 0 up"}};
@@ -85,9 +85,10 @@ static int take_optim(tinker__svc_work_t *w, const tinker__optim_step_t *m,
 
 /* --- Saves ---------------------------------------------------------------- */
 
-/* Names become part of a tinker path, never of a file's path. The two that
- * mean a folder would be cut out of a URL on its way, and clients put a '%'
- * into one as it is: it would name another checkpoint. */
+/* A name becomes part of a tinker path, never of a file's path. "." and ".."
+ * are refused because they are cut out of a URL on its way; '%' is refused
+ * because clients put it into a URL unescaped, where it would name another
+ * checkpoint. */
 static int check_name(tinker__str_t name, char *why, size_t why_len) {
   bool ok = name.len > 0 && name.len <= MAX_NAME &&
             !tinker__str_eqs(name, ".") && !tinker__str_eqs(name, "..");
@@ -125,7 +126,7 @@ int tinker__svc_check_metadata(tinker__mem_t *mem, tinker__str_t json,
                      "user_metadata must be an object of strings");
 }
 
-/* What both saves share. */
+/* The fields that both saves have. */
 typedef struct {
   const char *name; /* NULL = ephemeral */
   bool has_ttl;

@@ -1,6 +1,6 @@
-/* work_fb: a forward_backward message into what the engine takes. Every length,
- * id and value is checked here, with the field's name: an engine that is given
- * something wrong would train on it silently. Pure. */
+/* work_fb: turns a forward_backward message into the engine's form. Every
+ * length, id and value is checked here and refused by its field's name, since
+ * an engine would train on bad ones without a word. Pure. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,8 +24,8 @@ static bool take_varint(const char **at, const char *end, uint64_t *out) {
   return false;
 }
 
-/* Skips or gives the next field of a message; false at its end or when it is
- * malformed. */
+/* Reads the next field of a message. False at the end of the message or when
+ * the field is malformed. */
 static bool take_field(const char **at, const char *end, uint64_t *tag,
                        uint64_t *number, tinker__str_t *bytes) {
   uint64_t len = 0;
@@ -100,7 +100,7 @@ int tinker__svc_work_fb_head(tinker__mem_t *mem, tinker__str_t body, int format,
 
 /* --- Loss ----------------------------------------------------------------- */
 
-/* A negative default: the option is required. */
+/* A negative default means that the option is required. */
 static const struct loss {
   const char *name;
   tinker__eng_loss_config_t config;
@@ -282,7 +282,8 @@ static int take_floats(const check_t *c, const tinker__datum_view_t *v,
   return 0;
 }
 
-/* An input that the loss does not know would be ignored: refused. */
+/* Refuses an input that the loss does not know: to ignore it would train
+ * something else than was asked for. */
 static int check_names(const check_t *c, const tinker__datum_view_t *v) {
   tinker__eng_loss_kind_t kind = c->work->loss.kind;
   bool ce = kind == TINKER__LOSS_CROSS_ENTROPY;
@@ -304,7 +305,7 @@ static int check_names(const check_t *c, const tinker__datum_view_t *v) {
   return 0;
 }
 
-/* Without any token the sequence has no ratio. */
+/* A mask without any token is refused: the sequence would have no ratio. */
 static int take_mask(const check_t *c, const tinker__datum_view_t *v,
                      tinker__eng_train_datum_t *d) {
   const char *name = "sequence_ratio_mask";
@@ -360,7 +361,7 @@ int tinker__svc_work_forward_backward(tinker__svc_work_t *w,
   if (rc != 0) return rc;
   rc = take_data(w, &request.view, &in->base->info, why, why_len);
   if (rc != 0) return rc;
-  size_t tokens = 0; /* of numbers that are in memory */
+  size_t tokens = 0; /* can't overflow: it counts numbers that are in memory */
   for (size_t i = 0; i < w->n_data; i++) tokens += w->data[i].n * w->data[i].k;
   return tinker__svc_work_check_tokens(in, tokens, why, why_len);
 }

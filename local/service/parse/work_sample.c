@@ -1,5 +1,5 @@
-/* work_sample: an asample request into a generation. What this service does
- * not offer is refused by its field's name. Pure. */
+/* work_sample: turns an asample request into a generation. A field that this
+ * service does not support is refused by its name. Pure. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -7,7 +7,8 @@
 
 #include "service/parse/work.h"
 
-#define MAX_PAIRS ((uint64_t)1 << 26) /* of id and log-probability: 512 MiB */
+/* Pairs of an id and a log-probability in one result; they take 512 MiB. */
+#define MAX_PAIRS ((uint64_t)1 << 26)
 
 static int refuse(const tinker__sample_request_t *q, char *why,
                   size_t why_len) {
@@ -45,8 +46,8 @@ static int take_prompt(tinker__svc_work_t *w, const tinker__sample_request_t *q,
   return 0;
 }
 
-/* Room for all of them, before anything is sampled: the largest result that can
- * be stored is not far above. */
+/* Bounds the entries of top-k lists before anything is sampled, because a
+ * result with many more could not be stored. */
 static int check_top(const tinker__eng_gen_spec_t *spec, char *why,
                      size_t why_len) {
   uint64_t sampled = (uint64_t)spec->num_samples * spec->max_tokens;
@@ -175,7 +176,7 @@ int tinker__svc_work_sample(tinker__svc_work_t *w,
   if (rc == 0) {
     rc = check_ranges(&q, info, spec.n_prompt, &spec, why, why_len);
   }
-  if (rc == 0) { /* the product fits: both have a limit */
+  if (rc == 0) { /* num_samples and max_tokens are bounded, so this fits */
     rc = tinker__svc_work_check_tokens(
         in, spec.n_prompt + spec.num_samples * spec.max_tokens, why, why_len);
   }

@@ -1,14 +1,15 @@
-/* work_score: what an asample request wants to know about its prompt. Checked
- * here, laid out for the engine: a dense target becomes rows as a CSR has
- * them. Pure. */
+/* work_score: checks which scores an asample request wants of its prompt, and
+ * lays them out for the engine. A dense target gets row starts, as a CSR target
+ * has them. Pure. */
 #include <string.h>
 
 #include <tinker/error.h>
 
 #include "service/parse/work.h"
 
-/* Of P * k for draws, of P * distinct ids for a target: memory of a reply, and
- * time of the engine thread that is the other requests', too. */
+/* Bounds prompt tokens times draws, and prompt tokens times distinct ids of a
+ * target. Both take memory in the reply, and time of the engine thread, for
+ * which other requests wait. */
 #define MAX_CELLS ((size_t)1 << 23)
 
 static int check_last_n(const tinker__sample_request_t *q,
@@ -45,8 +46,8 @@ static int check_draws(const tinker__sample_request_t *q,
   return 0;
 }
 
-/* Checks each id and counts how many different ones there are; seen holds a
- * bit for every token of the vocabulary, none set. */
+/* Checks each id and counts the different ones. seen has a cleared bit for
+ * every token of the vocabulary. */
 static int count_ids(const tinker__tensor_view_t *t, size_t vocab,
                      unsigned char *seen, size_t *distinct, char *why,
                      size_t why_len) {

@@ -1,11 +1,12 @@
-/* bases: the base models that the service was given, and the engines that hold
- * them. See core/base_model.h for the states and who holds one.
+/* bases: loads and unloads the base models of the configuration, and opens the
+ * engines that hold them. core/base_model.h has the states and the references.
  *
- * Loading and leaving are tasks of the engine thread, a small step each, so
- * that others sample and train between them. Memory is planned for each load:
- * what is there, less what the others and requests take; half of the rest is
- * for the caches of samples. What the folder says of itself is kept from the
- * first load on, and a folder that says otherwise later is refused. */
+ * Loading is a task of the engine thread in small steps, so that others sample
+ * and train between them; unloading is a task of one step. Memory is planned
+ * for each load: a model is refused if it does not fit beside the other base
+ * models. Of the bytes that base models and requests leave, half is for the
+ * caches of samples and half for training. The digest of a folder is kept from
+ * the first load on, and a folder whose digest has changed later is refused. */
 #define _XOPEN_SOURCE 700 /* realpath */
 
 #include <errno.h>
@@ -23,7 +24,7 @@
 #include "service/run/bases.h"
 #include "service/run/exec.h"
 
-/* --- Begin: under the lock -------------------------------------------------
+/* --- Requests to load and unload: under the lock --------------------------
  */
 
 int tinker__svc_base_load(tinker__svc_base_model_t *b, char *why,
@@ -58,7 +59,8 @@ static uint64_t add(uint64_t a, uint64_t b) {
   return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-/* What base models and caches may take in all; false = it can't be known. */
+/* The bytes for base models, training and caches together. False when they
+ * can't be known. */
 static bool all_memory(const tinker__svc_t *s, uint64_t *bytes) {
   *bytes = (uint64_t)s->config.max_memory;
   if (*bytes) return true;
@@ -76,7 +78,7 @@ static uint64_t planned(const tinker__svc_t *s) {
   return sum;
 }
 
-/* What requests may take is settled once, by what the models of the start
+/* Settles what requests may take, once, by what the models of the start
  * leave. */
 static void reserve(tinker__svc_t *s) {
   uint64_t have, used = planned(s);
@@ -84,8 +86,8 @@ static void reserve(tinker__svc_t *s) {
   s->reserved = tinker__svc_budget_plan(s, have > used ? have - used : 0);
 }
 
-/* Half of what base models and requests leave is for the caches of samples, the
- * other for training. */
+/* Shares the bytes that base models and requests leave: half for the caches of
+ * samples, half for training. */
 static void share_memory(tinker__svc_t *s) {
   uint64_t have, used = add(planned(s), s->reserved);
   bool known = all_memory(s, &have);
@@ -93,7 +95,7 @@ static void share_memory(tinker__svc_t *s) {
   atomic_store(&s->train_limit, s->slots.limit);
 }
 
-/* Refuses what can't fit, before a byte of it is loaded. */
+/* Plans the memory of b, or refuses b before a byte of it is loaded. */
 static int plan(tinker__svc_base_model_t *b, char *why, size_t why_len) {
   tinker__svc_t *s = b->service;
   uint64_t bytes, have, others = planned(s), need;
@@ -130,7 +132,8 @@ static void free_info(tinker__mem_t *mem, tinker__eng_base_info_t *i) {
   tinker__mem_free(mem, (void *)(uintptr_t)i->digest);
 }
 
-/* What others read without the lock is written once. */
+/* Keeps the facts of the first load in b->info, which others read without the
+ * lock, so it is written once. A later load must have the same digest. */
 static int keep_info(tinker__svc_base_model_t *b, tinker__eng_base_t *base,
                      char *why, size_t why_len) {
   tinker__svc_t *s = b->service;
@@ -142,7 +145,7 @@ static int keep_info(tinker__svc_base_model_t *b, tinker__eng_base_t *base,
       free_info(s->mem, &copy);
       return TINKER_ENOMEM;
     }
-    tinker__svc_lock(s); /* whose digest it has, all may ask */
+    tinker__svc_lock(s); /* tinker__svc_base_same reads the digest */
     b->info = copy;
     tinker__svc_unlock(s);
     return 0;
@@ -172,7 +175,8 @@ static void drop_load(tinker__svc_base_model_t *b) {
   b->load = NULL;
 }
 
-/* One step; 1 while there is more. Waits until samples have given back what the
+/* Does one step of a load; 1 while there is more, 0 or a code at the end.
+ * Before it begins, it waits until samples have given back the memory that the
  * plan takes from them. */
 static int load_step(tinker__svc_base_model_t *b, const atomic_bool *halt,
                      char *why, size_t why_len) {
@@ -207,8 +211,8 @@ static void run_load(tinker__svc_base_model_t *b) {
   tinker__svc_t *s = b->service;
   int rc =
       load_step(b, tinker__eng_scheduler_halt(s->scheduler), why, sizeof why);
-  if (rc > 0 || rc == TINKER_ECANCELED) { /* the latter: the service stops */
-    tinker__eng_scheduler_push(s->scheduler, &b->task); /* after others' turn */
+  if (rc > 0 || rc == TINKER_ECANCELED) { /* canceled: the service stops */
+    tinker__eng_scheduler_push(s->scheduler, &b->task); /* others go first */
     return;
   }
   if (rc != 0) {
@@ -230,7 +234,7 @@ static void release(tinker__svc_base_model_t *b) {
   b->bytes = 0;
 }
 
-/* Adapters in memory for samplers whose session has ended. */
+/* Unloads the adapters of b's samplers; their sessions have ended. */
 static void drop_adapters(tinker__svc_base_model_t *b) {
   tinker__svc_t *s = b->service;
   TINKER__LIST_EACH(l, tmp, &s->adapters) {
@@ -252,8 +256,8 @@ static void run_leave(tinker__svc_base_model_t *b) {
   tinker__svc_log(s, "info", "unloaded", "model", b->name, NULL);
 }
 
-/* A load that follows at once is a task after this one: it is pushed only when
- * the state is ABSENT. */
+/* A step of a base model's task. The task is pushed for a load only when the
+ * state was ABSENT, so it is never pushed twice. */
 static bool step(tinker__eng_task_t *task) {
   tinker__svc_base_model_t *b =
       TINKER__CONTAINER(task, tinker__svc_base_model_t, task);
@@ -328,7 +332,8 @@ int tinker__svc_bases_generator(tinker__svc_t *s) {
 
 /* --- Start and stop: engine thread ---------------------------------------- */
 
-/* Who was there before a restart needs it now. */
+/* True when the start must load b: it is not marked `later`, or models and
+ * samplers of an earlier run hold it. */
 static bool wanted(const tinker__svc_base_model_t *b, size_t i) {
   return !b->service->config.models[i].later || b->refs;
 }
@@ -393,7 +398,8 @@ void tinker__svc_bases_stop(tinker__svc_t *s) {
 
 /* --- Models of the configuration ------------------------------------------ */
 
-/* A padded vocabulary has ids without a token: they add no text. */
+/* The bytes of a token. The ids that pad a vocabulary have no token and add no
+ * text. */
 static int token_bytes(void *user, int32_t token, const char **bytes,
                        size_t *len) {
   int rc = tinker_tokenizer_token_bytes(user, token, bytes, len);
@@ -403,8 +409,8 @@ static int token_bytes(void *user, int32_t token, const char **bytes,
   return 0;
 }
 
-/* Only stop strings need text: without a tokenizer.json, or with one that can't
- * be read, they are refused, and everything else works. */
+/* Loads tokenizer.json for stop strings. Without the file, or if it can't be
+ * read, stop strings are refused and everything else works. */
 static int load_tokenizer(tinker__svc_t *s, tinker__svc_base_model_t *b) {
   char path[PATH_MAX + 32], reason[300];
   snprintf(path, sizeof path, "%s/tokenizer.json", b->dir);
@@ -422,7 +428,9 @@ static int load_tokenizer(tinker__svc_t *s, tinker__svc_base_model_t *b) {
   return 0;
 }
 
-/* The service's backend of that table; opened on the engine thread. */
+/* The service's backend for an engine's table. The engine thread opens it
+ * later.
+ */
 static tinker__eng_backend_t *backend_of(tinker__svc_t *s,
                                          const tinker__engine_api_t *api) {
   for (size_t i = 0; i < s->n_backends; i++) {

@@ -1,6 +1,6 @@
-/* claim: the memory of training, shared by all models. Engine thread. A model
- * that finds no room waits until others have left memory (see keep.c); one that
- * is alone is never kept waiting. */
+/* claim: shares the memory of training among all models. Engine thread. A model
+ * that finds no room waits until others have left memory (see keep.c). A model
+ * that is alone does not wait, since nobody could make room for it. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -13,15 +13,16 @@ static void set(tinker__svc_model_t *m, uint64_t bytes) {
   m->claimed = bytes;
 }
 
+/* The model waits, and what it waits for is shown. */
 static int wait_short(tinker__svc_model_t *m, const char *of, uint64_t need,
                       uint64_t others, uint64_t limit) {
   char why[200];
-  m->stuck = m->is_short = true;
   snprintf(why, sizeof why,
            "waiting for memory: needs %" PRIu64 " bytes, others use %" PRIu64
            " of %" PRIu64 " for %s",
            need, others, limit, of);
   tinker__svc_trouble(m, 0, why);
+  m->stuck = TINKER__SVC_STUCK_SHORT;
   return TINKER_ENOMEM;
 }
 
@@ -36,7 +37,8 @@ int tinker__svc_claim_log(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   return 0;
 }
 
-/* Results that wait for the store are not outrun by new ones. */
+/* New results wait while older ones are being stored. A result is counted when
+ * it is made. */
 static int wait_for_results(tinker__svc_model_t *m,
                             const tinker__svc_work_t *pass) {
   tinker__svc_share_t *p = &m->service->results;
@@ -45,7 +47,7 @@ static int wait_for_results(tinker__svc_model_t *m,
     return wait_short(m, "results", need, atomic_load(&p->used),
                       atomic_load(&p->limit));
   }
-  tinker__svc_share_give(p, need); /* counted when it is there */
+  tinker__svc_share_give(p, need);
   return 0;
 }
 

@@ -1,5 +1,5 @@
-/* exec: numbered calls of a model, executed. Engine thread. A task is a model
- * with work: each step runs one piece of its present call, so that sampling
+/* exec: executes the numbered calls of models. Engine thread. A task is a model
+ * with work; each step runs one piece of its present call, so that sampling
  * gets its turn in between. Loads and saves are in exec_state.c. */
 #include "service/run/exec.h"
 
@@ -11,7 +11,6 @@
 #include "service/core/trying.h"
 
 void tinker__svc_exec_stick(tinker__svc_model_t *m, int rc) {
-  m->stuck = true;
   tinker__svc_trouble(m, rc, "");
 }
 
@@ -19,12 +18,11 @@ void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
   bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT ||
               rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
   tinker__svc_model_t *m = op->model;
-  /* What the moment is to blame for says nothing of the model, and a call must
-   * not fail because what came before it can't be restored now. */
+  /* A call does not fail for a reason that may pass, or because an earlier call
+   * can't be restored now. Its model is parked instead. */
   if (m &&
-      (m->stuck || (op->replay && (rc == TINKER_ENOMEM || rc == TINKER_EIO)))) {
-    if (!m->is_short) tinker__svc_trouble(m, rc, why);
-    m->stuck = true;
+      (m->stuck || (op->redo && (rc == TINKER_ENOMEM || rc == TINKER_EIO)))) {
+    if (m->stuck != TINKER__SVC_STUCK_SHORT) tinker__svc_trouble(m, rc, why);
     return;
   }
   tinker__svc_op_fail(op, user ? "user" : "server", "%s",
@@ -39,7 +37,7 @@ void tinker__svc_exec_model_free(tinker__svc_model_t *m) {
   tinker__svc_claim_settle(m);
 }
 
-/* The model's state, from its snapshot if it is not in memory. */
+/* Loads the model's state from its snapshot if it is not in memory. */
 int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len) {
   char dir[1200];
   tinker__svc_t *s = m->service;
@@ -52,7 +50,7 @@ int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len) {
   tinker__svc_checkpoint_dir(s, "snapshots", m->snapshot, dir, sizeof dir);
   int rc = tinker__svc_model_api(m)->train_load(m->base->base, dir, true,
                                                 &m->train, why, why_len);
-  m->stuck = rc != 0;
+  if (rc != 0) m->stuck = TINKER__SVC_STUCK_TROUBLE;
   return rc;
 }
 
@@ -73,8 +71,8 @@ static void run_create(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__create_model_result_t result = {m->id};
   tinker__buf_init(&out, m->service->mem, 4096);
   tinker__message_encode(&out, &tinker__create_model_result_msg, &result);
-  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
-                          NULL, NULL, NULL);
+  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
+                          &out, NULL, NULL, NULL);
 }
 
 /* --- forward_backward ----------------------------------------------------- */
@@ -110,11 +108,11 @@ static void end_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__buf_init(&out, m->service->mem, (size_t)1 << 31);
   int rc = tinker__svc_result_forward_backward(&out, op->work, loss);
   if (rc != 0 && !out.error) out.error = rc;
-  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_PROTO, &out,
-                          NULL, NULL, NULL);
+  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_PROTO,
+                          &out, NULL, NULL, NULL);
 }
 
-/* True while there is more of it. */
+/* Runs a piece of a pass; true while there is more. */
 static bool run_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   int rc = 0;
@@ -126,7 +124,7 @@ static bool run_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
         sizeof why);
   }
   if (rc > 0) return true;
-  if (rc == TINKER_ECANCELED) { /* the service stops: at the next start */
+  if (rc == TINKER_ECANCELED) { /* the service stops; the next start does it */
     tinker__svc_model_api(m)->pass_end(m->pass);
     m->pass = NULL;
     return true;
@@ -149,7 +147,7 @@ static bool run_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
 
 /* --- optim_step ----------------------------------------------------------- */
 
-/* True while there is more of it. */
+/* Runs a piece of an optimizer step; true while there is more. */
 static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
   tinker__eng_optim_metrics_t metrics;
@@ -175,16 +173,16 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
       {&norm, op->work->adam.grad_clip_norm > 0 ? 1 : 0}};
   tinker__buf_init(&out, m->service->mem, 4096);
   tinker__message_encode(&out, &tinker__optim_step_result_msg, &result);
-  tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON, &out,
-                          NULL, NULL, NULL);
+  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
+                          &out, NULL, NULL, NULL);
   if (!m->stuck) tinker__svc_keep_due(m, op->seq + 1);
   return false;
 }
 
 /* --- Tasks ---------------------------------------------------------------- */
 
-/* The body of an op, as it was read from the log, is decoded. What was decoded
- * once can be decoded, but for the memory it takes. */
+/* Decodes the body of an op that was read from the log. It was decoded before,
+ * so only lack of memory can fail it. */
 static int reload_work(tinker__svc_op_t *op, char *why, size_t why_len) {
   int status;
   tinker__svc_work_in_t in = {
@@ -197,32 +195,35 @@ static int reload_work(tinker__svc_op_t *op, char *why, size_t why_len) {
   if (op->work || !op->log_body) return 0;
   int rc = tinker__svc_work_parse(&op->work, op->service, &in, &status, why,
                                   why_len);
-  op->model->stuck = rc == TINKER_ENOMEM;
+  if (rc == TINKER_ENOMEM) op->model->stuck = TINKER__SVC_STUCK_TROUBLE;
   tinker__svc_op_drop_log(op);
   return rc;
 }
 
-/* On a restart: what left no trace in the model is not executed again. */
+/* True for a call of the log that had no effect on the model, so that a restart
+ * does not execute it again. */
 static bool skip_replay(const tinker__svc_op_t *op) {
-  if (!op->replay) return false;
+  if (!op->redo) return false;
   switch (op->kind) {
   case TINKER__SVC_OP_FORWARD_BACKWARD:
     return op->state == TINKER__SVC_OP_FAILED || !op->log_size ||
            (op->work && op->work->forward_only);
-  case TINKER__SVC_OP_OPTIM: /* refused gradients are gone: not traceless */
-    return op->traceless || (op->state == TINKER__SVC_OP_FAILED &&
-                             !op->model->train && !op->model->snapshot);
+  case TINKER__SVC_OP_OPTIM: /* refused gradients are gone: that is an effect */
+    return op->redo == TINKER__SVC_REDO_UNDONE ||
+           (op->state == TINKER__SVC_OP_FAILED && !op->model->train &&
+            !op->model->snapshot);
   case TINKER__SVC_OP_CREATE: return op->state == TINKER__SVC_OP_FAILED;
   default: return true; /* saves, and loads that failed */
   }
 }
 
-/* One that was told already can't be restored, nor the model with it. */
+/* Fails a call that the engine crashed in. If its result is known to the client
+ * already, the model can't be restored and is broken. */
 static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
-  if (!op->replay) {
+  if (!op->redo) {
     tinker__svc_op_fail(op, "server",
                         "the engine crashed in this call (signal %d)",
-                        op->crash_signal);
+                        m->service->config.crash_signal);
     return;
   }
   tinker__svc_lock(m->service);
@@ -232,24 +233,24 @@ static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   if (rc != 0) tinker__svc_exec_stick(m, rc);
 }
 
-/* The process may have been killed because of others: a model that could not
- * be restored waits, and is tried again by every second start. */
+/* Fails a call in which the process was killed too often. If it is a call of
+ * the log its model is parked, since others may be to blame, and every second
+ * start tries it again. */
 static void fail_deadly(tinker__svc_model_t *m, tinker__svc_op_t *op) {
-  if (!op->replay) {
+  if (!op->redo) {
     tinker__svc_op_fail(op, "server",
                         "the service was killed %d times while it executed "
                         "this call: it may need more memory than there is",
                         TINKER__MAX_DEATHS);
     return;
   }
-  m->stuck = true;
   tinker__svc_trouble(m, 0,
                       "the service was killed each time it executed its log "
                       "again; the start after the next one tries once more");
 }
 
-/* Why nothing more is executed of it, or NULL. Never freed before the end, but
- * set by any thread. */
+/* Why the model's calls fail, or NULL. Any thread may set it; it is not freed
+ * before the end. */
 static const char *broken(tinker__svc_model_t *m) {
   tinker__svc_lock(m->service);
   const char *why = m->broken;
@@ -257,14 +258,14 @@ static const char *broken(tinker__svc_model_t *m) {
   return why;
 }
 
-/* One piece of the call; true while there is more. */
+/* Runs one piece of a call; true while there is more. */
 static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   char why[300] = "";
-  if (op->crash_signal) {
+  if (op->blame == TINKER__SVC_BLAME_CRASH) {
     fail_crashed(m, op);
     return false;
   }
-  if (op->deadly) {
+  if (op->blame == TINKER__SVC_BLAME_DEATHS) {
     fail_deadly(m, op);
     return false;
   }
@@ -278,10 +279,10 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   }
   if (rc != 0) {
     if (m->pass) {
-      tinker__svc_model_api(m)->pass_end(m->pass); /* marked meanwhile */
+      tinker__svc_model_api(m)->pass_end(m->pass); /* broken meanwhile */
     }
     m->pass = NULL;
-    if (!op->replay || !reason) tinker__svc_exec_fail(op, rc, why);
+    if (!op->redo || !reason) tinker__svc_exec_fail(op, rc, why);
     return false;
   }
   if (skip_replay(op)) return false;
@@ -297,61 +298,59 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   }
 }
 
-/* Takes the next op; NULL when there is none, and then the model is idle. */
+static void retire(tinker__svc_model_t *m) {
+  tinker__svc_exec_model_free(m);
+  tinker__svc_keep_settled(m);
+  tinker__svc_lock(m->service);
+  tinker__svc_model_retire(m);
+  tinker__svc_unlock(m->service);
+}
+
+/* Takes the next op. NULL = there is none, and the model is idle, over or out
+ * of memory now. If the service must end the model is left as it is, for the
+ * next start. */
 static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
-  bool ended = false, rests = false;
-  if (atomic_load(&s->fatal)) return NULL; /* stays busy: the next start */
+  bool over = false, leaves = false;
+  if (atomic_load(&s->fatal)) return NULL;
   tinker__svc_lock(s);
-  bool begins = !m->current;
-  if (begins) m->current = tinker__svc_model_begin(m);
   tinker__svc_op_t *op = m->current;
-  if (op && begins) tinker__svc_debug_op(op, "executes");
+  if (!op && (op = tinker__svc_model_begin(m)) != NULL) {
+    tinker__svc_debug_op(op, "executes");
+  }
   if (!op) {
-    ended = m->session->ended_ms && tinker__list_empty(&m->pending);
-    rests = m->leaves && !ended;
-    if (!ended && !rests) tinker__svc_model_done(m, true);
+    over = tinker__svc_model_is_over(m);
+    leaves = !over && m->state != TINKER__SVC_MODEL_QUEUED;
+    if (!over && !leaves) tinker__svc_model_done(m);
   }
-  m->leaves = false;
   tinker__svc_unlock(s);
-  if (rests) tinker__svc_keep_resting(m);
-  if (ended) { /* nothing can come any more: stays busy for ever */
-    tinker__svc_exec_model_free(m);
-    tinker__svc_keep_settled(m);
-    tinker__svc_lock(s);
-    m->rests_ms = 0;
-    tinker__svc_base_drop(m->base, &m->holds);
-    tinker__svc_unlock(s);
-  }
+  if (leaves) tinker__svc_keep_resting(m);
+  if (over) retire(m);
   return op;
 }
 
-/* The call can't be executed now: what it has begun is given up. */
+/* Parks a model whose call can't be executed now, and gives its pass up. A body
+ * that was decoded for this turn alone is read from the log again. */
 static void park(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
   m->pass = NULL;
-  m->stuck = false;
   if (m->rewinds) {
     tinker__svc_exec_model_free(m);
     tinker__svc_keep_settled(m);
   }
   tinker__svc_lock(s);
-  /* Decoded for its turn alone: it is read from the log once more. */
-  if (m->current->in_log && m->current->work && !m->current->held) {
+  if (m->current->work && !m->current->held) {
     tinker__svc_op_drop_work(m->current);
   }
   if (m->rewinds) m->rests_ms = 0;
-  m->waits = m->is_short;
-  m->is_short = false;
   tinker__svc_model_park(m);
   tinker__svc_unlock(s);
 }
 
 /* --- Bodies --------------------------------------------------------------- */
 
-/* A body has been read. The model is as busy as it was when its task went to
- * wait for it. Store thread. */
+/* Called when a body has been read from the log. Store thread. */
 static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_op_t *op = user;
   tinker__svc_model_t *m = op->model;
@@ -368,23 +367,29 @@ static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
     tinker__svc_trouble(m, rc,
                         rc == TINKER_ENOMEM ? "" : "its log can't be read");
     tinker__svc_model_park(m);
-  } else if (!s->stopping) {
+  } else if (tinker__svc_model_move(m, TINKER__SVC_MODEL_RUNNING) &&
+             !s->stopping) {
     tinker__eng_scheduler_push(s->scheduler, &m->task);
   }
   tinker__svc_unlock(s);
 }
 
-/* True while the body of the call is on its way from the log: its task is
- * pushed again when it has arrived. */
+/* Begins to read the body of op from the log if it is needed and not there.
+ * True if so; the model's task is pushed again when the body has been read. */
 static bool fetch_body(tinker__svc_model_t *m, tinker__svc_op_t *op) {
-  if (!op->in_log || op->work || op->log_body || op->crash_signal ||
-      op->deadly || op->kind == TINKER__SVC_OP_CREATE || skip_replay(op)) {
+  tinker__svc_t *s = op->service;
+  if (op->work || op->log_body || op->blame ||
+      op->kind == TINKER__SVC_OP_CREATE || skip_replay(op)) {
     return false;
   }
   if (tinker__svc_claim_log(m, op) != 0) {
     park(m);
-  } else if (tinker__svc_store_read_body(op->service->store, op->row, on_body,
-                                         op) != 0) {
+    return true;
+  }
+  tinker__svc_lock(s);
+  tinker__svc_model_move(m, TINKER__SVC_MODEL_READING);
+  tinker__svc_unlock(s);
+  if (tinker__svc_store_read_body(s->store, op->row, on_body, op) != 0) {
     tinker__svc_trouble(m, TINKER_ENOMEM, "");
     park(m);
   }
@@ -397,9 +402,10 @@ static bool step(tinker__eng_task_t *task) {
   tinker__svc_op_t *op = take_op(m);
   if (!op || fetch_body(m, op)) return false;
   int64_t start = s->world->now_ms(s->world->user);
-  int64_t call = op->replay ? TINKER__REDOING(op->row) : op->row;
+  int64_t call = op->redo ? TINKER__REDOING(op->row) : op->row;
   atomic_store(s->doing, call);
-  m->stuck = m->worked = false;
+  m->stuck = TINKER__SVC_NOT_STUCK;
+  m->worked = false;
   bool more = run_op(m, op);
   atomic_store(s->doing, 0);
   if (m->worked) tinker__svc_keep_worked(m, start);
@@ -412,13 +418,13 @@ static bool step(tinker__eng_task_t *task) {
   if (m->worked) m->unsaved_bytes += op->log_size;
   tinker__svc_lock(s);
   tinker__svc_op_drop_log(op);
-  if (op->replay) tinker__svc_op_drop_work(op); /* no commit will do it */
+  if (op->redo) tinker__svc_op_drop_work(op); /* no commit does it */
   m->pause_ms = 0;
   m->rests_ms = m->train ? s->world->now_ms(s->world->user) : 0;
   tinker__svc_trying_set(s, call, 0);
   m->current = NULL;
   m->next_seq++;
-  tinker__svc_model_done(m, true);
+  tinker__svc_model_done(m);
   tinker__svc_unlock(s);
   return false;
 }

@@ -1,5 +1,5 @@
-/* exec_fault: what a fault plan does to a call where it is executed. Engine
- * thread. */
+/* exec_fault: carries out the acts of a fault plan when a call is executed.
+ * Engine thread. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,9 +14,9 @@
 #include "service/store/marker.h"
 
 bool tinker__svc_exec_suffer(tinker__svc_model_t *m, tinker__svc_op_t *op) {
-  if (op->replay) return false;
+  if (op->redo) return false;
   if (op->acts & TINKER__ACT_CRASH) raise(SIGSEGV);
-  if (op->acts & TINKER__ACT_CORRUPT) { /* it fails as all that follow it */
+  if (op->acts & TINKER__ACT_CORRUPT) { /* this call and all later ones fail */
     tinker__svc_lock(m->service);
     m->hides_broken = (op->acts & TINKER__ACT_HIDE) != 0;
     int rc = tinker__svc_model_break(m, "corrupted by the fault plan");
@@ -44,7 +44,7 @@ int tinker__svc_exec_flip_bit(const char *dir, const char *file, char *why,
   snprintf(path, sizeof path, "%s/%s", dir, file);
   int fd = open(path, O_RDWR | O_CLOEXEC);
   if (fd < 0) return io_error(path, why, why_len);
-  /* In the last quarter: tensors, not the header. */
+  /* The last quarter of the file has tensors, not the header. */
   off_t at = lseek(fd, 0, SEEK_END) / 4 * 3;
   bool ok = pread(fd, &byte, 1, at) == 1;
   byte ^= 0x10;
@@ -54,7 +54,8 @@ int tinker__svc_exec_flip_bit(const char *dir, const char *file, char *why,
   return rc;
 }
 
-/* Files of a checkpoint never change: a second name is a copy. */
+/* Links all files of a checkpoint but its marker. The files never change, so a
+ * link is as good as a copy. */
 static int link_files(const char *from, const char *to, char *why,
                       size_t why_len) {
   char a[1500], b[1500];

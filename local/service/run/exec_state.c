@@ -1,5 +1,5 @@
-/* exec_state: saves, loads and snapshots, executed. Engine thread; what
- * follows a commit on the store thread, under the lock. */
+/* exec_state: executes saves and loads, and makes snapshots. Engine thread;
+ * after a commit on the store thread, under the lock. */
 #include <stdio.h>
 #include <string.h>
 
@@ -28,8 +28,8 @@ static void write_snapshot_rows(tinker__db_write_t *w, const snapshot_t *n) {
   tinker__db_write_i64(w, n->next);
 }
 
-/* The snapshot is the model's now. Returns the row of the older one, which may
- * go, or 0. Under the lock. */
+/* Makes a stored snapshot the model's. Returns the row of the older snapshot,
+ * which is not needed any more, or 0. Under the lock. */
 static int64_t adopt_snapshot(const snapshot_t *n) {
   tinker__svc_model_t *m = n->model;
   int64_t old = m->snapshot;
@@ -38,7 +38,8 @@ static int64_t adopt_snapshot(const snapshot_t *n) {
   return old;
 }
 
-/* The folder of that row is of no use; 0 = none. Without the lock. */
+/* Removes the folder of a snapshot that is not needed; row 0 = there is none.
+ * Without the lock. */
 static void drop_snapshot(tinker__svc_t *s, int64_t row) {
   char dir[1200];
   if (!row) return;
@@ -46,7 +47,8 @@ static void drop_snapshot(tinker__svc_t *s, int64_t row) {
   tinker__svc_folder_remove(dir);
 }
 
-/* False for a model that went wrong: its log is worth more than its state. */
+/* Notes that a snapshot is being made. False for a broken model, whose log must
+ * not be dropped. */
 static bool begin_saving(tinker__svc_model_t *m) {
   tinker__svc_lock(m->service);
   bool saving = m->saving = !m->broken;
@@ -73,8 +75,8 @@ static void on_snapshot_stored(void *user, int rc) {
   tinker__mem_free(s->mem, n);
 }
 
-/* Writes the state of m into a new folder <state>/<kind>/<row>; op: the save
- * that wants it, NULL for a snapshot. */
+/* Writes the state of m into a new folder <state>/<kind>/<row>. op is the save
+ * that it is for, NULL for a snapshot. */
 static int save_state(tinker__svc_model_t *m, const tinker__svc_op_t *op,
                       const char *kind, int64_t row, char *dir, size_t dir_len,
                       char *why, size_t why_len) {
@@ -131,8 +133,8 @@ typedef struct {
   tinker__svc_op_t *op;
   tinker__svc_checkpoint_t *made;
   int64_t replaced; /* row, 0 = none; it may be deleted meanwhile */
-  bool published;   /* its folder has its name */
-  tinker__svc_sampler_t *sampler; /* ephemeral: the session it opens */
+  bool published;   /* the folder has its final name */
+  tinker__svc_sampler_t *sampler; /* ephemeral: the sampling session it opens */
   char digest[2 * TINKER__SHA256_LEN + 1];
 } save_t;
 
@@ -181,12 +183,15 @@ static void on_saved(void *user, char *useless, size_t len) {
     tinker__list_remove(&old->link);
     tinker__svc_checkpoint_free(s, old);
   }
-  if (v->sampler) tinker__svc_ack_commit(s, &v->sampler->ack);
+  if (v->sampler) {
+    v->sampler->durable = true;
+    tinker__svc_ack_commit(s, &v->sampler->ack);
+  }
   log_save(v);
 }
 
-/* What is left to do when the files of a save are there; file: the one that
- * holds the weights. */
+/* Makes the digest of `file`, which has the weights, when the folder of a save
+ * is there, and flips a bit if a fault plan wants it. */
 static int finish_files(const tinker__svc_op_t *op, const char *dir,
                         const char *file, save_t *v, char *why,
                         size_t why_len) {
@@ -203,7 +208,8 @@ static int finish_files(const tinker__svc_op_t *op, const char *dir,
   return rc;
 }
 
-/* The new checkpoint in memory, not visible yet. NULL with why set. */
+/* Makes a new checkpoint in memory, which is not visible yet. NULL without
+ * memory. */
 static save_t *save_new(tinker__svc_model_t *m, tinker__svc_op_t *op,
                         tinker__svc_ckpt_kind_t kind) {
   tinker__svc_t *s = m->service;
@@ -247,7 +253,8 @@ static void save_drop(tinker__svc_t *s, save_t *v) {
   tinker__mem_free(s->mem, v);
 }
 
-/* Whether the name is free; the row that gives way in *replaced, or 0. */
+/* Checks that the name of a save is free or may be overwritten. *replaced gets
+ * the row of the checkpoint that is replaced, or 0. */
 static int claim_name(tinker__svc_model_t *m, tinker__svc_op_t *op,
                       tinker__svc_ckpt_kind_t kind, int64_t *replaced,
                       char *why, size_t why_len) {
@@ -266,7 +273,7 @@ static int claim_name(tinker__svc_model_t *m, tinker__svc_op_t *op,
                      m->id, tinker__svc_checkpoint_word(kind), op->work->name);
 }
 
-/* It is as if it had not been made: the call is executed once more. */
+/* Takes back what a save has made: the call is executed once more. */
 static void unpublish_save(tinker__svc_t *s, save_t *v) {
   tinker__svc_sampler_t *p = v->sampler;
   tinker__svc_lock(s);
@@ -280,16 +287,17 @@ static void unpublish_save(tinker__svc_t *s, save_t *v) {
   save_drop(s, v);
 }
 
-/* Makes it known (not visible before its commit) and stores it. */
+/* Adds the checkpoint to its model's list and stores it with the result.
+ * Clients see it when it is committed. */
 static void publish_save(save_t *v, tinker__buf_t *out) {
   tinker__svc_t *s = v->op->service;
   tinker__svc_model_t *m = v->op->model;
   tinker__svc_lock(s);
   tinker__list_push_back(&m->checkpoints, &v->made->link);
   tinker__svc_unlock(s);
-  int rc =
-      tinker__svc_op_complete(v->op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON,
-                              out, write_save_rows, on_saved, v);
+  int rc = tinker__svc_op_complete(v->op, TINKER__SVC_OUTCOME_DONE,
+                                   TINKER__FORMAT_JSON, out, write_save_rows,
+                                   on_saved, v);
   if (rc != 0) unpublish_save(s, v);
 }
 
@@ -366,7 +374,8 @@ static int save_adapter(tinker__svc_model_t *m, const tinker__svc_op_t *op,
   return rc;
 }
 
-/* The sampling session of an ephemeral save; its number must be free. */
+/* Makes the sampling session of an ephemeral save, whose number must be free.
+ */
 static int open_sampler(save_t *v, tinker__eng_adapter_t *adapter, char *why,
                         size_t why_len) {
   tinker__svc_model_t *m = v->op->model;
@@ -443,7 +452,8 @@ static bool same_modules(const tinker__eng_lora_config_t *a,
          a->train_unembed == b->train_unembed;
 }
 
-/* Finds the checkpoint's folder; it must fit the model. */
+/* Finds the folder of the checkpoint to load and checks that it fits the model.
+ */
 static int find_source(tinker__svc_model_t *m, tinker__svc_op_t *op, char *dir,
                        size_t len, char *why, size_t why_len) {
   tinker__svc_t *s = m->service;
@@ -498,7 +508,8 @@ void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {
     tinker__eng_train_t *old = m->train;
     m->train = train;
     *n = (snapshot_t){m, new_row(s), op->seq + 1};
-    /* The log must not depend on the checkpoint, which may be deleted. */
+    /* The loaded state becomes a snapshot at once, so that the log does not
+     * depend on the checkpoint, which may be deleted. */
     rc = save_state(m, NULL, "snapshots", n->row, dir, sizeof dir, why,
                     sizeof why);
     if (rc != 0) {
@@ -515,8 +526,9 @@ void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   }
   tinker__svc_keep_settled(m);
   write_loaded(&out, op);
-  rc = tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_JSON,
-                               &out, write_load_rows, on_loaded, n);
+  rc =
+      tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
+                              &out, write_load_rows, on_loaded, n);
   if (rc == 0) return;
   drop_snapshot(s, n->row);
   tinker__mem_free(s->mem, n);

@@ -1,5 +1,5 @@
-/* generate_op: a sample, executed: the adapter of its sampler, the generation,
- * its result. Engine thread. */
+/* generate_op: executes a sample: finds the adapter of its sampler, runs the
+ * generation and stores its result. Engine thread. */
 #include <signal.h>
 #include <string.h>
 
@@ -7,7 +7,7 @@
 
 #include "service/run/exec.h"
 
-#define MAX_ADAPTERS 8 /* in memory for samplers; more are in files */
+#define MAX_ADAPTERS 8 /* of samplers in memory; the others are in files */
 
 void tinker__svc_sampler_unload(tinker__svc_sampler_t *p) {
   tinker__list_remove(&p->loaded);
@@ -24,13 +24,14 @@ void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
   tinker__list_remove(&p->loaded);
   tinker__list_push_back(&s->adapters, &p->loaded);
   if (s->n_adapters <= MAX_ADAPTERS) return;
-  /* Those that sample from it hold it for themselves. */
+  /* Generations that use the adapter hold references of their own. */
   tinker__svc_sampler_unload(TINKER__CONTAINER(tinker__list_first(&s->adapters),
                                                tinker__svc_sampler_t, loaded));
 }
 
-/* Nothing joins the samplers of a session that leaves: no lock is needed to
- * walk over them. Without memory for the write: at the next tick. */
+/* Takes the adapters of a session that is LEAVING out of memory. No sampler is
+ * added to such a session, so the list can be walked without the lock. If there
+ * is no memory for the write the sweep tries again. */
 bool tinker__svc_leave(tinker__eng_task_t *task) {
   tinker__svc_session_t *n =
       TINKER__CONTAINER(task, tinker__svc_session_t, task);
@@ -42,14 +43,14 @@ bool tinker__svc_leave(tinker__eng_task_t *task) {
   }
   if (tinker__svc_session_delete(n) == 0) return false;
   tinker__svc_lock(s);
-  n->leaves = false;
+  tinker__svc_session_move(n, TINKER__SVC_SESSION_PURGED);
   tinker__svc_unlock(s);
   return false;
 }
 
-/* Engine thread: base and adapter of the sampler, the adapter loaded. One
- * whose checkpoint is gone samples no more, whether or not it is loaded: a
- * restart must not change the answer. */
+/* Sets base and adapter of a generation, and loads the adapter if needed. If
+ * the sampler's checkpoint was deleted the sample fails even while the adapter
+ * is in memory, since a restart must not change the answer. */
 static int prepare(tinker__eng_gen_t *gen, char *why, size_t why_len) {
   char dir[1200];
   tinker__svc_op_t *op = gen->user;
@@ -78,16 +79,16 @@ static int prepare(tinker__eng_gen_t *gen, char *why, size_t why_len) {
   return 0;
 }
 
-/* A result that has no room is the request's error: made once more after a
- * restart it would have no room again. */
+/* Stores the result of a sample. A result that is too large fails the request,
+ * since a restart would only make it once more. */
 static void complete(tinker__svc_op_t *op, const tinker__eng_gen_t *gen) {
   tinker__buf_t out;
   tinker__buf_init(&out, op->service->mem, op->service->max_result);
   int rc = tinker__svc_result_sample(&out, gen, op->work->target);
   if (rc == 0) rc = tinker__buf_error(&out);
   if (rc == 0) {
-    tinker__svc_op_complete(op, TINKER__SVC_OP_DONE, TINKER__FORMAT_PROTO, &out,
-                            NULL, NULL, NULL);
+    tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_PROTO,
+                            &out, NULL, NULL, NULL);
     return;
   }
   tinker__buf_free(&out);
@@ -106,7 +107,7 @@ static void on_generated(tinker__eng_gen_t *gen, int rc, const char *why) {
   tinker__svc_base_drop(op->sampler->base, &op->holds);
   tinker__svc_unlock(op->service);
   if (rc == TINKER_ECANCELED) {
-    tinker__svc_sampler_fail_ended(op);
+    tinker__svc_op_fail(op, "user", TINKER__SAMPLE_CANCELED);
   } else if (rc != 0) {
     bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT;
     tinker__svc_op_fail(op, user ? "user" : "server", "%s",

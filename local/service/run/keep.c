@@ -1,16 +1,18 @@
-/* keep: when the state of a model goes into a snapshot, and out of memory.
- * Engine thread.
+/* keep: decides when the state of a model is written to a snapshot, and when it
+ * leaves memory. Engine thread.
  *
- * A restart repeats what no snapshot has. That is bounded for all models
- * together (config.snapshot_ms), but so that snapshots take a tenth of the
- * engine's time at most. */
+ * A restart repeats the calls after the last snapshot. Their time is bounded
+ * for all models together (config.snapshot_ms), as far as snapshots for that
+ * take at most a tenth of the engine's time. */
 #include <tinker/error.h>
 
 #include "service/run/exec.h"
 
-#define STOP_MS 5000               /* as long as a stop writes snapshots */
+#define STOP_MS 5000               /* a stop begins no snapshot after this */
 #define LOG_MAX ((size_t)64 << 20) /* bytes of a model's log */
-#define COST_FACTOR 10 /* work that a snapshot saves, by what it takes */
+/* For the bound on all models a snapshot must save so many times its own time.
+ */
+#define COST_FACTOR 10
 
 static int64_t now(const tinker__svc_t *s) {
   return s->world->now_ms(s->world->user);
@@ -38,8 +40,9 @@ void tinker__svc_keep_settled(tinker__svc_model_t *m) {
   m->changed = m->worked = false;
 }
 
-/* Those that have more than their share of what would be repeated give it up
- * first: their snapshots save most. */
+/* True when a snapshot of m is due. When all models together have too much to
+ * repeat, those with more than the average are first, since their snapshots
+ * save most. */
 static bool is_due(const tinker__svc_model_t *m) {
   const tinker__svc_t *s = m->service;
   int64_t bound = s->config.snapshot_ms;
@@ -57,12 +60,13 @@ static void snapshot(tinker__svc_model_t *m, int64_t next) {
 }
 
 void tinker__svc_keep_due(tinker__svc_model_t *m, int64_t next) {
-  count(m, 1); /* pieces below a millisecond are work, too */
+  count(m, 1); /* pieces below a millisecond count, too */
   if (is_due(m)) snapshot(m, next);
 }
 
-/* The snapshot is stored before the state leaves: whoever needs it next finds
- * it there. Gradients that wait keep it in memory. */
+/* Lets a model that rests leave memory if its snapshot is stored, so that the
+ * next call finds it there; else makes the snapshot first. Gradients that wait
+ * keep the model in memory. */
 void tinker__svc_keep_resting(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   bool can = m->train && !tinker__svc_model_api(m)->train_has_grad(m->train);
@@ -79,21 +83,22 @@ void tinker__svc_keep_resting(tinker__svc_model_t *m) {
   tinker__svc_lock(s);
   if (!m->train) {
     m->rests_ms = 0;
-  } else if (!m->saving) { /* not now: later, or when it is stored */
+  } else if (!m->saving) { /* it can't leave now and is looked at again later */
     m->rests_ms = now(s);
   }
-  tinker__svc_model_done(m, true);
+  tinker__svc_model_done(m);
   tinker__svc_unlock(s);
 }
 
 /* --- The end -------------------------------------------------------------- */
 
-/* The first number that is not in the state; -1 = it is between two. */
+/* The first number that is not in the model's state. -1 = the state can't be
+ * kept, for example because it is in the middle of an optimizer step. */
 static int64_t next_number(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   tinker__svc_lock(s);
   bool between = m->current && m->current->kind == TINKER__SVC_OP_OPTIM;
-  bool over = m->session->ended_ms && !m->current;
+  bool over = tinker__svc_session_over(m->session) && !m->current;
   int64_t next = between || over || m->saving || m->broken ? -1 : m->next_seq;
   tinker__svc_unlock(s);
   return next;
@@ -106,13 +111,13 @@ static void keep(tinker__svc_model_t *m) {
   if (next >= 0) tinker__svc_exec_snapshot(m, next);
 }
 
-/* Models that are stored stay in the list. */
+/* The next model after l whose row is stored; such models stay in the list. */
 static tinker__svc_model_t *after(tinker__svc_t *s, tinker__link_t *l) {
   tinker__svc_model_t *m = NULL;
   tinker__svc_lock(s);
   for (l = l->next; l != &s->models && !m; l = l->next) {
     m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
-    if (!m->durable) m = NULL;
+    if (m->state == TINKER__SVC_MODEL_STORING) m = NULL;
   }
   tinker__svc_unlock(s);
   return m;

@@ -18,7 +18,7 @@
 #define VERSION 1
 #define MAX_MARKER 4096
 
-/* A pipe in the place of a file would keep the start waiting. */
+/* Reads a regular file only: opening a pipe would block the start. */
 static int read_file(const tinker__world_t *w, const char *path,
                      tinker__buf_t *text, char *why, size_t why_len) {
   struct stat st;
@@ -76,7 +76,7 @@ static bool is_id(tinker__str_t s) {
   return true;
 }
 
-/* A number of the table; an absent one is 0. */
+/* Reads a number from 0 up; an absent one is 0. */
 static bool take_number(tinker__str_t raw, int64_t *out) {
   *out = 0;
   return !raw.len || (tinker__parse_i64(raw, out) == 0 && *out >= 0);
@@ -123,7 +123,7 @@ int tinker__svc_marker_read(const tinker__world_t *w, tinker__mem_t *mem,
 
 /* --- The mark ------------------------------------------------------------- */
 
-enum { MARK = TINKER__STORE_ID + 20 + 1 }; /* always as long */
+enum { MARK = TINKER__STORE_ID + 20 + 1 }; /* bytes of every mark */
 
 static void write_mark(char out[MARK + 1], const char *store, int64_t commits) {
   snprintf(out, MARK + 1, "%s %020" PRId64 "\n", store, commits);

@@ -1,14 +1,14 @@
-/* marker: the files by which a start knows its own. Blocking; any thread but
- * HTTP's.
+/* marker: the files by which a start recognises its own folders and the newest
+ * store. All functions block; any thread but the HTTP threads.
  *
- * <folder>/tinker.json says which store a folder belongs to: the state folder
- * itself has one, written last when it is made, and each folder of a checkpoint
- * or snapshot has one, written first, with its number and how many groups the
- * store had committed then. A store with fewer commits is older than it.
+ * <folder>/tinker.json says which store a folder belongs to. The state folder
+ * itself gets one last when it is made. Each folder of a checkpoint or snapshot
+ * gets one first, with the folder's number and how many groups the store had
+ * committed by then. A store with fewer commits is older than that folder.
  *
  * <state>/mark repeats the number of commits. It is written and synced after
- * each commit, before anybody is told: a store with fewer commits than its mark
- * has lost something that was acknowledged. */
+ * each commit and before the commit is acknowledged, so a store with fewer
+ * commits than its mark has lost something that was acknowledged. */
 #ifndef TINKER_SERVICE_MARKER_H
 #define TINKER_SERVICE_MARKER_H
 
@@ -28,22 +28,23 @@ typedef struct tinker__svc_marker_s {
 int tinker__svc_marker_write(const tinker__world_t *w, tinker__mem_t *mem,
                              const char *dir, const tinker__svc_marker_t *m,
                              char *why, size_t why_len);
-/* TINKER_ENOENT without one, TINKER_EFORMAT when it is of another program, of a
- * later version or damaged; TINKER_EIO, TINKER_ENOMEM. */
+/* 0; TINKER_ENOENT when there is no marker; TINKER_EFORMAT when it is damaged,
+ * or was written by another program or another version; TINKER_EIO,
+ * TINKER_ENOMEM. */
 int tinker__svc_marker_read(const tinker__world_t *w, tinker__mem_t *mem,
                             const char *dir, tinker__svc_marker_t *m, char *why,
                             size_t why_len);
 
-/* commits of the mark in a state folder; the same codes, TINKER_EFORMAT also
- * when it is of another store. */
+/* Reads the number of commits from the mark of a state folder. The same codes;
+ * TINKER_EFORMAT also when the mark belongs to another store. */
 int tinker__svc_mark_read(const tinker__world_t *w, tinker__mem_t *mem,
                           const char *dir, const char *store, int64_t *commits,
                           char *why, size_t why_len);
-/* Makes the mark anew and opens it for mark_set: *fd. */
+/* Writes a new mark and opens it as *fd for mark_set. */
 int tinker__svc_mark_open(const tinker__world_t *w, const char *dir,
                           const char *store, int64_t commits, int *fd,
                           char *why, size_t why_len);
-/* Durable when it returns true; else errno says why. */
+/* True: the number is durable. False: errno says why it is not. */
 bool tinker__svc_mark_set(const tinker__world_t *w, int fd, const char *store,
                           int64_t commits);
 

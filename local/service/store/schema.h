@@ -1,20 +1,20 @@
 /* schema: the tables of the store. Included by store.c only.
  *
- * rows are numbered by the service. A request is a numbered call of a model
+ * The service numbers the rows. A request is a numbered call of a model
  * (owner_kind 0; number 0 is its creation) or a sample of a sampling session
  * (owner_kind 1). Its body is kept until a snapshot of the model makes the
  * replay of it unnecessary.
  *
- * store has one row: the id that markers in the state folder repeat, and how
- * many groups were committed. gone lists the folders whose row was taken away:
- * triggers fill it, so that no statement can forget to, and a start empties it
- * when it has removed them. */
+ * The table store has one row with the id that markers in the state folder
+ * repeat, and how many groups were committed. The table gone lists the folders
+ * whose row was deleted. Triggers fill it, so no statement can forget to; a
+ * start removes these folders and then empties it. */
 #ifndef TINKER_SERVICE_SCHEMA_H
 #define TINKER_SERVICE_SCHEMA_H
 
 #define TINKER__SCHEMA_VERSION 3
 
-/* What version 3 added. */
+/* The tables and triggers that version 3 added. */
 #define TINKER__SCHEMA_3                                                       \
   "CREATE TABLE store("                                                        \
   " one INTEGER PRIMARY KEY CHECK(one = 1), id TEXT NOT NULL,"                 \
@@ -55,7 +55,7 @@ static const char schema_sql[] =
     " public INTEGER NOT NULL DEFAULT 0, UNIQUE(model, kind, name));"
     /* clang-format off */ TINKER__SCHEMA_3 /* clang-format on */;
 
-/* From each older version to the next one. */
+/* The steps from each version to the next. */
 static const char *const schema_steps[] = {
     NULL, /* 0 is an empty file */
     "ALTER TABLE checkpoints ADD COLUMN public INTEGER NOT NULL DEFAULT 0;",

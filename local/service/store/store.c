@@ -18,7 +18,7 @@ static int read_number(void *user, struct sqlite3_stmt *row) {
   return 0;
 }
 
-/* The row of the table store. */
+/* Reads the row of the table store. A malformed one leaves f->id empty. */
 static int read_id(void *user, struct sqlite3_stmt *row) {
   tinker__svc_store_facts_t *f = user;
   const char *id = tinker__db_row_text(row, 0);
@@ -47,7 +47,7 @@ static int load_id(tinker__db_t *db, char id[33], char *why, size_t why_len) {
   return 0;
 }
 
-/* Step by step, each a transaction of its own. */
+/* Migrates version by version, each step in a transaction of its own. */
 static int migrate(tinker__db_t *db, int64_t version, char *why,
                    size_t why_len) {
   char sql[1200];
@@ -129,7 +129,7 @@ static int note_folder(void *user, struct sqlite3_stmt *row) {
                          NULL);
 }
 
-/* One that is kept wins. */
+/* Kept folders are noted after the gone ones, so that kept wins. */
 static int note_folders(tinker__db_t *db, tinker__map_t *folders,
                         int64_t version, char *why, size_t why_len) {
   int rc = version < 3 ? 0
@@ -185,8 +185,9 @@ static int peek(tinker__mem_t *mem, const char *path, bool look,
   return rc;
 }
 
-/* A first start that was killed may have left a journal, without which nothing
- * can be read: it is rolled back, as by whoever opens the file next. */
+/* A first start that was killed may have left a hot journal, and nothing can be
+ * read before it is rolled back. Then the file is opened for writing, which
+ * does that, as the next owner would. */
 int tinker__svc_store_peek(tinker__mem_t *mem, const char *path,
                            tinker__svc_store_facts_t *facts,
                            tinker__map_t *folders, char *why, size_t why_len) {

@@ -1,5 +1,6 @@
-/* client_config: see client_config.h. A flag that is not set is left to the
- * client's own default, but for those that this service has always sent. */
+/* client_config: see client_config.h. A flag that the operator does not set is
+ * not sent, so the client's own default holds; flags with `sent` are sent
+ * always. */
 #include "service/tinker/client_config.h"
 
 #include <string.h>
@@ -16,9 +17,9 @@ typedef struct {
   tinker__svc_config_kind_t kind;
   flag_type_t type;
   int64_t min, max;     /* FLAG_INT */
-  const char *words[3]; /* FLAG_TEXT: all there are */
-  const char *sent;     /* JSON, said unless the operator says otherwise */
-  bool absent;          /* what it turns on is not here: never true */
+  const char *words[3]; /* FLAG_TEXT: all allowed values */
+  const char *sent;     /* JSON, sent unless the operator sets another value */
+  bool absent;          /* never true: the endpoint for it is not here */
 } flag_t;
 
 #define INT(name, kind, min, max)                                              \
@@ -29,8 +30,8 @@ typedef struct {
 #define DYNAMIC TINKER__CONFIG_DYNAMIC
 #define MAX_BYTES ((int64_t)1 << 40)
 
-/* The limits of a chunk are those of a request that this service reads. A
- * client applies a refresh below 10 seconds as 10: such a value is refused. */
+/* A chunk may be as large as a request that this service reads. A client treats
+ * a refresh below 10 seconds as 10, so smaller values are refused. */
 static const flag_t flags[] = {
     BOOL("pjwt_auth_enabled", CLIENT, "false", true),
     BOOL("create_model_via_load_weights", CLIENT, "true", false),
@@ -139,7 +140,7 @@ static int take_flag(reader_t *r, tinker__str_t key) {
                        (int)(key.len < 80 ? key.len : 80), key.ptr);
   }
   if (r->set[i].len) return refuse(r, &flags[i], "given twice");
-  if (!tinker__json_raw(&r->j, &r->set[i])) return 0; /* the reader knows */
+  if (!tinker__json_raw(&r->j, &r->set[i])) return 0; /* r->j.error is set */
   return check_value(r, &flags[i], r->set[i]);
 }
 
@@ -183,7 +184,8 @@ int tinker__svc_client_config_write(tinker__buf_t *out,
 
 /* --- Calls ---------------------------------------------------------------- */
 
-/* The reply made at the start, for a body with the client's version. */
+/* Checks the body, which has the client's version, and answers with the reply
+ * that was made at the start. */
 static tinker__svc_handled_t answer(tinker__svc_req_t *r,
                                     const tinker__buf_t *reply) {
   tinker__arena_t a;

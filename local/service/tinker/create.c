@@ -1,5 +1,5 @@
-/* create: models come to be: create_model, load_weights with a session, and
- * get_info. HTTP thread. */
+/* create: the calls that make a model, create_model and load_weights with a
+ * session, and get_info. HTTP thread or a worker. */
 #include <stdio.h>
 #include <string.h>
 
@@ -8,8 +8,8 @@
 #include "service/tinker/handlers.h"
 #include "wire/path.h"
 
-/* Digest and number are the op's; m is the new model with its configuration.
- * Writes both rows. Under the lock. */
+/* Makes the op that creates m, with this digest, and submits the rows of both.
+ * m has its configuration. Under the lock. */
 static tinker__svc_handled_t
 accept_model(tinker__svc_t *s, tinker__svc_req_t *r, tinker__svc_model_t *m,
              tinker__svc_op_kind_t k, const unsigned char *digest,
@@ -83,7 +83,8 @@ static int check_lora(const tinker__lora_wire_t *m,
   return 0;
 }
 
-/* What both ways of making a model say. metadata: JSON or empty. */
+/* Checks the fields that both ways of making a model have. metadata: JSON or
+ * empty. */
 static int check_new(int64_t seq, tinker__str_t metadata, char *why,
                      size_t why_len) {
   if (seq < 0) {
@@ -104,7 +105,7 @@ static int check_new(int64_t seq, tinker__str_t metadata, char *why,
 
 /* --- create_model --------------------------------------------------------- */
 
-/* An op that has this session's number already: answers; else NULL. */
+/* The op that has used this number of the session, or NULL. */
 static tinker__svc_op_t *existing(tinker__svc_t *s, const char *session,
                                   int64_t seq) {
   char id[160];
@@ -112,7 +113,7 @@ static tinker__svc_op_t *existing(tinker__svc_t *s, const char *session,
   return tinker__map_get(s->op_by_id, tinker__str(id));
 }
 
-/* A model with this metadata, or NULL and r is answered. */
+/* A new model with this metadata, or NULL and r is answered. */
 static tinker__svc_model_t *new_model(tinker__svc_t *s, tinker__svc_req_t *r,
                                       tinker__svc_session_t *n, int64_t seq,
                                       tinker__str_t metadata) {
@@ -177,8 +178,8 @@ static tinker__svc_handled_t create_locked(
   return accept_model(s, r, m, TINKER__SVC_OP_CREATE, digest, NULL);
 }
 
-/* A seed of the service's own when the client gave none: drawn once, stored
- * with the model. 63 bits, so that it is an integer everywhere. */
+/* Draws a seed when the client gave none; it is stored with the model. It has
+ * 63 bits, so that it is an integer in JSON and in the store too. */
 static int draw_seed(tinker__svc_t *s, uint64_t *seed) {
   int rc = s->world->random(s->world->user, seed, sizeof *seed);
   *seed >>= 1;
@@ -318,7 +319,7 @@ tinker__svc_handle_load_new(tinker__svc_t *s, tinker__svc_req_t *r,
 /* --- get_info ------------------------------------------------------------- */
 
 static void reply_info(tinker__svc_req_t *r, const tinker__svc_model_t *m) {
-  /* Clients cut the id at its first ':'. */
+  /* Clients cut the folder at its first ':', so such a folder is not sent. */
   bool tells = r->local && !strchr(m->base->dir, ':');
   tinker__get_info_reply_t reply = {
       .model_id = m->id,

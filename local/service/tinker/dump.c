@@ -1,7 +1,7 @@
-/* dump: what the service is at, for the one who runs it and asks why nothing
- * happens. Over the Unix socket only. Everything is read in one hold of the
- * lock, so that it is one moment; models that have work are listed, at most
- * MAX_MODELS of them. HTTP thread. */
+/* dump: shows what the service is doing, for an operator who wonders why
+ * nothing happens. Over the Unix socket only. All of it is read under one hold
+ * of the lock, so the numbers belong together. At most MAX_MODELS models that
+ * have work are listed. HTTP thread. */
 #include "service/tinker/handlers.h"
 
 #define MAX_MODELS 256
@@ -28,39 +28,34 @@ static int64_t length(const tinker__link_t *list) {
 }
 
 static void dump_sessions(const tinker__svc_t *s, tinker__jsonw_t *w) {
-  int64_t live = 0, ended = 0;
+  int64_t count[TINKER__SVC_SESSION_STATES] = {0};
   TINKER__LIST_EACH(l, tmp, &s->sessions) {
-    if (TINKER__CONTAINER(l, tinker__svc_session_t, link)->ended_ms) {
-      ended++;
-    } else {
-      live++;
-    }
+    count[TINKER__CONTAINER(l, tinker__svc_session_t, link)->state]++;
   }
   tinker__jsonw_key(w, "sessions");
   tinker__jsonw_begin_object(w);
-  number(w, "live", live);
-  number(w, "ended", ended);
+  for (int i = 0; i < TINKER__SVC_SESSION_STATES; i++) {
+    number(w, tinker__svc_session_state_name((tinker__svc_session_state_t)i),
+           count[i]);
+  }
   tinker__jsonw_end_object(w);
 }
 
-/* Every future that is known, by its state. */
+/* Counts all known futures by state. */
 static void dump_ops(const tinker__svc_t *s, tinker__jsonw_t *w) {
-  int64_t count[4] = {0}, logging = 0;
+  int64_t count[TINKER__SVC_OP_STATES] = {0};
   size_t cursor = 0;
   void *value;
   tinker__str_t id;
   while (tinker__map_next(s->op_by_id, &cursor, &id, &value)) {
     const tinker__svc_op_t *op = value;
     count[op->state]++;
-    if (!op->ack.durable) logging++;
   }
   tinker__jsonw_key(w, "calls");
   tinker__jsonw_begin_object(w);
-  number(w, "pending", count[TINKER__SVC_OP_PENDING]);
-  number(w, "done", count[TINKER__SVC_OP_DONE]);
-  number(w, "failed", count[TINKER__SVC_OP_FAILED]);
-  number(w, "rejected", count[TINKER__SVC_OP_REJECTED]);
-  number(w, "on_their_way_into_the_store", logging);
+  for (int i = TINKER__SVC_OP_LOGGING; i < TINKER__SVC_OP_STATES; i++) {
+    number(w, tinker__svc_op_state_name((tinker__svc_op_state_t)i), count[i]);
+  }
   number(w, "samples", s->samples);
   tinker__jsonw_end_object(w);
 }
@@ -74,7 +69,7 @@ static void dump_store(const tinker__svc_t *s, tinker__jsonw_t *w) {
   tinker__jsonw_end_object(w);
 }
 
-/* doing: as config.h has it. */
+/* The numbers of "doing" are explained in config.h. */
 static void dump_engine(const tinker__svc_t *s, tinker__jsonw_t *w) {
   size_t tasks, samples;
   uint64_t beat = tinker__eng_scheduler_beat(s->scheduler);
@@ -100,7 +95,7 @@ static void dump_model(const tinker__svc_model_t *m, tinker__jsonw_t *w) {
     number(w, "first_seq_id",
            TINKER__CONTAINER(first, tinker__svc_op_t, link)->seq);
   }
-  flag(w, "with_the_engine", m->busy);
+  text(w, "state", tinker__svc_model_state_name(m->state));
   if (m->current) text(w, "executes", m->current->request_id);
   if (m->broken) text(w, "broken", m->broken);
   tinker__jsonw_end_object(w);
@@ -108,7 +103,17 @@ static void dump_model(const tinker__svc_model_t *m, tinker__jsonw_t *w) {
 
 static void dump_models(const tinker__svc_t *s, tinker__jsonw_t *w) {
   int listed = 0;
-  number(w, "models", length(&s->models));
+  int64_t count[TINKER__SVC_MODEL_STATES] = {0};
+  TINKER__LIST_EACH(k, next, &s->models) {
+    count[TINKER__CONTAINER(k, tinker__svc_model_t, link)->state]++;
+  }
+  tinker__jsonw_key(w, "models");
+  tinker__jsonw_begin_object(w);
+  for (int i = 0; i < TINKER__SVC_MODEL_STATES; i++) {
+    number(w, tinker__svc_model_state_name((tinker__svc_model_state_t)i),
+           count[i]);
+  }
+  tinker__jsonw_end_object(w);
   tinker__jsonw_key(w, "models_with_work");
   tinker__jsonw_begin_array(w);
   TINKER__LIST_EACH(l, tmp, &s->models) {

@@ -1,4 +1,6 @@
-/* handlers: what the table of routes names, and what handlers share. */
+/* handlers: the functions that the table of routes names, and a few that the
+ * handlers share. A handler runs on an HTTP thread, or on a worker if the body
+ * is large, and takes the service's lock itself. */
 #ifndef TINKER_SERVICE_HANDLERS_H
 #define TINKER_SERVICE_HANDLERS_H
 
@@ -32,14 +34,13 @@ tinker__svc_handled_t tinker__svc_handle_ready(tinker__svc_t *s,
 /* create.c */
 tinker__svc_handled_t tinker__svc_handle_create_model(tinker__svc_t *s,
                                                       tinker__svc_req_t *r);
-/* load_weights that makes the model; message: its body. */
+/* load_weights that makes the model; message is its body. */
 tinker__svc_handled_t
 tinker__svc_handle_load_new(tinker__svc_t *s, tinker__svc_req_t *r,
                             const tinker__svc_message_t *message);
 tinker__svc_handled_t tinker__svc_handle_get_info(tinker__svc_t *s,
                                                   tinker__svc_req_t *r);
-/* True when the base model can be used now; else r is answered. Under the lock.
- */
+/* True when the base model is loaded; else r is answered. Under the lock. */
 bool tinker__svc_usable_base(const tinker__svc_base_model_t *base,
                              tinker__svc_req_t *r);
 /* train.c */
@@ -85,7 +86,7 @@ tinker__svc_handled_t tinker__svc_handle_sessions(tinker__svc_t *s,
                                                   tinker__svc_req_t *r);
 tinker__svc_handled_t tinker__svc_handle_session_info(tinker__svc_t *s,
                                                       tinker__svc_req_t *r);
-/* The run that the path names, or NULL and r is answered. Under the lock. */
+/* The run that r's path names, or NULL and r is answered. Under the lock. */
 tinker__svc_model_t *tinker__svc_find_run(tinker__svc_t *s,
                                           tinker__svc_req_t *r);
 /* dump.c */
@@ -104,8 +105,8 @@ tinker__svc_handled_t tinker__svc_handle_unpublish(tinker__svc_t *s,
 tinker__svc_handled_t tinker__svc_handle_set_ttl(tinker__svc_t *s,
                                                  tinker__svc_req_t *r);
 
-/* The same number again: its future if it is the same call with an equal
- * digest, else 409. */
+/* Answers a number that op has used already: with the future of op if kind and
+ * digest are equal, else with 409. */
 tinker__svc_handled_t tinker__svc_op_again(tinker__svc_req_t *r,
                                            tinker__svc_op_t *op,
                                            tinker__svc_op_kind_t kind,

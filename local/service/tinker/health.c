@@ -1,9 +1,9 @@
-/* health: is the process there, and can anything be expected of it. HTTP
- * thread. */
+/* health: the calls that say whether the process is alive and whether it can do
+ * its work. HTTP thread. */
 #include "service/tinker/handlers.h"
 #include "wire/bind_rows.h"
 
-/* A step is a small piece of a pass: no healthy one takes as long. */
+/* A step is a small piece of work; a healthy one ends long before this. */
 #define STALL_MS 600000
 
 tinker__svc_handled_t tinker__svc_handle_healthz(tinker__svc_t *s,
@@ -13,7 +13,7 @@ tinker__svc_handled_t tinker__svc_handle_healthz(tinker__svc_t *s,
   return tinker__svc_reply_message(r, &tinker__health_reply_msg, &reply);
 }
 
-/* Why nothing can be expected of the service now; NULL = it works. */
+/* Why the service can't do its work now; NULL = it can. */
 static const char *not_ready(tinker__svc_t *s) {
   if (!atomic_load(&s->ready)) return "the base models are being loaded";
   if (tinker__svc_ends(s)) return "the service is shutting down";
@@ -26,7 +26,7 @@ static const char *not_ready(tinker__svc_t *s) {
 
 typedef struct tinker__svc_ready_s {
   bool ready;
-  const char *why; /* not */
+  const char *why; /* it is not ready; NULL = it is */
 } tinker__svc_ready_t;
 static const tinker__bind_field_t ready_rows[] = {
     ROW(tinker__svc_ready_t, BOOL, ready, 0),

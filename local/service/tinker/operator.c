@@ -1,13 +1,15 @@
-/* operator: what the one who runs the service can do: over the Unix socket,
- * which only its owner can open. A key is no sign of that: all clients on TCP
- * have it. HTTP thread. */
+/* operator: the calls for whoever runs the service. They are answered over
+ * the Unix socket only, which nobody but its owner can open; the key would not
+ * do, since all clients on TCP have it. HTTP thread, store thread for the
+ * acknowledgement. */
 #include <tinker/error.h>
 
 #include "service/tinker/handlers.h"
 #include "wire/bind_rows.h"
 
-/* Reads see every write submitted before: the run's mark is durable now, or
- * that it could not be stored has ended the service. */
+/* Called when a read of a row that does not exist is done. The store's thread
+ * does its work in order, so the run's mark is durable now, or the failure to
+ * store it has set `fatal`. */
 static void on_marked(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_req_t *r = user;
   (void)row;

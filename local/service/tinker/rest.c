@@ -1,5 +1,5 @@
-/* rest: what exists: runs, checkpoints, sessions (protocol 2.6, 11). HTTP
- * thread, under the lock. */
+/* rest: the calls that list and show runs, checkpoints and sessions (protocol
+ * 2.6, 11). HTTP thread; they read under the lock. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,8 @@
 
 #define MAX_PAGE 1000
 
-/* A reply under way: its parts live in the arena, rc is the first error. */
+/* A reply that is being written. Its parts live in the arena; rc is the first
+ * error. */
 typedef struct {
   tinker__arena_t arena;
   const tinker__svc_req_t *r;
@@ -43,7 +44,7 @@ static const char *keep(draft_t *d, const char *text) {
   return copy;
 }
 
-/* Room for one more of n items; NULL and the draft has failed. */
+/* Makes room for one more than n items. NULL: the draft has failed. */
 static void *grow(draft_t *d, void *items, size_t n, size_t *cap, size_t size) {
   if (d->rc != 0) return NULL;
   void *wider = tinker__arena_grow(&d->arena, items, n, cap, size);
@@ -62,8 +63,8 @@ static const char *time_text(draft_t *d, int64_t ms) {
   return keep(d, text);
 }
 
-/* user_metadata may hold any JSON where it arrives, but replies have strings:
- * what is none is shown as its JSON text (protocol 2.3, 11.1). */
+/* A stored user_metadata may hold any JSON, but replies have only strings in
+ * it. Other values are shown as their JSON text (protocol 2.3, 11.1). */
 static int show_metadata(tinker__buf_t *out, const char *json) {
   tinker__json_t j;
   tinker__jsonw_t w;
@@ -122,8 +123,7 @@ static void fill_checkpoint(draft_t *d, tinker__checkpoint_reply_t *out,
   };
 }
 
-/* What the fault plan lets this reader see: nothing young of a stale list, a
- * run as corrupted that is not. */
+/* True when the fault plan wants a stale list, which lacks young entries. */
 static bool hidden(const tinker__svc_req_t *r, int64_t created_ms) {
   const tinker__world_t *w = r->service->world;
   return r->stale_ms && created_ms > w->wall_ms(w->user) - r->stale_ms;
@@ -139,7 +139,7 @@ static bool listed(const tinker__svc_req_t *r,
   return c->durable && c->name && !hidden(r, c->created_ms);
 }
 
-/* The newest of a kind into out; false when there is none. */
+/* Writes the newest checkpoint of a kind to out; false when there is none. */
 static bool fill_last(draft_t *d, tinker__checkpoint_reply_t *out,
                       const tinker__svc_model_t *m,
                       tinker__svc_ckpt_kind_t kind) {
@@ -174,8 +174,8 @@ static void fill_run(draft_t *d, tinker__run_reply_t *out,
 
 /* --- Paging --------------------------------------------------------------- */
 
-/* limit, offset and access_scope of the query (whatever is here is owned by
- * whoever asks); true, or r is answered. */
+/* Reads limit, offset and access_scope of the query; false: r is answered. The
+ * scope changes nothing, since everybody here owns everything. */
 static bool read_page(tinker__svc_req_t *r, int64_t limit,
                       tinker__cursor_t *page) {
   const char *given_limit = tinker__svc_req_query(r, "limit");
@@ -228,8 +228,8 @@ tinker__svc_handled_t tinker__svc_handle_training_runs(tinker__svc_t *s,
   tinker__svc_lock(s);
   for (tinker__link_t *l = s->models.prev; l != &s->models; l = l->prev) {
     tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
-    if (!m->durable || hidden(r, m->created_ms) || !is_of_project(m, project) ||
-        !on_page(&reply.cursor)) {
+    if (m->state == TINKER__SVC_MODEL_STORING || hidden(r, m->created_ms) ||
+        !is_of_project(m, project) || !on_page(&reply.cursor)) {
       continue;
     }
     runs = grow(&d, runs, n, &cap, sizeof *runs);
@@ -268,7 +268,7 @@ tinker__svc_handled_t tinker__svc_handle_training_run(tinker__svc_t *s,
   return TINKER__ANSWERED;
 }
 
-/* One more checkpoint for the list. */
+/* Appends a checkpoint to the list. */
 static void add_checkpoint(draft_t *d, tinker__checkpoints_reply_t *reply,
                            size_t *cap, const tinker__svc_checkpoint_t *c) {
   size_t n = reply->checkpoints.count;
@@ -301,14 +301,14 @@ tinker__svc_handled_t tinker__svc_handle_run_checkpoints(tinker__svc_t *s,
 
 /* --- All checkpoints ------------------------------------------------------ */
 
-/* Rows grow with time: newest first. */
+/* Sorts the newest first; later rows have larger numbers. */
 static int by_row(const void *a, const void *b) {
   int64_t x = (*(tinker__svc_checkpoint_t *const *)a)->row;
   int64_t y = (*(tinker__svc_checkpoint_t *const *)b)->row;
   return (x < y) - (x > y);
 }
 
-/* Those that r may see, or how many they are (out NULL). */
+/* Collects the checkpoints that r may see; only counts them if out is NULL. */
 static size_t each_listed(const tinker__svc_req_t *r,
                           tinker__svc_checkpoint_t **out) {
   size_t n = 0;
@@ -362,7 +362,7 @@ tinker__svc_handled_t tinker__svc_handle_checkpoints(tinker__svc_t *s,
 
 /* --- Sessions ------------------------------------------------------------- */
 
-/* One more id, which outlives the draft. */
+/* Appends an id, which must outlive the draft. */
 static void add_id(draft_t *d, tinker__strs_t *list, size_t *cap,
                    const char *id) {
   const char **items =
@@ -383,9 +383,10 @@ tinker__svc_handled_t tinker__svc_handle_sessions(tinker__svc_t *s,
   draft_init(&d, r);
   tinker__svc_lock(s);
   for (tinker__link_t *l = s->sessions.prev; l != &s->sessions; l = l->prev) {
-    if (!on_page(&page)) continue;
-    add_id(&d, &reply.sessions, &cap,
-           TINKER__CONTAINER(l, tinker__svc_session_t, link)->id);
+    const tinker__svc_session_t *n =
+        TINKER__CONTAINER(l, tinker__svc_session_t, link);
+    if (n->state == TINKER__SVC_SESSION_STORING || !on_page(&page)) continue;
+    add_id(&d, &reply.sessions, &cap, n->id);
   }
   tinker__svc_handled_t h =
       draft_send(&d, r, &tinker__sessions_reply_msg, &reply);
@@ -409,7 +410,7 @@ static void reply_session(tinker__svc_req_t *r,
   TINKER__LIST_EACH(k, next, &n->samplers) {
     tinker__svc_sampler_t *p =
         TINKER__CONTAINER(k, tinker__svc_sampler_t, by_session);
-    if (p->ack.durable) add_id(&d, &reply.sampler_ids, &samplers, p->id);
+    if (p->durable) add_id(&d, &reply.sampler_ids, &samplers, p->id);
   }
   draft_send(&d, r, &tinker__session_reply_msg, &reply);
 }
@@ -418,7 +419,7 @@ tinker__svc_handled_t tinker__svc_handle_session_info(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
   tinker__svc_lock(s);
   tinker__svc_session_t *n = tinker__map_get(s->session_by_id, r->capture[0]);
-  if (n) {
+  if (n && n->state != TINKER__SVC_SESSION_STORING) {
     reply_session(r, n);
   } else {
     tinker__svc_reply_error(r, 404, "session not found: %.*s",

@@ -1,6 +1,6 @@
-/* rest_checkpoint: a checkpoint is deleted, published, or given another time
- * to live (protocol 2.6): which one, and whether that is allowed. HTTP thread.
- */
+/* rest_checkpoint: the calls that delete or publish a checkpoint or give it
+ * another time to live (protocol 2.6). They find the checkpoint and check that
+ * the change is allowed; calls/checkpoint_change.c stores it. HTTP thread. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,10 +9,10 @@
 #include "service/tinker/handlers.h"
 #include "wire/path.h"
 
-/* --- Which one ------------------------------------------------------------ */
+/* --- Finding and changing ------------------------------------------------- */
 
-/* The checkpoint of the path's run, kind and name; NULL = r is answered. Under
- * the lock. */
+/* The checkpoint that r's path names by run, kind and name; NULL = r is
+ * answered. Under the lock. */
 static tinker__svc_checkpoint_t *find(tinker__svc_t *s, tinker__svc_req_t *r) {
   char path[700], why[300];
   tinker__svc_checkpoint_t *c = NULL;

@@ -13,8 +13,8 @@
 
 /* --- retrieve_future ------------------------------------------------------ */
 
-/* An id that no future has: 410 when its model or sampler is known and its
- * results have been dropped. */
+/* Answers an id that no future has: 410 when the results of its model or
+ * sampler have been dropped, else 404. */
 static tinker__svc_handled_t
 answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   size_t cut = id.len;
@@ -23,7 +23,7 @@ answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   tinker__svc_model_t *m = tinker__map_get(s->model_by_id, owner);
   tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, owner);
   tinker__svc_session_t *session = m ? m->session : p ? p->session : NULL;
-  if (session && session->purged) {
+  if (session && tinker__svc_session_purged(session)) {
     return tinker__svc_reply_error(r, 410,
                                    "the session ended at least an hour "
                                    "ago: its results are no longer kept");
@@ -35,10 +35,10 @@ answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
 static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
                                   tinker__str_t id) {
   tinker__svc_op_t *op = tinker__map_get(s->op_by_id, id);
-  if (!op || !op->ack.durable) return answer_unknown(s, r, id);
+  if (!op || !tinker__svc_op_logged(op)) return answer_unknown(s, r, id);
   tinker__svc_session_t *n =
       op->model ? op->model->session : op->sampler->session;
-  n->seen_ms = s->world->now_ms(s->world->user); /* somebody waits for it */
+  n->seen_ms = s->world->now_ms(s->world->user); /* a poll is a sign of life */
   if (op->acts & TINKER__ACT_FORGET) {
     return tinker__svc_reply_error(r, 410, "request %s is no longer known",
                                    op->request_id);
@@ -51,7 +51,7 @@ static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
     tinker__svc_poll_try_again(r, op);
     return TINKER__ANSWERED;
   }
-  if (op->state == TINKER__SVC_OP_PENDING) {
+  if (tinker__svc_op_pending(op)) {
     return tinker__svc_poll_park(s, r, op);
   }
   if (tinker__svc_poll_announces(r, op)) {

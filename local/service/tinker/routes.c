@@ -1,5 +1,5 @@
-/* routes: the table of endpoints of the Tinker protocol (protocol 2.1), and of
- * what the operator may ask. */
+/* routes: the table of the endpoints of the Tinker protocol (protocol 2.1) and
+ * of the operator. Constant. */
 #include "service/tinker/handlers.h"
 
 const tinker__svc_route_t tinker__svc_tinker_routes[] = {

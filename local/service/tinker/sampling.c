@@ -1,5 +1,5 @@
-/* sampling: sampling sessions and asample. HTTP thread; a finished generation
- * on the engine thread. */
+/* sampling: sampling sessions and asample on their way in. HTTP thread, or a
+ * worker for a large body; acknowledgements on the store thread. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +18,7 @@ static void on_sampler_stored(void *user, int rc) {
   tinker__svc_lock(s);
   if (rc == 0) {
     tinker__svc_other(s, "create_sampling_session", p->id);
+    p->durable = true;
     tinker__svc_ack_commit(s, &p->ack);
   } else {
     tinker__svc_sampler_forget(s, p);
@@ -33,7 +34,8 @@ static void reply_sampler(tinker__svc_req_t *r,
   tinker__svc_reply_message(r, &tinker__create_sampling_reply_msg, &reply);
 }
 
-/* The model behind base_model and model_path; true, or r is answered. */
+/* Finds the base model and checkpoint that base_model and model_path name.
+ * False: r is answered. */
 static bool resolve(tinker__svc_t *s, tinker__svc_req_t *r,
                     const tinker__create_sampling_t *o,
                     tinker__svc_base_model_t **base, int64_t *checkpoint) {
@@ -125,7 +127,7 @@ static tinker__svc_handled_t open_sampler(tinker__svc_t *s,
     }
   }
   reply_sampler(r, p);
-  return tinker__svc_ack_wait(&p->ack, r);
+  return p->durable ? TINKER__ANSWERED : tinker__svc_ack_wait(&p->ack, r);
 }
 
 tinker__svc_handled_t
@@ -159,7 +161,7 @@ tinker__svc_handled_t tinker__svc_handle_sampler_info(tinker__svc_t *s,
                                                       tinker__svc_req_t *r) {
   tinker__svc_lock(s);
   tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, r->capture[0]);
-  if (p && p->ack.durable) {
+  if (p && p->durable) {
     tinker__sampler_reply_t reply = {p->id, p->base->name, p->path};
     tinker__svc_reply_message(r, &tinker__sampler_reply_msg, &reply);
   } else {
@@ -172,11 +174,12 @@ tinker__svc_handled_t tinker__svc_handle_sampler_info(tinker__svc_t *s,
 
 /* --- asample -------------------------------------------------------------- */
 
-/* The sampler of a request, or NULL with the answer set. Under the lock. */
+/* The sampler with this id, in a live session; NULL = r is answered. Under the
+ * lock. */
 static tinker__svc_sampler_t *
 live_sampler(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, id);
-  if (!p || !p->ack.durable) {
+  if (!p || !p->durable) {
     tinker__svc_reply_error(r, 404, "sampling session not found: %.*s",
                             (int)(id.len < 160 ? id.len : 160), id.ptr);
     return NULL;
@@ -233,7 +236,8 @@ static tinker__svc_handled_t sample(tinker__svc_t *s, tinker__svc_req_t *r,
   int status = 400;
   int64_t seed = 0;
   tinker__svc_work_t *work = NULL;
-  /* Found once more below: until then its session may end and be dropped. */
+  /* It is looked up once more below, since its session may end and be dropped
+   * meanwhile. */
   tinker__svc_lock(s);
   tinker__svc_sampler_t *p = live_sampler(s, r, id);
   tinker__svc_base_model_t *base = p ? p->base : NULL;

@@ -1,5 +1,5 @@
-/* session: sessions, their heartbeat and end, and the calls that need no
- * model. HTTP thread; acks on the store thread. */
+/* session: the calls that make and end sessions, their heartbeat, and the calls
+ * that need no session. HTTP thread; acknowledgements on the store thread. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,12 +10,14 @@
 
 /* --- Sessions ------------------------------------------------------------- */
 
-/* The row of a new session is stored, or not. Store thread. */
+/* Called when the row of a new session is stored, or could not be. Store
+ * thread. */
 static void on_session_stored(void *user, int rc) {
   tinker__svc_session_t *n = user;
   tinker__svc_t *s = n->service;
   tinker__svc_lock(s);
   if (rc == 0) {
+    tinker__svc_session_move(n, TINKER__SVC_SESSION_LIVE);
     tinker__svc_other(s, "create_session", n->id);
     tinker__svc_ack_commit(s, &n->ack);
   } else {
@@ -28,6 +30,14 @@ static void on_session_stored(void *user, int rc) {
     tinker__svc_session_free(s, n);
   }
   tinker__svc_unlock(s);
+}
+
+/* A reply about n is sent when its state is stored. */
+static tinker__svc_handled_t wait_stored(tinker__svc_session_t *n,
+                                         tinker__svc_req_t *r) {
+  bool stored = n->state != TINKER__SVC_SESSION_STORING &&
+                n->state != TINKER__SVC_SESSION_ENDING;
+  return stored ? TINKER__ANSWERED : tinker__svc_ack_wait(&n->ack, r);
 }
 
 static void reply_session(tinker__svc_req_t *r,
@@ -106,7 +116,7 @@ static tinker__svc_handled_t make_session(tinker__svc_t *s,
     }
   }
   reply_session(r, n);
-  return tinker__svc_ack_wait(&n->ack, r);
+  return wait_stored(n, r);
 }
 
 static bool is_hidden(const char *text) {
@@ -178,23 +188,24 @@ tinker__svc_handled_t tinker__svc_handle_heartbeat(tinker__svc_t *s,
 
 /* --- The end of a session ------------------------------------------------- */
 
-/* Under the lock. The first reason wins; a repeat waits for it to be stored. */
+/* Ends the session of r's path. The first reason is kept; a repeated call waits
+ * until that one is stored. Under the lock. */
 static tinker__svc_handled_t finish(tinker__svc_t *s, tinker__svc_req_t *r,
                                     const char *reason) {
   tinker__svc_session_t *n = tinker__map_get(s->session_by_id, r->capture[0]);
   if (tinker__svc_ends(s)) {
     return tinker__svc_reply_error(r, 503, "the service is shutting down");
   }
-  if (!n || (!n->ack.durable && !n->ended_ms)) {
+  if (!n || n->state == TINKER__SVC_SESSION_STORING) {
     return tinker__svc_reply_error(r, 404, "session not found: %.*s",
                                    (int)r->capture[0].len, r->capture[0].ptr);
   }
   tinker__svc_reply_text(r, "{}");
-  if (n->ended_ms) return tinker__svc_ack_wait(&n->ack, r);
-  if (tinker__svc_session_end(s, n, reason) != 0) {
+  if (!tinker__svc_session_over(n) &&
+      tinker__svc_session_end(s, n, reason) != 0) {
     return tinker__svc_reply_error(r, 503, "out of memory");
   }
-  return tinker__svc_ack_wait(&n->ack, r);
+  return wait_stored(n, r);
 }
 
 static bool is_finish(const char *type) {
@@ -230,8 +241,8 @@ tinker__svc_handled_t tinker__svc_handle_finish_session(tinker__svc_t *s,
 
 /* --- Calls without a session ---------------------------------------------- */
 
-/* Thrown away unread, whatever it is: the official SDK up to 0.36 sends a
- * batch that was refused again, every second and for ever. */
+/* Telemetry is thrown away unread and always accepted, because the official SDK
+ * up to 0.36 sends a refused batch again, every second and for ever. */
 tinker__svc_handled_t tinker__svc_handle_telemetry(tinker__svc_t *s,
                                                    tinker__svc_req_t *r) {
   (void)s;

@@ -1,5 +1,6 @@
-/* train: the numbered calls of a model on their way in: the same number twice,
- * checks, the reply. HTTP thread. */
+/* train: the numbered calls of a model on their way in. Checks them, recognises
+ * a number that was used before, and writes the reply. HTTP thread, or a worker
+ * for a large body. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@
 
 /* --- Replies -------------------------------------------------------------- */
 
-/* The ids of the sequences of a sample, "<request>:<i>", in the arena. */
+/* Writes the ids of a sample's sequences, "<request>:<i>", into the arena. */
 static int sequence_ids(tinker__arena_t *a, const char *request_id, size_t n,
                         tinker__strs_t *out) {
   char id[260];
@@ -54,12 +55,14 @@ tinker__svc_handled_t tinker__svc_op_again(tinker__svc_req_t *r,
         r, 409, "%s was used before with another content", op->request_id);
   }
   tinker__svc_reply_future(r, op, num_samples);
-  return tinker__svc_ack_wait(&op->ack, r);
+  return tinker__svc_op_logged(op) ? TINKER__ANSWERED
+                                   : tinker__svc_ack_wait(&op->ack, r);
 }
 
 /* --- Calls of a model ----------------------------------------------------- */
 
-/* The live model of a call, or NULL with the answer set. Under the lock. */
+/* The model with this id, in a live session; NULL = r is answered. Under the
+ * lock. */
 static tinker__svc_model_t *live_model(tinker__svc_t *s, tinker__svc_req_t *r,
                                        tinker__str_t id) {
   tinker__svc_model_t *m = tinker__svc_model_find(s, id);
@@ -71,8 +74,9 @@ static tinker__svc_model_t *live_model(tinker__svc_t *s, tinker__svc_req_t *r,
   return tinker__svc_session_live(s, r, tinker__str(m->session->id)) ? m : NULL;
 }
 
-/* A number that no op has: registers the call, or its rejection. Under the
- * lock; work is NULL when the body was refused (r holds the answer). */
+/* Makes the op of a number that no op has. work is NULL when the call was
+ * refused: r then holds the answer, and the op only uses the number up. Under
+ * the lock. */
 static tinker__svc_handled_t
 register_call(tinker__svc_t *s, tinker__svc_req_t *r, tinker__svc_model_t *m,
               int64_t seq, const unsigned char *digest,
@@ -88,12 +92,13 @@ register_call(tinker__svc_t *s, tinker__svc_req_t *r, tinker__svc_model_t *m,
   if (work) {
     tinker__svc_reply_future(r, op, 0);
   } else {
-    op->state = TINKER__SVC_OP_REJECTED;
+    tinker__svc_op_move(op, TINKER__SVC_OP_REFUSING);
   }
   return tinker__svc_op_accept(s, r, op, tinker__svc_op_write_begin(op));
 }
 
-/* A number whose result is no longer kept. */
+/* True, and r is answered, for a number that was used by a call whose result is
+ * no longer kept. */
 static bool is_spent(tinker__svc_req_t *r, const tinker__svc_model_t *m,
                      int64_t seq) {
   if (seq >= m->next_seq) return false;
@@ -103,7 +108,8 @@ static bool is_spent(tinker__svc_req_t *r, const tinker__svc_model_t *m,
   return true;
 }
 
-/* What can be said of a load before its turn comes; else r is answered. */
+/* Checks of a load what can be checked before its turn. False: r is answered.
+ */
 static bool may_load(tinker__svc_t *s, tinker__svc_req_t *r, int64_t seq,
                      const tinker__svc_work_t *work) {
   char why[300];
@@ -130,9 +136,9 @@ static bool may_load(tinker__svc_t *s, tinker__svc_req_t *r, int64_t seq,
   return rc == 0;
 }
 
-/* A numbered call on its way in. digest is that of the body as it came; a
- * decoded message brings its own. rc and why: of a body that is refused, whose
- * number is spent all the same. */
+/* A numbered call on its way in. digest is the digest of the decoded pass, or
+ * else of the body. rc and why say why a body is refused; its number is used up
+ * nevertheless. */
 typedef struct {
   const char *model_id;
   int64_t seq;
@@ -151,14 +157,14 @@ static tinker__svc_handled_t accept_locked(tinker__svc_t *s,
   const unsigned char *digest = c->digest;
   tinker__svc_model_t *m = live_model(s, r, tinker__str(c->model_id));
   if (!m) return TINKER__ANSWERED;
-  if (seq < 1 || seq > INT32_MAX) { /* 0 stands for the creation */
+  if (seq < 1 || seq > INT32_MAX) { /* number 0 is the creation */
     return tinker__svc_reply_error(
         r, 400, "seq_id must be from 1 to 2147483647, not %lld",
         (long long)seq);
   }
   snprintf(id, sizeof id, "%s:%lld", m->id, (long long)seq);
   tinker__svc_op_t *op = tinker__map_get(s->op_by_id, tinker__str(id));
-  if (op && op->state != TINKER__SVC_OP_REJECTED) {
+  if (op && !tinker__svc_op_refused(op)) {
     return tinker__svc_op_again(r, op, c->in.kind, digest, 0);
   }
   if (op && (*work || memcmp(op->digest, digest, sizeof op->digest) != 0)) {
@@ -181,8 +187,9 @@ static tinker__svc_handled_t accept_locked(tinker__svc_t *s,
   return register_call(s, r, m, seq, digest, c->in.kind, given);
 }
 
-/* A name that would act on the terminal it is shown on, or hide in it. Asked of
- * new calls only: the log may have such a name from an earlier version. */
+/* Refuses a name with characters that act on a terminal or are invisible there.
+ * Only new calls are checked: the log may have such a name from an earlier
+ * version. */
 static int check_new_name(tinker__svc_work_t **work, char *why,
                           size_t why_len) {
   if (!(*work)->name || !tinker__has_hidden(tinker__str((*work)->name))) {
@@ -195,20 +202,21 @@ static int check_new_name(tinker__svc_work_t **work, char *why,
                      "characters and marks of direction");
 }
 
-/* A decoded pass brings its own digest; one that is refused is known by its
- * bytes. */
+/* Takes the digest of a decoded pass; of a refused one, whose meaning is not
+ * known, the digest of its bytes. */
 static int digest_pass(call_t *c, const tinker__svc_work_t *work) {
   if (!work) return tinker__sha256(c->in.body.ptr, c->in.body.len, c->digest);
   memcpy(c->digest, work->digest, sizeof c->digest);
   return 0;
 }
 
-/* A call of a known model: idempotence, checks, order. */
+/* Checks a call whose head is known and registers it. */
 static tinker__svc_handled_t accept_numbered(tinker__svc_t *s,
                                              tinker__svc_req_t *r, call_t *c) {
   int status = c->rc == TINKER_EINVAL ? 400 : 422, rc = c->rc;
   tinker__svc_work_t *work = NULL;
-  /* Not there now: not for the rest of this call, whose body is unread. */
+  /* Without its model the body can't be checked, so the call ends here, even if
+   * the model becomes known meanwhile. */
   tinker__svc_lock(s);
   tinker__svc_model_t *m = live_model(s, r, tinker__str(c->model_id));
   c->in.base = m ? m->base : NULL;
@@ -240,7 +248,7 @@ static tinker__svc_handled_t accept_numbered(tinker__svc_t *s,
   return h;
 }
 
-/* Model and number of a message that was read; false: r is answered. */
+/* Takes model and number of a message that was read. False: r is answered. */
 static bool take_head(tinker__svc_req_t *r, call_t *c) {
   bool has_seq;
   const tinker__svc_message_t *m = c->in.message;
@@ -271,7 +279,8 @@ static bool take_head(tinker__svc_req_t *r, call_t *c) {
   return false;
 }
 
-/* The same of a body that is no such message: to spend the number. */
+/* Finds model and number in a body that could not be read as its message, to
+ * use the number up. False: r is answered. */
 static bool find_head(tinker__svc_req_t *r, tinker__arena_t *a, call_t *c) {
   char why[300];
   tinker__call_head_t head;
@@ -283,7 +292,7 @@ static bool find_head(tinker__svc_req_t *r, tinker__arena_t *a, call_t *c) {
   return rc == 0;
 }
 
-/* A JSON call whose body was read, or could not be (c->rc). */
+/* Accepts a JSON call. c->rc says whether its body could be read. */
 static tinker__svc_handled_t accept_read(tinker__svc_t *s, tinker__svc_req_t *r,
                                          tinker__arena_t *a, call_t *c) {
   if (c->rc == TINKER_ENOMEM) {
@@ -339,8 +348,8 @@ tinker__svc_handle_save_weights_for_sampler(tinker__svc_t *s,
   return accept_json(s, r, TINKER__SVC_OP_SAVE_SAMPLER);
 }
 
-/* Not offered, but its number is one of the model's: spent, or the calls that
- * follow would wait for it for ever. */
+/* The call is not supported, but its number is one of the model's. The number
+ * is used up, or the calls that follow would wait for it for ever. */
 tinker__svc_handled_t
 tinker__svc_handle_save_weights_external(tinker__svc_t *s,
                                          tinker__svc_req_t *r) {
@@ -370,7 +379,8 @@ tinker__svc_handle_save_weights_external(tinker__svc_t *s,
   return h;
 }
 
-/* Whom a load is about: read, or, of a body that is no load, found. */
+/* Finds whom a load is about, also in a body that could not be read as a load.
+ * False: r is answered. */
 static bool find_subject(tinker__svc_req_t *r, tinker__arena_t *a,
                          const call_t *c, tinker__call_subject_t *out) {
   char why[300];
@@ -432,8 +442,9 @@ tinker__svc_handle_forward_backward(tinker__svc_t *s, tinker__svc_req_t *r) {
   return accept_numbered(s, r, &c);
 }
 
-/* The pass without gradients as clients of the JSON form ask for it. What is
- * in forward_input is never trained on; anything else has no place here. */
+/* The pass without gradients, in the form that JSON clients use. The decoder
+ * never trains on forward_input; forward_backward_input, which it would train
+ * on, is refused here. */
 tinker__svc_handled_t tinker__svc_handle_forward(tinker__svc_t *s,
                                                  tinker__svc_req_t *r) {
   tinker__arena_t a;

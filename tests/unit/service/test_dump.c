@@ -31,15 +31,19 @@ Test(dump, a_call_that_waits_for_the_one_before) {
   rig_call(&rig, dump, NULL, NULL, "", &reply);
   cr_assert_eq(reply.status, 200, "%s", reply.text);
   snprintf(words, sizeof words,
-           "\"models\":1,\"models_with_work\":[{\"model_id\":\"%s\","
+           "\"models\":{\"storing\":0,\"idle\":1,\"queued\":0,\"reading\":0,"
+           "\"running\":0,\"parked\":0,\"leaving\":0,\"yielding\":0,"
+           "\"over\":0},\"models_with_work\":[{\"model_id\":\"%s\","
            "\"base_model\":\"m\",\"queued\":1,\"next_seq_id\":1,"
-           "\"first_seq_id\":2,\"with_the_engine\":false}]",
+           "\"first_seq_id\":2,\"state\":\"idle\"}]",
            model);
   has(&reply, words);
   has(&reply, "{\"ends\":false,\"requests\":0,\"polls_parked\":0,"
-              "\"sessions\":{\"live\":1,\"ended\":0},"
-              "\"calls\":{\"pending\":1,\"done\":1,\"failed\":0,\"rejected\":0,"
-              "\"on_their_way_into_the_store\":0,\"samples\":0}");
+              "\"sessions\":{\"storing\":0,\"live\":1,\"ending\":0,"
+              "\"ended\":0,\"purged\":0,\"leaving\":0},"
+              "\"calls\":{\"logging\":0,\"waiting\":1,\"running\":0,"
+              "\"committing\":0,\"done\":1,\"failed\":0,\"refusing\":0,"
+              "\"rejected\":0,\"samples\":0}");
   has(&reply, "\"store\":{\"queued\":0,\"commits\":");
   has(&reply, "\"engine\":{\"busy\":false,\"turns\":");
   has(&reply, "\"doing\":0,\"models_queued\":0,\"samples_queued\":0}}");

@@ -197,7 +197,7 @@ static bool lives_after(rig_t *rig, int64_t ms) {
   tinker__svc_session_look(s, atomic_load(&clock_ms));
   tinker__svc_session_t *n = TINKER__CONTAINER(tinker__list_first(&s->sessions),
                                                tinker__svc_session_t, link);
-  bool lives = !n->ended_ms;
+  bool lives = n->state == TINKER__SVC_SESSION_LIVE;
   pthread_mutex_unlock(&s->lock);
   return lives;
 }

@@ -140,7 +140,7 @@ static void look(void) {
       tinker__map_get(rig.s->model_by_id, tinker__str(models[0]));
   bool busy = true;
   while (busy) {
-    busy = m->busy || m->saving;
+    busy = m->state != TINKER__SVC_MODEL_IDLE || m->saving;
     pthread_mutex_unlock(&rig.s->lock);
     sched_yield();
     pthread_mutex_lock(&rig.s->lock);

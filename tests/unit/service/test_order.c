@@ -12,13 +12,12 @@
 static tinker__svc_session_t session = {.id = "s"};
 
 static tinker__svc_op_t *arrive(tinker__svc_model_t *m, int64_t seq,
-                                tinker__svc_op_state_t state, bool durable) {
+                                tinker__svc_op_state_t state) {
   tinker__svc_op_t *op =
       tinker__svc_op_new(m->service, m->id, seq, TINKER__SVC_OP_OPTIM);
   if (!op) return NULL;
   op->model = m;
   op->state = state;
-  op->ack.durable = durable;
   tinker__list_push_back(&m->ops, &op->all);
   tinker__svc_model_enqueue(m, op);
   return op;
@@ -27,7 +26,9 @@ static tinker__svc_op_t *arrive(tinker__svc_model_t *m, int64_t seq,
 /* Takes what can be executed; its numbers as text. */
 static void drain(tinker__svc_model_t *m, char *out) {
   tinker__svc_op_t *op;
-  while ((op = tinker__svc_model_begin(m)) != NULL) {
+  for (;;) {
+    m->state = TINKER__SVC_MODEL_QUEUED;
+    if (!(op = tinker__svc_model_begin(m))) break;
     out += sprintf(out, "%lld ", (long long)op->seq);
     m->next_seq++;
   }
@@ -54,8 +55,7 @@ Test(order, permutations) {
   for (size_t i = 0; i < 4; i++) {
     start(&s, &mem, &m);
     for (int j = 0; j < 5; j++) {
-      cr_assert_neq(arrive(m, orders[i][j], TINKER__SVC_OP_PENDING, true),
-                    NULL);
+      cr_assert_neq(arrive(m, orders[i][j], TINKER__SVC_OP_WAITING), NULL);
     }
     drain(m, text);
     cr_assert_str_eq(text, "1 2 3 4 5 ");
@@ -70,19 +70,19 @@ Test(order, gaps_rejections_and_durability) {
   tinker__svc_model_t *m;
   char text[100];
   start(&s, &mem, &m);
-  arrive(m, 4, TINKER__SVC_OP_PENDING, true);
+  arrive(m, 4, TINKER__SVC_OP_WAITING);
   drain(m, text);
   cr_assert_str_eq(text, "", "4 ran before 1");
-  arrive(m, 1, TINKER__SVC_OP_PENDING, true);
+  arrive(m, 1, TINKER__SVC_OP_WAITING);
   drain(m, text);
   cr_assert_str_eq(text, "1 ");
   /* 2 was rejected and consumed its number; 3 is not in the log yet. */
-  arrive(m, 2, TINKER__SVC_OP_REJECTED, true);
-  tinker__svc_op_t *three = arrive(m, 3, TINKER__SVC_OP_PENDING, false);
+  arrive(m, 2, TINKER__SVC_OP_REJECTED);
+  tinker__svc_op_t *three = arrive(m, 3, TINKER__SVC_OP_LOGGING);
   drain(m, text);
   cr_assert_str_eq(text, "");
   cr_assert_eq(m->next_seq, 3);
-  three->ack.durable = true;
+  three->state = TINKER__SVC_OP_WAITING;
   drain(m, text);
   cr_assert_str_eq(text, "3 4 ");
   tinker__svc_model_free(&s, m);
@@ -94,7 +94,7 @@ static int make(tinker__mem_t *mem, void *user) {
   tinker__svc_model_t *m = tinker__svc_model_new(&s, &session, 0);
   (void)user;
   if (!m) return TINKER_ENOMEM;
-  tinker__svc_op_t *op = arrive(m, 1, TINKER__SVC_OP_PENDING, true);
+  tinker__svc_op_t *op = arrive(m, 1, TINKER__SVC_OP_WAITING);
   tinker__svc_model_free(&s, m);
   return op ? 0 : TINKER_ENOMEM;
 }

@@ -130,6 +130,48 @@ Test(price, what_fits_later_waits) {
   rig_close(&rig);
 }
 
+/* Polls with a look of the timer before each, until optim_step number 3 of both
+ * models is done. */
+static void wait_both(void) {
+  char id[300];
+  bool done[2] = {false, false};
+  for (int tries = 0; !done[0] || !done[1]; tries++) {
+    cr_assert_lt(tries, 10000, "each waits for the other");
+    look();
+    for (int i = 0; i < 2; i++) {
+      snprintf(id, sizeof id, "{\"request_id\":\"%s:3\"}", models[i]);
+      rig_call(&rig, "POST api/v1/retrieve_future", NULL, NULL, id, &reply);
+      done[i] = strstr(reply.text, "unclipped") != NULL;
+    }
+  }
+}
+
+/* Both are in memory, and neither has room for its call beside the other: one
+ * that is parked leaves, too. */
+Test(price, two_that_are_short_of_each_other) {
+  unsigned long long pass = 0;
+  open_rig(2);
+  uint64_t state = state_of(0);
+  atomic_store(&rig.s->train_limit, state);
+  for (int i = 0; i < 2; i++) {
+    send_pass(i, 1);
+    const char *at = strstr(reply.text, "needs ");
+    cr_assert_neq(at, NULL, "%s", reply.text);
+    cr_assert_eq(sscanf(at, "needs %llu", &pass), 1);
+  }
+  rig.s->config.poll_ms = 1;
+  atomic_store(&rig.s->train_limit, 2 * state + pass / 2);
+  for (int i = 0; i < 2; i++) {
+    send_pass(i, 2);
+    cr_assert_eq(reply.status, 200, "%s", reply.text);
+    rig_optim_body(body, sizeof body, models[i], 3);
+    rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+    cr_assert_eq(reply.status, 200, "%s", reply.text);
+  }
+  wait_both();
+  rig_close(&rig);
+}
+
 /* --- Descriptions --------------------------------------------------------- */
 
 static char large[200000];

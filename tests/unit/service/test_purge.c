@@ -2,6 +2,7 @@
  * sweep is the test's own; the wall clock, too. */
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -151,6 +152,43 @@ Test(purge, not_while_a_call_is_held) {
   sweep(&rig);
   cr_assert_eq(poll_status(&rig, model, 1), 200);
   set(&hold_behind, false);
+  rig_close(&rig);
+}
+
+/* The state of the rig's one model. */
+static tinker__svc_model_state_t model_state(rig_t *rig) {
+  pthread_mutex_lock(&rig->s->lock);
+  tinker__svc_model_state_t state =
+      TINKER__CONTAINER(tinker__list_first(&rig->s->models),
+                        tinker__svc_model_t, link)
+          ->state;
+  pthread_mutex_unlock(&rig->s->lock);
+  return state;
+}
+
+/* Number 3 was refused: after number 2 nothing is left to be executed, and the
+ * model lets go of its memory and of its base model. */
+Test(purge, a_refused_call_does_not_keep_a_model) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], model[120], body[600];
+  open_slow(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  set(&hold_in, true);
+  for (int seq = 1; seq <= 2; seq++) {
+    rig_optim_body(body, sizeof body, model, seq);
+    rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+    cr_assert_eq(reply.status, 200, "%s", reply.text);
+  }
+  snprintf(body, sizeof body, "{\"model_id\":\"%s\",\"seq_id\":3}", model);
+  rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 400, "%s", reply.text);
+  wait_held();
+  finish(&rig, session);
+  set(&hold_in, false);
+  while (model_state(&rig) != TINKER__SVC_MODEL_OVER) sched_yield();
+  cr_assert_eq(rig.s->bases[0].refs, 0u);
   rig_close(&rig);
 }
 

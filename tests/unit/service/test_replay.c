@@ -195,9 +195,9 @@ Test(replay, results_behind_one_that_could_not_be_stored) {
   pthread_mutex_unlock(&store_gate);
   rig_stop(&rig);
   cr_assert(atomic_load(&rig.ended));
-  cr_assert_eq(state_of(1), TINKER__SVC_OP_DONE);
-  cr_assert_eq(state_of(2), TINKER__SVC_OP_PENDING);
-  cr_assert_eq(state_of(3), TINKER__SVC_OP_PENDING);
+  cr_assert_eq(state_of(1), TINKER__SVC_OUTCOME_DONE);
+  cr_assert_eq(state_of(2), TINKER__SVC_OUTCOME_PENDING);
+  cr_assert_eq(state_of(3), TINKER__SVC_OUTCOME_PENDING);
   rig_start(&rig);
   for (int seq = 1; seq <= 3; seq++) {
     char id[200];

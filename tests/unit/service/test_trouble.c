@@ -89,7 +89,7 @@ static int64_t pause_of(void) {
   tinker__link_t *l = tinker__list_first(&rig.s->models);
   pthread_mutex_lock(&rig.s->lock);
   tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
-  int64_t ms = m->retry_ms ? m->pause_ms : 0;
+  int64_t ms = tinker__svc_model_parked(m) ? m->pause_ms : 0;
   pthread_mutex_unlock(&rig.s->lock);
   return ms;
 }
