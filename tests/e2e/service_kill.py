@@ -178,14 +178,28 @@ def check_folders(service):
             assert "tinker.json" in os.listdir(folder), folder
 
 
+def wait_past(workers, seen):
+    """Before a kill: what was under way at the last but one is done. A call
+    in which the service is killed three times is given up, and here a slow
+    disk would be enough for that. seen: results at each kill."""
+    while len(seen) > 1 and any(
+            len(w.results) < n + AHEAD and not w.error
+            for w, n in zip(workers, seen[-2])):
+        time.sleep(0.005)
+    seen.append([len(w.results) for w in workers])
+
+
 def killed_run(program, model, kills):
     service = locald.Service(program, model, ["--snapshot-ms", "40"])
     rng = random.Random(time.time_ns())
     done = threading.Event()
 
+    seen = []
+
     def killer():
         for _ in range(kills):
             time.sleep(rng.uniform(0.0, 0.35))
+            wait_past(workers, seen)
             service.kill()
             service.start()
         done.set()

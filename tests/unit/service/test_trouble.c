@@ -10,6 +10,7 @@
 
 #include "cpu/cpu.h"
 #include "rig.h"
+#include "service/run/exec.h"
 
 static rig_t rig;
 static reply_t reply;
@@ -226,4 +227,31 @@ Test(trouble, waiting_calls_are_decoded_again) {
   rig_result(&rig, body, &reply);
   cr_assert_str_eq(reply.text, want.text);
   rig_close(&rig);
+}
+
+/* The last wait was for memory, and now a body can't be read: clients are told,
+ * and its pauses grow. */
+Test(trouble, after_a_wait_for_memory) {
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__svc_t s = {.mem = &mem,
+                     .world = tinker__world_real(),
+                     .runner = &tinker__svc_runner};
+  tinker__svc_session_t n = {.id = "s"};
+  tinker__list_init(&s.parked);
+  tinker__svc_model_t *m = tinker__svc_model_new(&s, &n, 0);
+  tinker__svc_op_t *op = tinker__svc_op_new(&s, m->id, 1, TINKER__SVC_OP_OPTIM);
+  tinker__list_push_back(&m->ops, &op->all);
+  op->state = TINKER__SVC_OP_RUNNING;
+  m->state = TINKER__SVC_MODEL_READING;
+  m->stuck = TINKER__SVC_STUCK_SHORT;
+  m->current = op;
+  tinker__svc_trouble(m, TINKER_EIO, "its log can't be read");
+  tinker__svc_model_park(m);
+  cr_assert_eq(m->stuck, TINKER__SVC_STUCK_TROUBLE);
+  cr_assert_eq(m->state, TINKER__SVC_MODEL_PARKED);
+  cr_assert_eq(op->state, TINKER__SVC_OP_WAITING);
+  cr_assert_null(m->current);
+  tinker__svc_model_free(&s, m);
+  cr_assert_eq(mem.live_blocks, 0);
 }
