@@ -22,18 +22,25 @@ void tinker__svc_op_hold_work(tinker__svc_op_t *op);
 /* Frees the decoded body, which may be NULL. Under the lock, or before another
  * thread knows op. */
 void tinker__svc_op_drop_work(tinker__svc_op_t *op);
+/* Frees the body as it was read from the log, NULL allowed. As above. */
+void tinker__svc_op_drop_log(tinker__svc_op_t *op);
 /* Takes the result of an op that was executed. The result is submitted to the
  * store, or, if the op is redone, compared with the stored one. Takes data's
- * content; if data holds an error the service ends as out of memory. extra adds
- * statements that must become durable with the result (NULL = none). When that
- * is durable, committed(user, ...) runs on the store thread under the lock. It
- * may name a folder that is not needed any more, which is then removed without
- * the lock. user is NULL or a block of the service's memory; it is taken too
- * and freed in any case. Without the lock. */
-void tinker__svc_op_complete(
+ * content. extra adds statements that must become durable with the result (NULL
+ * = none). When that is durable, committed(user, ...) runs on the store thread
+ * under the lock. It may name a folder that is not needed any more, which is
+ * then removed without the lock. user is NULL or a block of the service's
+ * memory; it is taken and freed after that. Without the lock.
+ *
+ * TINKER_ENOMEM (or data holds an error): the op has no result, and user is
+ * still the caller's. The op's model is stuck then and will go through its log
+ * again; a sample fails when there is memory. */
+int tinker__svc_op_complete(
     tinker__svc_op_t *op, tinker__svc_outcome_t outcome, int format,
     tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
     void (*committed)(void *user, char *useless, size_t len), void *user);
+/* Fails the ops that had no memory for their failure. Under the lock. */
+void tinker__svc_ops_retry(tinker__svc_t *s);
 /* Completes op as failed, with a sentence. Without the lock. */
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...)
@@ -131,6 +138,8 @@ uint64_t tinker__svc_price_add(uint64_t a, uint64_t b); /* UINT64_MAX = more */
 uint64_t tinker__svc_price_state(const tinker__svc_model_t *m);
 uint64_t tinker__svc_price_pass(const tinker__svc_model_t *m,
                                 const tinker__svc_work_t *w);
+/* The bytes of the result of a pass. */
+uint64_t tinker__svc_price_result(const tinker__svc_work_t *w);
 /* True, and r is answered with 400, when a call or a model can never fit. Under
  * the lock. */
 bool tinker__svc_price_refuses_call(const tinker__svc_model_t *m,
@@ -163,8 +172,9 @@ void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms);
 /* Called when the session has ended. Calls after a gap fail. Under the lock. */
 void tinker__svc_model_end(tinker__svc_model_t *m);
 /* Makes all later calls fail with that reason, after a restart too. The first
- * reason stays. Under the lock. */
-void tinker__svc_model_break(tinker__svc_model_t *m, const char *why);
+ * reason stays. Under the lock.
+ * TINKER_ENOMEM: nothing has changed. */
+int tinker__svc_model_break(tinker__svc_model_t *m, const char *why);
 
 /* --- sampler.c --- */
 /* A new sampler, which the caller gives its base and row. TINKER_EEXIST when
@@ -187,7 +197,7 @@ void tinker__svc_sampler_kick(tinker__svc_op_t *op);
 /* Called when the session has ended. Its samples stop. Under the lock. */
 void tinker__svc_sampler_end(tinker__svc_sampler_t *p);
 
-/* --- session.c, session_end.c --- */
+/* --- session.c, session_end.c, session_drop.c --- */
 /* The live session with that id; the call counts as its sign of life. NULL = r
  * is answered (404, 410, or 503 when the service ends). Under the lock. */
 tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
@@ -206,8 +216,16 @@ int tinker__svc_session_add(tinker__svc_t *s, tinker__svc_session_t *n);
 /* Copies the fields of create_session to n. 0 or TINKER_ENOMEM. */
 int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,
                                  const tinker__create_session_t *m);
-/* Drops the results of sessions that ended long ago. Under the lock. */
-void tinker__svc_session_purge(tinker__svc_t *s);
+/* Drops the results of sessions that ended long ago, and then all of those that
+ * left no checkpoint. It begins with a few sessions only; true when others may
+ * be left. Under the lock. */
+bool tinker__svc_session_purge(tinker__svc_t *s);
+/* session_drop.c: lets a purged session go if no checkpoint of it is left. True
+ * when that has begun. Under the lock. */
+bool tinker__svc_session_drop(tinker__svc_session_t *n);
+/* Deletes the rows of a session that is LEAVING, and then frees it.
+ * TINKER_ENOMEM: nothing was done. Engine thread. */
+int tinker__svc_session_delete(tinker__svc_session_t *n);
 /* Ends the sessions that showed no sign of life for long. Under the lock. */
 void tinker__svc_session_expire(tinker__svc_t *s, int64_t now_ms);
 /* Expires sessions. It is called once a second; if it was not called for

@@ -133,6 +133,8 @@ tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
   op->log_size = r->body.len;
   write_op(w, op, r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
            rejected ? TINKER__STR("") : tinker__buf_str(&r->body));
+  /* The write has a copy; a filter may let it be handled once more. */
+  if (!r->site || !r->site->filter) tinker__buf_free(&r->body);
   tinker__list_push_back(&op->ack.waiters, &r->link);
   if (tinker__db_write_submit(w) != 0) {
     tinker__list_remove(&r->link);

@@ -3,6 +3,7 @@
  * service's lock; results are told without it, large ones as JSON by workers.
  * Work that grows with the number of polls is cut into pieces, and the lock is
  * released between them. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include <tinker/error.h>
@@ -142,10 +143,30 @@ static void on_read(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_req_resume(r);
 }
 
+/* Counts the memory of a large result while it is read and sent: it is copied
+ * once, or written as JSON. False: there is no room, and r is answered. */
+static bool hold_reply(tinker__svc_req_t *r, const tinker__svc_told_t *o) {
+  tinker__svc_share_t *p = &r->service->replies;
+  bool plain = o->format == TINKER__FORMAT_JSON || r->accept_proto;
+  uint64_t bytes = (uint64_t)o->len * (plain ? 2 : TINKER__JSON_FACTOR);
+  if (o->len <= r->service->large || r->replying) return true;
+  if (tinker__svc_share_take(p, bytes, true)) {
+    r->replying = bytes;
+    return true;
+  }
+  r->retry_after_s = 1;
+  tinker__svc_reply_error(r, 503,
+                          "needs %" PRIu64 " bytes of memory for the result, "
+                          "others use %" PRIu64 " of %" PRIu64 ": ask again",
+                          bytes, atomic_load(&p->used), atomic_load(&p->limit));
+  return false;
+}
+
 static tinker__svc_handled_t read_result(tinker__svc_req_t *r,
                                          const tinker__svc_told_t *o) {
   tinker__svc_t *s = r->service;
   r->kind = o->kind;
+  if (!hold_reply(r, o)) return TINKER__ANSWERED;
   if (tinker__svc_store_read_result(s->store, o->row, on_read, r) != 0) {
     return tinker__svc_reply_error(r, 503, "out of memory");
   }

@@ -38,6 +38,8 @@ typedef struct tinker__svc_runner_s {
   bool (*step)(tinker__eng_task_t *task);
   /* Executes the sample op by gen, which it takes over. Under the lock. */
   void (*sample)(tinker__svc_op_t *op, tinker__eng_gen_t *gen);
+  /* The only step of the task of a session that leaves. Engine thread. */
+  bool (*leave)(tinker__eng_task_t *task);
 } tinker__svc_runner_t;
 
 /* These call the observer, if there is one. */

@@ -333,7 +333,8 @@ int tinker__svc_work_parse(tinker__svc_work_t **out, tinker__svc_t *s,
                            const tinker__svc_work_in_t *in, int *status,
                            char *why, size_t why_len) {
   tinker__svc_call_t c;
-  const tinker__svc_terms_t terms = {in->base, in->seed, in->max_tokens};
+  const tinker__svc_terms_t terms = {
+      .base = in->base, .seed = in->seed, .max_tokens = in->max_tokens};
   tinker__svc_call_read(&c, s->mem, in->kind, in->format, in->body);
   int rc = c.rc;
   if (rc == 0) {

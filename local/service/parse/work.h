@@ -41,6 +41,7 @@ struct tinker__svc_work_s {
   /* asample. */
   tinker__eng_gen_t *gen;
   size_t num_samples;
+  uint64_t price; /* bytes of its result while it is made: work_sample.c */
   const tinker__tensor_view_t *target; /* ids to score; NULL = none */
 };
 
@@ -82,6 +83,8 @@ typedef struct tinker__svc_terms_s {
   tinker__svc_base_model_t *base; /* may be NULL for loads and saves */
   int64_t seed;                   /* of a sample that named none */
   int64_t max_tokens;             /* 0 = what is in the log was let in before */
+  uint64_t max_result; /* bytes of a sample's result while it is made; 0 = the
+                          same */
 } tinker__svc_terms_t;
 
 /* Makes the work of a call, whose arena goes with it. 0, or TINKER_EINVAL

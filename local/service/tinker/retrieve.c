@@ -23,7 +23,7 @@ answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   tinker__svc_model_t *m = tinker__map_get(s->model_by_id, owner);
   tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, owner);
   tinker__svc_session_t *session = m ? m->session : p ? p->session : NULL;
-  if (session && session->state == TINKER__SVC_SESSION_PURGED) {
+  if (session && tinker__svc_session_purged(session)) {
     return tinker__svc_reply_error(r, 410,
                                    "the session ended at least an hour "
                                    "ago: its results are no longer kept");

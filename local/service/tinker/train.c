@@ -244,7 +244,8 @@ static bool find_base(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
   return m != NULL;
 }
 
-/* The work of a call, without the lock; a code when it is refused. */
+/* The work of a call, without the lock; a code when it is refused.
+ * TINKER_EBUSY: there is no room for it now, and r is answered. */
 static int make_work(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
                      tinker__svc_base_model_t *base, int *status) {
   tinker__svc_call_t *c = &e->call;
@@ -257,6 +258,9 @@ static int make_work(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
   if (rc == 0) {
     rc = tinker__svc_work_take(&e->work, c, &terms, status, c->why,
                                sizeof c->why);
+  }
+  if (rc == 0 && !tinker__svc_body_decoded(r, e->work->arena.used)) {
+    return TINKER_EBUSY;
   }
   if (rc == 0) rc = check_new_name(e);
   if (rc != TINKER_ENOMEM && digest_call(s, e, tinker__buf_str(&r->body))) {
@@ -279,9 +283,9 @@ static tinker__svc_handled_t accept_call(tinker__svc_t *s, tinker__svc_req_t *r,
   if (!find_base(s, r, e, &base)) return h;
   int rc = make_work(s, r, e, base, &status);
   tinker__svc_lock(s);
-  if (rc == TINKER_ENOMEM) {
+  if (rc == TINKER_ENOMEM || rc == TINKER_EBUSY) {
     if (e->model) e->model->session->arriving--;
-    tinker__svc_reply_error(r, 503, "out of memory");
+    if (rc == TINKER_ENOMEM) tinker__svc_reply_error(r, 503, "out of memory");
   } else {
     if (rc != 0) tinker__svc_reply_error(r, status, "%s", e->call.why);
     h = accept_locked(s, r, e);

@@ -40,7 +40,7 @@ Test(dump, a_call_that_waits_for_the_one_before) {
   has(&reply, words);
   has(&reply, "{\"ends\":false,\"requests\":0,\"polls_parked\":0,"
               "\"sessions\":{\"storing\":0,\"live\":1,\"ending\":0,"
-              "\"ended\":0,\"purged\":0},"
+              "\"ended\":0,\"purged\":0,\"leaving\":0},"
               "\"calls\":{\"logging\":0,\"waiting\":1,\"running\":0,"
               "\"committing\":0,\"done\":1,\"failed\":0,\"refusing\":0,"
               "\"rejected\":0,\"samples\":0}");
