@@ -37,8 +37,8 @@ typedef struct tinker__refusal_s {
 } tinker__refusal_t;
 extern const tinker__bind_table_t tinker__refusal_msg;
 
-/* The same for a call, whose head is read whatever else is wrong with it
- * (tinker__bind_read_call): the body is read once. */
+/* Decodes the body of a call in one pass. The head is read even if other fields
+ * are refused (tinker__bind_read_call). */
 int tinker__message_decode_call(const tinker__bind_table_t *table, void *out,
                                 tinker__arena_t *arena, tinker__str_t body,
                                 tinker__bind_rest_t rest, void *user,
@@ -53,7 +53,7 @@ typedef struct tinker__call_head_s {
 } tinker__call_head_t;
 extern const tinker__bind_table_t tinker__call_head_msg;
 
-/* Whom and what a call is about: what it has of these. */
+/* The ids and the number that any call may have. */
 typedef struct tinker__call_subject_s {
   const char *model_id;
   const char *session_id;

@@ -147,7 +147,7 @@ static bool leaves_nothing(const tinker__svc_op_t *op,
   case TINKER__SVC_OP_SAVE:
   case TINKER__SVC_OP_SAVE_SAMPLER: return true;
   case TINKER__SVC_OP_OPTIM: return op->undone;
-  default: /* it has made or loaded nothing */
+  default: /* a call that failed has made or loaded nothing */
     return outcome == TINKER__SVC_OUTCOME_FAILED;
   }
 }

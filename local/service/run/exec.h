@@ -1,5 +1,5 @@
 /* exec: the functions that the files of this folder share. Engine thread unless
- * one says otherwise. */
+ * a function says otherwise. */
 #ifndef TINKER_SERVICE_EXEC_H
 #define TINKER_SERVICE_EXEC_H
 
@@ -16,8 +16,8 @@ int tinker__svc_claim(tinker__svc_model_t *m, const tinker__svc_work_t *pass);
 void tinker__svc_claim_settle(tinker__svc_model_t *m);
 
 /* --- keep.c: decides when a state is written to a snapshot --- */
-/* True when the state can be stored as it is: no gradients wait, or the engine
- * stores them, too. */
+/* True when the state can be stored now, since no gradients wait, or the engine
+ * can store them. */
 bool tinker__svc_keep_can(const tinker__svc_model_t *m);
 /* Called after a call that has changed the model. Makes a snapshot if one is
  * due. */

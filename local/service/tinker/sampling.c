@@ -186,10 +186,10 @@ live_sampler(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   return tinker__svc_session_live(s, r, tinker__str(p->session->id)) ? p : NULL;
 }
 
-/* A sample on its way in: its body, read, and what becomes of it. */
+/* A sample while it is being accepted. */
 typedef struct {
   tinker__svc_call_t call;
-  int64_t seed; /* drawn here: the body's own comes first */
+  int64_t seed; /* drawn here, for a body that names none */
   tinker__svc_sampler_t *sampler;
   tinker__svc_work_t *work;
   char *copy; /* of a large body, for the log */
@@ -227,7 +227,8 @@ static tinker__svc_handled_t accept_sample(tinker__svc_t *s,
   return tinker__svc_op_accept(s, r, op, tinker__svc_op_write_begin(op));
 }
 
-/* Looks the sampler up and keeps its session; false: r is answered. */
+/* Looks the sampler up and counts the call in session.arriving. False: r is
+ * answered. */
 static bool enter(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id,
                   entry_t *e) {
   tinker__svc_lock(s);
@@ -237,7 +238,7 @@ static bool enter(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id,
   return e->sampler != NULL;
 }
 
-/* The work of a sample, without the lock. */
+/* Checks a sample and makes its work. Without the lock. */
 static int make_work(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
                      int *status) {
   tinker__svc_call_t *c = &e->call;
