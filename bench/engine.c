@@ -6,14 +6,17 @@
  *   bench_engine write MODEL DTYPE FOLDER
  *
  * MODEL is a folder, or a random model of a real shape: qwen2-0.5b,
- * qwen3-0.6b. The first form prints a line for each of: training steps with
- * rank-32 LoRA on every matrix, of the demo's model and of the 0.5B shape in
- * float32; decoding of that shape in bf16, one sample and eight, against a
- * plain read of the same weights by the same threads ("share", 1 = as fast as
- * memory; "gain", tokens/s against one sample). Reads and rounds take turns,
- * so that all see the same machine; figures are of the least time, and of the
- * median where a name says so. The second form prints the last two lines, of
- * decoding, for a MODEL in bf16.
+ * qwen3-0.6b. KERNEL_SET is avx512, avx2, neon or scalar; the best if it is not
+ * given. The first form prints a line for each of: training steps with rank-32
+ * LoRA on every matrix, of the demo's model and of the 0.5B shape in float32;
+ * decoding in bf16 of the demo's model and of that shape, 1, 8 and 16 samples,
+ * against a plain read of the same weights by the same threads ("share", 1 = as
+ * fast as memory; "gain", tokens/s against one sample) and against the round's
+ * matrix products alone ("product_share"; "gain_limit", what the gain would be
+ * if a round were nothing else; "product_gflops"). All take turns, so that they
+ * see the same machine; figures are of the least time, and of the median where
+ * a name says so. The second form prints the lines of decoding, for a MODEL in
+ * bf16.
  *
  * The third form is for scripts that let somebody else take turns
  * (engine_torch.py, engine_llama.py): it does what each line of its input
@@ -34,7 +37,7 @@
 #define STEPS 5 /* of training, the first to warm up */
 #define ROUNDS 60
 #define PROMPT 16
-#define SAMPLES 8
+#define SAMPLES 16 /* at most */
 #define LENGTH 128 /* of a training sequence */
 #define MAX_SEQS 8
 #define MAX_KEYS 512
@@ -272,48 +275,106 @@ static void start_decoding(bench_t *b, decode_t *d, size_t samples,
   }
 }
 
+/* The matrices of a round, and nothing else. */
 typedef struct {
-  double read, one, ours; /* seconds: the read, one sample, these */
+  float *x, *y; /* of the widest matrices */
+  double flops;
+} products_t;
+
+static void multiply(bench_t *b, products_t *p, const tinker__cpu_packed_t *w,
+                     size_t samples) {
+  tinker__cpu_linear(b->engine->ks, b->engine->pool, w, p->x, w->k_in, samples,
+                     p->y, w->n_out, false);
+  p->flops += 2.0 * (double)(samples * w->n_out * w->k_in);
+}
+
+static double products(bench_t *b, products_t *p, size_t samples) {
+  double start = now();
+  p->flops = 0;
+  for (size_t l = 0; l < b->base->d.layers; l++) {
+    for (size_t i = 0; i < TINKER__PROJS; i++) {
+      multiply(b, p, b->base->layers[l].w[i], samples);
+    }
+  }
+  multiply(b, p, b->base->head, samples);
+  return now() - start;
+}
+
+static void open_products(bench_t *b, products_t *p) {
+  const tinker__cpu_dims_t *d = &b->base->d;
+  size_t in = d->inter > d->q_dim ? d->inter : d->q_dim;
+  size_t out = d->vocab > d->inter ? d->vocab : d->inter;
+  if (in < d->hidden) in = d->hidden;
+  p->x = need(tinker__mem_array(&b->mem, SAMPLES * in, sizeof(float)));
+  p->y = need(tinker__mem_array(&b->mem, SAMPLES * out, sizeof(float)));
+}
+
+static void close_products(bench_t *b, products_t *p) {
+  tinker__mem_free(&b->mem, p->x);
+  tinker__mem_free(&b->mem, p->y);
+}
+
+typedef struct {
+  /* Seconds: the read, a round of one sample, of these, their products. */
+  double read, one, ours, products;
 } decode_times_t;
 
 static void decode_line(const bench_t *b, const decode_t *d, double bytes,
-                        decode_times_t best, decode_times_t mid) {
+                        double flops, decode_times_t best, decode_times_t mid) {
   double n = (double)d->samples;
   printf("{\"bench\":\"engine\",\"op\":\"decode\",\"model\":\"%s\","
          "\"dtype\":\"%s\",\"set\":\"%s\",\"threads\":%u,\"samples\":%zu,"
          "\"tokens_per_s\":%.1f,\"gb_per_s\":%.1f,\"read_gb_per_s\":%.1f,"
-         "\"share\":%.2f,\"gain\":%.2f,\"median_tokens_per_s\":%.1f,"
-         "\"median_share\":%.2f,\"median_gain\":%.2f,\"finite\":%s}\n",
+         "\"product_gflops\":%.1f,\"share\":%.2f,\"gain\":%.2f,"
+         "\"product_share\":%.2f,\"gain_limit\":%.2f,",
          b->name, b->dtype, b->engine->ks->name, b->threads, d->samples,
          n / best.ours, bytes / best.ours * 1e-9, bytes / best.read * 1e-9,
-         best.read / best.ours, n * best.one / best.ours, n / mid.ours,
-         mid.read / mid.ours, n * mid.one / mid.ours,
+         flops / best.products * 1e-9, best.read / best.ours,
+         n * best.one / best.ours, best.products / best.ours,
+         n * best.one / best.products);
+  printf("\"median_tokens_per_s\":%.1f,\"median_share\":%.2f,"
+         "\"median_gain\":%.2f,\"median_product_share\":%.2f,"
+         "\"median_gain_limit\":%.2f,\"finite\":%s}\n",
+         n / mid.ours, mid.read / mid.ours, n * mid.one / mid.ours,
+         mid.products / mid.ours, n * mid.one / mid.products,
          isfinite(d->sum) ? "true" : "false");
   fflush(stdout);
 }
 
 static void decode(bench_t *b) {
-  decode_t one, many;
+  static const size_t samples[] = {1, 8, SAMPLES};
+  enum { COUNTS = sizeof samples / sizeof *samples };
+  decode_t d[COUNTS];
+  times_t reads = {.n = 0}, rounds[COUNTS] = {{.n = 0}},
+          alone[COUNTS] = {{.n = 0}};
   read_t r = {0};
-  times_t t[3] = {{.n = 0}};
-  size_t bytes = 0;
-  start_decoding(b, &one, 1, PROMPT, ROUNDS);
-  start_decoding(b, &many, SAMPLES, PROMPT, ROUNDS);
+  products_t p;
+  double bytes = 0, flops[COUNTS];
+  open_products(b, &p);
+  for (int c = 0; c < COUNTS; c++) {
+    start_decoding(b, &d[c], samples[c], PROMPT, ROUNDS);
+  }
   for (int i = 0; i < ROUNDS; i++) {
     double start = now();
-    bytes = read_weights(b, &r);
-    note(&t[0], now() - start);
-    note(&t[1], decode_round(b, &one));
-    note(&t[2], decode_round(b, &many));
+    bytes = (double)read_weights(b, &r);
+    note(&reads, now() - start);
+    for (int c = 0; c < COUNTS; c++) {
+      note(&rounds[c], decode_round(b, &d[c]));
+      note(&alone[c], products(b, &p, samples[c]));
+      flops[c] = p.flops;
+    }
   }
-  decode_times_t best = {least(&t[0]), least(&t[1]), least(&t[1])};
-  decode_times_t mid = {median(&t[0]), median(&t[1]), median(&t[1])};
-  decode_line(b, &one, (double)bytes, best, mid);
-  best.ours = least(&t[2]);
-  mid.ours = median(&t[2]);
-  decode_line(b, &many, (double)bytes, best, mid);
-  close_slots(b, &one);
-  close_slots(b, &many);
+  decode_times_t best = {.read = least(&reads), .one = least(&rounds[0])};
+  decode_times_t mid = {.read = median(&reads), .one = median(&rounds[0])};
+  for (int c = 0; c < COUNTS; c++) {
+    best.ours = least(&rounds[c]);
+    best.products = least(&alone[c]);
+    mid.ours = median(&rounds[c]);
+    mid.products = median(&alone[c]);
+    decode_line(b, &d[c], bytes, flops[c], best, mid);
+    close_slots(b, &d[c]);
+  }
+  close_products(b, &p);
 }
 
 /* --- Runs ----------------------------------------------------------------- */
@@ -372,6 +433,7 @@ static int print_all(bench_t *b, const char *demo) {
   open_base(b, demo, "bf16");
   b->name = "tiny-kjv";
   train(b, 8);
+  decode(b);
   close_base(b);
   open_base(b, SHAPE, "f32");
   train(b, 4);

@@ -11,8 +11,10 @@
 #include "cpu/forward.h"
 
 /* Below so many keys times the width of all heads (two multiply-adds each) the
- * work is done without the workers. */
-#define INLINE_KEYS 100000
+ * work is done without the workers. It is little, because the keys of single
+ * positions take more time than their multiply-adds: each group of heads is a
+ * product of its own. */
+#define INLINE_KEYS 40000
 
 static size_t round16(size_t n) {
   return (n + 15) / 16 * 16;

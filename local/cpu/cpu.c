@@ -58,6 +58,7 @@ const tinker__engine_api_t *tinker__cpu_engine(void) {
       .slot_grow = tinker__cpu_slot_grow,
       .decode = tinker__cpu_decode,
       .log_sum_exp = log_sum_exp,
+      .pick = tinker__cpu_pick,
       .train_bytes = tinker__cpu_train_bytes,
       .pass_bytes = tinker__cpu_pass_bytes,
       .train_keep = tinker__cpu_train_keep,

@@ -3,19 +3,28 @@
  *
  * Items with the same adapter lie next to each other in the batch. A long
  * prompt is fed in batches of bounded size. The lengths of slots change only
- * when the round has succeeded, so a round that fails leaves no trace. */
+ * when the round has succeeded, so a round that fails leaves no trace. Workers
+ * of the pool draw the tokens, each token from one row. */
 #include <string.h>
 #include <tinker/error.h>
 
 #include "cpu/forward.h"
 #include "cpu/loss.h"
+#include "engine/pick.h"
 
 #define BATCH_ROWS 512
 
 /* A row whose logits are wanted. */
 typedef struct {
   size_t item, row, position;
+  bool handed; /* over to the item's owner */
 } want_t;
+
+/* An item's last token, if something is drawn from its row. */
+typedef struct {
+  bool wanted;
+  const float *row; /* its logits, if they are in the present block */
+} last_t;
 
 typedef struct {
   tinker__engine_t *e;
@@ -35,6 +44,12 @@ typedef struct {
   tinker__cpu_arena_t arena;
   tinker__cpu_acts_t acts;
   float *hf, *logits, *u;
+
+  tinker__eng_pick_t *picks;
+  size_t n_picks;
+  last_t *last; /* [n] */
+  float *noise; /* [threads][noise_floats]: scratch of a draw */
+  size_t noise_floats;
 } round_t;
 
 static int refuse(char *why, size_t why_len, size_t i, const char *reason) {
@@ -107,6 +122,10 @@ static void carve(round_t *r, tinker__cpu_arena_t *a) {
   r->hf = tinker__cpu_carve(a, r->block * d->hidden);
   r->logits = tinker__cpu_carve(a, r->block * d->vocab);
   r->u = tinker__cpu_carve(a, r->block * r->rank);
+  r->noise_floats =
+      tinker__eng_pick_scratch(r->n_picks ? d->vocab : 0) / sizeof(float);
+  r->noise = tinker__cpu_carve(a, r->noise_floats *
+                                      tinker__cpu_pool_threads(r->e->pool));
 }
 
 static int allocate(round_t *r) {
@@ -115,7 +134,13 @@ static int allocate(round_t *r) {
   r->done = tinker__mem_array(mem, r->n, sizeof *r->done);
   r->seqs = tinker__mem_array(mem, r->n, sizeof *r->seqs);
   r->head_seqs = tinker__mem_array(mem, r->n, sizeof *r->head_seqs);
-  if (!r->order || !r->done || !r->seqs || !r->head_seqs) return TINKER_ENOMEM;
+  r->last = tinker__mem_array(mem, r->n, sizeof *r->last);
+  if (!r->order || !r->done || !r->seqs || !r->head_seqs || !r->last) {
+    return TINKER_ENOMEM;
+  }
+  for (size_t i = 0; i < r->n_picks; i++) {
+    r->last[r->picks[i].item].wanted = true;
+  }
   measure(r);
   r->tokens = tinker__mem_array(mem, r->rows, sizeof *r->tokens);
   r->wants = tinker__mem_array(mem, r->rows, sizeof *r->wants);
@@ -134,6 +159,7 @@ static void free_round(round_t *r) {
   tinker__cpu_arena_close(r->e, &r->arena);
   tinker__mem_free(mem, r->wants);
   tinker__mem_free(mem, r->tokens);
+  tinker__mem_free(mem, r->last);
   tinker__mem_free(mem, r->head_seqs);
   tinker__mem_free(mem, r->seqs);
   tinker__mem_free(mem, r->done);
@@ -153,11 +179,14 @@ static void add_seq(round_t *r, size_t item, size_t m) {
   };
   memcpy(r->tokens + row0, t->tokens + done, m * sizeof *r->tokens);
   for (size_t j = 0; j < m; j++) {
-    if (done + j < t->first_row) continue;
+    bool handed = done + j >= t->first_row;
+    bool drawn = r->last[item].wanted && done + j + 1 == t->n;
+    if (!handed && !drawn) continue;
     r->wants[r->num_wants++] = (want_t){
         .item = item,
         .row = row0 + j,
         .position = t->slot->len + done + j,
+        .handed = handed,
     };
   }
   r->batch.rows += m;
@@ -177,6 +206,35 @@ static bool next_batch(round_t *r) {
   return r->batch.rows > 0;
 }
 
+static void pick_task(void *arg, size_t task, unsigned worker) {
+  const round_t *r = arg;
+  tinker__eng_pick_t *p = &r->picks[task];
+  const float *row = r->last[p->item].row;
+  size_t vocab = r->base->d.vocab;
+  if (!row) return;
+  tinker__eng_sampling_t how = {p->temperature, p->top_k, p->top_p, p->seed};
+  p->token = tinker__eng_pick(&how, p->sample, p->position, row, vocab,
+                              r->noise + worker * r->noise_floats);
+  if (p->token >= 0) p->logprob = row[p->token] - r->e->ks->lse(row, vocab);
+}
+
+/* Draws from the rows of wants[first .. first + n). */
+static void draw(round_t *r, size_t first, size_t n) {
+  bool any = false;
+  for (size_t i = 0; i < n; i++) {
+    const want_t *w = &r->wants[first + i];
+    last_t *last = &r->last[w->item];
+    if (!last->wanted ||
+        w->position + 1 < r->items[w->item].slot->len + r->items[w->item].n) {
+      continue;
+    }
+    last->row = r->logits + i * r->base->d.vocab;
+    any = true;
+  }
+  if (any) tinker__cpu_pool_run(r->e->pool, pick_task, r, r->n_picks);
+  for (size_t i = 0; i < n; i++) r->last[r->wants[first + i].item].row = NULL;
+}
+
 /* Computes the logits of wants[first .. first + n), n <= block, and hands them
  * to their items. */
 static void give_rows(round_t *r, size_t first, size_t n) {
@@ -194,13 +252,15 @@ static void give_rows(round_t *r, size_t first, size_t n) {
     r->e->ks->rmsnorm(r->hf + i * d->hidden, r->acts.x + w->row * d->hidden,
                       r->base->norm, d->hidden, d->eps);
   }
-  tinker__cpu_project(&b, 0, TINKER__LORA_LM_HEAD, r->hf, r->u, r->logits,
-                      false);
+  tinker__cpu_proj_t head = {TINKER__LORA_LM_HEAD, r->hf, r->u, r->logits};
+  tinker__cpu_project(&b, 0, &head, 1, false);
   for (size_t i = 0; i < n; i++) {
     const want_t *w = &r->wants[first + i];
     const tinker__eng_decode_item_t *t = &r->items[w->item];
+    if (!w->handed) continue;
     t->on_row(t->user, w->position, r->logits + i * d->vocab, d->vocab);
   }
+  draw(r, first, n);
 }
 
 static int run(round_t *r, const atomic_bool *cancel) {
@@ -218,13 +278,21 @@ static int run(round_t *r, const atomic_bool *cancel) {
   return 0;
 }
 
-int tinker__cpu_decode(tinker__engine_t *e,
-                       const tinker__eng_decode_item_t *items, size_t n,
-                       const atomic_bool *cancel, char *why, size_t why_len) {
+int tinker__cpu_pick(tinker__engine_t *e,
+                     const tinker__eng_decode_item_t *items, size_t n,
+                     tinker__eng_pick_t *picks, size_t n_picks,
+                     const atomic_bool *cancel, char *why, size_t why_len) {
   if (n == 0) return 0;
   int rc = check(items, n, why, why_len);
   if (rc) return rc;
-  round_t r = {.e = e, .base = items[0].slot->base, .items = items, .n = n};
+  round_t r = {
+      .e = e,
+      .base = items[0].slot->base,
+      .items = items,
+      .n = n,
+      .picks = picks,
+      .n_picks = n_picks,
+  };
   r.batch.base = r.base;
   rc = allocate(&r);
   if (!rc) {
@@ -238,4 +306,10 @@ int tinker__cpu_decode(tinker__engine_t *e,
   return tinker__why(why, why_len, rc,
                      rc == TINKER_ECANCELED ? "canceled"
                                             : "no memory for the batch");
+}
+
+int tinker__cpu_decode(tinker__engine_t *e,
+                       const tinker__eng_decode_item_t *items, size_t n,
+                       const atomic_bool *cancel, char *why, size_t why_len) {
+  return tinker__cpu_pick(e, items, n, NULL, 0, cancel, why, why_len);
 }

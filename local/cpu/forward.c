@@ -117,25 +117,55 @@ static size_t same_adapter(const tinker__cpu_batch_t *b, size_t first) {
   return end;
 }
 
-void tinker__cpu_project(const tinker__cpu_batch_t *batch, size_t layer,
-                         tinker__lora_target_t proj, const float *x, float *u,
-                         float *y, bool accumulate) {
+static const tinker__cpu_packed_t *
+matrix(const tinker__eng_base_t *b, size_t layer, tinker__lora_target_t proj) {
+  return proj == TINKER__LORA_LM_HEAD ? b->head : b->layers[layer].w[proj];
+}
+
+/* The LoRA of the rows [row0, row0 + m), which have one adapter; the middles
+ * of `before` rows lie before theirs. */
+static void adapt(const tinker__cpu_batch_t *batch, size_t layer,
+                  const tinker__cpu_proj_t *all, size_t n,
+                  const tinker__eng_adapter_t *a, size_t row0, size_t m,
+                  size_t before) {
   const tinker__eng_base_t *b = batch->base;
-  const tinker__cpu_packed_t *w =
-      proj == TINKER__LORA_LM_HEAD ? b->head : b->layers[layer].w[proj];
-  size_t target = proj == TINKER__LORA_LM_HEAD ? b->d.layers * TINKER__PROJS
-                                               : layer * TINKER__PROJS + proj;
-  tinker__cpu_linear(b->engine->ks, b->engine->pool, w, x, w->k_in, batch->rows,
-                     y, w->n_out, accumulate);
+  tinker__cpu_adapted_t t[TINKER__LINEARS];
+  for (size_t i = 0; i < n; i++) {
+    const tinker__cpu_packed_t *w = matrix(b, layer, all[i].proj);
+    t[i] = (tinker__cpu_adapted_t){
+        .target = all[i].proj == TINKER__LORA_LM_HEAD
+                      ? b->d.layers * TINKER__PROJS
+                      : layer * TINKER__PROJS + all[i].proj,
+        .x = all[i].x + row0 * w->k_in,
+        .ldx = w->k_in,
+        .u = all[i].u + before,
+        .y = all[i].y + row0 * w->n_out,
+        .ldy = w->n_out,
+    };
+  }
+  tinker__cpu_lora_apply(a, t, n, m);
+}
+
+void tinker__cpu_project(const tinker__cpu_batch_t *batch, size_t layer,
+                         const tinker__cpu_proj_t *all, size_t n,
+                         bool accumulate) {
+  const tinker__eng_base_t *b = batch->base;
+  tinker__cpu_linear_t l[TINKER__LINEARS];
+  for (size_t i = 0; i < n; i++) {
+    const tinker__cpu_packed_t *w = matrix(b, layer, all[i].proj);
+    l[i] = (tinker__cpu_linear_t){w, all[i].x, w->k_in, all[i].y, w->n_out};
+  }
+  tinker__cpu_linears(b->engine->ks, b->engine->pool, l, n, batch->rows,
+                      accumulate);
+  size_t before = 0; /* floats of middles */
   for (size_t i = 0, end; i < batch->num_seqs; i = end) {
     end = same_adapter(batch, i);
     const tinker__eng_adapter_t *a = batch->seqs[i].adapter;
     size_t row0 = batch->seqs[i].row0;
     size_t m = batch->seqs[end - 1].row0 + batch->seqs[end - 1].n - row0;
     if (!a) continue;
-    tinker__cpu_lora_apply(a, target, x + row0 * w->k_in, w->k_in, m, u,
-                           y + row0 * w->n_out, w->n_out);
-    u += m * a->lora->rank;
+    adapt(batch, layer, all, n, a, row0, m, before);
+    before += m * a->lora->rank;
   }
 }
 
@@ -247,23 +277,28 @@ void tinker__cpu_layer_forward(const tinker__cpu_batch_t *batch, size_t layer,
       .acts = acts,
       .y = y,
   };
+  float *const *u = a->u;
+  const tinker__cpu_proj_t qkv[] = {
+      {TINKER__LORA_Q, a->h1, u[TINKER__LORA_Q], a->q_raw},
+      {TINKER__LORA_K, a->h1, u[TINKER__LORA_K], a->k_raw},
+      {TINKER__LORA_V, a->h1, u[TINKER__LORA_V], a->v},
+  };
+  const tinker__cpu_proj_t o = {TINKER__LORA_O, a->o, u[TINKER__LORA_O], a->x2};
+  const tinker__cpu_proj_t gate_up[] = {
+      {TINKER__LORA_GATE, a->h2, u[TINKER__LORA_GATE], a->gate},
+      {TINKER__LORA_UP, a->h2, u[TINKER__LORA_UP], a->up},
+  };
+  const tinker__cpu_proj_t down = {TINKER__LORA_DOWN, a->act,
+                                   u[TINKER__LORA_DOWN], y};
   run(&s, d->hidden, norm1_rows);
-  tinker__cpu_project(batch, layer, TINKER__LORA_Q, a->h1, a->u[TINKER__LORA_Q],
-                      a->q_raw, false);
-  tinker__cpu_project(batch, layer, TINKER__LORA_K, a->h1, a->u[TINKER__LORA_K],
-                      a->k_raw, false);
-  tinker__cpu_project(batch, layer, TINKER__LORA_V, a->h1, a->u[TINKER__LORA_V],
-                      a->v, false);
-  run(&s, d->q_dim + d->kv_dim + d->hidden, qkv_rows);
+  tinker__cpu_project(batch, layer, qkv, 3, false);
+  /* A key is scattered to as many cache lines of a slot as it has values. */
+  run(&s, d->q_dim + d->hidden + d->kv_dim * (batch->seqs->slot ? 16 : 1),
+      qkv_rows);
   tinker__cpu_attention(batch, layer, acts);
-  tinker__cpu_project(batch, layer, TINKER__LORA_O, a->o, a->u[TINKER__LORA_O],
-                      a->x2, true);
+  tinker__cpu_project(batch, layer, &o, 1, true);
   run(&s, d->hidden, norm2_rows);
-  tinker__cpu_project(batch, layer, TINKER__LORA_GATE, a->h2,
-                      a->u[TINKER__LORA_GATE], a->gate, false);
-  tinker__cpu_project(batch, layer, TINKER__LORA_UP, a->h2,
-                      a->u[TINKER__LORA_UP], a->up, false);
+  tinker__cpu_project(batch, layer, gate_up, 2, false);
   run(&s, 3 * d->inter, act_rows);
-  tinker__cpu_project(batch, layer, TINKER__LORA_DOWN, a->act,
-                      a->u[TINKER__LORA_DOWN], y, true);
+  tinker__cpu_project(batch, layer, &down, 1, true);
 }

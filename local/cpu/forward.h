@@ -104,9 +104,15 @@ void tinker__cpu_layer_back_qkv(const tinker__cpu_batch_t *batch,
                                 const tinker__cpu_acts_t *acts,
                                 const tinker__cpu_grads_t *s, float *dy);
 /* y = W x (+ LoRA of each sequence) without bias; u gets the LoRA middle. */
+typedef struct {
+  tinker__lora_target_t proj;
+  const float *x;
+  float *u, *y;
+} tinker__cpu_proj_t;
+/* At most TINKER__LINEARS of a layer, or the head. */
 void tinker__cpu_project(const tinker__cpu_batch_t *batch, size_t layer,
-                         tinker__lora_target_t proj, const float *x, float *u,
-                         float *y, bool accumulate);
+                         const tinker__cpu_proj_t *all, size_t n,
+                         bool accumulate);
 
 /* Where a sequence's keys and values of one layer lie for a kv head: key
  * element (pos, d) at k[d * k_ds + pos * k_ps], value at

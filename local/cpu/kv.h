@@ -39,6 +39,10 @@ int tinker__cpu_slot_grow(tinker__eng_slot_t *s, size_t max_tokens, char *why,
 int tinker__cpu_decode(tinker__engine_t *e,
                        const tinker__eng_decode_item_t *items, size_t n,
                        const atomic_bool *cancel, char *why, size_t why_len);
+int tinker__cpu_pick(tinker__engine_t *e,
+                     const tinker__eng_decode_item_t *items, size_t n,
+                     tinker__eng_pick_t *picks, size_t n_picks,
+                     const atomic_bool *cancel, char *why, size_t why_len);
 
 static inline float *tinker__cpu_slot_k(const tinker__eng_slot_t *s,
                                         size_t layer, size_t kv_head) {

@@ -199,17 +199,23 @@ static void scale(const tinker__cpu_lora_t *l, float *x, size_t m) {
   if (l->scale != 1.0f) tinker__cpu_rows_run(e, m, l->rank, scale_rows, &job);
 }
 
-void tinker__cpu_lora_apply(const tinker__eng_adapter_t *a, size_t target,
-                            const float *x, size_t ldx, size_t m, float *u,
-                            float *y, size_t ldy) {
+void tinker__cpu_lora_apply(const tinker__eng_adapter_t *a,
+                            const tinker__cpu_adapted_t *all, size_t n,
+                            size_t m) {
   const tinker__cpu_lora_t *l = a->lora;
   tinker__engine_t *e = l->base->engine;
-  if (!l->targets[target].on) return;
-  tinker__cpu_linear(e->ks, e->pool, a->packed[2 * target], x, ldx, m, u,
-                     l->rank, false);
-  scale(l, u, m);
-  tinker__cpu_linear(e->ks, e->pool, a->packed[2 * target + 1], u, l->rank, m,
-                     y, ldy, true);
+  tinker__cpu_linear_t down[TINKER__LINEARS] = {{0}}, up[TINKER__LINEARS];
+  size_t on = 0;
+  for (size_t i = 0; i < n; i++) {
+    const tinker__cpu_adapted_t *t = &all[i];
+    tinker__cpu_packed_t **w = a->packed + 2 * t->target;
+    if (!l->targets[t->target].on) continue;
+    down[on] = (tinker__cpu_linear_t){w[0], t->x, t->ldx, t->u, l->rank};
+    up[on++] = (tinker__cpu_linear_t){w[1], t->u, l->rank, t->y, t->ldy};
+  }
+  tinker__cpu_linears(e->ks, e->pool, down, on, m, false);
+  for (size_t i = 0; i < on; i++) scale(l, down[i].y, m);
+  tinker__cpu_linears(e->ks, e->pool, up, on, m, true);
 }
 
 /* g [rows][cols] += p^T q over m tokens, one chain per element. */

@@ -59,11 +59,21 @@ void tinker__cpu_adapter_release(tinker__eng_adapter_t *a);
 void tinker__cpu_adapter_init(tinker__eng_adapter_t *a); /* A uniform, B zero */
 int tinker__cpu_adapter_pack(tinker__eng_adapter_t *a);
 
-/* u = scale * x A^T, then y += u B^T, for m rows. a must be packed; nothing
- * happens when the target is off. ldu = rank. */
-void tinker__cpu_lora_apply(const tinker__eng_adapter_t *a, size_t target,
-                            const float *x, size_t ldx, size_t m, float *u,
-                            float *y, size_t ldy);
+/* An adapted matrix's part in a product. ldu = rank. */
+typedef struct {
+  size_t target;
+  const float *x;
+  size_t ldx;
+  float *u, *y;
+  size_t ldy;
+} tinker__cpu_adapted_t;
+
+/* u = scale * x A^T, then y += u B^T, for m rows of each of at most
+ * TINKER__LINEARS. a must be packed; nothing happens to a target that is off.
+ */
+void tinker__cpu_lora_apply(const tinker__eng_adapter_t *a,
+                            const tinker__cpu_adapted_t *all, size_t n,
+                            size_t m);
 /* Adds to the block of gradients g: dB += dy^T u, dA += du^T x with du =
  * scale * dy B (scratch of m * rank); then dx += du A unless dx is NULL. */
 void tinker__cpu_lora_back(const tinker__eng_adapter_t *a, size_t target,

@@ -362,9 +362,15 @@ static void next_run(job_t *j, size_t from) {
 static uint64_t losses(job_t *j) {
   const tinker__eng_base_t *b = j->batch->base;
   const tinker__eng_adapter_t *a = j->batch->seqs[0].adapter;
-  tinker__cpu_lora_apply(a, b->d.layers * TINKER__PROJS,
-                         j->head->hf + j->row0 * b->d.hidden, b->d.hidden,
-                         j->rows, j->head->u, j->head->logits, b->d.vocab);
+  tinker__cpu_adapted_t head = {
+      .target = b->d.layers * TINKER__PROJS,
+      .x = j->head->hf + j->row0 * b->d.hidden,
+      .ldx = b->d.hidden,
+      .u = j->head->u,
+      .y = j->head->logits,
+      .ldy = b->d.vocab,
+  };
+  tinker__cpu_lora_apply(a, &head, 1, j->rows);
   tinker__cpu_rows_run(b->engine, j->rows, 2 * b->d.vocab, loss_rows, j);
   j->stage = TINKER__HEAD_CLOSE;
   if (j->g && !probing(j)) {

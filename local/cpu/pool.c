@@ -20,6 +20,10 @@
  * instruction takes a few cycles on some processors and 140 on others; the
  * clock is read only once in SPIN_LOOKS looks. */
 #define SPIN_NS 20000
+/* A worker may look for longer than this only if it has worked for twice that
+ * long, because it would burn more than it does where runs are small and far
+ * apart. */
+#define SPIN_FREE_NS 4000
 #define SPIN_LOOKS 16
 
 typedef struct {
@@ -94,10 +98,10 @@ static int64_t now_ns(void) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Looks until there(pool) is true; false when that takes too long. */
+/* Looks until there(pool) is true; false when that takes longer than ns. */
 static bool spin(tinker__cpu_pool_t *pool,
-                 bool (*there)(tinker__cpu_pool_t *pool)) {
-  int64_t end = now_ns() + SPIN_NS;
+                 bool (*there)(tinker__cpu_pool_t *pool), int64_t ns) {
+  int64_t end = now_ns() + ns;
   do {
     for (int i = 0; i < SPIN_LOOKS; i++) {
       if (there(pool)) return true;
@@ -115,9 +119,14 @@ static bool is_done(tinker__cpu_pool_t *pool) {
   return atomic_load(&pool->pending) == 0;
 }
 
-/* Waits for tasks to claim. False when the pool stops. */
-static bool next_run(tinker__cpu_pool_t *pool) {
-  if (spin(pool, has_tasks)) return true;
+/* Waits for tasks to claim, and looks for them as long as *earned allows. False
+ * when the pool stops. */
+static bool next_run(tinker__cpu_pool_t *pool, int64_t *earned) {
+  int64_t from = now_ns(), ns = *earned > SPIN_FREE_NS ? *earned : SPIN_FREE_NS;
+  bool there = spin(pool, has_tasks, ns);
+  *earned -= now_ns() - from;
+  if (*earned < 0) *earned = 0;
+  if (there) return true;
   pthread_mutex_lock(&pool->lock);
   atomic_fetch_add(&pool->asleep, 1);
   while (!pool->stop && unclaimed(atomic_load(&pool->state)) == 0) {
@@ -131,12 +140,18 @@ static bool next_run(tinker__cpu_pool_t *pool) {
 
 static void *worker_main(void *arg) {
   pool_worker_t *self = arg;
-  while (next_run(self->pool)) work(self->pool, self->index);
+  int64_t earned = 0; /* nanoseconds of looking */
+  while (next_run(self->pool, &earned)) {
+    int64_t from = now_ns();
+    work(self->pool, self->index);
+    earned += (now_ns() - from) / 2;
+    if (earned > SPIN_NS) earned = SPIN_NS;
+  }
   return NULL;
 }
 
 static void wait_idle(tinker__cpu_pool_t *pool) {
-  if (is_done(pool) || spin(pool, is_done)) return;
+  if (is_done(pool) || spin(pool, is_done, SPIN_NS)) return;
   pthread_mutex_lock(&pool->lock);
   pool->waiting = true;
   while (atomic_load(&pool->pending) != 0) {

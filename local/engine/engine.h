@@ -268,11 +268,12 @@ typedef struct tinker__engine_api_s {
   /* log(sum(exp(row))) with the same bits that the losses use, so that a
    * sample's log-probs equal forward's. */
   float (*log_sum_exp)(const tinker__engine_t *e, const float *row, size_t n);
-  /* For an engine on a device, which keeps rows of logits there. Does a
-   * `decode`, and then draws each pick from the row of its item's last token,
-   * whether or not that row was also handed over. The draw depends on the row,
-   * the parameters and (seed, sample, position) alone; a row whose logits are
-   * not finite gives the token -1. NULL = the caller draws from rows. */
+  /* For an engine on a device, which keeps rows of logits there, and for an
+   * engine whose workers draw. Does a `decode`, and then draws each pick from
+   * the row of its item's last token, whether or not that row was also handed
+   * over. The draw depends on the row, the parameters and (seed, sample,
+   * position) alone; a row whose logits are not finite gives the token -1. NULL
+   * = the caller draws from rows. */
   int (*pick)(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
               size_t n, tinker__eng_pick_t *picks, size_t n_picks,
               const atomic_bool *cancel, char *why, size_t why_len);

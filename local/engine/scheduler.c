@@ -20,7 +20,8 @@ struct tinker__eng_scheduler_s {
   int start_rc;
   tinker__eng_batch_t batch; /* engine thread */
   atomic_uint_fast64_t beat; /* odd = in a step or round */
-  _Atomic int64_t *doing;    /* belongs to the owner */
+  atomic_uint_fast64_t rounds;
+  _Atomic int64_t *doing; /* belongs to the owner */
 
   /* Engine thread. */
   tinker__eng_scheduler_policy_t policy;
@@ -109,6 +110,7 @@ static void give_back(tinker__eng_scheduler_t *s, tinker__eng_task_t *task) {
 static void run_round(tinker__eng_scheduler_t *s) {
   atomic_store(s->doing, -1);
   tinker__eng_batch_round(&s->batch);
+  atomic_fetch_add(&s->rounds, 1);
   atomic_store(s->doing, 0);
 }
 
@@ -203,6 +205,10 @@ void tinker__eng_scheduler_sample(tinker__eng_scheduler_t *s,
 
 uint64_t tinker__eng_scheduler_beat(const tinker__eng_scheduler_t *s) {
   return atomic_load(&s->beat);
+}
+
+uint64_t tinker__eng_scheduler_rounds(const tinker__eng_scheduler_t *s) {
+  return atomic_load(&s->rounds);
 }
 
 void tinker__eng_scheduler_queued(tinker__eng_scheduler_t *s, size_t *tasks,

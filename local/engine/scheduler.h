@@ -56,6 +56,8 @@ void tinker__eng_scheduler_sample(tinker__eng_scheduler_t *s,
 /* A count that rises when a step or round begins and when it ends, so it is odd
  * while one is under way. Any thread. */
 uint64_t tinker__eng_scheduler_beat(const tinker__eng_scheduler_t *s);
+/* Decode rounds so far. Any thread. */
+uint64_t tinker__eng_scheduler_rounds(const tinker__eng_scheduler_t *s);
 /* How many tasks and generations the engine thread has not taken yet. Any
  * thread. */
 void tinker__eng_scheduler_queued(tinker__eng_scheduler_t *s, size_t *tasks,

@@ -39,6 +39,11 @@ int tinker__arena_error(const tinker__arena_t *a) {
   return a->over ? TINKER_EOVERFLOW : TINKER_ENOMEM;
 }
 
+const char *tinker__arena_trouble(const tinker__arena_t *a) {
+  return a->over ? "it takes more memory than a message of its size may"
+                 : "no memory for it";
+}
+
 static void *fail(tinker__arena_t *a, bool over) {
   a->failed++;
   a->over |= over;

@@ -27,6 +27,9 @@ void tinker__arena_allow(tinker__arena_t *a, size_t more);
 void tinker__arena_allow_all(tinker__arena_t *a);
 /* After an allocation failed: TINKER_EOVERFLOW or TINKER_ENOMEM. */
 int tinker__arena_error(const tinker__arena_t *a);
+/* The same in words, for what was to be allocated: "no memory for it", or that
+ * the limit forbids it. */
+const char *tinker__arena_trouble(const tinker__arena_t *a);
 /* Aligned for every type; NULL without memory. The second form zeroes and
  * checks count * size. */
 void *tinker__arena_alloc(tinker__arena_t *a, size_t size);

@@ -14,7 +14,7 @@ int tinker__fb_fail(const tinker__fb_decoder_t *d, int code, const char *top,
 
 int tinker__fb_no_memory(const tinker__fb_decoder_t *d) {
   return tinker__why(d->why, d->why_len, tinker__arena_error(d->arena),
-                     "no memory to decode the request");
+                     "the request: %s", tinker__arena_trouble(d->arena));
 }
 
 int tinker__fb_name(const tinker__fb_decoder_t *d, const char *top,

@@ -25,7 +25,8 @@ static int take_tokens(tinker__chunk_view_t *out, tinker__arena_t *arena,
   if (tinker__json_i32_array(j, &v, &n, TINKER__MAX_TOKENS)) {
     int32_t *copy = tinker__arena_alloc(arena, n * sizeof(*v));
     if (!copy) {
-      rc = tinker__where(at, tinker__arena_error(arena), "no memory for it");
+      rc = tinker__where(at, tinker__arena_error(arena), "%s",
+                         tinker__arena_trouble(arena));
     } else if (n) {
       memcpy(copy, v, n * sizeof(*v));
     }
@@ -74,11 +75,13 @@ static int take_chunks(const tinker__chunk_view_t **out, size_t *count,
     chunks = n < TINKER__MAX_CHUNKS
                  ? tinker__arena_grow(arena, chunks, n, &cap, sizeof(*chunks))
                  : NULL;
+    if (!chunks && n < TINKER__MAX_CHUNKS) {
+      return tinker__where(at, tinker__arena_error(arena), "%s",
+                           tinker__arena_trouble(arena));
+    }
     if (!chunks) {
-      return tinker__where(at,
-                           n < TINKER__MAX_CHUNKS ? tinker__arena_error(arena)
-                                                  : TINKER_EOVERFLOW,
-                           "too many chunks");
+      return tinker__where(at, TINKER_EOVERFLOW, "more than %d chunks",
+                           TINKER__MAX_CHUNKS);
     }
     int rc = take_chunk(&chunks[n], arena, j, at);
     if (rc) return rc;

@@ -18,7 +18,8 @@ static int fail(const tinker__output_decoder_t *d, int code, const char *text) {
 }
 
 static int no_memory(const tinker__output_decoder_t *d) {
-  return fail(d, tinker__arena_error(d->arena), "no memory to decode them");
+  return fail(d, tinker__arena_error(d->arena),
+              tinker__arena_trouble(d->arena));
 }
 
 /* A field of a record, its values in float or int64. */

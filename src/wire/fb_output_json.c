@@ -15,8 +15,8 @@ typedef struct tinker__output_json_s {
 } tinker__output_json_t;
 
 static int no_memory(const tinker__output_json_t *d) {
-  return tinker__where(&d->at, tinker__arena_error(d->arena),
-                       "no memory to decode it");
+  return tinker__where(&d->at, tinker__arena_error(d->arena), "%s",
+                       tinker__arena_trouble(d->arena));
 }
 
 static int take_datum(tinker__output_json_t *d, tinker__output_datum_t *out,

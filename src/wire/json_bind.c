@@ -77,7 +77,8 @@ static int not_object(const tinker__binder_t *b) {
 }
 
 static int no_memory(const tinker__binder_t *b) {
-  return fail(b, tinker__arena_error(b->arena), "no memory for it");
+  return fail(b, tinker__arena_error(b->arena),
+              tinker__arena_trouble(b->arena));
 }
 
 static int read_text(const tinker__binder_t *b, const char **out) {

@@ -74,7 +74,10 @@ static bool take_mark(tinker__json_t *j, tinker__arena_t *arena,
   if (tinker__json_peek(j) != TINKER__JSON_STRING) return tinker__json_skip(j);
   if (!tinker__json_string(j, &s)) return false;
   *out = s.len <= TINKER__MAX_TEXT ? tinker__arena_str(arena, s) : "";
-  if (!*out) tinker__json_fail(j, tinker__arena_error(arena), "out of memory");
+  if (!*out) {
+    tinker__json_fail(j, tinker__arena_error(arena),
+                      tinker__arena_trouble(arena));
+  }
   return *out != NULL;
 }
 
@@ -91,7 +94,8 @@ static bool take_error(tinker__json_t *j, tinker__arena_t *arena,
   }
   char *copy = tinker__arena_str(arena, s);
   if (!copy) {
-    tinker__json_fail(j, tinker__arena_error(arena), "out of memory");
+    tinker__json_fail(j, tinker__arena_error(arena),
+                      tinker__arena_trouble(arena));
     return false;
   }
   m->has_error = true;

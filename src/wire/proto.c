@@ -34,8 +34,8 @@ void *tinker__proto_unpack(const ProtobufCMessageDescriptor *type,
                                       (const uint8_t *)body.ptr);
   *rc = 0;
   if (!m && arena->failed != failed_before) {
-    *rc = tinker__why(why, why_len, tinker__arena_error(arena),
-                      "%s: no memory to decode it", type->short_name);
+    *rc = tinker__why(why, why_len, tinker__arena_error(arena), "%s: %s",
+                      type->short_name, tinker__arena_trouble(arena));
   } else if (!m) {
     *rc = tinker__why(why, why_len, TINKER_EPROTO,
                       "%s: the body is not such a message", type->short_name);

@@ -35,7 +35,8 @@ static int json_fail(const tinker__sample_decoder_t *d, const char *name) {
 }
 
 static int no_memory(const tinker__sample_decoder_t *d, const char *name) {
-  return fail(d, tinker__arena_error(d->arena), name, "no memory for it");
+  return fail(d, tinker__arena_error(d->arena), name,
+              tinker__arena_trouble(d->arena));
 }
 
 /* Fields that a second time would change: refused, null or not. */

@@ -98,7 +98,8 @@ static int json_fail(const tinker__result_json_t *d, const char *name) {
 }
 
 static int no_memory(const tinker__result_json_t *d, const char *name) {
-  return fail(d, tinker__arena_error(d->arena), name, "no memory for it");
+  return fail(d, tinker__arena_error(d->arena), name,
+              tinker__arena_trouble(d->arena));
 }
 
 static bool take_null(tinker__result_json_t *d) {

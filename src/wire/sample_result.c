@@ -222,7 +222,7 @@ static int result_in(tinker__sample_result_t *out, tinker__arena_t *arena,
       tinker__arena_array(arena, m->n_sequences, sizeof(*s));
   if (!s) {
     return fail(&d, tinker__arena_error(arena), "sequences",
-                "no memory for them");
+                tinker__arena_trouble(arena));
   }
   for (size_t i = 0; i < m->n_sequences; i++) {
     rc = sequence_in(&d, &s[i], m->sequences[i]);

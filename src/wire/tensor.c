@@ -107,7 +107,8 @@ static int densify(tinker__tensor_view_t *out, tinker__arena_t *arena,
   void *dense =
       tinker__arena_alloc(arena, cells * tinker__dtype_size(raw->dtype));
   if (!dense) {
-    return tinker__where(at, tinker__arena_error(arena), "no memory for it");
+    return tinker__where(at, tinker__arena_error(arena), "%s",
+                         tinker__arena_trouble(arena));
   }
   scatter(dense, raw, fill, cells);
   out->data = dense;
@@ -176,7 +177,8 @@ static int widen(tinker__raw_tensor_t *raw, tinker__arena_t *arena,
   raw->count = bytes.len / 4;
   int64_t *wide = tinker__arena_alloc(arena, raw->count * 8);
   if (!wide) {
-    return tinker__where(at, tinker__arena_error(arena), "no memory for it");
+    return tinker__where(at, tinker__arena_error(arena), "%s",
+                         tinker__arena_trouble(arena));
   }
   for (size_t i = 0; i < raw->count; i++) {
     int32_t v;

@@ -15,7 +15,8 @@ static int take_i64(tinker__arena_t *arena, tinker__json_t *j,
   if (tinker__json_i64_array(j, &v, &len, MAX_VALUES)) {
     int64_t *copy = tinker__arena_alloc(arena, len * sizeof(*v));
     if (!copy) {
-      rc = tinker__where(at, tinker__arena_error(arena), "no memory for it");
+      rc = tinker__where(at, tinker__arena_error(arena), "%s",
+                         tinker__arena_trouble(arena));
     } else if (len) {
       memcpy(copy, v, len * sizeof(*v));
     }
@@ -36,7 +37,8 @@ static int take_f32(tinker__arena_t *arena, tinker__json_t *j, const void **out,
   if (tinker__json_f32_array(j, &v, &len, MAX_VALUES, true)) {
     float *copy = tinker__arena_alloc(arena, len * sizeof(*v));
     if (!copy) {
-      rc = tinker__where(at, tinker__arena_error(arena), "no memory for it");
+      rc = tinker__where(at, tinker__arena_error(arena), "%s",
+                         tinker__arena_trouble(arena));
     } else if (len) {
       memcpy(copy, v, len * sizeof(*v));
     }

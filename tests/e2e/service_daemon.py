@@ -159,7 +159,9 @@ def check_closed_standard_files():
     s.start()
     runs = s.call(f"training_runs/{model}/checkpoints")[1]["checkpoints"]
     assert len(runs) == 2, runs
+    assert os.path.exists(s.socket)
     assert s.stop() == 0
+    assert not os.path.exists(s.socket)
     s.end()
 
 

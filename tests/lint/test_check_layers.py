@@ -61,6 +61,7 @@ CASES = [
     ("src/db/a.c", '#include "base/mem.h"', None),
     ("local/service/store/a.c", '#include "db/db.h"', None),
     ("local/mlx/a.c", '#include "engine/engine.h"', None),
+    ("local/cpu/a.c", '#include "engine/pick.h"', None),
     ("local/mlx/a.c", '#include "model/config.h"', None),
     ("recovery/a.c", '#include "db/db.h"', None),
     ("recovery/daemon/a.c", '#include "yaml/yaml.h"', None),

@@ -17,7 +17,7 @@
 /* Floats of the right operand for one pass of rows that are read in place. */
 #define DIRECT_B 65536
 /* Below this many multiply-adds waking workers costs more than it saves. */
-#define MIN_PARALLEL 400000
+#define MIN_PARALLEL 450000
 /* Floats of the right operand that strips of rows pass over in turn. */
 #define NEAR_B 65536
 /* How far ahead memory is prefetched, in steps of k through 16-bit panels: some
@@ -361,42 +361,86 @@ static size_t cut(product_t *p, size_t tasks) {
   return count;
 }
 
-static void run(product_t *p) {
-  const tinker__cpu_gemm_t *g = p->g;
-  if (g->m == 0 || g->n == 0) return;
+/* Products that are run together. */
+typedef struct {
+  const product_t *p;
+  size_t end[TINKER__LINEARS]; /* the task that follows each one's last */
+} group_t;
+
+static void group_task(void *arg, size_t task, unsigned worker) {
+  const group_t *q = arg;
+  size_t i = 0;
+  while (task >= q->end[i]) i++;
+  part_task((void *)&q->p[i], i ? task - q->end[i - 1] : task, worker);
+}
+
+/* Multiply-adds, and the writing of c. */
+static uint64_t work_of(const product_t *p) {
+  return (uint64_t)p->g->m * p->g->n * (p->g->k + 1);
+}
+
+/* All n at once: workers are woken, and waited for, once. */
+static void run_together(product_t *p, size_t n) {
+  group_t q = {.p = p};
+  uint64_t work = 0;
+  size_t count = 0;
+  for (size_t i = 0; i < n; i++) work += work_of(&p[i]);
+  if (work == 0) return;
   unsigned threads = tinker__cpu_pool_threads(p->pool);
-  if (threads == 1 || g->m * g->n < MIN_PARALLEL / (g->k + 1)) {
-    run_part(p, 0, 0, g->m, 0, g->n);
-    return;
+  for (size_t i = 0; i < n; i++) {
+    if (threads == 1 || work < MIN_PARALLEL) {
+      run_part(&p[i], 0, 0, p[i].g->m, 0, p[i].g->n);
+      continue;
+    }
+    uint64_t tasks = threads * (p->direct ? 4u : 2u) * work_of(&p[i]);
+    q.end[i] = count += cut(&p[i], (size_t)((tasks + work - 1) / work));
   }
-  size_t count = cut(p, threads * (p->direct ? 4u : 2u));
-  tinker__cpu_pool_run(p->pool, part_task, p, count);
+  if (count) tinker__cpu_pool_run(p->pool, group_task, &q, count);
+}
+
+/* Of many rows each has enough to do, and is cut best by itself. */
+static void run(product_t *p, size_t n) {
+  size_t step = n > 0 && p->direct ? n : 1;
+  for (size_t i = 0; i < n; i += step) run_together(&p[i], step);
+}
+
+void tinker__cpu_linears(const tinker__cpu_kernels_t *ks,
+                         tinker__cpu_pool_t *pool,
+                         const tinker__cpu_linear_t *all, size_t n, size_t m,
+                         bool accumulate) {
+  tinker__cpu_gemm_t g[TINKER__LINEARS];
+  product_t p[TINKER__LINEARS];
+  for (size_t i = 0; i < n; i++) {
+    const tinker__cpu_linear_t *l = &all[i];
+    g[i] = (tinker__cpu_gemm_t){
+        .m = m,
+        .n = l->w->n_out,
+        .k = l->w->k_in,
+        .a = l->x,
+        .a_rs = l->ldx,
+        .a_cs = 1,
+        .c = l->y,
+        .ldc = l->ldy,
+        .accumulate = accumulate,
+    };
+    p[i] = (product_t){
+        .ks = ks,
+        .pool = pool,
+        .g = &g[i],
+        .kind = B_PACKED,
+        .w = l->w,
+        .direct = m <= DIRECT_ROWS,
+    };
+  }
+  run(p, n);
 }
 
 void tinker__cpu_linear(const tinker__cpu_kernels_t *ks,
                         tinker__cpu_pool_t *pool, const tinker__cpu_packed_t *w,
                         const float *x, size_t ldx, size_t m, float *y,
                         size_t ldy, bool accumulate) {
-  tinker__cpu_gemm_t g = {
-      .m = m,
-      .n = w->n_out,
-      .k = w->k_in,
-      .a = x,
-      .a_rs = ldx,
-      .a_cs = 1,
-      .c = y,
-      .ldc = ldy,
-      .accumulate = accumulate,
-  };
-  product_t p = {
-      .ks = ks,
-      .pool = pool,
-      .g = &g,
-      .kind = B_PACKED,
-      .w = w,
-      .direct = m <= DIRECT_ROWS,
-  };
-  run(&p);
+  tinker__cpu_linear_t l = {w, x, ldx, y, ldy};
+  tinker__cpu_linears(ks, pool, &l, 1, m, accumulate);
 }
 
 void tinker__cpu_linear_back(const tinker__cpu_kernels_t *ks,
@@ -422,7 +466,7 @@ void tinker__cpu_linear_back(const tinker__cpu_kernels_t *ks,
       .kind = B_PACKED_BACK,
       .w = w,
   };
-  run(&p);
+  run(&p, 1);
 }
 
 /* Whole panels of contiguous columns can be read where they are. */
@@ -440,7 +484,7 @@ static product_t strided(const tinker__cpu_kernels_t *ks,
 void tinker__cpu_gemm(const tinker__cpu_kernels_t *ks, tinker__cpu_pool_t *pool,
                       const tinker__cpu_gemm_t *g) {
   product_t p = strided(ks, pool, g);
-  run(&p);
+  run(&p, 1);
 }
 
 void tinker__cpu_gemm_task(const tinker__cpu_kernels_t *ks,

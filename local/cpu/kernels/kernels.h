@@ -187,6 +187,20 @@ void tinker__cpu_linear(const tinker__cpu_kernels_t *ks,
                         tinker__cpu_pool_t *pool, const tinker__cpu_packed_t *w,
                         const float *x, size_t ldx, size_t m, float *y,
                         size_t ldy, bool accumulate);
+/* Several of these at once, at most TINKER__LINEARS: workers that are woken
+ * once have more to do. No y is another's x. */
+#define TINKER__LINEARS 3
+typedef struct {
+  const tinker__cpu_packed_t *w;
+  const float *x;
+  size_t ldx;
+  float *y;
+  size_t ldy;
+} tinker__cpu_linear_t;
+void tinker__cpu_linears(const tinker__cpu_kernels_t *ks,
+                         tinker__cpu_pool_t *pool,
+                         const tinker__cpu_linear_t *all, size_t n, size_t m,
+                         bool accumulate);
 /* dx[m][k_in] (+)= dy[m][n_out] W, chain over n. */
 void tinker__cpu_linear_back(const tinker__cpu_kernels_t *ks,
                              tinker__cpu_pool_t *pool,

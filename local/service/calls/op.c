@@ -117,13 +117,40 @@ static bool digest_of(tinker__svc_t *s, tinker__buf_t *data,
   return false;
 }
 
-/* Compares the result of an op that was executed again with the stored one. If
- * they differ the model is broken. */
-static void check_replay(tinker__svc_op_t *op, tinker__buf_t *data) {
+static bool is_stored(const tinker__svc_op_t *op,
+                      const unsigned char digest[TINKER__SHA256_LEN]) {
+  return !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
+}
+
+/* True if both results say that the call was refused by the caller's fault: an
+ * older version may have used other words for it. */
+static bool is_same_refusal(const tinker__svc_op_t *op,
+                            tinker__svc_outcome_t outcome, tinker__str_t data) {
+  return outcome == TINKER__SVC_OUTCOME_FAILED &&
+         op->state == TINKER__SVC_OP_FAILED &&
+         op->redo != TINKER__SVC_REDO_UNDONE &&
+         tinker__str_ends(data, ",\"category\":\"user\"}");
+}
+
+/* Compares the result of an op that was executed again with the stored one,
+ * which an older version may have written. If they differ the model is broken.
+ */
+static void check_replay(tinker__svc_op_t *op, tinker__svc_outcome_t outcome,
+                         int format, tinker__buf_t *data) {
   tinker__svc_t *s = op->service;
   unsigned char digest[TINKER__SHA256_LEN];
+  tinker__buf_t older;
   if (!digest_of(s, data, digest)) return;
-  bool same = !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
+  bool same = is_stored(op, digest) ||
+              is_same_refusal(op, outcome, tinker__buf_str(data));
+  if (!same && format == TINKER__FORMAT_JSON) {
+    tinker__buf_init(&older, s->mem, data->max);
+    tinker__svc_result_older_form(&older, tinker__buf_str(data));
+    tinker__buf_free(data);
+    if (!digest_of(s, &older, digest)) return;
+    *data = older;
+    same = is_stored(op, digest);
+  }
   tinker__buf_free(data);
   if (!same && op->model) {
     tinker__svc_lock(s);
@@ -207,7 +234,7 @@ void tinker__svc_op_complete(
     void (*committed)(void *user, char *useless, size_t len), void *user) {
   tinker__svc_t *s = op->service;
   if (op->redo) {
-    check_replay(op, data);
+    check_replay(op, outcome, format, data);
     tinker__mem_free(s->mem, user);
     return;
   }

@@ -138,6 +138,30 @@ int tinker__svc_result_sample(tinker__buf_t *out, const tinker__eng_gen_t *gen,
 
 /* --- JSON forms ----------------------------------------------------------- */
 
+/* Whether the text at p, outside of a string, is the mark of a float that has
+ * no fraction of its own. */
+static bool is_float_mark(const char *p, const char *end) {
+  return end - p >= 2 && p[0] == '.' && p[1] == '0' &&
+         (end - p == 2 || p[2] < '0' || p[2] > '9');
+}
+
+void tinker__svc_result_older_form(tinker__buf_t *out, tinker__str_t json) {
+  const char *end = json.ptr + json.len;
+  bool quoted = false;
+  for (const char *p = json.ptr; p < end; p++) {
+    if (!quoted && is_float_mark(p, end)) {
+      p++;
+      continue;
+    }
+    if (quoted && *p == '\\' && p + 1 < end) {
+      tinker__buf_addc(out, *p++);
+    } else if (*p == '"') {
+      quoted = !quoted;
+    }
+    tinker__buf_addc(out, *p);
+  }
+}
+
 static int sample_as_json(tinker__buf_t *out, tinker__arena_t *arena,
                           tinker__str_t data) {
   tinker__sample_result_t result;

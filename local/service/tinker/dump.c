@@ -78,6 +78,7 @@ static void dump_engine(const tinker__svc_t *s, tinker__jsonw_t *w) {
   tinker__jsonw_begin_object(w);
   flag(w, "busy", beat % 2);
   number(w, "turns", (int64_t)(beat / 2));
+  number(w, "rounds", (int64_t)tinker__eng_scheduler_rounds(s->scheduler));
   number(w, "doing", atomic_load(s->doing));
   number(w, "models_queued", (int64_t)tasks);
   number(w, "samples_queued", (int64_t)samples);

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <tinker/error.h>
 
 Test(arena, aligned_for_every_type) {
   tinker__mem_t mem;
@@ -19,6 +20,25 @@ Test(arena, aligned_for_every_type) {
       cr_assert_eq((uintptr_t)p[i] % _Alignof(max_align_t), 0u, "%zu", size);
     }
   }
+  tinker__arena_free(&arena);
+  cr_assert_eq(atomic_load(&mem.live_blocks), 0);
+}
+
+/* A limit of its own is told apart from a lack of memory. */
+Test(arena, says_what_is_short) {
+  tinker__mem_t mem;
+  tinker__arena_t arena;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__arena_init(&arena, &mem);
+  mem.fail_at = 1;
+  cr_assert_null(tinker__arena_alloc(&arena, 10));
+  cr_assert_eq(tinker__arena_error(&arena), TINKER_ENOMEM);
+  cr_assert_str_eq(tinker__arena_trouble(&arena), "no memory for it");
+  tinker__arena_allow(&arena, 100);
+  cr_assert_null(tinker__arena_alloc(&arena, 1000));
+  cr_assert_eq(tinker__arena_error(&arena), TINKER_EOVERFLOW);
+  cr_assert_str_eq(tinker__arena_trouble(&arena),
+                   "it takes more memory than a message of its size may");
   tinker__arena_free(&arena);
   cr_assert_eq(atomic_load(&mem.live_blocks), 0);
 }

@@ -1,11 +1,14 @@
 /* Decoding: in pieces, in batches of mixed adapters, from forks: always the
  * rows of one sequence run at once; and what is refused. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tinker/error.h>
 
+#include "cpu/base.h"
+#include "engine/pick.h"
 #include "support.h"
 
 #define TOKENS 150
@@ -219,6 +222,93 @@ Test(decode, slots_that_grow) {
   cr_assert_eq(b.r.api->slot_grow(s, tiny_shape.context + 1, why, sizeof why),
                TINKER_EINVAL);
   cr_assert_str_eq(why, "max_tokens: 401 is not in 1 to 400, the context");
+  b.r.api->slot_free(s);
+  teardown(&b);
+}
+
+/* How each sequence is drawn from; the fourth is not. */
+static const tinker__eng_sampling_t draws[SEQS] = {
+    {.temperature = 1, .top_p = 1, .seed = 3},
+    {.temperature = 0.7f, .top_k = 5, .top_p = 0.8, .seed = 4},
+    {.temperature = 0, .top_p = 1},
+    {.temperature = 0},
+    {.temperature = 2, .top_p = 0.9, .seed = 5},
+};
+
+static tinker__eng_pick_t pick_of(size_t seq, uint64_t number) {
+  return (tinker__eng_pick_t){
+      .item = seq,
+      .temperature = draws[seq].temperature,
+      .top_k = draws[seq].top_k,
+      .top_p = draws[seq].top_p,
+      .seed = draws[seq].seed,
+      .sample = number,
+      .position = 9,
+  };
+}
+
+/* The token that the caller would draw from the sequence's last row. */
+static void check_pick(bench_t *b, const tinker__eng_pick_t *p) {
+  size_t v = tiny_shape.vocab;
+  const float *row = b->want[p->item].rows + (TOKENS - 1) * v;
+  void *scratch = malloc(tinker__eng_pick_scratch(v));
+  cr_assert_eq(p->token, tinker__eng_pick(&draws[p->item], p->sample,
+                                          p->position, row, v, scratch));
+  float want = row[p->token] - b->r.api->log_sum_exp(b->r.engine, row, v);
+  cr_assert_eq(memcmp(&p->logprob, &want, sizeof want), 0);
+  free(scratch);
+}
+
+static int pick_all(bench_t *b, tinker__eng_pick_t *picks, size_t n_picks) {
+  tinker__eng_decode_item_t items[SEQS];
+  for (size_t i = 0; i < SEQS; i++) {
+    items[i] = item(b, i, slot(b, i, TOKENS), 0, TOKENS);
+    /* No row, but of the third the last, and of the fourth some. */
+    items[i].first_row = i == 2 ? TOKENS - 1 : i == 3 ? TOKENS - 20 : TOKENS;
+  }
+  forget(b);
+  int rc =
+      b->r.api->pick(b->r.engine, items, SEQS, picks, n_picks, NULL, NULL, 0);
+  for (size_t i = 0; i < SEQS; i++) b->r.api->slot_free(items[i].slot);
+  return rc;
+}
+
+/* More rows than a batch has; workers draw what the caller would. */
+Test(decode, draws) {
+  bench_t b;
+  setup(&b);
+  tinker__eng_pick_t picks[] = {pick_of(0, 0), pick_of(1, 0), pick_of(1, 1),
+                                pick_of(1, 2), pick_of(2, 0), pick_of(4, 7)};
+  size_t n = sizeof picks / sizeof *picks;
+  cr_assert_eq(pick_all(&b, picks, n), 0);
+  for (size_t i = 0; i < n; i++) check_pick(&b, &picks[i]);
+  for (size_t i = 0; i < SEQS; i++) {
+    cr_assert_eq(b.got[i].count, i == 2 ? 1u : i == 3 ? 20u : 0u, "%zu", i);
+  }
+  check(&b, 2, TOKENS - 1, "also handed over");
+  check(&b, 3, TOKENS - 20, "not drawn from");
+  b.r.base->norm[0] = NAN;
+  cr_assert_eq(pick_all(&b, picks, n), 0);
+  for (size_t i = 0; i < n; i++) cr_assert_eq(picks[i].token, -1);
+  teardown(&b);
+}
+
+Test(decode, draws_with_little_memory) {
+  bench_t b;
+  setup(&b);
+  tinker__eng_slot_t *s = slot(&b, 0, TOKENS);
+  tinker__eng_decode_item_t all = item(&b, 0, s, 0, TOKENS);
+  tinker__eng_pick_t p = pick_of(0, 0);
+  int rc = TINKER_ENOMEM;
+  all.first_row = TOKENS;
+  for (uint64_t n = 1; rc; n++) {
+    b.r.mem.fail_at = b.r.mem.count + n;
+    rc = b.r.api->pick(b.r.engine, &all, 1, &p, 1, NULL, NULL, 0);
+    b.r.mem.fail_at = 0;
+    cr_assert(rc == 0 || rc == TINKER_ENOMEM);
+    cr_assert_eq(b.r.api->slot_len(s), rc ? 0u : (size_t)TOKENS);
+  }
+  check_pick(&b, &p);
   b.r.api->slot_free(s);
   teardown(&b);
 }

@@ -164,6 +164,8 @@ Test(generator, refuses_by_name) {
   s = ask_text("?");
   s.temperature = NAN;
   refused(g, &s, TINKER_EINVAL, "temperature");
+  s.temperature = INFINITY;
+  refused(g, &s, TINKER_EINVAL, "temperature");
   s = ask_text("?");
   s.num_samples = 0;
   refused(g, &s, TINKER_EINVAL, "num_samples");

@@ -1,6 +1,7 @@
 /* The sampler with fixed logits: what is drawn, and from what. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <string.h>
 
 #include "cpu/kernels/kernels.h"
 #include "engine/pick.h"
@@ -186,4 +187,43 @@ Test(sampler, draws) {
   for (int i = 0; i < 10; i++) cr_assert_eq(few[i], 1);
   float bad[N] = {0, NAN, 0, 0, 0, 0};
   cr_assert_eq(tinker__eng_pick_draws(&s, 7, bad, N, 10, few, scratch), -1);
+}
+
+/* One logit that is not finite, or none that is: nothing is drawn, at any
+ * temperature, as a sample or for a prompt. */
+Test(sampler, rows_that_are_not_finite) {
+  enum { LEN = 40 };
+  static const float bad[] = {NAN, INFINITY, -INFINITY};
+  static _Alignas(double) char room[LEN * 12];
+  float logits[LEN];
+  int32_t ids[3];
+  for (int k = 0; k < 3; k++) {
+    for (int warm = 0; warm < 2; warm++) {
+      tinker__eng_sampling_t s = {(float)warm, -1, 1, 7};
+      for (int i = 0; i < LEN; i++) logits[i] = k == 2 ? bad[k] : (float)i;
+      logits[17] = bad[k];
+      cr_expect_eq(tinker__eng_pick(&s, 0, 0, logits, LEN, room), -1, "%d", k);
+      cr_expect_eq(tinker__eng_pick_draws(&s, 0, logits, LEN, 3, ids, room), -1,
+                   "%d", k);
+    }
+  }
+}
+
+/* Draws for a prompt have noise of their own, whatever the scratch held. */
+Test(sampler, no_sample_has_the_noise_of_a_draw) {
+  enum { LEN = 1000, DRAWS = 50 };
+  static _Alignas(double) char room[LEN * 12];
+  static float flat[LEN];
+  tinker__eng_sampling_t s = {1, -1, 1, 7};
+  int32_t ids[DRAWS], again[DRAWS];
+  int same = 0;
+  memset(room, 0xff, sizeof room);
+  cr_assert_eq(tinker__eng_pick_draws(&s, 9, flat, LEN, DRAWS, ids, room), 0);
+  memset(room, 0, sizeof room);
+  cr_assert_eq(tinker__eng_pick_draws(&s, 9, flat, LEN, DRAWS, again, room), 0);
+  cr_assert_eq(memcmp(ids, again, sizeof ids), 0);
+  for (uint64_t i = 0; i < DRAWS; i++) {
+    same += ids[i] == tinker__eng_pick(&s, i, 9, flat, LEN, room);
+  }
+  cr_assert_lt(same, 10);
 }

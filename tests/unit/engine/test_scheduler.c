@@ -18,6 +18,7 @@ static struct {
   int unfinished; /* tasks and generations */
   void (*on_round)(size_t round);
   size_t rounds;
+  uint64_t counted; /* rounds, by the scheduler */
   pthread_mutex_t lock;
   pthread_cond_t changed;
   bool over;
@@ -186,6 +187,7 @@ static const char *run(int64_t share, int64_t round_ms, void (*begin)(void)) {
   pthread_mutex_lock(&rig.lock);
   while (!rig.over) pthread_cond_wait(&rig.changed, &rig.lock);
   pthread_mutex_unlock(&rig.lock);
+  rig.counted = tinker__eng_scheduler_rounds(rig.scheduler);
   tinker__eng_scheduler_free(rig.scheduler, NULL);
   cr_assert_eq(atomic_load(&rig.mem.live_blocks), 0);
   return rig.log + 1;
@@ -204,6 +206,12 @@ static void long_steps(void) {
 Test(scheduler, samples_do_not_starve) {
   cr_assert_str_eq(run(50, 10, long_steps),
                    "rtrrrrrrrrrtrrrrrrrrrrtrrrrrrrrrrrrrrr");
+}
+
+Test(scheduler, counts_its_rounds) {
+  const char *log = run(50, 10, long_steps);
+  cr_assert_eq(rig.counted, 35u);
+  cr_assert_eq(strlen(log), 38u);
 }
 
 static void steps_and_rounds(void) {

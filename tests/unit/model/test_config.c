@@ -112,6 +112,8 @@ Test(config, reads_rope_in_both_spellings) {
   tinker__buf_free(&b);
 }
 
+#define SIXTEEN_IDS "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16"
+
 Test(config, ids_of_generation_config_win) {
   tinker__model_config_t c;
   tinker__buf_t b;
@@ -131,6 +133,57 @@ Test(config, ids_of_generation_config_win) {
           &c, &mem, tinker__str("{\"eos_token_id\": [1, 128]}"), NULL, 0),
       TINKER_EFORMAT);
   cr_assert_eq(c.num_eos, 1, "untouched on failure");
+  cr_assert_eq(c.eos[0], 127, "untouched on failure");
+  cr_assert_eq(tinker__config_parse_generation(
+                   &c, &mem, tinker__str("{\"eos_token_id\": null}"), NULL, 0),
+               0);
+  cr_assert(c.num_eos == 1 && c.eos[0] == 127, "null names none");
+  file(&b, "eos_token_id", "[" SIXTEEN_IDS "]");
+  cr_assert_eq(tinker__config_parse(&c, &mem, tinker__buf_str(&b), NULL, 0), 0);
+  cr_assert(c.num_eos == 16 && c.eos[15] == 16);
+  tinker__buf_free(&b);
+}
+
+Test(config, biases_are_of_the_architecture) {
+  static const struct {
+    const char *type;
+    bool qkv, o;
+  } rows[] = {{"\"llama\"", true, true},
+              {"\"qwen2\"", true, false},
+              {"\"qwen3\"", true, true}};
+  tinker__buf_t b;
+  char value[80];
+  tinker__buf_init(&b, &mem, 1 << 16);
+  for (int i = 0; i < 3; i++) {
+    tinker__model_config_t c;
+    snprintf(value, sizeof value, "%s, \"attention_bias\": true", rows[i].type);
+    file(&b, "model_type", value);
+    cr_assert_eq(tinker__config_parse(&c, &mem, tinker__buf_str(&b), NULL, 0),
+                 0);
+    cr_expect(c.qkv_bias == rows[i].qkv && c.o_bias == rows[i].o, "%s",
+              rows[i].type);
+  }
+  tinker__buf_free(&b);
+}
+
+Test(config, has_a_largest_file) {
+  tinker__model_config_t c;
+  tinker__buf_t b;
+  char why[256] = "";
+  tinker__buf_init(&b, &mem, 8u << 20);
+  file(&b, "intermediate_size", "16777216");
+  while (b.len < TINKER__CONFIG_MAX_BYTES) tinker__buf_addc(&b, ' ');
+  cr_assert_eq(b.len, 4u << 20);
+  cr_assert_eq(
+      tinker__config_parse(&c, &mem, tinker__buf_str(&b), why, sizeof why), 0,
+      "%s", why);
+  cr_assert_eq(c.intermediate_size, 1u << 24);
+  tinker__buf_addc(&b, ' ');
+  cr_assert_eq(
+      tinker__config_parse(&c, &mem, tinker__buf_str(&b), why, sizeof why),
+      TINKER_EOVERFLOW);
+  cr_assert_not_null(strstr(why, "4194305 bytes, more than 4194304"), "%s",
+                     why);
   tinker__buf_free(&b);
 }
 
@@ -158,6 +211,7 @@ Test(config, names_what_it_refuses) {
       {"vocab_size", "0", TINKER_EFORMAT, "vocab_size is 0"},
       {"vocab_size", "1e3", TINKER_EFORMAT, "vocab_size"},
       {"vocab_size", "99999999", TINKER_EFORMAT, "vocab_size"},
+      {"intermediate_size", "16777217", TINKER_EFORMAT, "from 1 to 16777216"},
       {"hidden_size", "-1", TINKER_EFORMAT, "hidden_size"},
       {"hidden_size", "66", TINKER_EFORMAT, "hidden_size"},
       {"num_key_value_heads", "3", TINKER_EFORMAT, "num_key_value_heads"},
@@ -180,10 +234,20 @@ Test(config, names_what_it_refuses) {
       {"rope_scaling", "{\"rope_type\": \"default\", \"beta_fast\": 32}",
        TINKER_ENOTSUP, "beta_fast"},
       {"rope_scaling", "7", TINKER_EFORMAT, "config.json"},
+      {"rope_parameters", "{}, \"rope_scaling\": {\"type\": \"default\"}",
+       TINKER_EFORMAT, "absent beside rope_parameters"},
+      {"rope_scaling",
+       "{\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, "
+       "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 8}",
+       TINKER_EFORMAT, "more than low_freq_factor"},
       {"rms_norm_eps", "\"x\"", TINKER_EFORMAT, "rms_norm_eps"},
       {"tie_word_embeddings", "1", TINKER_EFORMAT, "tie_word_embeddings"},
       {"eos_token_id", "128", TINKER_EFORMAT, "eos_token_id is 128"},
       {"eos_token_id", "[1, \"x\"]", TINKER_EFORMAT, "eos_token_id"},
+      {"eos_token_id", "[" SIXTEEN_IDS ",1]", TINKER_EFORMAT, "up to 16"},
+      {"hidden_act", "\"silu\\u0000x\"", TINKER_EFORMAT, "a short string"},
+      {"hidden_act", "\"0123456789abcdef0123456789abcdef\"", TINKER_EFORMAT,
+       "a short string"},
       {"rms_norm_eps", "NaN", TINKER_EFORMAT, "rms_norm_eps is NaN"},
       {"rope_scaling", "{\"factor\": Infinity}", TINKER_EFORMAT,
        "factor is Infinity"},
@@ -195,12 +259,15 @@ Test(config, names_what_it_refuses) {
   tinker__buf_t b;
   tinker__buf_init(&b, &mem, 1 << 16);
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-    tinker__model_config_t c;
+    tinker__model_config_t c, before;
     char why[256] = "";
+    memset(&c, 7, sizeof c);
+    memset(&before, 7, sizeof before);
     file(&b, rows[i].key, rows[i].value);
     int rc =
         tinker__config_parse(&c, &mem, tinker__buf_str(&b), why, sizeof why);
     cr_expect_eq(rc, rows[i].code, "%s: %s", tinker__buf_cstr(&b), why);
+    cr_expect_eq(memcmp(&c, &before, sizeof c), 0, "untouched");
     cr_expect_not_null(strstr(why, rows[i].said), "%s: %s", rows[i].key, why);
   }
   tinker__buf_free(&b);

@@ -206,6 +206,78 @@ Test(folder, reads_shards_and_checks_the_index) {
   free_source(&s);
 }
 
+/* An index with these entries after those of the tensors. */
+static void put_long_index(const source_t *s, const char *more, size_t n) {
+  tinker__buf_t b;
+  tinker__buf_init(&b, &mem, 1 << 20);
+  tinker__buf_adds(&b, "{\"weight_map\": {");
+  for (size_t i = 0; i < s->n; i++) {
+    tinker__buf_addf(&b, "\"%.*s\": \"one.safetensors\", ",
+                     (int)s->list[i].name.len, s->list[i].name.ptr);
+  }
+  for (size_t i = 0; i < n; i++) {
+    tinker__buf_addf(&b, "%s\"%s%zu\": \"%zu.safetensors\"", i ? ", " : "",
+                     more, i, i);
+  }
+  if (n == 0) tinker__buf_adds(&b, more);
+  tinker__buf_adds(&b, "}}");
+  put("model.safetensors.index.json", b.data, b.len);
+  tinker__buf_free(&b);
+}
+
+Test(folder, an_index_says_what_is_there) {
+  source_t s;
+  char why[512] = "";
+  load_source(&s, "llama_untied");
+  put_weights("one.safetensors", s.list, s.n);
+  put_long_index(&s, "\"x\": \"one.safetensors\"", 0);
+  cr_assert_eq(open_dir(why, sizeof why, NULL), TINKER_EFORMAT);
+  cr_assert_not_null(strstr(why, "tensors, the files hold"), "%s", why);
+  put_long_index(&s, "\"x\": \"one.safetensors\", \"x\": \"one.safetensors\"",
+                 0);
+  cr_assert_eq(open_dir(why, sizeof why, NULL), TINKER_EFORMAT);
+  cr_assert_not_null(strstr(why, "tensor x is there twice"), "%s", why);
+  put_long_index(&s, "x", TINKER__FOLDER_MAX_SHARDS - 1);
+  cr_assert_eq(open_dir(why, sizeof why, NULL), TINKER_ENOENT);
+  put_long_index(&s, "x", TINKER__FOLDER_MAX_SHARDS);
+  cr_assert_eq(open_dir(why, sizeof why, NULL), TINKER_EOVERFLOW);
+  cr_assert_not_null(strstr(why, "over 1024 files"), "%s", why);
+  free_source(&s);
+}
+
+/* Checkpoints name their base model by this digest: it may never change. */
+Test(folder, keeps_its_digests) {
+  static const char *const rows[][2] = {
+      {"llama_tied",
+       "3e423d1111731e8187b13bc5b06404a9c3724db9054d24641f004ec0a92be819"},
+      {"llama_untied",
+       "a4495631d36a18c9ab89c257cede4c120bb1d35154e2e7e419c7292be366c2a8"},
+      {"qwen2_untied",
+       "5664b3cece20cbf8fe56d3f1830b1c7ec38dc7697be9a54f7b37857d01c9bb44"},
+      {"qwen3_tied",
+       "7b86cfebce2867727babb5cbb05f9b2f3b9a26ac2e0f10be650aba092d2d73e4"}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    char path[256], digest[65];
+    tinker__folder_t *f = NULL;
+    tinker__folder_hash_t *h = NULL;
+    snprintf(path, sizeof path, MODELS "%s", rows[i][0]);
+    cr_assert_eq(open_in(path, &f, NULL, 0), 0);
+    cr_assert_eq(tinker__folder_digest(f, digest), 0);
+    cr_expect_str_eq(digest, rows[i][1], "%s %s", rows[i][0], digest);
+    memset(digest, 0, sizeof digest); /* and in pieces of any size */
+    cr_assert_eq(tinker__folder_hash_new(&h, f), 0);
+    int steps = 1;
+    while (tinker__folder_hash_step(h, 1001) == 1) steps++;
+    cr_expect_geq((uint64_t)steps * 1001, tinker__folder_bytes(f));
+    cr_assert_eq(tinker__folder_hash_end(h, digest), 0);
+    cr_expect_str_eq(digest, rows[i][1], "%s %s", rows[i][0], digest);
+    cr_assert_eq(tinker__folder_hash_new(&h, f), 0);
+    cr_assert_eq(tinker__folder_hash_step(h, SIZE_MAX), 0);
+    cr_assert_eq(tinker__folder_hash_end(h, NULL), 0);
+    tinker__folder_close(f);
+  }
+}
+
 Test(folder, names_what_is_wrong) {
   static const float row[4] = {1, 2, 3, 4};
   source_t s;

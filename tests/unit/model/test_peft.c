@@ -81,6 +81,47 @@ Test(peft, config_goes_both_ways) {
   }
 }
 
+Test(peft, silence_means_what_it_does_there) {
+  tinker__peft_config_t c;
+  const char *text =
+      "{\"peft_type\": \"LORA\", \"target_modules\": \"all-linear\"}";
+  cr_assert_eq(tinker__peft_config_parse(&c, &mem, tinker__str(text), NULL, 0),
+               0);
+  cr_assert_eq(c.rank, 8);
+  cr_assert_eq(c.alpha, 8);
+  cr_assert_eq(c.targets, 0x7f); /* every linear layer but the head */
+  cr_assert_null(c.base_model);
+}
+
+Test(peft, writes_a_whole_alpha_as_an_integer) {
+  tinker__peft_config_t c = {8, 32, 1, NULL};
+  tinker__buf_t b;
+  tinker__buf_init(&b, &mem, 1 << 16);
+  tinker__peft_config_write(&b, &c);
+  cr_assert_not_null(strstr(tinker__buf_cstr(&b), "\"lora_alpha\":32,"));
+  tinker__buf_free(&b);
+}
+
+Test(peft, dimensions_of_each_layer) {
+  const tinker__model_config_t m = {
+      .vocab_size = 40,
+      .hidden_size = 16,
+      .num_heads = 2,
+      .num_kv_heads = 1,
+      .head_dim = 12,
+      .intermediate_size = 20,
+  };
+  static const uint64_t want[TINKER__LORA_COUNT][2] = {
+      {16, 24}, {16, 12}, {16, 12}, {24, 16},
+      {16, 20}, {16, 20}, {20, 16}, {16, 40}};
+  for (int t = 0; t < TINKER__LORA_COUNT; t++) {
+    uint64_t in = 0, out = 0;
+    tinker__lora_dims(&m, (tinker__lora_target_t)t, &in, &out);
+    cr_expect(in == want[t][0] && out == want[t][1], "%s",
+              tinker__lora_name((tinker__lora_target_t)t));
+  }
+}
+
 Test(peft, names_what_it_refuses) {
   static const struct {
     const char *more; /* behind peft_type and target_modules */
@@ -108,6 +149,9 @@ Test(peft, names_what_it_refuses) {
       {", \"task_type\": \"SEQ_CLS\"", TINKER_ENOTSUP, "task_type"},
       {", \"r\": 0", TINKER_EFORMAT, "r is 0"},
       {", \"r\": 4096", TINKER_EFORMAT, "r is 4096"},
+      {", \"r\": 1025", TINKER_EFORMAT, "from 1 to 1024"},
+      {", \"r\": 1024", 0, ""},
+      {", \"lora_alpha\": -1", TINKER_EFORMAT, "lora_alpha is -1"},
       {", \"lora_alpha\": null, \"r\": true", TINKER_EFORMAT, "r is true"},
       {", \"r\": 8, \"r\": 8", TINKER_EFORMAT, "twice"},
   };

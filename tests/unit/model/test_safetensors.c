@@ -102,8 +102,65 @@ Test(safetensors, refuses_to_write_nonsense) {
   cr_assert_eq(
       tinker__safetensors_write(&b, &mem, two, 1, NULL, 0, why, sizeof why),
       TINKER_EINVAL);
+  static const tinker__str_t names[] = {
+      {"a\0b", 3}, {"\xff", 1}, {"\xed\xa0\x80", 3}};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    two[0] = some[0];
+    two[0].name = names[i];
+    cr_expect_eq(tinker__safetensors_write(&b, &mem, two, 1, NULL, 0, NULL, 0),
+                 TINKER_EINVAL, "name %zu", i);
+  }
+  two[0] = some[1];
+  two[0].shape[0] = two[0].shape[1] = (uint64_t)1 << 32;
+  cr_assert_eq(
+      tinker__safetensors_write(&b, &mem, two, 1, NULL, 0, why, sizeof why),
+      TINKER_EINVAL);
+  cr_assert_not_null(strstr(why, "z "), "%s", why);
   cr_assert_eq(b.len, 0, "nothing is written on failure");
   tinker__buf_free(&b);
+}
+
+/* Whatever the length of the header, the data starts at a multiple of 8. */
+Test(safetensors, data_is_aligned) {
+  char name[10] = "";
+  for (size_t n = 1; n <= 8; n++) {
+    tinker__tensor_t t = some[1];
+    tinker__buf_t b;
+    memset(name, 'x', n);
+    t.name = (tinker__str_t){name, n};
+    tinker__buf_init(&b, &mem, 1 << 16);
+    cr_assert_eq(tinker__safetensors_write(&b, &mem, &t, 1, NULL, 0, NULL, 0),
+                 0);
+    cr_expect_eq((b.len - sizeof floats) % 8, 0, "name of %zu", n);
+    cr_expect_eq(memcmp(b.data + b.len - sizeof floats, floats, sizeof floats),
+                 0);
+    tinker__buf_free(&b);
+  }
+}
+
+/* A tensor more than may be in a file. */
+Test(safetensors, has_a_largest_number_of_tensors) {
+  for (int more = 0; more < 2; more++) {
+    tinker__safetensors_t *st = NULL;
+    tinker__buf_t b;
+    char why[256] = "";
+    tinker__buf_init(&b, &mem, 1 << 24);
+    tinker__buf_add(&b, "\0\0\0\0\0\0\0\0{", 9);
+    for (unsigned i = 0; i < TINKER__SAFETENSORS_MAX_TENSORS + more; i++) {
+      tinker__buf_addf(&b,
+                       "%s\"%x\":{\"dtype\":\"F32\",\"shape\":[0],"
+                       "\"data_offsets\":[0,0]}",
+                       i ? "," : "", i);
+    }
+    tinker__buf_addc(&b, '}');
+    for (int i = 0; i < 8; i++) b.data[i] = (char)((b.len - 8) >> (8 * i));
+    int rc =
+        tinker__safetensors_parse(&st, &mem, b.data, b.len, why, sizeof why);
+    cr_assert_eq(rc, more ? TINKER_EOVERFLOW : 0, "%s", why);
+    if (more) cr_assert_not_null(strstr(why, "over 131072 tensors"), "%s", why);
+    tinker__safetensors_free(st);
+    tinker__buf_free(&b);
+  }
 }
 
 /* A file with this header and this many bytes behind it. */
@@ -146,6 +203,7 @@ Test(safetensors, refuses_malformed_headers) {
       {"{\"a\":" T("F32", "[-2]", "[0,8]") "}", 8, TINKER_EFORMAT, "byte"},
       {"{\"a\":" T("F32", "[2]", "[0,8,8]") "}", 8, TINKER_EFORMAT, "two"},
       {"{\"a\":" T("F32", "[2]", "[0]") "}", 8, TINKER_EFORMAT, "ascending"},
+      {"{\"a\":" T("F32", "[1,1,1,1,1,1,1,2]", "[0,8]") "}", 8, 0, ""},
       {"{\"a\":" T("F32", "[1,1,1,1,1,1,1,1,2]", "[0,8]") "}", 8,
        TINKER_EOVERFLOW, "dimensions"},
       {"{\"a\":" T("F32", "[4294967296,4294967296]", "[0,0]") "}", 0,
@@ -215,6 +273,12 @@ Test(safetensors, survives_every_cut_and_a_huge_header) {
     cr_assert_eq(tinker__safetensors_parse(&st, &mem, b.data, n, NULL, 0),
                  TINKER_EFORMAT, "cut at %zu", n);
   }
+  memcpy(b.data, "\0\0\0\2\0\0\0\0", 8); /* 32 MiB: it is not that long */
+  cr_assert_eq(tinker__safetensors_parse(&st, &mem, b.data, b.len, NULL, 0),
+               TINKER_EFORMAT);
+  b.data[0] = 1; /* and no header may be */
+  cr_assert_eq(tinker__safetensors_parse(&st, &mem, b.data, b.len, NULL, 0),
+               TINKER_EOVERFLOW);
   memset(b.data, 0xff, 8);
   cr_assert_eq(tinker__safetensors_parse(&st, &mem, b.data, b.len, NULL, 0),
                TINKER_EOVERFLOW);

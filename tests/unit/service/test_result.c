@@ -6,6 +6,7 @@
 
 #include "cpu/cpu.h"
 #include "rig.h"
+#include "service/parse/work.h"
 
 static void sample(rig_t *rig, const char *sampler, int seq, reply_t *reply) {
   char body[400];
@@ -109,4 +110,28 @@ Test(result, of_more_samplers_than_memory_holds) {
   cr_assert_eq(atomic_load(&adapters), 0);
   rig_start(&rig);
   rig_close(&rig);
+}
+
+Test(result, form_of_an_older_version) {
+  static const struct {
+    const char *now, *then;
+  } cases[] = {
+      {"{\"a\":0.0,\"b\":[-12.0,1.0]}", "{\"a\":0,\"b\":[-12,1]}"},
+      {"{\"a\":0.05,\"b\":1e+22,\"c\":10.25}",
+       "{\"a\":0.05,\"b\":1e+22,\"c\":10.25}"},
+      {"{\"1.0\":\"x\\\"2.0\\\\\",\"b\":3.0}",
+       "{\"1.0\":\"x\\\"2.0\\\\\",\"b\":3}"},
+      {"7.0", "7"},
+      {"", ""},
+  };
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    tinker__buf_t out;
+    tinker__buf_init(&out, &mem, 100);
+    tinker__svc_result_older_form(&out, tinker__str(cases[i].now));
+    cr_assert_eq(tinker__buf_error(&out), 0);
+    cr_assert_str_eq(tinker__buf_cstr(&out), cases[i].then);
+    tinker__buf_free(&out);
+  }
 }

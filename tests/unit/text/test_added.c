@@ -97,6 +97,60 @@ Test(added, of_white_space) {
   }
 }
 
+Test(added, the_longest_that_fits) {
+  const int32_t want[4] = {257, 's', 256, 't'};
+  tinker_tokenizer_t *t = NULL;
+  cr_assert_eq(load_added(&t,
+                          ADDED(256, "<x>", RAW) "," ADDED(257, "<x>s", RAW),
+                          NULL, 0),
+               0);
+  expect_ids(t, "<x>ss<x>t", want, 4);
+  tinker_tokenizer_release(t);
+}
+
+/* Spelled out in a text from people it is text, all of it. */
+Test(added, special_ones_as_text) {
+  const int32_t want[4] = {'<', 'a', '>', 257};
+  tinker_tokenizer_t *t = NULL;
+  int32_t *ids = NULL;
+  size_t n = 0;
+  cr_assert_eq(load_added(&t,
+                          ADDED(256, "<a>", RAW) "," ADDED(
+                              257, "a>", "\"normalized\": false"),
+                          NULL, 0),
+               0);
+  cr_assert_eq(tinker_tokenizer_encode(t, "<a>a>", 5,
+                                       TINKER_ENCODE_SPECIAL_TEXT, &ids, &n),
+               0);
+  cr_assert(n == 4 && memcmp(ids, want, sizeof want) == 0, "%zu", n);
+  tinker_tokenizer_free(t, ids);
+  tinker_tokenizer_release(t);
+}
+
+/* All that Unicode calls white space, and nothing else. */
+Test(added, white_space_is_what_unicode_says) {
+  static const char *const white[] = {
+      "\t",     "\v",     " ",      "\xc2\x85", "\xc2\xa0", "\u1680", "\u2000",
+      "\u200a", "\u2028", "\u2029", "\u202f",   "\u205f",   "\u3000"};
+  static const char *const black[] = {"\u200b", "\u180e", "\u2060", "\ufeff"};
+  const int32_t want[3] = {'a', 256, 'b'};
+  tinker_tokenizer_t *t = NULL;
+  cr_assert_eq(load_added(&t, ADDED(256, "<x>", BOTH), NULL, 0), 0);
+  for (size_t i = 0; i < 17; i++) {
+    char text[40];
+    const char *space = i < 13 ? white[i] : black[i - 13];
+    int32_t *ids = NULL;
+    size_t n = 0;
+    snprintf(text, sizeof text, "a%s<x>%sb", space, space);
+    cr_assert_eq(tinker_tokenizer_encode(t, text, strlen(text), 0, &ids, &n),
+                 0);
+    bool all = n == 3 && memcmp(ids, want, sizeof want) == 0;
+    cr_expect_eq(all, i < 13, "%zu", i);
+    tinker_tokenizer_free(t, ids);
+  }
+  tinker_tokenizer_release(t);
+}
+
 Test(added, may_be_listed_twice) {
   const int32_t want[4] = {'a', 256, 257, 'b'};
   const char *const different[] = {

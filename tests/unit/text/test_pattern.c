@@ -119,6 +119,7 @@ Test(pattern, splits_in_every_manner) {
       {TINKER__SPLIT_MERGED_NEXT, false, "/the/-final/-/-count/-"},
       {TINKER__SPLIT_CONTIGUOUS, false, "/the/-/final/--/count/-"},
       {TINKER__SPLIT_REMOVED, true, "/-/-/-/-"},
+      {TINKER__SPLIT_CONTIGUOUS, true, "/the/-/final/--/count/-"},
   };
   for (int no_jit = 0; no_jit < 2; no_jit++) {
     tinker__split_t split;
@@ -142,6 +143,66 @@ Test(pattern, splits_in_every_manner) {
     pcre2_match_data_free(room);
     tinker__split_free(&split);
   }
+}
+
+/* Runs a pattern over n times 'a' and counts the pieces. */
+static int count(void *user, tinker__str_t piece) {
+  (void)piece;
+  ++*(int *)user;
+  return 0;
+}
+
+static int run_over(const char *pattern, bool no_jit, size_t n, int *pieces) {
+  static char text[200000];
+  tinker__split_t split;
+  memset(&split, 0, sizeof split);
+  memset(text, 'a', n);
+  cr_assert_eq(tinker__split_compile(&split, &mem, tinker__str(pattern), false,
+                                     no_jit, NULL, 0),
+               0);
+  pcre2_match_data *room = tinker__split_room(&split, &mem);
+  *pieces = 0;
+  int rc =
+      tinker__split_run(&split, room, (tinker__str_t){text, n}, count, pieces);
+  pcre2_match_data_free(room);
+  tinker__split_free(&split);
+  return rc;
+}
+
+/* Run-time code has little room; the interpreter goes on where it ends. A
+ * pattern that takes for ever is a limit that was reached, not a text without
+ * a match. */
+Test(pattern, has_limits) {
+  int pieces;
+  for (int no_jit = 0; no_jit < 2; no_jit++) {
+    cr_expect_eq(run_over("(?:a|b)+", no_jit != 0, 200000, &pieces), 0);
+    cr_expect_eq(pieces, 1);
+    cr_expect_eq(run_over("(?:a+)+[bc]", no_jit != 0, 60, &pieces),
+                 TINKER_EOVERFLOW);
+  }
+}
+
+Test(pattern, has_a_largest_size) {
+  static char pattern[TINKER__PATTERN_MAX_BYTES + 2];
+  tinker__buf_t b;
+  tinker__buf_init(&b, &mem, 1 << 20);
+  memset(pattern, 'a', TINKER__PATTERN_MAX_BYTES);
+  cr_assert_eq(tinker__pattern_translate(&b, tinker__str(pattern), NULL, 0), 0);
+  pattern[TINKER__PATTERN_MAX_BYTES] = 'a';
+  cr_assert_eq(tinker__pattern_translate(&b, tinker__str(pattern), NULL, 0),
+               TINKER_EOVERFLOW);
+  tinker__buf_free(&b);
+}
+
+Test(pattern, without_one_the_text_stays_whole) {
+  tinker__split_t split;
+  tinker__buf_t b;
+  memset(&split, 0, sizeof split);
+  tinker__buf_init(&b, &mem, 100);
+  cr_assert_eq(tinker__split_run(&split, NULL, TINKER__STR("a b"), collect, &b),
+               0);
+  cr_assert_str_eq(tinker__buf_cstr(&b), "/a b");
+  tinker__buf_free(&b);
 }
 
 Test(pattern, refuses_what_pcre2_refuses) {

@@ -317,8 +317,33 @@ Test(fb_request, bombs_are_refused) {
                                          TINKER__FB_PROTO, false, n, why,
                                          sizeof(why)),
                TINKER_EOVERFLOW);
+  cr_assert_not_null(strstr(why, "more memory than a message of its size may"),
+                     "%s", why);
   free(body);
   cr_assert_lt(atomic_load(&mem.live_bytes), 9 * n);
+}
+
+/* One chunk more than there may be, in the JSON form. */
+Test(fb_request, chunks_have_a_number) {
+  static char body[60 * (TINKER__MAX_CHUNKS + 4)];
+  tinker__fb_request_t r;
+  for (int n = TINKER__MAX_CHUNKS; n <= TINKER__MAX_CHUNKS + 1; n++) {
+    size_t at = (size_t)snprintf(
+        body, sizeof body,
+        "{\"model_id\":\"m\",\"seq_id\":1,\"forward_backward_input\":"
+        "{\"loss_fn\":\"cross_entropy\",\"data\":[{\"model_input\":"
+        "{\"chunks\":[");
+    for (int i = 0; i < n; i++) {
+      at += (size_t)snprintf(body + at, sizeof body - at,
+                             "%s{\"type\":\"encoded_text\",\"tokens\":[1]}",
+                             i ? "," : "");
+    }
+    snprintf(body + at, sizeof body - at, "]},\"loss_fn_inputs\":{}}]}}");
+    int rc = decode(&r, tinker__str(body), TINKER__FB_JSON);
+    bool more = n > TINKER__MAX_CHUNKS;
+    cr_expect_eq(rc == TINKER_EOVERFLOW, more, "%d: %s", rc, why);
+    cr_expect_eq(strstr(why, "more than 4096 chunks") != NULL, more, "%s", why);
+  }
 }
 
 static int encode_body(tinker__mem_t *m, void *user) {

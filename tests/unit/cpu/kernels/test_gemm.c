@@ -288,6 +288,44 @@ Test(linear, every_type_batch_and_set_gives_the_chain) {
   each_bench(linear_body);
 }
 
+/* Products of three matrices and two inputs, small and large together. */
+static void group_body(bench_t *t) {
+  static const size_t tokens[] = {1, 5, 16, 40};
+  static const size_t shape[TINKER__LINEARS][2] = {
+      {300, 200}, {20, 200}, {90, 70}};
+  tinker__cpu_packed_t *w[TINKER__LINEARS];
+  tinker__cpu_linear_t l[TINKER__LINEARS];
+  float *want[TINKER__LINEARS];
+  for (size_t c = 0; c < COUNT(tokens); c++) {
+    size_t m = tokens[c];
+    for (size_t i = 0; i < TINKER__LINEARS; i++) {
+      size_t n = shape[i][0], k = shape[i][1];
+      float *src = floats(t, n * k), *x = floats(t, m * k);
+      cr_assert_eq(
+          tinker__cpu_packed_new(&w[i], &t->mem, src, TINKER__F32, n, k), 0);
+      tinker__mem_free(&t->mem, src);
+      l[i] = (tinker__cpu_linear_t){w[i], x, k, floats(t, m * n), n};
+      want[i] = tinker__mem_dup(&t->mem, l[i].y, m * n * sizeof(float));
+      tinker__cpu_linear(t->ks, t->pool, w[i], x, k, m, want[i], n, c % 2);
+    }
+    tinker__cpu_linears(t->ks, t->pool, l, TINKER__LINEARS, m, c % 2);
+    for (size_t i = 0; i < TINKER__LINEARS; i++) {
+      cr_assert_eq(memcmp(l[i].y, want[i], m * l[i].ldy * sizeof(float)), 0,
+                   "%s, %u threads, %zu rows: product %zu", t->ks->name,
+                   t->threads, m, i);
+      tinker__cpu_packed_free(w[i]);
+      tinker__mem_free(&t->mem, (void *)(uintptr_t)l[i].x);
+      tinker__mem_free(&t->mem, l[i].y);
+      tinker__mem_free(&t->mem, want[i]);
+    }
+  }
+  tinker__cpu_linears(t->ks, t->pool, NULL, 0, 4, false);
+}
+
+Test(linear, together_as_one_by_one) {
+  each_bench(group_body);
+}
+
 Test(linear, inf_and_nan_stay_in_their_outputs) {
   tinker__mem_t mem;
   tinker__cpu_pool_t *pool;

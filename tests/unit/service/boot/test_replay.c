@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <tinker/error.h>
+
 #include "cpu/cpu.h"
 #include "rig.h"
 
@@ -81,6 +83,114 @@ Test(replay, the_same_result_stops_nothing) {
                 reply.text);
   rig_stop(&rig); /* its log is whole then */
   cr_assert_not(rig_said(&rig, "replay_differs"));
+  rig_close(&rig);
+}
+
+/* --- Results of an older version ------------------------------------------ */
+
+/* The stored result of a call becomes this one. */
+static void put_result(int seq, const char *text) {
+  char path[80], sql[400], hex[2 * TINKER__SHA256_LEN + 1];
+  unsigned char digest[TINKER__SHA256_LEN];
+  sqlite3 *db;
+  cr_assert_eq(tinker__sha256(text, strlen(text), digest), 0);
+  tinker__hex(digest, sizeof digest, hex);
+  snprintf(path, sizeof path, "%s/store.db", rig.dir);
+  snprintf(sql, sizeof sql,
+           "UPDATE requests SET result = CAST('%s' AS BLOB), result_digest ="
+           " x'%s' WHERE owner_kind = 0 AND seq = %d",
+           text, hex, seq);
+  cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s",
+               sqlite3_errmsg(db));
+  cr_assert_eq(sqlite3_changes(db), 1);
+  sqlite3_close(db);
+}
+
+static void restart_with_result(int seq, const char *text) {
+  rig_kill(&rig);
+  put_result(seq, text);
+  rig.logs = true;
+  rig_start(&rig);
+}
+
+/* Before version 3 of the store a step without gradients told the norm 0. */
+Test(replay, a_float_may_have_been_written_as_an_integer) {
+  open_model();
+  rig_optim_body(body, sizeof body, model, 1);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  cr_assert_neq(strstr(reply.text, "\"unclipped_grad_l2:mean\":0.0}"), NULL,
+                "%s", reply.text);
+  restart_with_result(1, "{\"metrics\":{\"unclipped_grad_l2:mean\":0},"
+                         "\"type\":\"optim_step\"}");
+  step(2);
+  cr_assert_neq(strstr(reply.text, "unclipped_grad_l2"), NULL, "%s",
+                reply.text);
+  restart_with_result(1, "{\"metrics\":{\"unclipped_grad_l2:mean\":1},"
+                         "\"type\":\"optim_step\"}");
+  rig_optim_body(body, sizeof body, model, 4);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  cr_assert_neq(strstr(reply.text, "another result than before"), NULL, "%s",
+                reply.text);
+  rig_stop(&rig);
+  cr_assert(rig_said(&rig, "replay_differs"));
+  rig_close(&rig);
+}
+
+static int refuse_step(tinker__eng_train_t *t,
+                       const tinker__eng_optim_params_t *p,
+                       tinker__eng_optim_metrics_t *out, char *why,
+                       size_t why_len) {
+  if (!atomic_load(&differs)) {
+    return tinker__cpu_engine()->optim_step(t, p, out, why, why_len);
+  }
+  return tinker__why(why, why_len, TINKER_EINVAL, "not such a gradient");
+}
+
+/* What a sentence says is not what a call does. A call that fails now and did
+ * not then, or the other way round, is another result. */
+Test(replay, a_refusal_may_have_had_other_words) {
+  open_model();
+  rig_stop(&rig);
+  rig.api.optim_step = refuse_step;
+  rig_start(&rig);
+  atomic_store(&differs, true);
+  rig_optim_body(body, sizeof body, model, 1);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  cr_assert_neq(strstr(reply.text, "\"not such a gradient\",\"category\":"),
+                NULL, "%s", reply.text);
+  restart_with_result(1, "{\"error\":\"no\",\"category\":\"user\"}");
+  rig_optim_body(body, sizeof body, model, 2);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  cr_assert_neq(strstr(reply.text, "not such a gradient"), NULL, "%s",
+                reply.text);
+  rig_kill(&rig); /* its log is whole then */
+  cr_assert_not(rig_said(&rig, "replay_differs"));
+  atomic_store(&differs, false);
+  rig_start(&rig);
+  rig_optim_body(body, sizeof body, model, 3);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  cr_assert_neq(strstr(reply.text, "another result than before"), NULL, "%s",
+                reply.text);
+  rig_close(&rig);
+}
+
+Test(replay, a_refusal_is_not_what_was_done) {
+  open_model();
+  rig_stop(&rig);
+  rig.api.optim_step = refuse_step;
+  rig_start(&rig);
+  atomic_store(&differs, false);
+  rig_optim_body(body, sizeof body, model, 1);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  cr_assert_neq(strstr(reply.text, "unclipped_grad_l2"), NULL);
+  rig_kill(&rig);
+  atomic_store(&differs, true);
+  rig_start(&rig);
+  rig_optim_body(body, sizeof body, model, 2);
+  rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  cr_assert_neq(strstr(reply.text, "another result than before"), NULL, "%s",
+                reply.text);
   rig_close(&rig);
 }
 

@@ -183,6 +183,7 @@ Test(trying, samples_that_were_there_each_time_fail_at_last) {
   open_rig();
   rig_stop(&rig);
   rig.api.decode = endless;
+  rig.api.pick = NULL; /* every round calls decode */
   rig_start(&rig);
   rig_sampler(&rig, session, sampler, sizeof sampler);
   sample(sampler, 0, old, sizeof old);

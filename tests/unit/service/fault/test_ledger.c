@@ -1,7 +1,9 @@
 /* The ledger over restarts. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +163,54 @@ Test(ledger, is_written_before_the_reply_and_without_the_lock) {
   cr_assert_neq(strstr(line, session), NULL, "%s", line);
   rig_stop(&rig);
   rig_start(&rig);
+  unlink(plan);
+  unlink(path);
+  rig_close(&rig);
+}
+
+/* What the next write of a ledger line gives: -1 = an error, 0 = half a line, 1
+ * = it goes well. */
+static atomic_int outcome;
+
+static ssize_t write_line(void *user, int fd, const void *data, size_t len) {
+  const tinker__world_t *real = tinker__world_real();
+  (void)user;
+  bool line = len > 9 && memcmp(data, "{\"at_ms\":", 9) == 0;
+  if (line && atomic_load(&outcome) < 0) {
+    errno = ENOSPC;
+    return -1;
+  }
+  if (line && atomic_load(&outcome) == 0) len /= 2;
+  return real->write(real->user, fd, data, len);
+}
+
+/* A ledger with a gap would mislead whoever reads it: the service ends. */
+Test(ledger, a_line_that_can_not_be_written) {
+  static rig_t rig;
+  static reply_t reply;
+  char plan[] = "/tmp/tinker-plan-XXXXXX", path[80];
+  FILE *f = fdopen(mkstemp(plan), "w");
+  fputs("{\"rules\":[]}", f);
+  fclose(f);
+  rig_open(&rig);
+  rig_stop(&rig);
+  rig.faults = plan;
+  rig.world.write = write_line;
+  rig.logs = true;
+  for (int result = -1; result <= 0; result++) {
+    atomic_store(&outcome, 1);
+    rig_start(&rig);
+    cr_assert(!atomic_load(&rig.ended));
+    atomic_store(&outcome, result);
+    rig_call(&rig, "POST api/v1/create_session", NULL, NULL, "{}", &reply);
+    rig_stop(&rig);
+    cr_expect(atomic_load(&rig.ended), "%d", result);
+    cr_expect(rig_said(&rig, "the ledger could not be written"));
+    atomic_store(&rig.ended, false);
+  }
+  atomic_store(&outcome, 1);
+  rig_start(&rig);
+  snprintf(path, sizeof path, "%s/ledger.jsonl", rig.dir);
   unlink(plan);
   unlink(path);
   rig_close(&rig);

@@ -128,3 +128,30 @@ Test(create, a_rank_that_is_refused_is_named) {
   }
   rig_close(&rig);
 }
+
+/* The folder of a model is a path of this machine: it is told here alone, and
+ * not when it has a ':', where clients would cut it. */
+Test(create, the_folder_is_told_to_local_callers) {
+  static rig_t rig;
+  static reply_t reply;
+  char session[80], model[120], body[200], folder[300], *dir;
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  snprintf(body, sizeof body, "{\"model_id\":\"%s\"}", model);
+  dir = tinker__svc_base_find(rig.s, tinker__str("m"))->dir;
+  for (int k = 0; k < 3; k++) {
+    rig_pending_t *p = rig_request(&rig, "POST api/v1/get_info", NULL, body);
+    rig_req(p)->local = k != 1;
+    if (k == 2) dir[strlen(dir) - 1] = ':';
+    snprintf(folder, sizeof folder, "\"tokenizer_id\":\"%s\"", dir);
+    rig_req(p)->route->handler(rig.s, rig_req(p));
+    rig_wait(&rig, p, &reply);
+    cr_assert_eq(reply.status, 200, "%s", reply.text);
+    cr_expect_eq(strstr(reply.text, folder) != NULL, k == 0, "%d: %s", k,
+                 reply.text);
+    cr_expect_eq(strstr(reply.text, "tokenizer_id") != NULL, k == 0, "%d: %s",
+                 k, reply.text);
+  }
+  rig_close(&rig);
+}

@@ -46,7 +46,8 @@ Test(dump, a_call_that_waits_for_the_one_before) {
               "\"rejected\":0,\"samples\":0}");
   has(&reply, "\"store\":{\"queued\":0,\"commits\":");
   has(&reply, "\"engine\":{\"busy\":false,\"turns\":");
-  has(&reply, "\"doing\":0,\"models_queued\":0,\"samples_queued\":0}}");
+  has(&reply,
+      "\"rounds\":0,\"doing\":0,\"models_queued\":0,\"samples_queued\":0}}");
   rig_close(&rig);
 }
 
