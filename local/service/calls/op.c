@@ -122,8 +122,8 @@ static bool is_stored(const tinker__svc_op_t *op,
   return !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
 }
 
-/* True if both results say that the call was refused by the caller's fault: an
- * older version may have used other words for it. */
+/* True if both results refuse the call by the caller's fault. Their sentences
+ * may differ, since an older version may have used other words. */
 static bool is_same_refusal(const tinker__svc_op_t *op,
                             tinker__svc_outcome_t outcome, tinker__str_t data) {
   return outcome == TINKER__SVC_OUTCOME_FAILED &&

@@ -152,9 +152,9 @@ int tinker__svc_result_forward_backward(tinker__buf_t *out,
                                         tinker__svc_work_t *w, double loss);
 int tinker__svc_result_sample(tinker__buf_t *out, const tinker__eng_gen_t *gen,
                               const tinker__tensor_view_t *target);
-/* A JSON result as a service before store version 3 wrote it: a float without
- * a fraction was spelled as an integer there (0 for 0.0). Errors stick in
- * `out`. */
+/* Appends a JSON result in the form in which services before store version 3
+ * wrote it: floats without a fraction look like integers (0 for 0.0). Errors
+ * stick in `out`. */
 void tinker__svc_result_older_form(tinker__buf_t *out, tinker__str_t json);
 /* Replies with the JSON form of a stored protobuf result, for clients that ask
  * for JSON. */
