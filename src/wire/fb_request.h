@@ -31,8 +31,9 @@ typedef struct tinker__fb_request_s {
   tinker__bind_head_t head;
   bool has_model_id, has_seq_id;
   unsigned inputs; /* set unless head is TINKER__HEAD_UNREAD */
-  /* Of the decoded message with maps sorted: equal requests have equal digests
-   * whatever their bytes are. model_id and seq_id are part of it. */
+  /* Digest of the decoded message with maps sorted, so that equal requests have
+   * equal digests whatever their bytes are. model_id and seq_id are included.
+   */
   unsigned char digest[TINKER__SHA256_LEN];
 } tinker__fb_request_t;
 

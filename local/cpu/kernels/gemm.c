@@ -119,8 +119,8 @@ static void run_ahead(const block_t *bl, unsigned mr, unsigned np, size_t k,
          load || first > 0);
 }
 
-/* The same where strips take turns. Each prefetches its part of the next block,
- * so that memory is busy all the time. */
+/* Computes one tile over k where strips take turns. Each strip prefetches its
+ * part of the next block, so that memory is busy all the time. */
 static void run_turn(const block_t *bl, size_t i, unsigned mr, unsigned np,
                      size_t k, strip_t s, const char *b, float *c, size_t ldc,
                      bool load) {
@@ -164,7 +164,7 @@ static void run_tile(const block_t *bl, size_t i, unsigned mr, unsigned np,
   }
 }
 
-/* The same at the right edge of c, through a tile in the scratch. */
+/* Computes a strip at the right edge of c, through a tile in the scratch. */
 static void run_edge(const block_t *bl, size_t i, unsigned mr, unsigned np,
                      strip_t s, const char *b, float *c, size_t cols,
                      bool load) {

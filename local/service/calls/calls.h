@@ -38,7 +38,7 @@ void tinker__svc_op_complete(
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* The same under the lock, for an op that has never been executed. */
+/* Completes an op that has never been executed as failed. Under the lock. */
 void tinker__svc_op_fail_locked(tinker__svc_op_t *op, const char *category,
                                 const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -197,8 +197,8 @@ void tinker__svc_sampler_end(tinker__svc_sampler_t *p);
 tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id);
-/* The same for a call that must be stored, with 503 while another process has
- * locked the store. */
+/* Finds the session for a call that must be stored. Answers 503 also while
+ * another process has locked the store. */
 tinker__svc_session_t *tinker__svc_session_live(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id);
