@@ -31,8 +31,9 @@
 
 /* --- Timer ---------------------------------------------------------------- */
 
-/* Waits on the timer's condition for ms at most; not at all when requests have
- * been answered, which takes the lock away and back. */
+/* Waits on a condition for ms at most. If requests were answered under the
+ * lock, it releases the lock instead, which resumes them, and takes it again.
+ */
 static void timer_wait(tinker__svc_t *s, pthread_cond_t *cond, int64_t ms) {
   struct timespec t;
   if (!tinker__list_empty(&s->answered)) {
@@ -91,8 +92,8 @@ static void sweep(tinker__svc_t *s, int64_t now) {
 static void *timer_thread(void *user) {
   tinker__svc_t *s = user;
   int64_t swept = INT64_MIN / 2;
-  bool looks = false; /* for clients that are gone, until a round finds none */
-  bool purges = false;
+  bool looks = false; /* a search for clients that are gone is under way */
+  bool purges = false; /* sessions may be left to purge */
   tinker__svc_lock(s);
   while (!s->stopping) {
     int64_t now = s->world->now_ms(s->world->user);

@@ -45,13 +45,14 @@ void tinker__svc_ops_retry(tinker__svc_t *s);
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* The same under the lock, for an op that has never been executed. */
+/* Completes an op that has never been executed as failed. Under the lock. */
 void tinker__svc_op_fail_locked(tinker__svc_op_t *op, const char *category,
                                 const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* --- polls.c: polls that wait for a result --- */
-/* What is said of an op that has its result: the op itself may be gone. */
+/* A copy of what a poll's answer needs of an op that has its result, since the
+ * op may be freed before the answer is made. */
 typedef struct tinker__svc_told_s {
   int64_t row;
   tinker__svc_op_kind_t kind;
@@ -60,32 +61,35 @@ typedef struct tinker__svc_told_s {
   const void *data; /* NULL = it is read from the store */
   size_t len;
 } tinker__svc_told_t;
-/* Without its data. Under the lock. */
+/* Copies op, with data = NULL. Under the lock. */
 tinker__svc_told_t tinker__svc_op_told(const tinker__svc_op_t *op);
-/* Answers r, or reads the result for it (TINKER__PARKED). Without the lock. */
+/* Answers r with the result, or parks r until the result was read from the
+ * store. Without the lock. */
 tinker__svc_handled_t tinker__svc_poll_tell(tinker__svc_req_t *r,
                                             const tinker__svc_told_t *o);
-/* Takes all polls of an op out of the service's lists, into out. Under the
+/* Moves all polls of an op from the service's lists to the list out. Under the
  * lock. */
 void tinker__svc_polls_take(tinker__svc_op_t *op, tinker__link_t *out);
-/* Answers and resumes them. Without the lock. */
+/* Answers the polls of a list with a result and resumes them. Without the lock.
+ */
 void tinker__svc_polls_tell(tinker__link_t *polls, const tinker__svc_told_t *o);
 /* Parks r until op has a result or the hold of a poll is over. Under the lock.
  */
 tinker__svc_handled_t tinker__svc_poll_park(tinker__svc_t *s,
                                             tinker__svc_req_t *r,
                                             tinker__svc_op_t *op);
-/* Says that op has no result yet, and why. Under the lock. */
+/* Answers r that op has no result yet, with the reason. Under the lock. */
 void tinker__svc_poll_try_again(tinker__svc_req_t *r,
                                 const tinker__svc_op_t *op);
-/* Answers polls whose time is over with try_again, some of them: true when more
- * are over. The lock is to be given to others before. Under the lock. */
+/* Answers polls whose time is over with try_again, a bounded number at once.
+ * True = the time of more polls is over; the caller lets other threads take the
+ * lock before the next call. Under the lock. */
 bool tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms);
-/* Answers all of them. Under the lock. */
+/* Answers all polls with try_again. Under the lock. */
 void tinker__svc_polls_release(tinker__svc_t *s);
-/* Drops polls whose clients are gone, of a part of all: true when there are
- * more parts, or were such clients, and another look is worth it at once. Under
- * the lock. */
+/* Looks at a part of all polls and drops those whose clients are gone. True =
+ * another look is worth it at once, since there are more parts, or such clients
+ * were found. Under the lock. */
 bool tinker__svc_polls_look(tinker__svc_t *s);
 
 /* --- log.c: the way into the store --- */
@@ -203,13 +207,14 @@ void tinker__svc_sampler_end(tinker__svc_sampler_t *p);
 tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id);
-/* The same for a call that must be stored, with 503 while another process has
- * locked the store. */
+/* Finds the session for a call that must be stored. Answers 503 also while
+ * another process has locked the store. */
 tinker__svc_session_t *tinker__svc_session_live(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id);
-/* A call of a session that was found live and was kept since (n->arriving)
- * without the lock: whether it has ended meanwhile; false and a reply in r. */
+/* Takes a call back that was counted in n->arriving while its body was checked
+ * without the lock. False = the session or the service has ended meanwhile, or
+ * nothing can be stored; r is answered. Under the lock. */
 bool tinker__svc_session_arrive(tinker__svc_t *s, tinker__svc_req_t *r,
                                 tinker__svc_session_t *n);
 int tinker__svc_session_add(tinker__svc_t *s, tinker__svc_session_t *n);

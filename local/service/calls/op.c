@@ -141,8 +141,8 @@ static bool is_stored(const tinker__svc_op_t *op,
   return !memcmp(digest, op->result_digest, TINKER__SHA256_LEN);
 }
 
-/* True if both results say that the call was refused by the caller's fault: an
- * older version may have used other words for it. */
+/* True if both results refuse the call by the caller's fault. Their sentences
+ * may differ, since an older version may have used other words. */
 static bool is_same_refusal(const tinker__svc_op_t *op,
                             tinker__svc_outcome_t outcome, tinker__str_t data) {
   return outcome == TINKER__SVC_OUTCOME_FAILED &&
@@ -196,7 +196,7 @@ static bool leaves_nothing(const tinker__svc_op_t *op,
   case TINKER__SVC_OP_SAVE:
   case TINKER__SVC_OP_SAVE_SAMPLER: return true;
   case TINKER__SVC_OP_OPTIM: return op->undone;
-  default: /* it has made or loaded nothing */
+  default: /* a call that failed has made or loaded nothing */
     return outcome == TINKER__SVC_OUTCOME_FAILED;
   }
 }

@@ -1,8 +1,8 @@
 /* polls: requests that wait for the result of a call, and their answers. HTTP
  * thread, store thread (a result is committed), timer. The lists are under the
- * service's lock; results are told without it, large ones as JSON by workers.
- * Work that grows with the number of polls is cut into pieces, and the lock is
- * released between them. */
+ * service's lock. Replies with results are made without it; workers convert
+ * large results to JSON. Work that grows with the number of polls is cut into
+ * pieces, and the lock is released between them. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -183,8 +183,8 @@ tinker__svc_told_t tinker__svc_op_told(const tinker__svc_op_t *op) {
   };
 }
 
-/* A large result is read from the store, and not copied for each poll at once.
- */
+/* Each poll reads a large result from the store, one after the other. Copies
+ * for all polls of a call at once would take too much memory. */
 tinker__svc_handled_t tinker__svc_poll_tell(tinker__svc_req_t *r,
                                             const tinker__svc_told_t *o) {
   tinker__svc_settle(r->service);
@@ -268,7 +268,8 @@ tinker__svc_handled_t tinker__svc_poll_park(tinker__svc_t *s,
   tinker__list_push_back(&s->polls, &r->timer_link);
   s->parked_polls++;
   n->polls++;
-  /* It waits for the first one already, and would want the lock at once. */
+  /* For later polls the timer need not wake: it waits for the first one
+   * already, and would only take the lock. */
   if (tinker__list_first(&s->polls) == &r->timer_link) {
     pthread_cond_signal(&s->timer_wake);
   }

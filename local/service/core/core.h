@@ -58,8 +58,9 @@ struct tinker__svc_s {
   struct tinker__svc_lines_s *log; /* NULL when nobody reads a log */
   pthread_mutex_t lock;            /* taken with tinker__svc_lock only */
   tinker__svc_hold_t hold;
-  /* Requests (by link) that got their answer under the lock, and what lets the
-   * HTTP thread send them when it is released. */
+  /* Requests (by link) that were answered under the lock. The thread that
+   * releases the lock calls resume, so that the HTTP threads send the answers.
+   */
   tinker__link_t answered;
   void (*resume)(tinker__link_t *requests);
   bool stopping;

@@ -109,7 +109,7 @@ struct tinker__svc_op_s {
   int result_format;
   tinker__svc_redo_t redo;   /* written by a start, and when a model rewinds */
   tinker__svc_blame_t blame; /* written once, by a start */
-  bool undone;     /* it failed by the service's fault, and had no effect */
+  bool undone;     /* failed by the service's fault, without an effect */
   size_t log_size; /* bytes of its body in the log; 0 = it had no effect */
   char *log_body;  /* the body as read from the log, until it is decoded */
   size_t log_len;

@@ -41,9 +41,9 @@ struct tinker__svc_session_s {
   unsigned char digest[TINKER__SHA256_LEN];
   tinker__svc_ack_t ack; /* requests that wait while it is STORING or ENDING */
   tinker__link_t models, samplers;
-  size_t polls; /* that are parked on its calls */
-  /* Calls that were let in and whose bodies are being checked, without the
-   * lock: its models and samplers are kept. */
+  size_t polls; /* parked on its calls */
+  /* Calls whose bodies are being checked without the lock. While there are any,
+   * the session's models and samplers are kept in memory. */
   size_t arriving;
   tinker__eng_task_t task; /* pushed when it is LEAVING */
 };

@@ -145,7 +145,7 @@ tinker__svc_handled_t tinker__svc_reply_why(tinker__svc_req_t *r, int rc,
 /* Lets the HTTP thread send the answer of a parked request. r must be in no
  * list, and may be freed before this returns. Without the lock. */
 void tinker__svc_req_resume(tinker__svc_req_t *r);
-/* The same, when the lock is released. Under the lock. */
+/* Resumes r when the lock is released. Under the lock. */
 void tinker__svc_req_resume_later(tinker__svc_req_t *r);
 /* Resumes all requests of a list by their links: service.resume. Without the
  * lock. */

@@ -1,5 +1,5 @@
 /* exec: the functions that the files of this folder share. Engine thread unless
- * one says otherwise. */
+ * a function says otherwise. */
 #ifndef TINKER_SERVICE_EXEC_H
 #define TINKER_SERVICE_EXEC_H
 
@@ -21,8 +21,8 @@ int tinker__svc_claim_log(tinker__svc_model_t *m, tinker__svc_op_t *op);
 void tinker__svc_claim_settle(tinker__svc_model_t *m);
 
 /* --- keep.c: decides when a state is written to a snapshot --- */
-/* True when the state can be stored as it is: no gradients wait, or the engine
- * stores them, too. */
+/* True when the state can be stored now, since no gradients wait, or the engine
+ * can store them. */
 bool tinker__svc_keep_can(const tinker__svc_model_t *m);
 /* Called after a call that has changed the model. Makes a snapshot if one is
  * due. */

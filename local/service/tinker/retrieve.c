@@ -32,8 +32,9 @@ answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
                                  (int)(id.len < 200 ? id.len : 200), id.ptr);
 }
 
-/* out: what is to be told of a call that has its result (its row, else 0).
- * Under the lock. */
+/* Answers or parks a poll. If the call has its result, r is left alone and *out
+ * is filled in, so that the caller answers without the lock; else out->row
+ * stays 0. Under the lock. */
 static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
                                   tinker__str_t id, tinker__svc_told_t *out) {
   tinker__svc_op_t *op = tinker__map_get(s->op_by_id, id);

@@ -187,10 +187,10 @@ live_sampler(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   return tinker__svc_session_live(s, r, tinker__str(p->session->id)) ? p : NULL;
 }
 
-/* A sample on its way in: its body, read, and what becomes of it. */
+/* A sample while it is being accepted. */
 typedef struct {
   tinker__svc_call_t call;
-  int64_t seed; /* drawn here: the body's own comes first */
+  int64_t seed; /* drawn here, for a body that names none */
   tinker__svc_sampler_t *sampler;
   tinker__svc_work_t *work;
   char *copy; /* of a large body, for the log */
@@ -241,7 +241,8 @@ static tinker__svc_handled_t accept_sample(tinker__svc_t *s,
   return tinker__svc_op_accept(s, r, op, tinker__svc_op_write_begin(op));
 }
 
-/* Looks the sampler up and keeps its session; false: r is answered. */
+/* Looks the sampler up and counts the call in session.arriving. False: r is
+ * answered. */
 static bool enter(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id,
                   entry_t *e) {
   tinker__svc_lock(s);
@@ -251,8 +252,9 @@ static bool enter(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id,
   return e->sampler != NULL;
 }
 
-/* The work of a sample, without the lock; a code when it is refused.
- * TINKER_EBUSY: there is no room for it now, and r is answered. */
+/* Checks a sample and makes its work. Fails with the code of the refusal;
+ * TINKER_EBUSY says that there is no memory for it now, and r is answered.
+ * Without the lock. */
 static int make_work(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
                      int *status) {
   tinker__svc_call_t *c = &e->call;
