@@ -92,7 +92,7 @@ static void sweep(tinker__svc_t *s, int64_t now) {
 static void *timer_thread(void *user) {
   tinker__svc_t *s = user;
   int64_t swept = INT64_MIN / 2;
-  bool looks = false; /* a search for clients that are gone is under way */
+  bool looks = false;  /* a search for clients that are gone is under way */
   bool purges = false; /* sessions may be left to purge */
   tinker__svc_lock(s);
   while (!s->stopping) {

@@ -22,7 +22,8 @@ void tinker__svc_op_hold_work(tinker__svc_op_t *op);
 /* Frees the decoded body, which may be NULL. Under the lock, or before another
  * thread knows op. */
 void tinker__svc_op_drop_work(tinker__svc_op_t *op);
-/* Frees the body as it was read from the log, NULL allowed. As above. */
+/* Frees the body as it was read from the log, NULL allowed. Under the lock, or
+ * before another thread knows op. */
 void tinker__svc_op_drop_log(tinker__svc_op_t *op);
 /* Takes the result of an op that was executed. The result is submitted to the
  * store, or, if the op is redone, compared with the stored one. Takes data's
@@ -39,7 +40,8 @@ int tinker__svc_op_complete(
     tinker__svc_op_t *op, tinker__svc_outcome_t outcome, int format,
     tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
     void (*committed)(void *user, char *useless, size_t len), void *user);
-/* Fails the ops that had no memory for their failure. Under the lock. */
+/* Fails the ops whose failure could not be stored before, for want of memory.
+ * Under the lock. */
 void tinker__svc_ops_retry(tinker__svc_t *s);
 /* Completes op as failed, with a sentence. Without the lock. */
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,

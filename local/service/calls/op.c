@@ -273,16 +273,18 @@ static int commit(tinker__svc_op_t *op, tinker__svc_outcome_t outcome,
 
 /* --- Without memory for a result ------------------------------------------ */
 
-/* The model's state is ahead of what is stored, or may be: it is dropped and
- * made again from the snapshot and the log, as after a crash. Then the call is
- * executed once more. Engine thread. */
+/* Notes that a call was executed but had no memory for its result. The model's
+ * state may be ahead of the store, so it is dropped and made again from the
+ * snapshot and the log, as after a crash. Then the call is executed once more.
+ * Engine thread. */
 static void rewind_model(tinker__svc_model_t *m) {
   tinker__svc_trouble(m, TINKER_ENOMEM, "out of memory for a result");
   m->rewinds = true;
 }
 
-/* The op stays COMMITTING and fails when there is memory. With or without the
- * lock, and so into a list that needs none. */
+/* Postpones the failure of an op until there is memory for it. The op stays
+ * COMMITTING. The list works without the lock, since this is called with and
+ * without it. */
 static void postpone(tinker__svc_op_t *op) {
   tinker__svc_t *s = op->service;
   op->postponed = atomic_load(&s->postponed);
@@ -373,7 +375,7 @@ void tinker__svc_op_fail_locked(tinker__svc_op_t *op, const char *category,
   commit_failure(op, category, text);
 }
 
-/* A model's op is one that never had its turn. */
+/* If op is of a model, it never had its turn. */
 static void fail_postponed(tinker__svc_op_t *op) {
   char text[TEXT_LEN] = "out of memory for the result";
   const char *category = "server";

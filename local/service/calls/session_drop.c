@@ -1,14 +1,14 @@
-/* session_drop: a session whose results are gone and that left no checkpoint
- * is forgotten: its rows first, then what memory holds of it. Its ids are
- * unknown from then on.
+/* session_drop: forgets a session whose results are gone and that left no
+ * checkpoint. Its rows are deleted first, then the session and its models and
+ * samplers are freed. Their ids are unknown from then on.
  *
- * Nobody else can change such a session or anything of it: it has ended, all
- * its calls are over, and no task of its models is with the engine any more.
- * Three steps follow each other: the sweep chooses it (timer thread, under the
- * service's lock), the engine thread lets go of the adapters of its samplers,
- * and when its rows are gone the store thread frees it. A write that was
- * submitted earlier and names a part of it has been told by then: the store's
- * thread keeps the order. */
+ * No other code can change such a session, since it has ended, all its calls
+ * are over, and the engine has no task of its models any more. There are three
+ * steps. The sweep chooses the session (timer thread, under the service's
+ * lock). The engine thread releases the adapters of its samplers. The store
+ * thread frees the session when its rows are gone. The callbacks of all earlier
+ * writes that name the session have run by then, since the store's thread keeps
+ * the order. */
 #include "service/calls/calls.h"
 
 /* True when the engine has no part of the session any more, and no checkpoint
@@ -33,8 +33,8 @@ bool tinker__svc_session_drop(tinker__svc_session_t *n) {
   return true;
 }
 
-/* A snapshot that was being stored when the results went has come after
- * them. */
+/* Removes the snapshots that were still being stored when the results were
+ * dropped. */
 static void remove_snapshots(const tinker__svc_session_t *n) {
   char dir[1200];
   TINKER__LIST_EACH(l, tmp, &n->models) {
@@ -66,8 +66,9 @@ static void forget(tinker__svc_t *s, tinker__svc_session_t *n) {
   tinker__svc_session_free(s, n);
 }
 
-/* Where the store can't, the next start tries again. A stop walks over models
- * without the lock, and frees them itself. Store thread. */
+/* Frees a session whose rows were deleted. If that failed the next start tries
+ * again. While the service stops nothing is freed here: the stop walks over
+ * models without the lock, and frees them itself. Store thread. */
 static void on_deleted(void *user, int rc) {
   tinker__svc_session_t *n = user;
   tinker__svc_t *s = n->service;
@@ -78,8 +79,8 @@ static void on_deleted(void *user, int rc) {
   tinker__svc_unlock(s);
 }
 
-/* That a snapshot's folder is of no use is noted by a trigger when its row lets
- * go of it. */
+/* The first statement clears the models' snapshots, so that a trigger notes
+ * that their folders are of no use. */
 int tinker__svc_session_delete(tinker__svc_session_t *n) {
   static const char *const statements[] = {
       "UPDATE models SET snapshot = NULL, snapshot_seq = NULL"

@@ -46,8 +46,8 @@ void tinker__svc_model_unpark(tinker__svc_model_t *m) {
   tinker__svc_model_kick(m);
 }
 
-/* True while something of the model is being stored: nobody knows yet what a
- * start would find. */
+/* True while a result, save or snapshot of the model is being stored, so that
+ * it is not known yet what a start would find. */
 static bool is_storing(const tinker__svc_model_t *m) {
   TINKER__LIST_EACH(l, tmp, &m->ops) {
     const tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
@@ -60,8 +60,8 @@ static bool has_outcome(const tinker__svc_op_t *op) {
   return op->state == TINKER__SVC_OP_DONE || op->state == TINKER__SVC_OP_FAILED;
 }
 
-/* Takes the model back to its snapshot: all later calls are executed again, as
- * after a start, and must give the results that were given before. */
+/* Takes the model back to its snapshot. All later calls are executed again, as
+ * after a start, and must give the same results as before. */
 static void rewind_log(tinker__svc_model_t *m) {
   m->next_seq = m->snapshot ? m->snapshot_seq : 0;
   TINKER__LIST_EACH(l, tmp, &m->ops) {

@@ -5,11 +5,11 @@
 
 #define MAX_HELD ((uint64_t)256 << 20)
 #define MAX_RESULT ((uint64_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
-#define LEAST ((uint64_t)256 << 10)      /* of a unit */
-#define BODIES 4                         /* of the largest, under way at once */
+#define LEAST ((uint64_t)256 << 10)      /* bytes of the smallest unit */
+#define BODIES 4                         /* largest bodies under way at once */
 /* Bodies, decoded bodies, bodies read from the log, results, replies. */
 #define UNITS (TINKER__BODY_FACTOR + 1 + 1 + 1 + TINKER__REPLY_FACTOR)
-#define PART 4 /* one in so many bytes of the rest is for requests */
+#define PART 4 /* requests get this fraction of the rest: 1 / PART */
 
 bool tinker__svc_share_take(tinker__svc_share_t *p, uint64_t bytes,
                             bool alone) {
@@ -33,7 +33,8 @@ static uint64_t least(uint64_t a, uint64_t b) {
   return a < b ? a : b;
 }
 
-/* Each part gets one unit, or that many as it takes bytes for one. */
+/* A part gets one unit, or more if its contents take several times the bytes
+ * that are counted for them (BODY_FACTOR, REPLY_FACTOR). */
 uint64_t tinker__svc_budget_plan(tinker__svc_t *s, uint64_t rest) {
   uint64_t unit = rest == UINT64_MAX ? UINT64_MAX : rest / PART / UNITS;
   if (unit < LEAST) unit = LEAST;

@@ -1,9 +1,9 @@
-/* budget: the memory of requests, as parts of the one bound for everything
+/* budget: the memory of requests, as parts of the bound for all memory
  * (--max-memory, or what the machine and its control groups have).
  *
- * What base models leave is for requests (a quarter at most, and no more than
- * their limits ask for) and, in halves, for the caches of samples and for
- * training: run/bases.c, run/claim.c. Any thread. */
+ * Of the bytes that base models leave, requests get a quarter at most, and no
+ * more than their limits need. Of the rest, half is for the caches of samples
+ * and half for training (run/bases.c, run/claim.c). Any thread. */
 #ifndef TINKER_SERVICE_CORE_BUDGET_H
 #define TINKER_SERVICE_CORE_BUDGET_H
 
@@ -13,15 +13,15 @@
 
 #include "service/core/types.h"
 
-/* A part: what may be used of it, and what is. */
+/* A part of the memory: the bytes that may be used, and those that are. */
 typedef struct tinker__svc_share_s {
   _Atomic uint64_t limit, used;
 } tinker__svc_share_t;
 
-/* Counts bytes as used; false when there is no room for them. alone: what is
- * larger than the part is let in when nobody else uses any of it. */
+/* Counts bytes as used. False = there is no room for them. alone: bytes beyond
+ * the limit are accepted while nobody else uses the part. */
 bool tinker__svc_share_take(tinker__svc_share_t *p, uint64_t bytes, bool alone);
-/* The same for what is there already, whatever the limit. */
+/* Counts bytes that are in memory already, even beyond the limit. */
 void tinker__svc_share_add(tinker__svc_share_t *p, uint64_t bytes);
 void tinker__svc_share_give(tinker__svc_share_t *p, uint64_t bytes);
 
@@ -34,9 +34,10 @@ void tinker__svc_share_give(tinker__svc_share_t *p, uint64_t bytes);
 #define TINKER__REPLY_FACTOR 3
 #define TINKER__JSON_FACTOR 6
 
-/* Sets the limits of all parts for requests, of what base models leave (with
- * UINT64_MAX, unknown, only by their own limits); returns what they come to.
- * While the service starts. */
+/* Sets the limits of all parts for requests, and returns the bytes that are
+ * reserved for them. rest: the bytes that base models leave; with UINT64_MAX
+ * (unknown) only the parts' own limits count. Called while the service starts.
+ */
 uint64_t tinker__svc_budget_plan(tinker__svc_t *s, uint64_t rest);
 
 #endif

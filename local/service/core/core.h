@@ -81,7 +81,7 @@ struct tinker__svc_s {
   size_t n_adapters;
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
   tinker__map_t *op_by_id;
-  /* Calls whose failure had no memory; each names the next one. */
+  /* Calls whose failure waits for memory; each names the next one. */
   _Atomic(tinker__svc_op_t *) postponed;
   size_t live_requests;
   /* Bytes for the train states and passes of all models together. The engine

@@ -13,7 +13,7 @@ static void set(tinker__svc_model_t *m, uint64_t bytes) {
   m->claimed = bytes;
 }
 
-/* The model waits, and what it waits for is shown. */
+/* Makes the model wait, and notes the reason for polls. */
 static int wait_short(tinker__svc_model_t *m, const char *of, uint64_t need,
                       uint64_t others, uint64_t limit) {
   char why[200];
