@@ -8,8 +8,13 @@
 
 /* The call can't be executed now, for the reason of rc: it is tried again. */
 void tinker__svc_exec_stick(tinker__svc_model_t *m, int rc);
+/* Completes op as failed with the code and sentence, "" = the code's own. If it
+ * can't be executed now, its model is stuck instead, and op is tried again. */
 void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why);
+/* Loads the model's training state from its snapshot if it is not in memory. 0,
+ * or a code, after which the model may be stuck. */
 int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len);
+
 /* --- claim.c: memory for training --- */
 /* Claims the memory of the model's state and of a pass (NULL = none). 0, or
  * TINKER_ENOMEM when the model has to wait; then it is stuck. */
@@ -42,6 +47,7 @@ void tinker__svc_keep_all(tinker__svc_t *s);
  * before `next` from the log. A failure is logged and leaves the older
  * snapshot. */
 void tinker__svc_exec_snapshot(tinker__svc_model_t *m, int64_t next);
+/* Execute a save or load, up to its result or failure. */
 void tinker__svc_exec_save(tinker__svc_model_t *m, tinker__svc_op_t *op);
 void tinker__svc_exec_save_sampler(tinker__svc_model_t *m,
                                    tinker__svc_op_t *op);
@@ -62,6 +68,7 @@ int tinker__svc_exec_link_old(tinker__svc_model_t *m,
 /* --- exec.c --- */
 /* The runner that boot gives to the service. */
 extern const tinker__svc_runner_t tinker__svc_runner;
+/* Takes the model's training state and pass out of memory. */
 void tinker__svc_exec_model_free(tinker__svc_model_t *m);
 
 /* --- generate_op.c --- */
