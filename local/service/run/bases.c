@@ -55,26 +55,25 @@ int tinker__svc_base_unload(tinker__svc_base_model_t *b, char *why,
 
 /* --- Memory: engine thread ------------------------------------------------ */
 
-static uint64_t add(uint64_t a, uint64_t b) {
-  return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
 /* The bytes for base models, training and caches together. False when they
  * can't be known. */
 static bool all_memory(const tinker__svc_t *s, uint64_t *bytes) {
   *bytes = (uint64_t)s->config.max_memory;
   if (*bytes) return true;
   if (!tinker__svc_memory_available(s->world, bytes)) return false;
-  *bytes = add(*bytes, s->slots.claimed);
+  *bytes = tinker__svc_price_add(*bytes, s->slots.claimed);
   for (size_t i = 0; i < s->n_bases; i++) {
-    if (s->bases[i].base) *bytes = add(*bytes, s->bases[i].bytes);
+    if (!s->bases[i].base) continue;
+    *bytes = tinker__svc_price_add(*bytes, s->bases[i].bytes);
   }
   return true;
 }
 
 static uint64_t planned(const tinker__svc_t *s) {
   uint64_t sum = 0;
-  for (size_t i = 0; i < s->n_bases; i++) sum = add(sum, s->bases[i].bytes);
+  for (size_t i = 0; i < s->n_bases; i++) {
+    sum = tinker__svc_price_add(sum, s->bases[i].bytes);
+  }
   return sum;
 }
 
@@ -89,7 +88,7 @@ static void reserve(tinker__svc_t *s) {
 /* Shares the bytes that base models and requests leave: half for the caches of
  * samples, half for training. */
 static void share_memory(tinker__svc_t *s) {
-  uint64_t have, used = add(planned(s), s->reserved);
+  uint64_t have, used = tinker__svc_price_add(planned(s), s->reserved);
   bool known = all_memory(s, &have);
   s->slots.limit = known ? (have > used ? have - used : 0) / 2 + 1 : UINT64_MAX;
   atomic_store(&s->train_limit, s->slots.limit);
@@ -101,7 +100,7 @@ static int plan(tinker__svc_base_model_t *b, char *why, size_t why_len) {
   uint64_t bytes, have, others = planned(s), need;
   int rc = b->backend->api->estimate(b->dir, &bytes, why, why_len);
   if (rc != 0) return rc;
-  need = add(others, bytes);
+  need = tinker__svc_price_add(others, bytes);
   bool known = all_memory(s, &have);
   if (known) have -= have < s->reserved ? have : s->reserved;
   if (known && need > have) {
