@@ -44,7 +44,8 @@ void daemon_init(daemon_t *d, const char *program, const char *model,
   snprintf(d->url, sizeof d->url, "unix:%s", d->socket);
 }
 
-/* In the child: the log goes to a file, the ready line to the pipe. */
+/* Turns the child into the service. The log goes to a file, the ready line to
+ * the pipe. */
 static void become(const daemon_t *d, int out, pid_t bench) {
   char model[4096], state[96], log[96], threads[16];
   snprintf(model, sizeof model, "m=%s", d->model);
@@ -91,7 +92,7 @@ void daemon_stop(daemon_t *d, int signal) {
   d->pid = 0;
 }
 
-/* What the service says it is at. */
+/* Gets the operator's dump of the service's state. */
 static void dump(const daemon_t *d, char *text, size_t len) {
   static const char ask[] = "GET /_operator/dump HTTP/1.0\r\nHost: x\r\n\r\n";
   struct sockaddr_un to = {.sun_family = AF_UNIX};

@@ -1,6 +1,6 @@
-/* daemon: tinker-locald as a process with a folder of its own, for benchmarks
- * of the service. One thread; a failure ends the program, and the process with
- * it. */
+/* daemon: runs tinker-locald as a process with a folder of its own, for
+ * benchmarks of the service. One thread. A failure ends the program; on Linux
+ * the process ends with it. */
 #ifndef TINKER_BENCH_DAEMON_H
 #define TINKER_BENCH_DAEMON_H
 
@@ -16,16 +16,17 @@ typedef struct {
 /* Makes the folder. */
 void daemon_init(daemon_t *d, const char *program, const char *model,
                  unsigned threads);
-/* Returns when it says that it is ready. */
+/* Starts the process and returns when it has printed its ready line. */
 void daemon_start(daemon_t *d);
-/* Returns when it is gone. */
+/* Sends the signal (SIGTERM or SIGKILL) and returns when the process has ended.
+ */
 void daemon_stop(daemon_t *d, int signal);
-/* Decode rounds since its start. */
+/* The number of decode rounds since the process started. */
 double daemon_rounds(const daemon_t *d);
-/* Removes the folder of one that was stopped. */
+/* Removes the folder. The process must have been stopped. */
 void daemon_remove(daemon_t *d);
 
-/* A message to standard error, then exit(1). */
+/* Writes a message to standard error and calls exit(1). */
 void give_up(const char *format, ...);
 
 #endif

@@ -7,16 +7,18 @@
  *
  * MODEL is a folder, or a random model of a real shape: qwen2-0.5b,
  * qwen3-0.6b. KERNEL_SET is avx512, avx2, neon or scalar; the best if it is not
- * given. The first form prints a line for each of: training steps with rank-32
- * LoRA on every matrix, of the demo's model and of the 0.5B shape in float32;
- * decoding in bf16 of the demo's model and of that shape, 1, 8 and 16 samples,
- * against a plain read of the same weights by the same threads ("share", 1 = as
- * fast as memory; "gain", tokens/s against one sample) and against the round's
- * matrix products alone ("product_share"; "gain_limit", what the gain would be
- * if a round were nothing else; "product_gflops"). All take turns, so that they
- * see the same machine; figures are of the least time, and of the median where
- * a name says so. The second form prints the lines of decoding, for a MODEL in
- * bf16.
+ * given.
+ *
+ * The first form prints lines for training and decoding. Training makes steps
+ * with rank-32 LoRA on every matrix, of the demo's model and of the 0.5B shape,
+ * in float32. Decoding has 1, 8 and 16 samples of the same models in bf16. A
+ * line of decoding compares a round with a plain read of the same weights by
+ * the same threads ("share", 1 = as fast as memory) and with the round's matrix
+ * products alone ("product_share", "product_gflops"). "gain" is tokens/s over
+ * those of one sample, and "gain_limit" would be the gain if a round had only
+ * the products. All measurements take turns, so that they see the same machine.
+ * Figures are of the least time, or of the median if the name says so. The
+ * second form prints the lines of decoding, for a MODEL in bf16.
  *
  * The third form is for scripts that let somebody else take turns
  * (engine_torch.py, engine_llama.py): it does what each line of its input
@@ -275,7 +277,7 @@ static void start_decoding(bench_t *b, decode_t *d, size_t samples,
   }
 }
 
-/* The matrices of a round, and nothing else. */
+/* The matrix products of a round alone. */
 typedef struct {
   float *x, *y; /* of the widest matrices */
   double flops;
@@ -315,7 +317,8 @@ static void close_products(bench_t *b, products_t *p) {
 }
 
 typedef struct {
-  /* Seconds: the read, a round of one sample, of these, their products. */
+  /* Seconds of the read, of a round of one sample, of a round of these samples,
+   * and of its products. */
   double read, one, ours, products;
 } decode_times_t;
 

@@ -1,21 +1,24 @@
-/* service: the local service under load, and how long its restarts take.
+/* service: measures the local service under load, and its restarts.
  *
  *   bench_service LOCALD MODEL_FOLDER [SECONDS [THREADS [MODELS]]]
  *
- * LOCALD (tinker-locald) runs as a process of its own; what asks are clients of
- * the public library, each with a session and a thread. First 1, 4, 16 and 64
- * clients that sample 64 tokens one time after the other, for SECONDS (default
- * 10): alone, and beside one that trains with steps of 2,048 tokens. A line for
- * each has samples/s, tokens/s, the time of a sample (median and 99th of a
- * hundred), decode rounds for each sample, and the ratios: "gain", tokens/s
- * over those of one client; beside training also "sample_ratio", the median
- * over that without training, and "train_ratio", steps/s over those alone.
+ * LOCALD (tinker-locald) runs as a process of its own. The requests are made by
+ * clients of the public library, each with a session and a thread.
  *
- * Then fleets of MODELS / 5 and MODELS (default 100) models, all trained a
- * little, after SIGTERM and after SIGKILL: the time to stop, to the ready line,
- * and to the first and the last answer to a forward of every model, from the
- * start of the process on. "ratio": the last answer over that of the same calls
- * without a restart; "train_ratio": over the training that came before it. */
+ * First 1, 4, 16 and 64 clients sample 64 tokens again and again for SECONDS
+ * (default 10), alone, and then beside a client that trains with steps of 2,048
+ * tokens. Each run prints a line with samples/s, tokens/s, the time of a sample
+ * (median and 99th of a hundred), and decode rounds for each sample. "gain" is
+ * tokens/s over those of one client. Beside training, "sample_ratio" is the
+ * median over the median without training, and "train_ratio" is steps/s over
+ * steps/s without samples.
+ *
+ * Then fleets of MODELS / 5 and of MODELS (default 100) models are trained a
+ * little and restarted, by SIGTERM and by SIGKILL. A line has the time to stop,
+ * and, from the start of the new process, the times to the ready line and to
+ * the first and the last answer to a forward of every model. "ratio" is the
+ * time to the last answer over that of the same calls without a restart;
+ * "train_ratio" is that time over the time of the training before it. */
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
@@ -38,7 +41,7 @@
 #define MOST_MODELS 1000
 #define RANK 8
 #define FLEET_STEPS 4
-#define IDS 60 /* of tokens that are used: the smallest vocabulary has 64 */
+#define IDS 60 /* ids of tokens to use; the smallest vocabulary has 64 */
 
 typedef struct {
   double from, to; /* seconds of the monotonic clock */
@@ -53,8 +56,8 @@ typedef struct bench_s {
   daemon_t daemon;
   double seconds;
   size_t models;
-  pthread_barrier_t ready; /* all have had a first call */
-  atomic_size_t measured;  /* callers that have had another one */
+  pthread_barrier_t ready; /* all callers have made their first call */
+  atomic_size_t measured;  /* callers that have made a second call */
   atomic_bool stop;
   tinker_datum_t *data[STEP_SEQUENCES];
   double alone_steps;           /* steps/s without samples */
@@ -62,7 +65,7 @@ typedef struct bench_s {
   double p50[MOST_CLIENTS + 1]; /* by clients, without training */
 } bench_t;
 
-/* Who calls: a thread that samples or trains until it shall stop. */
+/* A thread that samples or trains until the bench stops it. */
 typedef struct {
   bench_t *bench;
   pthread_t thread;
@@ -164,7 +167,8 @@ static const tinker_datum_t *const *data_of(const bench_t *b) {
   return (const tinker_datum_t *const *)b->data;
 }
 
-/* The future of the optimizer's step, which is the last of both. */
+/* Submits a forward_backward and an optim_step. Returns the future of the
+ * optim_step, which ends last. */
 static tinker_future_t *submit_step(const bench_t *b, tinker_trainer_t *t,
                                     size_t sequences) {
   tinker_future_t *forward = NULL, *optim = NULL;
@@ -225,7 +229,8 @@ static void close_caller(caller_t *c) {
   free(c->done.spans);
 }
 
-/* What was done in the window, in which it also began. */
+/* Counts the calls that began and ended in the window. took (may be NULL) gets
+ * their seconds. */
 static size_t within(const caller_t *c, span_t window, double *took) {
   size_t n = 0;
   for (size_t i = 0; i < c->done.n; i++) {
@@ -237,7 +242,8 @@ static size_t within(const caller_t *c, span_t window, double *took) {
   return n;
 }
 
-/* The bench's time, and again until every caller has had a whole call. */
+/* Waits for the bench's time, and for that time again until every caller has
+ * made a whole call. */
 static void let_pass(bench_t *b, size_t callers) {
   struct timespec t = {(time_t)b->seconds, 0};
   t.tv_nsec = (long)((b->seconds - floor(b->seconds)) * 1e9);
@@ -246,8 +252,8 @@ static void let_pass(bench_t *b, size_t callers) {
   } while (atomic_load(&b->measured) < callers);
 }
 
-/* All callers at once, for the window that is returned; *rounds gets how many
- * decode rounds it had. */
+/* Runs all callers at once. Returns the window that is measured; *rounds gets
+ * the number of decode rounds in it. */
 static span_t run_callers(bench_t *b, caller_t *c, size_t n, double *rounds) {
   span_t window;
   atomic_store(&b->stop, false);
@@ -322,7 +328,7 @@ static void print_load(bench_t *b, size_t clients, const caller_t *trainer,
   fflush(stdout);
 }
 
-/* The trainer, if there is one, is the last of the callers. */
+/* Measures one load. The trainer, if there is one, is the last caller. */
 static void load(bench_t *b, size_t clients, bool training) {
   static caller_t c[MOST_CLIENTS + 1];
   size_t n = clients + training;
@@ -380,7 +386,7 @@ static void close_fleet(fleet_t *f) {
   tinker_client_release(f->client);
 }
 
-/* Seconds for a few small steps of every model. */
+/* Makes a few small steps of every model. Returns the seconds. */
 static double train_fleet(fleet_t *f) {
   double from = now();
   for (int s = 0; s < FLEET_STEPS; s++) {
@@ -394,7 +400,8 @@ static double train_fleet(fleet_t *f) {
   return now() - from;
 }
 
-/* A forward of every model; when the first and the last was answered. */
+/* Calls forward for every model. Returns the times of the first and the last
+ * answer. */
 static span_t call_fleet(fleet_t *f) {
   span_t answers = {0, 0};
   tinker_future_t *any;

@@ -57,8 +57,8 @@ typedef struct tinker_local_options_s {
   const char *state_dir;
   /* Threads of the engine, 0 (default) to 1,024; 0 = one per core. */
   int64_t threads;
-  /* Bytes for weights, training and the caches of samples; 0 (default) = what
-   * the machine has available. */
+  /* Bytes for weights, training, the caches of samples, and requests and their
+   * results; 0 (default) = what the machine has available. */
   int64_t max_memory_bytes;
   /* Largest body of a request in bytes, 1 to 1,073,741,824; default
    * 67,108,864. */

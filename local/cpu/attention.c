@@ -11,9 +11,9 @@
 #include "cpu/forward.h"
 
 /* Below so many keys times the width of all heads (two multiply-adds each) the
- * work is done without the workers. It is little, because the keys of single
- * positions take more time than their multiply-adds: each group of heads is a
- * product of its own. */
+ * work is done without the workers. The bound is low because each group of
+ * heads is a product of its own, which takes more time than its multiply-adds.
+ */
 #define INLINE_KEYS 40000
 
 static size_t round16(size_t n) {

@@ -17,13 +17,13 @@
 /* A row whose logits are wanted. */
 typedef struct {
   size_t item, row, position;
-  bool handed; /* over to the item's owner */
+  bool handed; /* the row is handed over to the item's owner */
 } want_t;
 
-/* An item's last token, if something is drawn from its row. */
+/* The row of an item's last token. */
 typedef struct {
-  bool wanted;
-  const float *row; /* its logits, if they are in the present block */
+  bool wanted;      /* a token is drawn from the row */
+  const float *row; /* its logits if they are in the present block, else NULL */
 } last_t;
 
 typedef struct {

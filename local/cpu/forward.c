@@ -122,8 +122,8 @@ matrix(const tinker__eng_base_t *b, size_t layer, tinker__lora_target_t proj) {
   return proj == TINKER__LORA_LM_HEAD ? b->head : b->layers[layer].w[proj];
 }
 
-/* The LoRA of the rows [row0, row0 + m), which have one adapter; the middles
- * of `before` rows lie before theirs. */
+/* Adds the LoRA of the rows [row0, row0 + m), which have one adapter. In each
+ * u, `before` floats of the middles of earlier rows come first. */
 static void adapt(const tinker__cpu_batch_t *batch, size_t layer,
                   const tinker__cpu_proj_t *all, size_t n,
                   const tinker__eng_adapter_t *a, size_t row0, size_t m,

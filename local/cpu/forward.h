@@ -103,13 +103,14 @@ void tinker__cpu_layer_back_qkv(const tinker__cpu_batch_t *batch,
                                 const tinker__cpu_back_t *back,
                                 const tinker__cpu_acts_t *acts,
                                 const tinker__cpu_grads_t *s, float *dy);
-/* y = W x (+ LoRA of each sequence) without bias; u gets the LoRA middle. */
+/* A product y = W x (+ LoRA of each sequence) without bias; u gets the LoRA
+ * middle. */
 typedef struct {
   tinker__lora_target_t proj;
   const float *x;
   float *u, *y;
 } tinker__cpu_proj_t;
-/* At most TINKER__LINEARS of a layer, or the head. */
+/* Computes n products of one layer, at most TINKER__LINEARS, or the head's. */
 void tinker__cpu_project(const tinker__cpu_batch_t *batch, size_t layer,
                          const tinker__cpu_proj_t *all, size_t n,
                          bool accumulate);

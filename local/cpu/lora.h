@@ -59,7 +59,7 @@ void tinker__cpu_adapter_release(tinker__eng_adapter_t *a);
 void tinker__cpu_adapter_init(tinker__eng_adapter_t *a); /* A uniform, B zero */
 int tinker__cpu_adapter_pack(tinker__eng_adapter_t *a);
 
-/* An adapted matrix's part in a product. ldu = rank. */
+/* A matrix with LoRA, and the rows of a product with it. ldu = rank. */
 typedef struct {
   size_t target;
   const float *x;
@@ -68,9 +68,8 @@ typedef struct {
   size_t ldy;
 } tinker__cpu_adapted_t;
 
-/* u = scale * x A^T, then y += u B^T, for m rows of each of at most
- * TINKER__LINEARS. a must be packed; nothing happens to a target that is off.
- */
+/* u = scale * x A^T, then y += u B^T, for m rows of each of n matrices, at most
+ * TINKER__LINEARS. a must be packed; a target that is off is skipped. */
 void tinker__cpu_lora_apply(const tinker__eng_adapter_t *a,
                             const tinker__cpu_adapted_t *all, size_t n,
                             size_t m);

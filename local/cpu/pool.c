@@ -20,9 +20,9 @@
  * instruction takes a few cycles on some processors and 140 on others; the
  * clock is read only once in SPIN_LOOKS looks. */
 #define SPIN_NS 20000
-/* A worker may look for longer than this only if it has worked for twice that
- * long, because it would burn more than it does where runs are small and far
- * apart. */
+/* A worker may always look for this long. It may look for longer only if it has
+ * worked for twice that long before, since otherwise, if runs are small and far
+ * apart, it would spend more time looking than working. */
 #define SPIN_FREE_NS 4000
 #define SPIN_LOOKS 16
 

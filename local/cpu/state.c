@@ -137,7 +137,7 @@ int tinker__cpu_train_peek(const char *dir, tinker__eng_lora_config_t *out,
   return rc;
 }
 
-/* What a load is to take of a state. */
+/* The part of a stored state that a load takes. */
 typedef enum { TAKE_WEIGHTS, TAKE_OPTIMIZER, TAKE_ALL } take_t;
 
 static int load(tinker__eng_base_t *b, const char *dir, take_t take,

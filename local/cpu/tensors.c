@@ -71,7 +71,7 @@ static int list_one(void *user, const char *name, uint64_t rows, uint64_t cols,
   return 0;
 }
 
-/* A file as it is written, and the digest of its bytes. */
+/* A file that is being written, with the digest of its bytes. */
 typedef struct {
   tinker__draft_t draft;
   tinker__sha256_t *sha;
@@ -84,7 +84,7 @@ static int add(writer_t *w, const void *data, size_t len, char *why,
   return tinker__draft_add(&w->draft, data, len, why, why_len);
 }
 
-/* The tensors go from where they are into the file: a copy of them all would
+/* Writes each tensor from its place in memory: a copy of all tensors would
  * double the memory of a state. */
 static int add_all(writer_t *w, list_t *l, char *why, size_t why_len) {
   tinker__buf_t head;
@@ -166,7 +166,8 @@ static int open_reader(reader_t *r, const tinker__cpu_lora_t *l, size_t parts,
       parts * l->floats * sizeof(float) + tensors * HEADER_EACH + HEADER_BASE;
   tinker__buf_init(&r->buf, r->mem, max);
   char *path = tinker__cpu_path(r->mem, dir, file);
-  /* All of it at once: a buffer that grows has two copies at times. */
+  /* The buffer gets its full size at once, since a buffer that grows has two
+   * copies at times. */
   int rc = path && !tinker__buf_reserve(&r->buf, max) ? 0 : TINKER_ENOMEM;
   rc = rc ? tinker__why(r->why, r->why_len, rc, "out of memory")
           : tinker__file_read(tinker__world_real(), path, &r->buf, r->why,

@@ -37,8 +37,9 @@ static int allocate(tinker__eng_train_t *t,
   return tinker__cpu_adapter_new(&t->current, t->lora);
 }
 
-/* w, g, m, v, and the four of a file while it is read. Less while it is
- * written, or while a step is under way: the next w, and both packed. */
+/* A state has w, g, m and v. While its file is read, the file's four arrays are
+ * in memory too. Writing and a step need less: a step adds the next w and both
+ * packed forms. */
 #define STATE_ARRAYS 8
 
 uint64_t tinker__cpu_train_bytes(const tinker__eng_base_t *b,

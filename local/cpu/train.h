@@ -39,7 +39,7 @@ struct tinker__eng_train_s {
 int tinker__cpu_train_new(tinker__eng_base_t *b,
                           const tinker__eng_lora_config_t *config,
                           tinker__eng_train_t **out, char *why, size_t why_len);
-/* The same with undefined weights, which loading fills. */
+/* Makes a state with undefined weights, which loading fills. */
 int tinker__cpu_train_blank(tinker__eng_base_t *b,
                             const tinker__eng_lora_config_t *config,
                             tinker__eng_train_t **out, char *why,

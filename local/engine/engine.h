@@ -290,12 +290,12 @@ typedef struct tinker__engine_api_s {
                          const tinker__eng_train_datum_t *data, size_t n,
                          bool forward_only);
 
-  /* train_save and train_load with the gradients that wait, for a state that
-   * goes on from its folder to the same bits as one that was never stored.
-   * `keep` while a pass collects gradients: TINKER_ESTATE. `resume` takes a
-   * folder of train_save too, and the optimizer; train_load refuses one that
-   * has gradients (TINKER_EFORMAT). Both NULL = gradients can't be stored: a
-   * state that has some stays in memory, and its calls in the log. */
+  /* Save and load a training state with its optimizer and the gradients that
+   * wait, so that it computes the same bits as a state that was never stored.
+   * train_keep fails with TINKER_ESTATE while a pass collects gradients.
+   * train_resume also takes a folder of train_save; train_load refuses a folder
+   * with gradients (TINKER_EFORMAT). Both NULL = gradients can't be stored. A
+   * state with gradients then stays in memory, and its calls in the log. */
   int (*train_keep)(tinker__eng_train_t *t, const char *dir, char *why,
                     size_t why_len);
   int (*train_resume)(tinker__eng_base_t *b, const char *dir,

@@ -27,7 +27,8 @@ static void on_reply(tinker__http_request_t *request,
                      tinker__http_reply_t *reply) {
   tinker__part_t *part = request->user;
   tinker_client_t *core = part->op->flow->user;
-  /* Of a submission it is the session's end, of a poll a lost result. */
+  /* A 410 to a submission says that the session has ended; a 410 to a poll says
+   * that the result is lost. */
   if (request->lane == TINKER__LANE_SUBMIT &&
       tinker__http_refusal(reply) == 410) {
     tinker__session_set_ended(core->session);

@@ -104,7 +104,7 @@ static tinker_error_t *decode_none(tinker_future_t *f) {
   return read_message(f, &tinker__load_weights_result_msg, &reply);
 }
 
-/* Both saves answer with a path. */
+/* Decodes the answer to a save of either kind, which has a path. */
 static tinker_error_t *decode_path(tinker_future_t *f) {
   tinker__save_weights_result_t reply;
   tinker_error_t *error =

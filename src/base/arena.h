@@ -20,14 +20,14 @@ typedef struct tinker__arena_s {
 void tinker__arena_init(tinker__arena_t *a, tinker__mem_t *mem);
 /* Frees everything; the arena can be used again. */
 void tinker__arena_free(tinker__arena_t *a);
-/* Lets it take `more` bytes from now on, however much memory there is: what a
- * decoder may need for a message of a known size. */
+/* Limits the arena to `more` bytes from now on, however much memory there is. A
+ * decoder sets the limit to what a message of a known size may need. */
 void tinker__arena_allow(tinker__arena_t *a, size_t more);
-/* No limit any more. */
+/* Removes the limit. */
 void tinker__arena_allow_all(tinker__arena_t *a);
 /* After an allocation failed: TINKER_EOVERFLOW or TINKER_ENOMEM. */
 int tinker__arena_error(const tinker__arena_t *a);
-/* The same in words, for what was to be allocated: "no memory for it", or that
+/* After an allocation failed: the reason in words, "no memory for it", or that
  * the limit forbids it. */
 const char *tinker__arena_trouble(const tinker__arena_t *a);
 /* Aligned for every type; NULL without memory. The second form zeroes and

@@ -16,11 +16,11 @@ int tinker__file_read(const tinker__world_t *w, const char *path,
 int tinker__file_sha256(const tinker__world_t *w, tinker__mem_t *mem,
                         const char *path, unsigned char out[TINKER__SHA256_LEN],
                         char *why, size_t why_len);
-/* A file that is being written, and is not there under its name yet. */
+/* A file that is being written under a temporary name. */
 typedef struct tinker__draft_s {
   const tinker__world_t *world;
   const char *path; /* borrowed */
-  int fd;           /* -1 = none: it was published, or given up */
+  int fd;           /* -1 = the draft was published or dropped */
   char tag[17];     /* of its temporary name, "<path>.<tag>.tmp" */
 } tinker__draft_t;
 
@@ -30,11 +30,11 @@ int tinker__draft_begin(tinker__draft_t *d, const tinker__world_t *w,
                         size_t why_len);
 int tinker__draft_add(tinker__draft_t *d, const void *data, size_t len,
                       char *why, size_t why_len);
-/* Durable replace. The draft is over, also when that fails. */
+/* Replaces the file, durably. The draft is over, even if this fails. */
 int tinker__draft_publish(tinker__draft_t *d, char *why, size_t why_len);
-/* Removes the temporary file, if there is one still. */
+/* Removes the temporary file of a draft that was not published. */
 void tinker__draft_drop(tinker__draft_t *d);
-/* All of that for data in one piece. */
+/* Makes and publishes a draft with data in one piece. */
 int tinker__file_publish(const tinker__world_t *w, const char *path,
                          const void *data, size_t len, mode_t mode, char *why,
                          size_t why_len);

@@ -70,9 +70,9 @@ bool tinker__json_skip(tinker__json_t *j);
 /* Skips one value and gives its text. */
 bool tinker__json_raw(tinker__json_t *j, tinker__str_t *out);
 
-/* Gives up what is being read inside the innermost `depth` values: forgets that
- * a value was refused, and goes to where the next key or element of that level
- * follows. False when the text itself is malformed. */
+/* Leaves a value that was refused: clears the error and skips the text up to
+ * the next key or element of the level `depth`. False when the text itself is
+ * malformed. */
 bool tinker__json_leave(tinker__json_t *j, int depth);
 
 /* Sets an error of the caller's own (a missing field, a bad range). */

@@ -47,7 +47,7 @@ static inline tinker__link_t *tinker__list_pop_front(tinker__link_t *list) {
   return l;
 }
 
-/* All of `from` becomes the list `to`, which needs no value before. */
+/* Moves all links of `from` to the list `to`, which need not be initialised. */
 static inline void tinker__list_take(tinker__link_t *to, tinker__link_t *from) {
   tinker__list_init(to);
   if (tinker__list_empty(from)) return;

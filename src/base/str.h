@@ -39,7 +39,7 @@ int tinker__parse_f64(tinker__str_t s, double *out);
 /* Shortest text that reads back to the same double (at most 24 characters and
  * a NUL). Returns the length. value must be finite. */
 size_t tinker__format_f64(char out[32], double value);
-/* The same for a float: shortest text that reads back to the same float. */
+/* Shortest text that reads back to the same float. */
 size_t tinker__format_f32(char out[32], float value);
 size_t tinker__format_i64(char out[24], int64_t value);
 /* Decimal digits without a NUL; return the end. Room: 20 and 10. */

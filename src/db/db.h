@@ -53,8 +53,8 @@ int tinker__db_exec(tinker__db_t *db, const char *sql, char *why,
 
 /* Callbacks of the db's thread; set before start. */
 typedef struct tinker__db_watch_s {
-  /* A group is about to be committed: what must be on disk before it is to be
-   * there when this returns. */
+  /* A group is about to be committed. The function returns when the data that
+   * must be on disk before the group is there. */
   void (*committing)(void *user);
   /* Groups have become durable; the `done` of their writes come after it. */
   void (*committed)(void *user, int64_t commits);

@@ -137,8 +137,8 @@ static CURLcode set_connection(tinker__transfer_t *x, CURLcode rc) {
   if (target->unix_path) {
     rc = set_text(easy, CURLOPT_UNIX_SOCKET_PATH, target->unix_path, rc);
   }
-  /* Whatever the environment says: a proxy that nobody gave to us does not get
-   * the key, and what it answers would be taken for the service's. */
+  /* No proxy is taken from the environment: it would get the key, and its
+   * answers would be taken for the service's. */
   rc = set_text(easy, CURLOPT_PROXY, "", rc);
   if (!target->loopback) {
     rc = set_long(easy, CURLOPT_TCP_KEEPALIVE, 1, rc);

@@ -34,7 +34,8 @@ typedef struct tinker__retry_limits_s {
   unsigned bad_polls;  /* 400s that a poll survives */
 } tinker__retry_limits_t;
 
-/* Those of the protocol, unless the server says otherwise. */
+/* Sets the limits of the protocol, which hold unless the server sends others.
+ */
 void tinker__retry_default_limits(tinker__retry_limits_t *limits);
 
 /* The attempts of one request so far. Zero at its start. */

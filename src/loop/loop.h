@@ -107,7 +107,7 @@ static inline bool tinker__loop_post(tinker__loop_t *loop,
   return loop->ops->post(loop, task);
 }
 
-/* The same for the delivery thread. */
+/* Posts a task to the delivery thread, by the same rules. */
 static inline bool tinker__loop_deliver(tinker__loop_t *loop,
                                         tinker__task_t *task) {
   return loop->ops->deliver(loop, task);
@@ -126,8 +126,8 @@ static inline int64_t tinker__loop_now(const tinker__loop_t *loop) {
   return loop->world->now_ms(loop->world->user);
 }
 
-/* That time in `ms` milliseconds, 0 or more; INT64_MAX, when nothing fires,
- * where it would be beyond. Any thread. */
+/* Loop time `ms` milliseconds from now (ms >= 0). A time beyond the range
+ * becomes INT64_MAX, at which nothing fires. Any thread. */
 static inline int64_t tinker__loop_after(const tinker__loop_t *loop,
                                          int64_t ms) {
   int64_t now = tinker__loop_now(loop);

@@ -30,12 +30,12 @@ void tinker__fields_init(tinker__fields_t *f, tinker__mem_t *mem,
 int tinker__fields_read(tinker__fields_t *f, tinker__str_t text,
                         const char *const *keys, tinker__str_t *raw, size_t n,
                         bool strict);
-/* The same for the text of a file of at most max bytes, which may turn out to
- * be another thing altogether (impostor.h). */
+/* Reads the text of a file of at most max bytes. A text that is not JSON gets a
+ * reason by its kind (impostor.h). */
 int tinker__fields_file(tinker__fields_t *f, tinker__str_t text, size_t max,
                         const char *const *keys, tinker__str_t *raw, size_t n,
                         bool strict);
-/* The same for the object that is the value of a key of `top`, strictly. */
+/* Reads, strictly, the object that is the value of a key of `top`. */
 int tinker__fields_sub(tinker__fields_t *f, const tinker__fields_t *top,
                        int key, const char *const *keys, tinker__str_t *raw,
                        size_t n);

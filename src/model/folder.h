@@ -60,17 +60,19 @@ const tinker__tensor_t *tinker__folder_tensor(const tinker__folder_t *f,
                                               uint32_t layer);
 /* Bytes of all tensors (the embedding of a tied model once). */
 uint64_t tinker__folder_bytes(const tinker__folder_t *f);
-/* Hex SHA-256 over the fields of the configuration that enter the arithmetic,
- * and over name, shape, type and bytes of every tensor, in a fixed order: the
- * same for one file and for shards. Reads all weights. 0 or TINKER_ENOMEM. */
-/* The same in pieces: step takes about `bytes` of the weights and returns 1
- * while there are more, 0 at the end, or TINKER_ENOMEM; end frees it, and out
- * (NULL = not wanted) is set when it returns 0. */
+/* The digest of tinker__folder_digest, made in pieces. step takes about `bytes`
+ * of the weights and returns 1 while there are more, 0 at the end, or
+ * TINKER_ENOMEM. end frees the hash; when it returns 0, out (NULL = not wanted)
+ * is set. */
 typedef struct tinker__folder_hash_s tinker__folder_hash_t;
 int tinker__folder_hash_new(tinker__folder_hash_t **out,
                             const tinker__folder_t *f);
 int tinker__folder_hash_step(tinker__folder_hash_t *h, size_t bytes);
 int tinker__folder_hash_end(tinker__folder_hash_t *h, char out[65]);
+/* Hex SHA-256 over the fields of the configuration that enter the arithmetic,
+ * and over name, shape, type and bytes of every tensor, in a fixed order, so
+ * that one file and shards have the same digest. Reads all weights. 0 or
+ * TINKER_ENOMEM. */
 int tinker__folder_digest(const tinker__folder_t *f, char out[65]);
 
 #endif

@@ -66,9 +66,9 @@ typedef struct tinker__meta_s {
   const char *value;
 } tinker__meta_t;
 
-/* Appends the head of a file, up to its data, and puts the tensors into the
- * order in which that must follow, with count and bytes filled in. Otherwise
- * as tinker__safetensors_write. */
+/* Appends the head of a file and sorts the tensors in the order in which their
+ * data must follow it, with count and bytes filled in. Parameters and codes are
+ * those of tinker__safetensors_write. */
 int tinker__safetensors_head(tinker__buf_t *out, tinker__mem_t *mem,
                              tinker__tensor_t *tensors, size_t n,
                              const tinker__meta_t *meta, size_t num_meta,

@@ -4,8 +4,8 @@
  * state.json has the LoRA configuration, the step count and two digests: of
  * the base model, and of state.safetensors. That file has A and B of each
  * trained layer and AdamW's two moments of both, by PEFT's names with a suffix
- * each. A state of format 2 has the gradients too that wait for an optimizer
- * step; one of format 1 has none. Pure; outputs are untouched on failure. */
+ * each. A state of format 2 also has the gradients that wait for an optimizer
+ * step. Pure; outputs are untouched on failure. */
 #ifndef TINKER_MODEL_TRAIN_STATE_H
 #define TINKER_MODEL_TRAIN_STATE_H
 
@@ -49,8 +49,9 @@ unsigned tinker__train_state_targets(const tinker__train_state_t *state);
 size_t tinker__train_state_num_parts(const tinker__train_state_t *state);
 /* The suffix that a part adds to PEFT's names. */
 const char *tinker__train_state_suffix(tinker__train_state_part_t part);
-/* Checks state.safetensors: all parts that `state` has of each trained layer of
- * the base model, of the right shape, and nothing else. 0 or TINKER_EFORMAT. */
+/* Checks that state.safetensors has, for each trained layer of the base model,
+ * all parts of `state` in the right shape, and nothing else. 0 or
+ * TINKER_EFORMAT. */
 int tinker__train_state_check(const tinker__safetensors_t *st,
                               const tinker__train_state_t *state,
                               const tinker__model_config_t *model, char *why,

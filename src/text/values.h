@@ -35,7 +35,7 @@ int tinker__values_bool(const tinker__values_t *v, tinker__str_t raw,
 /* Must be there; *out is emptied first. */
 int tinker__values_text(const tinker__values_t *v, tinker__str_t raw,
                         const char *where, tinker__buf_t *out);
-/* The same into a small array, for names of types; "" when absent. */
+/* Copies a text into a small array, for names of types; "" when absent. */
 int tinker__values_name(const tinker__values_t *v, tinker__str_t raw,
                         const char *where, char *out, size_t cap);
 int tinker__values_id(const tinker__values_t *v, tinker__str_t raw,

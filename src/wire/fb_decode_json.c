@@ -10,7 +10,7 @@ static int json_fail(const tinker__json_t *j, const tinker__where_t *at) {
   return tinker__where(at, j->error, "%s", j->reason);
 }
 
-/* The same for a field outside the datums. */
+/* Fails with the reader's error, for a field outside the datums. */
 static int field_fail(const tinker__fb_decoder_t *d, const tinker__json_t *j,
                       const char *name) {
   return tinker__fb_fail(d, j->error, name, j->reason);

@@ -50,7 +50,7 @@ static bool same_trailing(const tinker__tensor_view_t *a,
                                          (na - 1) * sizeof(*a->shape)));
 }
 
-/* Both fit into one record. */
+/* True if the datums a and b fit into one record. */
 static bool alike(const tinker__output_encoder_t *e, size_t a, size_t b) {
   for (size_t i = 0; i < e->in->datums[a].field_count; i++) {
     if (!same_trailing(&e->fields[a][i]->tensor, &e->fields[b][i]->tensor)) {

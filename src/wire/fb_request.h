@@ -21,18 +21,19 @@ int tinker__fb_request_encode(tinker__wire_body_t *out, tinker__mem_t *mem,
 /* Estimated bytes of one datum, protocol 6.4. */
 uint64_t tinker__datum_estimate(const tinker__datum_view_t *datum);
 
-/* Which inputs a JSON body has, null left out. */
+/* The inputs that a JSON body has and that are not null. */
 enum { TINKER__FB_HAS_BACKWARD = 1, TINKER__FB_HAS_FORWARD = 2 };
 
 typedef struct tinker__fb_request_s {
   tinker__fb_view_t view; /* everything dense; absent CSR cells are 0 */
-  /* Model and number, borrowed from the arena: set as far as head says, also
-   * when the rest is refused. */
+  /* Model and number are in view, borrowed from the arena. head says whether
+   * they are set, which they may be even if the rest is refused. */
   tinker__bind_head_t head;
   bool has_model_id, has_seq_id;
   unsigned inputs; /* set unless head is TINKER__HEAD_UNREAD */
-  /* Of the decoded message with maps sorted: equal requests have equal digests
-   * whatever their bytes are. model_id and seq_id are part of it. */
+  /* Digest of the decoded message with maps sorted, so that equal requests have
+   * equal digests whatever their bytes are. model_id and seq_id are included.
+   */
   unsigned char digest[TINKER__SHA256_LEN];
 } tinker__fb_request_t;
 

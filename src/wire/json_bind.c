@@ -285,7 +285,8 @@ int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
   return rc ? rc : check_required(&b, table, seen);
 }
 
-/* A call on its way: what is wrong with its head, and with the rest. */
+/* A call that is being read. wrong and refused: the first error of its head,
+ * and of its other fields. */
 typedef struct tinker__call_reader_s {
   const tinker__bind_table_t *table;
   char *out;
@@ -295,7 +296,7 @@ typedef struct tinker__call_reader_s {
   int wrong, refused;
 } tinker__call_reader_t;
 
-/* One field; sets *head when it belongs to the head. */
+/* Reads one field. *head says whether the field belongs to the head. */
 static int read_call_field(tinker__binder_t *b, tinker__call_reader_t *c,
                            tinker__str_t key, bool *head) {
   const tinker__bind_field_t *f = find(c->table, key);
@@ -310,7 +311,8 @@ static int read_call_field(tinker__binder_t *b, tinker__call_reader_t *c,
                   &c->given);
 }
 
-/* The fields of a call to its end; a code when that was not reached. */
+/* Reads the fields of a call. Fails only if the text could not be read to its
+ * end. */
 static int read_call_fields(tinker__binder_t *b, tinker__call_reader_t *c) {
   int depth = b->j->depth;
   tinker__str_t key;

@@ -54,7 +54,8 @@ typedef struct tinker__numbers_s {
 /* null is a value of its own: it satisfies REQUIRED, and "has" stays false. */
 #define TINKER__BIND_NULLABLE 64u
 
-/* Of a call: it is read whatever is wrong with other fields. */
+/* The row belongs to a call's head, which is read even if other fields are
+ * refused. */
 #define TINKER__BIND_HEAD 128u
 
 struct tinker__bind_table_s;
@@ -83,11 +84,11 @@ typedef struct tinker__bind_table_s {
 int tinker__bind_read(tinker__json_t *j, tinker__arena_t *arena,
                       const tinker__bind_table_t *table, const char *prefix,
                       void *out, char *why, size_t why_len);
-/* What could be read of the rows of TINKER__BIND_HEAD. */
+/* The outcome of reading the rows of TINKER__BIND_HEAD. */
 typedef enum {
-  TINKER__HEAD_UNREAD, /* the text is no JSON object */
-  TINKER__HEAD_WRONG,  /* one of them is refused */
-  TINKER__HEAD_READ    /* what there is of them */
+  TINKER__HEAD_UNREAD, /* the text is not a JSON object, or memory ran out */
+  TINKER__HEAD_WRONG,  /* a row of the head is refused */
+  TINKER__HEAD_READ    /* the rows that the text has are set */
 } tinker__bind_head_t;
 
 /* Reads the value of a field that no row has. skips: the object is refused
@@ -95,10 +96,11 @@ typedef enum {
 typedef int (*tinker__bind_rest_t)(void *user, tinker__json_t *j,
                                    tinker__str_t key, bool skips);
 
-/* The same for a call, in one reading: after a field that is refused the rows
- * of TINKER__BIND_HEAD are still read. rest (NULL = skip) reads the fields
- * without a row. A head that is refused, or no JSON object, is what the result
- * and `why` are about; else the first other field that is wrong. */
+/* Reads a call in one pass. After a field that is refused, the rows of
+ * TINKER__BIND_HEAD are still read. rest (NULL = skip) reads the fields without
+ * a row. The result and `why` are about the text if it is not a JSON object,
+ * else about the head if it is refused, else about the first other field that
+ * is refused. */
 int tinker__bind_read_call(tinker__json_t *j, tinker__arena_t *arena,
                            const tinker__bind_table_t *table, void *out,
                            tinker__bind_rest_t rest, void *user,

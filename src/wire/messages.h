@@ -12,8 +12,8 @@
  * UTF-8), TINKER_ENOMEM or TINKER_EOVERFLOW. */
 int tinker__message_encode(tinker__buf_t *out,
                            const tinker__bind_table_t *table, const void *in);
-/* The same for a numbered request: without model_id and seq_id, with room for
- * the stamp of this id. */
+/* Encodes a numbered request without model_id and seq_id, but with room for the
+ * stamp of this id. */
 int tinker__message_encode_numbered(tinker__wire_body_t *out,
                                     tinker__mem_t *mem,
                                     const tinker__bind_table_t *table,
@@ -25,7 +25,7 @@ int tinker__message_decode(const tinker__bind_table_t *table, void *out,
                            tinker__arena_t *arena, tinker__str_t body,
                            char *why, size_t why_len);
 
-/* The same for a part of a message that is given as JSON text. prefix: its
+/* Reads a part of a message that is given as JSON text. prefix: the part's
  * path, with a dot after it, for the sentence. */
 int tinker__message_decode_part(const tinker__bind_table_t *table, void *out,
                                 tinker__arena_t *arena, tinker__str_t text,
@@ -37,8 +37,8 @@ typedef struct tinker__refusal_s {
 } tinker__refusal_t;
 extern const tinker__bind_table_t tinker__refusal_msg;
 
-/* The same for a call, whose head is read whatever else is wrong with it
- * (tinker__bind_read_call): the body is read once. */
+/* Decodes the body of a call in one pass. The head is read even if other fields
+ * are refused (tinker__bind_read_call). */
 int tinker__message_decode_call(const tinker__bind_table_t *table, void *out,
                                 tinker__arena_t *arena, tinker__str_t body,
                                 tinker__bind_rest_t rest, void *user,
@@ -53,7 +53,7 @@ typedef struct tinker__call_head_s {
 } tinker__call_head_t;
 extern const tinker__bind_table_t tinker__call_head_msg;
 
-/* Whom and what a call is about: what it has of these. */
+/* The ids and the number that any call may have. */
 typedef struct tinker__call_subject_s {
   const char *model_id;
   const char *session_id;
@@ -111,7 +111,8 @@ typedef struct tinker__create_session_s {
   const char *display_name;
 } tinker__create_session_t;
 extern const tinker__bind_table_t tinker__create_session_msg;
-/* The same without the tags, which the service does not keep. */
+/* The fields of create_session without the tags, which the service does not
+ * keep. */
 extern const tinker__bind_table_t tinker__kept_session_msg;
 
 typedef struct tinker__create_session_reply_s {

@@ -31,7 +31,8 @@ typedef struct tinker__sample_params_s {
 } tinker__sample_params_t;
 
 typedef struct tinker__sample_request_s {
-  /* Of the four below, when the rest is refused too. Set by decoding. */
+  /* Says whether the four below are set, which they may be even if the rest is
+   * refused. Set by decoding. */
   tinker__bind_head_t head;
   bool has_session_id, has_model; /* base_model or model_path; empty or not */
   tinker__str_t sampling_session_id; /* empty = absent. Not encoded, as */

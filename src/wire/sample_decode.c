@@ -255,7 +255,7 @@ static int take_bool(tinker__sample_decoder_t *d, const char *name, bool *out) {
   return tinker__json_bool(d->j, out) ? 0 : json_fail(d, name);
 }
 
-/* Whole numbers of the top level. Sets *known. */
+/* Takes a field of the top level that is a whole number. *known = it is one. */
 static int take_number(tinker__sample_decoder_t *d, tinker__str_t key,
                        bool *known) {
   tinker__sample_request_t *r = d->out;

@@ -34,17 +34,18 @@ typedef struct tinker__raw_tensor_s {
   size_t crow_len, col_len;
 } tinker__raw_tensor_t;
 
-/* Checks it and gives the dense view; cells that a CSR leaves out become
- * `fill`. code: what malformed input returns. */
+/* Checks the tensor and gives its dense view; cells that a CSR leaves out
+ * become `fill`. code: the code for malformed input. */
 int tinker__tensor_finish(tinker__tensor_view_t *out, tinker__arena_t *arena,
                           const tinker__raw_tensor_t *raw, int fill, int code,
                           const tinker__where_t *at);
-/* The same, but a CSR tensor stays one: it matters which cells it names, and
- * its dense form may be too large. */
+/* Checks the tensor, but keeps a CSR tensor as it is, since it matters which
+ * cells it names, and its dense form may be too large. */
 int tinker__tensor_keep(tinker__tensor_view_t *out,
                         const tinker__raw_tensor_t *raw, int code,
                         const tinker__where_t *at);
-/* Both for the message; int32 is widened. */
+/* tensor_finish and tensor_keep for the message of protobuf; int32 is widened.
+ */
 int tinker__tensor_from_proto(tinker__tensor_view_t *out,
                               tinker__arena_t *arena,
                               const TinkerPublic__Tensor *t, int fill,

@@ -585,12 +585,14 @@ def check_parked(service):
 # --- The program ------------------------------------------------------------
 
 def check_gone(program, model):
-    """Results go some time after the session's end."""
+    """Results go some time after the session's end; a checkpoint keeps the rest
+    of it."""
     service = locald.Service(program, model, ["--keep", "1"])
     service.start()
     session = new_session(service)
     m = create(service, session)
-    request = submit(service, "optim_step", optim_step(m, 1))
+    service.do("save_weights", {"model_id": m, "seq_id": 1, "path": "kept"})
+    request = submit(service, "optim_step", optim_step(m, 2))
     assert service.result(request)[0] == 200
     service.call(f"sessions/{session}/finish",
                  {"reason": {"type": "success"}, "detail": None})
@@ -775,7 +777,7 @@ def check_memory(program, model, rest, folder):
 
 
 def check_caches(program, model):
-    """Samples that grow in half of what a small limit leaves, many at once:
+    """Samples that grow in 3/8 of what a small limit leaves, many at once:
     what fits waits for its turn, what never will is told the numbers."""
     with tempfile.TemporaryDirectory() as d:
         _, _, err = run_program(program, "--model", model, "--state",
@@ -804,7 +806,7 @@ def check_caches(program, model):
         assert bool(found) != ("sequences" in reply), reply
         if found:
             assert reply["category"] == "user", reply
-            assert 2 * int(found[1]) > int(found[2]) == (1 << 16) + 1, reply
+            assert 2 * int(found[1]) > int(found[2]) == 3 * (1 << 14) + 1, reply
         good += not found
     assert 0 < good < len(ids), good
     assert service.stop() == 0

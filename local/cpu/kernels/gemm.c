@@ -119,8 +119,8 @@ static void run_ahead(const block_t *bl, unsigned mr, unsigned np, size_t k,
          load || first > 0);
 }
 
-/* The same where strips take turns. Each prefetches its part of the next block,
- * so that memory is busy all the time. */
+/* Computes one tile over k where strips take turns. Each strip prefetches its
+ * part of the next block, so that memory is busy all the time. */
 static void run_turn(const block_t *bl, size_t i, unsigned mr, unsigned np,
                      size_t k, strip_t s, const char *b, float *c, size_t ldc,
                      bool load) {
@@ -164,7 +164,7 @@ static void run_tile(const block_t *bl, size_t i, unsigned mr, unsigned np,
   }
 }
 
-/* The same at the right edge of c, through a tile in the scratch. */
+/* Computes a strip at the right edge of c, through a tile in the scratch. */
 static void run_edge(const block_t *bl, size_t i, unsigned mr, unsigned np,
                      strip_t s, const char *b, float *c, size_t cols,
                      bool load) {
@@ -364,7 +364,8 @@ static size_t cut(product_t *p, size_t tasks) {
 /* Products that are run together. */
 typedef struct {
   const product_t *p;
-  size_t end[TINKER__LINEARS]; /* the task that follows each one's last */
+  size_t end[TINKER__LINEARS]; /* of each product, the number after its last
+                                  task */
 } group_t;
 
 static void group_task(void *arg, size_t task, unsigned worker) {
@@ -374,12 +375,14 @@ static void group_task(void *arg, size_t task, unsigned worker) {
   part_task((void *)&q->p[i], i ? task - q->end[i - 1] : task, worker);
 }
 
-/* Multiply-adds, and the writing of c. */
+/* The cost of a product: its multiply-adds, and one more for each element of c
+ * that is written. */
 static uint64_t work_of(const product_t *p) {
   return (uint64_t)p->g->m * p->g->n * (p->g->k + 1);
 }
 
-/* All n at once: workers are woken, and waited for, once. */
+/* Runs n products as one set of tasks, so that the workers are woken, and
+ * waited for, only once. */
 static void run_together(product_t *p, size_t n) {
   group_t q = {.p = p};
   uint64_t work = 0;
@@ -398,7 +401,8 @@ static void run_together(product_t *p, size_t n) {
   if (count) tinker__cpu_pool_run(p->pool, group_task, &q, count);
 }
 
-/* Of many rows each has enough to do, and is cut best by itself. */
+/* Runs products of few rows together. A product of many rows has enough work
+ * for all workers, and is cut better by itself. */
 static void run(product_t *p, size_t n) {
   size_t step = n > 0 && p->direct ? n : 1;
   for (size_t i = 0; i < n; i += step) run_together(&p[i], step);

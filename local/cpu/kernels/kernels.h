@@ -187,8 +187,9 @@ void tinker__cpu_linear(const tinker__cpu_kernels_t *ks,
                         tinker__cpu_pool_t *pool, const tinker__cpu_packed_t *w,
                         const float *x, size_t ldx, size_t m, float *y,
                         size_t ldy, bool accumulate);
-/* Several of these at once, at most TINKER__LINEARS: workers that are woken
- * once have more to do. No y is another's x. */
+/* Computes n such products, at most TINKER__LINEARS, with the same m. Few rows
+ * are computed together, so that workers are woken once for all products. The y
+ * of one product must not be the x of another. */
 #define TINKER__LINEARS 3
 typedef struct {
   const tinker__cpu_packed_t *w;

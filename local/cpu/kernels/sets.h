@@ -4,8 +4,9 @@
 
 #include "cpu/kernels/kernels.h"
 
-/* Before a loop with a small constant count: sums live in registers only if
- * no loop is left over them. Under a sanitizer they don't anyway. */
+/* To be put before a loop with a small constant count. Sums live in registers
+ * only if the compiler leaves no loop over them. Under a sanitizer loops are
+ * kept, since unrolled ones take minutes to compile. */
 #if defined(TINKER_KERNELS_KEEP_LOOPS)
 #define KERNELS_UNROLL
 #elif defined(__clang__)

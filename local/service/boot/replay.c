@@ -99,6 +99,7 @@ static int each_session(void *user, struct sqlite3_stmt *row) {
   tinker__list_init(&n->link);
   tinker__list_init(&n->models);
   tinker__list_init(&n->samplers);
+  tinker__list_init(&n->task.link);
   tinker__svc_ack_init(&n->ack);
   n->service = s;
   n->row = tinker__db_row_i64(row, 0);
@@ -488,6 +489,10 @@ static void on_sample_body(void *user, int rc, struct sqlite3_stmt *row) {
   }
   tinker__svc_lock(s);
   op->work = work;
+  if (work) {
+    op->result_held = work->price;
+    tinker__svc_share_add(&s->results, work->price);
+  }
   if (rc == 0) {
     tinker__svc_sampler_kick(op); /* unless the service stops */
   } else if (!s->stopping) {

@@ -21,19 +21,19 @@
 #include "service/tinker/handlers.h"
 
 #define TICK_MS 1000
+#define PURGE_MS 20 /* so that others get the lock between two parts */
 #define STOP_SECONDS 5
 #define LOG_QUEUE ((size_t)1 << 20)
-#define MAX_HELD ((size_t)256 << 20)
 #define LARGE ((size_t)64 << 10)
 #define WORKERS 2
 #define MAX_JOBS 1024
 #define MAX_POLLS 3072 /* a listener may have fewer connections */
-#define MAX_RESULT ((size_t)800 << 20) /* SQLite's rows end at 10^9 bytes */
 
 /* --- Timer ---------------------------------------------------------------- */
 
-/* Waits on the timer's condition for ms at most; not at all when requests have
- * been answered, which takes the lock away and back. */
+/* Waits on a condition for ms at most. If requests were answered under the
+ * lock, it releases the lock instead, which resumes them, and takes it again.
+ */
 static void timer_wait(tinker__svc_t *s, pthread_cond_t *cond, int64_t ms) {
   struct timespec t;
   if (!tinker__list_empty(&s->answered)) {
@@ -83,8 +83,8 @@ static void sweep(tinker__svc_t *s, int64_t now) {
   tinker__svc_listener_look(s->listeners[0], now);
   tinker__svc_listener_look(s->listeners[1], now);
   tinker__svc_session_look(s, now);
-  tinker__svc_session_purge(s);
   tinker__svc_checkpoints_expire(s);
+  tinker__svc_ops_retry(s);
   tinker__svc_models_retry(s, now);
   tinker__svc_models_rest(s, now);
 }
@@ -92,7 +92,8 @@ static void sweep(tinker__svc_t *s, int64_t now) {
 static void *timer_thread(void *user) {
   tinker__svc_t *s = user;
   int64_t swept = INT64_MIN / 2;
-  bool looks = false; /* for clients that are gone, until a round finds none */
+  bool looks = false;  /* a search for clients that are gone is under way */
+  bool purges = false; /* sessions may be left to purge */
   tinker__svc_lock(s);
   while (!s->stopping) {
     int64_t now = s->world->now_ms(s->world->user);
@@ -100,10 +101,12 @@ static void *timer_thread(void *user) {
     if (now - swept >= TICK_MS) {
       sweep(s, now);
       swept = now;
-      looks = true;
+      looks = purges = true;
     }
+    purges = purges && tinker__svc_session_purge(s);
     looks = looks && tinker__svc_polls_look(s);
     int64_t due = tinker__svc_faults_tick(s, now);
+    if (purges && due > now + PURGE_MS) due = now + PURGE_MS;
     watch_engine(s, now);
     timer_wait(s, &s->timer_wake, looks ? 1 : next_wait(s, now, due));
   }
@@ -207,11 +210,8 @@ static int service_new(tinker__svc_t **out,
   s->world = config->world ? config->world : tinker__world_real();
   s->next_row = 1;
   s->runner = &tinker__svc_runner;
-  s->max_result = MAX_RESULT;
-  s->max_held = MAX_HELD;
   atomic_store(&s->train_limit, UINT64_MAX);
   s->large = LARGE;
-  s->max_bodies = 4 * (size_t)s->config.max_body;
   s->max_polls = MAX_POLLS;
   s->look_at_peers = tinker__svc_peers_look;
   tinker__list_init(&s->answered);
@@ -224,6 +224,7 @@ static int service_new(tinker__svc_t **out,
   tinker__list_init(&s->polls);
   tinker__list_init(&s->streams);
   init_conditions(s);
+  tinker__svc_budget_plan(s, UINT64_MAX); /* until models are known */
   *out = s;
   tinker__map_t **maps[] = {&s->session_by_id, &s->session_by_key,
                             &s->model_by_id, &s->sampler_by_id, &s->op_by_id};

@@ -402,14 +402,15 @@ void tinker__svc_state_dir_free(tinker__svc_t *s, tinker__svc_state_dir_t *h) {
 
 /* --- Markers -------------------------------------------------------------- */
 
-/* What a fault plan does to a call is in the ledger before the call is in the
- * log: a restart does it again. Store thread. */
+/* Waits for the ledger before a call is committed to the log: a restart reads
+ * from the ledger what the fault plan does to the call. Store thread. */
 static void on_committing(void *user) {
   tinker__svc_settle(user);
 }
 
-/* Store thread. The commit is durable: a mark that can't be written only shows
- * less at the next start. */
+/* Notes the number of commits in the mark. The commits are durable, so a mark
+ * that can't be written is only logged: the next start may then not notice that
+ * the latest commits were lost. Store thread. */
 static void on_commit(void *user, int64_t commits) {
   tinker__svc_t *s = user;
   const tinker__svc_state_dir_t *h = s->home;

@@ -22,29 +22,39 @@ void tinker__svc_op_hold_work(tinker__svc_op_t *op);
 /* Frees the decoded body, which may be NULL. Under the lock, or before another
  * thread knows op. */
 void tinker__svc_op_drop_work(tinker__svc_op_t *op);
+/* Frees the body as it was read from the log, NULL allowed. Under the lock, or
+ * before another thread knows op. */
+void tinker__svc_op_drop_log(tinker__svc_op_t *op);
 /* Takes the result of an op that was executed. The result is submitted to the
  * store, or, if the op is redone, compared with the stored one. Takes data's
- * content; if data holds an error the service ends as out of memory. extra adds
- * statements that must become durable with the result (NULL = none). When that
- * is durable, committed(user, ...) runs on the store thread under the lock. It
- * may name a folder that is not needed any more, which is then removed without
- * the lock. user is NULL or a block of the service's memory; it is taken too
- * and freed in any case. Without the lock. */
-void tinker__svc_op_complete(
+ * content. extra adds statements that must become durable with the result (NULL
+ * = none). When that is durable, committed(user, ...) runs on the store thread
+ * under the lock. It may name a folder that is not needed any more, which is
+ * then removed without the lock. user is NULL or a block of the service's
+ * memory; it is taken and freed after that. Without the lock.
+ *
+ * TINKER_ENOMEM (or data holds an error): the op has no result, and user is
+ * still the caller's. The op's model is stuck then and will go through its log
+ * again; a sample fails when there is memory. */
+int tinker__svc_op_complete(
     tinker__svc_op_t *op, tinker__svc_outcome_t outcome, int format,
     tinker__buf_t *data, void (*extra)(tinker__db_write_t *w, void *user),
     void (*committed)(void *user, char *useless, size_t len), void *user);
+/* Fails the ops whose failure could not be stored before, for want of memory.
+ * Under the lock. */
+void tinker__svc_ops_retry(tinker__svc_t *s);
 /* Completes op as failed, with a sentence. Without the lock. */
 void tinker__svc_op_fail(tinker__svc_op_t *op, const char *category,
                          const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* The same under the lock, for an op that has never been executed. */
+/* Completes an op that has never been executed as failed. Under the lock. */
 void tinker__svc_op_fail_locked(tinker__svc_op_t *op, const char *category,
                                 const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* --- polls.c: polls that wait for a result --- */
-/* What is said of an op that has its result: the op itself may be gone. */
+/* A copy of what a poll's answer needs of an op that has its result, since the
+ * op may be freed before the answer is made. */
 typedef struct tinker__svc_told_s {
   int64_t row;
   tinker__svc_op_kind_t kind;
@@ -53,32 +63,35 @@ typedef struct tinker__svc_told_s {
   const void *data; /* NULL = it is read from the store */
   size_t len;
 } tinker__svc_told_t;
-/* Without its data. Under the lock. */
+/* Copies op, with data = NULL. Under the lock. */
 tinker__svc_told_t tinker__svc_op_told(const tinker__svc_op_t *op);
-/* Answers r, or reads the result for it (TINKER__PARKED). Without the lock. */
+/* Answers r with the result, or parks r until the result was read from the
+ * store. Without the lock. */
 tinker__svc_handled_t tinker__svc_poll_tell(tinker__svc_req_t *r,
                                             const tinker__svc_told_t *o);
-/* Takes all polls of an op out of the service's lists, into out. Under the
+/* Moves all polls of an op from the service's lists to the list out. Under the
  * lock. */
 void tinker__svc_polls_take(tinker__svc_op_t *op, tinker__link_t *out);
-/* Answers and resumes them. Without the lock. */
+/* Answers the polls of a list with a result and resumes them. Without the lock.
+ */
 void tinker__svc_polls_tell(tinker__link_t *polls, const tinker__svc_told_t *o);
 /* Parks r until op has a result or the hold of a poll is over. Under the lock.
  */
 tinker__svc_handled_t tinker__svc_poll_park(tinker__svc_t *s,
                                             tinker__svc_req_t *r,
                                             tinker__svc_op_t *op);
-/* Says that op has no result yet, and why. Under the lock. */
+/* Answers r that op has no result yet, with the reason. Under the lock. */
 void tinker__svc_poll_try_again(tinker__svc_req_t *r,
                                 const tinker__svc_op_t *op);
-/* Answers polls whose time is over with try_again, some of them: true when more
- * are over. The lock is to be given to others before. Under the lock. */
+/* Answers polls whose time is over with try_again, a bounded number at once.
+ * True = the time of more polls is over; the caller lets other threads take the
+ * lock before the next call. Under the lock. */
 bool tinker__svc_polls_expire(tinker__svc_t *s, int64_t now_ms);
-/* Answers all of them. Under the lock. */
+/* Answers all polls with try_again. Under the lock. */
 void tinker__svc_polls_release(tinker__svc_t *s);
-/* Drops polls whose clients are gone, of a part of all: true when there are
- * more parts, or were such clients, and another look is worth it at once. Under
- * the lock. */
+/* Looks at a part of all polls and drops those whose clients are gone. True =
+ * another look is worth it at once, since there are more parts, or such clients
+ * were found. Under the lock. */
 bool tinker__svc_polls_look(tinker__svc_t *s);
 
 /* --- log.c: the way into the store --- */
@@ -131,6 +144,8 @@ uint64_t tinker__svc_price_add(uint64_t a, uint64_t b); /* UINT64_MAX = more */
 uint64_t tinker__svc_price_state(const tinker__svc_model_t *m);
 uint64_t tinker__svc_price_pass(const tinker__svc_model_t *m,
                                 const tinker__svc_work_t *w);
+/* The bytes of the result of a pass. */
+uint64_t tinker__svc_price_result(const tinker__svc_work_t *w);
 /* True, and r is answered with 400, when a call or a model can never fit. Under
  * the lock. */
 bool tinker__svc_price_refuses_call(const tinker__svc_model_t *m,
@@ -163,8 +178,9 @@ void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms);
 /* Called when the session has ended. Calls after a gap fail. Under the lock. */
 void tinker__svc_model_end(tinker__svc_model_t *m);
 /* Makes all later calls fail with that reason, after a restart too. The first
- * reason stays. Under the lock. */
-void tinker__svc_model_break(tinker__svc_model_t *m, const char *why);
+ * reason stays. Under the lock.
+ * TINKER_ENOMEM: nothing has changed. */
+int tinker__svc_model_break(tinker__svc_model_t *m, const char *why);
 
 /* --- sampler.c --- */
 /* A new sampler, which the caller gives its base and row. TINKER_EEXIST when
@@ -187,27 +203,36 @@ void tinker__svc_sampler_kick(tinker__svc_op_t *op);
 /* Called when the session has ended. Its samples stop. Under the lock. */
 void tinker__svc_sampler_end(tinker__svc_sampler_t *p);
 
-/* --- session.c, session_end.c --- */
+/* --- session.c, session_end.c, session_drop.c --- */
 /* The live session with that id; the call counts as its sign of life. NULL = r
  * is answered (404, 410, or 503 when the service ends). Under the lock. */
 tinker__svc_session_t *tinker__svc_session_find(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id);
-/* The same for a call that must be stored, with 503 while another process has
- * locked the store. */
+/* Finds the session for a call that must be stored. Answers 503 also while
+ * another process has locked the store. */
 tinker__svc_session_t *tinker__svc_session_live(tinker__svc_t *s,
                                                 tinker__svc_req_t *r,
                                                 tinker__str_t id);
-/* A call of a session that was found live and was kept since (n->arriving)
- * without the lock: whether it has ended meanwhile; false and a reply in r. */
+/* Takes a call back that was counted in n->arriving while its body was checked
+ * without the lock. False = the session or the service has ended meanwhile, or
+ * nothing can be stored; r is answered. Under the lock. */
 bool tinker__svc_session_arrive(tinker__svc_t *s, tinker__svc_req_t *r,
                                 tinker__svc_session_t *n);
 int tinker__svc_session_add(tinker__svc_t *s, tinker__svc_session_t *n);
 /* Copies the fields of create_session to n. 0 or TINKER_ENOMEM. */
 int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,
                                  const tinker__create_session_t *m);
-/* Drops the results of sessions that ended long ago. Under the lock. */
-void tinker__svc_session_purge(tinker__svc_t *s);
+/* Drops the results of sessions that ended long ago, and then all of those that
+ * left no checkpoint. It begins with a few sessions only; true when others may
+ * be left. Under the lock. */
+bool tinker__svc_session_purge(tinker__svc_t *s);
+/* session_drop.c: lets a purged session go if no checkpoint of it is left. True
+ * when that has begun. Under the lock. */
+bool tinker__svc_session_drop(tinker__svc_session_t *n);
+/* Deletes the rows of a session that is LEAVING, and then frees it.
+ * TINKER_ENOMEM: nothing was done. Engine thread. */
+int tinker__svc_session_delete(tinker__svc_session_t *n);
 /* Ends the sessions that showed no sign of life for long. Under the lock. */
 void tinker__svc_session_expire(tinker__svc_t *s, int64_t now_ms);
 /* Expires sessions. It is called once a second; if it was not called for

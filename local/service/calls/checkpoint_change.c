@@ -132,7 +132,7 @@ bool tinker__svc_checkpoint_change(tinker__svc_t *s, tinker__svc_req_t *r,
  * could sample from it. */
 static bool is_left_over(const tinker__svc_checkpoint_t *c) {
   return c->kind == TINKER__CKPT_EPHEMERAL &&
-         c->model->session->state == TINKER__SVC_SESSION_PURGED;
+         tinker__svc_session_purged(c->model->session);
 }
 
 void tinker__svc_checkpoints_expire(tinker__svc_t *s) {

@@ -23,7 +23,7 @@ static void go_on(tinker__svc_model_t *m) {
   }
 }
 
-/* The op is in the log. Under the lock. */
+/* Called when the op is in the log. Under the lock. */
 static void note_logged(tinker__svc_t *s, tinker__svc_op_t *op) {
   bool rejected = op->state == TINKER__SVC_OP_REFUSING;
   tinker__svc_op_move(op, rejected ? TINKER__SVC_OP_REJECTED
@@ -37,7 +37,7 @@ static void note_logged(tinker__svc_t *s, tinker__svc_op_t *op) {
   }
 }
 
-/* The op could not be stored, and is freed. Under the lock. */
+/* Called when the op could not be stored. Frees the op. Under the lock. */
 static void note_lost(tinker__svc_t *s, tinker__svc_op_t *op) {
   forget_op(s, op);
   tinker__svc_ack_fail(s, &op->ack);
@@ -49,10 +49,11 @@ static void note_lost(tinker__svc_t *s, tinker__svc_op_t *op) {
   tinker__svc_op_free(op);
 }
 
-/* Called when an op is in the log, or could not be stored. Store thread, which
- * commits its result too: so the op is still there when the lock is taken
- * again. In between its client is answered: the engine would be awake first,
- * and on a busy processor the reply, and the lock, would wait for it. */
+/* Called when an op is in the log, or could not be stored. Releasing the lock
+ * between the two steps answers the client before the engine wakes; otherwise,
+ * on a busy processor, the reply would wait for the engine. The op is still
+ * there when the lock is taken again, since its result is committed by this
+ * thread, the store thread. */
 static void on_logged(void *user, int rc) {
   tinker__svc_op_t *op = user;
   tinker__svc_t *s = op->service;
@@ -74,7 +75,8 @@ tinker__db_write_t *tinker__svc_op_write_begin(tinker__svc_op_t *op) {
   return tinker__db_write_new(op->service->store, on_logged, op);
 }
 
-/* A body that was copied for it before goes there as it is. */
+/* Adds the body to the write. A copy that the handler made is given away, so
+ * that a large body is not copied under the lock. */
 static void write_body(tinker__db_write_t *w, tinker__svc_op_t *op,
                        tinker__str_t body) {
   if (!op->log_body) {
@@ -133,6 +135,8 @@ tinker__svc_handled_t tinker__svc_op_accept(tinker__svc_t *s,
   op->log_size = r->body.len;
   write_op(w, op, r->body_proto ? TINKER__FORMAT_PROTO : TINKER__FORMAT_JSON,
            rejected ? TINKER__STR("") : tinker__buf_str(&r->body));
+  /* The write has a copy; a filter may let it be handled once more. */
+  if (!r->site || !r->site->filter) tinker__buf_free(&r->body);
   tinker__list_push_back(&op->ack.waiters, &r->link);
   if (tinker__db_write_submit(w) != 0) {
     tinker__list_remove(&r->link);

@@ -213,16 +213,22 @@ static void on_broken(void *user, int rc) {
   tinker__svc_fatal(m->service, "a broken model could not be noted");
 }
 
-void tinker__svc_model_break(tinker__svc_model_t *m, const char *why) {
-  if (m->broken) return;
-  m->broken = tinker__mem_strdup(m->service->mem, why);
+int tinker__svc_model_break(tinker__svc_model_t *m, const char *why) {
+  tinker__mem_t *mem = m->service->mem;
+  if (m->broken) return 0;
+  char *copy = tinker__mem_strdup(mem, why);
+  if (!copy) return TINKER_ENOMEM;
   tinker__db_write_t *w = tinker__db_write_new(m->service->store, on_broken, m);
   tinker__db_write_sql(w, "UPDATE models SET broken = ? WHERE row = ?");
   tinker__db_write_text(w, why);
   tinker__db_write_i64(w, m->row);
-  if (tinker__db_write_submit(w) != 0 || !m->broken) {
-    tinker__svc_fatal(m->service, "out of memory to note a broken model");
+  int rc = tinker__db_write_submit(w);
+  if (rc == 0) {
+    m->broken = copy;
+  } else {
+    tinker__mem_free(mem, copy);
   }
+  return rc;
 }
 
 bool tinker__svc_model_refused(tinker__svc_t *s, tinker__svc_req_t *r) {

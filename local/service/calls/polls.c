@@ -1,8 +1,9 @@
 /* polls: requests that wait for the result of a call, and their answers. HTTP
  * thread, store thread (a result is committed), timer. The lists are under the
- * service's lock; results are told without it, large ones as JSON by workers.
- * Work that grows with the number of polls is cut into pieces, and the lock is
- * released between them. */
+ * service's lock. Replies with results are made without it; workers convert
+ * large results to JSON. Work that grows with the number of polls is cut into
+ * pieces, and the lock is released between them. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include <tinker/error.h>
@@ -142,10 +143,30 @@ static void on_read(void *user, int rc, struct sqlite3_stmt *row) {
   tinker__svc_req_resume(r);
 }
 
+/* Counts the memory of a large result while it is read and sent: it is copied
+ * once, or written as JSON. False: there is no room, and r is answered. */
+static bool hold_reply(tinker__svc_req_t *r, const tinker__svc_told_t *o) {
+  tinker__svc_share_t *p = &r->service->replies;
+  bool plain = o->format == TINKER__FORMAT_JSON || r->accept_proto;
+  uint64_t bytes = (uint64_t)o->len * (plain ? 2 : TINKER__JSON_FACTOR);
+  if (o->len <= r->service->large || r->replying) return true;
+  if (tinker__svc_share_take(p, bytes, true)) {
+    r->replying = bytes;
+    return true;
+  }
+  r->retry_after_s = 1;
+  tinker__svc_reply_error(r, 503,
+                          "needs %" PRIu64 " bytes of memory for the result, "
+                          "others use %" PRIu64 " of %" PRIu64 ": ask again",
+                          bytes, atomic_load(&p->used), atomic_load(&p->limit));
+  return false;
+}
+
 static tinker__svc_handled_t read_result(tinker__svc_req_t *r,
                                          const tinker__svc_told_t *o) {
   tinker__svc_t *s = r->service;
   r->kind = o->kind;
+  if (!hold_reply(r, o)) return TINKER__ANSWERED;
   if (tinker__svc_store_read_result(s->store, o->row, on_read, r) != 0) {
     return tinker__svc_reply_error(r, 503, "out of memory");
   }
@@ -162,8 +183,8 @@ tinker__svc_told_t tinker__svc_op_told(const tinker__svc_op_t *op) {
   };
 }
 
-/* A large result is read from the store, and not copied for each poll at once.
- */
+/* Each poll reads a large result from the store, one after the other. Copies
+ * for all polls of a call at once would take too much memory. */
 tinker__svc_handled_t tinker__svc_poll_tell(tinker__svc_req_t *r,
                                             const tinker__svc_told_t *o) {
   tinker__svc_settle(r->service);
@@ -247,7 +268,8 @@ tinker__svc_handled_t tinker__svc_poll_park(tinker__svc_t *s,
   tinker__list_push_back(&s->polls, &r->timer_link);
   s->parked_polls++;
   n->polls++;
-  /* It waits for the first one already, and would want the lock at once. */
+  /* For later polls the timer need not wake: it waits for the first one
+   * already, and would only take the lock. */
   if (tinker__list_first(&s->polls) == &r->timer_link) {
     pthread_cond_signal(&s->timer_wake);
   }

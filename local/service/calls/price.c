@@ -33,6 +33,31 @@ uint64_t tinker__svc_price_pass(const tinker__svc_model_t *m,
   return tinker__svc_price_add(pass, outputs + w->arena.used);
 }
 
+uint64_t tinker__svc_price_result(const tinker__svc_work_t *w) {
+  bool ce = w->loss.kind == TINKER__LOSS_CROSS_ENTROPY;
+  uint64_t floats = 0;
+  for (size_t i = 0; i < w->n_data; i++) {
+    floats += (uint64_t)w->data[i].n * w->data[i].k;
+  }
+  return floats * sizeof(float) * (ce ? 2 : 1);
+}
+
+/* It must also be possible to read it. */
+static bool refuses_result(const tinker__svc_model_t *m,
+                           const tinker__svc_work_t *w, tinker__svc_req_t *r) {
+  uint64_t bytes = tinker__svc_price_result(w);
+  uint64_t most =
+      atomic_load(&m->service->results.limit) / TINKER__RESULT_PARTS;
+  if (bytes <= most) return false;
+  tinker__svc_reply_error(r, 400,
+                          "forward_backward_input.data: the result has %" PRIu64
+                          " bytes, there is memory for %" PRIu64
+                          " of a result: send fewer or shorter datums, or "
+                          "raise --max-memory",
+                          bytes, most);
+  return true;
+}
+
 bool tinker__svc_price_refuses_call(const tinker__svc_model_t *m,
                                     const tinker__svc_work_t *w,
                                     tinker__svc_req_t *r) {
@@ -40,7 +65,9 @@ bool tinker__svc_price_refuses_call(const tinker__svc_model_t *m,
   if (w->kind != TINKER__SVC_OP_FORWARD_BACKWARD) return false;
   uint64_t state = tinker__svc_price_state(m);
   uint64_t pass = tinker__svc_price_pass(m, w);
-  if (tinker__svc_price_add(state, pass) <= limit) return false;
+  if (tinker__svc_price_add(state, pass) <= limit) {
+    return refuses_result(m, w, r);
+  }
   tinker__svc_reply_error(r, 400,
                           "forward_backward_input.data: needs %" PRIu64
                           " bytes of memory besides %" PRIu64

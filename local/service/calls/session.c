@@ -41,8 +41,8 @@ int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,
   return ok ? 0 : TINKER_ENOMEM;
 }
 
-/* n has shown a sign of life, unless the service (n is not looked at then) or
- * the session has ended: r is answered. */
+/* Notes a sign of life of n. False = the service ends (n may be NULL then), or
+ * the session has ended; r is answered. */
 static bool is_live(tinker__svc_t *s, tinker__svc_req_t *r,
                     tinker__svc_session_t *n) {
   if (tinker__svc_ends(s)) {

@@ -6,6 +6,7 @@
 #include "service/calls/calls.h"
 
 #define LOOK_MS 1000 /* between two looks of the timer */
+#define MOST 50      /* sessions that one call begins to purge or to drop */
 
 /* Called when the end of a session is stored. The requests that ended it wait
  * in its ack until then. */
@@ -171,13 +172,24 @@ static void purge(tinker__svc_t *s, tinker__svc_session_t *n) {
   tinker__db_write_submit(w);
 }
 
-void tinker__svc_session_purge(tinker__svc_t *s) {
+static bool is_due(const tinker__svc_session_t *n, int64_t now) {
+  return n->state == TINKER__SVC_SESSION_ENDED &&
+         now - n->ended_ms >= n->service->config.keep_ms && !is_under_way(n);
+}
+
+bool tinker__svc_session_purge(tinker__svc_t *s) {
   int64_t now = s->world->wall_ms(s->world->user);
+  int most = MOST;
   TINKER__LIST_EACH(l, tmp, &s->sessions) {
     tinker__svc_session_t *n =
         TINKER__CONTAINER(l, tinker__svc_session_t, link);
-    if (n->state != TINKER__SVC_SESSION_ENDED) continue;
-    if (now - n->ended_ms < s->config.keep_ms || is_under_way(n)) continue;
-    purge(s, n);
+    if (is_due(n, now)) {
+      purge(s, n);
+      most--;
+    } else if (tinker__svc_session_drop(n)) {
+      most--;
+    }
+    if (most <= 0) return true;
   }
+  return false;
 }

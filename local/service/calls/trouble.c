@@ -1,9 +1,10 @@
 /* trouble: models whose calls can't be executed now, because the snapshot or a
  * body can't be read, or because there is no memory for a call that succeeded
- * before. The calls of such a model wait, new calls get 503 with the reason,
- * and the model is tried again after pauses that grow. Nothing of it is lost,
- * and no other model suffers. Under the service's lock: store thread and engine
- * thread (park), timer (retry), HTTP thread. */
+ * before, or for the result of a call that was executed. The calls of such a
+ * model wait, new calls get 503 with the reason, and the model is tried again
+ * after pauses that grow. Nothing of it is lost, and no other model suffers.
+ * Under the service's lock: store thread and engine thread (park), timer
+ * (retry), HTTP thread. */
 #include <stdio.h>
 
 #include <tinker/error.h>
@@ -45,10 +46,42 @@ void tinker__svc_model_unpark(tinker__svc_model_t *m) {
   tinker__svc_model_kick(m);
 }
 
+/* True while a result, save or snapshot of the model is being stored, so that
+ * it is not known yet what a start would find. */
+static bool is_storing(const tinker__svc_model_t *m) {
+  TINKER__LIST_EACH(l, tmp, &m->ops) {
+    const tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
+    if (op->state == TINKER__SVC_OP_COMMITTING) return true;
+  }
+  return m->saving;
+}
+
+static bool has_outcome(const tinker__svc_op_t *op) {
+  return op->state == TINKER__SVC_OP_DONE || op->state == TINKER__SVC_OP_FAILED;
+}
+
+/* Takes the model back to its snapshot. All later calls are executed again, as
+ * after a start, and must give the same results as before. */
+static void rewind_log(tinker__svc_model_t *m) {
+  m->next_seq = m->snapshot ? m->snapshot_seq : 0;
+  TINKER__LIST_EACH(l, tmp, &m->ops) {
+    tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
+    if (op->seq < m->next_seq || !tinker__list_empty(&op->link)) continue;
+    if (has_outcome(op) && !op->redo) {
+      bool undone = op->state == TINKER__SVC_OP_FAILED && op->undone;
+      op->redo = undone ? TINKER__SVC_REDO_UNDONE : TINKER__SVC_REDO;
+    }
+    tinker__svc_model_enqueue(m, op);
+  }
+  m->rewinds = false;
+}
+
 void tinker__svc_models_retry(tinker__svc_t *s, int64_t now_ms) {
   TINKER__LIST_EACH(l, tmp, &s->parked) {
     tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, parked);
     if (m->retry_ms > now_ms || m->state != TINKER__SVC_MODEL_PARKED) continue;
+    if (m->rewinds && is_storing(m)) continue;
+    if (m->rewinds) rewind_log(m);
     tinker__svc_model_unpark(m);
   }
 }

@@ -34,9 +34,10 @@ typedef struct tinker__svc_config_s {
   const char *faults; /* file with a fault plan; NULL = none */
   const tinker__svc_model_spec_t *models;
   size_t n_models;
-  int64_t max_memory;    /* bytes for base models, training and the caches of
-                            samples; training and caches get half each of what
-                            the models leave; 0 = the machine's memory */
+  int64_t max_memory;    /* bytes for base models, requests (core/budget.h),
+                            training and the caches of samples; the last two get
+                            half each of what the others leave; 0 = the
+                            machine's memory */
   int64_t max_body;      /* bytes of a request; 0 = 64 MiB */
   int64_t max_tokens;    /* of a request's inputs, or of a sample's prompt and
                             all it may generate; 0 = 1,048,576 */

@@ -18,6 +18,7 @@
 #include "engine/generator.h"
 #include "engine/scheduler.h"
 #include "service/core/base_model.h"
+#include "service/core/budget.h"
 #include "service/core/checkpoint.h"
 #include "service/core/config.h"
 #include "service/core/hooks.h"
@@ -57,8 +58,9 @@ struct tinker__svc_s {
   struct tinker__svc_lines_s *log; /* NULL when nobody reads a log */
   pthread_mutex_t lock;            /* taken with tinker__svc_lock only */
   tinker__svc_hold_t hold;
-  /* Requests (by link) that got their answer under the lock, and what lets the
-   * HTTP thread send them when it is released. */
+  /* Requests (by link) that were answered under the lock. The thread that
+   * releases the lock calls resume, so that the HTTP threads send the answers.
+   */
   tinker__link_t answered;
   void (*resume)(tinker__link_t *requests);
   bool stopping;
@@ -79,6 +81,8 @@ struct tinker__svc_s {
   size_t n_adapters;
   tinker__map_t *session_by_id, *session_by_key, *model_by_id, *sampler_by_id;
   tinker__map_t *op_by_id;
+  /* Calls whose failure waits for memory; each names the next one. */
+  _Atomic(tinker__svc_op_t *) postponed;
   size_t live_requests;
   /* Bytes for the train states and passes of all models together. The engine
    * thread writes it when a base model is loaded or unloaded. */
@@ -92,9 +96,14 @@ struct tinker__svc_s {
                             that has no room is read from the log again */
   struct tinker__svc_workers_s *workers;
   size_t large; /* workers take bodies and results with more bytes than this */
-  _Atomic size_t body_bytes; /* of large bodies of requests under way */
-  size_t max_bodies;
-  size_t max_result; /* bytes of a sample's result; the store takes more */
+  _Atomic size_t
+      body_bytes; /* of bodies of requests under way, but tiny ones */
+  _Atomic size_t max_bodies;
+  tinker__svc_share_t logs;    /* bodies read from the log, until decoded */
+  tinker__svc_share_t results; /* results being made and being stored */
+  tinker__svc_share_t replies; /* replies with large results */
+  uint64_t reserved; /* the sum of these parts. Engine thread after the start */
+  size_t max_result; /* bytes of a sample's result; set during the start */
   int64_t samples;   /* accepted and not done */
 
   pthread_t timer;

@@ -26,9 +26,9 @@ typedef struct tinker__svc_observer_s {
   void (*heard)(const tinker__svc_op_t *op, tinker__svc_event_t event);
   /* A call without a number was carried out. */
   void (*other)(tinker__svc_t *s, const char *endpoint, const char *id);
-  /* Waits until all that it was called with is in its file. It is called before
-   * a client is answered, and before a call is committed to the log. Without
-   * the lock. */
+  /* Waits until all events that were reported to the observer are in its file.
+   * It is called before a client gets a result, and before a group of writes is
+   * committed to the store. Without the lock. */
   void (*settle)(tinker__svc_t *s);
 } tinker__svc_observer_t;
 
@@ -38,6 +38,8 @@ typedef struct tinker__svc_runner_s {
   bool (*step)(tinker__eng_task_t *task);
   /* Executes the sample op by gen, which it takes over. Under the lock. */
   void (*sample)(tinker__svc_op_t *op, tinker__eng_gen_t *gen);
+  /* The only step of the task of a session that leaves. Engine thread. */
+  bool (*leave)(tinker__eng_task_t *task);
 } tinker__svc_runner_t;
 
 /* These call the observer, if there is one. */

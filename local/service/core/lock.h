@@ -1,7 +1,8 @@
 /* lock: takes and gives the one lock of the service, and notes which function
  * has held it longest, since nobody else is served meanwhile. The thread that
- * releases the lock then resumes the requests that were answered under it:
- * each of them takes a system call and a lock of the HTTP library. */
+ * releases the lock resumes the requests that were answered under it, but only
+ * afterwards, since each resumption takes a system call and a lock of the HTTP
+ * library. */
 #ifndef TINKER_SERVICE_CORE_LOCK_H
 #define TINKER_SERVICE_CORE_LOCK_H
 

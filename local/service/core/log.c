@@ -35,7 +35,7 @@ struct tinker__svc_lines_s {
   tinker__link_t lines; /* of line_t, oldest first */
   size_t bytes;
   uint64_t added, written; /* lines since the start */
-  uint64_t dropped;        /* since the newest of lines */
+  uint64_t dropped;        /* since the newest line was added */
   bool ends;
 };
 
@@ -93,7 +93,8 @@ static void line_free(tinker__svc_lines_t *q, line_t *l) {
   tinker__mem_free(q->mem, l);
 }
 
-/* Whether there is room, perhaps after a wait. A line alone always has it. */
+/* True when there is room for a line. A queue whose lines wait for room waits
+ * here; if it is empty it takes a line of any size. */
 static bool has_room(tinker__svc_lines_t *q, const line_t *l) {
   if (q->full == TINKER__LINES_DROP) return size_of(l) <= q->max - q->bytes;
   while (q->bytes && size_of(l) > q->max - q->bytes) {

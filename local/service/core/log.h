@@ -1,12 +1,12 @@
-/* log: the queue between lines and the callback that writes them: the service's
- * log, and the ledger.
+/* log: a bounded queue of lines with a thread that hands them to a callback.
+ * The service's log and the ledger are such queues.
  *
- * Any thread adds a line, under whatever lock: the lines are in a bounded
- * queue, and one thread of its own hands them over in that order, without any
- * lock. The service's log never waits: a callback that blocks (a pipe that
- * nobody reads) stops nothing else. Lines that find no room are counted, and
- * the count is a line in their place. The ledger may lose no line: its queue
- * lets a thread that adds a line wait for room. */
+ * Any thread adds a line, under whatever lock. The queue's thread hands the
+ * lines over in the order in which they were added, without any lock. A thread
+ * that logs never waits, so a callback that blocks (a pipe that nobody reads)
+ * stops nothing else. Lines that find no room are counted, and a line with the
+ * count takes their place. The ledger may lose no line, so a thread that adds
+ * one waits for room. */
 #ifndef TINKER_SERVICE_LOG_H
 #define TINKER_SERVICE_LOG_H
 
@@ -15,7 +15,7 @@
 
 typedef struct tinker__svc_lines_s tinker__svc_lines_t;
 
-/* What becomes of a line that finds no room. */
+/* A line that finds no room is dropped, or the thread that adds it waits. */
 typedef enum { TINKER__LINES_DROP, TINKER__LINES_WAIT } tinker__svc_full_t;
 
 /* Waiting lines may take max bytes. write is called on the queue's thread, one
@@ -24,12 +24,12 @@ int tinker__svc_lines_new(
     tinker__svc_lines_t **out, tinker__mem_t *mem, const tinker__world_t *world,
     size_t max, tinker__svc_full_t full,
     void (*write)(void *user, const char *line, size_t len), void *user);
-/* Takes the text of `line`, which is empty then; one that could not be made
- * (tinker__buf_error) counts as dropped. False when it was dropped. Any thread,
- * but not the queue's own if lines wait for room. */
+/* Takes the text of `line` and frees the buffer. A line that could not be made
+ * (tinker__buf_error) counts as dropped. False = the line was dropped. Any
+ * thread, except the queue's own if lines wait for room. */
 bool tinker__svc_lines_add(tinker__svc_lines_t *q, tinker__buf_t *line);
-/* Waits until write has returned for all lines that were added before. Any
- * thread but the queue's own. */
+/* Waits until write has returned for all lines that were added before this
+ * call. Any thread except the queue's own. */
 void tinker__svc_lines_settle(tinker__svc_lines_t *q);
 /* Hands over the lines that wait, joins the thread, and frees the queue. NULL
  * allowed. */

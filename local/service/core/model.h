@@ -70,6 +70,9 @@ struct tinker__svc_model_s {
   bool changed;              /* by calls since the snapshot */
   bool worked;               /* the step has changed its state, or tried to */
   tinker__svc_stuck_t stuck; /* others read it while the model is parked */
+  bool rewinds; /* its training state was dropped, since it was ahead of what is
+                   stored: before the next try it goes back to its snapshot.
+                   Under the lock while the model is parked */
 };
 
 /* True when the model waits until its call can be executed. */

@@ -48,7 +48,8 @@ typedef enum {
 
 enum { TINKER__SVC_OP_STATES = TINKER__SVC_OP_REJECTED + 1 };
 
-/* How a start treats a call that it finds in the log. */
+/* How a start treats a call that it finds in the log, and a model that goes
+ * through its log again. */
 typedef enum {
   TINKER__SVC_REDO_NOT,   /* it has no result yet and is executed normally */
   TINKER__SVC_REDO,       /* execution only restores the model */
@@ -106,18 +107,21 @@ struct tinker__svc_op_s {
   tinker__link_t polls;  /* of tinker__svc_req_t */
   size_t result_size;    /* once done or failed */
   int result_format;
-  tinker__svc_redo_t redo;   /* written once, by a start */
-  tinker__svc_blame_t blame; /* the same */
-  bool undone;     /* it failed by the service's fault, and had no effect */
+  tinker__svc_redo_t redo;   /* written by a start, and when a model rewinds */
+  tinker__svc_blame_t blame; /* written once, by a start */
+  bool undone;     /* failed by the service's fault, without an effect */
   size_t log_size; /* bytes of its body in the log; 0 = it had no effect */
   char *log_body;  /* the body as read from the log, until it is decoded */
   size_t log_len;
   int log_format;
   unsigned char result_digest[TINKER__SHA256_LEN];
-  tinker__svc_work_t *work;   /* decoded body; NULL once executed */
-  size_t held;                /* bytes of work that service.held counts */
-  tinker__eng_gen_t *running; /* a sample with the scheduler, to be canceled */
-  bool holds;                 /* a reference to the base model, meanwhile */
+  tinker__svc_work_t *work;    /* decoded body; NULL once executed */
+  size_t held;                 /* bytes of work that service.held counts */
+  uint64_t log_held;           /* bytes that service.logs counts */
+  uint64_t result_held;        /* bytes that service.results counts */
+  tinker__eng_gen_t *running;  /* a sample with the scheduler, to be canceled */
+  bool holds;                  /* a reference to the base model, meanwhile */
+  tinker__svc_op_t *postponed; /* the next one of service.postponed */
   /* Set by a fault plan. */
   unsigned acts;      /* bits of tinker__svc_act_t */
   int64_t expires_ms; /* TINKER__ACT_EXPIRE: life of its checkpoint */

@@ -6,6 +6,7 @@
 #define TINKER_SERVICE_CORE_SESSION_H
 
 #include "base/digest.h"
+#include "engine/scheduler.h"
 #include "service/core/types.h"
 
 /* Bytes of create_session's body and of a model's user_metadata. They are
@@ -18,10 +19,11 @@ typedef enum {
   TINKER__SVC_SESSION_LIVE,
   TINKER__SVC_SESSION_ENDING, /* its end is being stored */
   TINKER__SVC_SESSION_ENDED,
-  TINKER__SVC_SESSION_PURGED /* and its results are gone */
+  TINKER__SVC_SESSION_PURGED, /* and its results are gone */
+  TINKER__SVC_SESSION_LEAVING /* its rows are being deleted, and then itself */
 } tinker__svc_session_state_t;
 
-enum { TINKER__SVC_SESSION_STATES = TINKER__SVC_SESSION_PURGED + 1 };
+enum { TINKER__SVC_SESSION_STATES = TINKER__SVC_SESSION_LEAVING + 1 };
 
 struct tinker__svc_session_s {
   tinker__link_t link; /* service.sessions, by creation */
@@ -40,10 +42,16 @@ struct tinker__svc_session_s {
   tinker__svc_ack_t ack; /* requests that wait while it is STORING or ENDING */
   tinker__link_t models, samplers;
   size_t polls; /* parked on its calls */
-  /* Calls that were let in and whose bodies are being checked, without the
-   * lock: its models and samplers are kept. */
+  /* Calls whose bodies are being checked without the lock. While there are any,
+   * the session's models and samplers are kept in memory. */
   size_t arriving;
+  tinker__eng_task_t task; /* pushed when it is LEAVING */
 };
+
+/* True when its results are not kept any more. */
+static inline bool tinker__svc_session_purged(const tinker__svc_session_t *n) {
+  return n->state >= TINKER__SVC_SESSION_PURGED;
+}
 
 /* True when the session takes no new calls. */
 static inline bool tinker__svc_session_over(const tinker__svc_session_t *n) {

@@ -29,13 +29,15 @@ bool tinker__svc_session_may(tinker__svc_session_state_t from,
       [TINKER__SVC_SESSION_LIVE][TINKER__SVC_SESSION_ENDING] = true,
       [TINKER__SVC_SESSION_ENDING][TINKER__SVC_SESSION_ENDED] = true,
       [TINKER__SVC_SESSION_ENDED][TINKER__SVC_SESSION_PURGED] = true,
+      [TINKER__SVC_SESSION_PURGED][TINKER__SVC_SESSION_LEAVING] = true,
+      [TINKER__SVC_SESSION_LEAVING][TINKER__SVC_SESSION_PURGED] = true,
   };
   return moves[from][to];
 }
 
 const char *tinker__svc_session_state_name(tinker__svc_session_state_t state) {
   static const char *const names[TINKER__SVC_SESSION_STATES] = {
-      "storing", "live", "ending", "ended", "purged"};
+      "storing", "live", "ending", "ended", "purged", "leaving"};
   return names[state];
 }
 
@@ -112,6 +114,7 @@ bool tinker__svc_op_may(tinker__svc_op_state_t from,
       [TINKER__SVC_OP_WAITING][TINKER__SVC_OP_COMMITTING] = true,
       [TINKER__SVC_OP_RUNNING][TINKER__SVC_OP_WAITING] = true,
       [TINKER__SVC_OP_RUNNING][TINKER__SVC_OP_COMMITTING] = true,
+      [TINKER__SVC_OP_COMMITTING][TINKER__SVC_OP_RUNNING] = true,
       [TINKER__SVC_OP_COMMITTING][TINKER__SVC_OP_DONE] = true,
       [TINKER__SVC_OP_COMMITTING][TINKER__SVC_OP_FAILED] = true,
       [TINKER__SVC_OP_REFUSING][TINKER__SVC_OP_REJECTED] = true,

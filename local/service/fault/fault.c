@@ -279,7 +279,7 @@ static const tinker__svc_fault_rule_t *rule_of(const tinker__svc_req_t *r) {
 
 typedef struct {
   tinker__svc_fault_call_t call;
-  tinker__arena_t arena; /* what call points into */
+  tinker__arena_t arena; /* call and subject point into it */
   tinker__call_subject_t subject;
   tinker__svc_head_t head;
 } peek_t;
@@ -293,13 +293,13 @@ static void peek_json(peek_t *p, tinker__svc_req_t *r) {
   if (tinker__message_decode(&tinker__call_subject_msg, m, &p->arena,
                              tinker__buf_str(&r->body), NULL, 0) != 0) {
     m->request_id = NULL;
-    return; /* the handler will say what is wrong with it */
+    return; /* the handler refuses the body later */
   }
   if (m->has_seq_id) p->call.seq = m->seq_id;
   p->call.id = first_of(m->model_id, m->sampling_session_id, m->session_id);
 }
 
-/* A future is about the call that it is of. Under the lock. */
+/* Names the call whose result a retrieve_future asks for. Under the lock. */
 static void peek_future(peek_t *p, tinker__svc_t *s) {
   const char *id = p->subject.request_id;
   const tinker__svc_op_t *op =

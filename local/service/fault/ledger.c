@@ -1,5 +1,5 @@
-/* ledger: see ledger.h. The queue keeps lines in order, the lock keeps them
- * whole for who reads the file. */
+/* ledger: see ledger.h. The queue keeps the lines in order. The lock is for a
+ * thread that reads the file, so that it finds whole lines. */
 #include "service/fault/ledger.h"
 
 #include <errno.h>

@@ -12,6 +12,13 @@ static int unpack(tinker__svc_req_t *r, char *why, size_t why_len) {
   size_t len;
   int rc = tinker__zstd_length(packed, body->max, &len, why, why_len);
   if (rc != 0) return rc;
+  size_t most = atomic_load(&r->service->max_bodies);
+  if (packed.len > most || len > most - packed.len) {
+    return tinker__why(why, why_len, TINKER_EOVERFLOW,
+                       "the body has %zu bytes, and %zu unpacked: there is "
+                       "memory for %zu together (--max-memory)",
+                       packed.len, len, most);
+  }
   if (!tinker__svc_body_hold(r, packed.len + len)) return TINKER_EBUSY;
   tinker__buf_init(&plain, body->mem, body->max);
   rc = tinker__buf_reserve(&plain, len ? len : 1);

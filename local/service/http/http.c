@@ -405,6 +405,7 @@ void tinker__svc_http_completed(void *user, struct MHD_Connection *c,
   *state = NULL;
   if (conn) tinker__svc_http_moved(user, conn, TINKER__CONN_IDLE);
   tinker__svc_body_release(r);
+  tinker__svc_share_give(&s->replies, r->replying);
   if (r->stream) tinker__svc_stream_gone(r->stream);
   tinker__buf_free(&r->body);
   tinker__buf_free(&r->reply);

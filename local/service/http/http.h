@@ -40,8 +40,9 @@ struct tinker__svc_req_s {
   char *path;
   int fd; /* the connection's socket, -1 = none */
   tinker__buf_t body;
-  size_t came;  /* bytes of the body so far, thrown away or not */
-  size_t share; /* bytes that service.body_bytes counts for this body */
+  size_t came;       /* bytes of the body so far, thrown away or not */
+  size_t share;      /* bytes that service.body_bytes counts for this body */
+  uint64_t replying; /* bytes that service.replies counts for this reply */
   tinker__svc_body_fate_t fate;
   void (*job)(tinker__svc_req_t *r); /* runs on a worker */
   bool local; /* the listener is a Unix socket or on loopback */
@@ -144,7 +145,7 @@ tinker__svc_handled_t tinker__svc_reply_why(tinker__svc_req_t *r, int rc,
 /* Lets the HTTP thread send the answer of a parked request. r must be in no
  * list, and may be freed before this returns. Without the lock. */
 void tinker__svc_req_resume(tinker__svc_req_t *r);
-/* The same, when the lock is released. Under the lock. */
+/* Resumes r when the lock is released. Under the lock. */
 void tinker__svc_req_resume_later(tinker__svc_req_t *r);
 /* Resumes all requests of a list by their links: service.resume. Without the
  * lock. */
@@ -171,8 +172,11 @@ void tinker__svc_body_take(tinker__svc_req_t *r, const char *data, size_t len);
  * connection is closed, since its sender may never end. */
 bool tinker__svc_body_endless(const tinker__svc_req_t *r);
 /* Raises the bytes counted for r to len. False: the service has no room for
- * that many. A small body is not counted and always has room. Any thread. */
+ * that many. A tiny body is not counted and always has room. Any thread. */
 bool tinker__svc_body_hold(tinker__svc_req_t *r, size_t len);
+/* Counts the bytes of a decoded body besides. False: there is no room for them,
+ * and r is answered with 503. Any thread. */
+bool tinker__svc_body_decoded(tinker__svc_req_t *r, size_t bytes);
 void tinker__svc_body_release(tinker__svc_req_t *r);
 /* True when not all of the body was kept, and r is answered. */
 bool tinker__svc_body_refused(tinker__svc_req_t *r);

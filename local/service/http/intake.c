@@ -3,6 +3,8 @@
  * thread; the count of all bodies is atomic, since there are two listeners. */
 #include "service/http/listener.h"
 
+#define TINY 4096 /* bytes of a body that is always let in */
+
 /* Gives the body another fate than to be kept, and its memory back. */
 static void drop(tinker__svc_req_t *r, tinker__svc_body_fate_t fate) {
   r->fate = fate;
@@ -13,7 +15,9 @@ static void drop(tinker__svc_req_t *r, tinker__svc_body_fate_t fate) {
 void tinker__svc_body_begin(tinker__svc_req_t *r, bool kept) {
   size_t own = r->route ? r->route->max_body : 0;
   size_t most = (size_t)r->service->config.max_body;
+  size_t room = atomic_load(&r->service->max_bodies);
   if (!own) own = TINKER__BODY_SMALL;
+  if (most > room) most = room;
   r->body.max = own < most ? own : most;
   r->fate = kept ? TINKER__BODY_KEPT : TINKER__BODY_UNWANTED;
 }
@@ -37,14 +41,31 @@ bool tinker__svc_body_endless(const tinker__svc_req_t *r) {
 
 bool tinker__svc_body_hold(tinker__svc_req_t *r, size_t len) {
   tinker__svc_t *s = r->service;
-  if (len <= s->large || len <= r->share) return true;
+  if (len <= TINY || len <= r->share) return true;
   size_t more = len - r->share;
-  if (atomic_fetch_add(&s->body_bytes, more) + more > s->max_bodies) {
+  size_t most = atomic_load(&s->max_bodies);
+  if (atomic_fetch_add(&s->body_bytes, more) + more > most) {
     atomic_fetch_sub(&s->body_bytes, more);
     return false;
   }
   r->share = len;
   return true;
+}
+
+/* The decoded body is in memory already. If r is alone it is let in, however
+ * large. */
+bool tinker__svc_body_decoded(tinker__svc_req_t *r, size_t bytes) {
+  tinker__svc_t *s = r->service;
+  size_t counted = r->body.len + bytes;
+  counted = counted / TINKER__BODY_FACTOR + (counted % TINKER__BODY_FACTOR > 0);
+  if (tinker__svc_body_hold(r, counted)) return true;
+  if (atomic_load(&s->body_bytes) <= r->share) {
+    atomic_fetch_add(&s->body_bytes, counted - r->share);
+    r->share = counted;
+    return true;
+  }
+  tinker__svc_reply_crowded(r);
+  return false;
 }
 
 void tinker__svc_body_release(tinker__svc_req_t *r) {
@@ -54,11 +75,13 @@ void tinker__svc_body_release(tinker__svc_req_t *r) {
 
 bool tinker__svc_body_refused(tinker__svc_req_t *r) {
   if (r->fate == TINKER__BODY_TOO_LARGE) {
+    size_t room = atomic_load(&r->service->max_bodies);
     tinker__svc_reply_error(
         r, 413,
         "the body has %zu bytes: larger than the %zu that %s "
-        "takes",
-        r->came, r->body.max, r->route->path);
+        "takes%s",
+        r->came, r->body.max, r->route->path,
+        r->body.max == room ? ", for want of memory (--max-memory)" : "");
   } else if (r->fate == TINKER__BODY_CROWDED) {
     tinker__svc_reply_crowded(r);
   }
@@ -71,5 +94,6 @@ void tinker__svc_reply_crowded(tinker__svc_req_t *r) {
       r, 503,
       "the bodies of all requests under way may hold %zu bytes together, and "
       "hold %zu: send the same request again",
-      r->service->max_bodies, atomic_load(&r->service->body_bytes));
+      atomic_load(&r->service->max_bodies),
+      atomic_load(&r->service->body_bytes));
 }

@@ -23,8 +23,8 @@ int tinker__svc_body_read(tinker__svc_req_t *r, tinker__arena_t *arena,
 int tinker__svc_body_digest(tinker__mem_t *mem, tinker__str_t text,
                             const char *except,
                             unsigned char out[TINKER__SHA256_LEN]);
-/* The same. *read gets how many bytes were read for it, which is at most twice
- * the length of the text, however deep it is. */
+/* Makes that digest and counts in *read the bytes that were read for it: at
+ * most twice the length of the text, however deep the text is. */
 int tinker__svc_body_digest_read(tinker__mem_t *mem, tinker__str_t text,
                                  const char *except,
                                  unsigned char out[TINKER__SHA256_LEN],

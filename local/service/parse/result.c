@@ -138,8 +138,8 @@ int tinker__svc_result_sample(tinker__buf_t *out, const tinker__eng_gen_t *gen,
 
 /* --- JSON forms ----------------------------------------------------------- */
 
-/* Whether the text at p, outside of a string, is the mark of a float that has
- * no fraction of its own. */
+/* True if the text at p, which is outside of a string, is the ".0" of a float
+ * without a fraction. */
 static bool is_float_mark(const char *p, const char *end) {
   return end - p >= 2 && p[0] == '.' && p[1] == '0' &&
          (end - p == 2 || p[2] < '0' || p[2] > '9');

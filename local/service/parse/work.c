@@ -230,11 +230,11 @@ static const tinker__bind_table_t *message_of(tinker__svc_op_kind_t kind) {
   case TINKER__SVC_OP_OPTIM: return &tinker__optim_step_msg;
   case TINKER__SVC_OP_SAVE: return &tinker__save_weights_msg;
   case TINKER__SVC_OP_SAVE_SAMPLER: return &tinker__save_sampler_msg;
-  default: return &tinker__call_head_msg; /* nothing else is wanted of it */
+  default: return &tinker__call_head_msg; /* no other field is used */
   }
 }
 
-/* What a message has of the head. */
+/* Copies the head of message m to call c. */
 #define HEAD_OF(c, m)                                                          \
   ((c)->model_id = (m).model_id, (c)->has_seq_id = (m).has_seq_id,             \
    (c)->seq_id = (m).seq_id)
@@ -273,7 +273,7 @@ void tinker__svc_call_read(tinker__svc_call_t *out, tinker__mem_t *mem,
   out->kind = kind;
   tinker__arena_init(&out->arena, mem);
   switch (kind) {
-  case TINKER__SVC_OP_CREATE: break; /* nothing of it is left to be read */
+  case TINKER__SVC_OP_CREATE: break; /* its work has no fields */
   case TINKER__SVC_OP_FORWARD_BACKWARD:
     tinker__svc_call_read_fb(out, format, body);
     break;
@@ -321,7 +321,7 @@ int tinker__svc_work_take(tinker__svc_work_t **out, tinker__svc_call_t *c,
     *out = w;
     return 0;
   }
-  c->arena = w->arena; /* the call is told of, and freed, by its owner */
+  c->arena = w->arena; /* the caller still uses the call, and frees it */
   tinker__arena_init(&w->arena, mem);
   tinker__svc_work_free(w);
   if (rc == TINKER_ENOMEM) return rc;
@@ -333,7 +333,8 @@ int tinker__svc_work_parse(tinker__svc_work_t **out, tinker__svc_t *s,
                            const tinker__svc_work_in_t *in, int *status,
                            char *why, size_t why_len) {
   tinker__svc_call_t c;
-  const tinker__svc_terms_t terms = {in->base, in->seed, in->max_tokens};
+  const tinker__svc_terms_t terms = {
+      .base = in->base, .seed = in->seed, .max_tokens = in->max_tokens};
   tinker__svc_call_read(&c, s->mem, in->kind, in->format, in->body);
   int rc = c.rc;
   if (rc == 0) {

@@ -1,8 +1,8 @@
 /* work: a numbered call after reading its body, and after checking it.
  *
- * A body is read once (tinker__svc_call_read): whose call it is, its number and
- * what it says are taken out of one pass, and what follows has no body to read
- * again. A body that is refused still has a head, whose number it spends.
+ * A body is read once: tinker__svc_call_read takes the model or sampler, the
+ * number and all other fields out of it. The head (model and number) of a body
+ * that is refused is read too, since a refused call uses up its number.
  *
  * Parsing is a pure function of the body, the base model and the seed, so the
  * log can be executed again from bodies alone. A bad body is refused with a
@@ -41,6 +41,7 @@ struct tinker__svc_work_s {
   /* asample. */
   tinker__eng_gen_t *gen;
   size_t num_samples;
+  uint64_t price; /* bytes of its result while it is made: work_sample.c */
   const tinker__tensor_view_t *target; /* ids to score; NULL = none */
 };
 
@@ -55,42 +56,48 @@ typedef union tinker__svc_message_u {
   tinker__load_weights_t load;
 } tinker__svc_message_t;
 
-/* A body that was read. Whose it is: NULL = it does not say. */
+/* A body that was read. An id that the body does not have is NULL. */
 typedef struct tinker__svc_call_s {
   tinker__svc_op_kind_t kind;
-  tinker__bind_head_t head; /* whether the next ones are known */
+  tinker__bind_head_t head; /* says whether the next four are known */
   const char *model_id, *session_id;
   bool has_seq_id;
   int64_t seq_id;
   tinker__svc_message_t message; /* valid when rc is 0 */
-  /* forward_backward and asample that are not refused: of what they say. */
+  /* forward_backward and asample that are not refused: digest of the decoded
+   * message. */
   unsigned char digest[TINKER__SHA256_LEN];
-  tinker__arena_t arena; /* what all these point into */
-  int rc;                /* 0, or why it is refused */
+  tinker__arena_t arena; /* the ids and the message point into it */
+  int rc;                /* 0, or the code of the refusal */
   char why[400];
 } tinker__svc_call_t;
 
-/* Reads a body, whatever is in it, as a call of this kind: what its fields are,
- * not what they must be. format: TINKER__FORMAT_... To be freed. */
+/* Reads a body as a call of this kind. Limits of the model and of the service
+ * are not checked here. format: TINKER__FORMAT_... *out must be freed in any
+ * case. */
 void tinker__svc_call_read(tinker__svc_call_t *out, tinker__mem_t *mem,
                            tinker__svc_op_kind_t kind, int format,
                            tinker__str_t body);
 void tinker__svc_call_free(tinker__svc_call_t *c);
 
-/* What a call is checked against. */
+/* The limits and defaults with which a call is checked. */
 typedef struct tinker__svc_terms_s {
   tinker__svc_base_model_t *base; /* may be NULL for loads and saves */
   int64_t seed;                   /* of a sample that named none */
-  int64_t max_tokens;             /* 0 = what is in the log was let in before */
+  int64_t max_tokens;             /* 0 = no limit: the call is from the log */
+  /* Bytes that the result of a sample may take while it is made. 0 = no limit,
+   * for the same reason. */
+  uint64_t max_result;
 } tinker__svc_terms_t;
 
-/* Makes the work of a call, whose arena goes with it. 0, or TINKER_EINVAL
- * (*status: 400, 422), TINKER_ENOMEM (503). */
+/* Checks a call that was read and makes its work, which takes the call's arena.
+ * 0, TINKER_EINVAL (*status is 400 or 422), or TINKER_ENOMEM; after an error
+ * the call still has its arena. */
 int tinker__svc_work_take(tinker__svc_work_t **out, tinker__svc_call_t *c,
                           const tinker__svc_terms_t *terms, int *status,
                           char *why, size_t why_len);
 
-/* Both at once, for a body out of the log. */
+/* Reads and checks a body of the log. */
 typedef struct tinker__svc_work_in_s {
   tinker__svc_op_kind_t kind;
   int format;
@@ -103,7 +110,7 @@ int tinker__svc_work_parse(tinker__svc_work_t **out, tinker__svc_t *s,
                            char *why, size_t why_len);
 void tinker__svc_work_free(tinker__svc_work_t *w);
 
-/* Parts of it, by file. */
+/* --- Functions that the files of this folder share --- */
 /* TINKER_EINVAL when the request is larger than the terms say. */
 int tinker__svc_work_check_tokens(const tinker__svc_work_t *w,
                                   const tinker__svc_terms_t *terms,
@@ -125,9 +132,9 @@ int tinker__svc_work_scores(tinker__svc_work_t *w,
                             tinker__eng_gen_spec_t *spec, char *why,
                             size_t why_len);
 
-/* Model and number of a forward_backward in protobuf, found by stepping over
- * its fields: for a message that can't be unpacked, and for who has no use for
- * the rest. */
+/* Model and number of a forward_backward in protobuf. They are found by
+ * stepping over its fields, so this works for messages that can't be unpacked,
+ * and takes no memory for the rest. */
 typedef struct tinker__svc_head_s {
   char model_id[160];
   int64_t seq;
@@ -149,9 +156,9 @@ int tinker__svc_result_forward_backward(tinker__buf_t *out,
                                         tinker__svc_work_t *w, double loss);
 int tinker__svc_result_sample(tinker__buf_t *out, const tinker__eng_gen_t *gen,
                               const tinker__tensor_view_t *target);
-/* A JSON result as a service before store version 3 wrote it: a float without
- * a fraction was spelled as an integer there (0 for 0.0). Errors stick in
- * `out`. */
+/* Appends a JSON result in the form in which services before store version 3
+ * wrote it: floats without a fraction look like integers (0 for 0.0). Errors
+ * stick in `out`. */
 void tinker__svc_result_older_form(tinker__buf_t *out, tinker__str_t json);
 /* Replies with the JSON form of a stored protobuf result, for clients that ask
  * for JSON. */

@@ -81,7 +81,7 @@ int tinker__svc_work_proto_head(tinker__str_t body, tinker__svc_head_t *out,
 
 /* --- Reading -------------------------------------------------------------- */
 
-/* Sets the head; a code when nobody can tell whose call it is. */
+/* Sets the head. Fails when the id is missing or malformed. */
 static int set_head(tinker__svc_call_t *c, tinker__str_t id, int64_t seq,
                     char *why, size_t why_len) {
   tinker__svc_head_t h;
@@ -98,7 +98,7 @@ static int set_head(tinker__svc_call_t *c, tinker__str_t id, int64_t seq,
   return 0;
 }
 
-/* A message that can't be unpacked may still have a head. */
+/* Finds the head of a message that can't be unpacked, if it has one. */
 static int find_head(tinker__svc_call_t *c, tinker__str_t body) {
   char why[sizeof c->why];
   tinker__svc_head_t h;

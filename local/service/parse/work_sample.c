@@ -142,6 +142,27 @@ static int take_stops(const tinker__sample_params_t *p,
   return 0;
 }
 
+/* Each entry twice: as the engine makes it, and encoded. Tokens alone are left
+ * out, since the caches that they need are much larger; who asks for no entry
+ * per token may leave max_tokens to the context. */
+static int price(tinker__svc_work_t *w, const tinker__svc_terms_t *terms,
+                 const tinker__eng_gen_spec_t *spec, char *why,
+                 size_t why_len) {
+  uint64_t entry = TINKER__RESULT_PARTS * (sizeof(int32_t) + sizeof(float));
+  uint64_t made = (uint64_t)spec->num_samples * spec->max_tokens;
+  uint64_t entries = (uint64_t)spec->n_prompt *
+                     (spec->top_prompt + spec->draws + spec->prompt_logprobs);
+  if (w->target) entries += w->target->count;
+  entries += made * spec->top_sample;
+  w->price = entry * entries;
+  if (!terms->max_result || w->price <= terms->max_result) return 0;
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "the result needs %" PRIu64 " bytes of memory, %" PRIu64
+                     " are there for results: ask for fewer tokens or "
+                     "log-probabilities, or raise --max-memory",
+                     w->price, terms->max_result);
+}
+
 int tinker__svc_work_sample(tinker__svc_work_t *w,
                             const tinker__sample_request_t *q,
                             const tinker__svc_terms_t *terms, char *why,
@@ -159,6 +180,7 @@ int tinker__svc_work_sample(tinker__svc_work_t *w,
         why_len);
   }
   if (rc == 0) rc = tinker__svc_work_scores(w, q, info, &spec, why, why_len);
+  if (rc == 0) rc = price(w, terms, &spec, why, why_len);
   if (rc == 0) rc = take_stops(&q->params, terms->base, &spec, why, why_len);
   if (rc != 0) return rc;
   spec.sampling = (tinker__eng_sampling_t){

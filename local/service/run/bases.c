@@ -4,9 +4,9 @@
  * Loading is a task of the engine thread in small steps, so that others sample
  * and train between them; unloading is a task of one step. Memory is planned
  * for each load: a model is refused if it does not fit beside the other base
- * models. Of the bytes that base models leave, half is for the caches of
- * samples and half for training. The digest of a folder is kept from the first
- * load on, and a folder whose digest has changed later is refused. */
+ * models. Of the bytes that base models and requests leave, half is for the
+ * caches of samples and half for training. The digest of a folder is kept from
+ * the first load on, and a folder whose digest has changed later is refused. */
 #define _XOPEN_SOURCE 700 /* realpath */
 
 #include <errno.h>
@@ -78,10 +78,18 @@ static uint64_t planned(const tinker__svc_t *s) {
   return sum;
 }
 
-/* Shares the bytes that base models leave: half for the caches of samples, half
- * for training. */
-static void share_memory(tinker__svc_t *s) {
+/* Settles what requests may take, once, by what the models of the start
+ * leave. */
+static void reserve(tinker__svc_t *s) {
   uint64_t have, used = planned(s);
+  if (!all_memory(s, &have)) return;
+  s->reserved = tinker__svc_budget_plan(s, have > used ? have - used : 0);
+}
+
+/* Shares the bytes that base models and requests leave: half for the caches of
+ * samples, half for training. */
+static void share_memory(tinker__svc_t *s) {
+  uint64_t have, used = add(planned(s), s->reserved);
   bool known = all_memory(s, &have);
   s->slots.limit = known ? (have > used ? have - used : 0) / 2 + 1 : UINT64_MAX;
   atomic_store(&s->train_limit, s->slots.limit);
@@ -94,7 +102,9 @@ static int plan(tinker__svc_base_model_t *b, char *why, size_t why_len) {
   int rc = b->backend->api->estimate(b->dir, &bytes, why, why_len);
   if (rc != 0) return rc;
   need = add(others, bytes);
-  if (all_memory(s, &have) && need > have) {
+  bool known = all_memory(s, &have);
+  if (known) have -= have < s->reserved ? have : s->reserved;
+  if (known && need > have) {
     return tinker__why(why, why_len, TINKER_ENOMEM,
                        "needs %" PRIu64 " bytes of memory%s, %" PRIu64
                        " are available",
@@ -357,6 +367,8 @@ int tinker__svc_bases_start(tinker__svc_t *s) {
     if (wanted(&s->bases[i], i)) rc = plan(&s->bases[i], why, sizeof why);
     if (rc != 0) return fail_start(&s->bases[i], rc, why);
   }
+  reserve(s);
+  share_memory(s);
   rc = open_engines(s);
   if (rc != 0) return rc;
   for (size_t i = 0; i < s->n_bases; i++) {

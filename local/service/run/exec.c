@@ -10,6 +10,10 @@
 #include "db/row.h"
 #include "service/core/trying.h"
 
+void tinker__svc_exec_stick(tinker__svc_model_t *m, int rc) {
+  tinker__svc_trouble(m, rc, "");
+}
+
 void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
   bool user = rc == TINKER_EINVAL || rc == TINKER_ENOENT ||
               rc == TINKER_EEXIST || rc == TINKER_ENOTSUP;
@@ -194,6 +198,7 @@ static int reload_work(tinker__svc_op_t *op, char *why, size_t why_len) {
   int rc = tinker__svc_work_parse(&op->work, op->service, &in, &status, why,
                                   why_len);
   if (rc == TINKER_ENOMEM) op->model->stuck = TINKER__SVC_STUCK_TROUBLE;
+  tinker__svc_op_drop_log(op);
   return rc;
 }
 
@@ -224,9 +229,10 @@ static void fail_crashed(tinker__svc_model_t *m, tinker__svc_op_t *op) {
     return;
   }
   tinker__svc_lock(m->service);
-  tinker__svc_model_break(m,
-                          "the engine crashed when it executed the log again");
+  int rc = tinker__svc_model_break(
+      m, "the engine crashed when it executed the log again");
   tinker__svc_unlock(m->service);
+  if (rc != 0) tinker__svc_exec_stick(m, rc);
 }
 
 /* Fails a call in which the process was killed too often. If it is a call of
@@ -325,12 +331,21 @@ static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
   return op;
 }
 
-/* Parks a model whose call can't be executed now, and gives its pass up. */
+/* Parks a model whose call can't be executed now, and gives its pass up. A body
+ * that was decoded for this turn alone is read from the log again. */
 static void park(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
   if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
   m->pass = NULL;
+  if (m->rewinds) {
+    tinker__svc_exec_model_free(m);
+    tinker__svc_keep_settled(m);
+  }
   tinker__svc_lock(s);
+  if (m->current->work && !m->current->held) {
+    tinker__svc_op_drop_work(m->current);
+  }
+  if (m->rewinds) m->rests_ms = 0;
   tinker__svc_model_park(m);
   tinker__svc_unlock(s);
 }
@@ -350,6 +365,7 @@ static void on_body(void *user, int rc, struct sqlite3_stmt *row) {
   op->log_len = body.len;
   if (rc == 0) op->log_format = (int)tinker__db_row_i64(row, 1);
   if (rc != 0) {
+    tinker__svc_op_drop_log(op);
     tinker__svc_trouble(m, rc,
                         rc == TINKER_ENOMEM ? "" : "its log can't be read");
     tinker__svc_model_park(m);
@@ -367,6 +383,10 @@ static bool fetch_body(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   if (op->work || op->log_body || op->blame ||
       op->kind == TINKER__SVC_OP_CREATE || skip_replay(op)) {
     return false;
+  }
+  if (tinker__svc_claim_log(m, op) != 0) {
+    park(m);
+    return true;
   }
   tinker__svc_lock(s);
   tinker__svc_model_move(m, TINKER__SVC_MODEL_READING);
@@ -399,8 +419,7 @@ static bool step(tinker__eng_task_t *task) {
   }
   if (more) return true;
   tinker__svc_lock(s);
-  tinker__mem_free(s->mem, op->log_body);
-  op->log_body = NULL;
+  tinker__svc_op_drop_log(op);
   if (op->redo) tinker__svc_op_drop_work(op); /* no commit does it */
   m->pause_ms = 0;
   m->rests_ms = m->train ? s->world->now_ms(s->world->user) : 0;
@@ -415,4 +434,5 @@ static bool step(tinker__eng_task_t *task) {
 const tinker__svc_runner_t tinker__svc_runner = {
     .step = step,
     .sample = tinker__svc_generate,
+    .leave = tinker__svc_leave,
 };

@@ -1,23 +1,28 @@
 /* exec: the functions that the files of this folder share. Engine thread unless
- * one says otherwise. */
+ * a function says otherwise. */
 #ifndef TINKER_SERVICE_EXEC_H
 #define TINKER_SERVICE_EXEC_H
 
 #include "service/calls/calls.h"
 #include "service/parse/work.h"
 
+/* The call can't be executed now, for the reason of rc: it is tried again. */
+void tinker__svc_exec_stick(tinker__svc_model_t *m, int rc);
 void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why);
 int tinker__svc_exec_train(tinker__svc_model_t *m, char *why, size_t why_len);
 /* --- claim.c: memory for training --- */
 /* Claims the memory of the model's state and of a pass (NULL = none). 0, or
  * TINKER_ENOMEM when the model has to wait; then it is stuck. */
 int tinker__svc_claim(tinker__svc_model_t *m, const tinker__svc_work_t *pass);
+/* Claims the memory of an op's body that is read from the log, in the same way.
+ */
+int tinker__svc_claim_log(tinker__svc_model_t *m, tinker__svc_op_t *op);
 /* Gives back the memory that the model does not use any more. */
 void tinker__svc_claim_settle(tinker__svc_model_t *m);
 
 /* --- keep.c: decides when a state is written to a snapshot --- */
-/* True when the state can be stored as it is: no gradients wait, or the engine
- * stores them, too. */
+/* True when the state can be stored now, since no gradients wait, or the engine
+ * can store them. */
 bool tinker__svc_keep_can(const tinker__svc_model_t *m);
 /* Called after a call that has changed the model. Makes a snapshot if one is
  * due. */
@@ -69,5 +74,8 @@ void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
                               tinker__eng_adapter_t *adapter);
 /* Takes the sampler's adapter out of memory. */
 void tinker__svc_sampler_unload(tinker__svc_sampler_t *p);
+/* The runner's `leave`: takes the adapters of a session's samplers out of
+ * memory, and has the session's rows deleted. */
+bool tinker__svc_leave(tinker__eng_task_t *task);
 
 #endif

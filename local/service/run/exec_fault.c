@@ -19,8 +19,12 @@ bool tinker__svc_exec_suffer(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   if (op->acts & TINKER__ACT_CORRUPT) { /* this call and all later ones fail */
     tinker__svc_lock(m->service);
     m->hides_broken = (op->acts & TINKER__ACT_HIDE) != 0;
-    tinker__svc_model_break(m, "corrupted by the fault plan");
+    int rc = tinker__svc_model_break(m, "corrupted by the fault plan");
     tinker__svc_unlock(m->service);
+    if (rc != 0) {
+      tinker__svc_exec_stick(m, rc);
+      return true;
+    }
   }
   if (!(op->acts & TINKER__ACT_LOSE)) return false;
   tinker__svc_op_fail(op, "server", "lost by the fault plan");

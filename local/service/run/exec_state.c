@@ -274,6 +274,20 @@ static int claim_name(tinker__svc_model_t *m, tinker__svc_op_t *op,
                      m->id, tinker__svc_checkpoint_word(kind), op->work->name);
 }
 
+/* Takes back what a save has made: the call is executed once more. */
+static void unpublish_save(tinker__svc_t *s, save_t *v) {
+  tinker__svc_sampler_t *p = v->sampler;
+  tinker__svc_lock(s);
+  tinker__list_remove(&v->made->link);
+  if (p) tinker__svc_sampler_forget(s, p);
+  tinker__svc_unlock(s);
+  if (p && p->adapter) tinker__svc_sampler_unload(p);
+  tinker__svc_lock(s);
+  tinker__svc_sampler_free(s, p);
+  tinker__svc_unlock(s);
+  save_drop(s, v);
+}
+
 /* Adds the checkpoint to its model's list and stores it with the result.
  * Clients see it when it is committed. */
 static void publish_save(save_t *v, tinker__buf_t *out) {
@@ -282,8 +296,10 @@ static void publish_save(save_t *v, tinker__buf_t *out) {
   tinker__svc_lock(s);
   tinker__list_push_back(&m->checkpoints, &v->made->link);
   tinker__svc_unlock(s);
-  tinker__svc_op_complete(v->op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
-                          out, write_save_rows, on_saved, v);
+  int rc = tinker__svc_op_complete(v->op, TINKER__SVC_OUTCOME_DONE,
+                                   TINKER__FORMAT_JSON, out, write_save_rows,
+                                   on_saved, v);
+  if (rc != 0) unpublish_save(s, v);
 }
 
 static void write_saved(tinker__buf_t *out, const save_t *v) {
@@ -511,6 +527,10 @@ void tinker__svc_exec_load(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   }
   tinker__svc_keep_settled(m);
   write_loaded(&out, op);
-  tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
-                          &out, write_load_rows, on_loaded, n);
+  rc =
+      tinker__svc_op_complete(op, TINKER__SVC_OUTCOME_DONE, TINKER__FORMAT_JSON,
+                              &out, write_load_rows, on_loaded, n);
+  if (rc == 0) return;
+  drop_snapshot(s, n->row);
+  tinker__mem_free(s->mem, n);
 }

@@ -29,6 +29,25 @@ void tinker__svc_sampler_keep(tinker__svc_sampler_t *p,
                                                tinker__svc_sampler_t, loaded));
 }
 
+/* Takes the adapters of a session that is LEAVING out of memory. No sampler is
+ * added to such a session, so the list can be walked without the lock. If there
+ * is no memory for the write the sweep tries again. */
+bool tinker__svc_leave(tinker__eng_task_t *task) {
+  tinker__svc_session_t *n =
+      TINKER__CONTAINER(task, tinker__svc_session_t, task);
+  tinker__svc_t *s = n->service;
+  TINKER__LIST_EACH(l, tmp, &n->samplers) {
+    tinker__svc_sampler_t *p =
+        TINKER__CONTAINER(l, tinker__svc_sampler_t, by_session);
+    if (p->adapter) tinker__svc_sampler_unload(p);
+  }
+  if (tinker__svc_session_delete(n) == 0) return false;
+  tinker__svc_lock(s);
+  tinker__svc_session_move(n, TINKER__SVC_SESSION_PURGED);
+  tinker__svc_unlock(s);
+  return false;
+}
+
 /* Sets base and adapter of a generation, and loads the adapter if needed. If
  * the sampler's checkpoint was deleted the sample fails even while the adapter
  * is in memory, since a restart must not change the answer. */

@@ -62,8 +62,8 @@ bool tinker__svc_keep_can(const tinker__svc_model_t *m) {
   return api->train_keep || !api->train_has_grad(m->train);
 }
 
-/* The next call is here and uses the gradients: a snapshot after it is smaller.
- */
+/* True when gradients wait and the next call, which is in the log, uses them. A
+ * snapshot after that call is smaller, since it has no gradients. */
 static bool steps_next(tinker__svc_model_t *m, int64_t next) {
   tinker__svc_t *s = m->service;
   if (!tinker__svc_model_api(m)->train_has_grad(m->train)) return false;

@@ -34,7 +34,7 @@ tinker__svc_handled_t tinker__svc_handle_ready(tinker__svc_t *s,
 /* create.c */
 tinker__svc_handled_t tinker__svc_handle_create_model(tinker__svc_t *s,
                                                       tinker__svc_req_t *r);
-/* load_weights that makes the model, and whose body was read. */
+/* Handles a load_weights that makes a model; its body was read by train.c. */
 tinker__svc_handled_t tinker__svc_handle_load_new(tinker__svc_t *s,
                                                   tinker__svc_req_t *r,
                                                   tinker__svc_call_t *call);

@@ -26,7 +26,9 @@ static tinker__svc_handled_t mark(tinker__svc_t *s, tinker__svc_req_t *r,
   }
   tinker__svc_model_t *m = tinker__svc_find_run(s, r);
   if (!m) return TINKER__ANSWERED;
-  tinker__svc_model_break(m, reason);
+  if (tinker__svc_model_break(m, reason) != 0) {
+    return tinker__svc_reply_error(r, 503, "out of memory");
+  }
   tinker__svc_reply_text(r, "{}");
   if (tinker__svc_store_read_result(s->store, 0, on_marked, r) != 0) {
     return tinker__svc_reply_error(r, 503, "out of memory");

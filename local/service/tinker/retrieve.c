@@ -23,7 +23,7 @@ answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   tinker__svc_model_t *m = tinker__map_get(s->model_by_id, owner);
   tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, owner);
   tinker__svc_session_t *session = m ? m->session : p ? p->session : NULL;
-  if (session && session->state == TINKER__SVC_SESSION_PURGED) {
+  if (session && tinker__svc_session_purged(session)) {
     return tinker__svc_reply_error(
         r, 410,
         "session %s has ended, and results are kept for %lld seconds after "
@@ -34,8 +34,9 @@ answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
                                  (int)(id.len < 200 ? id.len : 200), id.ptr);
 }
 
-/* out: what is to be told of a call that has its result (its row, else 0).
- * Under the lock. */
+/* Answers or parks a poll. If the call has its result, r is left alone and *out
+ * is filled in, so that the caller answers without the lock; else out->row
+ * stays 0. Under the lock. */
 static tinker__svc_handled_t poll(tinker__svc_t *s, tinker__svc_req_t *r,
                                   tinker__str_t id, tinker__svc_told_t *out) {
   tinker__svc_op_t *op = tinker__map_get(s->op_by_id, id);

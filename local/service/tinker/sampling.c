@@ -1,5 +1,6 @@
 /* sampling: sampling sessions and asample on their way in. HTTP thread, or a
  * worker for a large body; acknowledgements on the store thread. */
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -186,10 +187,10 @@ live_sampler(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   return tinker__svc_session_live(s, r, tinker__str(p->session->id)) ? p : NULL;
 }
 
-/* A sample on its way in: its body, read, and what becomes of it. */
+/* A sample while it is being accepted. */
 typedef struct {
   tinker__svc_call_t call;
-  int64_t seed; /* drawn here: the body's own comes first */
+  int64_t seed; /* drawn here, for a body that names none */
   tinker__svc_sampler_t *sampler;
   tinker__svc_work_t *work;
   char *copy; /* of a large body, for the log */
@@ -214,8 +215,21 @@ static tinker__svc_handled_t accept_sample(tinker__svc_t *s,
                                    "--max-samples lets in",
                                    (long long)s->samples);
   }
+  uint64_t price = e->work->price;
+  if (!tinker__svc_share_take(&s->results, price, false)) {
+    r->retry_after_s = 1;
+    return tinker__svc_reply_error(
+        r, 503,
+        "needs %" PRIu64 " bytes of memory for its result, others use %" PRIu64
+        " of %" PRIu64 ": send the same request again",
+        price, atomic_load(&s->results.used), atomic_load(&s->results.limit));
+  }
   op = tinker__svc_op_new(s, p->id, e->call.seq_id, TINKER__SVC_OP_SAMPLE);
-  if (!op) return tinker__svc_reply_error(r, 503, "out of memory");
+  if (!op) {
+    tinker__svc_share_give(&s->results, price);
+    return tinker__svc_reply_error(r, 503, "out of memory");
+  }
+  op->result_held = price;
   memcpy(op->digest, e->work->digest, sizeof op->digest);
   op->sampler = p;
   op->seed = e->seed;
@@ -227,7 +241,8 @@ static tinker__svc_handled_t accept_sample(tinker__svc_t *s,
   return tinker__svc_op_accept(s, r, op, tinker__svc_op_write_begin(op));
 }
 
-/* Looks the sampler up and keeps its session; false: r is answered. */
+/* Looks the sampler up and counts the call in session.arriving. False: r is
+ * answered. */
 static bool enter(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id,
                   entry_t *e) {
   tinker__svc_lock(s);
@@ -237,7 +252,9 @@ static bool enter(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id,
   return e->sampler != NULL;
 }
 
-/* The work of a sample, without the lock. */
+/* Checks a sample and makes its work. Fails with the code of the refusal;
+ * TINKER_EBUSY says that there is no memory for it now, and r is answered.
+ * Without the lock. */
 static int make_work(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
                      int *status) {
   tinker__svc_call_t *c = &e->call;
@@ -250,9 +267,13 @@ static int make_work(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
       .base = e->sampler->base,
       .seed = e->seed,
       .max_tokens = s->config.max_tokens,
+      .max_result = atomic_load(&s->results.limit),
   };
   rc =
       tinker__svc_work_take(&e->work, c, &terms, status, c->why, sizeof c->why);
+  if (rc == 0 && !tinker__svc_body_decoded(r, e->work->arena.used)) {
+    return TINKER_EBUSY;
+  }
   if (rc == 0 && r->body.len > s->large) {
     e->copy = tinker__mem_strndup(s->mem, r->body.data, r->body.len);
     if (!e->copy) rc = TINKER_ENOMEM;
@@ -272,7 +293,9 @@ static tinker__svc_handled_t sample(tinker__svc_t *s, tinker__svc_req_t *r,
     h = accept_sample(s, r, e);
   } else {
     e->sampler->session->arriving--;
-    tinker__svc_reply_why(r, rc, status, e->call.why);
+    if (rc != TINKER_EBUSY) {
+      tinker__svc_reply_why(r, rc, status, e->call.why);
+    }
   }
   tinker__svc_unlock(s);
   return h;

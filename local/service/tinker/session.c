@@ -67,6 +67,7 @@ static tinker__svc_session_t *session_new(tinker__svc_t *s, tinker__str_t key,
   tinker__list_init(&n->link);
   tinker__list_init(&n->models);
   tinker__list_init(&n->samplers);
+  tinker__list_init(&n->task.link);
   tinker__svc_ack_init(&n->ack);
   n->service = s;
   memcpy(n->digest, digest, sizeof n->digest);

@@ -74,12 +74,13 @@ static tinker__svc_model_t *live_model(tinker__svc_t *s, tinker__svc_req_t *r,
   return tinker__svc_session_live(s, r, tinker__str(m->session->id)) ? m : NULL;
 }
 
-/* A numbered call on its way in: its body, read, and what becomes of it. */
+/* A numbered call while it is being accepted. */
 typedef struct {
   tinker__svc_call_t call;
   char model_id[200]; /* no model has a longer one */
   unsigned char digest[TINKER__SHA256_LEN];
-  tinker__svc_model_t *model; /* that keeps its session; NULL = not asked yet */
+  tinker__svc_model_t *model; /* its session counts the call in `arriving`;
+                                 NULL = the model was not looked up yet */
   tinker__svc_work_t *work;   /* NULL = refused: the reply is in r */
   char *copy;                 /* of a large body, for the log */
 } entry_t;
@@ -90,8 +91,7 @@ static void entry_free(tinker__svc_t *s, entry_t *e) {
   tinker__mem_free(s->mem, e->copy);
 }
 
-/* A number that no op has: registers the call, or its rejection. Under the
- * lock. */
+/* Registers a call whose number no op has, or its rejection. Under the lock. */
 static tinker__svc_handled_t register_call(tinker__svc_t *s,
                                            tinker__svc_req_t *r,
                                            tinker__svc_model_t *m, entry_t *e) {
@@ -123,8 +123,8 @@ static bool is_spent(tinker__svc_req_t *r, const tinker__svc_model_t *m,
   return true;
 }
 
-/* Checks of a load what can be checked before its turn. False: r is answered.
- */
+/* Makes the checks of a load that need not wait for its turn. False: r is
+ * answered. */
 static bool may_load(tinker__svc_t *s, tinker__svc_req_t *r, int64_t seq,
                      const tinker__svc_work_t *work) {
   char why[300];
@@ -151,8 +151,8 @@ static bool may_load(tinker__svc_t *s, tinker__svc_req_t *r, int64_t seq,
   return rc == 0;
 }
 
-/* The model of a call, looked up once: before its body is checked against the
- * base model, or now. NULL: r is answered. Under the lock. */
+/* The model of a call. It is looked up now if find_base has not done so. NULL:
+ * r is answered. Under the lock. */
 static tinker__svc_model_t *model_of(tinker__svc_t *s, tinker__svc_req_t *r,
                                      entry_t *e) {
   tinker__svc_model_t *m = e->model;
@@ -161,7 +161,8 @@ static tinker__svc_model_t *model_of(tinker__svc_t *s, tinker__svc_req_t *r,
   return tinker__svc_session_arrive(s, r, m->session) ? m : NULL;
 }
 
-/* What only the state of the service can refuse. Under the lock. */
+/* Makes the checks that need the state of the service. A call that fails them
+ * loses its work, and r is answered. Under the lock. */
 static void refuse(tinker__svc_t *s, tinker__svc_req_t *r,
                    tinker__svc_model_t *m, entry_t *e) {
   bool load = e->call.kind == TINKER__SVC_OP_LOAD;
@@ -214,9 +215,10 @@ static int check_new_name(entry_t *e) {
                      "characters and marks of direction");
 }
 
-/* Takes the digest of a decoded pass; of a refused one, whose meaning is not
- * known, the digest of its bytes. The other calls are small, and stores hold
- * digests of what their texts mean, which take passes of their own. */
+/* Sets the digest of a call. A pass has that of its decoded message, or, if it
+ * was refused and its meaning is not known, of its bytes. Other calls have one
+ * of their JSON text's content, which reads the body again: stores hold such
+ * digests, and these bodies are small. */
 static int digest_call(tinker__svc_t *s, entry_t *e, tinker__str_t body) {
   bool all = e->call.kind == TINKER__SVC_OP_SAVE_EXTERNAL;
   if (e->call.kind != TINKER__SVC_OP_FORWARD_BACKWARD) {
@@ -228,7 +230,8 @@ static int digest_call(tinker__svc_t *s, entry_t *e, tinker__str_t body) {
   return 0;
 }
 
-/* The base model that a pass is checked against; false: r is answered. */
+/* Finds the base model that a pass is checked against, and counts the pass in
+ * session.arriving. False: r is answered. */
 static bool find_base(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
                       tinker__svc_base_model_t **base) {
   bool pass = e->call.kind == TINKER__SVC_OP_FORWARD_BACKWARD;
@@ -244,7 +247,9 @@ static bool find_base(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
   return m != NULL;
 }
 
-/* The work of a call, without the lock; a code when it is refused. */
+/* Checks a call and makes its work, digest and copy. Fails with the code of the
+ * refusal; TINKER_EBUSY says that there is no memory for it now, and r is
+ * answered. Without the lock. */
 static int make_work(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
                      tinker__svc_base_model_t *base, int *status) {
   tinker__svc_call_t *c = &e->call;
@@ -258,6 +263,9 @@ static int make_work(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
     rc = tinker__svc_work_take(&e->work, c, &terms, status, c->why,
                                sizeof c->why);
   }
+  if (rc == 0 && !tinker__svc_body_decoded(r, e->work->arena.used)) {
+    return TINKER_EBUSY;
+  }
   if (rc == 0) rc = check_new_name(e);
   if (rc != TINKER_ENOMEM && digest_call(s, e, tinker__buf_str(&r->body))) {
     rc = TINKER_ENOMEM;
@@ -269,7 +277,7 @@ static int make_work(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
   return rc;
 }
 
-/* A call with a head: idempotence, checks, order. */
+/* Accepts a call that has a head. */
 static tinker__svc_handled_t accept_call(tinker__svc_t *s, tinker__svc_req_t *r,
                                          entry_t *e) {
   int status;
@@ -279,9 +287,9 @@ static tinker__svc_handled_t accept_call(tinker__svc_t *s, tinker__svc_req_t *r,
   if (!find_base(s, r, e, &base)) return h;
   int rc = make_work(s, r, e, base, &status);
   tinker__svc_lock(s);
-  if (rc == TINKER_ENOMEM) {
+  if (rc == TINKER_ENOMEM || rc == TINKER_EBUSY) {
     if (e->model) e->model->session->arriving--;
-    tinker__svc_reply_error(r, 503, "out of memory");
+    if (rc == TINKER_ENOMEM) tinker__svc_reply_error(r, 503, "out of memory");
   } else {
     if (rc != 0) tinker__svc_reply_error(r, status, "%s", e->call.why);
     h = accept_locked(s, r, e);
@@ -290,7 +298,7 @@ static tinker__svc_handled_t accept_call(tinker__svc_t *s, tinker__svc_req_t *r,
   return h;
 }
 
-/* A body that was read, as a call of a model: it needs a head. */
+/* Accepts a call whose body was read, or refuses one without a head. */
 static tinker__svc_handled_t accept_read(tinker__svc_t *s, tinker__svc_req_t *r,
                                          entry_t *e) {
   const tinker__svc_call_t *c = &e->call;
@@ -339,8 +347,8 @@ tinker__svc_handle_save_weights_for_sampler(tinker__svc_t *s,
   return accept_json(s, r, TINKER__SVC_OP_SAVE_SAMPLER);
 }
 
-/* The call is not supported, but its number is one of the model's. The number
- * is used up, or the calls that follow would wait for it for ever. */
+/* The call is not supported, but it has a number among the model's calls. The
+ * number is used up, or the calls that follow would wait for it for ever. */
 tinker__svc_handled_t
 tinker__svc_handle_save_weights_external(tinker__svc_t *s,
                                          tinker__svc_req_t *r) {
@@ -380,8 +388,9 @@ tinker__svc_handled_t tinker__svc_handle_load_weights(tinker__svc_t *s,
   return h;
 }
 
-/* A pass, read. forward: as the path of the JSON form says, in which what is in
- * forward_input is never trained on, and anything else has no place. */
+/* Reads and accepts a pass. forward: the path is `forward`, which takes JSON
+ * only. Such a body must have forward_input, which is never trained on, and
+ * must not have forward_backward_input. */
 static tinker__svc_handled_t accept_pass(tinker__svc_t *s, tinker__svc_req_t *r,
                                          bool forward) {
   entry_t e;

@@ -258,7 +258,6 @@ bool rig_answered(rig_pending_t *c) {
 
 void rig_wait(rig_t *rig, rig_pending_t *c, reply_t *reply) {
   tinker__svc_req_t *r = &c->req;
-  (void)rig;
   pthread_mutex_lock(&lock);
   while (c->parked && !c->resumed) pthread_cond_wait(&answered, &lock);
   pthread_mutex_unlock(&lock);
@@ -268,6 +267,10 @@ void rig_wait(rig_t *rig, rig_pending_t *c, reply_t *reply) {
   reply->status = broken ? 500 : r->status; /* as http.c does */
   snprintf(reply->text, sizeof reply->text, "%.*s",
            broken ? 0 : (int)r->reply.len, broken ? "" : r->reply.data);
+  if (rig->s == r->service) { /* as http.c does */
+    tinker__svc_body_release(r);
+    tinker__svc_share_give(&rig->s->replies, r->replying);
+  }
   tinker__buf_free(&r->body);
   tinker__buf_free(&r->reply);
   free(c);

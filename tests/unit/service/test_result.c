@@ -29,7 +29,7 @@ Test(result, too_large) {
   rig_session(&rig, session, sizeof session);
   rig_sampler(&rig, session, sampler, sizeof sampler);
   size_t room = rig.s->max_result;
-  cr_assert_geq(room, 1u << 29);
+  cr_assert_gt(room, 300);
   rig.s->max_result = 300;
   sample(&rig, sampler, 0, &reply);
   cr_assert_neq(strstr(reply.text, "larger than 300 bytes"), NULL, "%s",

@@ -58,7 +58,7 @@ Test(states, moves_of_a_session) {
   all_moves(text, TINKER__SVC_SESSION_STATES, session_may, session_name);
   cr_assert_str_eq(text,
                    "storing live\nstoring ended\nlive ending\nending ended\n"
-                   "ended purged\n",
+                   "ended purged\npurged leaving\nleaving purged\n",
                    "%s", text);
 }
 
@@ -149,13 +149,14 @@ static const char *op_name(int state) {
 Test(states, moves_of_a_call) {
   char text[1000];
   all_moves(text, TINKER__SVC_OP_STATES, op_may, op_name);
-  cr_assert_str_eq(text,
-                   "new logging\nnew waiting\nnew done\nnew failed\n"
-                   "new refusing\nnew rejected\nlogging waiting\n"
-                   "waiting running\nwaiting committing\nrunning waiting\n"
-                   "running committing\ncommitting done\ncommitting failed\n"
-                   "refusing rejected\n",
-                   "%s", text);
+  cr_assert_str_eq(
+      text,
+      "new logging\nnew waiting\nnew done\nnew failed\n"
+      "new refusing\nnew rejected\nlogging waiting\n"
+      "waiting running\nwaiting committing\nrunning waiting\n"
+      "running committing\ncommitting running\ncommitting done\ncommitting failed\n"
+      "refusing rejected\n",
+      "%s", text);
 }
 
 Test(states, a_call_moves) {

@@ -200,40 +200,47 @@ Test(http, a_body_of_each_call) {
   cr_assert(tinker__svc_body_refused(r));
   cr_assert_neq(strstr(r->reply.data, "larger than the 1000 "), NULL);
   end(&a);
+  rig.s->max_bodies = 900; /* but for the memory that there is */
+  r = arrive(&a, &rig, TARGET);
+  more(&a, 901);
+  cr_assert(tinker__svc_body_refused(r));
+  cr_assert_eq(r->status, 413);
+  cr_assert_neq(strstr(r->reply.data, "larger than the 900 "), NULL);
+  cr_assert_neq(strstr(r->reply.data, "--max-memory"), NULL);
+  end(&a);
   rig_close(&rig);
 }
 
-/* Large bodies that have not ended hold no more than a bound together; small
- * ones are always let in, and an end gives the room back. */
+/* Bodies that have not ended hold no more than a bound together; tiny ones are
+ * always let in, and an end gives the room back. */
 Test(http, bodies_of_all_together) {
   static rig_t rig;
   arrival_t a, b, c;
   rig_open(&rig);
-  rig.s->large = 1000;
-  rig.s->max_bodies = 10000;
+  rig.s->max_bodies = 100000;
   tinker__svc_req_t *first = arrive(&a, &rig, TARGET);
-  more(&a, 8000);
-  cr_assert_eq(first->body.len, 8000);
+  more(&a, 80000);
+  cr_assert_eq(first->body.len, 80000);
   tinker__svc_req_t *r = arrive(&b, &rig, TARGET);
-  more(&b, 1000);
-  cr_assert_eq(r->body.len, 1000);
-  more(&b, 1000);
-  more(&b, 1000);
+  more(&b, 10000);
+  cr_assert_eq(r->body.len, 10000);
+  more(&b, 10000);
+  more(&b, 10000);
   cr_assert_eq(r->body.len, 0, "it is one too many");
   cr_assert(tinker__svc_body_refused(r));
   cr_assert(r->status == 503 && r->retry_after_s == 1);
-  cr_assert_neq(strstr(r->reply.data, "10000 bytes together"), NULL, "%s",
+  cr_assert_neq(strstr(r->reply.data, "100000 bytes together"), NULL, "%s",
                 r->reply.data);
   r = arrive(&c, &rig, TARGET);
-  more(&c, 1000);
-  cr_assert(r->body.len == 1000 && !tinker__svc_body_refused(r));
+  more(&c, 4096);
+  cr_assert(r->body.len == 4096 && !tinker__svc_body_refused(r));
   end(&c);
   end(&b);
   end(&a);
   cr_assert_eq(atomic_load(&rig.s->body_bytes), 0);
   arrive(&b, &rig, TARGET);
-  more(&b, 10000);
-  cr_assert_eq(atomic_load(&rig.s->body_bytes), 10000);
+  more(&b, 100000);
+  cr_assert_eq(atomic_load(&rig.s->body_bytes), 100000);
   end(&b);
   rig_close(&rig);
 }

@@ -423,7 +423,8 @@ Test(bases, memory_for_one) {
   snprintf(why, sizeof why,
            "needs %llu bytes of memory with those before it, "
            "%llu are available",
-           (unsigned long long)(2 * bytes), (unsigned long long)rig.max_memory);
+           (unsigned long long)(2 * bytes),
+           (unsigned long long)rig.max_memory - rig.s->reserved);
   cr_assert_neq(strstr(base_named("n")->why, why), NULL, "%s",
                 base_named("n")->why);
   cr_assert_eq(rig.s->slots.limit, limit);
