@@ -59,7 +59,8 @@ static void become(const daemon_t *d, int out, pid_t bench) {
   if (getppid() == bench && err >= 0 && dup2(out, 1) >= 0 &&
       dup2(err, 2) >= 0) {
     execl(d->program, d->program, "--model", model, "--state", state,
-          "--socket", d->socket, "--threads", threads, (char *)NULL);
+          "--socket", d->socket, d->threads ? "--threads" : (char *)NULL,
+          threads, (char *)NULL);
   }
   _exit(127);
 }

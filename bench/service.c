@@ -2,7 +2,8 @@
  *
  *   bench_service LOCALD MODEL_FOLDER [SECONDS [THREADS [MODELS]]]
  *
- * LOCALD (tinker-locald) runs as a process of its own. The requests are made by
+ * LOCALD (tinker-locald) runs as a process of its own, with THREADS threads of
+ * its engine (default 0, one per core). The requests are made by
  * clients of the public library, each with a session and a thread.
  *
  * First 1, 4, 16 and 64 clients sample 64 tokens again and again for SECONDS

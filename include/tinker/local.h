@@ -52,8 +52,10 @@ typedef struct tinker_local_options_s {
   const char *const *model_names;
   size_t model_count;
   /* Folder for runs, checkpoints and results, of mode 0700, made when it is
-   * missing: what was acknowledged is there at the next start. NULL (default) =
-   * in the private folder: it ends with the service. */
+   * missing: what was acknowledged is there at the next start. That start has
+   * another endpoint, where the clients and trainers of this one do not look:
+   * save a training state, and create a trainer from it. NULL (default) = in
+   * the private folder: it ends with the service. */
   const char *state_dir;
   /* Threads of the engine, 0 (default) to 1,024; 0 = one per core. */
   int64_t threads;
@@ -67,7 +69,8 @@ typedef struct tinker_local_options_s {
    * 1,048,576. */
   int64_t max_tokens;
   /* Milliseconds without a call or heartbeat that end a client's session, 1,000
-   * to 1,000,000,000; default 600,000. */
+   * to 1,000,000,000; default 600,000. A client sends a heartbeat every ten
+   * seconds: with less than that it loses its session while it is idle. */
   int64_t session_timeout_ms;
   /* Percent of the engine's time for samples while training wants it, too, 1 to
    * 99; default 50. */

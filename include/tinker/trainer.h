@@ -20,6 +20,11 @@
  * operation; its number counts as used, but not after 401 and 413, when the
  * service has not read it.
  *
+ * A batch that is larger than the service takes in one request is sent as
+ * several, each with a number of its own. If one of them fails the call fails,
+ * but the gradients of the others count: tinker_error_outcome_is_unknown() says
+ * so, and the next optimizer step would use them.
+ *
  * If a number can't be delivered, or the session has ended, the trainer is
  * fatal: it refuses every later call with TINKER_EFATAL rather than leave a
  * hole in the order. It is also fatal if the service turns out to wait for a

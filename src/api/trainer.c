@@ -121,6 +121,7 @@ static int encode_chunks(const batch_t *b, tinker__op_t *op,
   size_t at = 0;
   for (size_t i = 0; i < op->count; i++) {
     size_t end = tinker__chunk_end(limits, b->estimates, b->n, at);
+    op->parts[i].first = at;
     view.datums = b->views + at;
     view.datum_count = end - at;
     int rc =

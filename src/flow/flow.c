@@ -303,11 +303,17 @@ void tinker__op_part_lost(tinker__part_t *part) {
   tinker__op_on(part->op, TINKER__ON_LOST);
 }
 
+/* The service counts the examples of a request, the caller those of the batch.
+ */
 static const char *numbered_name(const tinker__part_t *part, char *out,
                                  size_t out_len) {
   const char *name = part->op->kind->name;
   if (part->seq < 0) {
     tinker__why(out, out_len, 0, "%s", name);
+  } else if (part->first) {
+    tinker__why(out, out_len, 0,
+                "%s (seq_id %lld, whose data[0] is data[%zu] of the call)",
+                name, (long long)part->seq, part->first);
   } else {
     tinker__why(out, out_len, 0, "%s (seq_id %lld)", name,
                 (long long)part->seq);
@@ -319,7 +325,7 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                             int status, int64_t retry_after_ms,
                             tinker_category_t category, const char *why) {
   tinker__op_t *op = part->op;
-  char name[64];
+  char name[128];
   bool fatal = advice & TINKER__ADVICE_FATAL && op->turn && op->turn->ordered;
   /* Part of a batch may have been applied, whatever happened to the rest. */
   if (op->count > 1) advice |= TINKER__ADVICE_UNKNOWN;

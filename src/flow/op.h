@@ -140,6 +140,7 @@ struct tinker__part_s {
   tinker__wire_body_t body; /* numbered; freed once accepted, not a sample's */
   tinker__buf_t text;       /* body without a number; then of the polls */
   int64_t seq;              /* -1 = none yet */
+  size_t first;             /* of its examples: the place in the whole batch */
   char *request_id;         /* owned; NULL before it is accepted */
   int64_t held_bytes;
   unsigned polls;

@@ -223,7 +223,7 @@ Test(faults, fatal_trainer) {
 }
 
 /* One of three chunks is rejected: the others are still sent, the error says
- * that part of it may have been applied. */
+ * that part of it may have been applied, and which examples are meant. */
 Test(faults, one_chunk_rejected) {
   rig_t rig;
   tinker_future_t *f;
@@ -237,6 +237,9 @@ Test(faults, one_chunk_rejected) {
                                   NULL, NULL, NULL, NULL, &f);
   const tinker_error_t *e = ended(&rig, f, TINKER_EREJECTED);
   cr_assert(tinker_error_outcome_is_unknown(e));
+  cr_assert_str_eq(tinker_error_message(e),
+                   "forward_backward (seq_id 2, whose data[0] is data[1] of "
+                   "the call): the server answered 422: no");
   rig_run(&rig);
   cr_assert_eq(rig_count(&rig, FB), 3u);
   cr_assert_eq(rig_seq(rig_request(&rig, FB, 2)), 1);

@@ -13,6 +13,9 @@ a line is looked up:
 - a flag (--word) in a program or script of the project;
 - a symbol (tinker_..., tinker__..., TINKER_...) in a source file.
 
+A path under $source or $root in a script is there too, in each of its forms
+("{a,b}", "*", a variable).
+
 The table of an operation's states in docs/internals/client-flow.md must be that
 of src/flow/op.c, and its list of a part's states the enum of src/flow/op.h. The
 tables under "Lives" in docs/internals/service.md must be those of
@@ -22,12 +25,15 @@ import pathlib
 import re
 import sys
 
+from test_mirror import expand
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLOW = "docs/internals/client-flow.md"
 SERVICE = "docs/internals/service.md"
 LIVES = {"session": "Session", "model": "Model", "op": "Call"}  # in states.c, and its heading on the page
 SOURCES = ("include", "src", "local", "tests", "examples", "scripts", "bench",
            "demo", "cmake")
+SCRIPT_PATH = re.compile(r"\$\{?(?:source|root)\}?/([\w.{},*$/-]+)")
 # Files that exist only where a program runs, or that belong to others.
 ELSEWHERE = re.compile(
     r"^(/|~|\.\.|https?:|unix:|tinker:)|^(checkpoints|snapshots|lost)/|"
@@ -137,6 +143,25 @@ def check_page(tree, path):
     return faults
 
 
+def scripts(root):
+    for top in SOURCES:
+        for path in sorted((root / top).rglob("*")):
+            if path.is_file() and not path.suffix:
+                text = path.read_text(encoding="utf-8", errors="replace")
+                if re.match(r"#!.*\b(ba)?sh\n", text):
+                    yield path.relative_to(root), text
+
+
+def check_script(root, path, text):
+    faults = []
+    for number, line in enumerate(text.splitlines(), 1):
+        for word in SCRIPT_PATH.findall(re.sub(r'["\\]', "", line)):
+            for name in expand(re.sub(r"\$\w+", "*", word)):
+                if not ELSEWHERE.match(name) and not any(root.glob(name)):
+                    faults.append(f"{path}:{number}: there is no {name}")
+    return faults
+
+
 def table_of_code(text):
     """{state: [cell, ...]} of the table in op.c, in the order of the events."""
     table = {}
@@ -228,6 +253,12 @@ def check_itself(tree):
                  "flow/op.c", "boot", "store.db", "tinker_client_dump()",
                  "architecture.md", "local/service/*/*.c"):
         assert not check_word(tree, word, None, page), word
+    script = ('for f in "$root"/{src/base,src/gone}/*.c \\\n'
+              '  "$source/local/engine/sampler.c" "$root/bench/engine_$x.py"; do\n'
+              '  rm "$root/build/x"')
+    assert check_script(ROOT, "x", script) == [
+        "x:1: there is no src/gone/*.c",
+        "x:2: there is no local/engine/sampler.c"]
     assert len(table_of_code((ROOT / "src/flow/op.c").read_text())) == 5
     wrong = (ROOT / FLOW).read_text().replace("done hand", "done abort")
     assert table_of_page(wrong) != table_of_page((ROOT / FLOW).read_text())
@@ -245,9 +276,12 @@ def main():
     for path in pages(ROOT):
         count += 1
         faults += check_page(tree, path)
+    for path, text in scripts(ROOT):
+        count += 1
+        faults += check_script(ROOT, path, text)
     for fault in faults:
         print(fault)
-    print(f"test_docs: {count} pages, {len(faults)} faults")
+    print(f"test_docs: {count} pages and scripts, {len(faults)} faults")
     return 1 if faults else 0
 
 

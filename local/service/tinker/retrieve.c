@@ -21,9 +21,11 @@ answer_unknown(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
   tinker__svc_sampler_t *p = tinker__map_get(s->sampler_by_id, owner);
   tinker__svc_session_t *session = m ? m->session : p ? p->session : NULL;
   if (session && tinker__svc_session_purged(session)) {
-    return tinker__svc_reply_error(r, 410,
-                                   "the session ended at least an hour "
-                                   "ago: its results are no longer kept");
+    return tinker__svc_reply_error(
+        r, 410,
+        "session %s has ended, and results are kept for %lld seconds after "
+        "that (--keep)",
+        session->id, (long long)s->config.keep_ms / 1000);
   }
   return tinker__svc_reply_error(r, 404, "request_id not found: %.*s",
                                  (int)(id.len < 200 ? id.len : 200), id.ptr);

@@ -63,6 +63,7 @@ Test(session, the_first_reason_wins) {
 
 static int result_after(rig_t *rig, const char *model, int minutes) {
   static reply_t reply;
+  const char *words = "results are kept for 3600 seconds after that (--keep)";
   char id[200];
   atomic_store(&ahead_ms, (int64_t)minutes * 60000);
   pthread_mutex_lock(&rig->s->lock);
@@ -70,6 +71,8 @@ static int result_after(rig_t *rig, const char *model, int minutes) {
   pthread_mutex_unlock(&rig->s->lock);
   snprintf(id, sizeof id, "%s:1", model);
   rig_result(rig, id, &reply);
+  cr_assert_eq(reply.status == 410, strstr(reply.text, words) != NULL, "%s",
+               reply.text);
   return reply.status;
 }
 
