@@ -231,6 +231,7 @@ static int submit_result(tinker__db_write_t *w, completion_t *c) {
   int rc = tinker__db_write_submit(w);
   if (rc == 0) return 0;
   op->log_size = size;
+  hold_result(op, 0); /* the write has freed it */
   tinker__mem_free(op->service->mem, c);
   return rc;
 }

@@ -47,11 +47,17 @@ static void send_call(sweep_t *w, const kind_t *k) {
   if (w->reply.status == 204) w->reply.status = 200;
 }
 
-/* The timer's look, which counts the models that are tried again. */
+/* The timer's look, which counts the models that are tried again. A result that
+ * was not stored takes no memory meanwhile, or others would wait for it. */
 static void look_again(sweep_t *w) {
   tinker__svc_t *s = w->rig.s;
   tinker__svc_lock(s);
-  TINKER__LIST_EACH(l, tmp, &s->parked) w->parked++;
+  TINKER__LIST_EACH(l, tmp, &s->parked) {
+    const tinker__svc_model_t *m =
+        TINKER__CONTAINER(l, tinker__svc_model_t, parked);
+    w->parked++;
+    if (m->rewinds) cr_assert_eq(atomic_load(&s->results.used), 0);
+  }
   tinker__svc_ops_retry(s);
   tinker__svc_models_retry(s, INT64_MAX);
   tinker__svc_unlock(s);
