@@ -77,7 +77,7 @@ Test(train_state, says_that_gradients_wait) {
   tinker__buf_init(&b, &mem, TINKER__TRAIN_STATE_MAX_JSON);
   tinker__train_state_write(&b, &with);
   cr_assert_eq(strncmp(tinker__buf_cstr(&b), "{\"format\":2,", 12), 0);
-  cr_assert_str_eq(tinker__buf_cstr(&b) + 12, FILE_TEXT + 12);
+  cr_assert_str_eq(tinker__buf_cstr(&b) + 12, &FILE_TEXT[12]);
   cr_assert_eq(
       tinker__train_state_parse(&again, &mem, tinker__buf_str(&b), NULL, 0), 0);
   cr_assert(again.has_grad);
