@@ -71,6 +71,8 @@ static const char help[] =
     "                       (default 600)\n"
     "  --keep S             seconds that results stay after their session's\n"
     "                       end (default 3600)\n"
+    "  --forget S           seconds after its end until a session without\n"
+    "                       checkpoints is unknown (default 86400)\n"
     "  --poll-ms MS         hold of a long poll (default 30000, max 44000)\n"
     "  --snapshot-ms MS     engine time that a restart may have to repeat,\n"
     "                       of all models together (default 5000)\n"
@@ -200,6 +202,7 @@ static const struct {
              {"--inline-result", NULL, AT(config.inline_result), NO_LIMIT, 1},
              {"--session-timeout", NULL, AT(config.session_ms), 1000000, 1000},
              {"--keep", NULL, AT(config.keep_ms), 1000000000, 1000},
+             {"--forget", NULL, AT(config.forget_ms), 1000000000, 1000},
              {"--poll-ms", NULL, AT(config.poll_ms), 44000, 1},
              {"--snapshot-ms", NULL, AT(config.snapshot_ms), NO_LIMIT, 1},
              {"--idle-timeout", NULL, AT(config.idle_ms), 1000000, 1000},

@@ -2,7 +2,8 @@
  * the session was made, in the control lane, and never repeats one early. A
  * failed heartbeat is not an error of an operation. Only two events are
  * reported: that the service has been silent for two minutes, once, and that it
- * is back. 410 ends the session. */
+ * is back. 410 ends the session, and so does a service that has said for two
+ * minutes that it does not know the session (404). */
 #include "session/session_internal.h"
 
 #define BEAT_TIMEOUT_MS 10000
@@ -14,6 +15,7 @@ static void schedule(tinker__session_t *s, int64_t at_ms) {
 
 static void confirmed(tinker__session_t *s, int64_t now_ms) {
   s->confirmed_ms = now_ms;
+  s->unknown_ms = 0;
   if (!s->silent) return;
   s->silent = false;
   tinker__session_say(s, TINKER__SESSION_BACK,
@@ -32,13 +34,21 @@ static void missed(tinker__session_t *s, int64_t now_ms,
                       s->id, (int)(since / 1000), tinker_error_message(error));
 }
 
+/* True when the session is over. A single 404 may come from an instance of the
+ * service that does not know the session yet, or not any more. */
+static bool is_over(tinker__session_t *s, int64_t now_ms, int refusal) {
+  if (refusal == 404 && !s->unknown_ms) s->unknown_ms = now_ms;
+  return refusal == 410 ||
+         (refusal == 404 && now_ms - s->unknown_ms >= TINKER__SESSION_LOST_MS);
+}
+
 static void on_beat(tinker__exchange_t *x, tinker__http_reply_t *reply,
                     const tinker_error_t *error) {
   tinker__session_t *s = x->session;
   int64_t now = tinker__loop_now(s->loop);
   if (!error) {
     confirmed(s, now);
-  } else if (tinker__http_refusal(reply) == 410) {
+  } else if (is_over(s, now, tinker__http_refusal(reply))) {
     tinker__session_set_ended(s);
   } else if (!x->canceled) {
     missed(s, now, error);

@@ -53,6 +53,7 @@ struct tinker__session_s {
   tinker__timer_t beat_timer;
   int64_t beat_sent_ms;
   int64_t confirmed_ms; /* when the service last knew the session */
+  int64_t unknown_ms;   /* when it first said that it did not; 0 = it knows */
   bool silent;
 
   tinker__exchange_t finish;

@@ -113,7 +113,8 @@ class Clients:
 
 def main():
     service = locald.Service(sys.argv[1], sys.argv[2],
-                             ["--keep", "1", "--session-timeout", "5"])
+                             ["--keep", "1", "--forget", "1",
+                              "--session-timeout", "5"])
     total = int(sys.argv[3])
     service.start()
     clients = Clients(service, total)

@@ -181,6 +181,7 @@ static void set_defaults(tinker__svc_config_t *c) {
   if (!c->inline_result) c->inline_result = 1 << 20;
   if (!c->poll_ms) c->poll_ms = 30000;
   if (!c->keep_ms) c->keep_ms = 3600000;
+  if (!c->forget_ms) c->forget_ms = 86400000;
   if (!c->session_ms) c->session_ms = 600000;
   if (!c->snapshot_ms) c->snapshot_ms = 5000;
   if (!c->idle_ms) c->idle_ms = 300000;

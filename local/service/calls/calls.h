@@ -242,7 +242,7 @@ int tinker__svc_session_describe(tinker__svc_t *s, tinker__svc_session_t *n,
 bool tinker__svc_session_purge(tinker__svc_t *s);
 /* session_drop.c: lets a purged session go if no checkpoint of it is left. True
  * when that has begun. Under the lock. */
-bool tinker__svc_session_drop(tinker__svc_session_t *n);
+bool tinker__svc_session_drop(tinker__svc_session_t *n, int64_t now_ms);
 /* Deletes the rows of a session that is LEAVING, and then frees it.
  * TINKER_ENOMEM: nothing was done. Engine thread. */
 int tinker__svc_session_delete(tinker__svc_session_t *n);

@@ -23,9 +23,12 @@ static bool is_empty(const tinker__svc_session_t *n) {
   return true;
 }
 
-bool tinker__svc_session_drop(tinker__svc_session_t *n) {
+/* A client that was asleep for some hours must find that its session has ended,
+ * which ends its work, and not that somebody has mistaken an id. */
+bool tinker__svc_session_drop(tinker__svc_session_t *n, int64_t now_ms) {
   tinker__svc_t *s = n->service;
   if (n->state != TINKER__SVC_SESSION_PURGED || !is_empty(n)) return false;
+  if (now_ms - n->ended_ms < s->config.forget_ms) return false;
   if (s->stopping || !s->scheduler) return false;
   if (!tinker__svc_session_move(n, TINKER__SVC_SESSION_LEAVING)) return false;
   n->task.step = s->runner->leave;

@@ -186,7 +186,7 @@ bool tinker__svc_session_purge(tinker__svc_t *s) {
     if (is_due(n, now)) {
       purge(s, n);
       most--;
-    } else if (tinker__svc_session_drop(n)) {
+    } else if (tinker__svc_session_drop(n, now)) {
       most--;
     }
     if (most <= 0) return true;

@@ -48,6 +48,8 @@ typedef struct tinker__svc_config_s {
   int64_t poll_ms;       /* hold of a long poll; 0 = 30 s */
   int64_t keep_ms;       /* results are kept after the session's end for this;
                             0 = 1 hour */
+  int64_t forget_ms;     /* a session without checkpoints is known after its end
+                            for this, and as long as its results; 0 = 1 day */
   int64_t session_ms;    /* a session without a sign of life ends after this;
                             0 = 10 minutes */
   int64_t snapshot_ms;   /* engine time that a restart may repeat, all models

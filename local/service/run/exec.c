@@ -29,10 +29,14 @@ void tinker__svc_exec_fail(tinker__svc_op_t *op, int rc, const char *why) {
                       *why ? why : tinker_code_text(rc));
 }
 
-void tinker__svc_exec_model_free(tinker__svc_model_t *m) {
+void tinker__svc_exec_pass_end(tinker__svc_model_t *m) {
   if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
-  if (m->train) tinker__svc_model_api(m)->train_free(m->train);
   m->pass = NULL;
+}
+
+void tinker__svc_exec_model_free(tinker__svc_model_t *m) {
+  tinker__svc_exec_pass_end(m);
+  if (m->train) tinker__svc_model_api(m)->train_free(m->train);
   m->train = NULL;
   tinker__svc_claim_settle(m);
 }
@@ -106,8 +110,7 @@ static int begin_pass(tinker__svc_model_t *m, tinker__svc_op_t *op, char *why,
 static void end_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__buf_t out;
   double loss = tinker__svc_model_api(m)->pass_loss(m->pass);
-  tinker__svc_model_api(m)->pass_end(m->pass);
-  m->pass = NULL;
+  tinker__svc_exec_pass_end(m);
   tinker__buf_init(&out, m->service->mem, (size_t)1 << 31);
   int rc = tinker__svc_result_forward_backward(&out, op->work, loss);
   if (rc != 0 && !out.error) out.error = rc;
@@ -128,21 +131,18 @@ static bool run_pass(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   }
   if (rc > 0) return true;
   if (rc == TINKER_ECANCELED) { /* the service stops; the next start does it */
-    tinker__svc_model_api(m)->pass_end(m->pass);
-    m->pass = NULL;
+    tinker__svc_exec_pass_end(m);
     return true;
   }
   if (rc == 0 && op->acts & TINKER__ACT_APPLY_TWICE) {
     op->acts &= ~(unsigned)TINKER__ACT_APPLY_TWICE;
-    tinker__svc_model_api(m)->pass_end(m->pass);
-    m->pass = NULL;
+    tinker__svc_exec_pass_end(m);
     return true;
   }
   if (rc == 0) {
     end_pass(m, op);
   } else {
-    if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
-    m->pass = NULL;
+    tinker__svc_exec_pass_end(m);
     tinker__svc_exec_fail(op, rc, why);
   }
   return false;
@@ -280,10 +280,7 @@ static bool run_op(tinker__svc_model_t *m, tinker__svc_op_t *op) {
                      "the model can't go on: %s", reason);
   }
   if (rc != 0) {
-    if (m->pass) {
-      tinker__svc_model_api(m)->pass_end(m->pass); /* broken meanwhile */
-    }
-    m->pass = NULL;
+    tinker__svc_exec_pass_end(m); /* broken meanwhile */
     if (!op->redo || !reason) tinker__svc_exec_fail(op, rc, why);
     return false;
   }
@@ -335,8 +332,7 @@ static tinker__svc_op_t *take_op(tinker__svc_model_t *m) {
  * that was decoded for this turn alone is read from the log again. */
 static void park(tinker__svc_model_t *m) {
   tinker__svc_t *s = m->service;
-  if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
-  m->pass = NULL;
+  tinker__svc_exec_pass_end(m);
   if (m->rewinds) {
     tinker__svc_exec_model_free(m);
     tinker__svc_keep_settled(m);

@@ -68,6 +68,8 @@ int tinker__svc_exec_link_old(tinker__svc_model_t *m,
 /* --- exec.c --- */
 /* The runner that boot gives to the service. */
 extern const tinker__svc_runner_t tinker__svc_runner;
+/* Gives the model's pass up if there is one. Engine thread. */
+void tinker__svc_exec_pass_end(tinker__svc_model_t *m);
 /* Takes the model's training state and pass out of memory. */
 void tinker__svc_exec_model_free(tinker__svc_model_t *m);
 

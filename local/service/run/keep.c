@@ -137,8 +137,7 @@ static int64_t next_number(tinker__svc_model_t *m) {
 
 static void keep(tinker__svc_model_t *m) {
   int64_t next = m->changed && m->train ? next_number(m) : -1;
-  if (m->pass) tinker__svc_model_api(m)->pass_end(m->pass);
-  m->pass = NULL;
+  tinker__svc_exec_pass_end(m);
   if (next >= 0) tinker__svc_exec_snapshot(m, next);
 }
 

@@ -178,10 +178,8 @@ static tinker__svc_handled_t create_locked(
   return accept_model(s, r, m, TINKER__SVC_OP_CREATE, digest, NULL);
 }
 
-/* Draws a seed when the client gave none; it is stored with the model. It has
- * 63 bits, so that it is an integer in JSON and in the store too. */
-static int draw_seed(tinker__svc_t *s, uint64_t *seed, char *why,
-                     size_t why_len) {
+int tinker__svc_draw_seed(tinker__svc_t *s, uint64_t *seed, char *why,
+                          size_t why_len) {
   int rc = s->world->random(s->world->user, seed, sizeof *seed);
   *seed >>= 1;
   if (rc == 0) return 0;
@@ -220,7 +218,7 @@ tinker__svc_handled_t tinker__svc_handle_create_model(tinker__svc_t *s,
   }
   int rc = check_create(&c, &a, &lora, why, sizeof why);
   if (rc == 0 && !c.lora_config.has_seed) {
-    rc = draw_seed(s, &lora.seed, why, sizeof why);
+    rc = tinker__svc_draw_seed(s, &lora.seed, why, sizeof why);
   }
   if (rc == 0 && tinker__svc_body_digest(s->mem, tinker__buf_str(&r->body),
                                          NULL, digest) != 0) {

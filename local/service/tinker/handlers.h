@@ -32,6 +32,11 @@ tinker__svc_handled_t tinker__svc_handle_healthz(tinker__svc_t *s,
 tinker__svc_handled_t tinker__svc_handle_ready(tinker__svc_t *s,
                                                tinker__svc_req_t *r);
 /* create.c */
+/* Draws a seed when the client gave none; it is stored with the model or the
+ * sample. It has 63 bits, so that it is an integer in JSON and in the store
+ * too. 0, or the code of the world's random bytes, with why. */
+int tinker__svc_draw_seed(tinker__svc_t *s, uint64_t *seed, char *why,
+                          size_t why_len);
 tinker__svc_handled_t tinker__svc_handle_create_model(tinker__svc_t *s,
                                                       tinker__svc_req_t *r);
 /* Handles a load_weights that makes a model; its body was read by train.c. */

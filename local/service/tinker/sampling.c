@@ -190,7 +190,7 @@ live_sampler(tinker__svc_t *s, tinker__svc_req_t *r, tinker__str_t id) {
 /* A sample while it is being accepted. */
 typedef struct {
   tinker__svc_call_t call;
-  int64_t seed; /* drawn here, for a body that names none */
+  uint64_t seed; /* drawn here, for a body that names none */
   tinker__svc_sampler_t *sampler;
   tinker__svc_work_t *work;
   char *copy; /* of a large body, for the log */
@@ -232,7 +232,7 @@ static tinker__svc_handled_t accept_sample(tinker__svc_t *s,
   op->result_held = price;
   memcpy(op->digest, e->work->digest, sizeof op->digest);
   op->sampler = p;
-  op->seed = e->seed;
+  op->seed = (int64_t)e->seed;
   op->work = e->work;
   op->log_body = e->copy;
   e->work = NULL;
@@ -260,12 +260,16 @@ static int make_work(tinker__svc_t *s, tinker__svc_req_t *r, entry_t *e,
   tinker__svc_call_t *c = &e->call;
   *status = c->rc == TINKER_EINVAL ? 400 : 422;
   if (c->rc) return c->rc;
-  *status = 400;
-  int rc = s->world->random(s->world->user, &e->seed, sizeof e->seed);
+  *status = 500;
+  int rc = 0;
+  if (!c->message.sample.params.has_seed) {
+    rc = tinker__svc_draw_seed(s, &e->seed, c->why, sizeof c->why);
+  }
   if (rc != 0) return rc;
+  *status = 400;
   const tinker__svc_terms_t terms = {
       .base = e->sampler->base,
-      .seed = e->seed,
+      .seed = (int64_t)e->seed,
       .max_tokens = s->config.max_tokens,
       .max_result = atomic_load(&s->results.limit),
   };

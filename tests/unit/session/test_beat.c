@@ -108,6 +108,26 @@ Test(beat, gone_means_ended) {
   bench_close(&b);
 }
 
+/* The service's own 404, in a row or with silence in between, for two minutes.
+ */
+Test(beat, unknown_for_two_minutes_means_ended) {
+  static const script_reply_t unknown = {
+      .status = 404, .body = "{\"detail\":\"session not found\"}"};
+  open_with((server_t){.from = 2, .to = 99, .failure = unknown});
+  fake_loop_advance(&b.fake, 149999); /* the first is that of second 30 */
+  cr_assert_not(tinker__session_ended(b.session));
+  fake_loop_advance(&b.fake, 1);
+  cr_assert(tinker__session_ended(b.session));
+  cr_assert_str_eq(b.events, "silent\nended\n");
+  fake_loop_advance(&b.fake, 100000);
+  cr_assert_eq(server.beats, 15);
+  bench_close(&b);
+  open_with((server_t){.from = 2, .to = 14, .failure = unknown});
+  fake_loop_advance(&b.fake, 600000);
+  cr_assert_not(tinker__session_ended(b.session));
+  bench_close(&b);
+}
+
 static void say_ended(void *user) {
   tinker__session_set_ended(user);
 }

@@ -10,6 +10,8 @@
 
 #include "rig.h"
 
+#define DAYS 172800000 /* in which every session without checkpoints goes */
+
 static _Atomic int64_t ahead_ms;
 static rig_t rig;
 static reply_t reply;
@@ -152,12 +154,33 @@ Test(drop, all_of_it) {
     finish();
     look();
     cr_assert_eq(get_session(), 200); /* results are still kept */
-    atomic_fetch_add(&ahead_ms, 7200000);
+    atomic_fetch_add(&ahead_ms, DAYS);
     cr_assert(until(is_gone));
     expect_nothing();
     if (i == 1) blocks = rig.mem.live_blocks;
   }
   cr_assert_leq(rig.mem.live_blocks, blocks + 8);
+  rig_close(&rig);
+}
+
+/* A client that slept is told that its session has ended, for a day. */
+Test(drop, is_known_for_a_day) {
+  char heartbeat[120];
+  open_ahead();
+  work();
+  finish();
+  snprintf(heartbeat, sizeof heartbeat, "{\"session_id\":\"%s\"}", session);
+  atomic_fetch_add(&ahead_ms, 23 * 3600000);
+  cr_assert(until(is_purged));
+  for (int i = 0; i < 20; i++) look();
+  rig_call(&rig, "POST api/v1/session_heartbeat", NULL, NULL, heartbeat,
+           &reply);
+  cr_assert_eq(reply.status, 410, "%d %s", reply.status, reply.text);
+  atomic_fetch_add(&ahead_ms, 3600000);
+  cr_assert(until(is_gone));
+  rig_call(&rig, "POST api/v1/session_heartbeat", NULL, NULL, heartbeat,
+           &reply);
+  cr_assert_eq(reply.status, 404, "%d %s", reply.status, reply.text);
   rig_close(&rig);
 }
 
@@ -174,7 +197,7 @@ Test(drop, not_while_a_checkpoint_is_left) {
   save(3, "\"path\":\"kept\"");
   rig_member(&reply, "path", path, sizeof path);
   finish();
-  atomic_fetch_add(&ahead_ms, 7200000);
+  atomic_fetch_add(&ahead_ms, DAYS);
   cr_assert(until(is_purged));
   for (int i = 0; i < 20; i++) look();
   rig_stop(&rig);
@@ -207,7 +230,7 @@ Test(drop, in_pieces) {
   for (int i = 0; i < 8; i++) {
     work();
     finish();
-    atomic_fetch_add(&ahead_ms, 7200000);
+    atomic_fetch_add(&ahead_ms, DAYS);
     for (int k = 0; k < i; k++) look();
     if (i % 2) {
       rig_stop(&rig);
@@ -228,7 +251,7 @@ Test(drop, not_when_it_can_not_be_stored) {
   work();
   finish();
   rig_refuse(&rig, "DELETE ON sessions");
-  atomic_fetch_add(&ahead_ms, 7200000);
+  atomic_fetch_add(&ahead_ms, DAYS);
   cr_assert(until(is_purged));
   for (int i = 0; i < 200; i++) {
     look();
@@ -251,7 +274,7 @@ Test(drop, without_memory) {
   for (int n = 1; n < 40; n++) {
     work();
     finish();
-    atomic_fetch_add(&ahead_ms, 7200000);
+    atomic_fetch_add(&ahead_ms, DAYS);
     at = mem->count + (uint64_t)n;
     atomic_store(&mem->fail_at, at);
     look();

@@ -169,7 +169,7 @@ static int no_random(void *user, void *out, size_t len) {
 Test(create, a_seed_that_cannot_be_drawn_is_the_services_failure) {
   static rig_t rig;
   static reply_t reply;
-  char session[80], body[300], id[120];
+  char session[80], body[400], id[120];
   rig_open(&rig);
   rig_session(&rig, session, sizeof session);
   int (*real)(void *, void *, size_t) = rig.world.random;
@@ -183,6 +183,20 @@ Test(create, a_seed_that_cannot_be_drawn_is_the_services_failure) {
   cr_assert_not_null(strstr(reply.text, "no seed could be drawn"), "%s",
                      reply.text);
   new_model(&rig, session, 0, ",\"seed\":1", id, sizeof id);
+  rig_sampler(&rig, session, id, sizeof id);
+  for (int given = 0; given < 2; given++) {
+    snprintf(body, sizeof body,
+             "{\"sampling_session_id\":\"%s\",\"seq_id\":%d,"
+             "\"num_samples\":1,\"prompt\":{\"chunks\":[{\"type\":"
+             "\"encoded_text\",\"tokens\":[1]}]},"
+             "\"sampling_params\":{\"max_tokens\":1%s}}",
+             id, given, given ? ",\"seed\":1" : "");
+    rig_call(&rig, "POST api/v1/asample", NULL, NULL, body, &reply);
+    cr_assert_eq(reply.status, given ? 200 : 500, "%s", reply.text);
+    if (!given) {
+      cr_assert_not_null(strstr(reply.text, "no seed could be drawn"));
+    }
+  }
   rig.world.random = real;
   rig_close(&rig);
 }
