@@ -196,6 +196,9 @@ static tinker__svc_handled_t accept_locked(tinker__svc_t *s,
     return tinker__svc_reply_error(
         r, 409, "%s was used by a call that was rejected", op->request_id);
   }
+  if (op && !tinker__svc_op_logged(op)) {
+    return tinker__svc_ack_wait(&op->ack, r);
+  }
   if (op || is_spent(r, m, seq)) return TINKER__ANSWERED;
   if (tinker__svc_model_is_parked(m, r)) return TINKER__ANSWERED;
   refuse(s, r, m, e);
