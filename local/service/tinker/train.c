@@ -55,8 +55,7 @@ tinker__svc_handled_t tinker__svc_op_again(tinker__svc_req_t *r,
         r, 409, "%s was used before with another content", op->request_id);
   }
   tinker__svc_reply_future(r, op, num_samples);
-  return tinker__svc_op_logged(op) ? TINKER__ANSWERED
-                                   : tinker__svc_ack_wait(&op->ack, r);
+  return tinker__svc_ack_again(&op->ack, r, tinker__svc_op_logged(op));
 }
 
 /* --- Calls of a model ----------------------------------------------------- */
@@ -196,10 +195,8 @@ static tinker__svc_handled_t accept_locked(tinker__svc_t *s,
     return tinker__svc_reply_error(
         r, 409, "%s was used by a call that was rejected", op->request_id);
   }
-  if (op && !tinker__svc_op_logged(op)) {
-    return tinker__svc_ack_wait(&op->ack, r);
-  }
-  if (op || is_spent(r, m, seq)) return TINKER__ANSWERED;
+  if (op) return tinker__svc_ack_again(&op->ack, r, tinker__svc_op_logged(op));
+  if (is_spent(r, m, seq)) return TINKER__ANSWERED;
   if (tinker__svc_model_is_parked(m, r)) return TINKER__ANSWERED;
   refuse(s, r, m, e);
   return register_call(s, r, m, e);
