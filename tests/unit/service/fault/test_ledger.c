@@ -84,6 +84,44 @@ Test(ledger, lines_that_are_missing) {
   rig_close(&rig);
 }
 
+/* They have the order of the calls: whoever reads the ledger takes the order of
+ * its lines for what happened. */
+Test(ledger, lines_that_are_missing_keep_their_order) {
+  static rig_t rig;
+  static reply_t reply;
+  char plan[] = "/tmp/tinker-plan-XXXXXX", path[80], session[80], model[120],
+       body[600], line[60];
+  FILE *f = fdopen(mkstemp(plan), "w");
+  fputs("{\"rules\":[]}", f);
+  fclose(f);
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  for (int seq = 1; seq <= 8; seq++) {
+    rig_optim_body(body, sizeof body, model, seq);
+    rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  }
+  rig_stop(&rig);
+  rig.faults = plan;
+  rig_start(&rig);
+  rig_call(&rig, "GET _test/ledger", NULL, NULL, "", &reply);
+  const char *at = reply.text;
+  for (int i = 0; at && i < 18; i++) {
+    snprintf(line, sizeof line, "\"event\":\"%s\"",
+             i < 9 ? "accepted" : "applied");
+    at = strstr(at, line);
+    snprintf(line, sizeof line, "\"seq_id\":%d}", i % 9);
+    const char *number = at ? strstr(at, "\"seq_id\":") : NULL;
+    cr_assert(number && !strncmp(number, line, strlen(line)), "%d: %s", i,
+              reply.text);
+    at = number;
+  }
+  unlink(plan);
+  snprintf(path, sizeof path, "%s/ledger.jsonl", rig.dir);
+  unlink(path);
+  rig_close(&rig);
+}
+
 /* --- A disk that takes its time ------------------------------------------- */
 
 static struct {
