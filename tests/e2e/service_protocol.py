@@ -230,10 +230,15 @@ def check_forward(service):
     wrong = forward_backward(model, 5, DATA)
     expect(service, 422, "forward_input is required", "forward", wrong)
     expect(service, 422, "forward_backward_input", "forward",
-           {**wrong, "forward_input": inner})
+           {**wrong, "seq_id": 6, "forward_input": inner})
+    expect(service, 422, "forward_input is required", "forward",
+           {"model_id": model, "seq_id": 7})
+    for used in (5, 6, 7):
+        expect(service, 409, "rejected", "optim_step",
+               optim_step(model, used))
     expect(service, 415, "protobuf", "forward", b"x",
            headers={"Content-Type": "application/x-protobuf"})
-    service.do("optim_step", optim_step(model, 5))
+    service.do("optim_step", optim_step(model, 8))
 
 
 # --- Refusals ---------------------------------------------------------------

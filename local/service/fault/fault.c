@@ -3,6 +3,7 @@
 
 #include <microhttpd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -178,26 +179,50 @@ static int restore_line(tinker__svc_t *s, tinker__str_t text) {
   return rc == TINKER_ENOMEM ? rc : 0;
 }
 
+static int by_row(const void *a, const void *b) {
+  const tinker__svc_op_t *x = *(tinker__svc_op_t *const *)a;
+  const tinker__svc_op_t *y = *(tinker__svc_op_t *const *)b;
+  return x->row < y->row ? -1 : x->row > y->row;
+}
+
+static int by_number(const void *a, const void *b) {
+  const tinker__svc_op_t *x = *(tinker__svc_op_t *const *)a;
+  const tinker__svc_op_t *y = *(tinker__svc_op_t *const *)b;
+  return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+static void add_call_again(tinker__svc_op_t *op) {
+  if (op->acts & NOTED) return;
+  add_call(op, op->state == TINKER__SVC_OP_REJECTED ? TINKER__SVC_REJECTED
+                                                    : TINKER__SVC_ACCEPTED);
+}
+
+static void add_end_again(tinker__svc_op_t *op) {
+  bool noted = op->acts & NOTED_END || op->state == TINKER__SVC_OP_REJECTED;
+  op->acts &= ~(unsigned)(NOTED | NOTED_END);
+  if (noted || tinker__svc_op_pending(op)) return;
+  add_call(op, op->state == TINKER__SVC_OP_DONE ? TINKER__SVC_APPLIED
+                                                : TINKER__SVC_FAILED);
+}
+
 /* A kill between a commit and its line leaves the line out. The store has the
- * call, so the line is written now. */
-static void add_missing_lines(tinker__svc_t *s) {
-  size_t cursor = 0;
+ * call, so the line is written now: first what was accepted, in the order of
+ * the store, and then the results, which a model has in the order of its
+ * numbers. */
+static int add_missing_lines(tinker__svc_t *s) {
+  size_t cursor = 0, n = 0;
   tinker__str_t key;
   void *value;
-  while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) {
-    tinker__svc_op_t *op = value;
-    bool rejected = op->state == TINKER__SVC_OP_REJECTED;
-    unsigned noted = op->acts;
-    op->acts &= ~(unsigned)(NOTED | NOTED_END);
-    if (!(noted & NOTED)) {
-      add_call(op, rejected ? TINKER__SVC_REJECTED : TINKER__SVC_ACCEPTED);
-    }
-    if (rejected || noted & NOTED_END || tinker__svc_op_pending(op)) {
-      continue;
-    }
-    add_call(op, op->state == TINKER__SVC_OP_DONE ? TINKER__SVC_APPLIED
-                                                  : TINKER__SVC_FAILED);
-  }
+  size_t all = tinker__map_len(s->op_by_id);
+  tinker__svc_op_t **ops = tinker__mem_array(s->mem, all + 1, sizeof(*ops));
+  if (!ops) return TINKER_ENOMEM;
+  while (tinker__map_next(s->op_by_id, &cursor, &key, &value)) ops[n++] = value;
+  qsort(ops, n, sizeof(*ops), by_row);
+  for (size_t i = 0; i < n; i++) add_call_again(ops[i]);
+  qsort(ops, n, sizeof(*ops), by_number);
+  for (size_t i = 0; i < n; i++) add_end_again(ops[i]);
+  tinker__mem_free(s->mem, ops);
+  return 0;
 }
 
 int tinker__svc_faults_restore(tinker__svc_t *s, char *why, size_t why_len) {
@@ -212,7 +237,7 @@ int tinker__svc_faults_restore(tinker__svc_t *s, char *why, size_t why_len) {
     rc = restore_line(s, (tinker__str_t){at, (size_t)(stop - at)});
     at = stop == end ? end : stop + 1;
   }
-  if (rc == 0) add_missing_lines(s);
+  if (rc == 0) rc = add_missing_lines(s);
   tinker__buf_free(&lines);
   return rc;
 }

@@ -187,6 +187,11 @@ void tinker__svc_reply_crowded(tinker__svc_req_t *r);
 /* Parks r, whose reply must be set, until a is stored. */
 tinker__svc_handled_t tinker__svc_ack_wait(tinker__svc_ack_t *a,
                                            tinker__svc_req_t *r);
+/* Answers r, which repeats what a stands for. If that is stored its line may
+ * still be on its way to the ledger, so r is resumed when the lock is released,
+ * which waits for the line. */
+tinker__svc_handled_t tinker__svc_ack_again(tinker__svc_ack_t *a,
+                                            tinker__svc_req_t *r, bool stored);
 void tinker__svc_ack_init(tinker__svc_ack_t *a);
 /* The row of a is stored: sends the replies of all requests that wait. */
 void tinker__svc_ack_commit(tinker__svc_t *s, tinker__svc_ack_t *a);

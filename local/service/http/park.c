@@ -14,6 +14,13 @@ tinker__svc_handled_t tinker__svc_ack_wait(tinker__svc_ack_t *a,
   return TINKER__PARKED;
 }
 
+tinker__svc_handled_t tinker__svc_ack_again(tinker__svc_ack_t *a,
+                                            tinker__svc_req_t *r, bool stored) {
+  if (!stored) return tinker__svc_ack_wait(a, r);
+  tinker__svc_req_resume_later(r);
+  return TINKER__PARKED;
+}
+
 void tinker__svc_ack_commit(tinker__svc_t *s, tinker__svc_ack_t *a) {
   tinker__link_t *l;
   (void)s;

@@ -127,7 +127,7 @@ static tinker__svc_handled_t open_sampler(tinker__svc_t *s,
     }
   }
   reply_sampler(r, p);
-  return p->durable ? TINKER__ANSWERED : tinker__svc_ack_wait(&p->ack, r);
+  return tinker__svc_ack_again(&p->ack, r, p->durable);
 }
 
 tinker__svc_handled_t

@@ -37,7 +37,7 @@ static tinker__svc_handled_t wait_stored(tinker__svc_session_t *n,
                                          tinker__svc_req_t *r) {
   bool stored = n->state != TINKER__SVC_SESSION_STORING &&
                 n->state != TINKER__SVC_SESSION_ENDING;
-  return stored ? TINKER__ANSWERED : tinker__svc_ack_wait(&n->ack, r);
+  return tinker__svc_ack_again(&n->ack, r, stored);
 }
 
 static void reply_session(tinker__svc_req_t *r,

@@ -55,8 +55,7 @@ tinker__svc_handled_t tinker__svc_op_again(tinker__svc_req_t *r,
         r, 409, "%s was used before with another content", op->request_id);
   }
   tinker__svc_reply_future(r, op, num_samples);
-  return tinker__svc_op_logged(op) ? TINKER__ANSWERED
-                                   : tinker__svc_ack_wait(&op->ack, r);
+  return tinker__svc_ack_again(&op->ack, r, tinker__svc_op_logged(op));
 }
 
 /* --- Calls of a model ----------------------------------------------------- */
@@ -196,7 +195,8 @@ static tinker__svc_handled_t accept_locked(tinker__svc_t *s,
     return tinker__svc_reply_error(
         r, 409, "%s was used by a call that was rejected", op->request_id);
   }
-  if (op || is_spent(r, m, seq)) return TINKER__ANSWERED;
+  if (op) return tinker__svc_ack_again(&op->ack, r, tinker__svc_op_logged(op));
+  if (is_spent(r, m, seq)) return TINKER__ANSWERED;
   if (tinker__svc_model_is_parked(m, r)) return TINKER__ANSWERED;
   refuse(s, r, m, e);
   return register_call(s, r, m, e);
@@ -388,26 +388,28 @@ tinker__svc_handled_t tinker__svc_handle_load_weights(tinker__svc_t *s,
   return h;
 }
 
+/* Refuses a body of `forward` with another input than forward_input, which is
+ * never trained on. Like every refused call it uses up its number. */
+static void check_forward(tinker__svc_call_t *c) {
+  unsigned inputs = c->message.fb.inputs;
+  if (c->rc == TINKER_ENOMEM || c->head == TINKER__HEAD_UNREAD) return;
+  if (!(inputs & TINKER__FB_HAS_FORWARD)) {
+    c->rc = tinker__why(c->why, sizeof c->why, TINKER_EPROTO,
+                        "forward_input is required");
+  } else if (inputs & TINKER__FB_HAS_BACKWARD) {
+    c->rc = tinker__why(c->why, sizeof c->why, TINKER_EPROTO,
+                        "forward_backward_input: has no place in forward");
+  }
+}
+
 /* Reads and accepts a pass. forward: the path is `forward`, which takes JSON
- * only. Such a body must have forward_input, which is never trained on, and
- * must not have forward_backward_input. */
+ * only. */
 static tinker__svc_handled_t accept_pass(tinker__svc_t *s, tinker__svc_req_t *r,
                                          bool forward) {
   entry_t e;
-  tinker__svc_handled_t h = TINKER__ANSWERED;
   read_body(s, r, &e, TINKER__SVC_OP_FORWARD_BACKWARD);
-  const tinker__svc_call_t *c = &e.call;
-  unsigned inputs = c->message.fb.inputs;
-  if (!forward || c->head == TINKER__HEAD_UNREAD) {
-    h = accept_read(s, r, &e);
-  } else if (!(inputs & TINKER__FB_HAS_FORWARD)) {
-    tinker__svc_reply_error(r, 422, "forward_input is required");
-  } else if (inputs & TINKER__FB_HAS_BACKWARD) {
-    tinker__svc_reply_error(r, 422,
-                            "forward_backward_input: has no place in forward");
-  } else {
-    h = accept_read(s, r, &e);
-  }
+  if (forward) check_forward(&e.call);
+  tinker__svc_handled_t h = accept_read(s, r, &e);
   entry_free(s, &e);
   return h;
 }

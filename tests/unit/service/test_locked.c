@@ -50,6 +50,36 @@ Test(locked, who_waits_is_sent_away_and_nothing_is_lost) {
   rig_close(&rig);
 }
 
+/* A client that reads the refusal goes on with the next number, so the refusal
+ * must not be lost after it was sent. */
+Test(locked, a_refusal_that_is_sent_again_waits_until_it_is_stored) {
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  sqlite3 *db = lock_store();
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"seq_id\":1,"
+           "\"adam_params\":{\"learning_rate\":-1}}",
+           model);
+  rig_pending_t *first =
+      rig_send(&rig, "POST api/v1/optim_step", NULL, NULL, body);
+  rig_pending_t *again =
+      rig_send(&rig, "POST api/v1/optim_step", NULL, NULL, body);
+  cr_assert_not(rig_answered(first));
+  cr_assert_not(rig_answered(again));
+  cr_assert_eq(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), 0);
+  sqlite3_close(db);
+  rig_wait(&rig, first, &reply);
+  cr_assert_eq(reply.status, 400, "%s", reply.text);
+  rig_wait(&rig, again, &reply);
+  cr_assert_eq(reply.status, 400, "%s", reply.text);
+  cr_assert_neq(strstr(reply.text, "learning_rate"), NULL, "%s", reply.text);
+  rig_optim_body(body, sizeof body, model, 1);
+  rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+  cr_assert_eq(reply.status, 409, "%s", reply.text);
+  rig_close(&rig);
+}
+
 Test(locked, nothing_new_is_taken_on_after_a_while) {
   rig_open(&rig);
   rig_session(&rig, session, sizeof session);

@@ -84,6 +84,44 @@ Test(ledger, lines_that_are_missing) {
   rig_close(&rig);
 }
 
+/* They have the order of the calls: whoever reads the ledger takes the order of
+ * its lines for what happened. */
+Test(ledger, lines_that_are_missing_keep_their_order) {
+  static rig_t rig;
+  static reply_t reply;
+  char plan[] = "/tmp/tinker-plan-XXXXXX", path[80], session[80], model[120],
+       body[600], line[60];
+  FILE *f = fdopen(mkstemp(plan), "w");
+  fputs("{\"rules\":[]}", f);
+  fclose(f);
+  rig_open(&rig);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  for (int seq = 1; seq <= 8; seq++) {
+    rig_optim_body(body, sizeof body, model, seq);
+    rig_do(&rig, "POST api/v1/optim_step", body, &reply);
+  }
+  rig_stop(&rig);
+  rig.faults = plan;
+  rig_start(&rig);
+  rig_call(&rig, "GET _test/ledger", NULL, NULL, "", &reply);
+  const char *at = reply.text;
+  for (int i = 0; at && i < 18; i++) {
+    snprintf(line, sizeof line, "\"event\":\"%s\"",
+             i < 9 ? "accepted" : "applied");
+    at = strstr(at, line);
+    snprintf(line, sizeof line, "\"seq_id\":%d}", i % 9);
+    const char *number = at ? strstr(at, "\"seq_id\":") : NULL;
+    cr_assert(number && !strncmp(number, line, strlen(line)), "%d: %s", i,
+              reply.text);
+    at = number;
+  }
+  unlink(plan);
+  snprintf(path, sizeof path, "%s/ledger.jsonl", rig.dir);
+  unlink(path);
+  rig_close(&rig);
+}
+
 /* --- A disk that takes its time ------------------------------------------- */
 
 static struct {
@@ -165,6 +203,80 @@ Test(ledger, is_written_before_the_reply_and_without_the_lock) {
   rig_start(&rig);
   unlink(plan);
   unlink(path);
+  rig_close(&rig);
+}
+
+static _Thread_local int settles;
+
+static void accepting(tinker__svc_op_t *op) {
+  (void)op;
+}
+
+static void heard(const tinker__svc_op_t *op, tinker__svc_event_t event) {
+  (void)op;
+  (void)event;
+}
+
+static void other(tinker__svc_t *s, const char *endpoint, const char *id) {
+  (void)s;
+  (void)endpoint;
+  (void)id;
+}
+
+static void settle(tinker__svc_t *s) {
+  (void)s;
+  settles++;
+}
+
+/* Sends a call twice; the second time this thread answers it, and waits for the
+ * ledger first: the line of the first time may still be on its way. */
+static void twice(rig_t *rig, const char *route, const char *capture,
+                  const char *key, const char *body, int status) {
+  static reply_t reply;
+  rig_call(rig, route, capture, key, body, &reply);
+  cr_assert_eq(reply.status, status, "%s: %s", route, reply.text);
+  settles = 0;
+  rig_call(rig, route, capture, key, body, &reply);
+  cr_assert_eq(reply.status, status, "%s: %s", route, reply.text);
+  cr_expect_eq(settles, 1, "%s: %d", route, settles);
+}
+
+Test(ledger, is_written_before_a_repeated_call_is_answered) {
+  static const tinker__svc_observer_t observer = {accepting, heard, other,
+                                                  settle};
+  static rig_t rig;
+  char session[80], model[120], sampler[120], body[600];
+  rig_open(&rig);
+  rig.s->observer = &observer;
+  twice(&rig, "POST api/v1/create_session", NULL, "key", "{}", 200);
+  rig_session(&rig, session, sizeof session);
+  rig_model(&rig, session, 0, model, sizeof model);
+  rig_sampler(&rig, session, sampler, sizeof sampler);
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"sampling_session_seq_id\":7,"
+           "\"base_model\":\"m\"}",
+           session);
+  twice(&rig, "POST api/v1/create_sampling_session", NULL, NULL, body, 200);
+  snprintf(body, sizeof body,
+           "{\"session_id\":\"%s\",\"model_seq_id\":1,"
+           "\"base_model\":\"m\",\"lora_config\":{\"rank\":4}}",
+           session);
+  twice(&rig, "POST api/v1/create_model", NULL, NULL, body, 200);
+  rig_optim_body(body, sizeof body, model, 1);
+  twice(&rig, "POST api/v1/optim_step", NULL, NULL, body, 200);
+  snprintf(body, sizeof body,
+           "{\"model_id\":\"%s\",\"seq_id\":2,"
+           "\"adam_params\":{\"learning_rate\":-1}}",
+           model);
+  twice(&rig, "POST api/v1/optim_step", NULL, NULL, body, 400);
+  snprintf(body, sizeof body,
+           "{\"sampling_session_id\":\"%s\",\"seq_id\":0,"
+           "\"prompt\":{\"chunks\":[{\"type\":\"encoded_text\","
+           "\"tokens\":[1]}]},\"sampling_params\":{\"max_tokens\":1}}",
+           sampler);
+  twice(&rig, "POST api/v1/asample", NULL, NULL, body, 200);
+  twice(&rig, "POST api/v1/sessions/*/finish", session, NULL,
+        "{\"reason\":{\"type\":\"success\"}}", 200);
   rig_close(&rig);
 }
 
