@@ -172,6 +172,48 @@ Test(price, two_that_are_short_of_each_other) {
   rig_close(&rig);
 }
 
+static tinker__svc_model_t *model(int i) {
+  return tinker__map_get(rig.s->model_by_id, tinker__str(models[i]));
+}
+
+/* True when the model is in that state, and, if `rested`, has left memory. */
+static bool is_at(int i, tinker__svc_model_state_t state, bool rested) {
+  pthread_mutex_lock(&rig.s->lock);
+  const tinker__svc_model_t *m = model(i);
+  bool at = m->state == state && !(rested && m->rests_ms);
+  pthread_mutex_unlock(&rig.s->lock);
+  return at;
+}
+
+/* A model that has left memory does not come back before its call fits: several
+ * such models would keep the memory that each of them waits for. */
+Test(price, what_waits_stays_out_of_memory) {
+  unsigned long long pass = 0;
+  open_rig(2);
+  uint64_t state = state_of(0);
+  atomic_store(&rig.s->train_limit, state);
+  for (int i = 0; i < 2; i++) {
+    send_pass(i, 1);
+    const char *at = strstr(reply.text, "needs ");
+    cr_assert_neq(at, NULL, "%s", reply.text);
+    cr_assert_eq(sscanf(at, "needs %llu", &pass), 1);
+  }
+  rig.s->config.poll_ms = 1;
+  atomic_store(&rig.s->train_limit, 2 * state + pass / 2);
+  atomic_fetch_add(&ahead_ms, rig.s->config.idle_ms);
+  while (!is_at(0, TINKER__SVC_MODEL_IDLE, true)) look();
+  send_pass(1, 2);
+  optim(1, 3); /* it is in memory now */
+  send_pass(0, 2);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  while (!is_at(0, TINKER__SVC_MODEL_PARKED, false)) sched_yield();
+  cr_assert_eq(model(0)->train, NULL);
+  rig_optim_body(body, sizeof body, models[0], 3);
+  rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
+  wait_both();
+  rig_close(&rig);
+}
+
 /* --- Descriptions --------------------------------------------------------- */
 
 static char large[200000];
