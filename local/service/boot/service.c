@@ -85,8 +85,7 @@ static void sweep(tinker__svc_t *s, int64_t now) {
   tinker__svc_session_look(s, now);
   tinker__svc_checkpoints_expire(s);
   tinker__svc_ops_retry(s);
-  tinker__svc_models_retry(s, now);
-  tinker__svc_models_rest(s, now);
+  tinker__svc_models_look(s, now);
 }
 
 static void *timer_thread(void *user) {

@@ -182,6 +182,8 @@ bool tinker__svc_model_is_parked(tinker__svc_model_t *m, tinker__svc_req_t *r);
 bool tinker__svc_model_awaited(const tinker__svc_model_t *m);
 /* Lets the models leave memory that had no call for long. Under the lock. */
 void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms);
+/* Does both, for the timer. */
+void tinker__svc_models_look(tinker__svc_t *s, int64_t now_ms);
 /* Called when the session has ended. Calls after a gap fail. Under the lock. */
 void tinker__svc_model_end(tinker__svc_model_t *m);
 /* Makes all later calls fail with that reason, after a restart too. The first

@@ -120,6 +120,12 @@ void tinker__svc_model_kick(tinker__svc_model_t *m) {
   }
 }
 
+/* True for a parked model that could not leave memory since it was parked. It
+ * is tried again first, even with its memory. */
+static bool has_stayed(const tinker__svc_model_t *m) {
+  return m->rests_ms > m->retry_ms - m->pause_ms;
+}
+
 void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms) {
   int64_t idle = s->config.idle_ms;
   if (s->stopping || !s->scheduler) return;
@@ -128,7 +134,7 @@ void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms) {
     tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
     if (!m->rests_ms || now_ms - m->rests_ms < idle) continue;
     if (m->state == TINKER__SVC_MODEL_IDLE) push(m, TINKER__SVC_MODEL_LEAVING);
-    if (m->state == TINKER__SVC_MODEL_PARKED) {
+    if (m->state == TINKER__SVC_MODEL_PARKED && !has_stayed(m)) {
       push(m, TINKER__SVC_MODEL_YIELDING);
     }
   }

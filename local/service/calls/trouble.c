@@ -86,6 +86,13 @@ void tinker__svc_models_retry(tinker__svc_t *s, int64_t now_ms) {
   }
 }
 
+/* A model that is due for both leaves memory first. If it were tried again at
+ * each look it would never leave the memory that others wait for. */
+void tinker__svc_models_look(tinker__svc_t *s, int64_t now_ms) {
+  tinker__svc_models_rest(s, now_ms);
+  tinker__svc_models_retry(s, now_ms);
+}
+
 bool tinker__svc_model_is_parked(tinker__svc_model_t *m, tinker__svc_req_t *r) {
   const tinker__world_t *w = m->service->world;
   if (!tinker__svc_model_parked(m) || m->stuck == TINKER__SVC_STUCK_SHORT) {

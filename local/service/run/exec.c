@@ -95,10 +95,13 @@ static int alloc_outputs(tinker__svc_work_t *w) {
   return 0;
 }
 
+/* The memory for the whole call is claimed before the model comes into memory:
+ * models that were there and waited would keep what each of them waits for. */
 static int begin_pass(tinker__svc_model_t *m, tinker__svc_op_t *op, char *why,
                       size_t why_len) {
   tinker__svc_work_t *w = op->work;
-  int rc = tinker__svc_exec_train(m, why, why_len);
+  int rc = tinker__svc_claim(m, w);
+  if (rc == 0) rc = tinker__svc_exec_train(m, why, why_len);
   if (rc == 0) rc = tinker__svc_claim(m, w);
   if (rc == 0) rc = alloc_outputs(w);
   if (rc != 0) return rc;

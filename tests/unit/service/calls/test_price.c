@@ -85,11 +85,39 @@ Test(price, a_model_that_can_never_fit) {
   rig_close(&rig);
 }
 
+static tinker__svc_model_t *model(int i) {
+  return tinker__map_get(rig.s->model_by_id, tinker__str(models[i]));
+}
+
+/* True when the model is in that state, and, if `rested`, has left memory. */
+static bool is_at(int i, tinker__svc_model_state_t state, bool rested) {
+  pthread_mutex_lock(&rig.s->lock);
+  const tinker__svc_model_t *m = model(i);
+  bool at = m->state == state && !(rested && m->rests_ms);
+  pthread_mutex_unlock(&rig.s->lock);
+  return at;
+}
+
+/* True when neither the engine nor the store has work for the model. */
+static bool is_settled(int i) {
+  bool settled = is_at(i, TINKER__SVC_MODEL_IDLE, false) ||
+                 is_at(i, TINKER__SVC_MODEL_PARKED, false);
+  pthread_mutex_lock(&rig.s->lock);
+  if (model(i)->saving) settled = false;
+  TINKER__LIST_EACH(l, tmp, &model(i)->ops) {
+    const tinker__svc_op_t *op = TINKER__CONTAINER(l, tinker__svc_op_t, all);
+    if (op->state == TINKER__SVC_OP_COMMITTING) settled = false;
+  }
+  pthread_mutex_unlock(&rig.s->lock);
+  return settled;
+}
+
+/* The timer's look, a second after all that is parked was tried. */
 static void look(void) {
+  while (!is_settled(0) || !is_settled(1)) sched_yield();
   atomic_fetch_add(&ahead_ms, 1000);
   pthread_mutex_lock(&rig.s->lock);
-  tinker__svc_models_retry(rig.s, now(NULL));
-  tinker__svc_models_rest(rig.s, now(NULL));
+  tinker__svc_models_look(rig.s, now(NULL));
   pthread_mutex_unlock(&rig.s->lock);
 }
 
@@ -130,19 +158,23 @@ Test(price, what_fits_later_waits) {
   rig_close(&rig);
 }
 
-/* Polls with a look of the timer before each, until optim_step number 3 of both
- * models is done. */
+static bool is_done(int i, int seq) {
+  char id[140];
+  snprintf(id, sizeof id, "%s:%d", models[i], seq);
+  pthread_mutex_lock(&rig.s->lock);
+  const tinker__svc_op_t *op =
+      tinker__map_get(rig.s->op_by_id, tinker__str(id));
+  bool done = op->state == TINKER__SVC_OP_DONE;
+  pthread_mutex_unlock(&rig.s->lock);
+  return done;
+}
+
+/* Looks until optim_step number 3 of both models is done. Without polls the
+ * service's own timer sleeps meanwhile. */
 static void wait_both(void) {
-  char id[300];
-  bool done[2] = {false, false};
-  for (int tries = 0; !done[0] || !done[1]; tries++) {
-    cr_assert_lt(tries, 10000, "each waits for the other");
+  for (int tries = 0; !is_done(0, 3) || !is_done(1, 3); tries++) {
+    cr_assert_lt(tries, 100, "each waits for the other");
     look();
-    for (int i = 0; i < 2; i++) {
-      snprintf(id, sizeof id, "{\"request_id\":\"%s:3\"}", models[i]);
-      rig_call(&rig, "POST api/v1/retrieve_future", NULL, NULL, id, &reply);
-      done[i] = strstr(reply.text, "unclipped") != NULL;
-    }
   }
 }
 
@@ -168,6 +200,35 @@ Test(price, two_that_are_short_of_each_other) {
     rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
     cr_assert_eq(reply.status, 200, "%s", reply.text);
   }
+  wait_both();
+  rig_close(&rig);
+}
+
+/* A model that has left memory does not come back before its call fits: several
+ * such models would keep the memory that each of them waits for. */
+Test(price, what_waits_stays_out_of_memory) {
+  unsigned long long pass = 0;
+  open_rig(2);
+  uint64_t state = state_of(0);
+  atomic_store(&rig.s->train_limit, state);
+  for (int i = 0; i < 2; i++) {
+    send_pass(i, 1);
+    const char *at = strstr(reply.text, "needs ");
+    cr_assert_neq(at, NULL, "%s", reply.text);
+    cr_assert_eq(sscanf(at, "needs %llu", &pass), 1);
+  }
+  rig.s->config.poll_ms = 1;
+  atomic_store(&rig.s->train_limit, 2 * state + pass / 2);
+  atomic_fetch_add(&ahead_ms, rig.s->config.idle_ms);
+  while (!is_at(0, TINKER__SVC_MODEL_IDLE, true)) look();
+  send_pass(1, 2);
+  optim(1, 3); /* it is in memory now */
+  send_pass(0, 2);
+  cr_assert_eq(reply.status, 200, "%s", reply.text);
+  while (!is_at(0, TINKER__SVC_MODEL_PARKED, false)) sched_yield();
+  cr_assert_eq(model(0)->train, NULL);
+  rig_optim_body(body, sizeof body, models[0], 3);
+  rig_call(&rig, "POST api/v1/optim_step", NULL, NULL, body, &reply);
   wait_both();
   rig_close(&rig);
 }
