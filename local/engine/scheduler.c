@@ -109,8 +109,8 @@ static void give_back(tinker__eng_scheduler_t *s, tinker__eng_task_t *task) {
 
 static void run_round(tinker__eng_scheduler_t *s) {
   atomic_store(s->doing, -1);
+  atomic_fetch_add(&s->rounds, 1); /* before anybody sees its tokens */
   tinker__eng_batch_round(&s->batch);
-  atomic_fetch_add(&s->rounds, 1);
   atomic_store(s->doing, 0);
 }
 
