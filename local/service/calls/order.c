@@ -129,7 +129,9 @@ static bool has_stayed(const tinker__svc_model_t *m) {
 void tinker__svc_models_rest(tinker__svc_t *s, int64_t now_ms) {
   int64_t idle = s->config.idle_ms;
   if (s->stopping || !s->scheduler) return;
-  if (atomic_load(&s->pressed) && idle > PRESSED_MS) idle = PRESSED_MS;
+  if (atomic_exchange(&s->pressed, false) && idle > PRESSED_MS) {
+    idle = PRESSED_MS;
+  }
   TINKER__LIST_EACH(l, tmp, &s->models) {
     tinker__svc_model_t *m = TINKER__CONTAINER(l, tinker__svc_model_t, link);
     if (!m->rests_ms || now_ms - m->rests_ms < idle) continue;

@@ -88,7 +88,8 @@ struct tinker__svc_s {
    * thread writes it when a base model is loaded or unloaded. */
   _Atomic uint64_t train_limit;
   uint64_t claimed;    /* bytes of train_limit in use. Engine thread */
-  atomic_bool pressed; /* a model waits for others to leave memory */
+  atomic_bool pressed; /* since the timer's last look a model had to wait for
+                          others to leave memory */
   /* Milliseconds of engine time that a restart repeats, from how many models,
    * and milliseconds that the last snapshot took. Engine thread. */
   int64_t unsaved_ms, n_unsaved, snapshot_took_ms;

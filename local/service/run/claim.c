@@ -62,7 +62,6 @@ int tinker__svc_claim(tinker__svc_model_t *m, const tinker__svc_work_t *pass) {
   }
   if (!others || tinker__svc_price_add(others, need) <= limit) {
     set(m, need);
-    atomic_store(&s->pressed, false);
     return 0;
   }
   atomic_store(&s->pressed, true);

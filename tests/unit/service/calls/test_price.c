@@ -233,6 +233,21 @@ Test(price, what_waits_stays_out_of_memory) {
   rig_close(&rig);
 }
 
+/* That another model finds room for its calls does not end the need of one that
+ * waits. */
+Test(price, who_waits_is_not_forgotten) {
+  open_rig(2);
+  rig.s->config.idle_ms = 300000;
+  for (int seq = 1; !is_at(0, TINKER__SVC_MODEL_IDLE, true); seq++) {
+    cr_assert_lt(seq, 20, "model 0 stays in memory");
+    atomic_store(&rig.s->pressed, true);
+    rig_fb_body(body, sizeof body, models[1], seq);
+    rig_do(&rig, "POST api/v1/forward_backward", body, &reply);
+    look();
+  }
+  rig_close(&rig);
+}
+
 /* --- Descriptions --------------------------------------------------------- */
 
 static char large[200000];
