@@ -118,7 +118,7 @@ Test(beat, unknown_for_two_minutes_means_ended) {
   cr_assert_not(tinker__session_ended(b.session));
   fake_loop_advance(&b.fake, 1);
   cr_assert(tinker__session_ended(b.session));
-  cr_assert_str_eq(b.events, "silent\nended\n");
+  cr_assert_str_eq(b.events, "ended\n");
   fake_loop_advance(&b.fake, 100000);
   cr_assert_eq(server.beats, 15);
   bench_close(&b);
