@@ -439,6 +439,7 @@ bool tinker__json_leave(tinker__json_t *j, int depth) {
     while (object ? take_key(j, NULL) : tinker__json_more(j)) {
       if (!tinker__json_skip(j)) return false;
     }
+    if (j->error) return false;
   }
   return !j->error;
 }

@@ -379,3 +379,44 @@ Test(json, table) {
   }
   cr_assert_gt(tinker__fail_sweep(read_table, NULL, TINKER_ENOMEM), 0);
 }
+
+/* What follows a refused value may be malformed in any way: leaving it ends. */
+Test(json, leaving_a_malformed_value, .timeout = 20) {
+  static const struct {
+    const char *text;
+    bool ok;
+  } cases[] = {
+      {"{\"a\":[[\"x\",2]],\"b\":1}", true},
+      {"{\"a\":[[\"x\"]],\"b\":1}", true},
+      {"{\"a\":[[\"x\",,2]],\"b\":1}", false},
+      {"{\"a\":[[\"x\",2],,3],\"b\":1}", false},
+      {"{\"a\":[[\"x\",{\"c\":1,,}]],\"b\":1}", false},
+      {"{\"a\":[[\"x\",2}],\"b\":1}", false},
+      {"{\"a\":[[\"x\" 2]],\"b\":1}", false},
+      {"{\"a\":[[\"x\",", false},
+      {"{\"a\":[[\"x\"", false},
+      {"{\"a\":[{\"c\":\"x\",\"d\":2}],\"b\":1}", true},
+      {"{\"a\":[{\"c\":\"x\",,\"d\":2}],\"b\":1}", false},
+      {"{\"a\":[{\"c\":\"x\",2}],\"b\":1}", false},
+      {"{\"a\":[{\"c\":\"x\"]],\"b\":1}", false},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    tinker__json_t j;
+    tinker__str_t key;
+    int64_t v;
+    tinker__json_init(&j, &mem, cases[i].text, strlen(cases[i].text));
+    cr_assert(tinker__json_object(&j) && tinker__json_key(&j, &key));
+    int depth = j.depth;
+    cr_assert(tinker__json_array(&j) && tinker__json_more(&j));
+    if (tinker__json_peek(&j) == TINKER__JSON_OBJECT) {
+      cr_assert(tinker__json_object(&j) && tinker__json_key(&j, &key));
+    } else {
+      cr_assert(tinker__json_array(&j) && tinker__json_more(&j));
+    }
+    cr_assert_not(tinker__json_i64(&j, &v));
+    cr_expect_eq(tinker__json_leave(&j, depth), cases[i].ok, "%s",
+                 cases[i].text);
+    if (cases[i].ok) cr_expect(tinker__json_key(&j, &key));
+    tinker__json_done(&j);
+  }
+}
