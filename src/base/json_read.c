@@ -372,9 +372,9 @@ bool tinker__json_more(tinker__json_t *j) {
 static bool take_key(tinker__json_t *j, tinker__str_t *out) {
   bool escaped;
   tinker__str_t raw;
-  if (!next(j, LEVEL_OBJECT, '}', "expected a comma or }") ||
-      !expect(j, TINKER__JSON_STRING, "expected a key")) {
-    return false;
+  if (!next(j, LEVEL_OBJECT, '}', "expected a comma or }")) return false;
+  if (tinker__json_peek(j) != TINKER__JSON_STRING) { /* no value is refused */
+    return tinker__json_bad(j, "expected a key");
   }
   if (out ? !take_string(j, out) : !scan_string(j, &raw, &escaped)) {
     return false;

@@ -420,3 +420,19 @@ Test(json, leaving_a_malformed_value, .timeout = 20) {
     tinker__json_done(&j);
   }
 }
+
+/* A number in a key's place is no value that could be left. */
+Test(json, leaving_what_is_no_key) {
+  static const char text[] = "{\"a\":{\"b\":0,9,\"c\":1},\"d\":2}";
+  tinker__json_t j;
+  tinker__str_t key;
+  int64_t v;
+  tinker__json_init(&j, &mem, text, sizeof text - 1);
+  cr_assert(tinker__json_object(&j) && tinker__json_key(&j, &key));
+  int depth = j.depth;
+  cr_assert(tinker__json_object(&j) && tinker__json_key(&j, &key));
+  cr_assert(tinker__json_i64(&j, &v));
+  cr_assert_not(tinker__json_key(&j, &key));
+  cr_assert_not(tinker__json_leave(&j, depth));
+  tinker__json_done(&j);
+}

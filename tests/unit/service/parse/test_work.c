@@ -467,6 +467,8 @@ Test(work, head_of_a_refused_body) {
       {TINKER__SVC_OP_SAVE, "{\"path\":1,\"a\":[1 2]" HEAD_AFTER,
        TINKER__HEAD_UNREAD},
       {TINKER__SVC_OP_SAVE, "{\"path\":[1,]" HEAD_AFTER, TINKER__HEAD_UNREAD},
+      {TINKER__SVC_OP_OPTIM, "{\"adam_params\":{\"beta1\":0,9}" HEAD_AFTER,
+       TINKER__HEAD_UNREAD},
       {TINKER__SVC_OP_SAVE, "[]", TINKER__HEAD_UNREAD},
       {TINKER__SVC_OP_LOAD, "{\"optimizer\":0" HEAD_AFTER, TINKER__HEAD_READ},
       {TINKER__SVC_OP_FORWARD_BACKWARD, DATUM "5}]}" HEAD_AFTER,
