@@ -321,6 +321,10 @@ void rig_do(rig_t *rig, const char *route, const char *body, reply_t *reply) {
 
 /* --- Bodies --------------------------------------------------------------- */
 
+void rig_idle(rig_t *rig) {
+  while (tinker__eng_scheduler_beat(rig->s->scheduler) % 2) sched_yield();
+}
+
 void rig_session(rig_t *rig, char *id, size_t len) {
   static reply_t reply;
   rig_call(rig, "POST api/v1/create_session", NULL, NULL, "{}", &reply);

@@ -73,6 +73,9 @@ void rig_member(const reply_t *reply, const char *name, char *out, size_t len);
 void rig_result(rig_t *rig, const char *request_id, reply_t *reply);
 /* Call and result; both must be 200. */
 void rig_do(rig_t *rig, const char *route, const char *body, reply_t *reply);
+/* Waits for the end of the engine's step, which follows its answer: what the
+ * engine reads may be changed then. */
+void rig_idle(rig_t *rig);
 /* Files and folders of <state>/<kind> whose name ends with `end`. */
 int rig_count(rig_t *rig, const char *kind, const char *end);
 

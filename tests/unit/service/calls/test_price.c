@@ -237,7 +237,9 @@ Test(price, what_waits_stays_out_of_memory) {
  * waits. */
 Test(price, who_waits_is_not_forgotten) {
   open_rig(2);
+  tinker__svc_lock(rig.s);
   rig.s->config.idle_ms = 300000;
+  tinker__svc_unlock(rig.s);
   for (int seq = 1; !is_at(0, TINKER__SVC_MODEL_IDLE, true); seq++) {
     cr_assert_lt(seq, 20, "model 0 stays in memory");
     atomic_store(&rig.s->pressed, true);

@@ -297,6 +297,7 @@ Test(keep, gradients_that_are_never_used) {
   optim(1, 13);
   train(1, 14);
   last = reply;
+  rig_idle(&rig);
   rig.s->config.snapshot_ms = 500; /* five passes */
   for (int seq = 1; seq <= 12; seq++) {
     pass(0, seq);
