@@ -161,9 +161,12 @@ Test(polls, a_look_is_bounded) {
   char id[200];
   rig_open(&rig);
   open_gap(&rig, id, sizeof id);
+  tinker__svc_lock(rig.s);
+  rig.s->look_at_peers = look; /* also of the timer, meanwhile */
+  dead = -2;
+  tinker__svc_unlock(rig.s);
   for (int i = 0; i < N; i++) p[i] = park(&rig, id, i);
   tinker__svc_lock(rig.s);
-  rig.s->look_at_peers = look;
   dead = 5;
   rig.s->looked_polls = 0;
   cr_assert(tinker__svc_polls_look(rig.s));
