@@ -169,7 +169,7 @@ static void purge(tinker__svc_t *s, tinker__svc_session_t *n) {
     drop_rows(w, 1, p->row);
   }
   tinker__svc_session_move(n, TINKER__SVC_SESSION_PURGED);
-  tinker__db_write_submit(w);
+  tinker__db_write_submit(w); /* if it fails the next start purges again */
 }
 
 static bool is_due(const tinker__svc_session_t *n, int64_t now) {

@@ -178,9 +178,9 @@ static void wait_both(void) {
   }
 }
 
-/* Both are in memory, and neither has room for its call beside the other: one
- * that is parked leaves, too. */
-Test(price, two_that_are_short_of_each_other) {
+/* Opens two models, with memory for both states and half of a pass. The bytes
+ * of a pass are those that its refusals name. */
+static void open_with_room_for_one(void) {
   unsigned long long pass = 0;
   open_rig(2);
   uint64_t state = state_of(0);
@@ -193,6 +193,12 @@ Test(price, two_that_are_short_of_each_other) {
   }
   rig.s->config.poll_ms = 1;
   atomic_store(&rig.s->train_limit, 2 * state + pass / 2);
+}
+
+/* Both are in memory, and neither has room for its call beside the other: one
+ * that is parked leaves, too. */
+Test(price, two_that_are_short_of_each_other) {
+  open_with_room_for_one();
   for (int i = 0; i < 2; i++) {
     send_pass(i, 2);
     cr_assert_eq(reply.status, 200, "%s", reply.text);
@@ -207,18 +213,7 @@ Test(price, two_that_are_short_of_each_other) {
 /* A model that has left memory does not come back before its call fits: several
  * such models would keep the memory that each of them waits for. */
 Test(price, what_waits_stays_out_of_memory) {
-  unsigned long long pass = 0;
-  open_rig(2);
-  uint64_t state = state_of(0);
-  atomic_store(&rig.s->train_limit, state);
-  for (int i = 0; i < 2; i++) {
-    send_pass(i, 1);
-    const char *at = strstr(reply.text, "needs ");
-    cr_assert_neq(at, NULL, "%s", reply.text);
-    cr_assert_eq(sscanf(at, "needs %llu", &pass), 1);
-  }
-  rig.s->config.poll_ms = 1;
-  atomic_store(&rig.s->train_limit, 2 * state + pass / 2);
+  open_with_room_for_one();
   atomic_fetch_add(&ahead_ms, rig.s->config.idle_ms);
   while (!is_at(0, TINKER__SVC_MODEL_IDLE, true)) look();
   send_pass(1, 2);
