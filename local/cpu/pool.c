@@ -21,9 +21,10 @@
  * clock is read only once in SPIN_LOOKS looks. */
 #define SPIN_NS 20000
 /* A worker may always look for this long. It may look for longer only if it has
- * worked for twice that long before, since otherwise, if runs are small and far
- * apart, it would spend more time looking than working. */
+ * worked for SPIN_EARNED times that long before, since otherwise, if runs are
+ * small and far apart, it would spend more time looking than working. */
 #define SPIN_FREE_NS 4000
+#define SPIN_EARNED 8
 #define SPIN_LOOKS 16
 
 typedef struct {
@@ -144,7 +145,7 @@ static void *worker_main(void *arg) {
   while (next_run(self->pool, &earned)) {
     int64_t from = now_ns();
     work(self->pool, self->index);
-    earned += (now_ns() - from) / 2;
+    earned += (now_ns() - from) / SPIN_EARNED;
     if (earned > SPIN_NS) earned = SPIN_NS;
   }
   return NULL;
