@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "support/calls.h"
+#include "support/why.h"
+
 #define BATCH 2
 #define TIMEOUT_MS 60000
 #define LEDGER_MAX (1 << 20)
@@ -19,8 +22,7 @@ void play_connect(play_t *p, const char *url) {
   o.base_url = url;
   o.api_key = "tml-local";
   o.default_timeout_ms = TIMEOUT_MS;
-  cr_assert_eq(tinker_client_new(&p->client, &o, why, sizeof why), 0, "%s",
-               why);
+  cr_assert_eq(why_client(&p->client, &o, why, sizeof why), 0, "%s", why);
 }
 
 static void begin(play_t *p, int seed, const char *rules,
@@ -72,8 +74,7 @@ ended_t play_create(play_t *p) {
   o.base_model = "qwen3_tied";
   o.rank = 8;
   o.seed = 5;
-  o.has_seed = 1;
-  int rc = tinker_client_create_trainer(p->client, &o, NULL, NULL, NULL, &f);
+  int rc = calls_begun(tinker_client_create_trainer(p->client, &o, NULL), &f);
   ended_t e = play_wait(rc, f);
   if (!e.code) tinker_future_get_trainer(f, &p->trainer);
   tinker_future_release(f);
@@ -85,9 +86,9 @@ ended_t play_create(play_t *p) {
 static void make_batch(tinker_datum_t **batch) {
   for (int i = 0; i < BATCH; i++) {
     for (int k = 0; k <= LEN; k++) text[i][k] = (7 * i + 3 * k + k * k) % 60;
-    cr_assert_eq(
-        tinker_datum_new_supervised(&batch[i], text[i], NULL, LEN + 1, NULL),
-        0);
+    cr_assert_eq(tinker_datum_new_supervised(&batch[i], text[i], NULL, LEN + 1,
+                                             NULL, NULL),
+                 0);
   }
 }
 
@@ -96,27 +97,27 @@ static int submit(play_t *p, int i, tinker_datum_t *const *batch,
                   tinker_future_t **f) {
   tinker_call_options_t call;
   tinker_adam_params_t adam;
-  const tinker_datum_t *const *data = (const tinker_datum_t *const *)batch;
+  tinker_datum_t *const *data = (tinker_datum_t *const *)batch;
   tinker_call_options_init(&call);
   call.timeout_ms = p->timeout_ms[i];
   tinker_adam_params_init(&adam);
   adam.learning_rate = 0.02;
   if (i == 2 * p->steps) {
-    return tinker_trainer_save_state(p->trainer, "end", NULL, &call, NULL, NULL,
-                                     f);
+    return calls_begun(
+        tinker_trainer_save_state(p->trainer, "end", NULL, &call), f);
   }
   if (i == 2 * p->steps + 1) {
-    return tinker_trainer_forward(p->trainer, data, 1, NULL, &call, NULL, NULL,
-                                  f);
+    return calls_begun(tinker_trainer_forward(p->trainer, data, 1, NULL, &call),
+                       f);
   }
   if (i == 2 * p->steps + 2) {
-    return tinker_trainer_create_sampler(p->trainer, &call, NULL, NULL, f);
+    return calls_begun(tinker_trainer_create_sampler(p->trainer, &call), f);
   }
   if (i % 2) {
-    return tinker_trainer_optim_step(p->trainer, &adam, &call, NULL, NULL, f);
+    return calls_begun(tinker_trainer_optim_step(p->trainer, &adam, &call), f);
   }
-  return tinker_trainer_forward_backward(p->trainer, data, BATCH, NULL, &call,
-                                         NULL, NULL, f);
+  return calls_begun(
+      tinker_trainer_forward_backward(p->trainer, data, BATCH, NULL, &call), f);
 }
 
 static void take_weights(play_t *p, tinker_future_t *f) {
@@ -139,12 +140,11 @@ static ended_t draw(play_t *p, tinker_sampler_t *s) {
   o.max_tokens = DRAWN;
   o.no_stop = 1;
   o.seed = 11;
-  o.has_seed = 1;
   tinker_call_options_init(&call);
   call.timeout_ms = p->timeout_ms[2 * p->steps + 3];
-  cr_assert_eq(tinker_input_new(&prompt, NULL), 0);
-  cr_assert_eq(tinker_input_add_tokens(prompt, text[0], LEN), 0);
-  int rc = tinker_sampler_sample(s, prompt, &o, &call, NULL, NULL, &f);
+  cr_assert_eq(tinker_input_new(&prompt, NULL, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(prompt, text[0], LEN, NULL), 0);
+  int rc = calls_begun(tinker_sampler_sample(s, prompt, &o, &call), &f);
   ended_t e = play_wait(rc, f);
   if (!tinker_future_get_sample(f, &r)) {
     const tinker_sequence_t *q = tinker_sample_result_sequences(r, &n);
