@@ -189,8 +189,8 @@ static tinker_future_t *report_refusal(tinker__call_t *call) {
 
 tinker_future_t *tinker__call_end(tinker__call_t *call) {
   if (!call->rc && call->op) {
-    if (tinker__driver_submit(call->core, call->op) == 0)
-      return tinker__call_hand_out(call);
+    int rc = tinker__driver_submit(call->core, call->op);
+    if (rc == 0) return tinker__call_hand_out(call);
     refuse_late(call);
   }
   tinker__op_free(call->op);

@@ -91,6 +91,18 @@ static int check_tokens(const char *name, const int32_t *tokens, size_t n,
   return 0;
 }
 
+/* The values from `first` to the n-th. */
+static int check_finite(const char *name, const float *values, size_t first,
+                        size_t n, tinker_error_t **error) {
+  for (size_t i = first; i < n; i++) {
+    if (isfinite(values[i])) continue;
+    return tinker__error_give(error, TINKER_EINVAL,
+                              "%s[%zu] is %g: want a finite number", name, i,
+                              (double)values[i]);
+  }
+  return 0;
+}
+
 static int append(tinker_input_t *input, const int32_t *tokens, size_t n) {
   void *data = input->tokens, *ends = input->ends;
   int rc = grow(&input->mem, &data, &input->cap, input->len + n,
@@ -209,6 +221,7 @@ int tinker_datum_new_supervised(tinker_datum_t **out, const int32_t *tokens,
                               "n is %zu: want 2 to %zu tokens", n, LEN_MAX);
   }
   int rc = check_tokens("tokens", tokens, n, error);
+  if (!rc && weights) rc = check_finite("weights", weights, 1, n, error);
   if (!rc) rc = new_shifted(&datum, tokens, n, allocator, error);
   if (rc) return rc;
   rc = set_weights(datum, weights, n - 1, error);
@@ -392,14 +405,8 @@ int tinker_datum_set_f32(tinker_datum_t *datum, const char *name,
                          tinker_error_t **error) {
   int rc = check_set(datum, name, data, rows, cols, error);
   if (rc) return rc;
-  size_t count = cols ? rows * cols : rows;
-  for (size_t i = 0; i < count; i++) {
-    if (isfinite(data[i])) continue;
-    return tinker__error_give(error, TINKER_EINVAL,
-                              "%s[%zu] is %g: want a finite number", name, i,
-                              (double)data[i]);
-  }
-  return set(datum, name, data, rows, cols, true, error);
+  rc = check_finite(name, data, 0, cols ? rows * cols : rows, error);
+  return rc ? rc : set(datum, name, data, rows, cols, true, error);
 }
 
 tinker_datum_t *tinker_datum_retain(tinker_datum_t *datum) {

@@ -242,6 +242,9 @@ static int build(const tinker_allocator_t *a) {
   if (!rc) rc = tinker_datum_set_f32(d, "logprobs", values, 39, 0, NULL);
   if (!rc) rc = tinker_datum_set_f32(d, "logprobs", values, 13, 3, NULL);
   if (!rc) rc = tinker_datum_new_supervised(&e, tokens, values, 40, a, NULL);
+  e = tinker_datum_release(e);
+  if (!rc)
+    rc = tinker_datum_new_rl(&e, tokens, 9, tokens, values, 9, 1, a, NULL);
   tinker_input_release(input);
   tinker_datum_release(d);
   tinker_datum_release(e);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "api/data.h"
 #include "base/arena.h"
 #include "rig.h"
 #include "wire/fb_request.h"
@@ -129,4 +130,72 @@ Test(data, losses) {
   tinker_datum_release(d);
   tinker_trainer_release(t);
   rig_done(&rig);
+}
+
+/* --- what is wrong, and with which value --- */
+
+static void wrong(int rc, tinker_error_t *error, const char *text) {
+  cr_assert_eq(rc, TINKER_EINVAL, "%s", text);
+  cr_assert_str_eq(tinker_error_message(error), text);
+  tinker_error_release(error);
+}
+
+Test(data, refusals_name_the_value) {
+  const int32_t ids[3] = {1, 2, -7};
+  const float odd[3] = {0, INFINITY, 0};
+  tinker_error_t *e = NULL;
+  tinker_input_t *input = NULL;
+  tinker_datum_t *datum = NULL;
+  int rc = tinker_input_from_tokens(&input, ids, 3, NULL, &e);
+  wrong(rc, e, "tokens[2] is -7: want 0 or more");
+  rc = tinker_input_from_tokens(&input, ids, 0, NULL, &e);
+  wrong(rc, e, "n is 0: want tokens");
+  rc = tinker_datum_new_supervised(&datum, ids, NULL, 3, NULL, &e);
+  wrong(rc, e, "tokens[2] is -7: want 0 or more");
+  rc = tinker_datum_new_supervised(&datum, ids, NULL, 1, NULL, &e);
+  wrong(rc, e, "n is 1: want 2 to 268435456 tokens");
+  rc = tinker_datum_new_supervised(&datum, (const int32_t[]){1, 2, 3}, odd, 3,
+                                   NULL, &e);
+  wrong(rc, e, "weights[1] is inf: want a finite number");
+  cr_assert_null(input);
+  cr_assert_null(datum);
+  cr_assert_eq(tinker_input_from_tokens(&input, ids, 2, NULL, NULL), 0);
+  cr_assert_eq(tinker_datum_new(&datum, input, NULL, NULL), 0);
+  rc = tinker_datum_set_f32(datum, "Weights", odd, 2, 0, &e);
+  wrong(rc, e, "name is \"Weights\": want 1 to 64 bytes of [a-z0-9_]");
+  rc = tinker_datum_set_f32(datum, "weights", odd, 2, 0, &e);
+  wrong(rc, e, "weights[1] is inf: want a finite number");
+  rc = tinker_datum_set_i64(datum, "target_tokens", NULL, 2, 0, &e);
+  wrong(rc, e, "target_tokens is NULL");
+  tinker_datum_release(datum);
+  tinker_input_release(input);
+}
+
+/* A rollout: targets are shifted by one, the prompt has no advantage. */
+Test(data, an_example_of_reinforcement_learning) {
+  const int32_t prompt[2] = {5, 6}, drawn[3] = {7, 8, 9};
+  const float logprobs[3] = {-1, -2, -3};
+  const int64_t targets[4] = {6, 7, 8, 9};
+  const float q[4] = {0, -1, -2, -3}, a[4] = {0, 0.5f, 0.5f, 0.5f};
+  tinker_datum_t *d = NULL;
+  tinker_error_t *e = NULL;
+  cr_assert_eq(
+      tinker_datum_new_rl(&d, prompt, 2, drawn, logprobs, 3, 0.5f, NULL, NULL),
+      0);
+  cr_assert_eq(tinker_input_length(d->input), 4u);
+  cr_assert_eq(memcmp(tinker__datum_tensor(d, "target_tokens")->data, targets,
+                      sizeof targets),
+               0);
+  cr_assert_eq(memcmp(tinker__datum_tensor(d, "logprobs")->data, q, sizeof q),
+               0);
+  cr_assert_eq(memcmp(tinker__datum_tensor(d, "advantages")->data, a, sizeof a),
+               0);
+  tinker_datum_release(d);
+  int rc =
+      tinker_datum_new_rl(&d, prompt, 2, drawn, logprobs, 3, NAN, NULL, &e);
+  wrong(rc, e, "advantage is nan: want a finite number");
+  rc = tinker_datum_new_rl(&d, prompt, 0, drawn, logprobs, 3, 1, NULL, &e);
+  wrong(rc, e, "prompt_len is 0");
+  rc = tinker_datum_new_rl(&d, prompt, 2, drawn, NULL, 3, 1, NULL, &e);
+  wrong(rc, e, "logprobs is NULL");
 }

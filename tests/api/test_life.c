@@ -278,11 +278,11 @@ Test(life, drain) {
                                                           rig_seen, &drained)),
                            NULL),
                0);
-  cr_assert_eq(calls_begun(tinker_client_drain(rig.client,
-                                               CALLS_WITH(CALLS_TIMEOUT(1),
-                                                          rig_seen, &again)),
-                           NULL),
-               TINKER_ECLOSED);
+  cr_assert_eq(
+      calls_begun(tinker_client_drain(rig.client, CALLS_WITH(CALLS_TIMEOUT(1),
+                                                             rig_seen, &again)),
+                  NULL),
+      TINKER_ECLOSED);
   cr_assert_eq(calls_begun(tinker_trainer_optim_step(
                                t, NULL, CALLS_WITH(NULL, rig_seen, &refused)),
                            NULL),

@@ -454,7 +454,7 @@ Test(faults, called_too_early) {
   cr_assert_eq(
       calls_begun(tinker_client_create_trainer(hit.client, &o, NULL), &f), 0);
   faulty_start(&hit.service, NULL, false);
-  ended_t e = play_wait(0, f);
+  ended_t e = play_wait(f);
   cr_assert_eq(e.code, 0, "%s", e.text);
   tinker_future_release(f);
   play_end(&hit);
@@ -495,7 +495,7 @@ Test(faults, too_many_samples) {
       calls_begun(tinker_client_create_sampler(hit.client, "qwen3_tied", NULL),
                   &made),
       0);
-  cr_assert_eq(play_wait(0, made).code, 0);
+  cr_assert_eq(play_wait(made).code, 0);
   cr_assert_eq(tinker_future_get_sampler(made, &s), 0);
   cr_assert_eq(tinker_input_new(&prompt, NULL, NULL), 0);
   cr_assert_eq(tinker_input_add_tokens(prompt, (int32_t[]){1, 2, 3}, 3, NULL),
@@ -507,7 +507,7 @@ Test(faults, too_many_samples) {
                  0);
   }
   for (int i = 0; i < SAMPLES; i++) {
-    ended_t e = play_wait(0, f[i]);
+    ended_t e = play_wait(f[i]);
     cr_assert_eq(e.code, 0, "%s", e.text);
     tinker_future_release(f[i]);
   }

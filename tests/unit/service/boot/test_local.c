@@ -53,7 +53,7 @@ Test(local, size) {
                "%s", why);
   o.size = 0;
   refused(TINKER_EINVAL,
-          "local_options.size is 0: call tinker_local_options_init first");
+          "local_options.size is 0: begin with tinker_local_options_init()");
 }
 
 Test(local, models) {
