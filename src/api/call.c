@@ -104,6 +104,7 @@ void tinker__call_begin(tinker__call_t *call, tinker_client_t *core,
   tinker__call_take(call, &call->options, sizeof call->options, &defaults,
                     options, "call_options");
   tinker__call_flag(call, "detached", call->options.detached);
+  if (call->rc) call->options.detached = 0; /* the caller gets the reason */
   take_deadline(call);
   refuse_late(call);
 }
