@@ -52,6 +52,20 @@ static void set_retry_after(tinker__http_reply_t *r, tinker__str_t value,
   if (wins || r->retry_after_ms < 0) r->retry_after_ms = (int64_t)(ms + 0.5);
 }
 
+/* Of the server's choice, for people: what can't be shown ends it. The other
+ * name does not replace the first. */
+static void set_request_id(tinker__http_reply_t *r, tinker__str_t value,
+                           bool wins) {
+  size_t n = 0;
+  if (r->request_id[0] && !wins) return;
+  while (n < value.len && n < sizeof(r->request_id) - 1 && value.ptr[n] > ' ' &&
+         value.ptr[n] <= '~') {
+    r->request_id[n] = value.ptr[n];
+    n++;
+  }
+  r->request_id[n] = '\0';
+}
+
 static bool contains(tinker__str_t s, const char *needle) {
   size_t n = strlen(needle);
   for (size_t i = 0; i + n <= s.len; i++) {
@@ -75,6 +89,10 @@ static void take_header(tinker__http_reply_t *r, tinker__str_t name,
     if (tinker__str_eqs(value, "false")) r->should_retry = 0;
   } else if (tinker__str_ieq(name, TINKER__STR("www-authenticate"))) {
     r->invalid_token = contains(value, "error=\"invalid_token\"");
+  } else if (tinker__str_ieq(name, TINKER__STR("x-request-id"))) {
+    set_request_id(r, value, true);
+  } else if (tinker__str_ieq(name, TINKER__STR("request-id"))) {
+    set_request_id(r, value, false);
   }
 }
 
@@ -85,6 +103,7 @@ static void forget_headers(tinker__http_reply_t *r) {
   r->retry_after_ms = -1;
   r->should_retry = -1;
   r->invalid_token = false;
+  r->request_id[0] = '\0';
 }
 
 size_t tinker__curl_on_header(char *data, size_t size, size_t n, void *user) {
