@@ -122,6 +122,16 @@ size_t tinker__curl_on_header(char *data, size_t size, size_t n, void *user) {
   return line.len;
 }
 
+/* Room for all of a reply when its first bytes are here: a block that grows is
+ * copied again and again. The stated length is at most the limit by now, and a
+ * byte more serves a reader that wants a NUL. */
+static int add_body(tinker__buf_t *body, const char *data, size_t len,
+                    size_t total) {
+  size_t room = total < body->max ? total + 1 : total;
+  int rc = body->cap ? 0 : tinker__buf_reserve(body, room);
+  return rc ? rc : tinker__buf_add(body, data, len);
+}
+
 /* The bytes are decompressed already, so that a small reply can't become a
  * large one unseen. A stated length that is too large is not waited for. */
 size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *user) {
@@ -134,7 +144,7 @@ size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *user) {
     x->write_error = TINKER_EOVERFLOW;
     x->too_long = total;
   } else {
-    x->write_error = tinker__buf_add(body, data, len);
+    x->write_error = add_body(body, data, len, total);
   }
   return x->write_error ? 0 : len;
 }
