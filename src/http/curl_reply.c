@@ -18,7 +18,8 @@ void tinker__curl_reply_init(tinker__transfer_t *x) {
   };
   tinker__buf_init(&x->reply.body, mem, x->request->reply_max);
   x->write_error = 0;
-  x->error_text[0] = '\0';
+  x->action = x->lane->actions;
+  if (x->handle) x->handle->error_text[0] = '\0';
 }
 
 static tinker__str_t trim(tinker__str_t s) {
@@ -107,7 +108,7 @@ static void forget_headers(tinker__http_reply_t *r) {
 }
 
 size_t tinker__curl_on_header(char *data, size_t size, size_t n, void *user) {
-  tinker__transfer_t *x = user;
+  tinker__transfer_t *x = ((tinker__curl_handle_t *)user)->x;
   tinker__str_t line = {data, size * n};
   if (tinker__str_starts(line, "HTTP/")) {
     forget_headers(&x->reply);
@@ -135,7 +136,7 @@ static int add_body(tinker__buf_t *body, const char *data, size_t len,
 /* The bytes are decompressed already, so that a small reply can't become a
  * large one unseen. A stated length that is too large is not waited for. */
 size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *user) {
-  tinker__transfer_t *x = user;
+  tinker__transfer_t *x = ((tinker__curl_handle_t *)user)->x;
   tinker__buf_t *body = &x->reply.body;
   size_t len = size * n, total = body->len + len;
   int64_t stated = x->reply.content_length;
@@ -151,9 +152,17 @@ size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *user) {
 
 /* ---- verdict ---- */
 
-bool tinker__curl_bytes_sent(CURL *easy) {
+/* A handle that is used again speaks of the transfer before until curl has
+ * looked at it. */
+static bool has_begun(const tinker__transfer_t *x) {
+  return x->handle && x->lane->actions != x->action;
+}
+
+bool tinker__curl_bytes_sent(const tinker__transfer_t *x) {
   long head = 0;
   curl_off_t body = 0;
+  if (!has_begun(x)) return false;
+  CURL *easy = x->handle->easy;
   curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &head);
   curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &body);
   return head > 0 || body > 0;
@@ -179,7 +188,7 @@ static int code_before_sending(CURLcode code) {
 
 static int code_of(const tinker__transfer_t *x, CURLcode code) {
   int64_t now = tinker__loop_now(x->lane->owner->loop);
-  if (x->canceled) return TINKER_ECANCELED;
+  if (x->end_as) return x->end_as;
   if (code == CURLE_OUT_OF_MEMORY) return TINKER_ENOMEM;
   if (code == CURLE_COULDNT_CONNECT && x->lane->no_memory && !x->sent) {
     return TINKER_ENOMEM;
@@ -196,8 +205,9 @@ static int code_of(const tinker__transfer_t *x, CURLcode code) {
 static void explain(tinker__transfer_t *x, CURLcode code) {
   tinker__http_reply_t *r = &x->reply;
   const char *path = x->lane->owner->target.unix_path;
-  const char *text =
-      x->error_text[0] ? x->error_text : curl_easy_strerror(code);
+  const char *text = x->handle && x->handle->error_text[0]
+                         ? x->handle->error_text
+                         : curl_easy_strerror(code);
   long number = 0;
   char reason[64] = "";
   if (r->error == TINKER_ECANCELED) {
@@ -206,8 +216,11 @@ static void explain(tinker__transfer_t *x, CURLcode code) {
     tinker__why(r->detail, sizeof(r->detail), 0,
                 "the reply has %zu bytes or more, at most %zu are taken",
                 x->too_long, x->request->reply_max);
+  } else if (x->state == TINKER__TRANSFER_WAITING) {
+    tinker__why(r->detail, sizeof(r->detail), 0,
+                "its time passed before a connection was free");
   } else if (code == CURLE_COULDNT_CONNECT) {
-    curl_easy_getinfo(x->easy, CURLINFO_OS_ERRNO, &number);
+    curl_easy_getinfo(x->handle->easy, CURLINFO_OS_ERRNO, &number);
     if (number) strerror_r((int)number, reason, sizeof(reason));
     if (path) {
       tinker__why(r->detail, sizeof(r->detail), 0, "%s (%s)",
@@ -224,7 +237,9 @@ static void explain(tinker__transfer_t *x, CURLcode code) {
 void tinker__curl_classify(tinker__transfer_t *x, CURLcode code) {
   tinker__http_reply_t *r = &x->reply;
   long status = 0;
-  curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
+  if (has_begun(x)) {
+    curl_easy_getinfo(x->handle->easy, CURLINFO_RESPONSE_CODE, &status);
+  }
   if (status >= 200) r->status = (int)status;
   if (code == CURLE_OK) {
     r->sent = true;

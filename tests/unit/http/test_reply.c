@@ -6,6 +6,7 @@
 #include "http/curl_internal.h"
 
 static tinker__transfer_t x;
+static tinker__curl_handle_t handle = {.x = &x};
 
 static void forget(void) {
   x.reply = (tinker__http_reply_t){
@@ -19,7 +20,7 @@ static void header(const char *line) {
   char copy[300]; /* without a NUL behind it, as curl gives it */
   size_t n = strlen(line);
   memcpy(copy, line, n);
-  cr_assert_eq(tinker__curl_on_header(copy, 1, n, &x), n);
+  cr_assert_eq(tinker__curl_on_header(copy, 1, n, &handle), n);
 }
 
 typedef struct wait_s {
@@ -67,6 +68,17 @@ Test(reply, headers_are_read_without_regard_to_case) {
   cr_assert_eq(x.reply.content_length, 0);
   cr_assert_eq(x.reply.should_retry, 1);
   cr_assert(x.reply.invalid_token);
+}
+
+Test(reply, a_request_id_has_two_names) {
+  forget();
+  header("Request-Id: b\r\n");
+  cr_assert_str_eq(x.reply.request_id, "b");
+  header("x-request-id: a-1 and more\r\n");
+  header("Request-Id: c\r\n");
+  cr_assert_str_eq(x.reply.request_id, "a-1");
+  header("HTTP/1.1 200 OK\r\n");
+  cr_assert_str_eq(x.reply.request_id, "");
 }
 
 Test(reply, nonsense_is_ignored) {
@@ -129,13 +141,13 @@ Test(reply, the_body_stops_at_its_cap) {
   tinker__mem_init(&mem, NULL, 0);
   forget();
   tinker__buf_init(&x.reply.body, &mem, 15);
-  cr_assert_eq(tinker__curl_on_body(bytes, 1, 10, &x), 10);
-  cr_assert_eq(tinker__curl_on_body(bytes, 1, 6, &x), 0);
+  cr_assert_eq(tinker__curl_on_body(bytes, 1, 10, &handle), 10);
+  cr_assert_eq(tinker__curl_on_body(bytes, 1, 6, &handle), 0);
   cr_assert_eq(x.write_error, TINKER_EOVERFLOW);
   tinker__buf_free(&x.reply.body);
   tinker__buf_init(&x.reply.body, &mem, 15);
   mem.fail_at = atomic_load(&mem.count) + 1;
-  cr_assert_eq(tinker__curl_on_body(bytes, 1, 10, &x), 0);
+  cr_assert_eq(tinker__curl_on_body(bytes, 1, 10, &handle), 0);
   cr_assert_eq(x.write_error, TINKER_ENOMEM);
   tinker__buf_free(&x.reply.body);
   cr_assert_eq(atomic_load(&mem.live_blocks), 0);
