@@ -9,6 +9,7 @@
 /* Below the idle time of servers: an older connection is not used again, it
  * may be closing at this moment. */
 #define MAX_AGE_S 20L
+#define DOWNLOAD_BUFFER (512 * 1024L)
 /* Longest URL: a path of 16 KiB whose bytes are all escaped. */
 #define URL_MAX (1 << 16)
 
@@ -41,6 +42,26 @@ static void set_callbacks(setting_t *s, tinker__curl_handle_t *h) {
   curl_easy_setopt(s->easy, CURLOPT_CLOSESOCKETFUNCTION, tinker__curl_close);
 }
 
+/* A large reply is read in large pieces, as the bytes that the server keeps.
+ * Its connection is its own: what pauses on a shared one would have to be kept
+ * in memory. */
+static void set_download(setting_t *s) {
+  set_long(s, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+  set_long(s, CURLOPT_BUFFERSIZE, DOWNLOAD_BUFFER);
+  set_long(s, CURLOPT_TCP_KEEPALIVE, 1);
+}
+
+/* Over TLS requests share connections, where the server can do that. */
+static void set_exchange(setting_t *s, const tinker__target_t *target) {
+  set_long(s, CURLOPT_HTTP_VERSION,
+           target->tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
+  set_long(s, CURLOPT_PIPEWAIT, target->tls);
+  if (!target->loopback) {
+    set_long(s, CURLOPT_TCP_KEEPALIVE, 1);
+    set_pointer(s, CURLOPT_ACCEPT_ENCODING, "");
+  }
+}
+
 static void set_connection(setting_t *s, const tinker__target_t *target) {
   set_long(s, CURLOPT_NOSIGNAL, 1);
   /* Without it a hanging name lookup blocks the loop when it is given up. */
@@ -48,19 +69,12 @@ static void set_connection(setting_t *s, const tinker__target_t *target) {
   set_pointer(s, CURLOPT_PROTOCOLS_STR, "http,https");
   set_long(s, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
   set_long(s, CURLOPT_MAXAGE_CONN, MAX_AGE_S);
-  set_long(s, CURLOPT_HTTP_VERSION,
-           target->tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
-  set_long(s, CURLOPT_PIPEWAIT, target->tls);
   if (target->unix_path) {
     set_pointer(s, CURLOPT_UNIX_SOCKET_PATH, target->unix_path);
   }
   /* No proxy is taken from the environment: it would get the key, and its
    * answers would be taken for the service's. */
   set_pointer(s, CURLOPT_PROXY, "");
-  if (!target->loopback) {
-    set_long(s, CURLOPT_TCP_KEEPALIVE, 1);
-    set_pointer(s, CURLOPT_ACCEPT_ENCODING, "");
-  }
 }
 
 void tinker__curl_handle_free(tinker__curl_handle_t *h) {
@@ -86,6 +100,11 @@ static tinker__curl_handle_t *new_handle(tinker__curl_lane_t *lane) {
   if (s.easy) {
     set_callbacks(&s, h);
     set_connection(&s, &lane->owner->target);
+    if (lane->id == TINKER__LANE_DOWNLOAD) {
+      set_download(&s);
+    } else {
+      set_exchange(&s, &lane->owner->target);
+    }
     if (!s.code) return h;
   }
   tinker__curl_handle_free(h);

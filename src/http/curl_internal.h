@@ -63,6 +63,7 @@ typedef struct tinker__curl_handle_s {
   tinker__transfer_t *x;
   tinker__buf_t url; /* as set */
   int method;        /* as set, -1 = never */
+  bool elsewhere;    /* as set: not by the base URL's Unix socket */
   bool fresh;        /* as set */
   /* Headers of the transfer: nodes with texts that are constant, or in lines.
    * The last one is the owner's common part. */
@@ -98,7 +99,10 @@ struct tinker__transfer_s {
   int end_as;      /* code with which `deadline` ends it, 0 = its time is up */
   bool fresh;      /* on a new connection; the one repeat there is spent */
   bool sent;       /* bytes went out, in this attempt or one before */
-  char key[37];    /* X-Idempotency-Key that was drawn, "" = none */
+  unsigned hops;   /* redirects that were followed */
+  tinker__buf_t place; /* where the last one leads, "" = as the request says */
+  char *location;      /* of this reply, as sent, then absolute; NULL = none */
+  char key[37];        /* X-Idempotency-Key that was drawn, "" = none */
 };
 
 struct tinker__curl_s {
@@ -108,7 +112,9 @@ struct tinker__curl_s {
   tinker__target_t target;
   char *key_line;   /* "X-API-Key: ...", NULL = none */
   char *agent_line; /* "User-Agent: ..." */
-  /* The end of every request's headers. */
+  char *origin;     /* of the base URL; "" if it has none that curl can read */
+  /* The end of every request's headers: the key first, the rest of it goes to
+   * other places too. */
   struct curl_slist common[3];
   tinker__buf_t url; /* of the request that is prepared */
   tinker__curl_lane_t lanes[TINKER__LANE_COUNT];
@@ -142,8 +148,10 @@ void tinker__curl_handle_give(tinker__curl_handle_t *handle);
 void tinker__curl_handle_free(tinker__curl_handle_t *handle);
 
 /* curl_request.c */
-/* TINKER_EINVAL if a text of the request can't be sent. */
-int tinker__curl_check(const tinker__http_request_t *request);
+/* TINKER_EINVAL if a text of the request can't be sent, or if its fields
+ * exclude each other; TINKER_ENOMEM. */
+int tinker__curl_check(const tinker__curl_t *owner,
+                       const tinker__http_request_t *request);
 /* The headers of x on its handle, once for all attempts; then the options of
  * one attempt. 0 or TINKER_ENOMEM. */
 int tinker__curl_add_headers(tinker__transfer_t *x);

@@ -16,7 +16,7 @@
 
 #include "http/curl_internal.h"
 
-/* Of one HTTP/2 connection. */
+/* Requests on one HTTP/2 connection. */
 #define STREAMS_MAX 100
 
 typedef struct limits_s {
@@ -28,6 +28,7 @@ static const limits_t limits[TINKER__LANE_COUNT] = {
     [TINKER__LANE_CONTROL] = {2, 2},
     [TINKER__LANE_SUBMIT] = {16, 16},
     [TINKER__LANE_POLL] = {512, 16},
+    [TINKER__LANE_DOWNLOAD] = {4, 4},
 };
 
 /* Ended transfers are read after every action: curl forgets to say so
@@ -184,7 +185,7 @@ int tinker__curl_lane_init(tinker__curl_lane_t *lane, tinker__curl_t *owner,
   tinker__timer_init(&lane->timer, on_timer);
   lane->multi = curl_multi_init();
   if (!lane->multi) return TINKER_ENOMEM;
-  bool tls = owner->target.tls;
+  bool tls = owner->target.tls && id != TINKER__LANE_DOWNLOAD;
   bool ok =
       size_lane(lane, tls ? limits[id].tls_connections : limits[id].connections,
                 tls ? STREAMS_MAX : 1) &&

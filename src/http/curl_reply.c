@@ -17,6 +17,8 @@ void tinker__curl_reply_init(tinker__transfer_t *x) {
       .content_length = -1,
   };
   tinker__buf_init(&x->reply.body, mem, x->request->reply_max);
+  tinker__mem_free(mem, x->location);
+  x->location = NULL;
   x->write_error = 0;
   x->action = x->lane->actions;
   if (x->handle) x->handle->error_text[0] = '\0';
@@ -107,6 +109,14 @@ static void forget_headers(tinker__http_reply_t *r) {
   r->request_id[0] = '\0';
 }
 
+/* Kept apart from the reply's own fields: it needs memory. */
+static int take_location(tinker__transfer_t *x, tinker__str_t value) {
+  tinker__mem_t *mem = x->lane->owner->mem;
+  tinker__mem_free(mem, x->location);
+  x->location = tinker__mem_strndup(mem, value.ptr, value.len);
+  return x->location ? 0 : TINKER_ENOMEM;
+}
+
 size_t tinker__curl_on_header(char *data, size_t size, size_t n, void *user) {
   tinker__transfer_t *x = ((tinker__curl_handle_t *)user)->x;
   tinker__str_t line = {data, size * n};
@@ -117,8 +127,13 @@ size_t tinker__curl_on_header(char *data, size_t size, size_t n, void *user) {
   const char *colon = memchr(line.ptr, ':', line.len);
   if (colon) {
     size_t at = (size_t)(colon - line.ptr);
-    tinker__str_t value = {colon + 1, line.len - at - 1};
-    take_header(&x->reply, (tinker__str_t){line.ptr, at}, trim(value));
+    tinker__str_t name = {line.ptr, at};
+    tinker__str_t value = trim((tinker__str_t){colon + 1, line.len - at - 1});
+    take_header(&x->reply, name, value);
+    if (tinker__str_ieq(name, TINKER__STR("location"))) {
+      x->write_error = take_location(x, value);
+      if (x->write_error) return 0;
+    }
   }
   return line.len;
 }
@@ -234,6 +249,22 @@ static void explain(tinker__transfer_t *x, CURLcode code) {
   }
 }
 
+/* A Location that is no URL for us is none; nor is one without memory, where
+ * the reply fails. */
+static void resolve_location(tinker__transfer_t *x) {
+  tinker__mem_t *mem = x->lane->owner->mem;
+  tinker__buf_t url;
+  tinker__buf_init(&url, mem, SIZE_MAX);
+  int rc = tinker__url_resolve(x->handle->url.data, x->location, &url);
+  tinker__mem_free(mem, x->location);
+  x->location = rc ? NULL : tinker__buf_take(&url, NULL);
+  tinker__buf_free(&url);
+  x->reply.location = x->location;
+  if (rc != TINKER_ENOMEM) return;
+  x->reply.error = rc;
+  tinker__why(x->reply.detail, sizeof(x->reply.detail), 0, "out of memory");
+}
+
 void tinker__curl_classify(tinker__transfer_t *x, CURLcode code) {
   tinker__http_reply_t *r = &x->reply;
   long status = 0;
@@ -241,11 +272,11 @@ void tinker__curl_classify(tinker__transfer_t *x, CURLcode code) {
     curl_easy_getinfo(x->handle->easy, CURLINFO_RESPONSE_CODE, &status);
   }
   if (status >= 200) r->status = (int)status;
+  r->sent = code == CURLE_OK || x->sent;
   if (code == CURLE_OK) {
-    r->sent = true;
+    if (x->location) resolve_location(x);
     return;
   }
-  r->sent = x->sent;
   r->error = code_of(x, code);
   explain(x, code);
 }

@@ -6,8 +6,8 @@
 
 #include "http/curl_internal.h"
 
-/* Longest path of a request. */
-#define PATH_LEN_MAX 16384
+/* Longest path or URL of a request. */
+#define PLACE_MAX 16384
 
 size_t tinker__curl_read_body(char *to, size_t size, size_t n, void *user) {
   tinker__transfer_t *x = ((tinker__curl_handle_t *)user)->x;
@@ -28,8 +28,9 @@ static bool is_header_text(const char *s) {
   return true;
 }
 
-int tinker__curl_check(const tinker__http_request_t *r) {
-  bool ok = is_header_text(r->path) && strlen(r->path) <= PATH_LEN_MAX &&
+static bool texts_ok(const tinker__http_request_t *r) {
+  const char *place = r->url ? r->url : r->path;
+  bool ok = is_header_text(place) && strlen(place) <= PLACE_MAX &&
             (!r->accept || is_header_text(r->accept)) &&
             (!r->content_type || is_header_text(r->content_type)) &&
             (!r->idempotency_key || is_header_text(r->idempotency_key));
@@ -37,13 +38,50 @@ int tinker__curl_check(const tinker__http_request_t *r) {
     ok = is_header_text(r->headers[i].name) &&
          is_header_text(r->headers[i].value);
   }
-  return ok ? 0 : TINKER_EINVAL;
+  return ok;
+}
+
+/* Names, and beginnings of names that end in '-'. */
+static bool is_private_header(const char *name) {
+  static const char *const names[] = {"authorization", "cookie",
+                                      "x-api-key",     "x-idempotency-key",
+                                      "cf-access-",    "x-tinker-"};
+  for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+    tinker__str_t want = tinker__str(names[i]), have = tinker__str(name);
+    bool prefix = want.ptr[want.len - 1] == '-';
+    if (prefix && have.len > want.len) have.len = want.len;
+    if (tinker__str_ieq(have, want)) return true;
+  }
+  return false;
+}
+
+/* A request to a URL, which may be anybody's. */
+static int check_url(const tinker__curl_t *owner,
+                     const tinker__http_request_t *r) {
+  tinker__buf_t origin;
+  if (r->path || r->lane != TINKER__LANE_DOWNLOAD || r->idempotency_key) {
+    return TINKER_EINVAL;
+  }
+  for (size_t i = 0; i < r->header_count; i++) {
+    if (is_private_header(r->headers[i].name)) return TINKER_EINVAL;
+  }
+  tinker__buf_init(&origin, owner->mem, PLACE_MAX + 64);
+  int rc = tinker__url_origin(r->url, &origin);
+  tinker__buf_free(&origin);
+  return rc;
+}
+
+int tinker__curl_check(const tinker__curl_t *owner,
+                       const tinker__http_request_t *r) {
+  if (!texts_ok(r)) return TINKER_EINVAL;
+  if (r->redirects && r->method != TINKER__HTTP_GET) return TINKER_EINVAL;
+  return r->url ? check_url(owner, r) : 0;
 }
 
 /* ---- headers ---- */
 
-/* Nodes are filled in order; each points at the next, the last one at the
- * owner's common part. */
+/* Nodes are filled in order; each points at the next, the last one at what all
+ * requests have in common. */
 typedef struct lines_s {
   tinker__curl_handle_t *handle;
   size_t count;
@@ -66,7 +104,7 @@ static void add_header(lines_t *to, const char *name, const char *value) {
 
 static const char *idempotency_key(const tinker__transfer_t *x) {
   const tinker__http_request_t *r = x->request;
-  if (r->method == TINKER__HTTP_GET) return NULL;
+  if (r->method == TINKER__HTTP_GET || r->url) return NULL;
   return r->idempotency_key ? r->idempotency_key : x->key;
 }
 
@@ -116,7 +154,7 @@ int tinker__curl_add_headers(tinker__transfer_t *x) {
   if (r->accept) {
     add_header(&lines, "Accept", r->accept);
   } else {
-    add_line(&lines, "Accept: application/json");
+    add_line(&lines, r->url ? "Accept: */*" : "Accept: application/json");
   }
   if (r->content_type) {
     add_header(&lines, "Content-Type", r->content_type);
@@ -128,19 +166,31 @@ int tinker__curl_add_headers(tinker__transfer_t *x) {
   for (size_t i = 0; i < r->header_count; i++) {
     add_header(&lines, r->headers[i].name, r->headers[i].value);
   }
-  join_lines(&lines, x->lane->owner->common);
+  /* The key goes where the base URL says, and nowhere else. */
+  struct curl_slist *common = x->lane->owner->common;
+  join_lines(&lines, r->url || !common->data ? common + 1 : common);
   return curl_easy_setopt(h->easy, CURLOPT_HTTPHEADER, h->nodes) ? TINKER_ENOMEM
                                                                  : 0;
 }
 
 /* ---- options ---- */
 
+/* Where the request goes now, in owner->url. */
+static int write_url(tinker__transfer_t *x) {
+  const tinker__http_request_t *r = x->request;
+  tinker__buf_t *url = &x->lane->owner->url;
+  if (!x->place.len && !r->url) {
+    return tinker__target_url(&x->lane->owner->target, r->path, url);
+  }
+  tinker__buf_clear(url);
+  tinker__buf_adds(url, x->place.len ? x->place.data : r->url);
+  return tinker__buf_cstr(url) ? 0 : TINKER_ENOMEM;
+}
+
 static CURLcode set_url(tinker__transfer_t *x) {
   tinker__curl_handle_t *h = x->handle;
   tinker__buf_t *url = &x->lane->owner->url;
-  if (tinker__target_url(&x->lane->owner->target, x->request->path, url)) {
-    return CURLE_OUT_OF_MEMORY;
-  }
+  if (write_url(x)) return CURLE_OUT_OF_MEMORY;
   if (h->url.len && h->url.len == url->len &&
       !memcmp(h->url.data, url->data, url->len)) {
     return CURLE_OK;
@@ -148,8 +198,30 @@ static CURLcode set_url(tinker__transfer_t *x) {
   CURLcode code = curl_easy_setopt(h->easy, CURLOPT_URL, url->data);
   tinker__buf_clear(&h->url);
   if (code) return code;
-  return tinker__buf_add(&h->url, url->data, url->len) ? CURLE_OUT_OF_MEMORY
-                                                       : CURLE_OK;
+  tinker__buf_add(&h->url, url->data, url->len);
+  if (tinker__buf_cstr(&h->url)) return CURLE_OK;
+  tinker__buf_clear(&h->url);
+  return CURLE_OUT_OF_MEMORY;
+}
+
+/* A path is on the base URL's socket, and so is a URL of the same origin. */
+static CURLcode set_socket(tinker__transfer_t *x) {
+  const tinker__curl_t *owner = x->lane->owner;
+  tinker__curl_handle_t *h = x->handle;
+  tinker__buf_t origin;
+  bool elsewhere = false;
+  if (!owner->target.unix_path) return CURLE_OK;
+  if (x->request->url) {
+    tinker__buf_init(&origin, owner->mem, PLACE_MAX + 64);
+    int rc = tinker__url_origin(h->url.data, &origin);
+    elsewhere = !rc && strcmp(origin.data, owner->origin) != 0;
+    tinker__buf_free(&origin);
+    if (rc) return CURLE_OUT_OF_MEMORY;
+  }
+  if (h->elsewhere == elsewhere) return CURLE_OK;
+  h->elsewhere = elsewhere;
+  return curl_easy_setopt(h->easy, CURLOPT_UNIX_SOCKET_PATH,
+                          elsewhere ? NULL : owner->target.unix_path);
 }
 
 /* A handle that keeps a method must not keep its verb. */
@@ -213,6 +285,7 @@ static CURLcode set_time(tinker__transfer_t *x) {
 
 int tinker__curl_prepare(tinker__transfer_t *x) {
   CURLcode code = set_url(x);
+  if (!code) code = set_socket(x);
   if (!code) code = set_method(x->handle, x->request->method);
   if (!code) code = set_body(x);
   if (!code) code = set_fresh(x);

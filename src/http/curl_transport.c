@@ -9,7 +9,8 @@
  * Sent once more, both within the request's deadline: a numbered request or a
  * GET that a dying connection refused (curl's error 55), once, on a new
  * connection; and any request that a Unix socket's full listen queue turned
- * away, where nothing was sent, for some seconds. */
+ * away, where nothing was sent, for some seconds. A GET may be sent to where a
+ * redirect leads, by the table in http/http.h. */
 #include <errno.h>
 #include <string.h>
 #include <tinker/error.h>
@@ -45,6 +46,7 @@ static void retire(tinker__transfer_t *x) {
   tinker__list_remove(&x->link);
   if (x->state != TINKER__TRANSFER_WAITING) lane->busy_count--;
   if (x->handle) tinker__curl_handle_give(x->handle);
+  tinker__buf_free(&x->place);
   tinker__mem_free(lane->owner->mem, x);
 }
 
@@ -52,11 +54,14 @@ static void finish(tinker__transfer_t *x) {
   tinker__curl_lane_t *lane = x->lane;
   tinker__http_request_t *request = x->request;
   tinker__http_reply_t reply = x->reply;
+  char *location = x->location;
+  tinker__mem_t *mem = lane->owner->mem;
   request->transport_private = NULL;
   retire(x);
   tinker__curl_pump(lane);
   request->done(request, &reply);
   tinker__buf_free(&reply.body);
+  tinker__mem_free(mem, location);
 }
 
 static void end_with(tinker__transfer_t *x, CURLcode code) {
@@ -147,7 +152,60 @@ static void back_off(tinker__transfer_t *x) {
 static void note_version(tinker__transfer_t *x) {
   long version = 0;
   curl_easy_getinfo(x->handle->easy, CURLINFO_HTTP_VERSION, &version);
+  if (x->lane->id == TINKER__LANE_DOWNLOAD) return;
   if (version == CURL_HTTP_VERSION_1_1) tinker__curl_widen(x->lane->owner);
+}
+
+static bool is_redirect(const tinker__transfer_t *x) {
+  int status = x->reply.status;
+  return x->request->redirects &&
+         (status == 307 || status == 308 || (status >= 301 && status <= 303));
+}
+
+/* 0 when the request may go on to x->location. */
+static int check_redirect(tinker__transfer_t *x) {
+  tinker__http_reply_t *r = &x->reply;
+  const char *from = x->handle->url.data;
+  if (r->error) return r->error;
+  if (!x->location) {
+    return tinker__why(r->detail, sizeof(r->detail), TINKER_ENOTSUP,
+                       "%.200s redirects to no http URL", from);
+  }
+  if (x->hops == x->request->redirects) {
+    return tinker__why(r->detail, sizeof(r->detail), TINKER_ENOTSUP,
+                       "more than %u redirects, the last from %.100s to %.100s",
+                       x->hops, from, x->location);
+  }
+  return tinker__url_may_follow(from, x->location, loop_of(x)->mem, r->detail,
+                                sizeof(r->detail));
+}
+
+/* A reply with one of the statuses above: goes on there, or ends with the
+ * reason. */
+static void redirect(tinker__transfer_t *x) {
+  int rc = check_redirect(x);
+  if (!rc) {
+    tinker__buf_clear(&x->place);
+    tinker__buf_adds(&x->place, x->location);
+    if (!tinker__buf_cstr(&x->place)) rc = tinker__buf_error(&x->place);
+  }
+  x->hops++;
+  if (!rc) rc = start(x);
+  if (!rc) return;
+  x->reply.error = rc;
+  if (!x->reply.detail[0]) {
+    tinker__why(x->reply.detail, sizeof(x->reply.detail), 0, "out of memory");
+  }
+  finish(x);
+}
+
+static void end_well(tinker__transfer_t *x) {
+  tinker__curl_classify(x, CURLE_OK);
+  if (is_redirect(x)) {
+    redirect(x);
+  } else {
+    finish(x);
+  }
 }
 
 void tinker__curl_done(tinker__transfer_t *x, CURLcode code) {
@@ -159,6 +217,8 @@ void tinker__curl_done(tinker__transfer_t *x, CURLcode code) {
     start_again(x, code);
   } else if (queue_was_full(x, code)) {
     back_off(x);
+  } else if (code == CURLE_OK) {
+    end_well(x);
   } else {
     end_with(x, code);
   }
@@ -188,9 +248,10 @@ static int new_transfer(tinker__transfer_t **out, tinker__curl_t *c,
   tinker__list_init(&x->link);
   tinker__timer_init(&x->deadline, on_deadline);
   tinker__timer_init(&x->again, on_again);
+  tinker__buf_init(&x->place, c->mem, SIZE_MAX);
   tinker__curl_reply_init(x);
   int rc = 0;
-  if (r->method != TINKER__HTTP_GET && !r->idempotency_key) {
+  if (r->method != TINKER__HTTP_GET && !r->idempotency_key && !r->url) {
     rc = tinker__uuid4(c->loop->world, x->key);
   }
   if (rc) tinker__mem_free(c->mem, x);
@@ -202,7 +263,7 @@ static int curl_submit(tinker__http_t *http, tinker__http_request_t *r) {
   tinker__curl_t *c = from_http(http);
   tinker__transfer_t *x;
   if (c->closing) return TINKER_ECLOSED;
-  int rc = tinker__curl_check(r);
+  int rc = tinker__curl_check(c, r);
   if (!rc) rc = new_transfer(&x, c, r);
   if (rc) return rc;
   r->transport_private = x;
@@ -225,6 +286,7 @@ static void free_transport(tinker__curl_t *c) {
   tinker__buf_free(&c->url);
   tinker__mem_free(c->mem, c->key_line);
   tinker__mem_free(c->mem, c->agent_line);
+  tinker__mem_free(c->mem, c->origin);
   tinker__mem_free(c->mem, c);
   curl_global_cleanup();
 }
@@ -290,14 +352,21 @@ static int fill_common(tinker__curl_t *c, const tinker__curl_options_t *o) {
   static char expect[] = "Expect:";
   c->agent_line = header_line(c->mem, "User-Agent: ", o->user_agent);
   if (!c->agent_line) return TINKER_ENOMEM;
-  c->common[0] = (struct curl_slist){expect, &c->common[1]};
-  c->common[1] = (struct curl_slist){c->agent_line, NULL};
+  c->common[1] = (struct curl_slist){expect, &c->common[2]};
+  c->common[2] = (struct curl_slist){c->agent_line, NULL};
   if (!o->api_key) return 0;
   c->key_line = header_line(c->mem, "X-API-Key: ", o->api_key);
   if (!c->key_line) return TINKER_ENOMEM;
-  c->common[2] = (struct curl_slist){c->key_line, NULL};
-  c->common[1].next = &c->common[2];
+  c->common[0] = (struct curl_slist){c->key_line, &c->common[1]};
   return 0;
+}
+
+/* A base URL that only we can read has an origin that no other URL has. */
+static int fill_origin(tinker__curl_t *c) {
+  int rc = tinker__url_origin(c->target.base, &c->url);
+  if (rc == TINKER_ENOMEM) return rc;
+  c->origin = tinker__mem_strdup(c->mem, rc ? "" : c->url.data);
+  return c->origin ? 0 : TINKER_ENOMEM;
 }
 
 static int check(const tinker__curl_options_t *options, char *why,
@@ -321,6 +390,7 @@ static int fill(tinker__curl_t *c, const tinker__curl_options_t *options,
       tinker__target_parse(&c->target, c->mem, options->base_url, why, why_len);
   if (rc) return rc;
   rc = fill_common(c, options);
+  if (!rc) rc = fill_origin(c);
   for (int i = 0; !rc && i < TINKER__LANE_COUNT; i++) {
     rc = tinker__curl_lane_init(&c->lanes[i], c, (tinker__lane_t)i);
   }

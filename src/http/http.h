@@ -7,8 +7,24 @@
  * says.
  *
  * Lanes: requests of one lane never wait for those of another. Each has its
- * own connections, so a parked poll delays neither a submit nor a
- * heartbeat. */
+ * own connections, so a parked poll or a long download delays neither a submit
+ * nor a heartbeat. Within a lane requests go out in the order of submit.
+ *
+ * Redirects. The key goes to the base URL's origin (scheme, host, port) and
+ * nowhere else, and a mutation is sent where it was addressed to:
+ *
+ *   request                    301 302 303 307 308 with a Location
+ *   any, redirects 0           the reply, with its status and `location`
+ *   GET, redirects n, to
+ *     the same origin          followed, n times at most, as it was sent first
+ *     another origin           TINKER_ENOTSUP; the sentence names both
+ *     http from https          TINKER_ENOTSUP, the same
+ *     what is not such a URL   TINKER_ENOTSUP
+ *   the n + 1st                TINKER_ENOTSUP
+ *   POST, PUT, DELETE          redirects must be 0
+ *
+ * Whoever wants to go to another origin submits `location` as the `url` of a
+ * new request, which carries no credential. */
 #ifndef TINKER_HTTP_HTTP_H
 #define TINKER_HTTP_HTTP_H
 
@@ -18,9 +34,10 @@
 #include "base/buf.h"
 
 typedef enum {
-  TINKER__LANE_CONTROL, /* config, session, heartbeat, REST */
-  TINKER__LANE_SUBMIT,  /* training and sampling requests */
-  TINKER__LANE_POLL,    /* results */
+  TINKER__LANE_CONTROL,  /* config, session, heartbeat, REST */
+  TINKER__LANE_SUBMIT,   /* training and sampling requests */
+  TINKER__LANE_POLL,     /* results */
+  TINKER__LANE_DOWNLOAD, /* large replies, links to other hosts; HTTP/1.1 */
   TINKER__LANE_COUNT
 } tinker__lane_t;
 
@@ -45,6 +62,7 @@ typedef struct tinker__http_reply_s {
    * TINKER_ETIMEDOUT   timeout_ms passed
    * TINKER_ECANCELED   canceled, or the transport was closed
    * TINKER_EOVERFLOW   the reply is longer than reply_max (status is set)
+   * TINKER_ENOTSUP     a redirect that is not followed (status is set)
    * TINKER_ENOMEM      no memory for the reply */
   int error;
   /* The server may have read the request: with an error the outcome of a
@@ -58,8 +76,9 @@ typedef struct tinker__http_reply_s {
   int64_t content_length; /* -1 = header absent */
   bool invalid_token;     /* WWW-Authenticate: error="invalid_token" */
   char request_id[64];    /* X-Request-Id, else Request-Id, cut; "" = none */
+  const char *location;   /* Location as an absolute URL; NULL = none, no URL */
   tinker__buf_t body;     /* the receiver may take it (tinker__buf_take) */
-  char detail[160];       /* sentence for people when error is set, else "" */
+  char detail[320];       /* sentence for people when error is set, else "" */
 } tinker__http_reply_t;
 
 typedef struct tinker__http_request_s tinker__http_request_t;
@@ -69,9 +88,16 @@ typedef struct tinker__http_request_s tinker__http_request_t;
 struct tinker__http_request_s {
   tinker__lane_t lane;
   tinker__http_method_t method;
-  const char *path;         /* "api/v1/create_session"; may have a query */
+  const char *path; /* "api/v1/create_session"; may have a query */
+  /* Instead of path (NULL then), on the download lane only: an http or https
+   * URL of any host, a signed link for example. Nothing of ours goes along: no
+   * key, no X-Idempotency-Key, and headers that carry a credential or speak of
+   * a session (Authorization, Cookie, X-API-Key, CF-Access-*, X-Tinker-*) are
+   * refused. An origin that is the base URL's is reached as that one is, by its
+   * Unix socket too. */
+  const char *url;
   const char *content_type; /* NULL = application/json when there is a body */
-  const char *accept;       /* NULL = application/json */
+  const char *accept;       /* NULL = application/json; with url: any */
   const tinker__http_header_t *headers; /* may be NULL */
   size_t header_count;
   /* X-Idempotency-Key of everything but GET; NULL = the transport draws
@@ -82,6 +108,8 @@ struct tinker__http_request_s {
    * copy, or it changes nothing. Only such a request, or a GET, may be sent
    * twice below this interface. */
   bool numbered;
+  /* How many redirects a GET follows; see the table above. */
+  unsigned redirects;
   /* On a connection that is opened for it: the present ones may hang. */
   bool fresh;
   int64_t timeout_ms; /* > 0; from submit to the last byte */
@@ -119,8 +147,9 @@ struct tinker__http_s {
   const tinker__http_ops_t *ops;
 };
 
-/* 0, or `done` never runs: TINKER_ENOMEM, TINKER_EINVAL (a header or path
- * with a control character), TINKER_ECLOSED, TINKER_ERANDOM. */
+/* 0, or `done` never runs: TINKER_ENOMEM, TINKER_ECLOSED, TINKER_ERANDOM,
+ * TINKER_EINVAL (a header or path with a control character, a path or url over
+ * 16 KiB, fields that exclude each other). */
 static inline int tinker__http_submit(tinker__http_t *http,
                                       tinker__http_request_t *request) {
   return http->ops->submit(http, request);
