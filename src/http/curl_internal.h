@@ -76,6 +76,7 @@ typedef struct tinker__curl_handle_s {
 typedef enum {
   TINKER__TRANSFER_WAITING, /* in the lane's queue */
   TINKER__TRANSFER_CARRIED, /* the multi handle has it */
+  TINKER__TRANSFER_PAUSED,  /* it too, until the sink takes more */
   TINKER__TRANSFER_RESTING  /* keeps its place; `again` or `deadline` goes on */
 } tinker__transfer_state_t;
 
@@ -88,9 +89,12 @@ struct tinker__transfer_s {
   tinker__http_request_t *request;
   tinker__http_reply_t reply;
   tinker__timer_t deadline;
-  tinker__timer_t again; /* back-off of a full listen queue */
-  int64_t deadline_ms;
-  int64_t back_off_ms; /* the next pause */
+  tinker__timer_t again; /* back-off of a full listen queue; end of a pause */
+  int64_t deadline_ms;   /* INT64_MAX = none */
+  int64_t stall_due_ms;  /* the end of this window of stall_ms; the same */
+  int64_t stall_from;    /* bytes that were moved before it */
+  int64_t received;      /* bytes of the body in this attempt */
+  int64_t back_off_ms;   /* the next pause */
   int64_t back_off_end_ms;
   uint64_t action; /* of the lane, when curl got it */
   size_t read_at;  /* of the body, for the read callback */
@@ -130,6 +134,8 @@ int tinker__curl_lane_init(tinker__curl_lane_t *lane, tinker__curl_t *owner,
                            tinker__lane_t id);
 /* Frees all; no transfer is busy. */
 void tinker__curl_lane_free(tinker__curl_lane_t *lane);
+/* Lets a paused transfer go on. */
+void tinker__curl_unpause(tinker__transfer_t *x);
 /* Callbacks of the sockets that the lane's connections use. */
 curl_socket_t tinker__curl_open(void *lane, curlsocktype purpose,
                                 struct curl_sockaddr *address);
@@ -139,6 +145,8 @@ void tinker__curl_widen(tinker__curl_t *owner);
 
 /* curl_transport.c: a transfer of the lane has ended. */
 void tinker__curl_done(tinker__transfer_t *x, CURLcode code);
+/* The sink does not take more for now. */
+void tinker__curl_paused(tinker__transfer_t *x);
 /* Gives curl what waits, as far as there are connections. */
 void tinker__curl_pump(tinker__curl_lane_t *lane);
 

@@ -33,13 +33,9 @@ static const limits_t limits[TINKER__LANE_COUNT] = {
 
 /* Ended transfers are read after every action: curl forgets to say so
  * twice. */
-static void act(tinker__curl_lane_t *lane, curl_socket_t fd, int what) {
-  int running = 0, left = 0;
+static void read_ended(tinker__curl_lane_t *lane) {
+  int left = 0;
   CURLMsg *message;
-  lane->actions++;
-  lane->in_curl = true;
-  curl_multi_socket_action(lane->multi, fd, what, &running);
-  lane->in_curl = false;
   while ((message = curl_multi_info_read(lane->multi, &left))) {
     if (message->msg != CURLMSG_DONE) continue;
     tinker__curl_handle_t *handle = NULL;
@@ -48,6 +44,26 @@ static void act(tinker__curl_lane_t *lane, curl_socket_t fd, int what) {
     tinker__curl_done(handle->x, code);
   }
   tinker__curl_pump(lane);
+}
+
+static void act(tinker__curl_lane_t *lane, curl_socket_t fd, int what) {
+  int running = 0;
+  lane->actions++;
+  lane->in_curl = true;
+  curl_multi_socket_action(lane->multi, fd, what, &running);
+  lane->in_curl = false;
+  read_ended(lane);
+}
+
+/* curl calls the sink in here, which may pause again, and may refuse: then curl
+ * says so to the caller alone. */
+void tinker__curl_unpause(tinker__transfer_t *x) {
+  tinker__curl_lane_t *lane = x->lane;
+  lane->in_curl = true;
+  CURLcode code = curl_easy_pause(x->handle->easy, CURLPAUSE_CONT);
+  lane->in_curl = false;
+  if (code) tinker__curl_done(x, code);
+  act(lane, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static void on_timer(tinker__timer_t *timer) {

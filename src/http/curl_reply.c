@@ -15,7 +15,11 @@ void tinker__curl_reply_init(tinker__transfer_t *x) {
       .retry_after_ms = -1,
       .should_retry = -1,
       .content_length = -1,
+      .range_first = -1,
+      .range_last = -1,
+      .whole_length = -1,
   };
+  x->received = 0;
   tinker__buf_init(&x->reply.body, mem, x->request->reply_max);
   tinker__mem_free(mem, x->location);
   x->location = NULL;
@@ -92,6 +96,8 @@ static void take_header(tinker__http_reply_t *r, tinker__str_t name,
     if (tinker__str_eqs(value, "false")) r->should_retry = 0;
   } else if (tinker__str_ieq(name, TINKER__STR("www-authenticate"))) {
     r->invalid_token = contains(value, "error=\"invalid_token\"");
+  } else if (tinker__str_ieq(name, TINKER__STR("content-range"))) {
+    tinker__http_content_range(r, value);
   } else if (tinker__str_ieq(name, TINKER__STR("x-request-id"))) {
     set_request_id(r, value, true);
   } else if (tinker__str_ieq(name, TINKER__STR("request-id"))) {
@@ -103,6 +109,7 @@ static void take_header(tinker__http_reply_t *r, tinker__str_t name,
 static void forget_headers(tinker__http_reply_t *r) {
   r->content_type[0] = '\0';
   r->content_length = -1;
+  r->range_first = r->range_last = r->whole_length = -1;
   r->retry_after_ms = -1;
   r->should_retry = -1;
   r->invalid_token = false;
@@ -150,19 +157,50 @@ static int add_body(tinker__buf_t *body, const char *data, size_t len,
 
 /* The bytes are decompressed already, so that a small reply can't become a
  * large one unseen. A stated length that is too large is not waited for. */
-size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *user) {
-  tinker__transfer_t *x = ((tinker__curl_handle_t *)user)->x;
+static int keep(tinker__transfer_t *x, tinker__str_t piece) {
   tinker__buf_t *body = &x->reply.body;
-  size_t len = size * n, total = body->len + len;
+  size_t total = body->len + piece.len;
   int64_t stated = x->reply.content_length;
   if (stated > 0 && (uint64_t)stated > total) total = (size_t)stated;
-  if (total > body->max) {
-    x->write_error = TINKER_EOVERFLOW;
-    x->too_long = total;
-  } else {
-    x->write_error = add_body(body, data, len, total);
+  if (total <= body->max) return add_body(body, piece.ptr, piece.len, total);
+  x->too_long = total;
+  return TINKER_EOVERFLOW;
+}
+
+/* Before the first byte of the body is handed on, since a part of the wrong
+ * place would go into a file. */
+static int begin_body(tinker__transfer_t *x) {
+  tinker__http_reply_t *r = &x->reply;
+  long status = 0;
+  curl_easy_getinfo(x->handle->easy, CURLINFO_RESPONSE_CODE, &status);
+  r->status = (int)status;
+  return tinker__http_check_range(x->request, r, r->detail, sizeof(r->detail));
+}
+
+static bool is_success(const tinker__http_reply_t *r) {
+  return r->status >= 200 && r->status <= 299;
+}
+
+static int take(tinker__transfer_t *x, tinker__str_t piece) {
+  tinker__http_request_t *request = x->request;
+  if (!request->sink) return keep(x, piece);
+  int rc = x->received ? 0 : begin_body(x);
+  if (rc) return rc;
+  if (!is_success(&x->reply)) return keep(x, piece);
+  return request->sink(request, &x->reply, piece);
+}
+
+size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *user) {
+  tinker__transfer_t *x = ((tinker__curl_handle_t *)user)->x;
+  size_t len = size * n;
+  int rc = take(x, (tinker__str_t){data, len});
+  if (rc == TINKER__SINK_PAUSE) {
+    tinker__curl_paused(x);
+    return CURL_WRITEFUNC_PAUSE;
   }
-  return x->write_error ? 0 : len;
+  x->write_error = rc;
+  if (!rc) x->received += (int64_t)len;
+  return rc ? 0 : len;
 }
 
 /* ---- verdict ---- */
@@ -225,12 +263,17 @@ static void explain(tinker__transfer_t *x, CURLcode code) {
                          : curl_easy_strerror(code);
   long number = 0;
   char reason[64] = "";
+  if (r->detail[0]) return;
   if (r->error == TINKER_ECANCELED) {
     tinker__why(r->detail, sizeof(r->detail), 0, "canceled");
   } else if (r->error == TINKER_EOVERFLOW) {
     tinker__why(r->detail, sizeof(r->detail), 0,
                 "the reply has %zu bytes or more, at most %zu are taken",
                 x->too_long, x->request->reply_max);
+  } else if (code == CURLE_WRITE_ERROR && x->request->sink) {
+    tinker__why(r->detail, sizeof(r->detail), 0,
+                "the receiver took %lld bytes and refused the next",
+                (long long)x->received);
   } else if (x->state == TINKER__TRANSFER_WAITING) {
     tinker__why(r->detail, sizeof(r->detail), 0,
                 "its time passed before a connection was free");
@@ -265,6 +308,20 @@ static void resolve_location(tinker__transfer_t *x) {
   tinker__why(x->reply.detail, sizeof(x->reply.detail), 0, "out of memory");
 }
 
+/* What curl calls whole: is it, and is it what was asked for? A 206 without a
+ * Content-Length may have been cut. */
+static void check_part(tinker__transfer_t *x) {
+  tinker__http_reply_t *r = &x->reply;
+  int64_t want = r->range_last - r->range_first + 1;
+  r->error =
+      tinker__http_check_range(x->request, r, r->detail, sizeof(r->detail));
+  if (r->error || r->status != 206 || x->received == want) return;
+  r->error = TINKER_ETRANSPORT;
+  tinker__why(r->detail, sizeof(r->detail), 0,
+              "%lld of %lld bytes of the part came", (long long)x->received,
+              (long long)want);
+}
+
 void tinker__curl_classify(tinker__transfer_t *x, CURLcode code) {
   tinker__http_reply_t *r = &x->reply;
   long status = 0;
@@ -274,6 +331,7 @@ void tinker__curl_classify(tinker__transfer_t *x, CURLcode code) {
   if (status >= 200) r->status = (int)status;
   r->sent = code == CURLE_OK || x->sent;
   if (code == CURLE_OK) {
+    check_part(x);
     if (x->location) resolve_location(x);
     return;
   }

@@ -1,6 +1,7 @@
 /* curl_request: a request as options of an easy handle that has been used
  * before. The rule that protects users here: what may be sent a second time
  * below us. */
+#include <stdio.h>
 #include <string.h>
 #include <tinker/error.h>
 
@@ -71,10 +72,20 @@ static int check_url(const tinker__curl_t *owner,
   return rc;
 }
 
+static bool limits_ok(const tinker__http_request_t *r) {
+  bool part = r->range_first || r->range_end;
+  if ((r->redirects || part) && r->method != TINKER__HTTP_GET) return false;
+  if (r->range_first < 0 || r->range_end < 0) return false;
+  if (r->range_end && r->range_end <= r->range_first) return false;
+  if (r->sink && r->lane != TINKER__LANE_DOWNLOAD) return false;
+  return r->timeout_ms >= 0 && r->stall_ms >= 0 && r->stall_floor >= 0 &&
+         (r->timeout_ms || r->stall_ms);
+}
+
 int tinker__curl_check(const tinker__curl_t *owner,
                        const tinker__http_request_t *r) {
   if (!texts_ok(r)) return TINKER_EINVAL;
-  if (r->redirects && r->method != TINKER__HTTP_GET) return TINKER_EINVAL;
+  if (!limits_ok(r)) return TINKER_EINVAL;
   return r->url ? check_url(owner, r) : 0;
 }
 
@@ -108,6 +119,19 @@ static const char *idempotency_key(const tinker__transfer_t *x) {
   return r->idempotency_key ? r->idempotency_key : x->key;
 }
 
+enum { RANGE_TEXT_MAX = 64 };
+
+/* "" = the whole. */
+static void range_text(char out[RANGE_TEXT_MAX],
+                       const tinker__http_request_t *r) {
+  char last[24] = "";
+  out[0] = '\0';
+  if (!r->range_first && !r->range_end) return;
+  if (r->range_end) tinker__format_i64(last, r->range_end - 1);
+  snprintf(out, RANGE_TEXT_MAX, "bytes=%lld-%s", (long long)r->range_first,
+           last);
+}
+
 static size_t line_len(const char *name, const char *value) {
   return strlen(name) + strlen(value) + 3;
 }
@@ -116,7 +140,8 @@ static size_t line_len(const char *name, const char *value) {
 static int make_room(const tinker__transfer_t *x, const char *key) {
   const tinker__http_request_t *r = x->request;
   tinker__curl_handle_t *h = x->handle;
-  size_t len = 0, count = r->header_count + 3;
+  size_t len = line_len("Range", "") + RANGE_TEXT_MAX;
+  size_t count = r->header_count + 4;
   if (key) len += line_len("X-Idempotency-Key", key);
   if (r->accept) len += line_len("Accept", r->accept);
   if (r->content_type) len += line_len("Content-Type", r->content_type);
@@ -148,6 +173,7 @@ int tinker__curl_add_headers(tinker__transfer_t *x) {
   const tinker__http_request_t *r = x->request;
   tinker__curl_handle_t *h = x->handle;
   const char *key = idempotency_key(x);
+  char range[RANGE_TEXT_MAX];
   lines_t lines = {h, 0};
   int rc = make_room(x, key);
   if (rc) return rc;
@@ -163,6 +189,8 @@ int tinker__curl_add_headers(tinker__transfer_t *x) {
              r->body.len ? "Content-Type: application/json" : "Content-Type:");
   }
   if (key) add_header(&lines, "X-Idempotency-Key", key);
+  range_text(range, r);
+  if (range[0]) add_header(&lines, "Range", range);
   for (size_t i = 0; i < r->header_count; i++) {
     add_header(&lines, r->headers[i].name, r->headers[i].value);
   }
@@ -219,9 +247,10 @@ static CURLcode set_socket(tinker__transfer_t *x) {
     if (rc) return CURLE_OUT_OF_MEMORY;
   }
   if (h->elsewhere == elsewhere) return CURLE_OK;
-  h->elsewhere = elsewhere;
-  return curl_easy_setopt(h->easy, CURLOPT_UNIX_SOCKET_PATH,
-                          elsewhere ? NULL : owner->target.unix_path);
+  CURLcode code = curl_easy_setopt(h->easy, CURLOPT_UNIX_SOCKET_PATH,
+                                   elsewhere ? NULL : owner->target.unix_path);
+  if (!code) h->elsewhere = elsewhere;
+  return code;
 }
 
 /* A handle that keeps a method must not keep its verb. */
@@ -276,6 +305,9 @@ static CURLcode set_fresh(tinker__transfer_t *x) {
 /* The transfer's own timer is exact and also counts the wait for a connection;
  * curl's is there in case it is late. */
 static CURLcode set_time(tinker__transfer_t *x) {
+  if (x->deadline_ms == INT64_MAX) {
+    return curl_easy_setopt(x->handle->easy, CURLOPT_TIMEOUT_MS, 0L);
+  }
   int64_t left = x->deadline_ms - tinker__loop_now(x->lane->owner->loop);
   if (left < 1) left = 1;
   if (left > INT32_MAX / 2) left = INT32_MAX / 2;

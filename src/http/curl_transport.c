@@ -33,7 +33,10 @@ static tinker__loop_t *loop_of(const tinker__transfer_t *x) {
 /* ---- end of a transfer ---- */
 
 static void leave_multi(tinker__transfer_t *x) {
-  if (x->state != TINKER__TRANSFER_CARRIED) return;
+  if (x->state != TINKER__TRANSFER_CARRIED &&
+      x->state != TINKER__TRANSFER_PAUSED) {
+    return;
+  }
   curl_multi_remove_handle(x->lane->multi, x->handle->easy);
   x->state = TINKER__TRANSFER_RESTING;
 }
@@ -77,6 +80,57 @@ static void end_soon(tinker__transfer_t *x, int code) {
   tinker__timer_start(loop_of(x), &x->deadline, tinker__loop_now(loop_of(x)));
 }
 
+/* ---- its time ---- */
+
+/* The timer is for whichever limit is reached first. */
+static void set_deadline(tinker__transfer_t *x) {
+  int64_t due = x->deadline_ms;
+  if (x->end_as) return; /* it is set for that */
+  if (x->stall_due_ms < due) due = x->stall_due_ms;
+  if (due < INT64_MAX) {
+    tinker__timer_start(loop_of(x), &x->deadline, due);
+  } else {
+    tinker__timer_stop(loop_of(x), &x->deadline);
+  }
+}
+
+static int64_t moved(const tinker__transfer_t *x) {
+  curl_off_t sent = 0;
+  if (tinker__curl_bytes_sent(x)) {
+    curl_easy_getinfo(x->handle->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+  }
+  return x->received + sent;
+}
+
+static void begin_window(tinker__transfer_t *x) {
+  int64_t ms = x->request->stall_ms;
+  x->stall_due_ms = ms ? tinker__loop_after(loop_of(x), ms) : INT64_MAX;
+  if (!ms) return;
+  x->stall_from = moved(x);
+  set_deadline(x);
+}
+
+/* At the end of a window: was too little moved in it? */
+static bool has_stalled(tinker__transfer_t *x) {
+  const tinker__http_request_t *r = x->request;
+  int64_t got = moved(x) - x->stall_from;
+  double least = (double)r->stall_floor * (double)r->stall_ms / 1000;
+  if (got > 0 && (double)got >= least) {
+    return false;
+  }
+  tinker__why(x->reply.detail, sizeof(x->reply.detail), 0,
+              "stalled: %lld bytes in %lld ms, %lld a second are the least",
+              (long long)got, (long long)r->stall_ms,
+              (long long)(r->stall_floor ? r->stall_floor : 1));
+  return true;
+}
+
+void tinker__curl_paused(tinker__transfer_t *x) {
+  x->state = TINKER__TRANSFER_PAUSED;
+  x->stall_due_ms = INT64_MAX;
+  set_deadline(x);
+}
+
 static int start(tinker__transfer_t *x) {
   tinker__buf_free(&x->reply.body);
   tinker__curl_reply_init(x);
@@ -86,6 +140,7 @@ static int start(tinker__transfer_t *x) {
     return TINKER_ENOMEM;
   }
   x->state = TINKER__TRANSFER_CARRIED;
+  begin_window(x);
   return 0;
 }
 
@@ -139,7 +194,13 @@ static bool queue_was_full(tinker__transfer_t *x, CURLcode code) {
 
 static void on_again(tinker__timer_t *timer) {
   tinker__transfer_t *x = TINKER__CONTAINER(timer, tinker__transfer_t, again);
-  start_again(x, CURLE_COULDNT_CONNECT);
+  if (x->state == TINKER__TRANSFER_PAUSED) {
+    x->state = TINKER__TRANSFER_CARRIED;
+    begin_window(x);
+    tinker__curl_unpause(x);
+  } else {
+    start_again(x, CURLE_COULDNT_CONNECT);
+  }
 }
 
 static void back_off(tinker__transfer_t *x) {
@@ -212,7 +273,8 @@ void tinker__curl_done(tinker__transfer_t *x, CURLcode code) {
   leave_multi(x);
   if (code == CURLE_OK) note_version(x);
   x->sent |= tinker__curl_bytes_sent(x);
-  if (code == CURLE_SEND_ERROR && !x->fresh && may_repeat(x->request)) {
+  if (code == CURLE_SEND_ERROR && !x->fresh && !x->received &&
+      may_repeat(x->request)) {
     x->fresh = true;
     start_again(x, code);
   } else if (queue_was_full(x, code)) {
@@ -229,6 +291,11 @@ void tinker__curl_done(tinker__transfer_t *x, CURLcode code) {
 static void on_deadline(tinker__timer_t *timer) {
   tinker__transfer_t *x =
       TINKER__CONTAINER(timer, tinker__transfer_t, deadline);
+  bool window = !x->end_as && tinker__loop_now(loop_of(x)) < x->deadline_ms;
+  if (window && !has_stalled(x)) {
+    begin_window(x);
+    return;
+  }
   end_with(x, x->end_as ? CURLE_ABORTED_BY_CALLBACK : CURLE_OPERATION_TIMEDOUT);
 }
 
@@ -244,7 +311,11 @@ static int new_transfer(tinker__transfer_t **out, tinker__curl_t *c,
   x->fresh = r->fresh;
   x->back_off_ms = BACK_OFF_FIRST_MS;
   x->back_off_end_ms = now + BACK_OFF_TOTAL_MS;
-  x->deadline_ms = now + r->timeout_ms;
+  x->deadline_ms = INT64_MAX;
+  if (r->timeout_ms) {
+    x->deadline_ms = tinker__loop_after(c->loop, r->timeout_ms);
+  }
+  x->stall_due_ms = INT64_MAX;
   tinker__list_init(&x->link);
   tinker__timer_init(&x->deadline, on_deadline);
   tinker__timer_init(&x->again, on_again);
@@ -267,7 +338,7 @@ static int curl_submit(tinker__http_t *http, tinker__http_request_t *r) {
   if (!rc) rc = new_transfer(&x, c, r);
   if (rc) return rc;
   r->transport_private = x;
-  tinker__timer_start(c->loop, &x->deadline, x->deadline_ms);
+  set_deadline(x);
   tinker__list_push_back(&x->lane->waiting, &x->link);
   tinker__curl_pump(x->lane);
   return 0;
@@ -289,6 +360,13 @@ static void free_transport(tinker__curl_t *c) {
   tinker__mem_free(c->mem, c->origin);
   tinker__mem_free(c->mem, c);
   curl_global_cleanup();
+}
+
+static void curl_resume(tinker__http_t *http, tinker__http_request_t *r) {
+  tinker__transfer_t *x = r->transport_private;
+  (void)http;
+  if (x->state != TINKER__TRANSFER_PAUSED) return;
+  tinker__timer_start(loop_of(x), &x->again, tinker__loop_now(loop_of(x)));
 }
 
 static void end_all(tinker__link_t *transfers) {
@@ -322,7 +400,7 @@ static void curl_close(tinker__http_t *http, void (*closed)(void *user),
 }
 
 static const tinker__http_ops_t curl_ops = {curl_submit, curl_cancel,
-                                            curl_close};
+                                            curl_close, curl_resume};
 
 /* ---- birth ---- */
 

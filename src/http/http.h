@@ -59,11 +59,13 @@ typedef struct tinker__http_reply_s {
    * TINKER_ECONNECT    not sent: no connection
    * TINKER_ETLS        not sent: no trust, or no common cipher
    * TINKER_ETRANSPORT  failed on the way
-   * TINKER_ETIMEDOUT   timeout_ms passed
+   * TINKER_ETIMEDOUT   timeout_ms passed, or nothing moved for stall_ms
    * TINKER_ECANCELED   canceled, or the transport was closed
    * TINKER_EOVERFLOW   the reply is longer than reply_max (status is set)
    * TINKER_ENOTSUP     a redirect that is not followed (status is set)
-   * TINKER_ENOMEM      no memory for the reply */
+   * TINKER_EPROTO      a part that is not the one that was asked for
+   * TINKER_ENOMEM      no memory for the reply
+   * or the code with which the sink refused a piece */
   int error;
   /* The server may have read the request: with an error the outcome of a
    * mutation is unknown. Always true when error is 0, false for ECONNECT and
@@ -77,11 +79,30 @@ typedef struct tinker__http_reply_s {
   bool invalid_token;     /* WWW-Authenticate: error="invalid_token" */
   char request_id[64];    /* X-Request-Id, else Request-Id, cut; "" = none */
   const char *location;   /* Location as an absolute URL; NULL = none, no URL */
-  tinker__buf_t body;     /* the receiver may take it (tinker__buf_take) */
-  char detail[320];       /* sentence for people when error is set, else "" */
+  /* Content-Range: the first and the last byte of a 206, and the length of the
+   * whole, which a 416 may state too. -1 = not stated. */
+  int64_t range_first, range_last, whole_length;
+  tinker__buf_t body; /* the receiver may take it (tinker__buf_take) */
+  char detail[320];   /* sentence for people when error is set, else "" */
 } tinker__http_reply_t;
 
 typedef struct tinker__http_request_s tinker__http_request_t;
+
+/* Takes the body of a 2xx in pieces, in order, each byte once, as the server
+ * sent them (not decompressed). `head` has the status and
+ * all headers: a 206 begins at head->range_first, which is the byte that was
+ * asked for, every other status at byte 0, whatever was asked for. Returns
+ *   0                    taken
+ *   TINKER__SINK_PAUSE   not taken: the piece is given again, perhaps with
+ * more, when tinker__http_resume has been called after the return. Meanwhile
+ * the server has to wait, and the stall limit does too; timeout_ms runs on.
+ *   TINKER_E...          refused: the request ends with this code
+ * It may submit, cancel and close. */
+typedef int (*tinker__http_sink_t)(tinker__http_request_t *request,
+                                   const tinker__http_reply_t *head,
+                                   tinker__str_t piece);
+
+#define TINKER__SINK_PAUSE 1
 
 /* A request, embedded in the object it serves. The caller fills the first
  * part and keeps it and all it points to unchanged until `done` runs. */
@@ -112,8 +133,21 @@ struct tinker__http_request_s {
   unsigned redirects;
   /* On a connection that is opened for it: the present ones may hang. */
   bool fresh;
-  int64_t timeout_ms; /* > 0; from submit to the last byte */
-  size_t reply_max;   /* largest body taken, after decompression */
+  /* From submit to the last byte. 0 = no such limit: then stall_ms is set. */
+  int64_t timeout_ms;
+  /* The request ends after stall_ms in which fewer than stall_floor bytes a
+   * second of the bodies were moved on average, or none; the first stall_ms
+   * begin when it is its turn on the lane. 0 = no such limit. */
+  int64_t stall_ms;
+  int64_t stall_floor;
+  /* A part of the whole, from byte range_first up to before range_end (0 = to
+   * the end); both 0 = no part. Answers: 206 is that part, 200 the whole from
+   * its first byte, 416 says that the whole ends before. GET only. */
+  int64_t range_first, range_end;
+  /* NULL = the body is handed up in one block, reply.body, which also takes
+   * what is not a 2xx when there is a sink. Download lane only. */
+  tinker__http_sink_t sink;
+  size_t reply_max; /* largest reply.body taken, after decompression */
   /* Exactly once if submit returned 0, never inside submit or cancel. The
    * request may be reused or freed inside. The reply lives until the return. */
   void (*done)(tinker__http_request_t *request, tinker__http_reply_t *reply);
@@ -127,7 +161,19 @@ typedef struct tinker__http_ops_s {
   int (*submit)(tinker__http_t *http, tinker__http_request_t *request);
   void (*cancel)(tinker__http_t *http, tinker__http_request_t *request);
   void (*close)(tinker__http_t *http, void (*closed)(void *user), void *user);
+  void (*resume)(tinker__http_t *http, tinker__http_request_t *request);
 } tinker__http_ops_t;
+
+/* Content-Range: "bytes 5-9/10", an asterisk for what is not known, sets those
+ * three of the reply. Something else leaves them -1. */
+void tinker__http_content_range(tinker__http_reply_t *reply,
+                                tinker__str_t value);
+
+/* Is the reply, by its status and headers, one to the part that was asked for?
+ * 0, or TINKER_EPROTO with a sentence. */
+int tinker__http_check_range(const tinker__http_request_t *request,
+                             const tinker__http_reply_t *reply, char *why,
+                             size_t why_len);
 
 /* True when the service did not carry the request out or did not say so: there
  * is no reply, or an error, or a success that is the page of a portal or proxy
@@ -160,6 +206,13 @@ static inline int tinker__http_submit(tinker__http_t *http,
 static inline void tinker__http_cancel(tinker__http_t *http,
                                        tinker__http_request_t *request) {
   http->ops->cancel(http, request);
+}
+
+/* After the sink has paused: it gets the piece again, soon, never inside. Does
+ * nothing when it has not paused. */
+static inline void tinker__http_resume(tinker__http_t *http,
+                                       tinker__http_request_t *request) {
+  http->ops->resume(http, request);
 }
 
 /* Cancels everything, refuses later submits, and frees the transport; then

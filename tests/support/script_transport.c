@@ -261,8 +261,14 @@ static void script_close(tinker__http_t *http, void (*closed)(void *user),
   tinker__loop_post(s->loop, &s->close_task);
 }
 
+/* Nothing is given to a sink here, so nothing pauses. */
+static void script_resume(tinker__http_t *http, tinker__http_request_t *r) {
+  (void)http;
+  assert(!r->sink);
+}
+
 static const tinker__http_ops_t script_ops = {script_submit, script_cancel,
-                                              script_close};
+                                              script_close, script_resume};
 
 int script_new(script_t **out, tinker__loop_t *loop) {
   script_t *s = calloc(1, sizeof(*s));

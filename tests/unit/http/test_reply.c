@@ -5,7 +5,8 @@
 
 #include "http/curl_internal.h"
 
-static tinker__transfer_t x;
+static tinker__http_request_t request;
+static tinker__transfer_t x = {.request = &request};
 static tinker__curl_handle_t handle = {.x = &x};
 
 static void forget(void) {
@@ -221,4 +222,39 @@ Test(reply, a_refusal_that_cant_be_read_is_not_the_services) {
   cr_assert_gt(failed, 0);
   tinker__buf_free(&reply.body);
   cr_assert_eq(atomic_load(&mem.live_blocks), 0);
+}
+
+/* ---- parts ---- */
+
+static const struct {
+  const char *value;
+  int64_t first, last, whole;
+} ranges[] = {
+    {"bytes 0-9/10", 0, 9, 10},
+    {"BYTES 5-9/*", 5, 9, -1},
+    {"bytes */10", -1, -1, 10},
+    {"bytes */*", -1, -1, -1},
+    {"bytes 0-9223372036854775806/9223372036854775807", 0, 9223372036854775806,
+     9223372036854775807},
+    {"bytes 9-5/10", -1, -1, -1},
+    {"bytes 5-10/10", -1, -1, -1},
+    {"bytes -5-9/10", -1, -1, -1},
+    {"bytes 5--9/10", -1, -1, -1},
+    {"bytes 5-9", -1, -1, -1},
+    {"bytes 5/9", -1, -1, -1},
+    {"lines 0-9/10", -1, -1, -1},
+    {"bytes=0-9/10", -1, -1, -1},
+    {"bytes 0-9/99999999999999999999", -1, -1, -1},
+    {"bytes 0-x/10", -1, -1, -1},
+    {"", -1, -1, -1},
+};
+
+Test(reply, a_content_range_is_read_whole_or_not_at_all) {
+  for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+    tinker__http_reply_t r = {.range_first = 1, .range_last = 2};
+    tinker__http_content_range(&r, tinker__str(ranges[i].value));
+    cr_assert_eq(r.range_first, ranges[i].first, "%s", ranges[i].value);
+    cr_assert_eq(r.range_last, ranges[i].last, "%s", ranges[i].value);
+    cr_assert_eq(r.whole_length, ranges[i].whole, "%s", ranges[i].value);
+  }
 }
