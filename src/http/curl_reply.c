@@ -24,7 +24,7 @@ void tinker__curl_reply_init(tinker__transfer_t *x) {
   tinker__mem_free(mem, x->location);
   x->location = NULL;
   x->write_error = 0;
-  x->action = x->lane->actions;
+  x->action = UINT64_MAX;
   if (x->handle) x->handle->error_text[0] = '\0';
 }
 
@@ -218,7 +218,7 @@ size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *user) {
 /* A handle that is used again speaks of the transfer before until curl has
  * looked at it. */
 static bool has_begun(const tinker__transfer_t *x) {
-  return x->handle && x->lane->actions != x->action;
+  return x->action != UINT64_MAX && x->lane->actions != x->action;
 }
 
 bool tinker__curl_bytes_sent(const tinker__transfer_t *x) {
@@ -274,6 +274,10 @@ static void explain(tinker__transfer_t *x, CURLcode code) {
   long number = 0;
   char reason[64] = "";
   if (r->detail[0]) return;
+  if (r->error == TINKER_ENOMEM) {
+    tinker__why(r->detail, sizeof(r->detail), 0, "out of memory");
+    return;
+  }
   if (r->error == TINKER_ECANCELED) {
     tinker__why(r->detail, sizeof(r->detail), 0, "canceled");
   } else if (r->error == TINKER_EOVERFLOW) {
