@@ -71,6 +71,8 @@ static void watch_free(tinker__watch_t *watch) {
 }
 
 static void stand_between(tinker__loop_t *loop) {
+  memset(timers, 0, sizeof(timers)); /* of the client before */
+  memset(watches, 0, sizeof(watches));
   real = loop->ops;
   ops = *real;
   ops.timer_start = timer_start;
