@@ -61,6 +61,9 @@ Test(state, continues_bit_for_bit) {
   cr_assert(same(t, with));
   cr_assert_not(with->has_grad);
   cr_assert_eq(without->step, 0u);
+  for (size_t i = 0; i < without->lora->floats; i++) {
+    cr_assert(without->m[i] == 0 && without->v[i] == 0 && without->g[i] == 0);
+  }
   steps(&b, t, 3);
   steps(&b, with, 3);
   steps(&b, without, 3);
