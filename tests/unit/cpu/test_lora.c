@@ -1,7 +1,8 @@
-/* Adapters: the generator that they start from, and how many weights they
- * have. */
+/* Adapters: the generator that they start from, how many weights they have,
+ * and which configurations there are. */
 #include <criterion/criterion.h>
 #include <string.h>
+#include <tinker/error.h>
 
 #include "cpu/lora.h"
 #include "cpu/train.h"
@@ -50,5 +51,33 @@ Test(lora, counts_its_weights) {
     cr_assert_eq(tinker__cpu_lora_floats(b.r.base, &c), t->lora->floats);
     b.r.api->train_free(t);
   }
+  tiny_close(&b);
+}
+
+/* Powers of two to 128, and a configuration is given back as it was taken. */
+Test(lora, every_rank_and_no_other) {
+  tiny_t b;
+  char why[256] = "";
+  tiny_open(&b, &tiny_shape);
+  for (uint32_t rank = 0; rank <= 1024; rank++) {
+    bool legal = rank && rank <= 128 && (rank & (rank - 1)) == 0;
+    tinker__eng_lora_config_t out, c = {
+                                       .rank = rank,
+                                       .seed = UINT64_MAX - rank,
+                                       .train_attn = rank % 3 == 1,
+                                       .train_mlp = rank % 3 == 2,
+                                       .train_unembed = true,
+                                   };
+    tinker__eng_train_t *t = NULL;
+    int rc = b.r.api->train_new(b.r.base, &c, &t, why, sizeof why);
+    cr_assert_eq(rc, legal ? 0 : TINKER_EINVAL, "rank %u", rank);
+    if (!legal) continue;
+    b.r.api->train_config(t, &out);
+    cr_assert(out.rank == c.rank && out.seed == c.seed);
+    cr_assert(out.train_attn == c.train_attn && out.train_mlp == c.train_mlp &&
+              out.train_unembed);
+    b.r.api->train_free(t);
+  }
+  cr_assert_str_eq(why, "rank: 1024 is not a power of two from 1 to 128");
   tiny_close(&b);
 }
