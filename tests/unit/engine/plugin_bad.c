@@ -1,5 +1,8 @@
 /* Engines that must not be loaded, one of them at a time. The functions are
  * never called: all are one. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "engine/engine.h"
 
 #ifdef PLUGIN_NO_ENTRY
@@ -14,6 +17,12 @@ NAME(uint32_t abi);
 static void nothing(void) {
 }
 
+#ifdef PLUGIN_ANY
+__attribute__((destructor)) static void say_goodbye(void) {
+  setenv("PLUGIN_GONE", "1", 1);
+}
+#endif
+
 #define SET(member) *(void (**)(void))(void *)&api.member = nothing
 
 const tinker__engine_api_t *NAME(uint32_t abi) {
@@ -26,6 +35,16 @@ const tinker__engine_api_t *NAME(uint32_t abi) {
   api.caps = TINKER_ENGINE_TRAINS;
 #ifdef PLUGIN_OTHER_ABI
   return NULL;
+#endif
+#ifdef PLUGIN_OTHER_TABLE /* it takes any, and its table is another's */
+  api.abi = abi + 1;
+#endif
+#ifdef PLUGIN_ANY /* what is said by the environment */
+  const char *caps = getenv("PLUGIN_CAPS"), *none = getenv("PLUGIN_NONE");
+  const char *reserved = getenv("PLUGIN_RESERVED");
+  if (caps) api.caps = strtoull(caps, NULL, 10);
+  if (none) memset((char *)&api + strtoull(none, NULL, 10), 0, sizeof(void *));
+  if (reserved) SET(reserved[strtoull(reserved, NULL, 10)]);
 #endif
 #ifdef PLUGIN_SMALL
   api.size = offsetof(tinker__engine_api_t, decode);
