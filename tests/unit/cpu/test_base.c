@@ -41,6 +41,30 @@ Test(base, opening) {
   tiny_close(&b);
 }
 
+/* As many workers, and the kernels, that were asked for. */
+Test(base, takes_its_options) {
+  tinker__mem_t mem;
+  const tinker__engine_api_t *api = tinker__cpu_engine();
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; tinker__cpu_kernels_at(i); i++) {
+    tinker__engine_t *e = NULL;
+    tinker__engine_options_t o = {
+        .mem = tinker__mem_allocator(&mem),
+        .threads = (unsigned)i + 2,
+        .kernels = tinker__cpu_kernels_at(i)->name,
+    };
+    cr_assert_eq(api->open(&e, &o, NULL, 0), 0);
+    cr_assert_eq(tinker__cpu_pool_threads(e->pool), i + 2);
+    cr_assert_eq(e->ks, tinker__cpu_kernels_at(i));
+    api->close(e);
+    o.kernels = NULL;
+    cr_assert_eq(api->open(&e, &o, NULL, 0), 0);
+    cr_assert_eq(e->ks, tinker__cpu_kernels_get());
+    api->close(e);
+  }
+  cr_assert_eq(atomic_load(&mem.live_blocks), 0u);
+}
+
 /* --- Loads ---------------------------------------------------------------- */
 
 static tinker__eng_load_t *begin(const tiny_t *b) {

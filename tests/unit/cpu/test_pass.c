@@ -191,6 +191,98 @@ Test(pass, loss_so_far) {
   tiny_close(&b);
 }
 
+/* --- Between two steps ---------------------------------------------------- */
+
+static void hash_row(void *user, size_t position, const float *row, size_t n) {
+  uint64_t *h = user;
+  (void)position;
+  *h = hash_bytes(*h, row, n * sizeof *row);
+}
+
+/* Other work of the engine: a round for a longer sequence each time, and a
+ * whole pass over another state. */
+static uint64_t other_work(tiny_t *b, tinker__eng_train_t *other, size_t n,
+                           sample_t *s) {
+  uint64_t h = HASH_START;
+  tinker__eng_slot_t *slot = NULL;
+  cr_assert_eq(b->r.api->slot_new(b->r.base, other->current, n, &slot, NULL, 0),
+               0);
+  tinker__eng_decode_item_t item = {
+      .slot = slot,
+      .tokens = s->tokens,
+      .n = n,
+      .first_row = n - 1,
+      .on_row = hash_row,
+      .user = &h,
+  };
+  cr_assert_eq(b->r.api->decode(b->r.engine, &item, 1, NULL, NULL, 0), 0);
+  b->r.api->slot_free(slot);
+  run_pass(other, b->s, 2, &cross_entropy, false);
+  return hash_bytes(h, other->g, other->lora->floats * sizeof(float));
+}
+
+/* Between two steps the engine does anything but train the same state: the
+ * pass, and what was done meanwhile, are as without the other. */
+Test(pass, other_work_between_two_steps) {
+  enum { TOKENS = 390, TIMES = 60 };
+  tiny_t b;
+  sample_t s;
+  tinker__eng_pass_t *p = NULL;
+  uint64_t want[TIMES], alone = 0;
+  tiny_open(&b, &tiny_shape);
+  sample_random(&s, TOKENS, 1, tiny_shape.vocab, 8);
+  tinker__eng_train_datum_t d = sample_datum(&s, TINKER__LOSS_CROSS_ENTROPY);
+  for (int busy = 0; busy < 2; busy++) {
+    tinker__eng_train_t *t = random_train(&b.r, 4, 5);
+    tinker__eng_train_t *other = random_train(&b.r, 16, 6);
+    int rc = 1;
+    tinker__cpu_base_rope(b.r.base, 1);
+    if (busy) {
+      b.r.engine->piece = b.r.engine->window = 1;
+      p = begin(&b, t, &d, 1, false);
+    }
+    for (size_t i = 0; i < TIMES; i++) {
+      uint64_t h = other_work(&b, other, 20 + i * 6, &s);
+      if (!busy) want[i] = h;
+      cr_assert_eq(h, want[i], "other work %zu", i);
+      if (busy && rc == 1) rc = b.r.api->pass_step(p, NULL, NULL, 0);
+    }
+    if (busy) finish(&b, p);
+    if (!busy) run_pass(t, &s, 1, &cross_entropy, false);
+    uint64_t h = hash_grad(t) ^ hash_out(&s);
+    if (!busy) alone = h;
+    cr_assert_eq(h, alone);
+    b.r.api->train_free(t);
+    b.r.api->train_free(other);
+  }
+  samples_free(&s, 1);
+  tiny_close(&b);
+}
+
+/* How many steps a pass over a short datum has, a piece each. */
+static size_t steps_of(unsigned vocab) {
+  tiny_t b;
+  shape_t shape = tiny_shape;
+  size_t steps = 1;
+  shape.vocab = vocab;
+  tiny_open(&b, &shape);
+  b.r.engine->piece = b.r.engine->window = 1;
+  tinker__eng_train_t *t = random_train(&b.r, 4, 5);
+  tinker__eng_train_datum_t d =
+      sample_datum(&b.s[0], TINKER__LOSS_CROSS_ENTROPY);
+  tinker__eng_pass_t *p = begin(&b, t, &d, 1, false);
+  while (b.r.api->pass_step(p, NULL, NULL, 0) == 1) steps++;
+  b.r.api->pass_end(p);
+  b.r.api->train_free(t);
+  tiny_close(&b);
+  return steps;
+}
+
+/* A large vocabulary is many steps, there and back. */
+Test(pass, a_large_head_is_not_one_step) {
+  cr_assert_geq(steps_of(8 * 1024), steps_of(1024) + 7);
+}
+
 /* --- Memory --------------------------------------------------------------- */
 
 /* The most that is taken while the pass is run, with nothing kept from before

@@ -10,6 +10,7 @@
 #include <tinker/error.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "cpu/train.h"
 #include "model/safetensors.h"
 #include "support.h"
@@ -267,6 +268,79 @@ Test(tensors, no_list_without_contents) {
     cr_assert_eq(rmdir(path), 0);
   }
   b.r.api->adapter_release(a);
+  b.r.api->train_free(t);
+  tiny_close(&b);
+}
+
+/* Writes the file again with one tensor more. */
+static void add_tensor(tiny_t *b, const char *file) {
+  static const float value[4];
+  tinker__mem_t mem;
+  tinker__safetensors_t *st = NULL;
+  tinker__tensor_t out[200];
+  tinker__buf_t buf;
+  size_t len;
+  char *data = slurp(b->dir, file, &len);
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__buf_init(&buf, &mem, 1u << 22);
+  cr_assert_eq(tinker__safetensors_parse(&st, &mem, data, len, NULL, 0), 0);
+  size_t n = tinker__safetensors_len(st);
+  cr_assert_lt(n, sizeof out / sizeof *out);
+  for (size_t i = 0; i < n; i++) out[i] = *tinker__safetensors_at(st, i);
+  out[n] = (tinker__tensor_t){.name = TINKER__STR("surplus.weight"),
+                              .rank = 2,
+                              .shape = {2, 2},
+                              .data = value};
+  cr_assert_eq(
+      tinker__safetensors_write(&buf, &mem, out, n + 1, NULL, 0, NULL, 0), 0);
+  spew(b->dir, file, buf.data, buf.len);
+  tinker__buf_free(&buf);
+  tinker__safetensors_free(st);
+  free(data);
+}
+
+/* Puts the digest of the tensors, as they are now, into state.json. */
+static void set_digest(tiny_t *b) {
+  unsigned char sha[TINKER__SHA256_LEN];
+  char hex[65], *at;
+  size_t len;
+  char *data = slurp(b->dir, "state.safetensors", &len);
+  cr_assert_eq(tinker__sha256(data, len, sha), 0);
+  tinker__hex(sha, sizeof sha, hex);
+  free(data);
+  char *json = slurp(b->dir, "state.json", &len);
+  at = strstr(json, "_sha256\":\"");
+  cr_assert_not_null(at, "%s", json);
+  memcpy(at + strlen("_sha256\":\""), hex, 64);
+  spew(b->dir, "state.json", json, len);
+  free(json);
+}
+
+/* A file has the tensors of its description, and no other. */
+Test(tensors, surplus_is_refused) {
+  tiny_t b;
+  char why[400] = "";
+  tinker__eng_train_t *again = NULL;
+  tinker__eng_adapter_t *a = NULL;
+  tiny_open(&b, &tiny_shape);
+  tinker__eng_train_t *t = random_train(&b.r, 4, 5);
+  cr_assert_eq(b.r.api->train_save(t, b.dir, NULL, 0), 0);
+  set_digest(&b); /* it is the one that is there */
+  cr_assert_eq(b.r.api->train_load(b.r.base, b.dir, true, &again, NULL, 0), 0);
+  b.r.api->train_free(again);
+  again = NULL;
+  add_tensor(&b, "state.safetensors");
+  set_digest(&b);
+  cr_assert_eq(
+      b.r.api->train_load(b.r.base, b.dir, true, &again, why, sizeof why),
+      TINKER_EFORMAT);
+  cr_assert_not_null(strstr(why, "91 tensors"), "%s", why);
+  save(&b, t);
+  add_tensor(&b, "adapter_model.safetensors");
+  cr_assert_eq(b.r.api->adapter_load(b.r.base, b.dir, &a, why, sizeof why),
+               TINKER_EFORMAT);
+  cr_assert_not_null(strstr(why, "surplus.weight"), "%s", why);
+  cr_assert(!again && !a);
   b.r.api->train_free(t);
   tiny_close(&b);
 }
