@@ -233,3 +233,61 @@ Test(batch, nobody_is_overtaken) {
     for (size_t i = 0; i < 3; i++) tinker__eng_gen_free(g[i]);
   }
 }
+
+/* Another kind of memory that was full once does not keep its generations from
+ * running while the first in the queue waits. */
+Test(batch, full_is_of_this_round) {
+  static tinker__eng_slots_t kinds[2] = {{.limit = 200}, {.limit = 1100}};
+  static tinker__eng_backend_t ends[2] = {
+      {.api = &row_api, .slots = &kinds[0]},
+      {.api = &row_api, .slots = &kinds[1]}};
+  static const size_t tokens[5] = {10, 10, 100, 90, 1};
+  tinker__mem_t mem;
+  tinker__eng_batch_t b;
+  tinker__eng_gen_t *g[5];
+  scripted_engine(&mem);
+  tinker__eng_batch_init(&b, &mem);
+  for (size_t i = 0; i < 5; i++) {
+    g[i] = make(&mem, i, 5, 1, tokens[i]);
+    g[i]->backend = &ends[i == 2 || i == 3];
+    tinker__eng_batch_add(&b, g[i]);
+    if (i == 0) continue;
+    tinker__eng_batch_round(&b);
+    if (i > 1) continue;
+    cr_assert_eq(g[1]->state, TINKER__GEN_WAITS);
+    while (!tinker__eng_batch_idle(&b)) tinker__eng_batch_round(&b);
+  }
+  cr_assert_eq(g[2]->state, TINKER__GEN_DECODE);
+  cr_assert_eq(g[3]->state, TINKER__GEN_WAITS);
+  cr_assert_eq(g[4]->state, TINKER__GEN_ENDED);
+  while (!tinker__eng_batch_idle(&b)) tinker__eng_batch_round(&b);
+  cr_assert_eq(failed, 0);
+  tinker__eng_batch_free(&b);
+  for (size_t i = 0; i < 5; i++) tinker__eng_gen_free(g[i]);
+}
+
+/* --- Memory of the batch -------------------------------------------------- */
+
+static void wide_info(const tinker__eng_base_t *b,
+                      tinker__eng_base_info_t *out) {
+  (void)b;
+  *out = (tinker__eng_base_info_t){.vocab_size = 5000};
+}
+
+/* There is room for drawing from a row of every model, not only the first. */
+Test(batch, scratch_for_each_model) {
+  tinker__mem_t mem;
+  tinker__eng_batch_t b;
+  tinker__eng_gen_t *g[2];
+  scripted_engine(&mem);
+  other_api.base_info = wide_info;
+  tinker__eng_batch_init(&b, &mem);
+  for (size_t i = 0; i < 2; i++) {
+    g[i] = make(&mem, i, 5, 1, 5);
+    g[i]->backend = i ? &other : &backend;
+    tinker__eng_batch_add(&b, g[i]);
+    tinker__eng_batch_round(&b);
+    cr_assert_geq(b.scratch_len, tinker__eng_pick_scratch(i ? 5000 : VOCAB));
+  }
+  tinker__eng_batch_free(&b);
+}

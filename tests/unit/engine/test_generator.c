@@ -141,6 +141,13 @@ Test(generator, refuses_by_name) {
   s.top_p = 0;
   collect_refused(g, &s, TINKER_EINVAL, "top_p");
   s = ask_text("?");
+  s.top_p = 1.0000001;
+  collect_refused(g, &s, TINKER_EINVAL, "top_p");
+  s.top_p = NAN;
+  collect_refused(g, &s, TINKER_EINVAL, "top_p");
+  s = ask_text("?");
+  s.temperature = -0.1f;
+  collect_refused(g, &s, TINKER_EINVAL, "temperature");
   s.temperature = NAN;
   collect_refused(g, &s, TINKER_EINVAL, "temperature");
   s.temperature = INFINITY;
@@ -149,7 +156,7 @@ Test(generator, refuses_by_name) {
   s.num_samples = 0;
   collect_refused(g, &s, TINKER_EINVAL, "num_samples");
   s = ask_text("?");
-  s.stop_strings = &(tinker__str_t){"", 0};
-  s.n_stop_strings = 1;
+  s.stop_strings = (tinker__str_t[]){TINKER__STR("one"), TINKER__STR("")};
+  s.n_stop_strings = 2;
   collect_refused(g, &s, TINKER_EINVAL, "stop_strings");
 }

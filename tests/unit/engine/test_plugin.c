@@ -159,6 +159,29 @@ Test(plugin, functions_that_are_required) {
   cr_assert_eq(next, offsetof(tinker__engine_api_t, train_keep));
 }
 
+/* A table has all of this ABI's first version; a later one may have more. */
+Test(plugin, sizes_of_tables) {
+  const size_t least = offsetof(tinker__engine_api_t, train_keep);
+  const size_t now = sizeof(tinker__engine_api_t);
+  const struct {
+    size_t size;
+    int rc;
+  } rows[] = {{0, TINKER_EINVAL},
+              {least - sizeof(void *), TINKER_EINVAL},
+              {least - 1, TINKER_EINVAL},
+              {least, 0},
+              {now, 0},
+              {now + 8, 0},
+              {now + 8000, 0}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char why[700] = "";
+    set("PLUGIN_SIZE", rows[i].size);
+    cr_assert_eq(open_any(why, sizeof why), rows[i].rc, "%zu: %s", rows[i].size,
+                 why);
+    if (rows[i].rc) cr_assert_not_null(strstr(why, "at least"), "%s", why);
+  }
+}
+
 Test(plugin, every_reserved_place_is_null) {
   const tinker__engine_api_t *api = NULL;
   cr_assert_eq(open_any(NULL, 0), 0);
