@@ -428,6 +428,21 @@ Test(claim, takes_from_its_own_memory) {
   cr_assert_eq(mem.live_blocks, 0);
 }
 
+/* Alone, with no room for a whole page: what is left is used to the last token,
+ * and only then is there too little. */
+Test(claim, the_last_of_the_memory) {
+  enum { REST = 50 };
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__eng_gen_t *g = make(&mem, 1, 1, 1, 3 * PAGE);
+  slots.limit = 10 * (1 + PAGE + REST);
+  run(&mem, &g, 1);
+  cr_assert_eq(last_rc, TINKER_EINVAL);
+  cr_assert_eq(g->seqs[0].n, PAGE + REST + 1); /* the last is in no slot yet */
+  tinker__eng_gen_free(g);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
 static uint64_t huge(const tinker__eng_base_t *b, size_t max) {
   (void)b;
   (void)max;

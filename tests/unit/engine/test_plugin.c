@@ -182,6 +182,16 @@ Test(plugin, sizes_of_tables) {
   }
 }
 
+/* Gradients are stored by two functions, or by none. */
+Test(plugin, half_of_a_pair) {
+  char why[700] = "";
+  set("PLUGIN_NONE", offsetof(tinker__engine_api_t, train_keep));
+  cr_assert_eq(open_any(why, sizeof why), TINKER_EINVAL);
+  cr_assert_not_null(strstr(why, "only one of train_keep"), "%s", why);
+  set("PLUGIN_NONE", offsetof(tinker__engine_api_t, train_resume));
+  cr_assert_eq(open_any(why, sizeof why), TINKER_EINVAL);
+}
+
 Test(plugin, every_reserved_place_is_null) {
   const tinker__engine_api_t *api = NULL;
   cr_assert_eq(open_any(NULL, 0), 0);

@@ -17,6 +17,7 @@ static atomic_int held;
 /* What the model's tokenizer gives; NULL = it has none. */
 static const tinker__eng_gen_text_t *lease_text = &text;
 static const char *no_text;
+static tinker__eng_backend_t *lease_backend = &backend;
 
 static int hold(void *user, const char *model, tinker__eng_row_lease_t *out,
                 char *why, size_t why_len) {
@@ -26,7 +27,7 @@ static int hold(void *user, const char *model, tinker__eng_row_lease_t *out,
   }
   atomic_fetch_add(&held, 1);
   *out = (tinker__eng_row_lease_t){
-      .backend = &backend,
+      .backend = lease_backend,
       .info = &info,
       .text = lease_text,
       .no_text = no_text,
@@ -53,8 +54,7 @@ static void each(void *user, void (*fn)(void *to, const char *n, size_t ctx),
   fn(to, "rows", info.context_length);
 }
 
-static const tinker__eng_row_models_t row_models = {hold, base, drop, each,
-                                                    NULL};
+static tinker__eng_row_models_t row_models = {hold, base, drop, each, NULL};
 static _Atomic int64_t doing;
 
 static int new_scheduler(tinker__eng_scheduler_t **out, tinker__mem_t *mem) {
@@ -234,7 +234,7 @@ static void check_sample(const collect_t *c, const tinker__eng_gen_t *want,
   cr_assert_eq(c->end[k],
                q->stopped ? TINKER__GENERATED_STOP : TINKER__GENERATED_LENGTH);
   cr_assert_eq(c->n_top[k], q->n * top);
-  for (size_t i = 0; i < q->n; i++) {
+  for (size_t i = 0; top && i < q->n; i++) {
     cr_assert_arr_eq(c->top_ids[k][i], q->top_ids + i * top,
                      top * sizeof(int32_t));
     cr_assert_arr_eq(c->top_logprobs[k][i], q->top_logprobs + i * top,
@@ -324,6 +324,42 @@ Test(row_generator, models_without_text) {
   for (size_t i = 0; i < 24; i++) even += c.tokens[i / 12][i % 12] % 2 == 0;
   cr_assert(even > 0 && even < 24);
   cr_assert_eq(strlen(c.text), even, "an id without text gives none");
+  rows_close(&r);
+}
+
+/* --- The owner's models --------------------------------------------------- */
+
+static char the_base;
+
+static tinker__eng_base_t *one_base(void *user,
+                                    const tinker__eng_row_lease_t *l) {
+  (void)user;
+  (void)l;
+  return (tinker__eng_base_t *)(void *)&the_base;
+}
+
+static int slot_of_base(tinker__eng_base_t *b, tinker__eng_adapter_t *a,
+                        size_t max, tinker__eng_slot_t **out, char *why,
+                        size_t why_len) {
+  cr_assert_eq((void *)b, &the_base);
+  cr_assert_null(a);
+  return row_api.slot_new(b, a, max, out, why, why_len);
+}
+
+/* It samples from the base model that the owner names. */
+Test(row_generator, samples_from_the_owners_base) {
+  static tinker__engine_api_t api;
+  static tinker__eng_backend_t checked = {.api = &api, .slots = &slots};
+  static collect_t c;
+  rows_t r;
+  api = row_api;
+  api.slot_new = slot_of_base;
+  lease_backend = &checked;
+  row_models.base = one_base;
+  rows_open(&r);
+  tinker__eng_generate_t s = ask_rows();
+  ask(&r, &s, &c);
+  cr_assert_eq(c.n[1], 12u);
   rows_close(&r);
 }
 
