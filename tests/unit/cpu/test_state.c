@@ -400,11 +400,11 @@ Test(state, adapters_that_are_not_there) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
       char why[400] = "";
       spew(b.dir, names[n], rows[i].data, strlen(rows[i].data));
-      cr_expect_eq(
+      cr_assert_eq(
           b.r.api->adapter_load(b.r.base, b.dir, &again, why, sizeof why),
           TINKER_EFORMAT, "%s", why);
-      cr_expect_not_null(strstr(why, names[n]), "%s", why);
-      cr_expect_not_null(strstr(why, rows[i].said), "%s", why);
+      cr_assert_not_null(strstr(why, names[n]), "%s", why);
+      cr_assert_not_null(strstr(why, rows[i].said), "%s", why);
     }
   }
   b.r.api->adapter_release(a);
