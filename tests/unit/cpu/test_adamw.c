@@ -98,6 +98,26 @@ Test(adamw, bad_gradients_are_cleared) {
   tiny_close(&b);
 }
 
+/* A call does a small piece: the norm, the update and the clearing of a few
+ * hundred elements each, and the bits of one call. */
+Test(adamw, a_step_is_many_calls) {
+  tiny_t b;
+  tinker__eng_optim_metrics_t m;
+  size_t calls = 1;
+  int rc;
+  tiny_open(&b, &tiny_shape);
+  tinker__eng_train_t *t = with_gradient(&b), *twin = with_gradient(&b);
+  step(&b, twin, &adam);
+  b.r.engine->piece = 1;
+  while ((rc = b.r.api->optim_step(t, &adam, &m, NULL, 0)) == 1) calls++;
+  cr_assert_eq(rc, 0);
+  cr_assert_geq(calls, 3 * (t->lora->floats / 256));
+  cr_assert_eq(hash_state(t), hash_state(twin));
+  b.r.api->train_free(t);
+  b.r.api->train_free(twin);
+  tiny_close(&b);
+}
+
 /* Without memory a step has not begun: it can be tried again, to the same
  * bits. */
 Test(adamw, no_memory) {

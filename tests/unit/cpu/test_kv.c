@@ -120,6 +120,41 @@ Test(kv, holds_its_adapter) {
   tiny_close(&b);
 }
 
+static void count_row(void *user, size_t position, const float *row, size_t n) {
+  size_t *next = user;
+  (void)row;
+  (void)n;
+  cr_assert_eq(position, (*next)++);
+}
+
+/* The rows from first_row on, wherever the round cuts the tokens of an item
+ * into batches. */
+Test(kv, first_row_counts_in_the_item) {
+  enum { ITEMS = 4, TOKENS = 300, FIRST = 250 };
+  tiny_t b;
+  sample_t s;
+  size_t next[ITEMS];
+  tinker__eng_decode_item_t items[ITEMS];
+  tiny_open(&b, &tiny_shape);
+  sample_random(&s, TOKENS, 1, tiny_shape.vocab, 3);
+  for (size_t i = 0; i < ITEMS; i++) {
+    next[i] = FIRST;
+    items[i] = (tinker__eng_decode_item_t){.slot = slot(&b, NULL, TOKENS),
+                                           .tokens = s.tokens,
+                                           .n = TOKENS,
+                                           .first_row = FIRST,
+                                           .on_row = count_row,
+                                           .user = &next[i]};
+  }
+  cr_assert_eq(b.r.api->decode(b.r.engine, items, ITEMS, NULL, NULL, 0), 0);
+  for (size_t i = 0; i < ITEMS; i++) {
+    cr_assert_eq(next[i], (size_t)TOKENS, "item %zu", i);
+    b.r.api->slot_free(items[i].slot);
+  }
+  samples_free(&s, 1);
+  tiny_close(&b);
+}
+
 Test(kv, refuses_room) {
   tiny_t b;
   char why[256] = "";

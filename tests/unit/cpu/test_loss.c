@@ -153,3 +153,23 @@ Test(loss, mask_entries_are_yes_or_no) {
   b.r.api->train_free(t);
   tiny_close(&b);
 }
+
+/* The total is one chain in the order of the data: what cancels at first is
+ * gone when the small one is added. */
+Test(loss, total_is_one_chain) {
+  tiny_t b;
+  sample_t s[3];
+  tiny_open(&b, &tiny_shape);
+  tinker__eng_train_t *t = random_train(&b.r, 4, 5);
+  for (size_t i = 0; i < 3; i++) {
+    sample_random(&s[i], 1, 1, tiny_shape.vocab, i / 2);
+    s[i].weights[0] = i == 0 ? 1e25f : i == 1 ? -1e25f : 1;
+  }
+  double total = run_pass(t, s, 3, &cross_entropy, true);
+  cr_assert_eq(s[0].loss[0], -s[1].loss[0]);
+  cr_assert_neq(s[2].loss[0], 0.0f);
+  cr_assert_eq(total, (double)s[2].loss[0]);
+  b.r.api->train_free(t);
+  samples_free(s, 3);
+  tiny_close(&b);
+}
