@@ -1,6 +1,6 @@
 """The official SDK as a contender (see contender.h).
 
-usage: client_sdk.py URL  (PyPI: tinker, numpy)
+usage: client_sdk.py URL  (PyPI: tinker)
 
 Passes, each "NAME N LENGTH":
   forward_lists     forward_backward, examples made from lists of numbers

@@ -1,7 +1,7 @@
 """The client against libcurl without a client and the official SDK, in turns.
 
 usage: client_turns.py --build DIR [--sdk PYTHON] [--rounds N] [--small]
-                       [OP ...]
+                       [--instructions] [OP ...]
 
 DIR has bench_stub, bench_client and bench_raw_curl. PYTHON has the official
 SDK (PyPI: tinker); without it the SDK is left out. Each contender is a process;
@@ -21,13 +21,19 @@ OPs, all by default:
            ("parts"), and as many at once as may be in flight ("wide")
 
 Each contender gets a line. cpu_ms: of all threads of its process. over_raw: its
-CPU time over that of libcurl with 64 connections. under_sdk: the CPU time of
-the SDK (from lists) over its own.
+CPU time over that of libcurl with 64 connections, which copies no array
+("raw_joined" copies each body once, "raw_16_512" sends by 16 connections and
+polls by 512). under_sdk: the CPU time of
+the SDK (from lists) over its own. stub_cpu_ms: of the server for that pass.
+--instructions counts the user's instructions of forward, sample, held and call
+by Valgrind (callgrind) instead, without the SDK: those of a run with three
+passes less those of a run with one, halved, and of no more than 200 samples.
 """
 import argparse
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import urllib.request
@@ -47,6 +53,10 @@ class Stub:
     def counts(self):
         with urllib.request.urlopen(self.url + "/counts") as reply:
             return json.load(reply)
+
+    def cpu_ms(self):
+        with open(f"/proc/{self.process.pid}/schedstat") as f:
+            return int(f.read().split()[0]) / 1e6
 
     def close(self):
         self.process.stdin.close()
@@ -72,111 +82,140 @@ class Contender:
             raise SystemExit(f"{self.process.args[0]} ended badly")
 
 
+COUNTED = 200  # samples of a pass whose instructions are counted
+
+# Of each: N and LENGTH of a pass, those of --small, what follows the stub's URL,
+# and the pass of each contender.
+TURNS = {
+    "forward": ((128, 8192), (50, 8192), "", {
+        "ours": "forward", "raw": "forward", "raw_joined": "forward_joined",
+        "sdk": "forward_lists", "sdk_numpy": "forward_numpy", "sdk_prebuilt": "forward_prebuilt"}),
+    "sample": ((2000, 4096), (40, 128), "", {
+        "ours": "sample", "raw": "sample", "raw_16_512": "sample",
+        "sdk": "sample"}),
+    "held": ((2000, 4096), (40, 128), "/held/{n}", {
+        "ours": "sample", "raw": "sample", "raw_16_512": "sample",
+        "sdk": "sample"}),
+    "call": ((300, 16), (20, 16), "", {
+        "ours": "small", "raw": "small", "sdk": "small"}),
+}
+
+
 class Bench:
     def __init__(self, options):
         self.options = options
-        self.build = options.build
-
-    def ours(self, url):
-        return Contender([self.build / "bench_client", url])
-
-    def raw(self, url, *widths):
-        return Contender([self.build / "bench_raw_curl", url,
-                          *map(str, widths)])
-
-    def sdk(self, url):
-        if not self.options.sdk:
-            return None
-        return Contender([self.options.sdk, HERE / "client_sdk.py", url])
 
     def size(self, full, small):
         return small if self.options.small else full
 
-    def in_turns(self, entries, n, length):
-        """entries: (name, process, pass). Returns {name: [answers]}, the first
-        of each from the round that is not counted."""
-        entries = [e for e in entries if e[1]]
-        answers = {name: [] for name, _, _ in entries}
+    def counted(self, op):
+        n, length = self.size(*TURNS[op][:2])
+        return min(n, COUNTED), length
+
+    def command(self, name, url):
+        build = self.options.build
+        return {"ours": [build / "bench_client", url],
+                "raw": [build / "bench_raw_curl", url, "64"],
+                "raw_joined": [build / "bench_raw_curl", url, "64"],
+                "raw_16_512": [build / "bench_raw_curl", url, "16", "512"],
+                "sdk": [self.options.sdk, HERE / "client_sdk.py", url]}[name]
+
+    def takes_part(self, name):
+        return self.options.sdk or not name.startswith("sdk")
+
+    def in_turns(self, op):
+        """Returns {contender: [answers]}, the first of each from the round that
+        is not counted."""
+        _, _, mode, passes = TURNS[op]
+        n, length = self.size(*TURNS[op][:2])
+        stub = Stub(self.options.build)
+        url = stub.url + mode.format(n=n)
+        passes = {k: v for k, v in passes.items() if self.takes_part(k)}
+        who = {k: "sdk" if k.startswith("sdk") else k for k in passes}
+        processes = {k: Contender(self.command(k, url))
+                     for k in dict.fromkeys(who.values())}
+        answers = {name: [] for name in passes}
         for _ in range(self.options.rounds + 1):
-            for name, process, what in entries:
-                answers[name].append(process.turn(what, n, length))
-        for process in {id(p): p for _, p, _ in entries}.values():
+            for name, what in passes.items():
+                before = stub.cpu_ms()
+                answer = processes[who[name]].turn(what, n, length)
+                answer["stub_ms"] = stub.cpu_ms() - before
+                answers[name].append(answer)
+        for process in processes.values():
             process.close()
+        stub.close()
         return answers
+
+    def instructions(self, op, name, passes):
+        """Millions of the user's instructions of a process with that many
+        passes."""
+        _, _, mode, whats = TURNS[op]
+        n, length = self.counted(op)
+        stub = Stub(self.options.build)
+        done = subprocess.run(
+            ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
+             *self.command(name, stub.url + mode.format(n=n))],
+            input=f"{whats[name]} {n} {length}\n" * passes, text=True,
+            capture_output=True, check=True)
+        stub.close()
+        return int(re.search(r"Collected : (\d+)", done.stderr)[1]) / 1e6
 
 
 def median(answers, key):
     return statistics.median(a[key] for a in answers[1:])
 
 
-def report(op, answers, facts, extra=lambda line: {}):
-    cpu = {name: median(a, "cpu_ms") for name, a in answers.items()}
-    for name, a in answers.items():
-        line = {"bench": "client", "op": op, **facts, "contender": name,
-                "cpu_ms": round(cpu[name], 2),
-                "least_cpu_ms": round(min(x["cpu_ms"] for x in a[1:]), 2),
-                "wall_ms": round(median(a, "wall_ms"), 2),
-                "peak_mib": round(max(x["peak_mib"] for x in a), 1),
-                "over_raw": round(cpu[name] / cpu["raw"], 2)}
-        if "sdk" in cpu:
-            line["under_sdk"] = round(cpu["sdk"] / cpu[name], 1)
-        line["rounds"] = len(a) - 1
-        line.update(extra(line))
-        print(json.dumps(line), flush=True)
+def line_of(bench, op, name, answers, raw, sdk):
+    cpu = median(answers, "cpu_ms")
+    n, length = bench.size(*TURNS[op][:2])
+    line = {"bench": "client", "op": op, "n": n, "tokens": length,
+            "contender": name}
+    line.update({
+        "cpu_ms": round(cpu, 2),
+        "least_cpu_ms": round(min(a["cpu_ms"] for a in answers[1:]), 2),
+        "wall_ms": round(median(answers, "wall_ms"), 2),
+        "stub_cpu_ms": round(median(answers, "stub_ms"), 2),
+        "peak_mib": round(max(a["peak_mib"] for a in answers), 1),
+        "over_raw": round(cpu / raw, 2)})
+    if sdk:
+        line["under_sdk"] = round(sdk / cpu, 1)
+    if op in ("sample", "held"):
+        line["per_cpu_s"] = round(n / cpu * 1e3)
+    if op == "call":
+        line["cpu_us_above_raw"] = round((cpu - raw) / n * 1e3, 1)
+    line["rounds"] = len(answers) - 1
+    return line
 
 
-def forward(bench):
-    n, length = bench.size((128, 8192), (50, 8192))
-    stub = Stub(bench.build)
-    sdk = bench.sdk(stub.url)
-    answers = bench.in_turns(
-        [("ours", bench.ours(stub.url), "forward"),
-         ("raw", bench.raw(stub.url, 64), "forward"),
-         ("sdk", sdk, "forward_lists"),
-         ("sdk_numpy", sdk, "forward_numpy"),
-         ("sdk_prebuilt", sdk, "forward_prebuilt")], n, length)
-    stub.close()
-    report("forward", answers, {
-        "examples": n, "tokens": length,
-        "payload_mib": round(n * length * 16 / MIB, 1)})
+def take_turns(bench, op):
+    answers = bench.in_turns(op)
+    raw = median(answers["raw"], "cpu_ms")
+    sdk = "sdk" in answers and median(answers["sdk"], "cpu_ms")
+    for name, mine in answers.items():
+        print(json.dumps(line_of(bench, op, name, mine, raw, sdk)), flush=True)
 
 
-def samples(bench, op):
-    n, length = bench.size((2000, 4096), (40, 128))
-    stub = Stub(bench.build)
-    url = stub.url + (f"/held/{n}" if op == "held" else "")
-    answers = bench.in_turns(
-        [("ours", bench.ours(url), "sample"),
-         ("raw", bench.raw(url, 64), "sample"),
-         ("raw_16_512", bench.raw(url, 16, 512), "sample"),
-         ("sdk", bench.sdk(url), "sample")], n, length)
-    stub.close()
-    report(op, answers, {"samples": n, "tokens": length},
-           lambda line: {"per_cpu_s": round(n / line["cpu_ms"] * 1e3)})
-
-
-def call(bench):
-    n, length = bench.size((300, 16), (20, 16))
-    stub = Stub(bench.build)
-    answers = bench.in_turns(
-        [("ours", bench.ours(stub.url), "small"),
-         ("raw", bench.raw(stub.url, 64), "small"),
-         ("sdk", bench.sdk(stub.url), "small")], n, length)
-    stub.close()
-    raw = {key: median(answers["raw"], key) for key in ("cpu_ms", "wall_ms")}
-    report("call", answers, {"calls": n, "tokens": length}, lambda line: {
-        "cpu_us_above_raw": round((line["cpu_ms"] - raw["cpu_ms"]) / n * 1e3,
-                                  1),
-        "wall_us_above_raw": round((line["wall_ms"] - raw["wall_ms"]) / n * 1e3,
-                                   1)})
+def count_instructions(bench, op):
+    counts = {}
+    for name in TURNS[op][3]:
+        if name.startswith("sdk"):
+            continue
+        one, three = (bench.instructions(op, name, k) for k in (1, 3))
+        counts[name] = (three - one) / 2
+    n, length = bench.counted(op)
+    for name, millions in counts.items():
+        print(json.dumps({
+            "bench": "client", "op": op, "n": n, "tokens": length,
+            "contender": name, "million_instructions": round(millions, 2),
+            "over_raw": round(millions / counts["raw"], 2)}), flush=True)
 
 
 def idle(bench):
     seconds = bench.size(25, 1)
     for name in ("ours", "sdk"):
-        stub = Stub(bench.build)
-        process = getattr(bench, name)(stub.url)
-        if process:
+        stub = Stub(bench.options.build)
+        if bench.takes_part(name):
+            process = Contender(bench.command(name, stub.url))
             answer = process.turn("idle", seconds, 1)
             print(json.dumps({
                 "bench": "client", "op": "idle", "contender": name,
@@ -200,8 +239,8 @@ def numbers_are_right(mode, n):
 def update(bench):
     n, length = bench.size((5342, 8192), (100, 8192))
     for mode in ("parts", "wide"):
-        stub = Stub(bench.build)
-        process = bench.ours(f"{stub.url}/{mode}")
+        stub = Stub(bench.options.build)
+        process = Contender(bench.command("ours", f"{stub.url}/{mode}"))
         answer = process.turn("update", n, length)
         counts = stub.counts()
         right = numbers_are_right(mode, counts)
@@ -218,9 +257,17 @@ def update(bench):
             raise SystemExit(f"update: numbers out of order: {counts}")
 
 
-OPS = {"forward": forward, "sample": lambda b: samples(b, "sample"),
-       "held": lambda b: samples(b, "held"), "call": call, "idle": idle,
-       "update": update}
+ALONE = {"idle": idle, "update": update}
+OPS = [*TURNS, *ALONE]
+
+
+def run(bench, op):
+    if op in ALONE:
+        ALONE[op](bench)
+    elif bench.options.instructions:
+        count_instructions(bench, op)
+    else:
+        take_turns(bench, op)
 
 
 def main():
@@ -229,6 +276,7 @@ def main():
     parser.add_argument("--sdk")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--instructions", action="store_true")
     parser.add_argument("ops", nargs="*", metavar="OP")
     options = parser.parse_args()
     unknown = set(options.ops) - set(OPS)
@@ -237,8 +285,8 @@ def main():
     print(json.dumps({"bench": "client", "op": "machine",
                       "cpus": os.cpu_count(),
                       "load": round(os.getloadavg()[0], 1)}), flush=True)
-    for name in options.ops or OPS:
-        OPS[name](Bench(options))
+    for op in options.ops or (TURNS if options.instructions else OPS):
+        run(Bench(options), op)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
  *   bench_raw_curl URL WIDTH [POLL_WIDTH]
  *
  * WIDTH connections send and poll; with POLL_WIDTH, that many others poll.
- * Passes: forward, sample, small (see client.c).
+ * Passes: forward, sample, small (see client.c), and forward_joined, which
+ * copies a body into one piece before it is sent.
  *
  * One thread. A request goes to libcurl only when a connection is free for it,
  * and its handle keeps its buffers and options from one request to the next. */
@@ -282,6 +283,11 @@ static void encode_part(body_t *body, const arrays_t *a, size_t i) {
   raw_forward(body, a, ++seq, from, to);
 }
 
+static void encode_joined(body_t *body, const arrays_t *a, size_t i) {
+  encode_part(body, a, i);
+  raw_join(body);
+}
+
 static void decode_part(const char *reply, size_t len, const arrays_t *a,
                         size_t i) {
   size_t part = raw_part(a), from = i * part;
@@ -290,9 +296,16 @@ static void decode_part(const char *reply, size_t len, const arrays_t *a,
 }
 
 static void forward(const arrays_t *a) {
+  size_t parts = (a->n + raw_part(a) - 1) / raw_part(a);
   meter_start();
-  run(&(work_t){"forward_backward", proto,
-                (a->n + raw_part(a) - 1) / raw_part(a), a, encode_part,
+  run(&(work_t){"forward_backward", proto, parts, a, encode_part, decode_part});
+  meter_stop();
+}
+
+static void forward_joined(const arrays_t *a) {
+  size_t parts = (a->n + raw_part(a) - 1) / raw_part(a);
+  meter_start();
+  run(&(work_t){"forward_backward", proto, parts, a, encode_joined,
                 decode_part});
   meter_stop();
 }
@@ -352,8 +365,8 @@ static void open_slot(slot_t *s, lane_t *lane) {
   curl_easy_setopt(s->easy, CURLOPT_READDATA, s);
   curl_easy_setopt(s->easy, CURLOPT_WRITEFUNCTION, on_reply);
   curl_easy_setopt(s->easy, CURLOPT_WRITEDATA, s);
-  curl_easy_setopt(s->easy, CURLOPT_UPLOAD_BUFFERSIZE, 512L * 1024);
-  curl_easy_setopt(s->easy, CURLOPT_BUFFERSIZE, 512L * 1024);
+  curl_easy_setopt(s->easy, CURLOPT_UPLOAD_BUFFERSIZE, 64L * 1024);
+  curl_easy_setopt(s->easy, CURLOPT_BUFFERSIZE, 64L * 1024);
 }
 
 static void open_lane(const char *width) {
@@ -374,6 +387,7 @@ static struct curl_slist *headers(const char *accept, const char *type) {
 int main(int argc, char **argv) {
   static const pass_t passes[] = {
       {"forward", forward, false},
+      {"forward_joined", forward_joined, false},
       {"sample", sample, false},
       {"small", small, true},
   };

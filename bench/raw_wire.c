@@ -127,6 +127,20 @@ void raw_forward(body_t *b, const arrays_t *a, unsigned seq, size_t from,
   add_text(b, at);
 }
 
+void raw_join(body_t *b) {
+  char *to = b->whole;
+  if (b->len > b->whole_cap) {
+    b->whole = to = grow(to, b->len);
+    b->whole_cap = b->len;
+  }
+  for (size_t i = 0; i < b->count; i++) {
+    memcpy(to, b->pieces[i].data, b->pieces[i].len);
+    to += b->pieces[i].len;
+  }
+  b->pieces[0] = (piece_t){b->whole, b->len};
+  b->count = 1;
+}
+
 size_t raw_part(const arrays_t *a) {
   size_t n = PART_BYTES / (16 * a->length);
   return n ? n : 1;

@@ -18,12 +18,16 @@ typedef struct {
   size_t count, cap;
   char *text; /* what no array holds */
   size_t text_len, text_cap;
-  size_t len; /* of the whole body */
+  size_t len;  /* of the whole body */
+  char *whole; /* the pieces copied into one, if they were */
+  size_t whole_cap;
 } body_t;
 
 /* A forward_backward with number seq, of examples [from, to). */
 void raw_forward(body_t *body, const arrays_t *a, unsigned seq, size_t from,
                  size_t to);
+/* Copies the pieces of a body into one. */
+void raw_join(body_t *body);
 /* An asample with number seq, of prompt i. Its text is one piece. */
 void raw_sample(body_t *body, const arrays_t *a, size_t i);
 /* Examples of one forward_backward, by the default limit of the service. */
