@@ -146,26 +146,31 @@ size_t raw_part(const arrays_t *a) {
   return n ? n : 1;
 }
 
-/* The four figures of each number below 10,000, and room to read beyond. */
-static char figures[4 * 10000 + 4];
+/* Each number below 10,000: its four figures, and its figures from the left. */
+static char four[10000][4], left[10000][4];
+static unsigned char figures[10000];
 
 static void make_figures(void) {
   for (int i = 0; i < 10000; i++) {
     char text[5];
     snprintf(text, sizeof text, "%04d", i);
-    memcpy(figures + 4 * i, text, 4);
+    memcpy(four[i], text, 4);
+    figures[i] = (unsigned char)snprintf(text, sizeof text, "%d", i);
+    memcpy(left[i], text, 4);
   }
 }
 
-static void put_number(body_t *b, uint32_t v) {
-  uint32_t high = v / 10000, low = v % 10000, skip = 0;
-  if (high) {
-    put_number(b, high);
-  } else {
-    skip = low < 10 ? 3 : low < 100 ? 2 : low < 1000 ? 1 : 0;
+/* v: below 100,000,000, as every id is. */
+static inline char *put_number(char *to, uint32_t v) {
+  uint32_t high = v / 10000;
+  if (high == 0) {
+    memcpy(to, left[v], 4);
+    return to + figures[v];
   }
-  memcpy(b->text + b->text_len, figures + 4 * low + skip, 4);
-  b->text_len += 4 - skip;
+  memcpy(to, left[high], 4);
+  to += figures[high];
+  memcpy(to, four[v - high * 10000], 4);
+  return to + 4;
 }
 
 void raw_sample(body_t *b, const arrays_t *a, size_t i) {
@@ -173,13 +178,14 @@ void raw_sample(body_t *b, const arrays_t *a, size_t i) {
                              "\"type\":\"encoded_text\",\"tokens\":[";
   const int32_t *tokens = a->tokens + i * a->length;
   if (!figures[0]) make_figures();
-  clear(b, 1, 512 + 11 * a->length);
+  clear(b, 1, 512 + 9 * a->length);
   put(b, head, sizeof head - 1);
+  char *to = b->text + b->text_len;
   for (size_t k = 0; k < a->length; k++) {
-    put_number(b, (uint32_t)tokens[k]);
-    b->text[b->text_len++] = ',';
+    to = put_number(to, (uint32_t)tokens[k]);
+    *to++ = ',';
   }
-  b->text_len--;
+  b->text_len = (size_t)(to - 1 - b->text);
   b->text_len += (size_t)snprintf(
       b->text + b->text_len, 400,
       "]}]},\"sampling_params\":{\"max_tokens\":64,\"temperature\":1,"

@@ -72,7 +72,7 @@ def idles(lines):
 def updates(lines):
     names = {"parts": "one part after another", "wide": "parts side by side"}
     rows = [["One call", "sent", "parts", "in order", "memory",
-             "bytes in flight and 32 MiB"]]
+             "limit on bytes in flight, and 32 MiB"]]
     for x in lines:
         if x["op"] == "update":
             rows.append([names[x["mode"]], f"{number(x['sent_mb'])} MB",
@@ -91,7 +91,7 @@ def tables(lines):
     machines = [x for x in lines if x["op"] == "machine"]
     loads = [x["load"] for x in machines]
     said = (f"{machines[0]['cpus']} cores; one-minute load average at the "
-            f"start of the runs: {min(loads)} to {max(loads)}.\n")
+            f"start of the runs: {min(loads):.0f} to {max(loads):.0f}.\n")
     return "\n".join([said, *(markdown(make(lines))
                               for make in (turns, idles, updates))])
 
