@@ -37,33 +37,31 @@ static tinker_future_t *await(tinker_future_t *f) {
   return f;
 }
 
+static void check_said(int rc, tinker_error_t *error) {
+  if (rc != TINKER_OK) fail("%s", tinker_error_message(error));
+}
+
 static void open_client(const char *url) {
-  tinker_client_options_t o;
-  char why[256] = "";
-  tinker_client_options_init(&o);
+  tinker_client_options_t o = TINKER_CLIENT_OPTIONS_INIT;
+  tinker_error_t *error = NULL;
   o.base_url = url;
   o.api_key = "tml-bench";
-  if (tinker_client_new(&client, &o, why, sizeof why) != TINKER_OK) {
-    fail("%s", why);
-  }
+  check_said(tinker_client_new(&client, &o, &error), error);
 }
 
 static void need_trainer(void) {
-  tinker_trainer_options_t o;
-  tinker_future_t *f = NULL;
+  tinker_trainer_options_t o = TINKER_TRAINER_OPTIONS_INIT;
   if (trainer) return;
-  tinker_trainer_options_init(&o);
   o.base_model = "m";
-  check(tinker_client_create_trainer(client, &o, NULL, NULL, NULL, &f));
-  check(tinker_future_get_trainer(await(f), &trainer));
+  tinker_future_t *f = await(tinker_client_create_trainer(client, &o, NULL));
+  check(tinker_future_get_trainer(f, &trainer));
   tinker_future_release(f);
 }
 
 static void need_sampler(void) {
-  tinker_future_t *f = NULL;
   if (sampler) return;
-  check(tinker_client_create_sampler(client, "m", NULL, NULL, NULL, &f));
-  check(tinker_future_get_sampler(await(f), &sampler));
+  tinker_future_t *f = await(tinker_client_create_sampler(client, "m", NULL));
+  check(tinker_future_get_sampler(f, &sampler));
   tinker_future_release(f);
 }
 
@@ -73,23 +71,14 @@ static void *take(size_t n, size_t size) {
   return p;
 }
 
-static tinker_future_t *submit_forward(tinker_datum_t **data, size_t n) {
-  tinker_future_t *f = NULL;
-  check(tinker_trainer_forward_backward(trainer,
-                                        (const tinker_datum_t *const *)data, n,
-                                        NULL, NULL, NULL, NULL, &f));
-  return f;
-}
-
 static tinker_future_t *submit_sample(const int32_t *tokens, size_t length) {
-  tinker_sampling_params_t p;
+  tinker_sampling_params_t p = TINKER_SAMPLING_PARAMS_INIT;
   tinker_input_t *input = NULL;
-  tinker_future_t *f = NULL;
-  tinker_sampling_params_init(&p);
+  tinker_error_t *error = NULL;
   p.max_tokens = MAX_TOKENS;
-  check(tinker_input_new(&input, NULL));
-  check(tinker_input_add_tokens(input, tokens, length));
-  check(tinker_sampler_sample(sampler, input, &p, NULL, NULL, NULL, &f));
+  check_said(tinker_input_from_tokens(&input, tokens, length, NULL, &error),
+             error);
+  tinker_future_t *f = tinker_sampler_sample(sampler, input, &p, NULL);
   tinker_input_release(input);
   return f;
 }
@@ -97,15 +86,17 @@ static tinker_future_t *submit_sample(const int32_t *tokens, size_t length) {
 /* --- Training ------------------------------------------------------------- */
 
 static tinker_datum_t *datum_of(const arrays_t *a, size_t i) {
-  size_t at = i * a->length;
+  size_t at = i * a->length, n = a->length;
   tinker_input_t *input = NULL;
   tinker_datum_t *datum = NULL;
-  check(tinker_input_new(&input, NULL));
-  check(tinker_input_add_tokens(input, a->tokens + at, a->length));
-  check(tinker_datum_new(&datum, input, NULL));
-  check(tinker_datum_set_i64(datum, "target_tokens", a->targets + at, a->length,
-                             0));
-  check(tinker_datum_set_f32(datum, "weights", a->weights + at, a->length, 0));
+  tinker_error_t *e = NULL;
+  check_said(tinker_input_from_tokens(&input, a->tokens + at, n, NULL, &e), e);
+  check_said(tinker_datum_new(&datum, input, NULL, &e), e);
+  check_said(
+      tinker_datum_set_i64(datum, "target_tokens", a->targets + at, n, 0, &e),
+      e);
+  check_said(tinker_datum_set_f32(datum, "weights", a->weights + at, n, 0, &e),
+             e);
   tinker_input_release(input);
   return datum;
 }
@@ -124,7 +115,8 @@ static void read_forward(tinker_future_t *f, const arrays_t *a, size_t n) {
 
 static void forward_one(tinker_datum_t **data, const arrays_t *a, size_t n) {
   for (size_t i = 0; i < n; i++) data[i] = datum_of(a, i);
-  tinker_future_t *f = submit_forward(data, n);
+  tinker_future_t *f =
+      tinker_trainer_forward_backward(trainer, data, n, NULL, NULL);
   for (size_t i = 0; i < n; i++) tinker_datum_release(data[i]);
   read_forward(f, a, n);
 }
@@ -153,7 +145,8 @@ static void update(const arrays_t *a) {
     data[i] = i ? tinker_datum_retain(data[0]) : datum_of(a, 0);
   }
   meter_start();
-  read_forward(submit_forward(data, a->n), a, a->n);
+  read_forward(tinker_trainer_forward_backward(trainer, data, a->n, NULL, NULL),
+               a, a->n);
   meter_stop();
   for (size_t i = 0; i < a->n; i++) tinker_datum_release(data[i]);
   free(data);
