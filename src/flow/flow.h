@@ -30,6 +30,8 @@ typedef struct tinker__sink_s {
   void (*paused)(void *user, const char *name, const char *why);
   /* A bug of ours has ended an operation: for the log. */
   void (*bug)(void *user, const char *what);
+  /* The service has said that the session is over. */
+  void (*over)(void *user);
   /* Somebody waits for this: answer with tinker__flow_ready. */
   void (*need)(void *user, tinker__needs_t need);
 } tinker__sink_t;

@@ -50,10 +50,10 @@ void tinker__part_rest(tinker__part_t *part, tinker__part_state_t state,
                        int64_t delay_ms);
 /* Takes everything away from a part that is not wanted any more. */
 void tinker__part_stop(tinker__part_t *part);
-/* Judges a failure, and acts on it; `rest` is the state to wait in. */
+/* Judges a failure, and acts on it; `state` is the one to wait in. */
 void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
                           tinker__http_reply_t *reply,
-                          tinker__part_state_t rest);
+                          tinker__part_state_t state);
 /* Gives back the bytes of a dispatch quota. */
 void tinker__part_leave_quota(tinker__part_t *part);
 
@@ -70,8 +70,9 @@ void tinker__turn_done(tinker__op_t *op);
 void tinker__throttle_push(tinker__op_t *op);
 void tinker__throttle_pump(tinker__flow_t *flow);
 void tinker__throttle_leave(tinker__op_t *op);
-/* The server pushed back. Returns how long to rest. */
-int64_t tinker__throttle_backpressure(tinker__part_t *part);
+/* The server pushed back, and stated a pause (0 = it did not). Returns how long
+ * to rest. */
+int64_t tinker__throttle_backpressure(tinker__part_t *part, int64_t stated_ms);
 
 /* reply.c: what a reply says. Pure. */
 typedef enum {
@@ -84,6 +85,8 @@ typedef enum {
 
 typedef struct tinker__says_what_s {
   tinker__says_t says;
+  int code;        /* of a failed one, with advice and category */
+  unsigned advice; /* tinker__advice_t */
   tinker_category_t category;
   int64_t payload_bytes;
   bool paused;     /* not ready for a reason that people should know */
@@ -91,7 +94,9 @@ typedef struct tinker__says_what_s {
   char text[512];  /* error of a failed one, reason of nonsense or a pause */
 } tinker__says_what_t;
 
+/* class_bit: of the call that the reply is about. */
 void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,
+                        tinker__retry_class_t class_bit,
                         tinker__says_what_t *out);
 /* request_id of an accepted submission: a copy, or a code and a sentence. */
 int tinker__reply_request_id(const tinker__http_reply_t *reply,

@@ -5,6 +5,8 @@
  * numbered one is therefore sent a second time beside the first, on a
  * connection of its own, with the same bytes and the same number. The first
  * reply counts; the other request is dropped. */
+#include <string.h>
+
 #include "flow/internal.h"
 #include "wire/messages.h"
 
@@ -232,74 +234,60 @@ void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply) {
 static const char *because(const tinker__part_t *part,
                            const tinker__http_reply_t *reply, char *out,
                            size_t out_len) {
-  tinker__mem_t *mem = part->op->mem;
-  char detail[400] = "";
-  if (reply->error) {
-    if (reply->error == TINKER_EOVERFLOW && part->full) {
-      tinker__why(detail, sizeof detail, 0,
-                  " (the server announced %lld bytes)",
-                  (long long)part->held_bytes);
-    }
-    tinker__why(out, out_len, 0, "%s%s",
-                reply->detail[0] ? reply->detail
-                                 : tinker_code_text(reply->error),
-                detail);
-    return out;
+  tinker__trouble_text(reply, out, out_len);
+  if (reply->error == TINKER_EOVERFLOW && part->full) {
+    size_t n = strlen(out);
+    tinker__why(out + n, out_len - n, 0, " (the server announced %lld bytes)",
+                (long long)part->held_bytes);
   }
-  tinker__error_body_text(mem, tinker__buf_str(&reply->body), detail,
-                          sizeof detail);
-  tinker__why(out, out_len, 0, "%s %d%s%s",
-              tinker__http_foreign(reply)
-                  ? "something between here and the server answered"
-                  : "the server answered",
-              reply->status, detail[0] ? ": " : "", detail);
   return out;
 }
 
-/* An error that only the transport knows is reported as it is; a time-out of
- * one attempt is not the deadline of the operation. */
-static int code_of(const tinker__verdict_t *v,
-                   const tinker__http_reply_t *reply) {
-  if (reply->error == TINKER_ETLS || reply->error == TINKER_ENOMEM ||
-      reply->error == TINKER_EOVERFLOW) {
-    return reply->error;
+/* A sample that is pushed back rests with all others. */
+static void rest(tinker__part_t *part, tinker__retry_class_t class_bit,
+                 const tinker__trouble_t *failure, int64_t delay_ms,
+                 tinker__part_state_t state) {
+  if (class_bit == TINKER__RETRY_SAMPLE &&
+      (failure->status == 429 || failure->status == 402)) {
+    int64_t ms = tinker__throttle_backpressure(part, failure->retry_after_ms);
+    if (delay_ms < ms) delay_ms = ms;
   }
-  return v->code;
+  TINKER__TRACE(part->op, part, "tries again in %lld ms: %s",
+                (long long)delay_ms, part->op->cause);
+  tinker__part_rest(part, state, delay_ms);
+}
+
+/* A sample changes nothing: one whose result is lost may be drawn again. */
+static unsigned advice_of(const tinker__part_t *part,
+                          const tinker__verdict_t *v) {
+  bool sample = part->op->kind->retry == TINKER__RETRY_SAMPLE;
+  if (!sample || v->code != TINKER_ELOST) return v->advice;
+  return TINKER__ADVICE_RETRIABLE;
 }
 
 void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
                           tinker__http_reply_t *reply,
-                          tinker__part_state_t rest) {
+                          tinker__part_state_t state) {
   tinker__flow_t *flow = part->op->flow;
   char why[600];
-  tinker__trouble_t failure = {
-      .error = reply->error,
-      .sent = reply->sent,
-      .status = reply->status,
-      .foreign = tinker__http_foreign(reply),
-      .retry_after_ms = reply->retry_after_ms,
-  };
+  tinker__trouble_t failure;
+  tinker__trouble_read(&failure, reply);
   tinker__verdict_t v =
       tinker__retry_judge(&part->retry, &flow->limits.retry, class_bit,
                           &failure, flow->now_ms, &flow->seed);
+  because(part, reply, why, sizeof why);
   if (v.kind == TINKER__VERDICT_AGAIN) {
-    if (class_bit == TINKER__RETRY_SAMPLE &&
-        (reply->status == 429 || reply->status == 402)) {
-      int64_t ms = tinker__throttle_backpressure(part);
-      if (v.delay_ms < ms) v.delay_ms = ms;
-    }
-    tinker__op_trouble(part, because(part, reply, why, sizeof why));
-    TINKER__TRACE(part->op, part, "tries again in %lld ms: %s",
-                  (long long)v.delay_ms, why);
-    tinker__part_rest(part, rest, v.delay_ms);
-  } else if (v.kind == TINKER__VERDICT_LOST &&
-             part->op->kind->retry == TINKER__RETRY_SAMPLE) {
+    tinker__op_trouble(part, why);
+    rest(part, class_bit, &failure, v.delay_ms, state);
+    return;
+  }
+  if (v.kind == TINKER__VERDICT_OVER) flow->sink->over(flow->user);
+  if (v.kind == TINKER__VERDICT_LOST &&
+      part->op->kind->retry == TINKER__RETRY_SAMPLE) {
     tinker__op_part_lost(part);
   } else {
-    tinker__op_part_failed(
-        part, code_of(&v, reply), v.advice, reply->status,
-        reply->retry_after_ms > 0 ? reply->retry_after_ms : 0,
-        TINKER_CATEGORY_UNKNOWN, because(part, reply, why, sizeof why));
+    tinker__op_part_failed(part, v.code, advice_of(part, &v), reply->status,
+                           failure.retry_after_ms, v.category, why);
   }
 }
 

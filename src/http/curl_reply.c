@@ -60,6 +60,18 @@ static bool contains(tinker__str_t s, const char *needle) {
   return false;
 }
 
+/* A proxy's id is good only where the service gives none. */
+static void set_log_id(tinker__http_reply_t *r, tinker__str_t value,
+                       bool wins) {
+  if (!wins && r->log_id[0]) return;
+  if (value.len == 0 || value.len >= sizeof(r->log_id)) return;
+  for (size_t i = 0; i < value.len; i++) {
+    if (value.ptr[i] < '!' || value.ptr[i] > '~') return;
+  }
+  memcpy(r->log_id, value.ptr, value.len);
+  r->log_id[value.len] = '\0';
+}
+
 static void take_header(tinker__http_reply_t *r, tinker__str_t name,
                         tinker__str_t value) {
   if (tinker__str_ieq(name, TINKER__STR("content-type"))) {
@@ -73,6 +85,10 @@ static void take_header(tinker__http_reply_t *r, tinker__str_t name,
   } else if (tinker__str_ieq(name, TINKER__STR("x-should-retry"))) {
     if (tinker__str_eqs(value, "true")) r->should_retry = 1;
     if (tinker__str_eqs(value, "false")) r->should_retry = 0;
+  } else if (tinker__str_ieq(name, TINKER__STR("x-request-id"))) {
+    set_log_id(r, value, true);
+  } else if (tinker__str_ieq(name, TINKER__STR("cf-ray"))) {
+    set_log_id(r, value, false);
   } else if (tinker__str_ieq(name, TINKER__STR("www-authenticate"))) {
     r->invalid_token = contains(value, "error=\"invalid_token\"");
   }
@@ -85,6 +101,7 @@ static void forget_headers(tinker__http_reply_t *r) {
   r->retry_after_ms = -1;
   r->should_retry = -1;
   r->invalid_token = false;
+  r->log_id[0] = '\0';
 }
 
 size_t tinker__curl_on_header(char *data, size_t size, size_t n, void *user) {

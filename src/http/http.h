@@ -57,6 +57,7 @@ typedef struct tinker__http_reply_s {
   int should_retry;       /* x-should-retry: 1, 0; -1 = none */
   int64_t content_length; /* -1 = header absent */
   bool invalid_token;     /* WWW-Authenticate: error="invalid_token" */
+  char log_id[64];        /* of the server, for its logs; "" = none */
   tinker__buf_t body;     /* the receiver may take it (tinker__buf_take) */
   char detail[160];       /* sentence for people when error is set, else "" */
 } tinker__http_reply_t;

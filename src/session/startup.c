@@ -152,7 +152,7 @@ static void ask_config(tinker__session_t *s, const char *path,
 
 static void ask_dynamic(tinker__session_t *s) {
   static const tinker__exchange_spec_t spec = {
-      TINKER__RETRY_READ, STARTUP_BUDGET_MS, DYNAMIC_TIMEOUT_MS, on_dynamic,
+      TINKER__RETRY_START, STARTUP_BUDGET_MS, DYNAMIC_TIMEOUT_MS, on_dynamic,
       404};
   s->phase = TINKER__PHASE_DYNAMIC;
   ask_config(s, "client/dynamic_config", &spec);
@@ -223,7 +223,7 @@ static void on_config(tinker__exchange_t *x, tinker__http_reply_t *reply,
 
 static void ask_client(tinker__session_t *s) {
   static const tinker__exchange_spec_t spec = {
-      TINKER__RETRY_READ, STARTUP_BUDGET_MS, CONFIG_TIMEOUT_MS, on_config, 0};
+      TINKER__RETRY_START, STARTUP_BUDGET_MS, CONFIG_TIMEOUT_MS, on_config, 0};
   s->phase = TINKER__PHASE_CONFIG;
   ask_config(s, "client/config", &spec);
 }
