@@ -36,6 +36,9 @@ void tinker__flow_init(tinker__flow_t *flow, const tinker__sink_t *sink,
   tinker__list_init(&flow->gone);
   tinker__list_init(&flow->turns);
   tinker__list_init(&flow->samples);
+  for (int i = 0; i < TINKER__BRAKES; i++) {
+    tinker__brake_init(&flow->brakes[i]);
+  }
   for (int i = 0; i < TINKER__NEEDS_COUNT; i++) {
     tinker__list_init(&flow->unready[i]);
   }
@@ -78,7 +81,7 @@ static void enter(tinker__flow_t *flow, int64_t now_ms) {
 
 static void leave(tinker__flow_t *flow) {
   do tinker__throttle_pump(flow);
-  while (pump_round(flow));
+  while (pump_round(flow) || tinker__flow_release(flow));
   tinker__timer_t *first = tinker__timers_first(&flow->timers);
   int64_t wake = first ? first->due_ms : -1;
   if (wake != flow->wake_ms) {
@@ -458,6 +461,7 @@ void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
   enter(flow, now_ms);
   attempt->out = false;
   op->outs--;
+  tinker__part_heard(part, request, reply);
   if (op->state == TINKER__OP_DONE && op->outs == 0) {
     flow->lingering--;
     tinker__list_push_back(&flow->gone, &op->all);

@@ -8,6 +8,7 @@
 #ifndef TINKER_FLOW_FLOW_H
 #define TINKER_FLOW_FLOW_H
 
+#include "flow/brake.h"
 #include "flow/op.h"
 #include "flow/quota.h"
 #include "flow/turn.h"
@@ -66,6 +67,7 @@ struct tinker__flow_s {
   tinker__link_t turns; /* trainers that may have work */
   tinker__quota_t fb;
   tinker__quota_t replies;
+  tinker__brake_t brakes[TINKER__BRAKES];
   tinker__link_t samples; /* operations that wait to be submitted */
   tinker__quota_t sample_bytes;
   size_t submitting;     /* samples being submitted */

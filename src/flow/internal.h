@@ -33,9 +33,30 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                             int status, int64_t retry_after_ms,
                             tinker_category_t category, const char *why);
 
+/* brake.c: the line of what is held back. */
+/* True when the part may not be sent now: it waits in `state` (REST or PAUSE)
+ * and is sent when it may. */
+bool tinker__part_waits(tinker__part_t *part, tinker__part_state_t state);
+/* Its last attempt has failed and another one follows; that is over. */
+void tinker__part_fails(tinker__part_t *part);
+void tinker__part_fails_no_more(tinker__part_t *part);
+/* May its submission be sent a second time beside the first? */
+bool tinker__part_may_double(tinker__part_t *part);
+/* Sends what may go by now; true when that was something. */
+bool tinker__flow_release(tinker__flow_t *flow);
+/* Something came back, or nothing. */
+void tinker__part_heard(tinker__part_t *part,
+                        const tinker__http_request_t *request,
+                        const tinker__http_reply_t *reply);
+/* The server has answered 429. */
+void tinker__part_push_back(tinker__part_t *part, tinker__part_state_t state,
+                            int64_t rest_ms);
+
 /* send.c: submissions. */
 void tinker__part_start(tinker__part_t *part);
+/* Sends it, when the brake lets it; `now` passes the brake. */
 void tinker__part_post(tinker__part_t *part);
+void tinker__part_post_now(tinker__part_t *part);
 void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply);
 /* The transport is done with a request that was dropped. */
 void tinker__part_dropped(tinker__part_t *part, tinker__attempt_t *attempt);
@@ -48,6 +69,8 @@ bool tinker__part_send(tinker__part_t *part, tinker__attempt_t *attempt,
                        int *rc);
 void tinker__part_rest(tinker__part_t *part, tinker__part_state_t state,
                        int64_t delay_ms);
+/* Its timer rings then; what follows depends on its state. */
+void tinker__part_wake(tinker__part_t *part, int64_t at_ms);
 /* Takes everything away from a part that is not wanted any more. */
 void tinker__part_stop(tinker__part_t *part);
 /* Judges a failure, and acts on it; `state` is the one to wait in. */
@@ -60,6 +83,7 @@ void tinker__part_leave_quota(tinker__part_t *part);
 /* poll.c: results. */
 void tinker__part_line_up(tinker__part_t *part);
 void tinker__part_ask(tinker__part_t *part);
+void tinker__part_ask_now(tinker__part_t *part);
 void tinker__part_told(tinker__part_t *part, tinker__http_reply_t *reply);
 void tinker__part_leave_poll(tinker__part_t *part);
 

@@ -145,6 +145,7 @@ struct tinker__part_s {
   int64_t held_bytes;
   unsigned polls;
   tinker__retry_t retry;
+  int retry_status; /* of the reply that is followed by another attempt */
   tinker__timer_t timer;
   tinker__link_t link; /* in the list that its state implies */
   tinker__raw_t raw;

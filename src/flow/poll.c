@@ -61,6 +61,10 @@ static void fill_poll(tinker__part_t *part, tinker__attempt_t *attempt) {
 }
 
 void tinker__part_ask(tinker__part_t *part) {
+  if (!tinker__part_waits(part, TINKER__PART_PAUSE)) tinker__part_ask_now(part);
+}
+
+void tinker__part_ask_now(tinker__part_t *part) {
   tinker__attempt_t *attempt = tinker__part_attempt(part);
   int rc = fill_text(part);
   part->state = TINKER__PART_ASKING;

@@ -19,10 +19,23 @@
 
 static void post_second(tinker__part_t *part);
 
+/* It waited in the brake's line until its time was over. */
+static void expire(tinker__part_t *part) {
+  const tinker__verdict_t *v = &part->retry.last;
+  char why[sizeof part->op->cause];
+  tinker__why(why, sizeof why, 0, "%s", part->op->cause);
+  tinker__list_remove(&part->link);
+  tinker__part_fails_no_more(part);
+  tinker__op_part_failed(part, v->code, v->advice, part->retry_status, 0,
+                         v->category, why);
+}
+
 static void on_timer(tinker__timer_t *timer) {
   tinker__part_t *part = TINKER__CONTAINER(timer, tinker__part_t, timer);
   if (part->state == TINKER__PART_POSTING) {
     post_second(part);
+  } else if (!tinker__list_empty(&part->link)) {
+    expire(part);
   } else if (part->state == TINKER__PART_REST) {
     tinker__part_post(part);
   } else if (part->state == TINKER__PART_PAUSE) {
@@ -34,10 +47,13 @@ static void on_timer(tinker__timer_t *timer) {
 
 void tinker__part_rest(tinker__part_t *part, tinker__part_state_t state,
                        int64_t delay_ms) {
-  tinker__flow_t *flow = part->op->flow;
   part->state = state;
+  tinker__part_wake(part, part->op->flow->now_ms + delay_ms);
+}
+
+void tinker__part_wake(tinker__part_t *part, int64_t at_ms) {
   part->timer.run = on_timer;
-  tinker__timers_put(&flow->timers, &part->timer, flow->now_ms + delay_ms);
+  tinker__timers_put(&part->op->flow->timers, &part->timer, at_ms);
 }
 
 tinker__attempt_t *tinker__part_attempt(tinker__part_t *part) {
@@ -50,6 +66,7 @@ tinker__attempt_t *tinker__part_attempt(tinker__part_t *part) {
 bool tinker__part_send(tinker__part_t *part, tinker__attempt_t *attempt,
                        int *rc) {
   tinker__flow_t *flow = part->op->flow;
+  tinker__part_fails_no_more(part);
   tinker__retry_sent(&part->retry, flow->now_ms);
   attempt->http.user = part;
   *rc = flow->sink->send(flow->user, &attempt->http);
@@ -102,8 +119,11 @@ static void fill_post(tinker__part_t *part, tinker__attempt_t *attempt) {
 }
 
 void tinker__part_post(tinker__part_t *part) {
+  if (!tinker__part_waits(part, TINKER__PART_REST)) tinker__part_post_now(part);
+}
+
+void tinker__part_post_now(tinker__part_t *part) {
   int rc;
-  tinker__flow_t *flow = part->op->flow;
   tinker__attempt_t *attempt = tinker__part_attempt(part);
   part->state = TINKER__PART_POSTING;
   fill_post(part, attempt);
@@ -115,8 +135,7 @@ void tinker__part_post(tinker__part_t *part) {
                 part->retry.sends, attempt->http.body.len);
   size_t ms = SECOND_MS + attempt->http.body.len / SECOND_BYTES_MS;
   if (!attempt->http.numbered || ms >= POST_TIMEOUT_MS) return;
-  part->timer.run = on_timer;
-  tinker__timers_put(&flow->timers, &part->timer, flow->now_ms + (int64_t)ms);
+  tinker__part_wake(part, part->op->flow->now_ms + (int64_t)ms);
 }
 
 /* If the transport does not take it, the first one still runs to its end. */
@@ -124,6 +143,7 @@ static void post_second(tinker__part_t *part) {
   int rc;
   tinker__attempt_t *attempt = tinker__part_attempt(part);
   if (!attempt) return; /* one dropped before is still with the transport */
+  if (!tinker__part_may_double(part)) return;
   fill_post(part, attempt);
   attempt->http.fresh = true;
   if (tinker__part_send(part, attempt, &rc)) {
@@ -252,9 +272,11 @@ static void rest(tinker__part_t *part, tinker__retry_class_t class_bit,
     int64_t ms = tinker__throttle_backpressure(part, failure->retry_after_ms);
     if (delay_ms < ms) delay_ms = ms;
   }
+  if (failure->status == 429) tinker__part_push_back(part, state, delay_ms);
   TINKER__TRACE(part->op, part, "tries again in %lld ms: %s",
                 (long long)delay_ms, part->op->cause);
   tinker__part_rest(part, state, delay_ms);
+  tinker__part_fails(part);
 }
 
 /* A sample changes nothing: one whose result is lost may be drawn again. */
@@ -278,6 +300,7 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
   because(part, reply, why, sizeof why);
   if (v.kind == TINKER__VERDICT_AGAIN) {
     tinker__op_trouble(part, why);
+    part->retry_status = reply->status;
     rest(part, class_bit, &failure, v.delay_ms, state);
     return;
   }
@@ -293,6 +316,7 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
 
 void tinker__part_stop(tinker__part_t *part) {
   tinker__flow_t *flow = part->op->flow;
+  tinker__part_fails_no_more(part);
   tinker__timers_remove(&flow->timers, &part->timer);
   tinker__list_remove(&part->link);
   tinker__part_leave_quota(part);

@@ -33,8 +33,7 @@ typedef enum {
   CURVE_QUICK,
   CURVE_SLOW,
   CURVE_PAUSE,
-  CURVE_RESUBMIT,
-  CURVE_PROBE
+  CURVE_RESUBMIT
 } curve_id_t;
 typedef enum {
   BUDGET_NONE,
@@ -56,7 +55,6 @@ static const struct curve {
   [CURVE_SLOW] = {1000, 30000, false},
   [CURVE_PAUSE] = {5000, 6250, false},
   [CURVE_RESUBMIT] = {500, 10000, false},
-  [CURVE_PROBE] = {250, 15000, false},
 };
 /* clang-format on */
 
@@ -403,8 +401,12 @@ int64_t tinker__retry_resubmit(unsigned losses, uint64_t *seed) {
   return pause_of(&curves[CURVE_RESUBMIT], losses, 0, seed);
 }
 
+/* Nobody probes beside us in this client, so the pause is near its longest. */
 int64_t tinker__retry_probe(unsigned n, uint64_t *seed) {
-  return pause_of(&curves[CURVE_PROBE], n, 0, seed);
+  int64_t ms = 250;
+  for (unsigned k = 0; k < n && ms < 24000; k++) ms *= 2;
+  if (ms > 24000) ms = 24000;
+  return ms + up_to(ms / 4, seed);
 }
 
 int64_t tinker__retry_backpressure_ms(uint64_t bytes) {
