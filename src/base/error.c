@@ -27,6 +27,17 @@ static tinker_error_t *unconst(const tinker_error_t *e) {
 
 #define MAX_MESSAGE 4096
 
+/* A sentence that is too long loses its end for it. */
+static void add_where(char *text, size_t text_len, const char *where) {
+  char tail[400];
+  if (!where || strstr(text, where)) return;
+  int n = snprintf(tail, sizeof(tail), " (base URL %.300s)", where);
+  size_t used = strlen(text);
+  if (n < 0) return;
+  if (used + (size_t)n >= text_len) used = text_len - (size_t)n - 1;
+  memcpy(text + used, tail, (size_t)n + 1);
+}
+
 tinker_error_t *tinker__error_new(tinker__mem_t *mem,
                                   const tinker__error_spec_t *spec,
                                   const char *fmt, ...) {
@@ -35,7 +46,9 @@ tinker_error_t *tinker__error_new(tinker__mem_t *mem,
   va_start(ap, fmt);
   int n = vsnprintf(raw, sizeof(raw), fmt, ap);
   va_end(ap);
-  tinker__show(message, sizeof(message), tinker__str(n < 0 ? "" : raw));
+  if (n < 0) raw[0] = '\0';
+  add_where(raw, sizeof(raw), spec->where);
+  tinker__show(message, sizeof(message), tinker__str(raw));
   const char *id = spec->request_id ? spec->request_id : "";
   size_t message_len = strlen(message) + 1, id_len = strlen(id) + 1;
   tinker_error_t *e = tinker__mem_alloc(mem, sizeof(*e) + message_len + id_len);
@@ -45,6 +58,7 @@ tinker_error_t *tinker__error_new(tinker__mem_t *mem,
   atomic_init(&e->refs, 1);
   e->spec = *spec;
   e->message = memcpy(text, message, message_len);
+  e->spec.where = NULL; /* in the message */
   e->spec.request_id = memcpy(text + message_len, id, id_len);
   return e;
 }

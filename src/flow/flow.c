@@ -160,8 +160,10 @@ static void finish(tinker__op_t *op) {
 
 static void give_up(tinker__op_t *op, int code, const char *why) {
   tinker__op_set_error(
-      op, tinker__error_new(op->mem, &(tinker__error_spec_t){.code = code},
-                            "%s was not sent: %s", op->kind->name, why));
+      op, tinker__error_new(
+              op->mem,
+              &(tinker__error_spec_t){.code = code, .where = op->flow->where},
+              "%s was not sent: %s", op->kind->name, why));
   tinker__op_on(op, TINKER__ON_QUIT);
 }
 
@@ -277,6 +279,7 @@ static void step_done(tinker__op_t *op) {
                                          &(tinker__error_spec_t){
                                              .code = code,
                                              .advice = TINKER__ADVICE_UNKNOWN,
+                                             .where = op->flow->where,
                                          },
                                          "the result of %s can't be used: %s",
                                          op->kind->name,
@@ -341,7 +344,9 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                               .category = category,
                               .advice = advice,
                               .retry_after_ms = retry_after_ms,
-                              .request_id = part->request_id},
+                              .request_id = part->request_id ? part->request_id
+                                                             : part->log_id,
+                              .where = op->flow->where},
       "%s: %s", numbered_name(part, name, sizeof name), why);
   if (fatal) tinker__turn_fail(op->turn, tinker_error_message(error));
   tinker__op_set_error(op, error);
@@ -381,11 +386,13 @@ static const char *cause_of(const tinker__op_t *op) {
 
 static void stop(tinker__op_t *op, int code, const char *why) {
   bool maybe = maybe_done(op);
-  const char *cause = code == TINKER_ETIMEDOUT ? cause_of(op) : "";
+  const char *cause = cause_of(op);
   tinker__error_spec_t spec = {
       .code = code,
       .advice = maybe ? TINKER__ADVICE_UNKNOWN : TINKER__ADVICE_RETRIABLE,
-      .request_id = op->parts[0].request_id,
+      .request_id = op->parts[0].request_id ? op->parts[0].request_id
+                                            : op->parts[0].log_id,
+      .where = op->flow->where,
   };
   bool numbered = op->kind->retry == TINKER__RETRY_NUMBERED;
   tinker__op_set_error(

@@ -50,6 +50,7 @@ struct tinker__flow_s {
   const tinker__sink_t *sink;
   void *user;
   tinker__mem_t *mem;
+  const char *where;         /* base URL, for errors; NULL = not known */
   struct tinker__log_s *log; /* gets the debug lines of operations; or NULL */
   uint64_t next_id;          /* of the next operation that is submitted */
   tinker__flow_limits_t limits;

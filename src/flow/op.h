@@ -142,6 +142,7 @@ struct tinker__part_s {
   int64_t seq;              /* -1 = none yet */
   size_t first;             /* of its examples: the place in the whole batch */
   char *request_id;         /* owned; NULL before it is accepted */
+  char log_id[64];          /* of the last reply, by its server; "" = none */
   int64_t held_bytes;
   unsigned polls;
   tinker__retry_t retry;

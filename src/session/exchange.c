@@ -52,7 +52,8 @@ static const char *hint(const tinker__exchange_t *x, int code) {
 
 static tinker_error_t *make_error(const tinker__exchange_t *x,
                                   const tinker__http_reply_t *reply,
-                                  const tinker__verdict_t *v) {
+                                  const tinker__verdict_t *v,
+                                  const char *where) {
   char text[600];
   tinker__error_spec_t spec = {
       .code = v->code,
@@ -61,6 +62,7 @@ static tinker_error_t *make_error(const tinker__exchange_t *x,
       .advice = v->advice,
       .retry_after_ms = reply->retry_after_ms > 0 ? reply->retry_after_ms : 0,
       .request_id = reply->log_id,
+      .where = where,
   };
   return tinker__error_new(x->session->mem, &spec, "%s: %s%s", name_of(x),
                            tinker__trouble_text(reply, text, sizeof(text)),
@@ -73,7 +75,7 @@ static void wait_and_repeat(tinker__exchange_t *x,
                             const tinker__http_reply_t *reply,
                             const tinker__verdict_t *v) {
   tinker__session_t *s = x->session;
-  tinker_error_t *e = make_error(x, reply, v);
+  tinker_error_t *e = make_error(x, reply, v, NULL);
   tinker__why(x->trouble, sizeof(x->trouble), 0, "%s", tinker_error_message(e));
   tinker__error_release(e);
   if (x->retry.sends == 1) {
@@ -97,7 +99,7 @@ static void judge(tinker__exchange_t *x, tinker__http_reply_t *reply) {
   if (v.kind == TINKER__VERDICT_AGAIN && !x->canceled) {
     wait_and_repeat(x, reply, &v);
   } else {
-    end(x, reply, make_error(x, reply, &v));
+    end(x, reply, make_error(x, reply, &v, s->where));
   }
 }
 
@@ -106,7 +108,7 @@ static void on_reply(tinker__http_request_t *request,
   tinker__exchange_t *x = request->user;
   tinker__verdict_t taken = {.code = TINKER_EREJECTED};
   if (!reply->error && x->taken && reply->status == x->taken) {
-    end(x, reply, make_error(x, reply, &taken));
+    end(x, reply, make_error(x, reply, &taken, NULL));
   } else if (tinker__http_failed(reply)) {
     judge(x, reply);
   } else {
@@ -130,7 +132,7 @@ static void on_refused(tinker__task_t *task) {
       .advice = passes ? TINKER__ADVICE_RETRIABLE : 0,
   };
   tinker__buf_init(&none.body, x->session->mem, 0);
-  end(x, &none, make_error(x, &none, &v));
+  end(x, &none, make_error(x, &none, &v, x->session->where));
 }
 
 static void refuse(tinker__exchange_t *x, int code) {

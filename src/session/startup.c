@@ -29,13 +29,15 @@ static tinker_error_t *decode(tinker__session_t *s, const char *what,
   tinker__error_spec_t spec = {
       .code = rc == TINKER_ENOMEM ? TINKER_ENOMEM : TINKER_EPROTO,
       .http_status = reply->status,
+      .request_id = reply->log_id,
+      .where = s->where,
   };
   return tinker__error_new(s->mem, &spec, "%s: %s", what, why);
 }
 
 static tinker_error_t *refuse(tinker__session_t *s, int code,
                               const char *sentence) {
-  tinker__error_spec_t spec = {.code = code};
+  tinker__error_spec_t spec = {.code = code, .where = s->where};
   return tinker__error_new(s->mem, &spec, "%s", sentence);
 }
 
