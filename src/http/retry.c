@@ -71,6 +71,7 @@ enum {
 enum {
   AGAIN_OK = TINKER__ADVICE_RETRIABLE,
   FATAL = TINKER__ADVICE_FATAL | TINKER__ADVICE_RECOVER,
+  GONE = TINKER__ADVICE_RECOVER, /* no handle refuses calls because of it */
   UNKNOWN = TINKER__ADVICE_UNKNOWN,
   OWN_CODE = 0 /* that of the transport */
 };
@@ -137,12 +138,14 @@ static const struct row {
   /* Known words. A trainer ends with its model or session. */
   {ALL,        WORD(EXISTS),      NEVER, E(EXIST),     0},
   {ALL,        WORD(MISSING),     NEVER, E(NOENT),     0},
-  {N | R,      WORD(NO_MODEL),    NEVER, E(NOENT),     FATAL},
+  {N,          WORD(NO_MODEL),    NEVER, E(NOENT),     FATAL},
+  {R,          WORD(NO_MODEL),    NEVER, E(NOENT),     GONE},
   {ALL,        WORD(NO_MODEL),    NEVER, E(NOENT),     0},
   {N,          WORD(NO_SESSION),  NEVER, E(SESSION),   FATAL},
   {ALL,        WORD(NO_SESSION),  NEVER, E(SESSION),   0},
   {ALL,        WORD(NO_ROUTE),    NEVER, E(NOTSUP),    0},
-  {ALL,        WORD(STUCK),       NEVER, E(SERVER),    FATAL},
+  {N,          WORD(STUCK),       NEVER, E(SERVER),    FATAL},
+  {ALL,        WORD(STUCK),       NEVER, E(SERVER),    GONE},
   {N,          WORD(TAKEN),       NEVER, E(REJECTED),  FATAL},
   {ALL,        WORD(TAKEN),       NEVER, E(REJECTED),  0},
   {ALL,        WORD(SPENT),       NEVER, E(REJECTED),  0},

@@ -60,6 +60,7 @@ static tiny_reply_t remember(void *user, const tiny_request_t *r) {
   return (tiny_reply_t){
       .bytes = "HTTP/1.1 429 Slow\r\nContent-Type: Application/JSON; x=y\r\n"
                "Retry-After: 3\r\nX-Should-Retry: true\r\n"
+               "X-Request-Id: req-7\r\nCF-Ray: other\r\n"
                "Content-Length: 4\r\n\r\nbody"};
 }
 
@@ -79,6 +80,7 @@ static void check_reply(http_call_t *call) {
   cr_assert_str_eq(call->reply.content_type, "application/json");
   cr_assert_eq(call->reply.retry_after_ms, 3000);
   cr_assert_eq(call->reply.should_retry, 1);
+  cr_assert_str_eq(call->reply.log_id, "req-7");
   cr_assert_eq(call->reply.content_length, 4);
   cr_assert_eq(call->reply.body.len, 4);
   cr_assert_arr_eq(call->reply.body.data, "body", 4);
