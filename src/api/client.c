@@ -184,7 +184,7 @@ static int make_http(tinker_client_t *core, const tinker_client_options_t *o,
       .user_agent = USER_AGENT,
   };
   int rc = tinker__auth_credential(world, core->mem, curl.base_url, o->api_key,
-                                   &key, why, why_len);
+                                   o->key_over_http != 0, &key, why, why_len);
   if (rc) return rc;
   curl.api_key = key;
   rc = tinker__curl_new(&core->http, core->loop, &curl, why, why_len);

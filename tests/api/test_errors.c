@@ -262,3 +262,28 @@ Test(errors, every_case) {
   cr_assert_geq(n, 100u);
   for (size_t i = 0; i < n; i++) check(&cases[i]);
 }
+
+static int new_client(const char *url, int over_http, char *why,
+                      size_t why_len) {
+  tinker_client_t *client = NULL;
+  tinker_client_options_t o;
+  tinker_client_options_init(&o);
+  o.base_url = url;
+  o.api_key = "tml-secret";
+  o.key_over_http = over_http;
+  int rc = tinker_client_new(&client, &o, why, why_len);
+  tinker_client_release(client);
+  return rc;
+}
+
+/* Nothing is sent: a client asks for its configuration when it is needed. */
+Test(errors, no_key_in_clear) {
+  char why[300];
+  cr_assert_eq(new_client("http://192.0.2.1:8000", 0, why, sizeof why),
+               TINKER_EAUTH);
+  cr_assert(strstr(why, "key_over_http") && !strstr(why, "secret"), "%s", why);
+  cr_assert_eq(new_client("http://192.0.2.1:8000", 1, why, sizeof why), 0);
+  cr_assert_eq(new_client("http://127.0.0.1:9", 0, why, sizeof why), 0);
+  cr_assert_eq(new_client("https://192.0.2.1", 0, why, sizeof why), 0);
+  cr_assert_eq(tinker_shutdown(10000), 0);
+}
