@@ -334,7 +334,10 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   char name[128];
   bool fatal = advice & TINKER__ADVICE_FATAL && op->turn && op->turn->ordered;
   /* Part of a batch may have been applied, whatever happened to the rest. */
-  if (op->count > 1) advice |= TINKER__ADVICE_UNKNOWN;
+  if (op->count > 1) {
+    advice =
+        (advice & ~(unsigned)TINKER__ADVICE_RETRIABLE) | TINKER__ADVICE_UNKNOWN;
+  }
   /* So was an earlier step: a second try would make a second one. */
   if (op->stepped) advice = TINKER__ADVICE_UNKNOWN;
   tinker_error_t *error = tinker__error_new(

@@ -108,6 +108,7 @@ CASE(optim_step, JSON(504, "Timeout while publishing request"),
 
 /* The same for what names something. */
 CASE(save_state, JSON(409, "checkpoint a already exists"), EEXIST, USER, "")
+CASE(load_state, JSON(425, "the checkpoint is pending"), EREJECTED, USER, "r")
 CASE(load_state, JSON(404, "path: checkpoint not found"), ENOENT, USER, "")
 CASE(load_state, JSON(400, "LoadWeights is not permitted with seq_id 4"),
      EREJECTED, USER, "")

@@ -126,7 +126,7 @@ static const struct {
       "once REJECTED u", "once REJECTED"},
      TINKER_CATEGORY_USER},
     {"425", {.sent = true, .status = 425},
-     {"10s REJECTED", "10s REJECTED r", "once REJECTED r", "10s REJECTED r",
+     {"10s REJECTED r", "10s REJECTED r", "once REJECTED r", "10s REJECTED r",
       "once REJECTED u", "10s REJECTED r"},
      TINKER_CATEGORY_USER},
     {"429", {.sent = true, .status = 429},
