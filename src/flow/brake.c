@@ -206,8 +206,8 @@ void tinker__part_heard(tinker__part_t *part,
   bool poll = request->lane == TINKER__LANE_POLL;
   tinker__brake_t *b =
       brake_of_part(part, poll ? TINKER__PART_PAUSE : TINKER__PART_POSTING);
-  if (reply->log_id[0]) {
-    tinker__why(part->log_id, sizeof part->log_id, 0, "%s", reply->log_id);
+  if (reply->request_id[0]) {
+    tinker__why(part->log_id, sizeof part->log_id, 0, "%s", reply->request_id);
   }
   if (answers(reply)) {
     tinker__brake_answered(b);

@@ -102,7 +102,7 @@ void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,
                              out->text, sizeof out->text)) {
     out->says = TINKER__SAYS_NONSENSE;
   } else {
-    translate(&r, reply->log_id, class_bit, out);
+    translate(&r, reply->request_id, class_bit, out);
   }
   tinker__arena_free(&arena);
 }

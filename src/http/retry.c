@@ -203,6 +203,8 @@ static int number_of_error(const tinker__trouble_t *f) {
   case TINKER_ETLS: return f->sent ? MAYBE : NO_TRUST;
   case TINKER_ENOMEM: return f->sent ? NO_ROOM : NO_MEMORY;
   case TINKER_EINVAL: return BAD;
+  case TINKER_ENOTSUP: /* a redirect that is not followed */
+  case TINKER_EPROTO: return FOREIGN;
   case TINKER_ERANDOM:
   case TINKER_ECLOSED:
   case TINKER_ECANCELED: return f->sent ? CUT : OURS;

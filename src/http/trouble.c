@@ -117,14 +117,14 @@ static const char *text_of_error(const tinker__http_reply_t *reply, char *out,
 const char *tinker__trouble_text(const tinker__http_reply_t *reply, char *out,
                                  size_t out_len) {
   char text[400] = "";
-  bool named = reply->log_id[0] != 0;
+  bool named = reply->request_id[0] != 0;
   if (reply->error || !reply->status) return text_of_error(reply, out, out_len);
   words_of(reply, text, sizeof text);
   tinker__why(
       out, out_len, 0, "%s answered %d%s%s%s%s%s",
       tinker__http_foreign(reply) ? "something between here and the server"
                                   : "the server",
-      reply->status, named ? " (log id " : "", named ? reply->log_id : "",
+      reply->status, named ? " (log id " : "", named ? reply->request_id : "",
       named ? ")" : "", text[0] ? ": " : "", text);
   return out;
 }

@@ -61,7 +61,7 @@ static tinker_error_t *make_error(const tinker__exchange_t *x,
       .category = v->category,
       .advice = v->advice,
       .retry_after_ms = reply->retry_after_ms > 0 ? reply->retry_after_ms : 0,
-      .request_id = reply->log_id,
+      .request_id = reply->request_id,
       .where = where,
   };
   return tinker__error_new(x->session->mem, &spec, "%s: %s%s", name_of(x),

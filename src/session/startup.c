@@ -31,7 +31,7 @@ static tinker_error_t *decode(tinker__session_t *s, const char *what,
       .code = rc == TINKER_ENOMEM ? TINKER_ENOMEM : TINKER_EPROTO,
       .http_status = reply->status,
       .advice = advice,
-      .request_id = reply->log_id,
+      .request_id = reply->request_id,
       .where = s->where,
   };
   return tinker__error_new(s->mem, &spec, "%s: %s", what, why);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "faults.h"
+#include "support/why.h"
 
 #define URL "http://127.0.0.1:9/base"
 #define LOG_ID "log-42"
@@ -82,8 +83,6 @@ static const case_t cases[] = {
 
 /* --- the calls --- */
 
-static const tinker_call_options_t timely = {sizeof timely, DEADLINE_MS};
-
 typedef struct scene_s {
   rig_t rig;
   tinker_trainer_t *trainer; /* NULL: the case is about its birth */
@@ -97,54 +96,43 @@ static void fail_all(scene_t *s, const case_t *c) {
   }
 }
 
+#define TIMELY CALLS_TIMEOUT(DEADLINE_MS)
+
 static tinker_future_t *make(scene_t *s) {
-  tinker_future_t *f = NULL;
-  tinker_trainer_options_t o;
-  tinker_trainer_options_init(&o);
+  tinker_trainer_options_t o = TINKER_TRAINER_OPTIONS_INIT;
   o.base_model = "tiny";
-  tinker_client_create_trainer(s->rig.client, &o, &timely, NULL, NULL, &f);
-  return f;
+  return tinker_client_create_trainer(s->rig.client, &o, TIMELY);
 }
 
 static tinker_future_t *optim(scene_t *s) {
-  tinker_future_t *f = NULL;
-  tinker_trainer_optim_step(s->trainer, NULL, &timely, NULL, NULL, &f);
-  return f;
+  return tinker_trainer_optim_step(s->trainer, NULL, TIMELY);
 }
 
 static tinker_future_t *save(scene_t *s) {
-  tinker_future_t *f = NULL;
-  tinker_trainer_save_state(s->trainer, "a", NULL, &timely, NULL, NULL, &f);
-  return f;
+  return tinker_trainer_save_state(s->trainer, "a", NULL, TIMELY);
 }
 
 static tinker_future_t *load(scene_t *s, moment_t moment) {
   static const char path[] = "tinker://s1:train:0/weights/a";
-  tinker_future_t *f = NULL;
   if (moment == AT_create_trainer_from_state) {
-    tinker_client_create_trainer_from_state(s->rig.client, path, 1, &timely,
-                                            NULL, NULL, &f);
-  } else {
-    tinker_trainer_load_state(s->trainer, path, &timely, NULL, NULL, &f);
+    return tinker_client_create_trainer_from_state(s->rig.client, path, 1,
+                                                   TIMELY);
   }
-  return f;
+  return tinker_trainer_load_state(s->trainer, path, TIMELY);
 }
 
 static tinker_future_t *sample(scene_t *s) {
   static const int32_t tokens[2] = {1, 2};
-  tinker_future_t *f = NULL;
   tinker_input_t *prompt = NULL;
-  tinker_input_new(&prompt, NULL);
-  tinker_input_add_tokens(prompt, tokens, 2);
-  tinker_sampler_sample(s->sampler, prompt, NULL, &timely, NULL, NULL, &f);
+  cr_assert_eq(tinker_input_new(&prompt, NULL, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(prompt, tokens, 2, NULL), 0);
+  tinker_future_t *f = tinker_sampler_sample(s->sampler, prompt, NULL, TIMELY);
   tinker_input_release(prompt);
   return f;
 }
 
 static tinker_future_t *info(scene_t *s) {
-  tinker_future_t *f = NULL;
-  tinker_trainer_get_info(s->trainer, &timely, NULL, NULL, &f);
-  return f;
+  return tinker_trainer_get_info(s->trainer, TIMELY);
 }
 
 static tinker_future_t *behind(scene_t *s) {
@@ -155,7 +143,7 @@ static tinker_future_t *behind(scene_t *s) {
 static tinker_future_t *closed(scene_t *s) {
   tinker_future_t *f = optim(s);
   fake_loop_advance(&s->rig.loop, 20000);
-  tinker_client_close(s->rig.client, NULL, NULL);
+  tinker_future_release(tinker_client_close(s->rig.client, NULL));
   return f;
 }
 
@@ -232,7 +220,7 @@ static void check_sentence(const case_t *c, const tinker_error_t *e) {
 static void check_trainer(scene_t *s, const case_t *c) {
   tinker_future_t *f = NULL;
   if (!s->trainer || c->moment == AT_close) return;
-  int rc = tinker_trainer_optim_step(s->trainer, NULL, NULL, NULL, NULL, &f);
+  int rc = calls_begun(optim(s), &f);
   cr_expect_eq(rc, strchr(c->advice, 'f') ? TINKER_EFATAL : 0, "%s", c->name);
   tinker_future_release(f);
 }
@@ -266,12 +254,11 @@ Test(errors, every_case) {
 static int new_client(const char *url, int over_http, char *why,
                       size_t why_len) {
   tinker_client_t *client = NULL;
-  tinker_client_options_t o;
-  tinker_client_options_init(&o);
+  tinker_client_options_t o = TINKER_CLIENT_OPTIONS_INIT;
   o.base_url = url;
   o.api_key = "tml-secret";
   o.key_over_http = over_http;
-  int rc = tinker_client_new(&client, &o, why, why_len);
+  int rc = why_client(&client, &o, why, why_len);
   tinker_client_release(client);
   return rc;
 }

@@ -13,7 +13,7 @@ static void check(const tinker__http_reply_t *r) {
   if (r->retry_after_ms < -1 || r->retry_after_ms > 60000) abort();
   if (r->should_retry < -1 || r->should_retry > 1) abort();
   if (!memchr(r->content_type, '\0', sizeof(r->content_type))) abort();
-  if (!memchr(r->log_id, '\0', sizeof(r->log_id))) abort();
+  if (!memchr(r->request_id, '\0', sizeof(r->request_id))) abort();
   if (r->body.len > r->body.max) abort();
 }
 

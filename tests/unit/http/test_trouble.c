@@ -77,7 +77,7 @@ Test(trouble, of_a_reply) {
                    "the server answered 404: model not found: m");
   r.retry_after_ms = 1500;
   r.should_retry = 0;
-  strcpy(r.log_id, "req-7");
+  strcpy(r.request_id, "req-7");
   tinker__trouble_read(&t, &r);
   cr_assert(t.retry_after_ms == 1500 && t.should_retry == -1);
   cr_assert_str_eq(tinker__trouble_text(&r, text, sizeof text),
