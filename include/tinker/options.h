@@ -46,7 +46,11 @@ typedef struct tinker_client_options_s {
    * TINKER_LOG_DEBUG shows each step of an operation, of the session's start
    * and of its heartbeats; docs/internals/client-flow.md explains the lines. */
   int32_t log_level;
-  int32_t reserved0; /* 0 */
+  /* Not 0: the credential is also sent to another machine over http://, where
+   * everybody on the way can read it. 0 (default): the client is refused
+   * (TINKER_EAUTH); loopback, Unix sockets and https:// need no permission. For
+   * a private network whose service takes any key. */
+  int32_t key_over_http;
   /* Attached to the session for people, in UTF-8: tags (tag_count strings, at
    * most 64; NULL (default) = the environment variable TINKER_TAGS, split at
    * commas), a project id (NULL (default) = TINKER_PROJECT_ID), a display name
