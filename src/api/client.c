@@ -59,6 +59,23 @@ void tinker__core_leave(tinker_client_t *core) {
   tinker__reap_leave(NULL);
 }
 
+int tinker__core_sleep(tinker_client_t *core, bool (*ready)(void *user),
+                       int64_t timeout_ms) {
+  tinker__waiter_t waiter;
+  tinker__waiting_t entry;
+  int rc = tinker__waiter_init(&waiter);
+  if (rc) return rc;
+  pthread_mutex_lock(&core->lock);
+  tinker__waiting_add(&core->waiting, &entry, &waiter);
+  pthread_mutex_unlock(&core->lock);
+  rc = tinker__loop_sleep(core->loop, &waiter, ready, core, timeout_ms);
+  pthread_mutex_lock(&core->lock);
+  tinker__waiting_remove(&entry);
+  pthread_mutex_unlock(&core->lock);
+  tinker__waiter_done(&waiter);
+  return rc;
+}
+
 tinker_client_t *tinker_client_retain(tinker_client_t *client) {
   if (client) atomic_fetch_add(&client->refs, 1);
   return client;
@@ -68,8 +85,8 @@ static bool is_closed(void *user) {
   return tinker__core_phase(user) == TINKER__CLIENT_CLOSED;
 }
 
-/* On a thread of the client itself nothing can be waited for: the task that
- * ends the client lets the loop go. */
+/* Where nothing can be waited for, on a thread of the client itself, the task
+ * that ends the client lets the loop go. */
 static bool abandon(tinker_client_t *core) {
   pthread_mutex_lock(&core->lock);
   bool later = !is_closed(core);
@@ -86,12 +103,7 @@ static void end(tinker_client_t *core) {
   if (!tinker__core_is_here(core)) return;
   tinker__reap_expect();
   tinker_client_close(core, NULL, NULL);
-  if (tinker__loop_on_thread(core->loop) ||
-      tinker__loop_on_delivery(core->loop)) {
-    later = abandon(core);
-  } else {
-    tinker__loop_wait(core->loop, is_closed, core, -1);
-  }
+  if (tinker__core_sleep(core, is_closed, -1)) later = abandon(core);
   if (!later) tinker__core_leave(core);
   tinker__core_unhold(core);
 }
@@ -158,6 +170,7 @@ static tinker_client_t *new_core(const tinker_client_options_t *o,
   core->log_cb = o->log_cb;
   core->log_user = o->log_user;
   tinker__list_init(&core->ended);
+  tinker__list_init(&core->waiting);
   tinker__driver_init(core);
   return core;
 }
@@ -445,7 +458,7 @@ int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
      * for the rest of its time. */
     int64_t left = limited ? until - tinker__loop_now(client->loop) : -1;
     if (limited && left < 0) left = 0;
-    int rc = tinker__loop_wait(client->loop, something_ended, client, left);
+    int rc = tinker__core_sleep(client, something_ended, left);
     if (rc) return rc;
   }
 }

@@ -20,6 +20,7 @@
 #include "flow/chunk.h"
 #include "flow/flow.h"
 #include "http/url.h"
+#include "loop/waiter.h"
 #include "session/session.h"
 
 typedef enum {
@@ -70,7 +71,8 @@ struct tinker_client_s {
   pthread_mutex_t lock;
   /* Under the lock. */
   size_t loop_users;
-  tinker__link_t ended; /* futures without callback, weak */
+  tinker__link_t ended;   /* futures without callback, weak */
+  tinker__link_t waiting; /* for an ended one, or for CLOSED */
   tinker__ending_t drain_cb;
   tinker__ending_t close_cb;
   int64_t drain_ms; /* timeout asked for */
@@ -109,6 +111,9 @@ static inline bool tinker__core_is_here(const tinker_client_t *core) {
 /* The right to touch the loop; false when it is gone. */
 bool tinker__core_enter(tinker_client_t *core);
 void tinker__core_leave(tinker_client_t *core);
+/* tinker__loop_sleep in the list of those who wait for the client itself. */
+int tinker__core_sleep(tinker_client_t *core, bool (*ready)(void *user),
+                       int64_t timeout_ms);
 static inline tinker__client_phase_t
 tinker__core_phase(const tinker_client_t *core) {
   return (tinker__client_phase_t)atomic_load(&core->phase);

@@ -103,13 +103,13 @@ static void list_ended(tinker_client_t *core, tinker_future_t *f) {
   tinker__list_push_back(&core->ended, &f->link);
   atomic_fetch_add(&core->ended_count, 1);
   atomic_fetch_sub(&core->quiet, 1);
+  tinker__waiting_wake(&core->waiting);
   pthread_mutex_unlock(&core->lock);
 }
 
 static void sink_settled(void *user, tinker_future_t *f) {
   tinker_client_t *core = user;
   if (!f->cb) list_ended(core, f);
-  tinker__loop_notify(core->loop);
   if (f->cb) {
     tinker__task_init(&f->deliver, deliver_run);
     tinker__loop_deliver(core->loop, &f->deliver);
@@ -252,8 +252,8 @@ static void closed_run(tinker__task_t *task) {
   pthread_mutex_lock(&core->lock);
   atomic_store(&core->phase, TINKER__CLIENT_CLOSED);
   bool abandoned = core->abandoned;
+  tinker__waiting_wake(&core->waiting);
   pthread_mutex_unlock(&core->lock);
-  tinker__loop_notify(core->loop);
   if (abandoned) tinker__core_leave(core);
 }
 

@@ -2,8 +2,7 @@
  *
  * The I/O thread runs a uv loop: it alone touches uv handles, timers and
  * watches (loop/io.c). The delivery thread runs delivered tasks. io's lock
- * guards both queues, the state and the wait of tinker__loop_wait; no task runs
- * under it.
+ * guards both queues and the state; no task runs under it.
  *
  * End: close sets `closing`; when both queues are empty and no task runs, the
  * I/O thread closes its handles and says io_done; the delivery thread joins it
@@ -23,7 +22,7 @@ typedef struct background_s {
 
   /* Under io.lock. */
   uv_cond_t deliver_cond; /* the delivery thread waits here */
-  uv_cond_t wait_cond;    /* tinker__loop_wait does */
+  uv_cond_t start_cond;   /* both threads do, for `started` */
   bool started;           /* both threads run: their ids may be read */
   bool delivering;        /* a delivered task runs */
   bool closing;
@@ -66,39 +65,16 @@ static bool background_deliver(tinker__loop_t *loop, tinker__task_t *task) {
 
 /* ---- waiting ---- */
 
-static int background_wait(tinker__loop_t *loop, bool (*ready)(void *user),
-                           void *user, int64_t timeout_ms) {
-  background_t *b = from_loop(loop);
-  bool own = background_on_thread(loop) || background_on_delivery(loop);
-  int64_t deadline = tinker__loop_after(loop, timeout_ms < 0 ? 0 : timeout_ms);
-  int rc = 0;
-  uv_mutex_lock(&b->io.lock);
-  while (!ready(user)) {
-    if (own) {
-      rc = TINKER_EDEADLK;
-      break;
-    }
-    if (timeout_ms < 0) {
-      uv_cond_wait(&b->wait_cond, &b->io.lock);
-      continue;
-    }
-    int64_t left = deadline - tinker__loop_now(loop);
-    if (left <= 0) {
-      rc = TINKER_ETIMEDOUT;
-      break;
-    }
-    if (left > 3600000) left = 3600000; /* keeps nanoseconds in range */
-    uv_cond_timedwait(&b->wait_cond, &b->io.lock, (uint64_t)left * 1000000);
+static int background_sleep(tinker__loop_t *loop, tinker__waiter_t *waiter,
+                            bool (*ready)(void *user), void *user,
+                            int64_t timeout_ms) {
+  if (ready(user)) return 0;
+  if (timeout_ms == 0) return TINKER_ETIMEDOUT;
+  if (background_on_thread(loop) || background_on_delivery(loop)) {
+    return TINKER_EDEADLK;
   }
-  uv_mutex_unlock(&b->io.lock);
-  return rc;
-}
-
-static void background_notify(tinker__loop_t *loop) {
-  background_t *b = from_loop(loop);
-  uv_mutex_lock(&b->io.lock);
-  uv_cond_broadcast(&b->wait_cond);
-  uv_mutex_unlock(&b->io.lock);
+  return tinker__waiter_sleep(waiter, loop->world, ready, user,
+                              tinker__loop_until(loop, timeout_ms));
 }
 
 /* ---- threads ---- */
@@ -116,7 +92,7 @@ static void on_woken(tinker__io_t *io) {
 
 static void wait_until_started(background_t *b) {
   uv_mutex_lock(&b->io.lock);
-  while (!b->started) uv_cond_wait(&b->wait_cond, &b->io.lock);
+  while (!b->started) uv_cond_wait(&b->start_cond, &b->io.lock);
   uv_mutex_unlock(&b->io.lock);
 }
 
@@ -155,7 +131,7 @@ static tinker__task_t *next_delivery(background_t *b) {
 static void free_background(background_t *b) {
   void (*gone)(void *user) = b->gone;
   void *user = b->gone_user;
-  uv_cond_destroy(&b->wait_cond);
+  uv_cond_destroy(&b->start_cond);
   uv_cond_destroy(&b->deliver_cond);
   tinker__io_done(&b->io);
   tinker__mem_free(b->io.base.mem, b);
@@ -205,8 +181,9 @@ static const tinker__loop_ops_t background_ops = {
     .on_delivery = background_on_delivery,
     .timer_start = tinker__io_timer_start,
     .timer_stop = tinker__io_timer_stop,
-    .wait = background_wait,
-    .notify = background_notify,
+    .sleep = background_sleep,
+    .wait = tinker__io_wait,
+    .notify = tinker__io_notify,
     .watch_new = tinker__io_watch_new,
     .watch_set = tinker__io_watch_set,
     .watch_free = tinker__io_watch_free,
@@ -238,13 +215,13 @@ static int init_uv(background_t *b) {
 
 static int init_background(background_t *b) {
   if (uv_cond_init(&b->deliver_cond)) return TINKER_ENOMEM;
-  if (uv_cond_init(&b->wait_cond)) {
+  if (uv_cond_init(&b->start_cond)) {
     uv_cond_destroy(&b->deliver_cond);
     return TINKER_ENOMEM;
   }
   int rc = init_uv(b);
   if (rc) {
-    uv_cond_destroy(&b->wait_cond);
+    uv_cond_destroy(&b->start_cond);
     uv_cond_destroy(&b->deliver_cond);
   }
   return rc;
@@ -256,7 +233,7 @@ static void release_threads(background_t *b, bool only_io) {
   b->started = true;
   b->closing = only_io;
   if (only_io) tinker__io_wake(&b->io);
-  uv_cond_broadcast(&b->wait_cond);
+  uv_cond_broadcast(&b->start_cond);
   uv_mutex_unlock(&b->io.lock);
 }
 

@@ -26,6 +26,7 @@
 #include "loop/timer.h"
 
 typedef struct tinker__loop_s tinker__loop_t;
+struct tinker__waiter_s;
 
 /* A piece of work. Belongs to one queue at a time. While it runs it is in no
  * queue: it may be queued again or freed from inside run. */
@@ -58,6 +59,8 @@ typedef struct tinker__loop_ops_s {
   void (*timer_start)(tinker__loop_t *loop, tinker__timer_t *timer,
                       int64_t due_ms);
   void (*timer_stop)(tinker__loop_t *loop, tinker__timer_t *timer);
+  int (*sleep)(tinker__loop_t *loop, struct tinker__waiter_s *waiter,
+               bool (*ready)(void *user), void *user, int64_t timeout_ms);
   int (*wait)(tinker__loop_t *loop, bool (*ready)(void *user), void *user,
               int64_t timeout_ms);
   void (*notify)(tinker__loop_t *loop);
@@ -134,6 +137,12 @@ static inline int64_t tinker__loop_after(const tinker__loop_t *loop,
   return ms > INT64_MAX - now ? INT64_MAX : now + ms;
 }
 
+/* Loop time when a wait of timeout_ms ends; INT64_MAX for -1, no limit. */
+static inline int64_t tinker__loop_until(const tinker__loop_t *loop,
+                                         int64_t timeout_ms) {
+  return timeout_ms < 0 ? INT64_MAX : tinker__loop_after(loop, timeout_ms);
+}
+
 /* One-shot timers, on the loop's thread only. start moves a running timer;
  * a due time in the past fires at the next turn, never inside start. stop is
  * allowed at any time, also for a timer that never ran. Timers due at the same
@@ -147,17 +156,28 @@ static inline void tinker__timer_stop(tinker__loop_t *loop,
   loop->ops->timer_stop(loop, timer);
 }
 
-/* Blocks the caller until ready(user) is true. ready is called under a lock
- * of the loop's: it reads an atomic or two and calls nothing. Whoever makes it
- * true calls tinker__loop_notify afterwards.
+/* Blocks the caller until ready(user) is true, which is looked at again when
+ * the waiter was woken (loop/waiter.h); whoever makes it true wakes it
+ * afterwards. ready reads an atomic or two and takes no lock.
  * timeout_ms: -1 = no limit. 0, TINKER_ETIMEDOUT, or TINKER_EDEADLK when it is
- * not ready and the caller is one of the loop's threads. */
+ * not ready, time is left and the caller is one of the loop's threads. */
+static inline int tinker__loop_sleep(tinker__loop_t *loop,
+                                     struct tinker__waiter_s *waiter,
+                                     bool (*ready)(void *user), void *user,
+                                     int64_t timeout_ms) {
+  return loop->ops->sleep(loop, waiter, ready, user, timeout_ms);
+}
+
+/* The same for whoever has no list of his own that could wake: sleeps in a list
+ * of the loop's. Whoever makes ready true calls tinker__loop_notify afterwards.
+ * Also TINKER_ENOMEM. */
 static inline int tinker__loop_wait(tinker__loop_t *loop,
                                     bool (*ready)(void *user), void *user,
                                     int64_t timeout_ms) {
   return loop->ops->wait(loop, ready, user, timeout_ms);
 }
-/* Wakes all waiters to look again. Any thread; takes the lock for a moment. */
+/* Wakes all who are in tinker__loop_wait to look again. Any thread; takes the
+ * loop's lock for a moment. */
 static inline void tinker__loop_notify(tinker__loop_t *loop) {
   loop->ops->notify(loop);
 }

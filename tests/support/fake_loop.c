@@ -81,7 +81,9 @@ static int fake_wait(tinker__loop_t *loop, bool (*ready)(void *user),
   int64_t end =
       timeout_ms < 0 ? INT64_MAX : tinker__loop_after(loop, timeout_ms);
   while (!ready(user)) {
-    if (f->where != OUTSIDE) return TINKER_EDEADLK;
+    if (f->where != OUTSIDE) {
+      return timeout_ms == 0 ? TINKER_ETIMEDOUT : TINKER_EDEADLK;
+    }
     if (fake_loop_run(f) > 0) continue;
     tinker__timer_t *first = tinker__timers_first(&f->timers);
     if (first && first->due_ms <= end) {
@@ -93,6 +95,13 @@ static int fake_wait(tinker__loop_t *loop, bool (*ready)(void *user),
     return TINKER_ETIMEDOUT;
   }
   return 0;
+}
+
+static int fake_sleep(tinker__loop_t *loop, struct tinker__waiter_s *waiter,
+                      bool (*ready)(void *user), void *user,
+                      int64_t timeout_ms) {
+  (void)waiter;
+  return fake_wait(loop, ready, user, timeout_ms);
 }
 
 static void fake_notify(tinker__loop_t *loop) {
@@ -137,6 +146,7 @@ static const tinker__loop_ops_t fake_ops = {
     .on_delivery = fake_on_delivery,
     .timer_start = fake_timer_start,
     .timer_stop = fake_timer_stop,
+    .sleep = fake_sleep,
     .wait = fake_wait,
     .notify = fake_notify,
     .watch_new = fake_watch_new,
