@@ -79,15 +79,19 @@ static void set_alarm(tinker__io_t *io) {
   uv_timer_start(&io->alarm, on_alarm, delay > 0 ? (uint64_t)delay : 0, 0);
 }
 
-static void on_alarm(uv_timer_t *alarm) {
-  tinker__io_t *io = TINKER__CONTAINER(alarm, tinker__io_t, alarm);
+void tinker__io_run_due(tinker__io_t *io) {
   int64_t now = tinker__loop_now(&io->base);
   uint64_t turn = tinker__timers_turn(&io->timers);
   tinker__timer_t *timer;
-  io->alarm_ms = INT64_MIN; /* set only once, below */
   while ((timer = tinker__timers_pop(&io->timers, now, turn))) {
     timer->run(timer);
   }
+}
+
+static void on_alarm(uv_timer_t *alarm) {
+  tinker__io_t *io = TINKER__CONTAINER(alarm, tinker__io_t, alarm);
+  io->alarm_ms = TINKER__IO_NO_ALARM; /* set only once, below */
+  tinker__io_run_due(io);
   io->alarm_ms = INT64_MAX;
   set_alarm(io);
 }
@@ -97,7 +101,7 @@ void tinker__io_timer_start(tinker__loop_t *loop, tinker__timer_t *timer,
   tinker__io_t *io = tinker__io_of(loop);
   int64_t now = tinker__loop_now(loop);
   tinker__timers_put(&io->timers, timer, due_ms > now ? due_ms : now);
-  if (io->alarm_ms != INT64_MIN) set_alarm(io);
+  if (io->alarm_ms != TINKER__IO_NO_ALARM) set_alarm(io);
 }
 
 /* The alarm stays: it then finds nothing due, which is cheaper than to set it

@@ -11,6 +11,9 @@
 #include "loop/loop.h"
 #include "loop/waiter.h"
 
+/* alarm_ms of a loop that runs its timers itself, and while they run. */
+#define TINKER__IO_NO_ALARM INT64_MIN
+
 typedef struct tinker__io_s {
   tinker__loop_t base; /* first: the loop that the other layers see */
   uv_loop_t *uv;
@@ -64,6 +67,9 @@ static inline bool tinker__io_is_empty(const tinker__io_t *io) {
 /* Runs the tasks that are in the queue now. Tasks that these queue run at the
  * next turn, so that descriptors are looked at in between. */
 void tinker__io_run(tinker__io_t *io, tinker__link_t *queue);
+
+/* Runs the timers that are due. */
+void tinker__io_run_due(tinker__io_t *io);
 
 /* For the table of a mode. */
 bool tinker__io_post(tinker__loop_t *loop, tinker__task_t *task);

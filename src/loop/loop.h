@@ -7,8 +7,10 @@
  * delay a heartbeat.
  *
  * The loop is a table of functions, so that a test replaces it by one that
- * owns time (tests/support/fake_loop.h), and step and borrowed mode stand
- * beside background mode without a change above.
+ * owns time (tests/support/fake_loop.h), and step mode (loop/step.h) and
+ * borrowed mode (loop/borrowed.h) stand beside background mode without a change
+ * above. There "the loop's thread" is whoever turns the loop, and the delivery
+ * thread is the same one, after the I/O part of a turn.
  *
  * Vocabulary: to post = queue for the loop's thread; to deliver = queue for
  * the delivery thread. Tasks, timers and watches are embedded in the objects
