@@ -70,6 +70,7 @@ typedef struct tinker__loop_ops_s {
                    tinker__watch_cb cb, void *user);
   int (*watch_set)(tinker__watch_t *watch, unsigned ready);
   void (*watch_free)(tinker__watch_t *watch);
+  void (*hold)(tinker__loop_t *loop, bool more); /* NULL = nothing to do */
   void (*close)(tinker__loop_t *loop, void (*gone)(void *user), void *user);
 } tinker__loop_ops_t;
 
@@ -89,15 +90,25 @@ int tinker__loop_background(tinker__loop_t **out, tinker__mem_t *mem,
 /* Ends the loop. Tasks that were posted or delivered before still run, and so
  * do the tasks that these queue; timers don't fire any more, and watches must
  * be gone. After the call no other thread may queue anything. Any thread, once.
+ * `gone` (may be NULL) runs last, when the loop is freed, so it may free mem.
  *
- * On a thread that is not one of the loop's own it returns when both have been
- * joined. On one of the loop's own it returns at once, and the threads end
- * afterwards; tinker__loop_reap waits for them. In both cases `gone` (may be
- * NULL) runs last, when the loop is freed, so it may free mem. A forked child
- * does not have the threads: there only `gone` frees anything. */
+ * In background mode it returns when both threads have been joined; on one of
+ * them it returns at once, and they end afterwards; tinker__loop_reap waits for
+ * them. For the other modes see their headers. A forked child has neither the
+ * threads nor the descriptors to itself: there only `gone` frees anything. */
 static inline void tinker__loop_close(tinker__loop_t *loop,
                                       void (*gone)(void *user), void *user) {
   loop->ops->close(loop, gone, user);
+}
+
+/* Says that work is under way which the loop has to be turned for, and that it
+ * has ended, once for each time. In borrowed mode a caller's uv_run goes on as
+ * long; the other modes don't care. Any thread. */
+static inline void tinker__loop_hold(tinker__loop_t *loop) {
+  if (loop->ops->hold) loop->ops->hold(loop, true);
+}
+static inline void tinker__loop_unhold(tinker__loop_t *loop) {
+  if (loop->ops->hold) loop->ops->hold(loop, false);
 }
 
 /* Waits until every background loop of the process that was closed has
