@@ -174,6 +174,7 @@ static bool run_first(fake_loop_t *fake, tinker__link_t *list, int where) {
   tinker__link_t *link = tinker__list_pop_front(list);
   if (!link) return false;
   tinker__task_t *task = TINKER__CONTAINER(link, tinker__task_t, link);
+  fake->turns++;
   fake->where = where;
   task->run(task);
   fake->where = OUTSIDE;
@@ -185,6 +186,7 @@ static bool run_timer(fake_loop_t *fake, uint64_t turn) {
       tinker__timers_pop(&fake->timers, fake->now_ms, turn);
   if (!timer) return false;
   fake->where = ON_LOOP;
+  fake->turns++;
   timer->run(timer);
   fake->where = OUTSIDE;
   return true;
