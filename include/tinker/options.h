@@ -13,6 +13,12 @@
 extern "C" {
 #endif
 
+/* Who runs a client, see loop.h. */
+typedef enum {
+  TINKER_RUN_BACKGROUND = 0, /* two threads of its own */
+  TINKER_RUN_STEP = 1        /* the program, by tinker_client_step() */
+} tinker_run_t;
+
 typedef struct tinker_client_options_s {
   size_t size;
   /* Where the service is: "https://host/base", "http://127.0.0.1:8080" or
@@ -36,7 +42,8 @@ typedef struct tinker_client_options_s {
    * each step of an operation, of the session's start and of its heartbeats;
    * docs/internals/client-flow.md explains the lines. */
   int32_t log_level;
-  int32_t reserved0;
+  /* Who runs the client, a tinker_run_t; default TINKER_RUN_BACKGROUND. */
+  int32_t mode;
   /* Attached to the session for people, in UTF-8: tags (tag_count strings, at
    * most 64; NULL = the environment variable TINKER_TAGS, split at commas), a
    * project id (NULL = TINKER_PROJECT_ID), a display name (NULL = none). */

@@ -30,6 +30,9 @@ typedef enum {
   TINKER__CLIENT_CLOSED
 } tinker__client_phase_t;
 
+/* core->mode of a client on a caller's uv loop; else a tinker_run_t. */
+enum { TINKER__RUN_BORROWED = TINKER_RUN_STEP + 1 };
+
 typedef struct tinker__ending_s {
   tinker_done_cb cb;
   void *user;
@@ -42,6 +45,7 @@ struct tinker_client_s {
   tinker__mem_t *mem; /* own_mem, or a test's */
   tinker__loop_t *loop;
   int64_t default_timeout_ms;
+  int mode;
   long pid; /* of the process that made it */
 
   /* Loop's thread. */

@@ -92,8 +92,11 @@ static void sink_bug(void *user, const char *what) {
 
 static void deliver_run(tinker__task_t *task) {
   tinker_future_t *f = TINKER__CONTAINER(task, tinker_future_t, deliver);
+  tinker_client_t *core = f->owner;
+  tinker__loop_t *loop = core->loop;
   tinker__future_deliver(f);
   tinker__future_unref(f);
+  tinker__loop_unhold(loop);
 }
 
 /* A future without callback goes to the list of tinker_client_next. The list
@@ -112,10 +115,12 @@ static void sink_settled(void *user, tinker_future_t *f) {
   if (!f->cb) list_ended(core, f);
   if (f->cb) {
     tinker__task_init(&f->deliver, deliver_run);
+    tinker__loop_hold(core->loop);
     tinker__loop_deliver(core->loop, &f->deliver);
   } else {
     tinker__future_unref(f);
   }
+  tinker__loop_unhold(core->loop);
 }
 
 const tinker__sink_t tinker__driver_sink = {
@@ -226,6 +231,7 @@ int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op,
   if (!rc && op->turn && atomic_load(&op->turn->fatal)) rc = TINKER_EFATAL;
   if (!rc) {
     if (quiet) atomic_fetch_add(&core->quiet, 1);
+    tinker__loop_hold(core->loop); /* until sink_settled */
     tinker__loop_post(core->loop, &op->submit);
   }
   pthread_mutex_unlock(&core->lock);
@@ -254,6 +260,7 @@ static void closed_run(tinker__task_t *task) {
   bool abandoned = core->abandoned;
   tinker__waiting_wake(&core->waiting);
   pthread_mutex_unlock(&core->lock);
+  tinker__loop_unhold(core->loop);
   if (abandoned) tinker__core_leave(core);
 }
 
