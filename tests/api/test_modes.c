@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <tinker/uv.h>
 #include <unistd.h>
@@ -230,6 +231,73 @@ Test(modes, only_a_client_in_step_mode_can_be_stepped) {
   rig_done(&rig);
 }
 
+/* ---- libcurl in every mode; nothing listens where it is sent ---- */
+
+static tinker_client_t *new_client(int mode, uv_loop_t *loop) {
+  tinker_client_t *client = NULL;
+  tinker_client_options_t o;
+  tinker_client_options_init(&o);
+  o.base_url = "unix:/nowhere/socket";
+  o.mode = mode;
+  cr_assert_eq(loop ? tinker_client_new_uv(&client, loop, &o, NULL, 0)
+                    : tinker_client_new(&client, &o, NULL, 0),
+               0);
+  return client;
+}
+
+static tinker_future_t *ask(tinker_client_t *client, tinker_done_cb cb,
+                            void *user) {
+  tinker_future_t *f = NULL;
+  cr_assert_eq(tinker_client_get_capabilities(client, NULL, cb, user, &f), 0);
+  return f;
+}
+
+static void let_go(tinker_client_t *client, seen_t *seen) {
+  tinker_future_t *with = ask(client, rig_seen, seen);
+  tinker_future_t *without = ask(client, NULL, NULL);
+  tinker_client_release(client);
+  tinker_future_release(with);
+  tinker_future_release(without);
+}
+
+/* TINKER_TEST_ROUNDS: how often each mode does it. */
+static int rounds(void) {
+  const char *text = getenv("TINKER_TEST_ROUNDS");
+  return text ? atoi(text) : 200;
+}
+
+Test(modes, made_and_released_with_work_under_way, .timeout = 0) {
+  uv_loop_t loop;
+  cr_assert_eq(uv_loop_init(&loop), 0);
+  for (int i = 0; i < rounds(); i++) {
+    seen_t seen[3] = {{0}};
+    let_go(new_client(TINKER_RUN_BACKGROUND, NULL), &seen[0]);
+    tinker_client_t *stepped = new_client(TINKER_RUN_STEP, NULL);
+    if (i % 2) cr_assert_eq(tinker_client_step(stepped), 0);
+    let_go(stepped, &seen[1]);
+    let_go(new_client(TINKER_RUN_BACKGROUND, &loop), &seen[2]);
+    cr_assert_eq(uv_run(&loop, UV_RUN_DEFAULT), 0);
+    for (int k = 0; k < 3; k++) {
+      cr_assert_eq(seen[k].calls, 1);
+      cr_assert_eq(seen[k].status, TINKER_ECLOSED);
+    }
+  }
+  cr_assert_eq(uv_loop_close(&loop), 0);
+  cr_assert_eq(tinker_shutdown(-1), 0);
+}
+
+Test(modes, in_step_mode_the_transport_makes_no_thread) {
+  int threads = count_threads();
+  tinker_client_t *client = new_client(TINKER_RUN_STEP, NULL);
+  seen_t seen = {0};
+  tinker_future_t *f = ask(client, rig_seen, &seen);
+  cr_assert_eq(tinker_future_wait(f, 20), TINKER_ETIMEDOUT);
+  cr_assert_eq(count_threads(), threads);
+  tinker_client_release(client);
+  cr_assert_eq(seen.status, TINKER_ECLOSED);
+  tinker_future_release(f);
+}
+
 /* ---- on a uv loop ---- */
 
 typedef struct on_uv_s {
@@ -238,29 +306,15 @@ typedef struct on_uv_s {
   seen_t seen, closed;
 } on_uv_t;
 
-static int new_client(on_uv_t *u, const char *url, char *why, size_t len) {
-  tinker_client_options_t o;
-  tinker_client_options_init(&o);
-  o.base_url = url;
-  return tinker_client_new_uv(&u->client, &u->loop, &o, why, len);
-}
-
 static void open_uv(on_uv_t *u) {
   *u = (on_uv_t){.client = NULL};
   cr_assert_eq(uv_loop_init(&u->loop), 0);
-  cr_assert_eq(new_client(u, "unix:/nowhere/socket", NULL, 0), 0);
+  u->client = new_client(TINKER_RUN_BACKGROUND, &u->loop);
 }
 
 static void close_uv(on_uv_t *u) {
   cr_assert_eq(uv_run(&u->loop, UV_RUN_DEFAULT), 0);
   cr_assert_eq(uv_loop_close(&u->loop), 0);
-}
-
-static tinker_future_t *ask(on_uv_t *u, tinker_done_cb cb, void *user) {
-  tinker_future_t *f = NULL;
-  cr_assert_eq(tinker_client_get_capabilities(u->client, NULL, cb, user, &f),
-               0);
-  return f;
 }
 
 static void on_closed(tinker_future_t *future, int status, void *user) {
@@ -291,7 +345,7 @@ Test(modes, an_operation_keeps_uv_run_going_until_its_callback) {
   on_uv_t u;
   uv_timer_t timer;
   open_uv(&u);
-  tinker_future_t *f = ask(&u, rig_seen, &u.seen);
+  tinker_future_t *f = ask(u.client, rig_seen, &u.seen);
   cr_assert_eq(tinker_future_wait(f, -1), TINKER_EDEADLK);
   uv_timer_init(&u.loop, &timer);
   uv_unref((uv_handle_t *)&timer);
@@ -311,8 +365,8 @@ Test(modes, an_operation_keeps_uv_run_going_until_its_callback) {
 Test(modes, released_with_work_under_way_it_ends_on_the_loop) {
   on_uv_t u;
   open_uv(&u);
-  tinker_future_t *with = ask(&u, rig_seen, &u.seen);
-  tinker_future_t *without = ask(&u, NULL, NULL);
+  tinker_future_t *with = ask(u.client, rig_seen, &u.seen);
+  tinker_future_t *without = ask(u.client, NULL, NULL);
   u.client = tinker_client_release(u.client);
   close_uv(&u);
   cr_assert_eq(u.seen.calls, 1);
@@ -339,8 +393,10 @@ Test(modes, what_a_uv_loop_can_not_do_is_refused_by_name) {
   cr_assert_eq(tinker_client_new(&u.client, &o, why, sizeof why),
                TINKER_EINVAL);
   cr_assert(strstr(why, "mode is 7"));
-  cr_assert_lt(new_client(&u, "ftp://a", why, sizeof why), 0);
   tinker_client_options_init(&o);
+  o.base_url = "ftp://a";
+  cr_assert_lt(tinker_client_new_uv(&u.client, &u.loop, &o, why, sizeof why),
+               0);
   o.base_url = "unix:/nowhere/socket";
   o.display_name = "\xff"; /* found when the transport is there */
   cr_assert_eq(tinker_client_new_uv(&u.client, &u.loop, &o, why, sizeof why),
