@@ -62,12 +62,13 @@ TINKER_API int64_t tinker_client_timeout_ms(tinker_client_t *client);
 
 /* Does what a client in step mode can do without waiting, then runs the
  * callbacks and log lines that are due. Without anything to do it costs
- * little.
- * client: not NULL. Returns 0, TINKER_EINVAL (NULL), TINKER_EFORKED,
- * TINKER_ESTATE (the client is not in step mode), TINKER_EDEADLK (inside one of
- * its callbacks), TINKER_EBUSY (another thread is in a step of it, or steps it
- * while it waits). Any thread, one at a time. Never blocks, except after the
- * last release inside a callback (see above). */
+ * little. When much has ended at once it leaves callbacks to the next step
+ * after some milliseconds of them, and the descriptor stays readable. client:
+ * not NULL. Returns 0, TINKER_EINVAL (NULL), TINKER_EFORKED, TINKER_ESTATE (the
+ * client is not in step mode), TINKER_EDEADLK (inside one of its callbacks),
+ * TINKER_EBUSY (another thread is in a step of it, or steps it while it waits).
+ * Any thread, one at a time. Never blocks, except after the last release inside
+ * a callback (see above). */
 TINKER_API int tinker_client_step(tinker_client_t *client);
 
 #ifdef __cplusplus

@@ -82,7 +82,7 @@ static int background_sleep(tinker__loop_t *loop, tinker__waiter_t *waiter,
 /* The I/O thread: something was posted, or the end may have come. */
 static void on_woken(tinker__io_t *io) {
   background_t *b = from_io(io);
-  tinker__io_run(io, &io->posted);
+  tinker__io_run(io, &io->posted, -1);
   uv_mutex_lock(&io->lock);
   if (b->closing && !b->delivering) io->ended = tinker__io_is_empty(io);
   bool end = io->ended;

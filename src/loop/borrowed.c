@@ -80,9 +80,9 @@ static void borrowed_hold(tinker__loop_t *loop, bool more) {
 
 static void on_woken(tinker__io_t *io) {
   borrowed_t *b = from_io(io);
-  tinker__io_run(io, &io->posted);
+  tinker__io_run(io, &io->posted, TINKER__IO_BUDGET_MS);
   b->delivering = true;
-  tinker__io_run(io, &io->delivered);
+  tinker__io_run(io, &io->delivered, TINKER__IO_BUDGET_MS);
   b->delivering = false;
   uv_mutex_lock(&io->lock);
   set_reference(b);

@@ -34,19 +34,23 @@ void tinker__io_wake(tinker__io_t *io) {
   uv_async_send(&io->wake);
 }
 
-void tinker__io_run(tinker__io_t *io, tinker__link_t *queue) {
+void tinker__io_run(tinker__io_t *io, tinker__link_t *queue,
+                    int64_t budget_ms) {
+  int64_t until_ms = tinker__loop_until(&io->base, budget_ms);
+  bool in_time = true;
   tinker__link_t last;
   tinker__list_init(&last);
   uv_mutex_lock(&io->lock);
   tinker__list_push_back(queue, &last);
-  for (;;) {
+  while (in_time && tinker__list_first(queue) != &last) {
     tinker__link_t *link = tinker__list_pop_front(queue);
-    if (link == &last) break;
     uv_mutex_unlock(&io->lock);
     tinker__task_t *task = TINKER__CONTAINER(link, tinker__task_t, link);
     task->run(task);
+    in_time = budget_ms < 0 || tinker__loop_now(&io->base) < until_ms;
     uv_mutex_lock(&io->lock);
   }
+  tinker__list_remove(&last);
   if (!tinker__list_empty(queue)) tinker__io_wake(io);
   uv_mutex_unlock(&io->lock);
 }

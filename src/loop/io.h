@@ -14,6 +14,10 @@
 /* alarm_ms of a loop that runs its timers itself, and while they run. */
 #define TINKER__IO_NO_ALARM INT64_MIN
 
+/* How long the tasks of one queue may hold up a loop that a program has other
+ * business in. */
+#define TINKER__IO_BUDGET_MS 2
+
 typedef struct tinker__io_s {
   tinker__loop_t base; /* first: the loop that the other layers see */
   uv_loop_t *uv;
@@ -64,9 +68,10 @@ void tinker__io_wake(tinker__io_t *io);
 static inline bool tinker__io_is_empty(const tinker__io_t *io) {
   return tinker__list_empty(&io->posted) && tinker__list_empty(&io->delivered);
 }
-/* Runs the tasks that are in the queue now. Tasks that these queue run at the
- * next turn, so that descriptors are looked at in between. */
-void tinker__io_run(tinker__io_t *io, tinker__link_t *queue);
+/* Runs the tasks that are in the queue now, at least one, and stops when
+ * budget_ms have passed; -1 = no limit. The rest, and tasks that these queue,
+ * run at the next turn, so that descriptors are looked at in between. */
+void tinker__io_run(tinker__io_t *io, tinker__link_t *queue, int64_t budget_ms);
 
 /* Runs the timers that are due. */
 void tinker__io_run_due(tinker__io_t *io);

@@ -89,7 +89,7 @@ static bool step_deliver(tinker__loop_t *loop, tinker__task_t *task) {
 }
 
 static void on_woken(tinker__io_t *io) {
-  tinker__io_run(io, &io->posted);
+  tinker__io_run(io, &io->posted, TINKER__IO_BUDGET_MS);
 }
 
 /* ---- turning ---- */
@@ -116,7 +116,7 @@ static void run_io(step_t *s) {
 static void turn(step_t *s) {
   run_io(s);
   move_to(s, DELIVERING);
-  tinker__io_run(&s->io, &s->io.delivered);
+  tinker__io_run(&s->io, &s->io.delivered, TINKER__IO_BUDGET_MS);
   move_to(s, SEATED);
 }
 
@@ -126,9 +126,9 @@ static void run_queued(step_t *s) {
   bool empty = false;
   while (!empty) {
     move_to(s, IO);
-    tinker__io_run(&s->io, &s->io.posted);
+    tinker__io_run(&s->io, &s->io.posted, -1);
     move_to(s, DELIVERING);
-    tinker__io_run(&s->io, &s->io.delivered);
+    tinker__io_run(&s->io, &s->io.delivered, -1);
     uv_mutex_lock(&s->io.lock);
     empty = s->io.ended = tinker__io_is_empty(&s->io);
     uv_mutex_unlock(&s->io.lock);

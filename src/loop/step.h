@@ -25,8 +25,9 @@ int tinker__step_fd(const tinker__loop_t *loop);
  * descriptor is readable. Any thread. */
 int64_t tinker__step_timeout_ms(const tinker__loop_t *loop);
 /* Does what can be done without waiting: timers that are due, descriptors that
- * are ready, posted tasks, then delivered tasks. Never blocks. 0, TINKER_EBUSY
- * when another thread is in a step, TINKER_EDEADLK inside one. */
+ * are ready, posted tasks, then delivered tasks. Never blocks; what is left
+ * after some milliseconds of tasks is for the next step. 0, TINKER_EBUSY when
+ * another thread is in a step, TINKER_EDEADLK inside one. */
 int tinker__step(tinker__loop_t *loop);
 /* Makes the calling thread the owner. Waits until the step of another thread
  * has ended. */

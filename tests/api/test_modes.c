@@ -179,6 +179,51 @@ Test(modes, calls_of_another_thread_wake_the_descriptor) {
   rig_done(&rig);
 }
 
+enum { THREADS = 4, PER_THREAD = 100 };
+
+typedef struct worker_s {
+  pthread_t thread;
+  tinker_client_t *client;
+  atomic_int *left;
+} worker_t;
+
+/* Each other call is canceled; both ends are waited for. */
+static void *work(void *user) {
+  worker_t *w = user;
+  for (int i = 0; i < PER_THREAD; i++) {
+    tinker_future_t *f = NULL;
+    cr_assert_eq(
+        tinker_client_get_capabilities(w->client, NULL, NULL, NULL, &f), 0);
+    if (i % 2) tinker_future_cancel(f);
+    int rc = tinker_future_wait(f, -1);
+    cr_assert(rc == 0 || (i % 2 && rc == TINKER_ECANCELED));
+    tinker_future_release(f);
+  }
+  atomic_fetch_sub(w->left, 1);
+  return NULL;
+}
+
+Test(modes, threads_call_and_wait_while_one_steps) {
+  rig_t rig;
+  inside_t in;
+  tinker_trainer_t *t;
+  worker_t workers[THREADS];
+  atomic_int left;
+  start(&rig, &in, &t);
+  atomic_init(&left, THREADS);
+  for (int i = 0; i < THREADS; i++) {
+    workers[i] = (worker_t){.client = rig.client, .left = &left};
+    pthread_create(&workers[i].thread, NULL, work, &workers[i]);
+  }
+  while (atomic_load(&left) > 0)
+    cr_assert_eq(tinker_client_step(rig.client), 0);
+  for (int i = 0; i < THREADS; i++) pthread_join(workers[i].thread, NULL);
+  in.running = optim(t, NULL, NULL); /* takes the answer that is prepared */
+  tinker_future_release(in.running);
+  tinker_trainer_release(t);
+  rig_done(&rig);
+}
+
 static void *release_elsewhere(void *user) {
   rig_t *rig = user;
   rig->client = tinker_client_release(rig->client);

@@ -137,6 +137,37 @@ Test(step, deliveries_run_after_the_io_part_and_a_step_ends) {
   cr_assert_str_eq(b.log, "cdeadd");
 }
 
+static void take_a_millisecond(tinker__task_t *task) {
+  job_t *job = TINKER__CONTAINER(task, job_t, task);
+  say(job->bench, job->name);
+  job->bench->now_ms++;
+}
+
+/* A step does not hold up the program's loop although much has ended at once:
+ * the rest waits for the next one, in its order. */
+Test(step, a_step_leaves_long_queues_to_the_next) {
+  bench_t b;
+  job_t jobs[10];
+  open_bench(&b);
+  for (int i = 0; i < 10; i++) {
+    init_job(&jobs[i], &b, (char)('0' + i));
+    tinker__task_init(&jobs[i].task, take_a_millisecond);
+    if (i < 5) tinker__loop_post(b.loop, &jobs[i].task);
+    if (i >= 5) tinker__loop_deliver(b.loop, &jobs[i].task);
+  }
+  step(&b);
+  cr_assert_str_eq(b.log, "0156");
+  cr_assert(is_readable(&b));
+  cr_assert_eq(tinker__step_timeout_ms(b.loop), 0);
+  step(&b);
+  cr_assert_str_eq(b.log, "01562378");
+  cr_assert(is_readable(&b));
+  step(&b);
+  cr_assert_str_eq(b.log, "0156237849");
+  cr_assert(is_idle(&b));
+  close_bench(&b);
+}
+
 static void *post_all(void *user) {
   job_t *jobs = user;
   for (int i = 0; i < 100; i++) {
