@@ -39,7 +39,7 @@ int tinker_future_wait(tinker_future_t *future, int64_t timeout_ms) {
   if (is_out_of_reach(future)) return TINKER_EFORKED;
   tinker_client_t *core = core_of(future);
   if (!is_settled(future) && tinker__core_enter(core)) {
-    int rc = tinker__future_wait(future, core->loop, timeout_ms);
+    int rc = tinker__future_wait_any(&future, 1, core->loop, timeout_ms);
     tinker__core_leave(core);
     if (rc) return rc;
   }

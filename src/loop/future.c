@@ -153,23 +153,6 @@ int tinker__future_wait_any(tinker_future_t *const *futures, size_t n,
   return rc;
 }
 
-int tinker__future_wait(tinker_future_t *f, tinker__loop_t *loop,
-                        int64_t timeout_ms) {
-  return tinker__future_wait_any(&f, 1, loop, timeout_ms);
-}
-
-int tinker__future_wait_all(tinker_future_t *const *futures, size_t n,
-                            tinker__loop_t *loop, int64_t timeout_ms) {
-  int64_t until = tinker__loop_until(loop, timeout_ms);
-  int rc = 0;
-  for (size_t i = 0; i < n && !rc; i++) {
-    int64_t left = until - tinker__loop_now(loop);
-    if (timeout_ms >= 0) timeout_ms = left > 0 ? left : 0;
-    rc = tinker__future_wait(futures[i], loop, timeout_ms);
-  }
-  return rc;
-}
-
 bool tinker__future_decode(tinker_future_t *f, bool block) {
   tinker__future_state_t state = tinker__future_state(f);
   if (state != TINKER__FUTURE_SETTLED) return state == TINKER__FUTURE_DONE;

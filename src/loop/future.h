@@ -86,15 +86,11 @@ void tinker__future_unref(tinker_future_t *f);
 /* Ends the operation with error, whose reference is given away, or with NULL
  * when raw[] is filled. The loop's thread, once. */
 void tinker__future_settle(tinker_future_t *f, tinker_error_t *error);
-/* Blocks until the future has settled, or at least one (every one) of the n.
- * All belong to clients on this loop, and the caller has a reference to each.
+/* Blocks until at least one of n futures has settled. All belong to clients on
+ * this loop, and the caller has a reference to each.
  * timeout_ms: -1 = no limit. 0, TINKER_ETIMEDOUT, TINKER_EDEADLK (see
  * tinker__loop_sleep), TINKER_ENOMEM. Any thread. */
-int tinker__future_wait(tinker_future_t *f, tinker__loop_t *loop,
-                        int64_t timeout_ms);
 int tinker__future_wait_any(tinker_future_t *const *futures, size_t n,
-                            tinker__loop_t *loop, int64_t timeout_ms);
-int tinker__future_wait_all(tinker_future_t *const *futures, size_t n,
                             tinker__loop_t *loop, int64_t timeout_ms);
 /* Decodes unless that is done. False when the future is still pending, or
  * (without `block`) while another thread decodes. Any thread. */
