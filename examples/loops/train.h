@@ -22,10 +22,19 @@ typedef struct run_s {
   int over; /* the client has closed: the loop may end */
 } run_t;
 
+/* The options of a call whose end is reported to cb. The client keeps its
+ * future, so there is nothing to release. */
+static inline tinker_call_options_t then(tinker_done_cb cb, run_t *run) {
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  call.cb = cb;
+  call.user = run;
+  call.detached = 1;
+  return call;
+}
+
 static inline void on_closed(tinker_future_t *future, int status, void *user) {
   run_t *run = user;
-  (void)future;
-  check(status);
+  check_error(status, tinker_future_error(future));
   run->over = 1;
 }
 
@@ -33,66 +42,49 @@ static inline void begin_step(run_t *run);
 
 static inline void on_optim(tinker_future_t *future, int status, void *user) {
   run_t *run = user;
-  (void)future;
-  check(status);
+  check_error(status, tinker_future_error(future));
   if (++run->step < STEPS) {
     begin_step(run);
     return;
   }
-  check(tinker_client_close(run->client, on_closed, run));
+  tinker_call_options_t call = then(on_closed, run);
+  tinker_future_release(tinker_client_close(run->client, &call));
 }
 
 static inline void on_forward(tinker_future_t *future, int status, void *user) {
   run_t *run = user;
-  check(status);
-  const tinker_forward_result_t *result;
-  check(tinker_future_get_forward(future, &result));
-  run->loss[run->step] = loss_of(result);
+  check_error(status, tinker_future_error(future));
+  check(tinker_future_loss(future, &run->loss[run->step]));
   printf("step %d: loss %.4f\n", run->step + 1, run->loss[run->step]);
 }
 
 static inline void begin_step(run_t *run) {
-  const tinker_datum_t *datum = run->datum;
-  tinker_adam_params_t adam;
-  tinker_adam_params_init(&adam);
+  tinker_adam_params_t adam = TINKER_ADAM_PARAMS_INIT;
+  tinker_call_options_t forward = then(on_forward, run);
+  tinker_call_options_t optim = then(on_optim, run);
   adam.learning_rate = 2e-3;
-  check(tinker_trainer_forward_backward(run->trainer, &datum, 1, NULL, NULL,
-                                        on_forward, run, NULL));
-  check(tinker_trainer_optim_step(run->trainer, &adam, NULL, on_optim, run,
-                                  NULL));
+  tinker_future_release(tinker_trainer_forward_backward(
+      run->trainer, &run->datum, 1, NULL, &forward));
+  tinker_future_release(tinker_trainer_optim_step(run->trainer, &adam, &optim));
 }
 
 static inline void on_trainer(tinker_future_t *future, int status, void *user) {
   run_t *run = user;
-  check(status);
+  check_error(status, tinker_future_error(future));
   check(tinker_future_get_trainer(future, &run->trainer));
   begin_step(run);
 }
 
-static inline tinker_datum_t *new_example(const char *tokenizer_path,
-                                          const char *text) {
-  tinker_tokenizer_t *tokenizer = load_tokenizer(tokenizer_path);
-  tinker_datum_t *datum = NULL;
-  int32_t *ids = NULL;
-  size_t n = 0;
-  check(tinker_tokenizer_encode(tokenizer, text, strlen(text), 0, &ids, &n));
-  check(tinker_datum_new_supervised(&datum, ids, NULL, n, NULL));
-  tinker_tokenizer_free(tokenizer, ids);
-  tinker_tokenizer_release(tokenizer);
-  return datum;
-}
-
 static inline void train(run_t *run, const char *tokenizer) {
-  tinker_trainer_options_t options;
-  tinker_trainer_options_init(&options);
+  tinker_trainer_options_t options = TINKER_TRAINER_OPTIONS_INIT;
+  tinker_call_options_t call = then(on_trainer, run);
   options.base_model = example_model();
   options.rank = 8;
   options.seed = 1;
-  options.has_seed = 1;
   run->datum = new_example(
       tokenizer, "bit bucket: The universal data sink, where lost data goes.");
-  check(tinker_client_create_trainer(run->client, &options, NULL, on_trainer,
-                                     run, NULL));
+  tinker_future_release(
+      tinker_client_create_trainer(run->client, &options, &call));
 }
 
 /* Releases everything; the program's exit status. */
@@ -106,15 +98,12 @@ static inline int finish_run(run_t *run) {
 /* A client that has no thread: the program turns it. */
 static inline tinker_client_t *stepped_client(void) {
   tinker_client_t *client = NULL;
-  char why[256] = "";
-  tinker_client_options_t options;
-  tinker_client_options_init(&options);
+  tinker_error_t *error = NULL;
+  tinker_client_options_t options = TINKER_CLIENT_OPTIONS_INIT;
   options.mode = TINKER_RUN_STEP;
   options.log_cb = show;
   options.log_level = TINKER_LOG_WARNING;
-  int rc = tinker_client_new(&client, &options, why, sizeof why);
-  if (rc) fprintf(stderr, "%s\n", why);
-  check(rc);
+  check_error(tinker_client_new(&client, &options, &error), error);
   return client;
 }
 

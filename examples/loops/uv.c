@@ -20,7 +20,7 @@ int main(int argc, char **argv) {
   uv_loop_t loop;
   uv_timer_t clock;
   int ticks = 0;
-  char why[256] = "";
+  tinker_error_t *error = NULL;
   if (argc != 2) return fprintf(stderr, "usage: loop_uv TOKENIZER_JSON\n"), 2;
   uv_loop_init(&loop);
   uv_timer_init(&loop, &clock);
@@ -28,8 +28,7 @@ int main(int argc, char **argv) {
   uv_timer_start(&clock, on_tick, 50, 50);
   uv_unref((uv_handle_t *)&clock);
 
-  int rc = tinker_client_new_uv(&run.client, &loop, NULL, why, sizeof why);
-  if (rc) return fprintf(stderr, "%s\n", why), 1;
+  check_error(tinker_client_new_uv(&run.client, &loop, NULL, &error), error);
   train(&run, argv[1]);
   uv_run(&loop, UV_RUN_DEFAULT);
   printf("%d ticks meanwhile\n", ticks);

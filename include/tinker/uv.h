@@ -36,16 +36,15 @@ struct uv_loop_s; /* libuv's uv_loop_t */
  * out: receives a reference owned by the caller; untouched on failure. loop: an
  * initialized uv_loop_t, not NULL, borrowed until the client has ended.
  * options: borrowed, copied; NULL = all defaults; mode has to be
- * TINKER_RUN_BACKGROUND, the default. why: receives a sentence
- * that names the field at fault; may be NULL. why_len: its size in bytes.
- * Returns 0, TINKER_EINVAL, TINKER_EAUTH (no
+ * TINKER_RUN_BACKGROUND, the default. error: receives the reason, see
+ * tinker_error_t; may be NULL. Returns 0, TINKER_EINVAL, TINKER_EAUTH (no
  * usable credential), TINKER_ENOTSUP, TINKER_ENOMEM, TINKER_ERANDOM or
  * TINKER_EIO (a descriptor can't be made); also after a failure the loop has to
  * be run before it can be closed. The loop's thread. */
 TINKER_API int tinker_client_new_uv(tinker_client_t **out,
                                     struct uv_loop_s *loop,
                                     const tinker_client_options_t *options,
-                                    char *why, size_t why_len);
+                                    tinker_error_t **error);
 
 #ifdef __cplusplus
 }

@@ -36,6 +36,48 @@ int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
   return 0;
 }
 
+/* --- constant futures --- */
+
+static tinker_error_t *decode_nothing(tinker_future_t *f) {
+  (void)f;
+  return NULL;
+}
+
+static const tinker__future_ops_t constant_ops = {decode_nothing, NULL};
+
+#define CONSTANT(state_)                                                       \
+  {                                                                            \
+    .refs = 1, .state = (state_), .lock = PTHREAD_MUTEX_INITIALIZER,           \
+    .ops = &constant_ops, .constant = true                                     \
+  }
+
+static tinker_future_t no_handle = CONSTANT(TINKER__FUTURE_DONE);
+static tinker_future_t no_memory = CONSTANT(TINKER__FUTURE_DONE);
+static tinker_future_t closed = CONSTANT(TINKER__FUTURE_DONE);
+static tinker_future_t forked = CONSTANT(TINKER__FUTURE_DONE);
+static tinker_future_t detached = CONSTANT(TINKER__FUTURE_PENDING);
+
+tinker_future_t *tinker__future_constant(int code) {
+  switch (code) {
+  case TINKER_EINVAL: return &no_handle;
+  case TINKER_ECLOSED: return &closed;
+  case TINKER_EFORKED: return &forked;
+  case TINKER_EAGAIN: return &detached;
+  default: return &no_memory;
+  }
+}
+
+const tinker_error_t *tinker__future_error(const tinker_future_t *f) {
+  if (!f->constant) return f->error;
+  if (f == &detached) return NULL;
+  return tinker__error_constant(f == &no_handle ? TINKER_EINVAL
+                                : f == &closed  ? TINKER_ECLOSED
+                                : f == &forked  ? TINKER_EFORKED
+                                                : TINKER_ENOMEM);
+}
+
+/* --- the others --- */
+
 void tinker__raw_free(tinker__raw_t *raw, tinker__mem_t *mem) {
   tinker__mem_free(mem, raw->data);
   tinker__mem_free(mem, raw->accepted);
@@ -50,6 +92,7 @@ static void free_raws(tinker_future_t *f) {
 }
 
 void tinker__future_ref(tinker_future_t *f) {
+  if (f->constant) return;
   atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
 }
 
@@ -62,7 +105,8 @@ bool tinker__future_try_ref(tinker_future_t *f) {
 }
 
 void tinker__future_unref(tinker_future_t *f) {
-  if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) {
+  if (!f || f->constant ||
+      atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) {
     return;
   }
   void (*unown)(void *) = f->unown;
@@ -110,6 +154,7 @@ static void enter(const group_t *g, tinker__waiting_t *entries,
                   tinker__waiter_t *waiter) {
   for (size_t i = 0; i < g->n; i++) {
     tinker_future_t *f = g->futures[i];
+    if (f->constant) continue; /* one that never ends */
     pthread_mutex_lock(&f->lock);
     tinker__waiting_add(&f->waiting, &entries[i], waiter);
     pthread_mutex_unlock(&f->lock);
@@ -119,6 +164,7 @@ static void enter(const group_t *g, tinker__waiting_t *entries,
 static void leave(const group_t *g, tinker__waiting_t *entries) {
   for (size_t i = 0; i < g->n; i++) {
     tinker_future_t *f = g->futures[i];
+    if (f->constant) continue;
     pthread_mutex_lock(&f->lock);
     tinker__waiting_remove(&entries[i]);
     pthread_mutex_unlock(&f->lock);
@@ -171,7 +217,7 @@ bool tinker__future_decode(tinker_future_t *f, bool block) {
 }
 
 int tinker__future_code(const tinker_future_t *f) {
-  return f->error ? tinker_error_code(f->error) : 0;
+  return tinker_error_code(tinker__future_error(f));
 }
 
 void tinker__future_deliver(tinker_future_t *f) {

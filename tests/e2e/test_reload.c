@@ -63,10 +63,8 @@ static void use(void *library) {
   LOAD(library, tinker_future_release);
   LOAD(library, tinker_shutdown);
   tinker_client_t *client = NULL;
-  tinker_future_t *future = NULL;
-  must(tinker_client_new_fn(&client, NULL, NULL, 0) == 0);
-  must(tinker_client_get_capabilities_fn(client, NULL, NULL, NULL, &future) ==
-       0);
+  must(tinker_client_new_fn(&client, NULL, NULL) == 0);
+  tinker_future_t *future = tinker_client_get_capabilities_fn(client, NULL);
   tinker_client_release_fn(client);
   tinker_future_release_fn(future);
   must(tinker_shutdown_fn(-1) == 0);
