@@ -114,33 +114,6 @@ void tinker__io_timer_stop(tinker__loop_t *loop, tinker__timer_t *timer) {
   tinker__timers_remove(&tinker__io_of(loop)->timers, timer);
 }
 
-/* ---- waiting ---- */
-
-int tinker__io_wait(tinker__loop_t *loop, bool (*ready)(void *user), void *user,
-                    int64_t timeout_ms) {
-  tinker__io_t *io = tinker__io_of(loop);
-  tinker__waiter_t waiter;
-  tinker__waiting_t entry;
-  int rc = tinker__waiter_init(&waiter);
-  if (rc) return rc;
-  uv_mutex_lock(&io->lock);
-  tinker__waiting_add(&io->waiting, &entry, &waiter);
-  uv_mutex_unlock(&io->lock);
-  rc = tinker__loop_sleep(loop, &waiter, ready, user, timeout_ms);
-  uv_mutex_lock(&io->lock);
-  tinker__waiting_remove(&entry);
-  uv_mutex_unlock(&io->lock);
-  tinker__waiter_done(&waiter);
-  return rc;
-}
-
-void tinker__io_notify(tinker__loop_t *loop) {
-  tinker__io_t *io = tinker__io_of(loop);
-  uv_mutex_lock(&io->lock);
-  tinker__waiting_wake(&io->waiting);
-  uv_mutex_unlock(&io->lock);
-}
-
 /* ---- watches ---- */
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
@@ -219,7 +192,6 @@ int tinker__io_open(tinker__io_t *io, uv_loop_t *uv) {
   io->alarm_ms = INT64_MAX;
   tinker__list_init(&io->posted);
   tinker__list_init(&io->delivered);
-  tinker__list_init(&io->waiting);
   if (uv_mutex_init(&io->lock)) return TINKER_ENOMEM;
   /* A handle whose init failed needs no close; a timer's can't fail. */
   if (uv_async_init(uv, &io->wake, on_wake)) {

@@ -36,8 +36,7 @@ typedef struct tinker__io_s {
   /* Under the lock. */
   tinker__link_t posted;
   tinker__link_t delivered;
-  tinker__link_t waiting; /* in tinker__loop_wait */
-  bool ended;             /* both are empty for good */
+  bool ended; /* both are empty for good */
 } tinker__io_t;
 
 static inline tinker__io_t *tinker__io_of(const tinker__loop_t *loop) {
@@ -81,9 +80,6 @@ bool tinker__io_post(tinker__loop_t *loop, tinker__task_t *task);
 void tinker__io_timer_start(tinker__loop_t *loop, tinker__timer_t *timer,
                             int64_t due_ms);
 void tinker__io_timer_stop(tinker__loop_t *loop, tinker__timer_t *timer);
-int tinker__io_wait(tinker__loop_t *loop, bool (*ready)(void *user), void *user,
-                    int64_t timeout_ms);
-void tinker__io_notify(tinker__loop_t *loop);
 int tinker__io_watch_new(tinker__loop_t *loop, tinker__watch_t **out, int fd,
                          tinker__watch_cb cb, void *user);
 int tinker__io_watch_set(tinker__watch_t *watch, unsigned ready);

@@ -63,9 +63,6 @@ typedef struct tinker__loop_ops_s {
   void (*timer_stop)(tinker__loop_t *loop, tinker__timer_t *timer);
   int (*sleep)(tinker__loop_t *loop, struct tinker__waiter_s *waiter,
                bool (*ready)(void *user), void *user, int64_t timeout_ms);
-  int (*wait)(tinker__loop_t *loop, bool (*ready)(void *user), void *user,
-              int64_t timeout_ms);
-  void (*notify)(tinker__loop_t *loop);
   int (*watch_new)(tinker__loop_t *loop, tinker__watch_t **out, int fd,
                    tinker__watch_cb cb, void *user);
   int (*watch_set)(tinker__watch_t *watch, unsigned ready);
@@ -179,20 +176,6 @@ static inline int tinker__loop_sleep(tinker__loop_t *loop,
                                      bool (*ready)(void *user), void *user,
                                      int64_t timeout_ms) {
   return loop->ops->sleep(loop, waiter, ready, user, timeout_ms);
-}
-
-/* The same for whoever has no list of his own that could wake: sleeps in a list
- * of the loop's. Whoever makes ready true calls tinker__loop_notify afterwards.
- * Also TINKER_ENOMEM. */
-static inline int tinker__loop_wait(tinker__loop_t *loop,
-                                    bool (*ready)(void *user), void *user,
-                                    int64_t timeout_ms) {
-  return loop->ops->wait(loop, ready, user, timeout_ms);
-}
-/* Wakes all who are in tinker__loop_wait to look again. Any thread; takes the
- * loop's lock for a moment. */
-static inline void tinker__loop_notify(tinker__loop_t *loop) {
-  loop->ops->notify(loop);
 }
 
 /* Watches of descriptors, on the loop's thread only; for http.

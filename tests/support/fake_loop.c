@@ -75,9 +75,11 @@ static void fake_timer_stop(tinker__loop_t *loop, tinker__timer_t *timer) {
 }
 
 /* The time of a waiter passes as fast as there is nothing to do. */
-static int fake_wait(tinker__loop_t *loop, bool (*ready)(void *user),
-                     void *user, int64_t timeout_ms) {
+static int fake_sleep(tinker__loop_t *loop, struct tinker__waiter_s *waiter,
+                      bool (*ready)(void *user), void *user,
+                      int64_t timeout_ms) {
   fake_loop_t *f = from_loop(loop);
+  (void)waiter;
   int64_t end =
       timeout_ms < 0 ? INT64_MAX : tinker__loop_after(loop, timeout_ms);
   while (!ready(user)) {
@@ -95,17 +97,6 @@ static int fake_wait(tinker__loop_t *loop, bool (*ready)(void *user),
     return TINKER_ETIMEDOUT;
   }
   return 0;
-}
-
-static int fake_sleep(tinker__loop_t *loop, struct tinker__waiter_s *waiter,
-                      bool (*ready)(void *user), void *user,
-                      int64_t timeout_ms) {
-  (void)waiter;
-  return fake_wait(loop, ready, user, timeout_ms);
-}
-
-static void fake_notify(tinker__loop_t *loop) {
-  (void)loop;
 }
 
 static int fake_watch_new(tinker__loop_t *loop, tinker__watch_t **out, int fd,
@@ -147,8 +138,6 @@ static const tinker__loop_ops_t fake_ops = {
     .timer_start = fake_timer_start,
     .timer_stop = fake_timer_stop,
     .sleep = fake_sleep,
-    .wait = fake_wait,
-    .notify = fake_notify,
     .watch_new = fake_watch_new,
     .watch_set = fake_watch_set,
     .watch_free = fake_watch_free,

@@ -4,6 +4,7 @@
 #define TINKER_TESTS_SUPPORT_HTTP_CLIENT_H
 
 #include "http/curl.h"
+#include "support/loop_wait.h"
 
 enum { FAR_MS = 60000 }; /* a limit that only a hang reaches */
 

@@ -10,6 +10,7 @@
 
 #include "loop/borrowed.h"
 #include "support/fail_alloc.h"
+#include "support/loop_wait.h"
 
 typedef struct bench_s {
   tinker__mem_t mem;

@@ -15,6 +15,7 @@
 
 #include "loop/step.h"
 #include "support/fail_alloc.h"
+#include "support/loop_wait.h"
 
 typedef struct bench_s {
   tinker__mem_t mem;
