@@ -57,6 +57,8 @@ static void check_input(tinker__call_t *c, const batch_t *b, size_t index,
   const char *name = b->loss->inputs[input];
   const tinker_datum_t *d = b->data[index];
   const tinker__input_tensor_t *t = tinker__datum_tensor(d, name);
+  const tinker__input_tensor_t *targets =
+      tinker__datum_tensor(d, b->loss->inputs[0]);
   bool is_target = input == 0;
   if (!t) {
     tinker__call_refuse(c, TINKER_EINVAL,
@@ -76,6 +78,12 @@ static void check_input(tinker__call_t *c, const batch_t *b, size_t index,
                         "data[%zu]: \"%s\" has columns, which only "
                         "cross_entropy takes",
                         index, name);
+  } else if (t->cols != targets->cols) {
+    tinker__call_refuse(c, TINKER_EINVAL,
+                        "data[%zu]: \"%s\" has %zu columns: want %zu, as "
+                        "\"%s\" has",
+                        index, name, t->cols, targets->cols,
+                        b->loss->inputs[0]);
   }
 }
 
@@ -118,6 +126,7 @@ static void check_loss(tinker__call_t *c, batch_t *b,
   if (c->rc) return;
   tinker__call_want(c, o.kind >= 0 && o.kind < n, "loss.kind", o.kind,
                     "a tinker_loss_kind_t");
+  tinker__call_reserved(c, o.reserved0);
   if (c->rc) return;
   const bool dro = o.kind == TINKER_LOSS_DRO;
   b->loss = &losses[o.kind];

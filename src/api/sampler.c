@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "api/call.h"
+#include "api/checks.h"
 #include "api/data.h"
 #include "api/handles.h"
 #include "wire/sample.h"
@@ -24,6 +25,7 @@ static void check_numbers(tinker__call_t *c,
                     o->topk_prompt_logprobs, "0 or more");
   tinker__call_flag(c, "no_stop", o->no_stop);
   tinker__call_flag(c, "prompt_logprobs", o->prompt_logprobs);
+  tinker__call_reserved(c, o->reserved0);
 }
 
 static void check_count(tinker__call_t *c, const char *name, size_t n,
@@ -51,9 +53,16 @@ static void check_stop(tinker__call_t *c, const tinker_sampling_params_t *o) {
   check_count(c, "stop_tokens", o->stop_token_count, TINKER__MAX_STOP_TOKENS,
               o->stop_tokens);
   for (size_t i = 0; i < o->stop_string_count && !c->rc; i++) {
-    if (!o->stop_strings[i] || !o->stop_strings[i][0]) {
-      tinker__call_refuse(c, TINKER_EINVAL, "stop_strings[%zu] is %s", i,
-                          o->stop_strings[i] ? "empty" : "NULL");
+    const char *fault = tinker__text_fault(o->stop_strings[i]);
+    if (fault) {
+      tinker__call_refuse(c, TINKER_EINVAL, "stop_strings[%zu] %s", i, fault);
+    }
+  }
+  for (size_t i = 0; i < o->stop_token_count && !c->rc; i++) {
+    if (o->stop_tokens[i] < 0) {
+      tinker__call_refuse(c, TINKER_EINVAL,
+                          "stop_tokens[%zu] is %d: want 0 or more", i,
+                          o->stop_tokens[i]);
     }
   }
 }
