@@ -364,6 +364,7 @@ Test(state, broken_files) {
   cr_assert_str_eq(why, "rank: 3 is not a power of two from 1 to 128");
   cr_assert_eq(peeked.rank, 77u);
   expect_bad(&b, json, "\"rank\":4", "\"rank\":99999999999", TINKER_EINVAL);
+  expect_bad(&b, json, "\"alpha\":32.0", "\"alpha\":16.0", TINKER_EFORMAT);
   expect_bad(&b, json, "\"rank\":4", "\"knar\":4", TINKER_EFORMAT);
   expect_bad(&b, json, "\"rank\":4,", "", TINKER_EFORMAT);
   expect_bad(&b, json, "\"rank\":4", "\"rank\":4,\"rank\":4", TINKER_EFORMAT);
