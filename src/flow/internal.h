@@ -25,13 +25,19 @@ void tinker__op_set_error(tinker__op_t *op, tinker_error_t *error);
 /* The last trouble of a part, for who asks why its operation is not done; NULL:
  * it is over. */
 void tinker__op_trouble(tinker__part_t *part, const char *why);
-/* A part's submission is answered, its result is there, it failed. */
+/* A part's submission is answered, its result is there, the server dropped
+ * it. */
 void tinker__op_part_answered(tinker__part_t *part);
 void tinker__op_part_ready(tinker__part_t *part);
 void tinker__op_part_lost(tinker__part_t *part);
+
+/* fail.c: a part failed for good. */
 void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                             int status, int64_t retry_after_ms,
                             tinker_category_t category, const char *why);
+/* Ends the waiting for an operation with this code, and says whether the server
+ * may carry it out all the same. */
+void tinker__op_stop(tinker__op_t *op, int code, const char *why);
 
 /* send.c: submissions. */
 void tinker__part_start(tinker__part_t *part);
