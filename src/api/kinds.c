@@ -90,6 +90,7 @@ const tinker__kind_t tinker__kind_create_model = {
     .method = TINKER__HTTP_POST,
     .lane = TINKER__LANE_SUBMIT,
     .needs = TINKER__NEEDS_SESSION,
+    .effect = TINKER__EFFECT_CHANGE,
     .prepare = prepare_create,
     .next = created,
 };
@@ -102,6 +103,7 @@ const tinker__kind_t tinker__kind_load_new = {
     .method = TINKER__HTTP_POST,
     .lane = TINKER__LANE_SUBMIT,
     .needs = TINKER__NEEDS_SESSION,
+    .effect = TINKER__EFFECT_CHANGE,
     .prepare = prepare_load,
     .next = loaded,
 };
@@ -143,6 +145,7 @@ const tinker__kind_t tinker__kind_create_sampling = {
     .method = TINKER__HTTP_POST,
     .lane = TINKER__LANE_SUBMIT,
     .needs = TINKER__NEEDS_SESSION,
+    .effect = TINKER__EFFECT_CHANGE,
     .prepare = prepare_sampling,
 };
 
@@ -181,6 +184,7 @@ static int prepare_ephemeral(tinker__op_t *op) {
 
 const tinker__kind_t tinker__kind_forward = {
     NUMBERED("forward", "forward_backward", "Forward"),
+    .effect = TINKER__EFFECT_FORWARD,
     .proto_body = true,
     .proto_result = true,
     .fb_quota = true,
@@ -188,26 +192,36 @@ const tinker__kind_t tinker__kind_forward = {
 
 const tinker__kind_t tinker__kind_forward_backward = {
     NUMBERED("forward_backward", "forward_backward", "ForwardBackward"),
+    .effect = TINKER__EFFECT_ADD,
     .proto_body = true,
     .proto_result = true,
     .fb_quota = true,
 };
 
 const tinker__kind_t tinker__kind_optim_step = {
-    NUMBERED("optim_step", "optim_step", "OptimStep")};
+    NUMBERED("optim_step", "optim_step", "OptimStep"),
+    .effect = TINKER__EFFECT_STEP,
+};
 
 const tinker__kind_t tinker__kind_save_weights = {
-    NUMBERED("save_state", "save_weights", "SaveWeights")};
+    NUMBERED("save_state", "save_weights", "SaveWeights"),
+    .effect = TINKER__EFFECT_CHANGE,
+};
 
 const tinker__kind_t tinker__kind_load_weights = {
-    NUMBERED("load_state", "load_weights", "LoadWeights")};
+    NUMBERED("load_state", "load_weights", "LoadWeights"),
+    .effect = TINKER__EFFECT_CHANGE,
+};
 
 const tinker__kind_t tinker__kind_save_sampler = {
     NUMBERED("save_weights_for_sampler", "save_weights_for_sampler",
-             "SaveWeightsForSampler")};
+             "SaveWeightsForSampler"),
+    .effect = TINKER__EFFECT_CHANGE,
+};
 
 const tinker__kind_t tinker__kind_save_ephemeral = {
     NUMBERED("create_sampler", "save_weights_for_sampler",
              "SaveWeightsForSampler"),
+    .effect = TINKER__EFFECT_CHANGE,
     .prepare = prepare_ephemeral,
 };

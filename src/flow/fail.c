@@ -40,6 +40,8 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                               .request_id = part->request_id},
       "%s: %s", numbered_name(part, name, sizeof name), why);
   if (fatal) tinker__turn_fail(op->turn, tinker_error_message(error));
+  part->ended = true;
+  tinker__door_failed(part, error);
   tinker__op_set_error(op, error);
   bool submission = !part->answered;
   if (submission && !fatal && op->turn && op->turn->ordered) {
@@ -48,8 +50,14 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   TINKER__TRACE(op, part, "failed with %s: %s", tinker_code_name(code), why);
   tinker__part_leave_poll(part);
   part->state = TINKER__PART_DEAD;
-  tinker__op_on(op, fatal ? TINKER__ON_QUIT : TINKER__ON_FAIL);
-  if (submission) tinker__op_part_answered(part);
+  tinker__op_on(op, fatal                      ? TINKER__ON_QUIT
+                    : tinker__door_follows(op) ? TINKER__ON_TRAIL
+                                               : TINKER__ON_FAIL);
+  if (submission) {
+    tinker__op_part_answered(part);
+  } else {
+    tinker__op_end_trail(op);
+  }
 }
 
 /* May the server have seen anything of it that it would act on? */
@@ -57,6 +65,7 @@ static bool maybe_done(const tinker__op_t *op) {
   if (op->stepped) return true;
   if (op->kind->retry == TINKER__RETRY_READ) return false;
   if (op->state == TINKER__OP_QUEUED) return op->losses > 0;
+  if (op->state == TINKER__OP_ADMITTING) return false;
   if (op->kind->retry == TINKER__RETRY_NUMBERED) return true;
   const tinker__part_t *part = &op->parts[0];
   return tinker__part_is_out(part) || part->answered || part->retry.maybe_done;
@@ -66,11 +75,13 @@ static bool maybe_done(const tinker__op_t *op) {
 static const char *cause_of(const tinker__op_t *op) {
   const tinker__flow_t *flow = op->flow;
   const char *text = NULL;
-  if (op->cause[0] || op->state != TINKER__OP_QUEUED) return op->cause;
+  if (op->cause[0]) return op->cause;
+  if (op->state == TINKER__OP_ADMITTING) return "nobody has admitted it yet";
+  if (op->state != TINKER__OP_QUEUED) return op->cause;
   if (!flow->ready[op->kind->needs]) {
     text = flow->sink->trouble ? flow->sink->trouble(flow->user) : NULL;
   } else if (op->turn && op->turn->sending) {
-    text = op->turn->sending->cause; /* it waits for that one's end */
+    text = cause_of(op->turn->sending); /* it waits for that one's end */
   }
   return text ? text : "";
 }
@@ -84,12 +95,14 @@ void tinker__op_stop(tinker__op_t *op, int code, const char *why) {
       .request_id = op->parts[0].request_id,
   };
   bool numbered = op->kind->retry == TINKER__RETRY_NUMBERED;
+  bool closed = op->flow->closed;
   tinker__op_set_error(
       op,
       tinker__error_new(op->mem, &spec, "%s: %s; %s%s%s", op->kind->name, why,
                         maybe ? "the server may carry it out all the same"
                               : "nothing of it was carried out",
                         cause[0] ? "; last trouble: " : "", cause));
-  tinker__op_on(op, numbered && !op->flow->closed ? TINKER__ON_STOP
-                                                  : TINKER__ON_QUIT);
+  tinker__op_on(op, !closed && tinker__door_follows(op) ? TINKER__ON_TRAIL
+                    : !closed && numbered               ? TINKER__ON_STOP
+                                                        : TINKER__ON_QUIT);
 }

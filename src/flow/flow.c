@@ -32,6 +32,7 @@ void tinker__flow_init(tinker__flow_t *flow, const tinker__sink_t *sink,
                            .wake_ms = -1,
                            .next_id = 1,
                            .ready = {[TINKER__NEEDS_NOTHING] = true}};
+  tinker__list_init(&flow->asked);
   tinker__list_init(&flow->ops);
   tinker__list_init(&flow->gone);
   tinker__list_init(&flow->turns);
@@ -144,15 +145,19 @@ static void stop_all(tinker__op_t *op) {
 
 static void finish(tinker__op_t *op) {
   tinker__flow_t *flow = op->flow;
+  tinker__door_leave(op);
   tinker__turn_done(op);
   tinker__list_remove(&op->link);
   tinker__list_remove(&op->all);
   flow->live--;
-  if (op->outs) {
-    flow->lingering++;
-  } else {
-    tinker__list_push_back(&flow->gone, &op->all);
-  }
+  flow->lingering++;
+  tinker__op_let_go(op);
+}
+
+void tinker__op_let_go(tinker__op_t *op) {
+  if (op->state != TINKER__OP_DONE || op->outs || op->holds) return;
+  op->flow->lingering--;
+  tinker__list_push_back(&op->flow->gone, &op->all);
 }
 
 static void give_up(tinker__op_t *op, int code, const char *why) {
@@ -162,19 +167,23 @@ static void give_up(tinker__op_t *op, int code, const char *why) {
   tinker__op_on(op, TINKER__ON_QUIT);
 }
 
-static void start(tinker__op_t *op) {
+/* Builds what is known only now, and stamps the numbers. */
+static bool make_ready(tinker__op_t *op) {
   int rc = op->kind->prepare ? op->kind->prepare(op) : 0;
-  if (!rc &&
-      op->kind->retry & (TINKER__RETRY_NUMBERED | TINKER__RETRY_SAMPLE)) {
+  if (!rc && tinker__part_numbered(&op->parts[0])) {
     rc = tinker__turn_number(op->turn, op);
   }
   if (rc == TINKER_EOVERFLOW) {
     give_up(op, rc, "the numbers of this trainer are used up");
   } else if (rc) {
     give_up(op, rc, tinker_code_text(rc));
-  } else {
-    tinker__turn_dispatch(op);
   }
+  return !rc;
+}
+
+static void depart(tinker__op_t *op) {
+  if (tinker__part_numbered(&op->parts[0])) tinker__turn_take(op->turn, op);
+  tinker__turn_dispatch(op);
 }
 
 /* A sample whose result the server dropped: its body is still here. It gets its
@@ -225,7 +234,13 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
                 tinker__op_state_name(move.next), tinker__op_event_name(event));
   op->state = move.next;
   switch (move.action) {
-  case TINKER__DO_START: start(op); break;
+  case TINKER__DO_START:
+    if (make_ready(op)) depart(op);
+    break;
+  case TINKER__DO_OFFER:
+    if (make_ready(op)) tinker__door_offer(op);
+    break;
+  case TINKER__DO_DEPART: depart(op); break;
   case TINKER__DO_AGAIN: again(op); break;
   case TINKER__DO_HAND:
     hand_over(op);
@@ -234,6 +249,12 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
   case TINKER__DO_TELL:
     settle(op);
     stop_polls(op);
+    break;
+  case TINKER__DO_PART: settle(op); break;
+  case TINKER__DO_WITHDRAW:
+    tinker__door_withdraw(op);
+    settle(op);
+    finish(op);
     break;
   case TINKER__DO_ABORT:
     settle(op);
@@ -246,10 +267,24 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
   }
 }
 
+void tinker__op_leave_queue(tinker__op_t *op) {
+  tinker__op_on(op, tinker__door_has(op) ? TINKER__ON_DOOR : TINKER__ON_TURN);
+}
+
+/* One that nobody waits for is over when nothing more can become of it. */
+void tinker__op_end_trail(tinker__op_t *op) {
+  if (op->state != TINKER__OP_TRAILING || op->answered < op->count) return;
+  for (size_t i = 0; i < op->count; i++) {
+    if (!op->parts[i].ended) return;
+  }
+  tinker__op_on(op, TINKER__ON_READY);
+}
+
 void tinker__op_part_answered(tinker__part_t *part) {
   tinker__op_t *op = part->op;
   if (op->state == TINKER__OP_DONE) return;
   part->answered = true;
+  if (part->request_id) tinker__door_accepted(part);
   tinker__part_leave_quota(part);
   tinker__throttle_leave(op);
   if (++op->answered < op->count) {
@@ -257,6 +292,7 @@ void tinker__op_part_answered(tinker__part_t *part) {
   } else {
     tinker__turn_done(op);
     tinker__op_on(op, TINKER__ON_SENT);
+    tinker__op_end_trail(op);
   }
 }
 
@@ -264,7 +300,9 @@ static void step_done(tinker__op_t *op) {
   char why[256] = "";
   int rc = op->kind->next ? op->kind->next(op, why, sizeof why) : 0;
   if (rc >= 0) {
-    tinker__op_on(op, rc ? TINKER__ON_STEP : TINKER__ON_READY);
+    tinker__op_on(op, rc == 0                ? TINKER__ON_READY
+                      : tinker__door_has(op) ? TINKER__ON_DOOR
+                                             : TINKER__ON_STEP);
     return;
   }
   /* A field's fault is the server's here, not the caller's. */
@@ -284,9 +322,12 @@ static void step_done(tinker__op_t *op) {
 void tinker__op_part_ready(tinker__part_t *part) {
   tinker__op_t *op = part->op;
   op->ready++;
+  part->ended = true;
   tinker__op_trouble(part, NULL);
+  tinker__door_ready(part);
   if (op->turn && op->turn->ordered) tinker__turn_passed(op->turn, part->seq);
   if (op->state == TINKER__OP_POLLING && op->ready == op->count) step_done(op);
+  tinker__op_end_trail(op);
 }
 
 void tinker__op_trouble(tinker__part_t *part, const char *why) {
@@ -314,7 +355,7 @@ static void enqueue(tinker__op_t *op) {
   } else if (op->kind->retry == TINKER__RETRY_SAMPLE) {
     tinker__throttle_push(op);
   } else {
-    tinker__op_on(op, TINKER__ON_TURN);
+    tinker__op_leave_queue(op);
   }
 }
 
@@ -366,9 +407,8 @@ void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
   enter(flow, now_ms);
   attempt->out = false;
   op->outs--;
-  if (op->state == TINKER__OP_DONE && op->outs == 0) {
-    flow->lingering--;
-    tinker__list_push_back(&flow->gone, &op->all);
+  if (op->state == TINKER__OP_DONE) {
+    tinker__op_let_go(op);
   } else if (attempt->dropped) {
     tinker__part_dropped(part, attempt);
   } else if (part->state == TINKER__PART_POSTING) {
@@ -376,6 +416,23 @@ void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
   } else if (part->state == TINKER__PART_ASKING) {
     tinker__part_told(part, reply);
   }
+  leave(flow);
+}
+
+bool tinker__flow_admitted(tinker__flow_t *flow, uint64_t ticket,
+                           const tinker_error_t *error, int64_t now_ms) {
+  enter(flow, now_ms);
+  tinker__op_t *op = tinker__door_asked(flow, ticket);
+  if (op) tinker__door_answer(op, error ? tinker__error_retain(error) : NULL);
+  leave(flow);
+  return op;
+}
+
+void tinker__flow_unhold(tinker__flow_t *flow, tinker__op_t *op,
+                         int64_t now_ms) {
+  enter(flow, now_ms);
+  op->holds--;
+  tinker__op_let_go(op);
   leave(flow);
 }
 

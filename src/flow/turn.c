@@ -73,7 +73,7 @@ void tinker__turn_pump(tinker__turn_t *turn) {
   if (!l) return;
   tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, link);
   turn->sending = op;
-  tinker__op_on(op, TINKER__ON_TURN);
+  tinker__op_leave_queue(op);
 }
 
 int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op) {
@@ -84,11 +84,14 @@ int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op) {
     if (rc) return rc;
     part->seq = turn->next_seq + (int64_t)i;
   }
+  return 0;
+}
+
+void tinker__turn_take(tinker__turn_t *turn, tinker__op_t *op) {
   turn->next_seq += (int64_t)op->count;
   for (size_t i = 0; i < op->count; i++) {
     TINKER__TRACE(op, &op->parts[i], "numbered");
   }
-  return 0;
 }
 
 void tinker__turn_dispatch(tinker__op_t *op) {
@@ -117,6 +120,8 @@ void tinker__turn_fail(tinker__turn_t *turn, const char *why) {
   if (atomic_exchange(&turn->fatal, true)) return;
   turn->fatal_why = tinker__mem_strdup(turn->mem, why);
   tinker__link_t *l;
+  tinker__op_t *op = turn->sending;
+  if (op && op->state == TINKER__OP_ADMITTING) fail_queued(turn, op);
   while ((l = tinker__list_pop_front(&turn->queue))) {
     fail_queued(turn, TINKER__CONTAINER(l, tinker__op_t, link));
   }

@@ -4,8 +4,10 @@
  * Invariants of a trainer's turn:
  * - operations leave the queue one at a time, in the order of the calls; the
  *   next one leaves when every part of the last has been answered;
- * - numbers are taken when an operation leaves the queue, a run of them for
- *   all its parts at once, so one that is canceled before leaves no hole;
+ * - numbers are taken when an operation goes, a run of them for all its parts
+ *   at once, so one that is canceled in the queue or at the door leaves no
+ *   hole; until then they are provisional, and the next one that is offered
+ *   gets the same;
  * - a taken number is delivered, or the turn is fatal: then the queue fails
  *   and nothing is accepted any more;
  * - a number whose request was refused counts as used. Should the server say
@@ -53,9 +55,13 @@ void tinker__turn_release(tinker__turn_t *turn); /* NULL allowed */
 void tinker__turn_push(tinker__turn_t *turn, tinker__op_t *op);
 /* Lets the next operation leave the queue, if it may. */
 void tinker__turn_pump(tinker__turn_t *turn);
-/* Takes the numbers of all parts of op and stamps their bodies. 0, or a code
- * and no number is taken: TINKER_EOVERFLOW when they have run out. */
+/* Stamps the bodies of all parts of op with the next numbers. They are
+ * provisional: nobody else gets numbers of this turn before they are taken, or
+ * its operation has ended. 0, or a code: TINKER_EOVERFLOW when they have run
+ * out. */
 int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op);
+/* The numbers of op are taken. */
+void tinker__turn_take(tinker__turn_t *turn, tinker__op_t *op);
 /* Sends what may be sent of op now: parts one after another, or parts 2..n at
  * once and part 1 when all of them have been answered. */
 void tinker__turn_dispatch(tinker__op_t *op);

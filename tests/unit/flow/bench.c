@@ -14,10 +14,14 @@
   .method = TINKER__HTTP_POST, .lane = TINKER__LANE_SUBMIT
 
 const tinker__kind_t bench_numbered = {
-    POST("step", "step", TINKER__RETRY_NUMBERED), .request_type = "Step"};
+    POST("step", "step", TINKER__RETRY_NUMBERED),
+    .request_type = "Step",
+    .effect = TINKER__EFFECT_CHANGE,
+};
 const tinker__kind_t bench_batch = {
     POST("batch", "batch", TINKER__RETRY_NUMBERED),
     .request_type = "Batch",
+    .effect = TINKER__EFFECT_ADD,
     .fb_quota = true,
 };
 const tinker__kind_t bench_sample = {
@@ -25,6 +29,7 @@ const tinker__kind_t bench_sample = {
 const tinker__kind_t bench_once = {
     POST("make", "make", TINKER__RETRY_ONCE),
     .request_type = "Make",
+    .effect = TINKER__EFFECT_CHANGE,
 };
 const tinker__kind_t bench_read = {POST("look", "look", TINKER__RETRY_READ)};
 

@@ -1,0 +1,148 @@
+/* The mutations of operations at the door, see door.h. */
+#include "flow/door.h"
+
+#include "flow/internal.h"
+
+/* What was offered of an operation; one block. */
+struct tinker__offer_s {
+  tinker__mutation_t mutation;
+  tinker__mutation_request_t requests[];
+};
+
+bool tinker__door_has(const tinker__op_t *op) {
+  return op->flow->door && op->kind->effect != TINKER__EFFECT_NONE;
+}
+
+/* Segments follow the requests in the block. The size can't overflow: a part is
+ * larger than a request with its segment. */
+static struct tinker__offer_s *new_offer(tinker__op_t *op) {
+  size_t each = sizeof(tinker__mutation_request_t) + sizeof(tinker__str_t);
+  struct tinker__offer_s *offer =
+      tinker__mem_zalloc(op->mem, sizeof *offer + op->count * each);
+  if (!offer) return NULL;
+  tinker__str_t *segments =
+      (tinker__str_t *)(void *)&offer->requests[op->count];
+  for (size_t i = 0; i < op->count; i++) {
+    const tinker__part_t *part = &op->parts[i];
+    segments[i] = tinker__part_numbered(part)
+                      ? tinker__wire_body_str(&part->body)
+                      : tinker__buf_str(&part->text);
+    offer->requests[i] = (tinker__mutation_request_t){
+        .seq = part->seq, .body = &segments[i], .segments = 1};
+  }
+  offer->mutation = (tinker__mutation_t){
+      .ticket = tinker__door_ticket(op->flow->door),
+      .name = op->kind->name,
+      .of = op->turn ? op->turn->id : NULL,
+      .op = op,
+      .count = op->count,
+      .requests = offer->requests,
+  };
+  return offer;
+}
+
+static tinker_error_t *refusal(const tinker__op_t *op, int code,
+                               const char *why) {
+  return tinker__error_new(op->mem, &(tinker__error_spec_t){.code = code},
+                           "%s was not sent: %s", op->kind->name, why);
+}
+
+static void refuse(tinker__op_t *op, tinker_error_t *error) {
+  tinker__list_remove(&op->asked);
+  tinker__op_set_error(op, error);
+  tinker__op_on(op, TINKER__ON_FAIL);
+}
+
+void tinker__door_offer(tinker__op_t *op) {
+  tinker__door_t *door = op->flow->door;
+  tinker_error_t *error = NULL;
+  tinker__mem_free(op->mem, op->offer);
+  op->offer = new_offer(op);
+  if (!op->offer) {
+    refuse(op, refusal(op, TINKER_ENOMEM, tinker_code_text(TINKER_ENOMEM)));
+    return;
+  }
+  op->ticket = op->offer->mutation.ticket;
+  tinker__admit_t answer =
+      door->admit ? door->admit(door->user, &op->offer->mutation, &error)
+                  : TINKER__ADMIT_GO;
+  TINKER__TRACE(op, NULL, "offered under ticket %llu",
+                (unsigned long long)op->ticket);
+  if (answer == TINKER__ADMIT_LATER) {
+    tinker__list_push_back(&op->flow->asked, &op->asked);
+  } else if (answer == TINKER__ADMIT_GO) {
+    tinker__door_answer(op, NULL);
+  } else {
+    refuse(op, error ? error : refusal(op, TINKER_ESTATE, "it was refused"));
+  }
+}
+
+tinker__op_t *tinker__door_asked(tinker__flow_t *flow, uint64_t ticket) {
+  TINKER__LIST_EACH(l, next, &flow->asked) {
+    tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, asked);
+    if (op->ticket == ticket) return op;
+  }
+  return NULL;
+}
+
+void tinker__door_answer(tinker__op_t *op, tinker_error_t *error) {
+  tinker__door_t *door = op->flow->door;
+  tinker__list_remove(&op->asked);
+  if (!error && door->fence) {
+    error = door->fence(door->user, &op->offer->mutation);
+  }
+  if (error) {
+    refuse(op, error);
+    return;
+  }
+  tinker__mem_free(op->mem, op->offer);
+  op->offer = NULL;
+  tinker__op_on(op, TINKER__ON_GO);
+}
+
+/* Without a ticket there was no memory to ask. */
+void tinker__door_withdraw(tinker__op_t *op) {
+  tinker__door_t *door = op->flow->door;
+  tinker__list_remove(&op->asked);
+  for (size_t i = 0; i < op->count; i++) op->parts[i].seq = -1;
+  if (op->ticket && door->withdrawn) door->withdrawn(door->user, op->ticket);
+  op->ticket = 0;
+}
+
+static void report(const tinker__part_t *part, tinker__outcome_t outcome) {
+  const tinker__op_t *op = part->op;
+  tinker__door_t *door = op->flow->door;
+  if (!op->ticket || !door->ended) return;
+  outcome.request_id = part->request_id;
+  door->ended(door->user, op->ticket, (size_t)(part - op->parts), &outcome);
+}
+
+void tinker__door_accepted(tinker__part_t *part) {
+  const tinker__op_t *op = part->op;
+  tinker__door_t *door = op->flow->door;
+  if (!op->ticket || !door->accepted) return;
+  door->accepted(door->user, op->ticket, (size_t)(part - op->parts),
+                 part->request_id);
+}
+
+void tinker__door_ready(tinker__part_t *part) {
+  report(part, (tinker__outcome_t){.kind = TINKER__OUTCOME_RESULT,
+                                   .raw = &part->raw});
+}
+
+void tinker__door_failed(tinker__part_t *part, const tinker_error_t *error) {
+  report(part,
+         (tinker__outcome_t){.kind = TINKER__OUTCOME_FAILED, .error = error});
+}
+
+void tinker__door_leave(tinker__op_t *op) {
+  for (size_t i = 0; op->ticket && i < op->count; i++) {
+    tinker__part_t *part = &op->parts[i];
+    if (part->ended) continue;
+    part->ended = true;
+    report(part,
+           (tinker__outcome_t){.kind = part->retry.sends || part->request_id
+                                           ? TINKER__OUTCOME_OPEN
+                                           : TINKER__OUTCOME_UNSENT});
+  }
+}
