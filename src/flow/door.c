@@ -88,6 +88,8 @@ tinker__op_t *tinker__door_asked(tinker__flow_t *flow, uint64_t ticket) {
 void tinker__door_answer(tinker__op_t *op, tinker_error_t *error) {
   tinker__door_t *door = op->flow->door;
   tinker__list_remove(&op->asked);
+  /* Results may have come in since it left its queue. */
+  if (!error) error = tinker__turn_check(op);
   if (!error && door->fence) {
     error = door->fence(door->user, &op->offer->mutation);
   }

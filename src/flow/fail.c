@@ -20,12 +20,27 @@ static const char *numbered_name(const tinker__part_t *part, char *out,
   return out;
 }
 
+#define LATE                                                                   \
+  "; the optim_step after it had been sent before this was known, and moves "  \
+  "the weights without it"
+
+/* May the server have carried it out, although it failed? A request that it
+ * took and then calls its user's fault, it has not. */
+static bool may_count(const tinker__part_t *part, int code, unsigned advice,
+                      tinker_category_t category) {
+  if (!part->answered) return advice & TINKER__ADVICE_UNKNOWN;
+  return code != TINKER_ESERVER || category != TINKER_CATEGORY_USER;
+}
+
 void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                             int status, int64_t retry_after_ms,
                             tinker_category_t category, const char *why) {
   tinker__op_t *op = part->op;
   char name[128];
-  bool fatal = advice & TINKER__ADVICE_FATAL && op->turn && op->turn->ordered;
+  bool ordered = op->turn && op->turn->ordered;
+  bool fatal = advice & TINKER__ADVICE_FATAL && ordered;
+  bool late = ordered && !tinker__turn_lacks(
+                             part, may_count(part, code, advice, category));
   /* Part of a batch may have been applied, whatever happened to the rest. */
   if (op->count > 1) advice |= TINKER__ADVICE_UNKNOWN;
   /* So was an earlier step: a second try would make a second one. */
@@ -38,13 +53,14 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                               .advice = advice,
                               .retry_after_ms = retry_after_ms,
                               .request_id = part->request_id},
-      "%s: %s", numbered_name(part, name, sizeof name), why);
+      "%s: %s%s", numbered_name(part, name, sizeof name), why,
+      late ? LATE : "");
   if (fatal) tinker__turn_fail(op->turn, tinker_error_message(error));
   part->ended = true;
   tinker__door_failed(part, error);
   tinker__op_set_error(op, error);
   bool submission = !part->answered;
-  if (submission && !fatal && op->turn && op->turn->ordered) {
+  if (submission && !fatal && ordered) {
     tinker__turn_give_up(op->turn, part->seq);
   }
   TINKER__TRACE(op, part, "failed with %s: %s", tinker_code_name(code), why);

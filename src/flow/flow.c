@@ -233,6 +233,9 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
   TINKER__TRACE(op, NULL, "%s -> %s (%s)", tinker__op_state_name(op->state),
                 tinker__op_state_name(move.next), tinker__op_event_name(event));
   op->state = move.next;
+  if (op->error && op->turn && op->turn->ordered && !op->in_step) {
+    tinker__turn_unsent(op);
+  }
   switch (move.action) {
   case TINKER__DO_START:
     if (make_ready(op)) depart(op);
@@ -284,7 +287,10 @@ void tinker__op_part_answered(tinker__part_t *part) {
   tinker__op_t *op = part->op;
   if (op->state == TINKER__OP_DONE) return;
   part->answered = true;
-  if (part->request_id) tinker__door_accepted(part);
+  if (part->request_id) {
+    tinker__door_accepted(part);
+    if (op->turn && op->turn->ordered) tinker__turn_added(part);
+  }
   tinker__part_leave_quota(part);
   tinker__throttle_leave(op);
   if (++op->answered < op->count) {

@@ -21,6 +21,7 @@
 #ifndef TINKER_FLOW_OP_H
 #define TINKER_FLOW_OP_H
 
+#include "flow/sum.h"
 #include "http/http.h"
 #include "http/retry.h"
 #include "loop/future.h"
@@ -184,11 +185,15 @@ struct tinker__op_s {
   tinker__turn_t *turn;    /* trainer or sampler it belongs to; may be NULL */
   tinker_future_t *future; /* a reference; NULL once it has ended */
   tinker__op_state_t state;
-  bool stepped;         /* an earlier step has changed something */
-  bool parallel;        /* parts 2..n at once, part 1 last */
-  bool submitting;      /* counts among the samples being submitted */
-  uint64_t ticket;      /* of what is, or went, through the door; 0 = none */
-  tinker__link_t asked; /* in flow->asked while an answer is awaited */
+  bool stepped;      /* an earlier step has changed something */
+  bool parallel;     /* parts 2..n at once, part 1 last */
+  bool partial_ok;   /* optim_step: sent whatever is in the sum */
+  uint64_t in_step;  /* turn->steps when its numbers were taken; 0 = not yet */
+  tinker__sum_t sum; /* optim_step: the trainer's before it was sent */
+  tinker__before_t before; /* what calls before it in the queue have left */
+  bool submitting;         /* counts among the samples being submitted */
+  uint64_t ticket;         /* of what is, or went, through the door; 0 = none */
+  tinker__link_t asked;    /* in flow->asked while an answer is awaited */
   struct tinker__offer_s *offer; /* owned; what the door was asked about */
   unsigned holds;                /* others that read it: its memory stays */
   int64_t deadline_ms;           /* -1 = none */

@@ -13,7 +13,11 @@
  * - a number whose request was refused counts as used. Should the server say
  *   later that it waits for it, the refusal was not the server's, nobody will
  *   send the number again, and the turn is fatal;
- * - at most `places` results are polled for at once, the oldest first.
+ * - at most `places` results are polled for at once, the oldest first;
+ * - what is known of the sum of gradients decides whether forward_backward and
+ *   optim_step may go (sum.h). A call that failed before it was sent counts
+ *   where it stood in the order. One that its caller canceled does not: it is
+ *   the caller's wish that the step does without it.
  *
  * Reference counted: its trainer holds it, and so does each operation. All
  * but the counters marked atomic belongs to the loop's thread. */
@@ -23,6 +27,7 @@
 #include <stdatomic.h>
 
 #include "flow/op.h"
+#include "flow/sum.h"
 
 /* So many refused numbers are remembered, the oldest ones, since a server that
  * misses several names the first. */
@@ -35,6 +40,9 @@ struct tinker__turn_s {
   char *id;     /* of the model or the sampling session */
   bool ordered; /* a trainer's; a sampler's only counts */
   int64_t next_seq;
+  tinker__sum_t sum;              /* of gradients, for the next optim_step */
+  uint64_t steps;                 /* optim_steps sent, and 1 */
+  tinker__before_t last;          /* what calls after the queue's last left */
   tinker__link_t queue;           /* operations that wait for their turn */
   tinker__op_t *sending;          /* the one whose turn it is */
   tinker__link_t dirty;           /* in flow->turns while there may be work */
@@ -62,6 +70,21 @@ void tinker__turn_pump(tinker__turn_t *turn);
 int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op);
 /* The numbers of op are taken. */
 void tinker__turn_take(tinker__turn_t *turn, tinker__op_t *op);
+/* Why the sum of gradients lets this operation not go, a reference; NULL = it
+ * may. */
+tinker_error_t *tinker__turn_check(const tinker__op_t *op);
+/* The operation ends with its error, and its numbers were not taken. */
+void tinker__turn_unsent(tinker__op_t *op);
+/* The same for a call that never became an operation, because it was refused.
+ */
+void tinker__turn_refused(tinker__turn_t *turn, tinker__effect_t effect);
+/* Goes on with the sum as it is: whatever has failed until now is accepted. */
+void tinker__turn_accept_partial(tinker__turn_t *turn);
+/* A part of a sent operation is accepted by the server, or has failed: as a
+ * submission, or afterwards. `unknown`: the server may have carried it out.
+ * Returns false when the optim_step that used its sum has been sent before. */
+void tinker__turn_added(tinker__part_t *part);
+bool tinker__turn_lacks(tinker__part_t *part, bool unknown);
 /* Sends what may be sent of op now: parts one after another, or parts 2..n at
  * once and part 1 when all of them have been answered. */
 void tinker__turn_dispatch(tinker__op_t *op);

@@ -24,6 +24,11 @@ const tinker__kind_t bench_batch = {
     .effect = TINKER__EFFECT_ADD,
     .fb_quota = true,
 };
+const tinker__kind_t bench_optim = {
+    POST("optim", "optim", TINKER__RETRY_NUMBERED),
+    .request_type = "Optim",
+    .effect = TINKER__EFFECT_STEP,
+};
 const tinker__kind_t bench_sample = {
     POST("sample", "sample", TINKER__RETRY_SAMPLE), .request_type = "Sample"};
 const tinker__kind_t bench_once = {

@@ -32,10 +32,11 @@ typedef struct bench_s {
   size_t future_count;
 } bench_t;
 
-/* A kind of each sort: a trainer's call, one with a quota of bytes, a sample,
- * a mutation without number, a read. */
-extern const tinker__kind_t bench_numbered, bench_batch, bench_sample,
-    bench_once, bench_read;
+/* A kind of each sort: a trainer's call, one that adds to its sum and has a
+ * quota of bytes, one that uses the sum, a sample, a mutation without number, a
+ * read. */
+extern const tinker__kind_t bench_numbered, bench_batch, bench_optim,
+    bench_sample, bench_once, bench_read;
 
 /* Ready for operations, with the default limits. */
 void bench_open(bench_t *b);
