@@ -10,7 +10,9 @@ struct tinker__offer_s {
 };
 
 bool tinker__door_has(const tinker__op_t *op) {
-  return op->flow->door && op->kind->effect != TINKER__EFFECT_NONE;
+  const tinker__door_t *d = op->flow->door;
+  return d && op->kind->effect != TINKER__EFFECT_NONE &&
+         (d->admit || d->fence || d->accepted || d->ended);
 }
 
 /* Segments follow the requests in the block. The size can't overflow: a part is
@@ -80,9 +82,69 @@ void tinker__door_offer(tinker__op_t *op) {
 tinker__op_t *tinker__door_asked(tinker__flow_t *flow, uint64_t ticket) {
   TINKER__LIST_EACH(l, next, &flow->asked) {
     tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, asked);
-    if (op->ticket == ticket) return op;
+    if (op->state == TINKER__OP_ADMITTING && op->ticket == ticket) return op;
   }
   return NULL;
+}
+
+tinker__op_t *tinker__gate_asked(tinker__flow_t *flow, uint64_t ticket) {
+  TINKER__LIST_EACH(l, next, &flow->asked) {
+    tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, asked);
+    if (op->state == TINKER__OP_GATED && op->question == ticket) return op;
+  }
+  return NULL;
+}
+
+static void gate_end_one(tinker__op_t *op, const tinker_error_t *error) {
+  refuse(op, error ? tinker__error_retain(error)
+                   : refusal(op, TINKER_ESTATE, "the gate has ended it"));
+}
+
+static void gate_end(tinker__op_t *op, const tinker_error_t *error, bool all) {
+  tinker__turn_t *turn = op->turn;
+  tinker__link_t *l = op->link.next;
+  tinker__list_remove(&op->link);
+  gate_end_one(op, error);
+  tinker__sum_on(&turn->sum, TINKER__SUM_REJECTED);
+  while (all && l != &turn->queue) {
+    tinker__link_t *next = l->next;
+    gate_end_one(TINKER__CONTAINER(l, tinker__op_t, link), error);
+    l = next;
+  }
+}
+
+void tinker__gate_answer(tinker__op_t *op, tinker__gate_t verdict,
+                         tinker_error_t *error) {
+  switch (verdict) {
+  case TINKER__GATE_PASS:
+    tinker__list_remove(&op->asked);
+    op->judged = true;
+    tinker__op_on(op, TINKER__ON_PASS);
+    tinker__turn_mark(op);
+    break;
+  case TINKER__GATE_HOLD: break;
+  case TINKER__GATE_END:
+  case TINKER__GATE_END_ALL:
+    gate_end(op, error, verdict == TINKER__GATE_END_ALL);
+    break;
+  }
+  tinker__error_release(error);
+}
+
+bool tinker__gate_lets(tinker__op_t *op) {
+  tinker__door_t *door = op->flow->door;
+  tinker_error_t *error = NULL;
+  if (!door || !door->gate || op->judged ||
+      op->kind->effect != TINKER__EFFECT_STEP) {
+    return true;
+  }
+  if (op->state == TINKER__OP_GATED || op->turn->open) return false;
+  op->question = tinker__door_ticket(door);
+  tinker__op_on(op, TINKER__ON_GATE);
+  tinker__list_push_back(&op->flow->asked, &op->asked);
+  tinker__gate_t verdict = door->gate(door->user, op->question, op, &error);
+  tinker__gate_answer(op, verdict, error);
+  return op->judged;
 }
 
 void tinker__door_answer(tinker__op_t *op, tinker_error_t *error) {

@@ -13,6 +13,10 @@
  * also for an operation that nobody waits for any more: its results are asked
  * for to the end.
  *
+ * The gate is another door, for `optim_step` alone and before its turn: with
+ * one, an optim_step that is the first of its trainer's queue stays there until
+ * all calls before it have their results, and `gate` has judged them.
+ *
  * All functions run on the loop's thread, may be NULL, and do not call back
  * into the flow; later answers come in through flow.h. A door belongs to one
  * client and outlives its flow. */
@@ -46,6 +50,13 @@ typedef enum {
   TINKER__ADMIT_REFUSE
 } tinker__admit_t;
 
+typedef enum {
+  TINKER__GATE_PASS,
+  TINKER__GATE_HOLD, /* the verdict comes later, unless its operation ends */
+  TINKER__GATE_END,
+  TINKER__GATE_END_ALL /* and all that is queued behind it */
+} tinker__gate_t;
+
 /* What has become of one request of a mutation that went. */
 typedef enum {
   TINKER__OUTCOME_RESULT,
@@ -77,6 +88,11 @@ typedef struct tinker__door_s {
                    const char *request_id);
   void (*ended)(void *user, uint64_t ticket, size_t i,
                 const tinker__outcome_t *outcome);
+  /* Judges the results before op, an optim_step. `ticket` names it for
+   * tinker__flow_judged. What is submitted meanwhile with op->ahead goes before
+   * it. With END *error may get a reference to the error that it ends with. */
+  tinker__gate_t (*gate)(void *user, uint64_t ticket,
+                         const struct tinker__op_s *op, tinker_error_t **error);
   void *user;
   uint64_t tickets; /* given so far */
 } tinker__door_t;

@@ -81,7 +81,7 @@ static bool maybe_done(const tinker__op_t *op) {
   if (op->stepped) return true;
   if (op->kind->retry == TINKER__RETRY_READ) return false;
   if (op->state == TINKER__OP_QUEUED) return op->losses > 0;
-  if (op->state == TINKER__OP_ADMITTING) return false;
+  if (op->state < TINKER__OP_SENDING) return false;
   if (op->kind->retry == TINKER__RETRY_NUMBERED) return true;
   const tinker__part_t *part = &op->parts[0];
   return tinker__part_is_out(part) || part->answered || part->retry.maybe_done;
@@ -93,6 +93,7 @@ static const char *cause_of(const tinker__op_t *op) {
   const char *text = NULL;
   if (op->cause[0]) return op->cause;
   if (op->state == TINKER__OP_ADMITTING) return "nobody has admitted it yet";
+  if (op->state == TINKER__OP_GATED) return "the gate has not judged yet";
   if (op->state != TINKER__OP_QUEUED) return op->cause;
   if (!flow->ready[op->kind->needs]) {
     text = flow->sink->trouble ? flow->sink->trouble(flow->user) : NULL;

@@ -146,6 +146,8 @@ static void stop_all(tinker__op_t *op) {
 static void finish(tinker__op_t *op) {
   tinker__flow_t *flow = op->flow;
   tinker__door_leave(op);
+  tinker__list_remove(&op->asked);
+  tinker__turn_over(op);
   tinker__turn_done(op);
   tinker__list_remove(&op->link);
   tinker__list_remove(&op->all);
@@ -430,6 +432,19 @@ bool tinker__flow_admitted(tinker__flow_t *flow, uint64_t ticket,
   enter(flow, now_ms);
   tinker__op_t *op = tinker__door_asked(flow, ticket);
   if (op) tinker__door_answer(op, error ? tinker__error_retain(error) : NULL);
+  leave(flow);
+  return op;
+}
+
+bool tinker__flow_judged(tinker__flow_t *flow, uint64_t ticket,
+                         tinker__gate_t verdict, const tinker_error_t *error,
+                         int64_t now_ms) {
+  enter(flow, now_ms);
+  tinker__op_t *op = tinker__gate_asked(flow, ticket);
+  if (op) {
+    tinker__gate_answer(op, verdict,
+                        error ? tinker__error_retain(error) : NULL);
+  }
   leave(flow);
   return op;
 }

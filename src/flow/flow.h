@@ -103,6 +103,12 @@ void tinker__flow_tick(tinker__flow_t *flow, int64_t now_ms);
  * withdrawn meanwhile: then nothing happens. */
 bool tinker__flow_admitted(tinker__flow_t *flow, uint64_t ticket,
                            const tinker_error_t *error, int64_t now_ms);
+/* The verdict of the gate. error: borrowed; NULL = one of the flow's own, or
+ * none is needed. False when the ticket is not one of the flow's, or its
+ * operation has ended: then nothing happens. */
+bool tinker__flow_judged(tinker__flow_t *flow, uint64_t ticket,
+                         tinker__gate_t verdict, const tinker_error_t *error,
+                         int64_t now_ms);
 /* Ends one tinker__op_hold. */
 void tinker__flow_unhold(tinker__flow_t *flow, tinker__op_t *op,
                          int64_t now_ms);

@@ -86,6 +86,15 @@ tinker__op_t *tinker__door_asked(tinker__flow_t *flow, uint64_t ticket);
 void tinker__door_answer(tinker__op_t *op, tinker_error_t *error);
 /* It doesn't go: its numbers are nobody's again. */
 void tinker__door_withdraw(tinker__op_t *op);
+/* The first of a trainer's queue: may it leave it, or does the gate judge it?
+ * The gate may end it here. */
+bool tinker__gate_lets(tinker__op_t *op);
+/* The operation that the gate judges under this ticket; NULL = there is none
+ * (any more). */
+tinker__op_t *tinker__gate_asked(tinker__flow_t *flow, uint64_t ticket);
+/* Its verdict; error (a reference given away) may be NULL. */
+void tinker__gate_answer(tinker__op_t *op, tinker__gate_t verdict,
+                         tinker_error_t *error);
 /* True when what becomes of it is reported. */
 static inline bool tinker__door_follows(const tinker__op_t *op) {
   return op->ticket && op->state >= TINKER__OP_SENDING;
@@ -98,6 +107,10 @@ void tinker__door_failed(tinker__part_t *part, const tinker_error_t *error);
 void tinker__door_leave(tinker__op_t *op);
 
 /* turn.c */
+void tinker__turn_mark(tinker__op_t *op); /* its turn may have work */
+/* A step of an operation, or all of it, is over. */
+void tinker__turn_over(tinker__op_t *op);
+/* What it was about leaves its place to the next one. */
 void tinker__turn_done(tinker__op_t *op);
 
 /* throttle.c: how many samples are submitted at once. */

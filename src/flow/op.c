@@ -5,6 +5,7 @@
 #include "flow/turn.h"
 
 #define QUEUED TINKER__OP_QUEUED
+#define GATED TINKER__OP_GATED
 #define ADMITTING TINKER__OP_ADMITTING
 #define SENDING TINKER__OP_SENDING
 #define POLLING TINKER__OP_POLLING
@@ -23,6 +24,8 @@ static const tinker__op_move_t
     moves[TINKER__OP_STATES][TINKER__OP_EVENTS] = {
   [QUEUED] = {
     [TINKER__ON_TURN] = {SENDING, TINKER__DO_START},
+    [TINKER__ON_GATE] = {GATED, TINKER__DO_NOTHING},
+    [TINKER__ON_PASS] = BUG(QUEUED),
     [TINKER__ON_DOOR] = {ADMITTING, TINKER__DO_OFFER},
     [TINKER__ON_GO] = BUG(QUEUED),
     [TINKER__ON_SENT] = BUG(QUEUED),
@@ -34,8 +37,25 @@ static const tinker__op_move_t
     [TINKER__ON_TRAIL] = {DONE, TINKER__DO_ABORT},
     [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
   },
+  [GATED] = {
+    [TINKER__ON_TURN] = BUG(GATED),
+    [TINKER__ON_GATE] = BUG(GATED),
+    [TINKER__ON_PASS] = {QUEUED, TINKER__DO_NOTHING},
+    [TINKER__ON_DOOR] = BUG(GATED),
+    [TINKER__ON_GO] = BUG(GATED),
+    [TINKER__ON_SENT] = BUG(GATED),
+    [TINKER__ON_READY] = BUG(GATED),
+    [TINKER__ON_STEP] = BUG(GATED),
+    [TINKER__ON_LOST] = BUG(GATED),
+    [TINKER__ON_FAIL] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_STOP] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_TRAIL] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
+  },
   [ADMITTING] = {
     [TINKER__ON_TURN] = BUG(ADMITTING),
+    [TINKER__ON_GATE] = BUG(ADMITTING),
+    [TINKER__ON_PASS] = BUG(ADMITTING),
     [TINKER__ON_DOOR] = BUG(ADMITTING),
     [TINKER__ON_GO] = {SENDING, TINKER__DO_DEPART},
     [TINKER__ON_SENT] = BUG(ADMITTING),
@@ -49,6 +69,8 @@ static const tinker__op_move_t
   },
   [SENDING] = {
     [TINKER__ON_TURN] = BUG(SENDING),
+    [TINKER__ON_GATE] = BUG(SENDING),
+    [TINKER__ON_PASS] = BUG(SENDING),
     [TINKER__ON_DOOR] = BUG(SENDING),
     [TINKER__ON_GO] = BUG(SENDING),
     [TINKER__ON_SENT] = {POLLING, TINKER__DO_NOTHING},
@@ -62,6 +84,8 @@ static const tinker__op_move_t
   },
   [POLLING] = {
     [TINKER__ON_TURN] = BUG(POLLING),
+    [TINKER__ON_GATE] = BUG(POLLING),
+    [TINKER__ON_PASS] = BUG(POLLING),
     [TINKER__ON_DOOR] = {ADMITTING, TINKER__DO_OFFER},
     [TINKER__ON_GO] = BUG(POLLING),
     [TINKER__ON_SENT] = BUG(POLLING),
@@ -75,6 +99,8 @@ static const tinker__op_move_t
   },
   [LEAVING] = {
     [TINKER__ON_TURN] = BUG(LEAVING),
+    [TINKER__ON_GATE] = BUG(LEAVING),
+    [TINKER__ON_PASS] = BUG(LEAVING),
     [TINKER__ON_DOOR] = BUG(LEAVING),
     [TINKER__ON_GO] = BUG(LEAVING),
     [TINKER__ON_SENT] = {DONE, TINKER__DO_FINISH},
@@ -88,6 +114,8 @@ static const tinker__op_move_t
   },
   [TRAILING] = {
     [TINKER__ON_TURN] = BUG(TRAILING),
+    [TINKER__ON_GATE] = BUG(TRAILING),
+    [TINKER__ON_PASS] = BUG(TRAILING),
     [TINKER__ON_DOOR] = BUG(TRAILING),
     [TINKER__ON_GO] = BUG(TRAILING),
     [TINKER__ON_SENT] = {TRAILING, TINKER__DO_NOTHING},
@@ -101,6 +129,8 @@ static const tinker__op_move_t
   },
   [DONE] = {
     [TINKER__ON_TURN] = BUG(DONE),
+    [TINKER__ON_GATE] = BUG(DONE),
+    [TINKER__ON_PASS] = BUG(DONE),
     [TINKER__ON_DOOR] = BUG(DONE),
     [TINKER__ON_GO] = BUG(DONE),
     [TINKER__ON_SENT] = BUG(DONE),
@@ -122,15 +152,15 @@ tinker__op_move_t tinker__op_move(tinker__op_state_t state,
 
 const char *tinker__op_state_name(tinker__op_state_t state) {
   static const char *const names[TINKER__OP_STATES] = {
-      "queued",  "admitting", "sending", "polling",
-      "leaving", "trailing",  "done"};
+      "queued",  "gated",   "admitting", "sending",
+      "polling", "leaving", "trailing",  "done"};
   return names[state];
 }
 
 const char *tinker__op_event_name(tinker__op_event_t event) {
   static const char *const names[TINKER__OP_EVENTS] = {
-      "turn", "door", "go",   "sent",  "ready", "step",
-      "lost", "fail", "stop", "trail", "quit"};
+      "turn", "gate", "pass", "door", "go",    "sent", "ready",
+      "step", "lost", "fail", "stop", "trail", "quit"};
   return names[event];
 }
 

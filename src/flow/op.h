@@ -3,6 +3,8 @@
  *   QUEUED   waits: for the configuration or session, for its trainer's turn,
  *            for room among the samples. Costs the server nothing: it can be
  *            dropped without trace.
+ *   GATED    first of its trainer's queue; the gate judges the results before
+ *            it. Everything else is as in QUEUED.
  *   ADMITTING left its queue; the door is asked whether it may be sent. Its
  *            numbers are provisional, nothing of it was sent.
  *   SENDING  its numbers are taken, its requests go out.
@@ -35,6 +37,7 @@ typedef struct tinker__flow_s tinker__flow_t;
 
 typedef enum {
   TINKER__OP_QUEUED,
+  TINKER__OP_GATED,
   TINKER__OP_ADMITTING,
   TINKER__OP_SENDING,
   TINKER__OP_POLLING,
@@ -46,6 +49,8 @@ typedef enum {
 
 typedef enum {
   TINKER__ON_TURN,  /* may leave its queue */
+  TINKER__ON_GATE,  /* the gate has to judge */
+  TINKER__ON_PASS,  /* it lets it through */
   TINKER__ON_DOOR,  /* the same, or its next step is set up, with a door */
   TINKER__ON_GO,    /* the door lets it go */
   TINKER__ON_SENT,  /* every part has been answered */
@@ -188,6 +193,9 @@ struct tinker__op_s {
   bool stepped;      /* an earlier step has changed something */
   bool parallel;     /* parts 2..n at once, part 1 last */
   bool partial_ok;   /* optim_step: sent whatever is in the sum */
+  bool ahead;        /* goes ahead of what is queued: submitted by a verdict */
+  bool judged;       /* the gate has let it through */
+  uint64_t question; /* ticket of the gate; 0 = it was not asked */
   uint64_t in_step;  /* turn->steps when its numbers were taken; 0 = not yet */
   tinker__sum_t sum; /* optim_step: the trainer's before it was sent */
   tinker__before_t before; /* what calls before it in the queue have left */

@@ -59,34 +59,58 @@ static void fail_queued(tinker__turn_t *turn, tinker__op_t *op) {
   tinker__op_on(op, TINKER__ON_FAIL);
 }
 
+static void push_ahead(tinker__turn_t *turn, tinker__op_t *op) {
+  tinker__link_t *at = turn->queue.next;
+  while (at != &turn->queue &&
+         TINKER__CONTAINER(at, tinker__op_t, link)->ahead) {
+    at = at->next;
+  }
+  tinker__list_insert_before(at, &op->link);
+}
+
 void tinker__turn_push(tinker__turn_t *turn, tinker__op_t *op) {
   if (atomic_load(&turn->fatal)) {
     fail_queued(turn, op);
     return;
   }
-  op->before = turn->last;
-  turn->last = TINKER__BEFORE_NOTHING;
-  tinker__list_push_back(&turn->queue, &op->link);
+  if (op->ahead) {
+    push_ahead(turn, op);
+  } else {
+    op->before = turn->last;
+    turn->last = TINKER__BEFORE_NOTHING;
+    tinker__list_push_back(&turn->queue, &op->link);
+  }
   mark(turn, op->flow);
+}
+
+/* The first of the queue: false = it stays there for now. */
+static bool pump_first(tinker__turn_t *turn, tinker__op_t *op) {
+  tinker__before_run(op->before, &turn->sum);
+  op->before = TINKER__BEFORE_NOTHING;
+  tinker_error_t *error = tinker__turn_check(op);
+  if (error) {
+    tinker__list_remove(&op->link);
+    tinker__op_set_error(op, error);
+    tinker__op_on(op, TINKER__ON_FAIL);
+    return true;
+  }
+  if (!tinker__gate_lets(op)) return op->state == TINKER__OP_DONE;
+  tinker__list_remove(&op->link);
+  turn->sending = op;
+  tinker__op_leave_queue(op);
+  return true;
 }
 
 void tinker__turn_pump(tinker__turn_t *turn) {
   tinker__link_t *l;
-  if (turn->sending || atomic_load(&turn->fatal)) return;
-  while (!turn->sending && (l = tinker__list_pop_front(&turn->queue))) {
-    tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, link);
-    tinker__before_run(op->before, &turn->sum);
-    op->before = TINKER__BEFORE_NOTHING;
-    tinker_error_t *error = tinker__turn_check(op);
-    if (error) {
-      tinker__op_set_error(op, error);
-      tinker__op_on(op, TINKER__ON_FAIL);
-    } else {
-      turn->sending = op;
-      tinker__op_leave_queue(op);
-      return;
-    }
+  while (!turn->sending && !atomic_load(&turn->fatal) &&
+         (l = tinker__list_first(&turn->queue))) {
+    if (!pump_first(turn, TINKER__CONTAINER(l, tinker__op_t, link))) return;
   }
+}
+
+void tinker__turn_mark(tinker__op_t *op) {
+  mark(op->turn, op->flow);
 }
 
 int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op) {
@@ -102,14 +126,16 @@ int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op) {
 
 void tinker__turn_take(tinker__turn_t *turn, tinker__op_t *op) {
   turn->next_seq += (int64_t)op->count;
-  if (turn->ordered) op->in_step = turn->steps;
-  if (turn->ordered && op->kind->effect == TINKER__EFFECT_STEP) {
+  for (size_t i = 0; i < op->count; i++) {
+    TINKER__TRACE(op, &op->parts[i], "numbered");
+  }
+  if (!turn->ordered) return;
+  op->in_step = turn->steps;
+  turn->open++;
+  if (op->kind->effect == TINKER__EFFECT_STEP) {
     op->sum = turn->sum;
     tinker__sum_on(&turn->sum, TINKER__SUM_STEPPED);
     turn->steps++;
-  }
-  for (size_t i = 0; i < op->count; i++) {
-    TINKER__TRACE(op, &op->parts[i], "numbered");
   }
 }
 
@@ -249,11 +275,17 @@ void tinker__turn_dispatch(tinker__op_t *op) {
   }
 }
 
+void tinker__turn_over(tinker__op_t *op) {
+  if (!op->in_step) return;
+  op->in_step = 0;
+  if (--op->turn->open == 0) tinker__turn_mark(op);
+}
+
 void tinker__turn_done(tinker__op_t *op) {
   tinker__turn_t *turn = op->turn;
-  if (!turn || turn->sending != op) return;
-  turn->sending = NULL;
-  mark(turn, op->flow);
+  if (!turn || !turn->ordered) return;
+  if (turn->sending == op) turn->sending = NULL;
+  mark(turn, op->flow); /* it may have kept others back from the queue, too */
 }
 
 void tinker__turn_fail(tinker__turn_t *turn, const char *why) {

@@ -40,15 +40,16 @@ struct tinker__turn_s {
   char *id;     /* of the model or the sampling session */
   bool ordered; /* a trainer's; a sampler's only counts */
   int64_t next_seq;
-  tinker__sum_t sum;              /* of gradients, for the next optim_step */
-  uint64_t steps;                 /* optim_steps sent, and 1 */
-  tinker__before_t last;          /* what calls after the queue's last left */
-  tinker__link_t queue;           /* operations that wait for their turn */
-  tinker__op_t *sending;          /* the one whose turn it is */
-  tinker__link_t dirty;           /* in flow->turns while there may be work */
-  size_t polling;                 /* polls out or pausing */
-  tinker__link_t line;            /* parts that wait for a place, by number */
-  char *fatal_why;                /* sentence, NULL without memory */
+  tinker__sum_t sum;     /* of gradients, for the next optim_step */
+  uint64_t steps;        /* optim_steps sent, and 1 */
+  size_t open;           /* operations that were sent and are not over */
+  tinker__before_t last; /* what calls after the queue's last left */
+  tinker__link_t queue;  /* operations that wait for their turn */
+  tinker__op_t *sending; /* the one whose turn it is */
+  tinker__link_t dirty;  /* in flow->turns while there may be work */
+  size_t polling;        /* polls out or pausing */
+  tinker__link_t line;   /* parts that wait for a place, by number */
+  char *fatal_why;       /* sentence, NULL without memory */
   int64_t gaps[TINKER__GAPS_MAX]; /* refused since the last result */
   size_t gap_count;
 };
@@ -59,7 +60,8 @@ int tinker__turn_new(tinker__turn_t **out, tinker__mem_t *mem, const char *id,
 tinker__turn_t *tinker__turn_retain(tinker__turn_t *turn);
 void tinker__turn_release(tinker__turn_t *turn); /* NULL allowed */
 
-/* Puts an operation at the queue's end. */
+/* Puts an operation at the queue's end; one that goes ahead, before all that
+ * don't. */
 void tinker__turn_push(tinker__turn_t *turn, tinker__op_t *op);
 /* Lets the next operation leave the queue, if it may. */
 void tinker__turn_pump(tinker__turn_t *turn);

@@ -130,9 +130,9 @@ static void fill(tinker__op_t *op, uint64_t bytes) {
   }
 }
 
-tinker_future_t *bench_submit(bench_t *b, const tinker__kind_t *kind,
-                              tinker__turn_t *turn, size_t parts,
-                              uint64_t bytes, int64_t timeout_ms) {
+static tinker__op_t *new_op(bench_t *b, const tinker__kind_t *kind,
+                            tinker__turn_t *turn, size_t parts,
+                            uint64_t bytes) {
   tinker__op_t *op = NULL;
   tinker_future_t *f = NULL;
   cr_assert_eq(tinker__future_new(&f, &b->mem, &ops, parts, NULL, NULL), 0);
@@ -141,7 +141,24 @@ tinker_future_t *bench_submit(bench_t *b, const tinker__kind_t *kind,
   b->futures[b->future_count++] = f;
   fill(op, bytes);
   if (turn) op->turn = tinker__turn_retain(turn);
+  return op;
+}
+
+tinker_future_t *bench_submit(bench_t *b, const tinker__kind_t *kind,
+                              tinker__turn_t *turn, size_t parts,
+                              uint64_t bytes, int64_t timeout_ms) {
+  tinker__op_t *op = new_op(b, kind, turn, parts, bytes);
+  tinker_future_t *f = op->future;
   if (timeout_ms >= 0) op->deadline_ms = b->now_ms + timeout_ms;
+  tinker__flow_submit(&b->flow, op, b->now_ms);
+  return f;
+}
+
+tinker_future_t *bench_submit_ahead(bench_t *b, const tinker__kind_t *kind,
+                                    tinker__turn_t *turn) {
+  tinker__op_t *op = new_op(b, kind, turn, 1, 10);
+  tinker_future_t *f = op->future;
+  op->ahead = true;
   tinker__flow_submit(&b->flow, op, b->now_ms);
   return f;
 }

@@ -50,6 +50,9 @@ tinker__turn_t *bench_turn(bench_t *b, bool ordered);
 tinker_future_t *bench_submit(bench_t *b, const tinker__kind_t *kind,
                               tinker__turn_t *turn, size_t parts,
                               uint64_t bytes, int64_t timeout_ms);
+/* The same for one request of a trainer that goes ahead of what is queued. */
+tinker_future_t *bench_submit_ahead(bench_t *b, const tinker__kind_t *kind,
+                                    tinker__turn_t *turn);
 /* The operation of a future that is pending. */
 void bench_cancel(bench_t *b, tinker_future_t *f);
 
