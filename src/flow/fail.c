@@ -82,6 +82,9 @@ static bool maybe_done(const tinker__op_t *op) {
   if (op->kind->retry == TINKER__RETRY_READ) return false;
   if (op->state == TINKER__OP_QUEUED) return op->losses > 0;
   if (op->state < TINKER__OP_SENDING) return false;
+  if (op->state == TINKER__OP_HANDED || op->kind->keeps_turn) {
+    return op->kind->effect > TINKER__EFFECT_FORWARD;
+  }
   if (op->kind->retry == TINKER__RETRY_NUMBERED) return true;
   const tinker__part_t *part = &op->parts[0];
   return tinker__part_is_out(part) || part->answered || part->retry.maybe_done;
@@ -94,6 +97,7 @@ static const char *cause_of(const tinker__op_t *op) {
   if (op->cause[0]) return op->cause;
   if (op->state == TINKER__OP_ADMITTING) return "nobody has admitted it yet";
   if (op->state == TINKER__OP_GATED) return "the gate has not judged yet";
+  if (op->state == TINKER__OP_HANDED) return "a function of the caller runs";
   if (op->state != TINKER__OP_QUEUED) return op->cause;
   if (!flow->ready[op->kind->needs]) {
     text = flow->sink->trouble ? flow->sink->trouble(flow->user) : NULL;

@@ -171,6 +171,12 @@ static void give_up(tinker__op_t *op, int code, const char *why) {
 
 /* Builds what is known only now, and stamps the numbers. */
 static bool make_ready(tinker__op_t *op) {
+  tinker_error_t *error = tinker__turn_check(op);
+  if (error) {
+    tinker__op_set_error(op, error);
+    tinker__op_on(op, TINKER__ON_QUIT);
+    return false;
+  }
   int rc = op->kind->prepare ? op->kind->prepare(op) : 0;
   if (!rc && tinker__part_numbered(&op->parts[0])) {
     rc = tinker__turn_number(op->turn, op);
@@ -235,7 +241,8 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
   TINKER__TRACE(op, NULL, "%s -> %s (%s)", tinker__op_state_name(op->state),
                 tinker__op_state_name(move.next), tinker__op_event_name(event));
   op->state = move.next;
-  if (op->error && op->turn && op->turn->ordered && !op->in_step) {
+  if (op->error && op->turn && op->turn->ordered &&
+      (!op->in_step || op->kind->keeps_turn)) {
     tinker__turn_unsent(op);
   }
   switch (move.action) {
@@ -255,7 +262,10 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
     settle(op);
     stop_polls(op);
     break;
-  case TINKER__DO_PART: settle(op); break;
+  case TINKER__DO_PART:
+    settle(op);
+    if (op->answered == op->count) tinker__turn_done(op);
+    break;
   case TINKER__DO_WITHDRAW:
     tinker__door_withdraw(op);
     settle(op);
@@ -298,19 +308,31 @@ void tinker__op_part_answered(tinker__part_t *part) {
   if (++op->answered < op->count) {
     tinker__turn_dispatch(op);
   } else {
-    tinker__turn_done(op);
+    bool keeps = op->kind->keeps_turn && op->state == TINKER__OP_SENDING;
+    if (!keeps) tinker__turn_done(op);
     tinker__op_on(op, TINKER__ON_SENT);
     tinker__op_end_trail(op);
   }
 }
 
+static void go_on(tinker__op_t *op, tinker__next_t next) {
+  if (next == TINKER__NEXT_LATER) {
+    tinker__op_on(op, TINKER__ON_LATER);
+    tinker__op_hold(op);
+  } else if (next == TINKER__NEXT_NONE) {
+    tinker__op_on(op, TINKER__ON_READY);
+  } else {
+    tinker__op_on(op, tinker__door_has(op) ? TINKER__ON_DOOR : TINKER__ON_STEP);
+  }
+}
+
+/* A next step has other requests: the transport has to be done with these. */
 static void step_done(tinker__op_t *op) {
   char why[256] = "";
+  if (op->kind->next && op->outs) return;
   int rc = op->kind->next ? op->kind->next(op, why, sizeof why) : 0;
   if (rc >= 0) {
-    tinker__op_on(op, rc == 0                ? TINKER__ON_READY
-                      : tinker__door_has(op) ? TINKER__ON_DOOR
-                                             : TINKER__ON_STEP);
+    go_on(op, (tinker__next_t)rc);
     return;
   }
   /* A field's fault is the server's here, not the caller's. */
@@ -419,12 +441,20 @@ void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
     tinker__op_let_go(op);
   } else if (attempt->dropped) {
     tinker__part_dropped(part, attempt);
+    if (op->state == TINKER__OP_POLLING && op->ready == op->count) {
+      step_done(op);
+    }
   } else if (part->state == TINKER__PART_POSTING) {
     tinker__part_posted(part, reply);
   } else if (part->state == TINKER__PART_ASKING) {
     tinker__part_told(part, reply);
   }
   leave(flow);
+}
+
+static void fail_waiting(tinker__op_t *op, const tinker_error_t *error) {
+  tinker__op_set_error(op, tinker__error_retain(error));
+  tinker__op_on(op, TINKER__ON_FAIL);
 }
 
 bool tinker__flow_admitted(tinker__flow_t *flow, uint64_t ticket,
@@ -434,6 +464,20 @@ bool tinker__flow_admitted(tinker__flow_t *flow, uint64_t ticket,
   if (op) tinker__door_answer(op, error ? tinker__error_retain(error) : NULL);
   leave(flow);
   return op;
+}
+
+void tinker__flow_step_ready(tinker__flow_t *flow, tinker__op_t *op, bool step,
+                             const tinker_error_t *error, int64_t now_ms) {
+  enter(flow, now_ms);
+  op->holds--;
+  if (op->state != TINKER__OP_HANDED) {
+    tinker__op_let_go(op);
+  } else if (error) {
+    fail_waiting(op, error);
+  } else {
+    go_on(op, step ? TINKER__NEXT_STEP : TINKER__NEXT_NONE);
+  }
+  leave(flow);
 }
 
 bool tinker__flow_judged(tinker__flow_t *flow, uint64_t ticket,
@@ -466,11 +510,6 @@ void tinker__flow_tick(tinker__flow_t *flow, int64_t now_ms) {
   }
   flow->wake_ms = -1;
   leave(flow);
-}
-
-static void fail_waiting(tinker__op_t *op, const tinker_error_t *error) {
-  tinker__op_set_error(op, tinker__error_retain(error));
-  tinker__op_on(op, TINKER__ON_FAIL);
 }
 
 void tinker__flow_ready(tinker__flow_t *flow, tinker__needs_t need,

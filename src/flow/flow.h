@@ -109,6 +109,12 @@ bool tinker__flow_admitted(tinker__flow_t *flow, uint64_t ticket,
 bool tinker__flow_judged(tinker__flow_t *flow, uint64_t ticket,
                          tinker__gate_t verdict, const tinker_error_t *error,
                          int64_t now_ms);
+/* User code is done with an operation whose kind->next said LATER: op has
+ * another step now (`step`), or its results are final; or it ends with error,
+ * which is borrowed. Exactly once, also if the operation has ended meanwhile.
+ */
+void tinker__flow_step_ready(tinker__flow_t *flow, tinker__op_t *op, bool step,
+                             const tinker_error_t *error, int64_t now_ms);
 /* Ends one tinker__op_hold. */
 void tinker__flow_unhold(tinker__flow_t *flow, tinker__op_t *op,
                          int64_t now_ms);

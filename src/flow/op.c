@@ -2,13 +2,14 @@
 #include "flow/op.h"
 
 #include "base/error.h"
-#include "flow/turn.h"
+#include "flow/internal.h"
 
 #define QUEUED TINKER__OP_QUEUED
 #define GATED TINKER__OP_GATED
 #define ADMITTING TINKER__OP_ADMITTING
 #define SENDING TINKER__OP_SENDING
 #define POLLING TINKER__OP_POLLING
+#define HANDED TINKER__OP_HANDED
 #define LEAVING TINKER__OP_LEAVING
 #define TRAILING TINKER__OP_TRAILING
 #define DONE TINKER__OP_DONE
@@ -31,6 +32,7 @@ static const tinker__op_move_t
     [TINKER__ON_SENT] = BUG(QUEUED),
     [TINKER__ON_READY] = BUG(QUEUED),
     [TINKER__ON_STEP] = BUG(QUEUED),
+    [TINKER__ON_LATER] = BUG(QUEUED),
     [TINKER__ON_LOST] = BUG(QUEUED),
     [TINKER__ON_FAIL] = {DONE, TINKER__DO_ABORT},
     [TINKER__ON_STOP] = {DONE, TINKER__DO_ABORT},
@@ -46,6 +48,7 @@ static const tinker__op_move_t
     [TINKER__ON_SENT] = BUG(GATED),
     [TINKER__ON_READY] = BUG(GATED),
     [TINKER__ON_STEP] = BUG(GATED),
+    [TINKER__ON_LATER] = BUG(GATED),
     [TINKER__ON_LOST] = BUG(GATED),
     [TINKER__ON_FAIL] = {DONE, TINKER__DO_ABORT},
     [TINKER__ON_STOP] = {DONE, TINKER__DO_ABORT},
@@ -61,6 +64,7 @@ static const tinker__op_move_t
     [TINKER__ON_SENT] = BUG(ADMITTING),
     [TINKER__ON_READY] = BUG(ADMITTING),
     [TINKER__ON_STEP] = BUG(ADMITTING),
+    [TINKER__ON_LATER] = BUG(ADMITTING),
     [TINKER__ON_LOST] = BUG(ADMITTING),
     [TINKER__ON_FAIL] = {DONE, TINKER__DO_WITHDRAW},
     [TINKER__ON_STOP] = {DONE, TINKER__DO_WITHDRAW},
@@ -76,6 +80,7 @@ static const tinker__op_move_t
     [TINKER__ON_SENT] = {POLLING, TINKER__DO_NOTHING},
     [TINKER__ON_READY] = BUG(SENDING),
     [TINKER__ON_STEP] = BUG(SENDING),
+    [TINKER__ON_LATER] = BUG(SENDING),
     [TINKER__ON_LOST] = BUG(SENDING),
     [TINKER__ON_FAIL] = {LEAVING, TINKER__DO_TELL},
     [TINKER__ON_STOP] = {LEAVING, TINKER__DO_TELL},
@@ -91,10 +96,27 @@ static const tinker__op_move_t
     [TINKER__ON_SENT] = BUG(POLLING),
     [TINKER__ON_READY] = {DONE, TINKER__DO_HAND},
     [TINKER__ON_STEP] = {SENDING, TINKER__DO_START},
+    [TINKER__ON_LATER] = {HANDED, TINKER__DO_NOTHING},
     [TINKER__ON_LOST] = {QUEUED, TINKER__DO_AGAIN},
     [TINKER__ON_FAIL] = {DONE, TINKER__DO_ABORT},
     [TINKER__ON_STOP] = {DONE, TINKER__DO_ABORT},
     [TINKER__ON_TRAIL] = {TRAILING, TINKER__DO_PART},
+    [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
+  },
+  [HANDED] = {
+    [TINKER__ON_TURN] = BUG(HANDED),
+    [TINKER__ON_GATE] = BUG(HANDED),
+    [TINKER__ON_PASS] = BUG(HANDED),
+    [TINKER__ON_DOOR] = {ADMITTING, TINKER__DO_OFFER},
+    [TINKER__ON_GO] = BUG(HANDED),
+    [TINKER__ON_SENT] = BUG(HANDED),
+    [TINKER__ON_READY] = {DONE, TINKER__DO_HAND},
+    [TINKER__ON_STEP] = {SENDING, TINKER__DO_START},
+    [TINKER__ON_LATER] = BUG(HANDED),
+    [TINKER__ON_LOST] = BUG(HANDED),
+    [TINKER__ON_FAIL] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_STOP] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_TRAIL] = {DONE, TINKER__DO_ABORT},
     [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
   },
   [LEAVING] = {
@@ -106,6 +128,7 @@ static const tinker__op_move_t
     [TINKER__ON_SENT] = {DONE, TINKER__DO_FINISH},
     [TINKER__ON_READY] = BUG(LEAVING),
     [TINKER__ON_STEP] = BUG(LEAVING),
+    [TINKER__ON_LATER] = BUG(LEAVING),
     [TINKER__ON_LOST] = BUG(LEAVING),
     [TINKER__ON_FAIL] = {LEAVING, TINKER__DO_NOTHING},
     [TINKER__ON_STOP] = {LEAVING, TINKER__DO_NOTHING},
@@ -121,6 +144,7 @@ static const tinker__op_move_t
     [TINKER__ON_SENT] = {TRAILING, TINKER__DO_NOTHING},
     [TINKER__ON_READY] = {DONE, TINKER__DO_FINISH},
     [TINKER__ON_STEP] = BUG(TRAILING),
+    [TINKER__ON_LATER] = BUG(TRAILING),
     [TINKER__ON_LOST] = BUG(TRAILING),
     [TINKER__ON_FAIL] = {TRAILING, TINKER__DO_NOTHING},
     [TINKER__ON_STOP] = {TRAILING, TINKER__DO_NOTHING},
@@ -136,6 +160,7 @@ static const tinker__op_move_t
     [TINKER__ON_SENT] = BUG(DONE),
     [TINKER__ON_READY] = BUG(DONE),
     [TINKER__ON_STEP] = BUG(DONE),
+    [TINKER__ON_LATER] = BUG(DONE),
     [TINKER__ON_LOST] = BUG(DONE),
     [TINKER__ON_FAIL] = {DONE, TINKER__DO_NOTHING},
     [TINKER__ON_STOP] = {DONE, TINKER__DO_NOTHING},
@@ -152,15 +177,15 @@ tinker__op_move_t tinker__op_move(tinker__op_state_t state,
 
 const char *tinker__op_state_name(tinker__op_state_t state) {
   static const char *const names[TINKER__OP_STATES] = {
-      "queued",  "gated",   "admitting", "sending",
-      "polling", "leaving", "trailing",  "done"};
+      "queued", "gated",   "admitting", "sending", "polling",
+      "handed", "leaving", "trailing",  "done"};
   return names[state];
 }
 
 const char *tinker__op_event_name(tinker__op_event_t event) {
   static const char *const names[TINKER__OP_EVENTS] = {
-      "turn", "gate", "pass", "door", "go",    "sent", "ready",
-      "step", "lost", "fail", "stop", "trail", "quit"};
+      "turn", "gate",  "pass", "door", "go",   "sent",  "ready",
+      "step", "later", "lost", "fail", "stop", "trail", "quit"};
   return names[event];
 }
 
@@ -204,12 +229,16 @@ static void part_clear(tinker__part_t *part) {
 }
 
 void tinker__op_next_step(tinker__op_t *op, const tinker__kind_t *kind) {
-  part_clear(&op->parts[0]);
-  part_init(&op->parts[0], op);
+  tinker__turn_over(op);
+  for (size_t i = 0; i < op->count; i++) {
+    part_clear(&op->parts[i]);
+    part_init(&op->parts[i], op);
+  }
   tinker__mem_free(op->mem, op->path);
   op->path = NULL;
+  bool changed = op->kind->effect > TINKER__EFFECT_FORWARD;
   op->kind = kind;
-  op->stepped = true;
+  op->stepped |= changed;
   op->ticket = 0;
   op->answered = op->ready = 0;
 }

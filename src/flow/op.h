@@ -9,7 +9,10 @@
  *            numbers are provisional, nothing of it was sent.
  *   SENDING  its numbers are taken, its requests go out.
  *   POLLING  all requests are accepted; results are asked for.
- *   LEAVING  the waiting has ended (cancel, deadline, failure), but numbers
+ *   HANDED   its results are with user code, on another thread, which makes its
+ *            next step of them. One that keeps its turn has its place, and the
+ *            numbers after it, although they are not taken yet.
+ *   LEAVING the waiting has ended (cancel, deadline, failure), but numbers
  *            are taken: the requests that are left are still delivered.
  *   TRAILING the same with a door: its results are asked for, too.
  *   DONE     over; memory goes as soon as the transport, and whoever holds it,
@@ -41,6 +44,7 @@ typedef enum {
   TINKER__OP_ADMITTING,
   TINKER__OP_SENDING,
   TINKER__OP_POLLING,
+  TINKER__OP_HANDED,
   TINKER__OP_LEAVING,
   TINKER__OP_TRAILING,
   TINKER__OP_DONE,
@@ -56,6 +60,7 @@ typedef enum {
   TINKER__ON_SENT,  /* every part has been answered */
   TINKER__ON_READY, /* every part has its result; none is awaited any more */
   TINKER__ON_STEP,  /* this step is done, the next one is set up */
+  TINKER__ON_LATER, /* this step is done, user code sets up the next one */
   TINKER__ON_LOST,  /* the server dropped the result of a sample */
   TINKER__ON_FAIL,  /* a part failed for good */
   TINKER__ON_STOP,  /* cancel or deadline of a numbered operation */
@@ -107,6 +112,13 @@ typedef enum {
   TINKER__EFFECT_STEP     /* moves the weights by the sum */
 } tinker__effect_t;
 
+/* Whether a step was the last one. */
+typedef enum {
+  TINKER__NEXT_NONE,  /* it was */
+  TINKER__NEXT_STEP,  /* op has another step now */
+  TINKER__NEXT_LATER, /* tinker__flow_step_ready will say */
+} tinker__next_t;
+
 /* The constants that all operations of one kind share; the layer above has the
  * tables. A kind is one step: create_trainer, for example, has the steps
  * create_model and get_info. */
@@ -123,14 +135,21 @@ typedef struct tinker__kind_s {
   bool proto_body;    /* protobuf request */
   bool proto_result;  /* protobuf result */
   bool keep_accepted; /* decoding needs the reply to the submission */
-  bool fb_quota;      /* takes bytes of the quota of forward_backward */
-  bool local;         /* answered by the client itself: the flow never has it */
+  /* Its next step is numbered too, and adds to the sum: no other operation of
+   * the trainer comes between. The turn is kept until that step's requests are
+   * answered, and its numbers are taken when it goes. So if it never goes they
+   * are no gap: the next operation gets them. */
+  bool keeps_turn;
+  bool fb_quota; /* takes bytes of the quota of forward_backward */
+  bool local;    /* answered by the client itself: the flow never has it */
   /* Right before the first request of this step: builds what is known only
    * now. May be NULL. 0 or a negative code. */
   int (*prepare)(tinker__op_t *op);
-  /* Called when the result of this step is there (op->parts[0].raw). Returns 0
-   * if it is the operation's result, 1 if it gave op another step, or a
-   * negative code, and `why` may get a sentence. May be NULL. */
+  /* Called when the results of this step are there (op->parts[i].raw). Returns
+   * a tinker__next_t, or a negative code, and `why` may get a sentence. After
+   * LATER the parts stay as they are, and op itself stays, until
+   * tinker__flow_step_ready; its future is only the caller's meanwhile. May be
+   * NULL. */
   int (*next)(tinker__op_t *op, char *why, size_t why_len);
 } tinker__kind_t;
 
@@ -225,8 +244,8 @@ struct tinker__op_s {
 int tinker__op_new(tinker__op_t **out, tinker__mem_t *mem,
                    const tinker__kind_t *kind, size_t count,
                    tinker_future_t *future);
-/* Sets up the next step: fresh part 0 of another kind, its old result
- * dropped. */
+/* Sets up the next step: fresh parts of another kind, the old results dropped.
+ * Inside of kind->next, or before tinker__flow_step_ready. */
 void tinker__op_next_step(tinker__op_t *op, const tinker__kind_t *kind);
 static inline bool tinker__part_is_out(const tinker__part_t *part) {
   return part->attempts[0].out || part->attempts[1].out;
@@ -235,6 +254,11 @@ static inline bool tinker__part_is_out(const tinker__part_t *part) {
 static inline bool tinker__part_numbered(const tinker__part_t *part) {
   return part->op->kind->retry &
          (TINKER__RETRY_NUMBERED | TINKER__RETRY_SAMPLE);
+}
+/* The effect that the operation is about; that of its next step if no other
+ * operation may come between. */
+static inline tinker__effect_t tinker__op_effect(const tinker__op_t *op) {
+  return op->kind->keeps_turn ? TINKER__EFFECT_ADD : op->kind->effect;
 }
 /* Bytes of a part that the quotas count. */
 static inline uint64_t tinker__part_estimate(const tinker__part_t *part) {

@@ -46,16 +46,19 @@ static void mark(tinker__turn_t *turn, tinker__flow_t *flow) {
   }
 }
 
-static void fail_queued(tinker__turn_t *turn, tinker__op_t *op) {
-  tinker__op_set_error(
-      op,
-      tinker__error_new(
-          op->mem,
-          &(tinker__error_spec_t){.code = TINKER_EFATAL,
-                                  .advice = TINKER__ADVICE_FATAL |
-                                            TINKER__ADVICE_RECOVER},
-          "%s was not sent: %s", op->kind->name,
-          turn->fatal_why ? turn->fatal_why : "an earlier number was lost"));
+static tinker_error_t *fatal_error(const tinker__op_t *op) {
+  const char *why = op->turn->fatal_why;
+  return tinker__error_new(
+      op->mem,
+      &(tinker__error_spec_t){.code = TINKER_EFATAL,
+                              .advice = TINKER__ADVICE_FATAL |
+                                        TINKER__ADVICE_RECOVER},
+      "%s was not sent: %s", op->kind->name,
+      why ? why : "an earlier number was lost");
+}
+
+static void fail_queued(tinker__op_t *op) {
+  tinker__op_set_error(op, fatal_error(op));
   tinker__op_on(op, TINKER__ON_FAIL);
 }
 
@@ -70,7 +73,7 @@ static void push_ahead(tinker__turn_t *turn, tinker__op_t *op) {
 
 void tinker__turn_push(tinker__turn_t *turn, tinker__op_t *op) {
   if (atomic_load(&turn->fatal)) {
-    fail_queued(turn, op);
+    fail_queued(op);
     return;
   }
   if (op->ahead) {
@@ -141,7 +144,7 @@ void tinker__turn_take(tinker__turn_t *turn, tinker__op_t *op) {
 
 static const char *why_not(const tinker__op_t *op) {
   const tinker__sum_t *sum = &op->turn->sum;
-  switch (op->kind->effect) {
+  switch (tinker__op_effect(op)) {
   case TINKER__EFFECT_ADD:
     if (tinker__sum_may_add(sum)) return NULL;
     break;
@@ -165,6 +168,7 @@ static const char *why_not(const tinker__op_t *op) {
 
 tinker_error_t *tinker__turn_check(const tinker__op_t *op) {
   if (!op->turn || !op->turn->ordered) return NULL;
+  if (atomic_load(&op->turn->fatal)) return fatal_error(op);
   const char *why = why_not(op);
   if (!why) return NULL;
   bool dirty = op->turn->sum.state == TINKER__SUM_DIRTY;
@@ -190,7 +194,7 @@ static bool by_wish(const tinker__op_t *op) {
 void tinker__turn_unsent(tinker__op_t *op) {
   tinker__turn_t *turn = op->turn;
   tinker__sum_event_t event =
-      by_wish(op) ? TINKER__SUM_EVENTS : lack_of(op->kind->effect);
+      by_wish(op) ? TINKER__SUM_EVENTS : lack_of(tinker__op_effect(op));
   if (tinker__list_empty(&op->link)) { /* it was the queue's first */
     if (event != TINKER__SUM_EVENTS) tinker__sum_on(&turn->sum, event);
     return;
@@ -293,9 +297,12 @@ void tinker__turn_fail(tinker__turn_t *turn, const char *why) {
   turn->fatal_why = tinker__mem_strdup(turn->mem, why);
   tinker__link_t *l;
   tinker__op_t *op = turn->sending;
-  if (op && op->state == TINKER__OP_ADMITTING) fail_queued(turn, op);
+  if (op &&
+      (op->state == TINKER__OP_ADMITTING || op->state == TINKER__OP_HANDED)) {
+    fail_queued(op);
+  }
   while ((l = tinker__list_pop_front(&turn->queue))) {
-    fail_queued(turn, TINKER__CONTAINER(l, tinker__op_t, link));
+    fail_queued(TINKER__CONTAINER(l, tinker__op_t, link));
   }
 }
 

@@ -3,7 +3,8 @@
  *
  * Invariants of a trainer's turn:
  * - operations leave the queue one at a time, in the order of the calls; the
- *   next one leaves when every part of the last has been answered;
+ *   next one leaves when every part of the last has been answered, those of its
+ *   next step included where its kind keeps the turn;
  * - numbers are taken when an operation goes, a run of them for all its parts
  *   at once, so one that is canceled in the queue or at the door leaves no
  *   hole; until then they are provisional, and the next one that is offered
@@ -72,8 +73,8 @@ void tinker__turn_pump(tinker__turn_t *turn);
 int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op);
 /* The numbers of op are taken. */
 void tinker__turn_take(tinker__turn_t *turn, tinker__op_t *op);
-/* Why the sum of gradients lets this operation not go, a reference; NULL = it
- * may. */
+/* Why this operation can't go, or may not because of the sum of gradients: a
+ * reference; NULL = it may. */
 tinker_error_t *tinker__turn_check(const tinker__op_t *op);
 /* The operation ends with its error, and its numbers were not taken. */
 void tinker__turn_unsent(tinker__op_t *op);

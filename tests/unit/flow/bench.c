@@ -118,7 +118,7 @@ tinker__turn_t *bench_turn(bench_t *b, bool ordered) {
   return turn;
 }
 
-static void fill(tinker__op_t *op, uint64_t bytes) {
+void bench_fill(tinker__op_t *op, uint64_t bytes) {
   tinker__optim_step_t step = {.has_adam_params = true};
   for (size_t i = 0; i < op->count; i++) {
     tinker__part_t *part = &op->parts[i];
@@ -139,7 +139,7 @@ static tinker__op_t *new_op(bench_t *b, const tinker__kind_t *kind,
   cr_assert_eq(tinker__op_new(&op, &b->mem, kind, parts, f), 0);
   cr_assert_lt(b->future_count, (size_t)BENCH_OPS);
   b->futures[b->future_count++] = f;
-  fill(op, bytes);
+  bench_fill(op, bytes);
   if (turn) op->turn = tinker__turn_retain(turn);
   return op;
 }

@@ -53,6 +53,8 @@ tinker_future_t *bench_submit(bench_t *b, const tinker__kind_t *kind,
 /* The same for one request of a trainer that goes ahead of what is queued. */
 tinker_future_t *bench_submit_ahead(bench_t *b, const tinker__kind_t *kind,
                                     tinker__turn_t *turn);
+/* Gives each part of op a body that counts as `bytes`. */
+void bench_fill(tinker__op_t *op, uint64_t bytes);
 /* The operation of a future that is pending. */
 void bench_cancel(bench_t *b, tinker_future_t *f);
 
