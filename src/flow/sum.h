@@ -36,7 +36,8 @@ typedef enum {
   TINKER__SUM_LACKS,    /* a request is missing, or it may be */
   TINKER__SUM_STEPPED,  /* an optim_step was sent */
   TINKER__SUM_MISSED,   /* an optim_step was not sent, or was refused */
-  TINKER__SUM_REJECTED, /* the sum was judged: no optim_step shall use it */
+  TINKER__SUM_REJECTED, /* no optim_step shall use it: it was judged so, or what
+                           is in it is not known */
   TINKER__SUM_ACCEPTED, /* go on with what there is */
   TINKER__SUM_EVENTS
 } tinker__sum_event_t;

@@ -240,18 +240,20 @@ void tinker__turn_added(tinker__part_t *part) {
   if (sum) tinker__sum_on(sum, TINKER__SUM_ADDED);
 }
 
-/* The optim_step that is refused has used nothing. */
-static void step_back(tinker__op_t *op) {
+/* An optim_step that is refused has used nothing. Where that is not sure it is
+ * not known what is in the sum either. */
+static void step_back(tinker__op_t *op, bool unknown) {
   tinker__turn_t *turn = op->turn;
   turn->sum = op->sum;
   turn->steps--;
-  tinker__sum_on(&turn->sum, TINKER__SUM_MISSED);
+  tinker__sum_on(&turn->sum,
+                 unknown ? TINKER__SUM_REJECTED : TINKER__SUM_MISSED);
 }
 
 bool tinker__turn_lacks(tinker__part_t *part, bool unknown) {
   tinker__op_t *op = part->op;
   if (op->kind->effect == TINKER__EFFECT_STEP) {
-    if (!part->answered && !unknown) step_back(op);
+    if (!part->answered) step_back(op, unknown);
     return true;
   }
   if (op->kind->effect != TINKER__EFFECT_ADD) return true;

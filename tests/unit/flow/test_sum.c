@@ -335,6 +335,22 @@ Test(sum, optim_step_rejected) {
   done();
 }
 
+/* Refused, but an earlier attempt may have been carried out: what is in the sum
+ * is not known. */
+Test(sum, optim_step_unknown) {
+  setup();
+  fb(1);
+  accept("batch");
+  tinker_future_t *step = optim();
+  bench_answer(&b, bench_first(&b, "optim"),
+               (bench_reply_t){.error = TINKER_ETRANSPORT, .sent = true});
+  bench_advance(&b, 1000);
+  reject("optim");
+  cr_assert(tinker_error_outcome_is_unknown(step->error));
+  is(TINKER__SUM_DIRTY, 1);
+  done();
+}
+
 /* A result that fails while the optim_step is out counts if that is refused. */
 Test(sum, failed_while_the_optim_step_is_out) {
   for (int user = 0; user < 2; user++) {
