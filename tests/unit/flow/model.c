@@ -62,11 +62,10 @@ static bool lacks(const model_call_t *c) {
 
 static model_call_t *call_of(const tinker__op_t *op) {
   model_t *m = op->flow->user;
-  for (size_t i = m->call_count; i-- > 0;) {
-    if (m->calls[i].op == op) return &m->calls[i]; /* memory is used again */
-  }
-  MUST(!"the operation of a call");
-  return NULL;
+  size_t i = m->call_count; /* from the end: memory is used again */
+  while (i > 0 && m->calls[i - 1].op != op) i--;
+  MUST(i > 0);
+  return &m->calls[i - 1];
 }
 
 static bool left_over(const model_t *m, int trainer, size_t before) {
@@ -89,7 +88,7 @@ static void check_optim(model_t *m, size_t k) {
     if (adds(c) && c->code != TINKER_ECANCELED && !c->forgiven) own = true;
     if (c->executed) return;
     if (c->kind != &bench_optim || c->forgiven) continue;
-    if (c->code == TINKER_ECANCELED) continue;
+    if (c->code == TINKER_ECANCELED && !c->sent) continue;
     if (!left_over(m, trainer, i)) return;
     MUST(!own);
   }
@@ -521,7 +520,8 @@ void model_advance(model_t *m, int64_t ms) {
 void model_begin(model_t *m, uint64_t order, uint64_t seed) {
   memset(m, 0, sizeof *m);
   m->order = order;
-  m->rng = (seed + order + 1) * 0x9e3779b97f4a7c15u;
+  m->rng = (order + 1) * 0x9e3779b97f4a7c15u ^ seed * 0xbf58476d1ce4e5b9u;
+  if (!m->rng) m->rng = 1;
   m->now_ms = 1000;
   m->wake_ms = -1;
   tinker__mem_init(&m->mem, NULL, 0);
