@@ -75,8 +75,9 @@ typedef struct tinker__outcome_s {
 
 typedef struct tinker__door_s {
   /* Asks whether a mutation may be sent. It and its bytes are valid until it
-   * goes or is withdrawn; tinker__op_hold keeps them longer. After REFUSE
-   * *error may hold a reference to the error that its operation ends with. */
+   * goes or is withdrawn; who may still read it then calls tinker__op_hold
+   * here, which keeps one that was withdrawn. After REFUSE *error may hold a
+   * reference to the error that its operation ends with. */
   tinker__admit_t (*admit)(void *user, const tinker__mutation_t *mutation,
                            tinker_error_t **error);
   void (*withdrawn)(void *user, uint64_t ticket);

@@ -103,6 +103,8 @@ static const char *cause_of(const tinker__op_t *op) {
     text = flow->sink->trouble ? flow->sink->trouble(flow->user) : NULL;
   } else if (op->turn && op->turn->sending) {
     text = cause_of(op->turn->sending); /* it waits for that one's end */
+  } else if (op->turn && flow->door && flow->door->gate && op->turn->open) {
+    text = "the gate waits for the results before it";
   }
   return text ? text : "";
 }

@@ -264,8 +264,8 @@ static inline tinker__effect_t tinker__op_effect(const tinker__op_t *op) {
 static inline uint64_t tinker__part_estimate(const tinker__part_t *part) {
   return part->body.estimate;
 }
-/* Keeps the memory of an operation, its bodies after `withdrawn` included, for
- * a reader on another thread, until tinker__flow_unhold. */
+/* Keeps the memory of an operation that ends, its bodies included, for a reader
+ * on another thread, until tinker__flow_unhold. */
 static inline void tinker__op_hold(tinker__op_t *op) {
   op->holds++;
 }

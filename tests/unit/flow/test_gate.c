@@ -216,6 +216,18 @@ Test(gate, ends_while_it_is_held) {
   }
 }
 
+/* A deadline that passes before that says what it was waited for. */
+Test(gate, deadline) {
+  setup(TINKER__GATE_HOLD);
+  call(&bench_numbered);
+  accept("step");
+  tinker_future_t *f = bench_submit(&b, &bench_optim, turn, 1, 10, 100);
+  bench_advance(&b, 100);
+  cr_assert_not_null(strstr(tinker_error_message(f->error),
+                            "the gate waits for the results before it"));
+  done();
+}
+
 /* One that is canceled while it waits, for results or for the verdict, keeps
  * nobody back. */
 Test(gate, canceled) {
