@@ -47,14 +47,12 @@ static void mark(tinker__turn_t *turn, tinker__flow_t *flow) {
 }
 
 static tinker_error_t *fatal_error(const tinker__op_t *op) {
-  const char *why = op->turn->fatal_why;
   return tinker__error_new(
       op->mem,
       &(tinker__error_spec_t){.code = TINKER_EFATAL,
                               .advice = TINKER__ADVICE_FATAL |
                                         TINKER__ADVICE_RECOVER},
-      "%s was not sent: %s", op->kind->name,
-      why ? why : "an earlier number was lost");
+      "%s was not sent: %s", op->kind->name, tinker__turn_why(op->turn));
 }
 
 static void fail_queued(tinker__op_t *op) {
@@ -295,8 +293,9 @@ void tinker__turn_done(tinker__op_t *op) {
 }
 
 void tinker__turn_fail(tinker__turn_t *turn, const char *why) {
-  if (atomic_exchange(&turn->fatal, true)) return;
+  if (atomic_load(&turn->fatal)) return;
   turn->fatal_why = tinker__mem_strdup(turn->mem, why);
+  atomic_store(&turn->fatal, true);
   tinker__link_t *l;
   tinker__op_t *op = turn->sending;
   if (op &&
