@@ -13,6 +13,7 @@ int tinker__turn_new(tinker__turn_t **out, tinker__mem_t *mem, const char *id,
     return TINKER_ENOMEM;
   }
   atomic_init(&t->refs, 1);
+  atomic_init(&t->refused, TINKER__BEFORE_NOTHING);
   atomic_init(&t->fatal, false);
   t->mem = mem;
   t->ordered = ordered;
@@ -77,7 +78,7 @@ void tinker__turn_push(tinker__turn_t *turn, tinker__op_t *op) {
   if (op->ahead) {
     push_ahead(turn, op);
   } else {
-    op->before = turn->last;
+    op->before = tinker__before_then(turn->last, op->before);
     turn->last = TINKER__BEFORE_NOTHING;
     tinker__list_push_back(&turn->queue, &op->link);
   }
@@ -208,14 +209,18 @@ void tinker__turn_unsent(tinker__op_t *op) {
 
 void tinker__turn_refused(tinker__turn_t *turn, tinker__effect_t effect) {
   tinker__sum_event_t event = lack_of(effect);
-  if (event != TINKER__SUM_EVENTS) {
-    turn->last = tinker__before_on(turn->last, event);
+  int old = atomic_load(&turn->refused);
+  if (event == TINKER__SUM_EVENTS) return;
+  while (!atomic_compare_exchange_weak(
+      &turn->refused, &old,
+      (int)tinker__before_on((tinker__before_t)old, event))) {
   }
 }
 
 void tinker__turn_accept_partial(tinker__turn_t *turn) {
   tinker__sum_on(&turn->sum, TINKER__SUM_ACCEPTED);
   turn->last = TINKER__BEFORE_NOTHING;
+  atomic_store(&turn->refused, TINKER__BEFORE_NOTHING);
   TINKER__LIST_EACH(l, next, &turn->queue) {
     TINKER__CONTAINER(l, tinker__op_t, link)->before = TINKER__BEFORE_NOTHING;
   }

@@ -21,7 +21,7 @@
  *   the caller's wish that the step does without it.
  *
  * Reference counted: its trainer holds it, and so does each operation. All
- * but the counters marked atomic belongs to the loop's thread. */
+ * but what is marked atomic belongs to the loop's thread. */
 #ifndef TINKER_FLOW_TURN_H
 #define TINKER_FLOW_TURN_H
 
@@ -36,7 +36,8 @@
 
 struct tinker__turn_s {
   atomic_uint refs;
-  atomic_bool fatal; /* no later call is accepted: any thread reads it */
+  atomic_int refused; /* tinker__before_t: what refused calls have left */
+  atomic_bool fatal;  /* no later call is accepted: any thread reads it */
   tinker__mem_t *mem;
   char *id;     /* of the model or the sampling session */
   bool ordered; /* a trainer's; a sampler's only counts */
@@ -79,8 +80,12 @@ tinker_error_t *tinker__turn_check(const tinker__op_t *op);
 /* The operation ends with its error, and its numbers were not taken. */
 void tinker__turn_unsent(tinker__op_t *op);
 /* The same for a call that never became an operation, because it was refused.
- */
+ * Any thread. The next call takes what it leaves, into op->before. */
 void tinker__turn_refused(tinker__turn_t *turn, tinker__effect_t effect);
+static inline tinker__before_t tinker__turn_take_refused(tinker__turn_t *turn) {
+  return (tinker__before_t)atomic_exchange(&turn->refused,
+                                           TINKER__BEFORE_NOTHING);
+}
 /* Goes on with the sum as it is: whatever has failed until now is accepted. */
 void tinker__turn_accept_partial(tinker__turn_t *turn);
 /* A part of a sent operation is accepted by the server, or has failed: as a

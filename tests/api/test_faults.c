@@ -269,6 +269,34 @@ Test(faults, one_chunk_rejected) {
   end(&rig, t);
 }
 
+/* A forward_backward that was refused at once lacks in its step, too: a program
+ * that looks at its futures later moves no weight by momentum alone. */
+Test(faults, a_refused_call_lacks_in_its_step) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  start(&rig, &t);
+  tinker_datum_t **batch = rig_batch(1, 3);
+  calls_begun(tinker_trainer_forward_backward(t, batch, 0, NULL, NULL), &f);
+  tinker_future_release(f);
+  for (int good = 0; good < 2; good++) {
+    calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f);
+    if (good) {
+      cr_assert_eq(tinker_future_wait(f, 60000), 0);
+    } else {
+      ended(&rig, f, TINKER_ESTATE);
+      cr_assert_eq(rig_count(&rig, OPTIM), 0u);
+    }
+    tinker_future_release(f);
+    calls_begun(tinker_trainer_forward_backward(t, batch, 1, NULL, NULL), &f);
+    cr_assert_eq(tinker_future_wait(f, 60000), 0);
+    tinker_future_release(f);
+  }
+  cr_assert_eq(rig_count(&rig, OPTIM), 1u);
+  rig_batch_free(batch, 1);
+  end(&rig, t);
+}
+
 Test(faults, polls_that_go_on) {
   rig_t rig;
   tinker_trainer_t *t;

@@ -140,7 +140,10 @@ static tinker__op_t *new_op(bench_t *b, const tinker__kind_t *kind,
   cr_assert_lt(b->future_count, (size_t)BENCH_OPS);
   b->futures[b->future_count++] = f;
   bench_fill(op, bytes);
-  if (turn) op->turn = tinker__turn_retain(turn);
+  if (turn) {
+    op->turn = tinker__turn_retain(turn);
+    op->before = tinker__turn_take_refused(turn);
+  }
   return op;
 }
 
