@@ -45,8 +45,9 @@ static struct tinker__offer_s *new_offer(tinker__op_t *op) {
 
 static tinker_error_t *refusal(const tinker__op_t *op, int code,
                                const char *why) {
-  return tinker__error_new(op->mem, &(tinker__error_spec_t){.code = code},
-                           "%s was not sent: %s", op->kind->name, why);
+  tinker__error_spec_t spec = {.code = code, .where = op->flow->where};
+  return tinker__error_new(op->mem, &spec, "%s was not sent: %s",
+                           op->kind->name, why);
 }
 
 static void refuse(tinker__op_t *op, tinker_error_t *error) {

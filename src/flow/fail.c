@@ -25,11 +25,12 @@ static const char *numbered_name(const tinker__part_t *part, char *out,
   "the weights without it"
 
 /* May the server have carried it out, although it failed? A request that it
- * took and then calls its user's fault, it has not. */
-static bool may_count(const tinker__part_t *part, int code, unsigned advice,
+ * took and then calls its user's fault, it has not; of any other it is not
+ * known. */
+static bool may_count(const tinker__part_t *part, unsigned advice,
                       tinker_category_t category) {
-  if (!part->answered) return advice & TINKER__ADVICE_UNKNOWN;
-  return code != TINKER_ESERVER || category != TINKER_CATEGORY_USER;
+  if (advice & TINKER__ADVICE_UNKNOWN) return true;
+  return part->answered && category != TINKER_CATEGORY_USER;
 }
 
 void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
@@ -39,10 +40,13 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   char name[128];
   bool ordered = op->turn && op->turn->ordered;
   bool fatal = advice & TINKER__ADVICE_FATAL && ordered;
-  bool late = ordered && !tinker__turn_lacks(
-                             part, may_count(part, code, advice, category));
+  bool late =
+      ordered && !tinker__turn_lacks(part, may_count(part, advice, category));
   /* Part of a batch may have been applied, whatever happened to the rest. */
-  if (op->count > 1) advice |= TINKER__ADVICE_UNKNOWN;
+  if (op->count > 1) {
+    advice =
+        (advice & ~(unsigned)TINKER__ADVICE_RETRIABLE) | TINKER__ADVICE_UNKNOWN;
+  }
   /* So was an earlier step: a second try would make a second one. */
   if (op->stepped) advice = TINKER__ADVICE_UNKNOWN;
   tinker_error_t *error = tinker__error_new(
@@ -52,7 +56,9 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                               .category = category,
                               .advice = advice,
                               .retry_after_ms = retry_after_ms,
-                              .request_id = part->request_id},
+                              .request_id = part->request_id ? part->request_id
+                                                             : part->log_id,
+                              .where = op->flow->where},
       "%s: %s%s", numbered_name(part, name, sizeof name), why,
       late ? LATE : "");
   if (fatal) tinker__turn_fail(op->turn, tinker_error_message(error));
@@ -111,11 +117,13 @@ static const char *cause_of(const tinker__op_t *op) {
 
 void tinker__op_stop(tinker__op_t *op, int code, const char *why) {
   bool maybe = maybe_done(op);
-  const char *cause = code == TINKER_ETIMEDOUT ? cause_of(op) : "";
+  const char *cause = cause_of(op);
   tinker__error_spec_t spec = {
       .code = code,
       .advice = maybe ? TINKER__ADVICE_UNKNOWN : TINKER__ADVICE_RETRIABLE,
-      .request_id = op->parts[0].request_id,
+      .request_id = op->parts[0].request_id ? op->parts[0].request_id
+                                            : op->parts[0].log_id,
+      .where = op->flow->where,
   };
   bool numbered = op->kind->retry == TINKER__RETRY_NUMBERED;
   bool closed = op->flow->closed;

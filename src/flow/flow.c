@@ -37,6 +37,9 @@ void tinker__flow_init(tinker__flow_t *flow, const tinker__sink_t *sink,
   tinker__list_init(&flow->gone);
   tinker__list_init(&flow->turns);
   tinker__list_init(&flow->samples);
+  for (int i = 0; i < TINKER__BRAKES; i++) {
+    tinker__brake_init(&flow->brakes[i]);
+  }
   for (int i = 0; i < TINKER__NEEDS_COUNT; i++) {
     tinker__list_init(&flow->unready[i]);
   }
@@ -79,7 +82,7 @@ static void enter(tinker__flow_t *flow, int64_t now_ms) {
 
 static void leave(tinker__flow_t *flow) {
   do tinker__throttle_pump(flow);
-  while (pump_round(flow));
+  while (pump_round(flow) || tinker__flow_release(flow));
   tinker__timer_t *first = tinker__timers_first(&flow->timers);
   int64_t wake = first ? first->due_ms : -1;
   if (wake != flow->wake_ms) {
@@ -164,8 +167,10 @@ void tinker__op_let_go(tinker__op_t *op) {
 
 static void give_up(tinker__op_t *op, int code, const char *why) {
   tinker__op_set_error(
-      op, tinker__error_new(op->mem, &(tinker__error_spec_t){.code = code},
-                            "%s was not sent: %s", op->kind->name, why));
+      op, tinker__error_new(
+              op->mem,
+              &(tinker__error_spec_t){.code = code, .where = op->flow->where},
+              "%s was not sent: %s", op->kind->name, why));
   tinker__op_on(op, TINKER__ON_QUIT);
 }
 
@@ -342,6 +347,7 @@ static void step_done(tinker__op_t *op) {
                                          &(tinker__error_spec_t){
                                              .code = code,
                                              .advice = TINKER__ADVICE_UNKNOWN,
+                                             .where = op->flow->where,
                                          },
                                          "the result of %s can't be used: %s",
                                          op->kind->name,
@@ -437,6 +443,7 @@ void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
   enter(flow, now_ms);
   attempt->out = false;
   op->outs--;
+  tinker__part_heard(part, request, reply);
   if (op->state == TINKER__OP_DONE) {
     tinker__op_let_go(op);
   } else if (attempt->dropped) {

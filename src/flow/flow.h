@@ -8,6 +8,7 @@
 #ifndef TINKER_FLOW_FLOW_H
 #define TINKER_FLOW_FLOW_H
 
+#include "flow/brake.h"
 #include "flow/door.h"
 #include "flow/op.h"
 #include "flow/quota.h"
@@ -31,6 +32,8 @@ typedef struct tinker__sink_s {
   void (*paused)(void *user, const char *name, const char *why);
   /* A bug of ours has ended an operation: for the log. */
   void (*bug)(void *user, const char *what);
+  /* The service has said that the session is over. */
+  void (*over)(void *user);
   /* Somebody waits for this: answer with tinker__flow_ready. */
   void (*need)(void *user, tinker__needs_t need);
 } tinker__sink_t;
@@ -48,6 +51,7 @@ struct tinker__flow_s {
   const tinker__sink_t *sink;
   void *user;
   tinker__mem_t *mem;
+  const char *where;         /* base URL, for errors; NULL = not known */
   struct tinker__log_s *log; /* gets the debug lines of operations; or NULL */
   tinker__door_t *door;      /* what mutations pass; NULL = nothing */
   tinker__link_t asked;      /* operations whose answer is awaited */
@@ -67,6 +71,7 @@ struct tinker__flow_s {
   tinker__link_t turns; /* trainers that may have work */
   tinker__quota_t fb;
   tinker__quota_t replies;
+  tinker__brake_t brakes[TINKER__BRAKES];
   tinker__link_t samples; /* operations that wait to be submitted */
   tinker__quota_t sample_bytes;
   size_t submitting;     /* samples being submitted */

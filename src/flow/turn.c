@@ -51,6 +51,7 @@ static tinker_error_t *fatal_error(const tinker__op_t *op) {
   return tinker__error_new(
       op->mem,
       &(tinker__error_spec_t){.code = TINKER_EFATAL,
+                              .where = op->flow->where,
                               .advice = TINKER__ADVICE_FATAL |
                                         TINKER__ADVICE_RECOVER},
       "%s was not sent: %s", op->kind->name, tinker__turn_why(op->turn));
@@ -174,6 +175,7 @@ tinker_error_t *tinker__turn_check(const tinker__op_t *op) {
   return tinker__error_new(
       op->mem,
       &(tinker__error_spec_t){.code = TINKER_ESTATE,
+                              .where = op->flow->where,
                               .advice = dirty ? TINKER__ADVICE_RECOVER : 0},
       "%s was not sent: %s", op->kind->name, why);
 }

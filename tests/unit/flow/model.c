@@ -76,8 +76,8 @@ static bool left_over(const model_t *m, int trainer, size_t before) {
   return false;
 }
 
-/* The optim_step k goes out: nothing of its step is missing, and nothing of
- * another one is added to it. */
+/* The optim_step k has its number: nothing of its step is missing, and nothing
+ * of another one is added to it. */
 static void check_optim(model_t *m, size_t k) {
   bool own = false;
   int trainer = m->calls[k].trainer;
@@ -91,6 +91,17 @@ static void check_optim(model_t *m, size_t k) {
     if (c->code == TINKER_ECANCELED && !c->sent) continue;
     if (!left_over(m, trainer, i)) return;
     MUST(!own);
+  }
+}
+
+void model_look(model_t *m) {
+  for (size_t k = 0; k < m->call_count; k++) {
+    model_call_t *c = &m->calls[k];
+    const tinker__op_t *op = c->future->op;
+    if (c->kind != &bench_optim || c->left || !op || !op->in_step) continue;
+    c->left = true;
+    model_met.optims++;
+    if (!op->partial_ok) check_optim(m, k);
   }
 }
 
@@ -125,10 +136,6 @@ static void first_send(model_t *m, const tinker__op_t *op, int t, long seq) {
   m->sent[t][seq] = (int)k + 1;
   if (m->flow.door && m->door.admit) {
     MUST(m->tickets[m->offered[t][seq]].state == TICKET_GONE);
-  }
-  if (c->kind == &bench_optim) {
-    model_met.optims++;
-    if (!op->partial_ok) check_optim(m, k);
   }
 }
 
@@ -561,7 +568,9 @@ void model_drain(model_t *m) {
     } else {
       model_verdict(m);
     }
+    model_look(m);
     if (m->door.tickets && i % 7 == 0) model_verdict(m);
+    model_look(m);
   }
 }
 

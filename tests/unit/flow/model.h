@@ -26,6 +26,7 @@ typedef struct model_call_s {
   int code;
   size_t added;  /* its requests in the server's sum */
   bool sent;     /* a request of what it is about went out */
+  bool left;     /* an optim_step that has its number */
   bool executed; /* an optim_step that the server has carried out */
   bool faulty;   /* the client was told that one of them failed */
   bool forgiven; /* accepted as it is */
@@ -94,6 +95,8 @@ void model_verdict(model_t *m); /* of the door or the gate */
 void model_user(model_t *m);    /* user code is done */
 void model_accept_partial(model_t *m);
 void model_close(model_t *m);
+/* After each of these: looks at the optim_steps that have left their queue. */
+void model_look(model_t *m);
 /* All goes well from now on; then nothing may be left. */
 void model_drain(model_t *m);
 /* Gives everything back, and checks what can be checked at the end. */

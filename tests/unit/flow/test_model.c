@@ -43,7 +43,10 @@ static void run(uint64_t order, uint64_t seed) {
   static model_t m;
   model_begin(&m, order, seed);
   size_t events = 10 + model_draw(&m, 50);
-  for (size_t i = 0; i < events; i++) happen(&m);
+  for (size_t i = 0; i < events; i++) {
+    happen(&m);
+    model_look(&m);
+  }
   if (model_draw(&m, 4)) model_drain(&m);
   model_end(&m);
 }
