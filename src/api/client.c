@@ -15,6 +15,8 @@
 #define SDK_VERSION "0.38.0"
 #define USER_AGENT "tinker-c/" TINKER_VERSION_STRING
 #define DEFAULT_TIMEOUT_MS 3600000
+/* Freed big blocks that a client keeps for its next calls. */
+#define KEEP_BYTES ((size_t)32 << 20)
 #define LOG_LINES 1024
 #define TAGS_MAX 64
 
@@ -36,6 +38,7 @@ void tinker__core_unhold(void *user) {
   tinker__log_free(core->log);
   pthread_mutex_destroy(&core->lock);
   if (own) {
+    tinker__mem_keep(mem, 0);
     tinker__mem_init(&copy, &core->own_mem.alloc, 0);
     mem = &copy;
   }
@@ -55,6 +58,7 @@ void tinker__core_leave(tinker_client_t *core) {
   bool last = --core->loop_users == 0;
   pthread_mutex_unlock(&core->lock);
   if (!last) return;
+  tinker__mem_keep(core->mem, 0);
   tinker__loop_close(core->loop, tinker__core_unhold, core);
   tinker__reap_leave(NULL);
 }
@@ -148,6 +152,7 @@ static tinker_client_t *new_core(const tinker_client_options_t *o,
                    o->memory_limit_bytes > SIZE_MAX
                        ? SIZE_MAX
                        : (size_t)o->memory_limit_bytes);
+  tinker__mem_keep(&core->own_mem, KEEP_BYTES);
   core->mem = parts ? parts->mem : &core->own_mem;
   atomic_init(&core->refs, 1);
   atomic_init(&core->holds, 2); /* the handle and the loop */
