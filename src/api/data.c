@@ -1,9 +1,9 @@
 /* Model inputs and training examples, see data.h. */
 #include "api/data.h"
 
-#include <math.h>
 #include <string.h>
 
+#include "base/find.h"
 #include "base/str.h"
 
 #define LEN_MAX ((size_t)1 << 28) /* tokens or values: 1 GiB of them */
@@ -65,9 +65,7 @@ int tinker_input_add_tokens(tinker_input_t *input, const int32_t *tokens,
                             size_t n) {
   if (!input || !tokens || n == 0) return TINKER_EINVAL;
   if (n > LEN_MAX || input->len > LEN_MAX - n) return TINKER_EOVERFLOW;
-  for (size_t i = 0; i < n; i++) {
-    if (tokens[i] < 0) return TINKER_EINVAL;
-  }
+  if (tinker__find_negative(tokens, n) < n) return TINKER_EINVAL;
   void *data = input->tokens, *ends = input->ends;
   int rc = grow(&input->mem, &data, &input->cap, input->len + n,
                 sizeof *input->tokens);
@@ -203,9 +201,7 @@ int tinker_datum_set_f32(tinker_datum_t *datum, const char *name,
     return data ? TINKER_EOVERFLOW : TINKER_EINVAL;
   }
   size_t count = cols ? rows * cols : rows;
-  for (size_t i = 0; i < count; i++) {
-    if (!isfinite(data[i])) return TINKER_EINVAL;
-  }
+  if (tinker__find_nonfinite(data, count) < count) return TINKER_EINVAL;
   return set(datum, name, data, rows, cols, true);
 }
 
