@@ -38,7 +38,7 @@ void tinker__core_unhold(void *user) {
   tinker__log_free(core->log);
   pthread_mutex_destroy(&core->lock);
   if (own) {
-    tinker__mem_keep(mem, 0);
+    tinker__mem_keep_none(mem);
     tinker__mem_init(&copy, &core->own_mem.alloc, 0);
     mem = &copy;
   }
@@ -58,7 +58,7 @@ void tinker__core_leave(tinker_client_t *core) {
   bool last = --core->loop_users == 0;
   pthread_mutex_unlock(&core->lock);
   if (!last) return;
-  tinker__mem_keep(core->mem, 0);
+  tinker__mem_keep_none(core->mem);
   tinker__loop_close(core->loop, tinker__core_unhold, core);
   tinker__reap_leave(NULL);
 }
@@ -152,7 +152,7 @@ static tinker_client_t *new_core(const tinker_client_options_t *o,
                    o->memory_limit_bytes > SIZE_MAX
                        ? SIZE_MAX
                        : (size_t)o->memory_limit_bytes);
-  tinker__mem_keep(&core->own_mem, KEEP_BYTES);
+  tinker__mem_keep(&core->own_mem, &core->keep, KEEP_BYTES);
   core->mem = parts ? parts->mem : &core->own_mem;
   atomic_init(&core->refs, 1);
   atomic_init(&core->holds, 2); /* the handle and the loop */

@@ -63,14 +63,7 @@ void tinker__mem_init(tinker__mem_t *mem, const tinker_allocator_t *allocator,
   atomic_init(&mem->live_blocks, 0);
   atomic_init(&mem->count, 0);
   mem->fail_at = 0;
-  atomic_init(&mem->keep, 0);
-  atomic_init(&mem->kept_bytes, 0);
-  atomic_init(&mem->kept_next, 0);
-  atomic_init(&mem->tidied, 0);
-  for (size_t i = 0; i < TINKER__KEPT_BLOCKS; i++) {
-    atomic_init(&mem->kept[i].block, NULL);
-    atomic_init(&mem->kept[i].size, 0);
-  }
+  mem->keep = NULL;
 }
 
 static void *part_malloc(size_t size, void *parent) {
@@ -108,55 +101,70 @@ static void give_back(const tinker__mem_t *mem, tinker__block_t *b) {
 
 /* The block that lay in a slot, or NULL; the caller puts or gives it back. With
  * `fresh` the slot has that one afterwards, else none. */
-static tinker__block_t *swap(tinker__mem_t *mem, unsigned slot,
+static tinker__block_t *swap(tinker__keep_t *keep, unsigned slot,
                              tinker__block_t *fresh) {
-  tinker__kept_t *k = &mem->kept[slot % TINKER__KEPT_BLOCKS];
+  tinker__kept_t *k = &keep->slots[slot % TINKER__KEPT_BLOCKS];
   if (!fresh && !atomic_load_explicit(&k->block, memory_order_relaxed)) {
     return NULL;
   }
   tinker__block_t *b =
       atomic_exchange_explicit(&k->block, fresh, memory_order_acq_rel);
   if (b) {
-    atomic_fetch_sub_explicit(&mem->kept_bytes, b->size, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&keep->bytes, b->size, memory_order_relaxed);
   }
   return b;
 }
 
-void tinker__mem_trim(tinker__mem_t *mem) {
+void tinker__mem_keep(tinker__mem_t *mem, tinker__keep_t *keep, size_t bytes) {
+  atomic_init(&keep->most, bytes);
+  atomic_init(&keep->bytes, 0);
+  atomic_init(&keep->next, 0);
+  atomic_init(&keep->tidied, 0);
+  for (size_t i = 0; i < TINKER__KEPT_BLOCKS; i++) {
+    atomic_init(&keep->slots[i].block, NULL);
+    atomic_init(&keep->slots[i].size, 0);
+  }
+  mem->keep = keep;
+}
+
+static void trim(tinker__mem_t *mem) {
   for (unsigned i = 0; i < TINKER__KEPT_BLOCKS; i++) {
-    give_back(mem, swap(mem, i, NULL));
+    give_back(mem, swap(mem->keep, i, NULL));
   }
 }
 
-void tinker__mem_keep(tinker__mem_t *mem, size_t bytes) {
-  atomic_store_explicit(&mem->keep, bytes, memory_order_relaxed);
-  if (!bytes) tinker__mem_trim(mem);
+void tinker__mem_keep_none(tinker__mem_t *mem) {
+  if (!mem->keep) return;
+  atomic_store_explicit(&mem->keep->most, 0, memory_order_relaxed);
+  trim(mem);
 }
 
 /* Keeps a block that nobody uses. Slots are filled in turn, so that a block
  * that fits nothing has to go some time. */
 static void put(tinker__mem_t *mem, tinker__block_t *b) {
-  size_t all = b->size + atomic_fetch_add_explicit(&mem->kept_bytes, b->size,
+  tinker__keep_t *keep = mem->keep;
+  size_t all = b->size + atomic_fetch_add_explicit(&keep->bytes, b->size,
                                                    memory_order_relaxed);
   unsigned slot =
-      atomic_fetch_add_explicit(&mem->kept_next, 1, memory_order_relaxed);
-  size_t most = atomic_load_explicit(&mem->keep, memory_order_relaxed);
+      atomic_fetch_add_explicit(&keep->next, 1, memory_order_relaxed);
+  size_t most = atomic_load_explicit(&keep->most, memory_order_relaxed);
   for (unsigned i = 1; all > most && i < TINKER__KEPT_BLOCKS; i++) {
-    give_back(mem, swap(mem, slot + i, NULL));
-    all = atomic_load_explicit(&mem->kept_bytes, memory_order_relaxed);
+    give_back(mem, swap(keep, slot + i, NULL));
+    all = atomic_load_explicit(&keep->bytes, memory_order_relaxed);
   }
-  atomic_store_explicit(&mem->kept[slot % TINKER__KEPT_BLOCKS].size, b->size,
+  atomic_store_explicit(&keep->slots[slot % TINKER__KEPT_BLOCKS].size, b->size,
                         memory_order_relaxed);
-  give_back(mem, swap(mem, slot, b));
+  give_back(mem, swap(keep, slot, b));
 }
 
 void tinker__mem_tidy(tinker__mem_t *mem) {
-  unsigned now =
-      atomic_fetch_add_explicit(&mem->tidied, 1, memory_order_relaxed);
   tinker__block_t *fresh[TINKER__KEPT_BLOCKS];
   size_t n = 0;
+  if (!mem->keep) return;
+  unsigned now =
+      atomic_fetch_add_explicit(&mem->keep->tidied, 1, memory_order_relaxed);
   for (unsigned i = 0; i < TINKER__KEPT_BLOCKS; i++) {
-    tinker__block_t *b = swap(mem, i, NULL);
+    tinker__block_t *b = swap(mem->keep, i, NULL);
     if (b && b->tidied == now) {
       fresh[n++] = b;
     } else {
@@ -167,8 +175,8 @@ void tinker__mem_tidy(tinker__mem_t *mem) {
 }
 
 static bool is_big(const tinker__mem_t *mem, size_t size) {
-  return size >= TINKER__KEPT_MIN &&
-         size <= atomic_load_explicit(&mem->keep, memory_order_relaxed);
+  return mem->keep && size >= TINKER__KEPT_MIN &&
+         size <= atomic_load_explicit(&mem->keep->most, memory_order_relaxed);
 }
 
 /* A kept block is taken for a size that fills at least half of it. */
@@ -182,7 +190,7 @@ static tinker__block_t *take_kept(tinker__mem_t *mem, size_t size) {
   size_t least = SIZE_MAX;
   if (!is_big(mem, size)) return NULL;
   for (unsigned i = 0; i < TINKER__KEPT_BLOCKS; i++) {
-    tinker__kept_t *k = &mem->kept[i];
+    tinker__kept_t *k = &mem->keep->slots[i];
     if (!atomic_load_explicit(&k->block, memory_order_relaxed)) continue;
     size_t has = atomic_load_explicit(&k->size, memory_order_relaxed);
     if (has >= least || !fits(has, size)) continue;
@@ -190,7 +198,7 @@ static tinker__block_t *take_kept(tinker__mem_t *mem, size_t size) {
     best = i;
   }
   tinker__block_t *b =
-      best < TINKER__KEPT_BLOCKS ? swap(mem, best, NULL) : NULL;
+      best < TINKER__KEPT_BLOCKS ? swap(mem->keep, best, NULL) : NULL;
   if (b && !fits(b->size, size)) { /* another thread's block by now */
     put(mem, b);
     b = NULL;
@@ -208,8 +216,9 @@ static bool book(tinker__mem_t *mem, size_t add) {
   size_t was =
       atomic_fetch_add_explicit(&mem->live_bytes, add, memory_order_relaxed);
   if (!mem->ceiling) return true;
-  size_t kept = atomic_load_explicit(&mem->kept_bytes, memory_order_relaxed);
-  if (kept && was + add + kept > mem->ceiling) tinker__mem_trim(mem);
+  if (mem->keep && was + add + atomic_load(&mem->keep->bytes) > mem->ceiling) {
+    trim(mem);
+  }
   if (was > mem->ceiling || add > mem->ceiling - was) {
     atomic_fetch_sub_explicit(&mem->live_bytes, add, memory_order_relaxed);
     return false;
@@ -269,7 +278,7 @@ void *tinker__mem_array(tinker__mem_t *mem, size_t count, size_t size) {
 static void drop(tinker__mem_t *mem, tinker__block_t *b) {
   size_t size = b->size;
   if (is_big(mem, size)) {
-    b->tidied = atomic_load_explicit(&mem->tidied, memory_order_relaxed);
+    b->tidied = atomic_load_explicit(&mem->keep->tidied, memory_order_relaxed);
     ASAN_POISON_MEMORY_REGION(b + 1, size);
     put(mem, b);
   } else {

@@ -27,6 +27,15 @@ typedef struct tinker__kept_s {
   atomic_size_t size; /* a hint: the block may be another one by now */
 } tinker__kept_t;
 
+/* The blocks that are kept. */
+typedef struct tinker__keep_s {
+  atomic_size_t most;  /* bytes; 0 = none are kept */
+  atomic_size_t bytes; /* not among the live ones */
+  atomic_uint next;    /* counts up: the slot that is filled next */
+  atomic_uint tidied;  /* calls of tinker__mem_tidy */
+  tinker__kept_t slots[TINKER__KEPT_BLOCKS];
+} tinker__keep_t;
+
 typedef struct tinker__mem_s {
   tinker_allocator_t alloc;
   size_t ceiling;           /* bytes; 0 = none */
@@ -34,11 +43,7 @@ typedef struct tinker__mem_s {
   atomic_size_t live_blocks;
   atomic_uint_fast64_t count;   /* allocations tried so far */
   atomic_uint_fast64_t fail_at; /* the try, from 1, that fails; 0 = none */
-  atomic_size_t keep;           /* most bytes that are kept; 0 = none */
-  atomic_size_t kept_bytes;     /* not among the live ones */
-  atomic_uint kept_next;        /* counts up: the slot that is filled next */
-  atomic_uint tidied;           /* calls of tinker__mem_tidy */
-  tinker__kept_t kept[TINKER__KEPT_BLOCKS];
+  tinker__keep_t *keep;         /* NULL = nothing is kept */
 } tinker__mem_t;
 
 /* allocator NULL = the C library's. */
@@ -53,11 +58,12 @@ tinker_allocator_t tinker__mem_allocator(tinker__mem_t *mem);
 void tinker__mem_part(tinker__mem_t *part, tinker__mem_t *parent,
                       size_t ceiling);
 
-/* From now on up to `bytes` of freed big blocks are kept; 0 gives all back.
- * Before mem goes, and after the last free, somebody has to call it with 0. */
-void tinker__mem_keep(tinker__mem_t *mem, size_t bytes);
-/* Gives all kept blocks back to the allocator. */
-void tinker__mem_trim(tinker__mem_t *mem);
+/* From now on up to `bytes` of freed big blocks are kept. keep is the caller's
+ * and lives as long as mem. Before the first allocation. */
+void tinker__mem_keep(tinker__mem_t *mem, tinker__keep_t *keep, size_t bytes);
+/* Gives all kept blocks back, and keeps none from now on. Once more, after the
+ * last free, before mem goes: a free may have begun before the first time. */
+void tinker__mem_keep_none(tinker__mem_t *mem);
 /* Gives back those that have lain unused since the last call: for whoever has a
  * slow clock. */
 void tinker__mem_tidy(tinker__mem_t *mem);

@@ -81,17 +81,18 @@ static const tinker_allocator_t counting = {count_malloc, count_calloc,
                                             count_realloc, count_free, NULL};
 
 static tinker__mem_t kept;
+static tinker__keep_t keep;
 
 static void keep_setup(void) {
   tinker__mem_init(&kept, &counting, 0);
-  tinker__mem_keep(&kept, 8 * MIB);
+  tinker__mem_keep(&kept, &keep, 8 * MIB);
 }
 
 static void keep_teardown(void) {
   cr_assert_eq(kept.live_bytes, 0);
   cr_assert_eq(kept.live_blocks, 0);
-  tinker__mem_keep(&kept, 0);
-  cr_assert_eq(kept.kept_bytes, 0);
+  tinker__mem_keep_none(&kept);
+  cr_assert_eq(keep.bytes, 0);
   cr_assert_eq(taken, given);
 }
 
@@ -102,12 +103,12 @@ Test(mem_keep, a_big_block_serves_again) {
   memset(a, 1, MIB);
   tinker__mem_free(&kept, a);
   cr_assert_eq(kept.live_bytes, 0);
-  cr_assert_eq(kept.kept_bytes, MIB);
+  cr_assert_eq(keep.bytes, MIB);
   char *b = tinker__mem_zalloc(&kept, MIB - 100);
   cr_assert_eq(b, a);
   cr_assert_eq(taken, 1);
   cr_assert_eq(kept.live_bytes, MIB); /* all that it holds */
-  cr_assert_eq(kept.kept_bytes, 0);
+  cr_assert_eq(keep.bytes, 0);
   for (size_t i = 0; i < MIB - 100; i++) cr_assert_eq(b[i], 0);
   tinker__mem_free(&kept, b);
 }
@@ -129,7 +130,7 @@ Test(mem_keep, the_smallest_that_fits) {
 Test(mem_keep, small_and_huge_blocks_go) {
   tinker__mem_free(&kept, tinker__mem_alloc(&kept, TINKER__KEPT_MIN - 1));
   tinker__mem_free(&kept, tinker__mem_alloc(&kept, 8 * MIB + 1));
-  cr_assert_eq(kept.kept_bytes, 0);
+  cr_assert_eq(keep.bytes, 0);
   cr_assert_eq(given, 2);
 }
 
@@ -140,14 +141,14 @@ Test(mem_keep, no_more_bytes_and_blocks_than_agreed) {
   void *p[N];
   for (size_t i = 0; i < 10; i++) p[i] = tinker__mem_alloc(&kept, MIB);
   for (size_t i = 0; i < 10; i++) tinker__mem_free(&kept, p[i]);
-  cr_assert_eq(kept.kept_bytes, 8 * MIB);
+  cr_assert_eq(keep.bytes, 8 * MIB);
   void *newest = tinker__mem_alloc(&kept, 8 * MIB);
   tinker__mem_free(&kept, newest);
-  cr_assert_eq(kept.kept_bytes, 8 * MIB);
+  cr_assert_eq(keep.bytes, 8 * MIB);
   cr_assert_eq(given, 10);
   for (size_t i = 0; i < N; i++) p[i] = tinker__mem_alloc(&kept, 64 * KIB);
   for (size_t i = 0; i < N; i++) tinker__mem_free(&kept, p[i]);
-  cr_assert_leq(kept.kept_bytes, TINKER__KEPT_BLOCKS * 64 * KIB);
+  cr_assert_leq(keep.bytes, TINKER__KEPT_BLOCKS * 64 * KIB);
 }
 
 Test(mem_keep, growth_into_a_kept_block) {
@@ -159,7 +160,7 @@ Test(mem_keep, growth_into_a_kept_block) {
   cr_assert_eq(small, big);
   for (size_t i = 0; i < 100 * KIB; i++) cr_assert_eq(small[i], 7);
   cr_assert_eq(kept.live_bytes, 2 * MIB);
-  cr_assert_eq(kept.kept_bytes, 100 * KIB);
+  cr_assert_eq(keep.bytes, 100 * KIB);
   cr_assert_eq(tinker__mem_realloc(&kept, small, 2 * MIB), small);
   small = tinker__mem_realloc(&kept, small, 10);
   cr_assert_eq(kept.live_bytes, 10);
@@ -171,10 +172,10 @@ Test(mem_keep, kept_blocks_go_before_the_ceiling_is_met) {
   kept.ceiling = 2 * MIB;
   void *a = tinker__mem_alloc(&kept, MIB), *b = tinker__mem_alloc(&kept, MIB);
   tinker__mem_free(&kept, a);
-  cr_assert_eq(kept.kept_bytes, MIB);
+  cr_assert_eq(keep.bytes, MIB);
   a = tinker__mem_alloc(&kept, 1);
   cr_assert_not_null(a);
-  cr_assert_eq(kept.kept_bytes, 0);
+  cr_assert_eq(keep.bytes, 0);
   tinker__mem_free(&kept, a);
   cr_assert_null(tinker__mem_alloc(&kept, MIB + 1));
   tinker__mem_free(&kept, b);
@@ -183,12 +184,12 @@ Test(mem_keep, kept_blocks_go_before_the_ceiling_is_met) {
 Test(mem_keep, what_lies_unused_goes) {
   tinker__mem_free(&kept, tinker__mem_alloc(&kept, MIB));
   tinker__mem_tidy(&kept);
-  cr_assert_eq(kept.kept_bytes, MIB);
+  cr_assert_eq(keep.bytes, MIB);
   tinker__mem_free(&kept, tinker__mem_alloc(&kept, MIB)); /* used since */
   tinker__mem_tidy(&kept);
-  cr_assert_eq(kept.kept_bytes, MIB);
+  cr_assert_eq(keep.bytes, MIB);
   tinker__mem_tidy(&kept);
-  cr_assert_eq(kept.kept_bytes, 0);
+  cr_assert_eq(keep.bytes, 0);
   cr_assert_eq(taken, given);
 }
 
@@ -197,7 +198,7 @@ Test(mem_keep, the_nth_allocation_fails_all_the_same) {
   tinker__mem_free(&kept, tinker__mem_alloc(&kept, MIB));
   kept.fail_at = kept.count + 1;
   cr_assert_null(tinker__mem_alloc(&kept, MIB));
-  cr_assert_eq(kept.kept_bytes, MIB);
+  cr_assert_eq(keep.bytes, MIB);
   void *next = tinker__mem_alloc(&kept, MIB);
   cr_assert_not_null(next);
   cr_assert_eq(taken, 1);
