@@ -224,7 +224,7 @@ void tinker__input_views(const tinker_input_t *input,
                          tinker__chunk_view_t *chunks) {
   size_t at = 0;
   for (size_t i = 0; i < input->chunks; i++) {
-    chunks[i] = (tinker__chunk_view_t){input->tokens + at, input->ends[i] - at};
+    chunks[i] = tinker__text_chunk(input->tokens + at, input->ends[i] - at);
     at = input->ends[i];
   }
 }

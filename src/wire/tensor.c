@@ -342,6 +342,21 @@ bool tinker__tensors_sort(tinker__named_tensor_t *t, size_t n) {
 
 size_t tinker__chunks_length(const tinker__chunk_view_t *chunks, size_t n) {
   size_t total = 0;
-  for (size_t i = 0; i < n; i++) total += chunks[i].count;
+  for (size_t i = 0; i < n; i++) {
+    switch (chunks[i].kind) {
+    case TINKER__CHUNK_TEXT: total += chunks[i].text.count; break;
+    }
+  }
   return total;
+}
+
+int32_t *tinker__chunks_text(const tinker__chunk_view_t *chunks, size_t n,
+                             int32_t *out) {
+  for (size_t i = 0; i < n; i++) {
+    const tinker__text_chunk_t *t = &chunks[i].text;
+    if (chunks[i].kind != TINKER__CHUNK_TEXT || !t->count) continue;
+    memcpy(out, t->tokens, t->count * sizeof *out);
+    out += t->count;
+  }
+  return out;
 }

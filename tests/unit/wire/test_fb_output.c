@@ -15,9 +15,9 @@ TestSuite(fb_output, .init = wire_setup, .fini = wire_teardown);
 
 static const float lp0[] = {-1, -2}, lp1[] = {-3};
 static const tinker__named_tensor_t f0[] = {
-    {{"logprobs", 8}, {TINKER__DTYPE_F32, 1, {2}, lp0, 2, NULL, NULL}}};
+    {{"logprobs", 8}, {TINKER__DTYPE_F32, 1, {2}, lp0, 2, NULL, NULL, NULL}}};
 static const tinker__named_tensor_t f1[] = {
-    {{"logprobs", 8}, {TINKER__DTYPE_F32, 1, {1}, lp1, 1, NULL, NULL}}};
+    {{"logprobs", 8}, {TINKER__DTYPE_F32, 1, {1}, lp1, 1, NULL, NULL, NULL}}};
 static const tinker__output_datum_t outputs[] = {{f0, 1}, {f1, 1}};
 static const tinker__number_t metric[] = {{"loss:sum", 6}};
 static const tinker__fb_output_t output = {
@@ -106,9 +106,15 @@ Test(fb_output, ragged_outputs) {
   static const float a[6] = {1, 2, 3, 4, 5, 6};
   tinker__named_tensor_t t[3];
   for (int i = 0; i < 3; i++) {
-    t[i] = (tinker__named_tensor_t){
-        TINKER__STR("logprobs"),
-        {TINKER__DTYPE_F32, 2, {i == 2 ? 2 : 3, i == 2 ? 3 : 2}, a, 6, 0, 0}};
+    t[i] = (tinker__named_tensor_t){TINKER__STR("logprobs"),
+                                    {TINKER__DTYPE_F32,
+                                     2,
+                                     {i == 2 ? 2 : 3, i == 2 ? 3 : 2},
+                                     a,
+                                     6,
+                                     0,
+                                     0,
+                                     0}};
   }
   tinker__output_datum_t d[] = {{&t[0], 1}, {&t[1], 1}, {&t[2], 1}};
   tinker__fb_output_t in = {TINKER__STR("T"), d, 3, NULL, 0}, o;
