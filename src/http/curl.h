@@ -1,8 +1,8 @@
 /* curl: the transport that speaks HTTP through libcurl, on the loop's thread.
  *
  * http:// and unix: are HTTP/1.1, https:// is HTTP/2 where the server offers
- * it. Replies are not followed to other places: a redirect is a status like
- * any other, so the key never leaves for another host. No proxy is used, and
+ * it; the download lane is HTTP/1.1 everywhere. Redirects go by the table of
+ * http/http.h, so the key never leaves for another host. No proxy is used, and
  * the variables that name one (http_proxy, https_proxy, all_proxy) are not
  * read. */
 #ifndef TINKER_HTTP_CURL_H

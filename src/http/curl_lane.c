@@ -16,6 +16,9 @@
 
 #include "http/curl_internal.h"
 
+/* Requests on one HTTP/2 connection. */
+#define STREAMS_MAX 100
+
 typedef struct limits_s {
   long connections;     /* HTTP/1.1 */
   long tls_connections; /* before the server's HTTP version is known */
@@ -25,21 +28,42 @@ static const limits_t limits[TINKER__LANE_COUNT] = {
     [TINKER__LANE_CONTROL] = {2, 2},
     [TINKER__LANE_SUBMIT] = {16, 16},
     [TINKER__LANE_POLL] = {512, 16},
+    [TINKER__LANE_DOWNLOAD] = {4, 4},
 };
 
 /* Ended transfers are read after every action: curl forgets to say so
  * twice. */
-static void act(tinker__curl_lane_t *lane, curl_socket_t fd, int what) {
-  int running = 0, left = 0;
+static void read_ended(tinker__curl_lane_t *lane) {
+  int left = 0;
   CURLMsg *message;
-  curl_multi_socket_action(lane->multi, fd, what, &running);
   while ((message = curl_multi_info_read(lane->multi, &left))) {
     if (message->msg != CURLMSG_DONE) continue;
-    tinker__transfer_t *x = NULL;
+    tinker__curl_handle_t *handle = NULL;
     CURLcode code = message->data.result; /* gone after the next call */
-    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&x);
-    tinker__curl_done(x, code);
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&handle);
+    tinker__curl_done(handle->x, code);
   }
+  tinker__curl_pump(lane);
+}
+
+static void act(tinker__curl_lane_t *lane, curl_socket_t fd, int what) {
+  int running = 0;
+  lane->actions++;
+  lane->in_curl = true;
+  curl_multi_socket_action(lane->multi, fd, what, &running);
+  lane->in_curl = false;
+  read_ended(lane);
+}
+
+/* curl calls the sink in here, which may pause again, and may refuse: then curl
+ * says so to the caller alone. */
+void tinker__curl_unpause(tinker__transfer_t *x) {
+  tinker__curl_lane_t *lane = x->lane;
+  lane->in_curl = true;
+  CURLcode code = curl_easy_pause(x->handle->easy, CURLPAUSE_CONT);
+  lane->in_curl = false;
+  if (code) tinker__curl_done(x, code);
+  act(lane, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static void on_timer(tinker__timer_t *timer) {
@@ -159,7 +183,9 @@ static int socket_function(CURL *easy, curl_socket_t fd, int what, void *user,
 
 /* ---- life ---- */
 
-static bool size_lane(tinker__curl_lane_t *lane, long connections) {
+static bool size_lane(tinker__curl_lane_t *lane, long connections,
+                      size_t streams) {
+  lane->busy_max = (size_t)connections * streams;
   return curl_multi_setopt(lane->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
                            connections) == CURLM_OK &&
          curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, connections) ==
@@ -169,16 +195,18 @@ static bool size_lane(tinker__curl_lane_t *lane, long connections) {
 int tinker__curl_lane_init(tinker__curl_lane_t *lane, tinker__curl_t *owner,
                            tinker__lane_t id) {
   *lane = (tinker__curl_lane_t){.owner = owner, .id = id};
+  tinker__list_init(&lane->waiting);
   tinker__list_init(&lane->busy);
-  tinker__list_init(&lane->idle);
+  tinker__list_init(&lane->handles);
   tinker__timer_init(&lane->timer, on_timer);
   lane->multi = curl_multi_init();
   if (!lane->multi) return TINKER_ENOMEM;
-  bool tls = owner->target.tls;
+  bool tls = owner->target.tls && id != TINKER__LANE_DOWNLOAD;
   bool ok =
-      size_lane(lane,
-                tls ? limits[id].tls_connections : limits[id].connections) &&
-      !curl_multi_setopt(lane->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, 100L) &&
+      size_lane(lane, tls ? limits[id].tls_connections : limits[id].connections,
+                tls ? STREAMS_MAX : 1) &&
+      !curl_multi_setopt(lane->multi, CURLMOPT_MAX_CONCURRENT_STREAMS,
+                         (long)STREAMS_MAX) &&
       !curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION,
                          socket_function) &&
       !curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane) &&
@@ -188,13 +216,10 @@ int tinker__curl_lane_init(tinker__curl_lane_t *lane, tinker__curl_t *owner,
 }
 
 void tinker__curl_lane_free(tinker__curl_lane_t *lane) {
-  tinker__mem_t *mem = lane->owner->mem;
   tinker__link_t *link;
-  while ((link = tinker__list_pop_front(&lane->idle))) {
-    tinker__transfer_t *x = TINKER__CONTAINER(link, tinker__transfer_t, link);
-    curl_easy_cleanup(x->easy);
-    tinker__buf_free(&x->url);
-    tinker__mem_free(mem, x);
+  while ((link = tinker__list_pop_front(&lane->handles))) {
+    tinker__curl_handle_free(
+        TINKER__CONTAINER(link, tinker__curl_handle_t, link));
   }
   if (lane->multi) curl_multi_cleanup(lane->multi);
   for (size_t i = 0; i < lane->slot_count; i++) {
@@ -203,12 +228,14 @@ void tinker__curl_lane_free(tinker__curl_lane_t *lane) {
   if (tinker__timer_active(&lane->timer)) {
     tinker__timer_stop(lane->owner->loop, &lane->timer);
   }
-  tinker__mem_free(mem, lane->slots);
+  tinker__mem_free(lane->owner->mem, lane->slots);
   lane->slots = NULL;
 }
 
-void tinker__curl_lane_widen(tinker__curl_lane_t *lane) {
-  if (lane->widened || !lane->owner->target.tls) return;
-  lane->widened = true;
-  size_lane(lane, limits[lane->id].connections);
+void tinker__curl_widen(tinker__curl_t *owner) {
+  if (owner->widened || !owner->target.tls) return;
+  owner->widened = true;
+  for (int i = 0; i < TINKER__LANE_COUNT; i++) {
+    size_lane(&owner->lanes[i], limits[i].connections, 1);
+  }
 }

@@ -1,5 +1,6 @@
 /* reply: what can be said of any reply. Pure. */
 #include <string.h>
+#include <tinker/error.h>
 
 #include "base/json_read.h"
 #include "http/http.h"
@@ -56,4 +57,67 @@ bool tinker__http_foreign(const tinker__http_reply_t *reply) {
   if (reply->error || status < 400 || status > 499) return false;
   if (status == 408 || status == 413 || status == 429) return false;
   return tinker__http_refusal(reply) == 0;
+}
+
+/* ---- parts ---- */
+
+/* The text before the character, which it skips; false without one. */
+static bool cut(tinker__str_t *rest, char at, tinker__str_t *before) {
+  const char *end = memchr(rest->ptr, at, rest->len);
+  if (!end) return false;
+  size_t n = (size_t)(end - rest->ptr);
+  *before = (tinker__str_t){rest->ptr, n};
+  *rest = (tinker__str_t){end + 1, rest->len - n - 1};
+  return true;
+}
+
+static bool to_length(tinker__str_t text, int64_t *out) {
+  return !tinker__parse_i64(text, out) && *out >= 0;
+}
+
+void tinker__http_content_range(tinker__http_reply_t *reply,
+                                tinker__str_t value) {
+  tinker__str_t unit, span, first;
+  int64_t from = -1, last = -1, whole = -1;
+  reply->range_first = reply->range_last = reply->whole_length = -1;
+  if (!cut(&value, ' ', &unit) ||
+      !tinker__str_ieq(unit, TINKER__STR("bytes")) ||
+      !cut(&value, '/', &span)) {
+    return;
+  }
+  if (!tinker__str_eqs(value, "*") && !to_length(value, &whole)) return;
+  if (!tinker__str_eqs(span, "*")) {
+    if (!cut(&span, '-', &first) || !to_length(first, &from) ||
+        !to_length(span, &last) || last < from ||
+        (whole >= 0 && last >= whole)) {
+      return;
+    }
+  }
+  reply->range_first = from;
+  reply->range_last = last;
+  reply->whole_length = whole;
+}
+
+int tinker__http_check_range(const tinker__http_request_t *request,
+                             const tinker__http_reply_t *reply, char *why,
+                             size_t why_len) {
+  int64_t first = request->range_first, end = request->range_end;
+  if (reply->status != 206) return 0;
+  if (!first && !end) {
+    return tinker__why(why, why_len, TINKER_EPROTO,
+                       "a part came (206), but the whole was asked for");
+  }
+  if (reply->range_first == first && (!end || reply->range_last < end)) {
+    return 0;
+  }
+  if (reply->range_first < 0) {
+    return tinker__why(why, why_len, TINKER_EPROTO,
+                       "a part came (206) without a Content-Range");
+  }
+  return tinker__why(why, why_len, TINKER_EPROTO,
+                     "bytes %lld to %lld came, but the part from %lld%s was "
+                     "asked for",
+                     (long long)reply->range_first,
+                     (long long)reply->range_last, (long long)first,
+                     end ? " to another end" : "");
 }

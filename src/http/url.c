@@ -1,7 +1,9 @@
-/* url: see the header. Pure; the texts are from a user or from higher layers,
- * never from the server. */
+/* url: see the header. Pure. Base URLs and paths are from a user or from higher
+ * layers; links and locations are the server's, and libcurl's parser reads
+ * them, which also takes them apart when they are used. */
 #include "http/url.h"
 
+#include <curl/curl.h>
 #include <string.h>
 #include <tinker/error.h>
 
@@ -186,4 +188,89 @@ int tinker__target_url(const tinker__target_t *target, const char *path,
   tinker__buf_addc(out, '\0');
   if (!tinker__buf_error(out)) out->len--;
   return tinker__buf_error(out);
+}
+
+/* ---- absolute URLs ---- */
+
+/* More than any signed link; the rest of the code need not care. */
+#define ORIGIN_MAX 1024
+
+static int code_of(CURLUcode code) {
+  if (!code) return 0;
+  return code == CURLUE_OUT_OF_MEMORY ? TINKER_ENOMEM : TINKER_EINVAL;
+}
+
+/* A part of it, with a text before; a missing part is an error. */
+static int add_part(tinker__buf_t *out, CURLU *u, CURLUPart part,
+                    const char *before) {
+  char *text = NULL;
+  int rc = code_of(curl_url_get(u, part, &text, CURLU_DEFAULT_PORT));
+  if (rc) return rc;
+  tinker__buf_adds(out, before);
+  for (const char *c = text; *c; c++) {
+    tinker__buf_addc(out, *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c);
+  }
+  curl_free(text);
+  return tinker__buf_error(out);
+}
+
+/* An http or https URL, perhaps relative to what u holds. */
+static int parse(CURLU *u, const char *url) {
+  char *scheme = NULL;
+  int rc = code_of(curl_url_set(u, CURLUPART_URL, url, CURLU_DISALLOW_USER));
+  if (!rc) rc = code_of(curl_url_get(u, CURLUPART_SCHEME, &scheme, 0));
+  if (!rc && strcmp(scheme, "http") && strcmp(scheme, "https")) {
+    rc = TINKER_EINVAL;
+  }
+  curl_free(scheme);
+  return rc;
+}
+
+int tinker__url_origin(const char *url, tinker__buf_t *out) {
+  CURLU *u = curl_url();
+  int rc = u ? parse(u, url) : TINKER_ENOMEM;
+  tinker__buf_clear(out);
+  if (!rc) rc = add_part(out, u, CURLUPART_SCHEME, "");
+  if (!rc) rc = add_part(out, u, CURLUPART_HOST, "://");
+  if (!rc) rc = add_part(out, u, CURLUPART_PORT, ":");
+  if (!rc && !tinker__buf_cstr(out)) rc = tinker__buf_error(out);
+  curl_url_cleanup(u);
+  return rc;
+}
+
+int tinker__url_resolve(const char *from, const char *location,
+                        tinker__buf_t *out) {
+  CURLU *u = curl_url();
+  char *text = NULL;
+  int rc = u ? parse(u, from) : TINKER_ENOMEM;
+  if (!rc) rc = parse(u, location);
+  if (!rc) rc = code_of(curl_url_get(u, CURLUPART_URL, &text, 0));
+  tinker__buf_clear(out);
+  if (!rc) rc = tinker__buf_adds(out, text);
+  if (!rc && !tinker__buf_cstr(out)) rc = tinker__buf_error(out);
+  curl_free(text);
+  curl_url_cleanup(u);
+  return rc;
+}
+
+static int compare_origins(const char *a, const char *b, char *why,
+                           size_t why_len) {
+  if (!strcmp(a, b)) return 0;
+  bool lower = !strncmp(a, "https:", 6) && strncmp(b, "https:", 6) != 0;
+  return tinker__why(why, why_len, TINKER_ENOTSUP,
+                     "%.120s redirects to %.120s, which is %s: not followed", a,
+                     b, lower ? "not encrypted" : "another origin");
+}
+
+int tinker__url_may_follow(const char *from, const char *to, tinker__mem_t *mem,
+                           char *why, size_t why_len) {
+  tinker__buf_t a, b;
+  tinker__buf_init(&a, mem, ORIGIN_MAX);
+  tinker__buf_init(&b, mem, ORIGIN_MAX);
+  int rc = tinker__url_origin(from, &a);
+  if (!rc) rc = tinker__url_origin(to, &b);
+  if (!rc) rc = compare_origins(a.data, b.data, why, why_len);
+  tinker__buf_free(&a);
+  tinker__buf_free(&b);
+  return rc;
 }

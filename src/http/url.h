@@ -43,4 +43,20 @@ bool tinker__segment_ok(const char *id);
 int tinker__target_url(const tinker__target_t *target, const char *path,
                        tinker__buf_t *out);
 
+/* The origin of an absolute URL, "https://host:443": lower case, the port
+ * always named, a NUL at the end. 0, TINKER_EINVAL (not http or https, no host,
+ * a user name, no URL at all), TINKER_ENOMEM. */
+int tinker__url_origin(const char *url, tinker__buf_t *out);
+
+/* What a Location means that came in the reply to `from`: an absolute URL, a
+ * NUL at the end. The codes are those of tinker__url_origin. */
+int tinker__url_resolve(const char *from, const char *location,
+                        tinker__buf_t *out);
+
+/* May a request go on from `from` to `to`, both absolute, with all that it
+ * carries? Only within an origin. 0, TINKER_ENOTSUP (`why` names both origins),
+ * TINKER_EINVAL, TINKER_ENOMEM. `mem` is for texts in between. */
+int tinker__url_may_follow(const char *from, const char *to, tinker__mem_t *mem,
+                           char *why, size_t why_len);
+
 #endif

@@ -1,6 +1,6 @@
-/* Options that protect users in cases no test can wait for: they are looked at
- * on their way into libcurl, whose curl_easy_setopt this program stands
- * before. */
+/* What no test can wait for is looked at on its way into libcurl: options that
+ * protect users, and how many requests curl has at once. This program stands
+ * before those of curl's functions. */
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -13,9 +13,9 @@
 #include <curl/curl.h>
 #undef curl_easy_setopt
 
-enum { MOST = 64 };
+enum { MOST = 128 };
 
-/* What the last attempt set. */
+/* What the last handle was given, in all its attempts. */
 static struct {
   CURLoption option;
   long value;
@@ -40,7 +40,7 @@ CURLcode curl_easy_setopt(CURL *easy, CURLoption option, ...) {
   va_start(ap, option);
   void *value = va_arg(ap, void *);
   va_end(ap);
-  if (option == CURLOPT_PRIVATE) count = 0; /* the first of an attempt */
+  if (option == CURLOPT_PRIVATE) count = 0; /* the first of a handle */
   if (count < MOST) {
     set[count].option = option;
     set[count++].value = (long)value;
@@ -49,6 +49,23 @@ CURLcode curl_easy_setopt(CURL *easy, CURLoption option, ...) {
     return real(easy, option, no_socket);
   }
   return real(easy, option, value);
+}
+
+/* Requests that curl has, and the most it ever had. */
+static int carried, most_carried;
+
+CURLMcode curl_multi_add_handle(CURLM *multi, CURL *easy) {
+  static CURLMcode (*real)(CURLM *, CURL *);
+  if (!real) *(void **)&real = dlsym(RTLD_NEXT, "curl_multi_add_handle");
+  if (++carried > most_carried) most_carried = carried;
+  return real(multi, easy);
+}
+
+CURLMcode curl_multi_remove_handle(CURLM *multi, CURL *easy) {
+  static CURLMcode (*real)(CURLM *, CURL *);
+  if (!real) *(void **)&real = dlsym(RTLD_NEXT, "curl_multi_remove_handle");
+  carried--;
+  return real(multi, easy);
 }
 
 /* The last value of an option, -1 when it was not set. */
@@ -60,16 +77,20 @@ static long value_of(CURLoption option) {
   return found;
 }
 
-static void run(const char *url, tinker__http_request_t request) {
-  http_client_t client;
+static void call_once(http_client_t *client, tinker__http_request_t request) {
   http_call_t call;
-  http_client_open(&client, url);
   request.timeout_ms = 7000;
-  http_call_begin(&client, &call, request);
-  tinker__loop_post(client.loop, &call.cancel); /* its options are set */
+  http_call_begin(client, &call, request);
+  tinker__loop_post(client->loop, &call.cancel); /* its options are set */
   http_call_finish(&call);
   cr_assert_eq(call.submit_rc, 0);
   http_call_end(&call);
+}
+
+static void run(const char *url, tinker__http_request_t request) {
+  http_client_t client;
+  http_client_open(&client, url);
+  call_once(&client, request);
   http_client_close(&client);
 }
 
@@ -117,8 +138,66 @@ Test(curl_request, only_a_numbered_body_can_be_read_again) {
   run("unix:/no/such", post(true, "{}"));
   cr_assert_neq(value_of(CURLOPT_POSTFIELDS), -1);
   run("unix:/no/such", post(false, "{}"));
-  cr_assert_eq(value_of(CURLOPT_POSTFIELDS), -1);
+  cr_assert_eq(value_of(CURLOPT_POSTFIELDS), 0);
   cr_assert_neq(value_of(CURLOPT_READFUNCTION), -1);
   run("unix:/no/such", post(false, ""));
   cr_assert_eq(value_of(CURLOPT_FRESH_CONNECT), 1);
+}
+
+/* A handle that is used again keeps nothing of the request before, and is told
+ * only what differs. */
+Test(curl_request, a_used_handle_keeps_nothing) {
+  http_client_t client;
+  http_client_open(&client, "unix:/no/such");
+  tinker__http_request_t put = post(true, "{}"), get = post(true, "");
+  put.method = TINKER__HTTP_PUT;
+  get.method = TINKER__HTTP_GET;
+  call_once(&client, put);
+  int first = count;
+  cr_assert_neq(value_of(CURLOPT_CUSTOMREQUEST), 0);
+  call_once(&client, post(false, "{}"));
+  cr_assert_eq(value_of(CURLOPT_CUSTOMREQUEST), 0);
+  cr_assert_eq(value_of(CURLOPT_POSTFIELDS), 0);
+  call_once(&client, post(false, ""));
+  cr_assert_eq(value_of(CURLOPT_FRESH_CONNECT), 1);
+  call_once(&client, get);
+  cr_assert_eq(value_of(CURLOPT_FRESH_CONNECT), 0);
+  cr_assert_eq(value_of(CURLOPT_HTTPGET), 1);
+  call_once(&client, post(true, "{}"));
+  cr_assert_gt(value_of(CURLOPT_POSTFIELDS), 0);
+  int before = count;
+  call_once(&client, post(true, "{}"));
+  cr_assert_lt(count - before, 6, "%d", count - before);
+  cr_assert_gt(first, 20);
+  http_client_close(&client);
+}
+
+enum { MANY = 60, SUBMIT_CONNECTIONS = 16 };
+
+static http_call_t calls[MANY];
+
+static void submit_all(tinker__task_t *task) {
+  (void)task;
+  for (int i = 0; i < MANY; i++) http_call_submit(&calls[i].submit);
+}
+
+/* curl walks all that it has whenever one ends, so it has no more than it can
+ * carry. */
+Test(curl_request, curl_has_what_it_can_carry) {
+  http_client_t client;
+  tinker__task_t task;
+  http_client_open(&client, "http://127.0.0.1:1");
+  for (int i = 0; i < MANY; i++) {
+    http_call_prepare(&client, &calls[i], post(true, "{}"));
+  }
+  tinker__task_init(&task, submit_all);
+  tinker__loop_post(client.loop, &task);
+  for (int i = 0; i < MANY; i++) {
+    http_call_finish(&calls[i]);
+    cr_assert_eq(calls[i].reply.error, TINKER_ECONNECT);
+    http_call_end(&calls[i]);
+  }
+  http_client_close(&client);
+  cr_assert_eq(most_carried, SUBMIT_CONNECTIONS);
+  cr_assert_eq(carried, 0);
 }

@@ -97,7 +97,7 @@ static void close_server(server_t *s) {
 typedef struct ended_s {
   int error;
   bool sent;
-  char detail[160];
+  char detail[320];
 } ended_t;
 
 /* Sends it through a transport of its own. */

@@ -3,9 +3,9 @@
  *
  * The client takes the machine's store of authorities, and nothing sets
  * another one. So that a certificate can be good here, this program stands
- * between the transport and curl_easy_reset, the first thing each attempt
- * does, and puts the test's authority in the place of the machine's. Every
- * other option is the transport's own. */
+ * between the transport and curl_easy_init, which makes each handle, and puts
+ * the test's authority in the place of the machine's. Every other option is
+ * the transport's own. */
 #include <criterion/criterion.h>
 #include <curl/curl.h>
 #include <dlfcn.h>
@@ -21,13 +21,14 @@ enum { FAR_MS = 60000, HOUR_S = 3600, DAY_S = 86400 };
 
 static char store[64]; /* the PEM file, "" = the machine's */
 
-void curl_easy_reset(CURL *easy) {
-  static void (*reset)(CURL *);
-  if (!reset) *(void **)&reset = dlsym(RTLD_NEXT, "curl_easy_reset");
-  reset(easy);
-  if (!store[0]) return;
+CURL *curl_easy_init(void) {
+  static CURL *(*init)(void);
+  if (!init) *(void **)&init = dlsym(RTLD_NEXT, "curl_easy_init");
+  CURL *easy = init();
+  if (!easy || !store[0]) return easy;
   curl_easy_setopt(easy, CURLOPT_CAINFO, store);
   curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+  return easy;
 }
 
 static const char *reply_to(const char *path) {

@@ -58,6 +58,11 @@ static char *copy(const char *s) {
   return p;
 }
 
+/* What a step's path is compared with. */
+static const char *place_of(const tinker__http_request_t *r) {
+  return r->url ? r->url : r->path;
+}
+
 static char *copy_headers(const tinker__http_request_t *r) {
   size_t n = 1;
   for (size_t i = 0; i < r->header_count; i++) {
@@ -81,7 +86,7 @@ static script_request_t *record(script_t *s, const tinker__http_request_t *r) {
   *q = (script_request_t){
       .lane = r->lane,
       .method = r->method,
-      .path = copy(r->path),
+      .path = copy(place_of(r)),
       .content_type = copy(r->content_type),
       .accept = copy(r->accept),
       .headers = copy_headers(r),
@@ -103,9 +108,9 @@ static bool fits(const step_t *step, const tinker__http_request_t *r) {
   size_t n = strlen(step->path);
   if (step->used || step->method != r->method) return false;
   if (n && step->path[n - 1] == '*') {
-    return strncmp(step->path, r->path, n - 1) == 0;
+    return strncmp(step->path, place_of(r), n - 1) == 0;
   }
-  return strcmp(step->path, r->path) == 0;
+  return strcmp(step->path, place_of(r)) == 0;
 }
 
 static step_t *find(step_t *steps, size_t n, const tinker__http_request_t *r) {
@@ -131,7 +136,7 @@ static script_reply_t choose(script_t *s, const tinker__http_request_t *r,
   if (!s->surprise[0]) {
     snprintf(s->surprise, sizeof(s->surprise),
              "request %zu was not expected: method %d, path %s",
-             s->request_count - 1, (int)r->method, r->path);
+             s->request_count - 1, (int)r->method, place_of(r));
   }
   reply.error = TINKER_ECONNECT;
   return reply;
@@ -256,8 +261,14 @@ static void script_close(tinker__http_t *http, void (*closed)(void *user),
   tinker__loop_post(s->loop, &s->close_task);
 }
 
+/* Nothing is given to a sink here, so nothing pauses. */
+static void script_resume(tinker__http_t *http, tinker__http_request_t *r) {
+  (void)http;
+  assert(!r->sink);
+}
+
 static const tinker__http_ops_t script_ops = {script_submit, script_cancel,
-                                              script_close};
+                                              script_close, script_resume};
 
 int script_new(script_t **out, tinker__loop_t *loop) {
   script_t *s = calloc(1, sizeof(*s));

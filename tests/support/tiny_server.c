@@ -195,6 +195,11 @@ const char *tiny_server_url(const tiny_server_t *server) {
   return server->url;
 }
 
+void tiny_server_far_url(const tiny_server_t *server, char *out,
+                         size_t out_len) {
+  snprintf(out, out_len, "http://127.1%s", strrchr(server->url, ':'));
+}
+
 int tiny_server_connections(tiny_server_t *server) {
   pthread_mutex_lock(&server->lock);
   int n = server->conn_count;

@@ -37,6 +37,10 @@ tiny_server_t *tiny_server_new(const char *unix_path, int backlog,
 void tiny_server_accept(tiny_server_t *server);
 /* "http://127.0.0.1:<port>" or "unix:<path>"; valid until it is freed. */
 const char *tiny_server_url(const tiny_server_t *server);
+/* The same by a host name that is this machine to the system ("127.1"), but to
+ * us a name as any other: it stands for a far host. */
+void tiny_server_far_url(const tiny_server_t *server, char *out,
+                         size_t out_len);
 int tiny_server_connections(tiny_server_t *server); /* so far */
 void tiny_server_free(tiny_server_t *server);
 

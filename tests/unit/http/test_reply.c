@@ -5,7 +5,9 @@
 
 #include "http/curl_internal.h"
 
-static tinker__transfer_t x;
+static tinker__http_request_t request;
+static tinker__transfer_t x = {.request = &request};
+static tinker__curl_handle_t handle = {.x = &x};
 
 static void forget(void) {
   x.reply = (tinker__http_reply_t){
@@ -19,7 +21,7 @@ static void header(const char *line) {
   char copy[300]; /* without a NUL behind it, as curl gives it */
   size_t n = strlen(line);
   memcpy(copy, line, n);
-  cr_assert_eq(tinker__curl_on_header(copy, 1, n, &x), n);
+  cr_assert_eq(tinker__curl_on_header(copy, 1, n, &handle), n);
 }
 
 typedef struct wait_s {
@@ -67,6 +69,17 @@ Test(reply, headers_are_read_without_regard_to_case) {
   cr_assert_eq(x.reply.content_length, 0);
   cr_assert_eq(x.reply.should_retry, 1);
   cr_assert(x.reply.invalid_token);
+}
+
+Test(reply, a_request_id_has_two_names) {
+  forget();
+  header("Request-Id: b\r\n");
+  cr_assert_str_eq(x.reply.request_id, "b");
+  header("x-request-id: a-1 and more\r\n");
+  header("Request-Id: c\r\n");
+  cr_assert_str_eq(x.reply.request_id, "a-1");
+  header("HTTP/1.1 200 OK\r\n");
+  cr_assert_str_eq(x.reply.request_id, "");
 }
 
 Test(reply, nonsense_is_ignored) {
@@ -129,13 +142,13 @@ Test(reply, the_body_stops_at_its_cap) {
   tinker__mem_init(&mem, NULL, 0);
   forget();
   tinker__buf_init(&x.reply.body, &mem, 15);
-  cr_assert_eq(tinker__curl_on_body(bytes, 1, 10, &x), 10);
-  cr_assert_eq(tinker__curl_on_body(bytes, 1, 6, &x), 0);
+  cr_assert_eq(tinker__curl_on_body(bytes, 1, 10, &handle), 10);
+  cr_assert_eq(tinker__curl_on_body(bytes, 1, 6, &handle), 0);
   cr_assert_eq(x.write_error, TINKER_EOVERFLOW);
   tinker__buf_free(&x.reply.body);
   tinker__buf_init(&x.reply.body, &mem, 15);
   mem.fail_at = atomic_load(&mem.count) + 1;
-  cr_assert_eq(tinker__curl_on_body(bytes, 1, 10, &x), 0);
+  cr_assert_eq(tinker__curl_on_body(bytes, 1, 10, &handle), 0);
   cr_assert_eq(x.write_error, TINKER_ENOMEM);
   tinker__buf_free(&x.reply.body);
   cr_assert_eq(atomic_load(&mem.live_blocks), 0);
@@ -209,4 +222,39 @@ Test(reply, a_refusal_that_cant_be_read_is_not_the_services) {
   cr_assert_gt(failed, 0);
   tinker__buf_free(&reply.body);
   cr_assert_eq(atomic_load(&mem.live_blocks), 0);
+}
+
+/* ---- parts ---- */
+
+static const struct {
+  const char *value;
+  int64_t first, last, whole;
+} ranges[] = {
+    {"bytes 0-9/10", 0, 9, 10},
+    {"BYTES 5-9/*", 5, 9, -1},
+    {"bytes */10", -1, -1, 10},
+    {"bytes */*", -1, -1, -1},
+    {"bytes 0-9223372036854775806/9223372036854775807", 0, 9223372036854775806,
+     9223372036854775807},
+    {"bytes 9-5/10", -1, -1, -1},
+    {"bytes 5-10/10", -1, -1, -1},
+    {"bytes -5-9/10", -1, -1, -1},
+    {"bytes 5--9/10", -1, -1, -1},
+    {"bytes 5-9", -1, -1, -1},
+    {"bytes 5/9", -1, -1, -1},
+    {"lines 0-9/10", -1, -1, -1},
+    {"bytes=0-9/10", -1, -1, -1},
+    {"bytes 0-9/99999999999999999999", -1, -1, -1},
+    {"bytes 0-x/10", -1, -1, -1},
+    {"", -1, -1, -1},
+};
+
+Test(reply, a_content_range_is_read_whole_or_not_at_all) {
+  for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+    tinker__http_reply_t r = {.range_first = 1, .range_last = 2};
+    tinker__http_content_range(&r, tinker__str(ranges[i].value));
+    cr_assert_eq(r.range_first, ranges[i].first, "%s", ranges[i].value);
+    cr_assert_eq(r.range_last, ranges[i].last, "%s", ranges[i].value);
+    cr_assert_eq(r.whole_length, ranges[i].whole, "%s", ranges[i].value);
+  }
 }

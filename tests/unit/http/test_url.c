@@ -159,3 +159,114 @@ Test(url, what_may_be_a_segment_of_a_path) {
   id[TINKER__SEGMENT_MAX + 1] = '\0';
   cr_assert_not(tinker__segment_ok(id));
 }
+
+/* ---- absolute URLs ---- */
+
+static const struct {
+  const char *url, *origin; /* NULL = refused */
+} origins[] = {
+    {"https://Host.example/a?b#c", "https://host.example:443"},
+    {"HTTP://h", "http://h:80"},
+    {"http://h:8080/", "http://h:8080"},
+    {"http://h:80", "http://h:80"},
+    {"https://[::1]:9/x", "https://[::1]:9"},
+    {"ftp://h/", NULL},
+    {"http://u@h/", NULL},
+    {"http://u:p@h/", NULL},
+    {"http://h:70000/", NULL},
+    {"/x", NULL},
+    {"h/x", NULL},
+    {"", NULL},
+    {"http://h/\r\nX: y", NULL},
+};
+
+Test(url, an_origin_is_scheme_host_and_port) {
+  tinker__mem_t mem;
+  tinker__buf_t out;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__buf_init(&out, &mem, 100);
+  for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
+    int rc = tinker__url_origin(origins[i].url, &out);
+    cr_assert_eq(rc, origins[i].origin ? 0 : TINKER_EINVAL, "%s",
+                 origins[i].url);
+    if (!rc) cr_assert_str_eq(out.data, origins[i].origin);
+  }
+  tinker__buf_free(&out);
+  cr_assert_eq(atomic_load(&mem.live_blocks), 0);
+}
+
+Test(url, a_location_is_relative_to_what_was_asked) {
+  static const char from[] = "https://h/a/b?c";
+  static const struct {
+    const char *location, *url;
+  } cases[] = {{"/x", "https://h/x"},
+               {"x", "https://h/a/x"},
+               {"?y", "https://h/a/b?y"},
+               {"//other/z", "https://other/z"},
+               {"http://g:81/w", "http://g:81/w"},
+               {"mailto:a@b", NULL},
+               {"ftp://h/x", NULL},
+               {"http://u:p@h/", NULL}};
+  tinker__mem_t mem;
+  tinker__buf_t out;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__buf_init(&out, &mem, 100);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    int rc = tinker__url_resolve(from, cases[i].location, &out);
+    cr_assert_eq(rc, cases[i].url ? 0 : TINKER_EINVAL, "%s", cases[i].location);
+    if (!rc) cr_assert_str_eq(out.data, cases[i].url);
+  }
+  tinker__buf_free(&out);
+}
+
+static const struct {
+  const char *from, *to, *why; /* NULL = may be followed */
+} hops[] = {
+    {"https://h/a", "https://H:443/b?c", NULL},
+    {"http://h:80/a", "http://h/", NULL},
+    {"https://h/a", "http://h/a",
+     "https://h:443 redirects to http://h:80, which is not encrypted: not "
+     "followed"},
+    {"https://h/a", "http://g/a",
+     "https://h:443 redirects to http://g:80, which is not encrypted: not "
+     "followed"},
+    {"https://h/a", "https://g/a?secret",
+     "https://h:443 redirects to https://g:443, which is another origin: not "
+     "followed"},
+    {"https://h/a", "https://h:444/",
+     "https://h:443 redirects to https://h:444, which is another origin: not "
+     "followed"},
+    {"http://h/", "https://h/",
+     "http://h:80 redirects to https://h:443, which is another origin: not "
+     "followed"},
+    {"https://h/", "https://h.evil/",
+     "https://h:443 redirects to https://h.evil:443, which is another origin: "
+     "not followed"},
+};
+
+Test(url, a_request_stays_within_its_origin) {
+  tinker__mem_t mem;
+  char why[320];
+  tinker__mem_init(&mem, NULL, 0);
+  for (size_t i = 0; i < sizeof hops / sizeof *hops; i++) {
+    int rc =
+        tinker__url_may_follow(hops[i].from, hops[i].to, &mem, why, sizeof why);
+    cr_assert_eq(rc, hops[i].why ? TINKER_ENOTSUP : 0, "%zu", i);
+    if (rc) cr_assert_str_eq(why, hops[i].why);
+  }
+  cr_assert_eq(atomic_load(&mem.live_blocks), 0);
+}
+
+static int follow_once(tinker__mem_t *mem, void *user) {
+  tinker__buf_t out;
+  (void)user;
+  tinker__buf_init(&out, mem, 100);
+  int rc = tinker__url_resolve("http://h/", "/x", &out);
+  if (!rc) rc = tinker__url_may_follow("http://h/", out.data, mem, NULL, 0);
+  tinker__buf_free(&out);
+  return rc;
+}
+
+Test(url, a_redirect_without_memory_fails) {
+  cr_assert_eq(tinker__fail_sweep(follow_once, NULL, TINKER_ENOMEM), 3);
+}
