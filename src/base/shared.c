@@ -3,48 +3,71 @@
 
 #include <string.h>
 
-tinker__shared_t *tinker__shared_new(const tinker_allocator_t *allocator,
-                                     size_t size) {
+#include "base/ref.h"
+
+/* In front of the bytes, which it keeps aligned for everything. */
+typedef struct tinker__shared_s {
+  _Alignas(max_align_t) tinker__ref_t ref;
+  size_t size;
+  tinker_allocator_t alloc;
+} tinker__shared_t;
+
+static tinker__shared_t *of(void *block) {
+  return (tinker__shared_t *)block - 1;
+}
+
+void *tinker__shared_alloc(const tinker_allocator_t *allocator, size_t size) {
   tinker__mem_t mem;
   if (size > PTRDIFF_MAX - sizeof(tinker__shared_t)) return NULL;
   tinker__mem_init(&mem, allocator, 0);
   tinker__shared_t *s = tinker__mem_alloc(&mem, sizeof(*s) + size);
   if (!s) return NULL;
   tinker__ref_init(&s->ref);
-  tinker__mem_init(&s->mem, allocator, 0);
   s->size = size;
-  return s;
+  s->alloc = mem.alloc;
+  return s + 1;
 }
 
-tinker__shared_t *tinker__shared_retain(tinker__shared_t *s) {
-  tinker__ref_retain(&s->ref);
-  return s;
+void *tinker__shared_dup(const tinker_allocator_t *allocator, const void *data,
+                         size_t size) {
+  void *block = tinker__shared_alloc(allocator, size);
+  if (block && size) memcpy(block, data, size);
+  return block;
 }
 
-void tinker__shared_release(tinker__shared_t *s) {
+void *tinker__shared_retain(void *block) {
+  tinker__ref_retain(&of(block)->ref);
+  return block;
+}
+
+void tinker__shared_release(void *block) {
   tinker__mem_t mem;
-  if (!s || !tinker__ref_release(&s->ref)) return;
-  tinker__mem_init(&mem, &s->mem.alloc, 0); /* s->mem goes with the block */
-  tinker__mem_free(&mem, s);
+  if (!block || !tinker__ref_release(&of(block)->ref)) return;
+  tinker__mem_init(&mem, &of(block)->alloc, 0);
+  tinker__mem_free(&mem, of(block));
 }
 
-/* The only user is the caller, and nobody can become one meanwhile. */
-static tinker__shared_t *resize_own(tinker__shared_t *s, size_t size) {
+/* The caller is the only user, and nobody can become one meanwhile. */
+static void *resize_own(tinker__shared_t *s, size_t size) {
   tinker__mem_t mem;
-  tinker__mem_init(&mem, &s->mem.alloc, 0);
+  tinker__mem_init(&mem, &s->alloc, 0);
   s = tinker__mem_realloc(&mem, s, sizeof(*s) + size);
-  if (s) s->size = size;
-  return s;
+  if (!s) return NULL;
+  s->size = size;
+  return s + 1;
 }
 
-tinker__shared_t *tinker__shared_resize(tinker__shared_t *s, size_t size) {
-  if (size > PTRDIFF_MAX - sizeof(tinker__shared_t)) return NULL;
+void *tinker__shared_resize(const tinker_allocator_t *allocator, void *block,
+                            size_t size) {
+  if (!block) return tinker__shared_alloc(allocator, size);
+  tinker__shared_t *s = of(block);
+  if (size > PTRDIFF_MAX - sizeof(*s)) return NULL;
   if (atomic_load_explicit(&s->ref.n, memory_order_acquire) == 1) {
     return resize_own(s, size);
   }
-  tinker__shared_t *fresh = tinker__shared_new(&s->mem.alloc, size);
+  void *fresh = tinker__shared_alloc(&s->alloc, size);
   if (!fresh) return NULL;
-  memcpy(fresh->data, s->data, size < s->size ? size : s->size);
-  tinker__shared_release(s);
+  memcpy(fresh, block, size < s->size ? size : s->size);
+  tinker__shared_release(block);
   return fresh;
 }

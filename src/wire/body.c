@@ -159,8 +159,7 @@ static bool grow(tinker__body_writer_t *w) {
   tinker__piece_t *list =
       tinker__mem_realloc(b->mem, b->list, cap * sizeof(*list));
   if (list) b->list = list;
-  tinker__shared_t **held =
-      tinker__mem_realloc(b->mem, b->held, cap * sizeof(*held));
+  void **held = tinker__mem_realloc(b->mem, b->held, cap * sizeof(*held));
   if (held) b->held = held;
   if (!list || !held) {
     tinker__buf_fail(&w->text, TINKER_ENOMEM);
@@ -173,7 +172,7 @@ static bool grow(tinker__body_writer_t *w) {
 /* data: of a piece without owner its offset in the text, which moves while it
  * grows. */
 static void add(tinker__body_writer_t *w, const void *data, size_t count,
-                bool ids, tinker__shared_t *owner) {
+                bool ids, void *owner) {
   tinker__wire_body_t *b = w->body;
   if (!count || tinker__buf_error(&w->text) || !grow(w)) return;
   b->list[b->count] = (tinker__piece_t){data, count, ids};
@@ -192,7 +191,7 @@ static void cut(tinker__body_writer_t *w) {
 }
 
 void tinker__body_bytes(tinker__body_writer_t *w, const void *data, size_t len,
-                        tinker__shared_t *owner) {
+                        void *owner) {
   if (!owner || len < TINKER__BODY_SHARE_MIN) {
     tinker__buf_add(&w->text, data, len);
     return;
@@ -202,7 +201,7 @@ void tinker__body_bytes(tinker__body_writer_t *w, const void *data, size_t len,
 }
 
 void tinker__body_ids(tinker__body_writer_t *w, const int32_t *ids, size_t n,
-                      tinker__shared_t *owner) {
+                      void *owner) {
   cut(w);
   if (owner) {
     add(w, ids, n, true, owner);

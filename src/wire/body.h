@@ -23,12 +23,12 @@ typedef enum {
 
 typedef struct tinker__wire_body_s {
   tinker__mem_t *mem;
-  char *block;             /* owned; the first piece is its start */
-  size_t first;            /* bytes of the first piece, with the gap */
-  size_t gap;              /* bytes at its head for the stamp */
-  size_t start;            /* where the body starts once stamped, else == gap */
-  tinker__piece_t *list;   /* owned; NULL = there is no other piece */
-  tinker__shared_t **held; /* owned; per piece, NULL = it is in the block */
+  char *block;           /* owned; the first piece is its start */
+  size_t first;          /* bytes of the first piece, with the gap */
+  size_t gap;            /* bytes at its head for the stamp */
+  size_t start;          /* where the body starts once stamped, else == gap */
+  tinker__piece_t *list; /* owned; NULL = there is no other piece */
+  void **held;           /* owned; per piece, NULL = it is in the block */
   size_t count;
   size_t rest; /* bytes of the pieces after the first one */
   tinker__body_kind_t kind;

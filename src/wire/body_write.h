@@ -22,10 +22,10 @@ void tinker__body_begin(tinker__body_writer_t *w, tinker__wire_body_t *b,
                         tinker__str_t id, size_t room);
 /* The next bytes; owner as in types.h. */
 void tinker__body_bytes(tinker__body_writer_t *w, const void *data, size_t len,
-                        tinker__shared_t *owner);
+                        void *owner);
 /* Token ids, which become a list of JSON numbers. */
 void tinker__body_ids(tinker__body_writer_t *w, const int32_t *ids, size_t n,
-                      tinker__shared_t *owner);
+                      void *owner);
 /* 0, or the first failure: TINKER_ENOMEM, TINKER_EINVAL, TINKER_EOVERFLOW (a
  * body of 2 GiB or more). Then the body is empty. */
 int tinker__body_end(tinker__body_writer_t *w);

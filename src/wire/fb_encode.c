@@ -13,7 +13,7 @@
 typedef struct tinker__loan_s {
   const void *data;
   size_t len;
-  tinker__shared_t *owner;
+  void *owner;
 } tinker__loan_t;
 
 typedef struct tinker__fb_encoder_s {
@@ -43,7 +43,7 @@ static int check_name(tinker__str_t name, const tinker__where_t *at) {
 }
 
 static bool lend(tinker__fb_encoder_t *e, const void *data, size_t len,
-                 tinker__shared_t *owner) {
+                 void *owner) {
   if (!owner || len < TINKER__BODY_SHARE_MIN) return true;
   e->loans = tinker__arena_grow(&e->arena, e->loans, e->loan_count,
                                 &e->loan_cap, sizeof(*e->loans));
@@ -246,7 +246,7 @@ typedef struct tinker__fb_sink_s {
 
 static void append(ProtobufCBuffer *base, size_t len, const uint8_t *data) {
   tinker__fb_sink_t *s = (tinker__fb_sink_t *)(void *)base;
-  tinker__shared_t *owner = NULL;
+  void *owner = NULL;
   if (s->loan < s->end && s->loan->data == data && s->loan->len == len) {
     owner = s->loan++->owner;
   }

@@ -6,7 +6,6 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/shared.h"
 #include "base/str.h"
 
 /* Caps for everything from outside, whatever the size of the body. */
@@ -36,7 +35,9 @@ typedef struct tinker__tensor_view_s {
   size_t count;
   const int64_t *crow;
   const int64_t *col;
-  tinker__shared_t *owner; /* of data; NULL = borrowed for the call only */
+  /* The block (base/shared.h) that data lies in: an encoder may keep using it.
+   * NULL = borrowed for the call only. */
+  void *owner;
 } tinker__tensor_view_t;
 
 typedef struct tinker__named_tensor_s {
@@ -52,8 +53,7 @@ typedef enum { TINKER__CHUNK_TEXT } tinker__chunk_kind_t;
 typedef struct tinker__text_chunk_s {
   const int32_t *tokens;
   size_t count;
-  tinker__shared_t
-      *owner; /* of the tokens; NULL = borrowed for the call only */
+  void *owner; /* the same of the tokens */
 } tinker__text_chunk_t;
 
 typedef struct tinker__chunk_view_s {

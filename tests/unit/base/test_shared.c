@@ -36,8 +36,8 @@ static const tinker_allocator_t counting = {take, take_zeroed, move, give,
                                             NULL};
 
 Test(shared, goes_with_its_last_user) {
-  tinker__shared_t *s = tinker__shared_new(&counting, 100);
-  memset(s->data, 1, 100);
+  char *s = tinker__shared_alloc(&counting, 100);
+  memset(s, 1, 100);
   cr_assert_eq(tinker__shared_retain(s), s);
   tinker__shared_release(s);
   cr_assert_eq(live, 1);
@@ -48,33 +48,36 @@ Test(shared, goes_with_its_last_user) {
 
 /* A second user keeps what it has seen. */
 Test(shared, is_copied_when_others_use_it) {
-  tinker__shared_t *s = tinker__shared_new(&counting, 4);
-  memcpy(s->data, "abcd", 4);
-  s = tinker__shared_resize(s, 8);
-  cr_assert_eq(s->size, 8);
+  char *s = tinker__shared_dup(&counting, "abcd", 4);
+  s = tinker__shared_resize(&counting, s, 8);
   cr_assert_eq(live, 1);
-  tinker__shared_t *user = tinker__shared_retain(s);
-  tinker__shared_t *fresh = tinker__shared_resize(s, 16);
+  char *user = tinker__shared_retain(s);
+  char *fresh = tinker__shared_resize(&counting, s, 16);
   cr_assert_neq(fresh, user);
-  memcpy(fresh->data, "wxyz", 4);
-  cr_assert_eq(memcmp(user->data, "abcd", 4), 0);
-  cr_assert_eq(user->size, 8);
+  cr_assert_eq(memcmp(fresh, "abcd", 4), 0);
+  memcpy(fresh, "wxyz", 4);
+  cr_assert_eq(memcmp(user, "abcd", 4), 0);
   tinker__shared_release(user);
   tinker__shared_release(fresh);
   cr_assert_eq(live, 0);
 }
 
 Test(shared, stays_when_there_is_no_memory) {
-  tinker__shared_t *s = tinker__shared_new(&counting, 4);
-  cr_assert_null(tinker__shared_new(&counting, SIZE_MAX));
-  cr_assert_null(tinker__shared_resize(s, SIZE_MAX));
+  char *s = tinker__shared_resize(&counting, NULL, 4);
+  cr_assert_null(tinker__shared_alloc(&counting, SIZE_MAX));
+  cr_assert_null(tinker__shared_resize(&counting, s, SIZE_MAX));
   full = true;
-  cr_assert_null(tinker__shared_new(&counting, 4));
-  cr_assert_null(tinker__shared_resize(s, 8));
+  cr_assert_null(tinker__shared_alloc(&counting, 4));
+  cr_assert_null(tinker__shared_resize(&counting, s, 8));
   tinker__shared_retain(s);
-  cr_assert_null(tinker__shared_resize(s, 8));
+  cr_assert_null(tinker__shared_resize(&counting, s, 8));
   tinker__shared_release(s);
-  cr_assert_eq(s->size, 4);
   tinker__shared_release(s);
   cr_assert_eq(live, 0);
+}
+
+Test(shared, aligned_for_every_type) {
+  void *s = tinker__shared_alloc(NULL, 1);
+  cr_assert_eq((uintptr_t)s % _Alignof(max_align_t), 0);
+  tinker__shared_release(s);
 }
