@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/find.h"
+#include "base/shared.h"
 #include "base/str.h"
 
 #define LEN_MAX ((size_t)1 << 28) /* tokens or values: 1 GiB of them */
@@ -39,7 +40,7 @@ tinker_input_t *tinker_input_retain(tinker_input_t *input) {
 
 tinker_input_t *tinker_input_release(tinker_input_t *input) {
   if (!input || !tinker__ref_release(&input->ref)) return NULL;
-  tinker__mem_free(&input->mem, input->tokens);
+  tinker__shared_release(input->tokens);
   tinker__mem_free(&input->mem, input->ends);
   free_self(input, &input->mem);
   return NULL;
@@ -61,15 +62,27 @@ static int grow(tinker__mem_t *mem, void **data, size_t *cap, size_t need,
   return 0;
 }
 
+/* Calls that are under way read the tokens where they are: they keep the old
+ * block, whose tokens don't change. */
+static int grow_tokens(tinker_input_t *input, size_t need) {
+  if (need <= input->cap) return 0;
+  size_t cap = input->cap ? input->cap : need;
+  while (cap < need) cap *= 2;
+  void *p = tinker__shared_resize(&input->mem.alloc, input->tokens,
+                                  cap * sizeof *input->tokens);
+  if (!p) return TINKER_ENOMEM;
+  input->tokens = p;
+  input->cap = cap;
+  return 0;
+}
+
 int tinker_input_add_tokens(tinker_input_t *input, const int32_t *tokens,
                             size_t n) {
   if (!input || !tokens || n == 0) return TINKER_EINVAL;
   if (n > LEN_MAX || input->len > LEN_MAX - n) return TINKER_EOVERFLOW;
   if (tinker__find_negative(tokens, n) < n) return TINKER_EINVAL;
-  void *data = input->tokens, *ends = input->ends;
-  int rc = grow(&input->mem, &data, &input->cap, input->len + n,
-                sizeof *input->tokens);
-  input->tokens = data;
+  void *ends = input->ends;
+  int rc = grow_tokens(input, input->len + n);
   if (rc) return rc;
   rc = grow(&input->mem, &ends, &input->chunks_cap, input->chunks + 1,
             sizeof *input->ends);
@@ -162,7 +175,7 @@ static int put(tinker_datum_t *datum, const tinker__input_tensor_t *tensor) {
   size_t at = place_of(datum, tensor->name);
   if (at < datum->tensor_count &&
       !strcmp(datum->tensors[at].name, tensor->name)) {
-    tinker__mem_free(&datum->mem, datum->tensors[at].data);
+    tinker__shared_release(datum->tensors[at].data);
   } else {
     if (datum->tensor_count == TINKER__TENSORS_MAX) return TINKER_EOVERFLOW;
     memmove(&datum->tensors[at + 1], &datum->tensors[at],
@@ -183,10 +196,10 @@ static int set(tinker_datum_t *datum, const char *name, const void *data,
   tinker__input_tensor_t t = {.is_float = is_float, .rows = rows, .cols = cols};
   t.count = cols ? rows * cols : rows;
   memcpy(t.name, name, strlen(name) + 1);
-  t.data = tinker__mem_dup(&datum->mem, data, t.count * item);
+  t.data = tinker__shared_dup(&datum->mem.alloc, data, t.count * item);
   if (!t.data) return TINKER_ENOMEM;
   int rc = put(datum, &t);
-  if (rc) tinker__mem_free(&datum->mem, t.data);
+  if (rc) tinker__shared_release(t.data);
   return rc;
 }
 
@@ -213,7 +226,7 @@ tinker_datum_t *tinker_datum_retain(tinker_datum_t *datum) {
 tinker_datum_t *tinker_datum_release(tinker_datum_t *datum) {
   if (!datum || !tinker__ref_release(&datum->ref)) return NULL;
   for (size_t i = 0; i < datum->tensor_count; i++) {
-    tinker__mem_free(&datum->mem, datum->tensors[i].data);
+    tinker__shared_release(datum->tensors[i].data);
   }
   tinker_input_release(datum->input);
   free_self(datum, &datum->mem);
@@ -225,6 +238,7 @@ void tinker__input_views(const tinker_input_t *input,
   size_t at = 0;
   for (size_t i = 0; i < input->chunks; i++) {
     chunks[i] = tinker__text_chunk(input->tokens + at, input->ends[i] - at);
+    chunks[i].text.owner = input->tokens;
     at = input->ends[i];
   }
 }
@@ -237,7 +251,8 @@ static void view_tensor(const tinker__input_tensor_t *in,
                  .ndim = in->cols ? 2 : 1,
                  .shape = {(int64_t)in->rows, (int64_t)in->cols},
                  .data = in->data,
-                 .count = in->count}};
+                 .count = in->count,
+                 .owner = in->data}};
 }
 
 int tinker__datum_view(const tinker_datum_t *datum, tinker__arena_t *arena,
