@@ -108,26 +108,22 @@ static tinker_future_t *await(tinker_future_t *f) {
 static tinker_client_t *new_client(const bench_t *b) {
   tinker_client_options_t o;
   tinker_client_t *client = NULL;
-  char why[256] = "";
+  tinker_error_t *error = NULL;
   tinker_client_options_init(&o);
   o.base_url = b->daemon.url;
   o.api_key = "tml-bench";
-  if (tinker_client_new(&client, &o, why, sizeof why) != TINKER_OK) {
-    give_up("%s", why);
+  if (tinker_client_new(&client, &o, &error) != TINKER_OK) {
+    give_up("%s", tinker_error_message(error));
   }
   return client;
 }
 
 static tinker_future_t *ask_trainer(tinker_client_t *client) {
-  tinker_trainer_options_t o;
-  tinker_future_t *f = NULL;
-  tinker_trainer_options_init(&o);
+  tinker_trainer_options_t o = TINKER_TRAINER_OPTIONS_INIT;
   o.base_model = "m";
   o.rank = RANK;
   o.seed = 1;
-  o.has_seed = 1;
-  check(tinker_client_create_trainer(client, &o, NULL, NULL, NULL, &f));
-  return f;
+  return tinker_client_create_trainer(client, &o, NULL);
 }
 
 static tinker_trainer_t *take_trainer(tinker_future_t *f) {
@@ -138,54 +134,42 @@ static tinker_trainer_t *take_trainer(tinker_future_t *f) {
 }
 
 static tinker_sampler_t *new_sampler(tinker_client_t *client) {
-  tinker_future_t *f = NULL;
   tinker_sampler_t *sampler = NULL;
-  check(tinker_client_create_sampler(client, "m", NULL, NULL, NULL, &f));
-  check(tinker_future_get_sampler(await(f), &sampler));
+  tinker_future_t *f = await(tinker_client_create_sampler(client, "m", NULL));
+  check(tinker_future_get_sampler(f, &sampler));
   tinker_future_release(f);
   return sampler;
 }
 
 static void sample(caller_t *c) {
   int32_t prompt[PROMPT];
-  tinker_sampling_params_t p;
+  tinker_sampling_params_t p = TINKER_SAMPLING_PARAMS_INIT;
   tinker_input_t *input = NULL;
-  tinker_future_t *f = NULL;
   for (size_t i = 0; i < PROMPT; i++) prompt[i] = (int32_t)(c->seed + i) % IDS;
-  tinker_sampling_params_init(&p);
   p.max_tokens = SAMPLE_TOKENS;
   p.no_stop = 1;
-  p.seed = c->seed++;
-  p.has_seed = 1;
-  check(tinker_input_new(&input, NULL));
-  check(tinker_input_add_tokens(input, prompt, PROMPT));
-  check(tinker_sampler_sample(c->sampler, input, &p, NULL, NULL, NULL, &f));
-  tinker_future_release(await(f));
+  p.seed = (int64_t)c->seed++;
+  check(tinker_input_from_tokens(&input, prompt, PROMPT, NULL, NULL));
+  tinker_future_release(
+      await(tinker_sampler_sample(c->sampler, input, &p, NULL)));
   tinker_input_release(input);
-}
-
-static const tinker_datum_t *const *data_of(const bench_t *b) {
-  return (const tinker_datum_t *const *)b->data;
 }
 
 /* Submits a forward_backward and an optim_step. Returns the future of the
  * optim_step, which ends last. */
 static tinker_future_t *submit_step(const bench_t *b, tinker_trainer_t *t,
                                     size_t sequences) {
-  tinker_future_t *forward = NULL, *optim = NULL;
-  check(tinker_trainer_forward_backward(t, data_of(b), sequences, NULL, NULL,
-                                        NULL, NULL, &forward));
-  check(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &optim));
-  tinker_future_release(forward);
-  return optim;
+  tinker_future_release(
+      tinker_trainer_forward_backward(t, b->data, sequences, NULL, NULL));
+  return tinker_trainer_optim_step(t, NULL, NULL);
 }
 
 static void make_data(bench_t *b) {
   int32_t ids[LENGTH + 1];
   for (int i = 0; i < STEP_SEQUENCES; i++) {
     for (int k = 0; k <= LENGTH; k++) ids[k] = (7 * i + 3 * k + k * k) % IDS;
-    check(
-        tinker_datum_new_supervised(&b->data[i], ids, NULL, LENGTH + 1, NULL));
+    check(tinker_datum_new_supervised(&b->data[i], ids, NULL, LENGTH + 1, NULL,
+                                      NULL));
   }
 }
 
@@ -225,7 +209,7 @@ static void open_caller(bench_t *b, caller_t *c, uint64_t seed, bool trains) {
 static void close_caller(caller_t *c) {
   tinker_sampler_release(c->sampler);
   tinker_trainer_release(c->trainer);
-  tinker_client_drain(c->client, -1, NULL, NULL);
+  tinker_future_release(await(tinker_client_drain(c->client, NULL)));
   tinker_client_release(c->client);
   free(c->done.spans);
 }
@@ -383,7 +367,7 @@ static void open_fleet(fleet_t *f, bench_t *b, size_t n) {
 
 static void close_fleet(fleet_t *f) {
   for (size_t i = 0; i < f->n; i++) tinker_trainer_release(f->trainers[i]);
-  tinker_client_drain(f->client, -1, NULL, NULL);
+  tinker_future_release(await(tinker_client_drain(f->client, NULL)));
   tinker_client_release(f->client);
 }
 
@@ -407,8 +391,8 @@ static span_t call_fleet(fleet_t *f) {
   span_t answers = {0, 0};
   tinker_future_t *any;
   for (size_t i = 0; i < f->n; i++) {
-    check(tinker_trainer_forward(f->trainers[i], data_of(f->bench), 1, NULL,
-                                 NULL, NULL, NULL, &f->futures[i]));
+    f->futures[i] =
+        tinker_trainer_forward(f->trainers[i], f->bench->data, 1, NULL, NULL);
   }
   for (size_t i = 0; i < f->n; i++) {
     check(tinker_client_next(f->client, -1, &any));

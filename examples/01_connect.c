@@ -6,12 +6,11 @@
 
 int main(void) {
   tinker_client_t *client = connect_service();
-  tinker_future_t *future = NULL;
   const tinker_capabilities_t *have = NULL;
 
   printf("tinker-c %s\n", tinker_version());
-  check(tinker_client_get_capabilities(client, NULL, NULL, NULL, &future));
-  check(tinker_future_get_capabilities(await(future), &have));
+  tinker_future_t *future = await(tinker_client_get_capabilities(client, NULL));
+  check(tinker_future_get_capabilities(future, &have));
   for (size_t i = 0; i < have->model_count; i++) {
     unsigned long long context = have->models[i].max_context_length;
     printf("model %s, context ", have->models[i].name);

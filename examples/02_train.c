@@ -10,38 +10,22 @@ enum { STEPS = 8 };
 static const char text[] =
     "bit bucket: The universal data sink, where lost data goes.";
 
-static tinker_datum_t *make_example(const char *tokenizer_path) {
-  tinker_tokenizer_t *tokenizer = load_tokenizer(tokenizer_path);
-  tinker_datum_t *datum = NULL;
-  int32_t *ids = NULL;
-  size_t n = 0;
-  check(tinker_tokenizer_encode(tokenizer, text, strlen(text), 0, &ids, &n));
-  check(tinker_datum_new_supervised(&datum, ids, NULL, n, NULL));
-  tinker_tokenizer_free(tokenizer, ids);
-  tinker_tokenizer_release(tokenizer);
-  return datum;
-}
-
 typedef struct step_s {
   tinker_future_t *forward, *optim;
 } step_t;
 
 static void submit(step_t *step, tinker_trainer_t *trainer,
-                   const tinker_datum_t *datum) {
-  tinker_adam_params_t adam;
-  tinker_adam_params_init(&adam);
+                   tinker_datum_t *datum) {
+  tinker_adam_params_t adam = TINKER_ADAM_PARAMS_INIT;
   adam.learning_rate = 2e-3;
-  check(tinker_trainer_forward_backward(trainer, &datum, 1, NULL, NULL, NULL,
-                                        NULL, &step->forward));
-  check(tinker_trainer_optim_step(trainer, &adam, NULL, NULL, NULL,
-                                  &step->optim));
+  step->forward =
+      tinker_trainer_forward_backward(trainer, &datum, 1, NULL, NULL);
+  step->optim = tinker_trainer_optim_step(trainer, &adam, NULL);
 }
 
 static double take_loss(step_t *step) {
-  const tinker_forward_result_t *result = NULL;
-  check(tinker_future_get_forward(await(step->forward), &result));
-  double loss = loss_of(result);
-  finish(step->forward);
+  double loss = loss_of(step->forward);
+  tinker_future_release(step->forward);
   finish(step->optim);
   return loss;
 }
@@ -51,7 +35,7 @@ int main(int argc, char **argv) {
   double loss[STEPS];
 
   if (argc != 2) return fprintf(stderr, "usage: 02_train TOKENIZER_JSON\n"), 2;
-  tinker_datum_t *datum = make_example(argv[1]);
+  tinker_datum_t *datum = new_example(argv[1], text);
   tinker_client_t *client = connect_service();
   tinker_trainer_t *trainer = new_trainer(client, 8);
 

@@ -36,8 +36,7 @@ static void print(tinker_tokenizer_t *tokenizer, const char *prompt,
 
 int main(int argc, char **argv) {
   const char *prompt = argc > 2 ? argv[2] : "And it came to pass";
-  tinker_future_t *future = NULL;
-  tinker_sampling_params_t params;
+  tinker_sampling_params_t params = TINKER_SAMPLING_PARAMS_INIT;
   const tinker_sample_result_t *result = NULL;
   size_t count = 0;
 
@@ -46,18 +45,16 @@ int main(int argc, char **argv) {
   }
   tinker_tokenizer_t *tokenizer = load_tokenizer(argv[1]);
   tinker_client_t *client = connect_service();
-  check(tinker_client_create_sampler(client, example_model(), NULL, NULL, NULL,
-                                     &future));
-  tinker_sampler_t *sampler = take_sampler(future);
+  tinker_sampler_t *sampler =
+      take_sampler(tinker_client_create_sampler(client, example_model(), NULL));
 
-  tinker_sampling_params_init(&params);
   params.max_tokens = 40;
   params.num_samples = 2;
   params.top_p = 0.9;
   tinker_input_t *input = make_prompt(tokenizer, prompt);
-  check(tinker_sampler_sample(sampler, input, &params, NULL, NULL, NULL,
-                              &future));
-  check(tinker_future_get_sample(await(future), &result));
+  tinker_future_t *future =
+      await(tinker_sampler_sample(sampler, input, &params, NULL));
+  check(tinker_future_get_sample(future, &result));
   const tinker_sequence_t *s = tinker_sample_result_sequences(result, &count);
   for (size_t i = 0; i < count; i++) print(tokenizer, prompt, &s[i]);
   tinker_future_release(future);

@@ -17,41 +17,29 @@ static float reward(const tinker_tokenizer_t *t, const tinker_sequence_t *s) {
   return len ? (float)spaces / (float)len : 0;
 }
 
-/* The prompt's token, then the sequence. The sampled tokens are the target;
- * their log-probabilities at sampling time weigh the update. */
+/* What was sampled, with its log-probabilities at that time and how much better
+ * than the mean it was. */
 static tinker_datum_t *make_example(int32_t prompt, const tinker_sequence_t *s,
                                     float advantage) {
-  int32_t tokens[LENGTH + 1] = {prompt};
-  int64_t targets[LENGTH];
-  float advantages[LENGTH];
   tinker_datum_t *datum = NULL;
-  for (size_t i = 0; i < s->count; i++) {
-    targets[i] = tokens[i + 1] = s->tokens[i];
-    advantages[i] = advantage;
-  }
-  tinker_input_t *input = new_input(tokens, s->count);
-  check(tinker_datum_new(&datum, input, NULL));
-  check(tinker_datum_set_i64(datum, "target_tokens", targets, s->count, 0));
-  check(tinker_datum_set_f32(datum, "logprobs", s->logprobs, s->count, 0));
-  check(tinker_datum_set_f32(datum, "advantages", advantages, s->count, 0));
-  tinker_input_release(input);
+  tinker_error_t *error = NULL;
+  check_error(tinker_datum_new_rl(&datum, &prompt, 1, s->tokens, s->logprobs,
+                                  s->count, advantage, NULL, &error),
+              error);
   return datum;
 }
 
 static tinker_future_t *sample(tinker_trainer_t *trainer, int32_t prompt,
                                int round) {
-  tinker_future_t *future = NULL;
-  tinker_sampling_params_t params;
-  tinker_sampling_params_init(&params);
+  tinker_sampling_params_t params = TINKER_SAMPLING_PARAMS_INIT;
   params.max_tokens = LENGTH;
   params.num_samples = GROUP;
-  params.seed = (uint64_t)round;
-  params.has_seed = 1; /* so that this program always prints the same */
-  check(tinker_trainer_create_sampler(trainer, NULL, NULL, NULL, &future));
-  tinker_sampler_t *sampler = take_sampler(future);
+  params.seed = round; /* so that this program always prints the same */
+  tinker_sampler_t *sampler =
+      take_sampler(tinker_trainer_create_sampler(trainer, NULL));
   tinker_input_t *input = new_input(&prompt, 1);
-  check(tinker_sampler_sample(sampler, input, &params, NULL, NULL, NULL,
-                              &future));
+  tinker_future_t *future =
+      tinker_sampler_sample(sampler, input, &params, NULL);
   tinker_input_release(input);
   tinker_sampler_release(sampler);
   return await(future);
@@ -75,7 +63,7 @@ static float play(tinker_trainer_t *trainer, const tinker_tokenizer_t *t,
   for (size_t i = 0; i < n; i++) {
     group[i] = make_example(prompt, &s[i], score[i] - mean);
   }
-  finish(whole_step(trainer, group, n, TINKER_LOSS_IMPORTANCE_SAMPLING, 4e-3));
+  whole_step(trainer, group, n, TINKER_LOSS_IMPORTANCE_SAMPLING, 4e-3);
   for (size_t i = 0; i < n; i++) tinker_datum_release(group[i]);
   tinker_future_release(sampled);
   return mean;

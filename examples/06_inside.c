@@ -13,45 +13,29 @@ static const char text[] =
 
 static tinker_local_t *start_service(const char *model_dir) {
   tinker_local_t *local = NULL;
-  tinker_local_options_t options;
-  char why[256] = "";
+  tinker_error_t *error = NULL;
   const char *name = example_model();
-  tinker_local_options_init(&options);
+  tinker_local_options_t options = TINKER_LOCAL_OPTIONS_INIT;
   options.model_dirs = &model_dir;
   options.model_names = &name;
   options.model_count = 1;
-  if (tinker_local_start(&local, &options, why, sizeof why) != TINKER_OK) {
-    fprintf(stderr, "%s\n", why);
-    exit(1);
-  }
+  check_error(tinker_local_start(&local, &options, &error), error);
   return local;
 }
 
 static tinker_client_t *connect_to(const tinker_local_t *local) {
   tinker_client_t *client = NULL;
-  tinker_client_options_t options;
-  char why[256] = "";
-  tinker_client_options_init(&options);
+  tinker_error_t *error = NULL;
+  tinker_client_options_t options = TINKER_CLIENT_OPTIONS_INIT;
   options.base_url = tinker_local_endpoint(local);
-  if (tinker_client_new(&client, &options, why, sizeof why) != TINKER_OK) {
-    fprintf(stderr, "%s\n", why);
-    exit(1);
-  }
+  check_error(tinker_client_new(&client, &options, &error), error);
   return client;
 }
 
 static tinker_datum_t *make_example(const char *model_dir) {
   char path[4096];
-  tinker_datum_t *datum = NULL;
-  int32_t *ids = NULL;
-  size_t n = 0;
   snprintf(path, sizeof path, "%s/tokenizer.json", model_dir);
-  tinker_tokenizer_t *tokenizer = load_tokenizer(path);
-  check(tinker_tokenizer_encode(tokenizer, text, strlen(text), 0, &ids, &n));
-  check(tinker_datum_new_supervised(&datum, ids, NULL, n, NULL));
-  tinker_tokenizer_free(tokenizer, ids);
-  tinker_tokenizer_release(tokenizer);
-  return datum;
+  return new_example(path, text);
 }
 
 int main(int argc, char **argv) {
@@ -63,12 +47,7 @@ int main(int argc, char **argv) {
   tinker_datum_t *datum = make_example(argv[1]);
 
   for (int i = 0; i < STEPS; i++) {
-    tinker_future_t *step =
-        whole_step(trainer, &datum, 1, TINKER_LOSS_CROSS_ENTROPY, 2e-3);
-    const tinker_forward_result_t *result = NULL;
-    check(tinker_future_get_forward(step, &result));
-    loss = loss_of(result);
-    tinker_future_release(step);
+    loss = whole_step(trainer, &datum, 1, TINKER_LOSS_CROSS_ENTROPY, 2e-3);
     if (i == 0) first = loss;
     printf("step %d: loss %.4f\n", i + 1, loss);
   }

@@ -20,13 +20,19 @@ static inline void check(int rc) {
   exit(1);
 }
 
-/* Waits for an operation and returns its future. */
-static inline tinker_future_t *await(tinker_future_t *future) {
-  int rc = tinker_future_wait(future, -1);
-  if (rc == TINKER_OK) return future;
+/* The same with the reason. */
+static inline void check_error(int rc, const tinker_error_t *error) {
+  if (rc == TINKER_OK) return;
   fprintf(stderr, "%s: %s\n", tinker_code_name(rc),
-          tinker_error_message(tinker_future_error(future)));
+          tinker_error_message(error));
   exit(1);
+}
+
+/* Waits for an operation and returns its future. A call that was refused has
+ * ended already, so one check is enough. */
+static inline tinker_future_t *await(tinker_future_t *future) {
+  check_error(tinker_future_wait(future, -1), tinker_future_error(future));
+  return future;
 }
 
 /* The same where the result does not matter. */
@@ -47,17 +53,11 @@ static inline void show(void *user, tinker_log_level_t level,
  * names, for example unix:/tmp/tinker.sock. */
 static inline tinker_client_t *connect_service(void) {
   tinker_client_t *client = NULL;
-  tinker_client_options_t options;
-  char why[256] = "";
-  tinker_client_options_init(&options);
+  tinker_error_t *error = NULL;
+  tinker_client_options_t options = TINKER_CLIENT_OPTIONS_INIT;
   options.log_cb = show;
   options.log_level = TINKER_LOG_WARNING;
-  if (tinker_client_new(&client, &options, why, sizeof why) != TINKER_OK) {
-    const char *url = getenv("TINKER_BASE_URL");
-    fprintf(stderr, "%s (TINKER_BASE_URL is %s)\n", why,
-            url ? url : "not set: the public service");
-    exit(1);
-  }
+  check_error(tinker_client_new(&client, &options, &error), error);
   return client;
 }
 
@@ -70,16 +70,11 @@ static inline tinker_trainer_t *take_trainer(tinker_future_t *future) {
 
 static inline tinker_trainer_t *new_trainer(tinker_client_t *client,
                                             uint32_t rank) {
-  tinker_future_t *future = NULL;
-  tinker_trainer_options_t options;
-  tinker_trainer_options_init(&options);
+  tinker_trainer_options_t options = TINKER_TRAINER_OPTIONS_INIT;
   options.base_model = example_model();
   options.rank = rank;
   options.seed = 1;
-  options.has_seed = 1;
-  check(tinker_client_create_trainer(client, &options, NULL, NULL, NULL,
-                                     &future));
-  return take_trainer(future);
+  return take_trainer(tinker_client_create_trainer(client, &options, NULL));
 }
 
 static inline tinker_sampler_t *take_sampler(tinker_future_t *future) {
@@ -91,71 +86,75 @@ static inline tinker_sampler_t *take_sampler(tinker_future_t *future) {
 
 static inline tinker_input_t *new_input(const int32_t *tokens, size_t n) {
   tinker_input_t *input = NULL;
-  check(tinker_input_new(&input, NULL));
-  check(tinker_input_add_tokens(input, tokens, n));
+  tinker_error_t *error = NULL;
+  check_error(tinker_input_from_tokens(&input, tokens, n, NULL, &error), error);
   return input;
 }
 
-/* One whole step, waited for. Returns the future of its first half, which
- * holds the loss. For a loop that overlaps steps see 02_train.c. */
-static inline tinker_future_t *whole_step(tinker_trainer_t *trainer,
-                                          tinker_datum_t *const *data, size_t n,
-                                          int kind, double rate) {
-  tinker_future_t *forward = NULL, *optim = NULL;
-  tinker_loss_t loss;
-  tinker_adam_params_t adam;
-  tinker_loss_init(&loss);
-  loss.kind = kind;
-  tinker_adam_params_init(&adam);
-  adam.learning_rate = rate;
-  check(tinker_trainer_forward_backward(trainer,
-                                        (const tinker_datum_t *const *)data, n,
-                                        &loss, NULL, NULL, NULL, &forward));
-  check(tinker_trainer_optim_step(trainer, &adam, NULL, NULL, NULL, &optim));
-  finish(optim);
-  return await(forward);
-}
-
-/* Sums a tensor over all examples; 0 if one of them does not have it. */
-static inline int add_up(const tinker_forward_result_t *result,
-                         const char *name, double factor, double *sum) {
-  tinker_tensor_view_t tensor;
-  size_t n = tinker_forward_result_count(result);
-  *sum = 0;
-  for (size_t i = 0; i < n; i++) {
-    int rc = tinker_forward_result_tensor(result, i, name, &tensor);
-    if (rc != TINKER_OK || (tensor.count && !tensor.f32)) return 0;
-    for (size_t k = 0; k < tensor.count; k++) {
-      *sum += factor * (double)tensor.f32[k];
-    }
+/* Minus the sum of all log-probabilities: the loss of cross-entropy if every
+ * weight is 1, for services that send neither loss nor its parts. */
+static inline double minus_logprobs(const tinker_forward_result_t *result) {
+  double sum = 0;
+  tinker_tensor_view_t t;
+  for (size_t i = 0; i < tinker_forward_result_count(result); i++) {
+    check(tinker_forward_result_tensor(result, i, "logprobs", &t));
+    for (size_t k = 0; k < t.count; k++) sum -= (double)t.f32[k];
   }
-  return n > 0;
+  return sum;
 }
 
-/* The loss of a step. Not every service sends the metric "loss:sum"; the
- * losses of the tokens sum up to the same, and so do their negative
- * log-probabilities where the loss is cross-entropy and every weight is 1. */
-static inline double loss_of(const tinker_forward_result_t *result) {
+/* The loss of an operation that has to end well. */
+static inline double loss_of(tinker_future_t *future) {
   double loss = 0;
-  if (tinker_forward_result_metric(result, "loss:sum", &loss) == TINKER_OK ||
-      add_up(result, "elementwise_loss", 1, &loss) ||
-      add_up(result, "logprobs", -1, &loss)) {
+  const tinker_forward_result_t *result = NULL;
+  int rc = tinker_future_loss(await(future), &loss);
+  if (rc != TINKER_ENOENT) {
+    check(rc);
     return loss;
   }
-  fprintf(stderr, "the result has no metric \"loss:sum\", and neither "
-                  "elementwise_loss nor logprobs to sum instead\n");
-  exit(1);
+  check(tinker_future_get_forward(future, &result));
+  return minus_logprobs(result);
+}
+
+/* One whole step, waited for; returns its loss. For a loop that overlaps steps
+ * see 02_train.c. */
+static inline double whole_step(tinker_trainer_t *trainer,
+                                tinker_datum_t *const *data, size_t n,
+                                tinker_loss_kind_t kind, double rate) {
+  tinker_loss_t loss = TINKER_LOSS_INIT;
+  tinker_adam_params_t adam = TINKER_ADAM_PARAMS_INIT;
+  loss.kind = kind;
+  adam.learning_rate = rate;
+  tinker_future_t *forward =
+      tinker_trainer_forward_backward(trainer, data, n, &loss, NULL);
+  finish(tinker_trainer_optim_step(trainer, &adam, NULL));
+  double value = loss_of(forward);
+  tinker_future_release(forward);
+  return value;
 }
 
 static inline tinker_tokenizer_t *load_tokenizer(const char *path) {
   tinker_tokenizer_t *tokenizer = NULL;
-  char why[256] = "";
-  if (tinker_tokenizer_new_from_file(&tokenizer, path, NULL, why, sizeof why) !=
-      TINKER_OK) {
-    fprintf(stderr, "%s: %s\n", path, why);
-    exit(1);
-  }
+  tinker_error_t *error = NULL;
+  check_error(tinker_tokenizer_new_from_file(&tokenizer, path, NULL, &error),
+              error);
   return tokenizer;
+}
+
+/* A text as an example to learn. */
+static inline tinker_datum_t *new_example(const char *tokenizer_path,
+                                          const char *text) {
+  tinker_tokenizer_t *tokenizer = load_tokenizer(tokenizer_path);
+  tinker_datum_t *datum = NULL;
+  tinker_error_t *error = NULL;
+  int32_t *ids = NULL;
+  size_t n = 0;
+  check(tinker_tokenizer_encode(tokenizer, text, strlen(text), 0, &ids, &n));
+  check_error(tinker_datum_new_supervised(&datum, ids, NULL, n, NULL, &error),
+              error);
+  tinker_tokenizer_free(tokenizer, ids);
+  tinker_tokenizer_release(tokenizer);
+  return datum;
 }
 
 #endif

@@ -19,18 +19,22 @@ static void show(void *user, tinker_log_level_t level, const char *component,
 
 tinker_client_t *quick_connect(void) {
   tinker_client_t *client = NULL;
-  tinker_client_options_t options;
-  char why[256] = "";
-  tinker_client_options_init(&options);
+  tinker_error_t *error = NULL;
+  tinker_client_options_t options = TINKER_CLIENT_OPTIONS_INIT;
   options.log_cb = show;
   options.log_level = TINKER_LOG_WARNING;
-  int rc = tinker_client_new(&client, &options, why, sizeof why);
-  if (rc != TINKER_OK) quick_die("client: %s: %s", tinker_code_text(rc), why);
+  if (tinker_client_new(&client, &options, &error) != TINKER_OK) {
+    quick_die("client: %s", tinker_error_message(error));
+  }
   return client;
 }
 
 void quick_disconnect(tinker_client_t *client) {
-  quick_check(tinker_client_drain(client, 10000, NULL, NULL), "drain");
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  call.timeout_ms = 10000;
+  tinker_future_t *drained = tinker_client_drain(client, &call);
+  quick_await(drained, "drain");
+  tinker_future_release(drained);
   tinker_client_release(client);
   quick_check(tinker_shutdown(10000), "shutdown");
 }
@@ -57,19 +61,14 @@ void quick_step_submit(quick_step_t *step, tinker_trainer_t *trainer,
                        const quick_corpus_t *corpus, int number, size_t size,
                        double rate) {
   quick_batch_t batch;
-  tinker_adam_params_t adam;
-  tinker_adam_params_init(&adam);
+  tinker_adam_params_t adam = TINKER_ADAM_PARAMS_INIT;
   adam.learning_rate = rate;
   quick_batch_fill(&batch, corpus, number, size);
   step->number = number;
   step->tokens = batch.tokens;
-  quick_check(tinker_trainer_forward_backward(trainer, batch.data, batch.size,
-                                              NULL, NULL, NULL, NULL,
-                                              &step->forward),
-              "forward_backward");
-  quick_check(
-      tinker_trainer_optim_step(trainer, &adam, NULL, NULL, NULL, &step->optim),
-      "optim_step");
+  step->forward = tinker_trainer_forward_backward(trainer, batch.data,
+                                                  batch.size, NULL, NULL);
+  step->optim = tinker_trainer_optim_step(trainer, &adam, NULL);
 }
 
 const tinker_forward_result_t *quick_step_await(quick_step_t *step) {

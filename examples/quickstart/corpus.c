@@ -25,7 +25,7 @@ static void shuffle(quick_corpus_t *corpus) {
 static void add(quick_corpus_t *corpus, const int32_t *tokens, size_t n,
                 bool held) {
   tinker_datum_t *datum = NULL;
-  quick_check(tinker_datum_new_supervised(&datum, tokens, NULL, n, NULL),
+  quick_check(tinker_datum_new_supervised(&datum, tokens, NULL, n, NULL, NULL),
               "datum");
   if (held) {
     corpus->heldout[corpus->num_heldout++] = datum;

@@ -42,35 +42,21 @@ static void report_path(tinker_future_t *future, const char *what) {
 
 static tinker_future_t *save(tinker_trainer_t *trainer, const char *run,
                              const char *label) {
-  tinker_future_t *future = NULL;
   char name[64];
   snprintf(name, sizeof name, "proof-%s-%s", run, label);
-  quick_check(
-      tinker_trainer_save_state(trainer, name, NULL, NULL, NULL, NULL, &future),
-      "save_state");
-  return future;
+  return tinker_trainer_save_state(trainer, name, NULL, NULL);
 }
 
 static tinker_trainer_t *trainer_of(tinker_client_t *client,
                                     const quick_proof_t *proof) {
-  tinker_future_t *future = NULL;
-  tinker_trainer_options_t options;
-  tinker_trainer_options_init(&options);
+  tinker_trainer_options_t options = TINKER_TRAINER_OPTIONS_INIT;
   options.base_model = QUICK_MODEL;
   options.rank = 8;
   options.seed = 7;
-  options.has_seed = 1;
-  if (proof->path == NULL) {
-    quick_check(tinker_client_create_trainer(client, &options, NULL, NULL, NULL,
-                                             &future),
-                "create_trainer");
-  } else {
-    quick_check(tinker_client_create_trainer_from_state(client, proof->path,
-                                                        proof->optimizer, NULL,
-                                                        NULL, NULL, &future),
-                "create_trainer_from_state");
-  }
-  return quick_take_trainer(future);
+  return quick_take_trainer(
+      proof->path == NULL ? tinker_client_create_trainer(client, &options, NULL)
+                          : tinker_client_create_trainer_from_state(
+                                client, proof->path, proof->optimizer, NULL));
 }
 
 /* Steps first..last; the checkpoint is ordered between two steps without

@@ -85,7 +85,7 @@ void quick_corpus_free(quick_corpus_t *corpus);
 
 /* A batch: `size` examples of the corpus, picked by step number. */
 typedef struct quick_batch_s {
-  const tinker_datum_t *data[64];
+  tinker_datum_t *data[64];
   size_t size, tokens;
 } quick_batch_t;
 

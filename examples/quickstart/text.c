@@ -4,12 +4,14 @@
 #include "quick.h"
 
 tinker_tokenizer_t *quick_tokenizer(const char *model_folder) {
-  char path[1024], why[256] = "";
+  char path[1024];
+  tinker_error_t *error = NULL;
   tinker_tokenizer_t *tokenizer = NULL;
   snprintf(path, sizeof path, "%s/tokenizer.json", model_folder);
-  int rc =
-      tinker_tokenizer_new_from_file(&tokenizer, path, NULL, why, sizeof why);
-  if (rc != TINKER_OK) quick_die("%s: %s: %s", path, tinker_code_text(rc), why);
+  if (tinker_tokenizer_new_from_file(&tokenizer, path, NULL, &error) !=
+      TINKER_OK) {
+    quick_die("%s: %s", path, tinker_error_message(error));
+  }
   return tokenizer;
 }
 
@@ -36,19 +38,13 @@ size_t quick_encode(const tinker_tokenizer_t *tokenizer, const char *text,
 static tinker_future_t *submit(tinker_sampler_t *sampler, const int32_t *tokens,
                                size_t n, uint32_t max_tokens) {
   tinker_input_t *input = NULL;
-  tinker_future_t *future = NULL;
-  tinker_sampling_params_t params;
-  tinker_sampling_params_init(&params);
+  tinker_sampling_params_t params = TINKER_SAMPLING_PARAMS_INIT;
   params.max_tokens = max_tokens;
   params.temperature = 0.6;
-  params.has_temperature = 1;
   params.seed = 1;
-  params.has_seed = 1;
-  quick_check(tinker_input_new(&input, NULL), "input");
-  quick_check(tinker_input_add_tokens(input, tokens, n), "input");
-  quick_check(
-      tinker_sampler_sample(sampler, input, &params, NULL, NULL, NULL, &future),
-      "sample");
+  quick_check(tinker_input_from_tokens(&input, tokens, n, NULL, NULL), "input");
+  tinker_future_t *future =
+      tinker_sampler_sample(sampler, input, &params, NULL);
   tinker_input_release(input);
   return future;
 }

@@ -24,12 +24,9 @@ static double rate_at(int step, int steps) {
 
 static double heldout_loss(tinker_trainer_t *trainer,
                            const quick_corpus_t *corpus) {
-  tinker_future_t *future = NULL;
   const tinker_forward_result_t *result = NULL;
-  quick_check(tinker_trainer_forward(
-                  trainer, (const tinker_datum_t *const *)corpus->heldout,
-                  corpus->num_heldout, NULL, NULL, NULL, NULL, &future),
-              "forward");
+  tinker_future_t *future = tinker_trainer_forward(
+      trainer, corpus->heldout, corpus->num_heldout, NULL, NULL);
   quick_await(future, "forward");
   quick_check(tinker_future_get_forward(future, &result), "result");
   double loss = quick_metric(result, "loss:sum");
@@ -41,10 +38,8 @@ static void sample(tinker_trainer_t *trainer,
                    const tinker_tokenizer_t *tokenizer, const char *title) {
   static const char *const prompts[] = {
       "firewall:", "power user:", "spaghetti code:"};
-  tinker_future_t *future = NULL;
   tinker_sampler_t *sampler = NULL;
-  quick_check(tinker_trainer_create_sampler(trainer, NULL, NULL, NULL, &future),
-              "create_sampler");
+  tinker_future_t *future = tinker_trainer_create_sampler(trainer, NULL);
   quick_await(future, "create_sampler");
   quick_check(tinker_future_get_sampler(future, &sampler), "sampler");
   tinker_future_release(future);
@@ -88,11 +83,9 @@ static void train(tinker_trainer_t *trainer, const quick_corpus_t *corpus,
 }
 
 static void save(tinker_trainer_t *trainer) {
-  tinker_future_t *future = NULL;
   const char *path = NULL;
-  quick_check(tinker_trainer_save_state(trainer, "tuned", NULL, NULL, NULL,
-                                        NULL, &future),
-              "save_state");
+  tinker_future_t *future =
+      tinker_trainer_save_state(trainer, "tuned", NULL, NULL);
   quick_await(future, "save_state");
   quick_check(tinker_future_get_path(future, &path), "save_state");
   printf("saved with optimizer: %s\n", path);
@@ -100,17 +93,12 @@ static void save(tinker_trainer_t *trainer) {
 }
 
 static tinker_trainer_t *create(tinker_client_t *client) {
-  tinker_future_t *future = NULL;
-  tinker_trainer_options_t options;
-  tinker_trainer_options_init(&options);
+  tinker_trainer_options_t options = TINKER_TRAINER_OPTIONS_INIT;
   options.base_model = QUICK_MODEL;
   options.rank = RANK;
   options.seed = 1;
-  options.has_seed = 1;
-  quick_check(
-      tinker_client_create_trainer(client, &options, NULL, NULL, NULL, &future),
-      "create_trainer");
-  return quick_take_trainer(future);
+  return quick_take_trainer(
+      tinker_client_create_trainer(client, &options, NULL));
 }
 
 static int verdict(const quick_curve_t *curve, double margin) {

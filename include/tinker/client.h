@@ -29,55 +29,67 @@ extern "C" {
 /* A new client. Nothing is sent yet: the first operation that needs the
  * service's configuration or a session asks for it.
  * out: receives a reference owned by the caller; untouched on failure.
- * options: borrowed, copied; NULL = all defaults. why: receives a sentence
- * that names the field at fault; may be NULL. why_len: its size in bytes. Any
- * thread. Returns 0, TINKER_EINVAL, TINKER_EAUTH (no usable credential),
- * TINKER_ENOTSUP, TINKER_ENOMEM, TINKER_ERANDOM or TINKER_EIO (no threads). */
+ * options: borrowed, copied; NULL = all defaults. error: receives the reason,
+ * see tinker_error_t; may be NULL. Any thread. Returns 0, TINKER_EINVAL,
+ * TINKER_EAUTH (no usable credential), TINKER_ENOTSUP, TINKER_ENOMEM,
+ * TINKER_ERANDOM or TINKER_EIO (no threads). */
 TINKER_API int tinker_client_new(tinker_client_t **out,
                                  const tinker_client_options_t *options,
-                                 char *why, size_t why_len);
+                                 tinker_error_t **error);
 
 /* Adds a reference.
  * client: may be NULL. Returns client. Any thread. */
 TINKER_API tinker_client_t *tinker_client_retain(tinker_client_t *client);
 
-/* Gives a reference back. The last one closes the client if that has not
- * happened, and joins its threads; inside one of its own callbacks the join
- * is left to tinker_shutdown(). Trainers, samplers and futures keep no
- * reference: they stay valid, their operations end with TINKER_ECLOSED.
+/* Gives a reference back. The last one closes the client, or waits for the end
+ * of a drain that has begun, and joins its threads; inside one of its own
+ * callbacks the join is left to tinker_shutdown(). Trainers, samplers and
+ * futures keep no reference: they stay valid, their operations end with
+ * TINKER_ECLOSED.
  * client: may be NULL. Returns NULL. Any thread. */
 TINKER_API tinker_client_t *tinker_client_release(tinker_client_t *client);
 
-/* Takes the next ended operation that was started without a callback: the
- * form for programs that can't be called on a foreign thread. The program has
- * to hold each operation's own future until it was taken here: one that nobody
- * holds any more is left out, without a word.
+/* Takes the next operation without a callback that has ended, refused ones
+ * included: the form for programs that can't be called on a foreign thread. The
+ * program holds each operation's own future until it was taken here, since one
+ * that nobody holds any more is left out; or it leaves that to the client with
+ * tinker_call_options_t.detached.
  * client: not NULL. timeout_ms: milliseconds to wait, -1 = without limit, 0 =
  * only look. out: receives a reference owned by the caller; untouched on
- * failure. Returns 0, TINKER_EINVAL, TINKER_EFORKED, TINKER_ETIMEDOUT,
- * TINKER_ENOENT (no such operation is running or left to take), TINKER_EDEADLK
- * on a thread of the client. Any other thread. */
+ * failure. Returns 0, TINKER_EINVAL, TINKER_EFORKED, TINKER_EAGAIN (none has
+ * ended yet), TINKER_ENOENT (no such operation is running or left to take),
+ * TINKER_EDEADLK on a thread of the client. Any other thread. */
 TINKER_API int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
                                   tinker_future_t **out);
 
-/* Stops gracefully: refuses new operations, lets the accepted ones end,
- * finishes the session, then closes.
- * client: not NULL. timeout_ms: after it the rest is canceled; -1 = without
- * limit. cb: called once, after every other callback of the client; its
- * future is NULL; may be NULL. user: passed to cb. Returns 0, TINKER_EINVAL,
- * TINKER_EFORKED or TINKER_ECLOSED (already stopping). Any thread; does not
- * block. */
-TINKER_API int tinker_client_drain(tinker_client_t *client, int64_t timeout_ms,
-                                   tinker_done_cb cb, void *user);
+/* A descriptor for a program's own event loop, readable while
+ * tinker_client_next() has something to take. It belongs to the client, which
+ * closes it at its end; a program only polls it.
+ * client: not NULL. fd: receives the descriptor; untouched on failure. Returns
+ * 0, TINKER_EINVAL, TINKER_EFORKED or TINKER_EIO (none can be made). Any
+ * thread. */
+TINKER_API int tinker_client_next_fd(tinker_client_t *client, int *fd);
 
-/* Stops now: refuses new operations, ends the accepted ones with
- * TINKER_ECLOSED. Ends within two seconds.
- * client: not NULL. cb: called once, after every other callback of the
- * client; its future is NULL; may be NULL. user: passed to cb. Returns 0,
- * TINKER_EINVAL, TINKER_EFORKED or TINKER_ECLOSED (already closing). Any
- * thread; does not block. */
-TINKER_API int tinker_client_close(tinker_client_t *client, tinker_done_cb cb,
-                                   void *user);
+/* Stops gracefully: refuses new operations, lets the accepted ones end,
+ * finishes the session, then closes. The returned future ends after every other
+ * operation of the client, and so does its callback after every other one; to
+ * block, wait for it. It can't be canceled. It ends with 0 if all operations
+ * have ended by themselves, TINKER_ETIMEDOUT if its deadline passed and the
+ * rest was canceled, TINKER_ECLOSED if the client drains or closes already, or
+ * was closed meanwhile. client, call: see future.h. Returns a future owned by
+ * the caller, without a result. Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_drain(tinker_client_t *client, const tinker_call_options_t *call);
+
+/* Stops now: refuses new operations and ends the accepted ones with
+ * TINKER_ECLOSED. One request is sent, which finishes the session. The returned
+ * future ends after every other operation of the client, within two seconds;
+ * its callback is the last. It can't be canceled, and a timeout of its own is
+ * refused. It ends with 0, or TINKER_ECLOSED if the client closes already.
+ * client, call: see future.h. Returns a future owned by the caller, without a
+ * result. Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_close(tinker_client_t *client, const tinker_call_options_t *call);
 
 /* Waits until the threads of all released clients have ended; to be called
  * before the library is unloaded, never inside a callback.
@@ -96,71 +108,52 @@ TINKER_API int tinker_client_session_id(tinker_client_t *client, char *out,
  * phase, its session, its operations by state and one by one (the oldest 256:
  * what each waits for, its last trouble), its quotas. Answered by the client
  * itself, at once, without the service, and in a client that drains, too.
- * client: not NULL. cb, user: may be NULL (see tinker_done_cb). out: receives
- * a reference owned by the caller; may be NULL if cb is not. Result:
- * tinker_future_get_dump(). Returns 0, TINKER_EINVAL, TINKER_EFORKED,
- * TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_client_dump(tinker_client_t *client, tinker_done_cb cb,
-                                  void *user, tinker_future_t **out);
+ * client, call: see future.h. Returns a future owned by the caller; result:
+ * tinker_future_get_dump(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_dump(tinker_client_t *client, const tinker_call_options_t *call);
 
 /* Asks which models the service offers.
- * client: not NULL. call: may be NULL. cb, user: may be NULL (see
- * tinker_done_cb). out: receives a reference owned by the caller; may be NULL
- * if cb is not. Result: tinker_future_get_capabilities(). Returns 0,
- * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_ECLOSED or
- * TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_client_get_capabilities(tinker_client_t *client,
-                                              const tinker_call_options_t *call,
-                                              tinker_done_cb cb, void *user,
-                                              tinker_future_t **out);
+ * client, call: see future.h. Returns a future owned by the caller; result:
+ * tinker_future_get_capabilities(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_get_capabilities(tinker_client_t *client,
+                               const tinker_call_options_t *call);
 
-/* Creates a LoRA model to train.
- * client: not NULL. options: base_model is required. call: may be NULL. cb,
- * user: may be NULL (see tinker_done_cb). out: receives a reference owned by
- * the caller; may be NULL if cb is not. Result: tinker_future_get_trainer().
- * Never repeated by itself once it may have reached the service. Returns 0,
- * TINKER_EINVAL, TINKER_EFORKED, TINKER_ENOTSUP, TINKER_ECLOSED or
- * TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_client_create_trainer(
-    tinker_client_t *client, const tinker_trainer_options_t *options,
-    const tinker_call_options_t *call, tinker_done_cb cb, void *user,
-    tinker_future_t **out);
+/* Creates a LoRA model to train. Never repeated by itself once it may have
+ * reached the service.
+ * client, call: see future.h. options: base_model is required. Returns a future
+ * owned by the caller; result: tinker_future_get_trainer(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_create_trainer(tinker_client_t *client,
+                             const tinker_trainer_options_t *options,
+                             const tinker_call_options_t *call);
 
 /* Creates a model to train from a saved training state.
- * client: not NULL. path: "tinker://<run>/weights/<name>". with_optimizer:
- * not 0 restores the optimizer too, so that training goes on as if it had
- * never stopped; 0 starts with a fresh one. call: may be NULL. cb, user: may
- * be NULL (see tinker_done_cb). out: receives a reference owned by the caller;
- * may be NULL if cb is not. Result: tinker_future_get_trainer(). Returns 0,
- * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_ECLOSED or
- * TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_client_create_trainer_from_state(
-    tinker_client_t *client, const char *path, int with_optimizer,
-    const tinker_call_options_t *call, tinker_done_cb cb, void *user,
-    tinker_future_t **out);
+ * client, call: see future.h. path: "tinker://<run>/weights/<name>".
+ * with_optimizer: 1 restores the optimizer too, so that training goes on as if
+ * it had never stopped; 0 starts with a fresh one. Returns a future owned by
+ * the caller; result: tinker_future_get_trainer(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_create_trainer_from_state(tinker_client_t *client,
+                                        const char *path, int with_optimizer,
+                                        const tinker_call_options_t *call);
 
 /* Creates a sampler of a base model.
- * client: not NULL. base_model: name of the model. call: may be NULL. cb,
- * user: may be NULL (see tinker_done_cb). out: receives a reference owned by
- * the caller; may be NULL if cb is not. Result: tinker_future_get_sampler().
- * Returns 0, TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_ECLOSED or
- * TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_client_create_sampler(tinker_client_t *client,
-                                            const char *base_model,
-                                            const tinker_call_options_t *call,
-                                            tinker_done_cb cb, void *user,
-                                            tinker_future_t **out);
+ * client, call: see future.h. base_model: name of the model. Returns a future
+ * owned by the caller; result: tinker_future_get_sampler(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_create_sampler(tinker_client_t *client, const char *base_model,
+                             const tinker_call_options_t *call);
 
 /* Creates a sampler of saved weights.
- * client: not NULL. path: "tinker://<run>/sampler_weights/<name>". call: may
- * be NULL. cb, user: may be NULL (see tinker_done_cb). out: receives a
- * reference owned by the caller; may be NULL if cb is not. Result:
- * tinker_future_get_sampler(). Returns 0, TINKER_EINVAL, TINKER_ENOTSUP,
- * TINKER_EFORKED, TINKER_ECLOSED or TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_client_create_sampler_from_path(
-    tinker_client_t *client, const char *path,
-    const tinker_call_options_t *call, tinker_done_cb cb, void *user,
-    tinker_future_t **out);
+ * client, call: see future.h. path: "tinker://<run>/sampler_weights/<name>".
+ * Returns a future owned by the caller; result: tinker_future_get_sampler().
+ * Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_create_sampler_from_path(tinker_client_t *client,
+                                       const char *path,
+                                       const tinker_call_options_t *call);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,5 @@
-/* Model inputs and training examples.
+/* Model inputs and training examples. What is wrong with an argument is said by
+ * the `error` parameter, with its index and value (tinker_error_t).
  *
  * Both are built once and then only read; they may be used by several calls
  * and threads at the same time as long as nobody changes them. Calls that take
@@ -14,18 +15,31 @@ extern "C" {
 
 /* A new, empty model input.
  * out: receives a reference owned by the caller; untouched on failure.
- * allocator: copied; NULL = the C library. Any thread. Returns 0,
- * TINKER_EINVAL (out is NULL) or TINKER_ENOMEM. */
+ * allocator: copied; NULL = the C library. error: may be NULL. Any thread.
+ * Returns 0, TINKER_EINVAL (out is NULL, an allocator that is not whole) or
+ * TINKER_ENOMEM. */
 TINKER_API int tinker_input_new(tinker_input_t **out,
-                                const tinker_allocator_t *allocator);
+                                const tinker_allocator_t *allocator,
+                                tinker_error_t **error);
+
+/* A new model input of one text chunk.
+ * out: receives a reference owned by the caller; untouched on failure. tokens:
+ * n ids, copied, each 0 or more. n: at least 1. allocator: copied; NULL = the C
+ * library. error: may be NULL. Any thread. Returns 0, TINKER_EINVAL,
+ * TINKER_EOVERFLOW or TINKER_ENOMEM. */
+TINKER_API int tinker_input_from_tokens(tinker_input_t **out,
+                                        const int32_t *tokens, size_t n,
+                                        const tinker_allocator_t *allocator,
+                                        tinker_error_t **error);
 
 /* Appends a run of token ids as one text chunk.
  * input: not NULL, not shared with another thread. tokens: n ids, copied,
- * each 0 or more. n: at least 1. Returns 0, TINKER_EINVAL (a NULL, n is 0, a
- * negative id), TINKER_EOVERFLOW or TINKER_ENOMEM; the input is unchanged on
- * failure. One thread at a time. */
+ * each 0 or more. n: at least 1. error: may be NULL. Returns 0, TINKER_EINVAL
+ * (a NULL, n is 0, a negative id), TINKER_EOVERFLOW or TINKER_ENOMEM; the input
+ * is unchanged on failure. One thread at a time. */
 TINKER_API int tinker_input_add_tokens(tinker_input_t *input,
-                                       const int32_t *tokens, size_t n);
+                                       const int32_t *tokens, size_t n,
+                                       tinker_error_t **error);
 
 /* Number of tokens in a model input.
  * input: borrowed; NULL counts as empty. Returns the number. Any thread. */
@@ -42,10 +56,11 @@ TINKER_API tinker_input_t *tinker_input_release(tinker_input_t *input);
 /* A new training example around a model input.
  * out: receives a reference owned by the caller; untouched on failure.
  * input: not NULL, not empty; the example keeps a reference, so it must not
- * change any more. allocator: copied; NULL = the C library. Any thread.
- * Returns 0, TINKER_EINVAL or TINKER_ENOMEM. */
+ * change any more. allocator: copied; NULL = the C library. error: may be NULL.
+ * Any thread. Returns 0, TINKER_EINVAL or TINKER_ENOMEM. */
 TINKER_API int tinker_datum_new(tinker_datum_t **out, tinker_input_t *input,
-                                const tinker_allocator_t *allocator);
+                                const tinker_allocator_t *allocator,
+                                tinker_error_t **error);
 
 /* A new training example for next-token prediction with cross-entropy:
  * the input is tokens[0 .. n-2], "target_tokens" is tokens[1 .. n-1] and
@@ -53,37 +68,58 @@ TINKER_API int tinker_datum_new(tinker_datum_t **out, tinker_input_t *input,
  * out: receives a reference owned by the caller; untouched on failure.
  * tokens: n ids, copied, each 0 or more. weights: n factors, one per token (the
  * first is not used), copied, all finite; NULL = 1 for every token. n: at least
- * 2. allocator: copied; NULL = the C library. Any thread. Returns 0,
- * TINKER_EINVAL (also for an id or a weight out of range), TINKER_EOVERFLOW or
- * TINKER_ENOMEM. */
+ * 2. allocator: copied; NULL = the C library. error: may be NULL. Any thread.
+ * Returns 0, TINKER_EINVAL (also for an id or a weight out of range),
+ * TINKER_EOVERFLOW or TINKER_ENOMEM. */
 TINKER_API int tinker_datum_new_supervised(tinker_datum_t **out,
                                            const int32_t *tokens,
                                            const float *weights, size_t n,
-                                           const tinker_allocator_t *allocator);
+                                           const tinker_allocator_t *allocator,
+                                           tinker_error_t **error);
+
+/* A new training example for reinforcement learning: what a sampler drew after
+ * a prompt, with one advantage. The input is the prompt and all but the last
+ * sampled token, P + S - 1 tokens; "target_tokens" is the same one place on.
+ * "logprobs" and "advantages" hold what is given at the S places of sampled
+ * tokens and 0 at the P - 1 places of prompt tokens, which so take no part in
+ * the losses of importance sampling, PPO and CISPO (sums of terms in A).
+ * out: receives a reference owned by the caller; untouched on failure. prompt:
+ * P = prompt_len ids, copied, each 0 or more. prompt_len: at least 1. tokens:
+ * S = n ids, copied, each 0 or more. logprobs: n log-probabilities at sampling
+ * time, copied, all finite. n: at least 1. advantage: finite. allocator:
+ * copied; NULL = the C library. error: may be NULL. Any thread. Returns 0,
+ * TINKER_EINVAL, TINKER_EOVERFLOW or TINKER_ENOMEM. */
+TINKER_API int tinker_datum_new_rl(tinker_datum_t **out, const int32_t *prompt,
+                                   size_t prompt_len, const int32_t *tokens,
+                                   const float *logprobs, size_t n,
+                                   float advantage,
+                                   const tinker_allocator_t *allocator,
+                                   tinker_error_t **error);
 
 /* Sets an integer tensor of the loss's inputs, for example "target_tokens".
  * A tensor of the same name is replaced.
  * datum: not NULL, not shared with another thread. name: NUL-terminated, 1 to
  * 64 bytes of [a-z0-9_]. data: rows * cols values, row-major, copied. rows: at
  * least 1, the input's length for per-token inputs. cols: 0 makes a vector of
- * shape (rows), else the shape is (rows, cols). Returns 0, TINKER_EINVAL,
- * TINKER_EOVERFLOW or TINKER_ENOMEM; unchanged on failure. One thread at a
- * time. */
+ * shape (rows), else the shape is (rows, cols). error: may be NULL. Returns 0,
+ * TINKER_EINVAL, TINKER_EOVERFLOW or TINKER_ENOMEM; unchanged on failure. One
+ * thread at a time. */
 TINKER_API int tinker_datum_set_i64(tinker_datum_t *datum, const char *name,
                                     const int64_t *data, size_t rows,
-                                    size_t cols);
+                                    size_t cols, tinker_error_t **error);
 
 /* Sets a float tensor of the loss's inputs, for example "weights",
  * "logprobs" or "advantages". A tensor of the same name is replaced.
  * datum: not NULL, not shared with another thread. name: NUL-terminated, 1 to
  * 64 bytes of [a-z0-9_]. data: rows * cols values, row-major, copied; all
  * finite. rows: at least 1, the input's length for per-token inputs. cols: 0
- * makes a vector of shape (rows), else the shape is (rows, cols). Returns 0,
- * TINKER_EINVAL (also for a value that is not finite), TINKER_EOVERFLOW or
- * TINKER_ENOMEM; unchanged on failure. One thread at a time. */
+ * makes a vector of shape (rows), else the shape is (rows, cols). error: may be
+ * NULL. Returns 0, TINKER_EINVAL (also for a value that is not finite),
+ * TINKER_EOVERFLOW or TINKER_ENOMEM; unchanged on failure. One thread at a
+ * time. */
 TINKER_API int tinker_datum_set_f32(tinker_datum_t *datum, const char *name,
-                                    const float *data, size_t rows,
-                                    size_t cols);
+                                    const float *data, size_t rows, size_t cols,
+                                    tinker_error_t **error);
 
 /* Adds a reference.
  * datum: may be NULL. Returns datum. Any thread. */

@@ -1,9 +1,11 @@
-/* Error codes, their names and texts, and the error object of asynchronous
- * operations.
+/* Error codes, their names and texts, and the error object.
  *
- * Two kinds of failure exist. A synchronous one is a negative code returned by
- * the call itself: misuse, resources, a closed handle. An asynchronous one is
- * an error object held by a future: it carries what a caller needs to act. */
+ * There is one error object for everything that can fail. An operation's
+ * belongs to its future (tinker_future_error()). A function that is not an
+ * operation returns a code and has a last parameter `tinker_error_t **error`,
+ * which receives the reason. It is not a thread's last error, because a
+ * coroutine may ask on another thread than the one it failed on, and because a
+ * callback in between would replace it. */
 #ifndef TINKER_ERROR_H
 #define TINKER_ERROR_H
 
@@ -67,9 +69,16 @@ typedef enum {
   TINKER_CATEGORY_SERVER = 2
 } tinker_category_t;
 
-/* A failed operation. Immutable; owned by the future it came from and valid
- * until that future is released. */
+/* Why something failed. Immutable. A future's is owned by the future and valid
+ * until that is released. One from an `error` parameter is owned by the caller,
+ * who gives it to tinker_error_release(); the parameter may be NULL, and what
+ * it points at is written only on failure. */
 typedef struct tinker_error_s tinker_error_t;
+
+/* Gives back an error that a function with an `error` parameter has set; not
+ * for the error of a future.
+ * error: may be NULL. Returns NULL. Any thread. */
+TINKER_API tinker_error_t *tinker_error_release(tinker_error_t *error);
 
 /* Name of a code, for example "TINKER_ENOMEM".
  * code: any int. Returns a static string, "TINKER_UNKNOWN" for a number that

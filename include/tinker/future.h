@@ -1,11 +1,32 @@
 /* Futures: the one shape of every asynchronous operation.
  *
- * A future is made by the call that starts the operation and ends exactly
- * once: with a result, a failure, a cancellation or its deadline. Results and
- * errors belong to the future and live until its last release.
+ * A call that starts an operation returns its future, owned by the caller and
+ * never NULL. It ends exactly once: with a result, a failure, a cancellation or
+ * its deadline. Results and errors belong to the future and live until its last
+ * release. A call that is refused, since an argument is out of range for
+ * example, returns a future that has failed already: tinker_future_error() says
+ * which argument, which value, and what is allowed. So there is one way to
+ * learn of every failure, and one call may be written inside another.
+ *
+ * Constant futures are the four failures that nothing can be delivered for: a
+ * handle is NULL (TINKER_EINVAL), there is no memory (TINKER_ENOMEM), the
+ * client has ended (TINKER_ECLOSED), or this is a forked child
+ * (TINKER_EFORKED). They run no callback, tinker_client_next() never returns
+ * them, and retain and release do nothing. Every other refusal is reported as
+ * any other end is.
+ *
+ * What all operations have in common, so that their own comments need not say
+ * it: they may be called on any thread, never block, and encode or copy what
+ * they are given before they return. `call` has deadline and callback
+ * (tinker_call_options_t), borrowed; NULL = all defaults. The first of their
+ * arguments, the handle, is borrowed and not NULL.
  *
  * The codes that an operation may end with, besides 0:
  *
+ * - refused at once, nothing was sent: TINKER_EINVAL, TINKER_EOVERFLOW (a limit
+ *   of this library), TINKER_ENOTSUP (an option that it does not know),
+ *   TINKER_EFATAL (the trainer can't go on), TINKER_ECLOSED (the client drains
+ *   or is closed), TINKER_EFORKED, TINKER_ENOMEM;
  * - by its caller: TINKER_ECANCELED, TINKER_ETIMEDOUT (its deadline),
  *   TINKER_ECLOSED (the client closed);
  * - refused by the service: TINKER_EREJECTED (the message has the service's own
@@ -35,6 +56,47 @@
 extern "C" {
 #endif
 
+/* The kinds of operations. Numbers are never reused. */
+typedef enum {
+  TINKER_KIND_NONE = 0, /* a constant future */
+  TINKER_KIND_GET_CAPABILITIES = 1,
+  TINKER_KIND_CREATE_TRAINER = 2,
+  TINKER_KIND_CREATE_TRAINER_FROM_STATE = 3,
+  TINKER_KIND_CREATE_SAMPLER = 4,
+  TINKER_KIND_DUMP = 5,
+  TINKER_KIND_DRAIN = 6,
+  TINKER_KIND_CLOSE = 7,
+  TINKER_KIND_FORWARD = 8,
+  TINKER_KIND_FORWARD_BACKWARD = 9,
+  TINKER_KIND_OPTIM_STEP = 10,
+  TINKER_KIND_SAVE_STATE = 11,
+  TINKER_KIND_LOAD_STATE = 12,
+  TINKER_KIND_SAVE_WEIGHTS_FOR_SAMPLER = 13,
+  TINKER_KIND_GET_INFO = 14,
+  TINKER_KIND_SAMPLE = 15
+} tinker_kind_t;
+
+/* Name of a kind, "forward_backward" for example.
+ * kind: any value. Returns a static string, "unknown" for a number that is not
+ * a kind. Never NULL. Any thread. */
+TINKER_API const char *tinker_kind_name(tinker_kind_t kind);
+
+/* Kind of the operation.
+ * future: not NULL. Returns the kind, TINKER_KIND_NONE for a constant future.
+ * Any thread. */
+TINKER_API tinker_kind_t tinker_future_kind(const tinker_future_t *future);
+
+/* The pointer from the call's options.
+ * future: not NULL. Returns it, NULL for a constant future. Any thread. */
+TINKER_API void *tinker_future_user(const tinker_future_t *future);
+
+/* Will the call's callback run, or has it run? A program that gives memory
+ * back in its callback asks this after each call, and gives it back itself when
+ * the answer is no.
+ * future: not NULL. Returns 0 for a constant future and for a call without a
+ * callback, else 1. Any thread. */
+TINKER_API int tinker_future_runs_callback(const tinker_future_t *future);
+
 /* State of an operation.
  * future: not NULL. Returns TINKER_EAGAIN while it runs, 0 after success, the
  * negative code of its error after a failure, TINKER_EINVAL (NULL),
@@ -53,12 +115,28 @@ tinker_future_error(const tinker_future_t *future);
  * afterwards.
  * future: not NULL. timeout_ms: milliseconds, -1 = without limit, 0 = only
  * look. Returns what tinker_future_status() returns once it has ended,
- * TINKER_ETIMEDOUT if it has not (it goes on; an operation whose own deadline
- * has passed ends with the same code; while it goes on tinker_future_status()
- * returns TINKER_EAGAIN), TINKER_EINVAL, TINKER_EFORKED, TINKER_EDEADLK on a
- * thread of the client itself, where waiting could never end. Any other
- * thread. */
+ * TINKER_EAGAIN if it has not and goes on (TINKER_ETIMEDOUT means that the
+ * operation's own deadline has passed), TINKER_EINVAL, TINKER_EFORKED,
+ * TINKER_EDEADLK on a thread of the client itself, where waiting could never
+ * end. Any other thread. */
 TINKER_API int tinker_future_wait(tinker_future_t *future, int64_t timeout_ms);
+
+/* Waits until one of several operations has ended.
+ * futures: n futures, not NULL each; those that run belong to one client. n: at
+ * least 1. timeout_ms: as tinker_future_wait(). index: receives the place of
+ * the first that has ended; may be NULL; untouched on failure. Returns 0 when
+ * one has ended, in whatever way, TINKER_EAGAIN if none has, TINKER_EINVAL,
+ * TINKER_EFORKED or TINKER_EDEADLK. Any other thread than the client's. */
+TINKER_API int tinker_future_wait_any(tinker_future_t *const *futures, size_t n,
+                                      int64_t timeout_ms, size_t *index);
+
+/* Waits until all of several operations have ended.
+ * futures: n futures, not NULL each, of any clients. n: any. timeout_ms: as
+ * tinker_future_wait(), for all of them together. Returns 0 when all have
+ * ended, in whatever way, TINKER_EAGAIN if not, TINKER_EINVAL, TINKER_EFORKED
+ * or TINKER_EDEADLK. Any other thread than the clients'. */
+TINKER_API int tinker_future_wait_all(tinker_future_t *const *futures, size_t n,
+                                      int64_t timeout_ms);
 
 /* Asks to end an operation early. Its callback still runs exactly once: with
  * TINKER_ECANCELED, or with the real result if that arrived first. A request
@@ -76,7 +154,10 @@ TINKER_API tinker_future_t *tinker_future_retain(tinker_future_t *future);
  * future: may be NULL. Returns NULL. Any thread. */
 TINKER_API tinker_future_t *tinker_future_release(tinker_future_t *future);
 
-/* The trainer made by tinker_client_create_trainer() and its relatives.
+/* The getters below: one for each type of result, so that the compiler checks
+ * the type. A view belongs to the future.
+ *
+ * The trainer made by tinker_client_create_trainer() and its relatives.
  * future: not NULL. out: receives a new reference owned by the caller;
  * untouched on failure. Returns 0, TINKER_EAGAIN while it runs, the
  * operation's error code, TINKER_EINVAL (a NULL, another kind of future),
@@ -95,6 +176,14 @@ TINKER_API int tinker_future_get_sampler(tinker_future_t *future,
  * failure. Returns as tinker_future_get_trainer(). Any thread. */
 TINKER_API int tinker_future_get_forward(tinker_future_t *future,
                                          const tinker_forward_result_t **out);
+
+/* The loss of a forward or forward_backward, summed over its examples: the
+ * metric "loss:sum", or where a service does not send it the sum of the
+ * examples' "elementwise_loss".
+ * future: not NULL. out: receives the loss; untouched on failure. Returns as
+ * tinker_future_get_trainer(), and TINKER_ENOENT if the result has neither. Any
+ * thread. */
+TINKER_API int tinker_future_loss(tinker_future_t *future, double *out);
 
 /* Result of optim_step.
  * future: not NULL. out: receives a view owned by the future; untouched on

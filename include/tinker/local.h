@@ -14,7 +14,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "alloc.h"
 #include "error.h"
@@ -40,8 +39,9 @@ typedef void (*tinker_local_log_cb)(void *user, const char *line, size_t len);
  * with locks held: it must not block, and must not stop the service. */
 typedef void (*tinker_local_ended_cb)(void *user);
 
-/* Begins with its size and gets its defaults from tinker_local_options_init();
- * fields are only ever appended. Everything it points at is copied. */
+/* Begins with its size and gets its defaults from TINKER_LOCAL_OPTIONS_INIT or
+ * tinker_local_options_init(), by the rules of options.h. Everything it points
+ * at is copied. */
 typedef struct tinker_local_options_s {
   size_t size;
   /* The base models: model_count folders (1 to 32) with config.json,
@@ -87,15 +87,17 @@ typedef struct tinker_local_options_s {
   void *ended_user;
 } tinker_local_options_t;
 
+#define TINKER_LOCAL_OPTIONS_INIT                                              \
+  {                                                                            \
+    sizeof(tinker_local_options_t), NULL, NULL, 0, NULL, 0, 0, 67108864,       \
+        1048576, 600000, 50, NULL, NULL, NULL, NULL, NULL                      \
+  }
+
 /* All defaults.
  * options: not NULL. Returns nothing. Any thread. */
 static inline void tinker_local_options_init(tinker_local_options_t *options) {
-  memset(options, 0, sizeof *options);
-  options->size = sizeof *options;
-  options->max_body_bytes = 67108864;
-  options->max_tokens = 1048576;
-  options->session_timeout_ms = 600000;
-  options->sample_share = 50;
+  const tinker_local_options_t init = TINKER_LOCAL_OPTIONS_INIT;
+  *options = init;
 }
 
 /* Starts a service: loads the models, takes up the calls that an earlier run
@@ -104,18 +106,18 @@ static inline void tinker_local_options_init(tinker_local_options_t *options) {
  * process that is killed leaves it there.
  * out: receives the service, owned by the caller, who ends it with
  * tinker_local_stop(); untouched on failure. options: borrowed, copied; not
- * NULL. why: receives a sentence that names what is wrong; may be NULL.
- * why_len: its size in bytes. Returns 0; TINKER_EINVAL (an option; no model;
- * TMPDIR too long for a socket), TINKER_ENOTSUP (an option that this library
- * does not know; a model that the engine can't run), TINKER_ENOENT (no such
- * model folder), TINKER_EEXIST (two models of one name), TINKER_EFORMAT (a
- * malformed model; a state folder that is another program's, damaged or newer),
- * TINKER_EBUSY (the state folder is in use), TINKER_EIO (a folder, file or
- * socket), TINKER_EOVERFLOW (a limit of a model file), TINKER_ERANDOM or
- * TINKER_ENOMEM (also: the models don't fit). Any thread. */
+ * NULL. error: receives what is wrong, see tinker_error_t; may be NULL. Returns
+ * 0; TINKER_EINVAL (an option; no model; TMPDIR too long for a socket),
+ * TINKER_ENOTSUP (an option that this library does not know; a model that the
+ * engine can't run), TINKER_ENOENT (no such model folder), TINKER_EEXIST (two
+ * models of one name), TINKER_EFORMAT (a malformed model; a state folder that
+ * is another program's, damaged or newer), TINKER_EBUSY (the state folder is in
+ * use), TINKER_EIO (a folder, file or socket), TINKER_EOVERFLOW (a limit of a
+ * model file), TINKER_ERANDOM or TINKER_ENOMEM (also: the models don't fit).
+ * Any thread. */
 TINKER_API int tinker_local_start(tinker_local_t **out,
                                   const tinker_local_options_t *options,
-                                  char *why, size_t why_len);
+                                  tinker_error_t **error);
 
 /* Where a service answers, for base_url of tinker_client_options_t: "unix:"
  * and the path of a socket, at most 107 bytes.

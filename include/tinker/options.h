@@ -1,9 +1,12 @@
 /* Options of clients and calls.
  *
- * Every struct starts with its size, which its init function sets; zero is
- * the default of every field; fields are only ever appended. An option struct
- * whose tail this library does not know and that is not zero there is refused
- * with TINKER_ENOTSUP. Strings are copied by the call that takes the struct. */
+ * Every struct starts with its size. Its initializer (TINKER_X_INIT) and its
+ * init function fill in the size and the real defaults; what is set afterwards
+ * counts, also if it is zero, and what is impossible is refused by name. Fields
+ * are only ever appended: a struct of an older, shorter size is taken with the
+ * defaults of the fields that it lacks. One with a field set that this library
+ * does not know is refused with TINKER_ENOTSUP. Strings are copied by the call
+ * that takes the struct; NULL stands for all defaults. */
 #ifndef TINKER_OPTIONS_H
 #define TINKER_OPTIONS_H
 
@@ -13,124 +16,168 @@
 extern "C" {
 #endif
 
+#define TINKER_NO_TIMEOUT (-1)      /* a time without limit */
+#define TINKER_TIMEOUT_DEFAULT (-2) /* what the client's options say */
+#define TINKER_NO_SEED (-1)         /* the service draws a seed */
+#define TINKER_NO_TTL (-1)          /* a checkpoint does not expire */
+
 typedef struct tinker_client_options_s {
   size_t size;
   /* Where the service is: "https://host/base", "http://127.0.0.1:8080" or
-   * "unix:/path/to/socket" (path at most 107 bytes). NULL or "": the
+   * "unix:/path/to/socket" (path at most 107 bytes). NULL (default) or "": the
    * environment variable TINKER_BASE_URL, else the public service. */
   const char *base_url;
-  /* Credential, "tml-..." or a JWT. NULL or "": the environment variable
-   * TINKER_API_KEY. Not needed for a Unix socket. Never logged. */
+  /* Credential, "tml-..." or a JWT. NULL (default) or "": the environment
+   * variable TINKER_API_KEY. Not needed for a Unix socket. Never logged. */
   const char *api_key;
-  /* Where the client's memory comes from; NULL = the C library. Copied. */
+  /* Where the client's memory comes from; NULL (default) = the C library.
+   * Copied. */
   const tinker_allocator_t *allocator;
-  /* Ceiling in bytes for what the client allocates itself; 0 = none. */
-  uint64_t memory_limit_bytes;
-  /* Deadline of a call that brings none, in milliseconds; 0 = 3,600,000, -1 =
-   * none. */
+  /* Ceiling in bytes for what the client allocates itself, 1 or more; -1
+   * (default) = none. */
+  int64_t memory_limit_bytes;
+  /* Deadline of a call that brings none, in milliseconds, 1 or more; default
+   * 3,600,000; TINKER_NO_TIMEOUT = none. */
   int64_t default_timeout_ms;
-  /* Log lines, on the delivery thread; NULL = none. */
+  /* Log lines, on the delivery thread; NULL (default) = none. */
   tinker_log_cb log_cb;
   void *log_user;
-  /* Least level that is logged; 0 = TINKER_LOG_INFO. TINKER_LOG_DEBUG shows
-   * each step of an operation, of the session's start and of its heartbeats;
-   * docs/internals/client-flow.md explains the lines. */
+  /* Least level that is logged, a tinker_log_level_t; default TINKER_LOG_INFO.
+   * TINKER_LOG_DEBUG shows each step of an operation, of the session's start
+   * and of its heartbeats; docs/internals/client-flow.md explains the lines. */
   int32_t log_level;
-  int32_t reserved0;
+  int32_t reserved0; /* 0 */
   /* Attached to the session for people, in UTF-8: tags (tag_count strings, at
-   * most 64; NULL = the environment variable TINKER_TAGS, split at commas), a
-   * project id (NULL = TINKER_PROJECT_ID), a display name (NULL = none). */
+   * most 64; NULL (default) = the environment variable TINKER_TAGS, split at
+   * commas), a project id (NULL (default) = TINKER_PROJECT_ID), a display name
+   * (NULL (default) = none). */
   const char *const *tags;
   size_t tag_count;
   const char *project_id;
   const char *display_name;
 } tinker_client_options_t;
 
+#define TINKER_CLIENT_OPTIONS_INIT                                             \
+  {                                                                            \
+    sizeof(tinker_client_options_t), NULL, NULL, NULL, -1, 3600000, NULL,      \
+        NULL, TINKER_LOG_INFO, 0, NULL, 0, NULL, NULL                          \
+  }
+
+/* How one operation is carried out and how its end is reported: the last
+ * argument of each, NULL = all defaults. */
 typedef struct tinker_call_options_s {
   size_t size;
-  /* Milliseconds from now until the call ends with TINKER_ETIMEDOUT; 0 = the
-   * client's default, -1 = never. */
+  /* Milliseconds from now until the operation ends with TINKER_ETIMEDOUT.
+   * TINKER_TIMEOUT_DEFAULT (default) = the client's default,
+   * TINKER_NO_TIMEOUT = never; 0 ends it before anything is sent. */
   int64_t timeout_ms;
+  /* Called once when the operation has ended (see tinker_done_cb); NULL
+   * (default) = nothing is called: the future is waited for, or taken by
+   * tinker_client_next(). */
+  tinker_done_cb cb;
+  void *user; /* passed to cb; tinker_future_user() returns it */
+  /* 1: the caller gets no reference. What the call returns then is a constant
+   * future that never ends and need not be released. The operation's own future
+   * is passed to cb; without cb the client keeps it until tinker_client_next()
+   * hands it out. Default 0. */
+  int32_t detached;
+  int32_t reserved0; /* 0 */
 } tinker_call_options_t;
 
-typedef struct tinker_trainer_options_s {
-  size_t size;
-  /* Name of the base model, for example "Qwen/Qwen3-8B". Required. */
-  const char *base_model;
-  /* LoRA rank, a power of two; 0 = 32. */
-  uint32_t rank;
-  /* Parts left without adapter: bits of TINKER_FREEZE_*, not all three; 0 =
-   * train all. */
-  uint32_t freeze;
-  /* Seed of the adapter's initial weights, used if has_seed is not 0; else
-   * the server draws one. */
-  int64_t seed;
-  int32_t has_seed;
-  int32_t reserved0;
-} tinker_trainer_options_t;
+#define TINKER_CALL_OPTIONS_INIT                                               \
+  { sizeof(tinker_call_options_t), TINKER_TIMEOUT_DEFAULT, NULL, NULL, 0, 0 }
 
 #define TINKER_FREEZE_ATTENTION 1u
 #define TINKER_FREEZE_MLP 2u
 #define TINKER_FREEZE_UNEMBED 4u
 
+typedef struct tinker_trainer_options_s {
+  size_t size;
+  /* Name of the base model, for example "Qwen/Qwen3-8B". Required. */
+  const char *base_model;
+  /* LoRA rank, a power of two; default 32. */
+  uint32_t rank;
+  /* Parts left without adapter: bits of TINKER_FREEZE_*, not all three;
+   * default 0 = train all. */
+  uint32_t freeze;
+  /* Seed of the adapter's initial weights, 0 or more; default
+   * TINKER_NO_SEED. */
+  int64_t seed;
+} tinker_trainer_options_t;
+
+#define TINKER_TRAINER_OPTIONS_INIT                                            \
+  { sizeof(tinker_trainer_options_t), NULL, 32, 0, TINKER_NO_SEED }
+
 typedef struct tinker_save_options_s {
   size_t size;
-  /* Seconds until the checkpoint expires, 3,600 to ten years; 0 = never. */
+  /* Seconds until the checkpoint expires, 3,600 to 315,360,000 (ten years);
+   * default TINKER_NO_TTL. */
   int64_t ttl_seconds;
-  /* Not 0: a checkpoint of the same name is replaced (save_state only). */
+  /* 1: a checkpoint of the same name is replaced (save_state only). Default
+   * 0. */
   int32_t overwrite;
-  int32_t reserved0;
+  int32_t reserved0; /* 0 */
 } tinker_save_options_t;
+
+#define TINKER_SAVE_OPTIONS_INIT                                               \
+  { sizeof(tinker_save_options_t), TINKER_NO_TTL, 0, 0 }
 
 typedef struct tinker_sampling_params_s {
   size_t size;
-  /* New tokens per sequence at most; 0 = up to the context's end. */
-  uint32_t max_tokens;
-  /* Sequences to draw; 0 = 1. */
-  uint32_t num_samples;
-  /* Softmax temperature, 0 or more, used if has_temperature is not 0, else 1.
-   * Temperature 0 takes the most probable token. */
-  double temperature;
-  int32_t has_temperature;
-  /* The k most probable tokens only; 0 or -1 = all. */
+  /* New tokens per sequence at most, 1 or more; default -1 = up to the
+   * context's end. */
+  int64_t max_tokens;
+  /* Sequences to draw, 1 or more; default 1. */
+  int32_t num_samples;
+  /* The k most probable tokens only, 1 or more; default -1 = all. */
   int32_t top_k;
-  /* The least set of tokens whose probability reaches top_p, at most 1; 0 = 1 =
-   * all. */
+  /* Softmax temperature, 0 or more; default 1. Temperature 0 takes the most
+   * probable token. */
+  double temperature;
+  /* The least set of tokens whose probability reaches top_p, above 0, at most
+   * 1; default 1 = all. */
   double top_p;
-  /* Seed of the draws, used if has_seed is not 0; else the server draws. */
-  uint64_t seed;
-  int32_t has_seed;
-  /* Not 0: no stop at all, not even the model's end-of-sequence token. Else
+  /* Seed of the draws, 0 or more; default TINKER_NO_SEED. */
+  int64_t seed;
+  /* 1: no stop at all, not even the model's end-of-sequence token. Else
    * stop_strings (at most 1,024) or stop_tokens (at most 1,048,576, and the
-   * service takes no more than its vocabulary has), not both; neither = end of
-   * sequence. A text is not empty. The token that stopped a sequence is part of
-   * it: the stop token, or the token that completed the text. */
+   * service takes no more than its vocabulary has), not both; neither (default)
+   * = end of sequence. A text is not empty. The token that stopped a sequence
+   * is part of it: the stop token, or the token that completed the text. */
   int32_t no_stop;
+  /* 1: also the log-probability of every prompt token. Default 0. */
+  int32_t prompt_logprobs;
   const char *const *stop_strings;
   size_t stop_string_count;
   const int32_t *stop_tokens;
   size_t stop_token_count;
-  /* Not 0: also the log-probability of every prompt token. */
-  int32_t prompt_logprobs;
-  /* The k most probable tokens at every prompt position; 0 = none. */
+  /* The k most probable tokens at every prompt position; default 0 = none. */
   int32_t topk_prompt_logprobs;
+  int32_t reserved0; /* 0 */
 } tinker_sampling_params_t;
 
-/* AdamW with decoupled weight decay and PyTorch's bias correction. Defaults
- * (of zero fields where zero makes no sense): learning_rate 1e-4, beta1 0.9,
- * beta2 0.95, eps 1e-12; source: the official SDK's AdamParams. Each is finite
- * and not negative. */
+#define TINKER_SAMPLING_PARAMS_INIT                                            \
+  {                                                                            \
+    sizeof(tinker_sampling_params_t), -1, 1, -1, 1.0, 1.0, TINKER_NO_SEED, 0,  \
+        0, NULL, 0, NULL, 0, 0, 0                                              \
+  }
+
+/* AdamW with decoupled weight decay and PyTorch's bias correction. Each value
+ * is finite and not negative. Source of the defaults: the official SDK's
+ * AdamParams. */
 typedef struct tinker_adam_params_s {
   size_t size;
-  double learning_rate;      /* 0 = 1e-4 unless has_learning_rate */
-  double beta1;              /* below 1; 0 = 0.9 */
-  double beta2;              /* below 1; 0 = 0.95 */
-  double eps;                /* 0 = 1e-12 */
-  double weight_decay;       /* 0 = none */
-  double grad_clip_norm;     /* L2 norm over all gradients; 0 = no clipping */
-  int32_t has_learning_rate; /* not 0: learning_rate is meant even if 0 */
-  int32_t reserved0;
+  double learning_rate;  /* default 1e-4 */
+  double beta1;          /* below 1; default 0.9 */
+  double beta2;          /* below 1; default 0.95 */
+  double eps;            /* default 1e-12 */
+  double weight_decay;   /* default 0 = none */
+  double grad_clip_norm; /* L2 norm over all gradients; default 0 = no clipping
+                          */
 } tinker_adam_params_t;
+
+#define TINKER_ADAM_PARAMS_INIT                                                \
+  { sizeof(tinker_adam_params_t), 1e-4, 0.9, 0.95, 1e-12, 0.0, 0.0 }
 
 /* Loss functions: sums over tokens and examples, as the service defines them.
  * Every example needs the input "target_tokens", for cross-entropy "weights",
@@ -149,43 +196,58 @@ typedef enum {
   TINKER_LOSS_GSPO = 5
 } tinker_loss_kind_t;
 
+/* A number of a loss that is not sent: the service uses its own. */
+#define TINKER_LOSS_UNSET (-1.0)
+
 typedef struct tinker_loss_s {
   size_t size;
-  int32_t kind; /* tinker_loss_kind_t */
-  int32_t reserved0;
-  /* Bounds of the ratio itself for PPO, CISPO and GSPO; 0 = not sent: the
-   * server's own (PPO 0.8 and 1.2, CISPO 0 and 4). */
+  int32_t kind;      /* tinker_loss_kind_t; default cross-entropy */
+  int32_t reserved0; /* 0 */
+  /* Bounds of the ratio itself for PPO, CISPO and GSPO, 0 or more; default
+   * TINKER_LOSS_UNSET (the service's own are 0.8 and 1.2 for PPO, 0 and 4 for
+   * CISPO). */
   double clip_low_threshold;
   double clip_high_threshold;
-  double beta; /* DRO: above 0; its default is not documented, so required */
+  /* DRO: above 0, required, since its default is not documented; default
+   * TINKER_LOSS_UNSET. */
+  double beta;
 } tinker_loss_t;
 
-/* Fills an options struct with the defaults: zero it, set its size. Use the
- * tinker_*_init functions below, which pass the size that the caller was
- * compiled with.
- * options: written, not NULL. size: sizeof of the struct. Any thread. */
-TINKER_API void tinker_options_init_sized(void *options, size_t size);
+#define TINKER_LOSS_INIT                                                       \
+  {                                                                            \
+    sizeof(tinker_loss_t), TINKER_LOSS_CROSS_ENTROPY, 0, TINKER_LOSS_UNSET,    \
+        TINKER_LOSS_UNSET, TINKER_LOSS_UNSET                                   \
+  }
 
+/* The init functions write the same defaults.
+ * o: written, not NULL. Returns nothing. Any thread. */
 static inline void tinker_client_options_init(tinker_client_options_t *o) {
-  tinker_options_init_sized(o, sizeof *o);
+  const tinker_client_options_t init = TINKER_CLIENT_OPTIONS_INIT;
+  *o = init;
 }
 static inline void tinker_call_options_init(tinker_call_options_t *o) {
-  tinker_options_init_sized(o, sizeof *o);
+  const tinker_call_options_t init = TINKER_CALL_OPTIONS_INIT;
+  *o = init;
 }
 static inline void tinker_trainer_options_init(tinker_trainer_options_t *o) {
-  tinker_options_init_sized(o, sizeof *o);
+  const tinker_trainer_options_t init = TINKER_TRAINER_OPTIONS_INIT;
+  *o = init;
 }
 static inline void tinker_save_options_init(tinker_save_options_t *o) {
-  tinker_options_init_sized(o, sizeof *o);
+  const tinker_save_options_t init = TINKER_SAVE_OPTIONS_INIT;
+  *o = init;
 }
 static inline void tinker_sampling_params_init(tinker_sampling_params_t *o) {
-  tinker_options_init_sized(o, sizeof *o);
+  const tinker_sampling_params_t init = TINKER_SAMPLING_PARAMS_INIT;
+  *o = init;
 }
 static inline void tinker_adam_params_init(tinker_adam_params_t *o) {
-  tinker_options_init_sized(o, sizeof *o);
+  const tinker_adam_params_t init = TINKER_ADAM_PARAMS_INIT;
+  *o = init;
 }
 static inline void tinker_loss_init(tinker_loss_t *o) {
-  tinker_options_init_sized(o, sizeof *o);
+  const tinker_loss_t init = TINKER_LOSS_INIT;
+  *o = init;
 }
 
 #ifdef __cplusplus

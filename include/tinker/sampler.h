@@ -27,18 +27,13 @@ TINKER_API tinker_sampler_t *tinker_sampler_release(tinker_sampler_t *sampler);
 TINKER_API const char *tinker_sampler_id(const tinker_sampler_t *sampler);
 
 /* Draws sequences that continue a prompt.
- * sampler: not NULL. prompt: not NULL, not empty, borrowed until the call
- * returns. params: borrowed; NULL = the defaults. call: may be NULL. cb, user:
- * may be NULL (see tinker_done_cb). out: receives a reference owned by the
- * caller; may be NULL if cb is not. Result: tinker_future_get_sample().
- * Returns 0, TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_ECLOSED,
- * TINKER_EOVERFLOW or TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_sampler_sample(tinker_sampler_t *sampler,
-                                     const tinker_input_t *prompt,
-                                     const tinker_sampling_params_t *params,
-                                     const tinker_call_options_t *call,
-                                     tinker_done_cb cb, void *user,
-                                     tinker_future_t **out);
+ * sampler, call: see future.h. prompt: not NULL, not empty, borrowed until the
+ * call returns. params: borrowed; NULL = the defaults. Returns a future owned
+ * by the caller; result: tinker_future_get_sample(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_sampler_sample(tinker_sampler_t *sampler, const tinker_input_t *prompt,
+                      const tinker_sampling_params_t *params,
+                      const tinker_call_options_t *call);
 
 #ifdef __cplusplus
 }

@@ -14,7 +14,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "alloc.h"
 #include "error.h"
@@ -27,26 +26,31 @@ extern "C" {
 typedef struct tinker_tokenizer_s tinker_tokenizer_t;
 typedef struct tinker_tokenizer_stream_s tinker_tokenizer_stream_t;
 
+/* Begins with its size and gets its defaults from TINKER_TOKENIZER_OPTIONS_INIT
+ * or the init function, by the rules of options.h. */
 typedef struct tinker_tokenizer_options_s {
   size_t size;
-  /* Where the tokenizer's memory comes from, for results too; NULL = the C
-   * library. Copied. */
+  /* Where the tokenizer's memory comes from, for results too; NULL (default) =
+   * the C library. Copied. */
   const tinker_allocator_t *allocator;
-  /* Ceiling in bytes for all of it; 0 = none. */
-  uint64_t memory_limit_bytes;
-  /* Not 0: split text with the regular-expression interpreter only, never
-   * with code compiled at run time (where the system forbids that, the
-   * interpreter is used anyway). Slower, same ids. */
+  /* Ceiling in bytes for all of it, 1 or more; -1 (default) = none. */
+  int64_t memory_limit_bytes;
+  /* 1: split text with the regular-expression interpreter only, never with code
+   * compiled at run time (where the system forbids that, the interpreter is
+   * used anyway). Slower, same ids. Default 0. */
   int32_t no_jit;
-  int32_t reserved0;
+  int32_t reserved0; /* 0 */
 } tinker_tokenizer_options_t;
+
+#define TINKER_TOKENIZER_OPTIONS_INIT                                          \
+  { sizeof(tinker_tokenizer_options_t), NULL, -1, 0, 0 }
 
 /* All defaults.
  * options: not NULL. Returns nothing. Any thread. */
 static inline void
 tinker_tokenizer_options_init(tinker_tokenizer_options_t *options) {
-  memset(options, 0, sizeof *options);
-  options->size = sizeof *options;
+  const tinker_tokenizer_options_t init = TINKER_TOKENIZER_OPTIONS_INIT;
+  *options = init;
 }
 
 /* Flags of tinker_tokenizer_encode(). */
@@ -64,25 +68,25 @@ tinker_tokenizer_options_init(tinker_tokenizer_options_t *options) {
 /* Loads a tokenizer.json.
  * out: receives a reference owned by the caller; untouched on failure. path:
  * NUL-terminated, borrowed; a file of at most 128 MiB. options: borrowed,
- * copied; NULL = all defaults. why: receives a sentence that names what is
- * wrong or not supported; may be NULL. why_len: its size in bytes. Returns 0,
+ * copied; NULL = all defaults. error: receives what is wrong or not supported,
+ * see tinker_error_t; may be NULL. Returns 0,
  * TINKER_EINVAL, TINKER_ENOENT, TINKER_EIO, TINKER_EFORMAT (malformed),
  * TINKER_ENOTSUP (needs what is not supported), TINKER_EOVERFLOW (a limit on
  * size or counts) or TINKER_ENOMEM. Any thread. */
 TINKER_API int
 tinker_tokenizer_new_from_file(tinker_tokenizer_t **out, const char *path,
                                const tinker_tokenizer_options_t *options,
-                               char *why, size_t why_len);
+                               tinker_error_t **error);
 
 /* The same from the bytes of a tokenizer.json.
  * out: receives a reference owned by the caller; untouched on failure. data:
  * len bytes, borrowed until the call returns. options: borrowed, copied;
- * NULL = all defaults. why: receives a sentence; may be NULL. why_len: its
- * size in bytes. Returns what tinker_tokenizer_new_from_file() does but
- * TINKER_ENOENT and TINKER_EIO. Any thread. */
+ * NULL = all defaults. error: may be NULL. Returns what
+ * tinker_tokenizer_new_from_file() does but TINKER_ENOENT and TINKER_EIO. Any
+ * thread. */
 TINKER_API int tinker_tokenizer_new_from_bytes(
     tinker_tokenizer_t **out, const void *data, size_t len,
-    const tinker_tokenizer_options_t *options, char *why, size_t why_len);
+    const tinker_tokenizer_options_t *options, tinker_error_t **error);
 
 /* Adds a reference.
  * tokenizer: may be NULL. Returns tokenizer. Any thread. */

@@ -4,10 +4,6 @@
  * the calls, whatever thread made them; submit the next before the last has
  * ended to keep the service busy. Inputs are encoded before a call returns.
  *
- * Every operation takes the same last arguments. call: deadline, may be NULL.
- * cb, user: see tinker_done_cb; cb may be NULL. out: receives the future,
- * owned by the caller; may be NULL if cb is not.
- *
  * Every operation but get_info is numbered when its turn comes. From then on
  * its requests are sent until the service has answered them. A request is sent
  * again, byte for byte the same, after a failure on the way, 408, 429, 5xx, or
@@ -55,113 +51,92 @@ TINKER_API tinker_trainer_t *tinker_trainer_release(tinker_trainer_t *trainer);
 TINKER_API const char *tinker_trainer_model_id(const tinker_trainer_t *trainer);
 
 /* Computes a loss without gradients.
- * trainer: not NULL. data: n examples, not NULL each, borrowed until the call
- * returns. n: at least 1. loss: borrowed; NULL = cross-entropy. call: may be
- * NULL. cb, user: may be NULL. out: may be NULL if cb is not. Result:
- * tinker_future_get_forward(). Returns 0, TINKER_EINVAL, TINKER_ENOTSUP,
- * TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED, TINKER_EOVERFLOW or
- * TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_trainer_forward(tinker_trainer_t *trainer,
-                                      const tinker_datum_t *const *data,
-                                      size_t n, const tinker_loss_t *loss,
-                                      const tinker_call_options_t *call,
-                                      tinker_done_cb cb, void *user,
-                                      tinker_future_t **out);
+ * trainer, call: see future.h. data: n examples, not NULL each, borrowed until
+ * the call returns. n: at least 1. loss: borrowed; NULL = cross-entropy.
+ * Returns a future owned by the caller; result: tinker_future_get_forward() and
+ * tinker_future_loss(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_trainer_forward(tinker_trainer_t *trainer, tinker_datum_t *const *data,
+                       size_t n, const tinker_loss_t *loss,
+                       const tinker_call_options_t *call);
 
 /* Computes a loss and adds its gradients to those of earlier calls since the
  * last optimizer step. The loss is a sum: dividing by a number of tokens or
  * examples is the caller's task, through weights or advantages.
- * trainer: not NULL. data: n examples, not NULL each, borrowed until the call
- * returns. n: at least 1. loss: borrowed; NULL = cross-entropy. call: may be
- * NULL. cb, user: may be NULL. out: may be NULL if cb is not. Result:
- * tinker_future_get_forward(). Returns 0, TINKER_EINVAL, TINKER_ENOTSUP,
- * TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED, TINKER_EOVERFLOW or
- * TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_trainer_forward_backward(
-    tinker_trainer_t *trainer, const tinker_datum_t *const *data, size_t n,
-    const tinker_loss_t *loss, const tinker_call_options_t *call,
-    tinker_done_cb cb, void *user, tinker_future_t **out);
+ * trainer, call: see future.h. data, n, loss: as tinker_trainer_forward().
+ * Returns a future owned by the caller; result: tinker_future_get_forward() and
+ * tinker_future_loss(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *tinker_trainer_forward_backward(
+    tinker_trainer_t *trainer, tinker_datum_t *const *data, size_t n,
+    const tinker_loss_t *loss, const tinker_call_options_t *call);
 
 /* Updates the weights from the gathered gradients and clears those.
- * trainer: not NULL. params: borrowed; NULL = the defaults. call: may be NULL.
- * cb, user: may be NULL. out: may be NULL if cb is not. Result:
- * tinker_future_get_optim(). Returns 0, TINKER_EINVAL, TINKER_ENOTSUP,
- * TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED or TINKER_ENOMEM. Any
- * thread. */
-TINKER_API int tinker_trainer_optim_step(tinker_trainer_t *trainer,
-                                         const tinker_adam_params_t *params,
-                                         const tinker_call_options_t *call,
-                                         tinker_done_cb cb, void *user,
-                                         tinker_future_t **out);
+ * trainer, call: see future.h. params: borrowed; NULL = the defaults. Returns a
+ * future owned by the caller; result: tinker_future_get_optim(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_trainer_optim_step(tinker_trainer_t *trainer,
+                          const tinker_adam_params_t *params,
+                          const tinker_call_options_t *call);
 
-/* Saves weights and optimizer, to go on training from. A name that the run has
- * already, without overwrite, ends the operation with TINKER_ESERVER and
- * changes nothing; the trainer goes on.
- * trainer: not NULL. name: 1 to 255 characters of [A-Za-z0-9_.-]. options: may
- * be NULL. call: may be NULL. cb, user: may be NULL. out: may be NULL if cb is
- * not. Result: tinker_future_get_path(). Returns 0, TINKER_EINVAL,
- * TINKER_ENOTSUP, TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED or
- * TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_trainer_save_state(tinker_trainer_t *trainer,
-                                         const char *name,
-                                         const tinker_save_options_t *options,
-                                         const tinker_call_options_t *call,
-                                         tinker_done_cb cb, void *user,
-                                         tinker_future_t **out);
+/* The three saves. tinker_trainer_save_state() keeps weights and optimizer
+ * under a name, to go on training from.
+ * tinker_trainer_save_weights_for_sampler() keeps the weights alone under a
+ * name, to sample from at any time, by other clients too.
+ * tinker_trainer_create_sampler() makes a sampler of the present weights
+ * without a name, which ends with the session; for the rounds of reinforcement
+ * learning.
+ *
+ * Saves weights and optimizer. A name that the run has already, without
+ * overwrite, ends the operation with TINKER_ESERVER and changes nothing; the
+ * trainer goes on.
+ * trainer, call: see future.h. name: 1 to 255 characters of [A-Za-z0-9_.-].
+ * options: may be NULL. Returns a future owned by the caller; result:
+ * tinker_future_get_path(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_trainer_save_state(tinker_trainer_t *trainer, const char *name,
+                          const tinker_save_options_t *options,
+                          const tinker_call_options_t *call);
+
+/* Saves the weights under a name, to sample from.
+ * trainer, call: see future.h. name: 1 to 255 characters of [A-Za-z0-9_.-].
+ * options: may be NULL; overwrite is refused. Returns a future owned by the
+ * caller; result: tinker_future_get_path(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_trainer_save_weights_for_sampler(tinker_trainer_t *trainer,
+                                        const char *name,
+                                        const tinker_save_options_t *options,
+                                        const tinker_call_options_t *call);
+
+/* Makes a sampler of the present weights without naming them.
+ * trainer, call: see future.h. Returns a future owned by the caller; result:
+ * tinker_future_get_sampler(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_trainer_create_sampler(tinker_trainer_t *trainer,
+                              const tinker_call_options_t *call);
 
 /* Loads saved weights into this model, with a fresh optimizer. The service
  * allows it only as the first operation of a new model.
- * trainer: not NULL. path: "tinker://<run>/weights/<name>". call: may be NULL.
- * cb, user: may be NULL. out: may be NULL if cb is not. Returns 0,
- * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED
- * or TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_trainer_load_state(tinker_trainer_t *trainer,
-                                         const char *path,
-                                         const tinker_call_options_t *call,
-                                         tinker_done_cb cb, void *user,
-                                         tinker_future_t **out);
+ * trainer, call: see future.h. path: "tinker://<run>/weights/<name>". Returns a
+ * future owned by the caller, without a result. Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_trainer_load_state(tinker_trainer_t *trainer, const char *path,
+                          const tinker_call_options_t *call);
 
 /* Loads saved weights and optimizer into this model. The service allows it
  * only as the first operation of a new model.
- * trainer: not NULL. path: "tinker://<run>/weights/<name>". call: may be NULL.
- * cb, user: may be NULL. out: may be NULL if cb is not. Returns 0,
- * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED
- * or TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_trainer_load_state_with_optimizer(
-    tinker_trainer_t *trainer, const char *path,
-    const tinker_call_options_t *call, tinker_done_cb cb, void *user,
-    tinker_future_t **out);
-
-/* Saves the weights under a name, to sample from.
- * trainer: not NULL. name: 1 to 255 characters of [A-Za-z0-9_.-]. options: may
- * be NULL; overwrite must be 0. call: may be NULL. cb, user: may be NULL. out:
- * may be NULL if cb is not. Result: tinker_future_get_path(). Returns 0,
- * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED
- * or TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_trainer_save_weights_for_sampler(
-    tinker_trainer_t *trainer, const char *name,
-    const tinker_save_options_t *options, const tinker_call_options_t *call,
-    tinker_done_cb cb, void *user, tinker_future_t **out);
-
-/* Makes a sampler of the present weights without naming them.
- * trainer: not NULL. call: may be NULL. cb, user: may be NULL. out: may be
- * NULL if cb is not. Result: tinker_future_get_sampler(). Returns 0,
- * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_EFATAL, TINKER_ECLOSED
- * or TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_trainer_create_sampler(tinker_trainer_t *trainer,
-                                             const tinker_call_options_t *call,
-                                             tinker_done_cb cb, void *user,
-                                             tinker_future_t **out);
+ * trainer, call: see future.h. path: "tinker://<run>/weights/<name>". Returns a
+ * future owned by the caller, without a result. Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_trainer_load_state_with_optimizer(tinker_trainer_t *trainer,
+                                         const char *path,
+                                         const tinker_call_options_t *call);
 
 /* Asks what the model is.
- * trainer: not NULL. call: may be NULL. cb, user: may be NULL. out: may be
- * NULL if cb is not. Result: tinker_future_get_info(). Returns 0,
- * TINKER_EINVAL, TINKER_ENOTSUP, TINKER_EFORKED, TINKER_ECLOSED or
- * TINKER_ENOMEM. Any thread. */
-TINKER_API int tinker_trainer_get_info(tinker_trainer_t *trainer,
-                                       const tinker_call_options_t *call,
-                                       tinker_done_cb cb, void *user,
-                                       tinker_future_t **out);
+ * trainer, call: see future.h. Returns a future owned by the caller; result:
+ * tinker_future_get_info(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_trainer_get_info(tinker_trainer_t *trainer,
+                        const tinker_call_options_t *call);
 
 #ifdef __cplusplus
 }

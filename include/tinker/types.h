@@ -25,13 +25,14 @@ typedef struct tinker_datum_s tinker_datum_t;     /* one training example */
 
 /* Called when an operation has ended.
  *
- * If the call that got it returned 0 it runs exactly once, later, never before
- * that call returns and with no lock held; if the call failed it never runs.
- * The callbacks of a client run one at a time on its delivery thread; every
- * public function may be called inside. future is borrowed: retain it to keep
- * it and its results. status is 0 or a negative tinker_code_t;
- * tinker_future_error() has the sentence. user is the pointer that the call
- * was given. */
+ * It runs exactly once for each call that it was given to, also if the call was
+ * refused: later, never before the call has returned, and with no lock held.
+ * Only a constant future (future.h) runs none; tinker_future_runs_callback()
+ * tells. The callbacks of a client run one at a time on its delivery thread;
+ * every public function may be called inside. future is borrowed: retain it to
+ * keep it and its results. status is 0 or a negative tinker_code_t;
+ * tinker_future_error() has the sentence. user is the pointer of the call
+ * options. */
 typedef void (*tinker_done_cb)(tinker_future_t *future, int status, void *user);
 
 #endif

@@ -102,6 +102,9 @@ float *tinker__cpu_carve(tinker__cpu_arena_t *a, size_t n);
 int tinker__cpu_arena_open(tinker__engine_t *e, tinker__cpu_arena_t *a,
                            size_t floats);
 void tinker__cpu_arena_close(tinker__engine_t *e, tinker__cpu_arena_t *a);
+/* Bytes of the block that an arena of `floats` takes when no spare one is large
+ * enough. */
+uint64_t tinker__cpu_arena_bytes(size_t floats);
 
 /* Calls fn(arg, row0, n, worker) over pieces of [0, rows), on the pool when
  * rows * width (floats touched per row) is worth it. */

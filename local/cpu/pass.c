@@ -161,7 +161,7 @@ uint64_t tinker__cpu_pass_bytes(const tinker__eng_base_t *b,
                     x.rows * sizeof *p.tokens + 2 * x.datums * sizeof *p.seqs;
   uint64_t saved =
       forward_only ? 0 : tinker__cpu_lora_floats(b, config) * sizeof(float);
-  return count.used * sizeof(float) + tables + saved;
+  return tinker__cpu_arena_bytes(count.used) + tables + saved;
 }
 
 static int allocate(tinker__eng_pass_t *p) {

@@ -28,6 +28,16 @@ static tinker__cpu_arena_t *smallest_fit(tinker__engine_t *e, size_t floats) {
   return best;
 }
 
+/* Takes some more than was asked for, because a sequence that grows by a token
+ * each round would otherwise need a new block every few rounds. */
+static size_t block_floats(size_t floats) {
+  return floats + floats / 8 + ALIGN_FLOATS;
+}
+
+uint64_t tinker__cpu_arena_bytes(size_t floats) {
+  return (uint64_t)block_floats(floats) * sizeof(float);
+}
+
 int tinker__cpu_arena_open(tinker__engine_t *e, tinker__cpu_arena_t *a,
                            size_t floats) {
   tinker__cpu_arena_t *s = smallest_fit(e, floats);
@@ -44,9 +54,7 @@ int tinker__cpu_arena_open(tinker__engine_t *e, tinker__cpu_arena_t *a,
     e->spare[i] = (tinker__cpu_arena_t){0};
   }
   if (floats > SIZE_MAX / sizeof(float) / 2) return TINKER_ENOMEM;
-  /* Takes some more than was asked for, because a sequence that grows by a
-   * token each round would otherwise need a new block every few rounds. */
-  floats += floats / 8 + ALIGN_FLOATS;
+  floats = block_floats(floats);
   void *block = tinker__mem_alloc(e->mem, floats * sizeof(float));
   if (!block) return TINKER_ENOMEM;
   tinker__cpu_pages_large(block, floats * sizeof(float));

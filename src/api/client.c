@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "api/core.h"
-#include "api/job.h"
+#include "base/error.h"
 #include "base/options.h"
 #include "http/curl.h"
 #include "loop/reap.h"
@@ -14,11 +14,11 @@
  * it from create_session. The user agent names this library. */
 #define SDK_VERSION "0.38.0"
 #define USER_AGENT "tinker-c/" TINKER_VERSION_STRING
-#define DEFAULT_TIMEOUT_MS 3600000
 /* Freed big blocks that a client keeps for its next calls. */
 #define KEEP_BYTES ((size_t)32 << 20)
 #define LOG_LINES 1024
 #define TAGS_MAX 64
+#define WHY_MAX 512
 
 /* --- references --- */
 
@@ -36,6 +36,7 @@ void tinker__core_unhold(void *user) {
   bool own = core->mem == &core->own_mem;
   tinker__mem_t *mem = core->mem, copy;
   tinker__log_free(core->log);
+  tinker__beacon_close(&core->next_fd);
   pthread_mutex_destroy(&core->lock);
   if (own) {
     tinker__mem_keep_none(mem);
@@ -68,35 +69,13 @@ tinker_client_t *tinker_client_retain(tinker_client_t *client) {
   return client;
 }
 
-static bool is_closed(void *user) {
-  return tinker__core_phase(user) == TINKER__CLIENT_CLOSED;
-}
-
-/* On a thread of the client itself nothing can be waited for: the task that
- * ends the client lets the loop go. */
-static bool abandon(tinker_client_t *core) {
-  pthread_mutex_lock(&core->lock);
-  bool later = !is_closed(core);
-  core->abandoned = later;
-  pthread_mutex_unlock(&core->lock);
-  return later;
-}
-
 /* tinker_shutdown waits from here on: the loop itself may begin to end only
  * later, on another thread. In a forked child everything stays as it is: what
  * the threads of the parent were at can't be taken apart by anybody else. */
 static void end(tinker_client_t *core) {
-  bool later = false;
   if (!tinker__core_is_here(core)) return;
   tinker__reap_expect();
-  tinker_client_close(core, NULL, NULL);
-  if (tinker__loop_on_thread(core->loop) ||
-      tinker__loop_on_delivery(core->loop)) {
-    later = abandon(core);
-  } else {
-    tinker__loop_wait(core->loop, is_closed, core, -1);
-  }
-  if (!later) tinker__core_leave(core);
+  if (tinker__ending_release(core)) tinker__core_leave(core);
   tinker__core_unhold(core);
 }
 
@@ -113,15 +92,21 @@ static int check(const tinker_client_options_t *o, char *why, size_t why_len) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "allocator: all four functions must be set");
   }
-  if (o->default_timeout_ms < -1) {
+  if (o->default_timeout_ms < 1 && o->default_timeout_ms != TINKER_NO_TIMEOUT) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "default_timeout_ms is %lld: want milliseconds, 0 or -1",
+                       "default_timeout_ms is %lld: want milliseconds, 1 or "
+                       "more, or TINKER_NO_TIMEOUT",
                        (long long)o->default_timeout_ms);
   }
-  if (o->log_level < 0 || o->log_level > TINKER_LOG_OFF) {
+  if (o->memory_limit_bytes < 1 && o->memory_limit_bytes != -1) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "log_level is %d: want 0 to %d, a tinker_log_level_t",
-                       o->log_level, TINKER_LOG_OFF);
+                       "memory_limit_bytes is %lld: want 1 or more, or -1",
+                       (long long)o->memory_limit_bytes);
+  }
+  if (o->log_level < TINKER_LOG_DEBUG || o->log_level > TINKER_LOG_OFF) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "log_level is %d: want %d to %d, a tinker_log_level_t",
+                       o->log_level, TINKER_LOG_DEBUG, TINKER_LOG_OFF);
   }
   if (o->tag_count > TAGS_MAX || (o->tag_count && !o->tags)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
@@ -149,7 +134,8 @@ static tinker_client_t *new_core(const tinker_client_options_t *o,
     return NULL;
   }
   tinker__mem_init(&core->own_mem, o->allocator,
-                   o->memory_limit_bytes > SIZE_MAX
+                   o->memory_limit_bytes < 0 ? 0
+                   : (uint64_t)o->memory_limit_bytes > SIZE_MAX
                        ? SIZE_MAX
                        : (size_t)o->memory_limit_bytes);
   tinker__mem_keep(&core->own_mem, &core->keep, KEEP_BYTES);
@@ -158,8 +144,14 @@ static tinker_client_t *new_core(const tinker_client_options_t *o,
   atomic_init(&core->holds, 2); /* the handle and the loop */
   core->loop_users = 1;
   core->pid = getpid();
-  core->default_timeout_ms =
-      o->default_timeout_ms ? o->default_timeout_ms : DEFAULT_TIMEOUT_MS;
+  core->default_timeout_ms = o->default_timeout_ms;
+  core->drain_until_ms = -1;
+  core->chunks = (tinker__chunk_limits_t){
+      .max_len = (size_t)tinker__client_config_default.fwdbwd_max_chunk_len,
+      .max_bytes =
+          (uint64_t)tinker__client_config_default.fwdbwd_max_chunk_bytes,
+  };
+  core->parallel_chunks = tinker__client_config_default.parallel_fwdbwd_chunks;
   core->log_cb = o->log_cb;
   core->log_user = o->log_user;
   tinker__list_init(&core->ended);
@@ -174,8 +166,7 @@ static void wake_log(void *user) {
 
 static int make_log(tinker_client_t *core, int32_t level) {
   if (!core->log_cb) return 0;
-  return tinker__log_new(&core->log, core->mem,
-                         level ? (tinker_log_level_t)level : TINKER_LOG_INFO,
+  return tinker__log_new(&core->log, core->mem, (tinker_log_level_t)level,
                          LOG_LINES, wake_log, core);
 }
 
@@ -325,11 +316,12 @@ int tinker__client_new_on(tinker_client_t **out,
                           const tinker_client_options_t *options,
                           const tinker__client_parts_t *parts, char *why,
                           size_t why_len) {
+  static const tinker_client_options_t defaults = TINKER_CLIENT_OPTIONS_INIT;
   tinker_client_options_t o;
   tinker__why(why, why_len, 0, "%s", "");
   if (!out) return tinker__why(why, why_len, TINKER_EINVAL, "out is NULL");
-  int rc = tinker__options_take(&o, sizeof o, options, "client_options", why,
-                                why_len);
+  int rc = tinker__options_take(&o, sizeof o, &defaults, options,
+                                "client_options", why, why_len);
   if (!rc) rc = check(&o, why, why_len);
   if (rc) return rc;
   tinker_client_t *core = new_core(&o, parts);
@@ -350,44 +342,21 @@ int tinker__client_new_on(tinker_client_t **out,
 }
 
 int tinker_client_new(tinker_client_t **out,
-                      const tinker_client_options_t *options, char *why,
-                      size_t why_len) {
-  return tinker__client_new_on(out, options, NULL, why, why_len);
+                      const tinker_client_options_t *options,
+                      tinker_error_t **error) {
+  char why[WHY_MAX];
+  int rc = tinker__client_new_on(out, options, NULL, why, sizeof why);
+  return tinker__error_give(error, rc, "%s", why);
 }
 
-/* --- ending --- */
+/* --- asking --- */
 
-int tinker_client_drain(tinker_client_t *client, int64_t timeout_ms,
-                        tinker_done_cb cb, void *user) {
-  if (!client || timeout_ms < -1) return TINKER_EINVAL;
-  if (!tinker__core_is_here(client)) return TINKER_EFORKED;
-  int rc = TINKER_ECLOSED;
-  pthread_mutex_lock(&client->lock);
-  if (tinker__core_phase(client) == TINKER__CLIENT_OPEN) {
-    atomic_store(&client->phase, TINKER__CLIENT_DRAINING);
-    client->drain_cb = (tinker__ending_t){cb, user};
-    client->drain_ms = timeout_ms;
-    tinker__loop_post(client->loop, &client->drain_task);
-    rc = 0;
-  }
-  pthread_mutex_unlock(&client->lock);
-  return rc;
-}
-
-int tinker_client_close(tinker_client_t *client, tinker_done_cb cb,
-                        void *user) {
-  if (!client) return TINKER_EINVAL;
-  if (!tinker__core_is_here(client)) return TINKER_EFORKED;
-  int rc = TINKER_ECLOSED;
-  pthread_mutex_lock(&client->lock);
-  if (tinker__core_phase(client) < TINKER__CLIENT_CLOSING) {
-    atomic_store(&client->phase, TINKER__CLIENT_CLOSING);
-    client->close_cb = (tinker__ending_t){cb, user};
-    tinker__loop_post(client->loop, &client->close_task);
-    rc = 0;
-  }
-  pthread_mutex_unlock(&client->lock);
-  return rc;
+void tinker__core_limits(tinker_client_t *core, tinker__chunk_limits_t *chunks,
+                         bool *parallel) {
+  pthread_mutex_lock(&core->lock);
+  *chunks = core->chunks;
+  *parallel = core->parallel_chunks;
+  pthread_mutex_unlock(&core->lock);
 }
 
 int tinker_shutdown(int64_t timeout_ms) {
@@ -403,54 +372,4 @@ int tinker_client_session_id(tinker_client_t *client, char *out,
   if (!rc) tinker__why(out, out_len, 0, "%s", client->session_id);
   pthread_mutex_unlock(&client->lock);
   return rc;
-}
-
-/* --- ended operations without callback --- */
-
-static tinker_future_t *take_ended(tinker_client_t *client) {
-  tinker_future_t *f = NULL;
-  pthread_mutex_lock(&client->lock);
-  tinker__link_t *l;
-  while (!f && (l = tinker__list_pop_front(&client->ended))) {
-    atomic_fetch_sub(&client->ended_count, 1);
-    f = TINKER__CONTAINER(l, tinker_future_t, link);
-    /* The list holds no reference: one that is being freed stays out. */
-    if (!tinker__future_try_ref(f)) f = NULL;
-  }
-  pthread_mutex_unlock(&client->lock);
-  return f;
-}
-
-static bool something_ended(void *user) {
-  tinker_client_t *client = user;
-  return atomic_load(&client->ended_count) > 0 ||
-         atomic_load(&client->quiet) == 0;
-}
-
-int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
-                       tinker_future_t **out) {
-  if (!client || !out || timeout_ms < -1) return TINKER_EINVAL;
-  if (!tinker__core_is_here(client)) return TINKER_EFORKED;
-  bool limited = timeout_ms >= 0;
-  int64_t until = tinker__loop_after(client->loop, limited ? timeout_ms : 0);
-  for (;;) {
-    tinker_future_t *f = take_ended(client);
-    if (f) {
-      /* Another thread may be decoding it. A future that is handed out must
-       * have ended for every caller. */
-      tinker__future_decode(f, true);
-      *out = f;
-      return 0;
-    }
-    if (atomic_load(&client->quiet) == 0 &&
-        atomic_load(&client->ended_count) == 0) {
-      return TINKER_ENOENT;
-    }
-    /* Another thread may take the future that has ended, so this one waits on
-     * for the rest of its time. */
-    int64_t left = limited ? until - tinker__loop_now(client->loop) : -1;
-    if (limited && left < 0) left = 0;
-    int rc = tinker__loop_wait(client->loop, something_ended, client, left);
-    if (rc) return rc;
-  }
 }

@@ -16,6 +16,7 @@
 #include <tinker/tinker.h>
 #include <unistd.h>
 
+#include "base/beacon.h"
 #include "base/log.h"
 #include "flow/chunk.h"
 #include "flow/flow.h"
@@ -28,11 +29,6 @@ typedef enum {
   TINKER__CLIENT_CLOSING,
   TINKER__CLIENT_CLOSED
 } tinker__client_phase_t;
-
-typedef struct tinker__ending_s {
-  tinker_done_cb cb;
-  void *user;
-} tinker__ending_t;
 
 struct tinker_client_s {
   atomic_uint refs;
@@ -55,10 +51,7 @@ struct tinker_client_s {
   int64_t paused_ms; /* when a pause was last reported, 0 = never */
   bool draining;     /* every call that was accepted is in the flow by now */
   bool finishing;
-
-  /* Set once, before the first trainer exists. */
-  tinker__chunk_limits_t chunks;
-  bool parallel_chunks;
+  int drain_cut; /* code that a drain ends with, 0 = it ended by itself */
 
   tinker__task_t close_task;
   tinker__task_t drain_task;
@@ -71,10 +64,13 @@ struct tinker_client_s {
   pthread_mutex_t lock;
   /* Under the lock. */
   size_t loop_users;
-  tinker__link_t ended; /* futures without callback, weak */
-  tinker__ending_t drain_cb;
-  tinker__ending_t close_cb;
-  int64_t drain_ms; /* timeout asked for */
+  tinker__link_t ended; /* next.c: futures without callback */
+  tinker__beacon_t next_fd;
+  tinker_future_t *drain_future, *close_future; /* a reference each, or NULL */
+  int64_t drain_until_ms;                       /* -1 = without limit */
+  tinker__chunk_limits_t chunks;                /* the service's, or the */
+  bool parallel_chunks;                         /* protocol's before */
+  bool ended_for_good; /* the last callback is queued: nothing is reported */
   char session_id[TINKER__SEGMENT_MAX + 1];
   bool abandoned; /* the user let go on one of our own threads */
 
@@ -122,18 +118,36 @@ static inline bool tinker__core_takes(const tinker_client_t *core,
          (kind->local ? TINKER__CLIENT_DRAINING : TINKER__CLIENT_OPEN);
 }
 
-/* driver.c: the sink of the flow, and the order of ending. */
+/* Where batches are cut. Any thread. */
+void tinker__core_limits(tinker_client_t *core, tinker__chunk_limits_t *chunks,
+                         bool *parallel);
+
+/* driver.c: the sink of the flow. */
 extern const tinker__sink_t tinker__driver_sink;
 void tinker__driver_init(tinker_client_t *core);
 void tinker__driver_event(void *user, tinker__session_event_t event,
                           const char *text);
-/* Sends an operation on its way. Takes op over in any case. 0, TINKER_ECLOSED
- * or TINKER_EFATAL; *out (may be NULL) gets a reference to its future. */
-int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op,
-                          tinker_future_t **out);
+/* Sends an operation on its way and takes it over. 0; or TINKER_ECLOSED or
+ * TINKER_EFATAL, and it is still the caller's. Any thread. */
+int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op);
+/* Reports the future of a call that is refused, which is settled, and takes its
+ * reference. False when it is too late for that: then nothing is taken. Any
+ * thread. */
+bool tinker__driver_refused(tinker_client_t *core, tinker_future_t *future);
+
+/* next.c: the ended futures without callback. Any thread. */
+void tinker__next_put(tinker_client_t *core, tinker_future_t *future);
+/* Takes a future out before it is freed. */
+void tinker__next_forget(tinker_client_t *core, tinker_future_t *future);
+/* Gives back those that nobody will take any more. */
+void tinker__next_drop(tinker_client_t *core);
+
+/* ending.c: the order of ending. */
+void tinker__ending_init(tinker_client_t *core);
 /* After anything that may have ended an operation; loop's thread. */
-void tinker__driver_look(tinker_client_t *core);
-/* Takes a future out of the list of ended ones before it is freed. */
-void tinker__driver_forget(tinker_client_t *core, tinker_future_t *future);
+void tinker__ending_look(tinker_client_t *core);
+/* The last reference of the user is gone: ends the client and waits for it;
+ * false when it ends later, since this is a thread of its own. */
+bool tinker__ending_release(tinker_client_t *core);
 
 #endif

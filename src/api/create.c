@@ -1,28 +1,29 @@
 /* The calls of a client that make things or ask about the service. */
 
-#include "api/checks.h"
-#include "api/job.h"
-#include "base/options.h"
+#include "api/call.h"
 
-int tinker_client_get_capabilities(tinker_client_t *client,
-                                   const tinker_call_options_t *call,
-                                   tinker_done_cb cb, void *user,
-                                   tinker_future_t **out) {
-  if (!client) return TINKER_EINVAL;
-  tinker__args_t c = {client, NULL, call, cb, user, out};
-  tinker__op_t *op = NULL;
-  int rc = tinker__job_begin(&c, &tinker__kind_capabilities,
-                             &tinker__result_capabilities, 1, &op);
-  return tinker__job_end(&c, op, rc);
+tinker_future_t *
+tinker_client_get_capabilities(tinker_client_t *client,
+                               const tinker_call_options_t *call) {
+  if (!client) return tinker__call_no_handle();
+  tinker__call_t c;
+  tinker__call_begin(&c, client, NULL, &tinker__kind_capabilities, call);
+  tinker__call_open(&c, &tinker__result_capabilities, 1);
+  return tinker__call_end(&c);
 }
 
-static int check_trainer(const tinker_trainer_options_t *o) {
-  uint32_t all =
+static void check_trainer(tinker__call_t *c,
+                          const tinker_trainer_options_t *o) {
+  const uint32_t all =
       TINKER_FREEZE_ATTENTION | TINKER_FREEZE_MLP | TINKER_FREEZE_UNEMBED;
-  if (!tinker__text_ok(o->base_model)) return TINKER_EINVAL;
-  if (o->rank & (o->rank - 1)) return TINKER_EINVAL;
-  if (o->freeze & ~all || o->freeze == all) return TINKER_EINVAL;
-  return 0;
+  if (c->rc) return;
+  tinker__call_text(c, "base_model", o->base_model);
+  tinker__call_want(c, o->rank && !(o->rank & (o->rank - 1)), "rank", o->rank,
+                    "a power of two");
+  tinker__call_want(c, !(o->freeze & ~all) && o->freeze != all, "freeze",
+                    o->freeze, "bits of TINKER_FREEZE_*, not all three");
+  tinker__call_want(c, o->seed >= TINKER_NO_SEED, "seed", (double)o->seed,
+                    "0 or more, or TINKER_NO_SEED");
 }
 
 static int fill_create(tinker__job_t *job, const tinker_trainer_options_t *o) {
@@ -30,8 +31,8 @@ static int fill_create(tinker__job_t *job, const tinker_trainer_options_t *o) {
   *m = (tinker__create_model_t){
       .base_model = tinker__job_str(job, o->base_model),
       .has_lora_config = true,
-      .lora_config = {.rank = o->rank ? o->rank : 32,
-                      .has_seed = o->has_seed != 0,
+      .lora_config = {.rank = o->rank,
+                      .has_seed = o->seed != TINKER_NO_SEED,
                       .seed = o->seed,
                       .train_unembed = !(o->freeze & TINKER_FREEZE_UNEMBED),
                       .train_mlp = !(o->freeze & TINKER_FREEZE_MLP),
@@ -40,83 +41,77 @@ static int fill_create(tinker__job_t *job, const tinker_trainer_options_t *o) {
   return m->base_model ? 0 : TINKER_ENOMEM;
 }
 
-int tinker_client_create_trainer(tinker_client_t *client,
-                                 const tinker_trainer_options_t *options,
-                                 const tinker_call_options_t *call,
-                                 tinker_done_cb cb, void *user,
-                                 tinker_future_t **out) {
-  if (!client) return TINKER_EINVAL;
-  tinker__args_t c = {client, NULL, call, cb, user, out};
+tinker_future_t *
+tinker_client_create_trainer(tinker_client_t *client,
+                             const tinker_trainer_options_t *options,
+                             const tinker_call_options_t *call) {
+  static const tinker_trainer_options_t defaults = TINKER_TRAINER_OPTIONS_INIT;
+  if (!client) return tinker__call_no_handle();
+  tinker__call_t c;
   tinker_trainer_options_t o;
-  tinker__op_t *op = NULL;
-  int rc =
-      tinker__options_take(&o, sizeof o, options, "trainer_options", NULL, 0);
-  if (!rc) rc = check_trainer(&o);
-  if (!rc) {
-    rc = tinker__job_begin(&c, &tinker__kind_create_model,
-                           &tinker__result_trainer, 1, &op);
+  tinker__call_begin(&c, client, NULL, &tinker__kind_create_model, call);
+  tinker__call_take(&c, &o, sizeof o, &defaults, options, "trainer_options");
+  check_trainer(&c, &o);
+  if (tinker__call_open(&c, &tinker__result_trainer, 1)) {
+    tinker__call_check(&c, fill_create(tinker__call_job(&c), &o));
   }
-  if (!rc) rc = fill_create(tinker__op_job(op), &o);
-  return tinker__job_end(&c, op, rc);
+  return tinker__call_end(&c);
 }
 
-int tinker_client_create_trainer_from_state(tinker_client_t *client,
-                                            const char *path,
-                                            int with_optimizer,
-                                            const tinker_call_options_t *call,
-                                            tinker_done_cb cb, void *user,
-                                            tinker_future_t **out) {
-  if (!client || !tinker__path_ok(path)) return TINKER_EINVAL;
-  tinker__args_t c = {client, NULL, call, cb, user, out};
-  tinker__op_t *op = NULL;
-  int rc = tinker__job_begin(&c, &tinker__kind_load_new,
-                             &tinker__result_trainer, 1, &op);
-  if (!rc) {
-    tinker__job_t *job = tinker__op_job(op);
+tinker_future_t *
+tinker_client_create_trainer_from_state(tinker_client_t *client,
+                                        const char *path, int with_optimizer,
+                                        const tinker_call_options_t *call) {
+  if (!client) return tinker__call_no_handle();
+  tinker__call_t c;
+  tinker__call_begin(&c, client, NULL, &tinker__kind_load_new, call);
+  tinker__call_path(&c, "path", path);
+  tinker__call_flag(&c, "with_optimizer", with_optimizer);
+  if (tinker__call_open(&c, &tinker__result_trainer, 1)) {
+    tinker__job_t *job = tinker__call_job(&c);
     job->request.load = (tinker__load_weights_t){
         .path = tinker__job_str(job, path),
         .optimizer = with_optimizer != 0,
     };
-    if (!job->request.load.path) rc = TINKER_ENOMEM;
+    if (!job->request.load.path) tinker__call_check(&c, TINKER_ENOMEM);
   }
-  return tinker__job_end(&c, op, rc);
+  return tinker__call_end(&c);
 }
 
-static int create_sampler(const tinker__args_t *c, const char *base_model,
-                          const char *path) {
-  tinker__op_t *op = NULL;
-  int rc = tinker__job_begin(c, &tinker__kind_create_sampling,
-                             &tinker__result_sampler, 1, &op);
-  if (!rc) {
-    tinker__job_t *job = tinker__op_job(op);
+/* One of the two is NULL. */
+static tinker_future_t *
+create_sampler(tinker__call_t *c, const char *base_model, const char *path) {
+  if (tinker__call_open(c, &tinker__result_sampler, 1)) {
+    tinker__job_t *job = tinker__call_job(c);
     job->request.sampling = (tinker__create_sampling_t){
         .base_model = tinker__job_str(job, base_model),
         .model_path = tinker__job_str(job, path),
     };
     if (!job->request.sampling.base_model &&
         !job->request.sampling.model_path) {
-      rc = TINKER_ENOMEM;
+      tinker__call_check(c, TINKER_ENOMEM);
     }
   }
-  return tinker__job_end(c, op, rc);
+  return tinker__call_end(c);
 }
 
-int tinker_client_create_sampler(tinker_client_t *client,
-                                 const char *base_model,
-                                 const tinker_call_options_t *call,
-                                 tinker_done_cb cb, void *user,
-                                 tinker_future_t **out) {
-  if (!client || !tinker__text_ok(base_model)) return TINKER_EINVAL;
-  tinker__args_t c = {client, NULL, call, cb, user, out};
+tinker_future_t *
+tinker_client_create_sampler(tinker_client_t *client, const char *base_model,
+                             const tinker_call_options_t *call) {
+  if (!client) return tinker__call_no_handle();
+  tinker__call_t c;
+  tinker__call_begin(&c, client, NULL, &tinker__kind_create_sampling, call);
+  tinker__call_text(&c, "base_model", base_model);
   return create_sampler(&c, base_model, NULL);
 }
 
-int tinker_client_create_sampler_from_path(tinker_client_t *client,
-                                           const char *path,
-                                           const tinker_call_options_t *call,
-                                           tinker_done_cb cb, void *user,
-                                           tinker_future_t **out) {
-  if (!client || !tinker__path_ok(path)) return TINKER_EINVAL;
-  tinker__args_t c = {client, NULL, call, cb, user, out};
+tinker_future_t *
+tinker_client_create_sampler_from_path(tinker_client_t *client,
+                                       const char *path,
+                                       const tinker_call_options_t *call) {
+  if (!client) return tinker__call_no_handle();
+  tinker__call_t c;
+  tinker__call_begin(&c, client, NULL, &tinker__kind_create_sampling, call);
+  tinker__call_path(&c, "path", path);
   return create_sampler(&c, NULL, path);
 }

@@ -1,8 +1,11 @@
 /* Model inputs and training examples, see data.h. */
 #include "api/data.h"
 
+#include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/find.h"
 #include "base/shared.h"
 #include "base/str.h"
@@ -13,13 +16,30 @@ static bool allocator_ok(const tinker_allocator_t *a) {
   return !a || (a->malloc_fn && a->calloc_fn && a->realloc_fn && a->free_fn);
 }
 
-int tinker_input_new(tinker_input_t **out,
-                     const tinker_allocator_t *allocator) {
-  if (!out || !allocator_ok(allocator)) return TINKER_EINVAL;
+static int check_allocator(const tinker_allocator_t *a,
+                           tinker_error_t **error) {
+  if (allocator_ok(a)) return 0;
+  return tinker__error_give(error, TINKER_EINVAL,
+                            "allocator: all four functions must be set");
+}
+
+static int no_memory(tinker_error_t **error) {
+  return tinker__error_give(error, TINKER_ENOMEM, "%s", "");
+}
+
+static int is_null(tinker_error_t **error, const char *name) {
+  return tinker__error_give(error, TINKER_EINVAL, "%s is NULL", name);
+}
+
+int tinker_input_new(tinker_input_t **out, const tinker_allocator_t *allocator,
+                     tinker_error_t **error) {
+  if (!out) return is_null(error, "out");
+  int rc = check_allocator(allocator, error);
+  if (rc) return rc;
   tinker__mem_t mem;
   tinker__mem_init(&mem, allocator, 0);
   tinker_input_t *input = tinker__mem_zalloc(&mem, sizeof *input);
-  if (!input) return TINKER_ENOMEM;
+  if (!input) return no_memory(error);
   tinker__mem_init(&input->mem, allocator, 0);
   tinker__ref_init(&input->ref);
   *out = input;
@@ -62,6 +82,25 @@ static int grow(tinker__mem_t *mem, void **data, size_t *cap, size_t need,
   return 0;
 }
 
+static int check_tokens(const char *name, const int32_t *tokens, size_t n,
+                        tinker_error_t **error) {
+  size_t i = tinker__find_negative(tokens, n);
+  if (i == n) return 0;
+  return tinker__error_give(error, TINKER_EINVAL,
+                            "%s[%zu] is %" PRId32 ": want 0 or more", name, i,
+                            tokens[i]);
+}
+
+/* The values from `first` to the n-th. */
+static int check_finite(const char *name, const float *values, size_t first,
+                        size_t n, tinker_error_t **error) {
+  size_t i = first + tinker__find_nonfinite(values + first, n - first);
+  if (i == n) return 0;
+  return tinker__error_give(error, TINKER_EINVAL,
+                            "%s[%zu] is %g: want a finite number", name, i,
+                            (double)values[i]);
+}
+
 /* Calls that are under way read the tokens where they are: they keep the old
  * block, whose tokens don't change. */
 static int grow_tokens(tinker_input_t *input, size_t need) {
@@ -76,11 +115,7 @@ static int grow_tokens(tinker_input_t *input, size_t need) {
   return 0;
 }
 
-int tinker_input_add_tokens(tinker_input_t *input, const int32_t *tokens,
-                            size_t n) {
-  if (!input || !tokens || n == 0) return TINKER_EINVAL;
-  if (n > LEN_MAX || input->len > LEN_MAX - n) return TINKER_EOVERFLOW;
-  if (tinker__find_negative(tokens, n) < n) return TINKER_EINVAL;
+static int append(tinker_input_t *input, const int32_t *tokens, size_t n) {
   void *ends = input->ends;
   int rc = grow_tokens(input, input->len + n);
   if (rc) return rc;
@@ -94,15 +129,52 @@ int tinker_input_add_tokens(tinker_input_t *input, const int32_t *tokens,
   return 0;
 }
 
-int tinker_datum_new(tinker_datum_t **out, tinker_input_t *input,
-                     const tinker_allocator_t *allocator) {
-  if (!out || !input || input->len == 0 || !allocator_ok(allocator)) {
-    return TINKER_EINVAL;
+int tinker_input_add_tokens(tinker_input_t *input, const int32_t *tokens,
+                            size_t n, tinker_error_t **error) {
+  if (!input) return is_null(error, "input");
+  if (!tokens) return is_null(error, "tokens");
+  if (n == 0) {
+    return tinker__error_give(error, TINKER_EINVAL, "n is 0: want tokens");
   }
+  if (n > LEN_MAX || input->len > LEN_MAX - n) {
+    return tinker__error_give(error, TINKER_EOVERFLOW,
+                              "an input of more than %zu tokens", LEN_MAX);
+  }
+  int rc = check_tokens("tokens", tokens, n, error);
+  if (rc) return rc;
+  return append(input, tokens, n) ? no_memory(error) : 0;
+}
+
+int tinker_input_from_tokens(tinker_input_t **out, const int32_t *tokens,
+                             size_t n, const tinker_allocator_t *allocator,
+                             tinker_error_t **error) {
+  tinker_input_t *input;
+  if (!out) return is_null(error, "out");
+  int rc = tinker_input_new(&input, allocator, error);
+  if (rc) return rc;
+  rc = tinker_input_add_tokens(input, tokens, n, error);
+  if (rc) {
+    tinker_input_release(input);
+  } else {
+    *out = input;
+  }
+  return rc;
+}
+
+int tinker_datum_new(tinker_datum_t **out, tinker_input_t *input,
+                     const tinker_allocator_t *allocator,
+                     tinker_error_t **error) {
+  if (!out) return is_null(error, "out");
+  if (!input) return is_null(error, "input");
+  if (input->len == 0) {
+    return tinker__error_give(error, TINKER_EINVAL, "input is empty");
+  }
+  int rc = check_allocator(allocator, error);
+  if (rc) return rc;
   tinker__mem_t mem;
   tinker__mem_init(&mem, allocator, 0);
   tinker_datum_t *datum = tinker__mem_zalloc(&mem, sizeof *datum);
-  if (!datum) return TINKER_ENOMEM;
+  if (!datum) return no_memory(error);
   tinker__mem_init(&datum->mem, allocator, 0);
   tinker__ref_init(&datum->ref);
   datum->input = tinker_input_retain(input);
@@ -110,36 +182,22 @@ int tinker_datum_new(tinker_datum_t **out, tinker_input_t *input,
   return 0;
 }
 
-static int fill_supervised(tinker_datum_t *datum, const int32_t *tokens,
-                           const float *weights, size_t n) {
-  size_t count = n - 1;
-  int rc = TINKER_ENOMEM;
-  int64_t *targets = tinker__mem_array(&datum->mem, count, sizeof *targets);
-  float *ones = tinker__mem_array(&datum->mem, count, sizeof *ones);
-  if (!targets || !ones) goto out;
-  for (size_t i = 0; i < count; i++) {
-    targets[i] = tokens[i + 1];
-    ones[i] = weights ? weights[i + 1] : 1.0f;
-  }
-  rc = tinker_datum_set_i64(datum, "target_tokens", targets, count, 0);
-  if (!rc) rc = tinker_datum_set_f32(datum, "weights", ones, count, 0);
-out:
-  tinker__mem_free(&datum->mem, targets);
-  tinker__mem_free(&datum->mem, ones);
-  return rc;
-}
-
-int tinker_datum_new_supervised(tinker_datum_t **out, const int32_t *tokens,
-                                const float *weights, size_t n,
-                                const tinker_allocator_t *allocator) {
-  if (!out || !tokens || n < 2 || tokens[n - 1] < 0) return TINKER_EINVAL;
+/* An example around the first n - 1 tokens, with the last n - 1 as targets. */
+static int new_shifted(tinker_datum_t **out, const int32_t *tokens, size_t n,
+                       const tinker_allocator_t *allocator,
+                       tinker_error_t **error) {
   tinker_input_t *input = NULL;
   tinker_datum_t *datum = NULL;
-  int rc = tinker_input_new(&input, allocator);
-  if (!rc) rc = tinker_input_add_tokens(input, tokens, n - 1);
-  if (!rc) rc = tinker_datum_new(&datum, input, allocator);
-  if (!rc) rc = fill_supervised(datum, tokens, weights, n);
+  int rc = tinker_input_from_tokens(&input, tokens, n - 1, allocator, error);
+  if (!rc) rc = tinker_datum_new(&datum, input, allocator, error);
   tinker_input_release(input);
+  if (rc) return rc;
+  int64_t *targets = tinker__mem_array(&datum->mem, n - 1, sizeof *targets);
+  for (size_t i = 0; targets && i + 1 < n; i++) targets[i] = tokens[i + 1];
+  rc = targets ? tinker_datum_set_i64(datum, "target_tokens", targets, n - 1, 0,
+                                      error)
+               : no_memory(error);
+  tinker__mem_free(&datum->mem, targets);
   if (rc) {
     tinker_datum_release(datum);
   } else {
@@ -147,6 +205,127 @@ int tinker_datum_new_supervised(tinker_datum_t **out, const int32_t *tokens,
   }
   return rc;
 }
+
+static int set_weights(tinker_datum_t *datum, const float *weights, size_t n,
+                       tinker_error_t **error) {
+  if (weights) {
+    return tinker_datum_set_f32(datum, "weights", weights + 1, n, 0, error);
+  }
+  float *ones = tinker__mem_array(&datum->mem, n, sizeof *ones);
+  if (!ones) return no_memory(error);
+  for (size_t i = 0; i < n; i++) ones[i] = 1;
+  int rc = tinker_datum_set_f32(datum, "weights", ones, n, 0, error);
+  tinker__mem_free(&datum->mem, ones);
+  return rc;
+}
+
+int tinker_datum_new_supervised(tinker_datum_t **out, const int32_t *tokens,
+                                const float *weights, size_t n,
+                                const tinker_allocator_t *allocator,
+                                tinker_error_t **error) {
+  tinker_datum_t *datum;
+  if (!out) return is_null(error, "out");
+  if (!tokens) return is_null(error, "tokens");
+  if (n < 2 || n > LEN_MAX) {
+    return tinker__error_give(error, n < 2 ? TINKER_EINVAL : TINKER_EOVERFLOW,
+                              "n is %zu: want 2 to %zu tokens", n, LEN_MAX);
+  }
+  int rc = check_tokens("tokens", tokens, n, error);
+  if (!rc && weights) rc = check_finite("weights", weights, 1, n, error);
+  if (!rc) rc = new_shifted(&datum, tokens, n, allocator, error);
+  if (rc) return rc;
+  rc = set_weights(datum, weights, n - 1, error);
+  if (rc) {
+    tinker_datum_release(datum);
+  } else {
+    *out = datum;
+  }
+  return rc;
+}
+
+/* --- reinforcement learning --- */
+
+typedef struct rollout_s {
+  const int32_t *prompt, *tokens;
+  size_t prompt_len, n;
+  const float *logprobs;
+  float advantage;
+} rollout_t;
+
+static int check_rollout(const rollout_t *r, tinker_error_t **error) {
+  if (!r->prompt) return is_null(error, "prompt");
+  if (!r->tokens) return is_null(error, "tokens");
+  if (!r->logprobs) return is_null(error, "logprobs");
+  if (r->prompt_len == 0 || r->n == 0) {
+    return tinker__error_give(error, TINKER_EINVAL, "%s is 0",
+                              r->n ? "prompt_len" : "n");
+  }
+  if (r->n > LEN_MAX || r->prompt_len > LEN_MAX - r->n) {
+    return tinker__error_give(error, TINKER_EOVERFLOW,
+                              "more than %zu tokens of prompt and sample",
+                              LEN_MAX);
+  }
+  if (!isfinite(r->advantage)) {
+    return tinker__error_give(error, TINKER_EINVAL,
+                              "advantage is %g: want a finite number",
+                              (double)r->advantage);
+  }
+  int rc = check_tokens("prompt", r->prompt, r->prompt_len, error);
+  return rc ? rc : check_tokens("tokens", r->tokens, r->n, error);
+}
+
+/* The values at the places of sampled tokens, 0 before. */
+static int set_tail(tinker_datum_t *datum, const char *name, const rollout_t *r,
+                    const float *values, tinker_error_t **error) {
+  size_t before = r->prompt_len - 1, count = before + r->n;
+  float *all = tinker__mem_array(&datum->mem, count, sizeof *all);
+  if (!all) return no_memory(error);
+  for (size_t i = 0; i < r->n; i++) {
+    all[before + i] = values ? values[i] : r->advantage;
+  }
+  int rc = tinker_datum_set_f32(datum, name, all, count, 0, error);
+  tinker__mem_free(&datum->mem, all);
+  return rc;
+}
+
+static int fill_rollout(tinker_datum_t **out, const rollout_t *r,
+                        int32_t *tokens, const tinker_allocator_t *allocator,
+                        tinker_error_t **error) {
+  tinker_datum_t *datum;
+  memcpy(tokens, r->prompt, r->prompt_len * sizeof *tokens);
+  memcpy(tokens + r->prompt_len, r->tokens, r->n * sizeof *tokens);
+  int rc = new_shifted(&datum, tokens, r->prompt_len + r->n, allocator, error);
+  if (rc) return rc;
+  rc = set_tail(datum, "logprobs", r, r->logprobs, error);
+  if (!rc) rc = set_tail(datum, "advantages", r, NULL, error);
+  if (rc) {
+    tinker_datum_release(datum);
+  } else {
+    *out = datum;
+  }
+  return rc;
+}
+
+int tinker_datum_new_rl(tinker_datum_t **out, const int32_t *prompt,
+                        size_t prompt_len, const int32_t *tokens,
+                        const float *logprobs, size_t n, float advantage,
+                        const tinker_allocator_t *allocator,
+                        tinker_error_t **error) {
+  const rollout_t r = {prompt, tokens, prompt_len, n, logprobs, advantage};
+  if (!out) return is_null(error, "out");
+  int rc = check_rollout(&r, error);
+  if (!rc) rc = check_allocator(allocator, error);
+  if (rc) return rc;
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, allocator, 0);
+  int32_t *all = tinker__mem_array(&mem, prompt_len + n, sizeof *all);
+  if (!all) return no_memory(error);
+  rc = fill_rollout(out, &r, all, allocator, error);
+  tinker__mem_free(&mem, all);
+  return rc;
+}
+
+/* --- tensors --- */
 
 static bool name_ok(const char *name) {
   size_t n = name ? strlen(name) : 0;
@@ -186,36 +365,58 @@ static int put(tinker_datum_t *datum, const tinker__input_tensor_t *tensor) {
   return 0;
 }
 
-static int set(tinker_datum_t *datum, const char *name, const void *data,
-               size_t rows, size_t cols, bool is_float) {
-  if (!datum || !name_ok(name) || !data || rows == 0) return TINKER_EINVAL;
-  size_t item = is_float ? sizeof(float) : sizeof(int64_t);
-  if (rows > LEN_MAX || (cols && cols > LEN_MAX / rows)) {
-    return TINKER_EOVERFLOW;
+static int check_set(const tinker_datum_t *datum, const char *name,
+                     const void *data, size_t rows, size_t cols,
+                     tinker_error_t **error) {
+  if (!datum) return is_null(error, "datum");
+  if (!name) return is_null(error, "name");
+  if (!name_ok(name)) {
+    return tinker__error_give(error, TINKER_EINVAL,
+                              "name is \"%.80s\": want 1 to %d bytes of "
+                              "[a-z0-9_]",
+                              name, TINKER__NAME_MAX);
   }
+  if (!data) return is_null(error, name);
+  if (rows == 0) {
+    return tinker__error_give(error, TINKER_EINVAL, "%s: rows is 0", name);
+  }
+  if (rows > LEN_MAX || (cols && cols > LEN_MAX / rows)) {
+    return tinker__error_give(error, TINKER_EOVERFLOW,
+                              "%s: more than %zu values", name, LEN_MAX);
+  }
+  return 0;
+}
+
+static int set(tinker_datum_t *datum, const char *name, const void *data,
+               size_t rows, size_t cols, bool is_float,
+               tinker_error_t **error) {
+  size_t item = is_float ? sizeof(float) : sizeof(int64_t);
   tinker__input_tensor_t t = {.is_float = is_float, .rows = rows, .cols = cols};
   t.count = cols ? rows * cols : rows;
   memcpy(t.name, name, strlen(name) + 1);
   t.data = tinker__shared_dup(&datum->mem.alloc, data, t.count * item);
-  if (!t.data) return TINKER_ENOMEM;
+  if (!t.data) return no_memory(error);
   int rc = put(datum, &t);
-  if (rc) tinker__shared_release(t.data);
-  return rc;
+  if (!rc) return 0;
+  tinker__shared_release(t.data);
+  return tinker__error_give(error, rc, "%s: a datum has %d tensors at most",
+                            name, TINKER__TENSORS_MAX);
 }
 
 int tinker_datum_set_i64(tinker_datum_t *datum, const char *name,
-                         const int64_t *data, size_t rows, size_t cols) {
-  return set(datum, name, data, rows, cols, false);
+                         const int64_t *data, size_t rows, size_t cols,
+                         tinker_error_t **error) {
+  int rc = check_set(datum, name, data, rows, cols, error);
+  return rc ? rc : set(datum, name, data, rows, cols, false, error);
 }
 
 int tinker_datum_set_f32(tinker_datum_t *datum, const char *name,
-                         const float *data, size_t rows, size_t cols) {
-  if (!data || rows > LEN_MAX || (rows && cols > LEN_MAX / rows)) {
-    return data ? TINKER_EOVERFLOW : TINKER_EINVAL;
-  }
-  size_t count = cols ? rows * cols : rows;
-  if (tinker__find_nonfinite(data, count) < count) return TINKER_EINVAL;
-  return set(datum, name, data, rows, cols, true);
+                         const float *data, size_t rows, size_t cols,
+                         tinker_error_t **error) {
+  int rc = check_set(datum, name, data, rows, cols, error);
+  if (rc) return rc;
+  rc = check_finite(name, data, 0, cols ? rows * cols : rows, error);
+  return rc ? rc : set(datum, name, data, rows, cols, true, error);
 }
 
 tinker_datum_t *tinker_datum_retain(tinker_datum_t *datum) {

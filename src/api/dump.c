@@ -2,13 +2,14 @@
  * dump is written on the loop's thread, so that it shows one moment, and the
  * call ends like every other operation. */
 #include "flow/dump.h"
-#include "api/job.h"
+#include "api/call.h"
 #include "base/error.h"
 #include "base/json_write.h"
 
 #define DUMP_MAX ((size_t)4 << 20)
 
-const tinker__kind_t tinker__kind_dump = {.name = "dump", .local = true};
+const tinker__kind_t tinker__kind_dump = {
+    .id = TINKER_KIND_DUMP, .name = "dump", .local = true};
 
 static void dump_client(tinker_client_t *core, tinker__jsonw_t *w) {
   static const char *const phases[] = {"open", "draining", "closing", "closed"};
@@ -52,12 +53,11 @@ void tinker__dump_run(tinker__task_t *task) {
   tinker__driver_sink.settled(core, f);
 }
 
-int tinker_client_dump(tinker_client_t *client, tinker_done_cb cb, void *user,
-                       tinker_future_t **out) {
-  if (!client) return TINKER_EINVAL;
-  tinker__args_t c = {client, NULL, NULL, cb, user, out};
-  tinker__op_t *op = NULL;
-  int rc =
-      tinker__job_begin(&c, &tinker__kind_dump, &tinker__result_dump, 1, &op);
-  return tinker__job_end(&c, op, rc);
+tinker_future_t *tinker_client_dump(tinker_client_t *client,
+                                    const tinker_call_options_t *call) {
+  if (!client) return tinker__call_no_handle();
+  tinker__call_t c;
+  tinker__call_begin(&c, client, NULL, &tinker__kind_dump, call);
+  tinker__call_open(&c, &tinker__result_dump, 1);
+  return tinker__call_end(&c);
 }

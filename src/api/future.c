@@ -10,7 +10,7 @@ static tinker_client_t *core_of(const tinker_future_t *f) {
 /* A result that is decoded can be read in a forked child too; nothing else
  * may be touched there. */
 static bool is_out_of_reach(const tinker_future_t *f) {
-  return tinker__future_state(f) != TINKER__FUTURE_DONE &&
+  return !f->constant && tinker__future_state(f) != TINKER__FUTURE_DONE &&
          !tinker__core_is_here(core_of(f));
 }
 
@@ -27,25 +27,119 @@ int tinker_future_status(const tinker_future_t *future) {
 const tinker_error_t *tinker_future_error(const tinker_future_t *future) {
   int status = tinker_future_status(future);
   if (!future || !status || status == TINKER_EAGAIN) return NULL;
-  return is_out_of_reach(future) ? NULL : future->error;
+  return is_out_of_reach(future) ? NULL : tinker__future_error(future);
 }
 
-static bool is_settled(void *user) {
-  return tinker__future_state(user) != TINKER__FUTURE_PENDING;
+tinker_kind_t tinker_future_kind(const tinker_future_t *future) {
+  return future ? future->kind : TINKER_KIND_NONE;
+}
+
+void *tinker_future_user(const tinker_future_t *future) {
+  return future ? future->user : NULL;
+}
+
+int tinker_future_runs_callback(const tinker_future_t *future) {
+  return future && future->cb;
+}
+
+/* --- waiting --- */
+
+/* What a thread waits for: one of the futures to end, or all of them. */
+typedef struct waiting_s {
+  tinker_future_t *const *futures;
+  size_t n;
+  bool all;
+  size_t ended; /* place of one that has ended */
+} waiting_t;
+
+static bool is_settled(const tinker_future_t *f) {
+  return tinker__future_state(f) != TINKER__FUTURE_PENDING;
+}
+
+static bool is_over(void *user) {
+  waiting_t *w = user;
+  for (size_t i = 0; i < w->n; i++) {
+    bool settled = is_settled(w->futures[i]);
+    if (settled) w->ended = i;
+    if (settled != w->all) return !w->all;
+  }
+  return w->all;
+}
+
+/* 0 when it is over, or tinker__loop_wait's code. The futures that run are of
+ * one client; a constant one that runs never ends. */
+static int wait_for(waiting_t *w, int64_t timeout_ms) {
+  tinker_client_t *core = NULL;
+  for (size_t i = 0; i < w->n && !core; i++) {
+    if (!is_settled(w->futures[i])) core = core_of(w->futures[i]);
+  }
+  if (is_over(w)) return 0;
+  if (!core) return TINKER_EAGAIN;
+  if (!tinker__core_enter(core)) return is_over(w) ? 0 : TINKER_ECLOSED;
+  int rc = tinker__loop_wait(core->loop, is_over, w, timeout_ms);
+  tinker__core_leave(core);
+  return rc == TINKER_ETIMEDOUT ? TINKER_EAGAIN : rc;
 }
 
 int tinker_future_wait(tinker_future_t *future, int64_t timeout_ms) {
   if (!future || timeout_ms < -1) return TINKER_EINVAL;
   if (is_out_of_reach(future)) return TINKER_EFORKED;
-  tinker_client_t *core = core_of(future);
-  if (!is_settled(future) && tinker__core_enter(core)) {
-    int rc = tinker__loop_wait(core->loop, is_settled, future, timeout_ms);
-    tinker__core_leave(core);
-    if (rc) return rc;
-  }
+  waiting_t w = {.futures = &future, .n = 1};
+  int rc = wait_for(&w, timeout_ms);
+  if (rc) return rc;
   tinker__future_decode(future, true);
   return tinker__future_code(future);
 }
+
+/* 0, or why these can't be waited for. */
+static int check_all(tinker_future_t *const *futures, size_t n) {
+  if (!futures && n) return TINKER_EINVAL;
+  for (size_t i = 0; i < n; i++) {
+    if (!futures[i]) return TINKER_EINVAL;
+    if (is_out_of_reach(futures[i])) return TINKER_EFORKED;
+  }
+  return 0;
+}
+
+static bool one_client(tinker_future_t *const *futures, size_t n) {
+  const tinker_client_t *core = NULL;
+  for (size_t i = 0; i < n; i++) {
+    if (is_settled(futures[i])) continue;
+    if (core && core_of(futures[i]) != core) return false;
+    core = core_of(futures[i]);
+  }
+  return true;
+}
+
+int tinker_future_wait_any(tinker_future_t *const *futures, size_t n,
+                           int64_t timeout_ms, size_t *index) {
+  int rc = check_all(futures, n);
+  if (rc || n == 0 || timeout_ms < -1) return rc ? rc : TINKER_EINVAL;
+  if (!one_client(futures, n)) return TINKER_EINVAL;
+  waiting_t w = {.futures = futures, .n = n};
+  rc = wait_for(&w, timeout_ms);
+  if (!rc && index) *index = w.ended;
+  return rc;
+}
+
+int tinker_future_wait_all(tinker_future_t *const *futures, size_t n,
+                           int64_t timeout_ms) {
+  int rc = check_all(futures, n);
+  if (timeout_ms < -1) return TINKER_EINVAL;
+  const tinker__world_t *world = tinker__world_real();
+  int64_t start = world->now_ms(world->user);
+  for (size_t i = 0; i < n && !rc; i++) {
+    int64_t spent = world->now_ms(world->user) - start;
+    int64_t left = timeout_ms < 0       ? -1
+                   : timeout_ms > spent ? timeout_ms - spent
+                                        : 0;
+    waiting_t w = {.futures = &futures[i], .n = 1};
+    rc = wait_for(&w, left);
+  }
+  return rc;
+}
+
+/* --- ending early --- */
 
 static void cancel_run(tinker__task_t *task) {
   tinker_future_t *f = TINKER__CONTAINER(task, tinker_future_t, cancel);
@@ -53,12 +147,15 @@ static void cancel_run(tinker__task_t *task) {
   if (f->op) {
     tinker__flow_cancel(&core->flow, f->op, tinker__loop_now(core->loop));
   }
-  tinker__driver_look(core);
+  tinker__ending_look(core);
   tinker__future_unref(f);
 }
 
 void tinker_future_cancel(tinker_future_t *future) {
-  if (!future || is_settled(future) || is_out_of_reach(future)) return;
+  if (!future || future->constant || is_settled(future) ||
+      is_out_of_reach(future)) {
+    return;
+  }
   tinker_client_t *core = core_of(future);
   if (!tinker__core_enter(core)) return;
   /* Once is enough: the task takes one reference, whoever posts it. */
@@ -80,11 +177,14 @@ tinker_future_t *tinker_future_release(tinker_future_t *future) {
   return NULL;
 }
 
+/* --- results --- */
+
 /* 0 when it has ended well and is of this kind. */
 static int ended(tinker_future_t *f, const tinker__future_ops_t *kind,
                  const void *out) {
-  if (!f || !out || f->ops != kind) return TINKER_EINVAL;
-  return tinker_future_status(f);
+  int status = f && out ? tinker_future_status(f) : TINKER_EINVAL;
+  if (status) return status;
+  return f->ops == kind ? 0 : TINKER_EINVAL;
 }
 
 int tinker_future_get_trainer(tinker_future_t *future, tinker_trainer_t **out) {
@@ -105,6 +205,34 @@ int tinker_future_get_forward(tinker_future_t *future,
   int rc = ended(future, &tinker__result_forward, out);
   if (!rc) *out = future->result;
   return rc;
+}
+
+/* Sums a tensor over all examples; false if one of them does not have it. */
+static bool add_up(const tinker_forward_result_t *result, const char *name,
+                   double *sum) {
+  tinker_tensor_view_t tensor;
+  size_t n = tinker_forward_result_count(result);
+  *sum = 0;
+  for (size_t i = 0; i < n; i++) {
+    int rc = tinker_forward_result_tensor(result, i, name, &tensor);
+    if (rc || (tensor.count && !tensor.f32)) return false;
+    for (size_t k = 0; k < tensor.count; k++) *sum += (double)tensor.f32[k];
+  }
+  return n > 0;
+}
+
+int tinker_future_loss(tinker_future_t *future, double *out) {
+  double sum;
+  const tinker_forward_result_t *result;
+  if (!out) return TINKER_EINVAL;
+  int rc = tinker_future_get_forward(future, &result);
+  if (rc) return rc;
+  if (tinker_forward_result_metric(result, "loss:sum", &sum) &&
+      !add_up(result, "elementwise_loss", &sum)) {
+    return TINKER_ENOENT;
+  }
+  *out = sum;
+  return 0;
 }
 
 int tinker_future_get_optim(tinker_future_t *future,

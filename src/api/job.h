@@ -27,7 +27,8 @@ static inline tinker__job_t *tinker__job_of(const tinker_future_t *future) {
 }
 
 /* One of these per kind of result: they tell futures apart. */
-extern const tinker__future_ops_t tinker__result_none;
+extern const tinker__future_ops_t tinker__result_none; /* no reply at all */
+extern const tinker__future_ops_t tinker__result_done; /* nothing to be read */
 extern const tinker__future_ops_t tinker__result_trainer;
 extern const tinker__future_ops_t tinker__result_sampler;
 extern const tinker__future_ops_t tinker__result_ephemeral; /* a sampler */
@@ -42,6 +43,10 @@ extern const tinker__future_ops_t tinker__result_dump;
 /* dump.c: answers tinker__kind_dump. Loop's thread. */
 extern const tinker__kind_t tinker__kind_dump;
 void tinker__dump_run(tinker__task_t *task);
+
+/* ending.c: drain and close, which the client ends itself. */
+extern const tinker__kind_t tinker__kind_drain;
+extern const tinker__kind_t tinker__kind_close;
 
 /* kinds.c: what goes over the wire. */
 extern const tinker__kind_t tinker__kind_capabilities;
@@ -58,27 +63,9 @@ extern const tinker__kind_t tinker__kind_save_sampler;
 extern const tinker__kind_t tinker__kind_save_ephemeral;
 extern const tinker__kind_t tinker__kind_sample;
 
-/* The arguments that every asynchronous call has. */
-typedef struct tinker__args_s {
-  tinker_client_t *core;
-  tinker__turn_t *turn; /* NULL = of no trainer or sampler */
-  const tinker_call_options_t *options;
-  tinker_done_cb cb;
-  void *user;
-  tinker_future_t **out;
-} tinker__args_t;
-
-/* Begins an operation: future, job and op of `parts` parts. 0, TINKER_EINVAL
- * (neither cb nor out, a bad timeout), TINKER_EFORKED, TINKER_ENOTSUP,
- * TINKER_ECLOSED, TINKER_EFATAL or TINKER_ENOMEM. */
-int tinker__job_begin(const tinker__args_t *args, const tinker__kind_t *kind,
-                      const tinker__future_ops_t *result, size_t parts,
-                      tinker__op_t **out);
 static inline tinker__job_t *tinker__op_job(const tinker__op_t *op) {
   return op->future->subject;
 }
-/* Sends it (rc 0), or drops it and returns rc. op NULL: returns rc. */
-int tinker__job_end(const tinker__args_t *args, tinker__op_t *op, int rc);
 
 /* A copy in the job's arena; NULL without memory, or of NULL. */
 const char *tinker__job_str(tinker__job_t *job, const char *s);

@@ -83,6 +83,7 @@ static int loaded(tinker__op_t *op, char *why, size_t why_len) {
 }
 
 const tinker__kind_t tinker__kind_create_model = {
+    .id = TINKER_KIND_CREATE_TRAINER,
     .name = "create_trainer",
     .path = "api/v1/create_model",
     .request_type = "CreateModel",
@@ -95,6 +96,7 @@ const tinker__kind_t tinker__kind_create_model = {
 };
 
 const tinker__kind_t tinker__kind_load_new = {
+    .id = TINKER_KIND_CREATE_TRAINER_FROM_STATE,
     .name = "create_trainer_from_state",
     .path = "api/v1/load_weights",
     .request_type = "LoadWeights",
@@ -107,6 +109,7 @@ const tinker__kind_t tinker__kind_load_new = {
 };
 
 const tinker__kind_t tinker__kind_get_info = {
+    .id = TINKER_KIND_GET_INFO,
     .name = "get_info",
     .path = "api/v1/get_info",
     .retry = TINKER__RETRY_READ,
@@ -117,6 +120,7 @@ const tinker__kind_t tinker__kind_get_info = {
 };
 
 const tinker__kind_t tinker__kind_capabilities = {
+    .id = TINKER_KIND_GET_CAPABILITIES,
     .name = "get_capabilities",
     .path = "api/v1/get_server_capabilities",
     .retry = TINKER__RETRY_READ,
@@ -137,6 +141,7 @@ static int prepare_sampling(tinker__op_t *op) {
 }
 
 const tinker__kind_t tinker__kind_create_sampling = {
+    .id = TINKER_KIND_CREATE_SAMPLER,
     .name = "create_sampler",
     .path = "api/v1/create_sampling_session",
     .retry = TINKER__RETRY_ONCE,
@@ -147,6 +152,7 @@ const tinker__kind_t tinker__kind_create_sampling = {
 };
 
 const tinker__kind_t tinker__kind_sample = {
+    .id = TINKER_KIND_SAMPLE,
     .name = "sample",
     .path = "api/v1/asample",
     .request_type = "Sample",
@@ -174,40 +180,41 @@ static int prepare_ephemeral(tinker__op_t *op) {
 
 /* --- a trainer's numbered calls --- */
 
-#define NUMBERED(name_, path_, type_)                                          \
-  .name = (name_), .path = "api/v1/" path_, .request_type = (type_),           \
-  .retry = TINKER__RETRY_NUMBERED, .method = TINKER__HTTP_POST,                \
-  .lane = TINKER__LANE_SUBMIT
+#define NUMBERED(id_, name_, path_, type_)                                     \
+  .id = (id_), .name = (name_), .path = "api/v1/" path_,                       \
+  .request_type = (type_), .retry = TINKER__RETRY_NUMBERED,                    \
+  .method = TINKER__HTTP_POST, .lane = TINKER__LANE_SUBMIT
 
 const tinker__kind_t tinker__kind_forward = {
-    NUMBERED("forward", "forward_backward", "Forward"),
+    NUMBERED(TINKER_KIND_FORWARD, "forward", "forward_backward", "Forward"),
     .proto_body = true,
     .proto_result = true,
     .fb_quota = true,
 };
 
 const tinker__kind_t tinker__kind_forward_backward = {
-    NUMBERED("forward_backward", "forward_backward", "ForwardBackward"),
+    NUMBERED(TINKER_KIND_FORWARD_BACKWARD, "forward_backward",
+             "forward_backward", "ForwardBackward"),
     .proto_body = true,
     .proto_result = true,
     .fb_quota = true,
 };
 
 const tinker__kind_t tinker__kind_optim_step = {
-    NUMBERED("optim_step", "optim_step", "OptimStep")};
+    NUMBERED(TINKER_KIND_OPTIM_STEP, "optim_step", "optim_step", "OptimStep")};
 
-const tinker__kind_t tinker__kind_save_weights = {
-    NUMBERED("save_state", "save_weights", "SaveWeights")};
+const tinker__kind_t tinker__kind_save_weights = {NUMBERED(
+    TINKER_KIND_SAVE_STATE, "save_state", "save_weights", "SaveWeights")};
 
-const tinker__kind_t tinker__kind_load_weights = {
-    NUMBERED("load_state", "load_weights", "LoadWeights")};
+const tinker__kind_t tinker__kind_load_weights = {NUMBERED(
+    TINKER_KIND_LOAD_STATE, "load_state", "load_weights", "LoadWeights")};
 
 const tinker__kind_t tinker__kind_save_sampler = {
-    NUMBERED("save_weights_for_sampler", "save_weights_for_sampler",
-             "SaveWeightsForSampler")};
+    NUMBERED(TINKER_KIND_SAVE_WEIGHTS_FOR_SAMPLER, "save_weights_for_sampler",
+             "save_weights_for_sampler", "SaveWeightsForSampler")};
 
 const tinker__kind_t tinker__kind_save_ephemeral = {
-    NUMBERED("create_sampler", "save_weights_for_sampler",
-             "SaveWeightsForSampler"),
+    NUMBERED(TINKER_KIND_CREATE_SAMPLER, "create_sampler",
+             "save_weights_for_sampler", "SaveWeightsForSampler"),
     .prepare = prepare_ephemeral,
 };

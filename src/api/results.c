@@ -122,6 +122,12 @@ static tinker_error_t *decode_path(tinker_future_t *f) {
   return NULL;
 }
 
+/* The client's own doing: there is no answer. */
+static tinker_error_t *decode_done(tinker_future_t *f) {
+  (void)f;
+  return NULL;
+}
+
 /* The client's own text: it is the result as it is. */
 static tinker_error_t *decode_dump(tinker_future_t *f) {
   f->result = f->raw[0].data;
@@ -397,7 +403,7 @@ size_t tinker_sample_result_prompt_topk(const tinker_sample_result_t *result,
 
 static void free_job(tinker_future_t *f) {
   tinker__job_t *job = tinker__job_of(f);
-  tinker__driver_forget(job->core, f);
+  tinker__next_forget(job->core, f);
   tinker_trainer_release(job->trainer);
   tinker_sampler_release(job->sampler);
   tinker__arena_free(&job->arena);
@@ -408,6 +414,7 @@ static void free_job(tinker_future_t *f) {
   const tinker__future_ops_t tinker__result_##name = {decode_##name, free_job}
 
 RESULT(none);
+RESULT(done);
 RESULT(trainer);
 RESULT(sampler);
 RESULT(ephemeral);

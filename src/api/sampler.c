@@ -1,50 +1,73 @@
 /* The calls of a sampler. */
 #include <math.h>
 
+#include "api/call.h"
 #include "api/data.h"
 #include "api/handles.h"
-#include "api/job.h"
-#include "base/options.h"
 #include "wire/sample.h"
 
-static int check_numbers(const tinker_sampling_params_t *o) {
-  if (o->has_temperature &&
-      !(o->temperature >= 0 && isfinite(o->temperature))) {
-    return TINKER_EINVAL;
-  }
-  if (!(o->top_p >= 0 && o->top_p <= 1) || o->top_k < -1) return TINKER_EINVAL;
-  if (o->topk_prompt_logprobs < 0) return TINKER_EINVAL;
-  return 0;
+static void check_numbers(tinker__call_t *c,
+                          const tinker_sampling_params_t *o) {
+  tinker__call_want(c, o->max_tokens == -1 || o->max_tokens >= 1, "max_tokens",
+                    (double)o->max_tokens, "1 or more, or -1");
+  tinker__call_want(c, o->num_samples >= 1, "num_samples", o->num_samples,
+                    "1 or more");
+  tinker__call_want(c, o->temperature >= 0 && isfinite(o->temperature),
+                    "temperature", o->temperature, "0 or more");
+  tinker__call_want(c, o->top_k == -1 || o->top_k >= 1, "top_k", o->top_k,
+                    "1 or more, or -1");
+  tinker__call_want(c, o->top_p > 0 && o->top_p <= 1, "top_p", o->top_p,
+                    "above 0, at most 1");
+  tinker__call_want(c, o->seed >= TINKER_NO_SEED, "seed", (double)o->seed,
+                    "0 or more, or TINKER_NO_SEED");
+  tinker__call_want(c, o->topk_prompt_logprobs >= 0, "topk_prompt_logprobs",
+                    o->topk_prompt_logprobs, "0 or more");
+  tinker__call_flag(c, "no_stop", o->no_stop);
+  tinker__call_flag(c, "prompt_logprobs", o->prompt_logprobs);
 }
 
-static int check_stop(const tinker_sampling_params_t *o) {
+static void check_count(tinker__call_t *c, const char *name, size_t n,
+                        size_t limit, const void *items) {
+  if (n > limit) {
+    tinker__call_refuse(c, TINKER_EOVERFLOW,
+                        "%s: there are %zu: want at most %zu", name, n, limit);
+  }
+  if (n && !items) {
+    tinker__call_refuse(c, TINKER_EINVAL, "%s is NULL, and its count is %zu",
+                        name, n);
+  }
+}
+
+static void check_stop(tinker__call_t *c, const tinker_sampling_params_t *o) {
   size_t kinds = (o->stop_string_count > 0) + (o->stop_token_count > 0) +
                  (o->no_stop != 0);
-  if (kinds > 1) return TINKER_EINVAL;
-  if (o->stop_string_count > TINKER__MAX_STOP_STRINGS ||
-      o->stop_token_count > TINKER__MAX_STOP_TOKENS) {
-    return TINKER_EOVERFLOW;
+  if (kinds > 1) {
+    tinker__call_refuse(c, TINKER_EINVAL,
+                        "more than one of no_stop, stop_strings and "
+                        "stop_tokens is set");
   }
-  if ((o->stop_string_count && !o->stop_strings) ||
-      (o->stop_token_count && !o->stop_tokens)) {
-    return TINKER_EINVAL;
+  check_count(c, "stop_strings", o->stop_string_count, TINKER__MAX_STOP_STRINGS,
+              o->stop_strings);
+  check_count(c, "stop_tokens", o->stop_token_count, TINKER__MAX_STOP_TOKENS,
+              o->stop_tokens);
+  for (size_t i = 0; i < o->stop_string_count && !c->rc; i++) {
+    if (!o->stop_strings[i] || !o->stop_strings[i][0]) {
+      tinker__call_refuse(c, TINKER_EINVAL, "stop_strings[%zu] is %s", i,
+                          o->stop_strings[i] ? "empty" : "NULL");
+    }
   }
-  for (size_t i = 0; i < o->stop_string_count; i++) {
-    if (!o->stop_strings[i] || !o->stop_strings[i][0]) return TINKER_EINVAL;
-  }
-  return 0;
 }
 
 static void fill_params(tinker__sample_params_t *p,
                         const tinker_sampling_params_t *o,
                         tinker__str_t *strings) {
-  p->has_max_tokens = o->max_tokens > 0;
+  p->has_max_tokens = o->max_tokens >= 1;
   p->max_tokens = o->max_tokens;
-  p->has_seed = o->has_seed != 0;
-  p->seed = o->seed;
-  if (o->has_temperature) p->temperature = o->temperature;
-  if (o->top_k > 0) p->top_k = o->top_k;
-  if (o->top_p > 0) p->top_p = o->top_p;
+  p->has_seed = o->seed != TINKER_NO_SEED;
+  p->seed = (uint64_t)o->seed;
+  p->temperature = o->temperature;
+  p->top_k = o->top_k;
+  p->top_p = o->top_p;
   if (o->no_stop) p->stop = TINKER__STOP_NONE;
   if (o->stop_string_count) {
     for (size_t i = 0; i < o->stop_string_count; i++) {
@@ -74,30 +97,32 @@ static int encode(tinker__op_t *op, const tinker_input_t *prompt,
   r.sampling_session_id = tinker__str(op->turn->id);
   r.chunks = chunks;
   r.chunk_count = prompt->chunks;
-  r.num_samples = o->num_samples ? o->num_samples : 1;
+  r.num_samples = o->num_samples;
   r.prompt_logprobs = o->prompt_logprobs != 0;
   r.topk_prompt_logprobs = o->topk_prompt_logprobs;
   fill_params(&r.params, o, strings);
   return tinker__sample_request_encode(&op->parts[0].body, op->mem, &r);
 }
 
-int tinker_sampler_sample(tinker_sampler_t *sampler,
-                          const tinker_input_t *prompt,
-                          const tinker_sampling_params_t *params,
-                          const tinker_call_options_t *call, tinker_done_cb cb,
-                          void *user, tinker_future_t **out) {
-  if (!sampler || !prompt || prompt->len == 0) return TINKER_EINVAL;
-  tinker__args_t c = {sampler->core, sampler->turn, call, cb, user, out};
+tinker_future_t *tinker_sampler_sample(tinker_sampler_t *sampler,
+                                       const tinker_input_t *prompt,
+                                       const tinker_sampling_params_t *params,
+                                       const tinker_call_options_t *call) {
+  static const tinker_sampling_params_t defaults = TINKER_SAMPLING_PARAMS_INIT;
+  if (!sampler) return tinker__call_no_handle();
+  tinker__call_t c;
   tinker_sampling_params_t o;
-  tinker__op_t *op = NULL;
-  int rc =
-      tinker__options_take(&o, sizeof o, params, "sampling_params", NULL, 0);
-  if (!rc) rc = check_numbers(&o);
-  if (!rc) rc = check_stop(&o);
-  if (!rc) {
-    rc = tinker__job_begin(&c, &tinker__kind_sample, &tinker__result_sample, 1,
-                           &op);
+  tinker__call_begin(&c, sampler->core, sampler->turn, &tinker__kind_sample,
+                     call);
+  if (!prompt || prompt->len == 0) {
+    tinker__call_refuse(&c, TINKER_EINVAL, "prompt is %s",
+                        prompt ? "empty" : "NULL");
   }
-  if (!rc) rc = encode(op, prompt, &o);
-  return tinker__job_end(&c, op, rc);
+  tinker__call_take(&c, &o, sizeof o, &defaults, params, "sampling_params");
+  if (!c.rc) check_numbers(&c, &o);
+  if (!c.rc) check_stop(&c, &o);
+  if (tinker__call_open(&c, &tinker__result_sample, 1)) {
+    tinker__call_check(&c, encode(c.op, prompt, &o));
+  }
+  return tinker__call_end(&c);
 }

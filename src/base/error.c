@@ -10,16 +10,30 @@
 
 /* Message and request id share one block after the struct. */
 struct tinker_error_s {
-  tinker__mem_t *mem; /* NULL: the static instance, never counted or freed */
+  tinker__mem_t *mem; /* NULL: a static instance, never counted or freed */
+  tinker__mem_t own;  /* what mem is for one that belongs to nothing else */
   atomic_uint refs;
   tinker__error_spec_t spec;
   const char *message;
 };
 
-static const tinker_error_t no_memory = {
-    .spec = {.code = TINKER_ENOMEM, .request_id = ""},
-    .message = "out of memory, or over the memory ceiling",
+#define CONSTANT(code_, text)                                                  \
+  { .spec = {.code = (code_), .request_id = ""}, .message = (text) }
+
+static const tinker_error_t constants[] = {
+    CONSTANT(TINKER_ENOMEM, "out of memory, or over the memory ceiling"),
+    CONSTANT(TINKER_EINVAL, "the handle that the call is for is NULL"),
+    CONSTANT(TINKER_ECLOSED, "the client has ended"),
+    CONSTANT(TINKER_EFORKED, "the client belongs to the process before fork(): "
+                             "release it, and make one in this process"),
 };
+#define NO_MEMORY (&constants[0])
+
+const tinker_error_t *tinker__error_constant(int code) {
+  size_t i = sizeof constants / sizeof constants[0] - 1;
+  while (i > 0 && constants[i].spec.code != code) i--;
+  return &constants[i];
+}
 
 static tinker_error_t *unconst(const tinker_error_t *e) {
   return (tinker_error_t *)(uintptr_t)e;
@@ -27,19 +41,17 @@ static tinker_error_t *unconst(const tinker_error_t *e) {
 
 #define MAX_MESSAGE 4096
 
-tinker_error_t *tinker__error_new(tinker__mem_t *mem,
-                                  const tinker__error_spec_t *spec,
-                                  const char *fmt, ...) {
+static tinker_error_t *vnew(tinker__mem_t *mem,
+                            const tinker__error_spec_t *spec, const char *fmt,
+                            va_list ap) {
   char raw[MAX_MESSAGE], message[MAX_MESSAGE];
-  va_list ap;
-  va_start(ap, fmt);
   int n = vsnprintf(raw, sizeof(raw), fmt, ap);
-  va_end(ap);
-  tinker__show(message, sizeof(message), tinker__str(n < 0 ? "" : raw));
+  if (n <= 0) snprintf(raw, sizeof raw, "%s", tinker_code_text(spec->code));
+  tinker__show(message, sizeof(message), tinker__str(raw));
   const char *id = spec->request_id ? spec->request_id : "";
   size_t message_len = strlen(message) + 1, id_len = strlen(id) + 1;
   tinker_error_t *e = tinker__mem_alloc(mem, sizeof(*e) + message_len + id_len);
-  if (!e) return unconst(&no_memory);
+  if (!e) return unconst(NO_MEMORY);
   char *text = (char *)(e + 1);
   e->mem = mem;
   atomic_init(&e->refs, 1);
@@ -47,6 +59,33 @@ tinker_error_t *tinker__error_new(tinker__mem_t *mem,
   e->message = memcpy(text, message, message_len);
   e->spec.request_id = memcpy(text + message_len, id, id_len);
   return e;
+}
+
+tinker_error_t *tinker__error_new(tinker__mem_t *mem,
+                                  const tinker__error_spec_t *spec,
+                                  const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  tinker_error_t *e = vnew(mem, spec, fmt, ap);
+  va_end(ap);
+  return e;
+}
+
+int tinker__error_give(tinker_error_t **out, int code, const char *fmt, ...) {
+  tinker__mem_t mem;
+  va_list ap;
+  if (!out || !code) return code;
+  tinker__mem_init(&mem, NULL, 0);
+  va_start(ap, fmt);
+  tinker_error_t *e =
+      vnew(&mem, &(tinker__error_spec_t){.code = code}, fmt, ap);
+  va_end(ap);
+  if (e->mem) {
+    tinker__mem_init(&e->own, NULL, 0);
+    e->mem = &e->own;
+  }
+  *out = e;
+  return code;
 }
 
 tinker_error_t *tinker__error_retain(const tinker_error_t *e) {
@@ -57,9 +96,19 @@ tinker_error_t *tinker__error_retain(const tinker_error_t *e) {
 
 void tinker__error_release(tinker_error_t *e) {
   if (!e || !e->mem) return;
-  if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1) {
-    tinker__mem_free(e->mem, e);
+  if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) != 1) return;
+  tinker__mem_t copy; /* of the memory that lies in the block itself */
+  tinker__mem_t *mem = e->mem;
+  if (mem == &e->own) {
+    tinker__mem_init(&copy, &mem->alloc, 0);
+    mem = &copy;
   }
+  tinker__mem_free(mem, e);
+}
+
+tinker_error_t *tinker_error_release(tinker_error_t *error) {
+  tinker__error_release(error);
+  return NULL;
 }
 
 unsigned tinker__error_advice(const tinker_error_t *e) {

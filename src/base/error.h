@@ -32,6 +32,14 @@ tinker_error_t *tinker__error_new(tinker__mem_t *mem,
                                   const tinker__error_spec_t *spec,
                                   const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same for a function that is not an operation, in memory of the C library;
+ * the code's own text stands for an empty sentence. out: may be NULL. Returns
+ * code; 0 makes none. */
+int tinker__error_give(tinker_error_t **out, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The error of a constant future: TINKER_EINVAL (a handle is NULL),
+ * TINKER_ENOMEM, TINKER_ECLOSED or TINKER_EFORKED. Never counted or freed. */
+const tinker_error_t *tinker__error_constant(int code);
 tinker_error_t *tinker__error_retain(const tinker_error_t *e);
 /* NULL allowed. */
 void tinker__error_release(tinker_error_t *e);

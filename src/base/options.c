@@ -7,15 +7,16 @@
 
 #include "base/str.h"
 
-int tinker__options_take(void *out, size_t known, const void *given,
-                         const char *name, char *why, size_t why_len) {
+int tinker__options_take(void *out, size_t known, const void *defaults,
+                         const void *given, const char *name, char *why,
+                         size_t why_len) {
   size_t size = known;
-  memset(out, 0, known);
+  memcpy(out, defaults, known);
   if (given) memcpy(&size, given, sizeof size);
-  if (size < sizeof size || size > 65536) {
+  if (size <= sizeof size || size > 65536) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "%s.size is %zu: call tinker_%s_init first", name, size,
-                       name);
+                       "%s.size is %zu: begin with tinker_%s_init()", name,
+                       size, name);
   }
   if (!given) return 0;
   const unsigned char *bytes = given;

@@ -4,11 +4,13 @@
 
 #include <stddef.h>
 
-/* Copies what the caller knows of an option struct into out (known bytes,
- * rest zero). given: NULL = all defaults. name: of the struct, for `why`. 0,
- * TINKER_EINVAL (size not set or too small) or TINKER_ENOTSUP (the caller set
- * a field that this library does not have). */
-int tinker__options_take(void *out, size_t known, const void *given,
-                         const char *name, char *why, size_t why_len);
+/* Copies an option struct into out (`known` bytes). What the caller's struct,
+ * of an older size, does not have is taken from `defaults`, a whole struct.
+ * given: NULL = all defaults. name: of the struct, for `why`. 0, TINKER_EINVAL
+ * (size not set) or TINKER_ENOTSUP (the caller set a field that this library
+ * does not have). */
+int tinker__options_take(void *out, size_t known, const void *defaults,
+                         const void *given, const char *name, char *why,
+                         size_t why_len);
 
 #endif

@@ -83,6 +83,7 @@ typedef enum {
  * tables. A kind is one step: create_trainer, for example, has the steps
  * create_model and get_info. */
 typedef struct tinker__kind_s {
+  tinker_kind_t id; /* of the operation that begins with this step */
   const char *name; /* for people: "forward_backward" */
   const char *path; /* "api/v1/..." */
   /* X-Tinker-Request-Type; NULL = the reply to the request is the result. */

@@ -47,14 +47,12 @@ static void mark(tinker__turn_t *turn, tinker__flow_t *flow) {
 
 static void fail_queued(tinker__turn_t *turn, tinker__op_t *op) {
   tinker__op_set_error(
-      op,
-      tinker__error_new(
-          op->mem,
-          &(tinker__error_spec_t){.code = TINKER_EFATAL,
-                                  .advice = TINKER__ADVICE_FATAL |
-                                            TINKER__ADVICE_RECOVER},
-          "%s was not sent: %s", op->kind->name,
-          turn->fatal_why ? turn->fatal_why : "an earlier number was lost"));
+      op, tinker__error_new(
+              op->mem,
+              &(tinker__error_spec_t){.code = TINKER_EFATAL,
+                                      .advice = TINKER__ADVICE_FATAL |
+                                                TINKER__ADVICE_RECOVER},
+              "%s was not sent: %s", op->kind->name, tinker__turn_why(turn)));
   tinker__op_on(op, TINKER__ON_FAIL);
 }
 
@@ -114,8 +112,9 @@ void tinker__turn_done(tinker__op_t *op) {
 }
 
 void tinker__turn_fail(tinker__turn_t *turn, const char *why) {
-  if (atomic_exchange(&turn->fatal, true)) return;
+  if (atomic_load(&turn->fatal)) return;
   turn->fatal_why = tinker__mem_strdup(turn->mem, why);
+  atomic_store(&turn->fatal, true);
   tinker__link_t *l;
   while ((l = tinker__list_pop_front(&turn->queue))) {
     fail_queued(turn, TINKER__CONTAINER(l, tinker__op_t, link));

@@ -33,12 +33,12 @@ struct tinker__turn_s {
   char *id;     /* of the model or the sampling session */
   bool ordered; /* a trainer's; a sampler's only counts */
   int64_t next_seq;
-  tinker__link_t queue;           /* operations that wait for their turn */
-  tinker__op_t *sending;          /* the one whose turn it is */
-  tinker__link_t dirty;           /* in flow->turns while there may be work */
-  size_t polling;                 /* polls out or pausing */
-  tinker__link_t line;            /* parts that wait for a place, by number */
-  char *fatal_why;                /* sentence, NULL without memory */
+  tinker__link_t queue;  /* operations that wait for their turn */
+  tinker__op_t *sending; /* the one whose turn it is */
+  tinker__link_t dirty;  /* in flow->turns while there may be work */
+  size_t polling;        /* polls out or pausing */
+  tinker__link_t line;   /* parts that wait for a place, by number */
+  char *fatal_why;       /* sentence, NULL without memory; set before fatal */
   int64_t gaps[TINKER__GAPS_MAX]; /* refused since the last result */
   size_t gap_count;
 };
@@ -61,6 +61,10 @@ int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op);
 void tinker__turn_dispatch(tinker__op_t *op);
 /* A number can't be delivered: everything after it fails. why: borrowed. */
 void tinker__turn_fail(tinker__turn_t *turn, const char *why);
+/* Why it is fatal; only when it is. Any thread. */
+static inline const char *tinker__turn_why(const tinker__turn_t *turn) {
+  return turn->fatal_why ? turn->fatal_why : "an earlier number was lost";
+}
 /* The request with this number was refused; it is not sent again. */
 void tinker__turn_give_up(tinker__turn_t *turn, int64_t seq);
 /* A result under this number is there: the server waits for none before it. */

@@ -97,7 +97,7 @@ struct tinker__transfer_s {
   int64_t received;      /* bytes of the body in this attempt */
   int64_t back_off_ms;   /* the next pause */
   int64_t back_off_end_ms;
-  uint64_t action;         /* of the lane, when curl got it */
+  uint64_t action; /* of the lane, when curl got it; UINT64_MAX = not yet */
   tinker__place_t read_at; /* of the body, for the read callback */
   int write_error;         /* why the write callback gave up, 0 = it did not */
   size_t too_long; /* bytes that the reply has at least, if that was why */

@@ -24,7 +24,7 @@ void tinker__curl_reply_init(tinker__transfer_t *x) {
   tinker__mem_free(mem, x->location);
   x->location = NULL;
   x->write_error = 0;
-  x->action = x->lane->actions;
+  x->action = UINT64_MAX;
   if (x->handle) x->handle->error_text[0] = '\0';
 }
 
@@ -73,6 +73,13 @@ static void set_request_id(tinker__http_reply_t *r, tinker__str_t value,
   r->request_id[n] = '\0';
 }
 
+/* Whole or not at all: a cut one would name another version. */
+static void set_etag(tinker__http_reply_t *r, tinker__str_t value) {
+  size_t n = value.len < sizeof(r->etag) ? value.len : 0;
+  memcpy(r->etag, value.ptr, n);
+  r->etag[n] = '\0';
+}
+
 static bool contains(tinker__str_t s, const char *needle) {
   size_t n = strlen(needle);
   for (size_t i = 0; i + n <= s.len; i++) {
@@ -96,6 +103,8 @@ static void take_header(tinker__http_reply_t *r, tinker__str_t name,
     if (tinker__str_eqs(value, "false")) r->should_retry = 0;
   } else if (tinker__str_ieq(name, TINKER__STR("www-authenticate"))) {
     r->invalid_token = contains(value, "error=\"invalid_token\"");
+  } else if (tinker__str_ieq(name, TINKER__STR("etag"))) {
+    set_etag(r, value);
   } else if (tinker__str_ieq(name, TINKER__STR("content-range"))) {
     tinker__http_content_range(r, value);
   } else if (tinker__str_ieq(name, TINKER__STR("x-request-id"))) {
@@ -113,6 +122,7 @@ static void forget_headers(tinker__http_reply_t *r) {
   r->retry_after_ms = -1;
   r->should_retry = -1;
   r->invalid_token = false;
+  r->etag[0] = '\0';
   r->request_id[0] = '\0';
 }
 
@@ -208,7 +218,7 @@ size_t tinker__curl_on_body(char *data, size_t size, size_t n, void *user) {
 /* A handle that is used again speaks of the transfer before until curl has
  * looked at it. */
 static bool has_begun(const tinker__transfer_t *x) {
-  return x->handle && x->lane->actions != x->action;
+  return x->action != UINT64_MAX && x->lane->actions != x->action;
 }
 
 bool tinker__curl_bytes_sent(const tinker__transfer_t *x) {
@@ -264,6 +274,10 @@ static void explain(tinker__transfer_t *x, CURLcode code) {
   long number = 0;
   char reason[64] = "";
   if (r->detail[0]) return;
+  if (r->error == TINKER_ENOMEM) {
+    tinker__why(r->detail, sizeof(r->detail), 0, "out of memory");
+    return;
+  }
   if (r->error == TINKER_ECANCELED) {
     tinker__why(r->detail, sizeof(r->detail), 0, "canceled");
   } else if (r->error == TINKER_EOVERFLOW) {

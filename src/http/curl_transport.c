@@ -139,6 +139,7 @@ static int start(tinker__transfer_t *x) {
   if (curl_multi_add_handle(x->lane->multi, x->handle->easy)) {
     return TINKER_ENOMEM;
   }
+  x->action = x->lane->actions;
   x->state = TINKER__TRANSFER_CARRIED;
   begin_window(x);
   return 0;

@@ -79,6 +79,7 @@ typedef struct tinker__http_reply_s {
   int64_t content_length; /* -1 = header absent */
   bool invalid_token;     /* WWW-Authenticate: error="invalid_token" */
   char request_id[64];    /* X-Request-Id, else Request-Id, cut; "" = none */
+  char etag[128];         /* ETag, for If-Range; "" = none, or longer */
   const char *location;   /* Location as an absolute URL; NULL = none, no URL */
   /* Content-Range: the first and the last byte of a 206, and the length of the
    * whole, which a 416 may state too. -1 = not stated. */

@@ -31,6 +31,48 @@ int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
   return 0;
 }
 
+/* --- constant futures --- */
+
+static tinker_error_t *decode_nothing(tinker_future_t *f) {
+  (void)f;
+  return NULL;
+}
+
+static const tinker__future_ops_t constant_ops = {decode_nothing, NULL};
+
+#define CONSTANT(state_)                                                       \
+  {                                                                            \
+    .refs = 1, .state = (state_), .lock = PTHREAD_MUTEX_INITIALIZER,           \
+    .ops = &constant_ops, .constant = true                                     \
+  }
+
+static tinker_future_t no_handle = CONSTANT(TINKER__FUTURE_DONE);
+static tinker_future_t no_memory = CONSTANT(TINKER__FUTURE_DONE);
+static tinker_future_t closed = CONSTANT(TINKER__FUTURE_DONE);
+static tinker_future_t forked = CONSTANT(TINKER__FUTURE_DONE);
+static tinker_future_t detached = CONSTANT(TINKER__FUTURE_PENDING);
+
+tinker_future_t *tinker__future_constant(int code) {
+  switch (code) {
+  case TINKER_EINVAL: return &no_handle;
+  case TINKER_ECLOSED: return &closed;
+  case TINKER_EFORKED: return &forked;
+  case TINKER_EAGAIN: return &detached;
+  default: return &no_memory;
+  }
+}
+
+const tinker_error_t *tinker__future_error(const tinker_future_t *f) {
+  if (!f->constant) return f->error;
+  if (f == &detached) return NULL;
+  return tinker__error_constant(f == &no_handle ? TINKER_EINVAL
+                                : f == &closed  ? TINKER_ECLOSED
+                                : f == &forked  ? TINKER_EFORKED
+                                                : TINKER_ENOMEM);
+}
+
+/* --- the others --- */
+
 void tinker__raw_free(tinker__raw_t *raw, tinker__mem_t *mem) {
   tinker__mem_free(mem, raw->data);
   tinker__mem_free(mem, raw->accepted);
@@ -45,6 +87,7 @@ static void free_raws(tinker_future_t *f) {
 }
 
 void tinker__future_ref(tinker_future_t *f) {
+  if (f->constant) return;
   atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
 }
 
@@ -57,7 +100,8 @@ bool tinker__future_try_ref(tinker_future_t *f) {
 }
 
 void tinker__future_unref(tinker_future_t *f) {
-  if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) {
+  if (!f || f->constant ||
+      atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) {
     return;
   }
   void (*unown)(void *) = f->unown;
@@ -99,7 +143,7 @@ bool tinker__future_decode(tinker_future_t *f, bool block) {
 }
 
 int tinker__future_code(const tinker_future_t *f) {
-  return f->error ? tinker_error_code(f->error) : 0;
+  return tinker_error_code(tinker__future_error(f));
 }
 
 void tinker__future_deliver(tinker_future_t *f) {

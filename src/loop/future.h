@@ -17,7 +17,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <tinker/types.h>
+#include <tinker/future.h>
 
 #include "base/list.h"
 #include "base/mem.h"
@@ -42,7 +42,8 @@ typedef enum {
   TINKER__FUTURE_DONE
 } tinker__future_state_t;
 
-/* Functions of higher layers, which are handed down to a future. */
+/* Functions of higher layers, which are handed down to a future. They also tell
+ * the types of results apart. */
 typedef struct tinker__future_ops_s {
   /* Replies to result: sets future->result, or returns an error for it (never
    * both). Any thread, once. */
@@ -58,6 +59,9 @@ struct tinker_future_s {
   const tinker__future_ops_t *ops;
   void *owner;                /* who made it: api's business */
   void (*unown)(void *owner); /* last thing of a dying future; may free mem */
+  tinker_kind_t kind;
+  bool constant; /* a static object: never counted, written or freed */
+  bool kept;     /* without a callback, and its caller holds no reference */
   tinker_done_cb cb;
   void *user;
   tinker_error_t *error; /* set while SETTLED or by decoding; else NULL */
@@ -77,17 +81,24 @@ struct tinker_future_s {
 int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
                        const tinker__future_ops_t *ops, size_t raw_count,
                        tinker_done_cb cb, void *user);
+/* The one that a call has failed with which can't be delivered: TINKER_EINVAL
+ * (a handle is NULL), TINKER_ENOMEM, TINKER_ECLOSED or TINKER_EFORKED; or
+ * TINKER_EAGAIN, what a detached call returns. */
+tinker_future_t *tinker__future_constant(int code);
 void tinker__future_ref(tinker_future_t *f);
 /* For who holds none: false when the last reference is gone already. */
 bool tinker__future_try_ref(tinker_future_t *f);
 void tinker__future_unref(tinker_future_t *f);
 
 /* Ends the operation with error, whose reference is given away, or with NULL
- * when raw[] is filled. The loop's thread, once. */
+ * when raw[] is filled. Once; the loop's thread, or the caller's of a call that
+ * is refused. */
 void tinker__future_settle(tinker_future_t *f, tinker_error_t *error);
 /* Decodes unless that is done. False when the future is still pending, or
  * (without `block`) while another thread decodes. Any thread. */
 bool tinker__future_decode(tinker_future_t *f, bool block);
+/* Its error, NULL for none; only when decoded. */
+const tinker_error_t *tinker__future_error(const tinker_future_t *f);
 /* 0 or the code of its error; only when decoded. */
 int tinker__future_code(const tinker_future_t *f);
 static inline tinker__future_state_t

@@ -4,43 +4,50 @@
 
 #include <string.h>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/impostor.h"
+#include "base/options.h"
 
 #define KNOWN_FLAGS (TINKER_ENCODE_ADD_SPECIAL | TINKER_ENCODE_SPECIAL_TEXT)
 #define MAX_TEXT (1u << 30)
 
-/* Copies what this library knows of the options; refuses a longer struct that
- * says something there. */
+#define WHY_MAX 512
+
 static int read_options(tinker_tokenizer_options_t *o,
                         const tinker_tokenizer_options_t *given, char *why,
                         size_t why_len) {
-  tinker_tokenizer_options_init(o);
-  if (!given) return 0;
-  if (given->size < sizeof given->size || given->size > 4096) {
-    return tinker__why(why, why_len, TINKER_EINVAL,
-                       "options: size is %zu: call the init function",
-                       given->size);
-  }
-  const unsigned char *bytes = (const unsigned char *)given;
-  for (size_t i = sizeof *o; i < given->size; i++) {
-    if (bytes[i]) {
-      return tinker__why(why, why_len, TINKER_ENOTSUP,
-                         "options: made for a newer library");
-    }
-  }
-  memcpy(o, given, given->size < sizeof *o ? given->size : sizeof *o);
+  static const tinker_tokenizer_options_t defaults =
+      TINKER_TOKENIZER_OPTIONS_INIT;
+  int rc = tinker__options_take(o, sizeof *o, &defaults, given,
+                                "tokenizer_options", why, why_len);
+  if (rc) return rc;
   if (o->reserved0) {
-    return tinker__why(why, why_len, TINKER_ENOTSUP,
-                       "options: reserved0 is not 0");
+    return tinker__why(why, why_len, TINKER_ENOTSUP, "reserved0 is not 0");
   }
   const tinker_allocator_t *a = o->allocator;
   if (a && (!a->malloc_fn || !a->calloc_fn || !a->realloc_fn || !a->free_fn)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
-                       "options: allocator lacks a function");
+                       "allocator: all four functions must be set");
   }
-  if (o->memory_limit_bytes > SIZE_MAX) o->memory_limit_bytes = SIZE_MAX;
+  if (o->memory_limit_bytes < 1 && o->memory_limit_bytes != -1) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "memory_limit_bytes is %lld: want 1 or more, or -1",
+                       (long long)o->memory_limit_bytes);
+  }
+  if (o->no_jit != 0 && o->no_jit != 1) {
+    return tinker__why(why, why_len, TINKER_EINVAL, "no_jit is %d: want 0 or 1",
+                       o->no_jit);
+  }
   return 0;
+}
+
+/* As tinker__mem_init wants it, where 0 is none. */
+static size_t ceiling(const tinker_tokenizer_options_t *o) {
+  if (o->memory_limit_bytes < 0) return 0;
+  return (uint64_t)o->memory_limit_bytes > SIZE_MAX
+             ? SIZE_MAX
+             : (size_t)o->memory_limit_bytes;
 }
 
 /* The struct has the account of its memory in it, so the struct itself is
@@ -53,7 +60,7 @@ static tinker_tokenizer_t *allocate(const tinker_tokenizer_options_t *o) {
   atomic_init(&t->refs, 1);
   t->has_allocator = o->allocator != NULL;
   if (o->allocator) t->allocator = *o->allocator;
-  tinker__mem_init(&t->own, o->allocator, (size_t)o->memory_limit_bytes);
+  tinker__mem_init(&t->own, o->allocator, ceiling(o));
   t->mem = &t->own;
   t->no_jit = o->no_jit != 0;
   return t;
@@ -67,28 +74,19 @@ static void destroy(tinker_tokenizer_t *t) {
   tinker__mem_free(&outside, t);
 }
 
-int tinker_tokenizer_new_from_bytes(tinker_tokenizer_t **out, const void *data,
-                                    size_t len,
-                                    const tinker_tokenizer_options_t *options,
-                                    char *why, size_t why_len) {
-  tinker_tokenizer_options_t o;
-  if (!out || (!data && len)) {
-    return tinker__why(why, why_len, TINKER_EINVAL, "out or data is NULL");
-  }
-  int rc = read_options(&o, options, why, why_len);
-  if (rc) return rc;
-  if (len > TINKER__TOKENIZER_MAX_BYTES) {
+static int new_from_bytes(tinker_tokenizer_t **out, tinker__str_t text,
+                          const tinker_tokenizer_options_t *o, char *why,
+                          size_t why_len) {
+  if (text.len > TINKER__TOKENIZER_MAX_BYTES) {
     return tinker__why(why, why_len, TINKER_EOVERFLOW,
-                       "tokenizer.json has %zu bytes, more than %u", len,
+                       "tokenizer.json has %zu bytes, more than %u", text.len,
                        TINKER__TOKENIZER_MAX_BYTES);
   }
-  rc = tinker__impostor_json((tinker__str_t){data ? data : "", len},
-                             "tokenizer.json", why, why_len);
+  int rc = tinker__impostor_json(text, "tokenizer.json", why, why_len);
   if (rc) return rc;
-  tinker_tokenizer_t *t = allocate(&o);
+  tinker_tokenizer_t *t = allocate(o);
   if (!t) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
-  rc = tinker__tokenizer_load(t, (tinker__str_t){data ? data : "", len}, why,
-                              why_len);
+  rc = tinker__tokenizer_load(t, text, why, why_len);
   if (rc) {
     destroy(t);
   } else {
@@ -97,26 +95,52 @@ int tinker_tokenizer_new_from_bytes(tinker_tokenizer_t **out, const void *data,
   return rc;
 }
 
-int tinker_tokenizer_new_from_file(tinker_tokenizer_t **out, const char *path,
-                                   const tinker_tokenizer_options_t *options,
-                                   char *why, size_t why_len) {
-  tinker_tokenizer_options_t o;
+static int new_from_file(tinker_tokenizer_t **out, const char *path,
+                         const tinker_tokenizer_options_t *o, char *why,
+                         size_t why_len) {
   tinker__mem_t mem;
   tinker__buf_t text;
-  if (!out || !path) {
-    return tinker__why(why, why_len, TINKER_EINVAL, "out or path is NULL");
-  }
-  int rc = read_options(&o, options, why, why_len);
-  if (rc) return rc;
-  tinker__mem_init(&mem, o.allocator, (size_t)o.memory_limit_bytes);
+  tinker__mem_init(&mem, o->allocator, ceiling(o));
   tinker__buf_init(&text, &mem, TINKER__TOKENIZER_MAX_BYTES);
-  rc = tinker__file_read(tinker__world_real(), path, &text, why, why_len);
+  int rc = tinker__file_read(tinker__world_real(), path, &text, why, why_len);
   if (rc == 0) {
-    rc = tinker_tokenizer_new_from_bytes(out, text.data ? text.data : "",
-                                         text.len, &o, why, why_len);
+    tinker__str_t bytes = {text.data ? text.data : "", text.len};
+    rc = new_from_bytes(out, bytes, o, why, why_len);
   }
   tinker__buf_free(&text);
   return rc;
+}
+
+int tinker_tokenizer_new_from_bytes(tinker_tokenizer_t **out, const void *data,
+                                    size_t len,
+                                    const tinker_tokenizer_options_t *options,
+                                    tinker_error_t **error) {
+  char why[WHY_MAX] = "";
+  tinker_tokenizer_options_t o;
+  if (!out || (!data && len)) {
+    return tinker__error_give(error, TINKER_EINVAL, "%s is NULL",
+                              out ? "data" : "out");
+  }
+  int rc = read_options(&o, options, why, sizeof why);
+  if (!rc) {
+    rc = new_from_bytes(out, (tinker__str_t){data ? data : "", len}, &o, why,
+                        sizeof why);
+  }
+  return tinker__error_give(error, rc, "%s", why);
+}
+
+int tinker_tokenizer_new_from_file(tinker_tokenizer_t **out, const char *path,
+                                   const tinker_tokenizer_options_t *options,
+                                   tinker_error_t **error) {
+  char why[WHY_MAX] = "";
+  tinker_tokenizer_options_t o;
+  if (!out || !path) {
+    return tinker__error_give(error, TINKER_EINVAL, "%s is NULL",
+                              out ? "path" : "out");
+  }
+  int rc = read_options(&o, options, why, sizeof why);
+  if (!rc) rc = new_from_file(out, path, &o, why, sizeof why);
+  return tinker__error_give(error, rc, "%s", why);
 }
 
 tinker_tokenizer_t *tinker_tokenizer_retain(tinker_tokenizer_t *tokenizer) {

@@ -306,7 +306,7 @@ int rig_client(rig_t *rig) {
   tinker_client_options_init(&o);
   o.log_cb = on_log;
   o.log_user = rig;
-  o.log_level = rig->log_level;
+  if (rig->log_level) o.log_level = rig->log_level;
   return tinker__client_new_on(&rig->client, &o, &parts, why, sizeof why);
 }
 
@@ -353,7 +353,7 @@ tinker_trainer_t *rig_trainer(rig_t *rig) {
   tinker_trainer_t *t = NULL;
   tinker_trainer_options_init(&o);
   o.base_model = "tiny";
-  must(tinker_client_create_trainer(rig->client, &o, NULL, NULL, NULL, &f) ==
+  must(calls_begun(tinker_client_create_trainer(rig->client, &o, NULL), &f) ==
        0);
   must(tinker_future_wait(f, 60000) == 0);
   must(tinker_future_get_trainer(f, &t) == 0);
@@ -364,8 +364,8 @@ tinker_trainer_t *rig_trainer(rig_t *rig) {
 tinker_sampler_t *rig_sampler(rig_t *rig) {
   tinker_future_t *f = NULL;
   tinker_sampler_t *s = NULL;
-  must(tinker_client_create_sampler(rig->client, "tiny", NULL, NULL, NULL,
-                                    &f) == 0);
+  must(calls_begun(tinker_client_create_sampler(rig->client, "tiny", NULL),
+                   &f) == 0);
   must(tinker_future_wait(f, 60000) == 0);
   must(tinker_future_get_sampler(f, &s) == 0);
   tinker_future_release(f);
@@ -377,8 +377,8 @@ tinker_datum_t **rig_batch(size_t n, size_t len) {
   int32_t *tokens = calloc(len + 1, sizeof *tokens);
   for (size_t i = 0; i <= len; i++) tokens[i] = (int32_t)i;
   for (size_t i = 0; i < n; i++) {
-    must(tinker_datum_new_supervised(&batch[i], tokens, NULL, len + 1, NULL) ==
-         0);
+    must(tinker_datum_new_supervised(&batch[i], tokens, NULL, len + 1, NULL,
+                                     NULL) == 0);
   }
   free(tokens);
   return batch;

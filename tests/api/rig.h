@@ -7,6 +7,7 @@
 #include <tinker/tinker.h>
 
 #include "api/core.h"
+#include "support/calls.h"
 #include "support/fake_loop.h"
 #include "support/script_transport.h"
 

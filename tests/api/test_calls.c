@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "rig.h"
+#include "support/why.h"
 
 Test(calls, client) {
   rig_t rig;
@@ -15,8 +16,8 @@ Test(calls, client) {
   cr_assert_eq(rig_client(&rig), 0);
   cr_assert_eq(tinker_client_session_id(rig.client, id, sizeof id),
                TINKER_EAGAIN);
-  cr_assert_eq(tinker_client_get_capabilities(rig.client, NULL, NULL, NULL, &f),
-               0);
+  cr_assert_eq(
+      calls_begun(tinker_client_get_capabilities(rig.client, NULL), &f), 0);
   cr_assert_eq(tinker_future_get_capabilities(f, &c), TINKER_EAGAIN);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   cr_assert_eq(tinker_future_get_capabilities(f, &c), 0);
@@ -60,7 +61,7 @@ Test(calls, texts_of_the_session) {
   rig_init(&rig, NULL);
   tinker_client_options_init(&o);
   o.log_level = 99;
-  refuse(&rig, &o, "log_level is 99: want 0 to 5, a tinker_log_level_t");
+  refuse(&rig, &o, "log_level is 99: want 1 to 5, a tinker_log_level_t");
   tinker_client_options_init(&o);
   o.tags = tags;
   o.tag_count = 65;
@@ -100,9 +101,8 @@ Test(calls, options) {
   struct {
     tinker_client_options_t known;
     uint64_t later;
-  } newer = {.later = 0};
-  tinker_options_init_sized(&newer, sizeof newer);
-  newer.later = 1;
+  } newer = {.known = TINKER_CLIENT_OPTIONS_INIT, .later = 1};
+  newer.known.size = sizeof newer;
   cr_assert_eq(tinker__client_new_on(&c, &newer.known, &parts, why, sizeof why),
                TINKER_ENOTSUP);
   cr_assert_null(c);
@@ -114,10 +114,10 @@ Test(calls, options) {
   /* A real one: nothing is sent, it ends at once. */
   tinker_client_options_init(&o);
   o.base_url = "unix:/nonexistent/socket";
-  cr_assert_eq(tinker_client_new(&c, &o, why, sizeof why), 0, "%s", why);
+  cr_assert_eq(why_client(&c, &o, why, sizeof why), 0, "%s", why);
   cr_assert_null(tinker_client_release(c));
   o.base_url = "ftp://x";
-  cr_assert_neq(tinker_client_new(&c, &o, why, sizeof why), 0);
+  cr_assert_neq(why_client(&c, &o, why, sizeof why), 0);
   cr_assert_neq(why[0], 0);
   cr_assert_eq(tinker_shutdown(10000), 0);
 }
@@ -129,7 +129,7 @@ static int make(rig_t *rig, const char *model, uint32_t rank, uint32_t freeze) {
   o.base_model = model;
   o.rank = rank;
   o.freeze = freeze;
-  int rc = tinker_client_create_trainer(rig->client, &o, NULL, NULL, NULL, &f);
+  int rc = calls_begun(tinker_client_create_trainer(rig->client, &o, NULL), &f);
   tinker_future_release(f);
   return rc;
 }
@@ -147,11 +147,13 @@ Test(calls, trainer) {
   cr_assert_eq(make(&rig, "m", 12, 0), TINKER_EINVAL);
   cr_assert_eq(make(&rig, "m", 8, 7), TINKER_EINVAL);
   cr_assert_eq(make(&rig, "m", 8, 8), TINKER_EINVAL);
-  cr_assert_eq(tinker_client_create_trainer_from_state(rig.client, "weights/a",
-                                                       1, NULL, NULL, NULL, &f),
+  cr_assert_eq(calls_begun(tinker_client_create_trainer_from_state(
+                               rig.client, "weights/a", 1, NULL),
+                           &f),
                TINKER_EINVAL);
-  cr_assert_eq(tinker_client_create_trainer_from_state(
-                   rig.client, "tinker://r/weights/a", 1, NULL, NULL, NULL, &f),
+  cr_assert_eq(calls_begun(tinker_client_create_trainer_from_state(
+                               rig.client, "tinker://r/weights/a", 1, NULL),
+                           &f),
                0);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   cr_assert_eq(tinker_future_get_trainer(f, &t), 0);
@@ -160,7 +162,7 @@ Test(calls, trainer) {
   cr_assert_str_eq(tinker_trainer_model_id(t), "s1:train:0");
   tinker_future_release(f);
 
-  cr_assert_eq(tinker_trainer_get_info(t, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(calls_begun(tinker_trainer_get_info(t, NULL), &f), 0);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   cr_assert_eq(tinker_future_get_info(f, &info), 0);
   cr_assert_str_eq(info->base_model, "tiny");
@@ -168,7 +170,7 @@ Test(calls, trainer) {
   cr_assert_eq(info->lora_rank, 8u);
   tinker_future_release(f);
 
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f), 0);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   const tinker_optim_result_t *optim;
   cr_assert_eq(tinker_future_get_optim(f, &optim), 0);
@@ -176,9 +178,9 @@ Test(calls, trainer) {
   cr_assert(n == 1 && !strcmp(m->name, "step") && m->value == 1);
   tinker_future_release(f);
 
-  cr_assert_eq(tinker_trainer_save_state(t, "a/b", NULL, NULL, NULL, NULL, &f),
+  cr_assert_eq(calls_begun(tinker_trainer_save_state(t, "a/b", NULL, NULL), &f),
                TINKER_EINVAL);
-  cr_assert_eq(tinker_trainer_save_state(t, "a", NULL, NULL, NULL, NULL, &f),
+  cr_assert_eq(calls_begun(tinker_trainer_save_state(t, "a", NULL, NULL), &f),
                0);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   cr_assert_eq(tinker_future_get_path(f, &path), 0);
@@ -186,14 +188,12 @@ Test(calls, trainer) {
   tinker_future_release(f);
 
   tinker_sampler_t *s = NULL;
-  cr_assert_eq(tinker_trainer_create_sampler(t, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(calls_begun(tinker_trainer_create_sampler(t, NULL), &f), 0);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   cr_assert_eq(tinker_future_get_sampler(f, &s), 0);
   cr_assert_str_eq(tinker_sampler_id(s), "s1:sample:3");
   tinker_future_release(f);
   tinker_sampler_release(s);
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, NULL),
-               TINKER_EINVAL); /* nobody could learn of the end */
   tinker_trainer_release(t);
   rig_done(&rig);
 }
@@ -234,14 +234,17 @@ static int build(const tinker_allocator_t *a) {
   float values[40] = {0};
   tinker_input_t *input = NULL;
   tinker_datum_t *d = NULL, *e = NULL;
-  int rc = tinker_input_new(&input, a);
+  int rc = tinker_input_new(&input, a, NULL);
   for (int i = 0; i < 20 && !rc; i++) {
-    rc = tinker_input_add_tokens(input, tokens, 2);
+    rc = tinker_input_add_tokens(input, tokens, 2, NULL);
   }
-  if (!rc) rc = tinker_datum_new(&d, input, a);
-  if (!rc) rc = tinker_datum_set_f32(d, "logprobs", values, 39, 0);
-  if (!rc) rc = tinker_datum_set_f32(d, "logprobs", values, 13, 3);
-  if (!rc) rc = tinker_datum_new_supervised(&e, tokens, values, 40, a);
+  if (!rc) rc = tinker_datum_new(&d, input, a, NULL);
+  if (!rc) rc = tinker_datum_set_f32(d, "logprobs", values, 39, 0, NULL);
+  if (!rc) rc = tinker_datum_set_f32(d, "logprobs", values, 13, 3, NULL);
+  if (!rc) rc = tinker_datum_new_supervised(&e, tokens, values, 40, a, NULL);
+  e = tinker_datum_release(e);
+  if (!rc)
+    rc = tinker_datum_new_rl(&e, tokens, 9, tokens, values, 9, 1, a, NULL);
   tinker_input_release(input);
   tinker_datum_release(d);
   tinker_datum_release(e);
@@ -264,11 +267,11 @@ Test(calls, data_memory_sweep) {
   cr_assert_eq(build(&a), TINKER_EINVAL);
 }
 
-static int batch_rc(tinker_trainer_t *t, const tinker_datum_t *d,
+static int batch_rc(tinker_trainer_t *t, tinker_datum_t *d,
                     const tinker_loss_t *loss) {
-  const tinker_datum_t *batch[1] = {d};
+  tinker_datum_t *batch[1] = {d};
   tinker_future_t *f = NULL;
-  int rc = tinker_trainer_forward(t, batch, 1, loss, NULL, NULL, NULL, &f);
+  int rc = calls_begun(tinker_trainer_forward(t, batch, 1, loss, NULL), &f);
   tinker_future_release(f);
   return rc;
 }
@@ -284,43 +287,49 @@ Test(calls, data) {
   rig_init(&rig, NULL);
   cr_assert_eq(rig_client(&rig), 0);
   tinker_trainer_t *t = rig_trainer(&rig);
-  cr_assert_eq(tinker_input_new(&input, NULL), 0);
-  cr_assert_eq(tinker_datum_new(&d, input, NULL), TINKER_EINVAL); /* empty */
-  cr_assert_eq(tinker_input_add_tokens(input, bad, 1), TINKER_EINVAL);
-  cr_assert_eq(tinker_input_add_tokens(input, tokens, 2), 0);
-  cr_assert_eq(tinker_input_add_tokens(input, tokens, 1), 0);
+  cr_assert_eq(tinker_input_new(&input, NULL, NULL), 0);
+  cr_assert_eq(tinker_datum_new(&d, input, NULL, NULL),
+               TINKER_EINVAL); /* empty */
+  cr_assert_eq(tinker_input_add_tokens(input, bad, 1, NULL), TINKER_EINVAL);
+  cr_assert_eq(tinker_input_add_tokens(input, tokens, 2, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(input, tokens, 1, NULL), 0);
   cr_assert_eq(tinker_input_length(input), 3u);
-  cr_assert_eq(tinker_datum_new(&d, input, NULL), 0);
+  cr_assert_eq(tinker_datum_new(&d, input, NULL, NULL), 0);
   tinker_input_release(input);
   cr_assert_eq(batch_rc(t, d, NULL), TINKER_EINVAL); /* no targets */
-  cr_assert_eq(tinker_datum_set_i64(d, "target_tokens", targets, 2, 0), 0);
-  cr_assert_eq(tinker_datum_set_f32(d, "weights", nan, 3, 0), TINKER_EINVAL);
-  cr_assert_eq(tinker_datum_set_f32(d, "Weights", ones, 3, 0), TINKER_EINVAL);
-  cr_assert_eq(tinker_datum_set_f32(d, "weights", ones, 3, 0), 0);
+  cr_assert_eq(tinker_datum_set_i64(d, "target_tokens", targets, 2, 0, NULL),
+               0);
+  cr_assert_eq(tinker_datum_set_f32(d, "weights", nan, 3, 0, NULL),
+               TINKER_EINVAL);
+  cr_assert_eq(tinker_datum_set_f32(d, "Weights", ones, 3, 0, NULL),
+               TINKER_EINVAL);
+  cr_assert_eq(tinker_datum_set_f32(d, "weights", ones, 3, 0, NULL), 0);
   cr_assert_eq(batch_rc(t, d, NULL), TINKER_EINVAL); /* 2 targets of 3 */
-  cr_assert_eq(tinker_datum_set_i64(d, "target_tokens", targets, 3, 0), 0);
+  cr_assert_eq(tinker_datum_set_i64(d, "target_tokens", targets, 3, 0, NULL),
+               0);
   cr_assert_eq(batch_rc(t, d, NULL), 0);
   tinker_loss_t loss;
   tinker_loss_init(&loss);
   loss.clip_low_threshold = 0.5;
   cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL); /* not of this loss */
-  loss.clip_low_threshold = 0;
+  loss.clip_low_threshold = TINKER_LOSS_UNSET;
   loss.kind = TINKER_LOSS_PPO;
   cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL); /* no advantages */
-  cr_assert_eq(tinker_datum_set_f32(d, "logprobs", ones, 3, 0), 0);
-  cr_assert_eq(tinker_datum_set_f32(d, "advantages", ones, 3, 0), 0);
+  cr_assert_eq(tinker_datum_set_f32(d, "logprobs", ones, 3, 0, NULL), 0);
+  cr_assert_eq(tinker_datum_set_f32(d, "advantages", ones, 3, 0, NULL), 0);
   loss.kind = TINKER_LOSS_DRO;
   cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL); /* no beta */
   loss.beta = 0.1;
   cr_assert_eq(batch_rc(t, d, &loss), 0);
   loss.kind = TINKER_LOSS_CISPO;
   cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL); /* beta */
-  loss.beta = 0;
+  loss.beta = TINKER_LOSS_UNSET;
   loss.clip_high_threshold = 4;
   cr_assert_eq(batch_rc(t, d, &loss), 0);
   loss.kind = TINKER_LOSS_GSPO;
   cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL); /* no mask */
-  cr_assert_eq(tinker_datum_set_f32(d, "sequence_ratio_mask", ones, 3, 0), 0);
+  cr_assert_eq(tinker_datum_set_f32(d, "sequence_ratio_mask", ones, 3, 0, NULL),
+               0);
   cr_assert_eq(batch_rc(t, d, &loss), 0);
   loss.kind = 17;
   cr_assert_eq(batch_rc(t, d, &loss), TINKER_EINVAL);
@@ -342,19 +351,18 @@ Test(calls, sample) {
   rig_init(&rig, NULL);
   cr_assert_eq(rig_client(&rig), 0);
   tinker_sampler_t *s = rig_sampler(&rig);
-  cr_assert_eq(tinker_input_new(&p, NULL), 0);
-  cr_assert_eq(tinker_sampler_sample(s, p, NULL, NULL, NULL, NULL, &f),
+  cr_assert_eq(tinker_input_new(&p, NULL, NULL), 0);
+  cr_assert_eq(calls_begun(tinker_sampler_sample(s, p, NULL, NULL), &f),
                TINKER_EINVAL); /* empty */
-  tinker_input_add_tokens(p, (const int32_t[]){1, 2}, 2);
+  tinker_input_add_tokens(p, (const int32_t[]){1, 2}, 2, NULL);
   tinker_sampling_params_init(&o);
-  o.has_temperature = 1;
   o.temperature = -1;
-  cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f),
+  cr_assert_eq(calls_begun(tinker_sampler_sample(s, p, &o, NULL), &f),
                TINKER_EINVAL);
   o.temperature = 0;
   o.no_stop = 1;
   o.stop_token_count = 1;
-  cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f),
+  cr_assert_eq(calls_begun(tinker_sampler_sample(s, p, &o, NULL), &f),
                TINKER_EINVAL);
   o.no_stop = 0;
   const char *texts[1025];
@@ -362,16 +370,16 @@ Test(calls, sample) {
   o.stop_token_count = 0;
   o.stop_strings = texts;
   o.stop_string_count = 1025;
-  cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f),
+  cr_assert_eq(calls_begun(tinker_sampler_sample(s, p, &o, NULL), &f),
                TINKER_EOVERFLOW);
   o.stop_string_count = 1024;
-  cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(calls_begun(tinker_sampler_sample(s, p, &o, NULL), &f), 0);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   tinker_future_release(f);
   o.stop_string_count = 0;
   o.no_stop = 1;
   o.prompt_logprobs = 1;
-  cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(calls_begun(tinker_sampler_sample(s, p, &o, NULL), &f), 0);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   cr_assert_eq(tinker_future_get_sample(f, &r), 0);
   const tinker_sequence_t *q = tinker_sample_result_sequences(r, &n);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "api/data.h"
 #include "base/arena.h"
 #include "rig.h"
 #include "wire/fb_request.h"
@@ -13,7 +14,8 @@ static tinker_datum_t *example(void) {
   static const int32_t tokens[5] = {1, 2, 3, 4, 5};
   static const float weights[5] = {1, 2, 3, 4, 5};
   tinker_datum_t *d = NULL;
-  cr_assert_eq(tinker_datum_new_supervised(&d, tokens, weights, 5, NULL), 0);
+  cr_assert_eq(tinker_datum_new_supervised(&d, tokens, weights, 5, NULL, NULL),
+               0);
   return d;
 }
 
@@ -24,11 +26,11 @@ Test(data, what_is_not_finite_is_refused) {
     for (size_t at = 0; at < 12; at++) {
       float values[12] = {0};
       values[at] = none[kind];
-      cr_assert_eq(tinker_datum_set_f32(d, "weights", values, 12, 0),
+      cr_assert_eq(tinker_datum_set_f32(d, "weights", values, 12, 0, NULL),
                    TINKER_EINVAL);
-      cr_assert_eq(tinker_datum_set_f32(d, "weights", values, 4, 3),
+      cr_assert_eq(tinker_datum_set_f32(d, "weights", values, 4, 3, NULL),
                    TINKER_EINVAL);
-      cr_assert_eq(tinker_datum_set_f32(d, "other", values, at, 0),
+      cr_assert_eq(tinker_datum_set_f32(d, "other", values, at, 0, NULL),
                    at ? 0 : TINKER_EINVAL); /* it is not among them */
     }
   }
@@ -42,8 +44,9 @@ Test(data, nor_among_the_weights_of_a_supervised_one) {
       float weights[4] = {1, 1, 1, 1};
       tinker_datum_t *d = NULL;
       weights[at] = none[kind];
-      cr_assert_eq(tinker_datum_new_supervised(&d, tokens, weights, 4, NULL),
-                   TINKER_EINVAL);
+      cr_assert_eq(
+          tinker_datum_new_supervised(&d, tokens, weights, 4, NULL, NULL),
+          TINKER_EINVAL);
       cr_assert_null(d);
     }
   }
@@ -75,13 +78,15 @@ Test(data, unchanged_on_failure) {
   cr_assert_eq(rig_client(&rig), 0);
   tinker_trainer_t *t = rig_trainer(&rig);
   tinker_datum_t *d = example();
-  cr_assert_eq(tinker_datum_set_f32(d, "weights", bad, 4, 0), TINKER_EINVAL);
-  cr_assert_eq(tinker_datum_set_f32(d, "weights", bad, SIZE_MAX / 2, 4),
+  cr_assert_eq(tinker_datum_set_f32(d, "weights", bad, 4, 0, NULL),
+               TINKER_EINVAL);
+  cr_assert_eq(tinker_datum_set_f32(d, "weights", bad, SIZE_MAX / 2, 4, NULL),
                TINKER_EOVERFLOW);
-  cr_assert_eq(tinker_datum_set_f32(d, "weights", bad, 0, 0), TINKER_EINVAL);
-  const tinker_datum_t *batch[1] = {d};
+  cr_assert_eq(tinker_datum_set_f32(d, "weights", bad, 0, 0, NULL),
+               TINKER_EINVAL);
+  tinker_datum_t *batch[1] = {d};
   cr_assert_eq(
-      tinker_trainer_forward_backward(t, batch, 1, NULL, NULL, NULL, NULL, &f),
+      calls_begun(tinker_trainer_forward_backward(t, batch, 1, NULL, NULL), &f),
       0);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   check_sent(rig_request(&rig, FB, 0));
@@ -100,10 +105,10 @@ Test(data, losses) {
   cr_assert_eq(rig_client(&rig), 0);
   tinker_trainer_t *t = rig_trainer(&rig);
   tinker_datum_t *d = example();
-  const tinker_datum_t *batch[1] = {d};
+  tinker_datum_t *batch[1] = {d};
   static const float ones[4] = {1, 1, 1, 1};
-  cr_assert_eq(tinker_datum_set_f32(d, "logprobs", ones, 4, 0), 0);
-  cr_assert_eq(tinker_datum_set_f32(d, "advantages", ones, 4, 0), 0);
+  cr_assert_eq(tinker_datum_set_f32(d, "logprobs", ones, 4, 0, NULL), 0);
+  cr_assert_eq(tinker_datum_set_f32(d, "advantages", ones, 4, 0, NULL), 0);
   for (int i = 0; i < 9; i++) {
     tinker_loss_init(&loss);
     loss.kind = i < 6 ? TINKER_LOSS_PPO : TINKER_LOSS_DRO;
@@ -115,13 +120,82 @@ Test(data, losses) {
     } else {
       loss.beta = value;
     }
-    cr_assert_eq(tinker_trainer_forward_backward(t, batch, 1, &loss, NULL, NULL,
-                                                 NULL, &f),
-                 TINKER_EINVAL, "%d", i);
+    cr_assert_eq(
+        calls_begun(tinker_trainer_forward_backward(t, batch, 1, &loss, NULL),
+                    &f),
+        TINKER_EINVAL, "%d", i);
   }
   rig_run(&rig);
   cr_assert_eq(rig_count(&rig, FB), 0u);
   tinker_datum_release(d);
   tinker_trainer_release(t);
   rig_done(&rig);
+}
+
+/* --- what is wrong, and with which value --- */
+
+static void wrong(int rc, tinker_error_t *error, const char *text) {
+  cr_assert_eq(rc, TINKER_EINVAL, "%s", text);
+  cr_assert_str_eq(tinker_error_message(error), text);
+  tinker_error_release(error);
+}
+
+Test(data, refusals_name_the_value) {
+  const int32_t ids[3] = {1, 2, -7};
+  const float odd[3] = {0, INFINITY, 0};
+  tinker_error_t *e = NULL;
+  tinker_input_t *input = NULL;
+  tinker_datum_t *datum = NULL;
+  int rc = tinker_input_from_tokens(&input, ids, 3, NULL, &e);
+  wrong(rc, e, "tokens[2] is -7: want 0 or more");
+  rc = tinker_input_from_tokens(&input, ids, 0, NULL, &e);
+  wrong(rc, e, "n is 0: want tokens");
+  rc = tinker_datum_new_supervised(&datum, ids, NULL, 3, NULL, &e);
+  wrong(rc, e, "tokens[2] is -7: want 0 or more");
+  rc = tinker_datum_new_supervised(&datum, ids, NULL, 1, NULL, &e);
+  wrong(rc, e, "n is 1: want 2 to 268435456 tokens");
+  rc = tinker_datum_new_supervised(&datum, (const int32_t[]){1, 2, 3}, odd, 3,
+                                   NULL, &e);
+  wrong(rc, e, "weights[1] is inf: want a finite number");
+  cr_assert_null(input);
+  cr_assert_null(datum);
+  cr_assert_eq(tinker_input_from_tokens(&input, ids, 2, NULL, NULL), 0);
+  cr_assert_eq(tinker_datum_new(&datum, input, NULL, NULL), 0);
+  rc = tinker_datum_set_f32(datum, "Weights", odd, 2, 0, &e);
+  wrong(rc, e, "name is \"Weights\": want 1 to 64 bytes of [a-z0-9_]");
+  rc = tinker_datum_set_f32(datum, "weights", odd, 2, 0, &e);
+  wrong(rc, e, "weights[1] is inf: want a finite number");
+  rc = tinker_datum_set_i64(datum, "target_tokens", NULL, 2, 0, &e);
+  wrong(rc, e, "target_tokens is NULL");
+  tinker_datum_release(datum);
+  tinker_input_release(input);
+}
+
+/* A rollout: targets are shifted by one, the prompt has no advantage. */
+Test(data, an_example_of_reinforcement_learning) {
+  const int32_t prompt[2] = {5, 6}, drawn[3] = {7, 8, 9};
+  const float logprobs[3] = {-1, -2, -3};
+  const int64_t targets[4] = {6, 7, 8, 9};
+  const float q[4] = {0, -1, -2, -3}, a[4] = {0, 0.5f, 0.5f, 0.5f};
+  tinker_datum_t *d = NULL;
+  tinker_error_t *e = NULL;
+  cr_assert_eq(
+      tinker_datum_new_rl(&d, prompt, 2, drawn, logprobs, 3, 0.5f, NULL, NULL),
+      0);
+  cr_assert_eq(tinker_input_length(d->input), 4u);
+  cr_assert_eq(memcmp(tinker__datum_tensor(d, "target_tokens")->data, targets,
+                      sizeof targets),
+               0);
+  cr_assert_eq(memcmp(tinker__datum_tensor(d, "logprobs")->data, q, sizeof q),
+               0);
+  cr_assert_eq(memcmp(tinker__datum_tensor(d, "advantages")->data, a, sizeof a),
+               0);
+  tinker_datum_release(d);
+  int rc =
+      tinker_datum_new_rl(&d, prompt, 2, drawn, logprobs, 3, NAN, NULL, &e);
+  wrong(rc, e, "advantage is nan: want a finite number");
+  rc = tinker_datum_new_rl(&d, prompt, 0, drawn, logprobs, 3, 1, NULL, &e);
+  wrong(rc, e, "prompt_len is 0");
+  rc = tinker_datum_new_rl(&d, prompt, 2, drawn, NULL, 3, 1, NULL, &e);
+  wrong(rc, e, "logprobs is NULL");
 }

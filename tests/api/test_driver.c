@@ -29,7 +29,7 @@ static int new_trainer(void) {
   tinker_trainer_options_init(&o);
   o.base_model = "tiny";
   cr_assert_eq(
-      tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f), 0);
+      calls_begun(tinker_client_create_trainer(rig.client, &o, NULL), &f), 0);
   int rc = tinker_future_wait(f, 600000);
   tinker_future_release(f);
   return rc;
@@ -47,7 +47,7 @@ Test(driver, gone_ends_the_session) {
   script_expect(
       rig.script, TINKER__HTTP_POST, OPTIM,
       (script_reply_t){.status = 410, .body = "{\"detail\":\"it has ended\"}"});
-  cr_assert_eq(tinker_trainer_optim_step(trainer, NULL, NULL, NULL, NULL, &f),
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(trainer, NULL, NULL), &f),
                0);
   cr_assert_eq(tinker_future_wait(f, 1000), TINKER_ESESSION);
   tinker_future_release(f);
@@ -64,7 +64,7 @@ Test(driver, a_lost_result_does_not) {
   script_expect(
       rig.script, TINKER__HTTP_POST, RETRIEVE,
       (script_reply_t){.status = 410, .body = "{\"detail\":\"gone\"}"});
-  cr_assert_eq(tinker_trainer_optim_step(trainer, NULL, NULL, NULL, NULL, &f),
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(trainer, NULL, NULL), &f),
                0);
   cr_assert_eq(tinker_future_wait(f, 1000), TINKER_ELOST);
   tinker_future_release(f);
@@ -93,12 +93,17 @@ Test(driver, no_request_waits_for_ever) {
   tinker_input_t *p = NULL;
   tinker_sampler_t *s = rig_sampler(&rig);
   seen_t seen = {0};
-  tinker_input_new(&p, NULL);
-  tinker_input_add_tokens(p, (const int32_t[]){1}, 1);
-  tinker_trainer_forward_backward(trainer, (const tinker_datum_t *const *)batch,
-                                  1, NULL, NULL, rig_seen, &seen, NULL);
-  tinker_trainer_optim_step(trainer, NULL, NULL, rig_seen, &seen, NULL);
-  tinker_sampler_sample(s, p, NULL, NULL, rig_seen, &seen, NULL);
+  tinker_input_new(&p, NULL, NULL);
+  tinker_input_add_tokens(p, (const int32_t[]){1}, 1, NULL);
+  calls_begun(tinker_trainer_forward_backward(
+                  trainer, batch, 1, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
+  calls_begun(tinker_trainer_optim_step(trainer, NULL,
+                                        CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
+  calls_begun(
+      tinker_sampler_sample(s, p, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+      NULL);
   fake_loop_advance(&rig.loop, 15000);
   cr_assert_eq(seen.calls, 3);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -121,7 +126,9 @@ Test(driver, a_service_that_never_answers) {
     script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
                   (script_reply_t){.delay_ms = -1});
   }
-  tinker_trainer_optim_step(trainer, NULL, NULL, rig_seen, &seen, NULL);
+  calls_begun(tinker_trainer_optim_step(trainer, NULL,
+                                        CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
   fake_loop_advance(&rig.loop, 61000);
   cr_assert_geq(rig_count(&rig, OPTIM), 2u);
   fake_loop_advance(&rig.loop, 360000);
@@ -155,10 +162,15 @@ Test(driver, close_ends_in_time) {
                 (script_reply_t){.delay_ms = -1});
   script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
                 (script_reply_t){.delay_ms = -1});
-  tinker_trainer_optim_step(trainer, NULL, NULL, rig_seen, &seen, NULL);
+  calls_begun(tinker_trainer_optim_step(trainer, NULL,
+                                        CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
   rig_run(&rig);
   int64_t start = rig.loop.now_ms;
-  cr_assert_eq(tinker_client_close(rig.client, rig_seen, &closed), 0);
+  cr_assert_eq(calls_begun(tinker_client_close(
+                               rig.client, CALLS_WITH(NULL, rig_seen, &closed)),
+                           NULL),
+               0);
   fake_loop_advance(&rig.loop, 60000);
   cr_assert(seen.calls == 1 && seen.status == TINKER_ECLOSED);
   cr_assert_eq(closed.calls, 1);

@@ -36,8 +36,9 @@ Test(faults, numbered_again_byte_for_byte) {
     tinker_datum_t **batch = rig_batch(2, 5);
     script_expect(rig.script, TINKER__HTTP_POST, FB, failures[i]);
     cr_assert_eq(
-        tinker_trainer_forward_backward(t, (const tinker_datum_t *const *)batch,
-                                        2, NULL, NULL, rig_seen, &seen, NULL),
+        calls_begun(tinker_trainer_forward_backward(
+                        t, batch, 2, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+                    NULL),
         0);
     rig_run(&rig);
     cr_assert(rig_count(&rig, FB) == 1 && seen.calls == 0, "%zu", i);
@@ -63,7 +64,7 @@ Test(faults, without_number_not_again) {
   o.base_model = "tiny";
   script_expect(rig.script, TINKER__HTTP_POST, CREATE,
                 (script_reply_t){.error = TINKER_ETRANSPORT, .sent = true});
-  tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f);
+  calls_begun(tinker_client_create_trainer(rig.client, &o, NULL), &f);
   const tinker_error_t *e = ended(&rig, f, TINKER_ETRANSPORT);
   cr_assert(tinker_error_outcome_is_unknown(e));
   cr_assert(!tinker_error_is_retriable(e));
@@ -72,7 +73,7 @@ Test(faults, without_number_not_again) {
 
   script_expect(rig.script, TINKER__HTTP_POST, CREATE,
                 (script_reply_t){.status = 503, .body = "x"});
-  tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f);
+  calls_begun(tinker_client_create_trainer(rig.client, &o, NULL), &f);
   e = ended(&rig, f, TINKER_ESERVER);
   cr_assert(tinker_error_outcome_is_unknown(e) &&
             tinker_error_http_status(e) == 503);
@@ -81,7 +82,7 @@ Test(faults, without_number_not_again) {
 
   script_expect(rig.script, TINKER__HTTP_POST, CREATE,
                 (script_reply_t){.error = TINKER_ECONNECT});
-  tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f);
+  calls_begun(tinker_client_create_trainer(rig.client, &o, NULL), &f);
   cr_assert_eq(tinker_future_wait(f, 60000), 0);
   cr_assert_eq(rig_count(&rig, CREATE), before + 4);
   tinker_future_release(f);
@@ -97,13 +98,13 @@ Test(faults, rejected_number_is_used) {
   script_expect(
       rig.script, TINKER__HTTP_POST, OPTIM,
       (script_reply_t){.status = 422, .body = "{\"detail\":\"bad beta1\"}"});
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f);
   const tinker_error_t *e = ended(&rig, f, TINKER_EREJECTED);
   cr_assert(strstr(tinker_error_message(e), "optim_step (seq_id 1)"));
   cr_assert(strstr(tinker_error_message(e), "bad beta1"));
   cr_assert(!tinker_error_is_fatal(e) && !tinker_error_outcome_is_unknown(e));
   tinker_future_release(f);
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   cr_assert_eq(rig_seq(rig_request(&rig, OPTIM, 1)), 2);
   tinker_future_release(f);
@@ -122,7 +123,7 @@ Test(faults, page_to_the_end) {
                   (script_reply_t){.status = 403,
                                    .body = "<html>blocked by proxy</html>"});
   }
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f);
   const tinker_error_t *e = ended(&rig, f, TINKER_EPROTO);
   cr_assert(tinker_error_is_fatal(e) && tinker_error_outcome_is_unknown(e));
   cr_assert_eq(tinker_error_http_status(e), 403);
@@ -144,12 +145,16 @@ Test(faults, refused_number_is_missed) {
   start(&rig, &t);
   script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
                 (script_reply_t){.status = 403, .body = DETAIL("blocked")});
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, NULL);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+      NULL);
   rig_run(&rig);
   cr_assert_eq(seen.status, TINKER_EREJECTED);
   expect_poll(&rig, (script_reply_t){.body = WAITS_FOR("1")});
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
-  tinker_trainer_save_state(t, "a", NULL, NULL, rig_seen, &seen, NULL);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f);
+  calls_begun(tinker_trainer_save_state(t, "a", NULL,
+                                        CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
   expect_poll(&rig, (script_reply_t){.body = WAITS_FOR("1")});
   rig_run(&rig); /* no time passes */
   const tinker_error_t *e = ended(&rig, f, TINKER_EFATAL);
@@ -160,7 +165,7 @@ Test(faults, refused_number_is_missed) {
             "%s", tinker_error_message(e));
   cr_assert(seen.calls == 2 && seen.status == TINKER_EFATAL);
   tinker_future_release(f);
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f),
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f),
                TINKER_EFATAL);
   end(&rig, t);
 }
@@ -198,9 +203,13 @@ Test(faults, fatal_trainer) {
     script_expect(rig.script, TINKER__HTTP_POST, SAVE,
                   (script_reply_t){.status = 503, .body = "down"});
   }
-  tinker_trainer_save_state(t, "a", NULL, NULL, NULL, NULL, &f);
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[0], NULL);
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[1], NULL);
+  calls_begun(tinker_trainer_save_state(t, "a", NULL, NULL), &f);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &seen[0])),
+      NULL);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &seen[1])),
+      NULL);
   const tinker_error_t *e = ended(&rig, f, TINKER_ESERVER);
   cr_assert(tinker_error_is_fatal(e) && tinker_error_outcome_is_unknown(e));
   cr_assert(tinker_error_needs_recovery(e));
@@ -209,15 +218,19 @@ Test(faults, fatal_trainer) {
   cr_assert(seen[1].calls == 1 && seen[1].status == TINKER_EFATAL);
   cr_assert_eq(rig_count(&rig, OPTIM), 0u);
   cr_assert_lt(rig_count(&rig, SAVE), 60u);
-  cr_assert_eq(
-      tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[2], NULL),
-      TINKER_EFATAL);
-  cr_assert_eq(seen[2].calls, 0);
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(
+                               t, NULL, CALLS_WITH(NULL, rig_seen, &seen[2])),
+                           NULL),
+               TINKER_EFATAL);
+  rig_run(&rig);
+  cr_assert(seen[2].calls == 1 && seen[2].status == TINKER_EFATAL);
   tinker_future_release(f);
   tinker_trainer_t *u = rig_trainer(&rig);
-  tinker_trainer_optim_step(u, NULL, NULL, rig_seen, &seen[2], NULL);
+  calls_begun(
+      tinker_trainer_optim_step(u, NULL, CALLS_WITH(NULL, rig_seen, &seen[2])),
+      NULL);
   rig_run(&rig);
-  cr_assert(seen[2].calls == 1 && seen[2].status == 0);
+  cr_assert(seen[2].calls == 2 && seen[2].status == 0);
   tinker_trainer_release(u);
   end(&rig, t);
 }
@@ -233,8 +246,7 @@ Test(faults, one_chunk_rejected) {
   tinker_datum_t **batch = rig_batch(3, 3);
   script_expect(rig.script, TINKER__HTTP_POST, FB,
                 (script_reply_t){.status = 422, .body = DETAIL("no")});
-  tinker_trainer_forward_backward(t, (const tinker_datum_t *const *)batch, 3,
-                                  NULL, NULL, NULL, NULL, &f);
+  calls_begun(tinker_trainer_forward_backward(t, batch, 3, NULL, NULL), &f);
   const tinker_error_t *e = ended(&rig, f, TINKER_EREJECTED);
   cr_assert(tinker_error_outcome_is_unknown(e));
   cr_assert_str_eq(tinker_error_message(e),
@@ -244,7 +256,7 @@ Test(faults, one_chunk_rejected) {
   cr_assert_eq(rig_count(&rig, FB), 3u);
   cr_assert_eq(rig_seq(rig_request(&rig, FB, 2)), 1);
   tinker_future_release(f);
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   cr_assert_eq(rig_seq(rig_request(&rig, OPTIM, 0)), 4);
   tinker_future_release(f);
@@ -386,7 +398,7 @@ Test(faults, session_ended) {
   cr_assert_eq(step(&rig, t, &f), TINKER_ESESSION);
   cr_assert(tinker_error_is_fatal(tinker_future_error(f)));
   tinker_future_release(f);
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f),
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f),
                TINKER_EFATAL);
   end(&rig, t);
 }
@@ -403,7 +415,7 @@ Test(faults, second_step_fails) {
                 (script_reply_t){.status = 404, .body = DETAIL("no model")});
   tinker_trainer_options_init(&o);
   o.base_model = "tiny";
-  tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f);
+  calls_begun(tinker_client_create_trainer(rig.client, &o, NULL), &f);
   const tinker_error_t *e = ended(&rig, f, TINKER_EREJECTED);
   cr_assert(tinker_error_outcome_is_unknown(e) &&
             !tinker_error_is_retriable(e));
@@ -416,8 +428,8 @@ Test(faults, second_step_fails) {
 static tinker_input_t *prompt(void) {
   static const int32_t tokens[2] = {1, 2};
   tinker_input_t *input = NULL;
-  cr_assert_eq(tinker_input_new(&input, NULL), 0);
-  cr_assert_eq(tinker_input_add_tokens(input, tokens, 2), 0);
+  cr_assert_eq(tinker_input_new(&input, NULL, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(input, tokens, 2, NULL), 0);
   return input;
 }
 
@@ -429,7 +441,7 @@ Test(faults, lost_sample_is_drawn_again) {
   tinker_sampler_t *s = rig_sampler(&rig);
   tinker_input_t *p = prompt();
   expect_poll(&rig, (script_reply_t){.status = 410, .body = DETAIL("gone")});
-  cr_assert_eq(tinker_sampler_sample(s, p, NULL, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(calls_begun(tinker_sampler_sample(s, p, NULL, NULL), &f), 0);
   cr_assert_eq(tinker_future_wait(f, 60000), 0);
   cr_assert_eq(rig_count(&rig, ASAMPLE), 2u);
   cr_assert_eq(rig_seq(rig_request(&rig, ASAMPLE, 0)), 0);
@@ -456,10 +468,16 @@ Test(faults, backpressure) {
   tinker_input_t *p = prompt();
   script_expect(rig.script, TINKER__HTTP_POST, ASAMPLE,
                 (script_reply_t){.status = 429, .body = "slow down"});
-  tinker_sampler_sample(s, p, NULL, NULL, rig_seen, &seen[0], NULL);
+  calls_begun(
+      tinker_sampler_sample(s, p, NULL, CALLS_WITH(NULL, rig_seen, &seen[0])),
+      NULL);
   rig_run(&rig);
-  tinker_sampler_sample(s, p, NULL, NULL, rig_seen, &seen[1], NULL);
-  tinker_sampler_sample(s, p, NULL, NULL, rig_seen, &seen[2], NULL);
+  calls_begun(
+      tinker_sampler_sample(s, p, NULL, CALLS_WITH(NULL, rig_seen, &seen[1])),
+      NULL);
+  calls_begun(
+      tinker_sampler_sample(s, p, NULL, CALLS_WITH(NULL, rig_seen, &seen[2])),
+      NULL);
   rig_run(&rig);
   cr_assert_eq(rig_count(&rig, ASAMPLE), 1u);
   fake_loop_advance(&rig.loop, 990);

@@ -26,13 +26,13 @@ static void make(world_t *w) {
   w->t = rig_trainer(&w->rig);
   w->s = rig_sampler(&w->rig);
   w->batch = rig_batch(1, 3);
-  must(tinker_input_new(&w->prompt, NULL) == 0);
-  must(tinker_input_add_tokens(w->prompt, tokens, 2) == 0);
-  tinker_trainer_optim_step(w->t, NULL, NULL, NULL, NULL, &w->ended);
+  must(tinker_input_new(&w->prompt, NULL, NULL) == 0);
+  must(tinker_input_add_tokens(w->prompt, tokens, 2, NULL) == 0);
+  calls_begun(tinker_trainer_optim_step(w->t, NULL, NULL), &w->ended);
   must(tinker_future_wait(w->ended, 1000) == 0);
   script_expect(w->rig.script, TINKER__HTTP_POST, OPTIM,
                 (script_reply_t){.delay_ms = -1});
-  tinker_trainer_optim_step(w->t, NULL, NULL, NULL, NULL, &w->running);
+  calls_begun(tinker_trainer_optim_step(w->t, NULL, NULL), &w->running);
   rig_run(&w->rig);
 }
 
@@ -74,38 +74,41 @@ static int client_calls(world_t *w) {
   char id[64];
   tinker_trainer_options_init(&o);
   o.base_model = "tiny";
-  FORKED(tinker_client_get_capabilities(c, NULL, NULL, NULL, &f));
-  FORKED(tinker_client_create_trainer(c, &o, NULL, NULL, NULL, &f));
-  FORKED(tinker_client_create_trainer_from_state(c, "tinker://a/weights/b", 1,
-                                                 NULL, NULL, NULL, &f));
-  FORKED(tinker_client_create_sampler(c, "tiny", NULL, NULL, NULL, &f));
-  FORKED(tinker_client_create_sampler_from_path(
-      c, "tinker://a/sampler_weights/b", NULL, NULL, NULL, &f));
+  FORKED(calls_begun(tinker_client_get_capabilities(c, NULL), &f));
+  FORKED(calls_begun(tinker_client_create_trainer(c, &o, NULL), &f));
+  FORKED(calls_begun(tinker_client_create_trainer_from_state(
+                         c, "tinker://a/weights/b", 1, NULL),
+                     &f));
+  FORKED(calls_begun(tinker_client_create_sampler(c, "tiny", NULL), &f));
+  FORKED(calls_begun(tinker_client_create_sampler_from_path(
+                         c, "tinker://a/sampler_weights/b", NULL),
+                     &f));
   FORKED(tinker_client_next(c, -1, &f));
   FORKED(tinker_client_session_id(c, id, sizeof id));
-  FORKED(tinker_client_drain(c, -1, NULL, NULL));
-  FORKED(tinker_client_close(c, NULL, NULL));
+  FORKED(calls_begun(tinker_client_drain(c, CALLS_TIMEOUT(-1)), NULL));
+  FORKED(calls_begun(tinker_client_close(c, NULL), NULL));
   return 0;
 }
 
 static int trainer_calls(world_t *w) {
-  const tinker_datum_t *const *data = (const tinker_datum_t *const *)w->batch;
+  tinker_datum_t *const *data = (tinker_datum_t *const *)w->batch;
   tinker_trainer_t *t = w->t;
   tinker_future_t *f = NULL;
-  FORKED(tinker_trainer_forward(t, data, 1, NULL, NULL, NULL, NULL, &f));
+  FORKED(calls_begun(tinker_trainer_forward(t, data, 1, NULL, NULL), &f));
   FORKED(
-      tinker_trainer_forward_backward(t, data, 1, NULL, NULL, NULL, NULL, &f));
-  FORKED(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f));
-  FORKED(tinker_trainer_save_state(t, "a", NULL, NULL, NULL, NULL, &f));
-  FORKED(tinker_trainer_save_weights_for_sampler(t, "a", NULL, NULL, NULL, NULL,
-                                                 &f));
-  FORKED(tinker_trainer_load_state(t, "tinker://a/weights/b", NULL, NULL, NULL,
-                                   &f));
-  FORKED(tinker_trainer_load_state_with_optimizer(t, "tinker://a/weights/b",
-                                                  NULL, NULL, NULL, &f));
-  FORKED(tinker_trainer_create_sampler(t, NULL, NULL, NULL, &f));
-  FORKED(tinker_trainer_get_info(t, NULL, NULL, NULL, &f));
-  FORKED(tinker_sampler_sample(w->s, w->prompt, NULL, NULL, NULL, NULL, &f));
+      calls_begun(tinker_trainer_forward_backward(t, data, 1, NULL, NULL), &f));
+  FORKED(calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f));
+  FORKED(calls_begun(tinker_trainer_save_state(t, "a", NULL, NULL), &f));
+  FORKED(calls_begun(
+      tinker_trainer_save_weights_for_sampler(t, "a", NULL, NULL), &f));
+  FORKED(calls_begun(tinker_trainer_load_state(t, "tinker://a/weights/b", NULL),
+                     &f));
+  FORKED(calls_begun(
+      tinker_trainer_load_state_with_optimizer(t, "tinker://a/weights/b", NULL),
+      &f));
+  FORKED(calls_begun(tinker_trainer_create_sampler(t, NULL), &f));
+  FORKED(calls_begun(tinker_trainer_get_info(t, NULL), &f));
+  FORKED(calls_begun(tinker_sampler_sample(w->s, w->prompt, NULL, NULL), &f));
   return 0;
 }
 
@@ -156,7 +159,7 @@ static int own_client(world_t *w) {
   (void)w;
   rig_init_threads(&rig);
   if (rig_client(&rig)) return 1;
-  tinker_client_get_capabilities(rig.client, NULL, NULL, NULL, &f);
+  calls_begun(tinker_client_get_capabilities(rig.client, NULL), &f);
   if (tinker_future_wait(f, -1)) return 2;
   tinker_future_release(f);
   rig_done(&rig);

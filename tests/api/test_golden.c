@@ -126,7 +126,7 @@ static tinker_trainer_t *make_trainer(rig_t *rig, uint32_t rank) {
   tinker_trainer_options_init(&o);
   o.base_model = "tiny-org/tiny-qwen3";
   o.rank = rank;
-  tinker_client_create_trainer(rig->client, &o, NULL, NULL, NULL, &f);
+  calls_begun(tinker_client_create_trainer(rig->client, &o, NULL), &f);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   tinker_future_get_trainer(f, &t);
   tinker_future_release(f);
@@ -142,12 +142,15 @@ static const float advantages[4] = {0, 1, -1, 0.5f};
 static tinker_datum_t *rl_datum(void) {
   tinker_input_t *input = NULL;
   tinker_datum_t *datum = NULL;
-  cr_assert_eq(tinker_input_new(&input, NULL), 0);
-  cr_assert_eq(tinker_input_add_tokens(input, tokens, 4), 0);
-  cr_assert_eq(tinker_datum_new(&datum, input, NULL), 0);
-  cr_assert_eq(tinker_datum_set_i64(datum, "target_tokens", targets, 4, 0), 0);
-  cr_assert_eq(tinker_datum_set_f32(datum, "logprobs", logprobs, 4, 0), 0);
-  cr_assert_eq(tinker_datum_set_f32(datum, "advantages", advantages, 4, 0), 0);
+  cr_assert_eq(tinker_input_new(&input, NULL, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(input, tokens, 4, NULL), 0);
+  cr_assert_eq(tinker_datum_new(&datum, input, NULL, NULL), 0);
+  cr_assert_eq(
+      tinker_datum_set_i64(datum, "target_tokens", targets, 4, 0, NULL), 0);
+  cr_assert_eq(tinker_datum_set_f32(datum, "logprobs", logprobs, 4, 0, NULL),
+               0);
+  cr_assert_eq(
+      tinker_datum_set_f32(datum, "advantages", advantages, 4, 0, NULL), 0);
   tinker_input_release(input);
   return datum;
 }
@@ -158,32 +161,40 @@ Test(golden, losses) {
   setup(&rig, LOSSES);
   tinker_trainer_t *t = make_trainer(&rig, 8);
   tinker_datum_t *ce = NULL, *rl = rl_datum();
-  cr_assert_eq(tinker_datum_new_supervised(&ce, tokens, weights, 5, NULL), 0);
-  const tinker_datum_t *ces[1] = {ce}, *rls[1] = {rl};
+  cr_assert_eq(tinker_datum_new_supervised(&ce, tokens, weights, 5, NULL, NULL),
+               0);
+  tinker_datum_t *ces[1] = {ce}, *rls[1] = {rl};
   tinker_loss_t loss;
   tinker_loss_init(&loss);
   for (int i = 0; i < 2; i++) {
-    tinker_trainer_forward_backward(t, ces, 1, &loss, NULL, rig_seen, &seen,
-                                    NULL);
+    calls_begun(tinker_trainer_forward_backward(
+                    t, ces, 1, &loss, CALLS_WITH(NULL, rig_seen, &seen)),
+                NULL);
   }
   loss.kind = TINKER_LOSS_IMPORTANCE_SAMPLING;
-  tinker_trainer_forward_backward(t, rls, 1, &loss, NULL, rig_seen, &seen,
-                                  NULL);
+  calls_begun(tinker_trainer_forward_backward(
+                  t, rls, 1, &loss, CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
   loss.kind = TINKER_LOSS_PPO;
-  tinker_trainer_forward_backward(t, rls, 1, &loss, NULL, rig_seen, &seen,
-                                  NULL);
+  calls_begun(tinker_trainer_forward_backward(
+                  t, rls, 1, &loss, CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
   loss.clip_low_threshold = 0.9;
   loss.clip_high_threshold = 1.1;
-  tinker_trainer_forward_backward(t, rls, 1, &loss, NULL, rig_seen, &seen,
-                                  NULL);
+  calls_begun(tinker_trainer_forward_backward(
+                  t, rls, 1, &loss, CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
   loss.clip_low_threshold = 0.5;
-  loss.clip_high_threshold = 0;
-  tinker_trainer_forward(t, rls, 1, &loss, NULL, rig_seen, &seen, NULL);
+  loss.clip_high_threshold = TINKER_LOSS_UNSET;
+  calls_begun(tinker_trainer_forward(t, rls, 1, &loss,
+                                     CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
   tinker_loss_init(&loss);
   loss.kind = TINKER_LOSS_DRO;
   loss.beta = 0.05;
-  tinker_trainer_forward_backward(t, rls, 1, &loss, NULL, rig_seen, &seen,
-                                  NULL);
+  calls_begun(tinker_trainer_forward_backward(
+                  t, rls, 1, &loss, CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
   rig_run(&rig);
   cr_assert(seen.calls == 7 && seen.status == 0);
   same_batch_as("fb_forward.pb", rig_request(&rig, FB, 5), 6);
@@ -205,11 +216,12 @@ static tinker_datum_t *soft_datum(size_t rows, size_t cols,
   static const int32_t ids[4] = {116, 130, 150, 176};
   tinker_input_t *input = NULL;
   tinker_datum_t *d = NULL;
-  cr_assert_eq(tinker_input_new(&input, NULL), 0);
-  cr_assert_eq(tinker_input_add_tokens(input, ids, rows), 0);
-  cr_assert_eq(tinker_datum_new(&d, input, NULL), 0);
-  cr_assert_eq(tinker_datum_set_i64(d, "target_tokens", target, rows, cols), 0);
-  cr_assert_eq(tinker_datum_set_f32(d, "weights", weight, rows, cols), 0);
+  cr_assert_eq(tinker_input_new(&input, NULL, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(input, ids, rows, NULL), 0);
+  cr_assert_eq(tinker_datum_new(&d, input, NULL, NULL), 0);
+  cr_assert_eq(
+      tinker_datum_set_i64(d, "target_tokens", target, rows, cols, NULL), 0);
+  cr_assert_eq(tinker_datum_set_f32(d, "weights", weight, rows, cols, NULL), 0);
   tinker_input_release(input);
   return d;
 }
@@ -231,9 +243,10 @@ Test(golden, soft_targets) {
   tinker_datum_t *d[2] = {soft_datum(4, 4, target, weight),
                           soft_datum(3, 2, sparse, sparse_weights)};
   for (int i = 0; i < 2; i++) {
-    const tinker_datum_t *one[1] = {d[i]};
-    tinker_trainer_forward_backward(t, one, 1, NULL, NULL, rig_seen, &seen,
-                                    NULL);
+    tinker_datum_t *one[1] = {d[i]};
+    calls_begun(tinker_trainer_forward_backward(
+                    t, one, 1, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+                NULL);
   }
   rig_run(&rig);
   cr_assert(seen.calls == 2 && seen.status == 0);
@@ -254,12 +267,14 @@ Test(golden, resuming) {
   tinker_trainer_options_init(&o);
   o.base_model = "tiny-org/tiny-qwen3";
   o.rank = 8;
-  o.has_seed = 1;
   o.seed = 131;
-  tinker_client_create_trainer(rig.client, &o, NULL, rig_seen, &seen, NULL);
+  calls_begun(tinker_client_create_trainer(rig.client, &o,
+                                           CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
   for (int with = 0; with < 2; with++) {
-    tinker_client_create_trainer_from_state(rig.client, path, with, NULL,
-                                            rig_seen, &seen, NULL);
+    calls_begun(tinker_client_create_trainer_from_state(
+                    rig.client, path, with, CALLS_WITH(NULL, rig_seen, &seen)),
+                NULL);
   }
   rig_run(&rig);
   fake_loop_advance(&rig.loop, 10000);
@@ -287,28 +302,46 @@ Test(golden, saves) {
   tinker_save_options_init(&o);
   o.overwrite = 1;
   for (int i = 0; i < 2; i++) {
-    tinker_trainer_save_state(t, "step-100", &o, NULL, rig_seen, &seen, NULL);
+    calls_begun(tinker_trainer_save_state(t, "step-100", &o,
+                                          CALLS_WITH(NULL, rig_seen, &seen)),
+                NULL);
   }
-  tinker_trainer_save_weights_for_sampler(t, "step-100", NULL, NULL, rig_seen,
-                                          &seen, NULL);
-  tinker_trainer_create_sampler(t, NULL, rig_seen, &seen, NULL);
-  tinker_trainer_create_sampler(t, NULL, rig_seen, &seen, NULL);
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, NULL);
+  calls_begun(tinker_trainer_save_weights_for_sampler(
+                  t, "step-100", NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
+  calls_begun(
+      tinker_trainer_create_sampler(t, CALLS_WITH(NULL, rig_seen, &seen)),
+      NULL);
+  calls_begun(
+      tinker_trainer_create_sampler(t, CALLS_WITH(NULL, rig_seen, &seen)),
+      NULL);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+      NULL);
   rig_run(&rig);
-  tinker_client_create_sampler_from_path(
-      rig.client, "tinker://" SAVES ":train:0/sampler_weights/step-100", NULL,
-      rig_seen, &seen, NULL);
-  tinker_trainer_load_state(t, path, NULL, rig_seen, &seen, NULL);
-  tinker_trainer_load_state_with_optimizer(t, path, NULL, rig_seen, &seen,
-                                           NULL);
+  calls_begun(tinker_client_create_sampler_from_path(
+                  rig.client,
+                  "tinker://" SAVES ":train:0/sampler_weights/step-100",
+                  CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
+  calls_begun(
+      tinker_trainer_load_state(t, path, CALLS_WITH(NULL, rig_seen, &seen)),
+      NULL);
+  calls_begun(tinker_trainer_load_state_with_optimizer(
+                  t, path, CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
   tinker_adam_params_init(&adam);
   adam.beta1 = 0.8;
   adam.beta2 = 0.99;
   adam.eps = 1e-8;
   adam.weight_decay = 0.1;
   adam.grad_clip_norm = 1;
-  tinker_trainer_optim_step(t, &adam, NULL, rig_seen, &seen, NULL);
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, NULL);
+  calls_begun(
+      tinker_trainer_optim_step(t, &adam, CALLS_WITH(NULL, rig_seen, &seen)),
+      NULL);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+      NULL);
   rig_run(&rig);
   cr_assert(seen.calls == 11 && seen.status == 0);
   same_message(&tinker__save_weights_msg, "save_weights.json",
@@ -337,29 +370,30 @@ Test(golden, sampling) {
   tinker_sampling_params_t o[8];
   setup(&rig, SAMPLING);
   tinker_sampler_t *s = rig_sampler(&rig);
-  tinker_input_new(&p, NULL);
-  tinker_input_add_tokens(p, ids, 6);
+  tinker_input_new(&p, NULL, NULL);
+  tinker_input_add_tokens(p, ids, 6, NULL);
   for (int i = 0; i < 8; i++) tinker_sampling_params_init(&o[i]);
   for (int i = 1; i < 6; i++) o[i].max_tokens = 5;
   o[1].num_samples = 3;
-  o[1].has_seed = 1;
   o[1].seed = 1099511627779;
   o[1].stop_strings = stops;
   o[1].stop_string_count = 2;
-  o[1].has_temperature = 1;
   o[1].temperature = 0.7;
   o[1].top_k = 40;
   o[1].top_p = 0.9;
   o[3].stop_tokens = stop_tokens;
   o[3].stop_token_count = 2;
   o[4].no_stop = 1;
-  o[5].has_temperature = 1;
+  o[5].temperature = 0;
   o[7].max_tokens = 1;
   o[7].prompt_logprobs = 1;
   o[7].topk_prompt_logprobs = 3;
   for (int i = 0; i < 8; i++) {
     cr_assert_eq(
-        tinker_sampler_sample(s, p, &o[i], NULL, rig_seen, &seen, NULL), 0);
+        calls_begun(tinker_sampler_sample(s, p, &o[i],
+                                          CALLS_WITH(NULL, rig_seen, &seen)),
+                    NULL),
+        0);
   }
   rig_run(&rig);
   cr_assert_eq(rig_count(&rig, ASAMPLE), 8u);

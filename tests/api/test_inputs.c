@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "rig.h"
+#include "support/calls.h"
 
 enum { LEN = 2000 };
 
@@ -19,10 +20,9 @@ static void setup(void) {
 TestSuite(inputs, .init = setup);
 
 static void train(tinker_trainer_t *t, tinker_datum_t *d, seen_t *seen) {
-  const tinker_datum_t *one = d;
-  cr_assert_eq(tinker_trainer_forward_backward(t, &one, 1, NULL, NULL, rig_seen,
-                                               seen, NULL),
-               0);
+  tinker_future_t *f = tinker_trainer_forward_backward(
+      t, &d, 1, NULL, CALLS_WITH(NULL, rig_seen, seen));
+  cr_assert_eq(calls_begun(f, NULL), 0);
 }
 
 /* Where the part behind model and number begins. */
@@ -40,11 +40,12 @@ Test(inputs, a_batch_that_changes_after_its_call) {
   rig_init(&rig, NULL);
   cr_assert_eq(rig_client(&rig), 0);
   tinker_trainer_t *t = rig_trainer(&rig);
-  cr_assert_eq(tinker_datum_new_supervised(&d, tokens, NULL, LEN + 1, NULL), 0);
-  cr_assert_eq(tinker_datum_new_supervised(&same, tokens, NULL, LEN + 1, NULL),
-               0);
+  cr_assert_eq(
+      tinker_datum_new_supervised(&d, tokens, NULL, LEN + 1, NULL, NULL), 0);
+  cr_assert_eq(
+      tinker_datum_new_supervised(&same, tokens, NULL, LEN + 1, NULL, NULL), 0);
   train(t, d, &seen[0]);
-  cr_assert_eq(tinker_datum_set_f32(d, "weights", halves, LEN, 0), 0);
+  cr_assert_eq(tinker_datum_set_f32(d, "weights", halves, LEN, 0, NULL), 0);
   train(t, d, &seen[1]);
   tinker_datum_release(d);
   train(t, same, &seen[2]);
@@ -68,13 +69,13 @@ Test(inputs, a_prompt_that_grows_after_its_call) {
   rig_init(&rig, NULL);
   cr_assert_eq(rig_client(&rig), 0);
   tinker_sampler_t *s = rig_sampler(&rig);
-  cr_assert_eq(tinker_input_new(&prompt, NULL), 0);
-  cr_assert_eq(tinker_input_add_tokens(prompt, tokens, 3), 0);
+  cr_assert_eq(tinker_input_new(&prompt, NULL, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(prompt, tokens, 3, NULL), 0);
   for (int i = 0; i < 2; i++) {
-    cr_assert_eq(
-        tinker_sampler_sample(s, prompt, NULL, NULL, rig_seen, &seen[i], NULL),
-        0);
-    cr_assert_eq(tinker_input_add_tokens(prompt, tokens + 3, LEN - 3), 0);
+    tinker_future_t *f = tinker_sampler_sample(
+        s, prompt, NULL, CALLS_WITH(NULL, rig_seen, &seen[i]));
+    cr_assert_eq(calls_begun(f, NULL), 0);
+    cr_assert_eq(tinker_input_add_tokens(prompt, tokens + 3, LEN - 3, NULL), 0);
   }
   tinker_input_release(prompt);
   rig_run(&rig);

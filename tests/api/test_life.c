@@ -29,8 +29,10 @@ Test(life, cancel_before_the_number) {
       rig.script, TINKER__HTTP_POST, OPTIM,
       (script_reply_t){.delay_ms = 100,
                        .body = "{\"request_id\":\"optim_step-1-0\"}"});
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &a);
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, &b);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &a);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+      &b);
   rig_run(&rig);
   tinker_future_cancel(b);
   tinker_future_cancel(b);
@@ -41,7 +43,7 @@ Test(life, cancel_before_the_number) {
   cr_assert(!tinker_error_outcome_is_unknown(e));
   cr_assert(tinker_error_is_retriable(e));
   tinker_future_release(b);
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &b);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &b);
   cr_assert_eq(tinker_future_wait(b, 1000), 0);
   cr_assert_eq(rig_seq(rig_request(&rig, OPTIM, 1)), 2);
   cr_assert_eq(tinker_future_status(a), 0);
@@ -66,8 +68,9 @@ Test(life, cancel_after_the_number) {
   tinker_datum_t **batch = rig_batch(3, 3);
   script_expect(rig.script, TINKER__HTTP_POST, FB,
                 (script_reply_t){.status = 503, .body = "x"});
-  tinker_trainer_forward_backward(t, (const tinker_datum_t *const *)batch, 3,
-                                  NULL, NULL, rig_seen, &seen, &f);
+  calls_begun(tinker_trainer_forward_backward(
+                  t, batch, 3, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+              &f);
   rig_run(&rig);
   tinker_future_cancel(f);
   rig_run(&rig);
@@ -78,7 +81,7 @@ Test(life, cancel_after_the_number) {
   cr_assert_eq(rig_count(&rig, FB), 4u); /* 2, 3, 2 again, 1 */
   cr_assert_eq(rig_seq(rig_request(&rig, FB, 3)), 1);
   cr_assert_eq(rig_polls(&rig, 1), 0u); /* nobody asks for results */
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &g);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &g);
   cr_assert_eq(tinker_future_wait(g, 1000), 0);
   cr_assert_eq(rig_seq(rig_request(&rig, OPTIM, 0)), 4);
   tinker_future_release(f);
@@ -97,10 +100,10 @@ Test(life, deadlines) {
   tinker_call_options_init(&o);
   o.timeout_ms = 5000;
   park(&rig, RETRIEVE);
-  tinker_trainer_optim_step(t, NULL, &o, NULL, NULL, &polling);
+  calls_begun(tinker_trainer_optim_step(t, NULL, &o), &polling);
   rig_run(&rig);
   int64_t start_ms = rig.loop.now_ms;
-  cr_assert_eq(tinker_future_wait(polling, 1000), TINKER_ETIMEDOUT);
+  cr_assert_eq(tinker_future_wait(polling, 1000), TINKER_EAGAIN);
   cr_assert_eq(tinker_future_status(polling), TINKER_EAGAIN); /* goes on */
   cr_assert_eq(tinker_future_wait(polling, -1), TINKER_ETIMEDOUT);
   cr_assert_eq(rig.loop.now_ms - start_ms, 5000);
@@ -110,15 +113,15 @@ Test(life, deadlines) {
   tinker_future_release(polling);
 
   park(&rig, OPTIM); /* its turn does not come before the deadline */
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &polling);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &polling);
   o.timeout_ms = 300;
-  tinker_trainer_optim_step(t, NULL, &o, NULL, NULL, &queued);
+  calls_begun(tinker_trainer_optim_step(t, NULL, &o), &queued);
   cr_assert_eq(tinker_future_wait(queued, -1), TINKER_ETIMEDOUT);
   cr_assert(!tinker_error_outcome_is_unknown(tinker_future_error(queued)));
   tinker_future_release(polling);
   tinker_future_release(queued);
-  o.timeout_ms = -2;
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, &o, NULL, NULL, &queued),
+  o.timeout_ms = -3;
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(t, NULL, &o), &queued),
                TINKER_EINVAL);
   tinker_trainer_release(t);
   rig_done(&rig);
@@ -137,8 +140,10 @@ static void do_much(tinker_future_t *f, int status, void *user) {
   (void)status;
   in->calls++;
   in->wait_rc = tinker_future_wait(in->other, -1);
-  in->submit_rc = tinker_trainer_optim_step(in->trainer, NULL, NULL, rig_seen,
-                                            &in->next, NULL);
+  in->submit_rc =
+      calls_begun(tinker_trainer_optim_step(
+                      in->trainer, NULL, CALLS_WITH(NULL, rig_seen, &in->next)),
+                  NULL);
   in->trainer = tinker_trainer_release(in->trainer);
 }
 
@@ -147,9 +152,12 @@ Test(life, inside_a_callback) {
   rig_t rig;
   inside_t in = {0};
   start(&rig, &in.trainer);
-  tinker_trainer_optim_step(in.trainer, NULL, NULL, do_much, &in, NULL);
+  calls_begun(tinker_trainer_optim_step(in.trainer, NULL,
+                                        CALLS_WITH(NULL, do_much, &in)),
+              NULL);
   park(&rig, SAVE);
-  tinker_trainer_save_state(in.trainer, "x", NULL, NULL, NULL, NULL, &in.other);
+  calls_begun(tinker_trainer_save_state(in.trainer, "x", NULL, NULL),
+              &in.other);
   rig_run(&rig);
   cr_assert_eq(in.calls, 1);
   cr_assert_eq(in.wait_rc, TINKER_EDEADLK);
@@ -160,7 +168,7 @@ Test(life, inside_a_callback) {
 }
 
 typedef struct order_s {
-  int at, ops[8], closed;
+  int at, ops[8], closed, refused;
 } order_t;
 static order_t order;
 
@@ -173,10 +181,14 @@ static void note_op(tinker_future_t *f, int status, void *user) {
 
 static void note_closed(tinker_future_t *f, int status, void *user) {
   (void)user;
-  cr_assert_null(f);
+  cr_assert_eq(tinker_future_kind(f), TINKER_KIND_CLOSE);
+  if (status == TINKER_ECLOSED) { /* the second close, which is refused */
+    order.refused++;
+    return;
+  }
   cr_assert_eq(status, 0);
   cr_assert_eq(order.closed++, 0);
-  cr_assert_eq(order.at, 5); /* behind all others */
+  cr_assert_eq(order.at, 6); /* after all others */
 }
 
 /* Operations in every state; close ends each once, then says so. */
@@ -189,33 +201,46 @@ Test(life, close_with_everything_pending) {
   u = rig_trainer(&rig);
   tinker_sampler_t *s = rig_sampler(&rig);
   tinker_input_t *p = NULL;
-  tinker_input_new(&p, NULL);
-  tinker_input_add_tokens(p, (const int32_t[]){1}, 1);
+  tinker_input_new(&p, NULL, NULL);
+  tinker_input_add_tokens(p, (const int32_t[]){1}, 1, NULL);
   park(&rig, RETRIEVE);
   park(&rig, SAVE);
   park(&rig, ASAMPLE);
   script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
                 (script_reply_t){.status = 503});
-  tinker_trainer_save_weights_for_sampler(t, "p", NULL, NULL, note_op,
-                                          (void *)0, NULL); /* polling */
-  tinker_trainer_save_state(t, "a", NULL, NULL, note_op, (void *)1,
-                            NULL); /* posting */
-  tinker_trainer_optim_step(t, NULL, NULL, note_op, (void *)2,
-                            NULL); /* queued */
-  tinker_sampler_sample(s, p, NULL, NULL, note_op, (void *)3, NULL);
-  tinker_trainer_optim_step(u, NULL, NULL, note_op, (void *)4,
-                            NULL); /* resting */
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &quiet);
+  calls_begun(tinker_trainer_save_weights_for_sampler(
+                  t, "p", NULL, CALLS_WITH(NULL, note_op, (void *)0)),
+              NULL); /* polling */
+  calls_begun(tinker_trainer_save_state(t, "a", NULL,
+                                        CALLS_WITH(NULL, note_op, (void *)1)),
+              NULL); /* posting */
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, note_op, (void *)2)),
+      NULL); /* queued */
+  calls_begun(
+      tinker_sampler_sample(s, p, NULL, CALLS_WITH(NULL, note_op, (void *)3)),
+      NULL);
+  calls_begun(
+      tinker_trainer_optim_step(u, NULL, CALLS_WITH(NULL, note_op, (void *)4)),
+      NULL); /* resting */
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &quiet);
   rig_run(&rig);
-  cr_assert_eq(tinker_client_close(rig.client, note_closed, NULL), 0);
+  cr_assert_eq(calls_begun(tinker_client_close(
+                               rig.client, CALLS_WITH(NULL, note_closed, NULL)),
+                           NULL),
+               0);
   cr_assert_eq(order.at, 0);
-  cr_assert_eq(tinker_client_close(rig.client, note_closed, NULL),
+  cr_assert_eq(calls_begun(tinker_client_close(
+                               rig.client, CALLS_WITH(NULL, note_closed, NULL)),
+                           NULL),
                TINKER_ECLOSED);
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, note_op, NULL, NULL),
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(
+                               t, NULL, CALLS_WITH(NULL, note_op, (void *)5)),
+                           NULL),
                TINKER_ECLOSED);
   fake_loop_advance(&rig.loop, 2000);
-  for (int i = 0; i < 5; i++) cr_assert_eq(order.ops[i], 1, "%d", i);
-  cr_assert_eq(order.closed, 1);
+  for (int i = 0; i < 6; i++) cr_assert_eq(order.ops[i], 1, "%d", i);
+  cr_assert(order.closed == 1 && order.refused == 1);
   cr_assert_eq(tinker_client_next(rig.client, 0, &got), 0);
   cr_assert_eq(got, quiet);
   tinker_future_release(got);
@@ -228,7 +253,7 @@ Test(life, close_with_everything_pending) {
   cr_assert_eq(tinker_future_wait(quiet, -1), TINKER_ECLOSED);
   tinker_future_cancel(quiet);
   cr_assert_str_eq(tinker_trainer_model_id(t), "s1:train:0");
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &got),
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &got),
                TINKER_ECLOSED);
   tinker_future_release(quiet);
   tinker_trainer_release(t);
@@ -239,19 +264,29 @@ Test(life, close_with_everything_pending) {
 Test(life, drain) {
   rig_t rig;
   tinker_trainer_t *t;
-  seen_t op = {0}, drained = {0}, refused = {0};
+  seen_t op = {0}, drained = {0}, again = {0}, refused = {0};
   start(&rig, &t);
   script_expect(
       rig.script, TINKER__HTTP_POST, OPTIM,
       (script_reply_t){.delay_ms = 3000,
                        .body = "{\"request_id\":\"optim_step-1-0\"}"});
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &op, NULL);
-  cr_assert_eq(tinker_client_drain(rig.client, 60000, rig_seen, &drained), 0);
-  cr_assert_eq(tinker_client_drain(rig.client, 1, rig_seen, &drained),
-               TINKER_ECLOSED);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &op)),
+      NULL);
+  cr_assert_eq(calls_begun(tinker_client_drain(rig.client,
+                                               CALLS_WITH(CALLS_TIMEOUT(60000),
+                                                          rig_seen, &drained)),
+                           NULL),
+               0);
   cr_assert_eq(
-      tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &refused, NULL),
+      calls_begun(tinker_client_drain(rig.client, CALLS_WITH(CALLS_TIMEOUT(1),
+                                                             rig_seen, &again)),
+                  NULL),
       TINKER_ECLOSED);
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(
+                               t, NULL, CALLS_WITH(NULL, rig_seen, &refused)),
+                           NULL),
+               TINKER_ECLOSED);
   fake_loop_advance(&rig.loop, 2000);
   cr_assert(op.calls == 0 && drained.calls == 0);
   fake_loop_advance(&rig.loop, 2000);
@@ -260,7 +295,9 @@ Test(life, drain) {
   cr_assert(q && strstr(q->body, "\"success\""));
   tinker_trainer_release(t);
   rig_done(&rig);
-  cr_assert(refused.calls == 0 && drained.calls == 1);
+  cr_assert(again.calls == 1 && again.status == TINKER_ECLOSED);
+  cr_assert(refused.calls == 1 && refused.status == TINKER_ECLOSED);
+  cr_assert(drained.calls == 1 && drained.status == 0);
 }
 
 /* A limit beyond all time is none. */
@@ -273,8 +310,13 @@ Test(life, drain_with_the_largest_limit) {
       rig.script, TINKER__HTTP_POST, OPTIM,
       (script_reply_t){.delay_ms = 3000,
                        .body = "{\"request_id\":\"optim_step-1-0\"}"});
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &op, NULL);
-  cr_assert_eq(tinker_client_drain(rig.client, INT64_MAX, rig_seen, &drained),
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &op)),
+      NULL);
+  cr_assert_eq(calls_begun(tinker_client_drain(
+                               rig.client, CALLS_WITH(CALLS_TIMEOUT(INT64_MAX),
+                                                      rig_seen, &drained)),
+                           NULL),
                0);
   fake_loop_advance(&rig.loop, 2000);
   cr_assert(op.calls == 0 && drained.calls == 0);
@@ -292,17 +334,27 @@ Test(life, drain_cut_short) {
     seen_t op = {0}, drained = {0}, closed = {0};
     start(&rig, &t);
     park(&rig, RETRIEVE);
-    tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &op, NULL);
-    cr_assert_eq(tinker_client_drain(rig.client, by_close ? -1 : 700, rig_seen,
-                                     &drained),
+    calls_begun(
+        tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &op)),
+        NULL);
+    cr_assert_eq(calls_begun(tinker_client_drain(
+                                 rig.client,
+                                 CALLS_WITH(CALLS_TIMEOUT(by_close ? -1 : 700),
+                                            rig_seen, &drained)),
+                             NULL),
                  0);
     rig_run(&rig);
     if (by_close) {
-      cr_assert_eq(tinker_client_close(rig.client, rig_seen, &closed), 0);
+      cr_assert_eq(
+          calls_begun(tinker_client_close(rig.client,
+                                          CALLS_WITH(NULL, rig_seen, &closed)),
+                      NULL),
+          0);
     }
     fake_loop_advance(&rig.loop, 3000);
     cr_assert(op.calls == 1 && op.status == TINKER_ECLOSED);
     cr_assert(drained.calls == 1 && closed.calls == by_close);
+    cr_assert_eq(drained.status, by_close ? TINKER_ECLOSED : TINKER_ETIMEDOUT);
     const script_request_t *q =
         rig_request(&rig, "api/v1/sessions/s1/finish", 0);
     cr_assert(q && strstr(q->body, "\"interrupted\""));
@@ -336,14 +388,14 @@ Test(life, next_keeps_its_limit) {
   tinker_future_t *f, *got;
   start(&rig, &t);
   park(&rig, OPTIM);
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f);
   rig_run(&rig);
   const tinker__loop_ops_t *ops = rig.loop.base.ops;
   tinker__loop_ops_t other = *ops;
   other.wait = robbed_wait;
   rig.loop.base.ops = &other;
   robbed.loop = &rig.loop;
-  cr_assert_eq(tinker_client_next(rig.client, 100, &got), TINKER_ETIMEDOUT);
+  cr_assert_eq(tinker_client_next(rig.client, 100, &got), TINKER_EAGAIN);
   cr_assert_eq(robbed.calls, 2);
   rig.loop.base.ops = ops;
   tinker_future_release(f);
@@ -359,7 +411,7 @@ Test(life, next) {
   start(&rig, &t);
   cr_assert_eq(tinker_client_next(rig.client, -1, &got), TINKER_ENOENT);
   for (int i = 0; i < 3; i++) {
-    tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f[i]);
+    calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f[i]);
   }
   tinker_future_release(f[1]); /* nobody holds it: it is not listed */
   for (int i = 0; i < 2; i++) {
@@ -389,8 +441,9 @@ Test(life, no_session) {
   tinker_trainer_options_init(&o);
   o.base_model = "tiny";
   for (int i = 0; i < 2; i++) {
-    tinker_client_create_trainer(rig.client, &o, NULL, rig_seen, &seen[i],
-                                 NULL);
+    calls_begun(tinker_client_create_trainer(
+                    rig.client, &o, CALLS_WITH(NULL, rig_seen, &seen[i])),
+                NULL);
   }
   fake_loop_advance(&rig.loop, 1000);
   for (int i = 0; i < 2; i++) {
@@ -413,7 +466,9 @@ Test(life, log) {
                          .body = "{\"type\":\"try_again\",\"request_id\":\"x\","
                                  "\"queue_state\":\"paused_capacity\"}"});
   }
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, NULL);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+      NULL);
   fake_loop_advance(&rig.loop, 200000);
   cr_assert_eq(seen.calls, 1);
   cr_assert_eq(rig.log_lines, 2);
@@ -438,7 +493,8 @@ Test(life, released_in_a_callback) {
   rig_t rig;
   tinker_trainer_t *t;
   start(&rig, &t);
-  tinker_trainer_optim_step(t, NULL, NULL, let_go, &rig, NULL);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, let_go, &rig)), NULL);
   fake_loop_advance(&rig.loop, 3000);
   cr_assert_null(rig.client);
   tinker_trainer_release(t);
@@ -460,20 +516,27 @@ static void play(rig_t *rig, scene_t *scene) {
   tinker_trainer_options_init(&o);
   o.base_model = "tiny";
   for (int i = 0; i < 6; i++) scene->rc[i] = 1; /* not called */
-  scene->rc[0] = tinker_client_create_trainer(rig->client, &o, NULL, rig_seen,
-                                              &scene->seen[0], &f);
+  scene->rc[0] = calls_begun(
+      tinker_client_create_trainer(rig->client, &o,
+                                   CALLS_WITH(NULL, rig_seen, &scene->seen[0])),
+      &f);
   fake_loop_advance(&rig->loop, 400000);
   if (!scene->rc[0]) tinker_future_get_trainer(f, &t);
   tinker_future_release(f);
   if (!t) return;
   tinker_datum_t **batch = rig_batch(3, 3);
-  scene->rc[1] = tinker_trainer_forward_backward(
-      t, (const tinker_datum_t *const *)batch, 3, NULL, NULL, rig_seen,
-      &scene->seen[1], NULL);
+  scene->rc[1] = calls_begun(
+      tinker_trainer_forward_backward(
+          t, batch, 3, NULL, CALLS_WITH(NULL, rig_seen, &scene->seen[1])),
+      NULL);
   scene->rc[2] =
-      tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &scene->seen[2], NULL);
+      calls_begun(tinker_trainer_optim_step(
+                      t, NULL, CALLS_WITH(NULL, rig_seen, &scene->seen[2])),
+                  NULL);
   scene->rc[3] =
-      tinker_trainer_create_sampler(t, NULL, rig_seen, &scene->seen[3], &f);
+      calls_begun(tinker_trainer_create_sampler(
+                      t, CALLS_WITH(NULL, rig_seen, &scene->seen[3])),
+                  &f);
   fake_loop_advance(&rig->loop, 400000);
   if (!scene->rc[3]) {
     tinker_future_get_sampler(f, &s);
@@ -481,12 +544,16 @@ static void play(rig_t *rig, scene_t *scene) {
   }
   if (s) {
     tinker_input_t *p = NULL;
-    tinker_input_new(&p, NULL);
-    tinker_input_add_tokens(p, (const int32_t[]){1}, 1);
-    scene->rc[4] = tinker_sampler_sample(s, p, NULL, NULL, rig_seen,
-                                         &scene->seen[4], NULL);
-    scene->rc[5] = tinker_client_get_capabilities(rig->client, NULL, rig_seen,
-                                                  &scene->seen[5], NULL);
+    tinker_input_new(&p, NULL, NULL);
+    tinker_input_add_tokens(p, (const int32_t[]){1}, 1, NULL);
+    scene->rc[4] = calls_begun(
+        tinker_sampler_sample(s, p, NULL,
+                              CALLS_WITH(NULL, rig_seen, &scene->seen[4])),
+        NULL);
+    scene->rc[5] = calls_begun(
+        tinker_client_get_capabilities(
+            rig->client, CALLS_WITH(NULL, rig_seen, &scene->seen[5])),
+        NULL);
     tinker_input_release(p);
   }
   fake_loop_advance(&rig->loop, 400000);
@@ -552,7 +619,7 @@ Test(life, a_bug_stops_a_build_with_assertions, .signal = SIGABRT) {
   tinker_future_t *a;
   start(&rig, &t);
   park(&rig, OPTIM);
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &a);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &a);
   rig_run(&rig);
   impossible(&rig);
 }
@@ -566,8 +633,12 @@ Test(life, a_bug_ends_the_operation_and_its_trainer) {
   tinker_future_t *a, *b;
   start(&rig, &t);
   park(&rig, OPTIM);
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, &a);
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &late, &b);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+      &a);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &late)),
+      &b);
   rig_run(&rig);
   impossible(&rig);
   cr_assert(seen.calls == 1 && seen.status == TINKER_EINTERNAL);

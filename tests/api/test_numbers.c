@@ -41,10 +41,15 @@ Test(numbers, no_hole_without_memory, .timeout = 60) {
     cr_assert_eq(rig_client(&rig), 0);
     tinker_trainer_t *t = rig_trainer(&rig);
     tinker_datum_t **batch = rig_batch(3, 3);
-    tinker_trainer_forward_backward(t, (const tinker_datum_t *const *)batch, 3,
-                                    NULL, NULL, rig_seen, &seen[0], NULL);
-    tinker_trainer_create_sampler(t, NULL, rig_seen, &seen[1], NULL);
-    tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[2], NULL);
+    calls_begun(tinker_trainer_forward_backward(
+                    t, batch, 3, NULL, CALLS_WITH(NULL, rig_seen, &seen[0])),
+                NULL);
+    calls_begun(
+        tinker_trainer_create_sampler(t, CALLS_WITH(NULL, rig_seen, &seen[1])),
+        NULL);
+    calls_begun(tinker_trainer_optim_step(t, NULL,
+                                          CALLS_WITH(NULL, rig_seen, &seen[2])),
+                NULL);
     rig.mem.fail_at = atomic_load(&rig.mem.count) + n;
     fake_loop_advance(&rig.loop, 400000);
     more = atomic_load(&rig.mem.count) >= rig.mem.fail_at;
@@ -54,7 +59,7 @@ Test(numbers, no_hole_without_memory, .timeout = 60) {
       gave_up |= seen[i].status == TINKER_ENOMEM && i < 2 &&
                  !rig_count(&rig, i ? SAVE_SAMPLER : FB);
     }
-    int rc = tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+    int rc = calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f);
     if (!rc) cr_assert_eq(tinker_future_wait(f, 600000), 0);
     cr_assert(!rc || rc == TINKER_EFATAL);
     if (!rc) check_no_hole(&rig, n);

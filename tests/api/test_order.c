@@ -4,8 +4,8 @@
 
 #include "rig.h"
 
-static const tinker_datum_t *const *view(tinker_datum_t **batch) {
-  return (const tinker_datum_t *const *)batch;
+static tinker_datum_t *const *view(tinker_datum_t **batch) {
+  return (tinker_datum_t *const *)batch;
 }
 
 /* Four calls: numbers 1 to 4 in program order, each posted only when the one
@@ -21,16 +21,24 @@ Test(order, one_after_another) {
       rig.script, TINKER__HTTP_POST, FB,
       (script_reply_t){.delay_ms = 500,
                        .body = "{\"request_id\":\"forward_backward-1-2\"}"});
-  cr_assert_eq(tinker_trainer_forward_backward(t, view(batch), 2, NULL, NULL,
-                                               rig_seen, &seen[0], NULL),
+  cr_assert_eq(calls_begun(tinker_trainer_forward_backward(
+                               t, view(batch), 2, NULL,
+                               CALLS_WITH(NULL, rig_seen, &seen[0])),
+                           NULL),
+               0);
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(
+                               t, NULL, CALLS_WITH(NULL, rig_seen, &seen[1])),
+                           NULL),
                0);
   cr_assert_eq(
-      tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[1], NULL), 0);
-  cr_assert_eq(tinker_trainer_forward(t, view(batch), 2, NULL, NULL, rig_seen,
-                                      &seen[2], NULL),
-               0);
+      calls_begun(tinker_trainer_forward(t, view(batch), 2, NULL,
+                                         CALLS_WITH(NULL, rig_seen, &seen[2])),
+                  NULL),
+      0);
   cr_assert_eq(
-      tinker_trainer_save_state(t, "a", NULL, NULL, rig_seen, &seen[3], NULL),
+      calls_begun(tinker_trainer_save_state(
+                      t, "a", NULL, CALLS_WITH(NULL, rig_seen, &seen[3])),
+                  NULL),
       0);
   cr_assert_eq(seen[0].calls, 0); /* never before the call returns */
   rig_run(&rig);
@@ -86,10 +94,11 @@ Test(order, chunk_one_last) {
       rig.script, TINKER__HTTP_POST, FB,
       (script_reply_t){.delay_ms = 70,
                        .body = "{\"request_id\":\"forward_backward-2-2\"}"});
-  cr_assert_eq(tinker_trainer_forward_backward(t, view(batch), 5, NULL, NULL,
-                                               NULL, NULL, &f),
-               0);
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &g), 0);
+  cr_assert_eq(
+      calls_begun(
+          tinker_trainer_forward_backward(t, view(batch), 5, NULL, NULL), &f),
+      0);
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &g), 0);
   rig_run(&rig);
   cr_assert_eq(rig_count(&rig, FB), 2u);
   cr_assert_eq(rig_polls(&rig, 3), 1u); /* chunk 2 is not answered yet */
@@ -118,9 +127,10 @@ Test(order, chunks_one_after_another) {
   cr_assert_eq(rig_client(&rig), 0);
   tinker_trainer_t *t = rig_trainer(&rig);
   tinker_datum_t **batch = rig_batch(3, 3); /* 48 bytes each */
-  cr_assert_eq(tinker_trainer_forward_backward(t, view(batch), 3, NULL, NULL,
-                                               NULL, NULL, &f),
-               0);
+  cr_assert_eq(
+      calls_begun(
+          tinker_trainer_forward_backward(t, view(batch), 3, NULL, NULL), &f),
+      0);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
   for (int i = 0; i < 3; i++) {
     cr_assert_eq(rig_seq(rig_request(&rig, FB, (size_t)i)), i + 1);
@@ -150,9 +160,10 @@ Test(order, byte_quota) {
     script_expect(rig.script, TINKER__HTTP_POST, FB,
                   (script_reply_t){.delay_ms = 100, .body = bodies[i]});
   }
-  cr_assert_eq(tinker_trainer_forward_backward(t, view(batch), 5, NULL, NULL,
-                                               NULL, NULL, &f),
-               0);
+  cr_assert_eq(
+      calls_begun(
+          tinker_trainer_forward_backward(t, view(batch), 5, NULL, NULL), &f),
+      0);
   rig_run(&rig);
   cr_assert_eq(rig_count(&rig, FB), 2u); /* 48 of 50, then below zero */
   fake_loop_advance(&rig.loop, 100);
@@ -177,8 +188,10 @@ Test(order, eight_polls) {
                   (script_reply_t){.delay_ms = -1});
   }
   for (int i = 0; i < 12; i++) {
-    cr_assert_eq(
-        tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, NULL), 0);
+    cr_assert_eq(calls_begun(tinker_trainer_optim_step(
+                                 t, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+                             NULL),
+                 0);
   }
   rig_run(&rig);
   cr_assert_eq(rig_count(&rig, OPTIM), 12u);
@@ -199,8 +212,12 @@ Test(order, trainers_are_independent) {
   tinker_trainer_t *a = rig_trainer(&rig), *b = rig_trainer(&rig);
   script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
                 (script_reply_t){.delay_ms = 5000, .status = 503});
-  tinker_trainer_optim_step(a, NULL, NULL, rig_seen, &seen[0], NULL);
-  tinker_trainer_optim_step(b, NULL, NULL, rig_seen, &seen[1], NULL);
+  calls_begun(
+      tinker_trainer_optim_step(a, NULL, CALLS_WITH(NULL, rig_seen, &seen[0])),
+      NULL);
+  calls_begun(
+      tinker_trainer_optim_step(b, NULL, CALLS_WITH(NULL, rig_seen, &seen[1])),
+      NULL);
   rig_run(&rig);
   cr_assert(seen[0].calls == 0 && seen[1].calls == 1);
   cr_assert_eq(rig_seq(rig_request(&rig, OPTIM, 1)), 1);

@@ -46,7 +46,7 @@ Test(replies, large_results_one_after_another) {
 
   expect_poll(&rig, (script_reply_t){.body = LARGE("999999997")});
   expect_poll(&rig, (script_reply_t){.delay_ms = -1});
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f);
   rig_run(&rig);
   tinker_future_cancel(f);
   ended(&rig, f, TINKER_ECANCELED);
@@ -69,8 +69,12 @@ Test(replies, large_results_wait_for_each_other) {
   expect_poll(&rig,
               (script_reply_t){.body = "{\"metrics\":{}}", .delay_ms = 1000});
   expect_poll(&rig, (script_reply_t){.body = LARGE("999999999")});
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[0], NULL);
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen[1], NULL);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &seen[0])),
+      NULL);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &seen[1])),
+      NULL);
   rig_run(&rig);
   cr_assert_eq(rig_count(&rig, RETRIEVE), at + 3);
   fake_loop_advance(&rig.loop, 1000);
@@ -123,7 +127,7 @@ Test(replies, too_large_results) {
 
 /* --- a deadline says what kept the call --- */
 
-static const tinker_call_options_t soon = {sizeof soon, 5000};
+static const tinker_call_options_t soon = {sizeof soon, 5000, NULL, NULL, 0, 0};
 
 static void late(tinker_future_t *f, const char *why) {
   cr_assert_eq(tinker_future_wait(f, 60000), TINKER_ETIMEDOUT);
@@ -146,7 +150,7 @@ Test(replies, deadline_while_nothing_could_be_reached) {
   cr_assert_eq(rig_client(&rig), 0);
   expect_many(&rig, "api/v1/client/config",
               (script_reply_t){.error = TINKER_ECONNECT});
-  tinker_client_get_capabilities(rig.client, &soon, NULL, NULL, &f);
+  calls_begun(tinker_client_get_capabilities(rig.client, &soon), &f);
   late(f, "client/config: could not connect: nothing was sent: scripted "
           "failure TINKER_ECONNECT");
   rig_done(&rig);
@@ -158,8 +162,8 @@ Test(replies, deadline_of_what_was_sent) {
   tinker_future_t *f, *g;
   start(&rig, &t);
   expect_many(&rig, OPTIM, (script_reply_t){.status = 503, .body = "down"});
-  tinker_trainer_optim_step(t, NULL, &soon, NULL, NULL, &f);
-  tinker_trainer_save_state(t, "a", NULL, &soon, NULL, NULL, &g);
+  calls_begun(tinker_trainer_optim_step(t, NULL, &soon), &f);
+  calls_begun(tinker_trainer_save_state(t, "a", NULL, &soon), &g);
   late(f, "the server answered 503: down");
   late(g, "the server answered 503: down"); /* it waits for the one before */
   end(&rig, t);
@@ -172,7 +176,7 @@ Test(replies, deadline_of_a_poll) {
   start(&rig, &t);
   expect_many(&rig, RETRIEVE,
               (script_reply_t){.error = TINKER_ETRANSPORT, .sent = true});
-  tinker_trainer_optim_step(t, NULL, &soon, NULL, NULL, &f);
+  calls_begun(tinker_trainer_optim_step(t, NULL, &soon), &f);
   late(f, "scripted failure TINKER_ETRANSPORT");
   end(&rig, t);
 
@@ -180,7 +184,7 @@ Test(replies, deadline_of_a_poll) {
   expect_poll(&rig, (script_reply_t){.status = 500, .body = "oh"});
   expect_poll(&rig, (script_reply_t){.body = WAITS_FOR("1"), .delay_ms = 1});
   expect_poll(&rig, (script_reply_t){.delay_ms = -1});
-  tinker_trainer_optim_step(t, NULL, &soon, NULL, NULL, &f);
+  calls_begun(tinker_trainer_optim_step(t, NULL, &soon), &f);
   late(f, "waiting for seq_id 1");
   end(&rig, t);
 
@@ -190,7 +194,7 @@ Test(replies, deadline_of_a_poll) {
               (script_reply_t){
                   .body = "{\"type\":\"try_again\",\"request_id\":\"x\"}"});
   expect_poll(&rig, (script_reply_t){.delay_ms = -1});
-  tinker_trainer_optim_step(t, NULL, &soon, NULL, NULL, &f);
+  calls_begun(tinker_trainer_optim_step(t, NULL, &soon), &f);
   late(f, NULL);
   end(&rig, t);
 }
@@ -223,19 +227,20 @@ Test(replies, ids_that_are_no_part_of_a_path) {
              "{\"path\":null,\"sampling_session_id\":\"%s\"}", ids[i]);
     start(&rig, &t);
     expect_poll(&rig, (script_reply_t){.body = model});
-    tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f);
+    calls_begun(tinker_client_create_trainer(rig.client, &o, NULL), &f);
     unusable(&rig, f, "model_id \"");
     expect_poll(&rig, (script_reply_t){.body = model});
-    tinker_client_create_trainer_from_state(rig.client, "tinker://a/weights/b",
-                                            1, NULL, NULL, NULL, &f);
+    calls_begun(tinker_client_create_trainer_from_state(
+                    rig.client, "tinker://a/weights/b", 1, NULL),
+                &f);
     unusable(&rig, f, "model_id \"");
     script_expect(rig.script, TINKER__HTTP_POST,
                   "api/v1/create_sampling_session",
                   (script_reply_t){.body = sampler});
-    tinker_client_create_sampler(rig.client, "tiny", NULL, NULL, NULL, &f);
+    calls_begun(tinker_client_create_sampler(rig.client, "tiny", NULL), &f);
     unusable(&rig, f, "sampling_session_id \"");
     expect_poll(&rig, (script_reply_t){.body = save});
-    tinker_trainer_create_sampler(t, NULL, NULL, NULL, &f);
+    calls_begun(tinker_trainer_create_sampler(t, NULL), &f);
     unusable(&rig, f, "sampling_session_id \"");
     end(&rig, t);
   }
@@ -251,7 +256,7 @@ Test(replies, a_field_of_another_type) {
   o.base_model = "tiny";
   start(&rig, &t);
   expect_poll(&rig, (script_reply_t){.body = "{\"model_id\":7}"});
-  tinker_client_create_trainer(rig.client, &o, NULL, NULL, NULL, &f);
+  calls_begun(tinker_client_create_trainer(rig.client, &o, NULL), &f);
   unusable(&rig, f, "model_id: ");
   end(&rig, t);
 }

@@ -13,7 +13,9 @@ static void submit(rig_t *rig, tinker_trainer_t *t, seen_t *seen,
                    script_reply_t first, script_reply_t second) {
   script_expect(rig->script, TINKER__HTTP_POST, OPTIM, first);
   script_expect(rig->script, TINKER__HTTP_POST, OPTIM, second);
-  cr_assert_eq(tinker_trainer_optim_step(t, NULL, NULL, rig_seen, seen, NULL),
+  cr_assert_eq(calls_begun(tinker_trainer_optim_step(
+                               t, NULL, CALLS_WITH(NULL, rig_seen, seen)),
+                           NULL),
                0);
   rig_run(rig);
 }
@@ -25,7 +27,9 @@ Test(second, it_carries_the_same_number_on_a_connection_of_its_own) {
   start(&rig, &t);
   submit(&rig, t, &seen[0], (script_reply_t){.delay_ms = -1},
          (script_reply_t){.body = ACCEPTED("1")});
-  tinker_trainer_save_state(t, "a", NULL, NULL, rig_seen, &seen[1], NULL);
+  calls_begun(tinker_trainer_save_state(t, "a", NULL,
+                                        CALLS_WITH(NULL, rig_seen, &seen[1])),
+              NULL);
   fake_loop_advance(&rig.loop, 9999);
   cr_assert_eq(rig_count(&rig, OPTIM), 1u);
   fake_loop_advance(&rig.loop, 1);
@@ -103,7 +107,7 @@ Test(second, both_may_die) {
                 (script_reply_t){.error = TINKER_ECONNECT, .delay_ms = 55000});
   script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
                 (script_reply_t){.status = 422, .body = DETAIL("no")});
-  tinker_trainer_optim_step(t, NULL, NULL, NULL, NULL, &f);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f);
   const tinker_error_t *e = ended(&rig, f, TINKER_EREJECTED);
   cr_assert(tinker_error_outcome_is_unknown(e));
   cr_assert_eq(rig_count(&rig, OPTIM), 3u);
@@ -122,7 +126,9 @@ Test(second, refused_by_the_transport) {
   start(&rig, &t);
   script_expect(rig.script, TINKER__HTTP_POST, OPTIM,
                 (script_reply_t){.delay_ms = 10001, .body = ACCEPTED("1")});
-  tinker_trainer_optim_step(t, NULL, NULL, rig_seen, &seen, NULL);
+  calls_begun(
+      tinker_trainer_optim_step(t, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+      NULL);
   rig_run(&rig);
   fake_loop_advance(&rig.loop, 9999);
   script_fail_submit(rig.script, 2); /* after the heartbeat */
@@ -145,14 +151,17 @@ Test(second, not_without_a_number_and_later_for_what_is_large) {
   size_t before = rig_count(&rig, CREATE);
   script_expect(rig.script, TINKER__HTTP_POST, CREATE,
                 (script_reply_t){.delay_ms = -1});
-  tinker_client_create_trainer(rig.client, &o, NULL, rig_seen, &seen[0], NULL);
+  calls_begun(tinker_client_create_trainer(
+                  rig.client, &o, CALLS_WITH(NULL, rig_seen, &seen[0])),
+              NULL);
   tinker_datum_t **batch = rig_batch(1, 200000); /* some 3 MB */
   script_expect(rig.script, TINKER__HTTP_POST, FB,
                 (script_reply_t){.delay_ms = -1});
   script_expect(rig.script, TINKER__HTTP_POST, FB,
                 (script_reply_t){.delay_ms = -1});
-  tinker_trainer_forward(t, (const tinker_datum_t *const *)batch, 1, NULL, NULL,
-                         rig_seen, &seen[1], NULL);
+  calls_begun(tinker_trainer_forward(t, batch, 1, NULL,
+                                     CALLS_WITH(NULL, rig_seen, &seen[1])),
+              NULL);
   fake_loop_advance(&rig.loop, 18000);
   cr_assert_eq(rig_count(&rig, FB), 1u);
   fake_loop_advance(&rig.loop, 40000);
@@ -174,12 +183,14 @@ Test(second, of_a_sample_whose_result_is_lost_afterwards) {
   rig_init(&rig, NULL);
   cr_assert_eq(rig_client(&rig), 0);
   tinker_sampler_t *s = rig_sampler(&rig);
-  cr_assert_eq(tinker_input_new(&p, NULL), 0);
-  cr_assert_eq(tinker_input_add_tokens(p, tokens, 2), 0);
+  cr_assert_eq(tinker_input_new(&p, NULL, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(p, tokens, 2, NULL), 0);
   script_expect(rig.script, TINKER__HTTP_POST, ASAMPLE,
                 (script_reply_t){.delay_ms = -1});
   expect_poll(&rig, (script_reply_t){.status = 410, .body = DETAIL("gone")});
-  tinker_sampler_sample(s, p, NULL, NULL, rig_seen, &seen, NULL);
+  calls_begun(
+      tinker_sampler_sample(s, p, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+      NULL);
   fake_loop_advance(&rig.loop, 12000);
   cr_assert(seen.calls == 1 && seen.status == 0);
   cr_assert_eq(rig_count(&rig, ASAMPLE), 3u);

@@ -36,8 +36,10 @@ static void *work(void *user) {
   for (int i = 0; i < CALLS; i++) {
     tinker_future_t *f = NULL;
     bool quiet = i % 4 < 2;
-    check(!tinker_trainer_optim_step(t, NULL, NULL, quiet ? NULL : count, NULL,
-                                     &f));
+    check(
+        !calls_begun(tinker_trainer_optim_step(
+                         t, NULL, CALLS_WITH(NULL, quiet ? NULL : count, NULL)),
+                     &f));
     if (i % 4 == 1 || i % 4 == 3) tinker_future_cancel(f);
     if (i % 4 < 3) {
       int rc = tinker_future_wait(f, 60000);
@@ -102,12 +104,14 @@ Test(threads, goes_away, .timeout = 120) {
     tinker_trainer_t *t = rig_trainer(&rig);
     script_expect(rig.script, TINKER__HTTP_POST, SAVE,
                   (script_reply_t){.delay_ms = -1});
-    cr_assert_eq(tinker_trainer_save_state(t, "a", NULL, NULL, NULL, NULL, &f),
+    cr_assert_eq(calls_begun(tinker_trainer_save_state(t, "a", NULL, NULL), &f),
                  0);
     pthread_create(&thread, NULL, wait_long, f);
     if (round % 2) {
-      cr_assert_eq(tinker_client_get_capabilities(rig.client, NULL, release_it,
-                                                  &rig.client, NULL),
+      cr_assert_eq(calls_begun(tinker_client_get_capabilities(
+                                   rig.client,
+                                   CALLS_WITH(NULL, release_it, &rig.client)),
+                               NULL),
                    0);
     } else {
       rig.client = tinker_client_release(rig.client);

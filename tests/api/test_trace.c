@@ -22,8 +22,8 @@ static int forward_backward(tinker_trainer_t *t) {
   tinker_datum_t **batch = rig_batch(1, 4);
   tinker_loss_init(&loss);
   cr_assert_eq(
-      tinker_trainer_forward_backward(t, (const tinker_datum_t *const *)batch,
-                                      1, &loss, NULL, NULL, NULL, &f),
+      calls_begun(tinker_trainer_forward_backward(t, batch, 1, &loss, NULL),
+                  &f),
       0);
   int rc = tinker_future_wait(f, 60000);
   tinker_future_release(f);

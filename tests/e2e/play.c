@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "support/why.h"
+
 #define BATCH 2
 #define TIMEOUT_MS 60000
 #define LEDGER_MAX (1 << 20)
@@ -19,8 +21,7 @@ void play_connect(play_t *p, const char *url) {
   o.base_url = url;
   o.api_key = "tml-local";
   o.default_timeout_ms = TIMEOUT_MS;
-  cr_assert_eq(tinker_client_new(&p->client, &o, why, sizeof why), 0, "%s",
-               why);
+  cr_assert_eq(why_client(&p->client, &o, why, sizeof why), 0, "%s", why);
 }
 
 static void begin(play_t *p, int seed, const char *rules,
@@ -48,14 +49,8 @@ static unsigned advice_of(const tinker_error_t *e) {
          (tinker_error_needs_recovery(e) ? RECOVER : 0u);
 }
 
-ended_t play_wait(int rc, tinker_future_t *f) {
-  ended_t out = {.code = rc};
-  if (rc) { /* refused at once, which a trainer only does when it is fatal */
-    cr_assert_eq(rc, TINKER_EFATAL, "%s", tinker_code_name(rc));
-    out.advice = FATAL | RECOVER;
-    return out;
-  }
-  out.code = tinker_future_wait(f, 2 * TIMEOUT_MS);
+ended_t play_wait(tinker_future_t *f) {
+  ended_t out = {.code = tinker_future_wait(f, 2 * TIMEOUT_MS)};
   const tinker_error_t *e = tinker_future_error(f);
   out.advice = advice_of(e);
   out.category = tinker_error_category(e);
@@ -67,14 +62,12 @@ ended_t play_wait(int rc, tinker_future_t *f) {
 
 ended_t play_create(play_t *p) {
   tinker_trainer_options_t o;
-  tinker_future_t *f = NULL;
   tinker_trainer_options_init(&o);
   o.base_model = "qwen3_tied";
   o.rank = 8;
   o.seed = 5;
-  o.has_seed = 1;
-  int rc = tinker_client_create_trainer(p->client, &o, NULL, NULL, NULL, &f);
-  ended_t e = play_wait(rc, f);
+  tinker_future_t *f = tinker_client_create_trainer(p->client, &o, NULL);
+  ended_t e = play_wait(f);
   if (!e.code) tinker_future_get_trainer(f, &p->trainer);
   tinker_future_release(f);
   return e;
@@ -85,38 +78,29 @@ ended_t play_create(play_t *p) {
 static void make_batch(tinker_datum_t **batch) {
   for (int i = 0; i < BATCH; i++) {
     for (int k = 0; k <= LEN; k++) text[i][k] = (7 * i + 3 * k + k * k) % 60;
-    cr_assert_eq(
-        tinker_datum_new_supervised(&batch[i], text[i], NULL, LEN + 1, NULL),
-        0);
+    cr_assert_eq(tinker_datum_new_supervised(&batch[i], text[i], NULL, LEN + 1,
+                                             NULL, NULL),
+                 0);
   }
 }
 
 /* One call by its place in the run. */
-static int submit(play_t *p, int i, tinker_datum_t *const *batch,
-                  tinker_future_t **f) {
-  tinker_call_options_t call;
-  tinker_adam_params_t adam;
-  const tinker_datum_t *const *data = (const tinker_datum_t *const *)batch;
-  tinker_call_options_init(&call);
-  call.timeout_ms = p->timeout_ms[i];
-  tinker_adam_params_init(&adam);
+static tinker_future_t *submit(play_t *p, int i, tinker_datum_t **batch) {
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  tinker_adam_params_t adam = TINKER_ADAM_PARAMS_INIT;
+  if (p->timeout_ms[i]) call.timeout_ms = p->timeout_ms[i];
   adam.learning_rate = 0.02;
   if (i == 2 * p->steps) {
-    return tinker_trainer_save_state(p->trainer, "end", NULL, &call, NULL, NULL,
-                                     f);
+    return tinker_trainer_save_state(p->trainer, "end", NULL, &call);
   }
   if (i == 2 * p->steps + 1) {
-    return tinker_trainer_forward(p->trainer, data, 1, NULL, &call, NULL, NULL,
-                                  f);
+    return tinker_trainer_forward(p->trainer, batch, 1, NULL, &call);
   }
   if (i == 2 * p->steps + 2) {
-    return tinker_trainer_create_sampler(p->trainer, &call, NULL, NULL, f);
+    return tinker_trainer_create_sampler(p->trainer, &call);
   }
-  if (i % 2) {
-    return tinker_trainer_optim_step(p->trainer, &adam, &call, NULL, NULL, f);
-  }
-  return tinker_trainer_forward_backward(p->trainer, data, BATCH, NULL, &call,
-                                         NULL, NULL, f);
+  if (i % 2) return tinker_trainer_optim_step(p->trainer, &adam, &call);
+  return tinker_trainer_forward_backward(p->trainer, batch, BATCH, NULL, &call);
 }
 
 static void take_weights(play_t *p, tinker_future_t *f) {
@@ -132,20 +116,18 @@ static ended_t draw(play_t *p, tinker_sampler_t *s) {
   tinker_sampling_params_t o;
   tinker_call_options_t call;
   tinker_input_t *prompt = NULL;
-  tinker_future_t *f = NULL;
   const tinker_sample_result_t *r;
   size_t n = 0;
   tinker_sampling_params_init(&o);
   o.max_tokens = DRAWN;
   o.no_stop = 1;
   o.seed = 11;
-  o.has_seed = 1;
   tinker_call_options_init(&call);
-  call.timeout_ms = p->timeout_ms[2 * p->steps + 3];
-  cr_assert_eq(tinker_input_new(&prompt, NULL), 0);
-  cr_assert_eq(tinker_input_add_tokens(prompt, text[0], LEN), 0);
-  int rc = tinker_sampler_sample(s, prompt, &o, &call, NULL, NULL, &f);
-  ended_t e = play_wait(rc, f);
+  int64_t timeout_ms = p->timeout_ms[2 * p->steps + 3];
+  if (timeout_ms) call.timeout_ms = timeout_ms;
+  cr_assert_eq(tinker_input_from_tokens(&prompt, text[0], LEN, NULL, NULL), 0);
+  tinker_future_t *f = tinker_sampler_sample(s, prompt, &o, &call);
+  ended_t e = play_wait(f);
   if (!tinker_future_get_sample(f, &r)) {
     const tinker_sequence_t *q = tinker_sample_result_sequences(r, &n);
     cr_assert(n == 1 && q->count == DRAWN);
@@ -160,15 +142,15 @@ void play_train(play_t *p) {
   tinker_datum_t *batch[BATCH];
   tinker_future_t *f[MAX_CALLS] = {NULL};
   tinker_sampler_t *s = NULL;
-  int n = 2 * p->steps + 3, rc[MAX_CALLS];
+  int n = 2 * p->steps + 3;
   make_batch(batch);
   for (int i = 0; i < n; i++) {
-    rc[i] = submit(p, i, batch, &f[i]);
-    if (p->apart && !rc[i]) tinker_future_wait(f[i], 2 * TIMEOUT_MS);
+    f[i] = submit(p, i, batch);
+    if (p->apart) tinker_future_wait(f[i], 2 * TIMEOUT_MS);
   }
-  for (int i = 0; i < n; i++) p->calls[i] = play_wait(rc[i], f[i]);
-  if (!rc[n - 2]) take_weights(p, f[n - 2]);
-  if (!rc[n - 1]) tinker_future_get_sampler(f[n - 1], &s);
+  for (int i = 0; i < n; i++) p->calls[i] = play_wait(f[i]);
+  take_weights(p, f[n - 2]);
+  tinker_future_get_sampler(f[n - 1], &s);
   if (s) p->calls[n] = draw(p, s);
   tinker_sampler_release(s);
   for (int i = 0; i < n; i++) tinker_future_release(f[i]);

@@ -62,7 +62,7 @@ ended_t play_create(play_t *p);
 /* Submits everything at once, or apart, and waits for all of it. */
 void play_train(play_t *p);
 /* Waits, notes how it ended. rc: what the call returned. */
-ended_t play_wait(int rc, tinker_future_t *f);
+ended_t play_wait(tinker_future_t *f);
 void play_close(play_t *p);
 /* Closes the client if it is open, and ends the service. */
 void play_end(play_t *p);

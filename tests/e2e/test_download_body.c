@@ -180,6 +180,7 @@ Test(sink, a_body_is_handed_over_in_pieces, .timeout = 120) {
     cr_assert_eq(got.wrong, 0);
     cr_assert_eq(got.pauses > 0, pause > 0);
     cr_assert_eq(got.call.reply.body.len, 0);
+    cr_assert_str_eq(got.call.reply.etag, "\"a\"");
     cr_assert_lt(got.most_live, SIZE / 20);
     http_call_end(&got.call);
   }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "play.h"
+#include "support/calls.h"
 
 static play_t hit;
 
@@ -451,9 +452,9 @@ Test(faults, called_too_early) {
   tinker_trainer_options_init(&o);
   o.base_model = "qwen3_tied";
   cr_assert_eq(
-      tinker_client_create_trainer(hit.client, &o, NULL, NULL, NULL, &f), 0);
+      calls_begun(tinker_client_create_trainer(hit.client, &o, NULL), &f), 0);
   faulty_start(&hit.service, NULL, false);
-  ended_t e = play_wait(0, f);
+  ended_t e = play_wait(f);
   cr_assert_eq(e.code, 0, "%s", e.text);
   tinker_future_release(f);
   play_end(&hit);
@@ -471,7 +472,8 @@ Test(faults, too_many_models) {
                 e.advice == RETRIABLE && e.retry_after_ms == 5000,
             "%s", e.text);
   cr_assert_eq(hit.trainer, first);
-  cr_assert_eq(tinker_client_drain(hit.client, -1, NULL, NULL), 0);
+  cr_assert_eq(
+      calls_begun(tinker_client_drain(hit.client, CALLS_TIMEOUT(-1)), NULL), 0);
   play_close(&hit);
   play_connect(&hit, hit.service.url);
   e = play_create(&hit);
@@ -489,21 +491,23 @@ Test(faults, too_many_samples) {
   tinker_sampling_params_t o;
   play_begin(&hit, ON("asample", "\"nth\":1,\"act\":\"pause\",\"ms\":500"),
              flags);
-  cr_assert_eq(tinker_client_create_sampler(hit.client, "qwen3_tied", NULL,
-                                            NULL, NULL, &made),
-               0);
-  cr_assert_eq(play_wait(0, made).code, 0);
+  cr_assert_eq(
+      calls_begun(tinker_client_create_sampler(hit.client, "qwen3_tied", NULL),
+                  &made),
+      0);
+  cr_assert_eq(play_wait(made).code, 0);
   cr_assert_eq(tinker_future_get_sampler(made, &s), 0);
-  cr_assert_eq(tinker_input_new(&prompt, NULL), 0);
-  cr_assert_eq(tinker_input_add_tokens(prompt, (int32_t[]){1, 2, 3}, 3), 0);
+  cr_assert_eq(tinker_input_new(&prompt, NULL, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(prompt, (int32_t[]){1, 2, 3}, 3, NULL),
+               0);
   tinker_sampling_params_init(&o);
   o.max_tokens = 4;
   for (int i = 0; i < SAMPLES; i++) {
-    cr_assert_eq(tinker_sampler_sample(s, prompt, &o, NULL, NULL, NULL, &f[i]),
+    cr_assert_eq(calls_begun(tinker_sampler_sample(s, prompt, &o, NULL), &f[i]),
                  0);
   }
   for (int i = 0; i < SAMPLES; i++) {
-    ended_t e = play_wait(0, f[i]);
+    ended_t e = play_wait(f[i]);
     cr_assert_eq(e.code, 0, "%s", e.text);
     tinker_future_release(f[i]);
   }

@@ -506,6 +506,50 @@ static int sweep_body(tinker__mem_t *mem, void *user) {
   return rc;
 }
 
+static atomic_int arrived;
+
+static tiny_reply_t count_arrivals(void *user, const tiny_request_t *r) {
+  (void)user;
+  (void)r;
+  atomic_fetch_add(&arrived, 1);
+  return (tiny_reply_t){.bytes = TINY_OK("2", "{}")};
+}
+
+/* A handle that has carried a request before says nothing of that one. */
+Test(http, what_has_not_left_for_lack_of_memory_is_not_sent, .timeout = 120) {
+  static const tinker__http_header_t long_one = {
+      "X-Long", "more than the lines of the request before had room for"};
+  tiny_server_t *server =
+      tiny_server_new(socket_path(), 64, true, count_arrivals, NULL);
+  int unsent = 0;
+  for (uint64_t n = 1, failed = 1; failed; n++) {
+    http_client_t c;
+    http_call_t call;
+    tinker__http_request_t r = post("/x", true);
+    http_client_open(&c, tiny_server_url(server));
+    http_expect(&c, r, 0, 200, true);
+    int before = atomic_load(&arrived);
+    r.headers = &long_one;
+    r.header_count = 1;
+    c.mem.fail_at = atomic_load(&c.mem.count) + n;
+    http_call_begin(&c, &call, r);
+    http_call_finish(&call);
+    failed = atomic_load(&c.mem.count) >= c.mem.fail_at;
+    c.mem.fail_at = 0;
+    if (!call.submit_rc) {
+      cr_assert_eq(call.reply.error, failed ? TINKER_ENOMEM : 0, "%d", (int)n);
+      cr_assert_eq(call.reply.sent, atomic_load(&arrived) > before, "%d",
+                   (int)n);
+      if (failed) cr_assert_str_eq(call.reply.detail, "out of memory");
+      unsent += !call.reply.sent;
+    }
+    http_call_end(&call);
+    http_client_close(&c);
+  }
+  cr_assert_gt(unsent, 0);
+  tiny_server_free(server);
+}
+
 Test(http, every_failed_allocation_is_survived, .timeout = 120) {
   static sweep_t s;
   tiny_server_t *server =

@@ -15,6 +15,9 @@
 #include <tinker/tinker.h>
 #include <unistd.h>
 
+#include "support/calls.h"
+#include "support/why_local.h"
+
 static const char *const model = TINKER_TEST_DIR "/golden/models/qwen3_tied";
 static char tmp[40], why[400];
 
@@ -49,7 +52,7 @@ static void defaults(tinker_local_options_t *o) {
 
 static tinker_local_t *start(const tinker_local_options_t *o) {
   tinker_local_t *local = NULL;
-  int rc = tinker_local_start(&local, o, why, sizeof why);
+  int rc = why_local_start(&local, o, why, sizeof why);
   cr_assert_eq(rc, 0, "%d: %s", rc, why);
   return local;
 }
@@ -71,7 +74,7 @@ static tinker_client_t *connect_to(const tinker_local_t *local) {
   tinker_client_t *client = NULL;
   tinker_client_options_init(&o);
   o.base_url = tinker_local_endpoint(local);
-  cr_assert_eq(tinker_client_new(&client, &o, why, sizeof why), 0, "%s", why);
+  cr_assert_eq(why_client(&client, &o, why, sizeof why), 0, "%s", why);
   return client;
 }
 
@@ -98,13 +101,15 @@ static double step(tinker_trainer_t *trainer) {
   tinker_adam_params_t adam;
   double loss = 0;
   tinker_adam_params_init(&adam);
-  cr_assert_eq(tinker_datum_new_supervised(&datum, tokens, NULL, 8, NULL), 0);
-  const tinker_datum_t *data = datum;
-  cr_assert_eq(tinker_trainer_forward_backward(trainer, &data, 1, NULL, NULL,
-                                               NULL, NULL, &forward),
+  cr_assert_eq(tinker_datum_new_supervised(&datum, tokens, NULL, 8, NULL, NULL),
+               0);
+  tinker_datum_t *data = datum;
+  cr_assert_eq(calls_begun(tinker_trainer_forward_backward(trainer, &data, 1,
+                                                           NULL, NULL),
+                           &forward),
                0);
   cr_assert_eq(
-      tinker_trainer_optim_step(trainer, &adam, NULL, NULL, NULL, &optim), 0);
+      calls_begun(tinker_trainer_optim_step(trainer, &adam, NULL), &optim), 0);
   cr_assert_eq(tinker_future_get_forward(done(forward), &result), 0);
   cr_assert_eq(tinker_forward_result_metric(result, "loss:sum", &loss), 0);
   tinker_future_release(forward);
@@ -120,8 +125,7 @@ static tinker_trainer_t *new_trainer(tinker_client_t *client) {
   o.base_model = "qwen3_tied";
   o.rank = 4;
   o.seed = 1;
-  o.has_seed = 1;
-  cr_assert_eq(tinker_client_create_trainer(client, &o, NULL, NULL, NULL, &f),
+  cr_assert_eq(calls_begun(tinker_client_create_trainer(client, &o, NULL), &f),
                0);
   return trainer_of(f);
 }
@@ -165,7 +169,7 @@ Test(inside, two_at_once) {
     tinker_client_t *client = connect_to(all[i]);
     tinker_future_t *f = NULL;
     const tinker_capabilities_t *have = NULL;
-    cr_assert_eq(tinker_client_get_capabilities(client, NULL, NULL, NULL, &f),
+    cr_assert_eq(calls_begun(tinker_client_get_capabilities(client, NULL), &f),
                  0);
     cr_assert_eq(tinker_future_get_capabilities(done(f), &have), 0);
     cr_assert_eq(have->model_count, 1);
@@ -197,7 +201,7 @@ Test(inside, a_given_state_stays) {
   defaults(&o);
   o.state_dir = state;
   tinker_local_t *local = start(&o);
-  cr_assert_eq(tinker_local_start(&other, &o, why, sizeof why), TINKER_EBUSY);
+  cr_assert_eq(why_local_start(&other, &o, why, sizeof why), TINKER_EBUSY);
   cr_assert_neq(strstr(why, "in use"), NULL, "%s", why);
   cr_assert_eq(other, NULL);
   cr_assert_eq(entries(tmp), 2); /* nothing of the second */
@@ -206,7 +210,7 @@ Test(inside, a_given_state_stays) {
   tinker_trainer_t *trainer = new_trainer(client);
   step(trainer);
   cr_assert_eq(
-      tinker_trainer_save_state(trainer, "a", NULL, NULL, NULL, NULL, &f), 0);
+      calls_begun(tinker_trainer_save_state(trainer, "a", NULL, NULL), &f), 0);
   cr_assert_eq(tinker_future_get_path(done(f), &saved), 0);
   snprintf(path, sizeof path, "%s", saved);
   tinker_future_release(f);
@@ -219,9 +223,10 @@ Test(inside, a_given_state_stays) {
 
   local = start(&o);
   client = connect_to(local);
-  cr_assert_eq(tinker_client_create_trainer_from_state(client, path, 1, NULL,
-                                                       NULL, NULL, &f),
-               0);
+  cr_assert_eq(
+      calls_begun(
+          tinker_client_create_trainer_from_state(client, path, 1, NULL), &f),
+      0);
   trainer = trainer_of(f);
   cr_assert_eq(step(trainer), loss);
   tinker_trainer_release(trainer);
@@ -294,7 +299,7 @@ Test(inside, a_child_does_not_stop_its_parents_service) {
 static void refused(const tinker_local_options_t *o, int code,
                     const char *word) {
   tinker_local_t *local = NULL;
-  int rc = tinker_local_start(&local, o, why, sizeof why);
+  int rc = why_local_start(&local, o, why, sizeof why);
   cr_assert_eq(rc, code, "%d: %s", rc, why);
   cr_assert_neq(strstr(why, word), NULL, "%s", why);
   cr_assert_eq(local, NULL);
@@ -328,11 +333,11 @@ Test(inside, a_temporary_folder_that_is_no_use) {
   tinker_local_t *local = NULL;
   defaults(&o);
   setenv("TMPDIR", deep, 1);
-  cr_assert_eq(tinker_local_start(&local, &o, why, sizeof why), TINKER_EINVAL);
+  cr_assert_eq(why_local_start(&local, &o, why, sizeof why), TINKER_EINVAL);
   cr_assert_neq(strstr(why, "TMPDIR is too long"), NULL, "%s", why);
   cr_assert_eq(entries(deep), 0);
   cr_assert_eq(rmdir(deep), 0);
-  cr_assert_eq(tinker_local_start(&local, &o, why, sizeof why), TINKER_EIO);
+  cr_assert_eq(why_local_start(&local, &o, why, sizeof why), TINKER_EIO);
   cr_assert_neq(strstr(why, deep), NULL, "%s", why);
 }
 
@@ -429,7 +434,7 @@ Test(inside, starts_whole_or_not_at_all) {
   for (long n = 0; n < 40; n++) {
     tinker_local_t *local = NULL;
     atomic_store(&left, n);
-    int rc = tinker_local_start(&local, &o, why, sizeof why);
+    int rc = why_local_start(&local, &o, why, sizeof why);
     atomic_store(&left, -1);
     cr_assert_eq(rc, TINKER_ENOMEM, "allocation %ld: %d: %s", n, rc, why);
     cr_assert_eq(local, NULL);

@@ -15,7 +15,9 @@
 #include <tinker/tinker.h>
 #include <unistd.h>
 
+#include "support/calls.h"
 #include "support/tls_server.h"
+#include "support/why.h"
 
 enum { FAR_MS = 60000, HOUR_S = 3600, DAY_S = 86400 };
 
@@ -54,8 +56,9 @@ static outcome_t ask(const char *host, int port) {
   tinker_client_options_init(&o);
   o.base_url = url;
   o.api_key = "tml-secret";
-  cr_assert_eq(tinker_client_new(&client, &o, why, sizeof(why)), 0, "%s", why);
-  cr_assert_eq(tinker_client_get_capabilities(client, NULL, NULL, NULL, &f), 0);
+  cr_assert_eq(why_client(&client, &o, why, sizeof(why)), 0, "%s", why);
+  cr_assert_eq(calls_begun(tinker_client_get_capabilities(client, NULL), &f),
+               0);
   out.code = tinker_future_wait(f, FAR_MS);
   const tinker_error_t *e = tinker_future_error(f);
   out.unknown = tinker_error_outcome_is_unknown(e);

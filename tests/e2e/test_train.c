@@ -11,6 +11,9 @@
 #include <tinker/tinker.h>
 #include <unistd.h>
 
+#include "support/calls.h"
+#include "support/why.h"
+
 #define MODEL "qwen3_tied"
 #define LEN 12
 #define BATCH 4
@@ -19,18 +22,18 @@ static tinker_client_t *client;
 static tinker_datum_t *batch[BATCH];
 static int32_t text[BATCH][LEN + 1];
 
-static const tinker_datum_t *const *view(void) {
-  return (const tinker_datum_t *const *)batch;
+static tinker_datum_t *const *view(void) {
+  return (tinker_datum_t *const *)batch;
 }
 
 static void setup(void) {
   char why[256] = "";
-  cr_assert_eq(tinker_client_new(&client, NULL, why, sizeof why), 0, "%s", why);
+  cr_assert_eq(why_client(&client, NULL, why, sizeof why), 0, "%s", why);
   for (int i = 0; i < BATCH; i++) {
     for (int k = 0; k <= LEN; k++) text[i][k] = (7 * i + 3 * k + k * k) % 60;
-    cr_assert_eq(
-        tinker_datum_new_supervised(&batch[i], text[i], NULL, LEN + 1, NULL),
-        0);
+    cr_assert_eq(tinker_datum_new_supervised(&batch[i], text[i], NULL, LEN + 1,
+                                             NULL, NULL),
+                 0);
   }
 }
 
@@ -64,8 +67,7 @@ static tinker_trainer_t *new_trainer(void) {
   o.base_model = MODEL;
   o.rank = 8;
   o.seed = 5;
-  o.has_seed = 1;
-  int rc = tinker_client_create_trainer(client, &o, NULL, NULL, NULL, &f);
+  int rc = calls_begun(tinker_client_create_trainer(client, &o, NULL), &f);
   return trainer_of(well(rc, f));
 }
 
@@ -85,10 +87,11 @@ static void steps(tinker_trainer_t *t, int n, double *losses) {
   tinker_adam_params_init(&adam);
   adam.learning_rate = 0.02;
   for (int i = 0; i < n; i++) {
-    cr_assert_eq(tinker_trainer_forward_backward(t, view(), BATCH, NULL, NULL,
-                                                 NULL, NULL, &f[i]),
+    cr_assert_eq(calls_begun(tinker_trainer_forward_backward(t, view(), BATCH,
+                                                             NULL, NULL),
+                             &f[i]),
                  0);
-    cr_assert_eq(tinker_trainer_optim_step(t, &adam, NULL, NULL, NULL, &g[i]),
+    cr_assert_eq(calls_begun(tinker_trainer_optim_step(t, &adam, NULL), &g[i]),
                  0);
   }
   for (int i = 0; i < n; i++) {
@@ -100,8 +103,9 @@ static void steps(tinker_trainer_t *t, int n, double *losses) {
 
 static tinker_trainer_t *resume(const char *path, int with_optimizer) {
   tinker_future_t *f = NULL;
-  int rc = tinker_client_create_trainer_from_state(client, path, with_optimizer,
-                                                   NULL, NULL, NULL, &f);
+  int rc = calls_begun(tinker_client_create_trainer_from_state(
+                           client, path, with_optimizer, NULL),
+                       &f);
   return trainer_of(well(rc, f));
 }
 
@@ -114,7 +118,7 @@ Test(train, resumes_bit_for_bit) {
   tinker_trainer_t *t = new_trainer();
   steps(t, 20, losses);
   cr_assert_lt(losses[19], 0.7 * losses[0], "%f %f", losses[0], losses[19]);
-  int rc = tinker_trainer_save_state(t, "twenty", NULL, NULL, NULL, NULL, &f);
+  int rc = calls_begun(tinker_trainer_save_state(t, "twenty", NULL, NULL), &f);
   cr_assert_eq(tinker_future_get_path(well(rc, f), &path), 0);
   steps(t, 3, on);
   tinker_trainer_t *u = resume(path, 1), *v = resume(path, 0);
@@ -134,7 +138,7 @@ static void check_prompt(tinker_trainer_t *t, const float *prompt, size_t n) {
   const tinker_forward_result_t *r;
   tinker_tensor_view_t v;
   tinker_future_t *f = NULL;
-  int rc = tinker_trainer_forward(t, view(), 1, NULL, NULL, NULL, NULL, &f);
+  int rc = calls_begun(tinker_trainer_forward(t, view(), 1, NULL, NULL), &f);
   cr_assert_eq(tinker_future_get_forward(well(rc, f), &r), 0);
   cr_assert_eq(tinker_forward_result_tensor(r, 0, "logprobs", &v), 0);
   cr_assert(n == LEN + 1 && v.count == LEN && isnan(prompt[0]));
@@ -148,14 +152,14 @@ static void draw(tinker_sampler_t *s, tinker_trainer_t *same_bits) {
   tinker_future_t *f = NULL;
   const tinker_sample_result_t *r;
   size_t n;
-  cr_assert_eq(tinker_input_new(&p, NULL), 0);
-  cr_assert_eq(tinker_input_add_tokens(p, text[0], LEN + 1), 0);
+  cr_assert_eq(tinker_input_new(&p, NULL, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(p, text[0], LEN + 1, NULL), 0);
   tinker_sampling_params_init(&o);
   o.max_tokens = 5;
   o.num_samples = 3;
   o.no_stop = 1;
   o.prompt_logprobs = 1;
-  int rc = tinker_sampler_sample(s, p, &o, NULL, NULL, NULL, &f);
+  int rc = calls_begun(tinker_sampler_sample(s, p, &o, NULL), &f);
   cr_assert_eq(tinker_future_get_sample(well(rc, f), &r), 0);
   const tinker_sequence_t *q = tinker_sample_result_sequences(r, &n);
   cr_assert_eq(n, 3u);
@@ -178,22 +182,22 @@ Test(train, samples) {
   const char *path;
   tinker_trainer_t *t = new_trainer();
   steps(t, 5, losses);
-  int rc = tinker_trainer_create_sampler(t, NULL, NULL, NULL, &f);
+  int rc = calls_begun(tinker_trainer_create_sampler(t, NULL), &f);
   cr_assert_eq(tinker_future_get_sampler(well(rc, f), &s), 0);
   draw(s, t);
   tinker_sampler_release(s);
   tinker_future_release(f);
-  rc = tinker_trainer_save_weights_for_sampler(t, "five", NULL, NULL, NULL,
-                                               NULL, &f);
+  rc = calls_begun(
+      tinker_trainer_save_weights_for_sampler(t, "five", NULL, NULL), &f);
   cr_assert_eq(tinker_future_get_path(well(rc, f), &path), 0);
-  rc = tinker_client_create_sampler_from_path(client, path, NULL, NULL, NULL,
-                                              &g);
+  rc = calls_begun(tinker_client_create_sampler_from_path(client, path, NULL),
+                   &g);
   cr_assert_eq(tinker_future_get_sampler(well(rc, g), &s), 0);
   draw(s, t);
   tinker_sampler_release(s);
   tinker_future_release(f);
   tinker_future_release(g);
-  rc = tinker_client_create_sampler(client, MODEL, NULL, NULL, NULL, &f);
+  rc = calls_begun(tinker_client_create_sampler(client, MODEL, NULL), &f);
   cr_assert_eq(tinker_future_get_sampler(well(rc, f), &s), 0);
   draw(s, NULL);
   tinker_sampler_release(s);
@@ -205,7 +209,7 @@ Test(train, samples) {
  * order and add up. */
 Test(train, chunks) {
   enum { MANY = 1030 };
-  static const tinker_datum_t *many[MANY];
+  static tinker_datum_t *many[MANY];
   const tinker_forward_result_t *r;
   tinker_tensor_view_t first, v;
   tinker_future_t *f = NULL;
@@ -213,11 +217,12 @@ Test(train, chunks) {
   tinker_trainer_t *t = new_trainer();
   tinker_datum_t *small[BATCH];
   for (int i = 0; i < BATCH; i++) {
-    cr_assert_eq(tinker_datum_new_supervised(&small[i], text[i], NULL, 3, NULL),
-                 0);
+    cr_assert_eq(
+        tinker_datum_new_supervised(&small[i], text[i], NULL, 3, NULL, NULL),
+        0);
   }
   for (int i = 0; i < MANY; i++) many[i] = small[i % BATCH];
-  int rc = tinker_trainer_forward(t, many, MANY, NULL, NULL, NULL, NULL, &f);
+  int rc = calls_begun(tinker_trainer_forward(t, many, MANY, NULL, NULL), &f);
   cr_assert_eq(tinker_future_get_forward(well(rc, f), &r), 0);
   cr_assert_eq(tinker_forward_result_count(r), (size_t)MANY);
   for (size_t i = 0; i < MANY; i++) {
@@ -253,17 +258,19 @@ Test(train, errors) {
   double losses[1];
   tinker_trainer_options_init(&o);
   o.base_model = "no-such-model";
-  int rc = tinker_client_create_trainer(client, &o, NULL, NULL, NULL, &f);
+  int rc = calls_begun(tinker_client_create_trainer(client, &o, NULL), &f);
   badly(rc, f, "no-such-model");
-  rc = tinker_client_create_trainer_from_state(
-      client, "tinker://no-run/weights/x", 1, NULL, NULL, NULL, &f);
+  rc = calls_begun(tinker_client_create_trainer_from_state(
+                       client, "tinker://no-run/weights/x", 1, NULL),
+                   &f);
   badly(rc, f, "");
   tinker_trainer_t *t = new_trainer();
   static const int32_t outside[3] = {1, 2, 1000000};
   tinker_datum_t *d = NULL;
-  cr_assert_eq(tinker_datum_new_supervised(&d, outside, NULL, 3, NULL), 0);
-  const tinker_datum_t *bad[1] = {d};
-  rc = tinker_trainer_forward_backward(t, bad, 1, NULL, NULL, NULL, NULL, &f);
+  cr_assert_eq(tinker_datum_new_supervised(&d, outside, NULL, 3, NULL, NULL),
+               0);
+  tinker_datum_t *bad[1] = {d};
+  rc = calls_begun(tinker_trainer_forward_backward(t, bad, 1, NULL, NULL), &f);
   badly(rc, f, "outside the vocabulary");
   steps(t, 1, losses);
   tinker_datum_release(d);
@@ -315,18 +322,24 @@ Test(train, drains) {
   tinker_sampler_t *s = NULL;
   tinker_input_t *p = NULL;
   tinker_sampling_params_t o;
-  int rc = tinker_client_create_sampler(client, MODEL, NULL, NULL, NULL, &f);
+  int rc = calls_begun(tinker_client_create_sampler(client, MODEL, NULL), &f);
   cr_assert_eq(tinker_future_get_sampler(well(rc, f), &s), 0);
   tinker_future_release(f);
-  cr_assert_eq(tinker_input_new(&p, NULL), 0);
-  cr_assert_eq(tinker_input_add_tokens(p, text[1], LEN), 0);
+  cr_assert_eq(tinker_input_new(&p, NULL, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(p, text[1], LEN, NULL), 0);
   tinker_sampling_params_init(&o);
   o.max_tokens = 4;
   for (int i = 0; i < 100; i++) {
-    cr_assert_eq(tinker_sampler_sample(s, p, &o, NULL, on_sample, NULL, NULL),
+    cr_assert_eq(calls_begun(tinker_sampler_sample(
+                                 s, p, &o, CALLS_WITH(NULL, on_sample, NULL)),
+                             NULL),
                  0);
   }
-  cr_assert_eq(tinker_client_drain(client, 120000, on_drained, NULL), 0);
+  cr_assert_eq(
+      calls_begun(tinker_client_drain(client, CALLS_WITH(CALLS_TIMEOUT(120000),
+                                                         on_drained, NULL)),
+                  NULL),
+      0);
   tinker_input_release(p);
   tinker_sampler_release(s);
   pthread_mutex_lock(&lock);

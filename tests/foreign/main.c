@@ -9,7 +9,7 @@
 #include "base/digest.h"
 #include "criterion/criterion.h"
 
-#define TESTS_MAX 64
+#define TESTS_MAX 200
 
 static struct {
   const char *name;

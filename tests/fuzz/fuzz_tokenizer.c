@@ -7,6 +7,7 @@
 #include <string.h>
 #include <tinker/tokenizer.h>
 
+#include "support/why.h"
 #include "text/pattern.h"
 #include "text/split.h"
 
@@ -14,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static tinker_tokenizer_t *small(void) {
   static tinker_tokenizer_t *t;
-  if (!t && tinker_tokenizer_new_from_file(
+  if (!t && why_tokenizer_file(
                 &t, TINKER_SOURCE_DIR "/tests/golden/tokenizers/llama3.json",
                 NULL, NULL, 0) != 0) {
     abort();
@@ -119,8 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *rest = (const char *)data + 1;
   switch (data[0]) {
   case 0:
-    if (tinker_tokenizer_new_from_bytes(&t, rest, size - 1, NULL, NULL, 0) ==
-        0) {
+    if (why_tokenizer_bytes(&t, rest, size - 1, NULL, NULL, 0) == 0) {
       use(t);
     }
     tinker_tokenizer_release(t);

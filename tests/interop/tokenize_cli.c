@@ -14,6 +14,8 @@
 #include <string.h>
 #include <tinker/tokenizer.h>
 
+#include "support/why.h"
+
 static void write_u32(uint32_t v) {
   unsigned char b[4] = {(unsigned char)v, (unsigned char)(v >> 8),
                         (unsigned char)(v >> 16), (unsigned char)(v >> 24)};
@@ -115,8 +117,7 @@ int main(int argc, char **argv) {
   if (argc < 2) return 1;
   tinker_tokenizer_options_init(&options);
   options.no_jit = argc > 2 && strcmp(argv[2], "nojit") == 0;
-  int rc =
-      tinker_tokenizer_new_from_file(&t, argv[1], &options, why, sizeof why);
+  int rc = why_tokenizer_file(&t, argv[1], &options, why, sizeof why);
   if (rc) {
     printf("%s: %s\n", tinker_code_name(rc), why);
     return 2;

@@ -16,11 +16,13 @@
 
 #include <tinker/local.h>
 
+#include "base/error.h"
 #include "base/options.h"
 #include "base/str.h"
 #include "cpu/cpu.h"
 #include "service/boot/service.h"
 
+#define WHY_MAX 1024
 #define MAX_MODELS 32
 #define MAX_ENDPOINT (5 + 107) /* "unix:" and a path */
 #define OPEN_FILES 16          /* that nftw may hold open at once */
@@ -104,8 +106,9 @@ static int take_options(tinker_local_options_t *o,
   if (!given) {
     return tinker__why(why, why_len, TINKER_EINVAL, "options is NULL");
   }
-  int rc =
-      tinker__options_take(o, sizeof *o, given, "local_options", why, why_len);
+  static const tinker_local_options_t defaults = TINKER_LOCAL_OPTIONS_INIT;
+  int rc = tinker__options_take(o, sizeof *o, &defaults, given, "local_options",
+                                why, why_len);
   if (rc == 0) rc = check_models(o, why, why_len);
   if (rc == 0) rc = check_numbers(o, why, why_len);
   if (rc != 0) return rc;
@@ -255,11 +258,10 @@ static int start(tinker_local_t *l, const tinker_local_options_t *o, char *why,
   return tinker__svc_start(&l->service, &config, &stage, why, why_len);
 }
 
-int tinker_local_start(tinker_local_t **out,
+static int start_whole(tinker_local_t **out,
                        const tinker_local_options_t *options, char *why,
                        size_t why_len) {
   tinker_local_options_t o;
-  if (!out) return tinker__why(why, why_len, TINKER_EINVAL, "out is NULL");
   int rc = take_options(&o, options, why, why_len);
   if (rc != 0) return rc;
   tinker_local_t *l = local_new(&o);
@@ -276,6 +278,15 @@ int tinker_local_start(tinker_local_t **out,
   remove_folder(l); /* a failure is not reported: `why` has the first one */
   local_free(l);
   return rc;
+}
+
+int tinker_local_start(tinker_local_t **out,
+                       const tinker_local_options_t *options,
+                       tinker_error_t **error) {
+  char why[WHY_MAX] = "";
+  if (!out) return tinker__error_give(error, TINKER_EINVAL, "out is NULL");
+  int rc = start_whole(out, options, why, sizeof why);
+  return tinker__error_give(error, rc, "%s", why);
 }
 
 const char *tinker_local_endpoint(const tinker_local_t *local) {

@@ -411,23 +411,33 @@ static int token_bytes(void *user, int32_t token, const char **bytes,
   return 0;
 }
 
+static int do_without_text(tinker__svc_t *s, tinker__svc_base_model_t *b,
+                           const char *path, const char *why) {
+  b->no_text = tinker__mem_strdup(s->mem, why);
+  if (!b->no_text) return TINKER_ENOMEM;
+  tinker__svc_log(s, "warning", "no_stop_strings", "base_model", b->name,
+                  "file", path, "why", why, NULL);
+  return 0;
+}
+
 /* Loads tokenizer.json for stop strings. Without the file, or if it can't be
  * read, stop strings are refused and everything else works. */
 static int load_tokenizer(tinker__svc_t *s, tinker__svc_base_model_t *b) {
-  char path[PATH_MAX + 32], reason[300];
+  char path[PATH_MAX + 32];
+  tinker_error_t *error = NULL;
   snprintf(path, sizeof path, "%s/tokenizer.json", b->dir);
-  int rc = tinker_tokenizer_new_from_file(&b->tokenizer, path, NULL, reason,
-                                          sizeof reason);
+  int rc = tinker_tokenizer_new_from_file(&b->tokenizer, path, NULL, &error);
   b->text = (tinker__eng_gen_text_t){token_bytes, b->tokenizer};
-  if (rc == 0 || rc == TINKER_ENOENT) return 0;
   if (rc == TINKER_ENOMEM) {
-    return tinker__why(s->why, sizeof s->why, rc, "%s: %s", path, reason);
+    tinker__why(s->why, sizeof s->why, rc, "%s: %s", path,
+                tinker_error_message(error));
+  } else if (rc != 0 && rc != TINKER_ENOENT) {
+    rc = do_without_text(s, b, path, tinker_error_message(error));
+  } else {
+    rc = 0;
   }
-  b->no_text = tinker__mem_strdup(s->mem, reason);
-  if (!b->no_text) return TINKER_ENOMEM;
-  tinker__svc_log(s, "warning", "no_stop_strings", "base_model", b->name,
-                  "file", path, "why", reason, NULL);
-  return 0;
+  tinker_error_release(error);
+  return rc;
 }
 
 /* The service's backend for an engine's table. The engine thread opens it

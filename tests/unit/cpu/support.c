@@ -297,6 +297,27 @@ void temp_remove(const char *dir) {
   cr_assert_eq(rmdir(dir), 0);
 }
 
+char *slurp(const char *dir, const char *name, size_t *len) {
+  char path[300];
+  char *text = malloc(1u << 20);
+  snprintf(path, sizeof path, "%s/%s", dir, name);
+  FILE *f = fopen(path, "rb");
+  cr_assert(f && text);
+  *len = fread(text, 1, (1u << 20) - 1, f);
+  text[*len] = '\0';
+  fclose(f);
+  return text;
+}
+
+void spew(const char *dir, const char *name, const char *data, size_t len) {
+  char path[300];
+  snprintf(path, sizeof path, "%s/%s", dir, name);
+  FILE *f = fopen(path, "wb");
+  cr_assert_not_null(f);
+  cr_assert_eq(fwrite(data, 1, len, f), len);
+  cr_assert_eq(fclose(f), 0);
+}
+
 uint64_t hash_bytes(uint64_t h, const void *data, size_t len) {
   const unsigned char *p = data;
   for (size_t i = 0; i < len; i++) h = (h ^ p[i]) * 0x100000001b3u;
@@ -350,9 +371,10 @@ static void add_layer(model_t *m, unsigned layer) {
              {"self_attn.k_proj.weight", kv, s->hidden, true},
              {"self_attn.v_proj.weight", kv, s->hidden, true},
              {"self_attn.o_proj.weight", s->hidden, q, true},
-             {"self_attn.q_proj.bias", q, 0, qwen2},
-             {"self_attn.k_proj.bias", kv, 0, qwen2},
-             {"self_attn.v_proj.bias", kv, 0, qwen2},
+             {"self_attn.q_proj.bias", q, 0, qwen2 || s->biases},
+             {"self_attn.k_proj.bias", kv, 0, qwen2 || s->biases},
+             {"self_attn.v_proj.bias", kv, 0, qwen2 || s->biases},
+             {"self_attn.o_proj.bias", s->hidden, 0, s->biases},
              {"self_attn.q_norm.weight", s->head_dim, 0, s->arch[4] == '3'},
              {"self_attn.k_norm.weight", s->head_dim, 0, s->arch[4] == '3'},
              {"mlp.gate_proj.weight", s->inter, s->hidden, true},
@@ -374,16 +396,18 @@ static void write_config(const char *dir, const shape_t *s) {
                                                          : "qwen3";
   snprintf(path, sizeof path, "%s/config.json", dir);
   FILE *f = need(fopen(path, "w"));
-  fprintf(f,
-          "{\"architectures\":[\"%s\"],\"model_type\":\"%s\","
-          "\"vocab_size\":%u,\"hidden_size\":%u,\"num_hidden_layers\":%u,"
-          "\"num_attention_heads\":%u,\"num_key_value_heads\":%u,"
-          "\"head_dim\":%u,\"intermediate_size\":%u,"
-          "\"max_position_embeddings\":%u,\"rms_norm_eps\":1e-6,"
-          "\"rope_theta\":10000.0,\"hidden_act\":\"silu\","
-          "\"tie_word_embeddings\":%s,\"eos_token_id\":0}",
-          s->arch, type, s->vocab, s->hidden, s->layers, s->heads, s->kv_heads,
-          s->head_dim, s->inter, s->context, s->tied ? "true" : "false");
+  fprintf(
+      f,
+      "{\"architectures\":[\"%s\"],\"model_type\":\"%s\","
+      "\"vocab_size\":%u,\"hidden_size\":%u,\"num_hidden_layers\":%u,"
+      "\"num_attention_heads\":%u,\"num_key_value_heads\":%u,"
+      "\"head_dim\":%u,\"intermediate_size\":%u,"
+      "\"max_position_embeddings\":%u,\"rms_norm_eps\":1e-6,"
+      "\"rope_theta\":10000.0,\"hidden_act\":\"silu\","
+      "\"attention_bias\":%s,\"tie_word_embeddings\":%s,\"eos_token_id\":0}",
+      s->arch, type, s->vocab, s->hidden, s->layers, s->heads, s->kv_heads,
+      s->head_dim, s->inter, s->context, s->biases ? "true" : "false",
+      s->tied ? "true" : "false");
   cr_assert_eq(fclose(f), 0);
 }
 
@@ -410,4 +434,21 @@ void write_model(const char *dir, const shape_t *shape) {
   for (size_t i = 0; i < m->n; i++) free((void *)(uintptr_t)m->tensors[i].data);
   tinker__buf_free(&buf);
   free(m);
+}
+
+void tiny_open(tiny_t *b, const shape_t *shape) {
+  temp_dir(b->model);
+  temp_dir(b->dir);
+  write_model(b->model, shape);
+  rig_open(&b->r, b->model, 2, NULL);
+  for (size_t i = 0; i < 2; i++) {
+    sample_random(&b->s[i], 12 + i, 1, shape->vocab, 80 + i);
+  }
+}
+
+void tiny_close(tiny_t *b) {
+  samples_free(b->s, 2);
+  rig_close(&b->r);
+  temp_remove(b->model);
+  temp_remove(b->dir);
 }

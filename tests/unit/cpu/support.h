@@ -63,16 +63,29 @@ void move_weights(tinker__eng_train_t *t, const float *w,
 /* A temporary folder, and its removal with everything in it. */
 void temp_dir(char out[256]);
 void temp_remove(const char *dir);
+/* A small file as a string, which the caller frees, and the way back. */
+char *slurp(const char *dir, const char *name, size_t *len);
+void spew(const char *dir, const char *name, const char *data, size_t len);
 
 typedef struct shape_s {
   const char *arch; /* "LlamaForCausalLM" ... */
   unsigned vocab, hidden, layers, heads, kv_heads, head_dim, inter, context;
   bool tied;
   const char *dtype; /* "F32" or "BF16" */
+  bool biases;       /* attention_bias, not for Qwen2, which has its own */
 } shape_t;
 /* Writes a model with reproducible random weights into an empty folder. */
 void write_model(const char *dir, const shape_t *shape);
 extern const shape_t tiny_shape; /* Qwen3 */
+
+/* A rig with a random model, an empty folder for files, and two samples. */
+typedef struct tiny_s {
+  rig_t r;
+  char model[256], dir[256];
+  sample_t s[2];
+} tiny_t;
+void tiny_open(tiny_t *b, const shape_t *shape);
+void tiny_close(tiny_t *b);
 
 /* FNV-1a over bytes, to compare many floats at once. */
 uint64_t hash_bytes(uint64_t h, const void *data, size_t len);

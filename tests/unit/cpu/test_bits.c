@@ -168,9 +168,10 @@ static size_t pass_in_pieces(rig_t *r, sample_t *s, size_t n,
 }
 
 /* A vocabulary that the head takes in several pieces; heads in groups. */
-static void open_wide(rig_t *r, char dir[256]) {
+static void open_wide(rig_t *r, char dir[256], const char *dtype) {
   shape_t wide = tiny_shape;
   wide.vocab = 2500;
+  wide.dtype = dtype;
   temp_dir(dir);
   write_model(dir, &wide);
   rig_open(r, dir, 2, NULL);
@@ -182,7 +183,7 @@ Test(bits, pieces) {
   char dir[256];
   rig_t r;
   sample_t s[DATA];
-  open_wide(&r, dir);
+  open_wide(&r, dir, "F32");
   make_data(s, 390);
   for (size_t i = 0; i < LOSSES; i++) {
     size_t skip = i == 0 ? 0 : 5, few = i == 0 ? DATA : 4;
@@ -200,16 +201,36 @@ Test(bits, pieces) {
   temp_remove(dir);
 }
 
+/* The same with weights of 16 bits, of which a piece takes a part of the
+ * columns. */
+Test(bits, pieces_of_half_weights) {
+  char dir[256];
+  rig_t r;
+  sample_t s[DATA];
+  uint64_t whole, parts;
+  open_wide(&r, dir, "BF16");
+  make_data(s, 390);
+  for (size_t i = 0; i < LOSSES; i += LOSSES - 1) {
+    pass_in_pieces(&r, s + 5, 2, &losses[i], UINT64_MAX, &whole);
+    pass_in_pieces(&r, s + 5, 2, &losses[i], 1, &parts);
+    cr_assert_eq(whole, parts, "loss %zu", i);
+  }
+  samples_free(s, DATA);
+  rig_close(&r);
+  temp_remove(dir);
+}
+
 /* One datum is many steps: 390 tokens are seven windows of a layer, there and
- * back. */
+ * back. All of them count, so the head goes back in one run. */
 Test(bits, a_datum_is_not_one_step) {
   char dir[256];
   rig_t r;
   sample_t s;
   uint64_t h;
   size_t windows = (390 + 63) / 64, layers = tiny_shape.layers;
-  open_wide(&r, dir);
+  open_wide(&r, dir, "F32");
   sample_random(&s, 390, 1, tiny_shape.vocab, 3);
+  for (size_t i = 0; i < s.n; i++) s.weights[i] = 1;
   size_t steps = pass_in_pieces(&r, &s, 1, &cross_entropy, 1, &h);
   cr_assert_geq(steps, 3 * windows * layers, "%zu", steps);
   samples_free(&s, 1);

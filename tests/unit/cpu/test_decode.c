@@ -312,3 +312,75 @@ Test(decode, draws_with_little_memory) {
   b.r.api->slot_free(s);
   teardown(&b);
 }
+
+/* --- Several blocks of logits --------------------------------------------- */
+
+enum { WIDE = 9000, LONG = 150 };
+
+typedef struct {
+  uint64_t rows[LONG];
+  size_t next; /* position of the next row */
+} hashes_t;
+
+static void hash_row(void *user, size_t position, const float *row, size_t n) {
+  hashes_t *h = user;
+  cr_assert_eq(position, h->next++, "rows are handed over in order");
+  h->rows[position] = hash_bytes(HASH_START, row, n * sizeof *row);
+}
+
+static tinker__eng_pick_t any_pick(size_t item, uint64_t number) {
+  return (tinker__eng_pick_t){.item = item,
+                              .temperature = 1,
+                              .top_p = 1,
+                              .seed = 6,
+                              .sample = number,
+                              .position = number};
+}
+
+/* Feeds both sequences, `piece` tokens each in a round; the last round draws.
+ */
+static void feed_wide(tiny_t *b, sample_t *s, size_t piece, hashes_t out[2],
+                      tinker__eng_pick_t picks[3]) {
+  tinker__eng_decode_item_t items[2];
+  memset(out, 0, 2 * sizeof *out);
+  for (size_t i = 0; i < 2; i++) {
+    items[i] = (tinker__eng_decode_item_t){.on_row = hash_row, .user = &out[i]};
+    cr_assert_eq(
+        b->r.api->slot_new(b->r.base, NULL, LONG, &items[i].slot, NULL, 0), 0);
+  }
+  for (size_t done = 0; done < LONG; done += piece) {
+    size_t n = LONG - done < piece ? LONG - done : piece;
+    for (size_t i = 0; i < 2; i++) {
+      items[i].tokens = s[i].tokens + done;
+      items[i].n = n;
+    }
+    size_t n_picks = done + n == LONG ? 3 : 0;
+    cr_assert_eq(
+        b->r.api->pick(b->r.engine, items, 2, picks, n_picks, NULL, NULL, 0),
+        0);
+  }
+  for (size_t i = 0; i < 2; i++) b->r.api->slot_free(items[i].slot);
+}
+
+/* With a vocabulary so large that a round's logits are made in several blocks,
+ * each row is the one of a round for its token alone, and so is each draw. */
+Test(decode, rows_of_several_blocks) {
+  static hashes_t want[2], got[2];
+  shape_t wide = tiny_shape;
+  tiny_t b;
+  sample_t s[2];
+  wide.vocab = WIDE;
+  tiny_open(&b, &wide);
+  for (size_t i = 0; i < 2; i++) sample_random(&s[i], LONG, 1, WIDE, i);
+  tinker__eng_pick_t one[3] = {any_pick(0, 1), any_pick(1, 2), any_pick(1, 3)};
+  tinker__eng_pick_t all[3] = {one[0], one[1], one[2]};
+  feed_wide(&b, s, 1, want, one);
+  feed_wide(&b, s, LONG, got, all);
+  cr_assert_eq(memcmp(want, got, sizeof want), 0);
+  for (size_t i = 0; i < 3; i++) {
+    cr_assert_eq(one[i].token, all[i].token);
+    cr_assert_eq(one[i].logprob, all[i].logprob);
+  }
+  samples_free(s, 2);
+  tiny_close(&b);
+}

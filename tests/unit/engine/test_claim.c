@@ -310,6 +310,204 @@ Test(claim, two_kinds_of_memory) {
   cr_assert_eq(mem.live_blocks, 0);
 }
 
+/* A generation starts only with room for a page of each that runs: it would
+ * lose its caches to the next page of the older one. */
+Test(claim, leaves_a_page_for_those_that_run) {
+  tinker__mem_t mem;
+  tinker__eng_batch_t b;
+  tinker__eng_gen_t *gens[3];
+  tinker__mem_init(&mem, NULL, 0);
+  gens[0] = make(&mem, 0, 1, 1, 3 * PAGE);
+  gens[1] = gens[2] = make(&mem, 1, 5, 1, 1);
+  slot_mem = &mem;
+  slots.limit = UINT64_MAX;
+  tinker__eng_batch_init(&b, &mem);
+  add(&b, gens[0]);
+  rounds(&b, gens, 1);
+  add(&b, gens[1]);
+  finished = failed = 0;
+  /* The new one needs 6 tokens, the page of the first 128. */
+  slots.limit = slots.claimed + 10 * (PAGE + 5);
+  rounds(&b, gens, 3);
+  cr_assert_eq(states[1], TINKER__GEN_WAITS);
+  slots.limit = slots.claimed + 10 * (PAGE + 6);
+  rounds(&b, gens, 1);
+  cr_assert_eq(finished, 1);
+  cr_assert_eq(states[0], TINKER__GEN_DECODE);
+  tinker__eng_batch_free(&b);
+  tinker__eng_gen_free(gens[1]);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* The youngest finds not a byte for its next page: it waits, it does not fail,
+ * and gives way when an older one needs the memory. */
+Test(claim, the_youngest_waits_for_others) {
+  tinker__mem_t mem;
+  tinker__eng_batch_t b;
+  tinker__eng_gen_t *gens[3], *want;
+  tinker__mem_init(&mem, NULL, 0);
+  gens[0] = make(&mem, 0, 1, 1, 3 * PAGE);
+  gens[1] = gens[2] = make(&mem, 1, 1, 1, 3 * PAGE);
+  slot_mem = &mem;
+  slots.limit = UINT64_MAX;
+  tinker__eng_batch_init(&b, &mem);
+  add(&b, gens[0]);
+  rounds(&b, gens, PAGE - 20);
+  add(&b, gens[1]);
+  rounds(&b, gens, 40); /* the older one has its second page */
+  slots.limit = slots.claimed;
+  finished = failed = 0;
+  while (gens[1]->state == TINKER__GEN_DECODE) rounds(&b, gens, 1);
+  cr_assert_eq(states[1], TINKER__GEN_STALLED);
+  cr_assert_eq(gens[1]->seqs[0].n, PAGE + 1);
+  cr_assert_eq(states[0], TINKER__GEN_DECODE);
+  while (finished < 2) rounds(&b, gens, 1);
+  cr_assert_eq(failed, 0);
+  tinker__eng_batch_free(&b);
+  slots.limit = UINT64_MAX;
+  for (size_t i = 0; i < 2; i++) {
+    want = make(&mem, i, 1, 1, 3 * PAGE);
+    run(&mem, &want, 1);
+    assert_same(gens[i], want);
+    tinker__eng_gen_free(want);
+    tinker__eng_gen_free(gens[i]);
+  }
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* An engine with memory of its own, which the row engine does not count. */
+static int own_new(tinker__eng_base_t *b, tinker__eng_adapter_t *a, size_t max,
+                   tinker__eng_slot_t **out, char *why, size_t why_len) {
+  uint64_t live = slots_live;
+  int rc = row_api.slot_new(b, a, max, out, why, why_len);
+  slots_live = live;
+  return rc;
+}
+
+static void own_free(tinker__eng_slot_t *s) {
+  uint64_t live = slots_live;
+  row_api.slot_free(s);
+  slots_live = live;
+}
+
+/* Who finds no page takes none of another kind of memory: it is alone there,
+ * and fails. */
+Test(claim, takes_from_its_own_memory) {
+  static tinker__eng_slots_t others = {.limit = UINT64_MAX};
+  static tinker__engine_api_t api;
+  static tinker__eng_backend_t second = {.api = &api, .slots = &others};
+  tinker__mem_t mem;
+  tinker__eng_batch_t b;
+  tinker__eng_gen_t *gens[3];
+  tinker__mem_init(&mem, NULL, 0);
+  api = row_api;
+  api.slot_new = own_new;
+  api.slot_free = own_free;
+  gens[0] = make(&mem, 0, 1, 1, 3 * PAGE);
+  gens[1] = gens[2] = make(&mem, 1, 1, 1, 3 * PAGE);
+  gens[1]->backend = &second;
+  slot_mem = &mem;
+  slots.limit = UINT64_MAX;
+  finished = 0;
+  tinker__eng_batch_init(&b, &mem);
+  add(&b, gens[0]);
+  rounds(&b, gens, PAGE - 20);
+  add(&b, gens[1]);
+  rounds(&b, gens, 2);
+  uint64_t claimed = others.claimed;
+  size_t made = slots_made;
+  cr_assert_eq(claimed, 10u * (PAGE + 1));
+  slots.limit = slots.claimed;
+  while (!finished) rounds(&b, gens, 1);
+  cr_assert_eq(last_rc, TINKER_EINVAL);
+  cr_assert_eq(gens[0]->error, TINKER_EINVAL);
+  cr_assert_eq(states[1], TINKER__GEN_DECODE);
+  cr_assert(others.claimed == claimed && slots_made == made);
+  tinker__eng_gen_free(gens[0]);
+  tinker__eng_batch_free(&b);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* Alone, with no room for a whole page: what is left is used to the last token,
+ * and only then is there too little. */
+Test(claim, the_last_of_the_memory) {
+  enum { REST = 50 };
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__eng_gen_t *g = make(&mem, 1, 1, 1, 3 * PAGE);
+  slots.limit = 10 * (1 + PAGE + REST);
+  run(&mem, &g, 1);
+  cr_assert_eq(last_rc, TINKER_EINVAL);
+  cr_assert_eq(g->seqs[0].n, PAGE + REST + 1); /* the last is in no slot yet */
+  tinker__eng_gen_free(g);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+static uint64_t huge(const tinker__eng_base_t *b, size_t max) {
+  (void)b;
+  (void)max;
+  return (uint64_t)1 << 63;
+}
+
+/* Two slots of 2^63 bytes are more than there is, not none. */
+Test(claim, sizes_do_not_wrap) {
+  static tinker__engine_api_t api;
+  static tinker__eng_backend_t vast = {.api = &api, .slots = &slots};
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  api = row_api;
+  api.slot_bytes = huge;
+  slots.limit = UINT64_MAX - 1;
+  tinker__eng_gen_t *g = make(&mem, 0, 5, 2, 5);
+  g->backend = &vast;
+  slots_made = 0;
+  run(&mem, &g, 1);
+  cr_assert_eq(last_rc, TINKER_EINVAL);
+  cr_assert_eq(slots_made, 0u);
+  tinker__eng_gen_free(g);
+}
+
+/* A sequence that has ended gives its cache back while the others go on. */
+Test(claim, an_end_frees_its_cache) {
+  tinker__mem_t mem;
+  tinker__eng_batch_t b;
+  int32_t stop = -1;
+  tinker__mem_init(&mem, NULL, 0);
+  slots.limit = UINT64_MAX;
+  tinker__eng_gen_t *g = make(&mem, 7, 5, 2, 40);
+  run(&mem, &g, 1);
+  /* The token that one of the two has much earlier, but not at once. */
+  for (int32_t id = 0; id < POISON; id++) {
+    size_t at[2] = {0, 0};
+    for (int k = 0; k < 2; k++) {
+      while (at[k] < 40 && g->seqs[k].tokens[at[k]] != id) at[k]++;
+    }
+    size_t first = at[0] < at[1] ? at[0] : at[1];
+    if (first > 1 && first + 3 < at[0] + at[1] - first) stop = id;
+  }
+  tinker__eng_gen_free(g);
+  cr_assert_geq(stop, 0);
+  g = make(&mem, 7, 5, 2, 40);
+  g->stop_tokens = tinker__mem_dup(&mem, &stop, sizeof stop);
+  g->n_stop_tokens = 1;
+  slot_mem = &mem;
+  tinker__eng_batch_init(&b, &mem);
+  add(&b, g);
+  size_t one_ended = 0;
+  while (!tinker__eng_batch_idle(&b)) {
+    tinker__eng_batch_round(&b);
+    uint64_t going = !g->seqs[0].finished + !g->seqs[1].finished;
+    if (g->state == TINKER__GEN_ENDED) going = 0;
+    cr_assert_eq(slots.claimed, going * 10 * g->room);
+    cr_assert_eq(slots_live, slots.claimed);
+    one_ended += going == 1;
+  }
+  cr_assert_geq(one_ended, 3u);
+  tinker__eng_batch_free(&b);
+  tinker__eng_gen_free(g);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
 /* --- Tokens drawn by the engine ------------------------------------------- */
 
 static void check_picks(size_t top_sample) {

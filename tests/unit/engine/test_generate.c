@@ -361,6 +361,122 @@ Test(generate, draws_of_a_prompt) {
   cr_assert_eq(mem.live_blocks, 0);
 }
 
+/* What it is given is copied: the caller may use its arrays again at once. */
+Test(generate, copies_what_it_is_given) {
+  enum { SAMPLES = 12 };
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__eng_gen_t *gens[2];
+  for (int spoilt = 0; spoilt < 2; spoilt++) {
+    int32_t prompt[4] = {5, 6, 7, 8}, stops[3] = {14, 2, 9};
+    char letters[] = "kk";
+    tinker__str_t strings[1] = {{letters, 2}};
+    tinker__eng_gen_spec_t spec = {
+        .prompt = prompt,
+        .n_prompt = 4,
+        .num_samples = SAMPLES,
+        .max_tokens = 60,
+        .sampling = {1.0f, -1, 1.0, 5},
+        .stop_tokens = stops,
+        .n_stop_tokens = 3,
+        .stop_strings = strings,
+        .n_stop_strings = 1,
+        .text = &text,
+    };
+    cr_assert_eq(tinker__eng_gen_new(&gens[spoilt], &mem, &spec), 0);
+    gens[spoilt]->done = on_done;
+    cr_assert(stops[0] == 14 && stops[1] == 2 && stops[2] == 9);
+    if (spoilt) {
+      memset(prompt, 0, sizeof prompt);
+      memset(stops, 1, sizeof stops);
+      memset(letters, '?', 2);
+      memset(strings, 0, sizeof strings);
+      memset(&spec, 0, sizeof spec);
+    }
+    run(&mem, &gens[spoilt], 1);
+  }
+  bool by_string = false;
+  for (size_t i = 0; i < SAMPLES; i++) {
+    const tinker__eng_gen_seq_t *x = &gens[0]->seqs[i], *y = &gens[1]->seqs[i];
+    cr_assert_eq(x->n, y->n);
+    cr_assert(x->stopped && y->stopped);
+    cr_assert_arr_eq(x->tokens, y->tokens, x->n * sizeof *x->tokens);
+    by_string = by_string || x->tokens[x->n - 1] == 'k' - 'a';
+  }
+  cr_assert(by_string, "a stop string is among what stopped");
+  for (int i = 0; i < 2; i++) tinker__eng_gen_free(gens[i]);
+  cr_assert_eq(mem.live_blocks, 0);
+}
+
+/* The alternatives of a token are its position's, the most likely first: where
+ * the token is among them, its log-probability is theirs. */
+Test(generate, alternatives_of_each_token) {
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__eng_gen_t *g = make(&mem, 11, 9, 2, 100);
+  size_t found = 0;
+  run(&mem, &g, 1);
+  for (size_t i = 0; i < 2 * 100 * 3; i++) {
+    const tinker__eng_gen_seq_t *q = &g->seqs[i / 300];
+    size_t at = i % 300, token = at / 3;
+    if (at % 3) {
+      cr_assert_geq(q->top_logprobs[at - 1], q->top_logprobs[at]);
+      cr_assert_neq(q->top_ids[at - 1], q->top_ids[at]);
+    }
+    if (q->top_ids[at] != q->tokens[token]) continue;
+    cr_assert_eq(q->top_logprobs[at], q->logprobs[token]);
+    found++;
+  }
+  cr_assert_gt(found, 40u);
+  tinker__eng_gen_free(g);
+}
+
+static const float flat_row[VOCAB] = {0, 1, 2, 1, 0};
+
+static int flat(tinker__engine_t *e, const tinker__eng_decode_item_t *items,
+                size_t n, const atomic_bool *cancel, char *why,
+                size_t why_len) {
+  (void)e;
+  (void)cancel;
+  (void)why;
+  (void)why_len;
+  for (size_t i = 0; i < n; i++) {
+    for (size_t k = items[i].first_row; k < items[i].n; k++) {
+      items[i].on_row(items[i].user, k, flat_row, VOCAB);
+    }
+  }
+  return 0;
+}
+
+/* The draws of a prompt's position are keyed by it: here every row is the
+ * same. */
+Test(generate, draws_are_keyed_by_position) {
+  enum { PROMPT = 40, DRAWS = 4 };
+  static int32_t ids[PROMPT];
+  static tinker__engine_api_t api;
+  static tinker__eng_backend_t same = {.api = &api, .slots = &slots};
+  char scratch[VOCAB * 16];
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  api = row_api;
+  api.decode = flat;
+  tinker__eng_gen_spec_t spec = prompt_spec(ids, PROMPT);
+  spec.draws = DRAWS;
+  tinker__eng_gen_t *g;
+  cr_assert_eq(tinker__eng_gen_new(&g, &mem, &spec), 0);
+  g->done = on_done;
+  g->backend = &same;
+  run(&mem, &g, 1);
+  for (uint64_t next = 1; next < PROMPT; next++) {
+    int32_t want[DRAWS];
+    cr_assert_eq(tinker__eng_pick_draws(&spec.sampling, next, flat_row, VOCAB,
+                                        DRAWS, want, scratch),
+                 0);
+    cr_assert_arr_eq(g->draw_ids + (next - 1) * DRAWS, want, sizeof want);
+  }
+  tinker__eng_gen_free(g);
+}
+
 static int scored_request(tinker__mem_t *mem, void *user) {
   static const int32_t ids[3] = {1, 2, 3};
   static const int64_t starts[3] = {0, 1, 2}, wanted[2] = {3, 4};

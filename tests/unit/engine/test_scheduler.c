@@ -2,6 +2,7 @@
  * neither samples nor tasks starve, whatever the other kind does. */
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #include "engine/scheduler.h"
@@ -328,4 +329,37 @@ static void steps_alone(void) {
 /* Nine steps alone are worth what the last of them is. */
 Test(scheduler, steps_alone_owe_one_step) {
   cr_assert_str_eq(run(50, 10, steps_alone), "aaaaaaaaarrrrrbrrrrrbrr");
+}
+
+static work_t after_a_pause;
+
+static void then_both(void) {
+  static work_t w = {.name = 't', .steps = 3, .step_ms = 10};
+  push(&w);
+  sample(6);
+}
+
+/* The time for which the thread has waited for work is nobody's: after it the
+ * two kinds share as from the start. */
+Test(scheduler, waiting_is_nobodys_time) {
+  _Atomic int64_t doing = 0;
+  tinker__eng_scheduler_policy_t policy = {&world, 50};
+  tinker__mem_init(&rig.mem, NULL, 0);
+  rig.round_ms = 10;
+  rig.unfinished = 1; /* one more than the first task has */
+  cr_assert_eq(tinker__eng_scheduler_new(&rig.scheduler, &rig.mem, &policy,
+                                         &doing, NULL, NULL, NULL),
+               0);
+  work_t first = {.name = '^', .steps = 1};
+  push(&first);
+  while (tinker__eng_scheduler_beat(rig.scheduler) < 2) sched_yield();
+  rig.unfinished = 0;
+  rig.now_ms += 100000;
+  after_a_pause = (work_t){.name = '^', .steps = 1, .begin = then_both};
+  push(&after_a_pause);
+  pthread_mutex_lock(&rig.lock);
+  while (!rig.over) pthread_cond_wait(&rig.changed, &rig.lock);
+  pthread_mutex_unlock(&rig.lock);
+  tinker__eng_scheduler_free(rig.scheduler, NULL);
+  cr_assert_str_eq(rig.log, "^^rtrtrtrrr");
 }

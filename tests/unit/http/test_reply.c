@@ -226,6 +226,22 @@ Test(reply, a_refusal_that_cant_be_read_is_not_the_services) {
 
 /* ---- parts ---- */
 
+Test(reply, an_etag_is_kept_whole) {
+  char line[200] = "ETag: ";
+  forget();
+  header("etag:  \"v-1\" \r\n");
+  cr_assert_str_eq(x.reply.etag, "\"v-1\"");
+  memset(line + 6, 'a', 127);
+  header(line);
+  cr_assert_eq(strlen(x.reply.etag), 127);
+  line[6 + 127] = 'a';
+  header(line);
+  cr_assert_str_eq(x.reply.etag, "");
+  header("ETag: W/\"2\"\r\n");
+  header("HTTP/1.1 200 OK\r\n");
+  cr_assert_str_eq(x.reply.etag, "");
+}
+
 static const struct {
   const char *value;
   int64_t first, last, whole;

@@ -6,6 +6,7 @@
 #include <tinker/tokenizer.h>
 
 #include "base/file.h"
+#include "support/why.h"
 
 #define BYTES TINKER_TEST_DIR "/golden/tokenizers/bytes.json"
 #define NONE "\"added_tokens\": [], \"normalizer\": null"
@@ -36,8 +37,7 @@ static int load_added(tinker_tokenizer_t **t, const char *added, char *why,
                    "\"added_tokens\": [%s]",
                    added);
   tinker__buf_adds(&b, at + strlen(NONE));
-  int rc =
-      tinker_tokenizer_new_from_bytes(t, b.data, b.len, NULL, why, why_len);
+  int rc = why_tokenizer_bytes(t, b.data, b.len, NULL, why, why_len);
   tinker__buf_free(&b);
   tinker__buf_free(&file);
   return rc;

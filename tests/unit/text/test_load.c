@@ -6,6 +6,7 @@
 #include <tinker/tokenizer.h>
 
 #include "base/file.h"
+#include "support/why.h"
 #include "text/added.h"
 #include "text/table.h"
 #include "text/tokenizer.h"
@@ -62,8 +63,7 @@ static void edit(const char *was, const char *until, const char *is) {
 }
 
 static int load(tinker_tokenizer_t **t, char *why, size_t why_len) {
-  return tinker_tokenizer_new_from_bytes(t, file.data, file.len, NULL, why,
-                                         why_len);
+  return why_tokenizer_bytes(t, file.data, file.len, NULL, why, why_len);
 }
 
 static void expect(int code, const char *said) {
@@ -299,16 +299,16 @@ Test(load, of_misuse) {
   tinker_tokenizer_options_t o;
   tinker_allocator_t a = {NULL, NULL, NULL, NULL, NULL};
   char why[256] = "";
-  cr_assert_eq(tinker_tokenizer_new_from_bytes(&t, file.data,
-                                               TINKER__TOKENIZER_MAX_BYTES + 1,
-                                               NULL, why, sizeof why),
+  cr_assert_eq(why_tokenizer_bytes(&t, file.data,
+                                   TINKER__TOKENIZER_MAX_BYTES + 1, NULL, why,
+                                   sizeof why),
                TINKER_EOVERFLOW);
   cr_assert_not_null(strstr(why, "134217729 bytes, more than 134217728"));
   tinker_tokenizer_options_init(&o);
   o.allocator = &a;
-  cr_assert_eq(tinker_tokenizer_new_from_bytes(&t, file.data, file.len, &o, why,
-                                               sizeof why),
-               TINKER_EINVAL);
+  cr_assert_eq(
+      why_tokenizer_bytes(&t, file.data, file.len, &o, why, sizeof why),
+      TINKER_EINVAL);
   cr_assert_not_null(strstr(why, "allocator"), "%s", why);
   cr_assert_null(t);
   cr_assert_null(tinker_tokenizer_retain(NULL));

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "support/fail_alloc.h"
+#include "support/why.h"
 
 #define LLAMA3 TINKER_TEST_DIR "/golden/tokenizers/llama3.json"
 #define GPT2 TINKER_TEST_DIR "/golden/tokenizers/gpt2.json"
@@ -55,8 +56,7 @@ static tinker_tokenizer_t *load(const char *path, int32_t no_jit) {
   tinker_tokenizer_t *t = NULL;
   char why[256] = "";
   o.no_jit = no_jit;
-  cr_assert_eq(tinker_tokenizer_new_from_file(&t, path, &o, why, sizeof why), 0,
-               "%s", why);
+  cr_assert_eq(why_tokenizer_file(&t, path, &o, why, sizeof why), 0, "%s", why);
   return t;
 }
 
@@ -307,7 +307,7 @@ Test(tokenizer, refuses_misuse) {
   cr_assert(!ids && !text && !s && n == 7, "outputs are untouched");
   tinker_tokenizer_options_init(&o);
   o.reserved0 = 1;
-  cr_assert_eq(tinker_tokenizer_new_from_file(&none, GPT2, &o, why, sizeof why),
+  cr_assert_eq(why_tokenizer_file(&none, GPT2, &o, why, sizeof why),
                TINKER_ENOTSUP);
   struct {
     tinker_tokenizer_options_t o;
@@ -316,19 +316,16 @@ Test(tokenizer, refuses_misuse) {
   tinker_tokenizer_options_init(&newer.o);
   newer.o.size = sizeof newer;
   newer.later = 1;
-  cr_assert_eq(
-      tinker_tokenizer_new_from_file(&none, GPT2, &newer.o, why, sizeof why),
-      TINKER_ENOTSUP);
+  cr_assert_eq(why_tokenizer_file(&none, GPT2, &newer.o, why, sizeof why),
+               TINKER_ENOTSUP);
   newer.o.size = 0;
-  cr_assert_eq(
-      tinker_tokenizer_new_from_file(&none, GPT2, &newer.o, why, sizeof why),
-      TINKER_EINVAL);
+  cr_assert_eq(why_tokenizer_file(&none, GPT2, &newer.o, why, sizeof why),
+               TINKER_EINVAL);
   tinker_tokenizer_options_init(&o);
   o.memory_limit_bytes = 20000;
-  cr_assert_eq(tinker_tokenizer_new_from_file(&none, GPT2, &o, why, sizeof why),
+  cr_assert_eq(why_tokenizer_file(&none, GPT2, &o, why, sizeof why),
                TINKER_ENOMEM);
-  cr_assert_eq(tinker_tokenizer_new_from_file(&none, "no/such/file", NULL, why,
-                                              sizeof why),
+  cr_assert_eq(why_tokenizer_file(&none, "no/such/file", NULL, why, sizeof why),
                TINKER_ENOENT);
   cr_assert_not_null(strstr(why, "no/such/file"), "%s", why);
   cr_assert_null(none);
@@ -352,8 +349,7 @@ static int load_edited(tinker_tokenizer_t **t, const tinker__buf_t *file,
   tinker__buf_add(&b, file->data, (size_t)(at - file->data));
   tinker__buf_adds(&b, is);
   tinker__buf_adds(&b, at + strlen(was));
-  int rc =
-      tinker_tokenizer_new_from_bytes(t, b.data, b.len, NULL, why, why_len);
+  int rc = why_tokenizer_bytes(t, b.data, b.len, NULL, why, why_len);
   tinker__buf_free(&b);
   return rc;
 }
@@ -486,8 +482,8 @@ Test(tokenizer, a_model_without_type_is_bpe) {
   expect_edited("\"type\": \"BPE\",", "", text, want, n);
   for (int i = 0; i < 4; i++) {
     char why[256] = "";
-    int rc = tinker_tokenizer_new_from_bytes(
-        &none, halves[i], strlen(halves[i]), NULL, why, sizeof why);
+    int rc = why_tokenizer_bytes(&none, halves[i], strlen(halves[i]), NULL, why,
+                                 sizeof why);
     cr_assert_neq(rc, 0, "%s", halves[i]);
     cr_assert_not_null(strstr(why, "model"), "%s: %s", halves[i], why);
   }
@@ -510,9 +506,8 @@ Test(tokenizer, names_what_stands_in_its_files_place) {
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     tinker_tokenizer_t *t = NULL;
     char why[256] = "";
-    cr_expect_eq(tinker_tokenizer_new_from_bytes(&t, rows[i].data,
-                                                 strlen(rows[i].data), NULL,
-                                                 why, sizeof why),
+    cr_expect_eq(why_tokenizer_bytes(&t, rows[i].data, strlen(rows[i].data),
+                                     NULL, why, sizeof why),
                  TINKER_EFORMAT);
     cr_expect_not_null(strstr(why, rows[i].said), "%s", why);
   }
@@ -524,9 +519,8 @@ Test(tokenizer, survives_every_cut) {
   while (file.len && file.data[file.len - 1] != '}') file.len--;
   for (size_t n = 0; n < file.len; n += n < 2000 ? 1 : 97) {
     tinker_tokenizer_t *t = NULL;
-    cr_assert_neq(
-        tinker_tokenizer_new_from_bytes(&t, file.data, n, NULL, NULL, 0), 0,
-        "cut at %zu", n);
+    cr_assert_neq(why_tokenizer_bytes(&t, file.data, n, NULL, NULL, 0), 0,
+                  "cut at %zu", n);
   }
   tinker__buf_free(&file);
 }
@@ -535,7 +529,7 @@ static int load_only(tinker__mem_t *m, void *user) {
   tinker_allocator_t a;
   tinker_tokenizer_options_t o = counted(m, &a);
   tinker_tokenizer_t *t = NULL;
-  int rc = tinker_tokenizer_new_from_file(&t, user, &o, NULL, 0);
+  int rc = why_tokenizer_file(&t, user, &o, NULL, 0);
   tinker_tokenizer_release(t);
   return rc;
 }
@@ -586,7 +580,7 @@ Test(tokenizer, survives_lack_of_memory) {
     tinker_allocator_t a;
     tinker_tokenizer_options_t o = counted(&gate, &a);
     loaded_t l = {NULL};
-    cr_assert_eq(tinker_tokenizer_new_from_file(&l.t, path, &o, NULL, 0), 0);
+    cr_assert_eq(why_tokenizer_file(&l.t, path, &o, NULL, 0), 0);
     cr_assert_geq(tinker__fail_sweep(use, &l, TINKER_ENOMEM), 10);
     tinker_tokenizer_release(l.t);
     cr_assert_eq(atomic_load(&gate.live_blocks), 0);

@@ -2,6 +2,7 @@
  * odd shapes, all types and strides, against the chain written out here. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <tinker/error.h>
 
@@ -378,4 +379,82 @@ Test(packed, refuses_bad_sizes_and_survives_no_memory) {
   tinker__cpu_packed_free(w);
   tinker__cpu_packed_free(NULL);
   cr_assert_eq(mem.live_blocks, 0);
+}
+
+static void *dirty_malloc(size_t size, void *user) {
+  (void)user;
+  void *p = malloc(size);
+  return p ? memset(p, 0x7f, size) : NULL;
+}
+
+static void *plain_calloc(size_t count, size_t size, void *user) {
+  (void)user;
+  return calloc(count, size);
+}
+
+static void *plain_realloc(void *p, size_t size, void *user) {
+  (void)user;
+  return realloc(p, size);
+}
+
+static void plain_free(void *p, void *user) {
+  (void)user;
+  free(p);
+}
+
+/* Panels are on their boundary, and the lanes of the last one that no output
+ * has are zero, in memory that was used before. */
+Test(packed, surplus_lanes_are_zero) {
+  static const tinker_allocator_t dirty = {dirty_malloc, plain_calloc,
+                                           plain_realloc, plain_free, NULL};
+  enum { OUT = 35, IN = 7 };
+  float src[OUT * IN];
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, &dirty, 0);
+  for (size_t i = 0; i < OUT * IN; i++) src[i] = 1;
+  for (int type = TINKER__F32; type <= TINKER__F16; type++) {
+    tinker__cpu_packed_t *w = NULL;
+    size_t size = type == TINKER__F32 ? 4 : 2;
+    static const char zero[4];
+    cr_assert_eq(tinker__cpu_packed_new(&w, &mem, src, (tinker__cpu_elem_t)type,
+                                        OUT, IN),
+                 0);
+    cr_assert_eq((uintptr_t)w->panels & 63, 0u);
+    cr_assert_eq(tinker__cpu_packed_bytes(w), 48 * IN * size);
+    for (size_t n = OUT; n < 48; n++) {
+      for (size_t k = 0; k < IN; k++) {
+        size_t at = (n / 16 * IN + k) * 16 + n % 16;
+        cr_assert_eq(memcmp((char *)w->panels + at * size, zero, size), 0);
+      }
+    }
+    tinker__cpu_packed_free(w);
+  }
+}
+
+/* A part of the outputs is the rows of those, in every type. */
+Test(packed, parts_are_rows) {
+  enum { OUT = 70, IN = 9 };
+  bench_t t = {.seed = 5};
+  tinker__mem_init(&t.mem, NULL, 0);
+  float *wide = floats(&t, OUT * IN), a[IN], b[IN];
+  char *src = tinker__mem_alloc(&t.mem, OUT * IN * 4);
+  for (int type = TINKER__F32; type <= TINKER__F16; type++) {
+    tinker__cpu_packed_t *w = NULL;
+    weights(&t, (tinker__cpu_elem_t)type, OUT * IN, src, wide);
+    cr_assert_eq(tinker__cpu_packed_new(&w, &t.mem, src,
+                                        (tinker__cpu_elem_t)type, OUT, IN),
+                 0);
+    for (size_t n0 = 0; n0 < OUT; n0 += 16) {
+      tinker__cpu_packed_t part = tinker__cpu_packed_part(w, n0, OUT - n0);
+      for (size_t n = n0; n < OUT; n++) {
+        tinker__cpu_packed_row(w, n, a);
+        tinker__cpu_packed_row(&part, n - n0, b);
+        cr_assert_eq(memcmp(a, b, sizeof a), 0, "type %d", type);
+      }
+    }
+    tinker__cpu_packed_free(w);
+  }
+  tinker__mem_free(&t.mem, src);
+  tinker__mem_free(&t.mem, wide);
+  cr_assert_eq(t.mem.live_blocks, 0);
 }

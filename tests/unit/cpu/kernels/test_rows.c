@@ -74,6 +74,9 @@ Test(rows, double_functions_are_accurate) {
     if (i % 2) x = (double)random_float(&seed) * 20;
     tinker__cpu_sincos(x, &s, &c);
     cr_assert(fabs(s - sin(x)) < 3e-16 && fabs(c - cos(x)) < 3e-16, "%a", x);
+    x = (double)random_float(&seed) * 1e9; /* the whole range */
+    tinker__cpu_sincos(x, &s, &c);
+    cr_assert(fabs(s - sin(x)) < 3e-16 && fabs(c - cos(x)) < 3e-16, "%a", x);
     double e = (double)random_float(&seed) * 700, v = exp(e);
     cr_assert(fabs(tinker__cpu_exp(e) / v - 1) < 5e-16, "%a", e);
     cr_assert(fabs(tinker__cpu_log(v) - log(v)) <= 5e-16 * fabs(log(v)), "%a",
@@ -356,9 +359,25 @@ Test(rows, extremes_stay_sane) {
     cr_assert_eq(ks->sum(big, 0), 0);
     big[3] = NAN;
     cr_assert(isnan(ks->sum(big, 5)) && isnan(ks->lse(big, 5)));
+    cr_assert_eq(ks->max(big, 5), 1e30f, "a NaN is skipped");
     float gate[4] = {-200, 200, -INFINITY, 1e-40f}, up[4] = {1, 1, 1, 1};
     ks->silu_mul(y, gate, up, 4);
     cr_assert(y[0] == 0 && y[1] == 200 && isnan(y[2]) && y[3] == 0.5e-40f);
+  }
+}
+
+/* A NaN is skipped wherever it is: first, last, in each chain, in the rest. */
+Test(rows, max_skips_what_is_not_a_number) {
+  const tinker__cpu_kernels_t *ks;
+  float x[37];
+  for (size_t s = 0; (ks = tinker__cpu_kernels_at(s)) != NULL; s++) {
+    for (size_t at = 0; at < 37; at++) {
+      for (size_t i = 0; i < 37; i++) x[i] = i == (at + 1) % 37 ? -2 : -3;
+      x[at] = NAN;
+      cr_assert_eq(ks->max(x, 37), -2.0f, "%s, %zu", ks->name, at);
+    }
+    for (size_t i = 0; i < 37; i++) x[i] = NAN;
+    cr_assert_eq(ks->max(x, 37), -INFINITY, "%s", ks->name);
   }
 }
 

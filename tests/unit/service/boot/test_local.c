@@ -6,6 +6,8 @@
 #include <string.h>
 #include <tinker/local.h>
 
+#include "support/why_local.h"
+
 static const char *model = "/nowhere/model";
 static tinker_local_options_t o;
 
@@ -21,8 +23,7 @@ TestSuite(local, .init = setup);
 static void refused(int code, const char *want) {
   tinker_local_t *local = NULL;
   char why[300] = "";
-  cr_assert_eq(tinker_local_start(&local, &o, why, sizeof why), code, "%s",
-               why);
+  cr_assert_eq(why_local_start(&local, &o, why, sizeof why), code, "%s", why);
   cr_assert_str_eq(why, want);
   cr_assert_eq(local, NULL);
 }
@@ -30,12 +31,11 @@ static void refused(int code, const char *want) {
 Test(local, arguments) {
   tinker_local_t *local = NULL;
   char why[300] = "";
-  cr_assert_eq(tinker_local_start(NULL, &o, why, sizeof why), TINKER_EINVAL);
+  cr_assert_eq(why_local_start(NULL, &o, why, sizeof why), TINKER_EINVAL);
   cr_assert_str_eq(why, "out is NULL");
-  cr_assert_eq(tinker_local_start(&local, NULL, why, sizeof why),
-               TINKER_EINVAL);
+  cr_assert_eq(why_local_start(&local, NULL, why, sizeof why), TINKER_EINVAL);
   cr_assert_str_eq(why, "options is NULL");
-  cr_assert_eq(tinker_local_start(&local, NULL, NULL, 0), TINKER_EINVAL);
+  cr_assert_eq(why_local_start(&local, NULL, NULL, 0), TINKER_EINVAL);
 }
 
 Test(local, size) {
@@ -46,14 +46,14 @@ Test(local, size) {
   tinker_local_t *local = NULL;
   char why[300] = "";
   newer.o.size = sizeof newer;
-  cr_assert_eq(tinker_local_start(&local, &newer.o, why, sizeof why),
+  cr_assert_eq(why_local_start(&local, &newer.o, why, sizeof why),
                TINKER_ENOTSUP, "%s", why);
   newer.later = 0; /* then only the folder is wrong */
-  cr_assert_eq(tinker_local_start(&local, &newer.o, why, sizeof why),
-               TINKER_EIO, "%s", why);
+  cr_assert_eq(why_local_start(&local, &newer.o, why, sizeof why), TINKER_EIO,
+               "%s", why);
   o.size = 0;
   refused(TINKER_EINVAL,
-          "local_options.size is 0: call tinker_local_options_init first");
+          "local_options.size is 0: begin with tinker_local_options_init()");
 }
 
 Test(local, models) {
