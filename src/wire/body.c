@@ -94,25 +94,24 @@ tinker__pieces_t tinker__wire_body_pieces(const tinker__wire_body_t *b) {
   return (tinker__pieces_t){b->list, b->count, tinker__wire_body_str(b).len};
 }
 
-/* The body in pieces, also one that is whole; only is what it is made of. */
-static tinker__pieces_t pieces_of(const tinker__wire_body_t *b,
-                                  tinker__piece_t *only) {
-  tinker__str_t whole = tinker__wire_body_str(b);
+tinker__pieces_t tinker__wire_body_all(const tinker__wire_body_t *b,
+                                       tinker__piece_t *whole) {
+  tinker__str_t str = tinker__wire_body_str(b);
   if (b->list) return tinker__wire_body_pieces(b);
-  *only = (tinker__piece_t){whole.ptr, whole.len, false};
-  return (tinker__pieces_t){only, 1, whole.len};
+  *whole = (tinker__piece_t){str.ptr, str.len, false};
+  return (tinker__pieces_t){whole, 1, str.len};
 }
 
 int tinker__wire_body_copy(const tinker__wire_body_t *b, tinker__buf_t *out) {
-  tinker__piece_t only;
-  tinker__pieces_t pieces = pieces_of(b, &only);
+  tinker__piece_t whole;
+  tinker__pieces_t pieces = tinker__wire_body_all(b, &whole);
   return tinker__pieces_copy(&pieces, out);
 }
 
 int tinker__wire_body_sha256(const tinker__wire_body_t *b,
                              unsigned char out[TINKER__SHA256_LEN]) {
-  tinker__piece_t only;
-  tinker__pieces_t pieces = pieces_of(b, &only);
+  tinker__piece_t whole;
+  tinker__pieces_t pieces = tinker__wire_body_all(b, &whole);
   return tinker__pieces_sha256(&pieces, b->mem, out);
 }
 

@@ -48,6 +48,9 @@ int tinker__wire_body_stamp(tinker__wire_body_t *b, tinker__str_t id,
  * the other has count 0 or ptr NULL. len is that of all in either case. */
 tinker__str_t tinker__wire_body_str(const tinker__wire_body_t *b);
 tinker__pieces_t tinker__wire_body_pieces(const tinker__wire_body_t *b);
+/* Always in pieces: *whole becomes the piece of a body that is whole. */
+tinker__pieces_t tinker__wire_body_all(const tinker__wire_body_t *b,
+                                       tinker__piece_t *whole);
 /* Appends the bytes to send. */
 int tinker__wire_body_copy(const tinker__wire_body_t *b, tinker__buf_t *out);
 /* Their SHA-256: 0 or TINKER_ENOMEM. */
