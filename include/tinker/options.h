@@ -52,8 +52,14 @@ typedef struct tinker_client_options_s {
    * TINKER_LOG_DEBUG shows each step of an operation, of the session's start
    * and of its heartbeats; docs/internals/client-flow.md explains the lines. */
   int32_t log_level;
+  /* 1: the credential is also sent to another machine over http://, where
+   * everybody on the way can read it. 0 (default): the client is refused
+   * (TINKER_EAUTH); loopback, Unix sockets and https:// need no permission. For
+   * a private network whose service takes any key. */
+  int32_t key_over_http;
   /* Who runs the client, a tinker_run_t; default TINKER_RUN_BACKGROUND. */
   int32_t mode;
+  int32_t reserved0; /* 0 */
   /* Attached to the session for people, in UTF-8: tags (tag_count strings, at
    * most 64; NULL (default) = the environment variable TINKER_TAGS, split at
    * commas), a project id (NULL (default) = TINKER_PROJECT_ID), a display name
@@ -67,7 +73,8 @@ typedef struct tinker_client_options_s {
 #define TINKER_CLIENT_OPTIONS_INIT                                             \
   {                                                                            \
     sizeof(tinker_client_options_t), NULL, NULL, NULL, -1, 3600000, NULL,      \
-        NULL, TINKER_LOG_INFO, TINKER_RUN_BACKGROUND, NULL, 0, NULL, NULL      \
+        NULL, TINKER_LOG_INFO, 0, TINKER_RUN_BACKGROUND, 0, NULL, 0, NULL,     \
+        NULL                                                                   \
   }
 
 /* How one operation is carried out and how its end is reported: the last

@@ -41,6 +41,7 @@ void tinker__core_unhold(void *user) {
   bool own = core->mem == &core->own_mem;
   tinker__mem_t *mem = core->mem, copy;
   tinker__log_free(core->log);
+  tinker__mem_free(mem, core->where);
   tinker__beacon_close(&core->next_fd);
   pthread_mutex_destroy(&core->lock);
   if (own) {
@@ -226,7 +227,7 @@ static int make_http(tinker_client_t *core, const tinker_client_options_t *o,
       .user_agent = USER_AGENT,
   };
   int rc = tinker__auth_credential(world, core->mem, curl.base_url, o->api_key,
-                                   &key, why, why_len);
+                                   o->key_over_http != 0, &key, why, why_len);
   if (rc) return rc;
   curl.api_key = key;
   rc = tinker__curl_new(&core->http, core->loop, &curl, why, why_len);
@@ -287,6 +288,7 @@ static int make_session(tinker_client_t *core, const tinker_client_options_t *o,
       .tag_count = o->tag_count,
       .project_id = env_of(world, o->project_id, "TINKER_PROJECT_ID"),
       .display_name = o->display_name,
+      .where = core->where,
       .event = tinker__driver_event,
       .log = core->log,
       .user = core,
@@ -310,6 +312,7 @@ static int make_seed(tinker_client_t *core) {
   if (world->random(world->user, &seed, sizeof seed)) return TINKER_ERANDOM;
   tinker__flow_init(&core->flow, &tinker__driver_sink, core, core->mem, seed);
   core->flow.log = core->log;
+  core->flow.where = core->where;
   return 0;
 }
 
@@ -349,6 +352,16 @@ static int make_loop(tinker_client_t *core, uv_loop_t *uv, char *why,
                      tinker_code_text(rc));
 }
 
+/* A transport that somebody else has made may go anywhere. */
+static int make_where(tinker_client_t *core, const tinker_client_options_t *o,
+                      bool own) {
+  const tinker__world_t *world = core->loop->world;
+  if (!own && !o->base_url) return 0;
+  core->where =
+      tinker__mem_strdup(core->mem, tinker__auth_base_url(world, o->base_url));
+  return core->where ? 0 : TINKER_ENOMEM;
+}
+
 static int make_parts(tinker_client_t *core, const tinker_client_options_t *o,
                       const tinker__client_parts_t *parts, uv_loop_t *uv,
                       char *why, size_t why_len) {
@@ -361,6 +374,7 @@ static int make_parts(tinker_client_t *core, const tinker_client_options_t *o,
     if (!rc) rc = make_http(core, o, why, why_len);
   }
   if (!rc) rc = make_log(core, o->log_level);
+  if (!rc) rc = make_where(core, o, !parts);
   if (!rc) rc = make_seed(core);
   if (!rc) rc = make_session(core, o, why, why_len);
   return rc;

@@ -41,8 +41,9 @@ struct tinker_client_s {
   tinker__mem_t *mem; /* own_mem, or a test's */
   tinker__loop_t *loop;
   int64_t default_timeout_ms;
+  long pid;    /* of the process that made it */
+  char *where; /* base URL, for errors; NULL = not known */
   int mode;
-  long pid; /* of the process that made it */
 
   /* Loop's thread. */
   tinker__http_t *http;

@@ -15,12 +15,6 @@ static void on_reply(tinker__http_request_t *request,
                      tinker__http_reply_t *reply) {
   tinker__part_t *part = request->user;
   tinker_client_t *core = part->op->flow->user;
-  /* A 410 to a submission says that the session has ended; a 410 to a poll says
-   * that the result is lost. */
-  if (request->lane == TINKER__LANE_SUBMIT &&
-      tinker__http_refusal(reply) == 410) {
-    tinker__session_set_ended(core->session);
-  }
   tinker__flow_reply(&core->flow, request, reply, now_of(core));
   tinker__ending_look(core);
 }
@@ -73,6 +67,12 @@ static void sink_paused(void *user, const char *name, const char *why) {
   TINKER__LOG(core->log, TINKER_LOG_WARNING, "flow", "%s waits: %s", name, why);
 }
 
+/* The event that follows touches a flag of the flow, none of its queues. */
+static void sink_over(void *user) {
+  tinker_client_t *core = user;
+  tinker__session_set_ended(core->session);
+}
+
 static void sink_bug(void *user, const char *what) {
   tinker_client_t *core = user;
   TINKER__LOG(core->log, TINKER_LOG_ERROR, "flow", "%s", what);
@@ -117,6 +117,7 @@ const tinker__sink_t tinker__driver_sink = {
     .trouble = sink_trouble,
     .paused = sink_paused,
     .bug = sink_bug,
+    .over = sink_over,
     .need = sink_need,
 };
 

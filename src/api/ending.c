@@ -28,8 +28,9 @@ static void end_future(tinker_client_t *core, tinker_future_t *f, int code,
   tinker_error_t *error = NULL;
   if (!f) return;
   if (code) {
-    error = tinker__error_new(core->mem, &(tinker__error_spec_t){.code = code},
-                              "%s", why);
+    error = tinker__error_new(
+        core->mem, &(tinker__error_spec_t){.code = code, .where = core->where},
+        "%s", why);
   }
   tinker__future_settle(f, error);
   if (f->cb) {

@@ -315,6 +315,7 @@ int rig_client(rig_t *rig) {
   o.log_cb = on_log;
   o.log_user = rig;
   if (rig->log_level) o.log_level = rig->log_level;
+  o.base_url = rig->base_url;
   o.mode = rig->mode;
   return tinker__client_new_on(&rig->client, &o, &parts, why, sizeof why);
 }
