@@ -135,7 +135,7 @@ TINKER_API int tinker_future_wait_any(tinker_future_t *const *futures, size_t n,
 /* Waits until all of several operations have ended.
  * futures: n futures, not NULL each, of any clients. n: any. timeout_ms: as
  * tinker_future_wait(), for all of them together. Returns 0 when all have
- * ended, in whatever way, TINKER_EAGAIN if not, TINKER_EINVAL, TINKER_EFORKED
+ * ended, in whatever way, TINKER_EAGAIN if not, TINKER_EINVAL, TINKER_EFORKED,
  * TINKER_EDEADLK or TINKER_ENOMEM. Any other thread than the clients'. */
 TINKER_API int tinker_future_wait_all(tinker_future_t *const *futures, size_t n,
                                       int64_t timeout_ms);
