@@ -41,8 +41,6 @@ typedef struct rig_s {
   const char *session;  /* id, "s1" */
   const char *base_url; /* what errors name; NULL = nothing */
   unsigned accepted;    /* requests accepted so far */
-  char *kept[256];      /* reply bodies, until the end */
-  size_t kept_count;
 } rig_t;
 
 /* What a callback left behind. */

@@ -548,9 +548,9 @@ Test(malformed, is_refused_here_and_named) {
   rig_run(&rig);
   cr_assert_eq(script_count(rig.script), before); /* none reached the wire */
   cr_assert_geq(refused, (size_t)AT_LEAST);
-  tinker_future_t *f = tinker_trainer_optim_step(trainer, NULL, NULL);
+  tinker_future_t *f = tinker_trainer_save_state(trainer, "a", NULL, NULL);
   cr_assert_eq(tinker_future_wait(f, 1000), 0);
-  cr_assert_eq(rig_seq(rig_request(&rig, OPTIM, 0)), 1); /* nor took a number */
+  cr_assert_eq(rig_seq(rig_request(&rig, SAVE, 0)), 1); /* nor took a number */
   tinker_future_release(f);
   tinker_input_release(prompt);
   tinker_sampler_release(sampler);
