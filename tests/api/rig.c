@@ -123,6 +123,7 @@ static void on_submit(void *user, const script_request_t *q,
   size_t datums = 0;
   rig->accepted++;
   if (!strcmp(q->path, FB)) read_fb(q, &seq, &datums);
+  if (rig->many && !strcmp(q->path, CREATE)) seq = rig->models++;
   if (seq < 0) seq = 9999; /* carries none */
   char *text = malloc(512);
   snprintf(text, 512,
@@ -227,7 +228,8 @@ static void on_retrieve(void *user, const script_request_t *q,
   } else if (!strcmp(kind, "asample")) {
     sample_result(reply);
   } else if (!strcmp(kind, "create_model")) {
-    say(reply, "{\"model_id\":\"%s:train:%ld\"}", rig->session, 0);
+    say(reply, "{\"model_id\":\"%s:train:%ld\"}", rig->session,
+        rig->many ? seq : 0);
   } else if (!strcmp(kind, "optim_step")) {
     say(reply, "{\"metrics\":{\"%s\":%ld}}", "step", seq);
   } else if (!strcmp(kind, "save_weights_for_sampler")) {
