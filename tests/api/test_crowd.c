@@ -25,6 +25,12 @@ static size_t call_count;
 static atomic_size_t wanted, called, kept, taken, wrong;
 static atomic_bool stopping;
 
+/* Not rand_r, which ThreadSanitizer's builds replace. */
+static unsigned draw(unsigned *seed, unsigned n) {
+  *seed = *seed * 1103515245u + 12345u;
+  return (*seed >> 16) % n;
+}
+
 /* Criterion's assertions are for the test's own thread: these count. */
 static void check(bool right) {
   if (!right) atomic_fetch_add(&wrong, 1);
@@ -40,8 +46,8 @@ static void count(tinker_future_t *f, int status, void *user) {
 
 static tinker_future_t *some_call(unsigned *seed,
                                   const tinker_call_options_t *o) {
-  tinker_trainer_t *t = trainers[(unsigned)rand_r(seed) % TRAINERS];
-  switch (rand_r(seed) % 8) {
+  tinker_trainer_t *t = trainers[draw(seed, TRAINERS)];
+  switch (draw(seed, 8)) {
   case 0: return tinker_trainer_optim_step(t, NULL, o);
   case 1: return tinker_trainer_forward(t, data, 2, NULL, o);
   case 2: return tinker_trainer_forward_backward(t, data, 1, NULL, o);
@@ -61,18 +67,18 @@ static void *work(void *user) {
   for (size_t i = 0; i < call_count; i++) {
     tinker_future_t **f = &held[i % HELD];
     tinker_call_options_t o = TINKER_CALL_OPTIONS_INIT;
-    int what = rand_r(&seed) % 8;
+    unsigned what = draw(&seed, 8);
     if (*f) check(tinker_future_wait(*f, 60000) != TINKER_EAGAIN);
     *f = tinker_future_release(*f);
     if (what % 2) o.cb = count;
     if (what % 2) atomic_fetch_add(&wanted, 1);
-    if (what == 4) o.timeout_ms = rand_r(&seed) % 3;
+    if (what == 4) o.timeout_ms = (int64_t)draw(&seed, 3);
     o.detached = what >= 6;
     if (what == 6) atomic_fetch_add(&kept, 1);
     *f = some_call(&seed, &o);
     if (o.detached) *f = NULL;
     if (what < 2) tinker_future_cancel(*f);
-    if (what == 2) tinker_future_cancel(held[rand_r(&seed) % HELD]);
+    if (what == 2) tinker_future_cancel(held[draw(&seed, HELD)]);
     if (what == 5) *f = tinker_future_release(*f);
   }
   for (size_t i = 0; i < HELD; i++) {
