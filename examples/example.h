@@ -141,6 +141,28 @@ static inline tinker_tokenizer_t *load_tokenizer(const char *path) {
   return tokenizer;
 }
 
+/* A reward: the share of spaces in the text, high when words are short. */
+static inline float short_words(const tinker_tokenizer_t *tokenizer,
+                                const tinker_sequence_t *s) {
+  char *text = NULL;
+  size_t len = 0, spaces = 0;
+  check(
+      tinker_tokenizer_decode(tokenizer, s->tokens, s->count, 0, &text, &len));
+  for (size_t i = 0; i < len; i++) spaces += text[i] == ' ';
+  tinker_tokenizer_free(tokenizer, text);
+  return len ? (float)spaces / (float)len : 0;
+}
+
+/* A made-up sequence of tokens, which depends on its number only. */
+static inline tinker_datum_t *numbered_example(int number) {
+  enum { LENGTH = 32 };
+  int32_t tokens[LENGTH];
+  tinker_datum_t *datum = NULL;
+  for (int i = 0; i < LENGTH; i++) tokens[i] = 10 + (i * 7 + number) % 50;
+  check(tinker_datum_new_supervised(&datum, tokens, NULL, LENGTH, NULL, NULL));
+  return datum;
+}
+
 /* A text as an example to learn. */
 static inline tinker_datum_t *new_example(const char *tokenizer_path,
                                           const char *text) {
