@@ -2,7 +2,8 @@
  *
  * A client runs two threads: one for input and output (heartbeats, requests,
  * polls), one that delivers callbacks and log lines, so that user code which
- * blocks delays neither a heartbeat nor a deadline.
+ * blocks delays neither a heartbeat nor a deadline. It can also do without, in
+ * an event loop of the program's: see loop.h and uv.h.
  *
  * A service that can't be reached is tried for five minutes, or until the
  * call's deadline, before a call fails; only the log says so meanwhile

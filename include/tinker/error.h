@@ -61,8 +61,9 @@ typedef enum {
 #undef TINKER__ENUM
 } tinker_code_t;
 
-/* Who must act, by the judgement of the service (protocol: field "category").
- */
+/* Who must act: by the judgement of the service, where a call failed that it
+ * had accepted (protocol: field "category"); else by the status of its refusal.
+ * UNKNOWN where the service has said nothing. docs/errors.md has a table. */
 typedef enum {
   TINKER_CATEGORY_UNKNOWN = 0,
   TINKER_CATEGORY_USER = 1,
@@ -104,14 +105,15 @@ TINKER_API const char *tinker_error_message(const tinker_error_t *error);
  * reply. Any thread. */
 TINKER_API int tinker_error_http_status(const tinker_error_t *error);
 
-/* Category that the service gave.
+/* Who must act.
  * error: borrowed, may be NULL (returns TINKER_CATEGORY_UNKNOWN). Any
  * thread. */
 TINKER_API tinker_category_t tinker_error_category(const tinker_error_t *error);
 
-/* Request id of the failed request, for a report to the service.
+/* Request id of the failed request, for a report to the service; where none was
+ * assigned, the id of the server's log (header x-request-id or cf-ray).
  * error: borrowed, may be NULL. Returns a string owned by the error, "" when
- * none was assigned, never NULL. Any thread. */
+ * there is neither, never NULL. Any thread. */
 TINKER_API const char *tinker_error_request_id(const tinker_error_t *error);
 
 /* Time the service asked to wait before the next attempt.
@@ -119,8 +121,9 @@ TINKER_API const char *tinker_error_request_id(const tinker_error_t *error);
  * thread. */
 TINKER_API int64_t tinker_error_retry_after_ms(const tinker_error_t *error);
 
-/* Advice: the same call may succeed later and repeating it is safe.
- * error: borrowed, may be NULL (returns 0). Returns 1 or 0. Any thread. */
+/* Advice: nothing was done, the same call may succeed later, and repeating it
+ * is safe. error: borrowed, may be NULL (returns 0). Returns 1 or 0. Any
+ * thread. */
 TINKER_API int tinker_error_is_retriable(const tinker_error_t *error);
 
 /* Advice: the handle that made the call refuses all later calls.

@@ -21,6 +21,12 @@ extern "C" {
 #define TINKER_NO_SEED (-1)         /* the service draws a seed */
 #define TINKER_NO_TTL (-1)          /* a checkpoint does not expire */
 
+/* Who runs a client, see loop.h. */
+typedef enum {
+  TINKER_RUN_BACKGROUND = 0, /* two threads of its own */
+  TINKER_RUN_STEP = 1        /* the program, by tinker_client_step() */
+} tinker_run_t;
+
 typedef struct tinker_client_options_s {
   size_t size;
   /* Where the service is: "https://host/base", "http://127.0.0.1:8080" or
@@ -46,6 +52,13 @@ typedef struct tinker_client_options_s {
    * TINKER_LOG_DEBUG shows each step of an operation, of the session's start
    * and of its heartbeats; docs/internals/client-flow.md explains the lines. */
   int32_t log_level;
+  /* 1: the credential is also sent to another machine over http://, where
+   * everybody on the way can read it. 0 (default): the client is refused
+   * (TINKER_EAUTH); loopback, Unix sockets and https:// need no permission. For
+   * a private network whose service takes any key. */
+  int32_t key_over_http;
+  /* Who runs the client, a tinker_run_t; default TINKER_RUN_BACKGROUND. */
+  int32_t mode;
   int32_t reserved0; /* 0 */
   /* Attached to the session for people, in UTF-8: tags (tag_count strings, at
    * most 64; NULL (default) = the environment variable TINKER_TAGS, split at
@@ -60,7 +73,8 @@ typedef struct tinker_client_options_s {
 #define TINKER_CLIENT_OPTIONS_INIT                                             \
   {                                                                            \
     sizeof(tinker_client_options_t), NULL, NULL, NULL, -1, 3600000, NULL,      \
-        NULL, TINKER_LOG_INFO, 0, NULL, 0, NULL, NULL                          \
+        NULL, TINKER_LOG_INFO, 0, TINKER_RUN_BACKGROUND, 0, NULL, 0, NULL,     \
+        NULL                                                                   \
   }
 
 /* How one operation is carried out and how its end is reported: the last

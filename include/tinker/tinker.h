@@ -9,6 +9,7 @@
 #include "export.h"
 #include "future.h"
 #include "log.h"
+#include "loop.h"
 #include "options.h"
 #include "result.h"
 #include "sampler.h"

@@ -1,12 +1,15 @@
 /* Life of a client, see core.h. */
 #include <string.h>
+#include <tinker/uv.h>
 #include <unistd.h>
 
 #include "api/core.h"
 #include "base/error.h"
 #include "base/options.h"
 #include "http/curl.h"
+#include "loop/borrowed.h"
 #include "loop/reap.h"
+#include "loop/step.h"
 #include "session/auth.h"
 #include "wire/messages.h"
 
@@ -17,6 +20,10 @@
 #define LOG_LINES 1024
 #define TAGS_MAX 64
 #define WHY_MAX 512
+
+static bool is_closed(void *user) {
+  return tinker__core_phase(user) == TINKER__CLIENT_CLOSED;
+}
 
 /* --- references --- */
 
@@ -34,6 +41,7 @@ void tinker__core_unhold(void *user) {
   bool own = core->mem == &core->own_mem;
   tinker__mem_t *mem = core->mem, copy;
   tinker__log_free(core->log);
+  tinker__mem_free(mem, core->where);
   tinker__beacon_close(&core->next_fd);
   pthread_mutex_destroy(&core->lock);
   if (own) {
@@ -51,13 +59,48 @@ bool tinker__core_enter(tinker_client_t *core) {
   return ok;
 }
 
+/* In step mode a client that was released inside a callback has nobody left who
+ * steps it: the thread that leaves the loop next does so until it is closed.
+ * Inside the step itself waiting is refused, and nothing happens yet. */
+static void end_orphan(tinker_client_t *core) {
+  pthread_mutex_lock(&core->lock);
+  bool orphan = core->abandoned && !is_closed(core);
+  pthread_mutex_unlock(&core->lock);
+  if (!orphan) return;
+  tinker__step_adopt(core->loop);
+  tinker__core_await_end(core);
+}
+
 void tinker__core_leave(tinker_client_t *core) {
+  if (core->mode == TINKER_RUN_STEP) end_orphan(core);
   pthread_mutex_lock(&core->lock);
   bool last = --core->loop_users == 0;
   pthread_mutex_unlock(&core->lock);
   if (!last) return;
+  bool threads = core->mode == TINKER_RUN_BACKGROUND;
   tinker__loop_close(core->loop, tinker__core_unhold, core);
-  tinker__reap_leave(NULL);
+  if (threads) tinker__reap_leave(NULL);
+}
+
+int tinker__core_sleep(tinker_client_t *core, bool (*ready)(void *user),
+                       int64_t timeout_ms) {
+  tinker__waiter_t waiter;
+  tinker__waiting_t entry;
+  int rc = tinker__waiter_init(&waiter);
+  if (rc) return rc;
+  pthread_mutex_lock(&core->lock);
+  tinker__waiting_add(&core->waiting, &entry, &waiter);
+  pthread_mutex_unlock(&core->lock);
+  rc = tinker__loop_sleep(core->loop, &waiter, ready, core, timeout_ms);
+  pthread_mutex_lock(&core->lock);
+  tinker__waiting_remove(&entry);
+  pthread_mutex_unlock(&core->lock);
+  tinker__waiter_done(&waiter);
+  return rc;
+}
+
+int tinker__core_await_end(tinker_client_t *core) {
+  return tinker__core_sleep(core, is_closed, -1);
 }
 
 tinker_client_t *tinker_client_retain(tinker_client_t *client) {
@@ -70,7 +113,8 @@ tinker_client_t *tinker_client_retain(tinker_client_t *client) {
  * the threads of the parent were at can't be taken apart by anybody else. */
 static void end(tinker_client_t *core) {
   if (!tinker__core_is_here(core)) return;
-  tinker__reap_expect();
+  if (core->mode == TINKER_RUN_BACKGROUND) tinker__reap_expect();
+  if (core->mode == TINKER_RUN_STEP) tinker__step_adopt(core->loop);
   if (tinker__ending_release(core)) tinker__core_leave(core);
   tinker__core_unhold(core);
 }
@@ -104,6 +148,12 @@ static int check(const tinker_client_options_t *o, char *why, size_t why_len) {
                        "log_level is %d: want %d to %d, a tinker_log_level_t",
                        o->log_level, TINKER_LOG_DEBUG, TINKER_LOG_OFF);
   }
+  if (o->mode != TINKER_RUN_BACKGROUND && o->mode != TINKER_RUN_STEP) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "mode is %d: want TINKER_RUN_BACKGROUND or "
+                       "TINKER_RUN_STEP",
+                       o->mode);
+  }
   if (o->tag_count > TAGS_MAX || (o->tag_count && !o->tags)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "tags: tag_count is %zu: want at most %d, and an array "
@@ -119,14 +169,15 @@ static int check(const tinker_client_options_t *o, char *why, size_t why_len) {
 }
 
 static tinker_client_t *new_core(const tinker_client_options_t *o,
-                                 const tinker__client_parts_t *parts) {
-  tinker__mem_t boot;
+                                 const tinker__client_parts_t *parts,
+                                 int mode) {
+  tinker__mem_t boot, *given = parts ? parts->mem : NULL;
   tinker__mem_init(&boot, o->allocator, 0);
   tinker_client_t *core =
-      tinker__mem_zalloc(parts ? parts->mem : &boot, sizeof *core);
+      tinker__mem_zalloc(given ? given : &boot, sizeof *core);
   if (!core) return NULL;
   if (pthread_mutex_init(&core->lock, NULL)) {
-    tinker__mem_free(parts ? parts->mem : &boot, core);
+    tinker__mem_free(given ? given : &boot, core);
     return NULL;
   }
   tinker__mem_init(&core->own_mem, o->allocator,
@@ -134,11 +185,12 @@ static tinker_client_t *new_core(const tinker_client_options_t *o,
                    : (uint64_t)o->memory_limit_bytes > SIZE_MAX
                        ? SIZE_MAX
                        : (size_t)o->memory_limit_bytes);
-  core->mem = parts ? parts->mem : &core->own_mem;
+  core->mem = given ? given : &core->own_mem;
   atomic_init(&core->refs, 1);
   atomic_init(&core->holds, 2); /* the handle and the loop */
   core->loop_users = 1;
   core->pid = getpid();
+  core->mode = mode;
   core->default_timeout_ms = o->default_timeout_ms;
   core->drain_until_ms = -1;
   core->chunks = (tinker__chunk_limits_t){
@@ -150,6 +202,7 @@ static tinker_client_t *new_core(const tinker_client_options_t *o,
   core->log_cb = o->log_cb;
   core->log_user = o->log_user;
   tinker__list_init(&core->ended);
+  tinker__list_init(&core->waiting);
   tinker__driver_init(core);
   return core;
 }
@@ -174,7 +227,7 @@ static int make_http(tinker_client_t *core, const tinker_client_options_t *o,
       .user_agent = USER_AGENT,
   };
   int rc = tinker__auth_credential(world, core->mem, curl.base_url, o->api_key,
-                                   &key, why, why_len);
+                                   o->key_over_http != 0, &key, why, why_len);
   if (rc) return rc;
   curl.api_key = key;
   rc = tinker__curl_new(&core->http, core->loop, &curl, why, why_len);
@@ -235,6 +288,7 @@ static int make_session(tinker_client_t *core, const tinker_client_options_t *o,
       .tag_count = o->tag_count,
       .project_id = env_of(world, o->project_id, "TINKER_PROJECT_ID"),
       .display_name = o->display_name,
+      .where = core->where,
       .event = tinker__driver_event,
       .log = core->log,
       .user = core,
@@ -258,59 +312,79 @@ static int make_seed(tinker_client_t *core) {
   if (world->random(world->user, &seed, sizeof seed)) return TINKER_ERANDOM;
   tinker__flow_init(&core->flow, &tinker__driver_sink, core, core->mem, seed);
   core->flow.log = core->log;
+  core->flow.where = core->where;
   return 0;
 }
 
-/* Nothing has run on the loop yet, so what it would have to close can be
- * closed by its own end: a transport is closed by a task. */
-typedef struct undo_s {
-  tinker__task_t task;
-  tinker__http_t *http;
-} undo_t;
-
+/* A transport is closed by a task on the loop. */
 static void undo_run(tinker__task_t *task) {
-  undo_t *undo = TINKER__CONTAINER(task, undo_t, task);
-  tinker__http_close(undo->http, NULL, NULL);
+  tinker_client_t *core = TINKER__CONTAINER(task, tinker_client_t, close_task);
+  tinker__http_close(core->http, NULL, NULL);
 }
 
+/* own: the loop was made here. It may end later, on a caller's uv loop. */
 static void undo(tinker_client_t *core, bool own) {
-  undo_t u = {.http = core->http};
   if (own && core->loop) {
-    if (u.http) {
-      tinker__task_init(&u.task, undo_run);
-      tinker__loop_post(core->loop, &u.task);
+    if (core->http) {
+      tinker__task_init(&core->close_task, undo_run);
+      tinker__loop_post(core->loop, &core->close_task);
     }
-    tinker__loop_close(core->loop, NULL, NULL);
+    tinker__loop_close(core->loop, tinker__core_unhold, core);
+  } else {
+    tinker__core_unhold(core);
   }
   tinker__core_unhold(core);
-  tinker__core_unhold(core);
+}
+
+static int make_loop(tinker_client_t *core, uv_loop_t *uv, char *why,
+                     size_t why_len) {
+  const tinker__world_t *world = tinker__world_real();
+  int rc;
+  if (uv) {
+    rc = tinker__loop_borrowed(&core->loop, core->mem, world, uv);
+  } else if (core->mode == TINKER_RUN_STEP) {
+    rc = tinker__loop_step(&core->loop, core->mem, world);
+  } else {
+    rc = tinker__loop_background(&core->loop, core->mem, world);
+  }
+  if (!rc) return 0;
+  return tinker__why(why, why_len, rc, "the client's loop: %s",
+                     tinker_code_text(rc));
+}
+
+/* A transport that somebody else has made may go anywhere. */
+static int make_where(tinker_client_t *core, const tinker_client_options_t *o,
+                      bool own) {
+  const tinker__world_t *world = core->loop->world;
+  if (!own && !o->base_url) return 0;
+  core->where =
+      tinker__mem_strdup(core->mem, tinker__auth_base_url(world, o->base_url));
+  return core->where ? 0 : TINKER_ENOMEM;
 }
 
 static int make_parts(tinker_client_t *core, const tinker_client_options_t *o,
-                      const tinker__client_parts_t *parts, char *why,
-                      size_t why_len) {
+                      const tinker__client_parts_t *parts, uv_loop_t *uv,
+                      char *why, size_t why_len) {
   int rc = 0;
   if (parts) {
     core->loop = parts->loop;
     core->http = parts->http;
   } else {
-    rc = tinker__loop_background(&core->loop, core->mem, tinker__world_real());
-    if (rc) {
-      return tinker__why(why, why_len, rc, "the client's threads: %s",
-                         tinker_code_text(rc));
-    }
-    rc = make_http(core, o, why, why_len);
+    rc = make_loop(core, uv, why, why_len);
+    if (!rc) rc = make_http(core, o, why, why_len);
   }
   if (!rc) rc = make_log(core, o->log_level);
+  if (!rc) rc = make_where(core, o, !parts);
   if (!rc) rc = make_seed(core);
   if (!rc) rc = make_session(core, o, why, why_len);
   return rc;
 }
 
-int tinker__client_new_on(tinker_client_t **out,
-                          const tinker_client_options_t *options,
-                          const tinker__client_parts_t *parts, char *why,
-                          size_t why_len) {
+/* parts or uv may be given, or none of them. */
+static int client_new(tinker_client_t **out,
+                      const tinker_client_options_t *options,
+                      const tinker__client_parts_t *parts, uv_loop_t *uv,
+                      char *why, size_t why_len) {
   static const tinker_client_options_t defaults = TINKER_CLIENT_OPTIONS_INIT;
   tinker_client_options_t o;
   tinker__why(why, why_len, 0, "%s", "");
@@ -318,13 +392,20 @@ int tinker__client_new_on(tinker_client_t **out,
   int rc = tinker__options_take(&o, sizeof o, &defaults, options,
                                 "client_options", why, why_len);
   if (!rc) rc = check(&o, why, why_len);
+  if (!rc && uv && o.mode != TINKER_RUN_BACKGROUND) {
+    rc = tinker__why(why, why_len, TINKER_EINVAL,
+                     "mode is %d: on a uv_loop_t want TINKER_RUN_BACKGROUND, "
+                     "the default",
+                     o.mode);
+  }
   if (rc) return rc;
-  tinker_client_t *core = new_core(&o, parts);
+  tinker_client_t *core =
+      new_core(&o, parts, uv ? TINKER__RUN_BORROWED : o.mode);
   if (!core) {
     return tinker__why(why, why_len, TINKER_ENOMEM, "%s",
                        tinker_code_text(TINKER_ENOMEM));
   }
-  rc = make_parts(core, &o, parts, why, why_len);
+  rc = make_parts(core, &o, parts, uv, why, why_len);
   if (rc) {
     if (why && why_len && !why[0]) {
       tinker__why(why, why_len, rc, "%s", tinker_code_text(rc));
@@ -336,11 +417,27 @@ int tinker__client_new_on(tinker_client_t **out,
   return 0;
 }
 
+int tinker__client_new_on(tinker_client_t **out,
+                          const tinker_client_options_t *options,
+                          const tinker__client_parts_t *parts, char *why,
+                          size_t why_len) {
+  return client_new(out, options, parts, NULL, why, why_len);
+}
+
 int tinker_client_new(tinker_client_t **out,
                       const tinker_client_options_t *options,
                       tinker_error_t **error) {
   char why[WHY_MAX];
-  int rc = tinker__client_new_on(out, options, NULL, why, sizeof why);
+  int rc = client_new(out, options, NULL, NULL, why, sizeof why);
+  return tinker__error_give(error, rc, "%s", why);
+}
+
+int tinker_client_new_uv(tinker_client_t **out, struct uv_loop_s *loop,
+                         const tinker_client_options_t *options,
+                         tinker_error_t **error) {
+  char why[WHY_MAX];
+  int rc = loop ? client_new(out, options, NULL, loop, why, sizeof why)
+                : tinker__why(why, sizeof why, TINKER_EINVAL, "loop is NULL");
   return tinker__error_give(error, rc, "%s", why);
 }
 

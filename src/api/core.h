@@ -21,6 +21,7 @@
 #include "flow/chunk.h"
 #include "flow/flow.h"
 #include "http/url.h"
+#include "loop/waiter.h"
 #include "session/session.h"
 
 typedef enum {
@@ -30,6 +31,9 @@ typedef enum {
   TINKER__CLIENT_CLOSED
 } tinker__client_phase_t;
 
+/* core->mode of a client on a caller's uv loop; else a tinker_run_t. */
+enum { TINKER__RUN_BORROWED = TINKER_RUN_STEP + 1 };
+
 struct tinker_client_s {
   atomic_uint refs;
   atomic_uint holds;
@@ -37,7 +41,9 @@ struct tinker_client_s {
   tinker__mem_t *mem; /* own_mem, or a test's */
   tinker__loop_t *loop;
   int64_t default_timeout_ms;
-  long pid; /* of the process that made it */
+  long pid;    /* of the process that made it */
+  char *where; /* base URL, for errors; NULL = not known */
+  int mode;
 
   /* Loop's thread. */
   tinker__http_t *http;
@@ -63,7 +69,8 @@ struct tinker_client_s {
   pthread_mutex_t lock;
   /* Under the lock. */
   size_t loop_users;
-  tinker__link_t ended; /* next.c: futures without callback */
+  tinker__link_t ended;   /* next.c: futures without callback */
+  tinker__link_t waiting; /* calls that wait for one of those, or for CLOSED */
   tinker__beacon_t next_fd;
   tinker_future_t *drain_future, *close_future; /* a reference each, or NULL */
   int64_t drain_until_ms;                       /* -1 = without limit */
@@ -105,6 +112,11 @@ static inline bool tinker__core_is_here(const tinker_client_t *core) {
 /* The right to touch the loop; false when it is gone. */
 bool tinker__core_enter(tinker_client_t *core);
 void tinker__core_leave(tinker_client_t *core);
+/* tinker__loop_sleep in the list of those who wait for the client itself. */
+int tinker__core_sleep(tinker_client_t *core, bool (*ready)(void *user),
+                       int64_t timeout_ms);
+/* Waits until it is CLOSED; 0, or why nothing can be waited for here. */
+int tinker__core_await_end(tinker_client_t *core);
 static inline tinker__client_phase_t
 tinker__core_phase(const tinker_client_t *core) {
   return (tinker__client_phase_t)atomic_load(&core->phase);

@@ -15,12 +15,6 @@ static void on_reply(tinker__http_request_t *request,
                      tinker__http_reply_t *reply) {
   tinker__part_t *part = request->user;
   tinker_client_t *core = part->op->flow->user;
-  /* A 410 to a submission says that the session has ended; a 410 to a poll says
-   * that the result is lost. */
-  if (request->lane == TINKER__LANE_SUBMIT &&
-      tinker__http_refusal(reply) == 410) {
-    tinker__session_set_ended(core->session);
-  }
   tinker__flow_reply(&core->flow, request, reply, now_of(core));
   tinker__ending_look(core);
 }
@@ -73,6 +67,12 @@ static void sink_paused(void *user, const char *name, const char *why) {
   TINKER__LOG(core->log, TINKER_LOG_WARNING, "flow", "%s waits: %s", name, why);
 }
 
+/* The event that follows touches a flag of the flow, none of its queues. */
+static void sink_over(void *user) {
+  tinker_client_t *core = user;
+  tinker__session_set_ended(core->session);
+}
+
 static void sink_bug(void *user, const char *what) {
   tinker_client_t *core = user;
   TINKER__LOG(core->log, TINKER_LOG_ERROR, "flow", "%s", what);
@@ -80,25 +80,33 @@ static void sink_bug(void *user, const char *what) {
 
 static void deliver_run(tinker__task_t *task) {
   tinker_future_t *f = TINKER__CONTAINER(task, tinker_future_t, deliver);
+  tinker_client_t *core = f->owner;
+  tinker__loop_t *loop = core->loop;
   tinker__future_deliver(f);
   tinker__future_unref(f);
+  tinker__loop_unhold(loop);
 }
 
 static void deliver(tinker_client_t *core, tinker_future_t *f) {
   tinker__task_init(&f->deliver, deliver_run);
+  tinker__loop_hold(core->loop); /* until deliver_run */
   tinker__loop_deliver(core->loop, &f->deliver);
 }
 
-static void sink_settled(void *user, tinker_future_t *f) {
-  tinker_client_t *core = user;
+static void report(tinker_client_t *core, tinker_future_t *f) {
   bool calls_back = f->cb != NULL;
   if (!calls_back) tinker__next_put(core, f);
-  tinker__loop_notify(core->loop);
   if (calls_back) {
     deliver(core, f);
   } else {
     tinker__future_unref(f);
   }
+}
+
+static void sink_settled(void *user, tinker_future_t *f) {
+  tinker_client_t *core = user;
+  report(core, f);
+  tinker__loop_unhold(core->loop);
 }
 
 const tinker__sink_t tinker__driver_sink = {
@@ -109,6 +117,7 @@ const tinker__sink_t tinker__driver_sink = {
     .trouble = sink_trouble,
     .paused = sink_paused,
     .bug = sink_bug,
+    .over = sink_over,
     .need = sink_need,
 };
 
@@ -195,6 +204,7 @@ int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op) {
   if (!rc && op->turn && atomic_load(&op->turn->fatal)) rc = TINKER_EFATAL;
   if (!rc) {
     if (quiet) atomic_fetch_add(&core->quiet, 1);
+    tinker__loop_hold(core->loop); /* until sink_settled */
     tinker__loop_post(core->loop, &op->submit);
   }
   pthread_mutex_unlock(&core->lock);
@@ -213,7 +223,7 @@ bool tinker__driver_refused(tinker_client_t *core, tinker_future_t *f) {
     atomic_fetch_add(&core->quiet, 1);
   }
   pthread_mutex_unlock(&core->lock);
-  if (reported && !calls_back) sink_settled(core, f);
+  if (reported && !calls_back) report(core, f);
   tinker__core_leave(core);
   return reported;
 }

@@ -28,8 +28,9 @@ static void end_future(tinker_client_t *core, tinker_future_t *f, int code,
   tinker_error_t *error = NULL;
   if (!f) return;
   if (code) {
-    error = tinker__error_new(core->mem, &(tinker__error_spec_t){.code = code},
-                              "%s", why);
+    error = tinker__error_new(
+        core->mem, &(tinker__error_spec_t){.code = code, .where = core->where},
+        "%s", why);
   }
   tinker__future_settle(f, error);
   if (f->cb) {
@@ -54,8 +55,9 @@ static void closed_run(tinker__task_t *task) {
   pthread_mutex_lock(&core->lock);
   atomic_store(&core->phase, TINKER__CLIENT_CLOSED);
   bool abandoned = core->abandoned;
+  tinker__waiting_wake(&core->waiting);
   pthread_mutex_unlock(&core->lock);
-  tinker__loop_notify(core->loop);
+  tinker__loop_unhold(core->loop);
   if (!abandoned) return;
   tinker__next_drop(core);
   tinker__core_leave(core);
@@ -154,6 +156,7 @@ static bool start_drain(tinker_client_t *core, tinker_future_t *f,
   pthread_mutex_lock(&core->lock);
   bool first = tinker__core_phase(core) < TINKER__CLIENT_DRAINING;
   if (first) {
+    tinker__loop_hold(core->loop); /* until closed_run */
     atomic_store(&core->phase, TINKER__CLIENT_DRAINING);
     core->drain_until_ms = until_ms;
     core->drain_future = keep(core, f);
@@ -168,6 +171,9 @@ static bool start_close(tinker_client_t *core, tinker_future_t *f) {
   pthread_mutex_lock(&core->lock);
   bool first = tinker__core_phase(core) < TINKER__CLIENT_CLOSING;
   if (first) {
+    if (tinker__core_phase(core) == TINKER__CLIENT_OPEN) {
+      tinker__loop_hold(core->loop); /* until closed_run */
+    }
     atomic_store(&core->phase, TINKER__CLIENT_CLOSING);
     if (f) core->close_future = keep(core, f);
     tinker__loop_post(core->loop, &core->close_task);
@@ -214,15 +220,11 @@ tinker_future_t *tinker_client_close(tinker_client_t *client,
 
 /* --- the last release --- */
 
-static bool is_closed(void *user) {
-  return tinker__core_phase(user) == TINKER__CLIENT_CLOSED;
-}
-
-/* On a thread of the client itself nothing can be waited for: the task that
- * ends the client lets the loop go. */
+/* Where nothing can be waited for, on a thread of the client itself, the task
+ * that ends the client lets the loop go. */
 static bool abandon(tinker_client_t *core) {
   pthread_mutex_lock(&core->lock);
-  bool later = !is_closed(core);
+  bool later = tinker__core_phase(core) != TINKER__CLIENT_CLOSED;
   core->abandoned = later;
   pthread_mutex_unlock(&core->lock);
   return later;
@@ -233,12 +235,7 @@ bool tinker__ending_release(tinker_client_t *core) {
   if (tinker__core_phase(core) == TINKER__CLIENT_OPEN) {
     start_close(core, NULL);
   }
-  if (tinker__loop_on_thread(core->loop) ||
-      tinker__loop_on_delivery(core->loop)) {
-    if (abandon(core)) return false;
-  } else {
-    tinker__loop_wait(core->loop, is_closed, core, -1);
-  }
+  if (tinker__core_await_end(core) && abandon(core)) return false;
   tinker__next_drop(core);
   return true;
 }

@@ -44,48 +44,44 @@ int tinker_future_runs_callback(const tinker_future_t *future) {
 
 /* --- waiting --- */
 
-/* What a thread waits for: one of the futures to end, or all of them. */
-typedef struct waiting_s {
-  tinker_future_t *const *futures;
-  size_t n;
-  bool all;
-  size_t ended; /* place of one that has ended */
-} waiting_t;
-
 static bool is_settled(const tinker_future_t *f) {
   return tinker__future_state(f) != TINKER__FUTURE_PENDING;
 }
 
-static bool is_over(void *user) {
-  waiting_t *w = user;
-  for (size_t i = 0; i < w->n; i++) {
-    bool settled = is_settled(w->futures[i]);
-    if (settled) w->ended = i;
-    if (settled != w->all) return !w->all;
-  }
-  return w->all;
+/* Place of the first that has ended; n if none has. */
+static size_t first_ended(tinker_future_t *const *futures, size_t n) {
+  size_t i = 0;
+  while (i < n && !is_settled(futures[i])) i++;
+  return i;
 }
 
-/* 0 when it is over, or tinker__loop_wait's code. The futures that run are of
- * one client; a constant one that runs never ends. */
-static int wait_for(waiting_t *w, int64_t timeout_ms) {
+/* Waits until one of n has ended; place: which. 0, TINKER_EAGAIN (not yet), or
+ * another code of tinker__loop_sleep. Those that run are of one client; a
+ * constant one that runs never ends. */
+static int wait_for(tinker_future_t *const *futures, size_t n,
+                    int64_t timeout_ms, size_t *place) {
   tinker_client_t *core = NULL;
-  for (size_t i = 0; i < w->n && !core; i++) {
-    if (!is_settled(w->futures[i])) core = core_of(w->futures[i]);
+  int rc = 0;
+  for (size_t i = 0; i < n && !core; i++) {
+    if (!is_settled(futures[i])) core = core_of(futures[i]);
   }
-  if (is_over(w)) return 0;
-  if (!core) return TINKER_EAGAIN;
-  if (!tinker__core_enter(core)) return is_over(w) ? 0 : TINKER_ECLOSED;
-  int rc = tinker__loop_wait(core->loop, is_over, w, timeout_ms);
-  tinker__core_leave(core);
-  return rc == TINKER_ETIMEDOUT ? TINKER_EAGAIN : rc;
+  if (first_ended(futures, n) == n) {
+    if (!core) return TINKER_EAGAIN;
+    if (tinker__core_enter(core)) {
+      rc = tinker__future_wait_any(futures, n, core->loop, timeout_ms);
+      tinker__core_leave(core);
+    }
+  }
+  if (rc) return rc == TINKER_ETIMEDOUT ? TINKER_EAGAIN : rc;
+  *place = first_ended(futures, n);
+  return *place < n ? 0 : TINKER_ECLOSED;
 }
 
 int tinker_future_wait(tinker_future_t *future, int64_t timeout_ms) {
   if (!future || timeout_ms < -1) return TINKER_EINVAL;
   if (is_out_of_reach(future)) return TINKER_EFORKED;
-  waiting_t w = {.futures = &future, .n = 1};
-  int rc = wait_for(&w, timeout_ms);
+  size_t place;
+  int rc = wait_for(&future, 1, timeout_ms, &place);
   if (rc) return rc;
   tinker__future_decode(future, true);
   return tinker__future_code(future);
@@ -116,9 +112,9 @@ int tinker_future_wait_any(tinker_future_t *const *futures, size_t n,
   int rc = check_all(futures, n);
   if (rc || n == 0 || timeout_ms < -1) return rc ? rc : TINKER_EINVAL;
   if (!one_client(futures, n)) return TINKER_EINVAL;
-  waiting_t w = {.futures = futures, .n = n};
-  rc = wait_for(&w, timeout_ms);
-  if (!rc && index) *index = w.ended;
+  size_t place;
+  rc = wait_for(futures, n, timeout_ms, &place);
+  if (!rc && index) *index = place;
   return rc;
 }
 
@@ -133,8 +129,8 @@ int tinker_future_wait_all(tinker_future_t *const *futures, size_t n,
     int64_t left = timeout_ms < 0       ? -1
                    : timeout_ms > spent ? timeout_ms - spent
                                         : 0;
-    waiting_t w = {.futures = &futures[i], .n = 1};
-    rc = wait_for(&w, left);
+    size_t place;
+    rc = wait_for(&futures[i], 1, left, &place);
   }
   return rc;
 }

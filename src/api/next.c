@@ -11,6 +11,7 @@ void tinker__next_put(tinker_client_t *core, tinker_future_t *f) {
   atomic_fetch_add(&core->ended_count, 1);
   atomic_fetch_sub(&core->quiet, 1);
   tinker__beacon_raise(&core->next_fd);
+  tinker__waiting_wake(&core->waiting);
   pthread_mutex_unlock(&core->lock);
 }
 
@@ -80,7 +81,7 @@ int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
      * for the rest of its time. */
     int64_t left = limited ? until - tinker__loop_now(client->loop) : -1;
     if (limited && left < 0) left = 0;
-    int rc = tinker__loop_wait(client->loop, something_ended, client, left);
+    int rc = tinker__core_sleep(client, something_ended, left);
     if (rc) return rc == TINKER_ETIMEDOUT ? TINKER_EAGAIN : rc;
   }
 }

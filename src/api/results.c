@@ -28,6 +28,7 @@ static tinker_error_t *malformed(tinker_future_t *f, int code,
   tinker__error_spec_t spec = {
       .code = code,
       .advice = only_asks(f) ? 0 : TINKER__ADVICE_UNKNOWN,
+      .where = tinker__job_of(f)->core->where,
   };
   return tinker__error_new(f->mem, &spec,
                            "the request was carried out, but its result can't "

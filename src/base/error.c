@@ -41,12 +41,24 @@ static tinker_error_t *unconst(const tinker_error_t *e) {
 
 #define MAX_MESSAGE 4096
 
+/* A sentence that is too long loses its end for it. */
+static void add_where(char *text, size_t text_len, const char *where) {
+  char tail[400];
+  if (!where || strstr(text, where)) return;
+  int n = snprintf(tail, sizeof(tail), " (base URL %.300s)", where);
+  size_t used = strlen(text);
+  if (n < 0) return;
+  if (used + (size_t)n >= text_len) used = text_len - (size_t)n - 1;
+  memcpy(text + used, tail, (size_t)n + 1);
+}
+
 static tinker_error_t *vnew(tinker__mem_t *mem,
                             const tinker__error_spec_t *spec, const char *fmt,
                             va_list ap) {
   char raw[MAX_MESSAGE], message[MAX_MESSAGE];
   int n = vsnprintf(raw, sizeof(raw), fmt, ap);
   if (n <= 0) snprintf(raw, sizeof raw, "%s", tinker_code_text(spec->code));
+  add_where(raw, sizeof(raw), spec->where);
   tinker__show(message, sizeof(message), tinker__str(raw));
   const char *id = spec->request_id ? spec->request_id : "";
   size_t message_len = strlen(message) + 1, id_len = strlen(id) + 1;
@@ -57,6 +69,7 @@ static tinker_error_t *vnew(tinker__mem_t *mem,
   atomic_init(&e->refs, 1);
   e->spec = *spec;
   e->message = memcpy(text, message, message_len);
+  e->spec.where = NULL; /* in the message */
   e->spec.request_id = memcpy(text + message_len, id, id_len);
   return e;
 }

@@ -23,6 +23,9 @@ typedef struct tinker__error_spec_s {
   unsigned advice; /* tinker__advice_t bits */
   int64_t retry_after_ms;
   const char *request_id; /* copied; may be NULL */
+  /* Base URL of the service, put at the end of the sentence unless it stands in
+   * it already; copied; NULL = none. */
+  const char *where;
 } tinker__error_spec_t;
 
 /* Makes an error. Characters of the sentence that can't be shown are escaped

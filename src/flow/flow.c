@@ -36,6 +36,9 @@ void tinker__flow_init(tinker__flow_t *flow, const tinker__sink_t *sink,
   tinker__list_init(&flow->gone);
   tinker__list_init(&flow->turns);
   tinker__list_init(&flow->samples);
+  for (int i = 0; i < TINKER__BRAKES; i++) {
+    tinker__brake_init(&flow->brakes[i]);
+  }
   for (int i = 0; i < TINKER__NEEDS_COUNT; i++) {
     tinker__list_init(&flow->unready[i]);
   }
@@ -78,7 +81,7 @@ static void enter(tinker__flow_t *flow, int64_t now_ms) {
 
 static void leave(tinker__flow_t *flow) {
   do tinker__throttle_pump(flow);
-  while (pump_round(flow));
+  while (pump_round(flow) || tinker__flow_release(flow));
   tinker__timer_t *first = tinker__timers_first(&flow->timers);
   int64_t wake = first ? first->due_ms : -1;
   if (wake != flow->wake_ms) {
@@ -157,8 +160,10 @@ static void finish(tinker__op_t *op) {
 
 static void give_up(tinker__op_t *op, int code, const char *why) {
   tinker__op_set_error(
-      op, tinker__error_new(op->mem, &(tinker__error_spec_t){.code = code},
-                            "%s was not sent: %s", op->kind->name, why));
+      op, tinker__error_new(
+              op->mem,
+              &(tinker__error_spec_t){.code = code, .where = op->flow->where},
+              "%s was not sent: %s", op->kind->name, why));
   tinker__op_on(op, TINKER__ON_QUIT);
 }
 
@@ -274,6 +279,7 @@ static void step_done(tinker__op_t *op) {
                                          &(tinker__error_spec_t){
                                              .code = code,
                                              .advice = TINKER__ADVICE_UNKNOWN,
+                                             .where = op->flow->where,
                                          },
                                          "the result of %s can't be used: %s",
                                          op->kind->name,
@@ -328,7 +334,10 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   char name[128];
   bool fatal = advice & TINKER__ADVICE_FATAL && op->turn && op->turn->ordered;
   /* Part of a batch may have been applied, whatever happened to the rest. */
-  if (op->count > 1) advice |= TINKER__ADVICE_UNKNOWN;
+  if (op->count > 1) {
+    advice =
+        (advice & ~(unsigned)TINKER__ADVICE_RETRIABLE) | TINKER__ADVICE_UNKNOWN;
+  }
   /* So was an earlier step: a second try would make a second one. */
   if (op->stepped) advice = TINKER__ADVICE_UNKNOWN;
   tinker_error_t *error = tinker__error_new(
@@ -338,7 +347,9 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                               .category = category,
                               .advice = advice,
                               .retry_after_ms = retry_after_ms,
-                              .request_id = part->request_id},
+                              .request_id = part->request_id ? part->request_id
+                                                             : part->log_id,
+                              .where = op->flow->where},
       "%s: %s", numbered_name(part, name, sizeof name), why);
   if (fatal) tinker__turn_fail(op->turn, tinker_error_message(error));
   tinker__op_set_error(op, error);
@@ -378,11 +389,13 @@ static const char *cause_of(const tinker__op_t *op) {
 
 static void stop(tinker__op_t *op, int code, const char *why) {
   bool maybe = maybe_done(op);
-  const char *cause = code == TINKER_ETIMEDOUT ? cause_of(op) : "";
+  const char *cause = cause_of(op);
   tinker__error_spec_t spec = {
       .code = code,
       .advice = maybe ? TINKER__ADVICE_UNKNOWN : TINKER__ADVICE_RETRIABLE,
-      .request_id = op->parts[0].request_id,
+      .request_id = op->parts[0].request_id ? op->parts[0].request_id
+                                            : op->parts[0].log_id,
+      .where = op->flow->where,
   };
   bool numbered = op->kind->retry == TINKER__RETRY_NUMBERED;
   tinker__op_set_error(
@@ -458,6 +471,7 @@ void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
   enter(flow, now_ms);
   attempt->out = false;
   op->outs--;
+  tinker__part_heard(part, request, reply);
   if (op->state == TINKER__OP_DONE && op->outs == 0) {
     flow->lingering--;
     tinker__list_push_back(&flow->gone, &op->all);

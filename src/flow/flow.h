@@ -8,6 +8,7 @@
 #ifndef TINKER_FLOW_FLOW_H
 #define TINKER_FLOW_FLOW_H
 
+#include "flow/brake.h"
 #include "flow/op.h"
 #include "flow/quota.h"
 #include "flow/turn.h"
@@ -30,6 +31,8 @@ typedef struct tinker__sink_s {
   void (*paused)(void *user, const char *name, const char *why);
   /* A bug of ours has ended an operation: for the log. */
   void (*bug)(void *user, const char *what);
+  /* The service has said that the session is over. */
+  void (*over)(void *user);
   /* Somebody waits for this: answer with tinker__flow_ready. */
   void (*need)(void *user, tinker__needs_t need);
 } tinker__sink_t;
@@ -47,6 +50,7 @@ struct tinker__flow_s {
   const tinker__sink_t *sink;
   void *user;
   tinker__mem_t *mem;
+  const char *where;         /* base URL, for errors; NULL = not known */
   struct tinker__log_s *log; /* gets the debug lines of operations; or NULL */
   uint64_t next_id;          /* of the next operation that is submitted */
   tinker__flow_limits_t limits;
@@ -64,6 +68,7 @@ struct tinker__flow_s {
   tinker__link_t turns; /* trainers that may have work */
   tinker__quota_t fb;
   tinker__quota_t replies;
+  tinker__brake_t brakes[TINKER__BRAKES];
   tinker__link_t samples; /* operations that wait to be submitted */
   tinker__quota_t sample_bytes;
   size_t submitting;     /* samples being submitted */

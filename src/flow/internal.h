@@ -33,9 +33,30 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                             int status, int64_t retry_after_ms,
                             tinker_category_t category, const char *why);
 
+/* brake.c: the line of what is held back. */
+/* True when the part may not be sent now: it waits in `state` (REST or PAUSE)
+ * and is sent when it may. */
+bool tinker__part_waits(tinker__part_t *part, tinker__part_state_t state);
+/* Its last attempt has failed and another one follows; that is over. */
+void tinker__part_fails(tinker__part_t *part);
+void tinker__part_fails_no_more(tinker__part_t *part);
+/* May its submission be sent a second time beside the first? */
+bool tinker__part_may_double(tinker__part_t *part);
+/* Sends what may go by now; true when that was something. */
+bool tinker__flow_release(tinker__flow_t *flow);
+/* Something came back, or nothing. */
+void tinker__part_heard(tinker__part_t *part,
+                        const tinker__http_request_t *request,
+                        const tinker__http_reply_t *reply);
+/* The server has answered 429. */
+void tinker__part_push_back(tinker__part_t *part, tinker__part_state_t state,
+                            int64_t rest_ms);
+
 /* send.c: submissions. */
 void tinker__part_start(tinker__part_t *part);
+/* Sends it, when the brake lets it; `now` passes the brake. */
 void tinker__part_post(tinker__part_t *part);
+void tinker__part_post_now(tinker__part_t *part);
 void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply);
 /* The transport is done with a request that was dropped. */
 void tinker__part_dropped(tinker__part_t *part, tinker__attempt_t *attempt);
@@ -48,18 +69,21 @@ bool tinker__part_send(tinker__part_t *part, tinker__attempt_t *attempt,
                        int *rc);
 void tinker__part_rest(tinker__part_t *part, tinker__part_state_t state,
                        int64_t delay_ms);
+/* Its timer rings then; what follows depends on its state. */
+void tinker__part_wake(tinker__part_t *part, int64_t at_ms);
 /* Takes everything away from a part that is not wanted any more. */
 void tinker__part_stop(tinker__part_t *part);
-/* Judges a failure, and acts on it; `rest` is the state to wait in. */
+/* Judges a failure, and acts on it; `state` is the one to wait in. */
 void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
                           tinker__http_reply_t *reply,
-                          tinker__part_state_t rest);
+                          tinker__part_state_t state);
 /* Gives back the bytes of a dispatch quota. */
 void tinker__part_leave_quota(tinker__part_t *part);
 
 /* poll.c: results. */
 void tinker__part_line_up(tinker__part_t *part);
 void tinker__part_ask(tinker__part_t *part);
+void tinker__part_ask_now(tinker__part_t *part);
 void tinker__part_told(tinker__part_t *part, tinker__http_reply_t *reply);
 void tinker__part_leave_poll(tinker__part_t *part);
 
@@ -70,8 +94,9 @@ void tinker__turn_done(tinker__op_t *op);
 void tinker__throttle_push(tinker__op_t *op);
 void tinker__throttle_pump(tinker__flow_t *flow);
 void tinker__throttle_leave(tinker__op_t *op);
-/* The server pushed back. Returns how long to rest. */
-int64_t tinker__throttle_backpressure(tinker__part_t *part);
+/* The server pushed back, and stated a pause (0 = it did not). Returns how long
+ * to rest. */
+int64_t tinker__throttle_backpressure(tinker__part_t *part, int64_t stated_ms);
 
 /* reply.c: what a reply says. Pure. */
 typedef enum {
@@ -84,6 +109,8 @@ typedef enum {
 
 typedef struct tinker__says_what_s {
   tinker__says_t says;
+  int code;        /* of a failed one, with advice and category */
+  unsigned advice; /* tinker__advice_t */
   tinker_category_t category;
   int64_t payload_bytes;
   bool paused;     /* not ready for a reason that people should know */
@@ -91,7 +118,9 @@ typedef struct tinker__says_what_s {
   char text[512];  /* error of a failed one, reason of nonsense or a pause */
 } tinker__says_what_t;
 
+/* class_bit: of the call that the reply is about. */
 void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,
+                        tinker__retry_class_t class_bit,
                         tinker__says_what_t *out);
 /* request_id of an accepted submission: a copy, or a code and a sentence. */
 int tinker__reply_request_id(const tinker__http_reply_t *reply,

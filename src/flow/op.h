@@ -143,9 +143,11 @@ struct tinker__part_s {
   int64_t seq;              /* -1 = none yet */
   size_t first;             /* of its examples: the place in the whole batch */
   char *request_id;         /* owned; NULL before it is accepted */
+  char log_id[64];          /* of the last reply, by its server; "" = none */
   int64_t held_bytes;
   unsigned polls;
   tinker__retry_t retry;
+  int retry_status; /* of the reply that is followed by another attempt */
   tinker__timer_t timer;
   tinker__link_t link; /* in the list that its state implies */
   tinker__raw_t raw;

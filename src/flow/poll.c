@@ -61,6 +61,10 @@ static void fill_poll(tinker__part_t *part, tinker__attempt_t *attempt) {
 }
 
 void tinker__part_ask(tinker__part_t *part) {
+  if (!tinker__part_waits(part, TINKER__PART_PAUSE)) tinker__part_ask_now(part);
+}
+
+void tinker__part_ask_now(tinker__part_t *part) {
   tinker__attempt_t *attempt = tinker__part_attempt(part);
   int rc = fill_text(part);
   part->state = TINKER__PART_ASKING;
@@ -157,12 +161,14 @@ static void announced(tinker__part_t *part, const tinker__http_reply_t *reply,
 
 static void understood(tinker__part_t *part, tinker__http_reply_t *reply) {
   tinker__says_what_t what;
-  tinker__reply_read(reply, part->op->mem, &what);
+  tinker__reply_read(reply, part->op->mem, part->op->kind->retry, &what);
   switch (what.says) {
   case TINKER__SAYS_RESULT: ready(part, reply); break;
   case TINKER__SAYS_AGAIN: again(part, reply, &what); break;
   case TINKER__SAYS_METADATA: announced(part, reply, what.payload_bytes); break;
-  case TINKER__SAYS_FAILED: fail(part, reply, TINKER_ESERVER, 0, &what); break;
+  case TINKER__SAYS_FAILED:
+    fail(part, reply, what.code, what.advice, &what);
+    break;
   case TINKER__SAYS_NONSENSE:
     fail(part, reply, TINKER_EPROTO, TINKER__ADVICE_UNKNOWN, &what);
     break;

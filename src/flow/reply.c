@@ -43,7 +43,34 @@ static void read_queue(const tinker__reply_t *r, tinker__says_what_t *out) {
   if (text) tinker__why(out->text, sizeof out->text, 0, "%s", text);
 }
 
-static void translate(const tinker__reply_t *r, tinker__says_what_t *out) {
+/* A call that was carried out badly is judged by the words about it. */
+static void read_failure(const tinker__reply_t *r, const char *log_id,
+                         tinker__retry_class_t class_bit,
+                         tinker__says_what_t *out) {
+  uint64_t seed = 0;
+  tinker__retry_t once = {0};
+  tinker__retry_limits_t none = {0};
+  tinker__trouble_t trouble = {
+      .status = 200,
+      .sent = true,
+      .ended = true,
+      .category = category_of(r->category),
+      .said = tinker__trouble_said(0, r->error),
+  };
+  tinker__verdict_t v =
+      tinker__retry_judge(&once, &none, class_bit, &trouble, 0, &seed);
+  out->says = TINKER__SAYS_FAILED;
+  out->code = v.code;
+  out->advice = v.advice;
+  out->category = v.category;
+  tinker__why(out->text, sizeof out->text, 0, "the server says%s%s%s: %s",
+              log_id[0] ? " (log id " : "", log_id, log_id[0] ? ")" : "",
+              r->error);
+}
+
+static void translate(const tinker__reply_t *r, const char *log_id,
+                      tinker__retry_class_t class_bit,
+                      tinker__says_what_t *out) {
   switch (r->kind) {
   case TINKER__REPLY_TRY_AGAIN:
     out->says = TINKER__SAYS_AGAIN;
@@ -53,18 +80,14 @@ static void translate(const tinker__reply_t *r, tinker__says_what_t *out) {
     out->says = TINKER__SAYS_METADATA;
     out->payload_bytes = r->payload_size > 0 ? r->payload_size : 0;
     break;
-  case TINKER__REPLY_FAILED:
-    out->says = TINKER__SAYS_FAILED;
-    out->category = category_of(r->category);
-    tinker__why(out->text, sizeof out->text, 0, "the server says: %s",
-                r->error);
-    break;
+  case TINKER__REPLY_FAILED: read_failure(r, log_id, class_bit, out); break;
   case TINKER__REPLY_PROTO:
   case TINKER__REPLY_JSON: break;
   }
 }
 
 void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,
+                        tinker__retry_class_t class_bit,
                         tinker__says_what_t *out) {
   *out = (tinker__says_what_t){.says = TINKER__SAYS_RESULT, .missing = -1};
   tinker__str_t type = tinker__str(reply->content_type);
@@ -79,7 +102,7 @@ void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,
                              out->text, sizeof out->text)) {
     out->says = TINKER__SAYS_NONSENSE;
   } else {
-    translate(&r, out);
+    translate(&r, reply->request_id, class_bit, out);
   }
   tinker__arena_free(&arena);
 }

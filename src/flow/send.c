@@ -5,6 +5,8 @@
  * numbered one is therefore sent a second time beside the first, on a
  * connection of its own, with the same bytes and the same number. The first
  * reply counts; the other request is dropped. */
+#include <string.h>
+
 #include "flow/internal.h"
 #include "wire/messages.h"
 
@@ -17,10 +19,23 @@
 
 static void post_second(tinker__part_t *part);
 
+/* It waited in the brake's line until its time was over. */
+static void expire(tinker__part_t *part) {
+  const tinker__verdict_t *v = &part->retry.last;
+  char why[sizeof part->op->cause];
+  tinker__why(why, sizeof why, 0, "%s", part->op->cause);
+  tinker__list_remove(&part->link);
+  tinker__part_fails_no_more(part);
+  tinker__op_part_failed(part, v->code, v->advice, part->retry_status, 0,
+                         v->category, why);
+}
+
 static void on_timer(tinker__timer_t *timer) {
   tinker__part_t *part = TINKER__CONTAINER(timer, tinker__part_t, timer);
   if (part->state == TINKER__PART_POSTING) {
     post_second(part);
+  } else if (!tinker__list_empty(&part->link)) {
+    expire(part);
   } else if (part->state == TINKER__PART_REST) {
     tinker__part_post(part);
   } else if (part->state == TINKER__PART_PAUSE) {
@@ -32,10 +47,13 @@ static void on_timer(tinker__timer_t *timer) {
 
 void tinker__part_rest(tinker__part_t *part, tinker__part_state_t state,
                        int64_t delay_ms) {
-  tinker__flow_t *flow = part->op->flow;
   part->state = state;
+  tinker__part_wake(part, part->op->flow->now_ms + delay_ms);
+}
+
+void tinker__part_wake(tinker__part_t *part, int64_t at_ms) {
   part->timer.run = on_timer;
-  tinker__timers_put(&flow->timers, &part->timer, flow->now_ms + delay_ms);
+  tinker__timers_put(&part->op->flow->timers, &part->timer, at_ms);
 }
 
 tinker__attempt_t *tinker__part_attempt(tinker__part_t *part) {
@@ -48,6 +66,7 @@ tinker__attempt_t *tinker__part_attempt(tinker__part_t *part) {
 bool tinker__part_send(tinker__part_t *part, tinker__attempt_t *attempt,
                        int *rc) {
   tinker__flow_t *flow = part->op->flow;
+  tinker__part_fails_no_more(part);
   tinker__retry_sent(&part->retry, flow->now_ms);
   attempt->http.user = part;
   *rc = flow->sink->send(flow->user, &attempt->http);
@@ -100,8 +119,11 @@ static void fill_post(tinker__part_t *part, tinker__attempt_t *attempt) {
 }
 
 void tinker__part_post(tinker__part_t *part) {
+  if (!tinker__part_waits(part, TINKER__PART_REST)) tinker__part_post_now(part);
+}
+
+void tinker__part_post_now(tinker__part_t *part) {
   int rc;
-  tinker__flow_t *flow = part->op->flow;
   tinker__attempt_t *attempt = tinker__part_attempt(part);
   part->state = TINKER__PART_POSTING;
   fill_post(part, attempt);
@@ -113,8 +135,7 @@ void tinker__part_post(tinker__part_t *part) {
                 part->retry.sends, attempt->http.body.len);
   size_t ms = SECOND_MS + attempt->http.body.len / SECOND_BYTES_MS;
   if (!attempt->http.numbered || ms >= POST_TIMEOUT_MS) return;
-  part->timer.run = on_timer;
-  tinker__timers_put(&flow->timers, &part->timer, flow->now_ms + (int64_t)ms);
+  tinker__part_wake(part, part->op->flow->now_ms + (int64_t)ms);
 }
 
 /* If the transport does not take it, the first one still runs to its end. */
@@ -122,6 +143,7 @@ static void post_second(tinker__part_t *part) {
   int rc;
   tinker__attempt_t *attempt = tinker__part_attempt(part);
   if (!attempt) return; /* one dropped before is still with the transport */
+  if (!tinker__part_may_double(part)) return;
   fill_post(part, attempt);
   attempt->http.fresh = true;
   if (tinker__part_send(part, attempt, &rc)) {
@@ -232,79 +254,69 @@ void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply) {
 static const char *because(const tinker__part_t *part,
                            const tinker__http_reply_t *reply, char *out,
                            size_t out_len) {
-  tinker__mem_t *mem = part->op->mem;
-  char detail[400] = "";
-  if (reply->error) {
-    if (reply->error == TINKER_EOVERFLOW && part->full) {
-      tinker__why(detail, sizeof detail, 0,
-                  " (the server announced %lld bytes)",
-                  (long long)part->held_bytes);
-    }
-    tinker__why(out, out_len, 0, "%s%s",
-                reply->detail[0] ? reply->detail
-                                 : tinker_code_text(reply->error),
-                detail);
-    return out;
+  tinker__trouble_text(reply, out, out_len);
+  if (reply->error == TINKER_EOVERFLOW && part->full) {
+    size_t n = strlen(out);
+    tinker__why(out + n, out_len - n, 0, " (the server announced %lld bytes)",
+                (long long)part->held_bytes);
   }
-  tinker__error_body_text(mem, tinker__buf_str(&reply->body), detail,
-                          sizeof detail);
-  tinker__why(out, out_len, 0, "%s %d%s%s",
-              tinker__http_foreign(reply)
-                  ? "something between here and the server answered"
-                  : "the server answered",
-              reply->status, detail[0] ? ": " : "", detail);
   return out;
 }
 
-/* An error that only the transport knows is reported as it is; a time-out of
- * one attempt is not the deadline of the operation. */
-static int code_of(const tinker__verdict_t *v,
-                   const tinker__http_reply_t *reply) {
-  if (reply->error == TINKER_ETLS || reply->error == TINKER_ENOMEM ||
-      reply->error == TINKER_EOVERFLOW) {
-    return reply->error;
+/* A sample that is pushed back rests with all others. */
+static void rest(tinker__part_t *part, tinker__retry_class_t class_bit,
+                 const tinker__trouble_t *failure, int64_t delay_ms,
+                 tinker__part_state_t state) {
+  if (class_bit == TINKER__RETRY_SAMPLE &&
+      (failure->status == 429 || failure->status == 402)) {
+    int64_t ms = tinker__throttle_backpressure(part, failure->retry_after_ms);
+    if (delay_ms < ms) delay_ms = ms;
   }
-  return v->code;
+  if (failure->status == 429) tinker__part_push_back(part, state, delay_ms);
+  TINKER__TRACE(part->op, part, "tries again in %lld ms: %s",
+                (long long)delay_ms, part->op->cause);
+  tinker__part_rest(part, state, delay_ms);
+  tinker__part_fails(part);
+}
+
+/* A sample changes nothing: one whose result is lost may be drawn again. */
+static unsigned advice_of(const tinker__part_t *part,
+                          const tinker__verdict_t *v) {
+  bool sample = part->op->kind->retry == TINKER__RETRY_SAMPLE;
+  if (!sample || v->code != TINKER_ELOST) return v->advice;
+  return TINKER__ADVICE_RETRIABLE;
 }
 
 void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
                           tinker__http_reply_t *reply,
-                          tinker__part_state_t rest) {
+                          tinker__part_state_t state) {
   tinker__flow_t *flow = part->op->flow;
   char why[600];
-  tinker__trouble_t failure = {
-      .error = reply->error,
-      .sent = reply->sent,
-      .status = reply->status,
-      .foreign = tinker__http_foreign(reply),
-      .retry_after_ms = reply->retry_after_ms,
-  };
+  tinker__trouble_t failure;
+  tinker__trouble_read(&failure, reply);
   tinker__verdict_t v =
       tinker__retry_judge(&part->retry, &flow->limits.retry, class_bit,
                           &failure, flow->now_ms, &flow->seed);
+  because(part, reply, why, sizeof why);
   if (v.kind == TINKER__VERDICT_AGAIN) {
-    if (class_bit == TINKER__RETRY_SAMPLE &&
-        (reply->status == 429 || reply->status == 402)) {
-      int64_t ms = tinker__throttle_backpressure(part);
-      if (v.delay_ms < ms) v.delay_ms = ms;
-    }
-    tinker__op_trouble(part, because(part, reply, why, sizeof why));
-    TINKER__TRACE(part->op, part, "tries again in %lld ms: %s",
-                  (long long)v.delay_ms, why);
-    tinker__part_rest(part, rest, v.delay_ms);
-  } else if (v.kind == TINKER__VERDICT_LOST &&
-             part->op->kind->retry == TINKER__RETRY_SAMPLE) {
+    tinker__op_trouble(part, why);
+    part->retry_status = reply->status;
+    rest(part, class_bit, &failure, v.delay_ms, state);
+    return;
+  }
+  if (v.kind == TINKER__VERDICT_OVER) flow->sink->over(flow->user);
+  if (v.kind == TINKER__VERDICT_LOST &&
+      part->op->kind->retry == TINKER__RETRY_SAMPLE) {
     tinker__op_part_lost(part);
   } else {
-    tinker__op_part_failed(
-        part, code_of(&v, reply), v.advice, reply->status,
-        reply->retry_after_ms > 0 ? reply->retry_after_ms : 0,
-        TINKER_CATEGORY_UNKNOWN, because(part, reply, why, sizeof why));
+    tinker__op_part_failed(part, v.code, advice_of(part, &v), reply->status,
+                           failure.retry_after_ms, v.category, why);
   }
 }
 
 void tinker__part_stop(tinker__part_t *part) {
   tinker__flow_t *flow = part->op->flow;
+  tinker__part_fails_no_more(part);
   tinker__timers_remove(&flow->timers, &part->timer);
   tinker__list_remove(&part->link);
   tinker__part_leave_quota(part);

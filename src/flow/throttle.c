@@ -53,9 +53,11 @@ void tinker__throttle_leave(tinker__op_t *op) {
   tinker__quota_leave(&op->flow->sample_bytes, op->weight);
 }
 
-int64_t tinker__throttle_backpressure(tinker__part_t *part) {
+int64_t tinker__throttle_backpressure(tinker__part_t *part, int64_t stated_ms) {
   tinker__flow_t *flow = part->op->flow;
-  int64_t ms = tinker__retry_backpressure_ms(tinker__part_estimate(part));
+  int64_t ms = stated_ms > 0
+                   ? stated_ms
+                   : tinker__retry_backpressure_ms(tinker__part_estimate(part));
   if (flow->backoff_until < flow->now_ms + ms) {
     flow->backoff_until = flow->now_ms + ms;
   }

@@ -50,6 +50,7 @@ static void fail_queued(tinker__turn_t *turn, tinker__op_t *op) {
       op, tinker__error_new(
               op->mem,
               &(tinker__error_spec_t){.code = TINKER_EFATAL,
+                                      .where = op->flow->where,
                                       .advice = TINKER__ADVICE_FATAL |
                                                 TINKER__ADVICE_RECOVER},
               "%s was not sent: %s", op->kind->name, tinker__turn_why(turn)));

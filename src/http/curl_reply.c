@@ -109,7 +109,8 @@ static void take_header(tinker__http_reply_t *r, tinker__str_t name,
     tinker__http_content_range(r, value);
   } else if (tinker__str_ieq(name, TINKER__STR("x-request-id"))) {
     set_request_id(r, value, true);
-  } else if (tinker__str_ieq(name, TINKER__STR("request-id"))) {
+  } else if (tinker__str_ieq(name, TINKER__STR("request-id")) ||
+             tinker__str_ieq(name, TINKER__STR("cf-ray"))) {
     set_request_id(r, value, false);
   }
 }

@@ -1,16 +1,19 @@
-/* retry: decides what to do about a reply that is not a success. One table
- * judges each class of request by status or transport failure (protocol 9.5 and
- * 15, tightened by our own rules). Two cases are decided elsewhere: that a
- * request of the session is hopeless (session/exchange), and that samples rest
- * together (flow/throttle).
+/* retry: decides what to do about a request that failed, for the flow and for
+ * the session. One table judges each class of request by what happened to it
+ * (protocol 9.5 and 15, tightened by our own rules). One thing is decided
+ * elsewhere: how many of the requests that are to be sent again may go at once
+ * (flow/brake).
  *
  * - a numbered request is sent again, byte for byte the same, until its budget
  *   is spent; a number that definitely can't be delivered is fatal for its
  *   trainer, because the server would wait for it for ever;
- * - a mutation without a number is sent again only if nothing was sent;
- * - nothing is repeated faster than its curve says, which starts at 100 ms or
- *   more, doubles, has a ceiling and jitter. The pause of a poll counts from
- *   the start of the last one: a long poll that was held has paid it already.
+ * - a mutation without a number is sent again only if nothing was sent, or if
+ *   the service has refused it and asks for another try;
+ * - nothing is repeated faster than its curve's floor of 100 ms or more. Above
+ *   the floor the pause is drawn anew from a range that doubles, so that those
+ *   who failed together do not come back together. A server that states a pause
+ *   gets it, and up to a twentieth more. The pause of a poll counts from the
+ *   start of the last one: a long poll that was held has paid it already.
  *
  * Pure: time and chance are handed in. Runs on the I/O thread. */
 #ifndef TINKER_HTTP_RETRY_H
@@ -19,17 +22,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "http/trouble.h"
+
 typedef enum {
   TINKER__RETRY_NUMBERED = 1 << 0, /* POST with a trainer's number */
   TINKER__RETRY_SAMPLE = 1 << 1,   /* asample: numbered, no order */
   TINKER__RETRY_ONCE = 1 << 2,     /* mutation without a number */
   TINKER__RETRY_READ = 1 << 3,     /* changes nothing */
-  TINKER__RETRY_POLL = 1 << 4      /* retrieve_future */
+  TINKER__RETRY_POLL = 1 << 4,     /* retrieve_future */
+  /* A read that is sent before anything has shown that the service is there: a
+   * wrong address or certificate is not waited for. */
+  TINKER__RETRY_START = 1 << 5
 } tinker__retry_class_t;
 
 typedef struct tinker__retry_limits_s {
   int64_t send_ms;     /* budget of a submission, from its first attempt */
-  int64_t conflict_ms; /* the same for 409 */
+  int64_t conflict_ms; /* the same for 409 and 425 */
+  int64_t page_ms;     /* the same for a START that others answer */
   int64_t billing_ms;  /* how long 402 pauses rather than fails */
   unsigned bad_polls;  /* 400s that a poll survives */
 } tinker__retry_limits_t;
@@ -37,6 +46,24 @@ typedef struct tinker__retry_limits_s {
 /* Sets the limits of the protocol, which hold unless the server sends others.
  */
 void tinker__retry_default_limits(tinker__retry_limits_t *limits);
+
+typedef enum {
+  TINKER__VERDICT_AGAIN, /* after delay_ms */
+  TINKER__VERDICT_LOST,  /* the server dropped the result: code, advice */
+  TINKER__VERDICT_OVER,  /* the session has ended: code, advice */
+  TINKER__VERDICT_FAIL   /* code, advice */
+} tinker__verdict_kind_t;
+
+/* Code, advice and category are set for AGAIN too: with them the request fails
+ * if nobody sends it again. */
+typedef struct tinker__verdict_s {
+  tinker__verdict_kind_t kind;
+  int64_t delay_ms;
+  int64_t until_ms; /* AGAIN: the end of its time, INT64_MAX = none */
+  int code;
+  unsigned advice; /* tinker__advice_t */
+  tinker_category_t category;
+} tinker__verdict_t;
 
 /* The attempts of one request so far. Zero at its start. */
 typedef struct tinker__retry_s {
@@ -46,29 +73,10 @@ typedef struct tinker__retry_s {
   unsigned sends;     /* attempts so far */
   unsigned streak;    /* failures since the last sign of life */
   unsigned bad_polls;
-  bool maybe_done; /* an attempt may have reached the server */
+  bool maybe_done;        /* an attempt may have reached the server */
+  bool again;             /* the last attempt failed, and another one follows */
+  tinker__verdict_t last; /* with it */
 } tinker__retry_t;
-
-typedef struct tinker__trouble_s {
-  int error;              /* transport code, 0 if there was a reply */
-  bool sent;              /* with an error: the server may have seen it */
-  int status;             /* of the reply */
-  bool foreign;           /* a 4xx that the service did not send */
-  int64_t retry_after_ms; /* 0 = not stated */
-} tinker__trouble_t;
-
-typedef enum {
-  TINKER__VERDICT_AGAIN, /* after delay_ms */
-  TINKER__VERDICT_LOST,  /* the server dropped the result: code, advice */
-  TINKER__VERDICT_FAIL   /* code, advice */
-} tinker__verdict_kind_t;
-
-typedef struct tinker__verdict_s {
-  tinker__verdict_kind_t kind;
-  int64_t delay_ms;
-  int code;
-  unsigned advice; /* tinker__advice_t */
-} tinker__verdict_t;
 
 /* To be called right before an attempt. */
 void tinker__retry_sent(tinker__retry_t *r, int64_t now_ms);
@@ -84,6 +92,8 @@ int64_t tinker__retry_try_again(tinker__retry_t *r, int64_t now_ms,
 /* Pause before a sample whose result was lost is submitted anew; losses: how
  * often that happened before. */
 int64_t tinker__retry_resubmit(unsigned losses, uint64_t *seed);
+/* Pause before the n-th probe (from 0) of a service that fails. */
+int64_t tinker__retry_probe(unsigned n, uint64_t *seed);
 /* How long all submissions of samples rest after the server pushed back. */
 int64_t tinker__retry_backpressure_ms(uint64_t bytes);
 

@@ -3,6 +3,10 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "loop/waiter.h"
+
+/* Waiting for so many futures allocates nothing. */
+#define ENTRIES 16
 
 int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
                        const tinker__future_ops_t *ops, size_t raw_count,
@@ -27,6 +31,7 @@ int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
   f->user = user;
   f->raw_count = raw_count;
   tinker__list_init(&f->link);
+  tinker__list_init(&f->waiting);
   *out = f;
   return 0;
 }
@@ -121,8 +126,77 @@ void tinker__future_settle(tinker_future_t *f, tinker_error_t *error) {
   }
   f->error = error;
   f->op = NULL;
+  pthread_mutex_lock(&f->lock);
   atomic_store_explicit(&f->state, TINKER__FUTURE_SETTLED,
                         memory_order_release);
+  tinker__waiting_wake(&f->waiting);
+  pthread_mutex_unlock(&f->lock);
+}
+
+/* ---- waiting ---- */
+
+typedef struct group_s {
+  tinker_future_t *const *futures;
+  size_t n;
+} group_t;
+
+static bool any_settled(void *user) {
+  group_t *g = user;
+  for (size_t i = 0; i < g->n; i++) {
+    if (tinker__future_state(g->futures[i]) != TINKER__FUTURE_PENDING) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static void enter(const group_t *g, tinker__waiting_t *entries,
+                  tinker__waiter_t *waiter) {
+  for (size_t i = 0; i < g->n; i++) {
+    tinker_future_t *f = g->futures[i];
+    if (f->constant) continue; /* one that never ends */
+    pthread_mutex_lock(&f->lock);
+    tinker__waiting_add(&f->waiting, &entries[i], waiter);
+    pthread_mutex_unlock(&f->lock);
+  }
+}
+
+static void leave(const group_t *g, tinker__waiting_t *entries) {
+  for (size_t i = 0; i < g->n; i++) {
+    tinker_future_t *f = g->futures[i];
+    if (f->constant) continue;
+    pthread_mutex_lock(&f->lock);
+    tinker__waiting_remove(&entries[i]);
+    pthread_mutex_unlock(&f->lock);
+  }
+}
+
+static int wait_any(group_t *g, tinker__waiting_t *entries,
+                    tinker__loop_t *loop, int64_t timeout_ms) {
+  tinker__waiter_t waiter;
+  int rc = tinker__waiter_init(&waiter);
+  if (rc) return rc;
+  enter(g, entries, &waiter);
+  rc = tinker__loop_sleep(loop, &waiter, any_settled, g, timeout_ms);
+  leave(g, entries);
+  tinker__waiter_done(&waiter);
+  return rc;
+}
+
+/* A future that has settled is not touched: it may be a constant one. */
+int tinker__future_wait_any(tinker_future_t *const *futures, size_t n,
+                            tinker__loop_t *loop, int64_t timeout_ms) {
+  group_t g = {futures, n};
+  tinker__waiting_t few[ENTRIES], *entries = few;
+  if (any_settled(&g)) return 0;
+  if (n > ENTRIES) {
+    if (n > SIZE_MAX / sizeof *entries) return TINKER_ENOMEM;
+    entries = tinker__mem_alloc(loop->mem, n * sizeof *entries);
+    if (!entries) return TINKER_ENOMEM;
+  }
+  int rc = wait_any(&g, entries, loop, timeout_ms);
+  if (entries != few) tinker__mem_free(loop->mem, entries);
+  return rc;
 }
 
 bool tinker__future_decode(tinker_future_t *f, bool block) {

@@ -55,6 +55,7 @@ struct tinker_future_s {
   atomic_uint refs;
   atomic_int state; /* tinker__future_state_t */
   pthread_mutex_t lock;
+  tinker__link_t waiting; /* calls that wait for this one; under the lock */
   tinker__mem_t *mem;
   const tinker__future_ops_t *ops;
   void *owner;                /* who made it: api's business */
@@ -94,6 +95,12 @@ void tinker__future_unref(tinker_future_t *f);
  * when raw[] is filled. Once; the loop's thread, or the caller's of a call that
  * is refused. */
 void tinker__future_settle(tinker_future_t *f, tinker_error_t *error);
+/* Blocks until at least one of n futures has settled. All belong to clients on
+ * this loop, and the caller has a reference to each.
+ * timeout_ms: -1 = no limit. 0, TINKER_ETIMEDOUT, TINKER_EDEADLK (see
+ * tinker__loop_sleep), TINKER_ENOMEM. Any thread. */
+int tinker__future_wait_any(tinker_future_t *const *futures, size_t n,
+                            tinker__loop_t *loop, int64_t timeout_ms);
 /* Decodes unless that is done. False when the future is still pending, or
  * (without `block`) while another thread decodes. Any thread. */
 bool tinker__future_decode(tinker_future_t *f, bool block);

@@ -7,8 +7,10 @@
  * delay a heartbeat.
  *
  * The loop is a table of functions, so that a test replaces it by one that
- * owns time (tests/support/fake_loop.h), and step and borrowed mode stand
- * beside background mode without a change above.
+ * owns time (tests/support/fake_loop.h), and step mode (loop/step.h) and
+ * borrowed mode (loop/borrowed.h) stand beside background mode without a change
+ * above. There "the loop's thread" is whoever turns the loop, and the delivery
+ * thread is the same one, after the I/O part of a turn.
  *
  * Vocabulary: to post = queue for the loop's thread; to deliver = queue for
  * the delivery thread. Tasks, timers and watches are embedded in the objects
@@ -26,6 +28,7 @@
 #include "loop/timer.h"
 
 typedef struct tinker__loop_s tinker__loop_t;
+struct tinker__waiter_s;
 
 /* A piece of work. Belongs to one queue at a time. While it runs it is in no
  * queue: it may be queued again or freed from inside run. */
@@ -58,13 +61,13 @@ typedef struct tinker__loop_ops_s {
   void (*timer_start)(tinker__loop_t *loop, tinker__timer_t *timer,
                       int64_t due_ms);
   void (*timer_stop)(tinker__loop_t *loop, tinker__timer_t *timer);
-  int (*wait)(tinker__loop_t *loop, bool (*ready)(void *user), void *user,
-              int64_t timeout_ms);
-  void (*notify)(tinker__loop_t *loop);
+  int (*sleep)(tinker__loop_t *loop, struct tinker__waiter_s *waiter,
+               bool (*ready)(void *user), void *user, int64_t timeout_ms);
   int (*watch_new)(tinker__loop_t *loop, tinker__watch_t **out, int fd,
                    tinker__watch_cb cb, void *user);
   int (*watch_set)(tinker__watch_t *watch, unsigned ready);
   void (*watch_free)(tinker__watch_t *watch);
+  void (*hold)(tinker__loop_t *loop, bool more); /* NULL = nothing to do */
   void (*close)(tinker__loop_t *loop, void (*gone)(void *user), void *user);
 } tinker__loop_ops_t;
 
@@ -84,15 +87,25 @@ int tinker__loop_background(tinker__loop_t **out, tinker__mem_t *mem,
 /* Ends the loop. Tasks that were posted or delivered before still run, and so
  * do the tasks that these queue; timers don't fire any more, and watches must
  * be gone. After the call no other thread may queue anything. Any thread, once.
+ * `gone` (may be NULL) runs last, when the loop is freed, so it may free mem.
  *
- * On a thread that is not one of the loop's own it returns when both have been
- * joined. On one of the loop's own it returns at once, and the threads end
- * afterwards; tinker__loop_reap waits for them. In both cases `gone` (may be
- * NULL) runs last, when the loop is freed, so it may free mem. A forked child
- * does not have the threads: there only `gone` frees anything. */
+ * In background mode it returns when both threads have been joined; on one of
+ * them it returns at once, and they end afterwards; tinker__loop_reap waits for
+ * them. For the other modes see their headers. A forked child has neither the
+ * threads nor the descriptors to itself: there only `gone` frees anything. */
 static inline void tinker__loop_close(tinker__loop_t *loop,
                                       void (*gone)(void *user), void *user) {
   loop->ops->close(loop, gone, user);
+}
+
+/* Says that work is under way which the loop has to be turned for, and that it
+ * has ended, once for each time. In borrowed mode a caller's uv_run goes on as
+ * long; the other modes don't care. Any thread. */
+static inline void tinker__loop_hold(tinker__loop_t *loop) {
+  if (loop->ops->hold) loop->ops->hold(loop, true);
+}
+static inline void tinker__loop_unhold(tinker__loop_t *loop) {
+  if (loop->ops->hold) loop->ops->hold(loop, false);
 }
 
 /* Waits until every background loop of the process that was closed has
@@ -134,6 +147,12 @@ static inline int64_t tinker__loop_after(const tinker__loop_t *loop,
   return ms > INT64_MAX - now ? INT64_MAX : now + ms;
 }
 
+/* Loop time when a wait of timeout_ms ends; INT64_MAX for -1, no limit. */
+static inline int64_t tinker__loop_until(const tinker__loop_t *loop,
+                                         int64_t timeout_ms) {
+  return timeout_ms < 0 ? INT64_MAX : tinker__loop_after(loop, timeout_ms);
+}
+
 /* One-shot timers, on the loop's thread only. start moves a running timer;
  * a due time in the past fires at the next turn, never inside start. stop is
  * allowed at any time, also for a timer that never ran. Timers due at the same
@@ -147,19 +166,16 @@ static inline void tinker__timer_stop(tinker__loop_t *loop,
   loop->ops->timer_stop(loop, timer);
 }
 
-/* Blocks the caller until ready(user) is true. ready is called under a lock
- * of the loop's: it reads an atomic or two and calls nothing. Whoever makes it
- * true calls tinker__loop_notify afterwards.
+/* Blocks the caller until ready(user) is true, which is looked at again when
+ * the waiter was woken (loop/waiter.h); whoever makes it true wakes it
+ * afterwards. ready reads an atomic or two and takes no lock.
  * timeout_ms: -1 = no limit. 0, TINKER_ETIMEDOUT, or TINKER_EDEADLK when it is
- * not ready and the caller is one of the loop's threads. */
-static inline int tinker__loop_wait(tinker__loop_t *loop,
-                                    bool (*ready)(void *user), void *user,
-                                    int64_t timeout_ms) {
-  return loop->ops->wait(loop, ready, user, timeout_ms);
-}
-/* Wakes all waiters to look again. Any thread; takes the lock for a moment. */
-static inline void tinker__loop_notify(tinker__loop_t *loop) {
-  loop->ops->notify(loop);
+ * not ready, time is left and the caller is one of the loop's threads. */
+static inline int tinker__loop_sleep(tinker__loop_t *loop,
+                                     struct tinker__waiter_s *waiter,
+                                     bool (*ready)(void *user), void *user,
+                                     int64_t timeout_ms) {
+  return loop->ops->sleep(loop, waiter, ready, user, timeout_ms);
 }
 
 /* Watches of descriptors, on the loop's thread only; for http.

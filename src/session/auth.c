@@ -5,6 +5,7 @@
 #include <tinker/error.h>
 
 #include "base/str.h"
+#include "http/url.h"
 
 #define DEFAULT_BASE_URL                                                       \
   "https://tinker.thinkingmachines.dev/services/tinker-prod"
@@ -23,9 +24,31 @@ const char *tinker__auth_base_url(const tinker__world_t *world,
   return url ? url : DEFAULT_BASE_URL;
 }
 
+/* A URL that can't be read is refused by the transport, before it sends. */
+static int check_way(tinker__mem_t *mem, const char *base_url, char *why,
+                     size_t why_len) {
+  tinker__target_t target;
+  char ignored[200];
+  int rc =
+      tinker__target_parse(&target, mem, base_url, ignored, sizeof(ignored));
+  if (rc == TINKER_ENOMEM) {
+    return tinker__why(why, why_len, rc, "out of memory");
+  }
+  if (rc) return 0;
+  if (!target.tls && !target.loopback) {
+    rc = tinker__why(why, why_len, TINKER_EAUTH,
+                     "base_url: http:// to another machine would show the key "
+                     "to everybody on the way: use https:// or a tunnel to a "
+                     "local port, or set key_over_http");
+  }
+  tinker__target_free(&target, mem);
+  return rc;
+}
+
 int tinker__auth_credential(const tinker__world_t *world, tinker__mem_t *mem,
-                            const char *base_url, const char *given, char **out,
-                            char *why, size_t why_len) {
+                            const char *base_url, const char *given,
+                            bool plain_ok, char **out, char *why,
+                            size_t why_len) {
   const char *from = given && *given ? "api_key" : "TINKER_API_KEY";
   const char *key = first_set(world, given, "TINKER_API_KEY");
   if (!key && strncmp(base_url, "unix:", 5) == 0) {
@@ -44,6 +67,8 @@ int tinker__auth_credential(const tinker__world_t *world, tinker__mem_t *mem,
     return tinker__why(why, why_len, TINKER_EAUTH,
                        "%s: begins with neither tml- nor eyJ", from);
   }
+  int rc = plain_ok ? 0 : check_way(mem, base_url, why, why_len);
+  if (rc) return rc;
   char *copy = tinker__mem_strdup(mem, key);
   if (!copy) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   *out = copy;

@@ -1,6 +1,6 @@
 /* exchange: see the header. The table in http/retry decides whether to try
- * again. Only hopeless failures are decided here: no memory, no trust in the
- * server's certificate, a transport that is closed. */
+ * again. The session's requests go one after another, so none of them needs the
+ * flow's brake: the one that is tried again is the client's only probe. */
 #include "session/exchange.h"
 
 #include <string.h>
@@ -43,41 +43,39 @@ static void end(tinker__exchange_t *x, tinker__http_reply_t *reply,
   tinker__session_exchange_ended(s);
 }
 
+/* Before anything has shown that the service is there, a page of somebody else
+ * most likely means a wrong address. */
+static const char *hint(const tinker__exchange_t *x, int code) {
+  if (x->class_bit != TINKER__RETRY_START || code != TINKER_EPROTO) return "";
+  return "; does the base URL name the service?";
+}
+
 static tinker_error_t *make_error(const tinker__exchange_t *x,
-                                  const tinker__http_reply_t *reply, int code,
-                                  unsigned advice) {
-  tinker__mem_t *mem = x->session->mem;
-  tinker__error_spec_t spec = {.code = code, .advice = advice};
-  char text[512];
-  if (reply->retry_after_ms > 0) spec.retry_after_ms = reply->retry_after_ms;
-  spec.http_status = reply->status;
-  if (reply->error || !reply->status) {
-    return tinker__error_new(mem, &spec, "%s: %s%s%s", name_of(x),
-                             tinker_code_text(code),
-                             reply->detail[0] ? ": " : "", reply->detail);
-  }
-  tinker__error_body_text(mem, tinker__buf_str(&reply->body), text,
-                          sizeof(text));
-  return tinker__error_new(mem, &spec, "%s: %s answered %d%s%s", name_of(x),
-                           tinker__http_foreign(reply)
-                               ? "something between here and the service"
-                               : "the service",
-                           reply->status, text[0] ? ": " : "", text);
+                                  const tinker__http_reply_t *reply,
+                                  const tinker__verdict_t *v,
+                                  const char *where) {
+  char text[600];
+  tinker__error_spec_t spec = {
+      .code = v->code,
+      .http_status = reply->status,
+      .category = v->category,
+      .advice = v->advice,
+      .retry_after_ms = reply->retry_after_ms > 0 ? reply->retry_after_ms : 0,
+      .request_id = reply->request_id,
+      .where = where,
+  };
+  return tinker__error_new(x->session->mem, &spec, "%s: %s%s", name_of(x),
+                           tinker__trouble_text(reply, text, sizeof(text)),
+                           hint(x, v->code));
 }
 
 /* ---- the verdict ---- */
 
-static bool is_hopeless(int error) {
-  return error == TINKER_ENOMEM || error == TINKER_ERANDOM ||
-         error == TINKER_EINVAL || error == TINKER_ECLOSED ||
-         error == TINKER_ETLS || error == TINKER_ECANCELED;
-}
-
 static void wait_and_repeat(tinker__exchange_t *x,
                             const tinker__http_reply_t *reply,
-                            int64_t delay_ms) {
+                            const tinker__verdict_t *v) {
   tinker__session_t *s = x->session;
-  tinker_error_t *e = make_error(x, reply, reply->error, 0);
+  tinker_error_t *e = make_error(x, reply, v, NULL);
   tinker__why(x->trouble, sizeof(x->trouble), 0, "%s", tinker_error_message(e));
   tinker__error_release(e);
   if (x->retry.sends == 1) {
@@ -85,39 +83,32 @@ static void wait_and_repeat(tinker__exchange_t *x,
                         x->trouble);
   }
   TINKER__LOG(s->log, TINKER_LOG_DEBUG, "session", "%s: tries again in %lld ms",
-              name_of(x), (long long)delay_ms);
+              name_of(x), (long long)v->delay_ms);
   x->state = TINKER__EXCHANGE_PAUSED;
-  tinker__timer_start(s->loop, &x->again, tinker__loop_now(s->loop) + delay_ms);
+  tinker__timer_start(s->loop, &x->again,
+                      tinker__loop_now(s->loop) + v->delay_ms);
 }
 
 static void judge(tinker__exchange_t *x, tinker__http_reply_t *reply) {
   tinker__session_t *s = x->session;
-  tinker__trouble_t trouble = {
-      .error = reply->error,
-      .sent = reply->sent,
-      .status = reply->status,
-      .foreign = tinker__http_foreign(reply),
-  };
-  if (reply->retry_after_ms > 0) trouble.retry_after_ms = reply->retry_after_ms;
+  tinker__trouble_t trouble;
+  tinker__trouble_read(&trouble, reply);
   tinker__verdict_t v =
       tinker__retry_judge(&x->retry, &x->limits, x->class_bit, &trouble,
                           tinker__loop_now(s->loop), &s->seed);
   if (v.kind == TINKER__VERDICT_AGAIN && !x->canceled) {
-    wait_and_repeat(x, reply, v.delay_ms);
+    wait_and_repeat(x, reply, &v);
   } else {
-    end(x, reply, make_error(x, reply, v.code, v.advice));
+    end(x, reply, make_error(x, reply, &v, s->where));
   }
 }
 
 static void on_reply(tinker__http_request_t *request,
                      tinker__http_reply_t *reply) {
   tinker__exchange_t *x = request->user;
-  bool once = x->class_bit == TINKER__RETRY_ONCE;
-  if (is_hopeless(reply->error)) {
-    unsigned advice = once && reply->sent ? TINKER__ADVICE_UNKNOWN : 0;
-    end(x, reply, make_error(x, reply, reply->error, advice));
-  } else if (!reply->error && x->taken && reply->status == x->taken) {
-    end(x, reply, make_error(x, reply, TINKER_EREJECTED, 0));
+  tinker__verdict_t taken = {.code = TINKER_EREJECTED};
+  if (!reply->error && x->taken && reply->status == x->taken) {
+    end(x, reply, make_error(x, reply, &taken, NULL));
   } else if (tinker__http_failed(reply)) {
     judge(x, reply);
   } else {
@@ -135,8 +126,13 @@ static void on_refused(tinker__task_t *task) {
       .should_retry = -1,
       .content_length = -1,
   };
+  bool passes = none.error == TINKER_ENOMEM || none.error == TINKER_ECANCELED;
+  tinker__verdict_t v = {
+      .code = none.error,
+      .advice = passes ? TINKER__ADVICE_RETRIABLE : 0,
+  };
   tinker__buf_init(&none.body, x->session->mem, 0);
-  end(x, &none, make_error(x, &none, x->refused_code, 0));
+  end(x, &none, make_error(x, &none, &v, x->session->where));
 }
 
 static void refuse(tinker__exchange_t *x, int code) {
@@ -193,6 +189,7 @@ void tinker__exchange_start(tinker__exchange_t *x,
   if (x->limits.conflict_ms > spec->budget_ms) {
     x->limits.conflict_ms = spec->budget_ms;
   }
+  if (x->limits.page_ms > spec->budget_ms) x->limits.page_ms = spec->budget_ms;
   if (!spec->budget_ms) x->limits.billing_ms = 0;
   x->retry = (tinker__retry_t){0};
   x->class_bit = spec->class_bit;

@@ -114,9 +114,11 @@ static void fail_all(tinker__session_t *s, const tinker_error_t *error) {
 }
 
 static void fail_all_with(tinker__session_t *s, int code, const char *text) {
-  tinker__error_spec_t spec = {.code = code};
+  tinker__error_spec_t spec = {.code = code, .where = s->where};
+  const char *cause = s->startup.trouble;
   if (tinker__list_empty(&s->waiters)) return;
-  tinker_error_t *e = tinker__error_new(s->mem, &spec, "%s", text);
+  tinker_error_t *e = tinker__error_new(
+      s->mem, &spec, "%s%s%s", text, cause[0] ? "; last trouble: " : "", cause);
   fail_all(s, e);
   tinker__error_release(e);
 }
@@ -212,9 +214,11 @@ static void on_finish_timer(tinker__timer_t *timer) {
   } else if (tinker__exchange_is_active(&s->finish)) {
     tinker__exchange_cancel(&s->finish);
   } else {
-    tinker__error_spec_t spec = {.code = TINKER_ETIMEDOUT};
+    tinker__error_spec_t spec = {.code = TINKER_ETIMEDOUT, .where = s->where};
+    const char *cause = s->startup.trouble;
     tinker_error_t *e = tinker__error_new(
-        s->mem, &spec, "finish: the session was still being created");
+        s->mem, &spec, "finish: the session was still being created%s%s",
+        cause[0] ? "; last trouble: " : "", cause);
     finish_done(s, e);
     tinker__error_release(e);
   }
@@ -282,7 +286,7 @@ static void on_close(tinker__task_t *task) {
   tinker__timer_stop(s->loop, &s->finish_timer);
   fail_all_with(s, TINKER_ECLOSED, "the client is closed");
   if (s->finish_waiter) {
-    tinker__error_spec_t spec = {.code = TINKER_ECLOSED};
+    tinker__error_spec_t spec = {.code = TINKER_ECLOSED, .where = s->where};
     tinker_error_t *e = tinker__error_new(s->mem, &spec, "finish: closed");
     finish_done(s, e);
     tinker__error_release(e);
@@ -352,7 +356,7 @@ int tinker__session_new(tinker__session_t **out,
   if (!keep(s, &s->sdk_version, options->sdk_version) ||
       !keep(s, &s->project_id, options->project_id) ||
       !keep(s, &s->display_name, options->display_name) ||
-      !keep_tags(s, options)) {
+      !keep(s, &s->where, options->where) || !keep_tags(s, options)) {
     free_session(s);
     return TINKER_ENOMEM;
   }

@@ -19,6 +19,7 @@
 /* Decodes the body of a reply, or builds the error that names the field. The
  * arena gets what the message points to. */
 static tinker_error_t *decode(tinker__session_t *s, const char *what,
+                              unsigned advice,
                               const tinker__bind_table_t *table, void *out,
                               tinker__arena_t *arena,
                               const tinker__http_reply_t *reply) {
@@ -29,13 +30,17 @@ static tinker_error_t *decode(tinker__session_t *s, const char *what,
   tinker__error_spec_t spec = {
       .code = rc == TINKER_ENOMEM ? TINKER_ENOMEM : TINKER_EPROTO,
       .http_status = reply->status,
+      .advice = advice,
+      .request_id = reply->request_id,
+      .where = s->where,
   };
   return tinker__error_new(s->mem, &spec, "%s: %s", what, why);
 }
 
-static tinker_error_t *refuse(tinker__session_t *s, int code,
+static tinker_error_t *refuse(tinker__session_t *s, int code, unsigned advice,
                               const char *sentence) {
-  tinker__error_spec_t spec = {.code = code};
+  tinker__error_spec_t spec = {
+      .code = code, .advice = advice, .where = s->where};
   return tinker__error_new(s->mem, &spec, "%s", sentence);
 }
 
@@ -60,22 +65,27 @@ static void pass_messages(tinker__session_t *s,
   }
 }
 
+/* A session that can't be used was made all the same. */
+#define MADE TINKER__ADVICE_UNKNOWN
+
 static tinker_error_t *take_session(tinker__session_t *s,
                                     const tinker__http_reply_t *reply) {
   tinker__create_session_reply_t m;
   tinker__arena_t arena;
   tinker__arena_init(&arena, s->mem);
   tinker_error_t *e =
-      decode(s, "create_session", &tinker__create_session_reply_msg, &m, &arena,
-             reply);
+      decode(s, "create_session", MADE, &tinker__create_session_reply_msg, &m,
+             &arena, reply);
   if (!e && !tinker__segment_ok(m.session_id)) {
-    e = refuse(s, TINKER_EPROTO,
+    e = refuse(s, TINKER_EPROTO, MADE,
                "create_session: session_id: missing, longer than 256 bytes, "
                "or nothing that may be a part of a path");
   }
   if (!e) {
     s->id = tinker__arena_str(&s->arena, tinker__str(m.session_id));
-    if (!s->id) e = refuse(s, TINKER_ENOMEM, "create_session: out of memory");
+    if (!s->id) {
+      e = refuse(s, TINKER_ENOMEM, MADE, "create_session: out of memory");
+    }
   }
   if (!e) pass_messages(s, &m);
   tinker__arena_free(&arena);
@@ -127,7 +137,7 @@ static void on_dynamic(tinker__exchange_t *x, tinker__http_reply_t *reply,
   } else if (!error) {
     tinker__arena_t arena;
     tinker__arena_init(&arena, s->mem);
-    e = decode(s, "client/dynamic_config", &tinker__dynamic_config_msg,
+    e = decode(s, "client/dynamic_config", 0, &tinker__dynamic_config_msg,
                &s->dynamic, &arena, reply);
     tinker__arena_free(&arena);
   }
@@ -152,7 +162,7 @@ static void ask_config(tinker__session_t *s, const char *path,
 
 static void ask_dynamic(tinker__session_t *s) {
   static const tinker__exchange_spec_t spec = {
-      TINKER__RETRY_READ, STARTUP_BUDGET_MS, DYNAMIC_TIMEOUT_MS, on_dynamic,
+      TINKER__RETRY_START, STARTUP_BUDGET_MS, DYNAMIC_TIMEOUT_MS, on_dynamic,
       404};
   s->phase = TINKER__PHASE_DYNAMIC;
   ask_config(s, "client/dynamic_config", &spec);
@@ -188,7 +198,7 @@ static tinker_error_t *check_limits(tinker__session_t *s) {
                 "client/config: %s: must be %lld to %lld, not %lld",
                 limits[i].name, (long long)limits[i].min,
                 (long long)limits[i].max, (long long)limits[i].value);
-    return refuse(s, TINKER_EPROTO, text);
+    return refuse(s, TINKER_EPROTO, 0, text);
   }
   return NULL;
 }
@@ -198,7 +208,7 @@ static tinker_error_t *check_limits(tinker__session_t *s) {
 static tinker_error_t *check_config(tinker__session_t *s) {
   const tinker__client_config_t *c = &s->config;
   if (c->pjwt_auth_enabled) {
-    return refuse(s, TINKER_ENOTSUP,
+    return refuse(s, TINKER_ENOTSUP, 0,
                   "client/config: pjwt_auth_enabled: the service demands that "
                   "the key is exchanged for a token, which this version can't "
                   "do");
@@ -211,8 +221,8 @@ static void on_config(tinker__exchange_t *x, tinker__http_reply_t *reply,
   tinker__session_t *s = x->session;
   tinker_error_t *e =
       error ? tinker__error_retain(error)
-            : decode(s, "client/config", &tinker__client_config_msg, &s->config,
-                     &s->arena, reply);
+            : decode(s, "client/config", 0, &tinker__client_config_msg,
+                     &s->config, &s->arena, reply);
   if (!e) e = check_config(s);
   if (e) {
     fail(s, TINKER__PHASE_START, e);
@@ -223,7 +233,7 @@ static void on_config(tinker__exchange_t *x, tinker__http_reply_t *reply,
 
 static void ask_client(tinker__session_t *s) {
   static const tinker__exchange_spec_t spec = {
-      TINKER__RETRY_READ, STARTUP_BUDGET_MS, CONFIG_TIMEOUT_MS, on_config, 0};
+      TINKER__RETRY_START, STARTUP_BUDGET_MS, CONFIG_TIMEOUT_MS, on_config, 0};
   s->phase = TINKER__PHASE_CONFIG;
   ask_config(s, "client/config", &spec);
 }

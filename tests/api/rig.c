@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "loop/step.h"
 #include "wire/fb_output.h"
 #include "wire/fb_request.h"
 #include "wire/sample.h"
@@ -287,6 +288,13 @@ void rig_init_threads(rig_t *rig) {
   serve(rig);
 }
 
+void rig_init_step(rig_t *rig) {
+  *rig = (rig_t){.config = "{}", .session = "s1", .mode = TINKER_RUN_STEP};
+  tinker__mem_init(&rig->mem, NULL, 0);
+  must(tinker__loop_step(&rig->on, &rig->mem, tinker__world_real()) == 0);
+  serve(rig);
+}
+
 static void on_log(void *user, tinker_log_level_t level, const char *component,
                    const char *message) {
   rig_t *rig = user;
@@ -307,6 +315,8 @@ int rig_client(rig_t *rig) {
   o.log_cb = on_log;
   o.log_user = rig;
   if (rig->log_level) o.log_level = rig->log_level;
+  o.base_url = rig->base_url;
+  o.mode = rig->mode;
   return tinker__client_new_on(&rig->client, &o, &parts, why, sizeof why);
 }
 

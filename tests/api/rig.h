@@ -29,6 +29,7 @@ typedef struct rig_s {
   tinker__mem_t mem;
   fake_loop_t loop;
   tinker__loop_t *on; /* &loop.base, or a real one */
+  int32_t mode;       /* of the client, a tinker_run_t */
   script_t *script;
   tinker_client_t *client;
   int log_lines;       /* warnings of the client */
@@ -36,10 +37,11 @@ typedef struct rig_s {
   int32_t log_level;   /* for rig_client; 0 = the default */
   char trace[64][192]; /* debug lines of the client */
   size_t traced;
-  const char *config;  /* reply of client/config */
-  const char *session; /* id, "s1" */
-  unsigned accepted;   /* requests accepted so far */
-  char *kept[256];     /* reply bodies, until the end */
+  const char *config;   /* reply of client/config */
+  const char *session;  /* id, "s1" */
+  const char *base_url; /* what errors name; NULL = nothing */
+  unsigned accepted;    /* requests accepted so far */
+  char *kept[256];      /* reply bodies, until the end */
   size_t kept_count;
 } rig_t;
 
@@ -54,6 +56,8 @@ typedef struct seen_s {
 void rig_init(rig_t *rig, const char *config);
 /* On real threads: time passes by itself, the transport is still scripted. */
 void rig_init_threads(rig_t *rig);
+/* In step mode: the test steps, in real time. */
+void rig_init_step(rig_t *rig);
 /* 0 or what tinker__client_new_on returned. */
 int rig_client(rig_t *rig);
 /* Closes, frees, and checks that nothing is left. */

@@ -314,14 +314,14 @@ Test(faults, polls_that_end) {
     tinker_category_t category;
     const char *text;
   } cases[] = {
-      {{.status = 410, .body = DETAIL("gone")}, 1, TINKER_ELOST, 1, 0, "gone"},
-      {{.status = 404, .body = DETAIL("x")}, 1, TINKER_EREJECTED, 1, 0, "404"},
-      {{.status = 401, .body = DETAIL("x")}, 1, TINKER_EAUTH, 1, 0, "401"},
+      {{.status = 410, .body = DETAIL("gone")}, 1, TINKER_ELOST, 1, 2, "gone"},
+      {{.status = 404, .body = DETAIL("x")}, 1, TINKER_ELOST, 1, 2, "404"},
+      {{.status = 401, .body = DETAIL("x")}, 1, TINKER_EAUTH, 1, 1, "401"},
       {{.status = 400, .body = DETAIL("bad")},
        4,
        TINKER_EREJECTED,
        1,
-       0,
+       1,
        "bad"},
       {{.body = "no json"}, 1, TINKER_EPROTO, 1, 0, ""},
       {{.body = "{\"error\":\"NaN in q\",\"category\":\"user\"}"},
@@ -416,7 +416,7 @@ Test(faults, second_step_fails) {
   tinker_trainer_options_init(&o);
   o.base_model = "tiny";
   calls_begun(tinker_client_create_trainer(rig.client, &o, NULL), &f);
-  const tinker_error_t *e = ended(&rig, f, TINKER_EREJECTED);
+  const tinker_error_t *e = ended(&rig, f, TINKER_ENOENT);
   cr_assert(tinker_error_outcome_is_unknown(e) &&
             !tinker_error_is_retriable(e));
   tinker_future_release(f);

@@ -370,9 +370,11 @@ static struct {
   int calls;
 } robbed;
 
-static int robbed_wait(tinker__loop_t *loop, bool (*ready)(void *user),
-                       void *user, int64_t timeout_ms) {
+static int robbed_sleep(tinker__loop_t *loop, tinker__waiter_t *waiter,
+                        bool (*ready)(void *user), void *user,
+                        int64_t timeout_ms) {
   (void)loop;
+  (void)waiter;
   (void)ready;
   (void)user;
   if (++robbed.calls == 10) return TINKER_EIO;
@@ -392,7 +394,7 @@ Test(life, next_keeps_its_limit) {
   rig_run(&rig);
   const tinker__loop_ops_t *ops = rig.loop.base.ops;
   tinker__loop_ops_t other = *ops;
-  other.wait = robbed_wait;
+  other.sleep = robbed_sleep;
   rig.loop.base.ops = &other;
   robbed.loop = &rig.loop;
   cr_assert_eq(tinker_client_next(rig.client, 100, &got), TINKER_EAGAIN);

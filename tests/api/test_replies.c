@@ -41,7 +41,7 @@ Test(replies, large_results_one_after_another) {
 
   expect_poll(&rig, (script_reply_t){.body = LARGE("999999998")});
   expect_poll(&rig, (script_reply_t){.status = 404, .body = DETAIL("x")});
-  cr_assert_eq(step(&rig, t, &f), TINKER_EREJECTED);
+  cr_assert_eq(step(&rig, t, &f), TINKER_ELOST);
   tinker_future_release(f);
 
   expect_poll(&rig, (script_reply_t){.body = LARGE("999999997")});

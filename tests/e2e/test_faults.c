@@ -235,13 +235,56 @@ Test(faults, forgotten_sample) {
 }
 /* clang-format on */
 
-Test(faults, corrupted) {
-  ended_t want[MAX_CALLS] = {{0}};
-  for (int i = OPTIM(1); i < CALLS - 1; i++) want[i].code = TINKER_ESERVER;
-  told(ON("optim_step", "\"seq_id\":4,\"act\":\"corrupt\""), NULL, want);
-  for (int i = OPTIM(1); i < CALLS - 1; i++) {
-    cr_assert_eq(hit.calls[i].category, TINKER_CATEGORY_SERVER);
+static void ends(tinker_future_t *f, int code) {
+  int rc = tinker_future_wait(f, 30000);
+  const tinker_error_t *e = tinker_future_error(f);
+  cr_assert_eq(rc, code, "%s", tinker_error_message(e));
+  if (code) {
+    cr_assert_eq(tinker_error_category(e), TINKER_CATEGORY_USER);
+    cr_assert(!tinker_error_is_fatal(e) && !tinker_error_outcome_is_unknown(e));
+    cr_assert_not_null(strstr(tinker_error_message(e), "(base URL unix:"));
   }
+  tinker_future_release(f);
+}
+
+/* What the service has already, and what it does not have. */
+Test(faults, names) {
+  play_begin(&hit, ON("optim_step", "\"seq_id\":99,\"act\":\"corrupt\""), NULL);
+  cr_assert_eq(play_create(&hit).code, 0);
+  ends(tinker_trainer_save_state(hit.trainer, "a", NULL, NULL), 0);
+  ends(tinker_trainer_save_state(hit.trainer, "a", NULL, NULL), TINKER_EEXIST);
+  ends(tinker_trainer_optim_step(hit.trainer, NULL, NULL), 0);
+  ends(tinker_client_create_trainer_from_state(
+           hit.client, "tinker://nobody/weights/a", 1, NULL),
+       TINKER_ENOENT);
+  ends(tinker_client_create_sampler_from_path(
+           hit.client, "tinker://nobody/sampler_weights/a", NULL),
+       TINKER_ENOENT);
+  ends(tinker_client_create_sampler(hit.client, "no such model", NULL),
+       TINKER_ENOENT);
+  play_end(&hit);
+}
+
+/* The model can't go on: each call that the service has accepted says so, and
+ * what was not sent by then is not sent any more. */
+Test(faults, corrupted) {
+  play_begin(&hit, ON("optim_step", "\"seq_id\":4,\"act\":\"corrupt\""), NULL);
+  cr_assert_eq(play_create(&hit).code, 0);
+  play_train(&hit);
+  for (int i = 0; i < CALLS - 1; i++) {
+    const ended_t *e = &hit.calls[i];
+    bool sent = e->code != TINKER_EFATAL;
+    if (i < OPTIM(1)) {
+      cr_assert_eq(e->code, 0, "%d: %s", i, e->text);
+      continue;
+    }
+    cr_assert_eq(e->advice, (unsigned)(FATAL | RECOVER), "%d: %s", i, e->text);
+    cr_assert(e->code == TINKER_ESERVER || (!sent && i > OPTIM(1)), "%d: %s", i,
+              e->text);
+    if (sent) cr_assert_eq(e->category, TINKER_CATEGORY_SERVER);
+  }
+  play_check_ledger(&hit);
+  play_check_fired(&hit, 1);
   play_end(&hit);
 }
 

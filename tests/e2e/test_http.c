@@ -58,10 +58,11 @@ static tiny_reply_t remember(void *user, const tiny_request_t *r) {
   seen.body_len = r->body_len;
   pthread_mutex_unlock(&seen.lock);
   return (tiny_reply_t){
-      .bytes = "HTTP/1.1 429 Slow\r\nContent-Type: Application/JSON; x=y\r\n"
-               "Retry-After: 3\r\nX-Should-Retry: true\r\n"
-               "X-Request-ID:  r-17 \r\nRequest-Id: another\r\n"
-               "Content-Length: 4\r\n\r\nbody"};
+      .bytes =
+          "HTTP/1.1 429 Slow\r\nContent-Type: Application/JSON; x=y\r\n"
+          "Retry-After: 3\r\nX-Should-Retry: true\r\n"
+          "X-Request-ID:  r-17 \r\nRequest-Id: another\r\nCF-Ray: third\r\n"
+          "Content-Length: 4\r\n\r\nbody"};
 }
 
 static void check_headers(bool mutation, bool has_body) {

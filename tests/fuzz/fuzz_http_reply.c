@@ -5,6 +5,7 @@
 
 #include "base/show.h"
 #include "http/curl_internal.h"
+#include "http/trouble.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -12,6 +13,7 @@ static void check(const tinker__http_reply_t *r) {
   if (r->retry_after_ms < -1 || r->retry_after_ms > 60000) abort();
   if (r->should_retry < -1 || r->should_retry > 1) abort();
   if (!memchr(r->content_type, '\0', sizeof(r->content_type))) abort();
+  if (!memchr(r->request_id, '\0', sizeof(r->request_id))) abort();
   if (r->body.len > r->body.max) abort();
 }
 
@@ -24,6 +26,22 @@ static void check_show(tinker__buf_t *body) {
   if (n >= sizeof(out) || !tinker__utf8_valid(out, n)) abort();
   for (size_t i = 0; i < n; i++) {
     if ((unsigned char)out[i] < 0x20 || out[i] == 0x7f) abort();
+  }
+}
+
+/* The words are looked at only if they are the service's. */
+static void check_trouble(tinker__http_reply_t *r) {
+  static const int statuses[] = {200, 403, 404, 409, 503};
+  char text[64];
+  for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
+    tinker__trouble_t t;
+    r->status = statuses[i];
+    tinker__trouble_read(&t, r);
+    if (t.said && (t.foreign || tinker__http_refusal(r) != r->status)) abort();
+    if (t.retry_after_ms < 0 || t.retry_after_ms > 60000) abort();
+    if (strlen(tinker__trouble_text(r, text, sizeof(text))) >= sizeof(text)) {
+      abort();
+    }
   }
 }
 
@@ -57,6 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (tinker__http_foreign(&x.reply) != !tinker__http_refusal(&x.reply)) {
     abort();
   }
+  check_trouble(&x.reply);
   check_show(&x.reply.body);
   tinker__buf_free(&x.reply.body);
   return 0;

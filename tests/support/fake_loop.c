@@ -75,13 +75,17 @@ static void fake_timer_stop(tinker__loop_t *loop, tinker__timer_t *timer) {
 }
 
 /* The time of a waiter passes as fast as there is nothing to do. */
-static int fake_wait(tinker__loop_t *loop, bool (*ready)(void *user),
-                     void *user, int64_t timeout_ms) {
+static int fake_sleep(tinker__loop_t *loop, struct tinker__waiter_s *waiter,
+                      bool (*ready)(void *user), void *user,
+                      int64_t timeout_ms) {
   fake_loop_t *f = from_loop(loop);
+  (void)waiter;
   int64_t end =
       timeout_ms < 0 ? INT64_MAX : tinker__loop_after(loop, timeout_ms);
   while (!ready(user)) {
-    if (f->where != OUTSIDE) return TINKER_EDEADLK;
+    if (f->where != OUTSIDE) {
+      return timeout_ms == 0 ? TINKER_ETIMEDOUT : TINKER_EDEADLK;
+    }
     if (fake_loop_run(f) > 0) continue;
     tinker__timer_t *first = tinker__timers_first(&f->timers);
     if (first && first->due_ms <= end) {
@@ -93,10 +97,6 @@ static int fake_wait(tinker__loop_t *loop, bool (*ready)(void *user),
     return TINKER_ETIMEDOUT;
   }
   return 0;
-}
-
-static void fake_notify(tinker__loop_t *loop) {
-  (void)loop;
 }
 
 static int fake_watch_new(tinker__loop_t *loop, tinker__watch_t **out, int fd,
@@ -137,8 +137,7 @@ static const tinker__loop_ops_t fake_ops = {
     .on_delivery = fake_on_delivery,
     .timer_start = fake_timer_start,
     .timer_stop = fake_timer_stop,
-    .wait = fake_wait,
-    .notify = fake_notify,
+    .sleep = fake_sleep,
     .watch_new = fake_watch_new,
     .watch_set = fake_watch_set,
     .watch_free = fake_watch_free,
@@ -164,6 +163,7 @@ static bool run_first(fake_loop_t *fake, tinker__link_t *list, int where) {
   tinker__link_t *link = tinker__list_pop_front(list);
   if (!link) return false;
   tinker__task_t *task = TINKER__CONTAINER(link, tinker__task_t, link);
+  fake->turns++;
   fake->where = where;
   task->run(task);
   fake->where = OUTSIDE;
@@ -175,6 +175,7 @@ static bool run_timer(fake_loop_t *fake, uint64_t turn) {
       tinker__timers_pop(&fake->timers, fake->now_ms, turn);
   if (!timer) return false;
   fake->where = ON_LOOP;
+  fake->turns++;
   timer->run(timer);
   fake->where = OUTSIDE;
   return true;

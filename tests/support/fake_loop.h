@@ -20,7 +20,8 @@ typedef struct fake_loop_s {
   int64_t now_ms;
   int64_t wall_offset_ms;
   uint64_t random;
-  int where; /* 0 outside, 1 on the loop, 2 delivering */
+  size_t turns; /* tasks and timers that have run */
+  int where;    /* 0 outside, 1 on the loop, 2 delivering */
   bool closing;
   bool closed; /* the loop was closed and nothing is left of it */
   void (*gone)(void *user);

@@ -7,13 +7,16 @@
 /* ---- the client ---- */
 
 void http_client_open(http_client_t *c, const char *url) {
+  http_client_open_on(c, url, tinker__loop_background);
+}
+
+void http_client_open_on(http_client_t *c, const char *url, http_loop_fn make) {
   char why[200] = "";
   tinker__curl_options_t options = {url, "tml-secret", "tinker-c/test"};
   tinker__mem_init(&c->mem, NULL, 0);
   atomic_init(&c->done, 0);
   atomic_init(&c->closed, 0);
-  cr_assert_eq(tinker__loop_background(&c->loop, &c->mem, tinker__world_real()),
-               0);
+  cr_assert_eq(make(&c->loop, &c->mem, tinker__world_real()), 0);
   cr_assert_eq(tinker__curl_new(&c->http, c->loop, &options, why, sizeof(why)),
                0, "%s", why);
 }

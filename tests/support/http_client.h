@@ -4,6 +4,7 @@
 #define TINKER_TESTS_SUPPORT_HTTP_CLIENT_H
 
 #include "http/curl.h"
+#include "support/loop_wait.h"
 
 enum { FAR_MS = 60000 }; /* a limit that only a hang reaches */
 
@@ -29,7 +30,13 @@ typedef struct http_call_s {
   atomic_bool over;
 } http_call_t;
 
+/* How a loop is made: tinker__loop_background or a like. */
+typedef int (*http_loop_fn)(tinker__loop_t **out, tinker__mem_t *mem,
+                            const tinker__world_t *world);
+
 void http_client_open(http_client_t *c, const char *url);
+/* The same on another loop than one with threads. */
+void http_client_open_on(http_client_t *c, const char *url, http_loop_fn make);
 /* Closes the transport and waits for its end. */
 void http_client_stop(http_client_t *c);
 /* The same, and the loop; no block may be left. */

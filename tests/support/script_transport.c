@@ -157,6 +157,9 @@ static void fill(const script_reply_t *in, tinker__http_reply_t *out,
            in->content_type ? in->content_type : "application/json");
   out->content_length = (int64_t)len;
   if (in->retry_after_ms) out->retry_after_ms = in->retry_after_ms;
+  if (in->log_id) {
+    snprintf(out->request_id, sizeof(out->request_id), "%s", in->log_id);
+  }
   if (in->should_retry) out->should_retry = in->should_retry > 0;
   if (len > max) {
     out->error = TINKER_EOVERFLOW;

@@ -20,6 +20,7 @@ typedef struct script_reply_s {
   int64_t delay_ms;         /* 0 = next turn; -1 = never (until canceled) */
   int64_t retry_after_ms;   /* 0 = none */
   int should_retry;         /* 0 = none, 1 = true, -1 = false */
+  const char *log_id;       /* x-request-id; NULL = none */
 } script_reply_t;
 
 /* What was sent, for the test to look at. Strings are copies. */

@@ -68,6 +68,10 @@ static void sink_paused(void *user, const char *name, const char *why) {
   snprintf(b->why, sizeof b->why, "%s: %s", name, why);
 }
 
+static void sink_over(void *user) {
+  ((bench_t *)user)->over++;
+}
+
 static void sink_need(void *user, tinker__needs_t need) {
   ((bench_t *)user)->needs[need]++;
 }
@@ -78,6 +82,7 @@ static const tinker__sink_t sink = {
     .settled = sink_settled,
     .wake_at = sink_wake_at,
     .paused = sink_paused,
+    .over = sink_over,
     .need = sink_need,
 };
 
@@ -155,7 +160,7 @@ void bench_answer(bench_t *b, size_t i, bench_reply_t in) {
                             : 200,
       .content_type = "application/json",
       .retry_after_ms = in.retry_after_ms ? in.retry_after_ms : -1,
-      .should_retry = -1,
+      .should_retry = in.should_retry ? in.should_retry > 0 : -1,
       .content_length = -1,
   };
   tinker__buf_init(&reply.body, &b->mem, 1 << 20);

@@ -26,6 +26,7 @@ typedef struct bench_s {
   bench_send_t sends[BENCH_SENDS];
   size_t count;
   int needs[TINKER__NEEDS_COUNT];
+  int over; /* times that the session was said to be over */
   int paused;
   char why[200]; /* of the last pause */
   tinker_future_t *futures[BENCH_OPS];
@@ -59,6 +60,7 @@ typedef struct bench_reply_s {
   int error;        /* TINKER_E..., with it `sent` counts */
   bool sent;
   int64_t retry_after_ms;
+  int should_retry; /* 0 = none, 1 = true, -1 = false */
 } bench_reply_t;
 void bench_answer(bench_t *b, size_t i, bench_reply_t reply);
 /* A submission: accepted under the id "r<i>". */

@@ -146,3 +146,50 @@ Test(send, billing_pause_begins_anew) {
   tinker__turn_release(turn);
   bench_close(&b);
 }
+
+/* A 410 to a submission says that the session is over, a 410 to a poll that one
+ * result is lost, a 410 to a read or of a proxy nothing of the kind. */
+Test(send, the_session_is_over) {
+  static const tinker__kind_t *const kinds[] = {&bench_numbered, &bench_sample,
+                                                &bench_once, &bench_read};
+  for (int i = 0; i < 4; i++) {
+    bench_open(&b);
+    tinker__turn_t *turn = i < 2 ? bench_turn(&b, i == 0) : NULL;
+    bench_submit(&b, kinds[i], turn, 1, 10, -1);
+    bench_answer(&b, 0, (bench_reply_t){.status = 410, .body = "<html>"});
+    bench_advance(&b, 20000);
+    cr_assert_eq(b.over, 0, "%s", kinds[i]->name);
+    if (kinds[i] == &bench_once) {
+      bench_submit(&b, kinds[i], turn, 1, 10, -1);
+    }
+    bench_answer(&b, bench_first(&b, kinds[i]->path),
+                 (bench_reply_t){.status = 410});
+    cr_assert_eq(b.over, i < 3, "%s", kinds[i]->name);
+    tinker__turn_release(turn);
+    bench_close(&b);
+  }
+  bench_open(&b);
+  tinker__turn_t *turn = bench_turn(&b, true);
+  tinker_future_t *f = bench_submit(&b, &bench_numbered, turn, 1, 10, -1);
+  bench_accept(&b, 0);
+  bench_answer(&b, bench_first(&b, BENCH_POLL), (bench_reply_t){.status = 410});
+  cr_assert(bench_code(f) == TINKER_ELOST && b.over == 0);
+  tinker__turn_release(turn);
+  bench_close(&b);
+}
+
+/* A sample whose id the server does not know may be drawn again, by its caller:
+ * drawn by us it could be for ever. */
+Test(send, a_sample_that_is_not_known) {
+  bench_open(&b);
+  tinker__turn_t *turn = bench_turn(&b, false);
+  tinker_future_t *f = bench_submit(&b, &bench_sample, turn, 1, 10, -1);
+  bench_accept(&b, 0);
+  bench_answer(&b, bench_first(&b, BENCH_POLL), (bench_reply_t){.status = 404});
+  cr_assert_eq(bench_code(f), TINKER_ELOST);
+  cr_assert(advises(f, "retriable") && !advises(f, "unknown"));
+  bench_advance(&b, 60000);
+  cr_assert_eq(bench_out(&b, NULL), 0u);
+  tinker__turn_release(turn);
+  bench_close(&b);
+}

@@ -9,6 +9,7 @@
 
 #include "loop/loop.h"
 #include "support/fail_alloc.h"
+#include "support/loop_wait.h"
 
 enum { THREADS = 4, PER_THREAD = 2000 };
 

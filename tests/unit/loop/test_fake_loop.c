@@ -4,6 +4,7 @@
 #include <tinker/error.h>
 
 #include "support/fake_loop.h"
+#include "support/loop_wait.h"
 
 typedef struct probe_s {
   fake_loop_t fake;

@@ -26,22 +26,39 @@ typedef struct case_s {
   int rc;
   const char *key;
   const char *named; /* must stand in the sentence */
+  bool plain_ok;
 } case_t;
 
 static const case_t cases[] = {
-    {"https://h", "tml-a", NULL, 0, "tml-a", NULL},
-    {"https://h", "tml-a", "tml-b", 0, "tml-a", NULL},
-    {"https://h", "", "tml-b", 0, "tml-b", NULL},
-    {"https://h", NULL, "eyJx", 0, "eyJx", NULL},
-    {"http://127.0.0.1", NULL, NULL, TINKER_EAUTH, NULL, "TINKER_API_KEY"},
-    {"https://h", NULL, "", TINKER_EAUTH, NULL, "TINKER_API_KEY"},
-    {"https://h", "secret", "tml-b", TINKER_EAUTH, NULL, "api_key"},
-    {"https://h", NULL, "secret", TINKER_EAUTH, NULL, "TINKER_API_KEY"},
+    {"https://h", "tml-a", NULL, 0, "tml-a", NULL, false},
+    {"https://h", "tml-a", "tml-b", 0, "tml-a", NULL, false},
+    {"https://h", "", "tml-b", 0, "tml-b", NULL, false},
+    {"https://h", NULL, "eyJx", 0, "eyJx", NULL, false},
+    {"http://127.0.0.1", NULL, NULL, TINKER_EAUTH, NULL, "TINKER_API_KEY",
+     false},
+    {"https://h", NULL, "", TINKER_EAUTH, NULL, "TINKER_API_KEY", false},
+    {"https://h", "secret", "tml-b", TINKER_EAUTH, NULL, "api_key", false},
+    {"https://h", NULL, "secret", TINKER_EAUTH, NULL, "TINKER_API_KEY", false},
     {"https://tinker.thinkingmachines.dev/services/tinker-prod", NULL, NULL,
-     TINKER_EAUTH, NULL, "TINKER_BASE_URL name no service"},
-    {"unix:/s", NULL, NULL, 0, NULL, NULL},
-    {"unix:/s", NULL, "tml-b", 0, "tml-b", NULL},
-    {"unix:/s", "secret", NULL, TINKER_EAUTH, NULL, "api_key"},
+     TINKER_EAUTH, NULL, "TINKER_BASE_URL name no service", false},
+    {"unix:/s", NULL, NULL, 0, NULL, NULL, false},
+    {"unix:/s", NULL, "tml-b", 0, "tml-b", NULL, false},
+    {"unix:/s", "secret", NULL, TINKER_EAUTH, NULL, "api_key", false},
+    /* Over plain http to another machine only if that is allowed. */
+    {"http://10.0.0.5:8000", "tml-secret", NULL, TINKER_EAUTH, NULL,
+     "key_over_http", false},
+    {"http://gpu/x", NULL, "tml-secret", TINKER_EAUTH, NULL, "https://", false},
+    {"http://127.evil.org", "eyJsecret", NULL, TINKER_EAUTH, NULL, "base_url",
+     false},
+    {"http://localhost.evil.org", "tml-secret", NULL, TINKER_EAUTH, NULL,
+     "base_url", false},
+    {"http://gpu", "tml-a", NULL, 0, "tml-a", NULL, true},
+    {"http://gpu", "secret", NULL, TINKER_EAUTH, NULL, "api_key", true},
+    {"http://127.0.0.1:80/x", "tml-a", NULL, 0, "tml-a", NULL, false},
+    {"http://LOCALHOST", "tml-a", NULL, 0, "tml-a", NULL, false},
+    {"http://[::1]:8080", "tml-a", NULL, 0, "tml-a", NULL, false},
+    {"http://user@gpu", "tml-a", NULL, 0, "tml-a", NULL,
+     false}, /* refused later */
 };
 
 Test(auth, the_credential_is_found_and_checked) {
@@ -52,8 +69,8 @@ Test(auth, the_credential_is_found_and_checked) {
     const case_t *c = &cases[i];
     char untouched[] = "untouched", why[200] = "", *key = untouched;
     env_key = c->env;
-    int rc = tinker__auth_credential(&w, &mem, c->url, c->given, &key, why,
-                                     sizeof(why));
+    int rc = tinker__auth_credential(&w, &mem, c->url, c->given, c->plain_ok,
+                                     &key, why, sizeof(why));
     cr_assert_eq(rc, c->rc, "case %zu: %s", i, why);
     if (rc) {
       cr_assert_str_eq(key, "untouched");
@@ -85,11 +102,12 @@ static int find(tinker__mem_t *mem, void *user) {
   tinker__world_t w = world();
   char *key;
   (void)user;
-  int rc = tinker__auth_credential(&w, mem, "http://h", "tml-a", &key, NULL, 0);
+  int rc = tinker__auth_credential(&w, mem, "https://h", "tml-a", false, &key,
+                                   NULL, 0);
   if (!rc) tinker__mem_free(mem, key);
   return rc;
 }
 
 Test(auth, every_failed_allocation_is_survived) {
-  cr_assert_eq(tinker__fail_sweep(find, NULL, TINKER_ENOMEM), 1);
+  cr_assert_eq(tinker__fail_sweep(find, NULL, TINKER_ENOMEM), 2);
 }

@@ -112,7 +112,7 @@ Test(session, a_page_with_a_refusal_is_not_the_services) {
     bench_need(&b, &p, TINKER__NEED_SESSION);
     fake_loop_advance(&b.fake, 5000);
     cr_assert(p.times == 1 && p.code == 0, "%d: %s", pages[i], p.text);
-    cr_assert(strstr(b.events, "something between here and the service"));
+    cr_assert(strstr(b.events, "something between here and the server"));
     cr_assert(strstr(b.events, "<html>blocked</html>"));
     bench_close(&b);
   }
@@ -130,9 +130,9 @@ static const bad_t bad_configs[] = {
     {{.status = 401, .body = "{\"detail\":\"no such key\"}"},
      TINKER_EAUTH,
      401,
-     "client/config: the service answered 401: no such key"},
+     "client/config: the server answered 401: no such key"},
     {{.status = 404, .body = "{\"detail\":\"Not Found\"}"},
-     TINKER_EREJECTED,
+     TINKER_ENOTSUP,
      404,
      "client/config"},
     {{.body = "[]"}, TINKER_EPROTO, 200, "client/config"},
@@ -231,6 +231,54 @@ Test(session, a_server_that_is_down_is_asked_for_five_minutes) {
   }
   cr_assert_not_null(strstr(b.events, "trying again"));
   cr_assert_eq(strchr(b.events, '\n')[1], '\0'); /* said once */
+  bench_close(&b);
+}
+
+static void always_a_page(void *user, const script_request_t *request,
+                          script_reply_t *reply) {
+  (void)request;
+  reply->status = *(const int *)user;
+  reply->body = "<html>nothing here</html>";
+  reply->content_type = "text/html";
+}
+
+/* Whoever answers there is not the service, and a wrong address does not heal:
+ * ten seconds, not five minutes. */
+Test(session, a_wrong_address_is_not_waited_for) {
+  static const int statuses[] = {200, 302, 403, 404, 405};
+  for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
+    probe_t p;
+    int status = statuses[i];
+    bench_open(&b, NULL);
+    script_always(b.script, TINKER__HTTP_POST, CONFIG, always_a_page, &status);
+    bench_need(&b, &p, TINKER__NEED_SESSION);
+    fake_loop_advance(&b.fake, 9000);
+    cr_assert_eq(p.times, 0);
+    fake_loop_advance(&b.fake, 21000);
+    cr_assert_eq(p.times, 1);
+    cr_assert(p.code == TINKER_EPROTO && p.status == status, "%s", p.text);
+    cr_assert(strstr(p.text, "does the base URL name the service?"));
+    bench_close(&b);
+  }
+}
+
+/* At the first contact the certificate is wrong for good. Once the service was
+ * there, it is being replaced. */
+Test(session, trust_is_waited_for_only_after_the_first_contact) {
+  probe_t p;
+  bench_open(&b, NULL);
+  bench_expect_config(&b);
+  for (int i = 0; i < 3; i++) {
+    script_expect(b.script, TINKER__HTTP_POST, CREATE,
+                  (script_reply_t){.error = TINKER_ETLS});
+  }
+  script_expect(b.script, TINKER__HTTP_POST, CREATE,
+                (script_reply_t){.body = "{\"session_id\":\"s-1\"}"});
+  bench_need(&b, &p, TINKER__NEED_SESSION);
+  fake_loop_run(&b.fake);
+  cr_assert_eq(p.times, 0);
+  fake_loop_advance(&b.fake, 9000);
+  cr_assert(p.times == 1 && p.code == 0, "%s", p.text);
   bench_close(&b);
 }
 
