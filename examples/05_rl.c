@@ -13,9 +13,9 @@ static tinker_datum_t *make_example(int32_t prompt, const tinker_sequence_t *s,
                                     float advantage) {
   tinker_datum_t *datum = NULL;
   tinker_error_t *error = NULL;
-  check_error(tinker_datum_new_rl(&datum, &prompt, 1, s->tokens, s->logprobs,
-                                  s->count, advantage, NULL, &error),
-              error);
+  check_made(tinker_datum_new_rl(&datum, &prompt, 1, s->tokens, s->logprobs,
+                                 s->count, advantage, NULL, &error),
+             &error);
   return datum;
 }
 

@@ -113,7 +113,7 @@ static inline tinker_client_t *stepped_client(void) {
   options.mode = TINKER_RUN_STEP;
   options.log_cb = show;
   options.log_level = TINKER_LOG_WARNING;
-  check_error(tinker_client_new(&client, &options, &error), error);
+  check_made(tinker_client_new(&client, &options, &error), &error);
   return client;
 }
 
