@@ -190,11 +190,15 @@ static tinker_future_t *report_refusal(tinker__call_t *call) {
 
 tinker_future_t *tinker__call_end(tinker__call_t *call) {
   if (!call->rc && call->op) {
+    if (call->turn) call->op->before = tinker__turn_take_refused(call->turn);
     int rc = tinker__driver_submit(call->core, call->op);
     if (rc == 0) return tinker__call_hand_out(call);
     refuse_late(call);
   }
   tinker__op_free(call->op);
+  if (call->turn && call->rc != TINKER_EFORKED) {
+    tinker__turn_refused(call->turn, call->kind->effect);
+  }
   if (call->rc != TINKER_ENOMEM && call->rc != TINKER_EFORKED) {
     return report_refusal(call);
   }

@@ -91,6 +91,7 @@ const tinker__kind_t tinker__kind_create_model = {
     .method = TINKER__HTTP_POST,
     .lane = TINKER__LANE_SUBMIT,
     .needs = TINKER__NEEDS_SESSION,
+    .effect = TINKER__EFFECT_CHANGE,
     .prepare = prepare_create,
     .next = created,
 };
@@ -104,6 +105,7 @@ const tinker__kind_t tinker__kind_load_new = {
     .method = TINKER__HTTP_POST,
     .lane = TINKER__LANE_SUBMIT,
     .needs = TINKER__NEEDS_SESSION,
+    .effect = TINKER__EFFECT_CHANGE,
     .prepare = prepare_load,
     .next = loaded,
 };
@@ -148,6 +150,7 @@ const tinker__kind_t tinker__kind_create_sampling = {
     .method = TINKER__HTTP_POST,
     .lane = TINKER__LANE_SUBMIT,
     .needs = TINKER__NEEDS_SESSION,
+    .effect = TINKER__EFFECT_CHANGE,
     .prepare = prepare_sampling,
 };
 
@@ -187,6 +190,7 @@ static int prepare_ephemeral(tinker__op_t *op) {
 
 const tinker__kind_t tinker__kind_forward = {
     NUMBERED(TINKER_KIND_FORWARD, "forward", "forward_backward", "Forward"),
+    .effect = TINKER__EFFECT_FORWARD,
     .proto_body = true,
     .proto_result = true,
     .fb_quota = true,
@@ -195,26 +199,38 @@ const tinker__kind_t tinker__kind_forward = {
 const tinker__kind_t tinker__kind_forward_backward = {
     NUMBERED(TINKER_KIND_FORWARD_BACKWARD, "forward_backward",
              "forward_backward", "ForwardBackward"),
+    .effect = TINKER__EFFECT_ADD,
     .proto_body = true,
     .proto_result = true,
     .fb_quota = true,
 };
 
 const tinker__kind_t tinker__kind_optim_step = {
-    NUMBERED(TINKER_KIND_OPTIM_STEP, "optim_step", "optim_step", "OptimStep")};
+    NUMBERED(TINKER_KIND_OPTIM_STEP, "optim_step", "optim_step", "OptimStep"),
+    .effect = TINKER__EFFECT_STEP,
+};
 
-const tinker__kind_t tinker__kind_save_weights = {NUMBERED(
-    TINKER_KIND_SAVE_STATE, "save_state", "save_weights", "SaveWeights")};
+const tinker__kind_t tinker__kind_save_weights = {
+    NUMBERED(TINKER_KIND_SAVE_STATE, "save_state", "save_weights",
+             "SaveWeights"),
+    .effect = TINKER__EFFECT_CHANGE,
+};
 
-const tinker__kind_t tinker__kind_load_weights = {NUMBERED(
-    TINKER_KIND_LOAD_STATE, "load_state", "load_weights", "LoadWeights")};
+const tinker__kind_t tinker__kind_load_weights = {
+    NUMBERED(TINKER_KIND_LOAD_STATE, "load_state", "load_weights",
+             "LoadWeights"),
+    .effect = TINKER__EFFECT_CHANGE,
+};
 
 const tinker__kind_t tinker__kind_save_sampler = {
     NUMBERED(TINKER_KIND_SAVE_WEIGHTS_FOR_SAMPLER, "save_weights_for_sampler",
-             "save_weights_for_sampler", "SaveWeightsForSampler")};
+             "save_weights_for_sampler", "SaveWeightsForSampler"),
+    .effect = TINKER__EFFECT_CHANGE,
+};
 
 const tinker__kind_t tinker__kind_save_ephemeral = {
     NUMBERED(TINKER_KIND_CREATE_SAMPLER, "create_sampler",
              "save_weights_for_sampler", "SaveWeightsForSampler"),
+    .effect = TINKER__EFFECT_CHANGE,
     .prepare = prepare_ephemeral,
 };

@@ -32,6 +32,7 @@ void tinker__flow_init(tinker__flow_t *flow, const tinker__sink_t *sink,
                            .wake_ms = -1,
                            .next_id = 1,
                            .ready = {[TINKER__NEEDS_NOTHING] = true}};
+  tinker__list_init(&flow->asked);
   tinker__list_init(&flow->ops);
   tinker__list_init(&flow->gone);
   tinker__list_init(&flow->turns);
@@ -147,15 +148,21 @@ static void stop_all(tinker__op_t *op) {
 
 static void finish(tinker__op_t *op) {
   tinker__flow_t *flow = op->flow;
+  tinker__door_leave(op);
+  tinker__list_remove(&op->asked);
+  tinker__turn_over(op);
   tinker__turn_done(op);
   tinker__list_remove(&op->link);
   tinker__list_remove(&op->all);
   flow->live--;
-  if (op->outs) {
-    flow->lingering++;
-  } else {
-    tinker__list_push_back(&flow->gone, &op->all);
-  }
+  flow->lingering++;
+  tinker__op_let_go(op);
+}
+
+void tinker__op_let_go(tinker__op_t *op) {
+  if (op->state != TINKER__OP_DONE || op->outs || op->holds) return;
+  op->flow->lingering--;
+  tinker__list_push_back(&op->flow->gone, &op->all);
 }
 
 static void give_up(tinker__op_t *op, int code, const char *why) {
@@ -167,19 +174,29 @@ static void give_up(tinker__op_t *op, int code, const char *why) {
   tinker__op_on(op, TINKER__ON_QUIT);
 }
 
-static void start(tinker__op_t *op) {
+/* Builds what is known only now, and stamps the numbers. */
+static bool make_ready(tinker__op_t *op) {
+  tinker_error_t *error = tinker__turn_check(op);
+  if (error) {
+    tinker__op_set_error(op, error);
+    tinker__op_on(op, TINKER__ON_QUIT);
+    return false;
+  }
   int rc = op->kind->prepare ? op->kind->prepare(op) : 0;
-  if (!rc &&
-      op->kind->retry & (TINKER__RETRY_NUMBERED | TINKER__RETRY_SAMPLE)) {
+  if (!rc && tinker__part_numbered(&op->parts[0])) {
     rc = tinker__turn_number(op->turn, op);
   }
   if (rc == TINKER_EOVERFLOW) {
     give_up(op, rc, "the numbers of this trainer are used up");
   } else if (rc) {
     give_up(op, rc, tinker_code_text(rc));
-  } else {
-    tinker__turn_dispatch(op);
   }
+  return !rc;
+}
+
+static void depart(tinker__op_t *op) {
+  if (tinker__part_numbered(&op->parts[0])) tinker__turn_take(op->turn, op);
+  tinker__turn_dispatch(op);
 }
 
 /* A sample whose result the server dropped: its body is still here. It gets its
@@ -229,8 +246,18 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
   TINKER__TRACE(op, NULL, "%s -> %s (%s)", tinker__op_state_name(op->state),
                 tinker__op_state_name(move.next), tinker__op_event_name(event));
   op->state = move.next;
+  if (op->error && op->turn && op->turn->ordered &&
+      (!op->in_step || op->kind->keeps_turn)) {
+    tinker__turn_unsent(op);
+  }
   switch (move.action) {
-  case TINKER__DO_START: start(op); break;
+  case TINKER__DO_START:
+    if (make_ready(op)) depart(op);
+    break;
+  case TINKER__DO_OFFER:
+    if (make_ready(op)) tinker__door_offer(op);
+    break;
+  case TINKER__DO_DEPART: depart(op); break;
   case TINKER__DO_AGAIN: again(op); break;
   case TINKER__DO_HAND:
     hand_over(op);
@@ -239,6 +266,15 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
   case TINKER__DO_TELL:
     settle(op);
     stop_polls(op);
+    break;
+  case TINKER__DO_PART:
+    settle(op);
+    if (op->answered == op->count) tinker__turn_done(op);
+    break;
+  case TINKER__DO_WITHDRAW:
+    tinker__door_withdraw(op);
+    settle(op);
+    finish(op);
     break;
   case TINKER__DO_ABORT:
     settle(op);
@@ -251,25 +287,57 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
   }
 }
 
+void tinker__op_leave_queue(tinker__op_t *op) {
+  tinker__op_on(op, tinker__door_has(op) ? TINKER__ON_DOOR : TINKER__ON_TURN);
+}
+
+/* One that nobody waits for is over when nothing more can become of it. */
+void tinker__op_end_trail(tinker__op_t *op) {
+  if (op->state != TINKER__OP_TRAILING || op->answered < op->count) return;
+  for (size_t i = 0; i < op->count; i++) {
+    if (!op->parts[i].ended) return;
+  }
+  tinker__op_on(op, TINKER__ON_READY);
+}
+
 void tinker__op_part_answered(tinker__part_t *part) {
   tinker__op_t *op = part->op;
   if (op->state == TINKER__OP_DONE) return;
   part->answered = true;
+  if (part->request_id) {
+    tinker__door_accepted(part);
+    if (op->turn && op->turn->ordered) tinker__turn_added(part);
+  }
   tinker__part_leave_quota(part);
   tinker__throttle_leave(op);
   if (++op->answered < op->count) {
     tinker__turn_dispatch(op);
   } else {
-    tinker__turn_done(op);
+    bool keeps = op->kind->keeps_turn && op->state == TINKER__OP_SENDING;
+    if (!keeps) tinker__turn_done(op);
     tinker__op_on(op, TINKER__ON_SENT);
+    tinker__op_end_trail(op);
   }
 }
 
+static void go_on(tinker__op_t *op, tinker__next_t next) {
+  if (next == TINKER__NEXT_LATER) {
+    tinker__op_on(op, TINKER__ON_LATER);
+    tinker__op_hold(op);
+  } else if (next == TINKER__NEXT_NONE) {
+    tinker__op_on(op, TINKER__ON_READY);
+  } else {
+    tinker__op_on(op, tinker__door_has(op) ? TINKER__ON_DOOR : TINKER__ON_STEP);
+  }
+}
+
+/* A next step has other requests: the transport has to be done with these. */
 static void step_done(tinker__op_t *op) {
   char why[256] = "";
+  if (op->kind->next && op->outs) return;
   int rc = op->kind->next ? op->kind->next(op, why, sizeof why) : 0;
   if (rc >= 0) {
-    tinker__op_on(op, rc ? TINKER__ON_STEP : TINKER__ON_READY);
+    go_on(op, (tinker__next_t)rc);
     return;
   }
   /* A field's fault is the server's here, not the caller's. */
@@ -290,9 +358,12 @@ static void step_done(tinker__op_t *op) {
 void tinker__op_part_ready(tinker__part_t *part) {
   tinker__op_t *op = part->op;
   op->ready++;
+  part->ended = true;
   tinker__op_trouble(part, NULL);
+  tinker__door_ready(part);
   if (op->turn && op->turn->ordered) tinker__turn_passed(op->turn, part->seq);
   if (op->state == TINKER__OP_POLLING && op->ready == op->count) step_done(op);
+  tinker__op_end_trail(op);
 }
 
 void tinker__op_trouble(tinker__part_t *part, const char *why) {
@@ -309,108 +380,9 @@ void tinker__op_part_lost(tinker__part_t *part) {
   tinker__op_on(part->op, TINKER__ON_LOST);
 }
 
-/* The service counts the examples of a request, the caller those of the batch.
- */
-static const char *numbered_name(const tinker__part_t *part, char *out,
-                                 size_t out_len) {
-  const char *name = part->op->kind->name;
-  if (part->seq < 0) {
-    tinker__why(out, out_len, 0, "%s", name);
-  } else if (part->first) {
-    tinker__why(out, out_len, 0,
-                "%s (seq_id %lld, whose data[0] is data[%zu] of the call)",
-                name, (long long)part->seq, part->first);
-  } else {
-    tinker__why(out, out_len, 0, "%s (seq_id %lld)", name,
-                (long long)part->seq);
-  }
-  return out;
-}
-
-void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
-                            int status, int64_t retry_after_ms,
-                            tinker_category_t category, const char *why) {
-  tinker__op_t *op = part->op;
-  char name[128];
-  bool fatal = advice & TINKER__ADVICE_FATAL && op->turn && op->turn->ordered;
-  /* Part of a batch may have been applied, whatever happened to the rest. */
-  if (op->count > 1) {
-    advice =
-        (advice & ~(unsigned)TINKER__ADVICE_RETRIABLE) | TINKER__ADVICE_UNKNOWN;
-  }
-  /* So was an earlier step: a second try would make a second one. */
-  if (op->stepped) advice = TINKER__ADVICE_UNKNOWN;
-  tinker_error_t *error = tinker__error_new(
-      op->mem,
-      &(tinker__error_spec_t){.code = code,
-                              .http_status = status,
-                              .category = category,
-                              .advice = advice,
-                              .retry_after_ms = retry_after_ms,
-                              .request_id = part->request_id ? part->request_id
-                                                             : part->log_id,
-                              .where = op->flow->where},
-      "%s: %s", numbered_name(part, name, sizeof name), why);
-  if (fatal) tinker__turn_fail(op->turn, tinker_error_message(error));
-  tinker__op_set_error(op, error);
-  bool submission = !part->answered;
-  if (submission && !fatal && op->turn && op->turn->ordered) {
-    tinker__turn_give_up(op->turn, part->seq);
-  }
-  TINKER__TRACE(op, part, "failed with %s: %s", tinker_code_name(code), why);
-  tinker__part_leave_poll(part);
-  part->state = TINKER__PART_DEAD;
-  tinker__op_on(op, fatal ? TINKER__ON_QUIT : TINKER__ON_FAIL);
-  if (submission) tinker__op_part_answered(part);
-}
-
-/* May the server have seen anything of it that it would act on? */
-static bool maybe_done(const tinker__op_t *op) {
-  if (op->stepped) return true;
-  if (op->kind->retry == TINKER__RETRY_READ) return false;
-  if (op->state == TINKER__OP_QUEUED) return op->losses > 0;
-  if (op->kind->retry == TINKER__RETRY_NUMBERED) return true;
-  const tinker__part_t *part = &op->parts[0];
-  return tinker__part_is_out(part) || part->answered || part->retry.maybe_done;
-}
-
-/* The reason why an operation has not ended until now; "" if there is none. */
-static const char *cause_of(const tinker__op_t *op) {
-  const tinker__flow_t *flow = op->flow;
-  const char *text = NULL;
-  if (op->cause[0] || op->state != TINKER__OP_QUEUED) return op->cause;
-  if (!flow->ready[op->kind->needs]) {
-    text = flow->sink->trouble ? flow->sink->trouble(flow->user) : NULL;
-  } else if (op->turn && op->turn->sending) {
-    text = op->turn->sending->cause; /* it waits for that one's end */
-  }
-  return text ? text : "";
-}
-
-static void stop(tinker__op_t *op, int code, const char *why) {
-  bool maybe = maybe_done(op);
-  const char *cause = cause_of(op);
-  tinker__error_spec_t spec = {
-      .code = code,
-      .advice = maybe ? TINKER__ADVICE_UNKNOWN : TINKER__ADVICE_RETRIABLE,
-      .request_id = op->parts[0].request_id ? op->parts[0].request_id
-                                            : op->parts[0].log_id,
-      .where = op->flow->where,
-  };
-  bool numbered = op->kind->retry == TINKER__RETRY_NUMBERED;
-  tinker__op_set_error(
-      op,
-      tinker__error_new(op->mem, &spec, "%s: %s; %s%s%s", op->kind->name, why,
-                        maybe ? "the server may carry it out all the same"
-                              : "nothing of it was carried out",
-                        cause[0] ? "; last trouble: " : "", cause));
-  tinker__op_on(op, numbered && !op->flow->closed ? TINKER__ON_STOP
-                                                  : TINKER__ON_QUIT);
-}
-
 static void on_deadline(tinker__timer_t *timer) {
-  stop(TINKER__CONTAINER(timer, tinker__op_t, deadline), TINKER_ETIMEDOUT,
-       "its deadline has passed");
+  tinker__op_stop(TINKER__CONTAINER(timer, tinker__op_t, deadline),
+                  TINKER_ETIMEDOUT, "its deadline has passed");
 }
 
 static void enqueue(tinker__op_t *op) {
@@ -419,7 +391,7 @@ static void enqueue(tinker__op_t *op) {
   } else if (op->kind->retry == TINKER__RETRY_SAMPLE) {
     tinker__throttle_push(op);
   } else {
-    tinker__op_on(op, TINKER__ON_TURN);
+    tinker__op_leave_queue(op);
   }
 }
 
@@ -446,7 +418,7 @@ void tinker__flow_submit(tinker__flow_t *flow, tinker__op_t *op,
   TINKER__TRACE(op, NULL, "queued, %zu %s", op->count,
                 op->count == 1 ? "request" : "requests");
   if (flow->closed) {
-    stop(op, TINKER_ECLOSED, "the client is closed");
+    tinker__op_stop(op, TINKER_ECLOSED, "the client is closed");
   } else if (flow->ready[op->kind->needs]) {
     enqueue(op);
   } else {
@@ -458,7 +430,7 @@ void tinker__flow_submit(tinker__flow_t *flow, tinker__op_t *op,
 void tinker__flow_cancel(tinker__flow_t *flow, tinker__op_t *op,
                          int64_t now_ms) {
   enter(flow, now_ms);
-  stop(op, TINKER_ECANCELED, "it was canceled");
+  tinker__op_stop(op, TINKER_ECANCELED, "it was canceled");
   leave(flow);
 }
 
@@ -472,16 +444,67 @@ void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
   attempt->out = false;
   op->outs--;
   tinker__part_heard(part, request, reply);
-  if (op->state == TINKER__OP_DONE && op->outs == 0) {
-    flow->lingering--;
-    tinker__list_push_back(&flow->gone, &op->all);
+  if (op->state == TINKER__OP_DONE) {
+    tinker__op_let_go(op);
   } else if (attempt->dropped) {
     tinker__part_dropped(part, attempt);
+    if (op->state == TINKER__OP_POLLING && op->ready == op->count) {
+      step_done(op);
+    }
   } else if (part->state == TINKER__PART_POSTING) {
     tinker__part_posted(part, reply);
   } else if (part->state == TINKER__PART_ASKING) {
     tinker__part_told(part, reply);
   }
+  leave(flow);
+}
+
+static void fail_waiting(tinker__op_t *op, const tinker_error_t *error) {
+  tinker__op_set_error(op, tinker__error_retain(error));
+  tinker__op_on(op, TINKER__ON_FAIL);
+}
+
+bool tinker__flow_admitted(tinker__flow_t *flow, uint64_t ticket,
+                           const tinker_error_t *error, int64_t now_ms) {
+  enter(flow, now_ms);
+  tinker__op_t *op = tinker__door_asked(flow, ticket);
+  if (op) tinker__door_answer(op, error ? tinker__error_retain(error) : NULL);
+  leave(flow);
+  return op;
+}
+
+void tinker__flow_step_ready(tinker__flow_t *flow, tinker__op_t *op, bool step,
+                             const tinker_error_t *error, int64_t now_ms) {
+  enter(flow, now_ms);
+  op->holds--;
+  if (op->state != TINKER__OP_HANDED) {
+    tinker__op_let_go(op);
+  } else if (error) {
+    fail_waiting(op, error);
+  } else {
+    go_on(op, step ? TINKER__NEXT_STEP : TINKER__NEXT_NONE);
+  }
+  leave(flow);
+}
+
+bool tinker__flow_judged(tinker__flow_t *flow, uint64_t ticket,
+                         tinker__gate_t verdict, const tinker_error_t *error,
+                         int64_t now_ms) {
+  enter(flow, now_ms);
+  tinker__op_t *op = tinker__gate_asked(flow, ticket);
+  if (op) {
+    tinker__gate_answer(op, verdict,
+                        error ? tinker__error_retain(error) : NULL);
+  }
+  leave(flow);
+  return op;
+}
+
+void tinker__flow_unhold(tinker__flow_t *flow, tinker__op_t *op,
+                         int64_t now_ms) {
+  enter(flow, now_ms);
+  op->holds--;
+  tinker__op_let_go(op);
   leave(flow);
 }
 
@@ -494,11 +517,6 @@ void tinker__flow_tick(tinker__flow_t *flow, int64_t now_ms) {
   }
   flow->wake_ms = -1;
   leave(flow);
-}
-
-static void fail_waiting(tinker__op_t *op, const tinker_error_t *error) {
-  tinker__op_set_error(op, tinker__error_retain(error));
-  tinker__op_on(op, TINKER__ON_FAIL);
 }
 
 void tinker__flow_ready(tinker__flow_t *flow, tinker__needs_t need,
@@ -525,7 +543,7 @@ void tinker__flow_close(tinker__flow_t *flow, int64_t now_ms) {
   flow->closed = true;
   TINKER__LIST_EACH(l, next, &flow->ops) {
     tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, all);
-    stop(op, TINKER_ECLOSED, "the client was closed");
+    tinker__op_stop(op, TINKER_ECLOSED, "the client was closed");
   }
   tinker__timers_remove(&flow->timers, &flow->throttle);
   leave(flow);

@@ -9,6 +9,7 @@
 #define TINKER_FLOW_FLOW_H
 
 #include "flow/brake.h"
+#include "flow/door.h"
 #include "flow/op.h"
 #include "flow/quota.h"
 #include "flow/turn.h"
@@ -52,6 +53,8 @@ struct tinker__flow_s {
   tinker__mem_t *mem;
   const char *where;         /* base URL, for errors; NULL = not known */
   struct tinker__log_s *log; /* gets the debug lines of operations; or NULL */
+  tinker__door_t *door;      /* what mutations pass; NULL = nothing */
+  tinker__link_t asked;      /* operations whose answer is awaited */
   uint64_t next_id;          /* of the next operation that is submitted */
   tinker__flow_limits_t limits;
   uint64_t seed; /* of the jitter */
@@ -61,7 +64,7 @@ struct tinker__flow_s {
   tinker__link_t ops;  /* all that are not done */
   tinker__link_t gone; /* done, to be freed before the flow is left */
   size_t live;
-  size_t lingering; /* done, but the transport still has their requests */
+  size_t lingering; /* done, but still held, or the transport has requests */
   bool closed;
   bool ready[TINKER__NEEDS_COUNT];
   tinker__link_t unready[TINKER__NEEDS_COUNT];
@@ -84,6 +87,12 @@ void tinker__flow_default_limits(tinker__flow_limits_t *limits);
 void tinker__flow_set_limits(tinker__flow_t *flow,
                              const tinker__flow_limits_t *limits);
 
+/* Puts a door in, before the first operation. */
+static inline void tinker__flow_set_door(tinker__flow_t *flow,
+                                         tinker__door_t *door) {
+  flow->door = door;
+}
+
 /* Takes an operation in. From now on it is the flow's. */
 void tinker__flow_submit(tinker__flow_t *flow, tinker__op_t *op,
                          int64_t now_ms);
@@ -94,6 +103,26 @@ void tinker__flow_cancel(tinker__flow_t *flow, tinker__op_t *op,
 void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
                         tinker__http_reply_t *reply, int64_t now_ms);
 void tinker__flow_tick(tinker__flow_t *flow, int64_t now_ms);
+/* The later answer of admit. error NULL: it may go. Else it ends with error,
+ * which is borrowed. False when the ticket is not one of the flow's, or was
+ * withdrawn meanwhile: then nothing happens. */
+bool tinker__flow_admitted(tinker__flow_t *flow, uint64_t ticket,
+                           const tinker_error_t *error, int64_t now_ms);
+/* The verdict of the gate. error: borrowed; NULL = one of the flow's own, or
+ * none is needed. False when the ticket is not one of the flow's, or its
+ * operation has ended: then nothing happens. */
+bool tinker__flow_judged(tinker__flow_t *flow, uint64_t ticket,
+                         tinker__gate_t verdict, const tinker_error_t *error,
+                         int64_t now_ms);
+/* User code is done with an operation whose kind->next said LATER: op has
+ * another step now (`step`), or its results are final; or it ends with error,
+ * which is borrowed. Exactly once, also if the operation has ended meanwhile.
+ */
+void tinker__flow_step_ready(tinker__flow_t *flow, tinker__op_t *op, bool step,
+                             const tinker_error_t *error, int64_t now_ms);
+/* Ends one tinker__op_hold. */
+void tinker__flow_unhold(tinker__flow_t *flow, tinker__op_t *op,
+                         int64_t now_ms);
 /* error NULL: `need` is there. Else the operations that wait for it now fail
  * with error, which is borrowed. */
 void tinker__flow_ready(tinker__flow_t *flow, tinker__needs_t need,

@@ -20,18 +20,30 @@ void tinker__trace(const tinker__op_t *op, const tinker__part_t *part,
 
 /* flow.c: the one place where an operation changes its state. */
 void tinker__op_on(tinker__op_t *op, tinker__op_event_t event);
+/* Lets an operation leave its queue, to the door if it has one. */
+void tinker__op_leave_queue(tinker__op_t *op);
+/* Its memory goes when the transport and who holds it have let go of it. */
+void tinker__op_let_go(tinker__op_t *op);
 /* Keeps the first error (a reference given away). */
 void tinker__op_set_error(tinker__op_t *op, tinker_error_t *error);
 /* The last trouble of a part, for who asks why its operation is not done; NULL:
  * it is over. */
 void tinker__op_trouble(tinker__part_t *part, const char *why);
-/* A part's submission is answered, its result is there, it failed. */
+/* A part's submission is answered, its result is there, the server dropped
+ * it. */
 void tinker__op_part_answered(tinker__part_t *part);
 void tinker__op_part_ready(tinker__part_t *part);
 void tinker__op_part_lost(tinker__part_t *part);
+/* After a part has ended: one that nobody waits for may be over. */
+void tinker__op_end_trail(tinker__op_t *op);
+
+/* fail.c: a part failed for good. */
 void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                             int status, int64_t retry_after_ms,
                             tinker_category_t category, const char *why);
+/* Ends the waiting for an operation with this code, and says whether the server
+ * may carry it out all the same. */
+void tinker__op_stop(tinker__op_t *op, int code, const char *why);
 
 /* brake.c: the line of what is held back. */
 /* True when the part may not be sent now: it waits in `state` (REST or PAUSE)
@@ -87,7 +99,42 @@ void tinker__part_ask_now(tinker__part_t *part);
 void tinker__part_told(tinker__part_t *part, tinker__http_reply_t *reply);
 void tinker__part_leave_poll(tinker__part_t *part);
 
+/* door.c: the door of a mutation. */
+bool tinker__door_has(const tinker__op_t *op);
+/* Asks about an operation that is ADMITTING, with its numbers stamped. */
+void tinker__door_offer(tinker__op_t *op);
+/* The operation that the door was asked about under this ticket; NULL = its
+ * answer is not awaited (any more). */
+tinker__op_t *tinker__door_asked(tinker__flow_t *flow, uint64_t ticket);
+/* error (a reference given away) NULL: it may go, if the fence lets it. */
+void tinker__door_answer(tinker__op_t *op, tinker_error_t *error);
+/* It doesn't go: its numbers are nobody's again. */
+void tinker__door_withdraw(tinker__op_t *op);
+/* The first of a trainer's queue: may it leave it, or does the gate judge it?
+ * The gate may end it here. */
+bool tinker__gate_lets(tinker__op_t *op);
+/* The operation that the gate judges under this ticket; NULL = there is none
+ * (any more). */
+tinker__op_t *tinker__gate_asked(tinker__flow_t *flow, uint64_t ticket);
+/* Its verdict; error (a reference given away) may be NULL. */
+void tinker__gate_answer(tinker__op_t *op, tinker__gate_t verdict,
+                         tinker_error_t *error);
+/* True when what becomes of it is reported. */
+static inline bool tinker__door_follows(const tinker__op_t *op) {
+  return op->ticket && op->state >= TINKER__OP_SENDING;
+}
+/* These report what became of a request; for any operation. */
+void tinker__door_accepted(tinker__part_t *part);
+void tinker__door_ready(tinker__part_t *part);
+void tinker__door_failed(tinker__part_t *part, const tinker_error_t *error);
+/* Nothing more will be known of its requests. */
+void tinker__door_leave(tinker__op_t *op);
+
 /* turn.c */
+void tinker__turn_mark(tinker__op_t *op); /* its turn may have work */
+/* A step of an operation, or all of it, is over. */
+void tinker__turn_over(tinker__op_t *op);
+/* What it was about leaves its place to the next one. */
 void tinker__turn_done(tinker__op_t *op);
 
 /* throttle.c: how many samples are submitted at once. */

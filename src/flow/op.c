@@ -2,12 +2,16 @@
 #include "flow/op.h"
 
 #include "base/error.h"
-#include "flow/turn.h"
+#include "flow/internal.h"
 
 #define QUEUED TINKER__OP_QUEUED
+#define GATED TINKER__OP_GATED
+#define ADMITTING TINKER__OP_ADMITTING
 #define SENDING TINKER__OP_SENDING
 #define POLLING TINKER__OP_POLLING
+#define HANDED TINKER__OP_HANDED
 #define LEAVING TINKER__OP_LEAVING
+#define TRAILING TINKER__OP_TRAILING
 #define DONE TINKER__OP_DONE
 /* clang-format off */
 #define BUG(s)  {s, TINKER__DO_NEVER}
@@ -21,52 +25,146 @@ static const tinker__op_move_t
     moves[TINKER__OP_STATES][TINKER__OP_EVENTS] = {
   [QUEUED] = {
     [TINKER__ON_TURN] = {SENDING, TINKER__DO_START},
+    [TINKER__ON_GATE] = {GATED, TINKER__DO_NOTHING},
+    [TINKER__ON_PASS] = BUG(QUEUED),
+    [TINKER__ON_DOOR] = {ADMITTING, TINKER__DO_OFFER},
+    [TINKER__ON_GO] = BUG(QUEUED),
     [TINKER__ON_SENT] = BUG(QUEUED),
     [TINKER__ON_READY] = BUG(QUEUED),
     [TINKER__ON_STEP] = BUG(QUEUED),
+    [TINKER__ON_LATER] = BUG(QUEUED),
     [TINKER__ON_LOST] = BUG(QUEUED),
     [TINKER__ON_FAIL] = {DONE, TINKER__DO_ABORT},
     [TINKER__ON_STOP] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_TRAIL] = {DONE, TINKER__DO_ABORT},
     [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
+  },
+  [GATED] = {
+    [TINKER__ON_TURN] = BUG(GATED),
+    [TINKER__ON_GATE] = BUG(GATED),
+    [TINKER__ON_PASS] = {QUEUED, TINKER__DO_NOTHING},
+    [TINKER__ON_DOOR] = BUG(GATED),
+    [TINKER__ON_GO] = BUG(GATED),
+    [TINKER__ON_SENT] = BUG(GATED),
+    [TINKER__ON_READY] = BUG(GATED),
+    [TINKER__ON_STEP] = BUG(GATED),
+    [TINKER__ON_LATER] = BUG(GATED),
+    [TINKER__ON_LOST] = BUG(GATED),
+    [TINKER__ON_FAIL] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_STOP] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_TRAIL] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
+  },
+  [ADMITTING] = {
+    [TINKER__ON_TURN] = BUG(ADMITTING),
+    [TINKER__ON_GATE] = BUG(ADMITTING),
+    [TINKER__ON_PASS] = BUG(ADMITTING),
+    [TINKER__ON_DOOR] = BUG(ADMITTING),
+    [TINKER__ON_GO] = {SENDING, TINKER__DO_DEPART},
+    [TINKER__ON_SENT] = BUG(ADMITTING),
+    [TINKER__ON_READY] = BUG(ADMITTING),
+    [TINKER__ON_STEP] = BUG(ADMITTING),
+    [TINKER__ON_LATER] = BUG(ADMITTING),
+    [TINKER__ON_LOST] = BUG(ADMITTING),
+    [TINKER__ON_FAIL] = {DONE, TINKER__DO_WITHDRAW},
+    [TINKER__ON_STOP] = {DONE, TINKER__DO_WITHDRAW},
+    [TINKER__ON_TRAIL] = {DONE, TINKER__DO_WITHDRAW},
+    [TINKER__ON_QUIT] = {DONE, TINKER__DO_WITHDRAW},
   },
   [SENDING] = {
     [TINKER__ON_TURN] = BUG(SENDING),
+    [TINKER__ON_GATE] = BUG(SENDING),
+    [TINKER__ON_PASS] = BUG(SENDING),
+    [TINKER__ON_DOOR] = BUG(SENDING),
+    [TINKER__ON_GO] = BUG(SENDING),
     [TINKER__ON_SENT] = {POLLING, TINKER__DO_NOTHING},
     [TINKER__ON_READY] = BUG(SENDING),
     [TINKER__ON_STEP] = BUG(SENDING),
+    [TINKER__ON_LATER] = BUG(SENDING),
     [TINKER__ON_LOST] = BUG(SENDING),
     [TINKER__ON_FAIL] = {LEAVING, TINKER__DO_TELL},
     [TINKER__ON_STOP] = {LEAVING, TINKER__DO_TELL},
+    [TINKER__ON_TRAIL] = {TRAILING, TINKER__DO_PART},
     [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
   },
   [POLLING] = {
     [TINKER__ON_TURN] = BUG(POLLING),
+    [TINKER__ON_GATE] = BUG(POLLING),
+    [TINKER__ON_PASS] = BUG(POLLING),
+    [TINKER__ON_DOOR] = {ADMITTING, TINKER__DO_OFFER},
+    [TINKER__ON_GO] = BUG(POLLING),
     [TINKER__ON_SENT] = BUG(POLLING),
     [TINKER__ON_READY] = {DONE, TINKER__DO_HAND},
     [TINKER__ON_STEP] = {SENDING, TINKER__DO_START},
+    [TINKER__ON_LATER] = {HANDED, TINKER__DO_NOTHING},
     [TINKER__ON_LOST] = {QUEUED, TINKER__DO_AGAIN},
     [TINKER__ON_FAIL] = {DONE, TINKER__DO_ABORT},
     [TINKER__ON_STOP] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_TRAIL] = {TRAILING, TINKER__DO_PART},
+    [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
+  },
+  [HANDED] = {
+    [TINKER__ON_TURN] = BUG(HANDED),
+    [TINKER__ON_GATE] = BUG(HANDED),
+    [TINKER__ON_PASS] = BUG(HANDED),
+    [TINKER__ON_DOOR] = {ADMITTING, TINKER__DO_OFFER},
+    [TINKER__ON_GO] = BUG(HANDED),
+    [TINKER__ON_SENT] = BUG(HANDED),
+    [TINKER__ON_READY] = {DONE, TINKER__DO_HAND},
+    [TINKER__ON_STEP] = {SENDING, TINKER__DO_START},
+    [TINKER__ON_LATER] = BUG(HANDED),
+    [TINKER__ON_LOST] = BUG(HANDED),
+    [TINKER__ON_FAIL] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_STOP] = {DONE, TINKER__DO_ABORT},
+    [TINKER__ON_TRAIL] = {DONE, TINKER__DO_ABORT},
     [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
   },
   [LEAVING] = {
     [TINKER__ON_TURN] = BUG(LEAVING),
+    [TINKER__ON_GATE] = BUG(LEAVING),
+    [TINKER__ON_PASS] = BUG(LEAVING),
+    [TINKER__ON_DOOR] = BUG(LEAVING),
+    [TINKER__ON_GO] = BUG(LEAVING),
     [TINKER__ON_SENT] = {DONE, TINKER__DO_FINISH},
     [TINKER__ON_READY] = BUG(LEAVING),
     [TINKER__ON_STEP] = BUG(LEAVING),
+    [TINKER__ON_LATER] = BUG(LEAVING),
     [TINKER__ON_LOST] = BUG(LEAVING),
     [TINKER__ON_FAIL] = {LEAVING, TINKER__DO_NOTHING},
     [TINKER__ON_STOP] = {LEAVING, TINKER__DO_NOTHING},
+    [TINKER__ON_TRAIL] = {LEAVING, TINKER__DO_NOTHING},
+    [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
+  },
+  [TRAILING] = {
+    [TINKER__ON_TURN] = BUG(TRAILING),
+    [TINKER__ON_GATE] = BUG(TRAILING),
+    [TINKER__ON_PASS] = BUG(TRAILING),
+    [TINKER__ON_DOOR] = BUG(TRAILING),
+    [TINKER__ON_GO] = BUG(TRAILING),
+    [TINKER__ON_SENT] = {TRAILING, TINKER__DO_NOTHING},
+    [TINKER__ON_READY] = {DONE, TINKER__DO_FINISH},
+    [TINKER__ON_STEP] = BUG(TRAILING),
+    [TINKER__ON_LATER] = BUG(TRAILING),
+    [TINKER__ON_LOST] = BUG(TRAILING),
+    [TINKER__ON_FAIL] = {TRAILING, TINKER__DO_NOTHING},
+    [TINKER__ON_STOP] = {TRAILING, TINKER__DO_NOTHING},
+    [TINKER__ON_TRAIL] = {TRAILING, TINKER__DO_NOTHING},
     [TINKER__ON_QUIT] = {DONE, TINKER__DO_ABORT},
   },
   [DONE] = {
     [TINKER__ON_TURN] = BUG(DONE),
+    [TINKER__ON_GATE] = BUG(DONE),
+    [TINKER__ON_PASS] = BUG(DONE),
+    [TINKER__ON_DOOR] = BUG(DONE),
+    [TINKER__ON_GO] = BUG(DONE),
     [TINKER__ON_SENT] = BUG(DONE),
     [TINKER__ON_READY] = BUG(DONE),
     [TINKER__ON_STEP] = BUG(DONE),
+    [TINKER__ON_LATER] = BUG(DONE),
     [TINKER__ON_LOST] = BUG(DONE),
     [TINKER__ON_FAIL] = {DONE, TINKER__DO_NOTHING},
     [TINKER__ON_STOP] = {DONE, TINKER__DO_NOTHING},
+    [TINKER__ON_TRAIL] = {DONE, TINKER__DO_NOTHING},
     [TINKER__ON_QUIT] = {DONE, TINKER__DO_NOTHING},
   },
 };
@@ -79,13 +177,15 @@ tinker__op_move_t tinker__op_move(tinker__op_state_t state,
 
 const char *tinker__op_state_name(tinker__op_state_t state) {
   static const char *const names[TINKER__OP_STATES] = {
-      "queued", "sending", "polling", "leaving", "done"};
+      "queued", "gated",   "admitting", "sending", "polling",
+      "handed", "leaving", "trailing",  "done"};
   return names[state];
 }
 
 const char *tinker__op_event_name(tinker__op_event_t event) {
   static const char *const names[TINKER__OP_EVENTS] = {
-      "turn", "sent", "ready", "step", "lost", "fail", "stop", "quit"};
+      "turn", "gate",  "pass", "door", "go",   "sent",  "ready",
+      "step", "later", "lost", "fail", "stop", "trail", "quit"};
   return names[event];
 }
 
@@ -107,6 +207,7 @@ int tinker__op_new(tinker__op_t **out, tinker__mem_t *mem,
   if (!op) return TINKER_ENOMEM;
   tinker__list_init(&op->link);
   tinker__list_init(&op->all);
+  tinker__list_init(&op->asked);
   op->mem = mem;
   op->kind = kind;
   op->future = future;
@@ -128,12 +229,17 @@ static void part_clear(tinker__part_t *part) {
 }
 
 void tinker__op_next_step(tinker__op_t *op, const tinker__kind_t *kind) {
-  part_clear(&op->parts[0]);
-  part_init(&op->parts[0], op);
+  tinker__turn_over(op);
+  for (size_t i = 0; i < op->count; i++) {
+    part_clear(&op->parts[i]);
+    part_init(&op->parts[i], op);
+  }
   tinker__mem_free(op->mem, op->path);
   op->path = NULL;
+  bool changed = op->kind->effect > TINKER__EFFECT_FORWARD;
   op->kind = kind;
-  op->stepped = true;
+  op->stepped |= changed;
+  op->ticket = 0;
   op->answered = op->ready = 0;
 }
 
@@ -144,6 +250,7 @@ void tinker__op_free(tinker__op_t *op) {
   tinker__future_unref(op->future);
   tinker__error_release(op->error);
   tinker__turn_release(op->turn);
+  tinker__mem_free(op->mem, op->offer);
   tinker__mem_free(op->mem, op->path);
   tinker__mem_free(op->mem, op);
 }

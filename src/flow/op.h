@@ -3,11 +3,20 @@
  *   QUEUED   waits: for the configuration or session, for its trainer's turn,
  *            for room among the samples. Costs the server nothing: it can be
  *            dropped without trace.
- *   SENDING  left its queue; its numbers are taken, its requests go out.
+ *   GATED    first of its trainer's queue; the gate judges the results before
+ *            it. Everything else is as in QUEUED.
+ *   ADMITTING left its queue; the door is asked whether it may be sent. Its
+ *            numbers are provisional, nothing of it was sent.
+ *   SENDING  its numbers are taken, its requests go out.
  *   POLLING  all requests are accepted; results are asked for.
- *   LEAVING  the waiting has ended (cancel, deadline, failure), but numbers
+ *   HANDED   its results are with user code, on another thread, which makes its
+ *            next step of them. One that keeps its turn has its place, and the
+ *            numbers after it, although they are not taken yet.
+ *   LEAVING the waiting has ended (cancel, deadline, failure), but numbers
  *            are taken: the requests that are left are still delivered.
- *   DONE     over; memory goes as soon as the transport lets go of it.
+ *   TRAILING the same with a door: its results are asked for, too.
+ *   DONE     over; memory goes as soon as the transport, and whoever holds it,
+ *            lets go of it.
  *
  * Decoding and delivery follow DONE and are the future's (future.h).
  *
@@ -17,6 +26,7 @@
 #ifndef TINKER_FLOW_OP_H
 #define TINKER_FLOW_OP_H
 
+#include "flow/sum.h"
 #include "http/http.h"
 #include "http/retry.h"
 #include "loop/future.h"
@@ -30,34 +40,48 @@ typedef struct tinker__flow_s tinker__flow_t;
 
 typedef enum {
   TINKER__OP_QUEUED,
+  TINKER__OP_GATED,
+  TINKER__OP_ADMITTING,
   TINKER__OP_SENDING,
   TINKER__OP_POLLING,
+  TINKER__OP_HANDED,
   TINKER__OP_LEAVING,
+  TINKER__OP_TRAILING,
   TINKER__OP_DONE,
   TINKER__OP_STATES
 } tinker__op_state_t;
 
 typedef enum {
   TINKER__ON_TURN,  /* may leave its queue */
+  TINKER__ON_GATE,  /* the gate has to judge */
+  TINKER__ON_PASS,  /* it lets it through */
+  TINKER__ON_DOOR,  /* the same, or its next step is set up, with a door */
+  TINKER__ON_GO,    /* the door lets it go */
   TINKER__ON_SENT,  /* every part has been answered */
-  TINKER__ON_READY, /* every part has its result */
+  TINKER__ON_READY, /* every part has its result; none is awaited any more */
   TINKER__ON_STEP,  /* this step is done, the next one is set up */
+  TINKER__ON_LATER, /* this step is done, user code sets up the next one */
   TINKER__ON_LOST,  /* the server dropped the result of a sample */
   TINKER__ON_FAIL,  /* a part failed for good */
   TINKER__ON_STOP,  /* cancel or deadline of a numbered operation */
+  TINKER__ON_TRAIL, /* nobody waits any more, but the door wants its results */
   TINKER__ON_QUIT,  /* the same of any other; close; a fatal trainer */
   TINKER__OP_EVENTS
 } tinker__op_event_t;
 
 typedef enum {
   TINKER__DO_NOTHING,
-  TINKER__DO_START,  /* number the parts and send them */
-  TINKER__DO_AGAIN,  /* back to the queue, with a new number */
-  TINKER__DO_HAND,   /* hand the results over, finish */
-  TINKER__DO_TELL,   /* hand the error over, go on sending */
-  TINKER__DO_ABORT,  /* hand the error over, stop all requests, finish */
-  TINKER__DO_FINISH, /* nobody waits any more: finish */
-  TINKER__DO_NEVER   /* can't happen: a bug of ours */
+  TINKER__DO_START,    /* number the parts and send them */
+  TINKER__DO_OFFER,    /* number the parts and ask the door */
+  TINKER__DO_DEPART,   /* take the numbers and send the parts */
+  TINKER__DO_AGAIN,    /* back to the queue, with a new number */
+  TINKER__DO_HAND,     /* hand the results over, finish */
+  TINKER__DO_TELL,     /* hand the error over, go on sending */
+  TINKER__DO_PART,     /* hand the error over, go on with all of it */
+  TINKER__DO_ABORT,    /* hand the error over, stop all requests, finish */
+  TINKER__DO_WITHDRAW, /* give the numbers back, then the same */
+  TINKER__DO_FINISH,   /* nobody waits any more: finish */
+  TINKER__DO_NEVER     /* can't happen: a bug of ours */
 } tinker__op_action_t;
 
 typedef struct tinker__op_move_s {
@@ -79,6 +103,22 @@ typedef enum {
   TINKER__NEEDS_COUNT
 } tinker__needs_t;
 
+/* The things that a step of an operation does to the service. */
+typedef enum {
+  TINKER__EFFECT_NONE,    /* changes nothing, or samples: passes no door */
+  TINKER__EFFECT_FORWARD, /* takes a trainer's number and changes nothing */
+  TINKER__EFFECT_CHANGE,  /* makes or changes a thing */
+  TINKER__EFFECT_ADD,     /* adds gradients to the sum of the training step */
+  TINKER__EFFECT_STEP     /* moves the weights by the sum */
+} tinker__effect_t;
+
+/* Whether a step was the last one. */
+typedef enum {
+  TINKER__NEXT_NONE,  /* it was */
+  TINKER__NEXT_STEP,  /* op has another step now */
+  TINKER__NEXT_LATER, /* tinker__flow_step_ready will say */
+} tinker__next_t;
+
 /* The constants that all operations of one kind share; the layer above has the
  * tables. A kind is one step: create_trainer, for example, has the steps
  * create_model and get_info. */
@@ -92,17 +132,25 @@ typedef struct tinker__kind_s {
   tinker__http_method_t method;
   tinker__lane_t lane;
   tinker__needs_t needs;
+  tinker__effect_t effect;
   bool proto_body;    /* protobuf request */
   bool proto_result;  /* protobuf result */
   bool keep_accepted; /* decoding needs the reply to the submission */
-  bool fb_quota;      /* takes bytes of the quota of forward_backward */
-  bool local;         /* answered by the client itself: the flow never has it */
+  /* Its next step is numbered too, and adds to the sum: no other operation of
+   * the trainer comes between. The turn is kept until that step's requests are
+   * answered, and its numbers are taken when it goes. So if it never goes they
+   * are no gap: the next operation gets them. */
+  bool keeps_turn;
+  bool fb_quota; /* takes bytes of the quota of forward_backward */
+  bool local;    /* answered by the client itself: the flow never has it */
   /* Right before the first request of this step: builds what is known only
    * now. May be NULL. 0 or a negative code. */
   int (*prepare)(tinker__op_t *op);
-  /* Called when the result of this step is there (op->parts[0].raw). Returns 0
-   * if it is the operation's result, 1 if it gave op another step, or a
-   * negative code, and `why` may get a sentence. May be NULL. */
+  /* Called when the results of this step are there (op->parts[i].raw). Returns
+   * a tinker__next_t, or a negative code, and `why` may get a sentence. After
+   * LATER the parts stay as they are, and op itself stays, until
+   * tinker__flow_step_ready; its future is only the caller's meanwhile. May be
+   * NULL. */
   int (*next)(tinker__op_t *op, char *why, size_t why_len);
 } tinker__kind_t;
 
@@ -131,6 +179,7 @@ struct tinker__part_s {
   tinker__op_t *op;
   tinker__part_state_t state;
   bool answered; /* its submission is accepted or failed for good */
+  bool ended;    /* its result is there, or it failed */
   bool in_quota; /* holds estimate bytes of a dispatch quota */
   bool polling;  /* holds a place among the polls of its trainer */
   bool full;     /* ask for the whole result, however large */
@@ -163,10 +212,21 @@ struct tinker__op_s {
   tinker__turn_t *turn;    /* trainer or sampler it belongs to; may be NULL */
   tinker_future_t *future; /* a reference; NULL once it has ended */
   tinker__op_state_t state;
-  bool stepped;        /* an earlier step has changed something */
-  bool parallel;       /* parts 2..n at once, part 1 last */
-  bool submitting;     /* counts among the samples being submitted */
-  int64_t deadline_ms; /* -1 = none */
+  bool stepped;      /* an earlier step has changed something */
+  bool parallel;     /* parts 2..n at once, part 1 last */
+  bool partial_ok;   /* optim_step: sent whatever is in the sum */
+  bool ahead;        /* goes ahead of what is queued: submitted by a verdict */
+  bool judged;       /* the gate has let it through */
+  uint64_t question; /* ticket of the gate; 0 = it was not asked */
+  uint64_t in_step;  /* turn->steps when its numbers were taken; 0 = not yet */
+  tinker__sum_t sum; /* optim_step: the trainer's before it was sent */
+  tinker__before_t before; /* what calls before it in the queue have left */
+  bool submitting;         /* counts among the samples being submitted */
+  uint64_t ticket;         /* of what is, or went, through the door; 0 = none */
+  tinker__link_t asked;    /* in flow->asked while an answer is awaited */
+  struct tinker__offer_s *offer; /* owned; what the door was asked about */
+  unsigned holds;                /* others that read it: its memory stays */
+  int64_t deadline_ms;           /* -1 = none */
   tinker__timer_t deadline;
   tinker__task_t submit; /* to the loop's thread */
   char *path;            /* owned; instead of kind->path */
@@ -187,15 +247,30 @@ struct tinker__op_s {
 int tinker__op_new(tinker__op_t **out, tinker__mem_t *mem,
                    const tinker__kind_t *kind, size_t count,
                    tinker_future_t *future);
-/* Sets up the next step: fresh part 0 of another kind, its old result
- * dropped. */
+/* Sets up the next step: fresh parts of another kind, the old results dropped.
+ * Inside of kind->next, or before tinker__flow_step_ready. */
 void tinker__op_next_step(tinker__op_t *op, const tinker__kind_t *kind);
 static inline bool tinker__part_is_out(const tinker__part_t *part) {
   return part->attempts[0].out || part->attempts[1].out;
 }
+/* True when its body carries a number. */
+static inline bool tinker__part_numbered(const tinker__part_t *part) {
+  return part->op->kind->retry &
+         (TINKER__RETRY_NUMBERED | TINKER__RETRY_SAMPLE);
+}
+/* The effect that the operation is about; that of its next step if no other
+ * operation may come between. */
+static inline tinker__effect_t tinker__op_effect(const tinker__op_t *op) {
+  return op->kind->keeps_turn ? TINKER__EFFECT_ADD : op->kind->effect;
+}
 /* Bytes of a part that the quotas count. */
 static inline uint64_t tinker__part_estimate(const tinker__part_t *part) {
   return part->body.estimate;
+}
+/* Keeps the memory of an operation that ends, its bodies included, for a reader
+ * on another thread, until tinker__flow_unhold. */
+static inline void tinker__op_hold(tinker__op_t *op) {
+  op->holds++;
 }
 /* Frees an op that was never submitted, or that is DONE. */
 void tinker__op_free(tinker__op_t *op);

@@ -62,9 +62,8 @@ Test(dump, what_each_operation_waits_for) {
   tinker_future_t *a = step(t), *b = step(t);
   rig_run(&rig);
   SAYS("\"state\":\"live\",\"id\":\"s1\",\"heartbeat_confirmed_ms_ago\":0}",
-       "\"operations\":2",
-       "\"states\":{\"queued\":1,\"sending\":1,\"polling\":0,\"leaving\":0,"
-       "\"done\":0}",
+       "\"operations\":2", "\"states\":{\"queued\":1,",
+       "\"sending\":1,\"polling\":0,",
        "{\"id\":2,\"name\":\"optim_step\",\"state\":\"sending\",\"of\":\"",
        "\"requests\":1,\"answered\":0,\"ready\":0,\"request\":\"rest\","
        "\"seq_id\":1,\"attempts\":1,\"polls\":0,\"deadline_in_ms\":3600000,"

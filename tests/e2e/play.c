@@ -178,7 +178,7 @@ static bool is_batch(const play_t *p, int call) {
 
 /* Ended while it waited for its turn. */
 static bool took_no_number(const ended_t *e) {
-  return e->code == TINKER_EFATAL ||
+  return e->code == TINKER_EFATAL || e->code == TINKER_ESTATE ||
          (e->code == TINKER_ETIMEDOUT && !(e->advice & UNKNOWN));
 }
 

@@ -272,6 +272,10 @@ Test(train, errors) {
   tinker_datum_t *bad[1] = {d};
   rc = calls_begun(tinker_trainer_forward_backward(t, bad, 1, NULL, NULL), &f);
   badly(rc, f, "outside the vocabulary");
+  /* Its step ends with an optim_step that moves nothing; the next one is as
+   * any other. */
+  rc = calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f);
+  badly(rc, f, "optim_step was not sent");
   steps(t, 1, losses);
   tinker_datum_release(d);
   tinker_trainer_release(t);

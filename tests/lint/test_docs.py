@@ -259,7 +259,7 @@ def check_itself(tree):
     assert check_script(ROOT, "x", script) == [
         "x:1: there is no src/gone/*.c",
         "x:2: there is no local/engine/sampler.c"]
-    assert len(table_of_code((ROOT / "src/flow/op.c").read_text())) == 5
+    assert "polling" in table_of_code((ROOT / "src/flow/op.c").read_text())
     wrong = (ROOT / FLOW).read_text().replace("done hand", "done abort")
     assert table_of_page(wrong) != table_of_page((ROOT / FLOW).read_text())
     lives = (ROOT / SERVICE).read_text()

@@ -99,7 +99,8 @@ Test(adamw, bad_gradients_are_cleared) {
 }
 
 /* A call does a small piece: the norm, the update and the clearing of a few
- * hundred elements each, and the bits of one call. */
+ * hundred elements each, and the bits of one call. Between them the state is in
+ * no file. */
 Test(adamw, a_step_is_many_calls) {
   tiny_t b;
   tinker__eng_optim_metrics_t m;
@@ -109,7 +110,11 @@ Test(adamw, a_step_is_many_calls) {
   tinker__eng_train_t *t = with_gradient(&b), *twin = with_gradient(&b);
   step(&b, twin, &adam);
   b.r.engine->piece = 1;
-  while ((rc = b.r.api->optim_step(t, &adam, &m, NULL, 0)) == 1) calls++;
+  while ((rc = b.r.api->optim_step(t, &adam, &m, NULL, 0)) == 1) {
+    calls++;
+    cr_assert_eq(b.r.api->train_save(t, b.dir, NULL, 0), TINKER_ESTATE);
+    cr_assert_eq(b.r.api->train_keep(t, b.dir, NULL, 0), TINKER_ESTATE);
+  }
   cr_assert_eq(rc, 0);
   cr_assert_geq(calls, 3 * (t->lora->floats / 256));
   cr_assert_eq(hash_state(t), hash_state(twin));

@@ -334,7 +334,7 @@ Test(pass, priced_at_what_it_takes) {
   tiny_close(&b);
 }
 
-/* Only the lengths count. A smaller budget takes less. */
+/* Only the lengths count. */
 Test(pass, priced_by_lengths_alone) {
   tiny_t b;
   tiny_open(&b, &tiny_shape);
@@ -343,7 +343,31 @@ Test(pass, priced_by_lengths_alone) {
   uint64_t price = b.r.api->pass_bytes(b.r.base, &c, d, 2, false);
   cr_assert_gt(price, b.r.api->pass_bytes(b.r.base, &c, d, 1, false));
   cr_assert_gt(price, b.r.api->pass_bytes(b.r.base, &c, d, 2, true));
+  tiny_close(&b);
+}
+
+/* Without a budget no layer's activations are kept, and a batch has no more
+ * data than 256 tokens; with one the pass takes so much more at most. */
+Test(pass, takes_its_budget) {
+  enum { MANY = 6, REST = 1 << 16 };
+  tiny_t b;
+  tiny_open(&b, &tiny_shape);
+  tinker__eng_lora_config_t c = {.rank = 4, .train_mlp = true};
+  tinker__eng_train_datum_t one = {.n = 300, .k = 1}, many[MANY];
+  for (size_t i = 0; i < MANY; i++) {
+    many[i] = (tinker__eng_train_datum_t){.n = 100, .k = 1};
+  }
+  uint64_t all = b.r.api->pass_bytes(b.r.base, &c, &one, 1, false);
   b.r.engine->budget = 1;
-  cr_assert_lt(b.r.api->pass_bytes(b.r.base, &c, d, 2, false), price);
+  uint64_t least = b.r.api->pass_bytes(b.r.base, &c, &one, 1, false);
+  cr_assert_lt(least, all * 3 / 4);
+  cr_assert_eq(b.r.api->pass_bytes(b.r.base, &c, many, MANY, false),
+               b.r.api->pass_bytes(b.r.base, &c, many, 2, false));
+  for (size_t budget = 1000; budget < 1 << 22; budget *= 3) {
+    b.r.engine->budget = budget;
+    uint64_t price = b.r.api->pass_bytes(b.r.base, &c, &one, 1, false);
+    cr_assert_geq(price, least);
+    cr_assert_leq(price, least + budget * sizeof(float) * 9 / 8 + REST);
+  }
   tiny_close(&b);
 }

@@ -358,7 +358,13 @@ Test(state, broken_files) {
   expect_bad(&b, json, "{", "[", TINKER_EJSON);
   expect_bad(&b, json, "\"rank\":4", "\"rank\":8", TINKER_EFORMAT);
   expect_bad(&b, json, "\"rank\":4", "\"rank\":3", TINKER_EINVAL);
+  tinker__eng_lora_config_t peeked = {.rank = 77};
+  cr_assert_eq(b.r.api->train_peek(b.dir, &peeked, why, sizeof why),
+               TINKER_EINVAL);
+  cr_assert_str_eq(why, "rank: 3 is not a power of two from 1 to 128");
+  cr_assert_eq(peeked.rank, 77u);
   expect_bad(&b, json, "\"rank\":4", "\"rank\":99999999999", TINKER_EINVAL);
+  expect_bad(&b, json, "\"alpha\":32.0", "\"alpha\":16.0", TINKER_EFORMAT);
   expect_bad(&b, json, "\"rank\":4", "\"knar\":4", TINKER_EFORMAT);
   expect_bad(&b, json, "\"rank\":4,", "", TINKER_EFORMAT);
   expect_bad(&b, json, "\"rank\":4", "\"rank\":4,\"rank\":4", TINKER_EFORMAT);

@@ -14,17 +14,27 @@
   .method = TINKER__HTTP_POST, .lane = TINKER__LANE_SUBMIT
 
 const tinker__kind_t bench_numbered = {
-    POST("step", "step", TINKER__RETRY_NUMBERED), .request_type = "Step"};
+    POST("step", "step", TINKER__RETRY_NUMBERED),
+    .request_type = "Step",
+    .effect = TINKER__EFFECT_CHANGE,
+};
 const tinker__kind_t bench_batch = {
     POST("batch", "batch", TINKER__RETRY_NUMBERED),
     .request_type = "Batch",
+    .effect = TINKER__EFFECT_ADD,
     .fb_quota = true,
+};
+const tinker__kind_t bench_optim = {
+    POST("optim", "optim", TINKER__RETRY_NUMBERED),
+    .request_type = "Optim",
+    .effect = TINKER__EFFECT_STEP,
 };
 const tinker__kind_t bench_sample = {
     POST("sample", "sample", TINKER__RETRY_SAMPLE), .request_type = "Sample"};
 const tinker__kind_t bench_once = {
     POST("make", "make", TINKER__RETRY_ONCE),
     .request_type = "Make",
+    .effect = TINKER__EFFECT_CHANGE,
 };
 const tinker__kind_t bench_read = {POST("look", "look", TINKER__RETRY_READ)};
 
@@ -41,8 +51,10 @@ static int sink_send(void *user, tinker__http_request_t *r) {
       .timeout_ms = r->timeout_ms,
   };
   snprintf(s->path, sizeof s->path, "%s", r->path);
-  snprintf(s->body, sizeof s->body, "%.*s", (int)r->body.len,
-           r->body.len ? r->body.ptr : "");
+  tinker__piece_t whole;
+  tinker__place_t place = {0};
+  tinker__pieces_t body = tinker__http_body(r, &whole);
+  s->body[tinker__pieces_read(&body, &place, s->body, sizeof s->body - 1)] = 0;
   return 0;
 }
 
@@ -113,7 +125,7 @@ tinker__turn_t *bench_turn(bench_t *b, bool ordered) {
   return turn;
 }
 
-static void fill(tinker__op_t *op, uint64_t bytes) {
+void bench_fill(tinker__op_t *op, uint64_t bytes) {
   tinker__optim_step_t step = {.has_adam_params = true};
   for (size_t i = 0; i < op->count; i++) {
     tinker__part_t *part = &op->parts[i];
@@ -125,18 +137,38 @@ static void fill(tinker__op_t *op, uint64_t bytes) {
   }
 }
 
-tinker_future_t *bench_submit(bench_t *b, const tinker__kind_t *kind,
-                              tinker__turn_t *turn, size_t parts,
-                              uint64_t bytes, int64_t timeout_ms) {
+static tinker__op_t *new_op(bench_t *b, const tinker__kind_t *kind,
+                            tinker__turn_t *turn, size_t parts,
+                            uint64_t bytes) {
   tinker__op_t *op = NULL;
   tinker_future_t *f = NULL;
   cr_assert_eq(tinker__future_new(&f, &b->mem, &ops, parts, NULL, NULL), 0);
   cr_assert_eq(tinker__op_new(&op, &b->mem, kind, parts, f), 0);
   cr_assert_lt(b->future_count, (size_t)BENCH_OPS);
   b->futures[b->future_count++] = f;
-  fill(op, bytes);
-  if (turn) op->turn = tinker__turn_retain(turn);
+  bench_fill(op, bytes);
+  if (turn) {
+    op->turn = tinker__turn_retain(turn);
+    op->before = tinker__turn_take_refused(turn);
+  }
+  return op;
+}
+
+tinker_future_t *bench_submit(bench_t *b, const tinker__kind_t *kind,
+                              tinker__turn_t *turn, size_t parts,
+                              uint64_t bytes, int64_t timeout_ms) {
+  tinker__op_t *op = new_op(b, kind, turn, parts, bytes);
+  tinker_future_t *f = op->future;
   if (timeout_ms >= 0) op->deadline_ms = b->now_ms + timeout_ms;
+  tinker__flow_submit(&b->flow, op, b->now_ms);
+  return f;
+}
+
+tinker_future_t *bench_submit_ahead(bench_t *b, const tinker__kind_t *kind,
+                                    tinker__turn_t *turn) {
+  tinker__op_t *op = new_op(b, kind, turn, 1, 10);
+  tinker_future_t *f = op->future;
+  op->ahead = true;
   tinker__flow_submit(&b->flow, op, b->now_ms);
   return f;
 }

@@ -33,10 +33,11 @@ typedef struct bench_s {
   size_t future_count;
 } bench_t;
 
-/* A kind of each sort: a trainer's call, one with a quota of bytes, a sample,
- * a mutation without number, a read. */
-extern const tinker__kind_t bench_numbered, bench_batch, bench_sample,
-    bench_once, bench_read;
+/* A kind of each sort: a trainer's call, one that adds to its sum and has a
+ * quota of bytes, one that uses the sum, a sample, a mutation without number, a
+ * read. */
+extern const tinker__kind_t bench_numbered, bench_batch, bench_optim,
+    bench_sample, bench_once, bench_read;
 
 /* Ready for operations, with the default limits. */
 void bench_open(bench_t *b);
@@ -50,6 +51,11 @@ tinker__turn_t *bench_turn(bench_t *b, bool ordered);
 tinker_future_t *bench_submit(bench_t *b, const tinker__kind_t *kind,
                               tinker__turn_t *turn, size_t parts,
                               uint64_t bytes, int64_t timeout_ms);
+/* The same for one request of a trainer that goes ahead of what is queued. */
+tinker_future_t *bench_submit_ahead(bench_t *b, const tinker__kind_t *kind,
+                                    tinker__turn_t *turn);
+/* Gives each part of op a body that counts as `bytes`. */
+void bench_fill(tinker__op_t *op, uint64_t bytes);
 /* The operation of a future that is pending. */
 void bench_cancel(bench_t *b, tinker_future_t *f);
 

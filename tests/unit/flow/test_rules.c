@@ -47,8 +47,9 @@ Test(rules, quota) {
   cr_assert_eq(tinker__quota_next(&q), &a);
 }
 
-/* DONE is final, nothing but a turn leads out of QUEUED, and numbers that were
- * taken are given up only by ON_QUIT. */
+/* DONE is final, nothing but a turn leads out of QUEUED, what is at the door is
+ * sent by its answer alone or is withdrawn, and numbers that were taken are
+ * given up only by ON_QUIT. */
 Test(rules, table) {
   for (int e = 0; e < TINKER__OP_EVENTS; e++) {
     tinker__op_move_t m = tinker__op_move(TINKER__OP_DONE, e);
@@ -56,6 +57,11 @@ Test(rules, table) {
               (m.action == TINKER__DO_NOTHING || m.action == TINKER__DO_NEVER));
     m = tinker__op_move(TINKER__OP_QUEUED, e);
     cr_assert_eq(m.next == TINKER__OP_SENDING, e == TINKER__ON_TURN);
+    m = tinker__op_move(TINKER__OP_ADMITTING, e);
+    cr_assert_eq(m.next == TINKER__OP_SENDING, e == TINKER__ON_GO);
+    cr_assert_eq(m.next == TINKER__OP_DONE, m.action == TINKER__DO_WITHDRAW);
+    m = tinker__op_move(TINKER__OP_TRAILING, e);
+    cr_assert_eq(m.action == TINKER__DO_ABORT, e == TINKER__ON_QUIT);
     m = tinker__op_move(TINKER__OP_SENDING, e);
     cr_assert_eq(m.action == TINKER__DO_ABORT, e == TINKER__ON_QUIT);
     m = tinker__op_move(TINKER__OP_LEAVING, e);

@@ -153,6 +153,8 @@ Test(rows, every_half_value_widens_exactly) {
   cr_assert_eq(tinker__cpu_f32_to_bf16(from_bits(0x3f818000)), 0x3f82);
   cr_assert_eq(tinker__cpu_f32_to_bf16(0x1.fffffep127f), 0x7f80);
   cr_assert(isnan(tinker__cpu_bf16_to_f32(tinker__cpu_f32_to_bf16(NAN))));
+  uint16_t low = tinker__cpu_f32_to_bf16(from_bits(0x7f800001));
+  cr_assert(isnan(tinker__cpu_bf16_to_f32(low)), "a NaN of the low half alone");
 }
 
 /* The sums as kernels.h words them. */
