@@ -30,12 +30,15 @@
  * - by its caller: TINKER_ECANCELED, TINKER_ETIMEDOUT (its deadline),
  *   TINKER_ECLOSED (the client closed);
  * - refused by the service: TINKER_EREJECTED (the message has the service's own
- *   words), TINKER_EAUTH (the key), TINKER_EBILLING, TINKER_ESESSION;
+ *   words), TINKER_ENOENT (it does not have what the call names), TINKER_EEXIST
+ *   (the name is taken), TINKER_EAUTH (the key), TINKER_EBILLING,
+ *   TINKER_ESESSION;
  * - accepted, and failed there: TINKER_ESERVER, with category user where the
- *   request is at fault (a checkpoint name that exists, for example); also a
+ *   request is at fault, or TINKER_ENOENT and TINKER_EEXIST as above; also a
  *   service that answered 5xx until the tries were used up;
  * - not reached: TINKER_ECONNECT or TINKER_ETRANSPORT after five minutes of
- *   tries, TINKER_ETLS at the first; the log has a warning (log_cb) meanwhile;
+ *   tries, TINKER_ETLS at the first contact; the log has a warning (log_cb)
+ *   meanwhile;
  * - the result is gone, larger than is taken, or not understood: TINKER_ELOST,
  *   TINKER_EOVERFLOW, TINKER_EPROTO;
  * - a call of a trainer that has lost a number: TINKER_EFATAL;
@@ -92,7 +95,8 @@ TINKER_API void *tinker_future_user(const tinker_future_t *future);
 
 /* Will the call's callback run, or has it run? A program that gives memory
  * back in its callback asks this after each call, and gives it back itself when
- * the answer is no.
+ * the answer is no. What a detached call returns does not tell: there
+ * tinker_future_status() is TINKER_EAGAIN if the callback runs.
  * future: not NULL. Returns 0 for a constant future and for a call without a
  * callback, else 1. Any thread. */
 TINKER_API int tinker_future_runs_callback(const tinker_future_t *future);

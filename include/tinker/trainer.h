@@ -78,17 +78,31 @@ tinker_trainer_optim_step(tinker_trainer_t *trainer,
                           const tinker_adam_params_t *params,
                           const tinker_call_options_t *call);
 
-/* The three saves. tinker_trainer_save_state() keeps weights and optimizer
- * under a name, to go on training from.
- * tinker_trainer_save_weights_for_sampler() keeps the weights alone under a
- * name, to sample from at any time, by other clients too.
- * tinker_trainer_create_sampler() makes a sampler of the present weights
- * without a name, which ends with the session; for the rounds of reinforcement
- * learning.
+/* The three saves compared. Each takes the weights as the operations called
+ * before it leave them, and the trainer goes on afterwards.
  *
- * Saves weights and optimizer. A name that the run has already, without
- * overwrite, ends the operation with TINKER_ESERVER and changes nothing; the
- * trainer goes on.
+ *                 save_state       save_weights_for_   create_sampler
+ *                                  sampler
+ *   keeps         weights and      weights             weights
+ *                 optimizer
+ *   gives         a path,          a path, .../        a sampler
+ *                 .../weights/...  sampler_weights/...
+ *   is used by    create_trainer_  create_sampler_     sampling, at once
+ *                 from_state,      from_path
+ *                 load_state
+ *   by whom       any client       any client          this client
+ *   until         it expires or    it expires or       the session ends
+ *                 is deleted       is deleted
+ *   name taken    TINKER_EEXIST,   TINKER_EEXIST       has no name
+ *                 or overwrite
+ *   is for        going on with    keeping a model,    the rounds of
+ *                 training         evaluation          reinforcement
+ *                                                      learning
+ *
+ * Nothing made by the second or third can be trained further. */
+
+/* Saves weights and optimizer. A name that the run has already, without
+ * overwrite, ends the operation with TINKER_EEXIST and changes nothing.
  * trainer, call: see future.h. name: 1 to 255 characters of [A-Za-z0-9_.-].
  * options: may be NULL. Returns a future owned by the caller; result:
  * tinker_future_get_path(). Any thread. */
@@ -97,7 +111,8 @@ tinker_trainer_save_state(tinker_trainer_t *trainer, const char *name,
                           const tinker_save_options_t *options,
                           const tinker_call_options_t *call);
 
-/* Saves the weights under a name, to sample from.
+/* Saves the weights under a name, to sample from. A name that the run has
+ * already ends the operation with TINKER_EEXIST and changes nothing.
  * trainer, call: see future.h. name: 1 to 255 characters of [A-Za-z0-9_.-].
  * options: may be NULL; overwrite is refused. Returns a future owned by the
  * caller; result: tinker_future_get_path(). Any thread. */
