@@ -41,7 +41,8 @@
  *   meanwhile;
  * - the result is gone, larger than is taken, or not understood: TINKER_ELOST,
  *   TINKER_EOVERFLOW, TINKER_EPROTO;
- * - a call of a trainer that has lost a number: TINKER_EFATAL;
+ * - a call of a trainer that has lost a number: TINKER_EFATAL; one of a step
+ *   that lacks something: TINKER_ESTATE (trainer.h);
  * - TINKER_ENOMEM, TINKER_ERANDOM, TINKER_ENOTSUP (the service demands what
  *   this version can't do), TINKER_EINTERNAL.
  *
