@@ -44,10 +44,10 @@ TINKER_API tinker_client_t *tinker_client_retain(tinker_client_t *client);
 
 /* Gives a reference back. The last one closes the client, or waits for the end
  * of a drain that has begun, and joins its threads; inside one of its own
- * callbacks the join is left to tinker_shutdown(). Trainers, samplers and
- * futures keep no reference: they stay valid, their operations end with
- * TINKER_ECLOSED.
- * client: may be NULL. Returns NULL. Any thread. */
+ * callbacks the join is left to tinker_shutdown(). In step mode it steps
+ * meanwhile, and on a uv_loop_t it does not wait (loop.h, uv.h). Trainers,
+ * samplers and futures keep no reference: they stay valid, their operations end
+ * with TINKER_ECLOSED. client: may be NULL. Returns NULL. Any thread. */
 TINKER_API tinker_client_t *tinker_client_release(tinker_client_t *client);
 
 /* Takes the next operation without a callback that has ended, refused ones
@@ -59,7 +59,8 @@ TINKER_API tinker_client_t *tinker_client_release(tinker_client_t *client);
  * only look. out: receives a reference owned by the caller; untouched on
  * failure. Returns 0, TINKER_EINVAL, TINKER_EFORKED, TINKER_EAGAIN (none has
  * ended yet), TINKER_ENOENT (no such operation is running or left to take),
- * TINKER_EDEADLK on a thread of the client. Any other thread. */
+ * TINKER_EDEADLK on a thread of the client, TINKER_ENOMEM. Any other
+ * thread. */
 TINKER_API int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
                                   tinker_future_t **out);
 
@@ -93,7 +94,8 @@ TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_client_close(tinker_client_t *client, const tinker_call_options_t *call);
 
 /* Waits until the threads of all released clients have ended; to be called
- * before the library is unloaded, never inside a callback.
+ * before the library is unloaded, never inside a callback. Clients without
+ * threads (loop.h, uv.h) are not waited for.
  * timeout_ms: milliseconds, -1 = without limit. Returns 0, TINKER_ETIMEDOUT, or
  * TINKER_EDEADLK on a thread of a client. Any other thread. */
 TINKER_API int tinker_shutdown(int64_t timeout_ms);

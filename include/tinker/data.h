@@ -2,8 +2,10 @@
  * the `error` parameter, with its index and value (tinker_error_t).
  *
  * Both are built once and then only read; they may be used by several calls
- * and threads at the same time as long as nobody changes them. Calls that take
- * them encode them before they return, so the caller may release at once. */
+ * and threads at the same time as long as nobody changes them. A call keeps
+ * using their memory instead of a copy: the caller may change or release them
+ * as soon as it has returned, and memory that nobody else uses is given back to
+ * its allocator when the call needs it no more, on a thread of the client. */
 #ifndef TINKER_DATA_H
 #define TINKER_DATA_H
 

@@ -118,7 +118,8 @@ tinker_future_error(const tinker_future_t *future);
  * TINKER_EAGAIN if it has not and goes on (TINKER_ETIMEDOUT means that the
  * operation's own deadline has passed), TINKER_EINVAL, TINKER_EFORKED,
  * TINKER_EDEADLK on a thread of the client itself, where waiting could never
- * end. Any other thread. */
+ * end (in step mode: inside a callback, see loop.h), TINKER_ENOMEM. Any other
+ * thread. */
 TINKER_API int tinker_future_wait(tinker_future_t *future, int64_t timeout_ms);
 
 /* Waits until one of several operations has ended.
@@ -126,15 +127,16 @@ TINKER_API int tinker_future_wait(tinker_future_t *future, int64_t timeout_ms);
  * least 1. timeout_ms: as tinker_future_wait(). index: receives the place of
  * the first that has ended; may be NULL; untouched on failure. Returns 0 when
  * one has ended, in whatever way, TINKER_EAGAIN if none has, TINKER_EINVAL,
- * TINKER_EFORKED or TINKER_EDEADLK. Any other thread than the client's. */
+ * TINKER_EFORKED, TINKER_EDEADLK or TINKER_ENOMEM. Any other thread than the
+ * client's. */
 TINKER_API int tinker_future_wait_any(tinker_future_t *const *futures, size_t n,
                                       int64_t timeout_ms, size_t *index);
 
 /* Waits until all of several operations have ended.
  * futures: n futures, not NULL each, of any clients. n: any. timeout_ms: as
  * tinker_future_wait(), for all of them together. Returns 0 when all have
- * ended, in whatever way, TINKER_EAGAIN if not, TINKER_EINVAL, TINKER_EFORKED
- * or TINKER_EDEADLK. Any other thread than the clients'. */
+ * ended, in whatever way, TINKER_EAGAIN if not, TINKER_EINVAL, TINKER_EFORKED,
+ * TINKER_EDEADLK or TINKER_ENOMEM. Any other thread than the clients'. */
 TINKER_API int tinker_future_wait_all(tinker_future_t *const *futures, size_t n,
                                       int64_t timeout_ms);
 

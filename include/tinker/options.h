@@ -40,7 +40,8 @@ typedef struct tinker_client_options_s {
    * Copied. */
   const tinker_allocator_t *allocator;
   /* Ceiling in bytes for what the client allocates itself, 1 or more; -1
-   * (default) = none. */
+   * (default) = none. Up to 32 MiB that were freed are kept for further calls;
+   * they are part of it and go first. Inputs and examples are no part of it. */
   int64_t memory_limit_bytes;
   /* Deadline of a call that brings none, in milliseconds, 1 or more; default
    * 3,600,000; TINKER_NO_TIMEOUT = none. */

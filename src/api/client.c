@@ -17,6 +17,8 @@
  * it from create_session. The user agent names this library. */
 #define SDK_VERSION "0.38.0"
 #define USER_AGENT "tinker-c/" TINKER_VERSION_STRING
+/* Freed big blocks that a client keeps for its next calls. */
+#define KEEP_BYTES ((size_t)32 << 20)
 #define LOG_LINES 1024
 #define TAGS_MAX 64
 #define WHY_MAX 512
@@ -45,6 +47,7 @@ void tinker__core_unhold(void *user) {
   tinker__beacon_close(&core->next_fd);
   pthread_mutex_destroy(&core->lock);
   if (own) {
+    tinker__mem_keep_none(mem);
     tinker__mem_init(&copy, &core->own_mem.alloc, 0);
     mem = &copy;
   }
@@ -77,6 +80,7 @@ void tinker__core_leave(tinker_client_t *core) {
   bool last = --core->loop_users == 0;
   pthread_mutex_unlock(&core->lock);
   if (!last) return;
+  tinker__mem_keep_none(core->mem);
   bool threads = core->mode == TINKER_RUN_BACKGROUND;
   tinker__loop_close(core->loop, tinker__core_unhold, core);
   if (threads) tinker__reap_leave(NULL);
@@ -185,6 +189,7 @@ static tinker_client_t *new_core(const tinker_client_options_t *o,
                    : (uint64_t)o->memory_limit_bytes > SIZE_MAX
                        ? SIZE_MAX
                        : (size_t)o->memory_limit_bytes);
+  tinker__mem_keep(&core->own_mem, &core->keep, KEEP_BYTES);
   core->mem = given ? given : &core->own_mem;
   atomic_init(&core->refs, 1);
   atomic_init(&core->holds, 2); /* the handle and the loop */

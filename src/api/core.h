@@ -38,7 +38,8 @@ struct tinker_client_s {
   atomic_uint refs;
   atomic_uint holds;
   tinker__mem_t own_mem;
-  tinker__mem_t *mem; /* own_mem, or a test's */
+  tinker__keep_t keep; /* of own_mem */
+  tinker__mem_t *mem;  /* own_mem, or a test's */
   tinker__loop_t *loop;
   int64_t default_timeout_ms;
   long pid;    /* of the process that made it */

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/find.h"
+#include "base/shared.h"
 #include "base/str.h"
 
 #define LEN_MAX ((size_t)1 << 28) /* tokens or values: 1 GiB of them */
@@ -58,7 +60,7 @@ tinker_input_t *tinker_input_retain(tinker_input_t *input) {
 
 tinker_input_t *tinker_input_release(tinker_input_t *input) {
   if (!input || !tinker__ref_release(&input->ref)) return NULL;
-  tinker__mem_free(&input->mem, input->tokens);
+  tinker__shared_release(input->tokens);
   tinker__mem_free(&input->mem, input->ends);
   free_self(input, &input->mem);
   return NULL;
@@ -82,32 +84,40 @@ static int grow(tinker__mem_t *mem, void **data, size_t *cap, size_t need,
 
 static int check_tokens(const char *name, const int32_t *tokens, size_t n,
                         tinker_error_t **error) {
-  for (size_t i = 0; i < n; i++) {
-    if (tokens[i] >= 0) continue;
-    return tinker__error_give(error, TINKER_EINVAL,
-                              "%s[%zu] is %" PRId32 ": want 0 or more", name, i,
-                              tokens[i]);
-  }
-  return 0;
+  size_t i = tinker__find_negative(tokens, n);
+  if (i == n) return 0;
+  return tinker__error_give(error, TINKER_EINVAL,
+                            "%s[%zu] is %" PRId32 ": want 0 or more", name, i,
+                            tokens[i]);
 }
 
 /* The values from `first` to the n-th. */
 static int check_finite(const char *name, const float *values, size_t first,
                         size_t n, tinker_error_t **error) {
-  for (size_t i = first; i < n; i++) {
-    if (isfinite(values[i])) continue;
-    return tinker__error_give(error, TINKER_EINVAL,
-                              "%s[%zu] is %g: want a finite number", name, i,
-                              (double)values[i]);
-  }
+  size_t i = first + tinker__find_nonfinite(values + first, n - first);
+  if (i == n) return 0;
+  return tinker__error_give(error, TINKER_EINVAL,
+                            "%s[%zu] is %g: want a finite number", name, i,
+                            (double)values[i]);
+}
+
+/* Calls that are under way read the tokens where they are: they keep the old
+ * block, whose tokens don't change. */
+static int grow_tokens(tinker_input_t *input, size_t need) {
+  if (need <= input->cap) return 0;
+  size_t cap = input->cap ? input->cap : need;
+  while (cap < need) cap *= 2;
+  void *p = tinker__shared_resize(&input->mem.alloc, input->tokens,
+                                  cap * sizeof *input->tokens);
+  if (!p) return TINKER_ENOMEM;
+  input->tokens = p;
+  input->cap = cap;
   return 0;
 }
 
 static int append(tinker_input_t *input, const int32_t *tokens, size_t n) {
-  void *data = input->tokens, *ends = input->ends;
-  int rc = grow(&input->mem, &data, &input->cap, input->len + n,
-                sizeof *input->tokens);
-  input->tokens = data;
+  void *ends = input->ends;
+  int rc = grow_tokens(input, input->len + n);
   if (rc) return rc;
   rc = grow(&input->mem, &ends, &input->chunks_cap, input->chunks + 1,
             sizeof *input->ends);
@@ -344,7 +354,7 @@ static int put(tinker_datum_t *datum, const tinker__input_tensor_t *tensor) {
   size_t at = place_of(datum, tensor->name);
   if (at < datum->tensor_count &&
       !strcmp(datum->tensors[at].name, tensor->name)) {
-    tinker__mem_free(&datum->mem, datum->tensors[at].data);
+    tinker__shared_release(datum->tensors[at].data);
   } else {
     if (datum->tensor_count == TINKER__TENSORS_MAX) return TINKER_EOVERFLOW;
     memmove(&datum->tensors[at + 1], &datum->tensors[at],
@@ -384,11 +394,11 @@ static int set(tinker_datum_t *datum, const char *name, const void *data,
   tinker__input_tensor_t t = {.is_float = is_float, .rows = rows, .cols = cols};
   t.count = cols ? rows * cols : rows;
   memcpy(t.name, name, strlen(name) + 1);
-  t.data = tinker__mem_dup(&datum->mem, data, t.count * item);
+  t.data = tinker__shared_dup(&datum->mem.alloc, data, t.count * item);
   if (!t.data) return no_memory(error);
   int rc = put(datum, &t);
   if (!rc) return 0;
-  tinker__mem_free(&datum->mem, t.data);
+  tinker__shared_release(t.data);
   return tinker__error_give(error, rc, "%s: a datum has %d tensors at most",
                             name, TINKER__TENSORS_MAX);
 }
@@ -417,7 +427,7 @@ tinker_datum_t *tinker_datum_retain(tinker_datum_t *datum) {
 tinker_datum_t *tinker_datum_release(tinker_datum_t *datum) {
   if (!datum || !tinker__ref_release(&datum->ref)) return NULL;
   for (size_t i = 0; i < datum->tensor_count; i++) {
-    tinker__mem_free(&datum->mem, datum->tensors[i].data);
+    tinker__shared_release(datum->tensors[i].data);
   }
   tinker_input_release(datum->input);
   free_self(datum, &datum->mem);
@@ -428,7 +438,8 @@ void tinker__input_views(const tinker_input_t *input,
                          tinker__chunk_view_t *chunks) {
   size_t at = 0;
   for (size_t i = 0; i < input->chunks; i++) {
-    chunks[i] = (tinker__chunk_view_t){input->tokens + at, input->ends[i] - at};
+    chunks[i] = tinker__text_chunk(input->tokens + at, input->ends[i] - at);
+    chunks[i].text.owner = input->tokens;
     at = input->ends[i];
   }
 }
@@ -441,7 +452,8 @@ static void view_tensor(const tinker__input_tensor_t *in,
                  .ndim = in->cols ? 2 : 1,
                  .shape = {(int64_t)in->rows, (int64_t)in->cols},
                  .data = in->data,
-                 .count = in->count}};
+                 .count = in->count,
+                 .owner = in->data}};
 }
 
 int tinker__datum_view(const tinker_datum_t *datum, tinker__arena_t *arena,

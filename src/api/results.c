@@ -15,6 +15,13 @@ static tinker__str_t body_of(const tinker_future_t *f, size_t i) {
   return (tinker__str_t){f->raw[i].data ? f->raw[i].data : "", f->raw[i].len};
 }
 
+/* For a result that points into it. */
+static char *take_body(tinker_future_t *f, size_t i) {
+  char *body = f->raw[i].data;
+  f->raw[i].data = NULL;
+  return body;
+}
+
 static bool only_asks(const tinker_future_t *f) {
   return f->ops == &tinker__result_info ||
          f->ops == &tinker__result_capabilities;
@@ -218,7 +225,8 @@ static int read_output(tinker_future_t *f, size_t i, tinker__fb_output_t *out,
     return tinker__fb_output_decode_json(out, arena, body_of(f, i), why,
                                          why_len);
   }
-  return tinker__fb_output_decode(out, arena, body_of(f, i), why, why_len);
+  return tinker__fb_output_take(out, arena, take_body(f, i), f->raw[i].len, why,
+                                why_len);
 }
 
 static tinker_error_t *decode_forward(tinker_future_t *f) {
@@ -342,18 +350,24 @@ static int join_ids(tinker_sample_result_t *out, tinker__arena_t *arena,
   return 0;
 }
 
+static int read_sample(tinker_future_t *f, tinker__sample_result_t *out,
+                       char *why, size_t why_len) {
+  tinker__arena_t *arena = &tinker__job_of(f)->arena;
+  tinker__str_t body = body_of(f, 0);
+  if (body.len && body.ptr[0] == '{') {
+    return tinker__sample_result_decode_json(out, arena, body, why, why_len);
+  }
+  return tinker__sample_result_take(out, arena, take_body(f, 0), body.len, why,
+                                    why_len);
+}
+
 static tinker_error_t *decode_sample(tinker_future_t *f) {
   char why[WHY_MAX] = "";
   tinker__strs_t ids;
   tinker__arena_t *arena = &tinker__job_of(f)->arena;
   tinker_sample_result_t *out = tinker__arena_alloc(arena, sizeof *out);
   if (!out) return malformed(f, TINKER_ENOMEM, "");
-  tinker__str_t body = body_of(f, 0);
-  int rc = body.len && body.ptr[0] == '{'
-               ? tinker__sample_result_decode_json(&out->wire, arena, body, why,
-                                                   sizeof why)
-               : tinker__sample_result_decode(&out->wire, arena, body, why,
-                                              sizeof why);
+  int rc = read_sample(f, &out->wire, why, sizeof why);
   if (!rc) rc = read_ids(f, &ids, why, sizeof why);
   if (!rc) rc = join_ids(out, arena, &ids, why, sizeof why);
   if (rc) return malformed(f, rc, why);

@@ -17,7 +17,15 @@ void tinker__arena_init(tinker__arena_t *a, tinker__mem_t *mem) {
   *a = (tinker__arena_t){.mem = mem};
 }
 
+typedef struct tinker__adopted_s {
+  struct tinker__adopted_s *next;
+  void *block;
+} tinker__adopted_t;
+
 void tinker__arena_free(tinker__arena_t *a) {
+  for (tinker__adopted_t *n = a->adopted; n; n = n->next) {
+    tinker__mem_free(a->mem, n->block);
+  }
   tinker__arena_block_t *b = a->blocks;
   while (b) {
     tinker__arena_block_t *next = b->next;
@@ -88,6 +96,18 @@ void *tinker__arena_array(tinker__arena_t *a, size_t count, size_t size) {
   if (size && count > SIZE_MAX / size) return NULL;
   void *p = tinker__arena_alloc(a, count * size);
   return p ? memset(p, 0, count * size) : NULL;
+}
+
+bool tinker__arena_adopt(tinker__arena_t *a, void *block) {
+  if (!block) return true;
+  tinker__adopted_t *n = tinker__arena_alloc(a, sizeof(*n));
+  if (!n) {
+    tinker__mem_free(a->mem, block);
+    return false;
+  }
+  *n = (tinker__adopted_t){a->adopted, block};
+  a->adopted = n;
+  return true;
 }
 
 char *tinker__arena_str(tinker__arena_t *a, tinker__str_t s) {

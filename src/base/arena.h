@@ -8,8 +8,9 @@
 
 typedef struct tinker__arena_s {
   tinker__mem_t *mem;
-  void *blocks; /* newest first */
-  char *at;     /* free part of the newest small block */
+  void *blocks;  /* newest first */
+  void *adopted; /* blocks of mem from elsewhere, newest first */
+  char *at;      /* free part of the newest small block */
   size_t left;
   size_t used;   /* bytes taken so far */
   size_t limit;  /* most that may be taken; 0 = no limit */
@@ -34,6 +35,10 @@ const char *tinker__arena_trouble(const tinker__arena_t *a);
  * checks count * size. */
 void *tinker__arena_alloc(tinker__arena_t *a, size_t size);
 void *tinker__arena_array(tinker__arena_t *a, size_t count, size_t size);
+/* Takes over a block of the arena's mem, which is freed with the arena, or at
+ * once if there is no memory for that: then false. The limit does not count it.
+ * block may be NULL. */
+bool tinker__arena_adopt(tinker__arena_t *a, void *block);
 /* A copy with a NUL after it. */
 char *tinker__arena_str(tinker__arena_t *a, tinker__str_t s);
 /* Room for one more of `count` elements; *cap is the room there is. Returns the

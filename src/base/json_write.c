@@ -5,6 +5,7 @@
 #include <string.h>
 #include <tinker/error.h>
 
+#include "base/ids.h"
 #include "base/show.h"
 
 void tinker__jsonw_init(tinker__jsonw_t *w, tinker__buf_t *out) {
@@ -181,14 +182,10 @@ static char *put_f32(char *p, float v) {
 
 /* The n numbers from v on, each with a comma after. */
 static bool put_block_i32(tinker__buf_t *b, const int32_t *v, size_t n) {
-  if (tinker__buf_reserve(b, n * 12)) return false;
-  char *p = b->data + b->len;
-  for (size_t i = 0; i < n; i++) {
-    int32_t x = v[i];
-    if (x < 0) *p++ = '-';
-    p = tinker__put_u32(p, x < 0 ? 0 - (uint32_t)x : (uint32_t)x);
-    *p++ = ',';
+  if (tinker__buf_reserve(b, n * TINKER__ID_MAX + TINKER__IDS_SLACK)) {
+    return false;
   }
+  char *p = tinker__put_ids(b->data + b->len, v, n);
   b->len = (size_t)(p - b->data);
   return true;
 }

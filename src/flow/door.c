@@ -15,22 +15,32 @@ bool tinker__door_has(const tinker__op_t *op) {
          (d->admit || d->fence || d->accepted || d->ended);
 }
 
-/* Segments follow the requests in the block. The size can't overflow: a part is
- * larger than a request with its segment. */
+/* The bytes of a part's request; *whole is for those that are one piece. */
+static tinker__pieces_t body_of(const tinker__part_t *part,
+                                tinker__piece_t *whole) {
+  if (tinker__part_numbered(part)) {
+    return tinker__wire_body_all(&part->body, whole);
+  }
+  tinker__str_t text = tinker__buf_str(&part->text);
+  *whole = (tinker__piece_t){text.ptr, text.len, false};
+  return (tinker__pieces_t){whole, 1, text.len};
+}
+
+/* A piece for each request follows the requests in the block. The size can't
+ * overflow: a part is larger than a request with its piece. */
 static struct tinker__offer_s *new_offer(tinker__op_t *op) {
-  size_t each = sizeof(tinker__mutation_request_t) + sizeof(tinker__str_t);
+  size_t each = sizeof(tinker__mutation_request_t) + sizeof(tinker__piece_t);
   struct tinker__offer_s *offer =
       tinker__mem_zalloc(op->mem, sizeof *offer + op->count * each);
   if (!offer) return NULL;
-  tinker__str_t *segments =
-      (tinker__str_t *)(void *)&offer->requests[op->count];
+  tinker__piece_t *wholes =
+      (tinker__piece_t *)(void *)&offer->requests[op->count];
   for (size_t i = 0; i < op->count; i++) {
     const tinker__part_t *part = &op->parts[i];
-    segments[i] = tinker__part_numbered(part)
-                      ? tinker__wire_body_str(&part->body)
-                      : tinker__buf_str(&part->text);
     offer->requests[i] = (tinker__mutation_request_t){
-        .seq = part->seq, .body = &segments[i], .segments = 1};
+        .seq = part->seq,
+        .body = body_of(part, &wholes[i]),
+    };
   }
   offer->mutation = (tinker__mutation_t){
       .ticket = tinker__door_ticket(op->flow->door),

@@ -25,14 +25,13 @@
 
 #include <tinker/error.h>
 
-#include "base/str.h"
+#include "base/pieces.h"
 #include "loop/future.h"
 
 /* One request of a mutation. */
 typedef struct tinker__mutation_request_s {
-  int64_t seq;               /* its number; -1 = it has none */
-  const tinker__str_t *body; /* its bytes, in segments */
-  size_t segments;
+  int64_t seq;           /* its number; -1 = it has none */
+  tinker__pieces_t body; /* its bytes */
 } tinker__mutation_request_t;
 
 typedef struct tinker__mutation_s {

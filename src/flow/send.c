@@ -112,6 +112,8 @@ static void fill_post(tinker__part_t *part, tinker__attempt_t *attempt) {
       .header_count = kind->retry == TINKER__RETRY_SAMPLE ? 1 : 0,
       .body = numbered ? tinker__wire_body_str(&part->body)
                        : tinker__buf_str(&part->text),
+      .pieces = numbered ? tinker__wire_body_pieces(&part->body)
+                         : (tinker__pieces_t){0},
       .numbered = numbered,
       .timeout_ms = POST_TIMEOUT_MS,
       .reply_max = POST_REPLY_MAX,

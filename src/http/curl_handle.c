@@ -32,6 +32,7 @@ static void set_callbacks(setting_t *s, tinker__curl_handle_t *h) {
   set_pointer(s, CURLOPT_HEADERDATA, h);
   set_pointer(s, CURLOPT_WRITEDATA, h);
   set_pointer(s, CURLOPT_READDATA, h);
+  set_pointer(s, CURLOPT_SEEKDATA, h);
   set_pointer(s, CURLOPT_OPENSOCKETDATA, h->lane);
   set_pointer(s, CURLOPT_CLOSESOCKETDATA, h->lane);
   if (s->code) return;

@@ -65,6 +65,7 @@ typedef struct tinker__curl_handle_s {
   int method;        /* as set, -1 = never */
   bool elsewhere;    /* as set: not by the base URL's Unix socket */
   bool fresh;        /* as set */
+  bool rewinds;      /* as set: the body may be read again */
   /* Headers of the transfer: nodes with texts that are constant, or in lines.
    * The last one is the owner's common part. */
   struct curl_slist *nodes;
@@ -97,8 +98,8 @@ struct tinker__transfer_s {
   int64_t back_off_ms;   /* the next pause */
   int64_t back_off_end_ms;
   uint64_t action; /* of the lane, when curl got it; UINT64_MAX = not yet */
-  size_t read_at;  /* of the body, for the read callback */
-  int write_error; /* why the write callback gave up, 0 = it did not */
+  tinker__place_t read_at; /* of the body, for the read callback */
+  int write_error;         /* why the write callback gave up, 0 = it did not */
   size_t too_long; /* bytes that the reply has at least, if that was why */
   int end_as;      /* code with which `deadline` ends it, 0 = its time is up */
   bool fresh;      /* on a new connection; the one repeat there is spent */

@@ -12,12 +12,17 @@
 
 size_t tinker__curl_read_body(char *to, size_t size, size_t n, void *user) {
   tinker__transfer_t *x = ((tinker__curl_handle_t *)user)->x;
-  tinker__str_t body = x->request->body;
-  size_t len = body.len - x->read_at;
-  if (len > size * n) len = size * n;
-  memcpy(to, body.ptr + x->read_at, len);
-  x->read_at += len;
-  return len;
+  tinker__piece_t whole;
+  tinker__pieces_t body = tinker__http_body(x->request, &whole);
+  return tinker__pieces_read(&body, &x->read_at, to, size * n);
+}
+
+/* curl goes back to the start, and nowhere else. */
+static int rewind_body(void *user, curl_off_t offset, int origin) {
+  tinker__transfer_t *x = ((tinker__curl_handle_t *)user)->x;
+  if (offset != 0 || origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
+  x->read_at = (tinker__place_t){0};
+  return CURL_SEEKFUNC_OK;
 }
 
 /* ---- what can be sent ---- */
@@ -273,22 +278,28 @@ static CURLcode set_method(tinker__curl_handle_t *h,
   return code;
 }
 
-/* A body by POSTFIELDS may be sent a second time by curl itself, when a kept
- * connection turns out dead after the server has read all of it. Only a
- * request that the server recognises may be. Others read from a callback that
- * can't go back; one without a body gets a new connection, which curl never
- * tries twice. */
+/* A body by POSTFIELDS, or from a callback that can go back, may be sent a
+ * second time by curl itself, when a kept connection turns out dead after the
+ * server has read all of it. Only a request that the server recognises may be.
+ * Others read from a callback that can't go back; one without a body gets a new
+ * connection, which curl never tries twice. */
 static CURLcode set_body(tinker__transfer_t *x) {
   CURL *easy = x->handle->easy;
   const tinker__http_request_t *r = x->request;
   const char *body = r->body.len ? r->body.ptr : "";
   bool again = r->numbered || r->body.len == 0;
   if (r->method == TINKER__HTTP_GET) return CURLE_OK;
-  x->read_at = 0;
+  x->read_at = (tinker__place_t){0};
   CURLcode code = curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
                                    (curl_off_t)r->body.len);
+  if (!code && again != x->handle->rewinds) {
+    code = curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION,
+                            again ? rewind_body : NULL);
+    if (!code) x->handle->rewinds = again;
+  }
   if (code) return code;
-  return curl_easy_setopt(easy, CURLOPT_POSTFIELDS, again ? body : NULL);
+  return curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+                          again && !r->pieces.list ? body : NULL);
 }
 
 static CURLcode set_fresh(tinker__transfer_t *x) {

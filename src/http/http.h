@@ -32,6 +32,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/pieces.h"
 
 typedef enum {
   TINKER__LANE_CONTROL,  /* config, session, heartbeat, REST */
@@ -125,7 +126,10 @@ struct tinker__http_request_s {
   /* X-Idempotency-Key of everything but GET; NULL = the transport draws
    * one. Give one to keep it over several attempts. */
   const char *idempotency_key;
-  tinker__str_t body; /* ptr may be NULL when len is 0 */
+  /* ptr may be NULL when len is 0, or when `pieces` has a list: then the body
+   * is put together from them as it is sent, and both have its len. */
+  tinker__str_t body;
+  tinker__pieces_t pieces;
   /* The request carries a number of its own, so the server knows a second
    * copy, or it changes nothing. Only such a request, or a GET, may be sent
    * twice below this interface. */
@@ -175,6 +179,14 @@ void tinker__http_content_range(tinker__http_reply_t *reply,
 int tinker__http_check_range(const tinker__http_request_t *request,
                              const tinker__http_reply_t *reply, char *why,
                              size_t why_len);
+
+/* The body in pieces, also one that is not, of which *whole is made then. */
+static inline tinker__pieces_t
+tinker__http_body(const tinker__http_request_t *r, tinker__piece_t *whole) {
+  if (r->pieces.list) return r->pieces;
+  *whole = (tinker__piece_t){r->body.ptr, r->body.len, false};
+  return (tinker__pieces_t){whole, 1, r->body.len};
+}
 
 /* True when the service did not carry the request out or did not say so: there
  * is no reply, or an error, or a success that is the page of a portal or proxy

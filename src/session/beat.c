@@ -3,7 +3,8 @@
  * failed heartbeat is not an error of an operation. Only two events are
  * reported: that the service has been silent for two minutes, once, and that it
  * is back. 410 ends the session, and so does a service that has said for two
- * minutes that it does not know the session (404). */
+ * minutes that it does not know the session (404). Each beat gives back the
+ * memory that was kept for further calls and not used since the last one. */
 #include "session/session_internal.h"
 
 #define BEAT_TIMEOUT_MS 10000
@@ -63,6 +64,7 @@ static void send_beat(tinker__timer_t *timer) {
       TINKER__CONTAINER(timer, tinker__session_t, beat_timer);
   tinker__heartbeat_t m = {s->id};
   s->beat_sent_ms = tinker__loop_now(s->loop);
+  tinker__mem_tidy(s->mem);
   tinker__exchange_begin(&s->beat, "session_heartbeat");
   tinker__exchange_start(
       &s->beat, &spec,

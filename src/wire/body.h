@@ -2,12 +2,18 @@
  *
  * The encoder leaves a gap at the head. When the operation leaves its
  * trainer's queue the owner's id and the number are written into the gap, right
- * against what follows: one contiguous buffer, no second copy of the tensors,
- * and every re-send is the same bytes. */
+ * against what follows, and every re-send is the same bytes.
+ *
+ * It is a list of pieces (base/pieces.h). Those that the encoder wrote are in
+ * one block of the body. Large arrays that are blocks with a count of users
+ * stay where they are: the body is one more user of them. Token ids of JSON
+ * are kept as numbers. */
 #ifndef TINKER_WIRE_BODY_H
 #define TINKER_WIRE_BODY_H
 
 #include "base/buf.h"
+#include "base/pieces.h"
+#include "base/shared.h"
 
 typedef enum {
   TINKER__BODY_PROTO, /* ForwardBackwardRequest: fields 1 and 2 */
@@ -17,10 +23,14 @@ typedef enum {
 
 typedef struct tinker__wire_body_s {
   tinker__mem_t *mem;
-  char *block;  /* owned */
-  size_t len;   /* of the block */
-  size_t gap;   /* bytes at its head for the stamp */
-  size_t start; /* where the body starts once stamped, else == gap */
+  char *block;           /* owned; the first piece is its start */
+  size_t first;          /* bytes of the first piece, with the gap */
+  size_t gap;            /* bytes at its head for the stamp */
+  size_t start;          /* where the body starts once stamped, else == gap */
+  tinker__piece_t *list; /* owned; NULL = there is no other piece */
+  void **held;           /* owned; per piece, NULL = it is in the block */
+  size_t count;
+  size_t rest; /* bytes of the pieces after the first one */
   tinker__body_kind_t kind;
   bool stamped;
   uint64_t estimate; /* bytes by protocol 6.4 or 10.1, for the quotas */
@@ -34,14 +44,17 @@ void tinker__wire_body_free(tinker__wire_body_t *b);
  * for, or the number does not fit the protocol's int32. */
 int tinker__wire_body_stamp(tinker__wire_body_t *b, tinker__str_t id,
                             int64_t seq_id);
-/* The bytes to send; only after the stamp. */
+/* The bytes to send, only after the stamp: as one piece, or in pieces, and then
+ * the other has count 0 or ptr NULL. len is that of all in either case. */
 tinker__str_t tinker__wire_body_str(const tinker__wire_body_t *b);
-
-/* For encoders: bytes of gap that a stamp with this id can need. */
-size_t tinker__wire_body_gap(tinker__body_kind_t kind, tinker__str_t id);
-/* For encoders: takes over buf, whose first `gap` bytes are the gap. buf is
- * empty afterwards, also on failure (its error is returned). */
-int tinker__wire_body_take(tinker__wire_body_t *b, tinker__body_kind_t kind,
-                           tinker__buf_t *buf, size_t gap);
+tinker__pieces_t tinker__wire_body_pieces(const tinker__wire_body_t *b);
+/* Always in pieces: *whole becomes the piece of a body that is whole. */
+tinker__pieces_t tinker__wire_body_all(const tinker__wire_body_t *b,
+                                       tinker__piece_t *whole);
+/* Appends the bytes to send. */
+int tinker__wire_body_copy(const tinker__wire_body_t *b, tinker__buf_t *out);
+/* Their SHA-256: 0 or TINKER_ENOMEM. */
+int tinker__wire_body_sha256(const tinker__wire_body_t *b,
+                             unsigned char out[TINKER__SHA256_LEN]);
 
 #endif

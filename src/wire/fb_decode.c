@@ -41,8 +41,8 @@ static int decode_chunk(tinker__fb_decoder_t *d, tinker__chunk_view_t *out,
     return tinker__where(at, d->code, "%zu bytes of tokens are no int32",
                          bytes.len);
   }
-  out->count = bytes.len / 4;
-  out->tokens = (const int32_t *)(const void *)bytes.data;
+  *out = tinker__text_chunk((const int32_t *)(const void *)bytes.data,
+                            bytes.len / 4);
   return 0;
 }
 

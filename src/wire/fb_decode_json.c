@@ -30,8 +30,7 @@ static int take_tokens(tinker__chunk_view_t *out, tinker__arena_t *arena,
     } else if (n) {
       memcpy(copy, v, n * sizeof(*v));
     }
-    out->tokens = copy;
-    out->count = n;
+    *out = tinker__text_chunk(copy, n);
   } else {
     rc = json_fail(j, at);
   }
@@ -85,7 +84,7 @@ static int take_chunks(const tinker__chunk_view_t **out, size_t *count,
     }
     int rc = take_chunk(&chunks[n], arena, j, at);
     if (rc) return rc;
-    tokens += chunks[n++].count;
+    tokens += chunks[n++].text.count;
     if (tokens > TINKER__MAX_TOKENS) {
       return tinker__where(at, TINKER_EOVERFLOW, "more than %u tokens",
                            TINKER__MAX_TOKENS);

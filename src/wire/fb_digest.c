@@ -50,7 +50,11 @@ void tinker__parts_chunks(tinker__parts_t *p, const tinker__chunk_view_t *c,
                           size_t n) {
   tinker__parts_u64(p, n);
   for (size_t i = 0; i < n; i++) {
-    tinker__parts_bytes(p, c[i].tokens, c[i].count * 4);
+    switch (c[i].kind) {
+    case TINKER__CHUNK_TEXT:
+      tinker__parts_bytes(p, c[i].text.tokens, c[i].text.count * 4);
+      break;
+    }
   }
 }
 

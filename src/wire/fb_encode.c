@@ -1,16 +1,25 @@
-/* fb_encode: the client's half of fb_request.h. The tensors are borrowed by
- * the message and copied once, into the body. */
+/* fb_encode: the client's half of fb_request.h. The tensors are borrowed by the
+ * message. Those with an owner stay where they are, the others are copied once,
+ * into the body. */
 #include <stdlib.h>
 #include <string.h>
 #include <tinker/error.h>
 
+#include "wire/body_write.h"
 #include "wire/fb_request.h"
 #include "wire/tensor.h"
 
-#define MAX_BODY ((size_t)INT32_MAX)
+/* An array that stays where it is. */
+typedef struct tinker__loan_s {
+  const void *data;
+  size_t len;
+  void *owner;
+} tinker__loan_t;
 
 typedef struct tinker__fb_encoder_s {
   tinker__arena_t arena;
+  tinker__loan_t *loans; /* in the order of the message */
+  size_t loan_count, loan_cap, loan_bytes;
   const tinker__fb_view_t *view;
   TinkerPublic__ForwardBackwardRequest msg;
   char *why;
@@ -33,18 +42,40 @@ static int check_name(tinker__str_t name, const tinker__where_t *at) {
   return 0;
 }
 
-static TinkerPublic__Chunk *encode_chunk(tinker__arena_t *arena,
-                                         const tinker__chunk_view_t *view) {
-  TinkerPublic__Chunk *c = tinker__arena_alloc(arena, sizeof(*c));
-  TinkerPublic__EncodedTextChunk *t = tinker__arena_alloc(arena, sizeof(*t));
-  if (!c || !t) return NULL;
-  tinker_public__chunk__init(c);
+static bool lend(tinker__fb_encoder_t *e, const void *data, size_t len,
+                 void *owner) {
+  if (!owner || len < TINKER__BODY_SHARE_MIN) return true;
+  e->loans = tinker__arena_grow(&e->arena, e->loans, e->loan_count,
+                                &e->loan_cap, sizeof(*e->loans));
+  if (!e->loans) return false;
+  e->loans[e->loan_count++] = (tinker__loan_t){data, len, owner};
+  e->loan_bytes += len;
+  return true;
+}
+
+static bool encode_text(tinker__fb_encoder_t *e, TinkerPublic__Chunk *c,
+                        const tinker__text_chunk_t *text) {
+  TinkerPublic__EncodedTextChunk *t =
+      tinker__arena_alloc(&e->arena, sizeof(*t));
+  if (!t) return false;
   tinker_public__encoded_text_chunk__init(t);
   t->has_tokens = 1;
-  t->tokens = tinker__proto_bytes(view->tokens, view->count * 4);
+  t->tokens = tinker__proto_bytes(text->tokens, text->count * 4);
   c->chunk_case = TINKER_PUBLIC__CHUNK__CHUNK_ENCODED_TEXT;
   c->encoded_text = t;
-  return c;
+  return lend(e, text->tokens, text->count * 4, text->owner);
+}
+
+static TinkerPublic__Chunk *encode_chunk(tinker__fb_encoder_t *e,
+                                         const tinker__chunk_view_t *view) {
+  TinkerPublic__Chunk *c = tinker__arena_alloc(&e->arena, sizeof(*c));
+  bool ok = false;
+  if (!c) return NULL;
+  tinker_public__chunk__init(c);
+  switch (view->kind) {
+  case TINKER__CHUNK_TEXT: ok = encode_text(e, c, &view->text); break;
+  }
+  return ok ? c : NULL;
 }
 
 static int encode_chunks(tinker__fb_encoder_t *e, TinkerPublic__Datum *d,
@@ -54,21 +85,24 @@ static int encode_chunks(tinker__fb_encoder_t *e, TinkerPublic__Datum *d,
                                        sizeof(*d->model_input));
   if (!d->model_input) return no_memory(e);
   for (size_t i = 0; i < view->chunk_count; i++) {
-    d->model_input[i] = encode_chunk(&e->arena, &view->chunks[i]);
+    d->model_input[i] = encode_chunk(e, &view->chunks[i]);
     if (!d->model_input[i]) return no_memory(e);
   }
   return 0;
 }
 
 static TinkerPublic__TensorEntry *
-encode_entry(tinker__arena_t *arena, const tinker__named_tensor_t *named) {
-  TinkerPublic__TensorEntry *t = tinker__arena_alloc(arena, sizeof(*t));
+encode_entry(tinker__fb_encoder_t *e, const tinker__named_tensor_t *named) {
+  const tinker__tensor_view_t *v = &named->tensor;
+  TinkerPublic__TensorEntry *t = tinker__arena_alloc(&e->arena, sizeof(*t));
   if (!t) return NULL;
   tinker_public__tensor_entry__init(t);
   t->has_key = 1;
   t->key = tinker__proto_str(named->name);
-  t->value = tinker__tensor_to_proto(arena, &named->tensor);
-  return t->value ? t : NULL;
+  t->value = tinker__tensor_to_proto(&e->arena, v);
+  bool lent =
+      lend(e, v->data, v->count * tinker__dtype_size(v->dtype), v->owner);
+  return t->value && lent ? t : NULL;
 }
 
 static int encode_inputs(tinker__fb_encoder_t *e, TinkerPublic__Datum *d,
@@ -92,7 +126,7 @@ static int encode_inputs(tinker__fb_encoder_t *e, TinkerPublic__Datum *d,
     if (!rc) rc = tinker__tensor_check(&sorted[i].tensor, &at);
     if (rc) return rc;
     at.name = TINKER__STR("");
-    d->loss_fn_inputs[i] = encode_entry(&e->arena, &sorted[i]);
+    d->loss_fn_inputs[i] = encode_entry(e, &sorted[i]);
     if (!d->loss_fn_inputs[i]) return no_memory(e);
   }
   return 0;
@@ -203,30 +237,48 @@ static int encode_message(tinker__fb_encoder_t *e) {
   return rc ? rc : encode_config(e);
 }
 
+/* What protobuf-c packs into: it hands over each array as it lies. */
+typedef struct tinker__fb_sink_s {
+  ProtobufCBuffer base;
+  tinker__body_writer_t body;
+  const tinker__loan_t *loan, *end; /* the next one */
+} tinker__fb_sink_t;
+
+static void append(ProtobufCBuffer *base, size_t len, const uint8_t *data) {
+  tinker__fb_sink_t *s = (tinker__fb_sink_t *)(void *)base;
+  void *owner = NULL;
+  if (s->loan < s->end && s->loan->data == data && s->loan->len == len) {
+    owner = s->loan++->owner;
+  }
+  tinker__body_bytes(&s->body, data, len, owner);
+}
+
+static int pack(tinker__fb_encoder_t *e, tinker__wire_body_t *out,
+                tinker__mem_t *mem) {
+  size_t len = protobuf_c_message_get_packed_size(&e->msg.base);
+  tinker__fb_sink_t s = {
+      .base = {append},
+      .loan = e->loans,
+      .end = e->loans ? e->loans + e->loan_count : NULL,
+  };
+  if (len > INT32_MAX) return TINKER_EOVERFLOW;
+  tinker__body_begin(&s.body, out, mem, TINKER__BODY_PROTO, e->view->model_id,
+                     len - e->loan_bytes);
+  protobuf_c_message_pack_to_buffer(&e->msg.base, &s.base);
+  return tinker__body_end(&s.body);
+}
+
 int tinker__fb_request_encode(tinker__wire_body_t *out, tinker__mem_t *mem,
                               const tinker__fb_view_t *view, char *why,
                               size_t why_len) {
   tinker__fb_encoder_t e = {.view = view, .why = why, .why_len = why_len};
-  tinker__buf_t buf;
-  size_t gap = tinker__wire_body_gap(TINKER__BODY_PROTO, view->model_id);
   tinker__arena_init(&e.arena, mem);
   tinker__wire_body_init(out, mem);
-  tinker__buf_init(&buf, mem, MAX_BODY);
   int rc = encode_message(&e);
-  if (!rc) {
-    rc = tinker__buf_reserve(
-        &buf, gap + protobuf_c_message_get_packed_size(&e.msg.base));
-  }
-  if (!rc) {
-    memset(buf.data, 0, gap);
-    buf.len = gap;
-    tinker__proto_pack(&buf, &e.msg);
-    rc = tinker__wire_body_take(out, TINKER__BODY_PROTO, &buf, gap);
-  }
+  if (!rc) rc = pack(&e, out, mem);
   for (size_t i = 0; !rc && i < view->datum_count; i++) {
     out->estimate += tinker__datum_estimate(&view->datums[i]);
   }
-  tinker__buf_free(&buf);
   tinker__arena_free(&e.arena);
   return rc;
 }

@@ -32,6 +32,10 @@ int tinker__fb_output_encode_json(tinker__buf_t *out,
  * sentence in `why`. body is not needed afterwards. */
 int tinker__fb_output_decode(tinker__fb_output_t *out, tinker__arena_t *arena,
                              tinker__str_t body, char *why, size_t why_len);
+/* The same without a copy of the tensors: takes over the block of the body, a
+ * block of the arena's mem, also on failure. The result points into it. */
+int tinker__fb_output_take(tinker__fb_output_t *out, tinker__arena_t *arena,
+                           char *body, size_t len, char *why, size_t why_len);
 int tinker__fb_output_decode_json(tinker__fb_output_t *out,
                                   tinker__arena_t *arena, tinker__str_t body,
                                   char *why, size_t why_len);

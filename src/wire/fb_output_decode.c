@@ -1,4 +1,5 @@
-/* fb_output_decode: the client's half of fb_output.h. */
+/* fb_output_decode: the client's half of fb_output.h. The tensors stay where
+ * they lie in the body, moved by some bytes at most. */
 #include <string.h>
 #include <tinker/error.h>
 
@@ -74,8 +75,13 @@ static int take_values(const tinker__output_decoder_t *d, tinker__batch_t *b,
   if (t->data.len % b->wire_size) {
     return fail(d, TINKER_EPROTO, "data ends inside an element");
   }
-  b->data = t->data.data ? (const char *)t->data.data : "";
-  return bf16 || i32 ? widen(d, b, t->data, bf16) : 0;
+  if (bf16 || i32) return widen(d, b, t->data, bf16);
+  if (!t->data.len) {
+    b->data = "";
+    return 0;
+  }
+  b->data = tinker__proto_align(d->arena, t->data, b->size);
+  return b->data ? 0 : no_memory(d);
 }
 
 static int check_offsets(const tinker__output_decoder_t *d,
@@ -126,7 +132,8 @@ static int take_batch(const tinker__output_decoder_t *d, tinker__batch_t *b,
     return fail(d, TINKER_EPROTO, "a field's name is too long or no UTF-8");
   }
   if (t->offsets.len % 8) return fail(d, TINKER_EPROTO, "offsets are no int64");
-  b->offsets = (const int64_t *)(const void *)t->offsets.data;
+  b->offsets = tinker__proto_align(d->arena, t->offsets, 8);
+  if (!b->offsets && t->offsets.len) return no_memory(d);
   b->slices = t->offsets.len ? t->offsets.len / 8 - 1 : 0;
   int rc = take_values(d, b, t);
   if (!rc && t->offsets.len) rc = check_offsets(d, b, t->data.len);
@@ -253,13 +260,14 @@ static tinker__str_t output_type(const char *type, bool records) {
   return type && *type ? tinker__str(type) : TINKER__STR("ArrayRecord");
 }
 
+/* body is the arena's, and writable. */
 static int take_output(tinker__fb_output_t *out, tinker__arena_t *arena,
                        tinker__str_t body, char *why, size_t why_len) {
   tinker__output_decoder_t d = {.arena = arena, .why = why, .why_len = why_len};
   int rc;
   TinkerPublic__ForwardBackwardOutput *m =
-      tinker__proto_unpack(&tinker_public__forward_backward_output__descriptor,
-                           arena, body, &rc, why, why_len);
+      tinker__proto_scan(&tinker_public__forward_backward_output__descriptor,
+                         arena, body, &rc, why, why_len);
   if (!m) return rc;
   out->type = output_type(m->loss_fn_output_type, m->n_loss_fn_outputs > 0);
   if (!tinker__utf8_valid(out->type.ptr, out->type.len)) {
@@ -271,11 +279,31 @@ static int take_output(tinker__fb_output_t *out, tinker__arena_t *arena,
   return rc ? rc : take_metrics(&d, out, m);
 }
 
-int tinker__fb_output_decode(tinker__fb_output_t *out, tinker__arena_t *arena,
-                             tinker__str_t body, char *why, size_t why_len) {
+static int decode_own(tinker__fb_output_t *out, tinker__arena_t *arena,
+                      tinker__str_t body, char *why, size_t why_len) {
   memset(out, 0, sizeof(*out));
   tinker__decode_budget(arena, body.len);
   int rc = take_output(out, arena, body, why, why_len);
   tinker__arena_allow_all(arena);
   return rc;
+}
+
+static int no_room(const tinker__arena_t *arena, char *why, size_t why_len) {
+  return tinker__why(why, why_len, tinker__arena_error(arena), "the result: %s",
+                     tinker__arena_trouble(arena));
+}
+
+int tinker__fb_output_decode(tinker__fb_output_t *out, tinker__arena_t *arena,
+                             tinker__str_t body, char *why, size_t why_len) {
+  char *copy = tinker__arena_alloc(arena, body.len);
+  if (!copy) return no_room(arena, why, why_len);
+  if (body.len) memcpy(copy, body.ptr, body.len);
+  return decode_own(out, arena, (tinker__str_t){copy, body.len}, why, why_len);
+}
+
+int tinker__fb_output_take(tinker__fb_output_t *out, tinker__arena_t *arena,
+                           char *body, size_t len, char *why, size_t why_len) {
+  if (!tinker__arena_adopt(arena, body)) return no_room(arena, why, why_len);
+  return decode_own(out, arena, (tinker__str_t){body ? body : "", len}, why,
+                    why_len);
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <tinker/error.h>
 
+#include "wire/body_write.h"
+
 /* No small message is longer. */
 #define MAX_MESSAGE ((size_t)4 << 20)
 
@@ -19,20 +21,15 @@ int tinker__message_encode_numbered(tinker__wire_body_t *out,
                                     tinker__mem_t *mem,
                                     const tinker__bind_table_t *table,
                                     const void *in, tinker__str_t model_id) {
-  tinker__buf_t buf;
+  tinker__body_writer_t b;
   tinker__jsonw_t w;
-  size_t gap = tinker__wire_body_gap(TINKER__BODY_MODEL, model_id);
-  tinker__wire_body_init(out, mem);
-  tinker__buf_init(&buf, mem, MAX_MESSAGE);
-  if (!tinker__buf_reserve(&buf, gap)) {
-    memset(buf.data, 0, gap);
-    buf.len = gap;
-  }
-  tinker__jsonw_init(&w, &buf);
+  tinker__body_begin(&b, out, mem, TINKER__BODY_MODEL, model_id, 0);
+  b.text.max = MAX_MESSAGE;
+  tinker__jsonw_init(&w, &b.text);
   tinker__bind_write_fields(&w, table, in, true);
-  tinker__buf_addc(&buf, '}');
-  out->estimate = buf.len;
-  return tinker__wire_body_take(out, TINKER__BODY_MODEL, &buf, gap);
+  tinker__buf_addc(&b.text, '}');
+  out->estimate = b.text.len;
+  return tinker__body_end(&b);
 }
 
 int tinker__message_decode_part(const tinker__bind_table_t *table, void *out,

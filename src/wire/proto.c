@@ -25,6 +25,17 @@ void tinker__decode_budget(tinker__arena_t *arena, size_t body_len) {
   tinker__arena_allow(arena, times8 + (16u << 20));
 }
 
+int tinker__proto_refused(const ProtobufCMessageDescriptor *type,
+                          const tinker__arena_t *arena, size_t failed_before,
+                          char *why, size_t why_len) {
+  if (arena->failed != failed_before) {
+    return tinker__why(why, why_len, tinker__arena_error(arena), "%s: %s",
+                       type->short_name, tinker__arena_trouble(arena));
+  }
+  return tinker__why(why, why_len, TINKER_EPROTO,
+                     "%s: the body is not such a message", type->short_name);
+}
+
 void *tinker__proto_unpack(const ProtobufCMessageDescriptor *type,
                            tinker__arena_t *arena, tinker__str_t body, int *rc,
                            char *why, size_t why_len) {
@@ -32,14 +43,7 @@ void *tinker__proto_unpack(const ProtobufCMessageDescriptor *type,
   size_t failed_before = arena->failed;
   void *m = protobuf_c_message_unpack(type, &alloc, body.len,
                                       (const uint8_t *)body.ptr);
-  *rc = 0;
-  if (!m && arena->failed != failed_before) {
-    *rc = tinker__why(why, why_len, tinker__arena_error(arena), "%s: %s",
-                      type->short_name, tinker__arena_trouble(arena));
-  } else if (!m) {
-    *rc = tinker__why(why, why_len, TINKER_EPROTO,
-                      "%s: the body is not such a message", type->short_name);
-  }
+  *rc = m ? 0 : tinker__proto_refused(type, arena, failed_before, why, why_len);
   return m;
 }
 

@@ -120,6 +120,11 @@ int tinker__sample_result_encode_json(tinker__buf_t *out,
 int tinker__sample_result_decode(tinker__sample_result_t *out,
                                  tinker__arena_t *arena, tinker__str_t body,
                                  char *why, size_t why_len);
+/* The same without a copy of the values: takes over the block of the body, a
+ * block of the arena's mem, also on failure. The result points into it. */
+int tinker__sample_result_take(tinker__sample_result_t *out,
+                               tinker__arena_t *arena, char *body, size_t len,
+                               char *why, size_t why_len);
 int tinker__sample_result_decode_json(tinker__sample_result_t *out,
                                       tinker__arena_t *arena,
                                       tinker__str_t body, char *why,

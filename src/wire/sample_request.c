@@ -1,12 +1,11 @@
 /* sample_request: the client's half of asample (sample.h). The prompt is the
- * hot path: token ids go straight into the body. */
+ * hot path: its token ids stay numbers until the body is sent. */
 #include <string.h>
 #include <tinker/error.h>
 
+#include "wire/body_write.h"
 #include "wire/sample.h"
 #include "wire/tensor.h"
-
-#define MAX_BODY ((size_t)INT32_MAX)
 
 void tinker__sample_request_init(tinker__sample_request_t *r) {
   memset(r, 0, sizeof(*r));
@@ -18,19 +17,28 @@ void tinker__sample_request_init(tinker__sample_request_t *r) {
   r->params.top_p = 1;
 }
 
-static void write_prompt(tinker__jsonw_t *w,
+static void write_text(tinker__body_writer_t *b, tinker__jsonw_t *w,
+                       const tinker__text_chunk_t *text) {
+  tinker__jsonw_begin_object(w);
+  tinker__jsonw_key(w, "tokens");
+  tinker__jsonw_begin_array(w);
+  tinker__body_ids(b, text->tokens, text->count, text->owner);
+  tinker__jsonw_end_array(w);
+  tinker__jsonw_key(w, "type");
+  tinker__jsonw_cstr(w, "encoded_text");
+  tinker__jsonw_end_object(w);
+}
+
+static void write_prompt(tinker__body_writer_t *b, tinker__jsonw_t *w,
                          const tinker__sample_request_t *in) {
   tinker__jsonw_key(w, "prompt");
   tinker__jsonw_begin_object(w);
   tinker__jsonw_key(w, "chunks");
   tinker__jsonw_begin_array(w);
   for (size_t i = 0; i < in->chunk_count; i++) {
-    tinker__jsonw_begin_object(w);
-    tinker__jsonw_key(w, "tokens");
-    tinker__jsonw_i32_array(w, in->chunks[i].tokens, in->chunks[i].count);
-    tinker__jsonw_key(w, "type");
-    tinker__jsonw_cstr(w, "encoded_text");
-    tinker__jsonw_end_object(w);
+    switch (in->chunks[i].kind) {
+    case TINKER__CHUNK_TEXT: write_text(b, w, &in->chunks[i].text); break;
+    }
   }
   tinker__jsonw_end_array(w);
   tinker__jsonw_end_object(w);
@@ -90,10 +98,10 @@ static void write_model(tinker__jsonw_t *w,
 }
 
 /* The fields after the stamp, in the order of the official SDK. */
-static void write_fields(tinker__jsonw_t *w,
+static void write_fields(tinker__body_writer_t *b, tinker__jsonw_t *w,
                          const tinker__sample_request_t *in) {
   write_number(w, "num_samples", in->num_samples);
-  write_prompt(w, in);
+  write_prompt(b, w, in);
   write_params(w, &in->params);
   write_model(w, in);
   tinker__jsonw_key(w, "prompt_logprobs");
@@ -116,26 +124,20 @@ static void write_fields(tinker__jsonw_t *w,
 
 int tinker__sample_request_encode(tinker__wire_body_t *out, tinker__mem_t *mem,
                                   const tinker__sample_request_t *in) {
-  tinker__buf_t buf;
+  tinker__body_writer_t b;
   tinker__jsonw_t w;
-  size_t gap =
-      tinker__wire_body_gap(TINKER__BODY_SAMPLE, in->sampling_session_id);
-  size_t tokens = tinker__chunks_length(in->chunks, in->chunk_count);
   tinker__where_t at = {"target_prompt_logprobs", SIZE_MAX, NULL,
                         TINKER__STR(""),          NULL,     0};
   tinker__wire_body_init(out, mem);
   if (in->has_target && tinker__tensor_check(&in->target, &at)) {
     return TINKER_EINVAL;
   }
-  tinker__buf_init(&buf, mem, MAX_BODY);
-  /* A guess that seldom has to grow: seven bytes a token. */
-  if (!tinker__buf_reserve(&buf, gap + 512 + tokens * 7)) {
-    memset(buf.data, 0, gap);
-    buf.len = gap;
-  }
-  tinker__jsonw_init(&w, &buf);
-  write_fields(&w, in);
-  tinker__buf_addc(&buf, '}');
-  out->estimate = 10 * (uint64_t)tokens;
-  return tinker__wire_body_take(out, TINKER__BODY_SAMPLE, &buf, gap);
+  tinker__body_begin(&b, out, mem, TINKER__BODY_SAMPLE, in->sampling_session_id,
+                     512);
+  tinker__jsonw_init(&w, &b.text);
+  write_fields(&b, &w, in);
+  tinker__buf_addc(&b.text, '}');
+  out->estimate =
+      10 * (uint64_t)tinker__chunks_length(in->chunks, in->chunk_count);
+  return tinker__body_end(&b);
 }

@@ -123,6 +123,15 @@ static int fail(const tinker__result_decoder_t *d, int code, const char *name,
   return tinker__why(d->why, d->why_len, code, "%s: %s", name, text);
 }
 
+/* The bytes of a field of int32 or float, which may not be empty. */
+static int cells_in(const tinker__result_decoder_t *d, const char *name,
+                    const void **out, ProtobufCBinaryData bytes) {
+  *out = tinker__proto_align(d->arena, bytes, 4);
+  return *out ? 0
+              : fail(d, tinker__arena_error(d->arena), name,
+                     tinker__arena_trouble(d->arena));
+}
+
 static int topk_in(const tinker__result_decoder_t *d, const char *name,
                    tinker__topk_view_t *out,
                    const TinkerPublic__TopkLogprobs *m) {
@@ -132,10 +141,11 @@ static int topk_in(const tinker__result_decoder_t *d, const char *name,
       m->logprobs.len != bytes * 4) {
     return fail(d, TINKER_EPROTO, name, "its size is not length times k");
   }
-  out->k = m->k;
-  out->length = m->length;
-  out->tokens = (const int32_t *)(const void *)m->token_ids.data;
-  out->logprobs = (const float *)(const void *)m->logprobs.data;
+  const void *tokens = NULL, *logprobs = NULL;
+  int rc = cells_in(d, name, &tokens, m->token_ids);
+  if (!rc) rc = cells_in(d, name, &logprobs, m->logprobs);
+  if (rc) return rc;
+  *out = (tinker__topk_view_t){m->k, m->length, tokens, logprobs};
   return 0;
 }
 
@@ -151,14 +161,19 @@ static int sequence_in(const tinker__result_decoder_t *d,
   }
   out->stopped = m->stop_reason == TINKER_PUBLIC__STOP_REASON__STOP_REASON_STOP;
   out->count = m->tokens.len / 4;
-  out->tokens = (const int32_t *)(const void *)m->tokens.data;
   if (m->logprobs.len && m->logprobs.len != m->tokens.len) {
     return fail(d, TINKER_EPROTO, "sequences.logprobs",
                 "are not as many as tokens");
   }
-  if (m->logprobs.len) {
-    out->logprobs = (const float *)(const void *)m->logprobs.data;
+  const void *tokens = NULL, *logprobs = NULL;
+  int rc = 0;
+  if (out->count) rc = cells_in(d, "sequences.tokens", &tokens, m->tokens);
+  if (!rc && m->logprobs.len) {
+    rc = cells_in(d, "sequences.logprobs", &logprobs, m->logprobs);
   }
+  if (rc) return rc;
+  out->tokens = tokens;
+  out->logprobs = logprobs;
   return topk_in(d, "sequences.topk_sampled_logprobs", &out->topk,
                  m->topk_sampled_logprobs);
 }
@@ -183,13 +198,18 @@ static int prompt_in(const tinker__result_decoder_t *d,
   if (m->prompt_logprobs.len % 4) {
     return fail(d, TINKER_EPROTO, "prompt_logprobs", "are no floats");
   }
+  int rc = 0;
   if (m->prompt_logprobs.len) {
-    out->prompt_logprobs = (const float *)(const void *)m->prompt_logprobs.data;
+    const void *logprobs = NULL;
+    rc = cells_in(d, "prompt_logprobs", &logprobs, m->prompt_logprobs);
+    out->prompt_logprobs = logprobs;
     out->prompt_count = m->prompt_logprobs.len / 4;
   }
   out->cache_hit_tokens = m->prompt_cache_hit_tokens;
-  int rc = topk_in(d, "topk_prompt_logprobs", &out->prompt_topk,
-                   m->topk_prompt_logprobs);
+  if (!rc) {
+    rc = topk_in(d, "topk_prompt_logprobs", &out->prompt_topk,
+                 m->topk_prompt_logprobs);
+  }
   if (!rc && m->target_prompt_logprobs) {
     out->has_target = true;
     rc = tensor_in(d, "target_prompt_logprobs", true, &out->target,
@@ -207,13 +227,14 @@ static int prompt_in(const tinker__result_decoder_t *d,
   return rc;
 }
 
+/* body is the arena's, and writable. */
 static int result_in(tinker__sample_result_t *out, tinker__arena_t *arena,
                      tinker__str_t body, char *why, size_t why_len) {
   tinker__result_decoder_t d = {arena, why, why_len};
   int rc;
   TinkerPublic__SampleResponse *m =
-      tinker__proto_unpack(&tinker_public__sample_response__descriptor, arena,
-                           body, &rc, why, why_len);
+      tinker__proto_scan(&tinker_public__sample_response__descriptor, arena,
+                         body, &rc, why, why_len);
   if (!m) return rc;
   if (m->n_sequences > TINKER__MAX_SEQUENCES) {
     return fail(&d, TINKER_EOVERFLOW, "sequences", "too many");
@@ -233,12 +254,33 @@ static int result_in(tinker__sample_result_t *out, tinker__arena_t *arena,
   return prompt_in(&d, out, m);
 }
 
-int tinker__sample_result_decode(tinker__sample_result_t *out,
-                                 tinker__arena_t *arena, tinker__str_t body,
-                                 char *why, size_t why_len) {
+static int decode_own(tinker__sample_result_t *out, tinker__arena_t *arena,
+                      tinker__str_t body, char *why, size_t why_len) {
   memset(out, 0, sizeof(*out));
   tinker__decode_budget(arena, body.len);
   int rc = result_in(out, arena, body, why, why_len);
   tinker__arena_allow_all(arena);
   return rc;
+}
+
+static int no_room(const tinker__arena_t *arena, char *why, size_t why_len) {
+  return tinker__why(why, why_len, tinker__arena_error(arena), "the result: %s",
+                     tinker__arena_trouble(arena));
+}
+
+int tinker__sample_result_decode(tinker__sample_result_t *out,
+                                 tinker__arena_t *arena, tinker__str_t body,
+                                 char *why, size_t why_len) {
+  char *copy = tinker__arena_alloc(arena, body.len);
+  if (!copy) return no_room(arena, why, why_len);
+  if (body.len) memcpy(copy, body.ptr, body.len);
+  return decode_own(out, arena, (tinker__str_t){copy, body.len}, why, why_len);
+}
+
+int tinker__sample_result_take(tinker__sample_result_t *out,
+                               tinker__arena_t *arena, char *body, size_t len,
+                               char *why, size_t why_len) {
+  if (!tinker__arena_adopt(arena, body)) return no_room(arena, why, why_len);
+  return decode_own(out, arena, (tinker__str_t){body ? body : "", len}, why,
+                    why_len);
 }

@@ -28,6 +28,11 @@ int tinker__where(const tinker__where_t *at, int code, const char *fmt, ...) {
   return tinker__why(at->why, at->why_len, code, "%s: %s", place, text);
 }
 
+static int no_memory(const tinker__arena_t *arena, const tinker__where_t *at) {
+  return tinker__where(at, tinker__arena_error(arena), "%s",
+                       tinker__arena_trouble(arena));
+}
+
 /* Product of the dimensions; false when one is negative, or the bytes of all
  * are over the cap. */
 static bool cells_of(const int64_t *shape, size_t n, size_t *cells) {
@@ -106,10 +111,7 @@ static int densify(tinker__tensor_view_t *out, tinker__arena_t *arena,
   if (rc) return rc;
   void *dense =
       tinker__arena_alloc(arena, cells * tinker__dtype_size(raw->dtype));
-  if (!dense) {
-    return tinker__where(at, tinker__arena_error(arena), "%s",
-                         tinker__arena_trouble(arena));
-  }
+  if (!dense) return no_memory(arena, at);
   scatter(dense, raw, fill, cells);
   out->data = dense;
   out->count = cells;
@@ -176,10 +178,7 @@ static int widen(tinker__raw_tensor_t *raw, tinker__arena_t *arena,
   }
   raw->count = bytes.len / 4;
   int64_t *wide = tinker__arena_alloc(arena, raw->count * 8);
-  if (!wide) {
-    return tinker__where(at, tinker__arena_error(arena), "%s",
-                         tinker__arena_trouble(arena));
-  }
+  if (!wide) return no_memory(arena, at);
   for (size_t i = 0; i < raw->count; i++) {
     int32_t v;
     memcpy(&v, bytes.data + i * 4, 4);
@@ -207,9 +206,9 @@ static int take_values(tinker__raw_tensor_t *raw, tinker__arena_t *arena,
     return tinker__where(at, TINKER_EPROTO, "%zu bytes are no multiple of %zu",
                          bytes.len, size);
   }
-  raw->data = bytes.data ? (const void *)bytes.data : "";
+  raw->data = bytes.len ? tinker__proto_align(arena, bytes, size) : "";
   raw->count = bytes.len / size;
-  return 0;
+  return raw->data ? 0 : no_memory(arena, at);
 }
 
 static int read_proto(tinker__raw_tensor_t *raw, tinker__arena_t *arena,
@@ -224,10 +223,13 @@ static int read_proto(tinker__raw_tensor_t *raw, tinker__arena_t *arena,
       return tinker__where(at, TINKER_EPROTO, "indices are no int64");
     }
     raw->sparse = true;
-    raw->crow = (const int64_t *)(const void *)csr->crow_indices.data;
-    raw->col = (const int64_t *)(const void *)csr->col_indices.data;
+    raw->crow = tinker__proto_align(arena, csr->crow_indices, 8);
+    raw->col = tinker__proto_align(arena, csr->col_indices, 8);
     raw->crow_len = csr->crow_indices.len / 8;
     raw->col_len = csr->col_indices.len / 8;
+    if ((raw->crow_len && !raw->crow) || (raw->col_len && !raw->col)) {
+      return no_memory(arena, at);
+    }
     values = csr->values;
   } else if (t->encoding_case == TINKER_PUBLIC__TENSOR__ENCODING_DENSE) {
     values = t->dense;
@@ -340,6 +342,21 @@ bool tinker__tensors_sort(tinker__named_tensor_t *t, size_t n) {
 
 size_t tinker__chunks_length(const tinker__chunk_view_t *chunks, size_t n) {
   size_t total = 0;
-  for (size_t i = 0; i < n; i++) total += chunks[i].count;
+  for (size_t i = 0; i < n; i++) {
+    switch (chunks[i].kind) {
+    case TINKER__CHUNK_TEXT: total += chunks[i].text.count; break;
+    }
+  }
   return total;
+}
+
+int32_t *tinker__chunks_text(const tinker__chunk_view_t *chunks, size_t n,
+                             int32_t *out) {
+  for (size_t i = 0; i < n; i++) {
+    const tinker__text_chunk_t *t = &chunks[i].text;
+    if (chunks[i].kind != TINKER__CHUNK_TEXT || !t->count) continue;
+    memcpy(out, t->tokens, t->count * sizeof *out);
+    out += t->count;
+  }
+  return out;
 }

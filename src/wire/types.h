@@ -35,6 +35,9 @@ typedef struct tinker__tensor_view_s {
   size_t count;
   const int64_t *crow;
   const int64_t *col;
+  /* The block (base/shared.h) that data lies in: an encoder may keep using it.
+   * NULL = borrowed for the call only. */
+  void *owner;
 } tinker__tensor_view_t;
 
 typedef struct tinker__named_tensor_s {
@@ -42,10 +45,22 @@ typedef struct tinker__named_tensor_s {
   tinker__tensor_view_t tensor;
 } tinker__named_tensor_t;
 
+/* The kinds of what an input consists of. A decoder refuses the others that the
+ * protocol knows. */
+typedef enum { TINKER__CHUNK_TEXT } tinker__chunk_kind_t;
+
 /* A run of text tokens. */
-typedef struct tinker__chunk_view_s {
+typedef struct tinker__text_chunk_s {
   const int32_t *tokens;
   size_t count;
+  void *owner; /* the same of the tokens */
+} tinker__text_chunk_t;
+
+typedef struct tinker__chunk_view_s {
+  tinker__chunk_kind_t kind;
+  union {
+    tinker__text_chunk_t text;
+  };
 } tinker__chunk_view_t;
 
 typedef struct tinker__datum_view_s {
@@ -82,8 +97,16 @@ typedef struct tinker__number_s {
 /* Lets the arena take what a decoder of a body of this size may need: a small
  * body must not unpack into all the memory there is. */
 void tinker__decode_budget(tinker__arena_t *arena, size_t body_len);
-/* Number of text tokens in the chunks of a datum or prompt. */
+static inline tinker__chunk_view_t tinker__text_chunk(const int32_t *tokens,
+                                                      size_t count) {
+  return (tinker__chunk_view_t){.kind = TINKER__CHUNK_TEXT,
+                                .text = {tokens, count, NULL}};
+}
+/* Tokens that the chunks of a datum or prompt stand for. */
 size_t tinker__chunks_length(const tinker__chunk_view_t *chunks, size_t n);
+/* Writes the tokens of all text in the chunks to out and returns the end. */
+int32_t *tinker__chunks_text(const tinker__chunk_view_t *chunks, size_t n,
+                             int32_t *out);
 /* Bytes of an element: 4 or 8. */
 static inline size_t tinker__dtype_size(tinker__dtype_t t) {
   return t == TINKER__DTYPE_F32 ? 4 : 8;

@@ -140,6 +140,17 @@ Test(curl_request, only_a_numbered_body_can_be_read_again) {
   run("unix:/no/such", post(false, "{}"));
   cr_assert_eq(value_of(CURLOPT_POSTFIELDS), 0);
   cr_assert_neq(value_of(CURLOPT_READFUNCTION), -1);
+  cr_assert_leq(value_of(CURLOPT_SEEKFUNCTION), 0);
+  static const tinker__piece_t piece = {"{}", 2, false};
+  tinker__http_request_t pieces = post(true, "");
+  pieces.body = (tinker__str_t){NULL, 2};
+  pieces.pieces = (tinker__pieces_t){&piece, 1, 2};
+  run("unix:/no/such", pieces);
+  cr_assert_eq(value_of(CURLOPT_POSTFIELDS), 0);
+  cr_assert_gt(value_of(CURLOPT_SEEKFUNCTION), 0);
+  pieces.numbered = false;
+  run("unix:/no/such", pieces);
+  cr_assert_leq(value_of(CURLOPT_SEEKFUNCTION), 0);
   run("unix:/no/such", post(false, ""));
   cr_assert_eq(value_of(CURLOPT_FRESH_CONNECT), 1);
 }

@@ -33,7 +33,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   int rc =
       data[0] & 1
           ? tinker__fb_output_decode_json(&o, &arena, body, why, sizeof(why))
-          : tinker__fb_output_decode(&o, &arena, body, why, sizeof(why));
+          : tinker__fb_output_take(&o, &arena,
+                                   tinker__mem_dup(&mem, body.ptr, body.len),
+                                   body.len, why, sizeof(why));
   if (!rc) {
     tinker__fb_output_t parts[2] = {o, o};
     volatile double seen = sum(&o);

@@ -19,9 +19,15 @@ static void request(tinker__arena_t *arena, tinker__str_t body) {
     if (tinker__wire_body_stamp(&own, r.sampling_session_id, seq)) {
       __builtin_trap();
     }
-    int rc = tinker__sample_request_decode(
-        &same, arena, tinker__wire_body_str(&own), b, why, sizeof(why));
+    tinker__buf_t text;
+    tinker__buf_init(&text, arena->mem, 1u << 26);
+    int rc = tinker__wire_body_copy(&own, &text);
+    if (!rc) {
+      rc = tinker__sample_request_decode(&same, arena, tinker__buf_str(&text),
+                                         b, why, sizeof(why));
+    }
     if (!rc && r.seq_id >= 0 && memcmp(a, b, sizeof(a)) != 0) __builtin_trap();
+    tinker__buf_free(&text);
   }
   tinker__wire_body_free(&own);
 }

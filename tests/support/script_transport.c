@@ -99,7 +99,11 @@ static script_request_t *record(script_t *s, const tinker__http_request_t *r) {
       .at_ms = tinker__loop_now(s->loop),
   };
   assert(q->body);
-  if (r->body.len) memcpy(q->body, r->body.ptr, r->body.len);
+  tinker__piece_t whole;
+  tinker__place_t place = {0};
+  tinker__pieces_t body = tinker__http_body(r, &whole);
+  size_t len = tinker__pieces_read(&body, &place, q->body, r->body.len);
+  assert(len == r->body.len);
   q->body[r->body.len] = '\0';
   return q;
 }

@@ -238,7 +238,7 @@ static int not_finite(const check_t *c, const char *input, float value,
 
 static int take_tokens(const check_t *c, const tinker__datum_view_t *v,
                        tinker__eng_train_datum_t *d) {
-  size_t n = tinker__chunks_length(v->chunks, v->chunk_count), at = 0;
+  size_t n = tinker__chunks_length(v->chunks, v->chunk_count);
   if (n == 0) return wrong(c, "", "no tokens");
   if (n > c->info->context_length) {
     return tinker__why(c->why, c->why_len, TINKER_EINVAL,
@@ -248,12 +248,7 @@ static int take_tokens(const check_t *c, const tinker__datum_view_t *v,
   }
   int32_t *tokens = tinker__arena_array(&c->work->arena, n, sizeof *tokens);
   if (!tokens) return TINKER_ENOMEM;
-  for (size_t i = 0; i < v->chunk_count; i++) {
-    if (!v->chunks[i].count) continue;
-    memcpy(tokens + at, v->chunks[i].tokens,
-           v->chunks[i].count * sizeof *tokens);
-    at += v->chunks[i].count;
-  }
+  tinker__chunks_text(v->chunks, v->chunk_count, tokens);
   for (size_t i = 0; i < n; i++) {
     if (tokens[i] < 0 || (size_t)tokens[i] >= c->info->vocab_size) {
       return outside(c, "", tokens[i], i);

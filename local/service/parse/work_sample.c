@@ -21,18 +21,13 @@ static int take_prompt(tinker__svc_work_t *w, const tinker__sample_request_t *q,
                        const tinker__eng_base_info_t *info,
                        tinker__eng_gen_spec_t *spec, char *why,
                        size_t why_len) {
-  size_t n = tinker__chunks_length(q->chunks, q->chunk_count), at = 0;
+  size_t n = tinker__chunks_length(q->chunks, q->chunk_count);
   if (n == 0) {
     return tinker__why(why, why_len, TINKER_EINVAL, "prompt: no tokens");
   }
   int32_t *tokens = tinker__arena_array(&w->arena, n, sizeof *tokens);
   if (!tokens) return TINKER_ENOMEM;
-  for (size_t i = 0; i < q->chunk_count; i++) {
-    if (!q->chunks[i].count) continue;
-    memcpy(tokens + at, q->chunks[i].tokens,
-           q->chunks[i].count * sizeof *tokens);
-    at += q->chunks[i].count;
-  }
+  tinker__chunks_text(q->chunks, q->chunk_count, tokens);
   for (size_t i = 0; i < n; i++) {
     if (tokens[i] < 0 || (size_t)tokens[i] >= info->vocab_size) {
       return tinker__why(

@@ -42,3 +42,21 @@ Test(arena, says_what_is_short) {
   tinker__arena_free(&arena);
   cr_assert_eq(atomic_load(&mem.live_blocks), 0);
 }
+
+/* A block from elsewhere goes when the arena goes, or at once. */
+Test(arena, adopts_a_block) {
+  tinker__mem_t mem;
+  tinker__arena_t arena;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__arena_init(&arena, &mem);
+  cr_assert(tinker__arena_adopt(&arena, tinker__mem_alloc(&mem, 100)));
+  cr_assert(tinker__arena_adopt(&arena, tinker__mem_alloc(&mem, 200)));
+  cr_assert(tinker__arena_adopt(&arena, NULL));
+  cr_assert_eq(mem.live_blocks, 3);
+  tinker__arena_free(&arena);
+  cr_assert_eq(mem.live_blocks, 0);
+  void *block = tinker__mem_alloc(&mem, 100);
+  mem.fail_at = mem.count + 1;
+  cr_assert_not(tinker__arena_adopt(&arena, block));
+  cr_assert_eq(mem.live_blocks, 0);
+}

@@ -51,8 +51,10 @@ static int sink_send(void *user, tinker__http_request_t *r) {
       .timeout_ms = r->timeout_ms,
   };
   snprintf(s->path, sizeof s->path, "%s", r->path);
-  snprintf(s->body, sizeof s->body, "%.*s", (int)r->body.len,
-           r->body.len ? r->body.ptr : "");
+  tinker__piece_t whole;
+  tinker__place_t place = {0};
+  tinker__pieces_t body = tinker__http_body(r, &whole);
+  s->body[tinker__pieces_read(&body, &place, s->body, sizeof s->body - 1)] = 0;
   return 0;
 }
 

@@ -32,9 +32,10 @@ static tinker__admit_t admit(void *user, const tinker__mutation_t *m,
     const tinker__mutation_request_t *r = &m->requests[i];
     hear(d, i ? "," : "");
     hear(d, r->seq < 0 ? "-" : "%d", (int)r->seq);
-    cr_assert_eq(r->segments, 1u);
-    snprintf(d->body, sizeof d->body, "%.*s", (int)r->body[0].len,
-             r->body[0].len ? r->body[0].ptr : "");
+    tinker__place_t place = {0};
+    size_t len =
+        tinker__pieces_read(&r->body, &place, d->body, sizeof d->body - 1);
+    d->body[len] = 0;
   }
   if (d->answer == TINKER__ADMIT_REFUSE && d->with_error) {
     *error = no(d, "the journal is full");

@@ -158,7 +158,7 @@ static void check_datum(const tinker__datum_view_t *d, const node_t *n) {
   const node_t *inputs = get(n, "loss_fn_inputs");
   cr_assert_eq(d->chunk_count, chunks->count, "%s", file);
   for (size_t i = 0; i < chunks->count; i++) {
-    check_tokens(d->chunks[i].tokens, d->chunks[i].count,
+    check_tokens(d->chunks[i].text.tokens, d->chunks[i].text.count,
                  get(get(&chunks->items[i], "encoded_text"), "tokens"));
   }
   cr_assert_eq(d->input_count, inputs->count, "%s", file);
@@ -196,9 +196,9 @@ static void check_own_bytes(const tinker__fb_request_t *r) {
                0, "%s: %s", file, why);
   cr_assert_eq(tinker__wire_body_stamp(&b, r->view.model_id, r->view.seq_id),
                0);
-  cr_assert_eq(tinker__fb_request_decode(
-                   &again, &arena, tinker__wire_body_str(&b), TINKER__FB_PROTO,
-                   false, 1 << 24, why, sizeof(why)),
+  cr_assert_eq(tinker__fb_request_decode(&again, &arena, sent(&b),
+                                         TINKER__FB_PROTO, false, 1 << 24, why,
+                                         sizeof(why)),
                0, "%s: %s", file, why);
   cr_assert_arr_eq(r->digest, again.digest, sizeof(again.digest), "%s", file);
   tinker__wire_body_free(&b);
@@ -342,9 +342,8 @@ static void check_asample(tinker__str_t body) {
   cr_assert_eq(tinker__sample_request_encode(&own, &mem, &r), 0);
   cr_assert_eq(tinker__wire_body_stamp(&own, r.sampling_session_id, r.seq_id),
                0);
-  cr_assert_eq(tinker__sample_request_decode(&again, &arena,
-                                             tinker__wire_body_str(&own), b,
-                                             why, sizeof(why)),
+  cr_assert_eq(tinker__sample_request_decode(&again, &arena, sent(&own), b, why,
+                                             sizeof(why)),
                0, "%s: %s", file, why);
   cr_assert_arr_eq(a, b, sizeof(a), "%s", file);
   tinker__wire_body_free(&own);

@@ -37,14 +37,14 @@ static void fill(request_t *r) {
                    .targets = {2, 3, 4, 5},
                    .crow = {0, 2, 4},
                    .col = {0, 1, 0, 1}};
-  r->chunks[0] = (tinker__chunk_view_t){r->tokens, 2};
-  r->chunks[1] = (tinker__chunk_view_t){r->tokens + 2, 2};
+  r->chunks[0] = tinker__text_chunk(r->tokens, 2);
+  r->chunks[1] = tinker__text_chunk(r->tokens + 2, 2);
   r->inputs[0] = (tinker__named_tensor_t){
       TINKER__STR("target_tokens"),
-      {TINKER__DTYPE_I64, 2, {2, 2}, r->targets, 4, NULL, NULL}};
+      {TINKER__DTYPE_I64, 2, {2, 2}, r->targets, 4, NULL, NULL, NULL}};
   r->inputs[1] = (tinker__named_tensor_t){
       TINKER__STR("weights"),
-      {TINKER__DTYPE_F32, 2, {2, 2}, r->weights, 4, NULL, NULL}};
+      {TINKER__DTYPE_F32, 2, {2, 2}, r->weights, 4, NULL, NULL, NULL}};
   r->config[0] = (tinker__config_entry_t){TINKER__STR("beta"), false, 0.5,
                                           TINKER__STR("")};
   r->config[1] =
@@ -79,8 +79,9 @@ CHANGE(config_sign, r->config[0].number = -0.5)
 CHANGE(config_text, r->config[1].text = TINKER__STR("y"))
 CHANGE(config_kind, r->config[1].is_text = false)
 CHANGE(token, r->tokens[3] = 5)
-CHANGE(chunking, (r->chunks[0].count = 1, r->chunks[1].tokens = r->tokens + 1,
-                  r->chunks[1].count = 3))
+CHANGE(chunking,
+       (r->chunks[0].text.count = 1, r->chunks[1].text.tokens = r->tokens + 1,
+        r->chunks[1].text.count = 3))
 CHANGE(chunk_count, r->datums[1].chunk_count = 1)
 CHANGE(input_count, r->datums[1].input_count = 1)
 CHANGE(input_name, r->inputs[1].name = TINKER__STR("weight"))

@@ -15,9 +15,9 @@ TestSuite(fb_output, .init = wire_setup, .fini = wire_teardown);
 
 static const float lp0[] = {-1, -2}, lp1[] = {-3};
 static const tinker__named_tensor_t f0[] = {
-    {{"logprobs", 8}, {TINKER__DTYPE_F32, 1, {2}, lp0, 2, NULL, NULL}}};
+    {{"logprobs", 8}, {TINKER__DTYPE_F32, 1, {2}, lp0, 2, NULL, NULL, NULL}}};
 static const tinker__named_tensor_t f1[] = {
-    {{"logprobs", 8}, {TINKER__DTYPE_F32, 1, {1}, lp1, 1, NULL, NULL}}};
+    {{"logprobs", 8}, {TINKER__DTYPE_F32, 1, {1}, lp1, 1, NULL, NULL, NULL}}};
 static const tinker__output_datum_t outputs[] = {{f0, 1}, {f1, 1}};
 static const tinker__number_t metric[] = {{"loss:sum", 6}};
 static const tinker__fb_output_t output = {
@@ -77,14 +77,44 @@ Test(fb_output, golden_bytes_both_ways) {
   tinker__buf_free(&b);
 }
 
+/* The result is in the block that was given, which goes with the arena, or when
+ * it can't be read. */
+Test(fb_output, takes_the_block_of_the_body) {
+  bytes_t want = unhex(GOLDEN);
+  tinker__fb_output_t o;
+  char *body = tinker__mem_dup(&mem, want.data, want.len);
+  cr_assert_eq(
+      tinker__fb_output_take(&o, &arena, body, want.len, why, sizeof(why)), 0,
+      "%s", why);
+  check(&o);
+  for (size_t i = 0; i < 2; i++) {
+    const char *data = o.datums[i].fields[0].tensor.data;
+    cr_assert(data > body && data < body + want.len);
+    cr_assert_eq((uintptr_t)data % sizeof(float), 0);
+  }
+  body = tinker__mem_dup(&mem, want.data, want.len - 1);
+  cr_assert_eq(
+      tinker__fb_output_take(&o, &arena, body, want.len - 1, why, sizeof(why)),
+      TINKER_EPROTO);
+  cr_assert_eq(tinker__fb_output_take(&o, &arena, NULL, 0, why, sizeof(why)),
+               0);
+  cr_assert_eq(o.datum_count, 0);
+}
+
 /* Outputs of two dimensions with other widths make records of their own. */
 Test(fb_output, ragged_outputs) {
   static const float a[6] = {1, 2, 3, 4, 5, 6};
   tinker__named_tensor_t t[3];
   for (int i = 0; i < 3; i++) {
-    t[i] = (tinker__named_tensor_t){
-        TINKER__STR("logprobs"),
-        {TINKER__DTYPE_F32, 2, {i == 2 ? 2 : 3, i == 2 ? 3 : 2}, a, 6, 0, 0}};
+    t[i] = (tinker__named_tensor_t){TINKER__STR("logprobs"),
+                                    {TINKER__DTYPE_F32,
+                                     2,
+                                     {i == 2 ? 2 : 3, i == 2 ? 3 : 2},
+                                     a,
+                                     6,
+                                     0,
+                                     0,
+                                     0}};
   }
   tinker__output_datum_t d[] = {{&t[0], 1}, {&t[1], 1}, {&t[2], 1}};
   tinker__fb_output_t in = {TINKER__STR("T"), d, 3, NULL, 0}, o;
@@ -228,6 +258,11 @@ static int all(tinker__mem_t *m, void *user) {
   if (!rc) rc = tinker__fb_output_encode_json(&j, &output);
   if (!rc) {
     rc = tinker__fb_output_decode(&o[0], &a, tinker__buf_str(&b), NULL, 0);
+  }
+  if (!rc) {
+    size_t len = b.len;
+    char *body = tinker__buf_take(&b, NULL);
+    rc = tinker__fb_output_take(&o[1], &a, body, len, NULL, 0);
   }
   if (!rc) {
     rc = tinker__fb_output_decode_json(&o[1], &a, tinker__buf_str(&j), NULL, 0);

@@ -16,12 +16,12 @@ TestSuite(fb_request, .init = wire_setup, .fini = wire_teardown);
 static const int32_t tokens[] = {1, 2, 3};
 static const int64_t targets[] = {2, 3, 4};
 static const float weights[] = {0, 1, 1};
-static const tinker__chunk_view_t chunks[] = {{tokens, 3}};
+static const tinker__chunk_view_t chunks[] = {{.text = {tokens, 3, NULL}}};
 /* Unsorted on purpose. */
 static const tinker__named_tensor_t inputs[] = {
-    {{"weights", 7}, {TINKER__DTYPE_F32, 1, {3}, weights, 3, NULL, NULL}},
+    {{"weights", 7}, {TINKER__DTYPE_F32, 1, {3}, weights, 3, NULL, NULL, NULL}},
     {{"target_tokens", 13},
-     {TINKER__DTYPE_I64, 0, {0}, targets, 3, NULL, NULL}}};
+     {TINKER__DTYPE_I64, 0, {0}, targets, 3, NULL, NULL, NULL}}};
 static const tinker__datum_view_t datums[] = {{chunks, 1, inputs, 2}};
 
 static tinker__fb_view_t view(void) {
@@ -41,7 +41,7 @@ static void check_bytes(const tinker__fb_view_t *v, int64_t seq,
                "%s", why);
   cr_assert_eq(tinker__wire_body_stamp(&b, TINKER__STR("m"), 1000000), 0);
   cr_assert_eq(tinker__wire_body_stamp(&b, TINKER__STR("m"), seq), 0);
-  cr_assert(tinker__str_eq(tinker__wire_body_str(&b), bytes_str(&want)));
+  cr_assert(tinker__str_eq(sent(&b), bytes_str(&want)));
   tinker__wire_body_free(&b);
 }
 
@@ -112,7 +112,7 @@ static void check_view(const tinker__fb_request_t *r) {
   cr_assert(tinker__str_eqs(v->loss_fn, "cross_entropy"));
   cr_assert_eq(v->datum_count, 1);
   cr_assert_eq(v->datums[0].chunk_count, 1);
-  cr_assert_arr_eq(v->datums[0].chunks[0].tokens, tokens, sizeof(tokens));
+  cr_assert_arr_eq(v->datums[0].chunks[0].text.tokens, tokens, sizeof(tokens));
   cr_assert_eq(v->datums[0].input_count, 2);
   const tinker__named_tensor_t *t = v->datums[0].inputs;
   cr_assert(tinker__str_eqs(t[0].name, "target_tokens"));

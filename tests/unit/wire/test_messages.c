@@ -247,7 +247,7 @@ Test(messages, numbered_requests_are_stamped_late) {
                0);
   cr_assert_eq(tinker__wire_body_stamp(&b, id, 12), 0);
   cr_assert(tinker__str_eqs(
-      tinker__wire_body_str(&b),
+      sent(&b),
       "{\"model_id\":\"S:\\\"train\\\"\\n:0\",\"seq_id\":12,\"adam_params\":{"
       "\"learning_rate\":0.0001,\"beta1\":0.9,\"beta2\":0.95,\"eps\":1e-12,"
       "\"weight_decay\":0.0,\"grad_clip_norm\":0.0},\"type\":\"optim_step\"}"));

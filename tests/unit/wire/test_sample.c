@@ -34,16 +34,14 @@ Test(sample, request_round_trip) {
   cr_assert(r.params.stop == TINKER__STOP_STRINGS && r.params.stop_count == 2);
   cr_assert(tinker__str_eqs(r.params.stop_strings[0], "\n"));
   cr_assert(r.params.temperature == 0.7 && r.params.top_p == 0.95);
-  cr_assert_eq(r.chunks[0].tokens[2], 3);
+  cr_assert_eq(r.chunks[0].text.tokens[2], 3);
   cr_assert_eq(tinker__sample_request_encode(&body, &mem, &r), 0);
   cr_assert_eq(body.estimate, 30);
   cr_assert_eq(tinker__wire_body_stamp(&body, r.sampling_session_id, r.seq_id),
                0);
-  cr_assert(tinker__str_eqs(tinker__wire_body_str(&body), full), "%.*s",
-            (int)tinker__wire_body_str(&body).len,
-            tinker__wire_body_str(&body).ptr);
-  cr_assert_eq(tinker__sample_request_decode(&again, &arena,
-                                             tinker__wire_body_str(&body), b,
+  cr_assert(tinker__str_eqs(sent(&body), full), "%.*s", (int)sent(&body).len,
+            sent(&body).ptr);
+  cr_assert_eq(tinker__sample_request_decode(&again, &arena, sent(&body), b,
                                              why, sizeof(why)),
                0);
   cr_assert_arr_eq(a, b, sizeof(a));

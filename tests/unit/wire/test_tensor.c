@@ -118,7 +118,7 @@ Test(tensor, surplus_of_a_sparse_one) {
 /* What the client itself would send is held to the same. */
 Test(tensor, before_it_is_sent) {
   tinker__tensor_view_t t = {
-      TINKER__DTYPE_F32, 2, {2, 2}, floats, 4, NULL, NULL};
+      TINKER__DTYPE_F32, 2, {2, 2}, floats, 4, NULL, NULL, NULL};
   tinker__where_t at = here();
   cr_assert_eq(tinker__tensor_check(&t, &at), 0);
   for (t.count = 0; t.count < 9; t.count++) {

@@ -9,6 +9,7 @@
 #include <tinker/error.h>
 
 #include "support/fail_alloc.h"
+#include "wire/body.h"
 #include "wire/types.h"
 
 /* Bytes out of hexadecimal text. */
@@ -28,6 +29,19 @@ static inline bytes_t unhex(const char *hex) {
 
 static inline tinker__str_t bytes_str(const bytes_t *b) {
   return (tinker__str_t){b->data, b->len};
+}
+
+/* The bytes that a body is sent as, until the next call. */
+static inline tinker__str_t sent(const tinker__wire_body_t *b) {
+  static char text[1 << 20];
+  tinker__piece_t one = {tinker__wire_body_str(b).ptr,
+                         tinker__wire_body_str(b).len, false};
+  tinker__pieces_t p = tinker__wire_body_pieces(b);
+  tinker__place_t place = {0};
+  if (!p.list) p = (tinker__pieces_t){&one, 1, one.count};
+  size_t len = tinker__pieces_read(&p, &place, text, sizeof text);
+  cr_assert_eq(len, p.len);
+  return (tinker__str_t){text, len};
 }
 
 /* One memory and one arena per test. */

@@ -16,7 +16,7 @@ static int parse(tinker__mem_t *mem, float value, char *why, size_t why_len) {
   static const int32_t tokens[3] = {1, 2, 3};
   static const int64_t targets[3] = {2, 3, 4};
   const float good[3] = {1, 1, 1}, bad[3] = {1, 1, value};
-  const tinker__chunk_view_t chunk = {tokens, 3};
+  const tinker__chunk_view_t chunk = tinker__text_chunk(tokens, 3);
   tinker__named_tensor_t inputs[2][2];
   tinker__datum_view_t datums[2];
   tinker__wire_body_t body;
@@ -25,10 +25,10 @@ static int parse(tinker__mem_t *mem, float value, char *why, size_t why_len) {
   for (int i = 0; i < 2; i++) {
     inputs[i][0] = (tinker__named_tensor_t){
         TINKER__STR("target_tokens"),
-        {TINKER__DTYPE_I64, 1, {3}, targets, 3, NULL, NULL}};
+        {TINKER__DTYPE_I64, 1, {3}, targets, 3, NULL, NULL, NULL}};
     inputs[i][1] = (tinker__named_tensor_t){
         TINKER__STR("weights"),
-        {TINKER__DTYPE_F32, 1, {3}, i ? bad : good, 3, NULL, NULL}};
+        {TINKER__DTYPE_F32, 1, {3}, i ? bad : good, 3, NULL, NULL, NULL}};
     datums[i] = (tinker__datum_view_t){&chunk, 1, inputs[i], 2};
   }
   tinker__fb_view_t view = {
