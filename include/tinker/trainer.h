@@ -71,16 +71,26 @@ tinker_trainer_forward(tinker_trainer_t *trainer, tinker_datum_t *const *data,
 /* Computes a loss and adds its gradients to those of earlier calls since the
  * last optimizer step. The loss is a sum: dividing by a number of tokens or
  * examples is the caller's task, through weights or advantages.
- * trainer, call: see future.h. data, n, loss: as tinker_trainer_forward().
- * Returns a future owned by the caller; result: tinker_future_get_forward() and
- * tinker_future_loss(). Any thread. */
+ * It fails with TINKER_ESTATE, unsent, when an earlier call of the same step
+ * failed, or its optimizer step did, because the service still has the
+ * gradients of the others; see tinker_trainer_optim_step(). trainer, call: see
+ * future.h. data, n, loss: as tinker_trainer_forward(). Returns a future owned
+ * by the caller; result: tinker_future_get_forward() and tinker_future_loss().
+ * Any thread. */
 TINKER_API TINKER_NODISCARD tinker_future_t *tinker_trainer_forward_backward(
     tinker_trainer_t *trainer, tinker_datum_t *const *data, size_t n,
     const tinker_loss_t *loss, const tinker_call_options_t *call);
 
 /* Updates the weights from the gathered gradients and clears those.
- * trainer, call: see future.h. params: borrowed; NULL = the defaults. Returns a
- * future owned by the caller; result: tinker_future_get_optim(). Any thread. */
+ * After a forward_backward of the step that failed (refused, rejected, not
+ * sent, or failed when it was carried out, as far as that is known when its
+ * turn comes) it fails with TINKER_ESTATE, unsent: it would move the weights by
+ * a part of the step, or by momentum alone. If nothing of the step is summed on
+ * the service the next step is as any other; else the error says that the
+ * trainer needs recovery. A call that its caller canceled does not count as
+ * failed. trainer, call: see future.h. params: borrowed; NULL = the defaults.
+ * Returns a future owned by the caller; result: tinker_future_get_optim(). Any
+ * thread. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_trainer_optim_step(tinker_trainer_t *trainer,
                           const tinker_adam_params_t *params,
