@@ -19,15 +19,7 @@
  * A batch that is larger than the service takes in one request is sent as
  * several, each with a number of its own. If one of them fails the call fails,
  * but the gradients of the others are summed: tinker_error_outcome_is_unknown()
- * says so.
- *
- * Only optim_step uses that sum up, and no call clears it. So nothing goes on
- * by itself after a forward_backward that was not carried out: the optim_step
- * of the same step is not sent and ends with TINKER_ESTATE, and with it the
- * step. If other gradients of the step are summed, every later forward_backward
- * and optim_step ends so, and tinker_error_needs_recovery() says that a
- * checkpoint has to help. A call that was canceled before it was sent does not
- * count.
+ * says so, and tinker_trainer_optim_step() what follows.
  *
  * If a number can't be delivered, or the session has ended, the trainer is
  * fatal: it refuses every later call with TINKER_EFATAL rather than leave a
