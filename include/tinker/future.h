@@ -95,11 +95,11 @@ TINKER_API tinker_kind_t tinker_future_kind(const tinker_future_t *future);
 TINKER_API void *tinker_future_user(const tinker_future_t *future);
 
 /* Will the call's callback run, or has it run? A program that gives memory
- * back in its callback asks this after each call, and gives it back itself when
- * the answer is no. What a detached call returns does not tell: there
- * tinker_future_status() is TINKER_EAGAIN if the callback runs.
- * future: not NULL. Returns 0 for a constant future and for a call without a
- * callback, else 1. Any thread. */
+ * back in its callback asks this after each call, detached ones included, and
+ * gives it back itself when the answer is no.
+ * future: what the call returned, not NULL. Returns 0 for a call that has
+ * failed with a constant future and for a call without a callback, else 1. Any
+ * thread. */
 TINKER_API int tinker_future_runs_callback(const tinker_future_t *future);
 
 /* State of an operation.
