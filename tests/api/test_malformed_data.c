@@ -143,3 +143,36 @@ Test(malformed, tensors) {
   made(rc, error, NULL, name);
   tinker_datum_release(d);
 }
+
+static void not_freed(void *user) {
+  (void)user;
+  cr_assert_fail("what was refused is still the caller's");
+}
+
+Test(malformed, arrays_that_are_handed_over) {
+  static const int32_t odd[3] = {1, 2, -3};
+  static const int64_t targets[2] = {1, -1};
+  static const float values[2] = {0, INFINITY};
+  tinker_input_t *in = NULL, *some = some_input();
+  tinker_datum_t *d = NULL;
+  must(!tinker_input_new(&in, NULL, NULL));
+  must(!tinker_datum_new(&d, some, NULL, NULL));
+#define TAKE(field_, ...) MADE(NULL, field_, __VA_ARGS__)
+  TAKE("input", tinker_input_take_tokens(NULL, odd, 2, not_freed, NULL, &e));
+  TAKE("input", tinker_input_take_tokens(some, odd, 2, not_freed, NULL, &e));
+  TAKE("tokens", tinker_input_take_tokens(in, NULL, 2, not_freed, NULL, &e));
+  TAKE("tokens[2]", tinker_input_take_tokens(in, odd, 3, not_freed, NULL, &e));
+  TAKE("n is 0", tinker_input_take_tokens(in, odd, 0, not_freed, NULL, &e));
+  TAKE("free_cb", tinker_input_take_tokens(in, odd, 2, NULL, NULL, &e));
+  TAKE("target_tokens[1]", tinker_datum_take_i64(d, "target_tokens", targets, 2,
+                                                 0, not_freed, NULL, &e));
+  TAKE("a[1]",
+       tinker_datum_take_f32(d, "a", values, 2, 0, not_freed, NULL, &e));
+  TAKE("free_cb", tinker_datum_take_f32(d, "a", values, 1, 0, NULL, NULL, &e));
+  TAKE("name",
+       tinker_datum_take_i64(d, "A", targets, 2, 0, not_freed, NULL, &e));
+#undef TAKE
+  tinker_datum_release(d);
+  tinker_input_release(some);
+  tinker_input_release(in);
+}

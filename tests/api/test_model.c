@@ -283,7 +283,8 @@ static void begun(made_t *m, tinker_future_t *f,
   bool kept = constant && tinker_future_status(f) == TINKER_EAGAIN;
   m->in_call = false;
   holds(f != NULL);
-  holds(tinker_future_runs_callback(f) == (m->calls_back && !constant));
+  holds(tinker_future_runs_callback(f) ==
+        (m->calls_back && (kept || !constant)));
   if (constant && !kept) { /* nothing is delivered for it */
     holds(tinker_future_status(f) == TINKER_ECLOSED && over);
     m->called = m->taken = 1;
