@@ -172,6 +172,7 @@ void tinker__driver_event(void *user, tinker__session_event_t event,
   tinker_client_t *core = user;
   static const tinker_log_level_t levels[] = {
       [TINKER__SESSION_SILENT] = TINKER_LOG_WARNING,
+      [TINKER__SESSION_UNKNOWN] = TINKER_LOG_WARNING,
       [TINKER__SESSION_BACK] = TINKER_LOG_INFO,
       [TINKER__SESSION_ENDED] = TINKER_LOG_ERROR,
       [TINKER__SESSION_TROUBLE] = TINKER_LOG_WARNING,
