@@ -54,7 +54,6 @@ struct tinker_client_s {
   tinker__timer_t drain_timer;
   tinker__session_waiter_t waiters[TINKER__NEEDS_COUNT];
   tinker__session_waiter_t finish_waiter;
-  int64_t paused_ms; /* when a pause was last reported, 0 = never */
   bool draining;     /* every call that was accepted is in the flow by now */
   bool finishing;
   int drain_cut; /* code that a drain ends with, 0 = it ended by itself */

@@ -5,8 +5,6 @@
 #include "base/error.h"
 #include "wire/messages.h"
 
-#define PAUSE_LOG_MS 60000
-
 static int64_t now_of(const tinker_client_t *core) {
   return tinker__loop_now(core->loop);
 }
@@ -58,15 +56,6 @@ static const char *sink_trouble(void *user) {
   return tinker__session_trouble(core->session);
 }
 
-/* One line a minute, however many operations wait. */
-static void sink_paused(void *user, const char *name, const char *why) {
-  tinker_client_t *core = user;
-  int64_t now = now_of(core);
-  if (core->paused_ms && now - core->paused_ms < PAUSE_LOG_MS) return;
-  core->paused_ms = now;
-  TINKER__LOG(core->log, TINKER_LOG_WARNING, "flow", "%s waits: %s", name, why);
-}
-
 /* The event that follows touches a flag of the flow, none of its queues. */
 static void sink_over(void *user) {
   tinker_client_t *core = user;
@@ -115,7 +104,6 @@ const tinker__sink_t tinker__driver_sink = {
     .settled = sink_settled,
     .wake_at = sink_wake_at,
     .trouble = sink_trouble,
-    .paused = sink_paused,
     .bug = sink_bug,
     .over = sink_over,
     .need = sink_need,
