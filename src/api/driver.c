@@ -3,6 +3,7 @@
 #include "api/core.h"
 #include "api/job.h"
 #include "base/error.h"
+#include "base/show.h"
 #include "wire/messages.h"
 
 static int64_t now_of(const tinker_client_t *core) {
@@ -62,6 +63,10 @@ static void sink_over(void *user) {
   tinker__session_set_ended(core->session);
 }
 
+static void sink_event(void *user, const tinker_event_t *event) {
+  tinker__notices_event(user, event);
+}
+
 static void sink_bug(void *user, const char *what) {
   tinker_client_t *core = user;
   TINKER__LOG(core->log, TINKER_LOG_ERROR, "flow", "%s", what);
@@ -104,6 +109,7 @@ const tinker__sink_t tinker__driver_sink = {
     .settled = sink_settled,
     .wake_at = sink_wake_at,
     .trouble = sink_trouble,
+    .event = sink_event,
     .bug = sink_bug,
     .over = sink_over,
     .need = sink_need,
@@ -166,12 +172,25 @@ void tinker__driver_event(void *user, tinker__session_event_t event,
       [TINKER__SESSION_TROUBLE] = TINKER_LOG_WARNING,
       [TINKER__SESSION_MESSAGE] = TINKER_LOG_INFO,
   };
+  static const tinker_event_kind_t kinds[] = {
+      [TINKER__SESSION_SILENT] = TINKER_EVENT_SESSION_SILENT,
+      [TINKER__SESSION_UNKNOWN] = TINKER_EVENT_SESSION_UNKNOWN,
+      [TINKER__SESSION_BACK] = TINKER_EVENT_SESSION_BACK,
+      [TINKER__SESSION_ENDED] = TINKER_EVENT_SESSION_ENDED,
+      [TINKER__SESSION_TROUBLE] = 0, /* a line of the log */
+      [TINKER__SESSION_MESSAGE] = 0,
+  };
   /* Later calls get the session's own refusal, not whatever the service says
    * to a request of a dead one. */
   if (event == TINKER__SESSION_ENDED) {
     tinker__flow_unready(&core->flow, TINKER__NEEDS_SESSION);
   }
   TINKER__LOG(core->log, levels[event], "session", "%s", text);
+  if (!core->events || !kinds[event]) return;
+  char shown[TINKER__LOG_MESSAGE_LEN];
+  tinker__show(shown, sizeof shown, tinker__str(text));
+  tinker__notices_event(core,
+                        &(tinker_event_t){.kind = kinds[event], .text = shown});
 }
 
 /* --- submitting: any thread --- */
@@ -217,14 +236,8 @@ bool tinker__driver_refused(tinker_client_t *core, tinker_future_t *f) {
   return reported;
 }
 
-static void log_run(tinker__task_t *task) {
-  tinker_client_t *core = TINKER__CONTAINER(task, tinker_client_t, log_task);
-  if (core->log_cb) tinker__log_drain(core->log, core->log_cb, core->log_user);
-}
-
 void tinker__driver_init(tinker_client_t *core) {
   tinker__timer_init(&core->tick, on_tick);
-  tinker__task_init(&core->log_task, log_run);
   tinker__ending_init(core);
   tinker__session_waiter_init(&core->waiters[TINKER__NEEDS_NOTHING], on_config);
   tinker__session_waiter_init(&core->waiters[TINKER__NEEDS_CONFIG], on_config);
