@@ -148,7 +148,8 @@ int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op);
  * thread. */
 bool tinker__driver_refused(tinker_client_t *core, tinker_future_t *future);
 
-/* next.c: the ended futures without callback. Any thread. */
+/* next.c: the ended futures without callback; put takes a reference over. Any
+ * thread. */
 void tinker__next_put(tinker_client_t *core, tinker_future_t *future);
 /* Takes a future out before it is freed. */
 void tinker__next_forget(tinker_client_t *core, tinker_future_t *future);
