@@ -75,7 +75,8 @@ static void take_deadline(tinker__call_t *call) {
                         "its deadline had passed when it was called "
                         "(timeout_ms is 0): nothing was sent");
   }
-  int64_t now = tinker__loop_now(call->core->loop);
+  const tinker__world_t *world = call->core->world;
+  int64_t now = world->now_ms(world->user);
   call->deadline_ms = ms < 0 || ms > INT64_MAX - now ? -1 : now + ms;
 }
 

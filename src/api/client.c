@@ -373,6 +373,7 @@ static int make_parts(tinker_client_t *core, const tinker_client_options_t *o,
     rc = make_loop(core, uv, why, why_len);
     if (!rc) rc = make_http(core, o, why, why_len);
   }
+  if (!rc) core->world = core->loop->world;
   if (!rc) rc = tinker__notices_open(core, o, why, why_len);
   if (!rc) rc = make_where(core, o, !parts);
   if (!rc) rc = make_seed(core);

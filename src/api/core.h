@@ -39,9 +39,10 @@ struct tinker_client_s {
   atomic_uint refs;
   atomic_uint holds;
   tinker__mem_t own_mem;
-  tinker__keep_t keep; /* of own_mem */
-  tinker__mem_t *mem;  /* own_mem, or a test's */
-  tinker__loop_t *loop;
+  tinker__keep_t keep;  /* of own_mem */
+  tinker__mem_t *mem;   /* own_mem, or a test's */
+  tinker__loop_t *loop; /* gone once the client is released and closed */
+  const tinker__world_t *world; /* the loop's; a trainer may outlive that */
   int64_t default_timeout_ms;
   long pid;    /* of the process that made it */
   char *where; /* base URL, for errors; NULL = not known */
