@@ -25,8 +25,9 @@ CPU time over that of libcurl with 64 connections, which copies no array
 ("raw_joined" copies each body once, "raw_16_512" sends by 16 connections and
 polls by 512). Of ours, "ours_take" hands its arrays over instead of having them
 copied, "ours_step" turns the client's loop itself, "ours_uv" lends it a loop of
-libuv's. longest_step_ms: CPU time of the longest step of all rounds. under_sdk: the CPU time of
-the SDK (from lists) over its own. stub_cpu_ms: of the server for that pass.
+libuv's. longest_step_ms: CPU time of the longest step of all rounds. under_sdk:
+the CPU time of the SDK (from lists) over its own. stub_cpu_ms: of the server
+for that pass. results_mib: of the peak, what the results take.
 --instructions counts the user's instructions of forward, sample, held and call
 by Valgrind (callgrind) instead, without the SDK: those of a run with three
 passes less those of a run with one, halved, and of no more than 200 samples.
