@@ -73,7 +73,8 @@ typedef enum {
   TINKER_KIND_LOAD_STATE = 12,
   TINKER_KIND_SAVE_WEIGHTS_FOR_SAMPLER = 13,
   TINKER_KIND_GET_INFO = 14,
-  TINKER_KIND_SAMPLE = 15
+  TINKER_KIND_SAMPLE = 15,
+  TINKER_KIND_STEP = 16
 } tinker_kind_t;
 
 /* Name of a kind, "forward_backward" for example.
@@ -173,21 +174,21 @@ TINKER_API int tinker_future_get_trainer(tinker_future_t *future,
 TINKER_API int tinker_future_get_sampler(tinker_future_t *future,
                                          tinker_sampler_t **out);
 
-/* Result of forward and forward_backward.
+/* Result of forward, forward_backward and step.
  * future: not NULL. out: receives a view owned by the future; untouched on
  * failure. Returns as tinker_future_get_trainer(). Any thread. */
 TINKER_API int tinker_future_get_forward(tinker_future_t *future,
                                          const tinker_forward_result_t **out);
 
-/* The loss of a forward or forward_backward, summed over its examples: the
- * metric "loss:sum", or where a service does not send it the sum of the
+/* The loss of a forward, forward_backward or step, summed over its examples:
+ * the metric "loss:sum", or where a service does not send it the sum of the
  * examples' "elementwise_loss".
  * future: not NULL. out: receives the loss; untouched on failure. Returns as
  * tinker_future_get_trainer(), and TINKER_ENOENT if the result has neither. Any
  * thread. */
 TINKER_API int tinker_future_loss(tinker_future_t *future, double *out);
 
-/* Result of optim_step.
+/* Result of optim_step and step.
  * future: not NULL. out: receives a view owned by the future; untouched on
  * failure. Returns as tinker_future_get_trainer(). Any thread. */
 TINKER_API int tinker_future_get_optim(tinker_future_t *future,

@@ -72,7 +72,7 @@ static tinker_error_t *decode_dump(tinker_future_t *f) {
 
 static void free_dump(tinker_future_t *f) {
   tinker__mem_free(f->mem, f->result);
-  tinker__result_free(f);
+  tinker__job_free(f);
 }
 
 const tinker__future_ops_t tinker__result_dump = {decode_dump, free_dump};

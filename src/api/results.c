@@ -2,7 +2,6 @@
  * results.h. */
 #include "api/results.h"
 
-#include "api/handles.h"
 #include "base/error.h"
 
 tinker__str_t tinker__result_body(const tinker_future_t *f, size_t i) {
@@ -43,15 +42,6 @@ tinker_error_t *tinker__result_message(tinker_future_t *f,
   int rc = tinker__message_decode(table, out, &job->arena,
                                   tinker__result_body(f, 0), why, sizeof why);
   return rc ? tinker__result_malformed(f, rc, why) : NULL;
-}
-
-void tinker__result_free(tinker_future_t *f) {
-  tinker__job_t *job = tinker__job_of(f);
-  tinker__next_forget(job->core, f);
-  tinker_trainer_release(job->trainer);
-  tinker_sampler_release(job->sampler);
-  tinker__arena_free(&job->arena);
-  tinker__mem_free(f->mem, job);
 }
 
 /* --- results that have next to nothing in them --- */

@@ -30,10 +30,8 @@ struct tinker_sample_result_s {
 /* Defines the result `name` with its decoder decode_<name>. */
 #define TINKER__RESULT(name)                                                   \
   const tinker__future_ops_t tinker__result_##name = {decode_##name,           \
-                                                      tinker__result_free}
+                                                      tinker__job_free}
 
-/* Gives back what a result has. */
-void tinker__result_free(tinker_future_t *f);
 /* The i-th reply. */
 tinker__str_t tinker__result_body(const tinker_future_t *f, size_t i);
 /* The same for a result that points into it. */
