@@ -78,7 +78,8 @@ typedef enum {
   TINKER_KIND_SAVE_WEIGHTS_FOR_SAMPLER = 13,
   TINKER_KIND_GET_INFO = 14,
   TINKER_KIND_SAMPLE = 15,
-  TINKER_KIND_STEP = 16
+  TINKER_KIND_STEP = 16,
+  TINKER_KIND_ROUTE_SAMPLE = 17
 } tinker_kind_t;
 
 /* Name of a kind, "forward_backward" for example.
@@ -205,7 +206,7 @@ TINKER_API int tinker_future_get_optim(tinker_future_t *future,
 TINKER_API int tinker_future_get_path(tinker_future_t *future,
                                       const char **out);
 
-/* Result of sample.
+/* Result of sample and route_sample.
  * future: not NULL. out: receives a view owned by the future; untouched on
  * failure. Returns as tinker_future_get_trainer(). Any thread. */
 TINKER_API int tinker_future_get_sample(tinker_future_t *future,

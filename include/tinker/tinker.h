@@ -12,6 +12,7 @@
 #include "loop.h"
 #include "options.h"
 #include "result.h"
+#include "route.h"
 #include "sampler.h"
 #include "tokenizer.h"
 #include "trainer.h"

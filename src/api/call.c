@@ -153,15 +153,17 @@ bool tinker__call_open_compound(tinker__call_t *call,
   return true;
 }
 
-tinker__op_t *tinker__call_op(tinker__call_t *call, const tinker__kind_t *kind,
-                              const tinker__future_ops_t *result,
-                              size_t parts) {
+tinker__op_t *tinker__call_op_of(tinker__call_t *call, tinker_client_t *core,
+                                 tinker__turn_t *turn,
+                                 const tinker__kind_t *kind,
+                                 const tinker__future_ops_t *result,
+                                 size_t parts) {
   if (call->rc) return NULL;
   if (!call->compound) {
     return tinker__call_open(call, result, parts) ? call->op : NULL;
   }
-  tinker__op_t *op = tinker__compound_add(call->compound, call->core,
-                                          call->turn, kind, result, parts);
+  tinker__op_t *op =
+      tinker__compound_add(call->compound, core, turn, kind, result, parts);
   if (!op) tinker__call_check(call, TINKER_ENOMEM);
   return op;
 }

@@ -60,9 +60,18 @@ bool tinker__call_open_compound(tinker__call_t *call,
                                 const tinker__compound_ops_t *ops,
                                 size_t children);
 /* Makes an operation: the only one, of the call's kind, with its future, or the
- * next one of several. NULL when it is refused. */
-tinker__op_t *tinker__call_op(tinker__call_t *call, const tinker__kind_t *kind,
-                              const tinker__future_ops_t *result, size_t parts);
+ * next one of several, of this client. NULL when it is refused. */
+tinker__op_t *tinker__call_op_of(tinker__call_t *call, tinker_client_t *core,
+                                 tinker__turn_t *turn,
+                                 const tinker__kind_t *kind,
+                                 const tinker__future_ops_t *result,
+                                 size_t parts);
+static inline tinker__op_t *tinker__call_op(tinker__call_t *call,
+                                            const tinker__kind_t *kind,
+                                            const tinker__future_ops_t *result,
+                                            size_t parts) {
+  return tinker__call_op_of(call, call->core, call->turn, kind, result, parts);
+}
 /* Makes the future alone, for what is not an operation of the flow. */
 bool tinker__call_open_local(tinker__call_t *call,
                              const tinker__future_ops_t *result, size_t parts);
@@ -81,6 +90,14 @@ void tinker__call_batch(tinker__call_t *call, const tinker__kind_t *kind,
 void tinker__call_take_adam(tinker__call_t *call, tinker__optim_step_t *out,
                             const tinker_adam_params_t *given);
 void tinker__call_optim(tinker__call_t *call, const tinker__optim_step_t *step);
+/* sampler.c: the same for a sample. */
+void tinker__call_take_sample(tinker__call_t *call,
+                              tinker_sampling_params_t *out,
+                              const tinker_input_t *prompt,
+                              const tinker_sampling_params_t *given);
+void tinker__call_sample(tinker__call_t *call, tinker_sampler_t *sampler,
+                         const tinker_input_t *prompt,
+                         const tinker_sampling_params_t *params);
 /* What the caller gets for a future that somebody else ends. */
 tinker_future_t *tinker__call_hand_out(tinker__call_t *call);
 
