@@ -142,7 +142,7 @@ Test(step, a_refused_step_leaves_no_part_of_it_behind) {
   tinker_future_release(
       tinker_trainer_forward_backward(s.t, s.batch, 1, NULL, NULL));
   tinker_future_release(begin(&s, 0, NULL));
-  tinker_future_t *f = begin(&s, 1, NULL);
+  tinker_future_t *f = tinker_trainer_optim_step(s.t, NULL, NULL);
   const tinker_error_t *e = ended(&s.rig, f, TINKER_ESTATE);
   cr_assert(tinker_error_needs_recovery(e));
   cr_assert(rig_count(&s.rig, FB) == 1 && rig_count(&s.rig, OPTIM) == 0);
@@ -337,6 +337,7 @@ Test(step, a_half_that_was_sent_is_followed_by_the_other) {
     cr_assert_eq(rig_count(&s.rig, OPTIM), 0u);
     fake_loop_advance(&s.rig.loop, 1000);
     cr_assert_eq(rig_seq(rig_request(&s.rig, OPTIM, 0)), 2);
+    cr_assert(rig_polls(&s.rig, 1) == 0 && rig_polls(&s.rig, 2) == 0);
     check_goes_on(&s, 3);
     cr_assert_eq(seen.calls, 1);
     tinker_future_release(f);
