@@ -1,6 +1,10 @@
 /* An operation that is several of the flow's, see compound.h. */
 #include "api/compound.h"
 
+static bool has_ended(const tinker_future_t *f) {
+  return tinker__future_state(f) != TINKER__FUTURE_PENDING;
+}
+
 static tinker_client_t *core_of(const tinker__compound_t *c) {
   return c->future->owner;
 }
@@ -50,6 +54,7 @@ tinker__op_t *tinker__compound_add(tinker__compound_t *compound,
   if (tinker__job_new(&child->future, core, kind, result, parts)) return NULL;
   compound->count++;
   child->future->parent = compound->future;
+  child->future->user = compound->future->user; /* for events */
   if (tinker__op_new(&child->op, core->mem, kind, parts, child->future)) {
     return NULL;
   }
@@ -97,7 +102,7 @@ void tinker__compound_settle(tinker__compound_t *compound,
 
 void tinker__compound_stop(tinker__compound_t *compound, int code,
                            const char *why) {
-  if (tinker__future_state(compound->future) != TINKER__FUTURE_PENDING) return;
+  if (has_ended(compound->future)) return;
   tinker_future_t *f = compound->future;
   tinker__future_ref(f);
   compound->ops->stop(compound, code, why);
@@ -114,6 +119,14 @@ tinker_future_t *tinker__compound_find(tinker_future_t *f,
     if (!c->chosen || c->chosen == child) return child->future;
   }
   return NULL;
+}
+
+tinker_future_t *tinker__compound_running(tinker_future_t *f) {
+  const tinker__compound_t *c = tinker__compound_of(f);
+  for (size_t i = 0; c && i < c->count; i++) {
+    if (!has_ended(c->children[i].future)) return c->children[i].future;
+  }
+  return f;
 }
 
 void tinker__compound_free(tinker__compound_t *compound, tinker__mem_t *mem) {

@@ -85,6 +85,9 @@ void tinker__compound_stop(tinker__compound_t *compound, int code,
 /* The future that has a result of this kind: f itself or a child; else NULL. */
 tinker_future_t *tinker__compound_find(tinker_future_t *f,
                                        const tinker__future_ops_t *kind);
+/* The first child that has not ended; f itself if it has none or all have.
+ * Any thread. */
+tinker_future_t *tinker__compound_running(tinker_future_t *f);
 /* Frees what a future has of it. NULL allowed. */
 void tinker__compound_free(tinker__compound_t *compound, tinker__mem_t *mem);
 

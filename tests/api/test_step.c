@@ -73,7 +73,12 @@ Test(step, one_future_two_requests) {
   cr_assert_eq(rig_count(&s.rig, OPTIM), 1u);
   cr_assert(rig_polls(&s.rig, 1) == 1 && seen.calls == 0);
   cr_assert_eq(tinker_future_status(f), TINKER_EAGAIN);
+  tinker_progress_t p = TINKER_PROGRESS_INIT;
+  cr_assert_eq(tinker_future_progress(f, &p), 0);
+  cr_assert(p.stage == TINKER_STAGE_RUNNING && p.id > 0 && p.accepted == 1);
   fake_loop_advance(&s.rig.loop, 60000);
+  cr_assert_eq(tinker_future_progress(f, &p), 0);
+  cr_assert_eq(p.stage, TINKER_STAGE_ENDED);
   cr_assert(seen.calls == 1 && seen.status == 0);
   cr_assert_eq(rig_seq(rig_request(&s.rig, FB, 0)), 1);
   cr_assert_eq(rig_seq(rig_request(&s.rig, OPTIM, 0)), 2);
