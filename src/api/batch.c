@@ -118,6 +118,7 @@ static void check_loss(tinker__call_t *c, batch_t *b,
   if (c->rc) return;
   tinker__call_want(c, o.kind >= 0 && o.kind < n, "loss.kind", o.kind,
                     "a tinker_loss_kind_t");
+  tinker__call_reserved(c, "loss", o.reserved0);
   if (c->rc) return;
   const bool dro = o.kind == TINKER_LOSS_DRO;
   b->loss = &losses[o.kind];

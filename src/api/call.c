@@ -32,6 +32,13 @@ void tinker__call_flag(tinker__call_t *call, const char *name, int32_t value) {
   tinker__call_want(call, value == 0 || value == 1, name, value, "0 or 1");
 }
 
+void tinker__call_reserved(tinker__call_t *call, const char *name,
+                           int32_t value) {
+  if (!value) return;
+  tinker__call_refuse(call, TINKER_ENOTSUP, "%s.reserved0 is %d: want 0", name,
+                      value);
+}
+
 void tinker__call_text(tinker__call_t *call, const char *name, const char *s) {
   const char *fault = tinker__text_fault(s);
   if (fault) tinker__call_refuse(call, TINKER_EINVAL, "%s %s", name, fault);
@@ -68,7 +75,8 @@ static void take_deadline(tinker__call_t *call) {
                         "its deadline had passed when it was called "
                         "(timeout_ms is 0): nothing was sent");
   }
-  int64_t now = tinker__loop_now(call->core->loop);
+  const tinker__world_t *world = call->core->world;
+  int64_t now = world->now_ms(world->user);
   call->deadline_ms = ms < 0 || ms > INT64_MAX - now ? -1 : now + ms;
 }
 
@@ -105,6 +113,7 @@ void tinker__call_begin(tinker__call_t *call, tinker_client_t *core,
   tinker__call_take(call, &call->options, sizeof call->options, &defaults,
                     options, "call_options");
   tinker__call_flag(call, "detached", call->options.detached);
+  tinker__call_reserved(call, "call_options", call->options.reserved0);
   if (call->rc) call->options.detached = 0; /* the caller gets the reason */
   take_deadline(call);
   refuse_late(call);

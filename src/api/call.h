@@ -47,6 +47,9 @@ void tinker__call_want(tinker__call_t *call, bool ok, const char *name,
                        double value, const char *want);
 /* A flag is 0 or 1. */
 void tinker__call_flag(tinker__call_t *call, const char *name, int32_t value);
+/* Refuses what a later version may give a meaning: name: of the struct. */
+void tinker__call_reserved(tinker__call_t *call, const char *name,
+                           int32_t value);
 /* A text that a message can carry, and a path of saved weights. */
 void tinker__call_text(tinker__call_t *call, const char *name, const char *s);
 void tinker__call_path(tinker__call_t *call, const char *name, const char *s);

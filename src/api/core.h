@@ -39,9 +39,10 @@ struct tinker_client_s {
   atomic_uint refs;
   atomic_uint holds;
   tinker__mem_t own_mem;
-  tinker__keep_t keep; /* of own_mem */
-  tinker__mem_t *mem;  /* own_mem, or a test's */
-  tinker__loop_t *loop;
+  tinker__keep_t keep;  /* of own_mem */
+  tinker__mem_t *mem;   /* own_mem, or a test's */
+  tinker__loop_t *loop; /* gone once the client is released and closed */
+  const tinker__world_t *world; /* the loop's; a trainer may outlive that */
   int64_t default_timeout_ms;
   long pid;    /* of the process that made it */
   char *where; /* base URL, for errors; NULL = not known */
@@ -157,7 +158,8 @@ void tinker__driver_report(tinker_client_t *core, tinker_future_t *future);
  * thread. */
 bool tinker__driver_refused(tinker_client_t *core, tinker_future_t *future);
 
-/* next.c: the ended futures without callback. Any thread. */
+/* next.c: the ended futures without callback; put takes a reference over. Any
+ * thread. */
 void tinker__next_put(tinker_client_t *core, tinker_future_t *future);
 /* Takes a future out before it is freed. */
 void tinker__next_forget(tinker_client_t *core, tinker_future_t *future);

@@ -87,12 +87,10 @@ static void deliver(tinker_client_t *core, tinker_future_t *f) {
 }
 
 void tinker__driver_report(tinker_client_t *core, tinker_future_t *f) {
-  bool calls_back = f->cb != NULL;
-  if (!calls_back) tinker__next_put(core, f);
-  if (calls_back) {
+  if (f->cb) {
     deliver(core, f);
   } else {
-    tinker__future_unref(f);
+    tinker__next_put(core, f);
   }
 }
 

@@ -36,10 +36,10 @@ static void end_future(tinker_client_t *core, tinker_future_t *f, int code,
   tinker__future_settle(f, error);
   if (f->cb) {
     tinker__future_deliver(f);
+    tinker__future_unref(f);
   } else {
     tinker__next_put(core, f);
   }
-  tinker__future_unref(f);
 }
 
 /* Nothing of this client runs after it. */

@@ -137,17 +137,21 @@ int tinker_future_wait_all(tinker_future_t *const *futures, size_t n,
 
 /* --- ending early --- */
 
+/* An operation that runs has a reference of its own. This one goes first:
+ * tinker_client_next() would take it for its caller's. */
 static void cancel_run(tinker__task_t *task) {
   tinker_future_t *f = TINKER__CONTAINER(task, tinker_future_t, cancel);
   tinker_client_t *core = core_of(f);
+  tinker__op_t *op = f->op;
   tinker__compound_t *compound = tinker__compound_of(f);
-  if (f->op) {
-    tinker__flow_cancel(&core->flow, f->op, tinker__loop_now(core->loop));
+  if (op) {
+    tinker__future_unref(f);
+    tinker__flow_cancel(&core->flow, op, tinker__loop_now(core->loop));
   } else if (compound) {
     tinker__compound_stop(compound, TINKER_ECANCELED, "it was canceled");
   }
   tinker__ending_look(core);
-  tinker__future_unref(f);
+  if (!op) tinker__future_unref(f);
 }
 
 void tinker_future_cancel(tinker_future_t *future) {

@@ -5,14 +5,20 @@
 #include "api/core.h"
 #include "base/beacon.h"
 
+/* The reference goes under the lock: while it lasted, take() would find a
+ * future that its caller has waited for and released already. */
 void tinker__next_put(tinker_client_t *core, tinker_future_t *f) {
   pthread_mutex_lock(&core->lock);
-  tinker__list_push_back(&core->ended, &f->link);
-  atomic_fetch_add(&core->ended_count, 1);
+  bool held = tinker__future_unref_shared(f);
+  if (held) {
+    tinker__list_push_back(&core->ended, &f->link);
+    atomic_fetch_add(&core->ended_count, 1);
+    tinker__beacon_raise(&core->next_fd);
+  }
   atomic_fetch_sub(&core->quiet, 1);
-  tinker__beacon_raise(&core->next_fd);
   tinker__waiting_wake(&core->waiting);
   pthread_mutex_unlock(&core->lock);
+  if (!held) tinker__future_unref(f);
 }
 
 /* Under the lock. */

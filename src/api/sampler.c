@@ -22,6 +22,7 @@ static void check_numbers(tinker__call_t *c,
                     "0 or more, or TINKER_NO_SEED");
   tinker__call_want(c, o->topk_prompt_logprobs >= 0, "topk_prompt_logprobs",
                     o->topk_prompt_logprobs, "0 or more");
+  tinker__call_reserved(c, "sampling_params", o->reserved0);
   tinker__call_flag(c, "no_stop", o->no_stop);
   tinker__call_flag(c, "prompt_logprobs", o->prompt_logprobs);
 }

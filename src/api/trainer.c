@@ -111,6 +111,7 @@ static void take_save(tinker__call_t *c, tinker_save_options_t *o,
       "ttl_seconds", (double)o->ttl_seconds,
       "3600 to 315360000, or TINKER_NO_TTL");
   tinker__call_flag(c, "overwrite", o->overwrite);
+  tinker__call_reserved(c, "save_options", o->reserved0);
 }
 
 tinker_future_t *tinker_trainer_save_state(tinker_trainer_t *trainer,

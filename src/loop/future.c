@@ -128,6 +128,17 @@ bool tinker__future_try_ref(tinker_future_t *f) {
   return false;
 }
 
+bool tinker__future_unref_shared(tinker_future_t *f) {
+  unsigned n = atomic_load_explicit(&f->refs, memory_order_relaxed);
+  while (n > 1) {
+    if (atomic_compare_exchange_weak_explicit(
+            &f->refs, &n, n - 1, memory_order_acq_rel, memory_order_relaxed)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void tinker__future_unref(tinker_future_t *f) {
   if (!f || f->constant ||
       atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) {

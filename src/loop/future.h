@@ -104,6 +104,9 @@ void tinker__future_ref(tinker_future_t *f);
 /* For who holds none: false when the last reference is gone already. */
 bool tinker__future_try_ref(tinker_future_t *f);
 void tinker__future_unref(tinker_future_t *f);
+/* The same unless it is the last reference: false then, and it is still the
+ * caller's. */
+bool tinker__future_unref_shared(tinker_future_t *f);
 
 /* Ends the operation with error, whose reference is given away, or with NULL
  * when raw[] is filled. Once; the loop's thread, or the caller's of a call that
