@@ -13,11 +13,14 @@ typedef struct tinker__job_s {
   tinker__arena_t arena; /* strings of the request, then the result */
   /* The message of a request that is built on the loop's thread. */
   union {
-    tinker__create_model_t create;
-    tinker__load_weights_t load;
+    struct { /* both where a new model needs two calls */
+      tinker__create_model_t create;
+      tinker__load_weights_t load;
+    };
     tinker__create_sampling_t sampling;
   } request;
   const char *model_id;      /* of a trainer's calls, or of the new model */
+  int64_t used_seq;          /* numbers that making the trainer has taken */
   tinker_trainer_t *trainer; /* made by decoding; the job's reference */
   tinker_sampler_t *sampler; /* the same */
   struct tinker__compound_s *compound; /* of several operations; else NULL */

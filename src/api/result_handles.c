@@ -11,6 +11,7 @@ static tinker_error_t *decode_trainer(tinker_future_t *f) {
   if (error) return error;
   int rc = tinker__trainer_new(&job->trainer, job->core, job->model_id);
   f->result = job->trainer;
+  if (!rc) job->trainer->turn->next_seq += job->used_seq;
   return rc ? tinker__result_malformed(f, rc, "") : NULL;
 }
 

@@ -343,6 +343,16 @@ static void go_on(tinker__op_t *op, tinker__next_t next) {
   }
 }
 
+void tinker__op_instead(tinker__part_t *part) {
+  tinker__op_t *op = part->op;
+  const tinker__kind_t *kind = part->instead;
+  bool stepped = op->stepped;
+  tinker__op_part_answered(part);
+  tinker__op_next_step(op, kind);
+  op->stepped = stepped;
+  go_on(op, TINKER__NEXT_STEP);
+}
+
 /* A next step has other requests: the transport has to be done with these. */
 static void step_done(tinker__op_t *op) {
   char why[256] = "";

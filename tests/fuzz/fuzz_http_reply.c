@@ -49,10 +49,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   tinker__mem_t mem;
   tinker__transfer_t x;
   tinker__curl_handle_t handle;
+  tinker__http_request_t request;
   const char *at = (const char *)data, *end = at + size;
   memset(&x, 0, sizeof(x));
   memset(&handle, 0, sizeof(handle));
+  memset(&request, 0, sizeof(request));
   handle.x = &x;
+  x.request = &request;
   tinker__mem_init(&mem, NULL, 0);
   x.reply = (tinker__http_reply_t){
       .retry_after_ms = -1,
