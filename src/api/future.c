@@ -137,21 +137,17 @@ int tinker_future_wait_all(tinker_future_t *const *futures, size_t n,
 
 /* --- ending early --- */
 
-/* An operation that runs has a reference of its own. This one goes first:
- * tinker_client_next() would take it for its caller's. */
 static void cancel_run(tinker__task_t *task) {
   tinker_future_t *f = TINKER__CONTAINER(task, tinker_future_t, cancel);
   tinker_client_t *core = core_of(f);
-  tinker__op_t *op = f->op;
   tinker__compound_t *compound = tinker__compound_of(f);
-  if (op) {
-    tinker__future_unref(f);
-    tinker__flow_cancel(&core->flow, op, tinker__loop_now(core->loop));
+  if (f->op) {
+    tinker__flow_cancel(&core->flow, f->op, tinker__loop_now(core->loop));
   } else if (compound) {
     tinker__compound_stop(compound, TINKER_ECANCELED, "it was canceled");
   }
   tinker__ending_look(core);
-  if (!op) tinker__future_unref(f);
+  tinker__future_unref(f);
 }
 
 void tinker_future_cancel(tinker_future_t *future) {
@@ -171,12 +167,12 @@ void tinker_future_cancel(tinker_future_t *future) {
 }
 
 tinker_future_t *tinker_future_retain(tinker_future_t *future) {
-  if (future) tinker__future_ref(future);
+  if (future) tinker__future_user_ref(future);
   return future;
 }
 
 tinker_future_t *tinker_future_release(tinker_future_t *future) {
-  tinker__future_unref(future);
+  tinker__future_user_unref(future);
   return NULL;
 }
 
