@@ -58,6 +58,7 @@ struct tinker_client_s {
   tinker__session_waiter_t finish_waiter;
   bool draining; /* every call that was accepted is in the flow by now */
   bool finishing;
+  tinker__link_t compounds; /* what the flow does not know of (compound.h) */
   int drain_cut; /* code that a drain ends with, 0 = it ended by itself */
 
   tinker__task_t close_task;
@@ -144,6 +145,14 @@ void tinker__driver_event(void *user, tinker__session_event_t event,
 /* Sends an operation on its way and takes it over. 0; or TINKER_ECLOSED or
  * TINKER_EFATAL, and it is still the caller's. Any thread. */
 int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op);
+/* The same for a call that is several operations: begins it, and sends them if
+ * they go together. */
+struct tinker__compound_s;
+int tinker__driver_submit_all(struct tinker__compound_s *compound,
+                              const tinker__kind_t *kind, tinker__turn_t *turn);
+/* Reports a future that has settled, and takes its reference. Any thread that
+ * keeps the loop there. */
+void tinker__driver_report(tinker_client_t *core, tinker_future_t *future);
 /* Reports the future of a call that is refused, which is settled, and takes its
  * reference. False when it is too late for that: then nothing is taken. Any
  * thread. */

@@ -91,6 +91,19 @@ static int check_tokens(const char *name, const int32_t *tokens, size_t n,
                             tokens[i]);
 }
 
+/* A service trains on tokens, whatever their weights are. */
+static int check_targets(const char *name, const int64_t *data, size_t n,
+                         tinker_error_t **error) {
+  if (strcmp(name, "target_tokens") != 0) return 0;
+  for (size_t i = 0; i < n; i++) {
+    if (data[i] >= 0 && data[i] <= INT32_MAX) continue;
+    return tinker__error_give(error, TINKER_EINVAL,
+                              "%s[%zu] is %" PRId64 ": want 0 to %" PRId32,
+                              name, i, data[i], INT32_MAX);
+  }
+  return 0;
+}
+
 /* The values from `first` to the n-th. */
 static int check_finite(const char *name, const float *values, size_t first,
                         size_t n, tinker_error_t **error) {
@@ -413,7 +426,8 @@ static int check_rollout(const rollout_t *r, tinker_error_t **error) {
                               (double)r->advantage);
   }
   int rc = check_tokens("prompt", r->prompt, r->prompt_len, error);
-  return rc ? rc : check_tokens("tokens", r->tokens, r->n, error);
+  if (!rc) rc = check_tokens("tokens", r->tokens, r->n, error);
+  return rc ? rc : check_finite("logprobs", r->logprobs, 0, r->n, error);
 }
 
 /* The values at the places of sampled tokens, 0 before. */
@@ -487,8 +501,9 @@ static int check_set(const tinker_datum_t *datum, const char *name,
 static int check_values(const tinker_datum_t *datum, const char *name,
                         const values_t *v, tinker_error_t **error) {
   int rc = check_set(datum, name, v->data, v->rows, v->cols, error);
-  if (rc || !v->is_float) return rc;
-  return check_finite(name, v->data, 0, count_of(v), error);
+  if (rc) return rc;
+  return v->is_float ? check_finite(name, v->data, 0, count_of(v), error)
+                     : check_targets(name, v->data, count_of(v), error);
 }
 
 static int set(tinker_datum_t *datum, const char *name, const values_t *v,

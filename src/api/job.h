@@ -23,6 +23,7 @@ typedef struct tinker__job_s {
   int64_t used_seq;          /* numbers that making the trainer has taken */
   tinker_trainer_t *trainer; /* made by decoding; the job's reference */
   tinker_sampler_t *sampler; /* the same */
+  struct tinker__compound_s *compound; /* of several operations; else NULL */
 } tinker__job_t;
 
 static inline tinker__job_t *tinker__job_of(const tinker_future_t *future) {
@@ -70,6 +71,12 @@ static inline tinker__job_t *tinker__op_job(const tinker__op_t *op) {
   return op->future->subject;
 }
 
+/* A future of core with a job. 0 or TINKER_ENOMEM. */
+int tinker__job_new(tinker_future_t **out, tinker_client_t *core,
+                    const tinker__kind_t *kind,
+                    const tinker__future_ops_t *result, size_t parts);
+/* Frees the job of a future. */
+void tinker__job_free(tinker_future_t *f);
 /* A copy in the job's arena; NULL without memory, or of NULL. */
 const char *tinker__job_str(tinker__job_t *job, const char *s);
 

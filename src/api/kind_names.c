@@ -19,6 +19,8 @@ const char *tinker_kind_name(tinker_kind_t kind) {
       [TINKER_KIND_SAVE_WEIGHTS_FOR_SAMPLER] = "save_weights_for_sampler",
       [TINKER_KIND_GET_INFO] = "get_info",
       [TINKER_KIND_SAMPLE] = "sample",
+      [TINKER_KIND_STEP] = "step",
+      [TINKER_KIND_ROUTE_SAMPLE] = "route_sample",
   };
   size_t i = (size_t)kind;
   return kind >= 0 && i < sizeof names / sizeof names[0] ? names[i] : "unknown";

@@ -222,6 +222,7 @@ struct tinker__op_s {
   bool parallel;     /* parts 2..n at once, part 1 last */
   bool partial_ok;   /* optim_step: sent whatever is in the sum */
   bool ahead;        /* goes ahead of what is queued: submitted by a verdict */
+  bool unwaited;     /* it is sent, but nobody waits for it */
   bool judged;       /* the gate has let it through */
   uint64_t question; /* ticket of the gate; 0 = it was not asked */
   uint64_t in_step;  /* turn->steps when its numbers were taken; 0 = not yet */

@@ -69,6 +69,8 @@ struct tinker_future_s {
   const tinker__future_ops_t *ops;
   void *owner;                /* who made it: api's business */
   void (*unown)(void *owner); /* last thing of a dying future; may free mem */
+  tinker_future_t *parent; /* whose child it is, counted while the child runs;
+                            * NULL = nobody's */
   tinker_kind_t kind;
   bool constant; /* a static object: never counted, written or freed */
   bool kept;     /* without a callback, and its caller holds no reference */

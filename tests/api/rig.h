@@ -44,8 +44,8 @@ typedef struct rig_s {
   const char *session;  /* id, "s1" */
   const char *base_url; /* what errors name; NULL = nothing */
   unsigned accepted;    /* requests accepted so far */
-  char *kept[256];      /* reply bodies, until the end */
-  size_t kept_count;
+  bool many;            /* each new model has an id of its own */
+  long models;          /* made so far */
 } rig_t;
 
 /* What a callback left behind. */
