@@ -95,13 +95,11 @@ static int check_tokens(const char *name, const int32_t *tokens, size_t n,
 static int check_targets(const char *name, const int64_t *data, size_t n,
                          tinker_error_t **error) {
   if (strcmp(name, "target_tokens") != 0) return 0;
-  for (size_t i = 0; i < n; i++) {
-    if (data[i] >= 0 && data[i] <= INT32_MAX) continue;
-    return tinker__error_give(error, TINKER_EINVAL,
-                              "%s[%zu] is %" PRId64 ": want 0 to %" PRId32,
-                              name, i, data[i], INT32_MAX);
-  }
-  return 0;
+  size_t i = tinker__find_no_id(data, n);
+  if (i == n) return 0;
+  return tinker__error_give(error, TINKER_EINVAL,
+                            "%s[%zu] is %" PRId64 ": want 0 to %" PRId32, name,
+                            i, data[i], INT32_MAX);
 }
 
 /* The values from `first` to the n-th. */

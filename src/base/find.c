@@ -18,6 +18,17 @@ size_t tinker__find_negative(const int32_t *v, size_t n) {
   return i;
 }
 
+size_t tinker__find_no_id(const int64_t *v, size_t n) {
+  size_t i = 0;
+  for (; n - i >= BLOCK; i += BLOCK) {
+    uint64_t any = 0;
+    for (int k = 0; k < BLOCK; k++) any |= (uint64_t)v[i + k];
+    if (any > INT32_MAX) break;
+  }
+  while (i < n && v[i] >= 0 && v[i] <= INT32_MAX) i++;
+  return i;
+}
+
 /* The exponent of such a value has all bits set. */
 size_t tinker__find_nonfinite(const float *v, size_t n) {
   const int32_t exponent = 0x7f800000;

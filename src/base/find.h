@@ -7,8 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Both return the index, n = there is none. */
+/* All return the index, n = there is none. */
 size_t tinker__find_negative(const int32_t *v, size_t n);
+/* Not from 0 to INT32_MAX, as a token id is. */
+size_t tinker__find_no_id(const int64_t *v, size_t n);
 /* An infinity or a NaN. */
 size_t tinker__find_nonfinite(const float *v, size_t n);
 
