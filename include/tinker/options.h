@@ -189,10 +189,14 @@ typedef struct tinker_adam_params_s {
   double weight_decay;   /* default 0 = none */
   double grad_clip_norm; /* L2 norm over all gradients; default 0 = no clipping
                           */
+  /* 1: the step is taken with the gradients that are there, although a
+   * forward_backward of it failed (tinker_trainer_optim_step()). Default 0. */
+  int32_t allow_partial;
+  int32_t reserved0; /* 0 */
 } tinker_adam_params_t;
 
 #define TINKER_ADAM_PARAMS_INIT                                                \
-  { sizeof(tinker_adam_params_t), 1e-4, 0.9, 0.95, 1e-12, 0.0, 0.0 }
+  { sizeof(tinker_adam_params_t), 1e-4, 0.9, 0.95, 1e-12, 0.0, 0.0, 0, 0 }
 
 /* Loss functions: sums over tokens and examples, as the service defines them.
  * Every example needs the input "target_tokens", for cross-entropy "weights",

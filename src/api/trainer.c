@@ -15,16 +15,19 @@ static void begin(tinker__call_t *c, tinker_trainer_t *t,
   tinker__call_begin(c, t->core, t->turn, kind, options);
 }
 
+static void encode_message(tinker__call_t *c, const tinker__bind_table_t *table,
+                           const void *message) {
+  tinker__call_check(c, tinker__message_encode_numbered(
+                            &c->op->parts[0].body, c->op->mem, table, message,
+                            tinker__str(c->op->turn->id)));
+}
+
 /* A numbered call of one message. */
 static tinker_future_t *message_call(tinker__call_t *c,
                                      const tinker__future_ops_t *result,
                                      const tinker__bind_table_t *table,
                                      const void *message) {
-  if (tinker__call_open(c, result, 1)) {
-    tinker__call_check(c, tinker__message_encode_numbered(
-                              &c->op->parts[0].body, c->op->mem, table, message,
-                              tinker__str(c->op->turn->id)));
-  }
+  if (tinker__call_open(c, result, 1)) encode_message(c, table, message);
   return tinker__call_end(c);
 }
 
@@ -49,6 +52,7 @@ static void check_adam(tinker__call_t *c, const tinker_adam_params_t *o) {
     tinker__call_want(c, v >= 0 && isfinite(v) && !(all[i].below_one && v >= 1),
                       all[i].name, v, all[i].below_one ? below : plain);
   }
+  tinker__call_flag(c, "allow_partial", o->allow_partial);
 }
 
 tinker_future_t *tinker_trainer_optim_step(tinker_trainer_t *trainer,
@@ -70,7 +74,11 @@ tinker_future_t *tinker_trainer_optim_step(tinker_trainer_t *trainer,
                                 .weight_decay = o.weight_decay,
                                 .grad_clip_norm = o.grad_clip_norm,
                             }};
-  return message_call(&c, &tinker__result_optim, &tinker__optim_step_msg, &m);
+  if (tinker__call_open(&c, &tinker__result_optim, 1)) {
+    c.op->partial_ok = o.allow_partial != 0;
+    encode_message(&c, &tinker__optim_step_msg, &m);
+  }
+  return tinker__call_end(&c);
 }
 
 /* --- saves and loads --- */

@@ -222,7 +222,6 @@ void tinker__turn_refused(tinker__turn_t *turn, tinker__effect_t effect) {
 void tinker__turn_accept_partial(tinker__turn_t *turn) {
   tinker__sum_on(&turn->sum, TINKER__SUM_ACCEPTED);
   turn->last = TINKER__BEFORE_NOTHING;
-  atomic_store(&turn->refused, TINKER__BEFORE_NOTHING);
   TINKER__LIST_EACH(l, next, &turn->queue) {
     TINKER__CONTAINER(l, tinker__op_t, link)->before = TINKER__BEFORE_NOTHING;
   }
