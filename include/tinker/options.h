@@ -10,6 +10,7 @@
 #ifndef TINKER_OPTIONS_H
 #define TINKER_OPTIONS_H
 
+#include "seams.h"
 #include "types.h"
 
 #ifdef __cplusplus
@@ -69,13 +70,15 @@ typedef struct tinker_client_options_s {
   size_t tag_count;
   const char *project_id;
   const char *display_name;
+  /* Journal, fence and gate of the program; NULL (default) = none. Copied. */
+  const tinker_seams_t *seams;
 } tinker_client_options_t;
 
 #define TINKER_CLIENT_OPTIONS_INIT                                             \
   {                                                                            \
     sizeof(tinker_client_options_t), NULL, NULL, NULL, -1, 3600000, NULL,      \
         NULL, TINKER_LOG_INFO, 0, TINKER_RUN_BACKGROUND, 0, NULL, 0, NULL,     \
-        NULL                                                                   \
+        NULL, NULL                                                             \
   }
 
 /* How one operation is carried out and how its end is reported: the last
@@ -97,10 +100,18 @@ typedef struct tinker_call_options_s {
    * hands it out. Default 0. */
   int32_t detached;
   int32_t reserved0; /* 0 */
+  /* 1: of a trainer's numbered operation: it goes before all that its trainer
+   * has queued and that is not itself ahead, an optim_step that the gate holds
+   * (seams.h) included. Default 0. */
+  int32_t ahead;
+  int32_t reserved1; /* 0 */
 } tinker_call_options_t;
 
 #define TINKER_CALL_OPTIONS_INIT                                               \
-  { sizeof(tinker_call_options_t), TINKER_TIMEOUT_DEFAULT, NULL, NULL, 0, 0 }
+  {                                                                            \
+    sizeof(tinker_call_options_t), TINKER_TIMEOUT_DEFAULT, NULL, NULL, 0, 0,   \
+        0, 0                                                                   \
+  }
 
 #define TINKER_FREEZE_ATTENTION 1u
 #define TINKER_FREEZE_MLP 2u

@@ -13,6 +13,7 @@
 #include "options.h"
 #include "result.h"
 #include "sampler.h"
+#include "seams.h"
 #include "tokenizer.h"
 #include "trainer.h"
 #include "types.h"

@@ -86,6 +86,16 @@ static void refuse_late(tinker__call_t *call) {
   }
 }
 
+static void check_ahead(tinker__call_t *call) {
+  const tinker_call_options_t *o = &call->options;
+  tinker__call_flag(call, "ahead", o->ahead);
+  tinker__call_want(call, o->reserved1 == 0, "reserved1", o->reserved1, "0");
+  if (o->ahead && !(call->turn && call->turn->ordered)) {
+    tinker__call_refuse(call, TINKER_EINVAL,
+                        "ahead is 1, and it has no place in a trainer's queue");
+  }
+}
+
 void tinker__call_begin(tinker__call_t *call, tinker_client_t *core,
                         tinker__turn_t *turn, const tinker__kind_t *kind,
                         const tinker_call_options_t *options) {
@@ -104,6 +114,7 @@ void tinker__call_begin(tinker__call_t *call, tinker_client_t *core,
   tinker__call_take(call, &call->options, sizeof call->options, &defaults,
                     options, "call_options");
   tinker__call_flag(call, "detached", call->options.detached);
+  check_ahead(call);
   if (call->rc) call->options.detached = 0; /* the caller gets the reason */
   take_deadline(call);
   refuse_late(call);
@@ -151,6 +162,7 @@ bool tinker__call_open(tinker__call_t *call, const tinker__future_ops_t *result,
                                           call->kind, parts, call->future));
   if (call->rc) return false;
   call->op->deadline_ms = call->deadline_ms;
+  call->op->ahead = call->options.ahead != 0;
   if (call->turn) call->op->turn = tinker__turn_retain(call->turn);
   return true;
 }

@@ -1,5 +1,6 @@
 /* The public face of futures: waiting, canceling, typed results. */
 #include "api/handles.h"
+#include "api/hook.h"
 #include "api/job.h"
 #include "api/results.h"
 
@@ -67,6 +68,7 @@ static int wait_for(tinker_future_t *const *futures, size_t n,
   }
   if (first_ended(futures, n) == n) {
     if (!core) return TINKER_EAGAIN;
+    if (timeout_ms && tinker__hook_is_here(core)) return TINKER_EDEADLK;
     if (tinker__core_enter(core)) {
       rc = tinker__future_wait_any(futures, n, core->loop, timeout_ms);
       tinker__core_leave(core);

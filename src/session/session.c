@@ -47,6 +47,18 @@ int64_t tinker__session_next_sampling_seq(tinker__session_t *session) {
   return session->sampling_seq++;
 }
 
+void tinker__session_counters(const tinker__session_t *session,
+                              int64_t *model_seq, int64_t *sampling_seq) {
+  *model_seq = session->model_seq;
+  *sampling_seq = session->sampling_seq;
+}
+
+void tinker__session_admitted(tinker__session_t *session, uint64_t ticket,
+                              const tinker_error_t *error) {
+  tinker__exchange_admitted(&session->startup, ticket, error);
+  tinker__exchange_admitted(&session->finish, ticket, error);
+}
+
 void tinker__session_dump(const tinker__session_t *session, tinker__jsonw_t *w,
                           int64_t now_ms) {
   static const char *const phases[] = {
@@ -342,6 +354,7 @@ int tinker__session_new(tinker__session_t **out,
   s->event = options->event;
   s->user = options->user;
   s->log = options->log;
+  s->door = options->door;
   const tinker__world_t *world = s->loop->world;
   if (world->random(world->user, &s->seed, sizeof(s->seed))) {
     s->seed = (uint64_t)tinker__loop_now(s->loop); /* only jitter */

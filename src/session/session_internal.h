@@ -29,6 +29,7 @@ struct tinker__session_s {
   tinker__mem_t *mem;
   void (*event)(void *user, tinker__session_event_t event, const char *text);
   void *user;
+  const tinker__session_door_t *door;
   struct tinker__log_s *log;
   /* Copies of the options, in `arena` like everything that stays. */
   tinker__arena_t arena;
