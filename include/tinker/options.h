@@ -72,13 +72,16 @@ typedef struct tinker_client_options_s {
   const char *display_name;
   /* Journal, fence and gate of the program; NULL (default) = none. Copied. */
   const tinker_seams_t *seams;
+  /* A session of another process that this client goes on with, see seams.h;
+   * NULL (default) = it makes its own. Copied. */
+  const tinker_adoption_t *adopt;
 } tinker_client_options_t;
 
 #define TINKER_CLIENT_OPTIONS_INIT                                             \
   {                                                                            \
     sizeof(tinker_client_options_t), NULL, NULL, NULL, -1, 3600000, NULL,      \
         NULL, TINKER_LOG_INFO, 0, TINKER_RUN_BACKGROUND, 0, NULL, 0, NULL,     \
-        NULL, NULL                                                             \
+        NULL, NULL, NULL                                                       \
   }
 
 /* How one operation is carried out and how its end is reported: the last

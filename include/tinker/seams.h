@@ -48,6 +48,8 @@
 extern "C" {
 #endif
 
+struct tinker_call_options_s; /* options.h */
+
 /* The number of a request that has none. */
 #define TINKER_NO_SEQ_ID (-1)
 
@@ -187,6 +189,97 @@ typedef enum {
 TINKER_API int tinker_gate_answer(tinker_client_t *client, uint64_t ticket,
                                   tinker_gate_verdict_t verdict,
                                   const char *why);
+
+/* Adoption. A process that goes on where another one has stopped makes a client
+ * of that one's session, takes the trainers over with their next numbers, and
+ * what was under way with its request ids.
+ *
+ * The session is the other's: neither drain nor close nor the last release
+ * finishes it, since that would be final for everybody. Its owner does, or
+ * tinker_client_finish_session().
+ *
+ * Models and samplers have numbers of the session, model_seq_id and
+ * sampling_session_seq_id. The service answers a number that it knows with what
+ * it made for it before, so a client of an adopted session never begins at 0:
+ * it goes on with the numbers of the last intent that was sent
+ * (tinker_intent_t), or, where those are not known, in a block of its own. */
+typedef struct tinker_adoption_s {
+  size_t size;
+  const char *session_id; /* required */
+  /* The first numbers that are free, 0 or more; default -1 = the first of the
+   * block: incarnation * 1,000,000,000. */
+  int64_t model_seq_id;
+  int64_t sampling_session_seq_id;
+  /* Counts the processes that have gone on with this session, 1 to
+   * 1,000,000,000, never used twice; default -1: then both numbers are
+   * required. */
+  int64_t incarnation;
+  /* 1: no heartbeats, since another process sends them. Default 0: the first
+   * one is sent when the session is first needed. */
+  int32_t no_heartbeat;
+  int32_t reserved0; /* 0 */
+} tinker_adoption_t;
+
+#define TINKER_ADOPTION_INIT                                                   \
+  { sizeof(tinker_adoption_t), NULL, -1, -1, -1, 0, 0 }
+
+/* Fills in the size and the defaults.
+ * o: written, not NULL. Returns nothing. Any thread. */
+static inline void tinker_adoption_init(tinker_adoption_t *o) {
+  const tinker_adoption_t init = TINKER_ADOPTION_INIT;
+  *o = init;
+}
+
+/* Goes on with a model of the session. The service is asked whether it knows
+ * the model. Two clients that number requests of one model at the same time
+ * hurt each other: be sure that the other one has ended.
+ * client, call: see future.h. model_id: of the model. next_seq_id: the number
+ * of the next request, 1 to 2,147,483,647: one more than the last that was
+ * sent. Returns a future owned by the caller; result:
+ * tinker_future_get_trainer(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_adopt_trainer(tinker_client_t *client, const char *model_id,
+                            int64_t next_seq_id,
+                            const struct tinker_call_options_s *call);
+
+/* One request of an operation that another client has numbered. Either
+ * request_id is set, and its result is asked for; or body is, and these bytes
+ * are sent again: a service that knows the number answers as it did before,
+ * one that doesn't carries it out now. Of one operation all requests have the
+ * one or all the other. */
+typedef struct tinker_operation_request_s {
+  const char *request_id; /* copied; NULL = send body */
+  const void *body;       /* copied; as it was in the intent */
+  size_t body_len;
+  int64_t seq_id; /* its number, below the trainer's next one */
+  size_t datums;  /* of a forward or forward_backward, else 0 */
+} tinker_operation_request_t;
+
+/* Takes an operation over: its future ends as if this client had made it. Its
+ * place is that of the call, in the order of its trainer's calls, so it is
+ * called before anything new. No number is taken. A re-send passes the journal
+ * as any mutation does.
+ * trainer, call: see future.h. kind: TINKER_KIND_FORWARD, FORWARD_BACKWARD,
+ * OPTIM_STEP, SAVE_STATE, LOAD_STATE, SAVE_WEIGHTS_FOR_SAMPLER, or
+ * CREATE_SAMPLER for tinker_trainer_create_sampler(). requests: n requests in
+ * the order of the data, borrowed. n: at least 1; 1 for what has no data.
+ * Returns a future owned by the caller, with the result of that kind. Any
+ * thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_trainer_adopt_operation(tinker_trainer_t *trainer, tinker_kind_t kind,
+                               const tinker_operation_request_t *requests,
+                               size_t n,
+                               const struct tinker_call_options_s *call);
+
+/* Ends the session at the service, for every process that uses it: nothing can
+ * be trained or sampled in it any more, and heartbeats are not sent. A client
+ * without a session makes one first. Client, drain and close go on as ever;
+ * close of a client that has made its session itself does this by itself.
+ * client, call: see future.h. Returns a future owned by the caller, without a
+ * result. Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_finish_session(tinker_client_t *client,
+                             const struct tinker_call_options_s *call);
 
 #ifdef __cplusplus
 }

@@ -304,6 +304,8 @@ static int make_session(tinker_client_t *core, const tinker_client_options_t *o,
       .log = core->log,
       .user = core,
   };
+  int rc = tinker__adoption_take(&s, o->adopt, why, why_len);
+  if (rc) return rc;
   const char *listed = o->tags ? NULL : world->env(world->user, "TINKER_TAGS");
   if (listed) {
     text = tinker__mem_strdup(core->mem, listed);
@@ -311,7 +313,7 @@ static int make_session(tinker_client_t *core, const tinker_client_options_t *o,
     s.tag_count = split(text, tags);
     s.tags = tags;
   }
-  int rc = check_texts(&s, why, why_len);
+  rc = check_texts(&s, why, why_len);
   if (!rc) rc = tinker__session_new(&core->session, &s);
   tinker__mem_free(core->mem, text);
   return rc;

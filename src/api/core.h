@@ -151,6 +151,12 @@ int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op);
  * thread. */
 bool tinker__driver_refused(tinker_client_t *core, tinker_future_t *future);
 
+/* adopt.c: the options of an adopted session; given may be NULL. 0 or a code
+ * with a sentence. */
+int tinker__adoption_take(tinker__session_options_t *out,
+                          const tinker_adoption_t *given, char *why,
+                          size_t why_len);
+
 /* next.c: the ended futures without callback. Any thread. */
 void tinker__next_put(tinker_client_t *core, tinker_future_t *future);
 /* Takes a future out before it is freed. */

@@ -17,6 +17,7 @@ typedef struct tinker__job_s {
     tinker__load_weights_t load;
     tinker__create_sampling_t sampling;
   } request;
+  int64_t next_seq;          /* of a trainer that is adopted; 0 = a new one */
   const char *model_id;      /* of a trainer's calls, or of the new model */
   tinker_trainer_t *trainer; /* made by decoding; the job's reference */
   tinker_sampler_t *sampler; /* the same */
@@ -53,6 +54,8 @@ extern const tinker__kind_t tinker__kind_capabilities;
 extern const tinker__kind_t tinker__kind_create_model;
 extern const tinker__kind_t tinker__kind_load_new; /* a model from a state */
 extern const tinker__kind_t tinker__kind_get_info;
+extern const tinker__kind_t tinker__kind_adopt_trainer;
+extern const tinker__kind_t tinker__kind_finish;
 extern const tinker__kind_t tinker__kind_create_sampling;
 extern const tinker__kind_t tinker__kind_forward;
 extern const tinker__kind_t tinker__kind_forward_backward;

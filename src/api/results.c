@@ -65,6 +65,7 @@ static tinker_error_t *decode_trainer(tinker_future_t *f) {
   tinker_error_t *error = read_message(f, &tinker__get_info_reply_msg, &info);
   if (error) return error;
   int rc = tinker__trainer_new(&job->trainer, job->core, job->model_id);
+  if (!rc && job->next_seq) job->trainer->turn->next_seq = job->next_seq;
   f->result = job->trainer;
   return rc ? malformed(f, rc, "") : NULL;
 }

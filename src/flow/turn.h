@@ -70,7 +70,7 @@ void tinker__turn_pump(tinker__turn_t *turn);
 /* Stamps the bodies of all parts of op with the next numbers. They are
  * provisional: nobody else gets numbers of this turn before they are taken, or
  * its operation has ended. 0, or a code: TINKER_EOVERFLOW when they have run
- * out. */
+ * out, TINKER_EINVAL when an adopted one's are not taken yet. */
 int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op);
 /* The numbers of op are taken. */
 void tinker__turn_take(tinker__turn_t *turn, tinker__op_t *op);

@@ -28,7 +28,7 @@ tinker__session_config(const tinker__session_t *session) {
 }
 
 const char *tinker__session_id(const tinker__session_t *session) {
-  return session->id;
+  return session->phase >= TINKER__PHASE_SESSION ? session->id : NULL;
 }
 
 const char *tinker__session_trouble(const tinker__session_t *session) {
@@ -208,7 +208,7 @@ static void send_finish(tinker__session_t *s) {
 static void go_on_finishing(tinker__session_t *s) {
   if (tinker__exchange_is_active(&s->finish) || !s->finish_waiter) return;
   if (s->phase == TINKER__PHASE_CREATING) return;
-  if (s->phase == TINKER__PHASE_SESSION) {
+  if (s->phase == TINKER__PHASE_SESSION && !s->adopted) {
     send_finish(s);
   } else {
     finish_done(s, NULL);
@@ -272,6 +272,12 @@ void tinker__session_set_ended(tinker__session_t *session) {
   tinker__session_say(session, TINKER__SESSION_ENDED,
                       "session %s: the service has ended it", session->id);
   tinker__loop_post(session->loop, &session->settle);
+}
+
+void tinker__session_set_finished(tinker__session_t *session) {
+  if (session->phase != TINKER__PHASE_SESSION) return;
+  session->phase = TINKER__PHASE_OVER;
+  tinker__beat_end(session);
 }
 
 /* ---- close ---- */
@@ -355,6 +361,10 @@ int tinker__session_new(tinker__session_t **out,
   s->user = options->user;
   s->log = options->log;
   s->door = options->door;
+  s->adopted = options->adopt_id != NULL;
+  s->adopt_silent = options->adopt_silent;
+  s->model_seq = options->model_seq;
+  s->sampling_seq = options->sampling_seq;
   const tinker__world_t *world = s->loop->world;
   if (world->random(world->user, &s->seed, sizeof(s->seed))) {
     s->seed = (uint64_t)tinker__loop_now(s->loop); /* only jitter */
@@ -369,6 +379,7 @@ int tinker__session_new(tinker__session_t **out,
   if (!keep(s, &s->sdk_version, options->sdk_version) ||
       !keep(s, &s->project_id, options->project_id) ||
       !keep(s, &s->display_name, options->display_name) ||
+      !keep(s, &s->id, options->adopt_id) ||
       !keep(s, &s->where, options->where) || !keep_tags(s, options)) {
     free_session(s);
     return TINKER_ENOMEM;

@@ -63,6 +63,12 @@ typedef struct tinker__session_options_s {
    * people and valid during the call. */
   void (*event)(void *user, tinker__session_event_t event, const char *text);
   void *user;
+  /* A session that somebody else has made, NULL = it makes its own. It is not
+   * finished by tinker__session_finish, and not beaten with adopt_silent. The
+   * counters begin with these. */
+  const char *adopt_id;
+  bool adopt_silent;
+  int64_t model_seq, sampling_seq;
   const tinker__session_door_t *door; /* outlives the session; NULL = none */
   struct tinker__log_s *log;          /* gets debug lines; NULL = none */
 } tinker__session_options_t;
@@ -116,6 +122,9 @@ const char *tinker__session_trouble(const tinker__session_t *session);
 bool tinker__session_ended(const tinker__session_t *session);
 /* For whoever learns it first: a reply of 410 to anything of this session. */
 void tinker__session_set_ended(tinker__session_t *session);
+
+/* It was finished, by a request that is not the session's own. */
+void tinker__session_set_finished(tinker__session_t *session);
 
 /* Writes an object that says how far the session is. */
 void tinker__session_dump(const tinker__session_t *session, tinker__jsonw_t *w,

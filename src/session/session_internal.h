@@ -30,6 +30,8 @@ struct tinker__session_s {
   void (*event)(void *user, tinker__session_event_t event, const char *text);
   void *user;
   const tinker__session_door_t *door;
+  bool adopted;      /* id is set from the start */
+  bool adopt_silent; /* somebody else beats it */
   struct tinker__log_s *log;
   /* Copies of the options, in `arena` like everything that stays. */
   tinker__arena_t arena;
@@ -86,7 +88,8 @@ void tinker__startup_go_on(tinker__session_t *s);
 void tinker__session_reached(tinker__session_t *s);
 void tinker__session_failed(tinker__session_t *s, const tinker_error_t *error);
 
-/* Called when the session is made; the first beat is sent ten seconds later. */
+/* Called when the session is made; the first beat is sent ten seconds later,
+ * or at once of one that was adopted. */
 void tinker__beat_begin(tinker__session_t *s);
 void tinker__beat_end(tinker__session_t *s);
 

@@ -319,6 +319,7 @@ int rig_client(rig_t *rig) {
   o.base_url = rig->base_url;
   o.mode = rig->mode;
   o.seams = rig->seams;
+  o.adopt = rig->adopt;
   return tinker__client_new_on(&rig->client, &o, &parts, why, sizeof why);
 }
 

@@ -37,12 +37,13 @@ typedef struct rig_s {
   int32_t log_level;   /* for rig_client; 0 = the default */
   char trace[64][192]; /* debug lines of the client */
   size_t traced;
-  const char *config;          /* reply of client/config */
-  const char *session;         /* id, "s1" */
-  const tinker_seams_t *seams; /* of the client, or NULL */
-  const char *base_url;        /* what errors name; NULL = nothing */
-  unsigned accepted;           /* requests accepted so far */
-  char *kept[256];             /* reply bodies, until the end */
+  const char *config;             /* reply of client/config */
+  const char *session;            /* id, "s1" */
+  const tinker_adoption_t *adopt; /* of the client, or NULL */
+  const tinker_seams_t *seams;    /* of the client, or NULL */
+  const char *base_url;           /* what errors name; NULL = nothing */
+  unsigned accepted;              /* requests accepted so far */
+  char *kept[256];                /* reply bodies, until the end */
   size_t kept_count;
 } rig_t;
 
