@@ -37,8 +37,10 @@ static tinker_future_t *await(tinker_future_t *f) {
   return f;
 }
 
-static void check_said(int rc, tinker_error_t *error) {
-  if (rc != TINKER_OK) fail("%s", tinker_error_message(error));
+/* The place of the error, which the call before it in the same argument list
+ * may set only afterwards. */
+static void check_said(int rc, tinker_error_t *const *error) {
+  if (rc != TINKER_OK) fail("%s", tinker_error_message(*error));
 }
 
 static void open_client(const char *url) {
@@ -46,7 +48,7 @@ static void open_client(const char *url) {
   tinker_error_t *error = NULL;
   o.base_url = url;
   o.api_key = "tml-bench";
-  check_said(tinker_client_new(&client, &o, &error), error);
+  check_said(tinker_client_new(&client, &o, &error), &error);
 }
 
 static void need_trainer(void) {
@@ -77,7 +79,7 @@ static tinker_future_t *submit_sample(const int32_t *tokens, size_t length) {
   tinker_error_t *error = NULL;
   p.max_tokens = MAX_TOKENS;
   check_said(tinker_input_from_tokens(&input, tokens, length, NULL, &error),
-             error);
+             &error);
   tinker_future_t *f = tinker_sampler_sample(sampler, input, &p, NULL);
   tinker_input_release(input);
   return f;
@@ -90,13 +92,13 @@ static tinker_datum_t *datum_of(const arrays_t *a, size_t i) {
   tinker_input_t *input = NULL;
   tinker_datum_t *datum = NULL;
   tinker_error_t *e = NULL;
-  check_said(tinker_input_from_tokens(&input, a->tokens + at, n, NULL, &e), e);
-  check_said(tinker_datum_new(&datum, input, NULL, &e), e);
+  check_said(tinker_input_from_tokens(&input, a->tokens + at, n, NULL, &e), &e);
+  check_said(tinker_datum_new(&datum, input, NULL, &e), &e);
   check_said(
       tinker_datum_set_i64(datum, "target_tokens", a->targets + at, n, 0, &e),
-      e);
+      &e);
   check_said(tinker_datum_set_f32(datum, "weights", a->weights + at, n, 0, &e),
-             e);
+             &e);
   tinker_input_release(input);
   return datum;
 }

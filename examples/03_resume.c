@@ -4,14 +4,11 @@
  * (TINKER_BASE_URL says where the service is, TINKER_MODEL which model) */
 #include "example.h"
 
-enum { BEFORE = 3, AFTER = 4, LENGTH = 32 };
+enum { BEFORE = 3, AFTER = 4 };
 
-/* One step on a made-up sequence of tokens that depends on its number. */
+/* One step; its data depend on its number. */
 static double step(tinker_trainer_t *trainer, int number) {
-  int32_t tokens[LENGTH];
-  tinker_datum_t *datum = NULL;
-  for (int i = 0; i < LENGTH; i++) tokens[i] = 300 + (i * 7 + number) % 50;
-  check(tinker_datum_new_supervised(&datum, tokens, NULL, LENGTH, NULL, NULL));
+  tinker_datum_t *datum = numbered_example(number);
   double loss = whole_step(trainer, &datum, 1, TINKER_LOSS_CROSS_ENTROPY, 1e-3);
   tinker_datum_release(datum);
   return loss;

@@ -7,25 +7,15 @@
 
 enum { ROUNDS = 12, GROUP = 32, LENGTH = 20 };
 
-/* The share of spaces in the text: high when words are short. */
-static float reward(const tinker_tokenizer_t *t, const tinker_sequence_t *s) {
-  char *text = NULL;
-  size_t len = 0, spaces = 0;
-  check(tinker_tokenizer_decode(t, s->tokens, s->count, 0, &text, &len));
-  for (size_t i = 0; i < len; i++) spaces += text[i] == ' ';
-  tinker_tokenizer_free(t, text);
-  return len ? (float)spaces / (float)len : 0;
-}
-
 /* What was sampled, with its log-probabilities at that time and how much better
  * than the mean it was. */
 static tinker_datum_t *make_example(int32_t prompt, const tinker_sequence_t *s,
                                     float advantage) {
   tinker_datum_t *datum = NULL;
   tinker_error_t *error = NULL;
-  check_error(tinker_datum_new_rl(&datum, &prompt, 1, s->tokens, s->logprobs,
-                                  s->count, advantage, NULL, &error),
-              error);
+  check_made(tinker_datum_new_rl(&datum, &prompt, 1, s->tokens, s->logprobs,
+                                 s->count, advantage, NULL, &error),
+             &error);
   return datum;
 }
 
@@ -58,7 +48,7 @@ static float play(tinker_trainer_t *trainer, const tinker_tokenizer_t *t,
   check(tinker_future_get_sample(sampled, &result));
   const tinker_sequence_t *s = tinker_sample_result_sequences(result, &n);
   for (size_t i = 0; i < n; i++) {
-    mean += (score[i] = reward(t, &s[i])) / (float)n;
+    mean += (score[i] = short_words(t, &s[i])) / (float)n;
   }
   for (size_t i = 0; i < n; i++) {
     group[i] = make_example(prompt, &s[i], score[i] - mean);

@@ -19,7 +19,7 @@ static tinker_local_t *start_service(const char *model_dir) {
   options.model_dirs = &model_dir;
   options.model_names = &name;
   options.model_count = 1;
-  check_error(tinker_local_start(&local, &options, &error), error);
+  check_made(tinker_local_start(&local, &options, &error), &error);
   return local;
 }
 
@@ -28,7 +28,7 @@ static tinker_client_t *connect_to(const tinker_local_t *local) {
   tinker_error_t *error = NULL;
   tinker_client_options_t options = TINKER_CLIENT_OPTIONS_INIT;
   options.base_url = tinker_local_endpoint(local);
-  check_error(tinker_client_new(&client, &options, &error), error);
+  check_made(tinker_client_new(&client, &options, &error), &error);
   return client;
 }
 

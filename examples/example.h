@@ -20,18 +20,25 @@ static inline void check(int rc) {
   exit(1);
 }
 
-/* The same with the reason. */
+/* The same with the reason, if rc was there before the error was asked for. */
 static inline void check_error(int rc, const tinker_error_t *error) {
   if (rc == TINKER_OK) return;
   fprintf(stderr, "%s: %s\n", tinker_code_name(rc),
-          tinker_error_message(error));
+          error ? tinker_error_message(error) : tinker_code_text(rc));
   exit(1);
+}
+
+/* The same around a call that sets the error. It gets the error's place, since
+ * C evaluates the arguments of a function in any order. */
+static inline void check_made(int rc, tinker_error_t *const *error) {
+  check_error(rc, *error);
 }
 
 /* Waits for an operation and returns its future. A call that was refused has
  * ended already, so one check is enough. */
 static inline tinker_future_t *await(tinker_future_t *future) {
-  check_error(tinker_future_wait(future, -1), tinker_future_error(future));
+  int rc = tinker_future_wait(future, -1);
+  check_error(rc, tinker_future_error(future));
   return future;
 }
 
@@ -57,7 +64,7 @@ static inline tinker_client_t *connect_service(void) {
   tinker_client_options_t options = TINKER_CLIENT_OPTIONS_INIT;
   options.log_cb = show;
   options.log_level = TINKER_LOG_WARNING;
-  check_error(tinker_client_new(&client, &options, &error), error);
+  check_made(tinker_client_new(&client, &options, &error), &error);
   return client;
 }
 
@@ -87,7 +94,7 @@ static inline tinker_sampler_t *take_sampler(tinker_future_t *future) {
 static inline tinker_input_t *new_input(const int32_t *tokens, size_t n) {
   tinker_input_t *input = NULL;
   tinker_error_t *error = NULL;
-  check_error(tinker_input_from_tokens(&input, tokens, n, NULL, &error), error);
+  check_made(tinker_input_from_tokens(&input, tokens, n, NULL, &error), &error);
   return input;
 }
 
@@ -136,9 +143,31 @@ static inline double whole_step(tinker_trainer_t *trainer,
 static inline tinker_tokenizer_t *load_tokenizer(const char *path) {
   tinker_tokenizer_t *tokenizer = NULL;
   tinker_error_t *error = NULL;
-  check_error(tinker_tokenizer_new_from_file(&tokenizer, path, NULL, &error),
-              error);
+  check_made(tinker_tokenizer_new_from_file(&tokenizer, path, NULL, &error),
+             &error);
   return tokenizer;
+}
+
+/* A reward: the share of spaces in the text, high when words are short. */
+static inline float short_words(const tinker_tokenizer_t *tokenizer,
+                                const tinker_sequence_t *s) {
+  char *text = NULL;
+  size_t len = 0, spaces = 0;
+  check(
+      tinker_tokenizer_decode(tokenizer, s->tokens, s->count, 0, &text, &len));
+  for (size_t i = 0; i < len; i++) spaces += text[i] == ' ';
+  tinker_tokenizer_free(tokenizer, text);
+  return len ? (float)spaces / (float)len : 0;
+}
+
+/* A made-up sequence of tokens, which depends on its number only. */
+static inline tinker_datum_t *numbered_example(int number) {
+  enum { LENGTH = 32 };
+  int32_t tokens[LENGTH];
+  tinker_datum_t *datum = NULL;
+  for (int i = 0; i < LENGTH; i++) tokens[i] = 10 + (i * 7 + number) % 50;
+  check(tinker_datum_new_supervised(&datum, tokens, NULL, LENGTH, NULL, NULL));
+  return datum;
 }
 
 /* A text as an example to learn. */
@@ -150,8 +179,8 @@ static inline tinker_datum_t *new_example(const char *tokenizer_path,
   int32_t *ids = NULL;
   size_t n = 0;
   check(tinker_tokenizer_encode(tokenizer, text, strlen(text), 0, &ids, &n));
-  check_error(tinker_datum_new_supervised(&datum, ids, NULL, n, NULL, &error),
-              error);
+  check_made(tinker_datum_new_supervised(&datum, ids, NULL, n, NULL, &error),
+             &error);
   tinker_tokenizer_free(tokenizer, ids);
   tinker_tokenizer_release(tokenizer);
   return datum;

@@ -1,5 +1,5 @@
-/* train: some steps of training, made of callbacks only, so that the four
- * programs beside it differ in their loops alone. Nothing in here waits.
+/* train: some steps of training, made of callbacks only, so that the programs
+ * beside it differ in their loops alone. Nothing in here waits.
  *
  *   run_t run = {0};
  *   ... make run.client for the loop ...
@@ -15,6 +15,9 @@ enum { STEPS = 4 };
 
 typedef struct run_s {
   tinker_client_t *client;
+  const char *name;                 /* shown before each line; may be NULL */
+  double rate;                      /* learning rate; 0 = 2e-3 */
+  void (*ended)(struct run_s *run); /* NULL = end_client */
   tinker_trainer_t *trainer;
   tinker_datum_t *datum;
   int step;
@@ -38,6 +41,11 @@ static inline void on_closed(tinker_future_t *future, int status, void *user) {
   run->over = 1;
 }
 
+static inline void end_client(run_t *run) {
+  tinker_call_options_t call = then(on_closed, run);
+  tinker_future_release(tinker_client_close(run->client, &call));
+}
+
 static inline void begin_step(run_t *run);
 
 static inline void on_optim(tinker_future_t *future, int status, void *user) {
@@ -45,24 +53,26 @@ static inline void on_optim(tinker_future_t *future, int status, void *user) {
   check_error(status, tinker_future_error(future));
   if (++run->step < STEPS) {
     begin_step(run);
-    return;
+  } else if (run->ended) {
+    run->ended(run);
+  } else {
+    end_client(run);
   }
-  tinker_call_options_t call = then(on_closed, run);
-  tinker_future_release(tinker_client_close(run->client, &call));
 }
 
 static inline void on_forward(tinker_future_t *future, int status, void *user) {
   run_t *run = user;
   check_error(status, tinker_future_error(future));
   check(tinker_future_loss(future, &run->loss[run->step]));
-  printf("step %d: loss %.4f\n", run->step + 1, run->loss[run->step]);
+  printf("%sstep %d: loss %.4f\n", run->name ? run->name : "", run->step + 1,
+         run->loss[run->step]);
 }
 
 static inline void begin_step(run_t *run) {
   tinker_adam_params_t adam = TINKER_ADAM_PARAMS_INIT;
   tinker_call_options_t forward = then(on_forward, run);
   tinker_call_options_t optim = then(on_optim, run);
-  adam.learning_rate = 2e-3;
+  adam.learning_rate = run->rate > 0 ? run->rate : 2e-3;
   tinker_future_release(tinker_trainer_forward_backward(
       run->trainer, &run->datum, 1, NULL, &forward));
   tinker_future_release(tinker_trainer_optim_step(run->trainer, &adam, &optim));
@@ -103,7 +113,7 @@ static inline tinker_client_t *stepped_client(void) {
   options.mode = TINKER_RUN_STEP;
   options.log_cb = show;
   options.log_level = TINKER_LOG_WARNING;
-  check_error(tinker_client_new(&client, &options, &error), error);
+  check_made(tinker_client_new(&client, &options, &error), &error);
   return client;
 }
 

@@ -28,7 +28,7 @@ int main(int argc, char **argv) {
   uv_timer_start(&clock, on_tick, 50, 50);
   uv_unref((uv_handle_t *)&clock);
 
-  check_error(tinker_client_new_uv(&run.client, &loop, NULL, &error), error);
+  check_made(tinker_client_new_uv(&run.client, &loop, NULL, &error), &error);
   train(&run, argv[1]);
   uv_run(&loop, UV_RUN_DEFAULT);
   printf("%d ticks meanwhile\n", ticks);

@@ -15,7 +15,27 @@
  * A client belongs to the process that made it. After fork() its threads do not
  * exist in the child: there every call with the client, its trainers, samplers
  * and unfinished futures is refused with TINKER_EFORKED, and only releasing is
- * allowed. A child that wants a client makes its own. */
+ * allowed; it sends nothing. A child that wants a client makes its own.
+ *
+ * Signals: the client's threads block all of them but those that a fault
+ * raises, SIGPIPE included, so the program's handlers run on its own threads
+ * only. No handler is installed and no timer signal is used. A program that
+ * turns the client itself lends it its thread and its signal mask, and should
+ * ignore SIGPIPE, as any program that writes to sockets.
+ *
+ * Two modules of a program may share a client; each keeps a reference. They
+ * share its session, its log callback and the thread that runs callbacks; a
+ * trainer of both has one order of operations. tinker_client_next() returns the
+ * operations of both, so only one of them uses it, and drain and close end
+ * both. Two clients share nothing.
+ *
+ * What the end sends: drain, close and the last release send one request, which
+ * finishes the session ("success", or "interrupted" if operations were cut
+ * short); none if there is no session. That is final: the service need not keep
+ * the session's models and samplers from then on, but does keep what was saved.
+ * What had been sent is carried out all the same. A process that ends without
+ * one of them sends nothing, and the service ends the session when heartbeats
+ * stay away. */
 #ifndef TINKER_CLIENT_H
 #define TINKER_CLIENT_H
 
@@ -84,12 +104,12 @@ TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_client_drain(tinker_client_t *client, const tinker_call_options_t *call);
 
 /* Stops now: refuses new operations and ends the accepted ones with
- * TINKER_ECLOSED. One request is sent, which finishes the session. The returned
- * future ends after every other operation of the client, within two seconds;
- * its callback is the last. It can't be canceled, and a timeout of its own is
- * refused. It ends with 0, or TINKER_ECLOSED if the client closes already.
- * client, call: see future.h. Returns a future owned by the caller, without a
- * result. Any thread. */
+ * TINKER_ECLOSED. What it sends is said above. The returned future ends after
+ * every other operation of the client, within two seconds; its callback is the
+ * last. It can't be canceled, and a timeout of its own is refused. It ends with
+ * 0, or TINKER_ECLOSED if the client closes already. client, call: see
+ * future.h. Returns a future owned by the caller, without a result. Any thread.
+ */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_client_close(tinker_client_t *client, const tinker_call_options_t *call);
 

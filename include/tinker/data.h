@@ -43,6 +43,25 @@ TINKER_API int tinker_input_add_tokens(tinker_input_t *input,
                                        const int32_t *tokens, size_t n,
                                        tinker_error_t **error);
 
+/* Called when an array that was handed over is not needed any more: its owner
+ * and all calls that were given it are done with it. user is what was given
+ * with the array. Runs on any thread, the client's own included, and must not
+ * block; to free memory is what it is for. */
+typedef void (*tinker_free_cb)(void *user);
+
+/* Makes an array of token ids the text chunk of an empty input, without copying
+ * it: for large inputs.
+ * input: not NULL, empty, not shared with another thread. tokens: n ids, each 0
+ * or more, which nobody changes any more; the input's after success, the
+ * caller's still after a failure. n: at least 1. free_cb: called once when they
+ * are not needed any more, not NULL. user: passed to it. error: may be NULL.
+ * Returns 0, TINKER_EINVAL, TINKER_EOVERFLOW or TINKER_ENOMEM; the input is
+ * unchanged on failure. One thread at a time. */
+TINKER_API int tinker_input_take_tokens(tinker_input_t *input,
+                                        const int32_t *tokens, size_t n,
+                                        tinker_free_cb free_cb, void *user,
+                                        tinker_error_t **error);
+
 /* Number of tokens in a model input.
  * input: borrowed; NULL counts as empty. Returns the number. Any thread. */
 TINKER_API size_t tinker_input_length(const tinker_input_t *input);
@@ -122,6 +141,26 @@ TINKER_API int tinker_datum_set_i64(tinker_datum_t *datum, const char *name,
 TINKER_API int tinker_datum_set_f32(tinker_datum_t *datum, const char *name,
                                     const float *data, size_t rows, size_t cols,
                                     tinker_error_t **error);
+
+/* As tinker_datum_set_i64() and tinker_datum_set_f32(), without copying the
+ * array: for large tensors.
+ * datum, name, rows, cols, error: as there. data: rows * cols values which
+ * nobody changes any more; the datum's after success, the caller's still after
+ * a failure. free_cb: called once when they are not needed any more, not NULL.
+ * user: passed to it. Returns what tinker_datum_set_f32() does. One thread at a
+ * time. */
+TINKER_API int tinker_datum_take_i64(tinker_datum_t *datum, const char *name,
+                                     const int64_t *data, size_t rows,
+                                     size_t cols, tinker_free_cb free_cb,
+                                     void *user, tinker_error_t **error);
+
+/* See tinker_datum_take_i64().
+ * datum, name, data, rows, cols, free_cb, user, error: as there; all values
+ * finite. Returns what tinker_datum_set_f32() does. One thread at a time. */
+TINKER_API int tinker_datum_take_f32(tinker_datum_t *datum, const char *name,
+                                     const float *data, size_t rows,
+                                     size_t cols, tinker_free_cb free_cb,
+                                     void *user, tinker_error_t **error);
 
 /* Adds a reference.
  * datum: may be NULL. Returns datum. Any thread. */

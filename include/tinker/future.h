@@ -30,15 +30,19 @@
  * - by its caller: TINKER_ECANCELED, TINKER_ETIMEDOUT (its deadline),
  *   TINKER_ECLOSED (the client closed);
  * - refused by the service: TINKER_EREJECTED (the message has the service's own
- *   words), TINKER_EAUTH (the key), TINKER_EBILLING, TINKER_ESESSION;
+ *   words), TINKER_ENOENT (it does not have what the call names), TINKER_EEXIST
+ *   (the name is taken), TINKER_EAUTH (the key), TINKER_EBILLING,
+ *   TINKER_ESESSION;
  * - accepted, and failed there: TINKER_ESERVER, with category user where the
- *   request is at fault (a checkpoint name that exists, for example); also a
+ *   request is at fault, or TINKER_ENOENT and TINKER_EEXIST as above; also a
  *   service that answered 5xx until the tries were used up;
  * - not reached: TINKER_ECONNECT or TINKER_ETRANSPORT after five minutes of
- *   tries, TINKER_ETLS at the first; the log has a warning (log_cb) meanwhile;
+ *   tries, TINKER_ETLS at the first contact; the log has a warning (log_cb)
+ *   meanwhile;
  * - the result is gone, larger than is taken, or not understood: TINKER_ELOST,
  *   TINKER_EOVERFLOW, TINKER_EPROTO;
- * - a call of a trainer that has lost a number: TINKER_EFATAL;
+ * - a call of a trainer that has lost a number: TINKER_EFATAL; one of a step
+ *   that lacks something: TINKER_ESTATE (trainer.h);
  * - TINKER_ENOMEM, TINKER_ERANDOM, TINKER_ENOTSUP (the service demands what
  *   this version can't do), TINKER_EINTERNAL.
  *
@@ -93,10 +97,11 @@ TINKER_API tinker_kind_t tinker_future_kind(const tinker_future_t *future);
 TINKER_API void *tinker_future_user(const tinker_future_t *future);
 
 /* Will the call's callback run, or has it run? A program that gives memory
- * back in its callback asks this after each call, and gives it back itself when
- * the answer is no.
- * future: not NULL. Returns 0 for a constant future and for a call without a
- * callback, else 1. Any thread. */
+ * back in its callback asks this after each call, detached ones included, and
+ * gives it back itself when the answer is no.
+ * future: what the call returned, not NULL. Returns 0 for a call that has
+ * failed with a constant future and for a call without a callback, else 1. Any
+ * thread. */
 TINKER_API int tinker_future_runs_callback(const tinker_future_t *future);
 
 /* State of an operation.

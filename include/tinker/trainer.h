@@ -18,8 +18,8 @@
  *
  * A batch that is larger than the service takes in one request is sent as
  * several, each with a number of its own. If one of them fails the call fails,
- * but the gradients of the others count: tinker_error_outcome_is_unknown() says
- * so, and the next optimizer step would use them.
+ * but the gradients of the others are summed: tinker_error_outcome_is_unknown()
+ * says so, and tinker_trainer_optim_step() what follows.
  *
  * If a number can't be delivered, or the session has ended, the trainer is
  * fatal: it refuses every later call with TINKER_EFATAL rather than leave a
@@ -63,9 +63,12 @@ tinker_trainer_forward(tinker_trainer_t *trainer, tinker_datum_t *const *data,
 /* Computes a loss and adds its gradients to those of earlier calls since the
  * last optimizer step. The loss is a sum: dividing by a number of tokens or
  * examples is the caller's task, through weights or advantages.
- * trainer, call: see future.h. data, n, loss: as tinker_trainer_forward().
- * Returns a future owned by the caller; result: tinker_future_get_forward() and
- * tinker_future_loss(). Any thread. */
+ * It fails with TINKER_ESTATE, unsent, when an earlier call of the same step
+ * failed, or its optimizer step did, because the service still has the
+ * gradients of the others; see tinker_trainer_optim_step(). trainer, call: see
+ * future.h. data, n, loss: as tinker_trainer_forward(). Returns a future owned
+ * by the caller; result: tinker_future_get_forward() and tinker_future_loss().
+ * Any thread. */
 TINKER_API TINKER_NODISCARD tinker_future_t *tinker_trainer_forward_backward(
     tinker_trainer_t *trainer, tinker_datum_t *const *data, size_t n,
     const tinker_loss_t *loss, const tinker_call_options_t *call);
@@ -101,17 +104,31 @@ tinker_trainer_optim_step(tinker_trainer_t *trainer,
  * thread. */
 TINKER_API int tinker_trainer_accept_partial(tinker_trainer_t *trainer);
 
-/* The three saves. tinker_trainer_save_state() keeps weights and optimizer
- * under a name, to go on training from.
- * tinker_trainer_save_weights_for_sampler() keeps the weights alone under a
- * name, to sample from at any time, by other clients too.
- * tinker_trainer_create_sampler() makes a sampler of the present weights
- * without a name, which ends with the session; for the rounds of reinforcement
- * learning.
+/* The three saves compared. Each takes the weights as the operations called
+ * before it leave them, and the trainer goes on afterwards.
  *
- * Saves weights and optimizer. A name that the run has already, without
- * overwrite, ends the operation with TINKER_ESERVER and changes nothing; the
- * trainer goes on.
+ *                 save_state       save_weights_for_   create_sampler
+ *                                  sampler
+ *   keeps         weights and      weights             weights
+ *                 optimizer
+ *   gives         a path,          a path, .../        a sampler
+ *                 .../weights/...  sampler_weights/...
+ *   is used by    create_trainer_  create_sampler_     sampling, at once
+ *                 from_state,      from_path
+ *                 load_state
+ *   by whom       any client       any client          this client
+ *   until         it expires or    it expires or       the session ends
+ *                 is deleted       is deleted
+ *   name taken    TINKER_EEXIST,   TINKER_EEXIST       has no name
+ *                 or overwrite
+ *   is for        going on with    keeping a model,    the rounds of
+ *                 training         evaluation          reinforcement
+ *                                                      learning
+ *
+ * Nothing made by the second or third can be trained further. */
+
+/* Saves weights and optimizer. A name that the run has already, without
+ * overwrite, ends the operation with TINKER_EEXIST and changes nothing.
  * trainer, call: see future.h. name: 1 to 255 characters of [A-Za-z0-9_.-].
  * options: may be NULL. Returns a future owned by the caller; result:
  * tinker_future_get_path(). Any thread. */
@@ -120,7 +137,8 @@ tinker_trainer_save_state(tinker_trainer_t *trainer, const char *name,
                           const tinker_save_options_t *options,
                           const tinker_call_options_t *call);
 
-/* Saves the weights under a name, to sample from.
+/* Saves the weights under a name, to sample from. A name that the run has
+ * already ends the operation with TINKER_EEXIST and changes nothing.
  * trainer, call: see future.h. name: 1 to 255 characters of [A-Za-z0-9_.-].
  * options: may be NULL; overwrite is refused. Returns a future owned by the
  * caller; result: tinker_future_get_path(). Any thread. */

@@ -26,10 +26,13 @@ typedef struct tinker_datum_s tinker_datum_t;     /* one training example */
 /* Called when an operation has ended.
  *
  * It runs exactly once for each call that it was given to, also if the call was
- * refused: later, never before the call has returned, and with no lock held.
- * Only a constant future (future.h) runs none; tinker_future_runs_callback()
- * tells. The callbacks of a client run one at a time on its delivery thread;
- * every public function may be called inside. future is borrowed: retain it to
+ * refused, never inside the call itself, and with no lock held. Only a constant
+ * future (future.h) runs none; tinker_future_runs_callback() tells. The
+ * callbacks of a client run one at a time on its delivery thread, or where the
+ * program turns it (loop.h, uv.h). The delivery thread may run one before the
+ * call has returned on the caller's thread, so what it needs is passed by user,
+ * not by way of what the call returns. Every public function may be called
+ * inside, but for those that wait. future is borrowed: retain it to
  * keep it and its results. status is 0 or a negative tinker_code_t;
  * tinker_future_error() has the sentence. user is the pointer of the call
  * options. */

@@ -174,7 +174,7 @@ bool tinker__call_open(tinker__call_t *call, const tinker__future_ops_t *result,
 tinker_future_t *tinker__call_hand_out(tinker__call_t *call) {
   if (!call->options.detached) return call->future;
   if (call->options.cb) tinker__future_unref(call->future);
-  return tinker__future_constant(TINKER_EAGAIN);
+  return tinker__future_detached(call->options.cb != NULL);
 }
 
 static tinker_error_t *refusal(const tinker__call_t *call) {

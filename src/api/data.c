@@ -60,7 +60,7 @@ tinker_input_t *tinker_input_retain(tinker_input_t *input) {
 
 tinker_input_t *tinker_input_release(tinker_input_t *input) {
   if (!input || !tinker__ref_release(&input->ref)) return NULL;
-  tinker__shared_release(input->tokens);
+  tinker__shared_release(input->owner);
   tinker__mem_free(&input->mem, input->ends);
   free_self(input, &input->mem);
   return NULL;
@@ -101,36 +101,55 @@ static int check_finite(const char *name, const float *values, size_t first,
                             (double)values[i]);
 }
 
-/* Calls that are under way read the tokens where they are: they keep the old
- * block, whose tokens don't change. */
-static int grow_tokens(tinker_input_t *input, size_t need) {
-  if (need <= input->cap) return 0;
-  size_t cap = input->cap ? input->cap : need;
-  while (cap < need) cap *= 2;
-  void *p = tinker__shared_resize(&input->mem.alloc, input->tokens,
-                                  cap * sizeof *input->tokens);
+static int copy_tokens(tinker_input_t *input, size_t cap) {
+  int32_t *p =
+      tinker__shared_alloc(&input->mem.alloc, cap * sizeof *input->tokens);
   if (!p) return TINKER_ENOMEM;
-  input->tokens = p;
+  if (input->len) memcpy(p, input->tokens, input->len * sizeof *p);
+  tinker__shared_release(input->owner);
+  input->tokens = input->owner = p;
   input->cap = cap;
   return 0;
 }
 
-static int append(tinker_input_t *input, const int32_t *tokens, size_t n) {
+/* Calls that are under way read the tokens where they are: they keep the old
+ * block, whose tokens don't change. Tokens that were handed over stay as they
+ * are, too. */
+static int grow_tokens(tinker_input_t *input, size_t need) {
+  if (need <= input->cap) return 0;
+  size_t cap = input->cap ? input->cap : need;
+  while (cap < need) cap *= 2;
+  if (input->owner != (const void *)input->tokens) {
+    return copy_tokens(input, cap);
+  }
+  void *p = tinker__shared_resize(&input->mem.alloc, input->owner,
+                                  cap * sizeof *input->tokens);
+  if (!p) return TINKER_ENOMEM;
+  input->tokens = input->owner = p;
+  input->cap = cap;
+  return 0;
+}
+
+static int grow_chunks(tinker_input_t *input) {
   void *ends = input->ends;
-  int rc = grow_tokens(input, input->len + n);
-  if (rc) return rc;
-  rc = grow(&input->mem, &ends, &input->chunks_cap, input->chunks + 1,
-            sizeof *input->ends);
+  int rc = grow(&input->mem, &ends, &input->chunks_cap, input->chunks + 1,
+                sizeof *input->ends);
   input->ends = ends;
+  return rc;
+}
+
+static int append(tinker_input_t *input, const int32_t *tokens, size_t n) {
+  int rc = grow_tokens(input, input->len + n);
+  if (!rc) rc = grow_chunks(input);
   if (rc) return rc;
-  memcpy(input->tokens + input->len, tokens, n * sizeof *tokens);
+  memcpy((int32_t *)input->owner + input->len, tokens, n * sizeof *tokens);
   input->len += n;
   input->ends[input->chunks++] = input->len;
   return 0;
 }
 
-int tinker_input_add_tokens(tinker_input_t *input, const int32_t *tokens,
-                            size_t n, tinker_error_t **error) {
+static int check_run(const tinker_input_t *input, const int32_t *tokens,
+                     size_t n, tinker_error_t **error) {
   if (!input) return is_null(error, "input");
   if (!tokens) return is_null(error, "tokens");
   if (n == 0) {
@@ -140,9 +159,37 @@ int tinker_input_add_tokens(tinker_input_t *input, const int32_t *tokens,
     return tinker__error_give(error, TINKER_EOVERFLOW,
                               "an input of more than %zu tokens", LEN_MAX);
   }
-  int rc = check_tokens("tokens", tokens, n, error);
+  return check_tokens("tokens", tokens, n, error);
+}
+
+int tinker_input_add_tokens(tinker_input_t *input, const int32_t *tokens,
+                            size_t n, tinker_error_t **error) {
+  int rc = check_run(input, tokens, n, error);
   if (rc) return rc;
   return append(input, tokens, n) ? no_memory(error) : 0;
+}
+
+int tinker_input_take_tokens(tinker_input_t *input, const int32_t *tokens,
+                             size_t n, tinker_free_cb free_cb, void *user,
+                             tinker_error_t **error) {
+  int rc = check_run(input, tokens, n, error);
+  if (rc) return rc;
+  if (!free_cb) return is_null(error, "free_cb");
+  if (input->len) {
+    return tinker__error_give(error, TINKER_EINVAL,
+                              "input has %zu tokens: want an empty one",
+                              input->len);
+  }
+  void *owner = NULL;
+  if (!grow_chunks(input)) {
+    owner = tinker__shared_foreign(&input->mem.alloc, free_cb, user);
+  }
+  if (!owner) return no_memory(error);
+  input->tokens = tokens;
+  input->owner = owner;
+  input->len = input->cap = n;
+  input->ends[input->chunks++] = n;
+  return 0;
 }
 
 int tinker_input_from_tokens(tinker_input_t **out, const int32_t *tokens,
@@ -354,7 +401,7 @@ static int put(tinker_datum_t *datum, const tinker__input_tensor_t *tensor) {
   size_t at = place_of(datum, tensor->name);
   if (at < datum->tensor_count &&
       !strcmp(datum->tensors[at].name, tensor->name)) {
-    tinker__shared_release(datum->tensors[at].data);
+    tinker__shared_release(datum->tensors[at].owner);
   } else {
     if (datum->tensor_count == TINKER__TENSORS_MAX) return TINKER_EOVERFLOW;
     memmove(&datum->tensors[at + 1], &datum->tensors[at],
@@ -387,36 +434,85 @@ static int check_set(const tinker_datum_t *datum, const char *name,
   return 0;
 }
 
-static int set(tinker_datum_t *datum, const char *name, const void *data,
-               size_t rows, size_t cols, bool is_float,
+/* The values of a tensor: its own copy, or an array that is handed over. */
+typedef struct values_s {
+  const void *data;
+  size_t rows, cols;
+  bool is_float;
+  tinker_free_cb free_cb; /* NULL = they are copied */
+  void *user;
+} values_t;
+
+static size_t count_of(const values_t *v) {
+  return v->cols ? v->rows * v->cols : v->rows;
+}
+
+static int check_values(const tinker_datum_t *datum, const char *name,
+                        const values_t *v, tinker_error_t **error) {
+  int rc = check_set(datum, name, v->data, v->rows, v->cols, error);
+  if (rc || !v->is_float) return rc;
+  return check_finite(name, v->data, 0, count_of(v), error);
+}
+
+static int set(tinker_datum_t *datum, const char *name, const values_t *v,
                tinker_error_t **error) {
-  size_t item = is_float ? sizeof(float) : sizeof(int64_t);
-  tinker__input_tensor_t t = {.is_float = is_float, .rows = rows, .cols = cols};
-  t.count = cols ? rows * cols : rows;
+  const tinker_allocator_t *alloc = &datum->mem.alloc;
+  size_t item = v->is_float ? sizeof(float) : sizeof(int64_t);
+  tinker__input_tensor_t t = {
+      .is_float = v->is_float,
+      .rows = v->rows,
+      .cols = v->cols,
+      .count = count_of(v),
+  };
   memcpy(t.name, name, strlen(name) + 1);
-  t.data = tinker__shared_dup(&datum->mem.alloc, data, t.count * item);
-  if (!t.data) return no_memory(error);
+  t.owner = v->free_cb ? tinker__shared_foreign(alloc, v->free_cb, v->user)
+                       : tinker__shared_dup(alloc, v->data, t.count * item);
+  if (!t.owner) return no_memory(error);
+  t.data = v->free_cb ? v->data : t.owner;
   int rc = put(datum, &t);
   if (!rc) return 0;
-  tinker__shared_release(t.data);
+  tinker__shared_drop(t.owner);
   return tinker__error_give(error, rc, "%s: a datum has %d tensors at most",
                             name, TINKER__TENSORS_MAX);
+}
+
+static int set_values(tinker_datum_t *datum, const char *name,
+                      const values_t *v, tinker_error_t **error) {
+  int rc = check_values(datum, name, v, error);
+  return rc ? rc : set(datum, name, v, error);
 }
 
 int tinker_datum_set_i64(tinker_datum_t *datum, const char *name,
                          const int64_t *data, size_t rows, size_t cols,
                          tinker_error_t **error) {
-  int rc = check_set(datum, name, data, rows, cols, error);
-  return rc ? rc : set(datum, name, data, rows, cols, false, error);
+  const values_t v = {.data = data, .rows = rows, .cols = cols};
+  return set_values(datum, name, &v, error);
 }
 
 int tinker_datum_set_f32(tinker_datum_t *datum, const char *name,
                          const float *data, size_t rows, size_t cols,
                          tinker_error_t **error) {
-  int rc = check_set(datum, name, data, rows, cols, error);
-  if (rc) return rc;
-  rc = check_finite(name, data, 0, cols ? rows * cols : rows, error);
-  return rc ? rc : set(datum, name, data, rows, cols, true, error);
+  const values_t v = {
+      .data = data, .rows = rows, .cols = cols, .is_float = true};
+  return set_values(datum, name, &v, error);
+}
+
+int tinker_datum_take_i64(tinker_datum_t *datum, const char *name,
+                          const int64_t *data, size_t rows, size_t cols,
+                          tinker_free_cb free_cb, void *user,
+                          tinker_error_t **error) {
+  const values_t v = {data, rows, cols, false, free_cb, user};
+  if (!free_cb) return is_null(error, "free_cb");
+  return set_values(datum, name, &v, error);
+}
+
+int tinker_datum_take_f32(tinker_datum_t *datum, const char *name,
+                          const float *data, size_t rows, size_t cols,
+                          tinker_free_cb free_cb, void *user,
+                          tinker_error_t **error) {
+  const values_t v = {data, rows, cols, true, free_cb, user};
+  if (!free_cb) return is_null(error, "free_cb");
+  return set_values(datum, name, &v, error);
 }
 
 tinker_datum_t *tinker_datum_retain(tinker_datum_t *datum) {
@@ -427,7 +523,7 @@ tinker_datum_t *tinker_datum_retain(tinker_datum_t *datum) {
 tinker_datum_t *tinker_datum_release(tinker_datum_t *datum) {
   if (!datum || !tinker__ref_release(&datum->ref)) return NULL;
   for (size_t i = 0; i < datum->tensor_count; i++) {
-    tinker__shared_release(datum->tensors[i].data);
+    tinker__shared_release(datum->tensors[i].owner);
   }
   tinker_input_release(datum->input);
   free_self(datum, &datum->mem);
@@ -439,7 +535,7 @@ void tinker__input_views(const tinker_input_t *input,
   size_t at = 0;
   for (size_t i = 0; i < input->chunks; i++) {
     chunks[i] = tinker__text_chunk(input->tokens + at, input->ends[i] - at);
-    chunks[i].text.owner = input->tokens;
+    chunks[i].text.owner = input->owner;
     at = input->ends[i];
   }
 }
@@ -453,7 +549,7 @@ static void view_tensor(const tinker__input_tensor_t *in,
                  .shape = {(int64_t)in->rows, (int64_t)in->cols},
                  .data = in->data,
                  .count = in->count,
-                 .owner = in->data}};
+                 .owner = in->owner}};
 }
 
 int tinker__datum_view(const tinker_datum_t *datum, tinker__arena_t *arena,

@@ -15,7 +15,8 @@
 struct tinker_input_s {
   tinker__ref_t ref;
   tinker__mem_t mem;
-  int32_t *tokens; /* a block with users (base/shared.h) */
+  const int32_t *tokens; /* of the block that `owner` is */
+  void *owner;           /* a block with users (base/shared.h) */
   size_t len, cap;
   size_t *ends; /* exclusive end of each text chunk */
   size_t chunks, chunks_cap;
@@ -24,7 +25,8 @@ struct tinker_input_s {
 typedef struct tinker__input_tensor_s {
   char name[TINKER__NAME_MAX + 1];
   bool is_float;
-  void *data;        /* float or int64_t, row-major; a block with users */
+  const void *data;  /* float or int64_t, row-major */
+  void *owner;       /* the block with users that it lies in */
   size_t rows, cols; /* cols 0 = a vector */
   size_t count;
 } tinker__input_tensor_t;

@@ -9,6 +9,8 @@
 typedef struct tinker__shared_s {
   _Alignas(max_align_t) tinker__ref_t ref;
   size_t size;
+  void (*end)(void *user); /* of foreign bytes; NULL = they are its own */
+  void *user;
   tinker_allocator_t alloc;
 } tinker__shared_t;
 
@@ -24,8 +26,18 @@ void *tinker__shared_alloc(const tinker_allocator_t *allocator, size_t size) {
   if (!s) return NULL;
   tinker__ref_init(&s->ref);
   s->size = size;
+  s->end = NULL;
   s->alloc = mem.alloc;
   return s + 1;
+}
+
+void *tinker__shared_foreign(const tinker_allocator_t *allocator,
+                             void (*end)(void *user), void *user) {
+  void *block = tinker__shared_alloc(allocator, 0);
+  if (!block) return NULL;
+  of(block)->end = end;
+  of(block)->user = user;
+  return block;
 }
 
 void *tinker__shared_dup(const tinker_allocator_t *allocator, const void *data,
@@ -43,8 +55,14 @@ void *tinker__shared_retain(void *block) {
 void tinker__shared_release(void *block) {
   tinker__mem_t mem;
   if (!block || !tinker__ref_release(&of(block)->ref)) return;
+  if (of(block)->end) of(block)->end(of(block)->user);
   tinker__mem_init(&mem, &of(block)->alloc, 0);
   tinker__mem_free(&mem, of(block));
+}
+
+void tinker__shared_drop(void *block) {
+  of(block)->end = NULL;
+  tinker__shared_release(block);
 }
 
 /* The caller is the only user, and nobody can become one meanwhile. */

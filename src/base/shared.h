@@ -17,8 +17,14 @@ void *tinker__shared_dup(const tinker_allocator_t *allocator, const void *data,
  * one. NULL without memory, and the block is as it was. */
 void *tinker__shared_resize(const tinker_allocator_t *allocator, void *block,
                             size_t size);
+/* A block without bytes that stands for bytes of somebody else: its last user
+ * calls end(user). NULL without memory. */
+void *tinker__shared_foreign(const tinker_allocator_t *allocator,
+                             void (*end)(void *user), void *user);
 void *tinker__shared_retain(void *block);
 /* block may be NULL. */
 void tinker__shared_release(void *block);
+/* The same for one that has no other user, without calling end. */
+void tinker__shared_drop(void *block);
 
 #endif

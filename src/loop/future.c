@@ -45,35 +45,54 @@ static tinker_error_t *decode_nothing(tinker_future_t *f) {
 
 static const tinker__future_ops_t constant_ops = {decode_nothing, NULL};
 
-#define CONSTANT(state_)                                                       \
+/* A callback that is nobody's: it marks what a detached call with one returns,
+ * and is never called. */
+static void nobodys(tinker_future_t *f, int status, void *user) {
+  (void)f;
+  (void)status;
+  (void)user;
+}
+
+#define CONSTANT(state_, cb_)                                                  \
   {                                                                            \
     .refs = 1, .state = (state_), .lock = PTHREAD_MUTEX_INITIALIZER,           \
-    .ops = &constant_ops, .constant = true                                     \
+    .ops = &constant_ops, .constant = true, .cb = (cb_)                        \
   }
 
-static tinker_future_t no_handle = CONSTANT(TINKER__FUTURE_DONE);
-static tinker_future_t no_memory = CONSTANT(TINKER__FUTURE_DONE);
-static tinker_future_t closed = CONSTANT(TINKER__FUTURE_DONE);
-static tinker_future_t forked = CONSTANT(TINKER__FUTURE_DONE);
-static tinker_future_t detached = CONSTANT(TINKER__FUTURE_PENDING);
+static tinker_future_t no_handle = CONSTANT(TINKER__FUTURE_DONE, NULL);
+static tinker_future_t no_memory = CONSTANT(TINKER__FUTURE_DONE, NULL);
+static tinker_future_t closed = CONSTANT(TINKER__FUTURE_DONE, NULL);
+static tinker_future_t forked = CONSTANT(TINKER__FUTURE_DONE, NULL);
+static tinker_future_t detached = CONSTANT(TINKER__FUTURE_PENDING, NULL);
+static tinker_future_t detached_calling =
+    CONSTANT(TINKER__FUTURE_PENDING, nobodys);
 
 tinker_future_t *tinker__future_constant(int code) {
   switch (code) {
   case TINKER_EINVAL: return &no_handle;
   case TINKER_ECLOSED: return &closed;
   case TINKER_EFORKED: return &forked;
-  case TINKER_EAGAIN: return &detached;
   default: return &no_memory;
   }
 }
 
+tinker_future_t *tinker__future_detached(bool calls_back) {
+  return calls_back ? &detached_calling : &detached;
+}
+
+/* Of a constant one; 0 = it never ends. */
+static int code_of(const tinker_future_t *f) {
+  return f == &no_handle   ? TINKER_EINVAL
+         : f == &closed    ? TINKER_ECLOSED
+         : f == &forked    ? TINKER_EFORKED
+         : f == &no_memory ? TINKER_ENOMEM
+                           : 0;
+}
+
 const tinker_error_t *tinker__future_error(const tinker_future_t *f) {
   if (!f->constant) return f->error;
-  if (f == &detached) return NULL;
-  return tinker__error_constant(f == &no_handle ? TINKER_EINVAL
-                                : f == &closed  ? TINKER_ECLOSED
-                                : f == &forked  ? TINKER_EFORKED
-                                                : TINKER_ENOMEM);
+  int code = code_of(f);
+  return code ? tinker__error_constant(code) : NULL;
 }
 
 /* --- the others --- */

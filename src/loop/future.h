@@ -83,9 +83,10 @@ int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
                        const tinker__future_ops_t *ops, size_t raw_count,
                        tinker_done_cb cb, void *user);
 /* The one that a call has failed with which can't be delivered: TINKER_EINVAL
- * (a handle is NULL), TINKER_ENOMEM, TINKER_ECLOSED or TINKER_EFORKED; or
- * TINKER_EAGAIN, what a detached call returns. */
+ * (a handle is NULL), TINKER_ENOMEM, TINKER_ECLOSED or TINKER_EFORKED. */
 tinker_future_t *tinker__future_constant(int code);
+/* What a detached call returns: a constant one that never ends. */
+tinker_future_t *tinker__future_detached(bool calls_back);
 void tinker__future_ref(tinker_future_t *f);
 /* For who holds none: false when the last reference is gone already. */
 bool tinker__future_try_ref(tinker_future_t *f);

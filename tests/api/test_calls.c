@@ -229,6 +229,10 @@ static void host_free(void *ptr, void *user) {
   free(ptr);
 }
 
+static void no_end(void *user) {
+  (void)user;
+}
+
 static int build(const tinker_allocator_t *a) {
   int32_t tokens[40] = {0};
   float values[40] = {0};
@@ -239,6 +243,10 @@ static int build(const tinker_allocator_t *a) {
     rc = tinker_input_add_tokens(input, tokens, 2, NULL);
   }
   if (!rc) rc = tinker_datum_new(&d, input, a, NULL);
+  if (!rc) {
+    rc = tinker_datum_take_f32(d, "advantages", values, 40, 0, no_end, NULL,
+                               NULL);
+  }
   if (!rc) rc = tinker_datum_set_f32(d, "logprobs", values, 39, 0, NULL);
   if (!rc) rc = tinker_datum_set_f32(d, "logprobs", values, 13, 3, NULL);
   if (!rc) rc = tinker_datum_new_supervised(&e, tokens, values, 40, a, NULL);

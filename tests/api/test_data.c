@@ -199,3 +199,99 @@ Test(data, an_example_of_reinforcement_learning) {
   rc = tinker_datum_new_rl(&d, prompt, 2, drawn, NULL, 3, 1, NULL, &e);
   wrong(rc, e, "logprobs is NULL");
 }
+
+/* --- arrays that are handed over --- */
+
+#define MANY 20000 /* small ones are copied into the body */
+
+static int given_back;
+
+static void give_back(void *user) {
+  cr_assert_eq(user, &given_back);
+  given_back++;
+}
+
+/* They are read where they are, and given back once, when neither their datum
+ * nor a call needs them. */
+Test(data, handed_over_arrays_are_given_back_once) {
+  static const int32_t ids[MANY];
+  static const int64_t targets[MANY];
+  static const float ones[MANY];
+  rig_t rig;
+  tinker_input_t *input = NULL;
+  tinker_datum_t *d = NULL;
+  given_back = 0;
+  rig_init(&rig, NULL);
+  cr_assert_eq(rig_client(&rig), 0);
+  tinker_trainer_t *t = rig_trainer(&rig);
+  cr_assert_eq(tinker_input_new(&input, NULL, NULL), 0);
+  cr_assert_eq(
+      tinker_input_take_tokens(input, ids, MANY, give_back, &given_back, NULL),
+      0);
+  cr_assert_eq(input->tokens, ids);
+  cr_assert_eq(tinker_datum_new(&d, input, NULL, NULL), 0);
+  cr_assert_eq(tinker_datum_take_i64(d, "target_tokens", targets, MANY, 0,
+                                     give_back, &given_back, NULL),
+               0);
+  cr_assert_eq(tinker_datum_take_f32(d, "weights", ones, MANY, 0, give_back,
+                                     &given_back, NULL),
+               0);
+  cr_assert_eq(tinker__datum_tensor(d, "weights")->data, ones);
+  tinker_input_release(input);
+  tinker_future_t *f = tinker_trainer_forward(t, &d, 1, NULL, NULL);
+  tinker_datum_release(d);
+  cr_assert_eq(given_back, 0); /* the call reads them when it is sent */
+  rig_run(&rig);
+  cr_assert_eq(tinker_future_status(f), 0);
+  tinker_future_release(f);
+  cr_assert_eq(given_back, 3);
+  tinker_trainer_release(t);
+  rig_done(&rig);
+}
+
+Test(data, what_is_refused_stays_the_callers) {
+  static const int32_t ids[2] = {1, -2}, good[2] = {1, 2};
+  static const float odd[2] = {1, NAN};
+  tinker_error_t *e = NULL;
+  tinker_input_t *input = NULL;
+  tinker_datum_t *d = NULL;
+  given_back = 0;
+  tinker_input_new(&input, NULL, NULL);
+  int rc = tinker_input_take_tokens(input, ids, 2, give_back, NULL, &e);
+  wrong(rc, e, "tokens[1] is -2: want 0 or more");
+  rc = tinker_input_take_tokens(input, good, 2, NULL, NULL, &e);
+  wrong(rc, e, "free_cb is NULL");
+  tinker_input_add_tokens(input, good, 2, NULL);
+  rc = tinker_input_take_tokens(input, good, 2, give_back, NULL, &e);
+  wrong(rc, e, "input has 2 tokens: want an empty one");
+  tinker_datum_new(&d, input, NULL, NULL);
+  rc = tinker_datum_take_f32(d, "weights", odd, 2, 0, give_back, NULL, &e);
+  wrong(rc, e, "weights[1] is nan: want a finite number");
+  char name[] = "a0";
+  for (int i = 0; i < 16; i++, name[1]++) {
+    if (name[1] > '9') name[0]++, name[1] = '0';
+    cr_assert_eq(tinker_datum_set_f32(d, name, (float[]){1}, 1, 0, NULL), 0);
+  }
+  cr_assert_eq(
+      tinker_datum_take_f32(d, "z", (float[]){1}, 1, 0, give_back, NULL, NULL),
+      TINKER_EOVERFLOW);
+  cr_assert_eq(given_back, 0);
+  tinker_datum_release(d);
+  tinker_input_release(input);
+}
+
+/* Tokens that are added later make a copy of those that were handed over. */
+Test(data, a_handed_over_input_can_grow) {
+  static const int32_t ids[2] = {7, 8};
+  tinker_input_t *input = NULL;
+  given_back = 0;
+  tinker_input_new(&input, NULL, NULL);
+  cr_assert_eq(
+      tinker_input_take_tokens(input, ids, 2, give_back, &given_back, NULL), 0);
+  cr_assert_eq(tinker_input_add_tokens(input, ids, 1, NULL), 0);
+  cr_assert_eq(given_back, 1);
+  cr_assert_eq(tinker_input_length(input), 3u);
+  cr_assert(input->tokens[0] == 7 && input->tokens[2] == 7);
+  tinker_input_release(input);
+  cr_assert_eq(given_back, 1);
+}
