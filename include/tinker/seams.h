@@ -271,6 +271,17 @@ tinker_trainer_adopt_operation(tinker_trainer_t *trainer, tinker_kind_t kind,
                                size_t n,
                                const struct tinker_call_options_s *call);
 
+/* Sends heartbeats for a session of another process, too, every ten seconds
+ * from now on, or stops that. So a program that outlives the one that trains
+ * keeps its session. One that the service has ended is left with a line in the
+ * log. A session may be named again; that changes nothing. The end of the
+ * client ends it.
+ * client: not NULL. session_id: copied. on: 1, or 0 to stop. Returns 0,
+ * TINKER_EINVAL, TINKER_EFORKED, TINKER_ECLOSED (the client drains or is
+ * closed) or TINKER_ENOMEM. Any thread. */
+TINKER_API int tinker_client_beat_session(tinker_client_t *client,
+                                          const char *session_id, int on);
+
 /* Ends the session at the service, for every process that uses it: nothing can
  * be trained or sampled in it any more, and heartbeats are not sent. A client
  * without a session makes one first. Client, drain and close go on as ever;

@@ -76,6 +76,50 @@ tinker_client_finish_session(tinker_client_t *client,
   return tinker__call_end(&c);
 }
 
+/* --- sessions of others --- */
+
+typedef struct beating_s {
+  tinker__task_t task;
+  tinker_client_t *core;
+  tinker__ward_t *ward;
+} beating_t;
+
+static void beat_run(tinker__task_t *task) {
+  beating_t *b = TINKER__CONTAINER(task, beating_t, task);
+  tinker_client_t *core = b->core;
+  tinker__session_ward(core->session, b->ward);
+  tinker__mem_free(core->mem, b);
+}
+
+static int post_beating(tinker_client_t *core, beating_t *b) {
+  pthread_mutex_lock(&core->lock);
+  bool open = tinker__core_phase(core) == TINKER__CLIENT_OPEN;
+  if (open) tinker__loop_post(core->loop, &b->task);
+  pthread_mutex_unlock(&core->lock);
+  return open ? 0 : TINKER_ECLOSED;
+}
+
+int tinker_client_beat_session(tinker_client_t *client, const char *session_id,
+                               int on) {
+  if (!client || !session_id || !tinker__segment_ok(session_id) || on < 0 ||
+      on > 1) {
+    return TINKER_EINVAL;
+  }
+  if (!tinker__core_is_here(client)) return TINKER_EFORKED;
+  beating_t *b = tinker__mem_zalloc(client->mem, sizeof *b);
+  if (!b) return TINKER_ENOMEM;
+  tinker__task_init(&b->task, beat_run);
+  b->core = client;
+  int rc = tinker__ward_new(&b->ward, client->mem, session_id, on != 0);
+  if (!rc) {
+    rc = post_beating(client, b);
+    if (!rc) return 0;
+    tinker__ward_free(b->ward);
+  }
+  tinker__mem_free(client->mem, b);
+  return rc;
+}
+
 /* --- a trainer --- */
 
 static void want_number(tinker__call_t *c, const char *name, int64_t seq,

@@ -296,7 +296,8 @@ static void on_close(tinker__task_t *task) {
   tinker__exchange_cancel(&s->startup);
   tinker__exchange_cancel(&s->finish);
   tinker__beat_end(s);
-  if (tinker__exchange_is_active(&s->startup) ||
+  bool wards_gone = tinker__wards_end(s);
+  if (!wards_gone || tinker__exchange_is_active(&s->startup) ||
       tinker__exchange_is_active(&s->beat) ||
       tinker__exchange_is_active(&s->finish)) {
     return; /* the last of them calls this again */
@@ -370,6 +371,7 @@ int tinker__session_new(tinker__session_t **out,
     s->seed = (uint64_t)tinker__loop_now(s->loop); /* only jitter */
   }
   tinker__list_init(&s->waiters);
+  tinker__list_init(&s->wards);
   tinker__task_init(&s->settle, on_settle);
   tinker__task_init(&s->close_task, on_close);
   tinker__arena_init(&s->arena, s->mem);

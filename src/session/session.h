@@ -126,6 +126,15 @@ void tinker__session_set_ended(tinker__session_t *session);
 /* It was finished, by a request that is not the session's own. */
 void tinker__session_set_finished(tinker__session_t *session);
 
+/* A wish about a session that is somebody else's: that it is beaten too, or no
+ * longer. new, free: any thread; id: copied. 0 or TINKER_ENOMEM. */
+typedef struct tinker__ward_s tinker__ward_t;
+int tinker__ward_new(tinker__ward_t **out, tinker__mem_t *mem, const char *id,
+                     bool on);
+void tinker__ward_free(tinker__ward_t *ward);
+/* Takes it and fulfils it. The first beat is sent at once. */
+void tinker__session_ward(tinker__session_t *session, tinker__ward_t *ward);
+
 /* Writes an object that says how far the session is. */
 void tinker__session_dump(const tinker__session_t *session, tinker__jsonw_t *w,
                           int64_t now_ms);

@@ -3,6 +3,7 @@
  *   session.c   life, waiters, counters, finish, close
  *   startup.c   config, dynamic_config, create_session, in this order
  *   beat.c      heartbeats, and what their silence means
+ *   ward.c      heartbeats of other clients' sessions
  *   exchange.c  a request with its retries
  *
  * Loop's thread only. */
@@ -22,6 +23,16 @@ typedef enum {
   TINKER__PHASE_SESSION,
   TINKER__PHASE_OVER /* ended by the service, or finished */
 } tinker__session_phase_t;
+
+struct tinker__ward_s {
+  tinker__link_t link; /* in session->wards */
+  tinker__mem_t *mem;
+  tinker__exchange_t beat; /* its session is NULL before it is taken */
+  tinker__timer_t timer;
+  int64_t sent_ms;
+  bool on; /* false: not any more; it goes when its request has ended */
+  char id[];
+};
 
 struct tinker__session_s {
   tinker__loop_t *loop;
@@ -60,6 +71,8 @@ struct tinker__session_s {
   int64_t unknown_ms;   /* when it first said that it did not; 0 = it knows */
   bool silent;
 
+  tinker__link_t wards;
+
   tinker__exchange_t finish;
   tinker__timer_t finish_timer;
   tinker__session_waiter_t *finish_waiter;
@@ -92,5 +105,8 @@ void tinker__session_failed(tinker__session_t *s, const tinker_error_t *error);
  * or at once of one that was adopted. */
 void tinker__beat_begin(tinker__session_t *s);
 void tinker__beat_end(tinker__session_t *s);
+
+/* Ends all of them. False: a request is out, whose end calls again for it. */
+bool tinker__wards_end(tinker__session_t *s);
 
 #endif

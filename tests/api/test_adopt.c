@@ -157,6 +157,80 @@ Test(adopt, options) {
   refused(a, "adopt.no_heartbeat is 2: want 0 to 1");
 }
 
+/* --- sessions of others --- */
+
+static size_t beats_of(const heir_t *h, const char *mark) {
+  size_t n = 0;
+  const script_request_t *q;
+  for (size_t i = 0; (q = rig_request(&h->rig, BEAT, i)); i++) {
+    n += says(q, mark);
+  }
+  return n;
+}
+
+/* Each in its own time, whether the client has a session or not; named twice it
+ * is beaten once; one that has ended is left. */
+Test(adopt, beats_further_sessions) {
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x1", 1), 0);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x1", 1), 0);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x2", 1), 0);
+  fake_loop_advance(&h.rig.loop, 25000);
+  cr_assert_eq(beats_of(&h, "\"x1\""), 3u);
+  cr_assert_eq(beats_of(&h, "\"x2\""), 3u);
+  cr_assert_eq(beats_of(&h, "\"s7\""), 0u);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x1", 0), 0);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x3", 0), 0);
+  script_expect(
+      h.rig.script, TINKER__HTTP_POST, BEAT,
+      (script_reply_t){.status = 410, .body = "{\"detail\":\"over\"}"});
+  fake_loop_advance(&h.rig.loop, 60000);
+  cr_assert_eq(beats_of(&h, "\"x1\""), 3u);
+  cr_assert_eq(beats_of(&h, "\"x2\""), 4u);
+  cr_assert(strstr(h.rig.log_line, "session x2"), "%s", h.rig.log_line);
+  end(&h);
+}
+
+/* Stopped, and closed, while a beat hangs. */
+Test(adopt, a_hanging_beat) {
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  for (int i = 0; i < 2; i++) {
+    script_expect(h.rig.script, TINKER__HTTP_POST, BEAT,
+                  (script_reply_t){.delay_ms = -1});
+  }
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x1", 1), 0);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x2", 1), 0);
+  fake_loop_advance(&h.rig.loop, 1);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x1", 0), 0);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x1", 1), 0);
+  fake_loop_advance(&h.rig.loop, 1);
+  cr_assert_eq(beats_of(&h, "\"x1\""), 2u);
+  end(&h);
+}
+
+Test(adopt, beat_codes) {
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  tinker_client_t *c = h.rig.client;
+  cr_assert_eq(tinker_client_beat_session(NULL, "x", 1), TINKER_EINVAL);
+  cr_assert_eq(tinker_client_beat_session(c, NULL, 1), TINKER_EINVAL);
+  cr_assert_eq(tinker_client_beat_session(c, "a/b", 1), TINKER_EINVAL);
+  cr_assert_eq(tinker_client_beat_session(c, "x", 2), TINKER_EINVAL);
+  for (uint64_t n = 1; n <= 2; n++) {
+    atomic_store(&h.rig.mem.fail_at, atomic_load(&h.rig.mem.count) + n);
+    cr_assert_eq(tinker_client_beat_session(c, "x", 1), TINKER_ENOMEM);
+  }
+  atomic_store(&h.rig.mem.fail_at, 0);
+  tinker_future_release(tinker_client_close(c, NULL));
+  cr_assert_eq(tinker_client_beat_session(c, "x", 1), TINKER_ECLOSED);
+  end(&h);
+}
+
 /* --- a trainer --- */
 
 Test(adopt, trainer_goes_on) {
