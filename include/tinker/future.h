@@ -53,6 +53,7 @@
 #ifndef TINKER_FUTURE_H
 #define TINKER_FUTURE_H
 
+#include "progress.h"
 #include "result.h"
 #include "types.h"
 
@@ -117,6 +118,22 @@ TINKER_API int tinker_future_status(const tinker_future_t *future);
  * thread. */
 TINKER_API const tinker_error_t *
 tinker_future_error(const tinker_future_t *future);
+
+/* Tells how far an operation is, and why it is not further: its stage, what
+ * holds it up and for how long, how often it was tried, the last failure, and
+ * how many of its requests have their result (tinker_progress_t in
+ * progress.h has the fields). The client's thread shows what has changed as
+ * soon as it has. The service's queue has no numbers: what it says of a place
+ * in it is in `reason`. For a call that was refused, a constant future and an
+ * operation that the client answers itself (a drain, for example) only the
+ * stage is known.
+ * future: not NULL. out: filled; its size must be set (TINKER_PROGRESS_INIT); a
+ * shorter, older struct gets the fields that it has, untouched on failure.
+ * Returns 0, TINKER_EINVAL (a NULL, or a size that is not one of this struct),
+ * TINKER_EFORKED in a forked child unless it had ended before. Any thread,
+ * callbacks included; never waits: a lock is held for no longer than a copy. */
+TINKER_API int tinker_future_progress(const tinker_future_t *future,
+                                      tinker_progress_t *out);
 
 /* Waits for the end of an operation. A callback, if it has one, may run only
  * afterwards.

@@ -1,5 +1,10 @@
 /* Log messages of a client, delivered to a callback. The library writes to no
- * stream by itself. */
+ * stream by itself, unless the environment variable TINKER_LOG asks for it
+ * (log_cb in options.h).
+ *
+ * An operation that has been held for 2 s (progress.h has the reasons) is a
+ * warning that names the reason and the time, and again every 30 s; one line
+ * tells of all that the same thing holds. */
 #ifndef TINKER_LOG_H
 #define TINKER_LOG_H
 

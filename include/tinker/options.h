@@ -10,6 +10,7 @@
 #ifndef TINKER_OPTIONS_H
 #define TINKER_OPTIONS_H
 
+#include "progress.h"
 #include "seams.h"
 #include "types.h"
 
@@ -47,7 +48,12 @@ typedef struct tinker_client_options_s {
   /* Deadline of a call that brings none, in milliseconds, 1 or more; default
    * 3,600,000; TINKER_NO_TIMEOUT = none. */
   int64_t default_timeout_ms;
-  /* Log lines, on the delivery thread; NULL (default) = none. */
+  /* Log lines, on the delivery thread. NULL (default) = none, unless the
+   * environment variable TINKER_LOG is "debug", "info", "warning" or "error":
+   * then lines of at least this level, whatever log_level says, are written to
+   * the standard error stream, on the same thread. "off" and "" do nothing, any
+   * other value is refused (TINKER_EINVAL). Without the variable the library
+   * writes to no stream. */
   tinker_log_cb log_cb;
   void *log_user;
   /* Least level that is logged, a tinker_log_level_t; default TINKER_LOG_INFO.
@@ -70,6 +76,11 @@ typedef struct tinker_client_options_s {
   size_t tag_count;
   const char *project_id;
   const char *display_name;
+  /* Events, on the delivery thread: what holds operations up, retries, progress
+   * of calls of several requests, the session (progress.h); NULL (default) =
+   * none. */
+  tinker_event_cb event_cb;
+  void *event_user;
   /* Journal, fence and gate of the program; NULL (default) = none. Copied. */
   const tinker_seams_t *seams;
   /* A session of another process that this client goes on with, see seams.h;
@@ -81,7 +92,7 @@ typedef struct tinker_client_options_s {
   {                                                                            \
     sizeof(tinker_client_options_t), NULL, NULL, NULL, -1, 3600000, NULL,      \
         NULL, TINKER_LOG_INFO, 0, TINKER_RUN_BACKGROUND, 0, NULL, 0, NULL,     \
-        NULL, NULL, NULL                                                       \
+        NULL, NULL, NULL, NULL, NULL                                           \
   }
 
 /* How one operation is carried out and how its end is reported: the last

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "loop.h"
 #include "options.h"
+#include "progress.h"
 #include "result.h"
 #include "sampler.h"
 #include "seams.h"

@@ -20,7 +20,6 @@
 #define USER_AGENT "tinker-c/" TINKER_VERSION_STRING
 /* Freed big blocks that a client keeps for its next calls. */
 #define KEEP_BYTES ((size_t)32 << 20)
-#define LOG_LINES 1024
 #define TAGS_MAX 64
 #define WHY_MAX 512
 
@@ -44,7 +43,7 @@ void tinker__core_unhold(void *user) {
   bool own = core->mem == &core->own_mem;
   tinker__mem_t *mem = core->mem, copy;
   tinker__hook_free(core->hook);
-  tinker__log_free(core->log);
+  tinker__notices_free(core);
   tinker__mem_free(mem, core->where);
   tinker__beacon_close(&core->next_fd);
   pthread_mutex_destroy(&core->lock);
@@ -209,23 +208,10 @@ static tinker_client_t *new_core(const tinker_client_options_t *o,
           (uint64_t)tinker__client_config_default.fwdbwd_max_chunk_bytes,
   };
   core->parallel_chunks = tinker__client_config_default.parallel_fwdbwd_chunks;
-  core->log_cb = o->log_cb;
-  core->log_user = o->log_user;
   tinker__list_init(&core->ended);
   tinker__list_init(&core->waiting);
   tinker__driver_init(core);
   return core;
-}
-
-static void wake_log(void *user) {
-  tinker_client_t *core = user;
-  tinker__loop_deliver(core->loop, &core->log_task);
-}
-
-static int make_log(tinker_client_t *core, int32_t level) {
-  if (!core->log_cb) return 0;
-  return tinker__log_new(&core->log, core->mem, (tinker_log_level_t)level,
-                         LOG_LINES, wake_log, core);
 }
 
 static int make_http(tinker_client_t *core, const tinker_client_options_t *o,
@@ -325,6 +311,7 @@ static int make_seed(tinker_client_t *core) {
   if (world->random(world->user, &seed, sizeof seed)) return TINKER_ERANDOM;
   tinker__flow_init(&core->flow, &tinker__driver_sink, core, core->mem, seed);
   core->flow.log = core->log;
+  core->flow.tells = core->events != NULL;
   core->flow.where = core->where;
   return 0;
 }
@@ -403,7 +390,7 @@ static int make_parts(tinker_client_t *core, const tinker_client_options_t *o,
     rc = make_loop(core, uv, why, why_len);
     if (!rc) rc = make_http(core, o, why, why_len);
   }
-  if (!rc) rc = make_log(core, o->log_level);
+  if (!rc) rc = tinker__notices_open(core, o, why, why_len);
   if (!rc) rc = make_where(core, o, !parts);
   if (!rc) rc = make_seed(core);
   if (!rc) rc = make_hook(core, o, why, why_len);

@@ -16,6 +16,7 @@
 #include <tinker/tinker.h>
 #include <unistd.h>
 
+#include "api/notices.h"
 #include "base/beacon.h"
 #include "base/log.h"
 #include "flow/chunk.h"
@@ -57,8 +58,7 @@ struct tinker_client_s {
   tinker__timer_t drain_timer;
   tinker__session_waiter_t waiters[TINKER__NEEDS_COUNT];
   tinker__session_waiter_t finish_waiter;
-  int64_t paused_ms; /* when a pause was last reported, 0 = never */
-  bool draining;     /* every call that was accepted is in the flow by now */
+  bool draining; /* every call that was accepted is in the flow by now */
   bool finishing;
   int drain_cut; /* code that a drain ends with, 0 = it ended by itself */
 
@@ -69,6 +69,7 @@ struct tinker_client_s {
   tinker__task_t log_task;
   tinker_log_cb log_cb;
   void *log_user;
+  tinker__events_t *events; /* NULL = nobody listens */
 
   pthread_mutex_t lock;
   /* Under the lock. */

@@ -3,9 +3,8 @@
 #include "api/core.h"
 #include "api/job.h"
 #include "base/error.h"
+#include "base/show.h"
 #include "wire/messages.h"
-
-#define PAUSE_LOG_MS 60000
 
 static int64_t now_of(const tinker_client_t *core) {
   return tinker__loop_now(core->loop);
@@ -58,19 +57,14 @@ static const char *sink_trouble(void *user) {
   return tinker__session_trouble(core->session);
 }
 
-/* One line a minute, however many operations wait. */
-static void sink_paused(void *user, const char *name, const char *why) {
-  tinker_client_t *core = user;
-  int64_t now = now_of(core);
-  if (core->paused_ms && now - core->paused_ms < PAUSE_LOG_MS) return;
-  core->paused_ms = now;
-  TINKER__LOG(core->log, TINKER_LOG_WARNING, "flow", "%s waits: %s", name, why);
-}
-
 /* The event that follows touches a flag of the flow, none of its queues. */
 static void sink_over(void *user) {
   tinker_client_t *core = user;
   tinker__session_set_ended(core->session);
+}
+
+static void sink_event(void *user, const tinker_event_t *event) {
+  tinker__notices_event(user, event);
 }
 
 static void sink_bug(void *user, const char *what) {
@@ -115,7 +109,7 @@ const tinker__sink_t tinker__driver_sink = {
     .settled = sink_settled,
     .wake_at = sink_wake_at,
     .trouble = sink_trouble,
-    .paused = sink_paused,
+    .event = sink_event,
     .bug = sink_bug,
     .over = sink_over,
     .need = sink_need,
@@ -172,10 +166,19 @@ void tinker__driver_event(void *user, tinker__session_event_t event,
   tinker_client_t *core = user;
   static const tinker_log_level_t levels[] = {
       [TINKER__SESSION_SILENT] = TINKER_LOG_WARNING,
+      [TINKER__SESSION_UNKNOWN] = TINKER_LOG_WARNING,
       [TINKER__SESSION_BACK] = TINKER_LOG_INFO,
       [TINKER__SESSION_ENDED] = TINKER_LOG_ERROR,
       [TINKER__SESSION_TROUBLE] = TINKER_LOG_WARNING,
       [TINKER__SESSION_MESSAGE] = TINKER_LOG_INFO,
+  };
+  static const tinker_event_kind_t kinds[] = {
+      [TINKER__SESSION_SILENT] = TINKER_EVENT_SESSION_SILENT,
+      [TINKER__SESSION_UNKNOWN] = TINKER_EVENT_SESSION_UNKNOWN,
+      [TINKER__SESSION_BACK] = TINKER_EVENT_SESSION_BACK,
+      [TINKER__SESSION_ENDED] = TINKER_EVENT_SESSION_ENDED,
+      [TINKER__SESSION_TROUBLE] = 0, /* a line of the log */
+      [TINKER__SESSION_MESSAGE] = 0,
   };
   /* Later calls get the session's own refusal, not whatever the service says
    * to a request of a dead one. */
@@ -183,6 +186,11 @@ void tinker__driver_event(void *user, tinker__session_event_t event,
     tinker__flow_unready(&core->flow, TINKER__NEEDS_SESSION);
   }
   TINKER__LOG(core->log, levels[event], "session", "%s", text);
+  if (!core->events || !kinds[event]) return;
+  char shown[TINKER__LOG_MESSAGE_LEN];
+  tinker__show(shown, sizeof shown, tinker__str(text));
+  tinker__notices_event(core,
+                        &(tinker_event_t){.kind = kinds[event], .text = shown});
 }
 
 /* --- submitting: any thread --- */
@@ -228,14 +236,8 @@ bool tinker__driver_refused(tinker_client_t *core, tinker_future_t *f) {
   return reported;
 }
 
-static void log_run(tinker__task_t *task) {
-  tinker_client_t *core = TINKER__CONTAINER(task, tinker_client_t, log_task);
-  if (core->log_cb) tinker__log_drain(core->log, core->log_cb, core->log_user);
-}
-
 void tinker__driver_init(tinker_client_t *core) {
   tinker__timer_init(&core->tick, on_tick);
-  tinker__task_init(&core->log_task, log_run);
   tinker__ending_init(core);
   tinker__session_waiter_init(&core->waiters[TINKER__NEEDS_NOTHING], on_config);
   tinker__session_waiter_init(&core->waiters[TINKER__NEEDS_CONFIG], on_config);

@@ -45,7 +45,7 @@ static void end_future(tinker_client_t *core, tinker_future_t *f, int code,
 /* Nothing of this client runs after it. */
 static void closed_run(tinker__task_t *task) {
   tinker_client_t *core = TINKER__CONTAINER(task, tinker_client_t, closed_task);
-  if (core->log_cb) tinker__log_drain(core->log, core->log_cb, core->log_user);
+  tinker__notices_run(core);
   const int cut = core->drain_cut;
   end_future(core, core->drain_future, cut,
              cut == TINKER_ETIMEDOUT

@@ -24,6 +24,7 @@ struct tinker__log_s {
   pthread_mutex_t lock; /* guards all below */
   size_t head, len, mask;
   uint64_t dropped;
+  bool woken; /* and no drain has begun since */
   tinker__log_entry_t ring[];
 };
 
@@ -65,6 +66,13 @@ bool tinker__log_on(const tinker__log_t *log, tinker_log_level_t level) {
   return log && level >= log->level;
 }
 
+/* Under the lock. */
+static bool wants_wake(tinker__log_t *log) {
+  bool wanted = log->wake && log->len > 0 && !log->woken;
+  log->woken |= wanted;
+  return wanted;
+}
+
 void tinker__log_add(tinker__log_t *log, tinker_log_level_t level,
                      const char *component, const char *fmt, ...) {
   char message[TINKER__LOG_MESSAGE_LEN];
@@ -73,7 +81,6 @@ void tinker__log_add(tinker__log_t *log, tinker_log_level_t level,
   if (vsnprintf(message, sizeof(message), fmt, ap) < 0) message[0] = 0;
   va_end(ap);
   pthread_mutex_lock(&log->lock);
-  bool first = log->len == 0;
   if (log->len > log->mask) {
     log->dropped++;
   } else {
@@ -82,8 +89,9 @@ void tinker__log_add(tinker__log_t *log, tinker_log_level_t level,
     e->component = component;
     tinker__show(e->message, sizeof(e->message), tinker__str(message));
   }
+  bool wake = wants_wake(log);
   pthread_mutex_unlock(&log->lock);
-  if (first && log->wake) log->wake(log->user);
+  if (wake) log->wake(log->user);
 }
 
 /* Takes the oldest message, or the count of dropped ones once it is empty. */
@@ -110,7 +118,11 @@ static bool take(tinker__log_t *log, tinker__log_entry_t *out) {
 size_t tinker__log_drain(tinker__log_t *log, tinker_log_cb cb, void *user) {
   tinker__log_entry_t e;
   size_t n = 0;
-  /* Bounded: a callback that logs must not keep this going for ever. */
+  pthread_mutex_lock(&log->lock);
+  log->woken = false;
+  pthread_mutex_unlock(&log->lock);
+  /* Bounded: a callback that logs must not keep this going for ever. All that
+   * was there before the drain is taken; what it leaves has woken anew. */
   while (n < log->mask + 2 && take(log, &e)) {
     cb(user, e.level, e.component, e.message);
     n++;

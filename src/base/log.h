@@ -16,8 +16,9 @@
 typedef struct tinker__log_s tinker__log_t;
 
 /* capacity: messages kept, at least 1; rounded up to a power of two. wake (may
- * be NULL) is called on the writing thread, with no lock held, when the ring
- * stops being empty. level: the least level that is kept. */
+ * be NULL) asks for a drain: on the writing thread, with no lock held, for the
+ * first message since the last drain began. level: the least
+ * level that is kept. */
 int tinker__log_new(tinker__log_t **out, tinker__mem_t *mem,
                     tinker_log_level_t level, size_t capacity,
                     void (*wake)(void *user), void *user);

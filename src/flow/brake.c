@@ -124,6 +124,10 @@ static void hold(tinker__part_t *part, tinker__brake_t *b,
   tinker__flow_t *flow = part->op->flow;
   int64_t until = part->retry.again ? part->retry.last.until_ms : INT64_MAX;
   TINKER__TRACE(part->op, part, "held back: the service fails or pushes back");
+  if (!part->retry.again) {
+    tinker__op_trouble(part, TINKER_HOLD_PUSHED_BACK,
+                       "the service has pushed back a request before it (429)");
+  }
   part->state = state;
   tinker__list_push_back(&b->held, &part->link);
   if (state == TINKER__PART_REST && !(part->op->kind->retry & patient) &&

@@ -84,6 +84,7 @@ void tinker__door_offer(tinker__op_t *op) {
                 (unsigned long long)op->ticket);
   if (answer == TINKER__ADMIT_LATER) {
     tinker__list_push_back(&op->flow->asked, &op->asked);
+    tinker__news_held(op, TINKER_HOLD_ADMISSION);
   } else if (answer == TINKER__ADMIT_GO) {
     tinker__door_answer(op, NULL);
   } else {
@@ -131,10 +132,11 @@ void tinker__gate_answer(tinker__op_t *op, tinker__gate_t verdict,
   case TINKER__GATE_PASS:
     tinker__list_remove(&op->asked);
     op->judged = true;
+    tinker__news_free(op);
     tinker__op_on(op, TINKER__ON_PASS);
     tinker__turn_mark(op);
     break;
-  case TINKER__GATE_HOLD: break;
+  case TINKER__GATE_HOLD: tinker__news_held(op, TINKER_HOLD_ADMISSION); break;
   case TINKER__GATE_END:
   case TINKER__GATE_END_ALL:
     gate_end(op, error, verdict == TINKER__GATE_END_ALL);

@@ -96,8 +96,7 @@ static bool maybe_done(const tinker__op_t *op) {
   return tinker__part_is_out(part) || part->answered || part->retry.maybe_done;
 }
 
-/* The reason why an operation has not ended until now; "" if there is none. */
-static const char *cause_of(const tinker__op_t *op) {
+const char *tinker__op_cause(const tinker__op_t *op) {
   const tinker__flow_t *flow = op->flow;
   const char *text = NULL;
   if (op->cause[0]) return op->cause;
@@ -108,7 +107,8 @@ static const char *cause_of(const tinker__op_t *op) {
   if (!flow->ready[op->kind->needs]) {
     text = flow->sink->trouble ? flow->sink->trouble(flow->user) : NULL;
   } else if (op->turn && op->turn->sending) {
-    text = cause_of(op->turn->sending); /* it waits for that one's end */
+    text =
+        tinker__op_cause(op->turn->sending); /* it waits for that one's end */
   } else if (op->turn && flow->door && flow->door->gate && op->turn->open) {
     text = "the gate waits for the results before it";
   }
@@ -117,7 +117,7 @@ static const char *cause_of(const tinker__op_t *op) {
 
 void tinker__op_stop(tinker__op_t *op, int code, const char *why) {
   bool maybe = maybe_done(op);
-  const char *cause = cause_of(op);
+  const char *cause = tinker__op_cause(op);
   tinker__error_spec_t spec = {
       .code = code,
       .advice = maybe ? TINKER__ADVICE_UNKNOWN : TINKER__ADVICE_RETRIABLE,

@@ -37,6 +37,7 @@ void tinker__flow_init(tinker__flow_t *flow, const tinker__sink_t *sink,
   tinker__list_init(&flow->gone);
   tinker__list_init(&flow->turns);
   tinker__list_init(&flow->samples);
+  tinker__news_init(flow);
   for (int i = 0; i < TINKER__BRAKES; i++) {
     tinker__brake_init(&flow->brakes[i]);
   }
@@ -107,10 +108,11 @@ void tinker__op_set_error(tinker__op_t *op, tinker_error_t *error) {
 static void settle(tinker__op_t *op) {
   tinker_future_t *f = op->future;
   if (!f) return;
-  op->future = NULL;
   tinker__timers_remove(&op->flow->timers, &op->deadline);
   tinker_error_t *error = op->error;
   op->error = NULL;
+  tinker__news_end(op);
+  op->future = NULL;
   TINKER__TRACE(op, NULL, "ends: %s",
                 error ? tinker_code_name(tinker_error_code(error)) : "well");
   tinker__future_settle(f, error);
@@ -210,6 +212,7 @@ static void again(tinker__op_t *op) {
   tinker__mem_free(op->mem, part->request_id);
   part->request_id = NULL;
   tinker__raw_free(&part->raw, op->mem);
+  tinker__op_trouble(part, TINKER_HOLD_NONE, NULL);
   part->retry = (tinker__retry_t){0};
   part->answered = false;
   op->answered = op->ready = 0;
@@ -248,6 +251,11 @@ void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
   TINKER__TRACE(op, NULL, "%s -> %s (%s)", tinker__op_state_name(op->state),
                 tinker__op_state_name(move.next), tinker__op_event_name(event));
   op->state = move.next;
+  if (move.next == TINKER__OP_SENDING && op->hold == TINKER_HOLD_ADMISSION) {
+    tinker__news_free(op);
+  } else {
+    tinker__news_show(op);
+  }
   if (op->error && op->turn && op->turn->ordered &&
       (!op->in_step || op->kind->keeps_turn)) {
     tinker__turn_unsent(op);
@@ -313,6 +321,7 @@ void tinker__op_part_answered(tinker__part_t *part) {
   tinker__part_leave_quota(part);
   tinker__throttle_leave(op);
   if (++op->answered < op->count) {
+    tinker__news_show(op);
     tinker__turn_dispatch(op);
   } else {
     bool keeps = op->kind->keeps_turn && op->state == TINKER__OP_SENDING;
@@ -361,20 +370,27 @@ void tinker__op_part_ready(tinker__part_t *part) {
   tinker__op_t *op = part->op;
   op->ready++;
   part->ended = true;
-  tinker__op_trouble(part, NULL);
+  tinker__op_trouble(part, TINKER_HOLD_NONE, NULL);
+  tinker__news_ready(op);
   tinker__door_ready(part);
   if (op->turn && op->turn->ordered) tinker__turn_passed(op->turn, part->seq);
   if (op->state == TINKER__OP_POLLING && op->ready == op->count) step_done(op);
   tinker__op_end_trail(op);
 }
 
-void tinker__op_trouble(tinker__part_t *part, const char *why) {
+void tinker__op_trouble(tinker__part_t *part, tinker_hold_t hold,
+                        const char *why) {
   tinker__op_t *op = part->op;
-  if (why) {
+  if (hold) {
+    if (!part->held) op->held_parts++;
+    part->held = true;
     tinker__why(op->cause, sizeof op->cause, 0, "%s", why);
-    op->cause_part = part;
-  } else if (op->cause_part == part) {
+    tinker__news_held(op, hold);
+  } else if (part->held) {
+    part->held = false;
+    if (--op->held_parts) return;
     op->cause[0] = 0;
+    tinker__news_free(op);
   }
 }
 
@@ -403,6 +419,7 @@ static void wait_for(tinker__flow_t *flow, tinker__op_t *op) {
   TINKER__TRACE(op, NULL, "waits for the %s",
                 need == TINKER__NEEDS_SESSION ? "session" : "configuration");
   tinker__list_push_back(&flow->unready[need], &op->link);
+  tinker__news_held(op, TINKER_HOLD_SESSION);
   if (first) flow->sink->need(flow->user, need);
 }
 
@@ -417,6 +434,7 @@ void tinker__flow_submit(tinker__flow_t *flow, tinker__op_t *op,
     tinker__timer_init(&op->deadline, on_deadline);
     tinker__timers_put(&flow->timers, &op->deadline, op->deadline_ms);
   }
+  tinker__news_show(op);
   TINKER__TRACE(op, NULL, "queued, %zu %s", op->count,
                 op->count == 1 ? "request" : "requests");
   if (flow->closed) {
@@ -534,6 +552,7 @@ void tinker__flow_ready(tinker__flow_t *flow, tinker__needs_t need,
     if (error) {
       fail_waiting(op, error);
     } else {
+      tinker__news_free(op);
       enqueue(op);
     }
   }

@@ -10,6 +10,7 @@
 
 #include "flow/brake.h"
 #include "flow/door.h"
+#include "flow/news.h"
 #include "flow/op.h"
 #include "flow/quota.h"
 #include "flow/turn.h"
@@ -28,8 +29,9 @@ typedef struct tinker__sink_s {
   /* Why what somebody waits for is not there yet: the last trouble, valid
    * during the call; NULL or "" when none is known. May be NULL. */
   const char *(*trouble)(void *user);
-  /* The server makes an operation wait, for this reason. */
-  void (*paused)(void *user, const char *name, const char *why);
+  /* Something has happened to an operation that somebody may want to know of.
+   * Only called when flow->tells; may be NULL otherwise. */
+  void (*event)(void *user, const tinker_event_t *event);
   /* A bug of ours has ended an operation: for the log. */
   void (*bug)(void *user, const char *what);
   /* The service has said that the session is over. */
@@ -56,6 +58,8 @@ struct tinker__flow_s {
   tinker__door_t *door;      /* what mutations pass; NULL = nothing */
   tinker__link_t asked;      /* operations whose answer is awaited */
   uint64_t next_id;          /* of the next operation that is submitted */
+  bool tells;                /* the sink wants events */
+  tinker__held_t held[TINKER__HOLD_COUNT];
   tinker__flow_limits_t limits;
   uint64_t seed; /* of the jitter */
   int64_t now_ms;

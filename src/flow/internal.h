@@ -26,9 +26,9 @@ void tinker__op_leave_queue(tinker__op_t *op);
 void tinker__op_let_go(tinker__op_t *op);
 /* Keeps the first error (a reference given away). */
 void tinker__op_set_error(tinker__op_t *op, tinker_error_t *error);
-/* The last trouble of a part, for who asks why its operation is not done; NULL:
- * it is over. */
-void tinker__op_trouble(tinker__part_t *part, const char *why);
+/* A part does not get on, and why; TINKER_HOLD_NONE: that is over. */
+void tinker__op_trouble(tinker__part_t *part, tinker_hold_t hold,
+                        const char *why);
 /* A part's submission is answered, its result is there, the server dropped
  * it. */
 void tinker__op_part_answered(tinker__part_t *part);
@@ -37,7 +37,23 @@ void tinker__op_part_lost(tinker__part_t *part);
 /* After a part has ended: one that nobody waits for may be over. */
 void tinker__op_end_trail(tinker__op_t *op);
 
-/* fail.c: a part failed for good. */
+/* news.c: what is shown of an operation; nothing once it has no future. */
+/* Something that is shown has changed, or it was submitted. */
+void tinker__news_show(const tinker__op_t *op);
+/* A part's attempt or poll has failed, another one follows after a pause. */
+void tinker__news_failed(tinker__part_t *part, const char *why,
+                         int64_t delay_ms);
+/* One of its parts has its result. */
+void tinker__news_ready(const tinker__op_t *op);
+/* Something holds it up; nothing does any more (harmless if nothing did). */
+void tinker__news_held(tinker__op_t *op, tinker_hold_t hold);
+void tinker__news_free(tinker__op_t *op);
+/* Its future is about to be settled. */
+void tinker__news_end(tinker__op_t *op);
+
+/* fail.c: why an operation has not ended until now; "" = not known. */
+const char *tinker__op_cause(const tinker__op_t *op);
+/* A part failed for good. */
 void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                             int status, int64_t retry_after_ms,
                             tinker_category_t category, const char *why);
@@ -169,6 +185,10 @@ typedef struct tinker__says_what_s {
 void tinker__reply_read(const tinker__http_reply_t *reply, tinker__mem_t *mem,
                         tinker__retry_class_t class_bit,
                         tinker__says_what_t *out);
+/* What a poll that ran out on the server's side (408) says of the queue; true
+ * when it is paused. */
+bool tinker__reply_paused(const tinker__http_reply_t *reply, tinker__mem_t *mem,
+                          tinker__says_what_t *out);
 /* request_id of an accepted submission: a copy, or a code and a sentence. */
 int tinker__reply_request_id(const tinker__http_reply_t *reply,
                              tinker__mem_t *mem, char **out, char *why,

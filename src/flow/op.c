@@ -208,6 +208,7 @@ int tinker__op_new(tinker__op_t **out, tinker__mem_t *mem,
   tinker__list_init(&op->link);
   tinker__list_init(&op->all);
   tinker__list_init(&op->asked);
+  tinker__list_init(&op->held);
   op->mem = mem;
   op->kind = kind;
   op->future = future;

@@ -183,6 +183,7 @@ struct tinker__part_s {
   bool in_quota; /* holds estimate bytes of a dispatch quota */
   bool polling;  /* holds a place among the polls of its trainer */
   bool full;     /* ask for the whole result, however large */
+  bool held;     /* its last try did not get through, or the server pauses */
   /* There are two, since a submission that hangs is sent a second time beside
    * the first. Outside of POSTING at most one is out and not dropped. */
   tinker__attempt_t attempts[2];
@@ -233,10 +234,14 @@ struct tinker__op_s {
   char *path;            /* owned; instead of kind->path */
   tinker_error_t *error; /* what it will end with */
   char cause[200];       /* the last trouble, "" = none; for its deadline */
-  const tinker__part_t *cause_part; /* who has it */
-  int64_t weight;                   /* bytes it holds among them */
-  unsigned losses;                  /* results of it that the server dropped */
-  size_t outs;                      /* requests that the transport has */
+  size_t held_parts;     /* parts whose last try was held up */
+  tinker_hold_t hold;    /* what holds it up */
+  int64_t held_ms;       /* since when it is held */
+  tinker__link_t held;   /* in flow->held[hold] */
+  uint32_t attempts, polls, failures; /* of all its requests, for people */
+  int64_t weight;                     /* bytes it holds among them */
+  unsigned losses; /* results of it that the server dropped */
+  size_t outs;     /* requests that the transport has */
   size_t answered;
   size_t ready;
   size_t count;

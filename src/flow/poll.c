@@ -130,10 +130,8 @@ static void again(tinker__part_t *part, const tinker__http_reply_t *reply,
     missed(part, reply, what);
     return;
   }
-  if (what->paused) {
-    flow->sink->paused(flow->user, part->op->kind->name, what->text);
-  }
-  tinker__op_trouble(part, what->paused ? what->text : NULL);
+  tinker__op_trouble(part, what->paused ? TINKER_HOLD_QUEUE : TINKER_HOLD_NONE,
+                     what->text);
   int64_t ms = tinker__retry_try_again(&part->retry, flow->now_ms, &flow->seed);
   TINKER__TRACE(part->op, part, "not ready, asks again in %lld ms",
                 (long long)ms);

@@ -43,6 +43,23 @@ static void read_queue(const tinker__reply_t *r, tinker__says_what_t *out) {
   if (text) tinker__why(out->text, sizeof out->text, 0, "%s", text);
 }
 
+bool tinker__reply_paused(const tinker__http_reply_t *reply, tinker__mem_t *mem,
+                          tinker__says_what_t *out) {
+  tinker__try_again_t m;
+  tinker__arena_t arena;
+  *out = (tinker__says_what_t){.says = TINKER__SAYS_AGAIN, .missing = -1};
+  if (reply->body.len > CONTROL_MAX) return false;
+  tinker__arena_init(&arena, mem);
+  if (!tinker__message_decode(&tinker__try_again_msg, &m, &arena,
+                              tinker__buf_str(&reply->body), NULL, 0)) {
+    read_queue(&(tinker__reply_t){.queue_state = m.queue_state,
+                                  .queue_state_reason = m.queue_state_reason},
+               out);
+  }
+  tinker__arena_free(&arena);
+  return out->paused;
+}
+
 /* A call that was carried out badly is judged by the words about it. */
 static void read_failure(const tinker__reply_t *r, const char *log_id,
                          tinker__retry_class_t class_bit,

@@ -73,6 +73,12 @@ bool tinker__part_send(tinker__part_t *part, tinker__attempt_t *attempt,
   if (*rc) return false;
   attempt->out = true;
   part->op->outs++;
+  if (attempt->http.lane == TINKER__LANE_POLL) {
+    part->op->polls++;
+  } else {
+    part->op->attempts++;
+  }
+  tinker__news_show(part->op);
   return true;
 }
 
@@ -226,7 +232,7 @@ static void accepted(tinker__part_t *part, tinker__http_reply_t *reply) {
   }
   part->retry = (tinker__retry_t){0};
   TINKER__TRACE(op, part, "accepted as %s", part->request_id);
-  tinker__op_trouble(part, NULL);
+  tinker__op_trouble(part, TINKER_HOLD_NONE, NULL);
   if (op->state == TINKER__OP_LEAVING) {
     part->state = TINKER__PART_DEAD;
   } else {
@@ -276,6 +282,33 @@ static const char *because(const tinker__part_t *part,
   return out;
 }
 
+/* The server has held it for as long as it does: no failure. */
+static bool is_poll_that_ran_out(tinker__retry_class_t class_bit,
+                                 const tinker__trouble_t *failure) {
+  return class_bit == TINKER__RETRY_POLL && failure->status == 408;
+}
+
+static tinker_hold_t hold_of(const tinker__trouble_t *failure) {
+  if (failure->error) return TINKER_HOLD_UNREACHABLE;
+  if (failure->status == 402) return TINKER_HOLD_BILLING;
+  if (failure->status == 429) return TINKER_HOLD_PUSHED_BACK;
+  return TINKER_HOLD_SERVER;
+}
+
+/* Notes why a part has to try again. */
+static void note(tinker__part_t *part, tinker__retry_class_t class_bit,
+                 const tinker__trouble_t *failure,
+                 const tinker__http_reply_t *reply, const char *why) {
+  tinker__says_what_t what;
+  if (!is_poll_that_ran_out(class_bit, failure)) {
+    tinker__op_trouble(part, hold_of(failure), why);
+  } else if (tinker__reply_paused(reply, part->op->mem, &what)) {
+    tinker__op_trouble(part, TINKER_HOLD_QUEUE, what.text);
+  } else {
+    tinker__op_trouble(part, TINKER_HOLD_NONE, NULL);
+  }
+}
+
 /* A sample that is pushed back rests with all others. */
 static void rest(tinker__part_t *part, tinker__retry_class_t class_bit,
                  const tinker__trouble_t *failure, int64_t delay_ms,
@@ -288,6 +321,9 @@ static void rest(tinker__part_t *part, tinker__retry_class_t class_bit,
   if (failure->status == 429) tinker__part_push_back(part, state, delay_ms);
   TINKER__TRACE(part->op, part, "tries again in %lld ms: %s",
                 (long long)delay_ms, part->op->cause);
+  if (!is_poll_that_ran_out(class_bit, failure)) {
+    tinker__news_failed(part, part->op->cause, delay_ms);
+  }
   tinker__part_rest(part, state, delay_ms);
   tinker__part_fails(part);
 }
@@ -312,7 +348,7 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
                           &failure, flow->now_ms, &flow->seed);
   because(part, reply, why, sizeof why);
   if (v.kind == TINKER__VERDICT_AGAIN) {
-    tinker__op_trouble(part, why);
+    note(part, class_bit, &failure, reply, why);
     part->retry_status = reply->status;
     rest(part, class_bit, &failure, v.delay_ms, state);
     return;

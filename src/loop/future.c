@@ -22,6 +22,11 @@ int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
     tinker__mem_free(mem, f);
     return TINKER_ENOMEM;
   }
+  if (pthread_mutex_init(&f->seen_lock, NULL)) {
+    pthread_mutex_destroy(&f->lock);
+    tinker__mem_free(mem, f);
+    return TINKER_ENOMEM;
+  }
   atomic_init(&f->refs, 1);
   atomic_init(&f->state, TINKER__FUTURE_PENDING);
   atomic_init(&f->canceling, false);
@@ -133,6 +138,7 @@ void tinker__future_unref(tinker_future_t *f) {
   if (f->ops->free_result) f->ops->free_result(f);
   tinker__error_release(f->error);
   free_raws(f);
+  pthread_mutex_destroy(&f->seen_lock);
   pthread_mutex_destroy(&f->lock);
   tinker__mem_free(f->mem, f);
   if (unown) unown(owner);
@@ -150,6 +156,17 @@ void tinker__future_settle(tinker_future_t *f, tinker_error_t *error) {
                         memory_order_release);
   tinker__waiting_wake(&f->waiting);
   pthread_mutex_unlock(&f->lock);
+}
+
+/* What has settled is not written any more, and is read without the lock: in a
+ * forked child nobody might give it back. */
+void tinker__future_see(tinker_future_t *f, tinker__seen_t *out) {
+  bool settled = tinker__future_state(f) != TINKER__FUTURE_PENDING;
+  bool shared = !settled && !f->constant;
+  if (shared) pthread_mutex_lock(&f->seen_lock);
+  *out = f->seen;
+  if (shared) pthread_mutex_unlock(&f->seen_lock);
+  if (settled) out->now.stage = TINKER_STAGE_ENDED;
 }
 
 /* ---- waiting ---- */

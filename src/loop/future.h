@@ -51,6 +51,15 @@ typedef struct tinker__future_ops_s {
   void (*free_result)(tinker_future_t *future);
 } tinker__future_ops_t;
 
+/* What the loop's thread has last shown of the operation. Times are the
+ * loop's. */
+typedef struct tinker__seen_s {
+  tinker_progress_t now;
+  int64_t born_ms;  /* when the loop's thread took it */
+  int64_t stage_ms; /* when it came into its stage */
+  int64_t held_ms;  /* since when it is held */
+} tinker__seen_t;
+
 struct tinker_future_s {
   atomic_uint refs;
   atomic_int state; /* tinker__future_state_t */
@@ -72,7 +81,9 @@ struct tinker_future_s {
   tinker__task_t cancel;  /* to the loop's thread */
   atomic_bool canceling;  /* it is on its way, once */
   tinker__link_t link;    /* queue of ended ones without callback */
-  struct tinker__op_s *op; /* while it runs; loop's thread only */
+  struct tinker__op_s *op;   /* while it runs; loop's thread only */
+  pthread_mutex_t seen_lock; /* held for a copy, and not once it has settled */
+  tinker__seen_t seen;       /* written by the loop's thread until it settles */
   size_t raw_count;
   tinker__raw_t raw[];
 };
@@ -114,6 +125,8 @@ tinker__future_state(const tinker_future_t *f) {
   return (tinker__future_state_t)atomic_load_explicit(&f->state,
                                                       memory_order_acquire);
 }
+/* A copy of what is shown. Any thread. */
+void tinker__future_see(tinker_future_t *f, tinker__seen_t *out);
 /* Decodes and runs the callback: the only place that does. The delivery
  * thread; once. */
 void tinker__future_deliver(tinker_future_t *f);

@@ -1,10 +1,11 @@
 /* beat: sends a heartbeat every ten seconds, the first one ten seconds after
  * the session was made, in the control lane, and never repeats one early. A
- * failed heartbeat is not an error of an operation. Only two events are
- * reported: that the service has been silent for two minutes, once, and that it
- * is back. 410 ends the session, and so does a service that has said for two
- * minutes that it does not know the session (404). Each beat gives back the
- * memory that was kept for further calls and not used since the last one. */
+ * failed heartbeat is not an error of an operation. Only three events
+ * are reported: that the service does not know the session (404), at once, or
+ * that it has been silent for two minutes, one of the two, and that it is back.
+ * 410 ends the session, and so does a service that has said for two minutes
+ * that it does not know the session. Each beat gives back the memory that was
+ * kept for further calls and not used since the last one. */
 #include "session/session_internal.h"
 
 #define BEAT_TIMEOUT_MS 10000
@@ -35,6 +36,17 @@ static void missed(tinker__session_t *s, int64_t now_ms,
                       s->id, (int)(since / 1000), tinker_error_message(error));
 }
 
+/* It may know it again: the beats go on. */
+static void unknown(tinker__session_t *s, const tinker_error_t *error) {
+  if (s->silent) return;
+  s->silent = true;
+  tinker__session_say(s, TINKER__SESSION_UNKNOWN,
+                      "session %s: the service does not know it; it counts as "
+                      "ended if that stays so for %d s (%s)",
+                      s->id, TINKER__SESSION_LOST_MS / 1000,
+                      tinker_error_message(error));
+}
+
 /* True when the session is over. A single 404 may come from an instance of the
  * service that does not know the session yet, or not any more. */
 static bool is_over(tinker__session_t *s, int64_t now_ms, int refusal) {
@@ -51,6 +63,8 @@ static void on_beat(tinker__exchange_t *x, tinker__http_reply_t *reply,
     confirmed(s, now);
   } else if (is_over(s, now, tinker__http_refusal(reply))) {
     tinker__session_set_ended(s);
+  } else if (s->unknown_ms) {
+    unknown(s, error);
   } else if (!x->canceled) {
     missed(s, now, error);
   }

@@ -26,7 +26,9 @@ typedef struct tinker__session_s tinker__session_t;
 
 typedef enum {
   TINKER__SESSION_SILENT,  /* no beat confirmed for 120 s; said once */
-  TINKER__SESSION_BACK,    /* confirmed again after SILENT */
+  TINKER__SESSION_UNKNOWN, /* the service does not know it; said once, and
+                            * instead of SILENT */
+  TINKER__SESSION_BACK,    /* confirmed again after one of these */
   TINKER__SESSION_ENDED,   /* the service says it is over: final */
   TINKER__SESSION_TROUBLE, /* a start that failed and is tried again, or a
                             * warning or error that the service sent */

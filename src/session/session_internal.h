@@ -69,7 +69,7 @@ struct tinker__session_s {
   int64_t beat_sent_ms;
   int64_t confirmed_ms; /* when the service last knew the session */
   int64_t unknown_ms;   /* when it first said that it did not; 0 = it knows */
-  bool silent;
+  bool silent;          /* that it is silent or unknown was said */
 
   tinker__link_t wards;
 

@@ -313,8 +313,10 @@ int rig_client(rig_t *rig) {
                                   rig->on == &rig->loop.base};
   char why[128];
   tinker_client_options_init(&o);
-  o.log_cb = on_log;
+  if (!rig->no_log_cb) o.log_cb = on_log;
   o.log_user = rig;
+  o.event_cb = rig->event_cb;
+  o.event_user = rig->event_user;
   if (rig->log_level) o.log_level = rig->log_level;
   o.base_url = rig->base_url;
   o.mode = rig->mode;

@@ -32,9 +32,12 @@ typedef struct rig_s {
   int32_t mode;       /* of the client, a tinker_run_t */
   script_t *script;
   tinker_client_t *client;
-  int log_lines;       /* warnings of the client */
-  char log_line[256];  /* the last one */
-  int32_t log_level;   /* for rig_client; 0 = the default */
+  int log_lines;            /* warnings of the client */
+  char log_line[256];       /* the last one */
+  int32_t log_level;        /* for rig_client; 0 = the default */
+  bool no_log_cb;           /* the client's log is not listened to */
+  tinker_event_cb event_cb; /* of the client; NULL = none */
+  void *event_user;
   char trace[64][192]; /* debug lines of the client */
   size_t traced;
   const char *config;             /* reply of client/config */

@@ -455,13 +455,14 @@ Test(life, no_session) {
   rig_done(&rig);
 }
 
-/* What makes operations wait is said once a minute, on the delivery thread. */
+/* What holds operations up is said after two seconds and then every thirty, on
+ * the delivery thread. */
 Test(life, log) {
   rig_t rig;
   tinker_trainer_t *t;
   seen_t seen = {0};
   start(&rig, &t);
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < 5; i++) {
     script_expect(
         rig.script, TINKER__HTTP_POST, RETRIEVE,
         (script_reply_t){.delay_ms = 30000,
@@ -473,14 +474,15 @@ Test(life, log) {
       NULL);
   fake_loop_advance(&rig.loop, 200000);
   cr_assert_eq(seen.calls, 1);
-  cr_assert_eq(rig.log_lines, 2);
-  cr_assert_str_eq(rig.log_line, "flow: optim_step waits: the service is "
-                                 "short of capacity, please wait");
+  cr_assert_eq(rig.log_lines, 4); /* at 32, 62, 92 and 122 s */
+  cr_assert_str_eq(rig.log_line,
+                   "flow: #2 optim_step: held for 92 s: the service is short "
+                   "of capacity, please wait");
   script_expect(rig.script, TINKER__HTTP_POST, "api/v1/sessions/s1/finish",
                 (script_reply_t){.status = 404, .body = "gone"});
   tinker_trainer_release(t);
   rig_done(&rig);
-  cr_assert_eq(rig.log_lines, 3);
+  cr_assert_eq(rig.log_lines, 5);
   cr_assert(strstr(rig.log_line, "session could not be finished"));
 }
 

@@ -299,7 +299,9 @@ Test(replies, words_of_a_server_are_escaped) {
                   .body = "{\"type\":\"try_again\",\"request_id\":\"x\","
                           "\"queue_state\":\"paused\",\"queue_state_reason\":"
                           "\"x\\r\\nERROR y\"}"});
-  cr_assert_eq(step(&rig, t, &f), 0);
+  expect_poll(&rig,
+              (script_reply_t){.delay_ms = 2000, .body = "{\"error\":\"a\"}"});
+  cr_assert_eq(step(&rig, t, &f), TINKER_ESERVER);
   cr_assert(strstr(rig.log_line, "x\\u000d\\u000aERROR y"), "%s", rig.log_line);
   tinker_future_release(f);
   end(&rig, t);

@@ -74,10 +74,46 @@ static void sink_wake_at(void *user, int64_t at_ms) {
   ((bench_t *)user)->wake_ms = at_ms;
 }
 
-static void sink_paused(void *user, const char *name, const char *why) {
-  bench_t *b = user;
-  b->paused++;
-  snprintf(b->why, sizeof b->why, "%s: %s", name, why);
+static void hear(bench_t *b, const char *line) {
+  size_t n = strlen(b->heard);
+  snprintf(b->heard + n, sizeof b->heard - n, "%s\n", line);
+}
+
+static void sink_event(void *user, const tinker_event_t *e) {
+  static const char *const names[] = {"",      "held", "let go",
+                                      "retry", "part", NULL};
+  char line[300];
+  snprintf(line, sizeof line, "%s #%llu %s %u %lld %u/%u %s", names[e->kind],
+           (unsigned long long)e->id, tinker_hold_name(e->hold), e->attempts,
+           (long long)e->ms, e->done, e->parts, e->text);
+  hear(user, line);
+}
+
+static void on_log(void *user, tinker_log_level_t level, const char *component,
+                   const char *message) {
+  char line[TINKER__LOG_MESSAGE_LEN + 32];
+  cr_assert_str_eq(component, "flow");
+  snprintf(line, sizeof line, "%s: %s", tinker_log_level_name(level), message);
+  hear(user, line);
+}
+
+static const char *sink_trouble(void *user) {
+  return ((bench_t *)user)->trouble;
+}
+
+void bench_listen(bench_t *b, bool events) {
+  cr_assert_eq(
+      tinker__log_new(&b->log, &b->mem, TINKER_LOG_INFO, 64, NULL, NULL), 0);
+  b->flow.log = b->log;
+  b->flow.tells = events;
+}
+
+const char *bench_heard(bench_t *b) {
+  static char text[sizeof b->heard];
+  tinker__log_drain(b->log, on_log, b);
+  snprintf(text, sizeof text, "%s", b->heard);
+  b->heard[0] = 0;
+  return text;
 }
 
 static void sink_over(void *user) {
@@ -93,7 +129,8 @@ static const tinker__sink_t sink = {
     .cancel = sink_cancel,
     .settled = sink_settled,
     .wake_at = sink_wake_at,
-    .paused = sink_paused,
+    .event = sink_event,
+    .trouble = sink_trouble,
     .over = sink_over,
     .need = sink_need,
 };
@@ -246,6 +283,7 @@ int bench_code(const tinker_future_t *f) {
 
 void bench_close(bench_t *b) {
   b->mem.fail_at = 0;
+  b->flow.tells = false;
   tinker__flow_close(&b->flow, b->now_ms);
   for (size_t i = 0; i < b->count; i++) {
     if (b->sends[i].request) {
@@ -258,5 +296,6 @@ void bench_close(bench_t *b) {
     cr_assert_neq(bench_code(b->futures[i]), 1, "operation %zu", i);
     tinker__future_unref(b->futures[i]);
   }
+  tinker__log_free(b->log);
   cr_assert_eq(atomic_load(&b->mem.live_blocks), 0);
 }

@@ -3,6 +3,7 @@
 #ifndef TINKER_TESTS_UNIT_FLOW_BENCH_H
 #define TINKER_TESTS_UNIT_FLOW_BENCH_H
 
+#include "base/log.h"
 #include "flow/flow.h"
 
 enum { BENCH_SENDS = 4096, BENCH_OPS = 1024 };
@@ -26,9 +27,10 @@ typedef struct bench_s {
   bench_send_t sends[BENCH_SENDS];
   size_t count;
   int needs[TINKER__NEEDS_COUNT];
-  int over; /* times that the session was said to be over */
-  int paused;
-  char why[200]; /* of the last pause */
+  int over;            /* times that the session was said to be over */
+  const char *trouble; /* of the session, NULL = none */
+  tinker__log_t *log;  /* of the flow, from bench_listen on */
+  char heard[2048];    /* its lines, and events, since they were looked at */
   tinker_future_t *futures[BENCH_OPS];
   size_t future_count;
 } bench_t;
@@ -41,6 +43,11 @@ extern const tinker__kind_t bench_numbered, bench_batch, bench_optim,
 
 /* Ready for operations, with the default limits. */
 void bench_open(bench_t *b);
+/* Keeps the flow's log lines (no debug lines), and its events if asked for. */
+void bench_listen(bench_t *b, bool events);
+/* What was kept since the last call, a line each; log lines are last. Valid
+ * until the next call. */
+const char *bench_heard(bench_t *b);
 /* Closes the flow, answers what is out, and checks that nothing is left. */
 void bench_close(bench_t *b);
 tinker__turn_t *bench_turn(bench_t *b, bool ordered);

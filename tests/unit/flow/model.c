@@ -187,10 +187,6 @@ static void sink_wake_at(void *user, int64_t at_ms) {
   ((model_t *)user)->wake_ms = at_ms;
 }
 
-static void sink_paused(void *user, const char *name, const char *why) {
-  (void)user, (void)name, (void)why;
-}
-
 static void sink_bug(void *user, const char *what) {
   model_t *m = user;
   cr_assert_fail("order %llu: %s", (unsigned long long)m->order, what);
@@ -205,7 +201,6 @@ static const tinker__sink_t sink = {
     .cancel = sink_cancel,
     .settled = sink_settled,
     .wake_at = sink_wake_at,
-    .paused = sink_paused,
     .bug = sink_bug,
     .need = sink_need,
 };

@@ -139,19 +139,21 @@ Test(poll, time_out) {
 /* Why the server makes us wait is passed on; that it does is no news. */
 Test(poll, pauses_are_told) {
   setup();
+  bench_listen(&b, true);
   tinker__turn_t *turn = bench_turn(&b, true);
   ask(turn);
   told((bench_reply_t){.body = "{\"type\":\"try_again\"}"});
-  cr_assert_eq(b.paused, 0);
+  cr_assert_str_empty(bench_heard(&b));
   bench_advance(&b, 10000);
   told((bench_reply_t){.body = "{\"type\":\"try_again\",\"queue_state\":"
                                "\"paused_rate_limit\"}"});
-  cr_assert_eq(b.paused, 1);
-  cr_assert_str_eq(b.why, "step: the limit of concurrent clients is reached");
+  cr_assert_str_eq(
+      bench_heard(&b),
+      "held #1 queue 0 0 0/0 the limit of concurrent clients is reached\n");
   bench_advance(&b, 10000);
   told((bench_reply_t){.body = "{\"type\":\"try_again\",\"queue_state\":"
                                "\"paused\",\"queue_state_reason\":\"why\"}"});
-  cr_assert_str_eq(b.why, "step: why");
+  cr_assert(strstr(bench_heard(&b), "held #1 queue 0 0 0/0 why\n"));
   tinker__turn_release(turn);
   bench_close(&b);
 }

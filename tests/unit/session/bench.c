@@ -8,7 +8,7 @@
 
 static void on_event(void *user, tinker__session_event_t event,
                      const char *text) {
-  static const char *const names[] = {"silent", "back", "ended"};
+  static const char *const names[] = {"silent", "unknown", "back", "ended"};
   bench_t *b = user;
   size_t used = strlen(b->events);
   cr_assert(tinker__loop_on_thread(&b->fake.base));

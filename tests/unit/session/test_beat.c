@@ -118,12 +118,15 @@ Test(beat, unknown_for_two_minutes_means_ended) {
   cr_assert_not(tinker__session_ended(b.session));
   fake_loop_advance(&b.fake, 1);
   cr_assert(tinker__session_ended(b.session));
-  cr_assert_str_eq(b.events, "ended\n");
+  cr_assert_str_eq(b.events, "unknown\nended\n");
   fake_loop_advance(&b.fake, 100000);
   cr_assert_eq(server.beats, 15);
   bench_close(&b);
   open_with((server_t){.from = 2, .to = 14, .failure = unknown});
+  fake_loop_advance(&b.fake, 30000); /* with the first one, and only once */
+  cr_assert_str_eq(b.events, "unknown\n");
   fake_loop_advance(&b.fake, 600000);
+  cr_assert_str_eq(b.events, "unknown\nback\n");
   cr_assert_not(tinker__session_ended(b.session));
   bench_close(&b);
 }
