@@ -1,8 +1,9 @@
 /* client: the public library as a contender (see contender.h).
  *
- *   bench_client URL
+ *   bench_client URL [background|step|uv]   who runs the client's loop
  *
- * Passes:
+ * A name of a pass that ends in _take hands the arrays over, the others copy
+ * them. Passes:
  *   forward N LENGTH  forward_backward of N examples, from arrays to results
  *   sample N LENGTH   N samples at once, with prompts of LENGTH tokens
  *   small N LENGTH    N forward_backwards of one example, one after another
@@ -11,10 +12,14 @@
  *                     all the same, so that only the client's own memory counts
  */
 #define _POSIX_C_SOURCE 200809L /* nanosleep */
+#include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <tinker/tinker.h>
+#include <tinker/uv.h>
+#include <uv.h>
 
 #include "contender.h"
 
@@ -23,6 +28,9 @@
 static tinker_client_t *client;
 static tinker_trainer_t *trainer;
 static tinker_sampler_t *sampler;
+static enum { BACKGROUND, STEP, UV } mode;
+static uv_loop_t uv;
+static bool hands_over;
 
 /* --- Calls ---------------------------------------------------------------- */
 
@@ -30,8 +38,29 @@ static void check(int rc) {
   if (rc != TINKER_OK) fail("%s", tinker_code_text(rc));
 }
 
+static void step(void) {
+  struct pollfd fd = {tinker_client_fd(client), POLLIN, 0};
+  poll(&fd, 1, (int)tinker_client_timeout_ms(client));
+  double before = thread_ms();
+  check(tinker_client_step(client));
+  meter_step(thread_ms() - before);
+}
+
+static int wait_for(tinker_future_t *f) {
+  if (mode == BACKGROUND) return tinker_future_wait(f, -1);
+  int rc;
+  while ((rc = tinker_future_status(f)) == TINKER_EAGAIN) {
+    if (mode == STEP) {
+      step();
+    } else {
+      uv_run(&uv, UV_RUN_ONCE);
+    }
+  }
+  return rc;
+}
+
 static tinker_future_t *await(tinker_future_t *f) {
-  if (tinker_future_wait(f, -1) != TINKER_OK) {
+  if (wait_for(f) != TINKER_OK) {
     fail("%s", tinker_error_message(tinker_future_error(f)));
   }
   return f;
@@ -48,7 +77,10 @@ static void open_client(const char *url) {
   tinker_error_t *error = NULL;
   o.base_url = url;
   o.api_key = "tml-bench";
-  check_said(tinker_client_new(&client, &o, &error), &error);
+  if (mode == STEP) o.mode = TINKER_RUN_STEP;
+  check_said(mode == UV ? tinker_client_new_uv(&client, &uv, &o, &error)
+                        : tinker_client_new(&client, &o, &error),
+             &error);
 }
 
 static void need_trainer(void) {
@@ -73,13 +105,28 @@ static void *take(size_t n, size_t size) {
   return p;
 }
 
+/* The arrays are the program's all the time. */
+static void given_back(void *user) {
+  (void)user;
+}
+
+static tinker_input_t *input_of(const int32_t *tokens, size_t n) {
+  tinker_input_t *input = NULL;
+  tinker_error_t *e = NULL;
+  if (!hands_over) {
+    check_said(tinker_input_from_tokens(&input, tokens, n, NULL, &e), &e);
+    return input;
+  }
+  check_said(tinker_input_new(&input, NULL, &e), &e);
+  check_said(tinker_input_take_tokens(input, tokens, n, given_back, NULL, &e),
+             &e);
+  return input;
+}
+
 static tinker_future_t *submit_sample(const int32_t *tokens, size_t length) {
   tinker_sampling_params_t p = TINKER_SAMPLING_PARAMS_INIT;
-  tinker_input_t *input = NULL;
-  tinker_error_t *error = NULL;
+  tinker_input_t *input = input_of(tokens, length);
   p.max_tokens = MAX_TOKENS;
-  check_said(tinker_input_from_tokens(&input, tokens, length, NULL, &error),
-             &error);
   tinker_future_t *f = tinker_sampler_sample(sampler, input, &p, NULL);
   tinker_input_release(input);
   return f;
@@ -87,18 +134,32 @@ static tinker_future_t *submit_sample(const int32_t *tokens, size_t length) {
 
 /* --- Training ------------------------------------------------------------- */
 
+static void set_targets(tinker_datum_t *d, const int64_t *v, size_t n) {
+  const char *name = "target_tokens";
+  tinker_error_t *e = NULL;
+  check_said(hands_over
+                 ? tinker_datum_take_i64(d, name, v, n, 0, given_back, NULL, &e)
+                 : tinker_datum_set_i64(d, name, v, n, 0, &e),
+             &e);
+}
+
+static void set_weights(tinker_datum_t *d, const float *v, size_t n) {
+  const char *name = "weights";
+  tinker_error_t *e = NULL;
+  check_said(hands_over
+                 ? tinker_datum_take_f32(d, name, v, n, 0, given_back, NULL, &e)
+                 : tinker_datum_set_f32(d, name, v, n, 0, &e),
+             &e);
+}
+
 static tinker_datum_t *datum_of(const arrays_t *a, size_t i) {
   size_t at = i * a->length, n = a->length;
-  tinker_input_t *input = NULL;
+  tinker_input_t *input = input_of(a->tokens + at, n);
   tinker_datum_t *datum = NULL;
   tinker_error_t *e = NULL;
-  check_said(tinker_input_from_tokens(&input, a->tokens + at, n, NULL, &e), &e);
   check_said(tinker_datum_new(&datum, input, NULL, &e), &e);
-  check_said(
-      tinker_datum_set_i64(datum, "target_tokens", a->targets + at, n, 0, &e),
-      &e);
-  check_said(tinker_datum_set_f32(datum, "weights", a->weights + at, n, 0, &e),
-             &e);
+  set_targets(datum, a->targets + at, n);
+  set_weights(datum, a->weights + at, n);
   tinker_input_release(input);
   return datum;
 }
@@ -130,6 +191,12 @@ static void forward(const arrays_t *a) {
   forward_one(data, a, a->n);
   meter_stop();
   free(data);
+}
+
+static void forward_take(const arrays_t *a) {
+  hands_over = true;
+  forward(a);
+  hands_over = false;
 }
 
 static void small(const arrays_t *a) {
@@ -179,6 +246,12 @@ static void sample(const arrays_t *a) {
   free(f);
 }
 
+static void sample_take(const arrays_t *a) {
+  hands_over = true;
+  sample(a);
+  hands_over = false;
+}
+
 static void idle(const arrays_t *a) {
   struct timespec t = {.tv_sec = (time_t)a->n};
   need_trainer();
@@ -187,17 +260,27 @@ static void idle(const arrays_t *a) {
   meter_stop();
 }
 
+static void take_mode(const char *name) {
+  if (!strcmp(name, "step")) mode = STEP;
+  if (!strcmp(name, "uv")) mode = UV;
+}
+
 int main(int argc, char **argv) {
   static const pass_t passes[] = {
-      {"forward", forward, false}, {"sample", sample, false},
+      {"forward", forward, false}, {"forward_take", forward_take, false},
+      {"sample", sample, false},   {"sample_take", sample_take, false},
       {"small", small, true},      {"idle", idle, true},
       {"update", update, true},
   };
-  if (argc != 2) return 2;
+  if (argc < 2 || argc > 3) return 2;
+  if (argc == 3) take_mode(argv[2]);
+  uv_loop_init(&uv);
   open_client(argv[1]);
   contender_serve("bench_client", passes, sizeof passes / sizeof *passes);
   tinker_trainer_release(trainer);
   tinker_sampler_release(sampler);
   tinker_client_release(client);
+  uv_run(&uv, UV_RUN_DEFAULT);
+  uv_loop_close(&uv);
   return tinker_shutdown(-1) == TINKER_OK ? 0 : 1;
 }

@@ -23,8 +23,11 @@ OPs, all by default:
 Each contender gets a line. cpu_ms: of all threads of its process. over_raw: its
 CPU time over that of libcurl with 64 connections, which copies no array
 ("raw_joined" copies each body once, "raw_16_512" sends by 16 connections and
-polls by 512). under_sdk: the CPU time of
-the SDK (from lists) over its own. stub_cpu_ms: of the server for that pass.
+polls by 512). Of ours, "ours_take" hands its arrays over instead of having them
+copied, "ours_step" turns the client's loop itself, "ours_uv" lends it a loop of
+libuv's. longest_step_ms: CPU time of the longest step of all rounds. under_sdk:
+the CPU time of the SDK (from lists) over its own. stub_cpu_ms: of the server
+for that pass. results_mib: of the peak, what the results take.
 --instructions counts the user's instructions of forward, sample, held and call
 by Valgrind (callgrind) instead, without the SDK: those of a run with three
 passes less those of a run with one, halved, and of no more than 200 samples.
@@ -40,6 +43,7 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 MIB = 1 << 20
+FLOATS = 2  # of a result, for each token
 FLIGHT = 50000000  # bytes of forward_backward in flight: the service's default
 
 
@@ -88,16 +92,21 @@ COUNTED = 200  # samples of a pass whose instructions are counted
 # and the pass of each contender.
 TURNS = {
     "forward": ((128, 8192), (50, 8192), "", {
-        "ours": "forward", "raw": "forward", "raw_joined": "forward_joined",
+        "ours": "forward", "ours_take": "forward_take",
+        "ours_step": "forward",
+        "raw": "forward", "raw_joined": "forward_joined",
         "sdk": "forward_lists", "sdk_numpy": "forward_numpy", "sdk_prebuilt": "forward_prebuilt"}),
     "sample": ((2000, 4096), (40, 128), "", {
-        "ours": "sample", "raw": "sample", "raw_16_512": "sample",
+        "ours": "sample", "ours_take": "sample_take",
+        "raw": "sample", "raw_16_512": "sample",
         "sdk": "sample"}),
     "held": ((2000, 4096), (40, 128), "/held/{n}", {
-        "ours": "sample", "raw": "sample", "raw_16_512": "sample",
+        "ours": "sample", "ours_take": "sample_take",
+        "raw": "sample", "raw_16_512": "sample",
         "sdk": "sample"}),
     "call": ((300, 16), (20, 16), "", {
-        "ours": "small", "raw": "small", "sdk": "small"}),
+        "ours": "small", "ours_step": "small", "ours_uv": "small",
+        "raw": "small", "sdk": "small"}),
 }
 
 
@@ -115,6 +124,9 @@ class Bench:
     def command(self, name, url):
         build = self.options.build
         return {"ours": [build / "bench_client", url],
+                "ours_take": [build / "bench_client", url],
+                "ours_step": [build / "bench_client", url, "step"],
+                "ours_uv": [build / "bench_client", url, "uv"],
                 "raw": [build / "bench_raw_curl", url, "64"],
                 "raw_joined": [build / "bench_raw_curl", url, "64"],
                 "raw_16_512": [build / "bench_raw_curl", url, "16", "512"],
@@ -181,6 +193,8 @@ def line_of(bench, op, name, answers, raw, sdk):
         line["under_sdk"] = round(sdk / cpu, 1)
     if op in ("sample", "held"):
         line["per_cpu_s"] = round(n / cpu * 1e3)
+    if name == "ours_step":
+        line["longest_step_ms"] = round(max(a["step_ms"] for a in answers), 2)
     if op == "call":
         line["cpu_us_above_raw"] = round((cpu - raw) / n * 1e3, 1)
     line["rounds"] = len(answers) - 1
@@ -250,6 +264,7 @@ def update(bench):
             "parts": counts["forwards"], "in_order": right,
             "cpu_ms": answer["cpu_ms"], "wall_ms": answer["wall_ms"],
             "peak_mib": answer["peak_mib"],
+            "results_mib": round(n * length * FLOATS * 4 / MIB, 1),
             "allowed_mib": round(FLIGHT / MIB + 32, 1)}), flush=True)
         process.close()
         stub.close()

@@ -18,7 +18,8 @@ typedef struct {
 
 static const char *name_of_program;
 static reading_t start;
-static long base_kib; /* resident when the arrays were made */
+static long base_kib;       /* resident when the arrays were made */
+static double longest_step; /* milliseconds; 0 = the pass makes none */
 
 void fail(const char *format, ...) {
   va_list args;
@@ -68,7 +69,18 @@ static reading_t reading(void) {
   };
 }
 
+double thread_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+void meter_step(double ms) {
+  if (ms > longest_step) longest_step = ms;
+}
+
 void meter_start(void) {
+  longest_step = 0;
   forget_peak();
   start = reading();
 }
@@ -76,10 +88,10 @@ void meter_start(void) {
 void meter_stop(void) {
   reading_t end = reading();
   printf("{\"cpu_ms\":%.3f,\"wall_ms\":%.3f,\"peak_mib\":%.2f,"
-         "\"sleeps\":%ld}\n",
+         "\"sleeps\":%ld,\"step_ms\":%.3f}\n",
          (end.cpu - start.cpu) * 1e3, (end.wall - start.wall) * 1e3,
          (double)(status_kib("VmHWM:") - base_kib) / 1024,
-         end.sleeps - start.sleeps);
+         end.sleeps - start.sleeps, longest_step);
   fflush(stdout);
 }
 

@@ -32,8 +32,12 @@ void contender_serve(const char *program, const pass_t *passes, size_t n);
 
 void meter_start(void);
 /* Prints the answer: CPU and wall time, the peak of the pass's memory above
- * that when the arrays were made, and how often a thread went to sleep. */
+ * that when the arrays were made, how often a thread went to sleep, and the
+ * longest step. */
 void meter_stop(void);
+/* CPU time of the thread so far; that of one step of a loop. */
+double thread_ms(void);
+void meter_step(double ms);
 
 /* Checks some log-probabilities of an example, floats, against the stub's
  * rule. */

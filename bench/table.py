@@ -19,6 +19,9 @@ OPS = {
 }
 WHO = {
     "ours": "this client",
+    "ours_take": "this client, arrays handed over",
+    "ours_step": "this client, its loop turned by the program",
+    "ours_uv": "this client, on the program's libuv loop",
     "raw": "libcurl, 64 connections",
     "raw_joined": "libcurl, each body copied once",
     "raw_16_512": "libcurl, 16 and 512 connections",
@@ -69,15 +72,25 @@ def idles(lines):
     return rows
 
 
+def steps(lines):
+    rows = [["Loop turned by the program", "CPU time of the longest step"]]
+    for x in lines:
+        if "longest_step_ms" in x:
+            rows.append([OPS[x["op"]].format(**x),
+                         f"{x['longest_step_ms']:.1f} ms"])
+    return rows
+
+
 def updates(lines):
     names = {"parts": "one part after another", "wide": "parts side by side"}
     rows = [["One call", "sent", "parts", "in order", "memory",
-             "limit on bytes in flight, and 32 MiB"]]
+             "of it the results", "limit on bytes in flight, and 32 MiB"]]
     for x in lines:
         if x["op"] == "update":
             rows.append([names[x["mode"]], f"{number(x['sent_mb'])} MB",
                          str(x["parts"]), "yes" if x["in_order"] else "no",
                          f"{number(x['peak_mib'])} MiB",
+                         f"{number(x['results_mib'])} MiB",
                          f"{number(x['allowed_mib'])} MiB"])
     return rows
 
@@ -93,7 +106,7 @@ def tables(lines):
     said = (f"{machines[0]['cpus']} cores; one-minute load average at the "
             f"start of the runs: {min(loads):.0f} to {max(loads):.0f}.\n")
     return "\n".join([said, *(markdown(make(lines))
-                              for make in (turns, idles, updates))])
+                              for make in (turns, steps, idles, updates))])
 
 
 def main():

@@ -10,28 +10,15 @@ enum { STEPS = 8 };
 static const char text[] =
     "bit bucket: The universal data sink, where lost data goes.";
 
-typedef struct step_s {
-  tinker_future_t *forward, *optim;
-} step_t;
-
-static void submit(step_t *step, tinker_trainer_t *trainer,
-                   tinker_datum_t *datum) {
+static tinker_future_t *submit(tinker_trainer_t *trainer,
+                               tinker_datum_t *datum) {
   tinker_adam_params_t adam = TINKER_ADAM_PARAMS_INIT;
   adam.learning_rate = 2e-3;
-  step->forward =
-      tinker_trainer_forward_backward(trainer, &datum, 1, NULL, NULL);
-  step->optim = tinker_trainer_optim_step(trainer, &adam, NULL);
-}
-
-static double take_loss(step_t *step) {
-  double loss = loss_of(step->forward);
-  tinker_future_release(step->forward);
-  finish(step->optim);
-  return loss;
+  return tinker_trainer_step(trainer, &datum, 1, NULL, &adam, NULL);
 }
 
 int main(int argc, char **argv) {
-  step_t steps[STEPS];
+  tinker_future_t *steps[STEPS];
   double loss[STEPS];
 
   if (argc != 2) return fprintf(stderr, "usage: 02_train TOKENIZER_JSON\n"), 2;
@@ -39,12 +26,13 @@ int main(int argc, char **argv) {
   tinker_client_t *client = connect_service();
   tinker_trainer_t *trainer = new_trainer(client, 8);
 
-  submit(&steps[0], trainer, datum);
+  steps[0] = submit(trainer, datum);
   for (int i = 0; i < STEPS; i++) {
     if (i + 1 < STEPS) {
-      submit(&steps[i + 1], trainer, datum); /* before step i has ended */
+      steps[i + 1] = submit(trainer, datum); /* before step i has ended */
     }
-    loss[i] = take_loss(&steps[i]);
+    loss[i] = loss_of(steps[i]);
+    tinker_future_release(steps[i]);
     printf("step %d: loss %.4f\n", i + 1, loss[i]);
   }
   tinker_datum_release(datum);

@@ -48,9 +48,12 @@ static inline void end_client(run_t *run) {
 
 static inline void begin_step(run_t *run);
 
-static inline void on_optim(tinker_future_t *future, int status, void *user) {
+static inline void on_step(tinker_future_t *future, int status, void *user) {
   run_t *run = user;
   check_error(status, tinker_future_error(future));
+  check(tinker_future_loss(future, &run->loss[run->step]));
+  printf("%sstep %d: loss %.4f\n", run->name ? run->name : "", run->step + 1,
+         run->loss[run->step]);
   if (++run->step < STEPS) {
     begin_step(run);
   } else if (run->ended) {
@@ -60,22 +63,12 @@ static inline void on_optim(tinker_future_t *future, int status, void *user) {
   }
 }
 
-static inline void on_forward(tinker_future_t *future, int status, void *user) {
-  run_t *run = user;
-  check_error(status, tinker_future_error(future));
-  check(tinker_future_loss(future, &run->loss[run->step]));
-  printf("%sstep %d: loss %.4f\n", run->name ? run->name : "", run->step + 1,
-         run->loss[run->step]);
-}
-
 static inline void begin_step(run_t *run) {
   tinker_adam_params_t adam = TINKER_ADAM_PARAMS_INIT;
-  tinker_call_options_t forward = then(on_forward, run);
-  tinker_call_options_t optim = then(on_optim, run);
+  tinker_call_options_t call = then(on_step, run);
   adam.learning_rate = run->rate > 0 ? run->rate : 2e-3;
-  tinker_future_release(tinker_trainer_forward_backward(
-      run->trainer, &run->datum, 1, NULL, &forward));
-  tinker_future_release(tinker_trainer_optim_step(run->trainer, &adam, &optim));
+  tinker_future_release(
+      tinker_trainer_step(run->trainer, &run->datum, 1, NULL, &adam, &call));
 }
 
 static inline void on_trainer(tinker_future_t *future, int status, void *user) {

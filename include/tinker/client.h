@@ -155,8 +155,11 @@ tinker_client_create_trainer(tinker_client_t *client,
 /* Creates a model to train from a saved training state.
  * client, call: see future.h. path: "tinker://<run>/weights/<name>".
  * with_optimizer: 1 restores the optimizer too, so that training goes on as if
- * it had never stopped; 0 starts with a fresh one. Returns a future owned by
- * the caller; result: tinker_future_get_trainer(). Any thread. */
+ * it had never stopped; 0 starts with a fresh one. Where the service makes no
+ * model of a state by itself, the call makes one and loads it: should it fail
+ * between the two, the outcome is unknown and a model without use is left until
+ * the session ends. Returns a future owned by the caller; result:
+ * tinker_future_get_trainer(). Any thread. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_client_create_trainer_from_state(tinker_client_t *client,
                                         const char *path, int with_optimizer,

@@ -120,11 +120,12 @@ TINKER_API int tinker_datum_new_rl(tinker_datum_t **out, const int32_t *prompt,
 /* Sets an integer tensor of the loss's inputs, for example "target_tokens".
  * A tensor of the same name is replaced.
  * datum: not NULL, not shared with another thread. name: NUL-terminated, 1 to
- * 64 bytes of [a-z0-9_]. data: rows * cols values, row-major, copied. rows: at
- * least 1, the input's length for per-token inputs. cols: 0 makes a vector of
- * shape (rows), else the shape is (rows, cols). error: may be NULL. Returns 0,
- * TINKER_EINVAL, TINKER_EOVERFLOW or TINKER_ENOMEM; unchanged on failure. One
- * thread at a time. */
+ * 64 bytes of [a-z0-9_]. data: rows * cols values, row-major, copied; those of
+ * "target_tokens" are token ids, 0 to 2147483647. rows: at least 1, the input's
+ * length for per-token inputs. cols: 0 makes a vector of shape (rows), else the
+ * shape is (rows, cols). error: may be NULL. Returns 0, TINKER_EINVAL,
+ * TINKER_EOVERFLOW or TINKER_ENOMEM; unchanged on failure. One thread at a
+ * time. */
 TINKER_API int tinker_datum_set_i64(tinker_datum_t *datum, const char *name,
                                     const int64_t *data, size_t rows,
                                     size_t cols, tinker_error_t **error);

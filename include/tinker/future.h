@@ -79,6 +79,8 @@ typedef enum {
   TINKER_KIND_SAVE_WEIGHTS_FOR_SAMPLER = 13,
   TINKER_KIND_GET_INFO = 14,
   TINKER_KIND_SAMPLE = 15,
+  TINKER_KIND_STEP = 16,
+  TINKER_KIND_ROUTE_SAMPLE = 17,
   TINKER_KIND_ADOPT_TRAINER = 20,
   TINKER_KIND_FINISH_SESSION = 21
 } tinker_kind_t;
@@ -126,7 +128,8 @@ tinker_future_error(const tinker_future_t *future);
  * soon as it has. The service's queue has no numbers: what it says of a place
  * in it is in `reason`. For a call that was refused, a constant future and an
  * operation that the client answers itself (a drain, for example) only the
- * stage is known.
+ * stage is known. Of a step or a route's sample it tells of the first of its
+ * operations that has not ended.
  * future: not NULL. out: filled; its size must be set (TINKER_PROGRESS_INIT); a
  * shorter, older struct gets the fields that it has, untouched on failure.
  * Returns 0, TINKER_EINVAL (a NULL, or a size that is not one of this struct),
@@ -197,21 +200,21 @@ TINKER_API int tinker_future_get_trainer(tinker_future_t *future,
 TINKER_API int tinker_future_get_sampler(tinker_future_t *future,
                                          tinker_sampler_t **out);
 
-/* Result of forward and forward_backward.
+/* Result of forward, forward_backward and step.
  * future: not NULL. out: receives a view owned by the future; untouched on
  * failure. Returns as tinker_future_get_trainer(). Any thread. */
 TINKER_API int tinker_future_get_forward(tinker_future_t *future,
                                          const tinker_forward_result_t **out);
 
-/* The loss of a forward or forward_backward, summed over its examples: the
- * metric "loss:sum", or where a service does not send it the sum of the
+/* The loss of a forward, forward_backward or step, summed over its examples:
+ * the metric "loss:sum", or where a service does not send it the sum of the
  * examples' "elementwise_loss".
  * future: not NULL. out: receives the loss; untouched on failure. Returns as
  * tinker_future_get_trainer(), and TINKER_ENOENT if the result has neither. Any
  * thread. */
 TINKER_API int tinker_future_loss(tinker_future_t *future, double *out);
 
-/* Result of optim_step.
+/* Result of optim_step and step.
  * future: not NULL. out: receives a view owned by the future; untouched on
  * failure. Returns as tinker_future_get_trainer(). Any thread. */
 TINKER_API int tinker_future_get_optim(tinker_future_t *future,
@@ -223,7 +226,7 @@ TINKER_API int tinker_future_get_optim(tinker_future_t *future,
 TINKER_API int tinker_future_get_path(tinker_future_t *future,
                                       const char **out);
 
-/* Result of sample.
+/* Result of sample and route_sample.
  * future: not NULL. out: receives a view owned by the future; untouched on
  * failure. Returns as tinker_future_get_trainer(). Any thread. */
 TINKER_API int tinker_future_get_sample(tinker_future_t *future,

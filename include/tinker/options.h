@@ -182,8 +182,9 @@ typedef struct tinker_sampling_params_s {
   /* 1: no stop at all, not even the model's end-of-sequence token. Else
    * stop_strings (at most 1,024) or stop_tokens (at most 1,048,576, and the
    * service takes no more than its vocabulary has), not both; neither (default)
-   * = end of sequence. A text is not empty. The token that stopped a sequence
-   * is part of it: the stop token, or the token that completed the text. */
+   * = end of sequence. A text is UTF-8 and not empty, a token 0 or more. The
+   * token that stopped a sequence is part of it: the stop token, or the token
+   * that completed the text. */
   int32_t no_stop;
   /* 1: also the log-probability of every prompt token. Default 0. */
   int32_t prompt_logprobs;

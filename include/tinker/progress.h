@@ -67,10 +67,14 @@ typedef struct tinker_progress_s {
         0, 0, 0, 0, 0, 0, 0, "", ""                                            \
   }
 
-/* Name of a stage or a hold, "queued" or "billing" for example.
- * Any value; returns a static string, "unknown" for a number that is none.
- * Never NULL. Any thread. */
+/* Name of a stage, "queued" for example.
+ * stage: any value. Returns a static string, "unknown" for a number that is not
+ * a stage. Never NULL. Any thread. */
 TINKER_API const char *tinker_stage_name(tinker_stage_t stage);
+
+/* Name of a hold, "billing" for example.
+ * hold: any value. Returns a static string, "unknown" for a number that is not
+ * a hold. Never NULL. Any thread. */
 TINKER_API const char *tinker_hold_name(tinker_hold_t hold);
 
 /* The kinds of events. Numbers are never reused, and new kinds may be added. */

@@ -104,6 +104,33 @@ tinker_trainer_optim_step(tinker_trainer_t *trainer,
  * thread. */
 TINKER_API int tinker_trainer_accept_partial(tinker_trainer_t *trainer);
 
+/* One training step: forward_backward and optim_step as one operation. Both are
+ * submitted at once, so the service does not wait for this program in between,
+ * and no other call comes between them. A refusal of either refuses both.
+ *
+ * Cancel and deadline end both halves or none: once the forward_backward has
+ * been sent, the optim_step is sent too, though nobody may wait for it.
+ *
+ * If the service does not carry out the forward_backward, and that is known
+ * before the turn of the optim_step, that is not sent; the rules are those of
+ * tinker_trainer_optim_step(), and the error says so. If it becomes known
+ * later, the weights have been moved without these examples: the error says
+ * that too, and tinker_error_needs_recovery() is 1 where the service has
+ * reported the failure itself. If only the optim_step failed, its gradients are
+ * still summed: the error says that the forward_backward was carried out, and
+ * the trainer takes tinker_trainer_optim_step() but no more examples. An error
+ * of a step says retriable only if neither half was carried out.
+ *
+ * trainer, call: see future.h. data, n, loss: as tinker_trainer_forward().
+ * adam: borrowed; NULL = the defaults. Returns a future owned by the caller;
+ * results: tinker_future_get_forward(), tinker_future_loss() and
+ * tinker_future_get_optim(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_trainer_step(tinker_trainer_t *trainer, tinker_datum_t *const *data,
+                    size_t n, const tinker_loss_t *loss,
+                    const tinker_adam_params_t *adam,
+                    const tinker_call_options_t *call);
+
 /* The three saves compared. Each takes the weights as the operations called
  * before it leave them, and the trainer goes on afterwards.
  *

@@ -144,7 +144,7 @@ tinker_client_adopt_trainer(tinker_client_t *client, const char *model_id,
   want_number(&c, "next_seq_id", next_seq_id, NUMBERS_MAX);
   if (tinker__call_open(&c, &tinker__result_trainer, 1)) {
     tinker__job_t *job = tinker__call_job(&c);
-    job->next_seq = next_seq_id;
+    job->used_seq = next_seq_id - 1;
     job->model_id = tinker__job_str(job, model_id);
     if (!job->model_id) tinker__call_check(&c, TINKER_ENOMEM);
   }

@@ -44,7 +44,7 @@ typedef struct batch_s {
   const loss_t *loss;
   tinker__config_entry_t config[3];
   size_t config_count;
-  bool forward_only;
+  const tinker__kind_t *kind;
   tinker__arena_t arena; /* views, for the time of the call */
   tinker__datum_view_t *views;
   uint64_t *estimates;
@@ -57,6 +57,8 @@ static void check_input(tinker__call_t *c, const batch_t *b, size_t index,
   const char *name = b->loss->inputs[input];
   const tinker_datum_t *d = b->data[index];
   const tinker__input_tensor_t *t = tinker__datum_tensor(d, name);
+  const tinker__input_tensor_t *targets =
+      tinker__datum_tensor(d, b->loss->inputs[0]);
   bool is_target = input == 0;
   if (!t) {
     tinker__call_refuse(c, TINKER_EINVAL,
@@ -76,6 +78,12 @@ static void check_input(tinker__call_t *c, const batch_t *b, size_t index,
                         "data[%zu]: \"%s\" has columns, which only "
                         "cross_entropy takes",
                         index, name);
+  } else if (t->cols != targets->cols) {
+    tinker__call_refuse(c, TINKER_EINVAL,
+                        "data[%zu]: \"%s\" has %zu columns: want %zu, as "
+                        "\"%s\" has",
+                        index, name, t->cols, targets->cols,
+                        b->loss->inputs[0]);
   }
 }
 
@@ -118,6 +126,7 @@ static void check_loss(tinker__call_t *c, batch_t *b,
   if (c->rc) return;
   tinker__call_want(c, o.kind >= 0 && o.kind < n, "loss.kind", o.kind,
                     "a tinker_loss_kind_t");
+  tinker__call_reserved(c, "loss", o.reserved0);
   if (c->rc) return;
   const bool dro = o.kind == TINKER_LOSS_DRO;
   b->loss = &losses[o.kind];
@@ -151,7 +160,7 @@ static int encode_chunks(const batch_t *b, tinker__op_t *op,
       .loss_fn = tinker__str(b->loss->name),
       .config = b->config,
       .config_count = b->config_count,
-      .forward_only = b->forward_only,
+      .forward_only = b->kind == &tinker__kind_forward,
   };
   size_t at = 0;
   for (size_t i = 0; i < op->count; i++) {
@@ -174,25 +183,34 @@ static void open_batch(tinker__call_t *c, batch_t *b) {
   tinker__call_check(c, view_batch(b));
   if (c->rc) return;
   size_t parts = tinker__chunk_count(&limits, b->estimates, b->n);
-  if (!tinker__call_open(c, &tinker__result_forward, parts)) return;
-  tinker__call_check(c, encode_chunks(b, c->op, &limits));
-  c->op->parallel = parallel;
+  tinker__op_t *op =
+      tinker__call_op(c, b->kind, &tinker__result_forward, parts);
+  if (!op) return;
+  tinker__call_check(c, encode_chunks(b, op, &limits));
+  op->parallel = parallel;
+}
+
+void tinker__call_batch(tinker__call_t *call, const tinker__kind_t *kind,
+                        tinker_datum_t *const *data, size_t n,
+                        const tinker_loss_t *loss) {
+  batch_t b = {.data = data, .n = n, .kind = kind};
+  check_loss(call, &b, loss);
+  check_data(call, &b);
+  if (call->rc) return;
+  tinker__arena_init(&b.arena, call->core->mem);
+  open_batch(call, &b);
+  tinker__arena_free(&b.arena);
 }
 
 static tinker_future_t *batch_call(tinker_trainer_t *trainer,
-                                   const tinker__kind_t *kind, batch_t *b,
+                                   const tinker__kind_t *kind,
+                                   tinker_datum_t *const *data, size_t n,
                                    const tinker_loss_t *loss,
                                    const tinker_call_options_t *options) {
   if (!trainer) return tinker__call_no_handle();
   tinker__call_t c;
   tinker__call_begin(&c, trainer->core, trainer->turn, kind, options);
-  check_loss(&c, b, loss);
-  check_data(&c, b);
-  if (!c.rc) {
-    tinker__arena_init(&b->arena, trainer->core->mem);
-    open_batch(&c, b);
-    tinker__arena_free(&b->arena);
-  }
+  tinker__call_batch(&c, kind, data, n, loss);
   return tinker__call_end(&c);
 }
 
@@ -200,13 +218,12 @@ tinker_future_t *tinker_trainer_forward(tinker_trainer_t *trainer,
                                         tinker_datum_t *const *data, size_t n,
                                         const tinker_loss_t *loss,
                                         const tinker_call_options_t *call) {
-  batch_t b = {.data = data, .n = n, .forward_only = true};
-  return batch_call(trainer, &tinker__kind_forward, &b, loss, call);
+  return batch_call(trainer, &tinker__kind_forward, data, n, loss, call);
 }
 
 tinker_future_t *tinker_trainer_forward_backward(
     tinker_trainer_t *trainer, tinker_datum_t *const *data, size_t n,
     const tinker_loss_t *loss, const tinker_call_options_t *call) {
-  batch_t b = {.data = data, .n = n};
-  return batch_call(trainer, &tinker__kind_forward_backward, &b, loss, call);
+  return batch_call(trainer, &tinker__kind_forward_backward, data, n, loss,
+                    call);
 }

@@ -32,6 +32,13 @@ void tinker__call_flag(tinker__call_t *call, const char *name, int32_t value) {
   tinker__call_want(call, value == 0 || value == 1, name, value, "0 or 1");
 }
 
+void tinker__call_reserved(tinker__call_t *call, const char *name,
+                           int32_t value) {
+  if (!value) return;
+  tinker__call_refuse(call, TINKER_ENOTSUP, "%s.reserved0 is %d: want 0", name,
+                      value);
+}
+
 void tinker__call_text(tinker__call_t *call, const char *name, const char *s) {
   const char *fault = tinker__text_fault(s);
   if (fault) tinker__call_refuse(call, TINKER_EINVAL, "%s %s", name, fault);
@@ -68,7 +75,8 @@ static void take_deadline(tinker__call_t *call) {
                         "its deadline had passed when it was called "
                         "(timeout_ms is 0): nothing was sent");
   }
-  int64_t now = tinker__loop_now(call->core->loop);
+  const tinker__world_t *world = call->core->world;
+  int64_t now = world->now_ms(world->user);
   call->deadline_ms = ms < 0 || ms > INT64_MAX - now ? -1 : now + ms;
 }
 
@@ -104,7 +112,9 @@ void tinker__call_begin(tinker__call_t *call, tinker_client_t *core,
   call->turn = turn;
   call->kind = kind;
   call->future = NULL;
+  call->partial = false;
   call->op = NULL;
+  call->compound = NULL;
   call->rc = 0;
   call->options = defaults;
   if (!tinker__core_is_here(core)) {
@@ -114,6 +124,7 @@ void tinker__call_begin(tinker__call_t *call, tinker_client_t *core,
   tinker__call_take(call, &call->options, sizeof call->options, &defaults,
                     options, "call_options");
   tinker__call_flag(call, "detached", call->options.detached);
+  tinker__call_reserved(call, "call_options", call->options.reserved0);
   check_ahead(call);
   if (call->rc) call->options.detached = 0; /* the caller gets the reason */
   take_deadline(call);
@@ -122,29 +133,15 @@ void tinker__call_begin(tinker__call_t *call, tinker_client_t *core,
 
 /* --- the future --- */
 
-static void drop_owner(void *core) {
-  tinker__core_unhold(core);
-}
-
 static int new_future(tinker__call_t *call, const tinker__future_ops_t *result,
                       size_t parts) {
-  tinker__mem_t *mem = call->core->mem;
   tinker_future_t *f;
-  tinker__job_t *job = tinker__mem_zalloc(mem, sizeof *job);
-  if (!job) return TINKER_ENOMEM;
-  if (tinker__future_new(&f, mem, result, parts, call->options.cb,
-                         call->options.user)) {
-    tinker__mem_free(mem, job);
-    return TINKER_ENOMEM;
-  }
-  job->core = call->core;
-  tinker__arena_init(&job->arena, mem);
-  f->subject = job;
-  f->kind = call->kind->id;
+  int rc = tinker__job_new(&f, call->core, call->kind, result, parts);
+  if (rc) return rc;
+  f->cb = call->options.cb;
+  f->user = call->options.user;
   f->kept = call->options.detached && !call->options.cb;
-  tinker__core_hold(call->core);
-  f->owner = call->core;
-  f->unown = drop_owner;
+  atomic_init(&f->users, !call->options.detached);
   call->future = f;
   return 0;
 }
@@ -167,6 +164,37 @@ bool tinker__call_open(tinker__call_t *call, const tinker__future_ops_t *result,
   return true;
 }
 
+bool tinker__call_open_compound(tinker__call_t *call,
+                                const tinker__future_ops_t *result,
+                                const tinker__compound_ops_t *ops,
+                                size_t children) {
+  if (!tinker__call_open_local(call, result, 0)) return false;
+  call->compound = tinker__compound_new(call->future, ops, children);
+  if (!call->compound) tinker__call_check(call, TINKER_ENOMEM);
+  if (call->rc) return false;
+  call->compound->deadline_ms = call->deadline_ms;
+  return true;
+}
+
+tinker__op_t *tinker__call_op_of(tinker__call_t *call, tinker_client_t *core,
+                                 tinker__turn_t *turn,
+                                 const tinker__kind_t *kind,
+                                 const tinker__future_ops_t *result,
+                                 size_t parts) {
+  if (call->rc) return NULL;
+  if (!call->compound) {
+    return tinker__call_open(call, result, parts) ? call->op : NULL;
+  }
+  tinker__op_t *op =
+      tinker__compound_add(call->compound, core, turn, kind, result, parts);
+  if (!op) {
+    tinker__call_check(call, TINKER_ENOMEM);
+    return NULL;
+  }
+  op->ahead = call->options.ahead != 0;
+  return op;
+}
+
 /* --- end --- */
 
 /* What the caller gets for a future that will be, or was, reported. One that is
@@ -182,7 +210,10 @@ static tinker_error_t *refusal(const tinker__call_t *call) {
   if (call->rc == TINKER_EFATAL) {
     spec.advice = TINKER__ADVICE_FATAL | TINKER__ADVICE_RECOVER;
   }
-  if (call->rc == TINKER_EINVAL) spec.category = TINKER_CATEGORY_USER;
+  if (call->rc == TINKER_EINVAL || call->rc == TINKER_EOVERFLOW ||
+      call->rc == TINKER_ENOTSUP) {
+    spec.category = TINKER_CATEGORY_USER;
+  }
   return tinker__error_new(call->core->mem, &spec, "%s: %s", call->kind->name,
                            call->why);
 }
@@ -200,17 +231,34 @@ static tinker_future_t *report_refusal(tinker__call_t *call) {
   return tinker__future_constant(TINKER_ECLOSED);
 }
 
+/* 0 when it is under way. */
+static int submit(tinker__call_t *call) {
+  tinker__op_t *op = call->op;
+  if (call->compound && call->compound->ops->together) {
+    op = call->compound->children[0].op;
+  }
+  if (call->turn && op) op->before = tinker__turn_take_refused(call->turn);
+  return call->compound
+             ? tinker__driver_submit_all(call->compound, call->kind, call->turn)
+             : tinker__driver_submit(call->core, op);
+}
+
+/* A step is a forward_backward, too. */
+static void count_refusal(const tinker__call_t *call) {
+  if (!call->turn || call->rc == TINKER_EFORKED) return;
+  if (call->kind->id == TINKER_KIND_STEP) {
+    tinker__turn_refused(call->turn, TINKER__EFFECT_ADD);
+  }
+  tinker__turn_refused(call->turn, call->kind->effect);
+}
+
 tinker_future_t *tinker__call_end(tinker__call_t *call) {
-  if (!call->rc && call->op) {
-    if (call->turn) call->op->before = tinker__turn_take_refused(call->turn);
-    int rc = tinker__driver_submit(call->core, call->op);
-    if (rc == 0) return tinker__call_hand_out(call);
+  if (!call->rc && (call->op || call->compound)) {
+    if (submit(call) == 0) return tinker__call_hand_out(call);
     refuse_late(call);
   }
   tinker__op_free(call->op);
-  if (call->turn && call->rc != TINKER_EFORKED) {
-    tinker__turn_refused(call->turn, call->kind->effect);
-  }
+  count_refusal(call);
   if (call->rc != TINKER_ENOMEM && call->rc != TINKER_EFORKED) {
     return report_refusal(call);
   }

@@ -7,7 +7,7 @@
 #ifndef TINKER_API_CALL_H
 #define TINKER_API_CALL_H
 
-#include "api/job.h"
+#include "api/compound.h"
 
 #define TINKER__CALL_WHY 512
 
@@ -19,6 +19,8 @@ typedef struct tinker__call_s {
   int64_t deadline_ms;     /* -1 = none */
   tinker_future_t *future; /* a reference, with the parts */
   tinker__op_t *op;
+  tinker__compound_t *compound; /* of a call that is several operations */
+  bool partial; /* of an optim_step: tinker_adam_params_t.allow_partial */
   int rc;
   char why[TINKER__CALL_WHY];
 } tinker__call_t;
@@ -46,12 +48,34 @@ void tinker__call_want(tinker__call_t *call, bool ok, const char *name,
                        double value, const char *want);
 /* A flag is 0 or 1. */
 void tinker__call_flag(tinker__call_t *call, const char *name, int32_t value);
+/* Refuses what a later version may give a meaning: name: of the struct. */
+void tinker__call_reserved(tinker__call_t *call, const char *name,
+                           int32_t value);
 /* A text that a message can carry, and a path of saved weights. */
 void tinker__call_text(tinker__call_t *call, const char *name, const char *s);
 void tinker__call_path(tinker__call_t *call, const char *name, const char *s);
 /* Makes future and operation of `parts` requests; false when it is refused. */
 bool tinker__call_open(tinker__call_t *call, const tinker__future_ops_t *result,
                        size_t parts);
+/* Makes the future of several operations, which tinker__call_op adds; false
+ * when it is refused. */
+bool tinker__call_open_compound(tinker__call_t *call,
+                                const tinker__future_ops_t *result,
+                                const tinker__compound_ops_t *ops,
+                                size_t children);
+/* Makes an operation: the only one, of the call's kind, with its future, or the
+ * next one of several, of this client. NULL when it is refused. */
+tinker__op_t *tinker__call_op_of(tinker__call_t *call, tinker_client_t *core,
+                                 tinker__turn_t *turn,
+                                 const tinker__kind_t *kind,
+                                 const tinker__future_ops_t *result,
+                                 size_t parts);
+static inline tinker__op_t *tinker__call_op(tinker__call_t *call,
+                                            const tinker__kind_t *kind,
+                                            const tinker__future_ops_t *result,
+                                            size_t parts) {
+  return tinker__call_op_of(call, call->core, call->turn, kind, result, parts);
+}
 /* Makes the future alone, for what is not an operation of the flow. */
 bool tinker__call_open_local(tinker__call_t *call,
                              const tinker__future_ops_t *result, size_t parts);
@@ -61,6 +85,23 @@ static inline tinker__job_t *tinker__call_job(const tinker__call_t *call) {
 /* Sends the operation, or drops it and reports the refusal. Returns what the
  * caller of the API gets. */
 tinker_future_t *tinker__call_end(tinker__call_t *call);
+/* The two halves of a training step, as operations of a call: batch.c checks
+ * and encodes the examples, trainer.c the optimizer's parameters, which are
+ * taken first. */
+void tinker__call_batch(tinker__call_t *call, const tinker__kind_t *kind,
+                        tinker_datum_t *const *data, size_t n,
+                        const tinker_loss_t *loss);
+void tinker__call_take_adam(tinker__call_t *call, tinker__optim_step_t *out,
+                            const tinker_adam_params_t *given);
+void tinker__call_optim(tinker__call_t *call, const tinker__optim_step_t *step);
+/* sampler.c: the same for a sample. */
+void tinker__call_take_sample(tinker__call_t *call,
+                              tinker_sampling_params_t *out,
+                              const tinker_input_t *prompt,
+                              const tinker_sampling_params_t *given);
+void tinker__call_sample(tinker__call_t *call, tinker_sampler_t *sampler,
+                         const tinker_input_t *prompt,
+                         const tinker_sampling_params_t *params);
 /* What the caller gets for a future that somebody else ends. */
 tinker_future_t *tinker__call_hand_out(tinker__call_t *call);
 

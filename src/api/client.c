@@ -162,6 +162,14 @@ static int check(const tinker_client_options_t *o, char *why, size_t why_len) {
                        "TINKER_RUN_STEP",
                        o->mode);
   }
+  if (o->key_over_http != 0 && o->key_over_http != 1) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "key_over_http is %d: want 0 or 1", o->key_over_http);
+  }
+  if (o->reserved0) {
+    return tinker__why(why, why_len, TINKER_ENOTSUP,
+                       "client_options.reserved0 is %d: want 0", o->reserved0);
+  }
   if (o->tag_count > TAGS_MAX || (o->tag_count && !o->tags)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "tags: tag_count is %zu: want at most %d, and an array "
@@ -390,6 +398,7 @@ static int make_parts(tinker_client_t *core, const tinker_client_options_t *o,
     rc = make_loop(core, uv, why, why_len);
     if (!rc) rc = make_http(core, o, why, why_len);
   }
+  if (!rc) core->world = core->loop->world;
   if (!rc) rc = tinker__notices_open(core, o, why, why_len);
   if (!rc) rc = make_where(core, o, !parts);
   if (!rc) rc = make_seed(core);

@@ -41,9 +41,10 @@ struct tinker_client_s {
   atomic_uint refs;
   atomic_uint holds;
   tinker__mem_t own_mem;
-  tinker__keep_t keep; /* of own_mem */
-  tinker__mem_t *mem;  /* own_mem, or a test's */
-  tinker__loop_t *loop;
+  tinker__keep_t keep;  /* of own_mem */
+  tinker__mem_t *mem;   /* own_mem, or a test's */
+  tinker__loop_t *loop; /* gone once the client is released and closed */
+  const tinker__world_t *world; /* the loop's; a trainer may outlive that */
   int64_t default_timeout_ms;
   long pid;    /* of the process that made it */
   char *where; /* base URL, for errors; NULL = not known */
@@ -60,6 +61,7 @@ struct tinker_client_s {
   tinker__session_waiter_t finish_waiter;
   bool draining; /* every call that was accepted is in the flow by now */
   bool finishing;
+  tinker__link_t compounds; /* what the flow does not know of (compound.h) */
   int drain_cut; /* code that a drain ends with, 0 = it ended by itself */
 
   tinker__task_t close_task;
@@ -147,6 +149,14 @@ void tinker__driver_event(void *user, tinker__session_event_t event,
 /* Sends an operation on its way and takes it over. 0; or TINKER_ECLOSED or
  * TINKER_EFATAL, and it is still the caller's. Any thread. */
 int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op);
+/* The same for a call that is several operations: begins it, and sends them if
+ * they go together. */
+struct tinker__compound_s;
+int tinker__driver_submit_all(struct tinker__compound_s *compound,
+                              const tinker__kind_t *kind, tinker__turn_t *turn);
+/* Reports a future that has settled, and takes its reference. Any thread that
+ * keeps the loop there. */
+void tinker__driver_report(tinker_client_t *core, tinker_future_t *future);
 /* Reports the future of a call that is refused, which is settled, and takes its
  * reference. False when it is too late for that: then nothing is taken. Any
  * thread. */
@@ -158,7 +168,8 @@ int tinker__adoption_take(tinker__session_options_t *out,
                           const tinker_adoption_t *given, char *why,
                           size_t why_len);
 
-/* next.c: the ended futures without callback. Any thread. */
+/* next.c: the ended futures without callback; put takes a reference over. Any
+ * thread. */
 void tinker__next_put(tinker_client_t *core, tinker_future_t *future);
 /* Takes a future out before it is freed. */
 void tinker__next_forget(tinker_client_t *core, tinker_future_t *future);

@@ -91,6 +91,19 @@ static int check_tokens(const char *name, const int32_t *tokens, size_t n,
                             tokens[i]);
 }
 
+/* A service trains on tokens, whatever their weights are. */
+static int check_targets(const char *name, const int64_t *data, size_t n,
+                         tinker_error_t **error) {
+  if (strcmp(name, "target_tokens") != 0) return 0;
+  for (size_t i = 0; i < n; i++) {
+    if (data[i] >= 0 && data[i] <= INT32_MAX) continue;
+    return tinker__error_give(error, TINKER_EINVAL,
+                              "%s[%zu] is %" PRId64 ": want 0 to %" PRId32,
+                              name, i, data[i], INT32_MAX);
+  }
+  return 0;
+}
+
 /* The values from `first` to the n-th. */
 static int check_finite(const char *name, const float *values, size_t first,
                         size_t n, tinker_error_t **error) {
@@ -229,28 +242,129 @@ int tinker_datum_new(tinker_datum_t **out, tinker_input_t *input,
   return 0;
 }
 
-/* An example around the first n - 1 tokens, with the last n - 1 as targets. */
-static int new_shifted(tinker_datum_t **out, const int32_t *tokens, size_t n,
+/* Where a name stands, or would stand, in the sorted table. */
+static size_t place_of(const tinker_datum_t *datum, const char *name) {
+  size_t i = 0;
+  while (i < datum->tensor_count && strcmp(datum->tensors[i].name, name) < 0) {
+    i++;
+  }
+  return i;
+}
+
+static int put(tinker_datum_t *datum, const tinker__input_tensor_t *tensor) {
+  size_t at = place_of(datum, tensor->name);
+  if (at < datum->tensor_count &&
+      !strcmp(datum->tensors[at].name, tensor->name)) {
+    tinker__shared_release(datum->tensors[at].owner);
+  } else {
+    if (datum->tensor_count == TINKER__TENSORS_MAX) return TINKER_EOVERFLOW;
+    memmove(&datum->tensors[at + 1], &datum->tensors[at],
+            (datum->tensor_count - at) * sizeof *tensor);
+    datum->tensor_count++;
+  }
+  datum->tensors[at] = *tensor;
+  return 0;
+}
+
+/* The values of a tensor: its own copy, or an array that is handed over. */
+typedef struct values_s {
+  const void *data;
+  size_t rows, cols;
+  bool is_float;
+  tinker_free_cb free_cb; /* NULL = they are copied */
+  void *user;
+} values_t;
+
+static size_t count_of(const values_t *v) {
+  return v->cols ? v->rows * v->cols : v->rows;
+}
+
+/* The values lie in the block that is given away, also on failure: then
+ * without a word to its free_cb. */
+static int put_owned(tinker_datum_t *datum, const char *name, const values_t *v,
+                     void *owner, tinker_error_t **error) {
+  tinker__input_tensor_t t = {
+      .is_float = v->is_float,
+      .data = v->data,
+      .owner = owner,
+      .rows = v->rows,
+      .cols = v->cols,
+      .count = count_of(v),
+  };
+  memcpy(t.name, name, strlen(name) + 1);
+  int rc = put(datum, &t);
+  if (!rc) return 0;
+  tinker__shared_drop(owner);
+  return tinker__error_give(error, rc, "%s: a datum has %d tensors at most",
+                            name, TINKER__TENSORS_MAX);
+}
+
+/* A tensor of the datum's own, to be filled: a vector of n values. */
+static void *add_vector(tinker_datum_t *datum, const char *name, size_t n,
+                        bool is_float, tinker_error_t **error) {
+  const size_t item = is_float ? sizeof(float) : sizeof(int64_t);
+  void *owner = tinker__shared_alloc(&datum->mem.alloc, n * item);
+  const values_t v = {.data = owner, .rows = n, .is_float = is_float};
+  if (!owner) no_memory(error);
+  return owner && !put_owned(datum, name, &v, owner, error) ? owner : NULL;
+}
+
+static int hand_out(tinker_datum_t **out, tinker_datum_t *datum, int rc) {
+  if (!rc) *out = datum;
+  if (rc) tinker_datum_release(datum);
+  return rc;
+}
+
+/* The tokens of an example: two runs, one after the other. */
+typedef struct runs_s {
+  const int32_t *first, *second;
+  size_t first_len, second_len;
+} runs_t;
+
+/* An input of all tokens but the last one. */
+static int input_of_runs(tinker_input_t **out, const runs_t *r,
+                         const tinker_allocator_t *allocator,
+                         tinker_error_t **error) {
+  tinker_input_t *input;
+  const size_t n = r->first_len + r->second_len - 1;
+  const size_t first = r->first_len < n ? r->first_len : n;
+  int rc = tinker_input_new(&input, allocator, error);
+  if (rc) return rc;
+  if (grow_tokens(input, n) || grow_chunks(input)) {
+    tinker_input_release(input);
+    return no_memory(error);
+  }
+  int32_t *to = input->owner;
+  memcpy(to, r->first, first * sizeof *to);
+  if (n > first) memcpy(to + first, r->second, (n - first) * sizeof *to);
+  input->ends[input->chunks++] = input->len = n;
+  *out = input;
+  return 0;
+}
+
+static int add_targets(tinker_datum_t *datum, const runs_t *r,
+                       tinker_error_t **error) {
+  const size_t n = r->first_len + r->second_len - 1;
+  int64_t *to = add_vector(datum, "target_tokens", n, false, error);
+  if (!to) return TINKER_ENOMEM;
+  for (size_t i = 1; i < r->first_len; i++) *to++ = r->first[i];
+  for (size_t i = 0; i < r->second_len; i++) *to++ = r->second[i];
+  return 0;
+}
+
+/* An example around all tokens but the last, with all but the first as
+ * targets. */
+static int new_shifted(tinker_datum_t **out, const runs_t *runs,
                        const tinker_allocator_t *allocator,
                        tinker_error_t **error) {
   tinker_input_t *input = NULL;
   tinker_datum_t *datum = NULL;
-  int rc = tinker_input_from_tokens(&input, tokens, n - 1, allocator, error);
+  int rc = check_allocator(allocator, error);
+  if (!rc) rc = input_of_runs(&input, runs, allocator, error);
   if (!rc) rc = tinker_datum_new(&datum, input, allocator, error);
   tinker_input_release(input);
-  if (rc) return rc;
-  int64_t *targets = tinker__mem_array(&datum->mem, n - 1, sizeof *targets);
-  for (size_t i = 0; targets && i + 1 < n; i++) targets[i] = tokens[i + 1];
-  rc = targets ? tinker_datum_set_i64(datum, "target_tokens", targets, n - 1, 0,
-                                      error)
-               : no_memory(error);
-  tinker__mem_free(&datum->mem, targets);
-  if (rc) {
-    tinker_datum_release(datum);
-  } else {
-    *out = datum;
-  }
-  return rc;
+  if (!rc) rc = add_targets(datum, runs, error);
+  return hand_out(out, datum, rc);
 }
 
 static int set_weights(tinker_datum_t *datum, const float *weights, size_t n,
@@ -258,12 +372,10 @@ static int set_weights(tinker_datum_t *datum, const float *weights, size_t n,
   if (weights) {
     return tinker_datum_set_f32(datum, "weights", weights + 1, n, 0, error);
   }
-  float *ones = tinker__mem_array(&datum->mem, n, sizeof *ones);
-  if (!ones) return no_memory(error);
+  float *ones = add_vector(datum, "weights", n, true, error);
+  if (!ones) return TINKER_ENOMEM;
   for (size_t i = 0; i < n; i++) ones[i] = 1;
-  int rc = tinker_datum_set_f32(datum, "weights", ones, n, 0, error);
-  tinker__mem_free(&datum->mem, ones);
-  return rc;
+  return 0;
 }
 
 int tinker_datum_new_supervised(tinker_datum_t **out, const int32_t *tokens,
@@ -279,15 +391,11 @@ int tinker_datum_new_supervised(tinker_datum_t **out, const int32_t *tokens,
   }
   int rc = check_tokens("tokens", tokens, n, error);
   if (!rc && weights) rc = check_finite("weights", weights, 1, n, error);
-  if (!rc) rc = new_shifted(&datum, tokens, n, allocator, error);
+  const runs_t runs = {.first = tokens, .first_len = n};
+  if (!rc) rc = new_shifted(&datum, &runs, allocator, error);
   if (rc) return rc;
   rc = set_weights(datum, weights, n - 1, error);
-  if (rc) {
-    tinker_datum_release(datum);
-  } else {
-    *out = datum;
-  }
-  return rc;
+  return hand_out(out, datum, rc);
 }
 
 /* --- reinforcement learning --- */
@@ -318,39 +426,21 @@ static int check_rollout(const rollout_t *r, tinker_error_t **error) {
                               (double)r->advantage);
   }
   int rc = check_tokens("prompt", r->prompt, r->prompt_len, error);
-  return rc ? rc : check_tokens("tokens", r->tokens, r->n, error);
+  if (!rc) rc = check_tokens("tokens", r->tokens, r->n, error);
+  return rc ? rc : check_finite("logprobs", r->logprobs, 0, r->n, error);
 }
 
 /* The values at the places of sampled tokens, 0 before. */
 static int set_tail(tinker_datum_t *datum, const char *name, const rollout_t *r,
                     const float *values, tinker_error_t **error) {
   size_t before = r->prompt_len - 1, count = before + r->n;
-  float *all = tinker__mem_array(&datum->mem, count, sizeof *all);
-  if (!all) return no_memory(error);
+  float *all = add_vector(datum, name, count, true, error);
+  if (!all) return TINKER_ENOMEM;
+  memset(all, 0, before * sizeof *all);
   for (size_t i = 0; i < r->n; i++) {
     all[before + i] = values ? values[i] : r->advantage;
   }
-  int rc = tinker_datum_set_f32(datum, name, all, count, 0, error);
-  tinker__mem_free(&datum->mem, all);
-  return rc;
-}
-
-static int fill_rollout(tinker_datum_t **out, const rollout_t *r,
-                        int32_t *tokens, const tinker_allocator_t *allocator,
-                        tinker_error_t **error) {
-  tinker_datum_t *datum;
-  memcpy(tokens, r->prompt, r->prompt_len * sizeof *tokens);
-  memcpy(tokens + r->prompt_len, r->tokens, r->n * sizeof *tokens);
-  int rc = new_shifted(&datum, tokens, r->prompt_len + r->n, allocator, error);
-  if (rc) return rc;
-  rc = set_tail(datum, "logprobs", r, r->logprobs, error);
-  if (!rc) rc = set_tail(datum, "advantages", r, NULL, error);
-  if (rc) {
-    tinker_datum_release(datum);
-  } else {
-    *out = datum;
-  }
-  return rc;
+  return check_finite(name, all, before, count, error);
 }
 
 int tinker_datum_new_rl(tinker_datum_t **out, const int32_t *prompt,
@@ -359,17 +449,15 @@ int tinker_datum_new_rl(tinker_datum_t **out, const int32_t *prompt,
                         const tinker_allocator_t *allocator,
                         tinker_error_t **error) {
   const rollout_t r = {prompt, tokens, prompt_len, n, logprobs, advantage};
+  const runs_t runs = {prompt, tokens, prompt_len, n};
+  tinker_datum_t *datum;
   if (!out) return is_null(error, "out");
   int rc = check_rollout(&r, error);
-  if (!rc) rc = check_allocator(allocator, error);
+  if (!rc) rc = new_shifted(&datum, &runs, allocator, error);
   if (rc) return rc;
-  tinker__mem_t mem;
-  tinker__mem_init(&mem, allocator, 0);
-  int32_t *all = tinker__mem_array(&mem, prompt_len + n, sizeof *all);
-  if (!all) return no_memory(error);
-  rc = fill_rollout(out, &r, all, allocator, error);
-  tinker__mem_free(&mem, all);
-  return rc;
+  rc = set_tail(datum, "logprobs", &r, r.logprobs, error);
+  if (!rc) rc = set_tail(datum, "advantages", &r, NULL, error);
+  return hand_out(out, datum, rc);
 }
 
 /* --- tensors --- */
@@ -386,30 +474,6 @@ const tinker__input_tensor_t *tinker__datum_tensor(const tinker_datum_t *datum,
     if (!strcmp(datum->tensors[i].name, name)) return &datum->tensors[i];
   }
   return NULL;
-}
-
-/* Where a name stands, or would stand, in the sorted table. */
-static size_t place_of(const tinker_datum_t *datum, const char *name) {
-  size_t i = 0;
-  while (i < datum->tensor_count && strcmp(datum->tensors[i].name, name) < 0) {
-    i++;
-  }
-  return i;
-}
-
-static int put(tinker_datum_t *datum, const tinker__input_tensor_t *tensor) {
-  size_t at = place_of(datum, tensor->name);
-  if (at < datum->tensor_count &&
-      !strcmp(datum->tensors[at].name, tensor->name)) {
-    tinker__shared_release(datum->tensors[at].owner);
-  } else {
-    if (datum->tensor_count == TINKER__TENSORS_MAX) return TINKER_EOVERFLOW;
-    memmove(&datum->tensors[at + 1], &datum->tensors[at],
-            (datum->tensor_count - at) * sizeof *tensor);
-    datum->tensor_count++;
-  }
-  datum->tensors[at] = *tensor;
-  return 0;
 }
 
 static int check_set(const tinker_datum_t *datum, const char *name,
@@ -434,46 +498,25 @@ static int check_set(const tinker_datum_t *datum, const char *name,
   return 0;
 }
 
-/* The values of a tensor: its own copy, or an array that is handed over. */
-typedef struct values_s {
-  const void *data;
-  size_t rows, cols;
-  bool is_float;
-  tinker_free_cb free_cb; /* NULL = they are copied */
-  void *user;
-} values_t;
-
-static size_t count_of(const values_t *v) {
-  return v->cols ? v->rows * v->cols : v->rows;
-}
-
 static int check_values(const tinker_datum_t *datum, const char *name,
                         const values_t *v, tinker_error_t **error) {
   int rc = check_set(datum, name, v->data, v->rows, v->cols, error);
-  if (rc || !v->is_float) return rc;
-  return check_finite(name, v->data, 0, count_of(v), error);
+  if (rc) return rc;
+  return v->is_float ? check_finite(name, v->data, 0, count_of(v), error)
+                     : check_targets(name, v->data, count_of(v), error);
 }
 
 static int set(tinker_datum_t *datum, const char *name, const values_t *v,
                tinker_error_t **error) {
   const tinker_allocator_t *alloc = &datum->mem.alloc;
   size_t item = v->is_float ? sizeof(float) : sizeof(int64_t);
-  tinker__input_tensor_t t = {
-      .is_float = v->is_float,
-      .rows = v->rows,
-      .cols = v->cols,
-      .count = count_of(v),
-  };
-  memcpy(t.name, name, strlen(name) + 1);
-  t.owner = v->free_cb ? tinker__shared_foreign(alloc, v->free_cb, v->user)
-                       : tinker__shared_dup(alloc, v->data, t.count * item);
-  if (!t.owner) return no_memory(error);
-  t.data = v->free_cb ? v->data : t.owner;
-  int rc = put(datum, &t);
-  if (!rc) return 0;
-  tinker__shared_drop(t.owner);
-  return tinker__error_give(error, rc, "%s: a datum has %d tensors at most",
-                            name, TINKER__TENSORS_MAX);
+  values_t own = *v;
+  void *owner = v->free_cb
+                    ? tinker__shared_foreign(alloc, v->free_cb, v->user)
+                    : tinker__shared_dup(alloc, v->data, count_of(v) * item);
+  if (!owner) return no_memory(error);
+  if (!v->free_cb) own.data = owner;
+  return put_owned(datum, name, &own, owner, error);
 }
 
 static int set_values(tinker_datum_t *datum, const char *name,
@@ -528,43 +571,4 @@ tinker_datum_t *tinker_datum_release(tinker_datum_t *datum) {
   tinker_input_release(datum->input);
   free_self(datum, &datum->mem);
   return NULL;
-}
-
-void tinker__input_views(const tinker_input_t *input,
-                         tinker__chunk_view_t *chunks) {
-  size_t at = 0;
-  for (size_t i = 0; i < input->chunks; i++) {
-    chunks[i] = tinker__text_chunk(input->tokens + at, input->ends[i] - at);
-    chunks[i].text.owner = input->owner;
-    at = input->ends[i];
-  }
-}
-
-static void view_tensor(const tinker__input_tensor_t *in,
-                        tinker__named_tensor_t *out) {
-  *out = (tinker__named_tensor_t){
-      .name = tinker__str(in->name),
-      .tensor = {.dtype = in->is_float ? TINKER__DTYPE_F32 : TINKER__DTYPE_I64,
-                 .ndim = in->cols ? 2 : 1,
-                 .shape = {(int64_t)in->rows, (int64_t)in->cols},
-                 .data = in->data,
-                 .count = in->count,
-                 .owner = in->owner}};
-}
-
-int tinker__datum_view(const tinker_datum_t *datum, tinker__arena_t *arena,
-                       tinker__datum_view_t *out) {
-  const tinker_input_t *input = datum->input;
-  tinker__chunk_view_t *chunks =
-      tinker__arena_array(arena, input->chunks, sizeof *chunks);
-  tinker__named_tensor_t *inputs =
-      tinker__arena_array(arena, datum->tensor_count, sizeof *inputs);
-  if (!chunks || !inputs) return TINKER_ENOMEM;
-  tinker__input_views(input, chunks);
-  for (size_t i = 0; i < datum->tensor_count; i++) {
-    view_tensor(&datum->tensors[i], &inputs[i]);
-  }
-  *out = (tinker__datum_view_t){chunks, input->chunks, inputs,
-                                datum->tensor_count};
-  return 0;
 }

@@ -1,7 +1,6 @@
 /* driver: ties the flow to loop, transport and session, and reports the end of
  * operations. Loop's thread but where it says otherwise. */
-#include "api/core.h"
-#include "api/job.h"
+#include "api/compound.h"
 #include "base/error.h"
 #include "base/show.h"
 #include "wire/messages.h"
@@ -87,19 +86,21 @@ static void deliver(tinker_client_t *core, tinker_future_t *f) {
   tinker__loop_deliver(core->loop, &f->deliver);
 }
 
-static void report(tinker_client_t *core, tinker_future_t *f) {
-  bool calls_back = f->cb != NULL;
-  if (!calls_back) tinker__next_put(core, f);
-  if (calls_back) {
+void tinker__driver_report(tinker_client_t *core, tinker_future_t *f) {
+  if (f->cb) {
     deliver(core, f);
   } else {
-    tinker__future_unref(f);
+    tinker__next_put(core, f);
   }
 }
 
 static void sink_settled(void *user, tinker_future_t *f) {
   tinker_client_t *core = user;
-  report(core, f);
+  if (f->parent) {
+    tinker__compound_child_ended(f);
+  } else {
+    tinker__driver_report(core, f);
+  }
   tinker__loop_unhold(core->loop);
 }
 
@@ -202,18 +203,56 @@ static void submit_run(tinker__task_t *task) {
   tinker__ending_look(core);
 }
 
-int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op) {
-  int rc = 0;
-  bool quiet = !op->future->cb;
+/* Why it may not begin. Under the lock. */
+static int refused(const tinker_client_t *core, const tinker__kind_t *kind,
+                   const tinker__turn_t *turn) {
+  if (!tinker__core_takes(core, kind)) return TINKER_ECLOSED;
+  return turn && atomic_load(&turn->fatal) ? TINKER_EFATAL : 0;
+}
+
+/* Under the lock. */
+static void post_op(tinker_client_t *core, tinker__op_t *op) {
   tinker__task_init(&op->submit,
                     op->kind->local ? tinker__dump_run : submit_run);
+  tinker__loop_hold(core->loop); /* until sink_settled */
+  tinker__loop_post(core->loop, &op->submit);
+}
+
+int tinker__driver_submit(tinker_client_t *core, tinker__op_t *op) {
+  bool quiet = !op->future->cb && !op->future->parent;
   pthread_mutex_lock(&core->lock);
-  if (!tinker__core_takes(core, op->kind)) rc = TINKER_ECLOSED;
-  if (!rc && op->turn && atomic_load(&op->turn->fatal)) rc = TINKER_EFATAL;
+  int rc = refused(core, op->kind, op->turn);
   if (!rc) {
     if (quiet) atomic_fetch_add(&core->quiet, 1);
-    tinker__loop_hold(core->loop); /* until sink_settled */
-    tinker__loop_post(core->loop, &op->submit);
+    post_op(core, op);
+  }
+  pthread_mutex_unlock(&core->lock);
+  return rc;
+}
+
+/* Under the lock. */
+static void post_children(tinker_client_t *core, tinker__compound_t *compound) {
+  for (size_t i = 0; i < compound->count; i++) {
+    tinker__op_t *op = compound->children[i].op;
+    compound->children[i].op = NULL;
+    tinker__future_ref(compound->future); /* until child_ended */
+    post_op(core, op);
+  }
+}
+
+int tinker__driver_submit_all(tinker__compound_t *compound,
+                              const tinker__kind_t *kind,
+                              tinker__turn_t *turn) {
+  tinker_future_t *f = compound->future;
+  tinker_client_t *core = f->owner;
+  pthread_mutex_lock(&core->lock);
+  int rc = refused(core, kind, turn);
+  if (!rc) {
+    if (!f->cb) atomic_fetch_add(&core->quiet, 1);
+    tinker__future_ref(f);         /* until compound_settle, */
+    tinker__loop_hold(core->loop); /* and so is this */
+    tinker__loop_post(core->loop, &compound->begin);
+    if (compound->ops->together) post_children(core, compound);
   }
   pthread_mutex_unlock(&core->lock);
   return rc;
@@ -231,7 +270,7 @@ bool tinker__driver_refused(tinker_client_t *core, tinker_future_t *f) {
     atomic_fetch_add(&core->quiet, 1);
   }
   pthread_mutex_unlock(&core->lock);
-  if (reported && !calls_back) report(core, f);
+  if (reported && !calls_back) tinker__driver_report(core, f);
   tinker__core_leave(core);
   return reported;
 }

@@ -17,7 +17,8 @@ static void begin_close(tinker_client_t *core, bool clean);
 /* The phase does not tell: it changes before the calls that were accepted
  * last have come in. */
 void tinker__ending_look(tinker_client_t *core) {
-  if (core->draining && tinker__flow_live(&core->flow) == 0) {
+  if (core->draining && tinker__flow_live(&core->flow) == 0 &&
+      tinker__list_empty(&core->compounds)) {
     begin_close(core, true);
   }
 }
@@ -36,10 +37,10 @@ static void end_future(tinker_client_t *core, tinker_future_t *f, int code,
   tinker__future_settle(f, error);
   if (f->cb) {
     tinker__future_deliver(f);
+    tinker__future_unref(f);
   } else {
     tinker__next_put(core, f);
   }
-  tinker__future_unref(f);
 }
 
 /* Nothing of this client runs after it. */
@@ -106,6 +107,10 @@ static void begin_close(tinker_client_t *core, bool clean) {
   pthread_mutex_lock(&core->lock);
   atomic_store(&core->phase, TINKER__CLIENT_CLOSING);
   pthread_mutex_unlock(&core->lock);
+  TINKER__LIST_EACH(l, next, &core->compounds) {
+    tinker__compound_stop(TINKER__CONTAINER(l, tinker__compound_t, link),
+                          TINKER_ECLOSED, "the client was closed");
+  }
   tinker__flow_close(&core->flow, tinker__loop_now(core->loop));
   tinker__timer_stop(core->loop, &core->tick);
   tinker__timer_stop(core->loop, &core->drain_timer);
@@ -139,6 +144,7 @@ static void drain_run(tinker__task_t *task) {
 }
 
 void tinker__ending_init(tinker_client_t *core) {
+  tinker__list_init(&core->compounds);
   tinker__timer_init(&core->drain_timer, on_drain_timer);
   tinker__task_init(&core->close_task, close_run);
   tinker__task_init(&core->drain_task, drain_run);

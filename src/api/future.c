@@ -1,7 +1,7 @@
 /* The public face of futures: waiting, canceling, typed results. */
+#include "api/compound.h"
 #include "api/handles.h"
 #include "api/hook.h"
-#include "api/job.h"
 #include "api/results.h"
 
 static tinker_client_t *core_of(const tinker_future_t *f) {
@@ -142,8 +142,11 @@ int tinker_future_wait_all(tinker_future_t *const *futures, size_t n,
 static void cancel_run(tinker__task_t *task) {
   tinker_future_t *f = TINKER__CONTAINER(task, tinker_future_t, cancel);
   tinker_client_t *core = core_of(f);
+  tinker__compound_t *compound = tinker__compound_of(f);
   if (f->op) {
     tinker__flow_cancel(&core->flow, f->op, tinker__loop_now(core->loop));
+  } else if (compound) {
+    tinker__compound_stop(compound, TINKER_ECANCELED, "it was canceled");
   }
   tinker__ending_look(core);
   tinker__future_unref(f);
@@ -166,41 +169,44 @@ void tinker_future_cancel(tinker_future_t *future) {
 }
 
 tinker_future_t *tinker_future_retain(tinker_future_t *future) {
-  if (future) tinker__future_ref(future);
+  if (future) tinker__future_user_ref(future);
   return future;
 }
 
 tinker_future_t *tinker_future_release(tinker_future_t *future) {
-  tinker__future_unref(future);
+  tinker__future_user_unref(future);
   return NULL;
 }
 
 /* --- results --- */
 
-/* 0 when it has ended well and is of this kind. */
-static int ended(tinker_future_t *f, const tinker__future_ops_t *kind,
+/* 0 when it has ended well and has a result of this kind; then *f becomes the
+ * future that has it, which may be a child's. */
+static int ended(tinker_future_t **f, const tinker__future_ops_t *kind,
                  const void *out) {
-  int status = f && out ? tinker_future_status(f) : TINKER_EINVAL;
+  int status = *f && out ? tinker_future_status(*f) : TINKER_EINVAL;
   if (status) return status;
-  return f->ops == kind ? 0 : TINKER_EINVAL;
+  tinker_future_t *with = tinker__compound_find(*f, kind);
+  if (with) *f = with;
+  return with ? 0 : TINKER_EINVAL;
 }
 
 int tinker_future_get_trainer(tinker_future_t *future, tinker_trainer_t **out) {
-  int rc = ended(future, &tinker__result_trainer, out);
+  int rc = ended(&future, &tinker__result_trainer, out);
   if (!rc) *out = tinker_trainer_retain(future->result);
   return rc;
 }
 
 int tinker_future_get_sampler(tinker_future_t *future, tinker_sampler_t **out) {
-  int rc = ended(future, &tinker__result_sampler, out);
-  if (rc == TINKER_EINVAL) rc = ended(future, &tinker__result_ephemeral, out);
+  int rc = ended(&future, &tinker__result_sampler, out);
+  if (rc == TINKER_EINVAL) rc = ended(&future, &tinker__result_ephemeral, out);
   if (!rc) *out = tinker_sampler_retain(future->result);
   return rc;
 }
 
 int tinker_future_get_forward(tinker_future_t *future,
                               const tinker_forward_result_t **out) {
-  int rc = ended(future, &tinker__result_forward, out);
+  int rc = ended(&future, &tinker__result_forward, out);
   if (!rc) *out = future->result;
   return rc;
 }
@@ -235,40 +241,40 @@ int tinker_future_loss(tinker_future_t *future, double *out) {
 
 int tinker_future_get_optim(tinker_future_t *future,
                             const tinker_optim_result_t **out) {
-  int rc = ended(future, &tinker__result_optim, out);
+  int rc = ended(&future, &tinker__result_optim, out);
   if (!rc) *out = future->result;
   return rc;
 }
 
 int tinker_future_get_path(tinker_future_t *future, const char **out) {
-  int rc = ended(future, &tinker__result_path, out);
+  int rc = ended(&future, &tinker__result_path, out);
   if (!rc) *out = future->result;
   return rc;
 }
 
 int tinker_future_get_sample(tinker_future_t *future,
                              const tinker_sample_result_t **out) {
-  int rc = ended(future, &tinker__result_sample, out);
+  int rc = ended(&future, &tinker__result_sample, out);
   if (!rc) *out = future->result;
   return rc;
 }
 
 int tinker_future_get_info(tinker_future_t *future,
                            const tinker_model_info_t **out) {
-  int rc = ended(future, &tinker__result_info, out);
+  int rc = ended(&future, &tinker__result_info, out);
   if (!rc) *out = future->result;
   return rc;
 }
 
 int tinker_future_get_capabilities(tinker_future_t *future,
                                    const tinker_capabilities_t **out) {
-  int rc = ended(future, &tinker__result_capabilities, out);
+  int rc = ended(&future, &tinker__result_capabilities, out);
   if (!rc) *out = future->result;
   return rc;
 }
 
 int tinker_future_get_dump(tinker_future_t *future, const char **out) {
-  int rc = ended(future, &tinker__result_dump, out);
+  int rc = ended(&future, &tinker__result_dump, out);
   if (!rc) *out = future->result;
   return rc;
 }

@@ -13,14 +13,17 @@ typedef struct tinker__job_s {
   tinker__arena_t arena; /* strings of the request, then the result */
   /* The message of a request that is built on the loop's thread. */
   union {
-    tinker__create_model_t create;
-    tinker__load_weights_t load;
+    struct { /* both where a new model needs two calls */
+      tinker__create_model_t create;
+      tinker__load_weights_t load;
+    };
     tinker__create_sampling_t sampling;
   } request;
-  int64_t next_seq;          /* of a trainer that is adopted; 0 = a new one */
   const char *model_id;      /* of a trainer's calls, or of the new model */
+  int64_t used_seq;          /* numbers that making the trainer has taken */
   tinker_trainer_t *trainer; /* made by decoding; the job's reference */
   tinker_sampler_t *sampler; /* the same */
+  struct tinker__compound_s *compound; /* of several operations; else NULL */
 } tinker__job_t;
 
 static inline tinker__job_t *tinker__job_of(const tinker_future_t *future) {
@@ -70,6 +73,12 @@ static inline tinker__job_t *tinker__op_job(const tinker__op_t *op) {
   return op->future->subject;
 }
 
+/* A future of core with a job. 0 or TINKER_ENOMEM. */
+int tinker__job_new(tinker_future_t **out, tinker_client_t *core,
+                    const tinker__kind_t *kind,
+                    const tinker__future_ops_t *result, size_t parts);
+/* Frees the job of a future. */
+void tinker__job_free(tinker_future_t *f);
 /* A copy in the job's arena; NULL without memory, or of NULL. */
 const char *tinker__job_str(tinker__job_t *job, const char *s);
 

@@ -20,6 +20,8 @@ const char *tinker_kind_name(tinker_kind_t kind) {
       [TINKER_KIND_SAVE_WEIGHTS_FOR_SAMPLER] = "save_weights_for_sampler",
       [TINKER_KIND_GET_INFO] = "get_info",
       [TINKER_KIND_SAMPLE] = "sample",
+      [TINKER_KIND_STEP] = "step",
+      [TINKER_KIND_ROUTE_SAMPLE] = "route_sample",
       [TINKER_KIND_ADOPT_TRAINER] = "adopt_trainer",
       [TINKER_KIND_FINISH_SESSION] = "finish_session",
   };

@@ -2,6 +2,7 @@
  * that build a request when it leaves its queue, and the order of the steps.
  * Everything except the tables runs on the loop's thread. */
 #include <stdio.h>
+#include <string.h>
 
 #include "api/job.h"
 #include "http/url.h"
@@ -46,26 +47,32 @@ static int decode(tinker__op_t *op, const tinker__bind_table_t *table,
                                 why, why_len);
 }
 
-static int then_info(tinker__op_t *op, const char *model_id, char *why,
-                     size_t why_len) {
+static int next_of_model(tinker__op_t *op, const char *model_id,
+                         const tinker__kind_t *step, char *why,
+                         size_t why_len) {
   if (!model_id) return TINKER_ENOMEM;
   if (!tinker__segment_ok(model_id)) {
     return tinker__why(why, why_len, TINKER_EPROTO,
                        "model_id \"%s\" may not be a part of a path", model_id);
   }
   tinker__op_job(op)->model_id = model_id;
-  tinker__op_next_step(op, &tinker__kind_get_info);
-  return 1;
+  tinker__op_next_step(op, step);
+  return TINKER__NEXT_STEP;
 }
 
-static int created(tinker__op_t *op, char *why, size_t why_len) {
+static int after_create(tinker__op_t *op, const tinker__kind_t *step, char *why,
+                        size_t why_len) {
   tinker__create_model_result_t result;
   int rc = decode(op, &tinker__create_model_result_msg, &result, why, why_len);
   if (rc) return rc;
   if (!result.model_id) {
     return tinker__why(why, why_len, TINKER_EPROTO, "model_id is missing");
   }
-  return then_info(op, result.model_id, why, why_len);
+  return next_of_model(op, result.model_id, step, why, why_len);
+}
+
+static int created(tinker__op_t *op, char *why, size_t why_len) {
+  return after_create(op, &tinker__kind_get_info, why, why_len);
 }
 
 /* The official client builds the id itself and ignores the reply's (protocol
@@ -76,10 +83,117 @@ static int loaded(tinker__op_t *op, char *why, size_t why_len) {
   char id[TINKER__SEGMENT_MAX + 32];
   int rc = decode(op, &tinker__load_weights_result_msg, &result, why, why_len);
   if (rc) return rc;
-  if (result.model_id) return then_info(op, result.model_id, why, why_len);
-  snprintf(id, sizeof id, "%s:train:%lld", job->request.load.session_id,
-           (long long)job->request.load.model_seq_id);
-  return then_info(op, tinker__job_str(job, id), why, why_len);
+  const char *model_id = result.model_id;
+  if (!model_id) {
+    snprintf(id, sizeof id, "%s:train:%lld", job->request.load.session_id,
+             (long long)job->request.load.model_seq_id);
+    model_id = tinker__job_str(job, id);
+  }
+  return next_of_model(op, model_id, &tinker__kind_get_info, why, why_len);
+}
+
+/* --- a new trainer from a state, for a service that makes no model by
+ * load_weights: what the state is of, a model like that, then its weights.
+ * A model takes weights by its first request only. --- */
+
+static int prepare_weights_info(tinker__op_t *op) {
+  tinker__weights_info_t ask = {.tinker_path =
+                                    tinker__op_job(op)->request.load.path};
+  return encode(op, &tinker__weights_info_msg, &ask);
+}
+
+static int prepare_first_load(tinker__op_t *op) {
+  tinker__job_t *job = tinker__op_job(op);
+  tinker__load_weights_t load = {.model_id = job->model_id,
+                                 .has_seq_id = true,
+                                 .seq_id = 1,
+                                 .path = job->request.load.path,
+                                 .optimizer = job->request.load.optimizer};
+  job->used_seq = 1;
+  return encode(op, &tinker__load_weights_msg, &load);
+}
+
+static int first_loaded(tinker__op_t *op, char *why, size_t why_len) {
+  (void)why, (void)why_len;
+  tinker__op_next_step(op, &tinker__kind_get_info);
+  return TINKER__NEXT_STEP;
+}
+
+/* The trainer is not there yet, so this request has its number by itself. The
+ * service refuses a second one, so it is not sent again. */
+static const tinker__kind_t first_load = {
+    .id = TINKER_KIND_CREATE_TRAINER_FROM_STATE,
+    .name = "load_state",
+    .path = "api/v1/load_weights",
+    .request_type = "LoadWeights",
+    .retry = TINKER__RETRY_ONCE,
+    .method = TINKER__HTTP_POST,
+    .lane = TINKER__LANE_SUBMIT,
+    .needs = TINKER__NEEDS_SESSION,
+    .effect = TINKER__EFFECT_CHANGE,
+    .prepare = prepare_first_load,
+    .next = first_loaded,
+};
+
+static int created_like(tinker__op_t *op, char *why, size_t why_len) {
+  return after_create(op, &first_load, why, why_len);
+}
+
+static const tinker__kind_t create_like = {
+    .id = TINKER_KIND_CREATE_TRAINER_FROM_STATE,
+    .name = "create_trainer",
+    .path = "api/v1/create_model",
+    .request_type = "CreateModel",
+    .retry = TINKER__RETRY_ONCE,
+    .method = TINKER__HTTP_POST,
+    .lane = TINKER__LANE_SUBMIT,
+    .needs = TINKER__NEEDS_SESSION,
+    .effect = TINKER__EFFECT_CHANGE,
+    .prepare = prepare_create,
+    .next = created_like,
+};
+
+/* A part that the service says nothing of is trained. */
+static int informed(tinker__op_t *op, char *why, size_t why_len) {
+  tinker__job_t *job = tinker__op_job(op);
+  tinker__weights_info_reply_t i;
+  int rc = decode(op, &tinker__weights_info_reply_msg, &i, why, why_len);
+  if (rc) return rc;
+  if (!i.is_lora || !i.has_lora_rank || i.lora_rank < 1) {
+    return tinker__why(why, why_len, TINKER_EPROTO,
+                       "%s is not of a LoRA of a known rank",
+                       job->request.load.path);
+  }
+  bool own = job->request.load.optimizer && i.optimizer_config.len;
+  job->request.create = (tinker__create_model_t){
+      .base_model = i.base_model,
+      .has_lora_config = true,
+      .lora_config = {.rank = i.lora_rank,
+                      .train_unembed = !i.has_train_unembed || i.train_unembed,
+                      .train_mlp = !i.has_train_mlp || i.train_mlp,
+                      .train_attn = !i.has_train_attn || i.train_attn},
+      .optimizer_config =
+          own ? i.optimizer_config : TINKER__STR(TINKER__ADAMW_JSON)};
+  tinker__op_next_step(op, &create_like);
+  return TINKER__NEXT_STEP;
+}
+
+static const tinker__kind_t weights_info = {
+    .id = TINKER_KIND_CREATE_TRAINER_FROM_STATE,
+    .name = "weights_info",
+    .path = "api/v1/weights_info",
+    .retry = TINKER__RETRY_READ,
+    .method = TINKER__HTTP_POST,
+    .lane = TINKER__LANE_CONTROL,
+    .needs = TINKER__NEEDS_SESSION,
+    .prepare = prepare_weights_info,
+    .next = informed,
+};
+
+/* "body.model_id: Field required": it is not one that a session may name. */
+static const tinker__kind_t *like_state(int status, const char *words) {
+  bool wants_model = status == 422 && strstr(words, "model_id: ");
+  return wants_model ? &weights_info : NULL;
 }
 
 const tinker__kind_t tinker__kind_create_model = {
@@ -108,6 +222,7 @@ const tinker__kind_t tinker__kind_load_new = {
     .effect = TINKER__EFFECT_CHANGE,
     .prepare = prepare_load,
     .next = loaded,
+    .instead = like_state,
 };
 
 const tinker__kind_t tinker__kind_get_info = {

@@ -7,12 +7,15 @@
 
 void tinker__next_put(tinker_client_t *core, tinker_future_t *f) {
   pthread_mutex_lock(&core->lock);
-  tinker__list_push_back(&core->ended, &f->link);
-  atomic_fetch_add(&core->ended_count, 1);
+  if (f->kept || atomic_load(&f->users) > 0) {
+    tinker__list_push_back(&core->ended, &f->link);
+    atomic_fetch_add(&core->ended_count, 1);
+    tinker__beacon_raise(&core->next_fd);
+  }
   atomic_fetch_sub(&core->quiet, 1);
-  tinker__beacon_raise(&core->next_fd);
   tinker__waiting_wake(&core->waiting);
   pthread_mutex_unlock(&core->lock);
+  tinker__future_unref(f);
 }
 
 /* Under the lock. */
@@ -33,7 +36,8 @@ void tinker__next_forget(tinker_client_t *core, tinker_future_t *f) {
   pthread_mutex_unlock(&core->lock);
 }
 
-/* One that is being freed stays out. */
+/* One that the program holds no more stays out. What is kept was held by the
+ * list, and becomes the program's. */
 static tinker_future_t *take(tinker_client_t *core) {
   tinker_future_t *f = NULL;
   pthread_mutex_lock(&core->lock);
@@ -41,7 +45,12 @@ static tinker_future_t *take(tinker_client_t *core) {
   while (!f && (l = tinker__list_pop_front(&core->ended))) {
     taken(core);
     f = TINKER__CONTAINER(l, tinker_future_t, link);
-    if (!f->kept && !tinker__future_try_ref(f)) f = NULL;
+    if (f->kept) {
+      f->kept = false;
+      atomic_fetch_add(&f->users, 1);
+    } else if (!tinker__future_try_user_ref(f)) {
+      f = NULL;
+    }
   }
   pthread_mutex_unlock(&core->lock);
   return f;
@@ -49,7 +58,7 @@ static tinker_future_t *take(tinker_client_t *core) {
 
 void tinker__next_drop(tinker_client_t *core) {
   tinker_future_t *f;
-  while ((f = take(core))) tinker__future_unref(f);
+  while ((f = take(core))) tinker__future_user_unref(f);
 }
 
 static bool something_ended(void *user) {

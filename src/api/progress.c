@@ -1,7 +1,7 @@
 /* The public face of waiting, see <tinker/progress.h>. Any thread. */
 #include <string.h>
 
-#include "api/core.h"
+#include "api/compound.h"
 
 static const char *name_of(int value, const char *const *names, size_t n) {
   return value >= 0 && (size_t)value < n ? names[value] : "unknown";
@@ -51,6 +51,7 @@ int tinker_future_progress(const tinker_future_t *future,
   if (!settled && !f->constant && !tinker__core_is_here(f->owner)) {
     return TINKER_EFORKED;
   }
+  if (!settled && !f->constant) f = tinker__compound_running(f);
   tinker__future_see(f, &seen);
   if (!f->constant) fill_times(&seen, f->owner);
   seen.now.size = out->size;

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "api/call.h"
+#include "api/checks.h"
 #include "api/data.h"
 #include "api/handles.h"
 #include "wire/sample.h"
@@ -22,6 +23,7 @@ static void check_numbers(tinker__call_t *c,
                     "0 or more, or TINKER_NO_SEED");
   tinker__call_want(c, o->topk_prompt_logprobs >= 0, "topk_prompt_logprobs",
                     o->topk_prompt_logprobs, "0 or more");
+  tinker__call_reserved(c, "sampling_params", o->reserved0);
   tinker__call_flag(c, "no_stop", o->no_stop);
   tinker__call_flag(c, "prompt_logprobs", o->prompt_logprobs);
 }
@@ -51,9 +53,16 @@ static void check_stop(tinker__call_t *c, const tinker_sampling_params_t *o) {
   check_count(c, "stop_tokens", o->stop_token_count, TINKER__MAX_STOP_TOKENS,
               o->stop_tokens);
   for (size_t i = 0; i < o->stop_string_count && !c->rc; i++) {
-    if (!o->stop_strings[i] || !o->stop_strings[i][0]) {
-      tinker__call_refuse(c, TINKER_EINVAL, "stop_strings[%zu] is %s", i,
-                          o->stop_strings[i] ? "empty" : "NULL");
+    const char *fault = tinker__text_fault(o->stop_strings[i]);
+    if (fault) {
+      tinker__call_refuse(c, TINKER_EINVAL, "stop_strings[%zu] %s", i, fault);
+    }
+  }
+  for (size_t i = 0; i < o->stop_token_count && !c->rc; i++) {
+    if (o->stop_tokens[i] < 0) {
+      tinker__call_refuse(c, TINKER_EINVAL,
+                          "stop_tokens[%zu] is %d: want 0 or more", i,
+                          o->stop_tokens[i]);
     }
   }
 }
@@ -104,25 +113,41 @@ static int encode(tinker__op_t *op, const tinker_input_t *prompt,
   return tinker__sample_request_encode(&op->parts[0].body, op->mem, &r);
 }
 
+void tinker__call_take_sample(tinker__call_t *call,
+                              tinker_sampling_params_t *out,
+                              const tinker_input_t *prompt,
+                              const tinker_sampling_params_t *given) {
+  static const tinker_sampling_params_t defaults = TINKER_SAMPLING_PARAMS_INIT;
+  if (!prompt || prompt->len == 0) {
+    tinker__call_refuse(call, TINKER_EINVAL, "prompt is %s",
+                        prompt ? "empty" : "NULL");
+  }
+  tinker__call_take(call, out, sizeof *out, &defaults, given,
+                    "sampling_params");
+  if (!call->rc) check_numbers(call, out);
+  if (!call->rc) check_stop(call, out);
+}
+
+/* One of several may be another client's. */
+void tinker__call_sample(tinker__call_t *call, tinker_sampler_t *sampler,
+                         const tinker_input_t *prompt,
+                         const tinker_sampling_params_t *params) {
+  tinker__op_t *op =
+      tinker__call_op_of(call, sampler->core, sampler->turn,
+                         &tinker__kind_sample, &tinker__result_sample, 1);
+  if (op) tinker__call_check(call, encode(op, prompt, params));
+}
+
 tinker_future_t *tinker_sampler_sample(tinker_sampler_t *sampler,
                                        const tinker_input_t *prompt,
                                        const tinker_sampling_params_t *params,
                                        const tinker_call_options_t *call) {
-  static const tinker_sampling_params_t defaults = TINKER_SAMPLING_PARAMS_INIT;
   if (!sampler) return tinker__call_no_handle();
   tinker__call_t c;
   tinker_sampling_params_t o;
   tinker__call_begin(&c, sampler->core, sampler->turn, &tinker__kind_sample,
                      call);
-  if (!prompt || prompt->len == 0) {
-    tinker__call_refuse(&c, TINKER_EINVAL, "prompt is %s",
-                        prompt ? "empty" : "NULL");
-  }
-  tinker__call_take(&c, &o, sizeof o, &defaults, params, "sampling_params");
-  if (!c.rc) check_numbers(&c, &o);
-  if (!c.rc) check_stop(&c, &o);
-  if (tinker__call_open(&c, &tinker__result_sample, 1)) {
-    tinker__call_check(&c, encode(c.op, prompt, &o));
-  }
+  tinker__call_take_sample(&c, &o, prompt, params);
+  tinker__call_sample(&c, sampler, prompt, &o);
   return tinker__call_end(&c);
 }

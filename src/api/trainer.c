@@ -15,19 +15,25 @@ static void begin(tinker__call_t *c, tinker_trainer_t *t,
   tinker__call_begin(c, t->core, t->turn, kind, options);
 }
 
-static void encode_message(tinker__call_t *c, const tinker__bind_table_t *table,
-                           const void *message) {
-  tinker__call_check(c, tinker__message_encode_numbered(
-                            &c->op->parts[0].body, c->op->mem, table, message,
-                            tinker__str(c->op->turn->id)));
+/* Adds a numbered operation of one message. */
+static void add_message(tinker__call_t *c, const tinker__kind_t *kind,
+                        const tinker__future_ops_t *result,
+                        const tinker__bind_table_t *table,
+                        const void *message) {
+  tinker__op_t *op = tinker__call_op(c, kind, result, 1);
+  if (!op) return;
+  op->partial_ok = c->partial;
+  tinker__call_check(
+      c, tinker__message_encode_numbered(&op->parts[0].body, op->mem, table,
+                                         message, tinker__str(op->turn->id)));
 }
 
-/* A numbered call of one message. */
+/* A call of one message. */
 static tinker_future_t *message_call(tinker__call_t *c,
                                      const tinker__future_ops_t *result,
                                      const tinker__bind_table_t *table,
                                      const void *message) {
-  if (tinker__call_open(c, result, 1)) encode_message(c, table, message);
+  add_message(c, c->kind, result, table, message);
   return tinker__call_end(c);
 }
 
@@ -55,29 +61,40 @@ static void check_adam(tinker__call_t *c, const tinker_adam_params_t *o) {
   tinker__call_flag(c, "allow_partial", o->allow_partial);
 }
 
+void tinker__call_take_adam(tinker__call_t *call, tinker__optim_step_t *out,
+                            const tinker_adam_params_t *given) {
+  static const tinker_adam_params_t defaults = TINKER_ADAM_PARAMS_INIT;
+  tinker_adam_params_t o;
+  tinker__call_take(call, &o, sizeof o, &defaults, given, "adam_params");
+  if (call->rc) return;
+  check_adam(call, &o);
+  call->partial = o.allow_partial != 0;
+  *out = (tinker__optim_step_t){.has_adam_params = true,
+                                .adam_params = {
+                                    .learning_rate = o.learning_rate,
+                                    .beta1 = o.beta1,
+                                    .beta2 = o.beta2,
+                                    .eps = o.eps,
+                                    .weight_decay = o.weight_decay,
+                                    .grad_clip_norm = o.grad_clip_norm,
+                                }};
+}
+
+void tinker__call_optim(tinker__call_t *call,
+                        const tinker__optim_step_t *step) {
+  add_message(call, &tinker__kind_optim_step, &tinker__result_optim,
+              &tinker__optim_step_msg, step);
+}
+
 tinker_future_t *tinker_trainer_optim_step(tinker_trainer_t *trainer,
                                            const tinker_adam_params_t *params,
                                            const tinker_call_options_t *call) {
-  static const tinker_adam_params_t defaults = TINKER_ADAM_PARAMS_INIT;
   if (!trainer) return tinker__call_no_handle();
   tinker__call_t c;
-  tinker_adam_params_t o;
+  tinker__optim_step_t step;
   begin(&c, trainer, &tinker__kind_optim_step, call);
-  tinker__call_take(&c, &o, sizeof o, &defaults, params, "adam_params");
-  check_adam(&c, &o);
-  tinker__optim_step_t m = {.has_adam_params = true,
-                            .adam_params = {
-                                .learning_rate = o.learning_rate,
-                                .beta1 = o.beta1,
-                                .beta2 = o.beta2,
-                                .eps = o.eps,
-                                .weight_decay = o.weight_decay,
-                                .grad_clip_norm = o.grad_clip_norm,
-                            }};
-  if (tinker__call_open(&c, &tinker__result_optim, 1)) {
-    c.op->partial_ok = o.allow_partial != 0;
-    encode_message(&c, &tinker__optim_step_msg, &m);
-  }
+  tinker__call_take_adam(&c, &step, params);
+  tinker__call_optim(&c, &step);
   return tinker__call_end(&c);
 }
 
@@ -97,6 +114,7 @@ static void take_save(tinker__call_t *c, tinker_save_options_t *o,
       "ttl_seconds", (double)o->ttl_seconds,
       "3600 to 315360000, or TINKER_NO_TTL");
   tinker__call_flag(c, "overwrite", o->overwrite);
+  tinker__call_reserved(c, "save_options", o->reserved0);
 }
 
 tinker_future_t *tinker_trainer_save_state(tinker_trainer_t *trainer,

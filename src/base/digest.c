@@ -3,7 +3,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <stdio.h>
+#include <string.h>
 #include <tinker/error.h>
 
 #include "base/world.h"
@@ -128,15 +128,24 @@ bool tinker__secret_eq(tinker__str_t a, tinker__str_t b) {
   return a.len == b.len && CRYPTO_memcmp(a.ptr, b.ptr, a.len) == 0;
 }
 
-int tinker__uuid4(const struct tinker__world_s *w, char out[37]) {
-  unsigned char b[16];
-  char hex[33];
-  int rc = w->random(w->user, b, sizeof(b));
-  if (rc) return rc;
+void tinker__uuid4_of(const unsigned char random[TINKER__UUID_BYTES],
+                      char out[37]) {
+  unsigned char b[TINKER__UUID_BYTES];
+  memcpy(b, random, sizeof(b));
   b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
   b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-  tinker__hex(b, sizeof(b), hex);
-  snprintf(out, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12,
-           hex + 16, hex + 20);
-  return 0;
+  /* The dashes take the places of the NULs. */
+  tinker__hex(b, 4, out);
+  tinker__hex(b + 4, 2, out + 9);
+  tinker__hex(b + 6, 2, out + 14);
+  tinker__hex(b + 8, 2, out + 19);
+  tinker__hex(b + 10, 6, out + 24);
+  out[8] = out[13] = out[18] = out[23] = '-';
+}
+
+int tinker__uuid4(const struct tinker__world_s *w, char out[37]) {
+  unsigned char b[TINKER__UUID_BYTES];
+  int rc = w->random(w->user, b, sizeof(b));
+  if (!rc) tinker__uuid4_of(b, out);
+  return rc;
 }

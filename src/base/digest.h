@@ -5,6 +5,7 @@
 #include "base/buf.h"
 
 #define TINKER__SHA256_LEN 32
+#define TINKER__UUID_BYTES 16
 
 typedef struct tinker__sha256_s tinker__sha256_t;
 
@@ -26,5 +27,8 @@ bool tinker__secret_eq(tinker__str_t a, tinker__str_t b);
 /* Random UUID (version 4) in its 36-character form and a NUL. */
 struct tinker__world_s;
 int tinker__uuid4(const struct tinker__world_s *w, char out[37]);
+/* The same of random bytes that are there. */
+void tinker__uuid4_of(const unsigned char random[TINKER__UUID_BYTES],
+                      char out[37]);
 
 #endif

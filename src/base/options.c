@@ -13,7 +13,8 @@ int tinker__options_take(void *out, size_t known, const void *defaults,
   size_t size = known;
   memcpy(out, defaults, known);
   if (given) memcpy(&size, given, sizeof size);
-  if (size <= sizeof size || size > 65536) {
+  /* No version of a struct has ended inside a pointer. */
+  if (size <= sizeof size || size > 65536 || size % sizeof(void *)) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "%s.size is %zu: begin with tinker_%s_init()", name,
                        size, name);

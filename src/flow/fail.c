@@ -64,6 +64,12 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   if (fatal) tinker__turn_fail(op->turn, tinker_error_message(error));
   part->ended = true;
   tinker__door_failed(part, error);
+  if (part->instead) {
+    TINKER__TRACE(op, part, "goes another way: %s", why);
+    tinker__error_release(error);
+    tinker__op_instead(part);
+    return;
+  }
   tinker__op_set_error(op, error);
   bool submission = !part->answered;
   if (submission && !fatal && ordered) {

@@ -201,6 +201,9 @@ static bool make_ready(tinker__op_t *op) {
 static void depart(tinker__op_t *op) {
   if (tinker__part_numbered(&op->parts[0])) tinker__turn_take(op->turn, op);
   tinker__turn_dispatch(op);
+  if (op->unwaited) {
+    tinker__op_stop(op, TINKER_ECANCELED, "nobody waits for it any more");
+  }
 }
 
 /* A sample whose result the server dropped: its body is still here. It gets its
@@ -342,6 +345,16 @@ static void go_on(tinker__op_t *op, tinker__next_t next) {
   }
 }
 
+void tinker__op_instead(tinker__part_t *part) {
+  tinker__op_t *op = part->op;
+  const tinker__kind_t *kind = part->instead;
+  bool stepped = op->stepped;
+  tinker__op_part_answered(part);
+  tinker__op_next_step(op, kind);
+  op->stepped = stepped;
+  go_on(op, TINKER__NEXT_STEP);
+}
+
 /* A next step has other requests: the transport has to be done with these. */
 static void step_done(tinker__op_t *op) {
   char why[256] = "";
@@ -451,6 +464,20 @@ void tinker__flow_cancel(tinker__flow_t *flow, tinker__op_t *op,
                          int64_t now_ms) {
   enter(flow, now_ms);
   tinker__op_stop(op, TINKER_ECANCELED, "it was canceled");
+  leave(flow);
+}
+
+void tinker__flow_stop_pair(tinker__flow_t *flow, tinker__op_t *first,
+                            tinker__op_t *second, int code, const char *why,
+                            int64_t now_ms) {
+  enter(flow, now_ms);
+  bool begun = !first || first->in_step;
+  if (first) tinker__op_stop(first, code, why);
+  if (second && begun && !second->in_step) {
+    second->unwaited = true;
+  } else if (second) {
+    tinker__op_stop(second, code, why);
+  }
   leave(flow);
 }
 

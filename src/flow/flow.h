@@ -103,6 +103,13 @@ void tinker__flow_submit(tinker__flow_t *flow, tinker__op_t *op,
 /* Ends the waiting for it, with TINKER_ECANCELED. */
 void tinker__flow_cancel(tinker__flow_t *flow, tinker__op_t *op,
                          int64_t now_ms);
+/* Ends the waiting for two operations of one trainer, the second right after
+ * the first in its order, that only make sense together: once the first has its
+ * numbers, the second stays in the queue until it is sent, too. NULL: that one
+ * has ended. */
+void tinker__flow_stop_pair(tinker__flow_t *flow, tinker__op_t *first,
+                            tinker__op_t *second, int code, const char *why,
+                            int64_t now_ms);
 /* The end of a request that was sent. May take reply->body. */
 void tinker__flow_reply(tinker__flow_t *flow, tinker__http_request_t *request,
                         tinker__http_reply_t *reply, int64_t now_ms);

@@ -34,6 +34,8 @@ void tinker__op_trouble(tinker__part_t *part, tinker_hold_t hold,
 void tinker__op_part_answered(tinker__part_t *part);
 void tinker__op_part_ready(tinker__part_t *part);
 void tinker__op_part_lost(tinker__part_t *part);
+/* Nothing came of a step, another one takes its place. */
+void tinker__op_instead(tinker__part_t *part);
 /* After a part has ended: one that nobody waits for may be over. */
 void tinker__op_end_trail(tinker__op_t *op);
 

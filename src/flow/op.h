@@ -152,6 +152,10 @@ typedef struct tinker__kind_s {
    * tinker__flow_step_ready; its future is only the caller's meanwhile. May be
    * NULL. */
   int (*next)(tinker__op_t *op, char *why, size_t why_len);
+  /* Asked when the service has refused the request, with its words: the step
+   * that the operation takes instead, since nothing came of this one; NULL = it
+   * fails. Only a kind of one unnumbered request may have it. May be NULL. */
+  const struct tinker__kind_s *(*instead)(int status, const char *words);
 } tinker__kind_t;
 
 typedef enum {
@@ -194,6 +198,7 @@ struct tinker__part_s {
   size_t first;             /* of its examples: the place in the whole batch */
   char *request_id;         /* owned; NULL before it is accepted */
   char log_id[64];          /* of the last reply, by its server; "" = none */
+  const tinker__kind_t *instead; /* takes its place, NULL = it fails */
   int64_t held_bytes;
   unsigned polls;
   tinker__retry_t retry;
@@ -218,6 +223,7 @@ struct tinker__op_s {
   bool partial_ok;   /* optim_step: sent whatever is in the sum */
   bool ahead;        /* goes ahead of what is queued: submitted by a verdict */
   bool adopted;      /* another client has numbered it, and perhaps sent */
+  bool unwaited;     /* it is sent, but nobody waits for it */
   bool judged;       /* the gate has let it through */
   uint64_t question; /* ticket of the gate; 0 = it was not asked */
   uint64_t in_step;  /* turn->steps when its numbers were taken; 0 = not yet */

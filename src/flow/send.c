@@ -336,6 +336,19 @@ static unsigned advice_of(const tinker__part_t *part,
   return TINKER__ADVICE_RETRIABLE;
 }
 
+/* Is there another way than this request, which the service has refused? If
+ * somebody still waits, it is taken. */
+static const tinker__kind_t *other_way(const tinker__part_t *part,
+                                       const tinker__http_reply_t *reply) {
+  const tinker__op_t *op = part->op;
+  char words[400];
+  if (!op->kind->instead || op->state != TINKER__OP_SENDING) return NULL;
+  if (!tinker__http_refusal(reply)) return NULL;
+  tinker__error_body_text(op->mem, tinker__buf_str(&reply->body), words,
+                          sizeof words);
+  return op->kind->instead(reply->status, words);
+}
+
 void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
                           tinker__http_reply_t *reply,
                           tinker__part_state_t state) {
@@ -354,6 +367,7 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
     return;
   }
   if (v.kind == TINKER__VERDICT_OVER) flow->sink->over(flow->user);
+  if (v.kind == TINKER__VERDICT_FAIL) part->instead = other_way(part, reply);
   if (v.kind == TINKER__VERDICT_LOST &&
       part->op->kind->retry == TINKER__RETRY_SAMPLE) {
     tinker__op_part_lost(part);

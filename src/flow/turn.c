@@ -163,16 +163,16 @@ static const char *why_not(const tinker__op_t *op) {
   default: return NULL;
   }
   if (sum->state == TINKER__SUM_SPOILED) {
-    return "a forward_backward of this step failed, and the step has nothing "
-           "else; it ends with its optim_step, or when the partial step is "
-           "accepted";
+    return "a forward_backward of this step failed, and nothing of the step is "
+           "summed; its optim_step, unsent too, ends it, and the next step is "
+           "as any other";
   }
   if (sum->state == TINKER__SUM_OVERDUE) {
     return "the optim_step before it was not carried out, and its gradients "
-           "are still summed; call optim_step, or accept the partial step";
+           "are still summed; call optim_step first";
   }
   return "a call of this step failed, and the gradients of others are summed; "
-         "accept the partial step, or go back to a checkpoint";
+         "go back to a checkpoint";
 }
 
 tinker_error_t *tinker__turn_check(const tinker__op_t *op) {

@@ -83,6 +83,7 @@ void tinker__curl_handle_free(tinker__curl_handle_t *h) {
   if (h->easy) curl_easy_cleanup(h->easy);
   tinker__buf_free(&h->url);
   tinker__buf_free(&h->lines);
+  tinker__buf_free(&h->joined);
   tinker__mem_free(mem, h->nodes);
   tinker__mem_free(mem, h);
 }
@@ -96,6 +97,7 @@ static tinker__curl_handle_t *new_handle(tinker__curl_lane_t *lane) {
   tinker__list_init(&h->link);
   tinker__buf_init(&h->url, mem, URL_MAX);
   tinker__buf_init(&h->lines, mem, SIZE_MAX);
+  tinker__buf_init(&h->joined, mem, SIZE_MAX);
   setting_t s = {curl_easy_init(), CURLE_OK};
   h->easy = s.easy;
   if (s.easy) {

@@ -15,11 +15,14 @@
 #include <curl/curl.h>
 #include <sys/types.h>
 
+#include "base/digest.h"
 #include "http/curl.h"
 #include "http/url.h"
 
 /* Idle handles kept per lane, with what they have allocated. */
 #define TINKER__CURL_IDLE_MAX 64
+/* Random bytes that are drawn together, for 32 keys. */
+#define TINKER__CURL_RANDOM ((size_t)32 * TINKER__UUID_BYTES)
 
 typedef struct tinker__curl_s tinker__curl_t;
 typedef struct tinker__transfer_s tinker__transfer_t;
@@ -71,6 +74,7 @@ typedef struct tinker__curl_handle_s {
   struct curl_slist *nodes;
   size_t node_max;
   tinker__buf_t lines;
+  tinker__buf_t joined; /* a small body in pieces, for curl */
   char error_text[CURL_ERROR_SIZE];
 } tinker__curl_handle_t;
 
@@ -122,6 +126,9 @@ struct tinker__curl_s {
    * other places too. */
   struct curl_slist common[3];
   tinker__buf_t url; /* of the request that is prepared */
+  /* For keys, drawn for several at a time: what is left is at the front. */
+  unsigned char random[TINKER__CURL_RANDOM];
+  size_t random_left;
   tinker__curl_lane_t lanes[TINKER__LANE_COUNT];
   tinker__task_t close_task;
   void (*closed)(void *user);

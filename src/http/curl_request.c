@@ -9,6 +9,9 @@
 
 /* Longest path or URL of a request. */
 #define PLACE_MAX 16384
+/* curl sends a shorter text together with the headers. What it reads by a
+ * callback goes out after them, in a call and packets of its own. */
+#define JOIN_MAX ((size_t)1 << 16)
 
 size_t tinker__curl_read_body(char *to, size_t size, size_t n, void *user) {
   tinker__transfer_t *x = ((tinker__curl_handle_t *)user)->x;
@@ -278,6 +281,17 @@ static CURLcode set_method(tinker__curl_handle_t *h,
   return code;
 }
 
+/* The body as one text; NULL = it is read by the callback. Over TLS it is: a
+ * connection may carry a hundred of them there, and each text takes memory. */
+static const char *text_of(tinker__transfer_t *x) {
+  const tinker__http_request_t *r = x->request;
+  tinker__buf_t *joined = &x->handle->joined;
+  if (!r->pieces.list) return r->body.len ? r->body.ptr : "";
+  if (r->pieces.len >= JOIN_MAX || x->lane->owner->target.tls) return NULL;
+  tinker__buf_clear(joined);
+  return tinker__pieces_copy(&r->pieces, joined) ? NULL : joined->data;
+}
+
 /* A body by POSTFIELDS, or from a callback that can go back, may be sent a
  * second time by curl itself, when a kept connection turns out dead after the
  * server has read all of it. Only a request that the server recognises may be.
@@ -286,7 +300,6 @@ static CURLcode set_method(tinker__curl_handle_t *h,
 static CURLcode set_body(tinker__transfer_t *x) {
   CURL *easy = x->handle->easy;
   const tinker__http_request_t *r = x->request;
-  const char *body = r->body.len ? r->body.ptr : "";
   bool again = r->numbered || r->body.len == 0;
   if (r->method == TINKER__HTTP_GET) return CURLE_OK;
   x->read_at = (tinker__place_t){0};
@@ -298,8 +311,7 @@ static CURLcode set_body(tinker__transfer_t *x) {
     if (!code) x->handle->rewinds = again;
   }
   if (code) return code;
-  return curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
-                          again && !r->pieces.list ? body : NULL);
+  return curl_easy_setopt(easy, CURLOPT_POSTFIELDS, again ? text_of(x) : NULL);
 }
 
 static CURLcode set_fresh(tinker__transfer_t *x) {

@@ -302,6 +302,18 @@ static void on_deadline(tinker__timer_t *timer) {
 
 /* ---- the table ---- */
 
+static int draw_key(tinker__curl_t *c, char key[37]) {
+  const tinker__world_t *world = c->loop->world;
+  if (!c->random_left) {
+    int rc = world->random(world->user, c->random, sizeof c->random);
+    if (rc) return rc;
+    c->random_left = sizeof c->random;
+  }
+  c->random_left -= TINKER__UUID_BYTES;
+  tinker__uuid4_of(c->random + c->random_left, key);
+  return 0;
+}
+
 static int new_transfer(tinker__transfer_t **out, tinker__curl_t *c,
                         tinker__http_request_t *r) {
   int64_t now = tinker__loop_now(c->loop);
@@ -324,7 +336,7 @@ static int new_transfer(tinker__transfer_t **out, tinker__curl_t *c,
   tinker__curl_reply_init(x);
   int rc = 0;
   if (r->method != TINKER__HTTP_GET && !r->idempotency_key && !r->url) {
-    rc = tinker__uuid4(c->loop->world, x->key);
+    rc = draw_key(c, x->key);
   }
   if (rc) tinker__mem_free(c->mem, x);
   *out = x;

@@ -30,6 +30,7 @@ int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
   atomic_init(&f->refs, 1);
   atomic_init(&f->state, TINKER__FUTURE_PENDING);
   atomic_init(&f->canceling, false);
+  atomic_init(&f->users, 0);
   f->mem = mem;
   f->ops = ops;
   f->cb = cb;
@@ -142,6 +143,30 @@ void tinker__future_unref(tinker_future_t *f) {
   pthread_mutex_destroy(&f->lock);
   tinker__mem_free(f->mem, f);
   if (unown) unown(owner);
+}
+
+void tinker__future_user_ref(tinker_future_t *f) {
+  if (f->constant) return;
+  atomic_fetch_add_explicit(&f->users, 1, memory_order_relaxed);
+  tinker__future_ref(f);
+}
+
+/* The count of users follows the count of all: who counts itself out as a user
+ * holds the future until afterwards. */
+bool tinker__future_try_user_ref(tinker_future_t *f) {
+  if (!tinker__future_try_ref(f)) return false;
+  unsigned n = atomic_load_explicit(&f->users, memory_order_relaxed);
+  while (n > 0) {
+    if (atomic_compare_exchange_weak(&f->users, &n, n + 1)) return true;
+  }
+  tinker__future_unref(f);
+  return false;
+}
+
+void tinker__future_user_unref(tinker_future_t *f) {
+  if (!f || f->constant) return;
+  atomic_fetch_sub_explicit(&f->users, 1, memory_order_relaxed);
+  tinker__future_unref(f);
 }
 
 void tinker__future_settle(tinker_future_t *f, tinker_error_t *error) {

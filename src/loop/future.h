@@ -69,9 +69,12 @@ struct tinker_future_s {
   const tinker__future_ops_t *ops;
   void *owner;                /* who made it: api's business */
   void (*unown)(void *owner); /* last thing of a dying future; may free mem */
+  tinker_future_t *parent; /* whose child it is, counted while the child runs;
+                            * NULL = nobody's */
   tinker_kind_t kind;
-  bool constant; /* a static object: never counted, written or freed */
-  bool kept;     /* without a callback, and its caller holds no reference */
+  bool constant;     /* a static object: never counted, written or freed */
+  bool kept;         /* without a callback, and its caller holds no reference */
+  atomic_uint users; /* references of the program, among refs */
   tinker_done_cb cb;
   void *user;
   tinker_error_t *error; /* set while SETTLED or by decoding; else NULL */
@@ -102,6 +105,11 @@ void tinker__future_ref(tinker_future_t *f);
 /* For who holds none: false when the last reference is gone already. */
 bool tinker__future_try_ref(tinker_future_t *f);
 void tinker__future_unref(tinker_future_t *f);
+/* The same for the program's references, which are counted twice: what only the
+ * library still holds is not offered to the program any more. */
+void tinker__future_user_ref(tinker_future_t *f);
+bool tinker__future_try_user_ref(tinker_future_t *f);
+void tinker__future_user_unref(tinker_future_t *f);
 
 /* Ends the operation with error, whose reference is given away, or with NULL
  * when raw[] is filled. Once; the loop's thread, or the caller's of a call that

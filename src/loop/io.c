@@ -1,4 +1,8 @@
-/* io: wake, alarm, watches and queues on a uv loop, see io.h. */
+/* io: wake, alarm, watches and queues on a uv loop, see io.h.
+ *
+ * The wake-up is a descriptor of our own. uv_async_send would do, but uv's loop
+ * spins until a sender that it has seen is out of that call, and the thread
+ * which is woken by the call is so at once. */
 #include "loop/io.h"
 
 #include <assert.h>
@@ -31,7 +35,7 @@ bool tinker__io_push(tinker__io_t *io, tinker__link_t *queue,
 }
 
 void tinker__io_wake(tinker__io_t *io) {
-  uv_async_send(&io->wake);
+  tinker__beacon_raise(&io->beacon);
 }
 
 void tinker__io_run(tinker__io_t *io, tinker__link_t *queue,
@@ -60,8 +64,13 @@ bool tinker__io_post(tinker__loop_t *loop, tinker__task_t *task) {
   return tinker__io_push(io, &io->posted, task, tinker__io_wake);
 }
 
-static void on_wake(uv_async_t *wake) {
+static void on_wake(uv_poll_t *wake, int status, int events) {
   tinker__io_t *io = TINKER__CONTAINER(wake, tinker__io_t, wake);
+  (void)status;
+  (void)events;
+  uv_mutex_lock(&io->lock);
+  tinker__beacon_lower(&io->beacon);
+  uv_mutex_unlock(&io->lock);
   io->woken(io);
 }
 
@@ -193,11 +202,14 @@ int tinker__io_open(tinker__io_t *io, uv_loop_t *uv) {
   tinker__list_init(&io->posted);
   tinker__list_init(&io->delivered);
   if (uv_mutex_init(&io->lock)) return TINKER_ENOMEM;
-  /* A handle whose init failed needs no close; a timer's can't fail. */
-  if (uv_async_init(uv, &io->wake, on_wake)) {
-    uv_mutex_destroy(&io->lock);
+  /* A handle whose init failed needs no close; a timer's can't fail, nor can
+   * the start of one that watches a descriptor which was taken. */
+  if (tinker__beacon_open(&io->beacon) ||
+      uv_poll_init(uv, &io->wake, tinker__beacon_fd(&io->beacon))) {
+    tinker__io_done(io);
     return TINKER_EIO;
   }
+  uv_poll_start(&io->wake, UV_READABLE, on_wake);
   uv_timer_init(uv, &io->alarm);
   uv_unref((uv_handle_t *)&io->alarm);
   io->handles = 2;
@@ -210,5 +222,6 @@ void tinker__io_close(tinker__io_t *io) {
 }
 
 void tinker__io_done(tinker__io_t *io) {
+  tinker__beacon_close(&io->beacon);
   uv_mutex_destroy(&io->lock);
 }

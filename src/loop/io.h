@@ -8,6 +8,7 @@
 
 #include <uv.h>
 
+#include "base/beacon.h"
 #include "loop/loop.h"
 #include "loop/waiter.h"
 
@@ -21,7 +22,7 @@
 typedef struct tinker__io_s {
   tinker__loop_t base; /* first: the loop that the other layers see */
   uv_loop_t *uv;
-  uv_async_t wake;
+  uv_poll_t wake;   /* watches `beacon` */
   uv_timer_t alarm; /* the earliest of timers */
   tinker__timers_t timers;
   int64_t alarm_ms; /* what alarm is set to; INT64_MAX = not set */
@@ -34,6 +35,7 @@ typedef struct tinker__io_s {
 
   uv_mutex_t lock;
   /* Under the lock. */
+  tinker__beacon_t beacon; /* raised: uv has to call `woken` */
   tinker__link_t posted;
   tinker__link_t delivered;
   bool ended; /* both are empty for good */
@@ -61,7 +63,8 @@ void tinker__io_done(tinker__io_t *io);
 /* Queues a task. `first` is called under the lock when the queue was empty. */
 bool tinker__io_push(tinker__io_t *io, tinker__link_t *queue,
                      tinker__task_t *task, void (*first)(tinker__io_t *io));
-/* Lets uv call `woken` once more. Any thread, while the handles are open. */
+/* Lets uv call `woken` once more. Under the lock, on any thread, while the
+ * handles are open. */
 void tinker__io_wake(tinker__io_t *io);
 /* Is nothing queued? Under the lock. */
 static inline bool tinker__io_is_empty(const tinker__io_t *io) {

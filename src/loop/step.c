@@ -110,7 +110,9 @@ static void run_io(step_t *s) {
     uv_run(&s->uv, UV_RUN_NOWAIT);
     if (!s->io.started) return;
   }
+  uv_mutex_lock(&s->io.lock);
   tinker__io_wake(&s->io); /* the next step goes on */
+  uv_mutex_unlock(&s->io.lock);
 }
 
 static void turn(step_t *s) {

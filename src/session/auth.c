@@ -24,25 +24,16 @@ const char *tinker__auth_base_url(const tinker__world_t *world,
   return url ? url : DEFAULT_BASE_URL;
 }
 
-/* A URL that can't be read is refused by the transport, before it sends. */
-static int check_way(tinker__mem_t *mem, const char *base_url, char *why,
-                     size_t why_len) {
+/* Reads where the key would go. A URL that is wrong is said before a key that
+ * is missing: the socket's path without "unix:", for example, needs none. */
+static int read_way(tinker__mem_t *mem, const char *base_url, bool *is_public,
+                    char *why, size_t why_len) {
   tinker__target_t target;
-  char ignored[200];
-  int rc =
-      tinker__target_parse(&target, mem, base_url, ignored, sizeof(ignored));
-  if (rc == TINKER_ENOMEM) {
-    return tinker__why(why, why_len, rc, "out of memory");
-  }
-  if (rc) return 0;
-  if (!target.tls && !target.loopback) {
-    rc = tinker__why(why, why_len, TINKER_EAUTH,
-                     "base_url: http:// to another machine would show the key "
-                     "to everybody on the way: use https:// or a tunnel to a "
-                     "local port, or set key_over_http");
-  }
+  int rc = tinker__target_parse(&target, mem, base_url, why, why_len);
+  if (rc) return rc;
+  *is_public = !target.tls && !target.loopback;
   tinker__target_free(&target, mem);
-  return rc;
+  return 0;
 }
 
 int tinker__auth_credential(const tinker__world_t *world, tinker__mem_t *mem,
@@ -51,6 +42,9 @@ int tinker__auth_credential(const tinker__world_t *world, tinker__mem_t *mem,
                             size_t why_len) {
   const char *from = given && *given ? "api_key" : "TINKER_API_KEY";
   const char *key = first_set(world, given, "TINKER_API_KEY");
+  bool is_public;
+  int rc = read_way(mem, base_url, &is_public, why, why_len);
+  if (rc) return rc;
   if (!key && strncmp(base_url, "unix:", 5) == 0) {
     *out = NULL;
     return 0;
@@ -67,8 +61,13 @@ int tinker__auth_credential(const tinker__world_t *world, tinker__mem_t *mem,
     return tinker__why(why, why_len, TINKER_EAUTH,
                        "%s: begins with neither tml- nor eyJ", from);
   }
-  int rc = plain_ok ? 0 : check_way(mem, base_url, why, why_len);
-  if (rc) return rc;
+  if (is_public && !plain_ok) {
+    return tinker__why(
+        why, why_len, TINKER_EAUTH,
+        "base_url: http:// to another machine would show the key "
+        "to everybody on the way: use https:// or a tunnel to a "
+        "local port, or set key_over_http");
+  }
   char *copy = tinker__mem_strdup(mem, key);
   if (!copy) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   *out = copy;

@@ -17,8 +17,8 @@ const char *tinker__auth_base_url(const tinker__world_t *world,
  * begin with "tml-" or "eyJ". A Unix socket needs none, but one that is set is
  * checked nevertheless. Over http:// to another machine everybody on the way
  * can read it, so that is refused unless plain_ok. *out: a copy, NULL when
- * there is none and none is needed. 0, TINKER_EAUTH (`why` never shows the
- * credential), TINKER_ENOMEM. */
+ * there is none and none is needed. 0, TINKER_EINVAL (base_url), TINKER_EAUTH
+ * (`why` never shows the credential), TINKER_ENOMEM. */
 int tinker__auth_credential(const tinker__world_t *world, tinker__mem_t *mem,
                             const char *base_url, const char *given,
                             bool plain_ok, char **out, char *why,

@@ -154,6 +154,7 @@ static void on_settle(tinker__task_t *task) {
 void tinker__session_need(tinker__session_t *session,
                           tinker__session_need_t need,
                           tinker__session_waiter_t *waiter) {
+  if (!tinker__list_empty(&waiter->link)) return; /* it waits already */
   waiter->need = need;
   tinker__list_push_back(&session->waiters, &waiter->link);
   if (!session->closing) tinker__loop_post(session->loop, &session->settle);

@@ -17,19 +17,16 @@ void rig_fail(const char *file, int line, const char *what) {
   abort();
 }
 
-static char *keep(rig_t *rig, char *text) {
-  must(text && rig->kept_count < 100000);
-  size_t at = rig->kept_count++ % (sizeof rig->kept / sizeof rig->kept[0]);
-  free(rig->kept[at]);
-  rig->kept[at] = text;
-  return text;
+static void own(script_reply_t *reply, char *text) {
+  must(text);
+  reply->body = text;
+  reply->owned = true;
 }
 
-static void say(rig_t *rig, script_reply_t *reply, const char *fmt,
-                const char *a, long b) {
+static void say(script_reply_t *reply, const char *fmt, const char *a, long b) {
   char *text = malloc(512);
   snprintf(text, 512, fmt, a, b);
-  reply->body = keep(rig, text);
+  own(reply, text);
 }
 
 /* --- numbers in requests --- */
@@ -106,7 +103,7 @@ static void on_config(void *user, const script_request_t *q,
 static void on_session(void *user, const script_request_t *q,
                        script_reply_t *reply) {
   (void)q;
-  say(user, reply, "{\"type\":\"create_session\",\"session_id\":\"%s\"}",
+  say(reply, "{\"type\":\"create_session\",\"session_id\":\"%s\"}",
       ((rig_t *)user)->session, 0);
 }
 
@@ -126,18 +123,19 @@ static void on_submit(void *user, const script_request_t *q,
   size_t datums = 0;
   rig->accepted++;
   if (!strcmp(q->path, FB)) read_fb(q, &seq, &datums);
+  if (rig->many && !strcmp(q->path, CREATE)) seq = rig->models++;
   if (seq < 0) seq = 9999; /* carries none */
   char *text = malloc(512);
   snprintf(text, 512,
            "{\"request_id\":\"%s-%ld-%zu\",\"sample_sequence_ids\":[\"q%u\"]}",
            strrchr(q->path, '/') + 1, seq, datums, rig->accepted);
-  reply->body = keep(rig, text);
+  own(reply, text);
 }
 
 static void on_sampling(void *user, const script_request_t *q,
                         script_reply_t *reply) {
   (void)q;
-  say(user, reply, "{\"sampling_session_id\":\"%s:sample:%ld\"}",
+  say(reply, "{\"sampling_session_id\":\"%s:sample:%ld\"}",
       ((rig_t *)user)->session, 0);
 }
 
@@ -158,18 +156,17 @@ static void on_capabilities(void *user, const script_request_t *q,
                 "\"max_context_length\":512,\"trainable\":true}]}";
 }
 
-static void take(rig_t *rig, tinker__buf_t *buf, script_reply_t *reply) {
+static void take(tinker__buf_t *buf, script_reply_t *reply) {
   char *copy = malloc(buf->len);
   memcpy(copy, buf->data, buf->len);
   reply->body_len = buf->len;
-  reply->body = keep(rig, copy);
+  own(reply, copy);
   reply->content_type = "application/x-protobuf";
   tinker__buf_free(buf);
 }
 
 /* One logprob per datum, its place in the chunk; loss:sum is the number. */
-static void fb_result(rig_t *rig, long seq, size_t datums,
-                      script_reply_t *reply) {
+static void fb_result(long seq, size_t datums, script_reply_t *reply) {
   tinker__mem_t mem;
   tinker__buf_t buf;
   tinker__mem_init(&mem, NULL, 0);
@@ -187,13 +184,13 @@ static void fb_result(rig_t *rig, long seq, size_t datums,
   tinker__number_t metric = {"loss:sum", (double)seq};
   tinker__fb_output_t out = {TINKER__STR("X"), outputs, datums, &metric, 1};
   must(tinker__fb_output_encode(&buf, &mem, &out) == 0);
-  take(rig, &buf, reply);
+  take(&buf, reply);
   free(values);
   free(fields);
   free(outputs);
 }
 
-static void sample_result(rig_t *rig, script_reply_t *reply) {
+static void sample_result(script_reply_t *reply) {
   static const int32_t tokens[2] = {5, 6};
   static const float logprobs[2] = {-0.5f, -1.5f};
   const float prompt[2] = {NAN, -2};
@@ -214,7 +211,7 @@ static void sample_result(rig_t *rig, script_reply_t *reply) {
       .prompt_count = 2,
   };
   must(tinker__sample_result_encode(&buf, &mem, &out) == 0);
-  take(rig, &buf, reply);
+  take(&buf, reply);
 }
 
 static void on_retrieve(void *user, const script_request_t *q,
@@ -227,20 +224,21 @@ static void on_retrieve(void *user, const script_request_t *q,
   must(id);
   must(sscanf(id + 14, "%63[a-z_]-%ld-%zu", kind, &seq, &datums) == 3);
   if (!strcmp(kind, "forward_backward")) {
-    fb_result(rig, seq, datums, reply);
+    fb_result(seq, datums, reply);
   } else if (!strcmp(kind, "asample")) {
-    sample_result(rig, reply);
+    sample_result(reply);
   } else if (!strcmp(kind, "create_model")) {
-    say(rig, reply, "{\"model_id\":\"%s:train:%ld\"}", rig->session, 0);
+    say(reply, "{\"model_id\":\"%s:train:%ld\"}", rig->session,
+        rig->many ? seq : 0);
   } else if (!strcmp(kind, "optim_step")) {
-    say(rig, reply, "{\"metrics\":{\"%s\":%ld}}", "step", seq);
+    say(reply, "{\"metrics\":{\"%s\":%ld}}", "step", seq);
   } else if (!strcmp(kind, "save_weights_for_sampler")) {
-    say(rig, reply,
+    say(reply,
         "{\"path\":\"tinker://s1:train:0/sampler_weights/%s\","
         "\"sampling_session_id\":\"s1:sample:%ld\"}",
         "w", seq);
   } else {
-    say(rig, reply, "{\"path\":\"tinker://s1:train:0/%s\"}", "weights/a", 0);
+    say(reply, "{\"path\":\"tinker://s1:train:0/%s\"}", "weights/a", 0);
   }
 }
 
@@ -353,9 +351,6 @@ void rig_done(rig_t *rig) {
   if (rig->on == &rig->loop.base) fake_loop_run(&rig->loop);
   must(script_surprise(rig->script) == NULL);
   script_free(rig->script);
-  for (size_t i = 0; i < sizeof rig->kept / sizeof rig->kept[0]; i++) {
-    free(rig->kept[i]);
-  }
   if (rig->mem.live_blocks != 0) {
     fprintf(stderr, "rig: %zu blocks left\n", (size_t)rig->mem.live_blocks);
     abort();

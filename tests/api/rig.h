@@ -42,12 +42,12 @@ typedef struct rig_s {
   size_t traced;
   const char *config;             /* reply of client/config */
   const char *session;            /* id, "s1" */
-  const tinker_adoption_t *adopt; /* of the client, or NULL */
-  const tinker_seams_t *seams;    /* of the client, or NULL */
   const char *base_url;           /* what errors name; NULL = nothing */
   unsigned accepted;              /* requests accepted so far */
-  char *kept[256];                /* reply bodies, until the end */
-  size_t kept_count;
+  bool many;                      /* each new model has an id of its own */
+  long models;                    /* made so far */
+  const tinker_adoption_t *adopt; /* of the client, or NULL */
+  const tinker_seams_t *seams;    /* of the client, or NULL */
 } rig_t;
 
 /* What a callback left behind. */

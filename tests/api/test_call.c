@@ -338,6 +338,46 @@ Test(call, an_option_struct_without_its_size_is_named) {
           "tinker_call_options_init()");
 }
 
+/* A size that cuts a field in two is no older version's. */
+Test(call, a_size_inside_a_field_is_refused) {
+  tinker_trainer_options_t o = TINKER_TRAINER_OPTIONS_INIT;
+  o.base_model = "m";
+  o.size = offsetof(tinker_trainer_options_t, base_model) + 1;
+  REFUSED(tinker_client_create_trainer(rig.client, &o, NULL),
+          "create_trainer: trainer_options.size is 9: begin with "
+          "tinker_trainer_options_init()");
+}
+
+/* A later version may give them a meaning, which must not be ignored here. */
+Test(call, reserved_fields_are_refused) {
+  tinker_datum_t **batch = rig_batch(1, 3);
+  tinker_input_t *p = NULL;
+  tinker_loss_t loss = TINKER_LOSS_INIT;
+  tinker_save_options_t save = TINKER_SAVE_OPTIONS_INIT;
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  tinker_sampling_params_t params = TINKER_SAMPLING_PARAMS_INIT;
+  tinker_client_options_t client = TINKER_CLIENT_OPTIONS_INIT;
+  tinker_client_t *c = NULL;
+  tinker_input_from_tokens(&p, (const int32_t[]){1}, 1, NULL, NULL);
+  loss.reserved0 = save.reserved0 = call.reserved0 = 1;
+  params.reserved0 = client.reserved0 = 2;
+  says(tinker_trainer_forward(trainer, batch, 1, &loss, NULL), TINKER_ENOTSUP,
+       "forward: loss.reserved0 is 1: want 0");
+  says(tinker_trainer_save_state(trainer, "a", &save, NULL), TINKER_ENOTSUP,
+       "save_state: save_options.reserved0 is 1: want 0");
+  says(tinker_trainer_optim_step(trainer, NULL, &call), TINKER_ENOTSUP,
+       "optim_step: call_options.reserved0 is 1: want 0");
+  says(tinker_sampler_sample(sampler, p, &params, NULL), TINKER_ENOTSUP,
+       "sample: sampling_params.reserved0 is 2: want 0");
+  client.base_url = "unix:/s";
+  cr_assert_eq(tinker_client_new(&c, &client, NULL), TINKER_ENOTSUP);
+  client.reserved0 = 0;
+  client.key_over_http = 9; /* not taken for "yes" */
+  cr_assert_eq(tinker_client_new(&c, &client, NULL), TINKER_EINVAL);
+  tinker_input_release(p);
+  rig_batch_free(batch, 1);
+}
+
 /* A program of an older version knows fewer fields: the rest have their
  * defaults. */
 Test(call, a_shorter_struct_gets_the_defaults_of_the_rest) {

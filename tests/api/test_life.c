@@ -455,6 +455,28 @@ Test(life, no_session) {
   rig_done(&rig);
 }
 
+/* The only call that waits for the session gives up, and another one comes: the
+ * session is asked for once, and the second call goes through. */
+Test(life, another_call_waits_for_the_session, .timeout = 10) {
+  rig_t rig;
+  tinker_future_t *first, *second;
+  rig_init(&rig, NULL);
+  cr_assert_eq(rig_client(&rig), 0);
+  script_expect(rig.script, TINKER__HTTP_POST, "api/v1/client/config",
+                (script_reply_t){.delay_ms = 500, .body = "{}"});
+  first = tinker_client_create_sampler(rig.client, "tiny", NULL);
+  rig_run(&rig);
+  tinker_future_cancel(first);
+  rig_run(&rig);
+  cr_assert_eq(tinker_future_status(first), TINKER_ECANCELED);
+  second = tinker_client_create_sampler(rig.client, "tiny", NULL);
+  cr_assert_eq(tinker_future_wait(second, 60000), 0);
+  cr_assert_eq(rig_count(&rig, "api/v1/create_session"), 1u);
+  tinker_future_release(first);
+  tinker_future_release(second);
+  rig_done(&rig);
+}
+
 /* What holds operations up is said after two seconds and then every thirty, on
  * the delivery thread. */
 Test(life, log) {

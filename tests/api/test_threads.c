@@ -2,6 +2,9 @@
  * is to look at. Nothing is timed. */
 #include <criterion/criterion.h>
 #include <pthread.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "rig.h"
 
@@ -82,6 +85,32 @@ Test(threads, many_at_once, .timeout = 120) {
   cr_assert_geq(atomic_load(&ended_well), THREADS * CALLS / 4);
 }
 
+/* What its caller has waited for, or canceled, and then released is not his to
+ * take any more. The client gives its own reference back on another thread,
+ * perhaps later. */
+Test(threads, what_was_released_is_never_handed_out, .timeout = 120) {
+  rig_init_threads(&rig);
+  cr_assert_eq(rig_client(&rig), 0);
+  tinker_trainer_t *t = rig_trainer(&rig);
+  for (int i = 0; i < 2000; i++) {
+    tinker_future_t *got = NULL;
+    tinker_future_t *f = tinker_client_dump(rig.client, NULL);
+    cr_assert_eq(tinker_future_wait(f, -1), 0);
+    tinker_future_release(f);
+    cr_assert_neq(tinker_client_next(rig.client, 0, &got), 0, "round %d", i);
+  }
+  for (int i = 0; i < 500; i++) {
+    tinker_future_t *got = NULL;
+    tinker_future_t *f = tinker_trainer_get_info(t, NULL);
+    tinker_future_cancel(f);
+    tinker_future_release(f);
+    cr_assert_eq(tinker_client_next(rig.client, -1, &got), TINKER_ENOENT,
+                 "round %d", i);
+  }
+  tinker_trainer_release(t);
+  rig_done(&rig);
+}
+
 static void *wait_long(void *user) {
   /* The client goes away under it. */
   check(tinker_future_wait(user, -1) == TINKER_ECLOSED);
@@ -120,6 +149,26 @@ Test(threads, goes_away, .timeout = 120) {
     cr_assert_eq(tinker_shutdown(60000), 0);
     cr_assert_eq(atomic_load(&wrong), 0);
     cr_assert_null(rig.client);
+    tinker_future_release(f);
+    tinker_trainer_release(t);
+    rig_done(&rig);
+  }
+}
+
+/* A trainer stays valid when its client and the client's loop are gone. What
+ * glibc frees is overwritten here, so that nobody can still read it. */
+Test(threads, a_trainer_outlives_its_client, .timeout = 120) {
+#ifdef __GLIBC__
+  mallopt(M_PERTURB, 0x5a);
+#endif
+  for (int step = 0; step < 2; step++) {
+    (step ? rig_init_step : rig_init_threads)(&rig);
+    cr_assert_eq(rig_client(&rig), 0);
+    tinker_trainer_t *t = rig_trainer(&rig);
+    rig.client = tinker_client_release(rig.client);
+    cr_assert_eq(tinker_shutdown(-1), 0);
+    tinker_future_t *f = tinker_trainer_optim_step(t, NULL, NULL);
+    cr_assert_eq(tinker_future_wait(f, -1), TINKER_ECLOSED);
     tinker_future_release(f);
     tinker_trainer_release(t);
     rig_done(&rig);

@@ -99,6 +99,9 @@ static tinker_future_t *submit(play_t *p, int i, tinker_datum_t **batch) {
   if (i == 2 * p->steps + 2) {
     return tinker_trainer_create_sampler(p->trainer, &call);
   }
+  if (p->whole) {
+    return tinker_trainer_step(p->trainer, batch, BATCH, NULL, &adam, &call);
+  }
   if (i % 2) return tinker_trainer_optim_step(p->trainer, &adam, &call);
   return tinker_trainer_forward_backward(p->trainer, batch, BATCH, NULL, &call);
 }
@@ -145,7 +148,8 @@ void play_train(play_t *p) {
   int n = 2 * p->steps + 3;
   make_batch(batch);
   for (int i = 0; i < n; i++) {
-    f[i] = submit(p, i, batch);
+    bool half = p->whole && i % 2 && i < 2 * p->steps;
+    f[i] = half ? tinker_future_retain(f[i - 1]) : submit(p, i, batch);
     if (p->apart) tinker_future_wait(f[i], 2 * TIMEOUT_MS);
   }
   for (int i = 0; i < n; i++) p->calls[i] = play_wait(f[i]);

@@ -43,6 +43,7 @@ typedef struct play_s {
   const char *const *flags; /* of the service */
   int steps;
   int chunks;                    /* requests of a forward_backward */
+  bool whole;                    /* tinker_trainer_step for its two halves */
   bool apart;                    /* each call waits for the one before */
   int64_t timeout_ms[MAX_CALLS]; /* deadlines, 0 = the client's */
   ended_t calls[MAX_CALLS];

@@ -141,18 +141,33 @@ Test(curl_request, only_a_numbered_body_can_be_read_again) {
   cr_assert_eq(value_of(CURLOPT_POSTFIELDS), 0);
   cr_assert_neq(value_of(CURLOPT_READFUNCTION), -1);
   cr_assert_leq(value_of(CURLOPT_SEEKFUNCTION), 0);
-  static const tinker__piece_t piece = {"{}", 2, false};
-  tinker__http_request_t pieces = post(true, "");
-  pieces.body = (tinker__str_t){NULL, 2};
-  pieces.pieces = (tinker__pieces_t){&piece, 1, 2};
-  run("unix:/no/such", pieces);
-  cr_assert_eq(value_of(CURLOPT_POSTFIELDS), 0);
-  cr_assert_gt(value_of(CURLOPT_SEEKFUNCTION), 0);
-  pieces.numbered = false;
-  run("unix:/no/such", pieces);
-  cr_assert_leq(value_of(CURLOPT_SEEKFUNCTION), 0);
   run("unix:/no/such", post(false, ""));
   cr_assert_eq(value_of(CURLOPT_FRESH_CONNECT), 1);
+}
+
+static tinker__http_request_t in_pieces(bool numbered, size_t len) {
+  static char text[1 << 16];
+  static tinker__piece_t piece;
+  tinker__http_request_t request = post(numbered, "");
+  piece = (tinker__piece_t){text, len, false};
+  request.body = (tinker__str_t){NULL, len};
+  request.pieces = (tinker__pieces_t){&piece, 1, len};
+  return request;
+}
+
+/* A small body in pieces is joined, so that curl sends it with the headers; the
+ * same rule holds. Over TLS none is. */
+Test(curl_request, small_pieces_are_joined) {
+  run("unix:/no/such", in_pieces(true, (1 << 16) - 1));
+  cr_assert_gt(value_of(CURLOPT_POSTFIELDS), 0);
+  run("unix:/no/such", in_pieces(true, 1 << 16));
+  cr_assert_eq(value_of(CURLOPT_POSTFIELDS), 0);
+  cr_assert_gt(value_of(CURLOPT_SEEKFUNCTION), 0);
+  run("https://192.0.2.1", in_pieces(true, 2));
+  cr_assert_eq(value_of(CURLOPT_POSTFIELDS), 0);
+  run("unix:/no/such", in_pieces(false, 2));
+  cr_assert_eq(value_of(CURLOPT_POSTFIELDS), 0);
+  cr_assert_leq(value_of(CURLOPT_SEEKFUNCTION), 0);
 }
 
 /* A handle that is used again keeps nothing of the request before, and is told

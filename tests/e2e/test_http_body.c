@@ -16,11 +16,11 @@ static tinker__pieces_t pieces;
 static char *text; /* what has to arrive */
 static atomic_int arrived, wrong;
 
-static void setup(void) {
+static void make(size_t n) {
   tinker__place_t place = {0};
   for (int i = 0; i < IDS; i++) ids[i] = i * 7 % 151643;
   list[0] = (tinker__piece_t){"{\"tokens\":[", 11, false};
-  list[1] = (tinker__piece_t){ids, IDS, true};
+  list[1] = (tinker__piece_t){ids, n, true};
   list[2] = (tinker__piece_t){"]}", 2, false};
   pieces = (tinker__pieces_t){list, 3, 0};
   for (int i = 0; i < 3; i++) pieces.len += tinker__piece_len(&list[i]);
@@ -29,11 +29,21 @@ static void setup(void) {
   tinker__pieces_read(&pieces, &place, text, pieces.len);
 }
 
+static void setup(void) {
+  make(IDS);
+}
+
+/* A body that is joined before it is sent. */
+static void setup_small(void) {
+  make(IDS / 100);
+}
+
 static void teardown(void) {
   free(text);
 }
 
 TestSuite(http_body, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(small_body, .init = setup_small, .fini = teardown, .timeout = 120);
 
 /* On a kept connection /once is read to its end, then the line goes dead. */
 static tiny_reply_t answer(void *user, const tiny_request_t *r) {
@@ -61,7 +71,7 @@ static tinker__http_request_t post(const char *path, bool numbered) {
   };
 }
 
-Test(http_body, in_pieces) {
+static void arrives(void) {
   http_client_t c;
   tiny_server_t *server = tiny_server_new(NULL, 64, true, answer, NULL);
   http_client_open(&c, tiny_server_url(server));
@@ -73,9 +83,17 @@ Test(http_body, in_pieces) {
   tiny_server_free(server);
 }
 
+Test(http_body, in_pieces) {
+  arrives();
+}
+
+Test(small_body, in_pieces) {
+  arrives();
+}
+
 /* curl goes back to the first piece where the server knows the number, and
  * nowhere else. */
-Test(http_body, is_sent_again_by_its_number_only) {
+static void is_sent_again_by_its_number_only(void) {
   http_client_t c;
   tinker__http_request_t first = post("/first", true);
   first.body = TINKER__STR("{}");
@@ -91,4 +109,12 @@ Test(http_body, is_sent_again_by_its_number_only) {
   cr_assert_eq(atomic_load(&wrong), 0);
   http_client_close(&c);
   tiny_server_free(server);
+}
+
+Test(http_body, is_sent_again_by_its_number_only) {
+  is_sent_again_by_its_number_only();
+}
+
+Test(small_body, is_sent_again_by_its_number_only) {
+  is_sent_again_by_its_number_only();
 }

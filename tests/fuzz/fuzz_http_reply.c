@@ -48,8 +48,14 @@ static void check_trouble(tinker__http_reply_t *r) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   tinker__mem_t mem;
   tinker__transfer_t x;
+  tinker__curl_handle_t handle;
+  tinker__http_request_t request;
   const char *at = (const char *)data, *end = at + size;
   memset(&x, 0, sizeof(x));
+  memset(&handle, 0, sizeof(handle));
+  memset(&request, 0, sizeof(request));
+  handle.x = &x;
+  x.request = &request;
   tinker__mem_init(&mem, NULL, 0);
   x.reply = (tinker__http_reply_t){
       .retry_after_ms = -1,
@@ -63,12 +69,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *line = malloc(n); /* its exact size: a byte too far is seen */
     if (!line) abort();
     memcpy(line, at, n);
-    if (tinker__curl_on_header(line, 1, n, &x) != n) abort();
+    if (tinker__curl_on_header(line, 1, n, &handle) != n) abort();
     free(line);
     at += n;
   }
   if (at < end) {
-    tinker__curl_on_body((char *)(uintptr_t)at, 1, (size_t)(end - at), &x);
+    tinker__curl_on_body((char *)(uintptr_t)at, 1, (size_t)(end - at), &handle);
   }
   check(&x.reply);
   x.reply.status = 403;

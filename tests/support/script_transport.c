@@ -11,8 +11,6 @@
 #include <string.h>
 #include <tinker/error.h>
 
-enum { MAX_STEPS = 4096 };
-
 typedef struct step_s {
   tinker__http_method_t method;
   char *path;
@@ -29,6 +27,7 @@ typedef struct exchange_s {
   script_t *script;
   tinker__http_request_t *request;
   script_reply_t reply;
+  char *owned; /* the body of the reply that was chosen */
 } exchange_t;
 
 struct script_s {
@@ -38,6 +37,9 @@ struct script_s {
   size_t step_count;
   step_t *always;
   size_t always_count;
+  script_fn meddle;
+  void *meddle_user;
+  bool forgets; /* keeps the last request only */
   script_request_t *requests;
   size_t request_count;
   tinker__link_t exchanges;
@@ -78,11 +80,36 @@ static char *copy_headers(const tinker__http_request_t *r) {
   return out;
 }
 
+static void free_request(script_request_t *q) {
+  free(q->path);
+  free(q->content_type);
+  free(q->accept);
+  free(q->headers);
+  free(q->idempotency_key);
+  free(q->body);
+}
+
+static size_t kept(const script_t *s) {
+  return s->forgets && s->request_count ? 1 : s->request_count;
+}
+
+/* Room for one more request. */
+static script_request_t *room(script_t *s) {
+  size_t n = kept(s);
+  s->request_count++;
+  if (s->forgets && n) {
+    free_request(&s->requests[0]);
+    return &s->requests[0];
+  }
+  if ((n & (n - 1)) == 0) { /* it is full */
+    s->requests = realloc(s->requests, (n ? 2 * n : 1) * sizeof(*s->requests));
+    assert(s->requests);
+  }
+  return &s->requests[n];
+}
+
 static script_request_t *record(script_t *s, const tinker__http_request_t *r) {
-  size_t n = s->request_count + 1;
-  s->requests = realloc(s->requests, n * sizeof(*s->requests));
-  assert(s->requests);
-  script_request_t *q = &s->requests[s->request_count++];
+  script_request_t *q = room(s);
   *q = (script_request_t){
       .lane = r->lane,
       .method = r->method,
@@ -124,7 +151,7 @@ static step_t *find(step_t *steps, size_t n, const tinker__http_request_t *r) {
   return NULL;
 }
 
-static script_reply_t choose(script_t *s, const tinker__http_request_t *r,
+static script_reply_t answer(script_t *s, const tinker__http_request_t *r,
                              const script_request_t *recorded) {
   script_reply_t reply = {0};
   step_t *step = find(s->steps, s->step_count, r);
@@ -143,6 +170,17 @@ static script_reply_t choose(script_t *s, const tinker__http_request_t *r,
              s->request_count - 1, (int)r->method, place_of(r));
   }
   reply.error = TINKER_ECONNECT;
+  return reply;
+}
+
+static script_reply_t choose(script_t *s, const tinker__http_request_t *r,
+                             const script_request_t *recorded) {
+  script_reply_t reply = answer(s, r, recorded);
+  char *owned = reply.owned ? (char *)(uintptr_t)reply.body : NULL;
+  if (!s->meddle) return reply;
+  s->meddle(s->meddle_user, recorded, &reply);
+  if (owned && reply.body != owned) free(owned);
+  if (owned && reply.body != owned) reply.owned = false;
   return reply;
 }
 
@@ -183,6 +221,7 @@ static void finish(exchange_t *x, const script_reply_t *in) {
   fill(in, &reply, request->reply_max);
   tinker__timer_stop(x->script->loop, &x->timer);
   tinker__list_remove(&x->link);
+  if (x->owned) free(x->owned);
   free(x);
   request->transport_private = NULL;
   request->done(request, &reply);
@@ -229,6 +268,7 @@ static int script_submit(tinker__http_t *http, tinker__http_request_t *r) {
   tinker__list_push_back(&s->exchanges, &x->link);
   r->transport_private = x;
   x->reply = choose(s, r, record(s, r));
+  if (x->reply.owned) x->owned = (char *)(uintptr_t)x->reply.body;
   schedule(x);
   return 0;
 }
@@ -284,9 +324,6 @@ int script_new(script_t **out, tinker__loop_t *loop) {
   s->loop = loop;
   tinker__list_init(&s->exchanges);
   tinker__task_init(&s->close_task, on_close);
-  s->steps = calloc(MAX_STEPS, sizeof(*s->steps));
-  s->always = calloc(MAX_STEPS, sizeof(*s->always));
-  assert(s->steps && s->always);
   *out = s;
   return 0;
 }
@@ -295,17 +332,34 @@ tinker__http_t *script_http(script_t *script) {
   return &script->base;
 }
 
+/* Room for one more step. */
+static step_t *more(step_t **steps, size_t *count) {
+  if ((*count & (*count - 1)) == 0) { /* it is full */
+    *steps = realloc(*steps, (*count ? 2 * *count : 1) * sizeof(**steps));
+    assert(*steps);
+  }
+  return &(*steps)[(*count)++];
+}
+
+void script_meddle(script_t *script, script_fn fn, void *user) {
+  script->meddle = fn;
+  script->meddle_user = user;
+}
+
+void script_forget(script_t *script) {
+  assert(script->request_count == 0);
+  script->forgets = true;
+}
+
 void script_expect(script_t *script, tinker__http_method_t method,
                    const char *path, script_reply_t reply) {
-  assert(script->step_count < MAX_STEPS);
-  script->steps[script->step_count++] =
+  *more(&script->steps, &script->step_count) =
       (step_t){.method = method, .path = copy(path), .reply = reply};
 }
 
 void script_always(script_t *script, tinker__http_method_t method,
                    const char *path, script_fn fn, void *user) {
-  assert(script->always_count < MAX_STEPS);
-  script->always[script->always_count++] = (step_t){
+  *more(&script->always, &script->always_count) = (step_t){
       .method = method,
       .path = copy(path),
       .fn = fn,
@@ -342,19 +396,9 @@ void script_fail_submit(script_t *script, size_t n) {
   script->fail_in = n;
 }
 
-static void free_request(script_request_t *q) {
-  free(q->path);
-  free(q->content_type);
-  free(q->accept);
-  free(q->headers);
-  free(q->idempotency_key);
-  free(q->body);
-}
-
 void script_free(script_t *script) {
-  for (size_t i = 0; i < script->request_count; i++) {
-    free_request(&script->requests[i]);
-  }
+  size_t n = kept(script);
+  for (size_t i = 0; i < n; i++) free_request(&script->requests[i]);
   for (size_t i = 0; i < script->step_count; i++) free(script->steps[i].path);
   for (size_t i = 0; i < script->always_count; i++) {
     free(script->always[i].path);

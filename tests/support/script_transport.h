@@ -16,6 +16,7 @@ typedef struct script_reply_s {
   int status;               /* 0 = 200 */
   const char *content_type; /* NULL = application/json */
   const char *body;         /* NULL = empty; must live until delivered */
+  bool owned;               /* body is malloc'ed, and freed by the script */
   size_t body_len;          /* 0 = strlen(body) */
   int64_t delay_ms;         /* 0 = next turn; -1 = never (until canceled) */
   int64_t retry_after_ms;   /* 0 = none */
@@ -56,7 +57,13 @@ void script_expect(script_t *script, tinker__http_method_t method,
 void script_always(script_t *script, tinker__http_method_t method,
                    const char *path, script_fn fn, void *user);
 
-/* Requests so far, and the i-th (from 0). */
+/* Asked about every reply after the step that made it: may change it. A body
+ * that it replaces is still freed if it was owned. */
+void script_meddle(script_t *script, script_fn fn, void *user);
+/* From now on requests are not kept: for tests that send very many. */
+void script_forget(script_t *script);
+
+/* Requests so far, and the i-th (from 0) while they are kept. */
 size_t script_count(const script_t *script);
 const script_request_t *script_request(const script_t *script, size_t i);
 /* Steps not used yet; requests waiting for their reply. */

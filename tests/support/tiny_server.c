@@ -108,14 +108,33 @@ static bool write_all(int fd, const char *bytes, size_t len) {
   return true;
 }
 
+/* Byte by byte; false when the server is stopped or the peer has gone. */
+static bool trickle(const conn_t *c, const tiny_reply_t *reply, size_t len) {
+  struct pollfd p = {c->server->stop[0], POLLIN, 0};
+  for (size_t i = 0; i < len; i++) {
+    if (!write_all(c->fd, reply->bytes + i, 1)) return false;
+    if (poll(&p, 1, reply->byte_ms) > 0) return false;
+  }
+  return true;
+}
+
+static void reset_at_close(int fd) {
+  struct linger now = {.l_onoff = 1, .l_linger = 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
 /* False when the connection is to be closed. */
 static bool answer(const conn_t *c, const tiny_reply_t *reply) {
   size_t len = reply->len     ? reply->len
                : reply->bytes ? strlen(reply->bytes)
                               : 0;
-  if (!write_all(c->fd, reply->bytes, len)) return false;
+  if (reply->reset) reset_at_close(c->fd);
+  if (reply->byte_ms ? !trickle(c, reply, len)
+                     : !write_all(c->fd, reply->bytes, len)) {
+    return false;
+  }
   if (reply->hang) wait_readable(c->server, c->fd);
-  return !reply->hang && !reply->close;
+  return !reply->hang && !reply->close && !reply->reset;
 }
 
 static void *serve(void *user) {

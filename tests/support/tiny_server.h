@@ -22,6 +22,8 @@ typedef struct tiny_reply_s {
   size_t len;        /* 0 = strlen(bytes) */
   bool hang;         /* then wait until the peer goes or the server stops */
   bool close;        /* then close, without having said so */
+  bool reset;        /* then close by a TCP reset */
+  int byte_ms;       /* a pause after each byte; 0 = all at once */
 } tiny_reply_t;
 
 /* Runs on the connection's thread; several at once. */

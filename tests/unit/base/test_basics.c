@@ -384,6 +384,11 @@ Test(basics, digests) {
   char id[37];
   cr_assert_eq(tinker__uuid4(tinker__world_real(), id), 0);
   cr_assert(strlen(id) == 36 && id[14] == '4' && id[8] == '-');
+  static const unsigned char ones[TINKER__UUID_BYTES] = {
+      0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0xfa, 0xf9, 0xf8,
+      0xf7, 0xf6, 0xf5, 0xf4, 0xf3, 0xf2, 0xf1, 0xf0};
+  tinker__uuid4_of(ones, id);
+  cr_assert_str_eq(id, "fffefdfc-fbfa-49f8-b7f6-f5f4f3f2f1f0");
 }
 
 /* World whose n-th file call fails. */

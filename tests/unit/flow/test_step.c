@@ -316,3 +316,42 @@ Test(step, lack_of_memory) {
     done();
   }
 }
+
+static const tinker__kind_t *another(int status, const char *words) {
+  return status == 422 && !strcmp(words, "no such way") ? &bench_once : NULL;
+}
+
+static const tinker__kind_t tried = {
+    .name = "tried",
+    .path = "try",
+    .request_type = "Try",
+    .retry = TINKER__RETRY_ONCE,
+    .method = TINKER__HTTP_POST,
+    .lane = TINKER__LANE_SUBMIT,
+    .effect = TINKER__EFFECT_CHANGE,
+    .instead = another,
+};
+
+/* Another step takes the place of one that is refused; the door hears of both.
+ * Nothing came of the first: the second fails as if it were the only one. */
+Test(step, another_way) {
+  static const bench_reply_t no = {.status = 422,
+                                   .body = "{\"detail\":\"no such way\"}"};
+  doorman_t d;
+  setup();
+  doorman_open(&d, &b);
+  tinker_future_t *f = bench_submit(&b, &tried, NULL, 1, 10, -1);
+  bench_answer(&b, bench_first(&b, "try"), no);
+  doorman_heard(&d, "?1:- |1 !1.0 ?2:- |2");
+  bench_answer(&b, bench_first(&b, bench_once.path), no);
+  cr_assert_eq(bench_code(f), TINKER_EREJECTED);
+  cr_assert_not(tinker_error_outcome_is_unknown(f->error));
+  f = bench_submit(&b, &tried, NULL, 1, 10, -1);
+  bench_answer(&b, bench_first(&b, "try"), (bench_reply_t){.status = 422});
+  cr_assert_eq(bench_code(f), TINKER_EREJECTED);
+  f = bench_submit(&b, &tried, NULL, 1, 10, -1);
+  bench_cancel(&b, f); /* nobody waits for another way */
+  bench_answer(&b, bench_first(&b, "try"), no);
+  cr_assert_eq(bench_out(&b, NULL), 0u);
+  done();
+}

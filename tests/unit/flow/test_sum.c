@@ -51,6 +51,9 @@ static void refused(const tinker_future_t *f, bool needs_recovery) {
   cr_assert_eq(tinker_error_needs_recovery(f->error), needs_recovery, "%s",
                tinker_error_message(f->error));
   cr_assert_not(tinker_error_outcome_is_unknown(f->error));
+  /* No public call accepts a partial step: nothing advises it. */
+  cr_assert_null(strstr(tinker_error_message(f->error), "accept"), "%s",
+                 tinker_error_message(f->error));
 }
 
 static void is(tinker__sum_state_t state, size_t parts) {

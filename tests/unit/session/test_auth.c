@@ -57,8 +57,10 @@ static const case_t cases[] = {
     {"http://127.0.0.1:80/x", "tml-a", NULL, 0, "tml-a", NULL, false},
     {"http://LOCALHOST", "tml-a", NULL, 0, "tml-a", NULL, false},
     {"http://[::1]:8080", "tml-a", NULL, 0, "tml-a", NULL, false},
-    {"http://user@gpu", "tml-a", NULL, 0, "tml-a", NULL,
-     false}, /* refused later */
+    /* A wrong URL is said, with a key or without. */
+    {"http://user@gpu", "tml-a", NULL, TINKER_EINVAL, NULL, "base_url", false},
+    {"/run/tinker.sock", NULL, NULL, TINKER_EINVAL, NULL, "unix:", false},
+    {"localhost:8080", NULL, "secret", TINKER_EINVAL, NULL, "http://", true},
 };
 
 Test(auth, the_credential_is_found_and_checked) {
