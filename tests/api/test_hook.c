@@ -472,6 +472,7 @@ typedef struct doors_s {
   pthread_mutex_t lock;
   pthread_cond_t changed;
   bool inside, open;
+  tinker_future_t *held; /* the operation that waits for the answer */
   int waited;
 } doors_t;
 
@@ -484,9 +485,7 @@ static void blocking_intent(void *user, const tinker_intent_t *intent) {
     pthread_cond_broadcast(&d->changed);
     while (!d->open) pthread_cond_wait(&d->changed, &d->lock);
     pthread_mutex_unlock(&d->lock);
-    tinker_future_t *f = tinker_client_get_capabilities(d->j.rig.client, NULL);
-    d->waited = tinker_future_wait(f, -1);
-    tinker_future_release(f);
+    d->waited = tinker_future_wait(d->held, -1);
   }
   must(tinker_admission_answer(d->j.rig.client, intent->ticket,
                                TINKER_VERDICT_GO, NULL) == 0);
@@ -517,6 +516,7 @@ Test(hook, a_blocking_journal) {
   cr_assert_eq(rig_count(&d.j.rig, SAVE), 0u);
   pthread_mutex_lock(&d.lock);
   d.open = true;
+  d.held = f;
   pthread_cond_broadcast(&d.changed);
   pthread_mutex_unlock(&d.lock);
   cr_assert_eq(tinker_future_wait(f, -1), 0);
