@@ -80,7 +80,9 @@ typedef enum {
   TINKER_KIND_GET_INFO = 14,
   TINKER_KIND_SAMPLE = 15,
   TINKER_KIND_STEP = 16,
-  TINKER_KIND_ROUTE_SAMPLE = 17
+  TINKER_KIND_ROUTE_SAMPLE = 17,
+  TINKER_KIND_ADOPT_TRAINER = 20,
+  TINKER_KIND_FINISH_SESSION = 21
 } tinker_kind_t;
 
 /* Name of a kind, "forward_backward" for example.

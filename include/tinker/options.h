@@ -11,6 +11,7 @@
 #define TINKER_OPTIONS_H
 
 #include "progress.h"
+#include "seams.h"
 #include "types.h"
 
 #ifdef __cplusplus
@@ -80,13 +81,18 @@ typedef struct tinker_client_options_s {
    * none. */
   tinker_event_cb event_cb;
   void *event_user;
+  /* Journal, fence and gate of the program; NULL (default) = none. Copied. */
+  const tinker_seams_t *seams;
+  /* A session of another process that this client goes on with, see seams.h;
+   * NULL (default) = it makes its own. Copied. */
+  const tinker_adoption_t *adopt;
 } tinker_client_options_t;
 
 #define TINKER_CLIENT_OPTIONS_INIT                                             \
   {                                                                            \
     sizeof(tinker_client_options_t), NULL, NULL, NULL, -1, 3600000, NULL,      \
         NULL, TINKER_LOG_INFO, 0, TINKER_RUN_BACKGROUND, 0, NULL, 0, NULL,     \
-        NULL, NULL, NULL                                                       \
+        NULL, NULL, NULL, NULL, NULL                                           \
   }
 
 /* How one operation is carried out and how its end is reported: the last
@@ -108,10 +114,18 @@ typedef struct tinker_call_options_s {
    * hands it out. Default 0. */
   int32_t detached;
   int32_t reserved0; /* 0 */
+  /* 1: of a trainer's numbered operation: it goes before all that its trainer
+   * has queued and that is not itself ahead, an optim_step that the gate holds
+   * (seams.h) included. Default 0. */
+  int32_t ahead;
+  int32_t reserved1; /* 0 */
 } tinker_call_options_t;
 
 #define TINKER_CALL_OPTIONS_INIT                                               \
-  { sizeof(tinker_call_options_t), TINKER_TIMEOUT_DEFAULT, NULL, NULL, 0, 0 }
+  {                                                                            \
+    sizeof(tinker_call_options_t), TINKER_TIMEOUT_DEFAULT, NULL, NULL, 0, 0,   \
+        0, 0                                                                   \
+  }
 
 #define TINKER_FREEZE_ATTENTION 1u
 #define TINKER_FREEZE_MLP 2u
@@ -201,10 +215,14 @@ typedef struct tinker_adam_params_s {
   double weight_decay;   /* default 0 = none */
   double grad_clip_norm; /* L2 norm over all gradients; default 0 = no clipping
                           */
+  /* 1: the step is taken with the gradients that are there, although a
+   * forward_backward of it failed (tinker_trainer_optim_step()). Default 0. */
+  int32_t allow_partial;
+  int32_t reserved0; /* 0 */
 } tinker_adam_params_t;
 
 #define TINKER_ADAM_PARAMS_INIT                                                \
-  { sizeof(tinker_adam_params_t), 1e-4, 0.9, 0.95, 1e-12, 0.0, 0.0 }
+  { sizeof(tinker_adam_params_t), 1e-4, 0.9, 0.95, 1e-12, 0.0, 0.0, 0, 0 }
 
 /* Loss functions: sums over tokens and examples, as the service defines them.
  * Every example needs the input "target_tokens", for cross-entropy "weights",

@@ -15,6 +15,7 @@
 #include "result.h"
 #include "route.h"
 #include "sampler.h"
+#include "seams.h"
 #include "tokenizer.h"
 #include "trainer.h"
 #include "types.h"

@@ -74,19 +74,35 @@ TINKER_API TINKER_NODISCARD tinker_future_t *tinker_trainer_forward_backward(
     const tinker_loss_t *loss, const tinker_call_options_t *call);
 
 /* Updates the weights from the gathered gradients and clears those.
- * After a forward_backward of the step that failed (refused, rejected, not
- * sent, or failed when it was carried out, as far as that is known when its
- * turn comes) it fails with TINKER_ESTATE, unsent: it would move the weights by
- * a part of the step, or by momentum alone. If nothing of the step is summed on
- * the service the next step is as any other; else the error says that the
- * trainer needs recovery. A call that its caller canceled does not count as
- * failed. trainer, call: see future.h. params: borrowed; NULL = the defaults.
- * Returns a future owned by the caller; result: tinker_future_get_optim(). Any
- * thread. */
+ *
+ * It is not sent after a forward_backward of the same step that failed or was
+ * refused, since it would move the weights by a part of the step, or by
+ * momentum alone: it ends with TINKER_ESTATE. If no other forward_backward of
+ * the step was accepted, that is all, and the next step begins afresh. Else
+ * the service keeps their gradients summed, which no call clears: the trainer
+ * is dirty, and forward_backward and optim_step are refused
+ * (TINKER_ESTATE, tinker_error_needs_recovery()) until
+ * tinker_trainer_accept_partial(), or for ever: going back to a checkpoint
+ * makes another trainer. params->allow_partial takes this one step with what
+ * there is, whatever failed before it. A forward_backward that its caller
+ * canceled before it was sent does not count as failed. One that fails only
+ * after its optim_step was sent is too late for all this; its error says so.
+ *
+ * trainer, call: see future.h. params: borrowed; NULL = the defaults. Returns a
+ * future owned by the caller; result: tinker_future_get_optim(). Any thread. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_trainer_optim_step(tinker_trainer_t *trainer,
                           const tinker_adam_params_t *params,
                           const tinker_call_options_t *call);
+
+/* Goes on with a step of which a part has failed: the gradients that the
+ * service has summed count as the whole step, for all calls made afterwards and
+ * for those that still wait for their turn (see tinker_trainer_optim_step()).
+ * Does nothing if nothing has failed.
+ * trainer: not NULL. Returns 0, TINKER_EINVAL, TINKER_EFORKED, TINKER_ECLOSED
+ * (the client is closed) or TINKER_ENOMEM (nothing has changed). Any
+ * thread. */
+TINKER_API int tinker_trainer_accept_partial(tinker_trainer_t *trainer);
 
 /* One training step: forward_backward and optim_step as one operation. Both are
  * submitted at once, so the service does not wait for this program in between,

@@ -94,6 +94,16 @@ static void refuse_late(tinker__call_t *call) {
   }
 }
 
+static void check_ahead(tinker__call_t *call) {
+  const tinker_call_options_t *o = &call->options;
+  tinker__call_flag(call, "ahead", o->ahead);
+  tinker__call_want(call, o->reserved1 == 0, "reserved1", o->reserved1, "0");
+  if (o->ahead && !(call->turn && call->turn->ordered)) {
+    tinker__call_refuse(call, TINKER_EINVAL,
+                        "ahead is 1, and it has no place in a trainer's queue");
+  }
+}
+
 void tinker__call_begin(tinker__call_t *call, tinker_client_t *core,
                         tinker__turn_t *turn, const tinker__kind_t *kind,
                         const tinker_call_options_t *options) {
@@ -102,6 +112,7 @@ void tinker__call_begin(tinker__call_t *call, tinker_client_t *core,
   call->turn = turn;
   call->kind = kind;
   call->future = NULL;
+  call->partial = false;
   call->op = NULL;
   call->compound = NULL;
   call->rc = 0;
@@ -114,6 +125,7 @@ void tinker__call_begin(tinker__call_t *call, tinker_client_t *core,
                     options, "call_options");
   tinker__call_flag(call, "detached", call->options.detached);
   tinker__call_reserved(call, "call_options", call->options.reserved0);
+  check_ahead(call);
   if (call->rc) call->options.detached = 0; /* the caller gets the reason */
   take_deadline(call);
   refuse_late(call);
@@ -147,6 +159,7 @@ bool tinker__call_open(tinker__call_t *call, const tinker__future_ops_t *result,
                                           call->kind, parts, call->future));
   if (call->rc) return false;
   call->op->deadline_ms = call->deadline_ms;
+  call->op->ahead = call->options.ahead != 0;
   if (call->turn) call->op->turn = tinker__turn_retain(call->turn);
   return true;
 }
@@ -174,7 +187,11 @@ tinker__op_t *tinker__call_op_of(tinker__call_t *call, tinker_client_t *core,
   }
   tinker__op_t *op =
       tinker__compound_add(call->compound, core, turn, kind, result, parts);
-  if (!op) tinker__call_check(call, TINKER_ENOMEM);
+  if (!op) {
+    tinker__call_check(call, TINKER_ENOMEM);
+    return NULL;
+  }
+  op->ahead = call->options.ahead != 0;
   return op;
 }
 

@@ -20,6 +20,7 @@ typedef struct tinker__call_s {
   tinker_future_t *future; /* a reference, with the parts */
   tinker__op_t *op;
   tinker__compound_t *compound; /* of a call that is several operations */
+  bool partial; /* of an optim_step: tinker_adam_params_t.allow_partial */
   int rc;
   char why[TINKER__CALL_WHY];
 } tinker__call_t;

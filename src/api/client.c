@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "api/core.h"
+#include "api/hook.h"
 #include "base/error.h"
 #include "base/options.h"
 #include "http/curl.h"
@@ -41,6 +42,7 @@ void tinker__core_unhold(void *user) {
   }
   bool own = core->mem == &core->own_mem;
   tinker__mem_t *mem = core->mem, copy;
+  tinker__hook_free(core->hook);
   tinker__notices_free(core);
   tinker__mem_free(mem, core->where);
   tinker__beacon_close(&core->next_fd);
@@ -89,6 +91,9 @@ int tinker__core_sleep(tinker_client_t *core, bool (*ready)(void *user),
                        int64_t timeout_ms) {
   tinker__waiter_t waiter;
   tinker__waiting_t entry;
+  if (tinker__hook_is_here(core) && timeout_ms && !ready(core)) {
+    return TINKER_EDEADLK;
+  }
   int rc = tinker__waiter_init(&waiter);
   if (rc) return rc;
   pthread_mutex_lock(&core->lock);
@@ -288,10 +293,13 @@ static int make_session(tinker_client_t *core, const tinker_client_options_t *o,
       .project_id = env_of(world, o->project_id, "TINKER_PROJECT_ID"),
       .display_name = o->display_name,
       .where = core->where,
+      .door = core->hook ? &core->hook->session_door : NULL,
       .event = tinker__driver_event,
       .log = core->log,
       .user = core,
   };
+  int rc = tinker__adoption_take(&s, o->adopt, why, why_len);
+  if (rc) return rc;
   const char *listed = o->tags ? NULL : world->env(world->user, "TINKER_TAGS");
   if (listed) {
     text = tinker__mem_strdup(core->mem, listed);
@@ -299,7 +307,7 @@ static int make_session(tinker_client_t *core, const tinker_client_options_t *o,
     s.tag_count = split(text, tags);
     s.tags = tags;
   }
-  int rc = check_texts(&s, why, why_len);
+  rc = check_texts(&s, why, why_len);
   if (!rc) rc = tinker__session_new(&core->session, &s);
   tinker__mem_free(core->mem, text);
   return rc;
@@ -316,10 +324,27 @@ static int make_seed(tinker_client_t *core) {
   return 0;
 }
 
-/* A transport is closed by a task on the loop. */
+static int make_hook(tinker_client_t *core, const tinker_client_options_t *o,
+                     char *why, size_t why_len) {
+  int rc = tinker__hook_new(&core->hook, core, o->seams, why, why_len);
+  if (!rc && core->hook) {
+    tinker__flow_set_door(&core->flow, &core->hook->door);
+  }
+  return rc;
+}
+
+static void undo_http(void *user) {
+  tinker__http_close(((tinker_client_t *)user)->http, NULL, NULL);
+}
+
+/* Session and transport are closed by a task on the loop. */
 static void undo_run(tinker__task_t *task) {
   tinker_client_t *core = TINKER__CONTAINER(task, tinker_client_t, close_task);
-  tinker__http_close(core->http, NULL, NULL);
+  if (core->session) {
+    tinker__session_close(core->session, undo_http, core);
+  } else {
+    undo_http(core);
+  }
 }
 
 /* own: the loop was made here. It may end later, on a caller's uv loop. */
@@ -377,7 +402,12 @@ static int make_parts(tinker_client_t *core, const tinker_client_options_t *o,
   if (!rc) rc = tinker__notices_open(core, o, why, why_len);
   if (!rc) rc = make_where(core, o, !parts);
   if (!rc) rc = make_seed(core);
+  if (!rc) rc = make_hook(core, o, why, why_len);
   if (!rc) rc = make_session(core, o, why, why_len);
+  bool threads = core->mode == TINKER_RUN_BACKGROUND;
+  if (!rc && core->hook && threads && !(parts && parts->turned)) {
+    rc = tinker__hook_start(core->hook);
+  }
   return rc;
 }
 

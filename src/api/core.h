@@ -35,6 +35,8 @@ typedef enum {
 /* core->mode of a client on a caller's uv loop; else a tinker_run_t. */
 enum { TINKER__RUN_BORROWED = TINKER_RUN_STEP + 1 };
 
+typedef struct tinker__hook_s tinker__hook_t;
+
 struct tinker_client_s {
   atomic_uint refs;
   atomic_uint holds;
@@ -52,6 +54,7 @@ struct tinker_client_s {
   tinker__http_t *http;
   tinker__session_t *session;
   tinker__flow_t flow;
+  tinker__hook_t *hook; /* NULL = the program has none; constant */
   tinker__timer_t tick;
   tinker__timer_t drain_timer;
   tinker__session_waiter_t waiters[TINKER__NEEDS_COUNT];
@@ -96,6 +99,7 @@ typedef struct tinker__client_parts_s {
   tinker__mem_t *mem; /* outlives the client */
   tinker__loop_t *loop;
   tinker__http_t *http;
+  bool turned; /* the loop is no thread's, and takes tasks of one alone */
 } tinker__client_parts_t;
 
 /* As tinker_client_new; parts may be NULL. On failure parts are untouched. */
@@ -157,6 +161,12 @@ void tinker__driver_report(tinker_client_t *core, tinker_future_t *future);
  * reference. False when it is too late for that: then nothing is taken. Any
  * thread. */
 bool tinker__driver_refused(tinker_client_t *core, tinker_future_t *future);
+
+/* adopt.c: the options of an adopted session; given may be NULL. 0 or a code
+ * with a sentence. */
+int tinker__adoption_take(tinker__session_options_t *out,
+                          const tinker_adoption_t *given, char *why,
+                          size_t why_len);
 
 /* next.c: the ended futures without callback; put takes a reference over. Any
  * thread. */

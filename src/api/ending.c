@@ -2,6 +2,7 @@
  * order: operations, session, transport, the futures of drain and close,
  * threads. Loop's thread but where it says otherwise. */
 #include "api/call.h"
+#include "api/hook.h"
 #include "base/error.h"
 
 #define FINISH_MS 1000 /* for telling the service that we leave */
@@ -64,13 +65,17 @@ static void closed_run(tinker__task_t *task) {
   tinker__core_leave(core);
 }
 
-static void http_closed(void *user) {
-  tinker_client_t *core = user;
-  core->http = NULL;
+static void all_told(tinker_client_t *core) {
   pthread_mutex_lock(&core->lock);
   core->ended_for_good = true;
   tinker__loop_deliver(core->loop, &core->closed_task);
   pthread_mutex_unlock(&core->lock);
+}
+
+static void http_closed(void *user) {
+  tinker_client_t *core = user;
+  core->http = NULL;
+  tinker__hook_close(core, all_told);
 }
 
 /* --- the way there --- */

@@ -1,6 +1,7 @@
 /* The public face of futures: waiting, canceling, typed results. */
 #include "api/compound.h"
 #include "api/handles.h"
+#include "api/hook.h"
 #include "api/results.h"
 
 static tinker_client_t *core_of(const tinker_future_t *f) {
@@ -67,6 +68,7 @@ static int wait_for(tinker_future_t *const *futures, size_t n,
   }
   if (first_ended(futures, n) == n) {
     if (!core) return TINKER_EAGAIN;
+    if (timeout_ms && tinker__hook_is_here(core)) return TINKER_EDEADLK;
     if (tinker__core_enter(core)) {
       rc = tinker__future_wait_any(futures, n, core->loop, timeout_ms);
       tinker__core_leave(core);

@@ -57,6 +57,8 @@ extern const tinker__kind_t tinker__kind_capabilities;
 extern const tinker__kind_t tinker__kind_create_model;
 extern const tinker__kind_t tinker__kind_load_new; /* a model from a state */
 extern const tinker__kind_t tinker__kind_get_info;
+extern const tinker__kind_t tinker__kind_adopt_trainer;
+extern const tinker__kind_t tinker__kind_finish;
 extern const tinker__kind_t tinker__kind_create_sampling;
 extern const tinker__kind_t tinker__kind_forward;
 extern const tinker__kind_t tinker__kind_forward_backward;

@@ -1,4 +1,5 @@
 /* Names of kinds, see <tinker/future.h>. */
+#include <stdbool.h>
 #include <tinker/future.h>
 
 const char *tinker_kind_name(tinker_kind_t kind) {
@@ -21,7 +22,10 @@ const char *tinker_kind_name(tinker_kind_t kind) {
       [TINKER_KIND_SAMPLE] = "sample",
       [TINKER_KIND_STEP] = "step",
       [TINKER_KIND_ROUTE_SAMPLE] = "route_sample",
+      [TINKER_KIND_ADOPT_TRAINER] = "adopt_trainer",
+      [TINKER_KIND_FINISH_SESSION] = "finish_session",
   };
   size_t i = (size_t)kind;
-  return kind >= 0 && i < sizeof names / sizeof names[0] ? names[i] : "unknown";
+  bool known = kind >= 0 && i < sizeof names / sizeof names[0] && names[i];
+  return known ? names[i] : "unknown";
 }

@@ -236,6 +236,49 @@ const tinker__kind_t tinker__kind_get_info = {
     .prepare = prepare_info,
 };
 
+const tinker__kind_t tinker__kind_adopt_trainer = {
+    .id = TINKER_KIND_ADOPT_TRAINER,
+    .name = "adopt_trainer",
+    .path = "api/v1/get_info",
+    .retry = TINKER__RETRY_READ,
+    .method = TINKER__HTTP_POST,
+    .lane = TINKER__LANE_CONTROL,
+    .needs = TINKER__NEEDS_SESSION,
+    .prepare = prepare_info,
+};
+
+/* --- the end of the session, by a call --- */
+
+static int prepare_finish(tinker__op_t *op) {
+  tinker__finish_t m = {.has_reason = true, .reason = {"success"}};
+  char path[TINKER__SEGMENT_MAX + 32];
+  snprintf(path, sizeof path, "api/v1/sessions/%s/finish",
+           tinker__session_id(tinker__op_job(op)->core->session));
+  op->path = tinker__mem_strdup(op->mem, path);
+  if (!op->path) return TINKER_ENOMEM;
+  return encode(op, &tinker__finish_msg, &m);
+}
+
+static int finished(tinker__op_t *op, char *why, size_t why_len) {
+  (void)why;
+  (void)why_len;
+  tinker__session_set_finished(tinker__op_job(op)->core->session);
+  tinker__flow_unready(op->flow, TINKER__NEEDS_SESSION);
+  return TINKER__NEXT_NONE;
+}
+
+const tinker__kind_t tinker__kind_finish = {
+    .id = TINKER_KIND_FINISH_SESSION,
+    .name = "finish_session",
+    .retry = TINKER__RETRY_ONCE,
+    .method = TINKER__HTTP_POST,
+    .lane = TINKER__LANE_CONTROL,
+    .needs = TINKER__NEEDS_SESSION,
+    .effect = TINKER__EFFECT_CHANGE,
+    .prepare = prepare_finish,
+    .next = finished,
+};
+
 const tinker__kind_t tinker__kind_capabilities = {
     .id = TINKER_KIND_GET_CAPABILITIES,
     .name = "get_capabilities",

@@ -147,6 +147,11 @@ tinker_future_t *tinker_trainer_step(tinker_trainer_t *trainer,
   tinker__optim_step_t optim;
   tinker__call_begin(&c, trainer->core, trainer->turn, &kind_step, call);
   tinker__call_take_adam(&c, &optim, adam);
+  if (c.partial) {
+    tinker__call_refuse(&c, TINKER_EINVAL,
+                        "adam_params: allow_partial is 1, and a step goes "
+                        "whole or not at all");
+  }
   if (tinker__call_open_compound(&c, &result_step, &step_ops, 2)) {
     tinker__call_batch(&c, &tinker__kind_forward_backward, data, n, loss);
     tinker__call_optim(&c, &optim);

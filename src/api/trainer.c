@@ -22,6 +22,7 @@ static void add_message(tinker__call_t *c, const tinker__kind_t *kind,
                         const void *message) {
   tinker__op_t *op = tinker__call_op(c, kind, result, 1);
   if (!op) return;
+  op->partial_ok = c->partial;
   tinker__call_check(
       c, tinker__message_encode_numbered(&op->parts[0].body, op->mem, table,
                                          message, tinker__str(op->turn->id)));
@@ -57,6 +58,7 @@ static void check_adam(tinker__call_t *c, const tinker_adam_params_t *o) {
     tinker__call_want(c, v >= 0 && isfinite(v) && !(all[i].below_one && v >= 1),
                       all[i].name, v, all[i].below_one ? below : plain);
   }
+  tinker__call_flag(c, "allow_partial", o->allow_partial);
 }
 
 void tinker__call_take_adam(tinker__call_t *call, tinker__optim_step_t *out,
@@ -66,6 +68,7 @@ void tinker__call_take_adam(tinker__call_t *call, tinker__optim_step_t *out,
   tinker__call_take(call, &o, sizeof o, &defaults, given, "adam_params");
   if (call->rc) return;
   check_adam(call, &o);
+  call->partial = o.allow_partial != 0;
   *out = (tinker__optim_step_t){.has_adam_params = true,
                                 .adam_params = {
                                     .learning_rate = o.learning_rate,

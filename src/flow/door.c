@@ -12,6 +12,7 @@ struct tinker__offer_s {
 bool tinker__door_has(const tinker__op_t *op) {
   const tinker__door_t *d = op->flow->door;
   return d && op->kind->effect != TINKER__EFFECT_NONE &&
+         !tinker__op_is_known(op) &&
          (d->admit || d->fence || d->accepted || d->ended);
 }
 

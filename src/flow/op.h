@@ -222,6 +222,7 @@ struct tinker__op_s {
   bool parallel;     /* parts 2..n at once, part 1 last */
   bool partial_ok;   /* optim_step: sent whatever is in the sum */
   bool ahead;        /* goes ahead of what is queued: submitted by a verdict */
+  bool adopted;      /* another client has numbered it, and perhaps sent */
   bool unwaited;     /* it is sent, but nobody waits for it */
   bool judged;       /* the gate has let it through */
   uint64_t question; /* ticket of the gate; 0 = it was not asked */
@@ -273,6 +274,11 @@ static inline bool tinker__part_numbered(const tinker__part_t *part) {
  * operation may come between. */
 static inline tinker__effect_t tinker__op_effect(const tinker__op_t *op) {
   return op->kind->keeps_turn ? TINKER__EFFECT_ADD : op->kind->effect;
+}
+/* True of an adopted one whose requests the service has taken before: it is
+ * followed from there. */
+static inline bool tinker__op_is_known(const tinker__op_t *op) {
+  return op->adopted && op->parts[0].request_id;
 }
 /* Bytes of a part that the quotas count. */
 static inline uint64_t tinker__part_estimate(const tinker__part_t *part) {

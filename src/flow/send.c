@@ -89,8 +89,19 @@ static void refused(tinker__part_t *part, tinker__part_state_t rest, int rc) {
   tinker__part_trouble(part, part->op->kind->retry, &reply, rest);
 }
 
+/* The service took it from another client. */
+static void take_over(tinker__part_t *part) {
+  TINKER__TRACE(part->op, part, "taken over as %s", part->request_id);
+  tinker__part_line_up(part);
+  tinker__op_part_answered(part);
+}
+
 void tinker__part_start(tinker__part_t *part) {
   tinker__flow_t *flow = part->op->flow;
+  if (tinker__op_is_known(part->op)) {
+    take_over(part);
+    return;
+  }
   if (part->op->kind->fb_quota) {
     part->state = TINKER__PART_ROOM;
     if (!tinker__quota_enter(&flow->fb, &part->link,

@@ -116,7 +116,16 @@ void tinker__turn_mark(tinker__op_t *op) {
   mark(op->turn, op->flow);
 }
 
+/* An adopted operation brings the numbers of the one who has taken them. */
+static int check_taken(const tinker__turn_t *turn, const tinker__op_t *op) {
+  for (size_t i = 0; i < op->count; i++) {
+    if (op->parts[i].seq >= turn->next_seq) return TINKER_EINVAL;
+  }
+  return 0;
+}
+
 int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op) {
+  if (op->adopted) return check_taken(turn, op);
   for (size_t i = 0; i < op->count; i++) {
     tinker__part_t *part = &op->parts[i];
     int rc = tinker__wire_body_stamp(&part->body, tinker__str(turn->id),
@@ -128,7 +137,7 @@ int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op) {
 }
 
 void tinker__turn_take(tinker__turn_t *turn, tinker__op_t *op) {
-  turn->next_seq += (int64_t)op->count;
+  if (!op->adopted) turn->next_seq += (int64_t)op->count;
   for (size_t i = 0; i < op->count; i++) {
     TINKER__TRACE(op, &op->parts[i], "numbered");
   }
@@ -222,7 +231,6 @@ void tinker__turn_refused(tinker__turn_t *turn, tinker__effect_t effect) {
 void tinker__turn_accept_partial(tinker__turn_t *turn) {
   tinker__sum_on(&turn->sum, TINKER__SUM_ACCEPTED);
   turn->last = TINKER__BEFORE_NOTHING;
-  atomic_store(&turn->refused, TINKER__BEFORE_NOTHING);
   TINKER__LIST_EACH(l, next, &turn->queue) {
     TINKER__CONTAINER(l, tinker__op_t, link)->before = TINKER__BEFORE_NOTHING;
   }

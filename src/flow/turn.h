@@ -70,7 +70,7 @@ void tinker__turn_pump(tinker__turn_t *turn);
 /* Stamps the bodies of all parts of op with the next numbers. They are
  * provisional: nobody else gets numbers of this turn before they are taken, or
  * its operation has ended. 0, or a code: TINKER_EOVERFLOW when they have run
- * out. */
+ * out, TINKER_EINVAL when an adopted one's are not taken yet. */
 int tinker__turn_number(tinker__turn_t *turn, tinker__op_t *op);
 /* The numbers of op are taken. */
 void tinker__turn_take(tinker__turn_t *turn, tinker__op_t *op);
@@ -86,7 +86,8 @@ static inline tinker__before_t tinker__turn_take_refused(tinker__turn_t *turn) {
   return (tinker__before_t)atomic_exchange(&turn->refused,
                                            TINKER__BEFORE_NOTHING);
 }
-/* Goes on with the sum as it is: whatever has failed until now is accepted. */
+/* Goes on with the sum as it is: whatever has failed until now is accepted, but
+ * for refused calls that no later call has taken yet. */
 void tinker__turn_accept_partial(tinker__turn_t *turn);
 /* A part of a sent operation is accepted by the server, or has failed: as a
  * submission, or afterwards. `unknown`: the server may have carried it out.

@@ -190,20 +190,6 @@ static const tinker__loop_ops_t background_ops = {
 
 /* ---- birth ---- */
 
-/* The host's signal handlers must not run on our threads: all signals are
- * blocked there but those that a fault raises in the thread itself. */
-static void block_signals(sigset_t *old) {
-  sigset_t all;
-  sigfillset(&all);
-  sigdelset(&all, SIGSEGV);
-  sigdelset(&all, SIGBUS);
-  sigdelset(&all, SIGFPE);
-  sigdelset(&all, SIGILL);
-  sigdelset(&all, SIGTRAP);
-  sigdelset(&all, SIGABRT);
-  pthread_sigmask(SIG_BLOCK, &all, old);
-}
-
 static int init_uv(background_t *b) {
   if (uv_loop_init(&b->uv)) return TINKER_EIO;
   int rc = tinker__io_open(&b->io, &b->uv);
@@ -237,7 +223,7 @@ static void release_threads(background_t *b, bool only_io) {
 
 static int start_threads(background_t *b) {
   sigset_t old;
-  block_signals(&old);
+  tinker__reap_block_signals(&old);
   bool io = uv_thread_create(&b->io_thread, io_main, b) == 0;
   bool both =
       io && uv_thread_create(&b->delivery_thread, delivery_main, b) == 0;

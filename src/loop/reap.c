@@ -48,6 +48,18 @@ void tinker__reap_mark_thread(void) {
   own_thread = (long)getpid();
 }
 
+void tinker__reap_block_signals(sigset_t *old) {
+  sigset_t all;
+  sigfillset(&all);
+  sigdelset(&all, SIGSEGV);
+  sigdelset(&all, SIGBUS);
+  sigdelset(&all, SIGFPE);
+  sigdelset(&all, SIGILL);
+  sigdelset(&all, SIGTRAP);
+  sigdelset(&all, SIGABRT);
+  pthread_sigmask(SIG_BLOCK, &all, old);
+}
+
 void tinker__reap_expect(void) {
   begin();
   if (broken) return;

@@ -88,7 +88,7 @@ static void send_beat(tinker__timer_t *timer) {
 void tinker__beat_begin(tinker__session_t *s) {
   s->confirmed_ms = tinker__loop_now(s->loop);
   tinker__timer_init(&s->beat_timer, send_beat);
-  schedule(s, s->confirmed_ms + TINKER__SESSION_BEAT_MS);
+  schedule(s, s->confirmed_ms + (s->adopted ? 0 : TINKER__SESSION_BEAT_MS));
 }
 
 void tinker__beat_end(tinker__session_t *s) {

@@ -38,6 +38,11 @@ static void end(tinker__exchange_t *x, tinker__http_reply_t *reply,
   tinker__timer_stop(s->loop, &x->again);
   x->state = TINKER__EXCHANGE_IDLE;
   x->trouble[0] = '\0';
+  if (x->ticket) {
+    s->door->ended(s->door->user, x->ticket, reply, error,
+                   error && x->canceled);
+  }
+  x->ticket = 0;
   x->done(x, reply, error);
   tinker__error_release(error);
   tinker__session_exchange_ended(s);
@@ -151,6 +156,37 @@ static void submit(tinker__exchange_t *x) {
   if (rc) refuse(x, rc);
 }
 
+/* --- the door --- */
+
+/* A mutation asks before it goes; false: it may, at once. */
+static bool ask(tinker__exchange_t *x) {
+  const tinker__session_door_t *door = x->session->door;
+  if (x->class_bit != TINKER__RETRY_ONCE || !door || !door->ask) return false;
+  x->ticket = door->ask(door->user, x->request.path, x->request.body);
+  x->state = TINKER__EXCHANGE_ASKED;
+  if (!x->ticket) refuse(x, TINKER_ENOMEM);
+  return true;
+}
+
+static void withdraw(tinker__exchange_t *x) {
+  const tinker__session_door_t *door = x->session->door;
+  door->withdrawn(door->user, x->ticket);
+  x->ticket = 0;
+}
+
+void tinker__exchange_admitted(tinker__exchange_t *x, uint64_t ticket,
+                               const tinker_error_t *error) {
+  tinker__http_reply_t none = {.retry_after_ms = -1};
+  if (x->state != TINKER__EXCHANGE_ASKED || x->ticket != ticket) return;
+  if (!error) {
+    submit(x);
+    return;
+  }
+  withdraw(x);
+  tinker__buf_init(&none.body, x->session->mem, 0);
+  end(x, &none, tinker__error_retain(error));
+}
+
 void tinker__exchange_init(tinker__exchange_t *x, tinker__session_t *s) {
   *x = (tinker__exchange_t){.session = s};
   tinker__buf_init(&x->body, s->mem, BODY_MAX);
@@ -214,7 +250,7 @@ void tinker__exchange_start(tinker__exchange_t *x,
   };
   if (rc) {
     refuse(x, rc);
-  } else {
+  } else if (!ask(x)) {
     submit(x);
   }
 }
@@ -224,6 +260,9 @@ void tinker__exchange_cancel(tinker__exchange_t *x) {
   x->canceled = true;
   if (x->state == TINKER__EXCHANGE_PAUSED) {
     tinker__timer_stop(x->session->loop, &x->again);
+    refuse(x, TINKER_ECANCELED);
+  } else if (x->state == TINKER__EXCHANGE_ASKED) {
+    withdraw(x);
     refuse(x, TINKER_ECANCELED);
   } else if (x->state == TINKER__EXCHANGE_SENT) {
     tinker__http_cancel(x->session->http, &x->request);

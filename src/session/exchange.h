@@ -15,6 +15,7 @@ typedef struct tinker__exchange_s tinker__exchange_t;
 
 typedef enum {
   TINKER__EXCHANGE_IDLE,
+  TINKER__EXCHANGE_ASKED,  /* the session's door has not answered */
   TINKER__EXCHANGE_SENT,   /* the transport has it */
   TINKER__EXCHANGE_PAUSED, /* until `again` */
   TINKER__EXCHANGE_REFUSED /* `refused` will end it */
@@ -41,6 +42,7 @@ struct tinker__exchange_s {
   tinker__task_t refused; /* the transport did not take it */
   int refused_code;
   tinker__exchange_state_t state;
+  uint64_t ticket; /* of the door; 0 = it was not asked, or withdrew */
   bool canceled;
   tinker__exchange_done_cb done;
   char trouble[256]; /* of the last attempt, while it is tried again */
@@ -67,6 +69,9 @@ typedef struct tinker__exchange_spec_s {
 void tinker__exchange_begin(tinker__exchange_t *x, const char *path);
 void tinker__exchange_start(tinker__exchange_t *x,
                             const tinker__exchange_spec_t *spec, int encode_rc);
+/* The door's answer to this ticket; of another one it does nothing. */
+void tinker__exchange_admitted(tinker__exchange_t *x, uint64_t ticket,
+                               const tinker_error_t *error);
 /* done follows soon, with TINKER_ECANCELED unless it ended before. */
 void tinker__exchange_cancel(tinker__exchange_t *x);
 

@@ -28,7 +28,7 @@ tinker__session_config(const tinker__session_t *session) {
 }
 
 const char *tinker__session_id(const tinker__session_t *session) {
-  return session->id;
+  return session->phase >= TINKER__PHASE_SESSION ? session->id : NULL;
 }
 
 const char *tinker__session_trouble(const tinker__session_t *session) {
@@ -45,6 +45,18 @@ int64_t tinker__session_next_model_seq(tinker__session_t *session) {
 
 int64_t tinker__session_next_sampling_seq(tinker__session_t *session) {
   return session->sampling_seq++;
+}
+
+void tinker__session_counters(const tinker__session_t *session,
+                              int64_t *model_seq, int64_t *sampling_seq) {
+  *model_seq = session->model_seq;
+  *sampling_seq = session->sampling_seq;
+}
+
+void tinker__session_admitted(tinker__session_t *session, uint64_t ticket,
+                              const tinker_error_t *error) {
+  tinker__exchange_admitted(&session->startup, ticket, error);
+  tinker__exchange_admitted(&session->finish, ticket, error);
 }
 
 void tinker__session_dump(const tinker__session_t *session, tinker__jsonw_t *w,
@@ -197,7 +209,7 @@ static void send_finish(tinker__session_t *s) {
 static void go_on_finishing(tinker__session_t *s) {
   if (tinker__exchange_is_active(&s->finish) || !s->finish_waiter) return;
   if (s->phase == TINKER__PHASE_CREATING) return;
-  if (s->phase == TINKER__PHASE_SESSION) {
+  if (s->phase == TINKER__PHASE_SESSION && !s->adopted) {
     send_finish(s);
   } else {
     finish_done(s, NULL);
@@ -263,6 +275,12 @@ void tinker__session_set_ended(tinker__session_t *session) {
   tinker__loop_post(session->loop, &session->settle);
 }
 
+void tinker__session_set_finished(tinker__session_t *session) {
+  if (session->phase != TINKER__PHASE_SESSION) return;
+  session->phase = TINKER__PHASE_OVER;
+  tinker__beat_end(session);
+}
+
 /* ---- close ---- */
 
 static void free_session(tinker__session_t *s) {
@@ -279,7 +297,8 @@ static void on_close(tinker__task_t *task) {
   tinker__exchange_cancel(&s->startup);
   tinker__exchange_cancel(&s->finish);
   tinker__beat_end(s);
-  if (tinker__exchange_is_active(&s->startup) ||
+  bool wards_gone = tinker__wards_end(s);
+  if (!wards_gone || tinker__exchange_is_active(&s->startup) ||
       tinker__exchange_is_active(&s->beat) ||
       tinker__exchange_is_active(&s->finish)) {
     return; /* the last of them calls this again */
@@ -343,11 +362,17 @@ int tinker__session_new(tinker__session_t **out,
   s->event = options->event;
   s->user = options->user;
   s->log = options->log;
+  s->door = options->door;
+  s->adopted = options->adopt_id != NULL;
+  s->adopt_silent = options->adopt_silent;
+  s->model_seq = options->model_seq;
+  s->sampling_seq = options->sampling_seq;
   const tinker__world_t *world = s->loop->world;
   if (world->random(world->user, &s->seed, sizeof(s->seed))) {
     s->seed = (uint64_t)tinker__loop_now(s->loop); /* only jitter */
   }
   tinker__list_init(&s->waiters);
+  tinker__list_init(&s->wards);
   tinker__task_init(&s->settle, on_settle);
   tinker__task_init(&s->close_task, on_close);
   tinker__arena_init(&s->arena, s->mem);
@@ -357,6 +382,7 @@ int tinker__session_new(tinker__session_t **out,
   if (!keep(s, &s->sdk_version, options->sdk_version) ||
       !keep(s, &s->project_id, options->project_id) ||
       !keep(s, &s->display_name, options->display_name) ||
+      !keep(s, &s->id, options->adopt_id) ||
       !keep(s, &s->where, options->where) || !keep_tags(s, options)) {
     free_session(s);
     return TINKER_ENOMEM;

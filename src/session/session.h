@@ -35,6 +35,22 @@ typedef enum {
   TINKER__SESSION_MESSAGE  /* any other text from the service */
 } tinker__session_event_t;
 
+/* What create_session and finish pass before they are sent. The functions run
+ * on the loop's thread and don't call back. */
+typedef struct tinker__session_door_s {
+  /* May this go? The answer is tinker__session_admitted, later. Returns a
+   * ticket, or 0: there is no memory to ask. body: valid during the call.
+   * NULL = it may. */
+  uint64_t (*ask)(void *user, const char *path, tinker__str_t body);
+  /* It does not go. */
+  void (*withdrawn)(void *user, uint64_t ticket);
+  /* One that went is over, or (open) nobody follows it any more. error: NULL =
+   * reply has the result. Both borrowed. */
+  void (*ended)(void *user, uint64_t ticket, const tinker__http_reply_t *reply,
+                const tinker_error_t *error, bool open);
+  void *user;
+} tinker__session_door_t;
+
 typedef struct tinker__session_options_s {
   tinker__loop_t *loop; /* these three outlive the session */
   tinker__http_t *http;
@@ -49,7 +65,14 @@ typedef struct tinker__session_options_s {
    * people and valid during the call. */
   void (*event)(void *user, tinker__session_event_t event, const char *text);
   void *user;
-  struct tinker__log_s *log; /* gets debug lines; NULL = none */
+  /* A session that somebody else has made, NULL = it makes its own. It is not
+   * finished by tinker__session_finish, and not beaten with adopt_silent. The
+   * counters begin with these. */
+  const char *adopt_id;
+  bool adopt_silent;
+  int64_t model_seq, sampling_seq;
+  const tinker__session_door_t *door; /* outlives the session; NULL = none */
+  struct tinker__log_s *log;          /* gets debug lines; NULL = none */
 } tinker__session_options_t;
 
 /* Any thread; sends nothing. 0 or TINKER_ENOMEM. */
@@ -102,14 +125,34 @@ bool tinker__session_ended(const tinker__session_t *session);
 /* For whoever learns it first: a reply of 410 to anything of this session. */
 void tinker__session_set_ended(tinker__session_t *session);
 
+/* It was finished, by a request that is not the session's own. */
+void tinker__session_set_finished(tinker__session_t *session);
+
+/* A wish about a session that is somebody else's: that it is beaten too, or no
+ * longer. new, free: any thread; id: copied. 0 or TINKER_ENOMEM. */
+typedef struct tinker__ward_s tinker__ward_t;
+int tinker__ward_new(tinker__ward_t **out, tinker__mem_t *mem, const char *id,
+                     bool on);
+void tinker__ward_free(tinker__ward_t *ward);
+/* Takes it and fulfils it. The first beat is sent at once. */
+void tinker__session_ward(tinker__session_t *session, tinker__ward_t *ward);
+
 /* Writes an object that says how far the session is. */
 void tinker__session_dump(const tinker__session_t *session, tinker__jsonw_t *w,
                           int64_t now_ms);
+
+/* The answer of the door. error: NULL = it may go; else it ends with error,
+ * which is borrowed. Nothing happens if the ticket's request is gone. */
+void tinker__session_admitted(tinker__session_t *session, uint64_t ticket,
+                              const tinker_error_t *error);
 
 /* Counters of the session, each from 0: model_seq_id of a new model, and
  * sampling_session_seq_id, shared by samplers and ephemeral saves. */
 int64_t tinker__session_next_model_seq(tinker__session_t *session);
 int64_t tinker__session_next_sampling_seq(tinker__session_t *session);
+/* What the two would return. */
+void tinker__session_counters(const tinker__session_t *session,
+                              int64_t *model_seq, int64_t *sampling_seq);
 
 typedef enum {
   TINKER__FINISH_SUCCESS,

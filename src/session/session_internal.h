@@ -3,6 +3,7 @@
  *   session.c   life, waiters, counters, finish, close
  *   startup.c   config, dynamic_config, create_session, in this order
  *   beat.c      heartbeats, and what their silence means
+ *   ward.c      heartbeats of other clients' sessions
  *   exchange.c  a request with its retries
  *
  * Loop's thread only. */
@@ -23,12 +24,25 @@ typedef enum {
   TINKER__PHASE_OVER /* ended by the service, or finished */
 } tinker__session_phase_t;
 
+struct tinker__ward_s {
+  tinker__link_t link; /* in session->wards */
+  tinker__mem_t *mem;
+  tinker__exchange_t beat; /* its session is NULL before it is taken */
+  tinker__timer_t timer;
+  int64_t sent_ms;
+  bool on; /* false: not any more; it goes when its request has ended */
+  char id[];
+};
+
 struct tinker__session_s {
   tinker__loop_t *loop;
   tinker__http_t *http;
   tinker__mem_t *mem;
   void (*event)(void *user, tinker__session_event_t event, const char *text);
   void *user;
+  const tinker__session_door_t *door;
+  bool adopted;      /* id is set from the start */
+  bool adopt_silent; /* somebody else beats it */
   struct tinker__log_s *log;
   /* Copies of the options, in `arena` like everything that stays. */
   tinker__arena_t arena;
@@ -56,6 +70,8 @@ struct tinker__session_s {
   int64_t confirmed_ms; /* when the service last knew the session */
   int64_t unknown_ms;   /* when it first said that it did not; 0 = it knows */
   bool silent;          /* that it is silent or unknown was said */
+
+  tinker__link_t wards;
 
   tinker__exchange_t finish;
   tinker__timer_t finish_timer;
@@ -85,8 +101,12 @@ void tinker__startup_go_on(tinker__session_t *s);
 void tinker__session_reached(tinker__session_t *s);
 void tinker__session_failed(tinker__session_t *s, const tinker_error_t *error);
 
-/* Called when the session is made; the first beat is sent ten seconds later. */
+/* Called when the session is made; the first beat is sent ten seconds later,
+ * or at once of one that was adopted. */
 void tinker__beat_begin(tinker__session_t *s);
 void tinker__beat_end(tinker__session_t *s);
+
+/* Ends all of them. False: a request is out, whose end calls again for it. */
+bool tinker__wards_end(tinker__session_t *s);
 
 #endif

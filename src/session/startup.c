@@ -106,6 +106,13 @@ static void on_created(tinker__exchange_t *x, tinker__http_reply_t *reply,
   tinker__session_reached(s);
 }
 
+/* The first beat shows whether it is still there. */
+static void adopt_session(tinker__session_t *s) {
+  s->phase = TINKER__PHASE_SESSION;
+  if (!s->adopt_silent) tinker__beat_begin(s);
+  tinker__session_reached(s);
+}
+
 static void create_session(tinker__session_t *s) {
   static const tinker__exchange_spec_t spec = {
       TINKER__RETRY_ONCE, STARTUP_BUDGET_MS, CREATE_TIMEOUT_MS, on_created, 0};
@@ -257,6 +264,10 @@ void tinker__startup_go_on(tinker__session_t *s) {
     ask_client(s);
   } else if (s->phase == TINKER__PHASE_CONFIGURED &&
              someone_needs(s, TINKER__NEED_SESSION)) {
-    create_session(s);
+    if (s->adopted) {
+      adopt_session(s);
+    } else {
+      create_session(s);
+    }
   }
 }

@@ -20,6 +20,16 @@ void tinker__wire_body_free(tinker__wire_body_t *b) {
   tinker__wire_body_init(b, b->mem);
 }
 
+int tinker__wire_body_given(tinker__wire_body_t *b, tinker__str_t bytes) {
+  b->block = tinker__mem_alloc(b->mem, bytes.len);
+  if (!b->block) return TINKER_ENOMEM;
+  memcpy(b->block, bytes.ptr, bytes.len);
+  b->first = bytes.len;
+  b->estimate = bytes.len;
+  b->stamped = true;
+  return 0;
+}
+
 static size_t put_varint(unsigned char *p, uint64_t v) {
   size_t n = 0;
   for (; v >= 0x80; v >>= 7) p[n++] = (unsigned char)(v | 0x80);

@@ -38,6 +38,8 @@ typedef struct tinker__wire_body_s {
 
 void tinker__wire_body_init(tinker__wire_body_t *b, tinker__mem_t *mem);
 void tinker__wire_body_free(tinker__wire_body_t *b);
+/* Takes a copy of bytes that have a number already. 0 or TINKER_ENOMEM. */
+int tinker__wire_body_given(tinker__wire_body_t *b, tinker__str_t bytes);
 /* Writes id and number into the gap. May be done again with other values, as
  * long as nothing was sent. 0, TINKER_EINVAL (id not UTF-8, number below 0), or
  * TINKER_EOVERFLOW when the id is longer than the one that the body was encoded

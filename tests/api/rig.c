@@ -307,7 +307,8 @@ static void on_log(void *user, tinker_log_level_t level, const char *component,
 
 int rig_client(rig_t *rig) {
   tinker_client_options_t o;
-  tinker__client_parts_t parts = {&rig->mem, rig->on, script_http(rig->script)};
+  tinker__client_parts_t parts = {&rig->mem, rig->on, script_http(rig->script),
+                                  rig->on == &rig->loop.base};
   char why[128];
   tinker_client_options_init(&o);
   if (!rig->no_log_cb) o.log_cb = on_log;
@@ -317,6 +318,8 @@ int rig_client(rig_t *rig) {
   if (rig->log_level) o.log_level = rig->log_level;
   o.base_url = rig->base_url;
   o.mode = rig->mode;
+  o.seams = rig->seams;
+  o.adopt = rig->adopt;
   return tinker__client_new_on(&rig->client, &o, &parts, why, sizeof why);
 }
 

@@ -1,0 +1,404 @@
+/* Going on with the session, trainers and operations of another process. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "rig.h"
+
+#define SAMPLING "api/v1/create_sampling_session"
+#define FINISH "api/v1/sessions/s7/finish"
+#define BEAT "api/v1/session_heartbeat"
+#define SESSION "api/v1/create_session"
+
+typedef struct heir_s {
+  rig_t rig;
+  tinker_adoption_t adopt;
+  tinker_trainer_t *trainer;
+} heir_t;
+
+static int code_of(tinker_future_t *f) {
+  int code = tinker_future_wait(f, 1000);
+  tinker_future_release(f);
+  return code;
+}
+
+static void begin(heir_t *h, int64_t incarnation) {
+  rig_init(&h->rig, NULL);
+  tinker_adoption_init(&h->adopt);
+  h->adopt.session_id = "s7";
+  h->adopt.incarnation = incarnation;
+  h->rig.adopt = &h->adopt;
+  h->rig.session = "s7";
+  h->trainer = NULL;
+}
+
+static void adopt_trainer(heir_t *h, int64_t next) {
+  tinker_future_t *f =
+      tinker_client_adopt_trainer(h->rig.client, "s7:train:0", next, NULL);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  cr_assert_eq(tinker_future_kind(f), TINKER_KIND_ADOPT_TRAINER);
+  cr_assert_eq(tinker_future_get_trainer(f, &h->trainer), 0);
+  tinker_future_release(f);
+}
+
+static void end(heir_t *h) {
+  tinker_trainer_release(h->trainer);
+  rig_done(&h->rig);
+}
+
+static bool says(const script_request_t *q, const char *words) {
+  return q && strstr(q->body, words);
+}
+
+/* --- the session --- */
+
+/* Nothing is created, it is beaten at once, and no end of the client finishes
+ * it; models and samplers get numbers of the client's own block. */
+Test(adopt, session) {
+  heir_t h;
+  begin(&h, 3);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  tinker_trainer_release(rig_trainer(&h.rig));
+  tinker_sampler_release(rig_sampler(&h.rig));
+  tinker_sampler_release(rig_sampler(&h.rig));
+  fake_loop_advance(&h.rig.loop, 1);
+  cr_assert_eq(rig_count(&h.rig, SESSION), 0u);
+  cr_assert(says(rig_request(&h.rig, BEAT, 0), "\"session_id\":\"s7\""));
+  cr_assert(says(rig_request(&h.rig, CREATE, 0), "\"session_id\":\"s7\""));
+  cr_assert(
+      says(rig_request(&h.rig, CREATE, 0), "\"model_seq_id\":3000000000"));
+  cr_assert(says(rig_request(&h.rig, SAMPLING, 0),
+                 "\"sampling_session_seq_id\":3000000000"));
+  cr_assert(says(rig_request(&h.rig, SAMPLING, 1),
+                 "\"sampling_session_seq_id\":3000000001"));
+  char id[8];
+  cr_assert_eq(tinker_client_session_id(h.rig.client, id, sizeof id), 0);
+  cr_assert_str_eq(id, "s7");
+  cr_assert_eq(code_of(tinker_client_drain(h.rig.client, NULL)), 0);
+  cr_assert_eq(rig_count(&h.rig, FINISH), 0u);
+  end(&h);
+}
+
+Test(adopt, given_numbers_and_no_heartbeat) {
+  heir_t h;
+  begin(&h, -1);
+  h.adopt.model_seq_id = 4;
+  h.adopt.sampling_session_seq_id = 9;
+  h.adopt.no_heartbeat = 1;
+  cr_assert_eq(rig_client(&h.rig), 0);
+  tinker_trainer_release(rig_trainer(&h.rig));
+  tinker_sampler_release(rig_sampler(&h.rig));
+  fake_loop_advance(&h.rig.loop, 60000);
+  cr_assert_eq(rig_count(&h.rig, BEAT), 0u);
+  cr_assert(says(rig_request(&h.rig, CREATE, 0), "\"model_seq_id\":4"));
+  cr_assert(
+      says(rig_request(&h.rig, SAMPLING, 0), "\"sampling_session_seq_id\":9"));
+  end(&h);
+}
+
+/* Only the call finishes it; then it is over for this client as well. */
+Test(adopt, finish) {
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  tinker_sampler_release(rig_sampler(&h.rig));
+  cr_assert_eq(code_of(tinker_client_finish_session(h.rig.client, NULL)), 0);
+  cr_assert_eq(rig_count(&h.rig, FINISH), 1u);
+  cr_assert_eq(code_of(tinker_client_create_sampler(h.rig.client, "m", NULL)),
+               TINKER_ESESSION);
+  size_t beats = rig_count(&h.rig, BEAT);
+  fake_loop_advance(&h.rig.loop, 60000);
+  cr_assert_eq(rig_count(&h.rig, BEAT), beats);
+  cr_assert_eq(code_of(tinker_client_close(h.rig.client, NULL)), 0);
+  cr_assert_eq(rig_count(&h.rig, FINISH), 1u);
+  end(&h);
+}
+
+/* A client's own session is finished once, by the call or by the close. */
+Test(adopt, finish_of_an_own_session) {
+  rig_t rig;
+  rig_init(&rig, NULL);
+  cr_assert_eq(rig_client(&rig), 0);
+  cr_assert_eq(code_of(tinker_client_finish_session(rig.client, NULL)), 0);
+  cr_assert_eq(code_of(tinker_client_close(rig.client, NULL)), 0);
+  cr_assert_eq(rig_count(&rig, "api/v1/sessions/s1/finish"), 1u);
+  rig_done(&rig);
+}
+
+static void refused(tinker_adoption_t adopt, const char *words) {
+  tinker_client_options_t o = TINKER_CLIENT_OPTIONS_INIT;
+  tinker_client_t *client = NULL;
+  tinker_error_t *error = NULL;
+  o.base_url = "http://127.0.0.1:9";
+  o.api_key = "tml-x";
+  o.adopt = &adopt;
+  cr_assert_eq(tinker_client_new(&client, &o, &error), TINKER_EINVAL);
+  cr_assert(strstr(tinker_error_message(error), words), "%s",
+            tinker_error_message(error));
+  tinker_error_release(error);
+}
+
+/* Never from 0 by itself. */
+Test(adopt, options) {
+  tinker_adoption_t a = TINKER_ADOPTION_INIT;
+  refused(a, "adopt.session_id is NULL");
+  a.session_id = "a/b";
+  refused(a, "adopt.session_id is not one");
+  a.session_id = "s7";
+  refused(a, "want incarnation, or both");
+  a.model_seq_id = 1;
+  refused(a, "want incarnation, or both");
+  a.incarnation = 0;
+  refused(a, "adopt.incarnation is 0: want 1 to 1000000000");
+  a.incarnation = 1;
+  a.model_seq_id = -2;
+  refused(a, "adopt.model_seq_id is -2");
+  a.model_seq_id = -1;
+  a.no_heartbeat = 2;
+  refused(a, "adopt.no_heartbeat is 2: want 0 to 1");
+}
+
+/* --- sessions of others --- */
+
+static size_t beats_of(const heir_t *h, const char *mark) {
+  size_t n = 0;
+  const script_request_t *q;
+  for (size_t i = 0; (q = rig_request(&h->rig, BEAT, i)); i++) {
+    n += says(q, mark);
+  }
+  return n;
+}
+
+/* Each in its own time, whether the client has a session or not; named twice it
+ * is beaten once; one that has ended is left. */
+Test(adopt, beats_further_sessions) {
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x1", 1), 0);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x1", 1), 0);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x2", 1), 0);
+  fake_loop_advance(&h.rig.loop, 25000);
+  cr_assert_eq(beats_of(&h, "\"x1\""), 3u);
+  cr_assert_eq(beats_of(&h, "\"x2\""), 3u);
+  cr_assert_eq(beats_of(&h, "\"s7\""), 0u);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x1", 0), 0);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x3", 0), 0);
+  script_expect(
+      h.rig.script, TINKER__HTTP_POST, BEAT,
+      (script_reply_t){.status = 410, .body = "{\"detail\":\"over\"}"});
+  fake_loop_advance(&h.rig.loop, 60000);
+  cr_assert_eq(beats_of(&h, "\"x1\""), 3u);
+  cr_assert_eq(beats_of(&h, "\"x2\""), 4u);
+  cr_assert(strstr(h.rig.log_line, "session x2"), "%s", h.rig.log_line);
+  end(&h);
+}
+
+/* Stopped, and closed, while a beat hangs. */
+Test(adopt, a_hanging_beat) {
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  for (int i = 0; i < 2; i++) {
+    script_expect(h.rig.script, TINKER__HTTP_POST, BEAT,
+                  (script_reply_t){.delay_ms = -1});
+  }
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x1", 1), 0);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x2", 1), 0);
+  fake_loop_advance(&h.rig.loop, 1);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x1", 0), 0);
+  cr_assert_eq(tinker_client_beat_session(h.rig.client, "x1", 1), 0);
+  fake_loop_advance(&h.rig.loop, 1);
+  cr_assert_eq(beats_of(&h, "\"x1\""), 2u);
+  end(&h);
+}
+
+Test(adopt, beat_codes) {
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  tinker_client_t *c = h.rig.client;
+  cr_assert_eq(tinker_client_beat_session(NULL, "x", 1), TINKER_EINVAL);
+  cr_assert_eq(tinker_client_beat_session(c, NULL, 1), TINKER_EINVAL);
+  cr_assert_eq(tinker_client_beat_session(c, "a/b", 1), TINKER_EINVAL);
+  cr_assert_eq(tinker_client_beat_session(c, "x", 2), TINKER_EINVAL);
+  for (uint64_t n = 1; n <= 2; n++) {
+    atomic_store(&h.rig.mem.fail_at, atomic_load(&h.rig.mem.count) + n);
+    cr_assert_eq(tinker_client_beat_session(c, "x", 1), TINKER_ENOMEM);
+  }
+  atomic_store(&h.rig.mem.fail_at, 0);
+  tinker_future_release(tinker_client_close(c, NULL));
+  cr_assert_eq(tinker_client_beat_session(c, "x", 1), TINKER_ECLOSED);
+  end(&h);
+}
+
+/* --- a trainer --- */
+
+Test(adopt, trainer_goes_on) {
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  adopt_trainer(&h, 41);
+  cr_assert_str_eq(tinker_trainer_model_id(h.trainer), "s7:train:0");
+  cr_assert_eq(code_of(tinker_trainer_optim_step(h.trainer, NULL, NULL)), 0);
+  cr_assert_eq(rig_seq(rig_request(&h.rig, OPTIM, 0)), 41);
+  cr_assert_eq(code_of(tinker_client_adopt_trainer(h.rig.client, "a", 0, NULL)),
+               TINKER_EINVAL);
+  cr_assert_eq(
+      code_of(tinker_client_adopt_trainer(h.rig.client, NULL, 1, NULL)),
+      TINKER_EINVAL);
+  cr_assert_eq(
+      code_of(tinker_client_adopt_trainer(h.rig.client, "a/b", 1, NULL)),
+      TINKER_EINVAL);
+  end(&h);
+}
+
+/* --- operations --- */
+
+/* Two chunks, by their ids: the result is the one of both, nothing is sent but
+ * questions, and no number is taken. */
+Test(adopt, operation_by_ids) {
+  heir_t h;
+  static const tinker_operation_request_t requests[2] = {
+      {"forward_backward-5-2", NULL, 0, 5, 2},
+      {"forward_backward-6-1", NULL, 0, 6, 1}};
+  const tinker_forward_result_t *result;
+  tinker_tensor_view_t v;
+  double loss;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  adopt_trainer(&h, 7);
+  tinker_future_t *f = tinker_trainer_adopt_operation(
+      h.trainer, TINKER_KIND_FORWARD_BACKWARD, requests, 2, NULL);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  cr_assert_eq(tinker_future_get_forward(f, &result), 0);
+  cr_assert_eq(tinker_forward_result_count(result), 3u);
+  cr_assert_eq(tinker_forward_result_tensor(result, 2, "logprobs", &v), 0);
+  cr_assert_eq(v.f32[0], -600.0f);
+  cr_assert_eq(tinker_future_loss(f, &loss), 0);
+  cr_assert_eq(loss, 11.0);
+  tinker_future_release(f);
+  cr_assert_eq(rig_count(&h.rig, FB), 0u);
+  cr_assert_eq(code_of(tinker_trainer_optim_step(h.trainer, NULL, NULL)), 0);
+  cr_assert_eq(rig_seq(rig_request(&h.rig, OPTIM, 0)), 7);
+  end(&h);
+}
+
+/* Each kind ends as its own call does. */
+Test(adopt, operations_of_each_kind) {
+  static const struct {
+    tinker_kind_t kind;
+    const char *id;
+  } all[] = {
+      {TINKER_KIND_FORWARD, "forward_backward-1-1"},
+      {TINKER_KIND_OPTIM_STEP, "optim_step-2-0"},
+      {TINKER_KIND_SAVE_STATE, "save_weights-3-0"},
+      {TINKER_KIND_LOAD_STATE, "load_weights-4-0"},
+      {TINKER_KIND_SAVE_WEIGHTS_FOR_SAMPLER, "save_weights_for_sampler-5-0"},
+      {TINKER_KIND_CREATE_SAMPLER, "save_weights_for_sampler-6-0"},
+  };
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  adopt_trainer(&h, 10);
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+    tinker_operation_request_t q = {all[i].id, NULL, 0, (int64_t)i + 1, 0};
+    tinker_future_t *f =
+        tinker_trainer_adopt_operation(h.trainer, all[i].kind, &q, 1, NULL);
+    cr_assert_eq(tinker_future_wait(f, 1000), 0, "%zu", i);
+    cr_assert_eq(tinker_future_kind(f), all[i].kind);
+    if (all[i].kind == TINKER_KIND_CREATE_SAMPLER) {
+      tinker_sampler_t *s;
+      cr_assert_eq(tinker_future_get_sampler(f, &s), 0);
+      tinker_sampler_release(s);
+    }
+    tinker_future_release(f);
+  }
+  end(&h);
+}
+
+/* The same bytes under the same number; what is new comes afterwards. */
+Test(adopt, operation_sent_again) {
+  static const char body[] =
+      "{\"model_id\":\"s7:train:0\",\"seq_id\":6,\"x\":1}";
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  adopt_trainer(&h, 7);
+  tinker_operation_request_t q = {NULL, body, sizeof body - 1, 6, 0};
+  tinker_future_t *f = tinker_trainer_adopt_operation(
+      h.trainer, TINKER_KIND_OPTIM_STEP, &q, 1, NULL);
+  tinker_future_t *g = tinker_trainer_optim_step(h.trainer, NULL, NULL);
+  cr_assert_eq(code_of(f), 0);
+  cr_assert_eq(code_of(g), 0);
+  const script_request_t *sent = rig_request(&h.rig, OPTIM, 0);
+  cr_assert(sent->body_len == q.body_len &&
+            !memcmp(sent->body, body, q.body_len));
+  cr_assert(sent->numbered);
+  cr_assert_eq(rig_seq(rig_request(&h.rig, OPTIM, 1)), 7);
+  end(&h);
+}
+
+static void fails(heir_t *h, tinker_kind_t kind, tinker_operation_request_t q,
+                  size_t n, const char *words) {
+  tinker_operation_request_t both[2] = {q, {"a", NULL, 0, 1, 0}};
+  tinker_future_t *f =
+      tinker_trainer_adopt_operation(h->trainer, kind, both, n, NULL);
+  cr_assert_eq(tinker_future_wait(f, 1000), TINKER_EINVAL);
+  const char *text = tinker_error_message(tinker_future_error(f));
+  cr_assert(strstr(text, words), "%s", text);
+  tinker_future_release(f);
+}
+
+Test(adopt, operation_codes) {
+  const tinker_kind_t fb = TINKER_KIND_FORWARD_BACKWARD;
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  adopt_trainer(&h, 7);
+  tinker_operation_request_t good = {"a", NULL, 0, 6, 0}, q = good;
+  fails(&h, TINKER_KIND_SAMPLE, good, 1, "kind is 15, which can't be adopted");
+  fails(&h, TINKER_KIND_OPTIM_STEP, good, 2, "n is 2: want 1 for optim_step");
+  fails(&h, fb, good, 0, "requests: there are none");
+  q.seq_id = 0;
+  fails(&h, fb, q, 1, "requests[0].seq_id is 0: want 1 to 2147483647");
+  q.seq_id = 7;
+  fails(&h, fb, q, 1, "its number is not below its trainer's next one");
+  q = good;
+  q.request_id = NULL;
+  fails(&h, fb, q, 1, "requests[0] has neither: want request_id or body");
+  q.body = "x";
+  q.body_len = 1;
+  fails(&h, fb, q, 2, "requests[1] has a request_id, requests[0] has not");
+  q.request_id = "a";
+  fails(&h, fb, q, 1, "requests[0] has both");
+  end(&h);
+}
+
+/* --- without memory --- */
+
+static void play(heir_t *h) {
+  tinker_operation_request_t q = {"forward_backward-6-1", NULL, 0, 6, 1};
+  tinker_operation_request_t r = {NULL, "x", 1, 6, 0};
+  code_of(tinker_trainer_adopt_operation(
+      h->trainer, TINKER_KIND_FORWARD_BACKWARD, &q, 1, NULL));
+  code_of(tinker_trainer_adopt_operation(h->trainer, TINKER_KIND_OPTIM_STEP, &r,
+                                         1, NULL));
+  code_of(tinker_client_adopt_trainer(h->rig.client, "s7:train:1", 1, NULL));
+  code_of(tinker_client_finish_session(h->rig.client, NULL));
+}
+
+Test(adopt, fail_each_allocation) {
+  for (uint64_t n = 1;; n++) {
+    heir_t h;
+    begin(&h, 1);
+    cr_assert_eq(rig_client(&h.rig), 0);
+    adopt_trainer(&h, 7);
+    uint64_t before = atomic_load(&h.rig.mem.count);
+    atomic_store(&h.rig.mem.fail_at, before + n);
+    play(&h);
+    bool all = atomic_load(&h.rig.mem.count) < before + n;
+    atomic_store(&h.rig.mem.fail_at, 0);
+    end(&h);
+    if (all) break;
+  }
+}
