@@ -60,8 +60,31 @@ static void put_escape(tinker__buf_t *b, unsigned c) {
   tinker__buf_add(b, text, n);
 }
 
+/* Does it stand in JSON as it is? So do nearly all names. */
+static bool is_plain(tinker__str_t s) {
+  bool plain = true;
+  for (size_t i = 0; i < s.len; i++) {
+    char c = s.ptr[i];
+    plain &= c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+  }
+  return plain;
+}
+
+static void put_plain(tinker__buf_t *b, tinker__str_t s) {
+  if (s.len > SIZE_MAX - 2 || tinker__buf_reserve(b, s.len + 2)) return;
+  char *to = b->data + b->len;
+  *to++ = '"';
+  if (s.len) memcpy(to, s.ptr, s.len);
+  to[s.len] = '"';
+  b->len += s.len + 2;
+}
+
 static void put_string(tinker__buf_t *b, tinker__str_t s) {
   const char *p = s.ptr, *end = p + s.len, *run = p;
+  if (is_plain(s)) {
+    put_plain(b, s);
+    return;
+  }
   if (!tinker__utf8_valid(p, s.len)) {
     tinker__buf_fail(b, TINKER_EINVAL);
     return;
