@@ -60,14 +60,32 @@ static void put_escape(tinker__buf_t *b, unsigned c) {
   tinker__buf_add(b, text, n);
 }
 
+#define EACH(c) (UINT64_MAX / 255 * (c)) /* a byte, eight times */
+
+/* Bytes that are 0 get their highest bit set; above the first of them others
+ * may, too. */
+static uint64_t zeros(uint64_t bytes) {
+  return (bytes - EACH(1)) & ~bytes;
+}
+
+/* Has none of eight bytes to be escaped? */
+static bool are_plain(uint64_t b) {
+  uint64_t bad = b | (b - EACH(0x20)) | zeros(b ^ EACH('"')) |
+                 zeros(b ^ EACH('\\')) | zeros(b ^ EACH(0x7f));
+  return !(bad & EACH(0x80));
+}
+
 /* Does it stand in JSON as it is? So do nearly all names. */
 static bool is_plain(tinker__str_t s) {
-  bool plain = true;
-  for (size_t i = 0; i < s.len; i++) {
-    char c = s.ptr[i];
-    plain &= c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+  uint64_t bytes = EACH(' ');
+  size_t i = 0;
+  for (; s.len - i >= sizeof bytes; i += sizeof bytes) {
+    memcpy(&bytes, s.ptr + i, sizeof bytes);
+    if (!are_plain(bytes)) return false;
   }
-  return plain;
+  bytes = EACH(' ');
+  if (s.len > i) memcpy(&bytes, s.ptr + i, s.len - i);
+  return are_plain(bytes);
 }
 
 static void put_plain(tinker__buf_t *b, tinker__str_t s) {
