@@ -154,8 +154,8 @@ static int grow_chunks(tinker_input_t *input) {
   }
   void *ends = first ? NULL : input->ends;
   size_t cap = first ? 0 : input->chunks_cap;
-  int rc = grow(&input->mem, &ends, &cap, input->chunks + 1,
-                sizeof *input->ends);
+  int rc =
+      grow(&input->mem, &ends, &cap, input->chunks + 1, sizeof *input->ends);
   if (rc) return rc;
   input->ends = ends;
   input->chunks_cap = cap;

@@ -384,8 +384,7 @@ static void curl_cancel(tinker__http_t *http, tinker__http_request_t *r) {
 static void free_transport(tinker__curl_t *c) {
   tinker__link_t *link;
   while ((link = tinker__list_pop_front(&c->spare))) {
-    tinker__mem_free(c->mem,
-                     TINKER__CONTAINER(link, tinker__transfer_t, link));
+    tinker__mem_free(c->mem, TINKER__CONTAINER(link, tinker__transfer_t, link));
   }
   for (int i = 0; i < TINKER__LANE_COUNT; i++) {
     if (c->lanes[i].owner) tinker__curl_lane_free(&c->lanes[i]);
