@@ -84,6 +84,9 @@ void tinker__rec_state_free(tinker__rec_state_t *s) {
     ckpt_free(s, TINKER__CONTAINER(l, tinker__rec_ckpt_t, link));
   }
   tinker__buf_free(&s->cursor);
+  for (size_t i = 0; s->past && i < TINKER__REC_PAST; i++) {
+    tinker__mem_free(s->mem, s->past[i].batches);
+  }
   tinker__mem_free(s->mem, s->past);
   tinker__mem_free(s->mem, s->plan);
   tinker__mem_free(s->mem, s->session);
@@ -109,6 +112,17 @@ tinker__rec_ckpt_t *tinker__rec_state_ckpt(const tinker__rec_state_t *s,
     if (strcmp(c->name, name) == 0) return c;
   }
   return NULL;
+}
+
+bool tinker__rec_state_cursor(const tinker__rec_state_t *s, int64_t step,
+                              tinker__str_t *out) {
+  TINKER__LIST_EACH(l, tmp, &s->cursors) {
+    const cursor_t *c = TINKER__CONTAINER(l, cursor_t, link);
+    if (c->step != step) continue;
+    *out = (tinker__str_t){c->data, c->len};
+    return true;
+  }
+  return false;
 }
 
 const tinker__rec_past_t *tinker__rec_state_past(const tinker__rec_state_t *s,
@@ -242,13 +256,20 @@ static int fold_cursor(const fold_t *x) {
   return TINKER_ENOMEM;
 }
 
-static void remember(tinker__rec_state_t *s, const fold_t *x) {
+static int remember(tinker__rec_state_t *s, const fold_t *x) {
   tinker__rec_past_t *p = &s->past[s->past_at];
-  *p = (tinker__rec_past_t){
-      .step = x->r->step, .epoch = x->epoch, .loss = x->f->loss};
-  if (x->f->batch.len) tinker__rec_unhex(x->f->batch, p->batch);
+  unsigned char *batches =
+      tinker__mem_dup(s->mem, x->r->bytes.ptr, x->r->bytes.len);
+  if (!batches) return TINKER_ENOMEM;
+  tinker__mem_free(s->mem, p->batches);
+  *p = (tinker__rec_past_t){.step = x->r->step,
+                            .epoch = x->epoch,
+                            .batches = batches,
+                            .batch_count = x->r->bytes.len / TINKER__SHA256_LEN,
+                            .loss = x->f->loss};
   s->past_at = (s->past_at + 1) % TINKER__REC_PAST;
   if (s->past_count < TINKER__REC_PAST) s->past_count++;
+  return 0;
 }
 
 /* Operations of the step are done with; its saves and probes may go on. */
@@ -264,12 +285,12 @@ static void drop_ops(tinker__rec_state_t *s, int64_t step) {
 static int fold_commit(const fold_t *x) {
   tinker__rec_state_t *s = x->s;
   if (s->history) {
-    if (x->epoch != s->epoch) remember(s, x);
-    return 0;
+    return x->epoch != s->epoch ? remember(s, x) : 0;
   }
   if (x->r->step != s->committed + 1) return TINKER_EFORMAT;
+  int rc = remember(s, x);
+  if (rc != 0) return rc;
   s->committed = x->r->step;
-  remember(s, x);
   drop_ops(s, s->committed);
   TINKER__LIST_EACH(l, tmp, &s->cursors) {
     cursor_t *c = TINKER__CONTAINER(l, cursor_t, link);
@@ -383,11 +404,11 @@ static int fold_incident(const fold_t *x) {
   case TINKER__REC_INC_OPEN:
     s->incident = x->f->incident;
     s->attempts = 0;
+    raise(&s->progress, x->r->step);
     raise(&s->incidents, x->f->incident);
     return 0;
   case TINKER__REC_ATTEMPT_BEGIN:
-    s->attempts++;
-    s->fruitless++;
+    if (s->incident) s->attempts++, s->fruitless++;
     raise(&s->last_epoch, x->f->epoch);
     return 0;
   case TINKER__REC_LEDGER:

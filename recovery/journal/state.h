@@ -82,7 +82,8 @@ typedef struct tinker__rec_ckpt_s {
 /* A step that was committed. */
 typedef struct tinker__rec_past_s {
   int64_t step, epoch;
-  unsigned char batch[TINKER__SHA256_LEN]; /* of all its batches */
+  unsigned char *batches; /* digests of its batches, one behind the other */
+  size_t batch_count;
   double loss;                             /* of all its batches */
 } tinker__rec_past_t;
 
@@ -134,6 +135,9 @@ tinker__rec_op_t *tinker__rec_state_op(const tinker__rec_state_t *s,
                                        uint64_t id);
 tinker__rec_ckpt_t *tinker__rec_state_ckpt(const tinker__rec_state_t *s,
                                            const char *name);
+/* The cursor of a step after the last committed one; false = none is known. */
+bool tinker__rec_state_cursor(const tinker__rec_state_t *s, int64_t step,
+                              tinker__str_t *out);
 const tinker__rec_past_t *tinker__rec_state_past(const tinker__rec_state_t *s,
                                                  int64_t step);
 
