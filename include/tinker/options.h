@@ -119,12 +119,16 @@ typedef struct tinker_call_options_s {
    * (seams.h) included. Default 0. */
   int32_t ahead;
   int32_t reserved1; /* 0 */
+  /* A number of the program's own, which its journal and its gate see with all
+   * that the call changes (tinker_intent_t, tinker_gate_question_t in seams.h);
+   * any. The service does not get it. Default 0. */
+  uint64_t tag;
 } tinker_call_options_t;
 
 #define TINKER_CALL_OPTIONS_INIT                                               \
   {                                                                            \
     sizeof(tinker_call_options_t), TINKER_TIMEOUT_DEFAULT, NULL, NULL, 0, 0,   \
-        0, 0                                                                   \
+        0, 0, 0                                                                \
   }
 
 #define TINKER_FREEZE_ATTENTION 1u

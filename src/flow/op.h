@@ -215,6 +215,7 @@ struct tinker__op_s {
   tinker__mem_t *mem;
   const tinker__kind_t *kind;
   uint64_t id;             /* counts the operations of a flow, for people */
+  uint64_t tag;            /* the caller's, for the door; 0 = none */
   tinker__turn_t *turn;    /* trainer or sampler it belongs to; may be NULL */
   tinker_future_t *future; /* a reference; NULL once it has ended */
   tinker__op_state_t state;
