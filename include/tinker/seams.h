@@ -66,6 +66,7 @@ typedef struct tinker_intent_request_s {
   const tinker_segment_t *segments;
   size_t segment_count;
   size_t len;               /* of all segments together */
+  size_t datums;            /* examples of a batch in it; else 0 */
   unsigned char sha256[32]; /* of the body */
 } tinker_intent_request_t;
 

@@ -42,6 +42,7 @@ static tinker__record_t *of_operation(tinker__hook_t *hook,
   tinker_segment_t *segments = r->segments;
   for (size_t i = 0; i < m->count; i++) {
     add_request(r, i, m->requests[i].seq, &m->requests[i].body, &segments);
+    r->requests[i].datums = m->op->parts[i].datums;
   }
   r->op = m->op;
   r->intent.kind = m->op->kind->id;
