@@ -18,6 +18,7 @@
 #define NAME "the journal"
 
 static const char tables[] =
+    "BEGIN IMMEDIATE;"
     "CREATE TABLE IF NOT EXISTS head(one INTEGER PRIMARY KEY CHECK(one = 1),"
     " format INTEGER NOT NULL, lineage TEXT NOT NULL, epoch INTEGER NOT NULL,"
     " generation INTEGER NOT NULL);"
@@ -28,7 +29,8 @@ static const char tables[] =
     " hash BLOB NOT NULL);"
     "CREATE TRIGGER IF NOT EXISTS one_writer BEFORE INSERT ON record"
     " WHEN NEW.generation <> (SELECT generation FROM head)"
-    " BEGIN SELECT RAISE(ABORT, 'an older writer'); END;";
+    " BEGIN SELECT RAISE(ABORT, 'an older writer'); END;"
+    "COMMIT;";
 static const char insert[] =
     "INSERT INTO record(id, type, generation, step, boot, boot_ms, wall_ms,"
     " fields, bytes, hash) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -144,9 +146,25 @@ static int on_record(void *user, struct sqlite3_stmt *row) {
   return rc;
 }
 
+static int on_table(void *user, struct sqlite3_stmt *row) {
+  (void)row;
+  *(bool *)user = true;
+  return 0;
+}
+
+/* A writer that died as it began has left a file without tables. */
+static int has_tables(tinker__db_t *db, reader_t *r, bool *out) {
+  *out = false;
+  return tinker__db_each(db,
+                         "SELECT name FROM sqlite_master WHERE name = 'head'",
+                         on_table, out, r->why, r->why_len);
+}
+
 static int read_all(tinker__db_t *db, reader_t *r) {
+  bool any;
   int rc = tinker__rec_chain_begin(r->spec->lineage, r->spec->epoch, r->hash);
-  if (rc != 0) return rc;
+  if (rc == 0) rc = has_tables(db, r, &any);
+  if (rc != 0 || !any) return rc;
   rc = tinker__db_each(db, "SELECT * FROM head", on_head, r, r->why,
                        r->why_len);
   if (rc == 0) {

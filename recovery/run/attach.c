@@ -86,6 +86,9 @@ int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
   if (rc != 0) return local_fault(f, rc, "the run's journal can't be written");
   pthread_mutex_lock(&run->lock);
   run->epoch = e;
+  if (e->next_seq_id > run->state.next_seq_id) {
+    run->state.next_seq_id = e->next_seq_id;
+  }
   tinker__rec_run_move(run, TINKER__REC_RUN_READY);
   pthread_mutex_unlock(&run->lock);
   tinker__rec_say(run, "epoch_active", facts.from_step, &facts);

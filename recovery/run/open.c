@@ -9,6 +9,7 @@
 #include "run/run.h"
 
 #define CLOSE_MS 4000
+#define FINISH_MS 2000
 
 /* --- Options -------------------------------------------------------------- */
 
@@ -198,12 +199,24 @@ void tinker__rec_run_unref(tinker_run_t *run) {
   free(run);
 }
 
+/* Nothing is trained in it any more. One that is left costs nothing, so a
+ * failure is no failure of the run. */
+static void finish_session(tinker__rec_epoch_t *e) {
+  atomic_store(&e->may_finish, true);
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  call.timeout_ms = FINISH_MS;
+  tinker_future_t *over = tinker_client_finish_session(e->client, &call);
+  tinker_future_wait(over, -1);
+  tinker_future_release(over);
+}
+
 /* All that the run has, in the order in which one part uses the other. */
 static void end_run(tinker_run_t *run) {
   pthread_mutex_lock(&run->lock);
   atomic_store(&run->closing, true);
   pthread_cond_broadcast(&run->wake);
   pthread_mutex_unlock(&run->lock);
+  if (run->epoch && run->state.finished) finish_session(run->epoch);
   if (run->epoch) { /* whatever the run's thread waits for ends by this */
     tinker_future_release(tinker_client_close(run->epoch->client, NULL));
   }

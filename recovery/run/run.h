@@ -73,6 +73,7 @@ typedef struct tinker__rec_epoch_s {
   tinker_client_t *client;
   tinker_trainer_t *trainer;
   tinker__link_t made;    /* the lock */
+  int64_t next_seq_id;    /* the lock: free, before the epoch is active */
   tinker__link_t tickets; /* the lock */
   tinker__link_t link;    /* of the run's epochs that are over */
   atomic_bool fenced;     /* nothing leaves any more */

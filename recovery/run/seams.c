@@ -163,6 +163,16 @@ static int submit_intent(tinker__rec_epoch_t *e, const ticket_t *t,
   return rc;
 }
 
+/* Before the epoch is active the state does not see its records. */
+static void count_numbers(tinker__rec_epoch_t *e, const tinker_intent_t *in) {
+  pthread_mutex_lock(&e->run->lock);
+  for (size_t i = 0; i < in->request_count; i++) {
+    int64_t next = in->requests[i].seq_id + 1;
+    if (next > e->next_seq_id) e->next_seq_id = next;
+  }
+  pthread_mutex_unlock(&e->run->lock);
+}
+
 static int write_intent(tinker__rec_epoch_t *e, ticket_t *t,
                         const tinker__rec_made_t *made,
                         const tinker_intent_t *in, tinker__rec_sent_t *sent,
@@ -194,7 +204,10 @@ static int write_intent(tinker__rec_epoch_t *e, ticket_t *t,
   f.next_sampling = in->next_sampling_session_seq_id;
   f.requests = sent;
   f.request_count = in->request_count;
-  if (rc == 0) rc = submit_intent(e, t, &f, tinker__buf_str(&bytes));
+  if (rc == 0) {
+    count_numbers(e, in);
+    rc = submit_intent(e, t, &f, tinker__buf_str(&bytes));
+  }
   tinker__buf_free(&bytes);
   return rc;
 }

@@ -286,7 +286,6 @@ static void finish(tinker_run_t *run) {
   tinker__rec_note(run, NULL, TINKER__REC_FINISH, run->state.committed, &none,
                    tinker__str(""));
   tinker__rec_say(run, "finished", run->state.committed, NULL);
-  if (run->epoch) atomic_store(&run->epoch->may_finish, true);
 }
 
 static void do_next(tinker_run_t *run, tinker__rec_job_t *job) {
