@@ -115,7 +115,7 @@ typedef struct tinker_run_options_s {
   /* For the clients of the run; NULL (default) = all defaults. mode must be
    * background, seams and adopt NULL. */
   const tinker_client_options_t *client;
-  uint32_t allow;   /* bits of TINKER_PLAN_*; default 0 */
+  uint32_t allow;    /* bits of TINKER_PLAN_*; default 0 */
   int32_t reserved0; /* 0 */
   /* A checkpoint after each so many steps, 1 or more; 0 = only by
    * tinker_run_checkpoint(). Default 50. */
@@ -211,13 +211,14 @@ TINKER_API int tinker_future_get_run_step(tinker_future_t *future,
  * where a step is done again with recorded data, if these are not its data.
  * run, call: see future.h. data, n, loss: as there. Returns a future owned by
  * the caller; results as there. */
-TINKER_API TINKER_NODISCARD tinker_future_t *tinker_run_forward_backward(
-    tinker_run_t *run, tinker_datum_t *const *data, size_t n,
-    const tinker_loss_t *loss, const tinker_call_options_t *call);
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_run_forward_backward(tinker_run_t *run, tinker_datum_t *const *data,
+                            size_t n, const tinker_loss_t *loss,
+                            const tinker_call_options_t *call);
 
 /* tinker_trainer_optim_step() of the present step.
- * run, call: see future.h. params: borrowed; NULL = the plan's. Returns a future
- * owned by the caller; result: tinker_future_get_optim(). */
+ * run, call: see future.h. params: borrowed; NULL = the plan's. Returns a
+ * future owned by the caller; result: tinker_future_get_optim(). */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_optim_step(tinker_run_t *run, const tinker_adam_params_t *params,
                       const tinker_call_options_t *call);

@@ -20,8 +20,8 @@ void tinker__rec_bodies_init(tinker__rec_bodies_t *b, const tinker__world_t *w,
 
 static int path_of(const tinker__rec_bodies_t *b, int64_t step,
                    char out[PATH_ROOM], char *why, size_t why_len) {
-  int n = snprintf(out, PATH_ROOM, "%s.s%lld.bodies", b->prefix,
-                   (long long)step);
+  int n =
+      snprintf(out, PATH_ROOM, "%s.s%lld.bodies", b->prefix, (long long)step);
   if (n > 0 && n < PATH_ROOM) return 0;
   return tinker__why(why, why_len, TINKER_EOVERFLOW, "%s: the path is too long",
                      b->prefix);
@@ -43,9 +43,9 @@ static int open_step(tinker__rec_bodies_t *b, int64_t step, const char *path,
   const tinker__world_t *w = b->world;
   if (b->fd >= 0 && b->step == step) return 0;
   tinker__rec_bodies_close(b);
-  int fd = w->open(w->user, path,
-                   O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
-                   0600);
+  int fd =
+      w->open(w->user, path,
+              O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
   struct stat st;
   if (fd < 0) return failed(path, why, why_len);
   if (stat(path, &st) != 0) {
@@ -97,7 +97,8 @@ int tinker__rec_bodies_read(const tinker__rec_bodies_t *b, int64_t step,
   int rc = path_of(b, step, path, why, why_len);
   if (rc == 0) rc = tinker__file_read(b->world, path, out, why, why_len);
   if (rc != 0) return rc;
-  if (offset < 0 || (size_t)offset > out->len || len > out->len - (size_t)offset) {
+  if (offset < 0 || (size_t)offset > out->len ||
+      len > out->len - (size_t)offset) {
     return tinker__why(why, why_len, TINKER_EFORMAT,
                        "%s: it has %zu bytes, the request ends at %lld", path,
                        out->len, (long long)offset + (long long)len);

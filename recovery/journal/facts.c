@@ -19,16 +19,18 @@ typedef struct {
 #define FIELD(name)                                                            \
   { #name, offsetof(tinker__rec_facts_t, name) }
 
-static const field_t numbers[] = {
-    FIELD(op),          FIELD(slot),       FIELD(kind),
-    FIELD(side),        FIELD(request),    FIELD(end),
-    FIELD(code),        FIELD(epoch),      FIELD(from_step),
-    FIELD(to_step),     FIELD(incident),   FIELD(attempt),
-    FIELD(level),       FIELD(incarnation), FIELD(next_model),
-    FIELD(next_sampling), FIELD(delay_ms), FIELD(count)};
-static const field_t texts[] = {
-    FIELD(name), FIELD(path),  FIELD(model), FIELD(session), FIELD(id),
-    FIELD(why), FIELD(batch), FIELD(cause), FIELD(evidence)};
+static const field_t numbers[] = {FIELD(op),         FIELD(slot),
+                                  FIELD(kind),       FIELD(side),
+                                  FIELD(request),    FIELD(end),
+                                  FIELD(code),       FIELD(epoch),
+                                  FIELD(from_step),  FIELD(to_step),
+                                  FIELD(incident),   FIELD(attempt),
+                                  FIELD(level),      FIELD(incarnation),
+                                  FIELD(next_model), FIELD(next_sampling),
+                                  FIELD(delay_ms),   FIELD(count)};
+static const field_t texts[] = {FIELD(name),    FIELD(path),  FIELD(model),
+                                FIELD(session), FIELD(id),    FIELD(why),
+                                FIELD(batch),   FIELD(cause), FIELD(evidence)};
 
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 

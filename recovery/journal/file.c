@@ -165,8 +165,8 @@ static int read_all(tinker__db_t *db, reader_t *r) {
   int rc = tinker__rec_chain_begin(r->spec->lineage, r->spec->epoch, r->hash);
   if (rc == 0) rc = has_tables(db, r, &any);
   if (rc != 0 || !any) return rc;
-  rc = tinker__db_each(db, "SELECT * FROM head", on_head, r, r->why,
-                       r->why_len);
+  rc =
+      tinker__db_each(db, "SELECT * FROM head", on_head, r, r->why, r->why_len);
   if (rc == 0) {
     rc = tinker__db_each(db,
                          "SELECT id, type, generation, step, boot, boot_ms,"
@@ -204,8 +204,7 @@ int tinker__rec_file_read(const tinker__rec_file_spec_t *spec, char *why,
 static int make_file(const tinker__rec_file_spec_t *spec, char *why,
                      size_t why_len) {
   const tinker__world_t *w = spec->world;
-  int fd =
-      w->open(w->user, spec->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  int fd = w->open(w->user, spec->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) {
     return tinker__why(why, why_len, TINKER_EIO, "%s: %s", spec->path,
                        strerror(errno));
@@ -232,8 +231,8 @@ static int take_over(tinker__rec_file_t *f, const reader_t *r, char *why,
 static int open_db(tinker__rec_file_t *f, const tinker__rec_file_spec_t *spec,
                    char *why, size_t why_len) {
   reader_t r = {.spec = spec, .why = why, .why_len = why_len};
-  int rc = tinker__db_open(&f->db, spec->mem, spec->path, false, NAME, why,
-                           why_len);
+  int rc =
+      tinker__db_open(&f->db, spec->mem, spec->path, false, NAME, why, why_len);
   if (rc == 0) rc = tinker__db_durable(f->db, why, why_len);
   if (rc == 0 && spec->relaxed) {
     rc = tinker__db_exec(f->db, "PRAGMA synchronous=NORMAL", why, why_len);

@@ -37,7 +37,7 @@ typedef struct tinker__rec_file_spec_s {
   const char *path;
   const char *lineage; /* at most 64 characters; what the file must say */
   int64_t epoch;       /* the same; 0 = the supervisor's file */
-  bool relaxed; /* survives the death of processes, not of the machine */
+  bool relaxed;        /* survives the death of processes, not of the machine */
   tinker__rec_each_cb each; /* may be NULL */
   void *user;
 } tinker__rec_file_spec_t;

@@ -15,8 +15,8 @@ typedef struct {
 int tinker__rec_folder_file(const tinker__rec_folder_t *f, int64_t epoch,
                             char out[TINKER__REC_PATH_ROOM], char *why,
                             size_t why_len) {
-  int n = epoch == 0 ? snprintf(out, TINKER__REC_PATH_ROOM,
-                                "%s/supervisor.db", f->path)
+  int n = epoch == 0 ? snprintf(out, TINKER__REC_PATH_ROOM, "%s/supervisor.db",
+                                f->path)
                      : snprintf(out, TINKER__REC_PATH_ROOM, "%s/e%lld.db",
                                 f->path, (long long)epoch);
   if (n > 0 && n < TINKER__REC_PATH_ROOM) return 0;

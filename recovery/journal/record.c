@@ -27,11 +27,11 @@ int tinker__rec_chain_begin(const char *lineage, int64_t epoch,
 /* The numbers and lengths of a record in one fixed form, so that no field can
  * be read as a part of its neighbour. */
 static size_t head(const tinker__rec_record_t *r, char *out, size_t room) {
-  int n = snprintf(out, room, "%lld %lld %lld %lld %lld %lld %s %zu %zu\n",
-                   (long long)r->id, (long long)r->type,
-                   (long long)r->generation, (long long)r->step,
-                   (long long)r->boot_ms, (long long)r->wall_ms, r->boot,
-                   r->fields.len, r->bytes.len);
+  int n =
+      snprintf(out, room, "%lld %lld %lld %lld %lld %lld %s %zu %zu\n",
+               (long long)r->id, (long long)r->type, (long long)r->generation,
+               (long long)r->step, (long long)r->boot_ms, (long long)r->wall_ms,
+               r->boot, r->fields.len, r->bytes.len);
   return n > 0 && (size_t)n < room ? (size_t)n : 0;
 }
 

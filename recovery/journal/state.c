@@ -221,8 +221,8 @@ static int fold_withdrawn(const fold_t *x) {
 
 static tinker__rec_request_t *request_of(const fold_t *x) {
   tinker__rec_op_t *op = tinker__rec_state_op(x->s, (uint64_t)x->f->op);
-  bool there = op && x->f->request >= 0 &&
-               (uint64_t)x->f->request < op->request_count;
+  bool there =
+      op && x->f->request >= 0 && (uint64_t)x->f->request < op->request_count;
   return there ? &op->requests[x->f->request] : NULL;
 }
 
@@ -236,8 +236,8 @@ static int fold_sent(const fold_t *x) {
 static int fold_ended(const fold_t *x) {
   tinker__rec_request_t *r = request_of(x);
   if (!r) return 0;
-  r->state = x->f->end == 0 ? TINKER__REC_REQUEST_RESULT
-                            : TINKER__REC_REQUEST_FAILED;
+  r->state =
+      x->f->end == 0 ? TINKER__REC_REQUEST_RESULT : TINKER__REC_REQUEST_FAILED;
   return 0;
 }
 
@@ -486,8 +486,10 @@ int tinker__rec_state_fold(tinker__rec_state_t *s, int64_t epoch,
     if (rc == 0) rc = folds[i].fold(&x);
     tinker__arena_free(&arena);
     if (rc == TINKER_EFORMAT) {
-      tinker__why(why, why_len, rc, "record %lld (%s) does not fit what is "
-                  "before it", (long long)r->id, tinker__rec_type_name(r->type));
+      tinker__why(why, why_len, rc,
+                  "record %lld (%s) does not fit what is "
+                  "before it",
+                  (long long)r->id, tinker__rec_type_name(r->type));
     }
     break;
   }

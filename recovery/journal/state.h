@@ -53,10 +53,10 @@ typedef struct tinker__rec_op_s {
   uint64_t id;
   int64_t step;
   tinker__rec_slot_t slot;
-  int64_t kind;            /* tinker_kind_t */
-  char *name;              /* of the checkpoint that it saves or probes; or "" */
+  int64_t kind; /* tinker_kind_t */
+  char *name;   /* of the checkpoint that it saves or probes; or "" */
   unsigned char batch[TINKER__SHA256_LEN]; /* of its data; zero = it has none */
-  bool side;               /* bodies are in the side file, else in `bytes` */
+  bool side; /* bodies are in the side file, else in `bytes` */
   char *bytes;
   size_t bytes_len;
   tinker__rec_request_t *requests;
@@ -84,7 +84,7 @@ typedef struct tinker__rec_past_s {
   int64_t step, epoch;
   unsigned char *batches; /* digests of its batches, one behind the other */
   size_t batch_count;
-  double loss;                             /* of all its batches */
+  double loss; /* of all its batches */
 } tinker__rec_past_t;
 
 typedef struct tinker__rec_state_s {
@@ -98,21 +98,21 @@ typedef struct tinker__rec_state_s {
   char *session, *model; /* of the active epoch */
   char *from_path;       /* what it was loaded from; "" = nothing */
   bool finished, held;
-  char *stopped;         /* reason; NULL = it is not */
-  int64_t incident;      /* open; 0 = none */
-  int64_t incidents;     /* so far */
-  int64_t attempts;      /* of the open incident */
-  int64_t progress;      /* step at which attempts began to count */
-  int64_t fruitless;     /* attempts since then, over incidents */
+  char *stopped;     /* reason; NULL = it is not */
+  int64_t incident;  /* open; 0 = none */
+  int64_t incidents; /* so far */
+  int64_t attempts;  /* of the open incident */
+  int64_t progress;  /* step at which attempts began to count */
+  int64_t fruitless; /* attempts since then, over incidents */
   /* The active epoch's: */
   int64_t committed;      /* last step; 0 = none */
   tinker__buf_t cursor;   /* of that step */
   tinker__link_t cursors; /* of steps after `committed` */
   tinker__link_t ops;
   uint64_t last_op;
-  int64_t next_seq_id; /* free */
+  int64_t next_seq_id;                                     /* free */
   int64_t next_model_seq_id, next_sampling_session_seq_id; /* -1 = unknown */
-  int64_t attached;        /* processes that went on with the session */
+  int64_t attached; /* processes that went on with the session */
   /* All epochs': */
   tinker__link_t ckpts;
   tinker__rec_past_t *past; /* a ring: past_count steps are in it */

@@ -160,8 +160,8 @@ static int requests_of(tinker__rec_epoch_t *e, const tinker__rec_op_t *op,
   int rc = 0;
   for (size_t i = 0; i < op->request_count && rc == 0; i++) {
     const tinker__rec_request_t *r = &op->requests[i];
-    list[i] = (tinker_operation_request_t){.seq_id = r->seq_id,
-                                           .datums = r->datums};
+    list[i] =
+        (tinker_operation_request_t){.seq_id = r->seq_id, .datums = r->datums};
     if (ids) {
       list[i].request_id = r->id;
       continue;
@@ -189,8 +189,8 @@ static tinker_future_t *adopt(tinker_run_t *run, tinker__rec_epoch_t *e,
   call.timeout_ms = TINKER_NO_TIMEOUT;
   if (list && bodies &&
       requests_of(e, op, resend, list, bodies, why, why_len) == 0) {
-    future = tinker_trainer_adopt_operation(
-        e->trainer, (tinker_kind_t)op->kind, list, n, &call);
+    future = tinker_trainer_adopt_operation(e->trainer, (tinker_kind_t)op->kind,
+                                            list, n, &call);
   }
   for (size_t i = 0; bodies && i < n; i++) tinker__buf_free(&bodies[i]);
   tinker__mem_free(&run->mem, bodies);

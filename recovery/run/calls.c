@@ -127,8 +127,7 @@ static const char *present(tinker_run_t *run, tinker__rec_step_t **step,
   return NULL;
 }
 
-static const char *check_forward(tinker_run_t *run,
-                                 const unsigned char *batch,
+static const char *check_forward(tinker_run_t *run, const unsigned char *batch,
                                  tinker__rec_step_t **step,
                                  tinker__rec_epoch_t **epoch,
                                  tinker_trainer_t **trainer) {
@@ -163,11 +162,10 @@ static bool refused_at_once(const tinker_run_t *run,
          !tinker__rec_state_op(&run->state, op);
 }
 
-tinker_future_t *tinker_run_forward_backward(tinker_run_t *run,
-                                             tinker_datum_t *const *data,
-                                             size_t n,
-                                             const tinker_loss_t *loss,
-                                             const tinker_call_options_t *call) {
+tinker_future_t *
+tinker_run_forward_backward(tinker_run_t *run, tinker_datum_t *const *data,
+                            size_t n, const tinker_loss_t *loss,
+                            const tinker_call_options_t *call) {
   static const char name[] = "run_forward_backward";
   unsigned char batch[TINKER__SHA256_LEN];
   tinker_call_options_t own;
@@ -299,14 +297,6 @@ tinker_future_t *tinker_run_checkpoint(tinker_run_t *run,
   int rc = tinker__rec_worker_add(run, TINKER__REC_JOB_CHECKPOINT, p, NULL);
   if (rc != 0) tinker__rec_reject(p, rc, NULL);
   return future;
-}
-
-int tinker_future_get_checkpoint(tinker_future_t *future, const char **out) {
-  void *result = NULL;
-  if (!out) return TINKER_EINVAL;
-  int rc = tinker_future_get_promised(future, "run_checkpoint", &result);
-  if (rc == 0) *out = result;
-  return rc;
 }
 
 int tinker_run_get_trainer(tinker_run_t *run, tinker_trainer_t **out) {

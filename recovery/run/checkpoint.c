@@ -117,7 +117,7 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
   if (rc == 0) rc = note_saved(run, s, saved);
   if (rc == 0) rc = settle_probe(run, s, f);
   if (rc == 0 && path) {
-    *path = strdup(saved);
+    *path = tinker__mem_strdup(&run->mem, saved);
     if (!*path) rc = TINKER_ENOMEM;
   }
   if (rc != 0) say_failed(run, s, rc, f);

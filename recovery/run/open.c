@@ -119,8 +119,8 @@ static int open_supervisor(tinker_run_t *run, char *why, size_t why_len) {
                                         .epoch = 0};
   int rc = tinker__rec_load(&folder, &run->state, why, why_len);
   if (rc == 0) rc = tinker__rec_folder_file(&folder, 0, path, why, why_len);
-  if (rc == 0) rc = tinker__rec_file_open(&run->supervisor, &spec, why, why_len);
-  return rc;
+  if (rc != 0) return rc;
+  return tinker__rec_file_open(&run->supervisor, &spec, why, why_len);
 }
 
 /* The plan of a new run, or an allowed change of it, is journaled. */
@@ -196,7 +196,8 @@ void tinker__rec_run_unref(tinker_run_t *run) {
   if (!tinker__ref_release(&run->memory_users)) return;
   pthread_mutex_destroy(&run->lock);
   pthread_cond_destroy(&run->wake);
-  free(run);
+  tinker__mem_t mem = run->mem;
+  tinker__mem_free(&mem, run);
 }
 
 /* Nothing is trained in it any more. One that is left costs nothing, so a
@@ -236,11 +237,13 @@ static void end_run(tinker_run_t *run) {
 }
 
 static tinker_run_t *make_run(void) {
-  tinker_run_t *run = calloc(1, sizeof *run);
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker_run_t *run = tinker__mem_zalloc(&mem, sizeof *run);
   if (!run) return NULL;
+  run->mem = mem;
   tinker__ref_init(&run->ref);
   tinker__ref_init(&run->memory_users);
-  tinker__mem_init(&run->mem, NULL, 0);
   run->world = tinker__world_real();
   run->lock_file.fd = -1;
   tinker__arena_init(&run->strings, &run->mem);

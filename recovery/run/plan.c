@@ -66,16 +66,15 @@ int tinker__rec_plan_take(tinker_run_t *run, const tinker_run_plan_t *plan,
   }
   if (rc != 0) return rc;
   p->adam = &run->adam;
-  p->base_model =
-      tinker__arena_str(&run->strings, tinker__str(p->base_model));
+  p->base_model = tinker__arena_str(&run->strings, tinker__str(p->base_model));
   p->data_id = tinker__arena_str(&run->strings, tinker__str(p->data_id));
   if (p->base_model && p->data_id) return 0;
   return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
 }
 
 static void write_adam(tinker__jsonw_t *w, const tinker_adam_params_t *a) {
-  const double values[] = {a->learning_rate, a->beta1,        a->beta2,
-                           a->eps,           a->weight_decay, a->grad_clip_norm};
+  const double values[] = {a->learning_rate, a->beta1,         a->beta2, a->eps,
+                           a->weight_decay,  a->grad_clip_norm};
   tinker__jsonw_key(w, "adam");
   tinker__jsonw_begin_array(w);
   for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {

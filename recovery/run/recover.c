@@ -58,8 +58,8 @@ static int quarantine(tinker_run_t *run, const char *name, const char *why,
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   facts.name = tinker__str(name);
   facts.evidence = tinker__str(why);
-  int rc = note(run, TINKER__REC_CKPT_QUARANTINED, run->state.committed, &facts,
-                f);
+  int rc =
+      note(run, TINKER__REC_CKPT_QUARANTINED, run->state.committed, &facts, f);
   if (rc == 0) {
     tinker__rec_say(run, "checkpoint_refused", run->state.committed, &facts);
   }
@@ -95,8 +95,8 @@ static int load(tinker_run_t *run, tinker__rec_epoch_t *e,
                 const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f) {
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   (void)run;
-  call.tag = tinker__rec_epoch_made(e, c->step, TINKER__REC_SLOT_OTHER, NULL,
-                                    c->name);
+  call.tag =
+      tinker__rec_epoch_made(e, c->step, TINKER__REC_SLOT_OTHER, NULL, c->name);
   call.timeout_ms = TINKER_NO_TIMEOUT;
   tinker_future_t *made =
       tinker_client_create_trainer_from_state(e->client, c->path, 1, &call);
@@ -111,8 +111,8 @@ static int load(tinker_run_t *run, tinker__rec_epoch_t *e,
 static int prove(tinker_run_t *run, tinker__rec_epoch_t *e,
                  const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f) {
   tinker__buf_t found;
-  uint64_t op = tinker__rec_epoch_made(e, c->step, TINKER__REC_SLOT_PROBE, NULL,
-                                       c->name);
+  uint64_t op =
+      tinker__rec_epoch_made(e, c->step, TINKER__REC_SLOT_PROBE, NULL, c->name);
   tinker_future_t *probe = tinker__rec_probe(run, e->trainer, op);
   tinker__buf_init(&found, &run->mem, 1 << 20);
   int rc = tinker__rec_await(probe, f);
@@ -244,9 +244,8 @@ static int same_model(tinker_run_t *run, tinker__rec_fault_t *f) {
   return rc;
 }
 
-static const char *give_up(const tinker_run_t *run,
-                           const tinker__rec_ckpt_t *c, char *why,
-                           size_t why_len) {
+static const char *give_up(const tinker_run_t *run, const tinker__rec_ckpt_t *c,
+                           char *why, size_t why_len) {
   if (run->state.fruitless >= run->options.attempts) {
     tinker__why(why, why_len, 0,
                 "%lld attempts to go back to a checkpoint have not brought the "

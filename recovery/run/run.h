@@ -67,9 +67,9 @@ typedef struct tinker__rec_epoch_s {
   tinker_run_t *run;
   int64_t number;
   char prefix[TINKER__REC_PATH_ROOM]; /* of the files of its bodies */
-  tinker__rec_file_t *file; /* the lock; NULL = the epoch is over */
-  tinker__rec_bodies_t bodies; /* the client's journal thread */
-  tinker__rec_bodies_t drops;  /* the run's thread */
+  tinker__rec_file_t *file;           /* the lock; NULL = the epoch is over */
+  tinker__rec_bodies_t bodies;        /* the client's journal thread */
+  tinker__rec_bodies_t drops;         /* the run's thread */
   tinker_client_t *client;
   tinker_trainer_t *trainer;
   tinker__link_t made;    /* the lock */
@@ -106,8 +106,8 @@ typedef enum {
 typedef struct tinker__rec_job_s {
   tinker__link_t link;
   tinker__rec_job_kind_t kind;
-  tinker_promise_t *promise;  /* NULL = nobody waits */
-  tinker__rec_step_t *step;   /* of COMMIT */
+  tinker_promise_t *promise; /* NULL = nobody waits */
+  tinker__rec_step_t *step;  /* of COMMIT */
 } tinker__rec_job_t;
 
 struct tinker_run_s {
@@ -121,7 +121,7 @@ struct tinker_run_s {
   tinker_client_options_t client_options;
   tinker__arena_t strings; /* of options and plan */
   char dir[TINKER__REC_PATH_ROOM];
-  char plan8[9];           /* digits of the plan's digest, for names */
+  char plan8[9]; /* digits of the plan's digest, for names */
   tinker__rec_lock_t lock_file;
   char lock_path[TINKER__REC_PATH_ROOM];
   tinker__rec_file_t *supervisor;
@@ -138,18 +138,18 @@ struct tinker_run_s {
   tinker__rec_epoch_t *epoch; /* NULL = none */
   tinker__link_t old;         /* epochs that are over */
   tinker__link_t jobs;
-  tinker__link_t steps;       /* in order */
+  tinker__link_t steps; /* in order */
   uint64_t next_op;
-  int64_t handed;             /* the highest step that was handed out */
-  bool lame;                  /* the state lacks a record: no memory */
-  bool rolled_back;           /* to be said by the next step */
-  bool save_due;              /* a checkpoint could not be made */
+  int64_t handed;           /* the highest step that was handed out */
+  bool lame;                /* the state lacks a record: no memory */
+  bool rolled_back;         /* to be said by the next step */
+  bool save_due;            /* a checkpoint could not be made */
   tinker__rec_step_t *late; /* a checkpoint of the last committed step that an
                                earlier process has begun; NULL = none */
   bool noise_known;
   double noise;
   tinker__rec_fault_t fault; /* what broke it */
-  int again, reattached; /* times that was tried since the last commit */
+  int again, reattached;     /* times that was tried since the last commit */
   char distrust[TINKER__REC_WHY]; /* the operator's word; "" = none */
 };
 
@@ -237,7 +237,7 @@ int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
  * run's thread, with the lock held by nobody. */
 void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_step_t *step);
 /* Waits for them and journals what they gave. The run's thread. path: receives
- * a copy for free(); may be NULL. 0 or f is filled. */
+ * a copy in the run's memory; may be NULL. 0 or f is filled. */
 int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *step,
                             char **path, tinker__rec_fault_t *f);
 /* A checkpoint of the step that was committed last. The run's thread. path: as
@@ -249,7 +249,8 @@ bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
 /* The forward of the fixed probe set. Returns its future. */
 tinker_future_t *tinker__rec_probe(tinker_run_t *run, tinker_trainer_t *trainer,
                                    uint64_t op);
-/* Its numbers, appended to out as float32. 0 or TINKER_ENOENT, TINKER_ENOMEM. */
+/* Its numbers, appended to out as float32. 0 or TINKER_ENOENT, TINKER_ENOMEM.
+ */
 int tinker__rec_probe_read(tinker_future_t *future, tinker__buf_t *out);
 /* The largest difference of two; infinity if they are not of one kind. */
 double tinker__rec_probe_differ(const float *a, size_t na, const float *b,

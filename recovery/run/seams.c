@@ -125,9 +125,8 @@ static int side_bodies(tinker__rec_epoch_t *e, int64_t step,
   int rc = 0;
   for (size_t i = 0; i < in->request_count && rc == 0; i++) {
     const tinker_intent_request_t *r = &in->requests[i];
-    rc = tinker__rec_bodies_add(&e->bodies, step, r->segments,
-                                r->segment_count, &sent[i].offset, why,
-                                why_len);
+    rc = tinker__rec_bodies_add(&e->bodies, step, r->segments, r->segment_count,
+                                &sent[i].offset, why, why_len);
   }
   return rc;
 }
@@ -231,8 +230,8 @@ static void on_intent(void *user, const tinker_intent_t *in) {
   tinker__rec_sent_t *sent =
       tinker__mem_array(&e->run->mem, in->request_count, sizeof *sent);
   ticket_t *t = sent ? ticket_new(e, in, &made) : NULL;
-  int rc = t ? write_intent(e, t, &made, in, sent, why, sizeof why)
-             : TINKER_ENOMEM;
+  int rc =
+      t ? write_intent(e, t, &made, in, sent, why, sizeof why) : TINKER_ENOMEM;
   if (rc != 0 && t) drop_ticket(t);
   if (rc != 0) answer(e, in->ticket, TINKER_VERDICT_REFUSE, why);
   tinker__mem_free(&e->run->mem, sent);
@@ -292,8 +291,8 @@ static void on_ended(void *user, uint64_t number, size_t request,
   f.request = (int64_t)request;
   f.end = outcome->kind;
   f.code = tinker_error_code(outcome->error);
-  f.why = tinker__str(outcome->error ? tinker_error_message(outcome->error)
-                                     : NULL);
+  f.why =
+      tinker__str(outcome->error ? tinker_error_message(outcome->error) : NULL);
   /* A reply that was lost leaves the outcome open: it is asked for again. */
   if (outcome->error && tinker_error_outcome_is_unknown(outcome->error)) return;
   tinker__rec_note_add(e->run, e, TINKER__REC_OP_ENDED, t.step, &f,

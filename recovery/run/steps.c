@@ -71,7 +71,8 @@ tinker__str_t tinker__rec_step_cursor(const tinker_run_t *run) {
   } else if (last && last->link.prev != &run->steps) {
     from = TINKER__CONTAINER(last->link.prev, tinker__rec_step_t, link);
   }
-  if (from) return (tinker__str_t){from->cursor ? from->cursor : "",
-                                   from->cursor_len};
+  if (from) {
+    return (tinker__str_t){from->cursor ? from->cursor : "", from->cursor_len};
+  }
   return tinker__buf_str(&run->state.cursor);
 }

@@ -280,8 +280,8 @@ static int begin_next(tinker_run_t *run) {
 
 static void finish(tinker_run_t *run) {
   tinker__rec_facts_t none = TINKER__REC_FACTS_INIT;
-  bool done = run->plan.steps > 0 &&
-              run->state.committed >= run->plan.steps && !run->state.finished;
+  bool done = run->plan.steps > 0 && run->state.committed >= run->plan.steps &&
+              !run->state.finished;
   if (!done) return;
   tinker__rec_note(run, NULL, TINKER__REC_FINISH, run->state.committed, &none,
                    tinker__str(""));
@@ -303,19 +303,42 @@ static void do_next(tinker_run_t *run, tinker__rec_job_t *job) {
 
 /* --- Jobs ----------------------------------------------------------------- */
 
-static void path_free(void *result) {
-  free(result);
+typedef struct {
+  tinker_run_t *run; /* its memory is used */
+  char *path;
+} saved_t;
+
+static void saved_free(void *result) {
+  saved_t *s = result;
+  tinker_run_t *run = s->run;
+  tinker__mem_free(&run->mem, s->path);
+  tinker__mem_free(&run->mem, s);
+  tinker__rec_run_unref(run);
+}
+
+int tinker_future_get_checkpoint(tinker_future_t *future, const char **out) {
+  void *result = NULL;
+  if (!out) return TINKER_EINVAL;
+  int rc = tinker_future_get_promised(future, "run_checkpoint", &result);
+  if (rc == 0) *out = ((saved_t *)result)->path;
+  return rc;
 }
 
 static void do_checkpoint(tinker_run_t *run, tinker__rec_job_t *job) {
   tinker__rec_fault_t f = {0};
-  char *path = NULL;
-  int rc = tinker__rec_ckpt_now(run, &path, &f);
-  if (rc == 0) rc = tinker_promise_resolve(job->promise, path, path_free);
+  saved_t *saved = tinker__mem_zalloc(&run->mem, sizeof *saved);
+  if (!saved) {
+    tinker__rec_reject(job->promise, TINKER_ENOMEM, NULL);
+    return;
+  }
+  saved->run = run;
+  tinker__ref_retain(&run->memory_users);
+  int rc = tinker__rec_ckpt_now(run, &saved->path, &f);
+  if (rc == 0) rc = tinker_promise_resolve(job->promise, saved, saved_free);
+  if (rc != 0) saved_free(saved);
   if (rc == 0) {
     tinker_promise_release(job->promise);
   } else {
-    free(path);
     tinker__rec_reject(job->promise, rc, f.why);
   }
 }

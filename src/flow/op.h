@@ -196,7 +196,7 @@ struct tinker__part_s {
   tinker__buf_t text;       /* body without a number; then of the polls */
   int64_t seq;              /* -1 = none yet */
   size_t first;             /* of its examples: the place in the whole batch */
-  size_t datums;  /* of a batch, from there on; else 0 */
+  size_t datums;            /* of a batch, from there on; else 0 */
   char *request_id;         /* owned; NULL before it is accepted */
   char log_id[64];          /* of the last reply, by its server; "" = none */
   const tinker__kind_t *instead; /* takes its place, NULL = it fails */
