@@ -83,7 +83,7 @@ typedef enum {
   TINKER_KIND_ROUTE_SAMPLE = 17,
   TINKER_KIND_ADOPT_TRAINER = 20,
   TINKER_KIND_FINISH_SESSION = 21,
-  TINKER_KIND_PROMISE = 22
+  TINKER_KIND_PROMISE = 31
 } tinker_kind_t;
 
 /* Name of a kind, "forward_backward" for example.

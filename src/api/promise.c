@@ -204,6 +204,11 @@ static void free_promise(tinker__compound_t *c) {
 static const tinker__compound_ops_t promise_ops = {
     .begin = begin, .stop = stop, .free = free_promise};
 
+const char *tinker__promise_name(const tinker__compound_t *compound) {
+  const tinker_promise_t *p = compound->user;
+  return compound->ops == &promise_ops ? p->name : NULL;
+}
+
 static tinker_error_t *decode_promise(tinker_future_t *f) {
   const tinker_promise_t *p = tinker__compound_of(f)->user;
   f->result = p->given.result;

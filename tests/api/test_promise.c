@@ -369,6 +369,22 @@ Test(promise, a_drain_waits_for_it) {
   end(&s);
 }
 
+/* What a drain waits for can be seen. */
+Test(promise, stands_in_a_dump) {
+  scene_t s;
+  const char *json = NULL;
+  begin(&s);
+  tinker_future_t *drain = tinker_client_drain(s.rig.client, CALLS_TIMEOUT(-1));
+  rig_run(&s.rig);
+  tinker_future_t *f = tinker_client_dump(s.rig.client, NULL);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  cr_assert_eq(tinker_future_get_dump(f, &json), 0);
+  cr_assert(strstr(json, "\"promises\":[\"run_next\"]"), "%s", json);
+  tinker_future_release(f);
+  tinker_future_release(drain);
+  end(&s);
+}
+
 /* --- the call --- */
 
 static void refused(scene_t *s, const char *name, int code, const char *words) {
