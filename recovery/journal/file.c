@@ -189,10 +189,16 @@ int tinker__rec_file_read(const tinker__rec_file_spec_t *spec, char *why,
     return tinker__why(why, why_len, TINKER_ENOENT, "%s: there is no journal",
                        spec->path);
   }
-  int rc =
-      tinker__db_open(&db, spec->mem, spec->path, true, NAME, why, why_len);
+  int rc = tinker__db_open(&db, spec->mem, spec->path, !spec->own, NAME, why,
+                           why_len);
   if (rc != 0) return rc;
   rc = read_all(db, &r);
+  if (rc == TINKER_EIO && !spec->own && tinker__db_is_hot(db)) {
+    rc = tinker__why(why, why_len, TINKER_EBUSY,
+                     "%s: its writer was killed: it can be read once the run "
+                     "was opened again",
+                     spec->path);
+  }
   tinker__db_free(db);
   return rc;
 }

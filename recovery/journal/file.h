@@ -38,6 +38,8 @@ typedef struct tinker__rec_file_spec_s {
   const char *lineage; /* at most 64 characters; what the file must say */
   int64_t epoch;       /* the same; 0 = the supervisor's file */
   bool relaxed;        /* survives the death of processes, not of the machine */
+  bool own; /* of a reader: nobody else works on the file, so what a writer that
+               was killed has left half done may be rolled back */
   tinker__rec_each_cb each; /* may be NULL */
   void *user;
 } tinker__rec_file_spec_t;
@@ -49,7 +51,8 @@ typedef struct tinker__rec_file_spec_s {
 int tinker__rec_file_open(tinker__rec_file_t **out,
                           const tinker__rec_file_spec_t *spec, char *why,
                           size_t why_len);
-/* Reads without writing, beside its writer. TINKER_ENOENT if there is none. */
+/* Reads, beside its writer. TINKER_ENOENT if there is none, TINKER_EBUSY if it
+ * can't be read now. */
 int tinker__rec_file_read(const tinker__rec_file_spec_t *spec, char *why,
                           size_t why_len);
 /* Number of this writer. */

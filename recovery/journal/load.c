@@ -39,6 +39,7 @@ static int walk(walk_t *w, int64_t epoch, char *why, size_t why_len) {
                                   .path = path,
                                   .lineage = w->folder->lineage,
                                   .epoch = epoch,
+                                  .own = w->folder->own,
                                   .each = each,
                                   .user = w};
   w->epoch = epoch;

@@ -14,6 +14,7 @@ typedef struct tinker__rec_folder_s {
   const tinker__world_t *world;
   const char *path;    /* of the run's folder */
   const char *lineage; /* the run's name */
+  bool own;            /* the caller has the run's lock (file.h) */
 } tinker__rec_folder_t;
 
 /* Path of a file of the folder; epoch 0 = the supervisor's. 0 or

@@ -9,7 +9,7 @@ static int open_file(tinker__rec_epoch_t *e, char *why, size_t why_len) {
   tinker_run_t *run = e->run;
   char path[TINKER__REC_PATH_ROOM];
   const tinker__rec_folder_t folder = {&run->mem, run->world, run->dir,
-                                       run->options.name};
+                                       run->options.name, true};
   const tinker__rec_file_spec_t spec = {.mem = &run->mem,
                                         .world = run->world,
                                         .path = path,

@@ -111,7 +111,7 @@ static int make_dirs(tinker_run_t *run, char *why, size_t why_len) {
 static int open_supervisor(tinker_run_t *run, char *why, size_t why_len) {
   char path[TINKER__REC_PATH_ROOM];
   const tinker__rec_folder_t folder = {&run->mem, run->world, run->dir,
-                                       run->options.name};
+                                       run->options.name, true};
   const tinker__rec_file_spec_t spec = {.mem = &run->mem,
                                         .world = run->world,
                                         .path = path,
