@@ -12,7 +12,7 @@
 #include "loop/waiter.h"
 #include "support/fail_alloc.h"
 
-enum { MANY = 40, MEETINGS = 300000 };
+enum { MANY = 40, MEETINGS = 50000 };
 
 static tinker__mem_t mem;
 static atomic_int asleep; /* calls that sleep, or are about to */
