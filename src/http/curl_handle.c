@@ -10,8 +10,6 @@
  * may be closing at this moment. */
 #define MAX_AGE_S 20L
 #define DOWNLOAD_BUFFER (512 * 1024L)
-/* The result of a training call has megabytes. */
-#define REPLY_BUFFER (64 * 1024L)
 /* Longest URL: a path of 16 KiB whose bytes are all escaped. */
 #define URL_MAX (1 << 16)
 
@@ -54,13 +52,11 @@ static void set_download(setting_t *s) {
   set_long(s, CURLOPT_TCP_KEEPALIVE, 1);
 }
 
-/* Over TLS requests share connections, where the server can do that, and what
- * is read at a time is a record of 16 KiB. */
+/* Over TLS requests share connections, where the server can do that. */
 static void set_exchange(setting_t *s, const tinker__target_t *target) {
   set_long(s, CURLOPT_HTTP_VERSION,
            target->tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
   set_long(s, CURLOPT_PIPEWAIT, target->tls);
-  if (!target->tls) set_long(s, CURLOPT_BUFFERSIZE, REPLY_BUFFER);
   if (!target->loopback) {
     set_long(s, CURLOPT_TCP_KEEPALIVE, 1);
     set_pointer(s, CURLOPT_ACCEPT_ENCODING, "");

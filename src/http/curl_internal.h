@@ -72,6 +72,7 @@ typedef struct tinker__curl_handle_s {
   int method;        /* as set, -1 = never */
   bool elsewhere;    /* as set: not by the base URL's Unix socket */
   bool fresh;        /* as set */
+  bool bulky;        /* as set */
   bool rewinds;      /* as set: the body may be read again */
   /* Headers of the transfer: nodes with texts that are constant, or in lines.
    * The last one is the owner's common part. */
