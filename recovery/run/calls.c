@@ -276,7 +276,7 @@ tinker_future_t *tinker_run_commit(tinker_run_t *run, const void *cursor,
   bool due = !no && tinker__rec_ckpt_due(run, step->number);
   pthread_mutex_unlock(&run->lock);
   int rc = no ? TINKER_ESTATE : note_cursor(run, step);
-  if (rc == 0 && due) tinker__rec_ckpt_submit(run, step);
+  if (rc == 0 && due) tinker__rec_ckpt_submit(run, run->epoch, step, false);
   if (rc == 0) {
     rc = tinker__rec_worker_add(run, TINKER__REC_JOB_COMMIT, p, step);
   }

@@ -113,7 +113,7 @@ static int prove(tinker_run_t *run, tinker__rec_epoch_t *e,
   tinker__buf_t found;
   uint64_t op =
       tinker__rec_epoch_made(e, c->step, TINKER__REC_SLOT_PROBE, NULL, c->name);
-  tinker_future_t *probe = tinker__rec_probe(run, e->trainer, op);
+  tinker_future_t *probe = tinker__rec_probe(e->trainer, op, false);
   tinker__buf_init(&found, &run->mem, 1 << 20);
   int rc = tinker__rec_await(probe, f);
   if (rc == 0 && tinker__rec_probe_read(probe, &found) != 0) {
@@ -263,11 +263,31 @@ static const char *give_up(const tinker_run_t *run, const tinker__rec_ckpt_t *c,
   return "no checkpoint is left that could be proven";
 }
 
+/* What the gate has saved before a bad step, if that is where the run is. */
+static void settle_clean(tinker_run_t *run) {
+  tinker__rec_fault_t failed = {0};
+  pthread_mutex_lock(&run->lock);
+  tinker__rec_step_t *s = run->clean;
+  run->clean = NULL;
+  if (s) {
+    tinker__str_t cursor = tinker__buf_str(&run->state.cursor);
+    s->cursor = tinker__mem_strndup(&run->mem, cursor.ptr, cursor.len);
+    s->cursor_len = s->cursor ? cursor.len : 0;
+  }
+  pthread_mutex_unlock(&run->lock);
+  if (!s) return;
+  if (s->number == run->state.committed && s->cursor) {
+    tinker__rec_ckpt_settle(run, s, NULL, &failed);
+  }
+  tinker__rec_step_free(run, s);
+}
+
 static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY];
   tinker__rec_epoch_t *old = run->epoch;
   int rc = open_incident(run, f);
   if (rc != 0) return rc;
+  settle_clean(run);
   tinker__rec_ckpt_t *from = run->fault.unproven ? origin(run) : NULL;
   if (old) tinker__rec_epoch_end(old);
   if (from && !from->quarantined) {
