@@ -229,6 +229,17 @@ static int again(tinker_run_t *run) {
   return 0;
 }
 
+/* What the service refuses in every process it refuses on every model. */
+static int refused(tinker_run_t *run, tinker__rec_fault_t *f) {
+  char why[TINKER__REC_WHY];
+  int rc = open_incident(run, f);
+  if (rc != 0) return rc;
+  tinker__why(why, sizeof why, 0, "step %lld was refused %d times: %s",
+              (long long)run->state.committed + 1, run->again + 1,
+              run->fault.why);
+  return stop(run, why, f);
+}
+
 static int same_model(tinker_run_t *run, tinker__rec_fault_t *f) {
   tinker__rec_fault_t cause = run->fault;
   run->reattached++;
@@ -308,6 +319,7 @@ static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f) {
   int most = run->options.attempts;
   if (run->fault.again && run->again < most) return again(run);
+  if (run->fault.again) return refused(run, f);
   if (!run->fault.model && !run->state.incident && run->reattached < most) {
     return same_model(run, f);
   }

@@ -79,9 +79,9 @@ Test(detect, a_large_z_alone_is_no_spike) {
 Test(detect, a_lasting_rise_is_a_divergence_after_its_tokens) {
   tinker__rec_loss_t last = TINKER__REC_LOSS_OK;
   int steps = 0;
-  warm(600);
+  warm(1200);
   for (; steps < 6000 && last != TINKER__REC_LOSS_DIVERGENCE; steps++) {
-    last = add(1.8 * usual(600));
+    last = add(1.95 * usual(600));
   }
   cr_assert_eq(last, TINKER__REC_LOSS_DIVERGENCE);
   cr_assert_gt(steps, 2000); /* 2 M tokens of 1,000 a step */
