@@ -310,6 +310,10 @@ static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
     if (no) return stop(run, no, f);
     rc = attempt(run, c, old, f);
     if (rc == 0) return 0;
+    if (f->unsure) {
+      rc = 0; /* the reply to a creation was lost: the next attempt */
+      continue;
+    }
     if (f->unknown || !c) return rc;
     rc = quarantine(run, c->name, f->why, f);
   }

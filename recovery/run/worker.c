@@ -442,7 +442,7 @@ int tinker__rec_worker_add(tinker_run_t *run, tinker__rec_job_kind_t kind,
   *job = (tinker__rec_job_t){.kind = kind, .promise = promise, .step = step};
   pthread_mutex_lock(&run->lock);
   tinker__list_push_back(&run->jobs, &job->link);
-  pthread_cond_signal(&run->wake);
+  pthread_cond_broadcast(&run->wake); /* the gate waits on it, too */
   pthread_mutex_unlock(&run->lock);
   return 0;
 }

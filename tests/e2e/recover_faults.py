@@ -99,15 +99,16 @@ HEALED = {
     "F16_reply_lost": ([{"endpoint": FB, "nth": 5, "act": "lose_reply"},
                         {"endpoint": OPT, "nth": 9, "act": "lose_reply"}], [],
                        0, 0),
-    "F17_twice_or_late": ([{"endpoint": "retrieve_future", "every": 7,
+    "F17_twice_or_late": ([{"endpoint": "retrieve_future", "probability": 0.15,
                             "act": "duplicate"}], [], 0, 0),
-    "F18_storm": ([{"endpoint": "retrieve_future", "every": 3, "act": "status",
+    "F18_storm": ([{"endpoint": "retrieve_future", "probability": 0.3, "act": "status",
                     "status": 503}], [], 0, 0),
     "F19_too_many": ([{"endpoint": FB, "nth": 6, "act": "status",
                        "status": 429, "retry_after": 1}], [], 0, 0),
     "F23_malformed": ([{"endpoint": "retrieve_future", "nth": 9, "act": "cut",
                         "bytes": 10}], [], 0, 0),
-    "F25_not_finite": ([], ["poison", 7, "fresh", 1, "attempts", 3], 1, EVERY),
+    # The service refuses such gradients, and says that it has cleared them.
+    "F25_not_finite": ([], ["poison", 7, "fresh", 1], 0, 0),
     "F25_strict_gate": ([], ["poison", 7, "fresh", 1, "strict", 1], 1, 0),
     "F36_old_weights": ([{"endpoint": SAVE, "nth": 2, "act": "save_old"},
                          {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [],
@@ -175,7 +176,7 @@ def stops(rules, settings, sentence):
 
 def all_refused():
     """F48: no checkpoint is what was saved: the run stops and keeps all."""
-    stops([{"endpoint": SAVE, "every": 1, "act": "flip_bit"},
+    stops([{"endpoint": SAVE, "act": "flip_bit"},
            {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [],
           "no checkpoint is left that could be proven")
 
