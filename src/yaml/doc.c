@@ -53,6 +53,14 @@ static size_t path_of(const tinker__yaml_node_t *node, char *out,
   return grow(out, out_len, n, node->key);
 }
 
+void tinker__yaml_path(const tinker__yaml_node_t *node, const char *key,
+                       char *out, size_t out_len) {
+  size_t n = path_of(node, out, out_len);
+  if (!key) return;
+  if (n) n = grow(out, out_len, n, TINKER__STR("."));
+  grow(out, out_len, n, tinker__str(key));
+}
+
 /* One step of a path: ".key", "key" or "[n]"; moves *path after it. */
 static tinker__yaml_node_t *step(const tinker__yaml_node_t *at,
                                  const char **path) {
@@ -99,19 +107,23 @@ static bool after(tinker__yaml_place_t a, tinker__yaml_place_t b) {
   return a.line != b.line ? a.line > b.line : a.column > b.column;
 }
 
+/* A copy in the arena, "" without memory. */
+static const char *keep(tinker__yaml_t *y, const char *text) {
+  const char *copy = tinker__arena_str(&y->arena, tinker__str(text));
+  if (copy) return copy;
+  y->error = TINKER_ENOMEM;
+  return "";
+}
+
 static void insert(tinker__yaml_t *y, tinker__yaml_place_t place,
-                   const char *text) {
+                   const char *path, const char *text) {
   size_t i = y->n_faults++;
   if (i >= TINKER__YAML_MAX_FAULTS) return;
-  const char *copy = tinker__arena_str(&y->arena, tinker__str(text));
-  if (!copy) {
-    y->error = TINKER_ENOMEM;
-    copy = "";
-  }
+  const tinker__yaml_note_t note = {place, keep(y, text), keep(y, path)};
   for (; i > 0 && after(y->faults[i - 1].place, place); i--) {
     y->faults[i] = y->faults[i - 1];
   }
-  y->faults[i] = (tinker__yaml_note_t){place, copy};
+  y->faults[i] = note;
 }
 
 static void vnote(tinker__yaml_t *y, tinker__yaml_place_t place,
@@ -122,18 +134,14 @@ static void vnote(tinker__yaml_t *y, tinker__yaml_place_t place,
     n = (size_t)snprintf(text, sizeof text, "key '%s': ", path);
   }
   vsnprintf(text + n, sizeof text - n, fmt, ap);
-  insert(y, place, text);
+  insert(y, place, path, text);
 }
 
 void tinker__yaml_note(tinker__yaml_t *y, tinker__yaml_place_t place,
                        const tinker__yaml_node_t *node, const char *key,
                        const char *fmt, ...) {
   char path[300];
-  size_t n = path_of(node, path, sizeof path);
-  if (key) {
-    if (n) n = grow(path, sizeof path, n, TINKER__STR("."));
-    grow(path, sizeof path, n, tinker__str(key));
-  }
+  tinker__yaml_path(node, key, path, sizeof path);
   va_list ap;
   va_start(ap, fmt);
   vnote(y, place, path, fmt, ap);
@@ -151,6 +159,21 @@ void tinker__yaml_fault(tinker__yaml_t *y, const char *path, const char *fmt,
   vnote(y, around ? around->place : (tinker__yaml_place_t){1, 1}, shown, fmt,
         ap);
   va_end(ap);
+}
+
+/* True when key is path, or is inside of it. */
+static bool is_inside(const char *key, const char *path) {
+  size_t n = strlen(path);
+  return n && strncmp(key, path, n) == 0 &&
+         (!key[n] || key[n] == '.' || key[n] == '[');
+}
+
+bool tinker__yaml_faulty(const tinker__yaml_t *y, const char *path) {
+  for (size_t i = 0; i < y->n_faults && i < TINKER__YAML_MAX_FAULTS; i++) {
+    const char *key = y->faults[i].path;
+    if (is_inside(key, path) || is_inside(path, key)) return true;
+  }
+  return y->n_faults > TINKER__YAML_MAX_FAULTS;
 }
 
 void tinker__yaml_report(const tinker__yaml_t *y, tinker__buf_t *out) {

@@ -33,6 +33,7 @@ typedef struct tinker__yaml_node_s {
 typedef struct tinker__yaml_note_s {
   tinker__yaml_place_t place;
   const char *text;
+  const char *path; /* of the key; "" = of none */
 } tinker__yaml_note_t;
 
 struct tinker__yaml_s {
@@ -54,6 +55,10 @@ void tinker__yaml_note(tinker__yaml_t *y, tinker__yaml_place_t place,
                        const tinker__yaml_node_t *node, const char *key,
                        const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
+/* Writes the path of node, with ".key" after it when key is not NULL; "" for
+ * the root. */
+void tinker__yaml_path(const tinker__yaml_node_t *node, const char *key,
+                       char *out, size_t out_len);
 /* The child of a map, or NULL. */
 tinker__yaml_node_t *tinker__yaml_child(const tinker__yaml_node_t *map,
                                         tinker__str_t key);

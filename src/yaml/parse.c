@@ -25,21 +25,33 @@ static tinker__yaml_place_t place_of(yaml_mark_t mark) {
   return (tinker__yaml_place_t){mark.line + 1, mark.column + 1};
 }
 
+/* Moves *p over the character at byte i; returns the next byte. */
+static size_t pass(tinker__str_t text, size_t i, tinker__yaml_place_t *p) {
+  const char c = text.ptr[i];
+  size_t n = tinker__utf8_step(text.ptr + i, text.ptr + text.len);
+  bool pair = c == '\r' && i + 1 < text.len && text.ptr[i + 1] == '\n';
+  if ((c == '\n' || c == '\r') && !pair) {
+    *p = (tinker__yaml_place_t){p->line + 1, 1};
+  } else if (!pair) {
+    p->column++;
+  }
+  return i + (n ? n : 1);
+}
+
 /* The place of a byte. */
 static tinker__yaml_place_t place_at(tinker__str_t text, size_t at) {
   tinker__yaml_place_t p = {1, 1};
-  for (size_t i = 0; i < at && i < text.len;) {
-    size_t n = tinker__utf8_step(text.ptr + i, text.ptr + text.len);
-    bool pair =
-        text.ptr[i] == '\r' && i + 1 < text.len && text.ptr[i + 1] == '\n';
-    if ((text.ptr[i] == '\n' || text.ptr[i] == '\r') && !pair) {
-      p = (tinker__yaml_place_t){p.line + 1, 1};
-    } else if (!pair) {
-      p.column++;
-    }
-    i += n ? n : 1;
-  }
+  for (size_t i = 0; i < at && i < text.len;) i = pass(text, i, &p);
   return p;
+}
+
+/* The byte at a place, 0 when there is none. */
+static char byte_at(tinker__str_t text, tinker__yaml_place_t want) {
+  tinker__yaml_place_t p = {1, 1};
+  for (size_t i = 0; i < text.len; i = pass(text, i, &p)) {
+    if (p.line == want.line && p.column == want.column) return text.ptr[i];
+  }
+  return 0;
 }
 
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
@@ -255,6 +267,9 @@ static void syntax(tinker__yaml_t *y, const yaml_parser_t *p,
   } else if (p->error == YAML_READER_ERROR) {
     tinker__yaml_note(y, place_at(text, p->problem_offset), NULL, NULL, "%s",
                       problem);
+  } else if (byte_at(text, place_of(p->problem_mark)) == '\t') {
+    tinker__yaml_note(y, place_of(p->problem_mark), NULL, NULL,
+                      "malformed YAML: a tab where only spaces may stand");
   } else if (p->context) {
     tinker__yaml_note(y, place_of(p->problem_mark), NULL, NULL,
                       "malformed YAML: %s that begins on line %zu: %s",

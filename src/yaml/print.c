@@ -112,7 +112,9 @@ static void put_scalar(tinker__buf_t *out, const field_t *f, const void *at) {
   char text[48];
   tinker__yaml_scalar_t v = tinker__yaml_get(f->type, at);
   tinker__yaml_value_write(f, &v, text);
-  if (tinker__yaml_word_named(f->words, tinker__str(text))) {
+  bool word = f->type != TINKER__YAML_BOOL &&
+              tinker__yaml_word_named(f->words, tinker__str(text));
+  if (word) {
     put_text(out, text);
   } else {
     tinker__buf_adds(out, text);
@@ -220,6 +222,7 @@ static void put_map(const tinker__yaml_printer_t *p, const field_t *table,
     const char *at = from + f->offset;
     const char *other = but ? but + f->offset : NULL;
     if (f->type == TINKER__YAML_LATER) continue;
+    if (!tinker__yaml_counts(f, from)) continue;
     if (f->type == TINKER__YAML_HERE) {
       put_map(p, f->table, at, other, indent);
     } else if (f->type == TINKER__YAML_LIST) {

@@ -320,6 +320,20 @@ static void check_keys(const tinker__yaml_reader_t *r, const field_t *table,
   }
 }
 
+/* True when the row counts here, or it can't be known. Else there is a fault.
+ */
+static bool counts(const tinker__yaml_reader_t *r, const field_t *f,
+                   const node_t *map, const node_t *c, const void *into) {
+  char path[300];
+  if (tinker__yaml_counts(f, into)) return true;
+  tinker__yaml_path(map, f->when->key, path, sizeof path);
+  if (tinker__yaml_faulty(r->y, path)) return true;
+  tinker__yaml_note(r->y, c->key_place, c, NULL,
+                    "says nothing without %s: %s, leave it out", f->when->key,
+                    f->when->word);
+  return false;
+}
+
 static void read_rows(const tinker__yaml_reader_t *r, const field_t *table,
                       const node_t *map, void *into) {
   for (const field_t *f = table; f->key; f++) {
@@ -330,7 +344,7 @@ static void read_rows(const tinker__yaml_reader_t *r, const field_t *table,
     }
     const node_t *c = tinker__yaml_child(map, tinker__str(f->key));
     if (c) {
-      read_value(r, f, c, at);
+      if (counts(r, f, map, c, into)) read_value(r, f, c, at);
     } else if (f->required) {
       tinker__yaml_note(r->y, map->place, map, f->key,
                         "is missing: it wants %s", what_of(f->type));

@@ -85,7 +85,12 @@ void tinker__yaml_reference(tinker__buf_t *out,
                             const char *path) {
   char below[200];
   for (const field_t *f = table; f->key; f++) {
-    if (f->type == TINKER__YAML_HERE) continue;
+    if (f->type == TINKER__YAML_HERE) {
+      if (!tinker__str_ends(tinker__str(path), "[].")) {
+        tinker__yaml_reference(out, f->table, path);
+      }
+      continue;
+    }
     if (f->type != TINKER__YAML_MAP) put_row(out, f, path);
     if (!f->table) continue;
     snprintf(below, sizeof below, "%s%s%s.", path, f->key,

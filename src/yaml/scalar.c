@@ -230,7 +230,9 @@ void tinker__yaml_value_write(const tinker__yaml_field_t *f,
 void tinker__yaml_range(const tinker__yaml_field_t *f, char *out,
                         size_t out_len) {
   out[0] = 0;
-  if (f->least && f->most) {
+  if (f->least && f->most && strcmp(f->least, f->most) == 0) {
+    snprintf(out, out_len, "only %s", f->least);
+  } else if (f->least && f->most) {
     snprintf(out, out_len, "from %s to %s", f->least, f->most);
   } else if (f->least || f->most) {
     snprintf(out, out_len, "at %s %s", f->least ? "least" : "most",

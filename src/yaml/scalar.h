@@ -43,7 +43,8 @@ const char *tinker__yaml_value_read(const tinker__yaml_field_t *f,
 /* Writes the word for a value, else its number. */
 void tinker__yaml_value_write(const tinker__yaml_field_t *f,
                               const tinker__yaml_scalar_t *v, char out[48]);
-/* "from 1s to 1h", "at least 1s", "at most 1h", "" without limits. */
+/* "from 1s to 1h", "only 1s", "at least 1s", "at most 1h", "" without limits.
+ */
 void tinker__yaml_range(const tinker__yaml_field_t *f, char *out,
                         size_t out_len);
 

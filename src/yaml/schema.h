@@ -60,6 +60,15 @@ typedef struct tinker__yaml_word_s {
       *later; /* not NULL: known, but not honoured yet, for this reason */
 } tinker__yaml_word_t;
 
+/* A row that counts only while another one of its map, before it, has a value:
+ * elsewhere the key is refused, since it would say nothing, and not printed. */
+typedef struct tinker__yaml_when_s {
+  const char *key;
+  size_t offset; /* of its int64_t, from where the row's own counts */
+  int64_t value;
+  const char *word; /* the value in the file */
+} tinker__yaml_when_t;
+
 typedef struct tinker__yaml_field_s tinker__yaml_field_t;
 struct tinker__yaml_field_s {
   const char *key; /* NULL ends the table */
@@ -75,8 +84,12 @@ struct tinker__yaml_field_s {
    * struct of the whole file, in which the rows before this one are read. */
   void (*start)(void *item, const void *root);
   bool required;
+  const tinker__yaml_when_t *when; /* NULL = always */
   const char *what; /* for the reference page; LATER: why it is not honoured */
 };
+
+/* True when the row counts in this struct, of which it is a part. */
+bool tinker__yaml_counts(const tinker__yaml_field_t *row, const void *of);
 
 /* Sets all defaults of a table. Needs no memory. */
 void tinker__yaml_start(const tinker__yaml_field_t *table, void *into);

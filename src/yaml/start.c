@@ -1,4 +1,5 @@
-/* start: the defaults of a table, from the notation of the file. A table that
+/* start: what a table says before a file is read, and the defaults from the
+ * notation of the file. A table that
  * is wrong in itself is a bug, which the tests of its owner find. */
 #include <string.h>
 
@@ -40,6 +41,13 @@ static void start_row(const tinker__yaml_field_t *f, char *at) {
     if (*s) v = next_of(f, f->type, &s);
     tinker__yaml_put(f->type, at, &v);
   }
+}
+
+bool tinker__yaml_counts(const tinker__yaml_field_t *row, const void *of) {
+  int64_t value;
+  if (!row->when) return true;
+  memcpy(&value, (const char *)of + row->when->offset, sizeof value);
+  return value == row->when->value;
 }
 
 void tinker__yaml_start(const tinker__yaml_field_t *table, void *into) {

@@ -36,6 +36,9 @@ void tinker__yaml_free(tinker__yaml_t *y);
 /* For checks beyond the table. path: "a.b", "runs[2].a". True when the file
  * has it. */
 bool tinker__yaml_has(const tinker__yaml_t *y, const char *path);
+/* True when there is a fault of it, of what is around it or inside of it: the
+ * struct may have the default instead of what the file wanted to say. */
+bool tinker__yaml_faulty(const tinker__yaml_t *y, const char *path);
 /* Adds a fault at path, or at what is around it where the file lacks it. */
 void tinker__yaml_fault(tinker__yaml_t *y, const char *path, const char *fmt,
                         ...) __attribute__((format(printf, 3, 4)));

@@ -13,8 +13,9 @@ Test(parse, syntax) {
        "f.yaml:3:2: malformed YAML: while parsing a block mapping that begins "
        "on line 1: did not find expected key\n");
   SAYS("on: true\n\tlevel: 1\n",
-       "f.yaml:2:1: malformed YAML: while scanning a plain scalar that begins "
-       "on line 1: found a tab character that violates indentation\n");
+       "f.yaml:2:1: malformed YAML: a tab where only spaces may stand\n");
+  SAYS("on: true\ninner:\n\twait: 1s\n",
+       "f.yaml:3:1: malformed YAML: a tab where only spaces may stand\n");
   SAYS("name: \"x\n", "f.yaml:2:1: malformed YAML: while scanning a quoted "
                       "scalar that begins on line 1: found unexpected end of "
                       "stream\n");
