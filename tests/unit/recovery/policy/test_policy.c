@@ -97,12 +97,12 @@ static void printed(const tinker__rec_policy_file_t *file, tinker__buf_t *out) {
 Test(policy, print_reads_back) {
   static const char *const texts[] = {
       "version: 1\n", "version: 1\nruns: [{match: {}}]\n",
-      "version: 1\ndefaults: {mode: observe, checkpoint: {interval: {mode: "
-      "steps, steps: 7}}}\nruns:\n- match: {name: \"a: b\"}\n  checkpoint: "
-      "{interval: {mode: young_daly, max: 10m}}\n- match: {base_model: q}\n"
-      "  checkpoint: {interval: {steps: 9}}\n",
-      "version: 1\ndefaults: {state_dir: /var/lib/x y, notify: {on: [], exec: "
-      "{argv: [./n, \"a\\\"b\"]}}, limits: {api_rate: 40/h}}\n"};
+      ("version: 1\ndefaults: {mode: observe, checkpoint: {interval: {mode: "
+       "steps, steps: 7}}}\nruns:\n- match: {name: \"a: b\"}\n  checkpoint: "
+       "{interval: {mode: young_daly, max: 10m}}\n- match: {base_model: q}\n"
+       "  checkpoint: {interval: {steps: 9}}\n"),
+      ("version: 1\ndefaults: {state_dir: /var/lib/x y, notify: {on: [], exec: "
+       "{argv: [./n, \"a\\\"b\"]}}, limits: {api_rate: 40/h}}\n")};
   tinker__mem_init(&mem, NULL, 0);
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     tinker__buf_t one, two;

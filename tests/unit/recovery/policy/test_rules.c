@@ -335,8 +335,8 @@ Test(rules, allowed) {
       "checkpoint: {retain: {min_validated: 3}}",
       "checkpoint: {validate: 2}",
       "resume: {require: V2}",
-      "resume: {match: [base_model, rank, train_mlp, train_attn, "
-      "train_unembed]}",
+      ("resume: {match: [base_model, rank, train_mlp, train_attn, "
+       "train_unembed]}"),
       "{mode: observe, resume: {require: V0}}",
       "attempts: {same_root_and_entity: 3}",
       "attempts: {per_day: 3}",
