@@ -262,7 +262,8 @@ static void take(tinker__yaml_builder_t *b, const yaml_event_t *e) {
 static void syntax(tinker__yaml_t *y, const yaml_parser_t *p,
                    tinker__str_t text) {
   const char *problem = p->problem ? p->problem : "malformed YAML";
-  if (p->error == YAML_MEMORY_ERROR) {
+  /* Libyaml 0.2.5 sets no error where a tag found no memory. */
+  if (p->error == YAML_MEMORY_ERROR || p->error == YAML_NO_ERROR) {
     y->error = TINKER_ENOMEM;
   } else if (p->error == YAML_READER_ERROR) {
     tinker__yaml_note(y, place_at(text, p->problem_offset), NULL, NULL, "%s",
