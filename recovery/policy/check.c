@@ -1,5 +1,5 @@
-/* check: see check.h. What is written is YAML as a whole: the worst case stands
- * in comments. */
+/* check: see check.h. The output is YAML as a whole: the worst case stands in
+ * comments. */
 #include "policy/check.h"
 
 #include <tinker/error.h>

@@ -64,7 +64,7 @@ int tinker__rec_policy_parse(tinker__rec_policy_file_t **out,
   return rc ? rc : end(out, file, report);
 }
 
-/* A name for messages, which go to a terminal. */
+/* As parse; what the faults call the file can go to a terminal. */
 static int load(tinker__rec_policy_file_t **out, tinker__mem_t *mem,
                 const tinker__world_t *world, const char *path,
                 tinker__buf_t *report) {
@@ -90,22 +90,6 @@ int tinker__rec_policy_read(tinker__rec_policy_file_t **out, tinker__mem_t *mem,
   return rc ? rc : end(out, file, report);
 }
 
-/* Adds a fault for each thing that a running daemon can't take. */
-static void check_fixed(const tinker__rec_policy_file_t *old,
-                        const tinker__rec_policy_file_t *fresh) {
-  if (strcmp(old->host.state_dir, fresh->host.state_dir)) {
-    tinker__yaml_fault(fresh->yaml, "defaults.state_dir",
-                       "'%s' is not '%s', which is in use: a reload can't "
-                       "change it",
-                       fresh->host.state_dir, old->host.state_dir);
-  }
-  if (old->defaults.durability != fresh->defaults.durability) {
-    tinker__yaml_fault(fresh->yaml, "defaults.durability",
-                       "differs from the one in use: a reload can't change "
-                       "it");
-  }
-}
-
 int tinker__rec_policy_reload(tinker__rec_policy_file_t **out,
                               const tinker__rec_policy_file_t *old,
                               const tinker__world_t *world, const char *path,
@@ -113,7 +97,13 @@ int tinker__rec_policy_reload(tinker__rec_policy_file_t **out,
   tinker__rec_policy_file_t *file;
   int rc = load(&file, old->mem, world, path, report);
   if (rc) return rc;
-  if (!tinker__yaml_error(file->yaml)) check_fixed(old, file);
+  if (strcmp(old->host.state_dir, file->host.state_dir) &&
+      !tinker__yaml_faulty(file->yaml, "defaults.state_dir")) {
+    tinker__yaml_fault(file->yaml, "defaults.state_dir",
+                       "'%s' is not '%s', which is in use: a reload can't "
+                       "change it",
+                       file->host.state_dir, old->host.state_dir);
+  }
   return end(out, file, report);
 }
 

@@ -194,7 +194,7 @@ typedef struct tinker__rec_policy_s {
   } notify;
 } tinker__rec_policy_t;
 
-/* What is of the daemon, not of a run. */
+/* Settings of the daemon, not of a run. */
 typedef struct tinker__rec_policy_host_s {
   const char *state_dir; /* may begin with "${NAME}", of the environment */
   int64_t concurrent_recoveries, disk_reserve;
@@ -234,8 +234,8 @@ int tinker__rec_policy_parse(tinker__rec_policy_file_t **out,
 int tinker__rec_policy_read(tinker__rec_policy_file_t **out, tinker__mem_t *mem,
                             const tinker__world_t *world, const char *path,
                             tinker__buf_t *report);
-/* The same while `old` is in use, which stays as it is. What can't change in a
- * running daemon (state_dir, durability) is a fault when it has changed. */
+/* The same while `old` is in use, which stays as it is. Another state_dir is a
+ * fault: a running daemon can't move its journals. */
 int tinker__rec_policy_reload(tinker__rec_policy_file_t **out,
                               const tinker__rec_policy_file_t *old,
                               const tinker__world_t *world, const char *path,

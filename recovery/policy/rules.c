@@ -10,7 +10,7 @@
 #include "policy/policy.h"
 #include "yaml/scalar.h"
 
-/* What is checked: the defaults, or a run. */
+/* The policy that is checked: the defaults, or a run's. */
 typedef struct tinker__rec_scope_s {
   tinker__yaml_t *yaml;
   const tinker__rec_policy_t *policy;
@@ -235,7 +235,7 @@ static void check_policy(const tinker__rec_scope_t *s) {
   check_proof(s);
 }
 
-/* --- What is not of a policy ---------------------------------------------- */
+/* --- Beside the policy ---------------------------------------------------- */
 
 static bool is_name(tinker__str_t s) {
   static const char may[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

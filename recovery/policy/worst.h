@@ -1,9 +1,10 @@
 /* worst: what a policy costs when things go wrong: steps that are lost, and
  * time until the run is where it was. Pure functions.
  *
- * Formulas by the numbers of the failures (F), targets (T) and invariants (I)
- * that docs/recovery-policy.md explains. A client-side failure loses no step
- * (T7); one of the service loses the interval and one step (T8, I6). */
+ * The formulas are in docs/recovery-policy.md, with the numbers of the failures
+ * (F), targets (T) and invariants (I) that they are from. A client-side failure
+ * loses no step (T7); one of the service loses the interval and one step (T8,
+ * I6). */
 #ifndef TINKER_RECOVERY_WORST_H
 #define TINKER_RECOVERY_WORST_H
 

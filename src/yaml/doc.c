@@ -1,4 +1,5 @@
-/* doc: see doc.h. Faults are kept in the order of their places. */
+/* doc: see doc.h. Faults are kept in the order of their places, the first ones
+ * of the file when there are too many. */
 #include "yaml/doc.h"
 
 #include <stdio.h>
@@ -73,9 +74,7 @@ static tinker__yaml_node_t *step(const tinker__yaml_node_t *at,
         tinker__parse_u64((tinker__str_t){p + 1, n - 1}, &index)) {
       return NULL;
     }
-    tinker__yaml_node_t *c = at->first;
-    while (c && c->index != index) c = c->next;
-    return c;
+    return index < at->n ? at->items[index] : NULL;
   }
   if (*p == '.') p++;
   size_t n = strcspn(p, ".[");
@@ -118,7 +117,10 @@ static const char *keep(tinker__yaml_t *y, const char *text) {
 static void insert(tinker__yaml_t *y, tinker__yaml_place_t place,
                    const char *path, const char *text) {
   size_t i = y->n_faults++;
-  if (i >= TINKER__YAML_MAX_FAULTS) return;
+  if (i >= TINKER__YAML_MAX_FAULTS) {
+    i = TINKER__YAML_MAX_FAULTS - 1; /* the last one makes room, or is later */
+    if (!after(y->faults[i].place, place)) return;
+  }
   const tinker__yaml_note_t note = {place, keep(y, text), keep(y, path)};
   for (; i > 0 && after(y->faults[i - 1].place, place); i--) {
     y->faults[i] = y->faults[i - 1];

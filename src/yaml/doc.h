@@ -28,6 +28,7 @@ typedef struct tinker__yaml_node_s {
   size_t index;       /* in a list or map */
   size_t n;           /* children */
   struct tinker__yaml_node_s *parent, *first, *last, *next;
+  struct tinker__yaml_node_s **items; /* of a list that is not empty */
 } tinker__yaml_node_t;
 
 typedef struct tinker__yaml_note_s {

@@ -1,8 +1,8 @@
 /* parse: from the text to the tree, by libyaml's events.
  *
  * Depth and number of values are counted while the events arrive, so that a
- * hostile text costs no more than the limits. What is refused by name (anchors,
- * aliases, tags) is a fault, and the reading goes on. */
+ * hostile text costs no more than the limits. Anchors, aliases and tags are
+ * refused by name, and the reading goes on. */
 #include <stdio.h>
 #include <string.h>
 #include <tinker/error.h>
@@ -87,12 +87,15 @@ static void refuse(tinker__yaml_builder_t *b, const tinker__yaml_node_t *node,
                    yaml_mark_t mark, const char *what, const void *name) {
   char shown[64];
   tinker__show(shown, sizeof shown, tinker__str(name));
-  tinker__yaml_note(b->y, place_of(mark), node, NULL,
-                    "%s (%s%s) are not allowed", what,
-                    what[0] == 't'   ? ""
-                    : what[1] == 'n' ? "&"
-                                     : "*",
-                    shown);
+  tinker__yaml_note(b->y, place_of(mark), node, NULL, "%s%s) are not allowed",
+                    what, shown);
+}
+
+static void refuse_marks(tinker__yaml_builder_t *b,
+                         const tinker__yaml_node_t *node, yaml_mark_t mark,
+                         const void *anchor, const void *tag) {
+  if (anchor) refuse(b, node, mark, "anchors (&", anchor);
+  if (tag) refuse(b, node, mark, "tags (", tag);
 }
 
 static void limit(tinker__yaml_builder_t *b, yaml_mark_t mark, const char *what,
@@ -171,37 +174,29 @@ static void take_text(tinker__yaml_builder_t *b, const yaml_event_t *e) {
       tinker__yaml_note(b->y, place_of(e->start_mark), b->open, NULL,
                         "merge keys (<<) are not allowed");
     }
-    if (e->data.scalar.anchor) {
-      refuse(b, b->open, e->start_mark, "anchors", e->data.scalar.anchor);
-    }
-    if (e->data.scalar.tag) {
-      refuse(b, b->open, e->start_mark, "tags", e->data.scalar.tag);
-    }
+    refuse_marks(b, b->open, e->start_mark, e->data.scalar.anchor,
+                 e->data.scalar.tag);
     return;
   }
   tinker__yaml_node_t *node = add(b, TINKER__YAML_IS_TEXT, e->start_mark);
   if (!node) return;
   node->text = text;
   node->quoted = !is_plain(e);
-  if (e->data.scalar.anchor) {
-    refuse(b, node, e->start_mark, "anchors", e->data.scalar.anchor);
-  }
-  if (e->data.scalar.tag) {
-    refuse(b, node, e->start_mark, "tags", e->data.scalar.tag);
-  }
+  refuse_marks(b, node, e->start_mark, e->data.scalar.anchor,
+               e->data.scalar.tag);
 }
 
 static void take_alias(tinker__yaml_builder_t *b, const yaml_event_t *e) {
   if (wants_key(b)) {
     b->stop = true;
-    refuse(b, b->open, e->start_mark, "aliases", e->data.alias.anchor);
+    refuse(b, b->open, e->start_mark, "aliases (*", e->data.alias.anchor);
     return;
   }
   tinker__yaml_node_t *node = add(b, TINKER__YAML_IS_BAD, e->start_mark);
   if (node) {
     bool merged = tinker__str_eqs(node->key, "<<"); /* has its fault */
     if (!merged) {
-      refuse(b, node, e->start_mark, "aliases", e->data.alias.anchor);
+      refuse(b, node, e->start_mark, "aliases (*", e->data.alias.anchor);
     }
   }
 }
@@ -223,8 +218,25 @@ static void take_open(tinker__yaml_builder_t *b, tinker__yaml_kind_t kind,
   if (!node) return;
   b->open = node;
   b->depth++;
-  if (anchor) refuse(b, node, e->start_mark, "anchors", anchor);
-  if (tag) refuse(b, node, e->start_mark, "tags", tag);
+  refuse_marks(b, node, e->start_mark, anchor, tag);
+}
+
+/* The list or map that is open is whole. */
+static void take_close(tinker__yaml_builder_t *b) {
+  tinker__yaml_node_t *node = b->open;
+  b->open = node->parent;
+  b->depth--;
+  if (node->kind != TINKER__YAML_IS_LIST || !node->n) return;
+  node->items =
+      tinker__arena_array(&b->y->arena, node->n, sizeof(tinker__yaml_node_t *));
+  if (!node->items) {
+    b->stop = true;
+    b->y->error = TINKER_ENOMEM;
+    return;
+  }
+  for (tinker__yaml_node_t *c = node->first; c; c = c->next) {
+    node->items[c->index] = c;
+  }
 }
 
 static void take_document(tinker__yaml_builder_t *b, const yaml_event_t *e) {
@@ -249,10 +261,7 @@ static void take(tinker__yaml_builder_t *b, const yaml_event_t *e) {
               e->data.mapping_start.tag);
     break;
   case YAML_SEQUENCE_END_EVENT:
-  case YAML_MAPPING_END_EVENT:
-    b->open = b->open->parent;
-    b->depth--;
-    break;
+  case YAML_MAPPING_END_EVENT: take_close(b); break;
   default: break;
   }
 }

@@ -144,7 +144,7 @@ static void read_scalar(const tinker__yaml_reader_t *r, const field_t *f,
   if (read_word(r, f, node, &v)) tinker__yaml_put(f->type, at, &v);
 }
 
-/* NULL when it is no text for a file name or an argument. */
+/* NULL, and a fault, when it can't be a file name or an argument. */
 static const char *read_text(const tinker__yaml_reader_t *r,
                              const node_t *node) {
   if (!expect(r, node, TINKER__YAML_IS_TEXT, "a text")) return NULL;

@@ -39,7 +39,7 @@ static const tinker__yaml_unit_t *units_of(tinker__yaml_type_t type) {
                                        : rates;
 }
 
-/* What a value that is not of the type is told. */
+/* The fault of a value that is not of the type. */
 static const char *wants(tinker__yaml_type_t type) {
   switch (type) {
   case TINKER__YAML_BOOL: return "is neither true nor false";

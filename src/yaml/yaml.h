@@ -5,13 +5,12 @@
  * file are found, up to a limit; only a mistake in the syntax ends the reading.
  * Anchors, aliases, tags, merge keys and several documents are refused by name:
  * a file means what stands in it. Libyaml reads the syntax and takes its memory
- * from the C library; all else comes from the caller's mem. No global state;
+ * from the C library; all else is from the caller's mem. No global state;
  * any thread, one at a time for one tinker__yaml_t. */
 #ifndef TINKER_YAML_YAML_H
 #define TINKER_YAML_YAML_H
 
 #include "base/buf.h"
-#include "base/world.h"
 #include "yaml/schema.h"
 
 #define TINKER__YAML_MAX_BYTES ((size_t)1 << 20)

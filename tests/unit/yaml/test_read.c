@@ -188,6 +188,23 @@ Test(read, many_faults) {
   sample_says(text, strlen(text), want);
 }
 
+/* The first of the file are described, whatever was found first. */
+Test(read, the_first_of_many_faults) {
+  char text[2000] = "plain: [{wait: 1}]\nflags:\n", want[4000];
+  tinker__mem_t mem;
+  tinker__yaml_t *y;
+  sample_t s;
+  tinker__mem_init(&mem, NULL, 0);
+  for (int i = 0; i < 25; i++) strcat(text, "- x\n");
+  sample_read(&mem, text, strlen(text), &s, &y, want, sizeof want);
+  cr_assert(tinker__str_starts(tinker__str(want), "f.yaml:1:16: key 'plain"),
+            "%s", want);
+  cr_assert(strstr(want, "f.yaml:21:3: key 'flags[18]'"), "%s", want);
+  cr_assert(!strstr(want, "f.yaml:22:3"), "%s", want);
+  cr_assert(strstr(want, "f.yaml: and 6 more faults\n"), "%s", want);
+  tinker__yaml_free(y);
+}
+
 /* What an owner of a table adds. */
 Test(read, further_checks) {
   static const char text[] = "inner:\n  wait: 5s\nplain:\n- {name: a}\n";
@@ -211,6 +228,12 @@ Test(read, further_checks) {
   tinker__yaml_fault(y, "mode", "is %d", 3);
   cr_assert_eq(tinker__yaml_error(y), TINKER_EFORMAT);
   cr_assert_eq(tinker__yaml_faults(y), 3);
+  cr_assert(tinker__yaml_faulty(y, "mode"));
+  cr_assert(tinker__yaml_faulty(y, "inner"));
+  cr_assert(tinker__yaml_faulty(y, "plain[0].name.more"));
+  cr_assert(!tinker__yaml_faulty(y, "inner.wait"));
+  cr_assert(!tinker__yaml_faulty(y, "mod"));
+  cr_assert(!tinker__yaml_faulty(y, "model"));
   tinker__buf_t out;
   tinker__buf_init(&out, &mem, 2000);
   tinker__yaml_report(y, &out);
