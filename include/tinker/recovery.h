@@ -264,6 +264,13 @@ TINKER_API int tinker_run_get_trainer(tinker_run_t *run,
  * TINKER_EINVAL or TINKER_ENOMEM. Any thread. */
 TINKER_API int tinker_run_distrust(tinker_run_t *run, const char *why);
 
+/* The operator's word that a run which has stopped may try again: attempts
+ * count from 0.
+ * run: not NULL. why: a sentence for the journal, copied. Returns 0,
+ * TINKER_EINVAL, TINKER_ESTATE (it has not stopped), TINKER_EIO or
+ * TINKER_ENOMEM. Any thread; waits for the disk. */
+TINKER_API int tinker_run_resume(tinker_run_t *run, const char *why);
+
 #ifdef __cplusplus
 }
 #endif

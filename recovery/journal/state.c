@@ -238,6 +238,7 @@ static int fold_ended(const fold_t *x) {
   if (!r) return 0;
   r->state =
       x->f->end == 0 ? TINKER__REC_REQUEST_RESULT : TINKER__REC_REQUEST_FAILED;
+  r->code = x->f->code;
   return 0;
 }
 

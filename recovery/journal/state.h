@@ -44,7 +44,8 @@ typedef struct tinker__rec_request_s {
   size_t len;
   size_t datums;
   unsigned char sha256[TINKER__SHA256_LEN];
-  char *id; /* NULL = none is known */
+  char *id;     /* NULL = none is known */
+  int64_t code; /* of FAILED: why (tinker_code_t) */
 } tinker__rec_request_t;
 
 /* An operation that counts as sent and is not done with. */

@@ -89,6 +89,7 @@ int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
   if (e->next_seq_id > run->state.next_seq_id) {
     run->state.next_seq_id = e->next_seq_id;
   }
+  tinker__rec_take_noise(run);
   tinker__rec_run_move(run, TINKER__REC_RUN_READY);
   pthread_mutex_unlock(&run->lock);
   tinker__rec_say(run, "epoch_active", facts.from_step, &facts);
@@ -270,8 +271,32 @@ static bool is_answered(const tinker__rec_op_t *op) {
   return true;
 }
 
+/* Was all of it refused, so that the model has nothing of it? */
+static bool is_refused(const tinker__rec_op_t *op) {
+  for (size_t i = 0; i < op->request_count; i++) {
+    if (op->requests[i].state != TINKER__REC_REQUEST_FAILED ||
+        op->requests[i].code != TINKER_EREJECTED) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/* A training operation of which a part failed. */
+static bool is_half_done(const tinker_run_t *run, const tinker__rec_op_t *op) {
+  if (op->step <= run->state.committed) return false;
+  if (op->slot != TINKER__REC_SLOT_FORWARD_BACKWARD &&
+      op->slot != TINKER__REC_SLOT_OPTIM) {
+    return false;
+  }
+  for (size_t i = 0; i < op->request_count; i++) {
+    if (op->requests[i].state == TINKER__REC_REQUEST_FAILED) return true;
+  }
+  return false;
+}
+
 static bool wanted(const tinker_run_t *run, const tinker__rec_op_t *op) {
-  if (!is_numbered(op)) return false;
+  if (!is_numbered(op) || is_refused(op)) return false;
   if (op->step > run->state.committed || is_checkpoint(op)) return true;
   return !is_answered(op);
 }
@@ -279,21 +304,27 @@ static bool wanted(const tinker_run_t *run, const tinker__rec_op_t *op) {
 static int adopt_all(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
                      tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY] = "no memory for what was under way";
+  int rc = 0;
+  pthread_mutex_lock(&run->lock);
   TINKER__LIST_EACH(l, tmp, &run->state.ops) {
     tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
-    if (!wanted(run, op)) continue;
-    tinker_future_t *future = adopt(run, e, op, resend, why, sizeof why);
-    pthread_mutex_lock(&run->lock);
-    int rc = future ? place(run, op, future) : TINKER_ENOMEM;
-    pthread_mutex_unlock(&run->lock);
-    if (rc != 0) {
-      local_fault(f, TINKER_ESTATE, why);
-      f->model = true; /* a number that can't be sent again is lost */
-      f->unknown = false;
-      return TINKER_ESTATE;
+    if (rc != 0 || !wanted(run, op)) continue;
+    if (is_half_done(run, op)) {
+      rc = tinker__why(why, sizeof why, TINKER_ESTATE,
+                       "a part of step %lld has failed, and the model has "
+                       "what was accepted of it",
+                       (long long)op->step);
+      continue;
     }
+    tinker_future_t *future = adopt(run, e, op, resend, why, sizeof why);
+    rc = future ? place(run, op, future) : TINKER_ENOMEM;
   }
-  return 0;
+  pthread_mutex_unlock(&run->lock);
+  if (rc == 0) return 0;
+  local_fault(f, TINKER_ESTATE, why);
+  f->model = true; /* a number that can't be sent again is lost */
+  f->unknown = false;
+  return TINKER_ESTATE;
 }
 
 /* The cursors of steps whose commit was called but not reached. */
@@ -336,6 +367,16 @@ static int note_attach(tinker_run_t *run, int64_t incarnation,
                           &facts, tinker__str(""));
 }
 
+void tinker__rec_take_noise(tinker_run_t *run) {
+  TINKER__LIST_EACH(l, tmp, &run->state.ckpts) {
+    const tinker__rec_ckpt_t *c =
+        TINKER__CONTAINER(l, tinker__rec_ckpt_t, link);
+    if (!c->probe_count) continue;
+    run->noise_known = true;
+    if (c->noise > run->noise) run->noise = c->noise;
+  }
+}
+
 static int attach(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
                   tinker__rec_fault_t *f) {
   int rc = adopt_trainer(run, e, f);
@@ -346,6 +387,7 @@ static int attach(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
   if (rc != 0) return rc;
   pthread_mutex_lock(&run->lock);
   run->epoch = e;
+  tinker__rec_take_noise(run);
   tinker__rec_run_move(run, TINKER__REC_RUN_READY);
   pthread_mutex_unlock(&run->lock);
   tinker__rec_say(run, "attached", run->state.committed, NULL);

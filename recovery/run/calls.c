@@ -311,6 +311,23 @@ int tinker_run_get_trainer(tinker_run_t *run, tinker_trainer_t **out) {
   return 0;
 }
 
+int tinker_run_resume(tinker_run_t *run, const char *why) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  if (!run || !why || !*why) return TINKER_EINVAL;
+  pthread_mutex_lock(&run->lock);
+  bool stopped = run->phase == TINKER__REC_RUN_STOPPED;
+  pthread_mutex_unlock(&run->lock);
+  if (!stopped) return TINKER_ESTATE;
+  facts.why = tinker__str(why);
+  int rc = tinker__rec_note(run, NULL, TINKER__REC_RELEASE, TINKER__REC_NO_STEP,
+                            &facts, tinker__str(""));
+  if (rc != 0) return rc;
+  pthread_mutex_lock(&run->lock);
+  tinker__rec_settle_phase(run);
+  pthread_mutex_unlock(&run->lock);
+  return 0;
+}
+
 int tinker_run_distrust(tinker_run_t *run, const char *why) {
   if (!run || !why || !*why) return TINKER_EINVAL;
   pthread_mutex_lock(&run->lock);

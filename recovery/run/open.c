@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/options.h"
@@ -151,19 +152,6 @@ static int settle_plan(tinker_run_t *run, char *why, size_t why_len) {
   return rc;
 }
 
-/* Where the journal says that the run is. */
-static void settle_phase(tinker_run_t *run) {
-  run->next_op = run->state.last_op;
-  if (run->state.stopped || run->state.held) {
-    run->phase = TINKER__REC_RUN_STOPPED;
-  } else if (run->state.incident) {
-    run->phase = TINKER__REC_RUN_BROKEN;
-    run->fault = (tinker__rec_fault_t){.code = TINKER_ESTATE, .model = true};
-    tinker__why(run->fault.why, sizeof run->fault.why, 0,
-                "an earlier process has not ended its incident");
-  }
-}
-
 static int open_home(tinker_run_t *run, char *why, size_t why_len) {
   tinker_error_t *error = NULL;
   int rc = tinker_client_new(&run->home, &run->client_options, &error);
@@ -185,7 +173,8 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   if (rc == 0) rc = settle_plan(run, why, why_len);
   if (rc == 0) rc = open_home(run, why, why_len);
   if (rc != 0) return rc;
-  settle_phase(run);
+  run->next_op = run->state.last_op;
+  tinker__rec_settle_phase(run);
   rc = tinker__rec_worker_start(run);
   return rc == 0 ? 0 : tinker__why(why, why_len, rc, "no thread can be made");
 }
@@ -211,8 +200,10 @@ static void finish_session(tinker__rec_epoch_t *e) {
   tinker_future_release(over);
 }
 
-/* All that the run has, in the order in which one part uses the other. */
+/* All that the run has, in the order in which one part uses the other. A forked
+ * child has none of its threads, and its files are the parent's. */
 static void end_run(tinker_run_t *run) {
+  if (run->pid != getpid()) return;
   pthread_mutex_lock(&run->lock);
   atomic_store(&run->closing, true);
   pthread_cond_broadcast(&run->wake);
@@ -245,6 +236,7 @@ static tinker_run_t *make_run(void) {
   tinker__ref_init(&run->ref);
   tinker__ref_init(&run->memory_users);
   run->world = tinker__world_real();
+  run->pid = getpid();
   run->lock_file.fd = -1;
   tinker__arena_init(&run->strings, &run->mem);
   pthread_mutex_init(&run->lock, NULL);

@@ -126,6 +126,7 @@ struct tinker_run_s {
   char lock_path[TINKER__REC_PATH_ROOM];
   tinker__rec_file_t *supervisor;
   tinker_client_t *home; /* its futures outlive every model */
+  pid_t pid;             /* of the process that opened it */
   pthread_t thread;
   bool threaded;
   atomic_bool closing;
@@ -216,6 +217,9 @@ int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f);
 
 /* 0 = the phase may have changed: look again. Else `f` says why nothing can be
  * done now. */
+/* How exactly the service repeats itself, by the checkpoints of the journal.
+ * Under the lock. */
+void tinker__rec_take_noise(tinker_run_t *run);
 int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f);
 int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f);
 /* The model of a run that begins at step 1, in a new epoch, and activated. */
@@ -280,6 +284,8 @@ int tinker__rec_worker_add(tinker_run_t *run, tinker__rec_job_kind_t kind,
 int tinker__rec_hand_out(tinker_run_t *run, tinker_promise_t *promise);
 /* The run's memory goes with its last user. */
 void tinker__rec_run_unref(tinker_run_t *run);
+/* Where the journal says that a run without a model is. Under the lock. */
+void tinker__rec_settle_phase(tinker_run_t *run);
 /* Changes the phase. Under the lock. */
 void tinker__rec_run_move(tinker_run_t *run, tinker__rec_phase_t to);
 void tinker__rec_reject(tinker_promise_t *p, int code, const char *why);

@@ -12,8 +12,22 @@ void tinker__rec_run_move(tinker_run_t *run, tinker__rec_phase_t to) {
       [TINKER__REC_RUN_NEW] = {true, true, true, true},
       [TINKER__REC_RUN_READY] = {false, true, true, true},
       [TINKER__REC_RUN_BROKEN] = {false, true, true, true},
-      [TINKER__REC_RUN_STOPPED] = {false, false, false, true}};
+      [TINKER__REC_RUN_STOPPED] = {true, false, true, true}};
   if (allowed[run->phase][to]) run->phase = to;
+}
+
+void tinker__rec_settle_phase(tinker_run_t *run) {
+  if (run->state.stopped || run->state.held) {
+    tinker__rec_run_move(run, TINKER__REC_RUN_STOPPED);
+  } else if (run->state.incident) {
+    tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
+    if (run->fault.code) return;
+    run->fault = (tinker__rec_fault_t){.code = TINKER_ESTATE, .model = true};
+    tinker__why(run->fault.why, sizeof run->fault.why, 0,
+                "an earlier process has not ended its incident");
+  } else {
+    tinker__rec_run_move(run, TINKER__REC_RUN_NEW);
+  }
 }
 
 /* --- Handing a step out --------------------------------------------------- */
@@ -207,6 +221,13 @@ static void settle_late(tinker_run_t *run) {
   tinker__rec_step_t *late = run->late;
   if (!late) return;
   run->late = NULL;
+  /* The earlier process saved it and asked for no fingerprint. Nothing has
+   * changed the model since, unless a step was begun. */
+  if (!late->probe && tinker__list_empty(&run->steps)) {
+    late->probe_op = tinker__rec_epoch_made(
+        run->epoch, late->number, TINKER__REC_SLOT_PROBE, NULL, late->ckpt);
+    late->probe = tinker__rec_probe(run, run->epoch->trainer, late->probe_op);
+  }
   settle_ckpt(run, late);
   tinker__rec_step_free(run, late);
 }
