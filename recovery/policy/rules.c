@@ -321,7 +321,8 @@ static void check_run(const tinker__rec_policy_file_t *file, size_t i) {
   check_policy(&s);
   check_match(&s, &runs[i].match);
   check_trainer(&s, &runs[i]);
-  for (size_t k = 0; k < i && !is_bad(&s, "match"); k++) {
+  const size_t before = is_bad(&s, "match") ? 0 : i;
+  for (size_t k = 0; k < before; k++) {
     if (covers(&runs[k].match, &runs[i].match)) {
       REFUSE(&s, "match", "never used: what fits it fits runs[%zu] before it",
              k);
