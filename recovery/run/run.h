@@ -49,8 +49,8 @@ typedef struct tinker__rec_fault_s {
   bool model;    /* the model can't be trusted, or is gone */
   bool unproven; /* the model is not what its checkpoint was */
   bool resend;   /* results are gone: requests are sent again */
-  bool unsure;   /* it may have been done: a model that nobody knows of is left */
-  bool again;    /* nothing was applied: the step may be done again */
+  bool unsure; /* it may have been done: a model that nobody knows of is left */
+  bool again;  /* nothing was applied: the step may be done again */
 } tinker__rec_fault_t;
 
 /* An operation that the program made, until its intent was written. */

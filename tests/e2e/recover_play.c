@@ -5,7 +5,7 @@
  * steps, every (checkpoints), strict (the gate), attempts, zero (may begin
  * again), fresh (data), kill (the step in which it kills itself), poison (the
  * step whose first batch has an infinite loss, once), parts (batches a step),
- * big (tokens of an example), ahead (steps that are submitted before the first
+ * big (examples of a batch), ahead (steps that are submitted before the first
  * is waited for), workers (forked processes that outlive it), past (1: tries to
  * train past the run). It prints "step N: loss X" for each committed step. */
 #include <math.h>
@@ -20,7 +20,7 @@ static struct {
   long value;
 } settings[] = {{"steps", 12}, {"every", 4}, {"strict", 0}, {"attempts", 3},
                 {"zero", 0},   {"fresh", 0}, {"kill", 0},   {"poison", 0},
-                {"parts", 1},  {"big", 0},   {"ahead", 1},  {"workers", 0},
+                {"parts", 1},  {"big", 1},   {"ahead", 1},  {"workers", 0},
                 {"past", 0}};
 enum {
   STEPS,
@@ -37,6 +37,7 @@ enum {
   WORKERS,
   PAST
 };
+enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
 
 static void read_settings(int argc, char **argv) {
@@ -81,7 +82,7 @@ static tinker_run_t *open_run(const char *folder) {
 /* The example of a step and a part; the weights of a poisoned one make the loss
  * infinite. */
 static tinker_datum_t *example(int64_t step, long part, int poisoned) {
-  long big = GET(BIG), n = big ? big : 24;
+  long n = 24;
   int32_t *tokens = calloc((size_t)n, sizeof *tokens);
   float *weights = calloc((size_t)n, sizeof *weights);
   tinker_datum_t *datum = NULL;
@@ -105,6 +106,18 @@ typedef struct {
 
 static int poisoned_before;
 
+static tinker_future_t *batch(tinker_run_t *run, int64_t step, long part,
+                              int poison) {
+  tinker_datum_t *data[MOST] = {NULL};
+  size_t n = (size_t)GET(BIG) < MOST ? (size_t)GET(BIG) : MOST;
+  for (size_t i = 0; i < n; i++) {
+    data[i] = example(step, part + 31 * (long)i, poison);
+  }
+  tinker_future_t *f = tinker_run_forward_backward(run, data, n, NULL, NULL);
+  for (size_t i = 0; i < n; i++) tinker_datum_release(data[i]);
+  return f;
+}
+
 static void begin(tinker_run_t *run, const tinker_run_step_t *step,
                   begun_t *b) {
   int64_t cursor = step->step;
@@ -116,11 +129,8 @@ static void begin(tinker_run_t *run, const tinker_run_step_t *step,
       continue;
     }
     int poison = step->step == GET(POISON) && !poisoned_before;
-    tinker_datum_t *datum = example(step->step, part, poison);
     if (poison) poisoned_before = 1;
-    b->forward[b->parts++] =
-        tinker_run_forward_backward(run, &datum, 1, NULL, NULL);
-    tinker_datum_release(datum);
+    b->forward[b->parts++] = batch(run, step->step, part, poison);
   }
   tinker_future_t *optim = step->optim ? tinker_future_retain(step->optim)
                                        : tinker_run_optim_step(run, NULL, NULL);
