@@ -1,5 +1,7 @@
 /* The times of messages. */
 #include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "wire/time.h"
