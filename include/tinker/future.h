@@ -91,7 +91,8 @@ typedef enum {
   TINKER_KIND_SET_CHECKPOINT_TTL = 27,
   TINKER_KIND_DELETE_CHECKPOINT = 28,
   TINKER_KIND_LIST_SESSIONS = 29,
-  TINKER_KIND_GET_SESSION = 30
+  TINKER_KIND_GET_SESSION = 30,
+  TINKER_KIND_PROMISE = 31
 } tinker_kind_t;
 
 /* Name of a kind, "forward_backward" for example.
@@ -136,12 +137,12 @@ tinker_future_error(const tinker_future_t *future);
  * progress.h has the fields). The client's thread shows what has changed as
  * soon as it has. The service's queue has no numbers: what it says of a place
  * in it is in `reason`. For a call that was refused, a constant future and an
- * operation that the client answers itself (a drain, for example) only the
- * stage is known. Of a step or a route's sample it tells of the first of its
- * operations that has not ended.
- * future: not NULL. out: filled; its size must be set (TINKER_PROGRESS_INIT); a
- * shorter, older struct gets the fields that it has, untouched on failure.
- * Returns 0, TINKER_EINVAL (a NULL, or a size that is not one of this struct),
+ * operation that the client answers itself (a drain, for example) or the
+ * program (a promise) only the stage is known. Of a step or a route's sample it
+ * tells of the first of its operations that has not ended. future: not NULL.
+ * out: filled; its size must be set (TINKER_PROGRESS_INIT); a shorter, older
+ * struct gets the fields that it has, untouched on failure. Returns 0,
+ * TINKER_EINVAL (a NULL, or a size that is not one of this struct),
  * TINKER_EFORKED in a forked child unless it had ended before. Any thread,
  * callbacks included; never waits: a lock is held for no longer than a copy. */
 TINKER_API int tinker_future_progress(const tinker_future_t *future,

@@ -33,6 +33,7 @@ const char *tinker_kind_name(tinker_kind_t kind) {
       [TINKER_KIND_DELETE_CHECKPOINT] = "delete_checkpoint",
       [TINKER_KIND_LIST_SESSIONS] = "list_sessions",
       [TINKER_KIND_GET_SESSION] = "get_session",
+      [TINKER_KIND_PROMISE] = "promise",
   };
   size_t i = (size_t)kind;
   bool known = kind >= 0 && i < sizeof names / sizeof names[0] && names[i];
