@@ -3,8 +3,9 @@
  *
  * Mutations. A mutation is what changes something on the service: everything
  * that is numbered (forward, forward_backward, optim_step, saves and loads of a
- * trainer), the creation of models, samplers and of the session, and its
- * finish. Samples, polls, heartbeats and questions are none. One mutation has
+ * trainer), the creation of models, samplers and of the session, its finish,
+ * and what rest.h changes of checkpoints. Samples, polls, heartbeats and
+ * questions are none. One mutation has
  * one request, or several that are all sent or none (the chunks of a batch).
  *
  * The journal is four functions. `intent` is called before a mutation is sent,
@@ -91,6 +92,7 @@ typedef struct tinker_intent_s {
    * several intents, one after the other or, as a step, two; 0 for what the
    * client does of itself (create_session, and finish_session at its close). */
   uint64_t tag;
+  const char *method; /* of HTTP: "POST", "PUT", "DELETE" */
 } tinker_intent_t;
 
 /* What has become of one request of a mutation that went. */
@@ -140,7 +142,8 @@ typedef struct tinker_seams_s {
   void (*ended)(void *user, uint64_t ticket, size_t request,
                 const tinker_outcome_t *outcome);
   /* May a mutation be sent, now? Asked for each, numbered or not, after the
-   * answer to its intent. model_id: NULL = of no trainer. why: receives a
+   * answer to its intent, and once more before each further copy of a change
+   * of rest.h. model_id: NULL = of no trainer. why: receives a
    * sentence of at most why_len bytes with the NUL, for the error that the
    * operation ends with. Returns 0 = it may. */
   int (*fence)(void *user, const char *model_id, char *why, size_t why_len);

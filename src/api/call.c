@@ -8,6 +8,9 @@
 #include "base/error.h"
 #include "base/options.h"
 
+#define TTL_MIN 3600
+#define TTL_MAX 315360000 /* ten years */
+
 void tinker__call_refuse(tinker__call_t *call, int code, const char *fmt, ...) {
   va_list ap;
   if (call->rc) return;
@@ -37,6 +40,14 @@ void tinker__call_reserved(tinker__call_t *call, const char *name,
   if (!value) return;
   tinker__call_refuse(call, TINKER_ENOTSUP, "%s.reserved0 is %d: want 0", name,
                       value);
+}
+
+void tinker__call_ttl(tinker__call_t *call, int64_t ttl_seconds) {
+  tinker__call_want(call,
+                    ttl_seconds == TINKER_NO_TTL ||
+                        (ttl_seconds >= TTL_MIN && ttl_seconds <= TTL_MAX),
+                    "ttl_seconds", (double)ttl_seconds,
+                    "3600 to 315360000, or TINKER_NO_TTL");
 }
 
 void tinker__call_text(tinker__call_t *call, const char *name, const char *s) {

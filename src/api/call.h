@@ -51,6 +51,8 @@ void tinker__call_flag(tinker__call_t *call, const char *name, int32_t value);
 /* Refuses what a later version may give a meaning: name: of the struct. */
 void tinker__call_reserved(tinker__call_t *call, const char *name,
                            int32_t value);
+/* Seconds that a checkpoint may live. */
+void tinker__call_ttl(tinker__call_t *call, int64_t ttl_seconds);
 /* A text that a message can carry, and a path of saved weights. */
 void tinker__call_text(tinker__call_t *call, const char *name, const char *s);
 void tinker__call_path(tinker__call_t *call, const char *name, const char *s);

@@ -43,6 +43,12 @@ extern const tinker__future_ops_t tinker__result_sample;
 extern const tinker__future_ops_t tinker__result_info;
 extern const tinker__future_ops_t tinker__result_capabilities;
 extern const tinker__future_ops_t tinker__result_dump;
+extern const tinker__future_ops_t tinker__result_run;
+extern const tinker__future_ops_t tinker__result_run_list;
+extern const tinker__future_ops_t tinker__result_checkpoint_list;
+extern const tinker__future_ops_t tinker__result_weights_info;
+extern const tinker__future_ops_t tinker__result_session_list;
+extern const tinker__future_ops_t tinker__result_session;
 
 /* dump.c: answers tinker__kind_dump. Loop's thread. */
 extern const tinker__kind_t tinker__kind_dump;

@@ -126,6 +126,9 @@ void tinker__door_offer(tinker__op_t *op);
 tinker__op_t *tinker__door_asked(tinker__flow_t *flow, uint64_t ticket);
 /* error (a reference given away) NULL: it may go, if the fence lets it. */
 void tinker__door_answer(tinker__op_t *op, tinker_error_t *error);
+/* A mutation that has gone and is sent once more, without a number that makes a
+ * copy harmless whoever is in charge by now: the fence's error, or NULL. */
+tinker_error_t *tinker__door_recheck(const tinker__part_t *part);
 /* It doesn't go: its numbers are nobody's again. */
 void tinker__door_withdraw(tinker__op_t *op);
 /* The first of a trainer's queue: may it leave it, or does the gate judge it?

@@ -242,6 +242,50 @@ static void on_retrieve(void *user, const script_request_t *q,
   }
 }
 
+#define CHECKPOINT                                                             \
+  "{\"checkpoint_id\":\"weights/a\",\"checkpoint_type\":\"training\","         \
+  "\"tinker_path\":\"tinker://s1:train:0/weights/a\",\"user_metadata\":{"      \
+  "\"epoch\":\"1\",\"q\":\"\\\"\"},\"expires_at\":\"2026-11-22T00:00:00Z\"}"
+#define RUN                                                                    \
+  "{\"training_run_id\":\"s1:train:0\",\"base_model\":\"tiny\","               \
+  "\"last_checkpoint\":" CHECKPOINT "}"
+
+static void on_rest(void *user, const script_request_t *q,
+                    script_reply_t *reply) {
+  (void)user;
+  const char *after = strchr(q->path + strlen("api/v1/"), '/');
+  if (q->method != TINKER__HTTP_GET) {
+    reply->status = 204;
+  } else if (strstr(q->path, "/checkpoints")) {
+    reply->body = "{\"checkpoints\":[" CHECKPOINT "]}";
+  } else if (strstr(q->path, "/sessions")) {
+    reply->body = after ? "{\"training_run_ids\":[\"s1:train:0\"],"
+                          "\"sampler_ids\":[]}"
+                        : "{\"sessions\":[\"s1\"]}";
+  } else {
+    reply->body = after ? RUN : "{\"training_runs\":[" RUN "],\"cursor\":{}}";
+  }
+}
+
+static void on_weights_info(void *user, const script_request_t *q,
+                            script_reply_t *reply) {
+  (void)user;
+  (void)q;
+  reply->body = "{\"base_model\":\"tiny\",\"is_lora\":true,\"lora_rank\":8}";
+}
+
+static void serve_rest(script_t *s) {
+  static const char *const asked[] = {
+      "api/v1/training_runs*", "api/v1/checkpoints*", "api/v1/sessions*"};
+  for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+    script_always(s, TINKER__HTTP_GET, asked[i], on_rest, NULL);
+  }
+  script_always(s, TINKER__HTTP_PUT, asked[0], on_rest, NULL);
+  script_always(s, TINKER__HTTP_DELETE, asked[0], on_rest, NULL);
+  script_always(s, TINKER__HTTP_POST, "api/v1/weights_info", on_weights_info,
+                NULL);
+}
+
 static void serve(rig_t *rig) {
   static const char *const submits[] = {CREATE,
                                         FB,
@@ -265,6 +309,7 @@ static void serve(rig_t *rig) {
   script_always(s, TINKER__HTTP_POST, "api/v1/create_sampling_session",
                 on_sampling, rig);
   script_always(s, TINKER__HTTP_POST, RETRIEVE, on_retrieve, rig);
+  serve_rest(s);
   for (size_t i = 0; i < sizeof submits / sizeof submits[0]; i++) {
     script_always(s, TINKER__HTTP_POST, submits[i], on_submit, rig);
   }
