@@ -24,7 +24,13 @@
  * If a number can't be delivered, or the session has ended, the trainer is
  * fatal: it refuses every later call with TINKER_EFATAL rather than leave a
  * hole in the order. It is also fatal if the service turns out to wait for a
- * number that was refused, since then the refusal was not the service's own. */
+ * number that was refused, since then the refusal was not the service's own.
+ *
+ * Order of the ends: a call that this library ends because an earlier one
+ * failed ends after that one, and several of them in the order of the calls.
+ * Where the service's answer ends a call it ends when that arrives: of two
+ * calls that were both sent the later one may end first, an optim_step before
+ * its forward_backward, say. */
 #ifndef TINKER_TRAINER_H
 #define TINKER_TRAINER_H
 

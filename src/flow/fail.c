@@ -61,7 +61,6 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                               .where = op->flow->where},
       "%s: %s%s", numbered_name(part, name, sizeof name), why,
       late ? LATE : "");
-  if (fatal) tinker__turn_fail(op->turn, tinker_error_message(error));
   part->ended = true;
   tinker__door_failed(part, error);
   if (part->instead) {
@@ -70,6 +69,7 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
     tinker__op_instead(part);
     return;
   }
+  tinker_error_t *cause = fatal ? tinker__error_retain(error) : NULL;
   tinker__op_set_error(op, error);
   bool submission = !part->answered;
   if (submission && !fatal && ordered) {
@@ -81,6 +81,8 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   tinker__op_on(op, fatal                      ? TINKER__ON_QUIT
                     : tinker__door_follows(op) ? TINKER__ON_TRAIL
                                                : TINKER__ON_FAIL);
+  if (fatal) tinker__turn_fail(op->turn, tinker_error_message(cause));
+  tinker__error_release(cause);
   if (submission) {
     tinker__op_part_answered(part);
   } else {

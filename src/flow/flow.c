@@ -241,8 +241,8 @@ static void break_off(tinker__op_t *op, tinker__op_event_t event) {
                             &(tinker__error_spec_t){.code = TINKER_EINTERNAL,
                                                     .advice = advice},
                             "%s", why));
-  if (fatal) tinker__turn_fail(op->turn, why);
   tinker__op_on(op, TINKER__ON_QUIT);
+  if (fatal) tinker__turn_fail(op->turn, why);
 }
 
 void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {

@@ -307,10 +307,11 @@ void tinker__turn_done(tinker__op_t *op) {
   mark(turn, op->flow); /* it may have kept others back from the queue, too */
 }
 
+/* Fatal last: a call that is refused for it, on whatever thread, ends after
+ * those that were called before it. */
 void tinker__turn_fail(tinker__turn_t *turn, const char *why) {
-  if (atomic_load(&turn->fatal)) return;
+  if (atomic_load(&turn->fatal) || turn->fatal_why) return;
   turn->fatal_why = tinker__mem_strdup(turn->mem, why);
-  atomic_store(&turn->fatal, true);
   tinker__link_t *l;
   tinker__op_t *op = turn->sending;
   if (op &&
@@ -320,6 +321,7 @@ void tinker__turn_fail(tinker__turn_t *turn, const char *why) {
   while ((l = tinker__list_pop_front(&turn->queue))) {
     fail_queued(TINKER__CONTAINER(l, tinker__op_t, link));
   }
+  atomic_store(&turn->fatal, true);
 }
 
 void tinker__turn_give_up(tinker__turn_t *turn, int64_t seq) {
