@@ -165,14 +165,15 @@ static const char *why_not(const tinker__op_t *op) {
   if (sum->state == TINKER__SUM_SPOILED) {
     return "a forward_backward of this step failed, and nothing of the step is "
            "summed; its optim_step, unsent too, ends it, and the next step is "
-           "as any other";
+           "as any other, or tinker_trainer_accept_partial() lets it go on";
   }
   if (sum->state == TINKER__SUM_OVERDUE) {
     return "the optim_step before it was not carried out, and its gradients "
            "are still summed; call optim_step first";
   }
   return "a call of this step failed, and the gradients of others are summed; "
-         "go back to a checkpoint";
+         "go back to a checkpoint, or take them for the whole step with "
+         "tinker_trainer_accept_partial()";
 }
 
 tinker_error_t *tinker__turn_check(const tinker__op_t *op) {
