@@ -16,7 +16,9 @@ char *tinker__result_take_body(tinker_future_t *f, size_t i) {
 
 static bool only_asks(const tinker_future_t *f) {
   return f->ops == &tinker__result_info ||
-         f->ops == &tinker__result_capabilities;
+         f->ops == &tinker__result_capabilities ||
+         f->kind == TINKER_KIND_ADOPT_TRAINER ||
+         f->kind == TINKER_KIND_ADOPT_SAMPLER;
 }
 
 tinker_error_t *tinker__result_malformed(tinker_future_t *f, int code,

@@ -184,14 +184,16 @@ static bool make_ready(tinker__op_t *op) {
     tinker__op_on(op, TINKER__ON_QUIT);
     return false;
   }
-  int rc = op->kind->prepare && !op->adopted ? op->kind->prepare(op) : 0;
+  int rc = op->kind->prepare ? op->kind->prepare(op) : 0;
   if (!rc && tinker__part_numbered(&op->parts[0])) {
     rc = tinker__turn_number(op->turn, op);
   }
   if (rc == TINKER_EOVERFLOW) {
     give_up(op, rc, "the numbers of this trainer are used up");
   } else if (rc == TINKER_EINVAL && op->adopted) {
-    give_up(op, rc, "its number is not below its trainer's next one");
+    give_up(op, rc,
+            op->turn ? "its number is not below its trainer's next one"
+                     : "its number is not below the session's next one");
   } else if (rc) {
     give_up(op, rc, tinker_code_text(rc));
   }

@@ -240,6 +240,7 @@ void tinker__op_next_step(tinker__op_t *op, const tinker__kind_t *kind) {
   bool changed = op->kind->effect > TINKER__EFFECT_FORWARD;
   op->kind = kind;
   op->stepped |= changed;
+  op->adopted = false;
   op->ticket = 0;
   op->answered = op->ready = 0;
 }

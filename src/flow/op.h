@@ -144,7 +144,8 @@ typedef struct tinker__kind_s {
   bool fb_quota; /* takes bytes of the quota of forward_backward */
   bool local;    /* answered by the client itself: the flow never has it */
   /* Right before the first request of this step: builds what is known only
-   * now. May be NULL. 0 or a negative code. */
+   * now, or looks at what is given, where op is adopted (TINKER_EINVAL: its
+   * number is not taken yet). May be NULL. 0 or a negative code. */
   int (*prepare)(tinker__op_t *op);
   /* Called when the results of this step are there (op->parts[i].raw). Returns
    * a tinker__next_t, or a negative code, and `why` may get a sentence. After
@@ -222,7 +223,7 @@ struct tinker__op_s {
   bool parallel;     /* parts 2..n at once, part 1 last */
   bool partial_ok;   /* optim_step: sent whatever is in the sum */
   bool ahead;        /* goes ahead of what is queued: submitted by a verdict */
-  bool adopted;      /* another client has numbered it, and perhaps sent */
+  bool adopted;      /* another client has numbered this step, perhaps sent */
   bool unwaited;     /* it is sent, but nobody waits for it */
   bool judged;       /* the gate has let it through */
   uint64_t question; /* ticket of the gate; 0 = it was not asked */

@@ -139,6 +139,13 @@ static void on_sampling(void *user, const script_request_t *q,
       ((rig_t *)user)->session, 0);
 }
 
+static void on_sampler(void *user, const script_request_t *q,
+                       script_reply_t *reply) {
+  (void)user;
+  say(reply, "{\"sampler_id\":\"%s\",\"base_model\":\"tiny\"}",
+      strrchr(q->path, '/') + 1, 0);
+}
+
 static void on_info(void *user, const script_request_t *q,
                     script_reply_t *reply) {
   (void)user;
@@ -264,6 +271,7 @@ static void serve(rig_t *rig) {
                 on_capabilities, rig);
   script_always(s, TINKER__HTTP_POST, "api/v1/create_sampling_session",
                 on_sampling, rig);
+  script_always(s, TINKER__HTTP_GET, "api/v1/samplers/*", on_sampler, rig);
   script_always(s, TINKER__HTTP_POST, RETRIEVE, on_retrieve, rig);
   for (size_t i = 0; i < sizeof submits / sizeof submits[0]; i++) {
     script_always(s, TINKER__HTTP_POST, submits[i], on_submit, rig);
