@@ -452,7 +452,8 @@ int tinker__client_new_on(tinker_client_t **out,
                           const tinker_client_options_t *options,
                           const tinker__client_parts_t *parts, char *why,
                           size_t why_len) {
-  return client_new(out, options, parts, NULL, why, why_len);
+  return client_new(out, options, parts, parts ? parts->uv : NULL, why,
+                    why_len);
 }
 
 int tinker_client_new(tinker_client_t **out,
