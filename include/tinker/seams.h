@@ -32,7 +32,10 @@
  * client ends only after the last of these calls has returned: a function that
  * blocks for longer than two seconds delays close and the last release. Inside
  * them the client may be answered also after its last release: it asks about
- * finishing its session then, and has one second for it with the answer.
+ * finishing its session then. The answer counts until 1.9 seconds after the
+ * close has begun; by then the service has to have answered, too, for which it
+ * has one second at most. Without an answer that is withdrawn, and the session
+ * is left to the service.
  *
  * `fence` runs elsewhere: on the thread for input and output, right before the
  * mutation is sent, so that nothing can happen in between. It must not block

@@ -180,14 +180,57 @@ Test(hook, a_veto_of_the_session) {
   end(&j);
 }
 
-/* A close does not wait for an answer longer than for the service's. */
+/* A close does not wait for an answer for ever. */
 Test(hook, a_finish_without_an_answer) {
   journal_t j;
   begin(&j);
   j.keep = true;
-  cr_assert_eq(code_of(tinker_client_close(j.rig.client, NULL)), 0);
-  heard(&j, "finish_session? -");
+  tinker_future_t *f = tinker_client_close(j.rig.client, NULL);
+  fake_loop_advance(&j.rig.loop, 1899);
+  heard(&j, "finish_session?");
+  cr_assert_eq(tinker_future_status(f), TINKER_EAGAIN);
+  fake_loop_advance(&j.rig.loop, 1);
+  cr_assert_eq(code_of(f), 0);
+  heard(&j, "-");
   end(&j);
+}
+
+/* Until then it obeys the answer, and the service has what is left, at most a
+ * second. */
+Test(hook, a_late_answer_about_the_finish) {
+  static const struct {
+    int64_t answer_ms, end_ms; /* -1 = the service answers */
+    const char *heard;
+  } all[] = {{1500, -1, "finish_session? =0"},
+             {1500, 1900, "finish_session? ~0"},
+             {300, 1300, "finish_session? !0"}};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    journal_t j;
+    begin(&j);
+    j.keep = true;
+    if (all[i].end_ms >= 0) {
+      script_expect(j.rig.script, TINKER__HTTP_POST,
+                    "api/v1/sessions/s1/finish",
+                    (script_reply_t){.delay_ms = -1});
+    }
+    tinker_future_t *f = tinker_client_close(j.rig.client, NULL);
+    fake_loop_advance(&j.rig.loop, all[i].answer_ms);
+    cr_assert_eq(tinker_admission_answer(j.rig.client, j.kept[0],
+                                         TINKER_VERDICT_GO, NULL),
+                 0);
+    rig_run(&j.rig);
+    cr_assert_eq(rig_count(&j.rig, "api/v1/sessions/s1/finish"), 1u);
+    if (all[i].end_ms >= 0) {
+      int64_t left = all[i].end_ms - all[i].answer_ms;
+      fake_loop_advance(&j.rig.loop, left - 1);
+      cr_assert_eq(tinker_future_status(f), TINKER_EAGAIN, "%zu", i);
+      fake_loop_advance(&j.rig.loop, 1);
+    }
+    cr_assert_eq(tinker_future_status(f), 0, "%zu", i);
+    heard(&j, all[i].heard);
+    tinker_future_release(f);
+    end(&j);
+  }
 }
 
 /* --- the fence --- */
