@@ -209,7 +209,8 @@ tinker_trainer_load_state_with_optimizer(tinker_trainer_t *trainer,
                                          const char *path,
                                          const tinker_call_options_t *call);
 
-/* Asks what the model is.
+/* Asks what the model is. A model that the service doesn't have (TINKER_ENOENT)
+ * makes the trainer fatal.
  * trainer, call: see future.h. Returns a future owned by the caller; result:
  * tinker_future_get_info(). Any thread. */
 TINKER_API TINKER_NODISCARD tinker_future_t *

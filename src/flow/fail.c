@@ -39,7 +39,9 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   tinker__op_t *op = part->op;
   char name[128];
   bool ordered = op->turn && op->turn->ordered;
-  bool fatal = advice & TINKER__ADVICE_FATAL && ordered;
+  tinker__turn_t *turn = ordered ? op->turn : op->about;
+  if (!turn) advice &= ~(unsigned)TINKER__ADVICE_FATAL; /* of no handle */
+  bool fatal = advice & TINKER__ADVICE_FATAL;
   bool late =
       ordered && !tinker__turn_lacks(part, may_count(part, advice, category));
   /* Part of a batch may have been applied, whatever happened to the rest. */
@@ -81,7 +83,7 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   tinker__op_on(op, fatal                      ? TINKER__ON_QUIT
                     : tinker__door_follows(op) ? TINKER__ON_TRAIL
                                                : TINKER__ON_FAIL);
-  if (fatal) tinker__turn_fail(op->turn, tinker_error_message(cause));
+  if (fatal) tinker__turn_fail(turn, tinker_error_message(cause));
   tinker__error_release(cause);
   if (submission) {
     tinker__op_part_answered(part);

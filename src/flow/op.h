@@ -217,6 +217,8 @@ struct tinker__op_s {
   const tinker__kind_t *kind;
   uint64_t id;             /* counts the operations of a flow, for people */
   tinker__turn_t *turn;    /* trainer or sampler it belongs to; may be NULL */
+  tinker__turn_t *about;   /* else the trainer it asks about, which a fatal
+                              answer ends; may be NULL */
   tinker_future_t *future; /* a reference; NULL once it has ended */
   tinker__op_state_t state;
   bool stepped;      /* an earlier step has changed something */

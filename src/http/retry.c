@@ -138,8 +138,7 @@ static const struct row {
   /* Known words. A trainer ends with its model or session. */
   {ALL,        WORD(EXISTS),      NEVER, E(EXIST),     0},
   {ALL,        WORD(MISSING),     NEVER, E(NOENT),     0},
-  {N,          WORD(NO_MODEL),    NEVER, E(NOENT),     FATAL},
-  {R,          WORD(NO_MODEL),    NEVER, E(NOENT),     GONE},
+  {N | R,      WORD(NO_MODEL),    NEVER, E(NOENT),     FATAL},
   {ALL,        WORD(NO_MODEL),    NEVER, E(NOENT),     0},
   {N,          WORD(NO_SESSION),  NEVER, E(SESSION),   FATAL},
   {ALL,        WORD(NO_SESSION),  NEVER, E(SESSION),   0},

@@ -254,6 +254,23 @@ Test(adopt, trainer_goes_on) {
   end(&h);
 }
 
+/* The model is gone: no handle refuses calls because of it. */
+Test(adopt, a_trainer_that_is_gone) {
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  script_expect(h.rig.script, TINKER__HTTP_POST, INFO,
+                (script_reply_t){.status = 404,
+                                 .body = "{\"detail\":\"model not found\"}"});
+  tinker_future_t *f =
+      tinker_client_adopt_trainer(h.rig.client, "s7:train:0", 1, NULL);
+  cr_assert_eq(tinker_future_wait(f, 1000), TINKER_ENOENT);
+  const tinker_error_t *e = tinker_future_error(f);
+  cr_assert(tinker_error_needs_recovery(e) && !tinker_error_is_fatal(e));
+  tinker_future_release(f);
+  end(&h);
+}
+
 /* --- a sampler --- */
 
 /* It is asked for, and its samples have the numbers of this process. */
