@@ -484,7 +484,7 @@ void tinker__core_limits(tinker_client_t *core, tinker__chunk_limits_t *chunks,
 }
 
 int tinker_shutdown(int64_t timeout_ms) {
-  return tinker__loop_reap(timeout_ms);
+  return timeout_ms < -1 ? TINKER_EINVAL : tinker__loop_reap(timeout_ms);
 }
 
 int tinker_client_session_id(tinker_client_t *client, char *out,
