@@ -147,3 +147,14 @@ void tinker__op_stop(tinker__op_t *op, int code, const char *why) {
                     : !closed && numbered               ? TINKER__ON_STOP
                                                         : TINKER__ON_QUIT);
 }
+
+void tinker__flow_late(char *out, size_t out_len, int64_t timeout_ms) {
+  tinker__why(out, out_len, 0, "its deadline of %lld ms has passed",
+              (long long)timeout_ms);
+}
+
+void tinker__op_late(tinker__op_t *op) {
+  char why[80];
+  tinker__flow_late(why, sizeof why, op->timeout_ms);
+  tinker__op_stop(op, TINKER_ETIMEDOUT, why);
+}

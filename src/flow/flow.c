@@ -414,8 +414,7 @@ void tinker__op_part_lost(tinker__part_t *part) {
 }
 
 static void on_deadline(tinker__timer_t *timer) {
-  tinker__op_stop(TINKER__CONTAINER(timer, tinker__op_t, deadline),
-                  TINKER_ETIMEDOUT, "its deadline has passed");
+  tinker__op_late(TINKER__CONTAINER(timer, tinker__op_t, deadline));
 }
 
 static void enqueue(tinker__op_t *op) {

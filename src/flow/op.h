@@ -238,6 +238,7 @@ struct tinker__op_s {
   struct tinker__offer_s *offer; /* owned; what the door was asked about */
   unsigned holds;                /* others that read it: its memory stays */
   int64_t deadline_ms;           /* -1 = none */
+  int64_t timeout_ms;            /* until it, from the call on; for people */
   tinker__timer_t deadline;
   tinker__task_t submit; /* to the loop's thread */
   char *path;            /* owned; instead of kind->path */
