@@ -164,6 +164,26 @@ TINKER_API int tinker_datum_take_f32(tinker_datum_t *datum, const char *name,
                                      size_t cols, tinker_free_cb free_cb,
                                      void *user, tinker_error_t **error);
 
+/* SHA-256 of what an example says, so that a journal can tell whether a batch
+ * is the one that it was. It depends on nothing else: not on how the example
+ * was built, nor on model, process or version of the library. Hashed is, one
+ * after the other, with numbers of 8 bytes, all of it little-endian:
+ *
+ * - the 8 bytes "tkdatum1";
+ * - the number of chunks of the model input, and for each 0 (text), the number
+ *   of its tokens, and the tokens, 4 bytes each;
+ * - the number of loss inputs, and for each, in the order of the bytes of their
+ *   names: the length of the name, the name, 1 (float32) or 2 (int64), the
+ *   number of dimensions (1 or 2), each dimension, and the values, row-major, 4
+ *   or 8 bytes each.
+ *
+ * So 0.0 and -0.0 are two values, and the same tokens in one chunk and in two
+ * are two examples.
+ * datum: not NULL. out: receives the digest, not NULL; untouched on failure.
+ * Returns 0, TINKER_EINVAL or TINKER_ENOMEM. Any thread. */
+TINKER_API int tinker_datum_sha256(const tinker_datum_t *datum,
+                                   unsigned char out[32]);
+
 /* Adds a reference.
  * datum: may be NULL. Returns datum. Any thread. */
 TINKER_API tinker_datum_t *tinker_datum_retain(tinker_datum_t *datum);

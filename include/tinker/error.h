@@ -76,6 +76,44 @@ typedef enum {
  * it points at is written only on failure. */
 typedef struct tinker_error_s tinker_error_t;
 
+/* What an error says, for a program that makes one. A field that is 0 or NULL
+ * says nothing; a flag is 0 or 1. */
+typedef struct tinker_reason_s {
+  size_t size;
+  int32_t code;           /* a tinker_code_t below 0; required */
+  int32_t category;       /* a tinker_category_t */
+  const char *message;    /* sentence for people, of which 4,095 bytes are kept;
+                           * copied; NULL or "" = the code's text */
+  const char *request_id; /* copied */
+  int64_t retry_after_ms; /* 0 or more */
+  int32_t http_status;    /* 0 to 999 */
+  int32_t retriable;      /* as tinker_error_is_retriable() */
+  int32_t fatal;          /* as tinker_error_is_fatal() */
+  int32_t outcome_unknown; /* as tinker_error_outcome_is_unknown() */
+  int32_t needs_recovery;  /* as tinker_error_needs_recovery() */
+  int32_t reserved0;       /* 0 */
+} tinker_reason_t;
+
+#define TINKER_REASON_INIT                                                     \
+  { sizeof(tinker_reason_t), 0, 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Writes the defaults.
+ * o: written, not NULL. Returns nothing. Any thread. */
+static inline void tinker_reason_init(tinker_reason_t *o) {
+  const tinker_reason_t init = TINKER_REASON_INIT;
+  *o = init;
+}
+
+/* Makes an error, for a function of the program's own that has an `error`
+ * parameter: `return tinker_error_make(&reason, error);`.
+ * reason: borrowed, not NULL. error: receives it, owned by the caller, who
+ * gives it to tinker_error_release(); may be NULL. Returns the code of the
+ * reason, also where there is no memory for its words; TINKER_EINVAL or
+ * TINKER_ENOTSUP if it is not one, with an error that says what is wrong with
+ * it. Any thread. */
+TINKER_API int tinker_error_make(const tinker_reason_t *reason,
+                                 tinker_error_t **error);
+
 /* Gives back an error that a function with an `error` parameter has set; not
  * for the error of a future.
  * error: may be NULL. Returns NULL. Any thread. */

@@ -83,7 +83,8 @@ typedef enum {
   TINKER_KIND_ROUTE_SAMPLE = 17,
   TINKER_KIND_ADOPT_SAMPLER = 19,
   TINKER_KIND_ADOPT_TRAINER = 20,
-  TINKER_KIND_FINISH_SESSION = 21
+  TINKER_KIND_FINISH_SESSION = 21,
+  TINKER_KIND_PROMISE = 31
 } tinker_kind_t;
 
 /* Name of a kind, "forward_backward" for example.
@@ -128,12 +129,12 @@ tinker_future_error(const tinker_future_t *future);
  * progress.h has the fields). The client's thread shows what has changed as
  * soon as it has. The service's queue has no numbers: what it says of a place
  * in it is in `reason`. For a call that was refused, a constant future and an
- * operation that the client answers itself (a drain, for example) only the
- * stage is known. Of a step or a route's sample it tells of the first of its
- * operations that has not ended.
- * future: not NULL. out: filled; its size must be set (TINKER_PROGRESS_INIT); a
- * shorter, older struct gets the fields that it has, untouched on failure.
- * Returns 0, TINKER_EINVAL (a NULL, or a size that is not one of this struct),
+ * operation that the client answers itself (a drain, for example) or the
+ * program (a promise) only the stage is known. Of a step or a route's sample it
+ * tells of the first of its operations that has not ended. future: not NULL.
+ * out: filled; its size must be set (TINKER_PROGRESS_INIT); a shorter, older
+ * struct gets the fields that it has, untouched on failure. Returns 0,
+ * TINKER_EINVAL (a NULL, or a size that is not one of this struct),
  * TINKER_EFORKED in a forked child unless it had ended before. Any thread,
  * callbacks included; never waits: a lock is held for no longer than a copy. */
 TINKER_API int tinker_future_progress(const tinker_future_t *future,

@@ -27,7 +27,7 @@ extern "C" {
 typedef enum {
   TINKER_RUN_BACKGROUND = 0, /* two threads of its own */
   TINKER_RUN_STEP = 1        /* the program, by tinker_client_step() */
-} tinker_run_t;
+} tinker_run_mode_t;
 
 typedef struct tinker_client_options_s {
   size_t size;
@@ -65,7 +65,7 @@ typedef struct tinker_client_options_s {
    * (TINKER_EAUTH); loopback, Unix sockets and https:// need no permission. For
    * a private network whose service takes any key. */
   int32_t key_over_http;
-  /* Who runs the client, a tinker_run_t; default TINKER_RUN_BACKGROUND. */
+  /* Who runs the client, a tinker_run_mode_t; default TINKER_RUN_BACKGROUND. */
   int32_t mode;
   int32_t reserved0; /* 0 */
   /* Attached to the session for people, in UTF-8: tags (tag_count strings, at
@@ -119,12 +119,16 @@ typedef struct tinker_call_options_s {
    * (seams.h) included. Default 0. */
   int32_t ahead;
   int32_t reserved1; /* 0 */
+  /* A number of the program's own, which its journal and its gate see with all
+   * that the call changes (tinker_intent_t, tinker_gate_question_t in seams.h);
+   * any. The service does not get it. Default 0. */
+  uint64_t tag;
 } tinker_call_options_t;
 
 #define TINKER_CALL_OPTIONS_INIT                                               \
   {                                                                            \
     sizeof(tinker_call_options_t), TINKER_TIMEOUT_DEFAULT, NULL, NULL, 0, 0,   \
-        0, 0                                                                   \
+        0, 0, 0                                                                \
   }
 
 #define TINKER_FREEZE_ATTENTION 1u

@@ -69,6 +69,7 @@ typedef struct tinker_intent_request_s {
   const tinker_segment_t *segments;
   size_t segment_count;
   size_t len;               /* of all segments together */
+  size_t datums;            /* examples of a batch in it; else 0 */
   unsigned char sha256[32]; /* of the body */
 } tinker_intent_request_t;
 
@@ -89,6 +90,10 @@ typedef struct tinker_intent_s {
    * session goes on with them. */
   int64_t next_model_seq_id;
   int64_t next_sampling_session_seq_id;
+  /* tinker_call_options_t.tag of the call that it belongs to, which may have
+   * several intents, one after the other or, as a step, two; 0 for what the
+   * client does of itself (create_session, and finish_session at its close). */
+  uint64_t tag;
 } tinker_intent_t;
 
 /* What has become of one request of a mutation that went. */
@@ -118,6 +123,7 @@ typedef struct tinker_outcome_s {
 typedef struct tinker_gate_question_s {
   uint64_t ticket; /* for tinker_gate_answer(); never 0 */
   const char *model_id;
+  uint64_t tag; /* tinker_call_options_t.tag of the optim_step or step */
 } tinker_gate_question_t;
 
 /* The functions of a program. What is NULL (default) is not asked. */

@@ -12,6 +12,7 @@
 #include "loop.h"
 #include "options.h"
 #include "progress.h"
+#include "promise.h"
 #include "result.h"
 #include "route.h"
 #include "sampler.h"

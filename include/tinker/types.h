@@ -21,6 +21,7 @@ typedef struct tinker_trainer_s tinker_trainer_t; /* a LoRA model in training */
 typedef struct tinker_sampler_s tinker_sampler_t; /* weights to sample from */
 typedef struct tinker_route_s tinker_route_t;     /* several samplers */
 typedef struct tinker_future_s tinker_future_t;   /* one operation */
+typedef struct tinker_promise_s tinker_promise_t; /* who ends one */
 typedef struct tinker_input_s tinker_input_t;     /* model input: tokens */
 typedef struct tinker_datum_s tinker_datum_t;     /* one training example */
 

@@ -329,6 +329,7 @@ static int fill(tinker__op_t *op, const tinker_operation_request_t *requests) {
     int rc = fill_part(&op->parts[i], &requests[i]);
     if (rc) return rc;
     op->parts[i].first = first;
+    op->parts[i].datums = requests[i].datums;
     first += requests[i].datums;
   }
   return 0;

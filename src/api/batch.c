@@ -166,6 +166,7 @@ static int encode_chunks(const batch_t *b, tinker__op_t *op,
   for (size_t i = 0; i < op->count; i++) {
     size_t end = tinker__chunk_end(limits, b->estimates, b->n, at);
     op->parts[i].first = at;
+    op->parts[i].datums = end - at;
     view.datums = b->views + at;
     view.datum_count = end - at;
     int rc =

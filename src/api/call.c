@@ -162,6 +162,7 @@ bool tinker__call_open(tinker__call_t *call, const tinker__future_ops_t *result,
   call->op->deadline_ms = call->deadline_ms;
   call->op->timeout_ms = call->timeout_ms;
   call->op->ahead = call->options.ahead != 0;
+  call->op->tag = call->options.tag;
   if (call->turn) call->op->turn = tinker__turn_retain(call->turn);
   return true;
 }
@@ -195,6 +196,7 @@ tinker__op_t *tinker__call_op_of(tinker__call_t *call, tinker_client_t *core,
     return NULL;
   }
   op->ahead = call->options.ahead != 0;
+  op->tag = call->options.tag;
   return op;
 }
 

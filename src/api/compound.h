@@ -89,6 +89,8 @@ tinker_future_t *tinker__compound_find(tinker_future_t *f,
 /* The first child that has not ended; f itself if it has none or all have.
  * Any thread. */
 tinker_future_t *tinker__compound_running(tinker_future_t *f);
+/* promise.c: its name; NULL of one that is not a promise. */
+const char *tinker__promise_name(const tinker__compound_t *compound);
 /* Frees what a future has of it. NULL allowed. */
 void tinker__compound_free(tinker__compound_t *compound, tinker__mem_t *mem);
 

@@ -32,7 +32,7 @@ typedef enum {
   TINKER__CLIENT_CLOSED
 } tinker__client_phase_t;
 
-/* core->mode of a client on a caller's uv loop; else a tinker_run_t. */
+/* core->mode of a client on a caller's uv loop; else a tinker_run_mode_t. */
 enum { TINKER__RUN_BORROWED = TINKER_RUN_STEP + 1 };
 
 typedef struct tinker__hook_s tinker__hook_t;

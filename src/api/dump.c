@@ -11,6 +11,18 @@
 const tinker__kind_t tinker__kind_dump = {
     .id = TINKER_KIND_DUMP, .name = "dump", .local = true};
 
+/* What the program has not ended. */
+static void dump_promises(const tinker_client_t *core, tinker__jsonw_t *w) {
+  tinker__jsonw_key(w, "promises");
+  tinker__jsonw_begin_array(w);
+  TINKER__LIST_EACH(l, next, &core->compounds) {
+    const char *name =
+        tinker__promise_name(TINKER__CONTAINER(l, tinker__compound_t, link));
+    if (name) tinker__jsonw_cstr(w, name);
+  }
+  tinker__jsonw_end_array(w);
+}
+
 static void dump_client(tinker_client_t *core, tinker__jsonw_t *w) {
   static const char *const phases[] = {"open", "draining", "closing", "closed"};
   int64_t now_ms = tinker__loop_now(core->loop);
@@ -20,6 +32,7 @@ static void dump_client(tinker_client_t *core, tinker__jsonw_t *w) {
   tinker__jsonw_key(w, "session");
   tinker__session_dump(core->session, w, now_ms);
   tinker__flow_dump(&core->flow, w, now_ms);
+  dump_promises(core, w);
   tinker__jsonw_key(w, "not_taken");
   tinker__jsonw_u64(w, atomic_load(&core->ended_count));
   tinker__jsonw_key(w, "memory_bytes");

@@ -42,12 +42,14 @@ static tinker__record_t *of_operation(tinker__hook_t *hook,
   tinker_segment_t *segments = r->segments;
   for (size_t i = 0; i < m->count; i++) {
     add_request(r, i, m->requests[i].seq, &m->requests[i].body, &segments);
+    r->requests[i].datums = m->op->parts[i].datums;
   }
   r->op = m->op;
   r->intent.kind = m->op->kind->id;
   r->intent.name = m->name;
   r->intent.path = m->op->path ? m->op->path : m->op->kind->path;
   r->intent.model_id = m->of;
+  r->intent.tag = m->op->tag;
   add_counters(r);
   return r;
 }
@@ -233,6 +235,7 @@ static tinker__gate_t gate(void *user, uint64_t ticket, const tinker__op_t *op,
   r->gate = true;
   r->intent.model_id = r->own;
   r->intent.name = op->kind->name;
+  r->intent.tag = op->tag;
   r->first.tell = TINKER__TELL_GATE;
   tinker__hook_push(hook, &r->first);
   return TINKER__GATE_HOLD;

@@ -45,7 +45,8 @@ static void tell_intent(tinker__record_t *r) {
 
 static void tell_gate(tinker__record_t *r) {
   const tinker_seams_t *s = &r->hook->seams;
-  tinker_gate_question_t question = {r->ticket, r->intent.model_id};
+  tinker_gate_question_t question = {r->ticket, r->intent.model_id,
+                                     r->intent.tag};
   s->gate(s->user, &question);
   read_to_end(r);
 }

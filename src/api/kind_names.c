@@ -25,6 +25,7 @@ const char *tinker_kind_name(tinker_kind_t kind) {
       [TINKER_KIND_ADOPT_SAMPLER] = "adopt_sampler",
       [TINKER_KIND_ADOPT_TRAINER] = "adopt_trainer",
       [TINKER_KIND_FINISH_SESSION] = "finish_session",
+      [TINKER_KIND_PROMISE] = "promise",
   };
   size_t i = (size_t)kind;
   bool known = kind >= 0 && i < sizeof names / sizeof names[0] && names[i];

@@ -84,20 +84,33 @@ tinker_error_t *tinker__error_new(tinker__mem_t *mem,
   return e;
 }
 
-int tinker__error_give(tinker_error_t **out, int code, const char *fmt, ...) {
+static tinker_error_t *vown(const tinker__error_spec_t *spec, const char *fmt,
+                            va_list ap) {
   tinker__mem_t mem;
-  va_list ap;
-  if (!out || !code) return code;
   tinker__mem_init(&mem, NULL, 0);
-  va_start(ap, fmt);
-  tinker_error_t *e =
-      vnew(&mem, &(tinker__error_spec_t){.code = code}, fmt, ap);
-  va_end(ap);
+  tinker_error_t *e = vnew(&mem, spec, fmt, ap);
   if (e->mem) {
     tinker__mem_init(&e->own, NULL, 0);
     e->mem = &e->own;
   }
-  *out = e;
+  return e;
+}
+
+tinker_error_t *tinker__error_own(const tinker__error_spec_t *spec,
+                                  const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  tinker_error_t *e = vown(spec, fmt, ap);
+  va_end(ap);
+  return e;
+}
+
+int tinker__error_give(tinker_error_t **out, int code, const char *fmt, ...) {
+  va_list ap;
+  if (!out || !code) return code;
+  va_start(ap, fmt);
+  *out = vown(&(tinker__error_spec_t){.code = code}, fmt, ap);
+  va_end(ap);
   return code;
 }
 

@@ -35,7 +35,11 @@ tinker_error_t *tinker__error_new(tinker__mem_t *mem,
                                   const tinker__error_spec_t *spec,
                                   const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* The same for a function that is not an operation, in memory of the C library;
+/* The same in memory of the C library. */
+tinker_error_t *tinker__error_own(const tinker__error_spec_t *spec,
+                                  const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The same for a function that is not an operation;
  * the code's own text stands for an empty sentence. out: may be NULL. Returns
  * code; 0 makes none. */
 int tinker__error_give(tinker_error_t **out, int code, const char *fmt, ...)

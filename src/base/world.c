@@ -2,9 +2,14 @@
 #include "base/world.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
+#ifdef __APPLE__
+#include <sys/sysctl.h>
+#endif
 #include <time.h>
 #include <tinker/error.h>
 #include <unistd.h>
@@ -23,6 +28,35 @@ static int64_t real_now(void *user) {
 static int64_t real_wall(void *user) {
   (void)user;
   return clock_ms(CLOCK_REALTIME);
+}
+
+static int64_t real_boot_ms(void *user) {
+  (void)user;
+#ifdef CLOCK_BOOTTIME
+  return clock_ms(CLOCK_BOOTTIME);
+#else /* macOS: the one that goes on while the machine sleeps */
+  return clock_ms(CLOCK_MONOTONIC);
+#endif
+}
+
+#ifdef __APPLE__
+static bool read_boot_id(char *out) {
+  size_t len = TINKER__BOOT_ID_LEN;
+  return sysctlbyname("kern.bootsessionuuid", out, &len, NULL, 0) == 0;
+}
+#else
+static bool read_boot_id(char *out) {
+  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? 0 : read(fd, out, TINKER__BOOT_ID_LEN - 1);
+  if (fd >= 0) close(fd);
+  out[n > 0 ? n : 0] = '\0';
+  return n == TINKER__BOOT_ID_LEN - 1;
+}
+#endif
+
+static void real_boot_id(void *user, char out[TINKER__BOOT_ID_LEN]) {
+  (void)user;
+  if (!read_boot_id(out)) memcpy(out, "unknown", sizeof "unknown");
 }
 
 static int real_random(void *user, void *out, size_t len) {
@@ -99,6 +133,8 @@ const tinker__world_t *tinker__world_real(void) {
   static const tinker__world_t real = {
       .now_ms = real_now,
       .wall_ms = real_wall,
+      .boot_ms = real_boot_ms,
+      .boot_id = real_boot_id,
       .random = real_random,
       .env = real_env,
       .open = real_open,

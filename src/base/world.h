@@ -8,12 +8,18 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define TINKER__BOOT_ID_LEN 37 /* with its NUL; "unknown" if there is none */
+
 typedef struct tinker__world_s {
   void *user;
   /* Monotonic milliseconds, for deadlines. */
   int64_t (*now_ms)(void *user);
   /* Wall clock, milliseconds since 1970 UTC: display and expiry only. */
   int64_t (*wall_ms)(void *user);
+  /* Milliseconds since the machine was started, with the time that it slept:
+   * for what must hold across processes, with the id of that start. */
+  int64_t (*boot_ms)(void *user);
+  void (*boot_id)(void *user, char out[TINKER__BOOT_ID_LEN]);
   /* Fills with cryptographic random bytes; 0 or TINKER_ERANDOM. */
   int (*random)(void *user, void *out, size_t len);
   /* Value of an environment variable, NULL when unset; valid until the

@@ -125,9 +125,13 @@ static void add_copy(tinker__db_write_t *w, value_type_t type, const void *data,
   add(w, (value_t){.type = type, .data = copy, .len = len});
 }
 
+void tinker__db_write_textn(tinker__db_write_t *w, tinker__str_t text) {
+  add_copy(w, V_TEXT, text.ptr, text.len);
+}
+
 void tinker__db_write_text(tinker__db_write_t *w, const char *text) {
   if (text) {
-    add_copy(w, V_TEXT, text, strlen(text));
+    tinker__db_write_textn(w, tinker__str(text));
   } else {
     add(w, (value_t){.type = V_NULL});
   }

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 
 typedef struct tinker__db_s tinker__db_t;
 typedef struct tinker__db_write_s tinker__db_write_t;
@@ -86,6 +87,7 @@ void tinker__db_write_sql(tinker__db_write_t *w, const char *sql);
 void tinker__db_write_i64(tinker__db_write_t *w, int64_t v);
 /* NULL = null. */
 void tinker__db_write_text(tinker__db_write_t *w, const char *text);
+void tinker__db_write_textn(tinker__db_write_t *w, tinker__str_t text);
 void tinker__db_write_blob(tinker__db_write_t *w, const void *data, size_t len);
 /* The write frees the block (it came from the db's memory). */
 void tinker__db_write_take(tinker__db_write_t *w, void *data, size_t len);

@@ -197,6 +197,7 @@ struct tinker__part_s {
   tinker__buf_t text;       /* body without a number; then of the polls */
   int64_t seq;              /* -1 = none yet */
   size_t first;             /* of its examples: the place in the whole batch */
+  size_t datums;            /* of a batch, from there on; else 0 */
   char *request_id;         /* owned; NULL before it is accepted */
   char log_id[64];          /* of the last reply, by its server; "" = none */
   const tinker__kind_t *instead; /* takes its place, NULL = it fails */
@@ -216,6 +217,7 @@ struct tinker__op_s {
   tinker__mem_t *mem;
   const tinker__kind_t *kind;
   uint64_t id;             /* counts the operations of a flow, for people */
+  uint64_t tag;            /* the caller's, for the door; 0 = none */
   tinker__turn_t *turn;    /* trainer or sampler it belongs to; may be NULL */
   tinker__turn_t *about;   /* else the trainer it asks about, which a fatal
                               answer ends; may be NULL */

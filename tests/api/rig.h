@@ -29,7 +29,7 @@ typedef struct rig_s {
   tinker__mem_t mem;
   fake_loop_t loop;
   tinker__loop_t *on;   /* &loop.base, or a real one */
-  int32_t mode;         /* of the client, a tinker_run_t */
+  int32_t mode;         /* of the client, a tinker_run_mode_t */
   struct uv_loop_s *uv; /* that `on` has borrowed, or NULL */
   script_t *script;
   tinker_client_t *client;

@@ -127,8 +127,8 @@ Test(replies, too_large_results) {
 
 /* --- a deadline says what kept the call --- */
 
-static const tinker_call_options_t soon = {sizeof soon, 5000, NULL, NULL,
-                                           0,           0,    0,    0};
+static const tinker_call_options_t soon = {.size = sizeof soon,
+                                           .timeout_ms = 5000};
 
 static void late(tinker_future_t *f, const char *why) {
   cr_assert_eq(tinker_future_wait(f, 60000), TINKER_ETIMEDOUT);

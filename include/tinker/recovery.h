@@ -1,0 +1,278 @@
+/* Recovery: a training run that goes on, whatever ends in between.
+ *
+ * libtinker-recovery, a library of its own (static: CMake target
+ * tinker::recovery, pkg-config package tinker-recovery, both with the client).
+ * It uses nothing of the client but its public headers.
+ *
+ * A run is a training run as its user means it: it has a name, a plan, and a
+ * folder with its journal. What the service has of it, session and model, may
+ * be lost and replaced; the run goes on. A loop with a run:
+ *
+ *   tinker_run_t *run = NULL;
+ *   check(tinker_run_open(&run, &options, &error));
+ *   for (;;) {
+ *     tinker_future_t *next = tinker_run_next(run, NULL);
+ *     const tinker_run_step_t *step;          // which step, from where
+ *     check(tinker_future_wait(next, -1));
+ *     check(tinker_future_get_run_step(next, &step));
+ *     if (step->done) break;
+ *     ... the data of the step, from step->cursor on ...
+ *     fb = tinker_run_forward_backward(run, data, n, NULL, NULL);
+ *     optim = tinker_run_optim_step(run, NULL, NULL);
+ *     commit = tinker_run_commit(run, cursor, cursor_len, NULL);
+ *     ... wait for commit, or go on and look at it later ...
+ *   }
+ *
+ * Promises. A process that dies, at whatever instruction, costs no step: the
+ * next one that opens the run goes on with the same model, with what was under
+ * way, and with the cursor of the last committed step. A model that is lost or
+ * can't be trusted costs the steps since the last checkpoint: the run makes a
+ * new model of a checkpoint, shows that it is what was saved, weights and
+ * optimizer, and goes back to the step after it, or it stops and says why. On
+ * the branch that counts each step is taken once, in order.
+ *
+ * How. Before a request leaves that changes something, the run has it in its
+ * journal, on the disk; a request whose outcome is not known is asked for by
+ * its id, or sent again, the same bytes under the same number. docs/recovery.md
+ * has the whole story, and what is not promised.
+ *
+ * Order. The calls of a step are made in this order: next, forward_backward one
+ * or several times, optim_step, commit. The next step may begin before the
+ * futures of this one have ended. One thread at a time makes these calls; every
+ * other function may be called on any thread.
+ *
+ * The run makes its clients itself, in background mode, and so its threads:
+ * those of one client that belongs to the run and outlives its models, those of
+ * the client of the present model, one of the run, two for its journal. */
+#ifndef TINKER_RECOVERY_H
+#define TINKER_RECOVERY_H
+
+#include "tinker.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tinker_run_s tinker_run_t;
+
+/* What happens to data after a rollback. */
+typedef enum {
+  /* A step that is done again must have the same data: any other is refused. */
+  TINKER_DATA_RECORDED = 0,
+  /* It may have other data, as in reinforcement learning. */
+  TINKER_DATA_FRESH = 1
+} tinker_run_data_t;
+
+/* Fields of a plan, for tinker_run_options_t.allow. */
+#define TINKER_PLAN_RANK 1u
+#define TINKER_PLAN_FREEZE 2u
+#define TINKER_PLAN_SEED 4u
+#define TINKER_PLAN_DATA 8u
+#define TINKER_PLAN_DATA_ID 16u
+#define TINKER_PLAN_STEPS 32u
+#define TINKER_PLAN_ADAM 64u
+
+/* What the run is. It is journaled when the run is new; whoever opens the run
+ * later with another plan is refused (TINKER_ESTATE), with the field that
+ * differs, unless `allow` has it. */
+typedef struct tinker_run_plan_s {
+  size_t size;
+  const char *base_model; /* required; can't be changed */
+  uint32_t rank;          /* default 32 */
+  uint32_t freeze;        /* bits of TINKER_FREEZE_*; default 0 */
+  int64_t seed;           /* default TINKER_NO_SEED */
+  int32_t data;           /* a tinker_run_data_t; default RECORDED */
+  int32_t reserved0;      /* 0 */
+  /* The caller's name for data and schedule, a digest say, up to 256 bytes of
+   * UTF-8; NULL (default) = "". */
+  const char *data_id;
+  /* Steps of the whole run, 1 or more; default -1 = until the program stops. */
+  int64_t steps;
+  /* Settings that the optimizer has in every step that brings none of its own;
+   * NULL (default) = the defaults. Copied. */
+  const tinker_adam_params_t *adam;
+} tinker_run_plan_t;
+
+#define TINKER_RUN_PLAN_INIT                                                   \
+  {                                                                            \
+    sizeof(tinker_run_plan_t), NULL, 32, 0, TINKER_NO_SEED,                    \
+        TINKER_DATA_RECORDED, 0, NULL, -1, NULL                                \
+  }
+
+/* What a run has decided or met: one line for people and programs. line: one
+ * JSON object of len bytes, no line end, no NUL; valid during the call. Runs on
+ * the run's thread; it may block, and holds the run up meanwhile; it must not
+ * call functions of the run. docs/recovery.md lists the events. */
+typedef void (*tinker_run_event_cb)(void *user, const char *line, size_t len);
+
+typedef struct tinker_run_options_s {
+  size_t size;
+  /* Folder of all runs; required; made, with mode 0700, if its parent is there.
+   * What a run has is in "<state_dir>/runs/<name>". */
+  const char *state_dir;
+  const char *name; /* of the run: 1 to 64 of [A-Za-z0-9_-]; required */
+  const tinker_run_plan_t *plan; /* required */
+  /* For the clients of the run; NULL (default) = all defaults. mode must be
+   * background, seams and adopt NULL. */
+  const tinker_client_options_t *client;
+  uint32_t allow;    /* bits of TINKER_PLAN_*; default 0 */
+  int32_t reserved0; /* 0 */
+  /* A checkpoint after each so many steps, 1 or more; 0 = only by
+   * tinker_run_checkpoint(). Default 50. */
+  int64_t checkpoint_every;
+  /* Attempts to go back to a checkpoint without a step committed in between
+   * before the run stops, 1 or more; default 3. */
+  int32_t attempts;
+  /* 1: a run that is lost before its first checkpoint begins again at step 1.
+   * Default 0: it stops. */
+  int32_t allow_step_zero;
+  tinker_run_event_cb event_cb; /* NULL (default) = none */
+  void *event_user;
+} tinker_run_options_t;
+
+#define TINKER_RUN_OPTIONS_INIT                                                \
+  {                                                                            \
+    sizeof(tinker_run_options_t), NULL, NULL, NULL, NULL, 0, 0, 50, 3, 0,      \
+        NULL, NULL                                                             \
+  }
+
+/* The init functions write the same defaults.
+ * o: written, not NULL. Returns nothing. Any thread. */
+static inline void tinker_run_plan_init(tinker_run_plan_t *o) {
+  const tinker_run_plan_t init = TINKER_RUN_PLAN_INIT;
+  *o = init;
+}
+static inline void tinker_run_options_init(tinker_run_options_t *o) {
+  const tinker_run_options_t init = TINKER_RUN_OPTIONS_INIT;
+  *o = init;
+}
+
+/* The step that is to be done. Owned by the future. */
+typedef struct tinker_run_step_s {
+  int64_t step; /* from 1 on; the number after the last step if done */
+  int32_t done; /* 1: the run has all its steps; nothing is to be done */
+  /* 1: steps that had been handed out before are to be done again, from this
+   * one on. What the program has of them is void. */
+  int32_t rolled_back;
+  /* What the program gave to the commit of the step before; cursor_len bytes,
+   * none for a new run. */
+  const void *cursor;
+  size_t cursor_len;
+  /* What an earlier process has sent of this step already: forward_count
+   * futures of forward_backward, to be waited for or ignored, and that of
+   * optim_step, or NULL. They count as this process's own: the program makes
+   * only the calls that are missing, then commits. */
+  tinker_future_t *const *forward;
+  size_t forward_count;
+  tinker_future_t *optim;
+} tinker_run_step_t;
+
+/* Opens a run, or makes it: reads its journal, and locks its folder. Nothing is
+ * sent before tinker_run_next().
+ * out: receives a reference owned by the caller; untouched on failure. options:
+ * borrowed. error: receives the reason; may be NULL. Returns 0, TINKER_EINVAL,
+ * TINKER_ENOTSUP, TINKER_ESTATE (another plan), TINKER_EBUSY (another process
+ * works on it), TINKER_EFORMAT (its journal is damaged: the sentence says
+ * where), TINKER_EIO or TINKER_ENOMEM. Any thread; waits for the disk. */
+TINKER_API int tinker_run_open(tinker_run_t **out,
+                               const tinker_run_options_t *options,
+                               tinker_error_t **error);
+
+/* Adds a reference.
+ * run: may be NULL. Returns run. Any thread. */
+TINKER_API tinker_run_t *tinker_run_retain(tinker_run_t *run);
+
+/* Gives a reference back. The last one ends the run's clients and threads and
+ * closes its journal, within four seconds; the session is left, unless the run
+ * has all its steps, so that the run can be opened again. Not in a callback.
+ * run: may be NULL. Returns NULL. Any other thread. */
+TINKER_API tinker_run_t *tinker_run_release(tinker_run_t *run);
+
+/* Asks which step is to be done. The first call makes or finds the model. After
+ * a failure it is what recovers: it ends when a step can be done, with a new
+ * model if need be, however long that takes; until then nothing else is
+ * possible with the run.
+ * run, call: as for every operation, see future.h. Returns a future owned by
+ * the caller; result: tinker_future_get_run_step(). It may also end with
+ * TINKER_ESTATE (calls of the step are missing; the run was stopped, by itself
+ * or by an operator: the sentence says why) or TINKER_EIO (its journal can't be
+ * written). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_run_next(tinker_run_t *run, const tinker_call_options_t *call);
+
+/* Result of tinker_run_next().
+ * future: not NULL. out: receives a view owned by the future; untouched on
+ * failure. Returns as tinker_future_get_trainer(). Any thread. */
+TINKER_API int tinker_future_get_run_step(tinker_future_t *future,
+                                          const tinker_run_step_t **out);
+
+/* tinker_trainer_forward_backward() of the present step. Refused with
+ * TINKER_ESTATE if no step was begun, or if it has its optim_step already, or,
+ * where a step is done again with recorded data, if these are not its data.
+ * run, call: see future.h. data, n, loss: as there. Returns a future owned by
+ * the caller; results as there. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_run_forward_backward(tinker_run_t *run, tinker_datum_t *const *data,
+                            size_t n, const tinker_loss_t *loss,
+                            const tinker_call_options_t *call);
+
+/* tinker_trainer_optim_step() of the present step.
+ * run, call: see future.h. params: borrowed; NULL = the plan's. Returns a
+ * future owned by the caller; result: tinker_future_get_optim(). */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_run_optim_step(tinker_run_t *run, const tinker_adam_params_t *params,
+                      const tinker_call_options_t *call);
+
+/* Commits the present step, after its optim_step was called: it counts as soon
+ * as the service has carried that out. A checkpoint that is due is saved
+ * behind it.
+ * run, call: see future.h. cursor: cursor_len bytes, copied, which
+ * tinker_run_next() hands back with the step after this one: where the data go
+ * on, the state of random numbers. cursor_len: at most 65,536. Returns a future
+ * owned by the caller, without a result: it ends with 0 when the step is
+ * committed on the disk, else with the error that the step failed with. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_run_commit(tinker_run_t *run, const void *cursor, size_t cursor_len,
+                  const tinker_call_options_t *call);
+
+/* Saves a checkpoint that the run can go back to, of the step that was
+ * committed last.
+ * run, call: see future.h. Returns a future owned by the caller; result:
+ * tinker_future_get_checkpoint(). TINKER_ESTATE: a step has been begun, or none
+ * was committed. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_run_checkpoint(tinker_run_t *run, const tinker_call_options_t *call);
+
+/* Path of the checkpoint, "tinker://...", owned by the future.
+ * future: not NULL. out: untouched on failure. Returns as
+ * tinker_future_get_trainer(). Any thread. */
+TINKER_API int tinker_future_get_checkpoint(tinker_future_t *future,
+                                            const char **out);
+
+/* The present model, for what changes no weights: samplers, forward. Through
+ * it, forward_backward, optim_step and loads are refused, since the run would
+ * not know of them. After a rollback there is another one.
+ * run: not NULL. out: receives a new reference owned by the caller; untouched
+ * on failure. Returns 0, TINKER_EINVAL, TINKER_ESTATE (there is none) or
+ * TINKER_EFORKED. Any thread. */
+TINKER_API int tinker_run_get_trainer(tinker_run_t *run,
+                                      tinker_trainer_t **out);
+
+/* The operator's word that the model can't be trusted: the next
+ * tinker_run_next() goes back to a checkpoint.
+ * run: not NULL. why: a sentence for the journal, copied. Returns 0,
+ * TINKER_EINVAL or TINKER_ENOMEM. Any thread. */
+TINKER_API int tinker_run_distrust(tinker_run_t *run, const char *why);
+
+/* The operator's word that a run which has stopped may try again: attempts
+ * count from 0.
+ * run: not NULL. why: a sentence for the journal, copied. Returns 0,
+ * TINKER_EINVAL, TINKER_ESTATE (it has not stopped), TINKER_EIO or
+ * TINKER_ENOMEM. Any thread; waits for the disk. */
+TINKER_API int tinker_run_resume(tinker_run_t *run, const char *why);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

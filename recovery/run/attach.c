@@ -1,0 +1,420 @@
+/* attach: going on with the model of an earlier process (R3), and making the
+ * first one. The run's thread. */
+#include <string.h>
+
+#include "run/run.h"
+
+/* --- Faults --------------------------------------------------------------- */
+
+/* Nothing is known of the service: neither healthy nor lost. */
+static bool is_unknown(int code) {
+  return code == TINKER_ECONNECT || code == TINKER_ETRANSPORT ||
+         code == TINKER_ETLS || code == TINKER_EBILLING ||
+         code == TINKER_EAUTH || code == TINKER_ETIMEDOUT ||
+         code == TINKER_ECANCELED || code == TINKER_ECLOSED ||
+         code == TINKER_ENOMEM || code == TINKER_ERANDOM;
+}
+
+void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error) {
+  int code = tinker_error_code(error);
+  memset(f, 0, sizeof *f);
+  f->code = code;
+  tinker__why(f->why, sizeof f->why, 0, "%s", tinker_error_message(error));
+  f->unknown = is_unknown(code);
+  f->resend = code == TINKER_ELOST;
+  f->model = tinker_error_needs_recovery(error) || code == TINKER_ESESSION ||
+             code == TINKER_ENOENT ||
+             (code == TINKER_ESERVER &&
+              tinker_error_category(error) != TINKER_CATEGORY_USER);
+  f->again = tinker_error_category(error) == TINKER_CATEGORY_USER &&
+             !tinker_error_outcome_is_unknown(error) && !f->model &&
+             !tinker_error_is_fatal(error);
+}
+
+int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f) {
+  int rc = tinker_future_wait(future, -1);
+  if (rc == 0) return 0;
+  if (tinker_future_error(future)) {
+    tinker__rec_fault_of(f, tinker_future_error(future));
+  } else { /* it could not be waited for */
+    *f = (tinker__rec_fault_t){.code = rc, .unknown = true};
+    tinker__why(f->why, sizeof f->why, 0, "%s", tinker_code_text(rc));
+  }
+  return rc;
+}
+
+static int local_fault(tinker__rec_fault_t *f, int code, const char *why) {
+  *f = (tinker__rec_fault_t){.code = code, .unknown = true};
+  tinker__why(f->why, sizeof f->why, 0, "%s", why);
+  return code;
+}
+
+/* --- The first model ------------------------------------------------------ */
+
+static int create(tinker_run_t *run, tinker__rec_epoch_t *e,
+                  tinker__rec_fault_t *f) {
+  tinker_trainer_options_t o = TINKER_TRAINER_OPTIONS_INIT;
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  call.tag = tinker__rec_epoch_made(e, 0, TINKER__REC_SLOT_OTHER, NULL, NULL);
+  call.timeout_ms = TINKER_NO_TIMEOUT;
+  o.base_model = run->plan.base_model;
+  o.rank = run->plan.rank;
+  o.freeze = run->plan.freeze;
+  o.seed = run->plan.seed;
+  tinker_future_t *made = tinker_client_create_trainer(e->client, &o, &call);
+  int rc = tinker__rec_await(made, f);
+  if (rc == 0) rc = tinker_future_get_trainer(made, &e->trainer);
+  tinker_future_release(made);
+  return rc;
+}
+
+int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
+                         const tinker__rec_ckpt_t *from,
+                         tinker__rec_fault_t *f) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  char session[TINKER__REC_MAX_NAME] = "";
+  tinker__str_t cursor = {"", 0};
+  tinker_client_session_id(e->client, session, sizeof session);
+  facts.epoch = e->number;
+  facts.from_step = from ? from->step : 0;
+  facts.session = tinker__str(session);
+  facts.model = tinker__str(tinker_trainer_model_id(e->trainer));
+  facts.path = tinker__str(from ? from->path : NULL);
+  if (from) cursor = (tinker__str_t){from->cursor, from->cursor_len};
+  int rc = tinker__rec_note(run, NULL, TINKER__REC_EPOCH_ACTIVE,
+                            facts.from_step, &facts, cursor);
+  if (rc != 0) return local_fault(f, rc, "the run's journal can't be written");
+  pthread_mutex_lock(&run->lock);
+  run->epoch = e;
+  if (e->next_seq_id > run->state.next_seq_id) {
+    run->state.next_seq_id = e->next_seq_id;
+  }
+  tinker__rec_take_noise(run);
+  tinker__rec_run_move(run, TINKER__REC_RUN_READY);
+  pthread_mutex_unlock(&run->lock);
+  tinker__rec_say(run, "epoch_active", facts.from_step, &facts);
+  return 0;
+}
+
+int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
+                           tinker__rec_fault_t *f) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  facts.epoch = *number = run->state.last_epoch + 1;
+  int rc = tinker__rec_note(run, NULL, TINKER__REC_ATTEMPT_BEGIN,
+                            TINKER__REC_NO_STEP, &facts, tinker__str(""));
+  return rc == 0 ? 0 : local_fault(f, rc, "the run's journal can't be written");
+}
+
+int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,
+                      tinker__rec_fault_t *f) {
+  int rc = create(run, e, f);
+  return rc == 0 ? tinker__rec_activate(run, e, NULL, f) : rc;
+}
+
+int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker__rec_epoch_t *e = NULL;
+  int64_t number;
+  char why[TINKER__REC_WHY] = "";
+  int rc = tinker__rec_next_epoch(run, &number, f);
+  if (rc != 0) return rc;
+  rc = tinker__rec_epoch_open(run, number, NULL, 0, &e, why, sizeof why);
+  if (rc != 0) return local_fault(f, rc, why);
+  rc = tinker__rec_begin(run, e, f);
+  if (rc != 0) tinker__rec_epoch_end(e);
+  return rc;
+}
+
+/* --- Going on with a model ------------------------------------------------ */
+
+static bool by_id(const tinker__rec_op_t *op, bool resend) {
+  for (size_t i = 0; i < op->request_count; i++) {
+    if (!op->requests[i].id) return false;
+  }
+  return !resend;
+}
+
+/* The bytes of one request, as they were sent. */
+static int body_of(tinker__rec_epoch_t *e, const tinker__rec_op_t *op,
+                   const tinker__rec_request_t *r, tinker__buf_t *out,
+                   char *why, size_t why_len) {
+  unsigned char found[TINKER__SHA256_LEN];
+  if (op->side) {
+    return tinker__rec_bodies_read(&e->bodies, op->step, r->offset, r->len,
+                                   r->sha256, out, why, why_len);
+  }
+  size_t at = (size_t)r->offset;
+  if (at > op->bytes_len || r->len > op->bytes_len - at ||
+      tinker__sha256(op->bytes + at, r->len, found) != 0 ||
+      memcmp(found, r->sha256, sizeof found) != 0) {
+    return tinker__why(why, why_len, TINKER_EFORMAT,
+                       "the journal has another request than was sent");
+  }
+  tinker__buf_clear(out);
+  return tinker__buf_add(out, op->bytes + at, r->len);
+}
+
+/* Requests of the adopted operation; bodies are the list's. */
+static int requests_of(tinker__rec_epoch_t *e, const tinker__rec_op_t *op,
+                       bool resend, tinker_operation_request_t *list,
+                       tinker__buf_t *bodies, char *why, size_t why_len) {
+  bool ids = by_id(op, resend);
+  int rc = 0;
+  for (size_t i = 0; i < op->request_count && rc == 0; i++) {
+    const tinker__rec_request_t *r = &op->requests[i];
+    list[i] =
+        (tinker_operation_request_t){.seq_id = r->seq_id, .datums = r->datums};
+    if (ids) {
+      list[i].request_id = r->id;
+      continue;
+    }
+    rc = body_of(e, op, r, &bodies[i], why, why_len);
+    list[i].body = bodies[i].data;
+    list[i].body_len = bodies[i].len;
+  }
+  return rc;
+}
+
+static tinker_future_t *adopt(tinker_run_t *run, tinker__rec_epoch_t *e,
+                              const tinker__rec_op_t *op, bool resend,
+                              char *why, size_t why_len) {
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  tinker_future_t *future = NULL;
+  size_t n = op->request_count;
+  tinker_operation_request_t *list =
+      tinker__mem_array(&run->mem, n, sizeof *list);
+  tinker__buf_t *bodies = tinker__mem_array(&run->mem, n, sizeof *bodies);
+  for (size_t i = 0; bodies && i < n; i++) {
+    tinker__buf_init(&bodies[i], &run->mem, SIZE_MAX / 2);
+  }
+  call.tag = op->id;
+  call.timeout_ms = TINKER_NO_TIMEOUT;
+  if (list && bodies &&
+      requests_of(e, op, resend, list, bodies, why, why_len) == 0) {
+    future = tinker_trainer_adopt_operation(e->trainer, (tinker_kind_t)op->kind,
+                                            list, n, &call);
+  }
+  for (size_t i = 0; bodies && i < n; i++) tinker__buf_free(&bodies[i]);
+  tinker__mem_free(&run->mem, bodies);
+  tinker__mem_free(&run->mem, list);
+  return future;
+}
+
+static bool is_checkpoint(const tinker__rec_op_t *op) {
+  return op->slot == TINKER__REC_SLOT_SAVE ||
+         op->slot == TINKER__REC_SLOT_PROBE;
+}
+
+/* The step of an operation, made if it is the next one. */
+static tinker__rec_step_t *step_of(tinker_run_t *run, int64_t number) {
+  tinker__rec_step_t *last = tinker__rec_step_last(run);
+  if (last && last->number == number) return last;
+  return tinker__rec_step_new(run, number);
+}
+
+/* What goes on with a checkpoint of the last committed step. */
+static tinker__rec_step_t *late_of(tinker_run_t *run) {
+  tinker__str_t cursor = tinker__buf_str(&run->state.cursor);
+  if (run->late) return run->late;
+  tinker__rec_step_t *s = tinker__mem_zalloc(&run->mem, sizeof *s);
+  if (!s) return NULL;
+  tinker__list_init(&s->link);
+  s->number = run->state.committed;
+  s->cursor = tinker__mem_strndup(&run->mem, cursor.ptr, cursor.len);
+  s->cursor_len = s->cursor ? cursor.len : 0;
+  run->late = s;
+  return s;
+}
+
+/* Puts the future where its operation belongs. Takes it over. */
+static int place(tinker_run_t *run, const tinker__rec_op_t *op,
+                 tinker_future_t *future) {
+  tinker__rec_step_t *s = NULL;
+  int rc = 0;
+  if (op->step > run->state.committed) {
+    s = step_of(run, op->step);
+  } else if (is_checkpoint(op)) {
+    s = late_of(run);
+  }
+  switch (op->slot) {
+  case TINKER__REC_SLOT_FORWARD_BACKWARD:
+    if (s) rc = tinker__rec_step_add(run, s, future, op->batch);
+    break;
+  case TINKER__REC_SLOT_OPTIM:
+    if (s) s->optim = tinker_future_retain(future);
+    break;
+  case TINKER__REC_SLOT_SAVE:
+    if (!s) break;
+    s->save = tinker_future_retain(future);
+    s->save_op = op->id;
+    tinker__why(s->ckpt, sizeof s->ckpt, 0, "%s", op->name);
+    break;
+  case TINKER__REC_SLOT_PROBE:
+    if (!s) break;
+    s->probe = tinker_future_retain(future);
+    s->probe_op = op->id;
+    break;
+  default: break;
+  }
+  tinker_future_release(future);
+  return rc;
+}
+
+static bool is_numbered(const tinker__rec_op_t *op) {
+  return op->request_count > 0 && op->requests[0].seq_id >= 0;
+}
+
+/* Was all of it answered? Then its numbers are no hole. */
+static bool is_answered(const tinker__rec_op_t *op) {
+  for (size_t i = 0; i < op->request_count; i++) {
+    if (op->requests[i].state == TINKER__REC_REQUEST_OPEN) return false;
+  }
+  return true;
+}
+
+/* Was all of it refused, so that the model has nothing of it? */
+static bool is_refused(const tinker__rec_op_t *op) {
+  for (size_t i = 0; i < op->request_count; i++) {
+    if (op->requests[i].state != TINKER__REC_REQUEST_FAILED ||
+        op->requests[i].code != TINKER_EREJECTED) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/* A training operation of which a part failed. */
+static bool is_half_done(const tinker_run_t *run, const tinker__rec_op_t *op) {
+  if (op->step <= run->state.committed) return false;
+  if (op->slot != TINKER__REC_SLOT_FORWARD_BACKWARD &&
+      op->slot != TINKER__REC_SLOT_OPTIM) {
+    return false;
+  }
+  for (size_t i = 0; i < op->request_count; i++) {
+    if (op->requests[i].state == TINKER__REC_REQUEST_FAILED) return true;
+  }
+  return false;
+}
+
+static bool wanted(const tinker_run_t *run, const tinker__rec_op_t *op) {
+  if (!is_numbered(op) || is_refused(op)) return false;
+  if (op->step > run->state.committed || is_checkpoint(op)) return true;
+  return !is_answered(op);
+}
+
+static int adopt_all(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
+                     tinker__rec_fault_t *f) {
+  char why[TINKER__REC_WHY] = "no memory for what was under way";
+  int rc = 0;
+  pthread_mutex_lock(&run->lock);
+  TINKER__LIST_EACH(l, tmp, &run->state.ops) {
+    tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
+    if (rc != 0 || !wanted(run, op)) continue;
+    if (is_half_done(run, op)) {
+      rc = tinker__why(why, sizeof why, TINKER_ESTATE,
+                       "a part of step %lld has failed, and the model has "
+                       "what was accepted of it",
+                       (long long)op->step);
+      continue;
+    }
+    tinker_future_t *future = adopt(run, e, op, resend, why, sizeof why);
+    rc = future ? place(run, op, future) : TINKER_ENOMEM;
+  }
+  pthread_mutex_unlock(&run->lock);
+  if (rc == 0) return 0;
+  local_fault(f, TINKER_ESTATE, why);
+  f->model = true; /* a number that can't be sent again is lost */
+  f->unknown = false;
+  return TINKER_ESTATE;
+}
+
+/* The cursors of steps whose commit was called but not reached. */
+static int place_cursors(tinker_run_t *run) {
+  int rc = 0;
+  pthread_mutex_lock(&run->lock);
+  TINKER__LIST_EACH(l, tmp, &run->steps) {
+    tinker__rec_step_t *s = TINKER__CONTAINER(l, tinker__rec_step_t, link);
+    tinker__str_t cursor;
+    if (!s->optim || s->committing ||
+        !tinker__rec_state_cursor(&run->state, s->number, &cursor)) {
+      continue;
+    }
+    s->cursor = tinker__mem_strndup(&run->mem, cursor.ptr, cursor.len);
+    s->cursor_len = cursor.len;
+    s->committing = s->cursor != NULL;
+    if (!s->cursor) rc = TINKER_ENOMEM;
+  }
+  pthread_mutex_unlock(&run->lock);
+  return rc;
+}
+
+static int adopt_trainer(tinker_run_t *run, tinker__rec_epoch_t *e,
+                         tinker__rec_fault_t *f) {
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  call.timeout_ms = TINKER_NO_TIMEOUT;
+  tinker_future_t *made = tinker_client_adopt_trainer(
+      e->client, run->state.model, run->state.next_seq_id, &call);
+  int rc = tinker__rec_await(made, f);
+  if (rc == 0) rc = tinker_future_get_trainer(made, &e->trainer);
+  tinker_future_release(made);
+  return rc;
+}
+
+static int note_attach(tinker_run_t *run, int64_t incarnation,
+                       tinker__rec_epoch_t *e) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  facts.incarnation = incarnation;
+  return tinker__rec_note(run, e, TINKER__REC_ATTACH, run->state.committed,
+                          &facts, tinker__str(""));
+}
+
+void tinker__rec_take_noise(tinker_run_t *run) {
+  TINKER__LIST_EACH(l, tmp, &run->state.ckpts) {
+    const tinker__rec_ckpt_t *c =
+        TINKER__CONTAINER(l, tinker__rec_ckpt_t, link);
+    if (!c->probe_count) continue;
+    run->noise_known = true;
+    if (c->noise > run->noise) run->noise = c->noise;
+  }
+}
+
+static int attach(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
+                  tinker__rec_fault_t *f) {
+  int rc = adopt_trainer(run, e, f);
+  if (rc != 0) return rc;
+  tinker__rec_steps_drop(run);
+  rc = adopt_all(run, e, resend, f);
+  if (rc == 0) rc = place_cursors(run);
+  if (rc != 0) return rc;
+  pthread_mutex_lock(&run->lock);
+  run->epoch = e;
+  tinker__rec_take_noise(run);
+  tinker__rec_run_move(run, TINKER__REC_RUN_READY);
+  pthread_mutex_unlock(&run->lock);
+  tinker__rec_say(run, "attached", run->state.committed, NULL);
+  return 0;
+}
+
+int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker__rec_epoch_t *e = NULL;
+  char why[TINKER__REC_WHY] = "";
+  bool resend = run->fault.resend;
+  int64_t incarnation = run->state.attached + 1;
+  int rc = tinker__rec_epoch_open(run, run->state.epoch, run->state.session,
+                                  incarnation, &e, why, sizeof why);
+  if (rc != 0) return local_fault(f, rc, why);
+  rc = note_attach(run, incarnation, e);
+  if (rc != 0) {
+    local_fault(f, rc, "the run's journal can't be written");
+  } else {
+    rc = attach(run, e, resend, f);
+  }
+  if (rc == 0) return 0;
+  tinker__rec_epoch_end(e);
+  if (f->unknown) return rc;
+  pthread_mutex_lock(&run->lock);
+  run->fault = *f;
+  run->fault.model = true; /* it did not take us: the next level */
+  tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
+  pthread_mutex_unlock(&run->lock);
+  return 0;
+}

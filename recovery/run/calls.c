@@ -1,0 +1,337 @@
+/* calls: what a training loop calls. The caller's threads; one at a time makes
+ * the calls of a step. */
+#include <string.h>
+
+#include "run/run.h"
+
+void tinker__rec_reject(tinker_promise_t *p, int code, const char *why) {
+  tinker_reason_t reason = TINKER_REASON_INIT;
+  if (!p) return;
+  reason.code = code;
+  reason.message = why;
+  tinker_promise_reject(p, &reason);
+  tinker_promise_release(p);
+}
+
+/* A call that is refused before anything is done for it. */
+static tinker_future_t *refused(tinker_run_t *run, const char *name,
+                                const tinker_call_options_t *call, int code,
+                                const char *why) {
+  tinker_promise_t *p = NULL;
+  tinker_future_t *future =
+      tinker_client_promise(run ? run->home : NULL, name, NULL, call, &p);
+  tinker__rec_reject(p, code, why);
+  return future;
+}
+
+/* --- next ----------------------------------------------------------------- */
+
+/* NULL = the call may be queued. */
+static const char *next_missing(const tinker_run_t *run) {
+  const tinker__rec_step_t *last = tinker__rec_step_last(run);
+  if (run->phase != TINKER__REC_RUN_READY || !last || last->committing) {
+    return NULL;
+  }
+  if (!last->forward_count && !last->optim) return NULL; /* handed out again */
+  return "the present step has not been committed: call tinker_run_commit()";
+}
+
+/* The usual case needs no other thread. 0 = it was answered. */
+static int next_at_once(tinker_run_t *run, tinker_promise_t *p) {
+  const tinker__rec_step_t *last = tinker__rec_step_last(run);
+  if (run->phase != TINKER__REC_RUN_READY || run->lame || run->distrust[0]) {
+    return TINKER_EAGAIN;
+  }
+  if (!last || last->committing) {
+    int64_t number = last ? last->number + 1 : run->state.committed + 1;
+    if (run->plan.steps > 0 && number > run->plan.steps) return TINKER_EAGAIN;
+    if (!tinker__rec_step_new(run, number)) return TINKER_ENOMEM;
+  }
+  return tinker__rec_hand_out(run, p);
+}
+
+tinker_future_t *tinker_run_next(tinker_run_t *run,
+                                 const tinker_call_options_t *call) {
+  tinker_promise_t *p = NULL;
+  if (!run) return refused(NULL, "run_next", call, TINKER_EINVAL, NULL);
+  tinker_future_t *future =
+      tinker_client_promise(run->home, "run_next", NULL, call, &p);
+  if (!p) return future;
+  pthread_mutex_lock(&run->lock);
+  const char *missing = next_missing(run);
+  int rc = missing ? TINKER_ESTATE : next_at_once(run, p);
+  pthread_mutex_unlock(&run->lock);
+  if (rc == TINKER_EAGAIN) {
+    rc = tinker__rec_worker_add(run, TINKER__REC_JOB_NEXT, p, NULL);
+  }
+  if (rc != 0) tinker__rec_reject(p, rc, missing);
+  return future;
+}
+
+int tinker_future_get_run_step(tinker_future_t *future,
+                               const tinker_run_step_t **out) {
+  void *result = NULL;
+  if (!out) return TINKER_EINVAL;
+  int rc = tinker_future_get_promised(future, "run_next", &result);
+  if (rc == 0) *out = result;
+  return rc;
+}
+
+/* --- forward_backward ----------------------------------------------------- */
+
+/* Of all examples, in order. */
+static int digest(tinker_run_t *run, tinker_datum_t *const *data, size_t n,
+                  unsigned char out[TINKER__SHA256_LEN]) {
+  tinker__sha256_t *h = NULL;
+  unsigned char one[TINKER__SHA256_LEN];
+  if (!data || n == 0) return TINKER_EINVAL;
+  int rc = tinker__sha256_new(&h, &run->mem);
+  if (rc != 0) return rc;
+  for (size_t i = 0; i < n && rc == 0; i++) {
+    rc = data[i] ? tinker_datum_sha256(data[i], one) : TINKER_EINVAL;
+    if (rc == 0) rc = tinker__sha256_add(h, one, sizeof one);
+  }
+  int ended = tinker__sha256_end(h, out);
+  return rc != 0 ? rc : ended;
+}
+
+/* Are these the data that the step had when it was done before? */
+static bool same_data(const tinker_run_t *run, const tinker__rec_step_t *step,
+                      const unsigned char *batch) {
+  const tinker__rec_past_t *past =
+      tinker__rec_state_past(&run->state, step->number);
+  size_t at = step->forward_count;
+  if (!past || run->plan.data == TINKER_DATA_FRESH) return true;
+  return at < past->batch_count &&
+         memcmp(past->batches + at * TINKER__SHA256_LEN, batch,
+                TINKER__SHA256_LEN) == 0;
+}
+
+/* The step and the model for a call, or why there is none. Under the lock. The
+ * trainer is a new reference. */
+static const char *present(tinker_run_t *run, tinker__rec_step_t **step,
+                           tinker__rec_epoch_t **epoch,
+                           tinker_trainer_t **trainer) {
+  *step = tinker__rec_step_last(run);
+  *epoch = run->epoch;
+  if (run->phase == TINKER__REC_RUN_BROKEN) {
+    return "a step has failed: call tinker_run_next()";
+  }
+  if (run->phase != TINKER__REC_RUN_READY || !*step || (*step)->committing) {
+    return "no step has been begun: call tinker_run_next()";
+  }
+  if ((*step)->optim) {
+    return "the step has its optim_step already: call tinker_run_commit()";
+  }
+  *trainer = tinker_trainer_retain(run->epoch->trainer);
+  return NULL;
+}
+
+static const char *check_forward(tinker_run_t *run, const unsigned char *batch,
+                                 tinker__rec_step_t **step,
+                                 tinker__rec_epoch_t **epoch,
+                                 tinker_trainer_t **trainer) {
+  pthread_mutex_lock(&run->lock);
+  const char *no = present(run, step, epoch, trainer);
+  if (!no && batch && !same_data(run, *step, batch)) {
+    no = "the data are not those that this step had before the rollback (plan."
+         "data is recorded)";
+  }
+  pthread_mutex_unlock(&run->lock);
+  if (no) *trainer = tinker_trainer_release(*trainer);
+  return no;
+}
+
+static void tagged(tinker_call_options_t *out,
+                   const tinker_call_options_t *call, uint64_t tag) {
+  tinker_call_options_init(out);
+  if (call) {
+    size_t size = call->size < sizeof *out ? call->size : sizeof *out;
+    memcpy(out, call, size);
+    out->size = sizeof *out;
+  }
+  out->tag = tag;
+}
+
+/* A call that failed without an intent is no part of the step. Under the
+ * lock. */
+static bool refused_at_once(const tinker_run_t *run,
+                            const tinker_future_t *future, uint64_t op) {
+  int status = tinker_future_status(future);
+  return status < 0 && status != TINKER_EAGAIN &&
+         !tinker__rec_state_op(&run->state, op);
+}
+
+tinker_future_t *
+tinker_run_forward_backward(tinker_run_t *run, tinker_datum_t *const *data,
+                            size_t n, const tinker_loss_t *loss,
+                            const tinker_call_options_t *call) {
+  static const char name[] = "run_forward_backward";
+  unsigned char batch[TINKER__SHA256_LEN];
+  tinker_call_options_t own;
+  tinker__rec_step_t *step;
+  tinker__rec_epoch_t *epoch;
+  tinker_trainer_t *trainer = NULL;
+  if (!run) return refused(NULL, name, call, TINKER_EINVAL, NULL);
+  bool read = digest(run, data, n, batch) == 0; /* else the trainer says why */
+  const char *no =
+      check_forward(run, read ? batch : NULL, &step, &epoch, &trainer);
+  if (no) return refused(run, name, call, TINKER_ESTATE, no);
+  uint64_t op = tinker__rec_epoch_made(
+      epoch, step->number, TINKER__REC_SLOT_FORWARD_BACKWARD, batch, NULL);
+  if (!op) {
+    tinker_trainer_release(trainer);
+    return refused(run, name, call, TINKER_ENOMEM, NULL);
+  }
+  tagged(&own, call, op);
+  tinker_future_t *future =
+      tinker_trainer_forward_backward(trainer, data, n, loss, &own);
+  tinker_trainer_release(trainer);
+  pthread_mutex_lock(&run->lock);
+  if (!refused_at_once(run, future, op) &&
+      tinker__rec_step_add(run, step, future, batch) != 0) {
+    run->lame = true;
+  }
+  pthread_mutex_unlock(&run->lock);
+  return future;
+}
+
+/* --- optim_step ----------------------------------------------------------- */
+
+tinker_future_t *tinker_run_optim_step(tinker_run_t *run,
+                                       const tinker_adam_params_t *params,
+                                       const tinker_call_options_t *call) {
+  static const char name[] = "run_optim_step";
+  tinker_call_options_t own;
+  tinker__rec_step_t *step;
+  tinker__rec_epoch_t *epoch;
+  tinker_trainer_t *trainer = NULL;
+  if (!run) return refused(NULL, name, call, TINKER_EINVAL, NULL);
+  const char *no = check_forward(run, NULL, &step, &epoch, &trainer);
+  if (!no && !step->forward_count) {
+    no = "the step has no forward_backward";
+    tinker_trainer_release(trainer);
+  }
+  if (no) return refused(run, name, call, TINKER_ESTATE, no);
+  uint64_t op = tinker__rec_epoch_made(epoch, step->number,
+                                       TINKER__REC_SLOT_OPTIM, NULL, NULL);
+  if (!op) {
+    tinker_trainer_release(trainer);
+    return refused(run, name, call, TINKER_ENOMEM, NULL);
+  }
+  tagged(&own, call, op);
+  tinker_future_t *future = tinker_trainer_optim_step(
+      trainer, params ? params : run->plan.adam, &own);
+  tinker_trainer_release(trainer);
+  pthread_mutex_lock(&run->lock);
+  if (!refused_at_once(run, future, op)) {
+    step->optim = tinker_future_retain(future);
+  }
+  pthread_mutex_unlock(&run->lock);
+  return future;
+}
+
+/* --- commit --------------------------------------------------------------- */
+
+static const char *take_commit(tinker_run_t *run, const void *cursor,
+                               size_t len, tinker__rec_step_t **out) {
+  tinker__rec_step_t *step = tinker__rec_step_last(run);
+  if (run->phase == TINKER__REC_RUN_BROKEN) {
+    return "a step has failed: call tinker_run_next()";
+  }
+  if (!step || step->committing) return "no step has been begun";
+  if (!step->optim) return "the step has no optim_step";
+  step->cursor = tinker__mem_dup(&run->mem, len ? cursor : "", len);
+  if (!step->cursor) return "no memory for the cursor";
+  step->cursor_len = len;
+  step->committing = true;
+  *out = step;
+  return NULL;
+}
+
+/* The cursor is in the journal before the step is committed. */
+static int note_cursor(tinker_run_t *run, const tinker__rec_step_t *step) {
+  return tinker__rec_note_add(
+      run, run->epoch, TINKER__REC_CURSOR, step->number, NULL,
+      (tinker__str_t){step->cursor, step->cursor_len}, NULL, NULL);
+}
+
+tinker_future_t *tinker_run_commit(tinker_run_t *run, const void *cursor,
+                                   size_t cursor_len,
+                                   const tinker_call_options_t *call) {
+  static const char name[] = "run_commit";
+  tinker__rec_step_t *step = NULL;
+  tinker_promise_t *p = NULL;
+  if (!run) return refused(NULL, name, call, TINKER_EINVAL, NULL);
+  if ((!cursor && cursor_len) || cursor_len > TINKER__REC_MAX_CURSOR) {
+    return refused(run, name, call, TINKER_EINVAL,
+                   cursor ? "the cursor has more than 65,536 bytes"
+                          : "cursor is NULL");
+  }
+  tinker_future_t *future =
+      tinker_client_promise(run->home, name, NULL, call, &p);
+  if (!p) return future;
+  pthread_mutex_lock(&run->lock);
+  const char *no = take_commit(run, cursor, cursor_len, &step);
+  bool due = !no && tinker__rec_ckpt_due(run, step->number);
+  pthread_mutex_unlock(&run->lock);
+  int rc = no ? TINKER_ESTATE : note_cursor(run, step);
+  if (rc == 0 && due) tinker__rec_ckpt_submit(run, step);
+  if (rc == 0) {
+    rc = tinker__rec_worker_add(run, TINKER__REC_JOB_COMMIT, p, step);
+  }
+  if (rc != 0) tinker__rec_reject(p, rc, no);
+  return future;
+}
+
+/* --- The rest ------------------------------------------------------------- */
+
+tinker_future_t *tinker_run_checkpoint(tinker_run_t *run,
+                                       const tinker_call_options_t *call) {
+  static const char name[] = "run_checkpoint";
+  tinker_promise_t *p = NULL;
+  if (!run) return refused(NULL, name, call, TINKER_EINVAL, NULL);
+  tinker_future_t *future =
+      tinker_client_promise(run->home, name, NULL, call, &p);
+  if (!p) return future;
+  int rc = tinker__rec_worker_add(run, TINKER__REC_JOB_CHECKPOINT, p, NULL);
+  if (rc != 0) tinker__rec_reject(p, rc, NULL);
+  return future;
+}
+
+int tinker_run_get_trainer(tinker_run_t *run, tinker_trainer_t **out) {
+  if (!run || !out) return TINKER_EINVAL;
+  pthread_mutex_lock(&run->lock);
+  tinker_trainer_t *t = run->epoch && run->phase == TINKER__REC_RUN_READY
+                            ? tinker_trainer_retain(run->epoch->trainer)
+                            : NULL;
+  pthread_mutex_unlock(&run->lock);
+  if (!t) return TINKER_ESTATE;
+  *out = t;
+  return 0;
+}
+
+int tinker_run_resume(tinker_run_t *run, const char *why) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  if (!run || !why || !*why) return TINKER_EINVAL;
+  pthread_mutex_lock(&run->lock);
+  bool stopped = run->phase == TINKER__REC_RUN_STOPPED;
+  pthread_mutex_unlock(&run->lock);
+  if (!stopped) return TINKER_ESTATE;
+  facts.why = tinker__str(why);
+  int rc = tinker__rec_note(run, NULL, TINKER__REC_RELEASE, TINKER__REC_NO_STEP,
+                            &facts, tinker__str(""));
+  if (rc != 0) return rc;
+  pthread_mutex_lock(&run->lock);
+  tinker__rec_settle_phase(run);
+  pthread_mutex_unlock(&run->lock);
+  return 0;
+}
+
+int tinker_run_distrust(tinker_run_t *run, const char *why) {
+  if (!run || !why || !*why) return TINKER_EINVAL;
+  pthread_mutex_lock(&run->lock);
+  tinker__why(run->distrust, sizeof run->distrust, 0, "%s", why);
+  pthread_mutex_unlock(&run->lock);
+  return 0;
+}

@@ -1,0 +1,161 @@
+/* checkpoint: a save of the run's model, with the fingerprint that a later load
+ * is compared with. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "run/run.h"
+
+bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step) {
+  if (run->save_due) return true;
+  int64_t every = run->options.checkpoint_every;
+  return (every > 0 && step % every == 0) || step == run->plan.steps;
+}
+
+/* L<run>-e<epoch>-s<step>-<plan>: whoever lists the checkpoints of an account
+ * finds the run's again without its journal. */
+static void name_of(const tinker_run_t *run, int64_t step, char *out,
+                    size_t room) {
+  snprintf(out, room, "L%.8s-e%lld-s%lld-%s%s", run->options.name,
+           (long long)run->epoch->number, (long long)step, run->plan8,
+           run->save_due ? "-b" : "");
+}
+
+void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_step_t *s) {
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  tinker__rec_epoch_t *e = run->epoch;
+  pthread_mutex_lock(&run->lock);
+  name_of(run, s->number, s->ckpt, sizeof s->ckpt);
+  run->save_due = false;
+  pthread_mutex_unlock(&run->lock);
+  s->save_op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_SAVE, NULL,
+                                      s->ckpt);
+  s->probe_op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_PROBE,
+                                       NULL, s->ckpt);
+  call.tag = s->save_op;
+  call.timeout_ms = TINKER_NO_TIMEOUT;
+  s->save = tinker_trainer_save_state(e->trainer, s->ckpt, NULL, &call);
+  s->probe = tinker__rec_probe(run, e->trainer, s->probe_op);
+  if (!run->noise_known) {
+    uint64_t op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_OTHER,
+                                         NULL, NULL);
+    s->probe_again = tinker__rec_probe(run, e->trainer, op);
+  }
+}
+
+/* How far two answers of one model are apart: 0 where the service computes the
+ * same bits each time. */
+static void measure_noise(tinker_run_t *run, tinker__rec_step_t *s,
+                          const tinker__buf_t *first) {
+  tinker__buf_t second;
+  tinker__rec_fault_t f = {0};
+  if (!s->probe_again || tinker__rec_await(s->probe_again, &f) != 0) return;
+  tinker__buf_init(&second, &run->mem, 1 << 20);
+  if (tinker__rec_probe_read(s->probe_again, &second) == 0) {
+    double d = tinker__rec_probe_differ(
+        (const float *)(void *)first->data, first->len / sizeof(float),
+        (const float *)(void *)second.data, second.len / sizeof(float));
+    pthread_mutex_lock(&run->lock);
+    if (isfinite(d)) run->noise = d;
+    run->noise_known = isfinite(d);
+    pthread_mutex_unlock(&run->lock);
+  }
+  tinker__buf_free(&second);
+}
+
+static int note_saved(tinker_run_t *run, tinker__rec_step_t *s,
+                      const char *path) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  facts.op = (int64_t)s->save_op;
+  facts.name = tinker__str(s->ckpt);
+  facts.path = tinker__str(path);
+  int rc = tinker__rec_note(
+      run, run->epoch, TINKER__REC_CKPT_SAVED, s->number, &facts,
+      (tinker__str_t){s->cursor ? s->cursor : "", s->cursor_len});
+  if (rc == 0) tinker__rec_say(run, "checkpoint", s->number, &facts);
+  return rc;
+}
+
+static int note_fingerprint(tinker_run_t *run, tinker__rec_step_t *s,
+                            const tinker__buf_t *probe) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  facts.op = (int64_t)s->probe_op;
+  facts.name = tinker__str(s->ckpt);
+  facts.noise = run->noise;
+  facts.has_noise = true;
+  return tinker__rec_note(run, run->epoch, TINKER__REC_CKPT_FINGERPRINT,
+                          s->number, &facts, tinker__buf_str(probe));
+}
+
+static int settle_probe(tinker_run_t *run, tinker__rec_step_t *s,
+                        tinker__rec_fault_t *f) {
+  tinker__buf_t probe;
+  if (!s->probe) return TINKER_ENOENT;
+  tinker__buf_init(&probe, &run->mem, 1 << 20);
+  int rc = tinker__rec_await(s->probe, f);
+  if (rc == 0) rc = tinker__rec_probe_read(s->probe, &probe);
+  if (rc == 0) measure_noise(run, s, &probe);
+  if (rc == 0) rc = note_fingerprint(run, s, &probe);
+  tinker__buf_free(&probe);
+  return rc;
+}
+
+static void say_failed(tinker_run_t *run, const tinker__rec_step_t *s, int rc,
+                       const tinker__rec_fault_t *f) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  facts.name = tinker__str(s->ckpt);
+  facts.code = rc;
+  facts.why = tinker__str(f->why);
+  tinker__rec_say(run, "checkpoint_failed", s->number, &facts);
+}
+
+int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
+                            char **path, tinker__rec_fault_t *f) {
+  const char *saved = NULL;
+  int rc = tinker__rec_await(s->save, f);
+  if (rc == 0) rc = tinker_future_get_path(s->save, &saved);
+  if (rc == 0) rc = note_saved(run, s, saved);
+  if (rc == 0) rc = settle_probe(run, s, f);
+  if (rc == 0 && path) {
+    *path = tinker__mem_strdup(&run->mem, saved);
+    if (!*path) rc = TINKER_ENOMEM;
+  }
+  if (rc != 0) say_failed(run, s, rc, f);
+  if (rc != 0 && !f->code) f->code = rc;
+  return rc;
+}
+
+static const char *not_now(const tinker_run_t *run) {
+  const tinker__rec_step_t *last = tinker__rec_step_last(run);
+  if (run->phase != TINKER__REC_RUN_READY) {
+    return "there is no model: call tinker_run_next()";
+  }
+  if (run->state.committed == run->state.from_step) {
+    return "no step was committed since the model was made";
+  }
+  if (last && (last->forward_count || last->optim)) {
+    return "a step has been begun";
+  }
+  return NULL;
+}
+
+int tinker__rec_ckpt_now(tinker_run_t *run, char **path,
+                         tinker__rec_fault_t *f) {
+  tinker__rec_step_t s = {.number = run->state.committed};
+  pthread_mutex_lock(&run->lock);
+  const char *no = not_now(run);
+  s.cursor = run->state.cursor.data;
+  s.cursor_len = run->state.cursor.len;
+  run->save_due = true; /* the name of a second one for the same step */
+  pthread_mutex_unlock(&run->lock);
+  if (no) {
+    f->code = TINKER_ESTATE;
+    return tinker__why(f->why, sizeof f->why, TINKER_ESTATE, "%s", no);
+  }
+  tinker__rec_ckpt_submit(run, &s);
+  int rc = tinker__rec_ckpt_settle(run, &s, path, f);
+  tinker_future_release(s.save);
+  tinker_future_release(s.probe);
+  tinker_future_release(s.probe_again);
+  return rc;
+}

@@ -1,0 +1,276 @@
+/* open: a run begins and ends. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/options.h"
+#include "run/run.h"
+
+#define CLOSE_MS 4000
+#define FINISH_MS 2000
+
+/* --- Options -------------------------------------------------------------- */
+
+static int check_name(const char *name, char *why, size_t why_len) {
+  size_t n = name ? strspn(name, "abcdefghijklmnopqrstuvwxyz"
+                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+                  : 0;
+  if (n > 0 && n <= 64 && !name[n]) return 0;
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "options.name is %s%s%s: 1 to 64 of [A-Za-z0-9_-]",
+                     name ? "\"" : "", name ? name : "NULL", name ? "\"" : "");
+}
+
+static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
+  const char *field = NULL;
+  long long value = 0;
+  if (!o->state_dir || !*o->state_dir) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "options.state_dir is required");
+  }
+  if (o->checkpoint_every < 0) {
+    field = "checkpoint_every", value = o->checkpoint_every;
+  } else if (o->attempts < 1) {
+    field = "attempts", value = o->attempts;
+  } else if (o->allow_step_zero < 0 || o->allow_step_zero > 1) {
+    field = "allow_step_zero", value = o->allow_step_zero;
+  } else if (o->reserved0) {
+    field = "reserved0", value = o->reserved0;
+  } else if (o->allow & ~127u) {
+    field = "allow", value = o->allow;
+  }
+  if (!field) return check_name(o->name, why, why_len);
+  return tinker__why(why, why_len, TINKER_EINVAL,
+                     "options.%s is %lld: out of range", field, value);
+}
+
+static int take_client(tinker_run_t *run, const tinker_client_options_t *given,
+                       char *why, size_t why_len) {
+  const tinker_client_options_t defaults = TINKER_CLIENT_OPTIONS_INIT;
+  tinker_client_options_t *o = &run->client_options;
+  int rc = tinker__options_take(o, sizeof *o, &defaults, given,
+                                "client_options", why, why_len);
+  if (rc != 0) return rc;
+  if (o->mode != TINKER_RUN_BACKGROUND || o->seams || o->adopt) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "options.client: mode must be background, seams and "
+                       "adopt NULL: they are the run's");
+  }
+  if (o->base_url) {
+    o->base_url = tinker__arena_str(&run->strings, tinker__str(o->base_url));
+  }
+  if (o->api_key) {
+    o->api_key = tinker__arena_str(&run->strings, tinker__str(o->api_key));
+  }
+  /* The rest of what it points at is copied by the first client. */
+  return 0;
+}
+
+static int take_options(tinker_run_t *run, const tinker_run_options_t *given,
+                        char *why, size_t why_len) {
+  const tinker_run_options_t defaults = TINKER_RUN_OPTIONS_INIT;
+  tinker_run_options_t *o = &run->options;
+  int rc = tinker__options_take(o, sizeof *o, &defaults, given, "run_options",
+                                why, why_len);
+  if (rc == 0) rc = check(o, why, why_len);
+  if (rc == 0) rc = tinker__rec_plan_take(run, o->plan, why, why_len);
+  if (rc == 0) rc = take_client(run, o->client, why, why_len);
+  if (rc != 0) return rc;
+  o->name = tinker__arena_str(&run->strings, tinker__str(o->name));
+  o->state_dir = tinker__arena_str(&run->strings, tinker__str(o->state_dir));
+  if (o->name && o->state_dir) return 0;
+  return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+}
+
+/* --- The folder and its journal ------------------------------------------- */
+
+static int make_dir(const char *path, char *why, size_t why_len) {
+  if (mkdir(path, 0700) == 0 || errno == EEXIST) return 0;
+  return tinker__why(why, why_len, TINKER_EIO, "%s: %s", path, strerror(errno));
+}
+
+static int make_dirs(tinker_run_t *run, char *why, size_t why_len) {
+  char runs[TINKER__REC_PATH_ROOM];
+  const tinker_run_options_t *o = &run->options;
+  int n = snprintf(run->lock_path, sizeof run->lock_path, "%s/runs/%s/lock",
+                   o->state_dir, o->name);
+  if (n < 0 || (size_t)n >= sizeof run->lock_path) {
+    return tinker__why(why, why_len, TINKER_EOVERFLOW,
+                       "options.state_dir is too long");
+  }
+  snprintf(runs, sizeof runs, "%s/runs", o->state_dir);
+  snprintf(run->dir, sizeof run->dir, "%s/runs/%s", o->state_dir, o->name);
+  int rc = make_dir(o->state_dir, why, why_len);
+  if (rc == 0) rc = make_dir(runs, why, why_len);
+  if (rc == 0) rc = make_dir(run->dir, why, why_len);
+  return rc;
+}
+
+static int open_supervisor(tinker_run_t *run, char *why, size_t why_len) {
+  char path[TINKER__REC_PATH_ROOM];
+  const tinker__rec_folder_t folder = {&run->mem, run->world, run->dir,
+                                       run->options.name, true};
+  const tinker__rec_file_spec_t spec = {.mem = &run->mem,
+                                        .world = run->world,
+                                        .path = path,
+                                        .lineage = run->options.name,
+                                        .epoch = 0};
+  int rc = tinker__rec_load(&folder, &run->state, why, why_len);
+  if (rc == 0) rc = tinker__rec_folder_file(&folder, 0, path, why, why_len);
+  if (rc != 0) return rc;
+  return tinker__rec_file_open(&run->supervisor, &spec, why, why_len);
+}
+
+/* The plan of a new run, or an allowed change of it, is journaled. */
+static int settle_plan(tinker_run_t *run, char *why, size_t why_len) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  unsigned char digest[TINKER__SHA256_LEN];
+  char hex[2 * TINKER__SHA256_LEN + 1];
+  bool changed = true;
+  tinker__buf_t text;
+  tinker__buf_init(&text, &run->mem, TINKER__REC_MAX_FIELDS / 2);
+  int rc = tinker__rec_plan_write(run, &text);
+  if (rc == 0 && run->state.plan) {
+    rc = tinker__rec_plan_check(run, tinker__str(run->state.plan), &changed,
+                                why, why_len);
+  }
+  if (rc == 0) rc = tinker__sha256(text.data, text.len, digest);
+  if (rc == 0) {
+    tinker__hex(digest, sizeof digest, hex);
+    memcpy(run->plan8, hex, 8);
+    facts.plan = tinker__buf_str(&text);
+  }
+  if (rc == 0 && changed) {
+    rc = tinker__rec_note(run, NULL, TINKER__REC_PLAN, TINKER__REC_NO_STEP,
+                          &facts, tinker__str(""));
+    if (rc != 0) tinker__why(why, why_len, rc, "the journal of the run");
+  }
+  tinker__buf_free(&text);
+  return rc;
+}
+
+static int open_home(tinker_run_t *run, char *why, size_t why_len) {
+  tinker_error_t *error = NULL;
+  int rc = tinker_client_new(&run->home, &run->client_options, &error);
+  if (rc != 0) {
+    tinker__why(why, why_len, rc, "%s", tinker_error_message(error));
+    tinker_error_release(error);
+  }
+  return rc;
+}
+
+static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
+                    char *why, size_t why_len) {
+  int rc = take_options(run, options, why, why_len);
+  if (rc == 0) rc = make_dirs(run, why, why_len);
+  if (rc == 0) {
+    rc = tinker__rec_lock_take(&run->lock_file, run->lock_path, why, why_len);
+  }
+  if (rc == 0) rc = open_supervisor(run, why, why_len);
+  if (rc == 0) rc = settle_plan(run, why, why_len);
+  if (rc == 0) rc = open_home(run, why, why_len);
+  if (rc != 0) return rc;
+  run->next_op = run->state.last_op;
+  tinker__rec_settle_phase(run);
+  rc = tinker__rec_worker_start(run);
+  return rc == 0 ? 0 : tinker__why(why, why_len, rc, "no thread can be made");
+}
+
+/* --- Beginning and end ---------------------------------------------------- */
+
+void tinker__rec_run_unref(tinker_run_t *run) {
+  if (!tinker__ref_release(&run->memory_users)) return;
+  pthread_mutex_destroy(&run->lock);
+  pthread_cond_destroy(&run->wake);
+  tinker__mem_t mem = run->mem;
+  tinker__mem_free(&mem, run);
+}
+
+/* Nothing is trained in it any more. One that is left costs nothing, so a
+ * failure is no failure of the run. */
+static void finish_session(tinker__rec_epoch_t *e) {
+  atomic_store(&e->may_finish, true);
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  call.timeout_ms = FINISH_MS;
+  tinker_future_t *over = tinker_client_finish_session(e->client, &call);
+  tinker_future_wait(over, -1);
+  tinker_future_release(over);
+}
+
+/* All that the run has, in the order in which one part uses the other. A forked
+ * child has none of its threads, and its files are the parent's. */
+static void end_run(tinker_run_t *run) {
+  if (run->pid != getpid()) return;
+  pthread_mutex_lock(&run->lock);
+  atomic_store(&run->closing, true);
+  pthread_cond_broadcast(&run->wake);
+  pthread_mutex_unlock(&run->lock);
+  if (run->epoch && run->state.finished) finish_session(run->epoch);
+  if (run->epoch) { /* whatever the run's thread waits for ends by this */
+    tinker_future_release(tinker_client_close(run->epoch->client, NULL));
+  }
+  tinker__rec_worker_end(run);
+  if (run->epoch) tinker__rec_epoch_end(run->epoch);
+  tinker_client_release(run->home);
+  tinker__rec_steps_drop(run);
+  if (tinker_shutdown(CLOSE_MS) != 0) return; /* a client still uses it */
+  TINKER__LIST_EACH(l, tmp, &run->old) {
+    tinker__rec_epoch_free(TINKER__CONTAINER(l, tinker__rec_epoch_t, link));
+  }
+  tinker__rec_file_close(run->supervisor);
+  tinker__rec_lock_release(&run->lock_file);
+  tinker__rec_state_free(&run->state);
+  tinker__arena_free(&run->strings);
+  tinker__rec_run_unref(run);
+}
+
+static tinker_run_t *make_run(void) {
+  tinker__mem_t mem;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker_run_t *run = tinker__mem_zalloc(&mem, sizeof *run);
+  if (!run) return NULL;
+  run->mem = mem;
+  tinker__ref_init(&run->ref);
+  tinker__ref_init(&run->memory_users);
+  run->world = tinker__world_real();
+  run->pid = getpid();
+  run->lock_file.fd = -1;
+  tinker__arena_init(&run->strings, &run->mem);
+  pthread_mutex_init(&run->lock, NULL);
+  pthread_cond_init(&run->wake, NULL);
+  tinker__list_init(&run->old);
+  tinker__list_init(&run->jobs);
+  tinker__list_init(&run->steps);
+  return run;
+}
+
+int tinker_run_open(tinker_run_t **out, const tinker_run_options_t *options,
+                    tinker_error_t **error) {
+  char why[TINKER__REC_WHY] = "";
+  if (!out || !options) {
+    return tinker__error_give(error, TINKER_EINVAL, "%s is NULL",
+                              out ? "options" : "out");
+  }
+  tinker_run_t *run = make_run();
+  if (!run) return tinker__error_give(error, TINKER_ENOMEM, "%s", "");
+  int rc = open_run(run, options, why, sizeof why);
+  if (rc != 0) {
+    end_run(run);
+    return tinker__error_give(error, rc, "%s", why);
+  }
+  *out = run;
+  return 0;
+}
+
+tinker_run_t *tinker_run_retain(tinker_run_t *run) {
+  if (run) tinker__ref_retain(&run->ref);
+  return run;
+}
+
+tinker_run_t *tinker_run_release(tinker_run_t *run) {
+  if (run && tinker__ref_release(&run->ref)) end_run(run);
+  return NULL;
+}
