@@ -142,7 +142,7 @@ static int new_future(tinker__call_t *call, const tinker__future_ops_t *result,
   f->cb = call->options.cb;
   f->user = call->options.user;
   f->kept = call->options.detached && !call->options.cb;
-  atomic_init(&f->users, !call->options.detached);
+  if (!call->options.detached) tinker__future_to_user(f);
   call->future = f;
   return 0;
 }

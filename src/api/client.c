@@ -122,7 +122,6 @@ tinker_client_t *tinker_client_retain(tinker_client_t *client) {
 static void end(tinker_client_t *core) {
   if (!tinker__core_is_here(core)) return;
   if (core->mode == TINKER_RUN_BACKGROUND) tinker__reap_expect();
-  if (core->mode == TINKER_RUN_STEP) tinker__step_adopt(core->loop);
   if (tinker__ending_release(core)) tinker__core_leave(core);
   tinker__core_unhold(core);
 }

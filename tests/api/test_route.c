@@ -37,6 +37,10 @@ static void close_scene(scene_t *s) {
   tinker_input_release(s->prompt);
   tinker_route_release(s->route);
   for (int i = 0; i < 2; i++) tinker_sampler_release(s->sampler[i]);
+  /* What a source's client still has in hand lies in the home's memory. */
+  for (int i = 0; i < 2; i++) {
+    s->rig[i].client = tinker_client_release(s->rig[i].client);
+  }
   for (int i = 0; i < 2; i++) rig_done(&s->rig[i]);
 }
 
