@@ -88,6 +88,7 @@ static void take_deadline(tinker__call_t *call) {
   }
   const tinker__world_t *world = call->core->world;
   int64_t now = world->now_ms(world->user);
+  call->timeout_ms = ms;
   call->deadline_ms = ms < 0 || ms > INT64_MAX - now ? -1 : now + ms;
 }
 
@@ -170,6 +171,7 @@ bool tinker__call_open(tinker__call_t *call, const tinker__future_ops_t *result,
                                           call->kind, parts, call->future));
   if (call->rc) return false;
   call->op->deadline_ms = call->deadline_ms;
+  call->op->timeout_ms = call->timeout_ms;
   call->op->ahead = call->options.ahead != 0;
   call->op->tag = call->options.tag;
   if (call->turn) call->op->turn = tinker__turn_retain(call->turn);
@@ -185,6 +187,7 @@ bool tinker__call_open_compound(tinker__call_t *call,
   if (!call->compound) tinker__call_check(call, TINKER_ENOMEM);
   if (call->rc) return false;
   call->compound->deadline_ms = call->deadline_ms;
+  call->compound->timeout_ms = call->timeout_ms;
   return true;
 }
 

@@ -16,6 +16,7 @@ typedef struct tinker__call_s {
   tinker__turn_t *turn; /* NULL = of no trainer or sampler */
   const tinker__kind_t *kind;
   tinker_call_options_t options;
+  int64_t timeout_ms;      /* -1 = none */
   int64_t deadline_ms;     /* -1 = none */
   tinker_future_t *future; /* a reference, with the parts */
   tinker__op_t *op;

@@ -22,6 +22,7 @@ const char *tinker_kind_name(tinker_kind_t kind) {
       [TINKER_KIND_SAMPLE] = "sample",
       [TINKER_KIND_STEP] = "step",
       [TINKER_KIND_ROUTE_SAMPLE] = "route_sample",
+      [TINKER_KIND_ADOPT_SAMPLER] = "adopt_sampler",
       [TINKER_KIND_ADOPT_TRAINER] = "adopt_trainer",
       [TINKER_KIND_FINISH_SESSION] = "finish_session",
       [TINKER_KIND_GET_RUN] = "get_run",

@@ -23,7 +23,8 @@ static bool only_asks(const tinker_future_t *f) {
   for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
     if (f->ops == answers[i]) return true;
   }
-  return false;
+  return f->kind == TINKER_KIND_ADOPT_TRAINER ||
+         f->kind == TINKER_KIND_ADOPT_SAMPLER;
 }
 
 tinker_error_t *tinker__result_malformed(tinker_future_t *f, int code,

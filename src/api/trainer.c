@@ -195,6 +195,7 @@ tinker_future_t *tinker_trainer_get_info(tinker_trainer_t *trainer,
     tinker__job_t *job = tinker__call_job(&c);
     job->model_id = tinker__job_str(job, trainer->turn->id);
     if (!job->model_id) tinker__call_check(&c, TINKER_ENOMEM);
+    c.op->about = tinker__turn_retain(trainer->turn);
   }
   return tinker__call_end(&c);
 }

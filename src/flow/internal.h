@@ -62,6 +62,8 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
 /* Ends the waiting for an operation with this code, and says whether the server
  * may carry it out all the same. */
 void tinker__op_stop(tinker__op_t *op, int code, const char *why);
+/* The same by its deadline. */
+void tinker__op_late(tinker__op_t *op);
 
 /* brake.c: the line of what is held back. */
 /* True when the part may not be sent now: it waits in `state` (REST or PAUSE)

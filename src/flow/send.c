@@ -370,12 +370,15 @@ static unsigned advice_of(const tinker__part_t *part,
 }
 
 /* Is there another way than this request, which the service has refused? If
- * somebody still waits, it is taken. */
+ * somebody still waits, it is taken; not after bytes of another client, of
+ * which it is not known what they ask for. */
 static const tinker__kind_t *other_way(const tinker__part_t *part,
                                        const tinker__http_reply_t *reply) {
   const tinker__op_t *op = part->op;
   char words[400];
-  if (!op->kind->instead || op->state != TINKER__OP_SENDING) return NULL;
+  if (!op->kind->instead || op->state != TINKER__OP_SENDING || op->adopted) {
+    return NULL;
+  }
   if (!tinker__http_refusal(reply)) return NULL;
   tinker__error_body_text(op->mem, tinker__buf_str(&reply->body), words,
                           sizeof words);

@@ -95,7 +95,7 @@ CASE(get_info, UNSENT(ECONNECT), ECONNECT, UNKNOWN, "r")
 CASE(get_info, LOST(ETRANSPORT), ETRANSPORT, UNKNOWN, "r")
 CASE(get_info, PAGE(404), EPROTO, UNKNOWN, "r")
 CASE(get_info, JSON(401, "no such key"), EAUTH, USER, "")
-CASE(get_info, JSON(404, "model not found: s1:train:0"), ENOENT, USER, "n")
+CASE(get_info, JSON(404, "model not found: s1:train:0"), ENOENT, USER, "fn")
 CASE(get_info, JSON(409, "busy"), EREJECTED, USER, "r")
 CASE(get_info, JSON(500, "down"), ESERVER, SERVER, "r")
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "loop/borrowed.h"
 #include "loop/step.h"
 #include "wire/fb_output.h"
 #include "wire/fb_request.h"
@@ -137,6 +138,13 @@ static void on_sampling(void *user, const script_request_t *q,
   (void)q;
   say(reply, "{\"sampling_session_id\":\"%s:sample:%ld\"}",
       ((rig_t *)user)->session, 0);
+}
+
+static void on_sampler(void *user, const script_request_t *q,
+                       script_reply_t *reply) {
+  (void)user;
+  say(reply, "{\"sampler_id\":\"%s\",\"base_model\":\"tiny\"}",
+      strrchr(q->path, '/') + 1, 0);
 }
 
 static void on_info(void *user, const script_request_t *q,
@@ -308,6 +316,7 @@ static void serve(rig_t *rig) {
                 on_capabilities, rig);
   script_always(s, TINKER__HTTP_POST, "api/v1/create_sampling_session",
                 on_sampling, rig);
+  script_always(s, TINKER__HTTP_GET, "api/v1/samplers/*", on_sampler, rig);
   script_always(s, TINKER__HTTP_POST, RETRIEVE, on_retrieve, rig);
   serve_rest(s);
   for (size_t i = 0; i < sizeof submits / sizeof submits[0]; i++) {
@@ -338,6 +347,14 @@ void rig_init_step(rig_t *rig) {
   serve(rig);
 }
 
+void rig_init_uv(rig_t *rig, struct uv_loop_s *uv) {
+  *rig = (rig_t){.config = "{}", .session = "s1", .uv = uv};
+  tinker__mem_init(&rig->mem, NULL, 0);
+  must(tinker__loop_borrowed(&rig->on, &rig->mem, tinker__world_real(), uv) ==
+       0);
+  serve(rig);
+}
+
 static void on_log(void *user, tinker_log_level_t level, const char *component,
                    const char *message) {
   rig_t *rig = user;
@@ -353,7 +370,7 @@ static void on_log(void *user, tinker_log_level_t level, const char *component,
 int rig_client(rig_t *rig) {
   tinker_client_options_t o;
   tinker__client_parts_t parts = {&rig->mem, rig->on, script_http(rig->script),
-                                  rig->on == &rig->loop.base};
+                                  rig->on == &rig->loop.base, rig->uv};
   char why[128];
   tinker_client_options_init(&o);
   if (!rig->no_log_cb) o.log_cb = on_log;

@@ -33,6 +33,8 @@ typedef struct bench_s {
   char heard[2048];    /* its lines, and events, since they were looked at */
   tinker_future_t *futures[BENCH_OPS];
   size_t future_count;
+  const tinker_future_t *ended[BENCH_OPS]; /* in the order of the ends */
+  size_t ended_count;
 } bench_t;
 
 /* A kind of each sort: a trainer's call, one that adds to its sum and has a

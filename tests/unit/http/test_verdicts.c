@@ -165,7 +165,7 @@ static const struct {
       "once NOENT", "once NOENT", "once NOENT"},
      TINKER_CATEGORY_USER},
     {"no model", {.sent = true, .status = 404, .said = TINKER__SAID_NO_MODEL},
-     {"once NOENT fv", "once NOENT", "once NOENT", "once NOENT v",
+     {"once NOENT fv", "once NOENT", "once NOENT", "once NOENT fv",
       "once LOST u", "once NOENT", "once NOENT", "once NOENT"},
      TINKER_CATEGORY_USER},
     {"no session",
