@@ -193,7 +193,10 @@ int main(int argc, char **argv) {
     check(tinker_future_get_run_step(next, &step));
     done = step->done;
     if (step->step == 1 && !done) fork_workers();
-    if (step->step == 2 && GET(PAST)) go_past(run);
+    if (step->step == 2 && GET(PAST)) {
+      GET(PAST) = 0;
+      go_past(run);
+    }
     if (!done) begin(run, step, &begun[count++]);
     tinker_future_release(next);
     while (count > 0 && (done || count == GET(AHEAD))) {
