@@ -143,8 +143,8 @@ static const struct row {
   /* Known words. A trainer ends with its model or session. */
   {ALL,        WORD(EXISTS),      NEVER, E(EXIST),     0},
   {ALL,        WORD(MISSING),     NEVER, E(NOENT),     0},
-  {N | R,      WORD(NO_MODEL),    NEVER, E(NOENT),     FATAL},
   {L,          WORD(NO_MODEL),    NEVER, E(NOENT),     0},
+  {N | R,      WORD(NO_MODEL),    NEVER, E(NOENT),     FATAL},
   {ALL,        WORD(NO_MODEL),    NEVER, E(NOENT),     0},
   {N,          WORD(NO_SESSION),  NEVER, E(SESSION),   FATAL},
   {L | M,      WORD(NO_SESSION),  NEVER, E(NOENT),     0},
