@@ -7,6 +7,7 @@
 #include "loop/step.h"
 
 #define FINISH_MS 1000 /* for telling the service that we leave */
+#define WHOLE_MS 1900  /* for that, and before it the journal's answer */
 
 const tinker__kind_t tinker__kind_drain = {
     .id = TINKER_KIND_DRAIN, .name = "drain", .local = true};
@@ -118,7 +119,7 @@ static void begin_close(tinker_client_t *core, bool clean) {
   tinker__session_finish(core->session,
                          clean ? TINKER__FINISH_SUCCESS
                                : TINKER__FINISH_INTERRUPTED,
-                         NULL, FINISH_MS, &core->finish_waiter);
+                         NULL, FINISH_MS, WHOLE_MS, &core->finish_waiter);
 }
 
 static void close_run(tinker__task_t *task) {

@@ -238,7 +238,8 @@ Test(route, deadline) {
   pass(&s, 20);
   const char *text =
       tinker_error_message(check_failed(&s, f, TINKER_ETIMEDOUT));
-  cr_assert(strstr(text, "its deadline has passed; near: sample"), "%s", text);
+  cr_assert(strstr(text, "its deadline of 200 ms has passed; near: sample"),
+            "%s", text);
   cr_assert(strstr(text, "422: no; far: has not answered"), "%s", text);
   tinker_future_release(f);
   close_scene(&s);
