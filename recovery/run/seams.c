@@ -75,12 +75,26 @@ static ticket_t *ticket_new(tinker__rec_epoch_t *e, const tinker_intent_t *in,
 
 /* --- Intents -------------------------------------------------------------- */
 
+/* Is it an operation that this process, or an earlier one, has announced? */
+static bool is_known(tinker__rec_epoch_t *e, uint64_t tag) {
+  tinker_run_t *run = e->run;
+  pthread_mutex_lock(&run->lock);
+  bool known = tinker__rec_state_op(&run->state, tag) != NULL;
+  TINKER__LIST_EACH(l, tmp, &e->made) {
+    known |= TINKER__CONTAINER(l, tinker__rec_made_t, link)->op == tag;
+  }
+  pthread_mutex_unlock(&run->lock);
+  return known;
+}
+
 /* What would train without the run's knowledge. */
-static bool goes_past(const tinker_intent_t *in) {
-  if (in->tag != 0) return false;
-  return in->kind == TINKER_KIND_FORWARD_BACKWARD ||
-         in->kind == TINKER_KIND_OPTIM_STEP || in->kind == TINKER_KIND_STEP ||
-         in->kind == TINKER_KIND_LOAD_STATE;
+static bool goes_past(tinker__rec_epoch_t *e, const tinker_intent_t *in) {
+  if (in->kind != TINKER_KIND_FORWARD_BACKWARD &&
+      in->kind != TINKER_KIND_OPTIM_STEP && in->kind != TINKER_KIND_STEP &&
+      in->kind != TINKER_KIND_LOAD_STATE) {
+    return false;
+  }
+  return !is_known(e, in->tag);
 }
 
 static bool is_finish(const tinker_intent_t *in) {
@@ -93,7 +107,7 @@ static const char *refusal(tinker__rec_epoch_t *e, const tinker_intent_t *in) {
                                        : "the run may go on with this session";
   }
   if (atomic_load(&e->fenced)) return "the run goes on with another model";
-  if (goes_past(in)) {
+  if (goes_past(e, in)) {
     return "it would train the model of a run past the run: use "
            "tinker_run_forward_backward() and tinker_run_optim_step()";
   }
