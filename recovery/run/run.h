@@ -122,7 +122,8 @@ struct tinker_run_s {
   tinker_run_plan_t plan;
   tinker_adam_params_t adam;
   tinker_client_options_t client_options;
-  tinker__arena_t strings; /* of options and plan */
+  tinker_allocator_t allocator; /* of client_options, if they have one */
+  tinker__arena_t strings;      /* of options and plan */
   char dir[TINKER__REC_PATH_ROOM];
   char plan8[9]; /* digits of the plan's digest, for names */
   tinker__rec_lock_t lock_file;

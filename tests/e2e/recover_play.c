@@ -64,6 +64,12 @@ static void show_event(void *user, const char *line, size_t len) {
   fprintf(stderr, "%.*s\n", (int)len, line);
 }
 
+/* What the options point at need not live longer than the call. */
+typedef struct {
+  char text[16];
+  const char *tags[2];
+} borrowed_t;
+
 static tinker_run_t *open_run(const char *folder) {
   tinker_run_t *run = NULL;
   tinker_error_t *error = NULL;
@@ -82,7 +88,16 @@ static tinker_run_t *open_run(const char *folder) {
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
   options.event_cb = show_event;
+  borrowed_t *lent = malloc(sizeof *lent);
+  tinker_client_options_t client = TINKER_CLIENT_OPTIONS_INIT;
+  *lent = (borrowed_t){"played", {lent->text, lent->text}};
+  client.tags = lent->tags;
+  client.tag_count = 2;
+  client.project_id = client.display_name = lent->text;
+  options.client = &client;
   check_made(tinker_run_open(&run, &options, &error), &error);
+  memset(lent->text, 0xff, sizeof lent->text - 1);
+  free(lent);
   return run;
 }
 
