@@ -118,7 +118,7 @@ static void save_clean(tinker_run_t *run, question_t *q) {
     tinker__mem_free(&run->mem, s);
     return;
   }
-  tinker__rec_ckpt_submit(run, q->epoch, s, true);
+  tinker__rec_ckpt_submit(run, q->epoch, s, TINKER__REC_SAVE_CLEAN);
 }
 
 static void judge(tinker_run_t *run, question_t *q) {

@@ -224,6 +224,19 @@ def killed_before_it_left(*settings):
     run.end()
 
 
+def checkpoints_asked_for():
+    """They are of the step that was committed last, whatever is called next,
+    and one step may have several."""
+    run = Run([{"endpoint": OPT, "nth": 7, "act": "corrupt"}],
+              ["every", 0, "asked", 5, "ahead", 4])
+    assert run.run() == 0, run.errors
+    paths = re.findall(r"asked: tinker://.*-e1-s5-\S*", run.out)
+    assert len(set(paths)) == 2, (run.out, run.errors)
+    assert run.committed() == undisturbed([]), run.errors
+    assert [e["step"] for e in run.said("rollback")] == [5], run.errors
+    run.end()
+
+
 def killed_before_it_left_strict():
     killed_before_it_left("strict", 1)
 
@@ -296,7 +309,8 @@ def forked():
 
 OTHERS = [all_refused, permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning, resumed, forked,
-          killed_before_it_left, killed_before_it_left_strict]
+          killed_before_it_left, killed_before_it_left_strict,
+          checkpoints_asked_for]
 
 
 def main():
