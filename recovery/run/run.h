@@ -78,7 +78,7 @@ typedef struct tinker__rec_epoch_s {
   tinker__link_t made;    /* the lock */
   int64_t next_seq_id;    /* the lock: free, before the epoch is active */
   tinker__link_t tickets; /* the lock */
-  tinker__link_t link;    /* of the run's epochs that are over */
+  tinker__link_t link;    /* of the run's epochs, those in use or those over */
   atomic_bool fenced;     /* nothing leaves any more */
   atomic_bool may_finish; /* its session may be finished */
 } tinker__rec_epoch_t;
@@ -141,6 +141,7 @@ struct tinker_run_s {
   tinker__rec_state_t state;
   tinker__rec_phase_t phase;
   tinker__rec_epoch_t *epoch; /* NULL = none */
+  tinker__link_t live;        /* epochs in use: `epoch`, and one on trial */
   tinker__link_t old;         /* epochs that are over */
   tinker__link_t jobs;
   tinker__link_t questions; /* of the gate */
@@ -197,7 +198,8 @@ void tinker__rec_say(tinker_run_t *run, const char *event, int64_t step,
 extern const tinker_seams_t tinker__rec_seams; /* user = the epoch */
 
 /* A new epoch with its file and client. session: to be adopted; NULL = the
- * client makes its own. 0 or a code; *error may be set. The run's thread. */
+ * client makes its own. 0 or a code; TINKER_ECLOSED: the run ends. The run's
+ * thread. */
 int tinker__rec_epoch_open(tinker_run_t *run, int64_t number,
                            const char *session, int64_t incarnation,
                            tinker__rec_epoch_t **out, char *why,

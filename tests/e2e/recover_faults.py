@@ -237,6 +237,27 @@ def checkpoints_asked_for():
     run.end()
 
 
+def given_back(ms, *settings):
+    """While it waits for a service that is not there, for a first model or for
+    the one that it had: the end of the run ends that."""
+    run = Run()
+    if settings:
+        assert run.run(*settings) == -signal.SIGKILL
+    run.service.kill()
+    assert run.run("leave", ms) == 0, run.errors
+    assert re.search("left: TINKER_EAGAIN, TINKER_ECLOSED", run.out), run.out
+    run.service.start()
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed([]), run.errors
+    run.end()
+
+
+def given_back_while_it_waits():
+    for ms in (0, 300):
+        given_back(ms)
+        given_back(ms, "kill", 3)
+
+
 def killed_before_it_left_strict():
     killed_before_it_left("strict", 1)
 
@@ -310,7 +331,7 @@ def forked():
 OTHERS = [all_refused, permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning, resumed, forked,
           killed_before_it_left, killed_before_it_left_strict,
-          checkpoints_asked_for]
+          checkpoints_asked_for, given_back_while_it_waits]
 
 
 def main():

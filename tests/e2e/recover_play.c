@@ -10,7 +10,8 @@
  * big (examples of a batch), ahead (steps that are submitted before the first
  * is waited for), workers (forked processes that outlive it), past (tries to
  * train past the run, with this tag if it is not 1), asked (the step after
- * which it asks for two checkpoints and goes on at once). It prints "step N:
+ * which it asks for two checkpoints and goes on at once), leave (milliseconds
+ * of waiting for a model after which it gives the run back). It prints "step N:
  * loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
@@ -27,7 +28,7 @@ static struct {
                 {"zero", 0},   {"fresh", 0},   {"kill", 0},   {"poison", 0},
                 {"parts", 1},  {"big", 1},     {"ahead", 1},  {"workers", 0},
                 {"past", 0},   {"poisons", 1}, {"resume", 0}, {"forked", 0},
-                {"asked", 0}};
+                {"asked", 0},  {"leave", -1}};
 enum {
   STEPS,
   EVERY,
@@ -45,7 +46,8 @@ enum {
   POISONS,
   RESUME,
   FORKED,
-  ASKED
+  ASKED,
+  LEAVE
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -265,6 +267,17 @@ static tinker_future_t *next_of(tinker_run_t *run) {
   return await(next);
 }
 
+/* A run is given back while it waits for a service. */
+static int leave(tinker_run_t *run) {
+  tinker_future_t *next = tinker_run_next(run, NULL);
+  int waited = tinker_future_wait(next, GET(LEAVE));
+  tinker_run_release(run);
+  printf("left: %s, %s\n", tinker_code_name(waited),
+         tinker_code_name(tinker_future_wait(next, -1)));
+  tinker_future_release(next);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   const tinker_run_step_t *step;
   begun_t begun[16];
@@ -273,6 +286,7 @@ int main(int argc, char **argv) {
   read_settings(argc, argv);
   setvbuf(stdout, NULL, _IOLBF, 0);
   tinker_run_t *run = open_run(argv[1]);
+  if (GET(LEAVE) >= 0) return leave(run);
   while (!done) {
     tinker_future_t *next = next_of(run);
     check(tinker_future_get_run_step(next, &step));
