@@ -275,6 +275,7 @@ static void end_run(tinker_run_t *run) {
   if (run->epoch) tinker__rec_epoch_end(run->epoch);
   tinker_client_release(run->home);
   tinker__rec_steps_drop(run);
+  if (run->clean) tinker__rec_step_free(run, run->clean);
   if (tinker_shutdown(CLOSE_MS) != 0) return; /* a client still uses it */
   TINKER__LIST_EACH(l, tmp, &run->old) {
     tinker__rec_epoch_free(TINKER__CONTAINER(l, tinker__rec_epoch_t, link));

@@ -288,6 +288,7 @@ tinker__rec_step_t *tinker__rec_step_last(const tinker_run_t *run);
 /* Adds a reference to the future of a forward_backward. */
 int tinker__rec_step_add(tinker_run_t *run, tinker__rec_step_t *s,
                          tinker_future_t *future, const unsigned char *batch);
+/* And what an earlier process has begun of a checkpoint. */
 void tinker__rec_steps_drop(tinker_run_t *run);
 /* Where the data of the next step go on. */
 tinker__str_t tinker__rec_step_cursor(const tinker_run_t *run);
@@ -303,6 +304,9 @@ void tinker__rec_gate_end(tinker_run_t *run);
 
 int tinker__rec_worker_start(tinker_run_t *run);
 void tinker__rec_worker_end(tinker_run_t *run);
+/* Has a tinker_run_next() not ended? It may have been given up by its caller;
+ * until then the steps are the run's thread's. Under the lock. */
+bool tinker__rec_next_waits(const tinker_run_t *run);
 /* Queues a job; takes promise over. 0 or TINKER_ENOMEM: nothing has changed. */
 int tinker__rec_worker_add(tinker_run_t *run, tinker__rec_job_kind_t kind,
                            tinker_promise_t *promise, tinker__rec_step_t *step);

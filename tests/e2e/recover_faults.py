@@ -258,6 +258,22 @@ def given_back_while_it_waits():
         given_back(ms, "kill", 3)
 
 
+def hurried(*more):
+    """A program that gives the waiting for a step up and tries again is told of
+    a rollback all the same, once."""
+    run = Run([{"endpoint": OPT, "nth": 7, "act": "corrupt"}],
+              ["hurry", 1, *more])
+    assert run.run("kill", 3) == -signal.SIGKILL, run.errors
+    assert run.run() == 0, run.errors
+    assert run.out.count("rolled back to 5\n") == 1, run.out
+    assert run.committed() == undisturbed([]), run.errors
+    run.end()
+
+
+def hurried_ahead():
+    hurried("ahead", 4)
+
+
 def killed_before_it_left_strict():
     killed_before_it_left("strict", 1)
 
@@ -331,7 +347,8 @@ def forked():
 OTHERS = [all_refused, permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning, resumed, forked,
           killed_before_it_left, killed_before_it_left_strict,
-          checkpoints_asked_for, given_back_while_it_waits]
+          checkpoints_asked_for, given_back_while_it_waits,
+          hurried, hurried_ahead]
 
 
 def main():
