@@ -305,8 +305,9 @@ TINKER_API int tinker_future_get_checkpoint(tinker_future_t *future,
 
 /* The present model, for what changes no weights: samplers, forward, saves for
  * sampling. Through it, forward_backward, optim_step, step and loads end with
- * TINKER_ESTATE, unsent, since the run would not know of them. After a rollback
- * there is another one, and this one takes no calls any more.
+ * TINKER_ESTATE, unsent, since the run would not know of them. The `tag` of
+ * calls through it must be 0: other numbers are the run's. After a rollback
+ * there is another model, and this one takes no calls any more.
  * run: not NULL. out: receives a new reference owned by the caller; untouched
  * on failure. Returns 0, TINKER_EINVAL, TINKER_ESTATE (there is none: before
  * the first tinker_run_next(), after a failure, in a stopped run) or
