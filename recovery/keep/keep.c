@@ -22,10 +22,9 @@ static bool usable(const plan_t *x, size_t i) {
  * for, and will not expire soon. */
 static bool stands(const plan_t *x, size_t i, bool if_asked) {
   const tinker__rec_keep_ckpt_t *c = &x->f->ckpts[i];
-  if (!usable(x, i) || !c->provable || !(c->validated || if_asked))
-    return false;
-  return c->expires_ms == TINKER__REC_NEVER ||
-         c->expires_ms - x->f->now_ms > x->p->ttl_s * 1000 / 5;
+  bool lasts = c->expires_ms == TINKER__REC_KEEP_NEVER ||
+               c->expires_ms - x->f->now_ms > x->p->ttl_s * 1000 / 5;
+  return usable(x, i) && c->provable && (c->validated || if_asked) && lasts;
 }
 
 static int64_t least(const plan_t *x) {
@@ -95,7 +94,7 @@ static void renew(plan_t *x, size_t i) {
   const tinker__rec_keep_ckpt_t *c = &x->f->ckpts[i];
   int64_t left = c->expires_ms - x->f->now_ms, life = x->p->ttl_s * 1000;
   bool expired = !c->quarantined && !c->deleting && !usable(x, i);
-  if (c->expires_ms == TINKER__REC_NEVER || !(c->kept || expired)) return;
+  if (c->expires_ms == TINKER__REC_KEEP_NEVER || !(c->kept || expired)) return;
   if (x->p->ttl_s < 0 || c->step == x->p->final_step) {
     add(x, TINKER__REC_KEEP_RENEW, i, -1);
   } else if (left < life / 2 || left > life) {

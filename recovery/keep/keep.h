@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TINKER__REC_NEVER INT64_MAX /* of a time: it does not expire */
+#define TINKER__REC_KEEP_NEVER INT64_MAX /* of a time: it does not expire */
 
 typedef struct tinker__rec_keep_policy_s {
   int64_t last; /* newest proven ones that stay; 0 = nothing is deleted */
@@ -31,7 +31,7 @@ typedef struct tinker__rec_keep_policy_s {
 
 typedef struct tinker__rec_keep_ckpt_s {
   int64_t step;
-  int64_t expires_ms; /* or TINKER__REC_NEVER */
+  int64_t expires_ms; /* or TINKER__REC_KEEP_NEVER */
   int64_t marked_ms;  /* when it was marked; -1 = it is not */
   double metric;      /* not finite = it has none */
   bool provable;      /* it has a fingerprint */

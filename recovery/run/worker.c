@@ -209,6 +209,7 @@ static int commit(tinker_run_t *run, tinker__rec_step_t *s,
   if (rc != 0) return rc;
   tinker__rec_bodies_drop(&run->epoch->drops, s->number);
   settle_ckpt(run, s);
+  tinker__rec_retain(run);
   return settle_ledger(run, s, f);
 }
 
@@ -325,6 +326,7 @@ static void finish(tinker_run_t *run) {
   bool done = run->plan.steps > 0 && run->state.committed >= run->plan.steps &&
               !run->state.finished;
   if (!done) return;
+  tinker__rec_retain_finish(run);
   tinker__rec_note(run, NULL, TINKER__REC_FINISH, run->state.committed, &none,
                    tinker__str(""));
   tinker__rec_say(run, "finished", run->state.committed, NULL);

@@ -7,7 +7,8 @@
  * step whose first batch has an infinite loss, once), parts (batches a step),
  * big (examples of a batch), ahead (steps that are submitted before the first
  * is waited for), workers (forked processes that outlive it), past (1: tries to
- * train past the run). It prints "step N: loss X" for each committed step. */
+ * train past the run), keep, delay, ttl (of the options). It prints "step N:
+ * loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <tinker/recovery.h>
@@ -18,10 +19,10 @@
 static struct {
   const char *name;
   long value;
-} settings[] = {{"steps", 12}, {"every", 4}, {"strict", 0}, {"attempts", 3},
-                {"zero", 0},   {"fresh", 0}, {"kill", 0},   {"poison", 0},
-                {"parts", 1},  {"big", 1},   {"ahead", 1},  {"workers", 0},
-                {"past", 0}};
+} settings[] = {{"steps", 12}, {"every", 4}, {"strict", 0},     {"attempts", 3},
+                {"zero", 0},   {"fresh", 0}, {"kill", 0},       {"poison", 0},
+                {"parts", 1},  {"big", 1},   {"ahead", 1},      {"workers", 0},
+                {"past", 0},   {"keep", 3},  {"delay", 900000}, {"ttl", -1}};
 enum {
   STEPS,
   EVERY,
@@ -35,7 +36,10 @@ enum {
   BIG,
   AHEAD,
   WORKERS,
-  PAST
+  PAST,
+  KEEP,
+  DELAY,
+  TTL
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -74,6 +78,9 @@ static tinker_run_t *open_run(const char *folder) {
   options.gate = (int32_t)GET(STRICT);
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
+  options.keep_last = GET(KEEP);
+  options.delete_delay_ms = GET(DELAY);
+  options.ttl_seconds = GET(TTL);
   options.event_cb = show_event;
   check_made(tinker_run_open(&run, &options, &error), &error);
   return run;

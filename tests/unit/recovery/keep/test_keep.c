@@ -36,7 +36,7 @@ TestSuite(keep, .init = setup);
 static void proven(size_t n) {
   for (size_t i = 0; i < n; i++) {
     all[i] = (tinker__rec_keep_ckpt_t){.step = 10 * (int64_t)(i + 1),
-                                       .expires_ms = TINKER__REC_NEVER,
+                                       .expires_ms = TINKER__REC_KEEP_NEVER,
                                        .marked_ms = -1,
                                        .metric = NAN,
                                        .provable = true,
@@ -306,8 +306,8 @@ static size_t good(void) {
 static void save(int64_t step) {
   size_t i = facts.count;
   if (i == MOST || uniform() < 0.3) return; /* the service refuses */
-  int64_t end =
-      policy.ttl_s < 0 ? TINKER__REC_NEVER : facts.now_ms + policy.ttl_s * 1000;
+  int64_t end = policy.ttl_s < 0 ? TINKER__REC_KEEP_NEVER
+                                 : facts.now_ms + policy.ttl_s * 1000;
   all[i] = (tinker__rec_keep_ckpt_t){.step = step,
                                      .expires_ms = end,
                                      .marked_ms = -1,
@@ -351,8 +351,8 @@ static bool carry_out(const tinker__rec_keep_action_t *a, bool die) {
   switch (a->kind) {
   case TINKER__REC_KEEP_RENEW:
     if (refused || die || !alive(a->index)) break;
-    t->expires_ms =
-        a->seconds < 0 ? TINKER__REC_NEVER : facts.now_ms + a->seconds * 1000;
+    t->expires_ms = a->seconds < 0 ? TINKER__REC_KEEP_NEVER
+                                   : facts.now_ms + a->seconds * 1000;
     if (uniform() < 0.9) c->expires_ms = t->expires_ms; /* else: reply lost */
     break;
   case TINKER__REC_KEEP_VALIDATE:
@@ -461,10 +461,10 @@ Test(keep, what_is_stored_is_bounded) {
   for (int step = 1; step <= 200; step++) {
     size_t i = facts.count++, stored = 0;
     all[i] = (tinker__rec_keep_ckpt_t){.step = step,
-                                       .expires_ms = TINKER__REC_NEVER,
+                                       .expires_ms = TINKER__REC_KEEP_NEVER,
                                        .marked_ms = -1,
                                        .provable = true};
-    truth[i] = (truth_t){.expires_ms = TINKER__REC_NEVER};
+    truth[i] = (truth_t){.expires_ms = TINKER__REC_KEEP_NEVER};
     for (int round = 0; round < 6; round++) tick();
     for (size_t k = 0; k <= i; k++) stored += alive(k);
     cr_assert_leq(stored, 6, "%zu", stored);
