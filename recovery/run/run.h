@@ -60,6 +60,7 @@ typedef struct tinker__rec_made_s {
   uint64_t op;
   int64_t step;
   tinker__rec_slot_t slot;
+  bool again; /* the journal has it already */
   bool has_batch;
   unsigned char batch[TINKER__SHA256_LEN];
   char name[TINKER__REC_MAX_NAME];

@@ -73,7 +73,6 @@ static int fill(tinker_run_t *run, handed_t *h) {
       .forward = h->forward,
       .forward_count = n,
       .optim = done ? NULL : tinker_future_retain(s->optim)};
-  run->rolled_back = false;
   return 0;
 }
 
@@ -86,7 +85,8 @@ int tinker__rec_hand_out(tinker_run_t *run, tinker_promise_t *promise) {
   int rc = fill(run, h);
   if (rc == 0) rc = tinker_promise_resolve(promise, h, handed_free);
   if (rc != 0) handed_free(h);
-  if (rc == 0 || rc == TINKER_ENOENT) { /* ENOENT: nobody waits any more */
+  if (rc == 0) run->rolled_back = false; /* it has been said to somebody */
+  if (rc == 0 || rc == TINKER_ENOENT) {  /* ENOENT: nobody waits any more */
     tinker_promise_release(promise);
     return 0;
   }

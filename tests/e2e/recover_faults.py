@@ -217,11 +217,13 @@ def two_at_once():
 
 
 def past_the_run():
-    run = Run((), ["past", 1])
-    assert run.run() == 0, run.errors
-    assert re.search("past: TINKER_ESTATE: .*past the run", run.out), run.out
-    assert run.committed() == undisturbed([])
-    run.end()
+    for tag in (1, 123456):
+        run = Run((), ["past", tag])
+        assert run.run() == 0, run.errors
+        assert re.search("past: TINKER_ESTATE: .*past the run",
+                         run.out), run.out
+        assert run.committed() == undisturbed([])
+        run.end()
 
 
 def another_plan():
@@ -241,8 +243,34 @@ def from_the_beginning():
     run.end()
 
 
+def resumed():
+    """A step that the service refuses each time stops the run, in the process
+    that has made it too, until an operator lets it try again; then it goes back
+    to the checkpoint and loses no more than that."""
+    settings = ["poison", 7, "fresh", 1, "poisons", 4]
+    run = Run((), settings)
+    assert run.run() == 1, run.errors
+    assert "step 7 was refused 4 times" in run.errors, run.errors
+    run.end()
+    run = Run((), settings + ["resume", 1])
+    assert run.run() == 0, run.errors
+    assert len(run.said("stopped")) == 1, run.errors
+    assert len(run.said("rollback")) == 1 and run.lost() == 2, run.errors
+    assert run.committed() == undisturbed([]), run.errors
+    run.end()
+
+
+def forked():
+    """A forked child can't use the run, and the parent goes on with it."""
+    run = Run((), ["forked", 1])
+    assert run.run() == 0, run.errors
+    assert "child: 0\n" in run.out, run.out
+    assert run.committed() == undisturbed([])
+    run.end()
+
+
 OTHERS = [all_refused, permanent, workers_outlive, two_at_once, past_the_run,
-          another_plan, from_the_beginning]
+          another_plan, from_the_beginning, resumed, forked]
 
 
 def main():
