@@ -233,6 +233,7 @@ static void end_run(tinker_run_t *run) {
   tinker__rec_gate_end(run);
   if (run->epoch) tinker__rec_epoch_end(run->epoch);
   tinker__rec_retain_end(run);
+  tinker__rec_cookbook_end(run);
   tinker_client_release(run->home);
   tinker__rec_steps_drop(run);
   if (tinker_shutdown(CLOSE_MS) != 0) return; /* a client still uses it */

@@ -94,6 +94,14 @@ typedef struct tinker__rec_retain_s {
   int64_t again_ms[TINKER__REC_KEEP_DELETE + 1]; /* boot clock: not before */
 } tinker__rec_retain_t;
 
+/* What the files of tinker-cookbook have. The run's thread. */
+typedef struct tinker__rec_metrics_s {
+  bool opened;         /* it was tried */
+  int fd;              /* -1 = it can't be written */
+  int64_t step, epoch; /* of the last line */
+  uint64_t listed;     /* signature of the list of checkpoints; 0 = none */
+} tinker__rec_metrics_t;
+
 /* A client, a model, and the file of what is done with them. */
 typedef struct tinker__rec_epoch_s {
   tinker_run_t *run;
@@ -183,6 +191,7 @@ struct tinker_run_s {
   tinker__rec_step_t *clean; /* a save that the gate has made; NULL = none */
   tinker__rec_detect_t *detect; /* the run's thread */
   tinker__rec_retain_t retain;
+  tinker__rec_metrics_t metrics;
   int64_t opened_wall_ms, opened_boot_ms;
   bool noise_known;
   double noise;
@@ -312,6 +321,13 @@ bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c);
 /* When something with so many seconds to live expires, in milliseconds of the
  * wall clock as it was when the run was opened. Any thread. */
 int64_t tinker__rec_expiry(const tinker_run_t *run, int64_t seconds);
+
+/* --- cookbook.c. The run's thread ------------------------------------------
+ */
+
+/* Brings the files up to what the journal has. */
+void tinker__rec_cookbook(tinker_run_t *run);
+void tinker__rec_cookbook_end(tinker_run_t *run);
 
 /* --- steps.c: steps that are not committed. Under the lock ---------------- */
 

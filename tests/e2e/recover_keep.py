@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import struct
 import sys
 import time
 from datetime import datetime
@@ -157,7 +158,56 @@ def expired():
     run.end()
 
 
-TESTS = [only_the_kept, killed_between, killed_in_a_deletion, refused,
+def lines(run, name):
+    """As the cookbook reads it: each line strictly."""
+    path = os.path.join(run.folder, "runs", "numbers", name)
+    with open(path, encoding="utf-8") as f:
+        return [json.loads(line) for line in f]
+
+
+def cookbook_files():
+    """The files of tinker-cookbook, after deaths, a torn line and a rollback."""
+    run = Run([{"endpoint": "optim_step", "nth": 11, "act": "corrupt"}])
+    metrics = os.path.join(run.folder, "runs", "numbers", "metrics.jsonl")
+    assert run.run("kill", 6) == -signal.SIGKILL, run.errors
+    os.remove(metrics)
+    assert run.run("kill", 9) == -signal.SIGKILL, run.errors
+    before = lines(run, "metrics.jsonl")
+    with open(metrics, "a", encoding="utf-8") as f:
+        f.write('{"step": 8, "lo')
+    assert run.run() == 0, run.errors
+    after = lines(run, "metrics.jsonl")
+    assert after[:len(before)] == before, (before, after)
+    # Steps 9 and 10 were done again: as in the cookbook, they occur twice.
+    pairs = [(line["step"], line["run_epoch"]) for line in after]
+    assert pairs == [(i, 1) for i in range(10)] + \
+        [(i, 2) for i in range(8, 12)], pairs
+    losses = {line["step"] + 1: line["loss"] for line in after}
+    bits = {step: struct.unpack(">d", bytes.fromhex(text))[0]
+            for step, text in run.committed().items()}
+    assert losses == bits, (losses, bits)
+    assert all(type(line["step"]) is int and type(line["loss"]) is float
+               and line["progress"] == line["run_step"] / 12
+               for line in after), after
+    saved = lines(run, "checkpoints.jsonl")
+    assert [(c["name"], c["batch"], c.get("final")) for c in saved] == \
+        [("000004", 4, None), ("000008", 8, None), ("final", 12, True)], saved
+    assert all(re.fullmatch("tinker://[^/]+/weights/[^/]+", c["state_path"])
+               for c in saved), saved
+    run.end()
+
+
+def cookbook_list():
+    """What was deleted is not in the list."""
+    run = Run((), [*STEPS, "delay", 0])
+    assert run.run() == 0, run.errors
+    saved = lines(run, "checkpoints.jsonl")
+    assert [c["batch"] for c in saved] == KEPT, saved
+    assert sum(c["proven"] for c in saved) >= 3, saved
+    run.end()
+
+
+TESTS = [cookbook_files, cookbook_list, only_the_kept, killed_between, killed_in_a_deletion, refused,
          old_saves, recovers, renewed, expired]
 
 
