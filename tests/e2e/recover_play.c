@@ -13,8 +13,8 @@
  * which it asks for two checkpoints and goes on at once), leave (milliseconds
  * of waiting for a model after which it gives the run back), hurry (1: it
  * waits for no step longer than a millisecond, and tries other calls in
- * between). It prints "rolled back to N" and "step N:
- * loss X" for each committed step. */
+ * between), keep, delay, ttl (of the options). It prints "rolled back to N" and
+ * "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -26,11 +26,13 @@
 static struct {
   const char *name;
   long value;
-} settings[] = {{"steps", 12}, {"every", 4},   {"strict", 0}, {"attempts", 3},
-                {"zero", 0},   {"fresh", 0},   {"kill", 0},   {"poison", 0},
-                {"parts", 1},  {"big", 1},     {"ahead", 1},  {"workers", 0},
-                {"past", 0},   {"poisons", 1}, {"resume", 0}, {"forked", 0},
-                {"asked", 0},  {"leave", -1},  {"hurry", 0}};
+} settings[] = {
+    {"steps", 12}, {"every", 4},   {"strict", 0},     {"attempts", 3},
+    {"zero", 0},   {"fresh", 0},   {"kill", 0},       {"poison", 0},
+    {"parts", 1},  {"big", 1},     {"ahead", 1},      {"workers", 0},
+    {"past", 0},   {"poisons", 1}, {"resume", 0},     {"forked", 0},
+    {"asked", 0},  {"keep", 0},    {"delay", 900000}, {"ttl", -1},
+    {"leave", -1}, {"hurry", 0}};
 enum {
   STEPS,
   EVERY,
@@ -49,6 +51,9 @@ enum {
   RESUME,
   FORKED,
   ASKED,
+  KEEP,
+  DELAY,
+  TTL,
   LEAVE,
   HURRY
 };
@@ -95,6 +100,9 @@ static tinker_run_t *open_run(const char *folder) {
   options.gate = (int32_t)GET(STRICT);
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
+  options.keep_last = GET(KEEP);
+  options.delete_delay_ms = GET(DELAY);
+  options.ttl_seconds = GET(TTL);
   options.event_cb = show_event;
   borrowed_t *lent = malloc(sizeof *lent);
   tinker_client_options_t client = TINKER_CLIENT_OPTIONS_INIT;
