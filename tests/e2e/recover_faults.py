@@ -352,6 +352,22 @@ def another_plan():
     run.end()
 
 
+def bad_options():
+    """A number out of range is refused with what is allowed."""
+    run = Run()
+    for name, value, sentence in (
+            ("every", -1, "checkpoint_every is -1: allowed are 0 and more"),
+            ("attempts", 0, "attempts is 0: allowed are 1 and more"),
+            ("zero", 2, "allow_step_zero is 2: allowed are 0 and 1"),
+            ("strict", 9, "gate is 9: allowed are TINKER_RUN_GATE_PIPELINED"),
+            ("keep", 1, "keep_last is 1: allowed are 0, and 2 and more"),
+            ("ttl", 5, "ttl_seconds is 5: allowed are TINKER_NO_TTL"),
+            ("fresh", 7, "plan.data is 7: allowed are")):
+        assert run.run(name, value) == 1, name
+        assert sentence in run.errors, (name, run.errors)
+    run.end()
+
+
 def from_the_beginning():
     """F38: no checkpoint yet, and step zero is allowed."""
     run = Run([{"endpoint": OPT, "nth": 2, "act": "corrupt"}], ["zero", 1])
@@ -386,7 +402,7 @@ def forked():
     run.end()
 
 
-OTHERS = [all_refused, permanent, workers_outlive, two_at_once, past_the_run,
+OTHERS = [bad_options, all_refused, permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning, resumed, forked,
           killed_before_it_left, killed_before_it_left_strict,
           checkpoints_asked_for, given_back_while_it_waits,
