@@ -333,17 +333,17 @@ TINKER_API int tinker_run_get_trainer(tinker_run_t *run,
 /* The operator's word that the model can't be trusted: the next
  * tinker_run_next() goes back to a checkpoint. It is not on the disk before
  * that: a process that dies in between has forgotten it.
- * run: not NULL. why: a sentence for the journal, not empty; copied, up to 511
- * bytes. Returns 0, TINKER_EINVAL or TINKER_EFORKED. Any thread. */
+ * run: not NULL. why: a sentence for the journal, UTF-8, not empty; copied, up
+ * to 511 bytes. Returns 0, TINKER_EINVAL or TINKER_EFORKED. Any thread. */
 TINKER_API int tinker_run_distrust(tinker_run_t *run, const char *why);
 
 /* The operator's word that a run which has stopped may try again: attempts
  * count from 0, and the next tinker_run_next() goes back to the newest
  * checkpoint that is not refused.
- * run: not NULL. why: a sentence for the journal, not empty; copied. Returns 0,
- * TINKER_EINVAL, TINKER_ESTATE (it has not stopped), TINKER_EOVERFLOW (`why` is
- * longer than a record), TINKER_EIO, TINKER_ENOMEM or TINKER_EFORKED. Any
- * thread but the run's; waits for the disk. */
+ * run: not NULL. why: a sentence for the journal, UTF-8, not empty; copied.
+ * Returns 0, TINKER_EINVAL, TINKER_ESTATE (it has not stopped),
+ * TINKER_EOVERFLOW (`why` is longer than a record), TINKER_EIO, TINKER_ENOMEM
+ * or TINKER_EFORKED. Any thread but the run's; waits for the disk. */
 TINKER_API int tinker_run_resume(tinker_run_t *run, const char *why);
 
 #ifdef __cplusplus

@@ -26,6 +26,10 @@ static int check(const tinker_run_plan_t *p, char *why, size_t why_len) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "plan.base_model is required");
   }
+  if (!tinker__utf8_valid(p->base_model, strlen(p->base_model))) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "plan.base_model is not UTF-8");
+  }
   if (p->data != TINKER_DATA_RECORDED && p->data != TINKER_DATA_FRESH) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "plan.data is %d: allowed are TINKER_DATA_RECORDED (0) "

@@ -339,6 +339,7 @@ def past_the_run():
         assert run.run() == 0, run.errors
         assert re.search("past: TINKER_ESTATE: .*past the run",
                          run.out), run.out
+        assert "words: TINKER_EINVAL, TINKER_EINVAL" in run.out, run.out
         assert run.committed() == undisturbed([])
         run.end()
 
