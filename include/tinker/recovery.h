@@ -17,8 +17,9 @@
  *     check(tinker_future_get_run_step(next, &step));
  *     if (step->done) break;
  *     ... the data of the step, from step->cursor on ...
- *     fb = tinker_run_forward_backward(run, data, n, NULL, NULL);
- *     optim = tinker_run_optim_step(run, NULL, NULL);
+ *     if (!step->forward_count)               // else it was sent already
+ *       fb = tinker_run_forward_backward(run, data, n, NULL, NULL);
+ *     if (!step->optim) optim = tinker_run_optim_step(run, NULL, NULL);
  *     commit = tinker_run_commit(run, cursor, cursor_len, NULL);
  *     ... wait for commit, or go on and look at it later ...
  *   }
@@ -201,7 +202,9 @@ typedef struct tinker_run_step_s {
   /* What an earlier process has sent of this step already: forward_count
    * futures of forward_backward, to be waited for or ignored, and that of
    * optim_step, or NULL. They count as this process's own: the program makes
-   * only the calls that are missing, then commits. */
+   * only the calls that are missing, then commits. A forward_backward that it
+   * makes again is a further one, and its gradients are added twice. A step
+   * whose commit was called already is not handed out: the run commits it. */
   tinker_future_t *const *forward;
   size_t forward_count;
   tinker_future_t *optim;
