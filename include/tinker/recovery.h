@@ -285,14 +285,15 @@ TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_commit(tinker_run_t *run, const void *cursor, size_t cursor_len,
                   const tinker_call_options_t *call);
 
-/* Saves a checkpoint that the run can go back to, of the step that was
- * committed last.
+/* Saves a checkpoint that the run can go back to, of the step whose commit was
+ * called last; nothing that is called afterwards is in it. A step may have
+ * several.
  * run, call: see future.h. Returns a future owned by the caller; result:
  * tinker_future_get_checkpoint(). It may end as
- * tinker_trainer_save_state(), with TINKER_EIO (the journal), or with
- * TINKER_ESTATE: there is no model, calls of a step have been made that is not
- * committed, or none was committed since the model was made. On the one thread
- * that makes the calls of a step. */
+ * tinker_trainer_save_state(), with TINKER_EIO (the journal), with the error
+ * that its step failed with, or with TINKER_ESTATE: there is no model, calls of
+ * a step have been made and its commit was not, or none was committed since the
+ * model was made. On the one thread that makes the calls of a step. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_checkpoint(tinker_run_t *run, const tinker_call_options_t *call);
 
