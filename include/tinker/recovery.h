@@ -152,7 +152,7 @@ typedef struct tinker_run_options_s {
   int32_t gate;      /* a tinker_run_gate_t; default PIPELINED */
   int32_t reserved1; /* 0 */
   /* Newest checkpoints that stay once each was proven by a load into a model
-   * of its own, 2 or more; 0 = nothing is deleted. Default 3. Beside them stay
+   * of its own, 2 or more; 0 (default) = nothing is deleted. Beside them stay
    * the first one, that of the last step, the first of each eighth of the
    * plan's steps, and the one that the present model was loaded from. The
    * others are deleted, none while the run is being recovered. What was refused
@@ -170,7 +170,7 @@ typedef struct tinker_run_options_s {
 #define TINKER_RUN_OPTIONS_INIT                                                \
   {                                                                            \
     sizeof(tinker_run_options_t), NULL, NULL, NULL, NULL, 0, 0, 50, 3, 0,      \
-        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0, 3, 900000, TINKER_NO_TTL     \
+        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0, 0, 900000, TINKER_NO_TTL     \
   }
 
 /* The init functions write the same defaults.

@@ -11,7 +11,7 @@
 
 #define CLOSE_MS 4000
 #define FINISH_MS 2000
-#define MAX_TAGS 64 /* of a client */
+#define MAX_TAGS 64    /* of a client */
 #define LEAST_TTL 3600 /* seconds; the service takes no other */
 #define MOST_TTL 315360000
 

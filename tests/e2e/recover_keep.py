@@ -17,7 +17,7 @@ from recover_faults import Run, undisturbed
 DELETE = "training_runs/*/checkpoints/*/*"
 TTL = DELETE + "/ttl"
 CKPT_LEVEL, CKPT_TTL, TOMBSTONE, DELETED = 43, 44, 45, 46
-STEPS = ["steps", 40, "every", 2]
+STEPS = ["steps", 40, "every", 2, "keep", 3]
 # The first, the last three, and the first of each five steps.
 KEPT = [2, 6, 10, 16, 20, 26, 30, 36, 38, 40]
 

@@ -28,7 +28,7 @@ static struct {
     {"zero", 0},   {"fresh", 0},   {"kill", 0},       {"poison", 0},
     {"parts", 1},  {"big", 1},     {"ahead", 1},      {"workers", 0},
     {"past", 0},   {"poisons", 1}, {"resume", 0},     {"forked", 0},
-    {"asked", 0},  {"keep", 3},    {"delay", 900000}, {"ttl", -1}};
+    {"asked", 0},  {"keep", 0},    {"delay", 900000}, {"ttl", -1}};
 enum {
   STEPS,
   EVERY,
