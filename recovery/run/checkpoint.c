@@ -6,6 +6,8 @@
 
 #include "run/run.h"
 
+#define NAMES 4 /* that are tried for a checkpoint */
+
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step) {
   if (run->save_due) return true;
   int64_t every = run->options.checkpoint_every;
@@ -14,6 +16,15 @@ bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step) {
 
 /* L<run>-e<epoch>-s<step>-<plan>: whoever lists the checkpoints of an account
  * finds the run's again without its journal. */
+static void tail_of(const tinker_run_t *run, bool ahead, char out[16]) {
+  out[0] = '\0';
+  if (ahead) {
+    snprintf(out, 16, "-c");
+  } else if (run->save_due) {
+    snprintf(out, 16, run->names_taken ? "-b%u" : "-b", run->names_taken);
+  }
+}
+
 static void name_of(const tinker_run_t *run, const tinker__rec_epoch_t *e,
                     int64_t step, const char *tail, char *out, size_t room) {
   snprintf(out, room, "L%.8s-e%lld-s%lld-%s%s", run->options.name,
@@ -24,9 +35,10 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
                              tinker__rec_step_t *s, bool ahead) {
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   tinker_save_options_t how = TINKER_SAVE_OPTIONS_INIT;
+  char tail[16];
   how.ttl_seconds = run->options.ttl_seconds;
   pthread_mutex_lock(&run->lock);
-  const char *tail = ahead ? "-c" : run->save_due ? "-b" : "";
+  tail_of(run, ahead, tail);
   name_of(run, e, s->number, tail, s->ckpt, sizeof s->ckpt);
   if (!ahead) run->save_due = false;
   tinker_trainer_t *trainer = tinker_trainer_retain(e->trainer);
@@ -116,6 +128,7 @@ static void say_failed(tinker_run_t *run, const tinker__rec_step_t *s, int rc,
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   facts.name = tinker__str(s->ckpt);
   facts.code = rc;
+  facts.count = ++run->saves_failed;
   facts.why = tinker__str(f->why);
   tinker__rec_say(run, "checkpoint_failed", s->number, &facts);
 }
@@ -124,6 +137,12 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
                             char **path, tinker__rec_fault_t *f) {
   const char *saved = NULL;
   int rc = tinker__rec_await(s->save, f);
+  /* What has the name may be this save, made by a request whose reply was lost,
+   * or anything else: it is never taken for it. The next one has a name that
+   * was not tried. */
+  pthread_mutex_lock(&run->lock);
+  run->names_taken += rc == TINKER_EEXIST;
+  pthread_mutex_unlock(&run->lock);
   if (rc == 0) rc = tinker_future_get_path(s->save, &saved);
   if (rc == 0) rc = note_saved(run, s, saved);
   if (rc == 0) rc = settle_probe(run, s, f);
@@ -131,6 +150,7 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
     *path = tinker__mem_strdup(&run->mem, saved);
     if (!*path) rc = TINKER_ENOMEM;
   }
+  if (rc == 0) run->saves_failed = 0;
   if (rc != 0) say_failed(run, s, rc, f);
   if (rc != 0 && !f->code) f->code = rc;
   return rc;
@@ -150,8 +170,7 @@ static const char *not_now(const tinker_run_t *run) {
   return NULL;
 }
 
-int tinker__rec_ckpt_now(tinker_run_t *run, char **path,
-                         tinker__rec_fault_t *f) {
+static int save_now(tinker_run_t *run, char **path, tinker__rec_fault_t *f) {
   tinker__rec_step_t s = {.number = run->state.committed};
   pthread_mutex_lock(&run->lock);
   const char *no = not_now(run);
@@ -168,5 +187,15 @@ int tinker__rec_ckpt_now(tinker_run_t *run, char **path,
   tinker_future_release(s.save);
   tinker_future_release(s.probe);
   tinker_future_release(s.probe_again);
+  return rc;
+}
+
+int tinker__rec_ckpt_now(tinker_run_t *run, char **path,
+                         tinker__rec_fault_t *f) {
+  int rc = TINKER_EEXIST;
+  for (int i = 0; i < NAMES && rc == TINKER_EEXIST; i++) {
+    memset(f, 0, sizeof *f);
+    rc = save_now(run, path, f);
+  }
   return rc;
 }

@@ -186,11 +186,13 @@ struct tinker_run_s {
   bool lame;                 /* the state lacks a record: no memory */
   bool rolled_back;          /* to be said by the next step */
   bool save_due;             /* a checkpoint could not be made */
+  unsigned names_taken;      /* times that a checkpoint's name was */
   tinker__rec_step_t *late;  /* a checkpoint of the last committed step that an
                                 earlier process has begun; NULL = none */
   tinker__rec_step_t *clean; /* a save that the gate has made; NULL = none */
   tinker__rec_detect_t *detect; /* the run's thread */
   tinker__rec_retain_t retain;
+  int64_t saves_failed; /* in a row; the run's thread */
   tinker__rec_metrics_t metrics;
   int64_t opened_wall_ms, opened_boot_ms;
   bool noise_known;

@@ -322,11 +322,21 @@ static int begin_next(tinker_run_t *run) {
   return tinker__rec_step_new(run, number) ? 0 : TINKER_ENOMEM;
 }
 
+/* No later commit makes the checkpoint that the last one could not. */
+static void save_last(tinker_run_t *run) {
+  for (int i = 0; i < run->options.attempts && run->save_due; i++) {
+    tinker__rec_fault_t failed = {0};
+    if (tinker__rec_ckpt_now(run, NULL, &failed) == 0) return;
+    run->save_due = true;
+  }
+}
+
 static void finish(tinker_run_t *run) {
   tinker__rec_facts_t none = TINKER__REC_FACTS_INIT;
   bool done = run->plan.steps > 0 && run->state.committed >= run->plan.steps &&
               !run->state.finished;
   if (!done) return;
+  save_last(run);
   tinker__rec_retain_finish(run);
   tinker__rec_cookbook(run);
   tinker__rec_note(run, NULL, TINKER__REC_FINISH, run->state.committed, &none,

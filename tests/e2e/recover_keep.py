@@ -12,7 +12,7 @@ import time
 from datetime import datetime
 
 sys.path.insert(0, os.path.dirname(__file__))
-from recover_faults import Run, undisturbed
+from recover_faults import Run, locald, undisturbed
 
 DELETE = "training_runs/*/checkpoints/*/*"
 TTL = DELETE + "/ttl"
@@ -147,14 +147,55 @@ def expired():
     """F40: the newest has expired when it is needed: the one before it."""
     run = Run([{"endpoint": "save_weights", "nth": 2, "act": "expire",
                 "ms": 1},
-               # The service deletes it within a second.
-               {"endpoint": "forward_backward", "nth": 10, "act": "pause",
-                "ms": 2500},
-               {"endpoint": "optim_step", "nth": 11, "act": "corrupt"}])
+               {"endpoint": "optim_step", "nth": 12, "act": "corrupt"}])
+    assert run.run("kill", 9) == -signal.SIGKILL, run.errors
+    end = time.monotonic() + locald.GUARD_S
+    while 8 in shown(run) and time.monotonic() < end:
+        time.sleep(0.02)
     assert run.run() == 0, run.errors
     check_losses(run, ["steps", 12])
     assert len(run.said("checkpoint_refused")) == 1, run.errors
-    assert run.lost() == 6, run.errors
+    assert [e["facts"]["to_step"] for e in run.said("rollback")] == [4]
+    run.end()
+
+
+def names_taken():
+    """F42: what has the name is not taken for ours: another name."""
+    run = Run((), ["saves", 3])
+    assert run.run() == 0, run.errors
+    check_losses(run, ["steps", 12])
+    assert len(run.said("checkpoint_failed")) == 2, run.errors
+    names = [c["checkpoint_id"] for c in
+             run.service.call("checkpoints?limit=100")[1]["checkpoints"]]
+    tails = sorted(re.sub("^.*-(s[0-9]+)-[0-9a-f]+", r"\1", n) for n in names)
+    assert tails == ["s12", "s3-b", "s3-b1", "s3-b2", "s4", "s8"], names
+    run.end()
+
+
+FORGET = {"endpoint": "save_weights", "act": "forget", "applied": False}
+
+
+def saves_fail():
+    """Saves fail, up to three in a row: training goes on, and each is made up for by
+    the next commit."""
+    run = Run([{**FORGET, "after": 1, "times": 2},
+               {**FORGET, "after": 5, "times": 3},
+               {**FORGET, "after": 8, "times": 1}], STEPS)
+    assert run.run() == 0, run.errors
+    check_losses(run, STEPS)
+    failed = run.said("checkpoint_failed")
+    counts = [e["facts"]["count"] for e in failed]
+    assert counts == [1, 2, 1, 2, 3, 1], run.errors
+    assert not run.said("rollback"), run.errors
+    assert 40 in shown(run) and len(shown(run)) >= 20, shown(run)
+    run.end()
+
+
+def last_save_fails():
+    run = Run([{**FORGET, "nth": 3}])
+    assert run.run() == 0, run.errors
+    assert sorted(shown(run)) == [4, 8, 12], shown(run)
+    assert len(run.said("checkpoint_failed")) == 1, run.errors
     run.end()
 
 
@@ -207,7 +248,7 @@ def cookbook_list():
     run.end()
 
 
-TESTS = [cookbook_files, cookbook_list, only_the_kept, killed_between, killed_in_a_deletion, refused,
+TESTS = [names_taken, saves_fail, last_save_fails, cookbook_files, cookbook_list, only_the_kept, killed_between, killed_in_a_deletion, refused,
          old_saves, recovers, renewed, expired]
 
 

@@ -10,7 +10,8 @@
  * big (examples of a batch), ahead (steps that are submitted before the first
  * is waited for), workers (forked processes that outlive it), past (tries to
  * train past the run, with this tag if it is not 1), keep, delay, ttl (of the
- * options). It prints "step N: loss X" for each committed step. */
+ * options), saves (checkpoints that it makes itself after step 3). It prints
+ * "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -27,7 +28,7 @@ static struct {
     {"zero", 0},   {"fresh", 0},      {"kill", 0},   {"poison", 0},
     {"parts", 1},  {"big", 1},        {"ahead", 1},  {"workers", 0},
     {"past", 0},   {"poisons", 1},    {"resume", 0}, {"forked", 0},
-    {"keep", 3},   {"delay", 900000}, {"ttl", -1}};
+    {"keep", 3},   {"delay", 900000}, {"ttl", -1},   {"saves", 0}};
 enum {
   STEPS,
   EVERY,
@@ -47,7 +48,8 @@ enum {
   FORKED,
   KEEP,
   DELAY,
-  TTL
+  TTL,
+  SAVES
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -170,6 +172,12 @@ static int end(begun_t *b) {
   return rc;
 }
 
+static void save_itself(tinker_run_t *run) {
+  for (long i = 0; i < GET(SAVES); i++) {
+    finish(tinker_run_checkpoint(run, NULL));
+  }
+}
+
 /* Training past the run has to be refused. */
 static void go_past(tinker_run_t *run) {
   tinker_trainer_t *trainer = NULL;
@@ -263,6 +271,7 @@ int main(int argc, char **argv) {
     tinker_future_release(next);
     while (count > 0 && (done || count == GET(AHEAD))) {
       int rc = end(&begun[0]);
+      if (!rc && begun[0].step == 3) save_itself(run);
       memmove(begun, begun + 1, (size_t)--count * sizeof begun[0]);
       while (rc && count > 0) { /* they failed with it */
         end(&begun[0]);
