@@ -152,7 +152,7 @@ typedef struct tinker_run_options_s {
   int32_t gate;      /* a tinker_run_gate_t; default PIPELINED */
   int32_t reserved1; /* 0 */
   /* Newest checkpoints that stay once each was proven by a load into a model
-   * of its own, 2 or more; 0 = nothing is deleted. Default 3. Beside them stay
+   * of its own, 2 or more; 0 (default) = nothing is deleted. Beside them stay
    * the first one, that of the last step, the first of each eighth of the
    * plan's steps, and the one that the present model was loaded from. The
    * others are deleted, none while the run is being recovered. What was refused
@@ -170,7 +170,7 @@ typedef struct tinker_run_options_s {
 #define TINKER_RUN_OPTIONS_INIT                                                \
   {                                                                            \
     sizeof(tinker_run_options_t), NULL, NULL, NULL, NULL, 0, 0, 50, 3, 0,      \
-        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0, 3, 900000, TINKER_NO_TTL     \
+        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0, 0, 900000, TINKER_NO_TTL     \
   }
 
 /* The init functions write the same defaults.
@@ -299,14 +299,15 @@ TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_commit(tinker_run_t *run, const void *cursor, size_t cursor_len,
                   const tinker_call_options_t *call);
 
-/* Saves a checkpoint that the run can go back to, of the step that was
- * committed last.
+/* Saves a checkpoint that the run can go back to, of the step whose commit was
+ * called last; nothing that is called afterwards is in it. A step may have
+ * several.
  * run, call: see future.h. Returns a future owned by the caller; result:
  * tinker_future_get_checkpoint(). It may end as
- * tinker_trainer_save_state(), with TINKER_EIO (the journal), or with
- * TINKER_ESTATE: there is no model, calls of a step have been made that is not
- * committed, or none was committed since the model was made. On the one thread
- * that makes the calls of a step. */
+ * tinker_trainer_save_state(), with TINKER_EIO (the journal), with the error
+ * that its step failed with, or with TINKER_ESTATE: there is no model, calls of
+ * a step have been made and its commit was not, or none was committed since the
+ * model was made. On the one thread that makes the calls of a step. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_checkpoint(tinker_run_t *run, const tinker_call_options_t *call);
 
@@ -319,8 +320,9 @@ TINKER_API int tinker_future_get_checkpoint(tinker_future_t *future,
 
 /* The present model, for what changes no weights: samplers, forward, saves for
  * sampling. Through it, forward_backward, optim_step, step and loads end with
- * TINKER_ESTATE, unsent, since the run would not know of them. After a rollback
- * there is another one, and this one takes no calls any more.
+ * TINKER_ESTATE, unsent, since the run would not know of them. The `tag` of
+ * calls through it must be 0: other numbers are the run's. After a rollback
+ * there is another model, and this one takes no calls any more.
  * run: not NULL. out: receives a new reference owned by the caller; untouched
  * on failure. Returns 0, TINKER_EINVAL, TINKER_ESTATE (there is none: before
  * the first tinker_run_next(), after a failure, in a stopped run) or

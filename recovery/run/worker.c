@@ -326,8 +326,17 @@ static int begin_next(tinker_run_t *run) {
 static void save_last(tinker_run_t *run) {
   for (int i = 0; i < run->options.attempts && run->save_due; i++) {
     tinker__rec_fault_t failed = {0};
-    if (tinker__rec_ckpt_now(run, NULL, &failed) == 0) return;
-    run->save_due = true;
+    const char *no = NULL;
+    pthread_mutex_lock(&run->lock);
+    tinker__rec_step_t *s = tinker__rec_ckpt_ask(run, &no);
+    pthread_mutex_unlock(&run->lock);
+    if (!s) return;
+    tinker__rec_ckpt_submit(run, run->epoch, s, TINKER__REC_SAVE_ASKED);
+    bool saved = tinker__rec_ckpt_settle(run, s, NULL, &failed) == 0;
+    pthread_mutex_lock(&run->lock);
+    run->save_due = !saved;
+    tinker__rec_step_free(run, s);
+    pthread_mutex_unlock(&run->lock);
   }
 }
 
@@ -390,7 +399,7 @@ static void do_checkpoint(tinker_run_t *run, tinker__rec_job_t *job) {
   }
   saved->run = run;
   tinker__ref_retain(&run->memory_users);
-  int rc = tinker__rec_ckpt_now(run, &saved->path, &f);
+  int rc = tinker__rec_ckpt_asked(run, job->step, &saved->path, &f);
   if (rc == 0) rc = tinker_promise_resolve(job->promise, saved, saved_free);
   if (rc != 0) saved_free(saved);
   if (rc == 0) {
@@ -400,6 +409,15 @@ static void do_checkpoint(tinker_run_t *run, tinker__rec_job_t *job) {
   }
 }
 
+/* The steps of commits are the run's. */
+static void job_free(tinker_run_t *run, tinker__rec_job_t *job) {
+  tinker__list_remove(&job->link);
+  if (job->kind == TINKER__REC_JOB_CHECKPOINT) {
+    tinker__rec_step_free(run, job->step);
+  }
+  tinker__mem_free(&run->mem, job);
+}
+
 static void run_job(tinker_run_t *run, tinker__rec_job_t *job) {
   switch (job->kind) {
   case TINKER__REC_JOB_NEXT: do_next(run, job); break;
@@ -407,9 +425,8 @@ static void run_job(tinker_run_t *run, tinker__rec_job_t *job) {
   case TINKER__REC_JOB_CHECKPOINT: do_checkpoint(run, job); break;
   }
   pthread_mutex_lock(&run->lock);
-  tinker__list_remove(&job->link);
+  job_free(run, job);
   pthread_mutex_unlock(&run->lock);
-  tinker__mem_free(&run->mem, job);
 }
 
 static tinker__rec_job_t *take_job(tinker_run_t *run) {
@@ -440,12 +457,11 @@ int tinker__rec_worker_start(tinker_run_t *run) {
 }
 
 void tinker__rec_worker_end(tinker_run_t *run) {
-  tinker__link_t *l;
   if (run->threaded) pthread_join(run->thread, NULL);
-  while ((l = tinker__list_pop_front(&run->jobs)) != NULL) {
+  TINKER__LIST_EACH(l, tmp, &run->jobs) {
     tinker__rec_job_t *job = TINKER__CONTAINER(l, tinker__rec_job_t, link);
     tinker__rec_reject(job->promise, TINKER_ECLOSED, NULL);
-    tinker__mem_free(&run->mem, job);
+    job_free(run, job);
   }
 }
 

@@ -17,7 +17,7 @@ from recover_faults import Run, locald, undisturbed
 DELETE = "training_runs/*/checkpoints/*/*"
 TTL = DELETE + "/ttl"
 CKPT_LEVEL, CKPT_TTL, TOMBSTONE, DELETED = 43, 44, 45, 46
-STEPS = ["steps", 40, "every", 2]
+STEPS = ["steps", 40, "every", 2, "keep", 3]
 # The first, the last three, and the first of each five steps.
 KEPT = [2, 6, 10, 16, 20, 26, 30, 36, 38, 40]
 
@@ -169,19 +169,6 @@ def expired():
     run.end()
 
 
-def names_taken():
-    """F42: what has the name is not taken for ours: another name."""
-    run = Run((), ["saves", 3])
-    assert run.run() == 0, run.errors
-    check_losses(run, ["steps", 12])
-    assert len(run.said("checkpoint_failed")) == 2, run.errors
-    names = [c["checkpoint_id"] for c in
-             run.service.call("checkpoints?limit=100")[1]["checkpoints"]]
-    tails = sorted(re.sub("^.*-(s[0-9]+)-[0-9a-f]+", r"\1", n) for n in names)
-    assert tails == ["s12", "s3-b", "s3-b1", "s3-b2", "s4", "s8"], names
-    run.end()
-
-
 FORGET = {"endpoint": "save_weights", "act": "forget", "applied": False}
 
 
@@ -260,8 +247,7 @@ def cookbook_list():
 
 
 TESTS = [only_the_kept, killed_between, killed_in_a_deletion, refused,
-         other_weights, unreadable, recovers, renewed, expired, names_taken,
-         saves_fail, last_save_fails, cookbook_files, cookbook_list]
+         other_weights, unreadable, recovers, renewed, expired, saves_fail, last_save_fails, cookbook_files, cookbook_list]
 
 
 def main():
