@@ -4,11 +4,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "keep/interval.h"
 #include "run/run.h"
+
+static int64_t boot_ms(const tinker_run_t *run) {
+  return run->world->boot_ms(run->world->user);
+}
+
+static bool is_time(const tinker_run_t *run) {
+  const tinker__rec_interval_t usual = TINKER__REC_INTERVAL_INIT;
+  int64_t least = tinker__rec_interval(&usual, run->save_cost_ms);
+  return boot_ms(run) - run->saved_ms >= least;
+}
 
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step) {
   if (run->save_due) return true;
   int64_t every = run->options.checkpoint_every;
+  if (every < 0 && is_time(run)) return true;
   return (every > 0 && step % every == 0) || step == run->plan.steps;
 }
 
@@ -37,6 +49,7 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   }
   name_of(run, e, s->number, tail, s->ckpt, sizeof s->ckpt);
   if (!ahead) run->save_due = false;
+  s->save_ms = run->saved_ms = boot_ms(run);
   tinker_trainer_t *trainer = tinker_trainer_retain(e->trainer);
   pthread_mutex_unlock(&run->lock);
   s->save_op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_SAVE, NULL,
@@ -129,6 +142,14 @@ static void say_failed(tinker_run_t *run, const tinker__rec_step_t *s, int rc,
   tinker__rec_say(run, "checkpoint_failed", s->number, &facts);
 }
 
+/* From its submission on, so with the steps that were under way. */
+static void take_cost(tinker_run_t *run, const tinker__rec_step_t *s) {
+  if (!s->save_ms) return;
+  pthread_mutex_lock(&run->lock);
+  run->save_cost_ms = boot_ms(run) - s->save_ms;
+  pthread_mutex_unlock(&run->lock);
+}
+
 int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
                             char **path, tinker__rec_fault_t *f) {
   const char *saved = NULL;
@@ -141,6 +162,7 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
     if (!*path) rc = TINKER_ENOMEM;
   }
   if (rc == 0) run->saves_failed = 0;
+  if (rc == 0) take_cost(run, s);
   if (rc != 0) say_failed(run, s, rc, f);
   if (rc != 0 && !f->code) f->code = rc;
   return rc;

@@ -204,6 +204,15 @@ def lines(run, name):
         return [json.loads(line) for line in f]
 
 
+def by_time():
+    """No step is long enough for a checkpoint but the last one."""
+    run = Run((), ["every", -1])
+    assert run.run() == 0, run.errors
+    check_losses(run, ["steps", 12])
+    assert sorted(shown(run)) == [12], shown(run)
+    run.end()
+
+
 def cookbook_files():
     """The files of tinker-cookbook, after deaths, a torn line and a rollback."""
     run = Run([{"endpoint": "optim_step", "nth": 11, "act": "corrupt"}])
@@ -247,7 +256,8 @@ def cookbook_list():
 
 
 TESTS = [only_the_kept, killed_between, killed_in_a_deletion, refused,
-         other_weights, unreadable, recovers, renewed, expired, saves_fail, last_save_fails, cookbook_files, cookbook_list]
+         other_weights, unreadable, recovers, renewed, expired, saves_fail,
+         last_save_fails, by_time, cookbook_files, cookbook_list]
 
 
 def main():
