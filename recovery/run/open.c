@@ -34,7 +34,7 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "options.state_dir is required");
   }
-  if (o->checkpoint_every < 0) {
+  if (o->checkpoint_every < -1) {
     field = "checkpoint_every", value = o->checkpoint_every;
   } else if (o->attempts < 1) {
     field = "attempts", value = o->attempts;
@@ -225,6 +225,7 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   run->next_op = run->state.last_op;
   run->opened_wall_ms = run->world->wall_ms(run->world->user);
   run->opened_boot_ms = run->world->boot_ms(run->world->user);
+  run->saved_ms = run->opened_boot_ms;
   tinker__rec_settle_phase(run);
   rc = tinker__rec_worker_start(run);
   if (rc == 0) rc = tinker__rec_gate_start(run);
