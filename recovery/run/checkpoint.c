@@ -50,6 +50,7 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   name_of(run, e, s->number, tail, s->ckpt, sizeof s->ckpt);
   if (!ahead) run->save_due = false;
   s->save_ms = run->saved_ms = boot_ms(run);
+  bool twice = !run->noise_known && !ahead;
   tinker_trainer_t *trainer = tinker_trainer_retain(e->trainer);
   pthread_mutex_unlock(&run->lock);
   s->save_op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_SAVE, NULL,
@@ -61,7 +62,7 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   call.timeout_ms = TINKER_NO_TIMEOUT;
   s->save = tinker_trainer_save_state(trainer, s->ckpt, &how, &call);
   s->probe = tinker__rec_probe(trainer, s->probe_op, ahead);
-  if (!run->noise_known && !ahead) {
+  if (twice) {
     uint64_t op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_OTHER,
                                          NULL, NULL);
     s->probe_again = tinker__rec_probe(trainer, op, false);
@@ -170,7 +171,7 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
 
 static const char *not_now(const tinker_run_t *run, int64_t number) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
-  if (run->phase != TINKER__REC_RUN_READY) {
+  if (run->phase != TINKER__REC_RUN_READY || tinker__rec_next_waits(run)) {
     return "there is no model: call tinker_run_next()";
   }
   if (last && !last->committing && (last->forward_count || last->optim)) {

@@ -286,32 +286,42 @@ static bool operator_spoke(tinker_run_t *run, tinker__rec_fault_t *f) {
   return spoke;
 }
 
+/* The phase; of a run that was stopped, why. The operator may let it go on at
+ * any time. */
+static tinker__rec_phase_t look(tinker_run_t *run, tinker__rec_fault_t *f) {
+  pthread_mutex_lock(&run->lock);
+  tinker__rec_phase_t phase = run->phase;
+  if (phase == TINKER__REC_RUN_STOPPED) {
+    f->code = TINKER_ESTATE;
+    tinker__why(f->why, sizeof f->why, 0, "the run was stopped%s%s",
+                run->state.stopped ? ": " : " by its operator",
+                run->state.stopped ? run->state.stopped : "");
+  }
+  pthread_mutex_unlock(&run->lock);
+  return phase;
+}
+
+/* A way to a model, by what is known. */
+static int reach_model(tinker_run_t *run, tinker__rec_phase_t phase,
+                       tinker__rec_fault_t *f) {
+  if (phase == TINKER__REC_RUN_BROKEN) return tinker__rec_recover(run, f);
+  return run->state.epoch == 0 ? tinker__rec_start(run, f)
+                               : tinker__rec_attach(run, f);
+}
+
 /* Until a step can be done, or it is known that none can. */
 static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
-  int rc = 0;
-  while (rc == 0 && !atomic_load(&run->closing)) {
+  while (!atomic_load(&run->closing)) {
     operator_spoke(run, f);
-    if (run->phase == TINKER__REC_RUN_READY) return 0;
-    if (run->phase == TINKER__REC_RUN_STOPPED) {
-      f->code = TINKER_ESTATE;
-      tinker__why(f->why, sizeof f->why, 0, "the run was stopped: %s",
-                  run->state.stopped ? run->state.stopped : "");
-      return f->code;
-    }
-    if (run->phase == TINKER__REC_RUN_BROKEN) {
-      rc = tinker__rec_recover(run, f);
-    } else if (run->state.epoch == 0) {
-      rc = tinker__rec_start(run, f);
-    } else {
-      rc = tinker__rec_attach(run, f);
-    }
-    if (rc == 0 && run->phase == TINKER__REC_RUN_READY) {
-      rc = commit_adopted(run, f);
-      if (rc != 0) broken(run, f);
-      if (rc != 0) rc = 0; /* it is recovered in the next round */
-    }
+    tinker__rec_phase_t phase = look(run, f);
+    if (phase == TINKER__REC_RUN_READY) return 0;
+    if (phase == TINKER__REC_RUN_STOPPED) return f->code;
+    int rc = reach_model(run, phase, f);
+    if (rc != 0) return rc;
+    if (look(run, f) != TINKER__REC_RUN_READY) continue;
+    if (commit_adopted(run, f) != 0) broken(run, f); /* the next round's */
   }
-  return rc != 0 ? rc : TINKER_ECLOSED;
+  return TINKER_ECLOSED;
 }
 
 static int begin_next(tinker_run_t *run) {
@@ -360,6 +370,7 @@ static void do_next(tinker_run_t *run, tinker__rec_job_t *job) {
   if (rc == 0 && !finished) tinker__rec_cookbook(run);
   if (rc == 0) finish(run);
   pthread_mutex_lock(&run->lock);
+  tinker__list_remove(&job->link); /* the steps are the caller's again */
   if (rc == 0 && run->lame) rc = TINKER_ENOMEM;
   if (rc == 0 && !finished) rc = begin_next(run);
   if (rc == 0) rc = tinker__rec_hand_out(run, job->promise);
@@ -463,6 +474,15 @@ void tinker__rec_worker_end(tinker_run_t *run) {
     tinker__rec_reject(job->promise, TINKER_ECLOSED, NULL);
     job_free(run, job);
   }
+}
+
+bool tinker__rec_next_waits(const tinker_run_t *run) {
+  TINKER__LIST_EACH(l, tmp, &run->jobs) {
+    const tinker__rec_job_t *job =
+        TINKER__CONTAINER(l, tinker__rec_job_t, link);
+    if (job->kind == TINKER__REC_JOB_NEXT) return true;
+  }
+  return false;
 }
 
 int tinker__rec_worker_add(tinker_run_t *run, tinker__rec_job_kind_t kind,
