@@ -56,9 +56,9 @@ Test(facts, nothing_is_an_empty_object) {
   X(kind)                                                                      \
   X(side)                                                                      \
   X(request)                                                                   \
-  X(end) X(code) X(epoch) X(from_step) X(to_step) X(incident) X(attempt)       \
-      X(level) X(incarnation) X(next_model) X(next_sampling) X(delay_ms)       \
-          X(count)
+  X(end)                                                                       \
+  X(code) X(epoch) X(from_step) X(to_step) X(incident) X(attempt) X(level)     \
+      X(incarnation) X(next_model) X(next_sampling) X(delay_ms) X(count)
 #define TEXTS(X)                                                               \
   X(name) X(path) X(model) X(session) X(id) X(why) X(batch) X(cause) X(evidence)
 
