@@ -57,8 +57,10 @@ Test(facts, nothing_is_an_empty_object) {
   X(side)                                                                      \
   X(request)                                                                   \
   X(end)                                                                       \
-  X(code) X(epoch) X(from_step) X(to_step) X(incident) X(attempt) X(level)     \
-      X(incarnation) X(next_model) X(next_sampling) X(delay_ms) X(count)
+  X(code)                                                                      \
+  X(epoch) X(from_step) X(to_step) X(incident) X(attempt) X(level)             \
+      X(incarnation) X(next_model) X(next_sampling) X(delay_ms) X(count)       \
+          X(seconds) X(expires_ms) X(at_ms)
 #define TEXTS(X)                                                               \
   X(name) X(path) X(model) X(session) X(id) X(why) X(batch) X(cause) X(evidence)
 
@@ -83,7 +85,7 @@ Test(facts, every_number_and_text_by_itself) {
   cr_assert(tinker__str_eq(f.field, back.field), #field);                      \
   set++;
   TEXTS(TEXT)
-  cr_assert_eq(set, 18 * 6 + 9);
+  cr_assert_eq(set, 21 * 6 + 9);
 }
 
 /* A text that is not UTF-8 would make a record that no reader takes. */

@@ -311,7 +311,32 @@ Test(state, a_checkpoint) {
   cr_assert_not(c->quarantined || c->deleted);
   cr_assert_eq(fold(0, TINKER__REC_CKPT_QUARANTINED, 3, &f), 0);
   cr_assert(c->quarantined && !c->deleted);
+}
+
+/* A checkpoint is as old as the earliest that may be true, and gone when the
+ * service has said so. */
+Test(state, the_end_of_a_checkpoint) {
+  FACTS(f.name = tinker__str("c"); f.at_ms = 70);
+  active(1, 0, "");
+  saved(1, 3, "c");
+  tinker__rec_ckpt_t *c = tinker__rec_state_ckpt(&s, "c");
+  cr_assert(c->expires_ms == TINKER__REC_NEVER && c->marked_ms == -1);
+  f.expires_ms = 500; /* asked for: it may be so already */
+  cr_assert_eq(fold(0, TINKER__REC_CKPT_TTL, 3, &f), 0);
+  cr_assert_eq(c->expires_ms, 500);
+  f.expires_ms = 900;
+  cr_assert_eq(fold(0, TINKER__REC_CKPT_TTL, 3, &f), 0);
+  cr_assert_eq(c->expires_ms, 500);
+  f.end = 0; /* answered */
+  cr_assert_eq(fold(0, TINKER__REC_CKPT_TTL, 3, &f), 0);
+  cr_assert_eq(c->expires_ms, 900);
   cr_assert_eq(fold(0, TINKER__REC_CKPT_TOMBSTONE, 3, &f), 0);
+  cr_assert(c->marked_ms == 70 && !c->deleting && !c->deleted);
+  f.end = TINKER__REC_UNSET;
+  cr_assert_eq(fold(0, TINKER__REC_CKPT_DELETED, 3, &f), 0);
+  cr_assert(c->deleting && !c->deleted);
+  f.end = 0;
+  cr_assert_eq(fold(0, TINKER__REC_CKPT_DELETED, 3, &f), 0);
   cr_assert(c->deleted);
 }
 
