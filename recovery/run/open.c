@@ -35,8 +35,8 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
     bool fits;
     const char *allowed;
   } numbers[] = {
-      {"checkpoint_every", o->checkpoint_every, o->checkpoint_every >= 0,
-       "0 and more"},
+      {"checkpoint_every", o->checkpoint_every, o->checkpoint_every >= -1,
+       "-1 and more"},
       {"attempts", o->attempts, o->attempts >= 1, "1 and more"},
       {"allow_step_zero", o->allow_step_zero,
        o->allow_step_zero == 0 || o->allow_step_zero == 1, "0 and 1"},
@@ -233,6 +233,7 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   run->next_op = run->state.last_op;
   run->opened_wall_ms = run->world->wall_ms(run->world->user);
   run->opened_boot_ms = run->world->boot_ms(run->world->user);
+  run->saved_ms = run->opened_boot_ms;
   tinker__rec_settle_phase(run);
   rc = tinker__rec_worker_start(run);
   if (rc == 0) rc = tinker__rec_gate_start(run);

@@ -135,6 +135,7 @@ typedef struct tinker__rec_step_s {
   char ckpt[TINKER__REC_MAX_NAME];
   uint64_t save_op, probe_op;
   tinker_future_t *save, *probe, *probe_again; /* NULL = none */
+  int64_t save_ms; /* boot clock: when it was submitted; 0 = by another */
 } tinker__rec_step_t;
 
 typedef enum {
@@ -188,11 +189,14 @@ struct tinker_run_s {
   bool lame;                 /* the state lacks a record: no memory */
   bool rolled_back;          /* to be said by the next step */
   bool save_due;             /* a checkpoint could not be made */
+  int64_t saved_ms;          /* boot clock: when the last save was submitted */
+  int64_t save_cost_ms;      /* how long the last one took; 0 = not known */
   tinker__rec_step_t *late;  /* a checkpoint of the last committed step that an
                                 earlier process has begun; NULL = none */
   tinker__rec_step_t *clean; /* a save that the gate has made; NULL = none */
   tinker__rec_detect_t *detect; /* the run's thread */
   tinker__rec_retain_t retain;
+  int64_t saves_failed; /* in a row; the run's thread */
   tinker__rec_metrics_t metrics;
   int64_t opened_wall_ms, opened_boot_ms;
   bool noise_known;

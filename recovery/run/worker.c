@@ -341,11 +341,30 @@ static int begin_next(tinker_run_t *run) {
   return tinker__rec_step_new(run, number) ? 0 : TINKER_ENOMEM;
 }
 
+/* No later commit makes the checkpoint that the last one could not. */
+static void save_last(tinker_run_t *run) {
+  for (int i = 0; i < run->options.attempts && run->save_due; i++) {
+    tinker__rec_fault_t failed = {0};
+    const char *no = NULL;
+    pthread_mutex_lock(&run->lock);
+    tinker__rec_step_t *s = tinker__rec_ckpt_ask(run, &no);
+    pthread_mutex_unlock(&run->lock);
+    if (!s) return;
+    tinker__rec_ckpt_submit(run, run->epoch, s, TINKER__REC_SAVE_ASKED);
+    bool saved = tinker__rec_ckpt_settle(run, s, NULL, &failed) == 0;
+    pthread_mutex_lock(&run->lock);
+    run->save_due = !saved;
+    tinker__rec_step_free(run, s);
+    pthread_mutex_unlock(&run->lock);
+  }
+}
+
 static void finish(tinker_run_t *run) {
   tinker__rec_facts_t none = TINKER__REC_FACTS_INIT;
   bool done = run->plan.steps > 0 && run->state.committed >= run->plan.steps &&
               !run->state.finished;
   if (!done) return;
+  save_last(run);
   tinker__rec_retain_finish(run);
   tinker__rec_cookbook(run);
   tinker__rec_note(run, NULL, TINKER__REC_FINISH, run->state.committed, &none,

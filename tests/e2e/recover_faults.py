@@ -357,7 +357,7 @@ def bad_options():
     """A number out of range is refused with what is allowed."""
     run = Run()
     for name, value, sentence in (
-            ("every", -1, "checkpoint_every is -1: allowed are 0 and more"),
+            ("every", -2, "checkpoint_every is -2: allowed are -1 and more"),
             ("attempts", 0, "attempts is 0: allowed are 1 and more"),
             ("zero", 2, "allow_step_zero is 2: allowed are 0 and 1"),
             ("strict", 9, "gate is 9: allowed are TINKER_RUN_GATE_PIPELINED"),
