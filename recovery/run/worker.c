@@ -347,7 +347,7 @@ static void save_last(tinker_run_t *run) {
     tinker__rec_fault_t failed = {0};
     const char *no = NULL;
     pthread_mutex_lock(&run->lock);
-    tinker__rec_step_t *s = tinker__rec_ckpt_ask(run, &no);
+    tinker__rec_step_t *s = tinker__rec_ckpt_last(run, &no);
     pthread_mutex_unlock(&run->lock);
     if (!s) return;
     tinker__rec_ckpt_submit(run, run->epoch, s, TINKER__REC_SAVE_ASKED);
