@@ -26,12 +26,11 @@
 #include "journal/file.h"
 #include "journal/load.h"
 #include "journal/lock.h"
+#include "prove/probe.h"
 
 #define TINKER__REC_WHY 512 /* bytes of a sentence */
 /* Bodies up to this size are in the record itself. */
 #define TINKER__REC_INLINE (16 << 10)
-#define TINKER__REC_PROBE_ITEMS 4
-#define TINKER__REC_PROBE_TOKENS 16
 
 /* Where a run is. Changed by tinker__rec_run_move() alone. */
 typedef enum {
@@ -241,7 +240,7 @@ int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f);
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
 
-/* --- checkpoint.c, probe.c ------------------------------------------------ */
+/* --- checkpoint.c --------------------------------------------------------- */
 
 /* Submits save and fingerprint, ahead of or behind what was submitted. Any
  * thread, with the lock held by nobody. */
@@ -256,16 +255,6 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *step,
 int tinker__rec_ckpt_now(tinker_run_t *run, char **path,
                          tinker__rec_fault_t *f);
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
-
-/* The forward of the fixed probe set. Returns its future. */
-tinker_future_t *tinker__rec_probe(tinker_trainer_t *trainer, uint64_t op,
-                                   bool ahead);
-/* Its numbers, appended to out as float32. 0 or TINKER_ENOENT, TINKER_ENOMEM.
- */
-int tinker__rec_probe_read(tinker_future_t *future, tinker__buf_t *out);
-/* The largest difference of two; infinity if they are not of one kind. */
-double tinker__rec_probe_differ(const float *a, size_t na, const float *b,
-                                size_t nb);
 
 /* --- steps.c: steps that are not committed. Under the lock ---------------- */
 
