@@ -179,7 +179,7 @@ static int note_commit(tinker_run_t *run, const tinker__rec_step_t *s,
  * another one. */
 static void settle_ckpt(tinker_run_t *run, tinker__rec_step_t *s) {
   tinker__rec_fault_t failed = {0};
-  if (!s->save) return;
+  if (!s->save && !s->probe) return;
   bool saved = tinker__rec_ckpt_settle(run, s, NULL, &failed) == 0;
   pthread_mutex_lock(&run->lock);
   if (!saved) run->save_due = true;
