@@ -152,12 +152,26 @@ typedef struct tinker_run_options_s {
   void *event_user;
   int32_t gate;      /* a tinker_run_gate_t; default PIPELINED */
   int32_t reserved1; /* 0 */
+  /* Newest checkpoints that stay once each was proven by a load into a model
+   * of its own, 2 or more; 0 (default) = nothing is deleted. Beside them stay
+   * the first one, that of the last step, the first of each eighth of the
+   * plan's steps, and the one that the present model was loaded from. The
+   * others are deleted, none while the run is being recovered. What was refused
+   * by a proof, or belongs to steps that were rolled back, is left alone. */
+  int64_t keep_last;
+  /* Milliseconds, 0 or more, from when a checkpoint is found to be needed no
+   * more, which is journaled, to its deletion. Default 900,000. */
+  int64_t delete_delay_ms;
+  /* Time to live of a checkpoint, in seconds, 3,600 to 315,360,000; the run
+   * renews it before half of it is over, and takes the limit off that of the
+   * last step. Default TINKER_NO_TTL: checkpoints do not expire. */
+  int64_t ttl_seconds;
 } tinker_run_options_t;
 
 #define TINKER_RUN_OPTIONS_INIT                                                \
   {                                                                            \
     sizeof(tinker_run_options_t), NULL, NULL, NULL, NULL, 0, 0, 50, 3, 0,      \
-        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0                               \
+        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0, 0, 900000, TINKER_NO_TTL     \
   }
 
 /* The init functions write the same defaults.
@@ -286,14 +300,15 @@ TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_commit(tinker_run_t *run, const void *cursor, size_t cursor_len,
                   const tinker_call_options_t *call);
 
-/* Saves a checkpoint that the run can go back to, of the step that was
- * committed last.
+/* Saves a checkpoint that the run can go back to, of the step whose commit was
+ * called last; nothing that is called afterwards is in it. A step may have
+ * several.
  * run, call: see future.h. Returns a future owned by the caller; result:
  * tinker_future_get_checkpoint(). It may end as
- * tinker_trainer_save_state(), with TINKER_EIO (the journal), or with
- * TINKER_ESTATE: there is no model, calls of a step have been made that is not
- * committed, or none was committed since the model was made. On the one thread
- * that makes the calls of a step. */
+ * tinker_trainer_save_state(), with TINKER_EIO (the journal), with the error
+ * that its step failed with, or with TINKER_ESTATE: there is no model, calls of
+ * a step have been made and its commit was not, or none was committed since the
+ * model was made. On the one thread that makes the calls of a step. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_checkpoint(tinker_run_t *run, const tinker_call_options_t *call);
 
@@ -306,8 +321,9 @@ TINKER_API int tinker_future_get_checkpoint(tinker_future_t *future,
 
 /* The present model, for what changes no weights: samplers, forward, saves for
  * sampling. Through it, forward_backward, optim_step, step and loads end with
- * TINKER_ESTATE, unsent, since the run would not know of them. After a rollback
- * there is another one, and this one takes no calls any more.
+ * TINKER_ESTATE, unsent, since the run would not know of them. The `tag` of
+ * calls through it must be 0: other numbers are the run's. After a rollback
+ * there is another model, and this one takes no calls any more.
  * run: not NULL. out: receives a new reference owned by the caller; untouched
  * on failure. Returns 0, TINKER_EINVAL, TINKER_ESTATE (there is none: before
  * the first tinker_run_next(), after a failure, in a stopped run) or

@@ -298,7 +298,9 @@ tinker_future_t *tinker_run_commit(tinker_run_t *run, const void *cursor,
   bool due = !no && tinker__rec_ckpt_due(run, step->number);
   pthread_mutex_unlock(&run->lock);
   int rc = no ? TINKER_ESTATE : note_cursor(run, step);
-  if (rc == 0 && due) tinker__rec_ckpt_submit(run, run->epoch, step, false);
+  if (rc == 0 && due) {
+    tinker__rec_ckpt_submit(run, run->epoch, step, TINKER__REC_SAVE_DUE);
+  }
   if (rc == 0) {
     rc = tinker__rec_worker_add(run, TINKER__REC_JOB_COMMIT, p, step);
   }
@@ -312,12 +314,24 @@ tinker_future_t *tinker_run_checkpoint(tinker_run_t *run,
                                        const tinker_call_options_t *call) {
   static const char name[] = "run_checkpoint";
   tinker_promise_t *p = NULL;
+  const char *no = NULL;
   if (!run) return refused(NULL, name, call, TINKER_EINVAL, NULL);
   tinker_future_t *future =
       tinker_client_promise(run->home, name, NULL, call, &p);
   if (!p) return future;
-  int rc = tinker__rec_worker_add(run, TINKER__REC_JOB_CHECKPOINT, p, NULL);
-  if (rc != 0) tinker__rec_reject(p, rc, NULL);
+  /* The save is submitted here: what the program calls next is after it. */
+  pthread_mutex_lock(&run->lock);
+  tinker__rec_step_t *step = tinker__rec_ckpt_ask(run, &no);
+  tinker__rec_epoch_t *epoch = run->epoch;
+  pthread_mutex_unlock(&run->lock);
+  int rc = no ? TINKER_ESTATE : step ? 0 : TINKER_ENOMEM;
+  if (rc == 0) {
+    tinker__rec_ckpt_submit(run, epoch, step, TINKER__REC_SAVE_ASKED);
+    rc = tinker__rec_worker_add(run, TINKER__REC_JOB_CHECKPOINT, p, step);
+  }
+  if (rc == 0) return future;
+  tinker__rec_reject(p, rc, no);
+  if (step) tinker__rec_step_free(run, step);
   return future;
 }
 

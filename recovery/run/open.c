@@ -11,6 +11,9 @@
 
 #define CLOSE_MS 4000
 #define FINISH_MS 2000
+#define MAX_TAGS 64    /* of a client */
+#define LEAST_TTL 3600 /* seconds; the service takes no other */
+#define MOST_TTL 315360000
 
 /* --- Options -------------------------------------------------------------- */
 
@@ -42,12 +45,60 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
   } else if (o->gate != TINKER_RUN_GATE_PIPELINED &&
              o->gate != TINKER_RUN_GATE_STRICT) {
     field = "gate", value = o->gate;
+  } else if (o->keep_last < 0 || o->keep_last == 1) {
+    field = "keep_last", value = o->keep_last;
+  } else if (o->delete_delay_ms < 0) {
+    field = "delete_delay_ms", value = o->delete_delay_ms;
+  } else if (o->ttl_seconds != TINKER_NO_TTL &&
+             (o->ttl_seconds < LEAST_TTL || o->ttl_seconds > MOST_TTL)) {
+    field = "ttl_seconds", value = o->ttl_seconds;
   } else if (o->allow & ~127u) {
     field = "allow", value = o->allow;
   }
   if (!field) return check_name(o->name, why, why_len);
   return tinker__why(why, why_len, TINKER_EINVAL,
                      "options.%s is %lld: out of range", field, value);
+}
+
+static bool keep_text(tinker_run_t *run, const char **text) {
+  *text = tinker__arena_str(&run->strings, tinker__str(*text));
+  return *text != NULL;
+}
+
+/* A list that the client will refuse is left to it, as it is. */
+static bool keep_tags(tinker_run_t *run, tinker_client_options_t *o) {
+  const char **tags;
+  if (o->tag_count > MAX_TAGS) return true;
+  for (size_t i = 0; i < o->tag_count; i++) {
+    if (!o->tags[i]) return true;
+  }
+  tags = tinker__arena_array(&run->strings, o->tag_count + 1, sizeof *tags);
+  if (!tags) return false;
+  for (size_t i = 0; i < o->tag_count; i++) {
+    tags[i] = o->tags[i];
+    if (!keep_text(run, &tags[i])) return false;
+  }
+  o->tags = tags;
+  return true;
+}
+
+/* Every epoch makes a client of these options, so all that they point at is
+ * copied. */
+static int keep_client(tinker_run_t *run, tinker_client_options_t *o, char *why,
+                       size_t why_len) {
+  const char **texts[] = {&o->base_url, &o->api_key, &o->project_id,
+                          &o->display_name};
+  bool kept = true;
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    if (*texts[i]) kept &= keep_text(run, texts[i]);
+  }
+  if (o->allocator) {
+    run->allocator = *o->allocator;
+    o->allocator = &run->allocator;
+  }
+  if (kept && o->tags) kept = keep_tags(run, o);
+  if (kept) return 0;
+  return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
 }
 
 static int take_client(tinker_run_t *run, const tinker_client_options_t *given,
@@ -62,14 +113,7 @@ static int take_client(tinker_run_t *run, const tinker_client_options_t *given,
                        "options.client: mode must be background, seams and "
                        "adopt NULL: they are the run's");
   }
-  if (o->base_url) {
-    o->base_url = tinker__arena_str(&run->strings, tinker__str(o->base_url));
-  }
-  if (o->api_key) {
-    o->api_key = tinker__arena_str(&run->strings, tinker__str(o->api_key));
-  }
-  /* The rest of what it points at is copied by the first client. */
-  return 0;
+  return keep_client(run, o, why, why_len);
 }
 
 static int take_options(tinker_run_t *run, const tinker_run_options_t *given,
@@ -179,6 +223,8 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   if (rc == 0) rc = tinker__rec_detect_new(&run->detect, &run->mem, &usual);
   if (rc != 0) return rc;
   run->next_op = run->state.last_op;
+  run->opened_wall_ms = run->world->wall_ms(run->world->user);
+  run->opened_boot_ms = run->world->boot_ms(run->world->user);
   tinker__rec_settle_phase(run);
   rc = tinker__rec_worker_start(run);
   if (rc == 0) rc = tinker__rec_gate_start(run);
@@ -221,6 +267,8 @@ static void end_run(tinker_run_t *run) {
   tinker__rec_worker_end(run);
   tinker__rec_gate_end(run);
   if (run->epoch) tinker__rec_epoch_end(run->epoch);
+  tinker__rec_retain_end(run);
+  tinker__rec_cookbook_end(run);
   tinker_client_release(run->home);
   tinker__rec_steps_drop(run);
   if (tinker_shutdown(CLOSE_MS) != 0) return; /* a client still uses it */

@@ -26,6 +26,7 @@
 #include "journal/file.h"
 #include "journal/load.h"
 #include "journal/lock.h"
+#include "keep/keep.h"
 #include "prove/probe.h"
 
 #define TINKER__REC_WHY 512 /* bytes of a sentence */
@@ -48,8 +49,9 @@ typedef struct tinker__rec_fault_s {
   bool model;    /* the model can't be trusted, or is gone */
   bool unproven; /* the model is not what its checkpoint was */
   bool resend;   /* results are gone: requests are sent again */
-  bool unsure; /* it may have been done: a model that nobody knows of is left */
-  bool again;  /* nothing was applied: the step may be done again */
+  bool unsure;   /* it may have been done, and left a model that nobody knows
+                    of, or nothing could be shown: another attempt may */
+  bool again;    /* nothing was applied: the step may be done again */
 } tinker__rec_fault_t;
 
 /* An operation that the program made, until its intent was written. */
@@ -63,6 +65,42 @@ typedef struct tinker__rec_made_s {
   unsigned char batch[TINKER__SHA256_LEN];
   char name[TINKER__REC_MAX_NAME];
 } tinker__rec_made_t;
+
+#define TINKER__REC_CHORES 4 /* under way at once */
+
+/* What is under way for a checkpoint at the service. */
+typedef struct tinker__rec_chore_s {
+  tinker_future_t *future; /* NULL = it is free */
+  tinker__rec_keep_kind_t kind;
+  char name[TINKER__REC_MAX_NAME];
+  int64_t expires_ms; /* of a new time to live */
+} tinker__rec_chore_t;
+
+/* A model that a checkpoint is loaded into to prove it, in a session of its
+ * own. */
+typedef struct tinker__rec_scratch_s {
+  char name[TINKER__REC_MAX_NAME];
+  tinker_client_t *client;   /* NULL = none is proven */
+  tinker_trainer_t *trainer; /* NULL = it is not loaded */
+  tinker_future_t *future;   /* what is waited for: load, probe, close */
+  bool closing;
+} tinker__rec_scratch_t;
+
+/* The run's thread. */
+typedef struct tinker__rec_retain_s {
+  tinker__rec_chore_t chores[TINKER__REC_CHORES];
+  tinker__rec_scratch_t scratch;
+  int64_t failed[TINKER__REC_KEEP_DELETE + 1];   /* in a row, by kind */
+  int64_t again_ms[TINKER__REC_KEEP_DELETE + 1]; /* boot clock: not before */
+} tinker__rec_retain_t;
+
+/* What the files of tinker-cookbook have. The run's thread. */
+typedef struct tinker__rec_metrics_s {
+  bool opened;         /* it was tried */
+  int fd;              /* -1 = it can't be written */
+  int64_t step, epoch; /* of the last line */
+  uint64_t listed;     /* signature of the list of checkpoints; 0 = none */
+} tinker__rec_metrics_t;
 
 /* A client, a model, and the file of what is done with them. */
 typedef struct tinker__rec_epoch_s {
@@ -109,7 +147,7 @@ typedef struct tinker__rec_job_s {
   tinker__link_t link;
   tinker__rec_job_kind_t kind;
   tinker_promise_t *promise; /* NULL = nobody waits */
-  tinker__rec_step_t *step;  /* of COMMIT */
+  tinker__rec_step_t *step;  /* of COMMIT; of CHECKPOINT: the job's own */
 } tinker__rec_job_t;
 
 struct tinker_run_s {
@@ -121,7 +159,8 @@ struct tinker_run_s {
   tinker_run_plan_t plan;
   tinker_adam_params_t adam;
   tinker_client_options_t client_options;
-  tinker__arena_t strings; /* of options and plan */
+  tinker_allocator_t allocator; /* of client_options, if they have one */
+  tinker__arena_t strings;      /* of options and plan */
   char dir[TINKER__REC_PATH_ROOM];
   char plan8[9]; /* digits of the plan's digest, for names */
   tinker__rec_lock_t lock_file;
@@ -152,6 +191,9 @@ struct tinker_run_s {
                                 earlier process has begun; NULL = none */
   tinker__rec_step_t *clean; /* a save that the gate has made; NULL = none */
   tinker__rec_detect_t *detect; /* the run's thread */
+  tinker__rec_retain_t retain;
+  tinker__rec_metrics_t metrics;
+  int64_t opened_wall_ms, opened_boot_ms;
   bool noise_known;
   double noise;
   tinker__rec_fault_t fault; /* what broke it */
@@ -242,19 +284,50 @@ int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
 
 /* --- checkpoint.c --------------------------------------------------------- */
 
+/* Why a checkpoint is made. */
+typedef enum {
+  TINKER__REC_SAVE_DUE,   /* it is time for one */
+  TINKER__REC_SAVE_ASKED, /* the program wants one */
+  TINKER__REC_SAVE_CLEAN  /* a bad step is held up: it goes ahead of that */
+} tinker__rec_save_t;
+
 /* Submits save and fingerprint, ahead of or behind what was submitted. Any
- * thread, with the lock held by nobody. */
+ * thread, without the lock. */
 void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
-                             tinker__rec_step_t *step, bool ahead);
+                             tinker__rec_step_t *step, tinker__rec_save_t why);
 /* Waits for them and journals what they gave. The run's thread. path: receives
  * a copy in the run's memory; may be NULL. 0 or f is filled. */
 int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *step,
                             char **path, tinker__rec_fault_t *f);
-/* A checkpoint of the step that was committed last. The run's thread. path: as
- * above. */
-int tinker__rec_ckpt_now(tinker_run_t *run, char **path,
-                         tinker__rec_fault_t *f);
+/* A checkpoint of the step whose commit was called last, for SAVE_ASKED; else
+ * NULL, and `no` says why. Under the lock. */
+tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no);
+/* Settles one that was asked for, if its step was committed. As above. */
+int tinker__rec_ckpt_asked(tinker_run_t *run, tinker__rec_step_t *step,
+                           char **path, tinker__rec_fault_t *f);
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
+
+/* --- retain.c: which checkpoints stay. The run's thread --------------------
+ */
+
+/* Looks at what is under way, and begins what is to be done next. Waits for the
+ * disk alone. */
+void tinker__rec_retain(tinker_run_t *run);
+/* The run has all its steps: waits for what is left to do, 30 s at most. */
+void tinker__rec_retain_finish(tinker_run_t *run);
+void tinker__rec_retain_end(tinker_run_t *run);
+/* A recovery may load it. */
+bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c);
+/* When something with so many seconds to live expires, in milliseconds of the
+ * wall clock as it was when the run was opened. Any thread. */
+int64_t tinker__rec_expiry(const tinker_run_t *run, int64_t seconds);
+
+/* --- cookbook.c. The run's thread ------------------------------------------
+ */
+
+/* Brings the files up to what the journal has. */
+void tinker__rec_cookbook(tinker_run_t *run);
+void tinker__rec_cookbook_end(tinker_run_t *run);
 
 /* --- steps.c: steps that are not committed. Under the lock ---------------- */
 

@@ -209,6 +209,8 @@ static int commit(tinker_run_t *run, tinker__rec_step_t *s,
   if (rc != 0) return rc;
   tinker__rec_bodies_drop(&run->epoch->drops, s->number);
   settle_ckpt(run, s);
+  tinker__rec_retain(run);
+  tinker__rec_cookbook(run);
   return settle_ledger(run, s, f);
 }
 
@@ -325,6 +327,8 @@ static void finish(tinker_run_t *run) {
   bool done = run->plan.steps > 0 && run->state.committed >= run->plan.steps &&
               !run->state.finished;
   if (!done) return;
+  tinker__rec_retain_finish(run);
+  tinker__rec_cookbook(run);
   tinker__rec_note(run, NULL, TINKER__REC_FINISH, run->state.committed, &none,
                    tinker__str(""));
   tinker__rec_say(run, "finished", run->state.committed, NULL);
@@ -334,6 +338,7 @@ static void do_next(tinker_run_t *run, tinker__rec_job_t *job) {
   tinker__rec_fault_t f = {0};
   bool finished = run->state.finished;
   int rc = finished ? 0 : reach_ready(run, &f);
+  if (rc == 0 && !finished) tinker__rec_cookbook(run);
   if (rc == 0) finish(run);
   pthread_mutex_lock(&run->lock);
   if (rc == 0 && run->lame) rc = TINKER_ENOMEM;
@@ -375,7 +380,7 @@ static void do_checkpoint(tinker_run_t *run, tinker__rec_job_t *job) {
   }
   saved->run = run;
   tinker__ref_retain(&run->memory_users);
-  int rc = tinker__rec_ckpt_now(run, &saved->path, &f);
+  int rc = tinker__rec_ckpt_asked(run, job->step, &saved->path, &f);
   if (rc == 0) rc = tinker_promise_resolve(job->promise, saved, saved_free);
   if (rc != 0) saved_free(saved);
   if (rc == 0) {
@@ -385,6 +390,15 @@ static void do_checkpoint(tinker_run_t *run, tinker__rec_job_t *job) {
   }
 }
 
+/* The steps of commits are the run's. */
+static void job_free(tinker_run_t *run, tinker__rec_job_t *job) {
+  tinker__list_remove(&job->link);
+  if (job->kind == TINKER__REC_JOB_CHECKPOINT) {
+    tinker__rec_step_free(run, job->step);
+  }
+  tinker__mem_free(&run->mem, job);
+}
+
 static void run_job(tinker_run_t *run, tinker__rec_job_t *job) {
   switch (job->kind) {
   case TINKER__REC_JOB_NEXT: do_next(run, job); break;
@@ -392,9 +406,8 @@ static void run_job(tinker_run_t *run, tinker__rec_job_t *job) {
   case TINKER__REC_JOB_CHECKPOINT: do_checkpoint(run, job); break;
   }
   pthread_mutex_lock(&run->lock);
-  tinker__list_remove(&job->link);
+  job_free(run, job);
   pthread_mutex_unlock(&run->lock);
-  tinker__mem_free(&run->mem, job);
 }
 
 static tinker__rec_job_t *take_job(tinker_run_t *run) {
@@ -425,12 +438,11 @@ int tinker__rec_worker_start(tinker_run_t *run) {
 }
 
 void tinker__rec_worker_end(tinker_run_t *run) {
-  tinker__link_t *l;
   if (run->threaded) pthread_join(run->thread, NULL);
-  while ((l = tinker__list_pop_front(&run->jobs)) != NULL) {
+  TINKER__LIST_EACH(l, tmp, &run->jobs) {
     tinker__rec_job_t *job = TINKER__CONTAINER(l, tinker__rec_job_t, link);
     tinker__rec_reject(job->promise, TINKER_ECLOSED, NULL);
-    tinker__mem_free(&run->mem, job);
+    job_free(run, job);
   }
 }
 

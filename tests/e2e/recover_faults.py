@@ -10,12 +10,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import locald
 
 STEPS, EVERY = 12, 4
-STEP_COMMIT = 27
+STEP_COMMIT, OP_INTENT = 27, 21
+KIND_OPTIM = 10  # of tinker_kind_t
 
 
 class Run:
@@ -64,9 +66,9 @@ class Run:
         return losses
 
     @staticmethod
-    def rows(folder, name, kind):
+    def rows(folder, name, kind, what="step, fields, bytes"):
         with sqlite3.connect(os.path.join(folder, name + ".db")) as db:
-            return db.execute("SELECT step, fields, bytes FROM record WHERE"
+            return db.execute(f"SELECT {what} FROM record WHERE"
                               " type = ? ORDER BY id", (kind,)).fetchall()
 
     def lost(self):
@@ -203,6 +205,42 @@ def workers_outlive():
     run.end()
 
 
+def killed_before_it_left(*settings):
+    """The process dies when the journal has an optim_step and the service does
+    not. The next one sends it, and asks a gate for it as for its own."""
+    run = Run([{"endpoint": OPT, "nth": 3, "act": "hang"}], settings)
+    process = run.start()
+    folder = os.path.join(run.folder, "runs", "numbers")
+    while not process.stdout.readline().startswith("step 2:"):
+        pass
+    while not any(step == 3 and json.loads(fields)["kind"] == KIND_OPTIM
+                  for step, fields, _ in run.rows(folder, "e1", OP_INTENT)):
+        time.sleep(0.02)
+    process.kill()
+    assert run.finish(process) == -signal.SIGKILL
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed([]), run.errors
+    assert not run.said("rollback"), run.errors
+    run.end()
+
+
+def checkpoints_asked_for():
+    """They are of the step that was committed last, whatever is called next,
+    and one step may have several."""
+    run = Run([{"endpoint": OPT, "nth": 7, "act": "corrupt"}],
+              ["every", 0, "asked", 5, "ahead", 4])
+    assert run.run() == 0, run.errors
+    paths = re.findall(r"asked: tinker://.*-e1-s5-\S*", run.out)
+    assert len(set(paths)) == 2, (run.out, run.errors)
+    assert run.committed() == undisturbed([]), run.errors
+    assert [e["step"] for e in run.said("rollback")] == [5], run.errors
+    run.end()
+
+
+def killed_before_it_left_strict():
+    killed_before_it_left("strict", 1)
+
+
 def two_at_once():
     """The second process is refused, and the first goes on."""
     run = Run([{"endpoint": FB, "nth": 5, "act": "pause", "ms": 3000}])
@@ -270,7 +308,9 @@ def forked():
 
 
 OTHERS = [all_refused, permanent, workers_outlive, two_at_once, past_the_run,
-          another_plan, from_the_beginning, resumed, forked]
+          another_plan, from_the_beginning, resumed, forked,
+          killed_before_it_left, killed_before_it_left_strict,
+          checkpoints_asked_for]
 
 
 def main():

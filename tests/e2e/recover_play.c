@@ -9,8 +9,9 @@
  * forked child tries to use the run), parts (batches a step),
  * big (examples of a batch), ahead (steps that are submitted before the first
  * is waited for), workers (forked processes that outlive it), past (tries to
- * train past the run, with this tag if it is not 1). It prints "step N: loss X"
- * for each committed step. */
+ * train past the run, with this tag if it is not 1), asked (the step after
+ * which it asks for two checkpoints and goes on at once), keep, delay, ttl (of
+ * the options). It prints "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -22,10 +23,12 @@
 static struct {
   const char *name;
   long value;
-} settings[] = {{"steps", 12}, {"every", 4},   {"strict", 0}, {"attempts", 3},
-                {"zero", 0},   {"fresh", 0},   {"kill", 0},   {"poison", 0},
-                {"parts", 1},  {"big", 1},     {"ahead", 1},  {"workers", 0},
-                {"past", 0},   {"poisons", 1}, {"resume", 0}, {"forked", 0}};
+} settings[] = {
+    {"steps", 12}, {"every", 4},   {"strict", 0},     {"attempts", 3},
+    {"zero", 0},   {"fresh", 0},   {"kill", 0},       {"poison", 0},
+    {"parts", 1},  {"big", 1},     {"ahead", 1},      {"workers", 0},
+    {"past", 0},   {"poisons", 1}, {"resume", 0},     {"forked", 0},
+    {"asked", 0},  {"keep", 0},    {"delay", 900000}, {"ttl", -1}};
 enum {
   STEPS,
   EVERY,
@@ -42,7 +45,11 @@ enum {
   PAST,
   POISONS,
   RESUME,
-  FORKED
+  FORKED,
+  ASKED,
+  KEEP,
+  DELAY,
+  TTL
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -64,6 +71,12 @@ static void show_event(void *user, const char *line, size_t len) {
   fprintf(stderr, "%.*s\n", (int)len, line);
 }
 
+/* What the options point at need not live longer than the call. */
+typedef struct {
+  char text[16];
+  const char *tags[2];
+} borrowed_t;
+
 static tinker_run_t *open_run(const char *folder) {
   tinker_run_t *run = NULL;
   tinker_error_t *error = NULL;
@@ -81,8 +94,20 @@ static tinker_run_t *open_run(const char *folder) {
   options.gate = (int32_t)GET(STRICT);
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
+  options.keep_last = GET(KEEP);
+  options.delete_delay_ms = GET(DELAY);
+  options.ttl_seconds = GET(TTL);
   options.event_cb = show_event;
+  borrowed_t *lent = malloc(sizeof *lent);
+  tinker_client_options_t client = TINKER_CLIENT_OPTIONS_INIT;
+  *lent = (borrowed_t){"played", {lent->text, lent->text}};
+  client.tags = lent->tags;
+  client.tag_count = 2;
+  client.project_id = client.display_name = lent->text;
+  options.client = &client;
   check_made(tinker_run_open(&run, &options, &error), &error);
+  memset(lent->text, 0xff, sizeof lent->text - 1);
+  free(lent);
   return run;
 }
 
@@ -144,6 +169,23 @@ static void begin(tinker_run_t *run, const tinker_run_step_t *step,
   if (step->step == GET(KILL)) raise(SIGKILL);
   b->commit = tinker_run_commit(run, &cursor, sizeof cursor, NULL);
   tinker_future_release(optim);
+}
+
+static tinker_future_t *asked[2];
+
+static void ask(tinker_run_t *run) {
+  for (int i = 0; i < 2; i++) asked[i] = tinker_run_checkpoint(run, NULL);
+}
+
+static void show_asked(void) {
+  for (int i = 0; i < 2 && asked[i]; i++) {
+    const char *path = NULL;
+    int rc = tinker_future_wait(asked[i], -1);
+    const tinker_error_t *error = tinker_future_error(asked[i]);
+    if (rc == 0) check(tinker_future_get_checkpoint(asked[i], &path));
+    printf("asked: %s\n", rc ? tinker_error_message(error) : path);
+    tinker_future_release(asked[i]);
+  }
 }
 
 static int end(begun_t *b) {
@@ -252,6 +294,7 @@ int main(int argc, char **argv) {
       GET(PAST) = 0;
     }
     if (!done) begin(run, step, &begun[count++]);
+    if (step->step == GET(ASKED) && !asked[0]) ask(run);
     tinker_future_release(next);
     while (count > 0 && (done || count == GET(AHEAD))) {
       int rc = end(&begun[0]);
@@ -263,6 +306,7 @@ int main(int argc, char **argv) {
       if (rc) done = 0;
     }
   }
+  show_asked();
   tinker_run_release(run);
   return 0;
 }
