@@ -171,6 +171,9 @@ struct tinker_run_s {
   pthread_t thread, gate_thread;
   bool threaded, gated; /* they run */
   atomic_bool closing;
+  /* The run's thread: when a service was last seen to restore an optimizer. */
+  bool optimizer_proven;
+  int64_t optimizer_proven_ms; /* of the boot clock */
 
   pthread_mutex_t lock;
   pthread_cond_t wake;
@@ -179,6 +182,7 @@ struct tinker_run_s {
   tinker__rec_phase_t phase;
   tinker__rec_epoch_t *epoch; /* NULL = none */
   tinker__link_t old;         /* epochs that are over */
+  tinker_client_t *prover;    /* of a proof that is waited for; NULL = none */
   tinker__link_t jobs;
   tinker__link_t questions; /* of the gate */
   tinker__link_t steps;     /* in order */
@@ -282,6 +286,17 @@ int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f);
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
 
+/* --- proof.c -------------------------------------------------------------- */
+
+bool tinker__rec_proof_due(const tinker_run_t *run,
+                           const tinker__rec_ckpt_t *c);
+/* V4 of the checkpoint. 0 with a sentence in `evidence`, or f is filled: it is
+ * unproven if the checkpoint is refuted, else nothing is known of it. The run's
+ * thread. */
+int tinker__rec_prove_optimizer(tinker_run_t *run, const tinker__rec_ckpt_t *c,
+                                tinker__rec_fault_t *f, char *evidence,
+                                size_t len);
+
 /* --- checkpoint.c --------------------------------------------------------- */
 
 /* Why a checkpoint is made. */
@@ -353,6 +368,9 @@ void tinker__rec_gate_end(tinker_run_t *run);
 
 int tinker__rec_worker_start(tinker_run_t *run);
 void tinker__rec_worker_end(tinker_run_t *run);
+/* The run's thread waits for this client from now on, until it says NULL: a run
+ * that ends closes it. The caller keeps it alive. The run's thread. */
+void tinker__rec_prover(tinker_run_t *run, tinker_client_t *client);
 /* Queues a job; takes promise over. 0 or TINKER_ENOMEM: nothing has changed. */
 int tinker__rec_worker_add(tinker_run_t *run, tinker__rec_job_kind_t kind,
                            tinker_promise_t *promise, tinker__rec_step_t *step);
