@@ -25,16 +25,33 @@ Test(prove_probe, examples_never_change) {
   cr_assert_null(data[0]);
 }
 
-Test(prove_probe, differences) {
-  const float a[3] = {1, 2, 3}, b[3] = {1, 2.5f, 2};
-  const float odd[3] = {1, NAN, 3}, far[3] = {1, INFINITY, 3};
-  cr_assert_eq(tinker__rec_probe_differ(a, 3, a, 3), 0);
-  cr_assert_eq(tinker__rec_probe_differ(a, 3, b, 3), 1);
-  cr_assert_eq(tinker__rec_probe_differ(a, 2, b, 2), 0.5);
-  cr_assert(isinf(tinker__rec_probe_differ(a, 3, b, 2)));
-  cr_assert(isinf(tinker__rec_probe_differ(a, 0, b, 0)));
-  cr_assert(isinf(tinker__rec_probe_differ(a, 3, odd, 3)));
-  cr_assert(isinf(tinker__rec_probe_differ(odd, 3, odd, 3)));
-  cr_assert(isinf(tinker__rec_probe_differ(far, 3, far, 3)));
-  cr_assert(isinf(tinker__rec_probe_differ(a, 3, far, 3)));
+/* --- how far two fingerprints are apart --- */
+
+#define DIFFER(a, b)                                                           \
+  tinker__rec_probe_differ(a, sizeof(a) / sizeof *(a), b,                      \
+                           sizeof(b) / sizeof *(b))
+
+Test(prove_probe, the_largest_difference) {
+  const float a[] = {1, -2, 3}, b[] = {1.5f, -2, 2.75f};
+  cr_assert_eq(DIFFER(a, a), 0);
+  cr_assert_eq(DIFFER(a, b), 0.5);
+  cr_assert_eq(DIFFER(b, a), 0.5);
+}
+
+/* Half a unit of the last place counts. */
+Test(prove_probe, the_smallest_difference) {
+  const float a[] = {-1.25f}, b[] = {nextafterf(-1.25f, 0)};
+  cr_assert_gt(DIFFER(a, b), 0);
+}
+
+/* What can't be compared is as far apart as can be, never equal. */
+Test(prove_probe, what_can_not_be_compared) {
+  const float a[] = {1, 2}, b[] = {1}, n[] = {1, NAN}, i[] = {1, INFINITY};
+  cr_assert(isinf(DIFFER(a, b)));
+  cr_assert(isinf(tinker__rec_probe_differ(a, 0, a, 0)));
+  cr_assert(isinf(tinker__rec_probe_differ(NULL, 0, a, 2)));
+  cr_assert(isinf(DIFFER(a, n)));
+  cr_assert(isinf(DIFFER(n, n)));
+  cr_assert(isinf(DIFFER(a, i)));
+  cr_assert(isinf(DIFFER(i, i)));
 }
