@@ -56,6 +56,7 @@
 #ifndef TINKER_RECOVERY_H
 #define TINKER_RECOVERY_H
 
+#include "recovery_prove.h"
 #include "tinker.h"
 
 #ifdef __cplusplus

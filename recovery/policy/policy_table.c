@@ -325,7 +325,7 @@ ROWS resume[] = {
     WORD("optimizer", resume.optimizer, "required", optimizers,
          "Whether its optimizer must be restored."),
     WORD("optimizer_canary", resume.optimizer_canary, "daily", canaries,
-         "How often two loads, with and without optimizer, are compared."),
+         "How often loads with and without optimizer are compared."),
     ROW("max_rollback_steps", INT, resume.max_rollback_steps, "500", "1",
         "1000000000", NULL, "Steps that a resume may lose at most."),
     ROW("allow_step_zero", BOOL, resume.allow_step_zero, "false", NULL, NULL,
