@@ -27,7 +27,9 @@ static const field_t numbers[] = {FIELD(op),         FIELD(slot),
                                   FIELD(incident),   FIELD(attempt),
                                   FIELD(level),      FIELD(incarnation),
                                   FIELD(next_model), FIELD(next_sampling),
-                                  FIELD(delay_ms),   FIELD(count)};
+                                  FIELD(delay_ms),   FIELD(count),
+                                  FIELD(pid),        FIELD(started),
+                                  FIELD(signal)};
 static const field_t texts[] = {FIELD(name),    FIELD(path),  FIELD(model),
                                 FIELD(session), FIELD(id),    FIELD(why),
                                 FIELD(batch),   FIELD(cause), FIELD(evidence)};

@@ -1,0 +1,102 @@
+/* daemon: many runs, each with a trainer that is watched and started again.
+ *
+ * One thread, one poll(): ends of processes, signals to the daemon, the control
+ * socket, times. A trainer's state is in one place (restart.h); what happens is
+ * in the ledger before it has an effect. A daemon that can't write its ledger,
+ * or has lost the folder to another one, ends and leaves its trainers running:
+ * the next daemon finds them. */
+#ifndef TINKER_RECOVERY_DAEMON_DAEMON_H
+#define TINKER_RECOVERY_DAEMON_DAEMON_H
+
+#include "beat.h"
+#include "ledger.h"
+#include "process.h"
+
+/* What is asked for. Strings and lists are borrowed. */
+typedef struct tinker__rec_spec_s {
+  const char *name;
+  char *const *argv;
+  const char *const *env_allow; /* names; one may end with '*' */
+  size_t env_count;
+  tinker__rec_restart_policy_t policy;
+  int64_t hang_ms; /* without a record of the run; 0 = for ever */
+} tinker__rec_spec_t;
+
+typedef struct tinker__rec_daemon_s tinker__rec_daemon_t;
+
+typedef struct tinker__rec_trainer_s {
+  tinker__link_t link;
+  tinker__rec_daemon_t *daemon;
+  tinker__rec_spec_t spec;
+  char **env; /* of its processes */
+  tinker__rec_restart_t restart;
+  tinker__rec_process_t process;
+  int64_t attempts; /* processes so far */
+  char folder_path[TINKER__REC_PATH_ROOM];
+  tinker__rec_view_t view; /* as it was read last */
+  tinker__rec_stamp_t stamp;
+  int64_t moved_ms; /* when the stamp changed last, or it was started */
+  char session[TINKER__REC_SESSION_ROOM]; /* that beats */
+} tinker__rec_trainer_t;
+
+struct tinker__rec_daemon_s {
+  tinker__mem_t mem;
+  const tinker__world_t *world;
+  const char *state_dir;
+  mode_t mask; /* of trainers */
+  tinker__rec_ledger_t ledger;
+  tinker__rec_beat_t beat;
+  tinker__link_t trainers;
+  int64_t tick_ms; /* when the journals are looked at next */
+  int wake_fd;     /* signals: a byte each */
+  enum {
+    TINKER__REC_DAEMON_WORKS,
+    TINKER__REC_DAEMON_LEAVES, /* it was asked to end */
+    TINKER__REC_DAEMON_BROKEN  /* it can't go on */
+  } phase;
+};
+
+/* --- tell.c: the log, JSON lines on the standard error stream ------------- */
+
+void tinker__rec_tell(tinker__rec_daemon_t *d, const char *event,
+                      const char *run, const tinker__rec_facts_t *facts);
+
+/* --- trainer.c: one run --------------------------------------------------- */
+
+/* Adds a run, with what earlier daemons have left of it. fresh: an end of it
+ * that they have seen does not count. 0 or a code. */
+int tinker__rec_trainer_add(tinker__rec_daemon_t *d,
+                            const tinker__rec_spec_t *spec, bool fresh,
+                            char *why, size_t why_len);
+void tinker__rec_trainer_free(tinker__rec_trainer_t *t);
+tinker__rec_trainer_t *tinker__rec_trainer_find(const tinker__rec_daemon_t *d,
+                                                const char *name);
+/* Folds an event and carries out what follows. */
+void tinker__rec_trainer_on(tinker__rec_trainer_t *t,
+                            tinker__rec_trainer_event_t event,
+                            const char *cause);
+/* Its process may have ended. */
+void tinker__rec_trainer_look(tinker__rec_trainer_t *t);
+/* Has its journal moved? */
+void tinker__rec_trainer_watch(tinker__rec_trainer_t *t);
+
+/* --- env.c ---------------------------------------------------------------- */
+
+/* The daemon's environment without what is not allowed: a list that is freed
+ * as one block. NULL = no memory. */
+char **tinker__rec_env_pick(tinker__mem_t *mem, char *const *environment,
+                            const char *const *allow, size_t n);
+
+/* --- daemon.c: all of them ------------------------------------------------ */
+
+/* 0 or a code; ended by daemon_end() whatever it is. */
+int tinker__rec_daemon_begin(tinker__rec_daemon_t *d, const char *state_dir,
+                             int wake_fd, mode_t mask, char *why,
+                             size_t why_len);
+/* Until nothing is left to do, or a signal asks for the end. */
+void tinker__rec_daemon_turn(tinker__rec_daemon_t *d);
+void tinker__rec_daemon_end(tinker__rec_daemon_t *d);
+/* What was tried failed for good: the daemon ends. */
+void tinker__rec_daemon_break(tinker__rec_daemon_t *d, const char *why);
+
+#endif
