@@ -111,8 +111,13 @@ static int open_file(tinker__rec_ledger_t *l, const char *dir, char *why,
                                         .lineage = LINEAGE,
                                         .each = each,
                                         .user = l};
+  char told[512] = "";
   snprintf(path, sizeof path, "%s/daemon.db", dir);
-  return tinker__rec_file_open(&l->file, &spec, why, why_len);
+  int rc = tinker__rec_file_open(&l->file, &spec, told, sizeof told);
+  if (rc == 0) return 0;
+  bool named = strstr(told, path) != NULL;
+  return tinker__why(why, why_len, rc, "%s%s%s", named ? "" : path,
+                     named ? "" : ": ", told);
 }
 
 int tinker__rec_ledger_open(tinker__rec_ledger_t *l, tinker__mem_t *mem,

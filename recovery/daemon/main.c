@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "timeline.h"
 
 #define MAX_ENV 128
 
@@ -18,9 +19,12 @@ enum { EXIT_BROKEN = 1, EXIT_USAGE = 2, EXIT_STATE = 3, EXIT_BUSY = 4 };
 static const char help[] =
     "usage: tinker-recoverd run --state DIR --name NAME [options]\n"
     "                           -- TRAINER [ARGUMENT...]\n"
+    "       tinker-recoverd journal --state DIR NAME\n"
     "\n"
-    "Starts a trainer, a program that opens the run NAME in the folder DIR by\n"
-    "tinker_run_open(), and starts it again when it dies.\n"
+    "run starts a trainer, a program that opens the run NAME in the folder\n"
+    "DIR by tinker_run_open(), and starts it again when it dies. journal\n"
+    "prints what the journals say of a run, a line for each record, in the\n"
+    "order of time.\n"
     "\n"
     "  --state DIR         folder of the runs and of the daemon's own journal\n"
     "  --name NAME         of the run\n"
@@ -208,23 +212,57 @@ static int run(const options_t *o) {
   return code;
 }
 
-int main(int argc, char **argv) {
+/* --- journal -------------------------------------------------------------- */
+
+static int journal(char **argv) {
+  char why[512];
+  tinker__mem_t mem;
+  tinker__buf_t out;
+  if (!argv[0] || strcmp(argv[0], "--state") != 0 || !argv[1] || !argv[2]) {
+    return usage("%s", "journal wants --state DIR NAME");
+  }
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__buf_init(&out, &mem, SIZE_MAX / 2);
+  int rc = tinker__rec_timeline(&mem, tinker__world_real(), argv[1], argv[2],
+                                &out, why, sizeof why);
+  if (out.len) fwrite(out.data, 1, out.len, stdout);
+  if (rc != 0) fprintf(stderr, "tinker-recoverd: %s\n", why);
+  tinker__buf_free(&out);
+  return rc == 0 && fflush(stdout) == 0 ? 0 : EXIT_STATE;
+}
+
+static int run_command(char **argv) {
   options_t o = {.env = {"PATH", "HOME", "LANG", "TINKER_*"}};
   o.spec.env_count = 4;
   o.spec.policy = (tinker__rec_restart_policy_t){
       .max_restarts = 3, .base_ms = 1000, .cap_ms = 300000, .grace_ms = 15000};
-  if (argc > 1 && strcmp(argv[1], "--help") == 0) {
-    fputs(help, stdout);
-    return 0;
-  }
-  if (argc > 1 && strcmp(argv[1], "--version") == 0) {
-    printf("tinker-recoverd %s\n", tinker_version());
-    return 0;
-  }
-  if (argc < 2 || strcmp(argv[1], "run") != 0) {
-    return usage("the first argument is '%s': wanted is run",
-                 argc > 1 ? argv[1] : "");
-  }
-  int rc = read_flags(&o, argv + 2);
+  int rc = read_flags(&o, argv);
   return rc != 0 ? rc : run(&o);
+}
+
+static int help_command(char **argv) {
+  (void)argv;
+  fputs(help, stdout);
+  return 0;
+}
+
+static int version_command(char **argv) {
+  (void)argv;
+  printf("tinker-recoverd %s\n", tinker_version());
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  static const struct {
+    const char *name;
+    int (*main)(char **argv);
+  } commands[] = {{"run", run_command},
+                  {"journal", journal},
+                  {"--help", help_command},
+                  {"--version", version_command}};
+  const char *name = argc > 1 ? argv[1] : "";
+  for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+    if (strcmp(name, commands[i].name) == 0) return commands[i].main(argv + 2);
+  }
+  return usage("'%s' is not a command", name);
 }
