@@ -1,5 +1,5 @@
 /* daemon: see daemon.h. Here are the loop, and beginning and end. */
-#include "daemon.h"
+#include "control.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -10,7 +10,6 @@
 
 #define TICK_MS 1000       /* between two looks at the journals */
 #define AFTER_KILL_MS 5000 /* a process that does not even end then is left */
-#define EVER_MS 3600000
 
 static int64_t now(const tinker__rec_daemon_t *d) {
   return d->world->now_ms(d->world->user);
@@ -34,6 +33,7 @@ void tinker__rec_daemon_break(tinker__rec_daemon_t *d, const char *why) {
 
 static int64_t next_time(const tinker__rec_daemon_t *d) {
   int64_t at = d->tick_ms;
+  if (d->watchdog_ms && d->alive_ms < at) at = d->alive_ms;
   EACH_TRAINER(d, t) {
     bool waits = t->restart.state == TINKER__REC_TRAINER_WAITING ||
                  t->restart.state == TINKER__REC_TRAINER_ENDING;
@@ -47,6 +47,10 @@ static void on_times(tinker__rec_daemon_t *d) {
   if (tick) d->tick_ms = now(d) + TICK_MS;
   if (tick && !tinker__rec_ledger_held(&d->ledger)) {
     tinker__rec_daemon_break(d, "the state folder's lock was taken away");
+  }
+  if (d->watchdog_ms && now(d) >= d->alive_ms) {
+    d->alive_ms = now(d) + d->watchdog_ms;
+    tinker__rec_notify(d, "WATCHDOG=1");
   }
   EACH_TRAINER(d, t) {
     if (d->phase == TINKER__REC_DAEMON_BROKEN) return;
@@ -63,6 +67,7 @@ static void leave(tinker__rec_daemon_t *d, int signo) {
   d->phase = TINKER__REC_DAEMON_LEAVES;
   facts.signal = signo;
   tinker__rec_tell(d, "leaving", NULL, &facts);
+  tinker__rec_notify(d, "STOPPING=1");
   EACH_TRAINER(d, t) tinker__rec_trainer_on(t, TINKER__REC_ON_LEAVE, "leave");
 }
 
@@ -73,9 +78,11 @@ static void on_signals(tinker__rec_daemon_t *d) {
   }
 }
 
-static size_t fill(tinker__rec_daemon_t *d, struct pollfd *fds) {
+static size_t fill(const tinker__rec_daemon_t *d, struct pollfd *fds) {
   size_t n = 0;
   fds[n++] = (struct pollfd){.fd = d->wake_fd, .events = POLLIN};
+  tinker__rec_control_fill(d, fds + n);
+  n += TINKER__REC_CONTROL_FDS;
   EACH_TRAINER(d, t) {
     fds[n++] = (struct pollfd){.fd = t->process.fd, .events = POLLIN};
   }
@@ -86,6 +93,7 @@ static size_t fill(tinker__rec_daemon_t *d, struct pollfd *fds) {
 static bool busy(const tinker__rec_daemon_t *d) {
   bool leaves = d->phase == TINKER__REC_DAEMON_LEAVES;
   if (d->phase == TINKER__REC_DAEMON_BROKEN) return false;
+  if (d->lasts && !leaves) return true;
   EACH_TRAINER(d, t) {
     const tinker__rec_restart_t *r = &t->restart;
     bool lost = leaves && r->state == TINKER__REC_TRAINER_KILLED &&
@@ -105,18 +113,34 @@ static void wait_once(tinker__rec_daemon_t *d, struct pollfd *fds) {
   }
   on_signals(d);
   EACH_TRAINER(d, t) tinker__rec_trainer_look(t);
+  tinker__rec_control_turn(d, fds + 1);
   on_times(d);
 }
 
-void tinker__rec_daemon_turn(tinker__rec_daemon_t *d) {
-  size_t n = 1;
+/* Room for all descriptors; runs may have been added. */
+static struct pollfd *make_room(tinker__rec_daemon_t *d, struct pollfd *fds,
+                                size_t *cap) {
+  size_t n = 1 + TINKER__REC_CONTROL_FDS;
   EACH_TRAINER(d, t) n += t != NULL;
-  struct pollfd *fds = tinker__mem_array(&d->mem, n, sizeof *fds);
-  if (!fds) {
+  if (n <= *cap) return fds;
+  struct pollfd *more = tinker__mem_realloc(&d->mem, fds, 2 * n * sizeof *fds);
+  if (!more) {
     tinker__rec_daemon_break(d, "out of memory");
-    return;
+    return fds;
   }
-  while (busy(d)) wait_once(d, fds);
+  *cap = 2 * n;
+  return more;
+}
+
+void tinker__rec_daemon_turn(tinker__rec_daemon_t *d) {
+  struct pollfd *fds = NULL;
+  size_t cap = 0;
+  tinker__rec_notify(d, "READY=1");
+  for (;;) {
+    fds = make_room(d, fds, &cap);
+    if (!busy(d)) break;
+    wait_once(d, fds);
+  }
   tinker__mem_free(&d->mem, fds);
 }
 
@@ -143,6 +167,16 @@ static void start_beat(tinker__rec_daemon_t *d) {
   tinker__rec_tell(d, "no_heartbeats", NULL, &facts);
 }
 
+/* The same of its socket. */
+static void start_control(tinker__rec_daemon_t *d) {
+  char why[512];
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  facts.code = tinker__rec_control_open(d, why, sizeof why);
+  if (facts.code == 0) return;
+  facts.why = tinker__str(why);
+  tinker__rec_tell(d, "no_control", NULL, &facts);
+}
+
 int tinker__rec_daemon_begin(tinker__rec_daemon_t *d, const char *state_dir,
                              int wake_fd, mode_t mask, char *why,
                              size_t why_len) {
@@ -151,6 +185,8 @@ int tinker__rec_daemon_begin(tinker__rec_daemon_t *d, const char *state_dir,
   d->world = tinker__world_real();
   d->state_dir = state_dir;
   d->wake_fd = wake_fd;
+  d->control_fd = -1;
+  for (int i = 0; i < TINKER__REC_CONTROL_CONNS; i++) d->conns[i].fd = -1;
   d->mask = mask;
   tinker__list_init(&d->trainers);
   int rc = tinker__rec_ledger_open(&d->ledger, &d->mem, d->world, state_dir,
@@ -158,6 +194,8 @@ int tinker__rec_daemon_begin(tinker__rec_daemon_t *d, const char *state_dir,
   if (rc == 0) rc = note_start(d, why, why_len);
   if (rc != 0) return rc;
   start_beat(d);
+  start_control(d);
+  d->watchdog_ms = tinker__rec_watchdog_ms(d);
   d->tick_ms = now(d) + TICK_MS;
   return 0;
 }
@@ -167,6 +205,7 @@ void tinker__rec_daemon_end(tinker__rec_daemon_t *d) {
   if (d->ledger.file && d->phase != TINKER__REC_DAEMON_BROKEN) {
     tinker__rec_ledger_note(&d->ledger, TINKER__REC_GEN_STOP, &facts, true);
   }
+  tinker__rec_control_close(d);
   EACH_TRAINER(d, t) tinker__rec_trainer_free(t);
   tinker__rec_beat_end(&d->beat);
   tinker__rec_ledger_close(&d->ledger);

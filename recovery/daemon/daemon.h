@@ -39,6 +39,15 @@ typedef struct tinker__rec_trainer_s {
   char session[TINKER__REC_SESSION_ROOM]; /* that beats */
 } tinker__rec_trainer_t;
 
+#define TINKER__REC_CONTROL_CONNS 16
+#define TINKER__REC_CONTROL_FDS (1 + TINKER__REC_CONTROL_CONNS)
+
+/* A client of the control socket. */
+typedef struct tinker__rec_conn_s {
+  int fd; /* -1 = none */
+  tinker__buf_t in, out;
+} tinker__rec_conn_t;
+
 struct tinker__rec_daemon_s {
   tinker__mem_t mem;
   const tinker__world_t *world;
@@ -47,8 +56,16 @@ struct tinker__rec_daemon_s {
   tinker__rec_ledger_t ledger;
   tinker__rec_beat_t beat;
   tinker__link_t trainers;
-  int64_t tick_ms; /* when the journals are looked at next */
-  int wake_fd;     /* signals: a byte each */
+  int64_t tick_ms;     /* when the journals are looked at next */
+  int64_t alive_ms;    /* when the service manager hears of us next */
+  int64_t watchdog_ms; /* how often it does; 0 = never */
+  int wake_fd;         /* signals: a byte each */
+  int control_fd;      /* -1 = it has no socket */
+  tinker__rec_conn_t conns[TINKER__REC_CONTROL_CONNS];
+  /* Reads its file again; NULL = it has none. 0 or a code: then nothing has
+   * changed. */
+  int (*reload)(tinker__rec_daemon_t *d, char *why, size_t why_len);
+  bool lasts; /* it goes on when no run has anything to do */
   enum {
     TINKER__REC_DAEMON_WORKS,
     TINKER__REC_DAEMON_LEAVES, /* it was asked to end */
@@ -79,6 +96,15 @@ void tinker__rec_trainer_on(tinker__rec_trainer_t *t,
 void tinker__rec_trainer_look(tinker__rec_trainer_t *t);
 /* Has its journal moved? */
 void tinker__rec_trainer_watch(tinker__rec_trainer_t *t);
+
+/* Reads its journal, with all its steps. */
+void tinker__rec_trainer_read(tinker__rec_trainer_t *t);
+
+/* --- notify.c: the service manager ---------------------------------------- */
+
+void tinker__rec_notify(tinker__rec_daemon_t *d, const char *text);
+/* Milliseconds between two signs of life; 0 = it wants none. */
+int64_t tinker__rec_watchdog_ms(tinker__rec_daemon_t *d);
 
 /* --- env.c ---------------------------------------------------------------- */
 

@@ -9,7 +9,7 @@
 #include <tinker/version.h>
 #include <unistd.h>
 
-#include "daemon.h"
+#include "control.h"
 #include "timeline.h"
 
 #define MAX_ENV 128
@@ -20,11 +20,14 @@ static const char help[] =
     "usage: tinker-recoverd run --state DIR --name NAME [options]\n"
     "                           -- TRAINER [ARGUMENT...]\n"
     "       tinker-recoverd journal --state DIR NAME\n"
+    "       tinker-recoverd ctl DIR COMMAND [NAME]\n"
     "\n"
     "run starts a trainer, a program that opens the run NAME in the folder\n"
     "DIR by tinker_run_open(), and starts it again when it dies. journal\n"
     "prints what the journals say of a run, a line for each record, in the\n"
-    "order of time.\n"
+    "order of time. ctl asks the daemon of the folder DIR: status [NAME],\n"
+    "runs, hold NAME (end the trainer, start none), release NAME (go on),\n"
+    "stop NAME, reload.\n"
     "\n"
     "  --state DIR         folder of the runs and of the daemon's own journal\n"
     "  --name NAME         of the run\n"
@@ -231,6 +234,25 @@ static int journal(char **argv) {
   return rc == 0 && fflush(stdout) == 0 ? 0 : EXIT_STATE;
 }
 
+/* --- ctl ------------------------------------------------------------------ */
+
+static int ctl(char **argv) {
+  char why[512];
+  tinker__mem_t mem;
+  tinker__buf_t out;
+  if (!argv[0] || !argv[1] || (argv[2] && argv[3])) {
+    return usage("%s", "ctl wants DIR COMMAND [NAME]");
+  }
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__buf_init(&out, &mem, SIZE_MAX / 2);
+  int rc = tinker__rec_control_ask(&mem, argv[0], argv[1], argv[2], &out, why,
+                                   sizeof why);
+  if (out.len) fwrite(out.data, 1, out.len, stdout);
+  if (rc != 0) fprintf(stderr, "tinker-recoverd: %s\n", why);
+  tinker__buf_free(&out);
+  return rc == 0 && fflush(stdout) == 0 ? 0 : EXIT_BROKEN;
+}
+
 static int run_command(char **argv) {
   options_t o = {.env = {"PATH", "HOME", "LANG", "TINKER_*"}};
   o.spec.env_count = 4;
@@ -258,6 +280,7 @@ int main(int argc, char **argv) {
     int (*main)(char **argv);
   } commands[] = {{"run", run_command},
                   {"journal", journal},
+                  {"ctl", ctl},
                   {"--help", help_command},
                   {"--version", version_command}};
   const char *name = argc > 1 ? argv[1] : "";

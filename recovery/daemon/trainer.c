@@ -48,6 +48,10 @@ static void read_view(tinker__rec_trainer_t *t, bool all) {
   tinker__rec_tell(t->daemon, "no_heartbeat", t->spec.name, &facts);
 }
 
+void tinker__rec_trainer_read(tinker__rec_trainer_t *t) {
+  read_view(t, true);
+}
+
 static void tell_hang(tinker__rec_trainer_t *t, int64_t silent_ms) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   tinker__buf_t threads;
