@@ -85,8 +85,12 @@ TINKER_API int tinker_client_next(tinker_client_t *client, int64_t timeout_ms,
                                   tinker_future_t **out);
 
 /* A descriptor for a program's own event loop, readable while
- * tinker_client_next() has something to take. It belongs to the client, which
- * closes it at its end; a program only polls it.
+ * tinker_client_next() has something to take. That nothing is running any more
+ * (TINKER_ENOENT) does not make it readable: it would stay so until the next
+ * call, and an idle loop would not sleep. A program that ends with its last
+ * operation asks tinker_client_next() with 0 after each one that it has taken.
+ * It belongs to the client, which closes it at its end; a program only polls
+ * it.
  * client: not NULL. fd: receives the descriptor; untouched on failure. Returns
  * 0, TINKER_EINVAL, TINKER_EFORKED or TINKER_EIO (none can be made). Any
  * thread. */
@@ -116,8 +120,9 @@ tinker_client_close(tinker_client_t *client, const tinker_call_options_t *call);
 /* Waits until the threads of all released clients have ended; to be called
  * before the library is unloaded, never inside a callback. Clients without
  * threads (loop.h, uv.h) are not waited for.
- * timeout_ms: milliseconds, -1 = without limit. Returns 0, TINKER_ETIMEDOUT, or
- * TINKER_EDEADLK on a thread of a client. Any other thread. */
+ * timeout_ms: milliseconds, 0 = only look, -1 = without limit. Returns 0,
+ * TINKER_EINVAL (another negative number), TINKER_ETIMEDOUT, or TINKER_EDEADLK
+ * on a thread of a client. Any other thread. */
 TINKER_API int tinker_shutdown(int64_t timeout_ms);
 
 /* Session id of the client, for reports to the service.

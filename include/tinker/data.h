@@ -88,7 +88,8 @@ TINKER_API int tinker_datum_new(tinker_datum_t **out, tinker_input_t *input,
  * "weights" is weights[1 .. n-1], or all ones.
  * out: receives a reference owned by the caller; untouched on failure.
  * tokens: n ids, copied, each 0 or more. weights: n factors, one per token (the
- * first is not used), copied, all finite; NULL = 1 for every token. n: at least
+ * first is not used), copied, all finite, the first too; NULL = 1 for every
+ * token. n: at least
  * 2. allocator: copied; NULL = the C library. error: may be NULL. Any thread.
  * Returns 0, TINKER_EINVAL (also for an id or a weight out of range),
  * TINKER_EOVERFLOW or TINKER_ENOMEM. */

@@ -22,7 +22,7 @@ extern "C" {
  * 50-99 transport, 100-149 server, 150-199 codec. */
 #define TINKER_ERROR_MAP(X)                                                    \
   X(EINVAL, -1, "invalid argument")                                            \
-  X(ENOMEM, -2, "out of memory or over the memory ceiling")                    \
+  X(ENOMEM, -2, "out of memory, or memory_limit_bytes is reached")             \
   X(ENOTSUP, -3, "not supported")                                              \
   X(ESTATE, -4, "not allowed in this state")                                   \
   X(ECLOSED, -5, "the handle is closed")                                       \

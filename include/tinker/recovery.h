@@ -63,6 +63,17 @@ typedef enum {
   TINKER_DATA_FRESH = 1
 } tinker_run_data_t;
 
+/* When the weights may be moved by what a step has computed. */
+typedef enum {
+  /* At once: the fastest; a loss that is not finite is found afterwards, and
+   * costs the steps since the last checkpoint. */
+  TINKER_RUN_GATE_PIPELINED = 0,
+  /* After the losses of the step are known and finite; else the weights are
+   * saved as they were before the step, and the run goes on from there. Costs
+   * about a round trip a step. */
+  TINKER_RUN_GATE_STRICT = 1
+} tinker_run_gate_t;
+
 /* Fields of a plan, for tinker_run_options_t.allow. */
 #define TINKER_PLAN_RANK 1u
 #define TINKER_PLAN_FREEZE 2u
@@ -128,12 +139,14 @@ typedef struct tinker_run_options_s {
   int32_t allow_step_zero;
   tinker_run_event_cb event_cb; /* NULL (default) = none */
   void *event_user;
+  int32_t gate;      /* a tinker_run_gate_t; default PIPELINED */
+  int32_t reserved1; /* 0 */
 } tinker_run_options_t;
 
 #define TINKER_RUN_OPTIONS_INIT                                                \
   {                                                                            \
     sizeof(tinker_run_options_t), NULL, NULL, NULL, NULL, 0, 0, 50, 3, 0,      \
-        NULL, NULL                                                             \
+        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0                               \
   }
 
 /* The init functions write the same defaults.

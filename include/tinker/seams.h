@@ -3,8 +3,9 @@
  *
  * Mutations. A mutation is what changes something on the service: everything
  * that is numbered (forward, forward_backward, optim_step, saves and loads of a
- * trainer), the creation of models, samplers and of the session, and its
- * finish. Samples, polls, heartbeats and questions are none. One mutation has
+ * trainer), the creation of models, samplers and of the session, its finish,
+ * and what rest.h changes of checkpoints. Samples, polls, heartbeats and
+ * questions are none. One mutation has
  * one request, or several that are all sent or none (the chunks of a batch).
  *
  * The journal is four functions. `intent` is called before a mutation is sent,
@@ -32,7 +33,10 @@
  * client ends only after the last of these calls has returned: a function that
  * blocks for longer than two seconds delays close and the last release. Inside
  * them the client may be answered also after its last release: it asks about
- * finishing its session then, and has one second for it with the answer.
+ * finishing its session then. The answer counts until 1.9 seconds after the
+ * close has begun; by then the service has to have answered, too, for which it
+ * has one second at most. Without an answer that is withdrawn, and the session
+ * is left to the service.
  *
  * `fence` runs elsewhere: on the thread for input and output, right before the
  * mutation is sent, so that nothing can happen in between. It must not block
@@ -91,6 +95,7 @@ typedef struct tinker_intent_s {
    * several intents, one after the other or, as a step, two; 0 for what the
    * client does of itself (create_session, and finish_session at its close). */
   uint64_t tag;
+  const char *method; /* of HTTP: "POST", "PUT", "DELETE" */
 } tinker_intent_t;
 
 /* What has become of one request of a mutation that went. */
@@ -140,7 +145,8 @@ typedef struct tinker_seams_s {
   void (*ended)(void *user, uint64_t ticket, size_t request,
                 const tinker_outcome_t *outcome);
   /* May a mutation be sent, now? Asked for each, numbered or not, after the
-   * answer to its intent. model_id: NULL = of no trainer. why: receives a
+   * answer to its intent, and once more before each further copy of a change
+   * of rest.h. model_id: NULL = of no trainer. why: receives a
    * sentence of at most why_len bytes with the NUL, for the error that the
    * operation ends with. Returns 0 = it may. */
   int (*fence)(void *user, const char *model_id, char *why, size_t why_len);
@@ -197,8 +203,8 @@ TINKER_API int tinker_gate_answer(tinker_client_t *client, uint64_t ticket,
                                   const char *why);
 
 /* Adoption. A process that goes on where another one has stopped makes a client
- * of that one's session, takes the trainers over with their next numbers, and
- * what was under way with its request ids.
+ * of that one's session, takes trainers and samplers over with their next
+ * numbers, and what was under way with its request ids or its bytes.
  *
  * The session is the other's: neither drain nor close nor the last release
  * finishes it, since that would be final for everybody. Its owner does, or
@@ -257,8 +263,10 @@ typedef struct tinker_operation_request_s {
   const char *request_id; /* copied; NULL = send body */
   const void *body;       /* copied; as it was in the intent */
   size_t body_len;
-  int64_t seq_id; /* its number, below the trainer's next one */
-  size_t datums;  /* of a forward or forward_backward, else 0 */
+  /* Its number, below the trainer's next one; of a creation: its model_seq_id
+   * or sampling_session_seq_id, which is the next one of its intent less 1. */
+  int64_t seq_id;
+  size_t datums; /* of a forward or forward_backward, else 0 */
 } tinker_operation_request_t;
 
 /* Takes an operation over: its future ends as if this client had made it. Its
@@ -276,6 +284,41 @@ tinker_trainer_adopt_operation(tinker_trainer_t *trainer, tinker_kind_t kind,
                                const tinker_operation_request_t *requests,
                                size_t n,
                                const struct tinker_call_options_s *call);
+
+/* Takes the creation of a model or a sampler over that another process of the
+ * session has begun: its future ends as if this client had made it. With a
+ * request id its result is asked for. With a body, these bytes are sent again
+ * under the same number, as a mutation that passes the journal: a service that
+ * knows the number gives what it made for it, one that doesn't makes it now. A
+ * trainer begins at number 1, and a sampler at 0: one that was used goes on by
+ * tinker_client_adopt_trainer() or tinker_client_adopt_sampler().
+ * client, call: see future.h. kind: TINKER_KIND_CREATE_TRAINER,
+ * TINKER_KIND_CREATE_TRAINER_FROM_STATE, or TINKER_KIND_CREATE_SAMPLER for
+ * tinker_client_create_sampler() and its relative, whose request has no id. It
+ * is what the name of the intent says, not its kind: making a trainer from a
+ * state may take a "create_trainer" and a "load_state", which is the new
+ * trainer's first operation. request: borrowed, not NULL; its seq_id is 0 or
+ * more and below the one that this client takes next, or the call fails with
+ * TINKER_EINVAL. Returns a future owned by the caller; result:
+ * tinker_future_get_trainer() or tinker_future_get_sampler(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_adopt_creation(tinker_client_t *client, tinker_kind_t kind,
+                             const tinker_operation_request_t *request,
+                             const struct tinker_call_options_s *call);
+
+/* Goes on with a sampler of the session. The service is asked whether it knows
+ * it. It answers a sample whose number it knows with what it drew before, and
+ * samples are in no journal: a process that doesn't know the numbers that were
+ * used takes a block of its own, incarnation * 1,000,000,000
+ * (tinker_adoption_t).
+ * client, call: see future.h. sampler_id: of the sampler
+ * (tinker_sampler_id()). next_seq_id: the number of the next sample, 0 to
+ * 10^18. Returns a future owned by the caller; result:
+ * tinker_future_get_sampler(). Any thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_adopt_sampler(tinker_client_t *client, const char *sampler_id,
+                            int64_t next_seq_id,
+                            const struct tinker_call_options_s *call);
 
 /* Sends heartbeats for a session of another process, too, every ten seconds
  * from now on, or stops that. So a program that outlives the one that trains

@@ -13,6 +13,7 @@
 #include "options.h"
 #include "progress.h"
 #include "promise.h"
+#include "rest.h"
 #include "result.h"
 #include "route.h"
 #include "sampler.h"

@@ -24,7 +24,13 @@
  * If a number can't be delivered, or the session has ended, the trainer is
  * fatal: it refuses every later call with TINKER_EFATAL rather than leave a
  * hole in the order. It is also fatal if the service turns out to wait for a
- * number that was refused, since then the refusal was not the service's own. */
+ * number that was refused, since then the refusal was not the service's own.
+ *
+ * Order of the ends: a call that this library ends because an earlier one
+ * failed ends after that one, and several of them in the order of the calls.
+ * Where the service's answer ends a call it ends when that arrives: of two
+ * calls that were both sent the later one may end first, an optim_step before
+ * its forward_backward, say. */
 #ifndef TINKER_TRAINER_H
 #define TINKER_TRAINER_H
 
@@ -64,11 +70,11 @@ tinker_trainer_forward(tinker_trainer_t *trainer, tinker_datum_t *const *data,
  * last optimizer step. The loss is a sum: dividing by a number of tokens or
  * examples is the caller's task, through weights or advantages.
  * It fails with TINKER_ESTATE, unsent, when an earlier call of the same step
- * failed, or its optimizer step did, because the service still has the
- * gradients of the others; see tinker_trainer_optim_step(). trainer, call: see
- * future.h. data, n, loss: as tinker_trainer_forward(). Returns a future owned
- * by the caller; result: tinker_future_get_forward() and tinker_future_loss().
- * Any thread. */
+ * failed, or its optimizer step did: the step can't become whole any more, so
+ * nothing is added to what the service may have of it; see
+ * tinker_trainer_optim_step(). trainer, call: see future.h. data, n, loss: as
+ * tinker_trainer_forward(). Returns a future owned by the caller; result:
+ * tinker_future_get_forward() and tinker_future_loss(). Any thread. */
 TINKER_API TINKER_NODISCARD tinker_future_t *tinker_trainer_forward_backward(
     tinker_trainer_t *trainer, tinker_datum_t *const *data, size_t n,
     const tinker_loss_t *loss, const tinker_call_options_t *call);
@@ -78,15 +84,19 @@ TINKER_API TINKER_NODISCARD tinker_future_t *tinker_trainer_forward_backward(
  * It is not sent after a forward_backward of the same step that failed or was
  * refused, since it would move the weights by a part of the step, or by
  * momentum alone: it ends with TINKER_ESTATE. If no other forward_backward of
- * the step was accepted, that is all, and the next step begins afresh. Else
- * the service keeps their gradients summed, which no call clears: the trainer
- * is dirty, and forward_backward and optim_step are refused
- * (TINKER_ESTATE, tinker_error_needs_recovery()) until
- * tinker_trainer_accept_partial(), or for ever: going back to a checkpoint
- * makes another trainer. params->allow_partial takes this one step with what
- * there is, whatever failed before it. A forward_backward that its caller
- * canceled before it was sent does not count as failed. One that fails only
- * after its optim_step was sent is too late for all this; its error says so.
+ * the step was accepted, that is all, and the next step begins afresh; those
+ * that are called between the failed one and the optim_step end with
+ * TINKER_ESTATE too, since one that was accepted would make the trainer dirty.
+ * Who wants to put another one in the place of the failed one calls
+ * tinker_trainer_accept_partial() before. Else the service keeps their
+ * gradients summed, which no call clears: the trainer is dirty, and
+ * forward_backward and optim_step are refused (TINKER_ESTATE,
+ * tinker_error_needs_recovery()) until tinker_trainer_accept_partial(), or for
+ * ever: going back to a checkpoint makes another trainer. params->allow_partial
+ * takes this one step with what there is, whatever failed before it. A
+ * forward_backward that its caller canceled before it was sent does not count
+ * as failed. One that fails only after its optim_step was sent is too late for
+ * all this; its error says so.
  *
  * trainer, call: see future.h. params: borrowed; NULL = the defaults. Returns a
  * future owned by the caller; result: tinker_future_get_optim(). Any thread. */
@@ -199,7 +209,8 @@ tinker_trainer_load_state_with_optimizer(tinker_trainer_t *trainer,
                                          const char *path,
                                          const tinker_call_options_t *call);
 
-/* Asks what the model is.
+/* Asks what the model is. A model that the service doesn't have (TINKER_ENOENT)
+ * makes the trainer fatal.
  * trainer, call: see future.h. Returns a future owned by the caller; result:
  * tinker_future_get_info(). Any thread. */
 TINKER_API TINKER_NODISCARD tinker_future_t *

@@ -22,6 +22,7 @@ void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error) {
   tinker__why(f->why, sizeof f->why, 0, "%s", tinker_error_message(error));
   f->unknown = is_unknown(code);
   f->resend = code == TINKER_ELOST;
+  f->unsure = tinker_error_outcome_is_unknown(error) && code != TINKER_ECLOSED;
   f->model = tinker_error_needs_recovery(error) || code == TINKER_ESESSION ||
              code == TINKER_ENOENT ||
              (code == TINKER_ESERVER &&
@@ -111,7 +112,7 @@ int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,
   return rc == 0 ? tinker__rec_activate(run, e, NULL, f) : rc;
 }
 
-int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f) {
+static int start_once(tinker_run_t *run, tinker__rec_fault_t *f) {
   tinker__rec_epoch_t *e = NULL;
   int64_t number;
   char why[TINKER__REC_WHY] = "";
@@ -121,6 +122,18 @@ int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f) {
   if (rc != 0) return local_fault(f, rc, why);
   rc = tinker__rec_begin(run, e, f);
   if (rc != 0) tinker__rec_epoch_end(e);
+  return rc;
+}
+
+/* A creation whose reply was lost is made once more, in another session: the
+ * first model, if there is one, has no number of the journal and is never
+ * trained. */
+int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f) {
+  int rc = start_once(run, f);
+  for (int i = 1; rc != 0 && f->unsure && i < run->options.attempts; i++) {
+    tinker__rec_say(run, "orphan", TINKER__REC_NO_STEP, NULL);
+    rc = start_once(run, f);
+  }
   return rc;
 }
 

@@ -153,13 +153,23 @@ static void tagged(tinker_call_options_t *out,
   out->tag = tag;
 }
 
-/* A call that failed without an intent is no part of the step. Under the
- * lock. */
-static bool refused_at_once(const tinker_run_t *run,
-                            const tinker_future_t *future, uint64_t op) {
+/* A call that failed without an intent is no part of the step. If it is not the
+ * arguments, the trainer takes no more, and the run goes on with another handle
+ * of the same model, or with another model. Under the lock. */
+static bool refused_at_once(tinker_run_t *run, const tinker_future_t *future,
+                            uint64_t op) {
   int status = tinker_future_status(future);
-  return status < 0 && status != TINKER_EAGAIN &&
-         !tinker__rec_state_op(&run->state, op);
+  if (status >= 0 || status == TINKER_EAGAIN ||
+      tinker__rec_state_op(&run->state, op)) {
+    return false;
+  }
+  if (status == TINKER_ESTATE || status == TINKER_EFATAL) {
+    if (!run->fault.code) {
+      tinker__rec_fault_of(&run->fault, tinker_future_error(future));
+    }
+    tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
+  }
+  return true;
 }
 
 tinker_future_t *
@@ -276,7 +286,7 @@ tinker_future_t *tinker_run_commit(tinker_run_t *run, const void *cursor,
   bool due = !no && tinker__rec_ckpt_due(run, step->number);
   pthread_mutex_unlock(&run->lock);
   int rc = no ? TINKER_ESTATE : note_cursor(run, step);
-  if (rc == 0 && due) tinker__rec_ckpt_submit(run, step);
+  if (rc == 0 && due) tinker__rec_ckpt_submit(run, run->epoch, step, false);
   if (rc == 0) {
     rc = tinker__rec_worker_add(run, TINKER__REC_JOB_COMMIT, p, step);
   }

@@ -14,33 +14,36 @@ bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step) {
 
 /* L<run>-e<epoch>-s<step>-<plan>: whoever lists the checkpoints of an account
  * finds the run's again without its journal. */
-static void name_of(const tinker_run_t *run, int64_t step, char *out,
-                    size_t room) {
+static void name_of(const tinker_run_t *run, const tinker__rec_epoch_t *e,
+                    int64_t step, const char *tail, char *out, size_t room) {
   snprintf(out, room, "L%.8s-e%lld-s%lld-%s%s", run->options.name,
-           (long long)run->epoch->number, (long long)step, run->plan8,
-           run->save_due ? "-b" : "");
+           (long long)e->number, (long long)step, run->plan8, tail);
 }
 
-void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_step_t *s) {
+void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
+                             tinker__rec_step_t *s, bool ahead) {
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
-  tinker__rec_epoch_t *e = run->epoch;
   pthread_mutex_lock(&run->lock);
-  name_of(run, s->number, s->ckpt, sizeof s->ckpt);
-  run->save_due = false;
+  const char *tail = ahead ? "-c" : run->save_due ? "-b" : "";
+  name_of(run, e, s->number, tail, s->ckpt, sizeof s->ckpt);
+  if (!ahead) run->save_due = false;
+  tinker_trainer_t *trainer = tinker_trainer_retain(e->trainer);
   pthread_mutex_unlock(&run->lock);
   s->save_op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_SAVE, NULL,
                                       s->ckpt);
   s->probe_op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_PROBE,
                                        NULL, s->ckpt);
   call.tag = s->save_op;
+  call.ahead = ahead;
   call.timeout_ms = TINKER_NO_TIMEOUT;
-  s->save = tinker_trainer_save_state(e->trainer, s->ckpt, NULL, &call);
-  s->probe = tinker__rec_probe(run, e->trainer, s->probe_op);
-  if (!run->noise_known) {
+  s->save = tinker_trainer_save_state(trainer, s->ckpt, NULL, &call);
+  s->probe = tinker__rec_probe(trainer, s->probe_op, ahead);
+  if (!run->noise_known && !ahead) {
     uint64_t op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_OTHER,
                                          NULL, NULL);
-    s->probe_again = tinker__rec_probe(run, e->trainer, op);
+    s->probe_again = tinker__rec_probe(trainer, op, false);
   }
+  tinker_trainer_release(trainer);
 }
 
 /* How far two answers of one model are apart: 0 where the service computes the
@@ -152,7 +155,7 @@ int tinker__rec_ckpt_now(tinker_run_t *run, char **path,
     f->code = TINKER_ESTATE;
     return tinker__why(f->why, sizeof f->why, TINKER_ESTATE, "%s", no);
   }
-  tinker__rec_ckpt_submit(run, &s);
+  tinker__rec_ckpt_submit(run, run->epoch, &s, false);
   int rc = tinker__rec_ckpt_settle(run, &s, path, f);
   tinker_future_release(s.save);
   tinker_future_release(s.probe);

@@ -30,6 +30,7 @@ static int open_client(tinker__rec_epoch_t *e, const char *session,
   tinker_adoption_t adopt = TINKER_ADOPTION_INIT;
   tinker_error_t *error = NULL;
   seams.user = e;
+  if (e->run->options.gate == TINKER_RUN_GATE_PIPELINED) seams.gate = NULL;
   o.seams = &seams;
   if (session) {
     adopt.session_id = session;

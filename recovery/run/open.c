@@ -37,8 +37,11 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
     field = "attempts", value = o->attempts;
   } else if (o->allow_step_zero < 0 || o->allow_step_zero > 1) {
     field = "allow_step_zero", value = o->allow_step_zero;
-  } else if (o->reserved0) {
-    field = "reserved0", value = o->reserved0;
+  } else if (o->reserved0 || o->reserved1) {
+    field = "reserved", value = o->reserved0 ? o->reserved0 : o->reserved1;
+  } else if (o->gate != TINKER_RUN_GATE_PIPELINED &&
+             o->gate != TINKER_RUN_GATE_STRICT) {
+    field = "gate", value = o->gate;
   } else if (o->allow & ~127u) {
     field = "allow", value = o->allow;
   }
@@ -164,6 +167,7 @@ static int open_home(tinker_run_t *run, char *why, size_t why_len) {
 
 static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
                     char *why, size_t why_len) {
+  const tinker__rec_detect_policy_t usual = TINKER__REC_DETECT_POLICY_INIT;
   int rc = take_options(run, options, why, why_len);
   if (rc == 0) rc = make_dirs(run, why, why_len);
   if (rc == 0) {
@@ -172,10 +176,12 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   if (rc == 0) rc = open_supervisor(run, why, why_len);
   if (rc == 0) rc = settle_plan(run, why, why_len);
   if (rc == 0) rc = open_home(run, why, why_len);
+  if (rc == 0) rc = tinker__rec_detect_new(&run->detect, &run->mem, &usual);
   if (rc != 0) return rc;
   run->next_op = run->state.last_op;
   tinker__rec_settle_phase(run);
   rc = tinker__rec_worker_start(run);
+  if (rc == 0) rc = tinker__rec_gate_start(run);
   return rc == 0 ? 0 : tinker__why(why, why_len, rc, "no thread can be made");
 }
 
@@ -213,6 +219,7 @@ static void end_run(tinker_run_t *run) {
     tinker_future_release(tinker_client_close(run->epoch->client, NULL));
   }
   tinker__rec_worker_end(run);
+  tinker__rec_gate_end(run);
   if (run->epoch) tinker__rec_epoch_end(run->epoch);
   tinker_client_release(run->home);
   tinker__rec_steps_drop(run);
@@ -223,6 +230,7 @@ static void end_run(tinker_run_t *run) {
   tinker__rec_file_close(run->supervisor);
   tinker__rec_lock_release(&run->lock_file);
   tinker__rec_state_free(&run->state);
+  tinker__rec_detect_free(run->detect);
   tinker__arena_free(&run->strings);
   tinker__rec_run_unref(run);
 }
@@ -243,6 +251,7 @@ static tinker_run_t *make_run(void) {
   pthread_cond_init(&run->wake, NULL);
   tinker__list_init(&run->old);
   tinker__list_init(&run->jobs);
+  tinker__list_init(&run->questions);
   tinker__list_init(&run->steps);
   return run;
 }

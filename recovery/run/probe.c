@@ -17,18 +17,18 @@ static void tokens_of(size_t item, int32_t out[TINKER__REC_PROBE_TOKENS]) {
   }
 }
 
-tinker_future_t *tinker__rec_probe(tinker_run_t *run, tinker_trainer_t *trainer,
-                                   uint64_t op) {
+tinker_future_t *tinker__rec_probe(tinker_trainer_t *trainer, uint64_t op,
+                                   bool ahead) {
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   tinker_datum_t *data[TINKER__REC_PROBE_ITEMS] = {NULL};
   int32_t tokens[TINKER__REC_PROBE_TOKENS];
-  (void)run;
   for (size_t i = 0; i < TINKER__REC_PROBE_ITEMS; i++) {
     tokens_of(i, tokens);
     tinker_datum_new_supervised(&data[i], tokens, NULL,
                                 TINKER__REC_PROBE_TOKENS, NULL, NULL);
   }
   call.tag = op;
+  call.ahead = ahead;
   call.timeout_ms = TINKER_NO_TIMEOUT;
   /* A datum that there was no memory for is refused by the call. */
   tinker_future_t *future = tinker_trainer_forward(

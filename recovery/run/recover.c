@@ -113,7 +113,7 @@ static int prove(tinker_run_t *run, tinker__rec_epoch_t *e,
   tinker__buf_t found;
   uint64_t op =
       tinker__rec_epoch_made(e, c->step, TINKER__REC_SLOT_PROBE, NULL, c->name);
-  tinker_future_t *probe = tinker__rec_probe(run, e->trainer, op);
+  tinker_future_t *probe = tinker__rec_probe(e->trainer, op, false);
   tinker__buf_init(&found, &run->mem, 1 << 20);
   int rc = tinker__rec_await(probe, f);
   if (rc == 0 && tinker__rec_probe_read(probe, &found) != 0) {
@@ -229,6 +229,17 @@ static int again(tinker_run_t *run) {
   return 0;
 }
 
+/* What the service refuses in every process it refuses on every model. */
+static int refused(tinker_run_t *run, tinker__rec_fault_t *f) {
+  char why[TINKER__REC_WHY];
+  int rc = open_incident(run, f);
+  if (rc != 0) return rc;
+  tinker__why(why, sizeof why, 0, "step %lld was refused %d times: %s",
+              (long long)run->state.committed + 1, run->again + 1,
+              run->fault.why);
+  return stop(run, why, f);
+}
+
 static int same_model(tinker_run_t *run, tinker__rec_fault_t *f) {
   tinker__rec_fault_t cause = run->fault;
   run->reattached++;
@@ -263,11 +274,31 @@ static const char *give_up(const tinker_run_t *run, const tinker__rec_ckpt_t *c,
   return "no checkpoint is left that could be proven";
 }
 
+/* What the gate has saved before a bad step, if that is where the run is. */
+static void settle_clean(tinker_run_t *run) {
+  tinker__rec_fault_t failed = {0};
+  pthread_mutex_lock(&run->lock);
+  tinker__rec_step_t *s = run->clean;
+  run->clean = NULL;
+  if (s) {
+    tinker__str_t cursor = tinker__buf_str(&run->state.cursor);
+    s->cursor = tinker__mem_strndup(&run->mem, cursor.ptr, cursor.len);
+    s->cursor_len = s->cursor ? cursor.len : 0;
+  }
+  pthread_mutex_unlock(&run->lock);
+  if (!s) return;
+  if (s->number == run->state.committed && s->cursor) {
+    tinker__rec_ckpt_settle(run, s, NULL, &failed);
+  }
+  tinker__rec_step_free(run, s);
+}
+
 static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY];
   tinker__rec_epoch_t *old = run->epoch;
   int rc = open_incident(run, f);
   if (rc != 0) return rc;
+  settle_clean(run);
   tinker__rec_ckpt_t *from = run->fault.unproven ? origin(run) : NULL;
   if (old) tinker__rec_epoch_end(old);
   if (from && !from->quarantined) {
@@ -279,6 +310,10 @@ static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
     if (no) return stop(run, no, f);
     rc = attempt(run, c, old, f);
     if (rc == 0) return 0;
+    if (f->unsure) {
+      rc = 0; /* the reply to a creation was lost: the next attempt */
+      continue;
+    }
     if (f->unknown || !c) return rc;
     rc = quarantine(run, c->name, f->why, f);
   }
@@ -288,6 +323,7 @@ static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f) {
   int most = run->options.attempts;
   if (run->fault.again && run->again < most) return again(run);
+  if (run->fault.again) return refused(run, f);
   if (!run->fault.model && !run->state.incident && run->reattached < most) {
     return same_model(run, f);
   }

@@ -20,6 +20,7 @@
 #include <tinker/recovery.h>
 
 #include "base/ref.h"
+#include "detect/detect.h"
 #include "journal/bodies.h"
 #include "journal/facts.h"
 #include "journal/file.h"
@@ -48,7 +49,8 @@ typedef struct tinker__rec_fault_s {
   bool model;    /* the model can't be trusted, or is gone */
   bool unproven; /* the model is not what its checkpoint was */
   bool resend;   /* results are gone: requests are sent again */
-  bool again;    /* nothing was applied: the step may be done again */
+  bool unsure; /* it may have been done: a model that nobody knows of is left */
+  bool again;  /* nothing was applied: the step may be done again */
 } tinker__rec_fault_t;
 
 /* An operation that the program made, until its intent was written. */
@@ -127,8 +129,8 @@ struct tinker_run_s {
   tinker__rec_file_t *supervisor;
   tinker_client_t *home; /* its futures outlive every model */
   pid_t pid;             /* of the process that opened it */
-  pthread_t thread;
-  bool threaded;
+  pthread_t thread, gate_thread;
+  bool threaded, gated; /* they run */
   atomic_bool closing;
 
   pthread_mutex_t lock;
@@ -139,14 +141,17 @@ struct tinker_run_s {
   tinker__rec_epoch_t *epoch; /* NULL = none */
   tinker__link_t old;         /* epochs that are over */
   tinker__link_t jobs;
-  tinker__link_t steps; /* in order */
+  tinker__link_t questions; /* of the gate */
+  tinker__link_t steps;     /* in order */
   uint64_t next_op;
-  int64_t handed;           /* the highest step that was handed out */
-  bool lame;                /* the state lacks a record: no memory */
-  bool rolled_back;         /* to be said by the next step */
-  bool save_due;            /* a checkpoint could not be made */
-  tinker__rec_step_t *late; /* a checkpoint of the last committed step that an
-                               earlier process has begun; NULL = none */
+  int64_t handed;            /* the highest step that was handed out */
+  bool lame;                 /* the state lacks a record: no memory */
+  bool rolled_back;          /* to be said by the next step */
+  bool save_due;             /* a checkpoint could not be made */
+  tinker__rec_step_t *late;  /* a checkpoint of the last committed step that an
+                                earlier process has begun; NULL = none */
+  tinker__rec_step_t *clean; /* a save that the gate has made; NULL = none */
+  tinker__rec_detect_t *detect; /* the run's thread */
   bool noise_known;
   double noise;
   tinker__rec_fault_t fault; /* what broke it */
@@ -237,9 +242,10 @@ int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
 
 /* --- checkpoint.c, probe.c ------------------------------------------------ */
 
-/* Submits save and fingerprint behind what was submitted. The caller's or the
- * run's thread, with the lock held by nobody. */
-void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_step_t *step);
+/* Submits save and fingerprint, ahead of or behind what was submitted. Any
+ * thread, with the lock held by nobody. */
+void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
+                             tinker__rec_step_t *step, bool ahead);
 /* Waits for them and journals what they gave. The run's thread. path: receives
  * a copy in the run's memory; may be NULL. 0 or f is filled. */
 int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *step,
@@ -251,8 +257,8 @@ int tinker__rec_ckpt_now(tinker_run_t *run, char **path,
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
 
 /* The forward of the fixed probe set. Returns its future. */
-tinker_future_t *tinker__rec_probe(tinker_run_t *run, tinker_trainer_t *trainer,
-                                   uint64_t op);
+tinker_future_t *tinker__rec_probe(tinker_trainer_t *trainer, uint64_t op,
+                                   bool ahead);
 /* Its numbers, appended to out as float32. 0 or TINKER_ENOENT, TINKER_ENOMEM.
  */
 int tinker__rec_probe_read(tinker_future_t *future, tinker__buf_t *out);
@@ -272,6 +278,13 @@ int tinker__rec_step_add(tinker_run_t *run, tinker__rec_step_t *s,
 void tinker__rec_steps_drop(tinker_run_t *run);
 /* Where the data of the next step go on. */
 tinker__str_t tinker__rec_step_cursor(const tinker_run_t *run);
+
+/* --- gate.c --------------------------------------------------------------- */
+
+void tinker__rec_on_gate(void *user, const tinker_gate_question_t *asked);
+/* Starts the gate's thread if there is a gate. 0 or TINKER_ENOMEM. */
+int tinker__rec_gate_start(tinker_run_t *run);
+void tinker__rec_gate_end(tinker_run_t *run);
 
 /* --- worker.c: the run's thread ------------------------------------------- */
 

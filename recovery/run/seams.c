@@ -322,4 +322,5 @@ const tinker_seams_t tinker__rec_seams = {.size = sizeof(tinker_seams_t),
                                           .withdrawn = on_withdrawn,
                                           .accepted = on_accepted,
                                           .ended = on_ended,
-                                          .fence = on_fence};
+                                          .fence = on_fence,
+                                          .gate = tinker__rec_on_gate};

@@ -139,6 +139,26 @@ static int compare_past(tinker_run_t *run, const tinker__rec_step_t *s,
   return f->code;
 }
 
+/* A loss that is not finite is conclusive; what else is suspicious is said, and
+ * the program decides. */
+static int judge_loss(tinker_run_t *run, const tinker__rec_step_t *s,
+                      double loss, tinker__rec_fault_t *f) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  tinker__rec_loss_t found =
+      tinker__rec_detect_add(run->detect, loss, 1, s->batches[0]);
+  if (found <= TINKER__REC_LOSS_OK) return 0;
+  facts.loss = loss;
+  facts.has_loss = true;
+  facts.evidence = tinker__str(tinker__rec_loss_name(found));
+  tinker__rec_say(run, "suspect", s->number, &facts);
+  if (found != TINKER__REC_LOSS_NONFINITE) return 0;
+  f->code = TINKER_ESTATE;
+  f->model = true;
+  tinker__why(f->why, sizeof f->why, 0, "the loss of step %lld is %a",
+              (long long)s->number, loss);
+  return f->code;
+}
+
 static int note_commit(tinker_run_t *run, const tinker__rec_step_t *s,
                        double loss, tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
@@ -183,6 +203,7 @@ static int commit(tinker_run_t *run, tinker__rec_step_t *s,
                   tinker__rec_fault_t *f) {
   double loss = 0;
   int rc = await_step(s, &loss, f);
+  if (rc == 0) rc = judge_loss(run, s, loss, f);
   if (rc == 0) rc = compare_past(run, s, loss, f);
   if (rc == 0) rc = note_commit(run, s, loss, f);
   if (rc != 0) return rc;
@@ -226,7 +247,7 @@ static void settle_late(tinker_run_t *run) {
   if (!late->probe && tinker__list_empty(&run->steps)) {
     late->probe_op = tinker__rec_epoch_made(
         run->epoch, late->number, TINKER__REC_SLOT_PROBE, NULL, late->ckpt);
-    late->probe = tinker__rec_probe(run, run->epoch->trainer, late->probe_op);
+    late->probe = tinker__rec_probe(run->epoch->trainer, late->probe_op, false);
   }
   settle_ckpt(run, late);
   tinker__rec_step_free(run, late);
@@ -421,7 +442,7 @@ int tinker__rec_worker_add(tinker_run_t *run, tinker__rec_job_kind_t kind,
   *job = (tinker__rec_job_t){.kind = kind, .promise = promise, .step = step};
   pthread_mutex_lock(&run->lock);
   tinker__list_push_back(&run->jobs, &job->link);
-  pthread_cond_signal(&run->wake);
+  pthread_cond_broadcast(&run->wake); /* the gate waits on it, too */
   pthread_mutex_unlock(&run->lock);
   return 0;
 }

@@ -1,5 +1,6 @@
 /* adopt: going on with what another process has begun: its session, its
- * trainers, its operations. Any thread; nothing here touches the loop's. */
+ * trainers and samplers, its operations. Any thread; nothing here touches the
+ * loop's. */
 #include "api/call.h"
 #include "api/handles.h"
 #include "base/error.h"
@@ -8,6 +9,7 @@
 
 #define BLOCK 1000000000 /* numbers of one incarnation */
 #define NUMBERS_MAX INT32_MAX
+#define SAMPLES_MAX (INT64_C(1000000000) * BLOCK) /* of a sampler */
 
 /* --- the session --- */
 
@@ -123,10 +125,18 @@ int tinker_client_beat_session(tinker_client_t *client, const char *session_id,
 /* --- a trainer --- */
 
 static void want_number(tinker__call_t *c, const char *name, int64_t seq,
-                        int64_t max) {
-  if (seq >= 1 && seq <= max) return;
-  tinker__call_refuse(c, TINKER_EINVAL, "%s is %lld: want 1 to %lld", name,
-                      (long long)seq, (long long)max);
+                        int64_t min, int64_t max) {
+  if (seq >= min && seq <= max) return;
+  tinker__call_refuse(c, TINKER_EINVAL, "%s is %lld: want %lld to %lld", name,
+                      (long long)seq, (long long)min, (long long)max);
+}
+
+static void want_id(tinker__call_t *c, const char *name, const char *id) {
+  tinker__call_text(c, name, id);
+  if (!c->rc && !tinker__segment_ok(id)) {
+    tinker__call_refuse(c, TINKER_EINVAL, "%s may not be a part of a path",
+                        name);
+  }
 }
 
 tinker_future_t *
@@ -136,17 +146,109 @@ tinker_client_adopt_trainer(tinker_client_t *client, const char *model_id,
   if (!client) return tinker__call_no_handle();
   tinker__call_t c;
   tinker__call_begin(&c, client, NULL, &tinker__kind_adopt_trainer, call);
-  tinker__call_text(&c, "model_id", model_id);
-  if (!c.rc && !tinker__segment_ok(model_id)) {
-    tinker__call_refuse(&c, TINKER_EINVAL,
-                        "model_id may not be a part of a path");
-  }
-  want_number(&c, "next_seq_id", next_seq_id, NUMBERS_MAX);
+  want_id(&c, "model_id", model_id);
+  want_number(&c, "next_seq_id", next_seq_id, 1, NUMBERS_MAX);
   if (tinker__call_open(&c, &tinker__result_trainer, 1)) {
     tinker__job_t *job = tinker__call_job(&c);
     job->used_seq = next_seq_id - 1;
     job->model_id = tinker__job_str(job, model_id);
     if (!job->model_id) tinker__call_check(&c, TINKER_ENOMEM);
+  }
+  return tinker__call_end(&c);
+}
+
+tinker_future_t *
+tinker_client_adopt_sampler(tinker_client_t *client, const char *sampler_id,
+                            int64_t next_seq_id,
+                            const tinker_call_options_t *call) {
+  if (!client) return tinker__call_no_handle();
+  tinker__call_t c;
+  tinker__call_begin(&c, client, NULL, &tinker__kind_adopt_sampler, call);
+  want_id(&c, "sampler_id", sampler_id);
+  want_number(&c, "next_seq_id", next_seq_id, 0, SAMPLES_MAX);
+  if (tinker__call_open(&c, &tinker__result_sampler, 1)) {
+    tinker__job_t *job = tinker__call_job(&c);
+    job->used_seq = next_seq_id;
+    job->sampler_id = tinker__job_str(job, sampler_id);
+    if (!job->sampler_id) tinker__call_check(&c, TINKER_ENOMEM);
+  }
+  return tinker__call_end(&c);
+}
+
+/* --- a creation --- */
+
+static const tinker__kind_t *creation(tinker_kind_t kind) {
+  switch (kind) {
+  case TINKER_KIND_CREATE_TRAINER: return &tinker__kind_create_model;
+  case TINKER_KIND_CREATE_TRAINER_FROM_STATE: return &tinker__kind_load_new;
+  case TINKER_KIND_CREATE_SAMPLER: return &tinker__kind_create_sampling;
+  default: return NULL;
+  }
+}
+
+static void check_creation(tinker__call_t *c, const tinker__kind_t *kind,
+                           const tinker_operation_request_t *q) {
+  if (!q) {
+    tinker__call_refuse(c, TINKER_EINVAL, "request is NULL");
+    return;
+  }
+  want_number(c, "request.seq_id", q->seq_id, 0, INT64_MAX - 1);
+  tinker__call_want(c, q->datums == 0, "request.datums", (double)q->datums,
+                    "0");
+  if (!q->request_id == !(q->body && q->body_len)) {
+    tinker__call_refuse(c, TINKER_EINVAL,
+                        "request has %s: want request_id or body",
+                        q->request_id ? "both" : "neither");
+  }
+  if (!q->request_id) return;
+  tinker__call_text(c, "request.request_id", q->request_id);
+  if (!kind->request_type) {
+    tinker__call_refuse(c, TINKER_EINVAL,
+                        "request.request_id is set: want body, since the "
+                        "service has no request ids for %s",
+                        kind->name);
+  }
+}
+
+/* The number is in the body, too, which is not read. */
+static int fill_creation(tinker__op_t *op,
+                         const tinker_operation_request_t *q) {
+  tinker__job_t *job = tinker__op_job(op);
+  tinker__part_t *part = &op->parts[0];
+  op->adopted = true;
+  if (op->kind == &tinker__kind_create_sampling) {
+    job->request.sampling.sampling_session_seq_id = q->seq_id;
+  } else if (op->kind == &tinker__kind_load_new) {
+    job->request.load.model_seq_id = q->seq_id;
+  } else {
+    job->request.create.model_seq_id = q->seq_id;
+  }
+  if (!q->request_id) return tinker__buf_add(&part->text, q->body, q->body_len);
+  part->request_id = tinker__mem_strdup(op->mem, q->request_id);
+  return part->request_id ? 0 : TINKER_ENOMEM;
+}
+
+tinker_future_t *
+tinker_client_adopt_creation(tinker_client_t *client, tinker_kind_t kind,
+                             const tinker_operation_request_t *request,
+                             const tinker_call_options_t *call) {
+  if (!client) return tinker__call_no_handle();
+  tinker__call_t c;
+  const tinker__kind_t *what = creation(kind);
+  tinker__call_begin(&c, client, NULL,
+                     what ? what : &tinker__kind_adopt_trainer, call);
+  if (what) {
+    check_creation(&c, what, request);
+  } else {
+    tinker__call_refuse(&c, TINKER_EINVAL,
+                        "kind is %d, which is not a creation that can be "
+                        "adopted",
+                        (int)kind);
+  }
+  bool sampler = what == &tinker__kind_create_sampling;
+  if (tinker__call_open(
+          &c, sampler ? &tinker__result_sampler : &tinker__result_trainer, 1)) {
+    tinker__call_check(&c, fill_creation(c.op, request));
   }
   return tinker__call_end(&c);
 }
@@ -180,7 +282,7 @@ static void check_request(tinker__call_t *c,
   const tinker_operation_request_t *q = &all[i];
   char name[64];
   tinker__why(name, sizeof name, 0, "requests[%zu].seq_id", i);
-  want_number(c, name, q->seq_id, NUMBERS_MAX);
+  want_number(c, name, q->seq_id, 1, NUMBERS_MAX);
   if (!q->request_id == !(q->body && q->body_len)) {
     tinker__call_refuse(c, TINKER_EINVAL,
                         "requests[%zu] has %s: want request_id or body", i,

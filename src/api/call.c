@@ -8,6 +8,9 @@
 #include "base/error.h"
 #include "base/options.h"
 
+#define TTL_MIN 3600
+#define TTL_MAX 315360000 /* ten years */
+
 void tinker__call_refuse(tinker__call_t *call, int code, const char *fmt, ...) {
   va_list ap;
   if (call->rc) return;
@@ -37,6 +40,14 @@ void tinker__call_reserved(tinker__call_t *call, const char *name,
   if (!value) return;
   tinker__call_refuse(call, TINKER_ENOTSUP, "%s.reserved0 is %d: want 0", name,
                       value);
+}
+
+void tinker__call_ttl(tinker__call_t *call, int64_t ttl_seconds) {
+  tinker__call_want(call,
+                    ttl_seconds == TINKER_NO_TTL ||
+                        (ttl_seconds >= TTL_MIN && ttl_seconds <= TTL_MAX),
+                    "ttl_seconds", (double)ttl_seconds,
+                    "3600 to 315360000, or TINKER_NO_TTL");
 }
 
 void tinker__call_text(tinker__call_t *call, const char *name, const char *s) {
@@ -77,6 +88,7 @@ static void take_deadline(tinker__call_t *call) {
   }
   const tinker__world_t *world = call->core->world;
   int64_t now = world->now_ms(world->user);
+  call->timeout_ms = ms;
   call->deadline_ms = ms < 0 || ms > INT64_MAX - now ? -1 : now + ms;
 }
 
@@ -141,7 +153,7 @@ static int new_future(tinker__call_t *call, const tinker__future_ops_t *result,
   f->cb = call->options.cb;
   f->user = call->options.user;
   f->kept = call->options.detached && !call->options.cb;
-  atomic_init(&f->users, !call->options.detached);
+  if (!call->options.detached) tinker__future_to_user(f);
   call->future = f;
   return 0;
 }
@@ -159,6 +171,7 @@ bool tinker__call_open(tinker__call_t *call, const tinker__future_ops_t *result,
                                           call->kind, parts, call->future));
   if (call->rc) return false;
   call->op->deadline_ms = call->deadline_ms;
+  call->op->timeout_ms = call->timeout_ms;
   call->op->ahead = call->options.ahead != 0;
   call->op->tag = call->options.tag;
   if (call->turn) call->op->turn = tinker__turn_retain(call->turn);
@@ -174,6 +187,7 @@ bool tinker__call_open_compound(tinker__call_t *call,
   if (!call->compound) tinker__call_check(call, TINKER_ENOMEM);
   if (call->rc) return false;
   call->compound->deadline_ms = call->deadline_ms;
+  call->compound->timeout_ms = call->timeout_ms;
   return true;
 }
 

@@ -16,6 +16,7 @@ typedef struct tinker__call_s {
   tinker__turn_t *turn; /* NULL = of no trainer or sampler */
   const tinker__kind_t *kind;
   tinker_call_options_t options;
+  int64_t timeout_ms;      /* -1 = none */
   int64_t deadline_ms;     /* -1 = none */
   tinker_future_t *future; /* a reference, with the parts */
   tinker__op_t *op;
@@ -51,6 +52,8 @@ void tinker__call_flag(tinker__call_t *call, const char *name, int32_t value);
 /* Refuses what a later version may give a meaning: name: of the struct. */
 void tinker__call_reserved(tinker__call_t *call, const char *name,
                            int32_t value);
+/* Seconds that a checkpoint may live. */
+void tinker__call_ttl(tinker__call_t *call, int64_t ttl_seconds);
 /* A text that a message can carry, and a path of saved weights. */
 void tinker__call_text(tinker__call_t *call, const char *name, const char *s);
 void tinker__call_path(tinker__call_t *call, const char *name, const char *s);

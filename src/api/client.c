@@ -122,7 +122,6 @@ tinker_client_t *tinker_client_retain(tinker_client_t *client) {
 static void end(tinker_client_t *core) {
   if (!tinker__core_is_here(core)) return;
   if (core->mode == TINKER_RUN_BACKGROUND) tinker__reap_expect();
-  if (core->mode == TINKER_RUN_STEP) tinker__step_adopt(core->loop);
   if (tinker__ending_release(core)) tinker__core_leave(core);
   tinker__core_unhold(core);
 }
@@ -452,7 +451,8 @@ int tinker__client_new_on(tinker_client_t **out,
                           const tinker_client_options_t *options,
                           const tinker__client_parts_t *parts, char *why,
                           size_t why_len) {
-  return client_new(out, options, parts, NULL, why, why_len);
+  return client_new(out, options, parts, parts ? parts->uv : NULL, why,
+                    why_len);
 }
 
 int tinker_client_new(tinker_client_t **out,
@@ -483,7 +483,7 @@ void tinker__core_limits(tinker_client_t *core, tinker__chunk_limits_t *chunks,
 }
 
 int tinker_shutdown(int64_t timeout_ms) {
-  return tinker__loop_reap(timeout_ms);
+  return timeout_ms < -1 ? TINKER_EINVAL : tinker__loop_reap(timeout_ms);
 }
 
 int tinker_client_session_id(tinker_client_t *client, char *out,

@@ -13,7 +13,9 @@ static void on_deadline(tinker__timer_t *timer) {
   tinker__compound_t *c =
       TINKER__CONTAINER(timer, tinker__compound_t, deadline);
   tinker_client_t *core = core_of(c);
-  tinker__compound_stop(c, TINKER_ETIMEDOUT, "its deadline has passed");
+  char why[80];
+  tinker__flow_late(why, sizeof why, c->timeout_ms);
+  tinker__compound_stop(c, TINKER_ETIMEDOUT, why);
   tinker__ending_look(core);
 }
 

@@ -47,6 +47,7 @@ struct tinker__compound_s {
   tinker__task_t begin;
   tinker__timer_t deadline;
   int64_t deadline_ms; /* -1 = none */
+  int64_t timeout_ms;  /* until it, from the call on; for people */
   void *user;          /* the kind's business */
   /* The child whose result is the compound's; NULL = all of them are. */
   const tinker__child_t *chosen;

@@ -100,6 +100,7 @@ typedef struct tinker__client_parts_s {
   tinker__loop_t *loop;
   tinker__http_t *http;
   bool turned; /* the loop is no thread's, and takes tasks of one alone */
+  struct uv_loop_s *uv; /* that the loop has borrowed; NULL = none */
 } tinker__client_parts_t;
 
 /* As tinker_client_new; parts may be NULL. On failure parts are untouched. */

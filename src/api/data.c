@@ -388,7 +388,7 @@ int tinker_datum_new_supervised(tinker_datum_t **out, const int32_t *tokens,
                               "n is %zu: want 2 to %zu tokens", n, LEN_MAX);
   }
   int rc = check_tokens("tokens", tokens, n, error);
-  if (!rc && weights) rc = check_finite("weights", weights, 1, n, error);
+  if (!rc && weights) rc = check_finite("weights", weights, 0, n, error);
   const runs_t runs = {.first = tokens, .first_len = n};
   if (!rc) rc = new_shifted(&datum, &runs, allocator, error);
   if (rc) return rc;

@@ -4,8 +4,10 @@
 #include "api/call.h"
 #include "api/hook.h"
 #include "base/error.h"
+#include "loop/step.h"
 
 #define FINISH_MS 1000 /* for telling the service that we leave */
+#define WHOLE_MS 1900  /* for that, and before it the journal's answer */
 
 const tinker__kind_t tinker__kind_drain = {
     .id = TINKER_KIND_DRAIN, .name = "drain", .local = true};
@@ -117,7 +119,7 @@ static void begin_close(tinker_client_t *core, bool clean) {
   tinker__session_finish(core->session,
                          clean ? TINKER__FINISH_SUCCESS
                                : TINKER__FINISH_INTERRUPTED,
-                         NULL, FINISH_MS, &core->finish_waiter);
+                         NULL, FINISH_MS, WHOLE_MS, &core->finish_waiter);
 }
 
 static void close_run(tinker__task_t *task) {
@@ -241,11 +243,14 @@ static bool abandon(tinker_client_t *core) {
   return later;
 }
 
-/* A drain that has begun goes on: what was accepted is not cut short. */
+/* A drain that has begun goes on: what was accepted is not cut short. In step
+ * mode another thread may step in a wait that only the close ends, so it is
+ * under way before the owner's place is waited for. */
 bool tinker__ending_release(tinker_client_t *core) {
   if (tinker__core_phase(core) == TINKER__CLIENT_OPEN) {
     start_close(core, NULL);
   }
+  if (core->mode == TINKER_RUN_STEP) tinker__step_adopt(core->loop);
   if (tinker__core_await_end(core) && abandon(core)) return false;
   tinker__next_drop(core);
   return true;

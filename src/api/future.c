@@ -278,3 +278,45 @@ int tinker_future_get_dump(tinker_future_t *future, const char **out) {
   if (!rc) *out = future->result;
   return rc;
 }
+
+int tinker_future_get_run(tinker_future_t *future,
+                          const tinker_training_run_t **out) {
+  int rc = ended(&future, &tinker__result_run, out);
+  if (!rc) *out = future->result;
+  return rc;
+}
+
+int tinker_future_get_run_list(tinker_future_t *future,
+                               const tinker_training_run_list_t **out) {
+  int rc = ended(&future, &tinker__result_run_list, out);
+  if (!rc) *out = future->result;
+  return rc;
+}
+
+int tinker_future_get_checkpoint_list(tinker_future_t *future,
+                                      const tinker_checkpoint_list_t **out) {
+  int rc = ended(&future, &tinker__result_checkpoint_list, out);
+  if (!rc) *out = future->result;
+  return rc;
+}
+
+int tinker_future_get_weights_info(tinker_future_t *future,
+                                   const tinker_weights_info_t **out) {
+  int rc = ended(&future, &tinker__result_weights_info, out);
+  if (!rc) *out = future->result;
+  return rc;
+}
+
+int tinker_future_get_session_list(tinker_future_t *future,
+                                   const tinker_session_list_t **out) {
+  int rc = ended(&future, &tinker__result_session_list, out);
+  if (!rc) *out = future->result;
+  return rc;
+}
+
+int tinker_future_get_session(tinker_future_t *future,
+                              const tinker_session_info_t **out) {
+  int rc = ended(&future, &tinker__result_session, out);
+  if (!rc) *out = future->result;
+  return rc;
+}

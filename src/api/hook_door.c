@@ -8,6 +8,13 @@
 
 #define WHY_MAX 300
 
+static const char *const methods[] = {
+    [TINKER__HTTP_GET] = "GET",
+    [TINKER__HTTP_POST] = "POST",
+    [TINKER__HTTP_PUT] = "PUT",
+    [TINKER__HTTP_DELETE] = "DELETE",
+};
+
 /* --- making records of mutations --- */
 
 /* Only a sample's body has pieces that are not bytes, and it is no mutation. */
@@ -49,6 +56,7 @@ static tinker__record_t *of_operation(tinker__hook_t *hook,
   r->intent.name = m->name;
   r->intent.path = m->op->path ? m->op->path : m->op->kind->path;
   r->intent.model_id = m->of;
+  r->intent.method = methods[m->op->kind->method];
   r->intent.tag = m->op->tag;
   add_counters(r);
   return r;
@@ -77,6 +85,7 @@ static tinker__record_t *of_session(tinker__hook_t *hook, uint64_t ticket,
   r->intent.name = strcmp(path, "api/v1/create_session") ? "finish_session"
                                                          : "create_session";
   r->intent.path = text;
+  r->intent.method = methods[TINKER__HTTP_POST];
   add_counters(r);
   return r;
 }

@@ -20,7 +20,8 @@ typedef struct tinker__job_s {
     tinker__create_sampling_t sampling;
   } request;
   const char *model_id;      /* of a trainer's calls, or of the new model */
-  int64_t used_seq;          /* numbers that making the trainer has taken */
+  const char *sampler_id;    /* of one that is adopted */
+  int64_t used_seq;          /* numbers taken before the handle is there */
   tinker_trainer_t *trainer; /* made by decoding; the job's reference */
   tinker_sampler_t *sampler; /* the same */
   struct tinker__compound_s *compound; /* of several operations; else NULL */
@@ -43,6 +44,12 @@ extern const tinker__future_ops_t tinker__result_sample;
 extern const tinker__future_ops_t tinker__result_info;
 extern const tinker__future_ops_t tinker__result_capabilities;
 extern const tinker__future_ops_t tinker__result_dump;
+extern const tinker__future_ops_t tinker__result_run;
+extern const tinker__future_ops_t tinker__result_run_list;
+extern const tinker__future_ops_t tinker__result_checkpoint_list;
+extern const tinker__future_ops_t tinker__result_weights_info;
+extern const tinker__future_ops_t tinker__result_session_list;
+extern const tinker__future_ops_t tinker__result_session;
 
 /* dump.c: answers tinker__kind_dump. Loop's thread. */
 extern const tinker__kind_t tinker__kind_dump;
@@ -58,6 +65,7 @@ extern const tinker__kind_t tinker__kind_create_model;
 extern const tinker__kind_t tinker__kind_load_new; /* a model from a state */
 extern const tinker__kind_t tinker__kind_get_info;
 extern const tinker__kind_t tinker__kind_adopt_trainer;
+extern const tinker__kind_t tinker__kind_adopt_sampler;
 extern const tinker__kind_t tinker__kind_finish;
 extern const tinker__kind_t tinker__kind_create_sampling;
 extern const tinker__kind_t tinker__kind_forward;

@@ -22,8 +22,18 @@ const char *tinker_kind_name(tinker_kind_t kind) {
       [TINKER_KIND_SAMPLE] = "sample",
       [TINKER_KIND_STEP] = "step",
       [TINKER_KIND_ROUTE_SAMPLE] = "route_sample",
+      [TINKER_KIND_ADOPT_SAMPLER] = "adopt_sampler",
       [TINKER_KIND_ADOPT_TRAINER] = "adopt_trainer",
       [TINKER_KIND_FINISH_SESSION] = "finish_session",
+      [TINKER_KIND_GET_RUN] = "get_run",
+      [TINKER_KIND_LIST_RUNS] = "list_runs",
+      [TINKER_KIND_LIST_RUN_CHECKPOINTS] = "list_run_checkpoints",
+      [TINKER_KIND_LIST_CHECKPOINTS] = "list_checkpoints",
+      [TINKER_KIND_WEIGHTS_INFO] = "weights_info",
+      [TINKER_KIND_SET_CHECKPOINT_TTL] = "set_checkpoint_ttl",
+      [TINKER_KIND_DELETE_CHECKPOINT] = "delete_checkpoint",
+      [TINKER_KIND_LIST_SESSIONS] = "list_sessions",
+      [TINKER_KIND_GET_SESSION] = "get_session",
       [TINKER_KIND_PROMISE] = "promise",
   };
   size_t i = (size_t)kind;

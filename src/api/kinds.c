@@ -16,9 +16,19 @@ static int encode(tinker__op_t *op, const tinker__bind_table_t *table,
 
 /* --- a new trainer: create_model or load_weights, then get_info --- */
 
+/* May another client have taken this number? This one takes the next ones. */
+static int check_model_seq(const tinker__session_t *session, int64_t seq) {
+  int64_t next, sampling;
+  tinker__session_counters(session, &next, &sampling);
+  return seq < next ? 0 : TINKER_EINVAL;
+}
+
 static int prepare_create(tinker__op_t *op) {
   tinker__job_t *job = tinker__op_job(op);
   tinker__session_t *session = job->core->session;
+  if (op->adopted) {
+    return check_model_seq(session, job->request.create.model_seq_id);
+  }
   job->request.create.session_id = tinker__session_id(session);
   job->request.create.model_seq_id = tinker__session_next_model_seq(session);
   return encode(op, &tinker__create_model_msg, &job->request.create);
@@ -29,6 +39,7 @@ static int prepare_load(tinker__op_t *op) {
   tinker__session_t *session = job->core->session;
   tinker__load_weights_t *load = &job->request.load;
   load->session_id = tinker__session_id(session);
+  if (op->adopted) return check_model_seq(session, load->model_seq_id);
   load->has_model_seq_id = true;
   load->model_seq_id = tinker__session_next_model_seq(session);
   return encode(op, &tinker__load_weights_msg, load);
@@ -295,6 +306,11 @@ static int prepare_sampling(tinker__op_t *op) {
   tinker__job_t *job = tinker__op_job(op);
   tinker__session_t *session = job->core->session;
   tinker__create_sampling_t *ask = &job->request.sampling;
+  if (op->adopted) {
+    int64_t model, next;
+    tinker__session_counters(session, &model, &next);
+    return ask->sampling_session_seq_id < next ? 0 : TINKER_EINVAL;
+  }
   ask->session_id = tinker__session_id(session);
   ask->sampling_session_seq_id = tinker__session_next_sampling_seq(session);
   return encode(op, &tinker__create_sampling_msg, ask);
@@ -310,6 +326,24 @@ const tinker__kind_t tinker__kind_create_sampling = {
     .needs = TINKER__NEEDS_SESSION,
     .effect = TINKER__EFFECT_CHANGE,
     .prepare = prepare_sampling,
+};
+
+static int prepare_adopt_sampler(tinker__op_t *op) {
+  char path[TINKER__SEGMENT_MAX + 32];
+  snprintf(path, sizeof path, "api/v1/samplers/%s",
+           tinker__op_job(op)->sampler_id);
+  op->path = tinker__mem_strdup(op->mem, path);
+  return op->path ? 0 : TINKER_ENOMEM;
+}
+
+const tinker__kind_t tinker__kind_adopt_sampler = {
+    .id = TINKER_KIND_ADOPT_SAMPLER,
+    .name = "adopt_sampler",
+    .retry = TINKER__RETRY_READ,
+    .method = TINKER__HTTP_GET,
+    .lane = TINKER__LANE_CONTROL,
+    .needs = TINKER__NEEDS_SESSION,
+    .prepare = prepare_adopt_sampler,
 };
 
 const tinker__kind_t tinker__kind_sample = {
@@ -328,6 +362,7 @@ const tinker__kind_t tinker__kind_sample = {
  * the queue, once: re-sends carry the same one. */
 static int prepare_ephemeral(tinker__op_t *op) {
   tinker__job_t *job = tinker__op_job(op);
+  if (op->adopted) return 0;
   tinker__save_sampler_t save = {
       .has_sampling_session_seq_id = true,
       .sampling_session_seq_id =

@@ -7,7 +7,7 @@
 
 void tinker__next_put(tinker_client_t *core, tinker_future_t *f) {
   pthread_mutex_lock(&core->lock);
-  if (f->kept || atomic_load(&f->users) > 0) {
+  if (f->kept || tinker__future_has_user(f)) {
     tinker__list_push_back(&core->ended, &f->link);
     atomic_fetch_add(&core->ended_count, 1);
     tinker__beacon_raise(&core->next_fd);
@@ -47,7 +47,7 @@ static tinker_future_t *take(tinker_client_t *core) {
     f = TINKER__CONTAINER(l, tinker_future_t, link);
     if (f->kept) {
       f->kept = false;
-      atomic_fetch_add(&f->users, 1);
+      tinker__future_to_user(f);
     } else if (!tinker__future_try_user_ref(f)) {
       f = NULL;
     }

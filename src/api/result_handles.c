@@ -30,11 +30,21 @@ static tinker_error_t *new_sampler(tinker_future_t *f, const char *id,
   }
   int rc = tinker__sampler_new(&job->sampler, job->core, id);
   f->result = job->sampler;
+  if (!rc) job->sampler->turn->next_seq += job->used_seq;
   return rc ? tinker__result_malformed(f, rc, "") : NULL;
+}
+
+static tinker_error_t *decode_adopted(tinker_future_t *f, const char *id) {
+  tinker__sampler_reply_t reply;
+  tinker_error_t *error =
+      tinker__result_message(f, &tinker__sampler_reply_msg, &reply);
+  return error ? error : new_sampler(f, id, "sampler_id");
 }
 
 static tinker_error_t *decode_sampler(tinker_future_t *f) {
   tinker__create_sampling_reply_t reply;
+  const char *adopted = tinker__job_of(f)->sampler_id;
+  if (adopted) return decode_adopted(f, adopted);
   tinker_error_t *error =
       tinker__result_message(f, &tinker__create_sampling_reply_msg, &reply);
   return error

@@ -15,8 +15,16 @@ char *tinker__result_take_body(tinker_future_t *f, size_t i) {
 }
 
 static bool only_asks(const tinker_future_t *f) {
-  return f->ops == &tinker__result_info ||
-         f->ops == &tinker__result_capabilities;
+  static const tinker__future_ops_t *const answers[] = {
+      &tinker__result_info,         &tinker__result_capabilities,
+      &tinker__result_run,          &tinker__result_run_list,
+      &tinker__result_session_list, &tinker__result_checkpoint_list,
+      &tinker__result_session,      &tinker__result_weights_info};
+  for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+    if (f->ops == answers[i]) return true;
+  }
+  return f->kind == TINKER_KIND_ADOPT_TRAINER ||
+         f->kind == TINKER_KIND_ADOPT_SAMPLER;
 }
 
 tinker_error_t *tinker__result_malformed(tinker_future_t *f, int code,

@@ -6,9 +6,6 @@
 #include "api/checks.h"
 #include "api/handles.h"
 
-#define TTL_MIN 3600
-#define TTL_MAX 315360000 /* ten years */
-
 static void begin(tinker__call_t *c, tinker_trainer_t *t,
                   const tinker__kind_t *kind,
                   const tinker_call_options_t *options) {
@@ -107,12 +104,7 @@ static void take_save(tinker__call_t *c, tinker_save_options_t *o,
   if (c->rc) return;
   const char *fault = tinker__name_fault(name);
   if (fault) tinker__call_refuse(c, TINKER_EINVAL, "name %s", fault);
-  tinker__call_want(
-      c,
-      o->ttl_seconds == TINKER_NO_TTL ||
-          (o->ttl_seconds >= TTL_MIN && o->ttl_seconds <= TTL_MAX),
-      "ttl_seconds", (double)o->ttl_seconds,
-      "3600 to 315360000, or TINKER_NO_TTL");
+  tinker__call_ttl(c, o->ttl_seconds);
   tinker__call_flag(c, "overwrite", o->overwrite);
   tinker__call_reserved(c, "save_options", o->reserved0);
 }
@@ -203,6 +195,7 @@ tinker_future_t *tinker_trainer_get_info(tinker_trainer_t *trainer,
     tinker__job_t *job = tinker__call_job(&c);
     job->model_id = tinker__job_str(job, trainer->turn->id);
     if (!job->model_id) tinker__call_check(&c, TINKER_ENOMEM);
+    c.op->about = tinker__turn_retain(trainer->turn);
   }
   return tinker__call_end(&c);
 }

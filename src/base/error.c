@@ -21,7 +21,7 @@ struct tinker_error_s {
   { .spec = {.code = (code_), .request_id = ""}, .message = (text) }
 
 static const tinker_error_t constants[] = {
-    CONSTANT(TINKER_ENOMEM, "out of memory, or over the memory ceiling"),
+    CONSTANT(TINKER_ENOMEM, "out of memory, or memory_limit_bytes is reached"),
     CONSTANT(TINKER_EINVAL, "the handle that the call is for is NULL"),
     CONSTANT(TINKER_ECLOSED, "the client has ended"),
     CONSTANT(TINKER_EFORKED, "the client belongs to the process before fork(): "

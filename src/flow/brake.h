@@ -32,7 +32,7 @@
 #include "http/retry.h"
 #include "loop/timer.h"
 
-#define TINKER__BRAKES 5 /* one for each class that the flow has */
+#define TINKER__BRAKES 8 /* one for each class of retry.h */
 
 typedef struct tinker__brake_s {
   int64_t tokens;

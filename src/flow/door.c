@@ -178,6 +178,25 @@ void tinker__door_answer(tinker__op_t *op, tinker_error_t *error) {
   tinker__op_on(op, TINKER__ON_GO);
 }
 
+tinker_error_t *tinker__door_recheck(const tinker__part_t *part) {
+  const tinker__op_t *op = part->op;
+  const tinker__door_t *door = op->flow->door;
+  if (op->kind->retry != TINKER__RETRY_REPEAT || !part->retry.sends || !door ||
+      !door->fence) {
+    return NULL;
+  }
+  tinker__piece_t whole;
+  tinker__mutation_request_t request = {part->seq, body_of(part, &whole)};
+  tinker__mutation_t again = {
+      .ticket = op->ticket,
+      .name = op->kind->name,
+      .op = part->op,
+      .count = 1,
+      .requests = &request,
+  };
+  return door->fence(door->user, &again);
+}
+
 /* Without a ticket there was no memory to ask. */
 void tinker__door_withdraw(tinker__op_t *op) {
   tinker__door_t *door = op->flow->door;

@@ -81,7 +81,8 @@ typedef struct tinker__door_s {
                            tinker_error_t **error);
   void (*withdrawn)(void *user, uint64_t ticket);
   /* The last check, right before it goes; NULL = it may. Else a reference to
-   * the error that its operation ends with. */
+   * the error that its operation ends with. One that may be done twice
+   * (TINKER__RETRY_REPEAT) is checked again before each further copy. */
   tinker_error_t *(*fence)(void *user, const tinker__mutation_t *mutation);
   /* The server took its i-th request. */
   void (*accepted)(void *user, uint64_t ticket, size_t i,

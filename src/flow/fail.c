@@ -39,7 +39,9 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   tinker__op_t *op = part->op;
   char name[128];
   bool ordered = op->turn && op->turn->ordered;
-  bool fatal = advice & TINKER__ADVICE_FATAL && ordered;
+  tinker__turn_t *turn = ordered ? op->turn : op->about;
+  if (!turn) advice &= ~(unsigned)TINKER__ADVICE_FATAL; /* of no handle */
+  bool fatal = advice & TINKER__ADVICE_FATAL;
   bool late =
       ordered && !tinker__turn_lacks(part, may_count(part, advice, category));
   /* Part of a batch may have been applied, whatever happened to the rest. */
@@ -61,7 +63,6 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
                               .where = op->flow->where},
       "%s: %s%s", numbered_name(part, name, sizeof name), why,
       late ? LATE : "");
-  if (fatal) tinker__turn_fail(op->turn, tinker_error_message(error));
   part->ended = true;
   tinker__door_failed(part, error);
   if (part->instead) {
@@ -70,6 +71,7 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
     tinker__op_instead(part);
     return;
   }
+  tinker_error_t *cause = fatal ? tinker__error_retain(error) : NULL;
   tinker__op_set_error(op, error);
   bool submission = !part->answered;
   if (submission && !fatal && ordered) {
@@ -81,6 +83,8 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
   tinker__op_on(op, fatal                      ? TINKER__ON_QUIT
                     : tinker__door_follows(op) ? TINKER__ON_TRAIL
                                                : TINKER__ON_FAIL);
+  if (fatal) tinker__turn_fail(turn, tinker_error_message(cause));
+  tinker__error_release(cause);
   if (submission) {
     tinker__op_part_answered(part);
   } else {
@@ -142,4 +146,15 @@ void tinker__op_stop(tinker__op_t *op, int code, const char *why) {
   tinker__op_on(op, !closed && tinker__door_follows(op) ? TINKER__ON_TRAIL
                     : !closed && numbered               ? TINKER__ON_STOP
                                                         : TINKER__ON_QUIT);
+}
+
+void tinker__flow_late(char *out, size_t out_len, int64_t timeout_ms) {
+  tinker__why(out, out_len, 0, "its deadline of %lld ms has passed",
+              (long long)timeout_ms);
+}
+
+void tinker__op_late(tinker__op_t *op) {
+  char why[80];
+  tinker__flow_late(why, sizeof why, op->timeout_ms);
+  tinker__op_stop(op, TINKER_ETIMEDOUT, why);
 }

@@ -184,14 +184,16 @@ static bool make_ready(tinker__op_t *op) {
     tinker__op_on(op, TINKER__ON_QUIT);
     return false;
   }
-  int rc = op->kind->prepare && !op->adopted ? op->kind->prepare(op) : 0;
+  int rc = op->kind->prepare ? op->kind->prepare(op) : 0;
   if (!rc && tinker__part_numbered(&op->parts[0])) {
     rc = tinker__turn_number(op->turn, op);
   }
   if (rc == TINKER_EOVERFLOW) {
     give_up(op, rc, "the numbers of this trainer are used up");
   } else if (rc == TINKER_EINVAL && op->adopted) {
-    give_up(op, rc, "its number is not below its trainer's next one");
+    give_up(op, rc,
+            op->turn ? "its number is not below its trainer's next one"
+                     : "its number is not below the session's next one");
   } else if (rc) {
     give_up(op, rc, tinker_code_text(rc));
   }
@@ -241,8 +243,8 @@ static void break_off(tinker__op_t *op, tinker__op_event_t event) {
                             &(tinker__error_spec_t){.code = TINKER_EINTERNAL,
                                                     .advice = advice},
                             "%s", why));
-  if (fatal) tinker__turn_fail(op->turn, why);
   tinker__op_on(op, TINKER__ON_QUIT);
+  if (fatal) tinker__turn_fail(op->turn, why);
 }
 
 void tinker__op_on(tinker__op_t *op, tinker__op_event_t event) {
@@ -412,8 +414,7 @@ void tinker__op_part_lost(tinker__part_t *part) {
 }
 
 static void on_deadline(tinker__timer_t *timer) {
-  tinker__op_stop(TINKER__CONTAINER(timer, tinker__op_t, deadline),
-                  TINKER_ETIMEDOUT, "its deadline has passed");
+  tinker__op_late(TINKER__CONTAINER(timer, tinker__op_t, deadline));
 }
 
 static void enqueue(tinker__op_t *op) {

@@ -103,6 +103,8 @@ void tinker__flow_submit(tinker__flow_t *flow, tinker__op_t *op,
 /* Ends the waiting for it, with TINKER_ECANCELED. */
 void tinker__flow_cancel(tinker__flow_t *flow, tinker__op_t *op,
                          int64_t now_ms);
+/* The words for an end by a deadline. */
+void tinker__flow_late(char *out, size_t out_len, int64_t timeout_ms);
 /* Ends the waiting for two operations of one trainer, the second right after
  * the first in its order, that only make sense together: once the first has its
  * numbers, the second stays in the queue until it is sent, too. NULL: that one

@@ -62,6 +62,8 @@ void tinker__op_part_failed(tinker__part_t *part, int code, unsigned advice,
 /* Ends the waiting for an operation with this code, and says whether the server
  * may carry it out all the same. */
 void tinker__op_stop(tinker__op_t *op, int code, const char *why);
+/* The same by its deadline. */
+void tinker__op_late(tinker__op_t *op);
 
 /* brake.c: the line of what is held back. */
 /* True when the part may not be sent now: it waits in `state` (REST or PAUSE)
@@ -126,6 +128,9 @@ void tinker__door_offer(tinker__op_t *op);
 tinker__op_t *tinker__door_asked(tinker__flow_t *flow, uint64_t ticket);
 /* error (a reference given away) NULL: it may go, if the fence lets it. */
 void tinker__door_answer(tinker__op_t *op, tinker_error_t *error);
+/* A mutation that has gone and is sent once more, without a number that makes a
+ * copy harmless whoever is in charge by now: the fence's error, or NULL. */
+tinker_error_t *tinker__door_recheck(const tinker__part_t *part);
 /* It doesn't go: its numbers are nobody's again. */
 void tinker__door_withdraw(tinker__op_t *op);
 /* The first of a trainer's queue: may it leave it, or does the gate judge it?

@@ -240,6 +240,7 @@ void tinker__op_next_step(tinker__op_t *op, const tinker__kind_t *kind) {
   bool changed = op->kind->effect > TINKER__EFFECT_FORWARD;
   op->kind = kind;
   op->stepped |= changed;
+  op->adopted = false;
   op->ticket = 0;
   op->answered = op->ready = 0;
 }
@@ -251,6 +252,7 @@ void tinker__op_free(tinker__op_t *op) {
   tinker__future_unref(op->future);
   tinker__error_release(op->error);
   tinker__turn_release(op->turn);
+  tinker__turn_release(op->about);
   tinker__mem_free(op->mem, op->offer);
   tinker__mem_free(op->mem, op->path);
   tinker__mem_free(op->mem, op);

@@ -144,7 +144,8 @@ typedef struct tinker__kind_s {
   bool fb_quota; /* takes bytes of the quota of forward_backward */
   bool local;    /* answered by the client itself: the flow never has it */
   /* Right before the first request of this step: builds what is known only
-   * now. May be NULL. 0 or a negative code. */
+   * now, or looks at what is given, where op is adopted (TINKER_EINVAL: its
+   * number is not taken yet). May be NULL. 0 or a negative code. */
   int (*prepare)(tinker__op_t *op);
   /* Called when the results of this step are there (op->parts[i].raw). Returns
    * a tinker__next_t, or a negative code, and `why` may get a sentence. After
@@ -218,13 +219,15 @@ struct tinker__op_s {
   uint64_t id;             /* counts the operations of a flow, for people */
   uint64_t tag;            /* the caller's, for the door; 0 = none */
   tinker__turn_t *turn;    /* trainer or sampler it belongs to; may be NULL */
+  tinker__turn_t *about;   /* else the trainer it asks about, which a fatal
+                              answer ends; may be NULL */
   tinker_future_t *future; /* a reference; NULL once it has ended */
   tinker__op_state_t state;
   bool stepped;      /* an earlier step has changed something */
   bool parallel;     /* parts 2..n at once, part 1 last */
   bool partial_ok;   /* optim_step: sent whatever is in the sum */
   bool ahead;        /* goes ahead of what is queued: submitted by a verdict */
-  bool adopted;      /* another client has numbered it, and perhaps sent */
+  bool adopted;      /* another client has numbered this step, perhaps sent */
   bool unwaited;     /* it is sent, but nobody waits for it */
   bool judged;       /* the gate has let it through */
   uint64_t question; /* ticket of the gate; 0 = it was not asked */
@@ -237,6 +240,7 @@ struct tinker__op_s {
   struct tinker__offer_s *offer; /* owned; what the door was asked about */
   unsigned holds;                /* others that read it: its memory stays */
   int64_t deadline_ms;           /* -1 = none */
+  int64_t timeout_ms;            /* until it, from the call on; for people */
   tinker__timer_t deadline;
   tinker__task_t submit; /* to the loop's thread */
   char *path;            /* owned; instead of kind->path */

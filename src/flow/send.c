@@ -19,7 +19,8 @@
 
 static void post_second(tinker__part_t *part);
 
-/* It waited in the brake's line until its time was over. */
+/* It waited in the brake's line until its time was over, or nobody waits for
+ * it any more. */
 static void expire(tinker__part_t *part) {
   const tinker__verdict_t *v = &part->retry.last;
   char why[sizeof part->op->cause];
@@ -141,8 +142,35 @@ void tinker__part_post(tinker__part_t *part) {
   if (!tinker__part_waits(part, TINKER__PART_REST)) tinker__part_post_now(part);
 }
 
+/* Nobody waits for it, and it has no number that has to be delivered. */
+static bool is_left(const tinker__part_t *part) {
+  return part->op->state == TINKER__OP_TRAILING &&
+         part->op->kind->retry == TINKER__RETRY_REPEAT;
+}
+
+/* The fence has fallen since an earlier copy went out. */
+static void fenced(tinker__part_t *part, tinker_error_t *error) {
+  char why[600];
+  tinker__part_fails_no_more(part);
+  tinker__why(why, sizeof why, 0, "%s", tinker_error_message(error));
+  int code = tinker_error_code(error);
+  tinker__error_release(error);
+  tinker__op_part_failed(part, code,
+                         part->retry.maybe_done ? TINKER__ADVICE_UNKNOWN : 0,
+                         part->retry_status, 0, TINKER_CATEGORY_UNKNOWN, why);
+}
+
 void tinker__part_post_now(tinker__part_t *part) {
   int rc;
+  if (part->retry.sends && is_left(part)) {
+    expire(part);
+    return;
+  }
+  tinker_error_t *error = tinker__door_recheck(part);
+  if (error) {
+    fenced(part, error);
+    return;
+  }
   tinker__attempt_t *attempt = tinker__part_attempt(part);
   part->state = TINKER__PART_POSTING;
   fill_post(part, attempt);
@@ -252,6 +280,13 @@ static bool other_goes_on(tinker__part_t *part,
   return false;
 }
 
+/* The reply to the request is the result. */
+static void done(tinker__part_t *part) {
+  part->state = TINKER__PART_READY;
+  tinker__op_part_answered(part);
+  tinker__op_part_ready(part);
+}
+
 void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply) {
   bool second = tinker__part_is_out(part);
   if (second && (!reply->error || reply->sent)) part->retry.maybe_done = true;
@@ -264,9 +299,7 @@ void tinker__part_posted(tinker__part_t *part, tinker__http_reply_t *reply) {
     accepted(part, reply);
   } else {
     part->raw.data = tinker__buf_take(&reply->body, &part->raw.len);
-    part->state = TINKER__PART_READY;
-    tinker__op_part_answered(part);
-    tinker__op_part_ready(part);
+    done(part);
   }
 }
 
@@ -337,16 +370,26 @@ static unsigned advice_of(const tinker__part_t *part,
 }
 
 /* Is there another way than this request, which the service has refused? If
- * somebody still waits, it is taken. */
+ * somebody still waits, it is taken; not after bytes of another client, of
+ * which it is not known what they ask for. */
 static const tinker__kind_t *other_way(const tinker__part_t *part,
                                        const tinker__http_reply_t *reply) {
   const tinker__op_t *op = part->op;
   char words[400];
-  if (!op->kind->instead || op->state != TINKER__OP_SENDING) return NULL;
+  if (!op->kind->instead || op->state != TINKER__OP_SENDING || op->adopted) {
+    return NULL;
+  }
   if (!tinker__http_refusal(reply)) return NULL;
   tinker__error_body_text(op->mem, tinker__buf_str(&reply->body), words,
                           sizeof words);
   return op->kind->instead(reply->status, words);
+}
+
+/* What an earlier copy may have deleted is not there any more. */
+static bool is_deleted(const tinker__part_t *part, const tinker__verdict_t *v) {
+  return v->kind == TINKER__VERDICT_FAIL && v->code == TINKER_ENOENT &&
+         part->op->kind->method == TINKER__HTTP_DELETE &&
+         part->retry.maybe_done;
 }
 
 void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
@@ -360,6 +403,14 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
       tinker__retry_judge(&part->retry, &flow->limits.retry, class_bit,
                           &failure, flow->now_ms, &flow->seed);
   because(part, reply, why, sizeof why);
+  if (is_deleted(part, &v)) {
+    done(part);
+    return;
+  }
+  if (v.kind == TINKER__VERDICT_AGAIN && is_left(part)) {
+    v.kind = TINKER__VERDICT_FAIL;
+    part->retry.again = false;
+  }
   if (v.kind == TINKER__VERDICT_AGAIN) {
     note(part, class_bit, &failure, reply, why);
     part->retry_status = reply->status;

@@ -11,7 +11,9 @@
  *   OVERDUE  so it is, but the optim_step that was to use it was not carried
  *            out: another one may, nothing may be added.
  *   SPOILED  something that was asked for is not in the sum, which is empty:
- *            the optim_step fails, and all is well again.
+ *            the optim_step fails, and all is well again. Until then nothing is
+ *            added: it would make of a step that costs nothing to give up one
+ *            that can't be taken back.
  *   DIRTY    something that was asked for is not in the sum, other parts are:
  *            nothing goes on until somebody accepts it as it is.
  *

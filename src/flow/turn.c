@@ -165,14 +165,15 @@ static const char *why_not(const tinker__op_t *op) {
   if (sum->state == TINKER__SUM_SPOILED) {
     return "a forward_backward of this step failed, and nothing of the step is "
            "summed; its optim_step, unsent too, ends it, and the next step is "
-           "as any other";
+           "as any other, or tinker_trainer_accept_partial() lets it go on";
   }
   if (sum->state == TINKER__SUM_OVERDUE) {
     return "the optim_step before it was not carried out, and its gradients "
            "are still summed; call optim_step first";
   }
   return "a call of this step failed, and the gradients of others are summed; "
-         "go back to a checkpoint";
+         "go back to a checkpoint, or take them for the whole step with "
+         "tinker_trainer_accept_partial()";
 }
 
 tinker_error_t *tinker__turn_check(const tinker__op_t *op) {
@@ -307,10 +308,11 @@ void tinker__turn_done(tinker__op_t *op) {
   mark(turn, op->flow); /* it may have kept others back from the queue, too */
 }
 
+/* Fatal last: a call that is refused for it, on whatever thread, ends after
+ * those that were called before it. */
 void tinker__turn_fail(tinker__turn_t *turn, const char *why) {
-  if (atomic_load(&turn->fatal)) return;
+  if (atomic_load(&turn->fatal) || turn->fatal_why) return;
   turn->fatal_why = tinker__mem_strdup(turn->mem, why);
-  atomic_store(&turn->fatal, true);
   tinker__link_t *l;
   tinker__op_t *op = turn->sending;
   if (op &&
@@ -320,6 +322,7 @@ void tinker__turn_fail(tinker__turn_t *turn, const char *why) {
   while ((l = tinker__list_pop_front(&turn->queue))) {
     fail_queued(TINKER__CONTAINER(l, tinker__op_t, link));
   }
+  atomic_store(&turn->fatal, true);
 }
 
 void tinker__turn_give_up(tinker__turn_t *turn, int64_t seq) {

@@ -97,7 +97,8 @@ bool tinker__turn_lacks(tinker__part_t *part, bool unknown);
 /* Sends what may be sent of op now: parts one after another, or parts 2..n at
  * once and part 1 when all of them have been answered. */
 void tinker__turn_dispatch(tinker__op_t *op);
-/* A number can't be delivered: everything after it fails. why: borrowed. */
+/* A number can't be delivered: everything after it fails, in the order of the
+ * calls. Its own operation has ended before. why: borrowed. */
 void tinker__turn_fail(tinker__turn_t *turn, const char *why);
 /* Why it is fatal; only when it is. Any thread. */
 static inline const char *tinker__turn_why(const tinker__turn_t *turn) {

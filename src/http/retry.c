@@ -62,11 +62,13 @@ enum {
   N = TINKER__RETRY_NUMBERED,
   S = TINKER__RETRY_SAMPLE,
   O = TINKER__RETRY_ONCE,
-  R = TINKER__RETRY_READ,
+  L = TINKER__RETRY_LOOKUP,
+  R = TINKER__RETRY_READ | L,
   P = TINKER__RETRY_POLL,
   T = TINKER__RETRY_START,
+  M = TINKER__RETRY_REPEAT,
   RT = R | T,
-  ALL = N | S | O | R | P | T
+  ALL = N | S | O | R | P | T | M
 };
 enum {
   AGAIN_OK = TINKER__ADVICE_RETRIABLE,
@@ -98,39 +100,42 @@ static const struct row {
 } rows[] = {
   /* Nothing was sent. */
   {N,          AT(NOT_SENT),      SEND,  E(CONNECT),   FATAL},
-  {S | O | RT, AT(NOT_SENT),      SEND,  E(CONNECT),   AGAIN_OK},
+  {S | O | RT | M, AT(NOT_SENT),  SEND,  E(CONNECT),   AGAIN_OK},
   {P,          NOT_SENT, MAYBE,   WAIT,  E(TRANSPORT), UNKNOWN},
   /* A certificate that is wrong at the first contact stays wrong; later it is
    * trouble of the moment, such as a server that is being replaced. */
   {T,          AT(NO_TRUST),      NEVER, OWN_CODE,     0},
   {N,          AT(NO_TRUST),      SEND,  OWN_CODE,     FATAL},
-  {S | O | R,  AT(NO_TRUST),      SEND,  OWN_CODE,     AGAIN_OK},
+  {S | O | R | M, AT(NO_TRUST),   SEND,  OWN_CODE,     AGAIN_OK},
   {N,          AT(NO_MEMORY),     SEND,  OWN_CODE,     FATAL},
-  {S | R,      AT(NO_MEMORY),     SEND,  OWN_CODE,     AGAIN_OK},
+  {S | R | M,  AT(NO_MEMORY),     SEND,  OWN_CODE,     AGAIN_OK},
   {O | T,      AT(NO_MEMORY),     NEVER, OWN_CODE,     AGAIN_OK},
   {N,          AT(OURS),          SEND,  OWN_CODE,     FATAL},
-  {S | O | RT, AT(OURS),          NEVER, OWN_CODE,     AGAIN_OK},
+  {S | O | RT | M, AT(OURS),      NEVER, OWN_CODE,     AGAIN_OK},
   {N,          AT(BAD),           NEVER, OWN_CODE,     FATAL},
-  {S | O | RT, AT(BAD),           NEVER, OWN_CODE,     0},
+  {S | O | RT | M, AT(BAD),       NEVER, OWN_CODE,     0},
   {P,          AT(BAD),           NEVER, OWN_CODE,     UNKNOWN},
 
   /* All of it may have been read. */
   {N,          AT(MAYBE),         SEND,  E(TRANSPORT), FATAL | UNKNOWN},
   {S | RT,     AT(MAYBE),         SEND,  E(TRANSPORT), AGAIN_OK},
+  {M,          AT(MAYBE),         SEND,  E(TRANSPORT), UNKNOWN},
   {O,          AT(MAYBE),         NEVER, E(TRANSPORT), UNKNOWN},
   {N,          AT(TOO_LARGE),     SEND,  OWN_CODE,     FATAL | UNKNOWN},
-  {O | P,      AT(TOO_LARGE),     NEVER, OWN_CODE,     UNKNOWN},
+  {O | P | M,  AT(TOO_LARGE),     NEVER, OWN_CODE,     UNKNOWN},
   {S | RT,     AT(TOO_LARGE),     NEVER, OWN_CODE,     0},
   {P,          NO_TRUST, CUT,     WAIT,  OWN_CODE,     UNKNOWN},
   {N,          NO_ROOM, CUT,      SEND,  OWN_CODE,     FATAL | UNKNOWN},
   {S | R,      AT(NO_ROOM),       SEND,  OWN_CODE,     AGAIN_OK},
+  {M,          AT(NO_ROOM),       SEND,  OWN_CODE,     UNKNOWN},
   {S | RT,     NO_ROOM, CUT,      NEVER, OWN_CODE,     AGAIN_OK},
-  {O,          NO_ROOM, CUT,      NEVER, OWN_CODE,     UNKNOWN},
+  {O | M,      NO_ROOM, CUT,      NEVER, OWN_CODE,     UNKNOWN},
 
   /* A 2xx or 3xx that is not an answer, and a 4xx without the service's JSON,
    * were sent by something in between: the number may not have arrived. */
   {N,          0, NO_ANSWER,      SEND,  E(PROTO),     FATAL | UNKNOWN},
   {O,          0, NO_ANSWER,      NEVER, E(PROTO),     UNKNOWN},
+  {M,          0, NO_ANSWER,      SEND,  E(PROTO),     UNKNOWN},
   {S | R,      0, NO_ANSWER,      SEND,  E(PROTO),     AGAIN_OK},
   {T,          0, NO_ANSWER,      CURVE_SEND, BUDGET_PAGE, E(PROTO), AGAIN_OK},
   {P,          0, NO_ANSWER,      WAIT,  E(PROTO),     UNKNOWN},
@@ -138,10 +143,11 @@ static const struct row {
   /* Known words. A trainer ends with its model or session. */
   {ALL,        WORD(EXISTS),      NEVER, E(EXIST),     0},
   {ALL,        WORD(MISSING),     NEVER, E(NOENT),     0},
-  {N,          WORD(NO_MODEL),    NEVER, E(NOENT),     FATAL},
-  {R,          WORD(NO_MODEL),    NEVER, E(NOENT),     GONE},
+  {L,          WORD(NO_MODEL),    NEVER, E(NOENT),     0},
+  {N | R,      WORD(NO_MODEL),    NEVER, E(NOENT),     FATAL},
   {ALL,        WORD(NO_MODEL),    NEVER, E(NOENT),     0},
   {N,          WORD(NO_SESSION),  NEVER, E(SESSION),   FATAL},
+  {L | M,      WORD(NO_SESSION),  NEVER, E(NOENT),     0},
   {ALL,        WORD(NO_SESSION),  NEVER, E(SESSION),   0},
   {ALL,        WORD(NO_ROUTE),    NEVER, E(NOTSUP),    0},
   {N,          WORD(STUCK),       NEVER, E(SERVER),    FATAL},
@@ -157,32 +163,35 @@ static const struct row {
    * large was not read, so the server would wait for its number. */
   {P,          AT(400), CURVE_QUICK, BUDGET_BAD_POLLS, E(REJECTED), UNKNOWN},
   {N,          AT(401),           NEVER, E(AUTH),      FATAL},
-  {S | O | RT, AT(401),           NEVER, E(AUTH),      0},
+  {S | O | RT | M, AT(401),       NEVER, E(AUTH),      0},
   {P,          AT(401),           NEVER, E(AUTH),      UNKNOWN},
   {N,          AT(402),           PAUSE, E(BILLING),   FATAL},
-  {S | RT,     AT(402),           PAUSE, E(BILLING),   AGAIN_OK},
+  {S | RT | M, AT(402),           PAUSE, E(BILLING),   AGAIN_OK},
   {P,          AT(402),           PAUSE, E(BILLING),   UNKNOWN},
   {O,          AT(402),           NEVER, E(BILLING),   AGAIN_OK},
   {P,          AT(404),           NEVER, E(LOST),      UNKNOWN},
   {N,          AT(408),           SEND,  E(SERVER),    FATAL | UNKNOWN},
   {S | RT,     AT(408),           SEND,  E(SERVER),    AGAIN_OK},
+  {M,          AT(408),           SEND,  E(SERVER),    UNKNOWN},
   {O,          AT(408),           NEVER, E(SERVER),    UNKNOWN},
   {P,          AT(408),           ASK,   E(SERVER),    UNKNOWN},
   {N,          AT(409),           BUSY,  E(REJECTED),  0},
-  {S | RT,     AT(409),           BUSY,  E(REJECTED),  AGAIN_OK},
+  {S | RT | M, AT(409),           BUSY,  E(REJECTED),  AGAIN_OK},
   {P,          AT(410),           NEVER, E(LOST),      UNKNOWN},
   {N,          AT(410),           NEVER, E(SESSION),   FATAL},
+  {L | M,      AT(410),           NEVER, E(NOENT),     0},
   {S | O | RT, AT(410),           NEVER, E(SESSION),   0},
   {N,          AT(413),           NEVER, E(REJECTED),  FATAL},
-  {N | S | RT, AT(425),           BUSY,  E(REJECTED),  AGAIN_OK},
+  {N | S | RT | M, AT(425),       BUSY,  E(REJECTED),  AGAIN_OK},
   {O,          AT(425),           NEVER, E(REJECTED),  AGAIN_OK},
   {N,          AT(429),           SEND,  E(REJECTED),  FATAL},
   {S,          AT(429), CURVE_SEND, BUDGET_DEADLINE, E(REJECTED), AGAIN_OK},
-  {RT,         AT(429),           SEND,  E(REJECTED),  AGAIN_OK},
+  {RT | M,     AT(429),           SEND,  E(REJECTED),  AGAIN_OK},
   {O,          AT(429),           NEVER, E(REJECTED),  AGAIN_OK},
   {P,          AT(429),           WAIT,  E(REJECTED),  UNKNOWN},
   {N,          500, 599,          SEND,  E(SERVER),    FATAL | UNKNOWN},
   {S | RT,     500, 599,          SEND,  E(SERVER),    AGAIN_OK},
+  {M,          500, 599,          SEND,  E(SERVER),    UNKNOWN},
   {O,          500, 599,          NEVER, E(SERVER),    UNKNOWN},
   {P,          500, 599,          ASK,   E(SERVER),    UNKNOWN},
   {P,          0, ANY_STATUS,     NEVER, E(REJECTED),  UNKNOWN},
@@ -330,11 +339,11 @@ static void note(tinker__retry_t *r, int number, unsigned class_bit) {
 }
 
 /* A 410 to a submission ends the session, a 410 to a poll is one lost result,
- * and a 410 to a read may be about what it asks for. */
+ * and a 410 to anything else may be about what it names. */
 static tinker__verdict_kind_t end_of(unsigned class_bit, int number) {
   if (number != 410) return TINKER__VERDICT_FAIL;
   if (class_bit == P) return TINKER__VERDICT_LOST;
-  return class_bit & RT ? TINKER__VERDICT_FAIL : TINKER__VERDICT_OVER;
+  return class_bit & (RT | M) ? TINKER__VERDICT_FAIL : TINKER__VERDICT_OVER;
 }
 
 static int64_t delay_of(tinker__retry_t *r, const struct curve *c,
@@ -352,7 +361,7 @@ static int64_t delay_of(tinker__retry_t *r, const struct curve *c,
  * one clearly did not; but for the service's word that it had rejected it. */
 static unsigned with_earlier(const tinker__retry_t *r, unsigned class_bit,
                              int number, unsigned advice) {
-  if (!r->maybe_done || !(class_bit & (N | O)) ||
+  if (!r->maybe_done || !(class_bit & (N | O | M)) ||
       number == SAID + (int)TINKER__SAID_SPENT) {
     return advice;
   }

@@ -8,7 +8,8 @@
  *   is spent; a number that definitely can't be delivered is fatal for its
  *   trainer, because the server would wait for it for ever;
  * - a mutation without a number is sent again only if nothing was sent, or if
- *   the service has refused it and asks for another try;
+ *   the service has refused it and asks for another try; one that may be done
+ *   twice is sent again as a read is, and fails with an unknown outcome;
  * - nothing is repeated faster than its curve's floor of 100 ms or more. Above
  *   the floor the pause is drawn anew from a range that doubles, so that those
  *   who failed together do not come back together. A server that states a pause
@@ -32,7 +33,13 @@ typedef enum {
   TINKER__RETRY_POLL = 1 << 4,     /* retrieve_future */
   /* A read that is sent before anything has shown that the service is there: a
    * wrong address or certificate is not waited for. */
-  TINKER__RETRY_START = 1 << 5
+  TINKER__RETRY_START = 1 << 5,
+  /* A read about a thing that the caller names, and that is no part of the
+   * client's own session. */
+  TINKER__RETRY_LOOKUP = 1 << 6,
+  /* A mutation without a number that may be done twice: the second time
+   * changes nothing more. Of such a thing too. */
+  TINKER__RETRY_REPEAT = 1 << 7
 } tinker__retry_class_t;
 
 typedef struct tinker__retry_limits_s {

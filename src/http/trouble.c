@@ -68,6 +68,7 @@ tinker__said_t tinker__trouble_said(int status, const char *text) {
   case 0: return said_of_ended(text);
   case 403: return said_403(text);
   case 404: return said_404(text);
+  case 405: return TINKER__SAID_NO_ROUTE;
   case 409: return said_409(text);
   default: return TINKER__SAID_NOTHING;
   }

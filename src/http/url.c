@@ -164,6 +164,31 @@ bool tinker__segment_ok(const char *id) {
   return strcmp(id, ".") && strcmp(id, "..");
 }
 
+const char *tinker__segment_fault(tinker__str_t text) {
+  if (text.len == 0) return "is empty";
+  if (text.len > TINKER__SEGMENT_MAX) return "is longer than 256 bytes";
+  if (memchr(text.ptr, '/', text.len)) return "has a '/'";
+  if (has_control(text)) return "has a control character";
+  bool dots = tinker__str_eqs(text, ".") || tinker__str_eqs(text, "..");
+  return dots ? "is \".\" or \"..\"" : NULL;
+}
+
+/* pchar of RFC 3986. */
+static bool is_plain(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+         (c >= '0' && c <= '9') || (c && strchr("-._~!$&'()*+,;=:@", c));
+}
+
+void tinker__segment_add(tinker__buf_t *out, tinker__str_t text) {
+  for (size_t i = 0; i < text.len; i++) {
+    if (is_plain(text.ptr[i])) {
+      tinker__buf_addc(out, text.ptr[i]);
+    } else {
+      tinker__buf_addf(out, "%%%02X", (unsigned)(unsigned char)text.ptr[i]);
+    }
+  }
+}
+
 static void add_escaped(tinker__buf_t *out, tinker__str_t path) {
   size_t plain = 0;
   for (size_t i = 0; i < path.len; i++) {

@@ -36,6 +36,14 @@ void tinker__target_free(tinker__target_t *target, tinker__mem_t *mem);
  * follows (/ ? # % " and \), and is neither "." nor "..". NULL: no. */
 bool tinker__segment_ok(const char *id);
 
+/* What keeps a text of a caller from being one segment of a path: it is empty,
+ * longer than TINKER__SEGMENT_MAX bytes, "." or "..", or has a '/' or a control
+ * character. NULL = nothing; else a static string that completes "it ...". */
+const char *tinker__segment_fault(tinker__str_t text);
+/* Appends a segment that has no fault, escaped: what may not stand there as it
+ * is becomes %XX, '%' too. */
+void tinker__segment_add(tinker__buf_t *out, tinker__str_t text);
+
 /* <base>/<path>: exactly one slash between, the base's own path kept, a
  * NUL at the end. Spaces and bytes over 127 are percent-encoded; ':', '/' and
  * '%' go out as they are. 0, TINKER_EINVAL (control character), or the buffer's

@@ -30,7 +30,6 @@ int tinker__future_new(tinker_future_t **out, tinker__mem_t *mem,
   atomic_init(&f->refs, 1);
   atomic_init(&f->state, TINKER__FUTURE_PENDING);
   atomic_init(&f->canceling, false);
-  atomic_init(&f->users, 0);
   f->mem = mem;
   f->ops = ops;
   f->cb = cb;
@@ -121,17 +120,11 @@ void tinker__future_ref(tinker_future_t *f) {
   atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
 }
 
-bool tinker__future_try_ref(tinker_future_t *f) {
-  unsigned n = atomic_load_explicit(&f->refs, memory_order_relaxed);
-  while (n > 0) {
-    if (atomic_compare_exchange_weak(&f->refs, &n, n + 1)) return true;
-  }
-  return false;
-}
-
-void tinker__future_unref(tinker_future_t *f) {
+/* The last of all frees. counted: what it counted in refs. */
+static void drop(tinker_future_t *f, uint64_t counted) {
   if (!f || f->constant ||
-      atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) {
+      (uint32_t)atomic_fetch_sub_explicit(&f->refs, counted,
+                                          memory_order_acq_rel) != 1) {
     return;
   }
   void (*unown)(void *) = f->unown;
@@ -145,28 +138,29 @@ void tinker__future_unref(tinker_future_t *f) {
   if (unown) unown(owner);
 }
 
-void tinker__future_user_ref(tinker_future_t *f) {
-  if (f->constant) return;
-  atomic_fetch_add_explicit(&f->users, 1, memory_order_relaxed);
-  tinker__future_ref(f);
+void tinker__future_unref(tinker_future_t *f) {
+  drop(f, 1);
 }
 
-/* The count of users follows the count of all: who counts itself out as a user
- * holds the future until afterwards. */
-bool tinker__future_try_user_ref(tinker_future_t *f) {
-  if (!tinker__future_try_ref(f)) return false;
-  unsigned n = atomic_load_explicit(&f->users, memory_order_relaxed);
-  while (n > 0) {
-    if (atomic_compare_exchange_weak(&f->users, &n, n + 1)) return true;
-  }
-  tinker__future_unref(f);
-  return false;
+void tinker__future_user_ref(tinker_future_t *f) {
+  if (f->constant) return;
+  atomic_fetch_add_explicit(&f->refs, TINKER__FUTURE_USER + 1,
+                            memory_order_relaxed);
 }
 
 void tinker__future_user_unref(tinker_future_t *f) {
-  if (!f || f->constant) return;
-  atomic_fetch_sub_explicit(&f->users, 1, memory_order_relaxed);
-  tinker__future_unref(f);
+  drop(f, TINKER__FUTURE_USER + 1);
+}
+
+bool tinker__future_try_user_ref(tinker_future_t *f) {
+  uint64_t n = atomic_load_explicit(&f->refs, memory_order_relaxed);
+  while (n >= TINKER__FUTURE_USER) {
+    if (atomic_compare_exchange_weak(&f->refs, &n,
+                                     n + TINKER__FUTURE_USER + 1)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 void tinker__future_settle(tinker_future_t *f, tinker_error_t *error) {

@@ -60,9 +60,14 @@ typedef struct tinker__seen_s {
   int64_t held_ms;  /* since when it is held */
 } tinker__seen_t;
 
+/* A reference of the program counts 1 among all and this beside: in one word,
+ * so that no thread ever sees one count without the other. */
+#define TINKER__FUTURE_USER ((uint64_t)1 << 32)
+
 struct tinker_future_s {
-  atomic_uint refs;
-  atomic_int state; /* tinker__future_state_t */
+  atomic_uint_least64_t refs; /* all, and TINKER__FUTURE_USER for each that is
+                               * the program's */
+  atomic_int state;           /* tinker__future_state_t */
   pthread_mutex_t lock;
   tinker__link_t waiting; /* calls that wait for this one; under the lock */
   tinker__mem_t *mem;
@@ -72,9 +77,8 @@ struct tinker_future_s {
   tinker_future_t *parent; /* whose child it is, counted while the child runs;
                             * NULL = nobody's */
   tinker_kind_t kind;
-  bool constant;     /* a static object: never counted, written or freed */
-  bool kept;         /* without a callback, and its caller holds no reference */
-  atomic_uint users; /* references of the program, among refs */
+  bool constant; /* a static object: never counted, written or freed */
+  bool kept;     /* without a callback, and its caller holds no reference */
   tinker_done_cb cb;
   void *user;
   tinker_error_t *error; /* set while SETTLED or by decoding; else NULL */
@@ -102,14 +106,25 @@ tinker_future_t *tinker__future_constant(int code);
 /* What a detached call returns: a constant one that never ends. */
 tinker_future_t *tinker__future_detached(bool calls_back);
 void tinker__future_ref(tinker_future_t *f);
-/* For who holds none: false when the last reference is gone already. */
-bool tinker__future_try_ref(tinker_future_t *f);
 void tinker__future_unref(tinker_future_t *f);
-/* The same for the program's references, which are counted twice: what only the
- * library still holds is not offered to the program any more. */
+/* The same for the program's references: what only the library still holds is
+ * not offered to the program any more. */
 void tinker__future_user_ref(tinker_future_t *f);
-bool tinker__future_try_user_ref(tinker_future_t *f);
 void tinker__future_user_unref(tinker_future_t *f);
+/* For who holds none, and keeps the future from being freed by a lock: false
+ * when the program has no reference any more. Gives none back, so that nothing
+ * can end under that lock. */
+bool tinker__future_try_user_ref(tinker_future_t *f);
+/* One of the library's references becomes the program's. */
+static inline void tinker__future_to_user(tinker_future_t *f) {
+  atomic_fetch_add_explicit(&f->refs, TINKER__FUTURE_USER,
+                            memory_order_relaxed);
+}
+/* Does the program hold any? */
+static inline bool tinker__future_has_user(const tinker_future_t *f) {
+  return atomic_load_explicit(&f->refs, memory_order_relaxed) >=
+         TINKER__FUTURE_USER;
+}
 
 /* Ends the operation with error, whose reference is given away, or with NULL
  * when raw[] is filled. Once; the loop's thread, or the caller's of a call that

@@ -53,10 +53,20 @@ void tinker__session_counters(const tinker__session_t *session,
   *sampling_seq = session->sampling_seq;
 }
 
+/* The service has its time from now on, within that of the whole. */
+static void time_finish(tinker__session_t *s) {
+  int64_t end = tinker__loop_now(s->loop) + s->finish_ms;
+  s->finish_deadline_ms = end < s->finish_end_ms ? end : s->finish_end_ms;
+  tinker__timer_start(s->loop, &s->finish_timer, s->finish_deadline_ms);
+}
+
 void tinker__session_admitted(tinker__session_t *session, uint64_t ticket,
                               const tinker_error_t *error) {
+  const tinker__exchange_t *finish = &session->finish;
+  bool asked = finish->state == TINKER__EXCHANGE_ASKED;
   tinker__exchange_admitted(&session->startup, ticket, error);
   tinker__exchange_admitted(&session->finish, ticket, error);
+  if (asked && finish->state == TINKER__EXCHANGE_SENT) time_finish(session);
 }
 
 void tinker__session_dump(const tinker__session_t *session, tinker__jsonw_t *w,
@@ -224,6 +234,9 @@ static void on_finish_timer(tinker__timer_t *timer) {
   if (now < s->finish_deadline_ms) {
     tinker__timer_start(s->loop, timer, s->finish_deadline_ms);
     go_on_finishing(s);
+  } else if (s->finish.state == TINKER__EXCHANGE_ASKED &&
+             now < s->finish_end_ms) {
+    tinker__timer_start(s->loop, timer, s->finish_end_ms);
   } else if (tinker__exchange_is_active(&s->finish)) {
     tinker__exchange_cancel(&s->finish);
   } else {
@@ -239,13 +252,15 @@ static void on_finish_timer(tinker__timer_t *timer) {
 
 void tinker__session_finish(tinker__session_t *session,
                             tinker__finish_reason_t reason, const char *detail,
-                            int64_t timeout_ms,
+                            int64_t timeout_ms, int64_t whole_ms,
                             tinker__session_waiter_t *waiter) {
   int64_t now = tinker__loop_now(session->loop);
   session->finishing = true;
   session->finish_reason = reason;
   session->finish_waiter = waiter;
-  session->finish_deadline_ms = now + (timeout_ms > 0 ? timeout_ms : 1);
+  session->finish_ms = timeout_ms > 0 ? timeout_ms : 1;
+  session->finish_deadline_ms = now + session->finish_ms;
+  session->finish_end_ms = now + whole_ms;
   /* Without memory the reason is sent without the detail. */
   if (detail) session->finish_detail = tinker__mem_strdup(session->mem, detail);
   tinker__timer_init(&session->finish_timer, on_finish_timer);

@@ -161,12 +161,13 @@ typedef enum {
 } tinker__finish_reason_t;
 
 /* Finishes the session at the service and stops the heartbeats. Without a
- * session nothing is sent. timeout_ms is for all attempts together. The
- * waiter's done runs once, as above, with error NULL if the service has
+ * session nothing is sent. timeout_ms is for all attempts together, from when
+ * the door lets it go; the door's answer and they have whole_ms. The waiter's
+ * done runs once, as above, with error NULL if the service has
  * confirmed it. Call it once. */
 void tinker__session_finish(tinker__session_t *session,
                             tinker__finish_reason_t reason, const char *detail,
-                            int64_t timeout_ms,
+                            int64_t timeout_ms, int64_t whole_ms,
                             tinker__session_waiter_t *waiter);
 
 /* Stops everything; who still waits gets TINKER_ECLOSED. Frees the session and

@@ -78,7 +78,9 @@ struct tinker__session_s {
   tinker__session_waiter_t *finish_waiter;
   tinker__finish_reason_t finish_reason;
   char *finish_detail;
+  int64_t finish_ms; /* for the service */
   int64_t finish_deadline_ms;
+  int64_t finish_end_ms; /* the latest, if the door answers late */
   bool finishing;
 
   tinker__task_t close_task;

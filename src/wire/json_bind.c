@@ -129,7 +129,7 @@ static int read_objs(const tinker__binder_t *b,
   size_t n = 0, cap = 0;
   tinker__json_array(b->j);
   while (tinker__json_more(b->j)) {
-    if (n == TINKER__MAX_LIST) {
+    if (n == TINKER__MAX_LIST && !(b->flags & TINKER__BIND_LONG)) {
       return fail(b, TINKER_EOVERFLOW, "list is too long");
     }
     items = tinker__arena_grow(b->arena, items, n, &cap, table->size);

@@ -46,7 +46,8 @@ typedef struct tinker__numbers_s {
 #define TINKER__BIND_SPARSE 8u   /* an empty list is not written */
 #define TINKER__BIND_NULL 4u     /* an absent one is written as null */
 /* Only the size of the body bounds it: the service reads it again out of its
- * log, where a cap that is new must not make it unreadable. */
+ * log, where a cap that is new must not make it unreadable, or it is a list
+ * that has no pages. */
 #define TINKER__BIND_LONG 16u
 /* null is refused. JSON writers put it where a program has NaN or infinity,
  * which must not become the default. */

@@ -10,6 +10,7 @@ typedef struct tinker__checkpoint_reply_s {
   const char *checkpoint_type; /* "training", "sampler" */
   const char *time;            /* RFC 3339 */
   const char *tinker_path;
+  bool has_size_bytes;
   int64_t size_bytes;
   bool is_public;
   tinker__str_t user_metadata; /* JSON object of strings; empty = null */
@@ -22,6 +23,7 @@ typedef struct tinker__run_reply_s {
   const char *training_run_id;
   const char *base_model;
   const char *model_owner;
+  bool has_is_lora, has_lora_rank;
   bool is_lora;
   bool corrupted;
   int64_t lora_rank;
@@ -34,7 +36,7 @@ typedef struct tinker__run_reply_s {
 extern const tinker__bind_table_t tinker__run_reply_msg;
 
 typedef struct tinker__cursor_s {
-  int64_t offset, limit, total_count;
+  int64_t offset, limit, total_count; /* -1 = absent */
 } tinker__cursor_t;
 
 typedef struct tinker__runs_reply_s {

@@ -10,6 +10,7 @@
 #define TINKER__PATH_PREFIX "tinker://"
 #define TINKER__PATH_TRAINING "weights"
 #define TINKER__PATH_SAMPLER "sampler_weights"
+#define TINKER__PATH_EXTERNAL "external_weights"
 
 /* True when path begins like a tinker:// path and goes on. False for NULL. */
 bool tinker__path_is(const char *path);

@@ -41,6 +41,34 @@ CASE(create_session, JSON(422, "tags: too many"), EREJECTED, USER, "")
 CASE(create_session, JSON(429, "slow down"), EREJECTED, SERVER, "r")
 CASE(create_session, JSON(500, "down"), ESERVER, SERVER, "u")
 
+/* A question about what there is at the service. */
+CASE(get_run, UNSENT(ECONNECT), ECONNECT, UNKNOWN, "r")
+CASE(get_run, LOST(ETRANSPORT), ETRANSPORT, UNKNOWN, "r")
+CASE(get_run, PAGE(404), EPROTO, UNKNOWN, "r")
+CASE(get_run, JSON(401, "no such key"), EAUTH, USER, "")
+CASE(get_run, JSON(404, "training run not found: r"), ENOENT, USER, "")
+CASE(get_run, JSON(404, "Model not found"), ENOENT, USER, "")
+CASE(get_run, JSON(404, "session not found: r"), ENOENT, USER, "")
+CASE(get_run, JSON(404, "Not Found"), ENOTSUP, USER, "")
+CASE(get_run, JSON(503, "down"), ESERVER, SERVER, "r")
+
+/* A mutation without a number that may be done twice. */
+CASE(set_checkpoint_ttl, UNSENT(ECONNECT), ECONNECT, UNKNOWN, "r")
+CASE(set_checkpoint_ttl, LOST(ETRANSPORT), ETRANSPORT, UNKNOWN, "u")
+CASE(set_checkpoint_ttl, PAGE(403), EPROTO, UNKNOWN, "u")
+CASE(set_checkpoint_ttl, JSON(400, "ttl_seconds: out of range"),
+     EREJECTED, USER, "")
+CASE(set_checkpoint_ttl, JSON(402, "blocked"), EBILLING, USER, "r")
+CASE(set_checkpoint_ttl, JSON(404, "checkpoint not found"), ENOENT, USER, "")
+CASE(set_checkpoint_ttl, JSON(405, "Method Not Allowed"), ENOTSUP, USER, "")
+CASE(set_checkpoint_ttl, JSON(503, "down"), ESERVER, SERVER, "u")
+CASE(delete_checkpoint, LOST(ETIMEDOUT), ETRANSPORT, UNKNOWN, "u")
+CASE(delete_checkpoint, JSON(404, "checkpoint not found"), ENOENT, USER, "")
+CASE(delete_checkpoint, JSON(425, "the checkpoint is pending"),
+     EREJECTED, USER, "r")
+CASE(delete_checkpoint, JSON(429, "slow down"), EREJECTED, SERVER, "r")
+CASE(delete_checkpoint, JSON(500, "down"), ESERVER, SERVER, "u")
+
 /* create_model: a mutation without a number. */
 CASE(create_trainer, UNSENT(ECONNECT), ECONNECT, UNKNOWN, "r")
 CASE(create_trainer, LOST(ETRANSPORT), ETRANSPORT, UNKNOWN, "u")
@@ -67,7 +95,7 @@ CASE(get_info, UNSENT(ECONNECT), ECONNECT, UNKNOWN, "r")
 CASE(get_info, LOST(ETRANSPORT), ETRANSPORT, UNKNOWN, "r")
 CASE(get_info, PAGE(404), EPROTO, UNKNOWN, "r")
 CASE(get_info, JSON(401, "no such key"), EAUTH, USER, "")
-CASE(get_info, JSON(404, "model not found: s1:train:0"), ENOENT, USER, "n")
+CASE(get_info, JSON(404, "model not found: s1:train:0"), ENOENT, USER, "fn")
 CASE(get_info, JSON(409, "busy"), EREJECTED, USER, "r")
 CASE(get_info, JSON(500, "down"), ESERVER, SERVER, "r")
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "loop/borrowed.h"
 #include "loop/step.h"
 #include "wire/fb_output.h"
 #include "wire/fb_request.h"
@@ -139,6 +140,13 @@ static void on_sampling(void *user, const script_request_t *q,
       ((rig_t *)user)->session, 0);
 }
 
+static void on_sampler(void *user, const script_request_t *q,
+                       script_reply_t *reply) {
+  (void)user;
+  say(reply, "{\"sampler_id\":\"%s\",\"base_model\":\"tiny\"}",
+      strrchr(q->path, '/') + 1, 0);
+}
+
 static void on_info(void *user, const script_request_t *q,
                     script_reply_t *reply) {
   (void)user;
@@ -242,6 +250,50 @@ static void on_retrieve(void *user, const script_request_t *q,
   }
 }
 
+#define CHECKPOINT                                                             \
+  "{\"checkpoint_id\":\"weights/a\",\"checkpoint_type\":\"training\","         \
+  "\"tinker_path\":\"tinker://s1:train:0/weights/a\",\"user_metadata\":{"      \
+  "\"epoch\":\"1\",\"q\":\"\\\"\"},\"expires_at\":\"2026-11-22T00:00:00Z\"}"
+#define RUN                                                                    \
+  "{\"training_run_id\":\"s1:train:0\",\"base_model\":\"tiny\","               \
+  "\"last_checkpoint\":" CHECKPOINT "}"
+
+static void on_rest(void *user, const script_request_t *q,
+                    script_reply_t *reply) {
+  (void)user;
+  const char *after = strchr(q->path + strlen("api/v1/"), '/');
+  if (q->method != TINKER__HTTP_GET) {
+    reply->status = 204;
+  } else if (strstr(q->path, "/checkpoints")) {
+    reply->body = "{\"checkpoints\":[" CHECKPOINT "]}";
+  } else if (strstr(q->path, "/sessions")) {
+    reply->body = after ? "{\"training_run_ids\":[\"s1:train:0\"],"
+                          "\"sampler_ids\":[]}"
+                        : "{\"sessions\":[\"s1\"]}";
+  } else {
+    reply->body = after ? RUN : "{\"training_runs\":[" RUN "],\"cursor\":{}}";
+  }
+}
+
+static void on_weights_info(void *user, const script_request_t *q,
+                            script_reply_t *reply) {
+  (void)user;
+  (void)q;
+  reply->body = "{\"base_model\":\"tiny\",\"is_lora\":true,\"lora_rank\":8}";
+}
+
+static void serve_rest(script_t *s) {
+  static const char *const asked[] = {
+      "api/v1/training_runs*", "api/v1/checkpoints*", "api/v1/sessions*"};
+  for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+    script_always(s, TINKER__HTTP_GET, asked[i], on_rest, NULL);
+  }
+  script_always(s, TINKER__HTTP_PUT, asked[0], on_rest, NULL);
+  script_always(s, TINKER__HTTP_DELETE, asked[0], on_rest, NULL);
+  script_always(s, TINKER__HTTP_POST, "api/v1/weights_info", on_weights_info,
+                NULL);
+}
+
 static void serve(rig_t *rig) {
   static const char *const submits[] = {CREATE,
                                         FB,
@@ -264,7 +316,9 @@ static void serve(rig_t *rig) {
                 on_capabilities, rig);
   script_always(s, TINKER__HTTP_POST, "api/v1/create_sampling_session",
                 on_sampling, rig);
+  script_always(s, TINKER__HTTP_GET, "api/v1/samplers/*", on_sampler, rig);
   script_always(s, TINKER__HTTP_POST, RETRIEVE, on_retrieve, rig);
+  serve_rest(s);
   for (size_t i = 0; i < sizeof submits / sizeof submits[0]; i++) {
     script_always(s, TINKER__HTTP_POST, submits[i], on_submit, rig);
   }
@@ -293,6 +347,14 @@ void rig_init_step(rig_t *rig) {
   serve(rig);
 }
 
+void rig_init_uv(rig_t *rig, struct uv_loop_s *uv) {
+  *rig = (rig_t){.config = "{}", .session = "s1", .uv = uv};
+  tinker__mem_init(&rig->mem, NULL, 0);
+  must(tinker__loop_borrowed(&rig->on, &rig->mem, tinker__world_real(), uv) ==
+       0);
+  serve(rig);
+}
+
 static void on_log(void *user, tinker_log_level_t level, const char *component,
                    const char *message) {
   rig_t *rig = user;
@@ -308,7 +370,7 @@ static void on_log(void *user, tinker_log_level_t level, const char *component,
 int rig_client(rig_t *rig) {
   tinker_client_options_t o;
   tinker__client_parts_t parts = {&rig->mem, rig->on, script_http(rig->script),
-                                  rig->on == &rig->loop.base};
+                                  rig->on == &rig->loop.base, rig->uv};
   char why[128];
   tinker_client_options_init(&o);
   if (!rig->no_log_cb) o.log_cb = on_log;

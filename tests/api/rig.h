@@ -28,8 +28,9 @@ void rig_fail(const char *file, int line, const char *what);
 typedef struct rig_s {
   tinker__mem_t mem;
   fake_loop_t loop;
-  tinker__loop_t *on; /* &loop.base, or a real one */
-  int32_t mode;       /* of the client, a tinker_run_mode_t */
+  tinker__loop_t *on;   /* &loop.base, or a real one */
+  int32_t mode;         /* of the client, a tinker_run_mode_t */
+  struct uv_loop_s *uv; /* that `on` has borrowed, or NULL */
   script_t *script;
   tinker_client_t *client;
   int log_lines;            /* warnings of the client */
@@ -63,6 +64,9 @@ void rig_init(rig_t *rig, const char *config);
 void rig_init_threads(rig_t *rig);
 /* In step mode: the test steps, in real time. */
 void rig_init_step(rig_t *rig);
+/* On a uv loop of the test's, a uv_loop_t, in real time: the test runs it, also
+ * between the release of the client and rig_done. */
+void rig_init_uv(rig_t *rig, struct uv_loop_s *uv);
 /* 0 or what tinker__client_new_on returned. */
 int rig_client(rig_t *rig);
 /* Closes, frees, and checks that nothing is left. */

@@ -8,6 +8,8 @@
 #define FINISH "api/v1/sessions/s7/finish"
 #define BEAT "api/v1/session_heartbeat"
 #define SESSION "api/v1/create_session"
+#define LOAD "api/v1/load_weights"
+#define INFO "api/v1/get_info"
 
 typedef struct heir_s {
   rig_t rig;
@@ -252,6 +254,208 @@ Test(adopt, trainer_goes_on) {
   end(&h);
 }
 
+/* The model is gone: no handle refuses calls because of it. */
+Test(adopt, a_trainer_that_is_gone) {
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  script_expect(h.rig.script, TINKER__HTTP_POST, INFO,
+                (script_reply_t){.status = 404,
+                                 .body = "{\"detail\":\"model not found\"}"});
+  tinker_future_t *f =
+      tinker_client_adopt_trainer(h.rig.client, "s7:train:0", 1, NULL);
+  cr_assert_eq(tinker_future_wait(f, 1000), TINKER_ENOENT);
+  const tinker_error_t *e = tinker_future_error(f);
+  cr_assert(tinker_error_needs_recovery(e) && !tinker_error_is_fatal(e));
+  tinker_future_release(f);
+  end(&h);
+}
+
+/* --- a sampler --- */
+
+/* It is asked for, and its samples have the numbers of this process. */
+Test(adopt, sampler_goes_on) {
+  const int64_t block = INT64_C(3000000000);
+  heir_t h;
+  begin(&h, 3);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  tinker_client_t *c = h.rig.client;
+  tinker_sampler_t *sampler;
+  tinker_input_t *prompt;
+  const int32_t token = 1;
+  tinker_future_t *f =
+      tinker_client_adopt_sampler(c, "s7:sample:4", block, NULL);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0);
+  cr_assert_eq(tinker_future_kind(f), TINKER_KIND_ADOPT_SAMPLER);
+  cr_assert_str_eq(tinker_kind_name(tinker_future_kind(f)), "adopt_sampler");
+  cr_assert_eq(tinker_future_get_sampler(f, &sampler), 0);
+  tinker_future_release(f);
+  cr_assert_eq(rig_count(&h.rig, "api/v1/samplers/s7:sample:4"), 1u);
+  cr_assert_str_eq(tinker_sampler_id(sampler), "s7:sample:4");
+  cr_assert_eq(tinker_input_from_tokens(&prompt, &token, 1, NULL, NULL), 0);
+  for (int i = 0; i < 2; i++) {
+    cr_assert_eq(code_of(tinker_sampler_sample(sampler, prompt, NULL, NULL)),
+                 0);
+    const script_request_t *q = rig_request(&h.rig, ASAMPLE, (size_t)i);
+    cr_assert_eq(rig_seq(q), block + i);
+    cr_assert(says(q, "\"sampling_session_id\":\"s7:sample:4\""));
+  }
+  tinker_input_release(prompt);
+  tinker_sampler_release(sampler);
+  script_expect(
+      h.rig.script, TINKER__HTTP_GET, "api/v1/samplers/*",
+      (script_reply_t){.status = 404,
+                       .body = "{\"detail\":\"sampler 'x' not found\"}"});
+  cr_assert_eq(code_of(tinker_client_adopt_sampler(c, "x", 0, NULL)),
+               TINKER_ENOENT);
+  cr_assert_eq(code_of(tinker_client_adopt_sampler(c, "x", -1, NULL)),
+               TINKER_EINVAL);
+  cr_assert_eq(code_of(tinker_client_adopt_sampler(c, "a/b", 0, NULL)),
+               TINKER_EINVAL);
+  cr_assert_eq(code_of(tinker_client_adopt_sampler(c, NULL, 0, NULL)),
+               TINKER_EINVAL);
+  cr_assert_eq(
+      tinker_future_status(tinker_client_adopt_sampler(NULL, "x", 0, NULL)),
+      TINKER_EINVAL);
+  end(&h);
+}
+
+/* --- creations --- */
+
+static void creates(heir_t *h, tinker_kind_t kind, tinker_operation_request_t q,
+                    const char *id) {
+  tinker_trainer_t *trainer;
+  tinker_sampler_t *sampler;
+  tinker_future_t *f =
+      tinker_client_adopt_creation(h->rig.client, kind, &q, NULL);
+  cr_assert_eq(tinker_future_wait(f, 1000), 0, "%s",
+               tinker_error_message(tinker_future_error(f)));
+  cr_assert_eq(tinker_future_kind(f), kind);
+  if (kind == TINKER_KIND_CREATE_SAMPLER) {
+    cr_assert_eq(tinker_future_get_sampler(f, &sampler), 0);
+    cr_assert_str_eq(tinker_sampler_id(sampler), id);
+    tinker_sampler_release(sampler);
+  } else {
+    cr_assert_eq(tinker_future_get_trainer(f, &trainer), 0);
+    cr_assert_str_eq(tinker_trainer_model_id(trainer), id);
+    cr_assert_eq(code_of(tinker_trainer_optim_step(trainer, NULL, NULL)), 0);
+    tinker_trainer_release(trainer);
+  }
+  tinker_future_release(f);
+}
+
+/* Whose request id is known: it is only asked for. The second one's result has
+ * no model id, so that follows from its number. */
+Test(adopt, creations_by_id) {
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  creates(&h, TINKER_KIND_CREATE_TRAINER,
+          (tinker_operation_request_t){"create_model-0-0", NULL, 0, 0, 0},
+          "s7:train:0");
+  creates(&h, TINKER_KIND_CREATE_TRAINER_FROM_STATE,
+          (tinker_operation_request_t){"load_weights-0-0", NULL, 0, 5, 0},
+          "s7:train:5");
+  cr_assert_eq(rig_count(&h.rig, CREATE), 0u);
+  cr_assert_eq(rig_count(&h.rig, LOAD), 0u);
+  cr_assert_eq(rig_count(&h.rig, INFO), 2u);
+  for (size_t i = 0; i < 2; i++) {
+    cr_assert_eq(rig_seq(rig_request(&h.rig, OPTIM, i)), 1);
+  }
+  end(&h);
+}
+
+/* Whose bytes are known: these are sent, and what is new has other numbers. */
+Test(adopt, creations_sent_again) {
+  static const char body[] = "{\"session_id\":\"s7\",\"model_seq_id\":0}";
+  static const struct {
+    tinker_kind_t kind;
+    const char *path, *id;
+  } all[] = {{TINKER_KIND_CREATE_TRAINER, CREATE, "s7:train:0"},
+             {TINKER_KIND_CREATE_TRAINER_FROM_STATE, LOAD, "s7:train:0"},
+             {TINKER_KIND_CREATE_SAMPLER, SAMPLING, "s7:sample:0"}};
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    creates(&h, all[i].kind,
+            (tinker_operation_request_t){NULL, body, sizeof body - 1, 0, 0},
+            all[i].id);
+    const script_request_t *q = rig_request(&h.rig, all[i].path, 0);
+    cr_assert(q && q->body_len == sizeof body - 1 &&
+              !memcmp(q->body, body, q->body_len));
+  }
+  tinker_trainer_release(rig_trainer(&h.rig));
+  cr_assert(
+      says(rig_request(&h.rig, CREATE, 1), "\"model_seq_id\":1000000000"));
+  end(&h);
+}
+
+/* A reply that is lost is not asked for again blindly, and a service that wants
+ * another way is not given one: nobody knows what the bytes ask for. */
+Test(adopt, creations_that_fail) {
+  static const script_reply_t replies[] = {
+      {.error = TINKER_ETRANSPORT, .sent = true},
+      {.status = 422, .body = "{\"detail\":\"body.model_id: required\"}"}};
+  tinker_operation_request_t q = {NULL, "{}", 2, 0, 0};
+  heir_t h;
+  begin(&h, 1);
+  cr_assert_eq(rig_client(&h.rig), 0);
+  for (size_t i = 0; i < 2; i++) {
+    script_expect(h.rig.script, TINKER__HTTP_POST, LOAD, replies[i]);
+    tinker_future_t *f = tinker_client_adopt_creation(
+        h.rig.client, TINKER_KIND_CREATE_TRAINER_FROM_STATE, &q, NULL);
+    cr_assert_eq(tinker_future_wait(f, 60000),
+                 i ? TINKER_EREJECTED : TINKER_ETRANSPORT);
+    cr_assert_eq(tinker_error_outcome_is_unknown(tinker_future_error(f)), !i);
+    tinker_future_release(f);
+    cr_assert_eq(rig_count(&h.rig, LOAD), i + 1);
+  }
+  end(&h);
+}
+
+static void no_creation(heir_t *h, tinker_kind_t kind,
+                        const tinker_operation_request_t *q,
+                        const char *words) {
+  tinker_future_t *f =
+      tinker_client_adopt_creation(h->rig.client, kind, q, NULL);
+  cr_assert_eq(tinker_future_wait(f, 1000), TINKER_EINVAL);
+  const char *text = tinker_error_message(tinker_future_error(f));
+  cr_assert(strstr(text, words), "%s", text);
+  tinker_future_release(f);
+}
+
+Test(adopt, creation_codes) {
+  const tinker_kind_t model = TINKER_KIND_CREATE_TRAINER;
+  heir_t h;
+  begin(&h, -1);
+  h.adopt.model_seq_id = 2;
+  h.adopt.sampling_session_seq_id = 3;
+  cr_assert_eq(rig_client(&h.rig), 0);
+  tinker_operation_request_t q = {"a", NULL, 0, 1, 0};
+  no_creation(&h, TINKER_KIND_FORWARD, &q, "kind is 8, which is not");
+  no_creation(&h, model, NULL, "request is NULL");
+  no_creation(&h, TINKER_KIND_CREATE_SAMPLER, &q, "want body");
+  q.datums = 1;
+  no_creation(&h, model, &q, "request.datums is 1");
+  q.datums = 0;
+  q.seq_id = -1;
+  no_creation(&h, model, &q, "request.seq_id is -1: want 0 to");
+  q.seq_id = 2;
+  no_creation(&h, model, &q, "not below the session's next one");
+  no_creation(&h, TINKER_KIND_CREATE_TRAINER_FROM_STATE, &q, "not below");
+  q.body = "{}";
+  q.body_len = 2;
+  no_creation(&h, model, &q, "request has both");
+  q.request_id = NULL;
+  q.seq_id = 3;
+  no_creation(&h, TINKER_KIND_CREATE_SAMPLER, &q, "not below");
+  q.body = NULL;
+  no_creation(&h, model, &q, "request has neither");
+  cr_assert_eq(rig_count(&h.rig, CREATE) + rig_count(&h.rig, SAMPLING), 0u);
+  end(&h);
+}
+
 /* --- operations --- */
 
 /* Two chunks, by their ids: the result is the one of both, nothing is sent but
@@ -384,6 +588,13 @@ static void play(heir_t *h) {
   code_of(tinker_trainer_adopt_operation(h->trainer, TINKER_KIND_OPTIM_STEP, &r,
                                          1, NULL));
   code_of(tinker_client_adopt_trainer(h->rig.client, "s7:train:1", 1, NULL));
+  code_of(tinker_client_adopt_sampler(h->rig.client, "x", 7, NULL));
+  for (int i = 0; i < 2; i++) {
+    tinker_operation_request_t made = {i ? NULL : "create_model-0-0",
+                                       i ? "{}" : NULL, i ? 2 : 0, 0, 0};
+    code_of(tinker_client_adopt_creation(
+        h->rig.client, TINKER_KIND_CREATE_TRAINER, &made, NULL));
+  }
   code_of(tinker_client_finish_session(h->rig.client, NULL));
 }
 

@@ -224,6 +224,15 @@ Test(call, a_handle_that_is_NULL) {
       tinker_client_create_sampler(NULL, "m", call),
       tinker_client_create_sampler_from_path(NULL, "x", call),
       tinker_client_get_capabilities(NULL, call),
+      tinker_client_get_run(NULL, "a", call),
+      tinker_client_list_runs(NULL, NULL, call),
+      tinker_client_list_run_checkpoints(NULL, "a", call),
+      tinker_client_list_checkpoints(NULL, NULL, call),
+      tinker_client_weights_info(NULL, "x", call),
+      tinker_client_list_sessions(NULL, NULL, call),
+      tinker_client_get_session(NULL, "a", call),
+      tinker_client_set_checkpoint_ttl(NULL, "x", 3600, call),
+      tinker_client_delete_checkpoint(NULL, "x", call),
       tinker_client_dump(NULL, call),
       tinker_client_drain(NULL, call),
       tinker_client_close(NULL, call),
@@ -434,5 +443,6 @@ Test(call, kinds_have_names) {
   cr_assert_str_eq(tinker_kind_name(TINKER_KIND_FORWARD_BACKWARD),
                    "forward_backward");
   cr_assert_str_eq(tinker_kind_name(TINKER_KIND_SAMPLE), "sample");
+  cr_assert_str_eq(tinker_kind_name(TINKER_KIND_GET_SESSION), "get_session");
   cr_assert_str_eq(tinker_kind_name((tinker_kind_t)99), "unknown");
 }

@@ -46,7 +46,7 @@ static void refuse(rig_t *rig, const tinker_client_options_t *o,
   tinker_client_t *c = NULL;
   char why[200];
   tinker__client_parts_t parts = {&rig->mem, &rig->loop.base,
-                                  script_http(rig->script), false};
+                                  script_http(rig->script), false, NULL};
   cr_assert_eq(tinker__client_new_on(&c, o, &parts, why, sizeof why),
                TINKER_EINVAL);
   cr_assert_str_eq(why, text);
@@ -87,7 +87,7 @@ Test(calls, options) {
   char why[200];
   rig_init(&rig, NULL);
   tinker__client_parts_t parts = {&rig.mem, &rig.loop.base,
-                                  script_http(rig.script), false};
+                                  script_http(rig.script), false, NULL};
   tinker_client_options_init(&o);
   o.size = 3;
   cr_assert_eq(tinker__client_new_on(&c, &o, &parts, why, sizeof why),

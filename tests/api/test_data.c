@@ -157,6 +157,9 @@ Test(data, refusals_name_the_value) {
   rc = tinker_datum_new_supervised(&datum, (const int32_t[]){1, 2, 3}, odd, 3,
                                    NULL, &e);
   wrong(rc, e, "weights[1] is inf: want a finite number");
+  rc = tinker_datum_new_supervised(&datum, (const int32_t[]){1, 2}, odd + 1, 2,
+                                   NULL, &e);
+  wrong(rc, e, "weights[0] is inf: want a finite number");
   cr_assert_null(input);
   cr_assert_null(datum);
   cr_assert_eq(tinker_input_from_tokens(&input, ids, 2, NULL, NULL), 0);

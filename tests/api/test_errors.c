@@ -7,6 +7,7 @@
 #define URL "http://127.0.0.1:9/base"
 #define LOG_ID "log-42"
 #define LOAD_WEIGHTS "api/v1/load_weights"
+#define CHECKPOINT "api/v1/training_runs/r/checkpoints/weights/a"
 
 enum {
   TIMES = 700, /* a request is answered in the same way */
@@ -16,6 +17,9 @@ enum {
 typedef enum {
   AT_config,
   AT_create_session,
+  AT_get_run,
+  AT_set_checkpoint_ttl,
+  AT_delete_checkpoint,
   AT_create_trainer,
   AT_create_trainer_from_state,
   AT_create_trainer_result,
@@ -35,6 +39,9 @@ typedef enum {
 static const char *const paths[] = {
     [AT_config] = "api/v1/client/config",
     [AT_create_session] = "api/v1/create_session",
+    [AT_get_run] = "api/v1/training_runs/r?access_scope=owned",
+    [AT_set_checkpoint_ttl] = CHECKPOINT "/ttl",
+    [AT_delete_checkpoint] = CHECKPOINT,
     [AT_create_trainer] = CREATE,
     [AT_create_trainer_from_state] = LOAD_WEIGHTS,
     [AT_create_trainer_result] = RETRIEVE,
@@ -90,9 +97,14 @@ typedef struct scene_s {
 } scene_t;
 
 static void fail_all(scene_t *s, const case_t *c) {
-  tinker__http_method_t method = TINKER__HTTP_POST;
+  static const tinker__http_method_t others[] = {
+      [AT_get_run] = TINKER__HTTP_GET,
+      [AT_set_checkpoint_ttl] = TINKER__HTTP_PUT,
+      [AT_delete_checkpoint] = TINKER__HTTP_DELETE};
+  bool rest = c->moment >= AT_get_run && c->moment <= AT_delete_checkpoint;
   for (int i = 0; i < TIMES; i++) {
-    script_expect(s->rig.script, method, paths[c->moment], c->reply);
+    script_expect(s->rig.script, rest ? others[c->moment] : TINKER__HTTP_POST,
+                  paths[c->moment], c->reply);
   }
 }
 
@@ -147,8 +159,20 @@ static tinker_future_t *closed(scene_t *s) {
   return f;
 }
 
+static tinker_future_t *rest(scene_t *s, moment_t moment) {
+  static const char path[] = "tinker://r/weights/a";
+  tinker_client_t *c = s->rig.client;
+  if (moment == AT_get_run) return tinker_client_get_run(c, "r", TIMELY);
+  return moment == AT_delete_checkpoint
+             ? tinker_client_delete_checkpoint(c, path, TIMELY)
+             : tinker_client_set_checkpoint_ttl(c, path, 3600, TIMELY);
+}
+
 static tinker_future_t *call(scene_t *s, moment_t moment) {
   switch (moment) {
+  case AT_get_run:
+  case AT_set_checkpoint_ttl:
+  case AT_delete_checkpoint: return rest(s, moment);
   case AT_config:
   case AT_create_session:
   case AT_create_trainer:

@@ -83,6 +83,10 @@ static int client_calls(world_t *w) {
   FORKED(calls_begun(tinker_client_create_sampler_from_path(
                          c, "tinker://a/sampler_weights/b", NULL),
                      &f));
+  FORKED(calls_begun(tinker_client_list_runs(c, NULL, NULL), &f));
+  FORKED(calls_begun(tinker_client_get_run(c, "a", NULL), &f));
+  FORKED(calls_begun(
+      tinker_client_delete_checkpoint(c, "tinker://a/weights/b", NULL), &f));
   FORKED(tinker_client_next(c, -1, &f));
   FORKED(tinker_client_session_id(c, id, sizeof id));
   FORKED(calls_begun(tinker_client_drain(c, CALLS_TIMEOUT(-1)), NULL));

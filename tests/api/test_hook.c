@@ -1,164 +1,9 @@
 /* The program's journal and fence: what they hear, and what their answers do.
  * Times are the fake loop's; on real threads nothing is timed. */
-#include <criterion/criterion.h>
-#include <pthread.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "base/digest.h"
-#include "rig.h"
+#include "journal.h"
 
 #define SESSION "api/v1/create_session"
-
-typedef struct journal_s {
-  rig_t rig;
-  tinker_seams_t seams;
-  bool keep;          /* intents of the next mutations are not answered */
-  const char *refuse; /* name of what is refused */
-  const char *fenced; /* sentence of a fence that lets nothing go */
-  uint64_t kept[8];   /* tickets without an answer */
-  size_t kept_count;
-  char heard[4096];
-  char body[4096]; /* of the last intent's first request */
-  size_t body_len;
-  unsigned char sha256[32];
-  int64_t next_model, next_sampling;
-  tinker_trainer_t *trainer;
-  tinker_client_t *released;
-} journal_t;
-
-static void hear(journal_t *j, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-static void hear(journal_t *j, const char *fmt, ...) {
-  size_t n = strlen(j->heard);
-  va_list args;
-  va_start(args, fmt);
-  vsnprintf(j->heard + n, sizeof j->heard - n, fmt, args);
-  va_end(args);
-}
-
-/* What was heard since the last call of this. */
-static void heard(journal_t *j, const char *words) {
-  cr_assert_str_eq(j->heard[0] ? j->heard + 1 : "", words);
-  j->heard[0] = 0;
-}
-
-static void keep_body(journal_t *j, const tinker_intent_request_t *q) {
-  j->body_len = 0;
-  for (size_t i = 0; i < q->segment_count; i++) {
-    must(j->body_len + q->segments[i].len <= sizeof j->body);
-    memcpy(j->body + j->body_len, q->segments[i].data, q->segments[i].len);
-    j->body_len += q->segments[i].len;
-  }
-  must(j->body_len == q->len);
-  memcpy(j->sha256, q->sha256, sizeof j->sha256);
-}
-
-static void on_intent(void *user, const tinker_intent_t *intent) {
-  journal_t *j = user;
-  hear(j, " %s?", intent->name);
-  for (size_t i = 0; i < intent->request_count; i++) {
-    int seq = (int)intent->requests[i].seq_id;
-    if (seq >= 0) hear(j, "%s%d", i ? "," : "", seq);
-  }
-  keep_body(j, &intent->requests[0]);
-  j->next_model = intent->next_model_seq_id;
-  j->next_sampling = intent->next_sampling_session_seq_id;
-  if (j->keep) {
-    j->kept[j->kept_count++] = intent->ticket;
-    return;
-  }
-  bool no = j->refuse && !strcmp(j->refuse, intent->name);
-  must(tinker_admission_answer(j->rig.client, intent->ticket,
-                               no ? TINKER_VERDICT_REFUSE : TINKER_VERDICT_GO,
-                               "the disk is full") == 0);
-  must(tinker_admission_answer(j->rig.client, intent->ticket, TINKER_VERDICT_GO,
-                               NULL) == TINKER_ENOENT);
-}
-
-static void on_withdrawn(void *user, uint64_t ticket) {
-  (void)ticket;
-  hear(user, " -");
-}
-
-static void on_accepted(void *user, uint64_t ticket, size_t request,
-                        const char *request_id) {
-  (void)ticket;
-  hear(user, " +%zu:%s", request, request_id);
-}
-
-static void on_ended(void *user, uint64_t ticket, size_t request,
-                     const tinker_outcome_t *o) {
-  static const char marks[] = "=!~_";
-  (void)ticket;
-  hear(user, " %c%zu", marks[o->kind], request);
-  must((o->body_len > 0) == (o->kind == TINKER_OUTCOME_RESULT));
-  must((o->error != NULL) == (o->kind == TINKER_OUTCOME_FAILED));
-}
-
-static int on_fence(void *user, const char *model_id, char *why,
-                    size_t why_len) {
-  journal_t *j = user;
-  if (!j->fenced) return 0;
-  hear(j, " |%s", model_id ? model_id : "");
-  snprintf(why, why_len, "%s", j->fenced);
-  return 1;
-}
-
-static void open_journal(journal_t *j, void (*init)(journal_t *j)) {
-  *j = (journal_t){.seams = TINKER_SEAMS_INIT};
-  j->seams.user = j;
-  j->seams.intent = on_intent;
-  j->seams.withdrawn = on_withdrawn;
-  j->seams.accepted = on_accepted;
-  j->seams.ended = on_ended;
-  j->seams.fence = on_fence;
-  init(j);
-  j->rig.seams = &j->seams;
-  cr_assert_eq(rig_client(&j->rig), 0);
-}
-
-static void on_fake_loop(journal_t *j) {
-  rig_init(&j->rig, NULL);
-}
-
-static void on_threads(journal_t *j) {
-  rig_init_threads(&j->rig);
-}
-
-static void begin(journal_t *j) {
-  open_journal(j, on_fake_loop);
-  j->trainer = rig_trainer(&j->rig);
-  j->heard[0] = 0;
-}
-
-static void end(journal_t *j) {
-  tinker_trainer_release(j->trainer);
-  rig_done(&j->rig);
-}
-
-static int code_of(tinker_future_t *f) {
-  int code = tinker_future_wait(f, 1000);
-  tinker_future_release(f);
-  return code;
-}
-
-static tinker_future_t *forward(journal_t *j, size_t n) {
-  tinker_datum_t **batch = rig_batch(n, 3);
-  tinker_future_t *f = tinker_trainer_forward_backward(
-      j->trainer, (tinker_datum_t *const *)batch, n, NULL, NULL);
-  rig_batch_free(batch, n);
-  return f;
-}
-
-/* The error's sentence has these words; releases the future. */
-static void fails(tinker_future_t *f, int code, const char *words) {
-  cr_assert_eq(tinker_future_wait(f, 1000), code);
-  const char *text = tinker_error_message(tinker_future_error(f));
-  cr_assert(strstr(text, words), "%s", text);
-  tinker_future_release(f);
-}
 
 /* --- hearing --- */
 
@@ -335,14 +180,57 @@ Test(hook, a_veto_of_the_session) {
   end(&j);
 }
 
-/* A close does not wait for an answer longer than for the service's. */
+/* A close does not wait for an answer for ever. */
 Test(hook, a_finish_without_an_answer) {
   journal_t j;
   begin(&j);
   j.keep = true;
-  cr_assert_eq(code_of(tinker_client_close(j.rig.client, NULL)), 0);
-  heard(&j, "finish_session? -");
+  tinker_future_t *f = tinker_client_close(j.rig.client, NULL);
+  fake_loop_advance(&j.rig.loop, 1899);
+  heard(&j, "finish_session?");
+  cr_assert_eq(tinker_future_status(f), TINKER_EAGAIN);
+  fake_loop_advance(&j.rig.loop, 1);
+  cr_assert_eq(code_of(f), 0);
+  heard(&j, "-");
   end(&j);
+}
+
+/* Until then it obeys the answer, and the service has what is left, at most a
+ * second. */
+Test(hook, a_late_answer_about_the_finish) {
+  static const struct {
+    int64_t answer_ms, end_ms; /* -1 = the service answers */
+    const char *heard;
+  } all[] = {{1500, -1, "finish_session? =0"},
+             {1500, 1900, "finish_session? ~0"},
+             {300, 1300, "finish_session? !0"}};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    journal_t j;
+    begin(&j);
+    j.keep = true;
+    if (all[i].end_ms >= 0) {
+      script_expect(j.rig.script, TINKER__HTTP_POST,
+                    "api/v1/sessions/s1/finish",
+                    (script_reply_t){.delay_ms = -1});
+    }
+    tinker_future_t *f = tinker_client_close(j.rig.client, NULL);
+    fake_loop_advance(&j.rig.loop, all[i].answer_ms);
+    cr_assert_eq(tinker_admission_answer(j.rig.client, j.kept[0],
+                                         TINKER_VERDICT_GO, NULL),
+                 0);
+    rig_run(&j.rig);
+    cr_assert_eq(rig_count(&j.rig, "api/v1/sessions/s1/finish"), 1u);
+    if (all[i].end_ms >= 0) {
+      int64_t left = all[i].end_ms - all[i].answer_ms;
+      fake_loop_advance(&j.rig.loop, left - 1);
+      cr_assert_eq(tinker_future_status(f), TINKER_EAGAIN, "%zu", i);
+      fake_loop_advance(&j.rig.loop, 1);
+    }
+    cr_assert_eq(tinker_future_status(f), 0, "%zu", i);
+    heard(&j, all[i].heard);
+    tinker_future_release(f);
+    end(&j);
+  }
 }
 
 /* --- the fence --- */

@@ -110,6 +110,8 @@ Test(life, deadlines) {
   cr_assert_eq(tinker_error_code(tinker_future_error(polling)),
                TINKER_ETIMEDOUT);
   cr_assert(tinker_error_outcome_is_unknown(tinker_future_error(polling)));
+  cr_assert(strstr(tinker_error_message(tinker_future_error(polling)),
+                   "its deadline of 5000 ms has passed"));
   tinker_future_release(polling);
 
   park(&rig, OPTIM); /* its turn does not come before the deadline */
@@ -261,6 +263,26 @@ Test(life, close_with_everything_pending) {
 }
 
 /* Drain: what was accepted ends well, the session is finished, then closed. */
+/* A negative number is -1 or a mistake, wherever something is waited for. */
+Test(life, limits_of_waiting) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f, *got;
+  size_t at;
+  start(&rig, &t);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &f);
+  cr_assert_eq(tinker_shutdown(-2), TINKER_EINVAL);
+  cr_assert_eq(tinker_shutdown(INT64_MIN), TINKER_EINVAL);
+  cr_assert_eq(tinker_future_wait(f, -2), TINKER_EINVAL);
+  cr_assert_eq(tinker_future_wait_any(&f, 1, -2, &at), TINKER_EINVAL);
+  cr_assert_eq(tinker_future_wait_all(&f, 1, -2), TINKER_EINVAL);
+  cr_assert_eq(tinker_client_next(rig.client, -2, &got), TINKER_EINVAL);
+  cr_assert_eq(tinker_shutdown(0), 0);
+  tinker_future_release(f);
+  tinker_trainer_release(t);
+  rig_done(&rig);
+}
+
 Test(life, drain) {
   rig_t rig;
   tinker_trainer_t *t;

@@ -212,6 +212,11 @@ static const field_t client_rows[] = {
     {offsetof(tinker_client_options_t, tag_count), 8, false, 0, 65, "tags"},
 };
 
+static const field_t page_rows[] = {
+    SIZES(tinker_page_t), WHOLE(tinker_page_t, offset, -1),
+    WHOLE(tinker_page_t, offset, INT64_MIN), WHOLE(tinker_page_t, limit, -1),
+    WHOLE(tinker_page_t, limit, INT64_MIN)};
+
 /* The loss that each row is about, then its fields. */
 #define LOSS(field_) REALS(tinker_loss_t, field_)
 static const field_t loss_rows[] = {
@@ -259,6 +264,9 @@ static void take_trainer(const void *o, const field_t *row, size_t at) {
 static void take_call(const void *o, const field_t *row, size_t at) {
   op(tinker_client_get_capabilities(rig.client, o), row->name, at);
   op(tinker_client_dump(rig.client, o), row->name, at);
+  op(tinker_client_get_run(rig.client, "a", o), row->name, at);
+  op(tinker_client_delete_checkpoint(rig.client, "tinker://a/weights/b", o),
+     row->name, at);
   op(tinker_client_drain(rig.client, o), row->name, at);
   op(tinker_client_close(rig.client, o), row->name, at);
   op(tinker_trainer_get_info(trainer, o), row->name, at);
@@ -272,6 +280,12 @@ static void take_client(const void *o, const field_t *row, size_t at) {
   (void)at;
   int rc = tinker_client_new(&c, o, &e);
   made(rc, e, c, row->name);
+}
+
+static void take_page(const void *o, const field_t *row, size_t at) {
+  op(tinker_client_list_runs(rig.client, o, NULL), row->name, at);
+  op(tinker_client_list_checkpoints(rig.client, o, NULL), row->name, at);
+  op(tinker_client_list_sessions(rig.client, o, NULL), row->name, at);
 }
 
 /* An example that every loss takes. */
@@ -307,7 +321,9 @@ static void all_fields(void) {
   tinker_trainer_options_t model = TINKER_TRAINER_OPTIONS_INIT;
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   tinker_client_options_t client = TINKER_CLIENT_OPTIONS_INIT;
+  tinker_page_t page = TINKER_PAGE_INIT;
   tinker_loss_t loss = TINKER_LOSS_INIT;
+  EACH(page, page_rows, take_page);
   model.base_model = "tiny";
   client.base_url = "unix:/nonexistent/socket";
   EACH(adam, adam_rows, take_adam);
@@ -369,6 +385,69 @@ static void all_texts(void) {
     op(tinker_client_create_trainer_from_state(
            rig.client, "tinker://r/weights/a", flag, NULL),
        "with_optimizer", 0);
+  }
+}
+
+/* An id that is no part of a path. */
+static void take_id(const char *id, size_t row) {
+  op(tinker_client_get_run(rig.client, id, NULL), "run_id", row);
+  op(tinker_client_list_run_checkpoints(rig.client, id, NULL), "run_id", row);
+  op(tinker_client_get_session(rig.client, id, NULL), "session_id", row);
+}
+
+/* A path that is none of a checkpoint. */
+static void take_path(const char *path, size_t row) {
+  op(tinker_client_delete_checkpoint(rig.client, path, NULL), "path", row);
+  op(tinker_client_set_checkpoint_ttl(rig.client, path, TINKER_NO_TTL, NULL),
+     "path", row);
+}
+
+static void rest_texts(void) {
+  static const char *const ids[] = {NULL, "",    BAD_UTF8, "a/b",  ".",
+                                    "..", "a\n", "/",      "\x7f", "a\r\nX: 1"};
+  static const char *const paths[] = {NULL,
+                                      "",
+                                      BAD_UTF8,
+                                      "a",
+                                      "tinker:/r/weights/a",
+                                      "http://r/weights/a",
+                                      "tinker://",
+                                      "tinker://r",
+                                      "tinker://r/weights",
+                                      "tinker://r/weights/",
+                                      "tinker://r//a",
+                                      "tinker:///weights/a",
+                                      "tinker://r/a",
+                                      "tinker://r/Weights/a",
+                                      "tinker://r/other/a",
+                                      "tinker://r/weights/a/ttl",
+                                      "tinker://r/weights/..",
+                                      "tinker://../weights/a",
+                                      "tinker://./weights/a",
+                                      "tinker://r/weights/a\n",
+                                      "tinker://r\t/weights/a",
+                                      " tinker://r/weights/a"};
+  static const int64_t ttls[] = {0,  1,         3599,     315360001,
+                                 -2, INT64_MIN, INT64_MAX};
+  char id[TINKER__SEGMENT_MAX + 2], path[TINKER__SEGMENT_MAX + 40];
+  memset(id, 'a', sizeof id);
+  id[sizeof id - 1] = 0;
+  for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) take_id(ids[i], i);
+  take_id(id, 10);
+  for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+    take_path(paths[i], i);
+  }
+  snprintf(path, sizeof path, "tinker://%s/weights/a", id);
+  take_path(path, 22);
+  snprintf(path, sizeof path, "tinker://r/weights/%s", id);
+  take_path(path, 23);
+  for (size_t i = 0; i < 6; i++) {
+    op(tinker_client_weights_info(rig.client, paths[i], NULL), "path", i);
+  }
+  for (size_t i = 0; i < sizeof ttls / sizeof *ttls; i++) {
+    op(tinker_client_set_checkpoint_ttl(rig.client, "tinker://r/weights/a",
+                                        ttls[i], NULL),
+       "ttl_seconds", i);
   }
 }
 
@@ -542,6 +621,7 @@ Test(malformed, is_refused_here_and_named) {
   size_t before = script_count(rig.script);
   all_fields();
   all_texts();
+  rest_texts();
   client_texts();
   all_samples();
   all_batches();

@@ -261,7 +261,14 @@ static tinker_future_t *call_trainer(made_t *m,
 
 static tinker_future_t *call_client(made_t *m, const tinker_call_options_t *o) {
   tinker_trainer_options_t model = TINKER_TRAINER_OPTIONS_INIT;
-  switch (draw(5)) {
+  switch (draw(7)) {
+  case 5:
+    m->kind = TINKER_KIND_LIST_RUNS;
+    return tinker_client_list_runs(rig.client, NULL, o);
+  case 6:
+    m->kind = TINKER_KIND_DELETE_CHECKPOINT;
+    return tinker_client_delete_checkpoint(
+        rig.client, one_in(10) ? "" : "tinker://r/weights/a", o);
   case 0:
     m->kind = TINKER_KIND_GET_CAPABILITIES;
     return tinker_client_get_capabilities(rig.client, o);

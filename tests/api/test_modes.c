@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <tinker/uv.h>
@@ -246,6 +247,43 @@ Test(modes, another_thread_may_release_last) {
   pthread_create(&thread, NULL, release_elsewhere, &rig);
   pthread_join(thread, NULL);
   cr_assert_eq(tinker_future_status(in.running), TINKER_ECLOSED);
+  tinker_future_release(in.running);
+  tinker_trainer_release(t);
+  rig_done(&rig);
+}
+
+typedef struct leaving_s {
+  rig_t *rig;
+  atomic_bool waits; /* the owner is inside its wait */
+} leaving_t;
+
+static void on_waiting(tinker_future_t *future, int status, void *user) {
+  leaving_t *l = user;
+  (void)future;
+  (void)status;
+  atomic_store(&l->waits, true);
+}
+
+static void *release_while_it_waits(void *user) {
+  leaving_t *l = user;
+  while (!atomic_load(&l->waits)) sched_yield();
+  return release_elsewhere(l->rig);
+}
+
+/* The owner steps in a wait that nothing but the end of the client ends. */
+Test(modes, released_elsewhere_it_ends_the_owners_wait, .timeout = 60) {
+  rig_t rig;
+  inside_t in;
+  tinker_trainer_t *t;
+  pthread_t thread;
+  start(&rig, &in, &t);
+  leaving_t leaving = {.rig = &rig};
+  in.running = optim(t, NULL, NULL);
+  tinker_future_release(tinker_client_get_capabilities(
+      rig.client, CALLS_WITH(NULL, on_waiting, &leaving)));
+  pthread_create(&thread, NULL, release_while_it_waits, &leaving);
+  cr_assert_eq(tinker_future_wait(in.running, -1), TINKER_ECLOSED);
+  pthread_join(thread, NULL);
   tinker_future_release(in.running);
   tinker_trainer_release(t);
   rig_done(&rig);

@@ -26,11 +26,13 @@ static bool readable(int fd) {
   return poll(&p, 1, 0) == 1;
 }
 
+/* Not when nothing is running: an idle loop sleeps. */
 Test(next, the_descriptor_is_readable_while_there_is_something) {
   int fd = -1, again = -2;
   tinker_future_t *f[2], *got;
   cr_assert_eq(tinker_client_next_fd(rig.client, &fd), 0);
   cr_assert_not(readable(fd));
+  cr_assert_eq(tinker_client_next(rig.client, 0, &got), TINKER_ENOENT);
   for (int i = 0; i < 2; i++) {
     f[i] = tinker_trainer_optim_step(trainer, NULL, NULL);
   }
@@ -44,6 +46,7 @@ Test(next, the_descriptor_is_readable_while_there_is_something) {
   cr_assert_not(readable(fd));
   cr_assert_eq(tinker_client_next_fd(rig.client, &again), 0);
   cr_assert_eq(again, fd);
+  cr_assert_eq(tinker_client_next(rig.client, 0, &got), TINKER_ENOENT);
   tinker_future_release(f[0]);
 }
 

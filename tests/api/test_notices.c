@@ -92,7 +92,7 @@ Test(notices, another_value_is_refused_by_name) {
   rig_init(&rig, NULL);
   rig.loop.world.env = env;
   tinker__client_parts_t parts = {&rig.mem, &rig.loop.base,
-                                  script_http(rig.script), false};
+                                  script_http(rig.script), false, NULL};
   tinker_client_options_init(&o);
   cr_assert_eq(tinker__client_new_on(&c, &o, &parts, why, sizeof why),
                TINKER_EINVAL);

@@ -7,7 +7,7 @@
 
 #include "rig.h"
 
-enum { CALLS = 12, DATA = 2 };
+enum { CALLS = 21, DATA = 2 };
 
 typedef struct scene_s {
   rig_t *rig;
@@ -124,6 +124,34 @@ static void sample(scene_t *s) {
   add(s, tinker_client_dump(s->rig->client, &o));
 }
 
+#define PATH "tinker://s1:train:0/weights/a"
+
+static void rest(scene_t *s) {
+  tinker_client_t *c = s->rig->client;
+  tinker_page_t page = TINKER_PAGE_INIT;
+  size_t first = s->count;
+  tinker_call_options_t o = options(s);
+  add(s, tinker_client_get_run(c, "s1:train:0", &o));
+  o = options(s);
+  add(s, tinker_client_list_runs(c, &page, &o));
+  o = options(s);
+  add(s, tinker_client_list_run_checkpoints(c, "s1:train:0", &o));
+  o = options(s);
+  add(s, tinker_client_list_checkpoints(c, NULL, &o));
+  o = options(s);
+  add(s, tinker_client_weights_info(c, PATH, &o));
+  o = options(s);
+  add(s, tinker_client_list_sessions(c, NULL, &o));
+  o = options(s);
+  add(s, tinker_client_get_session(c, "s1", &o));
+  o = options(s);
+  add(s, tinker_client_set_checkpoint_ttl(c, PATH, TINKER_NO_TTL, &o));
+  o = options(s);
+  add(s, tinker_client_delete_checkpoint(c, PATH, &o));
+  check_code(
+      s, tinker_future_wait_all(&s->futures[first], s->count - first, 400000));
+}
+
 static void take(scene_t *s) {
   tinker_future_t *f;
   while (tinker_client_next(s->rig->client, 0, &f) == 0) {
@@ -142,6 +170,7 @@ static void play(scene_t *s) {
   if (!s->trainer) return;
   train(s);
   sample(s);
+  rest(s);
   tinker_call_options_t o = options(s);
   add(s, tinker_client_drain(s->rig->client, &o));
   o = options(s);

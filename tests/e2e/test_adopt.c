@@ -25,12 +25,21 @@ typedef struct note_s {
   char id[200]; /* model, request, or sampler */
   char session[100];
   int64_t next_model, next_sampling;
+  size_t body_len; /* of the first request; of a creation the bytes, too */
+  char body[600];
 } note_t;
+
+/* Where the first process dies: by the hand of another one, or in its journal
+ * when its creation was accepted, before or after that is written, or when it
+ * has its result. */
+typedef enum { BY_HAND, NOTED, ACCEPTED, ENDED } death_t;
 
 typedef struct run_s {
   tinker_client_t *client;
   tinker_trainer_t *trainer;
   int notes; /* where the journal writes; -1 = nowhere */
+  death_t death;
+  tinker_kind_t asked; /* of the last intent */
   float weights[LEN];
   char sampler[200];
 } run_t;
@@ -51,6 +60,12 @@ static void on_intent(void *user, const tinker_intent_t *intent) {
                  .next_sampling = intent->next_sampling_session_seq_id};
   if (intent->model_id)
     snprintf(note.id, sizeof note.id, "%s", intent->model_id);
+  const tinker_segment_t *bytes = intent->requests[0].segments;
+  note.body_len = intent->requests[0].len;
+  if (note.body_len == bytes->len && bytes->len <= sizeof note.body) {
+    memcpy(note.body, bytes->data, bytes->len);
+  }
+  r->asked = intent->kind;
   tinker_client_session_id(r->client, note.session, sizeof note.session);
   put(r->notes, &note);
   tinker_admission_answer(r->client, intent->ticket, TINKER_VERDICT_GO, NULL);
@@ -62,10 +77,22 @@ static void on_withdrawn(void *user, uint64_t ticket) {
 
 static void on_accepted(void *user, uint64_t ticket, size_t request,
                         const char *request_id) {
+  const run_t *r = user;
   note_t note = {.event = '+', .ticket = ticket};
   (void)request;
   snprintf(note.id, sizeof note.id, "%s", request_id);
-  put(((run_t *)user)->notes, &note);
+  if (r->death == ACCEPTED) raise(SIGKILL);
+  put(r->notes, &note);
+  if (r->death == NOTED) raise(SIGKILL);
+}
+
+static void on_ended(void *user, uint64_t ticket, size_t request,
+                     const tinker_outcome_t *outcome) {
+  const run_t *r = user;
+  (void)ticket;
+  (void)request;
+  (void)outcome;
+  if (r->death == ENDED && r->asked) raise(SIGKILL);
 }
 
 /* --- calls --- */
@@ -89,6 +116,7 @@ static void open_client(run_t *r, const tinker_adoption_t *adopt) {
   seams.intent = on_intent;
   seams.withdrawn = on_withdrawn;
   seams.accepted = on_accepted;
+  seams.ended = on_ended;
   if (r->notes >= 0) o.seams = &seams;
   cr_assert_eq(why_client(&r->client, &o, why, sizeof why), 0, "%s", why);
 }
@@ -269,6 +297,112 @@ static void go_on(run_t *r, const legacy_t *l, tinker_adoption_t adopt) {
   look(r);
   sample(r);
   cr_assert_str_neq(r->sampler, l->sampler);
+}
+
+/* --- between a creation and its result --- */
+
+static void create_and_die(run_t *r) {
+  open_client(r, NULL);
+  if (r->death != ENDED) create(r);
+  await(tinker_client_create_sampler(r->client, "qwen3_tied", NULL));
+  _exit(91);
+}
+
+/* The last intent, and the request id if that was written. */
+static void kill_while_creating(death_t death, note_t *intent, char *id) {
+  int fds[2], status;
+  note_t n;
+  *id = 0;
+  cr_assert_eq(pipe(fds), 0);
+  pid_t pid = fork();
+  cr_assert_geq(pid, 0);
+  if (pid == 0) {
+    run_t r = {.notes = fds[1], .death = death};
+    create_and_die(&r);
+  }
+  close(fds[1]);
+  while (read(fds[0], &n, sizeof n) == (ssize_t)sizeof n) {
+    if (n.event == '?') *intent = n;
+    if (n.event == '+') strcpy(id, n.id);
+  }
+  close(fds[0]);
+  cr_assert_eq(waitpid(pid, &status, 0), pid);
+  cr_assert(WIFSIGNALED(status));
+  cr_assert_eq(!id[0], death != NOTED);
+}
+
+static void is_of(const note_t *intent, const char *id, const char *rest) {
+  char want[200];
+  snprintf(want, sizeof want, "%s%s", intent->session, rest);
+  cr_assert_str_eq(id, want);
+}
+
+static void go_on_with_model(run_t *r, const note_t *intent,
+                             tinker_future_t *f) {
+  well(tinker_future_wait(f, TIMEOUT_MS), f);
+  cr_assert_eq(tinker_future_get_trainer(f, &r->trainer), 0);
+  tinker_future_release(f);
+  is_of(intent, tinker_trainer_model_id(r->trainer), ":train:0");
+  step(r, 0);
+  tinker_trainer_release(r->trainer);
+  create(r);
+  is_of(intent, tinker_trainer_model_id(r->trainer), ":train:1");
+}
+
+static void draw(tinker_future_t *f, const note_t *intent) {
+  tinker_sampling_params_t params = TINKER_SAMPLING_PARAMS_INIT;
+  tinker_sampler_t *sampler;
+  tinker_input_t *prompt;
+  int32_t tokens[3] = {1, 2, 3};
+  params.max_tokens = 4;
+  well(tinker_future_wait(f, TIMEOUT_MS), f);
+  cr_assert_eq(tinker_future_get_sampler(f, &sampler), 0);
+  tinker_future_release(f);
+  is_of(intent, tinker_sampler_id(sampler), ":sample:0");
+  cr_assert_eq(tinker_input_from_tokens(&prompt, tokens, 3, NULL, NULL), 0);
+  await(tinker_sampler_sample(sampler, prompt, &params, NULL));
+  tinker_input_release(prompt);
+  tinker_sampler_release(sampler);
+}
+
+static void go_on_with_sampler(run_t *r, const note_t *intent,
+                               tinker_future_t *f) {
+  char id[200];
+  draw(f, intent);
+  snprintf(id, sizeof id, "%s:sample:0", intent->session);
+  draw(tinker_client_adopt_sampler(r->client, id, 2000000000, NULL), intent);
+  f = tinker_client_adopt_sampler(r->client, "nobody", 0, NULL);
+  cr_assert_eq(tinker_future_wait(f, TIMEOUT_MS), TINKER_ENOENT);
+  tinker_future_release(f);
+}
+
+/* What was made is there once, and what is new is another one. */
+Test(adopt, killed_while_creating) {
+  for (death_t death = NOTED; death <= ENDED; death++) {
+    run_t r = {.notes = -1};
+    note_t intent = {.event = 0};
+    char id[200];
+    kill_while_creating(death, &intent, id);
+    tinker_adoption_t adopt = TINKER_ADOPTION_INIT;
+    adopt.session_id = intent.session;
+    adopt.model_seq_id = intent.next_model;
+    adopt.sampling_session_seq_id = intent.next_sampling;
+    open_client(&r, &adopt);
+    bool model = death != ENDED;
+    tinker_operation_request_t q = {.body = intent.body,
+                                    .body_len = intent.body_len};
+    if (id[0]) q = (tinker_operation_request_t){.request_id = id};
+    q.seq_id = (model ? intent.next_model : intent.next_sampling) - 1;
+    tinker_future_t *f = tinker_client_adopt_creation(
+        r.client, (tinker_kind_t)intent.kind, &q, NULL);
+    if (model) {
+      go_on_with_model(&r, &intent, f);
+    } else {
+      go_on_with_sampler(&r, &intent, f);
+    }
+    await(tinker_client_finish_session(r.client, NULL));
+    end(&r);
+  }
 }
 
 /* The child is forked first: a client's threads do not survive a fork. */

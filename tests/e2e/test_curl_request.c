@@ -3,6 +3,7 @@
  * before those of curl's functions. */
 #include <criterion/criterion.h>
 #include <dlfcn.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,6 +196,28 @@ Test(curl_request, a_used_handle_keeps_nothing) {
   call_once(&client, post(true, "{}"));
   cr_assert_lt(count - before, 6, "%d", count - before);
   cr_assert_gt(first, 20);
+  http_client_close(&client);
+}
+
+static void be_slow(tinker__task_t *task) {
+  (void)task;
+  poll(NULL, 0, 50);
+}
+
+/* A test may end with a call that it gives up when that is over already. */
+Test(curl_request, a_finished_call_is_in_no_queue) {
+  http_client_t client;
+  http_call_t call;
+  tinker__task_t task;
+  http_client_open(&client, "http://127.0.0.1:1");
+  http_call_begin(&client, &call, post(true, "{}"));
+  tinker__loop_wait(client.loop, http_call_is_over, &call, FAR_MS);
+  tinker__task_init(&task, be_slow);
+  tinker__loop_post(client.loop, &task);
+  tinker__loop_post(client.loop, &call.cancel);
+  http_call_finish(&call);
+  cr_assert(tinker__list_empty(&call.cancel.link));
+  http_call_end(&call);
   http_client_close(&client);
 }
 

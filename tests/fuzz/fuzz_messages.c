@@ -1,6 +1,8 @@
-/* fuzz_messages: the small messages and the classifier of replies. The first
- * byte picks the message; what is read must be written as it was meant. */
+/* fuzz_messages: the small messages, the classifier of replies, times. The
+ * first byte picks the message; what is read must be written as it was meant.
+ */
 #include "wire/messages.h"
+#include "wire/time.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -81,6 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   }
   tinker__reply_classify(&reply, &arena, TINKER__STR("application/json"), body,
                          why, sizeof(why));
+  int64_t ms = 0;
+  if (tinker__time_read(body, &ms) && ms < -62135683200000) __builtin_trap();
   tinker__buf_free(&first);
   tinker__buf_free(&second);
   tinker__arena_free(&arena);

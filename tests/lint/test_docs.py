@@ -37,6 +37,7 @@ SCRIPT_PATH = re.compile(r"\$\{?(?:source|root)\}?/([\w.{},*$/-]+)")
 # Files that exist only where a program runs, or that belong to others.
 ELSEWHERE = re.compile(
     r"^(/|~|\.\.|https?:|unix:|tinker:)|^(checkpoints|snapshots|lost)/|"
+    r"^[\d.]+/[smh]$|"  # a rate
     r"^(build|out|api/v1|health|_operator|_test|_faults)(/|$)|"
     r"^(\w+/)*(config\.json|tokenizer\.json|tinker\.json|store\.db\S*|"
     r"plan\.json|ledger\.jsonl|adapter_\w+\.\w+|model\.safetensors\S*)$")

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Tests mirror the tree: src/X/y.c and local/X/y.c have tests/unit/X/test_y.c.
+"""Tests mirror the tree: src/X/y.c and local/X/y.c have tests/unit/X/test_y.c,
+recovery/X/y.c has tests/unit/recovery/X/test_y.c.
 A file x_y.c may be tested with its x.c, in test_x.c. Whatever else has its
 tests elsewhere stands in the table of tests/unit/README.md with the place.
 
@@ -16,9 +17,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \|")
 
 
+TOPS = ("src", "local", "recovery")
+
+
+def mirrored(folder):
+    """The folder of tests/unit for a folder of the tree."""
+    return folder if folder.parts[0] == "recovery" else \
+        pathlib.Path(*folder.parts[1:])
+
+
 def own_test(root, source):
     """The test of a source file in the folder that mirrors its own."""
-    folder = root / "tests/unit" / pathlib.Path(*source.parent.parts[1:])
+    folder = root / "tests/unit" / mirrored(source.parent)
     words = source.stem.split("_")
     for n in range(len(words), 0, -1):
         test = folder / f"test_{'_'.join(words[:n])}.c"
@@ -47,7 +57,7 @@ def rows(root):
 
 def faults(root):
     sources = {str(p.relative_to(root)): p.relative_to(root)
-               for top in ("src", "local") for p in (root / top).rglob("*.c")}
+               for top in TOPS for p in (root / top).rglob("*.c")}
     listed = set()
     for name, places in rows(root):
         listed.add(name)
@@ -63,8 +73,10 @@ def faults(root):
             yield f"{name}: no test of its own, and not in tests/unit/README.md"
     for test in sorted((root / "tests/unit").rglob("test_*.c")):
         folder = test.parent.relative_to(root / "tests/unit")
-        if not any((root / top / folder).is_dir() for top in ("src", "local")):
-            yield f"{test.relative_to(root)}: neither src nor local has {folder}"
+        homes = [folder] if folder.parts[0] == "recovery" else \
+            ["src" / folder, "local" / folder]
+        if not any((root / home).is_dir() for home in homes):
+            yield f"{test.relative_to(root)}: the tree has no {folder}"
 
 
 def check_itself():
@@ -72,6 +84,9 @@ def check_itself():
     with tempfile.TemporaryDirectory() as name:
         root = pathlib.Path(name)
         for path in ("src/a/b.c", "src/a/b_more.c", "src/a/c.c", "local/d.c",
+                     "recovery/a/g.c", "recovery/a/h.c",
+                     "tests/unit/recovery/a/test_g.c",
+                     "tests/unit/recovery/z/test_h.c",
                      "tests/unit/a/test_b.c", "tests/unit/e/test_f.c"):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).touch()
@@ -82,8 +97,11 @@ def check_itself():
             "tests/unit/README.md: src/a/b.c has a test of its own",
             "tests/unit/README.md: there is no src/a/z.c",
             "tests/unit/README.md: local/d.c: no tests/unit/nowhere.c",
+            "recovery/a/h.c: no test of its own, and not in "
+            "tests/unit/README.md",
             "src/a/c.c: no test of its own, and not in tests/unit/README.md",
-            "tests/unit/e/test_f.c: neither src nor local has e",
+            "tests/unit/e/test_f.c: the tree has no e",
+            "tests/unit/recovery/z/test_h.c: the tree has no recovery/z",
         ], list(faults(root))
 
 

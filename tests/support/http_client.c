@@ -51,7 +51,7 @@ void http_client_close(http_client_t *c) {
 
 /* ---- calls ---- */
 
-static void on_done(tinker__http_request_t *request,
+void http_call_done(tinker__http_request_t *request,
                     tinker__http_reply_t *reply) {
   http_call_t *call = request->user;
   cr_assert_not(call->in_submit);
@@ -76,7 +76,8 @@ void http_call_submit(tinker__task_t *task) {
 
 void http_call_cancel(tinker__task_t *task) {
   http_call_t *call = TINKER__CONTAINER(task, http_call_t, cancel);
-  if (!call->times) tinker__http_cancel(call->client->http, &call->request);
+  if (http_call_is_over(call)) return;
+  tinker__http_cancel(call->client->http, &call->request);
 }
 
 void http_call_prepare(http_client_t *c, http_call_t *call,
@@ -85,7 +86,7 @@ void http_call_prepare(http_client_t *c, http_call_t *call,
   call->client = c;
   call->request = r;
   call->request.user = call;
-  call->request.done = on_done;
+  call->request.done = http_call_done;
   if (!r.timeout_ms) call->request.timeout_ms = FAR_MS;
   if (!r.reply_max) call->request.reply_max = 1 << 20;
   tinker__task_init(&call->submit, http_call_submit);
@@ -102,10 +103,35 @@ bool http_call_is_over(void *user) {
   return atomic_load(&((http_call_t *)user)->over);
 }
 
+typedef struct passing_s {
+  tinker__task_t task;
+  tinker__loop_t *loop;
+  atomic_bool passed;
+} passing_t;
+
+static void on_passing(tinker__task_t *task) {
+  passing_t *p = TINKER__CONTAINER(task, passing_t, task);
+  tinker__loop_t *loop = p->loop;
+  atomic_store(&p->passed, true); /* p may be gone now */
+  tinker__loop_notify(loop);
+}
+
+static bool has_passed(void *user) {
+  return atomic_load(&((passing_t *)user)->passed);
+}
+
+/* Waits until the loop's thread has run what was posted until now. */
+static void let_pass(tinker__loop_t *loop) {
+  passing_t p = {.loop = loop};
+  tinker__task_init(&p.task, on_passing);
+  tinker__loop_post(loop, &p.task);
+  cr_assert_eq(tinker__loop_wait(loop, has_passed, &p, FAR_MS), 0);
+}
+
 void http_call_finish(http_call_t *call) {
-  cr_assert_eq(
-      tinker__loop_wait(call->client->loop, http_call_is_over, call, FAR_MS),
-      0);
+  tinker__loop_t *loop = call->client->loop;
+  cr_assert_eq(tinker__loop_wait(loop, http_call_is_over, call, FAR_MS), 0);
+  let_pass(loop);
 }
 
 void http_call_end(http_call_t *call) {

@@ -48,11 +48,16 @@ void http_call_prepare(http_client_t *c, http_call_t *call,
                        tinker__http_request_t r);
 void http_call_begin(http_client_t *c, http_call_t *call,
                      tinker__http_request_t request);
-/* On the loop's thread: what begin posts, and its cancellation. */
+/* On the loop's thread: what begin posts, its cancellation, which does nothing
+ * when it is over, and how it ends. */
 void http_call_submit(tinker__task_t *task);
 void http_call_cancel(tinker__task_t *task);
+void http_call_done(tinker__http_request_t *request,
+                    tinker__http_reply_t *reply);
 bool http_call_is_over(void *call);
-/* Waits until it is over. */
+/* Waits until it is over, and until the loop's thread has run all that was
+ * posted before: that thread may have a queued cancellation of a call that is
+ * over, so the memory of a call may be used again after this only. */
 void http_call_finish(http_call_t *call);
 /* Frees the reply. */
 void http_call_end(http_call_t *call);

@@ -36,6 +36,18 @@ const tinker__kind_t bench_once = {
     .request_type = "Make",
     .effect = TINKER__EFFECT_CHANGE,
 };
+const tinker__kind_t bench_repeat = {
+    POST("set", "set", TINKER__RETRY_REPEAT),
+    .effect = TINKER__EFFECT_CHANGE,
+};
+const tinker__kind_t bench_delete = {
+    .name = "delete",
+    .path = "delete",
+    .retry = TINKER__RETRY_REPEAT,
+    .method = TINKER__HTTP_DELETE,
+    .lane = TINKER__LANE_CONTROL,
+    .effect = TINKER__EFFECT_CHANGE,
+};
 const tinker__kind_t bench_read = {POST("look", "look", TINKER__RETRY_READ)};
 
 /* --- the sink --- */
@@ -66,7 +78,8 @@ static void sink_cancel(void *user, tinker__http_request_t *r) {
 }
 
 static void sink_settled(void *user, tinker_future_t *f) {
-  (void)user;
+  bench_t *b = user;
+  if (b->ended_count < BENCH_OPS) b->ended[b->ended_count++] = f;
   tinker__future_unref(f);
 }
 

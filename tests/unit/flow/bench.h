@@ -33,13 +33,15 @@ typedef struct bench_s {
   char heard[2048];    /* its lines, and events, since they were looked at */
   tinker_future_t *futures[BENCH_OPS];
   size_t future_count;
+  const tinker_future_t *ended[BENCH_OPS]; /* in the order of the ends */
+  size_t ended_count;
 } bench_t;
 
 /* A kind of each sort: a trainer's call, one that adds to its sum and has a
- * quota of bytes, one that uses the sum, a sample, a mutation without number, a
- * read. */
+ * quota of bytes, one that uses the sum, a sample, a mutation without number,
+ * one that may be done twice, a deletion, a read. */
 extern const tinker__kind_t bench_numbered, bench_batch, bench_optim,
-    bench_sample, bench_once, bench_read;
+    bench_sample, bench_once, bench_repeat, bench_delete, bench_read;
 
 /* Ready for operations, with the default limits. */
 void bench_open(bench_t *b);

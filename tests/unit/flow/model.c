@@ -169,11 +169,30 @@ static void sink_cancel(void *user, tinker__http_request_t *r) {
   }
 }
 
+/* Calls that were not sent end because of another one: after it, and in the
+ * order of the calls, but for those that go ahead. */
+static void check_order(model_t *m, const model_call_t *c) {
+  int t = c->trainer;
+  if (t < 0 || !c->code || !tinker_error_is_fatal(c->future->error)) return;
+  if (c->code != TINKER_EFATAL || c->sent) {
+    if (m->replies % 2) {
+      MUST(m->effect[t] != m->replies || m->cause[t] == m->replies);
+    }
+    m->cause[t] = m->replies;
+    return;
+  }
+  m->effect[t] = m->replies;
+  for (const model_call_t *i = m->calls; i < c && !c->ahead; i++) {
+    if (i->trainer == t && !i->settled && !i->ahead) MUST(i->op->in_step);
+  }
+}
+
 static void sink_settled(void *user, tinker_future_t *f) {
   model_t *m = user;
   model_call_t *c = f->user;
   MUST(++c->settled == 1);
   c->code = f->error ? tinker_error_code(f->error) : 0;
+  check_order(m, c);
   if (c->code) {
     model_met.failed++;
   } else {
@@ -372,7 +391,7 @@ void model_submit(model_t *m) {
   fill(op, turn ? turn->id : "s");
   op->parallel = chance(m, 50);
   op->partial_ok = c->kind == &bench_optim && chance(m, 5);
-  op->ahead = c->kind == &bench_numbered && chance(m, 20);
+  c->ahead = op->ahead = c->kind == &bench_numbered && chance(m, 20);
   if (chance(m, 25)) {
     op->deadline_ms = m->now_ms + (int64_t)model_draw(m, 3000);
   }
@@ -429,9 +448,11 @@ static void reply_to(model_t *m, size_t i, int error, bool sent, int status,
   };
   memmove(&m->out[i], &m->out[i + 1], (m->out_count - i - 1) * sizeof *m->out);
   m->out_count--;
+  m->replies++;
   tinker__buf_init(&reply.body, &m->mem, 1 << 20);
   tinker__buf_adds(&reply.body, body);
   tinker__flow_reply(&m->flow, request, &reply, m->now_ms);
+  m->replies++;
   tinker__buf_free(&reply.body);
 }
 

@@ -2,7 +2,8 @@
  * all that must hold at any time checked on the way: each future ends once,
  * numbers have no gap and no number is used twice, a number is offered again
  * only after it was withdrawn, what went through the door is accounted for
- * once, and no optim_step goes out for a step that lacks something. */
+ * once, no optim_step goes out for a step that lacks something, and what ends a
+ * trainer ends before what it ends. */
 #ifndef TINKER_TESTS_UNIT_FLOW_MODEL_H
 #define TINKER_TESTS_UNIT_FLOW_MODEL_H
 
@@ -30,6 +31,7 @@ typedef struct model_call_s {
   bool executed; /* an optim_step that the server has carried out */
   bool faulty;   /* the client was told that one of them failed */
   bool forgiven; /* accepted as it is */
+  bool ahead;
 } model_call_t;
 
 typedef struct model_out_s {
@@ -75,6 +77,10 @@ typedef struct model_s {
   bool executed[MODEL_TRAINERS][MODEL_SEQS];
   uint64_t offered[MODEL_TRAINERS][MODEL_SEQS]; /* the ticket, 0 = none */
   model_ticket_t tickets[MODEL_TICKETS];
+  /* Counts replies, odd inside of one. In which one a number was lost for good,
+   * and in which a call that was not sent ended because of it. */
+  size_t replies;
+  size_t cause[MODEL_TRAINERS], effect[MODEL_TRAINERS];
 } model_t;
 
 /* What was met in all orders, to see that the model meets it. */

@@ -59,6 +59,8 @@ Test(door, who_passes) {
   } rows[] = {{&bench_numbered, true, true, "?1:1 |1"},
               {&bench_batch, true, true, "?1:1 |1"},
               {&bench_once, false, false, "?1:- |1"},
+              {&bench_repeat, false, false, "?1:- |1"},
+              {&bench_delete, false, false, "?1:- |1"},
               {&bench_sample, true, false, ""},
               {&bench_read, false, false, ""}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -319,4 +321,115 @@ Test(door, lack_of_memory) {
     d.heard[0] = 0;
     done();
   }
+}
+
+/* --- what may be done twice --- */
+
+/* No brake counts what is over. */
+static void nothing_fails(void) {
+  for (int i = 0; i < TINKER__BRAKES; i++) {
+    cr_assert_eq(b.flow.brakes[i].failing, 0, "%d", i);
+  }
+}
+
+/* The fence is asked before each copy; the journal once. */
+Test(door, a_further_copy_is_fenced_again) {
+  static const bench_reply_t lost = {.error = TINKER_ETRANSPORT, .sent = true};
+  static const bench_reply_t unsent = {.error = TINKER_ECONNECT};
+  for (int i = 0; i < 2; i++) {
+    bench_open(&b);
+    doorman_open(&d, &b);
+    d.answer = TINKER__ADMIT_GO;
+    tinker_future_t *f = bench_submit(&b, &bench_repeat, NULL, 1, 10, -1);
+    bench_answer(&b, 0, i ? lost : unsent);
+    bench_advance(&b, 1000);
+    doorman_heard(&d, "?1:- |1 |1");
+    bench_answer(&b, 1, i ? lost : unsent);
+    d.fenced = true;
+    bench_advance(&b, 2000);
+    doorman_heard(&d, "|1 !1.0");
+    cr_assert_eq(b.count, 2u);
+    cr_assert_eq(bench_code(f), TINKER_EBUSY);
+    cr_assert(strstr(tinker_error_message(f->error), "the lease is lost"));
+    cr_assert_eq((bool)tinker_error_outcome_is_unknown(f->error), i == 1);
+    nothing_fails();
+    bench_close(&b);
+  }
+}
+
+/* What has a number is safe whoever is in charge by now. */
+Test(door, a_number_is_fenced_once) {
+  setup(TINKER__ADMIT_GO);
+  step();
+  bench_answer(&b, 0,
+               (bench_reply_t){.error = TINKER_ETRANSPORT, .sent = true});
+  d.fenced = true;
+  bench_advance(&b, 1000);
+  cr_assert_eq(b.count, 2u);
+  doorman_heard(&d, "?1:1 |1");
+  done();
+}
+
+/* Nobody waits: the journal hears how the copy that is out ends, and no other
+ * one is sent, whether it is out or rests. */
+Test(door, nothing_is_repeated_for_nobody) {
+  static const bench_reply_t lost = {.error = TINKER_ETRANSPORT, .sent = true};
+  for (int rests = 0; rests < 2; rests++) {
+    bench_open(&b);
+    doorman_open(&d, &b);
+    d.answer = TINKER__ADMIT_GO;
+    tinker_future_t *f = bench_submit(&b, &bench_delete, NULL, 1, 10, -1);
+    if (rests) bench_answer(&b, 0, lost);
+    bench_cancel(&b, f);
+    cr_assert_eq(bench_code(f), TINKER_ECANCELED);
+    cr_assert(tinker_error_outcome_is_unknown(f->error));
+    doorman_heard(&d, "?1:- |1");
+    if (!rests) bench_answer(&b, 0, lost);
+    doorman_heard(&d, rests ? "" : "!1.0");
+    bench_advance(&b, 400000);
+    doorman_heard(&d, rests ? "!1.0" : "");
+    nothing_fails();
+    cr_assert_eq(b.count, 1u);
+    cr_assert_eq(b.flow.live, 0u);
+    bench_close(&b);
+  }
+}
+
+/* A deletion that finds nothing has done its work if an earlier copy may have
+ * arrived, and only then. */
+Test(door, a_deletion_that_finds_nothing) {
+  static const bench_reply_t gone = {.status = 404};
+  static const struct {
+    bench_reply_t first;
+    int code;
+  } rows[] = {{{.error = TINKER_ETRANSPORT, .sent = true}, 0},
+              {{.status = 500}, 0},
+              {{.error = TINKER_ECONNECT}, TINKER_ENOENT},
+              {{.status = 429}, TINKER_ENOENT}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    bench_open(&b);
+    doorman_open(&d, &b);
+    d.answer = TINKER__ADMIT_GO;
+    tinker_future_t *f = bench_submit(&b, &bench_delete, NULL, 1, 10, -1);
+    bench_answer(&b, 0, rows[i].first);
+    bench_advance(&b, 30000);
+    bench_reply_t reply = gone;
+    reply.body = "{\"detail\":\"checkpoint not found\"}";
+    bench_answer(&b, 1, reply);
+    cr_assert_eq(bench_code(f), rows[i].code, "%zu", i);
+    doorman_heard(&d, rows[i].code ? "?1:- |1 |1 !1.0" : "?1:- |1 |1 =1.0");
+    nothing_fails();
+    bench_close(&b);
+  }
+  bench_open(&b); /* another mutation is not a deletion */
+  tinker_future_t *f = bench_submit(&b, &bench_repeat, NULL, 1, 10, -1);
+  bench_answer(&b, 0,
+               (bench_reply_t){.error = TINKER_ETRANSPORT, .sent = true});
+  bench_advance(&b, 1000);
+  bench_answer(
+      &b, 1,
+      (bench_reply_t){.status = 404, .body = "{\"detail\":\"run not found\"}"});
+  cr_assert_eq(bench_code(f), TINKER_ENOENT);
+  cr_assert(tinker_error_outcome_is_unknown(f->error));
+  bench_close(&b);
 }

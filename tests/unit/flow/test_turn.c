@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench.h"
+#include "base/error.h"
+#include "doorman.h"
 #include "flow/turn.h"
 
 static bench_t b;
@@ -133,6 +134,46 @@ Test(turn, numbers_run_out) {
   cr_assert_eq(turn->next_seq, (int64_t)INT32_MAX + 1);
   tinker__turn_release(turn);
   bench_close(&b);
+}
+
+/* The cause ends before its effects, those in the order of the calls, and calls
+ * are refused at once only when all of them have ended: at the second chunk, at
+ * the result, or while the next one is at the door. */
+Test(turn, the_cause_ends_first) {
+  static const bench_reply_t lost = {.status = 401};
+  for (int way = 0; way < 3; way++) {
+    doorman_t d;
+    bench_open(&b);
+    tinker__turn_t *turn = bench_turn(&b, true);
+    if (way == 2) doorman_open(&d, &b);
+    const tinker_future_t *f[4];
+    for (int i = 0; i < 4; i++) {
+      f[i] = bench_submit(&b, i == 1 ? &bench_optim : &bench_batch, turn,
+                          way == 0 && i == 0 ? 3 : 1, 10, -1);
+      if (way == 2 && i == 0) bench_accept(&b, bench_first(&b, "batch"));
+      if (way == 2) d.answer = TINKER__ADMIT_LATER;
+    }
+    if (way == 1) {
+      bench_accept(&b, bench_first(&b, "batch"));
+      bench_answer(&b, bench_first(&b, "optim"), lost);
+    } else if (way == 0) {
+      bench_accept(&b, bench_first(&b, "batch"));
+      bench_answer(&b, bench_first(&b, "batch"), lost);
+    } else {
+      bench_answer(&b, bench_first(&b, BENCH_POLL),
+                   (bench_reply_t){.body = "{\"error\":\"the model can't go "
+                                           "on\",\"category\":\"server\"}"});
+    }
+    cr_assert(atomic_load(&turn->fatal));
+    size_t first = way == 1; /* the result of f[0] is asked for */
+    cr_assert_eq(b.ended_count, 4 - first);
+    for (size_t i = first; i < 4; i++) {
+      cr_assert_eq(b.ended[i - first], f[i], "way %d: %zu", way, i);
+      cr_assert(tinker_error_is_fatal(f[i]->error));
+    }
+    tinker__turn_release(turn);
+    bench_close(&b);
+  }
 }
 
 /* One that was canceled before its turn takes no number. */

@@ -183,7 +183,7 @@ Test(retry, polls) {
  * our own curve would be shorter or longer by then. */
 Test(retry, the_servers_pause_is_kept) {
   static const int64_t stated[] = {300, 1000, 7000, 30000, 60000};
-  for (int c = 0; c < 6; c++) {
+  for (int c = 0; c < 8; c++) {
     if (1 << c == TINKER__RETRY_ONCE) continue;
     for (size_t i = 0; i < sizeof stated / sizeof *stated; i++) {
       tinker__trouble_t t = {
@@ -234,7 +234,8 @@ static outcome_t asked(tinker__retry_class_t c, int code, int should_retry) {
 Test(retry, the_servers_word_about_another_try) {
   static const tinker__retry_class_t all[] = {
       TINKER__RETRY_NUMBERED, TINKER__RETRY_SAMPLE, TINKER__RETRY_READ,
-      TINKER__RETRY_POLL, TINKER__RETRY_START};
+      TINKER__RETRY_POLL,     TINKER__RETRY_START,  TINKER__RETRY_LOOKUP,
+      TINKER__RETRY_REPEAT};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
     cr_assert_eq(asked(all[i], 503, -1).attempts, 1);
     cr_assert_eq(asked(all[i], 429, -1).attempts, 1);

@@ -160,6 +160,44 @@ Test(url, what_may_be_a_segment_of_a_path) {
   cr_assert_not(tinker__segment_ok(id));
 }
 
+/* A segment that a caller has named: refused, or sent as one segment that says
+ * the same, whatever is in it. */
+Test(url, a_callers_segment) {
+  static const struct {
+    const char *text, *out; /* NULL = refused */
+  } rows[] = {{"s-1:train:0", "s-1:train:0"},
+              {"a b", "a%20b"},
+              {"a%2Fb", "a%252Fb"},
+              {"?#[]\\^`{|}", "%3F%23%5B%5D%5C%5E%60%7B%7C%7D"},
+              {"caf\303\251", "caf%C3%A9"},
+              {"-._~!$&'()*+,;=:@", "-._~!$&'()*+,;=:@"},
+              {"...", "..."},
+              {"", NULL},
+              {".", NULL},
+              {"..", NULL},
+              {"a/b", NULL},
+              {"a\nb", NULL},
+              {"\x7f", NULL}};
+  tinker__mem_t mem;
+  tinker__buf_t b;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__buf_init(&b, &mem, 4 * TINKER__SEGMENT_MAX);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    tinker__str_t text = tinker__str(rows[i].text);
+    cr_assert_eq(!tinker__segment_fault(text), rows[i].out != NULL, "%zu", i);
+    if (!rows[i].out) continue;
+    tinker__buf_clear(&b);
+    tinker__segment_add(&b, text);
+    cr_assert_str_eq(tinker__buf_cstr(&b), rows[i].out);
+  }
+  char id[TINKER__SEGMENT_MAX + 1];
+  memset(id, 'a', sizeof id);
+  cr_assert_null(tinker__segment_fault((tinker__str_t){id, sizeof id - 1}));
+  cr_assert_not_null(tinker__segment_fault((tinker__str_t){id, sizeof id}));
+  cr_assert_not_null(tinker__segment_fault((tinker__str_t){"a\0b", 3}));
+  tinker__buf_free(&b);
+}
+
 /* ---- absolute URLs ---- */
 
 static const struct {

@@ -12,7 +12,7 @@
 #include "loop/waiter.h"
 #include "support/fail_alloc.h"
 
-enum { MANY = 40 };
+enum { MANY = 40, MEETINGS = 50000 };
 
 static tinker__mem_t mem;
 static atomic_int asleep; /* calls that sleep, or are about to */
@@ -172,6 +172,76 @@ Test(future, without_memory_a_wait_says_so, .init = set_up) {
   cr_assert_eq(tinker__fail_sweep(wait_for_many, f, TINKER_ENOMEM), 1);
   for (int i = 0; i < MANY; i++) tinker__future_settle(f[i], NULL);
   drop(f, MANY);
+}
+
+/* ---- asked for while its last reference goes ---- */
+
+/* A list of one place, as a client's of what has ended: a future leaves it when
+ * it is freed, under the lock, so what stands in it is still there. */
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static tinker_future_t *listed;
+static atomic_int asked; /* times that the list was looked at */
+static atomic_bool enough;
+static _Thread_local bool in_list; /* this thread holds the lock */
+static atomic_int freed_in_list;
+
+static void leave_list(tinker_future_t *f) {
+  if (in_list) { /* it would wait for itself */
+    atomic_fetch_add(&freed_in_list, 1);
+    return;
+  }
+  pthread_mutex_lock(&list_lock);
+  if (listed == f) listed = NULL;
+  pthread_mutex_unlock(&list_lock);
+}
+
+static const tinker__future_ops_t listed_kind = {decode, leave_list};
+
+static void *ask(void *user) {
+  (void)user;
+  while (!atomic_load(&enough)) {
+    pthread_mutex_lock(&list_lock);
+    in_list = true;
+    tinker_future_t *f = listed;
+    listed = NULL;
+    if (f && !tinker__future_try_user_ref(f)) f = NULL;
+    in_list = false;
+    pthread_mutex_unlock(&list_lock);
+    tinker__future_user_unref(f);
+    atomic_fetch_add(&asked, 1);
+  }
+  return NULL;
+}
+
+/* One that is the program's alone. */
+static tinker_future_t *make_users(void) {
+  tinker_future_t *f;
+  cr_assert_eq(tinker__future_new(&f, &mem, &listed_kind, 0, NULL, NULL), 0);
+  tinker__future_user_ref(f);
+  tinker__future_unref(f);
+  return f;
+}
+
+/* Who asks for a reference holds a lock that the end of a future takes. So he
+ * never has one to give back there, which could be the last. The two threads
+ * meet by chance, in some of these rounds. */
+Test(future, asking_for_a_reference_ends_nothing, .init = set_up) {
+  pthread_t asker;
+  cr_assert_eq(pthread_create(&asker, NULL, ask, NULL), 0);
+  for (int i = 0; i < MEETINGS; i++) {
+    tinker_future_t *f = make_users();
+    int before = atomic_load(&asked);
+    pthread_mutex_lock(&list_lock);
+    listed = f;
+    pthread_mutex_unlock(&list_lock);
+    for (int k = 0; k < i % 64 && atomic_load(&asked) == before; k++) {
+    }
+    tinker__future_user_unref(f);
+  }
+  atomic_store(&enough, true);
+  pthread_join(asker, NULL);
+  cr_assert_eq(atomic_load(&freed_in_list), 0);
+  cr_assert_eq(atomic_load(&mem.live_blocks), 0);
 }
 
 /* ---- the waiter itself ---- */

@@ -119,7 +119,7 @@ static void do_forget(void *user) {
 static void do_finish(void *user) {
   order_t *o = user;
   tinker__session_finish(o->bench->session, TINKER__FINISH_ERRORED, o->detail,
-                         o->timeout_ms, &o->probe->waiter);
+                         o->timeout_ms, o->timeout_ms, &o->probe->waiter);
 }
 
 static void prepare(bench_t *b, probe_t *p) {

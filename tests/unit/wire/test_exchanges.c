@@ -8,6 +8,7 @@
 #include "wire/fb_output.h"
 #include "wire/messages.h"
 #include "wire/sample.h"
+#include "wire/time.h"
 #include "wire_test.h"
 
 TestSuite(exchanges, .init = wire_setup, .fini = wire_teardown);
@@ -17,7 +18,7 @@ TestSuite(exchanges, .init = wire_setup, .fini = wire_teardown);
 
 typedef struct line_s {
   char at[160]; /* scenario and number, for messages */
-  tinker__str_t target, type, reply, want;
+  tinker__str_t method, target, type, reply, want;
   int64_t status;
 } line_t;
 
@@ -61,6 +62,8 @@ static void read_line(line_t *l, tinker__json_t *j, const char *scenario) {
   while (tinker__json_key(j, &key)) {
     if (tinker__str_eqs(key, "i")) {
       tinker__json_i64(j, &number);
+    } else if (tinker__str_eqs(key, "method")) {
+      tinker__json_string(j, &l->method);
     } else if (tinker__str_eqs(key, "target")) {
       tinker__json_string(j, &l->target);
     } else if (tinker__str_eqs(key, "type")) {
@@ -304,6 +307,50 @@ static void check_result(const line_t *l) {
   }
 }
 
+/* Every text of the reply that begins as a time is one. */
+static void check_times(const line_t *l) {
+  tinker__str_t left = l->reply;
+  for (const char *p; (p = memchr(left.ptr, '"', left.len));) {
+    size_t skip = (size_t)(p - left.ptr) + 1;
+    left = (tinker__str_t){p + 1, left.len - skip};
+    const char *end = memchr(left.ptr, '"', left.len);
+    tinker__str_t text = {left.ptr, end ? (size_t)(end - left.ptr) : 0};
+    int64_t ms;
+    if (!tinker__str_starts(text, "2026-") || text.len > 32) continue;
+    cr_assert(tinker__time_read(text, &ms), "%s: %.*s", l->at, (int)text.len,
+              text.ptr);
+    cr_assert(ms > 1795000000000 && ms < 1800000000000, "%s: %.*s", l->at,
+              (int)text.len, text.ptr);
+  }
+}
+
+/* A question about what there is. */
+static bool check_rest(const line_t *l) {
+  static const struct {
+    const char *begin, *end;
+    const tinker__bind_table_t *table;
+  } replies[] = {
+      {"/api/v1/training_runs?", "", &tinker__runs_reply_msg},
+      {"/api/v1/training_runs/", "/checkpoints",
+       &tinker__checkpoints_reply_msg},
+      {"/api/v1/training_runs/", "?access_scope=owned", &tinker__run_reply_msg},
+      {"/api/v1/training_runs/", "?access_scope=accessible",
+       &tinker__run_reply_msg},
+      {"/api/v1/checkpoints?", "", &tinker__checkpoints_reply_msg},
+      {"/api/v1/sessions?", "", &tinker__sessions_reply_msg},
+      {"/api/v1/sessions/", "?access_scope=owned", &tinker__session_reply_msg},
+      {"/api/v1/sessions/", "?access_scope=accessible",
+       &tinker__session_reply_msg}};
+  for (size_t i = 0; i < sizeof(replies) / sizeof(*replies); i++) {
+    if (!tinker__str_starts(l->target, replies[i].begin)) continue;
+    if (!ends(l, replies[i].end)) continue;
+    decode(replies[i].table, l);
+    check_times(l);
+    return true;
+  }
+  return false;
+}
+
 /* True when the client has a decoder for it. */
 static bool check_success(const line_t *l) {
   static const struct {
@@ -327,6 +374,12 @@ static bool check_success(const line_t *l) {
       {"/save_weights_for_sampler", &tinker__accepted_msg},
       {"/load_weights", &tinker__accepted_msg},
       {"/asample", &tinker__accepted_msg}};
+  if (tinker__str_eqs(l->method, "PUT") ||
+      tinker__str_eqs(l->method, "DELETE")) {
+    cr_assert_eq(l->reply.len, 0u, "%s", l->at);
+    return true;
+  }
+  if (tinker__str_eqs(l->method, "GET") && check_rest(l)) return true;
   if (ends(l, "/retrieve_future")) {
     check_result(l);
     return true;

@@ -106,6 +106,12 @@ static const struct {
     {&tinker__announced_msg,
      "{\"status\":\"complete_metadata\",\"response_payload_size\":7}"},
     {&tinker__set_ttl_msg, "{\"ttl_seconds\":7}"},
+    {&tinker__set_ttl_msg, "{\"ttl_seconds\":null}"},
+    {&tinker__run_reply_msg,
+     "{\"training_run_id\":\"M\",\"base_model\":\"Q\",\"corrupted\":true,"
+     "\"last_checkpoint\":{\"checkpoint_id\":\"i\",\"checkpoint_type\":"
+     "\"training\",\"tinker_path\":\"p\",\"public\":false,\"user_metadata\":"
+     "null},\"last_sampler_checkpoint\":null,\"user_metadata\":null}"},
     {&tinker__runs_reply_msg,
      "{\"training_runs\":[{\"training_run_id\":\"M\",\"base_model\":\"Q\","
      "\"model_owner\":\"local\",\"is_lora\":true,\"corrupted\":false,"

@@ -1,0 +1,264 @@
+"""A run against the failure modes of a service (docs/recovery.md has their
+numbers): every committed loss has the bits of the undisturbed run, and no more
+steps are lost than promised; or the run stops, and says why.
+
+  recover_faults.py LOCALD MODEL PROGRAM [NAME...]"""
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import locald
+
+STEPS, EVERY = 12, 4
+STEP_COMMIT = 27
+
+
+class Run:
+    """A service, and the folder of a run that trains on it."""
+
+    def __init__(self, rules=(), settings=(), flags=()):
+        self.service = locald.Service(*sys.argv[1:3],
+                                      ["--poll-ms", "300", *flags])
+        if rules:
+            self.service.add_plan(rules)
+        self.service.start()
+        self.settings = [str(s) for s in settings]
+        self.folder = os.path.join(self.service.dir, "recovery")
+        self.events, self.errors, self.out = [], "", ""
+
+    def start(self, *more):
+        return subprocess.Popen(
+            [sys.argv[3], self.folder, *self.settings, *map(str, more)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "TINKER_MODEL": "m",
+                 "TINKER_BASE_URL": "unix:" + self.service.socket})
+
+    def finish(self, process):
+        self.out, self.errors = process.communicate(timeout=locald.GUARD_S)
+        self.events += [json.loads(line) for line in self.errors.splitlines()
+                        if line.startswith("{")]
+        return process.returncode
+
+    def run(self, *more):
+        return self.finish(self.start(*more))
+
+    def said(self, event):
+        return [e for e in self.events if e["event"] == event]
+
+    def committed(self):
+        """The loss of each step on the branch that counts."""
+        losses, epoch = {}, 1
+        folder = os.path.join(self.folder, "runs", "numbers")
+        for active in self.rows(folder, "supervisor", 72):
+            facts = json.loads(active[1])
+            epoch = facts["epoch"]
+            losses = {s: v for s, v in losses.items()
+                      if s <= facts["from_step"]}
+            for step, fields, _ in self.rows(folder, f"e{epoch}", STEP_COMMIT):
+                losses[step] = json.loads(fields)["loss"]
+        return losses
+
+    @staticmethod
+    def rows(folder, name, kind):
+        with sqlite3.connect(os.path.join(folder, name + ".db")) as db:
+            return db.execute("SELECT step, fields, bytes FROM record WHERE"
+                              " type = ? ORDER BY id", (kind,)).fetchall()
+
+    def lost(self):
+        """Steps that were done again because of rollbacks."""
+        return sum(e["facts"]["from_step"] - e["facts"]["to_step"]
+                   for e in self.said("rollback"))
+
+    def end(self):
+        assert self.service.stop() == 0
+        self.service.end()
+
+
+# name: (rules, settings, rollbacks, most steps lost)
+FB, OPT, SAVE = "forward_backward", "optim_step", "save_weights"
+HEALED = {
+    "F01_corrupted": ([{"endpoint": OPT, "nth": 7, "act": "corrupt"}], [], 1,
+                      EVERY),
+    "F04_session_gone": ([{"endpoint": FB, "nth": 10, "act": "session_gone"}],
+                         [], 1, EVERY),
+    "F10_creation_twice": ([{"endpoint": "create_model", "nth": 1,
+                             "act": "lose_reply"}], [], None, 0),
+    "F12_result_gone": ([{"endpoint": FB, "nth": 6, "act": "forget"}], [],
+                        None, EVERY),
+    "F13_applied_and_gone": ([{"endpoint": OPT, "nth": 6, "act": "forget",
+                               "applied": True}], [], None, EVERY),
+    "F13_gone_unapplied": ([{"endpoint": OPT, "nth": 6, "act": "forget",
+                             "applied": False}], [], None, EVERY),
+    "F14_paused": ([{"endpoint": FB, "nth": 5, "act": "pause", "ms": 1500}],
+                   [], 0, 0),
+    "F16_reply_lost": ([{"endpoint": FB, "nth": 5, "act": "lose_reply"},
+                        {"endpoint": OPT, "nth": 9, "act": "lose_reply"}], [],
+                       0, 0),
+    "F17_twice_or_late": ([{"endpoint": "retrieve_future", "probability": 0.15,
+                            "act": "duplicate"}], [], 0, 0),
+    "F18_storm": ([{"endpoint": "retrieve_future", "probability": 0.3, "act": "status",
+                    "status": 503}], [], 0, 0),
+    "F19_too_many": ([{"endpoint": FB, "nth": 6, "act": "status",
+                       "status": 429, "retry_after": 1}], [], 0, 0),
+    "F23_malformed": ([{"endpoint": "retrieve_future", "nth": 9, "act": "cut",
+                        "bytes": 10}], [], 0, 0),
+    # The service refuses such gradients, and says that it has cleared them.
+    "F25_not_finite": ([], ["poison", 7, "fresh", 1], 0, 0),
+    "F25_strict_gate": ([], ["poison", 7, "fresh", 1, "strict", 1], 1, 0),
+    "F36_old_weights": ([{"endpoint": SAVE, "nth": 2, "act": "save_old"},
+                         {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [],
+                        1, 2 * EVERY),
+    "F46_bit_flipped": ([{"endpoint": SAVE, "nth": 2, "act": "flip_bit"},
+                         {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [],
+                        1, 2 * EVERY),
+    "several_parts": ([{"endpoint": OPT, "nth": 7, "act": "corrupt"}],
+                      ["parts", 3], 1, EVERY),
+    "ahead": ([{"endpoint": OPT, "nth": 7, "act": "corrupt"}],
+              ["ahead", 4], 1, EVERY + 4),
+    "large_bodies": ([{"endpoint": FB, "nth": 6, "act": "lose_reply"}],
+                     ["big", 200, "steps", 6], 0, 0),
+    "strict_gate": ([], ["strict", 1], 0, 0),
+}
+KEYS = ("parts", "big", "steps")  # what changes the losses
+wanted = {}
+
+
+def undisturbed(settings):
+    pairs = list(zip(settings[::2], settings[1::2]))
+    key = tuple((k, v) for k, v in pairs if k in KEYS)
+    if key not in wanted:
+        run = Run((), [x for pair in key for x in pair])
+        assert run.run() == 0, run.errors
+        wanted[key] = run.committed()
+        run.end()
+    return wanted[key]
+
+
+def healed(name):
+    rules, settings, rollbacks, most = HEALED[name]
+    want = undisturbed(settings)
+    run = Run(rules, settings)
+    assert run.run() == 0, (name, run.errors)
+    got = run.committed()
+    assert got == want, (name, got, want, run.errors)
+    seen = len(run.said("rollback"))
+    assert rollbacks is None or seen == rollbacks, (name, seen, run.errors)
+    assert run.lost() <= most, (name, run.lost(), run.errors)
+    print(f"{name}: {seen} rollbacks, {run.lost()} steps lost", flush=True)
+    run.end()
+
+
+def killed_with(name):
+    """The same fault, and the process dies in the step after it."""
+    rules, settings, _, most = HEALED[name]
+    run = Run(rules, settings)
+    status = run.run("kill", 6)
+    assert status == -signal.SIGKILL, (name, status, run.errors)
+    assert run.run() == 0, (name, run.errors)
+    got = run.committed()
+    assert got == undisturbed(settings), (name, got, run.errors)
+    assert run.lost() <= most, (name, run.lost(), run.errors)
+    run.end()
+
+
+def stops(rules, settings, sentence):
+    run = Run(rules, settings)
+    assert run.run() == 1, run.errors
+    assert re.search(sentence, run.errors), run.errors
+    assert len(run.said("stopped")) == 1, run.errors
+    run.end()
+
+
+def all_refused():
+    """F48: no checkpoint is what was saved: the run stops and keeps all."""
+    stops([{"endpoint": SAVE, "act": "flip_bit"},
+           {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [],
+          "no checkpoint is left that could be proven")
+
+
+def permanent():
+    """F32, F63: the step that corrupts the model each time gives exactly the
+    set number of attempts, then one end."""
+    run = Run([{"endpoint": OPT, "after": 6, "act": "corrupt"}])
+    assert run.run() == 1, run.errors
+    assert len(run.said("rollback")) == 3, run.errors
+    assert len(run.said("stopped")) == 1
+    assert "3 attempts" in run.errors, run.errors
+    run.end()
+
+
+def workers_outlive():
+    """Forked data workers of a process that was killed hold nothing up."""
+    run = Run((), ["workers", 2])
+    process = run.start("kill", 5)
+    process.wait(timeout=locald.GUARD_S)
+    assert process.returncode == -signal.SIGKILL
+    assert run.run("workers", 0) == 0, run.errors
+    assert run.committed() == undisturbed([])
+    run.end()
+
+
+def two_at_once():
+    """The second process is refused, and the first goes on."""
+    run = Run([{"endpoint": FB, "nth": 5, "act": "pause", "ms": 3000}])
+    first = run.start()
+    line = first.stdout.readline()
+    assert line.startswith("step 1"), line
+    second = Run.start(run)
+    _, errors = second.communicate(timeout=locald.GUARD_S)
+    assert second.returncode == 1 and "EBUSY" in errors, errors
+    assert run.finish(first) == 0, run.errors
+    run.end()
+
+
+def past_the_run():
+    run = Run((), ["past", 1])
+    assert run.run() == 0, run.errors
+    assert re.search("past: TINKER_ESTATE: .*past the run", run.out), run.out
+    assert run.committed() == undisturbed([])
+    run.end()
+
+
+def another_plan():
+    run = Run()
+    assert run.run("kill", 3) == -signal.SIGKILL
+    assert run.run("steps", 20) == 1
+    assert "plan.steps is 20; the run was begun with 12" in run.errors
+    assert run.run() == 0, run.errors
+    run.end()
+
+
+def from_the_beginning():
+    """F38: no checkpoint yet, and step zero is allowed."""
+    run = Run([{"endpoint": OPT, "nth": 2, "act": "corrupt"}], ["zero", 1])
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed([])
+    run.end()
+
+
+OTHERS = [all_refused, permanent, workers_outlive, two_at_once, past_the_run,
+          another_plan, from_the_beginning]
+
+
+def main():
+    names = sys.argv[4:]
+    for name in HEALED:
+        if not names or name in names:
+            healed(name)
+    for name in ("F12_result_gone", "F16_reply_lost", "large_bodies",
+                 "several_parts"):
+        if not names or "killed" in names:
+            killed_with(name)
+    for other in OTHERS:
+        if not names or other.__name__ in names:
+            other()
+            print(other.__name__, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+/* A training program with a run, for tests of recovery.
+ *
+ *   recover_play FOLDER [NAME VALUE]...
+ *
+ * steps, every (checkpoints), strict (the gate), attempts, zero (may begin
+ * again), fresh (data), kill (the step in which it kills itself), poison (the
+ * step whose first batch has an infinite loss, once), parts (batches a step),
+ * big (examples of a batch), ahead (steps that are submitted before the first
+ * is waited for), workers (forked processes that outlive it), past (1: tries to
+ * train past the run). It prints "step N: loss X" for each committed step. */
+#include <math.h>
+#include <signal.h>
+#include <tinker/recovery.h>
+#include <unistd.h>
+
+#include "../../examples/progress.h"
+
+static struct {
+  const char *name;
+  long value;
+} settings[] = {{"steps", 12}, {"every", 4}, {"strict", 0}, {"attempts", 3},
+                {"zero", 0},   {"fresh", 0}, {"kill", 0},   {"poison", 0},
+                {"parts", 1},  {"big", 1},   {"ahead", 1},  {"workers", 0},
+                {"past", 0}};
+enum {
+  STEPS,
+  EVERY,
+  STRICT,
+  ATTEMPTS,
+  ZERO,
+  FRESH,
+  KILL,
+  POISON,
+  PARTS,
+  BIG,
+  AHEAD,
+  WORKERS,
+  PAST
+};
+enum { MOST = 256 };
+#define GET(setting) (settings[setting].value)
+
+static void read_settings(int argc, char **argv) {
+  for (int i = 2; i + 1 < argc; i += 2) {
+    size_t k = 0, n = sizeof settings / sizeof settings[0];
+    while (k < n && strcmp(settings[k].name, argv[i]) != 0) k++;
+    if (k == n) {
+      fprintf(stderr, "no setting %s\n", argv[i]);
+      exit(2);
+    }
+    settings[k].value = strtol(argv[i + 1], NULL, 10);
+  }
+}
+
+static void show_event(void *user, const char *line, size_t len) {
+  (void)user;
+  fprintf(stderr, "%.*s\n", (int)len, line);
+}
+
+static tinker_run_t *open_run(const char *folder) {
+  tinker_run_t *run = NULL;
+  tinker_error_t *error = NULL;
+  tinker_run_plan_t plan = TINKER_RUN_PLAN_INIT;
+  tinker_run_options_t options = TINKER_RUN_OPTIONS_INIT;
+  plan.base_model = example_model();
+  plan.rank = 4;
+  plan.seed = 1;
+  plan.steps = GET(STEPS);
+  plan.data = (int32_t)GET(FRESH);
+  options.state_dir = folder;
+  options.name = "numbers";
+  options.plan = &plan;
+  options.checkpoint_every = GET(EVERY);
+  options.gate = (int32_t)GET(STRICT);
+  options.attempts = (int32_t)GET(ATTEMPTS);
+  options.allow_step_zero = (int32_t)GET(ZERO);
+  options.event_cb = show_event;
+  check_made(tinker_run_open(&run, &options, &error), &error);
+  return run;
+}
+
+/* The example of a step and a part; the weights of a poisoned one make the loss
+ * infinite. */
+static tinker_datum_t *example(int64_t step, long part, int poisoned) {
+  long n = 24;
+  int32_t *tokens = calloc((size_t)n, sizeof *tokens);
+  float *weights = calloc((size_t)n, sizeof *weights);
+  tinker_datum_t *datum = NULL;
+  for (long i = 0; i < n; i++) {
+    tokens[i] = (int32_t)((i * 7 + step * 13 + part * 5 + i * i * step) % 60);
+    weights[i] = poisoned ? 3e38f : 1.0f;
+  }
+  check(tinker_datum_new_supervised(&datum, tokens, weights, (size_t)n, NULL,
+                                    NULL));
+  free(weights);
+  free(tokens);
+  return datum;
+}
+
+typedef struct {
+  int64_t step;
+  tinker_future_t *forward[16];
+  size_t parts;
+  tinker_future_t *commit;
+} begun_t;
+
+static int poisoned_before;
+
+static tinker_future_t *batch(tinker_run_t *run, int64_t step, long part,
+                              int poison) {
+  tinker_datum_t *data[MOST] = {NULL};
+  size_t n = (size_t)GET(BIG) < MOST ? (size_t)GET(BIG) : MOST;
+  for (size_t i = 0; i < n; i++) {
+    data[i] = example(step, part + 31 * (long)i, poison);
+  }
+  tinker_future_t *f = tinker_run_forward_backward(run, data, n, NULL, NULL);
+  for (size_t i = 0; i < n; i++) tinker_datum_release(data[i]);
+  return f;
+}
+
+static void begin(tinker_run_t *run, const tinker_run_step_t *step,
+                  begun_t *b) {
+  int64_t cursor = step->step;
+  b->step = step->step;
+  b->parts = 0;
+  for (long part = 0; part < GET(PARTS); part++) {
+    if ((size_t)part < step->forward_count) {
+      b->forward[b->parts++] = tinker_future_retain(step->forward[part]);
+      continue;
+    }
+    int poison = step->step == GET(POISON) && !poisoned_before;
+    if (poison) poisoned_before = 1;
+    b->forward[b->parts++] = batch(run, step->step, part, poison);
+  }
+  tinker_future_t *optim = step->optim ? tinker_future_retain(step->optim)
+                                       : tinker_run_optim_step(run, NULL, NULL);
+  if (step->step == GET(KILL)) raise(SIGKILL);
+  b->commit = tinker_run_commit(run, &cursor, sizeof cursor, NULL);
+  tinker_future_release(optim);
+}
+
+static int end(begun_t *b) {
+  double loss = 0;
+  int rc = tinker_future_wait(b->commit, -1);
+  if (rc) {
+    fprintf(stderr, "%s\n",
+            tinker_error_message(tinker_future_error(b->commit)));
+  }
+  for (size_t i = 0; i < b->parts; i++) {
+    if (!rc) loss += loss_of(b->forward[i]);
+    tinker_future_release(b->forward[i]);
+  }
+  if (!rc) printf("step %d: loss %a\n", (int)b->step, loss);
+  tinker_future_release(b->commit);
+  return rc;
+}
+
+/* Training past the run has to be refused. */
+static void go_past(tinker_run_t *run) {
+  tinker_trainer_t *trainer = NULL;
+  tinker_datum_t *datum = example(1, 0, 0);
+  check(tinker_run_get_trainer(run, &trainer));
+  tinker_future_t *f =
+      tinker_trainer_forward_backward(trainer, &datum, 1, NULL, NULL);
+  int rc = tinker_future_wait(f, -1);
+  printf("past: %s: %s\n", tinker_code_name(rc),
+         tinker_error_message(tinker_future_error(f)));
+  tinker_future_release(f);
+  finish(tinker_trainer_forward(trainer, &datum, 1, NULL, NULL));
+  tinker_datum_release(datum);
+  tinker_trainer_release(trainer);
+}
+
+static void fork_workers(void) {
+  for (long i = 0; i < GET(WORKERS); i++) {
+    if (fork() == 0) {
+      sleep(20);
+      _exit(0);
+    }
+  }
+}
+
+int main(int argc, char **argv) {
+  const tinker_run_step_t *step;
+  begun_t begun[16];
+  long count = 0, done = 0;
+  if (argc < 2) return 2;
+  read_settings(argc, argv);
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  tinker_run_t *run = open_run(argv[1]);
+  while (!done) {
+    tinker_future_t *next = await(tinker_run_next(run, NULL));
+    check(tinker_future_get_run_step(next, &step));
+    done = step->done;
+    if (step->step == 1 && !done) fork_workers();
+    if (step->step == 2 && GET(PAST)) {
+      GET(PAST) = 0;
+      go_past(run);
+    }
+    if (!done) begin(run, step, &begun[count++]);
+    tinker_future_release(next);
+    while (count > 0 && (done || count == GET(AHEAD))) {
+      int rc = end(&begun[0]);
+      memmove(begun, begun + 1, (size_t)--count * sizeof begun[0]);
+      while (rc && count > 0) { /* they failed with it */
+        end(&begun[0]);
+        memmove(begun, begun + 1, (size_t)--count * sizeof begun[0]);
+      }
+      if (rc) done = 0;
+    }
+  }
+  tinker_run_release(run);
+  return 0;
+}
