@@ -126,8 +126,8 @@ static void answer_word(tinker__rec_daemon_t *d, tinker__rec_trainer_t *t,
 }
 
 static void answer_reload(tinker__rec_daemon_t *d, tinker__buf_t *out) {
-  char why[512] = "the daemon has no file to read again";
-  if (d->reload && d->reload(d, why, sizeof why) == 0) {
+  char why[4096];
+  if (tinker__rec_daemon_reload(d, why, sizeof why) == 0) {
     tinker__buf_adds(out, "{\"ok\":true}");
   } else {
     refuse(out, why);

@@ -71,10 +71,25 @@ static void leave(tinker__rec_daemon_t *d, int signo) {
   EACH_TRAINER(d, t) tinker__rec_trainer_on(t, TINKER__REC_ON_LEAVE, "leave");
 }
 
+int tinker__rec_daemon_reload(tinker__rec_daemon_t *d, char *why,
+                              size_t why_len) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  if (!d->reload) {
+    return tinker__why(why, why_len, TINKER_ENOENT,
+                       "the daemon has no file to read again");
+  }
+  int rc = d->reload(d, why, why_len);
+  facts.code = rc;
+  if (rc != 0) facts.why = tinker__str(why);
+  tinker__rec_tell(d, "reload", NULL, &facts);
+  return rc;
+}
+
 static void on_signals(tinker__rec_daemon_t *d) {
-  char byte;
+  char byte, why[4096];
   while (read(d->wake_fd, &byte, 1) == 1) {
     if (byte == SIGTERM || byte == SIGINT) leave(d, byte);
+    if (byte == SIGHUP) tinker__rec_daemon_reload(d, why, sizeof why);
   }
 }
 

@@ -12,7 +12,7 @@
 #include "ledger.h"
 #include "process.h"
 
-/* What is asked for. Strings and lists are borrowed. */
+/* What is asked for. Strings and lists are copied by who takes it. */
 typedef struct tinker__rec_spec_s {
   const char *name;
   char *const *argv;
@@ -28,7 +28,8 @@ typedef struct tinker__rec_trainer_s {
   tinker__link_t link;
   tinker__rec_daemon_t *daemon;
   tinker__rec_spec_t spec;
-  char **env; /* of its processes */
+  tinker__arena_t arena; /* of the strings of spec */
+  char **env;            /* of its processes */
   tinker__rec_restart_t restart;
   tinker__rec_process_t process;
   int64_t attempts; /* processes so far */
@@ -65,6 +66,7 @@ struct tinker__rec_daemon_s {
   /* Reads its file again; NULL = it has none. 0 or a code: then nothing has
    * changed. */
   int (*reload)(tinker__rec_daemon_t *d, char *why, size_t why_len);
+  void *file; /* what reload() works with */
   bool lasts; /* it goes on when no run has anything to do */
   enum {
     TINKER__REC_DAEMON_WORKS,
@@ -85,6 +87,11 @@ void tinker__rec_tell(tinker__rec_daemon_t *d, const char *event,
 int tinker__rec_trainer_add(tinker__rec_daemon_t *d,
                             const tinker__rec_spec_t *spec, bool fresh,
                             char *why, size_t why_len);
+/* Other settings of a run that is there: they hold from now on, argv and
+ * environment from its next process on. 0 or TINKER_ENOMEM: nothing has
+ * changed. */
+int tinker__rec_trainer_set(tinker__rec_trainer_t *t,
+                            const tinker__rec_spec_t *spec);
 void tinker__rec_trainer_free(tinker__rec_trainer_t *t);
 tinker__rec_trainer_t *tinker__rec_trainer_find(const tinker__rec_daemon_t *d,
                                                 const char *name);
@@ -122,6 +129,9 @@ int tinker__rec_daemon_begin(tinker__rec_daemon_t *d, const char *state_dir,
 /* Until nothing is left to do, or a signal asks for the end. */
 void tinker__rec_daemon_turn(tinker__rec_daemon_t *d);
 void tinker__rec_daemon_end(tinker__rec_daemon_t *d);
+/* Reads the file again, and says in the log what became of it. */
+int tinker__rec_daemon_reload(tinker__rec_daemon_t *d, char *why,
+                              size_t why_len);
 /* What was tried failed for good: the daemon ends. */
 void tinker__rec_daemon_break(tinker__rec_daemon_t *d, const char *why);
 

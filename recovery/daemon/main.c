@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "policy/check.h"
+#include "serve.h"
 #include "timeline.h"
 
 #define MAX_ENV 128
@@ -19,15 +21,19 @@ enum { EXIT_BROKEN = 1, EXIT_USAGE = 2, EXIT_STATE = 3, EXIT_BUSY = 4 };
 static const char help[] =
     "usage: tinker-recoverd run --state DIR --name NAME [options]\n"
     "                           -- TRAINER [ARGUMENT...]\n"
+    "       tinker-recoverd serve [--state DIR] POLICY\n"
+    "       tinker-recoverd check POLICY\n"
     "       tinker-recoverd journal --state DIR NAME\n"
     "       tinker-recoverd ctl DIR COMMAND [NAME]\n"
     "\n"
     "run starts a trainer, a program that opens the run NAME in the folder\n"
-    "DIR by tinker_run_open(), and starts it again when it dies. journal\n"
-    "prints what the journals say of a run, a line for each record, in the\n"
-    "order of time. ctl asks the daemon of the folder DIR: status [NAME],\n"
-    "runs, hold NAME (end the trainer, start none), release NAME (go on),\n"
-    "stop NAME, reload.\n"
+    "DIR by tinker_run_open(), and starts it again when it dies.\n"
+    "serve does so for all runs of a policy file that have a trainer, until a\n"
+    "signal ends it; SIGHUP reads the file again.\n"
+    "check prints what a policy file says, and what it costs.\n"
+    "journal prints what the journals say of a run, a line for each record.\n"
+    "ctl asks the daemon of the folder DIR: status [NAME], runs, hold NAME\n"
+    "(end the trainer, start none), release NAME (go on), stop NAME, reload.\n"
     "\n"
     "  --state DIR         folder of the runs and of the daemon's own journal\n"
     "  --name NAME         of the run\n"
@@ -215,6 +221,69 @@ static int run(const options_t *o) {
   return code;
 }
 
+/* --- serve, check --------------------------------------------------------- */
+
+static int serve_with(tinker__rec_serve_t *s) {
+  char why[512];
+  tinker__rec_daemon_t d;
+  mode_t mask = umask(077);
+  if (!catch_signals()) return EXIT_BROKEN;
+  int rc = tinker__rec_daemon_begin(&d, s->state_dir, wake_pipe[0], mask, why,
+                                    sizeof why);
+  if (rc == 0) rc = tinker__rec_serve_start(s, &d, why, sizeof why);
+  int code = rc == TINKER_EBUSY ? EXIT_BUSY : EXIT_STATE;
+  if (rc == 0) {
+    tinker__rec_daemon_turn(&d);
+    code = d.phase == TINKER__REC_DAEMON_BROKEN ? EXIT_BROKEN : 0;
+  } else {
+    fprintf(stderr, "tinker-recoverd: %s\n", why);
+  }
+  tinker__rec_daemon_end(&d);
+  return code;
+}
+
+static int serve_command(char **argv) {
+  tinker__rec_serve_t s;
+  tinker__mem_t mem;
+  tinker__buf_t report;
+  const char *dir = NULL;
+  if (argv[0] && argv[1] && strcmp(argv[0], "--state") == 0) {
+    dir = argv[1];
+    argv += 2;
+  }
+  if (!argv[0] || argv[1]) {
+    return usage("%s", "serve wants [--state DIR] POLICY");
+  }
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__buf_init(&report, &mem, SIZE_MAX / 2);
+  int code = EXIT_USAGE;
+  if (tinker__rec_serve_begin(&s, argv[0], dir, &report) == 0) {
+    code = serve_with(&s);
+  } else {
+    fwrite(report.data, 1, report.len, stderr);
+  }
+  tinker__rec_serve_end(&s);
+  tinker__buf_free(&report);
+  return code;
+}
+
+static int check_command(char **argv) {
+  tinker__mem_t mem;
+  tinker__buf_t out, faults;
+  const tinker__rec_times_t times = tinker__rec_times_assumed();
+  if (!argv[0] || argv[1]) return usage("%s", "check wants POLICY");
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__buf_init(&out, &mem, SIZE_MAX / 2);
+  tinker__buf_init(&faults, &mem, SIZE_MAX / 2);
+  int code = tinker__rec_policy_check(&mem, tinker__world_real(), argv[0],
+                                      &times, &out, &faults);
+  if (out.len) fwrite(out.data, 1, out.len, stdout);
+  if (faults.len) fwrite(faults.data, 1, faults.len, stderr);
+  tinker__buf_free(&out);
+  tinker__buf_free(&faults);
+  return fflush(stdout) == 0 ? code : EXIT_BROKEN;
+}
+
 /* --- journal -------------------------------------------------------------- */
 
 static int journal(char **argv) {
@@ -256,8 +325,8 @@ static int ctl(char **argv) {
 static int run_command(char **argv) {
   options_t o = {.env = {"PATH", "HOME", "LANG", "TINKER_*"}};
   o.spec.env_count = 4;
-  o.spec.policy = (tinker__rec_restart_policy_t){
-      .max_restarts = 3, .base_ms = 1000, .cap_ms = 300000, .grace_ms = 15000};
+  const tinker__rec_restart_policy_t policy = TINKER__REC_RESTART_POLICY_INIT;
+  o.spec.policy = policy;
   int rc = read_flags(&o, argv);
   return rc != 0 ? rc : run(&o);
 }
@@ -279,6 +348,8 @@ int main(int argc, char **argv) {
     const char *name;
     int (*main)(char **argv);
   } commands[] = {{"run", run_command},
+                  {"serve", serve_command},
+                  {"check", check_command},
                   {"journal", journal},
                   {"ctl", ctl},
                   {"--help", help_command},

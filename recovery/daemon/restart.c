@@ -71,6 +71,7 @@ static const struct {
     {S(HELD), ON(LEAVE), S(LEFT), S(LEFT), DO(NOTHING)},
     {S(STOPPED), ON(RELEASE), S(WAITING), S(WAITING), DO(NOTHING)},
     {S(EXHAUSTED), ON(RELEASE), S(WAITING), S(WAITING), DO(NOTHING)},
+    {S(LEFT), ON(RELEASE), S(WAITING), S(WAITING), DO(NOTHING)},
 };
 
 /* Times of the state that was entered. */
@@ -118,14 +119,14 @@ static void count(tinker__rec_restart_t *r, const tinker__rec_reach_t *reach) {
   r->committed = reach->committed;
 }
 
-/* Up to base, 2 base, 4 base ... and at most cap, from the second one on. */
+/* Base, then by the factor more each time, at most cap. */
 static int64_t delay(const tinker__rec_restart_t *r,
                      const tinker__rec_restart_policy_t *p, uint64_t random) {
-  int64_t most = p->base_ms;
+  double most = (double)p->base_ms, cap = (double)p->cap_ms;
   if (r->fruitless <= 1) return 0;
-  for (int64_t i = 2; i < r->fruitless && most < p->cap_ms; i++) most *= 2;
-  if (most > p->cap_ms) most = p->cap_ms;
-  return (int64_t)(random % ((uint64_t)most + 1));
+  for (int64_t i = 2; i < r->fruitless && most < cap; i++) most *= p->factor;
+  uint64_t bound = (uint64_t)(most < cap ? most : cap);
+  return (int64_t)(p->jitter ? random % (bound + 1) : bound);
 }
 
 /* The end of a trainer that nobody has asked to end. */
@@ -137,10 +138,10 @@ static state_t judge(tinker__rec_restart_t *r,
   bool exited = end->known && end->signal == 0;
   bool all = reach->readable && (reach->finished || reach->target < 0);
   if (reach->finished && (good || !end->known)) return S(FINISHED);
-  if (reach->stopped || (exited && end->code == TINKER__REC_EXIT_STOPPED)) {
+  if (reach->stopped || (exited && end->code == p->stopped_code)) {
     return S(STOPPED);
   }
-  if (exited && end->code == TINKER__REC_EXIT_EXHAUSTED) return S(EXHAUSTED);
+  if (exited && end->code == p->exhausted_code) return S(EXHAUSTED);
   if (good && all) return S(FINISHED);
   count(r, reach);
   if (good && ++r->early > 1) return S(STOPPED);

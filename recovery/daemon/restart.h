@@ -44,10 +44,19 @@ typedef enum {
 } tinker__rec_trainer_act_t;
 
 typedef struct tinker__rec_restart_policy_s {
-  int64_t max_restarts; /* without progress */
-  int64_t base_ms, cap_ms;
-  int64_t grace_ms; /* between TERM and KILL */
+  int64_t max_restarts;    /* without progress */
+  int64_t base_ms, cap_ms; /* of the wait before the second of them, and most */
+  double factor;           /* of each later one, 1 or more */
+  bool jitter;             /* anything up to it, else it */
+  int64_t grace_ms;        /* between TERM and KILL */
+  int64_t stopped_code, exhausted_code; /* of trainers that give up */
 } tinker__rec_restart_policy_t;
+
+#define TINKER__REC_RESTART_POLICY_INIT                                        \
+  {                                                                            \
+    3, 1000, 300000, 2, true, 15000, TINKER__REC_EXIT_STOPPED,                 \
+        TINKER__REC_EXIT_EXHAUSTED                                             \
+  }
 
 typedef struct tinker__rec_restart_s {
   tinker__rec_trainer_state_t state;

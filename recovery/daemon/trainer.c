@@ -267,12 +267,57 @@ static void recall(tinker__rec_trainer_t *t, bool fresh) {
   }
 }
 
+/* A list that ends with NULL. */
+static char **copy_list(tinker__arena_t *a, const char *const *list, size_t n) {
+  char **out = tinker__arena_array(a, n + 1, sizeof *out);
+  for (size_t i = 0; out && i < n; i++) {
+    out[i] = tinker__arena_str(a, tinker__str(list[i]));
+    if (!out[i]) return NULL;
+  }
+  return out;
+}
+
+static int copy_spec(tinker__arena_t *a, const tinker__rec_spec_t *from,
+                     tinker__rec_spec_t *to) {
+  size_t n = 0;
+  while (from->argv[n]) n++;
+  *to = *from;
+  to->name = tinker__arena_str(a, tinker__str(from->name));
+  to->argv = copy_list(a, (const char *const *)from->argv, n);
+  to->env_allow =
+      (const char *const *)copy_list(a, from->env_allow, from->env_count);
+  return to->name && to->argv && to->env_allow ? 0 : TINKER_ENOMEM;
+}
+
+int tinker__rec_trainer_set(tinker__rec_trainer_t *t,
+                            const tinker__rec_spec_t *spec) {
+  tinker__mem_t *mem = &t->daemon->mem;
+  tinker__rec_spec_t copy;
+  tinker__arena_t arena;
+  tinker__arena_init(&arena, mem);
+  int rc = copy_spec(&arena, spec, &copy);
+  char **env = NULL;
+  if (rc == 0) {
+    env = tinker__rec_env_pick(mem, environ, copy.env_allow, copy.env_count);
+  }
+  if (!env) {
+    tinker__arena_free(&arena);
+    return TINKER_ENOMEM;
+  }
+  tinker__arena_free(&t->arena);
+  tinker__mem_free(mem, t->env);
+  t->arena = arena;
+  t->spec = copy;
+  t->env = env;
+  return 0;
+}
+
 static int fill(tinker__rec_trainer_t *t, const tinker__rec_spec_t *spec,
                 char *why, size_t why_len) {
   const tinker__rec_process_t none = TINKER__REC_PROCESS_NONE;
-  t->spec = *spec;
   t->process = none;
   tinker__list_init(&t->link);
+  tinker__arena_init(&t->arena, &t->daemon->mem);
   tinker__rec_restart_init(&t->restart, now(t));
   t->moved_ms = now(t);
   int n = snprintf(t->folder_path, sizeof t->folder_path, "%s/runs/%s",
@@ -281,9 +326,8 @@ static int fill(tinker__rec_trainer_t *t, const tinker__rec_spec_t *spec,
     return tinker__why(why, why_len, TINKER_EOVERFLOW,
                        "the path of the state folder is too long");
   }
-  t->env = tinker__rec_env_pick(&t->daemon->mem, environ, spec->env_allow,
-                                spec->env_count);
-  return t->env ? 0 : tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+  int rc = tinker__rec_trainer_set(t, spec);
+  return rc == 0 ? 0 : tinker__why(why, why_len, rc, "out of memory");
 }
 
 int tinker__rec_trainer_add(tinker__rec_daemon_t *d,
@@ -307,6 +351,7 @@ void tinker__rec_trainer_free(tinker__rec_trainer_t *t) {
   tinker__list_remove(&t->link);
   tinker__rec_process_leave(&t->process);
   tinker__mem_free(&t->daemon->mem, t->env);
+  tinker__arena_free(&t->arena);
   tinker__mem_free(&t->daemon->mem, t);
 }
 

@@ -7,8 +7,8 @@
 #define ON(name) TINKER__REC_ON_##name
 #define DO(name) TINKER__REC_DO_##name
 
-static const tinker__rec_restart_policy_t policy = {
-    .max_restarts = 3, .base_ms = 1000, .cap_ms = 300000, .grace_ms = 15000};
+static const tinker__rec_restart_policy_t policy =
+    TINKER__REC_RESTART_POLICY_INIT;
 static const tinker__rec_end_t by_kill = {.known = true, .signal = 9};
 static const tinker__rec_end_t unseen = {.known = false};
 
@@ -95,6 +95,20 @@ Test(restart, backoff_has_a_ceiling) {
     if (bound > 300000) bound = 300000;
     tinker__rec_restart_died(&r, &p, &by_kill, &none, 0, (uint64_t)bound);
     cr_assert_eq(r.at_ms, bound, "%d: %lld", i, (long long)r.at_ms);
+    again(&r);
+  }
+}
+
+/* Without jitter it is the bound itself, whatever the factor. */
+Test(restart, backoff_without_jitter) {
+  static const int64_t want[] = {0, 1000, 1500, 2250, 3375, 4000, 4000};
+  tinker__rec_restart_policy_t p = policy;
+  p.jitter = false, p.factor = 1.5, p.cap_ms = 4000, p.max_restarts = 100;
+  const tinker__rec_reach_t none = at_step(0);
+  tinker__rec_restart_t r = running();
+  for (int i = 0; i < 7; i++) {
+    tinker__rec_restart_died(&r, &p, &by_kill, &none, 0, 12345);
+    cr_assert_eq(r.at_ms, want[i], "%d: %lld", i, (long long)r.at_ms);
     again(&r);
   }
 }
@@ -240,7 +254,7 @@ Test(restart, nothing_else) {
   for (int s = S(FINISHED); s < TINKER__REC_TRAINER_STATES; s++) {
     for (int e = 0; e < TINKER__REC_ON_EVENTS; e++) {
       tinker__rec_restart_t r = {.state = (tinker__rec_trainer_state_t)s};
-      bool back = e == ON(RELEASE) && (s == S(STOPPED) || s == S(EXHAUSTED));
+      bool back = e == ON(RELEASE) && s != S(FINISHED);
       cr_assert_eq(tinker__rec_restart_on(&r, &policy,
                                           (tinker__rec_trainer_event_t)e, 10),
                    DO(NOTHING));
