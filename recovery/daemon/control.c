@@ -13,6 +13,7 @@
 
 #include "base/json_read.h"
 #include "base/json_write.h"
+#include "release.h"
 
 #define MAX_LINE 4096
 #define MAX_ANSWER (16 << 20)
@@ -119,6 +120,17 @@ static void answer_word(tinker__rec_daemon_t *d, tinker__rec_trainer_t *t,
                         tinker__rec_trainer_event_t event, tinker__buf_t *out) {
   if (d->phase != TINKER__REC_DAEMON_WORKS) {
     refuse(out, "the daemon ends");
+    return;
+  }
+  char why[512];
+  int rc = 0;
+  if (event == TINKER__REC_ON_RELEASE &&
+      tinker__rec_restart_over(&t->restart)) {
+    rc = tinker__rec_release(&d->mem, d->world, d->state_dir, t->spec.name, why,
+                             sizeof why);
+  }
+  if (rc != 0 && rc != TINKER_ENOENT) { /* it may not have come to a run yet */
+    refuse(out, why);
     return;
   }
   tinker__rec_trainer_on(t, event, "an operator's word");

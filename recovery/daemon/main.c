@@ -11,6 +11,7 @@
 
 #include "control.h"
 #include "policy/check.h"
+#include "release.h"
 #include "serve.h"
 #include "timeline.h"
 
@@ -24,6 +25,7 @@ static const char help[] =
     "       tinker-recoverd serve [--state DIR] POLICY\n"
     "       tinker-recoverd check POLICY\n"
     "       tinker-recoverd journal --state DIR NAME\n"
+    "       tinker-recoverd release --state DIR NAME\n"
     "       tinker-recoverd ctl DIR COMMAND [NAME]\n"
     "\n"
     "run starts a trainer, a program that opens the run NAME in the folder\n"
@@ -32,6 +34,7 @@ static const char help[] =
     "signal ends it; SIGHUP reads the file again.\n"
     "check prints what a policy file says, and what it costs.\n"
     "journal prints what the journals say of a run, a line for each record.\n"
+    "release lets a run that has stopped (93) try again, without a daemon.\n"
     "ctl asks the daemon of the folder DIR: status [NAME], runs, hold NAME\n"
     "(end the trainer, start none), release NAME (go on), stop NAME, reload.\n"
     "\n"
@@ -284,7 +287,8 @@ static int check_command(char **argv) {
   return fflush(stdout) == 0 ? code : EXIT_BROKEN;
 }
 
-/* --- journal -------------------------------------------------------------- */
+/* --- journal, release
+ * -------------------------------------------------------------- */
 
 static int journal(char **argv) {
   char why[512];
@@ -301,6 +305,20 @@ static int journal(char **argv) {
   if (rc != 0) fprintf(stderr, "tinker-recoverd: %s\n", why);
   tinker__buf_free(&out);
   return rc == 0 && fflush(stdout) == 0 ? 0 : EXIT_STATE;
+}
+
+static int release(char **argv) {
+  char why[512];
+  tinker__mem_t mem;
+  if (!argv[0] || strcmp(argv[0], "--state") != 0 || !argv[1] || !argv[2]) {
+    return usage("%s", "release wants --state DIR NAME");
+  }
+  tinker__mem_init(&mem, NULL, 0);
+  int rc = tinker__rec_release(&mem, tinker__world_real(), argv[1], argv[2],
+                               why, sizeof why);
+  if (rc != 0) fprintf(stderr, "tinker-recoverd: %s\n", why);
+  if (rc == TINKER_EBUSY) return EXIT_BUSY;
+  return rc == 0 ? 0 : EXIT_STATE;
 }
 
 /* --- ctl ------------------------------------------------------------------ */
@@ -347,13 +365,10 @@ int main(int argc, char **argv) {
   static const struct {
     const char *name;
     int (*main)(char **argv);
-  } commands[] = {{"run", run_command},
-                  {"serve", serve_command},
-                  {"check", check_command},
-                  {"journal", journal},
-                  {"ctl", ctl},
-                  {"--help", help_command},
-                  {"--version", version_command}};
+  } commands[] = {{"run", run_command},     {"serve", serve_command},
+                  {"check", check_command}, {"journal", journal},
+                  {"release", release},     {"ctl", ctl},
+                  {"--help", help_command}, {"--version", version_command}};
   const char *name = argc > 1 ? argv[1] : "";
   for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
     if (strcmp(name, commands[i].name) == 0) return commands[i].main(argv + 2);

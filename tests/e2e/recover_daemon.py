@@ -19,15 +19,17 @@ import locald
 
 RECOVERD, TRAINER = sys.argv[3:5]
 NAME, STEPS = "numbers", 24
-EPOCH_ACTIVE = 72
+EPOCH_ACTIVE, INC_STOP = 72, 79
 
 
 class Folder:
     """A service, a state folder, and daemons on it, one after the other."""
 
-    def __init__(self, *flags):
+    def __init__(self, *flags, rules=()):
         self.service = locald.Service(*sys.argv[1:3],
                                       ["--poll-ms", "300", *flags])
+        if rules:
+            self.service.add_plan(rules)
         self.service.start()
         self.path = os.path.join(self.service.dir, "recovery")
         self.out = os.path.join(self.service.dir, "out")
@@ -214,6 +216,28 @@ def exit_codes():
         assert found == code, (word, found, folder.text())
         assert len(folder.events("started")) == starts, folder.text()
         folder.end()
+
+
+def stopped():
+    """A run that has stopped itself stays so until an operator has said
+    otherwise. Here its model is lost before the first checkpoint."""
+    folder = Folder(rules=[{"endpoint": "optim_step", "nth": 2,
+                            "act": "corrupt"}])
+    for starts in (1, 2):
+        assert folder.run() == 93, folder.text()
+        assert len(folder.events("started")) == starts, folder.text()
+        assert "no checkpoint" in folder.events("ended")[-1]["facts"]["why"]
+    words = ["release", "--state", folder.path]
+    done = subprocess.run([RECOVERD, *words, NAME], capture_output=True,
+                          text=True, check=True)
+    assert not done.stdout + done.stderr, done
+    assert len(folder.rows("supervisor", INC_STOP)) == 1
+    assert folder.run() == 93, folder.text()  # it has tried again
+    assert len(folder.rows("supervisor", INC_STOP)) == 2
+    done = subprocess.run([RECOVERD, *words, "other"], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 3 and "no such run" in done.stderr, done
+    folder.end()
 
 
 def hang(want):
@@ -420,6 +444,7 @@ def main():
     service_killed(want)
     workers(want)
     exit_codes()
+    stopped()
     hang(want)
     ended_and_started(want)
     second_daemon()

@@ -31,7 +31,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLOW = "docs/internals/client-flow.md"
 SERVICE = "docs/internals/service.md"
 LIVES = {"session": "Session", "model": "Model", "op": "Call"}  # in states.c, and its heading on the page
-SOURCES = ("include", "src", "local", "tests", "examples", "scripts", "bench",
+SOURCES = ("include", "src", "local", "recovery", "tests", "examples", "scripts", "bench",
            "demo", "cmake")
 SCRIPT_PATH = re.compile(r"\$\{?(?:source|root)\}?/([\w.{},*$/-]+)")
 # Files that exist only where a program runs, or that belong to others.
