@@ -9,8 +9,6 @@
 #ifndef TINKER_RECOVERY_DAEMON_CONTROL_H
 #define TINKER_RECOVERY_DAEMON_CONTROL_H
 
-#include <poll.h>
-
 #include "daemon.h"
 
 /* Listens. 0 or a code: the daemon works without, too. */

@@ -34,6 +34,7 @@ void tinker__rec_daemon_break(tinker__rec_daemon_t *d, const char *why) {
 static int64_t next_time(const tinker__rec_daemon_t *d) {
   int64_t at = d->tick_ms;
   if (d->watchdog_ms && d->alive_ms < at) at = d->alive_ms;
+  if (tinker__rec_hook_due(d) < at) at = tinker__rec_hook_due(d);
   EACH_TRAINER(d, t) {
     bool waits = t->restart.state == TINKER__REC_TRAINER_WAITING ||
                  t->restart.state == TINKER__REC_TRAINER_ENDING;
@@ -98,6 +99,8 @@ static size_t fill(const tinker__rec_daemon_t *d, struct pollfd *fds) {
   fds[n++] = (struct pollfd){.fd = d->wake_fd, .events = POLLIN};
   tinker__rec_control_fill(d, fds + n);
   n += TINKER__REC_CONTROL_FDS;
+  tinker__rec_hook_fill(d, fds + n);
+  n += TINKER__REC_HOOKS;
   EACH_TRAINER(d, t) {
     fds[n++] = (struct pollfd){.fd = t->process.fd, .events = POLLIN};
   }
@@ -129,13 +132,14 @@ static void wait_once(tinker__rec_daemon_t *d, struct pollfd *fds) {
   on_signals(d);
   EACH_TRAINER(d, t) tinker__rec_trainer_look(t);
   tinker__rec_control_turn(d, fds + 1);
+  tinker__rec_hook_turn(d);
   on_times(d);
 }
 
 /* Room for all descriptors; runs may have been added. */
 static struct pollfd *make_room(tinker__rec_daemon_t *d, struct pollfd *fds,
                                 size_t *cap) {
-  size_t n = 1 + TINKER__REC_CONTROL_FDS;
+  size_t n = 1 + TINKER__REC_CONTROL_FDS + TINKER__REC_HOOKS;
   EACH_TRAINER(d, t) n += t != NULL;
   if (n <= *cap) return fds;
   struct pollfd *more = tinker__mem_realloc(&d->mem, fds, 2 * n * sizeof *fds);
@@ -202,6 +206,7 @@ int tinker__rec_daemon_begin(tinker__rec_daemon_t *d, const char *state_dir,
   d->wake_fd = wake_fd;
   d->control_fd = -1;
   for (int i = 0; i < TINKER__REC_CONTROL_CONNS; i++) d->conns[i].fd = -1;
+  for (int i = 0; i < TINKER__REC_HOOKS; i++) d->hooks[i].process.fd = -1;
   d->mask = mask;
   tinker__list_init(&d->trainers);
   int rc = tinker__rec_ledger_open(&d->ledger, &d->mem, d->world, state_dir,

@@ -8,8 +8,11 @@
 #ifndef TINKER_RECOVERY_DAEMON_DAEMON_H
 #define TINKER_RECOVERY_DAEMON_DAEMON_H
 
+#include <poll.h>
+
 #include "beat.h"
 #include "ledger.h"
+#include "policy/policy.h"
 #include "process.h"
 
 /* What is asked for. Strings and lists are copied by who takes it. */
@@ -19,7 +22,10 @@ typedef struct tinker__rec_spec_s {
   const char *const *env_allow; /* names; one may end with '*' */
   size_t env_count;
   tinker__rec_restart_policy_t policy;
-  int64_t hang_ms; /* without a record of the run; 0 = for ever */
+  int64_t hang_ms;   /* without a record of the run; 0 = for ever */
+  char *const *hook; /* a program and its arguments; empty = there is none */
+  int64_t hook_on;   /* bits of TINKER__REC_NOTIFY_* (policy.h) */
+  int64_t hook_ms;   /* its time */
 } tinker__rec_spec_t;
 
 typedef struct tinker__rec_daemon_s tinker__rec_daemon_t;
@@ -49,6 +55,13 @@ typedef struct tinker__rec_conn_s {
   tinker__buf_t in, out;
 } tinker__rec_conn_t;
 
+#define TINKER__REC_HOOKS 8 /* at the same time */
+
+typedef struct tinker__rec_hook_s {
+  tinker__rec_process_t process;
+  int64_t kill_ms;
+} tinker__rec_hook_t;
+
 struct tinker__rec_daemon_s {
   tinker__mem_t mem;
   const tinker__world_t *world;
@@ -63,6 +76,7 @@ struct tinker__rec_daemon_s {
   int wake_fd;         /* signals: a byte each */
   int control_fd;      /* -1 = it has no socket */
   tinker__rec_conn_t conns[TINKER__REC_CONTROL_CONNS];
+  tinker__rec_hook_t hooks[TINKER__REC_HOOKS];
   /* Reads its file again; NULL = it has none. 0 or a code: then nothing has
    * changed. */
   int (*reload)(tinker__rec_daemon_t *d, char *why, size_t why_len);
@@ -79,6 +93,22 @@ struct tinker__rec_daemon_s {
 
 void tinker__rec_tell(tinker__rec_daemon_t *d, const char *event,
                       const char *run, const tinker__rec_facts_t *facts);
+
+/* The line, without its end. */
+void tinker__rec_line(tinker__rec_daemon_t *d, const char *event,
+                      const char *run, const tinker__rec_facts_t *facts,
+                      tinker__buf_t *out);
+
+/* --- hook.c: a program of the operator's ---------------------------------- */
+
+/* Starts it if it wants to know. notice: TINKER__REC_NOTIFY_*. */
+void tinker__rec_hook(tinker__rec_trainer_t *t, int64_t notice,
+                      const char *event, const tinker__rec_facts_t *facts);
+/* TINKER__REC_HOOKS descriptors. */
+void tinker__rec_hook_fill(const tinker__rec_daemon_t *d, struct pollfd *fds);
+void tinker__rec_hook_turn(tinker__rec_daemon_t *d);
+/* When one is to be killed; INT64_MAX = none. */
+int64_t tinker__rec_hook_due(const tinker__rec_daemon_t *d);
 
 /* --- trainer.c: one run --------------------------------------------------- */
 

@@ -103,6 +103,19 @@ static void take_policy(const tinker__rec_policy_run_t *r,
       r->hang_after_ms == TINKER__REC_NO_LIMIT ? 0 : r->hang_after_ms;
 }
 
+static int take_hook(tinker__arena_t *a, const tinker__rec_policy_t *p,
+                     tinker__rec_spec_t *spec) {
+  size_t n = p->notify.argv.n;
+  char **argv = tinker__arena_array(a, n + 1, sizeof *argv);
+  for (size_t i = 0; argv && i < n; i++) {
+    argv[i] = (char *)(uintptr_t)p->notify.argv.items[i]; /* only read */
+  }
+  spec->hook = argv;
+  spec->hook_on = p->notify.on;
+  spec->hook_ms = p->notify.timeout_ms;
+  return argv ? 0 : TINKER_ENOMEM;
+}
+
 /* The strings of spec are the file's and the arena's. */
 static int spec_of(tinker__arena_t *a, tinker__mem_t *mem,
                    const tinker__rec_policy_run_t *r,
@@ -118,7 +131,7 @@ static int spec_of(tinker__arena_t *a, tinker__mem_t *mem,
   spec->env_count =
       r->env_allow.n ? r->env_allow.n : sizeof passed / sizeof passed[0];
   take_policy(r, spec);
-  return argv ? 0 : TINKER_ENOMEM;
+  return argv ? take_hook(a, &r->policy, spec) : TINKER_ENOMEM;
 }
 
 /* --- Applying ------------------------------------------------------------- */
@@ -148,7 +161,7 @@ static bool acts(tinker__rec_daemon_t *d, const tinker__rec_policy_run_t *r) {
 
 static int apply_run(tinker__rec_daemon_t *d, const tinker__rec_policy_run_t *r,
                      char *why, size_t why_len) {
-  tinker__rec_spec_t spec;
+  tinker__rec_spec_t spec = {.name = NULL};
   tinker__arena_t arena;
   if (!acts(d, r)) return 0;
   tinker__arena_init(&arena, &d->mem);

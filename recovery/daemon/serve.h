@@ -4,7 +4,6 @@
 #define TINKER_RECOVERY_DAEMON_SERVE_H
 
 #include "daemon.h"
-#include "policy/policy.h"
 
 typedef struct tinker__rec_serve_s {
   const char *path; /* of the file */

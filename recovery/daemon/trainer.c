@@ -134,14 +134,17 @@ static const struct {
 
 /* The word of an operator is in the ledger before it counts (F94). */
 static void note_word(tinker__rec_trainer_t *t,
-                      tinker__rec_trainer_event_t event, const char *cause) {
+                      tinker__rec_trainer_event_t word, const char *cause) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   facts.cause = tinker__str(cause);
   for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-    if (words[i].event != event) continue;
+    if (words[i].event != word) continue;
     note(t, words[i].type, &facts, true);
-    tinker__rec_tell(t->daemon, tinker__rec_type_name(words[i].type),
-                     t->spec.name, &facts);
+    const char *event = tinker__rec_type_name(words[i].type);
+    tinker__rec_tell(t->daemon, event, t->spec.name, &facts);
+    if (words[i].type == TINKER__REC_HOLD) {
+      tinker__rec_hook(t, TINKER__REC_NOTIFY_HELD, event, &facts);
+    }
   }
 }
 
@@ -178,6 +181,12 @@ static void note_end(tinker__rec_trainer_t *t, const tinker__rec_end_t *end,
   }
   note(t, TINKER__REC_ATTEMPT_END, &facts, false);
   tinker__rec_tell(t->daemon, "ended", t->spec.name, &facts);
+  if (r->state == TINKER__REC_TRAINER_WAITING) {
+    tinker__rec_hook(t, TINKER__REC_NOTIFY_INCIDENT, "ended", &facts);
+  } else if (r->state == TINKER__REC_TRAINER_STOPPED ||
+             r->state == TINKER__REC_TRAINER_EXHAUSTED) {
+    tinker__rec_hook(t, TINKER__REC_NOTIFY_STOPPED, "ended", &facts);
+  }
 }
 
 static void die(tinker__rec_trainer_t *t, const tinker__rec_end_t *end,
@@ -277,16 +286,21 @@ static char **copy_list(tinker__arena_t *a, const char *const *list, size_t n) {
   return out;
 }
 
+static size_t length(char *const *list) {
+  size_t n = 0;
+  while (list && list[n]) n++;
+  return n;
+}
+
 static int copy_spec(tinker__arena_t *a, const tinker__rec_spec_t *from,
                      tinker__rec_spec_t *to) {
-  size_t n = 0;
-  while (from->argv[n]) n++;
   *to = *from;
   to->name = tinker__arena_str(a, tinker__str(from->name));
-  to->argv = copy_list(a, (const char *const *)from->argv, n);
+  to->argv = copy_list(a, (const char *const *)from->argv, length(from->argv));
+  to->hook = copy_list(a, (const char *const *)from->hook, length(from->hook));
   to->env_allow =
       (const char *const *)copy_list(a, from->env_allow, from->env_count);
-  return to->name && to->argv && to->env_allow ? 0 : TINKER_ENOMEM;
+  return to->name && to->argv && to->hook && to->env_allow ? 0 : TINKER_ENOMEM;
 }
 
 int tinker__rec_trainer_set(tinker__rec_trainer_t *t,

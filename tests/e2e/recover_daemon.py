@@ -53,6 +53,11 @@ class Folder:
     def wait(self):
         return self.daemon.wait(timeout=locald.GUARD_S)
 
+    def go(self):
+        """Trainers with wait=STEP go on."""
+        with open(self.path + ".go", "w", encoding="utf-8"):
+            pass
+
     def run(self, *words, **more):
         self.start(*words, **more)
         return self.wait()
@@ -147,13 +152,14 @@ def killed(want):
     """Ten times, at any moment. How long a restart takes is printed."""
     folder = Folder()
     chance = random.Random(1)
-    folder.start("pause=150")  # longer than all that is waited for
+    folder.start("pause=60", "wait=22")
     at = []
     for count in range(1, 11):
         pid = folder.trainer(count)
         time.sleep(chance.uniform(0, 0.25))
         at.append(time.time() * 1000)
         os.kill(pid, signal.SIGKILL)
+    folder.go()
     assert folder.wait() == 0, folder.text()
     folder.check(want)
     ended = [e["wall_ms"] for e in folder.events("ended")]
@@ -170,7 +176,7 @@ def killed(want):
 def service_killed(want):
     """With the trainer, and alone."""
     folder = Folder()
-    folder.start("pause=60")
+    folder.start("pause=30", "wait=20")
     for count in (1, 2):
         pid = folder.trainer(count)
         steps = len(folder.losses())
@@ -181,6 +187,7 @@ def service_killed(want):
     folder.until(lambda: len(folder.losses()) > 12, "steps")
     folder.service.kill()
     folder.service.start()
+    folder.go()
     assert folder.wait() == 0, folder.text()
     folder.check(want)
     folder.end()
@@ -190,10 +197,11 @@ def workers(want):
     """Two that were forked after the run was opened outlive the trainer: they
     don't have its lock."""
     folder = Folder()
-    folder.start("pause=60", "workers=2")
+    folder.start("wait=10", "workers=2")
     pid = folder.trainer(1)
     folder.until(lambda: len(folder.losses()) > 2, "steps")
     os.kill(pid, signal.SIGKILL)
+    folder.go()
     assert folder.wait() == 0, folder.text()
     folder.check(want)
     with open(folder.path + ".workers", encoding="utf-8") as f:
@@ -262,7 +270,7 @@ def ended_and_started(want):
     folder.env["LC_TESTED"] = "x"
     env, fds = folder.path + ".env", folder.path + ".fds"
     for last in (5, 12):
-        folder.start("pause=60", "env=" + env, "fds=" + fds,
+        folder.start("pause=30", "wait=20", "env=" + env, "fds=" + fds,
                      flags=("--env", "LC_*"))
         folder.until(lambda: len(folder.losses()) >= last, "steps")
         pid = folder.events("started")[-1]["facts"]["pid"]
@@ -283,7 +291,7 @@ def ended_and_started(want):
 
 def second_daemon():
     folder = Folder()
-    folder.start("pause=200")
+    folder.start("wait=5")
     folder.trainer(1)
     second = subprocess.run(folder.command(), env=folder.env, text=True,
                             capture_output=True, timeout=locald.GUARD_S)
@@ -299,12 +307,12 @@ def daemon_killed(want):
     again when it dies, and its own end is seen in its journal. If it died in
     between, the next daemon starts it at once."""
     folder = Folder()
-    folder.start("pause=80")
+    folder.start("pause=30", "wait=20")
     first = folder.trainer(1)
     folder.until(lambda: len(folder.losses()) > 2, "steps")
     folder.daemon.kill()
     folder.wait()
-    folder.start("pause=80")
+    folder.start("pause=30", "wait=20")
     found, = folder.until(lambda: folder.events("found"), "found")
     assert found["facts"]["pid"] == first
     os.kill(first, signal.SIGKILL)
@@ -313,12 +321,14 @@ def daemon_killed(want):
     folder.daemon.kill()
     folder.wait()
     os.kill(second, signal.SIGKILL)
-    folder.start("pause=80")
+    folder.start("pause=30", "wait=20")
     folder.trainer(3)
     folder.daemon.kill()
     folder.wait()
-    assert folder.run("pause=80") == 0, folder.text()
-    assert len(folder.events("found")) == 2, folder.text()
+    folder.start()
+    folder.until(lambda: len(folder.events("found")) == 2, "found")
+    folder.go()
+    assert folder.wait() == 0, folder.text()
     assert len(folder.events("started")) == 3, folder.text()
     folder.check(want)
     folder.end()
@@ -329,7 +339,7 @@ def held(want):
     session lives on, longer than the service waits for heartbeats, because the
     daemon sends them. Then it goes on with the same model."""
     folder = Folder("--session-timeout", "16")
-    folder.start("pause=60")
+    folder.start("wait=20")
     pid = folder.trainer(1)
     folder.until(lambda: len(folder.losses()) > 2, "steps")
     folder.ask("hold", NAME)
@@ -337,11 +347,12 @@ def held(want):
     assert not os.path.exists(f"/proc/{pid}")
     folder.daemon.send_signal(signal.SIGTERM)
     assert folder.wait() == 0
-    folder.start("pause=60")
+    folder.start("wait=20")
     folder.until(lambda: os.path.exists(folder.path + "/control"), "socket")
     assert folder.state() == "held"
     time.sleep(20)
     folder.ask("release", NAME)
+    folder.go()
     assert folder.wait() == 0, folder.text()
     assert len(folder.events("started")) == 2, folder.text()
     folder.check(want)
@@ -351,7 +362,7 @@ def held(want):
 def control(want):
     """What the socket says, to whom."""
     folder = Folder()
-    folder.start("pause=100")
+    folder.start("wait=20")
     pid = folder.trainer(1)
     path = os.path.join(folder.path, "control")
     assert os.stat(path).st_mode & 0o777 == 0o600
@@ -401,7 +412,7 @@ def service_manager(want):
         s.bind(path)
         s.settimeout(locald.GUARD_S)
         folder.env.update(NOTIFY_SOCKET=path, WATCHDOG_USEC="200000")
-        folder.start("pause=60")
+        folder.start("wait=20")
         assert s.recv(100) == b"READY=1"
         for _ in range(3):
             assert s.recv(100) == b"WATCHDOG=1"

@@ -2,6 +2,7 @@
 they train.
 
   recover_serve.py LOCALD MODEL RECOVERD TRAINER"""
+import json
 import os
 import signal
 import subprocess
@@ -20,10 +21,14 @@ class Served(Folder):
         super().__init__()
         self.policy = os.path.join(self.service.dir, "policy.yaml")
 
-    def write(self, runs, more=""):
+    def write(self, runs, more="", hook=None):
         """runs: name -> words of its trainer."""
         lines = ["version: 1", "defaults:", "  attempts:",
-                 "    backoff: {base: 100ms}", "runs:"]
+                 "    backoff: {base: 100ms}"]
+        if hook:
+            lines += ["  notify:", f"    exec: {{argv: [{hook}, \"2\"],"
+                      " timeout: 200ms}"]
+        lines.append("runs:")
         for name, words in runs.items():
             argv = ", ".join([TRAINER, self.path, '"{lineage}"', str(STEPS),
                               *words])
@@ -68,7 +73,7 @@ def runs():
     have the same losses, since they train the same. One that can't get on does
     the others no harm."""
     folder = Served()
-    words = ["pause=60"]
+    words = ["wait=10"]
     folder.write({"a": words, "b": words, "c": words, "broken": ["early=3"]})
     folder.start()
     folder.until(lambda: os.path.exists(folder.path + "/control"), "socket")
@@ -78,6 +83,7 @@ def runs():
     os.kill(folder.pid("a"), signal.SIGKILL)
     folder.until_states(broken="exhausted")
     folder.ask("release", "c")
+    folder.go()
     folder.until_states(a="finished", b="finished", c="finished")
     assert folder.started("a") == 2 and folder.started("broken") == 4
     want = committed(folder, "b")
@@ -108,7 +114,7 @@ def reload():
     """A file with a fault changes nothing and is named; a run that the file
     has no more is ended, and goes on when it is there again."""
     folder = Served()
-    words = ["pause=80"]
+    words = ["wait=10"]
     folder.write({"a": words})
     folder.start()
     folder.until(lambda: os.path.exists(folder.path + "/control"), "socket")
@@ -126,10 +132,48 @@ def reload():
     folder.daemon.send_signal(signal.SIGHUP)
     folder.until_states(a="left", b="running")
     folder.write({"a": words, "b": words})
+    folder.go()
     folder.daemon.send_signal(signal.SIGHUP)
     folder.until_states(a="finished", b="finished")
     assert committed(folder, "a") == committed(folder, "b")
     assert folder.started("a") == 2 and folder.started("b") == 1
+    folder.daemon.send_signal(signal.SIGTERM)
+    assert folder.wait() == 0, folder.text()
+    folder.end()
+
+
+def hooks():
+    """A program hears of a death, of a run that is given up and of one that is
+    held. It is killed when its time is over; nothing waits for it."""
+    folder = Served()
+    heard, late = folder.path + ".heard", folder.path + ".late"
+    hook = folder.path + ".sh"
+    with open(hook, "w", encoding="utf-8") as f:
+        f.write(f'#!/bin/sh\necho "$2" >> {heard}\nsleep "$1"\n'
+                f'echo "$2" >> {late}\n')
+    os.chmod(hook, 0o755)
+    folder.write({"a": ["wait=10"], "broken": ["early=3"]}, hook=hook)
+    folder.start()
+    folder.until(lambda: os.path.exists(folder.path + "/control"), "socket")
+    folder.until_states(broken="exhausted")
+    folder.until(lambda: folder.steps("a") > 2, "steps")
+    folder.ask("hold", "a")
+    folder.until_states(a="held")
+    folder.ask("release", "a")
+    folder.go()
+    folder.until_states(a="finished")
+
+    def told():
+        if not os.path.exists(heard):
+            return []
+        with open(heard, encoding="utf-8") as f:
+            return [json.loads(line) for line in f]
+
+    folder.until(lambda: len(told()) == 5, "hooks")
+    causes = [e["facts"]["cause"] for e in told() if e["run"] == "broken"]
+    assert causes == 3 * ["waiting"] + ["exhausted"], told()
+    assert [e["event"] for e in told() if e["run"] == "a"] == ["HOLD"], told()
+    assert not os.path.exists(late)
     folder.daemon.send_signal(signal.SIGTERM)
     assert folder.wait() == 0, folder.text()
     folder.end()
@@ -154,6 +198,7 @@ def refused():
 def main():
     started_again(runs())
     reload()
+    hooks()
     refused()
     print("every run of the file has the same losses")
 

@@ -4,6 +4,7 @@
  *   run_trainer FOLDER NAME STEPS [WORD=VALUE...]
  *
  *   pause=MS       after each step
+ *   wait=STEP      waits before it until there is a file FOLDER.go
  *   workers=N      forks so many processes that outlive it, up to two minutes;
  *                  their pids go to FOLDER.workers
  *   stop=STEP      stops itself (SIGSTOP) before it, the first time
@@ -21,7 +22,7 @@
 
 typedef struct {
   const char *folder, *name;
-  long steps, pause_ms, workers, stop_at, exit_at, code, early;
+  long steps, pause_ms, wait_at, workers, stop_at, exit_at, code, early;
   const char *env, *fds;
 } plan_t;
 
@@ -76,6 +77,13 @@ static void stop_once(const plan_t *p) {
   raise(SIGSTOP);
 }
 
+static void wait_for_go(const plan_t *p) {
+  const struct timespec wait = {.tv_nsec = 5000000};
+  char path[4096];
+  snprintf(path, sizeof path, "%s.go", p->folder);
+  while (access(path, F_OK) != 0) nanosleep(&wait, NULL);
+}
+
 static void on_event(void *user, const char *line, size_t len) {
   (void)user;
   fprintf(stderr, "%.*s\n", (int)len, line);
@@ -102,6 +110,7 @@ static tinker_run_t *open_run(const plan_t *p) {
 static void train(tinker_run_t *run, const plan_t *p,
                   const tinker_run_step_t *step) {
   int number = (int)step->step, next = number + 1;
+  if (number == p->wait_at) wait_for_go(p);
   tinker_datum_t *datum = numbered_example(number);
   tinker_future_t *forward =
       step->forward_count
@@ -131,6 +140,7 @@ static const char *value_of(const char *word, const char *name) {
 static void read_word(plan_t *p, const char *word) {
   const char *v;
   if ((v = value_of(word, "pause"))) p->pause_ms = strtol(v, NULL, 10);
+  if ((v = value_of(word, "wait"))) p->wait_at = strtol(v, NULL, 10);
   if ((v = value_of(word, "workers"))) p->workers = strtol(v, NULL, 10);
   if ((v = value_of(word, "stop"))) p->stop_at = strtol(v, NULL, 10);
   if ((v = value_of(word, "early"))) p->early = strtol(v, NULL, 10);
