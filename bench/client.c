@@ -241,6 +241,7 @@ static void sample(const arrays_t *a) {
   for (size_t i = 0; i < a->n; i++) {
     f[i] = submit_sample(a->tokens + i * a->length, a->length);
   }
+  if (mode == BACKGROUND) check(tinker_future_wait_all(f, a->n, -1));
   for (size_t i = 0; i < a->n; i++) read_sample(f[i]);
   meter_stop();
   free(f);

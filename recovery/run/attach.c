@@ -257,12 +257,14 @@ static int place(tinker_run_t *run, const tinker__rec_op_t *op,
     break;
   case TINKER__REC_SLOT_SAVE:
     if (!s) break;
+    tinker_future_release(s->save); /* of two, the later one */
     s->save = tinker_future_retain(future);
     s->save_op = op->id;
     tinker__why(s->ckpt, sizeof s->ckpt, 0, "%s", op->name);
     break;
   case TINKER__REC_SLOT_PROBE:
     if (!s) break;
+    tinker_future_release(s->probe);
     s->probe = tinker_future_retain(future);
     s->probe_op = op->id;
     break;

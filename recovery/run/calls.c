@@ -1,6 +1,7 @@
 /* calls: what a training loop calls. The caller's threads; one at a time makes
  * the calls of a step. */
 #include <string.h>
+#include <unistd.h>
 
 #include "run/run.h"
 
@@ -13,7 +14,14 @@ void tinker__rec_reject(tinker_promise_t *p, int code, const char *why) {
   tinker_promise_release(p);
 }
 
-/* A call that is refused before anything is done for it. */
+/* A forked child has a copy of the run, whose lock may be held by nobody there.
+ */
+static bool is_here(const tinker_run_t *run) {
+  return run->pid == getpid();
+}
+
+/* A call that is refused before anything is done for it. In a forked child it
+ * ends with TINKER_EFORKED, whatever the code is. */
 static tinker_future_t *refused(tinker_run_t *run, const char *name,
                                 const tinker_call_options_t *call, int code,
                                 const char *why) {
@@ -182,7 +190,9 @@ tinker_run_forward_backward(tinker_run_t *run, tinker_datum_t *const *data,
   tinker__rec_step_t *step;
   tinker__rec_epoch_t *epoch;
   tinker_trainer_t *trainer = NULL;
-  if (!run) return refused(NULL, name, call, TINKER_EINVAL, NULL);
+  if (!run || !is_here(run)) {
+    return refused(run, name, call, TINKER_EINVAL, NULL);
+  }
   bool read = digest(run, data, n, batch) == 0; /* else the trainer says why */
   const char *no =
       check_forward(run, read ? batch : NULL, &step, &epoch, &trainer);
@@ -216,7 +226,9 @@ tinker_future_t *tinker_run_optim_step(tinker_run_t *run,
   tinker__rec_step_t *step;
   tinker__rec_epoch_t *epoch;
   tinker_trainer_t *trainer = NULL;
-  if (!run) return refused(NULL, name, call, TINKER_EINVAL, NULL);
+  if (!run || !is_here(run)) {
+    return refused(run, name, call, TINKER_EINVAL, NULL);
+  }
   const char *no = check_forward(run, NULL, &step, &epoch, &trainer);
   if (!no && !step->forward_count) {
     no = "the step has no forward_backward";
@@ -286,7 +298,9 @@ tinker_future_t *tinker_run_commit(tinker_run_t *run, const void *cursor,
   bool due = !no && tinker__rec_ckpt_due(run, step->number);
   pthread_mutex_unlock(&run->lock);
   int rc = no ? TINKER_ESTATE : note_cursor(run, step);
-  if (rc == 0 && due) tinker__rec_ckpt_submit(run, run->epoch, step, false);
+  if (rc == 0 && due) {
+    tinker__rec_ckpt_submit(run, run->epoch, step, TINKER__REC_SAVE_DUE);
+  }
   if (rc == 0) {
     rc = tinker__rec_worker_add(run, TINKER__REC_JOB_COMMIT, p, step);
   }
@@ -300,17 +314,30 @@ tinker_future_t *tinker_run_checkpoint(tinker_run_t *run,
                                        const tinker_call_options_t *call) {
   static const char name[] = "run_checkpoint";
   tinker_promise_t *p = NULL;
+  const char *no = NULL;
   if (!run) return refused(NULL, name, call, TINKER_EINVAL, NULL);
   tinker_future_t *future =
       tinker_client_promise(run->home, name, NULL, call, &p);
   if (!p) return future;
-  int rc = tinker__rec_worker_add(run, TINKER__REC_JOB_CHECKPOINT, p, NULL);
-  if (rc != 0) tinker__rec_reject(p, rc, NULL);
+  /* The save is submitted here: what the program calls next is after it. */
+  pthread_mutex_lock(&run->lock);
+  tinker__rec_step_t *step = tinker__rec_ckpt_ask(run, &no);
+  tinker__rec_epoch_t *epoch = run->epoch;
+  pthread_mutex_unlock(&run->lock);
+  int rc = no ? TINKER_ESTATE : step ? 0 : TINKER_ENOMEM;
+  if (rc == 0) {
+    tinker__rec_ckpt_submit(run, epoch, step, TINKER__REC_SAVE_ASKED);
+    rc = tinker__rec_worker_add(run, TINKER__REC_JOB_CHECKPOINT, p, step);
+  }
+  if (rc == 0) return future;
+  tinker__rec_reject(p, rc, no);
+  if (step) tinker__rec_step_free(run, step);
   return future;
 }
 
 int tinker_run_get_trainer(tinker_run_t *run, tinker_trainer_t **out) {
   if (!run || !out) return TINKER_EINVAL;
+  if (!is_here(run)) return TINKER_EFORKED;
   pthread_mutex_lock(&run->lock);
   tinker_trainer_t *t = run->epoch && run->phase == TINKER__REC_RUN_READY
                             ? tinker_trainer_retain(run->epoch->trainer)
@@ -324,6 +351,7 @@ int tinker_run_get_trainer(tinker_run_t *run, tinker_trainer_t **out) {
 int tinker_run_resume(tinker_run_t *run, const char *why) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   if (!run || !why || !*why) return TINKER_EINVAL;
+  if (!is_here(run)) return TINKER_EFORKED;
   pthread_mutex_lock(&run->lock);
   bool stopped = run->phase == TINKER__REC_RUN_STOPPED;
   pthread_mutex_unlock(&run->lock);
@@ -333,6 +361,9 @@ int tinker_run_resume(tinker_run_t *run, const char *why) {
                             &facts, tinker__str(""));
   if (rc != 0) return rc;
   pthread_mutex_lock(&run->lock);
+  /* What has stopped the run is no reason any more; its incident is open. */
+  memset(&run->fault, 0, sizeof run->fault);
+  run->again = run->reattached = 0;
   tinker__rec_settle_phase(run);
   pthread_mutex_unlock(&run->lock);
   return 0;
@@ -340,6 +371,7 @@ int tinker_run_resume(tinker_run_t *run, const char *why) {
 
 int tinker_run_distrust(tinker_run_t *run, const char *why) {
   if (!run || !why || !*why) return TINKER_EINVAL;
+  if (!is_here(run)) return TINKER_EFORKED;
   pthread_mutex_lock(&run->lock);
   tinker__why(run->distrust, sizeof run->distrust, 0, "%s", why);
   pthread_mutex_unlock(&run->lock);

@@ -21,10 +21,17 @@ static void name_of(const tinker_run_t *run, const tinker__rec_epoch_t *e,
 }
 
 void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
-                             tinker__rec_step_t *s, bool ahead) {
+                             tinker__rec_step_t *s, tinker__rec_save_t why) {
+  bool ahead = why == TINKER__REC_SAVE_CLEAN;
+  char tail[32] = "";
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   pthread_mutex_lock(&run->lock);
-  const char *tail = ahead ? "-c" : run->save_due ? "-b" : "";
+  if (ahead) {
+    snprintf(tail, sizeof tail, "-c");
+  } else if (why == TINKER__REC_SAVE_ASKED || run->save_due) {
+    /* Of one step there may be several: a number that no save had before. */
+    snprintf(tail, sizeof tail, "-b%llu", (unsigned long long)run->next_op + 1);
+  }
   name_of(run, e, s->number, tail, s->ckpt, sizeof s->ckpt);
   if (!ahead) run->save_due = false;
   tinker_trainer_t *trainer = tinker_trainer_retain(e->trainer);
@@ -128,37 +135,48 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
   return rc;
 }
 
-static const char *not_now(const tinker_run_t *run) {
+static const char *not_now(const tinker_run_t *run, int64_t number) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
   if (run->phase != TINKER__REC_RUN_READY) {
     return "there is no model: call tinker_run_next()";
   }
-  if (run->state.committed == run->state.from_step) {
-    return "no step was committed since the model was made";
+  if (last && !last->committing && (last->forward_count || last->optim)) {
+    return "the present step has not been committed: call tinker_run_commit()";
   }
-  if (last && (last->forward_count || last->optim)) {
-    return "a step has been begun";
+  if (number <= run->state.from_step) {
+    return "no step was committed since the model was made";
   }
   return NULL;
 }
 
-int tinker__rec_ckpt_now(tinker_run_t *run, char **path,
-                         tinker__rec_fault_t *f) {
-  tinker__rec_step_t s = {.number = run->state.committed};
+tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no) {
+  const tinker__rec_step_t *last = tinker__rec_step_last(run);
+  int64_t number = run->state.committed;
+  if (last) number = last->committing ? last->number : last->number - 1;
+  *no = not_now(run, number);
+  if (*no) return NULL;
+  tinker__str_t cursor = tinker__rec_step_cursor(run);
+  tinker__rec_step_t *s = tinker__mem_zalloc(&run->mem, sizeof *s);
+  if (!s) return NULL;
+  tinker__list_init(&s->link);
+  s->number = number;
+  s->cursor_len = cursor.len;
+  s->cursor = tinker__mem_strndup(&run->mem, cursor.ptr, cursor.len);
+  if (s->cursor) return s;
+  tinker__rec_step_free(run, s);
+  return NULL;
+}
+
+int tinker__rec_ckpt_asked(tinker_run_t *run, tinker__rec_step_t *s,
+                           char **path, tinker__rec_fault_t *f) {
   pthread_mutex_lock(&run->lock);
-  const char *no = not_now(run);
-  s.cursor = run->state.cursor.data;
-  s.cursor_len = run->state.cursor.len;
-  run->save_due = true; /* the name of a second one for the same step */
+  bool there =
+      run->phase == TINKER__REC_RUN_READY && s->number <= run->state.committed;
+  if (!there) *f = run->fault;
   pthread_mutex_unlock(&run->lock);
-  if (no) {
-    f->code = TINKER_ESTATE;
-    return tinker__why(f->why, sizeof f->why, TINKER_ESTATE, "%s", no);
-  }
-  tinker__rec_ckpt_submit(run, run->epoch, &s, false);
-  int rc = tinker__rec_ckpt_settle(run, &s, path, f);
-  tinker_future_release(s.save);
-  tinker_future_release(s.probe);
-  tinker_future_release(s.probe_again);
-  return rc;
+  if (there) return tinker__rec_ckpt_settle(run, s, path, f);
+  if (f->code) return f->code;
+  f->code = TINKER_ESTATE;
+  return tinker__why(f->why, sizeof f->why, TINKER_ESTATE,
+                     "step %lld was not committed", (long long)s->number);
 }

@@ -11,6 +11,7 @@
 
 #define CLOSE_MS 4000
 #define FINISH_MS 2000
+#define MAX_TAGS 64 /* of a client */
 
 /* --- Options -------------------------------------------------------------- */
 
@@ -50,6 +51,47 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
                      "options.%s is %lld: out of range", field, value);
 }
 
+static bool keep_text(tinker_run_t *run, const char **text) {
+  *text = tinker__arena_str(&run->strings, tinker__str(*text));
+  return *text != NULL;
+}
+
+/* A list that the client will refuse is left to it, as it is. */
+static bool keep_tags(tinker_run_t *run, tinker_client_options_t *o) {
+  const char **tags;
+  if (o->tag_count > MAX_TAGS) return true;
+  for (size_t i = 0; i < o->tag_count; i++) {
+    if (!o->tags[i]) return true;
+  }
+  tags = tinker__arena_array(&run->strings, o->tag_count + 1, sizeof *tags);
+  if (!tags) return false;
+  for (size_t i = 0; i < o->tag_count; i++) {
+    tags[i] = o->tags[i];
+    if (!keep_text(run, &tags[i])) return false;
+  }
+  o->tags = tags;
+  return true;
+}
+
+/* Every epoch makes a client of these options, so all that they point at is
+ * copied. */
+static int keep_client(tinker_run_t *run, tinker_client_options_t *o, char *why,
+                       size_t why_len) {
+  const char **texts[] = {&o->base_url, &o->api_key, &o->project_id,
+                          &o->display_name};
+  bool kept = true;
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    if (*texts[i]) kept &= keep_text(run, texts[i]);
+  }
+  if (o->allocator) {
+    run->allocator = *o->allocator;
+    o->allocator = &run->allocator;
+  }
+  if (kept && o->tags) kept = keep_tags(run, o);
+  if (kept) return 0;
+  return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
+}
+
 static int take_client(tinker_run_t *run, const tinker_client_options_t *given,
                        char *why, size_t why_len) {
   const tinker_client_options_t defaults = TINKER_CLIENT_OPTIONS_INIT;
@@ -62,14 +104,7 @@ static int take_client(tinker_run_t *run, const tinker_client_options_t *given,
                        "options.client: mode must be background, seams and "
                        "adopt NULL: they are the run's");
   }
-  if (o->base_url) {
-    o->base_url = tinker__arena_str(&run->strings, tinker__str(o->base_url));
-  }
-  if (o->api_key) {
-    o->api_key = tinker__arena_str(&run->strings, tinker__str(o->api_key));
-  }
-  /* The rest of what it points at is copied by the first client. */
-  return 0;
+  return keep_client(run, o, why, why_len);
 }
 
 static int take_options(tinker_run_t *run, const tinker_run_options_t *given,

@@ -59,6 +59,7 @@ typedef struct tinker__rec_made_s {
   uint64_t op;
   int64_t step;
   tinker__rec_slot_t slot;
+  bool again; /* the journal has it already */
   bool has_batch;
   unsigned char batch[TINKER__SHA256_LEN];
   char name[TINKER__REC_MAX_NAME];
@@ -109,7 +110,7 @@ typedef struct tinker__rec_job_s {
   tinker__link_t link;
   tinker__rec_job_kind_t kind;
   tinker_promise_t *promise; /* NULL = nobody waits */
-  tinker__rec_step_t *step;  /* of COMMIT */
+  tinker__rec_step_t *step;  /* of COMMIT; of CHECKPOINT: the job's own */
 } tinker__rec_job_t;
 
 struct tinker_run_s {
@@ -121,7 +122,8 @@ struct tinker_run_s {
   tinker_run_plan_t plan;
   tinker_adam_params_t adam;
   tinker_client_options_t client_options;
-  tinker__arena_t strings; /* of options and plan */
+  tinker_allocator_t allocator; /* of client_options, if they have one */
+  tinker__arena_t strings;      /* of options and plan */
   char dir[TINKER__REC_PATH_ROOM];
   char plan8[9]; /* digits of the plan's digest, for names */
   tinker__rec_lock_t lock_file;
@@ -242,18 +244,27 @@ int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
 
 /* --- checkpoint.c, probe.c ------------------------------------------------ */
 
+/* Why a checkpoint is made. */
+typedef enum {
+  TINKER__REC_SAVE_DUE,   /* it is time for one */
+  TINKER__REC_SAVE_ASKED, /* the program wants one */
+  TINKER__REC_SAVE_CLEAN  /* a bad step is held up: it goes ahead of that */
+} tinker__rec_save_t;
+
 /* Submits save and fingerprint, ahead of or behind what was submitted. Any
- * thread, with the lock held by nobody. */
+ * thread, without the lock. */
 void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
-                             tinker__rec_step_t *step, bool ahead);
+                             tinker__rec_step_t *step, tinker__rec_save_t why);
 /* Waits for them and journals what they gave. The run's thread. path: receives
  * a copy in the run's memory; may be NULL. 0 or f is filled. */
 int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *step,
                             char **path, tinker__rec_fault_t *f);
-/* A checkpoint of the step that was committed last. The run's thread. path: as
- * above. */
-int tinker__rec_ckpt_now(tinker_run_t *run, char **path,
-                         tinker__rec_fault_t *f);
+/* A checkpoint of the step whose commit was called last, for SAVE_ASKED; else
+ * NULL, and `no` says why. Under the lock. */
+tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no);
+/* Settles one that was asked for, if its step was committed. As above. */
+int tinker__rec_ckpt_asked(tinker_run_t *run, tinker__rec_step_t *step,
+                           char **path, tinker__rec_fault_t *f);
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
 
 /* The forward of the fixed probe set. Returns its future. */

@@ -13,6 +13,7 @@ typedef struct {
   uint64_t ticket;
   uint64_t op;
   int64_t step;
+  bool again;  /* the journal has its intent already */
   size_t open; /* requests that have not ended */
 } ticket_t;
 
@@ -41,10 +42,17 @@ static void ticket_free(ticket_t *t) {
   tinker__mem_free(&t->epoch->run->mem, t);
 }
 
-/* What the program has announced under this tag; else it is new. */
+/* What the journal has under this tag: an earlier process wanted to send it.
+ * Else what the program has announced; else it is new. */
 static void describe(tinker__rec_epoch_t *e, uint64_t tag,
                      tinker__rec_made_t *out) {
   tinker_run_t *run = e->run;
+  const tinker__rec_op_t *op = tinker__rec_state_op(&run->state, tag);
+  if (op) {
+    *out = (tinker__rec_made_t){
+        .op = op->id, .step = op->step, .slot = op->slot, .again = true};
+    return;
+  }
   TINKER__LIST_EACH(l, tmp, &e->made) {
     tinker__rec_made_t *m = TINKER__CONTAINER(l, tinker__rec_made_t, link);
     if (m->op != tag) continue;
@@ -67,6 +75,7 @@ static ticket_t *ticket_new(tinker__rec_epoch_t *e, const tinker_intent_t *in,
                   .ticket = in->ticket,
                   .op = made->op,
                   .step = made->step,
+                  .again = made->again,
                   .open = in->request_count};
   tinker__list_push_back(&e->tickets, &t->link);
   pthread_mutex_unlock(&run->lock);
@@ -75,12 +84,26 @@ static ticket_t *ticket_new(tinker__rec_epoch_t *e, const tinker_intent_t *in,
 
 /* --- Intents -------------------------------------------------------------- */
 
+/* Is it an operation that this process, or an earlier one, has announced? */
+static bool is_known(tinker__rec_epoch_t *e, uint64_t tag) {
+  tinker_run_t *run = e->run;
+  pthread_mutex_lock(&run->lock);
+  bool known = tinker__rec_state_op(&run->state, tag) != NULL;
+  TINKER__LIST_EACH(l, tmp, &e->made) {
+    known |= TINKER__CONTAINER(l, tinker__rec_made_t, link)->op == tag;
+  }
+  pthread_mutex_unlock(&run->lock);
+  return known;
+}
+
 /* What would train without the run's knowledge. */
-static bool goes_past(const tinker_intent_t *in) {
-  if (in->tag != 0) return false;
-  return in->kind == TINKER_KIND_FORWARD_BACKWARD ||
-         in->kind == TINKER_KIND_OPTIM_STEP || in->kind == TINKER_KIND_STEP ||
-         in->kind == TINKER_KIND_LOAD_STATE;
+static bool goes_past(tinker__rec_epoch_t *e, const tinker_intent_t *in) {
+  if (in->kind != TINKER_KIND_FORWARD_BACKWARD &&
+      in->kind != TINKER_KIND_OPTIM_STEP && in->kind != TINKER_KIND_STEP &&
+      in->kind != TINKER_KIND_LOAD_STATE) {
+    return false;
+  }
+  return !is_known(e, in->tag);
 }
 
 static bool is_finish(const tinker_intent_t *in) {
@@ -93,7 +116,7 @@ static const char *refusal(tinker__rec_epoch_t *e, const tinker_intent_t *in) {
                                        : "the run may go on with this session";
   }
   if (atomic_load(&e->fenced)) return "the run goes on with another model";
-  if (goes_past(in)) {
+  if (goes_past(e, in)) {
     return "it would train the model of a run past the run: use "
            "tinker_run_forward_backward() and tinker_run_optim_step()";
   }
@@ -151,6 +174,16 @@ static void on_durable(void *user, int rc) {
   }
 }
 
+/* Bytes that are sent again are where they were kept the first time. */
+static int keep_bodies(tinker__rec_epoch_t *e, const tinker__rec_made_t *made,
+                       const tinker_intent_t *in, tinker__rec_sent_t *sent,
+                       bool side, tinker__buf_t *bytes, char *why,
+                       size_t why_len) {
+  if (made->again) return 0;
+  return side ? side_bodies(e, made->step, in, sent, why, why_len)
+              : inline_bodies(in, sent, bytes);
+}
+
 static int submit_intent(tinker__rec_epoch_t *e, const ticket_t *t,
                          const tinker__rec_facts_t *f, tinker__str_t bytes) {
   waiting_t *w = tinker__mem_alloc(&e->run->mem, sizeof *w);
@@ -188,8 +221,7 @@ static int write_intent(tinker__rec_epoch_t *e, ticket_t *t,
     sent[i].datums = (int64_t)r->datums;
     memcpy(sent[i].sha256, r->sha256, sizeof sent[i].sha256);
   }
-  int rc = side ? side_bodies(e, made->step, in, sent, why, why_len)
-                : inline_bodies(in, sent, &bytes);
+  int rc = keep_bodies(e, made, in, sent, side, &bytes, why, why_len);
   if (made->has_batch) tinker__hex(made->batch, sizeof made->batch, batch);
   f.op = (int64_t)made->op;
   f.slot = made->slot;
@@ -260,7 +292,8 @@ static void on_withdrawn(void *user, uint64_t number) {
   tinker__rec_epoch_t *e = user;
   ticket_t t;
   tinker__rec_facts_t f = TINKER__REC_FACTS_INIT;
-  if (!find(e, number, false, true, &t)) return;
+  /* Of bytes that are sent again the first copy counts as sent all the same. */
+  if (!find(e, number, false, true, &t) || t.again) return;
   f.op = (int64_t)t.op;
   tinker__rec_note_add(e->run, e, TINKER__REC_OP_WITHDRAWN, t.step, &f,
                        tinker__str(""), NULL, NULL);

@@ -73,7 +73,6 @@ static int fill(tinker_run_t *run, handed_t *h) {
       .forward = h->forward,
       .forward_count = n,
       .optim = done ? NULL : tinker_future_retain(s->optim)};
-  run->rolled_back = false;
   return 0;
 }
 
@@ -86,7 +85,8 @@ int tinker__rec_hand_out(tinker_run_t *run, tinker_promise_t *promise) {
   int rc = fill(run, h);
   if (rc == 0) rc = tinker_promise_resolve(promise, h, handed_free);
   if (rc != 0) handed_free(h);
-  if (rc == 0 || rc == TINKER_ENOENT) { /* ENOENT: nobody waits any more */
+  if (rc == 0) run->rolled_back = false; /* it has been said to somebody */
+  if (rc == 0 || rc == TINKER_ENOENT) {  /* ENOENT: nobody waits any more */
     tinker_promise_release(promise);
     return 0;
   }
@@ -375,7 +375,7 @@ static void do_checkpoint(tinker_run_t *run, tinker__rec_job_t *job) {
   }
   saved->run = run;
   tinker__ref_retain(&run->memory_users);
-  int rc = tinker__rec_ckpt_now(run, &saved->path, &f);
+  int rc = tinker__rec_ckpt_asked(run, job->step, &saved->path, &f);
   if (rc == 0) rc = tinker_promise_resolve(job->promise, saved, saved_free);
   if (rc != 0) saved_free(saved);
   if (rc == 0) {
@@ -385,6 +385,15 @@ static void do_checkpoint(tinker_run_t *run, tinker__rec_job_t *job) {
   }
 }
 
+/* The steps of commits are the run's. */
+static void job_free(tinker_run_t *run, tinker__rec_job_t *job) {
+  tinker__list_remove(&job->link);
+  if (job->kind == TINKER__REC_JOB_CHECKPOINT) {
+    tinker__rec_step_free(run, job->step);
+  }
+  tinker__mem_free(&run->mem, job);
+}
+
 static void run_job(tinker_run_t *run, tinker__rec_job_t *job) {
   switch (job->kind) {
   case TINKER__REC_JOB_NEXT: do_next(run, job); break;
@@ -392,9 +401,8 @@ static void run_job(tinker_run_t *run, tinker__rec_job_t *job) {
   case TINKER__REC_JOB_CHECKPOINT: do_checkpoint(run, job); break;
   }
   pthread_mutex_lock(&run->lock);
-  tinker__list_remove(&job->link);
+  job_free(run, job);
   pthread_mutex_unlock(&run->lock);
-  tinker__mem_free(&run->mem, job);
 }
 
 static tinker__rec_job_t *take_job(tinker_run_t *run) {
@@ -425,12 +433,11 @@ int tinker__rec_worker_start(tinker_run_t *run) {
 }
 
 void tinker__rec_worker_end(tinker_run_t *run) {
-  tinker__link_t *l;
   if (run->threaded) pthread_join(run->thread, NULL);
-  while ((l = tinker__list_pop_front(&run->jobs)) != NULL) {
+  TINKER__LIST_EACH(l, tmp, &run->jobs) {
     tinker__rec_job_t *job = TINKER__CONTAINER(l, tinker__rec_job_t, link);
     tinker__rec_reject(job->promise, TINKER_ECLOSED, NULL);
-    tinker__mem_free(&run->mem, job);
+    job_free(run, job);
   }
 }
 

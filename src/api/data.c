@@ -61,7 +61,9 @@ tinker_input_t *tinker_input_retain(tinker_input_t *input) {
 tinker_input_t *tinker_input_release(tinker_input_t *input) {
   if (!input || !tinker__ref_release(&input->ref)) return NULL;
   tinker__shared_release(input->owner);
-  tinker__mem_free(&input->mem, input->ends);
+  if (input->ends != &input->first_end) {
+    tinker__mem_free(&input->mem, input->ends);
+  }
   free_self(input, &input->mem);
   return NULL;
 }
@@ -141,12 +143,24 @@ static int grow_tokens(tinker_input_t *input, size_t need) {
   return 0;
 }
 
+/* Most inputs are one chunk, whose end has its place. */
 static int grow_chunks(tinker_input_t *input) {
-  void *ends = input->ends;
-  int rc = grow(&input->mem, &ends, &input->chunks_cap, input->chunks + 1,
-                sizeof *input->ends);
+  if (input->chunks < input->chunks_cap) return 0;
+  bool first = input->ends == &input->first_end;
+  if (!input->ends) {
+    input->ends = &input->first_end;
+    input->chunks_cap = 1;
+    return 0;
+  }
+  void *ends = first ? NULL : input->ends;
+  size_t cap = first ? 0 : input->chunks_cap;
+  int rc =
+      grow(&input->mem, &ends, &cap, input->chunks + 1, sizeof *input->ends);
+  if (rc) return rc;
   input->ends = ends;
-  return rc;
+  input->chunks_cap = cap;
+  if (first) input->ends[0] = input->first_end;
+  return 0;
 }
 
 static int append(tinker_input_t *input, const int32_t *tokens, size_t n) {

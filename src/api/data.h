@@ -18,7 +18,8 @@ struct tinker_input_s {
   const int32_t *tokens; /* of the block that `owner` is */
   void *owner;           /* a block with users (base/shared.h) */
   size_t len, cap;
-  size_t *ends; /* exclusive end of each text chunk */
+  size_t *ends; /* exclusive end of each text chunk: first_end, or owned */
+  size_t first_end;
   size_t chunks, chunks_cap;
 };
 

@@ -120,19 +120,21 @@ int tinker_future_wait_any(tinker_future_t *const *futures, size_t n,
   return rc;
 }
 
+/* From the last to the first: operations mostly end in the order of their
+ * calls, and each wait that has to sleep costs its thread a wake-up. */
 int tinker_future_wait_all(tinker_future_t *const *futures, size_t n,
                            int64_t timeout_ms) {
   int rc = check_all(futures, n);
   if (timeout_ms < -1) return TINKER_EINVAL;
   const tinker__world_t *world = tinker__world_real();
   int64_t start = world->now_ms(world->user);
-  for (size_t i = 0; i < n && !rc; i++) {
+  for (size_t i = n; i > 0 && !rc; i--) {
     int64_t spent = world->now_ms(world->user) - start;
     int64_t left = timeout_ms < 0       ? -1
                    : timeout_ms > spent ? timeout_ms - spent
                                         : 0;
     size_t place;
-    rc = wait_for(&futures[i], 1, left, &place);
+    rc = wait_for(&futures[i - 1], 1, left, &place);
   }
   return rc;
 }

@@ -7,6 +7,8 @@
 #include "api/handles.h"
 #include "wire/sample.h"
 
+#define FEW_CHUNKS 4
+
 static void check_numbers(tinker__call_t *c,
                           const tinker_sampling_params_t *o) {
   tinker__call_want(c, o->max_tokens == -1 || o->max_tokens >= 1, "max_tokens",
@@ -92,15 +94,22 @@ static void fill_params(tinker__sample_params_t *p,
   }
 }
 
+/* Nearly every call has few chunks and no stop strings, and needs no memory for
+ * them. */
 static int encode(tinker__op_t *op, const tinker_input_t *prompt,
                   const tinker_sampling_params_t *o) {
   tinker__sample_request_t r;
   tinker__arena_t *arena = &tinker__op_job(op)->arena;
-  tinker__str_t *strings =
-      tinker__arena_array(arena, o->stop_string_count, sizeof *strings);
-  tinker__chunk_view_t *chunks =
-      tinker__arena_array(arena, prompt->chunks, sizeof *chunks);
-  if (!chunks || (o->stop_string_count && !strings)) return TINKER_ENOMEM;
+  tinker__str_t *strings = NULL;
+  tinker__chunk_view_t few[FEW_CHUNKS], *chunks = few;
+  if (o->stop_string_count) {
+    strings = tinker__arena_array(arena, o->stop_string_count, sizeof *strings);
+    if (!strings) return TINKER_ENOMEM;
+  }
+  if (prompt->chunks > FEW_CHUNKS) {
+    chunks = tinker__arena_array(arena, prompt->chunks, sizeof *chunks);
+    if (!chunks) return TINKER_ENOMEM;
+  }
   tinker__input_views(prompt, chunks);
   tinker__sample_request_init(&r);
   r.sampling_session_id = tinker__str(op->turn->id);

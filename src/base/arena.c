@@ -1,11 +1,13 @@
-/* arena: see arena.h. */
+/* arena: see arena.h. Small blocks double from the first to the largest, since
+ * most messages are short. */
 #include "base/arena.h"
 
 #include <stddef.h>
 #include <string.h>
 #include <tinker/error.h>
 
-#define SMALL_BLOCK 4096
+#define FIRST_BLOCK 512
+#define LARGEST_BLOCK 4096
 #define ALIGN sizeof(max_align_t)
 
 typedef union tinker__arena_block_u {
@@ -71,22 +73,26 @@ static void *new_block(tinker__arena_t *a, size_t size) {
   return b + 1;
 }
 
+/* Another small block, with room for that size. */
+static bool add_small(tinker__arena_t *a, size_t size) {
+  size_t room = a->next ? a->next : FIRST_BLOCK;
+  while (room < size) room *= 2;
+  char *fresh = new_block(a, room);
+  if (!fresh) return false;
+  a->at = fresh;
+  a->left = room;
+  a->next = room < LARGEST_BLOCK ? 2 * room : room;
+  return true;
+}
+
 void *tinker__arena_alloc(tinker__arena_t *a, size_t size) {
   if (size > SIZE_MAX - ALIGN) return fail(a, true);
-  size = (size + ALIGN - 1) / ALIGN * ALIGN;
-  if (size > SMALL_BLOCK / 4) { /* its own block; the small one stays in use */
+  size = size ? (size + ALIGN - 1) / ALIGN * ALIGN : ALIGN;
+  if (size > LARGEST_BLOCK / 4) { /* a block of its own */
     return new_block(a, size);
   }
-  if (size > a->left) {
-    char *fresh = new_block(a, SMALL_BLOCK);
-    if (!fresh) return NULL;
-    a->at = fresh;
-    a->left = SMALL_BLOCK;
-  }
+  if (size > a->left && !add_small(a, size)) return NULL;
   void *p = a->at;
-  if (!p) { /* size 0 before the first block */
-    return new_block(a, ALIGN);
-  }
   a->at += size;
   a->left -= size;
   return p;

@@ -12,6 +12,7 @@ typedef struct tinker__arena_s {
   void *adopted; /* blocks of mem from elsewhere, newest first */
   char *at;      /* free part of the newest small block */
   size_t left;
+  size_t next;   /* bytes of the next small block; 0 = of the first one */
   size_t used;   /* bytes taken so far */
   size_t limit;  /* most that may be taken; 0 = no limit */
   size_t failed; /* allocations that failed */

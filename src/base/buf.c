@@ -58,7 +58,9 @@ int tinker__buf_adds(tinker__buf_t *b, const char *s) {
 }
 
 int tinker__buf_addc(tinker__buf_t *b, char c) {
-  return tinker__buf_add(b, &c, 1);
+  if (b->error || b->len == b->cap) return tinker__buf_add(b, &c, 1);
+  b->data[b->len++] = c;
+  return 0;
 }
 
 int tinker__buf_addf(tinker__buf_t *b, const char *fmt, ...) {

@@ -60,8 +60,49 @@ static void put_escape(tinker__buf_t *b, unsigned c) {
   tinker__buf_add(b, text, n);
 }
 
+#define EACH(c) (UINT64_MAX / 255 * (c)) /* a byte, eight times */
+
+/* Bytes that are 0 get their highest bit set; above the first of them others
+ * may, too. */
+static uint64_t zeros(uint64_t bytes) {
+  return (bytes - EACH(1)) & ~bytes;
+}
+
+/* Has none of eight bytes to be escaped? */
+static bool are_plain(uint64_t b) {
+  uint64_t bad = b | (b - EACH(0x20)) | zeros(b ^ EACH('"')) |
+                 zeros(b ^ EACH('\\')) | zeros(b ^ EACH(0x7f));
+  return !(bad & EACH(0x80));
+}
+
+/* Does it stand in JSON as it is? So do nearly all names. */
+static bool is_plain(tinker__str_t s) {
+  uint64_t bytes = EACH(' ');
+  size_t i = 0;
+  for (; s.len - i >= sizeof bytes; i += sizeof bytes) {
+    memcpy(&bytes, s.ptr + i, sizeof bytes);
+    if (!are_plain(bytes)) return false;
+  }
+  bytes = EACH(' ');
+  if (s.len > i) memcpy(&bytes, s.ptr + i, s.len - i);
+  return are_plain(bytes);
+}
+
+static void put_plain(tinker__buf_t *b, tinker__str_t s) {
+  if (s.len > SIZE_MAX - 2 || tinker__buf_reserve(b, s.len + 2)) return;
+  char *to = b->data + b->len;
+  *to++ = '"';
+  if (s.len) memcpy(to, s.ptr, s.len);
+  to[s.len] = '"';
+  b->len += s.len + 2;
+}
+
 static void put_string(tinker__buf_t *b, tinker__str_t s) {
   const char *p = s.ptr, *end = p + s.len, *run = p;
+  if (is_plain(s)) {
+    put_plain(b, s);
+    return;
+  }
   if (!tinker__utf8_valid(p, s.len)) {
     tinker__buf_fail(b, TINKER_EINVAL);
     return;

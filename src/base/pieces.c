@@ -63,12 +63,21 @@ size_t tinker__pieces_read(const tinker__pieces_t *pieces,
   return done;
 }
 
-int tinker__pieces_copy(const tinker__pieces_t *pieces, tinker__buf_t *out) {
+static size_t read_whole(const tinker__piece_t *piece, char *to) {
   tinker__place_t place = {0};
-  int rc = tinker__buf_reserve(out, pieces->len);
+  if (!piece->count) return 0;
+  if (piece->ids) return put(piece, &place, to, piece->count);
+  return read_bytes(piece, &place, to, piece->count);
+}
+
+/* With room for the comma after the last id, and for what is overwritten behind
+ * it, the ids of a piece are written in one go. */
+int tinker__pieces_copy(const tinker__pieces_t *pieces, tinker__buf_t *out) {
+  int rc = tinker__buf_reserve(out, pieces->len + 1 + TINKER__IDS_SLACK);
   if (rc) return rc;
-  out->len +=
-      tinker__pieces_read(pieces, &place, out->data + out->len, pieces->len);
+  for (size_t i = 0; i < pieces->count; i++) {
+    out->len += read_whole(&pieces->list[i], out->data + out->len);
+  }
   return 0;
 }
 

@@ -33,7 +33,7 @@ size_t tinker__piece_len(const tinker__piece_t *piece);
 /* Reads on: `room` bytes, fewer only at the end. */
 size_t tinker__pieces_read(const tinker__pieces_t *pieces,
                            tinker__place_t *place, char *to, size_t room);
-/* Appends all of it. */
+/* Appends all of it. The room for that is some bytes more than its length. */
 int tinker__pieces_copy(const tinker__pieces_t *pieces, tinker__buf_t *out);
 /* Its SHA-256; 0 or TINKER_ENOMEM. */
 int tinker__pieces_sha256(const tinker__pieces_t *pieces, tinker__mem_t *mem,

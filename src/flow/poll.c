@@ -55,6 +55,7 @@ static void fill_poll(tinker__part_t *part, tinker__attempt_t *attempt) {
       .header_count = 2,
       .body = tinker__buf_str(&part->text),
       .numbered = true, /* asking twice changes nothing */
+      .bulky = kind->fb_quota,
       .timeout_ms = POLL_TIMEOUT_MS,
       .reply_max = reply_max(part),
   };

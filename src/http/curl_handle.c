@@ -74,8 +74,10 @@ static void set_connection(setting_t *s, const tinker__target_t *target) {
     set_pointer(s, CURLOPT_UNIX_SOCKET_PATH, target->unix_path);
   }
   /* No proxy is taken from the environment: it would get the key, and its
-   * answers would be taken for the service's. */
+   * answers would be taken for the service's. Without the second option curl
+   * reads no_proxy for each request, while the program may change it. */
   set_pointer(s, CURLOPT_PROXY, "");
+  set_pointer(s, CURLOPT_NOPROXY, "");
 }
 
 void tinker__curl_handle_free(tinker__curl_handle_t *h) {

@@ -19,8 +19,12 @@
 #include "http/curl.h"
 #include "http/url.h"
 
-/* Idle handles kept per lane, with what they have allocated. */
-#define TINKER__CURL_IDLE_MAX 64
+/* Idle handles kept per lane, with what they have allocated, 8 KiB or so: one
+ * for each connection, since a burst takes them all, and to make a handle costs
+ * more than to send a small request. */
+#define TINKER__CURL_IDLE_MAX 512
+/* Transfers that have ended and are kept for the next ones. */
+#define TINKER__CURL_SPARE_MAX 64
 /* Random bytes that are drawn together, for 32 keys. */
 #define TINKER__CURL_RANDOM ((size_t)32 * TINKER__UUID_BYTES)
 
@@ -68,6 +72,7 @@ typedef struct tinker__curl_handle_s {
   int method;        /* as set, -1 = never */
   bool elsewhere;    /* as set: not by the base URL's Unix socket */
   bool fresh;        /* as set */
+  bool bulky;        /* as set */
   bool rewinds;      /* as set: the body may be read again */
   /* Headers of the transfer: nodes with texts that are constant, or in lines.
    * The last one is the owner's common part. */
@@ -130,6 +135,8 @@ struct tinker__curl_s {
   unsigned char random[TINKER__CURL_RANDOM];
   size_t random_left;
   tinker__curl_lane_t lanes[TINKER__LANE_COUNT];
+  tinker__link_t spare; /* transfers */
+  size_t spare_count;
   tinker__task_t close_task;
   void (*closed)(void *user);
   void *closed_user;

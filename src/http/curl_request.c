@@ -12,6 +12,10 @@
 /* curl sends a shorter text together with the headers. What it reads by a
  * callback goes out after them, in a call and packets of its own. */
 #define JOIN_MAX ((size_t)1 << 16)
+/* Bytes that are read at a time. curl has a buffer of that size for each
+ * request under way, and hundreds of small replies are awaited at a time. */
+#define SMALL_READ CURL_MAX_WRITE_SIZE
+#define BULKY_READ (64 * 1024L)
 
 size_t tinker__curl_read_body(char *to, size_t size, size_t n, void *user) {
   tinker__transfer_t *x = ((tinker__curl_handle_t *)user)->x;
@@ -325,6 +329,19 @@ static CURLcode set_fresh(tinker__transfer_t *x) {
   return curl_easy_setopt(h->easy, CURLOPT_FRESH_CONNECT, (long)fresh);
 }
 
+/* Over TLS a record of 16 KiB is read at a time; the download lane has buffers
+ * of its own. */
+static CURLcode set_buffer(tinker__transfer_t *x) {
+  tinker__curl_handle_t *h = x->handle;
+  const tinker__http_request_t *r = x->request;
+  bool bulky = r->bulky && !x->lane->owner->target.tls &&
+               x->lane->id != TINKER__LANE_DOWNLOAD;
+  if (h->bulky == bulky) return CURLE_OK;
+  h->bulky = bulky;
+  return curl_easy_setopt(h->easy, CURLOPT_BUFFERSIZE,
+                          bulky ? BULKY_READ : (long)SMALL_READ);
+}
+
 /* The transfer's own timer is exact and also counts the wait for a connection;
  * curl's is there in case it is late. */
 static CURLcode set_time(tinker__transfer_t *x) {
@@ -344,6 +361,7 @@ int tinker__curl_prepare(tinker__transfer_t *x) {
   if (!code) code = set_method(x->handle, x->request->method);
   if (!code) code = set_body(x);
   if (!code) code = set_fresh(x);
+  if (!code) code = set_buffer(x);
   if (!code) code = set_time(x);
   return code ? TINKER_ENOMEM : 0;
 }

@@ -41,6 +41,25 @@ static void leave_multi(tinker__transfer_t *x) {
   x->state = TINKER__TRANSFER_RESTING;
 }
 
+static void free_transfer(tinker__curl_t *c, tinker__transfer_t *x) {
+  if (c->spare_count >= TINKER__CURL_SPARE_MAX) {
+    tinker__mem_free(c->mem, x);
+    return;
+  }
+  tinker__list_push_front(&c->spare, &x->link);
+  c->spare_count++;
+}
+
+/* All zero; NULL without memory. */
+static tinker__transfer_t *alloc_transfer(tinker__curl_t *c) {
+  tinker__link_t *link = tinker__list_pop_front(&c->spare);
+  if (!link) return tinker__mem_zalloc(c->mem, sizeof(tinker__transfer_t));
+  c->spare_count--;
+  tinker__transfer_t *x = TINKER__CONTAINER(link, tinker__transfer_t, link);
+  memset(x, 0, sizeof(*x));
+  return x;
+}
+
 /* Gives back what it holds: its place, its handle, its memory. */
 static void retire(tinker__transfer_t *x) {
   tinker__curl_lane_t *lane = x->lane;
@@ -50,7 +69,7 @@ static void retire(tinker__transfer_t *x) {
   if (x->state != TINKER__TRANSFER_WAITING) lane->busy_count--;
   if (x->handle) tinker__curl_handle_give(x->handle);
   tinker__buf_free(&x->place);
-  tinker__mem_free(lane->owner->mem, x);
+  free_transfer(lane->owner, x);
 }
 
 static void finish(tinker__transfer_t *x) {
@@ -317,7 +336,7 @@ static int draw_key(tinker__curl_t *c, char key[37]) {
 static int new_transfer(tinker__transfer_t **out, tinker__curl_t *c,
                         tinker__http_request_t *r) {
   int64_t now = tinker__loop_now(c->loop);
-  tinker__transfer_t *x = tinker__mem_zalloc(c->mem, sizeof(*x));
+  tinker__transfer_t *x = alloc_transfer(c);
   if (!x) return TINKER_ENOMEM;
   x->lane = &c->lanes[r->lane];
   x->request = r;
@@ -338,7 +357,7 @@ static int new_transfer(tinker__transfer_t **out, tinker__curl_t *c,
   if (r->method != TINKER__HTTP_GET && !r->idempotency_key && !r->url) {
     rc = draw_key(c, x->key);
   }
-  if (rc) tinker__mem_free(c->mem, x);
+  if (rc) free_transfer(c, x);
   *out = x;
   return rc;
 }
@@ -363,6 +382,10 @@ static void curl_cancel(tinker__http_t *http, tinker__http_request_t *r) {
 }
 
 static void free_transport(tinker__curl_t *c) {
+  tinker__link_t *link;
+  while ((link = tinker__list_pop_front(&c->spare))) {
+    tinker__mem_free(c->mem, TINKER__CONTAINER(link, tinker__transfer_t, link));
+  }
   for (int i = 0; i < TINKER__LANE_COUNT; i++) {
     if (c->lanes[i].owner) tinker__curl_lane_free(&c->lanes[i]);
   }
@@ -502,6 +525,7 @@ int tinker__curl_new(tinker__http_t **out, tinker__loop_t *loop,
   c->loop = loop;
   c->mem = loop->mem;
   tinker__task_init(&c->close_task, on_close);
+  tinker__list_init(&c->spare);
   tinker__buf_init(&c->url, c->mem, 1 << 16);
   rc = fill(c, options, why, why_len);
   if (rc) {

@@ -134,6 +134,8 @@ struct tinker__http_request_s {
    * copy, or it changes nothing. Only such a request, or a GET, may be sent
    * twice below this interface. */
   bool numbered;
+  /* The reply may have megabytes: it is worth a large buffer. */
+  bool bulky;
   /* How many redirects a GET follows; see the table above. */
   unsigned redirects;
   /* On a connection that is opened for it: the present ones may hang. */

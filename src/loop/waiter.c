@@ -18,11 +18,12 @@ void tinker__waiter_done(tinker__waiter_t *w) {
   uv_mutex_destroy(&w->lock);
 }
 
+/* The one who wakes up needs the lock, which is free by then. */
 void tinker__waiter_wake(tinker__waiter_t *w) {
   uv_mutex_lock(&w->lock);
   w->woken = true;
-  uv_cond_signal(&w->cond);
   uv_mutex_unlock(&w->lock);
+  uv_cond_signal(&w->cond);
 }
 
 /* Until woken or until_ms; false when that time has passed. */

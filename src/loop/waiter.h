@@ -31,7 +31,8 @@ typedef struct tinker__waiting_s {
 /* 0 or TINKER_ENOMEM. */
 int tinker__waiter_init(tinker__waiter_t *waiter);
 void tinker__waiter_done(tinker__waiter_t *waiter);
-/* Any thread. */
+/* Any thread, while something keeps the waiter from going: the lock of a list
+ * that it has an entry in. */
 void tinker__waiter_wake(tinker__waiter_t *waiter);
 /* Sleeps until ready(user), which takes no lock of a waiting list's owner and
  * becomes true before the waiter is woken. until_ms: the world's monotonic
@@ -51,7 +52,8 @@ static inline void tinker__waiting_add(tinker__link_t *list,
 static inline void tinker__waiting_remove(tinker__waiting_t *entry) {
   tinker__list_remove(&entry->link);
 }
-/* Wakes all who wait; their entries stay in. */
+/* Wakes all who wait; their entries stay in. Under the lock of the list's
+ * owner. */
 void tinker__waiting_wake(const tinker__link_t *list);
 
 #endif

@@ -71,27 +71,24 @@ static int head(tinker__buf_t *out, tinker__body_kind_t kind, tinker__str_t id,
       seq_id);
 }
 
+/* The head is written where the gap begins, and moved to its end. */
 int tinker__wire_body_stamp(tinker__wire_body_t *b, tinker__str_t id,
                             int64_t seq_id) {
-  tinker__buf_t text;
-  int rc;
+  tinker__buf_t text = {b->mem, b->block, 0, b->gap, b->gap, 0};
   if (seq_id < 0) return TINKER_EINVAL;
   if (b->kind == TINKER__BODY_PROTO && seq_id > INT32_MAX) {
     return TINKER_EOVERFLOW;
   }
-  tinker__buf_init(&text, b->mem, b->gap);
-  rc = head(&text, b->kind, id, seq_id);
-  if (!rc) {
-    b->start = b->gap - text.len;
-    memcpy(b->block + b->start, text.data, text.len);
-    if (b->list) {
-      b->list[0].data = b->block + b->start;
-      b->list[0].count = b->first - b->start;
-    }
-    b->stamped = true;
+  int rc = head(&text, b->kind, id, seq_id);
+  if (rc) return rc;
+  b->start = b->gap - text.len;
+  memmove(b->block + b->start, b->block, text.len);
+  if (b->list) {
+    b->list[0].data = b->block + b->start;
+    b->list[0].count = b->first - b->start;
   }
-  tinker__buf_free(&text);
-  return rc;
+  b->stamped = true;
+  return 0;
 }
 
 tinker__str_t tinker__wire_body_str(const tinker__wire_body_t *b) {

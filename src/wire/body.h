@@ -43,7 +43,8 @@ int tinker__wire_body_given(tinker__wire_body_t *b, tinker__str_t bytes);
 /* Writes id and number into the gap. May be done again with other values, as
  * long as nothing was sent. 0, TINKER_EINVAL (id not UTF-8, number below 0), or
  * TINKER_EOVERFLOW when the id is longer than the one that the body was encoded
- * for, or the number does not fit the protocol's int32. */
+ * for, or the number does not fit the protocol's int32; then the body has no
+ * stamp. Takes no memory. */
 int tinker__wire_body_stamp(tinker__wire_body_t *b, tinker__str_t id,
                             int64_t seq_id);
 /* The bytes to send, only after the stamp: as one piece, or in pieces, and then

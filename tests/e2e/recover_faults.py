@@ -10,12 +10,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import locald
 
 STEPS, EVERY = 12, 4
-STEP_COMMIT = 27
+STEP_COMMIT, OP_INTENT = 27, 21
+KIND_OPTIM = 10  # of tinker_kind_t
 
 
 class Run:
@@ -203,6 +205,42 @@ def workers_outlive():
     run.end()
 
 
+def killed_before_it_left(*settings):
+    """The process dies when the journal has an optim_step and the service does
+    not. The next one sends it, and asks a gate for it as for its own."""
+    run = Run([{"endpoint": OPT, "nth": 3, "act": "hang"}], settings)
+    process = run.start()
+    folder = os.path.join(run.folder, "runs", "numbers")
+    while not process.stdout.readline().startswith("step 2:"):
+        pass
+    while not any(step == 3 and json.loads(fields)["kind"] == KIND_OPTIM
+                  for step, fields, _ in run.rows(folder, "e1", OP_INTENT)):
+        time.sleep(0.02)
+    process.kill()
+    assert run.finish(process) == -signal.SIGKILL
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed([]), run.errors
+    assert not run.said("rollback"), run.errors
+    run.end()
+
+
+def checkpoints_asked_for():
+    """They are of the step that was committed last, whatever is called next,
+    and one step may have several."""
+    run = Run([{"endpoint": OPT, "nth": 7, "act": "corrupt"}],
+              ["every", 0, "asked", 5, "ahead", 4])
+    assert run.run() == 0, run.errors
+    paths = re.findall(r"asked: tinker://.*-e1-s5-\S*", run.out)
+    assert len(set(paths)) == 2, (run.out, run.errors)
+    assert run.committed() == undisturbed([]), run.errors
+    assert [e["step"] for e in run.said("rollback")] == [5], run.errors
+    run.end()
+
+
+def killed_before_it_left_strict():
+    killed_before_it_left("strict", 1)
+
+
 def two_at_once():
     """The second process is refused, and the first goes on."""
     run = Run([{"endpoint": FB, "nth": 5, "act": "pause", "ms": 3000}])
@@ -217,11 +255,13 @@ def two_at_once():
 
 
 def past_the_run():
-    run = Run((), ["past", 1])
-    assert run.run() == 0, run.errors
-    assert re.search("past: TINKER_ESTATE: .*past the run", run.out), run.out
-    assert run.committed() == undisturbed([])
-    run.end()
+    for tag in (1, 123456):
+        run = Run((), ["past", tag])
+        assert run.run() == 0, run.errors
+        assert re.search("past: TINKER_ESTATE: .*past the run",
+                         run.out), run.out
+        assert run.committed() == undisturbed([])
+        run.end()
 
 
 def another_plan():
@@ -241,8 +281,36 @@ def from_the_beginning():
     run.end()
 
 
+def resumed():
+    """A step that the service refuses each time stops the run, in the process
+    that has made it too, until an operator lets it try again; then it goes back
+    to the checkpoint and loses no more than that."""
+    settings = ["poison", 7, "fresh", 1, "poisons", 4]
+    run = Run((), settings)
+    assert run.run() == 1, run.errors
+    assert "step 7 was refused 4 times" in run.errors, run.errors
+    run.end()
+    run = Run((), settings + ["resume", 1])
+    assert run.run() == 0, run.errors
+    assert len(run.said("stopped")) == 1, run.errors
+    assert len(run.said("rollback")) == 1 and run.lost() == 2, run.errors
+    assert run.committed() == undisturbed([]), run.errors
+    run.end()
+
+
+def forked():
+    """A forked child can't use the run, and the parent goes on with it."""
+    run = Run((), ["forked", 1])
+    assert run.run() == 0, run.errors
+    assert "child: 0\n" in run.out, run.out
+    assert run.committed() == undisturbed([])
+    run.end()
+
+
 OTHERS = [all_refused, permanent, workers_outlive, two_at_once, past_the_run,
-          another_plan, from_the_beginning]
+          another_plan, from_the_beginning, resumed, forked,
+          killed_before_it_left, killed_before_it_left_strict,
+          checkpoints_asked_for]
 
 
 def main():

@@ -4,12 +4,17 @@
  *
  * steps, every (checkpoints), strict (the gate), attempts, zero (may begin
  * again), fresh (data), kill (the step in which it kills itself), poison (the
- * step whose first batch has an infinite loss, once), parts (batches a step),
+ * step whose first batch has an infinite loss), poisons (how often it has),
+ * resume (how often it goes on with a run that has stopped), forked (1: a
+ * forked child tries to use the run), parts (batches a step),
  * big (examples of a batch), ahead (steps that are submitted before the first
- * is waited for), workers (forked processes that outlive it), past (1: tries to
- * train past the run). It prints "step N: loss X" for each committed step. */
+ * is waited for), workers (forked processes that outlive it), past (tries to
+ * train past the run, with this tag if it is not 1), asked (the step after
+ * which it asks for two checkpoints and goes on at once). It prints "step N:
+ * loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <tinker/recovery.h>
 #include <unistd.h>
 
@@ -18,10 +23,11 @@
 static struct {
   const char *name;
   long value;
-} settings[] = {{"steps", 12}, {"every", 4}, {"strict", 0}, {"attempts", 3},
-                {"zero", 0},   {"fresh", 0}, {"kill", 0},   {"poison", 0},
-                {"parts", 1},  {"big", 1},   {"ahead", 1},  {"workers", 0},
-                {"past", 0}};
+} settings[] = {{"steps", 12}, {"every", 4},   {"strict", 0}, {"attempts", 3},
+                {"zero", 0},   {"fresh", 0},   {"kill", 0},   {"poison", 0},
+                {"parts", 1},  {"big", 1},     {"ahead", 1},  {"workers", 0},
+                {"past", 0},   {"poisons", 1}, {"resume", 0}, {"forked", 0},
+                {"asked", 0}};
 enum {
   STEPS,
   EVERY,
@@ -35,7 +41,11 @@ enum {
   BIG,
   AHEAD,
   WORKERS,
-  PAST
+  PAST,
+  POISONS,
+  RESUME,
+  FORKED,
+  ASKED
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -57,6 +67,12 @@ static void show_event(void *user, const char *line, size_t len) {
   fprintf(stderr, "%.*s\n", (int)len, line);
 }
 
+/* What the options point at need not live longer than the call. */
+typedef struct {
+  char text[16];
+  const char *tags[2];
+} borrowed_t;
+
 static tinker_run_t *open_run(const char *folder) {
   tinker_run_t *run = NULL;
   tinker_error_t *error = NULL;
@@ -75,7 +91,16 @@ static tinker_run_t *open_run(const char *folder) {
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
   options.event_cb = show_event;
+  borrowed_t *lent = malloc(sizeof *lent);
+  tinker_client_options_t client = TINKER_CLIENT_OPTIONS_INIT;
+  *lent = (borrowed_t){"played", {lent->text, lent->text}};
+  client.tags = lent->tags;
+  client.tag_count = 2;
+  client.project_id = client.display_name = lent->text;
+  options.client = &client;
   check_made(tinker_run_open(&run, &options, &error), &error);
+  memset(lent->text, 0xff, sizeof lent->text - 1);
+  free(lent);
   return run;
 }
 
@@ -104,7 +129,7 @@ typedef struct {
   tinker_future_t *commit;
 } begun_t;
 
-static int poisoned_before;
+static long poisoned_before;
 
 static tinker_future_t *batch(tinker_run_t *run, int64_t step, long part,
                               int poison) {
@@ -128,8 +153,8 @@ static void begin(tinker_run_t *run, const tinker_run_step_t *step,
       b->forward[b->parts++] = tinker_future_retain(step->forward[part]);
       continue;
     }
-    int poison = step->step == GET(POISON) && !poisoned_before;
-    if (poison) poisoned_before = 1;
+    int poison = step->step == GET(POISON) && poisoned_before < GET(POISONS);
+    if (poison) poisoned_before++;
     b->forward[b->parts++] = batch(run, step->step, part, poison);
   }
   tinker_future_t *optim = step->optim ? tinker_future_retain(step->optim)
@@ -137,6 +162,23 @@ static void begin(tinker_run_t *run, const tinker_run_step_t *step,
   if (step->step == GET(KILL)) raise(SIGKILL);
   b->commit = tinker_run_commit(run, &cursor, sizeof cursor, NULL);
   tinker_future_release(optim);
+}
+
+static tinker_future_t *asked[2];
+
+static void ask(tinker_run_t *run) {
+  for (int i = 0; i < 2; i++) asked[i] = tinker_run_checkpoint(run, NULL);
+}
+
+static void show_asked(void) {
+  for (int i = 0; i < 2 && asked[i]; i++) {
+    const char *path = NULL;
+    int rc = tinker_future_wait(asked[i], -1);
+    const tinker_error_t *error = tinker_future_error(asked[i]);
+    if (rc == 0) check(tinker_future_get_checkpoint(asked[i], &path));
+    printf("asked: %s\n", rc ? tinker_error_message(error) : path);
+    tinker_future_release(asked[i]);
+  }
 }
 
 static int end(begun_t *b) {
@@ -159,9 +201,11 @@ static int end(begun_t *b) {
 static void go_past(tinker_run_t *run) {
   tinker_trainer_t *trainer = NULL;
   tinker_datum_t *datum = example(1, 0, 0);
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   check(tinker_run_get_trainer(run, &trainer));
+  call.tag = GET(PAST) > 1 ? (uint64_t)GET(PAST) : 0;
   tinker_future_t *f =
-      tinker_trainer_forward_backward(trainer, &datum, 1, NULL, NULL);
+      tinker_trainer_forward_backward(trainer, &datum, 1, NULL, &call);
   int rc = tinker_future_wait(f, -1);
   printf("past: %s: %s\n", tinker_code_name(rc),
          tinker_error_message(tinker_future_error(f)));
@@ -180,6 +224,47 @@ static void fork_workers(void) {
   }
 }
 
+/* Every function of a run is refused in a child, and returns. */
+static void use_in_child(tinker_run_t *run) {
+  tinker_trainer_t *trainer = NULL;
+  tinker_datum_t *datum = example(1, 0, 0);
+  int status = 0;
+  pid_t child = fork();
+  if (child == 0) {
+    tinker_future_t *calls[] = {
+        tinker_run_next(run, NULL),
+        tinker_run_forward_backward(run, &datum, 1, NULL, NULL),
+        tinker_run_optim_step(run, NULL, NULL),
+        tinker_run_commit(run, NULL, 0, NULL),
+        tinker_run_checkpoint(run, NULL)};
+    size_t n = sizeof calls / sizeof calls[0];
+    int bad = 0;
+    for (size_t i = 0; i < n; i++) {
+      bad += tinker_future_status(calls[i]) != TINKER_EFORKED;
+    }
+    bad += tinker_run_get_trainer(run, &trainer) != TINKER_EFORKED;
+    bad += tinker_run_distrust(run, "a child says so") != TINKER_EFORKED;
+    bad += tinker_run_resume(run, "a child says so") != TINKER_EFORKED;
+    tinker_run_release(run);
+    _exit(bad);
+  }
+  waitpid(child, &status, 0);
+  printf("child: %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+  tinker_datum_release(datum);
+}
+
+/* The future of a step; a run that has stopped may be allowed to go on. */
+static tinker_future_t *next_of(tinker_run_t *run) {
+  tinker_future_t *next = tinker_run_next(run, NULL);
+  if (tinker_future_wait(next, -1) == TINKER_ESTATE && GET(RESUME) > 0) {
+    GET(RESUME)--;
+    tinker_future_release(next);
+    check(tinker_run_resume(run, "somebody has looked at it"));
+    next = tinker_run_next(run, NULL);
+  }
+  return await(next);
+}
+
 int main(int argc, char **argv) {
   const tinker_run_step_t *step;
   begun_t begun[16];
@@ -189,15 +274,20 @@ int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   tinker_run_t *run = open_run(argv[1]);
   while (!done) {
-    tinker_future_t *next = await(tinker_run_next(run, NULL));
+    tinker_future_t *next = next_of(run);
     check(tinker_future_get_run_step(next, &step));
     done = step->done;
     if (step->step == 1 && !done) fork_workers();
+    if (step->step == 2 && GET(FORKED)) {
+      GET(FORKED) = 0;
+      use_in_child(run);
+    }
     if (step->step == 2 && GET(PAST)) {
-      GET(PAST) = 0;
       go_past(run);
+      GET(PAST) = 0;
     }
     if (!done) begin(run, step, &begun[count++]);
+    if (step->step == GET(ASKED) && !asked[0]) ask(run);
     tinker_future_release(next);
     while (count > 0 && (done || count == GET(AHEAD))) {
       int rc = end(&begun[0]);
@@ -209,6 +299,7 @@ int main(int argc, char **argv) {
       if (rc) done = 0;
     }
   }
+  show_asked();
   tinker_run_release(run);
   return 0;
 }

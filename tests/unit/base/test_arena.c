@@ -60,3 +60,19 @@ Test(arena, adopts_a_block) {
   cr_assert_not(tinker__arena_adopt(&arena, block));
   cr_assert_eq(mem.live_blocks, 0);
 }
+
+/* A short message takes little, a long one few blocks. */
+Test(arena, begins_with_a_small_block) {
+  tinker__mem_t mem;
+  tinker__arena_t arena;
+  tinker__mem_init(&mem, NULL, 0);
+  tinker__arena_init(&arena, &mem);
+  cr_assert_not_null(tinker__arena_alloc(&arena, 100));
+  cr_assert_leq(mem.live_bytes, 1000);
+  for (int i = 0; i < 1000; i++) {
+    cr_assert_not_null(tinker__arena_alloc(&arena, 100));
+  }
+  cr_assert_leq(mem.live_blocks, 35);
+  tinker__arena_free(&arena);
+  cr_assert_eq(mem.live_blocks, 0);
+}

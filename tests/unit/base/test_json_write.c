@@ -1,7 +1,9 @@
-/* Floats as text: who reads one must see that it is one, and get it back. */
+/* Floats as text: who reads one must see that it is one, and get it back.
+ * Strings: what must be escaped is, nothing else. */
 #include <criterion/criterion.h>
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/json_read.h"
@@ -89,4 +91,32 @@ Test(json_write, whole_floats_read_back) {
   cr_assert_arr_eq(back, values, sizeof(values));
   tinker__json_done(&j);
   tinker__mem_free(&mem, back);
+}
+
+/* Eight bytes are looked at together: what must be escaped is seen at every
+ * place, and what need not be is not escaped. */
+Test(json_write, escapes_wherever_they_stand) {
+  static const char *const special[][2] = {
+      {"\"", "\\\""},      {"\\", "\\\\"}, {"\x1f", "\\u001f"},
+      {"\x7f", "\\u007f"}, {"\n", "\\n"},  {" ", " "},
+      {"~", "~"},          {"!", "!"},     {"#", "#"},
+      {"[", "["},          {"]", "]"},     {"\xc3\xa9", "\xc3\xa9"},
+  };
+  char given[32], want[40];
+  tinker__jsonw_t w;
+  tinker__jsonw_init(&w, &out);
+  for (size_t k = 0; k < sizeof special / sizeof *special; k++) {
+    for (int before = 0; before < 10; before++) {
+      for (int after = 0; after < 10; after++) {
+        snprintf(given, sizeof given, "%.*s%s%.*s", before, "abcdefghij",
+                 special[k][0], after, "klmnopqrst");
+        snprintf(want, sizeof want, "\"%.*s%s%.*s\"", before, "abcdefghij",
+                 special[k][1], after, "klmnopqrst");
+        tinker__jsonw_str(&w, tinker__str(given));
+        cr_assert(tinker__str_eqs(tinker__buf_str(&out), want), "%s", want);
+        tinker__buf_clear(&out);
+        tinker__jsonw_init(&w, &out);
+      }
+    }
+  }
 }

@@ -199,3 +199,15 @@ Test(body, allocation_failures) {
   borrow(&b);
   cr_assert_gt(tinker__fail_sweep(encode_both, &b, TINKER_ENOMEM), 5);
 }
+
+/* It is written when the operation has its turn, where nothing may fail. */
+Test(body, a_stamp_takes_no_memory) {
+  batch_t b;
+  tinker__wire_body_t body;
+  borrow(&b);
+  cr_assert_eq(tinker__fb_request_encode(&body, &mem, &b.view, NULL, 0), 0);
+  uint64_t before = mem.count;
+  cr_assert_eq(tinker__wire_body_stamp(&body, TINKER__STR("m"), 7), 0);
+  cr_assert_eq(mem.count, before);
+  tinker__wire_body_free(&body);
+}
