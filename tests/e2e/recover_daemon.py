@@ -302,6 +302,23 @@ def second_daemon():
     folder.end()
 
 
+def lock_taken(want):
+    """A daemon whose lock file is gone may be one of two: it ends, and leaves
+    its trainer to the next one."""
+    folder = Folder()
+    folder.start("wait=5")
+    pid = folder.trainer(1)
+    os.unlink(folder.path + "/daemon.lock")
+    assert folder.wait() == 1, folder.text()
+    folder.start()
+    found, = folder.until(lambda: folder.events("found"), "found")
+    assert found["facts"]["pid"] == pid
+    folder.go()
+    assert folder.wait() == 0, folder.text()
+    folder.check(want)
+    folder.end()
+
+
 def daemon_killed(want):
     """Its trainer trains on, and the next daemon watches it: it is started
     again when it dies, and its own end is seen in its journal. If it died in
@@ -459,6 +476,7 @@ def main():
     hang(want)
     ended_and_started(want)
     second_daemon()
+    lock_taken(want)
     daemon_killed(want)
     control(want)
     service_manager(want)
