@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define TICK_MS 1000       /* between two looks at the journals */
+#define SLEPT_MS 3000      /* a tick that is later than this */
 #define AFTER_KILL_MS 5000 /* a process that does not even end then is left */
 
 static int64_t now(const tinker__rec_daemon_t *d) {
@@ -43,8 +44,18 @@ static int64_t next_time(const tinker__rec_daemon_t *d) {
   return at;
 }
 
+/* The daemon itself did not run: neither may its trainers have, and what they
+ * have not written meanwhile says nothing (F78). */
+static void after_sleep(tinker__rec_daemon_t *d) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  facts.delay_ms = now(d) - d->tick_ms;
+  tinker__rec_tell(d, "slept", NULL, &facts);
+  EACH_TRAINER(d, t) t->moved_ms = now(d);
+}
+
 static void on_times(tinker__rec_daemon_t *d) {
   bool tick = now(d) >= d->tick_ms;
+  if (now(d) - d->tick_ms > SLEPT_MS) after_sleep(d);
   if (tick) d->tick_ms = now(d) + TICK_MS;
   if (tick && !tinker__rec_ledger_held(&d->ledger)) {
     tinker__rec_daemon_break(d, "the state folder's lock was taken away");

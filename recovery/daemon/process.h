@@ -24,7 +24,7 @@ typedef struct tinker__rec_process_s {
   { .fd = -1, .gate = -1 }
 
 typedef struct tinker__rec_program_s {
-  char *const *argv; /* argv[0] is looked for in the daemon's PATH */
+  char *const *argv; /* argv[0] is looked for in the PATH of env */
   char *const *env;
   mode_t mask; /* its umask */
 } tinker__rec_program_t;

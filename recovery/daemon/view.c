@@ -72,6 +72,7 @@ static void take(tinker__rec_view_t *v, const tinker__rec_state_t *s) {
 void tinker__rec_view_read(tinker__rec_view_t *v,
                            const tinker__rec_folder_t *folder, bool all) {
   tinker__rec_state_t state;
+  const tinker__rec_reach_t before = v->reach;
   memset(v, 0, sizeof *v);
   v->reach.target = -1;
   int rc = all ? tinker__rec_load(folder, &state, v->why, sizeof v->why)
@@ -79,6 +80,10 @@ void tinker__rec_view_read(tinker__rec_view_t *v,
   if (rc != 0) return;
   take(v, &state);
   tinker__rec_state_free(&state);
+  if (!all && before.epoch == v->reach.epoch &&
+      before.committed > v->reach.committed) {
+    v->reach.committed = before.committed;
+  }
 }
 
 /* --- Stamps --------------------------------------------------------------- */

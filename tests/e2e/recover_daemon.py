@@ -226,6 +226,27 @@ def exit_codes():
         folder.end()
 
 
+def asleep(want):
+    """Daemon and trainer were stopped together, as by a machine that sleeps:
+    that is no hang."""
+    folder = Folder()
+    folder.start("wait=10", "pause=20", flags=("--hang-after", "6s"))
+    pids = folder.trainer(1), folder.daemon.pid
+    folder.until(lambda: len(folder.losses()) == 9, "steps")
+    time.sleep(1.5)  # the daemon has seen them
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(8)
+    folder.go()
+    for pid in reversed(pids):
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGCONT)
+    assert folder.wait() == 0, folder.text()
+    assert folder.events("slept") and not folder.events("hang"), folder.text()
+    folder.check(want)
+    folder.end()
+
+
 def stopped():
     """A run that has stopped itself stays so until an operator has said
     otherwise. Here its model is lost before the first checkpoint."""
@@ -467,7 +488,7 @@ class Beside(threading.Thread):
 
 def main():
     want = undisturbed()
-    beside = Beside(held, want)
+    beside = [Beside(held, want), Beside(asleep, want)]
     killed(want)
     service_killed(want)
     workers(want)
@@ -480,7 +501,8 @@ def main():
     daemon_killed(want)
     control(want)
     service_manager(want)
-    beside.end()
+    for test in beside:
+        test.end()
     print("every run has the losses of the undisturbed one")
 
 

@@ -258,7 +258,7 @@ Test(restart, nothing_else) {
       cr_assert_eq(tinker__rec_restart_on(&r, &policy,
                                           (tinker__rec_trainer_event_t)e, 10),
                    DO(NOTHING));
-      cr_assert_eq(r.state, back ? S(WAITING) : s);
+      cr_assert_eq((int)r.state, back ? (int)S(WAITING) : s);
     }
   }
 }
