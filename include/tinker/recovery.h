@@ -151,12 +151,26 @@ typedef struct tinker_run_options_s {
   void *event_user;
   int32_t gate;      /* a tinker_run_gate_t; default PIPELINED */
   int32_t reserved1; /* 0 */
+  /* Newest checkpoints that stay once each was proven by a load into a model
+   * of its own, 2 or more; 0 (default) = nothing is deleted. Beside them stay
+   * the first one, that of the last step, the first of each eighth of the
+   * plan's steps, and the one that the present model was loaded from. The
+   * others are deleted, none while the run is being recovered. What was refused
+   * by a proof, or belongs to steps that were rolled back, is left alone. */
+  int64_t keep_last;
+  /* Milliseconds, 0 or more, from when a checkpoint is found to be needed no
+   * more, which is journaled, to its deletion. Default 900,000. */
+  int64_t delete_delay_ms;
+  /* Time to live of a checkpoint, in seconds, 3,600 to 315,360,000; the run
+   * renews it before half of it is over, and takes the limit off that of the
+   * last step. Default TINKER_NO_TTL: checkpoints do not expire. */
+  int64_t ttl_seconds;
 } tinker_run_options_t;
 
 #define TINKER_RUN_OPTIONS_INIT                                                \
   {                                                                            \
     sizeof(tinker_run_options_t), NULL, NULL, NULL, NULL, 0, 0, 50, 3, 0,      \
-        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0                               \
+        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0, 0, 900000, TINKER_NO_TTL     \
   }
 
 /* The init functions write the same defaults.

@@ -166,6 +166,10 @@ static int take_requests(tinker__rec_state_t *s, tinker__rec_op_t *op,
   return 0;
 }
 
+static int64_t expiry(int64_t ms) {
+  return ms == TINKER__REC_UNSET || ms < 0 ? TINKER__REC_NEVER : ms;
+}
+
 static int op_fill(const fold_t *x, tinker__rec_op_t *op) {
   tinker__rec_state_t *s = x->s;
   op->id = (uint64_t)x->f->op;
@@ -173,6 +177,7 @@ static int op_fill(const fold_t *x, tinker__rec_op_t *op) {
   op->slot = (tinker__rec_slot_t)x->f->slot;
   op->kind = x->f->kind;
   op->side = x->f->side == 1;
+  op->expires_ms = expiry(x->f->expires_ms);
   if (x->f->batch.len) tinker__rec_unhex(x->f->batch, op->batch);
   int rc = set_text(s, &op->name, x->f->name);
   if (rc == 0) rc = take_requests(s, op, x->f);
@@ -329,6 +334,8 @@ static int fold_saved(const fold_t *x) {
   tinker__list_push_back(&s->ckpts, &c->link);
   c->step = x->r->step;
   c->epoch = x->epoch;
+  c->expires_ms = expiry(x->f->expires_ms);
+  c->marked_ms = -1;
   c->cursor_len = x->r->bytes.len;
   c->cursor = tinker__mem_strndup(s->mem, x->r->bytes.ptr, c->cursor_len);
   int rc = c->cursor ? set_text(s, &c->name, x->f->name) : TINKER_ENOMEM;
@@ -360,10 +367,19 @@ static int fold_mark(const fold_t *x) {
   tinker__rec_ckpt_t *c = ckpt_of(x);
   if (!c) return 0;
   if (x->r->type == TINKER__REC_CKPT_QUARANTINED) c->quarantined = true;
-  if (x->r->type == TINKER__REC_CKPT_TOMBSTONE ||
-      x->r->type == TINKER__REC_CKPT_DELETED) {
-    c->deleted = true;
+  if (x->r->type == TINKER__REC_CKPT_TOMBSTONE) c->marked_ms = x->f->at_ms;
+  if (x->r->type == TINKER__REC_CKPT_DELETED) {
+    c->deleting = true;
+    c->deleted = x->f->end == 0;
   }
+  return 0;
+}
+
+/* Until the service has answered, it may have either time to live. */
+static int fold_ttl(const fold_t *x) {
+  tinker__rec_ckpt_t *c = ckpt_of(x);
+  int64_t ms = expiry(x->f->expires_ms);
+  if (c && (x->f->end == 0 || ms < c->expires_ms)) c->expires_ms = ms;
   return 0;
 }
 
@@ -457,6 +473,7 @@ static const struct {
     {TINKER__REC_EPOCH_ACTIVE, SUPERVISOR, fold_active},
     {TINKER__REC_CKPT_LEVEL, SUPERVISOR, fold_level},
     {TINKER__REC_CKPT_QUARANTINED, SUPERVISOR, fold_mark},
+    {TINKER__REC_CKPT_TTL, SUPERVISOR, fold_ttl},
     {TINKER__REC_CKPT_TOMBSTONE, SUPERVISOR, fold_mark},
     {TINKER__REC_CKPT_DELETED, SUPERVISOR, fold_mark},
     {TINKER__REC_OP_INTENT, EPOCH, fold_intent},

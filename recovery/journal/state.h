@@ -17,7 +17,8 @@
 
 #define TINKER__REC_MAX_CURSOR (64 << 10) /* bytes */
 #define TINKER__REC_MAX_NAME 256
-#define TINKER__REC_PAST 4096 /* committed steps whose losses are kept */
+#define TINKER__REC_NEVER INT64_MAX /* of a time: it does not expire */
+#define TINKER__REC_PAST 4096       /* committed steps whose losses are kept */
 
 /* What an operation is for. Numbers in files. */
 typedef enum {
@@ -57,6 +58,7 @@ typedef struct tinker__rec_op_s {
   int64_t kind; /* tinker_kind_t */
   char *name;   /* of the checkpoint that it saves or probes; or "" */
   unsigned char batch[TINKER__SHA256_LEN]; /* of its data; zero = it has none */
+  int64_t expires_ms;                      /* of the checkpoint that it saves */
   bool side; /* bodies are in the side file, else in `bytes` */
   char *bytes;
   size_t bytes_len;
@@ -71,9 +73,13 @@ typedef struct tinker__rec_ckpt_s {
   char *path;
   int64_t step, epoch;
   int level;
-  bool quarantined; /* refused by a proof, or of a branch that was cut off */
-  bool deleted;
-  char *cursor; /* of its step */
+  bool quarantined;   /* refused by a proof, or of a branch that was cut off */
+  bool deleting;      /* its deletion has begun */
+  bool deleted;       /* it is gone */
+  int64_t expires_ms; /* at the earliest; or TINKER__REC_NEVER */
+  int64_t
+      marked_ms; /* when it was found to be needed no more; -1 = it is not */
+  char *cursor;  /* of its step */
   size_t cursor_len;
   float *probe; /* its fingerprint: probe_count numbers; NULL = it has none */
   size_t probe_count;

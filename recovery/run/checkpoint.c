@@ -25,6 +25,8 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   bool ahead = why == TINKER__REC_SAVE_CLEAN;
   char tail[32] = "";
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  tinker_save_options_t how = TINKER_SAVE_OPTIONS_INIT;
+  how.ttl_seconds = run->options.ttl_seconds;
   pthread_mutex_lock(&run->lock);
   if (ahead) {
     snprintf(tail, sizeof tail, "-c");
@@ -43,7 +45,7 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   call.tag = s->save_op;
   call.ahead = ahead;
   call.timeout_ms = TINKER_NO_TIMEOUT;
-  s->save = tinker_trainer_save_state(trainer, s->ckpt, NULL, &call);
+  s->save = tinker_trainer_save_state(trainer, s->ckpt, &how, &call);
   s->probe = tinker__rec_probe(trainer, s->probe_op, ahead);
   if (!run->noise_known && !ahead) {
     uint64_t op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_OTHER,
@@ -77,6 +79,12 @@ static int note_saved(tinker_run_t *run, tinker__rec_step_t *s,
                       const char *path) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   facts.op = (int64_t)s->save_op;
+  pthread_mutex_lock(&run->lock);
+  const tinker__rec_op_t *op = tinker__rec_state_op(&run->state, s->save_op);
+  if (op && op->expires_ms != TINKER__REC_NEVER) {
+    facts.expires_ms = op->expires_ms;
+  }
+  pthread_mutex_unlock(&run->lock);
   facts.name = tinker__str(s->ckpt);
   facts.path = tinker__str(path);
   int rc = tinker__rec_note(

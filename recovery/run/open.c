@@ -11,7 +11,9 @@
 
 #define CLOSE_MS 4000
 #define FINISH_MS 2000
-#define MAX_TAGS 64 /* of a client */
+#define MAX_TAGS 64    /* of a client */
+#define LEAST_TTL 3600 /* seconds; the service takes no other */
+#define MOST_TTL 315360000
 
 /* --- Options -------------------------------------------------------------- */
 
@@ -43,6 +45,13 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
   } else if (o->gate != TINKER_RUN_GATE_PIPELINED &&
              o->gate != TINKER_RUN_GATE_STRICT) {
     field = "gate", value = o->gate;
+  } else if (o->keep_last < 0 || o->keep_last == 1) {
+    field = "keep_last", value = o->keep_last;
+  } else if (o->delete_delay_ms < 0) {
+    field = "delete_delay_ms", value = o->delete_delay_ms;
+  } else if (o->ttl_seconds != TINKER_NO_TTL &&
+             (o->ttl_seconds < LEAST_TTL || o->ttl_seconds > MOST_TTL)) {
+    field = "ttl_seconds", value = o->ttl_seconds;
   } else if (o->allow & ~127u) {
     field = "allow", value = o->allow;
   }
@@ -214,6 +223,8 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   if (rc == 0) rc = tinker__rec_detect_new(&run->detect, &run->mem, &usual);
   if (rc != 0) return rc;
   run->next_op = run->state.last_op;
+  run->opened_wall_ms = run->world->wall_ms(run->world->user);
+  run->opened_boot_ms = run->world->boot_ms(run->world->user);
   tinker__rec_settle_phase(run);
   rc = tinker__rec_worker_start(run);
   if (rc == 0) rc = tinker__rec_gate_start(run);
@@ -256,6 +267,8 @@ static void end_run(tinker_run_t *run) {
   tinker__rec_worker_end(run);
   tinker__rec_gate_end(run);
   if (run->epoch) tinker__rec_epoch_end(run->epoch);
+  tinker__rec_retain_end(run);
+  tinker__rec_cookbook_end(run);
   tinker_client_release(run->home);
   tinker__rec_steps_drop(run);
   if (tinker_shutdown(CLOSE_MS) != 0) return; /* a client still uses it */

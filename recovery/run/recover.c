@@ -85,7 +85,7 @@ static tinker__rec_ckpt_t *candidate(tinker_run_t *run) {
   tinker__rec_ckpt_t *best = NULL;
   TINKER__LIST_EACH(l, tmp, &run->state.ckpts) {
     tinker__rec_ckpt_t *c = TINKER__CONTAINER(l, tinker__rec_ckpt_t, link);
-    if (c->quarantined || c->deleted || !*c->path || !c->probe_count) continue;
+    if (!*c->path || !c->probe_count || !tinker__rec_usable(run, c)) continue;
     if (!best || c->step >= best->step) best = c;
   }
   return best;

@@ -26,6 +26,7 @@
 #include "journal/file.h"
 #include "journal/load.h"
 #include "journal/lock.h"
+#include "keep/keep.h"
 
 #define TINKER__REC_WHY 512 /* bytes of a sentence */
 /* Bodies up to this size are in the record itself. */
@@ -64,6 +65,42 @@ typedef struct tinker__rec_made_s {
   unsigned char batch[TINKER__SHA256_LEN];
   char name[TINKER__REC_MAX_NAME];
 } tinker__rec_made_t;
+
+#define TINKER__REC_CHORES 4 /* under way at once */
+
+/* What is under way for a checkpoint at the service. */
+typedef struct tinker__rec_chore_s {
+  tinker_future_t *future; /* NULL = it is free */
+  tinker__rec_keep_kind_t kind;
+  char name[TINKER__REC_MAX_NAME];
+  int64_t expires_ms; /* of a new time to live */
+} tinker__rec_chore_t;
+
+/* A model that a checkpoint is loaded into to prove it, in a session of its
+ * own. */
+typedef struct tinker__rec_scratch_s {
+  char name[TINKER__REC_MAX_NAME];
+  tinker_client_t *client;   /* NULL = none is proven */
+  tinker_trainer_t *trainer; /* NULL = it is not loaded */
+  tinker_future_t *future;   /* what is waited for: load, probe, close */
+  bool closing;
+} tinker__rec_scratch_t;
+
+/* The run's thread. */
+typedef struct tinker__rec_retain_s {
+  tinker__rec_chore_t chores[TINKER__REC_CHORES];
+  tinker__rec_scratch_t scratch;
+  int64_t failed[TINKER__REC_KEEP_DELETE + 1];   /* in a row, by kind */
+  int64_t again_ms[TINKER__REC_KEEP_DELETE + 1]; /* boot clock: not before */
+} tinker__rec_retain_t;
+
+/* What the files of tinker-cookbook have. The run's thread. */
+typedef struct tinker__rec_metrics_s {
+  bool opened;         /* it was tried */
+  int fd;              /* -1 = it can't be written */
+  int64_t step, epoch; /* of the last line */
+  uint64_t listed;     /* signature of the list of checkpoints; 0 = none */
+} tinker__rec_metrics_t;
 
 /* A client, a model, and the file of what is done with them. */
 typedef struct tinker__rec_epoch_s {
@@ -154,6 +191,9 @@ struct tinker_run_s {
                                 earlier process has begun; NULL = none */
   tinker__rec_step_t *clean; /* a save that the gate has made; NULL = none */
   tinker__rec_detect_t *detect; /* the run's thread */
+  tinker__rec_retain_t retain;
+  tinker__rec_metrics_t metrics;
+  int64_t opened_wall_ms, opened_boot_ms;
   bool noise_known;
   double noise;
   tinker__rec_fault_t fault; /* what broke it */
@@ -276,6 +316,28 @@ int tinker__rec_probe_read(tinker_future_t *future, tinker__buf_t *out);
 /* The largest difference of two; infinity if they are not of one kind. */
 double tinker__rec_probe_differ(const float *a, size_t na, const float *b,
                                 size_t nb);
+
+/* --- retain.c: which checkpoints stay. The run's thread --------------------
+ */
+
+/* Looks at what is under way, and begins what is to be done next. Waits for the
+ * disk alone. */
+void tinker__rec_retain(tinker_run_t *run);
+/* The run has all its steps: waits for what is left to do, 30 s at most. */
+void tinker__rec_retain_finish(tinker_run_t *run);
+void tinker__rec_retain_end(tinker_run_t *run);
+/* A recovery may load it. */
+bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c);
+/* When something with so many seconds to live expires, in milliseconds of the
+ * wall clock as it was when the run was opened. Any thread. */
+int64_t tinker__rec_expiry(const tinker_run_t *run, int64_t seconds);
+
+/* --- cookbook.c. The run's thread ------------------------------------------
+ */
+
+/* Brings the files up to what the journal has. */
+void tinker__rec_cookbook(tinker_run_t *run);
+void tinker__rec_cookbook_end(tinker_run_t *run);
 
 /* --- steps.c: steps that are not committed. Under the lock ---------------- */
 

@@ -231,6 +231,9 @@ static int write_intent(tinker__rec_epoch_t *e, ticket_t *t,
   f.name = tinker__str(made->name);
   f.model = tinker__str(in->model_id);
   f.batch = tinker__str(batch);
+  if (made->slot == TINKER__REC_SLOT_SAVE && e->run->options.ttl_seconds > 0) {
+    f.expires_ms = tinker__rec_expiry(e->run, e->run->options.ttl_seconds);
+  }
   f.next_model = in->next_model_seq_id;
   f.next_sampling = in->next_sampling_session_seq_id;
   f.requests = sent;

@@ -209,6 +209,8 @@ static int commit(tinker_run_t *run, tinker__rec_step_t *s,
   if (rc != 0) return rc;
   tinker__rec_bodies_drop(&run->epoch->drops, s->number);
   settle_ckpt(run, s);
+  tinker__rec_retain(run);
+  tinker__rec_cookbook(run);
   return settle_ledger(run, s, f);
 }
 
@@ -325,6 +327,8 @@ static void finish(tinker_run_t *run) {
   bool done = run->plan.steps > 0 && run->state.committed >= run->plan.steps &&
               !run->state.finished;
   if (!done) return;
+  tinker__rec_retain_finish(run);
+  tinker__rec_cookbook(run);
   tinker__rec_note(run, NULL, TINKER__REC_FINISH, run->state.committed, &none,
                    tinker__str(""));
   tinker__rec_say(run, "finished", run->state.committed, NULL);
@@ -334,6 +338,7 @@ static void do_next(tinker_run_t *run, tinker__rec_job_t *job) {
   tinker__rec_fault_t f = {0};
   bool finished = run->state.finished;
   int rc = finished ? 0 : reach_ready(run, &f);
+  if (rc == 0 && !finished) tinker__rec_cookbook(run);
   if (rc == 0) finish(run);
   pthread_mutex_lock(&run->lock);
   if (rc == 0 && run->lame) rc = TINKER_ENOMEM;

@@ -66,9 +66,9 @@ class Run:
         return losses
 
     @staticmethod
-    def rows(folder, name, kind):
+    def rows(folder, name, kind, what="step, fields, bytes"):
         with sqlite3.connect(os.path.join(folder, name + ".db")) as db:
-            return db.execute("SELECT step, fields, bytes FROM record WHERE"
+            return db.execute(f"SELECT {what} FROM record WHERE"
                               " type = ? ORDER BY id", (kind,)).fetchall()
 
     def lost(self):

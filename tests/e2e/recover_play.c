@@ -10,8 +10,8 @@
  * big (examples of a batch), ahead (steps that are submitted before the first
  * is waited for), workers (forked processes that outlive it), past (tries to
  * train past the run, with this tag if it is not 1), asked (the step after
- * which it asks for two checkpoints and goes on at once). It prints "step N:
- * loss X" for each committed step. */
+ * which it asks for two checkpoints and goes on at once), keep, delay, ttl (of
+ * the options). It prints "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -23,11 +23,12 @@
 static struct {
   const char *name;
   long value;
-} settings[] = {{"steps", 12}, {"every", 4},   {"strict", 0}, {"attempts", 3},
-                {"zero", 0},   {"fresh", 0},   {"kill", 0},   {"poison", 0},
-                {"parts", 1},  {"big", 1},     {"ahead", 1},  {"workers", 0},
-                {"past", 0},   {"poisons", 1}, {"resume", 0}, {"forked", 0},
-                {"asked", 0}};
+} settings[] = {
+    {"steps", 12}, {"every", 4},   {"strict", 0},     {"attempts", 3},
+    {"zero", 0},   {"fresh", 0},   {"kill", 0},       {"poison", 0},
+    {"parts", 1},  {"big", 1},     {"ahead", 1},      {"workers", 0},
+    {"past", 0},   {"poisons", 1}, {"resume", 0},     {"forked", 0},
+    {"asked", 0},  {"keep", 0},    {"delay", 900000}, {"ttl", -1}};
 enum {
   STEPS,
   EVERY,
@@ -45,7 +46,10 @@ enum {
   POISONS,
   RESUME,
   FORKED,
-  ASKED
+  ASKED,
+  KEEP,
+  DELAY,
+  TTL
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -90,6 +94,9 @@ static tinker_run_t *open_run(const char *folder) {
   options.gate = (int32_t)GET(STRICT);
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
+  options.keep_last = GET(KEEP);
+  options.delete_delay_ms = GET(DELAY);
+  options.ttl_seconds = GET(TTL);
   options.event_cb = show_event;
   borrowed_t *lent = malloc(sizeof *lent);
   tinker_client_options_t client = TINKER_CLIENT_OPTIONS_INIT;
