@@ -8,6 +8,7 @@
  *   workers=N      forks so many processes that outlive it, up to two minutes;
  *                  their pids go to FOLDER.workers
  *   stop=STEP      stops itself (SIGSTOP) before it, the first time
+ *   kill=STEP      kills itself before it, the first time
  *   exit=STEP:CODE exits before it, each time
  *   early=CODE     exits at once
  *   env=FILE       writes the names of its environment
@@ -22,7 +23,8 @@
 
 typedef struct {
   const char *folder, *name;
-  long steps, pause_ms, wait_at, workers, stop_at, exit_at, code, early;
+  long steps, pause_ms, wait_at, workers, stop_at, kill_at, exit_at, code,
+      early;
   const char *env, *fds;
 } plan_t;
 
@@ -69,12 +71,12 @@ static void make_workers(const plan_t *p) {
   fclose(f);
 }
 
-static void stop_once(const plan_t *p) {
+static void raise_once(const plan_t *p, int signo) {
   char path[4096];
-  snprintf(path, sizeof path, "%s.stopped", p->folder);
+  snprintf(path, sizeof path, "%s.signal%d", p->folder, signo);
   if (access(path, F_OK) == 0) return;
   fclose(make(path));
-  raise(SIGSTOP);
+  raise(signo);
 }
 
 static void wait_for_go(const plan_t *p) {
@@ -118,7 +120,8 @@ static void train(tinker_run_t *run, const plan_t *p,
           : tinker_run_forward_backward(run, &datum, 1, NULL, NULL);
   tinker_future_t *optim = step->optim ? tinker_future_retain(step->optim)
                                        : tinker_run_optim_step(run, NULL, NULL);
-  if (number == p->stop_at) stop_once(p);
+  if (number == p->stop_at) raise_once(p, SIGSTOP);
+  if (number == p->kill_at) raise_once(p, SIGKILL);
   if (number == p->exit_at) _exit((int)p->code);
   tinker_future_t *commit = tinker_run_commit(run, &next, sizeof next, NULL);
   if (tinker_future_wait(commit, -1) == 0) {
@@ -143,6 +146,7 @@ static void read_word(plan_t *p, const char *word) {
   if ((v = value_of(word, "wait"))) p->wait_at = strtol(v, NULL, 10);
   if ((v = value_of(word, "workers"))) p->workers = strtol(v, NULL, 10);
   if ((v = value_of(word, "stop"))) p->stop_at = strtol(v, NULL, 10);
+  if ((v = value_of(word, "kill"))) p->kill_at = strtol(v, NULL, 10);
   if ((v = value_of(word, "early"))) p->early = strtol(v, NULL, 10);
   if ((v = value_of(word, "env"))) p->env = v;
   if ((v = value_of(word, "fds"))) p->fds = v;
