@@ -494,6 +494,9 @@ ROWS trainer[] = {
      .what = "Variables of the environment that it gets."},
     ROW("kill_after", DURATION, kill_after_ms, "15s", "100ms", "10m", NULL,
         "Time that it has to end before it is killed."),
+    ROW("hang_after", DURATION, hang_after_ms, "none", "1s", "7d", no_limit,
+        "It is ended and started again when its run's journal has no new "
+        "record for so long, longer than any wait for the service."),
     LAST};
 ROWS run[] = {
     {.key = "match", .type = TINKER__YAML_NAMED, .offset = AT(match),
