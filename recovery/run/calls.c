@@ -47,7 +47,8 @@ static const char *next_missing(const tinker_run_t *run) {
 /* The usual case needs no other thread. 0 = it was answered. */
 static int next_at_once(tinker_run_t *run, tinker_promise_t *p) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
-  if (run->phase != TINKER__REC_RUN_READY || run->lame || run->distrust[0]) {
+  if (run->phase != TINKER__REC_RUN_READY || run->lame || run->distrust[0] ||
+      run->state.distrusted) {
     return TINKER_EAGAIN;
   }
   if (!last || last->committing) {

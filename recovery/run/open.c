@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -11,6 +12,7 @@
 
 #define CLOSE_MS 4000
 #define FINISH_MS 2000
+#define MAX_WATCH_MS 3600000
 #define MAX_TAGS 64    /* of a client */
 #define LEAST_TTL 3600 /* seconds; the service takes no other */
 #define MOST_TTL 315360000
@@ -54,6 +56,8 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
     field = "ttl_seconds", value = o->ttl_seconds;
   } else if (o->allow & ~127u) {
     field = "allow", value = o->allow;
+  } else if (o->watch_ms < 0 || o->watch_ms > MAX_WATCH_MS) {
+    field = "watch_ms", value = o->watch_ms;
   }
   if (!field) return check_name(o->name, why, why_len);
   return tinker__why(why, why_len, TINKER_EINVAL,
@@ -228,6 +232,7 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   tinker__rec_settle_phase(run);
   rc = tinker__rec_worker_start(run);
   if (rc == 0) rc = tinker__rec_gate_start(run);
+  if (rc == 0) rc = tinker__rec_watch_start(run);
   return rc == 0 ? 0 : tinker__why(why, why_len, rc, "no thread can be made");
 }
 
@@ -266,6 +271,7 @@ static void end_run(tinker_run_t *run) {
   }
   tinker__rec_worker_end(run);
   tinker__rec_gate_end(run);
+  tinker__rec_watch_end(run);
   if (run->epoch) tinker__rec_epoch_end(run->epoch);
   tinker__rec_retain_end(run);
   tinker__rec_cookbook_end(run);
@@ -283,6 +289,17 @@ static void end_run(tinker_run_t *run) {
   tinker__rec_run_unref(run);
 }
 
+/* The watch waits on it for a time, which no step of the clock may change. */
+static void init_wake(tinker_run_t *run) {
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+#ifndef __APPLE__
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+#endif
+  pthread_cond_init(&run->wake, &attr);
+  pthread_condattr_destroy(&attr);
+}
+
 static tinker_run_t *make_run(void) {
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 0);
@@ -296,7 +313,7 @@ static tinker_run_t *make_run(void) {
   run->lock_file.fd = -1;
   tinker__arena_init(&run->strings, &run->mem);
   pthread_mutex_init(&run->lock, NULL);
-  pthread_cond_init(&run->wake, NULL);
+  init_wake(run);
   tinker__list_init(&run->old);
   tinker__list_init(&run->jobs);
   tinker__list_init(&run->questions);

@@ -98,6 +98,7 @@ int tinker__rec_hand_out(tinker_run_t *run, tinker_promise_t *promise) {
 static void broken(tinker_run_t *run, const tinker__rec_fault_t *f) {
   pthread_mutex_lock(&run->lock);
   if (!run->fault.code) run->fault = *f;
+  if (!f->unknown && !f->again) run->failed++;
   tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
   pthread_mutex_unlock(&run->lock);
 }
@@ -286,11 +287,26 @@ static bool operator_spoke(tinker_run_t *run, tinker__rec_fault_t *f) {
   return spoke;
 }
 
+/* A model that the monitor has found untrustworthy is given up, also by a
+ * process that comes later; an incident that has begun goes on as it is. */
+static void heed_monitor(tinker_run_t *run) {
+  pthread_mutex_lock(&run->lock);
+  if (run->state.distrusted && !run->fault.model &&
+      run->phase != TINKER__REC_RUN_STOPPED) {
+    run->fault = (tinker__rec_fault_t){.code = TINKER_ESTATE, .model = true};
+    tinker__why(run->fault.why, sizeof run->fault.why, 0, "%s",
+                run->state.distrusted);
+    tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
+  }
+  pthread_mutex_unlock(&run->lock);
+}
+
 /* Until a step can be done, or it is known that none can. */
 static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
   int rc = 0;
   while (rc == 0 && !atomic_load(&run->closing)) {
     operator_spoke(run, f);
+    heed_monitor(run);
     if (run->phase == TINKER__REC_RUN_READY) return 0;
     if (run->phase == TINKER__REC_RUN_STOPPED) {
       f->code = TINKER_ESTATE;

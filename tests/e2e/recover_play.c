@@ -10,11 +10,13 @@
  * big (examples of a batch), ahead (steps that are submitted before the first
  * is waited for), workers (forked processes that outlive it), past (tries to
  * train past the run, with this tag if it is not 1), asked (the step after
- * which it asks for two checkpoints and goes on at once), keep, delay, ttl (of
- * the options). It prints "step N: loss X" for each committed step. */
+ * which it asks for two checkpoints and goes on at once), keep, delay, ttl,
+ * watch (of the options), pause (milliseconds before each step). It prints
+ * "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <tinker/recovery.h>
 #include <unistd.h>
 
@@ -24,11 +26,12 @@ static struct {
   const char *name;
   long value;
 } settings[] = {
-    {"steps", 12}, {"every", 4},   {"strict", 0},     {"attempts", 3},
-    {"zero", 0},   {"fresh", 0},   {"kill", 0},       {"poison", 0},
-    {"parts", 1},  {"big", 1},     {"ahead", 1},      {"workers", 0},
-    {"past", 0},   {"poisons", 1}, {"resume", 0},     {"forked", 0},
-    {"asked", 0},  {"keep", 0},    {"delay", 900000}, {"ttl", -1}};
+    {"steps", 12}, {"every", 4},    {"strict", 0},     {"attempts", 3},
+    {"zero", 0},   {"fresh", 0},    {"kill", 0},       {"poison", 0},
+    {"parts", 1},  {"big", 1},      {"ahead", 1},      {"workers", 0},
+    {"past", 0},   {"poisons", 1},  {"resume", 0},     {"forked", 0},
+    {"asked", 0},  {"keep", 0},     {"delay", 900000}, {"ttl", -1},
+    {"pause", 0},  {"watch", 10000}};
 enum {
   STEPS,
   EVERY,
@@ -49,7 +52,9 @@ enum {
   ASKED,
   KEEP,
   DELAY,
-  TTL
+  TTL,
+  PAUSE,
+  WATCH
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -94,6 +99,7 @@ static tinker_run_t *open_run(const char *folder) {
   options.gate = (int32_t)GET(STRICT);
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
+  options.watch_ms = GET(WATCH);
   options.keep_last = GET(KEEP);
   options.delete_delay_ms = GET(DELAY);
   options.ttl_seconds = GET(TTL);
@@ -222,6 +228,11 @@ static void go_past(tinker_run_t *run) {
   tinker_trainer_release(trainer);
 }
 
+static void pause_ms(long ms) {
+  struct timespec t = {ms / 1000, (ms % 1000) * 1000000};
+  nanosleep(&t, NULL);
+}
+
 static void fork_workers(void) {
   for (long i = 0; i < GET(WORKERS); i++) {
     if (fork() == 0) {
@@ -293,6 +304,7 @@ int main(int argc, char **argv) {
       go_past(run);
       GET(PAST) = 0;
     }
+    if (!done) pause_ms(GET(PAUSE));
     if (!done) begin(run, step, &begun[count++]);
     if (step->step == GET(ASKED) && !asked[0]) ask(run);
     tinker_future_release(next);
