@@ -98,7 +98,6 @@ int tinker__rec_hand_out(tinker_run_t *run, tinker_promise_t *promise) {
 static void broken(tinker_run_t *run, const tinker__rec_fault_t *f) {
   pthread_mutex_lock(&run->lock);
   if (!run->fault.code) run->fault = *f;
-  if (!f->unknown && !f->again) run->failed++;
   tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
   pthread_mutex_unlock(&run->lock);
 }
@@ -200,10 +199,19 @@ static int settle_ledger(tinker_run_t *run, const tinker__rec_step_t *s,
   return rc;
 }
 
+/* A failure that is the service's word on the model is evidence; what the run
+ * does about it decides the next call of next. */
+static void tell_watch(tinker_run_t *run, const tinker__rec_fault_t *f) {
+  pthread_mutex_lock(&run->lock);
+  if (!f->unknown && !f->again) run->failed++;
+  pthread_mutex_unlock(&run->lock);
+}
+
 static int commit(tinker_run_t *run, tinker__rec_step_t *s,
                   tinker__rec_fault_t *f) {
   double loss = 0;
   int rc = await_step(s, &loss, f);
+  if (rc != 0) tell_watch(run, f);
   if (rc == 0) rc = judge_loss(run, s, loss, f);
   if (rc == 0) rc = compare_past(run, s, loss, f);
   if (rc == 0) rc = note_commit(run, s, loss, f);

@@ -178,6 +178,16 @@ def outlives_the_process():
     run.end()
 
 
+def calls_that_fail():
+    """The record is read at once, and one bad reading is enough then."""
+    run = Run([on(RECORD, "show_corrupted", after=1),
+               {"endpoint": "forward_backward", "nth": 10, "act": "forget"}],
+              ["watch", 3600000, "pause", 400, "attempts", 100])
+    assert run.run() == 0, run.errors
+    rolled_back(run, "calls_that_fail", [], "shows the model as corrupted")
+    run.end()
+
+
 def switched_off():
     run = Run([on(RECORD, "show_corrupted")], ["watch", 0, "pause", 100])
     assert run.run() == 0, run.errors
@@ -197,7 +207,7 @@ def cases():
     for table, check in ((FOUND, found), (IGNORED, ignored)):
         for name in table:
             yield name, lambda name=name, check=check: check(name)
-    for check in (while_training, outlives_the_process, switched_off, refuses):
+    for check in (while_training, outlives_the_process, calls_that_fail, switched_off, refuses):
         yield check.__name__, check
 
 
