@@ -72,13 +72,14 @@ static tinker_run_t *open_run(const quick_paths_t *paths, const char *name) {
   return run;
 }
 
-/* Begins the next step. false: there is none. What an earlier process has sent
- * of it is taken as it is; the batch follows from the number of the step. */
+/* Begins the next step. false: there is none, since all are done or the run has
+ * stopped. What an earlier process has sent of it is taken as it is; the batch
+ * follows from the number of the step. */
 static bool begin(begun_t *b, tinker_run_t *run, const quick_corpus_t *corpus) {
   const tinker_run_step_t *step = NULL;
   quick_batch_t batch;
   b->next = tinker_run_next(run, NULL);
-  quick_await(b->next, "next step");
+  if (tinker_future_wait(b->next, -1) != TINKER_OK) return false;
   quick_check(tinker_future_get_run_step(b->next, &step), "next step");
   if (step->done) return false;
   b->number = (int)step->step;
@@ -109,8 +110,8 @@ static void release(begun_t *b) {
   tinker_future_release(b->commit);
 }
 
-static void train(tinker_run_t *run, const quick_corpus_t *corpus,
-                  const quick_proof_t *proof, FILE *file) {
+static int train(tinker_run_t *run, const quick_corpus_t *corpus,
+                 const quick_proof_t *proof, FILE *file) {
   begun_t now = {0}, next = {0};
   bool marked = false;
   for (bool more = begin(&now, run, corpus); more; now = next) {
@@ -126,7 +127,13 @@ static void train(tinker_run_t *run, const quick_corpus_t *corpus,
     }
     release(&now);
   }
+  int rc = tinker_future_status(now.next);
+  if (rc != TINKER_OK) {
+    fprintf(stderr, "quickstart: %s\n",
+            tinker_error_message(tinker_future_error(now.next)));
+  }
   release(&now);
+  return rc == TINKER_OK ? QUICK_OK : QUICK_TROUBLE;
 }
 
 int quick_proof(const quick_paths_t *paths, const quick_proof_t *proof) {
@@ -137,10 +144,10 @@ int quick_proof(const quick_paths_t *paths, const quick_proof_t *proof) {
   snprintf(name, sizeof name, "proof-%s.txt", proof->name);
   FILE *file = quick_open(paths->out, name, "a");
   tinker_run_t *run = open_run(paths, proof->name);
-  train(run, &corpus, proof, file);
+  int status = train(run, &corpus, proof, file);
   fclose(file);
   tinker_run_release(run);
   quick_corpus_free(&corpus);
   tinker_tokenizer_release(tokenizer);
-  return QUICK_OK;
+  return status;
 }

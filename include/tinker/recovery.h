@@ -140,7 +140,8 @@ typedef struct tinker_run_options_s {
   uint32_t allow;    /* bits of TINKER_PLAN_*; default 0 */
   int32_t reserved0; /* 0 */
   /* A checkpoint after each so many steps, 1 or more; 0 = only by
-   * tinker_run_checkpoint(). Default 50. */
+   * tinker_run_checkpoint(); -1 = by time: after the root of 2 * the time that
+   * a save takes * 1 hour, between 2 and 30 minutes. Default 50. */
   int64_t checkpoint_every;
   /* Attempts to go back to a checkpoint without a step committed in between
    * before the run stops, 1 or more; default 3. */

@@ -145,8 +145,8 @@ static void read_request(tinker__json_t *j, tinker__rec_sent_t *r) {
               tinker__json_i64(j, &r->datums) && tinker__json_more(j) &&
               tinker__json_i64(j, &r->offset) && tinker__json_more(j) &&
               tinker__json_string(j, &hex) && !tinker__json_more(j);
-  if (!more || r->len < 0 || r->datums < 0 || r->offset < 0 ||
-      !tinker__rec_unhex(hex, r->sha256)) {
+  if (!more || r->seq_id == INT64_MAX || r->len < 0 || r->datums < 0 ||
+      r->offset < 0 || !tinker__rec_unhex(hex, r->sha256)) {
     tinker__json_fail(j, TINKER_EJSON, "not a request");
   }
 }

@@ -198,31 +198,44 @@ static void count_numbers(tinker__rec_state_t *s, const fold_t *x) {
   raise(&s->next_sampling_session_seq_id, x->f->next_sampling);
 }
 
+static tinker__rec_op_t *op_new(const fold_t *x, int *rc) {
+  tinker__rec_op_t *op = tinker__mem_zalloc(x->s->mem, sizeof *op);
+  *rc = op ? 0 : TINKER_ENOMEM;
+  if (!op) return NULL;
+  tinker__list_push_back(&x->s->ops, &op->link);
+  *rc = op_fill(x, op);
+  if (*rc == 0) return op;
+  op_free(x->s, op);
+  return NULL;
+}
+
 static int fold_intent(const fold_t *x) {
   tinker__rec_state_t *s = x->s;
+  int64_t before = s->next_seq_id;
+  int rc = 0;
   if (x->f->op < 0) return TINKER_EFORMAT;
   raise((int64_t *)&s->last_op, x->f->op);
   count_numbers(s, x);
-  /* The same operation once more: another process sends its bytes again. */
-  if (tinker__rec_state_op(s, (uint64_t)x->f->op)) return 0;
-  tinker__rec_op_t *op = tinker__mem_zalloc(s->mem, sizeof *op);
-  if (!op) return TINKER_ENOMEM;
-  tinker__list_push_back(&s->ops, &op->link);
-  int rc = op_fill(x, op);
-  if (rc != 0) op_free(s, op);
-  return rc;
+  /* It may be there: another process sends its bytes again. */
+  tinker__rec_op_t *op = tinker__rec_state_op(s, (uint64_t)x->f->op);
+  if (!op) op = op_new(x, &rc);
+  if (!op) return rc;
+  op->intents++;
+  op->before = before;
+  op->after = s->next_seq_id;
+  return 0;
 }
 
-/* It was not sent: its numbers are free again. It is the newest of its trainer,
- * because a turn has one operation at a time. */
+/* It was not sent: the numbers that it took are free again, unless another has
+ * taken more since. Bytes that are sent again take none, and what sent them
+ * first still counts. */
 static int fold_withdrawn(const fold_t *x) {
   tinker__rec_state_t *s = x->s;
   tinker__rec_op_t *op = tinker__rec_state_op(s, (uint64_t)x->f->op);
   if (!op) return 0;
-  if (op->request_count && op->requests[0].seq_id >= 0) {
-    s->next_seq_id = op->requests[0].seq_id;
-  }
-  op_free(s, op);
+  if (s->next_seq_id == op->after) s->next_seq_id = op->before;
+  op->after = op->before = TINKER__REC_UNSET;
+  if (--op->intents == 0) op_free(s, op);
   return 0;
 }
 
@@ -251,6 +264,7 @@ static int fold_ended(const fold_t *x) {
 
 /* --- Steps ---------------------------------------------------------------- */
 
+/* The newest of a step is the one that counts. */
 static int fold_cursor(const fold_t *x) {
   tinker__rec_state_t *s = x->s;
   cursor_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
@@ -259,9 +273,15 @@ static int fold_cursor(const fold_t *x) {
   c->step = x->r->step;
   c->len = x->r->bytes.len;
   c->data = tinker__mem_strndup(s->mem, x->r->bytes.ptr, c->len);
-  if (c->data) return 0;
-  cursor_free(s, c);
-  return TINKER_ENOMEM;
+  if (!c->data) {
+    cursor_free(s, c);
+    return TINKER_ENOMEM;
+  }
+  TINKER__LIST_EACH(l, tmp, &s->cursors) {
+    cursor_t *older = TINKER__CONTAINER(l, cursor_t, link);
+    if (older != c && older->step == c->step) cursor_free(s, older);
+  }
+  return 0;
 }
 
 static int remember(tinker__rec_state_t *s, const fold_t *x) {
@@ -280,13 +300,25 @@ static int remember(tinker__rec_state_t *s, const fold_t *x) {
   return 0;
 }
 
-/* Operations of the step are done with; its saves and probes may go on. */
+static bool has_ended(const tinker__rec_op_t *op) {
+  for (size_t i = 0; i < op->request_count; i++) {
+    if (op->requests[i].state != TINKER__REC_REQUEST_RESULT &&
+        op->requests[i].state != TINKER__REC_REQUEST_FAILED) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/* Operations of the step are done with, and what was asked beside the steps and
+ * answered; saves and probes may go on. */
 static void drop_ops(tinker__rec_state_t *s, int64_t step) {
   TINKER__LIST_EACH(l, tmp, &s->ops) {
     tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
     bool training = op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD ||
                     op->slot == TINKER__REC_SLOT_OPTIM;
-    if (op->step <= step && training) op_free(s, op);
+    bool over = op->slot == TINKER__REC_SLOT_OTHER && has_ended(op);
+    if (op->step <= step && (training || over)) op_free(s, op);
   }
 }
 

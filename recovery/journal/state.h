@@ -64,6 +64,9 @@ typedef struct tinker__rec_op_s {
   size_t bytes_len;
   tinker__rec_request_t *requests;
   size_t request_count;
+  int64_t intents; /* that were not withdrawn */
+  /* next_seq_id of the state before the last intent and after it. */
+  int64_t before, after;
 } tinker__rec_op_t;
 
 /* A checkpoint. level: V0 to V5 of the proofs, -1 = it has no path yet. */

@@ -396,7 +396,9 @@ static int attach(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
                   tinker__rec_fault_t *f) {
   int rc = adopt_trainer(run, e, f);
   if (rc != 0) return rc;
+  pthread_mutex_lock(&run->lock);
   tinker__rec_steps_drop(run);
+  pthread_mutex_unlock(&run->lock);
   rc = adopt_all(run, e, resend, f);
   if (rc == 0) rc = place_cursors(run);
   if (rc != 0) return rc;

@@ -4,11 +4,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "keep/interval.h"
 #include "run/run.h"
+
+static int64_t boot_ms(const tinker_run_t *run) {
+  return run->world->boot_ms(run->world->user);
+}
+
+static bool is_time(const tinker_run_t *run) {
+  const tinker__rec_interval_t usual = TINKER__REC_INTERVAL_INIT;
+  int64_t least = tinker__rec_interval(&usual, run->save_cost_ms);
+  return boot_ms(run) - run->saved_ms >= least;
+}
 
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step) {
   if (run->save_due) return true;
   int64_t every = run->options.checkpoint_every;
+  if (every < 0 && is_time(run)) return true;
   return (every > 0 && step % every == 0) || step == run->plan.steps;
 }
 
@@ -31,11 +43,14 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   if (ahead) {
     snprintf(tail, sizeof tail, "-c");
   } else if (why == TINKER__REC_SAVE_ASKED || run->save_due) {
-    /* Of one step there may be several: a number that no save had before. */
+    /* Of one step there may be several: a number that no save had before. What
+     * has a name already is never taken for the save of that name. */
     snprintf(tail, sizeof tail, "-b%llu", (unsigned long long)run->next_op + 1);
   }
   name_of(run, e, s->number, tail, s->ckpt, sizeof s->ckpt);
   if (!ahead) run->save_due = false;
+  s->save_ms = run->saved_ms = boot_ms(run);
+  bool twice = !run->noise_known && !ahead;
   tinker_trainer_t *trainer = tinker_trainer_retain(e->trainer);
   pthread_mutex_unlock(&run->lock);
   s->save_op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_SAVE, NULL,
@@ -47,7 +62,7 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   call.timeout_ms = TINKER_NO_TIMEOUT;
   s->save = tinker_trainer_save_state(trainer, s->ckpt, &how, &call);
   s->probe = tinker__rec_probe(trainer, s->probe_op, ahead);
-  if (!run->noise_known && !ahead) {
+  if (twice) {
     uint64_t op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_OTHER,
                                          NULL, NULL);
     s->probe_again = tinker__rec_probe(trainer, op, false);
@@ -123,8 +138,17 @@ static void say_failed(tinker_run_t *run, const tinker__rec_step_t *s, int rc,
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   facts.name = tinker__str(s->ckpt);
   facts.code = rc;
+  facts.count = ++run->saves_failed;
   facts.why = tinker__str(f->why);
   tinker__rec_say(run, "checkpoint_failed", s->number, &facts);
+}
+
+/* From its submission on, so with the steps that were under way. */
+static void take_cost(tinker_run_t *run, const tinker__rec_step_t *s) {
+  if (!s->save_ms) return;
+  pthread_mutex_lock(&run->lock);
+  run->save_cost_ms = boot_ms(run) - s->save_ms;
+  pthread_mutex_unlock(&run->lock);
 }
 
 int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
@@ -138,6 +162,8 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
     *path = tinker__mem_strdup(&run->mem, saved);
     if (!*path) rc = TINKER_ENOMEM;
   }
+  if (rc == 0) run->saves_failed = 0;
+  if (rc == 0) take_cost(run, s);
   if (rc != 0) say_failed(run, s, rc, f);
   if (rc != 0 && !f->code) f->code = rc;
   return rc;
@@ -145,7 +171,7 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
 
 static const char *not_now(const tinker_run_t *run, int64_t number) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
-  if (run->phase != TINKER__REC_RUN_READY) {
+  if (run->phase != TINKER__REC_RUN_READY || tinker__rec_next_waits(run)) {
     return "there is no model: call tinker_run_next()";
   }
   if (last && !last->committing && (last->forward_count || last->optim)) {

@@ -106,19 +106,17 @@ static bool is_sound(const question_t *q) {
  * that of the last one whose optim_step was carried out. */
 static void save_clean(tinker_run_t *run, question_t *q) {
   pthread_mutex_lock(&run->lock);
-  tinker__rec_step_t *s = tinker__mem_zalloc(&run->mem, sizeof *s);
   bool first = q->step - 1 <= run->state.from_step || run->clean;
-  if (s && !first) {
-    tinker__list_init(&s->link);
-    s->number = q->step - 1;
-    run->clean = s;
-  }
+  tinker__rec_step_t *s =
+      first ? NULL : tinker__mem_zalloc(&run->mem, sizeof *s);
   pthread_mutex_unlock(&run->lock);
-  if (!s || first) {
-    tinker__mem_free(&run->mem, s);
-    return;
-  }
+  if (!s) return;
+  tinker__list_init(&s->link);
+  s->number = q->step - 1;
   tinker__rec_ckpt_submit(run, q->epoch, s, TINKER__REC_SAVE_CLEAN);
+  pthread_mutex_lock(&run->lock);
+  run->clean = s; /* from here on it is the run's thread's */
+  pthread_mutex_unlock(&run->lock);
 }
 
 static void judge(tinker_run_t *run, question_t *q) {

@@ -14,6 +14,7 @@
 #define FINISH_MS 2000
 #define MAX_WATCH_MS 3600000
 #define MAX_TAGS 64    /* of a client */
+#define MAX_LIVE 2     /* epochs: the present one, and one on trial */
 #define LEAST_TTL 3600 /* seconds; the service takes no other */
 #define MOST_TTL 315360000
 
@@ -36,7 +37,7 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "options.state_dir is required");
   }
-  if (o->checkpoint_every < 0) {
+  if (o->checkpoint_every < -1) {
     field = "checkpoint_every", value = o->checkpoint_every;
   } else if (o->attempts < 1) {
     field = "attempts", value = o->attempts;
@@ -229,6 +230,7 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   run->next_op = run->state.last_op;
   run->opened_wall_ms = run->world->wall_ms(run->world->user);
   run->opened_boot_ms = run->world->boot_ms(run->world->user);
+  run->saved_ms = run->opened_boot_ms;
   tinker__rec_settle_phase(run);
   rc = tinker__rec_worker_start(run);
   if (rc == 0) rc = tinker__rec_gate_start(run);
@@ -248,27 +250,43 @@ void tinker__rec_run_unref(tinker_run_t *run) {
 
 /* Nothing is trained in it any more. One that is left costs nothing, so a
  * failure is no failure of the run. */
-static void finish_session(tinker__rec_epoch_t *e) {
-  atomic_store(&e->may_finish, true);
+static void finish_session(tinker_client_t *client) {
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   call.timeout_ms = FINISH_MS;
-  tinker_future_t *over = tinker_client_finish_session(e->client, &call);
+  tinker_future_t *over = tinker_client_finish_session(client, &call);
   tinker_future_wait(over, -1);
   tinker_future_release(over);
+}
+
+/* Whatever the run's thread waits for ends by this. It may end an epoch
+ * meanwhile, so the clients are retained. */
+static void close_clients(tinker_run_t *run) {
+  tinker_client_t *clients[MAX_LIVE], *last = NULL;
+  size_t n = 0;
+  pthread_mutex_lock(&run->lock);
+  atomic_store(&run->closing, true);
+  pthread_cond_broadcast(&run->wake);
+  TINKER__LIST_EACH(l, tmp, &run->live) {
+    tinker__rec_epoch_t *e = TINKER__CONTAINER(l, tinker__rec_epoch_t, link);
+    if (n < MAX_LIVE) clients[n++] = tinker_client_retain(e->client);
+  }
+  if (run->epoch && run->state.finished) {
+    atomic_store(&run->epoch->may_finish, true);
+    last = run->epoch->client; /* one of those */
+  }
+  pthread_mutex_unlock(&run->lock);
+  if (last) finish_session(last);
+  for (size_t i = 0; i < n; i++) {
+    tinker_future_release(tinker_client_close(clients[i], NULL));
+    tinker_client_release(clients[i]);
+  }
 }
 
 /* All that the run has, in the order in which one part uses the other. A forked
  * child has none of its threads, and its files are the parent's. */
 static void end_run(tinker_run_t *run) {
   if (run->pid != getpid()) return;
-  pthread_mutex_lock(&run->lock);
-  atomic_store(&run->closing, true);
-  pthread_cond_broadcast(&run->wake);
-  pthread_mutex_unlock(&run->lock);
-  if (run->epoch && run->state.finished) finish_session(run->epoch);
-  if (run->epoch) { /* whatever the run's thread waits for ends by this */
-    tinker_future_release(tinker_client_close(run->epoch->client, NULL));
-  }
+  close_clients(run);
   tinker__rec_worker_end(run);
   tinker__rec_gate_end(run);
   tinker__rec_watch_end(run);
@@ -277,6 +295,7 @@ static void end_run(tinker_run_t *run) {
   tinker__rec_cookbook_end(run);
   tinker_client_release(run->home);
   tinker__rec_steps_drop(run);
+  if (run->clean) tinker__rec_step_free(run, run->clean);
   if (tinker_shutdown(CLOSE_MS) != 0) return; /* a client still uses it */
   TINKER__LIST_EACH(l, tmp, &run->old) {
     tinker__rec_epoch_free(TINKER__CONTAINER(l, tinker__rec_epoch_t, link));
@@ -314,6 +333,7 @@ static tinker_run_t *make_run(void) {
   tinker__arena_init(&run->strings, &run->mem);
   pthread_mutex_init(&run->lock, NULL);
   init_wake(run);
+  tinker__list_init(&run->live);
   tinker__list_init(&run->old);
   tinker__list_init(&run->jobs);
   tinker__list_init(&run->questions);

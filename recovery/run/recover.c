@@ -169,6 +169,7 @@ static void forget_steps(tinker_run_t *run, tinker__rec_epoch_t *old) {
     if (old) tinker__rec_bodies_drop(&old->drops, s->number);
   }
   tinker__rec_steps_drop(run);
+  tinker__rec_detect_rewind(run->detect);
   run->rolled_back = true;
   run->again = run->reattached = 0;
   memset(&run->fault, 0, sizeof run->fault);

@@ -115,7 +115,7 @@ typedef struct tinker__rec_epoch_s {
   tinker__link_t made;    /* the lock */
   int64_t next_seq_id;    /* the lock: free, before the epoch is active */
   tinker__link_t tickets; /* the lock */
-  tinker__link_t link;    /* of the run's epochs that are over */
+  tinker__link_t link;    /* of the run's epochs, those in use or those over */
   atomic_bool fenced;     /* nothing leaves any more */
   atomic_bool may_finish; /* its session may be finished */
 } tinker__rec_epoch_t;
@@ -135,6 +135,7 @@ typedef struct tinker__rec_step_s {
   char ckpt[TINKER__REC_MAX_NAME];
   uint64_t save_op, probe_op;
   tinker_future_t *save, *probe, *probe_again; /* NULL = none */
+  int64_t save_ms; /* boot clock: when it was submitted; 0 = by another */
 } tinker__rec_step_t;
 
 typedef enum {
@@ -178,6 +179,7 @@ struct tinker_run_s {
   tinker__rec_state_t state;
   tinker__rec_phase_t phase;
   tinker__rec_epoch_t *epoch; /* NULL = none */
+  tinker__link_t live;        /* epochs in use: `epoch`, and one on trial */
   tinker__link_t old;         /* epochs that are over */
   tinker__link_t jobs;
   tinker__link_t questions; /* of the gate */
@@ -187,11 +189,14 @@ struct tinker_run_s {
   bool lame;                 /* the state lacks a record: no memory */
   bool rolled_back;          /* to be said by the next step */
   bool save_due;             /* a checkpoint could not be made */
+  int64_t saved_ms;          /* boot clock: when the last save was submitted */
+  int64_t save_cost_ms;      /* how long the last one took; 0 = not known */
   tinker__rec_step_t *late;  /* a checkpoint of the last committed step that an
                                 earlier process has begun; NULL = none */
   tinker__rec_step_t *clean; /* a save that the gate has made; NULL = none */
   tinker__rec_detect_t *detect; /* the run's thread */
   tinker__rec_retain_t retain;
+  int64_t saves_failed; /* in a row; the run's thread */
   tinker__rec_metrics_t metrics;
   int64_t opened_wall_ms, opened_boot_ms;
   bool noise_known;
@@ -239,7 +244,8 @@ void tinker__rec_say(tinker_run_t *run, const char *event, int64_t step,
 extern const tinker_seams_t tinker__rec_seams; /* user = the epoch */
 
 /* A new epoch with its file and client. session: to be adopted; NULL = the
- * client makes its own. 0 or a code; *error may be set. The run's thread. */
+ * client makes its own. 0 or a code; TINKER_ECLOSED: the run ends. The run's
+ * thread. */
 int tinker__rec_epoch_open(tinker_run_t *run, int64_t number,
                            const char *session, int64_t incarnation,
                            tinker__rec_epoch_t **out, char *why,
@@ -350,6 +356,7 @@ tinker__rec_step_t *tinker__rec_step_last(const tinker_run_t *run);
 /* Adds a reference to the future of a forward_backward. */
 int tinker__rec_step_add(tinker_run_t *run, tinker__rec_step_t *s,
                          tinker_future_t *future, const unsigned char *batch);
+/* And what an earlier process has begun of a checkpoint. */
 void tinker__rec_steps_drop(tinker_run_t *run);
 /* Where the data of the next step go on. */
 tinker__str_t tinker__rec_step_cursor(const tinker_run_t *run);
@@ -372,6 +379,9 @@ void tinker__rec_watch_end(tinker_run_t *run);
 
 int tinker__rec_worker_start(tinker_run_t *run);
 void tinker__rec_worker_end(tinker_run_t *run);
+/* Has a tinker_run_next() not ended? It may have been given up by its caller;
+ * until then the steps are the run's thread's. Under the lock. */
+bool tinker__rec_next_waits(const tinker_run_t *run);
 /* Queues a job; takes promise over. 0 or TINKER_ENOMEM: nothing has changed. */
 int tinker__rec_worker_add(tinker_run_t *run, tinker__rec_job_kind_t kind,
                            tinker_promise_t *promise, tinker__rec_step_t *step);

@@ -309,33 +309,43 @@ static void heed_monitor(tinker_run_t *run) {
   pthread_mutex_unlock(&run->lock);
 }
 
+/* The phase; of a run that was stopped, why. The operator may let it go on at
+ * any time. */
+static tinker__rec_phase_t look(tinker_run_t *run, tinker__rec_fault_t *f) {
+  pthread_mutex_lock(&run->lock);
+  tinker__rec_phase_t phase = run->phase;
+  if (phase == TINKER__REC_RUN_STOPPED) {
+    f->code = TINKER_ESTATE;
+    tinker__why(f->why, sizeof f->why, 0, "the run was stopped%s%s",
+                run->state.stopped ? ": " : " by its operator",
+                run->state.stopped ? run->state.stopped : "");
+  }
+  pthread_mutex_unlock(&run->lock);
+  return phase;
+}
+
+/* A way to a model, by what is known. */
+static int reach_model(tinker_run_t *run, tinker__rec_phase_t phase,
+                       tinker__rec_fault_t *f) {
+  if (phase == TINKER__REC_RUN_BROKEN) return tinker__rec_recover(run, f);
+  return run->state.epoch == 0 ? tinker__rec_start(run, f)
+                               : tinker__rec_attach(run, f);
+}
+
 /* Until a step can be done, or it is known that none can. */
 static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
-  int rc = 0;
-  while (rc == 0 && !atomic_load(&run->closing)) {
+  while (!atomic_load(&run->closing)) {
     operator_spoke(run, f);
     heed_monitor(run);
-    if (run->phase == TINKER__REC_RUN_READY) return 0;
-    if (run->phase == TINKER__REC_RUN_STOPPED) {
-      f->code = TINKER_ESTATE;
-      tinker__why(f->why, sizeof f->why, 0, "the run was stopped: %s",
-                  run->state.stopped ? run->state.stopped : "");
-      return f->code;
-    }
-    if (run->phase == TINKER__REC_RUN_BROKEN) {
-      rc = tinker__rec_recover(run, f);
-    } else if (run->state.epoch == 0) {
-      rc = tinker__rec_start(run, f);
-    } else {
-      rc = tinker__rec_attach(run, f);
-    }
-    if (rc == 0 && run->phase == TINKER__REC_RUN_READY) {
-      rc = commit_adopted(run, f);
-      if (rc != 0) broken(run, f);
-      if (rc != 0) rc = 0; /* it is recovered in the next round */
-    }
+    tinker__rec_phase_t phase = look(run, f);
+    if (phase == TINKER__REC_RUN_READY) return 0;
+    if (phase == TINKER__REC_RUN_STOPPED) return f->code;
+    int rc = reach_model(run, phase, f);
+    if (rc != 0) return rc;
+    if (look(run, f) != TINKER__REC_RUN_READY) continue;
+    if (commit_adopted(run, f) != 0) broken(run, f); /* the next round's */
   }
-  return rc != 0 ? rc : TINKER_ECLOSED;
+  return TINKER_ECLOSED;
 }
 
 static int begin_next(tinker_run_t *run) {
@@ -346,11 +356,30 @@ static int begin_next(tinker_run_t *run) {
   return tinker__rec_step_new(run, number) ? 0 : TINKER_ENOMEM;
 }
 
+/* No later commit makes the checkpoint that the last one could not. */
+static void save_last(tinker_run_t *run) {
+  for (int i = 0; i < run->options.attempts && run->save_due; i++) {
+    tinker__rec_fault_t failed = {0};
+    const char *no = NULL;
+    pthread_mutex_lock(&run->lock);
+    tinker__rec_step_t *s = tinker__rec_ckpt_ask(run, &no);
+    pthread_mutex_unlock(&run->lock);
+    if (!s) return;
+    tinker__rec_ckpt_submit(run, run->epoch, s, TINKER__REC_SAVE_ASKED);
+    bool saved = tinker__rec_ckpt_settle(run, s, NULL, &failed) == 0;
+    pthread_mutex_lock(&run->lock);
+    run->save_due = !saved;
+    tinker__rec_step_free(run, s);
+    pthread_mutex_unlock(&run->lock);
+  }
+}
+
 static void finish(tinker_run_t *run) {
   tinker__rec_facts_t none = TINKER__REC_FACTS_INIT;
   bool done = run->plan.steps > 0 && run->state.committed >= run->plan.steps &&
               !run->state.finished;
   if (!done) return;
+  save_last(run);
   tinker__rec_retain_finish(run);
   tinker__rec_cookbook(run);
   tinker__rec_note(run, NULL, TINKER__REC_FINISH, run->state.committed, &none,
@@ -365,6 +394,7 @@ static void do_next(tinker_run_t *run, tinker__rec_job_t *job) {
   if (rc == 0 && !finished) tinker__rec_cookbook(run);
   if (rc == 0) finish(run);
   pthread_mutex_lock(&run->lock);
+  tinker__list_remove(&job->link); /* the steps are the caller's again */
   if (rc == 0 && run->lame) rc = TINKER_ENOMEM;
   if (rc == 0 && !finished) rc = begin_next(run);
   if (rc == 0) rc = tinker__rec_hand_out(run, job->promise);
@@ -468,6 +498,15 @@ void tinker__rec_worker_end(tinker_run_t *run) {
     tinker__rec_reject(job->promise, TINKER_ECLOSED, NULL);
     job_free(run, job);
   }
+}
+
+bool tinker__rec_next_waits(const tinker_run_t *run) {
+  TINKER__LIST_EACH(l, tmp, &run->jobs) {
+    const tinker__rec_job_t *job =
+        TINKER__CONTAINER(l, tinker__rec_job_t, link);
+    if (job->kind == TINKER__REC_JOB_NEXT) return true;
+  }
+  return false;
 }
 
 int tinker__rec_worker_add(tinker_run_t *run, tinker__rec_job_kind_t kind,

@@ -237,6 +237,43 @@ def checkpoints_asked_for():
     run.end()
 
 
+def given_back(ms, *settings):
+    """While it waits for a service that is not there, for a first model or for
+    the one that it had: the end of the run ends that."""
+    run = Run()
+    if settings:
+        assert run.run(*settings) == -signal.SIGKILL
+    run.service.kill()
+    assert run.run("leave", ms) == 0, run.errors
+    assert re.search("left: TINKER_EAGAIN, TINKER_ECLOSED", run.out), run.out
+    run.service.start()
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed([]), run.errors
+    run.end()
+
+
+def given_back_while_it_waits():
+    for ms in (0, 300):
+        given_back(ms)
+        given_back(ms, "kill", 3)
+
+
+def hurried(*more):
+    """A program that gives the waiting for a step up and tries again is told of
+    a rollback all the same, once."""
+    run = Run([{"endpoint": OPT, "nth": 7, "act": "corrupt"}],
+              ["hurry", 1, *more])
+    assert run.run("kill", 3) == -signal.SIGKILL, run.errors
+    assert run.run() == 0, run.errors
+    assert run.out.count("rolled back to 5\n") == 1, run.out
+    assert run.committed() == undisturbed([]), run.errors
+    run.end()
+
+
+def hurried_ahead():
+    hurried("ahead", 4)
+
+
 def killed_before_it_left_strict():
     killed_before_it_left("strict", 1)
 
@@ -310,7 +347,8 @@ def forked():
 OTHERS = [all_refused, permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning, resumed, forked,
           killed_before_it_left, killed_before_it_left_strict,
-          checkpoints_asked_for]
+          checkpoints_asked_for, given_back_while_it_waits,
+          hurried, hurried_ahead]
 
 
 def main():

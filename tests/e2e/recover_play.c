@@ -10,8 +10,11 @@
  * big (examples of a batch), ahead (steps that are submitted before the first
  * is waited for), workers (forked processes that outlive it), past (tries to
  * train past the run, with this tag if it is not 1), asked (the step after
- * which it asks for two checkpoints and goes on at once), keep, delay, ttl,
- * watch (of the options), pause (milliseconds before each step). It prints
+ * which it asks for two checkpoints and goes on at once), leave (milliseconds
+ * of waiting for a model after which it gives the run back), hurry (1: it
+ * waits for no step longer than a millisecond, and tries other calls in
+ * between), keep, delay, ttl, watch (of the options), pause (milliseconds
+ * before each step). It prints "rolled back to N" and
  * "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
@@ -26,12 +29,12 @@ static struct {
   const char *name;
   long value;
 } settings[] = {
-    {"steps", 12}, {"every", 4},    {"strict", 0},     {"attempts", 3},
-    {"zero", 0},   {"fresh", 0},    {"kill", 0},       {"poison", 0},
-    {"parts", 1},  {"big", 1},      {"ahead", 1},      {"workers", 0},
-    {"past", 0},   {"poisons", 1},  {"resume", 0},     {"forked", 0},
-    {"asked", 0},  {"keep", 0},     {"delay", 900000}, {"ttl", -1},
-    {"pause", 0},  {"watch", 10000}};
+    {"steps", 12}, {"every", 4},   {"strict", 0},     {"attempts", 3},
+    {"zero", 0},   {"fresh", 0},   {"kill", 0},       {"poison", 0},
+    {"parts", 1},  {"big", 1},     {"ahead", 1},      {"workers", 0},
+    {"past", 0},   {"poisons", 1}, {"resume", 0},     {"forked", 0},
+    {"asked", 0},  {"keep", 0},    {"delay", 900000}, {"ttl", -1},
+    {"leave", -1}, {"hurry", 0},   {"pause", 0},      {"watch", 10000}};
 enum {
   STEPS,
   EVERY,
@@ -53,6 +56,8 @@ enum {
   KEEP,
   DELAY,
   TTL,
+  LEAVE,
+  HURRY,
   PAUSE,
   WATCH
 };
@@ -271,9 +276,25 @@ static void use_in_child(tinker_run_t *run) {
   tinker_datum_release(datum);
 }
 
+/* Until tinker_run_next() has ended the run takes no other call of a step,
+ * though the one who made it has given it up. */
+static tinker_future_t *hurried_next(tinker_run_t *run) {
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  call.timeout_ms = 1;
+  for (;;) {
+    tinker_future_t *next = tinker_run_next(run, &call);
+    if (tinker_future_wait(next, -1) != TINKER_ETIMEDOUT) return next;
+    tinker_future_release(next);
+    tinker_future_release(tinker_run_optim_step(run, NULL, NULL));
+    tinker_future_release(tinker_run_commit(run, NULL, 0, NULL));
+    tinker_future_release(tinker_run_checkpoint(run, NULL));
+  }
+}
+
 /* The future of a step; a run that has stopped may be allowed to go on. */
 static tinker_future_t *next_of(tinker_run_t *run) {
-  tinker_future_t *next = tinker_run_next(run, NULL);
+  tinker_future_t *next =
+      GET(HURRY) ? hurried_next(run) : tinker_run_next(run, NULL);
   if (tinker_future_wait(next, -1) == TINKER_ESTATE && GET(RESUME) > 0) {
     GET(RESUME)--;
     tinker_future_release(next);
@@ -281,6 +302,17 @@ static tinker_future_t *next_of(tinker_run_t *run) {
     next = tinker_run_next(run, NULL);
   }
   return await(next);
+}
+
+/* A run is given back while it waits for a service. */
+static int leave(tinker_run_t *run) {
+  tinker_future_t *next = tinker_run_next(run, NULL);
+  int waited = tinker_future_wait(next, GET(LEAVE));
+  tinker_run_release(run);
+  printf("left: %s, %s\n", tinker_code_name(waited),
+         tinker_code_name(tinker_future_wait(next, -1)));
+  tinker_future_release(next);
+  return 0;
 }
 
 int main(int argc, char **argv) {
@@ -291,10 +323,12 @@ int main(int argc, char **argv) {
   read_settings(argc, argv);
   setvbuf(stdout, NULL, _IOLBF, 0);
   tinker_run_t *run = open_run(argv[1]);
+  if (GET(LEAVE) >= 0) return leave(run);
   while (!done) {
     tinker_future_t *next = next_of(run);
     check(tinker_future_get_run_step(next, &step));
     done = step->done;
+    if (step->rolled_back) printf("rolled back to %d\n", (int)step->step);
     if (step->step == 1 && !done) fork_workers();
     if (step->step == 2 && GET(FORKED)) {
       GET(FORKED) = 0;

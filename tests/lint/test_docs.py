@@ -21,7 +21,7 @@ of src/flow/op.c, and its list of a part's states the enum of src/flow/op.h. The
 tables under "Lives" in docs/internals/service.md must be those of
 local/service/core/states.c. The table of records in docs/internals/recovery.md must
 be that of recovery/journal/record.h, with the files of recovery/run/ that write
-each.
+each; the table of events in docs/recovery.md has those that a run says.
 """
 import pathlib
 import re
@@ -33,6 +33,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLOW = "docs/internals/client-flow.md"
 SERVICE = "docs/internals/service.md"
 RECOVERY = "docs/internals/recovery.md"
+EVENTS = "docs/recovery.md"
 LIVES = {"session": "Session", "model": "Model", "op": "Call"}  # in states.c, and its heading on the page
 SOURCES = ("include", "src", "local", "recovery", "tests", "examples", "scripts", "bench",
            "demo", "cmake")
@@ -279,6 +280,29 @@ def check_records(page, code):
     return faults
 
 
+def events_of_code(root):
+    """What recovery/ says to the program: the names in tinker__rec_say()."""
+    found = set()
+    for path in sorted((root / "recovery").rglob("*.c")):
+        for call in re.findall(r"\btinker__rec_say\(([^;]*);",
+                               path.read_text(encoding="utf-8")):
+            found |= set(re.findall(r'"(\w+)"', call))
+    return found
+
+
+def events_of_page(text):
+    section = text[text.index("\n## Events\n"):]
+    section = section[:section.index("\n## ", 5)]
+    first = re.findall(r"^\| ([^|]*) \|", section, re.M)
+    return {name for cell in first for name in re.findall(r"`(\w+)`", cell)}
+
+
+def check_events(page, code):
+    return [f"{EVENTS}: the event {name} is " + (
+        "not said" if name in page else "missing")
+        for name in sorted(page ^ code)]
+
+
 def check_itself(tree):
     """What is not there is found."""
     page = ROOT / "docs/architecture.md"
@@ -290,6 +314,8 @@ def check_itself(tree):
                  "flow/op.c", "boot", "store.db", "tinker_client_dump()",
                  "architecture.md", "local/service/*/*.c"):
         assert not check_word(tree, word, None, page), word
+    assert check_events({"a", "b"}, {"b", "c"}) == [
+        f"{EVENTS}: the event a is not said", f"{EVENTS}: the event c is missing"]
     code = {"A": ("1", {"recovery/run/a.c"}), "B": ("2", set())}
     assert not check_records({"A": ("1", {"recovery/run/a.c"}),
                               "B": ("2", set())}, code)
@@ -321,6 +347,9 @@ def main():
     faults += check_records(
         records_of_page((ROOT / RECOVERY).read_text(encoding="utf-8")),
         records_of_code(ROOT))
+    faults += check_events(
+        events_of_page((ROOT / EVENTS).read_text(encoding="utf-8")),
+        events_of_code(ROOT))
     count = 0
     for path in pages(ROOT):
         count += 1
