@@ -51,8 +51,9 @@
  * The run makes its clients itself, in background mode, and so its threads:
  * those of one client that belongs to the run and outlives its models, those of
  * the client of the present model, one of the run, one for each of its two
- * journal files, and one for a strict gate. A forked child has none of them: it
- * may only give the run back, which leaves everything to the parent. */
+ * journal files, one that watches the model, and one for a strict gate. A
+ * forked child has none of them: it may only give the run back, which leaves
+ * everything to the parent. */
 #ifndef TINKER_RECOVERY_H
 #define TINKER_RECOVERY_H
 
@@ -168,12 +169,22 @@ typedef struct tinker_run_options_s {
    * renews it before half of it is over, and takes the limit off that of the
    * last step. Default TINKER_NO_TTL: checkpoints do not expire. */
   int64_t ttl_seconds;
+  /* Milliseconds between two looks at the service's record of the model (each
+   * of them a fifth earlier or later), 0 to 3,600,000; default 10,000. While
+   * something is suspicious it is looked at every two seconds. A model that is
+   * shown as corrupted twice, or whose record is gone twice while the service
+   * shows other runs, is not trusted any more: tinker_run_next() goes back to a
+   * checkpoint. It does not end what is under way: a loop that waits for a
+   * future finds out with its next step. No answer, or one that says nothing of
+   * the model, changes nothing. 0 = it is not looked at. */
+  int64_t watch_ms;
 } tinker_run_options_t;
 
 #define TINKER_RUN_OPTIONS_INIT                                                \
   {                                                                            \
     sizeof(tinker_run_options_t), NULL, NULL, NULL, NULL, 0, 0, 50, 3, 0,      \
-        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0, 0, 900000, TINKER_NO_TTL     \
+        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0, 0, 900000, TINKER_NO_TTL,    \
+        10000                                                                  \
   }
 
 /* The init functions write the same defaults.

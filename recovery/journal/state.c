@@ -71,6 +71,8 @@ static void epoch_forget(tinker__rec_state_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->cursors) {
     cursor_free(s, TINKER__CONTAINER(l, cursor_t, link));
   }
+  tinker__mem_free(s->mem, s->distrusted);
+  s->distrusted = NULL;
   s->last_op = 0;
   s->next_seq_id = 1;
   s->next_model_seq_id = s->next_sampling_session_seq_id = -1;
@@ -448,6 +450,13 @@ static int fold_active(const fold_t *x) {
   return rc != 0 ? rc : tinker__buf_error(&s->cursor);
 }
 
+/* The monitor's word on the active epoch's model: it stands until there is
+ * another one, whatever the service says of it later. */
+static int fold_signal(const fold_t *x) {
+  if (x->f->epoch != x->s->epoch) return 0;
+  return set_text(x->s, &x->s->distrusted, x->f->evidence);
+}
+
 static int fold_incident(const fold_t *x) {
   tinker__rec_state_t *s = x->s;
   switch (x->r->type) {
@@ -498,6 +507,7 @@ static const struct {
     {TINKER__REC_HOLD, SUPERVISOR, fold_hold},
     {TINKER__REC_RELEASE, SUPERVISOR, fold_hold},
     {TINKER__REC_FINISH, SUPERVISOR, fold_finish},
+    {TINKER__REC_SIGNAL, SUPERVISOR, fold_signal},
     {TINKER__REC_INC_OPEN, SUPERVISOR, fold_incident},
     {TINKER__REC_ATTEMPT_BEGIN, SUPERVISOR, fold_incident},
     {TINKER__REC_LEDGER, SUPERVISOR, fold_incident},

@@ -110,6 +110,8 @@ typedef struct tinker__rec_state_s {
   char *from_path;       /* what it was loaded from; "" = nothing */
   bool finished, held;
   char *stopped;     /* reason; NULL = it is not */
+  char *distrusted;  /* why the active epoch's model can't be trusted any more;
+                        NULL = it can */
   int64_t incident;  /* open; 0 = none */
   int64_t incidents; /* so far */
   int64_t attempts;  /* of the open incident */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -11,6 +12,7 @@
 
 #define CLOSE_MS 4000
 #define FINISH_MS 2000
+#define MAX_WATCH_MS 3600000
 #define MAX_TAGS 64    /* of a client */
 #define MAX_LIVE 2     /* epochs: the present one, and one on trial */
 #define LEAST_TTL 3600 /* seconds; the service takes no other */
@@ -54,6 +56,8 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
        o->ttl_seconds == TINKER_NO_TTL ||
            (o->ttl_seconds >= LEAST_TTL && o->ttl_seconds <= MOST_TTL),
        "TINKER_NO_TTL, and 3,600 to 315,360,000"},
+      {"watch_ms", o->watch_ms, o->watch_ms >= 0 && o->watch_ms <= MAX_WATCH_MS,
+       "0 to 3,600,000"},
       {"allow", o->allow, !(o->allow & ~127u), "bits of TINKER_PLAN_*"}};
   if (!o->state_dir || !*o->state_dir) {
     return tinker__why(why, why_len, TINKER_EINVAL,
@@ -237,6 +241,7 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   tinker__rec_settle_phase(run);
   rc = tinker__rec_worker_start(run);
   if (rc == 0) rc = tinker__rec_gate_start(run);
+  if (rc == 0) rc = tinker__rec_watch_start(run);
   return rc == 0 ? 0 : tinker__why(why, why_len, rc, "no thread can be made");
 }
 
@@ -291,6 +296,7 @@ static void end_run(tinker_run_t *run) {
   close_clients(run);
   tinker__rec_worker_end(run);
   tinker__rec_gate_end(run);
+  tinker__rec_watch_end(run);
   if (run->epoch) tinker__rec_epoch_end(run->epoch);
   tinker__rec_retain_end(run);
   tinker__rec_cookbook_end(run);
@@ -309,6 +315,17 @@ static void end_run(tinker_run_t *run) {
   tinker__rec_run_unref(run);
 }
 
+/* The watch waits on it for a time, which no step of the clock may change. */
+static void init_wake(tinker_run_t *run) {
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+#ifndef __APPLE__
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+#endif
+  pthread_cond_init(&run->wake, &attr);
+  pthread_condattr_destroy(&attr);
+}
+
 static tinker_run_t *make_run(void) {
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 0);
@@ -322,7 +339,7 @@ static tinker_run_t *make_run(void) {
   run->lock_file.fd = -1;
   tinker__arena_init(&run->strings, &run->mem);
   pthread_mutex_init(&run->lock, NULL);
-  pthread_cond_init(&run->wake, NULL);
+  init_wake(run);
   tinker__list_init(&run->live);
   tinker__list_init(&run->old);
   tinker__list_init(&run->jobs);

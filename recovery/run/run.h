@@ -176,8 +176,8 @@ struct tinker_run_s {
   tinker__rec_file_t *supervisor;
   tinker_client_t *home; /* its futures outlive every model */
   pid_t pid;             /* of the process that opened it */
-  pthread_t thread, gate_thread;
-  bool threaded, gated; /* they run */
+  pthread_t thread, gate_thread, watch_thread;
+  bool threaded, gated, watched; /* they run */
   atomic_bool closing;
   /* The run's thread: when a service was last seen to restore an optimizer. */
   bool optimizer_proven;
@@ -213,6 +213,8 @@ struct tinker_run_s {
   bool noise_known;
   double noise;
   tinker__rec_fault_t fault; /* what broke it */
+  int64_t failed;            /* calls that the service has failed */
+  tinker_future_t *question; /* of the watch; NULL = none */
   int again, reattached;     /* times that was tried since the last commit */
   char distrust[TINKER__REC_WHY]; /* the operator's word; "" = none */
 };
@@ -379,6 +381,13 @@ void tinker__rec_on_gate(void *user, const tinker_gate_question_t *asked);
 /* Starts the gate's thread if there is a gate. 0 or TINKER_ENOMEM. */
 int tinker__rec_gate_start(tinker_run_t *run);
 void tinker__rec_gate_end(tinker_run_t *run);
+
+/* --- watch.c -------------------------------------------------------------- */
+
+/* Starts the watch's thread if there is a watch. 0 or TINKER_ENOMEM. */
+int tinker__rec_watch_start(tinker_run_t *run);
+/* The run is closing already. */
+void tinker__rec_watch_end(tinker_run_t *run);
 
 /* --- worker.c: the run's thread ------------------------------------------- */
 

@@ -208,10 +208,19 @@ static int settle_ledger(tinker_run_t *run, const tinker__rec_step_t *s,
   return rc;
 }
 
+/* A failure that is the service's word on the model is evidence; what the run
+ * does about it decides the next call of next. */
+static void tell_watch(tinker_run_t *run, const tinker__rec_fault_t *f) {
+  pthread_mutex_lock(&run->lock);
+  if (!f->unknown && !f->again) run->failed++;
+  pthread_mutex_unlock(&run->lock);
+}
+
 static int commit(tinker_run_t *run, tinker__rec_step_t *s,
                   tinker__rec_fault_t *f) {
   loss_t loss;
   int rc = await_step(s, &loss, f);
+  if (rc != 0) tell_watch(run, f);
   if (rc == 0 && loss.known) rc = judge_loss(run, s, loss.sum, f);
   if (rc == 0 && loss.known) rc = compare_past(run, s, loss.sum, f);
   if (rc == 0) rc = note_commit(run, s, &loss, f);
@@ -295,6 +304,20 @@ static bool operator_spoke(tinker_run_t *run, tinker__rec_fault_t *f) {
   return spoke;
 }
 
+/* A model that the monitor has found untrustworthy is given up, also by a
+ * process that comes later; an incident that has begun goes on as it is. */
+static void heed_monitor(tinker_run_t *run) {
+  pthread_mutex_lock(&run->lock);
+  if (run->state.distrusted && !run->fault.model &&
+      run->phase != TINKER__REC_RUN_STOPPED) {
+    run->fault = (tinker__rec_fault_t){.code = TINKER_ESTATE, .model = true};
+    tinker__why(run->fault.why, sizeof run->fault.why, 0, "%s",
+                run->state.distrusted);
+    tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
+  }
+  pthread_mutex_unlock(&run->lock);
+}
+
 /* The phase; of a run that was stopped, why. The operator may let it go on at
  * any time. */
 static tinker__rec_phase_t look(tinker_run_t *run, tinker__rec_fault_t *f) {
@@ -322,6 +345,7 @@ static int reach_model(tinker_run_t *run, tinker__rec_phase_t phase,
 static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
   while (!atomic_load(&run->closing)) {
     operator_spoke(run, f);
+    heed_monitor(run);
     tinker__rec_phase_t phase = look(run, f);
     if (phase == TINKER__REC_RUN_READY) return 0;
     if (phase == TINKER__REC_RUN_STOPPED) return f->code;

@@ -13,11 +13,13 @@
  * which it asks for two checkpoints and goes on at once), leave (milliseconds
  * of waiting for a model after which it gives the run back), hurry (1: it
  * waits for no step longer than a millisecond, and tries other calls in
- * between), keep, delay, ttl (of the options). It prints "rolled back to N" and
+ * between), keep, delay, ttl, watch (of the options), pause (milliseconds
+ * before each step). It prints "rolled back to N" and
  * "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <tinker/recovery.h>
 #include <unistd.h>
 
@@ -32,7 +34,7 @@ static struct {
     {"parts", 1},  {"big", 1},     {"ahead", 1},      {"workers", 0},
     {"past", 0},   {"poisons", 1}, {"resume", 0},     {"forked", 0},
     {"asked", 0},  {"keep", 0},    {"delay", 900000}, {"ttl", -1},
-    {"leave", -1}, {"hurry", 0}};
+    {"leave", -1}, {"hurry", 0},   {"pause", 0},      {"watch", 10000}};
 enum {
   STEPS,
   EVERY,
@@ -55,7 +57,9 @@ enum {
   DELAY,
   TTL,
   LEAVE,
-  HURRY
+  HURRY,
+  PAUSE,
+  WATCH
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -100,6 +104,7 @@ static tinker_run_t *open_run(const char *folder) {
   options.gate = (int32_t)GET(STRICT);
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
+  options.watch_ms = GET(WATCH);
   options.keep_last = GET(KEEP);
   options.delete_delay_ms = GET(DELAY);
   options.ttl_seconds = GET(TTL);
@@ -230,6 +235,11 @@ static void go_past(tinker_run_t *run) {
   tinker_trainer_release(trainer);
 }
 
+static void pause_ms(long ms) {
+  struct timespec t = {ms / 1000, (ms % 1000) * 1000000};
+  nanosleep(&t, NULL);
+}
+
 static void fork_workers(void) {
   for (long i = 0; i < GET(WORKERS); i++) {
     if (fork() == 0) {
@@ -330,6 +340,7 @@ int main(int argc, char **argv) {
       go_past(run);
       GET(PAST) = 0;
     }
+    if (!done) pause_ms(GET(PAUSE));
     if (!done) begin(run, step, &begun[count++]);
     if (step->step == GET(ASKED) && !asked[0]) ask(run);
     tinker_future_release(next);
