@@ -50,9 +50,7 @@ static int train(tinker_run_t *run, const tinker_run_step_t *step,
   int number = cursor_of(step), next = number + 1;
   tinker_datum_t *datum = numbered_example(number);
   tinker_future_t *forward =
-      step->forward_count
-          ? tinker_future_retain(step->forward[0])
-          : tinker_run_forward_backward(run, &datum, 1, NULL, NULL);
+      tinker_run_forward_backward(run, &datum, 1, NULL, NULL);
   tinker_future_t *optim = step->optim ? tinker_future_retain(step->optim)
                                        : tinker_run_optim_step(run, NULL, NULL);
   if (step->step == kill_at) raise(SIGKILL);

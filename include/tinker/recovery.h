@@ -17,9 +17,8 @@
  *     check(tinker_future_get_run_step(next, &step));
  *     if (step->done) break;
  *     ... the data of the step, from step->cursor on ...
- *     if (!step->forward_count)               // else it was sent already
- *       fb = tinker_run_forward_backward(run, data, n, NULL, NULL);
- *     if (!step->optim) optim = tinker_run_optim_step(run, NULL, NULL);
+ *     fb = tinker_run_forward_backward(run, data, n, NULL, NULL);
+ *     optim = tinker_run_optim_step(run, NULL, NULL);
  *     commit = tinker_run_commit(run, cursor, cursor_len, NULL);
  *     ... wait for commit, or go on and look at it later ...
  *   }
@@ -213,10 +212,10 @@ typedef struct tinker_run_step_s {
   const void *cursor;
   size_t cursor_len;
   /* What an earlier process has sent of this step already: forward_count
-   * futures of forward_backward, to be waited for or ignored, and that of
-   * optim_step, or NULL. They count as this process's own: the program makes
-   * only the calls that are missing, then commits. A forward_backward that it
-   * makes again is a further one, and its gradients are added twice. A step
+   * futures of forward_backward and that of optim_step, or NULL. They count as
+   * this process's own: the program makes the calls that are missing, then
+   * commits. A program may also make all calls of the step as ever: one with
+   * the same data gives that future once more, and nothing is sent. A step
    * whose commit was called already is not handed out: the run commits it. */
   tinker_future_t *const *forward;
   size_t forward_count;
@@ -275,21 +274,25 @@ tinker_run_next(tinker_run_t *run, const tinker_call_options_t *call);
 TINKER_API int tinker_future_get_run_step(tinker_future_t *future,
                                           const tinker_run_step_t **out);
 
-/* tinker_trainer_forward_backward() of the present step. Refused with
- * TINKER_ESTATE if no step was begun, if a step has failed, if this one has its
- * optim_step already, or, where it is done again with recorded data, if these
- * are not the data that it had.
- * run: not NULL. call: see future.h; its `tag` is the run's, and not read.
- * data, n, loss: as for that function. Returns a future owned by the caller;
- * results and codes as there. A call that is refused for its arguments is no
- * part of the step. On the one thread that makes the calls of a step. */
+/* tinker_trainer_forward_backward() of the present step. What an earlier
+ * process has sent of it, with the same data, is not sent again: its future is
+ * returned, which takes no callback. Refused with TINKER_ESTATE if no step was
+ * begun, if a step has failed, if this one has its optim_step already, or,
+ * where it is done again with recorded data, if these are not the data that it
+ * had; with fresh data also if an earlier process has sent others for it, which
+ * step->forward has. run: not NULL. call: see future.h; its `tag` is the run's,
+ * and not read. data, n, loss: as for that function. Returns a future owned by
+ * the caller; results and codes as there. A call that is refused for its
+ * arguments is no part of the step. On the one thread that makes the calls of a
+ * step. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_forward_backward(tinker_run_t *run, tinker_datum_t *const *data,
                             size_t n, const tinker_loss_t *loss,
                             const tinker_call_options_t *call);
 
-/* tinker_trainer_optim_step() of the present step. Refused with TINKER_ESTATE
- * as tinker_run_forward_backward(), and if the step has none of those.
+/* tinker_trainer_optim_step() of the present step; that of an earlier process,
+ * as tinker_run_forward_backward(). Refused with TINKER_ESTATE as that one, and
+ * if the step has no forward_backward.
  * run: not NULL. call: see future.h; its `tag` is not read. params: borrowed;
  * NULL = the plan's. Returns a future owned by the caller; result and codes as
  * there. On the one thread that makes the calls of a step. */

@@ -401,7 +401,12 @@ static int fold_level(const fold_t *x) {
 static int fold_mark(const fold_t *x) {
   tinker__rec_ckpt_t *c = ckpt_of(x);
   if (!c) return 0;
-  if (x->r->type == TINKER__REC_CKPT_QUARANTINED) c->quarantined = true;
+  /* A candidate that is refused is not an attempt without fruit: there are only
+   * so many, and the next one may be good. */
+  if (x->r->type == TINKER__REC_CKPT_QUARANTINED) {
+    if (x->s->incident && !c->quarantined && x->s->fruitless) x->s->fruitless--;
+    c->quarantined = true;
+  }
   if (x->r->type == TINKER__REC_CKPT_TOMBSTONE) c->marked_ms = x->f->at_ms;
   if (x->r->type == TINKER__REC_CKPT_DELETED) {
     c->deleting = true;

@@ -251,9 +251,12 @@ static int place(tinker_run_t *run, const tinker__rec_op_t *op,
   switch (op->slot) {
   case TINKER__REC_SLOT_FORWARD_BACKWARD:
     if (s) rc = tinker__rec_step_add(run, s, future, op->batch);
+    if (s) s->adopted = s->forward_count;
     break;
   case TINKER__REC_SLOT_OPTIM:
-    if (s) s->optim = tinker_future_retain(future);
+    if (!s) break;
+    s->optim = tinker_future_retain(future);
+    s->optim_adopted = true;
     break;
   case TINKER__REC_SLOT_SAVE:
     if (!s) break;

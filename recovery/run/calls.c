@@ -41,7 +41,10 @@ static const char *next_missing(const tinker_run_t *run) {
       tinker__rec_next_waits(run)) {
     return NULL;
   }
-  if (!last->forward_count && !last->optim) return NULL; /* handed out again */
+  /* Nothing of it was called here: it is handed out again. */
+  bool called = last->forward_count > last->adopted || last->claimed ||
+                (last->optim && !last->optim_adopted);
+  if (!called) return NULL;
   return "the present step has not been committed: call tinker_run_commit()";
 }
 
@@ -185,6 +188,68 @@ static bool refused_at_once(tinker_run_t *run, const tinker_future_t *future,
   return true;
 }
 
+static const char has_callback[] =
+    "an earlier process has sent this call: its future is in the step that "
+    "tinker_run_next() gave, and takes no callback";
+
+/* The step whose calls of an earlier process may be asked for again. Under the
+ * lock. */
+static tinker__rec_step_t *claimable(tinker_run_t *run) {
+  tinker__rec_step_t *s = tinker__rec_step_last(run);
+  bool open = run->phase == TINKER__REC_RUN_READY && s && !s->committing &&
+              !tinker__rec_next_waits(run);
+  return open ? s : NULL;
+}
+
+/* What an earlier process has sent of this step already, and this call asks for
+ * again: a step is never computed twice, whether or not a loop looks at
+ * step->forward. NULL = it has not sent it. Under the lock. */
+static tinker_future_t *claim(tinker_run_t *run, const unsigned char *batch,
+                              bool callback, const char **no) {
+  tinker__rec_step_t *s = claimable(run);
+  for (size_t i = 0; s && i < s->adopted && i < 64; i++) {
+    if (s->claimed >> i & 1 ||
+        memcmp(s->batches[i], batch, TINKER__SHA256_LEN) != 0) {
+      continue;
+    }
+    if (callback) {
+      *no = has_callback;
+      return NULL;
+    }
+    s->claimed |= (uint64_t)1 << i;
+    return tinker_future_retain(s->forward[i]);
+  }
+  return NULL;
+}
+
+/* The same for the optim_step. Under the lock. */
+static tinker_future_t *claim_optim(tinker_run_t *run, bool callback,
+                                    const char **no) {
+  tinker__rec_step_t *s = claimable(run);
+  if (!s || !s->optim_adopted) return NULL;
+  if (callback) {
+    *no = has_callback;
+    return NULL;
+  }
+  s->optim_adopted = false; /* once */
+  return tinker_future_retain(s->optim);
+}
+
+static bool wants_callback(const tinker_call_options_t *call) {
+  tinker_call_options_t own;
+  tagged(&own, call, 0);
+  return own.cb || own.detached;
+}
+
+/* With fresh data nobody can tell a batch that is computed anew from one that
+ * is missing: taking it might train the step on both. Under the lock. */
+static const char *is_doubtful(const tinker_run_t *run) {
+  const tinker__rec_step_t *s = tinker__rec_step_last(run);
+  if (run->plan.data != TINKER_DATA_FRESH || !s || !s->adopted) return NULL;
+  return "an earlier process has sent forward_backward of this step, in "
+         "step->forward: with fresh data (plan.data) it takes no others";
+}
+
 tinker_future_t *
 tinker_run_forward_backward(tinker_run_t *run, tinker_datum_t *const *data,
                             size_t n, const tinker_loss_t *loss,
@@ -199,8 +264,16 @@ tinker_run_forward_backward(tinker_run_t *run, tinker_datum_t *const *data,
     return refused(run, name, call, TINKER_EINVAL, NULL);
   }
   bool read = digest(run, data, n, batch) == 0; /* else the trainer says why */
-  const char *no =
-      check_forward(run, read ? batch : NULL, &step, &epoch, &trainer);
+  pthread_mutex_lock(&run->lock);
+  const char *no = NULL;
+  tinker_future_t *sent =
+      read ? claim(run, batch, wants_callback(call), &no) : NULL;
+  if (!sent && !no) no = is_doubtful(run);
+  pthread_mutex_unlock(&run->lock);
+  if (sent) return sent;
+  if (!no) {
+    no = check_forward(run, read ? batch : NULL, &step, &epoch, &trainer);
+  }
   if (no) return refused(run, name, call, TINKER_ESTATE, no);
   uint64_t op = tinker__rec_epoch_made(
       epoch, step->number, TINKER__REC_SLOT_FORWARD_BACKWARD, batch, NULL);
@@ -234,7 +307,12 @@ tinker_future_t *tinker_run_optim_step(tinker_run_t *run,
   if (!run || !is_here(run)) {
     return refused(run, name, call, TINKER_EINVAL, NULL);
   }
-  const char *no = check_forward(run, NULL, &step, &epoch, &trainer);
+  const char *no = NULL;
+  pthread_mutex_lock(&run->lock);
+  tinker_future_t *sent = claim_optim(run, wants_callback(call), &no);
+  pthread_mutex_unlock(&run->lock);
+  if (sent) return sent;
+  if (!no) no = check_forward(run, NULL, &step, &epoch, &trainer);
   if (!no && !step->forward_count) {
     no = "the step has no forward_backward";
     tinker_trainer_release(trainer);

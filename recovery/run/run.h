@@ -135,7 +135,12 @@ typedef struct tinker__rec_step_s {
   unsigned char (*batches)[TINKER__SHA256_LEN];
   size_t forward_count, forward_cap;
   tinker_future_t *optim; /* NULL = not called */
-  bool committing;        /* commit was called */
+  /* Of an earlier process: the first `adopted` of forward, and optim. The
+   * program may ask for each once more, and gets it. */
+  size_t adopted;
+  uint64_t claimed; /* bits: of forward, those that were asked for again */
+  bool optim_adopted;
+  bool committing; /* commit was called */
   char *cursor;
   size_t cursor_len;
   /* A checkpoint that goes with it; "" = none. */

@@ -178,6 +178,19 @@ def stops(rules, settings, sentence):
     run.end()
 
 
+def four_of_five():
+    """Four of five checkpoints can't be proven: back to the good one."""
+    settings = ["every", 2]
+    run = Run([{"endpoint": SAVE, "nth": n, "act": "flip_bit"}
+               for n in (2, 3, 4, 5)] +
+              [{"endpoint": OPT, "nth": 11, "act": "corrupt"}], settings)
+    assert run.run() == 0, run.errors
+    assert len(run.said("checkpoint_refused")) == 4, run.errors
+    assert run.lost() == 8, (run.lost(), run.errors)
+    assert run.committed() == undisturbed([]), run.errors
+    run.end()
+
+
 def all_refused():
     """F48: no checkpoint is what was saved: the run stops and keeps all."""
     stops([{"endpoint": SAVE, "act": "flip_bit"},
@@ -349,6 +362,22 @@ def past_the_run():
         run.end()
 
 
+def naive(*settings):
+    """A loop that makes all calls of a step that an earlier process has begun:
+    nothing is computed twice."""
+    run = Run((), ["naive", 1, *settings])
+    for step in (2, 5, 6, 10):
+        assert run.run("kill", step) == -signal.SIGKILL, run.errors
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed(list(settings)), run.errors
+    assert not run.said("rollback"), run.errors
+    run.end()
+
+
+def naive_parts():
+    naive("parts", 3)
+
+
 def another_plan():
     run = Run()
     assert run.run("kill", 3) == -signal.SIGKILL
@@ -408,7 +437,7 @@ def forked():
     run.end()
 
 
-OTHERS = [bad_options, all_refused, permanent, workers_outlive, two_at_once, past_the_run,
+OTHERS = [four_of_five, naive, naive_parts, bad_options, all_refused, permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning, resumed, forked,
           killed_before_it_left, killed_before_it_left_strict,
           checkpoints_asked_for, given_back_while_it_waits,

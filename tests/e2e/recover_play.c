@@ -29,12 +29,13 @@ static struct {
   const char *name;
   long value;
 } settings[] = {
-    {"steps", 12}, {"every", 4},   {"strict", 0},     {"attempts", 3},
-    {"zero", 0},   {"fresh", 0},   {"kill", 0},       {"poison", 0},
-    {"parts", 1},  {"big", 1},     {"ahead", 1},      {"workers", 0},
-    {"past", 0},   {"poisons", 1}, {"resume", 0},     {"forked", 0},
-    {"asked", 0},  {"keep", 0},    {"delay", 900000}, {"ttl", -1},
-    {"leave", -1}, {"hurry", 0},   {"pause", 0},      {"watch", 10000}};
+    {"steps", 12},   {"every", 4},   {"strict", 0},     {"attempts", 3},
+    {"zero", 0},     {"fresh", 0},   {"kill", 0},       {"poison", 0},
+    {"parts", 1},    {"big", 1},     {"ahead", 1},      {"workers", 0},
+    {"past", 0},     {"poisons", 1}, {"resume", 0},     {"forked", 0},
+    {"asked", 0},    {"keep", 0},    {"delay", 900000}, {"ttl", -1},
+    {"leave", -1},   {"hurry", 0},   {"pause", 0},
+    {"watch", 10000}, {"naive", 0}};
 enum {
   STEPS,
   EVERY,
@@ -59,7 +60,8 @@ enum {
   LEAVE,
   HURRY,
   PAUSE,
-  WATCH
+  WATCH,
+  NAIVE
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -167,7 +169,7 @@ static void begin(tinker_run_t *run, const tinker_run_step_t *step,
   b->step = step->step;
   b->parts = 0;
   for (long part = 0; part < GET(PARTS); part++) {
-    if ((size_t)part < step->forward_count) {
+    if (!GET(NAIVE) && (size_t)part < step->forward_count) {
       b->forward[b->parts++] = tinker_future_retain(step->forward[part]);
       continue;
     }
@@ -175,8 +177,9 @@ static void begin(tinker_run_t *run, const tinker_run_step_t *step,
     if (poison) poisoned_before++;
     b->forward[b->parts++] = batch(run, step->step, part, poison);
   }
-  tinker_future_t *optim = step->optim ? tinker_future_retain(step->optim)
-                                       : tinker_run_optim_step(run, NULL, NULL);
+  tinker_future_t *optim = step->optim && !GET(NAIVE)
+                               ? tinker_future_retain(step->optim)
+                               : tinker_run_optim_step(run, NULL, NULL);
   if (step->step == GET(KILL)) raise(SIGKILL);
   b->commit = tinker_run_commit(run, &cursor, sizeof cursor, NULL);
   tinker_future_release(optim);
