@@ -143,6 +143,20 @@ static void say_failed(tinker_run_t *run, const tinker__rec_step_t *s, int rc,
   tinker__rec_say(run, "checkpoint_failed", s->number, &facts);
 }
 
+/* An earlier process may have settled the save, and the fingerprint not. */
+static int settle_save(tinker_run_t *run, tinker__rec_step_t *s,
+                       const char **saved, tinker__rec_fault_t *f) {
+  if (!s->save) {
+    const tinker__rec_ckpt_t *c = tinker__rec_state_ckpt(&run->state, s->ckpt);
+    if (!c || !*c->path) return TINKER_ENOENT;
+    *saved = c->path;
+    return 0;
+  }
+  int rc = tinker__rec_await(s->save, f);
+  if (rc == 0) rc = tinker_future_get_path(s->save, saved);
+  return rc == 0 ? note_saved(run, s, *saved) : rc;
+}
+
 /* From its submission on, so with the steps that were under way. */
 static void take_cost(tinker_run_t *run, const tinker__rec_step_t *s) {
   if (!s->save_ms) return;
@@ -154,9 +168,7 @@ static void take_cost(tinker_run_t *run, const tinker__rec_step_t *s) {
 int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
                             char **path, tinker__rec_fault_t *f) {
   const char *saved = NULL;
-  int rc = tinker__rec_await(s->save, f);
-  if (rc == 0) rc = tinker_future_get_path(s->save, &saved);
-  if (rc == 0) rc = note_saved(run, s, saved);
+  int rc = settle_save(run, s, &saved, f);
   if (rc == 0) rc = settle_probe(run, s, f);
   if (rc == 0 && path) {
     *path = tinker__mem_strdup(&run->mem, saved);
@@ -169,11 +181,11 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
   return rc;
 }
 
+static const char no_model[] = "there is no model: call tinker_run_next()";
+
 static const char *not_now(const tinker_run_t *run, int64_t number) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
-  if (run->phase != TINKER__REC_RUN_READY || tinker__rec_next_waits(run)) {
-    return "there is no model: call tinker_run_next()";
-  }
+  if (run->phase != TINKER__REC_RUN_READY) return no_model;
   if (last && !last->committing && (last->forward_count || last->optim)) {
     return "the present step has not been committed: call tinker_run_commit()";
   }
@@ -183,7 +195,7 @@ static const char *not_now(const tinker_run_t *run, int64_t number) {
   return NULL;
 }
 
-tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no) {
+tinker__rec_step_t *tinker__rec_ckpt_last(tinker_run_t *run, const char **no) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
   int64_t number = run->state.committed;
   if (last) number = last->committing ? last->number : last->number - 1;
@@ -198,6 +210,12 @@ tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no) {
   s->cursor = tinker__mem_strndup(&run->mem, cursor.ptr, cursor.len);
   if (s->cursor) return s;
   tinker__rec_step_free(run, s);
+  return NULL;
+}
+
+tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no) {
+  if (!tinker__rec_next_waits(run)) return tinker__rec_ckpt_last(run, no);
+  *no = no_model;
   return NULL;
 }
 

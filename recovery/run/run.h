@@ -27,12 +27,11 @@
 #include "journal/load.h"
 #include "journal/lock.h"
 #include "keep/keep.h"
+#include "prove/probe.h"
 
 #define TINKER__REC_WHY 512 /* bytes of a sentence */
 /* Bodies up to this size are in the record itself. */
 #define TINKER__REC_INLINE (16 << 10)
-#define TINKER__REC_PROBE_ITEMS 4
-#define TINKER__REC_PROBE_TOKENS 16
 
 /* Where a run is. Changed by tinker__rec_run_move() alone. */
 typedef enum {
@@ -50,8 +49,9 @@ typedef struct tinker__rec_fault_s {
   bool model;    /* the model can't be trusted, or is gone */
   bool unproven; /* the model is not what its checkpoint was */
   bool resend;   /* results are gone: requests are sent again */
-  bool unsure; /* it may have been done: a model that nobody knows of is left */
-  bool again;  /* nothing was applied: the step may be done again */
+  bool unsure;   /* it may have been done, and left a model that nobody knows
+                    of, or nothing could be shown: another attempt may */
+  bool again;    /* nothing was applied: the step may be done again */
 } tinker__rec_fault_t;
 
 /* An operation that the program made, until its intent was written. */
@@ -67,6 +67,7 @@ typedef struct tinker__rec_made_s {
 } tinker__rec_made_t;
 
 #define TINKER__REC_CHORES 4 /* under way at once */
+#define TINKER__REC_LATER 8
 
 /* What is under way for a checkpoint at the service. */
 typedef struct tinker__rec_chore_s {
@@ -90,6 +91,12 @@ typedef struct tinker__rec_scratch_s {
 typedef struct tinker__rec_retain_s {
   tinker__rec_chore_t chores[TINKER__REC_CHORES];
   tinker__rec_scratch_t scratch;
+  /* Those whose proof has failed, and until when they are passed over. */
+  struct {
+    char name[TINKER__REC_MAX_NAME];
+    int64_t until_ms; /* boot clock */
+  } later[TINKER__REC_LATER];
+  size_t later_at;
   int64_t failed[TINKER__REC_KEEP_DELETE + 1];   /* in a row, by kind */
   int64_t again_ms[TINKER__REC_KEEP_DELETE + 1]; /* boot clock: not before */
 } tinker__rec_retain_t;
@@ -172,6 +179,9 @@ struct tinker_run_s {
   pthread_t thread, gate_thread;
   bool threaded, gated; /* they run */
   atomic_bool closing;
+  /* The run's thread: when a service was last seen to restore an optimizer. */
+  bool optimizer_proven;
+  int64_t optimizer_proven_ms; /* of the boot clock */
 
   pthread_mutex_t lock;
   pthread_cond_t wake;
@@ -181,6 +191,7 @@ struct tinker_run_s {
   tinker__rec_epoch_t *epoch; /* NULL = none */
   tinker__link_t live;        /* epochs in use: `epoch`, and one on trial */
   tinker__link_t old;         /* epochs that are over */
+  tinker_client_t *prover;    /* of a proof that is waited for; NULL = none */
   tinker__link_t jobs;
   tinker__link_t questions; /* of the gate */
   tinker__link_t steps;     /* in order */
@@ -288,7 +299,18 @@ int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f);
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
 
-/* --- checkpoint.c, probe.c ------------------------------------------------ */
+/* --- proof.c -------------------------------------------------------------- */
+
+bool tinker__rec_proof_due(const tinker_run_t *run,
+                           const tinker__rec_ckpt_t *c);
+/* V4 of the checkpoint. 0 with a sentence in `evidence`, or f is filled: it is
+ * unproven if the checkpoint is refuted, else nothing is known of it. The run's
+ * thread. */
+int tinker__rec_prove_optimizer(tinker_run_t *run, const tinker__rec_ckpt_t *c,
+                                tinker__rec_fault_t *f, char *evidence,
+                                size_t len);
+
+/* --- checkpoint.c --------------------------------------------------------- */
 
 /* Why a checkpoint is made. */
 typedef enum {
@@ -307,21 +329,13 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *step,
                             char **path, tinker__rec_fault_t *f);
 /* A checkpoint of the step whose commit was called last, for SAVE_ASKED; else
  * NULL, and `no` says why. Under the lock. */
+tinker__rec_step_t *tinker__rec_ckpt_last(tinker_run_t *run, const char **no);
+/* The same for the program, which may have called next already. */
 tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no);
 /* Settles one that was asked for, if its step was committed. As above. */
 int tinker__rec_ckpt_asked(tinker_run_t *run, tinker__rec_step_t *step,
                            char **path, tinker__rec_fault_t *f);
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
-
-/* The forward of the fixed probe set. Returns its future. */
-tinker_future_t *tinker__rec_probe(tinker_trainer_t *trainer, uint64_t op,
-                                   bool ahead);
-/* Its numbers, appended to out as float32. 0 or TINKER_ENOENT, TINKER_ENOMEM.
- */
-int tinker__rec_probe_read(tinker_future_t *future, tinker__buf_t *out);
-/* The largest difference of two; infinity if they are not of one kind. */
-double tinker__rec_probe_differ(const float *a, size_t na, const float *b,
-                                size_t nb);
 
 /* --- retain.c: which checkpoints stay. The run's thread --------------------
  */
@@ -370,6 +384,9 @@ void tinker__rec_gate_end(tinker_run_t *run);
 
 int tinker__rec_worker_start(tinker_run_t *run);
 void tinker__rec_worker_end(tinker_run_t *run);
+/* The run's thread waits for this client from now on, until it says NULL: a run
+ * that ends closes it. The caller keeps it alive. The run's thread. */
+void tinker__rec_prover(tinker_run_t *run, tinker_client_t *client);
 /* Has a tinker_run_next() not ended? It may have been given up by its caller;
  * until then the steps are the run's thread's. Under the lock. */
 bool tinker__rec_next_waits(const tinker_run_t *run);
