@@ -100,8 +100,9 @@ int tinker__rec_bodies_read(const tinker__rec_bodies_t *b, int64_t step,
   if (offset < 0 || (size_t)offset > out->len ||
       len > out->len - (size_t)offset) {
     return tinker__why(why, why_len, TINKER_EFORMAT,
-                       "%s: it has %zu bytes, the request ends at %lld", path,
-                       out->len, (long long)offset + (long long)len);
+                       "%s: it has %zu bytes, the request is %zu bytes from "
+                       "%lld on",
+                       path, out->len, len, (long long)offset);
   }
   memmove(out->data, out->data + offset, len);
   out->len = len;

@@ -76,24 +76,20 @@ Test(facts, every_number_and_text_by_itself) {
   const tinker__rec_facts_t init = TINKER__REC_FACTS_INIT;
   const int64_t values[] = {0, 1, -1, 1LL << 53, INT64_MAX, INT64_MIN + 1};
   tinker__rec_facts_t f, back;
-  size_t set = 0;
   for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
 #define NUMBER(field)                                                          \
   f = init;                                                                    \
   f.field = values[i];                                                         \
   back = again(&f);                                                            \
-  cr_assert_eq(back.field, values[i], #field);                                 \
-  set++;
+  cr_assert_eq(back.field, values[i], #field);
     NUMBERS(NUMBER)
   }
 #define TEXT(field)                                                            \
   f = init;                                                                    \
   f.field = tinker__str("\"a\\\n\x01 \xc3\xa9 \xf0\x9f\x8d\x8b");              \
   back = again(&f);                                                            \
-  cr_assert(tinker__str_eq(f.field, back.field), #field);                      \
-  set++;
+  cr_assert(tinker__str_eq(f.field, back.field), #field);
   TEXTS(TEXT)
-  cr_assert_eq(set, 21 * 6 + 9);
 }
 
 /* A text that is not UTF-8 would make a record that no reader takes. */
