@@ -17,8 +17,9 @@
  *     check(tinker_future_get_run_step(next, &step));
  *     if (step->done) break;
  *     ... the data of the step, from step->cursor on ...
- *     fb = tinker_run_forward_backward(run, data, n, NULL, NULL);
- *     optim = tinker_run_optim_step(run, NULL, NULL);
+ *     if (!step->forward_count)               // else it was sent already
+ *       fb = tinker_run_forward_backward(run, data, n, NULL, NULL);
+ *     if (!step->optim) optim = tinker_run_optim_step(run, NULL, NULL);
  *     commit = tinker_run_commit(run, cursor, cursor_len, NULL);
  *     ... wait for commit, or go on and look at it later ...
  *   }
@@ -213,7 +214,9 @@ typedef struct tinker_run_step_s {
   /* What an earlier process has sent of this step already: forward_count
    * futures of forward_backward, to be waited for or ignored, and that of
    * optim_step, or NULL. They count as this process's own: the program makes
-   * only the calls that are missing, then commits. */
+   * only the calls that are missing, then commits. A forward_backward that it
+   * makes again is a further one, and its gradients are added twice. A step
+   * whose commit was called already is not handed out: the run commits it. */
   tinker_future_t *const *forward;
   size_t forward_count;
   tinker_future_t *optim;
@@ -345,17 +348,17 @@ TINKER_API int tinker_run_get_trainer(tinker_run_t *run,
 /* The operator's word that the model can't be trusted: the next
  * tinker_run_next() goes back to a checkpoint. It is not on the disk before
  * that: a process that dies in between has forgotten it.
- * run: not NULL. why: a sentence for the journal, not empty; copied, up to 511
- * bytes. Returns 0, TINKER_EINVAL or TINKER_EFORKED. Any thread. */
+ * run: not NULL. why: a sentence for the journal, UTF-8, not empty; copied, up
+ * to 511 bytes. Returns 0, TINKER_EINVAL or TINKER_EFORKED. Any thread. */
 TINKER_API int tinker_run_distrust(tinker_run_t *run, const char *why);
 
 /* The operator's word that a run which has stopped may try again: attempts
  * count from 0, and the next tinker_run_next() goes back to the newest
  * checkpoint that is not refused.
- * run: not NULL. why: a sentence for the journal, not empty; copied. Returns 0,
- * TINKER_EINVAL, TINKER_ESTATE (it has not stopped), TINKER_EOVERFLOW (`why` is
- * longer than a record), TINKER_EIO, TINKER_ENOMEM or TINKER_EFORKED. Any
- * thread but the run's; waits for the disk. */
+ * run: not NULL. why: a sentence for the journal, UTF-8, not empty; copied.
+ * Returns 0, TINKER_EINVAL, TINKER_ESTATE (it has not stopped),
+ * TINKER_EOVERFLOW (`why` is longer than a record), TINKER_EIO, TINKER_ENOMEM
+ * or TINKER_EFORKED. Any thread but the run's; waits for the disk. */
 TINKER_API int tinker_run_resume(tinker_run_t *run, const char *why);
 
 #ifdef __cplusplus

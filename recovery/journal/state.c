@@ -294,7 +294,8 @@ static int remember(tinker__rec_state_t *s, const fold_t *x) {
                             .epoch = x->epoch,
                             .batches = batches,
                             .batch_count = x->r->bytes.len / TINKER__SHA256_LEN,
-                            .loss = x->f->loss};
+                            .loss = x->f->loss,
+                            .has_loss = x->f->has_loss};
   s->past_at = (s->past_at + 1) % TINKER__REC_PAST;
   if (s->past_count < TINKER__REC_PAST) s->past_count++;
   return 0;

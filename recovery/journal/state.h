@@ -95,6 +95,7 @@ typedef struct tinker__rec_past_s {
   unsigned char *batches; /* digests of its batches, one behind the other */
   size_t batch_count;
   double loss; /* of all its batches */
+  bool has_loss;
 } tinker__rec_past_t;
 
 typedef struct tinker__rec_state_s {

@@ -114,7 +114,7 @@ static void validate(plan_t *x) {
   for (size_t i = x->f->count; i-- > 0 && seen < least(x);) {
     if (!stands(x, i, true)) continue;
     seen++;
-    if (x->f->ckpts[i].validated) continue;
+    if (x->f->ckpts[i].validated || x->f->ckpts[i].later) continue;
     add(x, TINKER__REC_KEEP_VALIDATE, i, 0);
     return;
   }

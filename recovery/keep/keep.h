@@ -40,6 +40,7 @@ typedef struct tinker__rec_keep_ckpt_s {
   bool in_use;   /* the active epoch was loaded from it */
   bool deleting; /* its deletion was journaled */
   bool busy;     /* an action for it is under way */
+  bool later;    /* its proof has failed, and is tried again later */
   bool kept;     /* written: it stays */
 } tinker__rec_keep_ckpt_t;
 

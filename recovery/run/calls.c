@@ -387,9 +387,14 @@ int tinker_run_get_trainer(tinker_run_t *run, tinker_trainer_t **out) {
   return 0;
 }
 
+/* An operator's word becomes a text of the journal. */
+static bool is_word(const char *why) {
+  return why && *why && tinker__utf8_valid(why, strlen(why));
+}
+
 int tinker_run_resume(tinker_run_t *run, const char *why) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
-  if (!run || !why || !*why) return TINKER_EINVAL;
+  if (!run || !is_word(why)) return TINKER_EINVAL;
   if (!is_here(run)) return TINKER_EFORKED;
   pthread_mutex_lock(&run->lock);
   bool stopped = run->phase == TINKER__REC_RUN_STOPPED;
@@ -409,7 +414,7 @@ int tinker_run_resume(tinker_run_t *run, const char *why) {
 }
 
 int tinker_run_distrust(tinker_run_t *run, const char *why) {
-  if (!run || !why || !*why) return TINKER_EINVAL;
+  if (!run || !is_word(why)) return TINKER_EINVAL;
   if (!is_here(run)) return TINKER_EFORKED;
   pthread_mutex_lock(&run->lock);
   tinker__why(run->distrust, sizeof run->distrust, 0, "%s", why);

@@ -169,11 +169,11 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
   return rc;
 }
 
+static const char no_model[] = "there is no model: call tinker_run_next()";
+
 static const char *not_now(const tinker_run_t *run, int64_t number) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
-  if (run->phase != TINKER__REC_RUN_READY || tinker__rec_next_waits(run)) {
-    return "there is no model: call tinker_run_next()";
-  }
+  if (run->phase != TINKER__REC_RUN_READY) return no_model;
   if (last && !last->committing && (last->forward_count || last->optim)) {
     return "the present step has not been committed: call tinker_run_commit()";
   }
@@ -183,7 +183,7 @@ static const char *not_now(const tinker_run_t *run, int64_t number) {
   return NULL;
 }
 
-tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no) {
+tinker__rec_step_t *tinker__rec_ckpt_last(tinker_run_t *run, const char **no) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
   int64_t number = run->state.committed;
   if (last) number = last->committing ? last->number : last->number - 1;
@@ -198,6 +198,12 @@ tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no) {
   s->cursor = tinker__mem_strndup(&run->mem, cursor.ptr, cursor.len);
   if (s->cursor) return s;
   tinker__rec_step_free(run, s);
+  return NULL;
+}
+
+tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no) {
+  if (!tinker__rec_next_waits(run)) return tinker__rec_ckpt_last(run, no);
+  *no = no_model;
   return NULL;
 }
 

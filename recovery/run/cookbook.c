@@ -99,8 +99,10 @@ static void write_step(const tinker_run_t *run, const tinker__rec_past_t *p,
   tinker__jsonw_begin_object(&w);
   tinker__jsonw_key(&w, "step");
   tinker__jsonw_i64(&w, p->step - 1);
-  tinker__jsonw_key(&w, "loss");
-  tinker__jsonw_f64(&w, p->loss);
+  if (p->has_loss) {
+    tinker__jsonw_key(&w, "loss");
+    tinker__jsonw_f64(&w, p->loss);
+  }
   if (run->plan.steps > 0) {
     tinker__jsonw_key(&w, "progress");
     tinker__jsonw_f64(&w, (double)p->step / (double)run->plan.steps);

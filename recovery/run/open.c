@@ -31,38 +31,45 @@ static int check_name(const char *name, char *why, size_t why_len) {
 }
 
 static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
-  const char *field = NULL;
-  long long value = 0;
+  const struct {
+    const char *field;
+    long long value;
+    bool fits;
+    const char *allowed;
+  } numbers[] = {
+      {"checkpoint_every", o->checkpoint_every, o->checkpoint_every >= -1,
+       "-1 and more"},
+      {"attempts", o->attempts, o->attempts >= 1, "1 and more"},
+      {"allow_step_zero", o->allow_step_zero,
+       o->allow_step_zero == 0 || o->allow_step_zero == 1, "0 and 1"},
+      {"reserved0", o->reserved0, o->reserved0 == 0, "0"},
+      {"reserved1", o->reserved1, o->reserved1 == 0, "0"},
+      {"gate", o->gate,
+       o->gate == TINKER_RUN_GATE_PIPELINED ||
+           o->gate == TINKER_RUN_GATE_STRICT,
+       "TINKER_RUN_GATE_PIPELINED (0) and TINKER_RUN_GATE_STRICT (1)"},
+      {"keep_last", o->keep_last, o->keep_last == 0 || o->keep_last >= 2,
+       "0, and 2 and more"},
+      {"delete_delay_ms", o->delete_delay_ms, o->delete_delay_ms >= 0,
+       "0 and more"},
+      {"ttl_seconds", o->ttl_seconds,
+       o->ttl_seconds == TINKER_NO_TTL ||
+           (o->ttl_seconds >= LEAST_TTL && o->ttl_seconds <= MOST_TTL),
+       "TINKER_NO_TTL, and 3,600 to 315,360,000"},
+      {"watch_ms", o->watch_ms, o->watch_ms >= 0 && o->watch_ms <= MAX_WATCH_MS,
+       "0 to 3,600,000"},
+      {"allow", o->allow, !(o->allow & ~127u), "bits of TINKER_PLAN_*"}};
   if (!o->state_dir || !*o->state_dir) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "options.state_dir is required");
   }
-  if (o->checkpoint_every < -1) {
-    field = "checkpoint_every", value = o->checkpoint_every;
-  } else if (o->attempts < 1) {
-    field = "attempts", value = o->attempts;
-  } else if (o->allow_step_zero < 0 || o->allow_step_zero > 1) {
-    field = "allow_step_zero", value = o->allow_step_zero;
-  } else if (o->reserved0 || o->reserved1) {
-    field = "reserved", value = o->reserved0 ? o->reserved0 : o->reserved1;
-  } else if (o->gate != TINKER_RUN_GATE_PIPELINED &&
-             o->gate != TINKER_RUN_GATE_STRICT) {
-    field = "gate", value = o->gate;
-  } else if (o->keep_last < 0 || o->keep_last == 1) {
-    field = "keep_last", value = o->keep_last;
-  } else if (o->delete_delay_ms < 0) {
-    field = "delete_delay_ms", value = o->delete_delay_ms;
-  } else if (o->ttl_seconds != TINKER_NO_TTL &&
-             (o->ttl_seconds < LEAST_TTL || o->ttl_seconds > MOST_TTL)) {
-    field = "ttl_seconds", value = o->ttl_seconds;
-  } else if (o->allow & ~127u) {
-    field = "allow", value = o->allow;
-  } else if (o->watch_ms < 0 || o->watch_ms > MAX_WATCH_MS) {
-    field = "watch_ms", value = o->watch_ms;
+  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+    if (numbers[i].fits) continue;
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "options.%s is %lld: allowed are %s", numbers[i].field,
+                       numbers[i].value, numbers[i].allowed);
   }
-  if (!field) return check_name(o->name, why, why_len);
-  return tinker__why(why, why_len, TINKER_EINVAL,
-                     "options.%s is %lld: out of range", field, value);
+  return check_name(o->name, why, why_len);
 }
 
 static bool keep_text(tinker_run_t *run, const char **text) {

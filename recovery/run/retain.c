@@ -41,6 +41,16 @@ static bool is_busy(const tinker_run_t *run, const char *name) {
   return r->scratch.client && strcmp(r->scratch.name, name) == 0;
 }
 
+static bool is_later(const tinker_run_t *run, const char *name) {
+  const tinker__rec_retain_t *r = &run->retain;
+  for (size_t i = 0; i < TINKER__REC_LATER; i++) {
+    if (strcmp(r->later[i].name, name) == 0) {
+      return boot_ms(run) < r->later[i].until_ms;
+    }
+  }
+  return false;
+}
+
 static tinker__rec_keep_ckpt_t fact_of(const tinker_run_t *run,
                                        const tinker__rec_ckpt_t *c) {
   const char *from = run->state.from_path;
@@ -53,7 +63,8 @@ static tinker__rec_keep_ckpt_t fact_of(const tinker_run_t *run,
                                    .quarantined = c->quarantined,
                                    .in_use = from && !strcmp(c->path, from),
                                    .deleting = c->deleting,
-                                   .busy = is_busy(run, c->name)};
+                                   .busy = is_busy(run, c->name),
+                                   .later = is_later(run, c->name)};
 }
 
 bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c) {
@@ -216,6 +227,25 @@ static void judge_scratch(tinker_run_t *run, const tinker__rec_ckpt_t *c) {
   }
 }
 
+/* If the service could be asked, it is this checkpoint's trouble: the others
+ * need not wait for it. */
+static void unproven(tinker_run_t *run, int code,
+                     const tinker__rec_fault_t *f) {
+  tinker__rec_retain_t *r = &run->retain;
+  failed(run, TINKER__REC_KEEP_VALIDATE, r->scratch.name, code, f->why);
+  if (f->unknown) return;
+  size_t at = 0;
+  while (at < TINKER__REC_LATER &&
+         strcmp(r->later[at].name, r->scratch.name) != 0) {
+    at++;
+  }
+  if (at == TINKER__REC_LATER) at = r->later_at++ % TINKER__REC_LATER;
+  tinker__why(r->later[at].name, sizeof r->later[at].name, 0, "%s",
+              r->scratch.name);
+  r->later[at].until_ms = r->again_ms[TINKER__REC_KEEP_VALIDATE];
+  r->again_ms[TINKER__REC_KEEP_VALIDATE] = 0;
+}
+
 /* What was waited for has ended: the next part. */
 static void go_on(tinker_run_t *run) {
   tinker__rec_scratch_t *s = &run->retain.scratch;
@@ -238,7 +268,7 @@ static void go_on(tinker_run_t *run) {
     }
   }
   if (rc == 0 && c) judge_scratch(run, c);
-  if (rc != 0) failed(run, TINKER__REC_KEEP_VALIDATE, s->name, rc, f.why);
+  if (rc != 0) unproven(run, rc, &f);
   close_scratch(s);
 }
 

@@ -67,6 +67,7 @@ typedef struct tinker__rec_made_s {
 } tinker__rec_made_t;
 
 #define TINKER__REC_CHORES 4 /* under way at once */
+#define TINKER__REC_LATER 8
 
 /* What is under way for a checkpoint at the service. */
 typedef struct tinker__rec_chore_s {
@@ -90,6 +91,12 @@ typedef struct tinker__rec_scratch_s {
 typedef struct tinker__rec_retain_s {
   tinker__rec_chore_t chores[TINKER__REC_CHORES];
   tinker__rec_scratch_t scratch;
+  /* Those whose proof has failed, and until when they are passed over. */
+  struct {
+    char name[TINKER__REC_MAX_NAME];
+    int64_t until_ms; /* boot clock */
+  } later[TINKER__REC_LATER];
+  size_t later_at;
   int64_t failed[TINKER__REC_KEEP_DELETE + 1];   /* in a row, by kind */
   int64_t again_ms[TINKER__REC_KEEP_DELETE + 1]; /* boot clock: not before */
 } tinker__rec_retain_t;
@@ -309,6 +316,8 @@ int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *step,
                             char **path, tinker__rec_fault_t *f);
 /* A checkpoint of the step whose commit was called last, for SAVE_ASKED; else
  * NULL, and `no` says why. Under the lock. */
+tinker__rec_step_t *tinker__rec_ckpt_last(tinker_run_t *run, const char **no);
+/* The same for the program, which may have called next already. */
 tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no);
 /* Settles one that was asked for, if its step was committed. As above. */
 int tinker__rec_ckpt_asked(tinker_run_t *run, tinker__rec_step_t *step,

@@ -102,16 +102,25 @@ static void broken(tinker_run_t *run, const tinker__rec_fault_t *f) {
   pthread_mutex_unlock(&run->lock);
 }
 
-/* Its futures, in the order in which they end. */
-static int await_step(tinker__rec_step_t *s, double *loss,
+/* Of all batches of a step. */
+typedef struct {
+  double sum;
+  bool known;
+} loss_t;
+
+/* Its futures, in the order in which they end. The loss is not
+ * known if the service sends none, which says nothing of the model. */
+static int await_step(tinker__rec_step_t *s, loss_t *loss,
                       tinker__rec_fault_t *f) {
   int rc = 0;
-  *loss = 0;
+  *loss = (loss_t){0, true};
   for (size_t i = 0; i < s->forward_count && rc == 0; i++) {
-    double one = NAN;
+    double one = 0;
     rc = tinker__rec_await(s->forward[i], f);
-    if (rc == 0) tinker_future_loss(s->forward[i], &one);
-    *loss += one;
+    if (rc == 0 && tinker_future_loss(s->forward[i], &one) != 0) {
+      loss->known = false;
+    }
+    loss->sum += one;
   }
   return rc != 0 ? rc : tinker__rec_await(s->optim, f);
 }
@@ -123,7 +132,7 @@ static int compare_past(tinker_run_t *run, const tinker__rec_step_t *s,
   pthread_mutex_lock(&run->lock);
   const tinker__rec_past_t *past =
       tinker__rec_state_past(&run->state, s->number);
-  bool same = past && past->epoch < run->epoch->number &&
+  bool same = past && past->has_loss && past->epoch < run->epoch->number &&
               past->batch_count == s->forward_count &&
               memcmp(past->batches, s->batches,
                      s->forward_count * TINKER__SHA256_LEN) == 0;
@@ -160,10 +169,10 @@ static int judge_loss(tinker_run_t *run, const tinker__rec_step_t *s,
 }
 
 static int note_commit(tinker_run_t *run, const tinker__rec_step_t *s,
-                       double loss, tinker__rec_fault_t *f) {
+                       const loss_t *loss, tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
-  facts.loss = loss;
-  facts.has_loss = true;
+  facts.loss = loss->sum;
+  facts.has_loss = loss->known;
   int rc = tinker__rec_note(
       run, run->epoch, TINKER__REC_STEP_COMMIT, s->number, &facts,
       (tinker__str_t){(const char *)s->batches,
@@ -209,12 +218,12 @@ static void tell_watch(tinker_run_t *run, const tinker__rec_fault_t *f) {
 
 static int commit(tinker_run_t *run, tinker__rec_step_t *s,
                   tinker__rec_fault_t *f) {
-  double loss = 0;
+  loss_t loss;
   int rc = await_step(s, &loss, f);
   if (rc != 0) tell_watch(run, f);
-  if (rc == 0) rc = judge_loss(run, s, loss, f);
-  if (rc == 0) rc = compare_past(run, s, loss, f);
-  if (rc == 0) rc = note_commit(run, s, loss, f);
+  if (rc == 0 && loss.known) rc = judge_loss(run, s, loss.sum, f);
+  if (rc == 0 && loss.known) rc = compare_past(run, s, loss.sum, f);
+  if (rc == 0) rc = note_commit(run, s, &loss, f);
   if (rc != 0) return rc;
   tinker__rec_bodies_drop(&run->epoch->drops, s->number);
   settle_ckpt(run, s);
@@ -362,7 +371,7 @@ static void save_last(tinker_run_t *run) {
     tinker__rec_fault_t failed = {0};
     const char *no = NULL;
     pthread_mutex_lock(&run->lock);
-    tinker__rec_step_t *s = tinker__rec_ckpt_ask(run, &no);
+    tinker__rec_step_t *s = tinker__rec_ckpt_last(run, &no);
     pthread_mutex_unlock(&run->lock);
     if (!s) return;
     tinker__rec_ckpt_submit(run, run->epoch, s, TINKER__REC_SAVE_ASKED);

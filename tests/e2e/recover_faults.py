@@ -7,9 +7,11 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
@@ -274,6 +276,46 @@ def hurried_ahead():
     hurried("ahead", 4)
 
 
+def rename_losses(path, to):
+    """A socket at path: the service at `to`, whose results lack the loss."""
+    def copy(source, target, hide):
+        while data := source.recv(1 << 16):
+            if hide:
+                data = data.replace(b"loss:sum", b"lost:sum")
+                data = data.replace(b"elementwise_loss", b"elementwise_lost")
+            target.sendall(data)
+        target.close()
+
+    def serve(listener):
+        while True:
+            client, _ = listener.accept()
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(to)
+            for one in ((client, server, False), (server, client, True)):
+                threading.Thread(target=copy, args=one, daemon=True).start()
+
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    threading.Thread(target=serve, args=(listener,), daemon=True).start()
+
+
+def no_losses():
+    """A service that sends no loss says nothing of the model by that."""
+    run = Run([{"endpoint": OPT, "nth": 7, "act": "corrupt"}])
+    hidden = run.service.socket + "2"
+    rename_losses(hidden, run.service.socket)
+    shown, run.service.socket = run.service.socket, hidden
+    assert run.run() == 0, run.errors
+    assert [e["step"] for e in run.said("rollback")] == [4], run.errors
+    folder = os.path.join(run.folder, "runs", "numbers")
+    commits = run.rows(folder, "e2", STEP_COMMIT)
+    assert [step for step, *_ in commits] == list(range(5, STEPS + 1)), commits
+    assert not any("loss" in json.loads(fields) for _, fields, _ in commits)
+    run.service.socket = shown
+    run.end()
+
+
 def killed_before_it_left_strict():
     killed_before_it_left("strict", 1)
 
@@ -297,6 +339,7 @@ def past_the_run():
         assert run.run() == 0, run.errors
         assert re.search("past: TINKER_ESTATE: .*past the run",
                          run.out), run.out
+        assert "words: TINKER_EINVAL, TINKER_EINVAL" in run.out, run.out
         assert run.committed() == undisturbed([])
         run.end()
 
@@ -307,6 +350,22 @@ def another_plan():
     assert run.run("steps", 20) == 1
     assert "plan.steps is 20; the run was begun with 12" in run.errors
     assert run.run() == 0, run.errors
+    run.end()
+
+
+def bad_options():
+    """A number out of range is refused with what is allowed."""
+    run = Run()
+    for name, value, sentence in (
+            ("every", -2, "checkpoint_every is -2: allowed are -1 and more"),
+            ("attempts", 0, "attempts is 0: allowed are 1 and more"),
+            ("zero", 2, "allow_step_zero is 2: allowed are 0 and 1"),
+            ("strict", 9, "gate is 9: allowed are TINKER_RUN_GATE_PIPELINED"),
+            ("keep", 1, "keep_last is 1: allowed are 0, and 2 and more"),
+            ("ttl", 5, "ttl_seconds is 5: allowed are TINKER_NO_TTL"),
+            ("fresh", 7, "plan.data is 7: allowed are")):
+        assert run.run(name, value) == 1, name
+        assert sentence in run.errors, (name, run.errors)
     run.end()
 
 
@@ -344,11 +403,11 @@ def forked():
     run.end()
 
 
-OTHERS = [all_refused, permanent, workers_outlive, two_at_once, past_the_run,
+OTHERS = [bad_options, all_refused, permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning, resumed, forked,
           killed_before_it_left, killed_before_it_left_strict,
           checkpoints_asked_for, given_back_while_it_waits,
-          hurried, hurried_ahead]
+          hurried, hurried_ahead, no_losses]
 
 
 def main():

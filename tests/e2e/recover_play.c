@@ -229,6 +229,8 @@ static void go_past(tinker_run_t *run) {
          tinker_error_message(tinker_future_error(f)));
   tinker_future_release(f);
   finish(tinker_trainer_forward(trainer, &datum, 1, NULL, NULL));
+  printf("words: %s, %s\n", tinker_code_name(tinker_run_distrust(run, "\xff")),
+         tinker_code_name(tinker_run_resume(run, "\xff")));
   tinker_datum_release(datum);
   tinker_trainer_release(trainer);
 }

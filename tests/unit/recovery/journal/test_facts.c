@@ -61,8 +61,12 @@ Test(facts, nothing_is_an_empty_object) {
   X(epoch)                                                                     \
   X(from_step)                                                                 \
   X(to_step)                                                                   \
-  X(incident) X(attempt) X(level) X(incarnation) X(next_model)                 \
-      X(next_sampling) X(delay_ms) X(count) X(seconds) X(expires_ms) X(at_ms)
+  X(incident)                                                                  \
+  X(attempt)                                                                   \
+  X(level)                                                                     \
+  X(incarnation)                                                               \
+  X(next_model)                                                                \
+  X(next_sampling) X(delay_ms) X(count) X(seconds) X(expires_ms) X(at_ms)
 #define TEXTS(X)                                                               \
   X(name) X(path) X(model) X(session) X(id) X(why) X(batch) X(cause) X(evidence)
 

@@ -64,9 +64,12 @@ static void say(int fd) {
   cr_assert_eq(write(fd, "x", 1), 1);
 }
 
-static void hear(int fd) {
+/* False = all who could say something have ended. */
+static bool hear(int fd) {
   char c;
-  while (read(fd, &c, 1) < 0 && errno == EINTR) continue;
+  ssize_t n;
+  while ((n = read(fd, &c, 1)) < 0 && errno == EINTR) continue;
+  return n == 1;
 }
 
 /* The holder dies; a child that it has forked, a data worker, lives on. */
@@ -85,10 +88,12 @@ Test(lock, a_forked_child_does_not_keep_it) {
       hear(down[0]);
       _exit(0);
     }
+    close(up[1]);
     hear(down[0]); /* never: it is killed */
     _exit(1);
   }
-  hear(up[0]);
+  close(up[1]);
+  cr_assert(hear(up[0]));
   cr_assert_eq(other(), REFUSED);
   cr_assert_eq(kill(holder, SIGKILL), 0);
   cr_assert_eq(waitpid(holder, NULL, 0), holder);
@@ -114,7 +119,7 @@ Test(lock, a_started_program_does_not_keep_it) {
   cr_assert_eq(posix_spawn(&child, "/bin/sh", &ends, NULL, args, NULL), 0);
   posix_spawn_file_actions_destroy(&ends);
   close(up[1]);
-  hear(up[0]);
+  cr_assert(hear(up[0]));
   tinker__rec_lock_release(&l);
   cr_assert_eq(other(), 0);
   close(down[1]);

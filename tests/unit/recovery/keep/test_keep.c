@@ -195,6 +195,15 @@ Test(keep, the_newest_is_proven_before_an_older_one_goes) {
   cr_assert(has(TINKER__REC_KEEP_MARK, 1));
 }
 
+Test(keep, one_whose_proof_fails_holds_up_no_other) {
+  proven(6);
+  all[5].validated = all[4].validated = false;
+  all[5].later = true;
+  plan();
+  cr_assert_eq(count, 1);
+  cr_assert(has(TINKER__REC_KEEP_VALIDATE, 4));
+}
+
 Test(keep, nothing_is_proven_while_nothing_could_go) {
   proven(4);
   for (size_t i = 0; i < 4; i++) all[i].validated = false;
