@@ -57,6 +57,7 @@
 #ifndef TINKER_RECOVERY_H
 #define TINKER_RECOVERY_H
 
+#include "recovery_prove.h"
 #include "tinker.h"
 
 #ifdef __cplusplus

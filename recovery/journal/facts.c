@@ -28,8 +28,9 @@ static const field_t numbers[] = {FIELD(op),         FIELD(slot),
                                   FIELD(level),      FIELD(incarnation),
                                   FIELD(next_model), FIELD(next_sampling),
                                   FIELD(delay_ms),   FIELD(count),
-                                  FIELD(seconds),    FIELD(expires_ms),
-                                  FIELD(at_ms)};
+                                  FIELD(pid),        FIELD(started),
+                                  FIELD(signal),     FIELD(seconds),
+                                  FIELD(expires_ms), FIELD(at_ms)};
 static const field_t texts[] = {FIELD(name),    FIELD(path),  FIELD(model),
                                 FIELD(session), FIELD(id),    FIELD(why),
                                 FIELD(batch),   FIELD(cause), FIELD(evidence)};

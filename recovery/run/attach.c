@@ -267,6 +267,7 @@ static int place(tinker_run_t *run, const tinker__rec_op_t *op,
     tinker_future_release(s->probe);
     s->probe = tinker_future_retain(future);
     s->probe_op = op->id;
+    tinker__why(s->ckpt, sizeof s->ckpt, 0, "%s", op->name);
     break;
   default: break;
   }
@@ -362,6 +363,34 @@ static int place_cursors(tinker_run_t *run) {
   return rc;
 }
 
+/* One that the run can go back to. */
+static bool has_ckpt(const tinker_run_t *run, int64_t step) {
+  TINKER__LIST_EACH(l, tmp, &run->state.ckpts) {
+    const tinker__rec_ckpt_t *c =
+        TINKER__CONTAINER(l, tinker__rec_ckpt_t, link);
+    if (c->step == step && *c->path && c->probe_count && !c->quarantined) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* The earlier process may have died before a checkpoint that was due was begun,
+ * or lost its fingerprint: the next commit makes one. */
+static void settle_due(tinker_run_t *run) {
+  int64_t step = run->state.committed;
+  bool missing = step > 0 && !run->late && !has_ckpt(run, step) &&
+                 tinker__rec_ckpt_due(run, step);
+  TINKER__LIST_EACH(l, tmp, &run->steps) {
+    const tinker__rec_step_t *s =
+        TINKER__CONTAINER(l, tinker__rec_step_t, link);
+    if (s->committing && !s->save && tinker__rec_ckpt_due(run, s->number)) {
+      missing = true;
+    }
+  }
+  if (missing) run->save_due = true;
+}
+
 static int adopt_trainer(tinker_run_t *run, tinker__rec_epoch_t *e,
                          tinker__rec_fault_t *f) {
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
@@ -405,6 +434,7 @@ static int attach(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
   pthread_mutex_lock(&run->lock);
   run->epoch = e;
   tinker__rec_take_noise(run);
+  settle_due(run);
   tinker__rec_run_move(run, TINKER__REC_RUN_READY);
   pthread_mutex_unlock(&run->lock);
   tinker__rec_say(run, "attached", run->state.committed, NULL);

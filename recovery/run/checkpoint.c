@@ -143,6 +143,20 @@ static void say_failed(tinker_run_t *run, const tinker__rec_step_t *s, int rc,
   tinker__rec_say(run, "checkpoint_failed", s->number, &facts);
 }
 
+/* An earlier process may have settled the save, and the fingerprint not. */
+static int settle_save(tinker_run_t *run, tinker__rec_step_t *s,
+                       const char **saved, tinker__rec_fault_t *f) {
+  if (!s->save) {
+    const tinker__rec_ckpt_t *c = tinker__rec_state_ckpt(&run->state, s->ckpt);
+    if (!c || !*c->path) return TINKER_ENOENT;
+    *saved = c->path;
+    return 0;
+  }
+  int rc = tinker__rec_await(s->save, f);
+  if (rc == 0) rc = tinker_future_get_path(s->save, saved);
+  return rc == 0 ? note_saved(run, s, *saved) : rc;
+}
+
 /* From its submission on, so with the steps that were under way. */
 static void take_cost(tinker_run_t *run, const tinker__rec_step_t *s) {
   if (!s->save_ms) return;
@@ -154,9 +168,7 @@ static void take_cost(tinker_run_t *run, const tinker__rec_step_t *s) {
 int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
                             char **path, tinker__rec_fault_t *f) {
   const char *saved = NULL;
-  int rc = tinker__rec_await(s->save, f);
-  if (rc == 0) rc = tinker_future_get_path(s->save, &saved);
-  if (rc == 0) rc = note_saved(run, s, saved);
+  int rc = settle_save(run, s, &saved, f);
   if (rc == 0) rc = settle_probe(run, s, f);
   if (rc == 0 && path) {
     *path = tinker__mem_strdup(&run->mem, saved);

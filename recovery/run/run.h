@@ -27,12 +27,11 @@
 #include "journal/load.h"
 #include "journal/lock.h"
 #include "keep/keep.h"
+#include "prove/probe.h"
 
 #define TINKER__REC_WHY 512 /* bytes of a sentence */
 /* Bodies up to this size are in the record itself. */
 #define TINKER__REC_INLINE (16 << 10)
-#define TINKER__REC_PROBE_ITEMS 4
-#define TINKER__REC_PROBE_TOKENS 16
 
 /* Where a run is. Changed by tinker__rec_run_move() alone. */
 typedef enum {
@@ -50,8 +49,9 @@ typedef struct tinker__rec_fault_s {
   bool model;    /* the model can't be trusted, or is gone */
   bool unproven; /* the model is not what its checkpoint was */
   bool resend;   /* results are gone: requests are sent again */
-  bool unsure; /* it may have been done: a model that nobody knows of is left */
-  bool again;  /* nothing was applied: the step may be done again */
+  bool unsure;   /* it may have been done, and left a model that nobody knows
+                    of, or nothing could be shown: another attempt may */
+  bool again;    /* nothing was applied: the step may be done again */
 } tinker__rec_fault_t;
 
 /* An operation that the program made, until its intent was written. */
@@ -179,6 +179,9 @@ struct tinker_run_s {
   pthread_t thread, gate_thread, watch_thread;
   bool threaded, gated, watched; /* they run */
   atomic_bool closing;
+  /* The run's thread: when a service was last seen to restore an optimizer. */
+  bool optimizer_proven;
+  int64_t optimizer_proven_ms; /* of the boot clock */
 
   pthread_mutex_t lock;
   pthread_cond_t wake;
@@ -188,6 +191,7 @@ struct tinker_run_s {
   tinker__rec_epoch_t *epoch; /* NULL = none */
   tinker__link_t live;        /* epochs in use: `epoch`, and one on trial */
   tinker__link_t old;         /* epochs that are over */
+  tinker_client_t *prover;    /* of a proof that is waited for; NULL = none */
   tinker__link_t jobs;
   tinker__link_t questions; /* of the gate */
   tinker__link_t steps;     /* in order */
@@ -297,7 +301,18 @@ int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f);
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
 
-/* --- checkpoint.c, probe.c ------------------------------------------------ */
+/* --- proof.c -------------------------------------------------------------- */
+
+bool tinker__rec_proof_due(const tinker_run_t *run,
+                           const tinker__rec_ckpt_t *c);
+/* V4 of the checkpoint. 0 with a sentence in `evidence`, or f is filled: it is
+ * unproven if the checkpoint is refuted, else nothing is known of it. The run's
+ * thread. */
+int tinker__rec_prove_optimizer(tinker_run_t *run, const tinker__rec_ckpt_t *c,
+                                tinker__rec_fault_t *f, char *evidence,
+                                size_t len);
+
+/* --- checkpoint.c --------------------------------------------------------- */
 
 /* Why a checkpoint is made. */
 typedef enum {
@@ -323,16 +338,6 @@ tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no);
 int tinker__rec_ckpt_asked(tinker_run_t *run, tinker__rec_step_t *step,
                            char **path, tinker__rec_fault_t *f);
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
-
-/* The forward of the fixed probe set. Returns its future. */
-tinker_future_t *tinker__rec_probe(tinker_trainer_t *trainer, uint64_t op,
-                                   bool ahead);
-/* Its numbers, appended to out as float32. 0 or TINKER_ENOENT, TINKER_ENOMEM.
- */
-int tinker__rec_probe_read(tinker_future_t *future, tinker__buf_t *out);
-/* The largest difference of two; infinity if they are not of one kind. */
-double tinker__rec_probe_differ(const float *a, size_t na, const float *b,
-                                size_t nb);
 
 /* --- retain.c: which checkpoints stay. The run's thread --------------------
  */
@@ -388,6 +393,9 @@ void tinker__rec_watch_end(tinker_run_t *run);
 
 int tinker__rec_worker_start(tinker_run_t *run);
 void tinker__rec_worker_end(tinker_run_t *run);
+/* The run's thread waits for this client from now on, until it says NULL: a run
+ * that ends closes it. The caller keeps it alive. The run's thread. */
+void tinker__rec_prover(tinker_run_t *run, tinker_client_t *client);
 /* Has a tinker_run_next() not ended? It may have been given up by its caller;
  * until then the steps are the run's thread's. Under the lock. */
 bool tinker__rec_next_waits(const tinker_run_t *run);

@@ -188,7 +188,7 @@ static int note_commit(tinker_run_t *run, const tinker__rec_step_t *s,
  * another one. */
 static void settle_ckpt(tinker_run_t *run, tinker__rec_step_t *s) {
   tinker__rec_fault_t failed = {0};
-  if (!s->save) return;
+  if (!s->save && !s->probe) return;
   bool saved = tinker__rec_ckpt_settle(run, s, NULL, &failed) == 0;
   pthread_mutex_lock(&run->lock);
   if (!saved) run->save_due = true;
@@ -500,7 +500,28 @@ int tinker__rec_worker_start(tinker_run_t *run) {
   return 0;
 }
 
+void tinker__rec_prover(tinker_run_t *run, tinker_client_t *client) {
+  pthread_mutex_lock(&run->lock);
+  run->prover = client;
+  bool closing = atomic_load(&run->closing);
+  pthread_mutex_unlock(&run->lock);
+  if (client && closing) {
+    tinker_future_release(tinker_client_close(client, NULL));
+  }
+}
+
+static void close_prover(tinker_run_t *run) {
+  pthread_mutex_lock(&run->lock);
+  tinker_client_t *client = tinker_client_retain(run->prover);
+  pthread_mutex_unlock(&run->lock);
+  if (!client) return;
+  tinker_future_release(tinker_client_close(client, NULL));
+  tinker_client_release(client);
+}
+
+/* The run is closing, so that no further wait begins. */
 void tinker__rec_worker_end(tinker_run_t *run) {
+  close_prover(run);
   if (run->threaded) pthread_join(run->thread, NULL);
   TINKER__LIST_EACH(l, tmp, &run->jobs) {
     tinker__rec_job_t *job = TINKER__CONTAINER(l, tinker__rec_job_t, link);

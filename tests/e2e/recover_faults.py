@@ -187,13 +187,18 @@ def all_refused():
 
 def permanent():
     """F32, F63: the step that corrupts the model each time gives exactly the
-    set number of attempts, then one end."""
-    run = Run([{"endpoint": OPT, "after": 6, "act": "corrupt"}])
-    assert run.run() == 1, run.errors
-    assert len(run.said("rollback")) == 3, run.errors
-    assert len(run.said("stopped")) == 1
-    assert "3 attempts" in run.errors, run.errors
-    run.end()
+    set number of attempts, then one end. So does a service that takes no step
+    at all any more, not even one of a proof, and no checkpoint is blamed."""
+    step_7 = [{"endpoint": OPT, "seq_id": n, "act": "corrupt"} for n in (17, 7)]
+    for rules, back in ((step_7, 3),
+                        ([{"endpoint": OPT, "after": 6, "act": "corrupt"}], 0)):
+        run = Run(rules)
+        assert run.run() == 1, run.errors
+        assert len(run.said("rollback")) == back, run.errors
+        assert len(run.said("stopped")) == 1
+        assert "3 attempts" in run.errors, run.errors
+        assert not run.said("checkpoint_refused"), run.errors
+        run.end()
 
 
 def workers_outlive():

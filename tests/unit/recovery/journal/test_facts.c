@@ -66,7 +66,9 @@ Test(facts, nothing_is_an_empty_object) {
   X(level)                                                                     \
   X(incarnation)                                                               \
   X(next_model)                                                                \
-  X(next_sampling) X(delay_ms) X(count) X(seconds) X(expires_ms) X(at_ms)
+  X(next_sampling)                                                             \
+  X(delay_ms)                                                                  \
+  X(count) X(seconds) X(expires_ms) X(at_ms) X(pid) X(started) X(signal)
 #define TEXTS(X)                                                               \
   X(name) X(path) X(model) X(session) X(id) X(why) X(batch) X(cause) X(evidence)
 
