@@ -181,9 +181,8 @@ def stops(rules, settings, sentence):
 def four_of_five():
     """Four of five checkpoints can't be proven: back to the good one."""
     settings = ["every", 2]
-    run = Run([{"endpoint": SAVE, "nth": n, "act": "flip_bit"}
-               for n in (2, 3, 4, 5)] +
-              [{"endpoint": OPT, "nth": 11, "act": "corrupt"}], settings)
+    run = Run([{"endpoint": SAVE, "after": 1, "times": 4, "act": "save_old"},
+               {"endpoint": OPT, "nth": 11, "act": "corrupt"}], settings)
     assert run.run() == 0, run.errors
     assert len(run.said("checkpoint_refused")) == 4, run.errors
     assert run.lost() == 8, (run.lost(), run.errors)

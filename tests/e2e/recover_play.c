@@ -29,13 +29,13 @@ static struct {
   const char *name;
   long value;
 } settings[] = {
-    {"steps", 12},   {"every", 4},   {"strict", 0},     {"attempts", 3},
-    {"zero", 0},     {"fresh", 0},   {"kill", 0},       {"poison", 0},
-    {"parts", 1},    {"big", 1},     {"ahead", 1},      {"workers", 0},
-    {"past", 0},     {"poisons", 1}, {"resume", 0},     {"forked", 0},
-    {"asked", 0},    {"keep", 0},    {"delay", 900000}, {"ttl", -1},
-    {"leave", -1},   {"hurry", 0},   {"pause", 0},
-    {"watch", 10000}, {"naive", 0}};
+    {"steps", 12}, {"every", 4},   {"strict", 0},     {"attempts", 3},
+    {"zero", 0},   {"fresh", 0},   {"kill", 0},       {"poison", 0},
+    {"parts", 1},  {"big", 1},     {"ahead", 1},      {"workers", 0},
+    {"past", 0},   {"poisons", 1}, {"resume", 0},     {"forked", 0},
+    {"asked", 0},  {"keep", 0},    {"delay", 900000}, {"ttl", -1},
+    {"leave", -1}, {"hurry", 0},   {"pause", 0},      {"watch", 10000},
+    {"naive", 0}};
 enum {
   STEPS,
   EVERY,
