@@ -2,6 +2,7 @@
 #include "journal/load.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 #include <tinker/error.h>
 
 typedef struct {
@@ -71,8 +72,28 @@ static int load(walk_t *w, int64_t active, char *why, size_t why_len) {
   w->state->history = false;
   w->state->epoch = 0;
   if (rc == 0) rc = walk(w, 0, why, why_len);
+  int64_t before = w->state->records;
   if (rc == 0 && active > 0) rc = walk(w, active, why, why_len);
+  if (rc == 0 && active > 0 && w->state->records == before) {
+    rc = tinker__why(why, why_len, TINKER_EFORMAT,
+                     "%s: the journal of epoch %lld, which the run is in, is "
+                     "missing or empty",
+                     w->folder->path, (long long)active);
+  }
   return rc;
+}
+
+/* An epoch is begun in the supervisor's file before it has one of its own. */
+static int check_later(const tinker__rec_folder_t *f, int64_t last, char *why,
+                       size_t why_len) {
+  char path[TINKER__REC_PATH_ROOM];
+  struct stat st;
+  int rc = tinker__rec_folder_file(f, last + 1, path, why, why_len);
+  if (rc != 0 || stat(path, &st) != 0) return rc;
+  return tinker__why(why, why_len, TINKER_EFORMAT,
+                     "%s: supervisor.db, which has to know of it, does not: it "
+                     "is missing or older",
+                     path);
 }
 
 int tinker__rec_load(const tinker__rec_folder_t *f, tinker__rec_state_t *s,
@@ -81,6 +102,7 @@ int tinker__rec_load(const tinker__rec_folder_t *f, tinker__rec_state_t *s,
   walk_t w = {.folder = f, .state = s};
   int rc = tinker__rec_state_init(s, f->mem);
   if (rc == 0) rc = find_epochs(f, &active, &last, why, why_len);
+  if (rc == 0 && f->own) rc = check_later(f, last, why, why_len);
   if (rc == 0) rc = load(&w, active, why, why_len);
   if (rc != 0) tinker__rec_state_free(s);
   return rc;
