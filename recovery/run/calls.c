@@ -39,7 +39,8 @@ static const char *next_missing(const tinker_run_t *run) {
 /* The usual case needs no other thread. 0 = it was answered. */
 static int next_at_once(tinker_run_t *run, tinker_promise_t *p) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
-  if (run->phase != TINKER__REC_RUN_READY || run->lame || run->distrust[0]) {
+  if (run->phase != TINKER__REC_RUN_READY || run->lame || run->distrust[0] ||
+      atomic_load(&run->unwritten)) {
     return TINKER_EAGAIN;
   }
   if (!last || last->committing) {
@@ -266,6 +267,18 @@ static int note_cursor(tinker_run_t *run, const tinker__rec_step_t *step) {
       (tinker__str_t){step->cursor, step->cursor_len}, NULL, NULL);
 }
 
+/* The step is not lost: the model is gone on with as by another process. */
+static void not_committed(tinker_run_t *run, int code) {
+  pthread_mutex_lock(&run->lock);
+  if (!run->fault.code) {
+    run->fault = (tinker__rec_fault_t){.code = code, .unknown = true};
+    tinker__why(run->fault.why, sizeof run->fault.why, 0, "%s",
+                tinker_code_text(code));
+  }
+  tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
+  pthread_mutex_unlock(&run->lock);
+}
+
 tinker_future_t *tinker_run_commit(tinker_run_t *run, const void *cursor,
                                    size_t cursor_len,
                                    const tinker_call_options_t *call) {
@@ -290,6 +303,7 @@ tinker_future_t *tinker_run_commit(tinker_run_t *run, const void *cursor,
   if (rc == 0) {
     rc = tinker__rec_worker_add(run, TINKER__REC_JOB_COMMIT, p, step);
   }
+  if (rc != 0 && step) not_committed(run, rc);
   if (rc != 0) tinker__rec_reject(p, rc, no);
   return future;
 }

@@ -132,6 +132,9 @@ struct tinker_run_s {
   pthread_t thread, gate_thread;
   bool threaded, gated; /* they run */
   atomic_bool closing;
+  /* A record could not be written, so the state has what the disk lacks: only
+   * another process, or this one with the run opened again, can go on. */
+  atomic_bool unwritten;
 
   pthread_mutex_t lock;
   pthread_cond_t wake;
@@ -226,6 +229,9 @@ int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f);
  * Under the lock. */
 void tinker__rec_take_noise(tinker_run_t *run);
 int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f);
+/* Has an optim_step gone without all the forward_backward that the program has
+ * called before it? The step's operations have ended. */
+bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s);
 int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f);
 /* The model of a run that begins at step 1, in a new epoch, and activated. */
 int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,

@@ -84,7 +84,9 @@ int tinker__rec_hand_out(tinker_run_t *run, tinker_promise_t *promise) {
   h->run = run;
   tinker__ref_retain(&run->memory_users);
   int rc = fill(run, h);
+  bool rolled_back = h->step.rolled_back;
   if (rc == 0) rc = tinker_promise_resolve(promise, h, handed_free);
+  if (rc != 0 && rolled_back) run->rolled_back = true; /* nobody was told */
   if (rc != 0) handed_free(h);
   if (rc == 0 || rc == TINKER_ENOENT) { /* ENOENT: nobody waits any more */
     tinker_promise_release(promise);
@@ -103,7 +105,7 @@ static void broken(tinker_run_t *run, const tinker__rec_fault_t *f) {
 }
 
 /* Its futures, in the order in which they end. */
-static int await_step(tinker__rec_step_t *s, double *loss,
+static int await_step(tinker_run_t *run, tinker__rec_step_t *s, double *loss,
                       tinker__rec_fault_t *f) {
   int rc = 0;
   *loss = 0;
@@ -113,7 +115,10 @@ static int await_step(tinker__rec_step_t *s, double *loss,
     if (rc == 0) tinker_future_loss(s->forward[i], &one);
     *loss += one;
   }
-  return rc != 0 ? rc : tinker__rec_await(s->optim, f);
+  if (rc == 0) return tinker__rec_await(s->optim, f);
+  tinker_future_wait(s->optim, -1); /* what became of it decides, too */
+  if (!f->model && tinker__rec_step_is_torn(run, s)) f->model = true;
+  return rc;
 }
 
 /* A step that was done before, on a branch that was cut off, has to come out as
@@ -202,7 +207,7 @@ static int settle_ledger(tinker_run_t *run, const tinker__rec_step_t *s,
 static int commit(tinker_run_t *run, tinker__rec_step_t *s,
                   tinker__rec_fault_t *f) {
   double loss = 0;
-  int rc = await_step(s, &loss, f);
+  int rc = await_step(run, s, &loss, f);
   if (rc == 0) rc = judge_loss(run, s, loss, f);
   if (rc == 0) rc = compare_past(run, s, loss, f);
   if (rc == 0) rc = note_commit(run, s, loss, f);
@@ -284,10 +289,18 @@ static bool operator_spoke(tinker_run_t *run, tinker__rec_fault_t *f) {
   return spoke;
 }
 
+static int not_written(tinker__rec_fault_t *f) {
+  f->code = TINKER_EIO;
+  return tinker__why(f->why, sizeof f->why, TINKER_EIO,
+                     "the run's journal could not be written: what failed is "
+                     "settled when the run is opened again");
+}
+
 /* Until a step can be done, or it is known that none can. */
 static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
   int rc = 0;
   while (rc == 0 && !atomic_load(&run->closing)) {
+    if (atomic_load(&run->unwritten)) return not_written(f);
     operator_spoke(run, f);
     if (run->phase == TINKER__REC_RUN_READY) return 0;
     if (run->phase == TINKER__REC_RUN_STOPPED) {

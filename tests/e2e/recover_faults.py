@@ -6,6 +6,7 @@ steps are lost than promised; or the run stops, and says why.
 import json
 import os
 import re
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -31,10 +32,10 @@ class Run:
         self.folder = os.path.join(self.service.dir, "recovery")
         self.events, self.errors, self.out = [], "", ""
 
-    def start(self, *more):
+    def start(self, *more, **how):
         return subprocess.Popen(
             [sys.argv[3], self.folder, *self.settings, *map(str, more)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how,
             env={**os.environ, "TINKER_MODEL": "m",
                  "TINKER_BASE_URL": "unix:" + self.service.socket})
 
@@ -123,6 +124,17 @@ HEALED = {
     "large_bodies": ([{"endpoint": FB, "nth": 6, "act": "lose_reply"}],
                      ["big", 200, "steps", 6], 0, 0),
     "strict_gate": ([], ["strict", 1], 0, 0),
+    # Before the service has counted them: it waits for their numbers.
+    "optim_refused": ([{"endpoint": OPT, "nth": 6, "act": "status",
+                        "status": 400}], ["ahead", 4], 1, EVERY),
+    "part_refused": ([{"endpoint": FB, "nth": 14, "act": "status",
+                       "status": 400}], ["parts", 3], 1, EVERY),
+    # The optim_step goes without what was canceled.
+    "canceled": ([], ["cancel", 6, "ahead", 4], 1, EVERY),
+    "part_canceled": ([], ["cancel", 6, "parts", 3, "ahead", 4], 1, EVERY),
+    # The save of step 8 goes although steps 6 and 7 failed.
+    "too_late": ([{"endpoint": FB, "nth": 13, "act": "delay", "ms": 1500}],
+                 ["hurry", 6, "parts", 3, "ahead", 4], 0, 0),
 }
 KEYS = ("parts", "big", "steps")  # what changes the losses
 wanted = {}
@@ -241,7 +253,52 @@ def from_the_beginning():
     run.end()
 
 
-OTHERS = [all_refused, permanent, workers_outlive, two_at_once, past_the_run,
+def save_answered_late():
+    """A save that failed, and that a later process has the answer of, is no
+    checkpoint of the step where that one goes on."""
+    run = Run([{"endpoint": "retrieve_future", "of": SAVE, "nth": 1,
+                "act": "status", "status": 422}])
+    assert run.run("kill", 7) == -signal.SIGKILL
+    assert len(run.said("checkpoint_failed")) == 1, run.errors
+    assert run.run() == 0, run.errors
+    for e in run.said("checkpoint"):
+        assert f"-s{e['step']}-" in e["facts"]["name"], e
+    assert run.committed() == undisturbed([])
+    run.end()
+
+
+def files_are_gone():
+    """A journal that lacks a file is refused: nothing begins anew."""
+    for name, sentence in (("e1", "missing or empty"),
+                           ("supervisor", "it is missing or older")):
+        run = Run()
+        assert run.run("kill", 7) == -signal.SIGKILL
+        folder = os.path.join(run.folder, "runs", "numbers")
+        for file in os.listdir(folder):
+            if file.startswith(name + ".db"):
+                os.remove(os.path.join(folder, file))
+        assert run.run() == 1 and "TINKER_EFORMAT" in run.errors, run.errors
+        assert sentence in run.errors, run.errors
+        run.service.end()
+
+
+def disk_is_full():
+    """A journal that can't be written any more costs no step: the run waits to
+    be opened again, and nothing else is tried."""
+    def full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (250000, 250000))
+    run = Run()
+    process = run.start("patience", 5, preexec_fn=full, restore_signals=False)
+    assert run.finish(process) == 1 and not run.said("finished"), run.errors
+    assert "the run's journal could not be written" in run.errors, run.errors
+    assert not run.said("incident") and not run.said("attached"), run.errors
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed([]) and run.lost() == 0, run.errors
+    run.end()
+
+
+OTHERS = [save_answered_late, files_are_gone, disk_is_full, all_refused,
+          permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning]
 
 
@@ -251,7 +308,7 @@ def main():
         if not names or name in names:
             healed(name)
     for name in ("F12_result_gone", "F16_reply_lost", "large_bodies",
-                 "several_parts"):
+                 "several_parts", "part_refused"):
         if not names or "killed" in names:
             killed_with(name)
     for other in OTHERS:

@@ -7,7 +7,10 @@
  * step whose first batch has an infinite loss, once), parts (batches a step),
  * big (examples of a batch), ahead (steps that are submitted before the first
  * is waited for), workers (forked processes that outlive it), past (1: tries to
- * train past the run). It prints "step N: loss X" for each committed step. */
+ * train past the run), cancel (the step whose first batch is canceled at once),
+ * hurry (the step whose last batch has a deadline of 300 ms), patience (times
+ * that it asks again for a step that it did not get). It prints "step N: loss
+ * X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <tinker/recovery.h>
@@ -18,10 +21,10 @@
 static struct {
   const char *name;
   long value;
-} settings[] = {{"steps", 12}, {"every", 4}, {"strict", 0}, {"attempts", 3},
-                {"zero", 0},   {"fresh", 0}, {"kill", 0},   {"poison", 0},
-                {"parts", 1},  {"big", 1},   {"ahead", 1},  {"workers", 0},
-                {"past", 0}};
+} settings[] = {{"steps", 12}, {"every", 4},  {"strict", 0}, {"attempts", 3},
+                {"zero", 0},   {"fresh", 0},  {"kill", 0},   {"poison", 0},
+                {"parts", 1},  {"big", 1},    {"ahead", 1},  {"workers", 0},
+                {"past", 0},   {"cancel", 0}, {"hurry", 0},  {"patience", 0}};
 enum {
   STEPS,
   EVERY,
@@ -35,7 +38,10 @@ enum {
   BIG,
   AHEAD,
   WORKERS,
-  PAST
+  PAST,
+  CANCEL,
+  HURRY,
+  PATIENCE
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -113,7 +119,16 @@ static tinker_future_t *batch(tinker_run_t *run, int64_t step, long part,
   for (size_t i = 0; i < n; i++) {
     data[i] = example(step, part + 31 * (long)i, poison);
   }
-  tinker_future_t *f = tinker_run_forward_backward(run, data, n, NULL, NULL);
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  if (step == GET(HURRY) && part == GET(PARTS) - 1) {
+    GET(HURRY) = 0;
+    call.timeout_ms = 300;
+  }
+  tinker_future_t *f = tinker_run_forward_backward(run, data, n, NULL, &call);
+  if (step == GET(CANCEL)) {
+    GET(CANCEL) = 0;
+    tinker_future_cancel(f);
+  }
   for (size_t i = 0; i < n; i++) tinker_datum_release(data[i]);
   return f;
 }
@@ -180,6 +195,17 @@ static void fork_workers(void) {
   }
 }
 
+static tinker_future_t *next_step(tinker_run_t *run) {
+  for (;;) {
+    tinker_future_t *next = tinker_run_next(run, NULL);
+    if (GET(PATIENCE)-- <= 0 || tinker_future_wait(next, -1) == 0) {
+      return await(next);
+    }
+    fprintf(stderr, "%s\n", tinker_error_message(tinker_future_error(next)));
+    tinker_future_release(next);
+  }
+}
+
 int main(int argc, char **argv) {
   const tinker_run_step_t *step;
   begun_t begun[16];
@@ -189,7 +215,7 @@ int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   tinker_run_t *run = open_run(argv[1]);
   while (!done) {
-    tinker_future_t *next = await(tinker_run_next(run, NULL));
+    tinker_future_t *next = next_step(run);
     check(tinker_future_get_run_step(next, &step));
     done = step->done;
     if (step->step == 1 && !done) fork_workers();
