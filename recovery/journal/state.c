@@ -384,7 +384,7 @@ static void cut_branch(tinker__rec_state_t *s, int64_t epoch, int64_t step) {
 }
 
 /* The commit point of a recovery: from here on the epoch counts, at the step of
- * what it was loaded from. */
+ * what it was loaded from, and the incident is over. */
 static int fold_active(const fold_t *x) {
   tinker__rec_state_t *s = x->s;
   if (x->f->epoch <= s->epoch || x->f->from_step < 0) return TINKER_EFORMAT;
@@ -392,6 +392,7 @@ static int fold_active(const fold_t *x) {
   cut_branch(s, x->f->epoch, x->f->from_step);
   s->epoch = x->f->epoch;
   s->from_step = s->committed = x->f->from_step;
+  s->incident = 0;
   tinker__buf_clear(&s->cursor);
   tinker__buf_add(&s->cursor, x->r->bytes.ptr, x->r->bytes.len);
   raise(&s->last_epoch, s->epoch);

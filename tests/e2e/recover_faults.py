@@ -267,6 +267,17 @@ def save_answered_late():
     run.end()
 
 
+def killed_when_back():
+    """From the moment where another model counts the incident is over: it costs
+    no second attempt."""
+    run = Run([{"endpoint": OPT, "nth": 7, "act": "corrupt"}],
+              ["attempts", 1])
+    assert run.run("reborn", 2) == -signal.SIGKILL, run.errors
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed([]) and run.lost() == 2, run.errors
+    run.end()
+
+
 def files_are_gone():
     """A journal that lacks a file is refused: nothing begins anew."""
     for name, sentence in (("e1", "missing or empty"),
@@ -297,7 +308,7 @@ def disk_is_full():
     run.end()
 
 
-OTHERS = [save_answered_late, files_are_gone, disk_is_full, all_refused,
+OTHERS = [save_answered_late, killed_when_back, files_are_gone, disk_is_full, all_refused,
           permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning]
 

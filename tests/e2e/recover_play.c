@@ -9,10 +9,12 @@
  * is waited for), workers (forked processes that outlive it), past (1: tries to
  * train past the run), cancel (the step whose first batch is canceled at once),
  * hurry (the step whose last batch has a deadline of 300 ms), patience (times
- * that it asks again for a step that it did not get). It prints "step N: loss
+ * that it asks again for a step that it did not get), reborn (the model, from 1
+ * on, right after whose making it kills itself). It prints "step N: loss
  * X" for each committed step. */
 #include <math.h>
 #include <signal.h>
+#include <string.h>
 #include <tinker/recovery.h>
 #include <unistd.h>
 
@@ -24,7 +26,8 @@ static struct {
 } settings[] = {{"steps", 12}, {"every", 4},  {"strict", 0}, {"attempts", 3},
                 {"zero", 0},   {"fresh", 0},  {"kill", 0},   {"poison", 0},
                 {"parts", 1},  {"big", 1},    {"ahead", 1},  {"workers", 0},
-                {"past", 0},   {"cancel", 0}, {"hurry", 0},  {"patience", 0}};
+                {"past", 0},   {"cancel", 0}, {"hurry", 0},  {"patience", 0},
+                {"reborn", 0}};
 enum {
   STEPS,
   EVERY,
@@ -41,7 +44,8 @@ enum {
   PAST,
   CANCEL,
   HURRY,
-  PATIENCE
+  PATIENCE,
+  REBORN
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -58,9 +62,15 @@ static void read_settings(int argc, char **argv) {
   }
 }
 
+static const char model_counts[] = "{\"event\":\"epoch_active\"";
+
 static void show_event(void *user, const char *line, size_t len) {
   (void)user;
   fprintf(stderr, "%.*s\n", (int)len, line);
+  if (GET(REBORN) &&
+      strncmp(line, model_counts, sizeof model_counts - 1) == 0) {
+    if (--GET(REBORN) == 0) raise(SIGKILL);
+  }
 }
 
 static tinker_run_t *open_run(const char *folder) {
