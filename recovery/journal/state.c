@@ -275,13 +275,22 @@ static int remember(tinker__rec_state_t *s, const fold_t *x) {
   return 0;
 }
 
-/* Operations of the step are done with; its saves and probes may go on. */
+static bool has_ended(const tinker__rec_op_t *op) {
+  for (size_t i = 0; i < op->request_count; i++) {
+    if (op->requests[i].state < TINKER__REC_REQUEST_RESULT) return false;
+  }
+  return true;
+}
+
+/* Operations of the step are done with; its saves and probes may go on, and so
+ * may what belongs to no step. */
 static void drop_ops(tinker__rec_state_t *s, int64_t step) {
   TINKER__LIST_EACH(l, tmp, &s->ops) {
     tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
     bool training = op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD ||
                     op->slot == TINKER__REC_SLOT_OPTIM;
-    if (op->step <= step && training) op_free(s, op);
+    bool over = training ? op->step <= step : op->step < step && has_ended(op);
+    if (over) op_free(s, op);
   }
 }
 

@@ -41,14 +41,36 @@ static void ticket_free(ticket_t *t) {
   tinker__mem_free(&t->epoch->run->mem, t);
 }
 
-/* What the program has announced under this tag; else it is new. */
+static const tinker__rec_made_t *made_as(const tinker__rec_epoch_t *e,
+                                         uint64_t tag) {
+  TINKER__LIST_EACH(l, tmp, &e->made) {
+    const tinker__rec_made_t *m =
+        TINKER__CONTAINER(l, tinker__rec_made_t, link);
+    if (m->op == tag) return m;
+  }
+  return NULL;
+}
+
+/* What the program has announced under this tag, or an earlier process has
+ * begun, whose bytes are sent again; else it is new. */
 static void describe(tinker__rec_epoch_t *e, uint64_t tag,
                      tinker__rec_made_t *out) {
   tinker_run_t *run = e->run;
-  TINKER__LIST_EACH(l, tmp, &e->made) {
-    tinker__rec_made_t *m = TINKER__CONTAINER(l, tinker__rec_made_t, link);
-    if (m->op != tag) continue;
+  const tinker__rec_made_t *m = made_as(e, tag);
+  const tinker__rec_op_t *op = tinker__rec_state_op(&run->state, tag);
+  if (m) {
     *out = *m;
+    return;
+  }
+  if (op) {
+    static const unsigned char none[TINKER__SHA256_LEN];
+    *out = (tinker__rec_made_t){.op = op->id,
+                                .step = op->step,
+                                .slot = op->slot,
+                                .has_batch =
+                                    memcmp(op->batch, none, sizeof none) != 0};
+    memcpy(out->batch, op->batch, sizeof out->batch);
+    snprintf(out->name, sizeof out->name, "%s", op->name);
     return;
   }
   *out = (tinker__rec_made_t){.op = ++run->next_op,
@@ -76,8 +98,12 @@ static ticket_t *ticket_new(tinker__rec_epoch_t *e, const tinker_intent_t *in,
 /* --- Intents -------------------------------------------------------------- */
 
 /* What would train without the run's knowledge. */
-static bool goes_past(const tinker_intent_t *in) {
-  if (in->tag != 0) return false;
+static bool goes_past(tinker__rec_epoch_t *e, const tinker_intent_t *in) {
+  pthread_mutex_lock(&e->run->lock);
+  bool ours =
+      made_as(e, in->tag) || tinker__rec_state_op(&e->run->state, in->tag);
+  pthread_mutex_unlock(&e->run->lock);
+  if (ours) return false;
   return in->kind == TINKER_KIND_FORWARD_BACKWARD ||
          in->kind == TINKER_KIND_OPTIM_STEP || in->kind == TINKER_KIND_STEP ||
          in->kind == TINKER_KIND_LOAD_STATE;
@@ -93,7 +119,7 @@ static const char *refusal(tinker__rec_epoch_t *e, const tinker_intent_t *in) {
                                        : "the run may go on with this session";
   }
   if (atomic_load(&e->fenced)) return "the run goes on with another model";
-  if (goes_past(in)) {
+  if (goes_past(e, in)) {
     return "it would train the model of a run past the run: use "
            "tinker_run_forward_backward() and tinker_run_optim_step()";
   }
@@ -119,13 +145,13 @@ static int inline_bodies(const tinker_intent_t *in, tinker__rec_sent_t *sent,
   return tinker__buf_error(bytes);
 }
 
-static int side_bodies(tinker__rec_epoch_t *e, int64_t step,
+static int side_bodies(tinker__rec_epoch_t *e, int64_t file,
                        const tinker_intent_t *in, tinker__rec_sent_t *sent,
                        char *why, size_t why_len) {
   int rc = 0;
   for (size_t i = 0; i < in->request_count && rc == 0; i++) {
     const tinker_intent_request_t *r = &in->requests[i];
-    rc = tinker__rec_bodies_add(&e->bodies, step, r->segments, r->segment_count,
+    rc = tinker__rec_bodies_add(&e->bodies, file, r->segments, r->segment_count,
                                 &sent[i].offset, why, why_len);
   }
   return rc;
@@ -188,7 +214,8 @@ static int write_intent(tinker__rec_epoch_t *e, ticket_t *t,
     sent[i].datums = (int64_t)r->datums;
     memcpy(sent[i].sha256, r->sha256, sizeof sent[i].sha256);
   }
-  int rc = side ? side_bodies(e, made->step, in, sent, why, why_len)
+  int64_t file = TINKER__REC_BODIES_OF(made->slot, made->step);
+  int rc = side ? side_bodies(e, file, in, sent, why, why_len)
                 : inline_bodies(in, sent, &bytes);
   if (made->has_batch) tinker__hex(made->batch, sizeof made->batch, batch);
   f.op = (int64_t)made->op;
@@ -314,6 +341,30 @@ static int on_fence(void *user, const char *model_id, char *why,
 void tinker__rec_tickets_free(tinker__rec_epoch_t *e) {
   TINKER__LIST_EACH(l, tmp, &e->tickets) {
     ticket_free(TINKER__CONTAINER(l, ticket_t, link));
+  }
+}
+
+/* Under the lock. */
+static bool is_open(const tinker__rec_epoch_t *e, int64_t step) {
+  TINKER__LIST_EACH(l, tmp, &e->tickets) {
+    if (TINKER__CONTAINER(l, ticket_t, link)->step == step) return true;
+  }
+  TINKER__LIST_EACH(l, tmp, &e->run->state.ops) {
+    if (TINKER__CONTAINER(l, tinker__rec_op_t, link)->step == step) return true;
+  }
+  return false;
+}
+
+void tinker__rec_bodies_done(tinker__rec_epoch_t *e, int64_t step) {
+  tinker__rec_bodies_drop(&e->drops, step);
+  while (e->bodies_from < step) {
+    pthread_mutex_lock(&e->run->lock);
+    bool open = is_open(e, e->bodies_from);
+    pthread_mutex_unlock(&e->run->lock);
+    if (open) return;
+    tinker__rec_bodies_drop(
+        &e->drops,
+        TINKER__REC_BODIES_OF(TINKER__REC_SLOT_OTHER, e->bodies_from++));
   }
 }
 

@@ -278,6 +278,20 @@ def killed_when_back():
     run.end()
 
 
+def killed_between_steps():
+    """A large request that belongs to no step, and was not taken, is sent again
+    as any other: the model waits for its number."""
+    run = Run([{"seq_id": 9, "times": 6, "act": "status", "status": 503}],
+              ["big", 200, "steps", 6])
+    assert run.run("eval", 5, "every", 100) == -signal.SIGKILL, run.errors
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed(run.settings)
+    assert not run.said("incident"), run.errors
+    left = os.listdir(os.path.join(run.folder, "runs", "numbers"))
+    assert not [f for f in left if f.endswith(".bodies")], left
+    run.end()
+
+
 def files_are_gone():
     """A journal that lacks a file is refused: nothing begins anew."""
     for name, sentence in (("e1", "missing or empty"),
@@ -308,7 +322,7 @@ def disk_is_full():
     run.end()
 
 
-OTHERS = [save_answered_late, killed_when_back, files_are_gone, disk_is_full, all_refused,
+OTHERS = [save_answered_late, killed_when_back, killed_between_steps, files_are_gone, disk_is_full, all_refused,
           permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning]
 

@@ -10,8 +10,9 @@
  * train past the run), cancel (the step whose first batch is canceled at once),
  * hurry (the step whose last batch has a deadline of 300 ms), patience (times
  * that it asks again for a step that it did not get), reborn (the model, from 1
- * on, right after whose making it kills itself). It prints "step N: loss
- * X" for each committed step. */
+ * on, right after whose making it kills itself), eval (the step before which it
+ * asks the model for the losses of 200 examples, and dies of impatience). It
+ * prints "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -27,7 +28,7 @@ static struct {
                 {"zero", 0},   {"fresh", 0},  {"kill", 0},   {"poison", 0},
                 {"parts", 1},  {"big", 1},    {"ahead", 1},  {"workers", 0},
                 {"past", 0},   {"cancel", 0}, {"hurry", 0},  {"patience", 0},
-                {"reborn", 0}};
+                {"reborn", 0}, {"eval", 0}};
 enum {
   STEPS,
   EVERY,
@@ -45,7 +46,8 @@ enum {
   CANCEL,
   HURRY,
   PATIENCE,
-  REBORN
+  REBORN,
+  EVAL
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -184,15 +186,30 @@ static int end(begun_t *b) {
 static void go_past(tinker_run_t *run) {
   tinker_trainer_t *trainer = NULL;
   tinker_datum_t *datum = example(1, 0, 0);
+  tinker_call_options_t tagged = TINKER_CALL_OPTIONS_INIT;
+  tagged.tag = 1; /* the caller's own, though the run numbers so, too */
   check(tinker_run_get_trainer(run, &trainer));
   tinker_future_t *f =
-      tinker_trainer_forward_backward(trainer, &datum, 1, NULL, NULL);
+      tinker_trainer_forward_backward(trainer, &datum, 1, NULL, &tagged);
   int rc = tinker_future_wait(f, -1);
   printf("past: %s: %s\n", tinker_code_name(rc),
          tinker_error_message(tinker_future_error(f)));
   tinker_future_release(f);
   finish(tinker_trainer_forward(trainer, &datum, 1, NULL, NULL));
   tinker_datum_release(datum);
+  tinker_trainer_release(trainer);
+}
+
+/* What belongs to no step: the service has not taken it when we die. */
+static void evaluate(tinker_run_t *run) {
+  tinker_trainer_t *trainer = NULL;
+  tinker_datum_t *data[200];
+  check(tinker_run_get_trainer(run, &trainer));
+  for (long i = 0; i < 200; i++) data[i] = example(1, 31 * i, 0);
+  tinker_future_t *f = tinker_trainer_forward(trainer, data, 200, NULL, NULL);
+  if (tinker_future_wait(f, 1000) == TINKER_EAGAIN) raise(SIGKILL);
+  tinker_future_release(f);
+  for (long i = 0; i < 200; i++) tinker_datum_release(data[i]);
   tinker_trainer_release(trainer);
 }
 
@@ -229,6 +246,7 @@ int main(int argc, char **argv) {
     check(tinker_future_get_run_step(next, &step));
     done = step->done;
     if (step->step == 1 && !done) fork_workers();
+    if (step->step == GET(EVAL)) evaluate(run);
     if (step->step == 2 && GET(PAST)) {
       GET(PAST) = 0;
       go_past(run);
