@@ -6,12 +6,13 @@ include(CMakePackageConfigHelpers)
 set_target_properties(tinker PROPERTIES
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
 install(TARGETS tinker tinker_static tinker_core tinker_base
-  tinker_db tinker_local
+  tinker_db tinker_yaml tinker_recovery tinker_local
   EXPORT tinker-targets
   RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(TARGETS tinker-locald RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS tinker-locald tinker-recoverd
+  RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/tinker
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 
@@ -27,10 +28,11 @@ install(FILES ${PROJECT_BINARY_DIR}/tinker-config.cmake
 file(RELATIVE_PATH _up ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
   ${CMAKE_INSTALL_PREFIX})
 string(REGEX REPLACE "/$" "" TINKER_PC_UP "${_up}")
-foreach(_pc tinker tinker-local)
+foreach(_pc tinker tinker-local tinker-recovery)
   configure_file(${PROJECT_SOURCE_DIR}/cmake/${_pc}.pc.in
     ${PROJECT_BINARY_DIR}/${_pc}.pc @ONLY)
 endforeach()
 install(FILES ${PROJECT_BINARY_DIR}/tinker.pc
   ${PROJECT_BINARY_DIR}/tinker-local.pc
+  ${PROJECT_BINARY_DIR}/tinker-recovery.pc
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

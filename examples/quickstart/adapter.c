@@ -41,7 +41,7 @@ static long newest(const char *folder) {
 void quick_adapter_newest(quick_adapter_t *adapter,
                           const quick_paths_t *paths) {
   char folder[1024], path[1100];
-  snprintf(folder, sizeof folder, "%s/state/checkpoints", paths->out);
+  snprintf(folder, sizeof folder, "%s/service/checkpoints", paths->out);
   snprintf(path, sizeof path, "%s/%ld/state.safetensors", folder,
            newest(folder));
   adapter->digest = digest_of(path, &adapter->size);

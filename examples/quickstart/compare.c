@@ -20,6 +20,7 @@ static void load(records_t *records, const char *folder, const char *run) {
     long step = strtol(line, &end, 10);
     /* A record without its newline was cut off by the kill. */
     if (step < 1 || step >= STEPS_MAX || strchr(end, '\n') == NULL) continue;
+    free(records->line[step]); /* it was done again */
     records->line[step] = quick_alloc(strlen(end) + 1, 1);
     memcpy(records->line[step], end, strlen(end));
   }

@@ -1,52 +1,89 @@
-/* prove: the parent's side of the proof that a killed run, resumed, is the
- * run that was never killed.
+/* prove: the parent's side of the proof that a run recovers without a trace.
  *
- *   U   takes steps 1..N undisturbed and saves a checkpoint after step c
- *   K   the same, killed with kill -9 after step k > c, a batch in flight
- *   R   a new process, session and model from K's checkpoint: steps c+1..N
- *   O   the control: as R, but without the optimizer; it has to differ */
+ *   U   takes its steps undisturbed, with a checkpoint half-way
+ *   K   the same, killed with kill -9 with a batch in flight, and started
+ * again: no step is lost C   the same, its model marked as corrupted by the
+ * operator: it goes back to the checkpoint, in a new session and model O   as
+ * C, with a service that loads checkpoints without their optimizer: the
+ * control; it has to be refused */
+#include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "quick.h"
 
+static const char drop_optimizer[] =
+    "{\"rules\": [{\"endpoint\": \"load_weights\", \"act\": "
+    "\"drop_optimizer\"}]}\n";
+
+/* What the parent has read from a run's worker. */
 typedef struct run_s {
   const char *name;
-  char checkpoint[256];  /* path of the state saved after step c */
   quick_adapter_t final; /* the state saved after the last step */
   int status;
+  int last;                /* step that was reported last */
+  int attached, rollbacks; /* events */
+  int lost;                /* steps that were done again */
+  bool refused;            /* a checkpoint */
+  bool stopped;
 } run_t;
 
-/* Keeps the path if the line says "<key> <path>". */
-static void keep(char *out, size_t size, const char *line, const char *key) {
-  size_t n = strlen(key), len = strlen(line);
-  if (strncmp(line, key, n) == 0 && line[n] == ' ' && len - n <= size) {
-    memcpy(out, line + n + 1, len - n);
+/* Copies the text of a key out of a line of JSON; "" if it has none. */
+static void text_of(const char *line, const char *key, char *out, size_t room) {
+  char quoted[32];
+  snprintf(quoted, sizeof quoted, "\"%s\":\"", key);
+  const char *at = strstr(line, quoted);
+  const char *from = at ? at + strlen(quoted) : "";
+  snprintf(out, room, "%.*s", (int)strcspn(from, "\""), from);
+}
+
+static int number_of(const char *line, const char *key) {
+  char quoted[32];
+  snprintf(quoted, sizeof quoted, "\"%s\":", key);
+  const char *at = strstr(line, quoted);
+  return at ? (int)strtol(at + strlen(quoted), NULL, 10) : 0;
+}
+
+static void take_event(run_t *r, const char *line) {
+  char event[32], name[256], evidence[512];
+  text_of(line, "event", event, sizeof event);
+  text_of(line, "name", name, sizeof name);
+  text_of(line, "evidence", evidence, sizeof evidence);
+  if (strcmp(event, "attached") == 0) {
+    r->attached++;
+    printf("   goes on with its model after step %d\n",
+           number_of(line, "step"));
+  } else if (strcmp(event, "rollback") == 0) {
+    r->rollbacks++;
+    r->lost += number_of(line, "from_step") - number_of(line, "to_step");
+    printf("   back from step %d to the checkpoint of step %d\n",
+           number_of(line, "from_step"), number_of(line, "to_step"));
+  } else if (strcmp(event, "checkpoint_refused") == 0) {
+    r->refused = name[0] != '\0';
+    printf("   checkpoint %s refused: %s\n", name, evidence);
+  } else if (strcmp(event, "stopped") == 0) {
+    r->stopped = true;
   }
 }
 
-/* Runs a worker; kill_after > 0: kills it once that step is reported. */
-static void run(run_t *r, const quick_paths_t *paths, const char *name,
-                const char *path, const char *optimizer, int kill_after) {
-  char line[512], stop[16];
-  int step = 0;
+/* Runs a worker; with stop_after > 0: kills it once that step is reported. log:
+ * for what it has to complain about; NULL = it is shown. */
+static void run(run_t *r, const quick_paths_t *paths, int stop_after,
+                int mark_after, const char *log) {
+  char line[4096], stop[16], mark[16];
   quick_process_t process;
-  const char *argv[] = {paths->self,   "--locald",
-                        paths->locald, "--model",
-                        paths->model,  "--data",
-                        paths->data,   "--out",
-                        paths->out,    "--proof",
-                        name,          "--stop-after",
-                        stop,          path ? "--from" : NULL,
-                        path,          "--optimizer",
-                        optimizer,     NULL};
-  snprintf(stop, sizeof stop, "%d", kill_after);
-  memset(r, 0, sizeof *r);
-  r->name = name;
-  quick_spawn(&process, argv, NULL);
+  const char *argv[] = {
+      paths->self,    "--locald",  paths->locald, "--model",      paths->model,
+      "--data",       paths->data, "--out",       paths->out,     "--runs",
+      paths->runs,    "--proof",   r->name,       "--stop-after", stop,
+      "--mark-after", mark,        NULL};
+  snprintf(stop, sizeof stop, "%d", stop_after);
+  snprintf(mark, sizeof mark, "%d", mark_after);
+  quick_spawn(&process, argv, log);
   while (quick_line(&process, line, sizeof line)) {
-    keep(r->checkpoint, sizeof r->checkpoint, line, "checkpoint");
-    if (sscanf(line, "step %d", &step) == 1 && step == kill_after) {
+    if (line[0] == '{') take_event(r, line);
+    if (sscanf(line, "step %d", &r->last) == 1 && r->last == stop_after) {
       kill(process.pid, SIGKILL);
     }
   }
@@ -61,60 +98,83 @@ static void expect(run_t *r, const quick_paths_t *paths, int status) {
   if (status == 0) quick_adapter_newest(&r->final, paths);
 }
 
-static bool same_adapter(const run_t *a, const run_t *b) {
-  return a->final.size == b->final.size && a->final.digest == b->final.digest;
-}
-
-static void report(const quick_diff_t *diff, const run_t *a, const run_t *b) {
-  printf("  %s against %s, steps %d to %d: %zu losses and %zu token"
+static bool is_equal(const quick_paths_t *paths, const run_t *u,
+                     const run_t *r) {
+  quick_diff_t diff;
+  quick_compare(&diff, paths, u->name, r->name, 1, QUICK_PROOF_STEPS);
+  printf("  %s against %s, steps 1 to %d: %zu losses and %zu token"
          " log-probabilities, %zu differ",
-         a->name, b->name, QUICK_PROOF_SAVE + 1, QUICK_PROOF_STEPS,
-         diff->losses, diff->logprobs, diff->differ);
-  if (diff->first > 0) printf(", from step %d on", diff->first);
-  printf("\n  final adapter and optimizer: %s %016llx, %s %016llx\n", a->name,
-         (unsigned long long)a->final.digest, b->name,
-         (unsigned long long)b->final.digest);
+         u->name, r->name, QUICK_PROOF_STEPS, diff.losses, diff.logprobs,
+         diff.differ);
+  if (diff.first > 0) printf(", from step %d on", diff.first);
+  printf("\n  final adapter and optimizer: %s %016llx, %s %016llx\n", u->name,
+         (unsigned long long)u->final.digest, r->name,
+         (unsigned long long)r->final.digest);
+  return diff.complete && diff.differ == 0 && u->final.size == r->final.size &&
+         u->final.digest == r->final.digest;
 }
 
-static bool resumed_is_equal(const quick_paths_t *paths, const run_t *u,
-                             const run_t *r) {
-  quick_diff_t diff;
-  quick_compare(&diff, paths, u->name, r->name, QUICK_PROOF_SAVE + 1,
-                QUICK_PROOF_STEPS);
-  report(&diff, u, r);
-  return diff.complete && diff.differ == 0 && same_adapter(u, r);
+/* The service is another one, since the plan is for the whole of it. */
+static bool control_is_refused(const quick_paths_t *paths,
+                               quick_service_t *service) {
+  char plan[1024], log[1024];
+  run_t o = {.name = "O"};
+  snprintf(plan, sizeof plan, "%s/drop-optimizer.json", paths->out);
+  snprintf(log, sizeof log, "%s/proof-O.log", paths->out);
+  FILE *file = quick_open(paths->out, "drop-optimizer.json", "w");
+  fputs(drop_optimizer, file);
+  fclose(file);
+  quick_service_start(service, paths, "faulty", plan);
+  run(&o, paths, 0, QUICK_PROOF_KILL, log);
+  quick_service_stop(service);
+  printf("   the run has stopped: %s/proof-O.log says why\n", paths->out);
+  return o.refused && o.stopped && o.status == QUICK_TROUBLE &&
+         o.last < QUICK_PROOF_STEPS;
 }
 
-static bool control_differs(const quick_paths_t *paths, const run_t *u,
-                            const run_t *o) {
-  quick_diff_t diff;
-  quick_compare(&diff, paths, u->name, o->name, QUICK_PROOF_SAVE + 1,
-                QUICK_PROOF_STEPS);
-  report(&diff, u, o);
-  return diff.complete && diff.differ > 0 && !same_adapter(u, o);
+/* Records of an earlier quick start in the same folder. */
+static void prepare(quick_paths_t *paths, char *runs, size_t room) {
+  snprintf(runs, room, "%s/runs-XXXXXX", paths->out);
+  if (mkdtemp(runs) == NULL) quick_die("%s: %s", runs, strerror(errno));
+  paths->runs = runs;
+  for (const char *name = "UKCO"; *name; name++) {
+    char file[16];
+    snprintf(file, sizeof file, "proof-%c.txt", *name);
+    fclose(quick_open(paths->out, file, "w"));
+  }
 }
 
-int quick_prove(const quick_paths_t *paths) {
-  run_t u, k, r, o;
-  printf("U: %d steps undisturbed, checkpoint after step %d\n",
+int quick_prove(const quick_paths_t *given, quick_service_t *service) {
+  char runs[1024];
+  quick_paths_t paths = *given;
+  run_t u = {.name = "U"}, k = {.name = "K"}, c = {.name = "C"};
+  const int at = QUICK_PROOF_KILL;
+  prepare(&paths, runs, sizeof runs);
+  printf("U: %d steps undisturbed, a checkpoint after step %d\n",
          QUICK_PROOF_STEPS, QUICK_PROOF_SAVE);
-  run(&u, paths, "U", NULL, NULL, 0);
-  expect(&u, paths, 0);
-  printf("K: the same, killed with kill -9 after step %d, step %d in flight\n",
-         QUICK_PROOF_KILL, QUICK_PROOF_KILL + 1);
-  run(&k, paths, "K", NULL, NULL, QUICK_PROOF_KILL);
-  expect(&k, paths, -SIGKILL);
-  printf("R: new session and model from K's checkpoint, optimizer restored\n");
-  run(&r, paths, "R", k.checkpoint, "1", 0);
-  expect(&r, paths, 0);
-  printf("O: the same without the optimizer, which has to differ\n");
-  run(&o, paths, "O", k.checkpoint, "0", 0);
-  expect(&o, paths, 0);
-  bool equal = resumed_is_equal(paths, &u, &r);
-  bool control = control_differs(paths, &u, &o);
-  printf("  resumed equals uninterrupted, to the last bit: %s\n",
-         equal ? "yes" : "NO");
-  printf("  leaving the optimizer out is noticed: %s\n",
-         control ? "yes" : "NO");
-  return equal && control ? QUICK_OK : QUICK_FAILED;
+  run(&u, &paths, 0, 0, NULL);
+  expect(&u, &paths, 0);
+  printf("K: killed with kill -9 after step %d, step %d in flight, and started"
+         " again\n",
+         at, at + 1);
+  run(&k, &paths, at, 0, NULL);
+  expect(&k, &paths, -SIGKILL);
+  run(&k, &paths, 0, 0, NULL);
+  expect(&k, &paths, 0);
+  printf("C: marked as corrupted after step %d, step %d in flight\n", at,
+         at + 1);
+  run(&c, &paths, 0, at, NULL);
+  expect(&c, &paths, 0);
+  quick_service_stop(service);
+  printf("O: as C, but the service forgets the optimizer of what it loads\n");
+  bool refused = control_is_refused(&paths, service);
+  bool killed = is_equal(&paths, &u, &k) && k.attached == 1 && k.rollbacks == 0;
+  bool marked = is_equal(&paths, &u, &c) && c.rollbacks == 1 && c.lost > 0;
+  printf("  K lost no step and equals undisturbed, to the last bit: %s\n",
+         killed ? "yes" : "NO");
+  printf("  C lost %d steps and equals undisturbed, to the last bit: %s\n",
+         c.lost, marked ? "yes" : "NO");
+  printf("  a checkpoint without its optimizer is refused by name: %s\n",
+         refused ? "yes" : "NO");
+  return killed && marked && refused ? QUICK_OK : QUICK_FAILED;
 }

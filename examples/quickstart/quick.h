@@ -1,11 +1,12 @@
 /* quick: what the files of the quick start share.
  *
  * One program, two roles. The parent (main.c) starts the local service and
- * workers, kills one of them, and compares what they wrote; it makes no call
- * of libtinker. A worker (tune.c, proof.c) is the same executable run again
- * with a role; each is one client with a session of its own, so that a kill
- * -9 of a worker is what a crash of a training program is. Workers report to
- * the parent by lines on a pipe and by files in the output folder. */
+ * workers, kills one of them and starts it again, and compares what they wrote;
+ * it makes no call of libtinker. A worker (tune.c, proof.c) is the same
+ * executable run again with a role; each is one client with a session of its
+ * own, so that a kill -9 of a worker is what a crash of a training program is.
+ * Workers report to the parent by lines on a pipe and by files in the output
+ * folder. */
 #ifndef QUICK_H
 #define QUICK_H
 
@@ -31,6 +32,7 @@ typedef struct quick_paths_s {
   const char *model;  /* folder of the base model */
   const char *data;   /* the text to fine-tune on */
   const char *out;    /* folder for everything written */
+  const char *runs;   /* folder of the proof's runs, fresh each time */
 } quick_paths_t;
 
 /* trouble.c: ends the process with a sentence; for things that leave nothing
@@ -60,7 +62,9 @@ typedef struct quick_service_s {
   char url[64];
 } quick_service_t;
 
-void quick_service_start(quick_service_t *service, const quick_paths_t *paths);
+/* name: of its state folder and its log. faults: a plan, NULL = none. */
+void quick_service_start(quick_service_t *service, const quick_paths_t *paths,
+                         const char *name, const char *faults);
 void quick_service_stop(quick_service_t *service);
 
 /* corpus.c: the text as training examples in a fixed order. */
@@ -121,18 +125,18 @@ typedef struct quick_plan_s {
 int quick_tune(const quick_paths_t *paths, const quick_plan_t *plan);
 typedef struct quick_proof_s {
   const char *name; /* of the run: "U", "K", ... */
-  const char *path; /* state to resume from, or NULL */
-  bool optimizer;   /* restored with it */
   int stop_after;   /* wait to be killed after this step; 0 = never */
+  int mark_after;   /* the model is marked as corrupted; 0 = never */
 } quick_proof_t;
 int quick_proof(const quick_paths_t *paths, const quick_proof_t *proof);
 
-#define QUICK_PROOF_STEPS 24
-#define QUICK_PROOF_SAVE 12 /* c: the checkpoint is taken after this step */
-#define QUICK_PROOF_KILL 17 /* k: run K is killed after this step */
+#define QUICK_PROOF_STEPS 20
+#define QUICK_PROOF_SAVE 10 /* a checkpoint after so many steps */
+#define QUICK_PROOF_KILL 13 /* the step after which something happens */
 
-/* prove.c: the parent's side of the proof. Returns QUICK_OK or FAILED. */
-int quick_prove(const quick_paths_t *paths);
+/* prove.c: the parent's side of the proof. Stops the service, another one is
+ * used for the last run. Returns QUICK_OK or QUICK_FAILED. */
+int quick_prove(const quick_paths_t *paths, quick_service_t *service);
 
 /* compare.c: two record files, steps first..last. */
 typedef struct quick_diff_s {

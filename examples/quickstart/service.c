@@ -12,6 +12,7 @@
 
 /* The service that is up, for a parent that ends early. */
 static quick_service_t *running;
+static bool caught;
 
 static void remove_folder(const quick_service_t *service) {
   unlink(service->url + sizeof "unix:" - 1);
@@ -49,7 +50,8 @@ static void show(const char *log) {
   fclose(file);
 }
 
-void quick_service_start(quick_service_t *service, const quick_paths_t *paths) {
+void quick_service_start(quick_service_t *service, const quick_paths_t *paths,
+                         const char *name, const char *faults) {
   char model[1024], state[1024], log[1024], line[1024];
   snprintf(service->folder, sizeof service->folder, "/tmp/tinker-XXXXXX");
   if (mkdtemp(service->folder) == NULL) {
@@ -57,15 +59,18 @@ void quick_service_start(quick_service_t *service, const quick_paths_t *paths) {
   }
   snprintf(service->url, sizeof service->url, "unix:%s/s", service->folder);
   snprintf(model, sizeof model, "%s=%s", QUICK_MODEL, paths->model);
-  snprintf(state, sizeof state, "%s/state", paths->out);
-  snprintf(log, sizeof log, "%s/service.log", paths->out);
+  snprintf(state, sizeof state, "%s/%s", paths->out, name);
+  snprintf(log, sizeof log, "%s/%s.log", paths->out, name);
   const char *socket = service->url + sizeof "unix:" - 1;
-  const char *argv[] = {paths->locald, "--model", model, "--socket",
-                        socket,        "--state", state, NULL};
+  const char *argv[] = {
+      paths->locald, "--model", model, "--socket",
+      socket,        "--state", state, faults ? "--faults" : NULL,
+      faults,        NULL};
   service->process.pid = 0;
   running = service;
-  atexit(stop_running);
-  catch_signals();
+  if (!caught) atexit(stop_running);
+  if (!caught) catch_signals();
+  caught = true;
   quick_spawn(&service->process, argv, log);
   /* It says that it is ready with one line of JSON. */
   if (!quick_line(&service->process, line, sizeof line)) {

@@ -17,8 +17,9 @@
  *     check(tinker_future_get_run_step(next, &step));
  *     if (step->done) break;
  *     ... the data of the step, from step->cursor on ...
- *     fb = tinker_run_forward_backward(run, data, n, NULL, NULL);
- *     optim = tinker_run_optim_step(run, NULL, NULL);
+ *     if (!step->forward_count)               // else it was sent already
+ *       fb = tinker_run_forward_backward(run, data, n, NULL, NULL);
+ *     if (!step->optim) optim = tinker_run_optim_step(run, NULL, NULL);
  *     commit = tinker_run_commit(run, cursor, cursor_len, NULL);
  *     ... wait for commit, or go on and look at it later ...
  *   }
@@ -38,15 +39,25 @@
  *
  * Order. The calls of a step are made in this order: next, forward_backward one
  * or several times, optim_step, commit. The next step may begin before the
- * futures of this one have ended. One thread at a time makes these calls; every
- * other function may be called on any thread.
+ * futures of this one have ended. The calls of a step, these four and
+ * tinker_run_checkpoint(), are made by one thread at a time; every other
+ * function may be called on any thread.
+ *
+ * A failed step. Its futures end with the error, its commit too, and so do all
+ * steps that were begun after it. The program gives them back and calls
+ * tinker_run_next(), which recovers; a loop needs no other way to handle
+ * errors. Until then the calls of a step are refused with TINKER_ESTATE.
  *
  * The run makes its clients itself, in background mode, and so its threads:
  * those of one client that belongs to the run and outlives its models, those of
- * the client of the present model, one of the run, two for its journal. */
+ * the client of the present model, one of the run, one for each of its two
+ * journal files, one that watches the model, and one for a strict gate. A
+ * forked child has none of them: it may only give the run back, which leaves
+ * everything to the parent. */
 #ifndef TINKER_RECOVERY_H
 #define TINKER_RECOVERY_H
 
+#include "recovery_prove.h"
 #include "tinker.h"
 
 #ifdef __cplusplus
@@ -95,7 +106,7 @@ typedef struct tinker_run_plan_s {
   int32_t data;           /* a tinker_run_data_t; default RECORDED */
   int32_t reserved0;      /* 0 */
   /* The caller's name for data and schedule, a digest say, up to 256 bytes of
-   * UTF-8; NULL (default) = "". */
+   * UTF-8; NULL (default) = "". The run compares it, and nothing more. */
   const char *data_id;
   /* Steps of the whole run, 1 or more; default -1 = until the program stops. */
   int64_t steps;
@@ -112,8 +123,9 @@ typedef struct tinker_run_plan_s {
 
 /* What a run has decided or met: one line for people and programs. line: one
  * JSON object of len bytes, no line end, no NUL; valid during the call. Runs on
- * the run's thread; it may block, and holds the run up meanwhile; it must not
- * call functions of the run. docs/recovery.md lists the events. */
+ * the run's thread; it may block, and holds the run up meanwhile; it must call
+ * no function that ends the run or waits for it. docs/recovery.md lists the
+ * events. */
 typedef void (*tinker_run_event_cb)(void *user, const char *line, size_t len);
 
 typedef struct tinker_run_options_s {
@@ -124,12 +136,14 @@ typedef struct tinker_run_options_s {
   const char *name; /* of the run: 1 to 64 of [A-Za-z0-9_-]; required */
   const tinker_run_plan_t *plan; /* required */
   /* For the clients of the run; NULL (default) = all defaults. mode must be
-   * background, seams and adopt NULL. */
+   * background, seams and adopt NULL. What its callbacks use must live as long
+   * as the run. */
   const tinker_client_options_t *client;
   uint32_t allow;    /* bits of TINKER_PLAN_*; default 0 */
   int32_t reserved0; /* 0 */
   /* A checkpoint after each so many steps, 1 or more; 0 = only by
-   * tinker_run_checkpoint(). Default 50. */
+   * tinker_run_checkpoint(); -1 = by time: after the root of 2 * the time that
+   * a save takes * 1 hour, between 2 and 30 minutes. Default 50. */
   int64_t checkpoint_every;
   /* Attempts to go back to a checkpoint without a step committed in between
    * before the run stops, 1 or more; default 3. */
@@ -141,12 +155,36 @@ typedef struct tinker_run_options_s {
   void *event_user;
   int32_t gate;      /* a tinker_run_gate_t; default PIPELINED */
   int32_t reserved1; /* 0 */
+  /* Newest checkpoints that stay once each was proven by a load into a model
+   * of its own, 2 or more; 0 (default) = nothing is deleted. Beside them stay
+   * the first one, that of the last step, the first of each eighth of the
+   * plan's steps, and the one that the present model was loaded from. The
+   * others are deleted, none while the run is being recovered. What was refused
+   * by a proof, or belongs to steps that were rolled back, is left alone. */
+  int64_t keep_last;
+  /* Milliseconds, 0 or more, from when a checkpoint is found to be needed no
+   * more, which is journaled, to its deletion. Default 900,000. */
+  int64_t delete_delay_ms;
+  /* Time to live of a checkpoint, in seconds, 3,600 to 315,360,000; the run
+   * renews it before half of it is over, and takes the limit off that of the
+   * last step. Default TINKER_NO_TTL: checkpoints do not expire. */
+  int64_t ttl_seconds;
+  /* Milliseconds between two looks at the service's record of the model (each
+   * of them a fifth earlier or later), 0 to 3,600,000; default 10,000. While
+   * something is suspicious it is looked at every two seconds. A model that is
+   * shown as corrupted twice, or whose record is gone twice while the service
+   * shows other runs, is not trusted any more: tinker_run_next() goes back to a
+   * checkpoint. It does not end what is under way: a loop that waits for a
+   * future finds out with its next step. No answer, or one that says nothing of
+   * the model, changes nothing. 0 = it is not looked at. */
+  int64_t watch_ms;
 } tinker_run_options_t;
 
 #define TINKER_RUN_OPTIONS_INIT                                                \
   {                                                                            \
     sizeof(tinker_run_options_t), NULL, NULL, NULL, NULL, 0, 0, 50, 3, 0,      \
-        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0                               \
+        NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0, 0, 900000, TINKER_NO_TTL,    \
+        10000                                                                  \
   }
 
 /* The init functions write the same defaults.
@@ -160,12 +198,15 @@ static inline void tinker_run_options_init(tinker_run_options_t *o) {
   *o = init;
 }
 
-/* The step that is to be done. Owned by the future. */
+/* The step that is to be done. It and all that it points at are owned by the
+ * future of tinker_run_next(), futures included: whoever needs one of these
+ * longer retains it. */
 typedef struct tinker_run_step_s {
   int64_t step; /* from 1 on; the number after the last step if done */
   int32_t done; /* 1: the run has all its steps; nothing is to be done */
-  /* 1: steps that had been handed out before are to be done again, from this
-   * one on. What the program has of them is void. */
+  /* 1: the run has gone back to a checkpoint since the step before. This one
+   * and what follows may have been handed out before; what the program has of
+   * that is void. */
   int32_t rolled_back;
   /* What the program gave to the commit of the step before; cursor_len bytes,
    * none for a new run. */
@@ -174,19 +215,26 @@ typedef struct tinker_run_step_s {
   /* What an earlier process has sent of this step already: forward_count
    * futures of forward_backward, to be waited for or ignored, and that of
    * optim_step, or NULL. They count as this process's own: the program makes
-   * only the calls that are missing, then commits. */
+   * only the calls that are missing, then commits. A forward_backward that it
+   * makes again is a further one, and its gradients are added twice. A step
+   * whose commit was called already is not handed out: the run commits it. */
   tinker_future_t *const *forward;
   size_t forward_count;
   tinker_future_t *optim;
 } tinker_run_step_t;
 
 /* Opens a run, or makes it: reads its journal, and locks its folder. Nothing is
- * sent before tinker_run_next().
+ * sent before tinker_run_next(). A run that was stopped or has all its steps
+ * opens too: tinker_run_next() says so.
  * out: receives a reference owned by the caller; untouched on failure. options:
- * borrowed. error: receives the reason; may be NULL. Returns 0, TINKER_EINVAL,
- * TINKER_ENOTSUP, TINKER_ESTATE (another plan), TINKER_EBUSY (another process
- * works on it), TINKER_EFORMAT (its journal is damaged: the sentence says
- * where), TINKER_EIO or TINKER_ENOMEM. Any thread; waits for the disk. */
+ * borrowed, copied. error: receives the reason, see tinker_error_t; may be
+ * NULL. Returns 0, TINKER_EINVAL (an option, of the plan or a client too),
+ * TINKER_ENOTSUP (one that this library does not know), TINKER_EOVERFLOW
+ * (state_dir is too long), TINKER_ESTATE (another plan), TINKER_EBUSY (it is
+ * open already, in another process or this one), TINKER_EFORMAT (its journal is
+ * damaged: the sentence says where; nothing was changed), TINKER_EIO (the disk,
+ * or a client's threads), TINKER_EAUTH (no usable credential), TINKER_ERANDOM
+ * or TINKER_ENOMEM (a thread too). Any thread; waits for the disk. */
 TINKER_API int tinker_run_open(tinker_run_t **out,
                                const tinker_run_options_t *options,
                                tinker_error_t **error);
@@ -195,93 +243,123 @@ TINKER_API int tinker_run_open(tinker_run_t **out,
  * run: may be NULL. Returns run. Any thread. */
 TINKER_API tinker_run_t *tinker_run_retain(tinker_run_t *run);
 
-/* Gives a reference back. The last one ends the run's clients and threads and
- * closes its journal, within four seconds; the session is left, unless the run
- * has all its steps, so that the run can be opened again. Not in a callback.
- * run: may be NULL. Returns NULL. Any other thread. */
+/* Gives a reference back. The last one ends what is under way (TINKER_ECLOSED),
+ * the run's clients and threads, and closes its journal, within some seconds.
+ * The session is left, unless the run has all its steps, so that the run can be
+ * opened again: nothing that was sent is lost by that. Results that the program
+ * holds stay valid.
+ * run: may be NULL. Returns NULL. Any thread but those of a callback. */
 TINKER_API tinker_run_t *tinker_run_release(tinker_run_t *run);
 
 /* Asks which step is to be done. The first call makes or finds the model. After
  * a failure it is what recovers: it ends when a step can be done, with a new
- * model if need be, however long that takes; until then nothing else is
- * possible with the run.
- * run, call: as for every operation, see future.h. Returns a future owned by
- * the caller; result: tinker_future_get_run_step(). It may also end with
- * TINKER_ESTATE (calls of the step are missing; the run was stopped, by itself
- * or by an operator: the sentence says why) or TINKER_EIO (its journal can't be
- * written). Any thread. */
+ * model if need be, however long that takes. A step that was handed out and
+ * that nothing was called for is handed out again.
+ * run, call: see future.h; a deadline ends the waiting, not what is done.
+ * Returns a future owned by the caller; result: tinker_future_get_run_step().
+ * Beside the codes of future.h:
+ * - TINKER_ESTATE: calls of the present step are missing; or the run was
+ *   stopped, and the sentence says why: see tinker_run_resume();
+ * - TINKER_EIO: its journal can't be written;
+ * - one that says nothing of the model (TINKER_ECONNECT, TINKER_ETRANSPORT,
+ *   TINKER_ETLS, TINKER_EAUTH, TINKER_EBILLING ...): nothing was decided, and
+ *   the next call of this function tries again.
+ * On the one thread that makes the calls of a step. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_next(tinker_run_t *run, const tinker_call_options_t *call);
 
 /* Result of tinker_run_next().
  * future: not NULL. out: receives a view owned by the future; untouched on
- * failure. Returns as tinker_future_get_trainer(). Any thread. */
+ * failure. Returns as tinker_future_get_trainer(); TINKER_EINVAL also for the
+ * future of another operation. Any thread. */
 TINKER_API int tinker_future_get_run_step(tinker_future_t *future,
                                           const tinker_run_step_t **out);
 
 /* tinker_trainer_forward_backward() of the present step. Refused with
- * TINKER_ESTATE if no step was begun, or if it has its optim_step already, or,
- * where a step is done again with recorded data, if these are not its data.
- * run, call: see future.h. data, n, loss: as there. Returns a future owned by
- * the caller; results as there. */
+ * TINKER_ESTATE if no step was begun, if a step has failed, if this one has its
+ * optim_step already, or, where it is done again with recorded data, if these
+ * are not the data that it had.
+ * run: not NULL. call: see future.h; its `tag` is the run's, and not read.
+ * data, n, loss: as for that function. Returns a future owned by the caller;
+ * results and codes as there. A call that is refused for its arguments is no
+ * part of the step. On the one thread that makes the calls of a step. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_forward_backward(tinker_run_t *run, tinker_datum_t *const *data,
                             size_t n, const tinker_loss_t *loss,
                             const tinker_call_options_t *call);
 
-/* tinker_trainer_optim_step() of the present step.
- * run, call: see future.h. params: borrowed; NULL = the plan's. Returns a
- * future owned by the caller; result: tinker_future_get_optim(). */
+/* tinker_trainer_optim_step() of the present step. Refused with TINKER_ESTATE
+ * as tinker_run_forward_backward(), and if the step has none of those.
+ * run: not NULL. call: see future.h; its `tag` is not read. params: borrowed;
+ * NULL = the plan's. Returns a future owned by the caller; result and codes as
+ * there. On the one thread that makes the calls of a step. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_optim_step(tinker_run_t *run, const tinker_adam_params_t *params,
                       const tinker_call_options_t *call);
 
 /* Commits the present step, after its optim_step was called: it counts as soon
- * as the service has carried that out. A checkpoint that is due is saved
- * behind it.
+ * as the service has carried that out. A checkpoint that is due is saved after
+ * it, and ends before this future does; one that fails is an event and not a
+ * failure of the step.
  * run, call: see future.h. cursor: cursor_len bytes, copied, which
  * tinker_run_next() hands back with the step after this one: where the data go
- * on, the state of random numbers. cursor_len: at most 65,536. Returns a future
- * owned by the caller, without a result: it ends with 0 when the step is
- * committed on the disk, else with the error that the step failed with. */
+ * on, the state of random numbers; NULL only if there are none. cursor_len: at
+ * most 65,536, else TINKER_EINVAL. Returns a future owned by the caller,
+ * without a result: it ends with 0 when the step is committed on the disk, else
+ * with the error that the step failed with, with TINKER_ESTATE (no step was
+ * begun, it has no optim_step, a step before it has failed, its loss is not
+ * finite, or not what it was before a rollback) or TINKER_EIO (the journal). It
+ * may be given back without waiting: the next failure is tinker_run_next()'s
+ * to report. On the one thread that makes the calls of a step. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_commit(tinker_run_t *run, const void *cursor, size_t cursor_len,
                   const tinker_call_options_t *call);
 
-/* Saves a checkpoint that the run can go back to, of the step that was
- * committed last.
+/* Saves a checkpoint that the run can go back to, of the step whose commit was
+ * called last; nothing that is called afterwards is in it. A step may have
+ * several.
  * run, call: see future.h. Returns a future owned by the caller; result:
- * tinker_future_get_checkpoint(). TINKER_ESTATE: a step has been begun, or none
- * was committed. */
+ * tinker_future_get_checkpoint(). It may end as
+ * tinker_trainer_save_state(), with TINKER_EIO (the journal), with the error
+ * that its step failed with, or with TINKER_ESTATE: there is no model, calls of
+ * a step have been made and its commit was not, or none was committed since the
+ * model was made. On the one thread that makes the calls of a step. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_run_checkpoint(tinker_run_t *run, const tinker_call_options_t *call);
 
-/* Path of the checkpoint, "tinker://...", owned by the future.
- * future: not NULL. out: untouched on failure. Returns as
- * tinker_future_get_trainer(). Any thread. */
+/* Result of tinker_run_checkpoint(): its path, "tinker://...".
+ * future: not NULL. out: receives a NUL-terminated string owned by the future;
+ * untouched on failure. Returns as tinker_future_get_trainer(); TINKER_EINVAL
+ * also for the future of another operation. Any thread. */
 TINKER_API int tinker_future_get_checkpoint(tinker_future_t *future,
                                             const char **out);
 
-/* The present model, for what changes no weights: samplers, forward. Through
- * it, forward_backward, optim_step and loads are refused, since the run would
- * not know of them. After a rollback there is another one.
+/* The present model, for what changes no weights: samplers, forward, saves for
+ * sampling. Through it, forward_backward, optim_step, step and loads end with
+ * TINKER_ESTATE, unsent, since the run would not know of them. The `tag` of
+ * calls through it must be 0: other numbers are the run's. After a rollback
+ * there is another model, and this one takes no calls any more.
  * run: not NULL. out: receives a new reference owned by the caller; untouched
- * on failure. Returns 0, TINKER_EINVAL, TINKER_ESTATE (there is none) or
+ * on failure. Returns 0, TINKER_EINVAL, TINKER_ESTATE (there is none: before
+ * the first tinker_run_next(), after a failure, in a stopped run) or
  * TINKER_EFORKED. Any thread. */
 TINKER_API int tinker_run_get_trainer(tinker_run_t *run,
                                       tinker_trainer_t **out);
 
 /* The operator's word that the model can't be trusted: the next
- * tinker_run_next() goes back to a checkpoint.
- * run: not NULL. why: a sentence for the journal, copied. Returns 0,
- * TINKER_EINVAL or TINKER_ENOMEM. Any thread. */
+ * tinker_run_next() goes back to a checkpoint. It is not on the disk before
+ * that: a process that dies in between has forgotten it.
+ * run: not NULL. why: a sentence for the journal, UTF-8, not empty; copied, up
+ * to 511 bytes. Returns 0, TINKER_EINVAL or TINKER_EFORKED. Any thread. */
 TINKER_API int tinker_run_distrust(tinker_run_t *run, const char *why);
 
 /* The operator's word that a run which has stopped may try again: attempts
- * count from 0.
- * run: not NULL. why: a sentence for the journal, copied. Returns 0,
- * TINKER_EINVAL, TINKER_ESTATE (it has not stopped), TINKER_EIO or
- * TINKER_ENOMEM. Any thread; waits for the disk. */
+ * count from 0, and the next tinker_run_next() goes back to the newest
+ * checkpoint that is not refused.
+ * run: not NULL. why: a sentence for the journal, UTF-8, not empty; copied.
+ * Returns 0, TINKER_EINVAL, TINKER_ESTATE (it has not stopped),
+ * TINKER_EOVERFLOW (`why` is longer than a record), TINKER_EIO, TINKER_ENOMEM
+ * or TINKER_EFORKED. Any thread but the run's; waits for the disk. */
 TINKER_API int tinker_run_resume(tinker_run_t *run, const char *why);
 
 #ifdef __cplusplus

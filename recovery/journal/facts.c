@@ -27,7 +27,10 @@ static const field_t numbers[] = {FIELD(op),         FIELD(slot),
                                   FIELD(incident),   FIELD(attempt),
                                   FIELD(level),      FIELD(incarnation),
                                   FIELD(next_model), FIELD(next_sampling),
-                                  FIELD(delay_ms),   FIELD(count)};
+                                  FIELD(delay_ms),   FIELD(count),
+                                  FIELD(pid),        FIELD(started),
+                                  FIELD(signal),     FIELD(seconds),
+                                  FIELD(expires_ms), FIELD(at_ms)};
 static const field_t texts[] = {FIELD(name),    FIELD(path),  FIELD(model),
                                 FIELD(session), FIELD(id),    FIELD(why),
                                 FIELD(batch),   FIELD(cause), FIELD(evidence)};
@@ -143,8 +146,8 @@ static void read_request(tinker__json_t *j, tinker__rec_sent_t *r) {
               tinker__json_i64(j, &r->datums) && tinker__json_more(j) &&
               tinker__json_i64(j, &r->offset) && tinker__json_more(j) &&
               tinker__json_string(j, &hex) && !tinker__json_more(j);
-  if (!more || r->len < 0 || r->datums < 0 || r->offset < 0 ||
-      !tinker__rec_unhex(hex, r->sha256)) {
+  if (!more || r->seq_id == INT64_MAX || r->len < 0 || r->datums < 0 ||
+      r->offset < 0 || !tinker__rec_unhex(hex, r->sha256)) {
     tinker__json_fail(j, TINKER_EJSON, "not a request");
   }
 }

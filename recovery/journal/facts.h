@@ -21,6 +21,8 @@ typedef struct tinker__rec_facts_s {
   int64_t op, slot, kind, side, request, end, code;
   int64_t epoch, from_step, to_step, incident, attempt, level;
   int64_t incarnation, next_model, next_sampling, delay_ms, count;
+  int64_t pid, started, signal; /* of a trainer, in the daemon's journal */
+  int64_t seconds, expires_ms, at_ms; /* by the wall clock; -1 = never */
   double loss, noise;
   bool has_loss, has_noise;
   tinker__str_t name, path, model, session, id, why, batch, plan, cause,
@@ -39,7 +41,10 @@ typedef struct tinker__rec_facts_s {
     .incident = TINKER__REC_UNSET, .attempt = TINKER__REC_UNSET,               \
     .level = TINKER__REC_UNSET, .incarnation = TINKER__REC_UNSET,              \
     .next_model = TINKER__REC_UNSET, .next_sampling = TINKER__REC_UNSET,       \
-    .delay_ms = TINKER__REC_UNSET, .count = TINKER__REC_UNSET                  \
+    .delay_ms = TINKER__REC_UNSET, .count = TINKER__REC_UNSET,                 \
+    .pid = TINKER__REC_UNSET, .started = TINKER__REC_UNSET,                    \
+    .signal = TINKER__REC_UNSET, .seconds = TINKER__REC_UNSET,                 \
+    .expires_ms = TINKER__REC_UNSET, .at_ms = TINKER__REC_UNSET                \
   }
 
 /* Writes the fields that are set. out: is cleared first. 0 or the buffer's

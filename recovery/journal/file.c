@@ -16,12 +16,12 @@
 
 #define FORMAT_VERSION 1
 #define NAME "the journal"
+#define SMALLEST 512 /* bytes of a page of SQLite, at least */
 
 static const char tables[] =
-    "BEGIN IMMEDIATE;"
     "CREATE TABLE IF NOT EXISTS head(one INTEGER PRIMARY KEY CHECK(one = 1),"
     " format INTEGER NOT NULL, lineage TEXT NOT NULL, epoch INTEGER NOT NULL,"
-    " generation INTEGER NOT NULL);"
+    " generation INTEGER NOT NULL, last INTEGER NOT NULL);"
     "CREATE TABLE IF NOT EXISTS record(id INTEGER PRIMARY KEY,"
     " type INTEGER NOT NULL, generation INTEGER NOT NULL,"
     " step INTEGER NOT NULL, boot TEXT NOT NULL, boot_ms INTEGER NOT NULL,"
@@ -30,7 +30,10 @@ static const char tables[] =
     "CREATE TRIGGER IF NOT EXISTS one_writer BEFORE INSERT ON record"
     " WHEN NEW.generation <> (SELECT generation FROM head)"
     " BEGIN SELECT RAISE(ABORT, 'an older writer'); END;"
-    "COMMIT;";
+    /* On another page than the records: one that loses its last is found out.
+     */
+    "CREATE TRIGGER IF NOT EXISTS last_record AFTER INSERT ON record"
+    " BEGIN UPDATE head SET last = NEW.id; END";
 static const char insert[] =
     "INSERT INTO record(id, type, generation, step, boot, boot_ms, wall_ms,"
     " fields, bytes, hash) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -55,6 +58,7 @@ typedef struct {
   const tinker__rec_file_spec_t *spec;
   bool any; /* the head was there */
   int64_t generation, last;
+  int64_t end; /* id of the last record, as the head has it */
   unsigned char hash[TINKER__SHA256_LEN];
   char *why;
   size_t why_len;
@@ -66,11 +70,12 @@ static int on_head(void *user, struct sqlite3_stmt *row) {
       {"format", TINKER__COLUMN_I64, false, 1, INT64_MAX},
       {"lineage", TINKER__COLUMN_TEXT, false, 1, 64},
       {"epoch", TINKER__COLUMN_I64, false, 0, INT64_MAX},
-      {"generation", TINKER__COLUMN_I64, false, 0, INT64_MAX - 1}};
+      {"generation", TINKER__COLUMN_I64, false, 0, INT64_MAX - 1},
+      {"last", TINKER__COLUMN_I64, false, 0, INT64_MAX - 1}};
   reader_t *r = user;
   const tinker__rec_file_spec_t *spec = r->spec;
   int rc =
-      tinker__db_row_check(row, NAME, "head", columns, 5, r->why, r->why_len);
+      tinker__db_row_check(row, NAME, "head", columns, 6, r->why, r->why_len);
   if (rc != 0) return rc;
   if (tinker__db_row_i64(row, 1) > FORMAT_VERSION) {
     return tinker__why(r->why, r->why_len, TINKER_EFORMAT,
@@ -90,6 +95,7 @@ static int on_head(void *user, struct sqlite3_stmt *row) {
   }
   r->any = true;
   r->generation = tinker__db_row_i64(row, 4);
+  r->end = tinker__db_row_i64(row, 5);
   return 0;
 }
 
@@ -147,38 +153,75 @@ static int on_record(void *user, struct sqlite3_stmt *row) {
   return rc;
 }
 
+/* Which tables there are. */
+typedef struct {
+  bool head, record, any;
+} schema_t;
+
 static int on_table(void *user, struct sqlite3_stmt *row) {
-  (void)row;
-  *(bool *)user = true;
+  schema_t *s = user;
+  tinker__str_t name = tinker__db_row_blob(row, 0);
+  s->any = true;
+  if (tinker__str_eqs(name, "head")) s->head = true;
+  if (tinker__str_eqs(name, "record")) s->record = true;
   return 0;
 }
 
-/* A writer that died as it began has left a file without tables. */
-static int has_tables(tinker__db_t *db, reader_t *r, bool *out) {
-  *out = false;
-  return tinker__db_each(db,
-                         "SELECT name FROM sqlite_master WHERE name = 'head'",
-                         on_table, out, r->why, r->why_len);
+static int on_count(void *user, struct sqlite3_stmt *row) {
+  *(int64_t *)user = tinker__db_row_i64(row, 0);
+  return 0;
 }
 
-static int read_all(tinker__db_t *db, reader_t *r) {
-  bool any;
+/* A file without a table is that of a writer that died as it began: nothing is
+ * in it, or one page. SQLite takes some bytes for an empty file. */
+static int check_schema(tinker__db_t *db, reader_t *r, const schema_t *s) {
+  struct stat st;
+  int64_t pages = 0;
+  int rc = tinker__db_each(db, "PRAGMA page_count", on_count, &pages, r->why,
+                           r->why_len);
+  if (rc != 0 || (s->head && s->record)) return rc;
+  bool begun = !s->any && pages <= 1 && stat(r->spec->path, &st) == 0 &&
+               (st.st_size == 0 || st.st_size >= SMALLEST);
+  if (begun) return 0;
+  return tinker__why(r->why, r->why_len, TINKER_EFORMAT,
+                     "%s: damaged: it has not the tables of a journal",
+                     r->spec->path);
+}
+
+/* Is it a journal, and this one? made: receives whether it has tables. */
+static int read_head(tinker__db_t *db, reader_t *r, bool *made) {
+  schema_t s = {.any = false};
   int rc = tinker__rec_chain_begin(r->spec->lineage, r->spec->epoch, r->hash);
-  if (rc == 0) rc = has_tables(db, r, &any);
-  if (rc != 0 || !any) return rc;
-  rc =
-      tinker__db_each(db, "SELECT * FROM head", on_head, r, r->why, r->why_len);
   if (rc == 0) {
-    rc = tinker__db_each(db,
-                         "SELECT id, type, generation, step, boot, boot_ms,"
-                         " wall_ms, fields, bytes, hash FROM record"
-                         " ORDER BY id",
-                         on_record, r, r->why, r->why_len);
+    rc = tinker__db_each(db, "SELECT name FROM sqlite_master", on_table, &s,
+                         r->why, r->why_len);
   }
+  if (rc == 0) rc = check_schema(db, r, &s);
+  *made = s.any;
+  if (rc != 0 || !s.any) return rc;
+  return tinker__db_each(db, "SELECT * FROM head", on_head, r, r->why,
+                         r->why_len);
+}
+
+static int read_records(tinker__db_t *db, reader_t *r) {
+  int rc = tinker__db_each(db,
+                           "SELECT id, type, generation, step, boot, boot_ms,"
+                           " wall_ms, fields, bytes, hash FROM record"
+                           " ORDER BY id",
+                           on_record, r, r->why, r->why_len);
   if (rc == 0 && !r->any && r->last > 0) {
     rc = damaged(r, r->last, "the file's head is missing");
   }
+  if (rc == 0 && r->last != r->end) {
+    rc = damaged(r, r->last + 1, "it is missing, as all after it are");
+  }
   return rc;
+}
+
+static int read_all(tinker__db_t *db, reader_t *r) {
+  bool made;
+  int rc = read_head(db, r, &made);
+  return rc == 0 && made ? read_records(db, r) : rc;
 }
 
 int tinker__rec_file_read(const tinker__rec_file_spec_t *spec, char *why,
@@ -227,26 +270,39 @@ static int take_over(tinker__rec_file_t *f, const reader_t *r, char *why,
   f->last = r->last;
   memcpy(f->hash, r->hash, sizeof f->hash);
   /* The lineage is checked to be plain characters before it becomes a name. */
-  snprintf(sql, sizeof sql,
-           "INSERT INTO head VALUES(1, %d, '%s', %lld, 1) ON CONFLICT(one) DO "
-           "UPDATE SET generation = %lld",
-           FORMAT_VERSION, r->spec->lineage, (long long)r->spec->epoch,
-           (long long)f->generation);
+  snprintf(
+      sql, sizeof sql,
+      "INSERT INTO head VALUES(1, %d, '%s', %lld, 1, 0) ON CONFLICT(one) DO "
+      "UPDATE SET generation = %lld",
+      FORMAT_VERSION, r->spec->lineage, (long long)r->spec->epoch,
+      (long long)f->generation);
   return tinker__db_exec(f->db, sql, why, why_len);
+}
+
+/* What is there is read, and the file taken over, in one transaction: two that
+ * open it at once get two generations, and a file that is refused is left as it
+ * is. */
+static int make_own(tinker__rec_file_t *f, reader_t *r) {
+  int rc = tinker__db_exec(f->db, "BEGIN IMMEDIATE", r->why, r->why_len);
+  if (rc == 0) rc = tinker__db_exec(f->db, tables, r->why, r->why_len);
+  if (rc == 0) rc = read_all(f->db, r);
+  if (rc == 0) rc = take_over(f, r, r->why, r->why_len);
+  if (rc == 0) rc = tinker__db_exec(f->db, "COMMIT", r->why, r->why_len);
+  return rc; /* closing the file takes back what was not committed */
 }
 
 static int open_db(tinker__rec_file_t *f, const tinker__rec_file_spec_t *spec,
                    char *why, size_t why_len) {
   reader_t r = {.spec = spec, .why = why, .why_len = why_len};
+  bool made;
   int rc =
       tinker__db_open(&f->db, spec->mem, spec->path, false, NAME, why, why_len);
+  if (rc == 0) rc = read_head(f->db, &r, &made);
   if (rc == 0) rc = tinker__db_durable(f->db, why, why_len);
   if (rc == 0 && spec->relaxed) {
     rc = tinker__db_exec(f->db, "PRAGMA synchronous=NORMAL", why, why_len);
   }
-  if (rc == 0) rc = tinker__db_exec(f->db, tables, why, why_len);
-  if (rc == 0) rc = read_all(f->db, &r);
-  if (rc == 0) rc = take_over(f, &r, why, why_len);
+  if (rc == 0) rc = make_own(f, &r);
   if (rc == 0) rc = tinker__db_start(f->db);
   return rc;
 }

@@ -24,7 +24,8 @@ int tinker__rec_folder_file(const tinker__rec_folder_t *f, int64_t epoch,
                             size_t why_len);
 /* Reads everything into a new state, which the caller frees. A folder without
  * journal gives the state of a new run. 0, or a code of
- * tinker__rec_file_read(). */
+ * tinker__rec_file_read(): TINKER_EFORMAT also if the file of the active epoch
+ * is missing, or if there is one that the supervisor's does not know of. */
 int tinker__rec_load(const tinker__rec_folder_t *f, tinker__rec_state_t *s,
                      char *why, size_t why_len);
 /* Shows every record of all files to `each`, file by file: epoch of the file

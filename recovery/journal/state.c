@@ -71,6 +71,8 @@ static void epoch_forget(tinker__rec_state_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->cursors) {
     cursor_free(s, TINKER__CONTAINER(l, cursor_t, link));
   }
+  tinker__mem_free(s->mem, s->distrusted);
+  s->distrusted = NULL;
   s->last_op = 0;
   s->next_seq_id = 1;
   s->reached_seq_id = 0;
@@ -167,6 +169,10 @@ static int take_requests(tinker__rec_state_t *s, tinker__rec_op_t *op,
   return 0;
 }
 
+static int64_t expiry(int64_t ms) {
+  return ms == TINKER__REC_UNSET || ms < 0 ? TINKER__REC_NEVER : ms;
+}
+
 static int op_fill(const fold_t *x, tinker__rec_op_t *op) {
   tinker__rec_state_t *s = x->s;
   op->id = (uint64_t)x->f->op;
@@ -174,6 +180,7 @@ static int op_fill(const fold_t *x, tinker__rec_op_t *op) {
   op->slot = (tinker__rec_slot_t)x->f->slot;
   op->kind = x->f->kind;
   op->side = x->f->side == 1;
+  op->expires_ms = expiry(x->f->expires_ms);
   if (x->f->batch.len) tinker__rec_unhex(x->f->batch, op->batch);
   int rc = set_text(s, &op->name, x->f->name);
   if (rc == 0) rc = take_requests(s, op, x->f);
@@ -192,31 +199,44 @@ static void count_numbers(tinker__rec_state_t *s, const fold_t *x) {
   raise(&s->next_sampling_session_seq_id, x->f->next_sampling);
 }
 
+static tinker__rec_op_t *op_new(const fold_t *x, int *rc) {
+  tinker__rec_op_t *op = tinker__mem_zalloc(x->s->mem, sizeof *op);
+  *rc = op ? 0 : TINKER_ENOMEM;
+  if (!op) return NULL;
+  tinker__list_push_back(&x->s->ops, &op->link);
+  *rc = op_fill(x, op);
+  if (*rc == 0) return op;
+  op_free(x->s, op);
+  return NULL;
+}
+
 static int fold_intent(const fold_t *x) {
   tinker__rec_state_t *s = x->s;
+  int64_t before = s->next_seq_id;
+  int rc = 0;
   if (x->f->op < 0) return TINKER_EFORMAT;
   raise((int64_t *)&s->last_op, x->f->op);
   count_numbers(s, x);
-  /* The same operation once more: another process sends its bytes again. */
-  if (tinker__rec_state_op(s, (uint64_t)x->f->op)) return 0;
-  tinker__rec_op_t *op = tinker__mem_zalloc(s->mem, sizeof *op);
-  if (!op) return TINKER_ENOMEM;
-  tinker__list_push_back(&s->ops, &op->link);
-  int rc = op_fill(x, op);
-  if (rc != 0) op_free(s, op);
-  return rc;
+  /* It may be there: another process sends its bytes again. */
+  tinker__rec_op_t *op = tinker__rec_state_op(s, (uint64_t)x->f->op);
+  if (!op) op = op_new(x, &rc);
+  if (!op) return rc;
+  op->intents++;
+  op->before = before;
+  op->after = s->next_seq_id;
+  return 0;
 }
 
-/* It was not sent: its numbers are free again. It is the newest of its trainer,
- * because a turn has one operation at a time. */
+/* It was not sent: the numbers that it took are free again, unless another has
+ * taken more since. Bytes that are sent again take none, and what sent them
+ * first still counts. */
 static int fold_withdrawn(const fold_t *x) {
   tinker__rec_state_t *s = x->s;
   tinker__rec_op_t *op = tinker__rec_state_op(s, (uint64_t)x->f->op);
   if (!op) return 0;
-  if (op->request_count && op->requests[0].seq_id >= 0) {
-    s->next_seq_id = op->requests[0].seq_id;
-  }
-  op_free(s, op);
+  if (s->next_seq_id == op->after) s->next_seq_id = op->before;
+  op->after = op->before = TINKER__REC_UNSET;
+  if (--op->intents == 0) op_free(s, op);
   return 0;
 }
 
@@ -246,6 +266,7 @@ static int fold_ended(const fold_t *x) {
 
 /* --- Steps ---------------------------------------------------------------- */
 
+/* The newest of a step is the one that counts. */
 static int fold_cursor(const fold_t *x) {
   tinker__rec_state_t *s = x->s;
   cursor_t *c = tinker__mem_zalloc(s->mem, sizeof *c);
@@ -254,9 +275,15 @@ static int fold_cursor(const fold_t *x) {
   c->step = x->r->step;
   c->len = x->r->bytes.len;
   c->data = tinker__mem_strndup(s->mem, x->r->bytes.ptr, c->len);
-  if (c->data) return 0;
-  cursor_free(s, c);
-  return TINKER_ENOMEM;
+  if (!c->data) {
+    cursor_free(s, c);
+    return TINKER_ENOMEM;
+  }
+  TINKER__LIST_EACH(l, tmp, &s->cursors) {
+    cursor_t *older = TINKER__CONTAINER(l, cursor_t, link);
+    if (older != c && older->step == c->step) cursor_free(s, older);
+  }
+  return 0;
 }
 
 static int remember(tinker__rec_state_t *s, const fold_t *x) {
@@ -269,7 +296,8 @@ static int remember(tinker__rec_state_t *s, const fold_t *x) {
                             .epoch = x->epoch,
                             .batches = batches,
                             .batch_count = x->r->bytes.len / TINKER__SHA256_LEN,
-                            .loss = x->f->loss};
+                            .loss = x->f->loss,
+                            .has_loss = x->f->has_loss};
   s->past_at = (s->past_at + 1) % TINKER__REC_PAST;
   if (s->past_count < TINKER__REC_PAST) s->past_count++;
   return 0;
@@ -277,20 +305,23 @@ static int remember(tinker__rec_state_t *s, const fold_t *x) {
 
 static bool has_ended(const tinker__rec_op_t *op) {
   for (size_t i = 0; i < op->request_count; i++) {
-    if (op->requests[i].state < TINKER__REC_REQUEST_RESULT) return false;
+    if (op->requests[i].state != TINKER__REC_REQUEST_RESULT &&
+        op->requests[i].state != TINKER__REC_REQUEST_FAILED) {
+      return false;
+    }
   }
   return true;
 }
 
-/* Operations of the step are done with; its saves and probes may go on, and so
- * may what belongs to no step. */
+/* Operations of the step are done with, and what was asked beside the steps and
+ * answered; saves and probes may go on. */
 static void drop_ops(tinker__rec_state_t *s, int64_t step) {
   TINKER__LIST_EACH(l, tmp, &s->ops) {
     tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
     bool training = op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD ||
                     op->slot == TINKER__REC_SLOT_OPTIM;
-    bool over = training ? op->step <= step : op->step < step && has_ended(op);
-    if (over) op_free(s, op);
+    bool over = op->slot == TINKER__REC_SLOT_OTHER && has_ended(op);
+    if (op->step <= step && (training || over)) op_free(s, op);
   }
 }
 
@@ -340,6 +371,8 @@ static int fold_saved(const fold_t *x) {
   tinker__list_push_back(&s->ckpts, &c->link);
   c->step = x->r->step;
   c->epoch = x->epoch;
+  c->expires_ms = expiry(x->f->expires_ms);
+  c->marked_ms = -1;
   c->cursor_len = x->r->bytes.len;
   c->cursor = tinker__mem_strndup(s->mem, x->r->bytes.ptr, c->cursor_len);
   int rc = c->cursor ? set_text(s, &c->name, x->f->name) : TINKER_ENOMEM;
@@ -371,10 +404,19 @@ static int fold_mark(const fold_t *x) {
   tinker__rec_ckpt_t *c = ckpt_of(x);
   if (!c) return 0;
   if (x->r->type == TINKER__REC_CKPT_QUARANTINED) c->quarantined = true;
-  if (x->r->type == TINKER__REC_CKPT_TOMBSTONE ||
-      x->r->type == TINKER__REC_CKPT_DELETED) {
-    c->deleted = true;
+  if (x->r->type == TINKER__REC_CKPT_TOMBSTONE) c->marked_ms = x->f->at_ms;
+  if (x->r->type == TINKER__REC_CKPT_DELETED) {
+    c->deleting = true;
+    c->deleted = x->f->end == 0;
   }
+  return 0;
+}
+
+/* Until the service has answered, it may have either time to live. */
+static int fold_ttl(const fold_t *x) {
+  tinker__rec_ckpt_t *c = ckpt_of(x);
+  int64_t ms = expiry(x->f->expires_ms);
+  if (c && (x->f->end == 0 || ms < c->expires_ms)) c->expires_ms = ms;
   return 0;
 }
 
@@ -409,6 +451,13 @@ static int fold_active(const fold_t *x) {
   if (rc == 0) rc = set_text(s, &s->model, x->f->model);
   if (rc == 0) rc = set_text(s, &s->from_path, x->f->path);
   return rc != 0 ? rc : tinker__buf_error(&s->cursor);
+}
+
+/* The monitor's word on the active epoch's model: it stands until there is
+ * another one, whatever the service says of it later. */
+static int fold_signal(const fold_t *x) {
+  if (x->f->epoch != x->s->epoch) return 0;
+  return set_text(x->s, &x->s->distrusted, x->f->evidence);
 }
 
 static int fold_incident(const fold_t *x) {
@@ -461,6 +510,7 @@ static const struct {
     {TINKER__REC_HOLD, SUPERVISOR, fold_hold},
     {TINKER__REC_RELEASE, SUPERVISOR, fold_hold},
     {TINKER__REC_FINISH, SUPERVISOR, fold_finish},
+    {TINKER__REC_SIGNAL, SUPERVISOR, fold_signal},
     {TINKER__REC_INC_OPEN, SUPERVISOR, fold_incident},
     {TINKER__REC_ATTEMPT_BEGIN, SUPERVISOR, fold_incident},
     {TINKER__REC_LEDGER, SUPERVISOR, fold_incident},
@@ -469,6 +519,7 @@ static const struct {
     {TINKER__REC_EPOCH_ACTIVE, SUPERVISOR, fold_active},
     {TINKER__REC_CKPT_LEVEL, SUPERVISOR, fold_level},
     {TINKER__REC_CKPT_QUARANTINED, SUPERVISOR, fold_mark},
+    {TINKER__REC_CKPT_TTL, SUPERVISOR, fold_ttl},
     {TINKER__REC_CKPT_TOMBSTONE, SUPERVISOR, fold_mark},
     {TINKER__REC_CKPT_DELETED, SUPERVISOR, fold_mark},
     {TINKER__REC_OP_INTENT, EPOCH, fold_intent},

@@ -17,7 +17,8 @@
 
 #define TINKER__REC_MAX_CURSOR (64 << 10) /* bytes */
 #define TINKER__REC_MAX_NAME 256
-#define TINKER__REC_PAST 4096 /* committed steps whose losses are kept */
+#define TINKER__REC_NEVER INT64_MAX /* of a time: it does not expire */
+#define TINKER__REC_PAST 4096       /* committed steps whose losses are kept */
 
 /* What an operation is for. Numbers in files. */
 typedef enum {
@@ -57,11 +58,15 @@ typedef struct tinker__rec_op_s {
   int64_t kind; /* tinker_kind_t */
   char *name;   /* of the checkpoint that it saves or probes; or "" */
   unsigned char batch[TINKER__SHA256_LEN]; /* of its data; zero = it has none */
+  int64_t expires_ms;                      /* of the checkpoint that it saves */
   bool side; /* bodies are in the side file, else in `bytes` */
   char *bytes;
   size_t bytes_len;
   tinker__rec_request_t *requests;
   size_t request_count;
+  int64_t intents; /* that were not withdrawn */
+  /* next_seq_id of the state before the last intent and after it. */
+  int64_t before, after;
 } tinker__rec_op_t;
 
 /* A checkpoint. level: V0 to V5 of the proofs, -1 = it has no path yet. */
@@ -71,9 +76,13 @@ typedef struct tinker__rec_ckpt_s {
   char *path;
   int64_t step, epoch;
   int level;
-  bool quarantined; /* refused by a proof, or of a branch that was cut off */
-  bool deleted;
-  char *cursor; /* of its step */
+  bool quarantined;   /* refused by a proof, or of a branch that was cut off */
+  bool deleting;      /* its deletion has begun */
+  bool deleted;       /* it is gone */
+  int64_t expires_ms; /* at the earliest; or TINKER__REC_NEVER */
+  int64_t
+      marked_ms; /* when it was found to be needed no more; -1 = it is not */
+  char *cursor;  /* of its step */
   size_t cursor_len;
   float *probe; /* its fingerprint: probe_count numbers; NULL = it has none */
   size_t probe_count;
@@ -86,6 +95,7 @@ typedef struct tinker__rec_past_s {
   unsigned char *batches; /* digests of its batches, one behind the other */
   size_t batch_count;
   double loss; /* of all its batches */
+  bool has_loss;
 } tinker__rec_past_t;
 
 typedef struct tinker__rec_state_s {
@@ -100,6 +110,8 @@ typedef struct tinker__rec_state_s {
   char *from_path;       /* what it was loaded from; "" = nothing */
   bool finished, held;
   char *stopped;     /* reason; NULL = it is not */
+  char *distrusted;  /* why the active epoch's model can't be trusted any more;
+                        NULL = it can */
   int64_t incident;  /* open; 0 = none */
   int64_t incidents; /* so far */
   int64_t attempts;  /* of the open incident */

@@ -209,6 +209,7 @@ typedef struct tinker__rec_policy_run_s {
   int64_t order, cursor;
   tinker__yaml_texts_t argv, env_allow;
   int64_t kill_after_ms;
+  int64_t hang_after_ms; /* or TINKER__REC_NO_LIMIT */
 } tinker__rec_policy_run_t;
 
 typedef struct tinker__rec_policy_file_s {

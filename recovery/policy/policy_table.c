@@ -325,7 +325,7 @@ ROWS resume[] = {
     WORD("optimizer", resume.optimizer, "required", optimizers,
          "Whether its optimizer must be restored."),
     WORD("optimizer_canary", resume.optimizer_canary, "daily", canaries,
-         "How often two loads, with and without optimizer, are compared."),
+         "How often loads with and without optimizer are compared."),
     ROW("max_rollback_steps", INT, resume.max_rollback_steps, "500", "1",
         "1000000000", NULL, "Steps that a resume may lose at most."),
     ROW("allow_step_zero", BOOL, resume.allow_step_zero, "false", NULL, NULL,
@@ -494,6 +494,9 @@ ROWS trainer[] = {
      .what = "Variables of the environment that it gets."},
     ROW("kill_after", DURATION, kill_after_ms, "15s", "100ms", "10m", NULL,
         "Time that it has to end before it is killed."),
+    ROW("hang_after", DURATION, hang_after_ms, "none", "1s", "7d", no_limit,
+        "It is ended and started again when its run's journal has no new "
+        "record for so long, longer than any wait for the service."),
     LAST};
 ROWS run[] = {
     {.key = "match", .type = TINKER__YAML_NAMED, .offset = AT(match),

@@ -7,6 +7,7 @@
 #define DEATH_SEEN_MS 50 /* T1: a pidfd */
 #define WARM_MS 500      /* T6: what R3 adds */
 #define COLD_MS 1000     /* T6: what R4 adds */
+#define CANARY 3         /* models of a canary, each with a load and a step */
 #define YEAR_MS INT64_C(31536000000)
 #define MOST_STEPS INT64_C(1000000000)
 
@@ -48,10 +49,10 @@ int64_t tinker__rec_worst_interval(const tinker__rec_policy_t *p,
                 p->checkpoint.interval.fallback_steps);
 }
 
-/* Time from a new model to the lost steps done again: the load, the two loads
- * and steps of an optimizer canary that is due, the steps. */
+/* Time from a new model to the lost steps done again: the load, the loads and
+ * steps of an optimizer canary that is due, the steps. */
 static int64_t cold(int64_t steps, const tinker__rec_times_t *t) {
-  int64_t ms = sum(times(3, t->load_ms), times(2, t->step_ms));
+  int64_t ms = sum(times(1 + CANARY, t->load_ms), times(CANARY, t->step_ms));
   return sum(sum(ms, COLD_MS), times(steps, t->step_ms));
 }
 
@@ -153,8 +154,9 @@ static void put_validation(const tinker__rec_policy_t *p,
     if (nth > 1) tinker__buf_addf(out, " of %lld", (long long)nth);
     tinker__buf_addc(out, '\n');
   }
-  tinker__buf_adds(out, "  optimizer canary: 2 loads and 2 steps (");
-  put_ms(out, sum(times(2, t->load_ms), times(2, t->step_ms)));
+  tinker__buf_addf(out, "  optimizer canary: %d loads and %d steps (", CANARY,
+                   CANARY);
+  put_ms(out, sum(times(CANARY, t->load_ms), times(CANARY, t->step_ms)));
   tinker__buf_adds(out, ") for each base and day\n");
 }
 

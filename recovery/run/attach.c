@@ -177,9 +177,8 @@ static int body_of(tinker__rec_epoch_t *e, const tinker__rec_op_t *op,
                    char *why, size_t why_len) {
   unsigned char found[TINKER__SHA256_LEN];
   if (op->side) {
-    return tinker__rec_bodies_read(
-        &e->bodies, TINKER__REC_BODIES_OF(op->slot, op->step), r->offset,
-        r->len, r->sha256, out, why, why_len);
+    return tinker__rec_bodies_read(&e->bodies, op->step, r->offset, r->len,
+                                   r->sha256, out, why, why_len);
   }
   size_t at = (size_t)r->offset;
   if (at > op->bytes_len || r->len > op->bytes_len - at ||
@@ -292,14 +291,17 @@ static int place(tinker_run_t *run, const tinker__rec_op_t *op,
     break;
   case TINKER__REC_SLOT_SAVE:
     if (!s) break;
+    tinker_future_release(s->save); /* of two, the later one */
     s->save = tinker_future_retain(future);
     s->save_op = op->id;
     tinker__why(s->ckpt, sizeof s->ckpt, 0, "%s", op->name);
     break;
   case TINKER__REC_SLOT_PROBE:
     if (!s) break;
+    tinker_future_release(s->probe);
     s->probe = tinker_future_retain(future);
     s->probe_op = op->id;
+    tinker__why(s->ckpt, sizeof s->ckpt, 0, "%s", op->name);
     break;
   default: break;
   }
@@ -435,6 +437,34 @@ static int check_order(tinker_run_t *run, tinker__rec_fault_t *f) {
   return TINKER_ESTATE;
 }
 
+/* One that the run can go back to. */
+static bool has_ckpt(const tinker_run_t *run, int64_t step) {
+  TINKER__LIST_EACH(l, tmp, &run->state.ckpts) {
+    const tinker__rec_ckpt_t *c =
+        TINKER__CONTAINER(l, tinker__rec_ckpt_t, link);
+    if (c->step == step && *c->path && c->probe_count && !c->quarantined) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* The earlier process may have died before a checkpoint that was due was begun,
+ * or lost its fingerprint: the next commit makes one. */
+static void settle_due(tinker_run_t *run) {
+  int64_t step = run->state.committed;
+  bool missing = step > 0 && !run->late && !has_ckpt(run, step) &&
+                 tinker__rec_ckpt_due(run, step);
+  TINKER__LIST_EACH(l, tmp, &run->steps) {
+    const tinker__rec_step_t *s =
+        TINKER__CONTAINER(l, tinker__rec_step_t, link);
+    if (s->committing && !s->save && tinker__rec_ckpt_due(run, s->number)) {
+      missing = true;
+    }
+  }
+  if (missing) run->save_due = true;
+}
+
 static int adopt_trainer(tinker_run_t *run, tinker__rec_epoch_t *e,
                          tinker__rec_fault_t *f) {
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
@@ -469,7 +499,9 @@ static int attach(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
                   tinker__rec_fault_t *f) {
   int rc = adopt_trainer(run, e, f);
   if (rc != 0) return rc;
+  pthread_mutex_lock(&run->lock);
   tinker__rec_steps_drop(run);
+  pthread_mutex_unlock(&run->lock);
   rc = adopt_all(run, e, resend, f);
   if (rc == 0) rc = place_cursors(run);
   if (rc == 0) rc = check_order(run, f);
@@ -477,6 +509,7 @@ static int attach(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
   pthread_mutex_lock(&run->lock);
   run->epoch = e;
   tinker__rec_take_noise(run);
+  settle_due(run);
   tinker__rec_run_move(run, TINKER__REC_RUN_READY);
   pthread_mutex_unlock(&run->lock);
   tinker__rec_say(run, "attached", run->state.committed, NULL);

@@ -1,6 +1,7 @@
 /* calls: what a training loop calls. The caller's threads; one at a time makes
  * the calls of a step. */
 #include <string.h>
+#include <unistd.h>
 
 #include "run/run.h"
 
@@ -13,7 +14,14 @@ void tinker__rec_reject(tinker_promise_t *p, int code, const char *why) {
   tinker_promise_release(p);
 }
 
-/* A call that is refused before anything is done for it. */
+/* A forked child has a copy of the run, whose lock may be held by nobody there.
+ */
+static bool is_here(const tinker_run_t *run) {
+  return run->pid == getpid();
+}
+
+/* A call that is refused before anything is done for it. In a forked child it
+ * ends with TINKER_EFORKED, whatever the code is. */
 static tinker_future_t *refused(tinker_run_t *run, const char *name,
                                 const tinker_call_options_t *call, int code,
                                 const char *why) {
@@ -29,7 +37,8 @@ static tinker_future_t *refused(tinker_run_t *run, const char *name,
 /* NULL = the call may be queued. */
 static const char *next_missing(const tinker_run_t *run) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
-  if (run->phase != TINKER__REC_RUN_READY || !last || last->committing) {
+  if (run->phase != TINKER__REC_RUN_READY || !last || last->committing ||
+      tinker__rec_next_waits(run)) {
     return NULL;
   }
   if (!last->forward_count && !last->optim) return NULL; /* handed out again */
@@ -40,7 +49,8 @@ static const char *next_missing(const tinker_run_t *run) {
 static int next_at_once(tinker_run_t *run, tinker_promise_t *p) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
   if (run->phase != TINKER__REC_RUN_READY || run->lame || run->distrust[0] ||
-      atomic_load(&run->unwritten)) {
+      run->state.distrusted || atomic_load(&run->unwritten) ||
+      tinker__rec_next_waits(run)) {
     return TINKER_EAGAIN;
   }
   if (!last || last->committing) {
@@ -108,6 +118,8 @@ static bool same_data(const tinker_run_t *run, const tinker__rec_step_t *step,
                 TINKER__SHA256_LEN) == 0;
 }
 
+static const char next_waits[] = "tinker_run_next() has not ended";
+
 /* The step and the model for a call, or why there is none. Under the lock. The
  * trainer is a new reference. */
 static const char *present(tinker_run_t *run, tinker__rec_step_t **step,
@@ -115,6 +127,7 @@ static const char *present(tinker_run_t *run, tinker__rec_step_t **step,
                            tinker_trainer_t **trainer) {
   *step = tinker__rec_step_last(run);
   *epoch = run->epoch;
+  if (tinker__rec_next_waits(run)) return next_waits;
   if (run->phase == TINKER__REC_RUN_BROKEN) {
     return "a step has failed: call tinker_run_next()";
   }
@@ -183,7 +196,9 @@ tinker_run_forward_backward(tinker_run_t *run, tinker_datum_t *const *data,
   tinker__rec_step_t *step;
   tinker__rec_epoch_t *epoch;
   tinker_trainer_t *trainer = NULL;
-  if (!run) return refused(NULL, name, call, TINKER_EINVAL, NULL);
+  if (!run || !is_here(run)) {
+    return refused(run, name, call, TINKER_EINVAL, NULL);
+  }
   bool read = digest(run, data, n, batch) == 0; /* else the trainer says why */
   const char *no =
       check_forward(run, read ? batch : NULL, &step, &epoch, &trainer);
@@ -217,7 +232,9 @@ tinker_future_t *tinker_run_optim_step(tinker_run_t *run,
   tinker__rec_step_t *step;
   tinker__rec_epoch_t *epoch;
   tinker_trainer_t *trainer = NULL;
-  if (!run) return refused(NULL, name, call, TINKER_EINVAL, NULL);
+  if (!run || !is_here(run)) {
+    return refused(run, name, call, TINKER_EINVAL, NULL);
+  }
   const char *no = check_forward(run, NULL, &step, &epoch, &trainer);
   if (!no && !step->forward_count) {
     no = "the step has no forward_backward";
@@ -244,36 +261,53 @@ tinker_future_t *tinker_run_optim_step(tinker_run_t *run,
 
 /* --- commit --------------------------------------------------------------- */
 
-static const char *take_commit(tinker_run_t *run, const void *cursor,
-                               size_t len, tinker__rec_step_t **out) {
-  tinker__rec_step_t *step = tinker__rec_step_last(run);
+/* What a commit is of. */
+typedef struct {
+  tinker__rec_step_t *step;
+  tinker__rec_epoch_t *epoch;
+  bool due; /* a checkpoint goes with it */
+} commit_t;
+
+static const char *commit_missing(const tinker_run_t *run,
+                                  const tinker__rec_step_t *step) {
+  if (tinker__rec_next_waits(run)) return next_waits;
   if (run->phase == TINKER__REC_RUN_BROKEN) {
     return "a step has failed: call tinker_run_next()";
   }
   if (!step || step->committing) return "no step has been begun";
-  if (!step->optim) return "the step has no optim_step";
-  step->cursor = tinker__mem_dup(&run->mem, len ? cursor : "", len);
-  if (!step->cursor) return "no memory for the cursor";
+  return step->optim ? NULL : "the step has no optim_step";
+}
+
+static int take_commit(tinker_run_t *run, const void *cursor, size_t len,
+                       commit_t *out, const char **no) {
+  tinker__rec_step_t *step = tinker__rec_step_last(run);
+  *no = commit_missing(run, step);
+  if (*no) return TINKER_ESTATE;
+  char *copy = tinker__mem_dup(&run->mem, len ? cursor : "", len);
+  if (!copy) return TINKER_ENOMEM;
+  tinker__mem_free(&run->mem, step->cursor);
+  step->cursor = copy;
   step->cursor_len = len;
   step->committing = true;
-  *out = step;
-  return NULL;
+  *out = (commit_t){step, run->epoch, tinker__rec_ckpt_due(run, step->number)};
+  return 0;
 }
 
 /* The cursor is in the journal before the step is committed. */
-static int note_cursor(tinker_run_t *run, const tinker__rec_step_t *step) {
+static int note_cursor(tinker_run_t *run, const commit_t *c) {
   return tinker__rec_note_add(
-      run, run->epoch, TINKER__REC_CURSOR, step->number, NULL,
-      (tinker__str_t){step->cursor, step->cursor_len}, NULL, NULL);
+      run, c->epoch, TINKER__REC_CURSOR, c->step->number, NULL,
+      (tinker__str_t){c->step->cursor, c->step->cursor_len}, NULL, NULL);
 }
 
-/* The step is not lost: the model is gone on with as by another process. */
-static void not_committed(tinker_run_t *run, int code) {
+/* The step's calls have gone, and nobody will commit it: the run takes the
+ * model over anew, with what the journal has. */
+static void lose_commit(tinker_run_t *run, int code) {
   pthread_mutex_lock(&run->lock);
   if (!run->fault.code) {
     run->fault = (tinker__rec_fault_t){.code = code, .unknown = true};
-    tinker__why(run->fault.why, sizeof run->fault.why, 0, "%s",
-                tinker_code_text(code));
+    tinker__why(run->fault.why, sizeof run->fault.why, 0,
+                "a commit was not taken: %s", tinker_code_text(code));
   }
   tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
   pthread_mutex_unlock(&run->lock);
@@ -283,7 +317,8 @@ tinker_future_t *tinker_run_commit(tinker_run_t *run, const void *cursor,
                                    size_t cursor_len,
                                    const tinker_call_options_t *call) {
   static const char name[] = "run_commit";
-  tinker__rec_step_t *step = NULL;
+  const char *no = NULL;
+  commit_t c;
   tinker_promise_t *p = NULL;
   if (!run) return refused(NULL, name, call, TINKER_EINVAL, NULL);
   if ((!cursor && cursor_len) || cursor_len > TINKER__REC_MAX_CURSOR) {
@@ -295,16 +330,21 @@ tinker_future_t *tinker_run_commit(tinker_run_t *run, const void *cursor,
       tinker_client_promise(run->home, name, NULL, call, &p);
   if (!p) return future;
   pthread_mutex_lock(&run->lock);
-  const char *no = take_commit(run, cursor, cursor_len, &step);
-  bool due = !no && tinker__rec_ckpt_due(run, step->number);
+  int rc = take_commit(run, cursor, cursor_len, &c, &no);
   pthread_mutex_unlock(&run->lock);
-  int rc = no ? TINKER_ESTATE : note_cursor(run, step);
-  if (rc == 0 && due) tinker__rec_ckpt_submit(run, run->epoch, step, false);
-  if (rc == 0) {
-    rc = tinker__rec_worker_add(run, TINKER__REC_JOB_COMMIT, p, step);
+  if (rc != 0) {
+    tinker__rec_reject(p, rc, no);
+    return future;
   }
-  if (rc != 0 && step) not_committed(run, rc);
-  if (rc != 0) tinker__rec_reject(p, rc, no);
+  rc = note_cursor(run, &c);
+  if (rc == 0 && c.due) {
+    tinker__rec_ckpt_submit(run, c.epoch, c.step, TINKER__REC_SAVE_DUE);
+  }
+  if (rc == 0) {
+    rc = tinker__rec_worker_add(run, TINKER__REC_JOB_COMMIT, p, c.step);
+  }
+  if (rc != 0) lose_commit(run, rc);
+  if (rc != 0) tinker__rec_reject(p, rc, NULL);
   return future;
 }
 
@@ -314,17 +354,30 @@ tinker_future_t *tinker_run_checkpoint(tinker_run_t *run,
                                        const tinker_call_options_t *call) {
   static const char name[] = "run_checkpoint";
   tinker_promise_t *p = NULL;
+  const char *no = NULL;
   if (!run) return refused(NULL, name, call, TINKER_EINVAL, NULL);
   tinker_future_t *future =
       tinker_client_promise(run->home, name, NULL, call, &p);
   if (!p) return future;
-  int rc = tinker__rec_worker_add(run, TINKER__REC_JOB_CHECKPOINT, p, NULL);
-  if (rc != 0) tinker__rec_reject(p, rc, NULL);
+  /* The save is submitted here: what the program calls next is after it. */
+  pthread_mutex_lock(&run->lock);
+  tinker__rec_step_t *step = tinker__rec_ckpt_ask(run, &no);
+  tinker__rec_epoch_t *epoch = run->epoch;
+  pthread_mutex_unlock(&run->lock);
+  int rc = no ? TINKER_ESTATE : step ? 0 : TINKER_ENOMEM;
+  if (rc == 0) {
+    tinker__rec_ckpt_submit(run, epoch, step, TINKER__REC_SAVE_ASKED);
+    rc = tinker__rec_worker_add(run, TINKER__REC_JOB_CHECKPOINT, p, step);
+  }
+  if (rc == 0) return future;
+  tinker__rec_reject(p, rc, no);
+  if (step) tinker__rec_step_free(run, step);
   return future;
 }
 
 int tinker_run_get_trainer(tinker_run_t *run, tinker_trainer_t **out) {
   if (!run || !out) return TINKER_EINVAL;
+  if (!is_here(run)) return TINKER_EFORKED;
   pthread_mutex_lock(&run->lock);
   tinker_trainer_t *t = run->epoch && run->phase == TINKER__REC_RUN_READY
                             ? tinker_trainer_retain(run->epoch->trainer)
@@ -335,9 +388,15 @@ int tinker_run_get_trainer(tinker_run_t *run, tinker_trainer_t **out) {
   return 0;
 }
 
+/* An operator's word becomes a text of the journal. */
+static bool is_word(const char *why) {
+  return why && *why && tinker__utf8_valid(why, strlen(why));
+}
+
 int tinker_run_resume(tinker_run_t *run, const char *why) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
-  if (!run || !why || !*why) return TINKER_EINVAL;
+  if (!run || !is_word(why)) return TINKER_EINVAL;
+  if (!is_here(run)) return TINKER_EFORKED;
   pthread_mutex_lock(&run->lock);
   bool stopped = run->phase == TINKER__REC_RUN_STOPPED;
   pthread_mutex_unlock(&run->lock);
@@ -347,13 +406,17 @@ int tinker_run_resume(tinker_run_t *run, const char *why) {
                             &facts, tinker__str(""));
   if (rc != 0) return rc;
   pthread_mutex_lock(&run->lock);
+  /* What has stopped the run is no reason any more; its incident is open. */
+  memset(&run->fault, 0, sizeof run->fault);
+  run->again = run->reattached = 0;
   tinker__rec_settle_phase(run);
   pthread_mutex_unlock(&run->lock);
   return 0;
 }
 
 int tinker_run_distrust(tinker_run_t *run, const char *why) {
-  if (!run || !why || !*why) return TINKER_EINVAL;
+  if (!run || !is_word(why)) return TINKER_EINVAL;
+  if (!is_here(run)) return TINKER_EFORKED;
   pthread_mutex_lock(&run->lock);
   tinker__why(run->distrust, sizeof run->distrust, 0, "%s", why);
   pthread_mutex_unlock(&run->lock);

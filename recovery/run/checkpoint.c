@@ -4,11 +4,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "keep/interval.h"
 #include "run/run.h"
+
+static int64_t boot_ms(const tinker_run_t *run) {
+  return run->world->boot_ms(run->world->user);
+}
+
+static bool is_time(const tinker_run_t *run) {
+  const tinker__rec_interval_t usual = TINKER__REC_INTERVAL_INIT;
+  int64_t least = tinker__rec_interval(&usual, run->save_cost_ms);
+  return boot_ms(run) - run->saved_ms >= least;
+}
 
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step) {
   if (run->save_due) return true;
   int64_t every = run->options.checkpoint_every;
+  if (every < 0 && is_time(run)) return true;
   return (every > 0 && step % every == 0) || step == run->plan.steps;
 }
 
@@ -21,12 +33,24 @@ static void name_of(const tinker_run_t *run, const tinker__rec_epoch_t *e,
 }
 
 void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
-                             tinker__rec_step_t *s, bool ahead) {
+                             tinker__rec_step_t *s, tinker__rec_save_t why) {
+  bool ahead = why == TINKER__REC_SAVE_CLEAN;
+  char tail[32] = "";
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  tinker_save_options_t how = TINKER_SAVE_OPTIONS_INIT;
+  how.ttl_seconds = run->options.ttl_seconds;
   pthread_mutex_lock(&run->lock);
-  const char *tail = ahead ? "-c" : run->save_due ? "-b" : "";
+  if (ahead) {
+    snprintf(tail, sizeof tail, "-c");
+  } else if (why == TINKER__REC_SAVE_ASKED || run->save_due) {
+    /* Of one step there may be several: a number that no save had before. What
+     * has a name already is never taken for the save of that name. */
+    snprintf(tail, sizeof tail, "-b%llu", (unsigned long long)run->next_op + 1);
+  }
   name_of(run, e, s->number, tail, s->ckpt, sizeof s->ckpt);
   if (!ahead) run->save_due = false;
+  s->save_ms = run->saved_ms = boot_ms(run);
+  bool twice = !run->noise_known && !ahead;
   tinker_trainer_t *trainer = tinker_trainer_retain(e->trainer);
   pthread_mutex_unlock(&run->lock);
   s->save_op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_SAVE, NULL,
@@ -36,9 +60,9 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   call.tag = s->save_op;
   call.ahead = ahead;
   call.timeout_ms = TINKER_NO_TIMEOUT;
-  s->save = tinker_trainer_save_state(trainer, s->ckpt, NULL, &call);
+  s->save = tinker_trainer_save_state(trainer, s->ckpt, &how, &call);
   s->probe = tinker__rec_probe(trainer, s->probe_op, ahead);
-  if (!run->noise_known && !ahead) {
+  if (twice) {
     uint64_t op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_OTHER,
                                          NULL, NULL);
     s->probe_again = tinker__rec_probe(trainer, op, false);
@@ -70,6 +94,12 @@ static int note_saved(tinker_run_t *run, tinker__rec_step_t *s,
                       const char *path) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   facts.op = (int64_t)s->save_op;
+  pthread_mutex_lock(&run->lock);
+  const tinker__rec_op_t *op = tinker__rec_state_op(&run->state, s->save_op);
+  if (op && op->expires_ms != TINKER__REC_NEVER) {
+    facts.expires_ms = op->expires_ms;
+  }
+  pthread_mutex_unlock(&run->lock);
   facts.name = tinker__str(s->ckpt);
   facts.path = tinker__str(path);
   int rc = tinker__rec_note(
@@ -108,57 +138,97 @@ static void say_failed(tinker_run_t *run, const tinker__rec_step_t *s, int rc,
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   facts.name = tinker__str(s->ckpt);
   facts.code = rc;
+  facts.count = ++run->saves_failed;
   facts.why = tinker__str(f->why);
   tinker__rec_say(run, "checkpoint_failed", s->number, &facts);
+}
+
+/* An earlier process may have settled the save, and the fingerprint not. */
+static int settle_save(tinker_run_t *run, tinker__rec_step_t *s,
+                       const char **saved, tinker__rec_fault_t *f) {
+  if (!s->save) {
+    const tinker__rec_ckpt_t *c = tinker__rec_state_ckpt(&run->state, s->ckpt);
+    if (!c || !*c->path) return TINKER_ENOENT;
+    *saved = c->path;
+    return 0;
+  }
+  int rc = tinker__rec_await(s->save, f);
+  if (rc == 0) rc = tinker_future_get_path(s->save, saved);
+  return rc == 0 ? note_saved(run, s, *saved) : rc;
+}
+
+/* From its submission on, so with the steps that were under way. */
+static void take_cost(tinker_run_t *run, const tinker__rec_step_t *s) {
+  if (!s->save_ms) return;
+  pthread_mutex_lock(&run->lock);
+  run->save_cost_ms = boot_ms(run) - s->save_ms;
+  pthread_mutex_unlock(&run->lock);
 }
 
 int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *s,
                             char **path, tinker__rec_fault_t *f) {
   const char *saved = NULL;
-  int rc = tinker__rec_await(s->save, f);
-  if (rc == 0) rc = tinker_future_get_path(s->save, &saved);
-  if (rc == 0) rc = note_saved(run, s, saved);
+  int rc = settle_save(run, s, &saved, f);
   if (rc == 0) rc = settle_probe(run, s, f);
   if (rc == 0 && path) {
     *path = tinker__mem_strdup(&run->mem, saved);
     if (!*path) rc = TINKER_ENOMEM;
   }
+  if (rc == 0) run->saves_failed = 0;
+  if (rc == 0) take_cost(run, s);
   if (rc != 0) say_failed(run, s, rc, f);
   if (rc != 0 && !f->code) f->code = rc;
   return rc;
 }
 
-static const char *not_now(const tinker_run_t *run) {
+static const char no_model[] = "there is no model: call tinker_run_next()";
+
+static const char *not_now(const tinker_run_t *run, int64_t number) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
-  if (run->phase != TINKER__REC_RUN_READY) {
-    return "there is no model: call tinker_run_next()";
+  if (run->phase != TINKER__REC_RUN_READY) return no_model;
+  if (last && !last->committing && (last->forward_count || last->optim)) {
+    return "the present step has not been committed: call tinker_run_commit()";
   }
-  if (run->state.committed == run->state.from_step) {
+  if (number <= run->state.from_step) {
     return "no step was committed since the model was made";
-  }
-  if (last && (last->forward_count || last->optim)) {
-    return "a step has been begun";
   }
   return NULL;
 }
 
-int tinker__rec_ckpt_now(tinker_run_t *run, char **path,
-                         tinker__rec_fault_t *f) {
-  tinker__rec_step_t s = {.number = run->state.committed};
+tinker__rec_step_t *tinker__rec_ckpt_last(tinker_run_t *run, const char **no) {
+  const tinker__rec_step_t *last = tinker__rec_step_last(run);
+  int64_t number = run->state.committed;
+  if (last) number = last->committing ? last->number : last->number - 1;
+  *no = not_now(run, number);
+  if (*no) return NULL;
+  tinker__str_t cursor = tinker__rec_step_cursor(run);
+  tinker__rec_step_t *s = tinker__mem_zalloc(&run->mem, sizeof *s);
+  if (!s) return NULL;
+  tinker__list_init(&s->link);
+  s->number = number;
+  s->cursor_len = cursor.len;
+  s->cursor = tinker__mem_strndup(&run->mem, cursor.ptr, cursor.len);
+  if (s->cursor) return s;
+  tinker__rec_step_free(run, s);
+  return NULL;
+}
+
+tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no) {
+  if (!tinker__rec_next_waits(run)) return tinker__rec_ckpt_last(run, no);
+  *no = no_model;
+  return NULL;
+}
+
+int tinker__rec_ckpt_asked(tinker_run_t *run, tinker__rec_step_t *s,
+                           char **path, tinker__rec_fault_t *f) {
   pthread_mutex_lock(&run->lock);
-  const char *no = not_now(run);
-  s.cursor = run->state.cursor.data;
-  s.cursor_len = run->state.cursor.len;
-  run->save_due = true; /* the name of a second one for the same step */
+  bool there =
+      run->phase == TINKER__REC_RUN_READY && s->number <= run->state.committed;
+  if (!there) *f = run->fault;
   pthread_mutex_unlock(&run->lock);
-  if (no) {
-    f->code = TINKER_ESTATE;
-    return tinker__why(f->why, sizeof f->why, TINKER_ESTATE, "%s", no);
-  }
-  tinker__rec_ckpt_submit(run, run->epoch, &s, false);
-  int rc = tinker__rec_ckpt_settle(run, &s, path, f);
-  tinker_future_release(s.save);
-  tinker_future_release(s.probe);
-  tinker_future_release(s.probe_again);
-  return rc;
+  if (there) return tinker__rec_ckpt_settle(run, s, path, f);
+  if (f->code) return f->code;
+  f->code = TINKER_ESTATE;
+  return tinker__why(f->why, sizeof f->why, TINKER_ESTATE,
+                     "step %lld was not committed", (long long)s->number);
 }

@@ -46,6 +46,19 @@ static int open_client(tinker__rec_epoch_t *e, const char *session,
   return rc;
 }
 
+/* From here on the end of the run closes the client, and with it ends what its
+ * thread waits for. */
+static int join_run(tinker__rec_epoch_t *e, char *why, size_t why_len) {
+  tinker_run_t *run = e->run;
+  pthread_mutex_lock(&run->lock);
+  bool closing = atomic_load(&run->closing);
+  if (!closing) tinker__list_push_back(&run->live, &e->link);
+  pthread_mutex_unlock(&run->lock);
+  if (!closing) return 0;
+  tinker_client_release(e->client);
+  return tinker__why(why, why_len, TINKER_ECLOSED, "the run ends");
+}
+
 int tinker__rec_epoch_open(tinker_run_t *run, int64_t number,
                            const char *session, int64_t incarnation,
                            tinker__rec_epoch_t **out, char *why,
@@ -55,12 +68,12 @@ int tinker__rec_epoch_open(tinker_run_t *run, int64_t number,
   e->run = run;
   e->number = number;
   e->bodies.fd = -1;
-  e->bodies_from = run->state.committed;
   tinker__list_init(&e->made);
   tinker__list_init(&e->tickets);
   tinker__list_init(&e->link);
   int rc = open_file(e, why, why_len);
   if (rc == 0) rc = open_client(e, session, incarnation, why, why_len);
+  if (rc == 0) rc = join_run(e, why, why_len);
   if (rc != 0) {
     tinker__rec_epoch_free(e);
     return rc;
@@ -109,11 +122,14 @@ void tinker__rec_epoch_end(tinker__rec_epoch_t *e) {
   if (!e) return;
   tinker_run_t *run = e->run;
   if (!atomic_load(&e->may_finish)) atomic_store(&e->fenced, true);
-  e->trainer = tinker_trainer_release(e->trainer);
   pthread_mutex_lock(&run->lock);
+  tinker_trainer_t *trainer = e->trainer;
+  e->trainer = NULL;
   if (run->epoch == e) run->epoch = NULL;
+  tinker__list_remove(&e->link);
   tinker__list_push_back(&run->old, &e->link);
   pthread_mutex_unlock(&run->lock);
+  tinker_trainer_release(trainer);
   tinker_future_t *closed = tinker_client_close(e->client, NULL);
   tinker_future_wait(closed, -1);
   tinker_future_release(closed);

@@ -28,14 +28,21 @@ static void question_free(tinker_run_t *run, question_t *q) {
 
 /* --- The client's journal thread ------------------------------------------ */
 
-static const tinker__rec_step_t *step_of(const tinker__rec_epoch_t *e,
-                                         uint64_t tag) {
-  int64_t number = TINKER__REC_NO_STEP;
+/* The step of an optim_step that this process has made or adopted. */
+static int64_t number_of(const tinker__rec_epoch_t *e, uint64_t tag) {
+  const tinker__rec_op_t *op = tinker__rec_state_op(&e->run->state, tag);
+  if (op) return op->step;
   TINKER__LIST_EACH(l, tmp, &e->made) {
     const tinker__rec_made_t *m =
         TINKER__CONTAINER(l, tinker__rec_made_t, link);
-    if (m->op == tag) number = m->step;
+    if (m->op == tag) return m->step;
   }
+  return TINKER__REC_NO_STEP;
+}
+
+static const tinker__rec_step_t *step_of(const tinker__rec_epoch_t *e,
+                                         uint64_t tag) {
+  int64_t number = number_of(e, tag);
   TINKER__LIST_EACH(l, tmp, &e->run->steps) {
     const tinker__rec_step_t *s =
         TINKER__CONTAINER(l, tinker__rec_step_t, link);
@@ -76,7 +83,8 @@ void tinker__rec_on_gate(void *user, const tinker_gate_question_t *asked) {
   if (q) return;
   /* Not judged is not passed. */
   tinker_gate_answer(e->client, asked->ticket, TINKER_GATE_END_ALL,
-                     "no memory to judge the step");
+                     "the step can't be judged: it is not known, or there is "
+                     "no memory");
 }
 
 /* --- The gate's thread ---------------------------------------------------- */
@@ -98,19 +106,17 @@ static bool is_sound(const question_t *q) {
  * that of the last one whose optim_step was carried out. */
 static void save_clean(tinker_run_t *run, question_t *q) {
   pthread_mutex_lock(&run->lock);
-  tinker__rec_step_t *s = tinker__mem_zalloc(&run->mem, sizeof *s);
   bool first = q->step - 1 <= run->state.from_step || run->clean;
-  if (s && !first) {
-    tinker__list_init(&s->link);
-    s->number = q->step - 1;
-    run->clean = s;
-  }
+  tinker__rec_step_t *s =
+      first ? NULL : tinker__mem_zalloc(&run->mem, sizeof *s);
   pthread_mutex_unlock(&run->lock);
-  if (!s || first) {
-    tinker__mem_free(&run->mem, s);
-    return;
-  }
-  tinker__rec_ckpt_submit(run, q->epoch, s, true);
+  if (!s) return;
+  tinker__list_init(&s->link);
+  s->number = q->step - 1;
+  tinker__rec_ckpt_submit(run, q->epoch, s, TINKER__REC_SAVE_CLEAN);
+  pthread_mutex_lock(&run->lock);
+  run->clean = s; /* from here on it is the run's thread's */
+  pthread_mutex_unlock(&run->lock);
 }
 
 static void judge(tinker_run_t *run, question_t *q) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -11,6 +12,11 @@
 
 #define CLOSE_MS 4000
 #define FINISH_MS 2000
+#define MAX_WATCH_MS 3600000
+#define MAX_TAGS 64    /* of a client */
+#define MAX_LIVE 2     /* epochs: the present one, and one on trial */
+#define LEAST_TTL 3600 /* seconds; the service takes no other */
+#define MOST_TTL 315360000
 
 /* --- Options -------------------------------------------------------------- */
 
@@ -25,29 +31,86 @@ static int check_name(const char *name, char *why, size_t why_len) {
 }
 
 static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
-  const char *field = NULL;
-  long long value = 0;
+  const struct {
+    const char *field;
+    long long value;
+    bool fits;
+    const char *allowed;
+  } numbers[] = {
+      {"checkpoint_every", o->checkpoint_every, o->checkpoint_every >= -1,
+       "-1 and more"},
+      {"attempts", o->attempts, o->attempts >= 1, "1 and more"},
+      {"allow_step_zero", o->allow_step_zero,
+       o->allow_step_zero == 0 || o->allow_step_zero == 1, "0 and 1"},
+      {"reserved0", o->reserved0, o->reserved0 == 0, "0"},
+      {"reserved1", o->reserved1, o->reserved1 == 0, "0"},
+      {"gate", o->gate,
+       o->gate == TINKER_RUN_GATE_PIPELINED ||
+           o->gate == TINKER_RUN_GATE_STRICT,
+       "TINKER_RUN_GATE_PIPELINED (0) and TINKER_RUN_GATE_STRICT (1)"},
+      {"keep_last", o->keep_last, o->keep_last == 0 || o->keep_last >= 2,
+       "0, and 2 and more"},
+      {"delete_delay_ms", o->delete_delay_ms, o->delete_delay_ms >= 0,
+       "0 and more"},
+      {"ttl_seconds", o->ttl_seconds,
+       o->ttl_seconds == TINKER_NO_TTL ||
+           (o->ttl_seconds >= LEAST_TTL && o->ttl_seconds <= MOST_TTL),
+       "TINKER_NO_TTL, and 3,600 to 315,360,000"},
+      {"watch_ms", o->watch_ms, o->watch_ms >= 0 && o->watch_ms <= MAX_WATCH_MS,
+       "0 to 3,600,000"},
+      {"allow", o->allow, !(o->allow & ~127u), "bits of TINKER_PLAN_*"}};
   if (!o->state_dir || !*o->state_dir) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "options.state_dir is required");
   }
-  if (o->checkpoint_every < 0) {
-    field = "checkpoint_every", value = o->checkpoint_every;
-  } else if (o->attempts < 1) {
-    field = "attempts", value = o->attempts;
-  } else if (o->allow_step_zero < 0 || o->allow_step_zero > 1) {
-    field = "allow_step_zero", value = o->allow_step_zero;
-  } else if (o->reserved0 || o->reserved1) {
-    field = "reserved", value = o->reserved0 ? o->reserved0 : o->reserved1;
-  } else if (o->gate != TINKER_RUN_GATE_PIPELINED &&
-             o->gate != TINKER_RUN_GATE_STRICT) {
-    field = "gate", value = o->gate;
-  } else if (o->allow & ~127u) {
-    field = "allow", value = o->allow;
+  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+    if (numbers[i].fits) continue;
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "options.%s is %lld: allowed are %s", numbers[i].field,
+                       numbers[i].value, numbers[i].allowed);
   }
-  if (!field) return check_name(o->name, why, why_len);
-  return tinker__why(why, why_len, TINKER_EINVAL,
-                     "options.%s is %lld: out of range", field, value);
+  return check_name(o->name, why, why_len);
+}
+
+static bool keep_text(tinker_run_t *run, const char **text) {
+  *text = tinker__arena_str(&run->strings, tinker__str(*text));
+  return *text != NULL;
+}
+
+/* A list that the client will refuse is left to it, as it is. */
+static bool keep_tags(tinker_run_t *run, tinker_client_options_t *o) {
+  const char **tags;
+  if (o->tag_count > MAX_TAGS) return true;
+  for (size_t i = 0; i < o->tag_count; i++) {
+    if (!o->tags[i]) return true;
+  }
+  tags = tinker__arena_array(&run->strings, o->tag_count + 1, sizeof *tags);
+  if (!tags) return false;
+  for (size_t i = 0; i < o->tag_count; i++) {
+    tags[i] = o->tags[i];
+    if (!keep_text(run, &tags[i])) return false;
+  }
+  o->tags = tags;
+  return true;
+}
+
+/* Every epoch makes a client of these options, so all that they point at is
+ * copied. */
+static int keep_client(tinker_run_t *run, tinker_client_options_t *o, char *why,
+                       size_t why_len) {
+  const char **texts[] = {&o->base_url, &o->api_key, &o->project_id,
+                          &o->display_name};
+  bool kept = true;
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    if (*texts[i]) kept &= keep_text(run, texts[i]);
+  }
+  if (o->allocator) {
+    run->allocator = *o->allocator;
+    o->allocator = &run->allocator;
+  }
+  if (kept && o->tags) kept = keep_tags(run, o);
+  if (kept) return 0;
+  return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
 }
 
 static int take_client(tinker_run_t *run, const tinker_client_options_t *given,
@@ -62,14 +125,7 @@ static int take_client(tinker_run_t *run, const tinker_client_options_t *given,
                        "options.client: mode must be background, seams and "
                        "adopt NULL: they are the run's");
   }
-  if (o->base_url) {
-    o->base_url = tinker__arena_str(&run->strings, tinker__str(o->base_url));
-  }
-  if (o->api_key) {
-    o->api_key = tinker__arena_str(&run->strings, tinker__str(o->api_key));
-  }
-  /* The rest of what it points at is copied by the first client. */
-  return 0;
+  return keep_client(run, o, why, why_len);
 }
 
 static int take_options(tinker_run_t *run, const tinker_run_options_t *given,
@@ -180,9 +236,13 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   if (rc == 0) rc = tinker__rec_detect_new(&run->detect, &run->mem, &usual);
   if (rc != 0) return rc;
   run->next_op = run->state.last_op;
+  run->opened_wall_ms = run->world->wall_ms(run->world->user);
+  run->opened_boot_ms = run->world->boot_ms(run->world->user);
+  run->saved_ms = run->opened_boot_ms;
   tinker__rec_settle_phase(run);
   rc = tinker__rec_worker_start(run);
   if (rc == 0) rc = tinker__rec_gate_start(run);
+  if (rc == 0) rc = tinker__rec_watch_start(run);
   return rc == 0 ? 0 : tinker__why(why, why_len, rc, "no thread can be made");
 }
 
@@ -198,32 +258,52 @@ void tinker__rec_run_unref(tinker_run_t *run) {
 
 /* Nothing is trained in it any more. One that is left costs nothing, so a
  * failure is no failure of the run. */
-static void finish_session(tinker__rec_epoch_t *e) {
-  atomic_store(&e->may_finish, true);
+static void finish_session(tinker_client_t *client) {
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   call.timeout_ms = FINISH_MS;
-  tinker_future_t *over = tinker_client_finish_session(e->client, &call);
+  tinker_future_t *over = tinker_client_finish_session(client, &call);
   tinker_future_wait(over, -1);
   tinker_future_release(over);
+}
+
+/* Whatever the run's thread waits for ends by this. It may end an epoch
+ * meanwhile, so the clients are retained. */
+static void close_clients(tinker_run_t *run) {
+  tinker_client_t *clients[MAX_LIVE], *last = NULL;
+  size_t n = 0;
+  pthread_mutex_lock(&run->lock);
+  atomic_store(&run->closing, true);
+  pthread_cond_broadcast(&run->wake);
+  TINKER__LIST_EACH(l, tmp, &run->live) {
+    tinker__rec_epoch_t *e = TINKER__CONTAINER(l, tinker__rec_epoch_t, link);
+    if (n < MAX_LIVE) clients[n++] = tinker_client_retain(e->client);
+  }
+  if (run->epoch && run->state.finished) {
+    atomic_store(&run->epoch->may_finish, true);
+    last = run->epoch->client; /* one of those */
+  }
+  pthread_mutex_unlock(&run->lock);
+  if (last) finish_session(last);
+  for (size_t i = 0; i < n; i++) {
+    tinker_future_release(tinker_client_close(clients[i], NULL));
+    tinker_client_release(clients[i]);
+  }
 }
 
 /* All that the run has, in the order in which one part uses the other. A forked
  * child has none of its threads, and its files are the parent's. */
 static void end_run(tinker_run_t *run) {
   if (run->pid != getpid()) return;
-  pthread_mutex_lock(&run->lock);
-  atomic_store(&run->closing, true);
-  pthread_cond_broadcast(&run->wake);
-  pthread_mutex_unlock(&run->lock);
-  if (run->epoch && run->state.finished) finish_session(run->epoch);
-  if (run->epoch) { /* whatever the run's thread waits for ends by this */
-    tinker_future_release(tinker_client_close(run->epoch->client, NULL));
-  }
+  close_clients(run);
   tinker__rec_worker_end(run);
   tinker__rec_gate_end(run);
+  tinker__rec_watch_end(run);
   if (run->epoch) tinker__rec_epoch_end(run->epoch);
+  tinker__rec_retain_end(run);
+  tinker__rec_cookbook_end(run);
   tinker_client_release(run->home);
   tinker__rec_steps_drop(run);
+  if (run->clean) tinker__rec_step_free(run, run->clean);
   if (tinker_shutdown(CLOSE_MS) != 0) return; /* a client still uses it */
   TINKER__LIST_EACH(l, tmp, &run->old) {
     tinker__rec_epoch_free(TINKER__CONTAINER(l, tinker__rec_epoch_t, link));
@@ -234,6 +314,17 @@ static void end_run(tinker_run_t *run) {
   tinker__rec_detect_free(run->detect);
   tinker__arena_free(&run->strings);
   tinker__rec_run_unref(run);
+}
+
+/* The watch waits on it for a time, which no step of the clock may change. */
+static void init_wake(tinker_run_t *run) {
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+#ifndef __APPLE__
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+#endif
+  pthread_cond_init(&run->wake, &attr);
+  pthread_condattr_destroy(&attr);
 }
 
 static tinker_run_t *make_run(void) {
@@ -249,7 +340,8 @@ static tinker_run_t *make_run(void) {
   run->lock_file.fd = -1;
   tinker__arena_init(&run->strings, &run->mem);
   pthread_mutex_init(&run->lock, NULL);
-  pthread_cond_init(&run->wake, NULL);
+  init_wake(run);
+  tinker__list_init(&run->live);
   tinker__list_init(&run->old);
   tinker__list_init(&run->jobs);
   tinker__list_init(&run->questions);

@@ -1,4 +1,5 @@
 /* plan: what a run is, as JSON, and what differs between two. Pure. */
+#include <math.h>
 #include <string.h>
 
 #include "base/json_table.h"
@@ -26,6 +27,10 @@ static int check(const tinker_run_plan_t *p, char *why, size_t why_len) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "plan.base_model is required");
   }
+  if (!tinker__utf8_valid(p->base_model, strlen(p->base_model))) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "plan.base_model is not UTF-8");
+  }
   if (p->data != TINKER_DATA_RECORDED && p->data != TINKER_DATA_FRESH) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "plan.data is %d: allowed are TINKER_DATA_RECORDED (0) "
@@ -49,6 +54,27 @@ static int check(const tinker_run_plan_t *p, char *why, size_t why_len) {
   return 0;
 }
 
+static int check_adam(const tinker_adam_params_t *a, char *why,
+                      size_t why_len) {
+  const struct {
+    const char *name;
+    double value;
+  } all[] = {{"learning_rate", a->learning_rate},
+             {"beta1", a->beta1},
+             {"beta2", a->beta2},
+             {"eps", a->eps},
+             {"weight_decay", a->weight_decay},
+             {"grad_clip_norm", a->grad_clip_norm}};
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+    if (isfinite(all[i].value)) continue;
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "plan.adam.%s is %s: it must be a finite number",
+                       all[i].name,
+                       isnan(all[i].value) ? "not a number" : "infinite");
+  }
+  return 0;
+}
+
 int tinker__rec_plan_take(tinker_run_t *run, const tinker_run_plan_t *plan,
                           char *why, size_t why_len) {
   const tinker_run_plan_t defaults = TINKER_RUN_PLAN_INIT;
@@ -64,6 +90,7 @@ int tinker__rec_plan_take(tinker_run_t *run, const tinker_run_plan_t *plan,
     rc = tinker__options_take(&run->adam, sizeof run->adam, &adam, p->adam,
                               "adam_params", why, why_len);
   }
+  if (rc == 0) rc = check_adam(&run->adam, why, why_len);
   if (rc != 0) return rc;
   p->adam = &run->adam;
   p->base_model = tinker__arena_str(&run->strings, tinker__str(p->base_model));

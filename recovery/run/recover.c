@@ -85,7 +85,7 @@ static tinker__rec_ckpt_t *candidate(tinker_run_t *run) {
   tinker__rec_ckpt_t *best = NULL;
   TINKER__LIST_EACH(l, tmp, &run->state.ckpts) {
     tinker__rec_ckpt_t *c = TINKER__CONTAINER(l, tinker__rec_ckpt_t, link);
-    if (c->quarantined || c->deleted || !*c->path || !c->probe_count) continue;
+    if (!*c->path || !c->probe_count || !tinker__rec_usable(run, c)) continue;
     if (!best || c->step >= best->step) best = c;
   }
   return best;
@@ -138,16 +138,30 @@ static int prove(tinker_run_t *run, tinker__rec_epoch_t *e,
   return rc;
 }
 
-static int note_proved(tinker_run_t *run, const tinker__rec_ckpt_t *c,
+static int note_chosen(tinker_run_t *run, const tinker__rec_ckpt_t *c,
                        int64_t epoch, tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   facts.epoch = epoch;
-  facts.level = 3;
   facts.name = tinker__str(c->name);
   facts.path = tinker__str(c->path);
-  facts.evidence = tinker__str("fingerprint of the loaded model");
+  facts.level = tinker__rec_proof_due(run, c) ? 4 : 3; /* to be proven */
+  return note(run, TINKER__REC_CKPT_CHOSEN, c->step, &facts, f);
+}
+
+static int note_proved(tinker_run_t *run, const tinker__rec_ckpt_t *c,
+                       int64_t epoch, const char *optimizer,
+                       tinker__rec_fault_t *f) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  facts.epoch = epoch;
+  facts.level = *optimizer ? 4 : 3;
+  facts.name = tinker__str(c->name);
+  facts.path = tinker__str(c->path);
+  facts.evidence =
+      tinker__str(*optimizer ? optimizer : "fingerprint of the loaded model");
   int rc = note(run, TINKER__REC_PROVED, c->step, &facts, f);
-  return rc == 0 ? note(run, TINKER__REC_CKPT_LEVEL, c->step, &facts, f) : rc;
+  if (rc == 0) rc = note(run, TINKER__REC_CKPT_LEVEL, c->step, &facts, f);
+  if (rc == 0) tinker__rec_say(run, "proved", c->step, &facts);
+  return rc;
 }
 
 static int note_rollback(tinker_run_t *run, int64_t to,
@@ -169,6 +183,7 @@ static void forget_steps(tinker_run_t *run, tinker__rec_epoch_t *old) {
     if (old) tinker__rec_bodies_drop(&old->drops, s->number);
   }
   tinker__rec_steps_drop(run);
+  tinker__rec_detect_rewind(run->detect);
   run->rolled_back = true;
   run->again = run->reattached = 0;
   memset(&run->fault, 0, sizeof run->fault);
@@ -185,9 +200,14 @@ static int close_incident(tinker_run_t *run, int64_t incident,
 
 static int try_one(tinker_run_t *run, tinker__rec_epoch_t *e,
                    const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f) {
-  int rc = load(run, e, c, f);
+  char optimizer[TINKER__REC_WHY] = "";
+  int rc = note_chosen(run, c, e->number, f);
+  if (rc == 0) rc = load(run, e, c, f);
   if (rc == 0) rc = prove(run, e, c, f);
-  if (rc == 0) rc = note_proved(run, c, e->number, f);
+  if (rc == 0 && tinker__rec_proof_due(run, c)) {
+    rc = tinker__rec_prove_optimizer(run, c, f, optimizer, sizeof optimizer);
+  }
+  if (rc == 0) rc = note_proved(run, c, e->number, optimizer, f);
   if (rc == 0) rc = note_rollback(run, c->step, f);
   if (rc == 0) rc = tinker__rec_activate(run, e, c, f);
   return rc;
@@ -312,7 +332,7 @@ static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
     rc = attempt(run, c, old, f);
     if (rc == 0) return 0;
     if (f->unsure) {
-      rc = 0; /* the reply to a creation was lost: the next attempt */
+      rc = 0; /* nothing speaks against the checkpoint: the next attempt */
       continue;
     }
     if (f->unknown || !c) return rc;

@@ -26,17 +26,12 @@
 #include "journal/file.h"
 #include "journal/load.h"
 #include "journal/lock.h"
+#include "keep/keep.h"
+#include "prove/probe.h"
 
 #define TINKER__REC_WHY 512 /* bytes of a sentence */
 /* Bodies up to this size are in the record itself. */
 #define TINKER__REC_INLINE (16 << 10)
-/* Name of the file of an operation's bodies: that of its step, which goes with
- * the step's commit. What belongs to no step has another one, because it is
- * called after its step was committed. */
-#define TINKER__REC_BODIES_OF(slot, step)                                      \
-  ((slot) == TINKER__REC_SLOT_OTHER ? -1 - (step) : (step))
-#define TINKER__REC_PROBE_ITEMS 4
-#define TINKER__REC_PROBE_TOKENS 16
 
 /* Where a run is. Changed by tinker__rec_run_move() alone. */
 typedef enum {
@@ -54,8 +49,9 @@ typedef struct tinker__rec_fault_s {
   bool model;    /* the model can't be trusted, or is gone */
   bool unproven; /* the model is not what its checkpoint was */
   bool resend;   /* results are gone: requests are sent again */
-  bool unsure; /* it may have been done: a model that nobody knows of is left */
-  bool again;  /* nothing was applied: the step may be done again */
+  bool unsure;   /* it may have been done, and left a model that nobody knows
+                    of, or nothing could be shown: another attempt may */
+  bool again;    /* nothing was applied: the step may be done again */
 } tinker__rec_fault_t;
 
 /* An operation that the program made, until its intent was written. */
@@ -64,10 +60,54 @@ typedef struct tinker__rec_made_s {
   uint64_t op;
   int64_t step;
   tinker__rec_slot_t slot;
+  bool again; /* the journal has it already */
   bool has_batch;
   unsigned char batch[TINKER__SHA256_LEN];
   char name[TINKER__REC_MAX_NAME];
 } tinker__rec_made_t;
+
+#define TINKER__REC_CHORES 4 /* under way at once */
+#define TINKER__REC_LATER 8
+
+/* What is under way for a checkpoint at the service. */
+typedef struct tinker__rec_chore_s {
+  tinker_future_t *future; /* NULL = it is free */
+  tinker__rec_keep_kind_t kind;
+  char name[TINKER__REC_MAX_NAME];
+  int64_t expires_ms; /* of a new time to live */
+} tinker__rec_chore_t;
+
+/* A model that a checkpoint is loaded into to prove it, in a session of its
+ * own. */
+typedef struct tinker__rec_scratch_s {
+  char name[TINKER__REC_MAX_NAME];
+  tinker_client_t *client;   /* NULL = none is proven */
+  tinker_trainer_t *trainer; /* NULL = it is not loaded */
+  tinker_future_t *future;   /* what is waited for: load, probe, close */
+  bool closing;
+} tinker__rec_scratch_t;
+
+/* The run's thread. */
+typedef struct tinker__rec_retain_s {
+  tinker__rec_chore_t chores[TINKER__REC_CHORES];
+  tinker__rec_scratch_t scratch;
+  /* Those whose proof has failed, and until when they are passed over. */
+  struct {
+    char name[TINKER__REC_MAX_NAME];
+    int64_t until_ms; /* boot clock */
+  } later[TINKER__REC_LATER];
+  size_t later_at;
+  int64_t failed[TINKER__REC_KEEP_DELETE + 1];   /* in a row, by kind */
+  int64_t again_ms[TINKER__REC_KEEP_DELETE + 1]; /* boot clock: not before */
+} tinker__rec_retain_t;
+
+/* What the files of tinker-cookbook have. The run's thread. */
+typedef struct tinker__rec_metrics_s {
+  bool opened;         /* it was tried */
+  int fd;              /* -1 = it can't be written */
+  int64_t step, epoch; /* of the last line */
+  uint64_t listed;     /* signature of the list of checkpoints; 0 = none */
+} tinker__rec_metrics_t;
 
 /* A client, a model, and the file of what is done with them. */
 typedef struct tinker__rec_epoch_s {
@@ -82,10 +122,8 @@ typedef struct tinker__rec_epoch_s {
   tinker__link_t made;    /* the lock */
   int64_t next_seq_id;    /* the lock: free, before the epoch is active */
   tinker__link_t tickets; /* the lock */
-  tinker__link_t link;    /* of the run's epochs that are over */
-  int64_t bodies_from; /* files of what belongs to no step are erased up to this
-                          step. The run's thread */
-  atomic_bool fenced;  /* nothing leaves any more */
+  tinker__link_t link;    /* of the run's epochs, those in use or those over */
+  atomic_bool fenced;     /* nothing leaves any more */
   atomic_bool may_finish; /* its session may be finished */
 } tinker__rec_epoch_t;
 
@@ -104,6 +142,7 @@ typedef struct tinker__rec_step_s {
   char ckpt[TINKER__REC_MAX_NAME];
   uint64_t save_op, probe_op;
   tinker_future_t *save, *probe, *probe_again; /* NULL = none */
+  int64_t save_ms; /* boot clock: when it was submitted; 0 = by another */
 } tinker__rec_step_t;
 
 typedef enum {
@@ -116,7 +155,7 @@ typedef struct tinker__rec_job_s {
   tinker__link_t link;
   tinker__rec_job_kind_t kind;
   tinker_promise_t *promise; /* NULL = nobody waits */
-  tinker__rec_step_t *step;  /* of COMMIT */
+  tinker__rec_step_t *step;  /* of COMMIT; of CHECKPOINT: the job's own */
 } tinker__rec_job_t;
 
 struct tinker_run_s {
@@ -128,7 +167,8 @@ struct tinker_run_s {
   tinker_run_plan_t plan;
   tinker_adam_params_t adam;
   tinker_client_options_t client_options;
-  tinker__arena_t strings; /* of options and plan */
+  tinker_allocator_t allocator; /* of client_options, if they have one */
+  tinker__arena_t strings;      /* of options and plan */
   char dir[TINKER__REC_PATH_ROOM];
   char plan8[9]; /* digits of the plan's digest, for names */
   tinker__rec_lock_t lock_file;
@@ -136,12 +176,15 @@ struct tinker_run_s {
   tinker__rec_file_t *supervisor;
   tinker_client_t *home; /* its futures outlive every model */
   pid_t pid;             /* of the process that opened it */
-  pthread_t thread, gate_thread;
-  bool threaded, gated; /* they run */
+  pthread_t thread, gate_thread, watch_thread;
+  bool threaded, gated, watched; /* they run */
   atomic_bool closing;
   /* A record could not be written, so the state has what the disk lacks: only
    * another process, or this one with the run opened again, can go on. */
   atomic_bool unwritten;
+  /* The run's thread: when a service was last seen to restore an optimizer. */
+  bool optimizer_proven;
+  int64_t optimizer_proven_ms; /* of the boot clock */
 
   pthread_mutex_t lock;
   pthread_cond_t wake;
@@ -149,7 +192,9 @@ struct tinker_run_s {
   tinker__rec_state_t state;
   tinker__rec_phase_t phase;
   tinker__rec_epoch_t *epoch; /* NULL = none */
+  tinker__link_t live;        /* epochs in use: `epoch`, and one on trial */
   tinker__link_t old;         /* epochs that are over */
+  tinker_client_t *prover;    /* of a proof that is waited for; NULL = none */
   tinker__link_t jobs;
   tinker__link_t questions; /* of the gate */
   tinker__link_t steps;     /* in order */
@@ -158,13 +203,21 @@ struct tinker_run_s {
   bool lame;                 /* the state lacks a record: no memory */
   bool rolled_back;          /* to be said by the next step */
   bool save_due;             /* a checkpoint could not be made */
+  int64_t saved_ms;          /* boot clock: when the last save was submitted */
+  int64_t save_cost_ms;      /* how long the last one took; 0 = not known */
   tinker__rec_step_t *late;  /* a checkpoint of the last committed step that an
                                 earlier process has begun; NULL = none */
   tinker__rec_step_t *clean; /* a save that the gate has made; NULL = none */
   tinker__rec_detect_t *detect; /* the run's thread */
+  tinker__rec_retain_t retain;
+  int64_t saves_failed; /* in a row; the run's thread */
+  tinker__rec_metrics_t metrics;
+  int64_t opened_wall_ms, opened_boot_ms;
   bool noise_known;
   double noise;
   tinker__rec_fault_t fault; /* what broke it */
+  int64_t failed;            /* calls that the service has failed */
+  tinker_future_t *question; /* of the watch; NULL = none */
   int again, reattached;     /* times that was tried since the last commit */
   char distrust[TINKER__REC_WHY]; /* the operator's word; "" = none */
 };
@@ -205,7 +258,8 @@ void tinker__rec_say(tinker_run_t *run, const char *event, int64_t step,
 extern const tinker_seams_t tinker__rec_seams; /* user = the epoch */
 
 /* A new epoch with its file and client. session: to be adopted; NULL = the
- * client makes its own. 0 or a code; *error may be set. The run's thread. */
+ * client makes its own. 0 or a code; TINKER_ECLOSED: the run ends. The run's
+ * thread. */
 int tinker__rec_epoch_open(tinker_run_t *run, int64_t number,
                            const char *session, int64_t incarnation,
                            tinker__rec_epoch_t **out, char *why,
@@ -217,9 +271,6 @@ void tinker__rec_epoch_free(tinker__rec_epoch_t *e);
 /* Announces an operation: its number, for the tag of the call. 0 = no
  * memory. */
 void tinker__rec_tickets_free(tinker__rec_epoch_t *e);
-/* Erases the bodies of a step that is committed, and of what was called between
- * steps and has ended. The run's thread. */
-void tinker__rec_bodies_done(tinker__rec_epoch_t *e, int64_t step);
 /* Operations up to the step need no description any more. Under the lock. */
 void tinker__rec_epoch_forget(tinker__rec_epoch_t *e, int64_t step);
 uint64_t tinker__rec_epoch_made(tinker__rec_epoch_t *e, int64_t step,
@@ -256,31 +307,65 @@ int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f);
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
 
-/* --- checkpoint.c, probe.c ------------------------------------------------ */
+/* --- proof.c -------------------------------------------------------------- */
+
+bool tinker__rec_proof_due(const tinker_run_t *run,
+                           const tinker__rec_ckpt_t *c);
+/* V4 of the checkpoint. 0 with a sentence in `evidence`, or f is filled: it is
+ * unproven if the checkpoint is refuted, else nothing is known of it. The run's
+ * thread. */
+int tinker__rec_prove_optimizer(tinker_run_t *run, const tinker__rec_ckpt_t *c,
+                                tinker__rec_fault_t *f, char *evidence,
+                                size_t len);
+
+/* --- checkpoint.c --------------------------------------------------------- */
+
+/* Why a checkpoint is made. */
+typedef enum {
+  TINKER__REC_SAVE_DUE,   /* it is time for one */
+  TINKER__REC_SAVE_ASKED, /* the program wants one */
+  TINKER__REC_SAVE_CLEAN  /* a bad step is held up: it goes ahead of that */
+} tinker__rec_save_t;
 
 /* Submits save and fingerprint, ahead of or behind what was submitted. Any
- * thread, with the lock held by nobody. */
+ * thread, without the lock. */
 void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
-                             tinker__rec_step_t *step, bool ahead);
+                             tinker__rec_step_t *step, tinker__rec_save_t why);
 /* Waits for them and journals what they gave. The run's thread. path: receives
  * a copy in the run's memory; may be NULL. 0 or f is filled. */
 int tinker__rec_ckpt_settle(tinker_run_t *run, tinker__rec_step_t *step,
                             char **path, tinker__rec_fault_t *f);
-/* A checkpoint of the step that was committed last. The run's thread. path: as
- * above. */
-int tinker__rec_ckpt_now(tinker_run_t *run, char **path,
-                         tinker__rec_fault_t *f);
+/* A checkpoint of the step whose commit was called last, for SAVE_ASKED; else
+ * NULL, and `no` says why. Under the lock. */
+tinker__rec_step_t *tinker__rec_ckpt_last(tinker_run_t *run, const char **no);
+/* The same for the program, which may have called next already. */
+tinker__rec_step_t *tinker__rec_ckpt_ask(tinker_run_t *run, const char **no);
+/* Settles one that was asked for, if its step was committed. As above. */
+int tinker__rec_ckpt_asked(tinker_run_t *run, tinker__rec_step_t *step,
+                           char **path, tinker__rec_fault_t *f);
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
 
-/* The forward of the fixed probe set. Returns its future. */
-tinker_future_t *tinker__rec_probe(tinker_trainer_t *trainer, uint64_t op,
-                                   bool ahead);
-/* Its numbers, appended to out as float32. 0 or TINKER_ENOENT, TINKER_ENOMEM.
+/* --- retain.c: which checkpoints stay. The run's thread --------------------
  */
-int tinker__rec_probe_read(tinker_future_t *future, tinker__buf_t *out);
-/* The largest difference of two; infinity if they are not of one kind. */
-double tinker__rec_probe_differ(const float *a, size_t na, const float *b,
-                                size_t nb);
+
+/* Looks at what is under way, and begins what is to be done next. Waits for the
+ * disk alone. */
+void tinker__rec_retain(tinker_run_t *run);
+/* The run has all its steps: waits for what is left to do, 30 s at most. */
+void tinker__rec_retain_finish(tinker_run_t *run);
+void tinker__rec_retain_end(tinker_run_t *run);
+/* A recovery may load it. */
+bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c);
+/* When something with so many seconds to live expires, in milliseconds of the
+ * wall clock as it was when the run was opened. Any thread. */
+int64_t tinker__rec_expiry(const tinker_run_t *run, int64_t seconds);
+
+/* --- cookbook.c. The run's thread ------------------------------------------
+ */
+
+/* Brings the files up to what the journal has. */
+void tinker__rec_cookbook(tinker_run_t *run);
+void tinker__rec_cookbook_end(tinker_run_t *run);
 
 /* --- steps.c: steps that are not committed. Under the lock ---------------- */
 
@@ -291,6 +376,7 @@ tinker__rec_step_t *tinker__rec_step_last(const tinker_run_t *run);
 /* Adds a reference to the future of a forward_backward. */
 int tinker__rec_step_add(tinker_run_t *run, tinker__rec_step_t *s,
                          tinker_future_t *future, const unsigned char *batch);
+/* And what an earlier process has begun of a checkpoint. */
 void tinker__rec_steps_drop(tinker_run_t *run);
 /* Where the data of the next step go on. */
 tinker__str_t tinker__rec_step_cursor(const tinker_run_t *run);
@@ -302,10 +388,23 @@ void tinker__rec_on_gate(void *user, const tinker_gate_question_t *asked);
 int tinker__rec_gate_start(tinker_run_t *run);
 void tinker__rec_gate_end(tinker_run_t *run);
 
+/* --- watch.c -------------------------------------------------------------- */
+
+/* Starts the watch's thread if there is a watch. 0 or TINKER_ENOMEM. */
+int tinker__rec_watch_start(tinker_run_t *run);
+/* The run is closing already. */
+void tinker__rec_watch_end(tinker_run_t *run);
+
 /* --- worker.c: the run's thread ------------------------------------------- */
 
 int tinker__rec_worker_start(tinker_run_t *run);
 void tinker__rec_worker_end(tinker_run_t *run);
+/* The run's thread waits for this client from now on, until it says NULL: a run
+ * that ends closes it. The caller keeps it alive. The run's thread. */
+void tinker__rec_prover(tinker_run_t *run, tinker_client_t *client);
+/* Has a tinker_run_next() not ended? It may have been given up by its caller;
+ * until then the steps are the run's thread's. Under the lock. */
+bool tinker__rec_next_waits(const tinker_run_t *run);
 /* Queues a job; takes promise over. 0 or TINKER_ENOMEM: nothing has changed. */
 int tinker__rec_worker_add(tinker_run_t *run, tinker__rec_job_kind_t kind,
                            tinker_promise_t *promise, tinker__rec_step_t *step);

@@ -13,6 +13,7 @@ typedef struct {
   uint64_t ticket;
   uint64_t op;
   int64_t step;
+  bool again;  /* the journal has its intent already */
   size_t open; /* requests that have not ended */
 } ticket_t;
 
@@ -41,36 +42,21 @@ static void ticket_free(ticket_t *t) {
   tinker__mem_free(&t->epoch->run->mem, t);
 }
 
-static const tinker__rec_made_t *made_as(const tinker__rec_epoch_t *e,
-                                         uint64_t tag) {
-  TINKER__LIST_EACH(l, tmp, &e->made) {
-    const tinker__rec_made_t *m =
-        TINKER__CONTAINER(l, tinker__rec_made_t, link);
-    if (m->op == tag) return m;
-  }
-  return NULL;
-}
-
-/* What the program has announced under this tag, or an earlier process has
- * begun, whose bytes are sent again; else it is new. */
+/* What the journal has under this tag: an earlier process wanted to send it.
+ * Else what the program has announced; else it is new. */
 static void describe(tinker__rec_epoch_t *e, uint64_t tag,
                      tinker__rec_made_t *out) {
   tinker_run_t *run = e->run;
-  const tinker__rec_made_t *m = made_as(e, tag);
   const tinker__rec_op_t *op = tinker__rec_state_op(&run->state, tag);
-  if (m) {
-    *out = *m;
+  if (op) {
+    *out = (tinker__rec_made_t){
+        .op = op->id, .step = op->step, .slot = op->slot, .again = true};
     return;
   }
-  if (op) {
-    static const unsigned char none[TINKER__SHA256_LEN];
-    *out = (tinker__rec_made_t){.op = op->id,
-                                .step = op->step,
-                                .slot = op->slot,
-                                .has_batch =
-                                    memcmp(op->batch, none, sizeof none) != 0};
-    memcpy(out->batch, op->batch, sizeof out->batch);
-    snprintf(out->name, sizeof out->name, "%s", op->name);
+  TINKER__LIST_EACH(l, tmp, &e->made) {
+    tinker__rec_made_t *m = TINKER__CONTAINER(l, tinker__rec_made_t, link);
+    if (m->op != tag) continue;
+    *out = *m;
     return;
   }
   *out = (tinker__rec_made_t){.op = ++run->next_op,
@@ -89,6 +75,7 @@ static ticket_t *ticket_new(tinker__rec_epoch_t *e, const tinker_intent_t *in,
                   .ticket = in->ticket,
                   .op = made->op,
                   .step = made->step,
+                  .again = made->again,
                   .open = in->request_count};
   tinker__list_push_back(&e->tickets, &t->link);
   pthread_mutex_unlock(&run->lock);
@@ -97,16 +84,26 @@ static ticket_t *ticket_new(tinker__rec_epoch_t *e, const tinker_intent_t *in,
 
 /* --- Intents -------------------------------------------------------------- */
 
+/* Is it an operation that this process, or an earlier one, has announced? */
+static bool is_known(tinker__rec_epoch_t *e, uint64_t tag) {
+  tinker_run_t *run = e->run;
+  pthread_mutex_lock(&run->lock);
+  bool known = tinker__rec_state_op(&run->state, tag) != NULL;
+  TINKER__LIST_EACH(l, tmp, &e->made) {
+    known |= TINKER__CONTAINER(l, tinker__rec_made_t, link)->op == tag;
+  }
+  pthread_mutex_unlock(&run->lock);
+  return known;
+}
+
 /* What would train without the run's knowledge. */
 static bool goes_past(tinker__rec_epoch_t *e, const tinker_intent_t *in) {
-  pthread_mutex_lock(&e->run->lock);
-  bool ours =
-      made_as(e, in->tag) || tinker__rec_state_op(&e->run->state, in->tag);
-  pthread_mutex_unlock(&e->run->lock);
-  if (ours) return false;
-  return in->kind == TINKER_KIND_FORWARD_BACKWARD ||
-         in->kind == TINKER_KIND_OPTIM_STEP || in->kind == TINKER_KIND_STEP ||
-         in->kind == TINKER_KIND_LOAD_STATE;
+  if (in->kind != TINKER_KIND_FORWARD_BACKWARD &&
+      in->kind != TINKER_KIND_OPTIM_STEP && in->kind != TINKER_KIND_STEP &&
+      in->kind != TINKER_KIND_LOAD_STATE) {
+    return false;
+  }
+  return !is_known(e, in->tag);
 }
 
 static bool is_finish(const tinker_intent_t *in) {
@@ -145,13 +142,13 @@ static int inline_bodies(const tinker_intent_t *in, tinker__rec_sent_t *sent,
   return tinker__buf_error(bytes);
 }
 
-static int side_bodies(tinker__rec_epoch_t *e, int64_t file,
+static int side_bodies(tinker__rec_epoch_t *e, int64_t step,
                        const tinker_intent_t *in, tinker__rec_sent_t *sent,
                        char *why, size_t why_len) {
   int rc = 0;
   for (size_t i = 0; i < in->request_count && rc == 0; i++) {
     const tinker_intent_request_t *r = &in->requests[i];
-    rc = tinker__rec_bodies_add(&e->bodies, file, r->segments, r->segment_count,
+    rc = tinker__rec_bodies_add(&e->bodies, step, r->segments, r->segment_count,
                                 &sent[i].offset, why, why_len);
   }
   return rc;
@@ -175,6 +172,16 @@ static void on_durable(void *user, int rc) {
     answer(e, number, TINKER_VERDICT_REFUSE,
            "the run's journal could not be written");
   }
+}
+
+/* Bytes that are sent again are where they were kept the first time. */
+static int keep_bodies(tinker__rec_epoch_t *e, const tinker__rec_made_t *made,
+                       const tinker_intent_t *in, tinker__rec_sent_t *sent,
+                       bool side, tinker__buf_t *bytes, char *why,
+                       size_t why_len) {
+  if (made->again) return 0;
+  return side ? side_bodies(e, made->step, in, sent, why, why_len)
+              : inline_bodies(in, sent, bytes);
 }
 
 static int submit_intent(tinker__rec_epoch_t *e, const ticket_t *t,
@@ -214,9 +221,7 @@ static int write_intent(tinker__rec_epoch_t *e, ticket_t *t,
     sent[i].datums = (int64_t)r->datums;
     memcpy(sent[i].sha256, r->sha256, sizeof sent[i].sha256);
   }
-  int64_t file = TINKER__REC_BODIES_OF(made->slot, made->step);
-  int rc = side ? side_bodies(e, file, in, sent, why, why_len)
-                : inline_bodies(in, sent, &bytes);
+  int rc = keep_bodies(e, made, in, sent, side, &bytes, why, why_len);
   if (made->has_batch) tinker__hex(made->batch, sizeof made->batch, batch);
   f.op = (int64_t)made->op;
   f.slot = made->slot;
@@ -226,6 +231,9 @@ static int write_intent(tinker__rec_epoch_t *e, ticket_t *t,
   f.name = tinker__str(made->name);
   f.model = tinker__str(in->model_id);
   f.batch = tinker__str(batch);
+  if (made->slot == TINKER__REC_SLOT_SAVE && e->run->options.ttl_seconds > 0) {
+    f.expires_ms = tinker__rec_expiry(e->run, e->run->options.ttl_seconds);
+  }
   f.next_model = in->next_model_seq_id;
   f.next_sampling = in->next_sampling_session_seq_id;
   f.requests = sent;
@@ -287,7 +295,8 @@ static void on_withdrawn(void *user, uint64_t number) {
   tinker__rec_epoch_t *e = user;
   ticket_t t;
   tinker__rec_facts_t f = TINKER__REC_FACTS_INIT;
-  if (!find(e, number, false, true, &t)) return;
+  /* Of bytes that are sent again the first copy counts as sent all the same. */
+  if (!find(e, number, false, true, &t) || t.again) return;
   f.op = (int64_t)t.op;
   tinker__rec_note_add(e->run, e, TINKER__REC_OP_WITHDRAWN, t.step, &f,
                        tinker__str(""), NULL, NULL);
@@ -341,30 +350,6 @@ static int on_fence(void *user, const char *model_id, char *why,
 void tinker__rec_tickets_free(tinker__rec_epoch_t *e) {
   TINKER__LIST_EACH(l, tmp, &e->tickets) {
     ticket_free(TINKER__CONTAINER(l, ticket_t, link));
-  }
-}
-
-/* Under the lock. */
-static bool is_open(const tinker__rec_epoch_t *e, int64_t step) {
-  TINKER__LIST_EACH(l, tmp, &e->tickets) {
-    if (TINKER__CONTAINER(l, ticket_t, link)->step == step) return true;
-  }
-  TINKER__LIST_EACH(l, tmp, &e->run->state.ops) {
-    if (TINKER__CONTAINER(l, tinker__rec_op_t, link)->step == step) return true;
-  }
-  return false;
-}
-
-void tinker__rec_bodies_done(tinker__rec_epoch_t *e, int64_t step) {
-  tinker__rec_bodies_drop(&e->drops, step);
-  while (e->bodies_from < step) {
-    pthread_mutex_lock(&e->run->lock);
-    bool open = is_open(e, e->bodies_from);
-    pthread_mutex_unlock(&e->run->lock);
-    if (open) return;
-    tinker__rec_bodies_drop(
-        &e->drops,
-        TINKER__REC_BODIES_OF(TINKER__REC_SLOT_OTHER, e->bodies_from++));
   }
 }
 

@@ -61,6 +61,8 @@ void tinker__rec_steps_drop(tinker_run_t *run) {
   TINKER__LIST_EACH(l, tmp, &run->steps) {
     tinker__rec_step_free(run, TINKER__CONTAINER(l, tinker__rec_step_t, link));
   }
+  if (run->late) tinker__rec_step_free(run, run->late);
+  run->late = NULL;
 }
 
 tinker__str_t tinker__rec_step_cursor(const tinker_run_t *run) {

@@ -73,7 +73,6 @@ static int fill(tinker_run_t *run, handed_t *h) {
       .forward = h->forward,
       .forward_count = n,
       .optim = done ? NULL : tinker_future_retain(s->optim)};
-  run->rolled_back = false;
   return 0;
 }
 
@@ -84,11 +83,10 @@ int tinker__rec_hand_out(tinker_run_t *run, tinker_promise_t *promise) {
   h->run = run;
   tinker__ref_retain(&run->memory_users);
   int rc = fill(run, h);
-  bool rolled_back = h->step.rolled_back;
   if (rc == 0) rc = tinker_promise_resolve(promise, h, handed_free);
-  if (rc != 0 && rolled_back) run->rolled_back = true; /* nobody was told */
   if (rc != 0) handed_free(h);
-  if (rc == 0 || rc == TINKER_ENOENT) { /* ENOENT: nobody waits any more */
+  if (rc == 0) run->rolled_back = false; /* it has been said to somebody */
+  if (rc == 0 || rc == TINKER_ENOENT) {  /* ENOENT: nobody waits any more */
     tinker_promise_release(promise);
     return 0;
   }
@@ -104,16 +102,25 @@ static void broken(tinker_run_t *run, const tinker__rec_fault_t *f) {
   pthread_mutex_unlock(&run->lock);
 }
 
-/* Its futures, in the order in which they end. */
-static int await_step(tinker_run_t *run, tinker__rec_step_t *s, double *loss,
+/* Of all batches of a step. */
+typedef struct {
+  double sum;
+  bool known;
+} loss_t;
+
+/* Its futures, in the order in which they end. The loss is not
+ * known if the service sends none, which says nothing of the model. */
+static int await_step(tinker_run_t *run, tinker__rec_step_t *s, loss_t *loss,
                       tinker__rec_fault_t *f) {
   int rc = 0;
-  *loss = 0;
+  *loss = (loss_t){0, true};
   for (size_t i = 0; i < s->forward_count && rc == 0; i++) {
-    double one = NAN;
+    double one = 0;
     rc = tinker__rec_await(s->forward[i], f);
-    if (rc == 0) tinker_future_loss(s->forward[i], &one);
-    *loss += one;
+    if (rc == 0 && tinker_future_loss(s->forward[i], &one) != 0) {
+      loss->known = false;
+    }
+    loss->sum += one;
   }
   if (rc == 0) return tinker__rec_await(s->optim, f);
   tinker_future_wait(s->optim, -1); /* what became of it decides, too */
@@ -128,7 +135,7 @@ static int compare_past(tinker_run_t *run, const tinker__rec_step_t *s,
   pthread_mutex_lock(&run->lock);
   const tinker__rec_past_t *past =
       tinker__rec_state_past(&run->state, s->number);
-  bool same = past && past->epoch < run->epoch->number &&
+  bool same = past && past->has_loss && past->epoch < run->epoch->number &&
               past->batch_count == s->forward_count &&
               memcmp(past->batches, s->batches,
                      s->forward_count * TINKER__SHA256_LEN) == 0;
@@ -165,10 +172,10 @@ static int judge_loss(tinker_run_t *run, const tinker__rec_step_t *s,
 }
 
 static int note_commit(tinker_run_t *run, const tinker__rec_step_t *s,
-                       double loss, tinker__rec_fault_t *f) {
+                       const loss_t *loss, tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
-  facts.loss = loss;
-  facts.has_loss = true;
+  facts.loss = loss->sum;
+  facts.has_loss = loss->known;
   int rc = tinker__rec_note(
       run, run->epoch, TINKER__REC_STEP_COMMIT, s->number, &facts,
       (tinker__str_t){(const char *)s->batches,
@@ -184,7 +191,7 @@ static int note_commit(tinker_run_t *run, const tinker__rec_step_t *s,
  * another one. */
 static void settle_ckpt(tinker_run_t *run, tinker__rec_step_t *s) {
   tinker__rec_fault_t failed = {0};
-  if (!s->save) return;
+  if (!s->save && !s->probe) return;
   bool saved = tinker__rec_ckpt_settle(run, s, NULL, &failed) == 0;
   pthread_mutex_lock(&run->lock);
   if (!saved) run->save_due = true;
@@ -204,16 +211,27 @@ static int settle_ledger(tinker_run_t *run, const tinker__rec_step_t *s,
   return rc;
 }
 
+/* A failure that is the service's word on the model is evidence; what the run
+ * does about it decides the next call of next. */
+static void tell_watch(tinker_run_t *run, const tinker__rec_fault_t *f) {
+  pthread_mutex_lock(&run->lock);
+  if (!f->unknown && !f->again) run->failed++;
+  pthread_mutex_unlock(&run->lock);
+}
+
 static int commit(tinker_run_t *run, tinker__rec_step_t *s,
                   tinker__rec_fault_t *f) {
-  double loss = 0;
+  loss_t loss;
   int rc = await_step(run, s, &loss, f);
-  if (rc == 0) rc = judge_loss(run, s, loss, f);
-  if (rc == 0) rc = compare_past(run, s, loss, f);
-  if (rc == 0) rc = note_commit(run, s, loss, f);
+  if (rc != 0) tell_watch(run, f);
+  if (rc == 0 && loss.known) rc = judge_loss(run, s, loss.sum, f);
+  if (rc == 0 && loss.known) rc = compare_past(run, s, loss.sum, f);
+  if (rc == 0) rc = note_commit(run, s, &loss, f);
   if (rc != 0) return rc;
-  tinker__rec_bodies_done(run->epoch, s->number);
+  tinker__rec_bodies_drop(&run->epoch->drops, s->number);
   settle_ckpt(run, s);
+  tinker__rec_retain(run);
+  tinker__rec_cookbook(run);
   return settle_ledger(run, s, f);
 }
 
@@ -296,33 +314,58 @@ static int not_written(tinker__rec_fault_t *f) {
                      "settled when the run is opened again");
 }
 
+/* A model that the monitor has found untrustworthy is given up, also by a
+ * process that comes later; an incident that has begun goes on as it is. */
+static void heed_monitor(tinker_run_t *run) {
+  pthread_mutex_lock(&run->lock);
+  if (run->state.distrusted && !run->fault.model &&
+      run->phase != TINKER__REC_RUN_STOPPED) {
+    run->fault = (tinker__rec_fault_t){.code = TINKER_ESTATE, .model = true};
+    tinker__why(run->fault.why, sizeof run->fault.why, 0, "%s",
+                run->state.distrusted);
+    tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
+  }
+  pthread_mutex_unlock(&run->lock);
+}
+
+/* The phase; of a run that was stopped, why. The operator may let it go on at
+ * any time. */
+static tinker__rec_phase_t look(tinker_run_t *run, tinker__rec_fault_t *f) {
+  pthread_mutex_lock(&run->lock);
+  tinker__rec_phase_t phase = run->phase;
+  if (phase == TINKER__REC_RUN_STOPPED) {
+    f->code = TINKER_ESTATE;
+    tinker__why(f->why, sizeof f->why, 0, "the run was stopped%s%s",
+                run->state.stopped ? ": " : " by its operator",
+                run->state.stopped ? run->state.stopped : "");
+  }
+  pthread_mutex_unlock(&run->lock);
+  return phase;
+}
+
+/* A way to a model, by what is known. */
+static int reach_model(tinker_run_t *run, tinker__rec_phase_t phase,
+                       tinker__rec_fault_t *f) {
+  if (phase == TINKER__REC_RUN_BROKEN) return tinker__rec_recover(run, f);
+  return run->state.epoch == 0 ? tinker__rec_start(run, f)
+                               : tinker__rec_attach(run, f);
+}
+
 /* Until a step can be done, or it is known that none can. */
 static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
-  int rc = 0;
-  while (rc == 0 && !atomic_load(&run->closing)) {
+  while (!atomic_load(&run->closing)) {
     if (atomic_load(&run->unwritten)) return not_written(f);
     operator_spoke(run, f);
-    if (run->phase == TINKER__REC_RUN_READY) return 0;
-    if (run->phase == TINKER__REC_RUN_STOPPED) {
-      f->code = TINKER_ESTATE;
-      tinker__why(f->why, sizeof f->why, 0, "the run was stopped: %s",
-                  run->state.stopped ? run->state.stopped : "");
-      return f->code;
-    }
-    if (run->phase == TINKER__REC_RUN_BROKEN) {
-      rc = tinker__rec_recover(run, f);
-    } else if (run->state.epoch == 0) {
-      rc = tinker__rec_start(run, f);
-    } else {
-      rc = tinker__rec_attach(run, f);
-    }
-    if (rc == 0 && run->phase == TINKER__REC_RUN_READY) {
-      rc = commit_adopted(run, f);
-      if (rc != 0) broken(run, f);
-      if (rc != 0) rc = 0; /* it is recovered in the next round */
-    }
+    heed_monitor(run);
+    tinker__rec_phase_t phase = look(run, f);
+    if (phase == TINKER__REC_RUN_READY) return 0;
+    if (phase == TINKER__REC_RUN_STOPPED) return f->code;
+    int rc = reach_model(run, phase, f);
+    if (rc != 0) return rc;
+    if (look(run, f) != TINKER__REC_RUN_READY) continue;
+    if (commit_adopted(run, f) != 0) broken(run, f); /* the next round's */
   }
-  return rc != 0 ? rc : TINKER_ECLOSED;
+  return TINKER_ECLOSED;
 }
 
 static int begin_next(tinker_run_t *run) {
@@ -333,11 +376,32 @@ static int begin_next(tinker_run_t *run) {
   return tinker__rec_step_new(run, number) ? 0 : TINKER_ENOMEM;
 }
 
+/* No later commit makes the checkpoint that the last one could not. */
+static void save_last(tinker_run_t *run) {
+  for (int i = 0; i < run->options.attempts && run->save_due; i++) {
+    tinker__rec_fault_t failed = {0};
+    const char *no = NULL;
+    pthread_mutex_lock(&run->lock);
+    tinker__rec_step_t *s = tinker__rec_ckpt_last(run, &no);
+    pthread_mutex_unlock(&run->lock);
+    if (!s) return;
+    tinker__rec_ckpt_submit(run, run->epoch, s, TINKER__REC_SAVE_ASKED);
+    bool saved = tinker__rec_ckpt_settle(run, s, NULL, &failed) == 0;
+    pthread_mutex_lock(&run->lock);
+    run->save_due = !saved;
+    tinker__rec_step_free(run, s);
+    pthread_mutex_unlock(&run->lock);
+  }
+}
+
 static void finish(tinker_run_t *run) {
   tinker__rec_facts_t none = TINKER__REC_FACTS_INIT;
   bool done = run->plan.steps > 0 && run->state.committed >= run->plan.steps &&
               !run->state.finished;
   if (!done) return;
+  save_last(run);
+  tinker__rec_retain_finish(run);
+  tinker__rec_cookbook(run);
   tinker__rec_note(run, NULL, TINKER__REC_FINISH, run->state.committed, &none,
                    tinker__str(""));
   tinker__rec_say(run, "finished", run->state.committed, NULL);
@@ -347,8 +411,10 @@ static void do_next(tinker_run_t *run, tinker__rec_job_t *job) {
   tinker__rec_fault_t f = {0};
   bool finished = run->state.finished;
   int rc = finished ? 0 : reach_ready(run, &f);
+  if (rc == 0 && !finished) tinker__rec_cookbook(run);
   if (rc == 0) finish(run);
   pthread_mutex_lock(&run->lock);
+  tinker__list_remove(&job->link); /* the steps are the caller's again */
   if (rc == 0 && run->lame) rc = TINKER_ENOMEM;
   if (rc == 0 && !finished) rc = begin_next(run);
   if (rc == 0) rc = tinker__rec_hand_out(run, job->promise);
@@ -388,7 +454,7 @@ static void do_checkpoint(tinker_run_t *run, tinker__rec_job_t *job) {
   }
   saved->run = run;
   tinker__ref_retain(&run->memory_users);
-  int rc = tinker__rec_ckpt_now(run, &saved->path, &f);
+  int rc = tinker__rec_ckpt_asked(run, job->step, &saved->path, &f);
   if (rc == 0) rc = tinker_promise_resolve(job->promise, saved, saved_free);
   if (rc != 0) saved_free(saved);
   if (rc == 0) {
@@ -398,6 +464,15 @@ static void do_checkpoint(tinker_run_t *run, tinker__rec_job_t *job) {
   }
 }
 
+/* The steps of commits are the run's. */
+static void job_free(tinker_run_t *run, tinker__rec_job_t *job) {
+  tinker__list_remove(&job->link);
+  if (job->kind == TINKER__REC_JOB_CHECKPOINT) {
+    tinker__rec_step_free(run, job->step);
+  }
+  tinker__mem_free(&run->mem, job);
+}
+
 static void run_job(tinker_run_t *run, tinker__rec_job_t *job) {
   switch (job->kind) {
   case TINKER__REC_JOB_NEXT: do_next(run, job); break;
@@ -405,9 +480,8 @@ static void run_job(tinker_run_t *run, tinker__rec_job_t *job) {
   case TINKER__REC_JOB_CHECKPOINT: do_checkpoint(run, job); break;
   }
   pthread_mutex_lock(&run->lock);
-  tinker__list_remove(&job->link);
+  job_free(run, job);
   pthread_mutex_unlock(&run->lock);
-  tinker__mem_free(&run->mem, job);
 }
 
 static tinker__rec_job_t *take_job(tinker_run_t *run) {
@@ -437,14 +511,43 @@ int tinker__rec_worker_start(tinker_run_t *run) {
   return 0;
 }
 
+void tinker__rec_prover(tinker_run_t *run, tinker_client_t *client) {
+  pthread_mutex_lock(&run->lock);
+  run->prover = client;
+  bool closing = atomic_load(&run->closing);
+  pthread_mutex_unlock(&run->lock);
+  if (client && closing) {
+    tinker_future_release(tinker_client_close(client, NULL));
+  }
+}
+
+static void close_prover(tinker_run_t *run) {
+  pthread_mutex_lock(&run->lock);
+  tinker_client_t *client = tinker_client_retain(run->prover);
+  pthread_mutex_unlock(&run->lock);
+  if (!client) return;
+  tinker_future_release(tinker_client_close(client, NULL));
+  tinker_client_release(client);
+}
+
+/* The run is closing, so that no further wait begins. */
 void tinker__rec_worker_end(tinker_run_t *run) {
-  tinker__link_t *l;
+  close_prover(run);
   if (run->threaded) pthread_join(run->thread, NULL);
-  while ((l = tinker__list_pop_front(&run->jobs)) != NULL) {
+  TINKER__LIST_EACH(l, tmp, &run->jobs) {
     tinker__rec_job_t *job = TINKER__CONTAINER(l, tinker__rec_job_t, link);
     tinker__rec_reject(job->promise, TINKER_ECLOSED, NULL);
-    tinker__mem_free(&run->mem, job);
+    job_free(run, job);
   }
+}
+
+bool tinker__rec_next_waits(const tinker_run_t *run) {
+  TINKER__LIST_EACH(l, tmp, &run->jobs) {
+    const tinker__rec_job_t *job =
+        TINKER__CONTAINER(l, tinker__rec_job_t, link);
+    if (job->kind == TINKER__REC_JOB_NEXT) return true;
+  }
+  return false;
 }
 
 int tinker__rec_worker_add(tinker_run_t *run, tinker__rec_job_kind_t kind,

@@ -8,15 +8,19 @@ import os
 import re
 import resource
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import locald
 
 STEPS, EVERY = 12, 4
-STEP_COMMIT = 27
+STEP_COMMIT, OP_INTENT = 27, 21
+KIND_OPTIM = 10  # of tinker_kind_t
 
 
 class Run:
@@ -65,9 +69,9 @@ class Run:
         return losses
 
     @staticmethod
-    def rows(folder, name, kind):
+    def rows(folder, name, kind, what="step, fields, bytes"):
         with sqlite3.connect(os.path.join(folder, name + ".db")) as db:
-            return db.execute("SELECT step, fields, bytes FROM record WHERE"
+            return db.execute(f"SELECT {what} FROM record WHERE"
                               " type = ? ORDER BY id", (kind,)).fetchall()
 
     def lost(self):
@@ -134,7 +138,7 @@ HEALED = {
     "part_canceled": ([], ["cancel", 6, "parts", 3, "ahead", 4], 1, EVERY),
     # The save of step 8 goes although steps 6 and 7 failed.
     "too_late": ([{"endpoint": FB, "nth": 13, "act": "delay", "ms": 1500}],
-                 ["hurry", 6, "parts", 3, "ahead", 4], 0, 0),
+                 ["deadline", 6, "parts", 3, "ahead", 4], 0, 0),
 }
 KEYS = ("parts", "big", "steps")  # what changes the losses
 wanted = {}
@@ -195,13 +199,18 @@ def all_refused():
 
 def permanent():
     """F32, F63: the step that corrupts the model each time gives exactly the
-    set number of attempts, then one end."""
-    run = Run([{"endpoint": OPT, "after": 6, "act": "corrupt"}])
-    assert run.run() == 1, run.errors
-    assert len(run.said("rollback")) == 3, run.errors
-    assert len(run.said("stopped")) == 1
-    assert "3 attempts" in run.errors, run.errors
-    run.end()
+    set number of attempts, then one end. So does a service that takes no step
+    at all any more, not even one of a proof, and no checkpoint is blamed."""
+    step_7 = [{"endpoint": OPT, "seq_id": n, "act": "corrupt"} for n in (17, 7)]
+    for rules, back in ((step_7, 3),
+                        ([{"endpoint": OPT, "after": 6, "act": "corrupt"}], 0)):
+        run = Run(rules)
+        assert run.run() == 1, run.errors
+        assert len(run.said("rollback")) == back, run.errors
+        assert len(run.said("stopped")) == 1
+        assert "3 attempts" in run.errors, run.errors
+        assert not run.said("checkpoint_refused"), run.errors
+        run.end()
 
 
 def workers_outlive():
@@ -213,6 +222,119 @@ def workers_outlive():
     assert run.run("workers", 0) == 0, run.errors
     assert run.committed() == undisturbed([])
     run.end()
+
+
+def killed_before_it_left(*settings):
+    """The process dies when the journal has an optim_step and the service does
+    not. The next one sends it, and asks a gate for it as for its own."""
+    run = Run([{"endpoint": OPT, "nth": 3, "act": "hang"}], settings)
+    process = run.start()
+    folder = os.path.join(run.folder, "runs", "numbers")
+    while not process.stdout.readline().startswith("step 2:"):
+        pass
+    while not any(step == 3 and json.loads(fields)["kind"] == KIND_OPTIM
+                  for step, fields, _ in run.rows(folder, "e1", OP_INTENT)):
+        time.sleep(0.02)
+    process.kill()
+    assert run.finish(process) == -signal.SIGKILL
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed([]), run.errors
+    assert not run.said("rollback"), run.errors
+    run.end()
+
+
+def checkpoints_asked_for():
+    """They are of the step that was committed last, whatever is called next,
+    and one step may have several."""
+    run = Run([{"endpoint": OPT, "nth": 7, "act": "corrupt"}],
+              ["every", 0, "asked", 5, "ahead", 4])
+    assert run.run() == 0, run.errors
+    paths = re.findall(r"asked: tinker://.*-e1-s5-\S*", run.out)
+    assert len(set(paths)) == 2, (run.out, run.errors)
+    assert run.committed() == undisturbed([]), run.errors
+    assert [e["step"] for e in run.said("rollback")] == [5], run.errors
+    run.end()
+
+
+def given_back(ms, *settings):
+    """While it waits for a service that is not there, for a first model or for
+    the one that it had: the end of the run ends that."""
+    run = Run()
+    if settings:
+        assert run.run(*settings) == -signal.SIGKILL
+    run.service.kill()
+    assert run.run("leave", ms) == 0, run.errors
+    assert re.search("left: TINKER_EAGAIN, TINKER_ECLOSED", run.out), run.out
+    run.service.start()
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed([]), run.errors
+    run.end()
+
+
+def given_back_while_it_waits():
+    for ms in (0, 300):
+        given_back(ms)
+        given_back(ms, "kill", 3)
+
+
+def hurried(*more):
+    """A program that gives the waiting for a step up and tries again is told of
+    a rollback all the same, once."""
+    run = Run([{"endpoint": OPT, "nth": 7, "act": "corrupt"}],
+              ["hurry", 1, *more])
+    assert run.run("kill", 3) == -signal.SIGKILL, run.errors
+    assert run.run() == 0, run.errors
+    assert run.out.count("rolled back to 5\n") == 1, run.out
+    assert run.committed() == undisturbed([]), run.errors
+    run.end()
+
+
+def hurried_ahead():
+    hurried("ahead", 4)
+
+
+def rename_losses(path, to):
+    """A socket at path: the service at `to`, whose results lack the loss."""
+    def copy(source, target, hide):
+        while data := source.recv(1 << 16):
+            if hide:
+                data = data.replace(b"loss:sum", b"lost:sum")
+                data = data.replace(b"elementwise_loss", b"elementwise_lost")
+            target.sendall(data)
+        target.close()
+
+    def serve(listener):
+        while True:
+            client, _ = listener.accept()
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(to)
+            for one in ((client, server, False), (server, client, True)):
+                threading.Thread(target=copy, args=one, daemon=True).start()
+
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    threading.Thread(target=serve, args=(listener,), daemon=True).start()
+
+
+def no_losses():
+    """A service that sends no loss says nothing of the model by that."""
+    run = Run([{"endpoint": OPT, "nth": 7, "act": "corrupt"}])
+    hidden = run.service.socket + "2"
+    rename_losses(hidden, run.service.socket)
+    shown, run.service.socket = run.service.socket, hidden
+    assert run.run() == 0, run.errors
+    assert [e["step"] for e in run.said("rollback")] == [4], run.errors
+    folder = os.path.join(run.folder, "runs", "numbers")
+    commits = run.rows(folder, "e2", STEP_COMMIT)
+    assert [step for step, *_ in commits] == list(range(5, STEPS + 1)), commits
+    assert not any("loss" in json.loads(fields) for _, fields, _ in commits)
+    run.service.socket = shown
+    run.end()
+
+
+def killed_before_it_left_strict():
+    killed_before_it_left("strict", 1)
 
 
 def two_at_once():
@@ -229,11 +351,14 @@ def two_at_once():
 
 
 def past_the_run():
-    run = Run((), ["past", 1])
-    assert run.run() == 0, run.errors
-    assert re.search("past: TINKER_ESTATE: .*past the run", run.out), run.out
-    assert run.committed() == undisturbed([])
-    run.end()
+    for tag in (1, 123456):
+        run = Run((), ["past", tag])
+        assert run.run() == 0, run.errors
+        assert re.search("past: TINKER_ESTATE: .*past the run",
+                         run.out), run.out
+        assert "words: TINKER_EINVAL, TINKER_EINVAL" in run.out, run.out
+        assert run.committed() == undisturbed([])
+        run.end()
 
 
 def another_plan():
@@ -245,10 +370,52 @@ def another_plan():
     run.end()
 
 
+def bad_options():
+    """A number out of range is refused with what is allowed."""
+    run = Run()
+    for name, value, sentence in (
+            ("every", -2, "checkpoint_every is -2: allowed are -1 and more"),
+            ("attempts", 0, "attempts is 0: allowed are 1 and more"),
+            ("zero", 2, "allow_step_zero is 2: allowed are 0 and 1"),
+            ("strict", 9, "gate is 9: allowed are TINKER_RUN_GATE_PIPELINED"),
+            ("keep", 1, "keep_last is 1: allowed are 0, and 2 and more"),
+            ("ttl", 5, "ttl_seconds is 5: allowed are TINKER_NO_TTL"),
+            ("fresh", 7, "plan.data is 7: allowed are")):
+        assert run.run(name, value) == 1, name
+        assert sentence in run.errors, (name, run.errors)
+    run.end()
+
+
 def from_the_beginning():
     """F38: no checkpoint yet, and step zero is allowed."""
     run = Run([{"endpoint": OPT, "nth": 2, "act": "corrupt"}], ["zero", 1])
     assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed([])
+    run.end()
+
+
+def resumed():
+    """A step that the service refuses each time stops the run, in the process
+    that has made it too, until an operator lets it try again; then it goes back
+    to the checkpoint and loses no more than that."""
+    settings = ["poison", 7, "fresh", 1, "poisons", 4]
+    run = Run((), settings)
+    assert run.run() == 1, run.errors
+    assert "step 7 was refused 4 times" in run.errors, run.errors
+    run.end()
+    run = Run((), settings + ["resume", 1])
+    assert run.run() == 0, run.errors
+    assert len(run.said("stopped")) == 1, run.errors
+    assert len(run.said("rollback")) == 1 and run.lost() == 2, run.errors
+    assert run.committed() == undisturbed([]), run.errors
+    run.end()
+
+
+def forked():
+    """A forked child can't use the run, and the parent goes on with it."""
+    run = Run((), ["forked", 1])
+    assert run.run() == 0, run.errors
+    assert "child: 0\n" in run.out, run.out
     assert run.committed() == undisturbed([])
     run.end()
 
@@ -278,35 +445,6 @@ def killed_when_back():
     run.end()
 
 
-def killed_between_steps():
-    """A large request that belongs to no step, and was not taken, is sent again
-    as any other: the model waits for its number."""
-    run = Run([{"seq_id": 9, "times": 6, "act": "status", "status": 503}],
-              ["big", 200, "steps", 6])
-    assert run.run("eval", 5, "every", 100) == -signal.SIGKILL, run.errors
-    assert run.run() == 0, run.errors
-    assert run.committed() == undisturbed(run.settings)
-    assert not run.said("incident"), run.errors
-    left = os.listdir(os.path.join(run.folder, "runs", "numbers"))
-    assert not [f for f in left if f.endswith(".bodies")], left
-    run.end()
-
-
-def files_are_gone():
-    """A journal that lacks a file is refused: nothing begins anew."""
-    for name, sentence in (("e1", "missing or empty"),
-                           ("supervisor", "it is missing or older")):
-        run = Run()
-        assert run.run("kill", 7) == -signal.SIGKILL
-        folder = os.path.join(run.folder, "runs", "numbers")
-        for file in os.listdir(folder):
-            if file.startswith(name + ".db"):
-                os.remove(os.path.join(folder, file))
-        assert run.run() == 1 and "TINKER_EFORMAT" in run.errors, run.errors
-        assert sentence in run.errors, run.errors
-        run.service.end()
-
-
 def disk_is_full():
     """A journal that can't be written any more costs no step: the run waits to
     be opened again, and nothing else is tried."""
@@ -322,9 +460,12 @@ def disk_is_full():
     run.end()
 
 
-OTHERS = [save_answered_late, killed_when_back, killed_between_steps, files_are_gone, disk_is_full, all_refused,
-          permanent, workers_outlive, two_at_once, past_the_run,
-          another_plan, from_the_beginning]
+OTHERS = [save_answered_late, killed_when_back, disk_is_full,
+          bad_options, all_refused, permanent, workers_outlive, two_at_once, past_the_run,
+          another_plan, from_the_beginning, resumed, forked,
+          killed_before_it_left, killed_before_it_left_strict,
+          checkpoints_asked_for, given_back_while_it_waits,
+          hurried, hurried_ahead, no_losses]
 
 
 def main():

@@ -4,18 +4,26 @@
  *
  * steps, every (checkpoints), strict (the gate), attempts, zero (may begin
  * again), fresh (data), kill (the step in which it kills itself), poison (the
- * step whose first batch has an infinite loss, once), parts (batches a step),
+ * step whose first batch has an infinite loss), poisons (how often it has),
+ * resume (how often it goes on with a run that has stopped), forked (1: a
+ * forked child tries to use the run), parts (batches a step),
  * big (examples of a batch), ahead (steps that are submitted before the first
- * is waited for), workers (forked processes that outlive it), past (1: tries to
- * train past the run), cancel (the step whose first batch is canceled at once),
- * hurry (the step whose last batch has a deadline of 300 ms), patience (times
- * that it asks again for a step that it did not get), reborn (the model, from 1
- * on, right after whose making it kills itself), eval (the step before which it
- * asks the model for the losses of 200 examples, and dies of impatience). It
- * prints "step N: loss X" for each committed step. */
+ * is waited for), workers (forked processes that outlive it), past (tries to
+ * train past the run, with this tag if it is not 1), asked (the step after
+ * which it asks for two checkpoints and goes on at once), leave (milliseconds
+ * of waiting for a model after which it gives the run back), hurry (1: it
+ * waits for no step longer than a millisecond, and tries other calls in
+ * between), keep, delay, ttl, watch (of the options), pause (milliseconds
+ * before each step), cancel (the step whose first batch is canceled at
+ * once), deadline (the step whose last batch has 300 ms), patience (times that
+ * it asks again for a step that it did not get), reborn (the model, from 1 on,
+ * right after whose making it kills itself). It prints "rolled back to N" and
+ * "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <tinker/recovery.h>
 #include <unistd.h>
 
@@ -24,11 +32,14 @@
 static struct {
   const char *name;
   long value;
-} settings[] = {{"steps", 12}, {"every", 4},  {"strict", 0}, {"attempts", 3},
-                {"zero", 0},   {"fresh", 0},  {"kill", 0},   {"poison", 0},
-                {"parts", 1},  {"big", 1},    {"ahead", 1},  {"workers", 0},
-                {"past", 0},   {"cancel", 0}, {"hurry", 0},  {"patience", 0},
-                {"reborn", 0}, {"eval", 0}};
+} settings[] = {
+    {"steps", 12}, {"every", 4},    {"strict", 0},     {"attempts", 3},
+    {"zero", 0},   {"fresh", 0},    {"kill", 0},       {"poison", 0},
+    {"parts", 1},  {"big", 1},      {"ahead", 1},      {"workers", 0},
+    {"past", 0},   {"poisons", 1},  {"resume", 0},     {"forked", 0},
+    {"asked", 0},  {"keep", 0},     {"delay", 900000}, {"ttl", -1},
+    {"leave", -1}, {"hurry", 0},    {"pause", 0},      {"watch", 10000},
+    {"cancel", 0}, {"deadline", 0}, {"patience", 0},   {"reborn", 0}};
 enum {
   STEPS,
   EVERY,
@@ -43,11 +54,21 @@ enum {
   AHEAD,
   WORKERS,
   PAST,
-  CANCEL,
+  POISONS,
+  RESUME,
+  FORKED,
+  ASKED,
+  KEEP,
+  DELAY,
+  TTL,
+  LEAVE,
   HURRY,
+  PAUSE,
+  WATCH,
+  CANCEL,
+  DEADLINE,
   PATIENCE,
-  REBORN,
-  EVAL
+  REBORN
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -75,6 +96,12 @@ static void show_event(void *user, const char *line, size_t len) {
   }
 }
 
+/* What the options point at need not live longer than the call. */
+typedef struct {
+  char text[16];
+  const char *tags[2];
+} borrowed_t;
+
 static tinker_run_t *open_run(const char *folder) {
   tinker_run_t *run = NULL;
   tinker_error_t *error = NULL;
@@ -92,8 +119,21 @@ static tinker_run_t *open_run(const char *folder) {
   options.gate = (int32_t)GET(STRICT);
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
+  options.watch_ms = GET(WATCH);
+  options.keep_last = GET(KEEP);
+  options.delete_delay_ms = GET(DELAY);
+  options.ttl_seconds = GET(TTL);
   options.event_cb = show_event;
+  borrowed_t *lent = malloc(sizeof *lent);
+  tinker_client_options_t client = TINKER_CLIENT_OPTIONS_INIT;
+  *lent = (borrowed_t){"played", {lent->text, lent->text}};
+  client.tags = lent->tags;
+  client.tag_count = 2;
+  client.project_id = client.display_name = lent->text;
+  options.client = &client;
   check_made(tinker_run_open(&run, &options, &error), &error);
+  memset(lent->text, 0xff, sizeof lent->text - 1);
+  free(lent);
   return run;
 }
 
@@ -122,7 +162,7 @@ typedef struct {
   tinker_future_t *commit;
 } begun_t;
 
-static int poisoned_before;
+static long poisoned_before;
 
 static tinker_future_t *batch(tinker_run_t *run, int64_t step, long part,
                               int poison) {
@@ -132,8 +172,8 @@ static tinker_future_t *batch(tinker_run_t *run, int64_t step, long part,
     data[i] = example(step, part + 31 * (long)i, poison);
   }
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
-  if (step == GET(HURRY) && part == GET(PARTS) - 1) {
-    GET(HURRY) = 0;
+  if (step == GET(DEADLINE) && part == GET(PARTS) - 1) {
+    GET(DEADLINE) = 0;
     call.timeout_ms = 300;
   }
   tinker_future_t *f = tinker_run_forward_backward(run, data, n, NULL, &call);
@@ -155,8 +195,8 @@ static void begin(tinker_run_t *run, const tinker_run_step_t *step,
       b->forward[b->parts++] = tinker_future_retain(step->forward[part]);
       continue;
     }
-    int poison = step->step == GET(POISON) && !poisoned_before;
-    if (poison) poisoned_before = 1;
+    int poison = step->step == GET(POISON) && poisoned_before < GET(POISONS);
+    if (poison) poisoned_before++;
     b->forward[b->parts++] = batch(run, step->step, part, poison);
   }
   tinker_future_t *optim = step->optim ? tinker_future_retain(step->optim)
@@ -164,6 +204,23 @@ static void begin(tinker_run_t *run, const tinker_run_step_t *step,
   if (step->step == GET(KILL)) raise(SIGKILL);
   b->commit = tinker_run_commit(run, &cursor, sizeof cursor, NULL);
   tinker_future_release(optim);
+}
+
+static tinker_future_t *asked[2];
+
+static void ask(tinker_run_t *run) {
+  for (int i = 0; i < 2; i++) asked[i] = tinker_run_checkpoint(run, NULL);
+}
+
+static void show_asked(void) {
+  for (int i = 0; i < 2 && asked[i]; i++) {
+    const char *path = NULL;
+    int rc = tinker_future_wait(asked[i], -1);
+    const tinker_error_t *error = tinker_future_error(asked[i]);
+    if (rc == 0) check(tinker_future_get_checkpoint(asked[i], &path));
+    printf("asked: %s\n", rc ? tinker_error_message(error) : path);
+    tinker_future_release(asked[i]);
+  }
 }
 
 static int end(begun_t *b) {
@@ -186,31 +243,25 @@ static int end(begun_t *b) {
 static void go_past(tinker_run_t *run) {
   tinker_trainer_t *trainer = NULL;
   tinker_datum_t *datum = example(1, 0, 0);
-  tinker_call_options_t tagged = TINKER_CALL_OPTIONS_INIT;
-  tagged.tag = 1; /* the caller's own, though the run numbers so, too */
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   check(tinker_run_get_trainer(run, &trainer));
+  call.tag = GET(PAST) > 1 ? (uint64_t)GET(PAST) : 0;
   tinker_future_t *f =
-      tinker_trainer_forward_backward(trainer, &datum, 1, NULL, &tagged);
+      tinker_trainer_forward_backward(trainer, &datum, 1, NULL, &call);
   int rc = tinker_future_wait(f, -1);
   printf("past: %s: %s\n", tinker_code_name(rc),
          tinker_error_message(tinker_future_error(f)));
   tinker_future_release(f);
   finish(tinker_trainer_forward(trainer, &datum, 1, NULL, NULL));
+  printf("words: %s, %s\n", tinker_code_name(tinker_run_distrust(run, "\xff")),
+         tinker_code_name(tinker_run_resume(run, "\xff")));
   tinker_datum_release(datum);
   tinker_trainer_release(trainer);
 }
 
-/* What belongs to no step: the service has not taken it when we die. */
-static void evaluate(tinker_run_t *run) {
-  tinker_trainer_t *trainer = NULL;
-  tinker_datum_t *data[200];
-  check(tinker_run_get_trainer(run, &trainer));
-  for (long i = 0; i < 200; i++) data[i] = example(1, 31 * i, 0);
-  tinker_future_t *f = tinker_trainer_forward(trainer, data, 200, NULL, NULL);
-  if (tinker_future_wait(f, 1000) == TINKER_EAGAIN) raise(SIGKILL);
-  tinker_future_release(f);
-  for (long i = 0; i < 200; i++) tinker_datum_release(data[i]);
-  tinker_trainer_release(trainer);
+static void pause_ms(long ms) {
+  struct timespec t = {ms / 1000, (ms % 1000) * 1000000};
+  nanosleep(&t, NULL);
 }
 
 static void fork_workers(void) {
@@ -222,15 +273,77 @@ static void fork_workers(void) {
   }
 }
 
-static tinker_future_t *next_step(tinker_run_t *run) {
-  for (;;) {
-    tinker_future_t *next = tinker_run_next(run, NULL);
-    if (GET(PATIENCE)-- <= 0 || tinker_future_wait(next, -1) == 0) {
-      return await(next);
+/* Every function of a run is refused in a child, and returns. */
+static void use_in_child(tinker_run_t *run) {
+  tinker_trainer_t *trainer = NULL;
+  tinker_datum_t *datum = example(1, 0, 0);
+  int status = 0;
+  pid_t child = fork();
+  if (child == 0) {
+    tinker_future_t *calls[] = {
+        tinker_run_next(run, NULL),
+        tinker_run_forward_backward(run, &datum, 1, NULL, NULL),
+        tinker_run_optim_step(run, NULL, NULL),
+        tinker_run_commit(run, NULL, 0, NULL),
+        tinker_run_checkpoint(run, NULL)};
+    size_t n = sizeof calls / sizeof calls[0];
+    int bad = 0;
+    for (size_t i = 0; i < n; i++) {
+      bad += tinker_future_status(calls[i]) != TINKER_EFORKED;
     }
+    bad += tinker_run_get_trainer(run, &trainer) != TINKER_EFORKED;
+    bad += tinker_run_distrust(run, "a child says so") != TINKER_EFORKED;
+    bad += tinker_run_resume(run, "a child says so") != TINKER_EFORKED;
+    tinker_run_release(run);
+    _exit(bad);
+  }
+  waitpid(child, &status, 0);
+  printf("child: %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+  tinker_datum_release(datum);
+}
+
+/* Until tinker_run_next() has ended the run takes no other call of a step,
+ * though the one who made it has given it up. */
+static tinker_future_t *hurried_next(tinker_run_t *run) {
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  call.timeout_ms = 1;
+  for (;;) {
+    tinker_future_t *next = tinker_run_next(run, &call);
+    if (tinker_future_wait(next, -1) != TINKER_ETIMEDOUT) return next;
+    tinker_future_release(next);
+    tinker_future_release(tinker_run_optim_step(run, NULL, NULL));
+    tinker_future_release(tinker_run_commit(run, NULL, 0, NULL));
+    tinker_future_release(tinker_run_checkpoint(run, NULL));
+  }
+}
+
+/* The future of a step; a run that has stopped may be allowed to go on. */
+static tinker_future_t *next_of(tinker_run_t *run) {
+  tinker_future_t *next =
+      GET(HURRY) ? hurried_next(run) : tinker_run_next(run, NULL);
+  while (GET(PATIENCE)-- > 0 && tinker_future_wait(next, -1) != 0) {
     fprintf(stderr, "%s\n", tinker_error_message(tinker_future_error(next)));
     tinker_future_release(next);
+    next = tinker_run_next(run, NULL);
   }
+  if (tinker_future_wait(next, -1) == TINKER_ESTATE && GET(RESUME) > 0) {
+    GET(RESUME)--;
+    tinker_future_release(next);
+    check(tinker_run_resume(run, "somebody has looked at it"));
+    next = tinker_run_next(run, NULL);
+  }
+  return await(next);
+}
+
+/* A run is given back while it waits for a service. */
+static int leave(tinker_run_t *run) {
+  tinker_future_t *next = tinker_run_next(run, NULL);
+  int waited = tinker_future_wait(next, GET(LEAVE));
+  tinker_run_release(run);
+  printf("left: %s, %s\n", tinker_code_name(waited),
+         tinker_code_name(tinker_future_wait(next, -1)));
+  tinker_future_release(next);
+  return 0;
 }
 
 int main(int argc, char **argv) {
@@ -241,17 +354,24 @@ int main(int argc, char **argv) {
   read_settings(argc, argv);
   setvbuf(stdout, NULL, _IOLBF, 0);
   tinker_run_t *run = open_run(argv[1]);
+  if (GET(LEAVE) >= 0) return leave(run);
   while (!done) {
-    tinker_future_t *next = next_step(run);
+    tinker_future_t *next = next_of(run);
     check(tinker_future_get_run_step(next, &step));
     done = step->done;
+    if (step->rolled_back) printf("rolled back to %d\n", (int)step->step);
     if (step->step == 1 && !done) fork_workers();
-    if (step->step == GET(EVAL)) evaluate(run);
-    if (step->step == 2 && GET(PAST)) {
-      GET(PAST) = 0;
-      go_past(run);
+    if (step->step == 2 && GET(FORKED)) {
+      GET(FORKED) = 0;
+      use_in_child(run);
     }
+    if (step->step == 2 && GET(PAST)) {
+      go_past(run);
+      GET(PAST) = 0;
+    }
+    if (!done) pause_ms(GET(PAUSE));
     if (!done) begin(run, step, &begun[count++]);
+    if (step->step == GET(ASKED) && !asked[0]) ask(run);
     tinker_future_release(next);
     while (count > 0 && (done || count == GET(AHEAD))) {
       int rc = end(&begun[0]);
@@ -263,6 +383,7 @@ int main(int argc, char **argv) {
       if (rc) done = 0;
     }
   }
+  show_asked();
   tinker_run_release(run);
   return 0;
 }

@@ -19,7 +19,9 @@ A path under $source or $root in a script is there too, in each of its forms
 The table of an operation's states in docs/internals/client-flow.md must be that
 of src/flow/op.c, and its list of a part's states the enum of src/flow/op.h. The
 tables under "Lives" in docs/internals/service.md must be those of
-local/service/core/states.c.
+local/service/core/states.c. The table of records in docs/internals/recovery.md must
+be that of recovery/journal/record.h, with the files of recovery/run/ that write
+each; the table of events in docs/recovery.md has those that a run says.
 """
 import pathlib
 import re
@@ -30,13 +32,15 @@ from test_mirror import expand
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLOW = "docs/internals/client-flow.md"
 SERVICE = "docs/internals/service.md"
+RECOVERY = "docs/internals/recovery.md"
+EVENTS = "docs/recovery.md"
 LIVES = {"session": "Session", "model": "Model", "op": "Call"}  # in states.c, and its heading on the page
-SOURCES = ("include", "src", "local", "tests", "examples", "scripts", "bench",
+SOURCES = ("include", "src", "local", "recovery", "tests", "examples", "scripts", "bench",
            "demo", "cmake")
 SCRIPT_PATH = re.compile(r"\$\{?(?:source|root)\}?/([\w.{},*$/-]+)")
 # Files that exist only where a program runs, or that belong to others.
 ELSEWHERE = re.compile(
-    r"^(/|~|\.\.|https?:|unix:|tinker:)|^(checkpoints|snapshots|lost)/|"
+    r"^(/|~|\.\.|https?:|unix:|tinker:)|^(checkpoints|snapshots|lost|runs)/|"
     r"^[\d.]+/[smh]$|"  # a rate
     r"^(build|out|api/v1|health|_operator|_test|_faults)(/|$)|"
     r"^(\w+/)*(config\.json|tokenizer\.json|tinker\.json|store\.db\S*|"
@@ -243,6 +247,62 @@ def check_states(root):
     return faults
 
 
+def records_of_code(root):
+    """{name: (number, files that name it)}, but for those that read all."""
+    header = (root / "recovery/journal/record.h").read_text(encoding="utf-8")
+    table = {name: (number, set())
+             for name, number in re.findall(r"X\((\w+), (\d+)\)", header)}
+    for path in sorted((root / "recovery").rglob("*.c")):
+        text = path.read_text(encoding="utf-8")
+        for name in re.findall(r"\bTINKER__REC_([A-Z_]+)\b", text):
+            if name in table and path.parent.name != "journal":
+                table[name][1].add(str(path.relative_to(root)))
+    return table
+
+
+def records_of_page(text):
+    rows = re.findall(r"^\| ([A-Z_]+) \| (\d+) \| ([^|]*) \|", text, re.M)
+    return {name: (number, set(re.findall(r"`([^`]+)`", files)))
+            for name, number, files in rows}
+
+
+def check_records(page, code):
+    """The page has every record with its number, every file of the run that
+    names it, and no file that doesn't."""
+    faults = [f"{RECOVERY}: there is no record {name}"
+              for name in sorted(set(page) - set(code))]
+    for name, (number, files) in code.items():
+        said, of = page.get(name, (None, set()))
+        run = {f for f in files if f.startswith("recovery/run/")}
+        if said != number or not run <= of <= files:
+            faults.append(f"{RECOVERY}: record {name} is {number}, of "
+                          f"{sorted(files)}; the page says {said}, {sorted(of)}")
+    return faults
+
+
+def events_of_code(root):
+    """What recovery/ says to the program: the names in tinker__rec_say()."""
+    found = set()
+    for path in sorted((root / "recovery").rglob("*.c")):
+        for call in re.findall(r"\btinker__rec_say\(([^;]*);",
+                               path.read_text(encoding="utf-8")):
+            found |= set(re.findall(r'"(\w+)"', call))
+    return found
+
+
+def events_of_page(text):
+    section = text[text.index("\n## Events\n"):]
+    section = section[:section.index("\n## ", 5)]
+    first = re.findall(r"^\| ([^|]*) \|", section, re.M)
+    return {name for cell in first for name in re.findall(r"`(\w+)`", cell)}
+
+
+def check_events(page, code):
+    return [f"{EVENTS}: the event {name} is " + (
+        "not said" if name in page else "missing")
+        for name in sorted(page ^ code)]
+
+
 def check_itself(tree):
     """What is not there is found."""
     page = ROOT / "docs/architecture.md"
@@ -254,6 +314,17 @@ def check_itself(tree):
                  "flow/op.c", "boot", "store.db", "tinker_client_dump()",
                  "architecture.md", "local/service/*/*.c"):
         assert not check_word(tree, word, None, page), word
+    assert check_events({"a", "b"}, {"b", "c"}) == [
+        f"{EVENTS}: the event a is not said", f"{EVENTS}: the event c is missing"]
+    code = {"A": ("1", {"recovery/run/a.c"}), "B": ("2", set())}
+    assert not check_records({"A": ("1", {"recovery/run/a.c"}),
+                              "B": ("2", set())}, code)
+    for wrong in ({"A": ("1", set()), "B": ("2", set())},
+                  {"A": ("9", {"recovery/run/a.c"}), "B": ("2", set())},
+                  {"A": ("1", {"recovery/run/a.c"})},
+                  {"A": ("1", {"recovery/run/a.c"}),
+                   "B": ("2", {"recovery/run/a.c"})}):
+        assert len(check_records(wrong, code)) == 1, wrong
     script = ('for f in "$root"/{src/base,src/gone}/*.c \\\n'
               '  "$source/local/engine/sampler.c" "$root/bench/engine_$x.py"; do\n'
               '  rm "$root/build/x"')
@@ -273,6 +344,12 @@ def main():
     tree = Tree(ROOT)
     check_itself(tree)
     faults = check_states(ROOT) + check_lives(ROOT)
+    faults += check_records(
+        records_of_page((ROOT / RECOVERY).read_text(encoding="utf-8")),
+        records_of_code(ROOT))
+    faults += check_events(
+        events_of_page((ROOT / EVENTS).read_text(encoding="utf-8")),
+        events_of_code(ROOT))
     count = 0
     for path in pages(ROOT):
         count += 1

@@ -75,14 +75,14 @@ Test(check, output, .init = begin, .fini = end) {
       "\n  - match: {name: a}\n    checkpoint:\n      interval:\n",
       "\n# worst case of the defaults\n#  with steps of 10s, saves of 2s, loads "
       "of 500ms\n",
-      "\n#  the model is corrupted                       181        30.8  F01, "
+      "\n#  the model is corrupted                       181        31.0  F01, "
       "T3, T6, T8, I6\n",
       "\n#  saves fail, then the model is lost      no bound    no bound  "
       "F49\n",
       "\n#  the account is blocked                         0      4320.0  "
       "stopped then; F86\n",
       "\n# worst case of runs[0]\n",
-      "\n#  the model is corrupted                        21         4.2  F01, "
+      "\n#  the model is corrupted                        21         4.3  F01, "
       "T3, T6, T8, I6\n",
       "\n#  the trainer hangs                              0         1.6  F61, "
       "T4, T6, T7\n",
@@ -91,7 +91,7 @@ Test(check, output, .init = begin, .fini = end) {
       "4\n",
       "\n#  each save: 4 data forwarded, a load (500ms) before it is used or "
       "another one is deleted\n",
-      "\n#  optimizer canary: 2 loads and 2 steps (21s) for each base and "
+      "\n#  optimizer canary: 3 loads and 3 steps (31500ms) for each base and "
       "day\n"};
   for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
     cr_assert(strstr(tinker__buf_cstr(&out), lines[i]), "no %s in %s", lines[i],

@@ -1,0 +1,66 @@
+"""tinker-recoverd is killed before, and after, every call of the system that makes
+something durable or sends something, while its trainer dies once. The next
+daemon goes on from whatever that left: no step is lost or taken twice, and never
+do two trainers work.
+
+  recover_daemon_kill.py LOCALD MODEL RECOVERD TRAINER KILL_AT.SO [all]
+
+Without "all" every tenth boundary is tried."""
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))
+from recover_daemon import Folder, undisturbed
+
+LIBRARY = sys.argv[5]
+EVERY_NTH = 1 if sys.argv[6:] == ["all"] else 10
+WORDS = ["kill=9"]
+
+
+def run_until(folder, **env):
+    """The daemon's exit status. Its trainer doesn't get the library."""
+    folder.env.update(env, LD_PRELOAD=LIBRARY)
+    try:
+        return folder.run(*WORDS)
+    finally:
+        for name in (*env, "LD_PRELOAD"):
+            del folder.env[name]
+
+
+def calls():
+    folder = Folder()
+    path = os.path.join(folder.service.dir, "count")
+    assert run_until(folder, TINKER_KILL_COUNT=path) == 0, folder.text()
+    assert len(folder.events("started")) == 2, folder.text()
+    with open(path, encoding="utf-8") as f:
+        count = int(f.read())
+    folder.end()
+    return count
+
+
+def main():
+    want = undisturbed()
+    total = calls()
+    tried = died = found = 0
+    for at in range(1, total + 1, EVERY_NTH):
+        folder = Folder()
+        after = (at // EVERY_NTH) % 2
+        status = run_until(folder, TINKER_KILL_AT=str(at),
+                           TINKER_KILL_AFTER=str(after))
+        assert status in (0, -signal.SIGKILL), (at, after, folder.text())
+        died += status != 0
+        assert folder.run(*WORDS) == 0, (at, after, folder.text())
+        folder.check(want)
+        # One that is refused the run's lock would have said so.
+        assert "another process works" not in folder.text(), folder.text()
+        found += len(folder.events("found"))
+        tried += 1
+        folder.end()
+    assert died > tried // 2, (died, tried)
+    print(f"{tried} of {total} boundaries, {died} deaths, {found} trainers"
+          " found again: no step lost")
+
+
+if __name__ == "__main__":
+    main()
