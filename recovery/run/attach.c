@@ -177,8 +177,9 @@ static int body_of(tinker__rec_epoch_t *e, const tinker__rec_op_t *op,
                    char *why, size_t why_len) {
   unsigned char found[TINKER__SHA256_LEN];
   if (op->side) {
-    return tinker__rec_bodies_read(&e->bodies, op->step, r->offset, r->len,
-                                   r->sha256, out, why, why_len);
+    return tinker__rec_bodies_read(
+        &e->bodies, TINKER__REC_BODIES_OF(op->slot, op->step), r->offset,
+        r->len, r->sha256, out, why, why_len);
   }
   size_t at = (size_t)r->offset;
   if (at > op->bytes_len || r->len > op->bytes_len - at ||

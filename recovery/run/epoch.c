@@ -68,6 +68,7 @@ int tinker__rec_epoch_open(tinker_run_t *run, int64_t number,
   e->run = run;
   e->number = number;
   e->bodies.fd = -1;
+  e->bodies_from = run->state.committed;
   tinker__list_init(&e->made);
   tinker__list_init(&e->tickets);
   tinker__list_init(&e->link);

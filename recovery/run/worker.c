@@ -228,7 +228,7 @@ static int commit(tinker_run_t *run, tinker__rec_step_t *s,
   if (rc == 0 && loss.known) rc = compare_past(run, s, loss.sum, f);
   if (rc == 0) rc = note_commit(run, s, &loss, f);
   if (rc != 0) return rc;
-  tinker__rec_bodies_drop(&run->epoch->drops, s->number);
+  tinker__rec_bodies_done(run->epoch, s->number);
   settle_ckpt(run, s);
   tinker__rec_retain(run);
   tinker__rec_cookbook(run);

@@ -445,6 +445,20 @@ def killed_when_back():
     run.end()
 
 
+def killed_between_steps():
+    """A large request that belongs to no step, and was not taken, is sent again
+    as any other: the model waits for its number."""
+    run = Run([{"seq_id": 9, "times": 6, "act": "status", "status": 503}],
+              ["big", 200, "steps", 6])
+    assert run.run("eval", 5, "every", 100) == -signal.SIGKILL, run.errors
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed(run.settings)
+    assert not run.said("incident"), run.errors
+    left = os.listdir(os.path.join(run.folder, "runs", "numbers"))
+    assert not [f for f in left if f.endswith(".bodies")], left
+    run.end()
+
+
 def disk_is_full():
     """A journal that can't be written any more costs no step: the run waits to
     be opened again, and nothing else is tried."""
@@ -460,7 +474,7 @@ def disk_is_full():
     run.end()
 
 
-OTHERS = [save_answered_late, killed_when_back, disk_is_full,
+OTHERS = [save_answered_late, killed_between_steps, killed_when_back, disk_is_full,
           bad_options, all_refused, permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning, resumed, forked,
           killed_before_it_left, killed_before_it_left_strict,

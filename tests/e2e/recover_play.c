@@ -17,8 +17,9 @@
  * before each step), cancel (the step whose first batch is canceled at
  * once), deadline (the step whose last batch has 300 ms), patience (times that
  * it asks again for a step that it did not get), reborn (the model, from 1 on,
- * right after whose making it kills itself). It prints "rolled back to N" and
- * "step N: loss X" for each committed step. */
+ * right after whose making it kills itself), eval (the step before which it
+ * asks for the losses of 200 examples, and dies of impatience). It prints
+ * "rolled back to N" and "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -39,7 +40,8 @@ static struct {
     {"past", 0},   {"poisons", 1},  {"resume", 0},     {"forked", 0},
     {"asked", 0},  {"keep", 0},     {"delay", 900000}, {"ttl", -1},
     {"leave", -1}, {"hurry", 0},    {"pause", 0},      {"watch", 10000},
-    {"cancel", 0}, {"deadline", 0}, {"patience", 0},   {"reborn", 0}};
+    {"cancel", 0}, {"deadline", 0}, {"patience", 0},   {"reborn", 0},
+    {"eval", 0}};
 enum {
   STEPS,
   EVERY,
@@ -68,7 +70,8 @@ enum {
   CANCEL,
   DEADLINE,
   PATIENCE,
-  REBORN
+  REBORN,
+  EVAL
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -264,6 +267,19 @@ static void pause_ms(long ms) {
   nanosleep(&t, NULL);
 }
 
+/* What belongs to no step: the service has not taken it when we die. */
+static void evaluate(tinker_run_t *run) {
+  tinker_trainer_t *trainer = NULL;
+  tinker_datum_t *data[200];
+  check(tinker_run_get_trainer(run, &trainer));
+  for (long i = 0; i < 200; i++) data[i] = example(1, 31 * i, 0);
+  tinker_future_t *f = tinker_trainer_forward(trainer, data, 200, NULL, NULL);
+  if (tinker_future_wait(f, 1000) == TINKER_EAGAIN) raise(SIGKILL);
+  tinker_future_release(f);
+  for (long i = 0; i < 200; i++) tinker_datum_release(data[i]);
+  tinker_trainer_release(trainer);
+}
+
 static void fork_workers(void) {
   for (long i = 0; i < GET(WORKERS); i++) {
     if (fork() == 0) {
@@ -365,6 +381,7 @@ int main(int argc, char **argv) {
       GET(FORKED) = 0;
       use_in_child(run);
     }
+    if (step->step == GET(EVAL)) evaluate(run);
     if (step->step == 2 && GET(PAST)) {
       go_past(run);
       GET(PAST) = 0;
