@@ -46,6 +46,7 @@ struct tinker__rec_file_s {
   pthread_mutex_t lock;
   int64_t generation;
   atomic_bool failed;
+  atomic_bool *tell; /* set when a record could not be written; may be NULL */
   /* Under the lock: of the last record that was submitted. */
   int64_t last;
   unsigned char hash[TINKER__SHA256_LEN];
@@ -325,6 +326,7 @@ int tinker__rec_file_open(tinker__rec_file_t **out,
   if (!f) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   f->mem = spec->mem;
   f->world = spec->world;
+  f->tell = spec->failed;
   spec->world->boot_id(spec->world->user, f->boot);
   pthread_mutex_init(&f->lock, NULL);
   rc = open_db(f, spec, why, why_len);
@@ -360,6 +362,7 @@ static void on_written(void *user, int rc) {
   pending_t p = *(pending_t *)user;
   tinker__mem_free(p.file->mem, user);
   if (rc != 0) atomic_store(&p.file->failed, true);
+  if (rc != 0 && p.file->tell) atomic_store(p.file->tell, true);
   if (p.done) p.done(p.user, rc);
 }
 

@@ -17,6 +17,7 @@
 #ifndef TINKER_RECOVERY_JOURNAL_FILE_H
 #define TINKER_RECOVERY_JOURNAL_FILE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/world.h"
@@ -40,6 +41,7 @@ typedef struct tinker__rec_file_spec_s {
   bool relaxed;        /* survives the death of processes, not of the machine */
   bool own; /* of a reader: nobody else works on the file, so what a writer that
                was killed has left half done may be rolled back */
+  atomic_bool *failed; /* set when a record can't be written; may be NULL */
   tinker__rec_each_cb each; /* may be NULL */
   void *user;
 } tinker__rec_file_spec_t;

@@ -75,6 +75,7 @@ static void epoch_forget(tinker__rec_state_t *s) {
   s->distrusted = NULL;
   s->last_op = 0;
   s->next_seq_id = 1;
+  s->reached_seq_id = 0;
   s->next_model_seq_id = s->next_sampling_session_seq_id = -1;
   s->attached = 0;
 }
@@ -259,6 +260,7 @@ static int fold_ended(const fold_t *x) {
   r->state =
       x->f->end == 0 ? TINKER__REC_REQUEST_RESULT : TINKER__REC_REQUEST_FAILED;
   r->code = x->f->code;
+  if (x->f->end == 0) raise(&x->s->reached_seq_id, r->seq_id);
   return 0;
 }
 
@@ -438,7 +440,7 @@ static void cut_branch(tinker__rec_state_t *s, int64_t epoch, int64_t step) {
 }
 
 /* The commit point of a recovery: from here on the epoch counts, at the step of
- * what it was loaded from. */
+ * what it was loaded from, and the incident is over. */
 static int fold_active(const fold_t *x) {
   tinker__rec_state_t *s = x->s;
   if (x->f->epoch <= s->epoch || x->f->from_step < 0) return TINKER_EFORMAT;
@@ -446,6 +448,7 @@ static int fold_active(const fold_t *x) {
   cut_branch(s, x->f->epoch, x->f->from_step);
   s->epoch = x->f->epoch;
   s->from_step = s->committed = x->f->from_step;
+  s->incident = 0;
   tinker__buf_clear(&s->cursor);
   tinker__buf_add(&s->cursor, x->r->bytes.ptr, x->r->bytes.len);
   raise(&s->last_epoch, s->epoch);

@@ -146,14 +146,40 @@ static bool by_id(const tinker__rec_op_t *op, bool resend) {
   return !resend;
 }
 
+/* Was all of it refused, so that the model has nothing of it? */
+static bool is_refused(const tinker__rec_op_t *op) {
+  for (size_t i = 0; i < op->request_count; i++) {
+    if (op->requests[i].state != TINKER__REC_REQUEST_FAILED ||
+        op->requests[i].code != TINKER_EREJECTED) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s) {
+  size_t parts = 0;
+  bool moved = false;
+  pthread_mutex_lock(&run->lock);
+  TINKER__LIST_EACH(l, tmp, &run->state.ops) {
+    const tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
+    if (op->step != s->number || is_refused(op)) continue;
+    if (op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD) parts++;
+    if (op->slot == TINKER__REC_SLOT_OPTIM) moved = true;
+  }
+  pthread_mutex_unlock(&run->lock);
+  return moved && parts < s->forward_count;
+}
+
 /* The bytes of one request, as they were sent. */
 static int body_of(tinker__rec_epoch_t *e, const tinker__rec_op_t *op,
                    const tinker__rec_request_t *r, tinker__buf_t *out,
                    char *why, size_t why_len) {
   unsigned char found[TINKER__SHA256_LEN];
   if (op->side) {
-    return tinker__rec_bodies_read(&e->bodies, op->step, r->offset, r->len,
-                                   r->sha256, out, why, why_len);
+    return tinker__rec_bodies_read(
+        &e->bodies, TINKER__REC_BODIES_OF(op->slot, op->step), r->offset,
+        r->len, r->sha256, out, why, why_len);
   }
   size_t at = (size_t)r->offset;
   if (at > op->bytes_len || r->len > op->bytes_len - at ||
@@ -238,16 +264,25 @@ static tinker__rec_step_t *late_of(tinker_run_t *run) {
   return s;
 }
 
+/* The step that an operation is of; NULL = of none that is known. A save or a
+ * probe has the weights of its step only behind that step's optim_step: the
+ * client lets it go where the optim_step failed. */
+static tinker__rec_step_t *owner_of(tinker_run_t *run,
+                                    const tinker__rec_op_t *op) {
+  int64_t committed = run->state.committed;
+  if (is_checkpoint(op)) {
+    tinker__rec_step_t *last = tinker__rec_step_last(run);
+    if (op->step == committed) return late_of(run);
+    return last && last->number == op->step && last->optim ? last : NULL;
+  }
+  return op->step > committed ? step_of(run, op->step) : NULL;
+}
+
 /* Puts the future where its operation belongs. Takes it over. */
 static int place(tinker_run_t *run, const tinker__rec_op_t *op,
                  tinker_future_t *future) {
-  tinker__rec_step_t *s = NULL;
+  tinker__rec_step_t *s = owner_of(run, op);
   int rc = 0;
-  if (op->step > run->state.committed) {
-    s = step_of(run, op->step);
-  } else if (is_checkpoint(op)) {
-    s = late_of(run);
-  }
   switch (op->slot) {
   case TINKER__REC_SLOT_FORWARD_BACKWARD:
     if (s) rc = tinker__rec_step_add(run, s, future, op->batch);
@@ -290,17 +325,6 @@ static bool is_answered(const tinker__rec_op_t *op) {
   return true;
 }
 
-/* Was all of it refused, so that the model has nothing of it? */
-static bool is_refused(const tinker__rec_op_t *op) {
-  for (size_t i = 0; i < op->request_count; i++) {
-    if (op->requests[i].state != TINKER__REC_REQUEST_FAILED ||
-        op->requests[i].code != TINKER_EREJECTED) {
-      return false;
-    }
-  }
-  return true;
-}
-
 /* A training operation of which a part failed. */
 static bool is_half_done(const tinker_run_t *run, const tinker__rec_op_t *op) {
   if (op->step <= run->state.committed) return false;
@@ -312,6 +336,32 @@ static bool is_half_done(const tinker_run_t *run, const tinker__rec_op_t *op) {
     if (op->requests[i].state == TINKER__REC_REQUEST_FAILED) return true;
   }
   return false;
+}
+
+/* Was a number of it refused, and nothing behind it carried out? The service
+ * may wait for that number, which nobody sends again. */
+static bool is_hole(const tinker_run_t *run, const tinker__rec_op_t *op) {
+  for (size_t i = 0; i < op->request_count; i++) {
+    const tinker__rec_request_t *r = &op->requests[i];
+    if (r->state == TINKER__REC_REQUEST_FAILED && !r->id &&
+        r->seq_id > run->state.reached_seq_id) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Why the model can't be gone on with, because of an operation that failed;
+ * NULL = it can. */
+static const char *torn_by(const tinker_run_t *run,
+                           const tinker__rec_op_t *op) {
+  if (is_hole(run, op)) {
+    return "was refused, and the service may wait for it";
+  }
+  if (!is_refused(op) && is_half_done(run, op)) {
+    return "has failed, and the model has what was accepted of it";
+  }
+  return NULL;
 }
 
 static bool wanted(const tinker_run_t *run, const tinker__rec_op_t *op) {
@@ -327,14 +377,12 @@ static int adopt_all(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
   pthread_mutex_lock(&run->lock);
   TINKER__LIST_EACH(l, tmp, &run->state.ops) {
     tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
-    if (rc != 0 || !wanted(run, op)) continue;
-    if (is_half_done(run, op)) {
-      rc = tinker__why(why, sizeof why, TINKER_ESTATE,
-                       "a part of step %lld has failed, and the model has "
-                       "what was accepted of it",
-                       (long long)op->step);
-      continue;
+    const char *torn = torn_by(run, op);
+    if (rc == 0 && torn) {
+      rc = tinker__why(why, sizeof why, TINKER_ESTATE, "a part of step %lld %s",
+                       (long long)op->step, torn);
     }
+    if (rc != 0 || !wanted(run, op)) continue;
     tinker_future_t *future = adopt(run, e, op, resend, why, sizeof why);
     rc = future ? place(run, op, future) : TINKER_ENOMEM;
   }
@@ -364,6 +412,33 @@ static int place_cursors(tinker_run_t *run) {
   }
   pthread_mutex_unlock(&run->lock);
   return rc;
+}
+
+/* Is what was found the steps after the last committed one, each complete but
+ * for the last? */
+static bool in_order(const tinker_run_t *run) {
+  int64_t next = run->state.committed + 1;
+  TINKER__LIST_EACH(l, tmp, &run->steps) {
+    const tinker__rec_step_t *s =
+        TINKER__CONTAINER(l, tinker__rec_step_t, link);
+    bool last = s == tinker__rec_step_last(run);
+    if (s->number != next++ || !s->forward_count) return false;
+    if (!last && !s->committing) return false;
+  }
+  return true;
+}
+
+static int check_order(tinker_run_t *run, tinker__rec_fault_t *f) {
+  pthread_mutex_lock(&run->lock);
+  bool fine = in_order(run);
+  pthread_mutex_unlock(&run->lock);
+  if (fine) return 0;
+  local_fault(f, TINKER_ESTATE,
+              "a part of a step was not carried out, and what was called after "
+              "it was");
+  f->model = true;
+  f->unknown = false;
+  return TINKER_ESTATE;
 }
 
 /* One that the run can go back to. */
@@ -433,6 +508,7 @@ static int attach(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
   pthread_mutex_unlock(&run->lock);
   rc = adopt_all(run, e, resend, f);
   if (rc == 0) rc = place_cursors(run);
+  if (rc == 0) rc = check_order(run, f);
   if (rc != 0) return rc;
   pthread_mutex_lock(&run->lock);
   run->epoch = e;

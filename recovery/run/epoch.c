@@ -13,6 +13,7 @@ static int open_file(tinker__rec_epoch_t *e, char *why, size_t why_len) {
   const tinker__rec_file_spec_t spec = {.mem = &run->mem,
                                         .world = run->world,
                                         .path = path,
+                                        .failed = &run->unwritten,
                                         .lineage = run->options.name,
                                         .epoch = e->number};
   int rc = tinker__rec_folder_file(&folder, e->number, path, why, why_len);
@@ -67,6 +68,7 @@ int tinker__rec_epoch_open(tinker_run_t *run, int64_t number,
   e->run = run;
   e->number = number;
   e->bodies.fd = -1;
+  e->bodies_from = run->state.committed;
   tinker__list_init(&e->made);
   tinker__list_init(&e->tickets);
   tinker__list_init(&e->link);

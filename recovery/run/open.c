@@ -175,6 +175,7 @@ static int open_supervisor(tinker_run_t *run, char *why, size_t why_len) {
   const tinker__rec_file_spec_t spec = {.mem = &run->mem,
                                         .world = run->world,
                                         .path = path,
+                                        .failed = &run->unwritten,
                                         .lineage = run->options.name,
                                         .epoch = 0};
   int rc = tinker__rec_load(&folder, &run->state, why, why_len);

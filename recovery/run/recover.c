@@ -190,9 +190,10 @@ static void forget_steps(tinker_run_t *run, tinker__rec_epoch_t *old) {
   pthread_mutex_unlock(&run->lock);
 }
 
-static int close_incident(tinker_run_t *run, tinker__rec_fault_t *f) {
+static int close_incident(tinker_run_t *run, int64_t incident,
+                          tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
-  facts.incident = run->state.incident;
+  facts.incident = incident;
   facts.epoch = run->state.epoch;
   return note(run, TINKER__REC_INC_CLOSE, run->state.committed, &facts, f);
 }
@@ -217,7 +218,7 @@ static int attempt(tinker_run_t *run, const tinker__rec_ckpt_t *c,
                    tinker__rec_epoch_t *old, tinker__rec_fault_t *f) {
   tinker__rec_epoch_t *e = NULL;
   char why[TINKER__REC_WHY] = "";
-  int64_t number;
+  int64_t number, incident = run->state.incident;
   int rc = tinker__rec_next_epoch(run, &number, f);
   if (rc == 0) {
     rc = tinker__rec_epoch_open(run, number, NULL, 0, &e, why, sizeof why);
@@ -233,7 +234,7 @@ static int attempt(tinker_run_t *run, const tinker__rec_ckpt_t *c,
     return rc;
   }
   forget_steps(run, old);
-  return close_incident(run, f);
+  return close_incident(run, incident, f);
 }
 
 /* --- Levels --------------------------------------------------------------- */

@@ -32,6 +32,11 @@
 #define TINKER__REC_WHY 512 /* bytes of a sentence */
 /* Bodies up to this size are in the record itself. */
 #define TINKER__REC_INLINE (16 << 10)
+/* Name of the file of an operation's bodies: that of its step, which goes with
+ * the step's commit. What belongs to no step has another one, because it is
+ * called after its step was committed. */
+#define TINKER__REC_BODIES_OF(slot, step)                                      \
+  ((slot) == TINKER__REC_SLOT_OTHER ? -1 - (step) : (step))
 
 /* Where a run is. Changed by tinker__rec_run_move() alone. */
 typedef enum {
@@ -123,6 +128,9 @@ typedef struct tinker__rec_epoch_s {
   int64_t next_seq_id;    /* the lock: free, before the epoch is active */
   tinker__link_t tickets; /* the lock */
   tinker__link_t link;    /* of the run's epochs, those in use or those over */
+  /* Files of what belongs to no step are erased up to this step. The run's
+   * thread. */
+  int64_t bodies_from;
   atomic_bool fenced;     /* nothing leaves any more */
   atomic_bool may_finish; /* its session may be finished */
 } tinker__rec_epoch_t;
@@ -184,6 +192,9 @@ struct tinker_run_s {
   pthread_t thread, gate_thread, watch_thread;
   bool threaded, gated, watched; /* they run */
   atomic_bool closing;
+  /* A record could not be written, so the state has what the disk lacks: only
+   * another process, or this one with the run opened again, can go on. */
+  atomic_bool unwritten;
   /* The run's thread: when a service was last seen to restore an optimizer. */
   bool optimizer_proven;
   int64_t optimizer_proven_ms; /* of the boot clock */
@@ -273,6 +284,9 @@ void tinker__rec_epoch_free(tinker__rec_epoch_t *e);
 /* Announces an operation: its number, for the tag of the call. 0 = no
  * memory. */
 void tinker__rec_tickets_free(tinker__rec_epoch_t *e);
+/* Erases the bodies of a step that is committed, and of what was called between
+ * steps and has ended. The run's thread. */
+void tinker__rec_bodies_done(tinker__rec_epoch_t *e, int64_t step);
 /* Operations up to the step need no description any more. Under the lock. */
 void tinker__rec_epoch_forget(tinker__rec_epoch_t *e, int64_t step);
 uint64_t tinker__rec_epoch_made(tinker__rec_epoch_t *e, int64_t step,
@@ -292,6 +306,9 @@ int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f);
  * Under the lock. */
 void tinker__rec_take_noise(tinker_run_t *run);
 int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f);
+/* Has an optim_step gone without all the forward_backward that the program has
+ * called before it? The step's operations have ended. */
+bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s);
 int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f);
 /* The model of a run that begins at step 1, in a new epoch, and activated. */
 int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,

@@ -180,7 +180,8 @@ static int keep_bodies(tinker__rec_epoch_t *e, const tinker__rec_made_t *made,
                        bool side, tinker__buf_t *bytes, char *why,
                        size_t why_len) {
   if (made->again) return 0;
-  return side ? side_bodies(e, made->step, in, sent, why, why_len)
+  int64_t file = TINKER__REC_BODIES_OF(made->slot, made->step);
+  return side ? side_bodies(e, file, in, sent, why, why_len)
               : inline_bodies(in, sent, bytes);
 }
 
@@ -350,6 +351,31 @@ static int on_fence(void *user, const char *model_id, char *why,
 void tinker__rec_tickets_free(tinker__rec_epoch_t *e) {
   TINKER__LIST_EACH(l, tmp, &e->tickets) {
     ticket_free(TINKER__CONTAINER(l, ticket_t, link));
+  }
+}
+
+/* Under the lock. */
+static bool is_open(const tinker__rec_epoch_t *e, int64_t step) {
+  TINKER__LIST_EACH(l, tmp, &e->tickets) {
+    if (TINKER__CONTAINER(l, ticket_t, link)->step == step) return true;
+  }
+  TINKER__LIST_EACH(l, tmp, &e->run->state.ops) {
+    const tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
+    if (op->step == step && op->slot == TINKER__REC_SLOT_OTHER) return true;
+  }
+  return false;
+}
+
+void tinker__rec_bodies_done(tinker__rec_epoch_t *e, int64_t step) {
+  tinker__rec_bodies_drop(&e->drops, step);
+  while (e->bodies_from < step) {
+    pthread_mutex_lock(&e->run->lock);
+    bool open = is_open(e, e->bodies_from);
+    pthread_mutex_unlock(&e->run->lock);
+    if (open) return;
+    tinker__rec_bodies_drop(
+        &e->drops,
+        TINKER__REC_BODIES_OF(TINKER__REC_SLOT_OTHER, e->bodies_from++));
   }
 }
 

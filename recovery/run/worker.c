@@ -110,7 +110,7 @@ typedef struct {
 
 /* Its futures, in the order in which they end. The loss is not
  * known if the service sends none, which says nothing of the model. */
-static int await_step(tinker__rec_step_t *s, loss_t *loss,
+static int await_step(tinker_run_t *run, tinker__rec_step_t *s, loss_t *loss,
                       tinker__rec_fault_t *f) {
   int rc = 0;
   *loss = (loss_t){0, true};
@@ -122,7 +122,10 @@ static int await_step(tinker__rec_step_t *s, loss_t *loss,
     }
     loss->sum += one;
   }
-  return rc != 0 ? rc : tinker__rec_await(s->optim, f);
+  if (rc == 0) return tinker__rec_await(s->optim, f);
+  tinker_future_wait(s->optim, -1); /* what became of it decides, too */
+  if (!f->model && tinker__rec_step_is_torn(run, s)) f->model = true;
+  return rc;
 }
 
 /* A step that was done before, on a branch that was cut off, has to come out as
@@ -219,13 +222,13 @@ static void tell_watch(tinker_run_t *run, const tinker__rec_fault_t *f) {
 static int commit(tinker_run_t *run, tinker__rec_step_t *s,
                   tinker__rec_fault_t *f) {
   loss_t loss;
-  int rc = await_step(s, &loss, f);
+  int rc = await_step(run, s, &loss, f);
   if (rc != 0) tell_watch(run, f);
   if (rc == 0 && loss.known) rc = judge_loss(run, s, loss.sum, f);
   if (rc == 0 && loss.known) rc = compare_past(run, s, loss.sum, f);
   if (rc == 0) rc = note_commit(run, s, &loss, f);
   if (rc != 0) return rc;
-  tinker__rec_bodies_drop(&run->epoch->drops, s->number);
+  tinker__rec_bodies_done(run->epoch, s->number);
   settle_ckpt(run, s);
   tinker__rec_retain(run);
   tinker__rec_cookbook(run);
@@ -304,6 +307,13 @@ static bool operator_spoke(tinker_run_t *run, tinker__rec_fault_t *f) {
   return spoke;
 }
 
+static int not_written(tinker__rec_fault_t *f) {
+  f->code = TINKER_EIO;
+  return tinker__why(f->why, sizeof f->why, TINKER_EIO,
+                     "the run's journal could not be written: what failed is "
+                     "settled when the run is opened again");
+}
+
 /* A model that the monitor has found untrustworthy is given up, also by a
  * process that comes later; an incident that has begun goes on as it is. */
 static void heed_monitor(tinker_run_t *run) {
@@ -344,6 +354,7 @@ static int reach_model(tinker_run_t *run, tinker__rec_phase_t phase,
 /* Until a step can be done, or it is known that none can. */
 static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
   while (!atomic_load(&run->closing)) {
+    if (atomic_load(&run->unwritten)) return not_written(f);
     operator_spoke(run, f);
     heed_monitor(run);
     tinker__rec_phase_t phase = look(run, f);

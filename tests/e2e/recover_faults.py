@@ -6,6 +6,7 @@ steps are lost than promised; or the run stops, and says why.
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -35,10 +36,10 @@ class Run:
         self.folder = os.path.join(self.service.dir, "recovery")
         self.events, self.errors, self.out = [], "", ""
 
-    def start(self, *more):
+    def start(self, *more, **how):
         return subprocess.Popen(
             [sys.argv[3], self.folder, *self.settings, *map(str, more)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how,
             env={**os.environ, "TINKER_MODEL": "m",
                  "TINKER_BASE_URL": "unix:" + self.service.socket})
 
@@ -127,6 +128,17 @@ HEALED = {
     "large_bodies": ([{"endpoint": FB, "nth": 6, "act": "lose_reply"}],
                      ["big", 200, "steps", 6], 0, 0),
     "strict_gate": ([], ["strict", 1], 0, 0),
+    # Before the service has counted them: it waits for their numbers.
+    "optim_refused": ([{"endpoint": OPT, "nth": 6, "act": "status",
+                        "status": 400}], ["ahead", 4], 1, EVERY),
+    "part_refused": ([{"endpoint": FB, "nth": 14, "act": "status",
+                       "status": 400}], ["parts", 3], 1, EVERY),
+    # The optim_step goes without what was canceled.
+    "canceled": ([], ["cancel", 6, "ahead", 4], 1, EVERY),
+    "part_canceled": ([], ["cancel", 6, "parts", 3, "ahead", 4], 1, EVERY),
+    # The save of step 8 goes although steps 6 and 7 failed.
+    "too_late": ([{"endpoint": FB, "nth": 13, "act": "delay", "ms": 1500}],
+                 ["deadline", 6, "parts", 3, "ahead", 4], 0, 0),
 }
 KEYS = ("parts", "big", "steps")  # what changes the losses
 wanted = {}
@@ -436,7 +448,63 @@ def forked():
     run.end()
 
 
-OTHERS = [four_of_five, naive, naive_parts, bad_options, all_refused, permanent, workers_outlive, two_at_once, past_the_run,
+def save_answered_late():
+    """A save that failed, and that a later process has the answer of, is no
+    checkpoint of the step where that one goes on."""
+    run = Run([{"endpoint": "retrieve_future", "of": SAVE, "nth": 1,
+                "act": "status", "status": 422}])
+    assert run.run("kill", 7) == -signal.SIGKILL
+    assert len(run.said("checkpoint_failed")) == 1, run.errors
+    assert run.run() == 0, run.errors
+    for e in run.said("checkpoint"):
+        assert f"-s{e['step']}-" in e["facts"]["name"], e
+    assert run.committed() == undisturbed([])
+    run.end()
+
+
+def killed_when_back():
+    """From the moment where another model counts the incident is over: it costs
+    no second attempt."""
+    run = Run([{"endpoint": OPT, "nth": 7, "act": "corrupt"}],
+              ["attempts", 1])
+    assert run.run("reborn", 2) == -signal.SIGKILL, run.errors
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed([]) and run.lost() == 2, run.errors
+    run.end()
+
+
+def killed_between_steps():
+    """A large request that belongs to no step, and was not taken, is sent again
+    as any other: the model waits for its number."""
+    run = Run([{"seq_id": 9, "times": 6, "act": "status", "status": 503}],
+              ["big", 200, "steps", 6])
+    assert run.run("eval", 5, "every", 100) == -signal.SIGKILL, run.errors
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed(run.settings)
+    assert not run.said("incident"), run.errors
+    left = os.listdir(os.path.join(run.folder, "runs", "numbers"))
+    assert not [f for f in left if f.endswith(".bodies")], left
+    run.end()
+
+
+def disk_is_full():
+    """A journal that can't be written any more costs no step: the run waits to
+    be opened again, and nothing else is tried."""
+    def full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (250000, 250000))
+    run = Run()
+    process = run.start("patience", 5, preexec_fn=full, restore_signals=False)
+    assert run.finish(process) == 1 and not run.said("finished"), run.errors
+    assert "the run's journal could not be written" in run.errors, run.errors
+    assert not run.said("incident") and not run.said("attached"), run.errors
+    assert run.run() == 0, run.errors
+    assert run.committed() == undisturbed([]) and run.lost() == 0, run.errors
+    run.end()
+
+
+OTHERS = [save_answered_late, killed_between_steps, killed_when_back,
+          disk_is_full, four_of_five, naive, naive_parts, bad_options,
+          all_refused, permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning, resumed, forked,
           killed_before_it_left, killed_before_it_left_strict,
           checkpoints_asked_for, given_back_while_it_waits,
@@ -449,7 +517,7 @@ def main():
         if not names or name in names:
             healed(name)
     for name in ("F12_result_gone", "F16_reply_lost", "large_bodies",
-                 "several_parts"):
+                 "several_parts", "part_refused"):
         if not names or "killed" in names:
             killed_with(name)
     for other in OTHERS:

@@ -14,10 +14,15 @@
  * of waiting for a model after which it gives the run back), hurry (1: it
  * waits for no step longer than a millisecond, and tries other calls in
  * between), keep, delay, ttl, watch (of the options), pause (milliseconds
- * before each step). It prints "rolled back to N" and
- * "step N: loss X" for each committed step. */
+ * before each step), cancel (the step whose first batch is canceled at
+ * once), deadline (the step whose last batch has 300 ms), patience (times that
+ * it asks again for a step that it did not get), reborn (the model, from 1 on,
+ * right after whose making it kills itself), eval (the step before which it
+ * asks for the losses of 200 examples, and dies of impatience). It prints
+ * "rolled back to N" and "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <tinker/recovery.h>
@@ -29,13 +34,14 @@ static struct {
   const char *name;
   long value;
 } settings[] = {
-    {"steps", 12}, {"every", 4},   {"strict", 0},     {"attempts", 3},
-    {"zero", 0},   {"fresh", 0},   {"kill", 0},       {"poison", 0},
-    {"parts", 1},  {"big", 1},     {"ahead", 1},      {"workers", 0},
-    {"past", 0},   {"poisons", 1}, {"resume", 0},     {"forked", 0},
-    {"asked", 0},  {"keep", 0},    {"delay", 900000}, {"ttl", -1},
-    {"leave", -1}, {"hurry", 0},   {"pause", 0},      {"watch", 10000},
-    {"naive", 0}};
+    {"steps", 12}, {"every", 4},    {"strict", 0},     {"attempts", 3},
+    {"zero", 0},   {"fresh", 0},    {"kill", 0},       {"poison", 0},
+    {"parts", 1},  {"big", 1},      {"ahead", 1},      {"workers", 0},
+    {"past", 0},   {"poisons", 1},  {"resume", 0},     {"forked", 0},
+    {"asked", 0},  {"keep", 0},     {"delay", 900000}, {"ttl", -1},
+    {"leave", -1}, {"hurry", 0},    {"pause", 0},      {"watch", 10000},
+    {"cancel", 0}, {"deadline", 0}, {"patience", 0},   {"reborn", 0},
+    {"eval", 0},   {"naive", 0}};
 enum {
   STEPS,
   EVERY,
@@ -61,6 +67,11 @@ enum {
   HURRY,
   PAUSE,
   WATCH,
+  CANCEL,
+  DEADLINE,
+  PATIENCE,
+  REBORN,
+  EVAL,
   NAIVE
 };
 enum { MOST = 256 };
@@ -78,9 +89,15 @@ static void read_settings(int argc, char **argv) {
   }
 }
 
+static const char model_counts[] = "{\"event\":\"epoch_active\"";
+
 static void show_event(void *user, const char *line, size_t len) {
   (void)user;
   fprintf(stderr, "%.*s\n", (int)len, line);
+  if (GET(REBORN) &&
+      strncmp(line, model_counts, sizeof model_counts - 1) == 0) {
+    if (--GET(REBORN) == 0) raise(SIGKILL);
+  }
 }
 
 /* What the options point at need not live longer than the call. */
@@ -158,7 +175,16 @@ static tinker_future_t *batch(tinker_run_t *run, int64_t step, long part,
   for (size_t i = 0; i < n; i++) {
     data[i] = example(step, part + 31 * (long)i, poison);
   }
-  tinker_future_t *f = tinker_run_forward_backward(run, data, n, NULL, NULL);
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  if (step == GET(DEADLINE) && part == GET(PARTS) - 1) {
+    GET(DEADLINE) = 0;
+    call.timeout_ms = 300;
+  }
+  tinker_future_t *f = tinker_run_forward_backward(run, data, n, NULL, &call);
+  if (step == GET(CANCEL)) {
+    GET(CANCEL) = 0;
+    tinker_future_cancel(f);
+  }
   for (size_t i = 0; i < n; i++) tinker_datum_release(data[i]);
   return f;
 }
@@ -243,6 +269,19 @@ static void pause_ms(long ms) {
   nanosleep(&t, NULL);
 }
 
+/* What belongs to no step: the service has not taken it when we die. */
+static void evaluate(tinker_run_t *run) {
+  tinker_trainer_t *trainer = NULL;
+  tinker_datum_t *data[200];
+  check(tinker_run_get_trainer(run, &trainer));
+  for (long i = 0; i < 200; i++) data[i] = example(1, 31 * i, 0);
+  tinker_future_t *f = tinker_trainer_forward(trainer, data, 200, NULL, NULL);
+  if (tinker_future_wait(f, 1000) == TINKER_EAGAIN) raise(SIGKILL);
+  tinker_future_release(f);
+  for (long i = 0; i < 200; i++) tinker_datum_release(data[i]);
+  tinker_trainer_release(trainer);
+}
+
 static void fork_workers(void) {
   for (long i = 0; i < GET(WORKERS); i++) {
     if (fork() == 0) {
@@ -300,6 +339,11 @@ static tinker_future_t *hurried_next(tinker_run_t *run) {
 static tinker_future_t *next_of(tinker_run_t *run) {
   tinker_future_t *next =
       GET(HURRY) ? hurried_next(run) : tinker_run_next(run, NULL);
+  while (GET(PATIENCE)-- > 0 && tinker_future_wait(next, -1) != 0) {
+    fprintf(stderr, "%s\n", tinker_error_message(tinker_future_error(next)));
+    tinker_future_release(next);
+    next = tinker_run_next(run, NULL);
+  }
   if (tinker_future_wait(next, -1) == TINKER_ESTATE && GET(RESUME) > 0) {
     GET(RESUME)--;
     tinker_future_release(next);
@@ -339,6 +383,7 @@ int main(int argc, char **argv) {
       GET(FORKED) = 0;
       use_in_child(run);
     }
+    if (step->step == GET(EVAL)) evaluate(run);
     if (step->step == 2 && GET(PAST)) {
       go_past(run);
       GET(PAST) = 0;
