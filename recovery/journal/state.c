@@ -427,7 +427,9 @@ static int fold_ttl(const fold_t *x) {
 
 /* --- The supervisor ------------------------------------------------------- */
 
+/* A change that was allowed: a run that had all its steps may have more. */
 static int fold_plan(const fold_t *x) {
+  x->s->finished = false;
   return set_text(x->s, &x->s->plan, x->f->plan);
 }
 
@@ -448,6 +450,7 @@ static int fold_active(const fold_t *x) {
   cut_branch(s, x->f->epoch, x->f->from_step);
   s->epoch = x->f->epoch;
   s->from_step = s->committed = x->f->from_step;
+  if (s->incident) s->fruitless++; /* until it gets beyond where it was lost */
   s->incident = 0;
   tinker__buf_clear(&s->cursor);
   tinker__buf_add(&s->cursor, x->r->bytes.ptr, x->r->bytes.len);
@@ -474,9 +477,12 @@ static int fold_incident(const fold_t *x) {
     raise(&s->progress, x->r->step);
     raise(&s->incidents, x->f->incident);
     return 0;
-  case TINKER__REC_ATTEMPT_BEGIN:
-    if (s->incident) s->attempts++, s->fruitless++;
+  case TINKER__REC_ATTEMPT_BEGIN: /* that a process dies in it costs nothing */
+    if (s->incident) s->attempts++;
     raise(&s->last_epoch, x->f->epoch);
+    return 0;
+  case TINKER__REC_ATTEMPT_END:
+    if (s->incident) s->fruitless++;
     return 0;
   case TINKER__REC_LEDGER:
     s->fruitless = x->f->count == TINKER__REC_UNSET ? 0 : x->f->count;
@@ -518,6 +524,7 @@ static const struct {
     {TINKER__REC_SIGNAL, SUPERVISOR, fold_signal},
     {TINKER__REC_INC_OPEN, SUPERVISOR, fold_incident},
     {TINKER__REC_ATTEMPT_BEGIN, SUPERVISOR, fold_incident},
+    {TINKER__REC_ATTEMPT_END, SUPERVISOR, fold_incident},
     {TINKER__REC_LEDGER, SUPERVISOR, fold_incident},
     {TINKER__REC_INC_CLOSE, SUPERVISOR, fold_incident},
     {TINKER__REC_INC_STOP, SUPERVISOR, fold_incident},

@@ -213,6 +213,22 @@ static int try_one(tinker_run_t *run, tinker__rec_epoch_t *e,
   return rc;
 }
 
+/* An attempt counts when it was seen to fail, not where nothing is known of the
+ * service. */
+static int note_failed(tinker_run_t *run, int64_t epoch,
+                       tinker__rec_fault_t *f) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  tinker__rec_fault_t unwritten;
+  if (f->unknown && !f->unsure) return 0;
+  facts.epoch = epoch;
+  facts.code = f->code;
+  facts.why = tinker__str(f->why);
+  int rc = note(run, TINKER__REC_ATTEMPT_END, run->state.committed, &facts,
+                &unwritten);
+  if (rc != 0) *f = unwritten;
+  return rc;
+}
+
 /* A new model, of the checkpoint or of nothing. 0: it counts. */
 static int attempt(tinker_run_t *run, const tinker__rec_ckpt_t *c,
                    tinker__rec_epoch_t *old, tinker__rec_fault_t *f) {
@@ -231,7 +247,8 @@ static int attempt(tinker_run_t *run, const tinker__rec_ckpt_t *c,
   rc = c ? try_one(run, e, c, f) : tinker__rec_begin(run, e, f);
   if (rc != 0) {
     tinker__rec_epoch_end(e);
-    return rc;
+    int noted = note_failed(run, number, f);
+    return noted != 0 ? noted : rc;
   }
   forget_steps(run, old);
   return close_incident(run, incident, f);

@@ -190,6 +190,16 @@ def stops(rules, settings, sentence):
     run.end()
 
 
+def more_steps():
+    """A run that has all its steps gets more: it goes on from its last one."""
+    run = Run()
+    assert run.run("steps", 8) == 0, run.errors
+    assert run.run("allow", 32) == 0, run.errors
+    assert run.committed() == undisturbed([]) and run.lost() == 0, run.errors
+    assert len(run.said("finished")) == 2, run.errors
+    run.end()
+
+
 def four_of_five():
     """Four of five checkpoints can't be proven: back to the good one."""
     settings = ["every", 2]
@@ -503,7 +513,7 @@ def disk_is_full():
 
 
 OTHERS = [save_answered_late, killed_between_steps, killed_when_back,
-          disk_is_full, four_of_five, naive, naive_parts, bad_options,
+          disk_is_full, four_of_five, more_steps, naive, naive_parts, bad_options,
           all_refused, permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning, resumed, forked,
           killed_before_it_left, killed_before_it_left_strict,

@@ -41,7 +41,7 @@ static struct {
     {"asked", 0},  {"keep", 0},     {"delay", 900000}, {"ttl", -1},
     {"leave", -1}, {"hurry", 0},    {"pause", 0},      {"watch", 10000},
     {"cancel", 0}, {"deadline", 0}, {"patience", 0},   {"reborn", 0},
-    {"eval", 0},   {"naive", 0}};
+    {"eval", 0},   {"naive", 0},    {"allow", 0}};
 enum {
   STEPS,
   EVERY,
@@ -72,7 +72,8 @@ enum {
   PATIENCE,
   REBORN,
   EVAL,
-  NAIVE
+  NAIVE,
+  ALLOW
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -121,6 +122,7 @@ static tinker_run_t *open_run(const char *folder) {
   options.plan = &plan;
   options.checkpoint_every = GET(EVERY);
   options.gate = (int32_t)GET(STRICT);
+  options.allow = (uint32_t)GET(ALLOW);
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
   options.watch_ms = GET(WATCH);

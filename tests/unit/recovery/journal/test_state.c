@@ -391,7 +391,10 @@ Test(state, attempts_are_counted) {
   cr_assert(s.incident == 1 && s.incidents == 1 && s.progress == 8);
   cr_assert_eq(fold(0, TINKER__REC_ATTEMPT_BEGIN, -1, &f), 0);
   cr_assert_eq(fold(0, TINKER__REC_ATTEMPT_BEGIN, -1, &f), 0);
-  cr_assert(s.attempts == 2 && s.fruitless == 2);
+  cr_assert(s.attempts == 2 && s.fruitless == 0, "deaths cost nothing");
+  cr_assert_eq(fold(0, TINKER__REC_ATTEMPT_END, -1, &f), 0);
+  cr_assert_eq(fold(0, TINKER__REC_ATTEMPT_END, -1, &f), 0);
+  cr_assert_eq(s.fruitless, 2);
   cr_assert_eq(fold(0, TINKER__REC_INC_CLOSE, 8, &f), 0);
   cr_assert(s.incident == 0 && s.fruitless == 2);
   f.incident = 2;
@@ -408,6 +411,9 @@ Test(state, attempts_are_counted) {
   cr_assert(!s.held && !s.stopped && s.fruitless == 0);
   cr_assert_eq(fold(0, TINKER__REC_FINISH, 8, &f), 0);
   cr_assert(s.finished);
+  f.plan = tinker__str("{}");
+  cr_assert_eq(fold(0, TINKER__REC_PLAN, -1, &f), 0);
+  cr_assert_not(s.finished, "it may have more steps now");
 }
 
 /* Records of a newer version, and those in a file where they do not belong. */
