@@ -200,6 +200,15 @@ def more_steps():
     run.end()
 
 
+def other_data():
+    """F34: a step that is done again takes no other data than it had."""
+    run = Run([{"endpoint": OPT, "nth": 7, "act": "corrupt"}], ["swap", 1])
+    assert run.run() == 0, run.errors
+    assert "not those that this step had before the rollback" in run.errors
+    assert run.committed() == undisturbed([]) and run.lost() == 2, run.errors
+    run.end()
+
+
 def four_of_five():
     """Four of five checkpoints can't be proven: back to the good one."""
     settings = ["every", 2]
@@ -513,7 +522,7 @@ def disk_is_full():
 
 
 OTHERS = [save_answered_late, killed_between_steps, killed_when_back,
-          disk_is_full, four_of_five, more_steps, naive, naive_parts, bad_options,
+          disk_is_full, four_of_five, more_steps, other_data, naive, naive_parts, bad_options,
           all_refused, permanent, workers_outlive, two_at_once, past_the_run,
           another_plan, from_the_beginning, resumed, forked,
           killed_before_it_left, killed_before_it_left_strict,

@@ -41,7 +41,7 @@ static struct {
     {"asked", 0},  {"keep", 0},     {"delay", 900000}, {"ttl", -1},
     {"leave", -1}, {"hurry", 0},    {"pause", 0},      {"watch", 10000},
     {"cancel", 0}, {"deadline", 0}, {"patience", 0},   {"reborn", 0},
-    {"eval", 0},   {"naive", 0},    {"allow", 0}};
+    {"eval", 0},   {"naive", 0},    {"allow", 0},      {"swap", 0}};
 enum {
   STEPS,
   EVERY,
@@ -73,7 +73,8 @@ enum {
   REBORN,
   EVAL,
   NAIVE,
-  ALLOW
+  ALLOW,
+  SWAP
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -193,7 +194,11 @@ static tinker_future_t *batch(tinker_run_t *run, int64_t step, long part,
 
 static void begin(tinker_run_t *run, const tinker_run_step_t *step,
                   begun_t *b) {
-  int64_t cursor = step->step;
+  int64_t cursor = step->step, data = step->step;
+  if (step->rolled_back && GET(SWAP)) {
+    GET(SWAP) = 0;
+    data++; /* those of another step */
+  }
   b->step = step->step;
   b->parts = 0;
   for (long part = 0; part < GET(PARTS); part++) {
@@ -203,7 +208,7 @@ static void begin(tinker_run_t *run, const tinker_run_step_t *step,
     }
     int poison = step->step == GET(POISON) && poisoned_before < GET(POISONS);
     if (poison) poisoned_before++;
-    b->forward[b->parts++] = batch(run, step->step, part, poison);
+    b->forward[b->parts++] = batch(run, data, part, poison);
   }
   tinker_future_t *optim = step->optim && !GET(NAIVE)
                                ? tinker_future_retain(step->optim)
@@ -238,7 +243,9 @@ static int end(begun_t *b) {
             tinker_error_message(tinker_future_error(b->commit)));
   }
   for (size_t i = 0; i < b->parts; i++) {
+    const tinker_error_t *error = tinker_future_error(b->forward[i]);
     if (!rc) loss += loss_of(b->forward[i]);
+    if (error) fprintf(stderr, "%s\n", tinker_error_message(error));
     tinker_future_release(b->forward[i]);
   }
   if (!rc) printf("step %d: loss %a\n", (int)b->step, loss);
