@@ -51,8 +51,7 @@ static int train(tinker_run_t *run, const tinker_run_step_t *step,
   tinker_datum_t *datum = numbered_example(number);
   tinker_future_t *forward =
       tinker_run_forward_backward(run, &datum, 1, NULL, NULL);
-  tinker_future_t *optim = step->optim ? tinker_future_retain(step->optim)
-                                       : tinker_run_optim_step(run, NULL, NULL);
+  tinker_future_t *optim = tinker_run_optim_step(run, NULL, NULL);
   if (step->step == kill_at) raise(SIGKILL);
   tinker_future_t *commit = tinker_run_commit(run, &next, sizeof next, NULL);
   int ok = tinker_future_wait(commit, -1) == 0;

@@ -315,7 +315,8 @@ def hurried(*more):
               ["hurry", 1, *more])
     assert run.run("kill", 3) == -signal.SIGKILL, run.errors
     assert run.run() == 0, run.errors
-    assert run.out.count("rolled back to 5\n") == 1, run.out
+    # To 5, or behind a checkpoint that it has asked for in between.
+    assert run.out.count("rolled back to ") == 1, run.out
     assert run.committed() == undisturbed([]), run.errors
     run.end()
 

@@ -275,7 +275,8 @@ static void adopt_step(run_t *r, const legacy_t *l) {
   tinker_future_t *f = tinker_trainer_adopt_operation(
       r->trainer, TINKER_KIND_FORWARD_BACKWARD, &q, 1, NULL);
   well(tinker_future_wait(f, TIMEOUT_MS), f);
-  cr_assert_eq(tinker_future_loss(f, &loss), 0);
+  cr_assert_eq(tinker_future_loss(f, &loss), 0, "%s",
+               tinker_code_name(tinker_future_loss(f, &loss)));
   cr_assert(loss > 0);
   tinker_future_release(f);
 }
