@@ -217,16 +217,24 @@ static bool in_memory(int i) {
   return there;
 }
 
+/* Is the first model at work, or any being saved? Under the lock. */
+static bool is_busy(void) {
+  for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+    const tinker__svc_model_t *m =
+        tinker__map_get(rig.s->model_by_id, tinker__str(models[i]));
+    if (!m) continue;
+    if (m->saving || (i == 0 && m->state != TINKER__SVC_MODEL_IDLE))
+      return true;
+  }
+  return false;
+}
+
 /* The timer's look; then the engine thread is through with what it was given.
  */
 static void look(void) {
   pthread_mutex_lock(&rig.s->lock);
   tinker__svc_models_rest(rig.s, now(NULL));
-  tinker__svc_model_t *m =
-      tinker__map_get(rig.s->model_by_id, tinker__str(models[0]));
-  bool busy = true;
-  while (busy) {
-    busy = m->state != TINKER__SVC_MODEL_IDLE || m->saving;
+  while (is_busy()) {
     pthread_mutex_unlock(&rig.s->lock);
     sched_yield();
     pthread_mutex_lock(&rig.s->lock);
