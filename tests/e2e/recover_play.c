@@ -28,7 +28,18 @@
 #include <tinker/recovery.h>
 #include <unistd.h>
 
+/* A program that gives up leaves its run's threads at work: handlers at the
+ * exit (OpenSSL's) would take away what they use. */
+#include <stdlib.h>
+static _Noreturn void leave_now(int status);
+#define exit leave_now
 #include "../../examples/progress.h"
+#undef exit
+
+static _Noreturn void leave_now(int status) {
+  fflush(stdout);
+  _exit(status);
+}
 
 static struct {
   const char *name;
