@@ -402,9 +402,11 @@ static void finish(tinker_run_t *run) {
   save_last(run);
   tinker__rec_retain_finish(run);
   tinker__rec_cookbook(run);
-  tinker__rec_note(run, NULL, TINKER__REC_FINISH, run->state.committed, &none,
-                   tinker__str(""));
-  tinker__rec_say(run, "finished", run->state.committed, NULL);
+  /* Without the record the next process that opens the run says it. */
+  if (tinker__rec_note(run, NULL, TINKER__REC_FINISH, run->state.committed,
+                       &none, tinker__str("")) == 0) {
+    tinker__rec_say(run, "finished", run->state.committed, NULL);
+  }
 }
 
 static void do_next(tinker_run_t *run, tinker__rec_job_t *job) {
