@@ -217,14 +217,13 @@ static bool in_memory(int i) {
   return there;
 }
 
-/* Is the first model at work, or any being saved? Under the lock. */
+/* Is any model at work or being saved? A model counts its rest from the end of
+ * its work, which follows the answer. Under the lock. */
 static bool is_busy(void) {
   for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
     const tinker__svc_model_t *m =
         tinker__map_get(rig.s->model_by_id, tinker__str(models[i]));
-    if (!m) continue;
-    if (m->saving || (i == 0 && m->state != TINKER__SVC_MODEL_IDLE))
-      return true;
+    if (m && (m->saving || m->state != TINKER__SVC_MODEL_IDLE)) return true;
   }
   return false;
 }
