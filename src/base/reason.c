@@ -84,7 +84,7 @@ int tinker__reason_take(tinker__error_spec_t *spec, const char **message,
 
 int tinker_error_make(const tinker_reason_t *reason, tinker_error_t **error) {
   tinker__error_spec_t spec;
-  const char *message;
+  const char *message = NULL;
   char why[WHY_MAX];
   int rc = tinker__reason_take(&spec, &message, reason, why, sizeof why);
   if (rc) return tinker__error_give(error, rc, "%s", why);
