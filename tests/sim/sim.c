@@ -1,0 +1,6 @@
+/* sim: the parent process. */
+#include "sim/sim.h"
+
+int main(void) {
+  return 0;
+}
