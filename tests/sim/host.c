@@ -23,6 +23,7 @@ typedef struct {
   int64_t until_ns;
   bool late;       /* it goes on since its time has passed */
   atomic_int gate; /* 1: it may run */
+  bool joined; /* it has ended and was joined: its place is free */
   pthread_t id;
   void *(*start)(void *);
   void *arg;
@@ -49,8 +50,10 @@ uint64_t sim_host_points(void) {
   return host.points;
 }
 
+/* Of the clock that stands still while the machine sleeps: deadlines are of
+ * it. */
 int64_t sim_now_ns(void) {
-  return host.o.shared->now_ns;
+  return host.o.shared->now_ns - host.o.shared->asleep_ns;
 }
 
 uint64_t sim_draw(void) {
@@ -237,8 +240,11 @@ static void *thread_main(void *arg) {
 }
 
 static sim_thread_t *new_thread(void) {
-  if (host.n == MOST_THREADS) die(4);
-  sim_thread_t *t = &host.threads[host.n++];
+  int i = 0;
+  while (i < host.n && !host.threads[i].joined) i++;
+  if (i == MOST_THREADS) die(4);
+  if (i == host.n) host.n++;
+  sim_thread_t *t = &host.threads[i];
   memset(t, 0, sizeof *t);
   t->until_ns = SIM_NEVER;
   return t;
@@ -252,14 +258,16 @@ int pthread_create(pthread_t *out, const pthread_attr_t *attr,
   t->start = start;
   t->arg = arg;
   int rc = real_create()(&t->id, attr, thread_main, t);
-  if (rc) host.n--;
+  if (rc) t->on = SIM_ON_END;
+  if (rc) t->joined = true;
   if (!rc) *out = t->id;
   return rc;
 }
 
 static sim_thread_t *find_thread(pthread_t id) {
-  for (int i = host.n - 1; i >= 0; i--) {
-    if (pthread_equal(host.threads[i].id, id)) return &host.threads[i];
+  for (int i = 0; i < host.n; i++) {
+    sim_thread_t *t = &host.threads[i];
+    if (!t->joined && pthread_equal(t->id, id)) return t;
   }
   return NULL;
 }
@@ -269,7 +277,9 @@ int pthread_join(pthread_t id, void **result) {
   if (!t) return real_join()(id, result);
   sim_host_point();
   while (t->on != SIM_ON_END) sim_block(SIM_ON_THREAD, t, SIM_NEVER);
-  return real_join()(id, result);
+  int rc = real_join()(id, result);
+  t->joined = true;
+  return rc;
 }
 
 void sim_host_enter(const sim_host_options_t *o) {

@@ -15,7 +15,6 @@
 #include "sim/machine.h"
 #include "sim/server.h"
 
-#define BOOTED_NS INT64_C(1000000000000) /* before virtual time 0 */
 
 static sim_shared_t *shared;
 static int life;
@@ -31,7 +30,8 @@ static int64_t clock_ns(clockid_t clock) {
   if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) {
     return shared->now_ns + (SIM_EPOCH_MS + shared->wall_offset_ms) * 1000000;
   }
-  return shared->now_ns - shared->boot_ns + BOOTED_NS;
+  if (clock == CLOCK_BOOTTIME) return shared->now_ns - shared->boot_ns;
+  return sim_now_ns() - shared->boot_ns;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *out) {

@@ -77,6 +77,22 @@ int pthread_mutex_unlock(pthread_mutex_t *m) {
   return 0;
 }
 
+/* --- Once ----------------------------------------------------------------- */
+
+enum { ONCE_FRESH, ONCE_RUNS, ONCE_DONE };
+
+int pthread_once(pthread_once_t *once, void (*run)(void)) {
+  while (*once == ONCE_RUNS && sim_host_inside()) {
+    sim_block(SIM_ON_LOCK, once, SIM_NEVER);
+  }
+  if (*once != ONCE_FRESH) return 0;
+  *once = ONCE_RUNS;
+  run();
+  *once = ONCE_DONE;
+  if (sim_host_inside()) sim_wake(SIM_ON_LOCK, once, true);
+  return 0;
+}
+
 /* --- Condition variables -------------------------------------------------- */
 
 static clockid_t *clock_of(pthread_cond_t *c) {
