@@ -12,6 +12,8 @@
 #include "sim/server.h"
 #include "sim/sim.h"
 
+#define SIM_MAX_REQUESTS 8
+
 /* One record of the journal. Strings are never NULL. */
 typedef struct sim_record_s {
   int64_t epoch; /* of its file; 0 = the supervisor's */
@@ -26,9 +28,9 @@ typedef struct sim_record_s {
   struct {
     int64_t seq;
     unsigned char sha256[SIM_DIGEST_LEN];
-  } requests[8]; /* of OP_INTENT */
+  } requests[SIM_MAX_REQUESTS]; /* of OP_INTENT */
   size_t request_count;
-  unsigned char batches[8][SIM_DIGEST_LEN]; /* of STEP_COMMIT */
+  unsigned char batches[SIM_MAX_REQUESTS][SIM_DIGEST_LEN]; /* of STEP_COMMIT */
   size_t batch_count;
 } sim_record_t;
 
@@ -46,7 +48,7 @@ typedef struct sim_history_s {
   size_t checkpoint_count;
   sim_record_t *records; /* supervisor's file first, then by epoch */
   size_t record_count;
-  bool journal_whole; /* the chains of all files hold */
+  bool journal_whole; /* the chains of all files hold, and can be folded */
   const sim_shadow_t *shadow;
   size_t shadow_count;
   int64_t end_ms;        /* when the simulation ended */
@@ -57,12 +59,12 @@ typedef struct sim_history_s {
   const struct sim_history_s *undisturbed;
 } sim_history_t;
 
-/* boots: virtual times at which boots began, in the order in which their ids
- * appear, where boot time begins again at 0; none = boot time is virtual time.
- * 0, or -1 with the reason in why. */
-int sim_history_take(sim_history_t *h, const sim_server_t *server,
-                     const char *folder, const char *lineage,
-                     const sim_log_t *log, char *why, size_t why_len);
+/* Fills the arrays of a zeroed history; the rest (script, shadow ...) is the
+ * caller's. The boot clock of records has to be the virtual time. A journal
+ * that can't be read to its end has journal_whole false, and why says so. */
+void sim_history_take(sim_history_t *h, const sim_server_t *server,
+                      const char *folder, const char *lineage, char *why,
+                      size_t why_len);
 /* Frees what sim_history_take() has made. */
 void sim_history_free(sim_history_t *h);
 

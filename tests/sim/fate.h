@@ -139,7 +139,8 @@ typedef struct sim_demand_s {
   bool unknown_only; /* nothing that happens says anything of the model (I13):
                         no incident, no rollback, no new model */
   bool same_bits;    /* the end is that of the undisturbed run (I17) */
-  bool spends_deaths; /* deaths only: attempts must not be spent (I12) */
+  int64_t most_attempts; /* within one incident (I11) */
+  bool damaged; /* the journal itself is (I7 has nothing to hold) */
   const char *event; /* that must have been said; NULL = none */
   int64_t bound_ms;  /* from the last fault to the end (I19, I11) */
 } sim_demand_t;
