@@ -127,7 +127,7 @@ static sim_message_t die_with(sim_child_t *c, int status, int64_t again_ms) {
 sim_message_t sim_act(sim_state_t *s, sim_child_t *c, const sim_action_t *a) {
   sim_message_t go = {.what = SIM_ANSWER_GO};
   if (!a) return go;
-  sim_note(s, "happens: %s", sim_act_name(a->act));
+  sim_write(s, "happens: %s", sim_act_name(a->act));
   switch (a->act) {
     case SIM_ACT_KILL:
       return c ? die_with(c, SIM_STATUS_KILLED, a->arg) : go;

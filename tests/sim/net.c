@@ -120,7 +120,7 @@ void sim_net_request(sim_state_t *s, sim_child_t *c, uint64_t id, char *bytes,
   sim_head_t head;
   const char *body;
   int64_t at_ns = s->o->shared->now_ns + latency_ns(s);
-  sim_note(s, "life %d asks %llu %s %s %016llx%s%s", c->life,
+  sim_write(s, "life %d asks %llu %s %s %016llx%s%s", c->life,
            (unsigned long long)id, r.method, r.path,
            (unsigned long long)mark_of(r.body, r.len), a ? ": " : "",
            a ? sim_act_name(a->act) : "");
@@ -207,7 +207,7 @@ static void reply_to(sim_state_t *s, const sim_transit_t *t,
   snprintf(h.content_type, sizeof h.content_type, "%s",
            reply->content_type ? reply->content_type : "");
   bool others = t->act && t->act->act == SIM_ACT_OTHERS_REPLY && s->last_body;
-  sim_note(s, "life %d answer %llu %d %016llx", t->life,
+  sim_write(s, "life %d answer %llu %d %016llx", t->life,
            (unsigned long long)t->id, reply->status,
            (unsigned long long)mark_of(body, len));
   if (others) {
@@ -280,7 +280,7 @@ static bool deliver(sim_state_t *s, sim_transit_t *t) {
   if (!bytes) abort();
   memcpy(bytes, &t->head, sizeof t->head);
   memcpy(bytes + sizeof t->head, t->bytes, t->len);
-  sim_note(s, "life %d reply %llu %d", t->life, (unsigned long long)t->id,
+  sim_write(s, "life %d reply %llu %d", t->life, (unsigned long long)t->id,
            t->head.error ? t->head.error : t->head.status);
   c->state = SIM_CHILD_RUNS;
   sim_wire_send(c->fd, &m, bytes);

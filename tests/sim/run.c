@@ -40,7 +40,7 @@ static void append(sim_result_t *r, const char *text, size_t len) {
   r->timeline_len = n + len;
 }
 
-void sim_note(sim_state_t *s, const char *format, ...) {
+void sim_write(sim_state_t *s, const char *format, ...) {
   char line[2048];
   va_list list;
   int n = snprintf(line, sizeof line, "%9lld.%06lld ", (long long)sim_ms(s),
@@ -74,7 +74,7 @@ void sim_shadow(sim_state_t *s, const sim_shadow_t *line, const char *text,
   sim_shadow_t *at = &log->list[log->n++];
   *at = *line;
   at->text = text ? strndup(text, len) : NULL;
-  sim_note(s, "life %d %s step %lld code %d%s loss %a %.*s", line->life,
+  sim_write(s, "life %d %s step %lld code %d%s loss %a %.*s", line->life,
            names[line->kind], (long long)line->step, line->code,
            line->rolled_back ? " rolled back" : "", line->loss,
            text ? (int)len : 0, text ? text : "");
@@ -135,7 +135,7 @@ static sim_child_t *free_child(sim_state_t *s) {
 }
 
 void sim_birth(sim_state_t *s, bool second) {
-  int fds[2], die_status;
+  int fds[2], die_status = SIM_STATUS_KILLED;
   sim_child_t *c = free_child(s);
   if (!c || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
     sim_stop(s, "no process can be made");
@@ -147,7 +147,7 @@ void sim_birth(sim_state_t *s, bool second) {
                      .until_ns = SIM_NO_TIME,
                      .born_again_ms = -1};
   c->die_at = second ? 0 : point_of(s, c->life, &die_status);
-  sim_note(s, "life %d begins", c->life);
+  sim_write(s, "life %d begins", c->life);
   c->pid = fork();
   if (c->pid == 0) be_child(s, c, fds[1], die_status);
   close(fds[1]);
@@ -192,16 +192,7 @@ static void power_is_off(sim_state_t *s) {
     tell_death(s, c, SIM_STATUS_POWER);
   }
   sim_disk_power_loss(s->o->disk, &s->luck);
-  s->dark = true;
-}
-
-static void power_is_on(sim_state_t *s) {
-  sim_shared_t *shared = s->o->shared;
-  shared->boot_ns = shared->now_ns;
-  shared->asleep_ns = 0;
-  if (s->out->boot_count < sizeof s->out->boots / sizeof s->out->boots[0]) {
-    s->out->boots[s->out->boot_count++] = sim_ms(s);
-  }
+  s->o->shared->boots++;
 }
 
 static bool has_done(const sim_state_t *s, int life) {
@@ -316,7 +307,7 @@ static void serve(sim_state_t *s, sim_child_t *c) {
       bytes = NULL;
       break;
     case SIM_SAY_CANCEL:
-      sim_note(s, "life %d cancels %llu", c->life, (unsigned long long)m.id);
+      sim_write(s, "life %d cancels %llu", c->life, (unsigned long long)m.id);
       sim_net_cancel(s, c->life, m.id);
       break;
     case SIM_SAY_SHADOW:
@@ -370,8 +361,6 @@ static void begin_life(sim_state_t *s) {
   const sim_action_t *a =
       sim_course_life(&s->out->course, sim_ms(s), s->lives);
   s->birth_ns = SIM_NO_TIME;
-  if (s->dark) power_is_on(s);
-  s->dark = false;
   sim_act(s, NULL, a);
   sim_birth(s, false);
 }

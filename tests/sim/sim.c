@@ -91,18 +91,17 @@ static sim_script_t calm(const sim_script_t *script) {
 
 static const char *const secrets[] = {SIM_KEY, NULL};
 
-static int take(const sim_t *sim, const sim_script_t *script,
-                const sim_result_t *r, sim_history_t *h, char *why,
-                size_t why_len) {
-  int rc = sim_history_take(h, r->server, sim->folder, SIM_RUN, &r->log, why,
-                            why_len);
-  if (rc != 0) return rc;
+static void take(const sim_t *sim, const sim_script_t *script,
+                 const sim_result_t *r, sim_history_t *h, char *why,
+                 size_t why_len) {
+  sim_history_take(h, r->server, sim->folder, SIM_RUN, why, why_len);
   h->script = script;
   h->secrets = secrets;
+  h->shadow = r->log.list;
+  h->shadow_count = r->log.n;
   h->end_ms = r->end_ms;
   h->last_fault_ms = r->course.last_ms;
   h->faults = r->course.happened;
-  return 0;
 }
 
 typedef struct {
@@ -118,7 +117,8 @@ static int make(sim_t *sim, const sim_script_t *script, uint64_t seed,
     snprintf(why, why_len, "%s", w->result.stuck);
     return 1;
   }
-  return take(sim, script, &w->result, &w->history, why, why_len);
+  take(sim, script, &w->result, &w->history, why, why_len);
+  return 0;
 }
 
 static void free_whole(whole_t *w) {
