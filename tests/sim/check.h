@@ -60,7 +60,8 @@ typedef struct sim_history_s {
 } sim_history_t;
 
 /* Fills the arrays of a zeroed history; the rest (script, shadow ...) is the
- * caller's. The boot clock of records has to be the virtual time. A journal
+ * caller's. The last 12 digits of a record's boot id are the virtual nanosecond
+ * at which the machine was started, where boot time begins again at 0. A journal
  * that can't be read to its end has journal_whole false, and why says so. */
 void sim_history_take(sim_history_t *h, const sim_server_t *server,
                       const char *folder, const char *lineage, char *why,

@@ -82,7 +82,7 @@ typedef enum {
   SIM_WHEN_TIME,    /* at n ms; requests: each of `ask` until n + for_ms */
   SIM_WHEN_STEP,    /* step n is handed out for the first time */
   SIM_WHEN_COMMIT,  /* step n is said to be committed for the first time */
-  SIM_WHEN_POINT,   /* n-th scheduling point of a life: lives life .. last */
+  SIM_WHEN_POINT,   /* n-th scheduling point of life `life` */
   SIM_WHEN_SYNC,    /* before the n-th fsync of a life */
   SIM_WHEN_LIFE     /* before life n begins (from 0) */
 } sim_when_t;
@@ -93,7 +93,7 @@ typedef struct sim_action_s {
   sim_ask_t ask;
   int64_t n;
   int64_t times;  /* in a row; 0 = 1 */
-  int64_t for_ms; /* WHEN_TIME, and windows that a step or commit begins */
+  int64_t for_ms; /* of WHEN_TIME: the window */
   int64_t arg;
   int64_t life; /* -1 = of any life; else only of this one */
   sim_bug_t bug; /* of ACT_HIT */
@@ -171,15 +171,17 @@ const char *sim_fate_title(size_t i);
  * healed). False: there is no such scenario. */
 bool sim_fate_script(const char *name, uint64_t seed, sim_script_t *out);
 
+/* The same run, and nothing goes wrong: what the other one is compared with. */
+void sim_fate_undisturbed(const sim_script_t *script, sim_script_t *out);
+
 /* --- As the run goes on --------------------------------------------------- */
 
 typedef struct sim_course_s {
   const sim_script_t *script;
-  int64_t asked[SIM_ASKS];        /* requests so far, by kind */
-  bool done[SIM_MAX_ACTIONS];     /* it has happened */
-  int64_t began[SIM_MAX_ACTIONS]; /* of a window: when; -1 = not yet */
-  int64_t last_ms;                /* when something went wrong last; -1 */
-  int64_t happened;               /* how often */
+  int64_t asked[SIM_ASKS];    /* requests so far, by kind */
+  bool done[SIM_MAX_ACTIONS]; /* it has happened, and does not again */
+  int64_t last_ms;            /* when something went wrong last; -1 = never */
+  int64_t happened;           /* how often */
 } sim_course_t;
 
 void sim_course_init(sim_course_t *c, const sim_script_t *script);
