@@ -88,8 +88,7 @@ sim_action_t *sim_add(sim_script_t *s, sim_act_t act, sim_when_t when,
                       sim_ask_t ask, int64_t n) {
   sim_action_t *a = &s->actions[s->action_count];
   if (s->action_count + 1 < SIM_MAX_ACTIONS) s->action_count++;
-  *a = (sim_action_t){
-      .act = act, .when = when, .ask = ask, .n = n, .life = -1};
+  *a = (sim_action_t){.act = act, .when = when, .ask = ask, .n = n, .life = -1};
   return a;
 }
 

@@ -14,14 +14,14 @@
 typedef enum {
   SIM_ACT_NONE = 0,
   /* To a request, when it leaves the client. */
-  SIM_ACT_REFUSE,   /* no connection; the service has nothing of it */
-  SIM_ACT_LOSE,     /* it was sent and did not arrive; the connection broke */
-  SIM_ACT_CUT,      /* it arrived; the connection broke before the reply */
-  SIM_ACT_NEVER,    /* it arrived; no byte of a reply, the client gives up */
-  SIM_ACT_TWICE,    /* it arrives twice; the reply is the second one's */
-  SIM_ACT_LATE,     /* the reply takes arg ms more */
-  SIM_ACT_STATUS,   /* status arg with a JSON error, by a box before the service:
-                       the service has nothing of it */
+  SIM_ACT_REFUSE, /* no connection; the service has nothing of it */
+  SIM_ACT_LOSE,   /* it was sent and did not arrive; the connection broke */
+  SIM_ACT_CUT,    /* it arrived; the connection broke before the reply */
+  SIM_ACT_NEVER,  /* it arrived; no byte of a reply, the client gives up */
+  SIM_ACT_TWICE,  /* it arrives twice; the reply is the second one's */
+  SIM_ACT_LATE,   /* the reply takes arg ms more */
+  SIM_ACT_STATUS, /* status arg with a JSON error, by a box before the service:
+                     the service has nothing of it */
   SIM_ACT_STATUS_AFTER, /* it arrived; the reply is replaced by that */
   SIM_ACT_EMPTY_400,    /* a bare 400 without body, by a box */
   SIM_ACT_HTML,         /* 200 with HTML, by a portal */
@@ -31,19 +31,19 @@ typedef enum {
   SIM_ACT_OTHERS_REPLY, /* the reply to the request before it arrives */
   SIM_ACT_TLS,          /* the server's certificate can't be verified */
   /* To the trainer's process. */
-  SIM_ACT_KILL,    /* SIGKILL; the next life begins arg ms later */
-  SIM_ACT_POWER,   /* the power fails: unsynced writes may be lost, too */
-  SIM_ACT_EXIT,    /* it exits with 0 */
-  SIM_ACT_HANG,    /* it is stopped for arg ms, and goes on (SIGSTOP) */
-  SIM_ACT_SECOND,  /* a second process opens the run beside it */
-  SIM_ACT_UNLOCK,  /* the file `lock` is removed while it is held */
-  SIM_ACT_LEAVE,   /* the program gives its run back in order, and ends */
+  SIM_ACT_KILL,   /* SIGKILL; the next life begins arg ms later */
+  SIM_ACT_POWER,  /* the power fails: unsynced writes may be lost, too */
+  SIM_ACT_EXIT,   /* it exits with 0 */
+  SIM_ACT_HANG,   /* it is stopped for arg ms, and goes on (SIGSTOP) */
+  SIM_ACT_SECOND, /* a second process opens the run beside it */
+  SIM_ACT_UNLOCK, /* the file `lock` is removed while it is held */
+  SIM_ACT_LEAVE,  /* the program gives its run back in order, and ends */
   /* To the machine. */
-  SIM_ACT_CLOCK, /* the wall clock steps by arg ms */
-  SIM_ACT_SLEEP, /* everything sleeps arg ms: the boot clock goes on, the
-                    monotonic one does not */
-  SIM_ACT_DISK_FULL,  /* ENOSPC for each write for arg ms */
-  SIM_ACT_SYNC_FAILS, /* EIO of the next fsync or fdatasync, once */
+  SIM_ACT_CLOCK,       /* the wall clock steps by arg ms */
+  SIM_ACT_SLEEP,       /* everything sleeps arg ms: the boot clock goes on, the
+                          monotonic one does not */
+  SIM_ACT_DISK_FULL,   /* ENOSPC for each write for arg ms */
+  SIM_ACT_SYNC_FAILS,  /* EIO of the next fsync or fdatasync, once */
   SIM_ACT_WRITE_SHORT, /* the next write writes half, then goes on */
   /* To the service, at this time: sim_server_hit(bug). */
   SIM_ACT_HIT,
@@ -95,7 +95,7 @@ typedef struct sim_action_s {
   int64_t times;  /* in a row; 0 = 1 */
   int64_t for_ms; /* of WHEN_TIME: the window */
   int64_t arg;
-  int64_t life; /* -1 = of any life; else only of this one */
+  int64_t life;  /* -1 = of any life; else only of this one */
   sim_bug_t bug; /* of ACT_HIT */
 } sim_action_t;
 
@@ -106,8 +106,8 @@ typedef struct sim_action_s {
 typedef struct sim_trainer_s {
   int64_t steps, every, attempts, keep, delay_ms, ttl_seconds, watch_ms;
   bool strict, zero, fresh;
-  int64_t ahead; /* steps that are begun before the first is waited for */
-  int64_t parts; /* batches of a step */
+  int64_t ahead;    /* steps that are begun before the first is waited for */
+  int64_t parts;    /* batches of a step */
   int64_t pause_ms; /* before each step */
   int64_t big;      /* examples of a batch; more than 16 KiB from about 40 on */
   /* From life `changes_life` on (-1 = never) the program is another. */
@@ -140,9 +140,9 @@ typedef struct sim_demand_s {
                         no incident, no rollback, no new model */
   bool same_bits;    /* the end is that of the undisturbed run (I17) */
   int64_t most_attempts; /* within one incident (I11) */
-  bool damaged; /* the journal itself is (I7 has nothing to hold) */
-  const char *event; /* that must have been said; NULL = none */
-  int64_t bound_ms;  /* from the last fault to the end (I19, I11) */
+  bool damaged;          /* the journal itself is (I7 has nothing to hold) */
+  const char *event;     /* that must have been said; NULL = none */
+  int64_t bound_ms;      /* from the last fault to the end (I19, I11) */
 } sim_demand_t;
 
 #define SIM_MAX_ACTIONS 32

@@ -167,8 +167,8 @@ static void bad_save(sim_script_t *s, sim_bug_t bug) {
 }
 
 static void f41(sim_script_t *s, sim_rng_t *r) {
-  bad_save(s, sim_rng_chance(r, 2) ? SIM_BUG_SAVE_PENDING
-                                   : SIM_BUG_SAVE_UNLISTED);
+  bad_save(s,
+           sim_rng_chance(r, 2) ? SIM_BUG_SAVE_PENDING : SIM_BUG_SAVE_UNLISTED);
 }
 
 static void f42(sim_script_t *s, sim_rng_t *r) {
@@ -186,9 +186,9 @@ static void f42(sim_script_t *s, sim_rng_t *r) {
 static void f43(sim_script_t *s, sim_rng_t *r) {
   s->trainer.every = 4;
   s->trainer.ahead = 1;
-  sim_go_wrong(s, sim_rng_chance(r, 2) ? SIM_BUG_WRONG_INFO
-                                       : SIM_BUG_SWAPPED_FLAGS,
-               1, 1);
+  sim_go_wrong(
+      s, sim_rng_chance(r, 2) ? SIM_BUG_WRONG_INFO : SIM_BUG_SWAPPED_FLAGS, 1,
+      1);
   lose_after(s, 2);
   sim_demand_back(s, 1, 1);
 }

@@ -7,8 +7,8 @@
 
 static void kill_at_point(sim_script_t *s, sim_rng_t *r, sim_act_t act,
                           int64_t life) {
-  sim_action_t *a = sim_add(s, act, SIM_WHEN_POINT, SIM_ASK_ANY,
-                            sim_pick(r, 1, 8000));
+  sim_action_t *a =
+      sim_add(s, act, SIM_WHEN_POINT, SIM_ASK_ANY, sim_pick(r, 1, 8000));
   a->life = life;
   a->arg = sim_pick(r, 0, 5) * SIM_SECOND;
 }
@@ -40,7 +40,8 @@ static void f62(sim_script_t *s, sim_rng_t *r) {
 static void f63(sim_script_t *s, sim_rng_t *r) {
   int64_t step = sim_pick(r, 2, 11);
   for (int64_t life = 0; life < 12; life++) {
-    sim_action_t *a = sim_add(s, SIM_ACT_KILL, SIM_WHEN_STEP, SIM_ASK_ANY, step);
+    sim_action_t *a =
+        sim_add(s, SIM_ACT_KILL, SIM_WHEN_STEP, SIM_ASK_ANY, step);
     a->life = life;
     a->arg = SIM_SECOND;
   }

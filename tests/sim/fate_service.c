@@ -1,7 +1,6 @@
 /* fate_service: F01 to F24: runs, sessions, requests and their results. */
 #include "sim/fate_in.h"
 
-
 static int64_t anywhere(const sim_script_t *s, sim_rng_t *r) {
   return sim_pick(r, 2, (s->trainer.parts + 1) * 11);
 }
@@ -106,8 +105,8 @@ static void f15(sim_script_t *s, sim_rng_t *r) {
 static void f16(sim_script_t *s, sim_rng_t *r) {
   static const sim_act_t how[] = {SIM_ACT_CUT, SIM_ACT_LOSE, SIM_ACT_NEVER};
   for (int64_t i = sim_pick(r, 1, 3); i > 0; i--) {
-    sim_ask_t ask = sim_rng_chance(r, 2) ? SIM_ASK_FORWARD_BACKWARD
-                                         : SIM_ASK_OPTIM;
+    sim_ask_t ask =
+        sim_rng_chance(r, 2) ? SIM_ASK_FORWARD_BACKWARD : SIM_ASK_OPTIM;
     sim_add(s, how[sim_rng_below(r, 3)], SIM_WHEN_REQUEST, ask,
             sim_pick(r, 1, 12));
   }
