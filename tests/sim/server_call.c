@@ -6,6 +6,7 @@
 
 #include <tinker/error.h>
 
+#include "base/json_read.h"
 #include "sim/server_in.h"
 #include "wire/path.h"
 
@@ -147,6 +148,18 @@ static void take_optim(call_t *c, sim_entry_t *e) {
   e->learning_rate = (float)a->learning_rate;
 }
 
+/* Is it an object of strings? */
+static bool is_metadata(sim_server_t *s, tinker__str_t json) {
+  tinker__json_t j;
+  tinker__str_t key, value;
+  tinker__json_init(&j, &s->mem, json.ptr, json.len);
+  bool ok = tinker__json_object(&j);
+  while (ok && tinker__json_key(&j, &key)) ok = tinker__json_string(&j, &value);
+  ok = tinker__json_end(&j) == 0;
+  tinker__json_done(&j);
+  return ok;
+}
+
 static void take_save(sim_server_t *s, call_t *c, const char *name,
                       tinker__str_t metadata) {
   size_t len = name ? strlen(name) : 0;
@@ -155,7 +168,7 @@ static void take_save(sim_server_t *s, call_t *c, const char *name,
     wrong(c, 400, "path must be a checkpoint name");
   } else if (c->op.ttl_s && (c->op.ttl_s < 3600 || c->op.ttl_s > MAX_TTL_S)) {
     wrong(c, 400, "ttl_seconds must be from 3600 (an hour) to 10 years");
-  } else if (metadata.len && metadata.ptr[0] != '{') {
+  } else if (metadata.len && !is_metadata(s, metadata)) {
     wrong(c, 400, "user_metadata must be an object of strings");
   }
   if (c->status) return;
@@ -201,8 +214,7 @@ static void take(sim_server_t *s, call_t *c, sim_entry_t *e) {
     if (a->has_ttl_seconds && !c->op.ttl_s) c->op.ttl_s = -1;
     take_save(s, c, a->path, a->user_metadata);
     break;
-  case SIM_LOAD: take_load(s, c); break;
-  default: break; /* create() has done it */
+  default: break; /* a load is checked when it is new */
   }
 }
 
@@ -255,6 +267,7 @@ static void repeat(sim_server_t *s, const call_t *c, op_t *op, sim_entry_t *e,
 /* Takes a call whose number is new, or refuses it and uses the number up. */
 static void begin(sim_server_t *s, call_t *c, model_t *m, sim_entry_t *e,
                   sim_reply_t *reply) {
+  if (!c->status && c->op.kind == SIM_LOAD) take_load(s, c);
   if (!c->status && sim_hit(s, SIM_BUG_REFUSE, m)) wrong(c, 400, "refused");
   op_t *op = sim_op_add(s, m, &c->op);
   if (c->status) {
@@ -404,8 +417,12 @@ static void create_model(sim_server_t *s, const sim_request_t *r,
   if (!sim_read(s, r, reply, &tinker__create_model_msg, m)) return;
   sim_entry_t *e = sim_note(s, SIM_CREATE_MODEL, r, reply);
   memcpy(c.op.digest, e->body, sizeof c.op.digest);
-  if (!*m->base_model) wrong(&c, 400, "base_model is required");
+  if (!m->base_model || !*m->base_model)
+    wrong(&c, 400, "base_model is required");
   if (m->model_seq_id < 0) wrong(&c, 400, "model_seq_id must not be negative");
+  if (m->user_metadata.len && m->user_metadata.ptr[0] != '{') {
+    wrong(&c, 400, "user_metadata must be an object");
+  }
   if (!m->has_lora_config) wrong(&c, 400, "lora_config is required");
   if (l->rank <= 0 || l->rank > 128 || (l->rank & (l->rank - 1))) {
     wrong(&c, 400, "lora_config.rank must be a power of 2, at most 128");
@@ -435,6 +452,8 @@ static void load_new(sim_server_t *s, call_t *c, sim_entry_t *e,
                m->session_id ? "model_seq_id" : "session_id");
   } else if (m->model_seq_id < 0) {
     sim_refuse(s, reply, 400, "model_seq_id must not be negative");
+  } else if (m->user_metadata.len && m->user_metadata.ptr[0] != '{') {
+    sim_refuse(s, reply, 400, "user_metadata must be an object");
   } else {
     if (m->base_model && strcmp(m->base_model, SIM_BASE_MODEL) != 0) {
       wrong(c, 400, "base_model differs from the checkpoint's");

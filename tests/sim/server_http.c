@@ -97,6 +97,10 @@ static void create_session(sim_server_t *s, const sim_request_t *r,
   session_t *n = NULL;
   (void)part;
   if (!sim_read(s, r, reply, &tinker__create_session_msg, &m)) return;
+  if (m.user_metadata.len && m.user_metadata.ptr[0] != '{') {
+    sim_refuse(s, reply, 422, "user_metadata: must be an object");
+    return;
+  }
   sim_entry_t *e = sim_note(s, SIM_CREATE_SESSION, r, reply);
   for (size_t i = 0; r->idempotency_key && i < s->sessions.n; i++) {
     session_t *o = s->sessions.items[i];

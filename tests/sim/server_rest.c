@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/json_read.h"
 #include "sim/server_in.h"
 #include "wire/path.h"
 
@@ -21,6 +22,35 @@ static const char *time_text(sim_server_t *s, int64_t ms) {
   return tinker__arena_str(&s->scratch, tinker__str(text));
 }
 
+/* Replies have only strings in it; other values are shown as their text. */
+static tinker__str_t shown(sim_server_t *s, const char *json) {
+  tinker__buf_t out;
+  tinker__json_t j;
+  tinker__jsonw_t w;
+  tinker__str_t key, value = TINKER__STR("");
+  if (!json) return value;
+  tinker__buf_init(&out, &s->mem, 1 << 20);
+  tinker__json_init(&j, &s->mem, json, strlen(json));
+  tinker__jsonw_init(&w, &out);
+  tinker__jsonw_begin_object(&w);
+  tinker__json_object(&j);
+  while (tinker__json_key(&j, &key)) {
+    tinker__jsonw_keyn(&w, key);
+    if (tinker__json_peek(&j) == TINKER__JSON_STRING) {
+      tinker__json_string(&j, &value);
+    } else {
+      tinker__json_raw(&j, &value);
+    }
+    tinker__jsonw_str(&w, value);
+  }
+  tinker__jsonw_end_object(&w);
+  tinker__json_done(&j);
+  value = (tinker__str_t){tinker__arena_str(&s->scratch, tinker__buf_str(&out)),
+                          out.len};
+  tinker__buf_free(&out);
+  return value;
+}
+
 static void fill_checkpoint(sim_server_t *s, tinker__checkpoint_reply_t *out,
                             const checkpoint_t *c) {
   const sim_checkpoint_t *v = &c->view;
@@ -31,7 +61,7 @@ static void fill_checkpoint(sim_server_t *s, tinker__checkpoint_reply_t *out,
       .tinker_path = v->path,
       .has_size_bytes = true,
       .size_bytes = v->size,
-      .user_metadata = tinker__str(v->metadata),
+      .user_metadata = shown(s, v->metadata),
       .expires_at = v->expires_ms ? time_text(s, v->expires_ms) : NULL,
       .has_pending_gradients_not_saved = c->pending_grad,
       .pending_gradients_not_saved = true,
@@ -72,7 +102,7 @@ static void fill_run(sim_server_t *s, tinker__run_reply_t *out,
       .has_lora_rank = true,
       .lora_rank = v->rank,
       .last_request_time = time_text(s, v->used_ms),
-      .user_metadata = tinker__str(v->metadata),
+      .user_metadata = shown(s, v->metadata),
   };
   out->has_last_checkpoint =
       fill_last(s, &out->last_checkpoint, m, false, stale_ms);
@@ -343,7 +373,7 @@ static void session(sim_server_t *s, const sim_request_t *r,
   const char **ids =
       tinker__arena_array(&s->scratch, s->models.n + 1, sizeof *ids);
   tinker__session_reply_t out = {.training_run_ids = {ids, 0},
-                                 .user_metadata = tinker__str(n->metadata),
+                                 .user_metadata = shown(s, n->metadata),
                                  .display_name = n->display_name};
   for (size_t i = 0; i < s->models.n; i++) {
     const model_t *m = s->models.items[i];
