@@ -51,13 +51,21 @@ static char *read_file(const char *path, size_t *len) {
   return text;
 }
 
+static bool has_bytes(const char *text, size_t len, const char *words) {
+  size_t n = strlen(words);
+  for (size_t i = 0; n <= len && i <= len - n; i++) {
+    if (text[i] == words[0] && memcmp(text + i, words, n) == 0) return true;
+  }
+  return false;
+}
+
 static int file_tells(const sim_history_t *h, const char *path, char *why,
                       size_t why_len) {
   size_t len;
   int bad = 0;
   char *text = read_file(path, &len);
   for (size_t i = 0; text && h->secrets[i] && !bad; i++) {
-    if (memmem(text, len, h->secrets[i], strlen(h->secrets[i]))) {
+    if (has_bytes(text, len, h->secrets[i])) {
       bad = sim_broken(why, why_len, "%s has the secret \"%s\"", path,
                        h->secrets[i]);
     }

@@ -103,11 +103,6 @@ static sim_record_t *next_record(taking_t *t) {
   return r;
 }
 
-static int64_t boot_began_ms(const char *boot) {
-  size_t len = strlen(boot);
-  return len < 12 ? 0 : strtoll(boot + len - 12, NULL, 16) / 1000000;
-}
-
 static int on_record(void *user, int64_t epoch, const tinker__rec_record_t *r) {
   taking_t *t = user;
   tinker__rec_facts_t f;
@@ -122,7 +117,7 @@ static int on_record(void *user, int64_t epoch, const tinker__rec_record_t *r) {
     out->type = r->type;
     out->generation = r->generation;
     out->step = r->step;
-    out->at_ms = boot_began_ms(r->boot) + r->boot_ms;
+    out->at_ms = r->boot_ms;
     take_facts(out, &f);
     take_batches(out, r->bytes);
   }
