@@ -16,7 +16,6 @@
 #include "sim/machine.h"
 #include "sim/server.h"
 
-
 static sim_shared_t *shared;
 static int life;
 

@@ -69,34 +69,31 @@ static bool answer_before(const sim_action_t *a, sim_head_t *h,
   *body = "";
   snprintf(h->content_type, sizeof h->content_type, "application/json");
   switch (a ? a->act : SIM_ACT_NONE) {
-    case SIM_ACT_REFUSE:
-    case SIM_ACT_TLS:
-      h->error = a->act == SIM_ACT_TLS ? TINKER_ETLS : TINKER_ECONNECT;
-      h->sent = false;
-      return true;
-    case SIM_ACT_LOSE:
-      h->error = TINKER_ETRANSPORT;
-      return true;
-    case SIM_ACT_STATUS:
-      h->status = (int32_t)a->arg;
-      *body = "{\"detail\":\"simulated\"}";
-      return true;
-    case SIM_ACT_EMPTY_400:
-      h->status = 400;
-      h->content_type[0] = '\0';
-      return true;
-    case SIM_ACT_HTML:
-      h->status = 200;
-      snprintf(h->content_type, sizeof h->content_type, "text/html");
-      *body = "<html><body>Log in to the network</body></html>";
-      return true;
-    case SIM_ACT_REDIRECT:
-      h->status = 302;
-      h->content_type[0] = '\0';
-      snprintf(h->location, sizeof h->location, "http://portal.invalid/login");
-      return true;
-    default:
-      return false;
+  case SIM_ACT_REFUSE:
+  case SIM_ACT_TLS:
+    h->error = a->act == SIM_ACT_TLS ? TINKER_ETLS : TINKER_ECONNECT;
+    h->sent = false;
+    return true;
+  case SIM_ACT_LOSE: h->error = TINKER_ETRANSPORT; return true;
+  case SIM_ACT_STATUS:
+    h->status = (int32_t)a->arg;
+    *body = "{\"detail\":\"simulated\"}";
+    return true;
+  case SIM_ACT_EMPTY_400:
+    h->status = 400;
+    h->content_type[0] = '\0';
+    return true;
+  case SIM_ACT_HTML:
+    h->status = 200;
+    snprintf(h->content_type, sizeof h->content_type, "text/html");
+    *body = "<html><body>Log in to the network</body></html>";
+    return true;
+  case SIM_ACT_REDIRECT:
+    h->status = 302;
+    h->content_type[0] = '\0';
+    snprintf(h->location, sizeof h->location, "http://portal.invalid/login");
+    return true;
+  default: return false;
   }
 }
 
@@ -170,27 +167,19 @@ static void garble(sim_state_t *s, char *body, size_t len) {
 static bool spoil(sim_state_t *s, const sim_action_t *a, sim_head_t *h,
                   char *body, size_t *len, int64_t *at_ns) {
   switch (a ? a->act : SIM_ACT_NONE) {
-    case SIM_ACT_NEVER:
-      return false;
-    case SIM_ACT_CUT:
-      *h = (sim_head_t){.error = TINKER_ETRANSPORT, .sent = true};
-      *len = 0;
-      return true;
-    case SIM_ACT_LATE:
-      *at_ns += a->arg * MS;
-      return true;
-    case SIM_ACT_STATUS_AFTER:
-      h->status = (int32_t)a->arg;
-      *len = 0;
-      return true;
-    case SIM_ACT_GARBLE:
-      garble(s, body, *len);
-      return true;
-    case SIM_ACT_TRUNCATE:
-      *len /= 2;
-      return true;
-    default:
-      return true;
+  case SIM_ACT_NEVER: return false;
+  case SIM_ACT_CUT:
+    *h = (sim_head_t){.error = TINKER_ETRANSPORT, .sent = true};
+    *len = 0;
+    return true;
+  case SIM_ACT_LATE: *at_ns += a->arg * MS; return true;
+  case SIM_ACT_STATUS_AFTER:
+    h->status = (int32_t)a->arg;
+    *len = 0;
+    return true;
+  case SIM_ACT_GARBLE: garble(s, body, *len); return true;
+  case SIM_ACT_TRUNCATE: *len /= 2; return true;
+  default: return true;
   }
 }
 

@@ -20,8 +20,8 @@ typedef struct {
   int life;
   pid_t pid;
   int fd;
-  bool second;         /* it stands beside the run's own process */
-  int64_t until_ns;    /* IDLE: its earliest deadline, in virtual time */
+  bool second;      /* it stands beside the run's own process */
+  int64_t until_ns; /* IDLE: its earliest deadline, in virtual time */
   int64_t hangs_until_ns;
   int64_t born_again_ms; /* set when it is killed: until the next life */
   int64_t syncs;

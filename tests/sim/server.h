@@ -69,9 +69,9 @@ void sim_server_run(sim_server_t *s, int64_t now_ms);
 /* What is counted, per bug, is said behind it: [M] mutations of models that are
  * executed (all numbered calls but forward passes, and loads that make a
  * model), [T] passes that train, [P] all passes, [O] optimizer steps, [S] saves
- * of states, [L] loads, [N] numbered calls that arrive for the first time, [C]
- * calls that make a model, [R] reads of training runs and lists, [I]
- * weights_info, [H] heartbeats. */
+ * of states, [L] loads, [N] calls with a number (or model_seq_id) that are
+ * there for the first time and right, [C] calls that make a model, [R] reads of
+ * training runs and lists, [I] weights_info, [H] heartbeats. */
 typedef enum {
   SIM_BUG_NONE = 0,
   /* Of runs and sessions. */
@@ -173,8 +173,9 @@ typedef enum {
   SIM_REFUSED, /* it had no effect; its status says why */
   SIM_WAITING, /* accepted, not executed yet */
   SIM_APPLIED,
-  SIM_FAILED, /* accepted, and its result is a failure */
-  SIM_IGNORED /* accepted, and neither executed nor answered */
+  SIM_FAILED,  /* accepted, and its result is a failure */
+  SIM_IGNORED, /* accepted, and neither executed nor answered */
+  SIM_REPEATED /* a copy of an earlier one, `first`, whose answer it got */
 } sim_fate_t;
 
 /* One arrival of a request that may change something. */
@@ -185,8 +186,8 @@ typedef struct sim_entry_s {
   int32_t model;   /* index, also of a checkpoint's owner; -1 = unknown */
   int64_t seq;     /* number; of calls that make a model, model_seq_id */
   int status;      /* of the answer to the request */
-  /* The entry that was the first with this number; -1 = it is the first. A
-   * duplicate is not executed, so its fate is that of the first one. */
+  /* The entry that was the first with this number; -1 = it is the first. What
+   * became of the call stands there. */
   int32_t first;
   bool same_bytes; /* of a duplicate */
   sim_fate_t fate;
@@ -194,12 +195,13 @@ typedef struct sim_entry_s {
   int32_t times;   /* how often it was applied: 1, if all is well */
   /* Place in the order of all executions, from 1; 0 = not executed. */
   int64_t order;
-  unsigned char body[SIM_DIGEST_LEN];  /* of the bytes */
-  unsigned char batch[SIM_DIGEST_LEN]; /* passes: of data and loss, without
-                                          model and number */
-  float learning_rate;                 /* optimizer steps */
-  double loss;                         /* passes: loss:sum as it was shown */
-  int32_t checkpoint; /* saves, loads, ttl, delete: index; -1 = none */
+  unsigned char body[SIM_DIGEST_LEN]; /* of the bytes */
+  /* Passes: SHA-256 of tinker_datum_sha256() of all examples, one after the
+   * other, which is what journals have of a call that is one request. */
+  unsigned char batch[SIM_DIGEST_LEN];
+  float learning_rate; /* optimizer steps */
+  double loss;         /* passes: loss:sum as it was shown */
+  int32_t checkpoint;  /* saves, loads, ttl, delete: index; -1 = none */
   unsigned char weights[SIM_DIGEST_LEN];   /* of the model, after it */
   unsigned char optimizer[SIM_DIGEST_LEN]; /* m, v and t */
   unsigned char gradients[SIM_DIGEST_LEN];
