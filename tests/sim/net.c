@@ -118,9 +118,9 @@ void sim_net_request(sim_state_t *s, sim_child_t *c, uint64_t id, char *bytes,
   const char *body;
   int64_t at_ns = s->o->shared->now_ns + latency_ns(s);
   sim_write(s, "life %d asks %llu %s %s %016llx%s%s", c->life,
-           (unsigned long long)id, r.method, r.path,
-           (unsigned long long)mark_of(r.body, r.len), a ? ": " : "",
-           a ? sim_act_name(a->act) : "");
+            (unsigned long long)id, r.method, r.path,
+            (unsigned long long)mark_of(r.body, r.len), a ? ": " : "",
+            a ? sim_act_name(a->act) : "");
   if (answer_before(a, &head, &body)) {
     give_back(s, c->life, id, at_ns, &head, body, strlen(body));
     free(bytes);
@@ -197,8 +197,8 @@ static void reply_to(sim_state_t *s, const sim_transit_t *t,
            reply->content_type ? reply->content_type : "");
   bool others = t->act && t->act->act == SIM_ACT_OTHERS_REPLY && s->last_body;
   sim_write(s, "life %d answer %llu %d %016llx", t->life,
-           (unsigned long long)t->id, reply->status,
-           (unsigned long long)mark_of(body, len));
+            (unsigned long long)t->id, reply->status,
+            (unsigned long long)mark_of(body, len));
   if (others) {
     give_back(s, t->life, t->id, at_ns, &s->last_head, s->last_body,
               s->last_len);
@@ -270,7 +270,7 @@ static bool deliver(sim_state_t *s, sim_transit_t *t) {
   memcpy(bytes, &t->head, sizeof t->head);
   memcpy(bytes + sizeof t->head, t->bytes, t->len);
   sim_write(s, "life %d reply %llu %d", t->life, (unsigned long long)t->id,
-           t->head.error ? t->head.error : t->head.status);
+            t->head.error ? t->head.error : t->head.status);
   c->state = SIM_CHILD_RUNS;
   sim_wire_send(c->fd, &m, bytes);
   free(bytes);
