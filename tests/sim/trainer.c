@@ -193,8 +193,14 @@ static int end(loop_t *l) {
 
 /* --- The loop ------------------------------------------------------------- */
 
-/* After next has failed: is it to be asked again? A run that has stopped says
- * the same for ever. */
+/* A run that has stopped says the same for ever; one that goes on in another
+ * process does not. */
+static bool has_stopped(int rc, const tinker_error_t *error) {
+  return rc == TINKER_ESTATE &&
+         strstr(tinker_error_message(error), "the run was stopped");
+}
+
+/* After next has failed: is it to be asked again? */
 static bool goes_on(loop_t *l, int rc, const tinker_error_t *error) {
   sim_word_t word = tell_failed(0, rc, error);
   while (l->count > 0) drop_first(l);
@@ -222,9 +228,10 @@ static int run_loop(loop_t *l) {
     int rc = tinker_future_wait(next, -1);
     bool again = rc && goes_on(l, rc, tinker_future_error(next));
     if (rc == 0) rc = tinker_future_get_run_step(next, &step);
-    int status = rc == TINKER_ESTATE ? SIM_STATUS_STOPPED
-                 : rc                ? SIM_STATUS_GAVE_UP
-                                     : do_step(l, step);
+    int status = rc == 0 ? do_step(l, step)
+                 : has_stopped(rc, tinker_future_error(next))
+                     ? SIM_STATUS_STOPPED
+                     : SIM_STATUS_GAVE_UP;
     bool done = status == 0 && step->done, failed = false;
     tinker_future_release(next);
     if (again) continue;
