@@ -124,7 +124,10 @@ static int await_step(tinker_run_t *run, tinker__rec_step_t *s, loss_t *loss,
   }
   if (rc == 0) return tinker__rec_await(s->optim, f);
   tinker_future_wait(s->optim, -1); /* what became of it decides, too */
-  if (!f->model && tinker__rec_step_is_torn(run, s)) f->model = true;
+  if (!f->model && tinker__rec_step_is_torn(run, s)) {
+    f->model = true;
+    f->again = false;
+  }
   return rc;
 }
 
