@@ -446,7 +446,9 @@ static int same_end(const sim_history_t *h, const sim_entry_t *a,
 
 int sim_check_i17(const sim_history_t *h, char *why, size_t why_len) {
   sim_branch_t a, b;
-  if (!h->undisturbed || !h->script->demand.same_bits) return 0;
+  const sim_demand_t *d = &h->script->demand;
+  if (!h->undisturbed || !d->same_bits) return 0;
+  if (d->end != SIM_END_DONE && !sim_done_line(h)) return 0;
   sim_branch_make(h, &a);
   sim_branch_make(h->undisturbed, &b);
   int bad = same_losses(&a, &b, why, why_len) ||

@@ -89,6 +89,13 @@ int64_t sim_count(const sim_history_t *h, int64_t type) {
   return n;
 }
 
+const sim_shadow_t *sim_done_line(const sim_history_t *h) {
+  for (size_t i = h->shadow_count; i-- > 0;) {
+    if (h->shadow[i].kind == SIM_SHADOW_DONE) return &h->shadow[i];
+  }
+  return NULL;
+}
+
 const sim_record_t *sim_saved(const sim_history_t *h, const char *name) {
   for (size_t i = 0; i < h->record_count; i++) {
     const sim_record_t *r = &h->records[i];

@@ -26,6 +26,8 @@ const sim_record_t *sim_active_of(const sim_history_t *h, int32_t model);
 /* The last EPOCH_ACTIVE; NULL = none. */
 const sim_record_t *sim_last_active(const sim_history_t *h);
 int64_t sim_count(const sim_history_t *h, int64_t type);
+/* The last line that says that the run is done; NULL = none does. */
+const sim_shadow_t *sim_done_line(const sim_history_t *h);
 const sim_record_t *sim_saved(const sim_history_t *h, const char *name);
 
 /* --- The branch ----------------------------------------------------------- */

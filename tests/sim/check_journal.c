@@ -163,6 +163,8 @@ static bool is_intended(const sim_history_t *h, const sim_entry_t *e) {
       e->checkpoint < 0 ? "" : h->checkpoints[e->checkpoint].name;
   const sim_record_t *intent = intent_of(h, e);
   if (intent) return intent->at_ms <= e->at_ms;
+  bool keeps = e->kind == SIM_SET_TTL || e->kind == SIM_DELETE;
+  if (keeps && e->checkpoint < 0) return true; /* it is gone: no effect */
   switch (e->kind) {
   case SIM_SET_TTL:
     return has_before(h, TINKER__REC_CKPT_TTL, e->at_ms, name, -1);

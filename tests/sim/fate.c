@@ -222,6 +222,7 @@ static void mixed(sim_script_t *s, sim_rng_t *r) {
   s->demand.most_attempts = 40;
   s->demand.bound_ms = 8 * SIM_HOUR;
   s->trainer.attempts = 40;
+  s->trainer.patience = 20; /* a full disk is for the next process */
   s->heal_ms = sim_pick(r, 1, 10) * SIM_MINUTE;
 }
 

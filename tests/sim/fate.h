@@ -134,6 +134,7 @@ typedef struct sim_demand_s {
   const char
       *reason; /* of STOPPED: a part of its sentence or its cause; NULL = any */
   int code;    /* of REFUSED */
+  bool may_be_done; /* instead of REFUSED, with all that DONE demands */
   int64_t least_incidents, most_incidents;
   int64_t most_lost;     /* committed steps that one rollback may undo */
   int64_t most_lost_all; /* that all of them may */

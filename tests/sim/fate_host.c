@@ -88,6 +88,7 @@ static void f70(sim_script_t *s, sim_rng_t *r) {
   s->trainer.lives = 3;
   s->demand.end = SIM_END_REFUSED;
   s->demand.code = TINKER_EFORMAT;
+  s->demand.may_be_done = true;
   s->demand.damaged = true;
 }
 
@@ -121,6 +122,7 @@ static void f73(sim_script_t *s, sim_rng_t *r) {
   s->trainer.lives = 3;
   s->demand.end = SIM_END_REFUSED;
   s->demand.code = TINKER_EFORMAT;
+  s->demand.same_bits = false;
   s->demand.damaged = true;
 }
 
@@ -212,8 +214,9 @@ static void f87(sim_script_t *s, sim_rng_t *r) {
 }
 
 static void f88(sim_script_t *s, sim_rng_t *r) {
-  blind(s, r, SIM_ACT_STATUS, 403, sim_pick(r, 1, 120) * SIM_MINUTE);
-  s->trainer.again_ms = SIM_MINUTE;
+  blind(s, r, SIM_ACT_STATUS, 403, SIM_DAY);
+  s->demand.unknown_only = false;
+  sim_demand_stop(s, "403");
 }
 
 static void f89(sim_script_t *s, sim_rng_t *r) {

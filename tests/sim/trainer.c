@@ -239,6 +239,7 @@ static int run_loop(loop_t *l) {
     while (l->count > 0 && (done || l->count >= l->plan->ahead)) {
       if (end(l)) failed = true;
     }
+    if (failed && l->patience-- <= 0) return 1;
     if (done && !failed) return 0;
   }
 }

@@ -504,6 +504,15 @@ Test(check, i18_other_words) {
   cr_expect(strstr(why, "another shadow log"), "%s", why);
 }
 
+/* A script that steps the clock alone is held against the run without. */
+Test(check, i15_is_asked_for) {
+  m.script.action_count = 1;
+  m.script.actions[0].act = SIM_ACT_CLOCK;
+  breaks("I15", "with the other clock");
+  m.script.actions[0].act = SIM_ACT_KILL;
+  cr_expect_eq(sim_check(&m.h, why, sizeof why), 0, "%s", why);
+}
+
 /* --- I16, I17 ------------------------------------------------------------- */
 
 /* The ledger alone shows it: another batch in the weights of the checkpoint. */
@@ -590,5 +599,8 @@ Test(check, demand_refusal) {
   s->code = -3;
   breaks("demand", "code -3");
   s->code = -4;
+  cr_expect_eq(sim_check(&m.h, why, sizeof why), 0, "%s", why);
+  s->code = -3;
+  m.script.demand.may_be_done = true;
   cr_expect_eq(sim_check(&m.h, why, sizeof why), 0, "%s", why);
 }
