@@ -166,7 +166,7 @@ class Pair:
     def settle(self):
         """Lets both do what they can: what has a result in the simulation has
         to get one of the real service, too."""
-        self.sim.now += 100000
+        self.sim.now += 20000
         for call in list(self.waiting):
             replies = self.poll(call)
             guard = time.monotonic() + GUARD_S
@@ -474,8 +474,8 @@ class Script:
         self.pair.call("PUT", path + "/ttl", body)
 
     def broken(self):
-        path = self.r.choice(["create_session", "create_model", "optim_step",
-                              "save_weights", "load_weights", "forward",
+        path = self.r.choice(["create_model", "optim_step", "save_weights",
+                              "sessions/nobody/finish", "load_weights", "forward",
                               "forward_backward", "retrieve_future",
                               "session_heartbeat", "weights_info",
                               "get_info"])
