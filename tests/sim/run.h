@@ -1,0 +1,35 @@
+/* run: one simulated run from its first process to its last. The parent's one
+ * thread: it lets one child run until nothing in it can go on, and then lets
+ * time pass to what is next. */
+#ifndef TESTS_SIM_RUN_H
+#define TESTS_SIM_RUN_H
+
+#include "sim/disk.h"
+#include "sim/fate.h"
+#include "sim/wire.h"
+
+typedef struct {
+  uint64_t seed;
+  const sim_script_t *script;
+  const char *folder; /* of all runs; empty */
+  sim_disk_t *disk;
+  sim_shared_t *shared;
+} sim_run_options_t;
+
+typedef struct {
+  sim_server_t *server;
+  sim_course_t course;
+  sim_log_t log;
+  char *timeline; /* one line for each thing that happened */
+  size_t timeline_len;
+  int64_t boots[64]; /* virtual milliseconds at which the machine was started */
+  size_t boot_count;
+  int64_t end_ms;
+  uint64_t points; /* scheduling points of all lives */
+  char stuck[256]; /* "" = it has ended; else why it was ended */
+} sim_result_t;
+
+void sim_run(const sim_run_options_t *o, sim_result_t *out);
+void sim_result_free(sim_result_t *r);
+
+#endif

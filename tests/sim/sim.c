@@ -1,0 +1,204 @@
+/* sim: the program of the simulation.
+ *
+ *   tinker-sim NAME FROM COUNT    seeds FROM .. FROM + COUNT - 1 of a scenario
+ *   tinker-sim all FROM COUNT     so many of each scenario
+ *   tinker-sim NAME SEED          one seed, with its timeline
+ *
+ * NAME: "F12", "random", "none". What fails is said with the command that
+ * repeats it; the exit status is then 1. */
+#include "sim/sim.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sim/check.h"
+#include "sim/run.h"
+#include "sim/trainer.h"
+
+typedef struct {
+  sim_disk_t *disk;
+  sim_shared_t *shared;
+  char root[200];   /* of this process */
+  char folder[240]; /* of the run that is under way */
+  bool shows;       /* the timeline of each run */
+  int64_t failures;
+} sim_t;
+
+/* --- Folders -------------------------------------------------------------- */
+
+static void remove_tree(const char *path) {
+  DIR *dir = opendir(path);
+  struct dirent *e;
+  while (dir && (e = readdir(dir))) {
+    char inside[512];
+    if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+    snprintf(inside, sizeof inside, "%s/%s", path, e->d_name);
+    if (e->d_type == DT_DIR) {
+      remove_tree(inside);
+    } else {
+      unlink(inside);
+    }
+  }
+  if (dir) closedir(dir);
+  rmdir(path);
+}
+
+/* Memory if there is some: a sync costs nothing there. */
+static void make_root(sim_t *sim) {
+  const char *tmp = getenv("TMPDIR");
+  if (!tmp) tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+  snprintf(sim->root, sizeof sim->root, "%s/tinker-sim-XXXXXX", tmp);
+  if (!mkdtemp(sim->root)) {
+    perror(sim->root);
+    exit(2);
+  }
+  snprintf(sim->folder, sizeof sim->folder, "%s/s", sim->root);
+}
+
+/* --- One seed ------------------------------------------------------------- */
+
+static void run(sim_t *sim, const sim_script_t *script, uint64_t seed,
+                sim_result_t *out) {
+  char bin[260];
+  snprintf(bin, sizeof bin, "%s.bin", sim->folder);
+  remove_tree(sim->folder);
+  remove_tree(bin);
+  mkdir(sim->folder, 0700);
+  sim_run_options_t o = {.seed = seed,
+                         .script = script,
+                         .folder = sim->folder,
+                         .disk = sim->disk,
+                         .shared = sim->shared};
+  sim_run(&o, out);
+}
+
+/* The same, and nothing goes wrong. */
+static sim_script_t calm(const sim_script_t *script) {
+  sim_script_t s = *script;
+  s.name = "none";
+  s.action_count = s.fault_count = 0;
+  s.trainer.changes_life = -1;
+  return s;
+}
+
+static const char *const secrets[] = {SIM_KEY, NULL};
+
+static int take(const sim_t *sim, const sim_script_t *script,
+                const sim_result_t *r, sim_history_t *h, char *why,
+                size_t why_len) {
+  int rc = sim_history_take(h, r->server, sim->folder, SIM_RUN, &r->log, why,
+                            why_len);
+  if (rc != 0) return rc;
+  h->script = script;
+  h->secrets = secrets;
+  h->end_ms = r->end_ms;
+  h->last_fault_ms = r->course.last_ms;
+  h->faults = r->course.happened;
+  return 0;
+}
+
+typedef struct {
+  sim_result_t result;
+  sim_history_t history;
+} whole_t;
+
+static int make(sim_t *sim, const sim_script_t *script, uint64_t seed,
+                whole_t *w, char *why, size_t why_len) {
+  memset(w, 0, sizeof *w);
+  run(sim, script, seed, &w->result);
+  if (w->result.stuck[0]) {
+    snprintf(why, why_len, "%s", w->result.stuck);
+    return 1;
+  }
+  return take(sim, script, &w->result, &w->history, why, why_len);
+}
+
+static void free_whole(whole_t *w) {
+  sim_history_free(&w->history);
+  sim_result_free(&w->result);
+}
+
+static int judge(sim_t *sim, const sim_script_t *script, uint64_t seed,
+                 whole_t *w, char *why, size_t why_len) {
+  whole_t undisturbed;
+  sim_script_t plain = calm(script);
+  int rc = make(sim, &plain, seed, &undisturbed, why, why_len);
+  if (rc == 0) rc = make(sim, script, seed, w, why, why_len);
+  w->history.undisturbed = &undisturbed.history;
+  if (rc == 0) rc = sim_check(&w->history, why, why_len);
+  free_whole(&undisturbed);
+  return rc;
+}
+
+static bool one(sim_t *sim, const char *name, uint64_t seed) {
+  sim_script_t script;
+  whole_t w = {0};
+  char why[1024] = "";
+  if (!sim_fate_script(name, seed, &script)) {
+    fprintf(stderr, "no scenario %s\n", name);
+    exit(2);
+  }
+  int rc = judge(sim, &script, seed, &w, why, sizeof why);
+  if ((rc || sim->shows) && w.result.timeline) {
+    fwrite(w.result.timeline, 1, w.result.timeline_len, stdout);
+  }
+  if (rc) printf("%s seed %llu: %s\n", name, (unsigned long long)seed, why);
+  if (rc) printf("tinker-sim %s %llu\n", name, (unsigned long long)seed);
+  fflush(stdout);
+  free_whole(&w);
+  sim->failures += rc != 0;
+  return rc == 0;
+}
+
+/* --- Many ----------------------------------------------------------------- */
+
+static void many(sim_t *sim, const char *name, uint64_t from, uint64_t count) {
+  uint64_t good = 0;
+  for (uint64_t i = 0; i < count; i++) good += one(sim, name, from + i);
+  printf("%s: %llu of %llu seeds\n", name, (unsigned long long)good,
+         (unsigned long long)count);
+  fflush(stdout);
+}
+
+static void all(sim_t *sim, uint64_t from, uint64_t count) {
+  for (size_t i = 0; i < sim_fates(); i++) {
+    many(sim, sim_fate_name(i), from, count);
+  }
+}
+
+/* One thread runs at a time: on one core it is handed over fastest. */
+static void stay_on_one_core(void) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET((size_t)sched_getcpu(), &set);
+  sched_setaffinity(0, sizeof set, &set);
+}
+
+int main(int argc, char **argv) {
+  static sim_t sim;
+  if (argc < 3) return 2;
+  uint64_t from = strtoull(argv[2], NULL, 10);
+  stay_on_one_core();
+  sim.disk = sim_disk_new();
+  sim.shared = mmap(NULL, sizeof *sim.shared, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (!sim.disk || sim.shared == MAP_FAILED) return 2;
+  make_root(&sim);
+  sim.shows = argc == 3;
+  uint64_t count = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
+  if (strcmp(argv[1], "all") == 0) {
+    all(&sim, from, count);
+  } else {
+    many(&sim, argv[1], from, count);
+  }
+  remove_tree(sim.root);
+  return sim.failures > 0;
+}
