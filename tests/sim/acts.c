@@ -80,40 +80,27 @@ static void machine(sim_state_t *s, const sim_action_t *a) {
   sim_shared_t *shared = s->o->shared;
   sim_disk_fault_t *disk = sim_disk_fault(s->o->disk);
   switch (a->act) {
-    case SIM_ACT_CLOCK:
-      shared->wall_offset_ms += a->arg;
-      return;
-    case SIM_ACT_SLEEP:
-      shared->now_ns += a->arg * MS;
-      shared->asleep_ns += a->arg * MS;
-      for (int i = 0; i < SIM_CHILDREN; i++) {
-        int64_t *until = &s->children[i].until_ns;
-        if (*until != SIM_NO_TIME) *until += a->arg * MS;
-      }
-      return;
-    case SIM_ACT_DISK_FULL:
-      disk->full_until_ns = shared->now_ns - shared->asleep_ns + a->arg * MS;
-      return;
-    case SIM_ACT_SYNC_FAILS:
-      disk->fail_syncs = 1;
-      return;
-    case SIM_ACT_WRITE_SHORT:
-      disk->short_writes = 1;
-      return;
-    case SIM_ACT_UNLOCK:
-      unlock(s);
-      return;
-    case SIM_ACT_DAMAGE:
-      damage(s, a->arg);
-      return;
-    case SIM_ACT_REMOVE:
-      remove_epoch(s);
-      return;
-    case SIM_ACT_HIT:
-      sim_server_hit(s->out->server, sim_ms(s), a->bug, -1);
-      return;
-    default:
-      return;
+  case SIM_ACT_CLOCK: shared->wall_offset_ms += a->arg; return;
+  case SIM_ACT_SLEEP:
+    shared->now_ns += a->arg * MS;
+    shared->asleep_ns += a->arg * MS;
+    for (int i = 0; i < SIM_CHILDREN; i++) {
+      int64_t *until = &s->children[i].until_ns;
+      if (*until != SIM_NO_TIME) *until += a->arg * MS;
+    }
+    return;
+  case SIM_ACT_DISK_FULL:
+    disk->full_until_ns = shared->now_ns - shared->asleep_ns + a->arg * MS;
+    return;
+  case SIM_ACT_SYNC_FAILS: disk->fail_syncs = 1; return;
+  case SIM_ACT_WRITE_SHORT: disk->short_writes = 1; return;
+  case SIM_ACT_UNLOCK: unlock(s); return;
+  case SIM_ACT_DAMAGE: damage(s, a->arg); return;
+  case SIM_ACT_REMOVE: remove_epoch(s); return;
+  case SIM_ACT_HIT:
+    sim_server_hit(s->out->server, sim_ms(s), a->bug, -1);
+    return;
+  default: return;
   }
 }
 
@@ -127,26 +114,17 @@ static sim_message_t die_with(sim_child_t *c, int status, int64_t again_ms) {
 sim_message_t sim_act(sim_state_t *s, sim_child_t *c, const sim_action_t *a) {
   sim_message_t go = {.what = SIM_ANSWER_GO};
   if (!a) return go;
-  sim_note(s, "happens: %s", sim_act_name(a->act));
+  sim_write(s, "happens: %s", sim_act_name(a->act));
   switch (a->act) {
-    case SIM_ACT_KILL:
-      return c ? die_with(c, SIM_STATUS_KILLED, a->arg) : go;
-    case SIM_ACT_POWER:
-      return c ? die_with(c, SIM_STATUS_POWER, a->arg) : go;
-    case SIM_ACT_EXIT:
-      return c ? die_with(c, 0, a->arg) : go;
-    case SIM_ACT_LEAVE:
-      go.a = SIM_WORD_LEAVE;
-      return go;
-    case SIM_ACT_HANG:
-      if (c) c->hangs_until_ns = s->o->shared->now_ns + a->arg * MS;
-      return go;
-    case SIM_ACT_SECOND:
-      sim_birth(s, true);
-      return go;
-    default:
-      machine(s, a);
-      return go;
+  case SIM_ACT_KILL: return c ? die_with(c, SIM_STATUS_KILLED, a->arg) : go;
+  case SIM_ACT_POWER: return c ? die_with(c, SIM_STATUS_POWER, a->arg) : go;
+  case SIM_ACT_EXIT: return c ? die_with(c, 0, a->arg) : go;
+  case SIM_ACT_LEAVE: go.a = SIM_WORD_LEAVE; return go;
+  case SIM_ACT_HANG:
+    if (c) c->hangs_until_ns = s->o->shared->now_ns + a->arg * MS;
+    return go;
+  case SIM_ACT_SECOND: sim_birth(s, true); return go;
+  default: machine(s, a); return go;
   }
 }
 

@@ -51,13 +51,21 @@ static char *read_file(const char *path, size_t *len) {
   return text;
 }
 
+static bool has_bytes(const char *text, size_t len, const char *words) {
+  size_t n = strlen(words);
+  for (size_t i = 0; n <= len && i <= len - n; i++) {
+    if (text[i] == words[0] && memcmp(text + i, words, n) == 0) return true;
+  }
+  return false;
+}
+
 static int file_tells(const sim_history_t *h, const char *path, char *why,
                       size_t why_len) {
   size_t len;
   int bad = 0;
   char *text = read_file(path, &len);
   for (size_t i = 0; text && h->secrets[i] && !bad; i++) {
-    if (memmem(text, len, h->secrets[i], strlen(h->secrets[i]))) {
+    if (has_bytes(text, len, h->secrets[i])) {
       bad = sim_broken(why, why_len, "%s has the secret \"%s\"", path,
                        h->secrets[i]);
     }
@@ -267,13 +275,15 @@ int sim_check_demand(const sim_history_t *h, char *why, size_t why_len) {
 static const struct {
   const char *name;
   sim_invariant_fn holds;
-} invariants[] = {
-    {"I1", sim_check_i1},   {"I2", sim_check_i2},   {"I3", sim_check_i3},
-    {"I4", sim_check_i4},   {"I5", sim_check_i5},   {"I6", sim_check_i6},
-    {"I7", sim_check_i7},   {"I8", sim_check_i8},   {"I9", sim_check_i9},
-    {"I10", sim_check_i10}, {"I11", sim_check_i11}, {"I12", sim_check_i12},
-    {"I13", sim_check_i13}, {"I14", sim_check_i14}, {"I16", sim_check_i16},
-    {"I17", sim_check_i17}, {"I19", sim_check_i19}, {"demand", sim_check_demand}};
+} invariants[] = {{"I1", sim_check_i1},   {"I2", sim_check_i2},
+                  {"I3", sim_check_i3},   {"I4", sim_check_i4},
+                  {"I5", sim_check_i5},   {"I6", sim_check_i6},
+                  {"I7", sim_check_i7},   {"I8", sim_check_i8},
+                  {"I9", sim_check_i9},   {"I10", sim_check_i10},
+                  {"I11", sim_check_i11}, {"I12", sim_check_i12},
+                  {"I13", sim_check_i13}, {"I14", sim_check_i14},
+                  {"I16", sim_check_i16}, {"I17", sim_check_i17},
+                  {"I19", sim_check_i19}, {"demand", sim_check_demand}};
 
 int sim_check(const sim_history_t *h, char *why, size_t why_len) {
   for (size_t i = 0; i < sizeof invariants / sizeof invariants[0]; i++) {

@@ -18,7 +18,7 @@
 typedef struct sim_record_s {
   int64_t epoch; /* of its file; 0 = the supervisor's */
   int64_t id, type, generation, step;
-  int64_t at_ms;  /* virtual */
+  int64_t at_ms;                                 /* virtual */
   int64_t incident, attempt, level, code, count; /* facts; -1 = it has none */
   int64_t of_epoch, from_step, to_step, slot, op, end, expires_ms;
   bool has_loss;
@@ -36,9 +36,9 @@ typedef struct sim_record_s {
 
 typedef struct sim_history_s {
   const char *lineage;
-  const char *folder; /* of the run; NULL = I14 has nothing to read */
+  const char *folder;         /* of the run; NULL = I14 has nothing to read */
   const char *const *secrets; /* that must stand nowhere; ends with NULL */
-  sim_entry_t *entries; /* of the ledger */
+  sim_entry_t *entries;       /* of the ledger */
   size_t entry_count;
   sim_session_t *sessions;
   size_t session_count;
@@ -60,8 +60,10 @@ typedef struct sim_history_s {
 } sim_history_t;
 
 /* Fills the arrays of a zeroed history; the rest (script, shadow ...) is the
- * caller's. The boot clock of records has to be the virtual time. A journal
- * that can't be read to its end has journal_whole false, and why says so. */
+ * caller's. The last 12 digits of a record's boot id are the virtual nanosecond
+ * at which the machine was started, where boot time begins again at 0. A
+ * journal that can't be read to its end has journal_whole false, and why says
+ * so. */
 void sim_history_take(sim_history_t *h, const sim_server_t *server,
                       const char *folder, const char *lineage, char *why,
                       size_t why_len);
@@ -98,7 +100,8 @@ int sim_check_i18(const sim_history_t *a, const sim_history_t *b, char *why,
 /* What the script's demand says beyond the invariants. */
 int sim_check_demand(const sim_history_t *h, char *why, size_t why_len);
 
-/* All that are of one run, and the demand. why: begins with "I7: " and so on. */
+/* All that are of one run, and the demand. why: begins with "I7: " and so on.
+ */
 int sim_check(const sim_history_t *h, char *why, size_t why_len);
 
 #endif

@@ -33,8 +33,7 @@ static int older_sends(const sim_history_t *h, const sim_record_t *active,
       return sim_broken(why, why_len,
                         "%s is of epoch %lld, after %s of epoch %lld",
                         sim_entry_words(h, e), (long long)of->of_epoch,
-                        sim_entry_words(h, from),
-                        (long long)active->of_epoch);
+                        sim_entry_words(h, from), (long long)active->of_epoch);
     }
   }
   return 0;
@@ -44,8 +43,8 @@ static int older_writes(const sim_history_t *h, const sim_record_t *active,
                         char *why, size_t why_len) {
   for (size_t i = 0; i < h->record_count; i++) {
     const sim_record_t *r = &h->records[i];
-    bool counts = r->type == TINKER__REC_STEP_COMMIT ||
-                  r->type == TINKER__REC_CKPT_SAVED;
+    bool counts =
+        r->type == TINKER__REC_STEP_COMMIT || r->type == TINKER__REC_CKPT_SAVED;
     if (counts && r->epoch > 0 && r->epoch < active->of_epoch &&
         r->at_ms > active->at_ms) {
       return sim_broken(why, why_len, "%s was written after %s",
@@ -79,11 +78,10 @@ static int same_step(const sim_history_t *h, const sim_record_t *commit,
                      const sim_taken_t *plan, const sim_taken_t *taken,
                      char *why, size_t why_len) {
   if (taken->pass_count != plan->pass_count) {
-    return sim_broken(why, why_len,
-                      "step %lld has %zu batches, planned are %zu: %s, %s",
-                      (long long)commit->step, taken->pass_count,
-                      plan->pass_count, sim_record_words(commit),
-                      sim_entry_words(h, taken->optim));
+    return sim_broken(
+        why, why_len, "step %lld has %zu batches, planned are %zu: %s, %s",
+        (long long)commit->step, taken->pass_count, plan->pass_count,
+        sim_record_words(commit), sim_entry_words(h, taken->optim));
   }
   for (size_t i = 0; i < plan->pass_count; i++) {
     const sim_entry_t *e = taken->passes[i];
@@ -99,10 +97,9 @@ static int same_step(const sim_history_t *h, const sim_record_t *commit,
   }
   if (taken->optim->times != 1 ||
       taken->optim->learning_rate != plan->optim->learning_rate) {
-    return sim_broken(why, why_len,
-                      "%s was applied %d times, or with another rate",
-                      sim_entry_words(h, taken->optim),
-                      (int)taken->optim->times);
+    return sim_broken(
+        why, why_len, "%s was applied %d times, or with another rate",
+        sim_entry_words(h, taken->optim), (int)taken->optim->times);
   }
   return 0;
 }
@@ -113,8 +110,7 @@ static int epoch_steps(const sim_history_t *h, const sim_record_t *active,
                        size_t planned, char *why, size_t why_len) {
   size_t n = 0;
   int bad = 0;
-  sim_taken_t *taken =
-      sim_taken_by(h, sim_model_of(h, active->model), &n);
+  sim_taken_t *taken = sim_taken_by(h, sim_model_of(h, active->model), &n);
   for (size_t i = 0; i < b->count && !bad; i++) {
     const sim_record_t *c = b->commits[i];
     if (c->epoch != active->of_epoch) continue;

@@ -25,9 +25,10 @@ static char *room(size_t *len) {
 
 const char *sim_entry_words(const sim_history_t *h, const sim_entry_t *e) {
   static const char *const kinds[SIM_KINDS] = {
-      "create_session",   "finish_session", "create_model", "load_new",
-      "forward",          "forward_backward", "optim_step",   "save",
-      "save_for_sampler", "load",           "set_ttl",      "delete"};
+      "create_session", "finish_session", "create_model",
+      "load_new",       "forward",        "forward_backward",
+      "optim_step",     "save",           "save_for_sampler",
+      "load",           "set_ttl",        "delete"};
   size_t len;
   char *out = room(&len);
   snprintf(out, len, "entry %zu (%s of model %d, number %lld, at %lld ms)",

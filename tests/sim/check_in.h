@@ -16,7 +16,8 @@ const char *sim_record_words(const sim_record_t *r);
 
 /* A numbered call that came first, and was executed. */
 bool sim_is_applied(const sim_entry_t *e);
-bool sim_moves(const sim_entry_t *e); /* a pass that trains, or an optimizer's */
+bool sim_moves(
+    const sim_entry_t *e); /* a pass that trains, or an optimizer's */
 
 /* Index of the model with this id; -1 = none. */
 int32_t sim_model_of(const sim_history_t *h, const char *id);

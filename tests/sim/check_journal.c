@@ -219,8 +219,8 @@ static int models_known(const sim_history_t *h, char *why, size_t why_len) {
 static int checkpoints_known(const sim_history_t *h, char *why,
                              size_t why_len) {
   for (size_t i = 0; i < h->checkpoint_count; i++) {
-    const sim_entry_t *e = made_by(h, SIM_SAVE, SIM_SAVE_SAMPLER, -1,
-                                   (int32_t)i);
+    const sim_entry_t *e =
+        made_by(h, SIM_SAVE, SIM_SAVE_SAMPLER, -1, (int32_t)i);
     bool foreign = !e; /* a bug's own */
     if (foreign || sim_saved(h, h->checkpoints[i].name) || intent_of(h, e)) {
       continue;
@@ -310,7 +310,10 @@ static void count(const sim_history_t *h, const sim_record_t *r, ledger_t *l) {
     if (r->step > l->progress) l->progress = r->step;
     break;
   case TINKER__REC_ATTEMPT_END: l->fruitless += l->open; break;
-  case TINKER__REC_EPOCH_ACTIVE: l->fruitless += l->open; l->open = false; break;
+  case TINKER__REC_EPOCH_ACTIVE:
+    l->fruitless += l->open;
+    l->open = false;
+    break;
   case TINKER__REC_CKPT_QUARANTINED:
     if (l->open && l->fruitless && is_first_refusal(h, r)) l->fruitless--;
     break;

@@ -55,8 +55,8 @@ static const sim_record_t *incident_at(const sim_history_t *h, int64_t at_ms) {
     const sim_record_t *r = &h->records[i];
     if (r->epoch != 0) continue;
     if (r->type == TINKER__REC_INC_OPEN && r->at_ms < at_ms) open = r;
-    bool ends = r->type == TINKER__REC_INC_CLOSE ||
-                r->type == TINKER__REC_EPOCH_ACTIVE;
+    bool ends =
+        r->type == TINKER__REC_INC_CLOSE || r->type == TINKER__REC_EPOCH_ACTIVE;
     if (ends && r->at_ms <= at_ms) open = NULL;
   }
   return open;
@@ -81,11 +81,12 @@ static int deleted(const sim_history_t *h, const sim_entry_t *e, char *why,
                       sim_entry_words(h, e), c->path, sim_record_words(open));
   }
   for (size_t i = 0; i < h->checkpoint_count; i++) {
-    left += i != (size_t)e->checkpoint &&
-            is_good(h, &h->checkpoints[i], e->at_ms);
+    left +=
+        i != (size_t)e->checkpoint && is_good(h, &h->checkpoints[i], e->at_ms);
   }
   if (left >= LEAST) return 0;
-  return sim_broken(why, why_len, "%s deletes %s and leaves %lld that are proven",
+  return sim_broken(why, why_len,
+                    "%s deletes %s and leaves %lld that are proven",
                     sim_entry_words(h, e), c->path, (long long)left);
 }
 

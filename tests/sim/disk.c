@@ -65,8 +65,8 @@ static luck_t luck_of(const loss_t *l, int32_t file) {
 static bool is_lost(const loss_t *l, int32_t file, int64_t block, size_t i) {
   luck_t luck = luck_of(l, file);
   if (luck != SOME_GOES) return luck == ALL_GOES;
-  sim_rng_t r = sim_rng(l->seed ^ (uint64_t)(file + 1) << 32,
-                        (uint64_t)(block + 2));
+  sim_rng_t r =
+      sim_rng(l->seed ^ (uint64_t)(file + 1) << 32, (uint64_t)(block + 2));
   return i >= sim_rng_below(&r, l->disk->n + 1);
 }
 

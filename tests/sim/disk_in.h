@@ -13,7 +13,7 @@ enum {
 };
 
 typedef enum {
-  SIM_CHANGE_NONE, /* it was synced */
+  SIM_CHANGE_NONE,  /* it was synced */
   SIM_CHANGE_BYTES, /* a write or a cut: old bytes and the old length */
   SIM_CHANGE_MADE,  /* the name was made */
   SIM_CHANGE_GONE,  /* the name was removed; `kept` has the file */

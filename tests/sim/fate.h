@@ -14,14 +14,14 @@
 typedef enum {
   SIM_ACT_NONE = 0,
   /* To a request, when it leaves the client. */
-  SIM_ACT_REFUSE,   /* no connection; the service has nothing of it */
-  SIM_ACT_LOSE,     /* it was sent and did not arrive; the connection broke */
-  SIM_ACT_CUT,      /* it arrived; the connection broke before the reply */
-  SIM_ACT_NEVER,    /* it arrived; no byte of a reply, the client gives up */
-  SIM_ACT_TWICE,    /* it arrives twice; the reply is the second one's */
-  SIM_ACT_LATE,     /* the reply takes arg ms more */
-  SIM_ACT_STATUS,   /* status arg with a JSON error, by a box before the service:
-                       the service has nothing of it */
+  SIM_ACT_REFUSE, /* no connection; the service has nothing of it */
+  SIM_ACT_LOSE,   /* it was sent and did not arrive; the connection broke */
+  SIM_ACT_CUT,    /* it arrived; the connection broke before the reply */
+  SIM_ACT_NEVER,  /* it arrived; no byte of a reply, the client gives up */
+  SIM_ACT_TWICE,  /* it arrives twice; the reply is the second one's */
+  SIM_ACT_LATE,   /* the reply takes arg ms more */
+  SIM_ACT_STATUS, /* status arg with a JSON error, by a box before the service:
+                     the service has nothing of it */
   SIM_ACT_STATUS_AFTER, /* it arrived; the reply is replaced by that */
   SIM_ACT_EMPTY_400,    /* a bare 400 without body, by a box */
   SIM_ACT_HTML,         /* 200 with HTML, by a portal */
@@ -31,19 +31,19 @@ typedef enum {
   SIM_ACT_OTHERS_REPLY, /* the reply to the request before it arrives */
   SIM_ACT_TLS,          /* the server's certificate can't be verified */
   /* To the trainer's process. */
-  SIM_ACT_KILL,    /* SIGKILL; the next life begins arg ms later */
-  SIM_ACT_POWER,   /* the power fails: unsynced writes may be lost, too */
-  SIM_ACT_EXIT,    /* it exits with 0 */
-  SIM_ACT_HANG,    /* it is stopped for arg ms, and goes on (SIGSTOP) */
-  SIM_ACT_SECOND,  /* a second process opens the run beside it */
-  SIM_ACT_UNLOCK,  /* the file `lock` is removed while it is held */
-  SIM_ACT_LEAVE,   /* the program gives its run back in order, and ends */
+  SIM_ACT_KILL,   /* SIGKILL; the next life begins arg ms later */
+  SIM_ACT_POWER,  /* the power fails: unsynced writes may be lost, too */
+  SIM_ACT_EXIT,   /* it exits with 0 */
+  SIM_ACT_HANG,   /* it is stopped for arg ms, and goes on (SIGSTOP) */
+  SIM_ACT_SECOND, /* a second process opens the run beside it */
+  SIM_ACT_UNLOCK, /* the file `lock` is removed while it is held */
+  SIM_ACT_LEAVE,  /* the program gives its run back in order, and ends */
   /* To the machine. */
-  SIM_ACT_CLOCK, /* the wall clock steps by arg ms */
-  SIM_ACT_SLEEP, /* everything sleeps arg ms: the boot clock goes on, the
-                    monotonic one does not */
-  SIM_ACT_DISK_FULL,  /* ENOSPC for each write for arg ms */
-  SIM_ACT_SYNC_FAILS, /* EIO of the next fsync or fdatasync, once */
+  SIM_ACT_CLOCK,       /* the wall clock steps by arg ms */
+  SIM_ACT_SLEEP,       /* everything sleeps arg ms: the boot clock goes on, the
+                          monotonic one does not */
+  SIM_ACT_DISK_FULL,   /* ENOSPC for each write for arg ms */
+  SIM_ACT_SYNC_FAILS,  /* EIO of the next fsync or fdatasync, once */
   SIM_ACT_WRITE_SHORT, /* the next write writes half, then goes on */
   /* To the service, at this time: sim_server_hit(bug). */
   SIM_ACT_HIT,
@@ -82,7 +82,7 @@ typedef enum {
   SIM_WHEN_TIME,    /* at n ms; requests: each of `ask` until n + for_ms */
   SIM_WHEN_STEP,    /* step n is handed out for the first time */
   SIM_WHEN_COMMIT,  /* step n is said to be committed for the first time */
-  SIM_WHEN_POINT,   /* n-th scheduling point of a life: lives life .. last */
+  SIM_WHEN_POINT,   /* n-th scheduling point of life `life` */
   SIM_WHEN_SYNC,    /* before the n-th fsync of a life */
   SIM_WHEN_LIFE     /* before life n begins (from 0) */
 } sim_when_t;
@@ -93,9 +93,9 @@ typedef struct sim_action_s {
   sim_ask_t ask;
   int64_t n;
   int64_t times;  /* in a row; 0 = 1 */
-  int64_t for_ms; /* WHEN_TIME, and windows that a step or commit begins */
+  int64_t for_ms; /* of WHEN_TIME: the window */
   int64_t arg;
-  int64_t life; /* -1 = of any life; else only of this one */
+  int64_t life;  /* -1 = of any life; else only of this one */
   sim_bug_t bug; /* of ACT_HIT */
 } sim_action_t;
 
@@ -106,8 +106,8 @@ typedef struct sim_action_s {
 typedef struct sim_trainer_s {
   int64_t steps, every, attempts, keep, delay_ms, ttl_seconds, watch_ms;
   bool strict, zero, fresh;
-  int64_t ahead; /* steps that are begun before the first is waited for */
-  int64_t parts; /* batches of a step */
+  int64_t ahead;    /* steps that are begun before the first is waited for */
+  int64_t parts;    /* batches of a step */
   int64_t pause_ms; /* before each step */
   int64_t big;      /* examples of a batch; more than 16 KiB from about 40 on */
   /* From life `changes_life` on (-1 = never) the program is another. */
@@ -140,9 +140,9 @@ typedef struct sim_demand_s {
                         no incident, no rollback, no new model */
   bool same_bits;    /* the end is that of the undisturbed run (I17) */
   int64_t most_attempts; /* within one incident (I11) */
-  bool damaged; /* the journal itself is (I7 has nothing to hold) */
-  const char *event; /* that must have been said; NULL = none */
-  int64_t bound_ms;  /* from the last fault to the end (I19, I11) */
+  bool damaged;          /* the journal itself is (I7 has nothing to hold) */
+  const char *event;     /* that must have been said; NULL = none */
+  int64_t bound_ms;      /* from the last fault to the end (I19, I11) */
 } sim_demand_t;
 
 #define SIM_MAX_ACTIONS 32
@@ -171,15 +171,17 @@ const char *sim_fate_title(size_t i);
  * healed). False: there is no such scenario. */
 bool sim_fate_script(const char *name, uint64_t seed, sim_script_t *out);
 
+/* The same run, and nothing goes wrong: what the other one is compared with. */
+void sim_fate_undisturbed(const sim_script_t *script, sim_script_t *out);
+
 /* --- As the run goes on --------------------------------------------------- */
 
 typedef struct sim_course_s {
   const sim_script_t *script;
-  int64_t asked[SIM_ASKS];        /* requests so far, by kind */
-  bool done[SIM_MAX_ACTIONS];     /* it has happened */
-  int64_t began[SIM_MAX_ACTIONS]; /* of a window: when; -1 = not yet */
-  int64_t last_ms;                /* when something went wrong last; -1 */
-  int64_t happened;               /* how often */
+  int64_t asked[SIM_ASKS];    /* requests so far, by kind */
+  bool done[SIM_MAX_ACTIONS]; /* it has happened, and does not again */
+  int64_t last_ms;            /* when something went wrong last; -1 = never */
+  int64_t happened;           /* how often */
 } sim_course_t;
 
 void sim_course_init(sim_course_t *c, const sim_script_t *script);

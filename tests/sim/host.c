@@ -23,7 +23,7 @@ typedef struct {
   int64_t until_ns;
   bool late;       /* it goes on since its time has passed */
   atomic_int gate; /* 1: it may run */
-  bool joined; /* it has ended and was joined: its place is free */
+  bool joined;     /* it has ended and was joined: its place is free */
   pthread_t id;
   void *(*start)(void *);
   void *arg;

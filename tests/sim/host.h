@@ -4,8 +4,8 @@
  * files itself, and so they are taken by libuv, SQLite and OpenSSL too. After
  * sim_host_enter() exactly one thread runs at a time; a generator of the seed
  * picks the next one wherever a thread blocks, and now and then where it could
- * go on. Time passes only when no thread can go on. Before that call, and in the
- * parent, the calls do what they always do. */
+ * go on. Time passes only when no thread can go on. Before that call, and in
+ * the parent, the calls do what they always do. */
 #ifndef TESTS_SIM_HOST_H
 #define TESTS_SIM_HOST_H
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
@@ -14,7 +15,6 @@
 #include "sim/host_in.h"
 #include "sim/machine.h"
 #include "sim/server.h"
-
 
 static sim_shared_t *shared;
 static int life;
@@ -30,8 +30,7 @@ static int64_t clock_ns(clockid_t clock) {
   if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) {
     return shared->now_ns + (SIM_EPOCH_MS + shared->wall_offset_ms) * 1000000;
   }
-  if (clock == CLOCK_BOOTTIME) return shared->now_ns - shared->boot_ns;
-  return sim_now_ns() - shared->boot_ns;
+  return clock == CLOCK_BOOTTIME ? shared->now_ns : sim_now_ns();
 }
 
 int clock_gettime(clockid_t clock, struct timespec *out) {
@@ -168,6 +167,6 @@ int sim_machine_open(const char *path) {
   }
   if (strcmp(path, "/proc/sys/kernel/random/boot_id") != 0) return -1;
   int len = snprintf(bytes, sizeof bytes, "00000000-0000-4000-8000-%012llx\n",
-                     (unsigned long long)shared->boot_ns);
+                     (unsigned long long)shared->boots);
   return memory_file(bytes, (size_t)len);
 }

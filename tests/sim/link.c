@@ -65,8 +65,8 @@ static void fill(const exchange_t *x, tinker__http_reply_t *reply) {
     reply->error = TINKER_ENOTSUP;
   } else if (x->len > x->request->reply_max) {
     reply->error = TINKER_EOVERFLOW;
-  } else if (x->len > 0 && tinker__buf_add(&reply->body,
-                                           x->bytes + sizeof x->head, x->len)) {
+  } else if (x->len > 0 &&
+             tinker__buf_add(&reply->body, x->bytes + sizeof x->head, x->len)) {
     reply->error = TINKER_ENOMEM;
   }
 }
@@ -161,14 +161,17 @@ static void send_request(exchange_t *x) {
   tinker__piece_t whole;
   tinker__place_t place = {0};
   tinker__pieces_t body = tinker__http_body(r, &whole);
-  const char *type = r->content_type       ? r->content_type
-                     : body.len            ? "application/json"
-                                           : NULL;
-  sim_lengths_t n = {length(method),    length(path),
-                     length(type),      length(r->accept),
-                     length(r->idempotency_key), (uint32_t)body.len};
-  size_t len = sizeof n + n.method + n.path + n.content_type + n.accept +
-               n.key + n.body;
+  const char *type = r->content_type ? r->content_type
+                     : body.len      ? "application/json"
+                                     : NULL;
+  sim_lengths_t n = {length(method),
+                     length(path),
+                     length(type),
+                     length(r->accept),
+                     length(r->idempotency_key),
+                     (uint32_t)body.len};
+  size_t len =
+      sizeof n + n.method + n.path + n.content_type + n.accept + n.key + n.body;
   char *bytes = malloc(len), *at = bytes, *answer;
   put(&at, (const char *)&n, sizeof n);
   put(&at, method, n.method);
@@ -185,7 +188,8 @@ static void send_request(exchange_t *x) {
 
 static int open_watch(sim_link_t *link) {
   if (link->watch) return 0;
-  int rc = tinker__watch_new(link->loop, &link->watch, link->fd, on_ready, link);
+  int rc =
+      tinker__watch_new(link->loop, &link->watch, link->fd, on_ready, link);
   return rc ? rc : tinker__watch_set(link->loop, link->watch, TINKER__READABLE);
 }
 

@@ -69,34 +69,31 @@ static bool answer_before(const sim_action_t *a, sim_head_t *h,
   *body = "";
   snprintf(h->content_type, sizeof h->content_type, "application/json");
   switch (a ? a->act : SIM_ACT_NONE) {
-    case SIM_ACT_REFUSE:
-    case SIM_ACT_TLS:
-      h->error = a->act == SIM_ACT_TLS ? TINKER_ETLS : TINKER_ECONNECT;
-      h->sent = false;
-      return true;
-    case SIM_ACT_LOSE:
-      h->error = TINKER_ETRANSPORT;
-      return true;
-    case SIM_ACT_STATUS:
-      h->status = (int32_t)a->arg;
-      *body = "{\"detail\":\"simulated\"}";
-      return true;
-    case SIM_ACT_EMPTY_400:
-      h->status = 400;
-      h->content_type[0] = '\0';
-      return true;
-    case SIM_ACT_HTML:
-      h->status = 200;
-      snprintf(h->content_type, sizeof h->content_type, "text/html");
-      *body = "<html><body>Log in to the network</body></html>";
-      return true;
-    case SIM_ACT_REDIRECT:
-      h->status = 302;
-      h->content_type[0] = '\0';
-      snprintf(h->location, sizeof h->location, "http://portal.invalid/login");
-      return true;
-    default:
-      return false;
+  case SIM_ACT_REFUSE:
+  case SIM_ACT_TLS:
+    h->error = a->act == SIM_ACT_TLS ? TINKER_ETLS : TINKER_ECONNECT;
+    h->sent = false;
+    return true;
+  case SIM_ACT_LOSE: h->error = TINKER_ETRANSPORT; return true;
+  case SIM_ACT_STATUS:
+    h->status = (int32_t)a->arg;
+    *body = "{\"detail\":\"simulated\"}";
+    return true;
+  case SIM_ACT_EMPTY_400:
+    h->status = 400;
+    h->content_type[0] = '\0';
+    return true;
+  case SIM_ACT_HTML:
+    h->status = 200;
+    snprintf(h->content_type, sizeof h->content_type, "text/html");
+    *body = "<html><body>Log in to the network</body></html>";
+    return true;
+  case SIM_ACT_REDIRECT:
+    h->status = 302;
+    h->content_type[0] = '\0';
+    snprintf(h->location, sizeof h->location, "http://portal.invalid/login");
+    return true;
+  default: return false;
   }
 }
 
@@ -120,10 +117,10 @@ void sim_net_request(sim_state_t *s, sim_child_t *c, uint64_t id, char *bytes,
   sim_head_t head;
   const char *body;
   int64_t at_ns = s->o->shared->now_ns + latency_ns(s);
-  sim_note(s, "life %d asks %llu %s %s %016llx%s%s", c->life,
-           (unsigned long long)id, r.method, r.path,
-           (unsigned long long)mark_of(r.body, r.len), a ? ": " : "",
-           a ? sim_act_name(a->act) : "");
+  sim_write(s, "life %d asks %llu %s %s %016llx%s%s", c->life,
+            (unsigned long long)id, r.method, r.path,
+            (unsigned long long)mark_of(r.body, r.len), a ? ": " : "",
+            a ? sim_act_name(a->act) : "");
   if (answer_before(a, &head, &body)) {
     give_back(s, c->life, id, at_ns, &head, body, strlen(body));
     free(bytes);
@@ -170,27 +167,19 @@ static void garble(sim_state_t *s, char *body, size_t len) {
 static bool spoil(sim_state_t *s, const sim_action_t *a, sim_head_t *h,
                   char *body, size_t *len, int64_t *at_ns) {
   switch (a ? a->act : SIM_ACT_NONE) {
-    case SIM_ACT_NEVER:
-      return false;
-    case SIM_ACT_CUT:
-      *h = (sim_head_t){.error = TINKER_ETRANSPORT, .sent = true};
-      *len = 0;
-      return true;
-    case SIM_ACT_LATE:
-      *at_ns += a->arg * MS;
-      return true;
-    case SIM_ACT_STATUS_AFTER:
-      h->status = (int32_t)a->arg;
-      *len = 0;
-      return true;
-    case SIM_ACT_GARBLE:
-      garble(s, body, *len);
-      return true;
-    case SIM_ACT_TRUNCATE:
-      *len /= 2;
-      return true;
-    default:
-      return true;
+  case SIM_ACT_NEVER: return false;
+  case SIM_ACT_CUT:
+    *h = (sim_head_t){.error = TINKER_ETRANSPORT, .sent = true};
+    *len = 0;
+    return true;
+  case SIM_ACT_LATE: *at_ns += a->arg * MS; return true;
+  case SIM_ACT_STATUS_AFTER:
+    h->status = (int32_t)a->arg;
+    *len = 0;
+    return true;
+  case SIM_ACT_GARBLE: garble(s, body, *len); return true;
+  case SIM_ACT_TRUNCATE: *len /= 2; return true;
+  default: return true;
   }
 }
 
@@ -207,9 +196,9 @@ static void reply_to(sim_state_t *s, const sim_transit_t *t,
   snprintf(h.content_type, sizeof h.content_type, "%s",
            reply->content_type ? reply->content_type : "");
   bool others = t->act && t->act->act == SIM_ACT_OTHERS_REPLY && s->last_body;
-  sim_note(s, "life %d answer %llu %d %016llx", t->life,
-           (unsigned long long)t->id, reply->status,
-           (unsigned long long)mark_of(body, len));
+  sim_write(s, "life %d answer %llu %d %016llx", t->life,
+            (unsigned long long)t->id, reply->status,
+            (unsigned long long)mark_of(body, len));
   if (others) {
     give_back(s, t->life, t->id, at_ns, &s->last_head, s->last_body,
               s->last_len);
@@ -280,8 +269,8 @@ static bool deliver(sim_state_t *s, sim_transit_t *t) {
   if (!bytes) abort();
   memcpy(bytes, &t->head, sizeof t->head);
   memcpy(bytes + sizeof t->head, t->bytes, t->len);
-  sim_note(s, "life %d reply %llu %d", t->life, (unsigned long long)t->id,
-           t->head.error ? t->head.error : t->head.status);
+  sim_write(s, "life %d reply %llu %d", t->life, (unsigned long long)t->id,
+            t->head.error ? t->head.error : t->head.status);
   c->state = SIM_CHILD_RUNS;
   sim_wire_send(c->fd, &m, bytes);
   free(bytes);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -20,7 +21,7 @@
 #include "sim/trainer.h"
 
 #define MS INT64_C(1000000)
-#define MOST_LINES 400000          /* of a timeline */
+#define MOST_LINES 400000                /* of a timeline */
 #define MOST_MS (INT64_C(40) * 86400000) /* of virtual time */
 
 int64_t sim_ms(const sim_state_t *s) {
@@ -40,7 +41,7 @@ static void append(sim_result_t *r, const char *text, size_t len) {
   r->timeline_len = n + len;
 }
 
-void sim_note(sim_state_t *s, const char *format, ...) {
+void sim_write(sim_state_t *s, const char *format, ...) {
   char line[2048];
   va_list list;
   int n = snprintf(line, sizeof line, "%9lld.%06lld ", (long long)sim_ms(s),
@@ -63,8 +64,8 @@ void sim_stop(sim_state_t *s, const char *why) {
 
 void sim_shadow(sim_state_t *s, const sim_shadow_t *line, const char *text,
                 size_t len) {
-  static const char *const names[] = {"born",   "next", "commit", "failed",
-                                      "done",   "says", "died"};
+  static const char *const names[] = {"born", "next", "commit", "failed",
+                                      "done", "says", "died"};
   sim_log_t *log = &s->out->log;
   if ((log->n & (log->n - 1)) == 0) {
     size_t cap = log->n ? 2 * log->n : 1;
@@ -74,10 +75,10 @@ void sim_shadow(sim_state_t *s, const sim_shadow_t *line, const char *text,
   sim_shadow_t *at = &log->list[log->n++];
   *at = *line;
   at->text = text ? strndup(text, len) : NULL;
-  sim_note(s, "life %d %s step %lld code %d%s loss %a %.*s", line->life,
-           names[line->kind], (long long)line->step, line->code,
-           line->rolled_back ? " rolled back" : "", line->loss,
-           text ? (int)len : 0, text ? text : "");
+  sim_write(s, "life %d %s step %lld code %d%s loss %a %.*s", line->life,
+            names[line->kind], (long long)line->step, line->code,
+            line->rolled_back ? " rolled back" : "", line->loss,
+            text ? (int)len : 0, text ? text : "");
 }
 
 /* --- Children ------------------------------------------------------------- */
@@ -115,6 +116,7 @@ static _Noreturn void be_child(sim_state_t *s, const sim_child_t *c, int fd,
                           .die_status = die_status,
                           .yield = 2 + (unsigned)sim_rng_below(&r, 40)};
   sim_program_t program = {&s->o->script->trainer, s->o->folder, c->life};
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   for (int i = 0; i < SIM_CHILDREN; i++) {
     if (s->children[i].fd > 0) syscall(SYS_close, s->children[i].fd);
   }
@@ -135,7 +137,7 @@ static sim_child_t *free_child(sim_state_t *s) {
 }
 
 void sim_birth(sim_state_t *s, bool second) {
-  int fds[2], die_status;
+  int fds[2], die_status = SIM_STATUS_KILLED;
   sim_child_t *c = free_child(s);
   if (!c || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
     sim_stop(s, "no process can be made");
@@ -147,7 +149,7 @@ void sim_birth(sim_state_t *s, bool second) {
                      .until_ns = SIM_NO_TIME,
                      .born_again_ms = -1};
   c->die_at = second ? 0 : point_of(s, c->life, &die_status);
-  sim_note(s, "life %d begins", c->life);
+  sim_write(s, "life %d begins", c->life);
   c->pid = fork();
   if (c->pid == 0) be_child(s, c, fds[1], die_status);
   close(fds[1]);
@@ -192,16 +194,7 @@ static void power_is_off(sim_state_t *s) {
     tell_death(s, c, SIM_STATUS_POWER);
   }
   sim_disk_power_loss(s->o->disk, &s->luck);
-  s->dark = true;
-}
-
-static void power_is_on(sim_state_t *s) {
-  sim_shared_t *shared = s->o->shared;
-  shared->boot_ns = shared->now_ns;
-  shared->asleep_ns = 0;
-  if (s->out->boot_count < sizeof s->out->boots / sizeof s->out->boots[0]) {
-    s->out->boots[s->out->boot_count++] = sim_ms(s);
-  }
+  s->o->shared->boots++;
 }
 
 static bool has_done(const sim_state_t *s, int life) {
@@ -286,8 +279,8 @@ static sim_message_t on_request(sim_state_t *s, sim_child_t *c,
                                 const sim_message_t *m, char *bytes) {
   const char *method = bytes + sizeof(sim_lengths_t);
   const char *path = method + strlen(method) + 1;
-  const sim_action_t *a = sim_course_request(&s->out->course, sim_ms(s),
-                                             c->life, method, path);
+  const sim_action_t *a =
+      sim_course_request(&s->out->course, sim_ms(s), c->life, method, path);
   const sim_action_t *on_it = is_of_request(a) ? a : NULL;
   sim_net_request(s, c, m->id, bytes, m->len, on_it);
   return on_it ? (sim_message_t){.what = SIM_ANSWER_GO} : sim_act(s, c, a);
@@ -307,25 +300,23 @@ static void serve(sim_state_t *s, sim_child_t *c) {
     return;
   }
   switch ((sim_say_t)m.what) {
-    case SIM_SAY_IDLE:
-      c->state = SIM_CHILD_IDLE;
-      c->until_ns = m.a == SIM_NO_TIME ? m.a : m.a + s->o->shared->asleep_ns;
-      return;
-    case SIM_SAY_REQUEST:
-      go = on_request(s, c, &m, bytes);
-      bytes = NULL;
-      break;
-    case SIM_SAY_CANCEL:
-      sim_note(s, "life %d cancels %llu", c->life, (unsigned long long)m.id);
-      sim_net_cancel(s, c->life, m.id);
-      break;
-    case SIM_SAY_SHADOW:
-      go = on_shadow(s, c, &m, bytes);
-      break;
-    case SIM_SAY_SYNC:
-      go = sim_act(s, c, sim_course_sync(&s->out->course, sim_ms(s), c->life,
-                                         ++c->syncs));
-      break;
+  case SIM_SAY_IDLE:
+    c->state = SIM_CHILD_IDLE;
+    c->until_ns = m.a == SIM_NO_TIME ? m.a : m.a + s->o->shared->asleep_ns;
+    return;
+  case SIM_SAY_REQUEST:
+    go = on_request(s, c, &m, bytes);
+    bytes = NULL;
+    break;
+  case SIM_SAY_CANCEL:
+    sim_write(s, "life %d cancels %llu", c->life, (unsigned long long)m.id);
+    sim_net_cancel(s, c->life, m.id);
+    break;
+  case SIM_SAY_SHADOW: go = on_shadow(s, c, &m, bytes); break;
+  case SIM_SAY_SYNC:
+    go = sim_act(
+        s, c, sim_course_sync(&s->out->course, sim_ms(s), c->life, ++c->syncs));
+    break;
   }
   free(bytes);
   answer(s, c, &go);
@@ -367,11 +358,8 @@ static moment_t next_moment(sim_state_t *s) {
 }
 
 static void begin_life(sim_state_t *s) {
-  const sim_action_t *a =
-      sim_course_life(&s->out->course, sim_ms(s), s->lives);
+  const sim_action_t *a = sim_course_life(&s->out->course, sim_ms(s), s->lives);
   s->birth_ns = SIM_NO_TIME;
-  if (s->dark) power_is_on(s);
-  s->dark = false;
   sim_act(s, NULL, a);
   sim_birth(s, false);
 }
@@ -386,22 +374,16 @@ static void advance(sim_state_t *s) {
   if (m.at_ns > s->o->shared->now_ns) s->o->shared->now_ns = m.at_ns;
   if (sim_ms(s) > MOST_MS) sim_stop(s, "it does not come to an end");
   switch (m.what) {
-    case COURSE:
-      sim_act_due(s);
-      break;
-    case HEAL:
-      s->healed = true;
-      sim_server_heal(s->out->server);
-      break;
-    case BIRTH:
-      begin_life(s);
-      break;
-    case NET:
-      sim_net_move(s);
-      break;
-    default:
-      m.child->state = SIM_CHILD_RUNS;
-      sim_wire_send(m.child->fd, &go, NULL);
+  case COURSE: sim_act_due(s); break;
+  case HEAL:
+    s->healed = true;
+    sim_server_heal(s->out->server);
+    break;
+  case BIRTH: begin_life(s); break;
+  case NET: sim_net_move(s); break;
+  default:
+    m.child->state = SIM_CHILD_RUNS;
+    sim_wire_send(m.child->fd, &go, NULL);
   }
 }
 

@@ -22,10 +22,7 @@ typedef struct {
   sim_log_t log;
   char *timeline; /* one line for each thing that happened */
   size_t timeline_len;
-  int64_t boots[64]; /* virtual milliseconds at which the machine was started */
-  size_t boot_count;
   int64_t end_ms;
-  uint64_t points; /* scheduling points of all lives */
   char stuck[256]; /* "" = it has ended; else why it was ended */
 } sim_result_t;
 

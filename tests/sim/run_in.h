@@ -20,8 +20,8 @@ typedef struct {
   int life;
   pid_t pid;
   int fd;
-  bool second;         /* it stands beside the run's own process */
-  int64_t until_ns;    /* IDLE: its earliest deadline, in virtual time */
+  bool second;      /* it stands beside the run's own process */
+  int64_t until_ns; /* IDLE: its earliest deadline, in virtual time */
   int64_t hangs_until_ns;
   int64_t born_again_ms; /* set when it is killed: until the next life */
   int64_t syncs;
@@ -57,7 +57,6 @@ typedef struct {
   int64_t birth_ns; /* of the next life; SIM_NO_TIME = none is due */
   int64_t resumes;
   bool healed, over;
-  bool dark; /* the power has failed, and is not back */
   sim_transit_t net[SIM_NET];
   size_t net_count;
   uint64_t order;
@@ -69,7 +68,7 @@ typedef struct {
 #define SIM_NO_TIME INT64_MAX
 
 int64_t sim_ms(const sim_state_t *s);
-void sim_note(sim_state_t *s, const char *format, ...)
+void sim_write(sim_state_t *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void sim_stop(sim_state_t *s, const char *why);
 sim_child_t *sim_find_child(sim_state_t *s, int life);
@@ -78,7 +77,6 @@ void sim_shadow(sim_state_t *s, const sim_shadow_t *line, const char *text,
 
 /* run.c: ends a child; its exit status is then status. */
 void sim_kill(sim_state_t *s, sim_child_t *c, int status);
-void sim_power_fails(sim_state_t *s, int64_t off_ms);
 void sim_birth(sim_state_t *s, bool second);
 
 /* acts.c: does what is no matter of a request. c: the child it happens to, or

@@ -80,35 +80,31 @@ static void run(sim_t *sim, const sim_script_t *script, uint64_t seed,
   sim_run(&o, out);
 }
 
-/* The same, and nothing goes wrong. */
-static sim_script_t calm(const sim_script_t *script) {
-  sim_script_t s = *script;
-  s.name = "none";
-  s.action_count = s.fault_count = 0;
-  s.trainer.changes_life = -1;
-  return s;
-}
-
 static const char *const secrets[] = {SIM_KEY, NULL};
-
-static int take(const sim_t *sim, const sim_script_t *script,
-                const sim_result_t *r, sim_history_t *h, char *why,
-                size_t why_len) {
-  int rc = sim_history_take(h, r->server, sim->folder, SIM_RUN, &r->log, why,
-                            why_len);
-  if (rc != 0) return rc;
-  h->script = script;
-  h->secrets = secrets;
-  h->end_ms = r->end_ms;
-  h->last_fault_ms = r->course.last_ms;
-  h->faults = r->course.happened;
-  return 0;
-}
 
 typedef struct {
   sim_result_t result;
   sim_history_t history;
+  char path[320]; /* of the run's folder */
 } whole_t;
+
+static void take(const sim_t *sim, const sim_script_t *script, whole_t *w,
+                 char *why, size_t why_len) {
+  const sim_result_t *r = &w->result;
+  sim_history_t *h = &w->history;
+  snprintf(w->path, sizeof w->path, "%s/runs/%s", sim->folder, SIM_RUN);
+  sim_history_take(h, r->server, w->path, SIM_RUN, why, why_len);
+  h->script = script;
+  h->secrets = secrets;
+  h->shadow = r->log.list;
+  h->shadow_count = r->log.n;
+  h->end_ms = r->end_ms;
+  h->last_fault_ms = r->course.last_ms;
+  h->faults = r->course.happened;
+  for (int bug = SIM_BUG_NONE + 1; bug < SIM_BUGS; bug++) {
+    h->faults += sim_server_hits(r->server, (sim_bug_t)bug);
+  }
+}
 
 static int make(sim_t *sim, const sim_script_t *script, uint64_t seed,
                 whole_t *w, char *why, size_t why_len) {
@@ -118,7 +114,8 @@ static int make(sim_t *sim, const sim_script_t *script, uint64_t seed,
     snprintf(why, why_len, "%s", w->result.stuck);
     return 1;
   }
-  return take(sim, script, &w->result, &w->history, why, why_len);
+  take(sim, script, w, why, why_len);
+  return 0;
 }
 
 static void free_whole(whole_t *w) {
@@ -129,7 +126,8 @@ static void free_whole(whole_t *w) {
 static int judge(sim_t *sim, const sim_script_t *script, uint64_t seed,
                  whole_t *w, char *why, size_t why_len) {
   whole_t undisturbed;
-  sim_script_t plain = calm(script);
+  sim_script_t plain;
+  sim_fate_undisturbed(script, &plain);
   int rc = make(sim, &plain, seed, &undisturbed, why, why_len);
   if (rc == 0) rc = make(sim, script, seed, w, why, why_len);
   w->history.undisturbed = &undisturbed.history;

@@ -54,7 +54,8 @@ static sim_word_t tell_next(const tinker_run_step_t *step) {
   return sim_tell(&line, NULL, 0);
 }
 
-static sim_word_t tell_failed(int64_t step, int code, const tinker_error_t *error) {
+static sim_word_t tell_failed(int64_t step, int code,
+                              const tinker_error_t *error) {
   sim_shadow_t line = {.kind = SIM_SHADOW_FAILED, .step = step, .code = code};
   const char *text = error ? tinker_error_message(error) : "";
   return sim_tell(&line, text, strlen(text));
@@ -121,12 +122,12 @@ static tinker_datum_t *example(int64_t step, int64_t part, int64_t i) {
   float weights[LENGTH];
   tinker_datum_t *datum = NULL;
   for (int64_t k = 0; k < LENGTH; k++) {
-    tokens[k] = (int32_t)((k * 7 + step * 13 + part * 5 + i * 3 + k * k * step) %
-                          32);
+    tokens[k] =
+        (int32_t)((k * 7 + step * 13 + part * 5 + i * 3 + k * k * step) % 32);
     weights[k] = 1.0f;
   }
-  int rc = tinker_datum_new_supervised(&datum, tokens, weights, LENGTH, NULL,
-                                       NULL);
+  int rc =
+      tinker_datum_new_supervised(&datum, tokens, weights, LENGTH, NULL, NULL);
   return rc ? NULL : datum;
 }
 
@@ -151,10 +152,9 @@ static void begin(loop_t *l, const tinker_run_step_t *step) {
   b->step = step->step;
   b->parts = 0;
   for (int64_t part = 0; part < l->plan->parts; part++) {
-    b->forward[b->parts++] =
-        (size_t)part < step->forward_count
-            ? tinker_future_retain(step->forward[part])
-            : batch(l, step->step, part);
+    b->forward[b->parts++] = (size_t)part < step->forward_count
+                                 ? tinker_future_retain(step->forward[part])
+                                 : batch(l, step->step, part);
   }
   tinker_future_t *optim = step->optim
                                ? tinker_future_retain(step->optim)

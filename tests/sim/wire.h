@@ -53,8 +53,8 @@ typedef struct {
 
 typedef struct {
   int64_t now_ns;         /* virtual time, from 0 on */
-  int64_t boot_ns;        /* when the machine was started last */
-  int64_t asleep_ns;      /* so long it has slept since */
+  int64_t boots;          /* so often the machine was started before */
+  int64_t asleep_ns;      /* so long it has slept */
   int64_t wall_offset_ms; /* what the wall clock is wrong by */
 } sim_shared_t;
 
