@@ -230,7 +230,8 @@ static int right_end(const sim_history_t *h, char *why, size_t why_len) {
   const sim_record_t *stop = last_stop(h);
   if (d->end == SIM_END_STOPPED) {
     if (!stop) return sim_broken(why, why_len, "the run has not stopped");
-    if (d->reason && !strstr(stop->why, d->reason)) {
+    if (d->reason && !strstr(stop->why, d->reason) &&
+        !strstr(stop->cause, d->reason)) {
       return sim_broken(why, why_len, "%s says \"%s\", and not \"%s\"",
                         sim_record_words(stop), stop->why, d->reason);
     }

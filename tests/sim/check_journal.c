@@ -130,8 +130,7 @@ static bool is_epochs_session(const sim_history_t *h, int32_t session) {
   }
   for (size_t i = 0; i < h->entry_count; i++) {
     const sim_entry_t *e = &h->entries[i];
-    bool makes = e->kind == SIM_CREATE_MODEL || e->kind == SIM_LOAD_NEW ||
-                 e->kind == SIM_CREATE_SESSION;
+    bool makes = e->kind == SIM_CREATE_MODEL || e->kind == SIM_LOAD_NEW;
     if (makes && e->session == session && intent_of(h, e)) return true;
   }
   return false;
@@ -179,6 +178,7 @@ static bool is_intended(const sim_history_t *h, const sim_entry_t *e) {
 }
 
 int sim_check_i8(const sim_history_t *h, char *why, size_t why_len) {
+  if (h->script->demand.damaged) return 0;
   for (size_t i = 0; i < h->entry_count; i++) {
     const sim_entry_t *e = &h->entries[i];
     if (e->first >= 0 || is_intended(h, e)) continue;
@@ -232,6 +232,7 @@ static int checkpoints_known(const sim_history_t *h, char *why,
 }
 
 int sim_check_i9(const sim_history_t *h, char *why, size_t why_len) {
+  if (h->script->demand.damaged) return 0;
   return models_known(h, why, why_len) || checkpoints_known(h, why, why_len);
 }
 

@@ -120,6 +120,8 @@ void sim_demand_may_go_back(sim_script_t *s, int64_t incidents) {
 void sim_demand_stop(sim_script_t *s, const char *reason) {
   sim_demand_back(s, 100, 100);
   s->demand.least_incidents = 0;
+  s->trainer.patience = 2;
+  s->trainer.lives = 2;
   s->demand.end = SIM_END_STOPPED;
   s->demand.reason = reason;
   s->demand.same_bits = false;

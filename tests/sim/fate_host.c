@@ -156,6 +156,7 @@ static void blind(sim_script_t *s, sim_rng_t *r, sim_act_t act, int64_t status,
   a->arg = status;
   a->for_ms = for_ms;
   s->session_ms = 30 * SIM_DAY;
+  s->trainer.again_ms = 30 * SIM_SECOND;
   sim_demand_nothing(s);
 }
 

@@ -134,6 +134,7 @@ static void storm(sim_script_t *s, sim_rng_t *r, sim_act_t act, int64_t status,
   a->arg = status;
   a->for_ms = for_ms;
   s->session_ms = 30 * SIM_DAY;
+  s->trainer.again_ms = 30 * SIM_SECOND;
   sim_demand_nothing(s);
 }
 
@@ -158,7 +159,7 @@ static void f21(sim_script_t *s, sim_rng_t *r) {
   int64_t nth = sim_pick(r, 2, 11 * s->trainer.parts);
   if (sim_rng_chance(r, 2)) {
     sim_go_wrong(s, SIM_BUG_REJECT, nth, 0);
-    sim_demand_stop(s, "refused");
+    sim_demand_stop(s, "rejected");
   } else {
     sim_go_wrong(s, SIM_BUG_REJECT, nth, 1);
     sim_demand_may_go_back(s, 1);
