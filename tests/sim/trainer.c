@@ -193,14 +193,15 @@ static int end(loop_t *l) {
 
 /* --- The loop ------------------------------------------------------------- */
 
-/* After next has failed: is it to be asked again? */
+/* After next has failed: is it to be asked again? A run that has stopped says
+ * the same for ever. */
 static bool goes_on(loop_t *l, int rc, const tinker_error_t *error) {
   sim_word_t word = tell_failed(0, rc, error);
   while (l->count > 0) drop_first(l);
   if (word == SIM_WORD_RESUME) {
     return tinker_run_resume(l->run, "somebody has looked at it") == 0;
   }
-  if (l->patience-- <= 0) return false;
+  if (rc == TINKER_ESTATE || l->patience-- <= 0) return false;
   pause_ms(l->plan->again_ms);
   return true;
 }
@@ -221,7 +222,9 @@ static int run_loop(loop_t *l) {
     int rc = tinker_future_wait(next, -1);
     bool again = rc && goes_on(l, rc, tinker_future_error(next));
     if (rc == 0) rc = tinker_future_get_run_step(next, &step);
-    int status = rc ? 1 : do_step(l, step);
+    int status = rc == TINKER_ESTATE ? SIM_STATUS_STOPPED
+                 : rc                ? SIM_STATUS_GAVE_UP
+                                     : do_step(l, step);
     bool done = status == 0 && step->done, failed = false;
     tinker_future_release(next);
     if (again) continue;
@@ -239,7 +242,7 @@ int sim_trainer_main(const sim_program_t *program) {
               .patience = program->plan->patience};
   tell(SIM_SHADOW_BORN, 0, 0);
   l.run = open_run(program);
-  if (!l.run) return 1;
+  if (!l.run) return SIM_STATUS_GAVE_UP;
   int rc = run_loop(&l);
   while (l.count > 0) drop_first(&l);
   if (rc == 0) tell(SIM_SHADOW_DONE, 0, 0);
