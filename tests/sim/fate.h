@@ -131,8 +131,9 @@ typedef enum {
 
 typedef struct sim_demand_s {
   sim_end_t end;
-  const char *reason; /* of STOPPED: a part of its sentence or its cause; NULL = any */
-  int code;           /* of REFUSED */
+  const char
+      *reason; /* of STOPPED: a part of its sentence or its cause; NULL = any */
+  int code;    /* of REFUSED */
   int64_t least_incidents, most_incidents;
   int64_t most_lost;     /* committed steps that one rollback may undo */
   int64_t most_lost_all; /* that all of them may */

@@ -424,7 +424,7 @@ static sim_child_t *running(sim_state_t *s) {
 
 static void begin(sim_state_t *s) {
   const sim_script_t *script = s->o->script;
-  s->out->server = sim_server_new(s->o->seed);
+  s->out->server = sim_server_new(s->o->seed % SIM_SERVICES);
   for (size_t i = 0; i < script->fault_count; i++) {
     sim_server_add_fault(s->out->server, &script->faults[i]);
   }
@@ -433,7 +433,8 @@ static void begin(sim_state_t *s) {
   }
   sim_course_init(&s->out->course, script);
   sim_disk_begin(s->o->disk, s->o->folder);
-  *s->o->shared = (sim_shared_t){.now_ns = 1000 * MS};
+  *s->o->shared = (sim_shared_t){.now_ns = 1000 * MS,
+                                 .wall_offset_ms = s->o->wall_offset_ms};
 }
 
 static void end(sim_state_t *s) {
