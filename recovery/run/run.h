@@ -314,7 +314,8 @@ typedef struct tinker__rec_survey_s {
   tinker__arena_t arena; /* of all that is found */
   tinker__rec_found_t *found;
   size_t count, cap;
-  int finished; /* sessions */
+  int64_t timeout_ms; /* of a question */
+  int finished;       /* sessions */
 } tinker__rec_survey_t;
 
 /* Looks at what the service has of the run, and does what the owner has allowed

@@ -101,7 +101,7 @@ static int read_all(tinker__rec_survey_t *s, bool models,
   bool more = true;
   int rc = 0;
   page.limit = PAGE;
-  call.timeout_ms = s->run->state.epoch ? ATTACH_MS : TINKER_NO_TIMEOUT;
+  call.timeout_ms = s->timeout_ms;
   while (more && rc == 0) {
     tinker_future_t *future =
         models ? tinker_client_list_runs(s->client, &page, &call)
@@ -118,9 +118,9 @@ static int read_all(tinker__rec_survey_t *s, bool models,
 }
 
 static int open_survey(tinker__rec_survey_t *s, tinker_run_t *run,
-                       tinker__rec_fault_t *f) {
+                       int64_t timeout_ms, tinker__rec_fault_t *f) {
   tinker_error_t *error = NULL;
-  *s = (tinker__rec_survey_t){.run = run};
+  *s = (tinker__rec_survey_t){.run = run, .timeout_ms = timeout_ms};
   tinker__arena_init(&s->arena, &run->mem);
   int rc = tinker_client_new(&s->client, &run->client_options, &error);
   if (rc == 0) {
@@ -340,7 +340,7 @@ void tinker__rec_orphans(tinker_run_t *run) {
   tinker__rec_fault_t f;
   if (!run->orphans_due) return;
   run->orphans_due = false;
-  if (open_survey(&s, run, &f) == 0 && read_all(&s, true, &f) == 0) {
+  if (open_survey(&s, run, FINISH_MS, &f) == 0 && read_all(&s, true, &f) == 0) {
     clear_orphans(&s);
   }
   close_survey(&s);
@@ -384,7 +384,8 @@ static int decide(tinker__rec_survey_t *s, tinker__rec_fault_t *f) {
 
 int tinker__rec_survey(tinker_run_t *run, tinker__rec_fault_t *f) {
   tinker__rec_survey_t s;
-  int rc = open_survey(&s, run, f);
+  int64_t timeout_ms = run->state.epoch ? ATTACH_MS : TINKER_NO_TIMEOUT;
+  int rc = open_survey(&s, run, timeout_ms, f);
   if (rc == 0) rc = read_all(&s, true, f);
   if (rc == 0) rc = read_all(&s, false, f);
   if (rc == 0) {
