@@ -1,7 +1,7 @@
 """A run whose folder is lost or an older copy (F73), and what a run leaves at
 the service (F10): both are told by what is attached to all that a run makes.
 
-  recover_behind.py LOCALD MODEL PROGRAM [NAME...]"""
+  recover_behind.py LOCALD MODEL PROGRAM [long] [NAME...]"""
 import json
 import os
 import shutil
@@ -11,6 +11,7 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))
 from recover_faults import Run, locald, undisturbed
 
+LONG = "long" in sys.argv[4:]
 REBUILD, IGNORE = 1, 2
 LINEAGE_OPEN, ATTEMPT_BEGIN, PROVED, ACTIVE = 1, 66, 71, 72
 FOUND, CLEARED = 90, 91
@@ -152,7 +153,7 @@ def folder_ignored():
 def older_copy():
     """A backup from before the last checkpoint would train the model with
     numbers that were used."""
-    for behind, least in ((REBUILD, 8), (IGNORE, 4)):
+    for behind, least in [(REBUILD, 8), (IGNORE, 4)][:1 + LONG]:
         run = Run()
         killed_in(run, 6)
         shutil.copytree(run.folder, run.folder + ".old")
@@ -204,6 +205,10 @@ def cold_checkpoint():
     assert noted(run, ACTIVE)[-1]["from_step"] == 4
     check_losses(run, 5)
     run.end()
+
+
+def cold_checkpoints():
+    """None is left."""
     run = lost()
     again(run, COLD)
     assert run.run("behind", REBUILD) == 1, run.errors
@@ -267,15 +272,16 @@ def no_lists():
     run.end()
 
 
-ALL = [stamped, folder_lost, back_to_the_rebuilt, folder_ignored, older_copy,
-       older_epoch, another_folder, cold_checkpoint, other_plan,
-       killed_while_rebuilding, orphans, no_lists]
+DEFAULT = [stamped, folder_lost, folder_ignored, older_copy, older_epoch,
+           cold_checkpoint, other_plan, orphans, no_lists]
+MORE = [back_to_the_rebuilt, another_folder, cold_checkpoints,
+        killed_while_rebuilding]
 
 
 def main():
-    names = sys.argv[4:]
-    for one in ALL:
-        if not names or one.__name__ in names:
+    names = [n for n in sys.argv[4:] if n != "long"]
+    for one in DEFAULT + MORE:
+        if one.__name__ in names or not names and (LONG or one in DEFAULT):
             one()
             print(one.__name__, flush=True)
 
