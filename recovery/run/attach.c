@@ -39,15 +39,24 @@ static bool speaks_of_model(const tinker_error_t *error) {
           tinker_error_category(error) != TINKER_CATEGORY_USER);
 }
 
+/* Does the service not know a request that it has given an id to? Then it has
+ * lost its count of the model's calls, too, and what is sent again under an old
+ * number may be a new call to it. Of a result that it only has dropped it says
+ * 410. */
+static bool has_lost_count(const tinker_error_t *error) {
+  return tinker_error_code(error) == TINKER_ELOST &&
+         tinker_error_http_status(error) == 404;
+}
+
 void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error) {
   int code = tinker_error_code(error);
   memset(f, 0, sizeof *f);
   f->code = code;
   tinker__why(f->why, sizeof f->why, 0, "%s", tinker_error_message(error));
   f->unknown = is_unknown(code) || tinker__rec_is_blind(error);
-  f->resend = code == TINKER_ELOST;
+  f->resend = code == TINKER_ELOST && !has_lost_count(error);
   f->unsure = tinker_error_outcome_is_unknown(error) && code != TINKER_ECLOSED;
-  f->model = speaks_of_model(error);
+  f->model = speaks_of_model(error) || has_lost_count(error);
   f->again = tinker_error_category(error) == TINKER_CATEGORY_USER &&
              !tinker_error_outcome_is_unknown(error) && !f->model &&
              !tinker_error_is_fatal(error);
