@@ -29,7 +29,7 @@ class Real(Service):
     def command(self):
         return [self.program, "--model", f"{BASE}={self.model}", "--socket",
                 self.socket, "--state", self.state, "--threads", "1",
-                "--poll-ms", "1", *self.flags]
+                "--poll-ms", "10", *self.flags]
 
     def send(self, method, path, body, key):
         """On one connection that stays."""
@@ -100,6 +100,7 @@ class Pair:
         self.real.start()
         self.sessions = []  # (simulated, real)
         self.waiting = []   # calls without a result
+        self.losses = []    # (simulated, real)
         self.log = []
 
     def end(self):
@@ -127,6 +128,7 @@ class Pair:
                 for i, s in enumerate((self.sim, self.real))]
 
     def compare(self, replies, what):
+        """(status, simulated reply with $S0$ for ids)"""
         (a, x), (b, y) = replies
         if a != b:
             raise Differ(f"{what}: status {a} {x[:300]}, not {b} {y[:300]}")
@@ -137,6 +139,7 @@ class Pair:
             return a, None
         x, y = json.loads(x), json.loads(y)
         differ(x, y, what)
+        self.both = x, y
         return a, x
 
     def call(self, method, path, body="", key=None):
@@ -158,26 +161,32 @@ class Pair:
             self.sessions.append(tuple(ids))
         return self.compare(replies, "create_session")
 
-    def poll(self, call):
-        replies = self.send("POST", "retrieve_future", {"request_id": call})
-        self.log.pop()
-        return replies
-
     def settle(self):
         """Lets both do what they can: what has a result in the simulation has
-        to get one of the real service, too."""
-        self.sim.now += 100000
+        to get one of the real service, too. Of what waits one call is asked
+        for, the last one."""
+        body, late = '{"request_id":"%s"}', []
         for call in list(self.waiting):
-            replies = self.poll(call)
+            ask = "POST", "api/v1/retrieve_future"
+            first = self.sim.send(*ask, self.to(0, body % call), None)
+            while '"active"' in first[1]:  # all of it ends before a TTL does
+                self.sim.now += 50
+                first = self.sim.send(*ask, self.to(0, body % call), None)
+            if '"try_again"' in first[1]:
+                late.append((call, first))
+                continue
             guard = time.monotonic() + GUARD_S
-            done = '"try_again"' not in replies[0][1]
-            while done and '"try_again"' in replies[1][1]:
-                if time.monotonic() > guard:
-                    raise Differ(f"{call}: {replies[0][1]}, not pending")
-                replies = self.poll(call)
-            self.compare(replies, f"result of {call}")
-            if done:
-                self.waiting.remove(call)
+            second = self.real.send(*ask, self.to(1, body % call), None)
+            while '"try_again"' in second[1] and time.monotonic() < guard:
+                second = self.real.send(*ask, self.to(1, body % call), None)
+            self.compare((first, second), f"result of {call}")
+            self.waiting.remove(call)
+            if "metrics" in self.both[0]:
+                self.losses += [tuple(r["metrics"].get("loss:sum", 0)
+                                      for r in self.both)]
+        for call, first in late[-1:]:
+            second = self.real.send(*ask, self.to(1, body % call), None)
+            self.compare((first, second), f"poll of {call}")
 
 
 # --- Scripts -----------------------------------------------------------------
@@ -474,8 +483,8 @@ class Script:
         self.pair.call("PUT", path + "/ttl", body)
 
     def broken(self):
-        path = self.r.choice(["create_session", "create_model", "optim_step",
-                              "save_weights", "load_weights", "forward",
+        path = self.r.choice(["create_model", "optim_step", "save_weights",
+                              "sessions/nobody/finish", "load_weights", "forward",
                               "forward_backward", "retrieve_future",
                               "session_heartbeat", "weights_info",
                               "get_info"])
@@ -493,6 +502,144 @@ class Script:
                 (4, self.checkpoint), (1, self.broken)]
         for _ in range(A_SCRIPT):
             self.r.choices([a for _, a in acts], [w for w, _ in acts])[0]()
+
+
+# --- The same faults ---------------------------------------------------------
+
+# Of the real service's plan and of the simulated one. Which losses of the course
+# differ from those without it is compared, too. What a flipped bit of a file
+# does is chance, so it is not here.
+FAULTS = [
+    (None, None),
+    (dict(endpoint="optim_step", nth=2, act="corrupt"),
+     dict(fault="CORRUPT", nth=5)),
+    (dict(endpoint="optim_step", nth=2, act="corrupt", flag=False),
+     dict(fault="CORRUPT_HIDDEN", nth=5)),
+    (dict(endpoint="optim_step", nth=2, act="forget"),
+     dict(fault="FORGET", nth=6)),
+    (dict(endpoint="optim_step", nth=2, act="forget", applied=False),
+     dict(fault="FORGET_UNAPPLIED", nth=6)),
+    (dict(endpoint="load_weights", nth=1, act="drop_optimizer"),
+     dict(fault="DROP_OPTIMIZER")),
+    (dict(endpoint="optim_step", nth=2, act="apply_twice"),
+     dict(fault="APPLY_TWICE", nth=4)),
+    (dict(endpoint="forward_backward", nth=2, act="apply_twice"),
+     dict(fault="APPLY_TWICE", nth=3)),
+    (dict(endpoint="optim_step", nth=1, act="keep_gradients"),
+     dict(fault="KEEP_GRADIENTS")),
+    (dict(endpoint="save_weights", nth=2, act="save_old"),
+     dict(fault="SAVE_OLD", nth=2)),
+    (dict(endpoint="save_weights", nth=2, act="expire", ms=1),
+     dict(fault="SAVE_SHORT", nth=2, arg=1)),
+    (dict(endpoint="training_runs/*", nth=1, act="show_corrupted"),
+     dict(fault="SHOW_CORRUPTED")),
+    (dict(endpoint="checkpoints", nth=1, act="stale_list", ms=10 ** 6),
+     dict(fault="STALE_LISTS", nth=2, arg=10 ** 6))]
+
+
+def course(pair, expires):
+    """Some steps, two saves among them, and a model made of the second; then
+    every question about it. Returns, for both, the losses."""
+    pair.session({"tags": [], "user_metadata": {}, "sdk_version": "1"}, "k")
+    pair.call("POST", "create_model", {
+        "session_id": "$S0$", "model_seq_id": 0, "base_model": BASE,
+        "lora_config": {"rank": 4, "seed": 1}})
+    work = {"data": [datum([3, 1, 4, 1, 5, 9, 2, 6])],
+            "loss_fn": "cross_entropy"}
+
+    def train(model, seq):
+        call = {"model_id": f"$S0$:train:{model}"}
+        pair.call("POST", "forward_backward",
+                  {**call, "seq_id": seq, "forward_backward_input": work})
+        pair.call("POST", "optim_step", {
+            **call, "seq_id": seq + 1, "adam_params": {"learning_rate": .01}})
+
+    def save(seq, name):
+        pair.call("POST", "save_weights", {
+            "model_id": "$S0$:train:0", "seq_id": seq, "path": name})
+
+    train(0, 1)
+    save(3, "a")
+    train(0, 4)
+    save(6, "b")
+    train(0, 7)
+    guard = time.monotonic() + GUARD_S
+    while expires and "weights/b" in pair.real.send(
+            "GET", "api/v1/checkpoints", "", None)[1]:
+        assert time.monotonic() < guard
+        time.sleep(0.05)
+    pair.sim.now += 2
+    pair.call("GET", "training_runs/$S0$:train:0")
+    pair.call("GET", "checkpoints")
+    pair.call("GET", "training_runs/$S0$:train:0/checkpoints")
+    status, _ = pair.call("POST", "load_weights", {
+        "session_id": "$S0$", "model_seq_id": 1, "optimizer": True,
+        "path": "tinker://$S0$:train:0/weights/b"})
+    for seq in range(1, 8, 2) if status == 200 else ():
+        train(1, seq)
+    for i in range(9):
+        pair.call("POST", "retrieve_future",
+                  {"request_id": f"$S0$:train:0:{i}"})
+    return [[pair_of[i] for pair_of in pair.losses] for i in (0, 1)]
+
+
+def faults(programs, model):
+    well = None
+    for rule, fault in FAULTS:
+        pair = Pair(programs, model, rules=[rule] if rule else ())
+        if fault:
+            pair.sim.line(**fault)
+        what = rule or "no fault"
+        try:
+            losses = course(pair, rule and rule["act"] == "expire")
+            well = well or losses
+            hit = [[i >= len(w) or x != w[i] for i, x in enumerate(got)]
+                   for got, w in zip(losses, well)]
+            if hit[0] != hit[1]:
+                raise Differ(f"losses that it changes: {hit[0]}, not {hit[1]}")
+        except Differ as e:
+            print("\n".join(pair.log[-30:]))
+            print(f"{what}: {e}")
+            return False
+        pair.end()
+    return True
+
+
+# --- The end of a session ----------------------------------------------------
+
+def ledger(real):
+    """What happened; asking is no sign of life."""
+    return real.send("GET", "_test/ledger", "", None)[1]
+
+
+def expired(programs, model):
+    """Without a sign of life a session ends, and later its results go."""
+    pair = Pair(programs, model, ["--session-timeout", "1", "--keep", "1"],
+                [dict(endpoint="asample", act="drop")])
+    pair.sim.line(session_ms=1000)
+    pair.session({"tags": [], "user_metadata": {}, "sdk_version": "1"}, "k")
+    pair.call("POST", "create_model", {
+        "session_id": "$S0$", "model_seq_id": 0, "base_model": BASE,
+        "lora_config": {"rank": 4, "seed": 1}})
+    pair.sim.now += 10 ** 7
+    guard = time.monotonic() + GUARD_S
+    while "sessions/*/finish" not in ledger(pair.real):
+        assert time.monotonic() < guard
+        time.sleep(0.05)
+    body = json.dumps({"request_id": pair.to(1, "$S0$:train:0:0")})
+    while pair.real.send("POST", "api/v1/retrieve_future", body,
+                         None)[0] == 200:
+        assert time.monotonic() < guard
+        time.sleep(0.05)
+    pair.call("POST", "session_heartbeat", {"session_id": "$S0$"})
+    pair.call("POST", "optim_step", {"model_id": "$S0$:train:0", "seq_id": 1,
+                                     "adam_params": {}})
+    pair.call("POST", "retrieve_future", {"request_id": "$S0$:train:0:0"})
+    pair.call("POST", "get_info", {"model_id": "$S0$:train:0"})
+    pair.call("GET", "training_runs/$S0$:train:0")
+    pair.call("GET", "sessions/$S0$")
+    pair.call("POST", "sessions/$S0$/finish", {"detail": None})
+    pair.end()
 
 
 def main():
@@ -516,7 +663,11 @@ def main():
             pair = None
     if pair:
         pair.end()
-    print(f"{count} scripts, {requests} requests: both say the same")
+    if not faults(programs, model):
+        return 1
+    expired(programs, model)
+    print(f"{count} scripts, {requests} requests, {len(FAULTS)} courses: both "
+          "say the same")
     return 0
 
 

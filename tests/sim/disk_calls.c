@@ -229,10 +229,10 @@ int ftruncate(int fd, off_t length) {
 /* --- Names ---------------------------------------------------------------- */
 
 int unlink(const char *path) {
-  if (!is_ours(path)) return (int)syscall(SYS_unlink, path);
+  if (!is_ours(path)) return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
   sim_host_point();
   int32_t kept = keep(path);
-  int rc = (int)syscall(SYS_unlink, path);
+  int rc = (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
   if (rc == 0) note_name(SIM_CHANGE_GONE, path, "", kept);
   if (rc == 0) set_names(path, "");
   return rc;

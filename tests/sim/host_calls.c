@@ -119,9 +119,15 @@ int epoll_wait(int fd, struct epoll_event *events, int most, int ms) {
   return epoll_pwait(fd, events, most, ms, NULL);
 }
 
+/* The system call that all machines have. */
+static int ask(struct pollfd *fds, nfds_t n, int ms) {
+  struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+  return (int)syscall(SYS_ppoll, fds, n, ms < 0 ? NULL : &t, NULL, 0);
+}
+
 int poll(struct pollfd *fds, nfds_t n_fds, int ms) {
-  if (!sim_host_inside()) return (int)syscall(SYS_poll, fds, n_fds, ms);
-  ASK_UNTIL_READY(syscall(SYS_poll, fds, n_fds, 0))
+  if (!sim_host_inside()) return ask(fds, n_fds, ms);
+  ASK_UNTIL_READY(ask(fds, n_fds, 0))
 }
 
 /* --- Chance and names ----------------------------------------------------- */

@@ -62,6 +62,15 @@ void sim_stop(sim_state_t *s, const char *why) {
   }
 }
 
+/* The folder has another name each time. */
+static void hide_folder(const sim_state_t *s, char *text) {
+  size_t n = strlen(s->o->folder);
+  for (char *at = text; (at = strstr(at, s->o->folder)); at++) {
+    memmove(at + 1, at + n, strlen(at + n) + 1);
+    *at = '~';
+  }
+}
+
 void sim_shadow(sim_state_t *s, const sim_shadow_t *line, const char *text,
                 size_t len) {
   static const char *const names[] = {"born", "next", "commit", "failed",
@@ -75,10 +84,11 @@ void sim_shadow(sim_state_t *s, const sim_shadow_t *line, const char *text,
   sim_shadow_t *at = &log->list[log->n++];
   *at = *line;
   at->text = text ? strndup(text, len) : NULL;
-  sim_write(s, "life %d %s step %lld code %d%s loss %a %.*s", line->life,
+  if (at->text) hide_folder(s, at->text);
+  sim_write(s, "life %d %s step %lld code %d%s loss %a %s", line->life,
             names[line->kind], (long long)line->step, line->code,
             line->rolled_back ? " rolled back" : "", line->loss,
-            text ? (int)len : 0, text ? text : "");
+            at->text ? at->text : "");
 }
 
 /* --- Children ------------------------------------------------------------- */
@@ -105,9 +115,12 @@ static int64_t point_of(const sim_state_t *s, int life, int *status) {
   return 0;
 }
 
+/* It begins when the parent says so, as no other process runs. */
 static _Noreturn void be_child(sim_state_t *s, const sim_child_t *c, int fd,
                                int die_status) {
   sim_rng_t r = sim_rng(s->o->seed, 5000 + (uint64_t)c->life);
+  sim_message_t go;
+  char *bytes;
   sim_host_options_t o = {.shared = s->o->shared,
                           .fd = fd,
                           .seed = s->o->seed,
@@ -120,6 +133,7 @@ static _Noreturn void be_child(sim_state_t *s, const sim_child_t *c, int fd,
   for (int i = 0; i < SIM_CHILDREN; i++) {
     if (s->children[i].fd > 0) syscall(SYS_close, s->children[i].fd);
   }
+  if (!sim_wire_receive(fd, &go, &bytes)) _exit(SIM_STATUS_KILLED);
   sim_machine_enter(&o);
   sim_host_enter(&o);
   sim_disk_enter(s->o->disk);
@@ -143,10 +157,10 @@ void sim_birth(sim_state_t *s, bool second) {
     sim_stop(s, "no process can be made");
     return;
   }
-  *c = (sim_child_t){.state = SIM_CHILD_RUNS,
+  *c = (sim_child_t){.state = SIM_CHILD_IDLE,
                      .life = s->lives++,
                      .second = second,
-                     .until_ns = SIM_NO_TIME,
+                     .until_ns = s->o->shared->now_ns,
                      .born_again_ms = -1};
   c->die_at = second ? 0 : point_of(s, c->life, &die_status);
   sim_write(s, "life %d begins", c->life);
@@ -206,13 +220,25 @@ static bool has_done(const sim_state_t *s, int life) {
   return false;
 }
 
+/* Another process of the run that is alive is its own from now on. */
+static bool is_followed(sim_state_t *s) {
+  for (int i = 0; i < SIM_CHILDREN; i++) {
+    sim_child_t *c = &s->children[i];
+    if (c->state == SIM_CHILD_NONE) continue;
+    c->second = false;
+    return true;
+  }
+  return false;
+}
+
+/* Does another process begin after this one? */
 static void plan_birth(sim_state_t *s, const sim_child_t *c, int status) {
   const sim_trainer_t *t = &s->o->script->trainer;
   int64_t ms = c->born_again_ms > 0 ? c->born_again_ms : t->again_ms;
-  if (has_done(s, c->life) && status == 0) s->over = true;
-  if (c->second || s->over) return;
-  if (s->lives >= t->lives) {
-    s->over = true;
+  bool done = has_done(s, c->life) && status == 0;
+  if (c->second || s->birth_ns != SIM_NO_TIME) return;
+  if (done || status == SIM_STATUS_STOPPED || s->lives >= t->lives) {
+    s->over = !is_followed(s);
     return;
   }
   s->birth_ns = s->o->shared->now_ns + (ms > 0 ? ms : 1) * MS;
@@ -398,7 +424,7 @@ static sim_child_t *running(sim_state_t *s) {
 
 static void begin(sim_state_t *s) {
   const sim_script_t *script = s->o->script;
-  s->out->server = sim_server_new(s->o->seed);
+  s->out->server = sim_server_new(s->o->seed % SIM_SERVICES);
   for (size_t i = 0; i < script->fault_count; i++) {
     sim_server_add_fault(s->out->server, &script->faults[i]);
   }
@@ -407,7 +433,8 @@ static void begin(sim_state_t *s) {
   }
   sim_course_init(&s->out->course, script);
   sim_disk_begin(s->o->disk, s->o->folder);
-  *s->o->shared = (sim_shared_t){.now_ns = 1000 * MS};
+  *s->o->shared = (sim_shared_t){.now_ns = 1000 * MS,
+                                 .wall_offset_ms = s->o->wall_offset_ms};
 }
 
 static void end(sim_state_t *s) {

@@ -8,8 +8,12 @@
 #include "sim/fate.h"
 #include "sim/wire.h"
 
+/* So many services there are: a seed has that of its remainder. */
+#define SIM_SERVICES 4
+
 typedef struct {
   uint64_t seed;
+  int64_t wall_offset_ms; /* what the wall clock is wrong by at first */
   const sim_script_t *script;
   const char *folder; /* of all runs; empty */
   sim_disk_t *disk;

@@ -7,7 +7,7 @@
 
 #include "sim/run.h"
 
-enum { SIM_CHILDREN = 4, SIM_NET = 4096 };
+enum { SIM_CHILDREN = 4, SIM_NET = 1024 };
 
 typedef enum {
   SIM_CHILD_NONE,

@@ -201,7 +201,9 @@ typedef struct sim_entry_s {
   unsigned char batch[SIM_DIGEST_LEN];
   float learning_rate; /* optimizer steps */
   double loss;         /* passes: loss:sum as it was shown */
-  int32_t checkpoint;  /* saves, loads, ttl, delete: index; -1 = none */
+  /* Saves, loads, ttl, delete: index, of the last two also of one that is gone;
+   * -1 = none. */
+  int32_t checkpoint;
   unsigned char weights[SIM_DIGEST_LEN];   /* of the model, after it */
   unsigned char optimizer[SIM_DIGEST_LEN]; /* m, v and t */
   unsigned char gradients[SIM_DIGEST_LEN];

@@ -176,6 +176,17 @@ static void take_save(sim_server_t *s, call_t *c, const char *name,
   if (metadata.len) c->op.metadata = sim_text(s, metadata);
 }
 
+static void check_optimizer(sim_server_t *s, call_t *c, tinker__str_t json) {
+  tinker__optimizer_t m;
+  char why[200];
+  if (json.len &&
+      (tinker__message_decode_part(&tinker__optimizer_msg, &m, &s->scratch,
+                                   json, "", why, sizeof why) != 0 ||
+       strcmp(m.type, "adamw") != 0)) {
+    wrong(c, 400, "optimizer_config: only adamw is known");
+  }
+}
+
 /* The checks of a load that need not wait for its turn. */
 static void take_load(sim_server_t *s, call_t *c) {
   const tinker__load_weights_t *m = &c->m.load;
@@ -191,6 +202,9 @@ static void take_load(sim_server_t *s, call_t *c) {
     wrong(c, 404, "checkpoint not found");
   } else if (from->view.sampler) {
     wrong(c, 400, "path: not a training checkpoint");
+  } else if (c->op.kind == SIM_LOAD_NEW && m->base_model &&
+             strcmp(m->base_model, SIM_BASE_MODEL) != 0) {
+    wrong(c, 400, "base_model differs from the checkpoint's");
   }
   c->op.path = sim_text(s, tinker__str(m->path));
   c->op.optimizer = m->optimizer;
@@ -306,11 +320,12 @@ static void submit(sim_server_t *s, call_t *c, model_t *m, sim_entry_t *e,
 static bool read_pass(sim_server_t *s, const sim_request_t *r, call_t *c) {
   tinker__fb_request_t *q = &c->m.fb;
   bool proto = r->content_type && strstr(r->content_type, "protobuf");
-  int rc = tinker__fb_request_decode(
-      q, &s->scratch, sim_body(r), proto ? TINKER__FB_PROTO : TINKER__FB_JSON,
-      strstr(r->path, "forward_backward") == NULL, FB_MAX, c->why,
-      sizeof c->why);
+  bool only = strstr(r->path, "forward_backward") == NULL;
+  int rc = tinker__fb_request_decode(q, &s->scratch, sim_body(r),
+                                     proto ? TINKER__FB_PROTO : TINKER__FB_JSON,
+                                     only, FB_MAX, c->why, sizeof c->why);
   if (rc) c->status = rc == TINKER_EINVAL ? 400 : 422;
+  if (only && q->inputs != TINKER__FB_HAS_FORWARD) c->status = 422;
   if (rc == 0) memcpy(c->op.digest, q->digest, sizeof c->op.digest);
   c->op.kind = q->view.forward_only ? SIM_FORWARD : SIM_FORWARD_BACKWARD;
   c->has_seq = q->has_seq_id;
@@ -432,6 +447,7 @@ static void create_model(sim_server_t *s, const sim_request_t *r,
           "At least one of train_unembed, train_mlp, or train_attn "
           "must be True");
   }
+  check_optimizer(s, &c, m->optimizer_config);
   if (c.status) {
     sim_refuse(s, reply, c.status, "%s", c.why);
   } else {
@@ -454,10 +470,9 @@ static void load_new(sim_server_t *s, call_t *c, sim_entry_t *e,
     sim_refuse(s, reply, 400, "model_seq_id must not be negative");
   } else if (m->user_metadata.len && m->user_metadata.ptr[0] != '{') {
     sim_refuse(s, reply, 400, "user_metadata must be an object");
+  } else if (c->status) {
+    sim_refuse(s, reply, c->status, "%s", c->why);
   } else {
-    if (m->base_model && strcmp(m->base_model, SIM_BASE_MODEL) != 0) {
-      wrong(c, 400, "base_model differs from the checkpoint's");
-    }
     create(s, c, e, m->session_id, m->model_seq_id, m->user_metadata, reply);
   }
 }
@@ -469,12 +484,16 @@ static void call(sim_server_t *s, const sim_request_t *r, sim_kind_t kind,
   memcpy(c.op.digest, e->body, sizeof c.op.digest);
   bool read = read_call(s, r, &c);
   e->kind = c.op.kind;
+  if (kind == SIM_LOAD && c.status && !c.model_id) read = false;
+  if (kind == SIM_LOAD && !c.status) {
+    check_optimizer(s, &c, c.m.load.optimizer_config);
+  }
   if (!read) {
     sim_refuse(s, reply, 422, "%s", c.why);
   } else if (kind == SIM_LOAD && !c.status && c.model_id &&
              c.m.load.session_id) {
     sim_refuse(s, reply, 400, "model_id and session_id exclude each other");
-  } else if (kind == SIM_LOAD && !c.status && !c.model_id) {
+  } else if (kind == SIM_LOAD && !c.model_id) {
     load_new(s, &c, e, reply);
   } else {
     numbered(s, r, &c, e, reply);

@@ -235,10 +235,12 @@ static void checkpoints(sim_server_t *s, const sim_request_t *r,
   sim_reply(s, reply, &tinker__checkpoints_reply_msg, &out);
 }
 
-/* The checkpoint of a request's path; NULL: the reply says why. */
+/* The checkpoint of a request's path; NULL: the reply says why. *meant: its
+ * index, also of one that is gone; -1 = there was none. */
 static checkpoint_t *named(sim_server_t *s, const tinker__str_t *part,
-                           sim_reply_t *reply) {
+                           int32_t *meant, sim_reply_t *reply) {
   char path[700];
+  *meant = -1;
   if (!tinker__str_eqs(part[1], TINKER__PATH_TRAINING) &&
       !tinker__str_eqs(part[1], TINKER__PATH_SAMPLER)) {
     sim_refuse(s, reply, 400, "Invalid tinker path");
@@ -249,27 +251,29 @@ static checkpoint_t *named(sim_server_t *s, const tinker__str_t *part,
            (int)part[2].len, part[2].ptr);
   checkpoint_t *c = sim_checkpoint(s, tinker__str(path));
   if (!c) sim_refuse(s, reply, 404, "checkpoint not found: %.200s", path);
+  *meant = sim_server_find_checkpoint(s, path);
   return c;
 }
 
 /* A change of a checkpoint in the ledger, with its answer. */
 static void note_change(sim_server_t *s, const sim_request_t *r,
-                        sim_kind_t kind, checkpoint_t *c, sim_reply_t *reply) {
+                        sim_kind_t kind, const checkpoint_t *c, int32_t meant,
+                        sim_reply_t *reply) {
   sim_entry_t *e = sim_note(s, kind, r, reply);
   if (c) reply->status = 204;
   e->status = reply->status;
   e->fate = c ? SIM_APPLIED : SIM_REFUSED;
   e->times = c ? 1 : 0;
   e->done_ms = s->now_ms;
-  if (!c) return;
-  e->checkpoint = sim_index(&s->checkpoints, c);
-  e->model = c->view.model;
+  e->checkpoint = meant;
+  if (meant >= 0) e->model = sim_server_checkpoint(s, (size_t)meant)->model;
 }
 
 static void delete_checkpoint(sim_server_t *s, const sim_request_t *r,
                               const tinker__str_t *part, sim_reply_t *reply) {
-  checkpoint_t *c = named(s, part, reply);
-  note_change(s, r, SIM_DELETE, c, reply);
+  int32_t meant;
+  checkpoint_t *c = named(s, part, &meant, reply);
+  note_change(s, r, SIM_DELETE, c, meant, reply);
   if (!c) return;
   c->view.deleted_ms = s->now_ms;
   c->view.by_request = true;
@@ -278,14 +282,15 @@ static void delete_checkpoint(sim_server_t *s, const sim_request_t *r,
 static void set_ttl(sim_server_t *s, const sim_request_t *r,
                     const tinker__str_t *part, sim_reply_t *reply) {
   tinker__set_ttl_t m;
+  int32_t meant;
   if (!sim_read(s, r, reply, &tinker__set_ttl_msg, &m)) return;
   if (m.has_ttl_seconds &&
       (m.ttl_seconds < 3600 || m.ttl_seconds > 10ll * 366 * 24 * 3600)) {
     sim_refuse(s, reply, 400, "ttl_seconds must be from 3600 to 10 years");
     return;
   }
-  checkpoint_t *c = named(s, part, reply);
-  note_change(s, r, SIM_SET_TTL, c, reply);
+  checkpoint_t *c = named(s, part, &meant, reply);
+  note_change(s, r, SIM_SET_TTL, c, meant, reply);
   if (!c) return;
   c->view.expires_ms = m.has_ttl_seconds ? s->now_ms + m.ttl_seconds * 1000 : 0;
 }
@@ -294,13 +299,14 @@ static void weights_info(sim_server_t *s, const sim_request_t *r,
                          const tinker__str_t *none, sim_reply_t *reply) {
   tinker__weights_info_t m;
   tinker__str_t part[3];
+  int32_t meant;
   (void)none;
   if (!sim_read(s, r, reply, &tinker__weights_info_msg, &m)) return;
   if (!tinker__path_split(tinker__str(m.tinker_path), part)) {
     sim_refuse(s, reply, 400, "Invalid tinker path: %s", m.tinker_path);
     return;
   }
-  checkpoint_t *c = named(s, part, reply);
+  checkpoint_t *c = named(s, part, &meant, reply);
   if (!c) return;
   const model_t *owner = s->models.items[c->view.model];
   const sim_model_t *v = &owner->view;

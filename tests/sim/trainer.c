@@ -193,6 +193,13 @@ static int end(loop_t *l) {
 
 /* --- The loop ------------------------------------------------------------- */
 
+/* A run that has stopped says the same for ever; one that goes on in another
+ * process does not. */
+static bool has_stopped(int rc, const tinker_error_t *error) {
+  return rc == TINKER_ESTATE &&
+         strstr(tinker_error_message(error), "the run was stopped");
+}
+
 /* After next has failed: is it to be asked again? */
 static bool goes_on(loop_t *l, int rc, const tinker_error_t *error) {
   sim_word_t word = tell_failed(0, rc, error);
@@ -200,7 +207,7 @@ static bool goes_on(loop_t *l, int rc, const tinker_error_t *error) {
   if (word == SIM_WORD_RESUME) {
     return tinker_run_resume(l->run, "somebody has looked at it") == 0;
   }
-  if (l->patience-- <= 0) return false;
+  if (rc == TINKER_ESTATE || l->patience-- <= 0) return false;
   pause_ms(l->plan->again_ms);
   return true;
 }
@@ -221,7 +228,10 @@ static int run_loop(loop_t *l) {
     int rc = tinker_future_wait(next, -1);
     bool again = rc && goes_on(l, rc, tinker_future_error(next));
     if (rc == 0) rc = tinker_future_get_run_step(next, &step);
-    int status = rc ? 1 : do_step(l, step);
+    int status = rc == 0 ? do_step(l, step)
+                 : has_stopped(rc, tinker_future_error(next))
+                     ? SIM_STATUS_STOPPED
+                     : SIM_STATUS_GAVE_UP;
     bool done = status == 0 && step->done, failed = false;
     tinker_future_release(next);
     if (again) continue;
@@ -240,7 +250,7 @@ int sim_trainer_main(const sim_program_t *program) {
               .patience = program->plan->patience};
   tell(SIM_SHADOW_BORN, 0, 0);
   l.run = open_run(program);
-  if (!l.run) return 1;
+  if (!l.run) return SIM_STATUS_GAVE_UP;
   int rc = run_loop(&l);
   while (l.count > 0) drop_first(&l);
   if (rc == 0) tell(SIM_SHADOW_DONE, 0, 0);

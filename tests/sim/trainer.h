@@ -15,8 +15,7 @@ typedef struct {
   int life;
 } sim_program_t;
 
-/* The exit status of the program: 0 = the run is done, 1 = it gave up,
- * SIM_STATUS_LEFT. */
+/* The exit status of the program: 0 = the run is done, or a SIM_STATUS_. */
 int sim_trainer_main(const sim_program_t *program);
 
 /* To the parent; text may be NULL. */

@@ -59,7 +59,9 @@ typedef struct {
 } sim_shared_t;
 
 enum {
-  SIM_STATUS_LEFT = 3, /* as it was told to */
+  SIM_STATUS_GAVE_UP = 1,
+  SIM_STATUS_STOPPED = 2, /* the run has */
+  SIM_STATUS_LEFT = 3,    /* as it was told to */
   SIM_STATUS_KILLED = 137,
   SIM_STATUS_POWER = 138
 };

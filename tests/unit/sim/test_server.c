@@ -226,6 +226,8 @@ Test(server, checkpoints_live_and_go) {
            r.session);
   cr_assert_eq(rig_send(&r, "DELETE", path, "", NULL), 204);
   cr_assert_eq(rig_send(&r, "DELETE", path, "", NULL), 404);
+  cr_assert_eq(rig_last(&r)->fate, SIM_REFUSED);
+  cr_assert_eq(rig_last(&r)->checkpoint, 0);
   path[strlen(path) - 1] = 0;
   strcat(path, "b/ttl");
   cr_assert_eq(rig_send(&r, "PUT", path, "{\"ttl_seconds\":60}", NULL), 400);
