@@ -22,7 +22,7 @@ bool tinker__rec_is_blind(const tinker_error_t *error) {
          code == TINKER_ETLS || code == TINKER_EBILLING ||
          code == TINKER_EAUTH || code == TINKER_EPROTO ||
          code == TINKER_EJSON || status >= 500 || status == 429 ||
-         status == 408;
+         status == 408 || status == 403;
 }
 
 /* Does the error say that the remote model can't be trusted? The client gives
@@ -59,7 +59,7 @@ void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error) {
   f->model = speaks_of_model(error) || has_lost_count(error);
   f->again = tinker_error_category(error) == TINKER_CATEGORY_USER &&
              !tinker_error_outcome_is_unknown(error) && !f->model &&
-             !tinker_error_is_fatal(error);
+             !tinker_error_is_fatal(error) && !tinker__rec_is_blind(error);
 }
 
 int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f) {
@@ -590,6 +590,7 @@ int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f) {
   pthread_mutex_lock(&run->lock);
   run->fault = *f;
   run->fault.model = true; /* it did not take us: the next level */
+  run->fault.again = false;
   tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
   pthread_mutex_unlock(&run->lock);
   return 0;

@@ -385,8 +385,9 @@ uint64_t tinker__rec_epoch_made(tinker__rec_epoch_t *e, int64_t step,
 
 /* What a failed future says of the model. */
 void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error);
-/* Nobody has answered, or only somebody before the service: it may not know of
- * the request, and nothing is known of the model. */
+/* Nobody has answered, or only somebody before the service, or it lets the
+ * account in no more: it may not know of the request, and nothing is known of
+ * the model. */
 bool tinker__rec_is_blind(const tinker_error_t *error);
 /* Is the lock another's? Then this process decides nothing more, and f says so.
  */

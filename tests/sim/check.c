@@ -291,8 +291,8 @@ static bool only_clock(const sim_history_t *h) {
 
 int sim_check(const sim_history_t *h, char *why, size_t why_len) {
   int at = snprintf(why, why_len, "I15: ");
-  if (only_clock(h) && sim_check_i15(h->undisturbed, h, why + at,
-                                     why_len - (size_t)at)) {
+  if (only_clock(h) &&
+      sim_check_i15(h->undisturbed, h, why + at, why_len - (size_t)at)) {
     return 1;
   }
   for (size_t i = 0; i < sizeof invariants / sizeof invariants[0]; i++) {

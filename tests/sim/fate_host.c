@@ -214,9 +214,10 @@ static void f87(sim_script_t *s, sim_rng_t *r) {
 }
 
 static void f88(sim_script_t *s, sim_rng_t *r) {
-  blind(s, r, SIM_ACT_STATUS, 403, SIM_DAY);
-  s->demand.unknown_only = false;
-  sim_demand_stop(s, "403");
+  blind(s, r, SIM_ACT_STATUS, 403, sim_pick(r, 1, 120) * SIM_MINUTE);
+  if (sim_rng_chance(r, 2)) return;
+  s->trainer.patience = 2; /* processes come anew */
+  s->actions[0].for_ms = 10 * SIM_MINUTE;
 }
 
 static void f89(sim_script_t *s, sim_rng_t *r) {
