@@ -115,6 +115,9 @@ HEALED = {
     # The service refuses such gradients, and says that it has cleared them.
     "F25_not_finite": ([], ["poison", 7, "fresh", 1], 0, 0),
     "F25_strict_gate": ([], ["poison", 7, "fresh", 1, "strict", 1], 1, 0),
+    # Those after it have been carried out.
+    "F25_not_finite_ahead": ([], ["poison", 7, "fresh", 1, "ahead", 3], 1,
+                             EVERY + 3),
     "F36_old_weights": ([{"endpoint": SAVE, "nth": 2, "act": "save_old"},
                          {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [],
                         1, 2 * EVERY),
