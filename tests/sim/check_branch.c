@@ -268,6 +268,18 @@ static bool went_back(const sim_history_t *h, int64_t from_ms, int64_t to_ms) {
   return false;
 }
 
+/* When the journal had it: a loop may look at its future later. */
+static int64_t recorded_ms(const sim_history_t *h, const sim_shadow_t *s) {
+  for (size_t i = 0; i < h->record_count; i++) {
+    const sim_record_t *r = &h->records[i];
+    if (r->type == TINKER__REC_STEP_COMMIT && r->step == s->step &&
+        r->at_ms <= s->now_ms && !memcmp(&r->loss, &s->loss, sizeof r->loss)) {
+      return r->at_ms;
+    }
+  }
+  return s->now_ms;
+}
+
 /* What a loop was told: a step that was committed comes again only after a
  * rollback, and the process that knew of it is told. */
 static int told(const sim_history_t *h, char *why, size_t why_len) {
@@ -277,7 +289,7 @@ static int told(const sim_history_t *h, char *why, size_t why_len) {
     const sim_shadow_t *s = &h->shadow[i];
     if (s->kind == SIM_SHADOW_COMMIT) {
       committed = s->step;
-      committed_ms = s->now_ms;
+      committed_ms = recorded_ms(h, s);
       life = s->life;
     }
     if (s->kind != SIM_SHADOW_NEXT || s->step > committed) continue;

@@ -158,6 +158,19 @@ static bool is_proof(const sim_history_t *h, const sim_entry_t *e) {
          e->kind == SIM_LOAD_NEW || e->kind == SIM_FORWARD || sim_moves(e);
 }
 
+/* The session of a model that counts ends with the run, or when another model
+ * counts; that of an attempt which came to nothing at any time. */
+static bool may_finish(const sim_history_t *h, const sim_entry_t *e) {
+  bool counts = false;
+  for (size_t i = 0; i < h->record_count; i++) {
+    const sim_record_t *r = &h->records[i];
+    if (r->type != TINKER__REC_EPOCH_ACTIVE || r->at_ms > e->at_ms) continue;
+    counts = e->session >= 0 &&
+             strcmp(r->session, h->sessions[e->session].id) == 0;
+  }
+  return !counts || has_before(h, TINKER__REC_FINISH, e->at_ms, NULL, -1);
+}
+
 static bool is_intended(const sim_history_t *h, const sim_entry_t *e) {
   const char *name =
       e->checkpoint < 0 ? "" : h->checkpoints[e->checkpoint].name;
@@ -170,11 +183,7 @@ static bool is_intended(const sim_history_t *h, const sim_entry_t *e) {
     return has_before(h, TINKER__REC_CKPT_TTL, e->at_ms, name, -1);
   case SIM_DELETE:
     return has_before(h, TINKER__REC_CKPT_DELETED, e->at_ms, name, -1);
-  case SIM_FINISH_SESSION:
-    if (is_epochs_session(h, e->session)) {
-      return has_before(h, TINKER__REC_FINISH, e->at_ms, NULL, -1);
-    }
-    return is_proof(h, e);
+  case SIM_FINISH_SESSION: return may_finish(h, e);
   default: return is_proof(h, e);
   }
 }

@@ -197,6 +197,17 @@ static void shape(sim_script_t *s, sim_rng_t *r) {
 
 #define FEW 3
 
+/* What the run does not see in time, or sees only by steps that it happens to do
+ * again: each of these has its own demand, and no place in a mixture. */
+static bool is_silent(const char *name) {
+  static const char *const names[] = {"F09", "F15", "F28", "F29",
+                                      "F30", "F36", "F45"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    if (strcmp(name, names[i]) == 0) return true;
+  }
+  return false;
+}
+
 /* Whatever happens, it stops happening; then the run has to be done. */
 static void mixed(sim_script_t *s, sim_rng_t *r) {
   int64_t n = sim_pick(r, 1, FEW);
@@ -206,7 +217,8 @@ static void mixed(sim_script_t *s, sim_rng_t *r) {
     one.action_count = one.fault_count = 0;
     scenario(at)->fill(&one, r);
     bool fits = one.demand.end == SIM_END_DONE && one.demand.same_bits &&
-                !one.demand.damaged && one.trainer.steps == s->trainer.steps;
+                !one.demand.damaged && !is_silent(scenario(at)->name) &&
+                one.trainer.steps == s->trainer.steps;
     if (!fits) continue;
     for (size_t k = 0; k < one.action_count; k++) {
       sim_action_t *a = sim_add(s, SIM_ACT_NONE, SIM_WHEN_TIME, SIM_ASK_ANY, 0);

@@ -115,6 +115,13 @@ static int64_t point_of(const sim_state_t *s, int life, int *status) {
   return 0;
 }
 
+static bool waits_for_syncs(const sim_script_t *script) {
+  for (size_t i = 0; i < script->action_count; i++) {
+    if (script->actions[i].when == SIM_WHEN_SYNC) return true;
+  }
+  return false;
+}
+
 /* It begins when the parent says so, as no other process runs. */
 static _Noreturn void be_child(sim_state_t *s, const sim_child_t *c, int fd,
                                int die_status) {
@@ -127,6 +134,7 @@ static _Noreturn void be_child(sim_state_t *s, const sim_child_t *c, int fd,
                           .life = c->life,
                           .die_at = (uint64_t)c->die_at,
                           .die_status = die_status,
+                          .tells_syncs = waits_for_syncs(s->o->script),
                           .yield = 2 + (unsigned)sim_rng_below(&r, 40)};
   sim_program_t program = {&s->o->script->trainer, s->o->folder, c->life};
   prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -203,8 +203,11 @@ Test(check, i8_duplicate_needs_none) {
 }
 
 Test(check, i8_session_is_ended_before_the_run) {
-  made_entry(&m, SIM_FINISH_SESSION, 1, -1)->at_ms = 101;
+  sim_entry_t *e = made_entry(&m, SIM_FINISH_SESSION, 0, -1);
+  e->at_ms = made_find(&m, TINKER__REC_ROLLBACK, 1)->at_ms;
   breaks("I8", "finish_session");
+  e->at_ms = made_find(&m, TINKER__REC_EPOCH_ACTIVE, 2)->at_ms;
+  cr_expect_eq(sim_check(&m.h, why, sizeof why), 0, "%s", why);
 }
 
 Test(check, i8_session_is_ended_after_the_run) {
