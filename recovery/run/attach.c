@@ -157,11 +157,20 @@ int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,
   return rc == 0 ? tinker__rec_activate(run, e, NULL, f) : rc;
 }
 
+int tinker__rec_heard(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker_future_t *asked = tinker_client_get_capabilities(run->home, NULL);
+  int rc = tinker__rec_ask(run, asked, f);
+  tinker_future_release(asked);
+  f->unsure = false; /* it was a question */
+  return rc != 0 && f->unknown ? rc : 0;
+}
+
 static int start_once(tinker_run_t *run, tinker__rec_fault_t *f) {
   tinker__rec_epoch_t *e = NULL;
   int64_t number;
   char why[TINKER__REC_WHY] = "";
-  int rc = tinker__rec_next_epoch(run, &number, f);
+  int rc = tinker__rec_heard(run, f);
+  if (rc == 0) rc = tinker__rec_next_epoch(run, &number, f);
   if (rc != 0) return rc;
   rc = tinker__rec_epoch_open(run, number, NULL, 0, &e, why, sizeof why);
   if (rc != 0) return local_fault(f, rc, why);
@@ -596,8 +605,10 @@ int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY] = "";
   bool resend = run->fault.resend;
   int64_t incarnation = run->state.attached + 1;
-  int rc = tinker__rec_epoch_open(run, run->state.epoch, run->state.session,
-                                  incarnation, &e, why, sizeof why);
+  int rc = tinker__rec_heard(run, f);
+  if (rc != 0) return rc;
+  rc = tinker__rec_epoch_open(run, run->state.epoch, run->state.session,
+                              incarnation, &e, why, sizeof why);
   if (rc != 0) return local_fault(f, rc, why);
   rc = note_attach(run, incarnation, e);
   if (rc != 0) {

@@ -421,6 +421,10 @@ int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,
 int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
                          const tinker__rec_ckpt_t *from,
                          tinker__rec_fault_t *f);
+/* Is the service heard? Asked before an attempt, which takes a number and makes
+ * a file: where the key is refused for days that must not add up. 0 also when
+ * it has answered with an error that says something of the model. */
+int tinker__rec_heard(tinker_run_t *run, tinker__rec_fault_t *f);
 /* A number for an epoch that was never used, whatever becomes of it. */
 int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f);
