@@ -197,8 +197,8 @@ static void shape(sim_script_t *s, sim_rng_t *r) {
 
 #define FEW 3
 
-/* What the run does not see in time, or sees only by steps that it happens to do
- * again: each of these has its own demand, and no place in a mixture. */
+/* What the run does not see in time, or sees only by steps that it happens to
+ * do again: each of these has its own demand, and no place in a mixture. */
 static bool is_silent(const char *name) {
   static const char *const names[] = {"F09", "F15", "F28", "F29",
                                       "F30", "F36", "F45"};
