@@ -20,7 +20,7 @@ typedef struct tinker__rec_stamp_s {
   int64_t decisions, steps;
 } tinker__rec_stamp_t;
 
-/* all: with the steps, which takes as long as the journal is; else only what
+/* all: with the steps, from the run's snapshot on; else only what
  * the file of decisions says, and reach.committed is where the epoch began. */
 void tinker__rec_view_read(tinker__rec_view_t *v,
                            const tinker__rec_folder_t *folder, bool all);

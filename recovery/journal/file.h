@@ -32,6 +32,12 @@ typedef int (*tinker__rec_each_cb)(void *user, const tinker__rec_record_t *r,
 /* rc: 0 when it is durable, else TINKER_EIO and it is not there. */
 typedef void (*tinker__rec_done_cb)(void *user, int rc);
 
+/* A place in a file: its records up to this one. id 0 = none. */
+typedef struct tinker__rec_mark_s {
+  int64_t id;
+  unsigned char hash[TINKER__SHA256_LEN]; /* of that record */
+} tinker__rec_mark_t;
+
 typedef struct tinker__rec_file_spec_s {
   tinker__mem_t *mem;
   const tinker__world_t *world;
@@ -44,17 +50,26 @@ typedef struct tinker__rec_file_spec_s {
   atomic_bool *failed; /* set when a record can't be written; may be NULL */
   tinker__rec_each_cb each; /* may be NULL */
   void *user;
+  /* What was read before, and is not read again; NULL or id 0 = nothing. */
+  const tinker__rec_mark_t *from;
+  /* Of a reader: the last record to be read; 0 = the last one of the file. */
+  int64_t to;
+  /* Of a reader: the first and the last type to be shown. It has to read the
+   * file again in full, since with this the chain is not checked. 0 = all. */
+  tinker__rec_type_t first_type, last_type;
+  tinker__rec_mark_t *end; /* gets the last record that was read; may be NULL */
 } tinker__rec_file_spec_t;
 
-/* Opens or makes a file and becomes its writer, after every record was checked
- * and shown to `each`. 0, TINKER_EFORMAT (damaged, of another lineage, or of a
- * newer version: nothing was changed), TINKER_EIO, TINKER_ENOMEM, or what
- * `each` returned. */
+/* Opens or makes a file and becomes its writer, after every record behind
+ * `from` was checked and shown to `each`. 0, TINKER_EFORMAT (damaged, of
+ * another lineage, or of a newer version: nothing was changed), TINKER_ESTATE
+ * (it has not the record `from`), TINKER_EIO, TINKER_ENOMEM, or what `each`
+ * returned. */
 int tinker__rec_file_open(tinker__rec_file_t **out,
                           const tinker__rec_file_spec_t *spec, char *why,
                           size_t why_len);
-/* Reads, beside its writer. TINKER_ENOENT if there is none, TINKER_EBUSY if it
- * can't be read now. */
+/* Reads, beside its writer. The codes of tinker__rec_file_open(); TINKER_ENOENT
+ * if there is none, TINKER_EBUSY if it can't be read now. */
 int tinker__rec_file_read(const tinker__rec_file_spec_t *spec, char *why,
                           size_t why_len);
 /* Number of this writer. */

@@ -361,6 +361,8 @@ static int open_file(tinker__db_t *db, const char *path, bool look, char *why,
                      size_t why_len) {
   int flags =
       look ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  /* One thread at a time uses the connection (db.h), so it needs no mutex. */
+  flags |= SQLITE_OPEN_NOMUTEX;
   if (sqlite3_open_v2(path, &db->conn, flags, NULL) == SQLITE_OK) {
     sqlite3_busy_handler(db->conn, on_busy, db);
     return 0;
