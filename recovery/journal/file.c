@@ -34,6 +34,9 @@ static const char tables[] =
      */
     "CREATE TRIGGER IF NOT EXISTS last_record AFTER INSERT ON record"
     " BEGIN UPDATE head SET last = NEW.id; END";
+/* Pages of the log before they are moved into the file, which holds a commit up:
+ * 16 MiB, so that it is less than one step of a hundred. */
+static const char rare_moves[] = "PRAGMA wal_autocheckpoint=4096";
 static const char insert[] =
     "INSERT INTO record(id, type, generation, step, boot, boot_ms, wall_ms,"
     " fields, bytes, hash) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -45,6 +48,7 @@ struct tinker__rec_file_s {
   char boot[TINKER__BOOT_ID_LEN];
   pthread_mutex_t lock;
   int64_t generation;
+  bool relaxed; /* no commit makes a sync */
   atomic_bool failed;
   atomic_bool *tell; /* set when a record could not be written; may be NULL */
   /* Under the lock: of the last record that was submitted. */
@@ -369,6 +373,7 @@ static int open_db(tinker__rec_file_t *f, const tinker__rec_file_spec_t *spec,
       tinker__db_open(&f->db, spec->mem, spec->path, false, NAME, why, why_len);
   if (rc == 0) rc = read_head(f->db, &r, &made);
   if (rc == 0) rc = tinker__db_durable(f->db, why, why_len);
+  if (rc == 0) rc = tinker__db_exec(f->db, rare_moves, why, why_len);
   if (rc == 0 && spec->relaxed) {
     rc = tinker__db_exec(f->db, "PRAGMA synchronous=NORMAL", why, why_len);
   }
@@ -397,6 +402,7 @@ int tinker__rec_file_open(tinker__rec_file_t **out,
   f->mem = spec->mem;
   f->world = spec->world;
   f->tell = spec->failed;
+  f->relaxed = spec->relaxed;
   spec->world->boot_id(spec->world->user, f->boot);
   pthread_mutex_init(&f->lock, NULL);
   rc = tinker__sha256_new(&f->sha, f->mem);
@@ -441,6 +447,7 @@ static void on_written(void *user, int rc) {
 static tinker__db_write_t *write_of(tinker__rec_file_t *f,
                                     const tinker__rec_record_t *r,
                                     const unsigned char *hash, pending_t *p) {
+  bool waited = p->done || f->relaxed;
   tinker__db_write_t *w = tinker__db_write_new(f->db, on_written, p);
   tinker__db_write_sql(w, insert);
   tinker__db_write_i64(w, r->id);
@@ -454,6 +461,7 @@ static tinker__db_write_t *write_of(tinker__rec_file_t *f,
   tinker__db_write_blob(w, r->bytes.ptr, r->bytes.len);
   tinker__db_write_blob(w, hash, TINKER__SHA256_LEN);
   if (w) tinker__db_write_vital(w);
+  if (w && !waited) tinker__db_write_soft(w);
   return w;
 }
 

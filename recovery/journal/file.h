@@ -2,7 +2,8 @@
  *
  * A record is durable (WAL, synchronous=FULL) when tinker__rec_file_put
  * returns, or `done` of tinker__rec_file_add is called; records that wait at
- * the same time share one fsync. Each has the hash of the one before it, so a
+ * the same time share one fsync. One that nobody waits for is in the file at
+ * once, and durable with the next one that somebody does. Each has the hash of the one before it, so a
  * reader tells damage, a gap, a swap and a splice from a tail that was never
  * acknowledged, which SQLite drops. After a failed write the file takes nothing
  * more: what follows would hang on a record that is not there.
@@ -76,7 +77,8 @@ int tinker__rec_file_read(const tinker__rec_file_spec_t *spec, char *why,
 int64_t tinker__rec_file_generation(const tinker__rec_file_t *f);
 
 /* 0, or a code (TINKER_EIO after a failure, TINKER_EOVERFLOW, TINKER_ENOMEM):
- * then `done` is not called. done may be NULL. */
+ * then `done` is not called. done NULL: nobody waits, and the record alone
+ * makes no fsync. */
 int tinker__rec_file_add(tinker__rec_file_t *f, const tinker__rec_draft_t *d,
                          tinker__rec_done_cb done, void *user);
 /* The same, and waits. Not in a `done`. */

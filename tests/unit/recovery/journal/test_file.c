@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <tinker/error.h>
 #include <unistd.h>
 
@@ -249,6 +250,55 @@ Test(file, four_threads_make_one_chain) {
   cr_assert_eq(tinker__rec_file_read(&spec, why, sizeof why), 0, "%s", why);
   cr_assert_eq(n, 200);
 }
+
+#ifdef __linux__
+static atomic_int syncs;
+
+/* These stand before those of libc, also for SQLite. */
+__attribute__((visibility("default"))) int fsync(int fd) {
+  atomic_fetch_add(&syncs, 1);
+  return (int)syscall(SYS_fsync, fd);
+}
+
+__attribute__((visibility("default"))) int fdatasync(int fd) {
+  atomic_fetch_add(&syncs, 1);
+  return (int)syscall(SYS_fdatasync, fd);
+}
+
+static void until_there(int all) {
+  tinker__rec_file_spec_t spec = made_spec(&mem, path);
+  int n = 0;
+  spec.each = count;
+  spec.user = &n;
+  while (n < all) {
+    n = 0;
+    cr_assert_eq(tinker__rec_file_read(&spec, why, sizeof why), 0, "%s", why);
+  }
+}
+
+/* It is in the file all the same, for whoever reads it after this process. */
+Test(file, a_record_that_nobody_waits_for_makes_no_sync) {
+  made_record_t r;
+  tinker__rec_file_t *f = writer(NULL);
+  cr_assert_eq(put(f, 1), 0);
+  int before = atomic_load(&syncs);
+  cr_assert_gt(before, 0);
+  for (int64_t i = 2; i <= 11; i++) {
+    made_record(&r, 1, i);
+    cr_assert_eq(tinker__rec_file_add(f, &r.draft, NULL, NULL), 0);
+  }
+  until_there(11);
+  cr_assert_eq(atomic_load(&syncs), before);
+  cr_assert_eq(put(f, 12), 0);
+  cr_assert_eq(atomic_load(&syncs), before + 1);
+  made_record(&r, 1, 13);
+  cr_assert_eq(tinker__rec_file_add(f, &r.draft, on_done, NULL), 0);
+  until_there(13);
+  tinker__rec_file_close(f);
+  cr_assert_gt(atomic_load(&syncs), before + 1);
+  expect(13);
+}
+#endif
 
 /* A file that grows meanwhile is read as it was at one time: its head says no
  * more and no less than its records. */
