@@ -74,9 +74,9 @@ static void make(tinker_datum_t **data, int64_t step) {
     for (int i = 0; i < TOKENS; i++) {
       tokens[i] = (int32_t)((i * 7 + step + (int64_t)k) % 60);
     }
-    must(tinker_datum_new_supervised(&data[k], tokens, NULL, TOKENS, NULL,
-                                     NULL),
-         "datum");
+    must(
+        tinker_datum_new_supervised(&data[k], tokens, NULL, TOKENS, NULL, NULL),
+        "datum");
   }
 }
 

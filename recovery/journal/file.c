@@ -34,8 +34,8 @@ static const char tables[] =
      */
     "CREATE TRIGGER IF NOT EXISTS last_record AFTER INSERT ON record"
     " BEGIN UPDATE head SET last = NEW.id; END";
-/* Pages of the log before they are moved into the file, which holds a commit up:
- * 16 MiB, so that it is less than one step of a hundred. */
+/* Pages of the log before they are moved into the file, which holds a commit
+ * up: 16 MiB, so that it is less than one step of a hundred. */
 static const char rare_moves[] = "PRAGMA wal_autocheckpoint=4096";
 static const char insert[] =
     "INSERT INTO record(id, type, generation, step, boot, boot_ms, wall_ms,"

@@ -3,10 +3,11 @@
  * A record is durable (WAL, synchronous=FULL) when tinker__rec_file_put
  * returns, or `done` of tinker__rec_file_add is called; records that wait at
  * the same time share one fsync. One that nobody waits for is in the file at
- * once, and durable with the next one that somebody does. Each has the hash of the one before it, so a
- * reader tells damage, a gap, a swap and a splice from a tail that was never
- * acknowledged, which SQLite drops. After a failed write the file takes nothing
- * more: what follows would hang on a record that is not there.
+ * once, and durable with the next one that somebody does. Each has the hash of
+ * the one before it, so a reader tells damage, a gap, a swap and a splice from
+ * a tail that was never acknowledged, which SQLite drops. After a failed write
+ * the file takes nothing more: what follows would hang on a record that is not
+ * there.
  *
  * A file has one writer at a time: its number, the generation, is counted up by
  * each one that opens it, and a trigger of the database refuses a record of an

@@ -272,8 +272,8 @@ static bool are_soft(tinker__link_t *first, const tinker__link_t *end) {
 /* A sync covers all that the log has, so what was soft is durable with it. */
 static int set_sync(tinker__db_t *db, bool soft) {
   if (db->soft == soft) return 0;
-  int rc = exec(db, soft ? "PRAGMA synchronous=NORMAL"
-                         : "PRAGMA synchronous=FULL");
+  int rc =
+      exec(db, soft ? "PRAGMA synchronous=NORMAL" : "PRAGMA synchronous=FULL");
   if (rc == 0) db->soft = soft;
   return rc;
 }

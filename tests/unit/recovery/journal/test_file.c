@@ -1,5 +1,8 @@
 /* file: what was acknowledged is read again, by one writer at a time, and a
  * write that fails ends the writing. */
+#ifdef __linux__
+#define _GNU_SOURCE /* syscall */
+#endif
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
