@@ -4,6 +4,7 @@
 #define TINKER_RECOVERY_DAEMON_VIEW_H
 
 #include "journal/load.h"
+#include "journal/sighting.h"
 #include "restart.h"
 
 #define TINKER__REC_SESSION_ROOM 256
@@ -11,6 +12,7 @@
 typedef struct tinker__rec_view_s {
   tinker__rec_reach_t reach;
   char session[TINKER__REC_SESSION_ROOM]; /* "" = none is known */
+  char model[TINKER__REC_MODEL_ROOM];     /* the same */
   char why[512]; /* it can't be read, or why the run was stopped */
 } tinker__rec_view_t;
 
