@@ -230,6 +230,7 @@ struct tinker_run_s {
   double noise;
   tinker__rec_fault_t fault; /* what broke it */
   int64_t failed;            /* calls that the service has failed */
+  int64_t results;           /* requests that have ended */
   tinker_future_t *question; /* of the watch; NULL = none */
   int again, reattached;     /* times that was tried since the last commit */
   char distrust[TINKER__REC_WHY]; /* the operator's word; "" = none */

@@ -192,6 +192,20 @@ def calls_that_fail():
     run.end()
 
 
+def stuck():
+    """F15: a result that never comes, and nothing that holds it up: the loop
+    that waits for it gets an error. A slow machine may make more of them."""
+    for endpoint, ahead in (("forward_backward", 1), ("optim_step", 4)):
+        run = Run([on(endpoint, "pause", nth=7, ms=10 ** 8, state="active")],
+                  ["watch", 0, "soft", 500, "hard", 1500, "attempts", 100,
+                   "ahead", ahead])
+        assert run.run() == 0, run.errors
+        cause = run.said("incident")[0]["facts"]["cause"]
+        assert "a result has not come for too long" in cause, run.errors
+        assert run.committed() == undisturbed([]), run.errors
+        run.end()
+
+
 def switched_off():
     run = Run([on(RECORD, "show_corrupted")], ["watch", 0, "pause", 100])
     assert run.run() == 0, run.errors
@@ -211,7 +225,8 @@ def cases():
     for table, check in ((FOUND, found), (IGNORED, ignored)):
         for name in table:
             yield name, lambda name=name, check=check: check(name)
-    for check in (while_training, outlives_the_process, calls_that_fail, switched_off, refuses):
+    for check in (while_training, outlives_the_process, calls_that_fail, stuck,
+                  switched_off, refuses):
         yield check.__name__, check
 
 

@@ -13,13 +13,13 @@
  * which it asks for two checkpoints and goes on at once), leave (milliseconds
  * of waiting for a model after which it gives the run back), hurry (1: it
  * waits for no step longer than a millisecond, and tries other calls in
- * between), keep, delay, ttl, watch (of the options), pause (milliseconds
- * before each step), cancel (the step whose first batch is canceled at
- * once), deadline (the step whose last batch has 300 ms), patience (times that
- * it asks again for a step that it did not get), reborn (the model, from 1 on,
- * right after whose making it kills itself), eval (the step before which it
- * asks for the losses of 200 examples, and dies of impatience). It prints
- * "rolled back to N" and "step N: loss X" for each committed step. */
+ * between), keep, delay, ttl, watch, soft, hard (of the options), pause
+ * (milliseconds before each step), cancel (the step whose first batch is
+ * canceled at once), deadline (the step whose last batch has 300 ms), patience
+ * (times that it asks again for a step that it did not get), reborn (the model,
+ * from 1 on, right after whose making it kills itself), eval (the step before
+ * which it asks for the losses of 200 examples, and dies of impatience). It
+ * prints "rolled back to N" and "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -45,14 +45,15 @@ static struct {
   const char *name;
   long value;
 } settings[] = {
-    {"steps", 12}, {"every", 4},    {"strict", 0},     {"attempts", 3},
-    {"zero", 0},   {"fresh", 0},    {"kill", 0},       {"poison", 0},
-    {"parts", 1},  {"big", 1},      {"ahead", 1},      {"workers", 0},
-    {"past", 0},   {"poisons", 1},  {"resume", 0},     {"forked", 0},
-    {"asked", 0},  {"keep", 0},     {"delay", 900000}, {"ttl", -1},
-    {"leave", -1}, {"hurry", 0},    {"pause", 0},      {"watch", 10000},
-    {"cancel", 0}, {"deadline", 0}, {"patience", 0},   {"reborn", 0},
-    {"eval", 0},   {"naive", 0},    {"allow", 0},      {"swap", 0}};
+    {"steps", 12},     {"every", 4},     {"strict", 0},     {"attempts", 3},
+    {"zero", 0},       {"fresh", 0},     {"kill", 0},       {"poison", 0},
+    {"parts", 1},      {"big", 1},       {"ahead", 1},      {"workers", 0},
+    {"past", 0},       {"poisons", 1},   {"resume", 0},     {"forked", 0},
+    {"asked", 0},      {"keep", 0},      {"delay", 900000}, {"ttl", -1},
+    {"leave", -1},     {"hurry", 0},     {"pause", 0},      {"watch", 10000},
+    {"cancel", 0},     {"deadline", 0},  {"patience", 0},   {"reborn", 0},
+    {"eval", 0},       {"naive", 0},     {"allow", 0},      {"swap", 0},
+    {"soft", 1200000}, {"hard", 7200000}};
 enum {
   STEPS,
   EVERY,
@@ -85,7 +86,9 @@ enum {
   EVAL,
   NAIVE,
   ALLOW,
-  SWAP
+  SWAP,
+  SOFT,
+  HARD
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -138,6 +141,8 @@ static tinker_run_t *open_run(const char *folder) {
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
   options.watch_ms = GET(WATCH);
+  options.result_soft_ms = GET(SOFT);
+  options.result_hard_ms = GET(HARD);
   options.keep_last = GET(KEEP);
   options.delete_delay_ms = GET(DELAY);
   options.ttl_seconds = GET(TTL);
