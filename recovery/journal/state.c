@@ -75,7 +75,6 @@ static void epoch_forget(tinker__rec_state_t *s) {
   s->distrusted = NULL;
   s->last_op = 0;
   s->next_seq_id = 1;
-  s->reached_seq_id = 0;
   s->next_model_seq_id = s->next_sampling_session_seq_id = -1;
   s->attached = 0;
 }
@@ -260,7 +259,6 @@ static int fold_ended(const fold_t *x) {
   r->state =
       x->f->end == 0 ? TINKER__REC_REQUEST_RESULT : TINKER__REC_REQUEST_FAILED;
   r->code = x->f->code;
-  if (x->f->end == 0) raise(&x->s->reached_seq_id, r->seq_id);
   return 0;
 }
 

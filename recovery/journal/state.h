@@ -123,8 +123,7 @@ typedef struct tinker__rec_state_s {
   tinker__link_t cursors; /* of steps after `committed` */
   tinker__link_t ops;
   uint64_t last_op;
-  int64_t next_seq_id;    /* free */
-  int64_t reached_seq_id; /* the highest whose request was carried out */
+  int64_t next_seq_id;                                     /* free */
   int64_t next_model_seq_id, next_sampling_session_seq_id; /* -1 = unknown */
   int64_t attached; /* processes that went on with the session */
   /* All epochs': */

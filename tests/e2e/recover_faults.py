@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import locald
 
 STEPS, EVERY = 12, 4
-STEP_COMMIT, OP_INTENT = 27, 21
+STEP_COMMIT, OP_INTENT, OP_ENDED = 27, 21, 24
 KIND_OPTIM = 10  # of tinker_kind_t
 
 
@@ -89,8 +89,20 @@ FB, OPT, SAVE = "forward_backward", "optim_step", "save_weights"
 HEALED = {
     "F01_corrupted": ([{"endpoint": OPT, "nth": 7, "act": "corrupt"}], [], 1,
                       EVERY),
+    # Every call fails from there on, and the run's record does not show it.
+    "F02_not_flagged": ([{"endpoint": FB, "nth": 7, "act": "corrupt",
+                          "flag": False}], [], 1, EVERY),
     "F04_session_gone": ([{"endpoint": FB, "nth": 10, "act": "session_gone"}],
                          [], 1, EVERY),
+    # The run's record is there, the model is not.
+    "F07_unloaded": ([{"endpoint": OPT, "nth": 10, "act": "status",
+                       "status": 404,
+                       "body": '{"detail": "model not found: x"}'}], [], 1,
+                     EVERY),
+    "F09_count_lost": ([{"endpoint": FB, "after": 6, "times": 3,
+                         "act": "status", "status": 409,
+                         "body": '{"detail": "expected 1, got 13"}'}], [], 1,
+                       EVERY),
     "F10_creation_twice": ([{"endpoint": "create_model", "nth": 1,
                              "act": "lose_reply"}], [], None, 0),
     "F12_result_gone": ([{"endpoint": FB, "nth": 6, "act": "forget"}], [],
@@ -110,8 +122,14 @@ HEALED = {
                     "status": 503}], [], 0, 0),
     "F19_too_many": ([{"endpoint": FB, "nth": 6, "act": "status",
                        "status": 429, "retry_after": 1}], [], 0, 0),
+    # The numbers behind it are there before it.
+    "F22_overtaken": ([{"endpoint": FB, "nth": 6, "act": "delay", "ms": 300},
+                       {"endpoint": OPT, "nth": 6, "act": "drop"}],
+                      ["ahead", 4, "parts", 3], 0, 0),
     "F23_malformed": ([{"endpoint": "retrieve_future", "nth": 9, "act": "cut",
                         "bytes": 10}], [], 0, 0),
+    "F24_slow_drip": ([{"endpoint": "retrieve_future", "nth": 9,
+                        "act": "trickle", "bytes": 40, "ms": 10}], [], 0, 0),
     # The service refuses such gradients, and says that it has cleared them.
     "F25_not_finite": ([], ["poison", 7, "fresh", 1], 0, 0),
     "F25_strict_gate": ([], ["poison", 7, "fresh", 1, "strict", 1], 1, 0),
@@ -179,6 +197,43 @@ def killed_with(name):
     got = run.committed()
     assert got == undisturbed(settings), (name, got, run.errors)
     assert run.lost() <= most, (name, run.lost(), run.errors)
+    run.end()
+
+
+def heartbeats_lost():
+    """F05: while requests succeed, their loss alone is no reason for anything.
+    A process that goes on with a session beats at once."""
+    run = Run([{"endpoint": "session_heartbeat", "act": "drop"}])
+    for step in (3, 6):
+        assert run.run("kill", step) == -signal.SIGKILL, run.errors
+    assert run.run() == 0, run.errors
+    with open(f"{run.service.state}/ledger.jsonl", encoding="utf-8") as f:
+        assert any('"session_heartbeat"' in line for line in f)
+    assert not run.said("incident") and run.lost() == 0, run.errors
+    assert run.committed() == undisturbed([]), run.errors
+    run.end()
+
+
+def ended(run, folder):
+    there = os.path.exists(os.path.join(folder, "e1.db"))
+    return run.rows(folder, "e1", OP_ENDED) if there else []
+
+
+def refused_and_killed():
+    """What the service itself has refused has left nothing in the model, and its
+    number is used: the next process goes on with the same model."""
+    run = Run((), ["parts", 3])
+    process = run.start("bad", 6)
+    folder = os.path.join(run.folder, "runs", "numbers")
+    while not any(step == 6 and json.loads(fields).get("code", 0) != 0
+                  for step, fields, _ in ended(run, folder)):
+        time.sleep(0.02)
+    process.kill()
+    assert run.finish(process) == -signal.SIGKILL
+    assert "outside the vocabulary" in run.errors, run.errors
+    assert run.run() == 0, run.errors
+    assert not run.said("incident") and run.lost() == 0, run.errors
+    assert run.committed() == undisturbed(run.settings), run.errors
     run.end()
 
 
@@ -528,7 +583,8 @@ OTHERS = [save_answered_late, killed_between_steps, killed_when_back,
           another_plan, from_the_beginning, resumed, forked,
           killed_before_it_left, killed_before_it_left_strict,
           checkpoints_asked_for, given_back_while_it_waits,
-          hurried, hurried_ahead, no_losses]
+          hurried, hurried_ahead, no_losses, heartbeats_lost,
+          refused_and_killed]
 
 
 def main():
