@@ -214,19 +214,16 @@ def heartbeats_lost():
     run.end()
 
 
-def ended(run, folder):
-    there = os.path.exists(os.path.join(folder, "e1.db"))
-    return run.rows(folder, "e1", OP_ENDED) if there else []
-
-
 def refused_and_killed():
     """What the service itself has refused has left nothing in the model, and its
     number is used: the next process goes on with the same model."""
     run = Run((), ["parts", 3])
     process = run.start("bad", 6)
     folder = os.path.join(run.folder, "runs", "numbers")
+    while not process.stdout.readline().startswith("step 5:"):
+        pass
     while not any(step == 6 and json.loads(fields).get("code", 0) != 0
-                  for step, fields, _ in ended(run, folder)):
+                  for step, fields, _ in run.rows(folder, "e1", OP_ENDED)):
         time.sleep(0.02)
     process.kill()
     assert run.finish(process) == -signal.SIGKILL
