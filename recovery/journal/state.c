@@ -127,13 +127,17 @@ bool tinker__rec_state_cursor(const tinker__rec_state_t *s, int64_t step,
   return false;
 }
 
-const tinker__rec_past_t *tinker__rec_state_past(const tinker__rec_state_t *s,
-                                                 int64_t step) {
+static tinker__rec_past_t *past_of(const tinker__rec_state_t *s, int64_t step) {
   for (size_t i = 0; i < s->past_count; i++) {
     size_t at = (s->past_at + TINKER__REC_PAST - 1 - i) % TINKER__REC_PAST;
     if (s->past[at].step == step) return &s->past[at];
   }
   return NULL;
+}
+
+const tinker__rec_past_t *tinker__rec_state_past(const tinker__rec_state_t *s,
+                                                 int64_t step) {
+  return past_of(s, step);
 }
 
 static int set_text(tinker__rec_state_t *s, char **to, tinker__str_t text) {
@@ -344,6 +348,24 @@ static int fold_commit(const fold_t *x) {
   return tinker__buf_error(&s->cursor);
 }
 
+/* A step that was done again came out otherwise than before; or it has come out
+ * a second time as it did then, so that what was before is forgotten. */
+static int fold_gate(const fold_t *x) {
+  tinker__rec_state_t *s = x->s;
+  bool later = s->history && x->epoch == s->epoch; /* in its own pass */
+  if (later) return 0;
+  if (x->f->end != 0) {
+    tinker__rec_past_t *p = past_of(s, x->r->step);
+    if (p) p->doubted = true;
+    if (p) p->again = x->f->loss;
+    return 0;
+  }
+  for (size_t i = 0; i < s->past_count; i++) {
+    if (s->past[i].step >= x->r->step) s->past[i].step = TINKER__REC_NO_STEP;
+  }
+  return 0;
+}
+
 /* --- Checkpoints ---------------------------------------------------------- */
 
 static tinker__rec_ckpt_t *ckpt_of(const fold_t *x) {
@@ -537,6 +559,7 @@ static const struct {
     {TINKER__REC_OP_SENT, EPOCH, fold_sent},
     {TINKER__REC_OP_ENDED, EPOCH, fold_ended},
     {TINKER__REC_CURSOR, EPOCH, fold_cursor},
+    {TINKER__REC_GATE, EPOCH_AND_HISTORY, fold_gate},
     {TINKER__REC_STEP_COMMIT, EPOCH_AND_HISTORY, fold_commit},
     {TINKER__REC_ATTACH, EPOCH, fold_attach},
     {TINKER__REC_CKPT_SAVED, EPOCH_AND_HISTORY, fold_saved},

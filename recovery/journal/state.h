@@ -96,6 +96,8 @@ typedef struct tinker__rec_past_s {
   size_t batch_count;
   double loss; /* of all its batches */
   bool has_loss;
+  bool doubted; /* done again, it came out with the loss `again` */
+  double again;
 } tinker__rec_past_t;
 
 typedef struct tinker__rec_state_s {

@@ -405,6 +405,12 @@ void tinker__rec_on_gate(void *user, const tinker_gate_question_t *asked);
 int tinker__rec_gate_start(tinker_run_t *run);
 void tinker__rec_gate_end(tinker_run_t *run);
 
+/* --- losses.c ------------------------------------------------------------- */
+
+/* Of a step whose calls have all ended. 0 or f is filled. */
+int tinker__rec_losses(tinker_run_t *run, const tinker__rec_step_t *s,
+                       double loss, tinker__rec_fault_t *f);
+
 /* --- watch.c -------------------------------------------------------------- */
 
 /* Starts the watch's thread if there is a watch. 0 or TINKER_ENOMEM. */

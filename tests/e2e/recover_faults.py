@@ -133,6 +133,14 @@ HEALED = {
     # The service refuses such gradients, and says that it has cleared them.
     "F25_not_finite": ([], ["poison", 7, "fresh", 1], 0, 0),
     "F25_strict_gate": ([], ["poison", 7, "fresh", 1, "strict", 1], 1, 0),
+    # A step went wrong and nobody saw it, until the steps behind it were done
+    # again: two models of two checkpoints against what was journaled.
+    "F29_ignored": ([{"endpoint": OPT, "nth": 7, "act": "ignore"},
+                     {"endpoint": OPT, "nth": 8, "act": "corrupt"}],
+                    ["every", 3], 2, 6),
+    "F30_applied_twice": ([{"endpoint": OPT, "nth": 7, "act": "apply_twice"},
+                           {"endpoint": OPT, "nth": 8, "act": "corrupt"}],
+                          ["every", 3], 2, 6),
     "F36_old_weights": ([{"endpoint": SAVE, "nth": 2, "act": "save_old"},
                          {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [],
                         1, 2 * EVERY),
