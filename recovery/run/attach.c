@@ -93,6 +93,7 @@ int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
   tinker__rec_take_noise(run);
   tinker__rec_run_move(run, TINKER__REC_RUN_READY);
   pthread_mutex_unlock(&run->lock);
+  tinker__rec_still_begin(run, from);
   tinker__rec_say(run, "epoch_active", facts.from_step, &facts);
   return 0;
 }
@@ -498,6 +499,7 @@ static int attach(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
   settle_due(run);
   tinker__rec_run_move(run, TINKER__REC_RUN_READY);
   pthread_mutex_unlock(&run->lock);
+  tinker__rec_still_begin(run, NULL);
   tinker__rec_say(run, "attached", run->state.committed, NULL);
   return 0;
 }

@@ -134,6 +134,7 @@ static int settle_probe(tinker_run_t *run, tinker__rec_step_t *s,
   if (rc == 0) rc = tinker__rec_probe_read(s->probe, &probe);
   if (rc == 0) measure_noise(run, s, &probe);
   if (rc == 0) rc = note_fingerprint(run, s, &probe);
+  if (rc == 0) tinker__rec_still_look(run, s);
   tinker__buf_free(&probe);
   return rc;
 }

@@ -184,6 +184,7 @@ static int commit(tinker_run_t *run, tinker__rec_step_t *s,
   if (rc == 0) rc = note_commit(run, s, &loss, f);
   if (rc != 0) return rc;
   tinker__rec_bodies_done(run->epoch, s->number);
+  if (loss.known) tinker__rec_still_step(run, s, loss.sum);
   settle_ckpt(run, s);
   tinker__rec_retain(run);
   tinker__rec_cookbook(run);

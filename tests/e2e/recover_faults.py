@@ -138,6 +138,9 @@ HEALED = {
     "F29_ignored": ([{"endpoint": OPT, "nth": 7, "act": "ignore"},
                      {"endpoint": OPT, "nth": 8, "act": "corrupt"}],
                     ["every", 3], 2, 6),
+    # The losses of what was not trained say nothing of what is done again.
+    "F29_ignored_for_long": ([{"endpoint": OPT, "after": 4, "times": 8,
+                               "act": "ignore"}], ["steps", 14], 1, 8),
     "F30_applied_twice": ([{"endpoint": OPT, "nth": 7, "act": "apply_twice"},
                            {"endpoint": OPT, "nth": 8, "act": "corrupt"}],
                           ["every", 3], 2, 6),
