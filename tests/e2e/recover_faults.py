@@ -84,6 +84,8 @@ class Run:
         self.service.end()
 
 
+TAKEN = json.dumps({"error": "ResourceAlreadyExists: checkpoint x already"
+                             " exists", "category": "user"})
 # name: (rules, settings, rollbacks, most steps lost)
 FB, OPT, SAVE = "forward_backward", "optim_step", "save_weights"
 HEALED = {
@@ -122,6 +124,9 @@ HEALED = {
                     "status": 503}], [], 0, 0),
     "F19_too_many": ([{"endpoint": FB, "nth": 6, "act": "status",
                        "status": 429, "retry_after": 1}], [], 0, 0),
+    "F20_bare_400": ([{"endpoint": FB, "nth": 6, "act": "status",
+                       "status": 400, "body": "", "content_type": "text/html"}],
+                     [], 0, 0),
     # The numbers behind it are there before it.
     "F22_overtaken": ([{"endpoint": FB, "nth": 6, "act": "delay", "ms": 300},
                        {"endpoint": OPT, "nth": 6, "act": "drop"}],
@@ -147,6 +152,16 @@ HEALED = {
     "F36_old_weights": ([{"endpoint": SAVE, "nth": 2, "act": "save_old"},
                          {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [],
                         1, 2 * EVERY),
+    "F39_deleted": ([{"endpoint": "load_weights", "nth": 1, "act": "status",
+                      "status": 404,
+                      "body": '{"detail": "path: checkpoint not found: x"}'},
+                     {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [], 1,
+                    2 * EVERY),
+    # Nothing is assumed of what has the name already: step 5 is saved.
+    "F42_name_is_taken": ([{"endpoint": "retrieve_future", "of": SAVE, "nth": 1,
+                            "act": "status", "status": 200, "body": TAKEN},
+                           {"endpoint": OPT, "nth": 7, "act": "corrupt"}], [],
+                          1, 1),
     "F46_bit_flipped": ([{"endpoint": SAVE, "nth": 2, "act": "flip_bit"},
                          {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [],
                         1, 2 * EVERY),

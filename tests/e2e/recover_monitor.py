@@ -193,11 +193,12 @@ def calls_that_fail():
 
 
 def stuck():
-    """F15: a result that never comes, and nothing that holds it up: the loop
-    that waits for it gets an error. A slow machine may make more of them."""
-    for endpoint, ahead in (("forward_backward", 1), ("optim_step", 4)):
-        run = Run([on(endpoint, "pause", nth=7, ms=10 ** 8, state="active")],
-                  ["watch", 0, "soft", 500, "hard", 1500, "attempts", 100,
+    """F15, F41: a result that never comes, and nothing that holds it up: the
+    loop that waits for it gets an error. A slow machine may make more of
+    them."""
+    for endpoint, nth, ahead in (("optim_step", 7, 4), ("save_weights", 2, 1)):
+        run = Run([on(endpoint, "pause", nth=nth, ms=10 ** 8, state="active")],
+                  ["watch", 0, "soft", 500, "hard", 1000, "attempts", 100,
                    "ahead", ahead])
         assert run.run() == 0, run.errors
         cause = run.said("incident")[0]["facts"]["cause"]
