@@ -44,6 +44,7 @@ void tinker__core_unhold(void *user) {
   tinker__mem_t *mem = core->mem, copy;
   tinker__hook_free(core->hook);
   tinker__notices_free(core);
+  tinker__waits_free(&core->waits, mem);
   tinker__mem_free(mem, core->where);
   tinker__beacon_close(&core->next_fd);
   pthread_mutex_destroy(&core->lock);
