@@ -109,7 +109,7 @@ IGNORED = {
 
 def found(name):
     rules, evidence = FOUND[name]
-    run = Run(rules, CALM)
+    run = Run(rules, CALM + ["every", 1])  # however few steps there are by then
     assert run.run() == 0, (name, run.errors)
     signal_ms, active_ms = rolled_back(run, name, [], evidence)
     print(f"{name}: {signal_ms - fired(run)[0]} ms from the first sign to the"
