@@ -16,11 +16,11 @@
 
 /* What has no place in walk() below is lost at each start. */
 #if UINTPTR_MAX == UINT64_MAX
-_Static_assert(sizeof(tinker__rec_state_t) == 368 &&
+_Static_assert(sizeof(tinker__rec_state_t) == 360 &&
                    sizeof(tinker__rec_op_t) == 160 &&
                    sizeof(tinker__rec_request_t) == 88 &&
                    sizeof(tinker__rec_ckpt_t) == 120 &&
-                   sizeof(tinker__rec_past_t) == 48 &&
+                   sizeof(tinker__rec_past_t) == 56 &&
                    sizeof(tinker__rec_used_t) == 40 &&
                    sizeof(tinker__rec_orphan_t) == 32,
                "a field was added: walk() and MAGIC must know it");
@@ -237,6 +237,8 @@ static void walk_step(io_t *io, tinker__rec_past_t *p) {
   if (io->rc == 0) raw(io, batches, p->batch_count * TINKER__SHA256_LEN);
   flag(io, &p->has_loss);
   real(io, &p->loss);
+  flag(io, &p->doubted);
+  real(io, &p->again);
 }
 
 /* The ring, from its oldest step on. */
@@ -305,7 +307,6 @@ static void walk(io_t *io, tinker__rec_state_t *s) {
   list(io, &s->ops, sizeof(tinker__rec_op_t), walk_op);
   raw(io, &s->last_op, sizeof s->last_op);
   number(io, &s->next_seq_id);
-  number(io, &s->reached_seq_id);
   number(io, &s->next_model_seq_id);
   number(io, &s->next_sampling_session_seq_id);
   number(io, &s->attached);
