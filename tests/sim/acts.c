@@ -105,6 +105,7 @@ static void machine(sim_state_t *s, const sim_action_t *a) {
   case SIM_ACT_SLEEP:
     shared->now_ns += a->arg * MS;
     shared->asleep_ns += a->arg * MS;
+    s->out->course.last_ms = sim_ms(s); /* it ends now */
     for (int i = 0; i < SIM_CHILDREN; i++) {
       int64_t *until = &s->children[i].until_ns;
       if (*until != SIM_NO_TIME) *until += a->arg * MS;

@@ -283,11 +283,13 @@ static int64_t recorded_ms(const sim_history_t *h, const sim_shadow_t *s) {
 /* What a loop was told: a step that was committed comes again only after a
  * rollback, and the process that knew of it is told. */
 static int told(const sim_history_t *h, char *why, size_t why_len) {
-  int64_t committed = 0, committed_ms = 0;
+  int64_t committed = 0, committed_ms = 0, back_ms = -1;
   int life = -1;
   for (size_t i = 0; i < h->shadow_count; i++) {
     const sim_shadow_t *s = &h->shadow[i];
-    if (s->kind == SIM_SHADOW_COMMIT) {
+    if (s->kind == SIM_SHADOW_NEXT && s->rolled_back) back_ms = s->now_ms;
+    /* A loop that is ahead hears late of what was before a rollback. */
+    if (s->kind == SIM_SHADOW_COMMIT && recorded_ms(h, s) > back_ms) {
       committed = s->step;
       committed_ms = recorded_ms(h, s);
       life = s->life;
@@ -399,7 +401,7 @@ static sum_t consumed_by_run(const sim_history_t *h) {
 }
 
 int sim_check_i16(const sim_history_t *h, char *why, size_t why_len) {
-  if (!h->undisturbed || h->script->demand.end != SIM_END_DONE) return 0;
+  if (!h->undisturbed || !sim_done_line(h)) return 0;
   if (h->script->trainer.other_data) return 0;
   sum_t a = consumed_by_run(h), b = consumed_by_run(h->undisturbed);
   if (memcmp(&a, &b, sizeof a) == 0) return 0;

@@ -142,13 +142,21 @@ static int by_order(const void *a, const void *b) {
   return (x->order > y->order) - (x->order < y->order);
 }
 
+/* Also an optimizer's step that was refused for its gradients, which are gone
+ * with that. */
+static bool is_executed(const sim_entry_t *e) {
+  bool cleared = e->first < 0 && e->kind == SIM_OPTIM_STEP &&
+                 e->fate == SIM_FAILED && e->order > 0;
+  return cleared || sim_is_applied(e);
+}
+
 static const sim_entry_t **moves_of(const sim_history_t *h, int32_t model,
                                     size_t *count) {
   const sim_entry_t **list = calloc(h->entry_count + 1, sizeof(sim_entry_t *));
   size_t n = 0;
   for (size_t i = 0; i < h->entry_count; i++) {
     const sim_entry_t *e = &h->entries[i];
-    if (e->model == model && sim_is_applied(e) && sim_moves(e)) list[n++] = e;
+    if (e->model == model && is_executed(e) && sim_moves(e)) list[n++] = e;
   }
   qsort((void *)list, n, sizeof *list, by_order);
   *count = n;
@@ -162,7 +170,9 @@ sim_taken_t *sim_taken_by(const sim_history_t *h, int32_t model,
   sim_taken_t *out = calloc(n + 1, sizeof *out);
   for (size_t i = 0; i < n; i++) {
     sim_taken_t *t = &out[taken];
-    if (moves[i]->kind == SIM_OPTIM_STEP) {
+    if (moves[i]->fate == SIM_FAILED) {
+      t->pass_count = 0;
+    } else if (moves[i]->kind == SIM_OPTIM_STEP) {
       t->optim = moves[i];
       taken++;
     } else if (t->pass_count < SIM_MAX_PARTS) {

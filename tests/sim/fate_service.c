@@ -115,14 +115,10 @@ static void f16(sim_script_t *s, sim_rng_t *r) {
 }
 
 static void f17(sim_script_t *s, sim_rng_t *r) {
-  static const sim_act_t how[] = {SIM_ACT_TWICE, SIM_ACT_OTHERS_REPLY,
-                                  SIM_ACT_LATE};
   for (int64_t i = sim_pick(r, 1, 4); i > 0; i--) {
-    sim_act_t act = how[sim_rng_below(r, 3)];
-    sim_ask_t ask =
-        act == SIM_ACT_OTHERS_REPLY ? SIM_ASK_RESULT : SIM_ASK_MUTATION;
-    sim_add(s, act, SIM_WHEN_REQUEST, ask, sim_pick(r, 2, 24))->arg =
-        20 * SIM_SECOND;
+    sim_act_t act = sim_rng_chance(r, 2) ? SIM_ACT_TWICE : SIM_ACT_LATE;
+    sim_add(s, act, SIM_WHEN_REQUEST, SIM_ASK_MUTATION, sim_pick(r, 2, 24))
+        ->arg = 20 * SIM_SECOND;
   }
   sim_demand_nothing(s);
 }
@@ -211,7 +207,7 @@ const sim_scenario_t sim_service_scenarios[] = {
     {"F14", "the queue is paused for six hours", f14},
     {"F15", "a result never arrives", f15},
     {"F16", "replies are lost", f16},
-    {"F17", "replies twice, late, or another's", f17},
+    {"F17", "requests arrive twice, replies late", f17},
     {"F18", "an hour of 503", f18},
     {"F19", "minutes of 429", f19},
     {"F20", "bare 400s of a box", f20},
