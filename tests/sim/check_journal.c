@@ -165,8 +165,8 @@ static bool may_finish(const sim_history_t *h, const sim_entry_t *e) {
   for (size_t i = 0; i < h->record_count; i++) {
     const sim_record_t *r = &h->records[i];
     if (r->type != TINKER__REC_EPOCH_ACTIVE || r->at_ms > e->at_ms) continue;
-    counts = e->session >= 0 &&
-             strcmp(r->session, h->sessions[e->session].id) == 0;
+    counts =
+        e->session >= 0 && strcmp(r->session, h->sessions[e->session].id) == 0;
   }
   return !counts || has_before(h, TINKER__REC_FINISH, e->at_ms, NULL, -1);
 }

@@ -197,8 +197,8 @@ static void shape(sim_script_t *s, sim_rng_t *r) {
 
 #define FEW 3
 
-/* What the run does not see in time, or sees only by steps that it happens to do
- * again: each of these has its own demand, and no place in a mixture. */
+/* What the run does not see in time, or sees only by steps that it happens to
+ * do again: each of these has its own demand, and no place in a mixture. */
 static bool is_silent(const char *name) {
   static const char *const names[] = {"F09", "F15", "F28", "F29",
                                       "F30", "F36", "F45"};
@@ -208,8 +208,9 @@ static bool is_silent(const char *name) {
   return false;
 }
 
-/* Whatever happens, it stops happening; then the run has to be done. The service
- * goes wrong in one way: in two it may leave no checkpoint that is right. */
+/* Whatever happens, it stops happening; then the run has to be done. The
+ * service goes wrong in one way: in two it may leave no checkpoint that is
+ * right. */
 static void mixed(sim_script_t *s, sim_rng_t *r) {
   int64_t n = sim_pick(r, 1, FEW);
   for (int64_t i = 0; i < n; i++) {
