@@ -2,10 +2,10 @@
  * the service. The parent's thread. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sim/run_in.h"
@@ -36,18 +36,39 @@ static bool newest_epoch(const sim_state_t *s, char out[64]) {
   return newest >= 0;
 }
 
+/* What stands in the log beside a file would hide what is wrong with it. */
+static void fold_log(const char *path) {
+  sqlite3 *db = NULL;
+  if (sqlite3_open(path, &db) == SQLITE_OK) {
+    sqlite3_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL);
+  }
+  sqlite3_close(db);
+}
+
+/* Where the facts of a record begin; -1 = there are none. */
+static off_t some_facts(sim_state_t *s, const char *bytes, size_t len) {
+  off_t found = -1;
+  uint64_t n = 0;
+  for (size_t i = 0; i + 1 < len; i++) {
+    if (bytes[i] != '{' || bytes[i + 1] != '"') continue;
+    if (sim_rng_chance(&s->rng, ++n)) found = (off_t)i;
+  }
+  return found;
+}
+
+/* One bit of what is read. */
 static void flip_bit(sim_state_t *s, const char *name) {
-  char path[512], byte;
-  struct stat st;
+  static char bytes[1 << 20];
+  char path[512];
   path_of(s, name, path);
+  fold_log(path);
   int fd = open(path, O_RDWR | O_CLOEXEC);
   if (fd < 0) return;
-  if (fstat(fd, &st) == 0 && st.st_size > 0) {
-    off_t at = (off_t)sim_rng_below(&s->rng, (uint64_t)st.st_size);
-    if (pread(fd, &byte, 1, at) == 1) {
-      byte = (char)(byte ^ 1 << sim_rng_below(&s->rng, 8));
-      if (pwrite(fd, &byte, 1, at) != 1) abort();
-    }
+  ssize_t n = pread(fd, bytes, sizeof bytes, 0);
+  off_t at = n > 0 ? some_facts(s, bytes, (size_t)n) : -1;
+  if (at >= 0) {
+    bytes[at] = (char)(bytes[at] ^ 1 << sim_rng_below(&s->rng, 8));
+    if (pwrite(fd, bytes + at, 1, at) != 1) abort();
   }
   close(fd);
 }
@@ -84,6 +105,7 @@ static void machine(sim_state_t *s, const sim_action_t *a) {
   case SIM_ACT_SLEEP:
     shared->now_ns += a->arg * MS;
     shared->asleep_ns += a->arg * MS;
+    s->out->course.last_ms = sim_ms(s); /* it ends now */
     for (int i = 0; i < SIM_CHILDREN; i++) {
       int64_t *until = &s->children[i].until_ns;
       if (*until != SIM_NO_TIME) *until += a->arg * MS;

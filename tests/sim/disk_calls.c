@@ -281,10 +281,8 @@ static void sync_folder(int fd) {
 }
 
 static int sync_any(int fd) {
-  char *bytes;
-  sim_message_t m = {.what = SIM_SAY_SYNC};
   sim_host_point();
-  sim_host_ask(&m, NULL, &bytes);
+  sim_machine_tell_sync();
   if (disk->fault.fail_syncs > 0) {
     disk->fault.fail_syncs--;
     errno = EIO;

@@ -6,7 +6,7 @@
 #include "sim/disk.h"
 
 enum {
-  SIM_DISK_FILES = 512,
+  SIM_DISK_FILES = 8192,
   SIM_DISK_NAMES = 160,
   SIM_DISK_ENTRIES = 1 << 16,
   SIM_DISK_BYTES = 64 << 20

@@ -18,8 +18,9 @@ typedef struct {
   int life;
   /* Dies at this scheduling point, from 1; 0 = at none. */
   uint64_t die_at;
-  int die_status; /* SIM_STATUS_KILLED or SIM_STATUS_POWER */
-  unsigned yield; /* a thread that could go on yields one time in so many */
+  int die_status;   /* SIM_STATUS_KILLED or SIM_STATUS_POWER */
+  bool tells_syncs; /* the parent wants to know before each */
+  unsigned yield;   /* a thread that could go on yields one time in so many */
 } sim_host_options_t;
 
 /* The calling thread becomes the first of a child. */

@@ -18,10 +18,18 @@
 
 static sim_shared_t *shared;
 static int life;
+static bool tells_syncs;
 
 void sim_machine_enter(const sim_host_options_t *o) {
   shared = o->shared;
   life = o->life;
+  tells_syncs = o->tells_syncs;
+}
+
+void sim_machine_tell_sync(void) {
+  sim_message_t m = {.what = SIM_SAY_SYNC};
+  char *bytes;
+  if (tells_syncs) sim_host_ask(&m, NULL, &bytes);
 }
 
 /* --- Clocks --------------------------------------------------------------- */

@@ -115,6 +115,13 @@ static int64_t point_of(const sim_state_t *s, int life, int *status) {
   return 0;
 }
 
+static bool waits_for_syncs(const sim_script_t *script) {
+  for (size_t i = 0; i < script->action_count; i++) {
+    if (script->actions[i].when == SIM_WHEN_SYNC) return true;
+  }
+  return false;
+}
+
 /* It begins when the parent says so, as no other process runs. */
 static _Noreturn void be_child(sim_state_t *s, const sim_child_t *c, int fd,
                                int die_status) {
@@ -127,6 +134,7 @@ static _Noreturn void be_child(sim_state_t *s, const sim_child_t *c, int fd,
                           .life = c->life,
                           .die_at = (uint64_t)c->die_at,
                           .die_status = die_status,
+                          .tells_syncs = waits_for_syncs(s->o->script),
                           .yield = 2 + (unsigned)sim_rng_below(&r, 40)};
   sim_program_t program = {&s->o->script->trainer, s->o->folder, c->life};
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -236,12 +244,15 @@ static void plan_birth(sim_state_t *s, const sim_child_t *c, int status) {
   const sim_trainer_t *t = &s->o->script->trainer;
   int64_t ms = c->born_again_ms > 0 ? c->born_again_ms : t->again_ms;
   bool done = has_done(s, c->life) && status == 0;
+  s->given_up = status == SIM_STATUS_GAVE_UP ? s->given_up + 1 : 0;
   if (c->second || s->birth_ns != SIM_NO_TIME) return;
   if (done || status == SIM_STATUS_STOPPED || s->lives >= t->lives) {
     s->over = !is_followed(s);
     return;
   }
-  s->birth_ns = s->o->shared->now_ns + (ms > 0 ? ms : 1) * MS;
+  /* Who starts it waits longer each time that it gives up. */
+  ms = (ms > 0 ? ms : 1) << (s->given_up < 7 ? s->given_up : 6);
+  s->birth_ns = s->o->shared->now_ns + ms * MS;
 }
 
 /* The child's socket is at its end. */
@@ -422,6 +433,23 @@ static sim_child_t *running(sim_state_t *s) {
 
 /* --- The whole ------------------------------------------------------------ */
 
+/* What is going to happen, at the head of the timeline. */
+static void write_script(sim_state_t *s) {
+  const sim_script_t *script = s->o->script;
+  for (size_t i = 0; i < script->action_count; i++) {
+    const sim_action_t *a = &script->actions[i];
+    sim_write(s, "planned: %s, when %d, ask %d, n %lld, times %lld, arg %lld",
+              sim_act_name(a->act), a->when, a->ask, (long long)a->n,
+              (long long)a->times, (long long)a->arg);
+  }
+  for (size_t i = 0; i < script->fault_count; i++) {
+    const sim_fault_t *f = &script->faults[i];
+    sim_write(s, "planned: %s, %lld of it from the %lld. on, arg %lld",
+              sim_bug_name(f->bug), (long long)f->times, (long long)f->nth,
+              (long long)f->arg);
+  }
+}
+
 static void begin(sim_state_t *s) {
   const sim_script_t *script = s->o->script;
   s->out->server = sim_server_new(s->o->seed % SIM_SERVICES);
@@ -435,6 +463,7 @@ static void begin(sim_state_t *s) {
   sim_disk_begin(s->o->disk, s->o->folder);
   *s->o->shared = (sim_shared_t){.now_ns = 1000 * MS,
                                  .wall_offset_ms = s->o->wall_offset_ms};
+  write_script(s);
 }
 
 static void end(sim_state_t *s) {

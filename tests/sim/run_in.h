@@ -56,6 +56,7 @@ typedef struct {
   int lives;
   int64_t birth_ns; /* of the next life; SIM_NO_TIME = none is due */
   int64_t resumes;
+  int given_up; /* so many lives in a row */
   bool healed, over;
   sim_transit_t net[SIM_NET];
   size_t net_count;

@@ -210,6 +210,16 @@ static int judge(sim_t *sim, const sim_script_t *script, uint64_t seed,
   return rc;
 }
 
+/* What happened, and what the service had of it. */
+static void show(const sim_result_t *r) {
+  char line[512];
+  fwrite(r->timeline, 1, r->timeline_len, stdout);
+  for (size_t i = 0; i < sim_server_entries(r->server); i++) {
+    sim_server_line(r->server, i, line, sizeof line);
+    printf("ledger %zu: %s\n", i, line);
+  }
+}
+
 static bool one(sim_t *sim, const char *name, uint64_t seed) {
   sim_script_t script;
   whole_t w = {0};
@@ -219,9 +229,7 @@ static bool one(sim_t *sim, const char *name, uint64_t seed) {
     exit(2);
   }
   int rc = judge(sim, &script, seed, &w, why, sizeof why);
-  if ((rc || sim->shows) && w.result.timeline) {
-    fwrite(w.result.timeline, 1, w.result.timeline_len, stdout);
-  }
+  if ((rc || sim->shows) && w.result.timeline) show(&w.result);
   if (rc) printf("%s seed %llu: %s\n", name, (unsigned long long)seed, why);
   if (rc) printf("tinker-sim %s %llu\n", name, (unsigned long long)seed);
   fflush(stdout);

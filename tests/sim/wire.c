@@ -8,13 +8,17 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static bool write_all(int fd, const char *data, size_t len) {
-  while (len > 0) {
-    long n = syscall(SYS_write, fd, data, len);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    data += n;
-    len -= (size_t)n;
+static bool write_all(int fd, struct iovec *parts, int n) {
+  while (n > 0) {
+    long done = syscall(SYS_writev, fd, parts, n);
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) return false;
+    for (; n > 0 && (size_t)done >= parts->iov_len; n--, parts++) {
+      done -= (long)parts->iov_len;
+    }
+    if (n == 0) return true;
+    parts->iov_base = (char *)parts->iov_base + done;
+    parts->iov_len -= (size_t)done;
   }
   return true;
 }
@@ -32,8 +36,9 @@ static bool read_all(int fd, void *out, size_t len) {
 }
 
 bool sim_wire_send(int fd, const sim_message_t *m, const void *bytes) {
-  return write_all(fd, (const char *)m, sizeof *m) &&
-         (m->len == 0 || write_all(fd, bytes, m->len));
+  struct iovec parts[] = {{(void *)(uintptr_t)m, sizeof *m},
+                          {(void *)(uintptr_t)bytes, m->len}};
+  return write_all(fd, parts, m->len ? 2 : 1);
 }
 
 bool sim_wire_receive(int fd, sim_message_t *m, char **bytes) {
