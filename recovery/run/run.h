@@ -432,11 +432,6 @@ bool tinker__rec_op_has_failed(const tinker__rec_op_t *op);
 /* Has an optim_step gone without all the forward_backward that the program has
  * called before it? The step's operations have ended. */
 bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s);
-/* Has the model something of this step that has failed, or of one after it that
- * was sent ahead: gradients, or weights that they have moved? Then it can't be
- * done again on it, though the service has refused a part. What has not ended
- * counts, but not what the service says that it has cleared. */
-bool tinker__rec_step_left(tinker_run_t *run, const tinker__rec_step_t *s);
 int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f);
 /* The model of a run that begins at step 1, in a new epoch, and activated. */
 int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,

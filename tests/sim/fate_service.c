@@ -157,7 +157,9 @@ static void f21(sim_script_t *s, sim_rng_t *r) {
     sim_go_wrong(s, SIM_BUG_REJECT, nth, 0);
     sim_demand_stop(s, "rejected");
   } else {
-    sim_go_wrong(s, SIM_BUG_REJECT, nth, 1);
+    /* By its result, or at once: then any call, also an optim_step. */
+    bool at_once = sim_rng_chance(r, 2);
+    sim_go_wrong(s, at_once ? SIM_BUG_REFUSE : SIM_BUG_REJECT, nth, 1);
     sim_demand_may_go_back(s, 1);
   }
 }
