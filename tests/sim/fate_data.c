@@ -16,9 +16,12 @@ static void lose_after(sim_script_t *s, int64_t steps) {
 
 /* --- C: numbers and data -------------------------------------------------- */
 
+/* The service refuses the optimizer step, so the step may be done again, unless
+ * the loop has sent the next one already. */
 static void f25(sim_script_t *s, sim_rng_t *r) {
   sim_go_wrong(s, SIM_BUG_NAN, sim_pick(r, 2, 11 * s->trainer.parts), 1);
-  sim_demand_back(s, 1, 0);
+  sim_demand_may_go_back(s, 1);
+  if (sim_rng_chance(r, 2)) s->trainer.pause_ms = 0;
   if (sim_rng_chance(r, 2)) return;
   s->trainer.strict = true;
   s->demand.most_lost = s->demand.most_lost_all = 0;
