@@ -176,6 +176,8 @@ static int open_supervisor(tinker_run_t *run, char *why, size_t why_len) {
                                         .world = run->world,
                                         .path = path,
                                         .failed = &run->unwritten,
+                                        .full = tinker__rec_reserve_give,
+                                        .room = &run->reserve,
                                         .lineage = run->options.name,
                                         .epoch = 0};
   int rc = tinker__rec_load(&folder, &run->state, why, why_len);
@@ -229,6 +231,10 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   if (rc == 0) rc = make_dirs(run, why, why_len);
   if (rc == 0) {
     rc = tinker__rec_lock_take(&run->lock_file, run->lock_path, why, why_len);
+  }
+  if (rc == 0) {
+    rc = tinker__rec_reserve_make(&run->reserve, run->world, run->dir,
+                                  TINKER__REC_RESERVE_BYTES, why, why_len);
   }
   if (rc == 0) rc = open_supervisor(run, why, why_len);
   if (rc == 0) rc = settle_plan(run, why, why_len);

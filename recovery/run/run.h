@@ -28,6 +28,7 @@
 #include "journal/lock.h"
 #include "keep/keep.h"
 #include "prove/probe.h"
+#include "run/reserve.h"
 
 #define TINKER__REC_WHY 512 /* bytes of a sentence */
 /* Bodies up to this size are in the record itself. */
@@ -187,6 +188,7 @@ struct tinker_run_s {
   tinker__rec_lock_t lock_file;
   char lock_path[TINKER__REC_PATH_ROOM];
   tinker__rec_file_t *supervisor;
+  tinker__rec_reserve_t reserve;
   tinker_client_t *home; /* its futures outlive every model */
   pid_t pid;             /* of the process that opened it */
   pthread_t thread, gate_thread, watch_thread;
