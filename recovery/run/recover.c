@@ -47,6 +47,7 @@ static int stop(tinker_run_t *run, const char *why, tinker__rec_fault_t *f) {
   int rc = note(run, TINKER__REC_INC_STOP, run->state.committed, &facts, f);
   if (rc != 0) return rc;
   tinker__rec_say(run, "stopped", run->state.committed, &facts);
+  tinker__rec_retain_hold(run);
   pthread_mutex_lock(&run->lock);
   tinker__rec_run_move(run, TINKER__REC_RUN_STOPPED);
   pthread_mutex_unlock(&run->lock);
@@ -331,6 +332,17 @@ static void settle_clean(tinker_run_t *run) {
   tinker__rec_step_free(run, s);
 }
 
+static const char *retired(const tinker_run_t *run,
+                           const tinker__rec_fault_t *f, char *why,
+                           size_t why_len) {
+  tinker__why(why, why_len, 0,
+              "the service does not offer the base model %s any more (%s): "
+              "train on where it is offered, or begin a run of another model; "
+              "the checkpoints are kept",
+              run->plan.base_model, f->why);
+  return why;
+}
+
 static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY];
   tinker__rec_epoch_t *old = run->epoch;
@@ -352,7 +364,11 @@ static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
       rc = 0; /* nothing speaks against the checkpoint: the next attempt */
       continue;
     }
-    if (f->unknown || !c) return rc;
+    if (f->unknown) return rc;
+    if (tinker__rec_retired(run)) {
+      return stop(run, retired(run, f, why, sizeof why), f);
+    }
+    if (!c) return rc;
     rc = quarantine(run, c->name, f->why, f);
   }
   return rc;

@@ -16,6 +16,7 @@
 #define LOOK_MS 100
 #define ACTIONS 32
 #define MIN_VALIDATED 2
+#define HELD 3  /* checkpoints that outlive a run's stop */
 #define PARTS 8 /* of a run's steps: the first checkpoint of each stays */
 
 static int64_t boot_ms(const tinker_run_t *run) {
@@ -392,6 +393,30 @@ void tinker__rec_retain_finish(tinker_run_t *run) {
     tinker_future_t *f = under_way(run);
     if (f) tinker_future_wait(f, LOOK_MS);
     if (!f && !marks) return;
+  }
+}
+
+/* The newest before `step` that expires; NULL = none. */
+static tinker__rec_ckpt_t *expiring(tinker_run_t *run, int64_t step) {
+  tinker__rec_ckpt_t *best = NULL;
+  TINKER__LIST_EACH(l, tmp, &run->state.ckpts) {
+    tinker__rec_ckpt_t *c = TINKER__CONTAINER(l, tinker__rec_ckpt_t, link);
+    if (c->expires_ms == TINKER__REC_NEVER || !*c->path || c->step >= step ||
+        !tinker__rec_usable(run, c) || is_busy(run, c->name)) {
+      continue;
+    }
+    if (!best || c->step > best->step) best = c;
+  }
+  return best;
+}
+
+void tinker__rec_retain_hold(tinker_run_t *run) {
+  tinker__rec_ckpt_t *c = expiring(run, INT64_MAX);
+  for (int i = 0; c && i < HELD; i++, c = expiring(run, c->step)) {
+    tinker__rec_chore_t chore = {.kind = TINKER__REC_KEEP_RENEW};
+    tinker__why(chore.name, sizeof chore.name, 0, "%s", c->name);
+    begin_renew(run, &chore, c, -1);
+    if (chore.future) end_chore(run, &chore);
   }
 }
 

@@ -325,6 +325,11 @@ int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f);
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
 
+/* --- retired.c: the run's thread ------------------------------------------ */
+
+/* The service offers other models, and not the plan's. Asks it. */
+bool tinker__rec_retired(tinker_run_t *run);
+
 /* --- proof.c -------------------------------------------------------------- */
 
 bool tinker__rec_proof_due(const tinker_run_t *run,
@@ -371,6 +376,9 @@ bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
 void tinker__rec_retain(tinker_run_t *run);
 /* The run has all its steps: waits for what is left to do, 30 s at most. */
 void tinker__rec_retain_finish(tinker_run_t *run);
+/* The run stops, and nobody will renew what it needs to go on: the newest
+ * checkpoints do not expire any more. Waits for the service. */
+void tinker__rec_retain_hold(tinker_run_t *run);
 void tinker__rec_retain_end(tinker_run_t *run);
 /* A recovery may load it. */
 bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c);

@@ -180,6 +180,7 @@ static void classify(watch_t *w, int code, const tinker_training_run_t *record,
                      tinker__rec_observation_t *o) {
   o->value = TINKER__REC_VALUE_UNKNOWN;
   if (code == 0 && strcmp(record->run_id, w->model) == 0) {
+    if (!record->corrupted_known) return; /* a field that is gone (F90) */
     o->value = TINKER__REC_VALUE_OK;
     if (!record->corrupted) return;
     o->value = TINKER__REC_VALUE_BAD;
