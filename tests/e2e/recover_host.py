@@ -197,7 +197,8 @@ def F84_body_lost(how):
     """A large body that the service has not taken is gone, or is not what was
     written: from the checkpoint, with the reason."""
     settings = ["big", 200, "steps", 6, "every", 2]
-    run = Run([{"endpoint": FB, "nth": 5, "act": "hang"}], settings)
+    run = Run([{"endpoint": FB, "seq_id": 14, "times": 1, "act": "hang"}],
+              settings)
     process = run.start()
     side = os.path.join(files(run), "e1.s5.bodies")
     while not process.stdout.readline().startswith("step 4:"):
