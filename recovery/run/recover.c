@@ -304,6 +304,14 @@ static const char *give_up(const tinker_run_t *run, const tinker__rec_ckpt_t *c,
                 (long long)run->state.progress);
     return why;
   }
+  int64_t back = run->state.committed - (c ? c->step : 0);
+  if (c && run->ruled.max_rollback && back > run->ruled.max_rollback) {
+    tinker__why(why, why_len, 0,
+                "the newest checkpoint that is left is %lld steps back, and "
+                "resume.max_rollback_steps is %lld",
+                (long long)back, (long long)run->ruled.max_rollback);
+    return why;
+  }
   if (c) return NULL;
   if (tinker__list_empty(&run->state.ckpts)) {
     return run->options.allow_step_zero
@@ -343,11 +351,10 @@ static const char *retired(const tinker_run_t *run,
   return why;
 }
 
-static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
+static int go_back(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY];
   tinker__rec_epoch_t *old = run->epoch;
-  int rc = open_incident(run, f);
-  if (rc != 0) return rc;
+  int rc = 0;
   settle_clean(run);
   tinker__rec_ckpt_t *from = run->fault.unproven ? origin(run) : NULL;
   if (old) tinker__rec_epoch_end(old);
@@ -371,6 +378,16 @@ static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
     if (!c) return rc;
     rc = quarantine(run, c->name, f->why, f);
   }
+  return rc;
+}
+
+static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker__rec_lock_t turn;
+  int rc = open_incident(run, f);
+  if (rc == 0) rc = tinker__rec_turn_take(run, &turn, f);
+  if (rc != 0) return rc;
+  rc = go_back(run, f);
+  tinker__rec_turn_end(&turn);
   return rc;
 }
 

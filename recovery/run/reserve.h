@@ -15,9 +15,6 @@
 #include "base/world.h"
 #include "journal/load.h"
 
-/* A recovery writes some dozens of records, of some pages each. */
-#define TINKER__REC_RESERVE_BYTES (1 << 20)
-
 typedef struct tinker__rec_reserve_s {
   const tinker__world_t *world;
   int64_t bytes;

@@ -15,9 +15,7 @@
 #define FINISH_MS 30000
 #define LOOK_MS 100
 #define ACTIONS 32
-#define MIN_VALIDATED 2
-#define HELD 3  /* checkpoints that outlive a run's stop */
-#define PARTS 8 /* of a run's steps: the first checkpoint of each stays */
+#define HELD 3 /* checkpoints that outlive a run's stop */
 
 static int64_t boot_ms(const tinker_run_t *run) {
   return run->world->boot_ms(run->world->user);
@@ -108,11 +106,12 @@ static void there_free(tinker_run_t *run, there_t *t) {
 static tinker__rec_keep_policy_t policy_of(const tinker_run_t *run) {
   const tinker_run_options_t *o = &run->options;
   int64_t steps = run->plan.steps;
+  double part = run->ruled.every_fraction;
   return (tinker__rec_keep_policy_t){
       .last = o->keep_last,
-      .min_validated = MIN_VALIDATED,
-      .every_steps = steps > 0 ? (steps + PARTS - 1) / PARTS : 0,
-      .first = true,
+      .min_validated = run->ruled.min_validated,
+      .every_steps = steps > 0 ? (int64_t)ceil(part * (double)steps) : 0,
+      .first = run->ruled.keep_first,
       .final_step = steps > 0 ? steps : -1,
       .ttl_s = o->ttl_seconds,
       .delay_ms = o->delete_delay_ms};

@@ -29,6 +29,7 @@
 #include "keep/keep.h"
 #include "prove/probe.h"
 #include "run/reserve.h"
+#include "run/ruled.h"
 
 #define TINKER__REC_WHY 512 /* bytes of a sentence */
 /* Bodies up to this size are in the record itself. */
@@ -178,6 +179,7 @@ struct tinker_run_s {
   tinker__mem_t mem;
   const tinker__world_t *world;
   tinker_run_options_t options; /* strings are below */
+  tinker__rec_ruled_t ruled;
   tinker_run_plan_t plan;
   tinker_adam_params_t adam;
   tinker_client_options_t client_options;
@@ -248,6 +250,11 @@ int tinker__rec_plan_write(const tinker_run_t *run, tinker__buf_t *out);
  * difference. TINKER_ESTATE names the first field that may not differ. */
 int tinker__rec_plan_check(const tinker_run_t *run, tinker__str_t before,
                            bool *changed, char *why, size_t why_len);
+
+/* --- ruled.c: an operator's policy ---------------------------------------- */
+
+/* Reads TINKER_RUN_POLICY over the options. 0 or a code with `why`. */
+int tinker__rec_ruled_take(tinker_run_t *run, char *why, size_t why_len);
 
 /* --- note.c: records ------------------------------------------------------ */
 
@@ -414,10 +421,21 @@ void tinker__rec_on_gate(void *user, const tinker_gate_question_t *asked);
 int tinker__rec_gate_start(tinker_run_t *run);
 void tinker__rec_gate_end(tinker_run_t *run);
 
+/* --- turn.c ---------------------------------------------------------------
+ */
+
+/* Waits until this run may go back to a checkpoint. 0 or f is filled; also 0 if
+ * the run ends. */
+int tinker__rec_turn_take(tinker_run_t *run, tinker__rec_lock_t *turn,
+                          tinker__rec_fault_t *f);
+void tinker__rec_turn_end(tinker__rec_lock_t *turn);
+
 /* --- watch.c -------------------------------------------------------------- */
 
 /* Starts the watch's thread if there is a watch. 0 or TINKER_ENOMEM. */
 int tinker__rec_watch_start(tinker_run_t *run);
+/* Waits for so long, or until somebody is woken. Under the lock. */
+void tinker__rec_wait_ms(tinker_run_t *run, int64_t ms);
 /* The run is closing already. */
 void tinker__rec_watch_end(tinker_run_t *run);
 

@@ -55,6 +55,8 @@ static void begin(watch_t *w) {
   tinker_run_t *run = w->run;
   tinker__rec_evidence_policy_t policy = TINKER__REC_EVIDENCE_POLICY_INIT;
   policy.idle_ms = run->options.watch_ms;
+  policy.suspect_ms = run->ruled.suspect_ms;
+  policy.confirm_ms = run->ruled.confirm_ms;
   if (policy.suspect_ms > policy.idle_ms) policy.suspect_ms = policy.idle_ms;
   tinker__mem_free(&run->mem, w->model);
   w->model = tinker__mem_strndup(&run->mem, run->state.model,
@@ -95,7 +97,7 @@ static bool may_look(const watch_t *w) {
 }
 
 /* The condition's clock is the monotonic one, see make_run(). */
-static void wait_ms(tinker_run_t *run, int64_t ms) {
+void tinker__rec_wait_ms(tinker_run_t *run, int64_t ms) {
   struct timespec t;
 #ifdef __APPLE__
   t = (struct timespec){ms / 1000, (ms % 1000) * 1000000};
@@ -120,7 +122,8 @@ static bool wait_due(watch_t *w) {
     follow(w);
     int64_t left = w->due_ms - now_ms(run);
     if (may_look(w) && left <= 0) break;
-    wait_ms(run, left > 0 && w->model ? left : run->options.watch_ms);
+    tinker__rec_wait_ms(run,
+                        left > 0 && w->model ? left : run->options.watch_ms);
   }
   pthread_mutex_unlock(&run->lock);
   return !atomic_load(&run->closing);

@@ -140,7 +140,9 @@ static int compare_past(tinker_run_t *run, const tinker__rec_step_t *s,
               memcmp(past->batches, s->batches,
                      s->forward_count * TINKER__SHA256_LEN) == 0;
   double before = past ? past->loss : 0;
-  double bound = 6 * run->noise * fmax(1, fabs(before));
+  double tolerance =
+      run->ruled.tolerance < 0 ? 6 * run->noise : run->ruled.tolerance;
+  double bound = tolerance * fmax(1, fabs(before));
   pthread_mutex_unlock(&run->lock);
   if (!same || loss == before || fabs(loss - before) <= bound) return 0;
   f->code = TINKER_ESTATE;
