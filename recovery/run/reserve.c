@@ -12,7 +12,7 @@
 #include "base/error.h"
 
 static int fill(const tinker__rec_reserve_t *r, int fd) {
-  static const char zeros[1 << 16];
+  static const char zeros[1 << 18];
   const tinker__world_t *w = r->world;
   for (int64_t left = r->bytes; left > 0;) {
     size_t n = left < (int64_t)sizeof zeros ? (size_t)left : sizeof zeros;

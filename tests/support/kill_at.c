@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -163,14 +164,51 @@ FORWARD(sendmsg, ssize_t, (int fd, const struct msghdr *m, int flags),
 FORWARD(recv, ssize_t, (int fd, void *p, size_t n, int flags),
         (fd, p, n, flags))
 
-/* Not counted: what they do is made durable, or lost, by the calls above. */
+/* Of files and pipes: what wakes another thread is not outside the process. */
+static int is_outside(int fd) {
+  struct stat st;
+  return fd > 2 && fstat(fd, &st) == 0 &&
+         (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode));
+}
+
 __attribute__((visibility("default"))) ssize_t write(int fd, const void *p,
                                                      size_t n);
 ssize_t write(int fd, const void *p, size_t n) {
   typedef ssize_t (*type)(int, const void *, size_t);
   REAL(write, type);
+  int dies = is_outside(fd) && count();
+  ssize_t r = real(fd, p, n);
   written(fd);
-  return real(fd, p, n);
+  if (dies) die();
+  return r;
+}
+
+/* A child counts on: it makes nothing durable before it is another program. */
+__attribute__((visibility("default"))) pid_t fork(void);
+pid_t fork(void) {
+  typedef pid_t (*type)(void);
+  REAL(fork, type);
+  int dies = count();
+  pid_t pid = real();
+  if (dies && pid != 0) die();
+  return pid;
+}
+
+/* Calls that the C library has no name for; a signal to a process is one that
+ * counts. */
+__attribute__((visibility("default"))) long syscall(long number, ...);
+long syscall(long number, ...) {
+  typedef long (*type)(long, ...);
+  long a[6];
+  va_list list;
+  REAL(syscall, type);
+  va_start(list, number);
+  for (int i = 0; i < 6; i++) a[i] = va_arg(list, long);
+  va_end(list);
+  int dies = number == SYS_pidfd_send_signal && count();
+  long r = real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+  if (dies) die();
+  return r;
 }
 
 #define OPEN(name)                                                             \

@@ -11,7 +11,7 @@
 #include "made.h"
 #include "support/file_script.h"
 
-#define BYTES 200000
+#define BYTES 800000
 
 static tinker__rec_reserve_t reserve;
 static tinker__file_script_t script;
