@@ -22,7 +22,7 @@ from recover_faults import FB, OPT, Run, locald, undisturbed
 LIBRARY = sys.argv[4] if len(sys.argv) > 4 else None
 EACH = 1 if sys.argv[5:] == ["all"] else 22
 OP_INTENT, INC_CLOSE = 21, 78
-POWER_CUTS = 100 if EACH == 1 else 5
+POWER_CUTS = 100 if EACH == 1 else 3
 
 
 def files(run):

@@ -204,6 +204,21 @@ Test(keep, one_whose_proof_fails_holds_up_no_other) {
   cr_assert(has(TINKER__REC_KEEP_VALIDATE, 4));
 }
 
+/* It is among the newest, proves nothing, and those before it were not all
+ * proven in time: an older one is, so that what is older still can go. */
+Test(keep, one_whose_proof_fails_is_made_up_for) {
+  proven(6);
+  all[4].validated = all[2].validated = false;
+  all[4].later = true;
+  plan();
+  cr_assert_eq(count, 1);
+  cr_assert(has(TINKER__REC_KEEP_VALIDATE, 2));
+  all[2].validated = true;
+  plan();
+  cr_assert_eq(count, 1);
+  cr_assert(has(TINKER__REC_KEEP_MARK, 1));
+}
+
 Test(keep, nothing_is_proven_while_nothing_could_go) {
   proven(4);
   for (size_t i = 0; i < 4; i++) all[i].validated = false;
