@@ -37,32 +37,26 @@ def counts():
 
 
 class Shortages:
-    """One service, one folder for each shortage."""
-
     def __init__(self):
-        self.run, self.tried, self.failed = Run((), SETTINGS), 0, 0
-        self.parent = self.run.folder
-        os.mkdir(self.parent)
+        self.tried, self.failed = 0, 0
 
     def with_one(self, env, files=None):
-        run = self.run
-        self.tried += 1
-        run.folder = os.path.join(self.parent, str(self.tried))
-        run.events = []
+        run = Run((), SETTINGS)
         status = limited(run, env, files)
         assert status in (0, 1), (env, files, status, run.errors)
+        self.tried += 1
         self.failed += status
         # Whoever gives up says why: no memory, no thread, no file.
         assert not status or "TINKER_" in run.errors, (env, run.errors)
         assert run.run() == 0, (env, files, run.errors)
         assert run.committed() == undisturbed(SETTINGS), (env, run.errors)
         assert not run.said("rollback"), (env, files, run.errors)
+        run.end()
 
     def end(self, what):
         assert self.failed > 0, what
         print(f"{what}: {self.failed} of {self.tried} shortages ended the "
               "program, no step was lost", flush=True)
-        self.run.end()
 
 
 def main():
