@@ -28,6 +28,8 @@
 #include "journal/lock.h"
 #include "keep/keep.h"
 #include "prove/probe.h"
+#include "run/reserve.h"
+#include "run/ruled.h"
 
 #define TINKER__REC_WHY 512          /* bytes of a sentence */
 #define TINKER__REC_ID_LEN 32        /* digits of a lineage and of a nonce */
@@ -199,6 +201,7 @@ struct tinker_run_s {
   tinker__mem_t mem;
   const tinker__world_t *world;
   tinker_run_options_t options; /* strings are below */
+  tinker__rec_ruled_t ruled;
   tinker_run_plan_t plan;
   tinker_adam_params_t adam;
   tinker_client_options_t client_options;
@@ -217,6 +220,7 @@ struct tinker_run_s {
   tinker__rec_lock_t lock_file;
   char lock_path[TINKER__REC_PATH_ROOM];
   tinker__rec_file_t *supervisor;
+  tinker__rec_reserve_t reserve;
   tinker_client_t *home; /* its futures outlive every model */
   pid_t pid;             /* of the process that opened it */
   pthread_t thread, gate_thread, watch_thread;
@@ -287,6 +291,11 @@ int tinker__rec_plan_write(const tinker_run_t *run, tinker__buf_t *out);
  * difference. TINKER_ESTATE names the first field that may not differ. */
 int tinker__rec_plan_check(const tinker_run_t *run, tinker__str_t before,
                            bool *changed, char *why, size_t why_len);
+
+/* --- ruled.c: an operator's policy ---------------------------------------- */
+
+/* Reads TINKER_RUN_POLICY over the options. 0 or a code with `why`. */
+int tinker__rec_ruled_take(tinker_run_t *run, char *why, size_t why_len);
 
 /* --- stamp.c: what the run attaches to what it makes ---------------------- */
 
@@ -440,6 +449,11 @@ int tinker__rec_load_model(tinker_run_t *run, tinker__rec_epoch_t *e,
 int tinker__rec_quarantine(tinker_run_t *run, const char *name, const char *why,
                            tinker__rec_fault_t *f);
 
+/* --- retired.c: the run's thread ------------------------------------------ */
+
+/* The service offers other models, and not the plan's. Asks it. */
+bool tinker__rec_retired(tinker_run_t *run);
+
 /* --- proof.c -------------------------------------------------------------- */
 
 bool tinker__rec_proof_due(const tinker_run_t *run,
@@ -478,14 +492,16 @@ int tinker__rec_ckpt_asked(tinker_run_t *run, tinker__rec_step_t *step,
                            char **path, tinker__rec_fault_t *f);
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
 
-/* --- retain.c: which checkpoints stay. The run's thread --------------------
- */
+/* --- retain.c: which checkpoints stay. The run's thread ------------------- */
 
 /* Looks at what is under way, and begins what is to be done next. Waits for the
  * disk alone. */
 void tinker__rec_retain(tinker_run_t *run);
 /* The run has all its steps: waits for what is left to do, 30 s at most. */
 void tinker__rec_retain_finish(tinker_run_t *run);
+/* The run stops, and nobody will renew what it needs to go on: the newest
+ * checkpoints do not expire any more. Waits for the service. */
+void tinker__rec_retain_hold(tinker_run_t *run);
 void tinker__rec_retain_end(tinker_run_t *run);
 /* A recovery may load it. */
 bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c);
@@ -493,8 +509,7 @@ bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c);
  * wall clock as it was when the run was opened. Any thread. */
 int64_t tinker__rec_expiry(const tinker_run_t *run, int64_t seconds);
 
-/* --- cookbook.c. The run's thread ------------------------------------------
- */
+/* --- cookbook.c. The run's thread ----------------------------------------- */
 
 /* Brings the files up to what the journal has. */
 void tinker__rec_cookbook(tinker_run_t *run);
@@ -535,8 +550,7 @@ void tinker__rec_reread_end(tinker_run_t *run);
 int tinker__rec_losses(tinker_run_t *run, const tinker__rec_step_t *s,
                        double loss, tinker__rec_fault_t *f);
 
-/* --- still.c. The run's thread --------------------------------------------
- */
+/* --- still.c. The run's thread -------------------------------------------- */
 
 /* Another model, of this checkpoint; NULL = of nothing, or not known. */
 void tinker__rec_still_begin(tinker_run_t *run, const tinker__rec_ckpt_t *from);
@@ -545,11 +559,20 @@ void tinker__rec_still_step(tinker_run_t *run, const tinker__rec_step_t *s,
                             double loss);
 /* Its checkpoint has a fingerprint. */
 void tinker__rec_still_look(tinker_run_t *run, const tinker__rec_step_t *s);
+/* --- turn.c --------------------------------------------------------------- */
+
+/* Waits until this run may go back to a checkpoint. 0 or f is filled; also 0 if
+ * the run ends. */
+int tinker__rec_turn_take(tinker_run_t *run, tinker__rec_lock_t *turn,
+                          tinker__rec_fault_t *f);
+void tinker__rec_turn_end(tinker__rec_lock_t *turn);
 
 /* --- watch.c -------------------------------------------------------------- */
 
 /* Starts the watch's thread if there is a watch. 0 or TINKER_ENOMEM. */
 int tinker__rec_watch_start(tinker_run_t *run);
+/* Waits for so long, or until somebody is woken. Under the lock. */
+void tinker__rec_wait_ms(tinker_run_t *run, int64_t ms);
 /* The run is closing already. */
 void tinker__rec_watch_end(tinker_run_t *run);
 
