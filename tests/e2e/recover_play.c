@@ -20,8 +20,8 @@
  * from 1 on, right after whose making it kills itself), eval (the step before
  * which it asks for the losses of 200 examples, and dies of impatience), bad
  * (the step whose last batch has a token that no model has; when that was
- * refused, it stands still). It prints "rolled back to N" and
- * "step N: loss X" for each committed step. */
+ * refused, it stands still), behind (the option). It prints "rolled back to N"
+ * and "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -55,7 +55,7 @@ static struct {
     {"leave", -1}, {"hurry", 0},      {"pause", 0},      {"watch", 10000},
     {"cancel", 0}, {"deadline", 0},   {"patience", 0},   {"reborn", 0},
     {"eval", 0},   {"naive", 0},      {"allow", 0},      {"swap", 0},
-    {"bad", 0},    {"soft", 1200000}, {"hard", 7200000}};
+    {"bad", 0},    {"soft", 1200000}, {"hard", 7200000}, {"behind", 0}};
 enum {
   STEPS,
   EVERY,
@@ -91,7 +91,8 @@ enum {
   SWAP,
   BAD,
   SOFT,
-  HARD
+  HARD,
+  BEHIND
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -128,6 +129,7 @@ typedef struct {
 static tinker_run_t *open_run(const char *folder) {
   tinker_run_t *run = NULL;
   tinker_error_t *error = NULL;
+  tinker_metadata_t metadata[] = {{"project", "demo"}};
   tinker_run_plan_t plan = TINKER_RUN_PLAN_INIT;
   tinker_run_options_t options = TINKER_RUN_OPTIONS_INIT;
   plan.base_model = example_model();
@@ -135,6 +137,8 @@ static tinker_run_t *open_run(const char *folder) {
   plan.seed = 1;
   plan.steps = GET(STEPS);
   plan.data = (int32_t)GET(FRESH);
+  plan.metadata = metadata;
+  plan.metadata_count = 1;
   options.state_dir = folder;
   options.name = "numbers";
   options.plan = &plan;
@@ -146,6 +150,7 @@ static tinker_run_t *open_run(const char *folder) {
   options.watch_ms = GET(WATCH);
   options.result_soft_ms = GET(SOFT);
   options.result_hard_ms = GET(HARD);
+  options.behind = (int32_t)GET(BEHIND);
   options.keep_last = GET(KEEP);
   options.delete_delay_ms = GET(DELAY);
   options.ttl_seconds = GET(TTL);
@@ -419,6 +424,10 @@ int main(int argc, char **argv) {
     check(tinker_future_get_run_step(next, &step));
     done = step->done;
     if (step->rolled_back) printf("rolled back to %d\n", (int)step->step);
+    if (step->cursor_lost) {
+      printf("cursor of step %d lost: %d bytes\n", (int)step->step,
+             (int)step->cursor_len);
+    }
     if (step->step == 1 && !done) fork_workers();
     if (step->step == 2 && GET(FORKED)) {
       GET(FORKED) = 0;
