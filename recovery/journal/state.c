@@ -7,13 +7,7 @@
 
 #include "journal/facts.h"
 
-/* A cursor that waits for its step's commit. */
-typedef struct {
-  tinker__link_t link;
-  int64_t step;
-  char *data;
-  size_t len;
-} cursor_t;
+typedef tinker__rec_cursor_t cursor_t;
 
 typedef struct {
   tinker__rec_state_t *s;
@@ -350,8 +344,10 @@ static tinker__rec_ckpt_t *ckpt_of(const fold_t *x) {
   return NULL;
 }
 
-/* Its operation is done with. */
+/* Its operation is done with. Of history there are no operations but those that
+ * an earlier reading has left, and their turn comes in the last pass. */
 static void end_op(const fold_t *x) {
+  if (x->s->history) return;
   tinker__rec_op_t *op = tinker__rec_state_op(x->s, (uint64_t)x->f->op);
   if (op) op_free(x->s, op);
 }

@@ -91,6 +91,14 @@ typedef struct tinker__rec_ckpt_s {
   bool cursor_lost; /* its journal was lost, and its cursor with it */
 } tinker__rec_ckpt_t;
 
+/* The cursor of a step whose commit was called. */
+typedef struct tinker__rec_cursor_s {
+  tinker__link_t link;
+  int64_t step;
+  char *data;
+  size_t len;
+} tinker__rec_cursor_t;
+
 /* A step that was committed. */
 typedef struct tinker__rec_past_s {
   int64_t step, epoch;
@@ -138,7 +146,7 @@ typedef struct tinker__rec_state_s {
   tinker__link_t ckpts;
   tinker__rec_past_t *past; /* a ring: past_count steps are in it */
   size_t past_count, past_at;
-  int64_t records;
+  int64_t records; /* that were folded, some of them in two passes */
 } tinker__rec_state_t;
 
 int tinker__rec_state_init(tinker__rec_state_t *s, tinker__mem_t *mem);

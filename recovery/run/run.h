@@ -181,6 +181,18 @@ typedef struct tinker__rec_job_s {
   tinker__rec_step_t *step;  /* of COMMIT; of CHECKPOINT: the job's own */
 } tinker__rec_job_t;
 
+/* What reads the journal again (reread.c). The run's thread, but for `noted`
+ * and `over`. */
+typedef struct tinker__rec_reread_s {
+  pthread_t thread;
+  bool begun;         /* it is to be joined */
+  bool unread;        /* the start has not read everything */
+  atomic_bool over;   /* it reads no more, and rc and why are there */
+  atomic_llong noted; /* records since the last snapshot */
+  int rc;
+  char why[TINKER__REC_WHY];
+} tinker__rec_reread_t;
+
 struct tinker_run_s {
   tinker__ref_t ref;
   tinker__ref_t memory_users; /* the run, and results that it has handed out */
@@ -213,6 +225,9 @@ struct tinker_run_s {
   /* A record could not be written, so the state has what the disk lacks: only
    * another process, or this one with the run opened again, can go on. */
   atomic_bool unwritten;
+  atomic_bool damaged; /* what was written has not stayed (reread.c) */
+  tinker__rec_reread_t reread;
+  tinker__rec_marks_t marks; /* how far the start has read */
   /* The run's thread: when a service was last seen to restore an optimizer. */
   bool optimizer_proven;
   int64_t optimizer_proven_ms; /* of the boot clock */
@@ -418,12 +433,12 @@ int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
 int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f);
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
-/* No recovery uses the checkpoint any more. 0 or f is filled. */
-int tinker__rec_quarantine(tinker_run_t *run, const char *name, const char *why,
-                           tinker__rec_fault_t *f);
 /* The epoch's model, of the checkpoint with its optimizer. */
 int tinker__rec_load_model(tinker_run_t *run, tinker__rec_epoch_t *e,
                            const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f);
+/* No recovery uses the checkpoint any more. 0 or f is filled. */
+int tinker__rec_quarantine(tinker_run_t *run, const char *name, const char *why,
+                           tinker__rec_fault_t *f);
 
 /* --- proof.c -------------------------------------------------------------- */
 
@@ -506,6 +521,14 @@ void tinker__rec_on_gate(void *user, const tinker_gate_question_t *asked);
 int tinker__rec_gate_start(tinker_run_t *run);
 void tinker__rec_gate_end(tinker_run_t *run);
 
+/* --- reread.c ------------------------------------------------------------- */
+
+/* Reads the journal as the run begins. 0 or a code of tinker__rec_load(). */
+int tinker__rec_reread_load(tinker_run_t *run, char *why, size_t why_len);
+/* Begins what is due, and takes up what has ended. The run's thread, or before
+ * there is one. */
+void tinker__rec_reread(tinker_run_t *run);
+void tinker__rec_reread_end(tinker_run_t *run);
 /* --- losses.c ------------------------------------------------------------- */
 
 /* Of a step whose calls have all ended. 0 or f is filled. */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "journal/sighting.h"
 #include "monitor/evidence.h"
 #include "monitor/stuck.h"
 #include "run/run.h"
@@ -18,6 +19,7 @@
 /* A question that takes longer has no answer. The client asks again meanwhile,
  * so that single failures are not even seen. */
 #define ANSWER_MS 5000
+#define SIGHT_MS 1000 /* between two looks for what a daemon has seen */
 #define OTHERS 3 /* runs, ours among them, that show that there are others */
 
 typedef struct {
@@ -27,6 +29,8 @@ typedef struct {
   int64_t epoch;
   int64_t committed, failed; /* as they were looked at */
   int64_t due_ms;            /* monotonic clock */
+  int64_t asked_ms;          /* boot clock: of the last reading */
+  int64_t sight_ms;          /* monotonic clock: of the next look */
   tinker__rec_stuck_t stuck;
   tinker__rec_wait_t wait; /* as it was looked at */
 } watch_t;
@@ -151,6 +155,7 @@ static void begin(watch_t *w) {
   w->epoch = run->state.epoch;
   w->committed = run->state.committed;
   w->failed = run->failed;
+  w->asked_ms = boot_ms(run);
   tinker__rec_evidence_begin(&w->evidence, &policy, boot_ms(run), now_ms(run));
   tinker__rec_stuck_policy_t patience = TINKER__REC_STUCK_POLICY_INIT;
   patience.soft_ms = run->options.result_soft_ms;
@@ -208,6 +213,34 @@ static void wait_ms(tinker_run_t *run, int64_t ms) {
 #endif
 }
 
+/* A daemon that asks for many runs may have read the record. While all is well
+ * this takes the place of a question of one's own; a bad sight makes for one at
+ * once. */
+static void sight(watch_t *w) {
+  tinker_run_t *run = w->run;
+  tinker__rec_sighting_t s;
+  tinker__rec_observation_t o = {.source = TINKER__REC_SOURCE_RECORD};
+  if (now_ms(run) < w->sight_ms) return;
+  w->sight_ms = now_ms(run) + SIGHT_MS;
+  if (!w->model || w->evidence.state == TINKER__REC_WATCH_INCIDENT ||
+      !tinker__rec_sighting_read(run->world, &run->mem, run->dir, &s) ||
+      s.asked_ms <= w->asked_ms || s.asked_ms > boot_ms(run) ||
+      strcmp(s.model, w->model) != 0) {
+    return;
+  }
+  if (s.corrupted) {
+    o.value = TINKER__REC_VALUE_BAD;
+    o.sign = TINKER__REC_SIGN_CORRUPTED;
+  }
+  w->asked_ms = o.asked_ms = s.asked_ms;
+  observe(w, o);
+  if (s.corrupted) {
+    w->due_ms = now_ms(run);
+  } else if (w->evidence.state == TINKER__REC_WATCH_HEALTHY) {
+    w->due_ms = now_ms(run) + 2 * run->options.watch_ms;
+  }
+}
+
 /* Until it is time for a question, or to give a result up; false = the run
  * ends. */
 static bool wait_due(watch_t *w) {
@@ -220,7 +253,12 @@ static bool wait_due(watch_t *w) {
     bool reads = run->options.watch_ms > 0;
     if (may_look(w) && reads && left <= 0) break;
     int64_t tick = tinker__rec_stuck_next(&w->stuck);
-    wait_ms(run, reads && left > 0 && left < tick ? left : tick);
+    if (reads && left > 0 && left < tick) tick = left;
+    wait_ms(run, reads && tick > SIGHT_MS ? SIGHT_MS : tick);
+    if (!reads) continue;
+    pthread_mutex_unlock(&run->lock);
+    sight(w);
+    pthread_mutex_lock(&run->lock);
   }
   pthread_mutex_unlock(&run->lock);
   return !atomic_load(&run->closing);
@@ -298,6 +336,7 @@ static void look(watch_t *w) {
   const tinker_training_run_t *record = NULL;
   tinker__rec_observation_t o = {.source = TINKER__REC_SOURCE_RECORD,
                                  .asked_ms = boot_ms(run)};
+  w->asked_ms = o.asked_ms;
   call.timeout_ms = TINKER_NO_TIMEOUT;
   tinker_future_t *f = tinker_client_get_run(run->home, w->model, &call);
   int code = await(w, f);

@@ -191,6 +191,7 @@ static int commit(tinker_run_t *run, tinker__rec_step_t *s,
   settle_ckpt(run, s);
   tinker__rec_retain(run);
   tinker__rec_cookbook(run);
+  tinker__rec_reread(run);
   return settle_ledger(run, s, f);
 }
 
@@ -273,6 +274,14 @@ static int not_written(tinker__rec_fault_t *f) {
                      "settled when the run is opened again");
 }
 
+static int not_stayed(const tinker_run_t *run, tinker__rec_fault_t *f) {
+  f->code = TINKER_EFORMAT;
+  return tinker__why(f->why, sizeof f->why, TINKER_EFORMAT,
+                     "the run's journal does not say any more what was "
+                     "written: %s",
+                     run->reread.why);
+}
+
 /* A model that the monitor has found untrustworthy is given up, also by a
  * process that comes later; an incident that has begun goes on as it is. */
 static void heed_monitor(tinker_run_t *run) {
@@ -314,6 +323,8 @@ static int reach_model(tinker_run_t *run, tinker__rec_phase_t phase,
 static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
   while (!atomic_load(&run->closing)) {
     if (atomic_load(&run->unwritten)) return not_written(f);
+    tinker__rec_reread(run);
+    if (atomic_load(&run->damaged)) return not_stayed(run, f);
     operator_spoke(run, f);
     heed_monitor(run);
     tinker__rec_phase_t phase = look(run, f);

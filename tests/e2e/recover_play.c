@@ -18,10 +18,10 @@
  * canceled at once), deadline (the step whose last batch has 300 ms), patience
  * (times that it asks again for a step that it did not get), reborn (the model,
  * from 1 on, right after whose making it kills itself), eval (the step before
- * which it asks for the losses of 200 examples, and dies of impatience), bad
- * (the step whose last batch has a token that no model has; when that was
- * refused, it stands still), behind (the option). It prints "rolled back to N"
- * and "step N: loss X" for each committed step. */
+ * which it asks for the losses of 200 examples, and dies of impatience), behind
+ * (the option), bad (the step whose last batch has a token that no model has;
+ * when that was refused, it stands still). It prints "rolled back to N" and
+ * "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -148,9 +148,9 @@ static tinker_run_t *open_run(const char *folder) {
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
   options.watch_ms = GET(WATCH);
+  options.behind = (int32_t)GET(BEHIND);
   options.result_soft_ms = GET(SOFT);
   options.result_hard_ms = GET(HARD);
-  options.behind = (int32_t)GET(BEHIND);
   options.keep_last = GET(KEEP);
   options.delete_delay_ms = GET(DELAY);
   options.ttl_seconds = GET(TTL);
