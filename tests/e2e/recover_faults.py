@@ -2,9 +2,7 @@
 numbers): every committed loss has the bits of the undisturbed run, and no more
 steps are lost than promised; or the run stops, and says why.
 
-  recover_faults.py LOCALD MODEL PROGRAM [NAME...]
-
-Of these alone, if names are given; -NAME leaves one out."""
+  recover_faults.py LOCALD MODEL PROGRAM [NAME...]"""
 import json
 import os
 import re
@@ -618,18 +616,16 @@ OTHERS = [save_answered_late, killed_between_steps, killed_when_back,
 
 
 def main():
-    names = [name for name in sys.argv[4:] if name[0] != "-"]
-    without = [name[1:] for name in sys.argv[4:] if name[0] == "-"]
+    names = sys.argv[4:]
     for name in HEALED:
-        if (not names or name in names) and name not in without:
+        if not names or name in names:
             healed(name)
     for name in ("F12_result_gone", "F16_reply_lost", "large_bodies",
                  "several_parts", "part_refused"):
         if not names or "killed" in names:
             killed_with(name)
     for other in OTHERS:
-        if ((not names or other.__name__ in names)
-                and other.__name__ not in without):
+        if not names or other.__name__ in names:
             other()
             print(other.__name__, flush=True)
 
