@@ -15,21 +15,42 @@ static bool is_unknown(int code) {
          code == TINKER_ENOMEM || code == TINKER_ERANDOM;
 }
 
+bool tinker__rec_is_blind(const tinker_error_t *error) {
+  int code = tinker_error_code(error);
+  int status = tinker_error_http_status(error);
+  return code == TINKER_ECONNECT || code == TINKER_ETRANSPORT ||
+         code == TINKER_ETLS || code == TINKER_EBILLING ||
+         code == TINKER_EAUTH || code == TINKER_EPROTO ||
+         code == TINKER_EJSON || status >= 500 || status == 429 ||
+         status == 408 || status == 403;
+}
+
+/* Does the error say that the remote model can't be trusted? The client gives
+ * its handle up, too, where nobody has answered it for long, and then says so
+ * of every later call: the model may be well, and another handle shows it. */
+static bool speaks_of_model(const tinker_error_t *error) {
+  int code = tinker_error_code(error);
+  bool handle_only =
+      code == TINKER_EFATAL && !tinker_error_outcome_is_unknown(error);
+  if (tinker__rec_is_blind(error)) return false;
+  return (tinker_error_needs_recovery(error) && !handle_only) ||
+         code == TINKER_ESESSION || code == TINKER_ENOENT ||
+         (code == TINKER_ESERVER &&
+          tinker_error_category(error) != TINKER_CATEGORY_USER);
+}
+
 void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error) {
   int code = tinker_error_code(error);
   memset(f, 0, sizeof *f);
   f->code = code;
   tinker__why(f->why, sizeof f->why, 0, "%s", tinker_error_message(error));
-  f->unknown = is_unknown(code);
+  f->unknown = is_unknown(code) || tinker__rec_is_blind(error);
   f->resend = code == TINKER_ELOST;
   f->unsure = tinker_error_outcome_is_unknown(error) && code != TINKER_ECLOSED;
-  f->model = tinker_error_needs_recovery(error) || code == TINKER_ESESSION ||
-             code == TINKER_ENOENT ||
-             (code == TINKER_ESERVER &&
-              tinker_error_category(error) != TINKER_CATEGORY_USER);
+  f->model = speaks_of_model(error);
   f->again = tinker_error_category(error) == TINKER_CATEGORY_USER &&
              !tinker_error_outcome_is_unknown(error) && !f->model &&
-             !tinker_error_is_fatal(error);
+             !tinker_error_is_fatal(error) && !tinker__rec_is_blind(error);
 }
 
 int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f) {
@@ -122,6 +143,9 @@ int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
 int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,
                       tinker__rec_fault_t *f) {
   int rc = create(run, e, f);
+  if (rc == 0 && run->state.committed > 0) {
+    rc = tinker__rec_note_rollback(run, 0, f);
+  }
   return rc == 0 ? tinker__rec_activate(run, e, NULL, f) : rc;
 }
 
@@ -170,13 +194,21 @@ static bool is_refused(const tinker__rec_op_t *op) {
   return true;
 }
 
+/* Has a part of it failed, whoever has said so, and how? */
+static bool has_failed(const tinker__rec_op_t *op) {
+  for (size_t i = 0; i < op->request_count; i++) {
+    if (op->requests[i].state == TINKER__REC_REQUEST_FAILED) return true;
+  }
+  return false;
+}
+
 bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s) {
   size_t parts = 0;
   bool moved = false;
   pthread_mutex_lock(&run->lock);
   TINKER__LIST_EACH(l, tmp, &run->state.ops) {
     const tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
-    if (op->step != s->number || is_refused(op)) continue;
+    if (op->step != s->number || has_failed(op)) continue;
     if (op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD) parts++;
     if (op->slot == TINKER__REC_SLOT_OPTIM) moved = true;
   }
@@ -345,10 +377,7 @@ static bool is_half_done(const tinker_run_t *run, const tinker__rec_op_t *op) {
       op->slot != TINKER__REC_SLOT_OPTIM) {
     return false;
   }
-  for (size_t i = 0; i < op->request_count; i++) {
-    if (op->requests[i].state == TINKER__REC_REQUEST_FAILED) return true;
-  }
-  return false;
+  return has_failed(op);
 }
 
 /* Has an operation failed after the service had accepted some of it? One that
@@ -536,6 +565,7 @@ int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f) {
   pthread_mutex_lock(&run->lock);
   run->fault = *f;
   run->fault.model = true; /* it did not take us: the next level */
+  run->fault.again = false;
   tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
   pthread_mutex_unlock(&run->lock);
   return 0;

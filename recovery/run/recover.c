@@ -170,8 +170,8 @@ static int note_proved(tinker_run_t *run, const tinker__rec_ckpt_t *c,
   return rc;
 }
 
-static int note_rollback(tinker_run_t *run, int64_t to,
-                         tinker__rec_fault_t *f) {
+int tinker__rec_note_rollback(tinker_run_t *run, int64_t to,
+                              tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   facts.from_step = run->state.committed;
   facts.to_step = to;
@@ -214,7 +214,7 @@ static int try_one(tinker_run_t *run, tinker__rec_epoch_t *e,
     rc = tinker__rec_prove_optimizer(run, c, f, optimizer, sizeof optimizer);
   }
   if (rc == 0) rc = note_proved(run, c, e->number, optimizer, f);
-  if (rc == 0) rc = note_rollback(run, c->step, f);
+  if (rc == 0) rc = tinker__rec_note_rollback(run, c->step, f);
   if (rc == 0) rc = tinker__rec_activate(run, e, c, f);
   return rc;
 }
@@ -253,6 +253,7 @@ static int attempt(tinker_run_t *run, const tinker__rec_ckpt_t *c,
   rc = c ? try_one(run, e, c, f) : tinker__rec_begin(run, e, f);
   if (rc != 0) {
     tinker__rec_epoch_end(e);
+    if (tinker__rec_is_elsewhere(run, f)) return f->code;
     int noted = note_failed(run, number, f);
     return noted != 0 ? noted : rc;
   }
@@ -293,8 +294,9 @@ static int same_model(tinker_run_t *run, tinker__rec_fault_t *f) {
     pthread_mutex_lock(&run->lock);
     memset(&run->fault, 0, sizeof run->fault);
     pthread_mutex_unlock(&run->lock);
-  } else if (rc != 0) {
+  } else if (rc != 0) { /* nobody has answered: it was no attempt */
     run->fault = cause;
+    run->reattached--;
   }
   return rc;
 }

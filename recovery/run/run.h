@@ -417,6 +417,16 @@ uint64_t tinker__rec_epoch_made(tinker__rec_epoch_t *e, int64_t step,
 
 /* What a failed future says of the model. */
 void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error);
+/* Nobody has answered, or only somebody before the service, or it lets the
+ * account in no more: it may not know of the request, and nothing is known of
+ * the model. */
+bool tinker__rec_is_blind(const tinker_error_t *error);
+/* Is the lock another's? Then this process decides nothing more, and f says so.
+ */
+bool tinker__rec_is_elsewhere(const tinker_run_t *run, tinker__rec_fault_t *f);
+/* Says in the journal that the run goes back to this step, and why. */
+int tinker__rec_note_rollback(tinker_run_t *run, int64_t to,
+                              tinker__rec_fault_t *f);
 /* Waits for an operation of the client. 0 or f is filled. Releases nothing. */
 int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f);
 

@@ -126,7 +126,10 @@ static int await_step(tinker_run_t *run, tinker__rec_step_t *s, loss_t *loss,
   }
   if (rc == 0) return tinker__rec_await(s->optim, f);
   tinker_future_wait(s->optim, -1); /* what became of it decides, too */
-  if (!f->model && tinker__rec_step_is_torn(run, s)) f->model = true;
+  if (!f->model && tinker__rec_step_is_torn(run, s)) {
+    f->model = true;
+    f->again = false;
+  }
   return rc;
 }
 
@@ -331,9 +334,19 @@ static int reach_model(tinker_run_t *run, tinker__rec_phase_t phase,
                                : tinker__rec_attach(run, f);
 }
 
+bool tinker__rec_is_elsewhere(const tinker_run_t *run, tinker__rec_fault_t *f) {
+  if (tinker__rec_lock_held(&run->lock_file, run->lock_path)) return false;
+  *f = (tinker__rec_fault_t){.code = TINKER_ESTATE, .unknown = true};
+  tinker__why(f->why, sizeof f->why, 0,
+              "the run goes on in another place: its file \"lock\" is not the "
+              "one any more that this process has locked");
+  return true;
+}
+
 /* Until a step can be done, or it is known that none can. */
 static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
   while (!atomic_load(&run->closing)) {
+    if (tinker__rec_is_elsewhere(run, f)) return f->code;
     if (atomic_load(&run->unwritten)) return not_written(f);
     tinker__rec_reread(run);
     if (atomic_load(&run->damaged)) return not_stayed(run, f);
