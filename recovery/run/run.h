@@ -28,6 +28,7 @@
 #include "journal/lock.h"
 #include "keep/keep.h"
 #include "prove/probe.h"
+#include "run/chores.h"
 #include "run/reserve.h"
 #include "run/ruled.h"
 
@@ -80,49 +81,6 @@ typedef struct tinker__rec_made_s {
   unsigned char batch[TINKER__SHA256_LEN];
   char name[TINKER__REC_MAX_NAME];
 } tinker__rec_made_t;
-
-#define TINKER__REC_CHORES 4 /* under way at once */
-#define TINKER__REC_LATER 8
-
-/* What is under way for a checkpoint at the service. */
-typedef struct tinker__rec_chore_s {
-  tinker_future_t *future; /* NULL = it is free */
-  tinker__rec_keep_kind_t kind;
-  char name[TINKER__REC_MAX_NAME];
-  int64_t expires_ms; /* of a new time to live */
-} tinker__rec_chore_t;
-
-/* A model that a checkpoint is loaded into to prove it, in a session of its
- * own. */
-typedef struct tinker__rec_scratch_s {
-  char name[TINKER__REC_MAX_NAME];
-  tinker_client_t *client;   /* NULL = none is proven */
-  tinker_trainer_t *trainer; /* NULL = it is not loaded */
-  tinker_future_t *future;   /* what is waited for: load, probe, close */
-  bool closing;
-} tinker__rec_scratch_t;
-
-/* The run's thread. */
-typedef struct tinker__rec_retain_s {
-  tinker__rec_chore_t chores[TINKER__REC_CHORES];
-  tinker__rec_scratch_t scratch;
-  /* Those whose proof has failed, and until when they are passed over. */
-  struct {
-    char name[TINKER__REC_MAX_NAME];
-    int64_t until_ms; /* boot clock */
-  } later[TINKER__REC_LATER];
-  size_t later_at;
-  int64_t failed[TINKER__REC_KEEP_DELETE + 1];   /* in a row, by kind */
-  int64_t again_ms[TINKER__REC_KEEP_DELETE + 1]; /* boot clock: not before */
-} tinker__rec_retain_t;
-
-/* What the files of tinker-cookbook have. The run's thread. */
-typedef struct tinker__rec_metrics_s {
-  bool opened;         /* it was tried */
-  int fd;              /* -1 = it can't be written */
-  int64_t step, epoch; /* of the last line */
-  uint64_t listed;     /* signature of the list of checkpoints; 0 = none */
-} tinker__rec_metrics_t;
 
 /* A client, a model, and the file of what is done with them. */
 typedef struct tinker__rec_epoch_s {
@@ -401,14 +359,13 @@ int tinker__rec_epoch_open(tinker_run_t *run, int64_t number,
  * the run ends, because the client may still ask. NULL allowed. */
 void tinker__rec_epoch_end(tinker__rec_epoch_t *e);
 void tinker__rec_epoch_free(tinker__rec_epoch_t *e);
-/* Announces an operation: its number, for the tag of the call. 0 = no
- * memory. */
 void tinker__rec_tickets_free(tinker__rec_epoch_t *e);
 /* Erases the bodies of a step that is committed, and of what was called between
  * steps and has ended. The run's thread. */
 void tinker__rec_bodies_done(tinker__rec_epoch_t *e, int64_t step);
 /* Operations up to the step need no description any more. Under the lock. */
 void tinker__rec_epoch_forget(tinker__rec_epoch_t *e, int64_t step);
+/* Announces an operation: its number, for the call's tag. 0 = no memory. */
 uint64_t tinker__rec_epoch_made(tinker__rec_epoch_t *e, int64_t step,
                                 tinker__rec_slot_t slot,
                                 const unsigned char *batch, const char *name);
@@ -430,11 +387,11 @@ int tinker__rec_note_rollback(tinker_run_t *run, int64_t to,
 /* Waits for an operation of the client. 0 or f is filled. Releases nothing. */
 int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f);
 
-/* 0 = the phase may have changed: look again. Else `f` says why nothing can be
- * done now. */
 /* How exactly the service repeats itself, by the checkpoints of the journal.
  * Under the lock. */
 void tinker__rec_take_noise(tinker_run_t *run);
+/* 0 = the phase may have changed: look again. Else `f` says why nothing can be
+ * done now. So are the two below. */
 int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f);
 /* Has an optim_step gone without all the forward_backward that the program has
  * called before it? The step's operations have ended. */
@@ -534,7 +491,6 @@ tinker__rec_step_t *tinker__rec_step_last(const tinker_run_t *run);
 /* Adds a reference to the future of a forward_backward. */
 int tinker__rec_step_add(tinker_run_t *run, tinker__rec_step_t *s,
                          tinker_future_t *future, const unsigned char *batch);
-/* And what an earlier process has begun of a checkpoint. */
 void tinker__rec_steps_drop(tinker_run_t *run);
 /* Where the data of the next step go on. */
 tinker__str_t tinker__rec_step_cursor(const tinker_run_t *run);

@@ -208,8 +208,9 @@ static bool is_silent(const char *name) {
   return false;
 }
 
-/* Whatever happens, it stops happening; then the run has to be done. The service
- * goes wrong in one way: in two it may leave no checkpoint that is right. */
+/* Whatever happens, it stops happening; then the run has to be done. The
+ * service goes wrong in one way: in two it may leave no checkpoint that is
+ * right. */
 static void mixed(sim_script_t *s, sim_rng_t *r) {
   int64_t n = sim_pick(r, 1, FEW);
   for (int64_t i = 0; i < n; i++) {
