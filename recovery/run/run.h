@@ -157,6 +157,7 @@ typedef struct tinker__rec_step_s {
   size_t adopted;
   uint64_t claimed; /* bits: of forward, those that were asked for again */
   bool optim_adopted;
+  bool moves;      /* its optim_step has a rate of learning */
   bool committing; /* commit was called */
   char *cursor;
   size_t cursor_len;
@@ -179,6 +180,18 @@ typedef struct tinker__rec_job_s {
   tinker_promise_t *promise; /* NULL = nobody waits */
   tinker__rec_step_t *step;  /* of COMMIT; of CHECKPOINT: the job's own */
 } tinker__rec_job_t;
+
+/* What reads the journal again (reread.c). The run's thread, but for `noted`
+ * and `over`. */
+typedef struct tinker__rec_reread_s {
+  pthread_t thread;
+  bool begun;         /* it is to be joined */
+  bool unread;        /* the start has not read everything */
+  atomic_bool over;   /* it reads no more, and rc and why are there */
+  atomic_llong noted; /* records since the last snapshot */
+  int rc;
+  char why[TINKER__REC_WHY];
+} tinker__rec_reread_t;
 
 struct tinker_run_s {
   tinker__ref_t ref;
@@ -212,6 +225,9 @@ struct tinker_run_s {
   /* A record could not be written, so the state has what the disk lacks: only
    * another process, or this one with the run opened again, can go on. */
   atomic_bool unwritten;
+  atomic_bool damaged; /* what was written has not stayed (reread.c) */
+  tinker__rec_reread_t reread;
+  tinker__rec_marks_t marks; /* how far the start has read */
   /* The run's thread: when a service was last seen to restore an optimizer. */
   bool optimizer_proven;
   int64_t optimizer_proven_ms; /* of the boot clock */
@@ -241,12 +257,19 @@ struct tinker_run_s {
   tinker__rec_detect_t *detect; /* the run's thread */
   tinker__rec_retain_t retain;
   int64_t saves_failed; /* in a row; the run's thread */
+  /* The first checkpoint of those whose fingerprint is the last one's, "" =
+   * none is known, and steps since that have to move it. The run's thread. */
+  struct {
+    char name[TINKER__REC_MAX_NAME];
+    int64_t moves;
+  } still;
   tinker__rec_metrics_t metrics;
   int64_t opened_wall_ms, opened_boot_ms;
   bool noise_known;
   double noise;
   tinker__rec_fault_t fault; /* what broke it */
   int64_t failed;            /* calls that the service has failed */
+  int64_t results;           /* requests that have ended */
   tinker_future_t *question; /* of the watch; NULL = none */
   tinker_future_t *asked;    /* of a survey; NULL = none */
   int again, reattached;     /* times that was tried since the last commit */
@@ -413,6 +436,9 @@ int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
 /* The epoch's model, of the checkpoint with its optimizer. */
 int tinker__rec_load_model(tinker_run_t *run, tinker__rec_epoch_t *e,
                            const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f);
+/* No recovery uses the checkpoint any more. 0 or f is filled. */
+int tinker__rec_quarantine(tinker_run_t *run, const char *name, const char *why,
+                           tinker__rec_fault_t *f);
 
 /* --- proof.c -------------------------------------------------------------- */
 
@@ -494,6 +520,31 @@ void tinker__rec_on_gate(void *user, const tinker_gate_question_t *asked);
 /* Starts the gate's thread if there is a gate. 0 or TINKER_ENOMEM. */
 int tinker__rec_gate_start(tinker_run_t *run);
 void tinker__rec_gate_end(tinker_run_t *run);
+
+/* --- reread.c ------------------------------------------------------------- */
+
+/* Reads the journal as the run begins. 0 or a code of tinker__rec_load(). */
+int tinker__rec_reread_load(tinker_run_t *run, char *why, size_t why_len);
+/* Begins what is due, and takes up what has ended. The run's thread, or before
+ * there is one. */
+void tinker__rec_reread(tinker_run_t *run);
+void tinker__rec_reread_end(tinker_run_t *run);
+/* --- losses.c ------------------------------------------------------------- */
+
+/* Of a step whose calls have all ended. 0 or f is filled. */
+int tinker__rec_losses(tinker_run_t *run, const tinker__rec_step_t *s,
+                       double loss, tinker__rec_fault_t *f);
+
+/* --- still.c. The run's thread --------------------------------------------
+ */
+
+/* Another model, of this checkpoint; NULL = of nothing, or not known. */
+void tinker__rec_still_begin(tinker_run_t *run, const tinker__rec_ckpt_t *from);
+/* The step was committed. */
+void tinker__rec_still_step(tinker_run_t *run, const tinker__rec_step_t *s,
+                            double loss);
+/* Its checkpoint has a fingerprint. */
+void tinker__rec_still_look(tinker_run_t *run, const tinker__rec_step_t *s);
 
 /* --- watch.c -------------------------------------------------------------- */
 

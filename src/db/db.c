@@ -35,7 +35,7 @@ struct tinker__db_write_s {
   value_t *values;
   size_t n, cap;
   int rc;
-  bool vital;
+  bool vital, soft;
 };
 
 struct tinker__db_s {
@@ -49,6 +49,7 @@ struct tinker__db_s {
   atomic_bool stop; /* changed under the lock */
   bool started;
   bool failed;             /* a vital write did. The db's thread */
+  bool soft;               /* a commit makes no sync now. The same */
   const char *count_sql;   /* NULL = the file does not hold the number */
   _Atomic int64_t commits; /* written by the db's thread */
   tinker__db_watch_t watch;
@@ -80,6 +81,10 @@ static void write_free(tinker__db_write_t *w) {
 
 void tinker__db_write_vital(tinker__db_write_t *w) {
   w->vital = true;
+}
+
+void tinker__db_write_soft(tinker__db_write_t *w) {
+  w->soft = true;
 }
 
 void tinker__db_write_drop(tinker__db_write_t *w) {
@@ -256,11 +261,29 @@ static int count_commit(tinker__db_t *db) {
   return rc == SQLITE_DONE && sqlite3_changes(db->conn) == 1 ? 0 : TINKER_EIO;
 }
 
+/* Whether all of them are soft, so that their commit needs no sync. */
+static bool are_soft(tinker__link_t *first, const tinker__link_t *end) {
+  for (tinker__link_t *l = first; l != end; l = l->next) {
+    if (!TINKER__CONTAINER(l, tinker__db_write_t, link)->soft) return false;
+  }
+  return true;
+}
+
+/* A sync covers all that the log has, so what was soft is durable with it. */
+static int set_sync(tinker__db_t *db, bool soft) {
+  if (db->soft == soft) return 0;
+  int rc =
+      exec(db, soft ? "PRAGMA synchronous=NORMAL" : "PRAGMA synchronous=FULL");
+  if (rc == 0) db->soft = soft;
+  return rc;
+}
+
 /* One transaction over the writes from `first` to the list's end, or over
  * `first` alone. */
 static int transact(tinker__db_t *db, tinker__link_t *first,
                     tinker__link_t *end) {
-  int rc = exec(db, "BEGIN IMMEDIATE");
+  int rc = set_sync(db, are_soft(first, end));
+  if (rc == 0) rc = exec(db, "BEGIN IMMEDIATE");
   if (rc != 0) return rc;
   for (tinker__link_t *l = first; l != end && rc == 0; l = l->next) {
     tinker__db_write_t *w = TINKER__CONTAINER(l, tinker__db_write_t, link);
@@ -361,6 +384,8 @@ static int open_file(tinker__db_t *db, const char *path, bool look, char *why,
                      size_t why_len) {
   int flags =
       look ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  /* One thread at a time uses the connection (db.h), so it needs no mutex. */
+  flags |= SQLITE_OPEN_NOMUTEX;
   if (sqlite3_open_v2(path, &db->conn, flags, NULL) == SQLITE_OK) {
     sqlite3_busy_handler(db->conn, on_busy, db);
     return 0;
