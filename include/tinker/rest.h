@@ -52,12 +52,6 @@ static inline void tinker_page_init(tinker_page_t *o) {
   *o = init;
 }
 
-/* One entry of a run's, session's or checkpoint's user metadata. */
-typedef struct tinker_metadata_s {
-  const char *name;
-  const char *value; /* a value that is not a text is shown as JSON */
-} tinker_metadata_t;
-
 typedef enum {
   TINKER_CHECKPOINT_OTHER = 0,    /* one that this version does not know */
   TINKER_CHECKPOINT_TRAINING = 1, /* a state: weights and optimizer */

@@ -16,11 +16,12 @@
 
 /* What has no place in walk() below is lost at each start. */
 #if UINTPTR_MAX == UINT64_MAX
-_Static_assert(sizeof(tinker__rec_state_t) == 320 &&
+_Static_assert(sizeof(tinker__rec_state_t) == 368 &&
                    sizeof(tinker__rec_op_t) == 160 &&
                    sizeof(tinker__rec_request_t) == 88 &&
-                   sizeof(tinker__rec_ckpt_t) == 112 &&
-                   sizeof(tinker__rec_past_t) == 48,
+                   sizeof(tinker__rec_ckpt_t) == 120 &&
+                   sizeof(tinker__rec_past_t) == 48 &&
+                   sizeof(tinker__rec_used_t) == 40,
                "a field was added: walk() and MAGIC must know it");
 #endif
 
@@ -223,6 +224,46 @@ static void walk_ckpt(io_t *io, tinker__link_t *l) {
   bytes(io, &c->cursor, &c->cursor_len);
   walk_probe(io, c);
   real(io, &c->noise);
+  flag(io, &c->cursor_lost);
+}
+
+static void walk_used(io_t *io, tinker__link_t *l) {
+  tinker__rec_used_t *u = TINKER__CONTAINER(l, tinker__rec_used_t, link);
+  number(io, &u->epoch);
+  text(io, &u->nonce);
+  text(io, &u->model);
+}
+
+/* An orphan's name is a part of its block. */
+static void read_orphan(io_t *io, tinker__link_t *head) {
+  char *model = NULL;
+  bool cleared = false;
+  text(io, &model);
+  flag(io, &cleared);
+  if (io->rc == 0 && !model) io->rc = TINKER_EFORMAT;
+  if (io->rc == 0) {
+    io->rc = tinker__rec_orphan_add(head, io->mem, tinker__str(model), cleared);
+  }
+  tinker__mem_free(io->mem, model);
+}
+
+static void write_orphan(io_t *io, tinker__rec_orphan_t *o) {
+  char *model = o->model;
+  text(io, &model);
+  flag(io, &o->cleared);
+}
+
+static void walk_orphans(io_t *io, tinker__link_t *head) {
+  size_t n = 0;
+  if (io->out) TINKER__LIST_EACH(at, tmp, head) n++;
+  length(io, &n);
+  if (io->out) {
+    TINKER__LIST_EACH(l, tmp, head) {
+      write_orphan(io, TINKER__CONTAINER(l, tinker__rec_orphan_t, link));
+    }
+    return;
+  }
+  for (size_t i = 0; i < n && io->rc == 0; i++) read_orphan(io, head);
 }
 
 static void walk_step(io_t *io, tinker__rec_past_t *p) {
@@ -264,6 +305,10 @@ static void walk_supervisor(io_t *io, tinker__rec_state_t *s) {
   text(io, &s->session);
   text(io, &s->model);
   text(io, &s->from_path);
+  flag(io, &s->cursor_lost);
+  number(io, &s->disowned);
+  list(io, &s->used, sizeof(tinker__rec_used_t), walk_used);
+  walk_orphans(io, &s->orphans);
   flag(io, &s->finished);
   flag(io, &s->held);
   text(io, &s->stopped);

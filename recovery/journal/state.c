@@ -25,6 +25,8 @@ int tinker__rec_state_init(tinker__rec_state_t *s, tinker__mem_t *mem) {
   tinker__list_init(&s->cursors);
   tinker__list_init(&s->ops);
   tinker__list_init(&s->ckpts);
+  tinker__list_init(&s->used);
+  tinker__list_init(&s->orphans);
   s->past = tinker__mem_array(mem, TINKER__REC_PAST, sizeof *s->past);
   return s->past ? 0 : TINKER_ENOMEM;
 }
@@ -80,6 +82,8 @@ void tinker__rec_state_free(tinker__rec_state_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->ckpts) {
     ckpt_free(s, TINKER__CONTAINER(l, tinker__rec_ckpt_t, link));
   }
+  tinker__rec_used_free(&s->used, s->mem);
+  tinker__rec_orphans_free(&s->orphans, s->mem);
   tinker__buf_free(&s->cursor);
   for (size_t i = 0; s->past && i < TINKER__REC_PAST; i++) {
     tinker__mem_free(s->mem, s->past[i].batches);
@@ -93,24 +97,6 @@ void tinker__rec_state_free(tinker__rec_state_t *s) {
   memset(s, 0, sizeof *s);
 }
 
-tinker__rec_op_t *tinker__rec_state_op(const tinker__rec_state_t *s,
-                                       uint64_t id) {
-  TINKER__LIST_EACH(l, tmp, &s->ops) {
-    tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
-    if (op->id == id) return op;
-  }
-  return NULL;
-}
-
-tinker__rec_ckpt_t *tinker__rec_state_ckpt(const tinker__rec_state_t *s,
-                                           const char *name) {
-  TINKER__LIST_EACH(l, tmp, &s->ckpts) {
-    tinker__rec_ckpt_t *c = TINKER__CONTAINER(l, tinker__rec_ckpt_t, link);
-    if (strcmp(c->name, name) == 0) return c;
-  }
-  return NULL;
-}
-
 bool tinker__rec_state_cursor(const tinker__rec_state_t *s, int64_t step,
                               tinker__str_t *out) {
   TINKER__LIST_EACH(l, tmp, &s->cursors) {
@@ -120,15 +106,6 @@ bool tinker__rec_state_cursor(const tinker__rec_state_t *s, int64_t step,
     return true;
   }
   return false;
-}
-
-const tinker__rec_past_t *tinker__rec_state_past(const tinker__rec_state_t *s,
-                                                 int64_t step) {
-  for (size_t i = 0; i < s->past_count; i++) {
-    size_t at = (s->past_at + TINKER__REC_PAST - 1 - i) % TINKER__REC_PAST;
-    if (s->past[at].step == step) return &s->past[at];
-  }
-  return NULL;
 }
 
 static int set_text(tinker__rec_state_t *s, char **to, tinker__str_t text) {
@@ -328,6 +305,7 @@ static int fold_commit(const fold_t *x) {
   int rc = remember(s, x);
   if (rc != 0) return rc;
   s->committed = x->r->step;
+  s->cursor_lost = false;
   drop_ops(s, s->committed);
   TINKER__LIST_EACH(l, tmp, &s->cursors) {
     cursor_t *c = TINKER__CONTAINER(l, cursor_t, link);
@@ -369,6 +347,7 @@ static int fold_saved(const fold_t *x) {
   c->epoch = x->epoch;
   c->expires_ms = expiry(x->f->expires_ms);
   c->marked_ms = -1;
+  c->cursor_lost = x->f->lost == 1;
   c->cursor_len = x->r->bytes.len;
   c->cursor = tinker__mem_strndup(s->mem, x->r->bytes.ptr, c->cursor_len);
   int rc = c->cursor ? set_text(s, &c->name, x->f->name) : TINKER_ENOMEM;
@@ -448,12 +427,18 @@ static int fold_active(const fold_t *x) {
   s->from_step = s->committed = x->f->from_step;
   if (s->incident) s->fruitless++; /* until it gets beyond where it was lost */
   s->incident = 0;
+  s->cursor_lost = x->f->lost == 1;
   tinker__buf_clear(&s->cursor);
   tinker__buf_add(&s->cursor, x->r->bytes.ptr, x->r->bytes.len);
   raise(&s->last_epoch, s->epoch);
   int rc = set_text(s, &s->session, x->f->session);
   if (rc == 0) rc = set_text(s, &s->model, x->f->model);
   if (rc == 0) rc = set_text(s, &s->from_path, x->f->path);
+  if (rc == 0) {
+    rc = tinker__rec_used_add(&s->used, s->mem, s->epoch, tinker__str(""),
+                              x->f->model);
+  }
+  raise(&s->disowned, x->f->disowned);
   return rc != 0 ? rc : tinker__buf_error(&s->cursor);
 }
 
@@ -462,6 +447,20 @@ static int fold_active(const fold_t *x) {
 static int fold_signal(const fold_t *x) {
   if (x->f->epoch != x->s->epoch) return 0;
   return set_text(x->s, &x->s->distrusted, x->f->evidence);
+}
+
+/* The service has more of the run than this journal, and its owner has said
+ * that it goes on without that. Its model may be further than is known here. */
+static int fold_lineage(const fold_t *x) {
+  tinker__rec_state_t *s = x->s;
+  raise(&s->disowned, x->f->disowned);
+  raise(&s->last_epoch, x->f->disowned);
+  return s->epoch ? set_text(s, &s->distrusted, x->f->evidence) : 0;
+}
+
+static int fold_orphan(const fold_t *x) {
+  return tinker__rec_orphan_add(&x->s->orphans, x->s->mem, x->f->model,
+                                x->r->type == TINKER__REC_ORPHAN_CLEARED);
 }
 
 static int fold_incident(const fold_t *x) {
@@ -476,7 +475,8 @@ static int fold_incident(const fold_t *x) {
   case TINKER__REC_ATTEMPT_BEGIN: /* that a process dies in it costs nothing */
     if (s->incident) s->attempts++;
     raise(&s->last_epoch, x->f->epoch);
-    return 0;
+    return tinker__rec_used_add(&s->used, s->mem, x->f->epoch, x->f->nonce,
+                                tinker__str(""));
   case TINKER__REC_ATTEMPT_END:
     if (s->incident) s->fruitless++;
     return 0;
@@ -513,6 +513,7 @@ static const struct {
   enum { SUPERVISOR, EPOCH, EPOCH_AND_HISTORY } where; /* it stands, counts */
   int (*fold)(const fold_t *x);
 } folds[] = {
+    {TINKER__REC_LINEAGE_OPEN, SUPERVISOR, fold_lineage},
     {TINKER__REC_PLAN, SUPERVISOR, fold_plan},
     {TINKER__REC_HOLD, SUPERVISOR, fold_hold},
     {TINKER__REC_RELEASE, SUPERVISOR, fold_hold},
@@ -525,6 +526,8 @@ static const struct {
     {TINKER__REC_INC_CLOSE, SUPERVISOR, fold_incident},
     {TINKER__REC_INC_STOP, SUPERVISOR, fold_incident},
     {TINKER__REC_EPOCH_ACTIVE, SUPERVISOR, fold_active},
+    {TINKER__REC_ORPHAN_FOUND, SUPERVISOR, fold_orphan},
+    {TINKER__REC_ORPHAN_CLEARED, SUPERVISOR, fold_orphan},
     {TINKER__REC_CKPT_LEVEL, SUPERVISOR, fold_level},
     {TINKER__REC_CKPT_QUARANTINED, SUPERVISOR, fold_mark},
     {TINKER__REC_CKPT_TTL, SUPERVISOR, fold_ttl},

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "journal/record.h"
+#include "journal/used.h"
 
 #define TINKER__REC_MAX_CURSOR (64 << 10) /* bytes */
 #define TINKER__REC_MAX_NAME 256
@@ -86,7 +87,8 @@ typedef struct tinker__rec_ckpt_s {
   size_t cursor_len;
   float *probe; /* its fingerprint: probe_count numbers; NULL = it has none */
   size_t probe_count;
-  double noise; /* largest difference of two fingerprints of one state */
+  double noise;     /* largest difference of two fingerprints of one state */
+  bool cursor_lost; /* its journal was lost, and its cursor with it */
 } tinker__rec_ckpt_t;
 
 /* The cursor of a step whose commit was called. */
@@ -116,6 +118,10 @@ typedef struct tinker__rec_state_s {
   int64_t from_step;     /* the active epoch began after it */
   char *session, *model; /* of the active epoch */
   char *from_path;       /* what it was loaded from; "" = nothing */
+  bool cursor_lost;      /* that of from_step is not known */
+  int64_t disowned;      /* epochs up to it are another journal's; 0 = none */
+  tinker__link_t used;   /* epochs that were begun */
+  tinker__link_t orphans;
   bool finished, held;
   char *stopped;     /* reason; NULL = it is not */
   char *distrusted;  /* why the active epoch's model can't be trusted any more;

@@ -55,6 +55,7 @@ static int local_fault(tinker__rec_fault_t *f, int code, const char *why) {
 static int create(tinker_run_t *run, tinker__rec_epoch_t *e,
                   tinker__rec_fault_t *f) {
   tinker_trainer_options_t o = TINKER_TRAINER_OPTIONS_INIT;
+  tinker__rec_stamps_t stamps;
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   call.tag = tinker__rec_epoch_made(e, 0, TINKER__REC_SLOT_OTHER, NULL, NULL);
   call.timeout_ms = TINKER_NO_TIMEOUT;
@@ -62,6 +63,9 @@ static int create(tinker_run_t *run, tinker__rec_epoch_t *e,
   o.rank = run->plan.rank;
   o.freeze = run->plan.freeze;
   o.seed = run->plan.seed;
+  tinker__rec_stamps(run, e, TINKER__REC_NO_STEP, 0, &stamps);
+  o.metadata = stamps.list;
+  o.metadata_count = stamps.count;
   tinker_future_t *made = tinker_client_create_trainer(e->client, &o, &call);
   int rc = tinker__rec_await(made, f);
   if (rc == 0) rc = tinker_future_get_trainer(made, &e->trainer);
@@ -81,6 +85,8 @@ int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
   facts.session = tinker__str(session);
   facts.model = tinker__str(tinker_trainer_model_id(e->trainer));
   facts.path = tinker__str(from ? from->path : NULL);
+  if (from && from->cursor_lost) facts.lost = 1;
+  if (run->seen_epoch) facts.disowned = run->seen_epoch;
   if (from) cursor = (tinker__str_t){from->cursor, from->cursor_len};
   int rc = tinker__rec_note(run, NULL, TINKER__REC_EPOCH_ACTIVE,
                             facts.from_step, &facts, cursor);
@@ -100,7 +106,13 @@ int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
 int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
-  facts.epoch = *number = run->state.last_epoch + 1;
+  char nonce[TINKER__REC_ID_LEN + 1];
+  int64_t last = run->state.last_epoch;
+  if (tinker__rec_nonce(run, nonce) != 0) {
+    return local_fault(f, TINKER_ERANDOM, tinker_code_text(TINKER_ERANDOM));
+  }
+  facts.nonce = tinker__str(nonce);
+  facts.epoch = *number = (run->seen_epoch > last ? run->seen_epoch : last) + 1;
   int rc = tinker__rec_note(run, NULL, TINKER__REC_ATTEMPT_BEGIN,
                             TINKER__REC_NO_STEP, &facts, tinker__str(""));
   return rc == 0 ? 0 : local_fault(f, rc, "the run's journal can't be written");
@@ -127,7 +139,7 @@ static int start_once(tinker_run_t *run, tinker__rec_fault_t *f) {
 
 /* A creation whose reply was lost is made once more, in another session: the
  * first model, if there is one, has no number of the journal and is never
- * trained. */
+ * trained; survey.c finds it by the nonce of its epoch. */
 int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f) {
   int rc = start_once(run, f);
   for (int i = 1; rc != 0 && f->unsure && i < run->options.attempts; i++) {

@@ -24,11 +24,11 @@ bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step) {
   return (every > 0 && step % every == 0) || step == run->plan.steps;
 }
 
-/* L<run>-e<epoch>-s<step>-<plan>: whoever lists the checkpoints of an account
- * finds the run's again without its journal. */
+/* L<lineage>-e<epoch>-s<step>-<plan>: whoever lists the checkpoints of an
+ * account finds the run's again without its journal. */
 static void name_of(const tinker_run_t *run, const tinker__rec_epoch_t *e,
                     int64_t step, const char *tail, char *out, size_t room) {
-  snprintf(out, room, "L%.8s-e%lld-s%lld-%s%s", run->options.name,
+  snprintf(out, room, "L%.8s-e%lld-s%lld-%s%s", run->lineage,
            (long long)e->number, (long long)step, run->plan8, tail);
 }
 
@@ -38,8 +38,12 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   char tail[32] = "";
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   tinker_save_options_t how = TINKER_SAVE_OPTIONS_INIT;
+  tinker__rec_stamps_t stamps;
   how.ttl_seconds = run->options.ttl_seconds;
   pthread_mutex_lock(&run->lock);
+  tinker__rec_stamps(run, e, s->number, run->state.from_step, &stamps);
+  how.metadata = stamps.list;
+  how.metadata_count = stamps.count;
   if (ahead) {
     snprintf(tail, sizeof tail, "-c");
   } else if (why == TINKER__REC_SAVE_ASKED || run->save_due) {

@@ -32,6 +32,11 @@ static int open_client(tinker__rec_epoch_t *e, const char *session,
   tinker_seams_t seams = tinker__rec_seams;
   tinker_adoption_t adopt = TINKER_ADOPTION_INIT;
   tinker_error_t *error = NULL;
+  tinker__rec_stamps_t stamps;
+  tinker__rec_stamps(e->run, e, TINKER__REC_NO_STEP, TINKER__REC_NO_STEP,
+                     &stamps);
+  o.metadata = stamps.list;
+  o.metadata_count = stamps.count;
   seams.user = e;
   if (e->run->options.gate == TINKER_RUN_GATE_PIPELINED) seams.gate = NULL;
   o.seams = &seams;
@@ -71,6 +76,9 @@ int tinker__rec_epoch_open(tinker_run_t *run, int64_t number,
   e->number = number;
   e->bodies.fd = -1;
   e->bodies_from = run->state.committed;
+  const tinker__rec_used_t *used =
+      tinker__rec_used_find(&run->state.used, number);
+  snprintf(e->nonce, sizeof e->nonce, "%s", used ? used->nonce : "");
   tinker__list_init(&e->made);
   tinker__list_init(&e->tickets);
   tinker__list_init(&e->link);
@@ -129,6 +137,7 @@ void tinker__rec_epoch_end(tinker__rec_epoch_t *e) {
   tinker_trainer_t *trainer = e->trainer;
   e->trainer = NULL;
   if (run->epoch == e) run->epoch = NULL;
+  if (e->number != run->state.epoch) run->orphans_due = true;
   tinker__list_remove(&e->link);
   tinker__list_push_back(&run->old, &e->link);
   pthread_mutex_unlock(&run->lock);

@@ -58,7 +58,13 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
        "TINKER_NO_TTL, and 3,600 to 315,360,000"},
       {"watch_ms", o->watch_ms, o->watch_ms >= 0 && o->watch_ms <= MAX_WATCH_MS,
        "0 to 3,600,000"},
-      {"allow", o->allow, !(o->allow & ~127u), "bits of TINKER_PLAN_*"}};
+      {"behind", o->behind,
+       o->behind >= TINKER_RUN_BEHIND_REFUSE &&
+           o->behind <= TINKER_RUN_BEHIND_IGNORE,
+       "0 to 2, a tinker_run_behind_t"},
+      {"reserved2", o->reserved2, o->reserved2 == 0, "0"},
+      {"allow", o->allow, !(o->allow & ~TINKER__REC_ALLOW_ALL),
+       "bits of TINKER_PLAN_*"}};
   if (!o->state_dir || !*o->state_dir) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "options.state_dir is required");
@@ -124,6 +130,11 @@ static int take_client(tinker_run_t *run, const tinker_client_options_t *given,
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "options.client: mode must be background, seams and "
                        "adopt NULL: they are the run's");
+  }
+  if (o->metadata_count) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "options.client: metadata must be empty: what the run "
+                       "attaches is in plan.metadata");
   }
   return keep_client(run, o, why, why_len);
 }
@@ -202,6 +213,7 @@ static int settle_plan(tinker_run_t *run, char *why, size_t why_len) {
   if (rc == 0) {
     tinker__hex(digest, sizeof digest, hex);
     memcpy(run->plan8, hex, 8);
+    memcpy(run->plan_digest, hex, sizeof hex);
     facts.plan = tinker__buf_str(&text);
   }
   if (rc == 0 && changed) {
@@ -233,6 +245,10 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   }
   if (rc == 0) rc = open_supervisor(run, why, why_len);
   if (rc == 0) rc = settle_plan(run, why, why_len);
+  if (rc == 0) {
+    rc = tinker__rec_lineage(run);
+    if (rc != 0) tinker__why(why, why_len, rc, "%s", tinker_code_text(rc));
+  }
   if (rc == 0) rc = open_home(run, why, why_len);
   if (rc == 0) rc = tinker__rec_detect_new(&run->detect, &run->mem, &usual);
   if (rc != 0) return rc;

@@ -91,15 +91,20 @@ static tinker__rec_ckpt_t *candidate(tinker_run_t *run) {
   return best;
 }
 
-static int load(tinker_run_t *run, tinker__rec_epoch_t *e,
-                const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f) {
+int tinker__rec_load_model(tinker_run_t *run, tinker__rec_epoch_t *e,
+                           const tinker__rec_ckpt_t *c,
+                           tinker__rec_fault_t *f) {
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
-  (void)run;
+  tinker_state_options_t how = TINKER_STATE_OPTIONS_INIT;
+  tinker__rec_stamps_t stamps;
+  tinker__rec_stamps(run, e, TINKER__REC_NO_STEP, c->step, &stamps);
+  how.metadata = stamps.list;
+  how.metadata_count = stamps.count;
   call.tag =
       tinker__rec_epoch_made(e, c->step, TINKER__REC_SLOT_OTHER, NULL, c->name);
   call.timeout_ms = TINKER_NO_TIMEOUT;
-  tinker_future_t *made =
-      tinker_client_create_trainer_from_state(e->client, c->path, 1, &call);
+  tinker_future_t *made = tinker_client_create_trainer_from_state_with(
+      e->client, c->path, &how, &call);
   int rc = tinker__rec_await(made, f);
   if (rc == 0) rc = tinker_future_get_trainer(made, &e->trainer);
   tinker_future_release(made);
@@ -202,7 +207,7 @@ static int try_one(tinker_run_t *run, tinker__rec_epoch_t *e,
                    const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f) {
   char optimizer[TINKER__REC_WHY] = "";
   int rc = note_chosen(run, c, e->number, f);
-  if (rc == 0) rc = load(run, e, c, f);
+  if (rc == 0) rc = tinker__rec_load_model(run, e, c, f);
   if (rc == 0) rc = prove(run, e, c, f);
   if (rc == 0 && tinker__rec_proof_due(run, c)) {
     rc = tinker__rec_prove_optimizer(run, c, f, optimizer, sizeof optimizer);

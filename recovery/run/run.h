@@ -29,7 +29,15 @@
 #include "keep/keep.h"
 #include "prove/probe.h"
 
-#define TINKER__REC_WHY 512 /* bytes of a sentence */
+#define TINKER__REC_WHY 512          /* bytes of a sentence */
+#define TINKER__REC_ID_LEN 32        /* digits of a lineage and of a nonce */
+#define TINKER__REC_PLAN_METADATA 64 /* entries */
+#define TINKER__REC_PLAN_METADATA_BYTES 8192
+#define TINKER__REC_STAMPS 8       /* entries of the run's own, at most */
+#define TINKER__REC_ALLOW_ALL 127u /* all bits of TINKER_PLAN_* */
+#define TINKER__REC_MOST_EPOCHS                                                \
+  1000000000000000 /* also of steps; exclusive                                 \
+                    */
 /* Bodies up to this size are in the record itself. */
 #define TINKER__REC_INLINE (16 << 10)
 /* Name of the file of an operation's bodies: that of its step, which goes with
@@ -118,6 +126,7 @@ typedef struct tinker__rec_metrics_s {
 typedef struct tinker__rec_epoch_s {
   tinker_run_t *run;
   int64_t number;
+  char nonce[TINKER__REC_ID_LEN + 1];
   char prefix[TINKER__REC_PATH_ROOM]; /* of the files of its bodies */
   tinker__rec_file_t *file;           /* the lock; NULL = the epoch is over */
   tinker__rec_bodies_t bodies;        /* the client's journal thread */
@@ -196,6 +205,14 @@ struct tinker_run_s {
   tinker__arena_t strings;      /* of options and plan */
   char dir[TINKER__REC_PATH_ROOM];
   char plan8[9]; /* digits of the plan's digest, for names */
+  char plan_digest[2 * TINKER__SHA256_LEN + 1];
+  char lineage[TINKER__REC_ID_LEN + 1];
+  /* The run's thread: was it looked what the service has of the run? The
+   * highest epoch there, while the run is rebuilt; 0 = it is not. An attempt
+   * has failed since, and may have left a model. */
+  bool surveyed;
+  int64_t seen_epoch;
+  bool orphans_due;
   tinker__rec_lock_t lock_file;
   char lock_path[TINKER__REC_PATH_ROOM];
   tinker__rec_file_t *supervisor;
@@ -246,6 +263,7 @@ struct tinker_run_s {
   tinker__rec_fault_t fault; /* what broke it */
   int64_t failed;            /* calls that the service has failed */
   tinker_future_t *question; /* of the watch; NULL = none */
+  tinker_future_t *asked;    /* of a survey; NULL = none */
   int again, reattached;     /* times that was tried since the last commit */
   char distrust[TINKER__REC_WHY]; /* the operator's word; "" = none */
 };
@@ -261,6 +279,76 @@ int tinker__rec_plan_write(const tinker_run_t *run, tinker__buf_t *out);
  * difference. TINKER_ESTATE names the first field that may not differ. */
 int tinker__rec_plan_check(const tinker_run_t *run, tinker__str_t before,
                            bool *changed, char *why, size_t why_len);
+
+/* --- stamp.c: what the run attaches to what it makes ---------------------- */
+
+typedef struct tinker__rec_stamps_s {
+  tinker_metadata_t list[TINKER__REC_STAMPS + TINKER__REC_PLAN_METADATA];
+  size_t count;
+  char epoch[24], step[24], from[24];
+} tinker__rec_stamps_t;
+
+/* What something at the service says of itself. */
+typedef struct tinker__rec_found_s {
+  bool is_model;
+  bool same_plan8; /* of a checkpoint: its plan is the run's */
+  bool tried;
+  int64_t epoch;
+  int64_t step;      /* of a checkpoint */
+  int64_t from_step; /* after which its epoch began; -1 = not known */
+  int64_t expires_ms;
+  const char *path;         /* of the checkpoint; or the model's id */
+  const char *name;         /* of the checkpoint, in `path` */
+  const char *nonce, *plan; /* "" = it does not say */
+} tinker__rec_found_t;
+
+/* Sets run->lineage. 0 or TINKER_ENOMEM. */
+int tinker__rec_lineage(tinker_run_t *run);
+/* 0 or TINKER_ERANDOM. */
+int tinker__rec_nonce(const tinker_run_t *run,
+                      char out[TINKER__REC_ID_LEN + 1]);
+/* For what is made in the epoch; step, from_step: may be TINKER__REC_NO_STEP.
+ * The list is valid as long as s, the run and the epoch. */
+void tinker__rec_stamps(const tinker_run_t *run, const tinker__rec_epoch_t *e,
+                        int64_t step, int64_t from_step,
+                        tinker__rec_stamps_t *s);
+/* Checks that of a plan. 0 or TINKER_EINVAL. */
+int tinker__rec_metadata_check(const tinker_metadata_t *list, size_t count,
+                               char *why, size_t why_len);
+/* By metadata, or by the name of a checkpoint: is it of the run's lineage?
+ * out->path and name are left to the caller, other texts are views. */
+bool tinker__rec_stamped(const tinker_run_t *run, const tinker_metadata_t *list,
+                         size_t count, tinker__rec_found_t *out);
+bool tinker__rec_named(const tinker_run_t *run, const char *name,
+                       tinker__rec_found_t *out);
+
+/* --- survey.c, rebuild.c. The run's thread -------------------------------- */
+
+typedef struct tinker__rec_survey_s {
+  tinker_run_t *run;
+  tinker__arena_t arena; /* of all that is found */
+  tinker__rec_found_t *found;
+  size_t count, cap;
+  int64_t timeout_ms; /* of a question */
+  int finished;       /* sessions */
+} tinker__rec_survey_t;
+
+/* Looks at what the service has of the run, and does what the owner has allowed
+ * to do about it. 0: the run goes on where its state is now. Else f says
+ * why not; the next call looks again. */
+int tinker__rec_survey(tinker_run_t *run, tinker__rec_fault_t *f);
+/* Waits for a question to the home client; the run's end cancels it. */
+int tinker__rec_ask(tinker_run_t *run, tinker_future_t *future,
+                    tinker__rec_fault_t *f);
+/* Looks for what attempts of this process have left, if any has failed. */
+void tinker__rec_orphans(tinker_run_t *run);
+/* Does the journal not know of it? */
+bool tinker__rec_is_unknown(const tinker__rec_state_t *s,
+                            const tinker__rec_found_t *f);
+bool tinker__rec_is_newer(const tinker__rec_found_t *a,
+                          const tinker__rec_found_t *b);
+/* A model of the newest checkpoint that can be used, and activated. */
+int tinker__rec_rebuild(tinker__rec_survey_t *s, tinker__rec_fault_t *f);
 
 /* --- note.c: records ------------------------------------------------------ */
 
@@ -337,6 +425,9 @@ int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
 int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f);
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
+/* The epoch's model, of the checkpoint with its optimizer. */
+int tinker__rec_load_model(tinker_run_t *run, tinker__rec_epoch_t *e,
+                           const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f);
 
 /* --- proof.c -------------------------------------------------------------- */
 

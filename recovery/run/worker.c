@@ -64,8 +64,11 @@ static int fill(tinker_run_t *run, handed_t *h) {
   for (size_t i = 0; i < n; i++) {
     h->forward[i] = tinker_future_retain(s->forward[i]);
   }
+  int64_t number = done ? run->state.committed + 1 : s->number;
   h->step = (tinker_run_step_t){
-      .step = done ? run->state.committed + 1 : s->number,
+      .step = number,
+      .cursor_lost =
+          run->state.cursor_lost && number == run->state.from_step + 1,
       .done = done,
       .rolled_back = run->rolled_back,
       .cursor = h->cursor,
@@ -369,8 +372,16 @@ static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
     operator_spoke(run, f);
     heed_monitor(run);
     tinker__rec_phase_t phase = look(run, f);
-    if (phase == TINKER__REC_RUN_READY) return 0;
+    if (phase == TINKER__REC_RUN_READY) {
+      tinker__rec_orphans(run);
+      return 0;
+    }
     if (phase == TINKER__REC_RUN_STOPPED) return f->code;
+    if (!run->surveyed) {
+      int seen = tinker__rec_survey(run, f);
+      if (seen != 0) return seen;
+      continue; /* it may have changed where the run is */
+    }
     int rc = reach_model(run, phase, f);
     if (rc != 0) return rc;
     if (look(run, f) != TINKER__REC_RUN_READY) continue;
@@ -543,9 +554,18 @@ static void close_prover(tinker_run_t *run) {
   tinker_client_release(client);
 }
 
+static void cancel_asked(tinker_run_t *run) {
+  pthread_mutex_lock(&run->lock);
+  tinker_future_t *f = tinker_future_retain(run->asked);
+  pthread_mutex_unlock(&run->lock);
+  tinker_future_cancel(f);
+  tinker_future_release(f);
+}
+
 /* The run is closing, so that no further wait begins. */
 void tinker__rec_worker_end(tinker_run_t *run) {
   close_prover(run);
+  cancel_asked(run);
   if (run->threaded) pthread_join(run->thread, NULL);
   TINKER__LIST_EACH(l, tmp, &run->jobs) {
     tinker__rec_job_t *job = TINKER__CONTAINER(l, tinker__rec_job_t, link);

@@ -18,7 +18,8 @@
  * once), deadline (the step whose last batch has 300 ms), patience (times that
  * it asks again for a step that it did not get), reborn (the model, from 1 on,
  * right after whose making it kills itself), eval (the step before which it
- * asks for the losses of 200 examples, and dies of impatience). It prints
+ * asks for the losses of 200 examples, and dies of impatience), behind (the
+ * option). It prints
  * "rolled back to N" and "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
@@ -52,7 +53,8 @@ static struct {
     {"asked", 0},  {"keep", 0},     {"delay", 900000}, {"ttl", -1},
     {"leave", -1}, {"hurry", 0},    {"pause", 0},      {"watch", 10000},
     {"cancel", 0}, {"deadline", 0}, {"patience", 0},   {"reborn", 0},
-    {"eval", 0},   {"naive", 0},    {"allow", 0},      {"swap", 0}};
+    {"eval", 0},   {"naive", 0},    {"allow", 0},      {"swap", 0},
+    {"behind", 0}};
 enum {
   STEPS,
   EVERY,
@@ -85,7 +87,8 @@ enum {
   EVAL,
   NAIVE,
   ALLOW,
-  SWAP
+  SWAP,
+  BEHIND
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -122,6 +125,7 @@ typedef struct {
 static tinker_run_t *open_run(const char *folder) {
   tinker_run_t *run = NULL;
   tinker_error_t *error = NULL;
+  tinker_metadata_t metadata[] = {{"project", "demo"}};
   tinker_run_plan_t plan = TINKER_RUN_PLAN_INIT;
   tinker_run_options_t options = TINKER_RUN_OPTIONS_INIT;
   plan.base_model = example_model();
@@ -129,6 +133,8 @@ static tinker_run_t *open_run(const char *folder) {
   plan.seed = 1;
   plan.steps = GET(STEPS);
   plan.data = (int32_t)GET(FRESH);
+  plan.metadata = metadata;
+  plan.metadata_count = 1;
   options.state_dir = folder;
   options.name = "numbers";
   options.plan = &plan;
@@ -138,6 +144,7 @@ static tinker_run_t *open_run(const char *folder) {
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
   options.watch_ms = GET(WATCH);
+  options.behind = (int32_t)GET(BEHIND);
   options.keep_last = GET(KEEP);
   options.delete_delay_ms = GET(DELAY);
   options.ttl_seconds = GET(TTL);
@@ -398,6 +405,10 @@ int main(int argc, char **argv) {
     check(tinker_future_get_run_step(next, &step));
     done = step->done;
     if (step->rolled_back) printf("rolled back to %d\n", (int)step->step);
+    if (step->cursor_lost) {
+      printf("cursor of step %d lost: %d bytes\n", (int)step->step,
+             (int)step->cursor_len);
+    }
     if (step->step == 1 && !done) fork_workers();
     if (step->step == 2 && GET(FORKED)) {
       GET(FORKED) = 0;
