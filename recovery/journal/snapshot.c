@@ -16,12 +16,13 @@
 
 /* What has no place in walk() below is lost at each start. */
 #if UINTPTR_MAX == UINT64_MAX
-_Static_assert(sizeof(tinker__rec_state_t) == 368 &&
+_Static_assert(sizeof(tinker__rec_state_t) == 360 &&
                    sizeof(tinker__rec_op_t) == 160 &&
                    sizeof(tinker__rec_request_t) == 88 &&
                    sizeof(tinker__rec_ckpt_t) == 120 &&
-                   sizeof(tinker__rec_past_t) == 48 &&
-                   sizeof(tinker__rec_used_t) == 40,
+                   sizeof(tinker__rec_past_t) == 56 &&
+                   sizeof(tinker__rec_used_t) == 40 &&
+                   sizeof(tinker__rec_orphan_t) == 32,
                "a field was added: walk() and MAGIC must know it");
 #endif
 
@@ -227,45 +228,6 @@ static void walk_ckpt(io_t *io, tinker__link_t *l) {
   flag(io, &c->cursor_lost);
 }
 
-static void walk_used(io_t *io, tinker__link_t *l) {
-  tinker__rec_used_t *u = TINKER__CONTAINER(l, tinker__rec_used_t, link);
-  number(io, &u->epoch);
-  text(io, &u->nonce);
-  text(io, &u->model);
-}
-
-/* An orphan's name is a part of its block. */
-static void read_orphan(io_t *io, tinker__link_t *head) {
-  char *model = NULL;
-  bool cleared = false;
-  text(io, &model);
-  flag(io, &cleared);
-  if (io->rc == 0 && !model) io->rc = TINKER_EFORMAT;
-  if (io->rc == 0) {
-    io->rc = tinker__rec_orphan_add(head, io->mem, tinker__str(model), cleared);
-  }
-  tinker__mem_free(io->mem, model);
-}
-
-static void write_orphan(io_t *io, tinker__rec_orphan_t *o) {
-  char *model = o->model;
-  text(io, &model);
-  flag(io, &o->cleared);
-}
-
-static void walk_orphans(io_t *io, tinker__link_t *head) {
-  size_t n = 0;
-  if (io->out) TINKER__LIST_EACH(at, tmp, head) n++;
-  length(io, &n);
-  if (io->out) {
-    TINKER__LIST_EACH(l, tmp, head) {
-      write_orphan(io, TINKER__CONTAINER(l, tinker__rec_orphan_t, link));
-    }
-    return;
-  }
-  for (size_t i = 0; i < n && io->rc == 0; i++) read_orphan(io, head);
-}
-
 static void walk_step(io_t *io, tinker__rec_past_t *p) {
   void *batches = p->batches;
   number(io, &p->step);
@@ -275,6 +237,8 @@ static void walk_step(io_t *io, tinker__rec_past_t *p) {
   if (io->rc == 0) raw(io, batches, p->batch_count * TINKER__SHA256_LEN);
   flag(io, &p->has_loss);
   real(io, &p->loss);
+  flag(io, &p->doubted);
+  real(io, &p->again);
 }
 
 /* The ring, from its oldest step on. */
@@ -297,6 +261,19 @@ static void walk_cursor_now(io_t *io, tinker__buf_t *cursor) {
   tinker__mem_free(io->mem, data);
 }
 
+static void walk_used(io_t *io, tinker__link_t *l) {
+  tinker__rec_used_t *u = TINKER__CONTAINER(l, tinker__rec_used_t, link);
+  number(io, &u->epoch);
+  text(io, &u->nonce);
+  text(io, &u->model);
+}
+
+static void walk_orphan(io_t *io, tinker__link_t *l) {
+  tinker__rec_orphan_t *o = TINKER__CONTAINER(l, tinker__rec_orphan_t, link);
+  flag(io, &o->cleared);
+  text(io, &o->model);
+}
+
 static void walk_supervisor(io_t *io, tinker__rec_state_t *s) {
   text(io, &s->plan);
   number(io, &s->epoch);
@@ -308,7 +285,7 @@ static void walk_supervisor(io_t *io, tinker__rec_state_t *s) {
   flag(io, &s->cursor_lost);
   number(io, &s->disowned);
   list(io, &s->used, sizeof(tinker__rec_used_t), walk_used);
-  walk_orphans(io, &s->orphans);
+  list(io, &s->orphans, sizeof(tinker__rec_orphan_t), walk_orphan);
   flag(io, &s->finished);
   flag(io, &s->held);
   text(io, &s->stopped);
@@ -330,7 +307,6 @@ static void walk(io_t *io, tinker__rec_state_t *s) {
   list(io, &s->ops, sizeof(tinker__rec_op_t), walk_op);
   raw(io, &s->last_op, sizeof s->last_op);
   number(io, &s->next_seq_id);
-  number(io, &s->reached_seq_id);
   number(io, &s->next_model_seq_id);
   number(io, &s->next_sampling_session_seq_id);
   number(io, &s->attached);

@@ -331,6 +331,8 @@ tinker_future_t *tinker_run_optim_step(tinker_run_t *run,
   tinker_trainer_release(trainer);
   pthread_mutex_lock(&run->lock);
   if (!refused_at_once(run, future, op)) {
+    const tinker_adam_params_t *p = params ? params : run->plan.adam;
+    step->moves = !p || p->learning_rate != 0;
     step->optim = tinker_future_retain(future);
   }
   pthread_mutex_unlock(&run->lock);

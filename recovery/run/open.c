@@ -58,6 +58,11 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
        "TINKER_NO_TTL, and 3,600 to 315,360,000"},
       {"watch_ms", o->watch_ms, o->watch_ms >= 0 && o->watch_ms <= MAX_WATCH_MS,
        "0 to 3,600,000"},
+      {"result_soft_ms", o->result_soft_ms, o->result_soft_ms >= 1,
+       "1 and more"},
+      {"result_hard_ms", o->result_hard_ms,
+       o->result_hard_ms == 0 || o->result_hard_ms > o->result_soft_ms,
+       "0, and more than result_soft_ms"},
       {"behind", o->behind,
        o->behind >= TINKER_RUN_BEHIND_REFUSE &&
            o->behind <= TINKER_RUN_BEHIND_IGNORE,

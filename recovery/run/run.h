@@ -157,6 +157,7 @@ typedef struct tinker__rec_step_s {
   size_t adopted;
   uint64_t claimed; /* bits: of forward, those that were asked for again */
   bool optim_adopted;
+  bool moves;      /* its optim_step has a rate of learning */
   bool committing; /* commit was called */
   char *cursor;
   size_t cursor_len;
@@ -256,12 +257,19 @@ struct tinker_run_s {
   tinker__rec_detect_t *detect; /* the run's thread */
   tinker__rec_retain_t retain;
   int64_t saves_failed; /* in a row; the run's thread */
+  /* The first checkpoint of those whose fingerprint is the last one's, "" =
+   * none is known, and steps since that have to move it. The run's thread. */
+  struct {
+    char name[TINKER__REC_MAX_NAME];
+    int64_t moves;
+  } still;
   tinker__rec_metrics_t metrics;
   int64_t opened_wall_ms, opened_boot_ms;
   bool noise_known;
   double noise;
   tinker__rec_fault_t fault; /* what broke it */
   int64_t failed;            /* calls that the service has failed */
+  int64_t results;           /* requests that have ended */
   tinker_future_t *question; /* of the watch; NULL = none */
   tinker_future_t *asked;    /* of a survey; NULL = none */
   int again, reattached;     /* times that was tried since the last commit */
@@ -428,6 +436,9 @@ int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
 /* The epoch's model, of the checkpoint with its optimizer. */
 int tinker__rec_load_model(tinker_run_t *run, tinker__rec_epoch_t *e,
                            const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f);
+/* No recovery uses the checkpoint any more. 0 or f is filled. */
+int tinker__rec_quarantine(tinker_run_t *run, const char *name, const char *why,
+                           tinker__rec_fault_t *f);
 
 /* --- proof.c -------------------------------------------------------------- */
 
@@ -518,6 +529,22 @@ int tinker__rec_reread_load(tinker_run_t *run, char *why, size_t why_len);
  * there is one. */
 void tinker__rec_reread(tinker_run_t *run);
 void tinker__rec_reread_end(tinker_run_t *run);
+/* --- losses.c ------------------------------------------------------------- */
+
+/* Of a step whose calls have all ended. 0 or f is filled. */
+int tinker__rec_losses(tinker_run_t *run, const tinker__rec_step_t *s,
+                       double loss, tinker__rec_fault_t *f);
+
+/* --- still.c. The run's thread --------------------------------------------
+ */
+
+/* Another model, of this checkpoint; NULL = of nothing, or not known. */
+void tinker__rec_still_begin(tinker_run_t *run, const tinker__rec_ckpt_t *from);
+/* The step was committed. */
+void tinker__rec_still_step(tinker_run_t *run, const tinker__rec_step_t *s,
+                            double loss);
+/* Its checkpoint has a fingerprint. */
+void tinker__rec_still_look(tinker_run_t *run, const tinker__rec_step_t *s);
 
 /* --- watch.c -------------------------------------------------------------- */
 

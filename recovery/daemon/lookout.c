@@ -1,4 +1,4 @@
-/* roster: asks the service for all training runs, a page at a time, and leaves
+/* lookout: asks the service for all training runs, a page at a time, and leaves
  * what it says of each trainer's model in that run's folder (sighting.h), so
  * that a thousand runs make one call a second and not a hundred. What a
  * sighting means decides the run. The daemon's thread, which never waits for an
@@ -37,7 +37,7 @@ static void see(tinker__rec_daemon_t *d, const tinker_training_run_t *row) {
     tinker__rec_trainer_t *t =
         TINKER__CONTAINER(l, tinker__rec_trainer_t, link);
     if (!is_watched(t) || strcmp(t->view.model, row->run_id) != 0) continue;
-    tinker__rec_sighting_t s = {.asked_ms = d->roster.asked_ms,
+    tinker__rec_sighting_t s = {.asked_ms = d->lookout.asked_ms,
                                 .corrupted = row->corrupted != 0};
     memcpy(s.model, t->view.model, sizeof s.model);
     tinker__rec_sighting_write(d->world, &d->mem, t->folder_path, &s);
@@ -46,7 +46,7 @@ static void see(tinker__rec_daemon_t *d, const tinker_training_run_t *row) {
 
 /* Whatever fails, the next round begins at the beginning. */
 static void take(tinker__rec_daemon_t *d) {
-  tinker__rec_roster_t *s = &d->roster;
+  tinker__rec_lookout_t *s = &d->lookout;
   const tinker_training_run_list_t *list;
   int64_t pages = s->offset / PAGE + 1;
   bool more = false;
@@ -61,7 +61,7 @@ static void take(tinker__rec_daemon_t *d) {
 }
 
 static void ask(tinker__rec_daemon_t *d, int64_t now) {
-  tinker__rec_roster_t *s = &d->roster;
+  tinker__rec_lookout_t *s = &d->lookout;
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   tinker_page_t page = TINKER_PAGE_INIT;
   int64_t wait = s->pages > 0 ? ROUND_MS / s->pages : LEAST_MS;
@@ -73,8 +73,8 @@ static void ask(tinker__rec_daemon_t *d, int64_t now) {
   s->next_ms = now + (wait > LEAST_MS ? wait : LEAST_MS);
 }
 
-void tinker__rec_roster_turn(tinker__rec_daemon_t *d) {
-  tinker__rec_roster_t *s = &d->roster;
+void tinker__rec_lookout_turn(tinker__rec_daemon_t *d) {
+  tinker__rec_lookout_t *s = &d->lookout;
   int64_t now = d->world->now_ms(d->world->user);
   if (s->asked && tinker_future_status(s->asked) == TINKER_EAGAIN) return;
   if (s->asked) take(d);
@@ -86,13 +86,13 @@ void tinker__rec_roster_turn(tinker__rec_daemon_t *d) {
   }
 }
 
-int64_t tinker__rec_roster_due(const tinker__rec_daemon_t *d) {
-  const tinker__rec_roster_t *s = &d->roster;
+int64_t tinker__rec_lookout_due(const tinker__rec_daemon_t *d) {
+  const tinker__rec_lookout_t *s = &d->lookout;
   if (!s->asked) return d->beat.client ? s->next_ms : INT64_MAX;
   return d->world->now_ms(d->world->user) + LOOK_MS;
 }
 
-void tinker__rec_roster_end(tinker__rec_daemon_t *d) {
-  tinker_future_cancel(d->roster.asked);
-  d->roster.asked = tinker_future_release(d->roster.asked);
+void tinker__rec_lookout_end(tinker__rec_daemon_t *d) {
+  tinker_future_cancel(d->lookout.asked);
+  d->lookout.asked = tinker_future_release(d->lookout.asked);
 }
