@@ -217,7 +217,8 @@ def sighted(name, rules, times):
 
 def seen_by_a_daemon():
     """What the list shows is asked for at once, and found."""
-    sighted("seen_by_a_daemon", [on(RECORD, "show_corrupted", after=1)], 1000)
+    sighted("seen_by_a_daemon",
+            [on(RECORD, "show_corrupted", after=1, times=1)], 1000)
 
 
 def seen_by_a_daemon_alone():
