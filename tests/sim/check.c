@@ -277,8 +277,8 @@ static const struct {
                   {"I9", sim_check_i9},   {"I10", sim_check_i10},
                   {"I11", sim_check_i11}, {"I12", sim_check_i12},
                   {"I13", sim_check_i13}, {"I14", sim_check_i14},
-                  {"I16", sim_check_i16}, {"I17", sim_check_i17},
-                  {"I19", sim_check_i19}, {"demand", sim_check_demand}};
+                  {"I19", sim_check_i19}, {"I16", sim_check_i16},
+                  {"I17", sim_check_i17}, {"demand", sim_check_demand}};
 
 /* The undisturbed run is the one without steps of the clock. */
 static bool only_clock(const sim_history_t *h) {

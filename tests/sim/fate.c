@@ -199,9 +199,10 @@ static void shape(sim_script_t *s, sim_rng_t *r) {
 
 /* What the run does not see in time, or sees only by steps that it happens to
  * do again: each of these has its own demand, and no place in a mixture. */
-static bool is_silent(const char *name) {
-  static const char *const names[] = {"F09", "F15", "F28", "F29",
-                                      "F30", "F36", "F45"};
+static bool stands_alone(const char *name) {
+  static const char *const names[] = {"F09", "F15", "F28", "F29", "F30",
+                                      "F36", "F39", "F40", "F41", "F42",
+                                      "F45", "F46", "F47"};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     if (strcmp(name, names[i]) == 0) return true;
   }
@@ -219,7 +220,7 @@ static void mixed(sim_script_t *s, sim_rng_t *r) {
     one.action_count = one.fault_count = 0;
     scenario(at)->fill(&one, r);
     bool fits = one.demand.end == SIM_END_DONE && one.demand.same_bits &&
-                !one.demand.damaged && !is_silent(scenario(at)->name) &&
+                !one.demand.damaged && !stands_alone(scenario(at)->name) &&
                 (one.fault_count == 0 || s->fault_count == 0) &&
                 one.trainer.steps == s->trainer.steps;
     if (!fits) continue;
