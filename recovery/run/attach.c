@@ -39,15 +39,24 @@ static bool speaks_of_model(const tinker_error_t *error) {
           tinker_error_category(error) != TINKER_CATEGORY_USER);
 }
 
+/* Does the service not know a request that it has given an id to? Then it has
+ * lost its count of the model's calls, too, and what is sent again under an old
+ * number may be a new call to it. Of a result that it only has dropped it says
+ * 410. */
+static bool has_lost_count(const tinker_error_t *error) {
+  return tinker_error_code(error) == TINKER_ELOST &&
+         tinker_error_http_status(error) == 404;
+}
+
 void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error) {
   int code = tinker_error_code(error);
   memset(f, 0, sizeof *f);
   f->code = code;
   tinker__why(f->why, sizeof f->why, 0, "%s", tinker_error_message(error));
   f->unknown = is_unknown(code) || tinker__rec_is_blind(error);
-  f->resend = code == TINKER_ELOST;
+  f->resend = code == TINKER_ELOST && !has_lost_count(error);
   f->unsure = tinker_error_outcome_is_unknown(error) && code != TINKER_ECLOSED;
-  f->model = speaks_of_model(error);
+  f->model = speaks_of_model(error) || has_lost_count(error);
   f->again = tinker_error_category(error) == TINKER_CATEGORY_USER &&
              !tinker_error_outcome_is_unknown(error) && !f->model &&
              !tinker_error_is_fatal(error) && !tinker__rec_is_blind(error);
@@ -149,11 +158,20 @@ int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,
   return rc == 0 ? tinker__rec_activate(run, e, NULL, f) : rc;
 }
 
+int tinker__rec_heard(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker_future_t *asked = tinker_client_get_capabilities(run->home, NULL);
+  int rc = tinker__rec_ask(run, asked, f);
+  tinker_future_release(asked);
+  f->unsure = false; /* it was a question */
+  return rc != 0 && f->unknown ? rc : 0;
+}
+
 static int start_once(tinker_run_t *run, tinker__rec_fault_t *f) {
   tinker__rec_epoch_t *e = NULL;
   int64_t number;
   char why[TINKER__REC_WHY] = "";
-  int rc = tinker__rec_next_epoch(run, &number, f);
+  int rc = tinker__rec_heard(run, f);
+  if (rc == 0) rc = tinker__rec_next_epoch(run, &number, f);
   if (rc != 0) return rc;
   rc = tinker__rec_epoch_open(run, number, NULL, 0, &e, why, sizeof why);
   if (rc != 0) return local_fault(f, rc, why);
@@ -214,6 +232,27 @@ bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s) {
   }
   pthread_mutex_unlock(&run->lock);
   return moved && parts < s->forward_count;
+}
+
+/* The service has said of the step's optim_step that it has no gradients any
+ * more. */
+static bool is_cleared(const tinker__rec_step_t *s) {
+  const tinker_error_t *error = tinker_future_error(s->optim);
+  return error && strstr(tinker_error_message(error), "gradients cleared");
+}
+
+bool tinker__rec_step_left(tinker_run_t *run, const tinker__rec_step_t *s) {
+  int64_t from = is_cleared(s) ? s->number + 1 : s->number;
+  bool left = false;
+  pthread_mutex_lock(&run->lock);
+  TINKER__LIST_EACH(l, tmp, &run->state.ops) {
+    const tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
+    if (op->step < from || has_failed(op)) continue;
+    left = left || op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD ||
+           op->slot == TINKER__REC_SLOT_OPTIM;
+  }
+  pthread_mutex_unlock(&run->lock);
+  return left;
 }
 
 /* The bytes of one request, as they were sent. */
@@ -550,8 +589,10 @@ int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY] = "";
   bool resend = run->fault.resend;
   int64_t incarnation = run->state.attached + 1;
-  int rc = tinker__rec_epoch_open(run, run->state.epoch, run->state.session,
-                                  incarnation, &e, why, sizeof why);
+  int rc = tinker__rec_heard(run, f);
+  if (rc != 0) return rc;
+  rc = tinker__rec_epoch_open(run, run->state.epoch, run->state.session,
+                              incarnation, &e, why, sizeof why);
   if (rc != 0) return local_fault(f, rc, why);
   rc = note_attach(run, incarnation, e);
   if (rc != 0) {

@@ -241,7 +241,8 @@ static int attempt(tinker_run_t *run, const tinker__rec_ckpt_t *c,
   tinker__rec_epoch_t *e = NULL;
   char why[TINKER__REC_WHY] = "";
   int64_t number, incident = run->state.incident;
-  int rc = tinker__rec_next_epoch(run, &number, f);
+  int rc = tinker__rec_heard(run, f);
+  if (rc == 0) rc = tinker__rec_next_epoch(run, &number, f);
   if (rc == 0) {
     rc = tinker__rec_epoch_open(run, number, NULL, 0, &e, why, sizeof why);
     if (rc != 0) {

@@ -396,6 +396,11 @@ int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f);
 /* Has an optim_step gone without all the forward_backward that the program has
  * called before it? The step's operations have ended. */
 bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s);
+/* Has the model something of this step that has failed, or of one after it that
+ * was sent ahead: gradients, or weights that they have moved? Then it can't be
+ * done again on it, though the service has refused a part. What has not ended
+ * counts, but not what the service says that it has cleared. */
+bool tinker__rec_step_left(tinker_run_t *run, const tinker__rec_step_t *s);
 int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f);
 /* The model of a run that begins at step 1, in a new epoch, and activated. */
 int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,
@@ -405,6 +410,10 @@ int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,
 int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
                          const tinker__rec_ckpt_t *from,
                          tinker__rec_fault_t *f);
+/* Is the service heard? Asked before an attempt, which takes a number and makes
+ * a file: where the key is refused for days that must not add up. 0 also when
+ * it has answered with an error that says something of the model. */
+int tinker__rec_heard(tinker_run_t *run, tinker__rec_fault_t *f);
 /* A number for an epoch that was never used, whatever becomes of it. */
 int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f);

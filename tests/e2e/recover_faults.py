@@ -138,6 +138,9 @@ HEALED = {
     # The service refuses such gradients, and says that it has cleared them.
     "F25_not_finite": ([], ["poison", 7, "fresh", 1], 0, 0),
     "F25_strict_gate": ([], ["poison", 7, "fresh", 1, "strict", 1], 1, 0),
+    # Those after it have been carried out.
+    "F25_not_finite_ahead": ([], ["poison", 7, "fresh", 1, "ahead", 3], 1,
+                             EVERY + 3),
     # A step went wrong and nobody saw it, until the steps behind it were done
     # again: two models of two checkpoints against what was journaled.
     "F29_ignored": ([{"endpoint": OPT, "nth": 7, "act": "ignore"},
