@@ -4,67 +4,6 @@
 
 #include "run/run.h"
 
-/* --- Faults --------------------------------------------------------------- */
-
-/* Nothing is known of the service: neither healthy nor lost. */
-static bool is_unknown(int code) {
-  return code == TINKER_ECONNECT || code == TINKER_ETRANSPORT ||
-         code == TINKER_ETLS || code == TINKER_EBILLING ||
-         code == TINKER_EAUTH || code == TINKER_ETIMEDOUT ||
-         code == TINKER_ECANCELED || code == TINKER_ECLOSED ||
-         code == TINKER_ENOMEM || code == TINKER_ERANDOM;
-}
-
-bool tinker__rec_is_blind(const tinker_error_t *error) {
-  int code = tinker_error_code(error);
-  int status = tinker_error_http_status(error);
-  return code == TINKER_ECONNECT || code == TINKER_ETRANSPORT ||
-         code == TINKER_ETLS || code == TINKER_EBILLING ||
-         code == TINKER_EAUTH || code == TINKER_EPROTO ||
-         code == TINKER_EJSON || status >= 500 || status == 429 ||
-         status == 408 || status == 403;
-}
-
-/* Does the error say that the remote model can't be trusted? The client gives
- * its handle up, too, where nobody has answered it for long, and then says so
- * of every later call: the model may be well, and another handle shows it. */
-static bool speaks_of_model(const tinker_error_t *error) {
-  int code = tinker_error_code(error);
-  bool handle_only =
-      code == TINKER_EFATAL && !tinker_error_outcome_is_unknown(error);
-  if (tinker__rec_is_blind(error)) return false;
-  return (tinker_error_needs_recovery(error) && !handle_only) ||
-         code == TINKER_ESESSION || code == TINKER_ENOENT ||
-         (code == TINKER_ESERVER &&
-          tinker_error_category(error) != TINKER_CATEGORY_USER);
-}
-
-void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error) {
-  int code = tinker_error_code(error);
-  memset(f, 0, sizeof *f);
-  f->code = code;
-  tinker__why(f->why, sizeof f->why, 0, "%s", tinker_error_message(error));
-  f->unknown = is_unknown(code) || tinker__rec_is_blind(error);
-  f->resend = code == TINKER_ELOST;
-  f->unsure = tinker_error_outcome_is_unknown(error) && code != TINKER_ECLOSED;
-  f->model = speaks_of_model(error);
-  f->again = tinker_error_category(error) == TINKER_CATEGORY_USER &&
-             !tinker_error_outcome_is_unknown(error) && !f->model &&
-             !tinker_error_is_fatal(error) && !tinker__rec_is_blind(error);
-}
-
-int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f) {
-  int rc = tinker_future_wait(future, -1);
-  if (rc == 0) return 0;
-  if (tinker_future_error(future)) {
-    tinker__rec_fault_of(f, tinker_future_error(future));
-  } else { /* it could not be waited for */
-    *f = (tinker__rec_fault_t){.code = rc, .unknown = true};
-    tinker__why(f->why, sizeof f->why, 0, "%s", tinker_code_text(rc));
-  }
-  return rc;
-}
-
 static int local_fault(tinker__rec_fault_t *f, int code, const char *why) {
   *f = (tinker__rec_fault_t){.code = code, .unknown = true};
   tinker__why(f->why, sizeof f->why, 0, "%s", why);
@@ -149,11 +88,20 @@ int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,
   return rc == 0 ? tinker__rec_activate(run, e, NULL, f) : rc;
 }
 
+int tinker__rec_heard(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker_future_t *asked = tinker_client_get_capabilities(run->home, NULL);
+  int rc = tinker__rec_ask(run, asked, f);
+  tinker_future_release(asked);
+  f->unsure = false; /* it was a question */
+  return rc != 0 && f->unknown ? rc : 0;
+}
+
 static int start_once(tinker_run_t *run, tinker__rec_fault_t *f) {
   tinker__rec_epoch_t *e = NULL;
   int64_t number;
   char why[TINKER__REC_WHY] = "";
-  int rc = tinker__rec_next_epoch(run, &number, f);
+  int rc = tinker__rec_heard(run, f);
+  if (rc == 0) rc = tinker__rec_next_epoch(run, &number, f);
   if (rc != 0) return rc;
   rc = tinker__rec_epoch_open(run, number, NULL, 0, &e, why, sizeof why);
   if (rc != 0) return local_fault(f, rc, why);
@@ -213,6 +161,27 @@ bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s) {
   }
   pthread_mutex_unlock(&run->lock);
   return moved && parts < s->forward_count;
+}
+
+/* The service has said of the step's optim_step that it has no gradients any
+ * more. */
+static bool is_cleared(const tinker__rec_step_t *s) {
+  const tinker_error_t *error = tinker_future_error(s->optim);
+  return error && strstr(tinker_error_message(error), "gradients cleared");
+}
+
+bool tinker__rec_step_left(tinker_run_t *run, const tinker__rec_step_t *s) {
+  int64_t from = is_cleared(s) ? s->number + 1 : s->number;
+  bool left = false;
+  pthread_mutex_lock(&run->lock);
+  TINKER__LIST_EACH(l, tmp, &run->state.ops) {
+    const tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
+    if (op->step < from || has_failed(op)) continue;
+    left = left || op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD ||
+           op->slot == TINKER__REC_SLOT_OPTIM;
+  }
+  pthread_mutex_unlock(&run->lock);
+  return left;
 }
 
 /* The bytes of one request, as they were sent. */
@@ -549,8 +518,10 @@ int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY] = "";
   bool resend = run->fault.resend;
   int64_t incarnation = run->state.attached + 1;
-  int rc = tinker__rec_epoch_open(run, run->state.epoch, run->state.session,
-                                  incarnation, &e, why, sizeof why);
+  int rc = tinker__rec_heard(run, f);
+  if (rc != 0) return rc;
+  rc = tinker__rec_epoch_open(run, run->state.epoch, run->state.session,
+                              incarnation, &e, why, sizeof why);
   if (rc != 0) return local_fault(f, rc, why);
   rc = note_attach(run, incarnation, e);
   if (rc != 0) {

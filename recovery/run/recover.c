@@ -47,6 +47,7 @@ static int stop(tinker_run_t *run, const char *why, tinker__rec_fault_t *f) {
   int rc = note(run, TINKER__REC_INC_STOP, run->state.committed, &facts, f);
   if (rc != 0) return rc;
   tinker__rec_say(run, "stopped", run->state.committed, &facts);
+  tinker__rec_retain_hold(run);
   pthread_mutex_lock(&run->lock);
   tinker__rec_run_move(run, TINKER__REC_RUN_STOPPED);
   pthread_mutex_unlock(&run->lock);
@@ -240,7 +241,8 @@ static int attempt(tinker_run_t *run, const tinker__rec_ckpt_t *c,
   tinker__rec_epoch_t *e = NULL;
   char why[TINKER__REC_WHY] = "";
   int64_t number, incident = run->state.incident;
-  int rc = tinker__rec_next_epoch(run, &number, f);
+  int rc = tinker__rec_heard(run, f);
+  if (rc == 0) rc = tinker__rec_next_epoch(run, &number, f);
   if (rc == 0) {
     rc = tinker__rec_epoch_open(run, number, NULL, 0, &e, why, sizeof why);
     if (rc != 0) {
@@ -334,6 +336,14 @@ static const char *give_up(const tinker_run_t *run, const tinker__rec_ckpt_t *c,
                 (long long)run->state.progress);
     return why;
   }
+  int64_t back = run->state.committed - (c ? c->step : 0);
+  if (c && run->ruled.max_rollback && back > run->ruled.max_rollback) {
+    tinker__why(why, why_len, 0,
+                "the newest checkpoint that is left is %lld steps back, and "
+                "resume.max_rollback_steps is %lld",
+                (long long)back, (long long)run->ruled.max_rollback);
+    return why;
+  }
   if (c) return NULL;
   if (tinker__list_empty(&run->state.ckpts)) {
     return run->options.allow_step_zero
@@ -362,11 +372,21 @@ static void settle_clean(tinker_run_t *run) {
   tinker__rec_step_free(run, s);
 }
 
-static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
+static const char *retired(const tinker_run_t *run,
+                           const tinker__rec_fault_t *f, char *why,
+                           size_t why_len) {
+  tinker__why(why, why_len, 0,
+              "the service does not offer the base model %s any more (%s): "
+              "train on where it is offered, or begin a run of another model; "
+              "the checkpoints are kept",
+              run->plan.base_model, f->why);
+  return why;
+}
+
+static int go_back(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY];
   tinker__rec_epoch_t *old = run->epoch;
-  int rc = open_incident(run, f);
-  if (rc != 0) return rc;
+  int rc = 0;
   settle_clean(run);
   tinker__rec_ckpt_t *from = run->fault.unproven ? origin(run) : NULL;
   if (old) tinker__rec_epoch_end(old);
@@ -383,9 +403,23 @@ static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
       rc = 0; /* nothing speaks against the checkpoint: the next attempt */
       continue;
     }
-    if (f->unknown || !c) return rc;
+    if (f->unknown) return rc;
+    if (tinker__rec_retired(run)) {
+      return stop(run, retired(run, f, why, sizeof why), f);
+    }
+    if (!c) return rc;
     rc = tinker__rec_quarantine(run, c->name, f->why, f);
   }
+  return rc;
+}
+
+static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker__rec_lock_t turn;
+  int rc = open_incident(run, f);
+  if (rc == 0) rc = tinker__rec_turn_take(run, &turn, f);
+  if (rc != 0) return rc;
+  rc = go_back(run, f);
+  tinker__rec_turn_end(&turn);
   return rc;
 }
 

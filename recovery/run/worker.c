@@ -110,6 +110,14 @@ typedef struct {
   bool known;
 } loss_t;
 
+/* What became of the other parts of a step that has failed decides, too. */
+static void await_rest(const tinker__rec_step_t *s) {
+  for (size_t i = 0; i < s->forward_count; i++) {
+    tinker_future_wait(s->forward[i], -1);
+  }
+  tinker_future_wait(s->optim, -1);
+}
+
 /* Its futures, in the order in which they end. The loss is not
  * known if the service sends none, which says nothing of the model. */
 static int await_step(tinker_run_t *run, tinker__rec_step_t *s, loss_t *loss,
@@ -124,9 +132,12 @@ static int await_step(tinker_run_t *run, tinker__rec_step_t *s, loss_t *loss,
     }
     loss->sum += one;
   }
-  if (rc == 0) return tinker__rec_await(s->optim, f);
-  tinker_future_wait(s->optim, -1); /* what became of it decides, too */
-  if (!f->model && tinker__rec_step_is_torn(run, s)) {
+  if (rc == 0) rc = tinker__rec_await(s->optim, f);
+  if (rc == 0) return 0;
+  await_rest(s);
+  bool torn = tinker__rec_step_is_torn(run, s) ||
+              (f->again && tinker__rec_step_left(run, s));
+  if (!f->model && torn) {
     f->model = true;
     f->again = false;
   }
@@ -285,6 +296,18 @@ static int not_stayed(const tinker_run_t *run, tinker__rec_fault_t *f) {
                      run->reread.why);
 }
 
+/* What was under way is journaled; a step begins once there is room again. */
+static int check_room(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  if (!atomic_load(&run->reserve.given)) return 0;
+  f->code = tinker__rec_reserve_refill(&run->reserve, f->why, sizeof f->why);
+  if (f->code == 0) return 0;
+  f->unknown = true;
+  facts.why = tinker__str(f->why);
+  tinker__rec_say(run, "disk_full", run->state.committed, &facts);
+  return f->code;
+}
+
 /* A model that the monitor has found untrustworthy is given up, also by a
  * process that comes later; an incident that has begun goes on as it is. */
 static void heed_monitor(tinker_run_t *run) {
@@ -343,7 +366,7 @@ static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
     tinker__rec_phase_t phase = look(run, f);
     if (phase == TINKER__REC_RUN_READY) {
       tinker__rec_orphans(run);
-      return 0;
+      return check_room(run, f);
     }
     if (phase == TINKER__REC_RUN_STOPPED) return f->code;
     if (!run->surveyed) {

@@ -527,6 +527,8 @@ FAULTS = [
      dict(fault="APPLY_TWICE", nth=3)),
     (dict(endpoint="optim_step", nth=1, act="keep_gradients"),
      dict(fault="KEEP_GRADIENTS")),
+    (dict(endpoint="optim_step", nth=2, act="ignore"),
+     dict(fault="IGNORE_UPDATE", nth=2)),
     (dict(endpoint="save_weights", nth=2, act="save_old"),
      dict(fault="SAVE_OLD", nth=2)),
     (dict(endpoint="save_weights", nth=2, act="expire", ms=1),

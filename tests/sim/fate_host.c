@@ -211,6 +211,11 @@ static void f86(sim_script_t *s, sim_rng_t *r) {
 static void f87(sim_script_t *s, sim_rng_t *r) {
   blind(s, r, SIM_ACT_STATUS, 401, sim_pick(r, 1, 120) * SIM_MINUTE);
   s->trainer.again_ms = SIM_MINUTE;
+  if (sim_rng_chance(r, 2)) return;
+  /* Perhaps while another model is made: that takes no attempts. */
+  int64_t steps = s->actions[0].n / s->trainer.pause_ms;
+  sim_go_wrong(s, SIM_BUG_CORRUPT, 1 + steps * (s->trainer.parts + 1), 1);
+  sim_demand_may_go_back(s, 1);
 }
 
 static void f88(sim_script_t *s, sim_rng_t *r) {
