@@ -266,7 +266,7 @@ int main(int argc, char **argv) {
   }
   int made = atomic_load(&syncs) - before;
   tinker_run_release(run);
-  reopen(folder, service.url, 20);
+  reopen(folder, service.url, steps < 100 ? 3 : 200);
   print_all(made, run_steps.n);
   tinker_trainer_release(trainer);
   tinker_client_release(client);

@@ -160,8 +160,8 @@ typedef struct tinker_run_options_s {
   const char *name; /* of the run: 1 to 64 of [A-Za-z0-9_-]; required */
   const tinker_run_plan_t *plan; /* required */
   /* For the clients of the run; NULL (default) = all defaults. mode must be
-   * background, seams and adopt NULL, metadata empty. What its callbacks use
-   * must live as long as the run. */
+   * background, seams and adopt NULL, metadata empty. Its allocator is the
+   * run's too. What its callbacks use must live as long as the run. */
   const tinker_client_options_t *client;
   uint32_t allow;    /* bits of TINKER_PLAN_*; default 0 */
   int32_t reserved0; /* 0 */
@@ -269,6 +269,19 @@ typedef struct tinker_run_step_s {
 /* Opens a run, or makes it: reads its journal, and locks its folder. Nothing is
  * sent before tinker_run_next(). A run that was stopped or has all its steps
  * opens too: tinker_run_next() says so.
+ *
+ * The environment variable TINKER_RUN_POLICY is an operator's word, which goes
+ * before the options: the text of a policy file (docs/recovery-policy.md),
+ * whose `defaults` hold for the run. tinker-recoverd sets it for its trainers.
+ * What stands in for an option (gate, watch_ms, checkpoint_every, ttl_seconds,
+ * keep_last, delete_delay_ms, allow_step_zero, attempts) does so only if the
+ * text has the key; what is the daemon's is not looked at. A text with a fault,
+ * or a key that is not honoured, is refused (TINKER_EINVAL, with its place).
+ *
+ * The run keeps a file `reserve` of 1 MiB in its folder, or as large as
+ * limits.disk_reserve says. When a record finds no room on the disk it is given
+ * up: what is under way ends and is journaled, and tinker_run_next() ends with
+ * TINKER_EIO until there is room for it again.
  * out: receives a reference owned by the caller; untouched on failure. options:
  * borrowed, copied. error: receives the reason, see tinker_error_t; may be
  * NULL. Returns 0, TINKER_EINVAL (an option, of the plan or a client too),

@@ -26,6 +26,8 @@ typedef struct tinker__rec_spec_s {
   char *const *hook; /* a program and its arguments; empty = there is none */
   int64_t hook_on;   /* bits of TINKER__REC_NOTIFY_* (policy.h) */
   int64_t hook_ms;   /* its time */
+  /* "TINKER_RUN_POLICY=..." for its processes; NULL = what the daemon has. */
+  const char *run_policy;
 } tinker__rec_spec_t;
 
 typedef struct tinker__rec_daemon_s tinker__rec_daemon_t;
@@ -163,10 +165,12 @@ int64_t tinker__rec_watchdog_ms(tinker__rec_daemon_t *d);
 
 /* --- env.c ---------------------------------------------------------------- */
 
-/* The daemon's environment without what is not allowed: a list that is freed
- * as one block. NULL = no memory. */
+/* The daemon's environment without what is not allowed, and `own` (NULL = none)
+ * in the place of the variable that it sets: a list that is freed as one block.
+ * NULL = no memory. */
 char **tinker__rec_env_pick(tinker__mem_t *mem, char *const *environment,
-                            const char *const *allow, size_t n);
+                            const char *const *allow, size_t n,
+                            const char *own);
 
 /* --- daemon.c: all of them ------------------------------------------------ */
 

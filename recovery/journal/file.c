@@ -377,9 +377,26 @@ static int open_db(tinker__rec_file_t *f, const tinker__rec_file_spec_t *spec,
   if (rc == 0 && spec->relaxed) {
     rc = tinker__db_exec(f->db, "PRAGMA synchronous=NORMAL", why, why_len);
   }
+  /* A writer whose sync has failed may have left what is in memory alone, as
+   * if it were on the disk (F71): it is written anew before anything hangs on
+   * it. */
+  if (rc == 0) {
+    rc =
+        tinker__db_exec(f->db, "PRAGMA wal_checkpoint(TRUNCATE)", why, why_len);
+  }
   if (rc == 0) rc = make_own(f, &r);
-  if (rc == 0) rc = tinker__db_start(f->db);
-  return rc;
+  if (rc != 0) return rc;
+  const tinker__db_watch_t watch = {.full = spec->full, .user = spec->room};
+  tinker__db_watch(f->db, &watch);
+  return tinker__db_start(f->db);
+}
+
+/* Whether room was made for a file that could not be opened without. */
+static bool make_room(const tinker__rec_file_spec_t *spec,
+                      const tinker__db_t *db, int rc) {
+  bool full = rc == TINKER_EIO && (db ? tinker__db_is_full(db)
+                                      : errno == ENOSPC || errno == EDQUOT);
+  return full && spec->full && spec->full(spec->room);
 }
 
 /* The lineage stands in a statement and in names of files. */
@@ -395,7 +412,9 @@ int tinker__rec_file_open(tinker__rec_file_t **out,
                           const tinker__rec_file_spec_t *spec, char *why,
                           size_t why_len) {
   int rc = check_lineage(spec->lineage, why, why_len);
-  if (rc == 0) rc = make_file(spec, why, why_len);
+  if (rc != 0) return rc;
+  rc = make_file(spec, why, why_len);
+  if (make_room(spec, NULL, rc)) rc = make_file(spec, why, why_len);
   if (rc != 0) return rc;
   tinker__rec_file_t *f = tinker__mem_zalloc(spec->mem, sizeof *f);
   if (!f) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
@@ -407,6 +426,11 @@ int tinker__rec_file_open(tinker__rec_file_t **out,
   pthread_mutex_init(&f->lock, NULL);
   rc = tinker__sha256_new(&f->sha, f->mem);
   if (rc == 0) rc = open_db(f, spec, why, why_len);
+  if (make_room(spec, f->db, rc)) {
+    tinker__db_free(f->db);
+    f->db = NULL;
+    rc = open_db(f, spec, why, why_len);
+  }
   if (rc != 0) {
     tinker__rec_file_close(f);
     return rc;

@@ -50,6 +50,10 @@ typedef struct tinker__rec_file_spec_s {
   bool own; /* of a reader: nobody else works on the file, so what a writer that
                was killed has left half done may be rolled back */
   atomic_bool *failed; /* set when a record can't be written; may be NULL */
+  /* The disk is full. True: there may be room now, and what failed is tried
+   * once more. On the file's thread, or that which opens it. May be NULL. */
+  bool (*full)(void *room);
+  void *room;
   tinker__rec_each_cb each; /* may be NULL */
   void *user;
   /* What was read before, and is not read again; NULL or id 0 = nothing. */

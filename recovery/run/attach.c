@@ -4,76 +4,6 @@
 
 #include "run/run.h"
 
-/* --- Faults --------------------------------------------------------------- */
-
-/* Nothing is known of the service: neither healthy nor lost. */
-static bool is_unknown(int code) {
-  return code == TINKER_ECONNECT || code == TINKER_ETRANSPORT ||
-         code == TINKER_ETLS || code == TINKER_EBILLING ||
-         code == TINKER_EAUTH || code == TINKER_ETIMEDOUT ||
-         code == TINKER_ECANCELED || code == TINKER_ECLOSED ||
-         code == TINKER_ENOMEM || code == TINKER_ERANDOM;
-}
-
-bool tinker__rec_is_blind(const tinker_error_t *error) {
-  int code = tinker_error_code(error);
-  int status = tinker_error_http_status(error);
-  return code == TINKER_ECONNECT || code == TINKER_ETRANSPORT ||
-         code == TINKER_ETLS || code == TINKER_EBILLING ||
-         code == TINKER_EAUTH || code == TINKER_EPROTO ||
-         code == TINKER_EJSON || status >= 500 || status == 429 ||
-         status == 408 || status == 403;
-}
-
-/* Does the error say that the remote model can't be trusted? The client gives
- * its handle up, too, where nobody has answered it for long, and then says so
- * of every later call: the model may be well, and another handle shows it. */
-static bool speaks_of_model(const tinker_error_t *error) {
-  int code = tinker_error_code(error);
-  bool handle_only =
-      code == TINKER_EFATAL && !tinker_error_outcome_is_unknown(error);
-  if (tinker__rec_is_blind(error)) return false;
-  return (tinker_error_needs_recovery(error) && !handle_only) ||
-         code == TINKER_ESESSION || code == TINKER_ENOENT ||
-         (code == TINKER_ESERVER &&
-          tinker_error_category(error) != TINKER_CATEGORY_USER);
-}
-
-/* Does the service not know a request that it has given an id to? Then it has
- * lost its count of the model's calls, too, and what is sent again under an old
- * number may be a new call to it. Of a result that it only has dropped it says
- * 410. */
-static bool has_lost_count(const tinker_error_t *error) {
-  return tinker_error_code(error) == TINKER_ELOST &&
-         tinker_error_http_status(error) == 404;
-}
-
-void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error) {
-  int code = tinker_error_code(error);
-  memset(f, 0, sizeof *f);
-  f->code = code;
-  tinker__why(f->why, sizeof f->why, 0, "%s", tinker_error_message(error));
-  f->unknown = is_unknown(code) || tinker__rec_is_blind(error);
-  f->resend = code == TINKER_ELOST && !has_lost_count(error);
-  f->unsure = tinker_error_outcome_is_unknown(error) && code != TINKER_ECLOSED;
-  f->model = speaks_of_model(error) || has_lost_count(error);
-  f->again = tinker_error_category(error) == TINKER_CATEGORY_USER &&
-             !tinker_error_outcome_is_unknown(error) && !f->model &&
-             !tinker_error_is_fatal(error) && !tinker__rec_is_blind(error);
-}
-
-int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f) {
-  int rc = tinker_future_wait(future, -1);
-  if (rc == 0) return 0;
-  if (tinker_future_error(future)) {
-    tinker__rec_fault_of(f, tinker_future_error(future));
-  } else { /* it could not be waited for */
-    *f = (tinker__rec_fault_t){.code = rc, .unknown = true};
-    tinker__why(f->why, sizeof f->why, 0, "%s", tinker_code_text(rc));
-  }
-  return rc;
-}
-
 static int local_fault(tinker__rec_fault_t *f, int code, const char *why) {
   *f = (tinker__rec_fault_t){.code = code, .unknown = true};
   tinker__why(f->why, sizeof f->why, 0, "%s", why);
@@ -212,7 +142,8 @@ static bool is_refused(const tinker__rec_op_t *op) {
   return true;
 }
 
-bool tinker__rec_op_has_failed(const tinker__rec_op_t *op) {
+/* Has a part of it failed, whoever has said so, and how? */
+static bool has_failed(const tinker__rec_op_t *op) {
   for (size_t i = 0; i < op->request_count; i++) {
     if (op->requests[i].state == TINKER__REC_REQUEST_FAILED) return true;
   }
@@ -225,7 +156,7 @@ bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s) {
   pthread_mutex_lock(&run->lock);
   TINKER__LIST_EACH(l, tmp, &run->state.ops) {
     const tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
-    if (op->step != s->number || tinker__rec_op_has_failed(op)) continue;
+    if (op->step != s->number || has_failed(op)) continue;
     if (op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD) parts++;
     if (op->slot == TINKER__REC_SLOT_OPTIM) moved = true;
   }
@@ -394,7 +325,7 @@ static bool is_half_done(const tinker_run_t *run, const tinker__rec_op_t *op) {
       op->slot != TINKER__REC_SLOT_OPTIM) {
     return false;
   }
-  return tinker__rec_op_has_failed(op);
+  return has_failed(op);
 }
 
 /* Has an operation failed after the service had accepted some of it? One that

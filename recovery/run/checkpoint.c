@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "keep/interval.h"
 #include "run/run.h"
 
 static int64_t boot_ms(const tinker_run_t *run) {
@@ -12,8 +11,7 @@ static int64_t boot_ms(const tinker_run_t *run) {
 }
 
 static bool is_time(const tinker_run_t *run) {
-  const tinker__rec_interval_t usual = TINKER__REC_INTERVAL_INIT;
-  int64_t least = tinker__rec_interval(&usual, run->save_cost_ms);
+  int64_t least = tinker__rec_interval(&run->ruled.interval, run->save_cost_ms);
   return boot_ms(run) - run->saved_ms >= least;
 }
 

@@ -14,6 +14,9 @@ static int open_file(tinker__rec_epoch_t *e, char *why, size_t why_len) {
                                   .world = run->world,
                                   .path = path,
                                   .failed = &run->unwritten,
+                                  .full = tinker__rec_reserve_give,
+                                  .room = &run->reserve,
+                                  .relaxed = run->ruled.relaxed,
                                   .lineage = run->options.name,
                                   .epoch = e->number};
   int rc = tinker__rec_folder_file(&folder, e->number, path, why, why_len);

@@ -33,7 +33,9 @@ typedef enum {
 } redone_t;
 
 static bool is_near(const tinker_run_t *run, double loss, double before) {
-  double bound = 6 * run->noise * fmax(1, fabs(before));
+  double tolerance =
+      run->ruled.tolerance < 0 ? 6 * run->noise : run->ruled.tolerance;
+  double bound = tolerance * fmax(1, fabs(before));
   return loss == before || fabs(loss - before) <= bound;
 }
 

@@ -151,6 +151,7 @@ static int take_options(tinker_run_t *run, const tinker_run_options_t *given,
   int rc = tinker__options_take(o, sizeof *o, &defaults, given, "run_options",
                                 why, why_len);
   if (rc == 0) rc = check(o, why, why_len);
+  if (rc == 0) rc = tinker__rec_ruled_take(run, why, why_len);
   if (rc == 0) rc = tinker__rec_plan_take(run, o->plan, why, why_len);
   if (rc == 0) rc = take_client(run, o->client, why, why_len);
   if (rc != 0) return rc;
@@ -192,6 +193,9 @@ static int open_supervisor(tinker_run_t *run, char *why, size_t why_len) {
                                   .world = run->world,
                                   .path = path,
                                   .failed = &run->unwritten,
+                                  .full = tinker__rec_reserve_give,
+                                  .room = &run->reserve,
+                                  .relaxed = run->ruled.relaxed,
                                   .lineage = run->options.name,
                                   .epoch = 0};
   int rc = tinker__rec_reread_load(run, why, why_len);
@@ -242,11 +246,14 @@ static int open_home(tinker_run_t *run, char *why, size_t why_len) {
 
 static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
                     char *why, size_t why_len) {
-  const tinker__rec_detect_policy_t usual = TINKER__REC_DETECT_POLICY_INIT;
   int rc = take_options(run, options, why, why_len);
   if (rc == 0) rc = make_dirs(run, why, why_len);
   if (rc == 0) {
     rc = tinker__rec_lock_take(&run->lock_file, run->lock_path, why, why_len);
+  }
+  if (rc == 0) {
+    rc = tinker__rec_reserve_make(&run->reserve, run->world, run->dir,
+                                  run->ruled.reserve_bytes, why, why_len);
   }
   if (rc == 0) rc = open_supervisor(run, why, why_len);
   if (rc == 0) rc = settle_plan(run, why, why_len);
@@ -255,7 +262,9 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
     if (rc != 0) tinker__why(why, why_len, rc, "%s", tinker_code_text(rc));
   }
   if (rc == 0) rc = open_home(run, why, why_len);
-  if (rc == 0) rc = tinker__rec_detect_new(&run->detect, &run->mem, &usual);
+  if (rc == 0) {
+    rc = tinker__rec_detect_new(&run->detect, &run->mem, &run->ruled.detect);
+  }
   if (rc != 0) return rc;
   run->next_op = run->state.last_op;
   run->opened_wall_ms = run->world->wall_ms(run->world->user);
@@ -352,9 +361,27 @@ static void init_wake(tinker_run_t *run) {
   pthread_condattr_destroy(&attr);
 }
 
-static tinker_run_t *make_run(void) {
+/* That of the client's options; NULL = the C library's. Options that can't be
+ * read are refused later. */
+static const tinker_allocator_t *
+allocator_of(const tinker_run_options_t *given) {
+  tinker_run_options_t o;
+  tinker_client_options_t c;
+  const tinker_run_options_t run_defaults = TINKER_RUN_OPTIONS_INIT;
+  const tinker_client_options_t client_defaults = TINKER_CLIENT_OPTIONS_INIT;
+  if (tinker__options_take(&o, sizeof o, &run_defaults, given, "", NULL, 0) ||
+      tinker__options_take(&c, sizeof c, &client_defaults, o.client, "", NULL,
+                           0)) {
+    return NULL;
+  }
+  const tinker_allocator_t *a = c.allocator;
+  bool whole = a && a->malloc_fn && a->calloc_fn && a->realloc_fn && a->free_fn;
+  return whole ? a : NULL;
+}
+
+static tinker_run_t *make_run(const tinker_allocator_t *allocator) {
   tinker__mem_t mem;
-  tinker__mem_init(&mem, NULL, 0);
+  tinker__mem_init(&mem, allocator, 0);
   tinker_run_t *run = tinker__mem_zalloc(&mem, sizeof *run);
   if (!run) return NULL;
   run->mem = mem;
@@ -381,7 +408,7 @@ int tinker_run_open(tinker_run_t **out, const tinker_run_options_t *options,
     return tinker__error_give(error, TINKER_EINVAL, "%s is NULL",
                               out ? "options" : "out");
   }
-  tinker_run_t *run = make_run();
+  tinker_run_t *run = make_run(allocator_of(options));
   if (!run) return tinker__error_give(error, TINKER_ENOMEM, "%s", "");
   int rc = open_run(run, options, why, sizeof why);
   if (rc != 0) {

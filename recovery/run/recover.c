@@ -47,6 +47,7 @@ static int stop(tinker_run_t *run, const char *why, tinker__rec_fault_t *f) {
   int rc = note(run, TINKER__REC_INC_STOP, run->state.committed, &facts, f);
   if (rc != 0) return rc;
   tinker__rec_say(run, "stopped", run->state.committed, &facts);
+  tinker__rec_retain_hold(run);
   pthread_mutex_lock(&run->lock);
   tinker__rec_run_move(run, TINKER__REC_RUN_STOPPED);
   pthread_mutex_unlock(&run->lock);
@@ -274,30 +275,6 @@ static int again(tinker_run_t *run) {
   return 0;
 }
 
-/* Was something of a later step taken, whose calls were sent before it was
- * known that this one is refused? Then the model has that without this one. No
- * call is made any more; those that were made are waited for. */
-static bool has_gone_on(tinker_run_t *run) {
-  int64_t refused = run->state.committed + 1;
-  bool gone = false;
-  TINKER__LIST_EACH(l, tmp, &run->steps) {
-    tinker__rec_step_t *s = TINKER__CONTAINER(l, tinker__rec_step_t, link);
-    for (size_t i = 0; i < s->forward_count; i++) {
-      tinker_future_wait(s->forward[i], -1);
-    }
-    if (s->optim) tinker_future_wait(s->optim, -1);
-  }
-  pthread_mutex_lock(&run->lock);
-  TINKER__LIST_EACH(l, tmp, &run->state.ops) {
-    const tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
-    bool trains = op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD ||
-                  op->slot == TINKER__REC_SLOT_OPTIM;
-    gone |= trains && op->step > refused && !tinker__rec_op_has_failed(op);
-  }
-  pthread_mutex_unlock(&run->lock);
-  return gone;
-}
-
 /* What the service refuses in every process it refuses on every model. */
 static int refused(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY];
@@ -335,6 +312,14 @@ static const char *give_up(const tinker_run_t *run, const tinker__rec_ckpt_t *c,
                 (long long)run->state.progress);
     return why;
   }
+  int64_t back = run->state.committed - (c ? c->step : 0);
+  if (c && run->ruled.max_rollback && back > run->ruled.max_rollback) {
+    tinker__why(why, why_len, 0,
+                "the newest checkpoint that is left is %lld steps back, and "
+                "resume.max_rollback_steps is %lld",
+                (long long)back, (long long)run->ruled.max_rollback);
+    return why;
+  }
   if (c) return NULL;
   if (tinker__list_empty(&run->state.ckpts)) {
     return run->options.allow_step_zero
@@ -363,11 +348,21 @@ static void settle_clean(tinker_run_t *run) {
   tinker__rec_step_free(run, s);
 }
 
-static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
+static const char *retired(const tinker_run_t *run,
+                           const tinker__rec_fault_t *f, char *why,
+                           size_t why_len) {
+  tinker__why(why, why_len, 0,
+              "the service does not offer the base model %s any more (%s): "
+              "train on where it is offered, or begin a run of another model; "
+              "the checkpoints are kept",
+              run->plan.base_model, f->why);
+  return why;
+}
+
+static int go_back(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY];
   tinker__rec_epoch_t *old = run->epoch;
-  int rc = open_incident(run, f);
-  if (rc != 0) return rc;
+  int rc = 0;
   settle_clean(run);
   tinker__rec_ckpt_t *from = run->fault.unproven ? origin(run) : NULL;
   if (old) tinker__rec_epoch_end(old);
@@ -384,18 +379,28 @@ static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
       rc = 0; /* nothing speaks against the checkpoint: the next attempt */
       continue;
     }
-    if (f->unknown || !c) return rc;
+    if (f->unknown) return rc;
+    if (tinker__rec_retired(run)) {
+      return stop(run, retired(run, f, why, sizeof why), f);
+    }
+    if (!c) return rc;
     rc = tinker__rec_quarantine(run, c->name, f->why, f);
   }
   return rc;
 }
 
+static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker__rec_lock_t turn;
+  int rc = open_incident(run, f);
+  if (rc == 0) rc = tinker__rec_turn_take(run, &turn, f);
+  if (rc != 0) return rc;
+  rc = go_back(run, f);
+  tinker__rec_turn_end(&turn);
+  return rc;
+}
+
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f) {
   int most = run->options.attempts;
-  if (run->fault.again && has_gone_on(run)) {
-    run->fault.again = false;
-    run->fault.model = true;
-  }
   if (run->fault.again && run->again < most) return again(run);
   if (run->fault.again) return refused(run, f);
   if (!run->fault.model && !run->state.incident && run->reattached < most) {

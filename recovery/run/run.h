@@ -28,6 +28,9 @@
 #include "journal/lock.h"
 #include "keep/keep.h"
 #include "prove/probe.h"
+#include "run/chores.h"
+#include "run/reserve.h"
+#include "run/ruled.h"
 
 #define TINKER__REC_WHY 512          /* bytes of a sentence */
 #define TINKER__REC_ID_LEN 32        /* digits of a lineage and of a nonce */
@@ -78,49 +81,6 @@ typedef struct tinker__rec_made_s {
   unsigned char batch[TINKER__SHA256_LEN];
   char name[TINKER__REC_MAX_NAME];
 } tinker__rec_made_t;
-
-#define TINKER__REC_CHORES 4 /* under way at once */
-#define TINKER__REC_LATER 8
-
-/* What is under way for a checkpoint at the service. */
-typedef struct tinker__rec_chore_s {
-  tinker_future_t *future; /* NULL = it is free */
-  tinker__rec_keep_kind_t kind;
-  char name[TINKER__REC_MAX_NAME];
-  int64_t expires_ms; /* of a new time to live */
-} tinker__rec_chore_t;
-
-/* A model that a checkpoint is loaded into to prove it, in a session of its
- * own. */
-typedef struct tinker__rec_scratch_s {
-  char name[TINKER__REC_MAX_NAME];
-  tinker_client_t *client;   /* NULL = none is proven */
-  tinker_trainer_t *trainer; /* NULL = it is not loaded */
-  tinker_future_t *future;   /* what is waited for: load, probe, close */
-  bool closing;
-} tinker__rec_scratch_t;
-
-/* The run's thread. */
-typedef struct tinker__rec_retain_s {
-  tinker__rec_chore_t chores[TINKER__REC_CHORES];
-  tinker__rec_scratch_t scratch;
-  /* Those whose proof has failed, and until when they are passed over. */
-  struct {
-    char name[TINKER__REC_MAX_NAME];
-    int64_t until_ms; /* boot clock */
-  } later[TINKER__REC_LATER];
-  size_t later_at;
-  int64_t failed[TINKER__REC_KEEP_DELETE + 1];   /* in a row, by kind */
-  int64_t again_ms[TINKER__REC_KEEP_DELETE + 1]; /* boot clock: not before */
-} tinker__rec_retain_t;
-
-/* What the files of tinker-cookbook have. The run's thread. */
-typedef struct tinker__rec_metrics_s {
-  bool opened;         /* it was tried */
-  int fd;              /* -1 = it can't be written */
-  int64_t step, epoch; /* of the last line */
-  uint64_t listed;     /* signature of the list of checkpoints; 0 = none */
-} tinker__rec_metrics_t;
 
 /* A client, a model, and the file of what is done with them. */
 typedef struct tinker__rec_epoch_s {
@@ -199,6 +159,7 @@ struct tinker_run_s {
   tinker__mem_t mem;
   const tinker__world_t *world;
   tinker_run_options_t options; /* strings are below */
+  tinker__rec_ruled_t ruled;
   tinker_run_plan_t plan;
   tinker_adam_params_t adam;
   tinker_client_options_t client_options;
@@ -217,6 +178,7 @@ struct tinker_run_s {
   tinker__rec_lock_t lock_file;
   char lock_path[TINKER__REC_PATH_ROOM];
   tinker__rec_file_t *supervisor;
+  tinker__rec_reserve_t reserve;
   tinker_client_t *home; /* its futures outlive every model */
   pid_t pid;             /* of the process that opened it */
   pthread_t thread, gate_thread, watch_thread;
@@ -287,6 +249,11 @@ int tinker__rec_plan_write(const tinker_run_t *run, tinker__buf_t *out);
  * difference. TINKER_ESTATE names the first field that may not differ. */
 int tinker__rec_plan_check(const tinker_run_t *run, tinker__str_t before,
                            bool *changed, char *why, size_t why_len);
+
+/* --- ruled.c: an operator's policy ---------------------------------------- */
+
+/* Reads TINKER_RUN_POLICY over the options. 0 or a code with `why`. */
+int tinker__rec_ruled_take(tinker_run_t *run, char *why, size_t why_len);
 
 /* --- stamp.c: what the run attaches to what it makes ---------------------- */
 
@@ -392,14 +359,13 @@ int tinker__rec_epoch_open(tinker_run_t *run, int64_t number,
  * the run ends, because the client may still ask. NULL allowed. */
 void tinker__rec_epoch_end(tinker__rec_epoch_t *e);
 void tinker__rec_epoch_free(tinker__rec_epoch_t *e);
-/* Announces an operation: its number, for the tag of the call. 0 = no
- * memory. */
 void tinker__rec_tickets_free(tinker__rec_epoch_t *e);
 /* Erases the bodies of a step that is committed, and of what was called between
  * steps and has ended. The run's thread. */
 void tinker__rec_bodies_done(tinker__rec_epoch_t *e, int64_t step);
 /* Operations up to the step need no description any more. Under the lock. */
 void tinker__rec_epoch_forget(tinker__rec_epoch_t *e, int64_t step);
+/* Announces an operation: its number, for the call's tag. 0 = no memory. */
 uint64_t tinker__rec_epoch_made(tinker__rec_epoch_t *e, int64_t step,
                                 tinker__rec_slot_t slot,
                                 const unsigned char *batch, const char *name);
@@ -421,14 +387,12 @@ int tinker__rec_note_rollback(tinker_run_t *run, int64_t to,
 /* Waits for an operation of the client. 0 or f is filled. Releases nothing. */
 int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f);
 
-/* 0 = the phase may have changed: look again. Else `f` says why nothing can be
- * done now. */
 /* How exactly the service repeats itself, by the checkpoints of the journal.
  * Under the lock. */
 void tinker__rec_take_noise(tinker_run_t *run);
+/* 0 = the phase may have changed: look again. Else `f` says why nothing can be
+ * done now. So are the two below. */
 int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f);
-/* Has a part of it failed, whoever has said so, and how? Under the lock. */
-bool tinker__rec_op_has_failed(const tinker__rec_op_t *op);
 /* Has an optim_step gone without all the forward_backward that the program has
  * called before it? The step's operations have ended. */
 bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s);
@@ -455,6 +419,11 @@ int tinker__rec_load_model(tinker_run_t *run, tinker__rec_epoch_t *e,
 /* No recovery uses the checkpoint any more. 0 or f is filled. */
 int tinker__rec_quarantine(tinker_run_t *run, const char *name, const char *why,
                            tinker__rec_fault_t *f);
+
+/* --- retired.c: the run's thread ------------------------------------------ */
+
+/* The service offers other models, and not the plan's. Asks it. */
+bool tinker__rec_retired(tinker_run_t *run);
 
 /* --- proof.c -------------------------------------------------------------- */
 
@@ -494,14 +463,16 @@ int tinker__rec_ckpt_asked(tinker_run_t *run, tinker__rec_step_t *step,
                            char **path, tinker__rec_fault_t *f);
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
 
-/* --- retain.c: which checkpoints stay. The run's thread --------------------
- */
+/* --- retain.c: which checkpoints stay. The run's thread ------------------- */
 
 /* Looks at what is under way, and begins what is to be done next. Waits for the
  * disk alone. */
 void tinker__rec_retain(tinker_run_t *run);
 /* The run has all its steps: waits for what is left to do, 30 s at most. */
 void tinker__rec_retain_finish(tinker_run_t *run);
+/* The run stops, and nobody will renew what it needs to go on: the newest
+ * checkpoints do not expire any more. Waits for the service. */
+void tinker__rec_retain_hold(tinker_run_t *run);
 void tinker__rec_retain_end(tinker_run_t *run);
 /* A recovery may load it. */
 bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c);
@@ -509,8 +480,7 @@ bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c);
  * wall clock as it was when the run was opened. Any thread. */
 int64_t tinker__rec_expiry(const tinker_run_t *run, int64_t seconds);
 
-/* --- cookbook.c. The run's thread ------------------------------------------
- */
+/* --- cookbook.c. The run's thread ----------------------------------------- */
 
 /* Brings the files up to what the journal has. */
 void tinker__rec_cookbook(tinker_run_t *run);
@@ -525,7 +495,6 @@ tinker__rec_step_t *tinker__rec_step_last(const tinker_run_t *run);
 /* Adds a reference to the future of a forward_backward. */
 int tinker__rec_step_add(tinker_run_t *run, tinker__rec_step_t *s,
                          tinker_future_t *future, const unsigned char *batch);
-/* And what an earlier process has begun of a checkpoint. */
 void tinker__rec_steps_drop(tinker_run_t *run);
 /* Where the data of the next step go on. */
 tinker__str_t tinker__rec_step_cursor(const tinker_run_t *run);
@@ -551,8 +520,7 @@ void tinker__rec_reread_end(tinker_run_t *run);
 int tinker__rec_losses(tinker_run_t *run, const tinker__rec_step_t *s,
                        double loss, tinker__rec_fault_t *f);
 
-/* --- still.c. The run's thread --------------------------------------------
- */
+/* --- still.c. The run's thread -------------------------------------------- */
 
 /* Another model, of this checkpoint; NULL = of nothing, or not known. */
 void tinker__rec_still_begin(tinker_run_t *run, const tinker__rec_ckpt_t *from);
@@ -561,11 +529,20 @@ void tinker__rec_still_step(tinker_run_t *run, const tinker__rec_step_t *s,
                             double loss);
 /* Its checkpoint has a fingerprint. */
 void tinker__rec_still_look(tinker_run_t *run, const tinker__rec_step_t *s);
+/* --- turn.c --------------------------------------------------------------- */
+
+/* Waits until this run may go back to a checkpoint. 0 or f is filled; also 0 if
+ * the run ends. */
+int tinker__rec_turn_take(tinker_run_t *run, tinker__rec_lock_t *turn,
+                          tinker__rec_fault_t *f);
+void tinker__rec_turn_end(tinker__rec_lock_t *turn);
 
 /* --- watch.c -------------------------------------------------------------- */
 
 /* Starts the watch's thread if there is a watch. 0 or TINKER_ENOMEM. */
 int tinker__rec_watch_start(tinker_run_t *run);
+/* Waits for so long, or until somebody is woken. Under the lock. */
+void tinker__rec_wait_ms(tinker_run_t *run, int64_t ms);
 /* The run is closing already. */
 void tinker__rec_watch_end(tinker_run_t *run);
 

@@ -235,11 +235,11 @@ static int refuse(tinker_run_t *run, const char *what, tinker__rec_fault_t *f) {
   *f = (tinker__rec_fault_t){.code = TINKER_ESTATE};
   return tinker__why(
       f->why, sizeof f->why, TINKER_ESTATE,
-      "the service has %s of this run, and the journal in %.120s does not know "
-      "it: the folder was lost, or is an older copy, or another one trains the "
-      "run. Put the newest folder back, or open the run with options.behind: "
-      "REBUILD goes on from the service's newest checkpoint, IGNORE with what "
-      "this folder has (step 1 if it is empty)",
+      "the service has %s of this run, which the journal in %.100s does not "
+      "know: the folder was lost, or is an older copy, or another one trains "
+      "it. Put the newest back, or open it with options.behind: REBUILD (goes "
+      "on from the service's newest checkpoint) or IGNORE (with this folder, "
+      "from step 1 if it is empty)",
       what, run->dir);
 }
 
@@ -408,7 +408,7 @@ static int go_without(tinker_run_t *run, const tinker__rec_fault_t *f) {
 }
 
 static int decide(tinker__rec_survey_t *s, tinker__rec_fault_t *f) {
-  char what[256];
+  char what[200];
   const tinker__rec_found_t *unknown = newest_unknown(s);
   if (!unknown) {
     clear_orphans(s);

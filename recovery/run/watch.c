@@ -148,6 +148,8 @@ static void begin(watch_t *w) {
   tinker_run_t *run = w->run;
   tinker__rec_evidence_policy_t policy = TINKER__REC_EVIDENCE_POLICY_INIT;
   policy.idle_ms = run->options.watch_ms;
+  policy.suspect_ms = run->ruled.suspect_ms;
+  policy.confirm_ms = run->ruled.confirm_ms;
   if (policy.suspect_ms > policy.idle_ms) policy.suspect_ms = policy.idle_ms;
   tinker__mem_free(&run->mem, w->model);
   w->model = tinker__mem_strndup(&run->mem, run->state.model,
@@ -196,7 +198,7 @@ static bool may_look(const watch_t *w) {
 }
 
 /* The condition's clock is the monotonic one, see make_run(). */
-static void wait_ms(tinker_run_t *run, int64_t ms) {
+void tinker__rec_wait_ms(tinker_run_t *run, int64_t ms) {
   struct timespec t;
 #ifdef __APPLE__
   t = (struct timespec){ms / 1000, (ms % 1000) * 1000000};
@@ -254,7 +256,7 @@ static bool wait_due(watch_t *w) {
     if (may_look(w) && reads && left <= 0) break;
     int64_t tick = tinker__rec_stuck_next(&w->stuck);
     if (reads && left > 0 && left < tick) tick = left;
-    wait_ms(run, reads && tick > SIGHT_MS ? SIGHT_MS : tick);
+    tinker__rec_wait_ms(run, reads && tick > SIGHT_MS ? SIGHT_MS : tick);
     if (!reads) continue;
     pthread_mutex_unlock(&run->lock);
     sight(w);
@@ -318,6 +320,7 @@ static void classify(watch_t *w, int code, const tinker_training_run_t *record,
                      tinker__rec_observation_t *o) {
   o->value = TINKER__REC_VALUE_UNKNOWN;
   if (code == 0 && strcmp(record->run_id, w->model) == 0) {
+    if (!record->corrupted_known) return; /* a field that is gone (F90) */
     o->value = TINKER__REC_VALUE_OK;
     if (!record->corrupted) return;
     o->value = TINKER__REC_VALUE_BAD;

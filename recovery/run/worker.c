@@ -285,6 +285,18 @@ static int not_stayed(const tinker_run_t *run, tinker__rec_fault_t *f) {
                      run->reread.why);
 }
 
+/* What was under way is journaled; a step begins once there is room again. */
+static int check_room(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  if (!atomic_load(&run->reserve.given)) return 0;
+  f->code = tinker__rec_reserve_refill(&run->reserve, f->why, sizeof f->why);
+  if (f->code == 0) return 0;
+  f->unknown = true;
+  facts.why = tinker__str(f->why);
+  tinker__rec_say(run, "disk_full", run->state.committed, &facts);
+  return f->code;
+}
+
 /* A model that the monitor has found untrustworthy is given up, also by a
  * process that comes later; an incident that has begun goes on as it is. */
 static void heed_monitor(tinker_run_t *run) {
@@ -343,7 +355,7 @@ static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
     tinker__rec_phase_t phase = look(run, f);
     if (phase == TINKER__REC_RUN_READY) {
       tinker__rec_orphans(run);
-      return 0;
+      return check_room(run, f);
     }
     if (phase == TINKER__REC_RUN_STOPPED) return f->code;
     if (!run->surveyed) {

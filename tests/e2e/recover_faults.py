@@ -2,9 +2,7 @@
 numbers): every committed loss has the bits of the undisturbed run, and no more
 steps are lost than promised; or the run stops, and says why.
 
-  recover_faults.py LOCALD MODEL PROGRAM [NAME...]
-
-Of these alone, if names are given; -NAME leaves one out."""
+  recover_faults.py LOCALD MODEL PROGRAM [NAME...]"""
 import json
 import os
 import re
@@ -596,6 +594,11 @@ def disk_is_full():
     def full():
         resource.setrlimit(resource.RLIMIT_FSIZE, (250000, 250000))
     run = Run()
+    # The limit is of each file: the reserve is there already.
+    reserve = os.path.join(run.folder, "runs", "numbers", "reserve")
+    os.makedirs(os.path.dirname(reserve), mode=0o700)
+    with open(reserve, "wb") as f:
+        f.write(bytes(1 << 20))
     process = run.start("patience", 5, preexec_fn=full, restore_signals=False)
     assert run.finish(process) == 1 and not run.said("finished"), run.errors
     assert "the run's journal could not be written" in run.errors, run.errors
@@ -616,18 +619,16 @@ OTHERS = [save_answered_late, killed_between_steps, killed_when_back,
 
 
 def main():
-    names = [name for name in sys.argv[4:] if name[0] != "-"]
-    without = [name[1:] for name in sys.argv[4:] if name[0] == "-"]
+    names = sys.argv[4:]
     for name in HEALED:
-        if (not names or name in names) and name not in without:
+        if not names or name in names:
             healed(name)
     for name in ("F12_result_gone", "F16_reply_lost", "large_bodies",
                  "several_parts", "part_refused"):
         if not names or "killed" in names:
             killed_with(name)
     for other in OTHERS:
-        if ((not names or other.__name__ in names)
-                and other.__name__ not in without):
+        if not names or other.__name__ in names:
             other()
             print(other.__name__, flush=True)
 

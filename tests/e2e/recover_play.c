@@ -30,6 +30,8 @@
 #include <tinker/recovery.h>
 #include <unistd.h>
 
+#include "scarce.h"
+
 /* A program that gives up leaves its run's threads at work: handlers at the
  * exit (OpenSSL's) would take away what they use. */
 #include <stdlib.h>
@@ -158,6 +160,7 @@ static tinker_run_t *open_run(const char *folder) {
   borrowed_t *lent = malloc(sizeof *lent);
   tinker_client_options_t client = TINKER_CLIENT_OPTIONS_INIT;
   *lent = (borrowed_t){"played", {lent->text, lent->text}};
+  client.allocator = scarce_allocator();
   client.tags = lent->tags;
   client.tag_count = 2;
   client.project_id = client.display_name = lent->text;

@@ -136,11 +136,14 @@ def reload():
     folder.start()
     folder.until(lambda: os.path.exists(folder.path + "/control"), "socket")
     folder.until(lambda: folder.steps("a") > 2, "steps")
-    for text, what in (("  poll: 3", "line"), ("- match: {}", ""),):
+    for text, what in (("  poll: 3", "line"),
+                       ("- match: {name: z}", "trainer.argv: is missing"),
+                       ("", "")):
         folder.write({"a": words, "b": words}, text)
         if what:
             answer = folder.ask("reload")
             assert not answer["ok"] and "policy.yaml:" in answer["why"], answer
+            assert what == "line" or what in answer["why"], answer
             assert list(folder.states()) == ["a"], folder.states()
         else:
             assert folder.ask("reload")["ok"]

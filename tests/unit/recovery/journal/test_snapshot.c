@@ -71,7 +71,9 @@ static const char intent[] =
 static void made_run(void) {
   tinker__rec_file_t *sup = open_at(0, NULL), *one = open_at(1, NULL);
   note(sup, TINKER__REC_PLAN, -1, "{\"plan\":{\"a\":1}}", "");
-  note(sup, TINKER__REC_ATTEMPT_BEGIN, -1, "{\"epoch\":1}", "");
+  note(sup, TINKER__REC_ATTEMPT_BEGIN, -1, "{\"epoch\":1,\"nonce\":\"n1\"}",
+       "");
+  note(sup, TINKER__REC_ORPHAN_FOUND, -1, "{\"model\":\"m0\"}", "");
   note(sup, TINKER__REC_EPOCH_ACTIVE, 0,
        "{\"epoch\":1,\"from_step\":0,\"session\":\"s1\",\"model\":\"m1\"}", "");
   for (int64_t i = 1; i <= 2; i++) {
@@ -129,11 +131,14 @@ Test(snapshot, there_and_back) {
   cr_assert_eq(marks.skipped, 0);
   state_to(&bytes);
   keep();
-  same(10 + 5);
+  same(10 + 6);
   cr_assert_str_eq(s.distrusted, "no");
   cr_assert(tinker__rec_state_ckpt(&s, "one")->quarantined);
   cr_assert_eq(tinker__rec_state_ckpt(&s, "two")->probe_count, 2);
   cr_assert_str_eq(tinker__rec_state_op(&s, 9)->requests[0].id, "r");
+  cr_assert_str_eq(tinker__rec_used_find(&s.used, 1)->nonce, "n1");
+  cr_assert_str_eq(tinker__rec_used_find(&s.used, 1)->model, "m1");
+  cr_assert(tinker__rec_orphan_find(&s.orphans, tinker__str("m0")));
 }
 
 Test(snapshot, what_came_after_is_read) {
@@ -148,7 +153,7 @@ Test(snapshot, what_came_after_is_read) {
   tinker__rec_file_close(sup);
   tinker__rec_file_close(one);
   cr_assert_eq(load(), 0, "%s", why);
-  cr_assert(marks.skipped == 15 && s.committed == 3);
+  cr_assert(marks.skipped == 16 && s.committed == 3);
   cr_assert_eq(tinker__rec_state_ckpt(&s, "three")->level, 3);
   state_to(&bytes);
   cr_assert_eq(unlink(made_path("snapshot")), 0);
@@ -163,7 +168,7 @@ Test(snapshot, what_it_has_is_not_read) {
   state_to(&bytes);
   keep();
   made_sql(made_path("e1.db"), "UPDATE record SET step = 9 WHERE id = 3");
-  same(15);
+  same(16);
   tinker__rec_load_doubt(&dir);
   cr_assert_eq(load(), TINKER_EFORMAT);
   cr_assert(strstr(why, "e1.db: damaged at record 3"), "%s", why);
@@ -281,7 +286,7 @@ static int sweep(tinker__mem_t *m, void *user) {
   (void)user;
   int rc = tinker__rec_load_marked(&dir, &x, &at, why, sizeof why);
   if (rc != 0) return rc;
-  cr_assert_eq(at.skipped, 15);
+  cr_assert_eq(at.skipped, 16);
   rc = tinker__rec_load_keep(&dir, &x, &at, why, sizeof why);
   tinker__rec_state_free(&x);
   tinker__rec_marks_free(&at);

@@ -265,13 +265,24 @@ static void do_recover(void) {
   m.incident = false;
 }
 
+/* A step that was done again came out otherwise, or all from it on is as it
+ * was. */
+static void do_gate(void) {
+  tinker__rec_facts_t f = TINKER__REC_FACTS_INIT;
+  f.end = (int64_t)pick(2);
+  f.loss = (double)pick(9);
+  f.has_loss = true;
+  note(m.epoch, TINKER__REC_GATE, 1 + (int64_t)pick((size_t)m.committed + 1),
+       &f, "");
+}
+
 /* A newer version writes what this one does not know. */
 static void do_unknown(void) {
   note(pick(2) ? 0 : m.epoch, 700, m.committed, NULL, "?");
 }
 
 static void act(void) {
-  switch (pick(16)) {
+  switch (pick(17)) {
   case 0:
   case 1:
   case 2:
@@ -289,6 +300,7 @@ static void act(void) {
   case 12: do_quarantine(); break;
   case 13: do_attach(); break;
   case 14: pick(3) == 0 ? do_recover() : (void)do_attempt(); break;
+  case 15: do_gate(); break;
   default: do_unknown(); break;
   }
 }
