@@ -117,7 +117,7 @@ typedef struct tinker__rec_step_s {
   size_t adopted;
   uint64_t claimed; /* bits: of forward, those that were asked for again */
   bool optim_adopted;
-  bool moves;      /* its optim_step has a rate of learning */
+  double rate;     /* of learning, of its optim_step */
   bool committing; /* commit was called */
   char *cursor;
   size_t cursor_len;
@@ -224,6 +224,7 @@ struct tinker_run_s {
   struct {
     char name[TINKER__REC_MAX_NAME];
     int64_t moves;
+    double moved; /* the sum of their rates of learning */
   } still;
   tinker__rec_metrics_t metrics;
   int64_t opened_wall_ms, opened_boot_ms;
