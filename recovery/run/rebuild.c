@@ -84,8 +84,8 @@ static int look_at(tinker__rec_survey_t *s, const tinker__rec_found_t *c,
   const tinker_weights_info_t *w = NULL;
   call.timeout_ms = TINKER_NO_TIMEOUT;
   tinker_future_t *future =
-      tinker_client_weights_info(s->client, c->path, &call);
-  int rc = tinker__rec_await(future, f);
+      tinker_client_weights_info(s->run->home, c->path, &call);
+  int rc = tinker__rec_ask(s->run, future, f);
   if (rc == TINKER_ENOENT) f->unproven = true;
   if (rc == 0) rc = tinker_future_get_weights_info(future, &w);
   if (rc == 0) rc = is_of_plan(s->run, w, f);
@@ -304,7 +304,6 @@ int tinker__rec_rebuild(tinker__rec_survey_t *s, tinker__rec_fault_t *f) {
                             .cursor_lost = true};
     int rc = same_plan(run, found, f);
     if (rc != 0) return rc;
-    tinker__rec_prover(run, s->client); /* a proof has had its own */
     rc = look_at(s, found, f);
     if (rc == 0) rc = attempt(run, &c, f);
     if (rc == 0) {

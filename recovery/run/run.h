@@ -252,6 +252,7 @@ struct tinker_run_s {
   tinker__rec_fault_t fault; /* what broke it */
   int64_t failed;            /* calls that the service has failed */
   tinker_future_t *question; /* of the watch; NULL = none */
+  tinker_future_t *asked;    /* of a survey; NULL = none */
   int again, reattached;     /* times that was tried since the last commit */
   char distrust[TINKER__REC_WHY]; /* the operator's word; "" = none */
 };
@@ -319,7 +320,6 @@ bool tinker__rec_named(const tinker_run_t *run, const char *name,
 
 typedef struct tinker__rec_survey_s {
   tinker_run_t *run;
-  tinker_client_t *client;
   tinker__arena_t arena; /* of all that is found */
   tinker__rec_found_t *found;
   size_t count, cap;
@@ -331,6 +331,9 @@ typedef struct tinker__rec_survey_s {
  * to do about it. 0: the run goes on where its state is now. Else f says
  * why not; the next call looks again. */
 int tinker__rec_survey(tinker_run_t *run, tinker__rec_fault_t *f);
+/* Waits for a question to the home client; the run's end cancels it. */
+int tinker__rec_ask(tinker_run_t *run, tinker_future_t *future,
+                    tinker__rec_fault_t *f);
 /* Looks for what attempts of this process have left, if any has failed. */
 void tinker__rec_orphans(tinker_run_t *run);
 /* Does the journal not know of it? */

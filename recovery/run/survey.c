@@ -65,78 +65,121 @@ static int add_ckpt(tinker__rec_survey_t *s, const tinker_checkpoint_t *c) {
   return keep(s, &f, c->path);
 }
 
-/* One page; more: is there another? */
-static int read_runs(tinker__rec_survey_t *s, tinker_future_t *future,
-                     tinker_page_t *page, bool *more) {
-  const tinker_training_run_list_t *l = NULL;
-  int rc = tinker_future_get_run_list(future, &l);
-  for (size_t i = 0; rc == 0 && i < l->count; i++) {
-    rc = add_model(s, &l->runs[i]);
-  }
-  if (rc != 0) return rc;
-  page->offset += (int64_t)l->count;
-  *more = l->count > 0 && (l->total_count < 0 ? l->count >= PAGE
-                                              : page->offset < l->total_count);
-  return 0;
-}
-
-static int read_ckpts(tinker__rec_survey_t *s, tinker_future_t *future,
-                      tinker_page_t *page, bool *more) {
-  const tinker_checkpoint_list_t *l = NULL;
-  int rc = tinker_future_get_checkpoint_list(future, &l);
-  for (size_t i = 0; rc == 0 && i < l->count; i++) {
-    rc = add_ckpt(s, &l->checkpoints[i]);
-  }
-  if (rc != 0) return rc;
-  page->offset += (int64_t)l->count;
-  *more = l->count > 0 && (l->total_count < 0 ? l->count >= PAGE
-                                              : page->offset < l->total_count);
-  return 0;
-}
-
-static int read_all(tinker__rec_survey_t *s, bool models,
+int tinker__rec_ask(tinker_run_t *run, tinker_future_t *future,
                     tinker__rec_fault_t *f) {
-  tinker_page_t page = TINKER_PAGE_INIT;
-  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
-  bool more = true;
-  int rc = 0;
-  page.limit = PAGE;
-  call.timeout_ms = s->timeout_ms;
-  while (more && rc == 0) {
-    tinker_future_t *future =
-        models ? tinker_client_list_runs(s->client, &page, &call)
-               : tinker_client_list_checkpoints(s->client, &page, &call);
-    rc = tinker__rec_await(future, f);
-    if (rc == 0) {
-      rc = models ? read_runs(s, future, &page, &more)
-                  : read_ckpts(s, future, &page, &more);
-      if (rc != 0) *f = (tinker__rec_fault_t){.code = rc, .unknown = true};
-    }
-    tinker_future_release(future);
+  pthread_mutex_lock(&run->lock);
+  run->asked = future;
+  bool closing = atomic_load(&run->closing);
+  pthread_mutex_unlock(&run->lock);
+  if (closing) tinker_future_cancel(future);
+  int rc = tinker__rec_await(future, f);
+  pthread_mutex_lock(&run->lock);
+  run->asked = NULL;
+  pthread_mutex_unlock(&run->lock);
+  if (rc == TINKER_ECANCELED && atomic_load(&run->closing)) {
+    *f = (tinker__rec_fault_t){.code = TINKER_ECLOSED, .unknown = true};
+    rc = TINKER_ECLOSED;
   }
   return rc;
 }
 
-static int open_survey(tinker__rec_survey_t *s, tinker_run_t *run,
-                       int64_t timeout_ms, tinker__rec_fault_t *f) {
-  tinker_error_t *error = NULL;
+/* One of the two lists. */
+typedef struct {
+  tinker__rec_survey_t *s;
+  bool models;
+  tinker_page_t page;
+  tinker_future_t *future; /* NULL = all of it was read */
+} list_t;
+
+static void ask_page(list_t *l) {
+  tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
+  tinker_client_t *home = l->s->run->home;
+  call.timeout_ms = l->s->timeout_ms;
+  l->future = l->models ? tinker_client_list_runs(home, &l->page, &call)
+                        : tinker_client_list_checkpoints(home, &l->page, &call);
+}
+
+/* A service may have less on a page than was asked for, and say how much there
+ * is. */
+static void turn_page(list_t *l, size_t count, int64_t total) {
+  l->page.offset += (int64_t)count;
+  tinker_future_release(l->future);
+  l->future = NULL;
+  if (count == 0 || (total < 0 ? count < PAGE : l->page.offset >= total)) {
+    return;
+  }
+  ask_page(l);
+}
+
+static int read_runs(list_t *l) {
+  const tinker_training_run_list_t *r = NULL;
+  int rc = tinker_future_get_run_list(l->future, &r);
+  for (size_t i = 0; rc == 0 && i < r->count; i++) {
+    rc = add_model(l->s, &r->runs[i]);
+  }
+  if (rc == 0) turn_page(l, r->count, r->total_count);
+  return rc;
+}
+
+static int read_ckpts(list_t *l) {
+  const tinker_checkpoint_list_t *c = NULL;
+  int rc = tinker_future_get_checkpoint_list(l->future, &c);
+  for (size_t i = 0; rc == 0 && i < c->count; i++) {
+    rc = add_ckpt(l->s, &c->checkpoints[i]);
+  }
+  if (rc == 0) turn_page(l, c->count, c->total_count);
+  return rc;
+}
+
+static int read_list(list_t *l, tinker__rec_fault_t *f) {
+  tinker_run_t *run = l->s->run;
+  int rc = 0;
+  while (l->future && rc == 0) {
+    rc = tinker__rec_ask(run, l->future, f);
+    if (rc != 0) break;
+    rc = l->models ? read_runs(l) : read_ckpts(l);
+    if (rc == 0) continue;
+    *f = (tinker__rec_fault_t){.code = rc, .unknown = true};
+    tinker__why(f->why, sizeof f->why, 0, "%s", tinker_code_text(rc));
+  }
+  return rc;
+}
+
+static void begin_list(list_t *l, tinker__rec_survey_t *s, bool models) {
+  *l = (list_t){.s = s, .models = models, .page = TINKER_PAGE_INIT};
+  l->page.limit = PAGE;
+  ask_page(l);
+}
+
+static void end_list(list_t *l) {
+  tinker_future_cancel(l->future);
+  tinker_future_release(l->future);
+}
+
+/* Both lists are asked for at once. */
+static int read_all(tinker__rec_survey_t *s, tinker__rec_fault_t *f) {
+  list_t models, ckpts;
+  begin_list(&models, s, true);
+  begin_list(&ckpts, s, false);
+  int rc = read_list(&models, f);
+  if (rc == 0) rc = read_list(&ckpts, f);
+  end_list(&models);
+  end_list(&ckpts);
+  return rc;
+}
+
+static int read_models(tinker__rec_survey_t *s, tinker__rec_fault_t *f) {
+  list_t models;
+  begin_list(&models, s, true);
+  int rc = read_list(&models, f);
+  end_list(&models);
+  return rc;
+}
+
+static void begin_survey(tinker__rec_survey_t *s, tinker_run_t *run,
+                         int64_t timeout_ms) {
   *s = (tinker__rec_survey_t){.run = run, .timeout_ms = timeout_ms};
   tinker__arena_init(&s->arena, &run->mem);
-  int rc = tinker_client_new(&s->client, &run->client_options, &error);
-  if (rc == 0) {
-    tinker__rec_prover(run, s->client);
-    return 0;
-  }
-  *f = (tinker__rec_fault_t){.code = rc, .unknown = true};
-  tinker__why(f->why, sizeof f->why, 0, "%s", tinker_error_message(error));
-  tinker_error_release(error);
-  return rc;
-}
-
-static void close_survey(tinker__rec_survey_t *s) {
-  if (s->client) tinker__rec_prover(s->run, NULL);
-  tinker_client_release(s->client);
-  tinker__arena_free(&s->arena);
 }
 
 /* --- What of it is not known ---------------------------------------------- */
@@ -279,8 +322,8 @@ static bool is_proven(tinker__rec_survey_t *s, const tinker__rec_found_t *f,
   bool ours = false;
   call.timeout_ms = FINISH_MS;
   tinker_future_t *future =
-      tinker_client_get_session(s->client, session, &call);
-  if (tinker__rec_await(future, &unknown) == 0 &&
+      tinker_client_get_session(s->run->home, session, &call);
+  if (tinker__rec_ask(s->run, future, &unknown) == 0 &&
       tinker_future_get_session(future, &info) == 0 &&
       tinker__rec_stamped(s->run, info->metadata, info->metadata_count,
                           &said) &&
@@ -340,10 +383,9 @@ void tinker__rec_orphans(tinker_run_t *run) {
   tinker__rec_fault_t f;
   if (!run->orphans_due) return;
   run->orphans_due = false;
-  if (open_survey(&s, run, FINISH_MS, &f) == 0 && read_all(&s, true, &f) == 0) {
-    clear_orphans(&s);
-  }
-  close_survey(&s);
+  begin_survey(&s, run, FINISH_MS);
+  if (read_models(&s, &f) == 0) clear_orphans(&s);
+  tinker__arena_free(&s.arena);
 }
 
 /* --- The survey ----------------------------------------------------------- */
@@ -384,16 +426,14 @@ static int decide(tinker__rec_survey_t *s, tinker__rec_fault_t *f) {
 
 int tinker__rec_survey(tinker_run_t *run, tinker__rec_fault_t *f) {
   tinker__rec_survey_t s;
-  int64_t timeout_ms = run->state.epoch ? ATTACH_MS : TINKER_NO_TIMEOUT;
-  int rc = open_survey(&s, run, timeout_ms, f);
-  if (rc == 0) rc = read_all(&s, true, f);
-  if (rc == 0) rc = read_all(&s, false, f);
+  begin_survey(&s, run, run->state.epoch ? ATTACH_MS : TINKER_NO_TIMEOUT);
+  int rc = read_all(&s, f);
   if (rc == 0) {
     rc = decide(&s, f);
   } else if (goes_without(run, rc) && !atomic_load(&run->closing)) {
     rc = go_without(run, f);
   }
   if (rc == 0) run->surveyed = true;
-  close_survey(&s);
+  tinker__arena_free(&s.arena);
   return rc;
 }

@@ -557,9 +557,18 @@ static void close_prover(tinker_run_t *run) {
   tinker_client_release(client);
 }
 
+static void cancel_asked(tinker_run_t *run) {
+  pthread_mutex_lock(&run->lock);
+  tinker_future_t *f = tinker_future_retain(run->asked);
+  pthread_mutex_unlock(&run->lock);
+  tinker_future_cancel(f);
+  tinker_future_release(f);
+}
+
 /* The run is closing, so that no further wait begins. */
 void tinker__rec_worker_end(tinker_run_t *run) {
   close_prover(run);
+  cancel_asked(run);
   if (run->threaded) pthread_join(run->thread, NULL);
   TINKER__LIST_EACH(l, tmp, &run->jobs) {
     tinker__rec_job_t *job = TINKER__CONTAINER(l, tinker__rec_job_t, link);

@@ -272,8 +272,17 @@ def no_lists():
     run.end()
 
 
+def given_back():
+    """A run that is released ends the question that it waits for."""
+    run = Run([{"endpoint": "checkpoints", "act": "hang"}])
+    assert run.run("leave", 300) == 0, run.errors
+    assert run.out == "left: TINKER_EAGAIN, TINKER_ECLOSED\n", run.out
+    run.end()
+
+
 DEFAULT = [stamped, folder_lost, folder_ignored, older_copy, older_epoch,
-           cold_checkpoint, other_plan, orphans, no_lists]
+           cold_checkpoint, other_plan, orphans, no_lists,
+           given_back]
 MORE = [back_to_the_rebuilt, another_folder, cold_checkpoints,
         killed_while_rebuilding]
 

@@ -8,7 +8,7 @@
 #include "journal/state.h"
 #include "made.h"
 
-#define WALKS 1000
+#define WALKS (RECOVERY_FEW_RUNS ? 100 : 1000)
 #define LENGTH 120 /* actions of a walk */
 #define MAX 512    /* records of one */
 
