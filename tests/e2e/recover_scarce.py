@@ -74,7 +74,7 @@ def main():
     s = Shortages()
     # With a few more it would have all but its connections, and try for those
     # for minutes.
-    for n in range(4, 24, 1 if ALL else 5):
+    for n in range(4, 16, 1 if ALL else 5):
         s.with_one({}, n)
     s.end("descriptors")
 
