@@ -7,13 +7,7 @@
 
 #include "journal/facts.h"
 
-/* A cursor that waits for its step's commit. */
-typedef struct {
-  tinker__link_t link;
-  int64_t step;
-  char *data;
-  size_t len;
-} cursor_t;
+typedef tinker__rec_cursor_t cursor_t;
 
 typedef struct {
   tinker__rec_state_t *s;
@@ -77,7 +71,6 @@ static void epoch_forget(tinker__rec_state_t *s) {
   s->distrusted = NULL;
   s->last_op = 0;
   s->next_seq_id = 1;
-  s->reached_seq_id = 0;
   s->next_model_seq_id = s->next_sampling_session_seq_id = -1;
   s->attached = 0;
 }
@@ -237,7 +230,6 @@ static int fold_ended(const fold_t *x) {
   r->state =
       x->f->end == 0 ? TINKER__REC_REQUEST_RESULT : TINKER__REC_REQUEST_FAILED;
   r->code = x->f->code;
-  if (x->f->end == 0) raise(&x->s->reached_seq_id, r->seq_id);
   return 0;
 }
 
@@ -324,6 +316,24 @@ static int fold_commit(const fold_t *x) {
   return tinker__buf_error(&s->cursor);
 }
 
+/* A step that was done again came out otherwise than before; or it has come out
+ * a second time as it did then, so that what was before is forgotten. */
+static int fold_gate(const fold_t *x) {
+  tinker__rec_state_t *s = x->s;
+  bool later = s->history && x->epoch == s->epoch; /* in its own pass */
+  if (later) return 0;
+  if (x->f->end != 0) {
+    tinker__rec_past_t *p = tinker__rec_state_past(s, x->r->step);
+    if (p) p->doubted = true;
+    if (p) p->again = x->f->loss;
+    return 0;
+  }
+  for (size_t i = 0; i < s->past_count; i++) {
+    if (s->past[i].step >= x->r->step) s->past[i].step = TINKER__REC_NO_STEP;
+  }
+  return 0;
+}
+
 /* --- Checkpoints ---------------------------------------------------------- */
 
 static tinker__rec_ckpt_t *ckpt_of(const fold_t *x) {
@@ -334,8 +344,10 @@ static tinker__rec_ckpt_t *ckpt_of(const fold_t *x) {
   return NULL;
 }
 
-/* Its operation is done with. */
+/* Its operation is done with. Of history there are no operations but those that
+ * an earlier reading has left, and their turn comes in the last pass. */
 static void end_op(const fold_t *x) {
+  if (x->s->history) return;
   tinker__rec_op_t *op = tinker__rec_state_op(x->s, (uint64_t)x->f->op);
   if (op) op_free(x->s, op);
 }
@@ -542,6 +554,7 @@ static const struct {
     {TINKER__REC_OP_SENT, EPOCH, fold_sent},
     {TINKER__REC_OP_ENDED, EPOCH, fold_ended},
     {TINKER__REC_CURSOR, EPOCH, fold_cursor},
+    {TINKER__REC_GATE, EPOCH_AND_HISTORY, fold_gate},
     {TINKER__REC_STEP_COMMIT, EPOCH_AND_HISTORY, fold_commit},
     {TINKER__REC_ATTACH, EPOCH, fold_attach},
     {TINKER__REC_CKPT_SAVED, EPOCH_AND_HISTORY, fold_saved},

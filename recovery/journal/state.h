@@ -91,6 +91,14 @@ typedef struct tinker__rec_ckpt_s {
   bool cursor_lost; /* its journal was lost, and its cursor with it */
 } tinker__rec_ckpt_t;
 
+/* The cursor of a step whose commit was called. */
+typedef struct tinker__rec_cursor_s {
+  tinker__link_t link;
+  int64_t step;
+  char *data;
+  size_t len;
+} tinker__rec_cursor_t;
+
 /* A step that was committed. */
 typedef struct tinker__rec_past_s {
   int64_t step, epoch;
@@ -98,6 +106,8 @@ typedef struct tinker__rec_past_s {
   size_t batch_count;
   double loss; /* of all its batches */
   bool has_loss;
+  bool doubted; /* done again, it came out with the loss `again` */
+  double again;
 } tinker__rec_past_t;
 
 typedef struct tinker__rec_state_s {
@@ -129,15 +139,14 @@ typedef struct tinker__rec_state_s {
   tinker__link_t cursors; /* of steps after `committed` */
   tinker__link_t ops;
   uint64_t last_op;
-  int64_t next_seq_id;    /* free */
-  int64_t reached_seq_id; /* the highest whose request was carried out */
+  int64_t next_seq_id;                                     /* free */
   int64_t next_model_seq_id, next_sampling_session_seq_id; /* -1 = unknown */
   int64_t attached; /* processes that went on with the session */
   /* All epochs': */
   tinker__link_t ckpts;
   tinker__rec_past_t *past; /* a ring: past_count steps are in it */
   size_t past_count, past_at;
-  int64_t records;
+  int64_t records; /* that were folded, some of them in two passes */
 } tinker__rec_state_t;
 
 int tinker__rec_state_init(tinker__rec_state_t *s, tinker__mem_t *mem);
@@ -158,7 +167,7 @@ tinker__rec_ckpt_t *tinker__rec_state_ckpt(const tinker__rec_state_t *s,
 /* The cursor of a step after the last committed one; false = none is known. */
 bool tinker__rec_state_cursor(const tinker__rec_state_t *s, int64_t step,
                               tinker__str_t *out);
-const tinker__rec_past_t *tinker__rec_state_past(const tinker__rec_state_t *s,
-                                                 int64_t step);
+tinker__rec_past_t *tinker__rec_state_past(const tinker__rec_state_t *s,
+                                           int64_t step);
 
 #endif

@@ -21,8 +21,8 @@ tinker__rec_ckpt_t *tinker__rec_state_ckpt(const tinker__rec_state_t *s,
   return NULL;
 }
 
-const tinker__rec_past_t *tinker__rec_state_past(const tinker__rec_state_t *s,
-                                                 int64_t step) {
+tinker__rec_past_t *tinker__rec_state_past(const tinker__rec_state_t *s,
+                                           int64_t step) {
   for (size_t i = 0; i < s->past_count; i++) {
     size_t at = (s->past_at + TINKER__REC_PAST - 1 - i) % TINKER__REC_PAST;
     if (s->past[at].step == step) return &s->past[at];

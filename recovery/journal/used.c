@@ -61,14 +61,23 @@ tinker__rec_orphan_t *tinker__rec_orphan_find(const tinker__link_t *list,
   return NULL;
 }
 
+static void orphan_free(tinker__rec_orphan_t *o, tinker__mem_t *mem) {
+  tinker__list_remove(&o->link);
+  tinker__mem_free(mem, o->model);
+  tinker__mem_free(mem, o);
+}
+
 int tinker__rec_orphan_add(tinker__link_t *list, tinker__mem_t *mem,
                            tinker__str_t model, bool cleared) {
   tinker__rec_orphan_t *o = tinker__rec_orphan_find(list, model);
   if (!o) {
-    o = tinker__mem_zalloc(mem, sizeof *o + model.len + 1);
+    o = tinker__mem_zalloc(mem, sizeof *o);
     if (!o) return TINKER_ENOMEM;
-    memcpy(o->model, model.ptr, model.len);
     tinker__list_push_back(list, &o->link);
+    if (set_text(mem, &o->model, model) != 0) {
+      orphan_free(o, mem);
+      return TINKER_ENOMEM;
+    }
   }
   o->cleared |= cleared;
   return 0;
@@ -76,8 +85,6 @@ int tinker__rec_orphan_add(tinker__link_t *list, tinker__mem_t *mem,
 
 void tinker__rec_orphans_free(tinker__link_t *list, tinker__mem_t *mem) {
   TINKER__LIST_EACH(l, tmp, list) {
-    tinker__rec_orphan_t *o = TINKER__CONTAINER(l, tinker__rec_orphan_t, link);
-    tinker__list_remove(&o->link);
-    tinker__mem_free(mem, o);
+    orphan_free(TINKER__CONTAINER(l, tinker__rec_orphan_t, link), mem);
   }
 }

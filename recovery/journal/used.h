@@ -23,7 +23,7 @@ typedef struct tinker__rec_used_s {
 typedef struct tinker__rec_orphan_s {
   tinker__link_t link;
   bool cleared; /* its session was finished */
-  char model[]; /* NUL-terminated */
+  char *model;
 } tinker__rec_orphan_t;
 
 /* NULL = the journal has not begun it. */

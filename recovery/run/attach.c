@@ -99,6 +99,7 @@ int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
   tinker__rec_take_noise(run);
   tinker__rec_run_move(run, TINKER__REC_RUN_READY);
   pthread_mutex_unlock(&run->lock);
+  tinker__rec_still_begin(run, from);
   tinker__rec_say(run, "epoch_active", facts.from_step, &facts);
   return 0;
 }
@@ -350,30 +351,11 @@ static bool is_half_done(const tinker_run_t *run, const tinker__rec_op_t *op) {
   return false;
 }
 
-/* Was a number of it refused, and nothing behind it carried out? The service
- * may wait for that number, which nobody sends again. */
-static bool is_hole(const tinker_run_t *run, const tinker__rec_op_t *op) {
-  for (size_t i = 0; i < op->request_count; i++) {
-    const tinker__rec_request_t *r = &op->requests[i];
-    if (r->state == TINKER__REC_REQUEST_FAILED && !r->id &&
-        r->seq_id > run->state.reached_seq_id) {
-      return true;
-    }
-  }
-  return false;
-}
-
-/* Why the model can't be gone on with, because of an operation that failed;
- * NULL = it can. */
-static const char *torn_by(const tinker_run_t *run,
-                           const tinker__rec_op_t *op) {
-  if (is_hole(run, op)) {
-    return "was refused, and the service may wait for it";
-  }
-  if (!is_refused(op) && is_half_done(run, op)) {
-    return "has failed, and the model has what was accepted of it";
-  }
-  return NULL;
+/* Has an operation failed after the service had accepted some of it? One that
+ * it has refused whole has left nothing, and its number counts as used. Should
+ * the service wait for that number, the client finds out. */
+static bool is_torn(const tinker_run_t *run, const tinker__rec_op_t *op) {
+  return !is_refused(op) && is_half_done(run, op);
 }
 
 static bool wanted(const tinker_run_t *run, const tinker__rec_op_t *op) {
@@ -389,10 +371,11 @@ static int adopt_all(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
   pthread_mutex_lock(&run->lock);
   TINKER__LIST_EACH(l, tmp, &run->state.ops) {
     tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
-    const char *torn = torn_by(run, op);
-    if (rc == 0 && torn) {
-      rc = tinker__why(why, sizeof why, TINKER_ESTATE, "a part of step %lld %s",
-                       (long long)op->step, torn);
+    if (rc == 0 && is_torn(run, op)) {
+      rc = tinker__why(why, sizeof why, TINKER_ESTATE,
+                       "a part of step %lld has failed, and the model has what "
+                       "was accepted of it",
+                       (long long)op->step);
     }
     if (rc != 0 || !wanted(run, op)) continue;
     tinker_future_t *future = adopt(run, e, op, resend, why, sizeof why);
@@ -528,6 +511,7 @@ static int attach(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
   settle_due(run);
   tinker__rec_run_move(run, TINKER__REC_RUN_READY);
   pthread_mutex_unlock(&run->lock);
+  tinker__rec_still_begin(run, NULL);
   tinker__rec_say(run, "attached", run->state.committed, NULL);
   return 0;
 }

@@ -62,8 +62,13 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   call.tag = s->save_op;
   call.ahead = ahead;
   call.timeout_ms = TINKER_NO_TIMEOUT;
-  s->save = tinker_trainer_save_state(trainer, s->ckpt, &how, &call);
-  s->probe = tinker__rec_probe(trainer, s->probe_op, ahead);
+  tinker_future_t *save =
+      tinker_trainer_save_state(trainer, s->ckpt, &how, &call);
+  tinker_future_t *probe = tinker__rec_probe(trainer, s->probe_op, ahead);
+  pthread_mutex_lock(&run->lock); /* the watch looks at them */
+  s->save = save;
+  s->probe = probe;
+  pthread_mutex_unlock(&run->lock);
   if (twice) {
     uint64_t op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_OTHER,
                                          NULL, NULL);
@@ -131,6 +136,7 @@ static int settle_probe(tinker_run_t *run, tinker__rec_step_t *s,
   if (rc == 0) rc = tinker__rec_probe_read(s->probe, &probe);
   if (rc == 0) measure_noise(run, s, &probe);
   if (rc == 0) rc = note_fingerprint(run, s, &probe);
+  if (rc == 0) tinker__rec_still_look(run, s);
   tinker__buf_free(&probe);
   return rc;
 }

@@ -10,20 +10,22 @@ static int open_file(tinker__rec_epoch_t *e, char *why, size_t why_len) {
   char path[TINKER__REC_PATH_ROOM];
   const tinker__rec_folder_t folder = {&run->mem, run->world, run->dir,
                                        run->options.name, true};
-  const tinker__rec_file_spec_t spec = {.mem = &run->mem,
-                                        .world = run->world,
-                                        .path = path,
-                                        .failed = &run->unwritten,
-                                        .full = tinker__rec_reserve_give,
-                                        .room = &run->reserve,
-                                        .relaxed = run->ruled.relaxed,
-                                        .lineage = run->options.name,
-                                        .epoch = e->number};
+  tinker__rec_file_spec_t spec = {.mem = &run->mem,
+                                  .world = run->world,
+                                  .path = path,
+                                  .failed = &run->unwritten,
+                                  .full = tinker__rec_reserve_give,
+                                  .room = &run->reserve,
+                                  .relaxed = run->ruled.relaxed,
+                                  .lineage = run->options.name,
+                                  .epoch = e->number};
   int rc = tinker__rec_folder_file(&folder, e->number, path, why, why_len);
   if (rc != 0) return rc;
   snprintf(e->prefix, sizeof e->prefix, "%.*s", (int)(strlen(path) - 3), path);
   tinker__rec_bodies_init(&e->bodies, run->world, e->prefix);
   tinker__rec_bodies_init(&e->drops, run->world, e->prefix);
+  /* The start has read it up to there, if it was there then. */
+  spec.from = tinker__rec_marks_at(&run->marks, e->number);
   return tinker__rec_file_open(&e->file, &spec, why, why_len);
 }
 

@@ -58,6 +58,11 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
        "TINKER_NO_TTL, and 3,600 to 315,360,000"},
       {"watch_ms", o->watch_ms, o->watch_ms >= 0 && o->watch_ms <= MAX_WATCH_MS,
        "0 to 3,600,000"},
+      {"result_soft_ms", o->result_soft_ms, o->result_soft_ms >= 1,
+       "1 and more"},
+      {"result_hard_ms", o->result_hard_ms,
+       o->result_hard_ms == 0 || o->result_hard_ms > o->result_soft_ms,
+       "0, and more than result_soft_ms"},
       {"behind", o->behind,
        o->behind >= TINKER_RUN_BEHIND_REFUSE &&
            o->behind <= TINKER_RUN_BEHIND_IGNORE,
@@ -184,18 +189,19 @@ static int open_supervisor(tinker_run_t *run, char *why, size_t why_len) {
   char path[TINKER__REC_PATH_ROOM];
   const tinker__rec_folder_t folder = {&run->mem, run->world, run->dir,
                                        run->options.name, true};
-  const tinker__rec_file_spec_t spec = {.mem = &run->mem,
-                                        .world = run->world,
-                                        .path = path,
-                                        .failed = &run->unwritten,
-                                        .full = tinker__rec_reserve_give,
-                                        .room = &run->reserve,
-                                        .relaxed = run->ruled.relaxed,
-                                        .lineage = run->options.name,
-                                        .epoch = 0};
-  int rc = tinker__rec_load(&folder, &run->state, why, why_len);
+  tinker__rec_file_spec_t spec = {.mem = &run->mem,
+                                  .world = run->world,
+                                  .path = path,
+                                  .failed = &run->unwritten,
+                                  .full = tinker__rec_reserve_give,
+                                  .room = &run->reserve,
+                                  .relaxed = run->ruled.relaxed,
+                                  .lineage = run->options.name,
+                                  .epoch = 0};
+  int rc = tinker__rec_reread_load(run, why, why_len);
   if (rc == 0) rc = tinker__rec_folder_file(&folder, 0, path, why, why_len);
   if (rc != 0) return rc;
+  spec.from = tinker__rec_marks_at(&run->marks, 0);
   return tinker__rec_file_open(&run->supervisor, &spec, why, why_len);
 }
 
@@ -265,6 +271,7 @@ static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
   run->opened_boot_ms = run->world->boot_ms(run->world->user);
   run->saved_ms = run->opened_boot_ms;
   tinker__rec_settle_phase(run);
+  tinker__rec_reread(run);
   rc = tinker__rec_worker_start(run);
   if (rc == 0) rc = tinker__rec_gate_start(run);
   if (rc == 0) rc = tinker__rec_watch_start(run);
@@ -323,6 +330,7 @@ static void end_run(tinker_run_t *run) {
   tinker__rec_worker_end(run);
   tinker__rec_gate_end(run);
   tinker__rec_watch_end(run);
+  tinker__rec_reread_end(run);
   if (run->epoch) tinker__rec_epoch_end(run->epoch);
   tinker__rec_retain_end(run);
   tinker__rec_cookbook_end(run);
@@ -336,6 +344,7 @@ static void end_run(tinker_run_t *run) {
   tinker__rec_file_close(run->supervisor);
   tinker__rec_lock_release(&run->lock_file);
   tinker__rec_state_free(&run->state);
+  tinker__rec_marks_free(&run->marks);
   tinker__rec_detect_free(run->detect);
   tinker__arena_free(&run->strings);
   tinker__rec_run_unref(run);

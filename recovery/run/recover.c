@@ -54,8 +54,8 @@ static int stop(tinker_run_t *run, const char *why, tinker__rec_fault_t *f) {
   return 0;
 }
 
-static int quarantine(tinker_run_t *run, const char *name, const char *why,
-                      tinker__rec_fault_t *f) {
+int tinker__rec_quarantine(tinker_run_t *run, const char *name, const char *why,
+                           tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   facts.name = tinker__str(name);
   facts.evidence = tinker__str(why);
@@ -364,7 +364,7 @@ static int go_back(tinker_run_t *run, tinker__rec_fault_t *f) {
   tinker__rec_ckpt_t *from = run->fault.unproven ? origin(run) : NULL;
   if (old) tinker__rec_epoch_end(old);
   if (from && !from->quarantined) {
-    rc = quarantine(run, from->name, run->fault.why, f);
+    rc = tinker__rec_quarantine(run, from->name, run->fault.why, f);
   }
   while (rc == 0 && !atomic_load(&run->closing)) {
     tinker__rec_ckpt_t *c = candidate(run);
@@ -381,7 +381,7 @@ static int go_back(tinker_run_t *run, tinker__rec_fault_t *f) {
       return stop(run, retired(run, f, why, sizeof why), f);
     }
     if (!c) return rc;
-    rc = quarantine(run, c->name, f->why, f);
+    rc = tinker__rec_quarantine(run, c->name, f->why, f);
   }
   return rc;
 }

@@ -159,6 +159,7 @@ typedef struct tinker__rec_step_s {
   size_t adopted;
   uint64_t claimed; /* bits: of forward, those that were asked for again */
   bool optim_adopted;
+  bool moves;      /* its optim_step has a rate of learning */
   bool committing; /* commit was called */
   char *cursor;
   size_t cursor_len;
@@ -181,6 +182,18 @@ typedef struct tinker__rec_job_s {
   tinker_promise_t *promise; /* NULL = nobody waits */
   tinker__rec_step_t *step;  /* of COMMIT; of CHECKPOINT: the job's own */
 } tinker__rec_job_t;
+
+/* What reads the journal again (reread.c). The run's thread, but for `noted`
+ * and `over`. */
+typedef struct tinker__rec_reread_s {
+  pthread_t thread;
+  bool begun;         /* it is to be joined */
+  bool unread;        /* the start has not read everything */
+  atomic_bool over;   /* it reads no more, and rc and why are there */
+  atomic_llong noted; /* records since the last snapshot */
+  int rc;
+  char why[TINKER__REC_WHY];
+} tinker__rec_reread_t;
 
 struct tinker_run_s {
   tinker__ref_t ref;
@@ -216,6 +229,9 @@ struct tinker_run_s {
   /* A record could not be written, so the state has what the disk lacks: only
    * another process, or this one with the run opened again, can go on. */
   atomic_bool unwritten;
+  atomic_bool damaged; /* what was written has not stayed (reread.c) */
+  tinker__rec_reread_t reread;
+  tinker__rec_marks_t marks; /* how far the start has read */
   /* The run's thread: when a service was last seen to restore an optimizer. */
   bool optimizer_proven;
   int64_t optimizer_proven_ms; /* of the boot clock */
@@ -245,12 +261,19 @@ struct tinker_run_s {
   tinker__rec_detect_t *detect; /* the run's thread */
   tinker__rec_retain_t retain;
   int64_t saves_failed; /* in a row; the run's thread */
+  /* The first checkpoint of those whose fingerprint is the last one's, "" =
+   * none is known, and steps since that have to move it. The run's thread. */
+  struct {
+    char name[TINKER__REC_MAX_NAME];
+    int64_t moves;
+  } still;
   tinker__rec_metrics_t metrics;
   int64_t opened_wall_ms, opened_boot_ms;
   bool noise_known;
   double noise;
   tinker__rec_fault_t fault; /* what broke it */
   int64_t failed;            /* calls that the service has failed */
+  int64_t results;           /* requests that have ended */
   tinker_future_t *question; /* of the watch; NULL = none */
   tinker_future_t *asked;    /* of a survey; NULL = none */
   int again, reattached;     /* times that was tried since the last commit */
@@ -422,6 +445,9 @@ int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
 /* The epoch's model, of the checkpoint with its optimizer. */
 int tinker__rec_load_model(tinker_run_t *run, tinker__rec_epoch_t *e,
                            const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f);
+/* No recovery uses the checkpoint any more. 0 or f is filled. */
+int tinker__rec_quarantine(tinker_run_t *run, const char *name, const char *why,
+                           tinker__rec_fault_t *f);
 
 /* --- retired.c: the run's thread ------------------------------------------ */
 
@@ -466,8 +492,7 @@ int tinker__rec_ckpt_asked(tinker_run_t *run, tinker__rec_step_t *step,
                            char **path, tinker__rec_fault_t *f);
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
 
-/* --- retain.c: which checkpoints stay. The run's thread --------------------
- */
+/* --- retain.c: which checkpoints stay. The run's thread ------------------- */
 
 /* Looks at what is under way, and begins what is to be done next. Waits for the
  * disk alone. */
@@ -484,8 +509,7 @@ bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c);
  * wall clock as it was when the run was opened. Any thread. */
 int64_t tinker__rec_expiry(const tinker_run_t *run, int64_t seconds);
 
-/* --- cookbook.c. The run's thread ------------------------------------------
- */
+/* --- cookbook.c. The run's thread ----------------------------------------- */
 
 /* Brings the files up to what the journal has. */
 void tinker__rec_cookbook(tinker_run_t *run);
@@ -512,8 +536,30 @@ void tinker__rec_on_gate(void *user, const tinker_gate_question_t *asked);
 int tinker__rec_gate_start(tinker_run_t *run);
 void tinker__rec_gate_end(tinker_run_t *run);
 
-/* --- turn.c ---------------------------------------------------------------
- */
+/* --- reread.c ------------------------------------------------------------- */
+
+/* Reads the journal as the run begins. 0 or a code of tinker__rec_load(). */
+int tinker__rec_reread_load(tinker_run_t *run, char *why, size_t why_len);
+/* Begins what is due, and takes up what has ended. The run's thread, or before
+ * there is one. */
+void tinker__rec_reread(tinker_run_t *run);
+void tinker__rec_reread_end(tinker_run_t *run);
+/* --- losses.c ------------------------------------------------------------- */
+
+/* Of a step whose calls have all ended. 0 or f is filled. */
+int tinker__rec_losses(tinker_run_t *run, const tinker__rec_step_t *s,
+                       double loss, tinker__rec_fault_t *f);
+
+/* --- still.c. The run's thread -------------------------------------------- */
+
+/* Another model, of this checkpoint; NULL = of nothing, or not known. */
+void tinker__rec_still_begin(tinker_run_t *run, const tinker__rec_ckpt_t *from);
+/* The step was committed. */
+void tinker__rec_still_step(tinker_run_t *run, const tinker__rec_step_t *s,
+                            double loss);
+/* Its checkpoint has a fingerprint. */
+void tinker__rec_still_look(tinker_run_t *run, const tinker__rec_step_t *s);
+/* --- turn.c --------------------------------------------------------------- */
 
 /* Waits until this run may go back to a checkpoint. 0 or f is filled; also 0 if
  * the run ends. */

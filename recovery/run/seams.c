@@ -284,6 +284,7 @@ static bool find(tinker__rec_epoch_t *e, uint64_t number, bool end, bool free,
   if (t) {
     *out = *t;
     if (end && t->open > 0) t->open--;
+    if (end) run->results++;
     if (free || (end && t->open == 0)) ticket_free(t);
   }
   pthread_mutex_unlock(&run->lock);

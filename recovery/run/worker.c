@@ -1,7 +1,6 @@
 /* worker: the run's thread. It takes one job after the other, in the order of
  * the calls, and may wait in each; what it waits for ends when the run does,
  * since its client is closed then. */
-#include <math.h>
 #include <string.h>
 
 #include "run/run.h"
@@ -131,51 +130,6 @@ static int await_step(tinker_run_t *run, tinker__rec_step_t *s, loss_t *loss,
   return rc;
 }
 
-/* A step that was done before, on a branch that was cut off, has to come out as
- * it did, or the model is not what it was saved as. */
-static int compare_past(tinker_run_t *run, const tinker__rec_step_t *s,
-                        double loss, tinker__rec_fault_t *f) {
-  pthread_mutex_lock(&run->lock);
-  const tinker__rec_past_t *past =
-      tinker__rec_state_past(&run->state, s->number);
-  bool same = past && past->has_loss && past->epoch < run->epoch->number &&
-              past->batch_count == s->forward_count &&
-              memcmp(past->batches, s->batches,
-                     s->forward_count * TINKER__SHA256_LEN) == 0;
-  double before = past ? past->loss : 0;
-  double tolerance =
-      run->ruled.tolerance < 0 ? 6 * run->noise : run->ruled.tolerance;
-  double bound = tolerance * fmax(1, fabs(before));
-  pthread_mutex_unlock(&run->lock);
-  if (!same || loss == before || fabs(loss - before) <= bound) return 0;
-  f->code = TINKER_ESTATE;
-  f->model = f->unproven = true;
-  tinker__why(f->why, sizeof f->why, 0,
-              "step %lld came out with loss %a, before the rollback with %a",
-              (long long)s->number, loss, before);
-  return f->code;
-}
-
-/* A loss that is not finite is conclusive; what else is suspicious is said, and
- * the program decides. */
-static int judge_loss(tinker_run_t *run, const tinker__rec_step_t *s,
-                      double loss, tinker__rec_fault_t *f) {
-  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
-  tinker__rec_loss_t found =
-      tinker__rec_detect_add(run->detect, loss, 1, s->batches[0]);
-  if (found <= TINKER__REC_LOSS_OK) return 0;
-  facts.loss = loss;
-  facts.has_loss = true;
-  facts.evidence = tinker__str(tinker__rec_loss_name(found));
-  tinker__rec_say(run, "suspect", s->number, &facts);
-  if (found != TINKER__REC_LOSS_NONFINITE) return 0;
-  f->code = TINKER_ESTATE;
-  f->model = true;
-  tinker__why(f->why, sizeof f->why, 0, "the loss of step %lld is %a",
-              (long long)s->number, loss);
-  return f->code;
-}
-
 static int note_commit(tinker_run_t *run, const tinker__rec_step_t *s,
                        const loss_t *loss, tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
@@ -229,14 +183,15 @@ static int commit(tinker_run_t *run, tinker__rec_step_t *s,
   loss_t loss;
   int rc = await_step(run, s, &loss, f);
   if (rc != 0) tell_watch(run, f);
-  if (rc == 0 && loss.known) rc = judge_loss(run, s, loss.sum, f);
-  if (rc == 0 && loss.known) rc = compare_past(run, s, loss.sum, f);
+  if (rc == 0 && loss.known) rc = tinker__rec_losses(run, s, loss.sum, f);
   if (rc == 0) rc = note_commit(run, s, &loss, f);
   if (rc != 0) return rc;
   tinker__rec_bodies_done(run->epoch, s->number);
+  if (loss.known) tinker__rec_still_step(run, s, loss.sum);
   settle_ckpt(run, s);
   tinker__rec_retain(run);
   tinker__rec_cookbook(run);
+  tinker__rec_reread(run);
   return settle_ledger(run, s, f);
 }
 
@@ -319,6 +274,14 @@ static int not_written(tinker__rec_fault_t *f) {
                      "settled when the run is opened again");
 }
 
+static int not_stayed(const tinker_run_t *run, tinker__rec_fault_t *f) {
+  f->code = TINKER_EFORMAT;
+  return tinker__why(f->why, sizeof f->why, TINKER_EFORMAT,
+                     "the run's journal does not say any more what was "
+                     "written: %s",
+                     run->reread.why);
+}
+
 /* What was under way is journaled; a step begins once there is room again. */
 static int check_room(tinker_run_t *run, tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
@@ -372,6 +335,8 @@ static int reach_model(tinker_run_t *run, tinker__rec_phase_t phase,
 static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
   while (!atomic_load(&run->closing)) {
     if (atomic_load(&run->unwritten)) return not_written(f);
+    tinker__rec_reread(run);
+    if (atomic_load(&run->damaged)) return not_stayed(run, f);
     operator_spoke(run, f);
     heed_monitor(run);
     tinker__rec_phase_t phase = look(run, f);

@@ -100,6 +100,10 @@ void tinker__db_write_take(tinker__db_write_t *w, void *data, size_t len);
 /* If this one fails, nothing that was submitted later may become durable: all
  * of it fails too. */
 void tinker__db_write_vital(tinker__db_write_t *w);
+/* It survives the death of the process when it is done, and that of the machine
+ * with the next write that is not soft. Of a file that is durable
+ * (tinker__db_durable). */
+void tinker__db_write_soft(tinker__db_write_t *w);
 /* A write that shall not happen; NULL allowed. */
 void tinker__db_write_drop(tinker__db_write_t *w);
 /* Queues it. On failure (TINKER_ENOMEM; w may be NULL) `done` is not called

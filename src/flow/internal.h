@@ -119,6 +119,9 @@ void tinker__part_ask(tinker__part_t *part);
 void tinker__part_ask_now(tinker__part_t *part);
 void tinker__part_told(tinker__part_t *part, tinker__http_reply_t *reply);
 void tinker__part_leave_poll(tinker__part_t *part);
+/* The server says that it waits for this number (<= 0: for none) before it
+ * carries the part out. True when nobody sends that number any more. */
+bool tinker__part_misses(tinker__part_t *part, int64_t seq);
 
 /* door.c: the door of a mutation. */
 bool tinker__door_has(const tinker__op_t *op);

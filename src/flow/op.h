@@ -204,6 +204,8 @@ struct tinker__part_s {
   const tinker__kind_t *instead; /* takes its place, NULL = it fails */
   int64_t held_bytes;
   unsigned polls;
+  unsigned
+      misses; /* replies in a row: the server waits for what nobody sends */
   tinker__retry_t retry;
   int retry_status; /* of the reply that is followed by another attempt */
   tinker__timer_t timer;

@@ -397,6 +397,17 @@ static bool is_deleted(const tinker__part_t *part, const tinker__verdict_t *v) {
          part->retry.maybe_done;
 }
 
+/* A server that waits for a number that nobody sends takes no other, and one
+ * that is further has carried this one out and can't say with what result. */
+static void lose_count(tinker__part_t *part, tinker__retry_class_t class_bit,
+                       tinker__trouble_t *failure) {
+  if (class_bit != TINKER__RETRY_NUMBERED) return;
+  if (tinker__part_misses(part, failure->expected) ||
+      failure->expected > part->seq) {
+    failure->said = TINKER__SAID_TAKEN;
+  }
+}
+
 void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
                           tinker__http_reply_t *reply,
                           tinker__part_state_t state) {
@@ -404,6 +415,7 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
   char why[600];
   tinker__trouble_t failure;
   tinker__trouble_read(&failure, reply);
+  lose_count(part, class_bit, &failure);
   tinker__verdict_t v =
       tinker__retry_judge(&part->retry, &flow->limits.retry, class_bit,
                           &failure, flow->now_ms, &flow->seed);

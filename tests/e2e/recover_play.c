@@ -13,14 +13,15 @@
  * which it asks for two checkpoints and goes on at once), leave (milliseconds
  * of waiting for a model after which it gives the run back), hurry (1: it
  * waits for no step longer than a millisecond, and tries other calls in
- * between), keep, delay, ttl, watch (of the options), pause (milliseconds
- * before each step), cancel (the step whose first batch is canceled at
- * once), deadline (the step whose last batch has 300 ms), patience (times that
- * it asks again for a step that it did not get), reborn (the model, from 1 on,
- * right after whose making it kills itself), eval (the step before which it
- * asks for the losses of 200 examples, and dies of impatience), behind (the
- * option). It prints
- * "rolled back to N" and "step N: loss X" for each committed step. */
+ * between), keep, delay, ttl, watch, soft, hard (of the options), pause
+ * (milliseconds before each step), cancel (the step whose first batch is
+ * canceled at once), deadline (the step whose last batch has 300 ms), patience
+ * (times that it asks again for a step that it did not get), reborn (the model,
+ * from 1 on, right after whose making it kills itself), eval (the step before
+ * which it asks for the losses of 200 examples, and dies of impatience), behind
+ * (the option), bad (the step whose last batch has a token that no model has;
+ * when that was refused, it stands still). It prints "rolled back to N" and
+ * "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -48,15 +49,15 @@ static struct {
   const char *name;
   long value;
 } settings[] = {
-    {"steps", 12}, {"every", 4},    {"strict", 0},     {"attempts", 3},
-    {"zero", 0},   {"fresh", 0},    {"kill", 0},       {"poison", 0},
-    {"parts", 1},  {"big", 1},      {"ahead", 1},      {"workers", 0},
-    {"past", 0},   {"poisons", 1},  {"resume", 0},     {"forked", 0},
-    {"asked", 0},  {"keep", 0},     {"delay", 900000}, {"ttl", -1},
-    {"leave", -1}, {"hurry", 0},    {"pause", 0},      {"watch", 10000},
-    {"cancel", 0}, {"deadline", 0}, {"patience", 0},   {"reborn", 0},
-    {"eval", 0},   {"naive", 0},    {"allow", 0},      {"swap", 0},
-    {"behind", 0}};
+    {"steps", 12}, {"every", 4},      {"strict", 0},     {"attempts", 3},
+    {"zero", 0},   {"fresh", 0},      {"kill", 0},       {"poison", 0},
+    {"parts", 1},  {"big", 1},        {"ahead", 1},      {"workers", 0},
+    {"past", 0},   {"poisons", 1},    {"resume", 0},     {"forked", 0},
+    {"asked", 0},  {"keep", 0},       {"delay", 900000}, {"ttl", -1},
+    {"leave", -1}, {"hurry", 0},      {"pause", 0},      {"watch", 10000},
+    {"cancel", 0}, {"deadline", 0},   {"patience", 0},   {"reborn", 0},
+    {"eval", 0},   {"naive", 0},      {"allow", 0},      {"swap", 0},
+    {"bad", 0},    {"soft", 1200000}, {"hard", 7200000}, {"behind", 0}};
 enum {
   STEPS,
   EVERY,
@@ -90,6 +91,9 @@ enum {
   NAIVE,
   ALLOW,
   SWAP,
+  BAD,
+  SOFT,
+  HARD,
   BEHIND
 };
 enum { MOST = 256 };
@@ -147,6 +151,8 @@ static tinker_run_t *open_run(const char *folder) {
   options.allow_step_zero = (int32_t)GET(ZERO);
   options.watch_ms = GET(WATCH);
   options.behind = (int32_t)GET(BEHIND);
+  options.result_soft_ms = GET(SOFT);
+  options.result_hard_ms = GET(HARD);
   options.keep_last = GET(KEEP);
   options.delete_delay_ms = GET(DELAY);
   options.ttl_seconds = GET(TTL);
@@ -199,6 +205,14 @@ static tinker_future_t *batch(tinker_run_t *run, int64_t step, long part,
   for (size_t i = 0; i < n; i++) {
     data[i] = example(step, part + 31 * (long)i, poison);
   }
+  int bad = step == GET(BAD) && part == GET(PARTS) - 1;
+  if (bad) {
+    static const int32_t tokens[2] = {1 << 30, 1 << 30};
+    static const float weights[2] = {1, 1};
+    tinker_datum_release(data[0]);
+    check(
+        tinker_datum_new_supervised(&data[0], tokens, weights, 2, NULL, NULL));
+  }
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   if (step == GET(DEADLINE) && part == GET(PARTS) - 1) {
     GET(DEADLINE) = 0;
@@ -208,6 +222,11 @@ static tinker_future_t *batch(tinker_run_t *run, int64_t step, long part,
   if (step == GET(CANCEL)) {
     GET(CANCEL) = 0;
     tinker_future_cancel(f);
+  }
+  if (bad) {
+    tinker_future_wait(f, -1);
+    fprintf(stderr, "%s\n", tinker_error_message(tinker_future_error(f)));
+    for (;;) pause();
   }
   for (size_t i = 0; i < n; i++) tinker_datum_release(data[i]);
   return f;

@@ -140,6 +140,42 @@ Test(state, the_newest_cursor_of_a_step_counts) {
   cr_assert(tinker__list_empty(&s.cursors));
 }
 
+/* A step that was done again with another loss: one doubts what was before,
+ * two that agree end it, with what followed from it. */
+static void gate(int64_t epoch, int64_t step, double loss, bool settled) {
+  FACTS(f.loss = loss; f.has_loss = true; f.end = settled ? 0 : 1);
+  cr_assert_eq(fold(epoch, TINKER__REC_GATE, step, &f), 0);
+}
+
+Test(state, a_loss_that_came_out_otherwise) {
+  active(1, 0, "");
+  for (int64_t step = 1; step <= 5; step++) cr_assert_eq(commit(step), 0);
+  active(2, 2, "");
+  gate(2, 4, 40.5, false);
+  cr_assert(tinker__rec_state_past(&s, 4)->doubted);
+  cr_assert_eq(tinker__rec_state_past(&s, 4)->again, 40.5);
+  cr_assert_eq(tinker__rec_state_past(&s, 4)->loss, 4);
+  cr_assert_not(tinker__rec_state_past(&s, 3)->doubted);
+  active(3, 2, "");
+  gate(3, 4, 40.5, true);
+  cr_assert(tinker__rec_state_past(&s, 3));
+  cr_assert_null(tinker__rec_state_past(&s, 4));
+  cr_assert_null(tinker__rec_state_past(&s, 5));
+  gate(3, 9, 1, false); /* of a step that nobody remembers */
+}
+
+/* The active epoch's file is read once more, in full. */
+Test(state, a_loss_that_came_out_otherwise_is_history) {
+  active(1, 0, "");
+  cr_assert_eq(commit(1), 0);
+  s.history = true;
+  s.epoch = 3;
+  gate(2, 1, 40.5, false);
+  cr_assert(tinker__rec_state_past(&s, 1)->doubted);
+  gate(3, 1, 40.5, true);
+  cr_assert(tinker__rec_state_past(&s, 1));
+}
+
 Test(state, the_past_is_a_ring) {
   active(1, 0, "");
   for (int64_t i = 1; i <= TINKER__REC_PAST + 10; i++) {
