@@ -251,11 +251,6 @@ int tinker__rec_plan_write(const tinker_run_t *run, tinker__buf_t *out);
 int tinker__rec_plan_check(const tinker_run_t *run, tinker__str_t before,
                            bool *changed, char *why, size_t why_len);
 
-/* --- ruled.c: an operator's policy ---------------------------------------- */
-
-/* Reads TINKER_RUN_POLICY over the options. 0 or a code with `why`. */
-int tinker__rec_ruled_take(tinker_run_t *run, char *why, size_t why_len);
-
 /* --- stamp.c: what the run attaches to what it makes ---------------------- */
 
 typedef struct tinker__rec_stamps_s {
