@@ -16,9 +16,12 @@ static void lose_after(sim_script_t *s, int64_t steps) {
 
 /* --- C: numbers and data -------------------------------------------------- */
 
+/* The service refuses the optimizer step, so the step may be done again, unless
+ * the loop has sent the next one already. */
 static void f25(sim_script_t *s, sim_rng_t *r) {
   sim_go_wrong(s, SIM_BUG_NAN, sim_pick(r, 2, 11 * s->trainer.parts), 1);
-  sim_demand_back(s, 1, 0);
+  sim_demand_may_go_back(s, 1);
+  if (sim_rng_chance(r, 2)) s->trainer.pause_ms = 0;
   if (sim_rng_chance(r, 2)) return;
   s->trainer.strict = true;
   s->demand.most_lost = s->demand.most_lost_all = 0;
@@ -42,15 +45,19 @@ static void f28(sim_script_t *s, sim_rng_t *r) {
   sim_demand_back(s, 3, 3);
 }
 
+/* It shows where steps are done again: the model is lost a little later. */
 static void f29(sim_script_t *s, sim_rng_t *r) {
   s->trainer.every = 4;
-  sim_go_wrong(s, SIM_BUG_IGNORE_UPDATE, sim_pick(r, 5, 10), 1);
+  sim_go_wrong(s, SIM_BUG_IGNORE_UPDATE, sim_pick(r, 9, 10), 1);
+  lose_after(s, 3);
   sim_demand_back(s, 3, 3);
 }
 
 static void f30(sim_script_t *s, sim_rng_t *r) {
   s->trainer.every = 4;
-  sim_go_wrong(s, SIM_BUG_APPLY_TWICE, sim_pick(r, 12, 20), 1);
+  sim_go_wrong(s, SIM_BUG_APPLY_TWICE,
+               sim_pick(r, 8 * a_step(s) + 3, 10 * a_step(s)), 1);
+  lose_after(s, 3);
   sim_demand_back(s, 3, 3);
 }
 

@@ -21,7 +21,7 @@
 #include "sim/trainer.h"
 
 #define MS INT64_C(1000000)
-#define MOST_LINES 400000                /* of a timeline */
+#define MOST_TURNS 4000000               /* of the loop */
 #define MOST_MS (INT64_C(40) * 86400000) /* of virtual time */
 
 int64_t sim_ms(const sim_state_t *s) {
@@ -490,7 +490,7 @@ void sim_run(const sim_run_options_t *o, sim_result_t *out) {
   s->birth_ns = o->shared->now_ns;
   for (int64_t i = 0; !s->over; i++) {
     sim_child_t *c = running(s);
-    if (i == MOST_LINES) sim_stop(s, "it does not come to an end");
+    if (i == MOST_TURNS) sim_stop(s, "it does not come to an end");
     if (c) {
       serve(s, c);
     } else {
