@@ -45,13 +45,17 @@ static void f28(sim_script_t *s, sim_rng_t *r) {
 static void f29(sim_script_t *s, sim_rng_t *r) {
   s->trainer.every = 4;
   sim_go_wrong(s, SIM_BUG_IGNORE_UPDATE, sim_pick(r, 5, 10), 1);
-  sim_demand_back(s, 3, 3);
+  sim_demand_may_go_back(s, 3); /* one alone may go by unseen */
+  s->demand.unseen = true;
+  s->demand.same_bits = false;
 }
 
 static void f30(sim_script_t *s, sim_rng_t *r) {
   s->trainer.every = 4;
   sim_go_wrong(s, SIM_BUG_APPLY_TWICE, sim_pick(r, 12, 20), 1);
-  sim_demand_back(s, 3, 3);
+  sim_demand_may_go_back(s, 3);
+  s->demand.unseen = true;
+  s->demand.same_bits = false;
 }
 
 /* A process dies between a pass and its optimizer's step. */
