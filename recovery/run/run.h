@@ -117,7 +117,7 @@ typedef struct tinker__rec_step_s {
   size_t adopted;
   uint64_t claimed; /* bits: of forward, those that were asked for again */
   bool optim_adopted;
-  bool moves;      /* its optim_step has a rate of learning */
+  double rate;     /* of learning, of its optim_step */
   bool committing; /* commit was called */
   char *cursor;
   size_t cursor_len;
@@ -224,6 +224,7 @@ struct tinker_run_s {
   struct {
     char name[TINKER__REC_MAX_NAME];
     int64_t moves;
+    double moved; /* the sum of their rates of learning */
   } still;
   tinker__rec_metrics_t metrics;
   int64_t opened_wall_ms, opened_boot_ms;
@@ -249,11 +250,6 @@ int tinker__rec_plan_write(const tinker_run_t *run, tinker__buf_t *out);
  * difference. TINKER_ESTATE names the first field that may not differ. */
 int tinker__rec_plan_check(const tinker_run_t *run, tinker__str_t before,
                            bool *changed, char *why, size_t why_len);
-
-/* --- ruled.c: an operator's policy ---------------------------------------- */
-
-/* Reads TINKER_RUN_POLICY over the options. 0 or a code with `why`. */
-int tinker__rec_ruled_take(tinker_run_t *run, char *why, size_t why_len);
 
 /* --- stamp.c: what the run attaches to what it makes ---------------------- */
 
