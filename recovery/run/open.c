@@ -310,7 +310,8 @@ static void close_clients(tinker_run_t *run) {
     tinker__rec_epoch_t *e = TINKER__CONTAINER(l, tinker__rec_epoch_t, link);
     if (n < MAX_LIVE) clients[n++] = tinker_client_retain(e->client);
   }
-  if (run->epoch && run->state.finished) {
+  /* An end that is not on the disk is none: the next process goes on. */
+  if (run->epoch && run->state.finished && !atomic_load(&run->unwritten)) {
     atomic_store(&run->epoch->may_finish, true);
     last = run->epoch->client; /* one of those */
   }
