@@ -99,7 +99,8 @@ static void f14(sim_script_t *s, sim_rng_t *r) {
 static void f15(sim_script_t *s, sim_rng_t *r) {
   sim_go_wrong(s, SIM_BUG_STUCK, anywhere(s, r), 1);
   sim_demand_back(s, 1, 0);
-  s->demand.bound_ms = 4 * SIM_HOUR;
+  /* Ten times as long as the longest wait, which had an hour's deadline. */
+  s->demand.bound_ms = 12 * SIM_HOUR;
 }
 
 static void f16(sim_script_t *s, sim_rng_t *r) {
