@@ -33,6 +33,7 @@ static bool has_any(const tinker__rec_daemon_t *d) {
 
 /* A file that can't be written is as a row that is not there: the run asks. */
 static void see(tinker__rec_daemon_t *d, const tinker_training_run_t *row) {
+  if (!row->corrupted_known) return; /* it says nothing of the model (F90) */
   TINKER__LIST_EACH(l, tmp, &d->trainers) {
     tinker__rec_trainer_t *t =
         TINKER__CONTAINER(l, tinker__rec_trainer_t, link);

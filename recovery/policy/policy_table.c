@@ -24,7 +24,7 @@
 #define HANGS "a hang is told by trainer.hang_after alone"
 #define RESULTS "the program's options say how long a result is waited for"
 #define PAUSES "the client waits out a pause, and the daemon does not see it"
-#define ONE_LIST "each run asks for itself"
+#define ONE_LIST "the daemon always asks for many at once"
 #define TOKENS "the tokens of a step are not counted yet"
 #define ALONE "no event makes a save of its own yet"
 #define AGE "the age of checkpoints is not watched yet"
@@ -384,7 +384,7 @@ ROWS limits[] = {
         NULL, "Runs of the folder that go back to a checkpoint at the same "
         "time; the others wait."),
     LATER("canary_first", "a mass failure is not told from single ones yet"),
-    LATER("api_rate", "the daemon itself makes no calls but heartbeats"),
+    LATER("api_rate", "the daemon asks for a page of runs a second at most"),
     MAP("spend_per_day", spend_per_day),
     ROW("disk_reserve", SIZE, disk_reserve, "1MiB", "1MiB", "1TiB", NULL,
         "Space that each run keeps for the end of an open incident on a full "

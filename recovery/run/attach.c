@@ -164,27 +164,6 @@ bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s) {
   return moved && parts < s->forward_count;
 }
 
-/* The service has said of the step's optim_step that it has no gradients any
- * more. */
-static bool is_cleared(const tinker__rec_step_t *s) {
-  const tinker_error_t *error = tinker_future_error(s->optim);
-  return error && strstr(tinker_error_message(error), "gradients cleared");
-}
-
-bool tinker__rec_step_left(tinker_run_t *run, const tinker__rec_step_t *s) {
-  int64_t from = is_cleared(s) ? s->number + 1 : s->number;
-  bool left = false;
-  pthread_mutex_lock(&run->lock);
-  TINKER__LIST_EACH(l, tmp, &run->state.ops) {
-    const tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
-    if (op->step < from || has_failed(op)) continue;
-    left = left || op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD ||
-           op->slot == TINKER__REC_SLOT_OPTIM;
-  }
-  pthread_mutex_unlock(&run->lock);
-  return left;
-}
-
 /* The bytes of one request, as they were sent. */
 static int body_of(tinker__rec_epoch_t *e, const tinker__rec_op_t *op,
                    const tinker__rec_request_t *r, tinker__buf_t *out,

@@ -1,5 +1,6 @@
 /* calls: what a training loop calls. The caller's threads; one at a time makes
  * the calls of a step. */
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -333,7 +334,7 @@ tinker_future_t *tinker_run_optim_step(tinker_run_t *run,
   pthread_mutex_lock(&run->lock);
   if (!refused_at_once(run, future, op)) {
     const tinker_adam_params_t *p = params ? params : run->plan.adam;
-    step->moves = !p || p->learning_rate != 0;
+    step->rate = fabs(p->learning_rate);
     step->optim = tinker_future_retain(future);
   }
   pthread_mutex_unlock(&run->lock);

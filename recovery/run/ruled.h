@@ -3,6 +3,8 @@
 #ifndef TINKER_RECOVERY_RUN_RULED_H
 #define TINKER_RECOVERY_RUN_RULED_H
 
+#include <tinker/recovery.h>
+
 #include "detect/detect.h"
 #include "keep/interval.h"
 
@@ -27,5 +29,8 @@ typedef struct tinker__rec_ruled_s {
     TINKER__REC_DETECT_POLICY_INIT, TINKER__REC_INTERVAL_INIT, 2000, 15000, 2, \
         1 << 20, 0, 0, 0.125, -1, true, false, false                           \
   }
+
+/* Reads TINKER_RUN_POLICY over the run's options. 0 or a code with `why`. */
+int tinker__rec_ruled_take(tinker_run_t *run, char *why, size_t why_len);
 
 #endif

@@ -117,7 +117,7 @@ typedef struct tinker__rec_step_s {
   size_t adopted;
   uint64_t claimed; /* bits: of forward, those that were asked for again */
   bool optim_adopted;
-  bool moves;      /* its optim_step has a rate of learning */
+  double rate;     /* of learning, of its optim_step */
   bool committing; /* commit was called */
   char *cursor;
   size_t cursor_len;
@@ -224,6 +224,7 @@ struct tinker_run_s {
   struct {
     char name[TINKER__REC_MAX_NAME];
     int64_t moves;
+    double moved; /* the sum of their rates of learning */
   } still;
   tinker__rec_metrics_t metrics;
   int64_t opened_wall_ms, opened_boot_ms;
@@ -249,11 +250,6 @@ int tinker__rec_plan_write(const tinker_run_t *run, tinker__buf_t *out);
  * difference. TINKER_ESTATE names the first field that may not differ. */
 int tinker__rec_plan_check(const tinker_run_t *run, tinker__str_t before,
                            bool *changed, char *why, size_t why_len);
-
-/* --- ruled.c: an operator's policy ---------------------------------------- */
-
-/* Reads TINKER_RUN_POLICY over the options. 0 or a code with `why`. */
-int tinker__rec_ruled_take(tinker_run_t *run, char *why, size_t why_len);
 
 /* --- stamp.c: what the run attaches to what it makes ---------------------- */
 
@@ -396,11 +392,6 @@ int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f);
 /* Has an optim_step gone without all the forward_backward that the program has
  * called before it? The step's operations have ended. */
 bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s);
-/* Has the model something of this step that has failed, or of one after it that
- * was sent ahead: gradients, or weights that they have moved? Then it can't be
- * done again on it, though the service has refused a part. What has not ended
- * counts, but not what the service says that it has cleared. */
-bool tinker__rec_step_left(tinker_run_t *run, const tinker__rec_step_t *s);
 int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f);
 /* The model of a run that begins at step 1, in a new epoch, and activated. */
 int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,

@@ -11,18 +11,24 @@
 
 #include "run/run.h"
 
-#define STILL_STEPS 8 /* a small step may be lost in rounding */
+/* A small step may be lost in the rounding of numbers with 8 bits; so many, that
+ * move each weight by up to so much, are not. */
+#define STILL_STEPS 8
+#define STILL_MOVED 1e-6
 
 void tinker__rec_still_begin(tinker_run_t *run,
                              const tinker__rec_ckpt_t *from) {
   run->still.moves = 0;
+  run->still.moved = 0;
   tinker__why(run->still.name, sizeof run->still.name, 0, "%s",
               from ? from->name : "");
 }
 
 void tinker__rec_still_step(tinker_run_t *run, const tinker__rec_step_t *s,
                             double loss) {
-  if (s->moves && loss != 0) run->still.moves++;
+  if (s->rate == 0 || loss == 0) return;
+  run->still.moves++;
+  run->still.moved += s->rate;
 }
 
 static bool is_equal(const tinker__rec_ckpt_t *a, const tinker__rec_ckpt_t *b) {
@@ -86,5 +92,7 @@ void tinker__rec_still_look(tinker_run_t *run, const tinker__rec_step_t *s) {
   facts.name = tinker__str(s->ckpt);
   facts.evidence = tinker__str("unmoved");
   tinker__rec_say(run, "suspect", s->number, &facts);
-  if (run->still.moves >= STILL_STEPS) give_up(run, first, s->number);
+  if (run->still.moves >= STILL_STEPS && run->still.moved >= STILL_MOVED) {
+    give_up(run, first, s->number);
+  }
 }

@@ -110,14 +110,6 @@ typedef struct {
   bool known;
 } loss_t;
 
-/* What became of the other parts of a step that has failed decides, too. */
-static void await_rest(const tinker__rec_step_t *s) {
-  for (size_t i = 0; i < s->forward_count; i++) {
-    tinker_future_wait(s->forward[i], -1);
-  }
-  tinker_future_wait(s->optim, -1);
-}
-
 /* Its futures, in the order in which they end. The loss is not
  * known if the service sends none, which says nothing of the model. */
 static int await_step(tinker_run_t *run, tinker__rec_step_t *s, loss_t *loss,
@@ -132,12 +124,9 @@ static int await_step(tinker_run_t *run, tinker__rec_step_t *s, loss_t *loss,
     }
     loss->sum += one;
   }
-  if (rc == 0) rc = tinker__rec_await(s->optim, f);
-  if (rc == 0) return 0;
-  await_rest(s);
-  bool torn = tinker__rec_step_is_torn(run, s) ||
-              (f->again && tinker__rec_step_left(run, s));
-  if (!f->model && torn) {
+  if (rc == 0) return tinker__rec_await(s->optim, f);
+  tinker_future_wait(s->optim, -1); /* what became of it decides, too */
+  if (!f->model && tinker__rec_step_is_torn(run, s)) {
     f->model = true;
     f->again = false;
   }

@@ -13,7 +13,7 @@
 #define POST_TIMEOUT_MS 60000
 /* A large body gets more time, so that a line on which it moves slowly is not
  * given up (F85); one on which nothing moves is, after POST_TIMEOUT_MS. */
-#define POST_BYTES_MS 16 /* a millisecond more for each */
+#define POST_BYTES_S 16000 /* a second more for each */
 #define POST_REPLY_MAX ((size_t)16 << 20)
 /* The second request is sent after this time, and more for a large body: on a
  * slow line the two would halve each other's speed. */
@@ -140,7 +140,7 @@ static void fill_post(tinker__part_t *part, tinker__attempt_t *attempt) {
       .reply_max = POST_REPLY_MAX,
   };
   attempt->http.timeout_ms =
-      POST_TIMEOUT_MS + (int64_t)(attempt->http.body.len / POST_BYTES_MS);
+      POST_TIMEOUT_MS + 1000 * (int64_t)(attempt->http.body.len / POST_BYTES_S);
 }
 
 void tinker__part_post(tinker__part_t *part) {

@@ -62,9 +62,9 @@ class Shortages:
 def main():
     allocations, threads = counts()
     s = Shortages()
-    for n in range(1, allocations, 1 if ALL else allocations // 10):
+    for n in range(1, allocations, 1 if ALL else allocations // 6):
         s.with_one({"TINKER_FAIL_ALLOC": str(n)})
-    for n in range(1, allocations, max(allocations // (200 if ALL else 3), 1)):
+    for n in range(1, allocations, max(allocations // (200 if ALL else 2), 1)):
         s.with_one({"TINKER_FAIL_ALLOCS": str(n)})
     s.end("allocations")
     s = Shortages()
@@ -74,7 +74,7 @@ def main():
     s = Shortages()
     # With a few more it would have all but its connections, and try for those
     # for minutes.
-    for n in range(4, 24, 1 if ALL else 4):
+    for n in range(4, 16, 1 if ALL else 5):
         s.with_one({}, n)
     s.end("descriptors")
 

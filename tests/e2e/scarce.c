@@ -12,7 +12,10 @@
 #define MANY 3 /* that fail in a row */
 
 static atomic_long allocations, threads;
-static long fail_one, fail_from, fail_thread;
+static long fail_one, fail_from;
+#ifdef SCARCE_THREADS
+static long fail_thread;
+#endif
 
 static long number(const char *variable) {
   const char *text = getenv(variable);
@@ -55,7 +58,9 @@ static void write_count(void) {
 __attribute__((constructor)) static void begin(void) {
   fail_one = number("TINKER_FAIL_ALLOC");
   fail_from = number("TINKER_FAIL_ALLOCS");
+#ifdef SCARCE_THREADS
   fail_thread = number("TINKER_FAIL_THREAD");
+#endif
   atexit(write_count);
 }
 
@@ -65,6 +70,7 @@ const tinker_allocator_t *scarce_allocator(void) {
   return &own;
 }
 
+#ifdef SCARCE_THREADS
 int pthread_create(pthread_t *out, const pthread_attr_t *attr,
                    void *(*run)(void *), void *user) {
   typedef int (*type)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
@@ -74,3 +80,4 @@ int pthread_create(pthread_t *out, const pthread_attr_t *attr,
   if (atomic_fetch_add(&threads, 1) + 1 == fail_thread) return EAGAIN;
   return real(out, attr, run, user);
 }
+#endif

@@ -134,6 +134,7 @@ int sim_check_i2(const sim_history_t *h, char *why, size_t why_len) {
   sim_branch_t b;
   size_t planned;
   int bad = 0;
+  if (h->script->demand.unseen) return 0;
   sim_taken_t *plan = plan_of(h, &planned);
   sim_branch_make(h, &b);
   for (size_t i = 0; i < b.count && !bad; i++) {
@@ -402,7 +403,7 @@ static sum_t consumed_by_run(const sim_history_t *h) {
 
 int sim_check_i16(const sim_history_t *h, char *why, size_t why_len) {
   if (!h->undisturbed || !sim_done_line(h)) return 0;
-  if (h->script->trainer.other_data) return 0;
+  if (h->script->trainer.other_data || h->script->demand.unseen) return 0;
   sum_t a = consumed_by_run(h), b = consumed_by_run(h->undisturbed);
   if (memcmp(&a, &b, sizeof a) == 0) return 0;
   return sim_broken(why, why_len,

@@ -142,9 +142,11 @@ typedef struct sim_demand_s {
                         no incident, no rollback, no new model */
   bool same_bits;    /* the end is that of the undisturbed run (I17) */
   int64_t most_attempts; /* within one incident (I11) */
-  bool damaged;          /* the journal itself is (I7 has nothing to hold) */
-  const char *event;     /* that must have been said; NULL = none */
-  int64_t bound_ms;      /* from the last fault to the end (I19, I11) */
+  bool unseen;  /* the service does other arithmetic than it says, and nothing
+                   shows it: its steps are not held against the plan */
+  bool damaged; /* the journal itself is (I7 has nothing to hold) */
+  const char *event; /* that must have been said; NULL = none */
+  int64_t bound_ms;  /* from the last fault to the end (I19, I11) */
 } sim_demand_t;
 
 #define SIM_MAX_ACTIONS 32
