@@ -375,7 +375,7 @@ static int go_back(tinker_run_t *run, tinker__rec_fault_t *f) {
     if (no) return stop(run, no, f);
     rc = attempt(run, c, old, f);
     if (rc == 0) return 0;
-    if (f->unsure) {
+    if (f->unsure || f->code == TINKER_ESESSION || f->code == TINKER_ELOST) {
       rc = 0; /* nothing speaks against the checkpoint: the next attempt */
       continue;
     }

@@ -280,13 +280,12 @@ static const struct {
                   {"I19", sim_check_i19}, {"I16", sim_check_i16},
                   {"I17", sim_check_i17}, {"demand", sim_check_demand}};
 
-/* In a mixture a run may be lost before a checkpoint of it is whole, its
+/* A run may be lost before a checkpoint of it is whole, its
  * fingerprint included: then it stops, and says so. */
 static bool lost_at_first(const sim_history_t *h) {
   const sim_record_t *stop = last_stop(h);
-  if (!stop || strcmp(h->script->name, "random") != 0 || sim_done_line(h)) {
-    return false;
-  }
+  bool expected = h->script->demand.end == SIM_END_DONE;
+  if (!stop || !expected || sim_done_line(h)) return false;
   for (size_t i = 0; i < h->record_count; i++) {
     if (h->records[i].type == TINKER__REC_CKPT_FINGERPRINT) return false;
   }

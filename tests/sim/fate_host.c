@@ -204,7 +204,7 @@ static void f85(sim_script_t *s, sim_rng_t *r) {
 /* --- I: the account ------------------------------------------------------- */
 
 static void f86(sim_script_t *s, sim_rng_t *r) {
-  blind(s, r, SIM_ACT_STATUS, 402, 12 * SIM_HOUR);
+  blind(s, r, SIM_ACT_STATUS, 402, 4 * SIM_HOUR);
   s->actions[0].n = sim_pick(r, 5, 40) * SIM_SECOND; /* it has a model */
   s->trainer.again_ms = 5 * SIM_MINUTE;
 }
