@@ -11,8 +11,8 @@
 
 #include "run/run.h"
 
-/* A small step may be lost in the rounding of numbers with 8 bits; so many, that
- * move each weight by up to so much, are not. */
+/* A small step may be lost in the rounding of numbers with 8 bits; so many,
+ * that move each weight by up to so much, are not. */
 #define STILL_STEPS 8
 #define STILL_MOVED 1e-6
 
