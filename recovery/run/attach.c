@@ -142,8 +142,7 @@ static bool is_refused(const tinker__rec_op_t *op) {
   return true;
 }
 
-/* Has a part of it failed, whoever has said so, and how? */
-static bool has_failed(const tinker__rec_op_t *op) {
+bool tinker__rec_op_has_failed(const tinker__rec_op_t *op) {
   for (size_t i = 0; i < op->request_count; i++) {
     if (op->requests[i].state == TINKER__REC_REQUEST_FAILED) return true;
   }
@@ -156,7 +155,7 @@ bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s) {
   pthread_mutex_lock(&run->lock);
   TINKER__LIST_EACH(l, tmp, &run->state.ops) {
     const tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
-    if (op->step != s->number || has_failed(op)) continue;
+    if (op->step != s->number || tinker__rec_op_has_failed(op)) continue;
     if (op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD) parts++;
     if (op->slot == TINKER__REC_SLOT_OPTIM) moved = true;
   }
@@ -325,7 +324,7 @@ static bool is_half_done(const tinker_run_t *run, const tinker__rec_op_t *op) {
       op->slot != TINKER__REC_SLOT_OPTIM) {
     return false;
   }
-  return has_failed(op);
+  return tinker__rec_op_has_failed(op);
 }
 
 /* Has an operation failed after the service had accepted some of it? One that

@@ -275,6 +275,30 @@ static int again(tinker_run_t *run) {
   return 0;
 }
 
+/* Was something of a later step taken, whose calls were sent before it was
+ * known that this one is refused? Then the model has that without this one. No
+ * call is made any more; those that were made are waited for. */
+static bool has_gone_on(tinker_run_t *run) {
+  int64_t refused = run->state.committed + 1;
+  bool gone = false;
+  TINKER__LIST_EACH(l, tmp, &run->steps) {
+    tinker__rec_step_t *s = TINKER__CONTAINER(l, tinker__rec_step_t, link);
+    for (size_t i = 0; i < s->forward_count; i++) {
+      tinker_future_wait(s->forward[i], -1);
+    }
+    if (s->optim) tinker_future_wait(s->optim, -1);
+  }
+  pthread_mutex_lock(&run->lock);
+  TINKER__LIST_EACH(l, tmp, &run->state.ops) {
+    const tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
+    bool trains = op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD ||
+                  op->slot == TINKER__REC_SLOT_OPTIM;
+    gone |= trains && op->step > refused && !tinker__rec_op_has_failed(op);
+  }
+  pthread_mutex_unlock(&run->lock);
+  return gone;
+}
+
 /* What the service refuses in every process it refuses on every model. */
 static int refused(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY];
@@ -401,6 +425,10 @@ static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
 
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f) {
   int most = run->options.attempts;
+  if (run->fault.again && has_gone_on(run)) {
+    run->fault.again = false;
+    run->fault.model = true;
+  }
   if (run->fault.again && run->again < most) return again(run);
   if (run->fault.again) return refused(run, f);
   if (!run->fault.model && !run->state.incident && run->reattached < most) {

@@ -389,6 +389,8 @@ void tinker__rec_take_noise(tinker_run_t *run);
 /* 0 = the phase may have changed: look again. Else `f` says why nothing can be
  * done now. So are the two below. */
 int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f);
+/* Has a part of it failed, whoever has said so, and how? Under the lock. */
+bool tinker__rec_op_has_failed(const tinker__rec_op_t *op);
 /* Has an optim_step gone without all the forward_backward that the program has
  * called before it? The step's operations have ended. */
 bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s);

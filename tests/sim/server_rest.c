@@ -98,6 +98,7 @@ static void fill_run(sim_server_t *s, tinker__run_reply_t *out,
       .model_owner = "local",
       .has_is_lora = true,
       .is_lora = true,
+      .has_corrupted = !sim_hit(s, SIM_BUG_OMIT_CORRUPTED, m),
       .corrupted = corrupted || (v->corrupted && !v->hidden),
       .has_lora_rank = true,
       .lora_rank = v->rank,
@@ -144,15 +145,6 @@ static bool on_page(tinker__cursor_t *page) {
 
 /* --- Runs ----------------------------------------------------------------- */
 
-/* A service whose records don't say whether a run is corrupted. */
-static void omit_corrupted(sim_server_t *s, sim_reply_t *reply) {
-  static const char field[] = "\"corrupted\":";
-  tinker__buf_addc(&s->out, 0);
-  char *at = s->out.data;
-  while ((at = strstr(at, field)) != NULL) memcpy(at + 1, "_orrupted", 9);
-  reply->body = s->out.data;
-}
-
 static bool shows_corrupted(sim_server_t *s, const model_t *m) {
   return sim_hit(s, SIM_BUG_SHOW_CORRUPTED, m) != NULL;
 }
@@ -174,7 +166,6 @@ static void runs(sim_server_t *s, const sim_request_t *r,
   }
   out.training_runs.items = items;
   sim_reply(s, reply, &tinker__runs_reply_msg, &out);
-  if (sim_hit(s, SIM_BUG_OMIT_CORRUPTED, NULL)) omit_corrupted(s, reply);
 }
 
 static model_t *find_run(sim_server_t *s, tinker__str_t id,
@@ -195,7 +186,6 @@ static void run(sim_server_t *s, const sim_request_t *r,
   int64_t stale = sim_arg(s, SIM_BUG_STALE_LISTS, m);
   fill_run(s, &out, m, shows_corrupted(s, m), stale);
   sim_reply(s, reply, &tinker__run_reply_msg, &out);
-  if (sim_hit(s, SIM_BUG_OMIT_CORRUPTED, m)) omit_corrupted(s, reply);
 }
 
 /* --- Checkpoints ---------------------------------------------------------- */
