@@ -1,8 +1,9 @@
 """What tinker-recoverd costs that watches many runs without a session: time
 until all have been started and have ended, share of one core, memory, and time
-of a start on what the last one has left.
+of a start on what the last one has left. One JSON object.
 
   recoverd.py LOCALD MODEL RECOVERD TRAINER [RUNS]"""
+import json
 import os
 import sys
 import time
@@ -58,14 +59,15 @@ def main():
     begin = time.monotonic()
     start(folder)
     folder.until(lambda: set(folder.states().values()) == {"stopped"}, "ends")
-    print(f"{RUNS} runs: all started and ended after "
-          f"{time.monotonic() - begin:.1f} s")
+    ended_s = time.monotonic() - begin
     pid, before = folder.daemon.pid, cpu_s(folder.daemon.pid)
     time.sleep(WATCH_S)
-    share = 100 * (cpu_s(pid) - before) / WATCH_S
-    print(f"watched: {share:.2f} % of a core, {memory_mib(pid):.0f} MiB")
+    share, memory = 100 * (cpu_s(pid) - before) / WATCH_S, memory_mib(pid)
     end(folder)
-    print(f"started again: {start(folder):.2f} s")
+    print(json.dumps({
+        "bench": "recoverd", "runs": RUNS, "all_ended_s": round(ended_s, 1),
+        "memory_mib": round(memory, 1), "core_percent": round(share, 2),
+        "started_again_s": round(start(folder), 2)}))
     end(folder)
     folder.end()
 

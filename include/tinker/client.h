@@ -170,6 +170,15 @@ tinker_client_create_trainer_from_state(tinker_client_t *client,
                                         const char *path, int with_optimizer,
                                         const tinker_call_options_t *call);
 
+/* tinker_client_create_trainer_from_state() with all its options.
+ * client, call: see future.h. path: as there. options: may be NULL. Returns a
+ * future owned by the caller; result: tinker_future_get_trainer(). Any
+ * thread. */
+TINKER_API TINKER_NODISCARD tinker_future_t *
+tinker_client_create_trainer_from_state_with(
+    tinker_client_t *client, const char *path,
+    const tinker_state_options_t *options, const tinker_call_options_t *call);
+
 /* Creates a sampler of a base model.
  * client, call: see future.h. base_model: name of the model. Returns a future
  * owned by the caller; result: tinker_future_get_sampler(). Any thread. */

@@ -86,13 +86,17 @@ typedef struct tinker_client_options_s {
   /* A session of another process that this client goes on with, see seams.h;
    * NULL (default) = it makes its own. Copied. */
   const tinker_adoption_t *adopt;
+  /* Attached to the session that the client makes, for programs and people that
+   * list sessions: metadata_count entries, see types.h; default none. */
+  const tinker_metadata_t *metadata;
+  size_t metadata_count;
 } tinker_client_options_t;
 
 #define TINKER_CLIENT_OPTIONS_INIT                                             \
   {                                                                            \
     sizeof(tinker_client_options_t), NULL, NULL, NULL, -1, 3600000, NULL,      \
         NULL, TINKER_LOG_INFO, 0, TINKER_RUN_BACKGROUND, 0, NULL, 0, NULL,     \
-        NULL, NULL, NULL, NULL, NULL                                           \
+        NULL, NULL, NULL, NULL, NULL, NULL, 0                                  \
   }
 
 /* How one operation is carried out and how its end is reported: the last
@@ -147,10 +151,30 @@ typedef struct tinker_trainer_options_s {
   /* Seed of the adapter's initial weights, 0 or more; default
    * TINKER_NO_SEED. */
   int64_t seed;
+  /* Attached to the model, which is its training run: metadata_count entries,
+   * see types.h; default none. */
+  const tinker_metadata_t *metadata;
+  size_t metadata_count;
 } tinker_trainer_options_t;
 
 #define TINKER_TRAINER_OPTIONS_INIT                                            \
-  { sizeof(tinker_trainer_options_t), NULL, 32, 0, TINKER_NO_SEED }
+  { sizeof(tinker_trainer_options_t), NULL, 32, 0, TINKER_NO_SEED, NULL, 0 }
+
+/* How a model is made of a saved training state. */
+typedef struct tinker_state_options_s {
+  size_t size;
+  /* 1 (default): the optimizer is restored too, so that training goes on as if
+   * it had never stopped. 0: a fresh one. */
+  int32_t with_optimizer;
+  int32_t reserved0; /* 0 */
+  /* Attached to the new model: metadata_count entries, see types.h; default
+   * none. What its state has is no part of it. */
+  const tinker_metadata_t *metadata;
+  size_t metadata_count;
+} tinker_state_options_t;
+
+#define TINKER_STATE_OPTIONS_INIT                                              \
+  { sizeof(tinker_state_options_t), 1, 0, NULL, 0 }
 
 typedef struct tinker_save_options_s {
   size_t size;
@@ -161,10 +185,14 @@ typedef struct tinker_save_options_s {
    * 0. */
   int32_t overwrite;
   int32_t reserved0; /* 0 */
+  /* Attached to the checkpoint: metadata_count entries, see types.h; default
+   * none. One that replaces another has its own alone. */
+  const tinker_metadata_t *metadata;
+  size_t metadata_count;
 } tinker_save_options_t;
 
 #define TINKER_SAVE_OPTIONS_INIT                                               \
-  { sizeof(tinker_save_options_t), TINKER_NO_TTL, 0, 0 }
+  { sizeof(tinker_save_options_t), TINKER_NO_TTL, 0, 0, NULL, 0 }
 
 typedef struct tinker_sampling_params_s {
   size_t size;
@@ -280,6 +308,10 @@ static inline void tinker_call_options_init(tinker_call_options_t *o) {
 }
 static inline void tinker_trainer_options_init(tinker_trainer_options_t *o) {
   const tinker_trainer_options_t init = TINKER_TRAINER_OPTIONS_INIT;
+  *o = init;
+}
+static inline void tinker_state_options_init(tinker_state_options_t *o) {
+  const tinker_state_options_t init = TINKER_STATE_OPTIONS_INIT;
   *o = init;
 }
 static inline void tinker_save_options_init(tinker_save_options_t *o) {

@@ -84,6 +84,24 @@ typedef enum {
   TINKER_RUN_GATE_STRICT = 1
 } tinker_run_gate_t;
 
+/* What is done if the service has more of the run than its journal: the folder
+ * was lost, or put back from an older copy, or another folder trains a run of
+ * the same name and base model. The first tinker_run_next() of each process
+ * looks for that. */
+typedef enum {
+  /* tinker_run_next() ends with TINKER_ESTATE, and says what was found. */
+  TINKER_RUN_BEHIND_REFUSE = 0,
+  /* The run goes on from the newest checkpoint of it that the service has. Its
+   * weights can't be compared with what was saved, since that stood in the
+   * journal; it must be of the plan and have its optimizer
+   * (recovery_prove.h). The cursor is lost: see tinker_run_step_t. */
+  TINKER_RUN_BEHIND_REBUILD = 1,
+  /* What the journal does not know is left alone, for good. A run without a
+   * journal begins at step 1; one with an older journal goes back to a
+   * checkpoint of that, since its model may be further than it knows. */
+  TINKER_RUN_BEHIND_IGNORE = 2
+} tinker_run_behind_t;
+
 /* Fields of a plan, for tinker_run_options_t.allow. */
 #define TINKER_PLAN_RANK 1u
 #define TINKER_PLAN_FREEZE 2u
@@ -112,12 +130,19 @@ typedef struct tinker_run_plan_s {
   /* Settings that the optimizer has in every step that brings none of its own;
    * NULL (default) = the defaults. Copied. */
   const tinker_adam_params_t *adam;
+  /* Attached to all that the run makes at the service, its sessions, models and
+   * checkpoints: metadata_count entries (types.h), at most 64 and 8,192 bytes
+   * of names and values; default none. They are for people and other programs:
+   * no two processes need have the same. Names that begin with "tinker_" are
+   * the run's own, which docs/recovery.md lists. Copied. */
+  const tinker_metadata_t *metadata;
+  size_t metadata_count;
 } tinker_run_plan_t;
 
 #define TINKER_RUN_PLAN_INIT                                                   \
   {                                                                            \
     sizeof(tinker_run_plan_t), NULL, 32, 0, TINKER_NO_SEED,                    \
-        TINKER_DATA_RECORDED, 0, NULL, -1, NULL                                \
+        TINKER_DATA_RECORDED, 0, NULL, -1, NULL, NULL, 0                       \
   }
 
 /* What a run has decided or met: one line for people and programs. line: one
@@ -135,8 +160,8 @@ typedef struct tinker_run_options_s {
   const char *name; /* of the run: 1 to 64 of [A-Za-z0-9_-]; required */
   const tinker_run_plan_t *plan; /* required */
   /* For the clients of the run; NULL (default) = all defaults. mode must be
-   * background, seams and adopt NULL. What its callbacks use must live as long
-   * as the run. */
+   * background, seams and adopt NULL, metadata empty. Its allocator is the
+   * run's too. What its callbacks use must live as long as the run. */
   const tinker_client_options_t *client;
   uint32_t allow;    /* bits of TINKER_PLAN_*; default 0 */
   int32_t reserved0; /* 0 */
@@ -177,13 +202,26 @@ typedef struct tinker_run_options_s {
    * future finds out with its next step. No answer, or one that says nothing of
    * the model, changes nothing. 0 = it is not looked at. */
   int64_t watch_ms;
+  int32_t behind;    /* a tinker_run_behind_t; default REFUSE */
+  int32_t reserved2; /* 0 */
+  /* Milliseconds without any result of a step's calls, while one is waited for
+   * and nothing is known that holds it up (a paused queue, a blocked account, a
+   * service that is not heard, a machine that sleeps: such time does not
+   * count), 1 or more: the model is suspect, and its record is looked at
+   * closely. Default 1,200,000 (20 minutes). */
+  int64_t result_soft_ms;
+  /* The same, more than result_soft_ms: the model is not trusted any more, what
+   * is waited for ends with TINKER_ECANCELED, and tinker_run_next() goes back
+   * to a checkpoint. Neither happens before ten times the time that 99 of 100
+   * of the last 128 waits took. Default 7,200,000 (2 hours); 0 = never. */
+  int64_t result_hard_ms;
 } tinker_run_options_t;
 
 #define TINKER_RUN_OPTIONS_INIT                                                \
   {                                                                            \
     sizeof(tinker_run_options_t), NULL, NULL, NULL, NULL, 0, 0, 50, 3, 0,      \
         NULL, NULL, TINKER_RUN_GATE_PIPELINED, 0, 0, 900000, TINKER_NO_TTL,    \
-        10000                                                                  \
+        10000, TINKER_RUN_BEHIND_REFUSE, 0, 1200000, 7200000                   \
   }
 
 /* The init functions write the same defaults.
@@ -220,11 +258,30 @@ typedef struct tinker_run_step_s {
   tinker_future_t *const *forward;
   size_t forward_count;
   tinker_future_t *optim;
+  /* 1: the run was rebuilt (TINKER_RUN_BEHIND_REBUILD) from the checkpoint of
+   * the step before, and its cursor went with the journal: cursor_len is 0, and
+   * the program finds out by the number of the step where its data go on. It
+   * stays 1 until a step has been committed. */
+  int32_t cursor_lost;
+  int32_t reserved0;
 } tinker_run_step_t;
 
 /* Opens a run, or makes it: reads its journal, and locks its folder. Nothing is
  * sent before tinker_run_next(). A run that was stopped or has all its steps
  * opens too: tinker_run_next() says so.
+ *
+ * The environment variable TINKER_RUN_POLICY is an operator's word, which goes
+ * before the options: the text of a policy file (docs/recovery-policy.md),
+ * whose `defaults` hold for the run. tinker-recoverd sets it for its trainers.
+ * What stands in for an option (gate, watch_ms, checkpoint_every, ttl_seconds,
+ * keep_last, delete_delay_ms, allow_step_zero, attempts) does so only if the
+ * text has the key; what is the daemon's is not looked at. A text with a fault,
+ * or a key that is not honoured, is refused (TINKER_EINVAL, with its place).
+ *
+ * The run keeps a file `reserve` of 1 MiB in its folder, or as large as
+ * limits.disk_reserve says. When a record finds no room on the disk it is given
+ * up: what is under way ends and is journaled, and tinker_run_next() ends with
+ * TINKER_EIO until there is room for it again.
  * out: receives a reference owned by the caller; untouched on failure. options:
  * borrowed, copied. error: receives the reason, see tinker_error_t; may be
  * NULL. Returns 0, TINKER_EINVAL (an option, of the plan or a client too),
@@ -258,7 +315,8 @@ TINKER_API tinker_run_t *tinker_run_release(tinker_run_t *run);
  * Returns a future owned by the caller; result: tinker_future_get_run_step().
  * Beside the codes of future.h:
  * - TINKER_ESTATE: calls of the present step are missing; or the run was
- *   stopped, and the sentence says why: see tinker_run_resume();
+ *   stopped, and the sentence says why: see tinker_run_resume(); or the service
+ *   has more of the run than its journal: see tinker_run_behind_t;
  * - TINKER_EIO: its journal can't be written;
  * - one that says nothing of the model (TINKER_ECONNECT, TINKER_ETRANSPORT,
  *   TINKER_ETLS, TINKER_EAUTH, TINKER_EBILLING ...): nothing was decided, and

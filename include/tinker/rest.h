@@ -52,12 +52,6 @@ static inline void tinker_page_init(tinker_page_t *o) {
   *o = init;
 }
 
-/* One entry of a run's, session's or checkpoint's user metadata. */
-typedef struct tinker_metadata_s {
-  const char *name;
-  const char *value; /* a value that is not a text is shown as JSON */
-} tinker_metadata_t;
-
 typedef enum {
   TINKER_CHECKPOINT_OTHER = 0,    /* one that this version does not know */
   TINKER_CHECKPOINT_TRAINING = 1, /* a state: weights and optimizer */
@@ -88,10 +82,11 @@ typedef struct tinker_training_run_s {
   const char *owner;  /* "" = not known */
   int32_t is_lora;    /* 1, 0, or -1 = not known */
   uint32_t lora_rank; /* 0 = not known */
-  /* 1: the service says that its training can't go on. Of what it says nothing
-   * it thinks well: 0. */
+  /* 1: the service says that its training can't go on. */
   int32_t corrupted;
-  int32_t reserved0;
+  /* 1: the service has said which. 0: it has said nothing of it, and corrupted
+   * is 0: that is no sign of health. */
+  int32_t corrupted_known;
   int64_t last_request_ms;                    /* TINKER_NO_TIME = not known */
   const tinker_checkpoint_t *last_checkpoint; /* of training; NULL = none */
   const tinker_checkpoint_t *last_sampler_checkpoint; /* NULL = none */

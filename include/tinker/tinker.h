@@ -18,6 +18,7 @@
 #include "route.h"
 #include "sampler.h"
 #include "seams.h"
+#include "stats.h"
 #include "tokenizer.h"
 #include "trainer.h"
 #include "types.h"

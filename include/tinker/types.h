@@ -25,6 +25,18 @@ typedef struct tinker_promise_s tinker_promise_t; /* who ends one */
 typedef struct tinker_input_s tinker_input_t;     /* model input: tokens */
 typedef struct tinker_datum_s tinker_datum_t;     /* one training example */
 
+/* One entry of a session's, a model's or a checkpoint's user metadata: what a
+ * program attaches to it (options.h), and finds on it (rest.h).
+ *
+ * Attached are at most 256 entries of which no two have one name: names of 1 to
+ * 256 bytes and values of up to 16,384, UTF-8 both, and all of them not more
+ * than 65,536 bytes as JSON; what doesn't fit is refused (TINKER_EINVAL), by
+ * its place in the array. They are copied by the call that takes them. */
+typedef struct tinker_metadata_s {
+  const char *name;
+  const char *value; /* one that is not a text is shown as JSON */
+} tinker_metadata_t;
+
 /* Called when an operation has ended.
  *
  * It runs exactly once for each call that it was given to, also if the call was

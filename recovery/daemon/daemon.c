@@ -36,6 +36,7 @@ static int64_t next_time(const tinker__rec_daemon_t *d) {
   int64_t at = d->tick_ms;
   if (d->watchdog_ms && d->alive_ms < at) at = d->alive_ms;
   if (tinker__rec_hook_due(d) < at) at = tinker__rec_hook_due(d);
+  if (tinker__rec_lookout_due(d) < at) at = tinker__rec_lookout_due(d);
   EACH_TRAINER(d, t) {
     bool waits = t->restart.state == TINKER__REC_TRAINER_WAITING ||
                  t->restart.state == TINKER__REC_TRAINER_ENDING;
@@ -145,6 +146,7 @@ static void wait_once(tinker__rec_daemon_t *d, struct pollfd *fds) {
   tinker__rec_control_turn(d, fds + 1);
   tinker__rec_hook_turn(d);
   on_times(d);
+  tinker__rec_lookout_turn(d);
 }
 
 /* Room for all descriptors; runs may have been added. */
@@ -238,6 +240,7 @@ void tinker__rec_daemon_end(tinker__rec_daemon_t *d) {
   }
   tinker__rec_control_close(d);
   EACH_TRAINER(d, t) tinker__rec_trainer_free(t);
+  tinker__rec_lookout_end(d);
   tinker__rec_beat_end(&d->beat);
   tinker__rec_ledger_close(&d->ledger);
 }

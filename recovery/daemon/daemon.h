@@ -26,6 +26,8 @@ typedef struct tinker__rec_spec_s {
   char *const *hook; /* a program and its arguments; empty = there is none */
   int64_t hook_on;   /* bits of TINKER__REC_NOTIFY_* (policy.h) */
   int64_t hook_ms;   /* its time */
+  /* "TINKER_RUN_POLICY=..." for its processes; NULL = what the daemon has. */
+  const char *run_policy;
 } tinker__rec_spec_t;
 
 typedef struct tinker__rec_daemon_s tinker__rec_daemon_t;
@@ -62,6 +64,15 @@ typedef struct tinker__rec_hook_s {
   int64_t kill_ms;
 } tinker__rec_hook_t;
 
+/* A look at all models of the service, which goes on for ever. */
+typedef struct tinker__rec_lookout_s {
+  tinker_future_t *asked; /* NULL = no answer is waited for */
+  int64_t asked_ms;       /* boot clock */
+  int64_t next_ms;        /* when the next page is asked for */
+  int64_t offset;         /* of the page */
+  int64_t pages;          /* of the last round; 0 = it was not ended */
+} tinker__rec_lookout_t;
+
 struct tinker__rec_daemon_s {
   tinker__mem_t mem;
   const tinker__world_t *world;
@@ -69,6 +80,7 @@ struct tinker__rec_daemon_s {
   mode_t mask; /* of trainers */
   tinker__rec_ledger_t ledger;
   tinker__rec_beat_t beat;
+  tinker__rec_lookout_t lookout;
   tinker__link_t trainers;
   int64_t tick_ms;     /* when the journals are looked at next */
   int64_t alive_ms;    /* when the service manager hears of us next */
@@ -137,6 +149,14 @@ void tinker__rec_trainer_watch(tinker__rec_trainer_t *t);
 /* Reads its journal, with all its steps. */
 void tinker__rec_trainer_read(tinker__rec_trainer_t *t);
 
+/* --- lookout.c: the models of all runs -------------------------------------
+ */
+
+void tinker__rec_lookout_turn(tinker__rec_daemon_t *d);
+/* When it has something to do; INT64_MAX = never. */
+int64_t tinker__rec_lookout_due(const tinker__rec_daemon_t *d);
+void tinker__rec_lookout_end(tinker__rec_daemon_t *d);
+
 /* --- notify.c: the service manager ---------------------------------------- */
 
 void tinker__rec_notify(tinker__rec_daemon_t *d, const char *text);
@@ -145,10 +165,12 @@ int64_t tinker__rec_watchdog_ms(tinker__rec_daemon_t *d);
 
 /* --- env.c ---------------------------------------------------------------- */
 
-/* The daemon's environment without what is not allowed: a list that is freed
- * as one block. NULL = no memory. */
+/* The daemon's environment without what is not allowed, and `own` (NULL = none)
+ * in the place of the variable that it sets: a list that is freed as one block.
+ * NULL = no memory. */
 char **tinker__rec_env_pick(tinker__mem_t *mem, char *const *environment,
-                            const char *const *allow, size_t n);
+                            const char *const *allow, size_t n,
+                            const char *own);
 
 /* --- daemon.c: all of them ------------------------------------------------ */
 

@@ -19,13 +19,22 @@ static bool allowed(const char *entry, const char *const *allow, size_t n) {
   return false;
 }
 
+/* Do both set one variable? */
+static bool same_name(const char *entry, const char *own) {
+  size_t len = own ? strcspn(own, "=") + 1 : 0;
+  return own && strncmp(entry, own, len) == 0;
+}
+
 char **tinker__rec_env_pick(tinker__mem_t *mem, char *const *environment,
-                            const char *const *allow, size_t n) {
+                            const char *const *allow, size_t n,
+                            const char *own) {
   size_t count = 0, kept = 0;
   while (environment[count]) count++;
-  char **out = tinker__mem_array(mem, count + 1, sizeof *out);
+  char **out = tinker__mem_array(mem, count + 2, sizeof *out);
   for (size_t i = 0; out && i < count; i++) {
+    if (same_name(environment[i], own)) continue;
     if (allowed(environment[i], allow, n)) out[kept++] = environment[i];
   }
+  if (out && own) out[kept] = (char *)(uintptr_t)own; /* only read */
   return out;
 }

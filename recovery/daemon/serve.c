@@ -48,7 +48,13 @@ static int check_run(const tinker__rec_serve_t *s,
                      tinker__buf_t *report) {
   const tinker__rec_policy_run_t *runs = file->runs.items;
   const char *name = name_of(&runs[i]);
-  if (!runs[i].argv.n) return 0;
+  if (!runs[i].argv.n) {
+    tinker__buf_addf(report,
+                     "%s: runs[%zu].trainer.argv: is missing: a run is watched "
+                     "by the daemon that starts its trainer, and by no other\n",
+                     s->path, i);
+    return TINKER_EFORMAT;
+  }
   size_t n = name ? strspn(name, "abcdefghijklmnopqrstuvwxyz"
                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
                   : 0;
@@ -116,10 +122,27 @@ static int take_hook(tinker__arena_t *a, const tinker__rec_policy_t *p,
   return argv ? 0 : TINKER_ENOMEM;
 }
 
+/* What the run itself has to know of the file. */
+static int take_passed(tinker__arena_t *a, tinker__mem_t *mem,
+                       const tinker__rec_policy_file_t *file, size_t i,
+                       tinker__rec_spec_t *spec) {
+  tinker__buf_t b;
+  tinker__buf_init(&b, mem, MAX_ARGUMENT);
+  tinker__buf_adds(&b, "TINKER_RUN_POLICY=");
+  tinker__rec_policy_pass(file, i, &b);
+  if (!tinker__buf_error(&b)) {
+    spec->run_policy = tinker__arena_str(a, tinker__buf_str(&b));
+  }
+  tinker__buf_free(&b);
+  return spec->run_policy ? 0 : TINKER_ENOMEM;
+}
+
 /* The strings of spec are the file's and the arena's. */
 static int spec_of(tinker__arena_t *a, tinker__mem_t *mem,
-                   const tinker__rec_policy_run_t *r,
+                   const tinker__rec_policy_file_t *file, size_t at,
                    tinker__rec_spec_t *spec) {
+  const tinker__rec_policy_run_t *r =
+      (const tinker__rec_policy_run_t *)file->runs.items + at;
   char **argv = tinker__arena_array(a, r->argv.n + 1, sizeof *argv);
   spec->name = name_of(r);
   for (size_t i = 0; argv && i < r->argv.n; i++) {
@@ -131,7 +154,8 @@ static int spec_of(tinker__arena_t *a, tinker__mem_t *mem,
   spec->env_count =
       r->env_allow.n ? r->env_allow.n : sizeof passed / sizeof passed[0];
   take_policy(r, spec);
-  return argv ? take_hook(a, &r->policy, spec) : TINKER_ENOMEM;
+  int rc = argv ? take_hook(a, &r->policy, spec) : TINKER_ENOMEM;
+  return rc == 0 ? take_passed(a, mem, file, at, spec) : rc;
 }
 
 /* --- Applying ------------------------------------------------------------- */
@@ -147,25 +171,25 @@ static int apply_spec(tinker__rec_daemon_t *d, const tinker__rec_spec_t *spec,
   return rc;
 }
 
-/* A run that shall only be watched, or not even that, has no trainer of
- * ours. */
+/* One that is not enabled has no trainer of ours. */
 static bool acts(tinker__rec_daemon_t *d, const tinker__rec_policy_run_t *r) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   if (!name_of(r)) return false;
-  if (r->policy.enabled && r->policy.mode == TINKER__REC_MODE_ACT) return true;
-  facts.why = tinker__str(r->policy.enabled ? "its mode is not act"
-                                            : "it is not enabled");
+  if (r->policy.enabled) return true;
+  facts.why = tinker__str("it is not enabled");
   tinker__rec_tell(d, "not_started", name_of(r), &facts);
   return false;
 }
 
-static int apply_run(tinker__rec_daemon_t *d, const tinker__rec_policy_run_t *r,
+static int apply_run(tinker__rec_daemon_t *d,
+                     const tinker__rec_policy_file_t *file, size_t at,
                      char *why, size_t why_len) {
+  const tinker__rec_policy_run_t *runs = file->runs.items;
   tinker__rec_spec_t spec = {.name = NULL};
   tinker__arena_t arena;
-  if (!acts(d, r)) return 0;
+  if (!acts(d, &runs[at])) return 0;
   tinker__arena_init(&arena, &d->mem);
-  int rc = spec_of(&arena, &d->mem, r, &spec);
+  int rc = spec_of(&arena, &d->mem, file, at, &spec);
   if (rc == 0) rc = apply_spec(d, &spec, why, why_len);
   tinker__arena_free(&arena);
   return rc;
@@ -175,9 +199,8 @@ static bool has_run(const tinker__rec_policy_file_t *file, const char *name) {
   const tinker__rec_policy_run_t *runs = file->runs.items;
   for (size_t i = 0; i < file->runs.n; i++) {
     const char *other = name_of(&runs[i]);
-    bool acting =
-        runs[i].policy.enabled && runs[i].policy.mode == TINKER__REC_MODE_ACT;
-    if (other && acting && strcmp(other, name) == 0) return true;
+    if (!other || !runs[i].policy.enabled) continue;
+    if (strcmp(other, name) == 0) return true;
   }
   return false;
 }
@@ -196,10 +219,9 @@ static void leave_others(tinker__rec_daemon_t *d,
 
 static int apply(tinker__rec_daemon_t *d, const tinker__rec_policy_file_t *file,
                  char *why, size_t why_len) {
-  const tinker__rec_policy_run_t *runs = file->runs.items;
   int rc = 0;
   for (size_t i = 0; rc == 0 && i < file->runs.n; i++) {
-    rc = apply_run(d, &runs[i], why, why_len);
+    rc = apply_run(d, file, i, why, why_len);
   }
   if (rc == 0) leave_others(d, file);
   return rc;

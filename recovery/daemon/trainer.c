@@ -300,6 +300,10 @@ static int copy_spec(tinker__arena_t *a, const tinker__rec_spec_t *from,
   to->hook = copy_list(a, (const char *const *)from->hook, length(from->hook));
   to->env_allow =
       (const char *const *)copy_list(a, from->env_allow, from->env_count);
+  if (from->run_policy) {
+    to->run_policy = tinker__arena_str(a, tinker__str(from->run_policy));
+    if (!to->run_policy) return TINKER_ENOMEM;
+  }
   return to->name && to->argv && to->hook && to->env_allow ? 0 : TINKER_ENOMEM;
 }
 
@@ -312,7 +316,8 @@ int tinker__rec_trainer_set(tinker__rec_trainer_t *t,
   int rc = copy_spec(&arena, spec, &copy);
   char **env = NULL;
   if (rc == 0) {
-    env = tinker__rec_env_pick(mem, environ, copy.env_allow, copy.env_count);
+    env = tinker__rec_env_pick(mem, environ, copy.env_allow, copy.env_count,
+                               copy.run_policy);
   }
   if (!env) {
     tinker__arena_free(&arena);

@@ -66,6 +66,7 @@ static void take(tinker__rec_view_t *v, const tinker__rec_state_t *s) {
                                    .committed = s->committed,
                                    .target = last_step(s->mem, s->plan)};
   snprintf(v->session, sizeof v->session, "%s", s->session ? s->session : "");
+  snprintf(v->model, sizeof v->model, "%s", s->model ? s->model : "");
   snprintf(v->why, sizeof v->why, "%s", s->stopped ? s->stopped : "");
 }
 

@@ -4,6 +4,7 @@
 #define TINKER_RECOVERY_DAEMON_VIEW_H
 
 #include "journal/load.h"
+#include "journal/sighting.h"
 #include "restart.h"
 
 #define TINKER__REC_SESSION_ROOM 256
@@ -11,6 +12,7 @@
 typedef struct tinker__rec_view_s {
   tinker__rec_reach_t reach;
   char session[TINKER__REC_SESSION_ROOM]; /* "" = none is known */
+  char model[TINKER__REC_MODEL_ROOM];     /* the same */
   char why[512]; /* it can't be read, or why the run was stopped */
 } tinker__rec_view_t;
 
@@ -20,7 +22,7 @@ typedef struct tinker__rec_stamp_s {
   int64_t decisions, steps;
 } tinker__rec_stamp_t;
 
-/* all: with the steps, which takes as long as the journal is; else only what
+/* all: with the steps, from the run's snapshot on; else only what
  * the file of decisions says, and reach.committed is where the epoch began. */
 void tinker__rec_view_read(tinker__rec_view_t *v,
                            const tinker__rec_folder_t *folder, bool all);

@@ -30,10 +30,11 @@ static const field_t numbers[] = {FIELD(op),         FIELD(slot),
                                   FIELD(delay_ms),   FIELD(count),
                                   FIELD(pid),        FIELD(started),
                                   FIELD(signal),     FIELD(seconds),
-                                  FIELD(expires_ms), FIELD(at_ms)};
-static const field_t texts[] = {FIELD(name),    FIELD(path),  FIELD(model),
-                                FIELD(session), FIELD(id),    FIELD(why),
-                                FIELD(batch),   FIELD(cause), FIELD(evidence)};
+                                  FIELD(expires_ms), FIELD(at_ms),
+                                  FIELD(lost),       FIELD(disowned)};
+static const field_t texts[] = {
+    FIELD(name), FIELD(path),  FIELD(model), FIELD(session),  FIELD(id),
+    FIELD(why),  FIELD(batch), FIELD(cause), FIELD(evidence), FIELD(nonce)};
 
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 

@@ -23,10 +23,12 @@ typedef struct tinker__rec_facts_s {
   int64_t incarnation, next_model, next_sampling, delay_ms, count;
   int64_t pid, started, signal; /* of a trainer, in the daemon's journal */
   int64_t seconds, expires_ms, at_ms; /* by the wall clock; -1 = never */
+  int64_t lost;                       /* 1: the cursor is not known */
+  int64_t disowned; /* epochs up to it are not this journal's */
   double loss, noise;
   bool has_loss, has_noise;
   tinker__str_t name, path, model, session, id, why, batch, plan, cause,
-      evidence;
+      evidence, nonce;
   const tinker__rec_sent_t *requests; /* of the reader's arena */
   size_t request_count;
 } tinker__rec_facts_t;
@@ -44,7 +46,8 @@ typedef struct tinker__rec_facts_s {
     .delay_ms = TINKER__REC_UNSET, .count = TINKER__REC_UNSET,                 \
     .pid = TINKER__REC_UNSET, .started = TINKER__REC_UNSET,                    \
     .signal = TINKER__REC_UNSET, .seconds = TINKER__REC_UNSET,                 \
-    .expires_ms = TINKER__REC_UNSET, .at_ms = TINKER__REC_UNSET                \
+    .expires_ms = TINKER__REC_UNSET, .at_ms = TINKER__REC_UNSET,               \
+    .lost = TINKER__REC_UNSET, .disowned = TINKER__REC_UNSET                   \
   }
 
 /* Writes the fields that are set. out: is cleared first. 0 or the buffer's

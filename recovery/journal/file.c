@@ -34,6 +34,9 @@ static const char tables[] =
      */
     "CREATE TRIGGER IF NOT EXISTS last_record AFTER INSERT ON record"
     " BEGIN UPDATE head SET last = NEW.id; END";
+/* Pages of the log before they are moved into the file, which holds a commit
+ * up: 16 MiB, so that it is less than one step of a hundred. */
+static const char rare_moves[] = "PRAGMA wal_autocheckpoint=4096";
 static const char insert[] =
     "INSERT INTO record(id, type, generation, step, boot, boot_ms, wall_ms,"
     " fields, bytes, hash) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -45,11 +48,13 @@ struct tinker__rec_file_s {
   char boot[TINKER__BOOT_ID_LEN];
   pthread_mutex_t lock;
   int64_t generation;
+  bool relaxed; /* no commit makes a sync */
   atomic_bool failed;
   atomic_bool *tell; /* set when a record could not be written; may be NULL */
   /* Under the lock: of the last record that was submitted. */
   int64_t last;
   unsigned char hash[TINKER__SHA256_LEN];
+  tinker__sha256_t *sha; /* of the chain */
 };
 
 /* --- Reading -------------------------------------------------------------- */
@@ -60,6 +65,7 @@ typedef struct {
   int64_t generation, last;
   int64_t end; /* id of the last record, as the head has it */
   unsigned char hash[TINKER__SHA256_LEN];
+  tinker__sha256_t *sha;
   char *why;
   size_t why_len;
 } reader_t;
@@ -105,11 +111,17 @@ static int damaged(reader_t *r, int64_t id, const char *what) {
                      (long long)id, what);
 }
 
+static int lacks(reader_t *r) {
+  return tinker__why(r->why, r->why_len, TINKER_ESTATE,
+                     "%s: it has not the record %lld that was in it",
+                     r->spec->path, (long long)r->spec->from->id);
+}
+
 /* Does the record hang on the one before it? */
 static int check_chain(reader_t *r, const tinker__rec_record_t *record,
                        tinker__str_t hash) {
   if (record->id != r->last + 1) return damaged(r, record->id, "a gap");
-  int rc = tinker__rec_chain_next(r->spec->mem, record, r->hash);
+  int rc = tinker__rec_chain_next(r->sha, record, r->hash);
   if (rc != 0) return rc;
   if (memcmp(hash.ptr, r->hash, sizeof r->hash) != 0) {
     return damaged(r, record->id, "its hash does not fit");
@@ -146,7 +158,9 @@ static int on_record(void *user, struct sqlite3_stmt *row) {
       .fields = tinker__str(tinker__db_row_text(row, 7)),
       .bytes = tinker__db_row_blob(row, 8),
   };
-  rc = check_chain(r, &record, tinker__db_row_blob(row, 9));
+  if (r->spec->last_type == 0) {
+    rc = check_chain(r, &record, tinker__db_row_blob(row, 9));
+  }
   if (rc == 0 && r->spec->each) {
     rc = r->spec->each(r->spec->user, &record, r->why, r->why_len);
   }
@@ -198,30 +212,88 @@ static int read_head(tinker__db_t *db, reader_t *r, bool *made) {
   }
   if (rc == 0) rc = check_schema(db, r, &s);
   *made = s.any;
+  if (rc == 0 && !s.any && r->spec->from && r->spec->from->id > 0) {
+    rc = lacks(r);
+  }
   if (rc != 0 || !s.any) return rc;
   return tinker__db_each(db, "SELECT * FROM head", on_head, r, r->why,
                          r->why_len);
 }
 
+/* The hash of the record `from`. */
+static int on_mark(void *user, struct sqlite3_stmt *row) {
+  reader_t *r = user;
+  tinker__str_t hash = tinker__db_row_blob(row, 0);
+  if (hash.len == sizeof r->hash &&
+      memcmp(hash.ptr, r->spec->from->hash, sizeof r->hash) == 0) {
+    r->last = r->spec->from->id;
+  }
+  return 0;
+}
+
+/* Begins the chain behind the record `from`, which must be there. */
+static int skip(tinker__db_t *db, reader_t *r) {
+  char sql[80];
+  const tinker__rec_mark_t *from = r->spec->from;
+  if (!from || from->id == 0) return 0;
+  snprintf(sql, sizeof sql, "SELECT hash FROM record WHERE id = %lld",
+           (long long)from->id);
+  int rc = tinker__db_each(db, sql, on_mark, r, r->why, r->why_len);
+  if (rc == 0 && r->last != from->id) {
+    return lacks(r);
+  }
+  memcpy(r->hash, from->hash, sizeof r->hash);
+  return rc;
+}
+
+static int read_rows(tinker__db_t *db, reader_t *r) {
+  char sql[320], types[60] = "";
+  const tinker__rec_file_spec_t *spec = r->spec;
+  if (spec->last_type != 0) {
+    snprintf(types, sizeof types, " AND type BETWEEN %d AND %d",
+             (int)spec->first_type, (int)spec->last_type);
+  }
+  snprintf(sql, sizeof sql,
+           "SELECT id, type, generation, step, boot, boot_ms, wall_ms, fields,"
+           " bytes, hash FROM record WHERE id > %lld AND id <= %lld%s"
+           " ORDER BY id",
+           (long long)r->last, (long long)(spec->to ? spec->to : INT64_MAX),
+           types);
+  return tinker__db_each(db, sql, on_record, r, r->why, r->why_len);
+}
+
+/* Was the last record read that should be there? */
+static int check_end(reader_t *r) {
+  int64_t last = r->spec->to ? r->spec->to : r->end;
+  if (r->spec->last_type != 0) return 0;
+  if (!r->any && r->last > 0) {
+    return damaged(r, r->last, "the file's head is missing");
+  }
+  if (r->last != last || last > r->end) {
+    return damaged(r, r->last + 1, "it is missing, as all after it are");
+  }
+  return 0;
+}
+
 static int read_records(tinker__db_t *db, reader_t *r) {
-  int rc = tinker__db_each(db,
-                           "SELECT id, type, generation, step, boot, boot_ms,"
-                           " wall_ms, fields, bytes, hash FROM record"
-                           " ORDER BY id",
-                           on_record, r, r->why, r->why_len);
-  if (rc == 0 && !r->any && r->last > 0) {
-    rc = damaged(r, r->last, "the file's head is missing");
-  }
-  if (rc == 0 && r->last != r->end) {
-    rc = damaged(r, r->last + 1, "it is missing, as all after it are");
-  }
+  int rc = tinker__sha256_new(&r->sha, r->spec->mem);
+  if (rc == 0) rc = skip(db, r);
+  if (rc == 0) rc = read_rows(db, r);
+  if (rc == 0) rc = check_end(r);
+  tinker__sha256_free(r->sha);
+  r->sha = NULL;
   return rc;
 }
 
 static int read_all(tinker__db_t *db, reader_t *r) {
   bool made;
   int rc = read_head(db, r, &made);
-  return rc == 0 && made ? read_records(db, r) : rc;
+  if (rc == 0 && made) rc = read_records(db, r);
+  if (rc == 0 && r->spec->end) {
+    r->spec->end->id = r->last;
+    memcpy(r->spec->end->hash, r->hash, sizeof r->hash);
+  }
+  return rc;
 }
 
 int tinker__rec_file_read(const tinker__rec_file_spec_t *spec, char *why,
@@ -236,7 +308,9 @@ int tinker__rec_file_read(const tinker__rec_file_spec_t *spec, char *why,
   int rc = tinker__db_open(&db, spec->mem, spec->path, !spec->own, NAME, why,
                            why_len);
   if (rc != 0) return rc;
-  rc = read_all(db, &r);
+  /* The head and the records as they are at one time. */
+  rc = tinker__db_exec(db, "BEGIN", why, why_len);
+  if (rc == 0) rc = read_all(db, &r);
   if (rc == TINKER_EIO && !spec->own && tinker__db_is_hot(db)) {
     rc = tinker__why(why, why_len, TINKER_EBUSY,
                      "%s: its writer was killed: it can be read once the run "
@@ -299,12 +373,30 @@ static int open_db(tinker__rec_file_t *f, const tinker__rec_file_spec_t *spec,
       tinker__db_open(&f->db, spec->mem, spec->path, false, NAME, why, why_len);
   if (rc == 0) rc = read_head(f->db, &r, &made);
   if (rc == 0) rc = tinker__db_durable(f->db, why, why_len);
+  if (rc == 0) rc = tinker__db_exec(f->db, rare_moves, why, why_len);
   if (rc == 0 && spec->relaxed) {
     rc = tinker__db_exec(f->db, "PRAGMA synchronous=NORMAL", why, why_len);
   }
+  /* A writer whose sync has failed may have left what is in memory alone, as
+   * if it were on the disk (F71): it is written anew before anything hangs on
+   * it. */
+  if (rc == 0) {
+    rc =
+        tinker__db_exec(f->db, "PRAGMA wal_checkpoint(TRUNCATE)", why, why_len);
+  }
   if (rc == 0) rc = make_own(f, &r);
-  if (rc == 0) rc = tinker__db_start(f->db);
-  return rc;
+  if (rc != 0) return rc;
+  const tinker__db_watch_t watch = {.full = spec->full, .user = spec->room};
+  tinker__db_watch(f->db, &watch);
+  return tinker__db_start(f->db);
+}
+
+/* Whether room was made for a file that could not be opened without. */
+static bool make_room(const tinker__rec_file_spec_t *spec,
+                      const tinker__db_t *db, int rc) {
+  bool full = rc == TINKER_EIO && (db ? tinker__db_is_full(db)
+                                      : errno == ENOSPC || errno == EDQUOT);
+  return full && spec->full && spec->full(spec->room);
 }
 
 /* The lineage stands in a statement and in names of files. */
@@ -320,16 +412,25 @@ int tinker__rec_file_open(tinker__rec_file_t **out,
                           const tinker__rec_file_spec_t *spec, char *why,
                           size_t why_len) {
   int rc = check_lineage(spec->lineage, why, why_len);
-  if (rc == 0) rc = make_file(spec, why, why_len);
+  if (rc != 0) return rc;
+  rc = make_file(spec, why, why_len);
+  if (make_room(spec, NULL, rc)) rc = make_file(spec, why, why_len);
   if (rc != 0) return rc;
   tinker__rec_file_t *f = tinker__mem_zalloc(spec->mem, sizeof *f);
   if (!f) return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
   f->mem = spec->mem;
   f->world = spec->world;
   f->tell = spec->failed;
+  f->relaxed = spec->relaxed;
   spec->world->boot_id(spec->world->user, f->boot);
   pthread_mutex_init(&f->lock, NULL);
-  rc = open_db(f, spec, why, why_len);
+  rc = tinker__sha256_new(&f->sha, f->mem);
+  if (rc == 0) rc = open_db(f, spec, why, why_len);
+  if (make_room(spec, f->db, rc)) {
+    tinker__db_free(f->db);
+    f->db = NULL;
+    rc = open_db(f, spec, why, why_len);
+  }
   if (rc != 0) {
     tinker__rec_file_close(f);
     return rc;
@@ -345,6 +446,7 @@ int64_t tinker__rec_file_generation(const tinker__rec_file_t *f) {
 tinker__rec_file_t *tinker__rec_file_close(tinker__rec_file_t *f) {
   if (!f) return NULL;
   tinker__db_free(f->db);
+  tinker__sha256_free(f->sha);
   pthread_mutex_destroy(&f->lock);
   tinker__mem_free(f->mem, f);
   return NULL;
@@ -369,6 +471,7 @@ static void on_written(void *user, int rc) {
 static tinker__db_write_t *write_of(tinker__rec_file_t *f,
                                     const tinker__rec_record_t *r,
                                     const unsigned char *hash, pending_t *p) {
+  bool waited = p->done || f->relaxed;
   tinker__db_write_t *w = tinker__db_write_new(f->db, on_written, p);
   tinker__db_write_sql(w, insert);
   tinker__db_write_i64(w, r->id);
@@ -382,6 +485,7 @@ static tinker__db_write_t *write_of(tinker__rec_file_t *f,
   tinker__db_write_blob(w, r->bytes.ptr, r->bytes.len);
   tinker__db_write_blob(w, hash, TINKER__SHA256_LEN);
   if (w) tinker__db_write_vital(w);
+  if (w && !waited) tinker__db_write_soft(w);
   return w;
 }
 
@@ -400,7 +504,7 @@ static int submit(tinker__rec_file_t *f, const tinker__rec_draft_t *d,
                             .fields = d->fields,
                             .bytes = d->bytes};
   memcpy(hash, f->hash, sizeof hash);
-  int rc = tinker__rec_chain_next(f->mem, &r, hash);
+  int rc = tinker__rec_chain_next(f->sha, &r, hash);
   if (rc == 0) rc = tinker__db_write_submit(write_of(f, &r, hash, p));
   if (rc != 0) return rc;
   f->last = r.id;

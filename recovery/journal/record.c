@@ -35,21 +35,18 @@ static size_t head(const tinker__rec_record_t *r, char *out, size_t room) {
   return n > 0 && (size_t)n < room ? (size_t)n : 0;
 }
 
-int tinker__rec_chain_next(tinker__mem_t *mem, const tinker__rec_record_t *r,
+int tinker__rec_chain_next(tinker__sha256_t *h, const tinker__rec_record_t *r,
                            unsigned char hash[TINKER__SHA256_LEN]) {
   char text[256];
   unsigned char next[TINKER__SHA256_LEN];
-  tinker__sha256_t *h = NULL;
   size_t len = head(r, text, sizeof text);
   if (len == 0) return TINKER_EOVERFLOW;
-  int rc = tinker__sha256_new(&h, mem);
-  if (rc != 0) return rc;
-  rc = tinker__sha256_add(h, hash, TINKER__SHA256_LEN);
+  int rc = tinker__sha256_add(h, hash, TINKER__SHA256_LEN);
   if (rc == 0) rc = tinker__sha256_add(h, text, len);
   if (rc == 0) rc = tinker__sha256_add(h, r->fields.ptr, r->fields.len);
   if (rc == 0) rc = tinker__sha256_add(h, r->bytes.ptr, r->bytes.len);
-  int ended = tinker__sha256_end(h, next);
-  if (rc == 0) rc = ended;
+  int taken = tinker__sha256_take(h, next);
+  if (rc == 0) rc = taken;
   if (rc == 0) memcpy(hash, next, sizeof next);
   return rc;
 }

@@ -98,9 +98,10 @@ const char *tinker__rec_type_name(int64_t type);
 /* The hash that begins the chain of a file: of what the file is. */
 int tinker__rec_chain_begin(const char *lineage, int64_t epoch,
                             unsigned char hash[TINKER__SHA256_LEN]);
-/* hash: of the record before; becomes the record's. Every field counts. 0 or
- * TINKER_ENOMEM, then hash is what it was. */
-int tinker__rec_chain_next(tinker__mem_t *mem, const tinker__rec_record_t *r,
+/* hash: of the record before; becomes the record's. Every field counts. h: as
+ * new, and so again afterwards: a chain needs one. 0 or TINKER_ENOMEM, then
+ * hash is what it was. */
+int tinker__rec_chain_next(tinker__sha256_t *h, const tinker__rec_record_t *r,
                            unsigned char hash[TINKER__SHA256_LEN]);
 
 #endif

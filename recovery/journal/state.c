@@ -7,13 +7,7 @@
 
 #include "journal/facts.h"
 
-/* A cursor that waits for its step's commit. */
-typedef struct {
-  tinker__link_t link;
-  int64_t step;
-  char *data;
-  size_t len;
-} cursor_t;
+typedef tinker__rec_cursor_t cursor_t;
 
 typedef struct {
   tinker__rec_state_t *s;
@@ -31,6 +25,8 @@ int tinker__rec_state_init(tinker__rec_state_t *s, tinker__mem_t *mem) {
   tinker__list_init(&s->cursors);
   tinker__list_init(&s->ops);
   tinker__list_init(&s->ckpts);
+  tinker__list_init(&s->used);
+  tinker__list_init(&s->orphans);
   s->past = tinker__mem_array(mem, TINKER__REC_PAST, sizeof *s->past);
   return s->past ? 0 : TINKER_ENOMEM;
 }
@@ -75,7 +71,6 @@ static void epoch_forget(tinker__rec_state_t *s) {
   s->distrusted = NULL;
   s->last_op = 0;
   s->next_seq_id = 1;
-  s->reached_seq_id = 0;
   s->next_model_seq_id = s->next_sampling_session_seq_id = -1;
   s->attached = 0;
 }
@@ -86,6 +81,8 @@ void tinker__rec_state_free(tinker__rec_state_t *s) {
   TINKER__LIST_EACH(l, tmp, &s->ckpts) {
     ckpt_free(s, TINKER__CONTAINER(l, tinker__rec_ckpt_t, link));
   }
+  tinker__rec_used_free(&s->used, s->mem);
+  tinker__rec_orphans_free(&s->orphans, s->mem);
   tinker__buf_free(&s->cursor);
   for (size_t i = 0; s->past && i < TINKER__REC_PAST; i++) {
     tinker__mem_free(s->mem, s->past[i].batches);
@@ -99,24 +96,6 @@ void tinker__rec_state_free(tinker__rec_state_t *s) {
   memset(s, 0, sizeof *s);
 }
 
-tinker__rec_op_t *tinker__rec_state_op(const tinker__rec_state_t *s,
-                                       uint64_t id) {
-  TINKER__LIST_EACH(l, tmp, &s->ops) {
-    tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
-    if (op->id == id) return op;
-  }
-  return NULL;
-}
-
-tinker__rec_ckpt_t *tinker__rec_state_ckpt(const tinker__rec_state_t *s,
-                                           const char *name) {
-  TINKER__LIST_EACH(l, tmp, &s->ckpts) {
-    tinker__rec_ckpt_t *c = TINKER__CONTAINER(l, tinker__rec_ckpt_t, link);
-    if (strcmp(c->name, name) == 0) return c;
-  }
-  return NULL;
-}
-
 bool tinker__rec_state_cursor(const tinker__rec_state_t *s, int64_t step,
                               tinker__str_t *out) {
   TINKER__LIST_EACH(l, tmp, &s->cursors) {
@@ -126,15 +105,6 @@ bool tinker__rec_state_cursor(const tinker__rec_state_t *s, int64_t step,
     return true;
   }
   return false;
-}
-
-const tinker__rec_past_t *tinker__rec_state_past(const tinker__rec_state_t *s,
-                                                 int64_t step) {
-  for (size_t i = 0; i < s->past_count; i++) {
-    size_t at = (s->past_at + TINKER__REC_PAST - 1 - i) % TINKER__REC_PAST;
-    if (s->past[at].step == step) return &s->past[at];
-  }
-  return NULL;
 }
 
 static int set_text(tinker__rec_state_t *s, char **to, tinker__str_t text) {
@@ -260,7 +230,6 @@ static int fold_ended(const fold_t *x) {
   r->state =
       x->f->end == 0 ? TINKER__REC_REQUEST_RESULT : TINKER__REC_REQUEST_FAILED;
   r->code = x->f->code;
-  if (x->f->end == 0) raise(&x->s->reached_seq_id, r->seq_id);
   return 0;
 }
 
@@ -334,6 +303,7 @@ static int fold_commit(const fold_t *x) {
   int rc = remember(s, x);
   if (rc != 0) return rc;
   s->committed = x->r->step;
+  s->cursor_lost = false;
   drop_ops(s, s->committed);
   TINKER__LIST_EACH(l, tmp, &s->cursors) {
     cursor_t *c = TINKER__CONTAINER(l, cursor_t, link);
@@ -346,6 +316,24 @@ static int fold_commit(const fold_t *x) {
   return tinker__buf_error(&s->cursor);
 }
 
+/* A step that was done again came out otherwise than before; or it has come out
+ * a second time as it did then, so that what was before is forgotten. */
+static int fold_gate(const fold_t *x) {
+  tinker__rec_state_t *s = x->s;
+  bool later = s->history && x->epoch == s->epoch; /* in its own pass */
+  if (later) return 0;
+  if (x->f->end != 0) {
+    tinker__rec_past_t *p = tinker__rec_state_past(s, x->r->step);
+    if (p) p->doubted = true;
+    if (p) p->again = x->f->loss;
+    return 0;
+  }
+  for (size_t i = 0; i < s->past_count; i++) {
+    if (s->past[i].step >= x->r->step) s->past[i].step = TINKER__REC_NO_STEP;
+  }
+  return 0;
+}
+
 /* --- Checkpoints ---------------------------------------------------------- */
 
 static tinker__rec_ckpt_t *ckpt_of(const fold_t *x) {
@@ -356,8 +344,10 @@ static tinker__rec_ckpt_t *ckpt_of(const fold_t *x) {
   return NULL;
 }
 
-/* Its operation is done with. */
+/* Its operation is done with. Of history there are no operations but those that
+ * an earlier reading has left, and their turn comes in the last pass. */
 static void end_op(const fold_t *x) {
+  if (x->s->history) return;
   tinker__rec_op_t *op = tinker__rec_state_op(x->s, (uint64_t)x->f->op);
   if (op) op_free(x->s, op);
 }
@@ -373,6 +363,7 @@ static int fold_saved(const fold_t *x) {
   c->epoch = x->epoch;
   c->expires_ms = expiry(x->f->expires_ms);
   c->marked_ms = -1;
+  c->cursor_lost = x->f->lost == 1;
   c->cursor_len = x->r->bytes.len;
   c->cursor = tinker__mem_strndup(s->mem, x->r->bytes.ptr, c->cursor_len);
   int rc = c->cursor ? set_text(s, &c->name, x->f->name) : TINKER_ENOMEM;
@@ -452,12 +443,18 @@ static int fold_active(const fold_t *x) {
   s->from_step = s->committed = x->f->from_step;
   if (s->incident) s->fruitless++; /* until it gets beyond where it was lost */
   s->incident = 0;
+  s->cursor_lost = x->f->lost == 1;
   tinker__buf_clear(&s->cursor);
   tinker__buf_add(&s->cursor, x->r->bytes.ptr, x->r->bytes.len);
   raise(&s->last_epoch, s->epoch);
   int rc = set_text(s, &s->session, x->f->session);
   if (rc == 0) rc = set_text(s, &s->model, x->f->model);
   if (rc == 0) rc = set_text(s, &s->from_path, x->f->path);
+  if (rc == 0) {
+    rc = tinker__rec_used_add(&s->used, s->mem, s->epoch, tinker__str(""),
+                              x->f->model);
+  }
+  raise(&s->disowned, x->f->disowned);
   return rc != 0 ? rc : tinker__buf_error(&s->cursor);
 }
 
@@ -466,6 +463,20 @@ static int fold_active(const fold_t *x) {
 static int fold_signal(const fold_t *x) {
   if (x->f->epoch != x->s->epoch) return 0;
   return set_text(x->s, &x->s->distrusted, x->f->evidence);
+}
+
+/* The service has more of the run than this journal, and its owner has said
+ * that it goes on without that. Its model may be further than is known here. */
+static int fold_lineage(const fold_t *x) {
+  tinker__rec_state_t *s = x->s;
+  raise(&s->disowned, x->f->disowned);
+  raise(&s->last_epoch, x->f->disowned);
+  return s->epoch ? set_text(s, &s->distrusted, x->f->evidence) : 0;
+}
+
+static int fold_orphan(const fold_t *x) {
+  return tinker__rec_orphan_add(&x->s->orphans, x->s->mem, x->f->model,
+                                x->r->type == TINKER__REC_ORPHAN_CLEARED);
 }
 
 static int fold_incident(const fold_t *x) {
@@ -480,7 +491,8 @@ static int fold_incident(const fold_t *x) {
   case TINKER__REC_ATTEMPT_BEGIN: /* that a process dies in it costs nothing */
     if (s->incident) s->attempts++;
     raise(&s->last_epoch, x->f->epoch);
-    return 0;
+    return tinker__rec_used_add(&s->used, s->mem, x->f->epoch, x->f->nonce,
+                                tinker__str(""));
   case TINKER__REC_ATTEMPT_END:
     if (s->incident) s->fruitless++;
     return 0;
@@ -517,6 +529,7 @@ static const struct {
   enum { SUPERVISOR, EPOCH, EPOCH_AND_HISTORY } where; /* it stands, counts */
   int (*fold)(const fold_t *x);
 } folds[] = {
+    {TINKER__REC_LINEAGE_OPEN, SUPERVISOR, fold_lineage},
     {TINKER__REC_PLAN, SUPERVISOR, fold_plan},
     {TINKER__REC_HOLD, SUPERVISOR, fold_hold},
     {TINKER__REC_RELEASE, SUPERVISOR, fold_hold},
@@ -529,6 +542,8 @@ static const struct {
     {TINKER__REC_INC_CLOSE, SUPERVISOR, fold_incident},
     {TINKER__REC_INC_STOP, SUPERVISOR, fold_incident},
     {TINKER__REC_EPOCH_ACTIVE, SUPERVISOR, fold_active},
+    {TINKER__REC_ORPHAN_FOUND, SUPERVISOR, fold_orphan},
+    {TINKER__REC_ORPHAN_CLEARED, SUPERVISOR, fold_orphan},
     {TINKER__REC_CKPT_LEVEL, SUPERVISOR, fold_level},
     {TINKER__REC_CKPT_QUARANTINED, SUPERVISOR, fold_mark},
     {TINKER__REC_CKPT_TTL, SUPERVISOR, fold_ttl},
@@ -539,6 +554,7 @@ static const struct {
     {TINKER__REC_OP_SENT, EPOCH, fold_sent},
     {TINKER__REC_OP_ENDED, EPOCH, fold_ended},
     {TINKER__REC_CURSOR, EPOCH, fold_cursor},
+    {TINKER__REC_GATE, EPOCH_AND_HISTORY, fold_gate},
     {TINKER__REC_STEP_COMMIT, EPOCH_AND_HISTORY, fold_commit},
     {TINKER__REC_ATTACH, EPOCH, fold_attach},
     {TINKER__REC_CKPT_SAVED, EPOCH_AND_HISTORY, fold_saved},

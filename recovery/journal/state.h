@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "journal/record.h"
+#include "journal/used.h"
 
 #define TINKER__REC_MAX_CURSOR (64 << 10) /* bytes */
 #define TINKER__REC_MAX_NAME 256
@@ -86,8 +87,17 @@ typedef struct tinker__rec_ckpt_s {
   size_t cursor_len;
   float *probe; /* its fingerprint: probe_count numbers; NULL = it has none */
   size_t probe_count;
-  double noise; /* largest difference of two fingerprints of one state */
+  double noise;     /* largest difference of two fingerprints of one state */
+  bool cursor_lost; /* its journal was lost, and its cursor with it */
 } tinker__rec_ckpt_t;
+
+/* The cursor of a step whose commit was called. */
+typedef struct tinker__rec_cursor_s {
+  tinker__link_t link;
+  int64_t step;
+  char *data;
+  size_t len;
+} tinker__rec_cursor_t;
 
 /* A step that was committed. */
 typedef struct tinker__rec_past_s {
@@ -96,6 +106,8 @@ typedef struct tinker__rec_past_s {
   size_t batch_count;
   double loss; /* of all its batches */
   bool has_loss;
+  bool doubted; /* done again, it came out with the loss `again` */
+  double again;
 } tinker__rec_past_t;
 
 typedef struct tinker__rec_state_s {
@@ -108,6 +120,10 @@ typedef struct tinker__rec_state_s {
   int64_t from_step;     /* the active epoch began after it */
   char *session, *model; /* of the active epoch */
   char *from_path;       /* what it was loaded from; "" = nothing */
+  bool cursor_lost;      /* that of from_step is not known */
+  int64_t disowned;      /* epochs up to it are another journal's; 0 = none */
+  tinker__link_t used;   /* epochs that were begun */
+  tinker__link_t orphans;
   bool finished, held;
   char *stopped;     /* reason; NULL = it is not */
   char *distrusted;  /* why the active epoch's model can't be trusted any more;
@@ -123,15 +139,14 @@ typedef struct tinker__rec_state_s {
   tinker__link_t cursors; /* of steps after `committed` */
   tinker__link_t ops;
   uint64_t last_op;
-  int64_t next_seq_id;    /* free */
-  int64_t reached_seq_id; /* the highest whose request was carried out */
+  int64_t next_seq_id;                                     /* free */
   int64_t next_model_seq_id, next_sampling_session_seq_id; /* -1 = unknown */
   int64_t attached; /* processes that went on with the session */
   /* All epochs': */
   tinker__link_t ckpts;
   tinker__rec_past_t *past; /* a ring: past_count steps are in it */
   size_t past_count, past_at;
-  int64_t records;
+  int64_t records; /* that were folded, some of them in two passes */
 } tinker__rec_state_t;
 
 int tinker__rec_state_init(tinker__rec_state_t *s, tinker__mem_t *mem);
@@ -152,7 +167,7 @@ tinker__rec_ckpt_t *tinker__rec_state_ckpt(const tinker__rec_state_t *s,
 /* The cursor of a step after the last committed one; false = none is known. */
 bool tinker__rec_state_cursor(const tinker__rec_state_t *s, int64_t step,
                               tinker__str_t *out);
-const tinker__rec_past_t *tinker__rec_state_past(const tinker__rec_state_t *s,
-                                                 int64_t step);
+tinker__rec_past_t *tinker__rec_state_past(const tinker__rec_state_t *s,
+                                           int64_t step);
 
 #endif

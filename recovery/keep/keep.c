@@ -19,12 +19,14 @@ static bool usable(const plan_t *x, size_t i) {
 }
 
 /* It may stand in for older ones: it is proven, or would be if it was asked
- * for, and will not expire soon. */
+ * for, and will not expire soon. One whose proof has just failed is not asked
+ * for now, so that an older one takes its place. */
 static bool stands(const plan_t *x, size_t i, bool if_asked) {
   const tinker__rec_keep_ckpt_t *c = &x->f->ckpts[i];
   bool lasts = c->expires_ms == TINKER__REC_KEEP_NEVER ||
                c->expires_ms - x->f->now_ms > x->p->ttl_s * 1000 / 5;
-  return usable(x, i) && c->provable && (c->validated || if_asked) && lasts;
+  bool proven = c->validated || (if_asked && !c->later);
+  return usable(x, i) && c->provable && proven && lasts;
 }
 
 static int64_t least(const plan_t *x) {
@@ -114,7 +116,7 @@ static void validate(plan_t *x) {
   for (size_t i = x->f->count; i-- > 0 && seen < least(x);) {
     if (!stands(x, i, true)) continue;
     seen++;
-    if (x->f->ckpts[i].validated || x->f->ckpts[i].later) continue;
+    if (x->f->ckpts[i].validated) continue;
     add(x, TINKER__REC_KEEP_VALIDATE, i, 0);
     return;
   }

@@ -15,13 +15,11 @@ static void comment(tinker__buf_t *out, const tinker__buf_t *text) {
   if (tinker__buf_error(text)) tinker__buf_fail(out, tinker__buf_error(text));
 }
 
-static void worst_of(const tinker__rec_policy_t *policy, int64_t kill_ms,
+static void worst_of(const tinker__rec_policy_t *policy,
                      const tinker__rec_times_t *times, tinker__buf_t *out) {
-  tinker__rec_times_t t = *times;
   tinker__buf_t text;
   tinker__buf_init(&text, out->mem, 65536);
-  t.kill_ms = kill_ms;
-  tinker__rec_worst_print(policy, &t, &text);
+  tinker__rec_worst_print(policy, times, &text);
   comment(out, &text);
   tinker__buf_free(&text);
 }
@@ -31,10 +29,13 @@ static void print_all(const tinker__rec_policy_file_t *file,
   const tinker__rec_policy_run_t *runs = file->runs.items;
   tinker__rec_policy_print(file, out);
   tinker__buf_adds(out, "\n# worst case of the defaults\n");
-  worst_of(&file->defaults, times->kill_ms, times, out);
+  worst_of(&file->defaults, times, out);
   for (size_t i = 0; i < file->runs.n; i++) {
     tinker__buf_addf(out, "# worst case of runs[%zu]\n", i);
-    worst_of(&runs[i].policy, runs[i].kill_after_ms, times, out);
+    tinker__rec_times_t t = *times;
+    t.kill_ms = runs[i].kill_after_ms;
+    t.hang_ms = runs[i].hang_after_ms;
+    worst_of(&runs[i].policy, &t, out);
   }
 }
 

@@ -30,19 +30,10 @@ enum {
 enum { TINKER__REC_BEAT_DAEMON, TINKER__REC_BEAT_TRAINER };
 enum { TINKER__REC_NONFINITE_STOP_STEP };
 enum { TINKER__REC_INTERVAL_YOUNG_DALY, TINKER__REC_INTERVAL_STEPS };
-enum { /* bits of checkpoint.on_event */
-       TINKER__REC_SAVE_SUSPECT,
-       TINKER__REC_SAVE_SIGTERM,
-       TINKER__REC_SAVE_BILLING_PAUSE,
-       TINKER__REC_SAVE_BEFORE_SCHEDULE_WINDOW,
-       TINKER__REC_SAVE_BAD_GRADIENT
-};
-/* checkpoint.validate: 1 = every save, n = every n-th. */
 enum { TINKER__REC_VALIDATE_BEFORE_USE = 0 };
 enum { TINKER__REC_FINGERPRINT_EACH_CHECKPOINT };
 enum { TINKER__REC_FINAL_FOREVER, TINKER__REC_FINAL_NORMAL };
 enum { TINKER__REC_DELETE_NEVER_IN_INCIDENT };
-enum { TINKER__REC_MAX_AGE_ALERT, TINKER__REC_MAX_AGE_PAUSE };
 enum {
   TINKER__REC_CHOOSE_NEWEST_PROVEN,
   TINKER__REC_CHOOSE_BEFORE_ONSET,
@@ -64,7 +55,6 @@ enum { /* bits of resume.match */
        TINKER__REC_MATCH_PLAN_DIGEST
 };
 enum { TINKER__REC_JITTER_NONE, TINKER__REC_JITTER_FULL };
-enum { TINKER__REC_REREAD_FILE, TINKER__REC_REREAD_COMMAND }; /* bits */
 enum { /* bits of notify.on */
        TINKER__REC_NOTIFY_INCIDENT,
        TINKER__REC_NOTIFY_STOPPED,
@@ -74,7 +64,6 @@ enum { /* bits of notify.on */
        TINKER__REC_NOTIFY_MAX_AGE,
        TINKER__REC_NOTIFY_HELD
 };
-enum { TINKER__REC_ORDER_RECORDED, TINKER__REC_ORDER_FRESH };
 enum { TINKER__REC_CURSOR_PER_STEP };
 
 #define TINKER__REC_NO_LIMIT (-1)       /* of a duration that may be "none" */
@@ -87,106 +76,61 @@ typedef struct tinker__rec_policy_s {
   struct {
     struct {
       int64_t idle_ms, suspect_ms;
-      double jitter; /* part of the time between two polls */
-      bool batch_list;
     } poll;
     struct {
-      int64_t reads, within_ms;
+      int64_t within_ms;
     } confirm;
     struct {
-      int64_t period_ms, warn_ms, lost_ms, owner;
+      int64_t owner;
     } heartbeat;
-    struct {
-      int64_t tick_ms, floor_ms;
-      double section_factor;
-      bool stack_dump;
-    } trainer;
-    struct {
-      int64_t soft_ms, hard_ms;
-      double p99_factor;
-      bool pause_clock_when_queued;
-    } future;
-    struct {
-      int64_t notify_ms;
-      int64_t limit_ms; /* or TINKER__REC_NO_LIMIT */
-    } queue_pause;
     struct {
       int64_t nonfinite;
       struct {
         double robust_z, min_ratio;
         int64_t window, warmup; /* steps */
-        bool recheck;
       } spike;
-      struct {
-        int64_t fast, slow; /* steps */
-        double ratio;
-        int64_t for_tokens;
-      } divergence;
       int64_t flatline_repeats;
     } loss;
     int64_t wake_grace_cycles;
   } detect;
   struct {
     struct {
-      int64_t mode, min_ms, max_ms, fallback_steps, steps;
-      double max_overhead;
+      int64_t mode, min_ms, max_ms, steps;
     } interval;
-    int64_t on_event; /* bits */
-    int64_t validate; /* every n-th save, or TINKER__REC_VALIDATE_BEFORE_USE */
+    int64_t validate;
     struct {
-      int64_t probe_items, every;
+      int64_t every;
     } fingerprint;
     struct {
-      int64_t initial_ms, renew_below_ms, never_below_ms;
+      int64_t initial_ms;
     } ttl;
     struct {
-      int64_t last_validated, best, final, min_validated;
+      int64_t last_validated, final, min_validated;
       double every_fraction; /* of the run's steps; 0 = none */
-      const char *best_by;   /* a metric, of which less is better */
       bool first;
     } retain;
     struct {
       bool two_phase;
       int64_t delay_ms, while_incident;
     } del;
-    int64_t max_age_validated_ms, on_max_age, archive_mode;
+    int64_t archive_mode;
   } checkpoint;
   struct {
     int64_t choose, require, optimizer, optimizer_canary, max_rollback_steps;
     bool allow_step_zero;
     int64_t match; /* bits */
     struct {
-      int64_t min_steps;
       double tolerance; /* relative, or TINKER__REC_TOLERANCE_AUTO */
     } replay_check;
-    struct {
-      int64_t steps, gate;
-      double spike_z;
-    } probation;
   } resume;
   struct {
-    int64_t same_root, same_root_and_entity, no_progress_cycles, per_day;
-    struct {
-      int64_t progress_steps, healthy_for_ms;
-    } reset;
+    int64_t same_root, no_progress_cycles;
     struct {
       int64_t base_ms, cap_ms, jitter;
       double factor;
     } backoff;
-    int64_t incident_deadline_ms, daemon_deaths_per_hour;
   } attempts;
   bool poison_enabled;
-  struct {
-    struct {
-      int64_t poll_ms[2]; /* the first wait, the longest */
-      int64_t limit_ms;   /* or TINKER__REC_NO_LIMIT */
-      bool keep_session;
-    } billing;
-    struct {
-      int64_t reread; /* bits */
-      int64_t verify_once_after_ms, notify_ms;
-    } auth;
-  } pause;
   struct {
     int64_t on; /* bits */
     tinker__yaml_texts_t argv;
@@ -198,15 +142,13 @@ typedef struct tinker__rec_policy_s {
 typedef struct tinker__rec_policy_host_s {
   const char *state_dir; /* may begin with "${NAME}", of the environment */
   int64_t concurrent_recoveries, disk_reserve;
-  double api_rate; /* calls a second */
 } tinker__rec_policy_host_t;
 
 /* Which runs it is for, and their trainer. */
 typedef struct tinker__rec_policy_run_s {
   tinker__yaml_named_t match; /* all of them fit; none = every run */
   tinker__rec_policy_t policy;
-  const char *manifest; /* a file; "" = none */
-  int64_t order, cursor;
+  int64_t cursor;
   tinker__yaml_texts_t argv, env_allow;
   int64_t kill_after_ms;
   int64_t hang_after_ms; /* or TINKER__REC_NO_LIMIT */
@@ -248,6 +190,12 @@ void tinker__rec_policy_free(tinker__rec_policy_file_t *file);
  * differs from the defaults. */
 void tinker__rec_policy_print(const tinker__rec_policy_file_t *file,
                               tinker__buf_t *out);
+
+/* Of the i-th run what its process has to know, as a policy file on one line:
+ * the defaults in it are the run's. A key that a program's options say too is
+ * in it only if the file sets it. */
+void tinker__rec_policy_pass(const tinker__rec_policy_file_t *file, size_t i,
+                             tinker__buf_t *out);
 
 /* Finds what the table alone can't: pairs that are impossible or unsafe. Adds
  * the faults to file->yaml. */

@@ -15,51 +15,54 @@
 
 #define R6 "level R6, putting bad batches aside, is not there yet"
 #define R7 "level R7, going on with a fresh optimizer, is not there yet"
-#define R8 "level R8, beginning again at step 0, is not there yet"
 #define ARCHIVES "archives of checkpoints are not there yet"
 #define SCHEDULES "schedules are not there yet"
 #define CLIENT_RETRY "the client decides itself what it sends again, and when"
 #define AUDITS "replaying a part of a run on a fork is not there yet"
+#define UNWATCHED "a run that the daemon does not start is not watched yet"
+#define BEATS "the client beats every 10s, and warns after 2m without an answer"
+#define HANGS "a hang is told by trainer.hang_after alone"
+#define RESULTS "the program's options say how long a result is waited for"
+#define PAUSES "the client waits out a pause, and the daemon does not see it"
+#define ONE_LIST "the daemon always asks for many at once"
+#define TOKENS "the tokens of a step are not counted yet"
+#define ALONE "no event makes a save of its own yet"
+#define AGE "the age of checkpoints is not watched yet"
+#define LEDGERS "attempts are counted by run and lost step alone"
+#define ALWAYS_V3 "a fingerprint is always proven: V3 or V4"
+#define PROBATION "a resumed run is watched as any other"
 
 /* clang-format off */
 
 /* --- Words ---------------------------------------------------------------- */
 
-WORDS modes[] = {{"observe", TINKER__REC_MODE_OBSERVE, NULL},
-    {"advise", TINKER__REC_MODE_ADVISE, NULL},
+WORDS modes[] = {{"observe", TINKER__REC_MODE_OBSERVE, UNWATCHED},
+    {"advise", TINKER__REC_MODE_ADVISE, UNWATCHED},
     {"act", TINKER__REC_MODE_ACT, NULL}, END};
 WORDS durabilities[] = {{"process", TINKER__REC_DURABLE_PROCESS, NULL},
     {"power", TINKER__REC_DURABLE_POWER, NULL}, END};
 WORDS gates[] = {{"strict", TINKER__REC_GATE_STRICT, NULL},
     {"pipelined", TINKER__REC_GATE_PIPELINED, NULL},
-    {"auto", TINKER__REC_GATE_AUTO, NULL}, END};
-WORDS fixed_gates[] = {{"strict", TINKER__REC_GATE_STRICT, NULL},
-    {"pipelined", TINKER__REC_GATE_PIPELINED, NULL}, END};
+    {"auto", TINKER__REC_GATE_AUTO, PROBATION}, END};
 WORDS owners[] = {{"daemon", TINKER__REC_BEAT_DAEMON, NULL},
-    {"trainer", TINKER__REC_BEAT_TRAINER, NULL}, END};
+    {"trainer", TINKER__REC_BEAT_TRAINER,
+     "the daemon beats whether a trainer does or not"}, END};
 WORDS no_limit[] = {{"none", TINKER__REC_NO_LIMIT, NULL}, END};
 WORDS nonfinites[] = {
     {"stop_step", TINKER__REC_NONFINITE_STOP_STEP, NULL}, END};
-WORDS cycles[] = {{"1_cycle", 1, NULL}, {"2_cycles", 2, NULL},
-    {"3_cycles", 3, NULL}, END};
+WORDS cycles[] = {{"1_cycle", 1, NULL},
+    {"2_cycles", 2, "one cycle is waited for"},
+    {"3_cycles", 3, "one cycle is waited for"}, END};
 WORDS intervals[] = {{"young_daly", TINKER__REC_INTERVAL_YOUNG_DALY, NULL},
     {"steps", TINKER__REC_INTERVAL_STEPS, NULL}, END};
-WORDS saves[] = {{"suspect", TINKER__REC_SAVE_SUSPECT, NULL},
-    {"sigterm", TINKER__REC_SAVE_SIGTERM, NULL},
-    {"billing_pause", TINKER__REC_SAVE_BILLING_PAUSE, NULL},
-    {"before_schedule_window", TINKER__REC_SAVE_BEFORE_SCHEDULE_WINDOW,
-     SCHEDULES},
-    {"bad_gradient", TINKER__REC_SAVE_BAD_GRADIENT,
-     "that such a save leaves out the gradient is not proven"}, END};
-WORDS validations[] = {{"every", 1, NULL},
+WORDS validations[] = {
+    {"every", 1, "those that stay and those that are used are validated"},
     {"before_use", TINKER__REC_VALIDATE_BEFORE_USE, NULL}, END};
 WORDS fingerprints[] = {
     {"checkpoint", TINKER__REC_FINGERPRINT_EACH_CHECKPOINT, NULL}, END};
 WORDS finals[] = {{"forever", TINKER__REC_FINAL_FOREVER, NULL},
-    {"normal", TINKER__REC_FINAL_NORMAL, NULL}, END};
+    {"normal", TINKER__REC_FINAL_NORMAL, "the last one stays for good"}, END};
 WORDS never[] = {{"never", TINKER__REC_DELETE_NEVER_IN_INCIDENT, NULL}, END};
-WORDS max_ages[] = {{"alert", TINKER__REC_MAX_AGE_ALERT, NULL},
-    {"pause", TINKER__REC_MAX_AGE_PAUSE, NULL}, END};
 WORDS archives[] = {{"off", 0, NULL}, {"on", 1, ARCHIVES}, END};
 WORDS choices[] = {
     {"newest_proven", TINKER__REC_CHOOSE_NEWEST_PROVEN, NULL},
@@ -68,8 +71,9 @@ WORDS choices[] = {
     {"best", TINKER__REC_CHOOSE_BEST, "the newest proven one is taken"},
     {"specific", TINKER__REC_CHOOSE_SPECIFIC,
      "the newest proven one is taken"}, END};
-WORDS proofs[] = {{"V0", 0, NULL}, {"V1", 1, NULL}, {"V2", 2, NULL},
-    {"V3", 3, NULL}, {"V4", 4, NULL}, {"V5", 5, ARCHIVES}, END};
+WORDS proofs[] = {{"V0", 0, ALWAYS_V3}, {"V1", 1, ALWAYS_V3},
+    {"V2", 2, ALWAYS_V3}, {"V3", 3, NULL},
+    {"V4", 4, NULL}, {"V5", 5, ARCHIVES}, END};
 WORDS optimizers[] = {{"required", TINKER__REC_OPTIMIZER_REQUIRED, NULL},
     {"prefer", TINKER__REC_OPTIMIZER_PREFER, R7},
     {"reset", TINKER__REC_OPTIMIZER_RESET, R7}, END};
@@ -80,22 +84,18 @@ WORDS matches[] = {{"base_model", TINKER__REC_MATCH_BASE_MODEL, NULL},
     {"train_attn", TINKER__REC_MATCH_TRAIN_ATTN, NULL},
     {"train_unembed", TINKER__REC_MATCH_TRAIN_UNEMBED, NULL},
     {"plan_digest", TINKER__REC_MATCH_PLAN_DIGEST, NULL}, END};
-WORDS step_zero[] = {{"false", 0, NULL}, {"true", 1, R8}, END};
 WORDS tolerances[] = {{"auto", TINKER__REC_TOLERANCE_AUTO, NULL}, END};
 WORDS jitters[] = {{"full", TINKER__REC_JITTER_FULL, NULL},
     {"none", TINKER__REC_JITTER_NONE, NULL}, END};
 WORDS poisons[] = {{"false", 0, NULL}, {"true", 1, R6}, END};
-WORDS rereads[] = {{"file", TINKER__REC_REREAD_FILE, NULL},
-    {"command", TINKER__REC_REREAD_COMMAND, NULL}, END};
 WORDS notices[] = {{"incident", TINKER__REC_NOTIFY_INCIDENT, NULL},
     {"stopped", TINKER__REC_NOTIFY_STOPPED, NULL},
-    {"paused", TINKER__REC_NOTIFY_PAUSED, NULL},
+    {"paused", TINKER__REC_NOTIFY_PAUSED, PAUSES},
     {"quarantine", TINKER__REC_NOTIFY_QUARANTINE, R6},
-    {"rollback", TINKER__REC_NOTIFY_ROLLBACK, NULL},
-    {"max_age", TINKER__REC_NOTIFY_MAX_AGE, NULL},
+    {"rollback", TINKER__REC_NOTIFY_ROLLBACK,
+     "the run says it itself, in its events"},
+    {"max_age", TINKER__REC_NOTIFY_MAX_AGE, AGE},
     {"held", TINKER__REC_NOTIFY_HELD, NULL}, END};
-WORDS orders[] = {{"recorded", TINKER__REC_ORDER_RECORDED, NULL},
-    {"fresh", TINKER__REC_ORDER_FRESH, NULL}, END};
 WORDS cursors[] = {{"per_step", TINKER__REC_CURSOR_PER_STEP, NULL}, END};
 
 /* --- Rows of tinker__rec_policy_t ----------------------------------------- */
@@ -118,78 +118,38 @@ ROWS poll[] = {
         "Time between two looks at the run while all is well."),
     ROW("suspect", DURATION, detect.poll.suspect_ms, "2s", "500ms", "1m", NULL,
         "The same while something may be wrong."),
-    ROW("jitter", FLOAT, detect.poll.jitter, "0.2", "0", "0.5", NULL,
-        "Part of that time by which it is made longer or shorter at random."),
-    YES("batch_list", detect.poll.batch_list,
-        "Many runs with one list call. Of the daemon, not of a run."),
+    LATER("jitter", "a look is up to a fifth earlier or later"),
+    LATER("batch_list", ONE_LIST),
     LAST};
 ROWS confirm[] = {
-    ROW("reads", INT, detect.confirm.reads, "2", "2", "10", NULL,
-        "Reads that must agree before an incident is opened."),
+    LATER("reads", "two reads must agree"),
     ROW("within", DURATION, detect.confirm.within_ms, "15s", "1s", "10m", NULL,
-        "Time in which they must."),
+        "Time in which two reads must agree, or one with a call that failed."),
     LAST};
 ROWS heartbeat[] = {
-    ROW("period", DURATION, detect.heartbeat.period_ms, "10s", "1s", "30s",
-        NULL, "Time between two heartbeats of a session."),
-    ROW("warn", DURATION, detect.heartbeat.warn_ms, "25s", "2s", "118s", NULL,
-        "Without an answer for so long, another connection is tried."),
-    ROW("lost", DURATION, detect.heartbeat.lost_ms, "60s", "3s", "119s", NULL,
-        "Without an answer for so long, the session is suspect. A server may "
-        "drop a session after 120s."),
+    LATER("period", BEATS), LATER("warn", BEATS), LATER("lost", BEATS),
     WORD("owner", detect.heartbeat.owner, "daemon", owners,
          "Who beats: the daemon does while a trainer is busy or dead."),
     LAST};
-ROWS trainer_health[] = {
-    ROW("tick", DURATION, detect.trainer.tick_ms, "1s", "100ms", "1m", NULL,
-        "Time between two signs of progress that a trainer gives."),
-    ROW("section_factor", FLOAT, detect.trainer.section_factor, "3", "1.5",
-        "100", NULL, "A section of a step hangs after so many times its "
-        "usual time (p99)."),
-    ROW("floor", DURATION, detect.trainer.floor_ms, "10s", "1s", "1h", NULL,
-        "And never before this time."),
-    YES("stack_dump", detect.trainer.stack_dump,
-        "A trainer that hangs writes its stacks before it is ended."),
-    LAST};
-ROWS future[] = {
-    ROW("soft", DURATION, detect.future.soft_ms, "20m", "1m", "1d", NULL,
-        "A result that takes longer is suspect."),
-    ROW("p99_factor", FLOAT, detect.future.p99_factor, "10", "1", "1000", NULL,
-        "But not before so many times the usual time (p99)."),
-    ROW("hard", DURATION, detect.future.hard_ms, "2h", "2m", "7d", NULL,
-        "A result that takes longer is an incident."),
-    YES("pause_clock_when_queued", detect.future.pause_clock_when_queued,
-        "Time in a paused queue does not count."),
-    LAST};
-ROWS queue_pause[] = {
-    ROW("notify", DURATION, detect.queue_pause.notify_ms, "30m", "1m", "7d",
-        NULL, "A queue that is paused for longer is notified."),
-    ROW("limit", DURATION, detect.queue_pause.limit_ms, "none", "1m", "30d",
-        no_limit, "A queue that is paused for longer stops the run."),
-    LAST};
+ROWS trainer_health[] = {LATER("tick", HANGS), LATER("section_factor", HANGS),
+    LATER("floor", HANGS), LATER("stack_dump", HANGS), LAST};
+ROWS future[] = {LATER("soft", RESULTS), LATER("p99_factor", RESULTS),
+    LATER("hard", RESULTS), LATER("pause_clock_when_queued", RESULTS), LAST};
+ROWS queue_pause[] = {LATER("notify", PAUSES), LATER("limit", PAUSES), LAST};
 ROWS spike[] = {
     ROW("robust_z", FLOAT, detect.loss.spike.robust_z, "7", "3", "1000", NULL,
         "Distance from the median in median absolute deviations that makes a "
         "spike."),
     ROW("min_ratio", FLOAT, detect.loss.spike.min_ratio, "2", "1", "1000",
         NULL, "And at least so many times the median."),
-    ROW("window", INT, detect.loss.spike.window, "256", "16", "65536", NULL,
+    ROW("window", INT, detect.loss.spike.window, "256", "16", "4096", NULL,
         "Steps of the median."),
-    ROW("warmup", INT, detect.loss.spike.warmup, "64", "8", "65536", NULL,
+    ROW("warmup", INT, detect.loss.spike.warmup, "64", "8", "4096", NULL,
         "Steps before the first judgement."),
-    YES("recheck", detect.loss.spike.recheck,
-        "A forward on the same batch confirms a spike."),
+    LATER("recheck", "a spike is reported, and not confirmed by a forward"),
     LAST};
-ROWS divergence[] = {
-    ROW("fast", INT, detect.loss.divergence.fast, "32", "2", "65536", NULL,
-        "Steps of the fast average."),
-    ROW("slow", INT, detect.loss.divergence.slow, "512", "4", "1048576", NULL,
-        "Steps of the slow one."),
-    ROW("ratio", FLOAT, detect.loss.divergence.ratio, "1.5", "1.01", "1000",
-        NULL, "Fast over slow that is too much."),
-    ROW("for_tokens", COUNT, detect.loss.divergence.for_tokens, "2M", "1",
-        "1000G", NULL, "For so many tokens."),
-    LAST};
+ROWS divergence[] = {LATER("fast", TOKENS), LATER("slow", TOKENS),
+    LATER("ratio", TOKENS), LATER("for_tokens", TOKENS), LAST};
 ROWS flatline[] = {
     ROW("repeats", INT, detect.loss.flatline_repeats, "8", "2", "100000", NULL,
         "The same loss on so many different batches is suspect."),
@@ -229,39 +189,32 @@ ROWS interval[] = {
         "Shortest interval of `young_daly`."),
     TIMED("max", DURATION, checkpoint.interval.max_ms, "30m", "1s", "30d",
         "Longest interval of `young_daly`."),
-    TIMED("max_overhead", FLOAT, checkpoint.interval.max_overhead, "0.02",
-        "0.0001", "0.5",
-        "Largest part of the time that `young_daly` gives to saves."),
-    TIMED("fallback_steps", INT, checkpoint.interval.fallback_steps, "50",
-        "1", "1000000", "Steps until `young_daly` has measured a save."),
+    LATER("max_overhead", "min is what bounds it"),
+    LATER("fallback_steps", "min counts until a save was measured"),
     {.key = "steps", .type = TINKER__YAML_INT,
      .offset = AT(checkpoint.interval.steps), .initial = "50", .least = "1",
      .most = "1000000", .when = &when_steps,
      .what = "Steps of the mode `steps`."},
     LAST};
 ROWS fingerprint[] = {
-    ROW("probe_items", INT, checkpoint.fingerprint.probe_items, "4", "1", "64",
-        NULL, "Data of the probe set that is forwarded at a save."),
+    LATER("probe_items", "the probe set has four"),
     WORD("every", checkpoint.fingerprint.every, "checkpoint", fingerprints,
          "When."),
     LAST};
 ROWS ttl[] = {
     ROW("initial", DURATION, checkpoint.ttl.initial_ms, "14d", "1h", "3650d",
-        NULL, "Life of a new checkpoint."),
-    ROW("renew_below", DURATION, checkpoint.ttl.renew_below_ms, "7d", "1m",
-        "3650d", NULL, "It is renewed when less remains."),
-    ROW("never_below", DURATION, checkpoint.ttl.never_below_ms, "48h", "1m",
-        "3650d", NULL, "Less must never remain of one that is needed."),
+        NULL, "Life of a new checkpoint; it is renewed before half of it is "
+        "over."),
+    LATER("renew_below", "half of ttl.initial is"),
+    LATER("never_below", "half of ttl.initial is"),
     LAST};
 ROWS retain[] = {
-    ROW("last_validated", INT, checkpoint.retain.last_validated, "3", "1",
+    ROW("last_validated", INT, checkpoint.retain.last_validated, "3", "2",
         "1000", NULL, "So many of the newest that are validated."),
     ROW("every_fraction", FLOAT, checkpoint.retain.every_fraction, "0.125",
         "0", "1", NULL, "One in each such part of the run; 0 = none."),
-    ROW("best", INT, checkpoint.retain.best, "1", "0", "100", NULL,
-        "So many of the best."),
-    ROW("best_by", TEXT, checkpoint.retain.best_by, "loss", NULL, NULL, NULL,
-        "By this metric, of which less is better."),
+    LATER("best", "no metric is kept with a checkpoint yet"),
+    LATER("best_by", "no metric is kept with a checkpoint yet"),
     YES("first", checkpoint.retain.first, "The first one."),
     WORD("final", checkpoint.retain.final, "forever", finals,
          "The last one of a finished run."),
@@ -282,54 +235,43 @@ ROWS archive[] = {
     LATER("every", ARCHIVES), LATER("verify", ARCHIVES), LAST};
 ROWS checkpoint[] = {
     MAP("interval", interval),
-    ROW("on_event", FLAGS, checkpoint.on_event,
-        "suspect, sigterm, billing_pause", NULL, NULL, saves,
-        "Events that make a save of their own."),
-    ROW("validate", INT, checkpoint.validate, "every", "2", "1000", validations,
-        "Which saves are loaded into a scratch model and compared: every one, "
-        "every n-th, or those that are about to be used."),
+    LATER("on_event", ALONE),
+    WORD("validate", checkpoint.validate, "before_use", validations,
+         "Which saves are loaded into a scratch model and compared: those that "
+         "are about to be used, or to stand for older ones."),
     MAP("fingerprint", fingerprint),
     MAP("ttl", ttl),
     MAP("retain", retain),
     MAP("delete", delete),
-    ROW("max_age_validated", DURATION, checkpoint.max_age_validated_ms, "1h",
-        "1m", "30d", NULL, "Age of the newest validated one that is too much."),
-    WORD("on_max_age", checkpoint.on_max_age, "alert", max_ages,
-         "What is done then."),
+    LATER("max_age_validated", AGE),
+    LATER("on_max_age", AGE),
     MAP("archive", archive),
     LAST};
 
 ROWS replay_check[] = {
-    ROW("min_steps", INT, resume.replay_check.min_steps, "3", "2", "100", NULL,
-        "Steps that are done again and compared, where there are so many. The "
-        "second is the first that shows the optimizer."),
+    LATER("min_steps", "each step that is done again is compared"),
     ROW("tolerance", FLOAT, resume.replay_check.tolerance, "auto", "0", "1",
         tolerances, "Relative difference of two losses that count as equal; "
         "`auto`: to the bit where the service repeats itself, else six times "
         "its noise."),
     LAST};
-ROWS probation[] = {
-    ROW("steps", INT, resume.probation.steps, "50", "1", "100000", NULL,
-        "Steps of a resumed run that are watched more closely."),
-    WORD("gate", resume.probation.gate, "strict", fixed_gates,
-         "The gate in these steps."),
-    ROW("spike_z", FLOAT, resume.probation.spike_z, "5", "2", "1000", NULL,
-        "What counts as a spike in them."),
-    LAST};
+ROWS probation[] = {LATER("steps", PROBATION), LATER("gate", PROBATION),
+    LATER("spike_z", PROBATION), LAST};
 ROWS resume[] = {
     WORD("choose", resume.choose, "newest_proven", choices,
          "Which checkpoint is tried first."),
     WORD("require", resume.require, "V3", proofs,
-         "What must be proven of it: V0 a path, V1 listed and whole, V2 of the "
-         "same plan, V3 its fingerprint, V4 its optimizer."),
+         "What must be proven of it, each time: V3 its fingerprint, V4 its "
+         "optimizer too."),
     WORD("optimizer", resume.optimizer, "required", optimizers,
          "Whether its optimizer must be restored."),
     WORD("optimizer_canary", resume.optimizer_canary, "daily", canaries,
-         "How often loads with and without optimizer are compared."),
+         "How often loads with and without optimizer are compared at least."),
     ROW("max_rollback_steps", INT, resume.max_rollback_steps, "500", "1",
         "1000000000", NULL, "Steps that a resume may lose at most."),
     ROW("allow_step_zero", BOOL, resume.allow_step_zero, "false", NULL, NULL,
-        step_zero, "Whether a run may begin again."),
+        NULL, "Whether a run that is lost before its first checkpoint may "
+        "begin again."),
     ROW("match", FLAGS, resume.match, "base_model, rank, train_mlp, "
         "train_attn, train_unembed, plan_digest", NULL, NULL, matches,
         "What must be equal in plan and checkpoint."),
@@ -337,11 +279,7 @@ ROWS resume[] = {
     MAP("probation", probation),
     LAST};
 
-ROWS reset[] = {
-    ROW("progress_steps", INT, attempts.reset.progress_steps, "20", "1",
-        "1000000", NULL, "Validated steps after which attempts are forgotten,"),
-    ROW("healthy_for", DURATION, attempts.reset.healthy_for_ms, "10m", "1s",
-        "7d", NULL, "if all was well for so long."),
+ROWS reset[] = {LATER("progress_steps", LEDGERS), LATER("healthy_for", LEDGERS),
     LAST};
 ROWS backoff[] = {
     ROW("base", DURATION, attempts.backoff.base_ms, "1s", "10ms", "1h", NULL,
@@ -355,19 +293,17 @@ ROWS backoff[] = {
     LAST};
 ROWS attempts[] = {
     ROW("same_root", INT, attempts.same_root, "3", "1", "100", NULL,
-        "Attempts for one cause, then the run is stopped."),
-    ROW("same_root_and_entity", INT, attempts.same_root_and_entity, "1", "1",
-        "100", NULL, "Attempts for one cause with the same batch."),
+        "Attempts to get beyond the step where a run was lost, then it is "
+        "stopped."),
+    LATER("same_root_and_entity", LEDGERS),
     ROW("no_progress_cycles", INT, attempts.no_progress_cycles, "3", "1",
-        "100", NULL, "Recoveries in a row without a step in between."),
-    ROW("per_day", INT, attempts.per_day, "24", "1", "10000", NULL,
-        "Attempts a day, of all causes."),
+        "100", NULL, "Restarts of a trainer in a row without a step in "
+        "between."),
+    LATER("per_day", LEDGERS),
     MAP("reset", reset),
     MAP("backoff", backoff),
-    ROW("incident_deadline", DURATION, attempts.incident_deadline_ms, "6h",
-        "1m", "30d", NULL, "An incident ends after this time at the latest."),
-    ROW("daemon_deaths_per_hour", INT, attempts.daemon_deaths_per_hour, "20",
-        "1", "1000", NULL, "Of the daemon, not of a run."),
+    LATER("incident_deadline", LEDGERS),
+    LATER("daemon_deaths_per_hour", LEDGERS),
     LAST};
 
 ROWS spike_skip[] = {LATER("batches", R6), LATER("max", R6), LAST};
@@ -379,24 +315,10 @@ ROWS poison[] = {
     LATER("bisect", R6), LATER("spike_rollback", R6),
     MAP("spike_skip", spike_skip), MAP("quarantine", quarantine), LAST};
 
-ROWS billing[] = {
-    ROW("poll", SPAN, pause.billing.poll_ms, "5s, 5m", "1s", "1h", NULL,
-        "First and longest wait between two tries while the account is "
-        "blocked."),
-    ROW("limit", DURATION, pause.billing.limit_ms, "72h", "1m", "365d",
-        no_limit, "A run that is blocked for longer is stopped."),
-    YES("keep_session", pause.billing.keep_session,
-        "Heartbeats go on meanwhile."),
-    LAST};
-ROWS auth[] = {
-    ROW("reread", FLAGS, pause.auth.reread, "file, command", NULL, NULL,
-        rereads, "Where a key is read again after it was refused."),
-    ROW("verify_once_after", DURATION, pause.auth.verify_once_after_ms, "1s",
-        "100ms", "1m", NULL, "A fresh key that is refused is tried once more "
-        "after this time."),
-    ROW("notify", DURATION, pause.auth.notify_ms, "2m", "1s", "1d", NULL,
-        "A key that is refused for longer is notified."),
-    LAST};
+ROWS billing[] = {LATER("poll", PAUSES), LATER("limit", PAUSES),
+    LATER("keep_session", PAUSES), LAST};
+ROWS auth[] = {LATER("reread", PAUSES), LATER("verify_once_after", PAUSES),
+    LATER("notify", PAUSES), LAST};
 ROWS pause[] = {MAP("billing", billing), MAP("auth", auth),
     LATER("schedule", SCHEDULES), LAST};
 
@@ -413,8 +335,8 @@ ROWS exit_codes[] = {
         "Exit code when no attempt is left."),
     LAST};
 ROWS notify[] = {
-    ROW("on", FLAGS, notify.on, "incident, stopped, paused, rollback, max_age, "
-        "held", NULL, NULL, notices, "What is notified."),
+    ROW("on", FLAGS, notify.on, "incident, stopped, held", NULL, NULL,
+        notices, "What is notified."),
     MAP("exec", exec),
     MAP("exit_codes", exit_codes),
     LAST};
@@ -435,13 +357,12 @@ ROWS retry[] = {LATER("attempts", CLIENT_RETRY), MAP("bucket", bucket),
     MAP("hedge", hedge), MAP("breaker", breaker), LAST};
 
 ROWS policy[] = {
-    YES("enabled", enabled, "Whether the run is watched at all."),
-    WORD("mode", mode, "act", modes,
-         "`observe` logs what it would do, `advise` also notifies."),
+    YES("enabled", enabled, "Whether its trainer is started at all."),
+    WORD("mode", mode, "act", modes, "What is done."),
     WORD("durability", durability, "power", durabilities,
          "What the journal survives: the end of a process, or of the machine."),
     MAP("detect", detect),
-    WORD("gate", gate, "auto", gates,
+    WORD("gate", gate, "pipelined", gates,
          "Whether a loss is judged before the optimizer's step is sent."),
     MAP("checkpoint", checkpoint),
     MAP("resume", resume),
@@ -460,13 +381,14 @@ ROWS spend_per_day[] = {
     LATER("tokens", "what a recovery costs is not counted yet"), LAST};
 ROWS limits[] = {
     ROW("concurrent_recoveries", INT, concurrent_recoveries, "4", "1", "1000",
-        NULL, "Runs that are recovered at the same time."),
+        NULL, "Runs of the folder that go back to a checkpoint at the same "
+        "time; the others wait."),
     LATER("canary_first", "a mass failure is not told from single ones yet"),
-    ROW("api_rate", RATE, api_rate, "2/s", "0.01/s", "1000/s", NULL,
-        "Calls of the daemon itself."),
+    LATER("api_rate", "the daemon asks for a page of runs a second at most"),
     MAP("spend_per_day", spend_per_day),
-    ROW("disk_reserve", SIZE, disk_reserve, "256MiB", "1MiB", "1TiB", NULL,
-        "Space that is kept for the end of an open incident on a full disk."),
+    ROW("disk_reserve", SIZE, disk_reserve, "1MiB", "1MiB", "1TiB", NULL,
+        "Space that each run keeps for the end of an open incident on a full "
+        "disk."),
     LAST};
 ROWS host[] = {
     ROW("state_dir", TEXT, state_dir, "${XDG_STATE_HOME}/tinker-recovery",
@@ -478,11 +400,8 @@ ROWS host[] = {
 #undef AT
 #define AT(member) offsetof(tinker__rec_policy_run_t, member)
 ROWS data[] = {
-    ROW("manifest", TEXT, manifest, NULL, NULL, NULL, NULL,
-        "A file that says which data they are."),
-    WORD("order", order, "recorded", orders,
-         "`recorded`: a step that is done again has the same batch. `fresh`: "
-         "it may have another one after a rollback."),
+    LATER("manifest", "the program's plan names its data"),
+    LATER("order", "the program's plan says it"),
     WORD("cursor", cursor, "per_step", cursors,
          "When the place in the data is stored."),
     LAST};

@@ -37,79 +37,27 @@ static const tinker__rec_pair_t pairs[] = {
      "detect.poll.idle", AT(detect.poll.idle_ms), true,
      "a run that is suspect is not looked at less often"},
     {TINKER__YAML_DURATION,
-     "detect.heartbeat.period", AT(detect.heartbeat.period_ms),
-     "detect.heartbeat.warn", AT(detect.heartbeat.warn_ms), false,
-     "each beat would be late"},
-    {TINKER__YAML_DURATION,
-     "detect.heartbeat.warn", AT(detect.heartbeat.warn_ms),
-     "detect.heartbeat.lost", AT(detect.heartbeat.lost_ms), false,
-     "another connection is tried before the session counts as lost"},
-    {TINKER__YAML_DURATION,
-     "detect.trainer.tick", AT(detect.trainer.tick_ms),
-     "detect.trainer.floor", AT(detect.trainer.floor_ms), false,
-     "a trainer would hang between two of its ticks"},
-    {TINKER__YAML_DURATION,
-     "detect.future.soft", AT(detect.future.soft_ms),
-     "detect.future.hard", AT(detect.future.hard_ms), false,
-     "a result is suspect before it is an incident"},
-    {TINKER__YAML_DURATION,
-     "detect.queue_pause.notify", AT(detect.queue_pause.notify_ms),
-     "detect.queue_pause.limit", AT(detect.queue_pause.limit_ms), true,
-     "the run would be stopped before anybody is notified"},
+     "detect.poll.suspect", AT(detect.poll.suspect_ms),
+     "detect.confirm.within", AT(detect.confirm.within_ms), true,
+     "two reads are so far apart"},
     {TINKER__YAML_INT,
      "detect.loss.spike.warmup", AT(detect.loss.spike.warmup),
      "detect.loss.spike.window", AT(detect.loss.spike.window), true,
      "the window never holds so many steps"},
     {TINKER__YAML_INT,
-     "detect.loss.divergence.fast", AT(detect.loss.divergence.fast),
-     "detect.loss.divergence.slow", AT(detect.loss.divergence.slow), false,
-     "the fast average is over fewer steps"},
-    {TINKER__YAML_DURATION,
-     "checkpoint.ttl.never_below", AT(checkpoint.ttl.never_below_ms),
-     "checkpoint.ttl.renew_below", AT(checkpoint.ttl.renew_below_ms), false,
-     "it is renewed before that"},
-    {TINKER__YAML_DURATION,
-     "checkpoint.ttl.renew_below", AT(checkpoint.ttl.renew_below_ms),
-     "checkpoint.ttl.initial", AT(checkpoint.ttl.initial_ms), false,
-     "a new checkpoint would be renewed at once, and again"},
-    {TINKER__YAML_DURATION,
-     "attempts.incident_deadline", AT(attempts.incident_deadline_ms),
-     "checkpoint.ttl.never_below", AT(checkpoint.ttl.never_below_ms), true,
-     "a checkpoint could expire while an incident is open"},
-    {TINKER__YAML_INT,
      "checkpoint.retain.min_validated", AT(checkpoint.retain.min_validated),
      "checkpoint.retain.last_validated", AT(checkpoint.retain.last_validated),
      true, "more must be kept than are kept"},
-    {TINKER__YAML_INT,
-     "attempts.same_root_and_entity", AT(attempts.same_root_and_entity),
-     "attempts.same_root", AT(attempts.same_root), true,
-     "the ledger of one batch is a part of that of one cause"},
-    {TINKER__YAML_INT,
-     "attempts.same_root", AT(attempts.same_root),
-     "attempts.per_day", AT(attempts.per_day), true,
-     "one cause may not use more attempts than there are"},
     {TINKER__YAML_DURATION,
      "attempts.backoff.base", AT(attempts.backoff.base_ms),
      "attempts.backoff.cap", AT(attempts.backoff.cap_ms), true,
-     "the first wait is the shortest"},
-    {TINKER__YAML_DURATION,
-     "attempts.backoff.cap", AT(attempts.backoff.cap_ms),
-     "attempts.incident_deadline", AT(attempts.incident_deadline_ms), false,
-     "one wait would last longer than its incident"},
-    {TINKER__YAML_DURATION,
-     "pause.auth.verify_once_after", AT(pause.auth.verify_once_after_ms),
-     "pause.auth.notify", AT(pause.auth.notify_ms), false,
-     "a key is tried again before anybody is notified"}};
+     "the first wait is the shortest"}};
 /* Only where the interval is a time. */
 static const tinker__rec_pair_t time_pairs[] = {
     {TINKER__YAML_DURATION,
      "checkpoint.interval.min", AT(checkpoint.interval.min_ms),
      "checkpoint.interval.max", AT(checkpoint.interval.max_ms), true,
-     "no interval is between them"},
-    {TINKER__YAML_DURATION,
-     "checkpoint.interval.max", AT(checkpoint.interval.max_ms),
-     "checkpoint.max_age_validated", AT(checkpoint.max_age_validated_ms), true,
-     "each checkpoint would be too old before the next one"}};
+     "no interval is between them"}};
 /* clang-format on */
 
 static void full_key(const tinker__rec_scope_t *s, const char *key,
@@ -144,7 +92,6 @@ static void check_pair(const tinker__rec_scope_t *s,
   char key[200], text[2][48];
   memcpy(&small, (const char *)s->policy + p->small_at, sizeof small);
   memcpy(&big, (const char *)s->policy + p->big_at, sizeof big);
-  if (big == TINKER__REC_NO_LIMIT && p->type == TINKER__YAML_DURATION) return;
   if (small < big || (p->may_be_equal && small == big)) return;
   if (is_bad(s, p->small) || is_bad(s, p->big)) return;
   const bool at_small = is_set(s, p->small);
@@ -180,38 +127,14 @@ static void check_interval(const tinker__rec_scope_t *s) {
   }
 }
 
-static void check_confirm(const tinker__rec_scope_t *s) {
-  const int64_t reads = s->policy->detect.confirm.reads;
-  const int64_t needs = (reads - 1) * s->policy->detect.poll.suspect_ms;
-  tinker__yaml_scalar_t v = {needs, 0};
-  char text[48];
-  if (needs <= s->policy->detect.confirm.within_ms) return;
-  if (is_bad(s, "detect.confirm") || is_bad(s, "detect.poll.suspect")) return;
-  if (!is_here(s, "detect.confirm") && !is_here(s, "detect.poll.suspect")) {
-    return;
-  }
-  tinker__yaml_scalar_write(TINKER__YAML_DURATION, &v, text);
-  REFUSE(s, "detect.confirm.within",
-         "must not be less than %s: %lld reads are so far apart with "
-         "detect.poll.suspect",
-         text, (long long)reads);
-}
-
 static void check_proof(const tinker__rec_scope_t *s) {
   const tinker__rec_policy_t *p = s->policy;
-  const int64_t plan = (1 << TINKER__REC_MATCH_PLAN_DIGEST) - 1;
-  if (p->resume.require < 2 && p->mode == TINKER__REC_MODE_ACT &&
-      !is_bad(s, "mode") &&
-      (is_here(s, "resume.require") || is_set(s, "mode"))) {
-    REFUSE(s, "resume.require",
-           "V%lld is too little with mode: act: V2, V3 or V4",
-           (long long)p->resume.require);
-  }
-  if ((p->resume.match & plan) != plan && is_here(s, "resume.match") &&
+  const int64_t all = (2 << TINKER__REC_MATCH_PLAN_DIGEST) - 1;
+  if (p->resume.match != all && is_here(s, "resume.match") &&
       !is_bad(s, "resume.match")) {
     REFUSE(s, "resume.match",
-           "only plan_digest may be left out: a checkpoint of another model, "
-           "rank or train flag is another run's");
+           "none may be left out: a checkpoint of another model, rank, train "
+           "flag or plan is another run's; options.allow lets a plan change");
   }
   if (!p->checkpoint.del.two_phase && is_here(s, "checkpoint.delete")) {
     REFUSE(s, "checkpoint.delete.two_phase",
@@ -231,7 +154,6 @@ static void check_policy(const tinker__rec_scope_t *s) {
     check_pair(s, &pairs[i]);
   }
   check_interval(s);
-  check_confirm(s);
   check_proof(s);
 }
 
@@ -291,8 +213,6 @@ static bool covers(const tinker__yaml_named_t *a,
 
 static void check_trainer(const tinker__rec_scope_t *s,
                           const tinker__rec_policy_run_t *run) {
-  static const char *const of_daemon[] = {"detect.poll.batch_list",
-                                          "attempts.daemon_deaths_per_hour"};
   bool whole = !is_bad(s, "trainer.env_allow");
   for (size_t i = 0; whole && i < run->env_allow.n; i++) {
     char key[64];
@@ -301,11 +221,6 @@ static void check_trainer(const tinker__rec_scope_t *s,
       REFUSE(s, key,
              "'%s' is not the name of a variable: letters, digits and _",
              run->env_allow.items[i]);
-    }
-  }
-  for (size_t i = 0; i < 2; i++) {
-    if (is_set(s, of_daemon[i])) {
-      REFUSE(s, of_daemon[i], "is of the daemon: set it under defaults");
     }
   }
   if (run->argv.n && !run->argv.items[0][0] && !is_bad(s, "trainer.argv")) {

@@ -17,6 +17,7 @@ typedef struct tinker__rec_times_s {
   int64_t save_ms;
   int64_t load_ms;
   int64_t kill_ms; /* what a trainer that hangs has to end: kill_after */
+  int64_t hang_ms; /* hang_after; TINKER__REC_NO_LIMIT = it is not found out */
 } tinker__rec_times_t;
 
 #define TINKER__REC_UNBOUNDED (-1)
@@ -31,7 +32,7 @@ typedef struct tinker__rec_worst_s {
 
 #define TINKER__REC_WORST_MAX 10
 
-/* Steps of 10 s, saves of 2 s, loads of 0.5 s, 15 s to end. */
+/* Steps of 10 s, saves of 2 s, loads of 0.5 s, 15 s to end, no hang_after. */
 tinker__rec_times_t tinker__rec_times_assumed(void);
 /* Steps between two checkpoints, at most. */
 int64_t tinker__rec_worst_interval(const tinker__rec_policy_t *p,

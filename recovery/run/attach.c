@@ -4,46 +4,6 @@
 
 #include "run/run.h"
 
-/* --- Faults --------------------------------------------------------------- */
-
-/* Nothing is known of the service: neither healthy nor lost. */
-static bool is_unknown(int code) {
-  return code == TINKER_ECONNECT || code == TINKER_ETRANSPORT ||
-         code == TINKER_ETLS || code == TINKER_EBILLING ||
-         code == TINKER_EAUTH || code == TINKER_ETIMEDOUT ||
-         code == TINKER_ECANCELED || code == TINKER_ECLOSED ||
-         code == TINKER_ENOMEM || code == TINKER_ERANDOM;
-}
-
-void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error) {
-  int code = tinker_error_code(error);
-  memset(f, 0, sizeof *f);
-  f->code = code;
-  tinker__why(f->why, sizeof f->why, 0, "%s", tinker_error_message(error));
-  f->unknown = is_unknown(code);
-  f->resend = code == TINKER_ELOST;
-  f->unsure = tinker_error_outcome_is_unknown(error) && code != TINKER_ECLOSED;
-  f->model = tinker_error_needs_recovery(error) || code == TINKER_ESESSION ||
-             code == TINKER_ENOENT ||
-             (code == TINKER_ESERVER &&
-              tinker_error_category(error) != TINKER_CATEGORY_USER);
-  f->again = tinker_error_category(error) == TINKER_CATEGORY_USER &&
-             !tinker_error_outcome_is_unknown(error) && !f->model &&
-             !tinker_error_is_fatal(error);
-}
-
-int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f) {
-  int rc = tinker_future_wait(future, -1);
-  if (rc == 0) return 0;
-  if (tinker_future_error(future)) {
-    tinker__rec_fault_of(f, tinker_future_error(future));
-  } else { /* it could not be waited for */
-    *f = (tinker__rec_fault_t){.code = rc, .unknown = true};
-    tinker__why(f->why, sizeof f->why, 0, "%s", tinker_code_text(rc));
-  }
-  return rc;
-}
-
 static int local_fault(tinker__rec_fault_t *f, int code, const char *why) {
   *f = (tinker__rec_fault_t){.code = code, .unknown = true};
   tinker__why(f->why, sizeof f->why, 0, "%s", why);
@@ -55,6 +15,7 @@ static int local_fault(tinker__rec_fault_t *f, int code, const char *why) {
 static int create(tinker_run_t *run, tinker__rec_epoch_t *e,
                   tinker__rec_fault_t *f) {
   tinker_trainer_options_t o = TINKER_TRAINER_OPTIONS_INIT;
+  tinker__rec_stamps_t stamps;
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   call.tag = tinker__rec_epoch_made(e, 0, TINKER__REC_SLOT_OTHER, NULL, NULL);
   call.timeout_ms = TINKER_NO_TIMEOUT;
@@ -62,6 +23,9 @@ static int create(tinker_run_t *run, tinker__rec_epoch_t *e,
   o.rank = run->plan.rank;
   o.freeze = run->plan.freeze;
   o.seed = run->plan.seed;
+  tinker__rec_stamps(run, e, TINKER__REC_NO_STEP, 0, &stamps);
+  o.metadata = stamps.list;
+  o.metadata_count = stamps.count;
   tinker_future_t *made = tinker_client_create_trainer(e->client, &o, &call);
   int rc = tinker__rec_await(made, f);
   if (rc == 0) rc = tinker_future_get_trainer(made, &e->trainer);
@@ -81,6 +45,8 @@ int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
   facts.session = tinker__str(session);
   facts.model = tinker__str(tinker_trainer_model_id(e->trainer));
   facts.path = tinker__str(from ? from->path : NULL);
+  if (from && from->cursor_lost) facts.lost = 1;
+  if (run->seen_epoch) facts.disowned = run->seen_epoch;
   if (from) cursor = (tinker__str_t){from->cursor, from->cursor_len};
   int rc = tinker__rec_note(run, NULL, TINKER__REC_EPOCH_ACTIVE,
                             facts.from_step, &facts, cursor);
@@ -93,6 +59,7 @@ int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
   tinker__rec_take_noise(run);
   tinker__rec_run_move(run, TINKER__REC_RUN_READY);
   pthread_mutex_unlock(&run->lock);
+  tinker__rec_still_begin(run, from);
   tinker__rec_say(run, "epoch_active", facts.from_step, &facts);
   return 0;
 }
@@ -100,7 +67,13 @@ int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
 int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
-  facts.epoch = *number = run->state.last_epoch + 1;
+  char nonce[TINKER__REC_ID_LEN + 1];
+  int64_t last = run->state.last_epoch;
+  if (tinker__rec_nonce(run, nonce) != 0) {
+    return local_fault(f, TINKER_ERANDOM, tinker_code_text(TINKER_ERANDOM));
+  }
+  facts.nonce = tinker__str(nonce);
+  facts.epoch = *number = (run->seen_epoch > last ? run->seen_epoch : last) + 1;
   int rc = tinker__rec_note(run, NULL, TINKER__REC_ATTEMPT_BEGIN,
                             TINKER__REC_NO_STEP, &facts, tinker__str(""));
   return rc == 0 ? 0 : local_fault(f, rc, "the run's journal can't be written");
@@ -109,14 +82,26 @@ int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
 int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,
                       tinker__rec_fault_t *f) {
   int rc = create(run, e, f);
+  if (rc == 0 && run->state.committed > 0) {
+    rc = tinker__rec_note_rollback(run, 0, f);
+  }
   return rc == 0 ? tinker__rec_activate(run, e, NULL, f) : rc;
+}
+
+int tinker__rec_heard(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker_future_t *asked = tinker_client_get_capabilities(run->home, NULL);
+  int rc = tinker__rec_ask(run, asked, f);
+  tinker_future_release(asked);
+  f->unsure = false; /* it was a question */
+  return rc != 0 && f->unknown ? rc : 0;
 }
 
 static int start_once(tinker_run_t *run, tinker__rec_fault_t *f) {
   tinker__rec_epoch_t *e = NULL;
   int64_t number;
   char why[TINKER__REC_WHY] = "";
-  int rc = tinker__rec_next_epoch(run, &number, f);
+  int rc = tinker__rec_heard(run, f);
+  if (rc == 0) rc = tinker__rec_next_epoch(run, &number, f);
   if (rc != 0) return rc;
   rc = tinker__rec_epoch_open(run, number, NULL, 0, &e, why, sizeof why);
   if (rc != 0) return local_fault(f, rc, why);
@@ -127,7 +112,7 @@ static int start_once(tinker_run_t *run, tinker__rec_fault_t *f) {
 
 /* A creation whose reply was lost is made once more, in another session: the
  * first model, if there is one, has no number of the journal and is never
- * trained. */
+ * trained; survey.c finds it by the nonce of its epoch. */
 int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f) {
   int rc = start_once(run, f);
   for (int i = 1; rc != 0 && f->unsure && i < run->options.attempts; i++) {
@@ -157,13 +142,20 @@ static bool is_refused(const tinker__rec_op_t *op) {
   return true;
 }
 
+bool tinker__rec_op_has_failed(const tinker__rec_op_t *op) {
+  for (size_t i = 0; i < op->request_count; i++) {
+    if (op->requests[i].state == TINKER__REC_REQUEST_FAILED) return true;
+  }
+  return false;
+}
+
 bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s) {
   size_t parts = 0;
   bool moved = false;
   pthread_mutex_lock(&run->lock);
   TINKER__LIST_EACH(l, tmp, &run->state.ops) {
     const tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
-    if (op->step != s->number || is_refused(op)) continue;
+    if (op->step != s->number || tinker__rec_op_has_failed(op)) continue;
     if (op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD) parts++;
     if (op->slot == TINKER__REC_SLOT_OPTIM) moved = true;
   }
@@ -332,36 +324,14 @@ static bool is_half_done(const tinker_run_t *run, const tinker__rec_op_t *op) {
       op->slot != TINKER__REC_SLOT_OPTIM) {
     return false;
   }
-  for (size_t i = 0; i < op->request_count; i++) {
-    if (op->requests[i].state == TINKER__REC_REQUEST_FAILED) return true;
-  }
-  return false;
+  return tinker__rec_op_has_failed(op);
 }
 
-/* Was a number of it refused, and nothing behind it carried out? The service
- * may wait for that number, which nobody sends again. */
-static bool is_hole(const tinker_run_t *run, const tinker__rec_op_t *op) {
-  for (size_t i = 0; i < op->request_count; i++) {
-    const tinker__rec_request_t *r = &op->requests[i];
-    if (r->state == TINKER__REC_REQUEST_FAILED && !r->id &&
-        r->seq_id > run->state.reached_seq_id) {
-      return true;
-    }
-  }
-  return false;
-}
-
-/* Why the model can't be gone on with, because of an operation that failed;
- * NULL = it can. */
-static const char *torn_by(const tinker_run_t *run,
-                           const tinker__rec_op_t *op) {
-  if (is_hole(run, op)) {
-    return "was refused, and the service may wait for it";
-  }
-  if (!is_refused(op) && is_half_done(run, op)) {
-    return "has failed, and the model has what was accepted of it";
-  }
-  return NULL;
+/* Has an operation failed after the service had accepted some of it? One that
+ * it has refused whole has left nothing, and its number counts as used. Should
+ * the service wait for that number, the client finds out. */
+static bool is_torn(const tinker_run_t *run, const tinker__rec_op_t *op) {
+  return !is_refused(op) && is_half_done(run, op);
 }
 
 static bool wanted(const tinker_run_t *run, const tinker__rec_op_t *op) {
@@ -377,10 +347,11 @@ static int adopt_all(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
   pthread_mutex_lock(&run->lock);
   TINKER__LIST_EACH(l, tmp, &run->state.ops) {
     tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
-    const char *torn = torn_by(run, op);
-    if (rc == 0 && torn) {
-      rc = tinker__why(why, sizeof why, TINKER_ESTATE, "a part of step %lld %s",
-                       (long long)op->step, torn);
+    if (rc == 0 && is_torn(run, op)) {
+      rc = tinker__why(why, sizeof why, TINKER_ESTATE,
+                       "a part of step %lld has failed, and the model has what "
+                       "was accepted of it",
+                       (long long)op->step);
     }
     if (rc != 0 || !wanted(run, op)) continue;
     tinker_future_t *future = adopt(run, e, op, resend, why, sizeof why);
@@ -516,6 +487,7 @@ static int attach(tinker_run_t *run, tinker__rec_epoch_t *e, bool resend,
   settle_due(run);
   tinker__rec_run_move(run, TINKER__REC_RUN_READY);
   pthread_mutex_unlock(&run->lock);
+  tinker__rec_still_begin(run, NULL);
   tinker__rec_say(run, "attached", run->state.committed, NULL);
   return 0;
 }
@@ -525,8 +497,10 @@ int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY] = "";
   bool resend = run->fault.resend;
   int64_t incarnation = run->state.attached + 1;
-  int rc = tinker__rec_epoch_open(run, run->state.epoch, run->state.session,
-                                  incarnation, &e, why, sizeof why);
+  int rc = tinker__rec_heard(run, f);
+  if (rc != 0) return rc;
+  rc = tinker__rec_epoch_open(run, run->state.epoch, run->state.session,
+                              incarnation, &e, why, sizeof why);
   if (rc != 0) return local_fault(f, rc, why);
   rc = note_attach(run, incarnation, e);
   if (rc != 0) {
@@ -540,6 +514,7 @@ int tinker__rec_attach(tinker_run_t *run, tinker__rec_fault_t *f) {
   pthread_mutex_lock(&run->lock);
   run->fault = *f;
   run->fault.model = true; /* it did not take us: the next level */
+  run->fault.again = false;
   tinker__rec_run_move(run, TINKER__REC_RUN_BROKEN);
   pthread_mutex_unlock(&run->lock);
   return 0;

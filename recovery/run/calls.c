@@ -1,5 +1,6 @@
 /* calls: what a training loop calls. The caller's threads; one at a time makes
  * the calls of a step. */
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,6 +54,7 @@ static int next_at_once(tinker_run_t *run, tinker_promise_t *p) {
   const tinker__rec_step_t *last = tinker__rec_step_last(run);
   if (run->phase != TINKER__REC_RUN_READY || run->lame || run->distrust[0] ||
       run->state.distrusted || atomic_load(&run->unwritten) ||
+      atomic_load(&run->damaged) || atomic_load(&run->reserve.given) ||
       tinker__rec_next_waits(run)) {
     return TINKER_EAGAIN;
   }
@@ -331,6 +333,8 @@ tinker_future_t *tinker_run_optim_step(tinker_run_t *run,
   tinker_trainer_release(trainer);
   pthread_mutex_lock(&run->lock);
   if (!refused_at_once(run, future, op)) {
+    const tinker_adam_params_t *p = params ? params : run->plan.adam;
+    step->rate = fabs(p->learning_rate);
     step->optim = tinker_future_retain(future);
   }
   pthread_mutex_unlock(&run->lock);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "keep/interval.h"
 #include "run/run.h"
 
 static int64_t boot_ms(const tinker_run_t *run) {
@@ -12,8 +11,7 @@ static int64_t boot_ms(const tinker_run_t *run) {
 }
 
 static bool is_time(const tinker_run_t *run) {
-  const tinker__rec_interval_t usual = TINKER__REC_INTERVAL_INIT;
-  int64_t least = tinker__rec_interval(&usual, run->save_cost_ms);
+  int64_t least = tinker__rec_interval(&run->ruled.interval, run->save_cost_ms);
   return boot_ms(run) - run->saved_ms >= least;
 }
 
@@ -24,11 +22,11 @@ bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step) {
   return (every > 0 && step % every == 0) || step == run->plan.steps;
 }
 
-/* L<run>-e<epoch>-s<step>-<plan>: whoever lists the checkpoints of an account
- * finds the run's again without its journal. */
+/* L<lineage>-e<epoch>-s<step>-<plan>: whoever lists the checkpoints of an
+ * account finds the run's again without its journal. */
 static void name_of(const tinker_run_t *run, const tinker__rec_epoch_t *e,
                     int64_t step, const char *tail, char *out, size_t room) {
-  snprintf(out, room, "L%.8s-e%lld-s%lld-%s%s", run->options.name,
+  snprintf(out, room, "L%.8s-e%lld-s%lld-%s%s", run->lineage,
            (long long)e->number, (long long)step, run->plan8, tail);
 }
 
@@ -38,8 +36,12 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   char tail[32] = "";
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   tinker_save_options_t how = TINKER_SAVE_OPTIONS_INIT;
+  tinker__rec_stamps_t stamps;
   how.ttl_seconds = run->options.ttl_seconds;
   pthread_mutex_lock(&run->lock);
+  tinker__rec_stamps(run, e, s->number, run->state.from_step, &stamps);
+  how.metadata = stamps.list;
+  how.metadata_count = stamps.count;
   if (ahead) {
     snprintf(tail, sizeof tail, "-c");
   } else if (why == TINKER__REC_SAVE_ASKED || run->save_due) {
@@ -60,8 +62,13 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   call.tag = s->save_op;
   call.ahead = ahead;
   call.timeout_ms = TINKER_NO_TIMEOUT;
-  s->save = tinker_trainer_save_state(trainer, s->ckpt, &how, &call);
-  s->probe = tinker__rec_probe(trainer, s->probe_op, ahead);
+  tinker_future_t *save =
+      tinker_trainer_save_state(trainer, s->ckpt, &how, &call);
+  tinker_future_t *probe = tinker__rec_probe(trainer, s->probe_op, ahead);
+  pthread_mutex_lock(&run->lock); /* the watch looks at them */
+  s->save = save;
+  s->probe = probe;
+  pthread_mutex_unlock(&run->lock);
   if (twice) {
     uint64_t op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_OTHER,
                                          NULL, NULL);
@@ -129,6 +136,7 @@ static int settle_probe(tinker_run_t *run, tinker__rec_step_t *s,
   if (rc == 0) rc = tinker__rec_probe_read(s->probe, &probe);
   if (rc == 0) measure_noise(run, s, &probe);
   if (rc == 0) rc = note_fingerprint(run, s, &probe);
+  if (rc == 0) tinker__rec_still_look(run, s);
   tinker__buf_free(&probe);
   return rc;
 }

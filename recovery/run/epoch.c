@@ -10,17 +10,22 @@ static int open_file(tinker__rec_epoch_t *e, char *why, size_t why_len) {
   char path[TINKER__REC_PATH_ROOM];
   const tinker__rec_folder_t folder = {&run->mem, run->world, run->dir,
                                        run->options.name, true};
-  const tinker__rec_file_spec_t spec = {.mem = &run->mem,
-                                        .world = run->world,
-                                        .path = path,
-                                        .failed = &run->unwritten,
-                                        .lineage = run->options.name,
-                                        .epoch = e->number};
+  tinker__rec_file_spec_t spec = {.mem = &run->mem,
+                                  .world = run->world,
+                                  .path = path,
+                                  .failed = &run->unwritten,
+                                  .full = tinker__rec_reserve_give,
+                                  .room = &run->reserve,
+                                  .relaxed = run->ruled.relaxed,
+                                  .lineage = run->options.name,
+                                  .epoch = e->number};
   int rc = tinker__rec_folder_file(&folder, e->number, path, why, why_len);
   if (rc != 0) return rc;
   snprintf(e->prefix, sizeof e->prefix, "%.*s", (int)(strlen(path) - 3), path);
   tinker__rec_bodies_init(&e->bodies, run->world, e->prefix);
   tinker__rec_bodies_init(&e->drops, run->world, e->prefix);
+  /* The start has read it up to there, if it was there then. */
+  spec.from = tinker__rec_marks_at(&run->marks, e->number);
   return tinker__rec_file_open(&e->file, &spec, why, why_len);
 }
 
@@ -30,6 +35,11 @@ static int open_client(tinker__rec_epoch_t *e, const char *session,
   tinker_seams_t seams = tinker__rec_seams;
   tinker_adoption_t adopt = TINKER_ADOPTION_INIT;
   tinker_error_t *error = NULL;
+  tinker__rec_stamps_t stamps;
+  tinker__rec_stamps(e->run, e, TINKER__REC_NO_STEP, TINKER__REC_NO_STEP,
+                     &stamps);
+  o.metadata = stamps.list;
+  o.metadata_count = stamps.count;
   seams.user = e;
   if (e->run->options.gate == TINKER_RUN_GATE_PIPELINED) seams.gate = NULL;
   o.seams = &seams;
@@ -69,6 +79,9 @@ int tinker__rec_epoch_open(tinker_run_t *run, int64_t number,
   e->number = number;
   e->bodies.fd = -1;
   e->bodies_from = run->state.committed;
+  const tinker__rec_used_t *used =
+      tinker__rec_used_find(&run->state.used, number);
+  snprintf(e->nonce, sizeof e->nonce, "%s", used ? used->nonce : "");
   tinker__list_init(&e->made);
   tinker__list_init(&e->tickets);
   tinker__list_init(&e->link);
@@ -127,6 +140,7 @@ void tinker__rec_epoch_end(tinker__rec_epoch_t *e) {
   tinker_trainer_t *trainer = e->trainer;
   e->trainer = NULL;
   if (run->epoch == e) run->epoch = NULL;
+  if (e->number != run->state.epoch) run->orphans_due = true;
   tinker__list_remove(&e->link);
   tinker__list_push_back(&run->old, &e->link);
   pthread_mutex_unlock(&run->lock);

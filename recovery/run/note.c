@@ -20,6 +20,7 @@ static int add(tinker_run_t *run, tinker__rec_epoch_t *epoch,
   /* An epoch that is not active yet has its own numbers and no steps: what it
    * is becomes known to the state with EPOCH_ACTIVE. */
   bool counts = !epoch || epoch->number == run->state.epoch;
+  if (rc == 0) atomic_fetch_add(&run->reread.noted, 1);
   if (rc == 0 && counts) {
     /* Without memory the record is right and written, and this process alone
      * lacks it: it takes no further step. */

@@ -58,7 +58,18 @@ static int check(const tinker_run_options_t *o, char *why, size_t why_len) {
        "TINKER_NO_TTL, and 3,600 to 315,360,000"},
       {"watch_ms", o->watch_ms, o->watch_ms >= 0 && o->watch_ms <= MAX_WATCH_MS,
        "0 to 3,600,000"},
-      {"allow", o->allow, !(o->allow & ~127u), "bits of TINKER_PLAN_*"}};
+      {"result_soft_ms", o->result_soft_ms, o->result_soft_ms >= 1,
+       "1 and more"},
+      {"result_hard_ms", o->result_hard_ms,
+       o->result_hard_ms == 0 || o->result_hard_ms > o->result_soft_ms,
+       "0, and more than result_soft_ms"},
+      {"behind", o->behind,
+       o->behind >= TINKER_RUN_BEHIND_REFUSE &&
+           o->behind <= TINKER_RUN_BEHIND_IGNORE,
+       "0 to 2, a tinker_run_behind_t"},
+      {"reserved2", o->reserved2, o->reserved2 == 0, "0"},
+      {"allow", o->allow, !(o->allow & ~TINKER__REC_ALLOW_ALL),
+       "bits of TINKER_PLAN_*"}};
   if (!o->state_dir || !*o->state_dir) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "options.state_dir is required");
@@ -125,6 +136,11 @@ static int take_client(tinker_run_t *run, const tinker_client_options_t *given,
                        "options.client: mode must be background, seams and "
                        "adopt NULL: they are the run's");
   }
+  if (o->metadata_count) {
+    return tinker__why(why, why_len, TINKER_EINVAL,
+                       "options.client: metadata must be empty: what the run "
+                       "attaches is in plan.metadata");
+  }
   return keep_client(run, o, why, why_len);
 }
 
@@ -135,6 +151,7 @@ static int take_options(tinker_run_t *run, const tinker_run_options_t *given,
   int rc = tinker__options_take(o, sizeof *o, &defaults, given, "run_options",
                                 why, why_len);
   if (rc == 0) rc = check(o, why, why_len);
+  if (rc == 0) rc = tinker__rec_ruled_take(run, why, why_len);
   if (rc == 0) rc = tinker__rec_plan_take(run, o->plan, why, why_len);
   if (rc == 0) rc = take_client(run, o->client, why, why_len);
   if (rc != 0) return rc;
@@ -172,15 +189,19 @@ static int open_supervisor(tinker_run_t *run, char *why, size_t why_len) {
   char path[TINKER__REC_PATH_ROOM];
   const tinker__rec_folder_t folder = {&run->mem, run->world, run->dir,
                                        run->options.name, true};
-  const tinker__rec_file_spec_t spec = {.mem = &run->mem,
-                                        .world = run->world,
-                                        .path = path,
-                                        .failed = &run->unwritten,
-                                        .lineage = run->options.name,
-                                        .epoch = 0};
-  int rc = tinker__rec_load(&folder, &run->state, why, why_len);
+  tinker__rec_file_spec_t spec = {.mem = &run->mem,
+                                  .world = run->world,
+                                  .path = path,
+                                  .failed = &run->unwritten,
+                                  .full = tinker__rec_reserve_give,
+                                  .room = &run->reserve,
+                                  .relaxed = run->ruled.relaxed,
+                                  .lineage = run->options.name,
+                                  .epoch = 0};
+  int rc = tinker__rec_reread_load(run, why, why_len);
   if (rc == 0) rc = tinker__rec_folder_file(&folder, 0, path, why, why_len);
   if (rc != 0) return rc;
+  spec.from = tinker__rec_marks_at(&run->marks, 0);
   return tinker__rec_file_open(&run->supervisor, &spec, why, why_len);
 }
 
@@ -201,6 +222,7 @@ static int settle_plan(tinker_run_t *run, char *why, size_t why_len) {
   if (rc == 0) {
     tinker__hex(digest, sizeof digest, hex);
     memcpy(run->plan8, hex, 8);
+    memcpy(run->plan_digest, hex, sizeof hex);
     facts.plan = tinker__buf_str(&text);
   }
   if (rc == 0 && changed) {
@@ -224,22 +246,32 @@ static int open_home(tinker_run_t *run, char *why, size_t why_len) {
 
 static int open_run(tinker_run_t *run, const tinker_run_options_t *options,
                     char *why, size_t why_len) {
-  const tinker__rec_detect_policy_t usual = TINKER__REC_DETECT_POLICY_INIT;
   int rc = take_options(run, options, why, why_len);
   if (rc == 0) rc = make_dirs(run, why, why_len);
   if (rc == 0) {
     rc = tinker__rec_lock_take(&run->lock_file, run->lock_path, why, why_len);
   }
+  if (rc == 0) {
+    rc = tinker__rec_reserve_make(&run->reserve, run->world, run->dir,
+                                  run->ruled.reserve_bytes, why, why_len);
+  }
   if (rc == 0) rc = open_supervisor(run, why, why_len);
   if (rc == 0) rc = settle_plan(run, why, why_len);
+  if (rc == 0) {
+    rc = tinker__rec_lineage(run);
+    if (rc != 0) tinker__why(why, why_len, rc, "%s", tinker_code_text(rc));
+  }
   if (rc == 0) rc = open_home(run, why, why_len);
-  if (rc == 0) rc = tinker__rec_detect_new(&run->detect, &run->mem, &usual);
+  if (rc == 0) {
+    rc = tinker__rec_detect_new(&run->detect, &run->mem, &run->ruled.detect);
+  }
   if (rc != 0) return rc;
   run->next_op = run->state.last_op;
   run->opened_wall_ms = run->world->wall_ms(run->world->user);
   run->opened_boot_ms = run->world->boot_ms(run->world->user);
   run->saved_ms = run->opened_boot_ms;
   tinker__rec_settle_phase(run);
+  tinker__rec_reread(run);
   rc = tinker__rec_worker_start(run);
   if (rc == 0) rc = tinker__rec_gate_start(run);
   if (rc == 0) rc = tinker__rec_watch_start(run);
@@ -278,7 +310,8 @@ static void close_clients(tinker_run_t *run) {
     tinker__rec_epoch_t *e = TINKER__CONTAINER(l, tinker__rec_epoch_t, link);
     if (n < MAX_LIVE) clients[n++] = tinker_client_retain(e->client);
   }
-  if (run->epoch && run->state.finished) {
+  /* An end that is not on the disk is none: the next process goes on. */
+  if (run->epoch && run->state.finished && !atomic_load(&run->unwritten)) {
     atomic_store(&run->epoch->may_finish, true);
     last = run->epoch->client; /* one of those */
   }
@@ -298,6 +331,7 @@ static void end_run(tinker_run_t *run) {
   tinker__rec_worker_end(run);
   tinker__rec_gate_end(run);
   tinker__rec_watch_end(run);
+  tinker__rec_reread_end(run);
   if (run->epoch) tinker__rec_epoch_end(run->epoch);
   tinker__rec_retain_end(run);
   tinker__rec_cookbook_end(run);
@@ -311,6 +345,7 @@ static void end_run(tinker_run_t *run) {
   tinker__rec_file_close(run->supervisor);
   tinker__rec_lock_release(&run->lock_file);
   tinker__rec_state_free(&run->state);
+  tinker__rec_marks_free(&run->marks);
   tinker__rec_detect_free(run->detect);
   tinker__arena_free(&run->strings);
   tinker__rec_run_unref(run);
@@ -327,9 +362,27 @@ static void init_wake(tinker_run_t *run) {
   pthread_condattr_destroy(&attr);
 }
 
-static tinker_run_t *make_run(void) {
+/* That of the client's options; NULL = the C library's. Options that can't be
+ * read are refused later. */
+static const tinker_allocator_t *
+allocator_of(const tinker_run_options_t *given) {
+  tinker_run_options_t o;
+  tinker_client_options_t c;
+  const tinker_run_options_t run_defaults = TINKER_RUN_OPTIONS_INIT;
+  const tinker_client_options_t client_defaults = TINKER_CLIENT_OPTIONS_INIT;
+  if (tinker__options_take(&o, sizeof o, &run_defaults, given, "", NULL, 0) ||
+      tinker__options_take(&c, sizeof c, &client_defaults, o.client, "", NULL,
+                           0)) {
+    return NULL;
+  }
+  const tinker_allocator_t *a = c.allocator;
+  bool whole = a && a->malloc_fn && a->calloc_fn && a->realloc_fn && a->free_fn;
+  return whole ? a : NULL;
+}
+
+static tinker_run_t *make_run(const tinker_allocator_t *allocator) {
   tinker__mem_t mem;
-  tinker__mem_init(&mem, NULL, 0);
+  tinker__mem_init(&mem, allocator, 0);
   tinker_run_t *run = tinker__mem_zalloc(&mem, sizeof *run);
   if (!run) return NULL;
   run->mem = mem;
@@ -356,7 +409,7 @@ int tinker_run_open(tinker_run_t **out, const tinker_run_options_t *options,
     return tinker__error_give(error, TINKER_EINVAL, "%s is NULL",
                               out ? "options" : "out");
   }
-  tinker_run_t *run = make_run();
+  tinker_run_t *run = make_run(allocator_of(options));
   if (!run) return tinker__error_give(error, TINKER_ENOMEM, "%s", "");
   int rc = open_run(run, options, why, sizeof why);
   if (rc != 0) {

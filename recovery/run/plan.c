@@ -51,7 +51,23 @@ static int check(const tinker_run_plan_t *p, char *why, size_t why_len) {
     return tinker__why(why, why_len, TINKER_EINVAL,
                        "plan.data_id: at most %d bytes of UTF-8", MAX_DATA_ID);
   }
-  return 0;
+  return tinker__rec_metadata_check(p->metadata, p->metadata_count, why,
+                                    why_len);
+}
+
+static bool keep_metadata(tinker_run_t *run, tinker_run_plan_t *p) {
+  size_t n = p->metadata_count;
+  tinker_metadata_t *copy =
+      tinker__arena_array(&run->strings, n + 1, sizeof *copy);
+  for (size_t i = 0; copy && i < n; i++) {
+    copy[i].name =
+        tinker__arena_str(&run->strings, tinker__str(p->metadata[i].name));
+    copy[i].value =
+        tinker__arena_str(&run->strings, tinker__str(p->metadata[i].value));
+    if (!copy[i].name || !copy[i].value) return false;
+  }
+  p->metadata = copy;
+  return copy != NULL;
 }
 
 static int check_adam(const tinker_adam_params_t *a, char *why,
@@ -95,7 +111,7 @@ int tinker__rec_plan_take(tinker_run_t *run, const tinker_run_plan_t *plan,
   p->adam = &run->adam;
   p->base_model = tinker__arena_str(&run->strings, tinker__str(p->base_model));
   p->data_id = tinker__arena_str(&run->strings, tinker__str(p->data_id));
-  if (p->base_model && p->data_id) return 0;
+  if (p->base_model && p->data_id && keep_metadata(run, p)) return 0;
   return tinker__why(why, why_len, TINKER_ENOMEM, "out of memory");
 }
 

@@ -12,7 +12,8 @@ bool tinker__rec_proof_due(const tinker_run_t *run,
                            const tinker__rec_ckpt_t *c) {
   if (c->step == 0) return false; /* it has no optimizer to be told apart */
   int64_t now = run->world->boot_ms(run->world->user);
-  return !run->optimizer_proven || now - run->optimizer_proven_ms >= DAY_MS;
+  return run->ruled.prove_always || !run->optimizer_proven ||
+         now - run->optimizer_proven_ms >= DAY_MS;
 }
 
 static int no_client(tinker__rec_fault_t *f, tinker_error_t *error) {

@@ -47,14 +47,15 @@ static int stop(tinker_run_t *run, const char *why, tinker__rec_fault_t *f) {
   int rc = note(run, TINKER__REC_INC_STOP, run->state.committed, &facts, f);
   if (rc != 0) return rc;
   tinker__rec_say(run, "stopped", run->state.committed, &facts);
+  tinker__rec_retain_hold(run);
   pthread_mutex_lock(&run->lock);
   tinker__rec_run_move(run, TINKER__REC_RUN_STOPPED);
   pthread_mutex_unlock(&run->lock);
   return 0;
 }
 
-static int quarantine(tinker_run_t *run, const char *name, const char *why,
-                      tinker__rec_fault_t *f) {
+int tinker__rec_quarantine(tinker_run_t *run, const char *name, const char *why,
+                           tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   facts.name = tinker__str(name);
   facts.evidence = tinker__str(why);
@@ -91,15 +92,20 @@ static tinker__rec_ckpt_t *candidate(tinker_run_t *run) {
   return best;
 }
 
-static int load(tinker_run_t *run, tinker__rec_epoch_t *e,
-                const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f) {
+int tinker__rec_load_model(tinker_run_t *run, tinker__rec_epoch_t *e,
+                           const tinker__rec_ckpt_t *c,
+                           tinker__rec_fault_t *f) {
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
-  (void)run;
+  tinker_state_options_t how = TINKER_STATE_OPTIONS_INIT;
+  tinker__rec_stamps_t stamps;
+  tinker__rec_stamps(run, e, TINKER__REC_NO_STEP, c->step, &stamps);
+  how.metadata = stamps.list;
+  how.metadata_count = stamps.count;
   call.tag =
       tinker__rec_epoch_made(e, c->step, TINKER__REC_SLOT_OTHER, NULL, c->name);
   call.timeout_ms = TINKER_NO_TIMEOUT;
-  tinker_future_t *made =
-      tinker_client_create_trainer_from_state(e->client, c->path, 1, &call);
+  tinker_future_t *made = tinker_client_create_trainer_from_state_with(
+      e->client, c->path, &how, &call);
   int rc = tinker__rec_await(made, f);
   if (rc == 0) rc = tinker_future_get_trainer(made, &e->trainer);
   tinker_future_release(made);
@@ -164,8 +170,8 @@ static int note_proved(tinker_run_t *run, const tinker__rec_ckpt_t *c,
   return rc;
 }
 
-static int note_rollback(tinker_run_t *run, int64_t to,
-                         tinker__rec_fault_t *f) {
+int tinker__rec_note_rollback(tinker_run_t *run, int64_t to,
+                              tinker__rec_fault_t *f) {
   tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
   facts.from_step = run->state.committed;
   facts.to_step = to;
@@ -202,13 +208,13 @@ static int try_one(tinker_run_t *run, tinker__rec_epoch_t *e,
                    const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f) {
   char optimizer[TINKER__REC_WHY] = "";
   int rc = note_chosen(run, c, e->number, f);
-  if (rc == 0) rc = load(run, e, c, f);
+  if (rc == 0) rc = tinker__rec_load_model(run, e, c, f);
   if (rc == 0) rc = prove(run, e, c, f);
   if (rc == 0 && tinker__rec_proof_due(run, c)) {
     rc = tinker__rec_prove_optimizer(run, c, f, optimizer, sizeof optimizer);
   }
   if (rc == 0) rc = note_proved(run, c, e->number, optimizer, f);
-  if (rc == 0) rc = note_rollback(run, c->step, f);
+  if (rc == 0) rc = tinker__rec_note_rollback(run, c->step, f);
   if (rc == 0) rc = tinker__rec_activate(run, e, c, f);
   return rc;
 }
@@ -235,7 +241,8 @@ static int attempt(tinker_run_t *run, const tinker__rec_ckpt_t *c,
   tinker__rec_epoch_t *e = NULL;
   char why[TINKER__REC_WHY] = "";
   int64_t number, incident = run->state.incident;
-  int rc = tinker__rec_next_epoch(run, &number, f);
+  int rc = tinker__rec_heard(run, f);
+  if (rc == 0) rc = tinker__rec_next_epoch(run, &number, f);
   if (rc == 0) {
     rc = tinker__rec_epoch_open(run, number, NULL, 0, &e, why, sizeof why);
     if (rc != 0) {
@@ -247,6 +254,7 @@ static int attempt(tinker_run_t *run, const tinker__rec_ckpt_t *c,
   rc = c ? try_one(run, e, c, f) : tinker__rec_begin(run, e, f);
   if (rc != 0) {
     tinker__rec_epoch_end(e);
+    if (tinker__rec_is_elsewhere(run, f)) return f->code;
     int noted = note_failed(run, number, f);
     return noted != 0 ? noted : rc;
   }
@@ -265,6 +273,30 @@ static int again(tinker_run_t *run) {
   pthread_mutex_unlock(&run->lock);
   tinker__rec_say(run, "step_again", run->state.committed + 1, NULL);
   return 0;
+}
+
+/* Was something of a later step taken, whose calls were sent before it was
+ * known that this one is refused? Then the model has that without this one. No
+ * call is made any more; those that were made are waited for. */
+static bool has_gone_on(tinker_run_t *run) {
+  int64_t refused = run->state.committed + 1;
+  bool gone = false;
+  TINKER__LIST_EACH(l, tmp, &run->steps) {
+    tinker__rec_step_t *s = TINKER__CONTAINER(l, tinker__rec_step_t, link);
+    for (size_t i = 0; i < s->forward_count; i++) {
+      tinker_future_wait(s->forward[i], -1);
+    }
+    if (s->optim) tinker_future_wait(s->optim, -1);
+  }
+  pthread_mutex_lock(&run->lock);
+  TINKER__LIST_EACH(l, tmp, &run->state.ops) {
+    const tinker__rec_op_t *op = TINKER__CONTAINER(l, tinker__rec_op_t, link);
+    bool trains = op->slot == TINKER__REC_SLOT_FORWARD_BACKWARD ||
+                  op->slot == TINKER__REC_SLOT_OPTIM;
+    gone |= trains && op->step > refused && !tinker__rec_op_has_failed(op);
+  }
+  pthread_mutex_unlock(&run->lock);
+  return gone;
 }
 
 /* What the service refuses in every process it refuses on every model. */
@@ -287,8 +319,9 @@ static int same_model(tinker_run_t *run, tinker__rec_fault_t *f) {
     pthread_mutex_lock(&run->lock);
     memset(&run->fault, 0, sizeof run->fault);
     pthread_mutex_unlock(&run->lock);
-  } else if (rc != 0) {
+  } else if (rc != 0) { /* nobody has answered: it was no attempt */
     run->fault = cause;
+    run->reattached--;
   }
   return rc;
 }
@@ -301,6 +334,14 @@ static const char *give_up(const tinker_run_t *run, const tinker__rec_ckpt_t *c,
                 "run beyond step %lld",
                 (long long)run->state.fruitless,
                 (long long)run->state.progress);
+    return why;
+  }
+  int64_t back = run->state.committed - (c ? c->step : 0);
+  if (c && run->ruled.max_rollback && back > run->ruled.max_rollback) {
+    tinker__why(why, why_len, 0,
+                "the newest checkpoint that is left is %lld steps back, and "
+                "resume.max_rollback_steps is %lld",
+                (long long)back, (long long)run->ruled.max_rollback);
     return why;
   }
   if (c) return NULL;
@@ -331,16 +372,26 @@ static void settle_clean(tinker_run_t *run) {
   tinker__rec_step_free(run, s);
 }
 
-static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
+static const char *retired(const tinker_run_t *run,
+                           const tinker__rec_fault_t *f, char *why,
+                           size_t why_len) {
+  tinker__why(why, why_len, 0,
+              "the service does not offer the base model %s any more (%s): "
+              "train on where it is offered, or begin a run of another model; "
+              "the checkpoints are kept",
+              run->plan.base_model, f->why);
+  return why;
+}
+
+static int go_back(tinker_run_t *run, tinker__rec_fault_t *f) {
   char why[TINKER__REC_WHY];
   tinker__rec_epoch_t *old = run->epoch;
-  int rc = open_incident(run, f);
-  if (rc != 0) return rc;
+  int rc = 0;
   settle_clean(run);
   tinker__rec_ckpt_t *from = run->fault.unproven ? origin(run) : NULL;
   if (old) tinker__rec_epoch_end(old);
   if (from && !from->quarantined) {
-    rc = quarantine(run, from->name, run->fault.why, f);
+    rc = tinker__rec_quarantine(run, from->name, run->fault.why, f);
   }
   while (rc == 0 && !atomic_load(&run->closing)) {
     tinker__rec_ckpt_t *c = candidate(run);
@@ -348,18 +399,36 @@ static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
     if (no) return stop(run, no, f);
     rc = attempt(run, c, old, f);
     if (rc == 0) return 0;
-    if (f->unsure) {
+    if (f->unsure || f->code == TINKER_ESESSION || f->code == TINKER_ELOST) {
       rc = 0; /* nothing speaks against the checkpoint: the next attempt */
       continue;
     }
-    if (f->unknown || !c) return rc;
-    rc = quarantine(run, c->name, f->why, f);
+    if (f->unknown) return rc;
+    if (tinker__rec_retired(run)) {
+      return stop(run, retired(run, f, why, sizeof why), f);
+    }
+    if (!c) return rc;
+    rc = tinker__rec_quarantine(run, c->name, f->why, f);
   }
+  return rc;
+}
+
+static int from_checkpoint(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker__rec_lock_t turn;
+  int rc = open_incident(run, f);
+  if (rc == 0) rc = tinker__rec_turn_take(run, &turn, f);
+  if (rc != 0) return rc;
+  rc = go_back(run, f);
+  tinker__rec_turn_end(&turn);
   return rc;
 }
 
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f) {
   int most = run->options.attempts;
+  if (run->fault.again && has_gone_on(run)) {
+    run->fault.again = false;
+    run->fault.model = true;
+  }
   if (run->fault.again && run->again < most) return again(run);
   if (run->fault.again) return refused(run, f);
   if (!run->fault.model && !run->state.incident && run->reattached < most) {

@@ -15,8 +15,7 @@
 #define FINISH_MS 30000
 #define LOOK_MS 100
 #define ACTIONS 32
-#define MIN_VALIDATED 2
-#define PARTS 8 /* of a run's steps: the first checkpoint of each stays */
+#define HELD 3 /* checkpoints that outlive a run's stop */
 
 static int64_t boot_ms(const tinker_run_t *run) {
   return run->world->boot_ms(run->world->user);
@@ -107,11 +106,12 @@ static void there_free(tinker_run_t *run, there_t *t) {
 static tinker__rec_keep_policy_t policy_of(const tinker_run_t *run) {
   const tinker_run_options_t *o = &run->options;
   int64_t steps = run->plan.steps;
+  double part = run->ruled.every_fraction;
   return (tinker__rec_keep_policy_t){
       .last = o->keep_last,
-      .min_validated = MIN_VALIDATED,
-      .every_steps = steps > 0 ? (steps + PARTS - 1) / PARTS : 0,
-      .first = true,
+      .min_validated = run->ruled.min_validated,
+      .every_steps = steps > 0 ? (int64_t)ceil(part * (double)steps) : 0,
+      .first = run->ruled.keep_first,
       .final_step = steps > 0 ? steps : -1,
       .ttl_s = o->ttl_seconds,
       .delay_ms = o->delete_delay_ms};
@@ -392,6 +392,30 @@ void tinker__rec_retain_finish(tinker_run_t *run) {
     tinker_future_t *f = under_way(run);
     if (f) tinker_future_wait(f, LOOK_MS);
     if (!f && !marks) return;
+  }
+}
+
+/* The newest before `step` that expires; NULL = none. */
+static tinker__rec_ckpt_t *expiring(tinker_run_t *run, int64_t step) {
+  tinker__rec_ckpt_t *best = NULL;
+  TINKER__LIST_EACH(l, tmp, &run->state.ckpts) {
+    tinker__rec_ckpt_t *c = TINKER__CONTAINER(l, tinker__rec_ckpt_t, link);
+    if (c->expires_ms == TINKER__REC_NEVER || !*c->path || c->step >= step ||
+        !tinker__rec_usable(run, c) || is_busy(run, c->name)) {
+      continue;
+    }
+    if (!best || c->step > best->step) best = c;
+  }
+  return best;
+}
+
+void tinker__rec_retain_hold(tinker_run_t *run) {
+  tinker__rec_ckpt_t *c = expiring(run, INT64_MAX);
+  for (int i = 0; c && i < HELD; i++, c = expiring(run, c->step)) {
+    tinker__rec_chore_t chore = {.kind = TINKER__REC_KEEP_RENEW};
+    tinker__why(chore.name, sizeof chore.name, 0, "%s", c->name);
+    begin_renew(run, &chore, c, -1);
+    if (chore.future) end_chore(run, &chore);
   }
 }
 

@@ -28,8 +28,19 @@
 #include "journal/lock.h"
 #include "keep/keep.h"
 #include "prove/probe.h"
+#include "run/chores.h"
+#include "run/reserve.h"
+#include "run/ruled.h"
 
-#define TINKER__REC_WHY 512 /* bytes of a sentence */
+#define TINKER__REC_WHY 512          /* bytes of a sentence */
+#define TINKER__REC_ID_LEN 32        /* digits of a lineage and of a nonce */
+#define TINKER__REC_PLAN_METADATA 64 /* entries */
+#define TINKER__REC_PLAN_METADATA_BYTES 8192
+#define TINKER__REC_STAMPS 8       /* entries of the run's own, at most */
+#define TINKER__REC_ALLOW_ALL 127u /* all bits of TINKER_PLAN_* */
+#define TINKER__REC_MOST_EPOCHS                                                \
+  1000000000000000 /* also of steps; exclusive                                 \
+                    */
 /* Bodies up to this size are in the record itself. */
 #define TINKER__REC_INLINE (16 << 10)
 /* Name of the file of an operation's bodies: that of its step, which goes with
@@ -71,53 +82,11 @@ typedef struct tinker__rec_made_s {
   char name[TINKER__REC_MAX_NAME];
 } tinker__rec_made_t;
 
-#define TINKER__REC_CHORES 4 /* under way at once */
-#define TINKER__REC_LATER 8
-
-/* What is under way for a checkpoint at the service. */
-typedef struct tinker__rec_chore_s {
-  tinker_future_t *future; /* NULL = it is free */
-  tinker__rec_keep_kind_t kind;
-  char name[TINKER__REC_MAX_NAME];
-  int64_t expires_ms; /* of a new time to live */
-} tinker__rec_chore_t;
-
-/* A model that a checkpoint is loaded into to prove it, in a session of its
- * own. */
-typedef struct tinker__rec_scratch_s {
-  char name[TINKER__REC_MAX_NAME];
-  tinker_client_t *client;   /* NULL = none is proven */
-  tinker_trainer_t *trainer; /* NULL = it is not loaded */
-  tinker_future_t *future;   /* what is waited for: load, probe, close */
-  bool closing;
-} tinker__rec_scratch_t;
-
-/* The run's thread. */
-typedef struct tinker__rec_retain_s {
-  tinker__rec_chore_t chores[TINKER__REC_CHORES];
-  tinker__rec_scratch_t scratch;
-  /* Those whose proof has failed, and until when they are passed over. */
-  struct {
-    char name[TINKER__REC_MAX_NAME];
-    int64_t until_ms; /* boot clock */
-  } later[TINKER__REC_LATER];
-  size_t later_at;
-  int64_t failed[TINKER__REC_KEEP_DELETE + 1];   /* in a row, by kind */
-  int64_t again_ms[TINKER__REC_KEEP_DELETE + 1]; /* boot clock: not before */
-} tinker__rec_retain_t;
-
-/* What the files of tinker-cookbook have. The run's thread. */
-typedef struct tinker__rec_metrics_s {
-  bool opened;         /* it was tried */
-  int fd;              /* -1 = it can't be written */
-  int64_t step, epoch; /* of the last line */
-  uint64_t listed;     /* signature of the list of checkpoints; 0 = none */
-} tinker__rec_metrics_t;
-
 /* A client, a model, and the file of what is done with them. */
 typedef struct tinker__rec_epoch_s {
   tinker_run_t *run;
   int64_t number;
+  char nonce[TINKER__REC_ID_LEN + 1];
   char prefix[TINKER__REC_PATH_ROOM]; /* of the files of its bodies */
   tinker__rec_file_t *file;           /* the lock; NULL = the epoch is over */
   tinker__rec_bodies_t bodies;        /* the client's journal thread */
@@ -148,6 +117,7 @@ typedef struct tinker__rec_step_s {
   size_t adopted;
   uint64_t claimed; /* bits: of forward, those that were asked for again */
   bool optim_adopted;
+  double rate;     /* of learning, of its optim_step */
   bool committing; /* commit was called */
   char *cursor;
   size_t cursor_len;
@@ -171,12 +141,25 @@ typedef struct tinker__rec_job_s {
   tinker__rec_step_t *step;  /* of COMMIT; of CHECKPOINT: the job's own */
 } tinker__rec_job_t;
 
+/* What reads the journal again (reread.c). The run's thread, but for `noted`
+ * and `over`. */
+typedef struct tinker__rec_reread_s {
+  pthread_t thread;
+  bool begun;         /* it is to be joined */
+  bool unread;        /* the start has not read everything */
+  atomic_bool over;   /* it reads no more, and rc and why are there */
+  atomic_llong noted; /* records since the last snapshot */
+  int rc;
+  char why[TINKER__REC_WHY];
+} tinker__rec_reread_t;
+
 struct tinker_run_s {
   tinker__ref_t ref;
   tinker__ref_t memory_users; /* the run, and results that it has handed out */
   tinker__mem_t mem;
   const tinker__world_t *world;
   tinker_run_options_t options; /* strings are below */
+  tinker__rec_ruled_t ruled;
   tinker_run_plan_t plan;
   tinker_adam_params_t adam;
   tinker_client_options_t client_options;
@@ -184,9 +167,18 @@ struct tinker_run_s {
   tinker__arena_t strings;      /* of options and plan */
   char dir[TINKER__REC_PATH_ROOM];
   char plan8[9]; /* digits of the plan's digest, for names */
+  char plan_digest[2 * TINKER__SHA256_LEN + 1];
+  char lineage[TINKER__REC_ID_LEN + 1];
+  /* The run's thread: was it looked what the service has of the run? The
+   * highest epoch there, while the run is rebuilt; 0 = it is not. An attempt
+   * has failed since, and may have left a model. */
+  bool surveyed;
+  int64_t seen_epoch;
+  bool orphans_due;
   tinker__rec_lock_t lock_file;
   char lock_path[TINKER__REC_PATH_ROOM];
   tinker__rec_file_t *supervisor;
+  tinker__rec_reserve_t reserve;
   tinker_client_t *home; /* its futures outlive every model */
   pid_t pid;             /* of the process that opened it */
   pthread_t thread, gate_thread, watch_thread;
@@ -195,6 +187,9 @@ struct tinker_run_s {
   /* A record could not be written, so the state has what the disk lacks: only
    * another process, or this one with the run opened again, can go on. */
   atomic_bool unwritten;
+  atomic_bool damaged; /* what was written has not stayed (reread.c) */
+  tinker__rec_reread_t reread;
+  tinker__rec_marks_t marks; /* how far the start has read */
   /* The run's thread: when a service was last seen to restore an optimizer. */
   bool optimizer_proven;
   int64_t optimizer_proven_ms; /* of the boot clock */
@@ -224,13 +219,22 @@ struct tinker_run_s {
   tinker__rec_detect_t *detect; /* the run's thread */
   tinker__rec_retain_t retain;
   int64_t saves_failed; /* in a row; the run's thread */
+  /* The first checkpoint of those whose fingerprint is the last one's, "" =
+   * none is known, and steps since that have to move it. The run's thread. */
+  struct {
+    char name[TINKER__REC_MAX_NAME];
+    int64_t moves;
+    double moved; /* the sum of their rates of learning */
+  } still;
   tinker__rec_metrics_t metrics;
   int64_t opened_wall_ms, opened_boot_ms;
   bool noise_known;
   double noise;
   tinker__rec_fault_t fault; /* what broke it */
   int64_t failed;            /* calls that the service has failed */
+  int64_t results;           /* requests that have ended */
   tinker_future_t *question; /* of the watch; NULL = none */
+  tinker_future_t *asked;    /* of a survey; NULL = none */
   int again, reattached;     /* times that was tried since the last commit */
   char distrust[TINKER__REC_WHY]; /* the operator's word; "" = none */
 };
@@ -246,6 +250,76 @@ int tinker__rec_plan_write(const tinker_run_t *run, tinker__buf_t *out);
  * difference. TINKER_ESTATE names the first field that may not differ. */
 int tinker__rec_plan_check(const tinker_run_t *run, tinker__str_t before,
                            bool *changed, char *why, size_t why_len);
+
+/* --- stamp.c: what the run attaches to what it makes ---------------------- */
+
+typedef struct tinker__rec_stamps_s {
+  tinker_metadata_t list[TINKER__REC_STAMPS + TINKER__REC_PLAN_METADATA];
+  size_t count;
+  char epoch[24], step[24], from[24];
+} tinker__rec_stamps_t;
+
+/* What something at the service says of itself. */
+typedef struct tinker__rec_found_s {
+  bool is_model;
+  bool same_plan8; /* of a checkpoint: its plan is the run's */
+  bool tried;
+  int64_t epoch;
+  int64_t step;      /* of a checkpoint */
+  int64_t from_step; /* after which its epoch began; -1 = not known */
+  int64_t expires_ms;
+  const char *path;         /* of the checkpoint; or the model's id */
+  const char *name;         /* of the checkpoint, in `path` */
+  const char *nonce, *plan; /* "" = it does not say */
+} tinker__rec_found_t;
+
+/* Sets run->lineage. 0 or TINKER_ENOMEM. */
+int tinker__rec_lineage(tinker_run_t *run);
+/* 0 or TINKER_ERANDOM. */
+int tinker__rec_nonce(const tinker_run_t *run,
+                      char out[TINKER__REC_ID_LEN + 1]);
+/* For what is made in the epoch; step, from_step: may be TINKER__REC_NO_STEP.
+ * The list is valid as long as s, the run and the epoch. */
+void tinker__rec_stamps(const tinker_run_t *run, const tinker__rec_epoch_t *e,
+                        int64_t step, int64_t from_step,
+                        tinker__rec_stamps_t *s);
+/* Checks that of a plan. 0 or TINKER_EINVAL. */
+int tinker__rec_metadata_check(const tinker_metadata_t *list, size_t count,
+                               char *why, size_t why_len);
+/* By metadata, or by the name of a checkpoint: is it of the run's lineage?
+ * out->path and name are left to the caller, other texts are views. */
+bool tinker__rec_stamped(const tinker_run_t *run, const tinker_metadata_t *list,
+                         size_t count, tinker__rec_found_t *out);
+bool tinker__rec_named(const tinker_run_t *run, const char *name,
+                       tinker__rec_found_t *out);
+
+/* --- survey.c, rebuild.c. The run's thread -------------------------------- */
+
+typedef struct tinker__rec_survey_s {
+  tinker_run_t *run;
+  tinker__arena_t arena; /* of all that is found */
+  tinker__rec_found_t *found;
+  size_t count, cap;
+  int64_t timeout_ms; /* of a question */
+  int finished;       /* sessions */
+} tinker__rec_survey_t;
+
+/* Looks at what the service has of the run, and does what the owner has allowed
+ * to do about it. 0: the run goes on where its state is now. Else f says
+ * why not; the next call looks again. */
+int tinker__rec_survey(tinker_run_t *run, tinker__rec_fault_t *f);
+/* Waits for a question to the home client; the run's end cancels it. */
+int tinker__rec_ask(tinker_run_t *run, tinker_future_t *future,
+                    tinker__rec_fault_t *f);
+/* Looks for what attempts of this process have left, if any has failed. */
+void tinker__rec_orphans(tinker_run_t *run);
+/* Does the journal not know of it? */
+bool tinker__rec_is_unknown(const tinker__rec_state_t *s,
+                            const tinker__rec_found_t *f);
+bool tinker__rec_is_newer(const tinker__rec_found_t *a,
+                          const tinker__rec_found_t *b);
+/* A model of the newest checkpoint that can be used, and activated. */
+int tinker__rec_rebuild(tinker__rec_survey_t *s, tinker__rec_fault_t *f);
 
 /* --- note.c: records ------------------------------------------------------ */
 
@@ -281,14 +355,13 @@ int tinker__rec_epoch_open(tinker_run_t *run, int64_t number,
  * the run ends, because the client may still ask. NULL allowed. */
 void tinker__rec_epoch_end(tinker__rec_epoch_t *e);
 void tinker__rec_epoch_free(tinker__rec_epoch_t *e);
-/* Announces an operation: its number, for the tag of the call. 0 = no
- * memory. */
 void tinker__rec_tickets_free(tinker__rec_epoch_t *e);
 /* Erases the bodies of a step that is committed, and of what was called between
  * steps and has ended. The run's thread. */
 void tinker__rec_bodies_done(tinker__rec_epoch_t *e, int64_t step);
 /* Operations up to the step need no description any more. Under the lock. */
 void tinker__rec_epoch_forget(tinker__rec_epoch_t *e, int64_t step);
+/* Announces an operation: its number, for the call's tag. 0 = no memory. */
 uint64_t tinker__rec_epoch_made(tinker__rec_epoch_t *e, int64_t step,
                                 tinker__rec_slot_t slot,
                                 const unsigned char *batch, const char *name);
@@ -297,15 +370,27 @@ uint64_t tinker__rec_epoch_made(tinker__rec_epoch_t *e, int64_t step,
 
 /* What a failed future says of the model. */
 void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error);
+/* Nobody has answered, or only somebody before the service, or it lets the
+ * account in no more: it may not know of the request, and nothing is known of
+ * the model. */
+bool tinker__rec_is_blind(const tinker_error_t *error);
+/* Is the lock another's? Then this process decides nothing more, and f says so.
+ */
+bool tinker__rec_is_elsewhere(const tinker_run_t *run, tinker__rec_fault_t *f);
+/* Says in the journal that the run goes back to this step, and why. */
+int tinker__rec_note_rollback(tinker_run_t *run, int64_t to,
+                              tinker__rec_fault_t *f);
 /* Waits for an operation of the client. 0 or f is filled. Releases nothing. */
 int tinker__rec_await(tinker_future_t *future, tinker__rec_fault_t *f);
 
-/* 0 = the phase may have changed: look again. Else `f` says why nothing can be
- * done now. */
 /* How exactly the service repeats itself, by the checkpoints of the journal.
  * Under the lock. */
 void tinker__rec_take_noise(tinker_run_t *run);
+/* 0 = the phase may have changed: look again. Else `f` says why nothing can be
+ * done now. So are the two below. */
 int tinker__rec_start(tinker_run_t *run, tinker__rec_fault_t *f);
+/* Has a part of it failed, whoever has said so, and how? Under the lock. */
+bool tinker__rec_op_has_failed(const tinker__rec_op_t *op);
 /* Has an optim_step gone without all the forward_backward that the program has
  * called before it? The step's operations have ended. */
 bool tinker__rec_step_is_torn(tinker_run_t *run, const tinker__rec_step_t *s);
@@ -318,10 +403,25 @@ int tinker__rec_begin(tinker_run_t *run, tinker__rec_epoch_t *e,
 int tinker__rec_activate(tinker_run_t *run, tinker__rec_epoch_t *e,
                          const tinker__rec_ckpt_t *from,
                          tinker__rec_fault_t *f);
+/* Is the service heard? Asked before an attempt, which takes a number and makes
+ * a file: where the key is refused for days that must not add up. 0 also when
+ * it has answered with an error that says something of the model. */
+int tinker__rec_heard(tinker_run_t *run, tinker__rec_fault_t *f);
 /* A number for an epoch that was never used, whatever becomes of it. */
 int tinker__rec_next_epoch(tinker_run_t *run, int64_t *number,
                            tinker__rec_fault_t *f);
 int tinker__rec_recover(tinker_run_t *run, tinker__rec_fault_t *f);
+/* The epoch's model, of the checkpoint with its optimizer. */
+int tinker__rec_load_model(tinker_run_t *run, tinker__rec_epoch_t *e,
+                           const tinker__rec_ckpt_t *c, tinker__rec_fault_t *f);
+/* No recovery uses the checkpoint any more. 0 or f is filled. */
+int tinker__rec_quarantine(tinker_run_t *run, const char *name, const char *why,
+                           tinker__rec_fault_t *f);
+
+/* --- retired.c: the run's thread ------------------------------------------ */
+
+/* The service offers other models, and not the plan's. Asks it. */
+bool tinker__rec_retired(tinker_run_t *run);
 
 /* --- proof.c -------------------------------------------------------------- */
 
@@ -361,14 +461,16 @@ int tinker__rec_ckpt_asked(tinker_run_t *run, tinker__rec_step_t *step,
                            char **path, tinker__rec_fault_t *f);
 bool tinker__rec_ckpt_due(const tinker_run_t *run, int64_t step);
 
-/* --- retain.c: which checkpoints stay. The run's thread --------------------
- */
+/* --- retain.c: which checkpoints stay. The run's thread ------------------- */
 
 /* Looks at what is under way, and begins what is to be done next. Waits for the
  * disk alone. */
 void tinker__rec_retain(tinker_run_t *run);
 /* The run has all its steps: waits for what is left to do, 30 s at most. */
 void tinker__rec_retain_finish(tinker_run_t *run);
+/* The run stops, and nobody will renew what it needs to go on: the newest
+ * checkpoints do not expire any more. Waits for the service. */
+void tinker__rec_retain_hold(tinker_run_t *run);
 void tinker__rec_retain_end(tinker_run_t *run);
 /* A recovery may load it. */
 bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c);
@@ -376,8 +478,7 @@ bool tinker__rec_usable(const tinker_run_t *run, const tinker__rec_ckpt_t *c);
  * wall clock as it was when the run was opened. Any thread. */
 int64_t tinker__rec_expiry(const tinker_run_t *run, int64_t seconds);
 
-/* --- cookbook.c. The run's thread ------------------------------------------
- */
+/* --- cookbook.c. The run's thread ----------------------------------------- */
 
 /* Brings the files up to what the journal has. */
 void tinker__rec_cookbook(tinker_run_t *run);
@@ -392,7 +493,6 @@ tinker__rec_step_t *tinker__rec_step_last(const tinker_run_t *run);
 /* Adds a reference to the future of a forward_backward. */
 int tinker__rec_step_add(tinker_run_t *run, tinker__rec_step_t *s,
                          tinker_future_t *future, const unsigned char *batch);
-/* And what an earlier process has begun of a checkpoint. */
 void tinker__rec_steps_drop(tinker_run_t *run);
 /* Where the data of the next step go on. */
 tinker__str_t tinker__rec_step_cursor(const tinker_run_t *run);
@@ -404,10 +504,43 @@ void tinker__rec_on_gate(void *user, const tinker_gate_question_t *asked);
 int tinker__rec_gate_start(tinker_run_t *run);
 void tinker__rec_gate_end(tinker_run_t *run);
 
+/* --- reread.c ------------------------------------------------------------- */
+
+/* Reads the journal as the run begins. 0 or a code of tinker__rec_load(). */
+int tinker__rec_reread_load(tinker_run_t *run, char *why, size_t why_len);
+/* Begins what is due, and takes up what has ended. The run's thread, or before
+ * there is one. */
+void tinker__rec_reread(tinker_run_t *run);
+void tinker__rec_reread_end(tinker_run_t *run);
+/* --- losses.c ------------------------------------------------------------- */
+
+/* Of a step whose calls have all ended. 0 or f is filled. */
+int tinker__rec_losses(tinker_run_t *run, const tinker__rec_step_t *s,
+                       double loss, tinker__rec_fault_t *f);
+
+/* --- still.c. The run's thread -------------------------------------------- */
+
+/* Another model, of this checkpoint; NULL = of nothing, or not known. */
+void tinker__rec_still_begin(tinker_run_t *run, const tinker__rec_ckpt_t *from);
+/* The step was committed. */
+void tinker__rec_still_step(tinker_run_t *run, const tinker__rec_step_t *s,
+                            double loss);
+/* Its checkpoint has a fingerprint. */
+void tinker__rec_still_look(tinker_run_t *run, const tinker__rec_step_t *s);
+/* --- turn.c --------------------------------------------------------------- */
+
+/* Waits until this run may go back to a checkpoint. 0 or f is filled; also 0 if
+ * the run ends. */
+int tinker__rec_turn_take(tinker_run_t *run, tinker__rec_lock_t *turn,
+                          tinker__rec_fault_t *f);
+void tinker__rec_turn_end(tinker__rec_lock_t *turn);
+
 /* --- watch.c -------------------------------------------------------------- */
 
 /* Starts the watch's thread if there is a watch. 0 or TINKER_ENOMEM. */
 int tinker__rec_watch_start(tinker_run_t *run);
+/* Waits for so long, or until somebody is woken. Under the lock. */
+void tinker__rec_wait_ms(tinker_run_t *run, int64_t ms);
 /* The run is closing already. */
 void tinker__rec_watch_end(tinker_run_t *run);
 

@@ -284,6 +284,7 @@ static bool find(tinker__rec_epoch_t *e, uint64_t number, bool end, bool free,
   if (t) {
     *out = *t;
     if (end && t->open > 0) t->open--;
+    if (end) run->results++;
     if (free || (end && t->open == 0)) ticket_free(t);
   }
   pthread_mutex_unlock(&run->lock);
@@ -330,8 +331,12 @@ static void on_ended(void *user, uint64_t number, size_t request,
   f.code = tinker_error_code(outcome->error);
   f.why =
       tinker__str(outcome->error ? tinker_error_message(outcome->error) : NULL);
-  /* A reply that was lost leaves the outcome open: it is asked for again. */
-  if (outcome->error && tinker_error_outcome_is_unknown(outcome->error)) return;
+  /* A reply that was lost leaves the outcome open: it is asked for again. So
+   * does a request that nobody took: the service waits for its number. */
+  if (outcome->error && (tinker_error_outcome_is_unknown(outcome->error) ||
+                         tinker__rec_is_blind(outcome->error))) {
+    return;
+  }
   tinker__rec_note_add(e->run, e, TINKER__REC_OP_ENDED, t.step, &f,
                        tinker__str(""), NULL, NULL);
 }

@@ -1,7 +1,6 @@
 /* worker: the run's thread. It takes one job after the other, in the order of
  * the calls, and may wait in each; what it waits for ends when the run does,
  * since its client is closed then. */
-#include <math.h>
 #include <string.h>
 
 #include "run/run.h"
@@ -64,8 +63,11 @@ static int fill(tinker_run_t *run, handed_t *h) {
   for (size_t i = 0; i < n; i++) {
     h->forward[i] = tinker_future_retain(s->forward[i]);
   }
+  int64_t number = done ? run->state.committed + 1 : s->number;
   h->step = (tinker_run_step_t){
-      .step = done ? run->state.committed + 1 : s->number,
+      .step = number,
+      .cursor_lost =
+          run->state.cursor_lost && number == run->state.from_step + 1,
       .done = done,
       .rolled_back = run->rolled_back,
       .cursor = h->cursor,
@@ -124,51 +126,11 @@ static int await_step(tinker_run_t *run, tinker__rec_step_t *s, loss_t *loss,
   }
   if (rc == 0) return tinker__rec_await(s->optim, f);
   tinker_future_wait(s->optim, -1); /* what became of it decides, too */
-  if (!f->model && tinker__rec_step_is_torn(run, s)) f->model = true;
+  if (!f->model && tinker__rec_step_is_torn(run, s)) {
+    f->model = true;
+    f->again = false;
+  }
   return rc;
-}
-
-/* A step that was done before, on a branch that was cut off, has to come out as
- * it did, or the model is not what it was saved as. */
-static int compare_past(tinker_run_t *run, const tinker__rec_step_t *s,
-                        double loss, tinker__rec_fault_t *f) {
-  pthread_mutex_lock(&run->lock);
-  const tinker__rec_past_t *past =
-      tinker__rec_state_past(&run->state, s->number);
-  bool same = past && past->has_loss && past->epoch < run->epoch->number &&
-              past->batch_count == s->forward_count &&
-              memcmp(past->batches, s->batches,
-                     s->forward_count * TINKER__SHA256_LEN) == 0;
-  double before = past ? past->loss : 0;
-  double bound = 6 * run->noise * fmax(1, fabs(before));
-  pthread_mutex_unlock(&run->lock);
-  if (!same || loss == before || fabs(loss - before) <= bound) return 0;
-  f->code = TINKER_ESTATE;
-  f->model = f->unproven = true;
-  tinker__why(f->why, sizeof f->why, 0,
-              "step %lld came out with loss %a, before the rollback with %a",
-              (long long)s->number, loss, before);
-  return f->code;
-}
-
-/* A loss that is not finite is conclusive; what else is suspicious is said, and
- * the program decides. */
-static int judge_loss(tinker_run_t *run, const tinker__rec_step_t *s,
-                      double loss, tinker__rec_fault_t *f) {
-  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
-  tinker__rec_loss_t found =
-      tinker__rec_detect_add(run->detect, loss, 1, s->batches[0]);
-  if (found <= TINKER__REC_LOSS_OK) return 0;
-  facts.loss = loss;
-  facts.has_loss = true;
-  facts.evidence = tinker__str(tinker__rec_loss_name(found));
-  tinker__rec_say(run, "suspect", s->number, &facts);
-  if (found != TINKER__REC_LOSS_NONFINITE) return 0;
-  f->code = TINKER_ESTATE;
-  f->model = true;
-  tinker__why(f->why, sizeof f->why, 0, "the loss of step %lld is %a",
-              (long long)s->number, loss);
-  return f->code;
 }
 
 static int note_commit(tinker_run_t *run, const tinker__rec_step_t *s,
@@ -224,14 +186,15 @@ static int commit(tinker_run_t *run, tinker__rec_step_t *s,
   loss_t loss;
   int rc = await_step(run, s, &loss, f);
   if (rc != 0) tell_watch(run, f);
-  if (rc == 0 && loss.known) rc = judge_loss(run, s, loss.sum, f);
-  if (rc == 0 && loss.known) rc = compare_past(run, s, loss.sum, f);
+  if (rc == 0 && loss.known) rc = tinker__rec_losses(run, s, loss.sum, f);
   if (rc == 0) rc = note_commit(run, s, &loss, f);
   if (rc != 0) return rc;
   tinker__rec_bodies_done(run->epoch, s->number);
+  if (loss.known) tinker__rec_still_step(run, s, loss.sum);
   settle_ckpt(run, s);
   tinker__rec_retain(run);
   tinker__rec_cookbook(run);
+  tinker__rec_reread(run);
   return settle_ledger(run, s, f);
 }
 
@@ -314,6 +277,26 @@ static int not_written(tinker__rec_fault_t *f) {
                      "settled when the run is opened again");
 }
 
+static int not_stayed(const tinker_run_t *run, tinker__rec_fault_t *f) {
+  f->code = TINKER_EFORMAT;
+  return tinker__why(f->why, sizeof f->why, TINKER_EFORMAT,
+                     "the run's journal does not say any more what was "
+                     "written: %s",
+                     run->reread.why);
+}
+
+/* What was under way is journaled; a step begins once there is room again. */
+static int check_room(tinker_run_t *run, tinker__rec_fault_t *f) {
+  tinker__rec_facts_t facts = TINKER__REC_FACTS_INIT;
+  if (!atomic_load(&run->reserve.given)) return 0;
+  f->code = tinker__rec_reserve_refill(&run->reserve, f->why, sizeof f->why);
+  if (f->code == 0) return 0;
+  f->unknown = true;
+  facts.why = tinker__str(f->why);
+  tinker__rec_say(run, "disk_full", run->state.committed, &facts);
+  return f->code;
+}
+
 /* A model that the monitor has found untrustworthy is given up, also by a
  * process that comes later; an incident that has begun goes on as it is. */
 static void heed_monitor(tinker_run_t *run) {
@@ -351,15 +334,35 @@ static int reach_model(tinker_run_t *run, tinker__rec_phase_t phase,
                                : tinker__rec_attach(run, f);
 }
 
+bool tinker__rec_is_elsewhere(const tinker_run_t *run, tinker__rec_fault_t *f) {
+  if (tinker__rec_lock_held(&run->lock_file, run->lock_path)) return false;
+  *f = (tinker__rec_fault_t){.code = TINKER_ESTATE, .unknown = true};
+  tinker__why(f->why, sizeof f->why, 0,
+              "the run goes on in another place: its file \"lock\" is not the "
+              "one any more that this process has locked");
+  return true;
+}
+
 /* Until a step can be done, or it is known that none can. */
 static int reach_ready(tinker_run_t *run, tinker__rec_fault_t *f) {
   while (!atomic_load(&run->closing)) {
+    if (tinker__rec_is_elsewhere(run, f)) return f->code;
     if (atomic_load(&run->unwritten)) return not_written(f);
+    tinker__rec_reread(run);
+    if (atomic_load(&run->damaged)) return not_stayed(run, f);
     operator_spoke(run, f);
     heed_monitor(run);
     tinker__rec_phase_t phase = look(run, f);
-    if (phase == TINKER__REC_RUN_READY) return 0;
+    if (phase == TINKER__REC_RUN_READY) {
+      tinker__rec_orphans(run);
+      return check_room(run, f);
+    }
     if (phase == TINKER__REC_RUN_STOPPED) return f->code;
+    if (!run->surveyed) {
+      int seen = tinker__rec_survey(run, f);
+      if (seen != 0) return seen;
+      continue; /* it may have changed where the run is */
+    }
     int rc = reach_model(run, phase, f);
     if (rc != 0) return rc;
     if (look(run, f) != TINKER__REC_RUN_READY) continue;
@@ -532,9 +535,18 @@ static void close_prover(tinker_run_t *run) {
   tinker_client_release(client);
 }
 
+static void cancel_asked(tinker_run_t *run) {
+  pthread_mutex_lock(&run->lock);
+  tinker_future_t *f = tinker_future_retain(run->asked);
+  pthread_mutex_unlock(&run->lock);
+  tinker_future_cancel(f);
+  tinker_future_release(f);
+}
+
 /* The run is closing, so that no further wait begins. */
 void tinker__rec_worker_end(tinker_run_t *run) {
   close_prover(run);
+  cancel_asked(run);
   if (run->threaded) pthread_join(run->thread, NULL);
   TINKER__LIST_EACH(l, tmp, &run->jobs) {
     tinker__rec_job_t *job = TINKER__CONTAINER(l, tinker__rec_job_t, link);

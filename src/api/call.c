@@ -167,8 +167,8 @@ bool tinker__call_open_local(tinker__call_t *call,
 bool tinker__call_open(tinker__call_t *call, const tinker__future_ops_t *result,
                        size_t parts) {
   if (!tinker__call_open_local(call, result, parts)) return false;
-  tinker__call_check(call, tinker__op_new(&call->op, call->core->mem,
-                                          call->kind, parts, call->future));
+  tinker__call_check(
+      call, tinker__job_op(&call->op, call->future, call->kind, parts));
   if (call->rc) return false;
   call->op->deadline_ms = call->deadline_ms;
   call->op->timeout_ms = call->timeout_ms;

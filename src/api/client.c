@@ -5,6 +5,7 @@
 
 #include "api/core.h"
 #include "api/hook.h"
+#include "api/metadata.h"
 #include "base/error.h"
 #include "base/options.h"
 #include "http/curl.h"
@@ -44,6 +45,7 @@ void tinker__core_unhold(void *user) {
   tinker__mem_t *mem = core->mem, copy;
   tinker__hook_free(core->hook);
   tinker__notices_free(core);
+  tinker__waits_free(&core->waits, mem);
   tinker__mem_free(mem, core->where);
   tinker__beacon_close(&core->next_fd);
   pthread_mutex_destroy(&core->lock);
@@ -282,6 +284,7 @@ static int make_session(tinker_client_t *core, const tinker_client_options_t *o,
   const tinker__world_t *world = core->loop->world;
   const char *tags[TAGS_MAX];
   char *text = NULL;
+  tinker__buf_t metadata;
   tinker__session_options_t s = {
       .loop = core->loop,
       .http = core->http,
@@ -306,8 +309,16 @@ static int make_session(tinker_client_t *core, const tinker_client_options_t *o,
     s.tag_count = split(text, tags);
     s.tags = tags;
   }
+  tinker__buf_init(&metadata, core->mem, SIZE_MAX / 2);
   rc = check_texts(&s, why, why_len);
+  if (!rc) {
+    rc = tinker__metadata_write(&metadata, o->metadata, o->metadata_count, why,
+                                why_len);
+  }
+  if (!rc && metadata.len) s.metadata = tinker__buf_cstr(&metadata);
+  if (!rc && metadata.len && !s.metadata) rc = TINKER_ENOMEM;
   if (!rc) rc = tinker__session_new(&core->session, &s);
+  tinker__buf_free(&metadata);
   tinker__mem_free(core->mem, text);
   return rc;
 }

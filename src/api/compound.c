@@ -57,9 +57,7 @@ tinker__op_t *tinker__compound_add(tinker__compound_t *compound,
   compound->count++;
   child->future->parent = compound->future;
   child->future->user = compound->future->user; /* for events */
-  if (tinker__op_new(&child->op, core->mem, kind, parts, child->future)) {
-    return NULL;
-  }
+  if (tinker__job_op(&child->op, child->future, kind, parts)) return NULL;
   if (turn) child->op->turn = tinker__turn_retain(turn);
   return child->op;
 }

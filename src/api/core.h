@@ -49,6 +49,7 @@ struct tinker_client_s {
   long pid;    /* of the process that made it */
   char *where; /* base URL, for errors; NULL = not known */
   int mode;
+  tinker__waits_all_t waits; /* of its operations; any thread */
 
   /* Loop's thread. */
   tinker__http_t *http;

@@ -1,6 +1,6 @@
 /* The calls of a client that make things or ask about the service. */
 
-#include "api/call.h"
+#include "api/metadata.h"
 
 tinker_future_t *
 tinker_client_get_capabilities(tinker_client_t *client,
@@ -26,6 +26,14 @@ static void check_trainer(tinker__call_t *c,
                     "0 or more, or TINKER_NO_SEED");
 }
 
+/* A copy of the metadata in the job; empty without memory. */
+static tinker__str_t keep_metadata(tinker__call_t *c, tinker__job_t *job,
+                                   const tinker__buf_t *json) {
+  const char *copy = tinker__arena_str(&job->arena, tinker__buf_str(json));
+  if (!copy) tinker__call_check(c, TINKER_ENOMEM);
+  return (tinker__str_t){copy, copy ? json->len : 0};
+}
+
 static int fill_create(tinker__job_t *job, const tinker_trainer_options_t *o) {
   tinker__create_model_t *m = &job->request.create;
   *m = (tinker__create_model_t){
@@ -49,32 +57,58 @@ tinker_client_create_trainer(tinker_client_t *client,
   if (!client) return tinker__call_no_handle();
   tinker__call_t c;
   tinker_trainer_options_t o;
+  tinker__buf_t metadata;
   tinker__call_begin(&c, client, NULL, &tinker__kind_create_model, call);
   tinker__call_take(&c, &o, sizeof o, &defaults, options, "trainer_options");
   check_trainer(&c, &o);
+  tinker__call_metadata(&c, &metadata, o.metadata, o.metadata_count);
   if (tinker__call_open(&c, &tinker__result_trainer, 1)) {
-    tinker__call_check(&c, fill_create(tinker__call_job(&c), &o));
+    tinker__job_t *job = tinker__call_job(&c);
+    tinker__call_check(&c, fill_create(job, &o));
+    job->request.create.user_metadata = keep_metadata(&c, job, &metadata);
   }
+  tinker__buf_free(&metadata);
   return tinker__call_end(&c);
+}
+
+static void check_state(tinker__call_t *c, const tinker_state_options_t *o) {
+  if (c->rc) return;
+  tinker__call_flag(c, "with_optimizer", o->with_optimizer);
+  tinker__call_reserved(c, "state_options", o->reserved0);
 }
 
 tinker_future_t *
 tinker_client_create_trainer_from_state(tinker_client_t *client,
                                         const char *path, int with_optimizer,
                                         const tinker_call_options_t *call) {
+  tinker_state_options_t o = TINKER_STATE_OPTIONS_INIT;
+  o.with_optimizer = with_optimizer;
+  return tinker_client_create_trainer_from_state_with(client, path, &o, call);
+}
+
+tinker_future_t *tinker_client_create_trainer_from_state_with(
+    tinker_client_t *client, const char *path,
+    const tinker_state_options_t *options, const tinker_call_options_t *call) {
+  static const tinker_state_options_t defaults = TINKER_STATE_OPTIONS_INIT;
   if (!client) return tinker__call_no_handle();
   tinker__call_t c;
+  tinker_state_options_t o;
+  tinker__buf_t metadata;
   tinker__call_begin(&c, client, NULL, &tinker__kind_load_new, call);
+  tinker__call_take(&c, &o, sizeof o, &defaults, options, "state_options");
   tinker__call_path(&c, "path", path);
-  tinker__call_flag(&c, "with_optimizer", with_optimizer);
+  check_state(&c, &o);
+  tinker__call_metadata(&c, &metadata, o.metadata, o.metadata_count);
   if (tinker__call_open(&c, &tinker__result_trainer, 1)) {
     tinker__job_t *job = tinker__call_job(&c);
     job->request.load = (tinker__load_weights_t){
         .path = tinker__job_str(job, path),
-        .optimizer = with_optimizer != 0,
+        .optimizer = o.with_optimizer != 0,
+        .user_metadata = keep_metadata(&c, job, &metadata),
     };
     if (!job->request.load.path) tinker__call_check(&c, TINKER_ENOMEM);
   }
+  tinker__buf_free(&metadata);
   return tinker__call_end(&c);
 }
 

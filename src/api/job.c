@@ -28,6 +28,17 @@ int tinker__job_new(tinker_future_t **out, tinker_client_t *core,
   return 0;
 }
 
+int tinker__job_op(tinker__op_t **out, tinker_future_t *f,
+                   const tinker__kind_t *kind, size_t parts) {
+  tinker_client_t *core = tinker__job_of(f)->core;
+  tinker__waits_t *waits =
+      kind->local ? NULL : tinker__waits_of(&core->waits, kind->id, core->mem);
+  if (!waits && !kind->local) return TINKER_ENOMEM;
+  int rc = tinker__op_new(out, core->mem, kind, parts, f);
+  if (!rc) (*out)->waits = waits;
+  return rc;
+}
+
 void tinker__job_free(tinker_future_t *f) {
   tinker__job_t *job = tinker__job_of(f);
   tinker__next_forget(job->core, f);

@@ -85,6 +85,10 @@ static inline tinker__job_t *tinker__op_job(const tinker__op_t *op) {
 int tinker__job_new(tinker_future_t **out, tinker_client_t *core,
                     const tinker__kind_t *kind,
                     const tinker__future_ops_t *result, size_t parts);
+/* The operation of such a future, counted with its kind. 0 or
+ * TINKER_ENOMEM. */
+int tinker__job_op(tinker__op_t **out, tinker_future_t *f,
+                   const tinker__kind_t *kind, size_t parts);
 /* Frees the job of a future. */
 void tinker__job_free(tinker_future_t *f);
 /* A copy in the job's arena; NULL without memory, or of NULL. */

@@ -178,6 +178,7 @@ static int informed(tinker__op_t *op, char *why, size_t why_len) {
   bool own = job->request.load.optimizer && i.optimizer_config.len;
   job->request.create = (tinker__create_model_t){
       .base_model = i.base_model,
+      .user_metadata = job->request.load.user_metadata,
       .has_lora_config = true,
       .lora_config = {.rank = i.lora_rank,
                       .train_unembed = !i.has_train_unembed || i.train_unembed,

@@ -175,6 +175,7 @@ static tinker_training_run_t run_of(draft_t *d, const tinker__run_reply_t *in) {
       .is_lora = tristate(in->has_is_lora, in->is_lora),
       .lora_rank = rank_of(in->has_lora_rank, in->lora_rank),
       .corrupted = in->corrupted,
+      .corrupted_known = in->has_corrupted,
       .last_request_ms = time_of(d, "last_request_time", in->last_request_time),
   };
   out.last_checkpoint =

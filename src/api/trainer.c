@@ -5,6 +5,7 @@
 #include "api/call.h"
 #include "api/checks.h"
 #include "api/handles.h"
+#include "api/metadata.h"
 
 static void begin(tinker__call_t *c, tinker_trainer_t *t,
                   const tinker__kind_t *kind,
@@ -116,6 +117,7 @@ tinker_future_t *tinker_trainer_save_state(tinker_trainer_t *trainer,
   if (!trainer) return tinker__call_no_handle();
   tinker__call_t c;
   tinker_save_options_t o;
+  tinker__buf_t metadata;
   begin(&c, trainer, &tinker__kind_save_weights, call);
   take_save(&c, &o, options, name);
   tinker__save_weights_t m = {
@@ -123,8 +125,13 @@ tinker_future_t *tinker_trainer_save_state(tinker_trainer_t *trainer,
       .has_ttl_seconds = o.ttl_seconds != TINKER_NO_TTL,
       .ttl_seconds = o.ttl_seconds,
       .overwrite = o.overwrite != 0,
+      .user_metadata =
+          tinker__call_metadata(&c, &metadata, o.metadata, o.metadata_count),
   };
-  return message_call(&c, &tinker__result_path, &tinker__save_weights_msg, &m);
+  tinker_future_t *f =
+      message_call(&c, &tinker__result_path, &tinker__save_weights_msg, &m);
+  tinker__buf_free(&metadata);
+  return f;
 }
 
 tinker_future_t *tinker_trainer_save_weights_for_sampler(
@@ -133,6 +140,7 @@ tinker_future_t *tinker_trainer_save_weights_for_sampler(
   if (!trainer) return tinker__call_no_handle();
   tinker__call_t c;
   tinker_save_options_t o;
+  tinker__buf_t metadata;
   begin(&c, trainer, &tinker__kind_save_sampler, call);
   take_save(&c, &o, options, name);
   if (!c.rc && o.overwrite) {
@@ -145,8 +153,13 @@ tinker_future_t *tinker_trainer_save_weights_for_sampler(
       .kind = "snapshot",
       .has_ttl_seconds = o.ttl_seconds != TINKER_NO_TTL,
       .ttl_seconds = o.ttl_seconds,
+      .user_metadata =
+          tinker__call_metadata(&c, &metadata, o.metadata, o.metadata_count),
   };
-  return message_call(&c, &tinker__result_path, &tinker__save_sampler_msg, &m);
+  tinker_future_t *f =
+      message_call(&c, &tinker__result_path, &tinker__save_sampler_msg, &m);
+  tinker__buf_free(&metadata);
+  return f;
 }
 
 static tinker_future_t *load(tinker_trainer_t *trainer, const char *path,

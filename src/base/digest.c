@@ -31,11 +31,24 @@ int tinker__sha256_add(tinker__sha256_t *h, const void *data, size_t len) {
   return EVP_DigestUpdate(h->ctx, data, len) == 1 ? 0 : TINKER_ENOMEM;
 }
 
+int tinker__sha256_take(tinker__sha256_t *h,
+                        unsigned char out[TINKER__SHA256_LEN]) {
+  return EVP_DigestFinal_ex(h->ctx, out, NULL) == 1 &&
+                 EVP_DigestInit_ex(h->ctx, NULL, NULL) == 1
+             ? 0
+             : TINKER_ENOMEM;
+}
+
+void tinker__sha256_free(tinker__sha256_t *h) {
+  if (!h) return;
+  EVP_MD_CTX_free(h->ctx);
+  tinker__mem_free(h->mem, h);
+}
+
 int tinker__sha256_end(tinker__sha256_t *h,
                        unsigned char out[TINKER__SHA256_LEN]) {
   int rc = EVP_DigestFinal_ex(h->ctx, out, NULL) == 1 ? 0 : TINKER_ENOMEM;
-  EVP_MD_CTX_free(h->ctx);
-  tinker__mem_free(h->mem, h);
+  tinker__sha256_free(h);
   return rc;
 }
 

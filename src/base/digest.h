@@ -11,6 +11,11 @@ typedef struct tinker__sha256_s tinker__sha256_t;
 
 int tinker__sha256_new(tinker__sha256_t **out, tinker__mem_t *mem);
 int tinker__sha256_add(tinker__sha256_t *h, const void *data, size_t len);
+/* The hash of what was added; then it is as new. */
+int tinker__sha256_take(tinker__sha256_t *h,
+                        unsigned char out[TINKER__SHA256_LEN]);
+/* NULL allowed. */
+void tinker__sha256_free(tinker__sha256_t *h);
 /* Ends and frees it, whatever it returns (0 or TINKER_ENOMEM). */
 int tinker__sha256_end(tinker__sha256_t *h,
                        unsigned char out[TINKER__SHA256_LEN]);

@@ -2,6 +2,7 @@
  * started. */
 #include "db/db.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
@@ -35,7 +36,7 @@ struct tinker__db_write_s {
   value_t *values;
   size_t n, cap;
   int rc;
-  bool vital;
+  bool vital, soft;
 };
 
 struct tinker__db_s {
@@ -48,8 +49,12 @@ struct tinker__db_s {
   tinker__link_t queue;
   atomic_bool stop; /* changed under the lock */
   bool started;
-  bool failed;             /* a vital write did. The db's thread */
-  const char *count_sql;   /* NULL = the file does not hold the number */
+  /* Of the db's thread: */
+  bool failed;           /* nothing is written any more */
+  bool soft;             /* a commit makes no sync now */
+  bool no_room;          /* the last one that failed lacked space on the disk */
+  bool unsynced;         /* the disk did not say that it has it */
+  const char *count_sql; /* NULL = the file does not hold the number */
   _Atomic int64_t commits; /* written by the db's thread */
   tinker__db_watch_t watch;
   struct {
@@ -80,6 +85,10 @@ static void write_free(tinker__db_write_t *w) {
 
 void tinker__db_write_vital(tinker__db_write_t *w) {
   w->vital = true;
+}
+
+void tinker__db_write_soft(tinker__db_write_t *w) {
+  w->soft = true;
 }
 
 void tinker__db_write_drop(tinker__db_write_t *w) {
@@ -256,12 +265,46 @@ static int count_commit(tinker__db_t *db) {
   return rc == SQLITE_DONE && sqlite3_changes(db->conn) == 1 ? 0 : TINKER_EIO;
 }
 
+/* Whether all of them are soft, so that their commit needs no sync. */
+static bool are_soft(tinker__link_t *first, const tinker__link_t *end) {
+  for (tinker__link_t *l = first; l != end; l = l->next) {
+    if (!TINKER__CONTAINER(l, tinker__db_write_t, link)->soft) return false;
+  }
+  return true;
+}
+
+/* A sync covers all that the log has, so what was soft is durable with it. */
+static int set_sync(tinker__db_t *db, bool soft) {
+  if (db->soft == soft) return 0;
+  int rc =
+      exec(db, soft ? "PRAGMA synchronous=NORMAL" : "PRAGMA synchronous=FULL");
+  if (rc == 0) db->soft = soft;
+  return rc;
+}
+
+bool tinker__db_is_full(const tinker__db_t *db) {
+  int error = sqlite3_system_errno(db->conn);
+  return (sqlite3_extended_errcode(db->conn) & 0xff) == SQLITE_FULL ||
+         error == ENOSPC || error == EDQUOT;
+}
+
+/* Before the next call of SQLite. */
+static void take_error(tinker__db_t *db) {
+  int rc = sqlite3_extended_errcode(db->conn);
+  db->unsynced = rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC;
+  db->no_room = tinker__db_is_full(db);
+}
+
 /* One transaction over the writes from `first` to the list's end, or over
  * `first` alone. */
 static int transact(tinker__db_t *db, tinker__link_t *first,
                     tinker__link_t *end) {
-  int rc = exec(db, "BEGIN IMMEDIATE");
-  if (rc != 0) return rc;
+  int rc = set_sync(db, are_soft(first, end));
+  if (rc == 0) rc = exec(db, "BEGIN IMMEDIATE");
+  if (rc != 0) {
+    take_error(db);
+    return rc;
+  }
   for (tinker__link_t *l = first; l != end && rc == 0; l = l->next) {
     tinker__db_write_t *w = TINKER__CONTAINER(l, tinker__db_write_t, link);
     if (!w->read) rc = run_write(db, w);
@@ -271,8 +314,24 @@ static int transact(tinker__db_t *db, tinker__link_t *first,
   if (rc == 0) {
     db->commits++;
   } else {
+    take_error(db);
     exec(db, "ROLLBACK");
   }
+  return rc;
+}
+
+/* Once more where room was made. A sync that has failed may have lost what it
+ * was to make durable, and the next one says nothing of that: no further commit
+ * of this file is believed. */
+static int commit_part(tinker__db_t *db, tinker__link_t *first,
+                       tinker__link_t *end) {
+  if (db->failed) return TINKER_EIO;
+  int rc = transact(db, first, end);
+  if (rc != 0 && db->no_room && !db->unsynced && db->watch.full &&
+      db->watch.full(db->watch.user)) {
+    rc = transact(db, first, end);
+  }
+  if (rc != 0 && db->unsynced) db->failed = true;
   return rc;
 }
 
@@ -283,11 +342,11 @@ static void commit_group(tinker__db_t *db, tinker__link_t *group) {
   }
   if (!writes) return;
   if (db->watch.committing) db->watch.committing(db->watch.user);
-  if (!db->failed && transact(db, group->next, group) == 0) return;
+  if (commit_part(db, group->next, group) == 0) return;
   TINKER__LIST_EACH(l, tmp, group) {
     tinker__db_write_t *w = TINKER__CONTAINER(l, tinker__db_write_t, link);
     if (w->read) continue;
-    w->rc = db->failed ? TINKER_EIO : transact(db, l, l->next);
+    w->rc = commit_part(db, l, l->next);
     if (w->rc != 0 && w->vital) db->failed = true;
   }
 }
@@ -361,6 +420,8 @@ static int open_file(tinker__db_t *db, const char *path, bool look, char *why,
                      size_t why_len) {
   int flags =
       look ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  /* One thread at a time uses the connection (db.h), so it needs no mutex. */
+  flags |= SQLITE_OPEN_NOMUTEX;
   if (sqlite3_open_v2(path, &db->conn, flags, NULL) == SQLITE_OK) {
     sqlite3_busy_handler(db->conn, on_busy, db);
     return 0;

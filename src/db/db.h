@@ -24,7 +24,8 @@ typedef struct tinker__db_s tinker__db_t;
 typedef struct tinker__db_write_s tinker__db_write_t;
 struct sqlite3_stmt;
 
-/* rc: 0 when the write is durable, else TINKER_EIO and nothing is changed. */
+/* rc: 0 when the write is durable, else TINKER_EIO and nothing is changed.
+ * After a sync that failed every later write fails too. */
 typedef void (*tinker__db_write_cb)(void *user, int rc);
 /* rc 0: row is valid during the call (db/row.h). TINKER_ENOENT: no such row,
  * TINKER_EIO; row is NULL. */
@@ -40,6 +41,8 @@ int tinker__db_open(tinker__db_t **out, tinker__mem_t *mem, const char *path,
 /* The last error of a file that was opened for `look`: its writer was killed in
  * a transaction, and a journal must be rolled back before anything is read. */
 bool tinker__db_is_hot(const tinker__db_t *db);
+/* The last error, before start: the disk has no room. */
+bool tinker__db_is_full(const tinker__db_t *db);
 /* Write-ahead log, and a commit is on the disk when it returns. Before the
  * first write. */
 int tinker__db_durable(tinker__db_t *db, char *why, size_t why_len);
@@ -62,6 +65,9 @@ typedef struct tinker__db_watch_s {
   /* Another process holds a lock on the file, for so long: again and again
    * while writes and reads wait for it. It may not use the db. */
   void (*locked)(void *user, int64_t waited_ms);
+  /* A commit found no room on the disk. True: there may be some now, and it is
+   * tried once more. */
+  bool (*full)(void *user);
   void *user;
 } tinker__db_watch_t;
 void tinker__db_watch(tinker__db_t *db, const tinker__db_watch_t *w);
@@ -94,6 +100,10 @@ void tinker__db_write_take(tinker__db_write_t *w, void *data, size_t len);
 /* If this one fails, nothing that was submitted later may become durable: all
  * of it fails too. */
 void tinker__db_write_vital(tinker__db_write_t *w);
+/* It survives the death of the process when it is done, and that of the machine
+ * with the next write that is not soft. Of a file that is durable
+ * (tinker__db_durable). */
+void tinker__db_write_soft(tinker__db_write_t *w);
 /* A write that shall not happen; NULL allowed. */
 void tinker__db_write_drop(tinker__db_write_t *w);
 /* Queues it. On failure (TINKER_ENOMEM; w may be NULL) `done` is not called

@@ -111,7 +111,7 @@ static void settle(tinker__op_t *op) {
   tinker__timers_remove(&op->flow->timers, &op->deadline);
   tinker_error_t *error = op->error;
   op->error = NULL;
-  tinker__news_end(op);
+  tinker__news_end(op, error != NULL);
   op->future = NULL;
   TINKER__TRACE(op, NULL, "ends: %s",
                 error ? tinker_code_name(tinker_error_code(error)) : "well");
@@ -448,7 +448,7 @@ void tinker__flow_submit(tinker__flow_t *flow, tinker__op_t *op,
     tinker__timer_init(&op->deadline, on_deadline);
     tinker__timers_put(&flow->timers, &op->deadline, op->deadline_ms);
   }
-  tinker__news_show(op);
+  tinker__news_begin(op);
   TINKER__TRACE(op, NULL, "queued, %zu %s", op->count,
                 op->count == 1 ? "request" : "requests");
   if (flow->closed) {

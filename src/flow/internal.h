@@ -40,18 +40,19 @@ void tinker__op_instead(tinker__part_t *part);
 void tinker__op_end_trail(tinker__op_t *op);
 
 /* news.c: what is shown of an operation; nothing once it has no future. */
-/* Something that is shown has changed, or it was submitted. */
-void tinker__news_show(const tinker__op_t *op);
+/* It was submitted; something that is shown has changed. */
+void tinker__news_begin(tinker__op_t *op);
+void tinker__news_show(tinker__op_t *op);
 /* A part's attempt or poll has failed, another one follows after a pause. */
 void tinker__news_failed(tinker__part_t *part, const char *why,
                          int64_t delay_ms);
 /* One of its parts has its result. */
-void tinker__news_ready(const tinker__op_t *op);
+void tinker__news_ready(tinker__op_t *op);
 /* Something holds it up; nothing does any more (harmless if nothing did). */
 void tinker__news_held(tinker__op_t *op, tinker_hold_t hold);
 void tinker__news_free(tinker__op_t *op);
-/* Its future is about to be settled. */
-void tinker__news_end(tinker__op_t *op);
+/* Its future is about to be settled: it is counted, too. */
+void tinker__news_end(tinker__op_t *op, bool failed);
 
 /* fail.c: why an operation has not ended until now; "" = not known. */
 const char *tinker__op_cause(const tinker__op_t *op);
@@ -118,6 +119,9 @@ void tinker__part_ask(tinker__part_t *part);
 void tinker__part_ask_now(tinker__part_t *part);
 void tinker__part_told(tinker__part_t *part, tinker__http_reply_t *reply);
 void tinker__part_leave_poll(tinker__part_t *part);
+/* The server says that it waits for this number (<= 0: for none) before it
+ * carries the part out. True when nobody sends that number any more. */
+bool tinker__part_misses(tinker__part_t *part, int64_t seq);
 
 /* door.c: the door of a mutation. */
 bool tinker__door_has(const tinker__op_t *op);

@@ -51,13 +51,12 @@ static const char *reason_of(const tinker__op_t *op, char out[REASON]) {
   return out;
 }
 
-static void show(const tinker__op_t *op, tinker_stage_t stage,
-                 const char *failure) {
+static void show(tinker__op_t *op, tinker_stage_t stage, const char *failure) {
   tinker__seen_t *s = &op->future->seen;
-  int64_t now = op->flow->now_ms;
+  tinker__stay_move(&op->stay, stage, op->flow->now_ms);
   pthread_mutex_lock(&op->future->seen_lock);
-  if (!s->now.id) s->born_ms = now;
-  if (s->now.stage != stage || !s->now.id) s->stage_ms = now;
+  s->born_ms = op->stay.born_ms;
+  s->stage_ms = op->stay.since_ms;
   s->held_ms = op->held_ms;
   s->now.id = op->id;
   s->now.stage = stage;
@@ -69,15 +68,20 @@ static void show(const tinker__op_t *op, tinker_stage_t stage,
   s->now.polls = op->polls;
   s->now.failures = op->failures;
   reason_of(op, s->now.reason);
-  if (stage == TINKER_STAGE_ENDED) s->now.age_ms = now - s->born_ms;
+  if (stage == TINKER_STAGE_ENDED) s->now.age_ms = s->stage_ms - s->born_ms;
   if (failure) {
     tinker__show(s->now.failure, sizeof s->now.failure, tinker__str(failure));
   }
   pthread_mutex_unlock(&op->future->seen_lock);
 }
 
-void tinker__news_show(const tinker__op_t *op) {
+void tinker__news_show(tinker__op_t *op) {
   if (op->future) show(op, stage_of(op), NULL);
+}
+
+void tinker__news_begin(tinker__op_t *op) {
+  tinker__stay_begin(&op->stay, op->flow->now_ms);
+  tinker__news_show(op);
 }
 
 void tinker__news_failed(tinker__part_t *part, const char *why,
@@ -92,7 +96,7 @@ void tinker__news_failed(tinker__part_t *part, const char *why,
                             .text = op->future->seen.now.failure});
 }
 
-void tinker__news_ready(const tinker__op_t *op) {
+void tinker__news_ready(tinker__op_t *op) {
   if (!op->future) return;
   tinker__news_show(op);
   if (op->count == 1) return;
@@ -217,8 +221,9 @@ void tinker__news_free(tinker__op_t *op) {
               (long long)(event.ms / 1000));
 }
 
-void tinker__news_end(tinker__op_t *op) {
+void tinker__news_end(tinker__op_t *op, bool failed) {
   if (op->hold) leave(op);
   op->hold = TINKER_HOLD_NONE;
   show(op, TINKER_STAGE_ENDED, NULL);
+  if (op->waits) tinker__waits_add(op->waits, &op->stay, failed);
 }

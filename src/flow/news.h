@@ -1,4 +1,4 @@
-/* news: shows what operations wait for.
+/* news: shows what operations wait for, and counts how long (waits.h).
  *
  * Three ways lead to the user: the state that tinker_future_progress() copies
  * (kept in the future), events, and warnings in the log. An operation is held

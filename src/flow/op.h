@@ -27,6 +27,7 @@
 #define TINKER_FLOW_OP_H
 
 #include "flow/sum.h"
+#include "flow/waits.h"
 #include "http/http.h"
 #include "http/retry.h"
 #include "loop/future.h"
@@ -203,6 +204,8 @@ struct tinker__part_s {
   const tinker__kind_t *instead; /* takes its place, NULL = it fails */
   int64_t held_bytes;
   unsigned polls;
+  unsigned
+      misses; /* replies in a row: the server waits for what nobody sends */
   tinker__retry_t retry;
   int retry_status; /* of the reply that is followed by another attempt */
   tinker__timer_t timer;
@@ -242,14 +245,16 @@ struct tinker__op_s {
   int64_t deadline_ms;           /* -1 = none */
   int64_t timeout_ms;            /* until it, from the call on; for people */
   tinker__timer_t deadline;
-  tinker__task_t submit; /* to the loop's thread */
-  char *path;            /* owned; instead of kind->path */
-  tinker_error_t *error; /* what it will end with */
-  char cause[200];       /* the last trouble, "" = none; for its deadline */
-  size_t held_parts;     /* parts whose last try was held up */
-  tinker_hold_t hold;    /* what holds it up */
-  int64_t held_ms;       /* since when it is held */
-  tinker__link_t held;   /* in flow->held[hold] */
+  tinker__task_t submit;  /* to the loop's thread */
+  char *path;             /* owned; instead of kind->path */
+  tinker_error_t *error;  /* what it will end with */
+  char cause[200];        /* the last trouble, "" = none; for its deadline */
+  size_t held_parts;      /* parts whose last try was held up */
+  tinker__stay_t stay;    /* how long it was where */
+  tinker__waits_t *waits; /* that count it when it ends; NULL = none */
+  tinker_hold_t hold;     /* what holds it up */
+  int64_t held_ms;        /* since when it is held */
+  tinker__link_t held;    /* in flow->held[hold] */
   uint32_t attempts, polls, failures; /* of all its requests, for people */
   int64_t weight;                     /* bytes it holds among them */
   unsigned losses; /* results of it that the server dropped */

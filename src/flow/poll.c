@@ -14,6 +14,7 @@
 #define ANNOUNCED_MAX ((int64_t)1 << 30)
 /* The announced size may be that of another encoding. */
 #define ANNOUNCED_SLACK ((int64_t)1 << 20)
+#define MISSES 3 /* replies in a row that wait for what nobody sends */
 
 void tinker__part_line_up(tinker__part_t *part) {
   tinker__op_t *op = part->op;
@@ -107,15 +108,40 @@ static void ready(tinker__part_t *part, tinker__http_reply_t *reply) {
   tinker__op_part_ready(part);
 }
 
-/* The refusal of this number was not the server's own: it still waits for it,
- * and nobody sends it any more. */
+/* Has an operation of this trainer, which has not ended, that number? */
+static bool is_on_its_way(const tinker__op_t *of, int64_t seq) {
+  TINKER__LIST_EACH(l, next, &of->flow->ops) {
+    const tinker__op_t *op = TINKER__CONTAINER(l, tinker__op_t, all);
+    for (size_t i = 0; op->turn == of->turn && i < op->count; i++) {
+      if (op->parts[i].seq == seq && !op->parts[i].ended) return true;
+    }
+  }
+  return false;
+}
+
+/* A number that was refused is missed at once. What has its result, or was
+ * another client's and is not adopted, is not sent either: then the server has
+ * lost count, or another reply has overtaken this one, so that it has to say it
+ * several times in a row. */
+bool tinker__part_misses(tinker__part_t *part, int64_t seq) {
+  const tinker__turn_t *turn = part->op->turn;
+  bool lost = turn && turn->ordered && seq > 0 && seq < part->seq &&
+              !is_on_its_way(part->op, seq);
+  part->misses = lost ? part->misses + 1 : 0;
+  return lost && (tinker__turn_misses(turn, seq) || part->misses >= MISSES);
+}
+
+/* Nobody sends the number any more that the server waits for. Where it was
+ * refused, the refusal was not the server's own. */
 static void missed(tinker__part_t *part, const tinker__http_reply_t *reply,
                    const tinker__says_what_t *what) {
   char why[200];
-  tinker__why(why, sizeof why, 0,
-              "the server waits for seq_id %lld, whose request was refused and "
-              "is not sent again",
-              (long long)what->missing);
+  bool refused = tinker__turn_misses(part->op->turn, what->missing);
+  tinker__why(why, sizeof why, 0, "the server waits for seq_id %lld, %s",
+              (long long)what->missing,
+              refused ? "whose request was refused and is not sent again"
+                      : "which is not sent any more: it has lost count, or an "
+                        "earlier client has not sent it");
   tinker__op_part_failed(part, TINKER_EFATAL,
                          TINKER__ADVICE_FATAL | TINKER__ADVICE_RECOVER |
                              TINKER__ADVICE_UNKNOWN,
@@ -126,8 +152,7 @@ static void missed(tinker__part_t *part, const tinker__http_reply_t *reply,
 static void again(tinker__part_t *part, const tinker__http_reply_t *reply,
                   const tinker__says_what_t *what) {
   tinker__flow_t *flow = part->op->flow;
-  tinker__turn_t *turn = part->op->turn;
-  if (turn && tinker__turn_misses(turn, what->missing)) {
+  if (tinker__part_misses(part, what->missing)) {
     missed(part, reply, what);
     return;
   }

@@ -11,6 +11,9 @@
 #include "wire/messages.h"
 
 #define POST_TIMEOUT_MS 60000
+/* A large body gets more time, so that a line on which it moves slowly is not
+ * given up (F85); one on which nothing moves is, after POST_TIMEOUT_MS. */
+#define POST_BYTES_S 16000 /* a second more for each */
 #define POST_REPLY_MAX ((size_t)16 << 20)
 /* The second request is sent after this time, and more for a large body: on a
  * slow line the two would halve each other's speed. */
@@ -133,9 +136,11 @@ static void fill_post(tinker__part_t *part, tinker__attempt_t *attempt) {
       .pieces = numbered ? tinker__wire_body_pieces(&part->body)
                          : (tinker__pieces_t){0},
       .numbered = numbered,
-      .timeout_ms = POST_TIMEOUT_MS,
+      .stall_ms = POST_TIMEOUT_MS,
       .reply_max = POST_REPLY_MAX,
   };
+  attempt->http.timeout_ms =
+      POST_TIMEOUT_MS + 1000 * (int64_t)(attempt->http.body.len / POST_BYTES_S);
 }
 
 void tinker__part_post(tinker__part_t *part) {
@@ -180,9 +185,9 @@ void tinker__part_post_now(tinker__part_t *part) {
   }
   TINKER__TRACE(part->op, part, "sent, attempt %u, %zu bytes",
                 part->retry.sends, attempt->http.body.len);
-  size_t ms = SECOND_MS + attempt->http.body.len / SECOND_BYTES_MS;
-  if (!attempt->http.numbered || ms >= POST_TIMEOUT_MS) return;
-  tinker__part_wake(part, part->op->flow->now_ms + (int64_t)ms);
+  int64_t ms = SECOND_MS + (int64_t)(attempt->http.body.len / SECOND_BYTES_MS);
+  if (!attempt->http.numbered || ms >= attempt->http.timeout_ms) return;
+  tinker__part_wake(part, part->op->flow->now_ms + ms);
 }
 
 /* If the transport does not take it, the first one still runs to its end. */
@@ -392,6 +397,17 @@ static bool is_deleted(const tinker__part_t *part, const tinker__verdict_t *v) {
          part->retry.maybe_done;
 }
 
+/* A server that waits for a number that nobody sends takes no other, and one
+ * that is further has carried this one out and can't say with what result. */
+static void lose_count(tinker__part_t *part, tinker__retry_class_t class_bit,
+                       tinker__trouble_t *failure) {
+  if (class_bit != TINKER__RETRY_NUMBERED) return;
+  if (tinker__part_misses(part, failure->expected) ||
+      failure->expected > part->seq) {
+    failure->said = TINKER__SAID_TAKEN;
+  }
+}
+
 void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
                           tinker__http_reply_t *reply,
                           tinker__part_state_t state) {
@@ -399,6 +415,7 @@ void tinker__part_trouble(tinker__part_t *part, tinker__retry_class_t class_bit,
   char why[600];
   tinker__trouble_t failure;
   tinker__trouble_read(&failure, reply);
+  lose_count(part, class_bit, &failure);
   tinker__verdict_t v =
       tinker__retry_judge(&part->retry, &flow->limits.retry, class_bit,
                           &failure, flow->now_ms, &flow->seed);

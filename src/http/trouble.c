@@ -3,6 +3,7 @@
  */
 #include "http/trouble.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "wire/messages.h"
@@ -63,6 +64,16 @@ static tinker__said_t said_of_ended(const char *text) {
   return TINKER__SAID_NOTHING;
 }
 
+int64_t tinker__trouble_expected(int status, const char *text) {
+  static const char expected[] = "expected ", seq_id[] = "seq_id ";
+  const char *at = status == 409 ? strstr(text, expected) : NULL;
+  long long n = 0, got = 0;
+  if (!at) return 0;
+  at += sizeof expected - 1;
+  if (begins(at, seq_id)) at += sizeof seq_id - 1;
+  return sscanf(at, "%9lld, got %9lld", &n, &got) == 2 && n > 0 ? n : 0;
+}
+
 tinker__said_t tinker__trouble_said(int status, const char *text) {
   switch (status) {
   case 0: return said_of_ended(text);
@@ -97,8 +108,9 @@ void tinker__trouble_read(tinker__trouble_t *out,
     out->should_retry = reply->should_retry ? 1 : -1;
   }
   if (refusal) {
-    out->said =
-        tinker__trouble_said(refusal, words_of(reply, text, sizeof text));
+    words_of(reply, text, sizeof text);
+    out->said = tinker__trouble_said(refusal, text);
+    out->expected = tinker__trouble_expected(refusal, text);
   }
 }
 

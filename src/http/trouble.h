@@ -30,6 +30,7 @@ typedef struct tinker__trouble_s {
   bool foreign; /* a 4xx that the service did not send */
   bool ended;   /* not the request failed, but the call that it asked about */
   tinker__said_t said;
+  int64_t expected; /* number that the service waits for; 0 = it says none */
   tinker_category_t category; /* of an ended call */
   int64_t retry_after_ms;     /* 0 = not stated */
   int should_retry;           /* 1 = yes, -1 = no, 0 = not stated */
@@ -42,6 +43,10 @@ void tinker__trouble_read(tinker__trouble_t *out,
 /* The meaning of a refusal with this status, or, for status 0, of the error of
  * a call that ended badly. */
 tinker__said_t tinker__trouble_said(int status, const char *text);
+
+/* The N of a 409 with the words "expected N, got M": the service takes requests
+ * in order and has none with that number; 0 = it says nothing like it. */
+int64_t tinker__trouble_expected(int status, const char *text);
 
 /* "the server answered 422: bad beta1 (log id X)": why the request failed. The
  * log id is the one that the server gave its reply. Returns out. */

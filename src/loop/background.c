@@ -191,8 +191,9 @@ static const tinker__loop_ops_t background_ops = {
 /* ---- birth ---- */
 
 static int init_uv(background_t *b) {
-  if (uv_loop_init(&b->uv)) return TINKER_EIO;
-  int rc = tinker__io_open(&b->io, &b->uv);
+  int rc = tinker__io_begin(&b->uv);
+  if (rc) return rc;
+  rc = tinker__io_open(&b->io, &b->uv);
   if (rc) uv_loop_close(&b->uv);
   return rc;
 }

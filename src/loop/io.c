@@ -7,6 +7,9 @@
 
 #include <assert.h>
 #include <tinker/error.h>
+#include <unistd.h>
+
+#define NEEDED_PAIRS 4 /* of descriptors */
 
 struct tinker__watch_s {
   uv_poll_t poll;
@@ -194,6 +197,23 @@ static void on_wake_closed(uv_handle_t *handle) {
 
 static void on_alarm_closed(uv_handle_t *handle) {
   let_go(TINKER__CONTAINER(handle, tinker__io_t, alarm));
+}
+
+/* libuv ends the process when it has no descriptors for its first loop (F76),
+ * so they are looked for before. */
+static bool has_descriptors(void) {
+  int pairs[NEEDED_PAIRS][2], n = 0;
+  while (n < NEEDED_PAIRS && pipe(pairs[n]) == 0) n++;
+  bool enough = n == NEEDED_PAIRS;
+  while (n-- > 0) {
+    close(pairs[n][0]);
+    close(pairs[n][1]);
+  }
+  return enough;
+}
+
+int tinker__io_begin(uv_loop_t *uv) {
+  return has_descriptors() && uv_loop_init(uv) == 0 ? 0 : TINKER_EIO;
 }
 
 int tinker__io_open(tinker__io_t *io, uv_loop_t *uv) {

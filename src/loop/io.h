@@ -51,6 +51,8 @@ static inline bool tinker__io_is_self(const uv_thread_t *thread) {
   return uv_thread_equal(&self, thread) != 0;
 }
 
+/* A new loop of libuv. 0 or TINKER_EIO. */
+int tinker__io_begin(uv_loop_t *uv);
 /* Opens the handles on uv. base, woken and closed are set, the rest is zero.
  * 0, TINKER_ENOMEM or TINKER_EIO; then nothing is left open. */
 int tinker__io_open(tinker__io_t *io, uv_loop_t *uv);

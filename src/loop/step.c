@@ -286,8 +286,9 @@ static const tinker__loop_ops_t step_ops = {
 /* ---- birth ---- */
 
 static int open_uv(step_t *s) {
-  if (uv_loop_init(&s->uv)) return TINKER_EIO;
-  int rc = tinker__io_open(&s->io, &s->uv);
+  int rc = tinker__io_begin(&s->uv);
+  if (rc) return rc;
+  rc = tinker__io_open(&s->io, &s->uv);
   if (rc) {
     uv_loop_close(&s->uv);
     return rc;

@@ -397,6 +397,7 @@ int tinker__session_new(tinker__session_t **out,
   if (!keep(s, &s->sdk_version, options->sdk_version) ||
       !keep(s, &s->project_id, options->project_id) ||
       !keep(s, &s->display_name, options->display_name) ||
+      !keep(s, &s->metadata, options->metadata) ||
       !keep(s, &s->id, options->adopt_id) ||
       !keep(s, &s->where, options->where) || !keep_tags(s, options)) {
     free_session(s);

@@ -60,6 +60,7 @@ typedef struct tinker__session_options_s {
   size_t tag_count;
   const char *project_id;   /* NULL = none */
   const char *display_name; /* NULL = none */
+  const char *metadata;     /* JSON object; NULL = none */
   const char *where;        /* base URL, for errors; NULL = not known */
   /* Called when something happens to the session; may be NULL. text is for
    * people and valid during the call. */

@@ -50,7 +50,8 @@ struct tinker__session_s {
   tinker__strs_t tags;
   const char *project_id;
   const char *display_name;
-  const char *where; /* base URL, or NULL */
+  const char *metadata; /* JSON object, or NULL */
+  const char *where;    /* base URL, or NULL */
 
   tinker__session_phase_t phase;
   bool configured;

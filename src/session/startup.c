@@ -118,7 +118,7 @@ static void create_session(tinker__session_t *s) {
       TINKER__RETRY_ONCE, STARTUP_BUDGET_MS, CREATE_TIMEOUT_MS, on_created, 0};
   tinker__create_session_t m = {
       .tags = s->tags,
-      .user_metadata = TINKER__STR("{}"),
+      .user_metadata = tinker__str(s->metadata ? s->metadata : "{}"),
       .sdk_version = s->sdk_version,
       .project_id = s->project_id,
       .display_name = s->display_name,

@@ -38,7 +38,7 @@ static const tinker__bind_field_t run_rows[] = {
     ROW(tinker__run_reply_t, STR, base_model, REQ),
     ROW(tinker__run_reply_t, STR, model_owner, 0),
     ROW_HAS(tinker__run_reply_t, BOOL, is_lora),
-    ROW(tinker__run_reply_t, BOOL, corrupted, 0),
+    ROW_HAS(tinker__run_reply_t, BOOL, corrupted),
     ROW_HAS(tinker__run_reply_t, I64, lora_rank),
     ROW(tinker__run_reply_t, STR, last_request_time, 0),
     ROW_LAST(last_checkpoint),

@@ -26,6 +26,7 @@ typedef struct tinker__run_reply_s {
   bool has_is_lora, has_lora_rank;
   bool is_lora;
   bool corrupted;
+  bool has_corrupted;
   int64_t lora_rank;
   const char *last_request_time;
   bool has_last_checkpoint, has_last_sampler_checkpoint; /* else null */

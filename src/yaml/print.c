@@ -1,11 +1,14 @@
 /* print: a struct as YAML that reads back to the same struct. A key is left out
  * when it is written as the same bytes for the struct that is compared with. */
+#include <stdio.h>
 #include <string.h>
 #include <tinker/error.h>
 
 #include "base/show.h"
 #include "yaml/scalar.h"
 #include "yaml/yaml.h"
+
+#define PATH_MAX_LEN 200 /* of keys */
 
 typedef tinker__yaml_field_t field_t;
 
@@ -237,4 +240,69 @@ void tinker__yaml_print(tinker__buf_t *out, const tinker__yaml_field_t *table,
                         const void *from, const void *but) {
   const tinker__yaml_printer_t p = {out, from};
   put_map(&p, table, from, but, 0);
+}
+
+/* --- On one line ---------------------------------------------------------- */
+
+typedef struct tinker__yaml_line_s {
+  tinker__buf_t *out;
+  bool (*keep)(void *user, const char *path);
+  void *user;
+} tinker__yaml_line_t;
+
+static void line_map(const tinker__yaml_line_t *l, const field_t *table,
+                     const char *from, const char *path);
+
+/* A comma, unless it is the first of its map. */
+static void line_key(tinker__buf_t *out, const char *key) {
+  if (out->len && out->data[out->len - 1] != '{') tinker__buf_adds(out, ", ");
+  tinker__buf_adds(out, key);
+  tinker__buf_adds(out, ": ");
+}
+
+static void line_row(const tinker__yaml_line_t *l, const field_t *f,
+                     const char *at, const char *path) {
+  tinker__buf_t *out = l->out;
+  size_t begin = out->len;
+  if (f->type == TINKER__YAML_MAP) {
+    line_key(out, f->key);
+    tinker__buf_addc(out, '{');
+    size_t mark = out->len;
+    line_map(l, f->table, at, path);
+    if (out->len == mark) {
+      out->len = begin;
+    } else {
+      tinker__buf_addc(out, '}');
+    }
+  } else if (f->required || l->keep(l->user, path)) {
+    line_key(out, f->key);
+    put_value(out, f, at);
+  }
+}
+
+static void line_map(const tinker__yaml_line_t *l, const field_t *table,
+                     const char *from, const char *path) {
+  for (const field_t *f = table; f->key; f++) {
+    char full[PATH_MAX_LEN];
+    const char *at = from + f->offset;
+    bool no = f->type == TINKER__YAML_LATER || f->type == TINKER__YAML_LIST;
+    if (no || !tinker__yaml_counts(f, from)) continue;
+    if (f->type == TINKER__YAML_HERE) {
+      line_map(l, f->table, at, path);
+      continue;
+    }
+    snprintf(full, sizeof full, "%s%s%s", path, *path ? "." : "", f->key);
+    line_row(l, f, at, full);
+  }
+}
+
+void tinker__yaml_print_line(tinker__buf_t *out,
+                             const tinker__yaml_field_t *table,
+                             const void *from,
+                             bool (*keep)(void *user, const char *path),
+                             void *user) {
+  const tinker__yaml_line_t l = {out, keep, user};
+  tinker__buf_addc(out, '{');
+  line_map(&l, table, from, "");
+  tinker__buf_addc(out, '}');
 }

@@ -55,6 +55,14 @@ void tinker__yaml_report(const tinker__yaml_t *y, tinker__buf_t *out);
 void tinker__yaml_print(tinker__buf_t *out, const tinker__yaml_field_t *table,
                         const void *from, const void *but);
 
+/* The same on one line, of the keys that `keep` wants ("a.b") and those that
+ * must be set, without lists. */
+void tinker__yaml_print_line(tinker__buf_t *out,
+                             const tinker__yaml_field_t *table,
+                             const void *from,
+                             bool (*keep)(void *user, const char *path),
+                             void *user);
+
 /* Writes the rows of a Markdown table: key, kind, default, allowed, meaning.
  * HERE rows of a list item are left out: they are described where they belong.
  * path: what stands before each key, "" at the top. */

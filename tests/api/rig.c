@@ -382,6 +382,8 @@ int rig_client(rig_t *rig) {
   o.mode = rig->mode;
   o.seams = rig->seams;
   o.adopt = rig->adopt;
+  o.metadata = rig->metadata;
+  o.metadata_count = rig->metadata_count;
   return tinker__client_new_on(&rig->client, &o, &parts, why, sizeof why);
 }
 

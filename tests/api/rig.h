@@ -41,14 +41,16 @@ typedef struct rig_s {
   void *event_user;
   char trace[64][192]; /* debug lines of the client */
   size_t traced;
-  const char *config;             /* reply of client/config */
-  const char *session;            /* id, "s1" */
-  const char *base_url;           /* what errors name; NULL = nothing */
-  unsigned accepted;              /* requests accepted so far */
-  bool many;                      /* each new model has an id of its own */
-  long models;                    /* made so far */
-  const tinker_adoption_t *adopt; /* of the client, or NULL */
-  const tinker_seams_t *seams;    /* of the client, or NULL */
+  const char *config;                /* reply of client/config */
+  const char *session;               /* id, "s1" */
+  const char *base_url;              /* what errors name; NULL = nothing */
+  unsigned accepted;                 /* requests accepted so far */
+  bool many;                         /* each new model has an id of its own */
+  long models;                       /* made so far */
+  const tinker_adoption_t *adopt;    /* of the client, or NULL */
+  const tinker_seams_t *seams;       /* of the client, or NULL */
+  const tinker_metadata_t *metadata; /* of the client */
+  size_t metadata_count;
 } rig_t;
 
 /* What a callback left behind. */

@@ -487,6 +487,40 @@ Test(adopt, operation_by_ids) {
   end(&h);
 }
 
+#define WAITS_FOR(n)                                                           \
+  "{\"type\":\"try_again\",\"request_id\":\"x\",\"queue_state\":"              \
+  "\"paused_capacity\",\"queue_state_reason\":\"waiting for seq_id " n "\"}"
+
+static void expect_poll(heir_t *h, const char *body, int64_t delay_ms) {
+  script_expect(h->rig.script, TINKER__HTTP_POST, RETRIEVE,
+                (script_reply_t){.body = body, .delay_ms = delay_ms});
+}
+
+/* The service waits for a number that the client before has not sent: nobody
+ * does, unless its operation was adopted. */
+Test(adopt, number_that_was_never_sent) {
+  static const tinker_operation_request_t fifth = {
+      .request_id = "optim_step-5-0", .seq_id = 5};
+  for (int adopted = 0; adopted < 2; adopted++) {
+    heir_t h;
+    begin(&h, 1);
+    cr_assert_eq(rig_client(&h.rig), 0);
+    adopt_trainer(&h, 7);
+    if (adopted) {
+      expect_poll(&h, WAITS_FOR("0"), 60000);
+      tinker_future_release(tinker_trainer_adopt_operation(
+          h.trainer, TINKER_KIND_OPTIM_STEP, &fifth, 1, NULL));
+    }
+    for (int i = 0; i < 4; i++) expect_poll(&h, WAITS_FOR("5"), 0);
+    tinker_future_t *f = tinker_trainer_optim_step(h.trainer, NULL, NULL);
+    int rc = tinker_future_wait(f, 1000000);
+    cr_assert_eq(rc, adopted ? 0 : TINKER_EFATAL, "%s",
+                 tinker_error_message(tinker_future_error(f)));
+    tinker_future_release(f);
+    end(&h);
+  }
+}
+
 /* Each kind ends as its own call does. */
 Test(adopt, operations_of_each_kind) {
   static const struct {

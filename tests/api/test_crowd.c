@@ -103,8 +103,22 @@ static void *take(void *user) {
   }
 }
 
+/* Reads the statistics meanwhile: what has ended stays counted. */
+static void *look(void *user) {
+  tinker_wait_stats_t s = TINKER_WAIT_STATS_INIT;
+  uint64_t count = 0;
+  (void)user;
+  while (!atomic_load(&stopping)) {
+    check(!tinker_client_wait_stats(rig.client, TINKER_KIND_NONE, &s));
+    check(s.count >= count && s.failed <= s.count);
+    check(s.total.p99_ms <= s.total.max_ms);
+    count = s.count;
+  }
+  return NULL;
+}
+
 Test(crowd, of_threads_on_one_client, .timeout = 3600) {
-  pthread_t threads[THREADS + 1];
+  pthread_t threads[THREADS + 2];
   call_count = setting("TINKER_CROWD_CALLS", 500);
   data = rig_batch(2, 3);
   must(!tinker_input_from_tokens(&prompt, (const int32_t[]){1}, 1, NULL, NULL));
@@ -117,12 +131,14 @@ Test(crowd, of_threads_on_one_client, .timeout = 3600) {
     pthread_create(&threads[i], NULL, work, (void *)(uintptr_t)(i + 1));
   }
   pthread_create(&threads[THREADS], NULL, take, NULL);
+  pthread_create(&threads[THREADS + 1], NULL, look, NULL);
   for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
   tinker_future_t *f = tinker_client_drain(rig.client, NULL);
   cr_assert_eq(tinker_future_wait(f, 60000), 0);
   tinker_future_release(f);
   atomic_store(&stopping, true);
   pthread_join(threads[THREADS], NULL);
+  pthread_join(threads[THREADS + 1], NULL);
   for (int i = 0; i < TRAINERS; i++) tinker_trainer_release(trainers[i]);
   tinker_sampler_release(sampler);
   rig_done(&rig);

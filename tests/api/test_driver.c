@@ -117,6 +117,27 @@ Test(driver, no_request_waits_for_ever) {
   rig_batch_free(batch, 1);
 }
 
+/* F85: a body of a megabyte may take as long as a slow line needs for it; one
+ * that does not move at all is given up as any other. */
+Test(driver, a_large_body_has_more_time) {
+  tinker_datum_t **batch = rig_batch(2, 100000);
+  seen_t seen = {0};
+  calls_begun(tinker_trainer_forward_backward(
+                  trainer, batch, 2, NULL, CALLS_WITH(NULL, rig_seen, &seen)),
+              NULL);
+  fake_loop_advance(&rig.loop, 15000);
+  cr_assert_eq(seen.calls, 1);
+  for (size_t i = 0; i < rig_count(&rig, FB); i++) {
+    const script_request_t *q = rig_request(&rig, FB, i);
+    int64_t body_ms = (int64_t)q->body_len / 16; /* at 16 kB a second */
+    cr_assert_geq(body_ms, 1000, "%zu bytes", q->body_len);
+    cr_assert_geq(q->timeout_ms, body_ms);
+    cr_assert_leq(q->timeout_ms, 60000 + body_ms);
+    cr_assert_eq(q->stall_ms, 60000);
+  }
+  rig_batch_free(batch, 2);
+}
+
 /* A service that takes a request and never answers: it is sent again each
  * minute, and after five of them the call ends. */
 Test(driver, a_service_that_never_answers) {

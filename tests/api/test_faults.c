@@ -191,6 +191,80 @@ Test(faults, number_on_its_way_is_no_gap) {
   end(&rig, t);
 }
 
+/* A result that is there is not waited for, unless another reply has overtaken
+ * the one that says so. */
+Test(faults, server_that_loses_count) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  start(&rig, &t);
+  cr_assert_eq(step(&rig, t, &f), 0);
+  tinker_future_release(f);
+  for (int i = 0; i < 3; i++) {
+    expect_poll(&rig, (script_reply_t){.body = WAITS_FOR("1")});
+  }
+  cr_assert_eq(step(&rig, t, &f), TINKER_EFATAL);
+  const tinker_error_t *e = tinker_future_error(f);
+  cr_assert(tinker_error_needs_recovery(e) &&
+            tinker_error_outcome_is_unknown(e));
+  cr_assert(strstr(tinker_error_message(e), "waits for seq_id 1, which is not "
+                                            "sent any more"),
+            "%s", tinker_error_message(e));
+  tinker_future_release(f);
+  end(&rig, t);
+}
+
+static void expect_conflicts(rig_t *rig, const char *body, int n) {
+  for (int i = 0; i < n; i++) {
+    script_expect(rig->script, TINKER__HTTP_POST, OPTIM,
+                  (script_reply_t){.status = 409, .body = body});
+  }
+}
+
+/* F09 */
+Test(faults, server_that_expects_a_number_again) {
+  static const struct {
+    const char *body;
+    int replies;
+  } rows[] = {{DETAIL("expected 1, got 2"), 3},
+              {DETAIL("expected 9, got 2"), 1}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    rig_t rig;
+    tinker_trainer_t *t;
+    tinker_future_t *f;
+    start(&rig, &t);
+    cr_assert_eq(step(&rig, t, &f), 0);
+    tinker_future_release(f);
+    expect_conflicts(&rig, rows[i].body, rows[i].replies);
+    cr_assert_eq(step(&rig, t, &f), TINKER_EREJECTED);
+    const tinker_error_t *e = tinker_future_error(f);
+    cr_assert(tinker_error_is_fatal(e) && tinker_error_needs_recovery(e));
+    tinker_future_release(f);
+    end(&rig, t);
+  }
+}
+
+/* A request that is overtaken by the next one is no loss. */
+Test(faults, server_that_expects_a_number_that_is_on_its_way) {
+  rig_t rig;
+  tinker_trainer_t *t;
+  tinker_future_t *f;
+  start(&rig, &t);
+  tinker_datum_t **batch = rig_batch(2, 5);
+  calls_begun(tinker_trainer_forward_backward(t, batch, 2, NULL, NULL), &f);
+  expect_poll(&rig,
+              (script_reply_t){.body = WAITS_FOR("0"), .delay_ms = 60000});
+  tinker_future_t *next;
+  expect_conflicts(&rig, DETAIL("expected 1, got 2"), 4);
+  calls_begun(tinker_trainer_optim_step(t, NULL, NULL), &next);
+  cr_assert_eq(tinker_future_wait(next, 4000000), 0);
+  cr_assert_eq(tinker_future_wait(f, 4000000), 0);
+  tinker_future_release(next);
+  tinker_future_release(f);
+  rig_batch_free(batch, 2);
+  end(&rig, t);
+}
+
 /* A number that can't be delivered ends the trainer: the queue fails, later
  * calls are refused, other trainers go on. */
 Test(faults, fatal_trainer) {

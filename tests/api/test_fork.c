@@ -71,6 +71,7 @@ static int client_calls(world_t *w) {
   tinker_client_t *c = w->rig.client;
   tinker_future_t *f = NULL;
   tinker_trainer_options_t o;
+  tinker_wait_stats_t stats = TINKER_WAIT_STATS_INIT;
   char id[64];
   tinker_trainer_options_init(&o);
   o.base_model = "tiny";
@@ -89,6 +90,7 @@ static int client_calls(world_t *w) {
       tinker_client_delete_checkpoint(c, "tinker://a/weights/b", NULL), &f));
   FORKED(tinker_client_next(c, -1, &f));
   FORKED(tinker_client_session_id(c, id, sizeof id));
+  FORKED(tinker_client_wait_stats(c, TINKER_KIND_NONE, &stats));
   FORKED(calls_begun(tinker_client_drain(c, CALLS_TIMEOUT(-1)), NULL));
   FORKED(calls_begun(tinker_client_close(c, NULL), NULL));
   return 0;

@@ -184,6 +184,7 @@ Test(rest, a_run) {
   cr_assert_str_eq(r->base_model, "tiny");
   cr_assert_str_eq(r->owner, "ada");
   cr_assert(r->is_lora == 1 && r->corrupted == 1 && r->lora_rank == 8);
+  cr_assert_eq(r->corrupted_known, 1);
   cr_assert_eq(r->last_request_ms, 1795219320000);
   check_training(r->last_checkpoint);
   cr_assert_null(r->last_sampler_checkpoint);
@@ -199,7 +200,8 @@ Test(rest, a_list_of_runs) {
       RUNS "?*",
       "{\"training_runs\":[{\"training_run_id\":\"m\",\"base_model\":"
       "\"t\"},{\"training_run_id\":\"n\",\"base_model\":\"t\",\"is_lora\""
-      ":false,\"last_sampler_checkpoint\":" BARE ",\"user_metadata\":"
+      ":false,\"corrupted\":false,\"last_sampler_checkpoint\":" BARE
+      ",\"user_metadata\":"
       "{\"k\":\"v\"}}],\"cursor\":{\"offset\":1,\"limit\":2,"
       "\"total_count\":9}}");
   tinker_future_t *f = well(tinker_client_list_runs(rig.client, NULL, NULL),
@@ -209,9 +211,11 @@ Test(rest, a_list_of_runs) {
   const tinker_training_run_t *r = l->runs;
   cr_assert_str_eq(r[0].owner, "");
   cr_assert(r[0].is_lora == -1 && r[0].lora_rank == 0 && !r[0].corrupted);
+  cr_assert_eq(r[0].corrupted_known, 0); /* F90 */
   cr_assert_eq(r[0].last_request_ms, TINKER_NO_TIME);
   cr_assert_null(r[0].last_checkpoint);
-  cr_assert_eq(r[1].is_lora, 0);
+  cr_assert(r[1].is_lora == 0 && !r[1].corrupted);
+  cr_assert_eq(r[1].corrupted_known, 1);
   check_bare(r[1].last_sampler_checkpoint);
   cr_assert_eq(r[1].metadata_count, 1u);
   cr_assert_str_eq(r[1].metadata[0].value, "v");

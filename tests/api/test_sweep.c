@@ -71,10 +71,14 @@ static tinker_future_t *add(scene_t *s, tinker_future_t *f) {
   return f;
 }
 
+static const tinker_metadata_t metadata[] = {{"run", "a"}};
+
 static void create(scene_t *s) {
   tinker_trainer_options_t t = TINKER_TRAINER_OPTIONS_INIT;
   tinker_call_options_t o = options(s);
   t.base_model = "tiny";
+  t.metadata = metadata;
+  t.metadata_count = 1;
   tinker_future_t *f =
       add(s, tinker_client_create_trainer(s->rig->client, &t, &o));
   check_code(s, tinker_future_wait(f, 400000));
@@ -83,6 +87,9 @@ static void create(scene_t *s) {
 
 static void train(scene_t *s) {
   tinker_loss_t loss = TINKER_LOSS_INIT;
+  tinker_save_options_t save = TINKER_SAVE_OPTIONS_INIT;
+  save.metadata = metadata;
+  save.metadata_count = 1;
   loss.kind = TINKER_LOSS_IMPORTANCE_SAMPLING;
   size_t first = s->count, at;
   tinker_call_options_t o = options(s);
@@ -90,7 +97,7 @@ static void train(scene_t *s) {
   o = options(s);
   add(s, tinker_trainer_optim_step(s->trainer, NULL, &o));
   o = options(s);
-  add(s, tinker_trainer_save_state(s->trainer, "a", NULL, &o));
+  add(s, tinker_trainer_save_state(s->trainer, "a", &save, &o));
   int rc = tinker_future_wait_any(&s->futures[first], 3, 400000, &at);
   check_code(s, rc);
   rc = tinker_future_wait_all(&s->futures[first], 3, 400000);
@@ -211,6 +218,8 @@ Test(sweep, every_allocation_of_a_run, .timeout = 120) {
     rig_t rig;
     scene_t s = {.rig = &rig, .n = n};
     rig_init(&rig, "{\"fwdbwd_max_chunk_len\":1}");
+    rig.metadata = metadata;
+    rig.metadata_count = 1;
     s.memory = tinker__mem_allocator(&rig.mem);
     rig.mem.fail_at = n;
     int rc = rig_client(&rig);

@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import locald
 
 STEPS, EVERY = 12, 4
-STEP_COMMIT, OP_INTENT = 27, 21
+STEP_COMMIT, OP_INTENT, OP_ENDED = 27, 21, 24
 KIND_OPTIM = 10  # of tinker_kind_t
 
 
@@ -84,13 +84,27 @@ class Run:
         self.service.end()
 
 
+TAKEN = json.dumps({"error": "ResourceAlreadyExists: checkpoint x already"
+                             " exists", "category": "user"})
 # name: (rules, settings, rollbacks, most steps lost)
 FB, OPT, SAVE = "forward_backward", "optim_step", "save_weights"
 HEALED = {
     "F01_corrupted": ([{"endpoint": OPT, "nth": 7, "act": "corrupt"}], [], 1,
                       EVERY),
+    # Every call fails from there on, and the run's record does not show it.
+    "F02_not_flagged": ([{"endpoint": FB, "nth": 7, "act": "corrupt",
+                          "flag": False}], [], 1, EVERY),
     "F04_session_gone": ([{"endpoint": FB, "nth": 10, "act": "session_gone"}],
                          [], 1, EVERY),
+    # The run's record is there, the model is not.
+    "F07_unloaded": ([{"endpoint": OPT, "nth": 10, "act": "status",
+                       "status": 404,
+                       "body": '{"detail": "model not found: x"}'}], [], 1,
+                     EVERY),
+    "F09_count_lost": ([{"endpoint": FB, "after": 6, "times": 3,
+                         "act": "status", "status": 409,
+                         "body": '{"detail": "expected 1, got 13"}'}], [], 1,
+                       EVERY),
     "F10_creation_twice": ([{"endpoint": "create_model", "nth": 1,
                              "act": "lose_reply"}], [], None, 0),
     "F12_result_gone": ([{"endpoint": FB, "nth": 6, "act": "forget"}], [],
@@ -110,14 +124,47 @@ HEALED = {
                     "status": 503}], [], 0, 0),
     "F19_too_many": ([{"endpoint": FB, "nth": 6, "act": "status",
                        "status": 429, "retry_after": 1}], [], 0, 0),
+    "F20_bare_400": ([{"endpoint": FB, "nth": 6, "act": "status",
+                       "status": 400, "body": "", "content_type": "text/html"}],
+                     [], 0, 0),
+    # The numbers behind it are there before it.
+    "F22_overtaken": ([{"endpoint": FB, "nth": 6, "act": "delay", "ms": 300},
+                       {"endpoint": OPT, "nth": 6, "act": "drop"}],
+                      ["ahead", 4, "parts", 3], 0, 0),
     "F23_malformed": ([{"endpoint": "retrieve_future", "nth": 9, "act": "cut",
                         "bytes": 10}], [], 0, 0),
+    "F24_slow_drip": ([{"endpoint": "retrieve_future", "nth": 9,
+                        "act": "trickle", "bytes": 40, "ms": 10}], [], 0, 0),
     # The service refuses such gradients, and says that it has cleared them.
     "F25_not_finite": ([], ["poison", 7, "fresh", 1], 0, 0),
     "F25_strict_gate": ([], ["poison", 7, "fresh", 1, "strict", 1], 1, 0),
+    # Those after it have been carried out.
+    "F25_not_finite_ahead": ([], ["poison", 7, "fresh", 1, "ahead", 3], 1,
+                             EVERY + 3),
+    # A step went wrong and nobody saw it, until the steps behind it were done
+    # again: two models of two checkpoints against what was journaled.
+    "F29_ignored": ([{"endpoint": OPT, "nth": 7, "act": "ignore"},
+                     {"endpoint": OPT, "nth": 8, "act": "corrupt"}],
+                    ["every", 3], 2, 6),
+    # The losses of what was not trained say nothing of what is done again.
+    "F29_ignored_for_long": ([{"endpoint": OPT, "after": 4, "times": 8,
+                               "act": "ignore"}], ["steps", 14], 1, 8),
+    "F30_applied_twice": ([{"endpoint": OPT, "nth": 7, "act": "apply_twice"},
+                           {"endpoint": OPT, "nth": 8, "act": "corrupt"}],
+                          ["every", 3], 2, 6),
     "F36_old_weights": ([{"endpoint": SAVE, "nth": 2, "act": "save_old"},
                          {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [],
                         1, 2 * EVERY),
+    "F39_deleted": ([{"endpoint": "load_weights", "nth": 1, "act": "status",
+                      "status": 404,
+                      "body": '{"detail": "path: checkpoint not found: x"}'},
+                     {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [], 1,
+                    2 * EVERY),
+    # Nothing is assumed of what has the name already: step 5 is saved.
+    "F42_name_is_taken": ([{"endpoint": "retrieve_future", "of": SAVE, "nth": 1,
+                            "act": "status", "status": 200, "body": TAKEN},
+                           {"endpoint": OPT, "nth": 7, "act": "corrupt"}], [],
+                          1, 1),
     "F46_bit_flipped": ([{"endpoint": SAVE, "nth": 2, "act": "flip_bit"},
                          {"endpoint": OPT, "nth": 10, "act": "corrupt"}], [],
                         1, 2 * EVERY),
@@ -136,9 +183,10 @@ HEALED = {
     # The optim_step goes without what was canceled.
     "canceled": ([], ["cancel", 6, "ahead", 4], 1, EVERY),
     "part_canceled": ([], ["cancel", 6, "parts", 3, "ahead", 4], 1, EVERY),
-    # The save of step 8 goes although steps 6 and 7 failed.
+    # The save of step 8 goes although steps 6 and 7 failed. A machine that is
+    # slow may not have sent the step's last part in time: then it is torn.
     "too_late": ([{"endpoint": FB, "nth": 13, "act": "delay", "ms": 1500}],
-                 ["deadline", 6, "parts", 3, "ahead", 4], 0, 0),
+                 ["deadline", 6, "parts", 3, "ahead", 4], None, EVERY),
 }
 KEYS = ("parts", "big", "steps")  # what changes the losses
 wanted = {}
@@ -179,6 +227,39 @@ def killed_with(name):
     got = run.committed()
     assert got == undisturbed(settings), (name, got, run.errors)
     assert run.lost() <= most, (name, run.lost(), run.errors)
+    run.end()
+
+
+def heartbeats_lost():
+    """F05: while requests succeed, their loss alone is no reason for anything.
+    A process that goes on with a session beats at once."""
+    run = Run([{"endpoint": "session_heartbeat", "act": "drop"}])
+    for step in (3, 6):
+        assert run.run("kill", step) == -signal.SIGKILL, run.errors
+    assert run.run() == 0, run.errors
+    with open(f"{run.service.state}/ledger.jsonl", encoding="utf-8") as f:
+        assert any('"session_heartbeat"' in line for line in f)
+    assert not run.said("incident") and run.lost() == 0, run.errors
+    assert run.committed() == undisturbed([]), run.errors
+    run.end()
+
+
+def refused_and_killed():
+    """What the service itself has refused has left nothing in the model, and its
+    number is used: the next process goes on with the same model."""
+    run = Run((), ["parts", 3])
+    process = run.start("bad", 6)
+    folder = os.path.join(run.folder, "runs", "numbers")
+    while not process.stdout.readline().startswith("step 5:"):
+        pass
+    while not any("outside the vocabulary" in fields
+                  for _, fields, _ in run.rows(folder, "e1", OP_ENDED)):
+        time.sleep(0.02)
+    process.kill()
+    assert run.finish(process) == -signal.SIGKILL
+    assert run.run() == 0, run.errors
+    assert not run.said("incident") and run.lost() == 0, run.errors
+    assert run.committed() == undisturbed(run.settings), run.errors
     run.end()
 
 
@@ -513,6 +594,11 @@ def disk_is_full():
     def full():
         resource.setrlimit(resource.RLIMIT_FSIZE, (250000, 250000))
     run = Run()
+    # The limit is of each file: the reserve is there already.
+    reserve = os.path.join(run.folder, "runs", "numbers", "reserve")
+    os.makedirs(os.path.dirname(reserve), mode=0o700)
+    with open(reserve, "wb") as f:
+        f.write(bytes(1 << 20))
     process = run.start("patience", 5, preexec_fn=full, restore_signals=False)
     assert run.finish(process) == 1 and not run.said("finished"), run.errors
     assert "the run's journal could not be written" in run.errors, run.errors
@@ -528,7 +614,8 @@ OTHERS = [save_answered_late, killed_between_steps, killed_when_back,
           another_plan, from_the_beginning, resumed, forked,
           killed_before_it_left, killed_before_it_left_strict,
           checkpoints_asked_for, given_back_while_it_waits,
-          hurried, hurried_ahead, no_losses]
+          hurried, hurried_ahead, no_losses, heartbeats_lost,
+          refused_and_killed]
 
 
 def main():

@@ -109,7 +109,7 @@ def old_saves(act, said):
               [*STEPS, "delay", 0])
     assert run.run() == 0, run.errors
     check_losses(run, STEPS)
-    assert set(shown(run)) == set(KEPT) | {34}, shown(run)
+    assert set(shown(run)) == set(KEPT) | {34}, (shown(run), run.errors)
     assert len(run.said(said)) == 1, run.errors
     run.end()
 

@@ -13,13 +13,15 @@
  * which it asks for two checkpoints and goes on at once), leave (milliseconds
  * of waiting for a model after which it gives the run back), hurry (1: it
  * waits for no step longer than a millisecond, and tries other calls in
- * between), keep, delay, ttl, watch (of the options), pause (milliseconds
- * before each step), cancel (the step whose first batch is canceled at
- * once), deadline (the step whose last batch has 300 ms), patience (times that
- * it asks again for a step that it did not get), reborn (the model, from 1 on,
- * right after whose making it kills itself), eval (the step before which it
- * asks for the losses of 200 examples, and dies of impatience). It prints
- * "rolled back to N" and "step N: loss X" for each committed step. */
+ * between), keep, delay, ttl, watch, soft, hard (of the options), pause
+ * (milliseconds before each step), cancel (the step whose first batch is
+ * canceled at once), deadline (the step whose last batch has 300 ms), patience
+ * (times that it asks again for a step that it did not get), reborn (the model,
+ * from 1 on, right after whose making it kills itself), eval (the step before
+ * which it asks for the losses of 200 examples, and dies of impatience), behind
+ * (the option), bad (the step whose last batch has a token that no model has;
+ * when that was refused, it stands still). It prints "rolled back to N" and
+ * "step N: loss X" for each committed step. */
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -27,6 +29,8 @@
 #include <time.h>
 #include <tinker/recovery.h>
 #include <unistd.h>
+
+#include "scarce.h"
 
 /* A program that gives up leaves its run's threads at work: handlers at the
  * exit (OpenSSL's) would take away what they use. */
@@ -45,14 +49,15 @@ static struct {
   const char *name;
   long value;
 } settings[] = {
-    {"steps", 12}, {"every", 4},    {"strict", 0},     {"attempts", 3},
-    {"zero", 0},   {"fresh", 0},    {"kill", 0},       {"poison", 0},
-    {"parts", 1},  {"big", 1},      {"ahead", 1},      {"workers", 0},
-    {"past", 0},   {"poisons", 1},  {"resume", 0},     {"forked", 0},
-    {"asked", 0},  {"keep", 0},     {"delay", 900000}, {"ttl", -1},
-    {"leave", -1}, {"hurry", 0},    {"pause", 0},      {"watch", 10000},
-    {"cancel", 0}, {"deadline", 0}, {"patience", 0},   {"reborn", 0},
-    {"eval", 0},   {"naive", 0},    {"allow", 0},      {"swap", 0}};
+    {"steps", 12}, {"every", 4},      {"strict", 0},     {"attempts", 3},
+    {"zero", 0},   {"fresh", 0},      {"kill", 0},       {"poison", 0},
+    {"parts", 1},  {"big", 1},        {"ahead", 1},      {"workers", 0},
+    {"past", 0},   {"poisons", 1},    {"resume", 0},     {"forked", 0},
+    {"asked", 0},  {"keep", 0},       {"delay", 900000}, {"ttl", -1},
+    {"leave", -1}, {"hurry", 0},      {"pause", 0},      {"watch", 10000},
+    {"cancel", 0}, {"deadline", 0},   {"patience", 0},   {"reborn", 0},
+    {"eval", 0},   {"naive", 0},      {"allow", 0},      {"swap", 0},
+    {"bad", 0},    {"soft", 1200000}, {"hard", 7200000}, {"behind", 0}};
 enum {
   STEPS,
   EVERY,
@@ -85,7 +90,11 @@ enum {
   EVAL,
   NAIVE,
   ALLOW,
-  SWAP
+  SWAP,
+  BAD,
+  SOFT,
+  HARD,
+  BEHIND
 };
 enum { MOST = 256 };
 #define GET(setting) (settings[setting].value)
@@ -122,6 +131,7 @@ typedef struct {
 static tinker_run_t *open_run(const char *folder) {
   tinker_run_t *run = NULL;
   tinker_error_t *error = NULL;
+  tinker_metadata_t metadata[] = {{"project", "demo"}};
   tinker_run_plan_t plan = TINKER_RUN_PLAN_INIT;
   tinker_run_options_t options = TINKER_RUN_OPTIONS_INIT;
   plan.base_model = example_model();
@@ -129,6 +139,8 @@ static tinker_run_t *open_run(const char *folder) {
   plan.seed = 1;
   plan.steps = GET(STEPS);
   plan.data = (int32_t)GET(FRESH);
+  plan.metadata = metadata;
+  plan.metadata_count = 1;
   options.state_dir = folder;
   options.name = "numbers";
   options.plan = &plan;
@@ -138,6 +150,9 @@ static tinker_run_t *open_run(const char *folder) {
   options.attempts = (int32_t)GET(ATTEMPTS);
   options.allow_step_zero = (int32_t)GET(ZERO);
   options.watch_ms = GET(WATCH);
+  options.behind = (int32_t)GET(BEHIND);
+  options.result_soft_ms = GET(SOFT);
+  options.result_hard_ms = GET(HARD);
   options.keep_last = GET(KEEP);
   options.delete_delay_ms = GET(DELAY);
   options.ttl_seconds = GET(TTL);
@@ -145,6 +160,7 @@ static tinker_run_t *open_run(const char *folder) {
   borrowed_t *lent = malloc(sizeof *lent);
   tinker_client_options_t client = TINKER_CLIENT_OPTIONS_INIT;
   *lent = (borrowed_t){"played", {lent->text, lent->text}};
+  client.allocator = scarce_allocator();
   client.tags = lent->tags;
   client.tag_count = 2;
   client.project_id = client.display_name = lent->text;
@@ -189,6 +205,14 @@ static tinker_future_t *batch(tinker_run_t *run, int64_t step, long part,
   for (size_t i = 0; i < n; i++) {
     data[i] = example(step, part + 31 * (long)i, poison);
   }
+  int bad = step == GET(BAD) && part == GET(PARTS) - 1;
+  if (bad) {
+    static const int32_t tokens[2] = {1 << 30, 1 << 30};
+    static const float weights[2] = {1, 1};
+    tinker_datum_release(data[0]);
+    check(
+        tinker_datum_new_supervised(&data[0], tokens, weights, 2, NULL, NULL));
+  }
   tinker_call_options_t call = TINKER_CALL_OPTIONS_INIT;
   if (step == GET(DEADLINE) && part == GET(PARTS) - 1) {
     GET(DEADLINE) = 0;
@@ -198,6 +222,11 @@ static tinker_future_t *batch(tinker_run_t *run, int64_t step, long part,
   if (step == GET(CANCEL)) {
     GET(CANCEL) = 0;
     tinker_future_cancel(f);
+  }
+  if (bad) {
+    tinker_future_wait(f, -1);
+    fprintf(stderr, "%s\n", tinker_error_message(tinker_future_error(f)));
+    for (;;) pause();
   }
   for (size_t i = 0; i < n; i++) tinker_datum_release(data[i]);
   return f;
@@ -398,6 +427,10 @@ int main(int argc, char **argv) {
     check(tinker_future_get_run_step(next, &step));
     done = step->done;
     if (step->rolled_back) printf("rolled back to %d\n", (int)step->step);
+    if (step->cursor_lost) {
+      printf("cursor of step %d lost: %d bytes\n", (int)step->step,
+             (int)step->cursor_len);
+    }
     if (step->step == 1 && !done) fork_workers();
     if (step->step == 2 && GET(FORKED)) {
       GET(FORKED) = 0;

@@ -5,6 +5,7 @@ they train.
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -68,6 +69,20 @@ def committed(folder, name):
             for line in lines if "STEP_COMMIT" in line]
 
 
+def sighted(folder, name):
+    """Has the daemon left what the service says of the run's model?"""
+    path = os.path.join(folder.path, "runs", name)
+    if not os.path.exists(path + "/sighting"):
+        return False
+    with open(path + "/sighting", encoding="utf-8") as f:
+        seen = json.load(f)
+    with sqlite3.connect(path + "/supervisor.db") as db:
+        fields, = db.execute("SELECT fields FROM record WHERE type = 72")
+    assert seen["model"] == json.loads(fields[0])["model"], seen
+    assert seen["corrupted"] is False and seen["asked_ms"] > 0, seen
+    return True
+
+
 def runs():
     """Each of three has its own trainer, is killed, held, or left alone; all
     have the same losses, since they train the same. One that can't get on does
@@ -80,6 +95,8 @@ def runs():
     folder.ask("hold", "c")
     folder.until_states(c="held")
     folder.until(lambda: folder.steps("a") > 3, "steps")
+    folder.until(lambda: sighted(folder, "a"), "a sighting")
+    folder.until(lambda: sighted(folder, "b"), "a sighting")
     os.kill(folder.pid("a"), signal.SIGKILL)
     folder.until_states(broken="exhausted")
     folder.ask("release", "c")
@@ -119,11 +136,14 @@ def reload():
     folder.start()
     folder.until(lambda: os.path.exists(folder.path + "/control"), "socket")
     folder.until(lambda: folder.steps("a") > 2, "steps")
-    for text, what in (("  poll: 3", "line"), ("- match: {}", ""),):
+    for text, what in (("  poll: 3", "line"),
+                       ("- match: {name: z}", "trainer.argv: is missing"),
+                       ("", "")):
         folder.write({"a": words, "b": words}, text)
         if what:
             answer = folder.ask("reload")
             assert not answer["ok"] and "policy.yaml:" in answer["why"], answer
+            assert what == "line" or what in answer["why"], answer
             assert list(folder.states()) == ["a"], folder.states()
         else:
             assert folder.ask("reload")["ok"]

@@ -378,6 +378,12 @@ def check_twice():
     assert hit[0] == well[0] and hit[1:] != well[1:], (hit, well)
 
 
+def check_ignored():
+    hit, well = twin("ignore", "optim_step", 2)
+    assert hit[0] == well[0] and hit[1:] != well[1:], (hit, well)
+    assert hit[1] == hit[0] and well[1] != well[0], (hit, well)
+
+
 def check_gradients():
     hit, well = twin("keep_gradients", "optim_step", 2)
     assert hit[:2] == well[:2] and hit[2:] != well[2:], (hit, well)
@@ -435,7 +441,7 @@ def check_documented():
         text = f.read()
     rules = [json.loads(r) for r in re.findall(r"`(\{.*?\})`", text)]
     acts = set(re.findall(r"^\| `(\w+)` \|.*\{", text, re.M)) | {"status"}
-    assert acts == {r["act"] for r in rules} and len(acts) == 24, acts
+    assert acts == {r["act"] for r in rules} and len(acts) == 25, acts
     Faulty(*rules, model=False).end()
 
 

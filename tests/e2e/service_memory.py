@@ -105,6 +105,7 @@ def in_a_control_group():
 MIB = 1 << 20
 BESIDE = int(sys.argv[3]) * MIB
 BODIES = [MIB // 2, MIB, 2 * MIB, 3 * MIB, 6 * MIB, 24 * MIB]
+ROUNDS = 3 if BESIDE else 1  # what a sanitizer sees is in the first
 PROMPT = [i % 60 for i in range(4096)]
 
 
@@ -176,7 +177,7 @@ class Crowd:
             "base_model": "m"})
         assert status == 200, reply
         sampler = reply["sampling_session_id"]
-        for seq in range(3):
+        for seq in range(ROUNDS):
             status, reply = self.until_taken("sample", "asample", {
                 "sampling_session_id": sampler, "seq_id": seq,
                 "num_samples": 1, "prompt_logprobs": True,
@@ -188,7 +189,7 @@ class Crowd:
                 assert len(reply["topk_prompt_logprobs"]) == len(PROMPT)
 
     def train(self, model):
-        for seq in range(1, 7, 2):
+        for seq in range(1, 2 * ROUNDS, 2):
             for path, body in (
                     ("forward_backward", forward_backward(
                         model, seq, tokens(2048))),

@@ -44,6 +44,14 @@ static void fails(tinker_future_t *f, int code) {
   tinker_future_release(f);
 }
 
+/* Two entries, valid until the next call. */
+static const tinker_metadata_t *attached(const char *to) {
+  static tinker_metadata_t list[2];
+  list[0] = (tinker_metadata_t){"to", to};
+  list[1] = (tinker_metadata_t){"wo\"rds\xc3\xbc", "a\nb \xe2\x82\xac"};
+  return list;
+}
+
 static tinker_client_t *connect_to(const faulty_t *service) {
   tinker_client_options_t o = TINKER_CLIENT_OPTIONS_INIT;
   tinker_client_t *client = NULL;
@@ -51,6 +59,8 @@ static tinker_client_t *connect_to(const faulty_t *service) {
   o.base_url = service->url;
   o.api_key = "tml-local";
   o.display_name = "rest";
+  o.metadata = attached("session");
+  o.metadata_count = 2;
   cr_assert_eq(why_client(&client, &o, why, sizeof why), 0, "%s", why);
   return client;
 }
@@ -84,14 +94,20 @@ static void begin(const char *rules) {
   o.base_model = "qwen3_tied";
   o.rank = 4;
   o.freeze = TINKER_FREEZE_UNEMBED;
+  o.metadata = attached("model");
+  o.metadata_count = 2;
   tinker_future_t *f = await(tinker_client_create_trainer(s.client, &o, NULL));
   cr_assert_eq(tinker_future_get_trainer(f, &s.trainer), 0);
   tinker_future_release(f);
   train();
   ttl.ttl_seconds = HOUR_S;
+  ttl.metadata = attached("state");
+  ttl.metadata_count = 2;
   save(tinker_trainer_save_state(s.trainer, "a.b-c_d", &ttl, NULL), s.state,
        sizeof s.state);
-  save(tinker_trainer_save_weights_for_sampler(s.trainer, "after", NULL, NULL),
+  ttl.ttl_seconds = TINKER_NO_TTL;
+  ttl.metadata = attached("weights");
+  save(tinker_trainer_save_weights_for_sampler(s.trainer, "after", &ttl, NULL),
        s.weights, sizeof s.weights);
   cr_assert_eq(sscanf(s.state, "tinker://%99[^/]", s.run), 1);
 }
@@ -129,6 +145,16 @@ static bool look_up(const char *path, tinker_checkpoint_t *out) {
 
 /* --- questions --- */
 
+/* Begin has attached it, with what it was attached to. */
+static void has_metadata(const tinker_metadata_t *m, size_t count,
+                         const char *to) {
+  cr_assert_eq(count, 2u);
+  cr_assert_str_eq(m[0].name, "to");
+  cr_assert_str_eq(m[0].value, to);
+  cr_assert_str_eq(m[1].name, "wo\"rds\xc3\xbc");
+  cr_assert_str_eq(m[1].value, "a\nb \xe2\x82\xac");
+}
+
 static void check_run(const tinker_training_run_t *r, int corrupted) {
   cr_assert_str_eq(r->run_id, s.run);
   cr_assert_str_eq(r->base_model, "qwen3_tied");
@@ -139,6 +165,11 @@ static void check_run(const tinker_training_run_t *r, int corrupted) {
   cr_assert_str_eq(r->last_checkpoint->path, s.state);
   cr_assert_str_eq(r->last_checkpoint->checkpoint_id, "weights/a.b-c_d");
   cr_assert_str_eq(r->last_sampler_checkpoint->path, s.weights);
+  has_metadata(r->metadata, r->metadata_count, "model");
+  has_metadata(r->last_checkpoint->metadata, r->last_checkpoint->metadata_count,
+               "state");
+  has_metadata(r->last_sampler_checkpoint->metadata,
+               r->last_sampler_checkpoint->metadata_count, "weights");
 }
 
 Test(rest, a_run) {
@@ -227,6 +258,7 @@ Test(rest, sessions) {
   cr_assert_str_eq(info->run_ids[0], s.run);
   cr_assert_eq(info->sampler_count, 0u);
   cr_assert_str_eq(info->display_name, "rest");
+  has_metadata(info->metadata, info->metadata_count, "session");
   tinker_future_release(f);
   fails(tinker_client_get_session(other, "nobody", NULL), TINKER_ENOENT);
   tinker_client_release(other);

@@ -3,6 +3,7 @@
  * heartbeats while callbacks block and all cores are busy. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -34,6 +35,7 @@ typedef struct said_s {
 } said_t;
 
 static said_t said;
+static int32_t mode = TINKER_RUN_BACKGROUND; /* of the next client */
 
 static void on_log(void *user, tinker_log_level_t level, const char *component,
                    const char *message) {
@@ -71,6 +73,7 @@ static void begin(const char *rules, tinker_log_cb log_cb, int32_t level) {
   o.log_cb = log_cb;
   o.log_level = level;
   o.event_cb = on_event;
+  o.mode = mode;
   cr_assert_eq(why_client(&hit.client, &o, why, sizeof why), 0, "%s", why);
   ended_t e = play_create(&hit);
   cr_assert_eq(e.code, 0, "%s", e.text);
@@ -126,6 +129,39 @@ Test(waiting, is_visible) {
                said.events[TINKER_EVENT_LET_GO]);
   cr_assert_eq(said.events[TINKER_EVENT_RETRY], 2u);
   cr_assert_eq(said.dropped, 0u);
+  play_end(&hit);
+}
+
+#define SHORT_PAUSE                                                            \
+  "{\"endpoint\":\"optim_step\",\"seq_id\":1,\"act\":\"pause\",\"ms\":600,"    \
+  "\"state\":\"paused_capacity\",\"reason\":\"no machine is free\"}"
+
+/* The first poll that says so is an event, with the service's reason: the test
+ * turns the loop itself, so that it knows how many there were. The statistics
+ * have it when the operation has ended. */
+Test(waiting, a_paused_queue_is_told_within_one_poll) {
+  mode = TINKER_RUN_STEP;
+  begin(SHORT_PAUSE, on_log, TINKER_LOG_INFO);
+  tinker_future_t *f = tinker_trainer_optim_step(hit.trainer, NULL, NULL);
+  tinker_progress_t before, p = ask(f);
+  struct pollfd ready = {.fd = tinker_client_fd(hit.client), .events = POLLIN};
+  do {
+    before = p;
+    poll(&ready, 1, 5);
+    cr_assert_eq(tinker_client_step(hit.client), 0);
+    p = ask(f);
+  } while (p.stage < TINKER_STAGE_PAUSED);
+  cr_assert_leq(before.polls, 1u);
+  cr_assert_str_eq(said.reason, "no machine is free");
+  cr_assert_eq(tinker_future_wait(f, 60000), 0);
+  tinker_future_release(f);
+  tinker_wait_stats_t s = TINKER_WAIT_STATS_INIT;
+  cr_assert_eq(tinker_client_wait_stats(hit.client, TINKER_KIND_OPTIM_STEP, &s),
+               0);
+  cr_assert_eq(s.count, 1u);
+  cr_assert_gt(s.paused.max_ms, 0);
+  cr_assert_geq(s.total.max_ms, s.paused.max_ms);
+  play_close(&hit);
   play_end(&hit);
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Tests mirror the tree: src/X/y.c and local/X/y.c have tests/unit/X/test_y.c,
-recovery/X/y.c has tests/unit/recovery/X/test_y.c.
+recovery/X/y.c has tests/unit/recovery/X/test_y.c. tests/unit/X may also be of
+tests/X, a part of the tests that needs some itself.
 A file x_y.c may be tested with its x.c, in test_x.c. Whatever else has its
 tests elsewhere stands in the table of tests/unit/README.md with the place.
 
@@ -74,7 +75,7 @@ def faults(root):
     for test in sorted((root / "tests/unit").rglob("test_*.c")):
         folder = test.parent.relative_to(root / "tests/unit")
         homes = [folder] if folder.parts[0] == "recovery" else \
-            ["src" / folder, "local" / folder]
+            ["src" / folder, "local" / folder, "tests" / folder]
         if not any((root / home).is_dir() for home in homes):
             yield f"{test.relative_to(root)}: the tree has no {folder}"
 

@@ -123,6 +123,7 @@ static script_request_t *record(script_t *s, const tinker__http_request_t *r) {
       .numbered = r->numbered,
       .fresh = r->fresh,
       .timeout_ms = r->timeout_ms,
+      .stall_ms = r->stall_ms,
       .at_ms = tinker__loop_now(s->loop),
   };
   assert(q->body);

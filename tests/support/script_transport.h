@@ -38,6 +38,7 @@ typedef struct script_request_s {
   bool numbered;
   bool fresh;
   int64_t timeout_ms;
+  int64_t stall_ms;
   int64_t at_ms; /* loop time of the submit */
 } script_request_t;
 

@@ -78,7 +78,8 @@ typedef enum {
   TINKER__ACT_FORGET = 1 << 7, /* polls for its result are answered 410 */
   TINKER__ACT_LOSE = 1 << 8,   /* it fails without being executed */
   TINKER__ACT_CORRUPT = 1 << 9,
-  TINKER__ACT_HIDE = 1 << 10 /* the run does not show its corruption */
+  TINKER__ACT_HIDE = 1 << 10,  /* the run does not show its corruption */
+  TINKER__ACT_IGNORE = 1 << 11 /* the weights stay as they are */
 } tinker__svc_act_t;
 
 /* config.doing while the log is executed again. It is below -1, which stands

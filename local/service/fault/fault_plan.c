@@ -64,6 +64,7 @@ static const struct {
                                    "forward_backward"},
     [TINKER__FAULT_KEEP_GRADIENTS] = {"keep_gradients", 0, 0, "optim_step",
                                       NULL},
+    [TINKER__FAULT_IGNORE] = {"ignore", 0, 0, "optim_step", NULL},
     [TINKER__FAULT_FLIP_BIT] = {"flip_bit", 0, 0, "save_weights",
                                 "save_weights_for_sampler"},
     [TINKER__FAULT_SAVE_OLD] = {"save_old", 0, 0, "save_weights",

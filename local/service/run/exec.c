@@ -160,6 +160,7 @@ static bool run_optim(tinker__svc_model_t *m, tinker__svc_op_t *op) {
   tinker__buf_t out;
   int rc = tinker__svc_exec_train(m, why, sizeof why);
   op->work->adam.keep_grad = (op->acts & TINKER__ACT_KEEP_GRADIENTS) != 0;
+  if (op->acts & TINKER__ACT_IGNORE) op->work->adam.learning_rate = 0;
   if (rc == 0) {
     rc = tinker__svc_model_api(m)->optim_step(m->train, &op->work->adam,
                                               &metrics, why, sizeof why);

@@ -50,6 +50,25 @@ Test(trouble, words) {
   }
 }
 
+Test(trouble, expected_number) {
+  static const struct {
+    int status;
+    const char *text;
+    int64_t number;
+  } rows[] = {{409, "expected 1, got 7", 1},
+              {409, "sequence: expected seq_id 12, got 13", 12},
+              {409, "expected 0, got 7", 0},
+              {409, "expected one, got 7", 0},
+              {409, "expected 1", 0},
+              {409, "expected -1, got 7", 0},
+              {409, "busy", 0},
+              {400, "expected 1, got 7", 0}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    cr_expect_eq(tinker__trouble_expected(rows[i].status, rows[i].text),
+                 rows[i].number, "%d %s", rows[i].status, rows[i].text);
+  }
+}
+
 static tinker__mem_t mem;
 
 static void reply_of(tinker__http_reply_t *r, int status, const char *body) {

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <tinker/error.h>
 #include <unistd.h>
@@ -41,6 +42,33 @@ static void on_gone(void *user) {
 static void close_bench(bench_t *b) {
   tinker__loop_close(b->loop, on_gone, b);
   cr_assert_eq(atomic_load(&b->gone), 1);
+}
+
+/* Descriptors are short: an error, and nothing is left open; not the end of the
+ * process, as by libuv (F76). */
+Test(background, each_number_of_descriptors) {
+  struct rlimit limit;
+  int failed = 0, rc = TINKER_EIO;
+  cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  int next = dup(0);
+  close(next);
+  for (int more = 0; rc != 0 && more < 100; more++) {
+    bench_t b;
+    tinker__mem_init(&b.mem, NULL, 0);
+    atomic_init(&b.gone, 0);
+    limit.rlim_cur = (rlim_t)(next + more);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    rc = tinker__loop_background(&b.loop, &b.mem, tinker__world_real());
+    if (rc != 0) {
+      cr_assert_eq(rc, TINKER_EIO);
+      cr_assert_eq(atomic_load(&b.mem.live_blocks), 0);
+      failed++;
+      continue;
+    }
+    close_bench(&b);
+  }
+  cr_assert_eq(rc, 0);
+  cr_assert_geq(failed, 3);
 }
 
 /* ---- posting and delivering ---- */

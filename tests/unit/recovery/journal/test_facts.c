@@ -68,9 +68,13 @@ Test(facts, nothing_is_an_empty_object) {
   X(next_model)                                                                \
   X(next_sampling)                                                             \
   X(delay_ms)                                                                  \
-  X(count) X(seconds) X(expires_ms) X(at_ms) X(pid) X(started) X(signal)
+  X(count)                                                                     \
+  X(seconds)                                                                   \
+  X(expires_ms) X(at_ms) X(pid) X(started) X(signal) X(lost) X(disowned)
 #define TEXTS(X)                                                               \
-  X(name) X(path) X(model) X(session) X(id) X(why) X(batch) X(cause) X(evidence)
+  X(name)                                                                      \
+  X(path)                                                                      \
+  X(model) X(session) X(id) X(why) X(batch) X(cause) X(evidence) X(nonce)
 
 Test(facts, every_number_and_text_by_itself) {
   const tinker__rec_facts_t init = TINKER__REC_FACTS_INIT;

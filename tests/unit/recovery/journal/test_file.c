@@ -1,5 +1,8 @@
 /* file: what was acknowledged is read again, by one writer at a time, and a
  * write that fails ends the writing. */
+#ifdef __linux__
+#define _GNU_SOURCE /* syscall */
+#endif
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +15,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <tinker/error.h>
 #include <unistd.h>
 
@@ -248,6 +252,162 @@ Test(file, four_threads_make_one_chain) {
   spec.user = &n;
   cr_assert_eq(tinker__rec_file_read(&spec, why, sizeof why), 0, "%s", why);
   cr_assert_eq(n, 200);
+}
+
+#ifdef __linux__
+static atomic_int syncs;
+
+/* These stand before those of libc, also for SQLite. */
+__attribute__((visibility("default"))) int fsync(int fd) {
+  atomic_fetch_add(&syncs, 1);
+  return (int)syscall(SYS_fsync, fd);
+}
+
+__attribute__((visibility("default"))) int fdatasync(int fd) {
+  atomic_fetch_add(&syncs, 1);
+  return (int)syscall(SYS_fdatasync, fd);
+}
+
+static void until_there(int all) {
+  tinker__rec_file_spec_t spec = made_spec(&mem, path);
+  int n = 0;
+  spec.each = count;
+  spec.user = &n;
+  while (n < all) {
+    n = 0;
+    cr_assert_eq(tinker__rec_file_read(&spec, why, sizeof why), 0, "%s", why);
+  }
+}
+
+/* It is in the file all the same, for whoever reads it after this process. */
+Test(file, a_record_that_nobody_waits_for_makes_no_sync) {
+  made_record_t r;
+  tinker__rec_file_t *f = writer(NULL);
+  cr_assert_eq(put(f, 1), 0);
+  int before = atomic_load(&syncs);
+  cr_assert_gt(before, 0);
+  for (int64_t i = 2; i <= 11; i++) {
+    made_record(&r, 1, i);
+    cr_assert_eq(tinker__rec_file_add(f, &r.draft, NULL, NULL), 0);
+  }
+  until_there(11);
+  cr_assert_eq(atomic_load(&syncs), before);
+  cr_assert_eq(put(f, 12), 0);
+  cr_assert_eq(atomic_load(&syncs), before + 1);
+  made_record(&r, 1, 13);
+  cr_assert_eq(tinker__rec_file_add(f, &r.draft, on_done, NULL), 0);
+  until_there(13);
+  tinker__rec_file_close(f);
+  cr_assert_gt(atomic_load(&syncs), before + 1);
+  expect(13);
+}
+#endif
+
+/* A file that grows meanwhile is read as it was at one time: its head says no
+ * more and no less than its records. */
+Test(file, a_reader_beside_writers) {
+  pthread_t threads[4];
+  tinker__rec_file_t *f = writer(NULL);
+  tinker__rec_file_spec_t spec = made_spec(&mem, path);
+  for (int i = 0; i < 4; i++) {
+    cr_assert_eq(pthread_create(&threads[i], NULL, add_own, f), 0);
+  }
+  for (int i = 0; i < 300; i++) {
+    cr_assert_eq(tinker__rec_file_read(&spec, why, sizeof why), 0, "%s", why);
+  }
+  for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+  tinker__rec_file_close(f);
+}
+
+/* --- Beginning in the middle ---------------------------------------------- */
+
+static tinker__rec_mark_t mark_at(int64_t id) {
+  tinker__rec_mark_t end = {.id = -1};
+  tinker__rec_file_spec_t spec = made_spec(&mem, path);
+  spec.to = id;
+  spec.end = &end;
+  cr_assert_eq(tinker__rec_file_read(&spec, why, sizeof why), 0, "%s", why);
+  cr_assert_eq(end.id, id);
+  return end;
+}
+
+/* Number of records that are shown. */
+static int read_from(const tinker__rec_mark_t *from, int64_t to, int *n) {
+  tinker__rec_file_spec_t spec = made_spec(&mem, path);
+  *n = 0;
+  spec.from = from;
+  spec.to = to;
+  spec.each = count;
+  spec.user = n;
+  return tinker__rec_file_read(&spec, why, sizeof why);
+}
+
+Test(file, a_part_of_it) {
+  int n;
+  made_file(path, 1, 9);
+  const tinker__rec_mark_t none = {.id = 0}, four = mark_at(4);
+  cr_assert(read_from(&none, 0, &n) == 0 && n == 9, "%d: %s", n, why);
+  cr_assert(read_from(&four, 0, &n) == 0 && n == 5, "%d: %s", n, why);
+  cr_assert(read_from(&four, 6, &n) == 0 && n == 2, "%d: %s", n, why);
+  cr_assert(read_from(&four, 4, &n) == 0 && n == 0, "%d: %s", n, why);
+  cr_assert_eq(read_from(&four, 10, &n), TINKER_EFORMAT);
+  cr_assert(strstr(why, "record 10: it is missing"), "%s", why);
+}
+
+/* What was skipped is not looked at; what comes after hangs on it. */
+Test(file, a_part_is_checked_from_its_mark_on) {
+  int n;
+  made_file(path, 1, 9);
+  const tinker__rec_mark_t four = mark_at(4);
+  made_sql(path, "UPDATE record SET step = 77 WHERE id = 2");
+  cr_assert_eq(read_from(&four, 0, &n), 0, "%s", why);
+  cr_assert_eq(read_from(NULL, 0, &n), TINKER_EFORMAT);
+  made_sql(path, "UPDATE record SET step = 77 WHERE id = 5");
+  cr_assert_eq(read_from(&four, 0, &n), TINKER_EFORMAT);
+  cr_assert(strstr(why, "damaged at record 5"), "%s", why);
+}
+
+static void lacks_it(const tinker__rec_mark_t *mark) {
+  int n;
+  tinker__rec_file_t *f = NULL;
+  tinker__rec_file_spec_t spec = made_spec(&mem, path);
+  spec.from = mark;
+  cr_assert_eq(read_from(mark, 0, &n), TINKER_ESTATE, "%s", why);
+  cr_assert_eq(n, 0);
+  cr_assert_eq(tinker__rec_file_open(&f, &spec, why, sizeof why), TINKER_ESTATE,
+               "%s", why);
+}
+
+Test(file, a_mark_that_is_not_of_this_file) {
+  made_file(path, 1, 9);
+  tinker__rec_mark_t mark = mark_at(4);
+  mark.hash[31] ^= 1;
+  lacks_it(&mark);
+  mark = mark_at(9);
+  made_sql(path, "DELETE FROM record WHERE id = 9; UPDATE head SET last = 8");
+  lacks_it(&mark);
+  cr_assert_eq(unlink(path), 0);
+  made_spit(path, "", 0);
+  lacks_it(&mark);
+}
+
+Test(file, a_writer_goes_on_from_a_mark) {
+  int n;
+  tinker__rec_file_t *f = NULL;
+  made_record_t r;
+  made_file(path, 1, 9);
+  const tinker__rec_mark_t nine = mark_at(9);
+  tinker__rec_file_spec_t spec = made_spec(&mem, path);
+  spec.from = &nine;
+  spec.each = count;
+  spec.user = &n;
+  n = 0;
+  cr_assert_eq(tinker__rec_file_open(&f, &spec, why, sizeof why), 0, "%s", why);
+  cr_assert_eq(n, 0);
+  made_record(&r, 1, 10);
+  cr_assert_eq(tinker__rec_file_put(f, &r.draft), 0);
+  tinker__rec_file_close(f);
+  cr_assert(read_from(NULL, 0, &n) == 0 && n == 10, "%d: %s", n, why);
 }
 
 /* --- Limits and failures -------------------------------------------------- */

@@ -175,7 +175,7 @@ Test(file_damage, each_byte) {
     unsigned char was = whole[i];
     size_t step =
         memcmp(whole + i, nothing, STRIDE) == 0 ? 29 * STRIDE : STRIDE;
-    whole[i] ^= tried % 2 ? 0xff : (unsigned char)(1 << tried / 2 % 8);
+    whole[i] ^= (unsigned char)(tried % 2 ? 0xff : 1 << tried / 2 % 8);
     if (sound(whole, len, i)) same++;
     whole[i] = was;
     i += step;

@@ -16,11 +16,21 @@ static const tinker__rec_record_t sample = {.id = 7,
                                             .fields = {"{\"op\":1}", 8},
                                             .bytes = {"body", 4}};
 
+/* The chain's next hash, by a context of its own. */
+static int next_of(tinker__mem_t *mem, const tinker__rec_record_t *r,
+                   unsigned char hash[32]) {
+  tinker__sha256_t *h = NULL;
+  int rc = tinker__sha256_new(&h, mem);
+  if (rc == 0) rc = tinker__rec_chain_next(h, r, hash);
+  tinker__sha256_free(h);
+  return rc;
+}
+
 static void hash_of(const tinker__rec_record_t *r, unsigned char out[32]) {
   tinker__mem_t mem;
   tinker__mem_init(&mem, NULL, 0);
   cr_assert_eq(tinker__rec_chain_begin("run", 3, out), 0);
-  cr_assert_eq(tinker__rec_chain_next(&mem, r, out), 0);
+  cr_assert_eq(next_of(&mem, r, out), 0);
   cr_assert_eq(atomic_load(&mem.live_blocks), 0);
 }
 
@@ -78,11 +88,26 @@ Test(record, the_order_counts) {
   tinker__mem_init(&mem, NULL, 0);
   cr_assert_eq(tinker__rec_chain_begin("run", 3, one), 0);
   memcpy(two, one, 32);
-  cr_assert_eq(tinker__rec_chain_next(&mem, &a, one), 0);
-  cr_assert_eq(tinker__rec_chain_next(&mem, &b, one), 0);
-  cr_assert_eq(tinker__rec_chain_next(&mem, &b, two), 0);
-  cr_assert_eq(tinker__rec_chain_next(&mem, &a, two), 0);
+  cr_assert_eq(next_of(&mem, &a, one), 0);
+  cr_assert_eq(next_of(&mem, &b, one), 0);
+  cr_assert_eq(next_of(&mem, &b, two), 0);
+  cr_assert_eq(next_of(&mem, &a, two), 0);
   cr_assert_neq(memcmp(one, two, 32), 0);
+}
+
+/* One context serves a whole chain. */
+Test(record, a_context_is_as_new_after_each_record) {
+  tinker__mem_t mem;
+  tinker__sha256_t *h = NULL;
+  unsigned char one[32] = {0}, two[32] = {0};
+  tinker__mem_init(&mem, NULL, 0);
+  cr_assert_eq(tinker__sha256_new(&h, &mem), 0);
+  for (int i = 0; i < 3; i++) {
+    cr_assert_eq(tinker__rec_chain_next(h, &sample, one), 0);
+    cr_assert_eq(next_of(&mem, &sample, two), 0);
+    cr_assert_eq(memcmp(one, two, 32), 0, "record %d", i);
+  }
+  tinker__sha256_free(h);
 }
 
 /* Numbers of types are in files: each has one name, and no two share one. */
@@ -102,7 +127,7 @@ Test(record, types_have_names) {
 static int next(tinker__mem_t *mem, void *user) {
   unsigned char before[32];
   memcpy(before, user, 32);
-  int rc = tinker__rec_chain_next(mem, &sample, user);
+  int rc = next_of(mem, &sample, user);
   if (rc != 0) cr_assert_eq(memcmp(before, user, 32), 0);
   return rc;
 }

@@ -26,6 +26,11 @@ TestSuite(state, .init = setup, .fini = teardown);
   tinker__rec_facts_t f = TINKER__REC_FACTS_INIT;                              \
   __VA_ARGS__
 
+#define FACTS_OF_CKPT(c)                                                       \
+  tinker__rec_facts_t c = TINKER__REC_FACTS_INIT;                              \
+  c.name = tinker__str("c");                                                   \
+  c.path = tinker__str("tinker://path")
+
 static const tinker__str_t none = {"", 0};
 
 static int fold(int64_t epoch, int64_t type, int64_t step,
@@ -133,6 +138,42 @@ Test(state, the_newest_cursor_of_a_step_counts) {
   cr_assert_eq(commit(1), 0);
   cr_assert(tinker__str_eqs(tinker__buf_str(&s.cursor), "second"));
   cr_assert(tinker__list_empty(&s.cursors));
+}
+
+/* A step that was done again with another loss: one doubts what was before,
+ * two that agree end it, with what followed from it. */
+static void gate(int64_t epoch, int64_t step, double loss, bool settled) {
+  FACTS(f.loss = loss; f.has_loss = true; f.end = settled ? 0 : 1);
+  cr_assert_eq(fold(epoch, TINKER__REC_GATE, step, &f), 0);
+}
+
+Test(state, a_loss_that_came_out_otherwise) {
+  active(1, 0, "");
+  for (int64_t step = 1; step <= 5; step++) cr_assert_eq(commit(step), 0);
+  active(2, 2, "");
+  gate(2, 4, 40.5, false);
+  cr_assert(tinker__rec_state_past(&s, 4)->doubted);
+  cr_assert_eq(tinker__rec_state_past(&s, 4)->again, 40.5);
+  cr_assert_eq(tinker__rec_state_past(&s, 4)->loss, 4);
+  cr_assert_not(tinker__rec_state_past(&s, 3)->doubted);
+  active(3, 2, "");
+  gate(3, 4, 40.5, true);
+  cr_assert(tinker__rec_state_past(&s, 3));
+  cr_assert_null(tinker__rec_state_past(&s, 4));
+  cr_assert_null(tinker__rec_state_past(&s, 5));
+  gate(3, 9, 1, false); /* of a step that nobody remembers */
+}
+
+/* The active epoch's file is read once more, in full. */
+Test(state, a_loss_that_came_out_otherwise_is_history) {
+  active(1, 0, "");
+  cr_assert_eq(commit(1), 0);
+  s.history = true;
+  s.epoch = 3;
+  gate(2, 1, 40.5, false);
+  cr_assert(tinker__rec_state_past(&s, 1)->doubted);
+  gate(3, 1, 40.5, true);
+  cr_assert(tinker__rec_state_past(&s, 1));
 }
 
 Test(state, the_past_is_a_ring) {
@@ -445,28 +486,92 @@ Test(state, fields_that_are_broken_are_refused) {
   cr_assert(strstr(why, "record 17 (PLAN)"), "%s", why);
 }
 
+/* --- What is known of other epochs ---------------------------------------- */
+
+static void begin_attempt(int64_t epoch, const char *nonce) {
+  FACTS(f.epoch = epoch; f.nonce = tinker__str(nonce));
+  cr_assert_eq(fold(0, TINKER__REC_ATTEMPT_BEGIN, -1, &f), 0);
+}
+
+static void disown(int64_t epoch) {
+  FACTS(f.disowned = epoch; f.evidence = tinker__str("more than here"));
+  cr_assert_eq(fold(0, TINKER__REC_LINEAGE_OPEN, -1, &f), 0);
+}
+
+static bool used(int64_t epoch, const char *nonce, const char *model) {
+  const tinker__rec_used_t *u = tinker__rec_used_find(&s.used, epoch);
+  return u && strcmp(u->nonce, nonce) == 0 && strcmp(u->model, model) == 0;
+}
+
+Test(state, epochs_keep_their_nonces) {
+  begin_attempt(1, "n1");
+  begin_attempt(2, "n2");
+  active(2, 0, "");
+  active(3, 0, ""); /* of a journal before there were nonces */
+  cr_assert(used(1, "n1", "") && used(2, "n2", "m") && used(3, "", "m"));
+  cr_assert_null(tinker__rec_used_find(&s.used, 4));
+}
+
+/* An empty journal begins after what it does not own. One that has a model does
+ * not trust it any more, until there is another. */
+Test(state, epochs_that_are_disowned) {
+  disown(4);
+  cr_assert(s.disowned == 4 && s.last_epoch == 4 && !s.distrusted);
+  active(5, 0, "");
+  disown(7);
+  cr_assert(s.disowned == 7 && s.last_epoch == 7);
+  cr_assert_str_eq(s.distrusted, "more than here");
+  active(8, 0, "");
+  cr_assert_null(s.distrusted);
+  disown(3);
+  cr_assert_eq(s.disowned, 7);
+}
+
+Test(state, a_rebuilt_epoch_owns_what_is_before_it) {
+  FACTS(f.epoch = 5; f.from_step = 40; f.disowned = 4; f.lost = 1);
+  f.session = f.model = tinker__str("m");
+  cr_assert_eq(fold(0, TINKER__REC_EPOCH_ACTIVE, 40, &f), 0);
+  cr_assert(s.disowned == 4 && s.cursor_lost && s.committed == 40);
+  FACTS_OF_CKPT(c);
+  c.lost = 1;
+  cr_assert_eq(fold(5, TINKER__REC_CKPT_SAVED, 40, &c), 0);
+  cr_assert(tinker__rec_state_ckpt(&s, "c")->cursor_lost);
+  cr_assert_eq(commit(41), 0);
+  cr_assert_not(s.cursor_lost);
+  saved(5, 41, "d");
+  cr_assert_not(tinker__rec_state_ckpt(&s, "d")->cursor_lost);
+  active(6, 41, "");
+  cr_assert_not(s.cursor_lost);
+}
+
+Test(state, orphans) {
+  FACTS(f.epoch = 1; f.model = tinker__str("s:train:0"));
+  cr_assert_eq(fold(0, TINKER__REC_ORPHAN_FOUND, -1, &f), 0);
+  cr_assert_not(tinker__rec_orphan_find(&s.orphans, f.model)->cleared);
+  cr_assert_eq(fold(0, TINKER__REC_ORPHAN_CLEARED, -1, &f), 0);
+  cr_assert(tinker__rec_orphan_find(&s.orphans, f.model)->cleared);
+}
+
 /* --- Memory --------------------------------------------------------------- */
 
 /* A little of all; returns the first code that is not 0. */
 static int some_of_all(tinker__rec_state_t *x) {
   static const struct {
     int64_t epoch, type, step;
-  } all[] = {{0, TINKER__REC_PLAN, -1},
-             {0, TINKER__REC_EPOCH_ACTIVE, 0},
-             {1, TINKER__REC_OP_INTENT, 1},
-             {1, TINKER__REC_OP_SENT, 1},
-             {1, TINKER__REC_CURSOR, 1},
-             {1, TINKER__REC_CURSOR, 1},
-             {1, TINKER__REC_STEP_COMMIT, 1},
-             {1, TINKER__REC_CKPT_SAVED, 1},
-             {1, TINKER__REC_CKPT_FINGERPRINT, 1},
-             {0, TINKER__REC_INC_STOP, 1}};
+  } all[] = {
+      {0, TINKER__REC_PLAN, -1},         {0, TINKER__REC_ATTEMPT_BEGIN, -1},
+      {0, TINKER__REC_EPOCH_ACTIVE, 0},  {0, TINKER__REC_ORPHAN_FOUND, -1},
+      {0, TINKER__REC_LINEAGE_OPEN, -1}, {1, TINKER__REC_OP_INTENT, 1},
+      {1, TINKER__REC_OP_SENT, 1},       {1, TINKER__REC_CURSOR, 1},
+      {1, TINKER__REC_CURSOR, 1},        {1, TINKER__REC_STEP_COMMIT, 1},
+      {1, TINKER__REC_CKPT_SAVED, 1},    {1, TINKER__REC_CKPT_FINGERPRINT, 1},
+      {0, TINKER__REC_INC_STOP, 1}};
   const tinker__rec_sent_t sent = {.seq_id = 1};
   FACTS(f.op = 1; f.request = 0; f.slot = 1; f.epoch = 1; f.from_step = 0);
   f.requests = &sent;
   f.request_count = 1;
   f.name = f.path = f.id = f.why = tinker__str("text");
-  f.session = f.model = tinker__str("text");
+  f.session = f.model = f.nonce = f.evidence = tinker__str("text");
   f.plan = tinker__str("{}");
   int rc = 0;
   for (size_t i = 0; i < sizeof all / sizeof all[0] && rc == 0; i++) {

@@ -5,10 +5,11 @@
 #include <string.h>
 #include <tinker/error.h>
 
+#include "journal/snapshot.h"
 #include "journal/state.h"
 #include "made.h"
 
-#define WALKS 1000
+#define WALKS (RECOVERY_FEW_RUNS ? 100 : 1000)
 #define LENGTH 120 /* actions of a walk */
 #define MAX 512    /* records of one */
 
@@ -47,7 +48,7 @@ static size_t log_len;
 static uint64_t random_state, op_id;
 static tinker__mem_t mem;
 static tinker__rec_state_t live;
-static tinker__buf_t text;
+static tinker__buf_t text, snapshot;
 
 static size_t pick(size_t n) {
   random_state = random_state * 6364136223846793005u + 1442695040888963407u;
@@ -167,6 +168,8 @@ static void do_commit(void) {
   }
 }
 
+static void look(void);
+
 static void do_save(void) {
   tinker__rec_facts_t f = TINKER__REC_FACTS_INIT;
   model_ckpt_t *c = &m.ckpts[m.ckpt_count++];
@@ -178,6 +181,10 @@ static void do_save(void) {
     return;
   }
   f.op = (int64_t)m.ops[m.op_count - 1].id;
+  if (pick(2)) look();
+  f.request = f.end = f.code = 0;
+  note(m.epoch, TINKER__REC_OP_ENDED, m.committed, &f, "");
+  f.request = f.end = f.code = TINKER__REC_UNSET;
   f.name = tinker__str(c->name);
   f.path = tinker__str("path");
   note(m.epoch, TINKER__REC_CKPT_SAVED, m.committed, &f, m.cursor);
@@ -258,13 +265,24 @@ static void do_recover(void) {
   m.incident = false;
 }
 
+/* A step that was done again came out otherwise, or all from it on is as it
+ * was. */
+static void do_gate(void) {
+  tinker__rec_facts_t f = TINKER__REC_FACTS_INIT;
+  f.end = (int64_t)pick(2);
+  f.loss = (double)pick(9);
+  f.has_loss = true;
+  note(m.epoch, TINKER__REC_GATE, 1 + (int64_t)pick((size_t)m.committed + 1),
+       &f, "");
+}
+
 /* A newer version writes what this one does not know. */
 static void do_unknown(void) {
   note(pick(2) ? 0 : m.epoch, 700, m.committed, NULL, "?");
 }
 
 static void act(void) {
-  switch (pick(16)) {
+  switch (pick(17)) {
   case 0:
   case 1:
   case 2:
@@ -282,30 +300,84 @@ static void act(void) {
   case 12: do_quarantine(); break;
   case 13: do_attach(); break;
   case 14: pick(3) == 0 ? do_recover() : (void)do_attempt(); break;
+  case 15: do_gate(); break;
   default: do_unknown(); break;
   }
 }
 
 /* --- Agreement ------------------------------------------------------------ */
 
+/* How far a state has read the file of each epoch. */
+static size_t read_to[MAX], from_start[MAX];
+
+/* Folds those of a file that are behind its mark, or of them only what was
+ * saved, which leaves the mark. */
+static void fold_file(tinker__rec_state_t *s, int64_t epoch, bool saves,
+                      size_t *marks) {
+  for (size_t i = marks[epoch]; i < log_len; i++) {
+    bool saved = log_[i].type == TINKER__REC_CKPT_SAVED ||
+                 log_[i].type == TINKER__REC_CKPT_FINGERPRINT;
+    if (log_[i].epoch == epoch && (saved || !saves)) fold(s, &log_[i]);
+  }
+  if (!saves) marks[epoch] = log_len;
+}
+
 /* As load.c reads files: what all epochs have reached, the supervisor's, the
  * active epoch's. */
-static void load(tinker__rec_state_t *s) {
-  cr_assert_eq(tinker__rec_state_init(s, &mem), 0);
+static void load_on(tinker__rec_state_t *s, size_t *marks) {
+  int64_t was = s->epoch;
   s->history = true;
   s->epoch = m.epoch;
   for (int64_t e = 1; e <= m.epoch; e++) {
-    for (size_t i = 0; i < log_len; i++) {
-      if (log_[i].epoch == e) fold(s, &log_[i]);
-    }
+    fold_file(s, e, e == m.epoch, marks);
   }
   s->history = false;
-  s->epoch = 0;
-  for (size_t pass = 0; pass < 2; pass++) {
-    for (size_t i = 0; i < log_len; i++) {
-      if (log_[i].epoch == (pass ? m.epoch : 0)) fold(s, &log_[i]);
-    }
+  s->epoch = was;
+  fold_file(s, 0, false, marks);
+  fold_file(s, m.epoch, false, marks);
+}
+
+static void load(tinker__rec_state_t *s) {
+  cr_assert_eq(tinker__rec_state_init(s, &mem), 0);
+  memset(from_start, 0, sizeof from_start);
+  load_on(s, from_start);
+}
+
+static void write_state(const tinker__rec_state_t *s, tinker__buf_t *out) {
+  const tinker__rec_marks_t none = {.mem = &mem};
+  tinker__buf_clear(out);
+  cr_assert_eq(tinker__rec_snapshot_write(s, &none, MADE_LINEAGE, out), 0);
+}
+
+/* A state that goes on from the last snapshot is the one that has read
+ * everything, to the last byte. It becomes the next snapshot. */
+static void agree_snapshot(const tinker__rec_state_t *read) {
+  tinker__rec_state_t s;
+  tinker__rec_marks_t none;
+  tinker__buf_t whole;
+  tinker__rec_marks_init(&none, &mem);
+  tinker__buf_init(&whole, &mem, 1 << 20);
+  cr_assert_eq(tinker__rec_state_init(&s, &mem), 0);
+  if (snapshot.len) {
+    cr_assert_eq(tinker__rec_snapshot_read(&s, &none, MADE_LINEAGE,
+                                           tinker__buf_str(&snapshot)),
+                 0);
   }
+  load_on(&s, read_to);
+  write_state(&s, &snapshot);
+  write_state(read, &whole);
+  cr_assert(
+      tinker__str_eq(tinker__buf_str(&snapshot), tinker__buf_str(&whole)));
+  tinker__buf_free(&whole);
+  tinker__rec_state_free(&s);
+}
+
+/* A snapshot in the middle of what belongs together. */
+static void look(void) {
+  tinker__rec_state_t read;
+  load(&read);
+  agree_snapshot(&read);
+  tinker__rec_state_free(&read);
 }
 
 static void agree_ops(const tinker__rec_state_t *s, const char *whose) {
@@ -356,6 +428,8 @@ static void agree(const tinker__rec_state_t *s, const char *whose) {
 
 static void walk(uint64_t seed) {
   tinker__rec_state_t read;
+  tinker__buf_init(&snapshot, &mem, 1 << 20);
+  memset(read_to, 0, sizeof read_to);
   memset(&m, 0, sizeof m);
   m.next_seq = 1;
   log_len = 0;
@@ -365,13 +439,15 @@ static void walk(uint64_t seed) {
   do_recover();
   for (int i = 0; i < LENGTH; i++) {
     act();
-    if (i % 40 != 39) continue;
+    if (i % 20 != 19) continue;
     load(&read);
     agree(&live, "live");
     agree(&read, "read");
+    agree_snapshot(&read);
     tinker__rec_state_free(&read);
   }
   tinker__rec_state_free(&live);
+  tinker__buf_free(&snapshot);
 }
 
 Test(state_walk, a_thousand) {

@@ -39,9 +39,9 @@ static int check(tinker__mem_t *mem, tinker__buf_t *out,
 }
 
 static const char good[] =
-    "version: 1\nruns:\n- match: {name: a}\n  checkpoint: {validate: 4, "
-    "interval: {mode: steps, steps: 20}}\n  trainer: {kill_after: 1m}\n"
-    "- match: {}\n  checkpoint: {validate: before_use}\n";
+    "version: 1\nruns:\n- match: {name: a}\n  checkpoint: {"
+    "interval: {mode: steps, steps: 20}}\n  trainer: {kill_after: 1m, "
+    "hang_after: 34s}\n- match: {}\n  checkpoint: {validate: before_use}\n";
 
 Test(check, exit_codes, .init = begin, .fini = end) {
   tinker__mem_t mem;
@@ -79,16 +79,15 @@ Test(check, output, .init = begin, .fini = end) {
       "T3, T6, T8, I6\n",
       "\n#  saves fail, then the model is lost      no bound    no bound  "
       "F49\n",
-      "\n#  the account is blocked                         0      4320.0  "
-      "stopped then; F86\n",
+      "\n#  the account is blocked                         0    no bound  "
+      "F86\n",
+      "\n#  the trainer hangs                              0    no bound  F61, "
+      "T4, T6, T7\n",
       "\n# worst case of runs[0]\n",
       "\n#  the model is corrupted                        21         4.3  F01, "
       "T3, T6, T8, I6\n",
       "\n#  the trainer hangs                              0         1.6  F61, "
       "T4, T6, T7\n",
-      "\n#  each save: 4 data forwarded, and a load (500ms) at every one\n",
-      "\n#  each save: 4 data forwarded, and a load (500ms) at every one of "
-      "4\n",
       "\n#  each save: 4 data forwarded, a load (500ms) before it is used or "
       "another one is deleted\n",
       "\n#  optimizer canary: 3 loads and 3 steps (31500ms) for each base and "

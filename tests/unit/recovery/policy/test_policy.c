@@ -33,22 +33,19 @@ Test(policy, defaults) {
   tinker__rec_policy_default(&d);
   cr_assert(d.enabled && d.mode == TINKER__REC_MODE_ACT);
   cr_assert(d.durability == TINKER__REC_DURABLE_POWER);
-  cr_assert(d.detect.poll.idle_ms == 10000 && d.detect.poll.jitter == 0.2);
-  cr_assert(d.detect.queue_pause.limit_ms == TINKER__REC_NO_LIMIT);
-  cr_assert(d.detect.loss.divergence.for_tokens == 2000000);
-  cr_assert(d.detect.wake_grace_cycles == 1);
-  cr_assert(d.checkpoint.validate == 1 && d.resume.require == 3);
+  cr_assert(d.detect.poll.idle_ms == 10000 && d.detect.wake_grace_cycles == 1);
+  cr_assert(d.detect.loss.spike.window == 256);
+  cr_assert(d.gate == TINKER__REC_GATE_PIPELINED && d.resume.require == 3);
+  cr_assert(d.checkpoint.validate == TINKER__REC_VALIDATE_BEFORE_USE);
   cr_assert(d.checkpoint.ttl.initial_ms == 14LL * 86400000);
-  cr_assert(d.checkpoint.on_event == 7 && d.resume.match == 63);
+  cr_assert(d.resume.match == 63 && d.resume.max_rollback_steps == 500);
   cr_assert(d.resume.replay_check.tolerance == TINKER__REC_TOLERANCE_AUTO);
-  cr_assert(d.pause.billing.poll_ms[0] == 5000);
-  cr_assert(d.pause.billing.poll_ms[1] == 300000);
   cr_assert(d.notify.stopped_code == 93 && d.notify.exhausted_code == 75);
   tinker__rec_policy_file_t *file = parsed("version: 1\n");
   cr_assert_not_null(file, "%s", report);
   cr_assert_eq(memcmp(&file->defaults, &d, sizeof d), 0);
-  cr_assert_eq(file->host.disk_reserve, 256 << 20);
-  cr_assert_eq(file->host.api_rate, 2);
+  cr_assert_eq(file->host.disk_reserve, 1 << 20);
+  cr_assert_eq(file->host.concurrent_recoveries, 4);
   tinker__rec_policy_free(file);
   cr_assert_eq(mem.live_blocks, 0);
 }
@@ -56,33 +53,31 @@ Test(policy, defaults) {
 /* A run has the defaults of its file, wherever they stand in it. */
 Test(policy, runs_inherit) {
   tinker__mem_init(&mem, NULL, 0);
-  tinker__rec_policy_file_t *file = parsed(
-      "version: 1\n"
-      "runs:\n"
-      "  - match: {user_metadata.project: demo}\n"
-      "    checkpoint: {interval: {max: 20m}}\n"
-      "    data: {manifest: ./data.lock, order: fresh, cursor: per_step}\n"
-      "    trainer: {argv: [./train, --lineage, \"{lineage}\"],\n"
-      "              env_allow: [HOME, PATH], kill_after: 5s}\n"
-      "  - match: {}\n"
-      "defaults:\n"
-      "  mode: advise\n"
-      "  checkpoint: {interval: {min: 5m}, retain: {best_by: perplexity}}\n");
+  tinker__rec_policy_file_t *file =
+      parsed("version: 1\n"
+             "runs:\n"
+             "  - match: {user_metadata.project: demo}\n"
+             "    checkpoint: {interval: {max: 20m}}\n"
+             "    data: {cursor: per_step}\n"
+             "    trainer: {argv: [./train, --lineage, \"{lineage}\"],\n"
+             "              env_allow: [HOME, PATH], kill_after: 5s}\n"
+             "  - match: {}\n"
+             "defaults:\n"
+             "  enabled: false\n"
+             "  checkpoint: {interval: {min: 5m}, retain: {first: false}}\n");
   cr_assert_not_null(file, "%s", report);
   cr_assert_eq(file->runs.n, 2);
   const tinker__rec_policy_run_t *r = file->runs.items;
-  cr_assert(r[0].policy.mode == TINKER__REC_MODE_ADVISE);
+  cr_assert(!r[0].policy.enabled && !r[1].policy.checkpoint.retain.first);
   cr_assert(r[0].policy.checkpoint.interval.min_ms == 300000);
   cr_assert(r[0].policy.checkpoint.interval.max_ms == 1200000);
   cr_assert(r[1].policy.checkpoint.interval.max_ms == 1800000);
-  cr_assert_str_eq(r[1].policy.checkpoint.retain.best_by, "perplexity");
-  cr_assert(r[0].order == TINKER__REC_ORDER_FRESH && r[0].argv.n == 3);
+  cr_assert_eq(r[0].argv.n, 3);
   cr_assert_str_eq(r[0].argv.items[2], "{lineage}");
   cr_assert_str_eq(r[0].env_allow.items[1], "PATH");
   cr_assert_str_eq(r[0].match.items[0].name, "user_metadata.project");
   cr_assert(r[0].kill_after_ms == 5000 && r[1].kill_after_ms == 15000);
-  cr_assert(r[1].order == TINKER__REC_ORDER_RECORDED && r[1].argv.n == 0);
-  cr_assert_str_eq(r[1].manifest, "");
+  cr_assert_eq(r[1].argv.n, 0);
   tinker__rec_policy_free(file);
   cr_assert_eq(mem.live_blocks, 0);
 }
@@ -97,12 +92,12 @@ static void printed(const tinker__rec_policy_file_t *file, tinker__buf_t *out) {
 Test(policy, print_reads_back) {
   static const char *const texts[] = {
       "version: 1\n", "version: 1\nruns: [{match: {}}]\n",
-      ("version: 1\ndefaults: {mode: observe, checkpoint: {interval: {mode: "
+      ("version: 1\ndefaults: {gate: strict, checkpoint: {interval: {mode: "
        "steps, steps: 7}}}\nruns:\n- match: {name: \"a: b\"}\n  checkpoint: "
        "{interval: {mode: young_daly, max: 10m}}\n- match: {base_model: q}\n"
        "  checkpoint: {interval: {steps: 9}}\n"),
       ("version: 1\ndefaults: {state_dir: /var/lib/x y, notify: {on: [], exec: "
-       "{argv: [./n, \"a\\\"b\"]}}, limits: {api_rate: 40/h}}\n")};
+       "{argv: [./n, \"a\\\"b\"]}}, limits: {disk_reserve: 4MiB}}\n")};
   tinker__mem_init(&mem, NULL, 0);
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     tinker__buf_t one, two;
@@ -174,8 +169,7 @@ Test(policy, read, .init = begin, .fini = end) {
   put("version: 1\ndefaults: {mode: art}\n");
   cr_assert_eq(load(NULL, path, &file), TINKER_EFORMAT);
   cr_assert_null(file);
-  says("%s:2:18: key 'defaults.mode': 'art' is not allowed: observe, advise, "
-       "act\n");
+  says("%s:2:18: key 'defaults.mode': 'art' is not allowed: act\n");
   cr_assert_eq(load(NULL, "/nowhere/p.yaml", &file), TINKER_ENOENT);
   says("can't open /nowhere/p.yaml: No such file or directory\n");
   cr_assert_eq(load(NULL, "/", &file), TINKER_EIO);
@@ -202,7 +196,7 @@ Test(policy, reload, .init = begin, .fini = end) {
   put("version: 1\ndefaults: {state_dir: /a, gate: open}\n");
   cr_assert_eq(load(old, path, &fresh), TINKER_EFORMAT);
   says("%s:2:33: key 'defaults.gate': 'open' is not allowed: strict, "
-       "pipelined, auto\n");
+       "pipelined\n");
   put("version: 1\ndefaults: {state_dir: /b, gate: open}\n");
   cr_assert_eq(load(old, path, &fresh), TINKER_EFORMAT);
   char want[1000];
@@ -210,7 +204,7 @@ Test(policy, reload, .init = begin, .fini = end) {
            "%s:2:23: key 'defaults.state_dir': '/b' is not '/a', which is in "
            "use: a reload can't change it\n"
            "%s:2:33: key 'defaults.gate': 'open' is not allowed: strict, "
-           "pipelined, auto\n",
+           "pipelined\n",
            path, path);
   cr_assert_str_eq(report, want, "%s", report);
   unlink(path);

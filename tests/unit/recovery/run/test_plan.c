@@ -67,6 +67,33 @@ Test(plan, it_is_copied) {
   cr_assert_neq(run.plan.adam->learning_rate, 77);
 }
 
+/* What is attached is no part of what the run is. */
+Test(plan, metadata_is_copied_and_not_compared) {
+  char value[] = "one";
+  bool changed = true;
+  tinker_metadata_t list[] = {{"a", value}};
+  begin();
+  plan.metadata = list;
+  plan.metadata_count = 1;
+  cr_assert_eq(check(&changed), 0, "%s", why);
+  cr_assert_not(changed);
+  value[0] = 'x';
+  list[0].name = "b";
+  cr_assert_eq(run.plan.metadata_count, 1u);
+  cr_assert_str_eq(run.plan.metadata[0].name, "a");
+  cr_assert_str_eq(run.plan.metadata[0].value, "one");
+  list[0].value = "\xff";
+  cr_assert_eq(take(), TINKER_EINVAL);
+  cr_assert_str_eq(why, "plan.metadata[0].value is not UTF-8");
+}
+
+Test(plan, an_older_and_shorter_one) {
+  plan.metadata_count = 7;
+  plan.size = offsetof(tinker_run_plan_t, metadata);
+  begin();
+  cr_assert_eq(run.plan.metadata_count, 0u);
+}
+
 /* One field differs: the field is named, and may be allowed or not. */
 static void differs(const char *field, unsigned allow) {
   const tinker_run_plan_t p = plan;
@@ -160,6 +187,8 @@ Test(plan, a_field_that_the_journal_has_not) {
   cr_assert_eq(rc, TINKER_EFORMAT, "%d", rc);
 }
 
+static const tinker_metadata_t metadata[] = {{"a", "1"}};
+
 static int sweep(tinker__mem_t *mem, void *user) {
   tinker_run_t r = {.options = {.allow = 0}};
   tinker__buf_t text;
@@ -168,6 +197,8 @@ static int sweep(tinker__mem_t *mem, void *user) {
   tinker__mem_part(&r.mem, mem, 0);
   tinker__arena_init(&r.strings, mem);
   tinker__buf_init(&text, mem, TINKER__REC_MAX_FIELDS);
+  plan.metadata = metadata;
+  plan.metadata_count = 1;
   int rc = tinker__rec_plan_take(&r, &plan, why, sizeof why);
   if (rc == 0) rc = tinker__rec_plan_write(&r, &text);
   if (rc == 0) {
