@@ -230,12 +230,12 @@ struct tinker_run_s {
   int64_t opened_wall_ms, opened_boot_ms;
   bool noise_known;
   double noise;
-  tinker__rec_fault_t fault; /* what broke it */
-  int64_t failed;            /* calls that the service has failed */
-  int64_t results;           /* requests that have ended */
-  tinker_future_t *question; /* of the watch; NULL = none */
-  tinker_future_t *asked;    /* of a survey; NULL = none */
-  int again, reattached;     /* times that was tried since the last commit */
+  tinker__rec_fault_t fault;    /* what broke it */
+  int64_t failed;               /* calls that the service has failed */
+  atomic_int_least64_t results; /* that the service has given */
+  tinker_future_t *question;    /* of the watch; NULL = none */
+  tinker_future_t *asked;       /* of a survey; NULL = none */
+  int again, reattached;        /* times that was tried since the last commit */
   char distrust[TINKER__REC_WHY]; /* the operator's word; "" = none */
 };
 

@@ -284,7 +284,6 @@ static bool find(tinker__rec_epoch_t *e, uint64_t number, bool end, bool free,
   if (t) {
     *out = *t;
     if (end && t->open > 0) t->open--;
-    if (end) run->results++;
     if (free || (end && t->open == 0)) ticket_free(t);
   }
   pthread_mutex_unlock(&run->lock);
@@ -324,6 +323,8 @@ static void on_ended(void *user, uint64_t number, size_t request,
   tinker__rec_facts_t f = TINKER__REC_FACTS_INIT;
   bool over = outcome->kind == TINKER_OUTCOME_RESULT ||
               outcome->kind == TINKER_OUTCOME_FAILED;
+  if (outcome->kind == TINKER_OUTCOME_RESULT)
+    atomic_fetch_add(&e->run->results, 1);
   if (!find(e, number, true, false, &t) || !over) return;
   f.op = (int64_t)t.op;
   f.request = (int64_t)request;

@@ -77,8 +77,9 @@ static tinker_future_t *call_of(const tinker__rec_step_t *s, size_t i) {
 }
 
 static tinker__rec_wait_look_t look_at_waits(const tinker_run_t *run) {
-  tinker__rec_wait_look_t now = {
-      .results = run->results, .boot_ms = boot_ms(run), .now_ms = now_ms(run)};
+  tinker__rec_wait_look_t now = {.results = atomic_load(&run->results),
+                                 .boot_ms = boot_ms(run),
+                                 .now_ms = now_ms(run)};
   TINKER__LIST_EACH(l, tmp, &run->steps) {
     const tinker__rec_step_t *s =
         TINKER__CONTAINER(l, tinker__rec_step_t, link);
@@ -254,7 +255,8 @@ static bool wait_due(watch_t *w) {
     int64_t left = w->due_ms - now_ms(run);
     bool reads = run->options.watch_ms > 0;
     if (may_look(w) && reads && left <= 0) break;
-    int64_t tick = tinker__rec_stuck_next(&w->stuck);
+    /* Without a model nothing is waited for. */
+    int64_t tick = w->model ? tinker__rec_stuck_next(&w->stuck) : SIGHT_MS;
     if (reads && left > 0 && left < tick) tick = left;
     tinker__rec_wait_ms(run, reads && tick > SIGHT_MS ? SIGHT_MS : tick);
     if (!reads) continue;

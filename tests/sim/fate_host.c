@@ -204,7 +204,7 @@ static void f85(sim_script_t *s, sim_rng_t *r) {
 /* --- I: the account ------------------------------------------------------- */
 
 static void f86(sim_script_t *s, sim_rng_t *r) {
-  blind(s, r, SIM_ACT_STATUS, 402, 4 * SIM_HOUR);
+  blind(s, r, SIM_ACT_STATUS, 402, 72 * SIM_HOUR);
   s->actions[0].n = sim_pick(r, 5, 40) * SIM_SECOND; /* it has a model */
   s->trainer.again_ms = 5 * SIM_MINUTE;
 }
@@ -264,7 +264,7 @@ const sim_scenario_t sim_host_scenarios[] = {
     {"F83", "a portal answers", f83},
     {"F84", "the power fails", f84},
     {"F85", "everything is slow", f85},
-    {"F86", "the account is blocked for half a day", f86},
+    {"F86", "the account is blocked for three days", f86},
     {"F87", "the key is refused", f87},
     {"F88", "access is refused", f88},
     {"F89", "the base model is retired", f89},
