@@ -61,6 +61,8 @@ static void observe(watch_t *w, tinker__rec_observation_t o) {
 
 /* --- What is waited for. Under the lock ----------------------------------- */
 
+#define OTHER_CALLS 4 /* of a step, besides its forward_backward */
+
 /* Has it no result yet? Then `held` is whether it is known why. */
 static bool is_open(const tinker_future_t *f, bool *held) {
   tinker_progress_t progress = TINKER_PROGRESS_INIT;
@@ -72,7 +74,8 @@ static bool is_open(const tinker_future_t *f, bool *held) {
 
 /* The i-th call of a step; NULL = it was not made. */
 static tinker_future_t *call_of(const tinker__rec_step_t *s, size_t i) {
-  tinker_future_t *const others[] = {s->optim, s->save, s->probe};
+  tinker_future_t *const others[OTHER_CALLS] = {s->optim, s->save, s->probe,
+                                                s->probe_again};
   return i < s->forward_count ? s->forward[i] : others[i - s->forward_count];
 }
 
@@ -83,7 +86,7 @@ static tinker__rec_wait_look_t look_at_waits(const tinker_run_t *run) {
   TINKER__LIST_EACH(l, tmp, &run->steps) {
     const tinker__rec_step_t *s =
         TINKER__CONTAINER(l, tinker__rec_step_t, link);
-    for (size_t i = 0; i < s->forward_count + 3 && !now.waits; i++) {
+    for (size_t i = 0; i < s->forward_count + OTHER_CALLS && !now.waits; i++) {
       now.waits = is_open(call_of(s, i), &now.held);
     }
   }
@@ -112,7 +115,7 @@ static size_t open_calls(const tinker_run_t *run, tinker_future_t **out) {
   TINKER__LIST_EACH(l, tmp, &run->steps) {
     const tinker__rec_step_t *s =
         TINKER__CONTAINER(l, tinker__rec_step_t, link);
-    for (size_t i = 0; i < s->forward_count + 3; i++) {
+    for (size_t i = 0; i < s->forward_count + OTHER_CALLS; i++) {
       tinker_future_t *f = call_of(s, i);
       if (!is_open(f, &held)) continue;
       if (out) out[n] = tinker_future_retain(f);
