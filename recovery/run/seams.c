@@ -323,8 +323,9 @@ static void on_ended(void *user, uint64_t number, size_t request,
   tinker__rec_facts_t f = TINKER__REC_FACTS_INIT;
   bool over = outcome->kind == TINKER_OUTCOME_RESULT ||
               outcome->kind == TINKER_OUTCOME_FAILED;
-  if (outcome->kind == TINKER_OUTCOME_RESULT)
+  if (outcome->kind == TINKER_OUTCOME_RESULT) {
     atomic_fetch_add(&e->run->results, 1);
+  }
   if (!find(e, number, true, false, &t) || !over) return;
   f.op = (int64_t)t.op;
   f.request = (int64_t)request;
