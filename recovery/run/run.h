@@ -38,9 +38,11 @@
 #define TINKER__REC_PLAN_METADATA_BYTES 8192
 #define TINKER__REC_STAMPS 8       /* entries of the run's own, at most */
 #define TINKER__REC_ALLOW_ALL 127u /* all bits of TINKER_PLAN_* */
-#define TINKER__REC_MOST_EPOCHS                                                \
-  1000000000000000 /* also of steps; exclusive                                 \
-                    */
+#define TINKER__REC_MOST_STEPS 1000000000000000 /* exclusive */
+/* Of what the service shows; exclusive. The run goes on behind the highest, and
+ * a start looks for the file of each epoch: a folder can have twice as many
+ * (snapshot.c). */
+#define TINKER__REC_MOST_EPOCHS (1 << 19)
 /* Bodies up to this size are in the record itself. */
 #define TINKER__REC_INLINE (16 << 10)
 /* Name of the file of an operation's bodies: that of its step, which goes with
