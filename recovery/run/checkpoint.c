@@ -72,7 +72,10 @@ void tinker__rec_ckpt_submit(tinker_run_t *run, tinker__rec_epoch_t *e,
   if (twice) {
     uint64_t op = tinker__rec_epoch_made(e, s->number, TINKER__REC_SLOT_OTHER,
                                          NULL, NULL);
-    s->probe_again = tinker__rec_probe(trainer, op, false);
+    tinker_future_t *again = tinker__rec_probe(trainer, op, false);
+    pthread_mutex_lock(&run->lock);
+    s->probe_again = again;
+    pthread_mutex_unlock(&run->lock);
   }
   tinker_trainer_release(trainer);
 }

@@ -38,9 +38,11 @@
 #define TINKER__REC_PLAN_METADATA_BYTES 8192
 #define TINKER__REC_STAMPS 8       /* entries of the run's own, at most */
 #define TINKER__REC_ALLOW_ALL 127u /* all bits of TINKER_PLAN_* */
-#define TINKER__REC_MOST_EPOCHS                                                \
-  1000000000000000 /* also of steps; exclusive                                 \
-                    */
+#define TINKER__REC_MOST_STEPS 1000000000000000 /* exclusive */
+/* Of what the service shows; exclusive. The run goes on behind the highest, and
+ * a start looks for the file of each epoch: a folder can have twice as many
+ * (snapshot.c). */
+#define TINKER__REC_MOST_EPOCHS (1 << 19)
 /* Bodies up to this size are in the record itself. */
 #define TINKER__REC_INLINE (16 << 10)
 /* Name of the file of an operation's bodies: that of its step, which goes with
@@ -366,7 +368,7 @@ uint64_t tinker__rec_epoch_made(tinker__rec_epoch_t *e, int64_t step,
                                 tinker__rec_slot_t slot,
                                 const unsigned char *batch, const char *name);
 
-/* --- attach.c, recover.c, start.c: ways to a model. The run's thread ------ */
+/* --- attach.c, fault.c, recover.c: ways to a model. The run's thread ------ */
 
 /* What a failed future says of the model. */
 void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error);
@@ -512,6 +514,7 @@ int tinker__rec_reread_load(tinker_run_t *run, char *why, size_t why_len);
  * there is one. */
 void tinker__rec_reread(tinker_run_t *run);
 void tinker__rec_reread_end(tinker_run_t *run);
+
 /* --- losses.c ------------------------------------------------------------- */
 
 /* Of a step whose calls have all ended. 0 or f is filled. */
@@ -527,6 +530,7 @@ void tinker__rec_still_step(tinker_run_t *run, const tinker__rec_step_t *s,
                             double loss);
 /* Its checkpoint has a fingerprint. */
 void tinker__rec_still_look(tinker_run_t *run, const tinker__rec_step_t *s);
+
 /* --- turn.c --------------------------------------------------------------- */
 
 /* Waits until this run may go back to a checkpoint. 0 or f is filled; also 0 if

@@ -146,11 +146,11 @@ static const char *value_of(const tinker_metadata_t *list, size_t count,
 }
 
 static int64_t number_of(const tinker_metadata_t *list, size_t count,
-                         const char *name, int64_t least) {
+                         const char *name, int64_t least, int64_t end) {
   const char *text = value_of(list, count, name);
   int64_t n = -1;
   if (!text || tinker__parse_i64(tinker__str(text), &n) != 0) return -1;
-  return n >= least && n < TINKER__REC_MOST_EPOCHS ? n : -1;
+  return n >= least && n < end ? n : -1;
 }
 
 static const char *text_of(const tinker_metadata_t *list, size_t count,
@@ -164,12 +164,13 @@ bool tinker__rec_stamped(const tinker_run_t *run, const tinker_metadata_t *list,
   if (strcmp(text_of(list, count, OURS "lineage"), run->lineage) != 0) {
     return false;
   }
-  *out = (tinker__rec_found_t){.epoch = number_of(list, count, OURS "epoch", 1),
-                               .step = number_of(list, count, OURS "step", 0),
-                               .from_step =
-                                   number_of(list, count, OURS "from_step", 0),
-                               .nonce = text_of(list, count, OURS "nonce"),
-                               .plan = text_of(list, count, OURS "plan")};
+  *out = (tinker__rec_found_t){
+      .epoch = number_of(list, count, OURS "epoch", 1, TINKER__REC_MOST_EPOCHS),
+      .step = number_of(list, count, OURS "step", 0, TINKER__REC_MOST_STEPS),
+      .from_step =
+          number_of(list, count, OURS "from_step", 0, TINKER__REC_MOST_STEPS),
+      .nonce = text_of(list, count, OURS "nonce"),
+      .plan = text_of(list, count, OURS "plan")};
   return out->epoch > 0;
 }
 

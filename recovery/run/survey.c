@@ -200,6 +200,8 @@ bool tinker__rec_is_unknown(const tinker__rec_state_t *s,
   const tinker__rec_used_t *u = tinker__rec_used_find(&s->used, f->epoch);
   if (!u) return true;
   if (*f->nonce && *u->nonce && strcmp(f->nonce, u->nonce) != 0) return true;
+  /* Only an active epoch saves: the journal lacks that it became that. */
+  if (!f->is_model && !*u->model) return true;
   return f->epoch == s->epoch && f->step > s->committed &&
          !has_save(s, f->name);
 }

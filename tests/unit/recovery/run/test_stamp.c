@@ -90,13 +90,15 @@ Test(stamp, is_read_as_it_was_written) {
 
 /* What comes from the service is not believed. */
 Test(stamp, nonsense_is_not_read) {
-  static const char *const bad[] = {"",   "0",    "-1", "x",
-                                    "3x", "1e99", " 3", "1000000000000000"};
+  static const char *const bad[] = {
+      "", "0", "-1", "x", "3x", "1e99", " 3", "524288", "1000000000000000"};
   tinker__rec_stamps(&run, &epoch, 40, 20, &stamps);
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     set("tinker_epoch", bad[i]);
     cr_assert_not(read(), "%s", bad[i]);
   }
+  set("tinker_epoch", "524287");
+  cr_assert(read());
   set("tinker_epoch", "3");
   set("tinker_step", "-5");
   cr_assert(read());
@@ -126,6 +128,7 @@ Test(stamp, a_name_is_read) {
   cr_assert_not(found.same_plan8);
   cr_assert_not(named("L%s-e2-s40-%sx", own));
   cr_assert_not(named("L%s-e0-s40-%s", own));
+  cr_assert_not(named("L%s-e524288-s40-%s", own));
   cr_assert_not(named("L%s-e2-s-4-%s", own));
   cr_assert_not(named("L%s-e2-s40", own));
   cr_assert_not(named("Lffffffff-e2-s40-%s%s", ""));

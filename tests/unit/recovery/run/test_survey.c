@@ -57,6 +57,17 @@ Test(survey, epochs_and_their_nonces) {
   cr_assert(unknown(3, 8, "", "c"));
 }
 
+/* A copy of the folder that was made before the epoch became active: its model
+ * may be an attempt that nothing came of, its checkpoints are not. */
+Test(survey, checkpoints_of_an_epoch_that_never_was_active) {
+  begun(1, "n1", "");
+  cr_assert_not(unknown(1, -1, "n1", "m1"));
+  cr_assert(unknown(1, 4, "n1", "c4"));
+  begun(2, "n2", "m2");
+  cr_assert(unknown(1, 4, "n1", "c4"));
+  cr_assert_not(unknown(2, 0, "n2", "c0"));
+}
+
 /* Of a journal that is older than nonces all numbers it has are its own. */
 Test(survey, epochs_without_a_nonce) {
   begun(1, "", "m1");
