@@ -317,7 +317,10 @@ TINKER_API tinker_run_t *tinker_run_release(tinker_run_t *run);
  * - TINKER_ESTATE: calls of the present step are missing; or the run was
  *   stopped, and the sentence says why: see tinker_run_resume(); or the service
  *   has more of the run than its journal: see tinker_run_behind_t;
- * - TINKER_EIO: its journal can't be written;
+ * - TINKER_EIO: its journal can't be written, or there is no room on the disk
+ *   for the file `reserve`;
+ * - TINKER_EFORMAT: its journal does not say any more what was written, as a
+ *   thread of the run has found out; no step is handed out any more;
  * - one that says nothing of the model (TINKER_ECONNECT, TINKER_ETRANSPORT,
  *   TINKER_ETLS, TINKER_EAUTH, TINKER_EBILLING ...): nothing was decided, and
  *   the next call of this function tries again.

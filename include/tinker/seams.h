@@ -246,10 +246,11 @@ static inline void tinker_adoption_init(tinker_adoption_t *o) {
  * the model. Two clients that number requests of one model at the same time
  * hurt each other: be sure that the other one has ended. A number below the
  * next one that no adopted operation has is not sent by anybody: should the
- * service wait for it, the trainer is fatal. client, call: see future.h.
- * model_id: of the model. next_seq_id: the number of the next request, 1 to
- * 2,147,483,647: one more than the last that was sent. Returns a future owned
- * by the caller; result: tinker_future_get_trainer(). Any thread. */
+ * service wait for it, the trainer is fatal.
+ * client, call: see future.h. model_id: of the model. next_seq_id: the number
+ * of the next request, 1 to 2,147,483,647: one more than the last that was
+ * sent. Returns a future owned by the caller; result:
+ * tinker_future_get_trainer(). Any thread. */
 TINKER_API TINKER_NODISCARD tinker_future_t *
 tinker_client_adopt_trainer(tinker_client_t *client, const char *model_id,
                             int64_t next_seq_id,

@@ -368,7 +368,7 @@ uint64_t tinker__rec_epoch_made(tinker__rec_epoch_t *e, int64_t step,
                                 tinker__rec_slot_t slot,
                                 const unsigned char *batch, const char *name);
 
-/* --- attach.c, recover.c, start.c: ways to a model. The run's thread ------ */
+/* --- attach.c, fault.c, recover.c: ways to a model. The run's thread ------ */
 
 /* What a failed future says of the model. */
 void tinker__rec_fault_of(tinker__rec_fault_t *f, const tinker_error_t *error);
@@ -514,6 +514,7 @@ int tinker__rec_reread_load(tinker_run_t *run, char *why, size_t why_len);
  * there is one. */
 void tinker__rec_reread(tinker_run_t *run);
 void tinker__rec_reread_end(tinker_run_t *run);
+
 /* --- losses.c ------------------------------------------------------------- */
 
 /* Of a step whose calls have all ended. 0 or f is filled. */
@@ -529,6 +530,7 @@ void tinker__rec_still_step(tinker_run_t *run, const tinker__rec_step_t *s,
                             double loss);
 /* Its checkpoint has a fingerprint. */
 void tinker__rec_still_look(tinker_run_t *run, const tinker__rec_step_t *s);
+
 /* --- turn.c --------------------------------------------------------------- */
 
 /* Waits until this run may go back to a checkpoint. 0 or f is filled; also 0 if
