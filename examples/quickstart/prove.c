@@ -1,11 +1,15 @@
 /* prove: the parent's side of the proof that a run recovers without a trace.
  *
- *   U   takes its steps undisturbed, with a checkpoint half-way
- *   K   the same, killed with kill -9 with a batch in flight, and started
- * again: no step is lost C   the same, its model marked as corrupted by the
- * operator: it goes back to the checkpoint, in a new session and model O   as
- * C, with a service that loads checkpoints without their optimizer: the
- * control; it has to be refused */
+ * U takes its steps undisturbed, with a checkpoint half-way.
+ *
+ * K is killed with kill -9 with a batch in flight, and started again: no step
+ * is lost.
+ *
+ * C has its model marked as corrupted by the operator: it goes back to the
+ * checkpoint, in a new session and model.
+ *
+ * O is as C, with a service that loads checkpoints without their optimizer: the
+ * control, which has to be refused. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "journal/record.h"
 #include "sim/check_in.h"
@@ -36,11 +37,17 @@ int sim_check_i13(const sim_history_t *h, char *why, size_t why_len) {
 
 /* --- I14: no secret stands anywhere --------------------------------------- */
 
+/* NULL = there is nothing in it, or it is a folder. */
 static char *read_file(const char *path, size_t *len) {
+  struct stat st;
   FILE *f = fopen(path, "rb");
   char *text = NULL;
   *len = 0;
   if (!f) return NULL;
+  if (fstat(fileno(f), &st) != 0 || !S_ISREG(st.st_mode)) {
+    fclose(f);
+    return NULL;
+  }
   if (fseek(f, 0, SEEK_END) == 0) {
     long end = ftell(f);
     rewind(f);

@@ -84,11 +84,17 @@ int64_t sim_pick(sim_rng_t *r, int64_t low, int64_t high) {
   return low + (int64_t)sim_rng_below(r, (uint64_t)(high - low + 1));
 }
 
+/* Scripts are compared as bytes, so that no padding is left as it was. */
 sim_action_t *sim_add(sim_script_t *s, sim_act_t act, sim_when_t when,
                       sim_ask_t ask, int64_t n) {
   sim_action_t *a = &s->actions[s->action_count];
   if (s->action_count + 1 < SIM_MAX_ACTIONS) s->action_count++;
-  *a = (sim_action_t){.act = act, .when = when, .ask = ask, .n = n, .life = -1};
+  memset(a, 0, sizeof *a);
+  a->act = act;
+  a->when = when;
+  a->ask = ask;
+  a->n = n;
+  a->life = -1;
   return a;
 }
 
@@ -96,7 +102,11 @@ sim_fault_t *sim_go_wrong(sim_script_t *s, sim_bug_t bug, int64_t nth,
                           int64_t times) {
   sim_fault_t *f = &s->faults[s->fault_count];
   if (s->fault_count + 1 < SIM_MAX_FAULTS) s->fault_count++;
-  *f = (sim_fault_t){.bug = bug, .nth = nth, .times = times, .model = -1};
+  memset(f, 0, sizeof *f);
+  f->bug = bug;
+  f->nth = nth;
+  f->times = times;
+  f->model = -1;
   return f;
 }
 
@@ -166,25 +176,25 @@ const char *sim_fate_title(size_t i) {
 static void usual(sim_script_t *s, const char *name) {
   memset(s, 0, sizeof *s);
   s->name = name;
-  s->trainer = (sim_trainer_t){.steps = 12,
-                               .every = 4,
-                               .attempts = 3,
-                               .delay_ms = 15 * SIM_MINUTE,
-                               .ttl_seconds = -1,
-                               .watch_ms = 10 * SIM_SECOND,
-                               .zero = true,
-                               .ahead = 1,
-                               .parts = 1,
-                               .pause_ms = 3 * SIM_SECOND,
-                               .big = 1,
-                               .changes_life = -1,
-                               .patience = 100000,
-                               .again_ms = SIM_SECOND,
-                               .lives = 60};
-  s->demand = (sim_demand_t){.end = SIM_END_DONE,
-                             .same_bits = true,
-                             .most_attempts = 8,
-                             .bound_ms = 20 * SIM_MINUTE};
+  s->trainer.steps = 12;
+  s->trainer.every = 4;
+  s->trainer.attempts = 3;
+  s->trainer.delay_ms = 15 * SIM_MINUTE;
+  s->trainer.ttl_seconds = -1;
+  s->trainer.watch_ms = 10 * SIM_SECOND;
+  s->trainer.zero = true;
+  s->trainer.ahead = 1;
+  s->trainer.parts = 1;
+  s->trainer.pause_ms = 3 * SIM_SECOND;
+  s->trainer.big = 1;
+  s->trainer.changes_life = -1;
+  s->trainer.patience = 100000;
+  s->trainer.again_ms = SIM_SECOND;
+  s->trainer.lives = 60;
+  s->demand.end = SIM_END_DONE;
+  s->demand.same_bits = true;
+  s->demand.most_attempts = 8;
+  s->demand.bound_ms = 20 * SIM_MINUTE;
 }
 
 /* Shapes that a run may have, so that scenarios meet several of them. */
