@@ -19,7 +19,8 @@
 /* A question that takes longer has no answer. The client asks again meanwhile,
  * so that single failures are not even seen. */
 #define ANSWER_MS 5000
-#define SIGHT_MS 1000 /* between two looks for what a daemon has seen */
+#define SIGHT_MS 1000  /* between two looks for what a daemon has seen */
+#define SIGNAL_MS 1000 /* between two SIGNALs of one result */
 #define OTHERS 3 /* runs, ours among them, that show that there are others */
 
 typedef struct {
@@ -31,6 +32,7 @@ typedef struct {
   int64_t due_ms;            /* monotonic clock */
   int64_t asked_ms;          /* boot clock: of the last reading */
   int64_t sight_ms;          /* monotonic clock: of the next look */
+  int64_t signal_ms;         /* monotonic clock: no result is given up before */
   tinker__rec_stuck_t stuck;
   tinker__rec_wait_t wait; /* as it was looked at */
 } watch_t;
@@ -254,7 +256,10 @@ static bool wait_due(watch_t *w) {
   pthread_mutex_lock(&run->lock);
   while (!atomic_load(&run->closing)) {
     follow(w);
-    if (may_look(w) && w->wait == TINKER__REC_WAIT_STUCK) break;
+    if (may_look(w) && w->wait == TINKER__REC_WAIT_STUCK &&
+        now_ms(run) >= w->signal_ms) {
+      break;
+    }
     int64_t left = w->due_ms - now_ms(run);
     bool reads = run->options.watch_ms > 0;
     if (may_look(w) && reads && left <= 0) break;
@@ -384,6 +389,8 @@ static void *thread_main(void *user) {
     if (!stuck && w.evidence.state != TINKER__REC_WATCH_INCIDENT) look(&w);
     if (stuck || w.evidence.state == TINKER__REC_WATCH_INCIDENT) {
       int rc = signal_incident(&w);
+      /* What is not in the journal is tried again, and not at once. */
+      w.signal_ms = now_ms(w.run) + SIGNAL_MS;
       if (rc == 0 && stuck) cancel_waits(&w);
     }
     plan_next(&w);
