@@ -410,7 +410,9 @@ ROWS trainer[] = {
      .what = "The trainer's program and arguments; {lineage} is its run. None "
              "= it is started by others."},
     {.key = "env_allow", .type = TINKER__YAML_TEXTS, .offset = AT(env_allow),
-     .what = "Variables of the environment that it gets."},
+     .what = "Variables of the environment that it gets, and no others: those "
+             "that name the service and its key are to be among them. None = "
+             "PATH, HOME, LANG and all that begin with TINKER_."},
     ROW("kill_after", DURATION, kill_after_ms, "15s", "100ms", "10m", NULL,
         "Time that it has to end before it is killed."),
     ROW("hang_after", DURATION, hang_after_ms, "none", "1s", "7d", no_limit,
