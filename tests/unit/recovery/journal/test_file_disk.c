@@ -84,7 +84,7 @@ Test(file_disk, a_sync_that_failed) {
   cr_assert_eq(atomic_load(&tinker__disk.syncs),
                atomic_load(&tinker__disk.fail_sync));
   cr_assert_eq(atomic_load(&asked), 0); /* room is not what is missing */
-  tinker__rec_file_close(f); /* all have been told by now */
+  tinker__rec_file_close(f);            /* all have been told by now */
   for (int i = 0; i < 3; i++) cr_assert_eq(rc[i], TINKER_EIO, "%d", rc[i]);
   int64_t there = records(path);
   cr_assert(there >= 3 && there <= 6, "%lld", (long long)there);
