@@ -49,12 +49,17 @@ static void on_event(void *user, const char *line, size_t len) {
   fflush(stdout);
 }
 
+/* A run's name is one run, wherever its folder is: each proof takes new ones,
+ * with the end of its folder's name, since the service keeps the old runs. */
 static tinker_run_t *open_run(const quick_paths_t *paths, const char *name) {
+  char own[64];
+  const char *mark = strrchr(paths->runs, '-');
   tinker_run_t *run = NULL;
   tinker_error_t *error = NULL;
   tinker_run_plan_t plan = TINKER_RUN_PLAN_INIT;
   tinker_run_options_t options = TINKER_RUN_OPTIONS_INIT;
   tinker_adam_params_t adam = TINKER_ADAM_PARAMS_INIT;
+  snprintf(own, sizeof own, "%s%s", name, mark ? mark : "");
   adam.learning_rate = rate;
   plan.base_model = QUICK_MODEL;
   plan.rank = 8;
@@ -62,12 +67,12 @@ static tinker_run_t *open_run(const quick_paths_t *paths, const char *name) {
   plan.steps = QUICK_PROOF_STEPS;
   plan.adam = &adam;
   options.state_dir = paths->runs;
-  options.name = name;
+  options.name = own;
   options.plan = &plan;
   options.checkpoint_every = QUICK_PROOF_SAVE;
   options.event_cb = on_event;
   if (tinker_run_open(&run, &options, &error) != TINKER_OK) {
-    quick_die("run %s: %s", name, tinker_error_message(error));
+    quick_die("run %s: %s", own, tinker_error_message(error));
   }
   return run;
 }
