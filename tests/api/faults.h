@@ -10,10 +10,6 @@
 
 #define DETAIL(text) "{\"detail\":\"" text "\"}"
 
-#define WAITS_FOR(n)                                                           \
-  "{\"type\":\"try_again\",\"request_id\":\"x\",\"queue_state\":"              \
-  "\"paused_capacity\",\"queue_state_reason\":\"waiting for seq_id " n "\"}"
-
 static inline void start(rig_t *rig, tinker_trainer_t **t) {
   rig_init(rig, NULL);
   cr_assert_eq(rig_client(rig), 0);

@@ -98,4 +98,9 @@ long rig_seq(const script_request_t *request);
 /* Polls of the request that was accepted under this number. */
 size_t rig_polls(const rig_t *rig, long seq);
 
+/* What a poll is told while the service waits for another number. */
+#define WAITS_FOR(n)                                                           \
+  "{\"type\":\"try_again\",\"request_id\":\"x\",\"queue_state\":"              \
+  "\"paused_capacity\",\"queue_state_reason\":\"waiting for seq_id " n "\"}"
+
 #endif
