@@ -143,6 +143,51 @@ static int find_epochs(const walk_t *from, now_t *now, char *why,
   return rc;
 }
 
+typedef struct {
+  const tinker__rec_folder_t *folder;
+  int64_t epoch;
+  bool found;
+} committed_t;
+
+static int on_commit(void *user, const tinker__rec_record_t *r, char *why,
+                     size_t why_len) {
+  committed_t *c = user;
+  c->found = true;
+  return tinker__why(why, why_len, TINKER_EFORMAT,
+                     "%s: e%lld.db has step %lld committed, and supervisor.db "
+                     "does not know that this epoch became active: it has lost "
+                     "its end",
+                     c->folder->path, (long long)c->epoch, (long long)r->step);
+}
+
+/* Steps are committed by active epochs alone. What else an attempt has left
+ * counts for nothing, so that damage there does no harm. Beside a writer an
+ * epoch may have become active since, and nothing is concluded. */
+static int check_attempts(const tinker__rec_folder_t *f, const now_t *now,
+                          char *why, size_t why_len) {
+  char path[TINKER__REC_PATH_ROOM], text[512];
+  int rc = 0;
+  for (int64_t e = now->active + 1; f->own && e <= now->last && rc == 0; e++) {
+    committed_t c = {f, e, false};
+    const tinker__rec_file_spec_t spec = {.mem = f->mem,
+                                          .world = f->world,
+                                          .path = path,
+                                          .lineage = f->lineage,
+                                          .epoch = e,
+                                          .own = true,
+                                          .each = on_commit,
+                                          .user = &c,
+                                          .first_type = TINKER__REC_STEP_COMMIT,
+                                          .last_type = TINKER__REC_STEP_COMMIT};
+    rc = tinker__rec_folder_file(f, e, path, why, why_len);
+    if (rc != 0) return rc;
+    rc = tinker__rec_file_read(&spec, text, sizeof text);
+    if (c.found) return tinker__why(why, why_len, TINKER_EFORMAT, "%s", text);
+    if (rc != TINKER_ENOMEM) rc = 0;
+  }
+  return rc;
+}
+
 /* The active epoch's commits are of the last pass. */
 static int load_history(walk_t *w, int64_t active, char *why, size_t why_len) {
   int64_t was = w->state->epoch;
@@ -246,6 +291,7 @@ static int load_on(walk_t *w, int64_t file, char *why, size_t why_len) {
   now_t now;
   int rc = find_epochs(w, &now, why, why_len);
   if (rc == 0) rc = check_last(w->folder, file, now.last, why, why_len);
+  if (rc == 0) rc = check_attempts(w->folder, &now, why, why_len);
   if (rc == 0) rc = load(w, &now, why, why_len);
   if (rc != 0) drop(w);
   return rc;

@@ -132,6 +132,23 @@ Test(load, an_attempt_has_not_always_a_file) {
   tinker__rec_state_free(&s);
 }
 
+/* The supervisor's file has lost its last records: the run would begin at an
+ * earlier step, and take the model for an attempt's. */
+Test(load, an_attempt_that_has_committed_was_active) {
+  made_run();
+  tinker__rec_file_t *sup = file(0), *four = file(4);
+  note(sup, TINKER__REC_ATTEMPT_BEGIN, -1, "{\"epoch\":4}", "");
+  note(four, TINKER__REC_CURSOR, 4, "{}", "");
+  tinker__rec_file_close(four);
+  cr_assert_eq(load(), 0, "%s", why); /* it came to nothing */
+  tinker__rec_state_free(&s);
+  four = file(4);
+  note(four, TINKER__REC_STEP_COMMIT, 4, "{}", "");
+  tinker__rec_file_close(four);
+  tinker__rec_file_close(sup);
+  refused("e4.db has step 4 committed");
+}
+
 /* The supervisor's file is an older copy, or is gone: a run would begin anew,
  * or go back to an epoch that is over, with numbers that were used. */
 Test(load, an_old_supervisor_is_found_out) {
